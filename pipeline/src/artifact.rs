@@ -1,0 +1,21 @@
+//! What one stage writes and a later one reads: one file in the store.
+
+use std::path::Path;
+
+/// A value that can be kept as one file and read back.
+///
+/// The bytes of `write` must depend on the value alone: no time, host, path or thread count, because a key is made of the
+/// digests of its inputs, and equal results must give equal bytes.
+pub trait Artifact: Sized + Send {
+    /// The noun that names this kind in `inspect`, `plan` and error texts, such as `world`.
+    const KIND: &'static str;
+    /// The file extension of the readable view, without the dot.
+    const EXTENSION: &'static str;
+    /// Raised when the file's layout changes; part of every key that reads or writes it.
+    const FORMAT: u32;
+
+    /// Writes the whole value to `path`, which does not exist yet.
+    fn write(&self, path: &Path) -> anyhow::Result<()>;
+    /// Reads the whole value back; an error names what is wrong with the file.
+    fn read(path: &Path) -> anyhow::Result<Self>;
+}

@@ -1,0 +1,96 @@
+//! What the engine gives a running stage: its scratch folder, its assets, progress, threads, and a flag to stop.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::progress::{Bar, Progress};
+use crate::stage::AssetName;
+
+/// A flag that Ctrl-C raises and long work looks at between two units.
+#[derive(Clone, Debug, Default)]
+pub struct Cancel(Arc<AtomicBool>);
+
+impl Cancel {
+    /// Asks everyone who holds this flag to stop at the next unit.
+    pub fn raise(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+    /// Whether somebody asked.
+    #[must_use]
+    pub fn is_raised(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The error of a stage that stopped because it was asked to; what it had committed is kept.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted; finished units are saved and the next run goes on from them")]
+pub struct Interrupted;
+
+/// Handed to [`crate::Stage::run`].
+pub struct Context {
+    pub(crate) scratch: PathBuf,
+    pub(crate) calls: PathBuf,
+    pub(crate) assets: BTreeMap<String, PathBuf>,
+    pub(crate) progress: Progress,
+    pub(crate) threads: usize,
+    pub(crate) cancel: Cancel,
+}
+
+impl Context {
+    /// The folder of this key's work in progress; it survives a kill and is removed after success.
+    #[must_use]
+    pub fn scratch(&self) -> &Path {
+        &self.scratch
+    }
+    /// The folder of language-model answers, shared by all experiments.
+    #[must_use]
+    pub fn calls(&self) -> &Path {
+        &self.calls
+    }
+    /// The verified local file or folder of an asset that [`crate::Stage::assets`] named.
+    ///
+    /// # Errors
+    /// When the stage did not name it.
+    pub fn asset(&self, name: &AssetName) -> anyhow::Result<&Path> {
+        self.assets
+            .get(&name.0)
+            .map(PathBuf::as_path)
+            .ok_or_else(|| anyhow::anyhow!("the stage uses asset `{}` but does not list it", name.0))
+    }
+    /// Opens a progress bar: `total` units of `unit`, or a spinner where the total is not known.
+    #[must_use]
+    pub fn bar(&self, label: &str, total: Option<u64>, unit: &'static str) -> Bar {
+        self.progress.bar(label, total, unit)
+    }
+    /// Shows one fact on the screen and keeps it in the run's record (`rows`, `100000`). Never in an object.
+    pub fn note(&self, name: &str, value: impl ToString) {
+        self.progress.note(name, &value.to_string());
+    }
+    /// How many threads the user granted.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+    /// Returns [`Interrupted`] once the user pressed Ctrl-C; call it between two units.
+    ///
+    /// # Errors
+    /// [`Interrupted`], and nothing else.
+    pub fn go_on(&self) -> anyhow::Result<()> {
+        if self.cancel.is_raised() { Err(Interrupted.into()) } else { Ok(()) }
+    }
+    /// A context outside the engine, for tests and benchmarks.
+    #[must_use]
+    pub fn detached(scratch: &Path) -> Self {
+        Self {
+            scratch: scratch.to_path_buf(),
+            calls: scratch.join("calls"),
+            assets: BTreeMap::new(),
+            progress: Progress::silent(),
+            threads: rayon::current_num_threads(),
+            cancel: Cancel::default(),
+        }
+    }
+}

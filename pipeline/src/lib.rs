@@ -1,0 +1,12 @@
+#![doc = include_str!("../README.md")]
+
+mod artifact;
+mod context;
+mod ports;
+pub mod progress;
+mod stage;
+
+pub use artifact::Artifact;
+pub use context::{Cancel, Context, Interrupted};
+pub use ports::{Arity, Many, Named, PortField, PortFile, PortSpec, Ports};
+pub use stage::{AnyStage, AssetName, Catalog, ConfigError, Generator, InspectOptions, Stage, StageKind};

@@ -1,0 +1,161 @@
+//! A stage *is* its configuration: a documented, strict struct that maps input artifacts to output artifacts.
+
+use std::path::Path;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{Context, PortFile, PortSpec, Ports};
+
+/// The name of an entry of the experiment's `assets`; a stage's config field of this type makes the engine fetch it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct AssetName(pub String);
+
+/// One kind of stage.
+///
+/// Derive `Deserialize` with `deny_unknown_fields`, give every field a default or a reason to be required, and document
+/// each: the doc comments become the experiment schema.
+pub trait Stage: DeserializeOwned + Serialize + JsonSchema + Send + Sync + 'static {
+    /// `folder.file`, as in `use: rl.a2c`.
+    const KIND: &'static str;
+    /// Raised when an equal config on equal inputs should give another output; a comment says what each number meant.
+    const VERSION: u32;
+    /// One line for `--help`, `schema` and the README's table.
+    const ABOUT: &'static str;
+    /// Dotted config paths that change how the result is reached but not the result (`llm.openai.in_flight`): not in the key.
+    const NOT_IN_KEY: &'static [&'static str] = &[];
+    /// What it reads.
+    type Inputs: Ports;
+    /// What it writes.
+    type Outputs: Ports;
+
+    /// The assets that the config names; their bytes join the key.
+    fn assets(&self) -> Vec<AssetName> {
+        Vec::new()
+    }
+    /// What no type can say (`0 < gamma ≤ 1`): the config path at fault and a sentence.
+    fn check(&self) -> Result<(), (String, String)> {
+        Ok(())
+    }
+    /// Does the work. Must be a function of config, inputs and assets alone, equal byte for byte on any number of threads,
+    /// and go on from its last unit in `cx.scratch()` when it was interrupted.
+    fn run(&self, inputs: Self::Inputs, cx: &Context) -> anyhow::Result<Self::Outputs>;
+}
+
+/// A stage with its types forgotten, as the engine runs it.
+pub trait AnyStage: Send + Sync {
+    /// The whole config with every default filled in.
+    fn config(&self) -> Value;
+    /// As [`Stage::assets`].
+    fn assets(&self) -> Vec<AssetName>;
+    /// Reads the inputs, runs, and writes each output as `<out>/<port>`.
+    fn execute(&self, inputs: &dyn Fn(&str) -> Vec<PortFile>, cx: &Context, out: &Path) -> anyhow::Result<()>;
+}
+
+impl<S: Stage> AnyStage for S {
+    fn config(&self) -> Value {
+        serde_json::to_value(self).expect("a stage's config serialises: it was read from the same shape")
+    }
+    fn assets(&self) -> Vec<AssetName> {
+        Stage::assets(self)
+    }
+    fn execute(&self, inputs: &dyn Fn(&str) -> Vec<PortFile>, cx: &Context, out: &Path) -> anyhow::Result<()> {
+        let inputs = S::Inputs::read(inputs)?;
+        self.run(inputs, cx)?.write(out)
+    }
+}
+
+/// Why a `with:` block is not a config of its stage kind.
+#[derive(Debug)]
+pub struct ConfigError {
+    /// Path below `with`, such as `llm.gguf.asset`; empty for the block itself.
+    pub path: String,
+    /// What is wrong, without the place.
+    pub message: String,
+}
+
+/// One row of the catalogue: everything the engine knows about a kind of stage.
+pub struct StageKind {
+    /// As [`Stage::KIND`].
+    pub kind: &'static str,
+    /// As [`Stage::VERSION`].
+    pub version: u32,
+    /// As [`Stage::ABOUT`].
+    pub about: &'static str,
+    /// As [`Stage::NOT_IN_KEY`].
+    pub not_in_key: &'static [&'static str],
+    /// The input ports.
+    pub inputs: fn() -> Vec<PortSpec>,
+    /// The output ports.
+    pub outputs: fn() -> Vec<PortSpec>,
+    /// The JSON schema of the config.
+    pub schema: fn(&mut SchemaGenerator) -> Schema,
+    /// Reads and checks a config.
+    pub parse: fn(Value) -> Result<Box<dyn AnyStage>, ConfigError>,
+}
+
+impl StageKind {
+    /// The row of stage `S`.
+    #[must_use]
+    pub const fn of<S: Stage>() -> Self {
+        Self {
+            kind: S::KIND,
+            version: S::VERSION,
+            about: S::ABOUT,
+            not_in_key: S::NOT_IN_KEY,
+            inputs: S::Inputs::specs,
+            outputs: S::Outputs::specs,
+            schema: |generator| generator.subschema_for::<S>(),
+            parse: parse::<S>,
+        }
+    }
+}
+
+fn parse<S: Stage>(with: Value) -> Result<Box<dyn AnyStage>, ConfigError> {
+    let stage: S = serde_path_to_error::deserialize(with).map_err(|error| {
+        let path = error.path().to_string();
+        ConfigError { path: if path == "." { String::new() } else { path }, message: error.into_inner().to_string() }
+    })?;
+    stage.check().map_err(|(path, message)| ConfigError { path, message })?;
+    Ok(Box::new(stage))
+}
+
+/// Makes a small asset without a download, for experiments that must run anywhere (`from: [{ generate: toy-log }]`).
+pub struct Generator {
+    /// The name after `generate:`.
+    pub name: &'static str,
+    /// One line for the schema.
+    pub about: &'static str,
+    /// Writes the file or folder at the path; equal bytes on every call.
+    pub write: fn(&Path) -> anyhow::Result<()>,
+}
+
+/// The options of `apprentice inspect` that reach the code that knows the file formats.
+#[derive(Clone, Debug, Default)]
+pub struct InspectOptions {
+    /// Rows to show.
+    pub head: usize,
+    /// JSON instead of tables.
+    pub json: bool,
+}
+
+/// Everything the program knows how to do: the binary hands this to [`crate::cli::main`].
+pub struct Catalog {
+    /// Stage kinds, alphabetical.
+    pub stages: &'static [StageKind],
+    /// Generated assets, alphabetical.
+    pub generators: &'static [Generator],
+    /// Describes a Parquet, Arrow or safetensors file: schema, rows, head, column statistics. Text or JSON, ready to print.
+    pub inspect: fn(&Path, &InspectOptions) -> anyhow::Result<String>,
+}
+
+impl Catalog {
+    /// The row of a stage kind.
+    #[must_use]
+    pub fn stage(&self, kind: &str) -> Option<&'static StageKind> {
+        self.stages.iter().find(|row| row.kind == kind)
+    }
+}
