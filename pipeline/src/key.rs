@@ -99,7 +99,7 @@ pub(crate) fn canonical(value: &Value) -> String {
 /// Takes the field at a dotted path out, where it is.
 fn remove(config: &mut Value, path: &str) {
     let (parents, last) = path.rsplit_once('.').map_or((None, path), |(parents, last)| (Some(parents), last));
-    let parent = parents.map_or(Some(&mut *config), |parents| config.pointer_mut(&pointer(parents)));
+    let parent = config.pointer_mut(&parents.map(pointer).unwrap_or_default());
     if let Some(Value::Object(map)) = parent {
         // `remove` would move the last field into the gap.
         map.shift_remove(last);

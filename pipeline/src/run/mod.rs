@@ -14,6 +14,7 @@ mod select;
 mod visit;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -79,6 +80,8 @@ pub(crate) struct Outcome {
     pub results: BTreeMap<usize, Entry>,
     /// Errors in the order in which they came.
     pub failed: Vec<(usize, anyhow::Error)>,
+    /// The logs of those that failed.
+    pub logs: BTreeMap<usize, PathBuf>,
     pub seconds: f64,
 }
 
@@ -126,7 +129,8 @@ pub(crate) fn run(project: &Project, options: &Options, screen: Arc<dyn Sink>) -
         seconds,
     };
     run.sinks.iter().for_each(|sink| sink.event(&ended));
-    Ok(Outcome { status, nodes, results, failed, seconds })
+    let logs = failed.iter().filter_map(|(index, _)| Some((*index, record.log_of(&project.node(*index).id)?))).collect();
+    Ok(Outcome { status, nodes, results, failed, logs, seconds })
 }
 
 impl Run<'_> {

@@ -28,7 +28,7 @@ pub(crate) use durable::{sync_parent, write_atomically};
 pub(crate) use entry::{Entry, Made, Output};
 pub(crate) use last::{Last, Stamp};
 pub(crate) use lock::{Holder, KeyLock};
-pub(crate) use object::Damage;
+pub(crate) use object::{Damage, digest_of};
 pub(crate) use view::file_name;
 
 /// A store below an `artifacts` folder. Opening it touches nothing: what only reads works on a read-only disk.

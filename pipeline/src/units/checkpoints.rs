@@ -73,7 +73,7 @@ impl Checkpoints {
         let mut numbers = Vec::new();
         for entry in fs::read_dir(&self.dir).with_context(wanted)? {
             let path = entry.with_context(wanted)?.path();
-            let number = path.file_stem().and_then(|stem| stem.to_str()?.parse().ok());
+            let number: Option<u64> = path.file_stem().and_then(|stem| stem.to_str()?.parse().ok());
             if path.extension().is_some_and(|found| found == EXTENSION) {
                 numbers.extend(number);
             }
