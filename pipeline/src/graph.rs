@@ -156,3 +156,38 @@ pub fn mermaid(experiment: &Experiment) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::toy::{GOOD, good};
+
+    #[test]
+    fn lanes_join_what_feeds_a_stage() {
+        let picture = "\
+╭──────── log               ingest
+├─┬────── world             fit        ← log.interactions, log.items
+╰─│─┬──── judge             fit        ← log.interactions
+╭─┼─│──── policy ×3 (seed)  learn.a2c  ← world.world
+│ ╰─│─┬── one               learn.a2c  ← world.world
+├─┬─┴─┴── score             score      ← judge.world, policy.policy, one.policy
+╰─┴────── report            report     ← score.metrics, policy.curves
+";
+        assert_eq!(ascii(&good(GOOD, &[])), picture);
+    }
+
+    #[test]
+    fn a_lonely_stage_has_no_lane() {
+        let text = "name: t\nstages:\n  a: { use: report }\n  b: { use: report }\n";
+        assert_eq!(ascii(&good(text, &[])), "  a  report\n  b  report\n");
+    }
+
+    #[test]
+    fn mermaid_names_the_ports() {
+        let text = mermaid(&good(GOOD, &["stages.policy.each.gamma=[0.9, 1]"]));
+        assert!(text.starts_with("flowchart TD\n    s0[\"log<br/><i>ingest</i>\"]\n"), "{text}");
+        assert!(text.contains("    s3[\"policy ×6 (seed, gamma)<br/><i>learn.a2c</i>\"]\n"), "{text}");
+        assert!(text.contains("    s0 -- \"items\" --> s1\n"), "{text}");
+        assert_eq!(text.matches("s3 -- \"policy → policies\" --> s5").count(), 1, "{text}");
+    }
+}

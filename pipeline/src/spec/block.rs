@@ -15,7 +15,11 @@ pub(crate) struct Block<'t> {
     pub name_span: Span,
     pub kind: Option<&'static StageKind>,
     pub inputs: Option<&'t Entry>,
+    /// `inputs` is written, but not as a mapping: then nothing is said about what it lacks.
+    pub inputs_broken: bool,
     pub with: Option<&'t Entry>,
+    /// As `inputs_broken`, for the config.
+    pub with_broken: bool,
     pub axes: Vec<Axis<'t>>,
 }
 
@@ -27,7 +31,9 @@ impl<'t> Block<'t> {
             name_span: entry.key_span,
             kind: None,
             inputs: None,
+            inputs_broken: false,
             with: None,
+            with_broken: false,
             axes: Vec::new(),
         };
         if !matches!(entry.value.data, Data::Map(_)) && !entry.value.is_null() {
@@ -38,7 +44,9 @@ impl<'t> Block<'t> {
         only(&entry.value, &of, STAGE_KEYS, errors);
         block.kind = kind(entry, &of, catalog, errors);
         block.inputs = mapping(entry, "inputs", errors);
+        block.inputs_broken = block.inputs.is_none() && entry.value.get("inputs").is_some();
         block.with = mapping(entry, "with", errors);
+        block.with_broken = block.with.is_none() && entry.value.get("with").is_some();
         if let Some(each) = mapping(entry, "each", errors) {
             block.axes = sweep::axes(each, block.with, errors);
         }

@@ -33,7 +33,7 @@ pub(crate) fn nodes(
         let block = Block::read(entry, catalog, errors);
         let wires = wires(&block, &Scope { above: &above, below: &stages[index..] }, errors);
         let cells = sweep::join(&sides(&block, &wires, &above), errors);
-        if let Some(kind) = block.kind {
+        if let Some(kind) = block.kind.filter(|_| !block.with_broken) {
             for cell in &cells {
                 let Some(config) = config(&block, kind, cell, assets, errors) else { continue };
                 let inputs = wires.iter().map(|wire| (wire.port.name.to_owned(), links(wire, cell, &above))).collect();

@@ -227,6 +227,13 @@ fn describe(subject: &Subject, shape: &Shape, place: &Place, error: &ConfigError
         return fault.suggest(&name, names(), || format!("{what} is one of {}", listed(names())));
     }
     let span = if place.steps.is_empty() { subject.key_span } else { place.value.span };
+    if let Some(name) = place.value.text().filter(|_| message.ends_with(" variant")) {
+        let body: Vec<String> =
+            shape.required(&with_key(&place.steps, name)).iter().map(|key| format!("{key}: …")).collect();
+        let body = if body.is_empty() { "…".to_owned() } else { body.join(", ") };
+        return Diagnostic::at(span, format!("the choice `{name}` of {what} needs a block"))
+            .help(format!("write `{{ {name}: {{ {body} }} }}`"));
+    }
     let text = match words::wanted(message) {
         Some(wanted) => format!("{what} takes {wanted}, not {}", place.value.noun()),
         // The path of a check may name a value that the file leaves at its default.
@@ -234,6 +241,10 @@ fn describe(subject: &Subject, shape: &Shape, place: &Place, error: &ConfigError
         None => format!("`{}`: {message}", error.path),
     };
     let fault = Diagnostic::at(span, text);
+    let choices = if words::is_choice(message) { shape.choices(&place.steps) } else { Vec::new() };
+    if !choices.is_empty() {
+        return fault.help(format!("{what} is one of {}", listed(choices.iter().map(String::as_str))));
+    }
     let about = if place.steps.is_empty() { None } else { shape.about(&place.steps) };
     match about {
         Some(about) => fault.help(format!("{what}: {about}")),

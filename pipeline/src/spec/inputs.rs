@@ -2,6 +2,7 @@
 
 use super::block::Block;
 use super::build::Built;
+use super::top::meant;
 use super::tree::{Data, Entry, Tree};
 use super::words::a;
 use crate::diagnostic::{Diagnostic, Span, listed};
@@ -35,6 +36,9 @@ pub(crate) struct Scope<'a> {
 /// Resolves all inputs of a stage, one wire for each port in the order of the kind's fields. Ports of an unknown kind are
 /// not known, but what they refer to is checked all the same.
 pub(crate) fn wires(block: &Block, scope: &Scope, errors: &mut Vec<Diagnostic>) -> Vec<Wire> {
+    if block.inputs_broken {
+        return Vec::new();
+    }
     let written = block.inputs.map_or(&[][..], |entry| entry.value.entries());
     let Some(kind) = block.kind else {
         for (_, reference) in written.iter().flat_map(|entry| references(&entry.value)) {
@@ -52,7 +56,9 @@ pub(crate) fn wires(block: &Block, scope: &Scope, errors: &mut Vec<Diagnostic>) 
         };
         errors.push(fault.suggest(&entry.key, names(), allowed));
     }
-    ports.into_iter().map(|port| wire(block, port, written, scope, errors)).collect()
+    let names: Vec<&str> = ports.iter().map(|port| port.name).collect();
+    let misspelt = |port: &PortSpec| block.inputs.is_some_and(|entry| meant(&entry.value, port.name, &names));
+    ports.into_iter().filter(|port| !misspelt(port)).map(|port| wire(block, port, written, scope, errors)).collect()
 }
 
 fn wire(block: &Block, port: PortSpec, written: &[Entry], scope: &Scope, errors: &mut Vec<Diagnostic>) -> Wire {

@@ -150,7 +150,8 @@ fn experiment(
     let nodes = match root.get("stages") {
         None => {
             if !top::meant(&root, "stages", top::TOP_KEYS) {
-                errors.push(Diagnostic::at(start, "the experiment has no `stages`"));
+                let fault = Diagnostic::at(start, "the experiment has no `stages`");
+                errors.push(fault.help("`apprentice init` writes an experiment to begin with"));
             }
             Vec::new()
         }

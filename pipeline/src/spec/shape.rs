@@ -40,6 +40,19 @@ impl Shape {
         list.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
     }
 
+    /// The names of the choices at this place, where it is one.
+    pub fn choices(&self, path: &[Step]) -> Vec<String> {
+        let Some(here) = self.at(path).map(|here| self.target(here)) else { return Vec::new() };
+        let branches = ["oneOf", "anyOf"].iter().filter_map(|name| here.get(name)?.as_array()).flatten();
+        let mut names = Vec::new();
+        for branch in std::iter::once(here).chain(branches.map(|branch| self.target(branch))) {
+            let texts = [branch.get("const")].into_iter().flatten();
+            let lists = ["enum", "required"].iter().filter_map(|name| branch.get(name)?.as_array()).flatten();
+            names.extend(texts.chain(lists).filter_map(Value::as_str).map(str::to_owned));
+        }
+        names
+    }
+
     fn at(&self, path: &[Step]) -> Option<&Value> {
         path.iter().try_fold(&self.root, |here, step| self.step(here, step))
     }

@@ -34,7 +34,7 @@ ports! { pub struct WorldOut { world: World } }
 ports! { pub struct LearnIn { world: World, metrics: Option<Metrics> } }
 ports! { pub struct LearnOut { policy: Policy, curves: Metrics } }
 ports! { pub struct ScoreIn { world: World, policies: Many<Policy> } }
-ports! { pub struct ScoreOut { metrics: Metrics } }
+ports! { pub struct ScoreOut { metrics: Metrics, by_user: Metrics } }
 ports! { pub struct ReportIn { metrics: Many<Metrics> } }
 
 /// Reads a log.
@@ -163,7 +163,7 @@ impl Stage for Score {
     type Inputs = ScoreIn;
     type Outputs = ScoreOut;
     fn run(&self, _: ScoreIn, _: &Context) -> anyhow::Result<ScoreOut> {
-        Ok(ScoreOut { metrics: Metrics })
+        Ok(ScoreOut { metrics: Metrics, by_user: Metrics })
     }
 }
 

@@ -12,6 +12,12 @@ pub(crate) fn expected_names(message: &str) -> Vec<String> {
     list.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
+/// Whether the message says that a choice (an enum) was expected.
+pub(crate) fn is_choice(message: &str) -> bool {
+    let expected = message.rsplit_once(", expected ").map_or("", |(_, expected)| expected);
+    matches!(expected, "map with a single key" | "string or map") || expected.starts_with("enum ")
+}
+
 /// What a value must be, out of `invalid type: …, expected …`, or nothing for messages of another form.
 pub(crate) fn wanted(message: &str) -> Option<String> {
     let body = ["invalid type: ", "invalid value: ", "invalid length "]
@@ -29,12 +35,10 @@ pub(crate) fn wanted(message: &str) -> Option<String> {
         "a boolean" => "true or false",
         "a sequence" => "a list",
         "a map" => "a mapping",
-        "map with a single key" | "string or map" => "the name of one choice, or one `choice: { … }`",
-        "newtype variant" | "struct variant" | "tuple variant" => "the form `choice: { … }`",
+        _ if is_choice(message) => "the name of one choice, or one `choice: { … }`",
         "unit" | "unit variant" => "no value",
         _ if expected.starts_with("a nonzero") => "a whole number, 1 or more",
         _ if expected.starts_with("struct ") => "a mapping",
-        _ if expected.starts_with("enum ") => "the name of one choice, or one `choice: { … }`",
         _ => return Some(expected.to_owned()),
     };
     Some(words.to_owned())
