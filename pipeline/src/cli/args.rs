@@ -246,7 +246,7 @@ mod tests {
     fn the_command_line_is_consistent_and_every_command_has_an_example() {
         let mut command = Cli::command();
         command.build();
-        command.debug_assert();
+        command.clone().debug_assert();
         for sub in command.get_subcommands() {
             let help = sub.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert!(help.contains(&format!("apprentice {}", sub.get_name())), "{} shows no example", sub.get_name());

@@ -45,7 +45,8 @@ impl Pace for Bars {
         }
     }
     fn finished(&self, stage: &str, label: &str) {
-        let bar = self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&(stage.to_owned(), label.to_owned()));
+        let bar =
+            self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&(stage.to_owned(), label.to_owned()));
         if let Some(bar) = bar {
             bar.finish_and_clear();
         }
