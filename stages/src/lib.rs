@@ -2,5 +2,7 @@
 
 pub mod artifact;
 pub mod env;
+pub mod ingest;
 pub mod nn;
+pub mod split;
 pub mod world;
