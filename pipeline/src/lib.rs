@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod artifact;
+pub mod asset;
 mod context;
 mod ports;
 pub mod progress;
