@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
-use std::num::IntErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -103,21 +102,13 @@ impl AtomicFile {
         Ok(values)
     }
 
-    /// A field as whole numbers, empty where it is missing; what is neither goes to `bad`.
-    pub fn whole(&self, name: &str, bad: &mut Vec<BadRow>) -> Result<Vec<Option<i32>>> {
-        let mut values = Vec::with_capacity(self.rows());
-        for (row, text) in self.text(name)?.into_iter().enumerate() {
-            values.push(match text.parse::<i32>() {
-                Ok(value) => Some(value),
-                Err(error) if *error.kind() == IntErrorKind::Empty => None,
-                Err(_) => {
-                    let wanted = "a whole number or empty".to_owned();
-                    bad.push(BadRow { row, column: name.to_owned(), value: text.to_owned(), wanted });
-                    None
-                }
-            });
-        }
-        Ok(values)
+    /// A field as whole numbers; what is none reads as missing. Returns also the rows whose text was neither empty nor a
+    /// number, so that the caller can say so.
+    pub fn whole(&self, name: &str) -> Result<(Vec<Option<i32>>, Vec<usize>)> {
+        let text = self.text(name)?;
+        let values: Vec<Option<i32>> = text.iter().map(|text| text.parse().ok()).collect();
+        let unread = (0..text.len()).filter(|&row| values[row].is_none() && !text[row].is_empty()).collect();
+        Ok((values, unread))
     }
 
     /// The physical line of a row, from 1: blank lines are no rows.

@@ -8,7 +8,7 @@ mod bad_rows;
 mod recbole;
 
 pub use bad_rows::OnBadRow;
-pub use recbole::Recbole;
+pub use recbole::{NoInputs, Recbole};
 
 use crate::artifact::{Interactions, Items, Users};
 

@@ -106,7 +106,7 @@ impl Recbole {
         let owned = |name: &str| -> Result<Vec<String>> { Ok(file.text(name)?.into_iter().map(str::to_owned).collect()) };
         let id = owned("item_id")?;
         let title = self.title.as_deref().map_or_else(|| Ok(id.clone()), owned)?;
-        let year = self.year.as_deref().map_or_else(|| Ok(vec![None; id.len()]), |name| file.whole(name, &mut bad))?;
+        let year = self.year.as_deref().map_or_else(|| Ok(vec![None; id.len()]), |name| years(file, name, cx))?;
         let genres = match &self.genres {
             Some(name) => {
                 file.text(name)?.iter().map(|text| text.split_whitespace().map(str::to_owned).collect()).collect()
@@ -184,6 +184,16 @@ impl Expect {
         }
         Ok(())
     }
+}
+
+/// An item whose year is no number is still an item: the year reads as unknown, and the run says so.
+fn years(file: &AtomicFile, name: &str, cx: &Context) -> Result<Vec<Option<i32>>> {
+    let (years, unread) = file.whole(name)?;
+    if let Some(&first) = unread.first() {
+        let (count, line, text) = (unread.len(), file.line_of(first), file.text(name)?[first]);
+        cx.note(&format!("unknown `{name}`"), format!("{count} are no number (the first: line {line}, {text:?})"));
+    }
+    Ok(years)
 }
 
 /// Ids must be present and unique.

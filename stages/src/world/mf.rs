@@ -8,7 +8,7 @@ use pipeline::{Context, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::fit::{Fit, complete_matrix};
+use super::fit::{Fit, RatingModel, complete_matrix};
 use super::{Audience, Inputs, Outputs};
 use crate::artifact::Interactions;
 use crate::nn::{Init, Params};
@@ -28,8 +28,8 @@ pub struct MatrixFactorisation {
 impl Default for MatrixFactorisation {
     fn default() -> Self {
         // Chosen on a held-out split of MovieLens-100K.
-        let fit = Fit { epochs: 30, batch_size: 1024, learning_rate: 0.005, weight_decay: 0.2, seed: 0 };
-        Self { factors: 16, fit, audience: Audience::default() }
+        let fit = Fit { epochs: 12, batch_size: 1024, learning_rate: 0.005, l2: 0.1, seed: 0 };
+        Self { factors: 8, fit, audience: Audience::default() }
     }
 }
 
@@ -50,9 +50,8 @@ impl Stage for MatrixFactorisation {
         let (users, items) = (inputs.users.len(), inputs.items.len());
         let mut params = Params::default();
         let model = Model::new(&mut params, self, users, items, &inputs.interactions)?;
-        let predict = |user: &Tensor, item: &Tensor| model.predict(user, item);
-        let curves = self.fit.run(&params, &predict, &inputs.interactions, inputs.holdout.as_ref(), cx)?;
-        let world = self.audience.complete(complete_matrix(&predict, users, items, &inputs.interactions)?)?;
+        let curves = self.fit.run(&params, &model, &inputs.interactions, inputs.holdout.as_ref(), cx)?;
+        let world = self.audience.complete(complete_matrix(&model, users, items, &inputs.interactions)?)?;
         Ok(Outputs { world, curves })
     }
 }
@@ -83,12 +82,21 @@ impl Model {
             item: params.add("item", &init.normal(&[items, config.factors], 0.1)?)?,
         })
     }
+}
 
-    /// `user [B], item [B]` of u32 → rating `[B]`.
+impl RatingModel for Model {
     fn predict(&self, user: &Tensor, item: &Tensor) -> Result<Tensor> {
         let product = (self.user.index_select(user, 0)? * self.item.index_select(item, 0)?)?.sum(1)?;
         let biases = (self.user_bias.index_select(user, 0)? + self.item_bias.index_select(item, 0)?)?.squeeze(1)?;
         Ok(((product + biases)? + self.mean)?)
+    }
+
+    fn size(&self, user: &Tensor, item: &Tensor) -> Result<Tensor> {
+        let mut size = self.user_bias.index_select(user, 0)?.sqr()?.sum(1)?;
+        for (table, ids) in [(&self.item_bias, item), (&self.user, user), (&self.item, item)] {
+            size = (size + table.index_select(ids, 0)?.sqr()?.sum(1)?)?;
+        }
+        Ok(size)
     }
 }
 
