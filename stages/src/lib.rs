@@ -4,5 +4,6 @@ pub mod artifact;
 pub mod env;
 pub mod ingest;
 pub mod nn;
+pub mod report;
 pub mod split;
 pub mod world;
