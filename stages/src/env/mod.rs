@@ -3,9 +3,13 @@
 mod agent;
 mod controls;
 mod episodes;
+mod learned_reward;
 mod observation;
+mod student;
 
 pub use agent::{Agent, play};
 pub use controls::{GreedyOracle, Popular, Random, Ranked};
 pub use episodes::Episodes;
+pub use learned_reward::{Features, LearnedReward};
 pub use observation::{Observation, observe};
+pub use student::{Student, states};
