@@ -1,3 +1,9 @@
 //! Everything that knows data or models.
 
 pub mod artifact;
+pub mod env;
+pub mod ingest;
+pub mod nn;
+pub mod report;
+pub mod split;
+pub mod world;
