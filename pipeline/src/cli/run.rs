@@ -1,5 +1,7 @@
 //! `apprentice run`.
 
+use anyhow::Context as _;
+
 use super::args::Run;
 use super::screen::screen;
 use super::session::Session;
@@ -30,7 +32,7 @@ pub(super) fn run(session: &Session, args: &Run) -> Result<Exit, Failure> {
     }
     let threads = session.global.threads();
     let cancel = Cancel::default();
-    interrupt::listen(&cancel)?;
+    interrupt::listen(&cancel).context("listen for Ctrl-C")?;
     let options = Options {
         chosen,
         forced,

@@ -1,8 +1,9 @@
 //! Damaged, lost and unwritable stores.
 
 use std::fs;
+use std::process::Command;
 
-use crate::project::{Project, SUM, spoil};
+use crate::project::{Project, SLOW, SUM, spoil};
 
 #[test]
 fn a_damaged_object_is_never_read_by_a_stage() {
@@ -100,4 +101,22 @@ fn a_store_that_cannot_be_written_is_an_error_with_a_next_step() {
         "{}",
         ended.stderr
     );
+}
+
+#[test]
+fn a_full_disk_is_an_error_and_what_was_saved_counts() {
+    let project = Project::new(&SLOW.replace("units: 10", "units: 200"));
+    // A limit on the size of files refuses a write as a full disk does: half of it may be done.
+    let toy = env!("CARGO_BIN_EXE_toy");
+    let script = format!("trap '' XFSZ; ulimit -f 8; exec {toy} run x.yaml");
+    let output = Command::new("sh").args(["-c", &script]).current_dir(project.path("")).output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("error: stage `slow` failed: append to the log"), "{stderr}");
+    assert_eq!(project.count("entries"), 0);
+    let mut again = project.start("");
+    let found = again.until(|event| event["name"] == "units found")["value"].as_str().unwrap().parse::<u64>().unwrap();
+    assert!((50..200).contains(&found), "{found}");
+    assert_eq!(again.end().0, 0);
+    assert_eq!(std::fs::read_to_string(project.path("artifacts/slow/slow/value.txt")).unwrap(), "2686700\n");
 }
