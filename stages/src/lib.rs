@@ -1,1 +1,3 @@
+//! Everything that knows data or models.
 
+pub mod inspect;
