@@ -1,9 +1,13 @@
 #![doc = include_str!("../README.md")]
 
 mod artifact;
+pub mod asset;
 mod context;
+pub mod diagnostic;
+pub mod graph;
 mod ports;
 pub mod progress;
+pub mod spec;
 mod stage;
 
 pub use artifact::Artifact;

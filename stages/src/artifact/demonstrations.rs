@@ -1,0 +1,207 @@
+//! What a language model did, step by step, and the calls behind it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, ensure};
+use arrow::array::{
+    Array, Float32Array, Float32Builder, ListArray, ListBuilder, StringArray, UInt32Array, UInt32Builder,
+};
+use pipeline::Artifact;
+
+use super::frame;
+
+/// Why an episode ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum End {
+    /// The user left because of a too similar item (`terminal`).
+    Similar,
+    /// The user left because of a bad item (`terminal`).
+    LowReward,
+    /// The horizon was reached (`truncated`).
+    Horizon,
+}
+
+impl End {
+    /// The name in files.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Similar => "similar",
+            Self::LowReward => "low_reward",
+            Self::Horizon => "horizon",
+        }
+    }
+    /// From the name in files.
+    pub fn from_name(name: &str) -> Result<Self> {
+        [Self::Similar, Self::LowReward, Self::Horizon]
+            .into_iter()
+            .find(|end| end.name() == name)
+            .with_context(|| format!("`{name}` is no reason for an end"))
+    }
+    /// Whether the user left, as against being cut off: no future reward may be bootstrapped.
+    #[must_use]
+    pub fn terminal(self) -> bool {
+        self != Self::Horizon
+    }
+}
+
+/// One step of a demonstration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Choice {
+    /// The item that was recommended.
+    pub item: u32,
+    /// The world's answer.
+    pub reward: f32,
+    /// The candidates that the model chose from.
+    pub candidates: Vec<u32>,
+    /// The model's score of each candidate (natural-log probability a token), empty where the provider has none.
+    pub scores: Vec<f32>,
+    /// The key of the call behind it, see [`Calls`].
+    pub call: String,
+}
+
+/// One episode.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Trajectory {
+    /// The user.
+    pub user: u32,
+    /// Its steps, in order, at least one.
+    pub steps: Vec<Choice>,
+    /// Why it ended.
+    pub end: End,
+}
+
+/// Arrow IPC, one row a step, ordered by trajectory and step: `trajectory: u32`, `user: u32`, `step: u32`, `item: u32`,
+/// `reward: f32`, `end: utf8` (of the trajectory: `similar`, `low_reward` or `horizon`), `candidates: list<u32>`,
+/// `scores: list<f32>`, `call: utf8`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Demonstrations {
+    /// The episodes.
+    pub trajectories: Vec<Trajectory>,
+}
+
+impl Demonstrations {
+    /// All steps in file order with the trajectory and step they belong to.
+    pub fn steps(&self) -> impl Iterator<Item = (usize, usize, &Choice)> {
+        self.trajectories
+            .iter()
+            .enumerate()
+            .flat_map(|(t, trajectory)| trajectory.steps.iter().enumerate().map(move |(s, choice)| (t, s, choice)))
+    }
+}
+
+impl Artifact for Demonstrations {
+    const KIND: &'static str = "demonstrations";
+    const EXTENSION: &'static str = "arrow";
+    const FORMAT: u32 = 1;
+
+    fn write(&self, path: &Path) -> Result<()> {
+        let (mut candidates, mut scores) =
+            (ListBuilder::new(UInt32Builder::new()), ListBuilder::new(Float32Builder::new()));
+        for (_, _, choice) in self.steps() {
+            candidates.values().append_slice(&choice.candidates);
+            candidates.append(true);
+            scores.values().append_slice(&choice.scores);
+            scores.append(true);
+        }
+        let of = |t: usize| &self.trajectories[t];
+        let batch = frame::batch(
+            Self::KIND,
+            Self::FORMAT,
+            vec![
+                ("trajectory", Arc::new(UInt32Array::from_iter_values(self.steps().map(|(t, _, _)| t as u32)))),
+                ("user", Arc::new(UInt32Array::from_iter_values(self.steps().map(|(t, _, _)| of(t).user)))),
+                ("step", Arc::new(UInt32Array::from_iter_values(self.steps().map(|(_, s, _)| s as u32)))),
+                ("item", Arc::new(UInt32Array::from_iter_values(self.steps().map(|(_, _, c)| c.item)))),
+                ("reward", Arc::new(Float32Array::from_iter_values(self.steps().map(|(_, _, c)| c.reward)))),
+                ("end", Arc::new(StringArray::from_iter_values(self.steps().map(|(t, _, _)| of(t).end.name())))),
+                ("candidates", Arc::new(candidates.finish())),
+                ("scores", Arc::new(scores.finish())),
+                ("call", Arc::new(StringArray::from_iter_values(self.steps().map(|(_, _, c)| &c.call)))),
+            ],
+        )?;
+        frame::write_arrow(path, &batch)
+    }
+
+    fn read(path: &Path) -> Result<Self> {
+        let batch = frame::read_arrow(path, Self::KIND, Self::FORMAT)?;
+        let ids = |name| frame::column::<UInt32Array>(&batch, name);
+        let (trajectory, user, step, item) = (ids("trajectory")?, ids("user")?, ids("step")?, ids("item")?);
+        let reward = frame::column::<Float32Array>(&batch, "reward")?;
+        let (end, call) =
+            (frame::column::<StringArray>(&batch, "end")?, frame::column::<StringArray>(&batch, "call")?);
+        let candidates = frame::column::<ListArray>(&batch, "candidates")?;
+        let scores = frame::column::<ListArray>(&batch, "scores")?;
+        let mut demonstrations = Self::default();
+        for row in 0..batch.num_rows() {
+            let (t, s) = (trajectory.value(row) as usize, step.value(row) as usize);
+            if s == 0 {
+                ensure!(t == demonstrations.trajectories.len(), "row {row} opens trajectory {t} out of order");
+                let end = End::from_name(end.value(row)).with_context(|| format!("row {row}"))?;
+                demonstrations.trajectories.push(Trajectory { user: user.value(row), steps: Vec::new(), end });
+            }
+            let last = demonstrations.trajectories.last_mut().context("the first row does not open a trajectory")?;
+            ensure!(s == last.steps.len(), "row {row} is step {s}, wanted step {}", last.steps.len());
+            let list = candidates.value(row);
+            let list = list.as_any().downcast_ref::<UInt32Array>().context("candidates are not u32")?;
+            let marks = scores.value(row);
+            let marks = marks.as_any().downcast_ref::<Float32Array>().context("scores are not f32")?;
+            last.steps.push(Choice {
+                item: item.value(row),
+                reward: reward.value(row),
+                candidates: list.values().to_vec(),
+                scores: marks.values().to_vec(),
+                call: call.value(row).to_owned(),
+            });
+        }
+        Ok(demonstrations)
+    }
+}
+
+/// One answer of a language model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Call {
+    /// BLAKE3 of the model's identity and the canonical request.
+    pub key: String,
+    /// The model's identity.
+    pub model: String,
+    /// The request as sent, readable.
+    pub request: String,
+    /// The answer as received, before any parsing.
+    pub answer: String,
+}
+
+/// Arrow IPC, one row a call, in the order of use: `key`, `model`, `request`, `answer`, all utf8.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Calls(pub Vec<Call>);
+
+impl Artifact for Calls {
+    const KIND: &'static str = "calls";
+    const EXTENSION: &'static str = "arrow";
+    const FORMAT: u32 = 1;
+
+    fn write(&self, path: &Path) -> Result<()> {
+        let text = |pick: fn(&Call) -> &String| Arc::new(StringArray::from_iter_values(self.0.iter().map(pick)));
+        let columns: Vec<(&str, arrow::array::ArrayRef)> = vec![
+            ("key", text(|c| &c.key)),
+            ("model", text(|c| &c.model)),
+            ("request", text(|c| &c.request)),
+            ("answer", text(|c| &c.answer)),
+        ];
+        frame::write_arrow(path, &frame::batch(Self::KIND, Self::FORMAT, columns)?)
+    }
+
+    fn read(path: &Path) -> Result<Self> {
+        let batch = frame::read_arrow(path, Self::KIND, Self::FORMAT)?;
+        let text = |name| frame::column::<StringArray>(&batch, name);
+        let (key, model, request, answer) = (text("key")?, text("model")?, text("request")?, text("answer")?);
+        let call = |row| Call {
+            key: key.value(row).to_owned(),
+            model: model.value(row).to_owned(),
+            request: request.value(row).to_owned(),
+            answer: answer.value(row).to_owned(),
+        };
+        Ok(Self((0..key.len()).map(call).collect()))
+    }
+}

@@ -1,0 +1,78 @@
+//! The log: who rated what, when.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Result;
+use arrow::array::{Float32Array, Int64Array, UInt32Array};
+use pipeline::Artifact;
+
+use super::frame;
+
+/// Parquet, one row an interaction, in the order of the source:
+/// `user: u32` and `item: u32` (rows of [`Users`](super::Users) and [`Items`](super::Items)), `rating: f32` (the log's own
+/// scale), `timestamp: i64` (seconds since 1970, 0 where the log has none).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Interactions {
+    /// Row of the user.
+    pub user: Vec<u32>,
+    /// Row of the item.
+    pub item: Vec<u32>,
+    /// The rating on the log's scale.
+    pub rating: Vec<f32>,
+    /// Seconds since 1970.
+    pub timestamp: Vec<i64>,
+}
+
+impl Interactions {
+    /// How many rows.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.user.len()
+    }
+    /// Whether there is no row.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.user.is_empty()
+    }
+    /// The rows at `keep`, in that order.
+    #[must_use]
+    pub fn take(&self, keep: &[usize]) -> Self {
+        Self {
+            user: keep.iter().map(|&i| self.user[i]).collect(),
+            item: keep.iter().map(|&i| self.item[i]).collect(),
+            rating: keep.iter().map(|&i| self.rating[i]).collect(),
+            timestamp: keep.iter().map(|&i| self.timestamp[i]).collect(),
+        }
+    }
+}
+
+impl Artifact for Interactions {
+    const KIND: &'static str = "interactions";
+    const EXTENSION: &'static str = "parquet";
+    const FORMAT: u32 = 1;
+
+    fn write(&self, path: &Path) -> Result<()> {
+        let batch = frame::batch(
+            Self::KIND,
+            Self::FORMAT,
+            vec![
+                ("user", Arc::new(UInt32Array::from(self.user.clone()))),
+                ("item", Arc::new(UInt32Array::from(self.item.clone()))),
+                ("rating", Arc::new(Float32Array::from(self.rating.clone()))),
+                ("timestamp", Arc::new(Int64Array::from(self.timestamp.clone()))),
+            ],
+        )?;
+        frame::write_parquet(path, &batch)
+    }
+
+    fn read(path: &Path) -> Result<Self> {
+        let batch = frame::read_parquet(path, Self::KIND, Self::FORMAT)?;
+        Ok(Self {
+            user: frame::column::<UInt32Array>(&batch, "user")?.values().to_vec(),
+            item: frame::column::<UInt32Array>(&batch, "item")?.values().to_vec(),
+            rating: frame::column::<Float32Array>(&batch, "rating")?.values().to_vec(),
+            timestamp: frame::column::<Int64Array>(&batch, "timestamp")?.values().to_vec(),
+        })
+    }
+}

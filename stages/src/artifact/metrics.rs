@@ -1,0 +1,85 @@
+//! The table of a report, as data.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Result;
+use arrow::array::{BooleanArray, Float64Array, StringArray, UInt32Array};
+use pipeline::Artifact;
+
+use super::frame;
+
+/// One cell of the table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Metric {
+    /// The row's name (`a2c`, `popular non-conflicting`).
+    pub policy: String,
+    /// Whether the row is a control that the evaluation added by itself.
+    pub control: bool,
+    /// What the row knows that a deployed policy would not, or what else a reader must know; may be empty.
+    pub remark: String,
+    /// What was measured: `return_inclusive`, `return_exclusive`, `length`, `reward_each`, `coverage`, `distinct`,
+    /// `end_similar`, `end_low_reward`, `end_horizon` (the last three are shares).
+    pub metric: String,
+    /// The mean over seeds and users.
+    pub mean: f64,
+    /// Lower end of the 95 % interval; NaN-free: equal to the mean where nothing varies.
+    pub low: f64,
+    /// Upper end.
+    pub high: f64,
+    /// Training seeds (or repetitions of a control that draws) behind it.
+    pub seeds: u32,
+    /// Episodes behind it.
+    pub episodes: u32,
+}
+
+/// Parquet, rows in the order of the table: `policy`, `control: bool`, `remark`, `metric`, `mean: f64`, `low: f64`,
+/// `high: f64`, `seeds: u32`, `episodes: u32`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Metrics(pub Vec<Metric>);
+
+impl Artifact for Metrics {
+    const KIND: &'static str = "metrics";
+    const EXTENSION: &'static str = "parquet";
+    const FORMAT: u32 = 1;
+
+    fn write(&self, path: &Path) -> Result<()> {
+        let rows = &self.0;
+        let float = |pick: fn(&Metric) -> f64| Arc::new(Float64Array::from_iter_values(rows.iter().map(pick)));
+        let columns: Vec<(&str, arrow::array::ArrayRef)> = vec![
+            ("policy", Arc::new(StringArray::from_iter_values(rows.iter().map(|r| &r.policy)))),
+            ("control", Arc::new(BooleanArray::from_iter(rows.iter().map(|r| Some(r.control))))),
+            ("remark", Arc::new(StringArray::from_iter_values(rows.iter().map(|r| &r.remark)))),
+            ("metric", Arc::new(StringArray::from_iter_values(rows.iter().map(|r| &r.metric)))),
+            ("mean", float(|r| r.mean)),
+            ("low", float(|r| r.low)),
+            ("high", float(|r| r.high)),
+            ("seeds", Arc::new(UInt32Array::from_iter_values(rows.iter().map(|r| r.seeds)))),
+            ("episodes", Arc::new(UInt32Array::from_iter_values(rows.iter().map(|r| r.episodes)))),
+        ];
+        frame::write_parquet(path, &frame::batch(Self::KIND, Self::FORMAT, columns)?)
+    }
+
+    fn read(path: &Path) -> Result<Self> {
+        let batch = frame::read_parquet(path, Self::KIND, Self::FORMAT)?;
+        let text = |name| frame::column::<StringArray>(&batch, name);
+        let float = |name| frame::column::<Float64Array>(&batch, name);
+        let (policy, remark, metric) = (text("policy")?, text("remark")?, text("metric")?);
+        let control = frame::column::<BooleanArray>(&batch, "control")?;
+        let (mean, low, high) = (float("mean")?, float("low")?, float("high")?);
+        let seeds = frame::column::<UInt32Array>(&batch, "seeds")?;
+        let episodes = frame::column::<UInt32Array>(&batch, "episodes")?;
+        let row = |row| Metric {
+            policy: policy.value(row).to_owned(),
+            control: control.value(row),
+            remark: remark.value(row).to_owned(),
+            metric: metric.value(row).to_owned(),
+            mean: mean.value(row),
+            low: low.value(row),
+            high: high.value(row),
+            seeds: seeds.value(row),
+            episodes: episodes.value(row),
+        };
+        Ok(Self((0..batch.num_rows()).map(row).collect()))
+    }
+}

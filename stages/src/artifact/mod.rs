@@ -1,0 +1,31 @@
+//! The nouns that stages hand to each other. An artifact's doc *is* its schema.
+//!
+//! Tables are Parquet, episodes are Arrow IPC files, matrices and networks are safetensors. Every file carries its kind and
+//! format number, and no file holds a date, a host or a measured time.
+
+mod curves;
+mod demonstrations;
+mod frame;
+mod interactions;
+mod items;
+mod metrics;
+mod network;
+mod page;
+mod rollouts;
+mod tensors;
+mod users;
+mod weights;
+mod world;
+
+pub use curves::{Curves, Point};
+pub use demonstrations::{Call, Calls, Choice, Demonstrations, End, Trajectory};
+pub use interactions::Interactions;
+pub use items::Items;
+pub use metrics::{Metric, Metrics};
+pub use network::{Network, Policy, RewardModel};
+pub use page::Page;
+pub use rollouts::{Rollout, Rollouts};
+pub use tensors::{Array, TensorFile};
+pub use users::Users;
+pub use weights::Weights;
+pub use world::{Rules, Window, World};

@@ -1,0 +1,63 @@
+//! The people in the log.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Result;
+use arrow::array::{ArrayRef, StringArray};
+use pipeline::Artifact;
+
+use super::frame;
+
+/// Parquet, one row a user; the row number is the user's id everywhere else:
+/// `id: utf8` (as in the source) and one `utf8` column for each feature of the source, empty where unknown.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Users {
+    /// The id in the source.
+    pub id: Vec<String>,
+    /// Feature name → one value a user.
+    pub features: BTreeMap<String, Vec<String>>,
+}
+
+impl Users {
+    /// How many users.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.id.len()
+    }
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.id.is_empty()
+    }
+}
+
+impl Artifact for Users {
+    const KIND: &'static str = "users";
+    const EXTENSION: &'static str = "parquet";
+    const FORMAT: u32 = 1;
+
+    fn write(&self, path: &Path) -> Result<()> {
+        let mut columns: Vec<(&str, ArrayRef)> = vec![("id", Arc::new(StringArray::from_iter_values(&self.id)))];
+        for (name, values) in &self.features {
+            columns.push((name, Arc::new(StringArray::from_iter_values(values))));
+        }
+        frame::write_parquet(path, &frame::batch(Self::KIND, Self::FORMAT, columns)?)
+    }
+
+    fn read(path: &Path) -> Result<Self> {
+        let batch = frame::read_parquet(path, Self::KIND, Self::FORMAT)?;
+        let mut users = Self::default();
+        for field in batch.schema().fields() {
+            let values: Vec<String> =
+                frame::column::<StringArray>(&batch, field.name())?.iter().flatten().map(str::to_owned).collect();
+            if field.name() == "id" {
+                users.id = values;
+            } else {
+                users.features.insert(field.name().clone(), values);
+            }
+        }
+        Ok(users)
+    }
+}
