@@ -1,3 +1,4 @@
 //! Everything that knows data or models.
 
 pub mod artifact;
+pub mod llm;
