@@ -1,11 +1,13 @@
-"""Records what llama.cpp says about SmolLM2, for the tests of `stages/src/llm/gguf`.
+"""Records what llama.cpp says about a GGUF file, for the tests of `stages/src/llm/gguf`.
 
     pip install xllamacpp gguf
     python tests/data/record_llama_cpp.py SmolLM2-135M-Instruct.Q4_1.gguf > tests/data/llama_cpp_smollm2.json
+    python tests/data/record_llama_cpp.py toy.gguf > tests/data/llama_cpp_toy.json     # written by `write_toy`
 
-Each number is recorded twice. `q4_1` is the file as it is: llama.cpp then also rounds the activations to 8 bits, which
-we do not, so our numbers may differ a little. `f32` is the same file with its weights expanded to f32, where llama.cpp
-computes what we compute and the numbers must be nearly equal. Log-probabilities are natural logarithms.
+Each number is recorded twice. `as_is` is the file itself: for quantised weights llama.cpp then also rounds the
+activations to 8 bits, which we do not, so our numbers differ a little. `f32` is the same file with its weights expanded to
+f32, where llama.cpp computes what we compute and the numbers must be nearly equal. Log-probabilities are natural
+logarithms. Replies are greedy, as token ids, and from the expanded file.
 """
 
 import hashlib
@@ -47,6 +49,7 @@ TEXTS = [
     "snake_case #hash @at $5.99 100% [x] {y} <z> ~!?...",
     "   ",
     "\n",
+    "a\x04b",
     "<|im_start|>user\nToy Story<|im_end|>\n<|im_start|>assistant\n",
     "broken <|im_start| and<|im_end|>glued<|endoftext|> x",
 ]
@@ -67,6 +70,7 @@ PROMPTS = [
 ]
 OPTIONS = ["Toy Story", "GoldenEye", "12 Angry Men", "Misérables, Les", "2001: A Space Odyssey", "Apollo 13<|im_end|>"]
 TOP = 12
+REPLY = 12
 
 
 class Server:
@@ -91,9 +95,16 @@ class Server:
 
     def logprobs(self, ids, vocabulary):
         """Log-probability of every token after `ids`, as a dict by token id."""
+        # The probabilities are those before the bias. It makes sure that a whole character is drawn, for behind half of
+        # one, and at an end of text, the server reports none.
         body = {"prompt": ids, "n_predict": 1, "n_probs": vocabulary, "temperature": 0, "cache_prompt": False}
+        body["logit_bias"] = [[self.ids("a")[0], 1000]]
         steps = self.post("/completion", body)["completion_probabilities"]
         return {p["id"]: p["logprob"] for p in steps[0]["top_logprobs"]}
+
+    def reply(self, ids):
+        body = {"prompt": ids, "n_predict": REPLY, "temperature": 0, "cache_prompt": False, "return_tokens": True}
+        return self.post("/completion", body)["tokens"]
 
 
 def expanded(path, out):
@@ -115,7 +126,7 @@ def expanded(path, out):
 
 
 def record(server, vocabulary):
-    """Top first tokens of each prompt, and the sum over each option's tokens after it."""
+    """For each prompt: its first tokens, the sum over each option's tokens after it, and a reply."""
     answers = []
     for prompt in PROMPTS:
         ids = server.ids(prompt)
@@ -126,8 +137,21 @@ def record(server, vocabulary):
             for i, token in enumerate(tokens):
                 total += (first if i == 0 else server.logprobs(ids + tokens[:i], vocabulary))[token]
             sums.append(total)
-        answers.append((first, sums))
+        answers.append((first, sums, server.reply(ids)))
     return answers
+
+
+def laid_out(value, depth=0):
+    """JSON with one entry of a list to a line."""
+    text = json.dumps(value, ensure_ascii=False)
+    if len(text) <= 160 or not isinstance(value, (dict, list)) or (isinstance(value, list) and isinstance(value[0], int)):
+        return text
+    indent = "\n" + " " * (depth + 1)
+    if isinstance(value, list):
+        inner = [laid_out(entry, depth + 1) for entry in value]
+        return "[" + indent + ("," + indent).join(inner) + indent[:-1] + "]"
+    inner = [json.dumps(key) + ": " + laid_out(entry, depth + 1) for key, entry in value.items()]
+    return "{" + indent + ("," + indent).join(inner) + indent[:-1] + "}"
 
 
 def main():
@@ -141,29 +165,22 @@ def main():
         lengths = [len(server.ids(prompt)) for prompt in PROMPTS]
         quantised = record(server, vocabulary)
         exact = record(Server(f32), vocabulary)
-    prompts = []
-    for prompt, length, (first_q, sums_q), (first_f, sums_f) in zip(PROMPTS, lengths, quantised, exact):
-        top = sorted(first_f, key=first_f.get, reverse=True)[:TOP]
-        prompts.append({
-            "prompt": prompt,
-            "tokens": length,
-            "first_token": [{"id": i, "q4_1": round(first_q[i], 5), "f32": round(first_f[i], 5)} for i in top],
-            "options": [
-                {"option": o, "tokens": n, "q4_1": round(q, 5), "f32": round(f, 5)}
-                for o, n, q, f in zip(OPTIONS, counts, sums_q, sums_f)
-            ],
-        })
-    recording = {
-        "recorded": {
-            "program": "llama.cpp, in process through xllamacpp",
-            "version": importlib.metadata.version("xllamacpp"),
-            "command": f"python tests/data/record_llama_cpp.py {path.name}",
-            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-        },
-        "texts": texts,
-        "prompts": prompts,
+    recorded = {
+        "program": "llama.cpp, in process through xllamacpp",
+        "version": importlib.metadata.version("xllamacpp"),
+        "command": f"python tests/data/record_llama_cpp.py {path.name}",
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
     }
-    print(json.dumps(recording, indent=1, ensure_ascii=False))
+    prompts = []
+    for prompt, length, (first_q, sums_q, _), (first_f, sums_f, reply) in zip(PROMPTS, lengths, quantised, exact):
+        top = sorted(first_f, key=first_f.get, reverse=True)[:TOP]
+        first = [{"id": t, "as_is": round(first_q[t], 5), "f32": round(first_f[t], 5)} for t in top]
+        options = [
+            {"option": o, "tokens": n, "as_is": round(q, 5), "f32": round(f, 5)}
+            for o, n, q, f in zip(OPTIONS, counts, sums_q, sums_f)
+        ]
+        prompts.append({"prompt": prompt, "tokens": length, "reply": reply, "first_token": first, "options": options})
+    print(laid_out({"recorded": recorded, "texts": texts, "prompts": prompts}))
 
 
 if __name__ == "__main__":

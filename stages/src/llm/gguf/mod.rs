@@ -11,16 +11,19 @@
 //! # Exactly the same again
 //! What is multiplied depends on the prompt alone, never on what was cached: a run that resumes in the middle gets the bits
 //! that an uninterrupted run got. The float kernels are chosen by the CPU's instruction set, so another kind of CPU may
-//! differ in the last digits. Work is spread over sessions: a session is single-threaded as long as the process runs with
-//! `RAYON_NUM_THREADS=1` and `CANDLE_NUM_THREADS=1`, which the binary sets.
+//! differ in the last digits. Work is spread over sessions, one thread each; candle's own threads only help as long as
+//! nobody else runs, so the binary turns them off (`RAYON_NUM_THREADS=1`, `CANDLE_NUM_THREADS=1`). The bits do not depend on it.
 //!
 //! Not here: sampling, training, GPUs, weights kept quantised in memory (f32 takes 4 bytes a weight and is faster).
 
 mod decoder;
+mod logits;
 mod metadata;
+mod operators;
 #[cfg(test)]
 mod recording;
 mod session;
+mod shape;
 mod tokenizer;
 pub mod toy;
 
@@ -30,8 +33,9 @@ use anyhow::Result;
 
 pub use session::{Score, Session};
 
-use decoder::{Decoder, Shape};
+use decoder::Decoder;
 use metadata::Header;
+use shape::Shape;
 use tokenizer::Tokens;
 
 /// A loaded model. Read-only, so one copy serves every thread.

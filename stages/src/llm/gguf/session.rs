@@ -92,30 +92,30 @@ impl<'m> Session<'m> {
     /// A prompt without a token, or longer than the model's context.
     pub fn reply(&mut self, segments: &[String], max_tokens: usize, stop: &str) -> Result<String> {
         let (before, mut last) = self.evaluate(segments, 0)?;
-        let room = self.model.context_length() - before;
         let mut written: Vec<u32> = Vec::new();
         let mut passes: Vec<KeyValues> = Vec::new();
-        loop {
-            let text = self.model.tokens.decode(&written)?;
-            if let Some(end) = text.find(stop).filter(|_| !stop.is_empty()) {
-                return Ok(text[..end].to_owned());
+        let mut text = String::new();
+        for position in before..self.model.context_length().min(before.saturating_add(max_tokens)) {
+            if let Some(token) = written.last() {
+                let past = self.segments.iter().flat_map(|segment| &segment.passes).chain(&passes).collect::<Vec<_>>();
+                let (output, pass) = self.model.decoder.forward(&past, &[*token], &[position - 1], |_, _| true)?;
+                self.evaluated += 1;
+                last = output;
+                passes.push(pass);
             }
-            if written.len() >= max_tokens.min(room) {
-                return Ok(text);
-            }
-            let logits = self.model.decoder.logits(&last)?.flatten_all()?.to_vec1::<f32>()?;
-            let token = largest(&logits).with_context(|| damaged(&self.model.name))?;
+            let best = self.model.decoder.logits(&last)?.best(0);
+            let token = best.with_context(|| damaged(&self.model.name))?;
             if self.model.tokens.is_control(token) {
-                return Ok(text);
+                break;
             }
-            let position = before + written.len();
-            let past = self.segments.iter().flat_map(|segment| &segment.passes).chain(&passes).collect::<Vec<_>>();
-            let (output, pass) = self.model.decoder.forward(&past, &[token], &[position], |_, _| true)?;
-            self.evaluated += 1;
-            last = output;
-            passes.push(pass);
             written.push(token);
+            text = self.model.tokens.decode(&written)?;
+            if let Some(end) = text.find(stop).filter(|_| !stop.is_empty()) {
+                text.truncate(end);
+                break;
+            }
         }
+        Ok(text)
     }
 
     /// Brings the cache to exactly this prompt; returns its length and the output `[1, width]` at its last token.
@@ -182,18 +182,12 @@ impl<'m> Session<'m> {
             Tensor::cat(&[last, &output], 0)?
         };
         let logits = self.model.decoder.logits(&rows)?;
-        let vocabulary = logits.dim(1)?;
-        let logits = logits.flatten_all()?.to_vec1::<f32>()?;
-        let rows: Vec<&[f32]> = logits.chunks(vocabulary).collect();
-        let normalisers: Vec<f64> = rows.iter().map(|row| log_sum_exp(row)).collect();
         // Row 0 predicts every option's first token; an option's own rows, one fewer than its tokens, follow from `start`.
         let mut start = 1;
         let mut sums = Vec::with_capacity(options.len());
         for ids in options {
             let predicting = std::iter::once(0).chain(start..);
-            sums.push(
-                ids.iter().zip(predicting).map(|(id, row)| f64::from(rows[row][*id as usize]) - normalisers[row]).sum(),
-            );
+            sums.push(predicting.zip(ids).map(|(row, id)| logits.log_probability(row, *id)).sum());
             start += ids.len() - 1;
         }
         Ok(sums)
@@ -215,27 +209,6 @@ fn batches(options: &[Vec<u32>]) -> Vec<&[Vec<u32>]> {
     batches
 }
 
-/// ln Σ exp, with the largest taken out first so that nothing overflows.
-pub(super) fn log_sum_exp(logits: &[f32]) -> f64 {
-    let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let sum: f64 = logits.iter().map(|logit| f64::from((logit - top).exp())).sum();
-    f64::from(top) + sum.ln()
-}
-
-/// Index of the largest value, the first of several; none when a value is no number.
-fn largest(logits: &[f32]) -> Option<u32> {
-    let mut best = 0;
-    for (index, logit) in logits.iter().enumerate() {
-        if logit.is_nan() {
-            return None;
-        }
-        if *logit > logits[best] {
-            best = index;
-        }
-    }
-    u32::try_from(best).ok()
-}
-
 fn damaged(name: &str) -> String {
     format!("the model {name} gives no finite probabilities. help: its weights may be damaged; fetch the file again")
 }
@@ -244,6 +217,7 @@ fn damaged(name: &str) -> String {
 mod tests {
     use super::super::toy;
     use super::*;
+    use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
     fn toy() -> Gguf {
         let folder = tempfile::tempdir().unwrap();
@@ -281,6 +255,19 @@ mod tests {
             }
             assert_eq!(&session.score(&turns[..3], &options).unwrap(), &fresh[1], "back to 3 segments");
         }
+    }
+
+    #[test]
+    fn sessions_on_two_threads_give_the_bits_of_one() {
+        let (model, options) = (toy(), texts(&OPTIONS));
+        let score = |user: usize| {
+            let mut session = model.session();
+            let turns = [SYSTEM.to_owned(), format!("user {user}\n"), "Next: ".to_owned()];
+            (1..=3).map(|n| session.score(&turns[..n], &options).unwrap()).collect::<Vec<_>>()
+        };
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+        let together: Vec<_> = pool.install(|| (0..8).into_par_iter().map(score).collect());
+        assert_eq!(together, (0..8).map(score).collect::<Vec<_>>());
     }
 
     #[test]
@@ -322,12 +309,10 @@ mod tests {
         let ascii = (0_u8..=127).map(|byte| char::from(byte).to_string());
         let all: Vec<String> = ascii.chain(rest.map(str::to_owned)).collect();
         let known: f64 = session.score(&texts(&["Next: "]), &all).unwrap().iter().map(|s| s.logprob_sum.exp()).sum();
-        let logits = {
-            let (_, last) = session.evaluate(&texts(&["Next: "]), 0).unwrap();
-            model.decoder.logits(&last).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap()
-        };
         // The upper half of the bytes is no text by itself; its share is taken from the logits.
-        let upper: f64 = logits[3 + 128..3 + 256].iter().map(|l| (f64::from(*l) - log_sum_exp(&logits)).exp()).sum();
+        let (_, last) = session.evaluate(&texts(&["Next: "]), 0).unwrap();
+        let logits = model.decoder.logits(&last).unwrap();
+        let upper: f64 = (3 + 128..3 + 256).map(|id| logits.log_probability(0, id).exp()).sum();
         assert!((known + upper - 1.0).abs() < 1e-5, "{known} + {upper}");
     }
 
@@ -338,9 +323,8 @@ mod tests {
         let (_, last) = session.evaluate(&prompt, 0).unwrap();
         let evaluated = session.evaluated_tokens();
         let reply = session.reply(&prompt, 12, "").unwrap();
-        assert!((1..=12).contains(&(session.evaluated_tokens() - evaluated)));
-        let logits = model.decoder.logits(&last).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
-        let best = (0_u32..).zip(&logits).max_by(|a, b| a.1.total_cmp(b.1)).unwrap().0;
+        assert!((1..12).contains(&(session.evaluated_tokens() - evaluated)));
+        let best = model.decoder.logits(&last).unwrap().best(0).unwrap();
         assert!(reply.starts_with(&model.tokens.decode(&[best]).unwrap()), "{reply:?}");
         let cut = reply.chars().last().unwrap().to_string();
         assert_eq!(session.reply(&prompt, 12, &cut).unwrap(), reply[..reply.find(&cut).unwrap()]);
@@ -361,12 +345,5 @@ mod tests {
         assert_eq!(error, "option 1 (\"\") has no token");
         assert_eq!(session.score(&[], &texts(&["b"])).unwrap_err().to_string(), "the prompt has no token");
         assert_eq!(session.score(&texts(&["a"]), &[]).unwrap_err().to_string(), "no option to score");
-    }
-
-    #[test]
-    fn log_sum_exp_does_not_overflow() {
-        assert!((log_sum_exp(&[1000.0, 1000.0]) - (1000.0 + 2.0_f64.ln())).abs() < 1e-9);
-        assert_eq!(largest(&[1.0, 3.0, 3.0]), Some(1));
-        assert_eq!(largest(&[1.0, f32::NAN]), None);
     }
 }
