@@ -81,6 +81,10 @@ impl Context {
     pub fn go_on(&self) -> anyhow::Result<()> {
         if self.cancel.is_raised() { Err(Interrupted.into()) } else { Ok(()) }
     }
+    /// Gives a detached context an asset.
+    pub fn add_asset(&mut self, name: &str, path: &Path) {
+        self.assets.insert(name.to_owned(), path.to_path_buf());
+    }
     /// A context outside the engine, for tests and benchmarks.
     #[must_use]
     pub fn detached(scratch: &Path) -> Self {

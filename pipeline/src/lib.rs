@@ -1,12 +1,29 @@
 #![doc = include_str!("../README.md")]
 
 mod artifact;
+pub mod asset;
+pub mod cli;
+mod clock;
 mod context;
+pub mod diagnostic;
+pub mod event;
+mod exit;
+pub mod graph;
+mod interrupt;
+mod key;
 mod ports;
 pub mod progress;
+mod reason;
+mod record;
+mod run;
+pub mod spec;
 mod stage;
+mod store;
+pub mod units;
 
 pub use artifact::Artifact;
 pub use context::{Cancel, Context, Interrupted};
+pub use exit::Exit;
 pub use ports::{Arity, Many, Named, PortField, PortFile, PortSpec, Ports};
+pub use reason::MissReason;
 pub use stage::{AnyStage, AssetName, Catalog, ConfigError, Generator, InspectOptions, Stage, StageKind};

@@ -1,7 +1,11 @@
 //! What a person or a program sees of a run while it goes on: bars on a terminal, plain lines elsewhere, or JSON events.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::event::Event;
 
 /// Where progress goes; the run's manifest and the screen are both sinks.
 pub trait Sink: Send + Sync {
@@ -11,6 +15,10 @@ pub trait Sink: Send + Sync {
     fn finished(&self, stage: &str, label: &str);
     /// A fact worth keeping.
     fn note(&self, stage: &str, name: &str, value: &str);
+    /// The engine's own news of the run.
+    fn event(&self, event: &Event) {
+        let _ = event;
+    }
 }
 
 /// The progress of one stage (or of the engine itself, under the name of what it does).
@@ -79,5 +87,31 @@ impl Drop for Bar {
         for sink in &*self.progress.sinks {
             sink.finished(&self.progress.stage, &self.label);
         }
+    }
+}
+
+/// Lets a bar speak once in a while: bars may move millions of times a second.
+pub(crate) struct Throttle {
+    every: Duration,
+    last: Mutex<BTreeMap<(String, String), Instant>>,
+}
+
+impl Throttle {
+    pub fn new(every: Duration) -> Self {
+        Self { every, last: Mutex::default() }
+    }
+    /// Whether the bar may speak now; if so, it has spoken.
+    pub fn may(&self, stage: &str, label: &str) -> bool {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let bar = (stage.to_owned(), label.to_owned());
+        if last.get(&bar).is_some_and(|last| last.elapsed() < self.every) {
+            return false;
+        }
+        last.insert(bar, Instant::now());
+        true
+    }
+    /// The bar is closed: another one of its name may speak at once.
+    pub fn forget(&self, stage: &str, label: &str) {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).remove(&(stage.to_owned(), label.to_owned()));
     }
 }

@@ -150,6 +150,8 @@ pub struct Catalog {
     pub generators: &'static [Generator],
     /// Describes a Parquet, Arrow or safetensors file: schema, rows, head, column statistics. Text or JSON, ready to print.
     pub inspect: fn(&Path, &InspectOptions) -> anyhow::Result<String>,
+    /// The commented experiment that `init` writes.
+    pub starter: &'static str,
 }
 
 impl Catalog {

@@ -1,4 +1,10 @@
 //! Everything that knows data or models.
 
 pub mod artifact;
+pub mod env;
+pub mod ingest;
 pub mod llm;
+pub mod nn;
+pub mod report;
+pub mod split;
+pub mod world;

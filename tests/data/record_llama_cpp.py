@@ -5,9 +5,9 @@
     python tests/data/record_llama_cpp.py toy.gguf > tests/data/llama_cpp_toy.json     # written by `write_toy`
 
 Each number is recorded twice. `as_is` is the file itself: for quantised weights llama.cpp then also rounds the
-activations to 8 bits, which we do not, so our numbers differ a little. `f32` is the same file with its weights expanded to
-f32, where llama.cpp computes what we compute and the numbers must be nearly equal. Log-probabilities are natural
-logarithms. Replies are greedy, as token ids, and from the expanded file.
+activations to 8 bits, which we do not, so our numbers differ a little. `f32` is the same file with its weights
+expanded to f32, where llama.cpp computes what we compute and the numbers must be nearly equal. Log-probabilities are
+natural logarithms. Replies are greedy, as token ids, and from the expanded file.
 """
 
 import hashlib
@@ -59,14 +59,19 @@ MOVIES = "You recommend movies. Answer with one title."
 PROMPTS = [
     "The capital of France is",
     "In 1995 the movie Toy Story was",
-    CHAT.format(system=MOVIES, user="I liked Star Wars (1977) and Return of the Jedi (1983). What should I watch next?"),
+    CHAT.format(
+        system=MOVIES, user="I liked Star Wars (1977) and Return of the Jedi (1983). What should I watch next?"
+    ),
     CHAT.format(system=MOVIES, user="I liked Misérables, Les and C'est arrivé près de chez vous."),
     CHAT.format(
         system=MOVIES,
-        user="Watched, oldest first:\n1. Fargo (1996): 5 of 5\n2. 12 Angry Men (1957): 4 of 5\n3. Seven (Se7en): 2 of 5\n"
+        user="Watched, oldest first:\n1. Fargo (1996): 5 of 5\n2. 12 Angry Men (1957): 4 of 5\n"
+        "3. Seven (Se7en): 2 of 5\n"
         "Choose the next one from: Toy Story; GoldenEye; Get Shorty; Apollo 13; Die Hard 2; Misérables, Les.",
     ),
-    CHAT.format(system="Rate a movie from 1 to 5.", user="2001: A Space Odyssey (1968), after Blade Runner (1982)?") + "I give it",
+    CHAT.format(
+        system="Rate a movie from 1 to 5.", user="2001: A Space Odyssey (1968), after Blade Runner (1982)?"
+    ) + "I give it",
 ]
 OPTIONS = ["Toy Story", "GoldenEye", "12 Angry Men", "Misérables, Les", "2001: A Space Odyssey", "Apollo 13<|im_end|>"]
 TOP = 12
@@ -87,7 +92,8 @@ class Server:
 
     def post(self, path, body):
         data = json.dumps(body).encode()
-        request = urllib.request.Request(self.server.listening_address + path, data, {"Content-Type": "application/json"})
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(self.server.listening_address + path, data, headers)
         return json.load(urllib.request.urlopen(request))
 
     def ids(self, text):
@@ -144,7 +150,8 @@ def record(server, vocabulary):
 def laid_out(value, depth=0):
     """JSON with one entry of a list to a line."""
     text = json.dumps(value, ensure_ascii=False)
-    if len(text) <= 160 or not isinstance(value, (dict, list)) or (isinstance(value, list) and isinstance(value[0], int)):
+    ids = isinstance(value, list) and isinstance(value[0], int)
+    if len(text) <= 160 or ids or not isinstance(value, (dict, list)):
         return text
     indent = "\n" + " " * (depth + 1)
     if isinstance(value, list):

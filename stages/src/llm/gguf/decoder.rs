@@ -1,8 +1,9 @@
 //! The llama transformer, forward only: RMSNorm, rotary positions, grouped-query attention, SwiGLU.
 //!
-//! Touvron et al. 2023 (arXiv:2302.13971, §2.2); grouped queries: Ainslie et al. 2023 (arXiv:2305.13245). The weights are
-//! expanded to f32 when loaded: plain f32 matrix products evaluate about 320 tokens a second of SmolLM2-135M on one core,
-//! candle's product on the quantised weights, which goes token by token, about 43. Forward only: nothing here carries a gradient.
+//! Touvron et al. 2023 (arXiv:2302.13971, §2.2); grouped queries: Ainslie et al. 2023 (arXiv:2305.13245). The weights
+//! are expanded to f32 when loaded: plain f32 matrix products evaluate about 320 tokens a second of SmolLM2-135M on one
+//! core, candle's product on the quantised weights, which goes token by token, about 43. Forward only: nothing here
+//! carries a gradient.
 
 use std::collections::BTreeSet;
 
@@ -70,8 +71,8 @@ impl Decoder {
         let head = if tied { embedding.clone() } else { take("output.weight".into(), &[vocabulary, width])? };
         if let Some(name) = left.first() {
             bail!(
-                "{}: {} tensors are of no use to this decoder, the first is `{name}`. help: use a plain llama model such \
-                 as SmolLM2, or an HTTP provider",
+                "{}: {} tensors are of no use to this decoder, the first is `{name}`. help: use a plain llama \
+                 model such as SmolLM2, or an HTTP provider",
                 header.place(),
                 left.len()
             );
@@ -111,7 +112,8 @@ impl Decoder {
             values.push(&v);
             let (keys, values) = (Tensor::cat(&keys, 1)?, Tensor::cat(&values, 1)?);
             let length = keys.dim(1)?;
-            // A key head is shared by `group` query heads: they become rows of one product instead of copies of the key.
+            // A key head is shared by `group` query heads: they become rows of one product instead of copies of the
+            // key.
             let scores = q.reshape((kv_heads, group * count, head))?.matmul(&keys.transpose(1, 2)?)?;
             let weights = attention_weights(&scores.reshape((heads, count, length))?, &sees, scale)?;
             let seen = weights.reshape((kv_heads, group * count, length))?.matmul(&values)?;
@@ -131,8 +133,8 @@ impl Decoder {
     }
 }
 
-/// `weight [out, in] · x [tokens, in]ᵀ` → `[out, tokens]`. In this order gemm reads the weights as they lie; the other way
-/// round it first repacks them, which for a dozen tokens takes longer than the product.
+/// `weight [out, in] · x [tokens, in]ᵀ` → `[out, tokens]`. In this order gemm reads the weights as they lie; the other
+/// way round it first repacks them, which for a dozen tokens takes longer than the product.
 fn product(weight: &Tensor, x: &Tensor) -> candle_core::Result<Tensor> {
     weight.matmul(&x.t()?)
 }

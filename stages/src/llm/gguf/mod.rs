@@ -1,18 +1,20 @@
 //! A language model in a GGUF file, run inside the process: it scores given texts after a prompt, or writes a reply.
 //!
-//! Supported: llama-architecture files with the `smollm` tokenizer (SmolLM and SmolLM2 of any size and quantisation that
-//! candle reads). Anything in a file that would change the result and is not known here is an error, never a guess. Token
-//! ids and log-probabilities are checked against recorded llama.cpp values (`tests/data/llama_cpp_*.json`).
+//! Supported: llama-architecture files with the `smollm` tokenizer (SmolLM and SmolLM2 of any size and quantisation
+//! that candle reads). Anything in a file that would change the result and is not known here is an error, never a
+//! guess. Token ids and log-probabilities are checked against recorded llama.cpp values
+//! (`tests/data/llama_cpp_*.json`).
 //!
-//! A prompt is a list of *segments*: a system text, then one text per turn. Each is tokenised by itself and evaluated by
-//! itself on top of those before it, so [`Session`] can keep what it has evaluated and a prompt that grew by one line
-//! costs one line.
+//! A prompt is a list of *segments*: a system text, then one text per turn. Each is tokenised by itself and evaluated
+//! by itself on top of those before it, so [`Session`] can keep what it has evaluated and a prompt that grew by one
+//! line costs one line.
 //!
 //! # Exactly the same again
-//! What is multiplied depends on the prompt alone, never on what was cached: a run that resumes in the middle gets the bits
-//! that an uninterrupted run got. The float kernels are chosen by the CPU's instruction set, so another kind of CPU may
-//! differ in the last digits. Work is spread over sessions, one thread each; candle's own threads only help as long as
-//! nobody else runs, so the binary turns them off (`RAYON_NUM_THREADS=1`, `CANDLE_NUM_THREADS=1`). The bits do not depend on it.
+//! What is multiplied depends on the prompt alone, never on what was cached: a run that resumes in the middle gets the
+//! bits that an uninterrupted run got. The float kernels are chosen by the CPU's instruction set, so another kind of
+//! CPU may differ in the last digits. Work is spread over sessions, one thread each; candle's own threads only help as
+//! long as nobody else runs, so the binary turns them off (`RAYON_NUM_THREADS=1`, `CANDLE_NUM_THREADS=1`). The bits do
+//! not depend on it.
 //!
 //! Not here: sampling, training, GPUs, weights kept quantised in memory (f32 takes 4 bytes a weight and is faster).
 
@@ -49,8 +51,8 @@ impl Gguf {
     /// Reads a whole model into memory as f32 (SmolLM2-135M: 0.54 GB).
     ///
     /// # Errors
-    /// The file is absent, torn, not GGUF, or holds a model that this decoder would compute wrongly; the message names the
-    /// file and the metadata key or tensor.
+    /// The file is absent, torn, not GGUF, or holds a model that this decoder would compute wrongly; the message names
+    /// the file and the metadata key or tensor.
     pub fn load(path: &Path) -> Result<Self> {
         let mut header = Header::open(path)?;
         let tokens = Tokens::from_header(&header)?;

@@ -1,7 +1,7 @@
 //! The decoder's row-wise operators, on one thread.
 //!
-//! candle_nn has them too, but spreads each over rayon's threads. Called from a worker of a rayon pool, such an operator may
-//! pick up another session while it waits for its own parts, which mixes two sessions on one stack.
+//! candle_nn has them too, but spreads each over rayon's threads. Called from a worker of a rayon pool, such an
+//! operator may pick up another session while it waits for its own parts, which mixes two sessions on one stack.
 
 use candle_core::{Device, Result, Tensor};
 
@@ -38,8 +38,8 @@ impl Rotation {
         }
     }
 
-    /// `x [heads · head, tokens]` → `[heads, tokens, head]`, each pair of neighbours (0,1), (2,3), … turned by its angle.
-    /// Llama files order their weights for neighbours, not for halves.
+    /// `x [heads · head, tokens]` → `[heads, tokens, head]`, each pair of neighbours (0,1), (2,3), … turned by its
+    /// angle. Llama files order their weights for neighbours, not for halves.
     pub(super) fn apply(&self, x: &Tensor) -> Result<Tensor> {
         let (tokens, head) = (self.tokens, self.head);
         let values = x.flatten_all()?.to_vec1::<f32>()?;
@@ -58,8 +58,8 @@ impl Rotation {
     }
 }
 
-/// `scores [heads, tokens, before + tokens]` → attention weights of the same shape: softmax of `scale · score` over what
-/// the token may see, 0 elsewhere. All of `before` is seen, and token j by token i where `sees[i · tokens + j]`.
+/// `scores [heads, tokens, before + tokens]` → attention weights of the same shape: softmax of `scale · score` over
+/// what the token may see, 0 elsewhere. All of `before` is seen, and token j by token i where `sees[i · tokens + j]`.
 pub(super) fn attention_weights(scores: &Tensor, sees: &[bool], scale: f32) -> Result<Tensor> {
     let (_, tokens, length) = scores.dims3()?;
     let before = length - tokens;

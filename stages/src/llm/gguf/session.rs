@@ -57,9 +57,9 @@ impl<'m> Session<'m> {
 
     /// Scores each option as the text that directly follows the prompt.
     ///
-    /// All options share one evaluation of the prompt and, up to 256 tokens, one forward pass: their tokens stand side by
-    /// side, each option seeing the prompt and itself only. An option is tokenised by itself, so a leading space belongs to
-    /// the option, not to the prompt's end.
+    /// All options share one evaluation of the prompt and, up to 256 tokens, one forward pass: their tokens stand side
+    /// by side, each option seeing the prompt and itself only. An option is tokenised by itself, so a leading space
+    /// belongs to the option, not to the prompt's end.
     ///
     /// # Errors
     /// No or an empty option; a prompt without a token; more tokens than the model's context.
@@ -85,8 +85,8 @@ impl<'m> Session<'m> {
 
     /// Writes the most probable text after the prompt, token by token (greedy).
     ///
-    /// Ends before `stop` (when it is not empty), at a control token such as `<|im_end|>`, after `max_tokens`, or where the
-    /// context is full. The reply is not kept in the cache: hand it in as a segment to go on from it.
+    /// Ends before `stop` (when it is not empty), at a control token such as `<|im_end|>`, after `max_tokens`, or where
+    /// the context is full. The reply is not kept in the cache: hand it in as a segment to go on from it.
     ///
     /// # Errors
     /// A prompt without a token, or longer than the model's context.
@@ -135,8 +135,8 @@ impl<'m> Session<'m> {
         let context = self.model.context_length();
         ensure!(
             length + reserve <= context,
-            "the prompt has {length} tokens and its longest continuation {reserve}: {} more than the {context} that {} can \
-             hold. help: show fewer turns or fewer candidates",
+            "the prompt has {length} tokens and its longest continuation {reserve}: {} more than the {context} that {} \
+             can hold. help: show fewer turns or fewer candidates",
             length + reserve - context,
             self.model.name
         );
@@ -182,7 +182,8 @@ impl<'m> Session<'m> {
             Tensor::cat(&[last, &output], 0)?
         };
         let logits = self.model.decoder.logits(&rows)?;
-        // Row 0 predicts every option's first token; an option's own rows, one fewer than its tokens, follow from `start`.
+        // Row 0 predicts every option's first token; an option's own rows, one fewer than its tokens, follow from
+        // `start`.
         let mut start = 1;
         let mut sums = Vec::with_capacity(options.len());
         for ids in options {

@@ -1,7 +1,7 @@
 //! A tiny model with random weights in a real GGUF file, so that tests and the smoke experiment need no download.
 //!
-//! It has everything the loader meets in a real file (merges, special tokens, several quantisations, shared key heads, tied
-//! embedding) and says nothing sensible.
+//! It has everything the loader meets in a real file (merges, special tokens, several quantisations, shared key heads,
+//! tied embedding) and says nothing sensible.
 
 use std::fs::File;
 use std::io::BufWriter;
@@ -120,7 +120,8 @@ fn tensors(vocabulary: usize) -> Result<Vec<(String, QTensor)>> {
     Ok(tensors)
 }
 
-/// How byte-level BPE spells a byte: printable Latin-1 as itself, the others from U+0100 on (Radford et al. 2019, `encoder.py`).
+/// How byte-level BPE spells a byte: printable Latin-1 as itself, the others from U+0100 on (Radford et al. 2019,
+/// `encoder.py`).
 fn spelling(byte: u8) -> char {
     let itself = |b: u8| matches!(b, b'!'..=b'~' | 0xA1..=0xAC | 0xAE..=0xFF);
     if itself(byte) {

@@ -1,0 +1,178 @@
+//! The digests of a file or folder.
+//!
+//! A file's digests are those of its bytes. A folder's are those of its canonical listing: for each regular file below it,
+//! in the byte order of the relative paths, `relative/path\0<digest of the file, hex>\n`. Names and bytes count; times,
+//! permissions, empty folders and the folder's own name do not. Links are followed.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use anyhow::{Context as _, bail};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::Work;
+
+/// Below this many bytes hashing is over before a bar would be seen.
+const WORTH_A_BAR: u64 = 64 << 20;
+
+/// What tells cheaply whether a file is still the one that was hashed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Stamp {
+    /// Relative to the tree's root with `/` between the parts; empty where the root is a file.
+    pub(super) path: String,
+    /// Bytes.
+    pub(super) size: u64,
+    /// Nanoseconds since 1970; 0 where the file system keeps no time.
+    pub(super) modified: u64,
+}
+
+/// A file, or a folder with everything in it.
+#[derive(Debug)]
+pub(super) struct Tree {
+    root: PathBuf,
+    is_folder: bool,
+    /// In the byte order of their paths.
+    pub(super) stamps: Vec<Stamp>,
+}
+
+impl Tree {
+    /// Lists what lies at `root` without reading any content.
+    pub(super) fn list(root: &Path) -> anyhow::Result<Self> {
+        let place = || format!("cannot list `{}`", root.display());
+        let is_folder = fs::metadata(root).with_context(place)?.is_dir();
+        let mut stamps = Vec::new();
+        walk(root, "", &mut stamps).with_context(place)?;
+        stamps.sort_by(|a, b| a.path.cmp(&b.path));
+        if stamps.is_empty() {
+            bail!("`{}` is an empty folder", root.display());
+        }
+        Ok(Self { root: root.to_path_buf(), is_folder, stamps })
+    }
+
+    /// BLAKE3 as hex.
+    pub(super) fn blake3(&self) -> anyhow::Result<String> {
+        let of_file = |path: &Path| {
+            let mut hasher = blake3::Hasher::new();
+            hasher.update_mmap_rayon(path)?;
+            Ok(hasher.finalize().to_hex().to_string())
+        };
+        self.digest(of_file, |listing| blake3::hash(listing).to_hex().to_string())
+    }
+
+    /// SHA-256 as lower-case hex; stops when cancelled.
+    pub(super) fn sha256(&self, work: &Work) -> anyhow::Result<String> {
+        let bytes = self.stamps.iter().map(|stamp| stamp.size).sum();
+        let bar = (bytes >= WORTH_A_BAR).then(|| work.bar("check", Some(bytes), "bytes"));
+        let mut buffer = vec![0; 1 << 20];
+        let of_file = |path: &Path| {
+            let mut file = File::open(path)?;
+            let mut hasher = Sha256::new();
+            loop {
+                work.go_on()?;
+                let n = file.read(&mut buffer)?;
+                if n == 0 {
+                    return Ok(hex(hasher));
+                }
+                hasher.update(&buffer[..n]);
+                if let Some(bar) = &bar {
+                    bar.inc(n as u64);
+                }
+            }
+        };
+        self.digest(of_file, |listing| hex(Sha256::new_with_prefix(listing)))
+    }
+
+    /// Of the file itself, or of the folder's listing.
+    fn digest(
+        &self,
+        mut of_file: impl FnMut(&Path) -> anyhow::Result<String>,
+        of_listing: impl FnOnce(&[u8]) -> String,
+    ) -> anyhow::Result<String> {
+        let mut of_file = |path: &Path| of_file(path).with_context(|| format!("cannot read `{}`", path.display()));
+        if !self.is_folder {
+            return of_file(&self.root);
+        }
+        let mut listing = Vec::new();
+        for stamp in &self.stamps {
+            listing.extend_from_slice(stamp.path.as_bytes());
+            listing.push(0);
+            listing.extend_from_slice(of_file(&self.root.join(&stamp.path))?.as_bytes());
+            listing.push(b'\n');
+        }
+        Ok(of_listing(&listing))
+    }
+}
+
+fn hex(hasher: Sha256) -> String {
+    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn walk(path: &Path, relative: &str, stamps: &mut Vec<Stamp>) -> anyhow::Result<()> {
+    let metadata = fs::metadata(path).with_context(|| path.display().to_string())?;
+    if metadata.is_dir() {
+        for entry in fs::read_dir(path)? {
+            let name = entry?.file_name();
+            let Some(name) = name.to_str() else { bail!("the name of `{}` is not UTF-8", path.join(name).display()) };
+            let below = if relative.is_empty() { name.to_owned() } else { format!("{relative}/{name}") };
+            walk(&path.join(name), &below, stamps)?;
+        }
+    } else if metadata.is_file() {
+        let since = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        let modified = since.map_or(0, |since| since.as_nanos() as u64);
+        stamps.push(Stamp { path: relative.to_owned(), size: metadata.len(), modified });
+    } else {
+        bail!("`{}` is neither a file nor a folder", path.display());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sha256_of(bytes: &[u8]) -> String {
+        hex(Sha256::new_with_prefix(bytes))
+    }
+
+    #[test]
+    fn a_file_has_the_digests_of_its_bytes() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("a");
+        fs::write(&file, "abc").unwrap();
+        let tree = Tree::list(&file).unwrap();
+        // FIPS 180-2, appendix B.1.
+        let known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(tree.sha256(&Work::silent()).unwrap(), known);
+        assert_eq!(tree.blake3().unwrap(), blake3::hash(b"abc").to_hex().as_str());
+    }
+
+    #[test]
+    fn a_folder_has_the_digests_of_its_listing() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("b")).unwrap();
+        fs::write(dir.path().join("b/y"), "2").unwrap();
+        fs::write(dir.path().join("b.x"), "1").unwrap();
+        let tree = Tree::list(dir.path()).unwrap();
+        let listing = format!("b.x\0{}\nb/y\0{}\n", sha256_of(b"1"), sha256_of(b"2"));
+        assert_eq!(tree.sha256(&Work::silent()).unwrap(), sha256_of(listing.as_bytes()));
+    }
+
+    #[test]
+    fn a_new_name_is_a_new_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("a"), "1").unwrap();
+        let before = Tree::list(dir.path()).unwrap().blake3().unwrap();
+        fs::rename(dir.path().join("a"), dir.path().join("b")).unwrap();
+        assert_ne!(before, Tree::list(dir.path()).unwrap().blake3().unwrap());
+    }
+
+    #[test]
+    fn an_empty_folder_is_no_asset() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = Tree::list(dir.path()).unwrap_err().to_string();
+        assert!(error.ends_with("is an empty folder"), "{error}");
+    }
+}

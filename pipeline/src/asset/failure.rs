@@ -1,0 +1,46 @@
+//! The error of an asset that could not be had, which tells a person without network what to put where.
+
+use std::path::PathBuf;
+
+use super::AssetSpec;
+use super::spec::{Kind, is_plain_name};
+
+/// The names under which a data folder may hold the asset: its own, then those of its sources.
+pub(super) fn names(name: &str, spec: &AssetSpec) -> Vec<String> {
+    let sources = spec.from.iter().filter_map(|source| source.kind().ok()?.basename());
+    let mut names = Vec::new();
+    for name in std::iter::once(name.to_owned()).chain(sources) {
+        if is_plain_name(&name) && !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// Lists where the asset was looked for and why each source failed.
+pub(super) fn unobtainable(
+    name: &str,
+    spec: &AssetSpec,
+    data: &[PathBuf],
+    causes: &[(Kind, anyhow::Error)],
+) -> anyhow::Error {
+    let names = names(name, spec);
+    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    let mut text = format!("asset `{name}` is not on this machine and no source gives it");
+    for folder in data {
+        let found = if folder.is_dir() { format!("holds no {}", quoted.join(", no ")) } else { "is no folder".into() };
+        text += &format!("\n  data {}: {found}", folder.display());
+    }
+    for (kind, error) in causes {
+        let cause = format!("{error:#}");
+        text += &format!("\n  {kind}: {}", cause.replace('\n', "\n    "));
+    }
+    let what = if causes.iter().any(|(kind, _)| kind.is_folder() == Some(true)) { "folder" } else { "file" };
+    let places: Vec<String> = names.iter().map(|name| format!("DIR/{name}")).collect();
+    text += &format!("\nhelp: get the {what} on another machine, put it at {}", places.join(" or "));
+    if let Some(wanted) = spec.wanted() {
+        text += &format!(" (SHA-256 {wanted})");
+    }
+    text += ", and give `--data DIR`";
+    anyhow::anyhow!(text)
+}

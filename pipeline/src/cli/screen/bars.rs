@@ -1,0 +1,56 @@
+//! Bars on a terminal, one for each bar of each stage at work.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+use super::super::talk;
+use super::Pace;
+
+#[derive(Default)]
+pub(super) struct Bars {
+    all: MultiProgress,
+    open: Mutex<BTreeMap<(String, String), ProgressBar>>,
+}
+
+impl Bars {
+    fn new_bar(&self, stage: &str, label: &str, done: u64, total: Option<u64>, unit: &str) -> ProgressBar {
+        let template = if total.is_some() {
+            "{prefix}  {bar:24}  {human_pos} of {human_len} UNIT  {per_sec}  {eta} left  {msg}"
+        } else {
+            "{prefix}  {spinner}  {human_pos} UNIT  {per_sec}  {elapsed}  {msg}"
+        };
+        // Braces in a unit would be read as fields of the template.
+        let template = template.replace("UNIT", &unit.replace(['{', '}'], ""));
+        let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        let bar = total.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
+        let bar = self.all.add(bar.with_position(done).with_prefix(format!("{stage} {label}")).with_style(style));
+        // A steady tick keeps the time left honest while one unit takes long.
+        bar.enable_steady_tick(Duration::from_millis(250));
+        bar
+    }
+}
+
+impl Pace for Bars {
+    fn advanced(&self, stage: &str, label: &str, done: u64, total: Option<u64>, unit: &str, message: &str) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let bar = open
+            .entry((stage.to_owned(), label.to_owned()))
+            .or_insert_with(|| self.new_bar(stage, label, done, total, unit));
+        bar.set_position(done);
+        if !message.is_empty() {
+            bar.set_message(message.to_owned());
+        }
+    }
+    fn finished(&self, stage: &str, label: &str) {
+        let bar = self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&(stage.to_owned(), label.to_owned()));
+        if let Some(bar) = bar {
+            bar.finish_and_clear();
+        }
+    }
+    fn say(&self, line: &str) {
+        self.all.suspend(|| talk(line));
+    }
+}

@@ -1,0 +1,96 @@
+//! How the program ends: the exit codes, and an error together with its code.
+
+use crate::Interrupted;
+use crate::diagnostic::Diagnostics;
+use crate::run::Locked;
+
+/// The exit codes; `apprentice --help` lists them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// All is well.
+    Ok = 0,
+    /// A stage failed, or the machine refused something (disk, permission).
+    Failed = 1,
+    /// The experiment or the command is wrong.
+    Wrong = 2,
+    /// `plan --check` found work.
+    WorkFound = 3,
+    /// Another run holds a lock, and `--no-wait` was given.
+    Locked = 4,
+    /// The store is damaged.
+    Damaged = 6,
+    /// Stages failed under `--keep-going`; the others are up to date.
+    Partial = 8,
+    /// Stopped by the user; finished units are saved.
+    Interrupted = 130,
+}
+
+/// The table of codes, as `--help` shows it.
+pub(crate) const TABLE: &str = "\
+Exit codes:
+    0  all is well
+    1  a stage failed, or the machine refused something (disk, permission)
+    2  the experiment or the command is wrong
+    3  `plan --check` found work to do
+    4  another run is making a result, and `--no-wait` was given
+    6  the store is damaged
+    8  some stages failed under `--keep-going`; the others are up to date
+  130  interrupted; finished units are saved, and the next run goes on from them";
+
+/// An error and the code that the program ends with.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub exit: Exit,
+    pub error: anyhow::Error,
+}
+
+impl Failure {
+    pub fn new(exit: Exit, error: impl Into<anyhow::Error>) -> Self {
+        Self { exit, error: error.into() }
+    }
+    /// The experiment or the command is wrong.
+    pub fn wrong(error: impl Into<anyhow::Error>) -> Self {
+        Self::new(Exit::Wrong, error)
+    }
+}
+
+/// An error that says by its type what it is; any other one is a plain failure.
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        let any = |is: fn(&(dyn std::error::Error + 'static)) -> bool| error.chain().any(is);
+        let exit = if any(|cause| cause.is::<Diagnostics>()) {
+            Exit::Wrong
+        } else if any(|cause| cause.is::<Locked>()) {
+            Exit::Locked
+        } else if any(|cause| cause.is::<Interrupted>()) {
+            Exit::Interrupted
+        } else {
+            Exit::Failed
+        };
+        Self { exit, error }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context as _;
+
+    use super::*;
+
+    #[test]
+    fn an_error_keeps_its_code_under_context() {
+        let error = Err::<(), _>(Interrupted).context("stage policy").unwrap_err();
+        assert_eq!(Failure::from(error).exit, Exit::Interrupted);
+        assert_eq!(Failure::from(anyhow::anyhow!("disk full")).exit, Exit::Failed);
+    }
+
+    #[test]
+    fn the_table_lists_every_code() {
+        use Exit::*;
+        for exit in [Ok, Failed, Wrong, WorkFound, Locked, Damaged, Partial, Interrupted] {
+            let code = format!("{:>5}  ", exit as u8);
+            assert!(TABLE.lines().any(|line| line.starts_with(&code)), "{exit:?}");
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! The key of a stage: what its result depends on, in clear, and the BLAKE3 of that.
+//!
+//! In it: the engine's version, the stage's kind and version, its config with every default filled in, the contents and
+//! formats of its inputs, the formats of its outputs, the contents of its assets. Not in it: names of stages, assets and
+//! files, times, hosts, threads, and the config fields that the stage lists in [`crate::Stage::NOT_IN_KEY`]. An input of a
+//! `Many` port carries the name and the sweep cell that it goes by, because the stage sees them.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::{AnyStage, Arity, PortSpec, StageKind};
+
+/// Raised when the engine itself should give other results: the meaning of the key, or how inputs reach a stage.
+pub(crate) const ENGINE: u32 = 1;
+
+/// What one reference of an input port brings to the key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Input {
+    pub name: String,
+    pub cell: String,
+    pub digest: String,
+}
+
+/// Everything that a stage's result depends on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Material {
+    pub engine: u32,
+    pub kind: String,
+    pub version: u32,
+    pub config: Value,
+    /// Port → its artifacts, each `{ kind, format, digest }`, in a `Many` port also `name` and `cell`.
+    pub inputs: Map<String, Value>,
+    /// Port → `{ kind, format }`.
+    pub outputs: Map<String, Value>,
+    /// The digests of the assets, in the order in which the stage lists them.
+    pub assets: Vec<String>,
+}
+
+impl Material {
+    /// The material of `stage` with `assets` (`name`, `digest`) and with `inputs`, which answers with what is connected to a
+    /// port.
+    pub fn new(
+        kind: &StageKind,
+        stage: &dyn AnyStage,
+        assets: &[(String, String)],
+        inputs: &dyn Fn(&str) -> Vec<Input>,
+    ) -> Self {
+        let mut config = stage.config();
+        hide_asset_names(kind, assets, &mut config);
+        for path in kind.not_in_key {
+            remove(&mut config, path);
+        }
+        let input = |port: &PortSpec, input: Input| {
+            let mut row = json!({ "kind": port.kind, "format": port.format, "digest": input.digest });
+            if port.arity == Arity::Many {
+                row["name"] = input.name.into();
+                row["cell"] = input.cell.into();
+            }
+            row
+        };
+        let rows = |port: &PortSpec| inputs(port.name).into_iter().map(|found| input(port, found)).collect();
+        Self {
+            engine: ENGINE,
+            kind: kind.kind.into(),
+            version: kind.version,
+            config,
+            inputs: (kind.inputs)().iter().map(|port| (port.name.into(), Value::Array(rows(port)))).collect(),
+            outputs: (kind.outputs)()
+                .iter()
+                .map(|port| (port.name.into(), json!({ "kind": port.kind, "format": port.format })))
+                .collect(),
+            assets: assets.iter().map(|(_, digest)| digest.clone()).collect(),
+        }
+    }
+
+    /// The key: 64 hex digits.
+    pub fn key(&self) -> String {
+        let value = serde_json::to_value(self).expect("key material is plain JSON: maps with text keys");
+        blake3::hash(canonical(&value).as_bytes()).to_hex().to_string()
+    }
+}
+
+/// JSON without spaces and with its maps in order, so that equal values give equal texts.
+pub(crate) fn canonical(value: &Value) -> String {
+    fn sorted(value: &Value) -> Value {
+        match value {
+            Value::Array(rows) => rows.iter().map(sorted).collect(),
+            Value::Object(map) => {
+                let mut rows: Vec<_> = map.iter().map(|(name, value)| (name.clone(), sorted(value))).collect();
+                rows.sort_by(|one, other| one.0.cmp(&other.0));
+                Value::Object(rows.into_iter().collect())
+            }
+            plain => plain.clone(),
+        }
+    }
+    sorted(value).to_string()
+}
+
+/// Takes the field at a dotted path out, where it is.
+fn remove(config: &mut Value, path: &str) {
+    let (parents, last) = path.rsplit_once('.').map_or((None, path), |(parents, last)| (Some(parents), last));
+    let parent = config.pointer_mut(&parents.map(pointer).unwrap_or_default());
+    if let Some(Value::Object(map)) = parent {
+        // `remove` would move the last field into the gap.
+        map.shift_remove(last);
+    }
+}
+
+fn pointer(path: &str) -> String {
+    path.split('.').map(|part| format!("/{}", part.replace('~', "~0").replace('/', "~1"))).collect()
+}
+
+/// Puts the digest in the place of each asset name in the config, so that a renamed asset changes no key.
+///
+/// A text that equals the name of an asset need not be one. Which ones are is asked of the stage: when another name in the
+/// same place shows up in its list of assets, the place holds an asset.
+fn hide_asset_names(kind: &StageKind, assets: &[(String, String)], config: &mut Value) {
+    const PROBE: &str = "\u{1}probe";
+    let whole = config.clone();
+    for place in texts(&whole, String::new()) {
+        let text = whole.pointer(&place).and_then(Value::as_str).unwrap_or_default();
+        let Some((_, digest)) = assets.iter().find(|(name, _)| name == text) else { continue };
+        let mut probe = whole.clone();
+        set(&mut probe, &place, PROBE);
+        if (kind.parse)(probe).is_ok_and(|stage| stage.assets().iter().any(|name| name.0 == PROBE)) {
+            set(config, &place, &format!("asset {digest}"));
+        }
+    }
+}
+
+fn set(config: &mut Value, place: &str, text: &str) {
+    if let Some(found) = config.pointer_mut(place) {
+        *found = text.into();
+    }
+}
+
+/// JSON pointers to every text below `value`.
+fn texts(value: &Value, place: String) -> Vec<String> {
+    match value {
+        Value::String(_) => vec![place],
+        Value::Array(rows) => {
+            rows.iter().enumerate().flat_map(|(index, row)| texts(row, format!("{place}/{index}"))).collect()
+        }
+        Value::Object(map) => {
+            let escaped = |name: &str| name.replace('~', "~0").replace('/', "~1");
+            map.iter().flat_map(|(name, row)| texts(row, format!("{place}/{}", escaped(name)))).collect()
+        }
+        _ => vec![],
+    }
+}

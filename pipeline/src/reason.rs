@@ -1,0 +1,251 @@
+//! Why a stage runs although it may have run before: its key compared, field by field, with the last one under its name.
+
+use std::fmt;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::key::Material;
+
+/// The first cause found; `Display` gives it in words (`gamma 0.9 → 0.95`).
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MissReason {
+    /// This stage of this experiment has no result yet.
+    New,
+    /// The program changed: the stage's version, or the engine's where `what` says so.
+    Version {
+        /// The kind of stage, or `engine`.
+        what: String,
+        /// The number then; 0 where another kind of stage went by this name.
+        old: u32,
+        /// The number now.
+        new: u32,
+    },
+    /// The stage uses another kind.
+    Kind {
+        /// The kind then.
+        old: String,
+        /// The kind now.
+        new: String,
+    },
+    /// A field of the config changed.
+    Config {
+        /// Dotted path below `with`.
+        path: String,
+        /// The value then; null where there was none.
+        old: Value,
+        /// The value now; null where there is none.
+        new: Value,
+    },
+    /// What an input port reads changed.
+    Input {
+        /// The port.
+        port: String,
+        /// What was connected, in words.
+        old: String,
+        /// What is connected.
+        new: String,
+    },
+    /// The content of an asset changed.
+    Asset {
+        /// Its name in the experiment.
+        name: String,
+    },
+    /// The file format of a port changed.
+    Format {
+        /// The port.
+        port: String,
+    },
+    /// The result was there and is damaged or lost.
+    Corrupt {
+        /// The output port at fault, or `entry` for the record itself.
+        port: String,
+    },
+    /// Asked for with `--force`.
+    Forced,
+}
+
+impl MissReason {
+    /// Compares the key of now with the last one of the same stage; `asset_names` are the stage's, in its order. Causes
+    /// nearer to the user's hand come first.
+    pub(crate) fn between(old: &Material, new: &Material, asset_names: &[String]) -> Self {
+        if old.kind != new.kind {
+            return Self::Kind { old: old.kind.clone(), new: new.kind.clone() };
+        }
+        for (what, old, new) in [("engine", old.engine, new.engine), (&*new.kind, old.version, new.version)] {
+            if old != new {
+                return Self::Version { what: what.into(), old, new };
+            }
+        }
+        let asset = |digest: &str| {
+            let known = new.assets.iter().position(|found| found == digest).and_then(|index| asset_names.get(index));
+            Self::Asset { name: known.cloned().unwrap_or_else(|| short(digest)) }
+        };
+        if let Some((path, old, new)) = difference(&old.config, &new.config, "") {
+            // Where the config names an asset, the key holds its digest; that the asset is another one says more than both.
+            return match (asset_digest(&old), asset_digest(&new)) {
+                (Some(_), Some(digest)) => asset(digest),
+                _ => Self::Config { path, old, new },
+            };
+        }
+        if let Some(digest) = new.assets.iter().find(|digest| !old.assets.contains(digest)) {
+            return asset(digest);
+        }
+        if let Some((port, _)) = new.outputs.iter().find(|(port, row)| old.outputs.get(*port) != Some(row)) {
+            return Self::Format { port: port.clone() };
+        }
+        input(&old.inputs, &new.inputs).unwrap_or(Self::New)
+    }
+}
+
+/// The first input port that differs.
+fn input(old: &Map<String, Value>, new: &Map<String, Value>) -> Option<MissReason> {
+    let none = vec![];
+    let rows = |map: &'_ Map<String, Value>, port: &str| map.get(port).and_then(Value::as_array).cloned();
+    for port in new.keys().chain(old.keys()) {
+        let [old, new] = [old, new].map(|map| rows(map, port).unwrap_or(none.clone()));
+        if old == new {
+            continue;
+        }
+        let formats = |rows: &[Value]| rows.iter().map(|row| row["format"].clone()).collect::<Vec<_>>();
+        if old.len() == new.len() && formats(&old) != formats(&new) {
+            return Some(MissReason::Format { port: port.clone() });
+        }
+        let only_in = |rows: &[Value], others: &[Value]| {
+            let words: Vec<_> = rows.iter().filter(|row| !others.contains(row)).map(in_words).collect();
+            if words.is_empty() { "nothing".into() } else { words.join(", ") }
+        };
+        let (was, is) = (only_in(&old, &new), only_in(&new, &old));
+        // Equal sets in another order.
+        let (was, is) = if was == is { ("one order".into(), "another".into()) } else { (was, is) };
+        return Some(MissReason::Input { port: port.clone(), old: was, new: is });
+    }
+    None
+}
+
+fn in_words(row: &Value) -> String {
+    let digest = short(row["digest"].as_str().unwrap_or_default());
+    match (row["name"].as_str(), row["cell"].as_str()) {
+        (Some(name), Some("") | None) => format!("{name} {digest}"),
+        (Some(name), Some(cell)) => format!("{name}@{cell} {digest}"),
+        _ => digest,
+    }
+}
+
+/// The first difference of two configs: dotted path, old, new.
+fn difference(old: &Value, new: &Value, path: &str) -> Option<(String, Value, Value)> {
+    let below = |part: &str| if path.is_empty() { part.to_owned() } else { format!("{path}.{part}") };
+    match (old, new) {
+        (Value::Object(olds), Value::Object(news)) => {
+            // A variant of an enum is a map of one field: that the variant changed says it all.
+            let variant = olds.len() == 1 && news.len() == 1 && olds.keys().ne(news.keys());
+            if variant && !path.is_empty() {
+                return Some((path.into(), old.clone(), new.clone()));
+            }
+            let gone = olds.keys().filter(|name| !news.contains_key(*name));
+            news.keys().chain(gone).find_map(|name| {
+                let [old, new] = [olds, news].map(|map| map.get(name).unwrap_or(&Value::Null));
+                difference(old, new, &below(name))
+            })
+        }
+        (Value::Array(olds), Value::Array(news)) if olds.len() == news.len() => olds
+            .iter()
+            .zip(news)
+            .enumerate()
+            .find_map(|(index, (old, new))| difference(old, new, &format!("{path}[{index}]"))),
+        _ => (old != new).then(|| (path.into(), old.clone(), new.clone())),
+    }
+}
+
+fn asset_digest(value: &Value) -> Option<&str> {
+    value.as_str()?.strip_prefix("asset ")
+}
+
+/// The first digits of a digest or key, for people.
+pub(crate) fn short(digest: &str) -> String {
+    digest.chars().take(10).collect()
+}
+
+impl fmt::Display for MissReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = |value: &Value| match value {
+            Value::Null => "none".to_owned(),
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        match self {
+            Self::New => f.write_str("it has no result yet"),
+            Self::Version { what, old, new } => write!(f, "version of {what} {old} → {new}"),
+            Self::Kind { old, new } => write!(f, "use {old} → {new}"),
+            Self::Config { path, old, new } => write!(f, "{path} {} → {}", value(old), value(new)),
+            Self::Input { port, old, new } => write!(f, "input {port} changed: {old} → {new}"),
+            Self::Asset { name } => write!(f, "the content of asset {name} changed"),
+            Self::Format { port } => write!(f, "the file format of {port} changed"),
+            Self::Corrupt { port } => write!(f, "its {port} is damaged or lost"),
+            Self::Forced => f.write_str("forced"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn material() -> Material {
+        serde_json::from_value(json!({
+            "engine": 1, "kind": "rl.a2c", "version": 3,
+            "config": { "gamma": 0.9, "llm": { "gguf": { "asset": "asset aa" } }, "layers": [64, 32] },
+            "inputs": {
+                "world": [{ "kind": "world", "format": 1, "digest": "0123456789abcdef" }],
+                "policies": [
+                    { "kind": "policy", "format": 1, "digest": "11", "name": "a2c", "cell": "seed=0" },
+                    { "kind": "policy", "format": 1, "digest": "22", "name": "bc", "cell": "" },
+                ],
+            },
+            "outputs": { "policy": { "kind": "policy", "format": 1 } },
+            "assets": ["aa"],
+        }))
+        .unwrap()
+    }
+
+    #[track_caller]
+    fn says(change: impl Fn(&mut Material), words: &str) {
+        let mut new = material();
+        change(&mut new);
+        assert_eq!(MissReason::between(&material(), &new, &["model".into()]).to_string(), words);
+    }
+
+    #[test]
+    fn every_cause_is_told_with_old_and_new() {
+        says(|m| m.config["gamma"] = json!(0.95), "gamma 0.9 → 0.95");
+        says(|m| m.config["layers"][1] = json!(16), "layers[1] 32 → 16");
+        says(|m| m.config["layers"] = json!([64]), "layers [64,32] → [64]");
+        says(|m| m.config["clip"] = json!("hard"), "clip none → hard");
+        says(|m| m.config["llm"] = json!({ "openai": 1 }), r#"llm {"gguf":{"asset":"asset aa"}} → {"openai":1}"#);
+        says(|m| m.version = 4, "version of rl.a2c 3 → 4");
+        says(|m| m.engine = 2, "version of engine 1 → 2");
+        says(|m| m.kind = "rl.dqn".into(), "use rl.a2c → rl.dqn");
+        says(|m| m.inputs["world"][0]["digest"] = json!("fedc"), "input world changed: 0123456789 → fedc");
+        says(|m| m.inputs["world"][0]["format"] = json!(2), "the file format of world changed");
+        says(|m| m.outputs["policy"]["format"] = json!(2), "the file format of policy changed");
+        says(|m| m.inputs["policies"][0]["digest"] = json!("33"), "input policies changed: a2c@seed=0 11 → a2c@seed=0 33");
+        says(|m| m.inputs["policies"] = json!([]), "input policies changed: a2c@seed=0 11, bc 22 → nothing");
+        says(
+            |m| m.inputs["policies"].as_array_mut().unwrap().reverse(),
+            "input policies changed: one order → another",
+        );
+    }
+
+    #[test]
+    fn another_content_of_an_asset_is_told_by_its_name() {
+        let changed = |m: &mut Material| {
+            m.assets = vec!["bb".into()];
+            m.config["llm"]["gguf"]["asset"] = json!("asset bb");
+        };
+        says(changed, "the content of asset model changed");
+        says(|m| m.assets = vec!["bb".into()], "the content of asset model changed");
+    }
+}

@@ -1,0 +1,81 @@
+//! One attempt at a stage: its surroundings, its work, and the commit of what it wrote.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Context as _, ensure};
+
+use super::project::links;
+use super::{Run, panics};
+use crate::asset::Resolved;
+use crate::key::Material;
+use crate::store::{Entry, Made, Output};
+use crate::{Context, PortFile, clock};
+
+impl Run<'_> {
+    /// Runs the stage in its scratch folder and commits what it wrote. The caller holds the key's lock.
+    pub(super) fn attempt(&self, index: usize, material: Material, assets: &[(String, Resolved)]) -> anyhow::Result<Entry> {
+        let start = Instant::now();
+        let node = self.project.node(index);
+        let store = &self.project.store;
+        let key = material.key();
+        let scratch = store.scratch(&key);
+        let out = scratch.with_extension("out");
+        // What a killed attempt had written as outputs is not trusted; its units in `scratch` are, and carry checksums.
+        remove(&out)?;
+        for dir in [&scratch, &out, &store.part("calls")] {
+            fs::create_dir_all(dir).with_context(|| format!("make the folder `{}`", dir.display()))?;
+        }
+        let cx = Context {
+            scratch: scratch.clone(),
+            calls: store.part("calls"),
+            assets: assets.iter().map(|(name, found)| (name.clone(), found.path.clone())).collect(),
+            progress: self.progress(index),
+            threads: self.options.threads,
+            cancel: self.options.cancel.clone(),
+        };
+        let files = |port: &str| {
+            let file = |link: &crate::spec::Link| PortFile {
+                name: link.name.clone(),
+                cell: link.cell.clone(),
+                path: store.object(&self.digest(link)),
+            };
+            links(node, port).iter().map(file).collect()
+        };
+        panics::caught(|| node.config.execute(&files, &cx, &out))?;
+        let output = |port: crate::PortSpec| Output {
+            port: port.name.into(),
+            kind: port.kind.into(),
+            format: port.format,
+            extension: port.extension.into(),
+            digest: String::new(),
+            bytes: 0,
+        };
+        let outputs: Vec<_> = (node.kind.outputs)().into_iter().map(output).collect();
+        for output in &outputs {
+            ensure!(out.join(&output.port).is_file(), "{} wrote no output `{}`", node.kind.kind, output.port);
+        }
+        let made = Made {
+            experiment: self.project.experiment.name.clone(),
+            stage: node.id.clone(),
+            run: self.record.id().into(),
+            command: self.options.command.clone(),
+            host: clock::host(),
+            finished: clock::timestamp(clock::now()),
+            seconds: start.elapsed().as_secs_f64(),
+        };
+        let entry = store.commit(Entry { key, material, outputs, made }, &out)?;
+        remove(&out)?;
+        remove(&scratch)?;
+        Ok(entry)
+    }
+}
+
+fn remove(dir: &Path) -> anyhow::Result<()> {
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        removed => removed.with_context(|| format!("remove `{}`", dir.display())),
+    }
+}

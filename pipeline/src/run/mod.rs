@@ -1,0 +1,176 @@
+//! Brings the stages of an experiment up to date: each is a hit, or runs.
+//!
+//! The path of a node: its inputs are up to date → key → look into the store → (miss) check the contents of the inputs →
+//! lock the key → look again → run in the key's scratch folder → commit → bring the view up to date. A failed stage leaves
+//! no entry; an interrupted one leaves its units in the scratch folder.
+
+mod assets;
+mod attempt;
+mod panics;
+mod plan;
+mod project;
+mod scheduler;
+mod select;
+mod visit;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+pub(crate) use assets::Assets;
+pub(crate) use plan::{Plan, Verdict, plan};
+pub(crate) use project::Project;
+pub(crate) use select::select;
+
+use crate::event::{Event, RunStatus, Status};
+use crate::progress::{Progress, Sink};
+use crate::record::{NodeRecord, Record};
+use crate::store::Entry;
+use crate::{Cancel, Interrupted};
+use scheduler::Visit;
+
+/// How the names of the threads begin on which stages work.
+pub(crate) const THREADS: &str = "stage-";
+
+/// How to run.
+pub(crate) struct Options {
+    /// The nodes to bring up to date, with everything that they need.
+    pub chosen: BTreeSet<usize>,
+    /// Nodes that run although they are hits.
+    pub forced: BTreeSet<usize>,
+    /// Stages at work at once, at most.
+    pub jobs: usize,
+    pub threads: usize,
+    pub keep_going: bool,
+    /// An error instead of waiting for a lock.
+    pub no_wait: bool,
+    pub cancel: Cancel,
+    /// The command line, for the record.
+    pub command: String,
+}
+
+/// Another run is making a result, and waiting was not wanted.
+#[derive(Debug, thiserror::Error)]
+#[error("{stage} is being made by {holder}\nhelp: leave out `--no-wait` to wait for it and reuse its result")]
+pub(crate) struct Locked {
+    pub stage: String,
+    pub holder: String,
+}
+
+/// A run at work: shared by the threads that visit nodes.
+struct Run<'a> {
+    project: &'a Project<'a>,
+    options: &'a Options,
+    record: &'a Record,
+    sinks: Arc<[Arc<dyn Sink>]>,
+    /// The results of the nodes that are up to date.
+    done: Mutex<BTreeMap<usize, Entry>>,
+    /// Objects whose contents were checked in this run.
+    checked: Mutex<BTreeSet<String>>,
+    /// The nodes that failed, with their errors.
+    failed: Mutex<Vec<(usize, anyhow::Error)>>,
+}
+
+/// What came of a run.
+pub(crate) struct Outcome {
+    pub status: RunStatus,
+    pub nodes: Vec<NodeRecord>,
+    /// The results, by node.
+    pub results: BTreeMap<usize, Entry>,
+    /// Errors in the order in which they came.
+    pub failed: Vec<(usize, anyhow::Error)>,
+    /// The logs of those that failed.
+    pub logs: BTreeMap<usize, PathBuf>,
+    pub seconds: f64,
+}
+
+/// Runs what `options` chose, telling `screen` and the run's record what happens.
+pub(crate) fn run(project: &Project, options: &Options, screen: Arc<dyn Sink>) -> anyhow::Result<Outcome> {
+    let start = Instant::now();
+    let record = Arc::new(Record::create(project, options)?);
+    let sinks: Arc<[Arc<dyn Sink>]> = Arc::new([screen, record.clone()]);
+    let run = Run {
+        project,
+        options,
+        record: &record,
+        sinks,
+        done: Mutex::default(),
+        checked: Mutex::default(),
+        failed: Mutex::default(),
+    };
+    run.tell(&Event::RunStarted {
+        run: record.id().into(),
+        experiment: project.experiment.name.clone(),
+        stages: options.chosen.len(),
+        jobs: options.jobs,
+        threads: options.threads,
+    });
+    let needs: Vec<_> = (0..project.experiment.nodes.len()).map(|index| project.needs(index)).collect();
+    let visit = |index| run.visit_and_tell(index);
+    scheduler::schedule(&needs, &options.chosen, options.jobs, options.keep_going, &visit);
+    let failed = run.failed.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let results = run.done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let status = match (failed.is_empty(), results.len() == options.chosen.len()) {
+        (true, true) => RunStatus::Ok,
+        (true, false) => RunStatus::Interrupted,
+        (false, _) if options.keep_going && !options.cancel.is_raised() => RunStatus::Partial,
+        (false, _) => RunStatus::Failed,
+    };
+    let seconds = start.elapsed().as_secs_f64();
+    let nodes = record.close(status, seconds)?;
+    let count = |status| nodes.iter().filter(|node| node.status == status).count();
+    let ended = Event::RunEnded {
+        run: record.id().into(),
+        status,
+        hits: count(Status::Hit),
+        ran: count(Status::Ran),
+        failed: count(Status::Failed),
+        seconds,
+    };
+    run.sinks.iter().for_each(|sink| sink.event(&ended));
+    let logs = failed.iter().filter_map(|(index, _)| Some((*index, record.log_of(&project.node(*index).id)?))).collect();
+    Ok(Outcome { status, nodes, results, failed, logs, seconds })
+}
+
+impl Run<'_> {
+    fn tell(&self, event: &Event) {
+        self.sinks.iter().for_each(|sink| sink.event(event));
+    }
+
+    fn progress(&self, index: usize) -> Progress {
+        Progress::new(&self.project.node(index).id, self.sinks.clone())
+    }
+
+    /// Visits a node, records how it ended, and says whether others may go on.
+    fn visit_and_tell(&self, index: usize) -> Visit {
+        let start = Instant::now();
+        // Everything about a node that can go wrong is an error of that node: also what the engine itself does for it.
+        let visited = panics::caught(|| if self.options.cancel.is_raised() { Err(Interrupted.into()) } else { self.visit(index) });
+        let (status, error, visit) = match visited {
+            Ok(status) => (status, None, Visit::Done),
+            Err(error) if is_interruption(&error) => (Status::Interrupted, None, Visit::Stop),
+            Err(error) => (Status::Failed, Some(error), Visit::Failed),
+        };
+        let id = &self.project.node(index).id;
+        let entry = self.done.lock().unwrap_or_else(PoisonError::into_inner).get(&index).cloned();
+        let text = error.as_ref().map(|error| format!("{error:#}"));
+        let log = self.record.log_of(id);
+        self.record.ended(index, status, entry.as_ref(), start.elapsed().as_secs_f64(), text.clone());
+        self.tell(&Event::StageEnded {
+            stage: id.clone(),
+            status,
+            seconds: start.elapsed().as_secs_f64(),
+            error: text,
+            log: log.map(|path| path.display().to_string()),
+        });
+        if let Some(error) = error {
+            self.failed.lock().unwrap_or_else(PoisonError::into_inner).push((index, error));
+        }
+        visit
+    }
+}
+
+fn is_interruption(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| cause.is::<Interrupted>())
+}

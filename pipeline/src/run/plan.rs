@@ -1,0 +1,86 @@
+//! What a run would do, found out without doing it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use super::Project;
+use crate::MissReason;
+use crate::key::Material;
+use crate::store::{Entry, Found};
+
+/// What would become of a node.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "verdict", rename_all = "snake_case")]
+pub(crate) enum Verdict {
+    /// Its result is in the store.
+    Hit { key: String },
+    /// It runs.
+    Run { key: String, reason: MissReason },
+    /// What it reads is not known before `on` has run. It runs for `reason` of its own, or, where there is none, when those
+    /// come out with another content.
+    After { on: Vec<String>, reason: Option<MissReason> },
+    /// An asset has to be fetched before its key is known.
+    Fetch { asset: String },
+}
+
+/// The verdicts by node, and what is known of each node's key.
+pub(crate) struct Plan {
+    pub verdicts: BTreeMap<usize, Verdict>,
+    pub materials: BTreeMap<usize, Material>,
+    pub hits: BTreeMap<usize, Entry>,
+}
+
+impl Plan {
+    /// Whether a run would find everything done.
+    pub fn is_done(&self) -> bool {
+        self.hits.len() == self.verdicts.len()
+    }
+}
+
+/// Plans the nodes of `chosen`, which holds the needs of its members.
+pub(crate) fn plan(project: &Project, chosen: &BTreeSet<usize>, forced: &BTreeSet<usize>) -> anyhow::Result<Plan> {
+    let mut plan = Plan { verdicts: BTreeMap::new(), materials: BTreeMap::new(), hits: BTreeMap::new() };
+    for &index in chosen {
+        let verdict = verdict(project, index, forced.contains(&index), &mut plan)?;
+        plan.verdicts.insert(index, verdict);
+    }
+    Ok(plan)
+}
+
+fn verdict(project: &Project, index: usize, forced: bool, plan: &mut Plan) -> anyhow::Result<Verdict> {
+    let assets = match project.assets.known(project.node(index)) {
+        Ok(assets) => assets,
+        Err(asset) => return Ok(Verdict::Fetch { asset }),
+    };
+    let digest = |link: &crate::spec::Link| {
+        let entry = plan.hits.get(&link.node);
+        entry.and_then(|entry| entry.output(link.port)).map(|output| output.digest.clone()).unwrap_or_default()
+    };
+    let mut material = project.material(index, &assets, &digest);
+    let on: Vec<_> = project.needs(index).into_iter().filter(|need| !plan.hits.contains_key(need)).collect();
+    if !on.is_empty() {
+        let on = on.into_iter().map(|need| project.node(need).id.clone()).collect();
+        // With the inputs of last time in place of the unknown ones, what differs is the node's own doing.
+        let Some(last) = project.last_entry(index)? else {
+            return Ok(Verdict::After { on, reason: Some(MissReason::New) });
+        };
+        material.inputs = last.material.inputs.clone();
+        let own = material != last.material;
+        let reason = if own { Some(project.reason(index, &material, &Found::Nothing)?) } else { None };
+        let reason = if forced { Some(MissReason::Forced) } else { reason };
+        return Ok(Verdict::After { on, reason });
+    }
+    let key = material.key();
+    let found = project.store.lookup(&key)?;
+    let verdict = match found {
+        _ if forced => Verdict::Run { key, reason: MissReason::Forced },
+        Found::Entry(entry) => {
+            plan.hits.insert(index, entry);
+            Verdict::Hit { key }
+        }
+        found => Verdict::Run { key, reason: project.reason(index, &material, &found)? },
+    };
+    plan.materials.insert(index, material);
+    Ok(verdict)
+}

@@ -1,0 +1,134 @@
+//! Who may run when: every node after the nodes that it needs, independent ones side by side.
+//!
+//! It knows nothing of stages, keys or the store.
+
+use std::collections::BTreeSet;
+use std::sync::{Condvar, Mutex, PoisonError};
+
+use super::THREADS;
+
+/// How a visit of a node ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Visit {
+    /// What needs it may go on.
+    Done,
+    /// What needs it must not.
+    Failed,
+    /// The whole run is to stop.
+    Stop,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Waiting,
+    Running,
+    Ended(Visit),
+}
+
+struct Board {
+    states: Vec<Option<State>>,
+    stopped: bool,
+}
+
+/// Visits the nodes of `chosen`, at most `jobs` at once; `needs[node]` are the nodes that it needs. After a failure nothing
+/// new begins, unless `keep_going`: then only what needs the failed node is left out. What is running is always waited for.
+/// Nodes that were left out are never visited.
+pub(super) fn schedule(
+    needs: &[BTreeSet<usize>],
+    chosen: &BTreeSet<usize>,
+    jobs: usize,
+    keep_going: bool,
+    visit: &(dyn Fn(usize) -> Visit + Sync),
+) {
+    let states = (0..needs.len()).map(|node| chosen.contains(&node).then_some(State::Waiting)).collect();
+    let board = Mutex::new(Board { states, stopped: false });
+    let changed = Condvar::new();
+    let work = || {
+        let mut locked = board.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if locked.stopped || !locked.states.contains(&Some(State::Waiting)) {
+                return;
+            }
+            let Some(node) = ready(&locked.states, needs) else {
+                if !locked.states.contains(&Some(State::Running)) {
+                    return;
+                }
+                locked = changed.wait(locked).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            locked.states[node] = Some(State::Running);
+            drop(locked);
+            let end = visit(node);
+            locked = board.lock().unwrap_or_else(PoisonError::into_inner);
+            locked.states[node] = Some(State::Ended(end));
+            locked.stopped |= end == Visit::Stop || (end == Visit::Failed && !keep_going);
+            changed.notify_all();
+        }
+    };
+    std::thread::scope(|scope| {
+        let jobs = jobs.clamp(1, chosen.len().max(1));
+        let spawned = (0..jobs).filter(|job| {
+            std::thread::Builder::new().name(format!("{THREADS}{job}")).spawn_scoped(scope, work).is_ok()
+        });
+        // A system that grants no thread at all leaves this one.
+        if spawned.count() == 0 {
+            work();
+        }
+    });
+}
+
+/// The first node in reading order whose needs are done. A node outside of `chosen` counts as done.
+fn ready(states: &[Option<State>], needs: &[BTreeSet<usize>]) -> Option<usize> {
+    let done = |node: &usize| matches!(states[*node], None | Some(State::Ended(Visit::Done)));
+    (0..states.len()).find(|&node| states[node] == Some(State::Waiting) && needs[node].iter().all(done))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+
+    use super::*;
+
+    /// 0 → 1 → 3, 0 → 2 → 3, and 4 alone.
+    fn diamond() -> Vec<BTreeSet<usize>> {
+        [&[][..], &[0], &[0], &[1, 2], &[]].map(|needs| needs.iter().copied().collect()).to_vec()
+    }
+
+    fn visited(chosen: &[usize], jobs: usize, keep_going: bool, end: impl Fn(usize) -> Visit + Sync) -> Vec<usize> {
+        let order = Mutex::new(Vec::new());
+        let visit = |node| {
+            order.lock().unwrap().push(node);
+            end(node)
+        };
+        schedule(&diamond(), &chosen.iter().copied().collect(), jobs, keep_going, &visit);
+        order.into_inner().unwrap()
+    }
+
+    #[test]
+    fn one_job_goes_in_reading_order() {
+        assert_eq!(visited(&[0, 1, 2, 3, 4], 1, false, |_| Visit::Done), [0, 1, 2, 3, 4]);
+        assert_eq!(visited(&[0, 2], 1, false, |_| Visit::Done), [0, 2]);
+        assert!(visited(&[], 3, false, |_| Visit::Done).is_empty());
+    }
+
+    #[test]
+    fn independent_nodes_are_at_work_at_once() {
+        // Both sides of the diamond meet here, or the test hangs.
+        let barrier = Barrier::new(2);
+        let meet = |node| {
+            if node == 1 || node == 2 {
+                barrier.wait();
+            }
+            Visit::Done
+        };
+        assert_eq!(visited(&[0, 1, 2, 3], 2, false, meet).len(), 4);
+    }
+
+    #[test]
+    fn a_failure_ends_the_run_or_only_what_needs_it() {
+        let one_fails = |node| if node == 1 { Visit::Failed } else { Visit::Done };
+        assert_eq!(visited(&[0, 1, 2, 3, 4], 1, false, one_fails), [0, 1]);
+        assert_eq!(visited(&[0, 1, 2, 3, 4], 1, true, one_fails), [0, 1, 2, 4]);
+        assert!(!visited(&[0, 1, 2, 3, 4], 3, true, |_| Visit::Stop).contains(&3));
+    }
+}

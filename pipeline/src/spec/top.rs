@@ -1,0 +1,110 @@
+//! The keys of the file itself: `name`, `assets`, `stages`.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::config::{Subject, read_config, read_strictly};
+use super::tree::{Data, Entry, Tree};
+use crate::asset::AssetSpec;
+use crate::diagnostic::{Diagnostic, Span, listed, nearest};
+use crate::{Catalog, ConfigError};
+
+/// What may stand at the top.
+pub(crate) const TOP_KEYS: &[&str] = &["name", "assets", "stages"];
+/// The folders that the store makes beside the experiments' own.
+const TAKEN: &[&str] = &["store"];
+const NAME_RULE: &str = "use lower-case letters, digits, `_` and `-`, and begin with a letter or digit";
+
+/// Whether a name can stand in a reference, a folder and a table alike.
+fn is_name(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    text.starts_with(plain) && text.chars().all(|c| plain(c) || c == '_' || c == '-')
+}
+
+/// Reports every key of a mapping that is not in `keys`.
+pub(crate) fn only(tree: &Tree, of: &str, keys: &[&str], errors: &mut Vec<Diagnostic>) {
+    for entry in tree.entries().iter().filter(|entry| !keys.contains(&entry.key.as_str())) {
+        let fault = Diagnostic::at(entry.key_span, format!("unknown key `{}` in {of}", entry.key));
+        errors.push(
+            fault.suggest(&entry.key, keys.iter().copied(), || format!("{of} takes {}", listed(keys.iter().copied()))),
+        );
+    }
+}
+
+/// Whether an unknown key was most likely meant to be `key`, so that its absence need not be reported as well.
+pub(crate) fn meant(tree: &Tree, key: &str, keys: &[&str]) -> bool {
+    let unknown = tree.entries().iter().filter(|entry| !keys.contains(&entry.key.as_str()));
+    unknown.into_iter().any(|entry| nearest(&entry.key, keys.iter().copied()) == Some(key))
+}
+
+/// The entries of a mapping whose keys are names of the file's own choosing; every bad name is reported.
+pub(crate) fn named<'t>(entry: &'t Entry, what: &str, errors: &mut Vec<Diagnostic>) -> &'t [Entry] {
+    if !matches!(entry.value.data, Data::Map(_)) && !entry.value.is_null() {
+        let message = format!("`{}` takes a mapping of names, not {}", entry.key, entry.value.noun());
+        errors.push(Diagnostic::at(entry.value.span, message));
+    }
+    for row in entry.value.entries().iter().filter(|row| !is_name(&row.key)) {
+        errors.push(Diagnostic::at(row.key_span, format!("`{}` is no name for {what}", row.key)).help(NAME_RULE));
+    }
+    entry.value.entries()
+}
+
+/// Reads `name`; an empty text when it is missing or wrong.
+pub(crate) fn name(root: &Tree, start: Span, errors: &mut Vec<Diagnostic>) -> String {
+    let Some(entry) = root.get("name") else {
+        if !meant(root, "name", TOP_KEYS) {
+            let fault = Diagnostic::at(start, "the experiment has no `name`");
+            errors.push(fault.help("add `name: my-experiment` at the top; its results go to the folder of that name"));
+        }
+        return String::new();
+    };
+    match entry.value.text() {
+        Some(text) if TAKEN.contains(&text) => {
+            errors.push(Diagnostic::at(entry.value.span, format!("the name `{text}` is taken by the store itself")));
+        }
+        Some(text) if is_name(text) => return text.to_owned(),
+        Some(text) => {
+            let fault = Diagnostic::at(entry.value.span, format!("`{text}` is no name for an experiment"));
+            errors.push(fault.help(NAME_RULE));
+        }
+        None => {
+            let message = format!("`name` takes a text, not {}", entry.value.noun());
+            errors.push(Diagnostic::at(entry.value.span, message).help(NAME_RULE));
+        }
+    }
+    String::new()
+}
+
+/// Reads `assets`.
+pub(crate) fn assets(root: &Tree, catalog: &Catalog, errors: &mut Vec<Diagnostic>) -> BTreeMap<String, AssetSpec> {
+    let mut assets = BTreeMap::new();
+    let Some(block) = root.get("assets") else { return assets };
+    for entry in named(block, "an asset", errors) {
+        let what = format!("asset `{}`", entry.key);
+        let subject = Subject { what: &what, key_span: entry.key_span, schema: &|g| g.subschema_for::<AssetSpec>() };
+        let parse = |value: Value| {
+            let spec: AssetSpec = read_strictly(value)?;
+            spec.check().map_err(|(path, message)| ConfigError { path, message })?;
+            Ok(spec)
+        };
+        if let Some(spec) = read_config(&subject, entry.value.clone(), parse, errors) {
+            check_generators(entry, catalog, errors);
+            assets.insert(entry.key.clone(), spec);
+        }
+    }
+    assets
+}
+
+/// Reports generators that the program does not have.
+fn check_generators(asset: &Entry, catalog: &Catalog, errors: &mut Vec<Diagnostic>) {
+    let Some(Data::List(sources)) = asset.value.get("from").map(|from| &from.value.data) else { return };
+    for value in sources.iter().filter_map(|source| Some(&source.get("generate")?.value)) {
+        let Some(name) = value.text() else { continue };
+        let known = || catalog.generators.iter().map(|row| row.name);
+        if !known().any(|generator| generator == name) {
+            let fault = Diagnostic::at(value.span, format!("there is no generator `{name}`"));
+            errors.push(fault.suggest(name, known(), || format!("the generators are {}", listed(known()))));
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! YAML as a tree that remembers where each key and value stands.
+//!
+//! The parser gives structure and places; what a plain scalar *is* (`1e-3`, `true`, `~`) is serde_yaml's word. Duplicate
+//! keys are reported here, because a mapping of any other library has already lost them. Tags are refused: choices are
+//! written `name: { … }`.
+
+use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span as Marks, Tag};
+use serde_json::Value;
+
+use crate::diagnostic::{Diagnostic, Span};
+
+/// Nesting beyond this is a mistake or an attack, and would overflow the stack of everything that walks the tree.
+const MAX_DEPTH: usize = 64;
+/// Aliases can multiply a small file into any size; this many values are more than any experiment has.
+const MAX_NODES: usize = 200_000;
+
+/// A value with its place.
+#[derive(Clone, Debug)]
+pub(crate) struct Tree {
+    /// The scalar, or the collection from its first to its last character.
+    pub span: Span,
+    /// What it is.
+    pub data: Data,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Data {
+    /// Null, a boolean, a number or a string.
+    Scalar(Value),
+    List(Vec<Tree>),
+    Map(Vec<Entry>),
+}
+
+/// One `key: value`.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub key: String,
+    pub key_span: Span,
+    pub value: Tree,
+}
+
+impl Tree {
+    pub fn get(&self, key: &str) -> Option<&Entry> {
+        self.entries().iter().find(|entry| entry.key == key)
+    }
+    /// The entries of a mapping; none for anything else.
+    pub fn entries(&self) -> &[Entry] {
+        if let Data::Map(entries) = &self.data { entries } else { &[] }
+    }
+    pub fn text(&self) -> Option<&str> {
+        if let Data::Scalar(Value::String(text)) = &self.data { Some(text) } else { None }
+    }
+    pub fn is_null(&self) -> bool {
+        matches!(self.data, Data::Scalar(Value::Null))
+    }
+    /// What the value is, for "… takes a mapping, not {}".
+    pub fn noun(&self) -> String {
+        match &self.data {
+            Data::Scalar(Value::Null) => "nothing".into(),
+            Data::Scalar(Value::String(text)) => format!("the text \"{text}\""),
+            Data::Scalar(value) => value.to_string(),
+            Data::List(_) => "a list".into(),
+            Data::Map(_) => "a mapping".into(),
+        }
+    }
+    pub fn to_json(&self) -> Value {
+        match &self.data {
+            Data::Scalar(value) => value.clone(),
+            Data::List(items) => items.iter().map(Self::to_json).collect(),
+            Data::Map(entries) => entries.iter().map(|entry| (entry.key.clone(), entry.value.to_json())).collect(),
+        }
+    }
+}
+
+/// Reads one YAML document. `offset` is where `text` begins in its source. Returns nothing when the syntax is broken;
+/// faults that leave a usable tree (duplicate keys, tags) are reported and read past.
+pub(crate) fn parse(text: &str, source: usize, offset: usize, errors: &mut Vec<Diagnostic>) -> Option<Tree> {
+    let mut bytes: Vec<usize> = text.char_indices().map(|(at, _)| at + offset).collect();
+    bytes.push(text.len() + offset);
+    let parser = Parser::new_from_str(text);
+    let mut reader = Reader { text, parser, source, bytes, anchors: Vec::new(), nodes: 0, errors };
+    match reader.document() {
+        Ok(tree) => Some(tree),
+        Err(stop) => {
+            errors.push(*stop);
+            None
+        }
+    }
+}
+
+struct Reader<'text, 'errors> {
+    text: &'text str,
+    parser: Parser<'text, saphyr_parser::StrInput<'text>>,
+    source: usize,
+    /// Byte of each character; the parser counts characters.
+    bytes: Vec<usize>,
+    anchors: Vec<(usize, Tree)>,
+    nodes: usize,
+    errors: &'errors mut Vec<Diagnostic>,
+}
+
+type Read<T> = Result<T, Box<Diagnostic>>;
+
+impl<'text> Reader<'text, '_> {
+    fn document(&mut self) -> Read<Tree> {
+        let tree = loop {
+            let (event, marks) = self.next()?;
+            match event {
+                Event::StreamStart | Event::DocumentStart(_) | Event::Nothing => {}
+                Event::StreamEnd => {
+                    return Ok(Tree { span: self.span(marks), data: Data::Scalar(Value::Null) });
+                }
+                event => break self.value(event, marks, 0)?,
+            }
+        };
+        loop {
+            let (event, marks) = self.next()?;
+            match event {
+                Event::StreamEnd => return Ok(tree),
+                Event::DocumentStart(_) => {
+                    return Err(Diagnostic::at(self.span(marks), "a second YAML document in the same file")
+                        .help("write one experiment per file, without `---` between parts")
+                        .into());
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn next(&mut self) -> Read<(Event<'text>, Marks)> {
+        match self.parser.next_event() {
+            Some(Ok(pair)) => Ok(pair),
+            Some(Err(error)) => Err(self.syntax(&error).into()),
+            None => Ok((Event::StreamEnd, Marks::default())),
+        }
+    }
+
+    fn value(&mut self, event: Event<'text>, marks: Marks, depth: usize) -> Read<Tree> {
+        let start = self.span(marks);
+        self.nodes += 1;
+        if depth > MAX_DEPTH || self.nodes > MAX_NODES {
+            return Err(Diagnostic::at(start, "the values are nested too deeply or too many").into());
+        }
+        let (anchor, data, end) = match event {
+            Event::Scalar(text, style, anchor, tag) => {
+                let tagged_text = self.tag(tag.as_deref(), start);
+                let value = if style == ScalarStyle::Plain && !tagged_text {
+                    self.plain(&text, start)
+                } else {
+                    Value::String(text.into_owned())
+                };
+                (anchor, Data::Scalar(value), start.end)
+            }
+            Event::SequenceStart(anchor, tag) => {
+                self.tag(tag.as_deref(), start);
+                let mut items: Vec<Tree> = Vec::new();
+                let end = loop {
+                    let (event, marks) = self.next()?;
+                    if event == Event::SequenceEnd {
+                        break self.end(marks, items.last().map(|item| item.span.end), start);
+                    }
+                    items.push(self.value(event, marks, depth + 1)?);
+                };
+                (anchor, Data::List(items), end)
+            }
+            Event::MappingStart(anchor, tag) => {
+                self.tag(tag.as_deref(), start);
+                let (entries, end) = self.mapping(start, depth)?;
+                (anchor, Data::Map(entries), end)
+            }
+            Event::Alias(id) => {
+                let known = self.anchors.iter().find(|(anchor, _)| *anchor == id);
+                // The parser itself refuses unknown names; what is left is an alias inside its own anchor.
+                let Some((_, tree)) = known else {
+                    return Err(Diagnostic::at(start, "the alias stands inside the value that it names").into());
+                };
+                let tree = tree.clone();
+                self.nodes += count(&tree);
+                return Ok(tree);
+            }
+            _ => return Err(Diagnostic::at(start, "invalid YAML: a value was expected").into()),
+        };
+        let tree = Tree { span: Span { end, ..start }, data };
+        if anchor > 0 {
+            self.anchors.push((anchor, tree.clone()));
+        }
+        Ok(tree)
+    }
+
+    fn mapping(&mut self, start: Span, depth: usize) -> Read<(Vec<Entry>, usize)> {
+        let mut entries: Vec<Entry> = Vec::new();
+        loop {
+            let (event, marks) = self.next()?;
+            if event == Event::MappingEnd {
+                let end = self.end(marks, entries.last().map(|entry| entry.value.span.end), start);
+                return Ok((entries, end));
+            }
+            let key_span = self.span(marks);
+            let Event::Scalar(key, ..) = event else {
+                return Err(Diagnostic::at(key_span, "a key must be a plain name")
+                    .help("quote a value that begins with `[`, `{`, `*` or `&`")
+                    .into());
+            };
+            let (event, marks) = self.next()?;
+            let mut value = self.value(event, marks, depth + 1)?;
+            // The parser puts a value that is not written after the blank lines that follow; it belongs to its key.
+            if value.is_null() && value.span.start == value.span.end {
+                value.span = Span { start: key_span.end, end: key_span.end, ..key_span };
+            }
+            if let Some(first) = entries.iter().find(|entry| entry.key == key) {
+                let line = self.line(first.key_span);
+                self.errors.push(
+                    Diagnostic::at(key_span, format!("the key `{key}` is written twice"))
+                        .help(format!("the first one stands in line {line}; remove or rename one of them")),
+                );
+            } else {
+                entries.push(Entry { key: key.into_owned(), key_span, value });
+            }
+        }
+    }
+
+    /// Where a collection ends: at its bracket, or (block style has none) at its last value.
+    fn end(&self, marks: Marks, last: Option<usize>, start: Span) -> usize {
+        let close = self.span(marks);
+        if close.end > close.start { close.end } else { last.unwrap_or(start.end).max(start.end) }
+    }
+
+    /// Whether the tag makes the scalar a text; tags of other kinds are reported.
+    fn tag(&mut self, tag: Option<&Tag>, span: Span) -> bool {
+        let Some(tag) = tag else { return false };
+        if tag.is_yaml_core_schema() {
+            return tag.suffix == "str";
+        }
+        let message = format!("the YAML tag `{tag}` is not known here");
+        self.errors.push(Diagnostic::at(span, message).help("a choice is written as a key: `name: { … }`"));
+        false
+    }
+
+    fn plain(&mut self, text: &str, span: Span) -> Value {
+        match serde_yaml::from_str::<serde_yaml::Value>(text) {
+            Ok(serde_yaml::Value::Null) => Value::Null,
+            Ok(serde_yaml::Value::Bool(value)) => Value::Bool(value),
+            Ok(serde_yaml::Value::Number(number)) => {
+                let whole = number.as_u64().map(Value::from).or_else(|| number.as_i64().map(Value::from));
+                let real = || number.as_f64().and_then(serde_json::Number::from_f64).map(Value::Number);
+                whole.or_else(real).unwrap_or_else(|| {
+                    self.errors.push(Diagnostic::at(span, format!("`{text}` is not a finite number")));
+                    Value::from(0)
+                })
+            }
+            _ => Value::String(text.to_owned()),
+        }
+    }
+
+    fn syntax(&self, error: &ScanError) -> Diagnostic {
+        let info = error.info();
+        let mut start = self.byte(error.marker().index());
+        let mut end = self.byte(error.marker().index() + 1);
+        // What is missing at the end of the text is shown at its last character, not in the empty line below.
+        let last = self.bytes[self.text.trim_end().chars().count().saturating_sub(1)];
+        if start > last {
+            (start, end) = (last, self.bytes[0] + self.text.trim_end().len());
+        }
+        let help = if info.contains("tab") {
+            "indent with spaces, not with tabs"
+        } else if info.contains("anchor") || info.contains("alias") {
+            "quote a text that begins with `*` or `&`"
+        } else if info.contains("mapping values are not allowed") {
+            "a text with `: ` in it must be quoted; else look at the indentation"
+        } else {
+            "look at the indentation here, and at the quotes and brackets of the lines above"
+        };
+        Diagnostic::at(Span { source: self.source, start, end }, format!("invalid YAML: {info}")).help(help)
+    }
+
+    fn byte(&self, character: usize) -> usize {
+        self.bytes.get(character).or(self.bytes.last()).copied().unwrap_or_default()
+    }
+
+    fn span(&self, marks: Marks) -> Span {
+        Span { source: self.source, start: self.byte(marks.start.index()), end: self.byte(marks.end.index()) }
+    }
+
+    fn line(&self, span: Span) -> usize {
+        self.text[..span.start - self.bytes[0]].matches('\n').count() + 1
+    }
+}
+
+fn count(tree: &Tree) -> usize {
+    match &tree.data {
+        Data::Scalar(_) => 1,
+        Data::List(items) => 1 + items.iter().map(count).sum::<usize>(),
+        Data::Map(entries) => 1 + entries.iter().map(|entry| count(&entry.value)).sum::<usize>(),
+    }
+}

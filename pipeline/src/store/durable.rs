@@ -1,0 +1,94 @@
+//! Writing so that a kill or a power cut leaves the old file or the new one, never half of one.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write};
+use std::path::Path;
+
+use tempfile::{NamedTempFile, TempPath};
+
+/// Replaces or creates `path`: temporary file beside it, fsync, rename, fsync of the folder.
+pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let dir = folder(path);
+    fs::create_dir_all(dir)?;
+    let mut temp = NamedTempFile::with_prefix_in(".new-", dir)?;
+    temp.write_all(bytes)?;
+    open_to_others(temp.path())?;
+    temp.as_file().sync_all()?;
+    temp.persist(path)?;
+    sync(dir)
+}
+
+/// Moves the finished file `from` (in the same file system) to `to`, unless something is there already, which is kept.
+/// Says whether it moved.
+pub(super) fn move_new(from: &Path, to: &Path) -> io::Result<bool> {
+    File::open(from)?.sync_all()?;
+    fs::create_dir_all(folder(to))?;
+    match TempPath::try_from_path(from)?.persist_noclobber(to) {
+        Ok(()) => sync(folder(to)).map(|()| true),
+        Err(kept) if kept.error.kind() == ErrorKind::AlreadyExists => Ok(false),
+        Err(kept) => Err(kept.error),
+    }
+}
+
+/// Makes the name of `path` in its folder as lasting as its bytes.
+pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
+    sync(folder(path))
+}
+
+fn sync(dir: &Path) -> io::Result<()> {
+    // Windows cannot open a folder as a file, and needs no such call.
+    if cfg!(unix) { File::open(dir)?.sync_all() } else { Ok(()) }
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Temporary files are for their owner only; what the store keeps is for everyone who may enter its folder.
+pub(super) fn open_to_others(path: &Path) -> io::Result<()> {
+    set_mode(path, 0o644)
+}
+
+/// Nothing in `objects` is ever written again.
+pub(super) fn make_read_only(path: &Path) -> io::Result<()> {
+    set_mode(path, 0o444)
+}
+
+#[cfg(unix)]
+fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+}
+
+#[cfg(not(unix))]
+fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
+    let mut permissions = fs::metadata(path)?.permissions();
+    permissions.set_readonly(mode & 0o200 == 0);
+    fs::set_permissions(path, permissions)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replaces_a_whole_file_and_leaves_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("deep/er/file");
+        write_atomically(&path, b"one").unwrap();
+        write_atomically(&path, b"two").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn never_moves_over_what_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let [from, to] = ["from", "sub/to"].map(|name| dir.path().join(name));
+        fs::write(&from, b"one").unwrap();
+        assert!(move_new(&from, &to).unwrap());
+        fs::write(&from, b"two").unwrap();
+        assert!(!move_new(&from, &to).unwrap());
+        assert_eq!(fs::read(&to).unwrap(), b"one");
+    }
+}

@@ -1,0 +1,68 @@
+//! What a stage of an experiment was when it last had a result: its key, so that a change can be told field by field, and
+//! the stamps of its view, so that an untouched view costs no reading.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
+
+use super::{Store, file_name, list, read_if_there, write_atomically};
+
+/// The memory of one stage.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Last {
+    /// The stage's id, such as `policy@seed=3`.
+    pub stage: String,
+    pub key: String,
+    /// Port → the view that was written.
+    pub views: BTreeMap<String, Stamp>,
+}
+
+/// How a view looked when it was written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Stamp {
+    pub digest: String,
+    pub bytes: u64,
+    /// Nanoseconds since 1970.
+    pub modified: u64,
+}
+
+impl Stamp {
+    /// The stamp of the file at `path`, which is a copy of `digest`; `None` where there is no plain file.
+    pub fn of(path: &Path, digest: &str) -> Option<Self> {
+        let metadata = fs::symlink_metadata(path).ok().filter(fs::Metadata::is_file)?;
+        let modified = metadata.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
+        Some(Self { digest: digest.into(), bytes: metadata.len(), modified: modified.as_nanos() as u64 })
+    }
+}
+
+impl Store {
+    /// The memory of a stage. A damaged one is forgotten: it is a convenience, not a result.
+    pub fn last(&self, experiment: &str, stage: &str) -> anyhow::Result<Option<Last>> {
+        let text = read_if_there(&self.last_path(experiment, stage))?;
+        Ok(text.and_then(|text| serde_json::from_slice(&text).ok()))
+    }
+
+    /// Remembers a stage.
+    pub fn remember(&self, experiment: &str, last: &Last) -> anyhow::Result<()> {
+        let path = self.last_path(experiment, &last.stage);
+        let text = serde_json::to_vec_pretty(last).expect("a stage's memory is plain JSON");
+        write_atomically(&path, &text).with_context(|| format!("write `{}`", path.display()))
+    }
+
+    /// The stages of an experiment that have a result, by id.
+    pub fn stages_of(&self, experiment: &str) -> anyhow::Result<Vec<Last>> {
+        let mut stages = Vec::new();
+        for path in list(&self.part("last").join(file_name(experiment)))? {
+            stages.extend(read_if_there(&path)?.and_then(|text| serde_json::from_slice::<Last>(&text).ok()));
+        }
+        Ok(stages)
+    }
+
+    fn last_path(&self, experiment: &str, stage: &str) -> PathBuf {
+        self.part("last").join(file_name(experiment)).join(format!("{}.json", file_name(stage)))
+    }
+}

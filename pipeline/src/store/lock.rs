@@ -1,0 +1,133 @@
+//! One lock for each key: of several runs that want the same result, one makes it.
+//!
+//! It is a lock of the kernel on `<key>.lock`. It dies with its process, so nobody ever has to unlock by hand; what the file
+//! says about its holder is for people.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
+
+use super::Store;
+
+/// Who holds a lock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Holder {
+    pub host: String,
+    pub pid: u32,
+    /// UTC, `2025-01-31T12:00:00Z`.
+    pub since: String,
+    pub run: String,
+}
+
+impl std::fmt::Display for Holder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "process {} on {} (run {}, since {})", self.pid, self.host, self.run, self.since)
+    }
+}
+
+/// The lock of a key, held until dropped.
+#[derive(Debug)]
+pub(crate) struct KeyLock {
+    file: File,
+    path: PathBuf,
+}
+
+impl Store {
+    /// Takes the lock of a key, or says who holds it (`None` when the holder has not signed yet).
+    pub fn try_lock(&self, key: &str, holder: &Holder) -> anyhow::Result<Result<KeyLock, Option<Holder>>> {
+        let path = self.part("scratch").join(format!("{key}.lock"));
+        let wanted = || format!("lock `{}`", path.display());
+        fs::create_dir_all(self.part("scratch")).with_context(wanted)?;
+        loop {
+            let mut file =
+                OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).with_context(wanted)?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => {
+                    let mut text = String::new();
+                    file.read_to_string(&mut text).with_context(wanted)?;
+                    return Ok(Err(serde_json::from_str(&text).ok()));
+                }
+                Err(TryLockError::Error(error)) => return Err(error).with_context(wanted),
+            }
+            // The holder before may have removed the file between our open and our lock; then ours is a lock on nothing.
+            if !is_the_file_at(&file, &path) {
+                continue;
+            }
+            let text = serde_json::to_string(holder).expect("a holder is plain JSON");
+            file.set_len(0).with_context(wanted)?;
+            file.seek(SeekFrom::Start(0)).with_context(wanted)?;
+            file.write_all(text.as_bytes()).with_context(wanted)?;
+            return Ok(Ok(KeyLock { file, path }));
+        }
+    }
+}
+
+impl Drop for KeyLock {
+    fn drop(&mut self) {
+        // While it is still ours, so that no one else's file is removed.
+        let _ = fs::remove_file(&self.path);
+        let _ = self.file.unlock();
+    }
+}
+
+#[cfg(unix)]
+fn is_the_file_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let id = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+    matches!((file.metadata().map(id), fs::metadata(path).map(id)), (Ok(ours), Ok(theirs)) if ours == theirs)
+}
+
+/// Elsewhere an open file cannot be removed.
+#[cfg(not(unix))]
+fn is_the_file_at(_: &File, _: &Path) -> bool {
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn holder(run: &str) -> Holder {
+        Holder { host: "here".into(), pid: 7, since: "2025-01-31T12:00:00Z".into(), run: run.into() }
+    }
+
+    #[test]
+    fn the_second_learns_who_is_first_and_gets_it_afterwards() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(dir.path());
+        let first = store.try_lock("k", &holder("one")).unwrap().unwrap();
+        assert_eq!(store.try_lock("k", &holder("two")).unwrap().unwrap_err(), Some(holder("one")));
+        assert!(store.try_lock("other", &holder("two")).unwrap().is_ok());
+        drop(first);
+        assert!(store.try_lock("k", &holder("two")).unwrap().is_ok());
+        assert_eq!(fs::read_dir(store.part("scratch")).unwrap().count(), 0, "lock files do not pile up");
+    }
+
+    #[test]
+    fn of_many_threads_one_at_a_time_holds_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(dir.path());
+        let inside = std::sync::atomic::AtomicU32::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..50 {
+                        let lock = loop {
+                            if let Ok(lock) = store.try_lock("k", &holder("any")).unwrap() {
+                                break lock;
+                            }
+                            std::thread::yield_now();
+                        };
+                        assert_eq!(inside.fetch_add(1, std::sync::atomic::Ordering::SeqCst), 0);
+                        inside.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
+                        drop(lock);
+                    }
+                });
+            }
+        });
+    }
+}

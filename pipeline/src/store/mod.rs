@@ -1,0 +1,140 @@
+//! The content-addressed store: every result by the digest of its bytes, found by the key of the stage that made it.
+//!
+//! ```text
+//! <artifacts>/store/objects/ab/cdef…     bytes by BLAKE3, read-only, never changed, never replaced
+//!                  /entries/<key>.json   the commit point: written after the objects that it names
+//!                  /scratch/<key>/       work in progress, with <key>.lock beside it
+//!                  /calls/               answers of language models, shared by all experiments
+//!                  /last/<experiment>/   the last key of each stage, and the stamps of its view
+//!                  /damaged/             what was found damaged and moved out of the way
+//!                  /runs/<id>/           the records of runs
+//! <artifacts>/<experiment>/<stage>[@cell]/<port>.<ext>     the view: copies for people
+//! ```
+
+mod durable;
+mod entry;
+mod last;
+mod lock;
+mod object;
+mod view;
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+
+pub(crate) use durable::{sync_parent, write_atomically};
+pub(crate) use entry::{Entry, Made, Output};
+pub(crate) use last::{Last, Stamp};
+pub(crate) use lock::{Holder, KeyLock};
+pub(crate) use object::{Damage, digest_of};
+pub(crate) use view::file_name;
+
+/// A store below an `artifacts` folder. Opening it touches nothing: what only reads works on a read-only disk.
+#[derive(Clone, Debug)]
+pub(crate) struct Store {
+    artifacts: PathBuf,
+}
+
+/// What the store knows about a key.
+#[derive(Debug)]
+pub(crate) enum Found {
+    Entry(Entry),
+    Nothing,
+    /// The result was there; the port (or `entry`) is damaged or lost.
+    Damaged(String),
+}
+
+impl Store {
+    pub fn new(artifacts: &Path) -> Self {
+        Self { artifacts: artifacts.to_path_buf() }
+    }
+
+    /// The folder that holds the store and the views.
+    pub fn artifacts(&self) -> &Path {
+        &self.artifacts
+    }
+
+    /// A part of the store, such as `runs`.
+    pub fn part(&self, name: &str) -> PathBuf {
+        self.artifacts.join("store").join(name)
+    }
+
+    /// The result of a key, where it is whole as far as existence and sizes tell. Contents are checked by whoever reads
+    /// them ([`Store::check_object`]).
+    pub fn lookup(&self, key: &str) -> anyhow::Result<Found> {
+        let Some(text) = read_if_there(&self.entry_path(key))? else { return Ok(Found::Nothing) };
+        let Some(entry) = Entry::from_text(&text).filter(|entry| entry.key == key) else {
+            return Ok(Found::Damaged("entry".into()));
+        };
+        for output in &entry.outputs {
+            if !self.object_has_size(&output.digest, output.bytes)? {
+                return Ok(Found::Damaged(output.port.clone()));
+            }
+        }
+        Ok(Found::Entry(entry))
+    }
+
+    /// The entry of a key, whether or not its objects are still there.
+    pub fn entry(&self, key: &str) -> anyhow::Result<Option<Entry>> {
+        Ok(read_if_there(&self.entry_path(key))?.and_then(|text| Entry::from_text(&text)))
+    }
+
+    /// Every readable entry, and the paths of those that are not.
+    pub fn entries(&self) -> anyhow::Result<(Vec<Entry>, Vec<PathBuf>)> {
+        let (mut whole, mut damaged) = (Vec::new(), Vec::new());
+        for path in list(&self.part("entries"))?.into_iter().filter(|path| path.extension() == Some("json".as_ref())) {
+            match read_if_there(&path)?.map(|text| Entry::from_text(&text)) {
+                Some(Some(entry)) => whole.push(entry),
+                Some(None) => damaged.push(path),
+                None => {}
+            }
+        }
+        Ok((whole, damaged))
+    }
+
+    /// Moves the files `<dir>/<port>` of `outputs` into the store and then writes the entry: from here on the key is a hit.
+    /// The caller holds the key's lock. Digests and sizes of `outputs` are filled in here.
+    pub fn commit(&self, mut entry: Entry, dir: &Path) -> anyhow::Result<Entry> {
+        for output in &mut entry.outputs {
+            let path = dir.join(&output.port);
+            (output.digest, output.bytes) = self
+                .put_object(&path)
+                .with_context(|| format!("keep output `{}` in `{}`", output.port, self.artifacts.display()))?;
+        }
+        let path = self.entry_path(&entry.key);
+        write_atomically(&path, entry.to_text().as_bytes()).with_context(|| format!("write `{}`", path.display()))?;
+        Ok(entry)
+    }
+
+    /// Work in progress of a key.
+    pub fn scratch(&self, key: &str) -> PathBuf {
+        self.part("scratch").join(key)
+    }
+
+    fn entry_path(&self, key: &str) -> PathBuf {
+        self.part("entries").join(format!("{key}.json"))
+    }
+}
+
+/// The bytes of a file, `None` where there is no file.
+pub(crate) fn read_if_there(path: &Path) -> anyhow::Result<Option<Vec<u8>>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("read `{}`", path.display())),
+    }
+}
+
+/// What lies in a folder, in the order of the names; nothing where there is no folder.
+pub(crate) fn list(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let wanted = || format!("list `{}`", dir.display());
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(vec![]),
+        entries => entries.with_context(wanted)?,
+    };
+    let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>, std::io::Error>>().with_context(wanted)?;
+    paths.sort();
+    Ok(paths)
+}

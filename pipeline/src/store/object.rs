@@ -1,0 +1,136 @@
+//! Objects: bytes by their digest.
+
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, ensure};
+
+use super::durable::{make_read_only, move_new};
+use super::{Store, list};
+
+/// An object that is not what its name says. It was moved aside, so that nothing can be served from it.
+#[derive(Debug, thiserror::Error)]
+#[error("the object {digest} is damaged or lost{}", .moved.as_ref().map(|path| format!("; it was moved to `{}`", path.display())).unwrap_or_default())]
+pub(crate) struct Damage {
+    pub digest: String,
+    pub moved: Option<PathBuf>,
+}
+
+impl Store {
+    /// Where the bytes of a digest lie.
+    pub fn object(&self, digest: &str) -> PathBuf {
+        let (folder, name) = digest.split_at_checked(2).unwrap_or(("", digest));
+        self.part("objects").join(folder).join(name)
+    }
+
+    /// The cheap check of a hit.
+    pub(super) fn object_has_size(&self, digest: &str, bytes: u64) -> anyhow::Result<bool> {
+        let path = self.object(digest);
+        match fs::metadata(&path) {
+            Ok(found) => Ok(found.is_file() && found.len() == bytes),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(false),
+            Err(error) => Err(error).with_context(|| format!("look at `{}`", path.display())),
+        }
+    }
+
+    /// The full check, before anyone reads it: hashes the object, and moves it aside when it is damaged.
+    pub fn check_object(&self, digest: &str) -> anyhow::Result<Result<PathBuf, Damage>> {
+        let path = self.object(digest);
+        match digest_of(&path) {
+            Ok(found) if found == digest => return Ok(Ok(path)),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Ok(Err(Damage { digest: digest.into(), moved: None }));
+            }
+            // Unreadable sectors are damage too.
+            Ok(_) | Err(_) => {}
+        }
+        let aside = self.part("damaged");
+        fs::create_dir_all(&aside).with_context(|| format!("make `{}`", aside.display()))?;
+        let count = list(&aside)?.len();
+        let aside = aside.join(format!("{digest}-{count}"));
+        match fs::rename(&path, &aside) {
+            // Another process moved it first.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            moved => moved.with_context(|| format!("move the damaged `{}` aside", path.display()))?,
+        }
+        Ok(Err(Damage { digest: digest.into(), moved: Some(aside) }))
+    }
+
+    /// Moves a finished file into the store; gives its digest and size. A file that is there already under the digest is
+    /// kept when it is whole and replaced when it is damaged.
+    pub(super) fn put_object(&self, path: &Path) -> anyhow::Result<(String, u64)> {
+        let metadata = fs::symlink_metadata(path).with_context(|| format!("look at `{}`", path.display()))?;
+        ensure!(metadata.is_file(), "`{}` is not a plain file", path.display());
+        let digest = digest_of(path).with_context(|| format!("read `{}`", path.display()))?;
+        make_read_only(path).with_context(|| format!("make `{}` read-only", path.display()))?;
+        let object = self.object(&digest);
+        let put = || move_new(path, &object).with_context(|| format!("write `{}`", object.display()));
+        if !put()? && self.check_object(&digest)?.is_err() {
+            put()?;
+        }
+        Ok((digest, metadata.len()))
+    }
+
+    /// The digests of all objects.
+    pub fn objects(&self) -> anyhow::Result<Vec<String>> {
+        let mut digests = Vec::new();
+        for folder in list(&self.part("objects"))? {
+            let prefix = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            for path in list(&folder)? {
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                // Temporary files of a killed process begin with a dot.
+                if !name.starts_with('.') {
+                    digests.push(format!("{prefix}{name}"));
+                }
+            }
+        }
+        Ok(digests)
+    }
+}
+
+/// BLAKE3 of a file in hex.
+pub(crate) fn digest_of(path: &Path) -> io::Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_mmap_rayon(path)?;
+    Ok(hasher.finalize().to_hex().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(store: &Store, bytes: &[u8]) -> String {
+        let file = store.artifacts().join("new");
+        fs::write(&file, bytes).unwrap();
+        store.put_object(&file).unwrap().0
+    }
+
+    #[test]
+    fn equal_bytes_are_kept_once_and_cannot_be_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(dir.path());
+        let digest = put(&store, b"bytes");
+        assert_eq!(put(&store, b"bytes"), digest);
+        assert_eq!(store.objects().unwrap(), [digest.clone()]);
+        assert!(fs::metadata(store.object(&digest)).unwrap().permissions().readonly());
+        assert!(store.object_has_size(&digest, 5).unwrap());
+        assert!(!store.object_has_size(&digest, 6).unwrap());
+    }
+
+    #[test]
+    fn a_damaged_object_is_moved_aside_and_replaced_by_the_next_good_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(dir.path());
+        let digest = put(&store, b"bytes");
+        let path = store.object(&digest);
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, b"bytez").unwrap();
+        let damage = store.check_object(&digest).unwrap().unwrap_err();
+        assert_eq!(fs::read(damage.moved.unwrap()).unwrap(), b"bytez");
+        assert!(store.check_object(&digest).unwrap().unwrap_err().moved.is_none(), "now it is merely lost");
+        fs::write(&path, b"bytez").unwrap();
+        assert_eq!(put(&store, b"bytes"), digest);
+        assert_eq!(fs::read(&path).unwrap(), b"bytes");
+    }
+}

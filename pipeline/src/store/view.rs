@@ -1,0 +1,137 @@
+//! The readable view: `<artifacts>/<experiment>/<stage>[@cell]/<port>.<extension>`, copies that a person, pandas or DuckDB
+//! may open, change and spoil without harm to the store.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+
+use super::durable::open_to_others;
+use super::{Damage, Entry, Last, Output, Stamp, Store};
+
+impl Store {
+    /// Where a person finds an output.
+    pub fn view(&self, experiment: &str, stage: &str, output: &Output) -> PathBuf {
+        let folder = self.artifacts().join(file_name(experiment)).join(file_name(stage));
+        folder.join(format!("{}.{}", output.port, output.extension))
+    }
+
+    /// Brings the view of a stage up to its entry and remembers both. A view whose size and time are as they were left is
+    /// not read. Gives the views that had been changed by someone else and were restored.
+    pub fn show(&self, experiment: &str, stage: &str, entry: &Entry) -> anyhow::Result<Result<Vec<PathBuf>, Damage>> {
+        let before = self.last(experiment, stage)?.unwrap_or_default();
+        let mut now = Last { stage: stage.into(), key: entry.key.clone(), ..Last::default() };
+        let mut restored = Vec::new();
+        for output in &entry.outputs {
+            let path = self.view(experiment, stage, output);
+            let known = before.views.get(&output.port);
+            let there = Stamp::of(&path, &output.digest);
+            let stamp = match there {
+                Some(there) if known == Some(&there) => there,
+                there => {
+                    let object = match self.check_object(&output.digest)? {
+                        Ok(object) => object,
+                        Err(damage) => return Ok(Err(damage)),
+                    };
+                    copy(&object, &path).with_context(|| format!("write the view `{}`", path.display()))?;
+                    if there.is_some() && known.is_some_and(|known| known.digest == output.digest) {
+                        restored.push(path.clone());
+                    }
+                    Stamp::of(&path, &output.digest).with_context(|| format!("look at `{}`", path.display()))?
+                }
+            };
+            now.views.insert(output.port.clone(), stamp);
+        }
+        if now != before {
+            self.remember(experiment, &now)?;
+        }
+        Ok(Ok(restored))
+    }
+}
+
+/// A copy that shares no bytes that could be written through: the system's copy makes a reflink where the disk can.
+fn copy(object: &Path, view: &Path) -> std::io::Result<()> {
+    let dir = view.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(dir)?;
+    let temp = tempfile::Builder::new().prefix(".new-").tempfile_in(dir)?.into_temp_path();
+    // The copy takes the object's mode with it.
+    fs::copy(object, &temp)?;
+    open_to_others(&temp)?;
+    Ok(temp.persist(view)?)
+}
+
+/// A text as the name of a file or folder on any system: letters, digits and `_ - . = , @ +` stay, other bytes become `%2F`.
+pub(crate) fn file_name(text: &str) -> String {
+    let mut name = String::new();
+    for (index, byte) in text.bytes().enumerate() {
+        match byte {
+            // A leading dot would hide the file, and `..` leave the folder.
+            b'.' if index == 0 => name.push_str("%2E"),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' | b'.' | b'=' | b',' | b'@' | b'+' => {
+                name.push(byte.into());
+            }
+            _ => write!(name, "%{byte:02X}").expect("writing to a String cannot fail"),
+        }
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::entry::tests::entry;
+    use super::*;
+
+    fn store_with(bytes: &[u8]) -> (tempfile::TempDir, Store, Entry) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(dir.path());
+        let out = dir.path().join("out");
+        fs::create_dir(&out).unwrap();
+        fs::write(out.join("table"), bytes).unwrap();
+        let output = Output {
+            port: "table".into(),
+            kind: "table".into(),
+            format: 1,
+            extension: "csv".into(),
+            digest: String::new(),
+            bytes: 0,
+        };
+        let entry = store.commit(Entry { outputs: vec![output], ..entry() }, &out).unwrap();
+        (dir, store, entry)
+    }
+
+    #[test]
+    fn a_view_comes_once_stays_and_is_restored() {
+        let (dir, store, entry) = store_with(b"a,b\n");
+        let path = dir.path().join("exp/stage@x=%2Fetc/table.csv");
+        let show = || store.show("exp", "stage@x=/etc", &entry).unwrap().unwrap();
+        assert!(show().is_empty());
+        assert_eq!(fs::read(&path).unwrap(), b"a,b\n");
+        let made = Stamp::of(&path, "").unwrap();
+        assert!(show().is_empty());
+        assert_eq!(Stamp::of(&path, "").unwrap(), made, "an untouched view is not written again");
+        fs::write(&path, b"spoiled by hand").unwrap();
+        assert_eq!(show(), [path.clone()]);
+        assert_eq!(fs::read(&path).unwrap(), b"a,b\n");
+        fs::remove_file(&path).unwrap();
+        assert!(show().is_empty(), "a missing view is no change by hand");
+        assert_eq!(fs::read(&path).unwrap(), b"a,b\n");
+    }
+
+    #[test]
+    fn a_view_is_never_made_from_a_damaged_object() {
+        let (_dir, store, entry) = store_with(b"a,b\n");
+        let object = store.object(&entry.outputs[0].digest);
+        fs::remove_file(&object).unwrap();
+        fs::write(&object, b"a,c\n").unwrap();
+        assert!(store.show("exp", "stage", &entry).unwrap().is_err());
+        assert!(!store.view("exp", "stage", &entry.outputs[0]).exists());
+    }
+
+    #[test]
+    fn names_of_files_are_safe() {
+        assert_eq!(file_name("policy@seed=3,lr=0.1"), "policy@seed=3,lr=0.1");
+        assert_eq!(file_name("../a b"), "%2E.%2Fa%20b");
+        assert_eq!(file_name("ä"), "%C3%A4");
+    }
+}

@@ -1,0 +1,22 @@
+//! Units inside a stage: what a stage commits one by one so that a killed run goes on from its last unit.
+//!
+//! | shape | for | after a kill |
+//! |---|---|---|
+//! | [`Log`] | many small records in order: finished users, answered batches | all whole frames are there |
+//! | [`Checkpoints`] | one growing state: weights and optimiser of a training run | the last whole state is there |
+//! | [`Vault`] | values that stages and experiments share: answers of a language model | a value is whole or absent |
+//!
+//! Each of them carries checksums, because a file that was half written, or lost a bit since, must be noticed and not
+//! believed. None of them knows what the bytes mean, and none makes the *order* of units deterministic: that is the
+//! stage's work.
+
+mod checkpoints;
+mod log;
+mod vault;
+
+pub use checkpoints::Checkpoints;
+pub use log::Log;
+pub use vault::Vault;
+
+/// Bytes of a BLAKE3 checksum.
+const SUM: usize = blake3::OUT_LEN;

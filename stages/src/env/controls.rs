@@ -1,0 +1,105 @@
+//! The rows that keep every table honest: policies that learn nothing.
+
+use anyhow::{Context as _, Result};
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+
+use super::{Agent, Episodes};
+
+/// Uniform over the catalogue, or over the items that do not conflict with what the user remembers (which needs the quit
+/// distances: privileged).
+pub struct Random {
+    /// Whether conflicting items are left out.
+    pub non_conflicting: bool,
+}
+
+impl Agent for Random {
+    fn act(&self, episodes: &Episodes, live: &[usize], draws: &mut [ChaCha8Rng]) -> Result<Vec<u32>> {
+        let items = episodes.world().items() as u32;
+        let pick = |(&e, draw): (&usize, &mut ChaCha8Rng)| {
+            if !self.non_conflicting {
+                return draw.random_range(0..items);
+            }
+            let free: Vec<u32> =
+                (0..items).filter(|&item| !episodes.world().conflicts(item, episodes.remembered(e))).collect();
+            // Where everything conflicts any item ends the episode alike.
+            if free.is_empty() { 0 } else { free[draw.random_range(0..free.len())] }
+        };
+        Ok(live.par_iter().zip(draws.par_iter_mut()).map(pick).collect())
+    }
+}
+
+/// The best item of a fixed order that does not conflict with what the user remembers (privileged).
+pub struct Popular {
+    /// Items, best first.
+    pub order: Vec<u32>,
+}
+
+impl Agent for Popular {
+    fn act(&self, episodes: &Episodes, live: &[usize], _: &mut [ChaCha8Rng]) -> Result<Vec<u32>> {
+        let first = *self.order.first().context("a popularity order without items")?;
+        let pick = |&e: &usize| {
+            let free = |item: &&u32| !episodes.world().conflicts(**item, episodes.remembered(e));
+            self.order.iter().find(free).copied().unwrap_or(first)
+        };
+        Ok(live.par_iter().map(pick).collect())
+    }
+}
+
+/// The item of highest true reward that does not conflict (privileged twice; myopic, so not a proven upper bound). Ties go
+/// to the lowest id.
+pub struct GreedyOracle;
+
+impl Agent for GreedyOracle {
+    fn act(&self, episodes: &Episodes, live: &[usize], _: &mut [ChaCha8Rng]) -> Result<Vec<u32>> {
+        let pick = |&e: &usize| {
+            let world = episodes.world();
+            let rewards = world.reward.row(episodes.user(e) as usize);
+            let mut best: Option<u32> = None;
+            for item in 0..world.items() as u32 {
+                let better = best.is_none_or(|b| rewards[item as usize] > rewards[b as usize]);
+                if better && !world.conflicts(item, episodes.remembered(e)) {
+                    best = Some(item);
+                }
+            }
+            best.unwrap_or(0)
+        };
+        Ok(live.par_iter().map(pick).collect())
+    }
+}
+
+/// A retriever alone: the best item of the user's own ranking that this episode has not shown yet.
+pub struct Ranked<'a> {
+    /// For each user, items best first.
+    pub rankings: &'a [Vec<u32>],
+}
+
+impl Agent for Ranked<'_> {
+    fn act(&self, episodes: &Episodes, live: &[usize], _: &mut [ChaCha8Rng]) -> Result<Vec<u32>> {
+        let pick = |&e: &usize| {
+            let ranking = self.rankings.get(episodes.user(e) as usize).context("a user without a ranking")?;
+            let seen = episodes.items(e);
+            ranking.iter().find(|item| !seen.contains(item)).copied().context("a ranking shorter than the horizon")
+        };
+        live.par_iter().map(pick).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::episodes::tests::cluster_world;
+    use crate::env::play;
+
+    #[test]
+    fn non_conflicting_controls_reach_the_horizon_and_the_oracle_its_closed_form() {
+        // Rewards 5, 4, 3 with a window of 2 over 30 turns: the oracle cycles 5, 4, 3, which sums to 120.
+        let world = cluster_world(&[5.0, 4.0, 3.0], 2, 2, 30, 1);
+        let total = |agent: &dyn Agent| play(&world, &[0], agent, 1).unwrap().rewards(0).iter().sum::<f32>();
+        assert!((total(&GreedyOracle) - 120.0).abs() < 1e-4);
+        assert!((total(&Popular { order: vec![4, 2, 0, 1, 3, 5] }) - 120.0).abs() < 1e-4);
+        let random = play(&world, &[0], &Random { non_conflicting: true }, 1).unwrap();
+        assert_eq!(random.items(0).len(), 30);
+    }
+}

@@ -1,0 +1,166 @@
+//! Many episodes at once, in flat arrays.
+
+use rayon::prelude::*;
+
+use crate::artifact::{End, World};
+
+/// Episodes under way or over. Each is one user's; they do not touch each other, so they are stepped in parallel.
+pub struct Episodes<'w> {
+    world: &'w World,
+    users: Vec<u32>,
+    /// `[N, horizon]`, valid up to `lengths`.
+    items: Vec<u32>,
+    /// `[N, horizon]`, on the world's reward scale.
+    rewards: Vec<f32>,
+    lengths: Vec<u32>,
+    ends: Vec<Option<End>>,
+}
+
+impl<'w> Episodes<'w> {
+    /// One fresh episode for each of `users`.
+    #[must_use]
+    pub fn new(world: &'w World, users: &[u32]) -> Self {
+        let (count, horizon) = (users.len(), world.rules.horizon);
+        Self {
+            world,
+            users: users.to_vec(),
+            items: vec![0; count * horizon],
+            rewards: vec![0.0; count * horizon],
+            lengths: vec![0; count],
+            ends: vec![None; count],
+        }
+    }
+    /// How many episodes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.users.len()
+    }
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.users.is_empty()
+    }
+    /// The world they play in.
+    #[must_use]
+    pub fn world(&self) -> &'w World {
+        self.world
+    }
+    /// The user of episode `e`.
+    #[must_use]
+    pub fn user(&self, e: usize) -> u32 {
+        self.users[e]
+    }
+    /// The items so far, oldest first.
+    #[must_use]
+    pub fn items(&self, e: usize) -> &[u32] {
+        &self.items[e * self.world.rules.horizon..][..self.lengths[e] as usize]
+    }
+    /// The rewards so far, oldest first.
+    #[must_use]
+    pub fn rewards(&self, e: usize) -> &[f32] {
+        &self.rewards[e * self.world.rules.horizon..][..self.lengths[e] as usize]
+    }
+    /// Why it ended; `None` while it goes on.
+    #[must_use]
+    pub fn end(&self, e: usize) -> Option<End> {
+        self.ends[e]
+    }
+    /// The items that the user still remembers under the `similar` rule.
+    #[must_use]
+    pub fn remembered(&self, e: usize) -> &[u32] {
+        let items = self.items(e);
+        let rules = &self.world.rules;
+        &items[items.len() - rules.window_kind.length(items.len(), rules.window)..]
+    }
+    /// The episodes that go on.
+    #[must_use]
+    pub fn live(&self) -> Vec<usize> {
+        (0..self.len()).filter(|&e| self.ends[e].is_none()).collect()
+    }
+
+    /// Recommends `actions[k]` in episode `live[k]` and records what the user does. The quitting step and its reward are
+    /// recorded too (the *inclusive* convention; the exclusive one leaves out the last reward of a terminal episode).
+    ///
+    /// # Panics
+    /// When an action is no item: ids are checked where they enter.
+    pub fn step(&mut self, live: &[usize], actions: &[u32]) {
+        assert_eq!(live.len(), actions.len(), "one action for each live episode");
+        let outcomes: Vec<(f32, Option<End>)> =
+            live.par_iter().with_min_len(64).zip(actions).map(|(&e, &action)| self.answer(e, action)).collect();
+        for ((&e, &action), (reward, end)) in live.iter().zip(actions).zip(outcomes) {
+            let at = e * self.world.rules.horizon + self.lengths[e] as usize;
+            self.items[at] = action;
+            self.rewards[at] = reward;
+            self.lengths[e] += 1;
+            self.ends[e] = end;
+        }
+    }
+
+    /// The rules in IL-Rec's order: bad item, similar item, horizon.
+    fn answer(&self, e: usize, action: u32) -> (f32, Option<End>) {
+        let rules = &self.world.rules;
+        let reward = self.world.reward.row(self.users[e] as usize)[action as usize];
+        let end = if rules.low_reward.is_some_and(|low| reward < low) {
+            Some(End::LowReward)
+        } else if self.world.conflicts(action, self.remembered(e)) {
+            Some(End::Similar)
+        } else if self.lengths[e] as usize + 1 >= rules.horizon {
+            Some(End::Horizon)
+        } else {
+            None
+        };
+        (reward, end)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::artifact::{Array, Rules, Window};
+    use crate::env::{Random, play};
+
+    /// `clusters` equal clusters of `size` items; two items conflict when they share a cluster; cluster k pays `pay[k]`.
+    pub(crate) fn cluster_world(pay: &[f32], size: usize, window: usize, horizon: usize, users: usize) -> World {
+        let items = pay.len() * size;
+        let reward = (0..users * items).map(|x| pay[x % items / size]).collect();
+        let distance =
+            (0..items * items).map(|x| if x / items / size == x % items / size { 0.0 } else { 1.0 }).collect();
+        let one_hot = (0..items * pay.len()).map(|x| f32::from(x / pay.len() / size == x % pay.len())).collect();
+        World {
+            reward: Array::new(&[users, items], reward),
+            distance: Array::new(&[items, items], distance),
+            user_vectors: Array::new(&[users, pay.len()], vec![0.0; users * pay.len()]),
+            item_vectors: Array::new(&[items, pay.len()], one_hot),
+            rules: Rules { horizon, window, window_kind: Window::Last, similar_below: Some(0.5), low_reward: None },
+        }
+    }
+
+    /// E[Len] = Σ_{t<T} Π_{j<t} (1 − min(j, N)/M) for a uniform policy over M equal clusters (method.md §8.5).
+    #[test]
+    fn mean_length_meets_its_closed_form() {
+        for (clusters, window, horizon, expected) in
+            [(10, 4, 100, 4.88), (20, 4, 100, 7.43875), (50, 7, 30, 10.810_297), (3, 2, 30, 3.0)]
+        {
+            let world = cluster_world(&vec![1.0; clusters], 2, window, horizon, 1);
+            let users = vec![0; 40_000];
+            let episodes = play(&world, &users, &Random { non_conflicting: false }, 7).unwrap();
+            let mean = (0..users.len()).map(|e| episodes.items(e).len() as f64).sum::<f64>() / users.len() as f64;
+            let deviation = 3.0 * 5.0 / (users.len() as f64).sqrt();
+            assert!((mean - expected).abs() < deviation, "({clusters}, {window}, {horizon}): {mean} for {expected}");
+        }
+    }
+
+    #[test]
+    fn the_rules_come_in_order_and_the_window_wraps_as_easyrl4rec_has_it() {
+        let mut world = cluster_world(&[1.0, 5.0], 1, 2, 5, 1);
+        world.rules.low_reward = Some(2.0);
+        let mut episodes = Episodes::new(&world, &[0, 0]);
+        episodes.step(&[0, 1], &[0, 1]);
+        assert_eq!(episodes.end(0), Some(End::LowReward), "a bad first item ends at once");
+        episodes.step(&[1], &[1]);
+        assert_eq!(episodes.end(1), Some(End::Similar));
+        assert_eq!((episodes.items(1), episodes.rewards(1)), (&[1, 1][..], &[5.0, 5.0][..]));
+        let lengths: Vec<usize> = (1..9).map(|t| Window::Easyrl4rec.length(t, 7)).collect();
+        assert_eq!(lengths, [1, 2, 3, 3, 2, 1, 7, 7]);
+    }
+}

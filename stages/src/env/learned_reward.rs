@@ -1,0 +1,70 @@
+//! r_IRL: what an inverse-RL stage learned from the demonstrations, as a function of state and action.
+
+use anyhow::{Result, ensure};
+use candle_core::{Device, Tensor};
+
+use super::Observation;
+use crate::artifact::{RewardModel, World};
+use crate::nn::Discriminator;
+use crate::nn::loss::softplus;
+
+/// What a discriminator sees of a state and an action: `[v_u, mean of the window's v_i, v_a, v_u ∘ v_a, progress]`, all from
+/// the training world's vectors.
+pub struct Features<'w> {
+    world: &'w World,
+}
+
+impl<'w> Features<'w> {
+    /// Features from that world's vectors.
+    #[must_use]
+    pub fn new(world: &'w World) -> Self {
+        Self { world }
+    }
+
+    /// F = 4·D + 1.
+    #[must_use]
+    pub fn width(&self) -> usize {
+        4 * self.world.user_vectors.shape[1] + 1
+    }
+
+    /// B states and `actions [B]` → `[B, F]`.
+    pub fn compute(&self, observation: &Observation, actions: &[u32]) -> Result<Tensor> {
+        ensure!(observation.len() == actions.len(), "{} states, {} actions", observation.len(), actions.len());
+        let width = self.world.user_vectors.shape[1];
+        let mut data = Vec::with_capacity(actions.len() * self.width());
+        for (row, &action) in actions.iter().enumerate() {
+            let user = self.world.user_vectors.row(observation.user[row] as usize);
+            let item = self.world.item_vectors.row(action as usize);
+            let recent = &observation.recent[row * observation.window..(row + 1) * observation.window];
+            let shown: Vec<u32> = recent.iter().copied().filter(|&i| (i as usize) < self.world.items()).collect();
+            data.extend_from_slice(user);
+            for d in 0..width {
+                let sum: f32 = shown.iter().map(|&i| self.world.item_vectors.row(i as usize)[d]).sum();
+                data.push(sum / shown.len().max(1) as f32);
+            }
+            data.extend_from_slice(item);
+            data.extend(user.iter().zip(item).map(|(u, i)| u * i));
+            data.push(observation.progress[row]);
+        }
+        Ok(Tensor::from_vec(data, (actions.len(), self.width()), &Device::Cpu)?)
+    }
+}
+
+/// A learned reward, ready to be asked.
+pub struct LearnedReward<'w> {
+    features: Features<'w>,
+    discriminator: Discriminator,
+}
+
+impl<'w> LearnedReward<'w> {
+    /// The reward of a file, over the vectors of the world that it was learned in.
+    pub fn load(model: &RewardModel, world: &'w World) -> Result<Self> {
+        Ok(Self { features: Features::new(world), discriminator: Discriminator::import(&model.0)? })
+    }
+
+    /// r_IRL = −log(1 − D_E) = softplus(logit) ≥ 0, as IL-Rec has it, of B states and `actions [B]` → `[B]`.
+    pub fn rewards(&self, observation: &Observation, actions: &[u32]) -> Result<Vec<f32>> {
+        let logits = self.discriminator.logits_expert_is_high(&self.features.compute(observation, actions)?)?;
+        Ok(softplus(&logits)?.to_vec1()?)
+    }
+}

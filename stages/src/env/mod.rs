@@ -1,0 +1,15 @@
+//! Simulated recommendation: episodes in a [`World`](crate::artifact::World), and who plays them.
+
+mod agent;
+mod controls;
+mod episodes;
+mod learned_reward;
+mod observation;
+mod student;
+
+pub use agent::{Agent, play};
+pub use controls::{GreedyOracle, Popular, Random, Ranked};
+pub use episodes::Episodes;
+pub use learned_reward::{Features, LearnedReward};
+pub use observation::{Observation, observe};
+pub use student::{Student, states};

@@ -1,0 +1,93 @@
+//! A trained policy as an agent.
+
+use anyhow::{Result, ensure};
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+
+use super::{Agent, Episodes, Observation, observe};
+use crate::artifact::Policy;
+use crate::nn::ActorCritic;
+use crate::nn::actor_critic::States;
+
+/// States as the network takes them.
+pub fn states(observation: &Observation, items: usize) -> Result<States> {
+    States::new(&observation.user, &observation.recent, &observation.progress, items)
+}
+
+/// A network that recommends.
+pub struct Student<'a> {
+    /// The network.
+    pub network: &'a ActorCritic,
+    /// Whether it draws from π (while learning) or takes the most likely item (when judged).
+    pub sample: bool,
+}
+
+impl Student<'_> {
+    /// The network of a policy file, checked against a catalogue of `items` and `users`.
+    pub fn load(policy: &Policy, users: usize, items: usize) -> Result<ActorCritic> {
+        let network = ActorCritic::import(&policy.0)?;
+        let shape = network.shape();
+        ensure!(
+            shape.users == users && shape.items == items,
+            "the policy knows {} users and {} items, the world {users} and {items}",
+            shape.users,
+            shape.items
+        );
+        Ok(network)
+    }
+}
+
+impl Agent for Student<'_> {
+    fn act(&self, episodes: &Episodes, live: &[usize], draws: &mut [ChaCha8Rng]) -> Result<Vec<u32>> {
+        let shape = self.network.shape();
+        let observation = observe(episodes, live, shape.window);
+        let logits = self.network.logits(&states(&observation, shape.items)?)?.flatten_all()?.to_vec1::<f32>()?;
+        let rows = logits.chunks_exact(shape.items);
+        Ok(rows.zip(draws).map(|(row, draw)| if self.sample { sample(row, draw) } else { best(row) }).collect())
+    }
+}
+
+/// The index of the largest value; the first of equals.
+fn best(row: &[f32]) -> u32 {
+    let mut best = 0;
+    for (k, &value) in row.iter().enumerate() {
+        if value > row[best] {
+            best = k;
+        }
+    }
+    best as u32
+}
+
+/// An index drawn from softmax(row), by inversion, with one draw.
+fn sample(row: &[f32], draw: &mut ChaCha8Rng) -> u32 {
+    let high = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let total: f64 = row.iter().map(|&x| f64::from((x - high).exp())).sum();
+    let mut left = draw.random::<f64>() * total;
+    for (k, &x) in row.iter().enumerate() {
+        left -= f64::from((x - high).exp());
+        if left < 0.0 {
+            return k as u32;
+        }
+    }
+    best(row)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::rng;
+
+    #[test]
+    fn samples_follow_the_softmax() {
+        let row = [0.0, 2.0_f32.ln(), 5.0_f32.ln()];
+        let mut counts = [0; 3];
+        let mut draw = rng(&[1]);
+        for _ in 0..8000 {
+            counts[sample(&row, &mut draw) as usize] += 1;
+        }
+        for (count, expected) in counts.iter().zip([1000.0, 2000.0, 5000.0]) {
+            assert!((f64::from(*count) - expected).abs() < 150.0, "{counts:?}");
+        }
+        assert_eq!(best(&row), 2);
+    }
+}

@@ -1,0 +1,142 @@
+//! One atomic file of RecBole: tab-separated, the header names each field and its type (`rating:float`).
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use polars::prelude::{Column, CsvParseOptions, CsvReadOptions, DataFrame, DataType, SerReader};
+
+use super::bad_rows::BadRow;
+
+/// The parsed file; every column is text until it is asked for as something else.
+pub(super) struct AtomicFile {
+    pub path: PathBuf,
+    frame: DataFrame,
+}
+
+impl AtomicFile {
+    /// Reads the one file in `folder` with that extension; `None` when there is none.
+    pub fn find(folder: &Path, extension: &str) -> Result<Option<Self>> {
+        let mut found: Vec<PathBuf> = std::fs::read_dir(folder)
+            .with_context(|| format!("cannot list {}", folder.display()))?
+            .map(|entry| Ok(entry?.path()))
+            .collect::<Result<Vec<_>>>()?;
+        found.retain(|path| path.extension().is_some_and(|e| e == extension));
+        found.sort();
+        match found.as_slice() {
+            [] => Ok(None),
+            [path] => Self::read(path).map(Some),
+            _ => bail!("{} holds {} .{extension} files, wanted one", folder.display(), found.len()),
+        }
+    }
+
+    fn read(path: &Path) -> Result<Self> {
+        let parse = CsvParseOptions::default().with_separator(b'\t').with_quote_char(None);
+        let frame = CsvReadOptions::default()
+            .with_parse_options(parse)
+            .with_has_header(true)
+            .with_infer_schema_length(Some(0))
+            .try_into_reader_with_file_path(Some(path.to_path_buf()))
+            .and_then(SerReader::finish);
+        let mut frame = match frame {
+            Ok(frame) => frame,
+            Err(error) => {
+                // polars does not say where; the line is worth a second look at the file.
+                diagnose(path)?;
+                return Err(error).with_context(|| format!("cannot read {}", path.display()));
+            }
+        };
+        let names: Vec<String> = frame.get_column_names().iter().map(|name| name.to_string()).collect();
+        for name in &names {
+            ensure!(
+                name.contains(':'),
+                "{}:1: the header field `{name}` has no type; wanted `name:type`, as in `rating:float`",
+                path.display()
+            );
+        }
+        let bare: Vec<&str> = names.iter().map(|name| name.split(':').next().unwrap_or_default()).collect();
+        frame.set_column_names(&bare)?;
+        Ok(Self { path: path.to_path_buf(), frame })
+    }
+
+    /// How many rows.
+    pub fn rows(&self) -> usize {
+        self.frame.height()
+    }
+
+    /// The fields' names without their types.
+    pub fn names(&self) -> Vec<String> {
+        self.frame.get_column_names().iter().map(|name| name.to_string()).collect()
+    }
+
+    fn column(&self, name: &str) -> Result<&Column> {
+        self.frame.column(name).ok().with_context(|| {
+            format!("{} has no field `{name}`; it has {}", self.path.display(), self.names().join(", "))
+        })
+    }
+
+    /// A field as text; a missing value is empty.
+    pub fn text(&self, name: &str) -> Result<Vec<&str>> {
+        Ok(self.column(name)?.str()?.iter().map(Option::unwrap_or_default).collect())
+    }
+
+    /// A field as finite numbers; what is none goes to `bad` and reads as 0.
+    pub fn numbers(&self, name: &str, bad: &mut Vec<BadRow>) -> Result<Vec<f64>> {
+        let column = self.column(name)?;
+        let numbers = column.cast(&DataType::Float64)?;
+        let text = column.str()?;
+        let mut values = Vec::with_capacity(self.rows());
+        for (row, number) in numbers.f64()?.iter().enumerate() {
+            let finite = number.filter(|number| number.is_finite());
+            if finite.is_none() {
+                bad.push(BadRow {
+                    row,
+                    column: name.to_owned(),
+                    value: text.get(row).unwrap_or_default().to_owned(),
+                    wanted: "a finite number".to_owned(),
+                });
+            }
+            values.push(finite.unwrap_or(0.0));
+        }
+        Ok(values)
+    }
+
+    /// A field as whole numbers; what is none reads as missing. Returns also the rows whose text was neither empty nor a
+    /// number, so that the caller can say so.
+    pub fn whole(&self, name: &str) -> Result<(Vec<Option<i32>>, Vec<usize>)> {
+        let text = self.text(name)?;
+        let values: Vec<Option<i32>> = text.iter().map(|text| text.parse().ok()).collect();
+        let unread = (0..text.len()).filter(|&row| values[row].is_none() && !text[row].is_empty()).collect();
+        Ok((values, unread))
+    }
+
+    /// The physical line of a row, from 1: blank lines are no rows.
+    pub fn line_of(&self, row: usize) -> usize {
+        let Ok(file) = File::open(&self.path) else { return row + 2 };
+        let filled = BufReader::new(file).split(b'\n').enumerate().filter(|(_, line)| {
+            line.as_ref().is_ok_and(|line| !line.iter().all(u8::is_ascii_whitespace))
+        });
+        filled.map(|(line, _)| line + 1).nth(row + 1).unwrap_or(row + 2)
+    }
+}
+
+/// Finds the first line that is not UTF-8 or has another number of fields than the header.
+fn diagnose(path: &Path) -> Result<()> {
+    let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    let mut wanted = None;
+    for (number, line) in BufReader::new(file).split(b'\n').enumerate() {
+        let line = line.with_context(|| format!("cannot read {}", path.display()))?;
+        let place = format!("{}:{}", path.display(), number + 1);
+        let Ok(text) = std::str::from_utf8(&line) else {
+            bail!("{place}: the line is not UTF-8: {:?}", String::from_utf8_lossy(&line));
+        };
+        let fields = text.trim_end_matches('\r').split('\t').count();
+        let wanted = *wanted.get_or_insert(fields);
+        ensure!(
+            fields <= wanted || text.trim().is_empty(),
+            "{place}: found {fields} fields, wanted {wanted} as in the header: {text:?}"
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,25 @@
+//! From the files that datasets are published in to [`Interactions`], [`Items`] and [`Users`]: one format, one file.
+//!
+//! polars parses and checks whole columns at once; the parquet crate writes. A row that does not fit is named with file,
+//! line, column and value, and is refused or dropped as the experiment says, never silently.
+
+mod atomic;
+mod bad_rows;
+mod recbole;
+
+pub use bad_rows::OnBadRow;
+pub use recbole::{NoInputs, Recbole};
+
+use crate::artifact::{Interactions, Items, Users};
+
+pipeline::ports! {
+    /// What every reader gives.
+    pub struct Outputs {
+        /// The log.
+        interactions: Interactions,
+        /// The catalogue.
+        items: Items,
+        /// The people.
+        users: Users,
+    }
+}

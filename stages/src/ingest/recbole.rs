@@ -1,0 +1,315 @@
+//! RecBole's atomic files (`.inter`, `.item`, `.user`): the format that over forty public datasets are offered in.
+//!
+//! Left out: `.kg`, `.link`, `.net` and sequence-typed interactions.
+
+use std::collections::{BTreeMap, HashMap};
+
+use anyhow::{Context as _, Result, ensure};
+use pipeline::{AssetName, Context, Stage};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::atomic::AtomicFile;
+use super::bad_rows::{BadRow, OnBadRow, settle};
+use super::Outputs;
+use crate::artifact::{Interactions, Items, Users};
+
+/// `ingest.recbole`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Recbole {
+    /// The folder with the `.inter` file and, if there are any, the `.item` and `.user` files.
+    pub asset: AssetName,
+    /// The `.inter` field that holds the rating.
+    #[serde(default = "rating")]
+    pub rating: String,
+    /// The `.inter` field that holds the time in seconds; without it all times are 0.
+    #[serde(default = "timestamp")]
+    pub timestamp: Option<String>,
+    /// The `.item` field that names an item to people; its id without.
+    #[serde(default)]
+    pub title: Option<String>,
+    /// The `.item` field with the year of release.
+    #[serde(default)]
+    pub year: Option<String>,
+    /// The `.item` field with the genres, separated by spaces.
+    #[serde(default)]
+    pub genres: Option<String>,
+    /// What to do with a row that does not fit.
+    #[serde(default)]
+    pub on_bad_row: OnBadRow,
+    /// What must come out; copies of datasets are often altered.
+    #[serde(default)]
+    pub expect: Expect,
+}
+
+/// Row counts that must come out; a count left out is not checked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Expect {
+    /// Rows of the log.
+    pub interactions: Option<usize>,
+    /// Rows of the catalogue.
+    pub items: Option<usize>,
+    /// People.
+    pub users: Option<usize>,
+}
+
+fn rating() -> String {
+    "rating".to_owned()
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "serde wants the field's type")]
+fn timestamp() -> Option<String> {
+    Some("timestamp".to_owned())
+}
+
+impl Stage for Recbole {
+    const KIND: &'static str = "ingest.recbole";
+    /// 1: first.
+    const VERSION: u32 = 1;
+    const ABOUT: &'static str = "read a log in RecBole's atomic format (.inter, .item, .user)";
+    type Inputs = NoInputs;
+    type Outputs = Outputs;
+
+    fn assets(&self) -> Vec<AssetName> {
+        vec![self.asset.clone()]
+    }
+
+    fn run(&self, _: NoInputs, cx: &Context) -> Result<Outputs> {
+        let folder = cx.asset(&self.asset)?;
+        let log = AtomicFile::find(folder, "inter")?
+            .with_context(|| format!("{} holds no .inter file", folder.display()))?;
+        cx.go_on()?;
+        let items = AtomicFile::find(folder, "item")?.map(|file| self.items(&file, cx)).transpose()?;
+        let users = AtomicFile::find(folder, "user")?.map(|file| self.users(&file, cx)).transpose()?;
+        let outputs = self.join(&log, items, users, cx)?;
+        self.expect.check(&log, &outputs)?;
+        cx.note("read", format!(
+            "{} interactions, {} users, {} items",
+            outputs.interactions.len(),
+            outputs.users.len(),
+            outputs.items.len()
+        ));
+        Ok(outputs)
+    }
+}
+
+pipeline::ports! {
+    /// A reader starts from files.
+    pub struct NoInputs {}
+}
+
+impl Recbole {
+    fn items(&self, file: &AtomicFile, cx: &Context) -> Result<Items> {
+        let mut bad = Vec::new();
+        let owned = |name: &str| -> Result<Vec<String>> { Ok(file.text(name)?.into_iter().map(str::to_owned).collect()) };
+        let id = owned("item_id")?;
+        let title = self.title.as_deref().map_or_else(|| Ok(id.clone()), owned)?;
+        let year = self.year.as_deref().map_or_else(|| Ok(vec![None; id.len()]), |name| years(file, name, cx))?;
+        let genres = match &self.genres {
+            Some(name) => {
+                file.text(name)?.iter().map(|text| text.split_whitespace().map(str::to_owned).collect()).collect()
+            }
+            None => vec![Vec::new(); id.len()],
+        };
+        check_ids(&id, "item_id", &mut bad);
+        let drop = settle(&file.path, bad, self.on_bad_row, |row| file.line_of(row), cx)?;
+        let items = Items { id, title, year, genres };
+        Ok(Items {
+            id: without(items.id, &drop),
+            title: without(items.title, &drop),
+            year: without(items.year, &drop),
+            genres: without(items.genres, &drop),
+        })
+    }
+
+    fn users(&self, file: &AtomicFile, cx: &Context) -> Result<Users> {
+        let mut columns: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for name in file.names() {
+            columns.insert(name.clone(), file.text(&name)?.into_iter().map(str::to_owned).collect());
+        }
+        let id = columns.remove("user_id").with_context(|| format!("{} has no field `user_id`", file.path.display()))?;
+        let mut bad = Vec::new();
+        check_ids(&id, "user_id", &mut bad);
+        let drop = settle(&file.path, bad, self.on_bad_row, |row| file.line_of(row), cx)?;
+        let features = columns.into_iter().map(|(name, values)| (name, without(values, &drop))).collect();
+        Ok(Users { id: without(id, &drop), features })
+    }
+
+    /// Maps the log's ids to rows. Without an `.item` or `.user` file the ids are numbered as they appear.
+    fn join(&self, log: &AtomicFile, items: Option<Items>, users: Option<Users>, cx: &Context) -> Result<Outputs> {
+        let mut bad = Vec::new();
+        let (user_ids, item_ids) = (log.text("user_id")?, log.text("item_id")?);
+        let rating = log.numbers(&self.rating, &mut bad)?;
+        let timestamp = match &self.timestamp {
+            Some(name) => log.numbers(name, &mut bad)?,
+            None => vec![0.0; log.rows()],
+        };
+        let (user, new_users) = rows_of(&user_ids, users.as_ref().map(|u| &u.id), "user_id", &mut bad);
+        let (item, new_items) = rows_of(&item_ids, items.as_ref().map(|i| &i.id), "item_id", &mut bad);
+        let drop = settle(&log.path, bad, self.on_bad_row, |row| log.line_of(row), cx)?;
+        let interactions = Interactions {
+            user: without(user, &drop),
+            item: without(item, &drop),
+            rating: without(rating.into_iter().map(|x| x as f32).collect(), &drop),
+            timestamp: without(timestamp.into_iter().map(|x| x as i64).collect(), &drop),
+        };
+        let items = items.unwrap_or_else(|| Items {
+            title: new_items.clone(),
+            year: vec![None; new_items.len()],
+            genres: vec![Vec::new(); new_items.len()],
+            id: new_items,
+        });
+        let users = users.unwrap_or_else(|| Users { id: new_users, features: BTreeMap::new() });
+        Ok(Outputs { interactions, items, users })
+    }
+}
+
+impl Expect {
+    fn check(&self, log: &AtomicFile, outputs: &Outputs) -> Result<()> {
+        for (what, wanted, found) in [
+            ("interactions", self.interactions, outputs.interactions.len()),
+            ("items", self.items, outputs.items.len()),
+            ("users", self.users, outputs.users.len()),
+        ] {
+            ensure!(
+                wanted.is_none_or(|wanted| wanted == found),
+                "{} gave {found} {what}, but the experiment expects {} (the file holds {} rows)\nhelp: this copy of the \
+                 dataset was altered or cut; get another, or correct `expect.{what}`",
+                log.path.display(),
+                wanted.unwrap_or_default(),
+                log.rows(),
+            );
+        }
+        Ok(())
+    }
+}
+
+/// An item whose year is no number is still an item: the year reads as unknown, and the run says so.
+fn years(file: &AtomicFile, name: &str, cx: &Context) -> Result<Vec<Option<i32>>> {
+    let (years, unread) = file.whole(name)?;
+    if let Some(&first) = unread.first() {
+        let (count, line, text) = (unread.len(), file.line_of(first), file.text(name)?[first]);
+        cx.note(&format!("unknown `{name}`"), format!("{count} are no number (the first: line {line}, {text:?})"));
+    }
+    Ok(years)
+}
+
+/// Ids must be present and unique.
+fn check_ids(ids: &[String], column: &str, bad: &mut Vec<BadRow>) {
+    let mut first: HashMap<&str, usize> = HashMap::new();
+    for (row, id) in ids.iter().enumerate() {
+        let wanted = if id.is_empty() {
+            "an id"
+        } else if first.insert(id, row).is_some() {
+            "an id of its own"
+        } else {
+            continue;
+        };
+        bad.push(BadRow { row, column: column.to_owned(), value: id.clone(), wanted: wanted.to_owned() });
+    }
+}
+
+/// The row of each id among `known`, or by first appearance where nothing is known; then also the new ids in order.
+fn rows_of(ids: &[&str], known: Option<&Vec<String>>, column: &str, bad: &mut Vec<BadRow>) -> (Vec<u32>, Vec<String>) {
+    let mut place: HashMap<&str, u32> = HashMap::new();
+    for id in known.into_iter().flatten() {
+        place.insert(id, place.len() as u32);
+    }
+    let mut new = Vec::new();
+    let mut rows = Vec::with_capacity(ids.len());
+    for (row, id) in ids.iter().copied().enumerate() {
+        let next = place.len() as u32;
+        let found = match place.get(id) {
+            Some(&found) => Some(found),
+            None if known.is_none() && !id.is_empty() => {
+                place.insert(id, next);
+                new.push(id.to_owned());
+                Some(next)
+            }
+            None => None,
+        };
+        if found.is_none() {
+            let wanted = if id.is_empty() { "an id" } else { "an id of the .item or .user file" };
+            bad.push(BadRow { row, column: column.to_owned(), value: id.to_owned(), wanted: wanted.to_owned() });
+        }
+        rows.push(found.unwrap_or(0));
+    }
+    (rows, new)
+}
+
+/// The values whose row is not in `drop` (ascending).
+fn without<T>(values: Vec<T>, drop: &[usize]) -> Vec<T> {
+    if drop.is_empty() {
+        return values;
+    }
+    values.into_iter().enumerate().filter(|(row, _)| drop.binary_search(row).is_err()).map(|(_, value)| value).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn stage(extra: &str) -> Recbole {
+        serde_json::from_str(&format!(
+            r#"{{"asset": "log", "title": "title", "year": "year", "genres": "class"{extra}}}"#
+        ))
+        .unwrap()
+    }
+
+    fn run(inter: &str, extra: &str) -> Result<Outputs> {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        write("x.inter", inter);
+        write("x.item", "item_id:token\ttitle:token_seq\tyear:token\tclass:token_seq\na\tFilm \"A\"\t1995\tDrama War\nb\tB\t\t\n");
+        write("x.user", "user_id:token\tage:token\n7\t24\n9\t53\n");
+        read(folder.path(), &stage(extra))
+    }
+
+    fn read(folder: &Path, stage: &Recbole) -> Result<Outputs> {
+        let mut cx = Context::detached(folder);
+        cx.add_asset("log", folder);
+        stage.run(NoInputs {}, &cx)
+    }
+
+    const HEADER: &str = "user_id:token\titem_id:token\trating:float\ttimestamp:float\n";
+
+    #[test]
+    fn a_whole_log_becomes_three_tables() {
+        let outputs = run(&format!("{HEADER}9\ta\t4\t100\n7\tb\t2.5\t50\n"), "").unwrap();
+        assert_eq!(outputs.interactions.user, [1, 0]);
+        assert_eq!(outputs.interactions.item, [0, 1]);
+        assert_eq!(outputs.interactions.rating, [4.0, 2.5]);
+        assert_eq!(outputs.interactions.timestamp, [100, 50]);
+        assert_eq!(outputs.items.title, ["Film \"A\"", "B"]);
+        assert_eq!(outputs.items.year, [Some(1995), None]);
+        assert_eq!(outputs.items.genres, [vec!["Drama", "War"], vec![]]);
+        assert_eq!(outputs.users.features["age"], ["24", "53"]);
+    }
+
+    #[test]
+    fn a_broken_row_is_named_with_line_column_and_value() {
+        for (rows, expected) in [
+            ("9\ta\t4\t100\n\n7\tb\tgood\t50\n", "x.inter:4: column `rating`: found \"good\", wanted a finite number"),
+            ("9\ta\tinf\t100\n", "x.inter:2: column `rating`: found \"inf\""),
+            ("9\ta\n", "x.inter:2: column `rating`: found \"\""),
+            ("8\ta\t3\t1\n", "x.inter:2: column `user_id`: found \"8\", wanted an id of the .item or .user file"),
+            ("9\ta\t4\t100\textra\n", "x.inter:2: found 5 fields, wanted 4"),
+        ] {
+            let error = format!("{:#}", run(&format!("{HEADER}{rows}"), "").err().unwrap());
+            assert!(error.contains(expected), "{error}\nwanted: {expected}");
+        }
+    }
+
+    #[test]
+    fn bad_rows_are_dropped_when_the_experiment_says_so_and_counts_are_checked() {
+        let log = format!("{HEADER}9\ta\t4\t100\n7\tb\tgood\t50\n7\ta\t3\t51\r\n");
+        let outputs = run(&log, r#", "on_bad_row": "drop""#).unwrap();
+        assert_eq!(outputs.interactions.rating, [4.0, 3.0]);
+        let error = run(&log, r#", "on_bad_row": "drop", "expect": {"interactions": 3}"#).err().unwrap();
+        assert!(error.to_string().contains("gave 2 interactions, but the experiment expects 3"), "{error}");
+    }
+}

@@ -1,0 +1,36 @@
+//! Proofs for tests: each parameter learns, and each gradient is the derivative.
+
+use candle_core::{DType, Result, Tensor, Var};
+
+use super::Params;
+
+/// Fails unless every parameter receives a gradient that is not all zero.
+pub fn assert_every_parameter_learns(params: &Params, loss: impl Fn() -> Result<Tensor>) {
+    let gradients = loss().unwrap().backward().unwrap();
+    for (name, var) in params.iter() {
+        let gradient = gradients.get(var.as_tensor()).unwrap_or_else(|| panic!("`{name}` receives no gradient"));
+        let size = gradient.abs().unwrap().sum_all().unwrap().to_dtype(DType::F64).unwrap().to_scalar::<f64>().unwrap();
+        assert!(size > 0.0 && size.is_finite(), "`{name}` receives a gradient of size {size}");
+    }
+}
+
+/// Fails unless the gradient of `loss` at `x` agrees with central differences in f64, relative error < 1e-5.
+pub fn assert_finite_differences(x: &Tensor, loss: impl Fn(&Tensor) -> Result<Tensor>) {
+    let x = Var::from_tensor(&x.to_dtype(DType::F64).unwrap()).unwrap();
+    let gradients = loss(x.as_tensor()).unwrap().backward().unwrap();
+    let gradient: Vec<f64> = gradients.get(x.as_tensor()).unwrap().flatten_all().unwrap().to_vec1().unwrap();
+    let start: Vec<f64> = x.flatten_all().unwrap().to_vec1().unwrap();
+    let at = |values: Vec<f64>| {
+        let moved = Tensor::from_vec(values, x.shape(), x.device()).unwrap();
+        loss(&moved).unwrap().to_scalar::<f64>().unwrap()
+    };
+    let h = 1e-5;
+    for (k, analytic) in gradient.iter().enumerate() {
+        let (mut up, mut down) = (start.clone(), start.clone());
+        up[k] += h;
+        down[k] -= h;
+        let numeric = (at(up) - at(down)) / (2.0 * h);
+        let error = (numeric - analytic).abs() / numeric.abs().max(analytic.abs()).max(1e-3);
+        assert!(error < 1e-5, "element {k}: {analytic} by the graph, {numeric} by differences");
+    }
+}

@@ -1,0 +1,22 @@
+//! Trainable modules on candle, made so that equal seeds give equal bytes and no gradient is cut.
+//!
+//! Known traps are avoided here once: candle's CPU backend draws unseeded (so every initial weight comes from [`Init`]),
+//! `softmax_last_dim`, `LayerNorm` and `RmsNorm` cut the gradient silently, and `bce_with_logit` overflows.
+
+pub mod actor_critic;
+mod adam_w;
+pub mod discriminator;
+mod init;
+pub mod loss;
+mod mlp;
+pub mod params;
+
+#[cfg(test)]
+pub mod gradient_check;
+
+pub use actor_critic::ActorCritic;
+pub use adam_w::AdamW;
+pub use discriminator::Discriminator;
+pub use init::{Init, rng};
+pub use mlp::Mlp;
+pub use params::Params;

@@ -1,0 +1,43 @@
+//! Charts as SVG text that the page holds inline: no script, no font, no picture from elsewhere.
+//!
+//! A chart sets geometry and class names only; colours live in `page.css`, so that one drawing serves light, dark and
+//! print. Nothing scales text down: a chart that must fit a telephone is drawn a second time, narrow.
+
+mod canvas;
+pub(super) mod curves;
+pub(super) mod ridge;
+pub(super) mod scale;
+pub(super) mod scatter;
+pub(super) mod whisker;
+
+/// Width of a chart on a desk, in pixels of the page.
+pub(super) const WIDE: f64 = 920.0;
+/// Width of the same chart on a telephone.
+pub(super) const NARROW: f64 = 360.0;
+/// Width and height of one of many small charts.
+pub(super) const SMALL: [f64; 2] = [290.0, 170.0];
+
+/// A name cut to at most `most` characters.
+fn clip(name: &str, most: usize) -> String {
+    if name.chars().count() <= most {
+        return name.to_owned();
+    }
+    let kept: String = name.chars().take(most.saturating_sub(1)).collect();
+    format!("{}…", kept.trim_end())
+}
+
+/// About how wide `text` is at `size` pixels a line, for placing labels; proportional fonts differ by a tenth.
+fn text_width(text: &str, size: f64) -> f64 {
+    text.chars().count() as f64 * size * 0.56
+}
+
+#[cfg(test)]
+mod tests {
+    use super::clip;
+
+    #[test]
+    fn long_names_end_in_an_ellipsis() {
+        assert_eq!(clip("a2c", 5), "a2c");
+        assert_eq!(clip("random non-conflicting", 8), "random…");
+    }
+}

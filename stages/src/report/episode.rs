@@ -1,0 +1,129 @@
+//! One or two of the language model's episodes as a person would tell them.
+//!
+//! Which ones is a rule, not a choice: the episode with the median return and the one with the lowest.
+
+use crate::artifact::{Choice, Demonstrations, End, Items, Trajectory};
+
+/// An episode ready to print.
+#[derive(Debug, PartialEq)]
+pub(super) struct Episode {
+    /// Why this one: `median return`.
+    pub why: String,
+    pub user: u32,
+    pub total: f64,
+    pub end: End,
+    pub steps: Vec<Step>,
+}
+
+/// One recommendation.
+#[derive(Debug, PartialEq)]
+pub(super) struct Step {
+    pub title: String,
+    pub reward: f64,
+    /// Place of the chosen item among the candidates, from 1, where it is one of them.
+    pub place: Option<usize>,
+    /// Titles as they were offered.
+    pub candidates: Vec<String>,
+}
+
+/// How often the first candidate in the list was taken, and how often chance would.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct FirstTaken {
+    pub share: f64,
+    pub by_chance: f64,
+    pub choices: usize,
+}
+
+/// The episodes to print.
+pub(super) fn examples(demonstrations: &Demonstrations, items: &Items) -> Vec<Episode> {
+    let mut order: Vec<&Trajectory> = demonstrations.trajectories.iter().collect();
+    order.sort_by(|a, b| total(a).total_cmp(&total(b)));
+    let Some(lowest) = order.first() else { return Vec::new() };
+    let median = order[(order.len() - 1) / 2];
+    let mut picked = vec![("median return", median)];
+    if !std::ptr::eq(median, *lowest) {
+        picked.push(("lowest return", lowest));
+    }
+    let episode = |(why, trajectory): (&str, &Trajectory)| Episode {
+        why: why.to_owned(),
+        user: trajectory.user,
+        total: total(trajectory),
+        end: trajectory.end,
+        steps: trajectory.steps.iter().map(|choice| step(choice, items)).collect(),
+    };
+    picked.into_iter().map(episode).collect()
+}
+
+fn total(trajectory: &Trajectory) -> f64 {
+    trajectory.steps.iter().map(|choice| f64::from(choice.reward)).sum()
+}
+
+fn step(choice: &Choice, items: &Items) -> Step {
+    Step {
+        title: title(items, choice.item),
+        reward: f64::from(choice.reward),
+        place: choice.candidates.iter().position(|&item| item == choice.item).map(|at| at + 1),
+        candidates: choice.candidates.iter().map(|&item| title(items, item)).collect(),
+    }
+}
+
+fn title(items: &Items, item: u32) -> String {
+    let Some(title) = items.title.get(item as usize) else { return format!("item {item}, not in the catalogue") };
+    match items.year.get(item as usize) {
+        Some(Some(year)) if !title.contains(&year.to_string()) => format!("{title} ({year})"),
+        _ => title.clone(),
+    }
+}
+
+/// A model that scores titles may only have learnt places: compare with chance. `None` without a real choice.
+pub(super) fn first_taken(demonstrations: &Demonstrations) -> Option<FirstTaken> {
+    let (mut taken, mut chance, mut choices) = (0usize, 0.0, 0usize);
+    for (_, _, choice) in demonstrations.steps().filter(|(_, _, choice)| choice.candidates.len() > 1) {
+        choices += 1;
+        taken += usize::from(choice.candidates[0] == choice.item);
+        chance += 1.0 / choice.candidates.len() as f64;
+    }
+    let n = choices as f64;
+    (choices > 0).then(|| FirstTaken { share: taken as f64 / n, by_chance: chance / n, choices })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{examples, first_taken};
+    use crate::artifact::{Choice, Demonstrations, End, Items, Trajectory};
+
+    fn play(user: u32, item: u32, reward: f32) -> Trajectory {
+        let choice = Choice { item, reward, candidates: vec![0, 1], scores: Vec::new(), call: String::new() };
+        Trajectory { user, steps: vec![choice], end: End::Similar }
+    }
+
+    fn items() -> Items {
+        Items {
+            id: vec!["a".into(), "b".into()],
+            title: vec!["Heat".into(), "Fargo (1996)".into()],
+            year: vec![Some(1995), Some(1996)],
+            genres: vec![Vec::new(), Vec::new()],
+        }
+    }
+
+    #[test]
+    fn the_median_and_the_lowest_are_shown() {
+        let demonstrations = Demonstrations { trajectories: vec![play(7, 0, 5.0), play(8, 1, 1.0), play(9, 7, 3.0)] };
+        let shown = examples(&demonstrations, &items());
+        let seen: Vec<_> = shown.iter().map(|e| (e.why.as_str(), e.user, e.total)).collect();
+        assert_eq!(seen, [("median return", 9, 3.0), ("lowest return", 8, 1.0)]);
+        assert_eq!((shown[0].steps[0].title.as_str(), shown[0].steps[0].place), ("item 7, not in the catalogue", None));
+        assert_eq!(shown[1].steps[0].candidates, ["Heat (1995)", "Fargo (1996)"]);
+        assert_eq!(shown[1].steps[0].place, Some(2));
+        assert_eq!(examples(&Demonstrations { trajectories: vec![play(7, 0, 5.0)] }, &items()).len(), 1);
+        assert!(examples(&Demonstrations::default(), &items()).is_empty());
+    }
+
+    #[test]
+    fn taking_the_first_is_held_against_chance() {
+        let demonstrations = Demonstrations { trajectories: vec![play(7, 0, 5.0), play(8, 1, 1.0)] };
+        let taken = first_taken(&demonstrations).expect("two choices");
+        assert_eq!((taken.share, taken.by_chance, taken.choices), (0.5, 0.5, 2));
+        assert_eq!(first_taken(&Demonstrations::default()), None);
+    }
+}

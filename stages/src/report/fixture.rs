@@ -1,0 +1,219 @@
+//! A made-up evaluation with the figures of a real one, for the tests of this folder.
+
+use pipeline::Named;
+
+use super::Inputs;
+use super::row::{Row, rows as group};
+use crate::artifact::{Choice, Curves, Demonstrations, End, Items, Metric, Metrics, Rollout, Rollouts, Trajectory};
+
+/// Numbers in 0..1 that look drawn (a linear congruential generator: no generator of the program is needed here).
+struct Noise(u64);
+
+impl Noise {
+    fn next(&mut self) -> f64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 11) as f64 / (1u64 << 53) as f64
+    }
+    /// About normal, mean 0, deviation 1.
+    fn normal(&mut self) -> f64 {
+        (0..12).map(|_| self.next()).sum::<f64>() - 6.0
+    }
+}
+
+struct Player {
+    name: &'static str,
+    control: bool,
+    remark: &'static str,
+    mean: f64,
+    half: f64,
+    /// Deviation of single episodes.
+    spread: f64,
+    length: f64,
+    coverage: f64,
+    seeds: u32,
+    users: u32,
+}
+
+const PRIVILEGED: &str = "privileged: knows the judging distances";
+
+#[rustfmt::skip]
+const PLAYERS: [Player; 8] = [
+    Player { name: "random", control: true, remark: "", mean: 24.1, half: 0.4, spread: 13.0, length: 7.8, coverage: 0.993, seeds: 5, users: 943 },
+    Player { name: "random non-conflicting", control: true, remark: PRIVILEGED, mean: 94.0, half: 0.3, spread: 9.0, length: 30.0, coverage: 1.0, seeds: 5, users: 943 },
+    Player { name: "popular non-conflicting", control: true, remark: PRIVILEGED, mean: 132.0, half: 0.0, spread: 9.5, length: 30.0, coverage: 0.018, seeds: 1, users: 943 },
+    Player { name: "greedy oracle", control: true, remark: "privileged: knows the judging rewards and distances; myopic, so not a proven upper bound", mean: 141.0, half: 0.0, spread: 6.5, length: 30.0, coverage: 0.214, seeds: 1, users: 943 },
+    Player { name: "retriever alone", control: true, remark: "", mean: 125.0, half: 0.0, spread: 17.0, length: 28.9, coverage: 0.131, seeds: 1, users: 943 },
+    Player { name: "teacher (LLM)", control: false, remark: "SmolLM2-135M-Instruct; few users, because it is slow", mean: 118.0, half: 6.0, spread: 14.0, length: 28.1, coverage: 0.042, seeds: 1, users: 16 },
+    Player { name: "bc", control: false, remark: "", mean: 128.0, half: 1.1, spread: 14.0, length: 29.4, coverage: 0.061, seeds: 1, users: 943 },
+    Player { name: "a2c", control: false, remark: "", mean: 135.0, half: 1.0, spread: 8.0, length: 29.9, coverage: 0.087, seeds: 5, users: 943 },
+];
+
+const TITLES: [&str; 20] = [
+    "Star Wars",
+    "Fargo",
+    "The English Patient",
+    "Scream",
+    "Toy Story",
+    "Raiders of the Lost Ark",
+    "The Godfather",
+    "Pulp Fiction",
+    "Twelve Monkeys",
+    "The Silence of the Lambs",
+    "Jerry Maguire",
+    "The Rock",
+    "The Empire Strikes Back",
+    "Star Trek: First Contact",
+    "Back to the Future",
+    "The Fugitive",
+    "Independence Day",
+    "The Full Monty",
+    "L.A. Confidential",
+    "Contact",
+];
+
+/// Rows with a return and an interval of `mean ± half`; five seeds, and the length 30 for a picture.
+pub(super) fn rows(table: &[(&str, bool, f64, f64)]) -> Vec<Row> {
+    let metric = |name: &str, control, metric: &str, mean, half| Metric {
+        policy: name.to_owned(),
+        control,
+        remark: String::new(),
+        metric: metric.to_owned(),
+        mean,
+        low: mean - half,
+        high: mean + half,
+        seeds: 5,
+        episodes: 943,
+    };
+    let of = |&(name, control, mean, half): &(&str, bool, f64, f64)| {
+        [
+            metric(name, control, "return_inclusive", mean, half),
+            metric(name, control, "return_exclusive", mean, half),
+            metric(name, control, "length", 30.0, 0.0),
+            metric(name, control, "reward_each", mean / 30.0, 0.0),
+        ]
+    };
+    group(&Metrics(table.iter().flat_map(of).collect()), None)
+}
+
+/// Everything a report can be given.
+pub(super) fn inputs() -> Inputs {
+    Inputs {
+        metrics: metrics(),
+        rollouts: Some(rollouts()),
+        curves: curves(),
+        demonstrations: Some(demonstrations()),
+        items: Some(items()),
+    }
+}
+
+fn metrics() -> Metrics {
+    let mut metrics = Vec::new();
+    for player in &PLAYERS {
+        let left = ((30.0 - player.length) / 22.0).min(1.0);
+        let measures = [
+            ("return_inclusive", player.mean, player.half),
+            ("return_exclusive", player.mean - 3.0 * left, player.half),
+            ("length", player.length, 0.1 * left),
+            ("reward_each", player.mean / player.length, 0.0),
+            ("coverage", player.coverage, 0.0),
+            ("distinct", player.length - left, 0.0),
+            ("end_similar", left * 0.9, 0.0),
+            ("end_low_reward", left * 0.1, 0.0),
+            ("end_horizon", 1.0 - left, 0.0),
+        ];
+        metrics.extend(measures.map(|(metric, mean, half)| Metric {
+            policy: player.name.to_owned(),
+            control: player.control,
+            remark: player.remark.to_owned(),
+            metric: metric.to_owned(),
+            mean,
+            low: mean - half,
+            high: mean + half,
+            seeds: player.seeds,
+            episodes: player.seeds * player.users,
+        }));
+    }
+    Metrics(metrics)
+}
+
+fn rollouts() -> Rollouts {
+    let mut noise = Noise(7);
+    let mut rollouts = Vec::new();
+    for player in &PLAYERS {
+        for user in 0..player.users {
+            // No reward is above 5, and nobody's below 1: what would lie outside is mirrored back inside.
+            let drawn = (player.mean + player.spread * noise.normal() - 2.0).abs() + 2.0;
+            let inclusive = if drawn > 149.0 { 298.0 - drawn } else { drawn };
+            let early = player.length < 10.0;
+            rollouts.push(Rollout {
+                policy: player.name.to_owned(),
+                cell: String::new(),
+                user,
+                length: if early { 8 } else { 30 },
+                inclusive: inclusive as f32,
+                exclusive: inclusive as f32,
+                distinct: 30,
+                end: if early { End::Similar } else { End::Horizon },
+            });
+        }
+    }
+    Rollouts(rollouts)
+}
+
+fn curves() -> Vec<Named<Curves>> {
+    let mut noise = Noise(11);
+    let mut curves = Vec::new();
+    for seed in 0..5 {
+        let mut value = Curves::default();
+        for i in 0..80u64 {
+            let done = i as f64 / 80.0;
+            let mut push = |series: &str, level: f64, spread: f64| {
+                value.push(series, i * 500, level + spread * noise.normal());
+            };
+            push("return", 136.0 - 112.0 * (-5.0 * done).exp(), 2.5);
+            push("entropy", 6.8 * (-2.2 * done).exp() + 0.4, 0.12);
+            push("loss.value", 42.0 * (-4.0 * done).exp() + 3.0, 1.2);
+            push("loss.imitation", 3.1 * (-1.5 * done).exp() + 0.9, 0.05);
+        }
+        curves.push(Named { name: "policy".to_owned(), cell: format!("seed={seed}"), value });
+    }
+    let mut value = Curves::default();
+    for i in 0..120u64 {
+        let done = i as f64 / 120.0;
+        value.push("accuracy", i, 0.5 + 0.32 * (-1.5 * done).exp() + 0.012 * noise.normal());
+        value.push("loss", i, 0.69 - 0.2 * (-1.5 * done).exp() + 0.008 * noise.normal());
+    }
+    curves.push(Named { name: "reward".to_owned(), cell: String::new(), value });
+    curves
+}
+
+fn items() -> Items {
+    Items {
+        id: (1..=TITLES.len()).map(|id| id.to_string()).collect(),
+        title: TITLES.iter().map(|&title| title.to_owned()).collect(),
+        year: (0..TITLES.len()).map(|i| Some(1977 + i as i32)).collect(),
+        genres: vec![vec!["Drama".to_owned()]; TITLES.len()],
+    }
+}
+
+fn demonstrations() -> Demonstrations {
+    let mut noise = Noise(3);
+    let trajectory = |user: u32| {
+        let length = 8 + 2 * user % 7;
+        let steps = (0..length).map(|_| {
+            let first = (noise.next() * 10.0) as u32;
+            let candidates: Vec<u32> = (first..first + 10).collect();
+            let place = (noise.next() * noise.next() * 10.0) as usize;
+            Choice {
+                item: candidates[place],
+                reward: (3.2 + 0.5 * noise.normal()) as f32,
+                scores: candidates.iter().map(|_| -(noise.next() as f32) * 4.0).collect(),
+                candidates,
+                call: String::new(),
+            }
+        });
+        let steps: Vec<Choice> = steps.collect();
+        Trajectory { user, steps, end: if user.is_multiple_of(3) { End::Horizon } else { End::Similar } }
+    };
+    Demonstrations { trajectories: (0..16).map(trajectory).collect() }
+}

@@ -1,0 +1,67 @@
+//! "How to read this": terms, and what each row of this very table stands for.
+
+use super::row::{Role, Row};
+
+/// Terms that every report needs.
+pub(super) const TERMS: &[(&str, &str)] = &[
+    (
+        "Return",
+        "The sum of rewards over one episode. Inclusive counts the step at which the user leaves, exclusive only the steps \
+         after which the user stayed; both are in use in the literature, so both are printed. Verdict and pictures use the \
+         inclusive one.",
+    ),
+    (
+        "Reward per step and length",
+        "Their product is the return, exactly: reward per step is the sum of all rewards over the sum of all lengths. Two \
+         policies with one return can differ here: one pleases more, the other keeps people longer.",
+    ),
+    (
+        "How episodes end",
+        "“too similar”: an item was too near to a recent one and the user left. “low reward”: a bad item, and the user left. \
+         “horizon”: the user would have stayed; the evaluation cut the episode.",
+    ),
+    (
+        "Coverage and distinct items",
+        "Coverage is the share of the catalogue that was recommended at least once; distinct is the mean number of different \
+         items in one episode.",
+    ),
+    (
+        "95 % interval",
+        "Where the mean may lie, given how much seeds and episodes vary. Intervals that lie apart speak for a real \
+         difference; overlapping ones leave it open, and are not a proof that there is none. Where nothing varies, only the \
+         mean is printed.",
+    ),
+    (
+        "Seeds",
+        "One training run is one draw of a lottery: the same algorithm with another seed often differs by more than two \
+         algorithms do. Five seeds are the least that lets the interval speak about the algorithm instead of about one run.",
+    ),
+];
+
+/// What a row does, for the names that an evaluation gives; other rows speak through their remark.
+pub(super) fn meaning(row: &Row) -> Option<&'static str> {
+    Some(match (row.role, row.name.as_str()) {
+        (Role::Teacher, _) => "The language model that was imitated, playing by itself in the judging world.",
+        (_, "random") => "Draws any item. Whoever is near this row has learned nothing.",
+        (_, "random non-conflicting") => {
+            "Draws among the items that are not too near to a recent one: what avoiding the quit rule is worth without taste."
+        }
+        (_, "popular non-conflicting") => {
+            "The items with the best mean rating in the training log, skipping those too near to a recent one. Not personal; \
+             the bar that a learned policy must pass to be worth its training."
+        }
+        (_, "greedy oracle") => {
+            "Takes, for each user, the item with the highest judging reward that does not conflict. It sees the answers, so it \
+             marks the upper end; it does not plan ahead, so it is not a proven maximum."
+        }
+        (_, "retriever alone") => {
+            "Takes the first of the candidates that the language model is offered. What the language model adds shows against \
+             this row only."
+        }
+        (_, "bc") => "Behaviour cloning: imitates the demonstrations step by step, without any reward.",
+        (_, "a2c") => {
+            "Actor-critic learning in the training world on its reward and the one inferred from the demonstrations."
+        }
+        _ => return None,
+    })
+}

@@ -1,0 +1,205 @@
+//! `report`: one page a person can read, mail and print.
+//!
+//! The page is a function of the input artifacts: it holds no date, host, duration or cost, fetches nothing, runs no
+//! script, and its verdict is computed from the same numbers that the table prints. What a run took and cost is the run
+//! record's business.
+
+mod caution;
+mod chart;
+mod episode;
+#[cfg(test)]
+mod fixture;
+mod legend;
+mod page;
+mod row;
+mod say;
+mod verdict;
+
+use anyhow::{Result, ensure};
+use pipeline::{Context, Many, Stage, ports};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::artifact::{Curves, Demonstrations, Items, Metrics, Page, Rollouts};
+
+/// Renders metrics, episodes and learning curves as one self-contained HTML page.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Report {
+    /// The page's heading; `Learned policies against their controls` when absent.
+    pub title: Option<String>,
+    /// The row that the verdict measures the learned policies against; when absent, the first control whose name starts
+    /// with `popular`.
+    pub baseline: Option<String>,
+}
+
+ports! {
+    /// What the page is made of; every optional part adds its section.
+    pub struct Inputs {
+        /// The table.
+        metrics: Metrics,
+        /// Judged episodes, for how returns spread.
+        rollouts: Option<Rollouts>,
+        /// Learning curves of any stages.
+        curves: Many<Curves>,
+        /// The language model's episodes, for examples; needs `items`.
+        demonstrations: Option<Demonstrations>,
+        /// Titles for the examples.
+        items: Option<Items>,
+    }
+}
+
+ports! {
+    /// The page.
+    pub struct Outputs {
+        /// HTML with its style and pictures inside.
+        page: Page,
+    }
+}
+
+impl Stage for Report {
+    const KIND: &'static str = "report";
+    // 1: the first page.
+    const VERSION: u32 = 1;
+    const ABOUT: &'static str = "Renders metrics, episodes and learning curves as one self-contained HTML page";
+    type Inputs = Inputs;
+    type Outputs = Outputs;
+
+    fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
+        ensure!(
+            !inputs.metrics.0.is_empty(),
+            "input `metrics` holds no row, so there is nothing to report. help: connect the metrics of an evaluate stage"
+        );
+        let rows = row::rows(&inputs.metrics, inputs.rollouts.as_ref());
+        if let Some(name) = &self.baseline {
+            let names: Vec<_> = rows.iter().map(|row| format!("`{}`", row.name)).collect();
+            ensure!(
+                rows.iter().any(|row| row.name == *name),
+                "`baseline` names no row of the metrics: `{name}`. help: the rows are {}",
+                say::list(&names)
+            );
+        }
+        let cast = verdict::Cast::of(&rows, self.baseline.as_deref());
+        for sentence in cast.verdict().sentences {
+            cx.note("verdict", sentence);
+        }
+        let title = self.title.as_deref().unwrap_or("Learned policies against their controls");
+        Ok(Outputs { page: Page(page::render(title, &rows, &cast, &inputs)?) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use pipeline::{Context, Stage};
+
+    use super::{Inputs, Report, fixture};
+    use crate::artifact::{Curves, Demonstrations, Metrics, Rollouts};
+
+    fn page(report: &Report, inputs: Inputs) -> String {
+        report.run(inputs, &Context::detached(Path::new("unused"))).expect("the page renders").page.0
+    }
+
+    #[test]
+    fn equal_inputs_give_equal_bytes() {
+        let report = Report::default();
+        assert_eq!(page(&report, fixture::inputs()), page(&report, fixture::inputs()));
+    }
+
+    #[test]
+    fn the_page_says_what_the_data_say() {
+        let page = page(&Report::default(), fixture::inputs());
+        for part in [
+            "The best of 2 learned policies, a2c, returns 135.0 [134.0, 136.0] an episode: above popular non-conflicting",
+            "The language model itself returns 118.0 [112.0, 124.0], worse than the retriever alone (125.0",
+            "Fewer than 5 training seeds: bc (1).",
+            "privileged: knows the judging distances",
+            "policy · return",
+            "median return",
+            "chosen among",
+        ] {
+            assert!(page.contains(part), "`{part}` is missing");
+        }
+    }
+
+    #[test]
+    fn everything_is_inside_the_page() {
+        let page = page(&Report::default(), fixture::inputs());
+        for outside in ["http:", "https:", "<script", "<link rel=\"stylesheet", "@import", "url(", "src="] {
+            assert!(!page.contains(outside), "`{outside}` reaches outside");
+        }
+        assert!(page.contains("scope=\"col\"") && page.contains("scope=\"row\""));
+    }
+
+    #[test]
+    fn text_from_data_is_escaped_everywhere() {
+        let evil = "<script>alert('&')</script>";
+        let mut inputs = fixture::inputs();
+        for metric in &mut inputs.metrics.0 {
+            metric.policy += evil;
+            metric.remark += evil;
+        }
+        for rollout in inputs.rollouts.iter_mut().flat_map(|rollouts| &mut rollouts.0) {
+            rollout.policy += evil;
+        }
+        for curves in &mut inputs.curves {
+            curves.name += evil;
+            curves.value.0.iter_mut().for_each(|point| point.series += evil);
+        }
+        for title in inputs.items.iter_mut().flat_map(|items| &mut items.title) {
+            title.push_str(evil);
+        }
+        let page = page(&Report { title: Some(evil.to_owned()), baseline: None }, inputs);
+        assert!(!page.contains("<script"));
+        assert!(page.contains("&lt;script&gt;"));
+    }
+
+    #[test]
+    fn values_that_are_not_finite_and_empty_curves_do_not_break_the_page() {
+        let mut inputs = fixture::inputs();
+        for metric in inputs.metrics.0.iter_mut().filter(|metric| metric.policy == "bc") {
+            (metric.mean, metric.low, metric.high) = (f64::NAN, f64::NEG_INFINITY, f64::INFINITY);
+        }
+        for curves in &mut inputs.curves {
+            curves.value.0.iter_mut().for_each(|point| point.value = f64::NAN);
+        }
+        inputs.curves.push(pipeline::Named { name: "idle".into(), cell: String::new(), value: Curves::default() });
+        inputs.demonstrations = Some(Demonstrations::default());
+        inputs.rollouts = Some(Rollouts::default());
+        let page = page(&Report::default(), inputs);
+        assert!(!page.contains("NaN") && !page.contains("inf<") && !page.contains("\"inf"));
+        assert!(page.contains("no value is finite"));
+        assert!(page.contains("bc without a finite return"));
+    }
+
+    #[test]
+    fn the_table_alone_makes_a_page() {
+        let whole = fixture::inputs();
+        let inputs =
+            Inputs { metrics: whole.metrics, rollouts: None, curves: Vec::new(), demonstrations: None, items: None };
+        let page = page(&Report::default(), inputs);
+        assert!(page.contains("</html>") && !page.contains("Learning curves"));
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        let error = |report: &Report, inputs| match report.run(inputs, &Context::detached(Path::new("unused"))) {
+            Ok(_) => panic!("the page must not render"),
+            Err(error) => error.to_string(),
+        };
+        let wrong = Report { title: None, baseline: Some("populer".to_owned()) };
+        assert!(
+            error(&wrong, fixture::inputs()).starts_with("`baseline` names no row of the metrics: `populer`. help: ")
+        );
+        let mut empty = fixture::inputs();
+        empty.metrics = Metrics::default();
+        assert!(error(&Report::default(), empty).starts_with("input `metrics` holds no row"));
+    }
+
+    #[test]
+    fn an_unknown_setting_is_refused() {
+        let error = serde_json::from_str::<Report>(r#"{"titel": "x"}"#).expect_err("there is no such field");
+        assert!(error.to_string().contains("unknown field `titel`"));
+    }
+}

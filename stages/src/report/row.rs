@@ -1,0 +1,143 @@
+//! The table: metrics turned from one line a number into one row a policy.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::artifact::{End, Metrics, Rollouts};
+
+/// What a row stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// A rule that needs no learning; the evaluation adds it by itself.
+    Control,
+    /// The language model that was imitated.
+    Teacher,
+    /// A trained policy.
+    Learned,
+}
+
+impl Role {
+    /// The name in the page's style and for its reader.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Control => "control",
+            Self::Teacher => "teacher",
+            Self::Learned => "learned",
+        }
+    }
+}
+
+/// A mean and its 95 % interval, all finite.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Estimate {
+    pub mean: f64,
+    pub low: f64,
+    pub high: f64,
+}
+
+impl Estimate {
+    /// Whether the two intervals have a point in common.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        self.low <= other.high && other.low <= self.high
+    }
+}
+
+/// What the judged episodes tell beyond the means.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Judged {
+    /// Turns after which episodes were cut, where one was.
+    pub cut_at: Option<u32>,
+    /// The users that were played with.
+    pub users: BTreeSet<u32>,
+    /// Return (inclusive) of each episode.
+    pub returns: Vec<f64>,
+}
+
+/// One row of the table. A measure that is absent or not finite is `None`, never zero.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Row {
+    pub name: String,
+    pub role: Role,
+    pub remark: String,
+    pub seeds: u32,
+    pub episodes: u32,
+    pub measures: BTreeMap<String, Estimate>,
+    pub judged: Judged,
+}
+
+impl Row {
+    /// A measure by its name in [`Metrics`].
+    pub fn get(&self, metric: &str) -> Option<Estimate> {
+        self.measures.get(metric).copied()
+    }
+    /// The measure that the page is about.
+    pub fn returns(&self) -> Option<Estimate> {
+        self.get("return_inclusive")
+    }
+}
+
+/// The rows in the order of the table.
+pub(super) fn rows(metrics: &Metrics, rollouts: Option<&Rollouts>) -> Vec<Row> {
+    let mut rows: Vec<Row> = Vec::new();
+    for metric in &metrics.0 {
+        let at = rows.iter().position(|row| row.name == metric.policy).unwrap_or_else(|| {
+            let role = match metric.control {
+                _ if metric.policy.starts_with("teacher") => Role::Teacher,
+                true => Role::Control,
+                false => Role::Learned,
+            };
+            let (name, remark) = (metric.policy.clone(), metric.remark.clone());
+            let (measures, judged) = (BTreeMap::new(), Judged::default());
+            rows.push(Row { name, role, remark, seeds: 0, episodes: 0, measures, judged });
+            rows.len() - 1
+        });
+        let row = &mut rows[at];
+        row.seeds = row.seeds.max(metric.seeds);
+        row.episodes = row.episodes.max(metric.episodes);
+        let estimate = Estimate { mean: metric.mean, low: metric.low, high: metric.high };
+        if [estimate.mean, estimate.low, estimate.high].iter().all(|value| value.is_finite()) {
+            row.measures.insert(metric.metric.clone(), estimate);
+        }
+    }
+    for rollout in rollouts.iter().flat_map(|rollouts| &rollouts.0) {
+        let Some(row) = rows.iter_mut().find(|row| row.name == rollout.policy) else { continue };
+        row.judged.users.insert(rollout.user);
+        row.judged.returns.push(f64::from(rollout.inclusive));
+        if rollout.end == End::Horizon {
+            row.judged.cut_at = row.judged.cut_at.max(Some(rollout.length));
+        }
+    }
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Role, rows};
+    use crate::artifact::{Metric, Metrics};
+
+    fn metric(policy: &str, control: bool, metric: &str, mean: f64) -> Metric {
+        let (policy, metric, remark) = (policy.to_owned(), metric.to_owned(), String::new());
+        Metric { policy, control, remark, metric, mean, low: mean, high: mean, seeds: 1, episodes: 9 }
+    }
+
+    #[test]
+    fn rows_keep_their_order_and_drop_what_is_not_finite() {
+        let metrics = Metrics(vec![
+            metric("random", true, "return_inclusive", 24.1),
+            metric("a2c", false, "return_inclusive", f64::NAN),
+            metric("teacher (LLM)", true, "return_inclusive", 118.0),
+            metric("random", true, "length", 8.0),
+        ]);
+        let rows = rows(&metrics, None);
+        let seen: Vec<_> =
+            rows.iter().map(|row| (row.name.as_str(), row.role, row.returns().map(|r| r.mean))).collect();
+        assert_eq!(
+            seen,
+            [
+                ("random", Role::Control, Some(24.1)),
+                ("a2c", Role::Learned, None),
+                ("teacher (LLM)", Role::Teacher, Some(118.0)),
+            ]
+        );
+        assert_eq!(rows[0].get("length").map(|length| length.mean), Some(8.0));
+    }
+}

@@ -1,0 +1,69 @@
+//! How numbers are written on the page.
+
+use super::row::Estimate;
+
+/// Two decimals, with a true minus sign.
+pub(super) fn two(value: f64) -> String {
+    format!("{value:.2}").replace('-', "−")
+}
+
+/// One decimal.
+pub(super) fn one(value: f64) -> String {
+    format!("{value:.1}").replace('-', "−")
+}
+
+/// About three digits of a value of unknown size.
+pub(super) fn about(value: f64) -> String {
+    let text = match value.abs() {
+        0.0 => "0".to_owned(),
+        size if !(1e-3..1e5).contains(&size) => format!("{value:.1e}"),
+        size if size >= 100.0 => format!("{value:.0}"),
+        size if size >= 10.0 => format!("{value:.1}"),
+        size if size >= 0.1 => format!("{value:.2}"),
+        _ => format!("{value:.4}"),
+    };
+    text.replace('-', "−")
+}
+
+/// A share as a percentage; what is there but rounds to nothing is said to be there.
+pub(super) fn percent(share: f64) -> String {
+    match share * 100.0 {
+        p if p > 0.0 && p < 0.1 => "< 0.1 %".to_owned(),
+        p if p >= 99.95 || p == 0.0 => format!("{p:.0} %"),
+        p => format!("{p:.1} %"),
+    }
+}
+
+/// A mean with its interval; the mean alone where nothing varies.
+pub(super) fn interval(estimate: Estimate) -> String {
+    let [mean, low, high] = [estimate.mean, estimate.low, estimate.high].map(one);
+    if low == high { mean } else { format!("{mean} [{low}, {high}]") }
+}
+
+/// `a`, `a and b`, `a, b and c`.
+pub(super) fn list(parts: &[String]) -> String {
+    match parts {
+        [] => String::new(),
+        [only] => only.clone(),
+        [rest @ .., last] => format!("{} and {last}", rest.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{about, interval, list, one, percent};
+    use crate::report::row::Estimate;
+
+    #[test]
+    fn numbers_read_well() {
+        assert_eq!(
+            [0.0, 0.0004, 0.25, 12.34, 135.2, 1_234_567.0].map(about),
+            ["0", "4.0e−4", "0.25", "12.3", "135", "1.2e6"]
+        );
+        assert_eq!([0.0, 0.0004, 0.125, 0.9996, 1.0].map(percent), ["0 %", "< 0.1 %", "12.5 %", "100 %", "100 %"]);
+        assert_eq!(one(-2.52), "−2.5");
+        assert_eq!(interval(Estimate { mean: 132.0, low: 132.0, high: 132.0 }), "132.0");
+        assert_eq!(interval(Estimate { mean: 135.0, low: 134.0, high: 136.0 }), "135.0 [134.0, 136.0]");
+        assert_eq!(list(&["a".into(), "b".into(), "c".into()]), "a, b and c");
+    }
+}

@@ -1,0 +1,293 @@
+//! What the table says, in words: computed from the numbers, never written by hand.
+//!
+//! "Above" means a higher mean return; whether the 95 % intervals have a point in common is said each time. Nothing here
+//! is a significance test, and no sentence claims one.
+
+use super::row::{Estimate, Role, Row};
+use super::say;
+
+/// Fewer training seeds than this deserve a warning (Agarwal et al. 2021 show how far three can mislead).
+pub(super) const SEEDS: u32 = 5;
+
+/// How one mean stands to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Higher, intervals apart.
+    Above,
+    /// Higher, intervals overlap.
+    MaybeAbove,
+    /// Equal.
+    Level,
+    /// Lower, intervals overlap.
+    MaybeBelow,
+    /// Lower, intervals apart.
+    Below,
+    /// Judged under other rules: no comparison.
+    Incomparable,
+}
+
+impl Standing {
+    fn of(a: &Estimate, b: &Estimate) -> Self {
+        match (a.mean.total_cmp(&b.mean), a.overlaps(b)) {
+            (std::cmp::Ordering::Greater, false) => Self::Above,
+            (std::cmp::Ordering::Greater, true) => Self::MaybeAbove,
+            (std::cmp::Ordering::Equal, _) => Self::Level,
+            (std::cmp::Ordering::Less, true) => Self::MaybeBelow,
+            (std::cmp::Ordering::Less, false) => Self::Below,
+        }
+    }
+    /// A sign, a name for the page's style, and words: no reader depends on colour.
+    pub fn words(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Self::Above => ("▲", "above", "intervals apart"),
+            Self::MaybeAbove => ("△", "open", "intervals overlap"),
+            Self::Level => ("=", "open", "equal means"),
+            Self::MaybeBelow => ("▽", "open", "intervals overlap"),
+            Self::Below => ("▼", "below", "intervals apart"),
+            Self::Incomparable => ("×", "open", "not comparable"),
+        }
+    }
+}
+
+/// The best learned policy against one other row.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Comparison {
+    /// `its teacher`, `popular non-conflicting`, …
+    pub against: String,
+    pub difference: f64,
+    pub standing: Standing,
+    /// The clause of the verdict.
+    pub clause: String,
+}
+
+/// What stands at the top of the page.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Verdict {
+    /// At most two sentences.
+    pub sentences: Vec<String>,
+    pub comparisons: Vec<Comparison>,
+}
+
+/// The rows that verdicts are about.
+pub(super) struct Cast<'a> {
+    /// The control to beat.
+    pub baseline: Option<&'a Row>,
+    /// The best language model.
+    pub teacher: Option<&'a Row>,
+    /// What offered the language model its candidates.
+    pub retriever: Option<&'a Row>,
+    /// The best learned row.
+    pub best: Option<&'a Row>,
+    /// How many learned rows it is the best of.
+    pub learned: usize,
+}
+
+impl<'a> Cast<'a> {
+    /// Finds them among the rows; `baseline` names the control to beat, else it is the first that starts with `popular`.
+    pub fn of(rows: &'a [Row], baseline: Option<&str>) -> Self {
+        let judged = || rows.iter().filter(|row| row.returns().is_some());
+        let control = |start| judged().find(|row| row.role == Role::Control && row.name.starts_with(start));
+        let best = |role| {
+            let higher = |a: &&Row, b: &&Row| {
+                let [a, b] = [a, b].map(|row| row.returns().map_or(f64::NEG_INFINITY, |r| r.mean));
+                // The first of equals: `max_by` would take the last.
+                a.total_cmp(&b).then(std::cmp::Ordering::Greater)
+            };
+            judged().filter(|row| row.role == role).max_by(higher)
+        };
+        Self {
+            baseline: match baseline {
+                Some(name) => judged().find(|row| row.name == name),
+                None => control("popular"),
+            },
+            teacher: best(Role::Teacher),
+            retriever: control("retriever"),
+            best: best(Role::Learned),
+            learned: judged().filter(|row| row.role == Role::Learned).count(),
+        }
+    }
+
+    /// The rows that the charts draw through.
+    pub fn references(&self) -> Vec<&'a str> {
+        [self.baseline, self.retriever].into_iter().flatten().map(|row| row.name.as_str()).collect()
+    }
+
+    /// The verdict on these rows.
+    pub fn verdict(&self) -> Verdict {
+        let comparisons = self.comparisons();
+        let sentences = [self.on_best(&comparisons), self.on_teacher()].into_iter().flatten().collect();
+        Verdict { sentences, comparisons }
+    }
+
+    fn comparisons(&self) -> Vec<Comparison> {
+        let Some(best) = self.best else { return Vec::new() };
+        let named = |row: Option<&'a Row>, name: &str| row.map(|row| (row, name.to_owned()));
+        let others = [
+            self.baseline.map(|row| (row, row.name.clone())),
+            named(self.teacher, "its teacher"),
+            named(self.retriever, "the retriever alone"),
+        ];
+        others.into_iter().flatten().filter_map(|(row, name)| compare(best, row, name)).collect()
+    }
+
+    fn on_best(&self, comparisons: &[Comparison]) -> Option<String> {
+        let Some(best) = self.best else {
+            return Some("No learned policy was judged: this page shows controls only.".to_owned());
+        };
+        let who = match self.learned {
+            1 => format!("The learned policy, {},", best.name),
+            n => format!("The best of {n} learned policies, {},", best.name),
+        };
+        let head = format!("{who} returns {} an episode", say::interval(best.returns()?));
+        let clauses: Vec<_> = comparisons.iter().map(|c| c.clause.clone()).collect();
+        let beaten = comparisons.first().is_some_and(|c| c.standing == Standing::Below && self.baseline.is_some());
+        Some(match clauses.is_empty() {
+            true => format!("{head}."),
+            false if beaten => format!("{head}: {}; a rule that needs no learning does better.", say::list(&clauses)),
+            false => format!("{head}: {}.", say::list(&clauses)),
+        })
+    }
+
+    fn on_teacher(&self) -> Option<String> {
+        let (teacher, retriever) = (self.teacher?, self.retriever?);
+        let (own, base) = (teacher.returns()?, retriever.returns()?);
+        let head = format!("The language model itself returns {}", say::interval(own));
+        let base = say::interval(base);
+        Some(match standing(teacher, retriever)? {
+            Standing::Above => format!(
+                "{head}, better than the retriever that offers it its candidates ({base} alone; intervals apart): its choices add something."
+            ),
+            Standing::MaybeAbove => format!(
+                "{head}, not clearly better than the retriever alone ({base}; intervals overlap): whether its choices add anything stays open."
+            ),
+            Standing::Level | Standing::MaybeBelow => format!(
+                "{head}, no better than the retriever alone ({base}; intervals overlap): its choices among the candidates add nothing that can be seen here."
+            ),
+            Standing::Below => format!(
+                "{head}, worse than the retriever alone ({base}; intervals apart): its choices among the candidates cost return, and taking the first candidate each time does better."
+            ),
+            Standing::Incomparable => format!(
+                "{head}, but under other rules than the retriever alone ({base}): whether its choices add anything cannot be said."
+            ),
+        })
+    }
+}
+
+/// How `a` stands to `b`; `None` when one has no return.
+fn standing(a: &Row, b: &Row) -> Option<Standing> {
+    let (left, right) = (a.returns()?, b.returns()?);
+    let differ = matches!((a.judged.cut_at, b.judged.cut_at), (Some(x), Some(y)) if x != y);
+    Some(if differ { Standing::Incomparable } else { Standing::of(&left, &right) })
+}
+
+fn compare(best: &Row, other: &Row, against: String) -> Option<Comparison> {
+    let (own, theirs) = (best.returns()?, other.returns()?);
+    let standing = standing(best, other)?;
+    let value = say::interval(theirs);
+    let clause = match standing {
+        Standing::Above => format!("above {against} ({value}; intervals apart)"),
+        Standing::MaybeAbove => format!("above {against} ({value}), though the intervals overlap"),
+        Standing::Level => format!("level with {against} ({value})"),
+        Standing::MaybeBelow => format!("below {against} ({value}), though the intervals overlap"),
+        Standing::Below => format!("below {against} ({value}; intervals apart)"),
+        Standing::Incomparable => format!("not comparable with {against} ({value}), whose episodes are cut elsewhere"),
+    };
+    Some(Comparison { against, difference: own.mean - theirs.mean, standing, clause })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Cast, Standing};
+    use crate::report::fixture;
+
+    fn sentences(rows: &[(&str, bool, f64, f64)]) -> Vec<String> {
+        Cast::of(&fixture::rows(rows), None).verdict().sentences
+    }
+
+    #[test]
+    fn above_everything_with_intervals_apart() {
+        let said = sentences(&[
+            ("popular non-conflicting", true, 132.0, 0.0),
+            ("retriever alone", true, 125.0, 0.5),
+            ("teacher (LLM)", false, 130.0, 2.0),
+            ("bc", false, 128.0, 1.0),
+            ("a2c", false, 135.0, 1.0),
+        ]);
+        assert_eq!(
+            said,
+            [
+                "The best of 2 learned policies, a2c, returns 135.0 [134.0, 136.0] an episode: above popular non-conflicting \
+                 (132.0; intervals apart), above its teacher (130.0 [128.0, 132.0]; intervals apart) and above the retriever \
+                 alone (125.0 [124.5, 125.5]; intervals apart).",
+                "The language model itself returns 130.0 [128.0, 132.0], better than the retriever that offers it its \
+                 candidates (125.0 [124.5, 125.5] alone; intervals apart): its choices add something.",
+            ]
+        );
+    }
+
+    #[test]
+    fn below_popular_is_said_plainly() {
+        let said = sentences(&[("popular non-conflicting", true, 132.0, 0.0), ("a2c", false, 120.0, 1.0)]);
+        assert_eq!(
+            said,
+            [
+                "The learned policy, a2c, returns 120.0 [119.0, 121.0] an episode: below popular non-conflicting (132.0; \
+              intervals apart); a rule that needs no learning does better."
+            ]
+        );
+    }
+
+    #[test]
+    fn overlapping_intervals_are_named() {
+        let said = sentences(&[("popular non-conflicting", true, 132.0, 0.0), ("a2c", false, 133.0, 3.0)]);
+        assert!(said[0].ends_with("above popular non-conflicting (132.0), though the intervals overlap."), "{said:?}");
+        let said = sentences(&[("popular non-conflicting", true, 132.0, 0.0), ("a2c", false, 131.0, 3.0)]);
+        assert!(said[0].ends_with("below popular non-conflicting (132.0), though the intervals overlap."), "{said:?}");
+    }
+
+    #[test]
+    fn a_language_model_no_better_than_its_retriever_is_said_plainly() {
+        let llm = |mean, half| {
+            sentences(&[("retriever alone", true, 125.0, 0.5), ("teacher (LLM)", false, mean, half)])[1].clone()
+        };
+        assert!(llm(118.0, 6.0).contains("worse than the retriever alone"));
+        assert!(
+            llm(124.0, 6.0).contains("no better than the retriever alone (125.0 [124.5, 125.5]; intervals overlap)")
+        );
+        assert!(llm(125.0, 6.0).contains("no better than the retriever alone"));
+        assert!(llm(127.0, 6.0).contains("not clearly better than the retriever alone"));
+        assert!(llm(137.0, 6.0).contains("better than the retriever that offers it its candidates"));
+    }
+
+    #[test]
+    fn episodes_cut_at_another_length_are_not_compared() {
+        let mut rows = fixture::rows(&[("teacher (LLM)", false, 24.0, 1.0), ("a2c", false, 135.0, 1.0)]);
+        rows[0].judged.cut_at = Some(6);
+        rows[1].judged.cut_at = Some(30);
+        let verdict = Cast::of(&rows, None).verdict();
+        assert_eq!(verdict.comparisons[0].standing, Standing::Incomparable);
+        assert!(verdict.sentences[0].contains("not comparable with its teacher"));
+    }
+
+    #[test]
+    fn rows_without_a_return_take_no_part() {
+        let said = sentences(&[("popular non-conflicting", true, f64::NAN, 0.0), ("a2c", false, f64::NAN, 0.0)]);
+        assert_eq!(said, ["No learned policy was judged: this page shows controls only."]);
+        let said = sentences(&[("a2c", false, 135.0, 1.0)]);
+        assert_eq!(said, ["The learned policy, a2c, returns 135.0 [134.0, 136.0] an episode."]);
+    }
+
+    #[test]
+    fn a_named_baseline_replaces_popularity() {
+        let rows = fixture::rows(&[
+            ("popular non-conflicting", true, 132.0, 0.0),
+            ("greedy oracle", true, 141.0, 0.0),
+            ("a2c", false, 135.0, 1.0),
+        ]);
+        let verdict = Cast::of(&rows, Some("greedy oracle")).verdict();
+        assert_eq!(
+            (verdict.comparisons[0].against.as_str(), verdict.comparisons[0].standing),
+            ("greedy oracle", Standing::Below)
+        );
+    }
+}

@@ -1,0 +1,128 @@
+//! Fitting a rating model by minibatches: the loop that every family shares.
+
+use anyhow::{Result, ensure};
+use candle_core::{Device, Tensor};
+use pipeline::Context;
+use rand::seq::SliceRandom;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::artifact::{Array, Curves, Interactions};
+use crate::nn::{AdamW, Params, rng};
+
+/// A family of rating models: `user [B], item [B]` of u32 in, differentiable values out.
+pub(super) trait RatingModel {
+    /// The ratings, `[B]`.
+    fn predict(&self, user: &Tensor, item: &Tensor) -> Result<Tensor>;
+    /// The squared size of the parameters that stand for these users and items, `[B]`: what `l2` shrinks.
+    fn size(&self, user: &Tensor, item: &Tensor) -> Result<Tensor>;
+}
+
+/// How a rating model is fitted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Fit {
+    /// Passes over the log.
+    pub epochs: u64,
+    /// Ratings a step.
+    pub batch_size: usize,
+    /// AdamW's step size.
+    pub learning_rate: f64,
+    /// λ of λ·|parameters|² beside each rating's squared error: pulls users and items with few ratings to the mean.
+    pub l2: f64,
+    /// Seed of the initial weights and of the order of batches.
+    pub seed: u64,
+}
+
+impl Fit {
+    /// What no type can say.
+    pub fn check(&self) -> Result<(), (String, String)> {
+        if self.batch_size == 0 {
+            return Err(("fit.batch_size".into(), "a step needs at least one rating".into()));
+        }
+        if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
+            return Err(("fit.learning_rate".into(), "a step size is above 0".into()));
+        }
+        Ok(())
+    }
+
+    /// Minimises mean((r̂ − r)² + l2·size) on `log` and scores `holdout` each epoch.
+    pub(super) fn run(
+        &self,
+        params: &Params,
+        model: &dyn RatingModel,
+        log: &Interactions,
+        holdout: Option<&Interactions>,
+        cx: &Context,
+    ) -> Result<Curves> {
+        ensure!(!log.is_empty(), "no interaction to fit a world on");
+        let mut adam = AdamW::new(params, self.learning_rate, 0.0, f64::INFINITY)?;
+        let mut curves = Curves::default();
+        let bar = cx.bar("fit", Some(self.epochs), "epochs");
+        for epoch in 0..self.epochs {
+            cx.go_on()?;
+            let mut order: Vec<usize> = (0..log.len()).collect();
+            order.shuffle(&mut rng(&[self.seed, 0xf17, epoch]));
+            let mut squares = 0.0;
+            for rows in order.chunks(self.batch_size) {
+                let (user, item) = (ids(&log.user, rows)?, ids(&log.item, rows)?);
+                let error = error(model, log, rows)?.sqr()?.mean_all()?;
+                squares += f64::from(error.to_scalar::<f32>()?) * rows.len() as f64;
+                let loss = (error + (model.size(&user, &item)?.mean_all()? * self.l2)?)?;
+                adam.descend(params, &loss)?;
+            }
+            let train = (squares / log.len() as f64).sqrt();
+            curves.push("rmse.train", epoch + 1, train);
+            let mut message = format!("rmse {train:.4}");
+            if let Some(holdout) = holdout.filter(|holdout| !holdout.is_empty()) {
+                let held = rmse(model, holdout)?;
+                curves.push("rmse.holdout", epoch + 1, held);
+                message += &format!(", held out {held:.4}");
+            }
+            bar.inc_with(1, &message);
+            if epoch + 1 == self.epochs {
+                cx.note("fit", message);
+            }
+        }
+        Ok(curves)
+    }
+}
+
+fn rmse(model: &dyn RatingModel, log: &Interactions) -> Result<f64> {
+    let rows: Vec<usize> = (0..log.len()).collect();
+    let mut squares = 0.0;
+    for rows in rows.chunks(8192) {
+        squares += f64::from(error(model, log, rows)?.sqr()?.sum_all()?.to_scalar::<f32>()?);
+    }
+    Ok((squares / log.len() as f64).sqrt())
+}
+
+fn error(model: &dyn RatingModel, log: &Interactions, rows: &[usize]) -> Result<Tensor> {
+    let rating = Tensor::from_iter(rows.iter().map(|&row| log.rating[row]), &Device::Cpu)?;
+    Ok((model.predict(&ids(&log.user, rows)?, &ids(&log.item, rows)?)? - rating)?)
+}
+
+fn ids(values: &[u32], rows: &[usize]) -> Result<Tensor> {
+    Ok(Tensor::from_iter(rows.iter().map(|&row| values[row]), &Device::Cpu)?)
+}
+
+/// The whole matrix `[U, I]`, clamped to the ratings that occur, a block of users at a time.
+pub(super) fn complete_matrix(
+    model: &dyn RatingModel,
+    users: usize,
+    items: usize,
+    log: &Interactions,
+) -> Result<Array> {
+    let low = log.rating.iter().copied().fold(f32::INFINITY, f32::min);
+    let high = log.rating.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let mut data = Vec::with_capacity(users * items);
+    let block = (65_536 / items.max(1)).max(1);
+    for first in (0..users).step_by(block) {
+        let block = first..(first + block).min(users);
+        let pairs = block.flat_map(|user| (0..items).map(move |item| (user as u32, item as u32)));
+        let (user, item): (Vec<u32>, Vec<u32>) = pairs.unzip();
+        let values = model.predict(&Tensor::new(user, &Device::Cpu)?, &Tensor::new(item, &Device::Cpu)?)?;
+        data.extend(values.to_vec1::<f32>()?.into_iter().map(|x| x.clamp(low, high)));
+    }
+    Ok(Array::new(&[users, items], data))
+}
