@@ -10,6 +10,8 @@ mod student;
 pub use agent::{Agent, play};
 pub use controls::{GreedyOracle, Popular, Random, Ranked};
 pub use episodes::Episodes;
+#[cfg(test)]
+pub(crate) use episodes::tests::cluster_world;
 pub use learned_reward::{Features, LearnedReward};
 pub use observation::{Observation, observe};
 pub use student::{Student, states};

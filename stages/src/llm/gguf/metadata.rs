@@ -1,0 +1,187 @@
+//! The header of a GGUF file: typed look-ups whose errors name the file and the key.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use candle_core::Device;
+use candle_core::Tensor;
+use candle_core::quantized::gguf_file::{Content, Value};
+
+/// An open GGUF file: its metadata and, one by one, its tensors.
+pub(super) struct Header {
+    path: PathBuf,
+    content: Content,
+    reader: BufReader<File>,
+}
+
+impl Header {
+    /// Reads the header; the tensors stay on the disk.
+    pub(super) fn open(path: &Path) -> Result<Self> {
+        let file = File::open(path).with_context(|| format!("cannot open the model {}", path.display()))?;
+        let mut reader = BufReader::new(file);
+        let content = Content::read(&mut reader).with_context(|| {
+            format!("{} is not a readable GGUF file. help: fetch it again; it may be torn", path.display())
+        })?;
+        Ok(Self { path: path.to_owned(), content, reader })
+    }
+
+    /// Where the file lies, for messages.
+    pub(super) fn place(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    /// Every metadata key.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.content.metadata.keys().map(String::as_str)
+    }
+
+    fn value<T>(&self, key: &str, wanted: &str, read: impl Fn(&Value) -> Option<T>) -> Result<Option<T>> {
+        let Some(value) = self.content.metadata.get(key) else { return Ok(None) };
+        match read(value) {
+            Some(read) => Ok(Some(read)),
+            None => bail!("{}: metadata key `{key}` is {}, wanted {wanted}", self.place(), shown(value)),
+        }
+    }
+
+    /// Turns an absent key into an error.
+    pub(super) fn required<T>(&self, key: &str, value: Result<Option<T>>) -> Result<T> {
+        value?.with_context(|| format!("{}: metadata key `{key}` is missing", self.place()))
+    }
+
+    /// A count or an id.
+    pub(super) fn integer(&self, key: &str) -> Result<Option<usize>> {
+        self.value(key, "a whole number that is not negative", whole)
+    }
+
+    /// A real number.
+    pub(super) fn real(&self, key: &str) -> Result<Option<f64>> {
+        self.value(key, "a number", |value| match value {
+            Value::F32(x) => Some(f64::from(*x)),
+            Value::F64(x) => Some(*x),
+            _ => None,
+        })
+    }
+
+    /// A flag.
+    pub(super) fn flag(&self, key: &str) -> Result<Option<bool>> {
+        self.value(key, "true or false", |value| match value {
+            Value::Bool(x) => Some(*x),
+            _ => None,
+        })
+    }
+
+    /// A text.
+    pub(super) fn text(&self, key: &str) -> Result<Option<String>> {
+        self.value(key, "a text", string)
+    }
+
+    /// A list of texts.
+    pub(super) fn texts(&self, key: &str) -> Result<Option<Vec<String>>> {
+        self.value(key, "a list of texts", |value| list(value)?.iter().map(string).collect())
+    }
+
+    /// A list of counts or ids.
+    pub(super) fn integers(&self, key: &str) -> Result<Option<Vec<usize>>> {
+        self.value(key, "a list of whole numbers", |value| list(value)?.iter().map(whole).collect())
+    }
+
+    /// Names of all tensors, sorted.
+    pub(super) fn tensor_names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.content.tensor_infos.keys().cloned().collect();
+        names.sort();
+        names
+    }
+
+    /// Reads one tensor as f32 and checks its shape (outermost dimension first).
+    pub(super) fn tensor(&mut self, name: &str, shape: &[usize]) -> Result<Tensor> {
+        let place = self.place();
+        let info =
+            self.content.tensor_infos.get(name).with_context(|| format!("{place}: tensor `{name}` is missing"))?;
+        if info.shape.dims() != shape {
+            bail!("{place}: tensor `{name}` has shape {:?}, the metadata ask for {shape:?}", info.shape.dims());
+        }
+        let read = |content: &Content, reader: &mut BufReader<File>| {
+            content.tensor(reader, name, &Device::Cpu)?.dequantize(&Device::Cpu)
+        };
+        read(&self.content, &mut self.reader).with_context(|| {
+            format!("{place}: cannot read tensor `{name}`. help: fetch the file again; it may be torn")
+        })
+    }
+}
+
+fn whole(value: &Value) -> Option<usize> {
+    match value {
+        Value::I8(x) => usize::try_from(*x).ok(),
+        Value::I16(x) => usize::try_from(*x).ok(),
+        Value::I32(x) => usize::try_from(*x).ok(),
+        Value::I64(x) => usize::try_from(*x).ok(),
+        Value::U8(x) => Some(usize::from(*x)),
+        Value::U16(x) => Some(usize::from(*x)),
+        Value::U32(x) => usize::try_from(*x).ok(),
+        Value::U64(x) => usize::try_from(*x).ok(),
+        _ => None,
+    }
+}
+
+fn string(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        _ => None,
+    }
+}
+
+fn list(value: &Value) -> Option<&Vec<Value>> {
+    match value {
+        Value::Array(values) => Some(values),
+        _ => None,
+    }
+}
+
+/// A value for a message; a vocabulary is not printed whole.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Array(values) => format!("a list of {} values", values.len()),
+        other => format!("{other:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::quantized::gguf_file;
+
+    #[test]
+    fn errors_name_the_file_and_the_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("odd.gguf");
+        let values = [("a.count", Value::I32(-3)), ("a.list", Value::Array(vec![Value::U8(1), Value::U8(2)]))];
+        let metadata: Vec<_> = values.iter().map(|(key, value)| (*key, value)).collect();
+        gguf_file::write(&mut File::create(&path).unwrap(), &metadata, &[]).unwrap();
+        let header = Header::open(&path).unwrap();
+        let message = |error: anyhow::Error| format!("{error:#}").replace(&header.place(), "FILE");
+        assert_eq!(
+            message(header.integer("a.count").unwrap_err()),
+            "FILE: metadata key `a.count` is I32(-3), wanted a whole number that is not negative"
+        );
+        assert_eq!(
+            message(header.text("a.list").unwrap_err()),
+            "FILE: metadata key `a.list` is a list of 2 values, wanted a text"
+        );
+        assert_eq!(
+            message(header.required("a.name", header.text("a.name")).unwrap_err()),
+            "FILE: metadata key `a.name` is missing"
+        );
+        assert_eq!(header.integers("a.list").unwrap(), Some(vec![1, 2]));
+    }
+
+    #[test]
+    fn a_file_that_is_no_gguf_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("page.gguf");
+        std::fs::write(&path, "<html>not found</html>").unwrap();
+        let error = format!("{:#}", Header::open(&path).err().unwrap());
+        assert!(error.contains("page.gguf is not a readable GGUF file"), "{error}");
+    }
+}

@@ -1,0 +1,166 @@
+//! A language model in a GGUF file, run inside the process: it scores given texts after a prompt, or writes a reply.
+//!
+//! Supported: llama-architecture files with the `smollm` tokenizer (SmolLM and SmolLM2 of any size and quantisation
+//! that candle reads). Anything in a file that would change the result and is not known here is an error, never a
+//! guess. Token ids and log-probabilities are checked against recorded llama.cpp values
+//! (`tests/data/llama_cpp_*.json`).
+//!
+//! A prompt is a list of *segments*: a system text, then one text per turn. Each is tokenised by itself and evaluated
+//! by itself on top of those before it, so [`Session`] can keep what it has evaluated and a prompt that grew by one
+//! line costs one line.
+//!
+//! # Exactly the same again
+//! What is multiplied depends on the prompt alone, never on what was cached: a run that resumes in the middle gets the
+//! bits that an uninterrupted run got. The float kernels are chosen by the CPU's instruction set, so another kind of
+//! CPU may differ in the last digits. Work is spread over sessions, one thread each; candle's own threads only help as
+//! long as nobody else runs, so the binary turns them off (`RAYON_NUM_THREADS=1`, `CANDLE_NUM_THREADS=1`). The bits do
+//! not depend on it.
+//!
+//! Not here: sampling, training, GPUs, weights kept quantised in memory (f32 takes 4 bytes a weight and is faster).
+
+mod decoder;
+mod logits;
+mod metadata;
+mod operators;
+#[cfg(test)]
+mod recording;
+mod session;
+mod shape;
+mod tokenizer;
+pub mod toy;
+
+use std::path::Path;
+
+use anyhow::Result;
+
+pub use session::{Score, Session};
+
+use decoder::Decoder;
+use metadata::Header;
+use shape::Shape;
+use tokenizer::Tokens;
+
+/// A loaded model. Read-only, so one copy serves every thread.
+pub struct Gguf {
+    name: String,
+    tokens: Tokens,
+    decoder: Decoder,
+}
+
+impl Gguf {
+    /// Reads a whole model into memory as f32 (SmolLM2-135M: 0.54 GB).
+    ///
+    /// # Errors
+    /// The file is absent, torn, not GGUF, or holds a model that this decoder would compute wrongly; the message names
+    /// the file and the metadata key or tensor.
+    pub fn load(path: &Path) -> Result<Self> {
+        let mut header = Header::open(path)?;
+        let tokens = Tokens::from_header(&header)?;
+        let shape = Shape::from_header(&header, tokens.len())?;
+        let name = header.text("general.name")?.unwrap_or_else(|| header.place());
+        let decoder = Decoder::load(&mut header, shape)?;
+        Ok(Self { name, tokens, decoder })
+    }
+
+    /// The model's name from its metadata; the path when it has none.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Longest prompt with its continuation, in tokens.
+    #[must_use]
+    pub fn context_length(&self) -> usize {
+        self.decoder.shape.context
+    }
+
+    /// Token ids of a text; special tokens such as `<|im_start|>` written in it are one id each.
+    ///
+    /// # Errors
+    /// The tokenizer refuses the text (not known to happen with byte-level BPE).
+    pub fn tokenize(&self, text: &str) -> Result<Vec<u32>> {
+        self.tokens.encode(text)
+    }
+
+    /// A new conversation with nothing evaluated yet.
+    #[must_use]
+    pub fn session(&self) -> Session<'_> {
+        Session::new(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::quantized::gguf_file::Value;
+
+    #[test]
+    fn a_model_and_its_sessions_go_to_other_threads() {
+        fn shared<T: Send + Sync>() {}
+        shared::<Gguf>();
+        shared::<Session<'_>>();
+    }
+
+    #[test]
+    fn a_model_of_another_kind_is_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("odd.gguf");
+        let refused = |key: &str, value: Option<Value>| {
+            let mut model = toy::Toy::new().unwrap();
+            model.metadata.retain(|(have, _)| have != key);
+            model.metadata.extend(value.map(|value| (key.to_owned(), value)));
+            model.write(&path).unwrap();
+            format!("{:#}", Gguf::load(&path).err().expect(key)).replace(&path.display().to_string(), "FILE")
+        };
+        let text = |text: &str| Some(Value::String(text.to_owned()));
+        for (key, value, message) in [
+            ("general.architecture", text("gemma"), "FILE: architecture `gemma` is not supported; supported: llama"),
+            (
+                "tokenizer.ggml.pre",
+                text("qwen2"),
+                "FILE: tokenizer.ggml.pre `qwen2` is not supported; supported: smollm",
+            ),
+            ("tokenizer.ggml.model", None, "FILE: metadata key `tokenizer.ggml.model` is missing"),
+            ("llama.block_count", None, "FILE: metadata key `llama.block_count` is missing"),
+            (
+                "llama.block_count",
+                Some(Value::F32(2.0)),
+                "FILE: metadata key `llama.block_count` is F32(2.0), wanted a whole number that is not negative",
+            ),
+            (
+                "llama.attention.head_count",
+                Some(Value::U32(5)),
+                "FILE: 5 heads and 2 key-value heads do not divide a width",
+            ),
+            (
+                "llama.rope.dimension_count",
+                Some(Value::U32(4)),
+                "FILE: metadata key `llama.rope.dimension_count` is 4; only 8",
+            ),
+            (
+                "llama.rope.scaling.factor",
+                Some(Value::F32(8.0)),
+                "FILE: the model asks for {\"llama.rope.scaling.factor\"}",
+            ),
+            ("llama.feed_forward_length", Some(Value::U32(32)), "tensor `blk.0.ffn_gate.weight` has shape [64, 32]"),
+            ("llama.block_count", Some(Value::U32(1)), "tensors are of no use to this decoder, the first is `blk.1."),
+            ("llama.block_count", Some(Value::U32(3)), "FILE: tensor `blk.2.attn_norm.weight` is missing"),
+        ] {
+            let error = refused(key, value);
+            assert!(error.contains(message), "{key}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_torn_file_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("torn.gguf");
+        toy::write_toy(&path).unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        for keep in [3, 100, bytes.len() / 2, bytes.len() - 1000] {
+            std::fs::write(&path, &bytes[..keep]).unwrap();
+            let error = format!("{:#}", Gguf::load(&path).err().expect("torn"));
+            assert!(error.contains("torn.gguf") && error.contains("help: fetch"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! The decoder and the tokenizer against what llama.cpp said about the same files (`tests/data/record_llama_cpp.py`).
+
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::{Gguf, toy};
+
+/// Where llama.cpp computes what we compute (f32 weights and activations).
+const SAME_ARITHMETIC: f64 = 0.001;
+/// Where llama.cpp rounds the activations to 8 bits; per token.
+const ROUNDED: f64 = 0.3;
+
+#[derive(Deserialize)]
+struct Recording {
+    texts: Vec<Text>,
+    prompts: Vec<Prompt>,
+}
+
+#[derive(Deserialize)]
+struct Text {
+    text: String,
+    ids: Vec<u32>,
+}
+
+#[derive(Deserialize)]
+struct Prompt {
+    prompt: String,
+    tokens: usize,
+    reply: Vec<u32>,
+    first_token: Vec<FirstToken>,
+    options: Vec<Continuation>,
+}
+
+#[derive(Deserialize)]
+struct FirstToken {
+    id: u32,
+    as_is: f64,
+    f32: f64,
+}
+
+#[derive(Deserialize)]
+struct Continuation {
+    option: String,
+    tokens: usize,
+    as_is: f64,
+    f32: f64,
+}
+
+/// The largest differences found, per token.
+#[derive(Default)]
+struct Agreement {
+    as_is: f64,
+    f32: f64,
+}
+
+impl Agreement {
+    fn note(&mut self, ours: f64, as_is: f64, f32: f64, tokens: usize) {
+        self.as_is = self.as_is.max((ours - as_is).abs() / tokens as f64);
+        self.f32 = self.f32.max((ours - f32).abs() / tokens as f64);
+    }
+}
+
+fn agrees(path: &Path, recording: &str) {
+    let recording: Recording = serde_json::from_str(recording).unwrap();
+    let model = Gguf::load(path).unwrap();
+    for Text { text, ids } in &recording.texts {
+        assert_eq!(&model.tokenize(text).unwrap(), ids, "{text:?}");
+    }
+    let mut agreement = Agreement::default();
+    for prompt in &recording.prompts {
+        let mut session = model.session();
+        let segments = [prompt.prompt.clone()];
+        let (length, last) = session.evaluate(&segments, 0).unwrap();
+        assert_eq!(length, prompt.tokens);
+        let logits = model.decoder.logits(&last).unwrap();
+        for FirstToken { id, as_is, f32 } in &prompt.first_token {
+            agreement.note(logits.log_probability(0, *id), *as_is, *f32, 1);
+        }
+        let options: Vec<String> = prompt.options.iter().map(|option| option.option.clone()).collect();
+        for (score, option) in session.score(&segments, &options).unwrap().iter().zip(&prompt.options) {
+            assert_eq!(score.tokens, option.tokens, "{:?}", option.option);
+            agreement.note(score.logprob_sum, option.as_is, option.f32, option.tokens);
+        }
+        let reply = session.reply(&segments, prompt.reply.len(), "").unwrap();
+        assert_eq!(reply, model.tokens.decode(&prompt.reply).unwrap(), "reply to {:?}", prompt.prompt);
+    }
+    println!("largest difference per token: {:.5} as is, {:.6} in f32", agreement.as_is, agreement.f32);
+    assert!(agreement.as_is < ROUNDED && agreement.f32 < SAME_ARITHMETIC);
+}
+
+#[test]
+fn the_toy_agrees_with_llama_cpp() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("toy.gguf");
+    toy::write_toy(&path).unwrap();
+    agrees(&path, include_str!("../../../../tests/data/llama_cpp_toy.json"));
+}
+
+#[test]
+fn smollm2_agrees_with_llama_cpp() {
+    let Some(path) = std::env::var_os("APPRENTICE_TEST_GGUF") else {
+        println!("skipped: APPRENTICE_TEST_GGUF names no SmolLM2-135M-Instruct.Q4_1.gguf");
+        return;
+    };
+    agrees(Path::new(&path), include_str!("../../../../tests/data/llama_cpp_smollm2.json"));
+}

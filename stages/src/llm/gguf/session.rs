@@ -1,0 +1,350 @@
+//! One conversation with a model: what was evaluated is kept, and prompts that share a beginning pay only for the rest.
+
+use anyhow::{Context, Result, ensure};
+use candle_core::Tensor;
+
+use super::Gguf;
+use super::decoder::KeyValues;
+
+/// Most tokens in one forward pass; bounds the memory of attention and of the logits. A pass is cut by the prompt's own
+/// lengths only, so that equal prompts are always evaluated in equal pieces.
+const PASS: usize = 256;
+
+/// How likely a model finds a text after a prompt.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Score {
+    /// Σ ln p(token | all before) over the tokens of the text; at most 0.
+    pub logprob_sum: f64,
+    /// How many tokens the text has, at least 1.
+    pub tokens: usize,
+}
+
+/// An evaluated segment. Cloning it shares the tensors.
+#[derive(Clone)]
+struct Segment {
+    text: String,
+    tokens: usize,
+    passes: Vec<KeyValues>,
+    /// The model's output `[1, width]` at the segment's last token; none when it has no token.
+    last: Option<Tensor>,
+}
+
+/// A cache of evaluated segments over a shared [`Gguf`].
+pub struct Session<'m> {
+    model: &'m Gguf,
+    segments: Vec<Segment>,
+    evaluated: u64,
+}
+
+impl<'m> Session<'m> {
+    pub(super) fn new(model: &'m Gguf) -> Self {
+        Self { model, segments: Vec::new(), evaluated: 0 }
+    }
+
+    /// A second session that starts with everything this one has cached; its own count starts at 0.
+    ///
+    /// Evaluate a common system text once, then fork a session per user.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        Self { model: self.model, segments: self.segments.clone(), evaluated: 0 }
+    }
+
+    /// How many tokens this session has run through the model so far; cached ones do not count again.
+    #[must_use]
+    pub fn evaluated_tokens(&self) -> u64 {
+        self.evaluated
+    }
+
+    /// Scores each option as the text that directly follows the prompt.
+    ///
+    /// All options share one evaluation of the prompt and, up to 256 tokens, one forward pass: their tokens stand side
+    /// by side, each option seeing the prompt and itself only. An option is tokenised by itself, so a leading space
+    /// belongs to the option, not to the prompt's end.
+    ///
+    /// # Errors
+    /// No or an empty option; a prompt without a token; more tokens than the model's context.
+    pub fn score(&mut self, segments: &[String], options: &[String]) -> Result<Vec<Score>> {
+        ensure!(!options.is_empty(), "no option to score");
+        let mut tokens = Vec::with_capacity(options.len());
+        for (index, option) in options.iter().enumerate() {
+            let ids = self.model.tokens.encode(option)?;
+            ensure!(!ids.is_empty(), "option {index} ({option:?}) has no token");
+            tokens.push(ids);
+        }
+        let longest = tokens.iter().map(Vec::len).max().unwrap_or(0);
+        let (before, last) = self.evaluate(segments, longest)?;
+        let mut scores = Vec::with_capacity(options.len());
+        for batch in batches(&tokens) {
+            let sums = self.score_batch(batch, before, &last)?;
+            scores
+                .extend(sums.into_iter().zip(batch).map(|(logprob_sum, ids)| Score { logprob_sum, tokens: ids.len() }));
+        }
+        ensure!(scores.iter().all(|score| score.logprob_sum.is_finite()), damaged(&self.model.name));
+        Ok(scores)
+    }
+
+    /// Writes the most probable text after the prompt, token by token (greedy).
+    ///
+    /// Ends before `stop` (when it is not empty), at a control token such as `<|im_end|>`, after `max_tokens`, or where
+    /// the context is full. The reply is not kept in the cache: hand it in as a segment to go on from it.
+    ///
+    /// # Errors
+    /// A prompt without a token, or longer than the model's context.
+    pub fn reply(&mut self, segments: &[String], max_tokens: usize, stop: &str) -> Result<String> {
+        let (before, mut last) = self.evaluate(segments, 0)?;
+        let mut written: Vec<u32> = Vec::new();
+        let mut passes: Vec<KeyValues> = Vec::new();
+        let mut text = String::new();
+        for position in before..self.model.context_length().min(before.saturating_add(max_tokens)) {
+            if let Some(token) = written.last() {
+                let past = self.segments.iter().flat_map(|segment| &segment.passes).chain(&passes).collect::<Vec<_>>();
+                let (output, pass) = self.model.decoder.forward(&past, &[*token], &[position - 1], |_, _| true)?;
+                self.evaluated += 1;
+                last = output;
+                passes.push(pass);
+            }
+            let best = self.model.decoder.logits(&last)?.best(0);
+            let token = best.with_context(|| damaged(&self.model.name))?;
+            if self.model.tokens.is_control(token) {
+                break;
+            }
+            written.push(token);
+            text = self.model.tokens.decode(&written)?;
+            if let Some(end) = text.find(stop).filter(|_| !stop.is_empty()) {
+                text.truncate(end);
+                break;
+            }
+        }
+        Ok(text)
+    }
+
+    /// Brings the cache to exactly this prompt; returns its length and the output `[1, width]` at its last token.
+    /// `reserve` tokens must still fit behind it.
+    pub(super) fn evaluate(&mut self, segments: &[String], reserve: usize) -> Result<(usize, Tensor)> {
+        let same = self.segments.iter().zip(segments).take_while(|(have, want)| have.text == **want).count();
+        let mut ids = Vec::with_capacity(segments.len() - same);
+        for (index, text) in segments.iter().enumerate().skip(same) {
+            let mut tokens = self.model.tokens.encode(text)?;
+            if index == 0 {
+                tokens.splice(0..0, self.model.tokens.start);
+            }
+            ids.push(tokens);
+        }
+        let kept: usize = self.segments[..same].iter().map(|segment| segment.tokens).sum();
+        let length = kept + ids.iter().map(Vec::len).sum::<usize>();
+        let context = self.model.context_length();
+        ensure!(
+            length + reserve <= context,
+            "the prompt has {length} tokens and its longest continuation {reserve}: {} more than the {context} that {} \
+             can hold. help: show fewer turns or fewer candidates",
+            length + reserve - context,
+            self.model.name
+        );
+        self.segments.truncate(same);
+        let mut before = kept;
+        for (text, ids) in segments[same..].iter().zip(ids) {
+            let mut segment = Segment { text: text.clone(), tokens: ids.len(), passes: Vec::new(), last: None };
+            for pass in ids.chunks(PASS) {
+                let positions: Vec<usize> = (before..before + pass.len()).collect();
+                let past =
+                    self.segments.iter().chain([&segment]).flat_map(|segment| &segment.passes).collect::<Vec<_>>();
+                let (output, fresh) = self.model.decoder.forward(&past, pass, &positions, |i, j| j <= i)?;
+                segment.last = Some(output.narrow(0, pass.len() - 1, 1)?.copy()?);
+                segment.passes.push(fresh);
+                before += pass.len();
+                self.evaluated += pass.len() as u64;
+            }
+            self.segments.push(segment);
+        }
+        let last = self.segments.iter().rev().find_map(|segment| segment.last.clone());
+        Ok((length, last.context("the prompt has no token")?))
+    }
+
+    /// ln p of each of these options `before` tokens into the prompt whose last output is `last`.
+    fn score_batch(&mut self, options: &[Vec<u32>], before: usize, last: &Tensor) -> Result<Vec<f64>> {
+        // An option's last token is only predicted, never read.
+        let mut tokens = Vec::new();
+        let mut positions = Vec::new();
+        let mut owner = Vec::new();
+        for (index, ids) in options.iter().enumerate() {
+            let read = &ids[..ids.len() - 1];
+            tokens.extend_from_slice(read);
+            positions.extend(before..before + read.len());
+            owner.resize(tokens.len(), index);
+        }
+        let rows = if tokens.is_empty() {
+            last.clone()
+        } else {
+            let past = self.segments.iter().flat_map(|segment| &segment.passes).collect::<Vec<_>>();
+            let sees = |i: usize, j: usize| j <= i && owner[i] == owner[j];
+            let (output, _) = self.model.decoder.forward(&past, &tokens, &positions, sees)?;
+            self.evaluated += tokens.len() as u64;
+            Tensor::cat(&[last, &output], 0)?
+        };
+        let logits = self.model.decoder.logits(&rows)?;
+        // Row 0 predicts every option's first token; an option's own rows, one fewer than its tokens, follow from
+        // `start`.
+        let mut start = 1;
+        let mut sums = Vec::with_capacity(options.len());
+        for ids in options {
+            let predicting = std::iter::once(0).chain(start..);
+            sums.push(predicting.zip(ids).map(|(row, id)| logits.log_probability(row, *id)).sum());
+            start += ids.len() - 1;
+        }
+        Ok(sums)
+    }
+}
+
+/// Cuts options into runs whose tokens fit one pass; an option longer than a pass stands alone.
+fn batches(options: &[Vec<u32>]) -> Vec<&[Vec<u32>]> {
+    let mut batches = Vec::new();
+    let (mut from, mut tokens) = (0, 0);
+    for (index, ids) in options.iter().enumerate() {
+        if index > from && tokens + ids.len() > PASS {
+            batches.push(&options[from..index]);
+            (from, tokens) = (index, 0);
+        }
+        tokens += ids.len();
+    }
+    batches.push(&options[from..]);
+    batches
+}
+
+fn damaged(name: &str) -> String {
+    format!("the model {name} gives no finite probabilities. help: its weights may be damaged; fetch the file again")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::toy;
+    use super::*;
+    use rayon::iter::{IntoParallelIterator, ParallelIterator};
+
+    fn toy() -> Gguf {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("toy.gguf");
+        toy::write_toy(&path).unwrap();
+        Gguf::load(&path).unwrap()
+    }
+
+    fn texts(texts: &[&str]) -> Vec<String> {
+        texts.iter().map(|text| (*text).to_owned()).collect()
+    }
+
+    const SYSTEM: &str = "<|im_start|>system\nYou recommend movies.<|im_end|>\n";
+    const OPTIONS: [&str; 5] = ["Toy Story", "GoldenEye", "12 Angry Men", "é", "Toy Story 2"];
+
+    #[test]
+    fn cached_resumed_and_forked_give_the_same_bits() {
+        let (model, options) = (toy(), texts(&OPTIONS));
+        let long = "Long ago in the theatre. ".repeat(30);
+        let turns = texts(&[SYSTEM, "1. Fargo\n", &long, "3. Brazil\n", "Next: "]);
+        let fresh: Vec<_> = (2..=5).map(|n| model.session().score(&turns[..n], &options).unwrap()).collect();
+        // One session that grows turn by turn, one forked after the system text, one that was somewhere else before.
+        let mut growing = model.session();
+        let mut forked = {
+            let mut first = model.session();
+            first.score(&turns[..1], &options).unwrap();
+            first.fork()
+        };
+        let mut elsewhere = model.session();
+        elsewhere.score(&texts(&[SYSTEM, "1. Fargo\n", "2. Alien\n", "3. Brazil\n"]), &options).unwrap();
+        elsewhere.reply(&turns[..2], 5, "").unwrap();
+        for session in [&mut growing, &mut forked, &mut elsewhere] {
+            for (n, fresh) in (2..=5).zip(&fresh) {
+                assert_eq!(&session.score(&turns[..n], &options).unwrap(), fresh, "{n} segments");
+            }
+            assert_eq!(&session.score(&turns[..3], &options).unwrap(), &fresh[1], "back to 3 segments");
+        }
+    }
+
+    #[test]
+    fn sessions_on_two_threads_give_the_bits_of_one() {
+        let (model, options) = (toy(), texts(&OPTIONS));
+        let score = |user: usize| {
+            let mut session = model.session();
+            let turns = [SYSTEM.to_owned(), format!("user {user}\n"), "Next: ".to_owned()];
+            (1..=3).map(|n| session.score(&turns[..n], &options).unwrap()).collect::<Vec<_>>()
+        };
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+        let together: Vec<_> = pool.install(|| (0..8).into_par_iter().map(score).collect());
+        assert_eq!(together, (0..8).map(score).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn only_new_segments_are_evaluated() {
+        let model = toy();
+        let count = |text: &str| model.tokenize(text).unwrap().len() as u64;
+        let mut session = model.session();
+        session.score(&texts(&[SYSTEM, "one"]), &texts(&["a", "bc"])).unwrap();
+        let first = count(SYSTEM) + count("one") + 1;
+        assert_eq!(session.evaluated_tokens(), first);
+        assert_eq!(session.fork().evaluated_tokens(), 0);
+        session.score(&texts(&[SYSTEM, "one", "three"]), &texts(&["a"])).unwrap();
+        assert_eq!(session.evaluated_tokens(), first + count("three"));
+    }
+
+    #[test]
+    fn options_side_by_side_do_not_see_each_other() {
+        let (model, prompt) = (toy(), texts(&[SYSTEM, "Next: "]));
+        // 40 times 9 to 11 tokens: more than one pass.
+        let options: Vec<String> = OPTIONS.iter().cycle().take(40).map(|option| (*option).to_owned()).collect();
+        let together = model.session().score(&prompt, &options).unwrap();
+        for (option, together) in options.iter().zip(together) {
+            let alone = model.session().score(&prompt, std::slice::from_ref(option)).unwrap()[0];
+            assert_eq!(alone.tokens, together.tokens);
+            assert!((alone.logprob_sum - together.logprob_sum).abs() < 1e-4, "{option}: {alone:?} {together:?}");
+        }
+    }
+
+    #[test]
+    fn log_probabilities_chain_and_sum_to_one() {
+        let model = toy();
+        let mut session = model.session();
+        let mut score = |prompt: &[&str], option: &str| session.score(&texts(prompt), &texts(&[option])).unwrap()[0];
+        let whole = score(&["Next: "], "ab").logprob_sum;
+        let parts = score(&["Next: "], "a").logprob_sum + score(&["Next: ", "a"], "b").logprob_sum;
+        assert!((whole - parts).abs() < 1e-4, "{whole} {parts}");
+        // All one-byte texts, the three special tokens and the seven merges are the whole vocabulary.
+        let rest = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "th", "the", " the", "in", "er", "ov", "ovi"];
+        let ascii = (0_u8..=127).map(|byte| char::from(byte).to_string());
+        let all: Vec<String> = ascii.chain(rest.map(str::to_owned)).collect();
+        let known: f64 = session.score(&texts(&["Next: "]), &all).unwrap().iter().map(|s| s.logprob_sum.exp()).sum();
+        // The upper half of the bytes is no text by itself; its share is taken from the logits.
+        let (_, last) = session.evaluate(&texts(&["Next: "]), 0).unwrap();
+        let logits = model.decoder.logits(&last).unwrap();
+        let upper: f64 = (3 + 128..3 + 256).map(|id| logits.log_probability(0, id).exp()).sum();
+        assert!((known + upper - 1.0).abs() < 1e-5, "{known} + {upper}");
+    }
+
+    #[test]
+    fn a_reply_is_greedy_and_ends_at_the_stop() {
+        let (model, prompt) = (toy(), texts(&[SYSTEM, "Say: "]));
+        let mut session = model.session();
+        let (_, last) = session.evaluate(&prompt, 0).unwrap();
+        let evaluated = session.evaluated_tokens();
+        let reply = session.reply(&prompt, 12, "").unwrap();
+        assert!((1..12).contains(&(session.evaluated_tokens() - evaluated)));
+        let best = model.decoder.logits(&last).unwrap().best(0).unwrap();
+        assert!(reply.starts_with(&model.tokens.decode(&[best]).unwrap()), "{reply:?}");
+        let cut = reply.chars().last().unwrap().to_string();
+        assert_eq!(session.reply(&prompt, 12, &cut).unwrap(), reply[..reply.find(&cut).unwrap()]);
+        assert_eq!(session.reply(&prompt, 0, "").unwrap(), "");
+    }
+
+    #[test]
+    fn what_does_not_fit_says_by_how_much() {
+        let model = toy();
+        let mut session = model.session();
+        let error = session.score(&[".".repeat(8190)], &texts(&["abc"])).unwrap_err().to_string();
+        assert!(
+            error.starts_with("the prompt has 8190 tokens and its longest continuation 3: 1 more than the 8192"),
+            "{error}"
+        );
+        assert_eq!(session.evaluated_tokens(), 0);
+        let error = session.score(&texts(&["a"]), &texts(&["b", ""])).unwrap_err().to_string();
+        assert_eq!(error, "option 1 (\"\") has no token");
+        assert_eq!(session.score(&[], &texts(&["b"])).unwrap_err().to_string(), "the prompt has no token");
+        assert_eq!(session.score(&texts(&["a"]), &[]).unwrap_err().to_string(), "no option to score");
+    }
+}

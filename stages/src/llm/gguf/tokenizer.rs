@@ -1,0 +1,136 @@
+//! Text to token ids and back, built from a GGUF header so that the ids equal llama.cpp's.
+//!
+//! Only byte-level BPE (`tokenizer.ggml.model = gpt2`). How a text is cut before the merges is named by
+//! `tokenizer.ggml.pre`; a name is supported here only when recorded llama.cpp ids prove it, because a wrong cut gives
+//! plausible but worse tokens and no error. Special tokens written in a text become their ids; a byte for which the
+//! vocabulary has no token (some control characters) is dropped, as llama.cpp does.
+
+use anyhow::{Result, anyhow, bail, ensure};
+use tokenizers::models::bpe::{BPE, Vocab};
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::pre_tokenizers::digits::Digits;
+use tokenizers::pre_tokenizers::sequence::Sequence;
+use tokenizers::{AddedToken, Tokenizer};
+
+use super::metadata::Header;
+
+/// Token types of the GGUF format that a text may name by their spelling.
+const UNKNOWN: usize = 2;
+const CONTROL: usize = 3;
+const USER_DEFINED: usize = 4;
+
+pub(super) struct Tokens {
+    tokenizer: Tokenizer,
+    /// By token id: whether it steers the chat rather than being text.
+    control: Vec<bool>,
+    /// Put before the first segment of a prompt when the metadata ask for it.
+    pub(super) start: Option<u32>,
+}
+
+impl Tokens {
+    pub(super) fn from_header(header: &Header) -> Result<Self> {
+        let place = header.place();
+        let model = header.required("tokenizer.ggml.model", header.text("tokenizer.ggml.model"))?;
+        ensure!(
+            model == "gpt2",
+            "{place}: tokenizer model `{model}` is not supported; supported: gpt2 (byte-level BPE)"
+        );
+        let pre = header.required("tokenizer.ggml.pre", header.text("tokenizer.ggml.pre"))?;
+        if pre != "smollm" {
+            bail!("{place}: tokenizer.ggml.pre `{pre}` is not supported; supported: smollm");
+        }
+        let tokens = header.required("tokenizer.ggml.tokens", header.texts("tokenizer.ggml.tokens"))?;
+        let types = header.required("tokenizer.ggml.token_type", header.integers("tokenizer.ggml.token_type"))?;
+        ensure!(
+            types.len() == tokens.len(),
+            "{place}: {} tokens but {} entries in tokenizer.ggml.token_type",
+            tokens.len(),
+            types.len()
+        );
+        let mut merges = Vec::new();
+        for (row, merge) in
+            header.required("tokenizer.ggml.merges", header.texts("tokenizer.ggml.merges"))?.into_iter().enumerate()
+        {
+            let Some((left, right)) = merge.split_once(' ') else {
+                bail!("{place}: tokenizer.ggml.merges[{row}] is `{merge}`, wanted two parts with a space between");
+            };
+            merges.push((left.to_owned(), right.to_owned()));
+        }
+        let vocabulary: Vocab = tokens.iter().cloned().zip(0_u32..).collect();
+        let broken = |error: tokenizers::Error| anyhow!("{place}: the tokenizer in the metadata is broken: {error}");
+        let bpe = BPE::builder().vocab_and_merges(vocabulary, merges).build().map_err(broken)?;
+        let mut tokenizer = Tokenizer::new(bpe);
+        // Each digit by itself, then GPT-2's pattern; never a space in front of a text.
+        let cut = vec![Digits::new(true).into(), ByteLevel::new(false, false, true).into()];
+        tokenizer.with_pre_tokenizer(Some(Sequence::new(cut)));
+        tokenizer.with_decoder(Some(ByteLevel::default()));
+        let named = tokens.iter().zip(&types).filter(|(_, kind)| [UNKNOWN, CONTROL, USER_DEFINED].contains(kind));
+        tokenizer.add_special_tokens(named.map(|(token, _)| AddedToken::from(token.clone(), true))).map_err(broken)?;
+        let start = if header.flag("tokenizer.ggml.add_bos_token")?.unwrap_or(false) {
+            let id = header.required("tokenizer.ggml.bos_token_id", header.integer("tokenizer.ggml.bos_token_id"))?;
+            ensure!(
+                id < tokens.len(),
+                "{place}: tokenizer.ggml.bos_token_id is {id}, but there are {} tokens",
+                tokens.len()
+            );
+            Some(u32::try_from(id)?)
+        } else {
+            None
+        };
+        Ok(Self { tokenizer, control: types.iter().map(|kind| *kind == CONTROL).collect(), start })
+    }
+
+    /// Number of tokens in the vocabulary.
+    pub(super) fn len(&self) -> usize {
+        self.control.len()
+    }
+
+    pub(super) fn encode(&self, text: &str) -> Result<Vec<u32>> {
+        let encoding =
+            self.tokenizer.encode_fast(text, false).map_err(|error| anyhow!("cannot tokenise {text:?}: {error}"))?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    /// Bytes that do not form a whole character become U+FFFD.
+    pub(super) fn decode(&self, ids: &[u32]) -> Result<String> {
+        self.tokenizer.decode(ids, true).map_err(|error| anyhow!("cannot turn token ids {ids:?} into text: {error}"))
+    }
+
+    /// Whether this token ends a message or otherwise steers the chat.
+    pub(super) fn is_control(&self, id: u32) -> bool {
+        self.control.get(id as usize).copied().unwrap_or(false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Gguf, toy};
+    use super::*;
+
+    #[test]
+    fn digits_stand_alone_and_special_tokens_are_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("toy.gguf");
+        toy::write_toy(&path).unwrap();
+        let tokens = Tokens::from_header(&Header::open(&path).unwrap()).unwrap();
+        let spelled = |text: &str| -> Vec<String> {
+            tokens.encode(text).unwrap().into_iter().map(|id| tokens.tokenizer.id_to_token(id).unwrap()).collect()
+        };
+        assert_eq!(spelled(" 1995"), ["Ġ", "1", "9", "9", "5"]);
+        assert_eq!(spelled("the the"), ["the", "Ġthe"]);
+        assert_eq!(spelled("é<|im_end|>\n"), ["Ã", "©", "<|im_end|>", "Ċ"]);
+        assert!(tokens.is_control(tokens.encode("<|im_end|>").unwrap()[0]));
+        assert!(!tokens.is_control(tokens.encode("e").unwrap()[0]));
+    }
+
+    #[test]
+    fn text_survives_the_round_trip() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("toy.gguf");
+        toy::write_toy(&path).unwrap();
+        let model = Gguf::load(&path).unwrap();
+        for text in ["Misérables, Les (1995)", " two  spaces\n\n", "千と千尋の神隠し 🎬"] {
+            assert_eq!(model.tokens.decode(&model.tokenize(text).unwrap()).unwrap(), text);
+        }
+    }
+}

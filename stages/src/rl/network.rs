@@ -1,0 +1,42 @@
+//! The policy's network as a setting of every learner.
+
+use anyhow::Result;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::artifact::World;
+use crate::nn::ActorCritic;
+use crate::nn::actor_critic::Shape;
+
+/// The shape of a policy's network.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct NetworkConfig {
+    /// How many of the last items the state holds.
+    pub window: usize,
+    /// Width of the hidden layer.
+    pub hidden: usize,
+    /// How strongly a new policy follows the training world's own vectors; 0 starts uniform.
+    pub prior: f64,
+}
+
+impl Default for NetworkConfig {
+    fn default() -> Self {
+        Self { window: 7, hidden: 64, prior: 2.0 }
+    }
+}
+
+impl NetworkConfig {
+    /// A new network for that world.
+    pub fn build(&self, world: &World, seed: u64) -> Result<ActorCritic> {
+        let shape = Shape {
+            users: world.users(),
+            items: world.items(),
+            width: world.user_vectors.shape[1],
+            window: self.window,
+            hidden: self.hidden,
+            prior: self.prior,
+        };
+        ActorCritic::new(shape, &world.user_vectors, &world.item_vectors, seed)
+    }
+}

@@ -1,0 +1,194 @@
+"""Records what llama.cpp says about a GGUF file, for the tests of `stages/src/llm/gguf`.
+
+    pip install xllamacpp gguf
+    python tests/data/record_llama_cpp.py SmolLM2-135M-Instruct.Q4_1.gguf > tests/data/llama_cpp_smollm2.json
+    python tests/data/record_llama_cpp.py toy.gguf > tests/data/llama_cpp_toy.json     # written by `write_toy`
+
+Each number is recorded twice. `as_is` is the file itself: for quantised weights llama.cpp then also rounds the
+activations to 8 bits, which we do not, so our numbers differ a little. `f32` is the same file with its weights
+expanded to f32, where llama.cpp computes what we compute and the numbers must be nearly equal. Log-probabilities are
+natural logarithms. Replies are greedy, as token ids, and from the expanded file.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import pathlib
+import sys
+import tempfile
+import urllib.request
+
+import gguf
+import xllamacpp
+
+TEXTS = [
+    "Toy Story",
+    "Toy Story (1995)",
+    "2001: A Space Odyssey",
+    "20,000 Leagues Under the Sea",
+    "12 Angry Men",
+    "Seven (Se7en)",
+    "Mr. Holland's Opus",
+    "What's Eating Gilbert Grape",
+    "I'll Do Anything; we've, they're, you'd, I'm, don't, IT'S",
+    "Mystery Science Theater 3000: The Movie",
+    "Misérables, Les",
+    "Double vie de Véronique, La (Double Life of Veronique, The)",
+    "C'est arrivé près de chez vous",
+    "Á köldum klaka (Cold Fever)",
+    "JLG/JLG - autoportrait de décembre",
+    "8 1/2",
+    "½ ² Ⅳ ٣ 3²",
+    "千と千尋の神隠し",
+    "Бриллиантовая рука",
+    "Cafe\u0301 au Lait 🎬🍿",
+    "two  spaces   three    four\tand a tab",
+    " leading and trailing ",
+    "lines\n\nand\r\nreturns \n with spaces  \n",
+    "no\u00a0break, \u200bzero width, \u3000wide",
+    "snake_case #hash @at $5.99 100% [x] {y} <z> ~!?...",
+    "   ",
+    "\n",
+    "a\x04b",
+    "<|im_start|>user\nToy Story<|im_end|>\n<|im_start|>assistant\n",
+    "broken <|im_start| and<|im_end|>glued<|endoftext|> x",
+]
+
+CHAT = "<|im_start|>system\n{system}<|im_end|>\n<|im_start|>user\n{user}<|im_end|>\n<|im_start|>assistant\n"
+MOVIES = "You recommend movies. Answer with one title."
+PROMPTS = [
+    "The capital of France is",
+    "In 1995 the movie Toy Story was",
+    CHAT.format(
+        system=MOVIES, user="I liked Star Wars (1977) and Return of the Jedi (1983). What should I watch next?"
+    ),
+    CHAT.format(system=MOVIES, user="I liked Misérables, Les and C'est arrivé près de chez vous."),
+    CHAT.format(
+        system=MOVIES,
+        user="Watched, oldest first:\n1. Fargo (1996): 5 of 5\n2. 12 Angry Men (1957): 4 of 5\n"
+        "3. Seven (Se7en): 2 of 5\n"
+        "Choose the next one from: Toy Story; GoldenEye; Get Shorty; Apollo 13; Die Hard 2; Misérables, Les.",
+    ),
+    CHAT.format(
+        system="Rate a movie from 1 to 5.", user="2001: A Space Odyssey (1968), after Blade Runner (1982)?"
+    ) + "I give it",
+]
+OPTIONS = ["Toy Story", "GoldenEye", "12 Angry Men", "Misérables, Les", "2001: A Space Odyssey", "Apollo 13<|im_end|>"]
+TOP = 12
+REPLY = 12
+
+
+class Server:
+    """llama.cpp's own server inside this process, with every rounding turned off that can be."""
+
+    def __init__(self, path):
+        params = xllamacpp.CommonParams()
+        params.model.path = str(path)
+        params.n_ctx = 2048
+        params.n_parallel = 1
+        params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
+        params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        self.server = xllamacpp.Server(params)
+
+    def post(self, path, body):
+        data = json.dumps(body).encode()
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(self.server.listening_address + path, data, headers)
+        return json.load(urllib.request.urlopen(request))
+
+    def ids(self, text):
+        return self.post("/tokenize", {"content": text, "add_special": False, "parse_special": True})["tokens"]
+
+    def logprobs(self, ids, vocabulary):
+        """Log-probability of every token after `ids`, as a dict by token id."""
+        # The probabilities are those before the bias. It makes sure that a whole character is drawn, for behind half of
+        # one, and at an end of text, the server reports none.
+        body = {"prompt": ids, "n_predict": 1, "n_probs": vocabulary, "temperature": 0, "cache_prompt": False}
+        body["logit_bias"] = [[self.ids("a")[0], 1000]]
+        steps = self.post("/completion", body)["completion_probabilities"]
+        return {p["id"]: p["logprob"] for p in steps[0]["top_logprobs"]}
+
+    def reply(self, ids):
+        body = {"prompt": ids, "n_predict": REPLY, "temperature": 0, "cache_prompt": False, "return_tokens": True}
+        return self.post("/completion", body)["tokens"]
+
+
+def expanded(path, out):
+    """Writes `path` again with all weights as f32; returns the number of tokens in the vocabulary."""
+    reader = gguf.GGUFReader(path)
+    writer = gguf.GGUFWriter(out, "llama")
+    for name, field in reader.fields.items():
+        if name.startswith("GGUF.") or name in ("general.architecture", "general.file_type"):
+            continue
+        sub = field.types[-1] if field.types[0] == gguf.GGUFValueType.ARRAY else None
+        writer.add_key_value(name, field.contents(), field.types[0], sub_type=sub)
+    for tensor in reader.tensors:
+        writer.add_tensor(tensor.name, gguf.quants.dequantize(tensor.data, tensor.tensor_type))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return len(reader.fields["tokenizer.ggml.tokens"].data)
+
+
+def record(server, vocabulary):
+    """For each prompt: its first tokens, the sum over each option's tokens after it, and a reply."""
+    answers = []
+    for prompt in PROMPTS:
+        ids = server.ids(prompt)
+        first = server.logprobs(ids, vocabulary)
+        sums = []
+        for option in OPTIONS:
+            total, tokens = 0.0, server.ids(option)
+            for i, token in enumerate(tokens):
+                total += (first if i == 0 else server.logprobs(ids + tokens[:i], vocabulary))[token]
+            sums.append(total)
+        answers.append((first, sums, server.reply(ids)))
+    return answers
+
+
+def laid_out(value, depth=0):
+    """JSON with one entry of a list to a line."""
+    text = json.dumps(value, ensure_ascii=False)
+    ids = isinstance(value, list) and isinstance(value[0], int)
+    if len(text) <= 160 or ids or not isinstance(value, (dict, list)):
+        return text
+    indent = "\n" + " " * (depth + 1)
+    if isinstance(value, list):
+        inner = [laid_out(entry, depth + 1) for entry in value]
+        return "[" + indent + ("," + indent).join(inner) + indent[:-1] + "]"
+    inner = [json.dumps(key) + ": " + laid_out(entry, depth + 1) for key, entry in value.items()]
+    return "{" + indent + ("," + indent).join(inner) + indent[:-1] + "}"
+
+
+def main():
+    path = pathlib.Path(sys.argv[1])
+    with tempfile.TemporaryDirectory() as folder:
+        f32 = pathlib.Path(folder) / "f32.gguf"
+        vocabulary = expanded(path, f32)
+        server = Server(path)
+        texts = [{"text": text, "ids": server.ids(text)} for text in TEXTS]
+        counts = [len(server.ids(option)) for option in OPTIONS]
+        lengths = [len(server.ids(prompt)) for prompt in PROMPTS]
+        quantised = record(server, vocabulary)
+        exact = record(Server(f32), vocabulary)
+    recorded = {
+        "program": "llama.cpp, in process through xllamacpp",
+        "version": importlib.metadata.version("xllamacpp"),
+        "command": f"python tests/data/record_llama_cpp.py {path.name}",
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+    }
+    prompts = []
+    for prompt, length, (first_q, sums_q, _), (first_f, sums_f, reply) in zip(PROMPTS, lengths, quantised, exact):
+        top = sorted(first_f, key=first_f.get, reverse=True)[:TOP]
+        first = [{"id": t, "as_is": round(first_q[t], 5), "f32": round(first_f[t], 5)} for t in top]
+        options = [
+            {"option": o, "tokens": n, "as_is": round(q, 5), "f32": round(f, 5)}
+            for o, n, q, f in zip(OPTIONS, counts, sums_q, sums_f)
+        ]
+        prompts.append({"prompt": prompt, "tokens": length, "reply": reply, "first_token": first, "options": options})
+    print(laid_out({"recorded": recorded, "texts": texts, "prompts": prompts}))
+
+
+if __name__ == "__main__":
+    main()
