@@ -148,3 +148,84 @@ fn texts(value: &Value, place: String) -> Vec<String> {
         _ => vec![],
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use schemars::JsonSchema;
+    use serde_json::json;
+
+    use super::*;
+    use crate::{AssetName, Context, Stage, ports};
+
+    ports! { struct Nothing {} }
+
+    #[derive(Serialize, Deserialize, JsonSchema)]
+    struct Model {
+        name: String,
+        asset: Option<AssetName>,
+        remote: Remote,
+    }
+
+    #[derive(Serialize, Deserialize, JsonSchema)]
+    struct Remote {
+        url: String,
+        in_flight: u32,
+    }
+
+    impl Stage for Model {
+        const KIND: &'static str = "model";
+        const VERSION: u32 = 2;
+        const ABOUT: &'static str = "A model.";
+        const NOT_IN_KEY: &'static [&'static str] = &["remote.in_flight"];
+        type Inputs = Nothing;
+        type Outputs = Nothing;
+        fn assets(&self) -> Vec<AssetName> {
+            self.asset.iter().cloned().collect()
+        }
+        fn run(&self, _: Nothing, _: &Context) -> anyhow::Result<Nothing> {
+            Ok(Nothing {})
+        }
+    }
+
+    static KIND: StageKind = StageKind::of::<Model>();
+
+    fn material(config: Value, assets: &[(&str, &str)]) -> Material {
+        let Ok(stage) = (KIND.parse)(config) else { panic!("no config of the stage") };
+        let assets: Vec<_> = assets.iter().map(|(name, digest)| (name.to_string(), digest.to_string())).collect();
+        Material::new(&KIND, &*stage, &assets, &|_| vec![])
+    }
+
+    fn config(name: &str, asset: &str, in_flight: u32) -> Value {
+        json!({ "name": name, "asset": asset, "remote": { "url": "u", "in_flight": in_flight } })
+    }
+
+    #[test]
+    fn the_name_of_an_asset_gives_way_to_its_digest_and_other_equal_texts_stay() {
+        let found = material(config("smol", "smol", 4), &[("smol", "d1")]);
+        assert_eq!(found.config, json!({ "name": "smol", "asset": "asset d1", "remote": { "url": "u" } }));
+        assert_eq!(found.key(), material(config("smol", "big", 9), &[("big", "d1")]).key());
+        assert_ne!(found.key(), material(config("big", "big", 4), &[("big", "d1")]).key());
+        assert_ne!(found.key(), material(config("smol", "smol", 4), &[("smol", "d2")]).key());
+    }
+
+    #[test]
+    fn every_part_counts_and_the_order_of_fields_does_not() {
+        let base = material(config("smol", "smol", 4), &[("smol", "d1")]);
+        let changes: [fn(&mut Material); 7] = [
+            |m| m.engine += 1,
+            |m| m.kind.push('x'),
+            |m| m.version += 1,
+            |m| m.config["remote"]["url"] = json!("v"),
+            |m| drop(m.inputs.insert("a".into(), json!([]))),
+            |m| drop(m.outputs.insert("a".into(), json!({}))),
+            |m| m.assets.push("d2".into()),
+        ];
+        for (index, change) in changes.iter().enumerate() {
+            let mut other = base.clone();
+            change(&mut other);
+            assert_ne!(other.key(), base.key(), "change {index}");
+        }
+        let turned = json!({ "remote": { "url": "u" }, "asset": "asset d1", "name": "smol" });
+        assert_eq!(Material { config: turned, ..base.clone() }.key(), base.key());
+    }
+}

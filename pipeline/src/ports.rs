@@ -119,7 +119,7 @@ impl<A: Artifact> PortField for Many<A> {
     }
 }
 
-/// A struct of ports; made by [`ports!`](crate::ports), so that the field list is written once.
+/// A struct of ports; made by [`ports!`](macro@crate::ports), so that the field list is written once.
 pub trait Ports: Sized {
     /// The ports in the order of their fields.
     fn specs() -> Vec<PortSpec>;
@@ -129,9 +129,9 @@ pub trait Ports: Sized {
     fn write(&self, dir: &Path) -> anyhow::Result<()>;
 }
 
-/// Declares a struct of ports: fields are `A`, `Option<A>` or `Many<A>` of an [`Artifact`](crate::Artifact) `A`.
+/// Declares a struct of ports: fields are `A`, `Option<A>` or `Many<A>` of an [`Artifact`] `A`.
 ///
-/// ```ignore
+/// ```text
 /// ports! {
 ///     /// What the stage reads.
 ///     pub struct Inputs { world: World, policies: Many<Policy> }

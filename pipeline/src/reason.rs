@@ -231,12 +231,12 @@ mod tests {
         says(|m| m.inputs["world"][0]["digest"] = json!("fedc"), "input world changed: 0123456789 → fedc");
         says(|m| m.inputs["world"][0]["format"] = json!(2), "the file format of world changed");
         says(|m| m.outputs["policy"]["format"] = json!(2), "the file format of policy changed");
-        says(|m| m.inputs["policies"][0]["digest"] = json!("33"), "input policies changed: a2c@seed=0 11 → a2c@seed=0 33");
-        says(|m| m.inputs["policies"] = json!([]), "input policies changed: a2c@seed=0 11, bc 22 → nothing");
         says(
-            |m| m.inputs["policies"].as_array_mut().unwrap().reverse(),
-            "input policies changed: one order → another",
+            |m| m.inputs["policies"][0]["digest"] = json!("33"),
+            "input policies changed: a2c@seed=0 11 → a2c@seed=0 33",
         );
+        says(|m| m.inputs["policies"] = json!([]), "input policies changed: a2c@seed=0 11, bc 22 → nothing");
+        says(|m| m.inputs["policies"].as_array_mut().unwrap().reverse(), "input policies changed: one order → another");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 pub mod artifact;
 pub mod env;
 pub mod ingest;
+pub mod inspect;
 pub mod llm;
 pub mod nn;
 pub mod report;

@@ -19,6 +19,7 @@ Examples:
 #[derive(Debug, Parser)]
 #[command(
     name = "apprentice",
+    bin_name = "apprentice",
     version,
     about = "Turns interaction logs and a language model's demonstrations into a fast recommendation policy.",
     after_help = EXAMPLES,
@@ -49,7 +50,7 @@ pub(crate) struct Global {
     /// Print JSON for programs instead of text.
     #[arg(long, global = true)]
     pub json: bool,
-    /// Threads for numerical work; the results are the same on any number. [default: all cores]
+    /// Threads for numerical work, by default one a core; the results are the same on any number.
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
     /// Say more: `run` also lists the stages that are up to date.
@@ -89,8 +90,8 @@ pub(crate) enum Command {
     #[command(after_help = "\
 Examples:
   apprentice run configs/quickstart.yaml
-  apprentice run configs/quickstart.yaml policy@seed=3         one cell of a sweep, and what it needs
-  apprentice run configs/quickstart.yaml --force world         run `world` again although it is up to date
+  apprentice run configs/quickstart.yaml policy@seed=3     one cell of a sweep, and what it needs
+  apprentice run configs/quickstart.yaml --force world     run `world` though it is up to date
 
 Ctrl-C once finishes the unit at work and saves; twice stops now. The next run goes on from there.")]
     Run(Run),
@@ -156,10 +157,10 @@ Example:
 pub(crate) struct Run {
     #[command(flatten)]
     pub source: Source,
-    /// Stages to bring up to date, with what they need (`policy`, `policy@seed=3`). [default: all]
+    /// Stages to bring up to date (`policy`, `policy@seed=3`), with what they need; by default all.
     #[arg(value_name = "STAGE")]
     pub stages: Vec<String>,
-    /// Stages at work at once. [default: one for each thread, at most 4]
+    /// Stages at work at once; by default one for each thread, at most 4.
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub jobs: Option<u16>,
     /// After a failure, go on with the stages that do not need the failed one.
@@ -180,7 +181,7 @@ pub(crate) struct Run {
 pub(crate) struct Plan {
     #[command(flatten)]
     pub source: Source,
-    /// Stages to plan, with what they need. [default: all]
+    /// Stages to plan, with what they need; by default all.
     #[arg(value_name = "STAGE")]
     pub stages: Vec<String>,
     /// Plan as if `run --force` were given this stage; may be given again.
@@ -205,7 +206,7 @@ pub(crate) struct Inspect {
     /// A file, or an output as `stage.port` or `stage@cell.port`.
     #[arg(value_name = "WHAT")]
     pub what: String,
-    /// The experiment that the stage belongs to. [default: the one that ran last]
+    /// The experiment that the stage belongs to; by default the one that ran last.
     #[arg(short, long, value_name = "NAME")]
     pub experiment: Option<String>,
     /// Rows to show.
@@ -246,7 +247,7 @@ mod tests {
     fn the_command_line_is_consistent_and_every_command_has_an_example() {
         let mut command = Cli::command();
         command.build();
-        command.debug_assert();
+        command.clone().debug_assert();
         for sub in command.get_subcommands() {
             let help = sub.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert!(help.contains(&format!("apprentice {}", sub.get_name())), "{} shows no example", sub.get_name());

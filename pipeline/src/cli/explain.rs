@@ -85,7 +85,8 @@ fn to_text(stage: &Value) -> String {
         let _ = writeln!(out, "  not in the key: {}", text(path));
     }
     if let Ok(made) = serde_json::from_value::<Made>(stage["last_result"].clone()) {
-        let _ = writeln!(out, "  last result: {} in run {}, {}", made.finished, made.run, format::seconds(made.seconds));
+        let _ =
+            writeln!(out, "  last result: {} in run {}, {}", made.finished, made.run, format::seconds(made.seconds));
     }
     out
 }

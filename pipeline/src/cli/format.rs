@@ -55,7 +55,10 @@ mod tests {
 
     #[test]
     fn figures() {
-        assert_eq!([0.004, 9.94, 9.96, 59.96, 200.0, 7500.0].map(seconds), ["0.00 s", "9.94 s", "10.0 s", "1 min 00 s", "3 min 20 s", "2 h 05 min"]);
+        assert_eq!(
+            [0.004, 9.94, 9.96, 59.96, 200.0, 7500.0].map(seconds),
+            ["0.00 s", "9.94 s", "10.0 s", "1 min 00 s", "3 min 20 s", "2 h 05 min"]
+        );
         assert_eq!([0, 1023, 1536, 100 << 20].map(bytes), ["0 B", "1023 B", "1.5 KiB", "100.0 MiB"]);
         assert_eq!((count(1, "hit"), count(0, "hit")), ("1 hit".into(), "0 hits".into()));
         assert_eq!(columns(&[vec!["a".into(), "b".into()], vec!["long".into()]]), "a     b\nlong\n");

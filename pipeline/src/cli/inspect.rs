@@ -1,6 +1,5 @@
 //! `apprentice inspect`: what the catalogue knows of a file's inside, and what the store knows of its making.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
@@ -11,7 +10,8 @@ use super::session::Session;
 use super::{format, print, print_json};
 use crate::exit::Failure;
 use crate::reason::short;
-use crate::store::{Entry, Last, Output, Store, digest_of, list};
+use crate::record;
+use crate::store::{Entry, Last, Output, Store, digest_of};
 use crate::{Exit, InspectOptions};
 
 pub(super) fn inspect(session: &Session, args: &Inspect) -> Result<Exit, Failure> {
@@ -28,7 +28,8 @@ pub(super) fn inspect(session: &Session, args: &Inspect) -> Result<Exit, Failure
     let content = (session.catalog.inspect)(&path, &options)?;
     let origin = Origin::of(&store, &digest)?;
     if session.global.json {
-        let content: Value = serde_json::from_str(&content).map_err(|error| anyhow!("describe the file as JSON: {error}"))?;
+        let content: Value =
+            serde_json::from_str(&content).map_err(|error| anyhow!("describe the file as JSON: {error}"))?;
         return print_json(json!({
             "file": path, "digest": digest, "provenance": origin.as_ref().map(Origin::to_json), "content": content,
         }));
@@ -70,17 +71,32 @@ fn named(store: &Store, args: &Inspect) -> Result<Found, Failure> {
         [] => {
             let all = names(&stages.iter().collect::<Vec<_>>());
             let known = if all.is_empty() { "it has no results here".into() } else { format!("its stages are {all}") };
-            return Err(Failure::wrong(anyhow!("`{what}` is neither a file nor an output of experiment `{experiment}`\nhelp: {known}")));
+            return Err(Failure::wrong(anyhow!(
+                "`{what}` is neither a file nor an output of experiment `{experiment}`\nhelp: {known}"
+            )));
         }
-        _ => return Err(Failure::wrong(anyhow!("`{stage}` was swept\nhelp: name one of its cells: {}", names(&matching)))),
+        _ => {
+            return Err(Failure::wrong(anyhow!(
+                "`{stage}` was swept\nhelp: name one of its cells: {}",
+                names(&matching)
+            )));
+        }
     };
-    let entry = store.entry(&last.key)?.ok_or_else(|| Failure::new(Exit::Damaged, anyhow!("the result of `{}` is lost\nhelp: run the experiment again", last.stage)))?;
+    let entry = store.entry(&last.key)?.ok_or_else(|| {
+        Failure::new(Exit::Damaged, anyhow!("the result of `{}` is lost\nhelp: run the experiment again", last.stage))
+    })?;
     let outputs = entry.outputs.iter().map(|output| output.port.as_str()).collect::<Vec<_>>().join(", ");
     let output = match port {
         Some(port) => entry.output(port).cloned(),
         None => Some(&entry.outputs[..]).filter(|all| all.len() == 1).and_then(|all| all.first().cloned()),
     };
-    let output = output.ok_or_else(|| Failure::wrong(anyhow!("say which output of `{}`, as `{}.PORT`\nhelp: its outputs are {outputs}", last.stage, last.stage)))?;
+    let output = output.ok_or_else(|| {
+        Failure::wrong(anyhow!(
+            "say which output of `{}`, as `{}.PORT`\nhelp: its outputs are {outputs}",
+            last.stage,
+            last.stage
+        ))
+    })?;
     Ok(Found { experiment, stage: last.stage.clone(), output })
 }
 
@@ -88,11 +104,9 @@ fn is(last: &Last, name: &str) -> bool {
     last.stage == name || last.stage.split('@').next() == Some(name)
 }
 
-/// The experiment whose stages were remembered last.
+/// The experiment of the last run.
 fn latest(store: &Store) -> anyhow::Result<Option<String>> {
-    let modified = |path: &PathBuf| fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
-    let newest = list(&store.part("last"))?.into_iter().max_by_key(modified);
-    Ok(newest.and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned())))
+    Ok(record::runs(store)?.pop().map(|run| run.experiment))
 }
 
 /// A file with the content of an output: its view, whose name tells the format, or else the object. Nothing damaged.
@@ -132,7 +146,8 @@ impl Origin {
     }
 
     fn to_json(&self) -> Value {
-        let inputs = self.inputs.iter().map(|(port, digest, from)| json!({ "port": port, "digest": digest, "from": from }));
+        let inputs =
+            self.inputs.iter().map(|(port, digest, from)| json!({ "port": port, "digest": digest, "from": from }));
         json!({
             "stage": self.entry.made.stage,
             "port": self.output.port,
@@ -149,14 +164,32 @@ impl Origin {
     fn to_text(&self) -> String {
         let made = &self.entry.made;
         let mut rows = vec![
-            vec!["made by".to_owned(), format!("{}.{} ({}, version {})", made.stage, self.output.port, self.entry.material.kind, self.entry.material.version)],
-            vec!["run".into(), format!("{} of {}, finished {}, {}", made.run, made.experiment, made.finished, format::seconds(made.seconds))],
+            vec![
+                "made by".to_owned(),
+                format!(
+                    "{}.{} ({}, version {})",
+                    made.stage, self.output.port, self.entry.material.kind, self.entry.material.version
+                ),
+            ],
+            vec![
+                "run".into(),
+                format!(
+                    "{} of {}, finished {}, {}",
+                    made.run,
+                    made.experiment,
+                    made.finished,
+                    format::seconds(made.seconds)
+                ),
+            ],
             vec!["command".into(), made.command.clone()],
             vec!["key".into(), self.entry.key.clone()],
             vec!["digest".into(), format!("{} ({})", self.output.digest, format::bytes(self.output.bytes))],
         ];
         for (port, digest, from) in &self.inputs {
-            rows.push(vec![format!("from {port}"), format!("{} {}", from.as_deref().unwrap_or("unknown"), short(digest))]);
+            rows.push(vec![
+                format!("from {port}"),
+                format!("{} {}", from.as_deref().unwrap_or("unknown"), short(digest)),
+            ]);
         }
         format::columns(&rows)
     }

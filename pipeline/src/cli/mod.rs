@@ -42,7 +42,8 @@ pub fn main(catalog: &'static Catalog, prepare: fn(threads: usize)) -> ExitCode 
     };
     prepare(cli.global.threads());
     let session = Session { catalog, global: cli.global };
-    let exit = dispatch(&session, &cli.command).unwrap_or_else(|failure| complain(&session, &failure));
+    let done = session.start_threads().and_then(|()| dispatch(&session, &cli.command));
+    let exit = done.unwrap_or_else(|failure| complain(&session, &failure));
     exit.into()
 }
 

@@ -15,7 +15,11 @@ pub(super) fn plan(session: &Session, args: &args::Plan) -> Result<Exit, Failure
     let experiment = session.load(&args.source)?;
     let project = session.project(&experiment);
     let chosen = project.with_needs(&select(&experiment, &args.stages).map_err(Failure::wrong)?);
-    let forced = if args.force.is_empty() { Default::default() } else { select(&experiment, &args.force).map_err(Failure::wrong)? };
+    let forced = if args.force.is_empty() {
+        Default::default()
+    } else {
+        select(&experiment, &args.force).map_err(Failure::wrong)?
+    };
     let plan = run::plan(&project, &chosen, &forced)?;
     if session.global.json {
         print_json(to_json(&project, &plan.verdicts))?;
@@ -44,11 +48,16 @@ fn to_text(project: &Project, verdicts: &BTreeMap<usize, Verdict>) -> String {
     for (&index, verdict) in verdicts {
         let (short, long) = words(verdict);
         *counts.entry(short).or_default() += 1;
-        rows.push(vec![project.node(index).id.clone(), if long.is_empty() { short.into() } else { format!("{short}: {long}") }]);
+        rows.push(vec![
+            project.node(index).id.clone(),
+            if long.is_empty() { short.into() } else { format!("{short}: {long}") },
+        ]);
     }
     let counted: Vec<_> = ["hit", "will run", "may run"]
         .iter()
-        .filter_map(|&word| counts.get(word).map(|&n| if word == "hit" { format::count(n, word) } else { format!("{n} {word}") }))
+        .filter_map(|&word| {
+            counts.get(word).map(|&n| if word == "hit" { format::count(n, word) } else { format!("{n} {word}") })
+        })
         .collect();
     format!("{}{}: {}\n", format::columns(&rows), format::count(verdicts.len(), "stage"), counted.join(", "))
 }

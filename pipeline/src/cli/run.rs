@@ -8,7 +8,7 @@ use super::session::Session;
 use super::{format, print, talk};
 use crate::event::{RunStatus, Status};
 use crate::exit::Failure;
-use crate::run::{self, Options, Outcome, Project, THREADS, select};
+use crate::run::{self, Options, Outcome, Project, select};
 use crate::{Cancel, Exit, interrupt};
 
 /// Independent stages gain little beyond this, and each holds its data in memory.
@@ -19,19 +19,20 @@ pub(super) fn run(session: &Session, args: &Run) -> Result<Exit, Failure> {
     let project = session.project(&experiment);
     let wanted = select(&experiment, &args.stages).map_err(Failure::wrong)?;
     let chosen = project.with_needs(&wanted);
-    let forced = if args.force.is_empty() { Default::default() } else { select(&experiment, &args.force).map_err(Failure::wrong)? };
+    let forced = if args.force.is_empty() {
+        Default::default()
+    } else {
+        select(&experiment, &args.force).map_err(Failure::wrong)?
+    };
     if let Some(&out) = forced.difference(&chosen).next() {
         let id = &project.node(out).id;
-        return Err(Failure::wrong(anyhow::anyhow!("`--force {id}`: the chosen stages do not need it\nhelp: name it as a stage to run as well")));
+        return Err(Failure::wrong(anyhow::anyhow!(
+            "`--force {id}`: the chosen stages do not need it\nhelp: name it as a stage to run as well"
+        )));
     }
     let threads = session.global.threads();
-    rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .thread_name(|index| format!("{THREADS}pool-{index}"))
-        .build_global()
-        .context("start the threads for numerical work")?;
     let cancel = Cancel::default();
-    interrupt::listen(&cancel)?;
+    interrupt::listen(&cancel).context("listen for Ctrl-C")?;
     let options = Options {
         chosen,
         forced,

@@ -24,7 +24,12 @@ pub(super) fn runs(session: &Session, args: &Runs) -> Result<Exit, Failure> {
     let run = match matching[..] {
         [run] => run,
         [] => return Err(Failure::wrong(anyhow!("there is no run `{wanted}`\nhelp: `apprentice runs` lists them"))),
-        _ => return Err(Failure::wrong(anyhow!("{} runs begin with `{wanted}`\nhelp: give more of the id", matching.len()))),
+        _ => {
+            return Err(Failure::wrong(anyhow!(
+                "{} runs begin with `{wanted}`\nhelp: give more of the id",
+                matching.len()
+            )));
+        }
     };
     if session.global.json {
         return print_json(json!({ "run": run }));

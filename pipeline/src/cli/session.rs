@@ -1,12 +1,14 @@
 //! What the commands share: the catalogue, the global options, and how they open an experiment.
 
+use anyhow::Context as _;
+
 use super::args::{Global, Source};
+use crate::Catalog;
 use crate::asset::{Resolver, ResolverOptions, default_cache};
 use crate::exit::Failure;
-use crate::run::{Assets, Project};
+use crate::run::{Assets, Project, THREADS};
 use crate::spec::{self, Experiment};
 use crate::store::Store;
-use crate::Catalog;
 
 pub(super) struct Session {
     pub catalog: &'static Catalog,
@@ -14,6 +16,13 @@ pub(super) struct Session {
 }
 
 impl Session {
+    /// Makes the one pool that all numerical work shares, with exactly the threads that the user granted.
+    pub fn start_threads(&self) -> Result<(), Failure> {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(self.global.threads());
+        let pool = pool.thread_name(|index| format!("{THREADS}pool-{index}"));
+        Ok(pool.build_global().context("start the threads for numerical work")?)
+    }
+
     pub fn store(&self) -> Store {
         Store::new(&self.global.artifacts)
     }

@@ -12,7 +12,7 @@ use crate::progress::Progress;
 pub(super) fn verify(session: &Session) -> Result<Exit, Failure> {
     let store = session.store();
     let digests = store.objects()?;
-    let progress = Progress::new("verify", [screen(session.global.json, false, false)].into());
+    let progress = Progress::new("verify", [screen(false, session.global.json, false)].into());
     let bar = progress.bar("objects", Some(digests.len() as u64), "objects");
     let mut faults = Vec::new();
     for digest in &digests {
@@ -31,7 +31,7 @@ pub(super) fn verify(session: &Session) -> Result<Exit, Failure> {
         }
     }
     if session.global.json {
-        print_json(json!({ "event": "verified", "objects": digests.len(), "entries": entries.len(), "faults": faults }))?;
+        print_json(json!({ "objects": digests.len(), "entries": entries.len(), "faults": faults }))?;
     } else {
         let lines: String = faults.iter().map(|fault| format!("{fault}\n")).collect();
         let counted = format!("{}, {}", format::count(digests.len(), "object"), format::count(entries.len(), "result"));

@@ -80,7 +80,10 @@ impl Record {
         let started = clock::timestamp(clock::now());
         let (id, dir) = fresh(&project.store, &started).with_context(|| {
             let store = project.store.artifacts().join("store");
-            format!("cannot write to the store `{}`\nhelp: give a folder that you may write to with `--artifacts DIR`", store.display())
+            format!(
+                "cannot write to the store `{}`\nhelp: give a folder that you may write to with `--artifacts DIR`",
+                store.display()
+            )
         })?;
         let node = |&index: &usize| NodeRecord {
             stage: project.node(index).id.clone(),

@@ -32,7 +32,12 @@ impl<'a> Assets<'a> {
     }
 
     /// The assets of a node, fetched where they are not here. One fetch at a time: two that share one line gain nothing.
-    pub fn fetched(&self, node: &Node, progress: &Progress, cancel: &Cancel) -> anyhow::Result<Vec<(String, Resolved)>> {
+    pub fn fetched(
+        &self,
+        node: &Node,
+        progress: &Progress,
+        cancel: &Cancel,
+    ) -> anyhow::Result<Vec<(String, Resolved)>> {
         let one = |name: String| {
             if let Some(found) = self.look(&name) {
                 return Ok((name, found));

@@ -16,7 +16,12 @@ use crate::{Context, PortFile, clock};
 
 impl Run<'_> {
     /// Runs the stage in its scratch folder and commits what it wrote. The caller holds the key's lock.
-    pub(super) fn attempt(&self, index: usize, material: Material, assets: &[(String, Resolved)]) -> anyhow::Result<Entry> {
+    pub(super) fn attempt(
+        &self,
+        index: usize,
+        material: Material,
+        assets: &[(String, Resolved)],
+    ) -> anyhow::Result<Entry> {
         let start = Instant::now();
         let node = self.project.node(index);
         let store = &self.project.store;

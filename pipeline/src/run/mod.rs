@@ -129,7 +129,8 @@ pub(crate) fn run(project: &Project, options: &Options, screen: Arc<dyn Sink>) -
         seconds,
     };
     run.sinks.iter().for_each(|sink| sink.event(&ended));
-    let logs = failed.iter().filter_map(|(index, _)| Some((*index, record.log_of(&project.node(*index).id)?))).collect();
+    let logs =
+        failed.iter().filter_map(|(index, _)| Some((*index, record.log_of(&project.node(*index).id)?))).collect();
     Ok(Outcome { status, nodes, results, failed, logs, seconds })
 }
 
@@ -146,7 +147,10 @@ impl Run<'_> {
     fn visit_and_tell(&self, index: usize) -> Visit {
         let start = Instant::now();
         // Everything about a node that can go wrong is an error of that node: also what the engine itself does for it.
-        let visited = panics::caught(|| if self.options.cancel.is_raised() { Err(Interrupted.into()) } else { self.visit(index) });
+        let visited =
+            panics::caught(
+                || if self.options.cancel.is_raised() { Err(Interrupted.into()) } else { self.visit(index) },
+            );
         let (status, error, visit) = match visited {
             Ok(status) => (status, None, Visit::Done),
             Err(error) if is_interruption(&error) => (Status::Interrupted, None, Visit::Stop),

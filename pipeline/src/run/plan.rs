@@ -76,7 +76,7 @@ fn verdict(project: &Project, index: usize, forced: bool, plan: &mut Plan) -> an
     let verdict = match found {
         _ if forced => Verdict::Run { key, reason: MissReason::Forced },
         Found::Entry(entry) => {
-            plan.hits.insert(index, entry);
+            plan.hits.insert(index, *entry);
             Verdict::Hit { key }
         }
         found => Verdict::Run { key, reason: project.reason(index, &material, &found)? },

@@ -4,11 +4,11 @@
 use std::collections::BTreeSet;
 
 use super::assets::Assets;
+use crate::MissReason;
 use crate::asset::Resolved;
 use crate::key::{Input, Material};
 use crate::spec::{Experiment, Link, Node};
 use crate::store::{Entry, Found, Store};
-use crate::MissReason;
 
 /// An experiment together with what its results are kept in and made from.
 pub(crate) struct Project<'a> {

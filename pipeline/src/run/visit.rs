@@ -1,5 +1,6 @@
 //! One node brought up to date.
 
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use super::{Locked, Run};
@@ -21,22 +22,24 @@ impl Run<'_> {
         let mut status = Status::Hit;
         // Damage sends us round again: each turn moves at least one damaged object out of the way, so this ends.
         loop {
-            let assets = self.project.assets.fetched(self.project.node(index), &self.progress(index), &self.options.cancel)?;
+            let assets =
+                self.project.assets.fetched(self.project.node(index), &self.progress(index), &self.options.cancel)?;
             let material = self.project.material(index, &assets, &|link| self.digest(link));
             let key = material.key();
             self.record.keyed(index, &key);
             let found = if forced { Found::Nothing } else { self.project.store.lookup(&key)? };
             let entry = match found {
-                Found::Entry(entry) => entry,
+                Found::Entry(entry) => *entry,
                 found => {
-                    let reason = if forced { MissReason::Forced } else { self.project.reason(index, &material, &found)? };
+                    let reason =
+                        if forced { MissReason::Forced } else { self.project.reason(index, &material, &found)? };
                     if self.remade_inputs(index)? {
                         continue;
                     }
                     let lock = self.lock(index, &key)?;
                     match if forced { Found::Nothing } else { self.project.store.lookup(&key)? } {
                         // Another run made it while we waited.
-                        Found::Entry(entry) => entry,
+                        Found::Entry(entry) => *entry,
                         _ => {
                             let entry = self.make(index, material, &assets, reason)?;
                             (forced, status) = (false, Status::Ran);
@@ -50,7 +53,7 @@ impl Run<'_> {
                 self.warn(index, &format!("{damage}; it is made again"));
                 continue;
             }
-            self.done.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(index, entry);
+            self.done.lock().unwrap_or_else(PoisonError::into_inner).insert(index, entry);
             return Ok(status);
         }
     }
@@ -71,12 +74,23 @@ impl Run<'_> {
         let why = reason.to_string();
         self.tell(&Event::StageStarted { stage: self.id(index), key, reason, why, resumed });
         let entry = self.attempt(index, material, assets)?;
-        self.checked.lock().unwrap_or_else(std::sync::PoisonError::into_inner).extend(
-            entry.outputs.iter().map(|output| output.digest.clone()),
-        );
-        let differs = |old: &Entry| old.outputs.iter().find(|old| entry.output(&old.port).map(|new| &new.digest) != Some(&old.digest)).map(|old| old.port.clone());
+        self.checked
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(entry.outputs.iter().map(|output| output.digest.clone()));
+        let differs = |old: &Entry| {
+            old.outputs
+                .iter()
+                .find(|old| entry.output(&old.port).map(|new| &new.digest) != Some(&old.digest))
+                .map(|old| old.port.clone())
+        };
         if let Some(port) = before.as_ref().and_then(differs) {
-            self.warn(index, &format!("{port} came out with other bytes than before on the same key: the stage is not deterministic"));
+            self.warn(
+                index,
+                &format!(
+                    "{port} came out with other bytes than before on the same key: the stage is not deterministic"
+                ),
+            );
         }
         Ok(entry)
     }
@@ -99,12 +113,12 @@ impl Run<'_> {
         let mut remade = false;
         for link in self.project.node(index).inputs.iter().flat_map(|(_, links)| links) {
             let digest = self.digest(link);
-            if self.checked.lock().unwrap_or_else(std::sync::PoisonError::into_inner).contains(&digest) {
+            if self.checked.lock().unwrap_or_else(PoisonError::into_inner).contains(&digest) {
                 continue;
             }
             match self.project.store.check_object(&digest)? {
                 Ok(_) => {
-                    self.checked.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(digest);
+                    self.checked.lock().unwrap_or_else(PoisonError::into_inner).insert(digest);
                 }
                 Err(damage) => {
                     self.warn(link.node, &format!("{damage}; it is made again"));
@@ -141,8 +155,11 @@ impl Run<'_> {
 
     /// The content behind a link; its node is up to date.
     pub(super) fn digest(&self, link: &Link) -> String {
-        let done = self.done.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        done.get(&link.node).and_then(|entry| entry.output(link.port)).map(|output| output.digest.clone()).unwrap_or_default()
+        let done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        done.get(&link.node)
+            .and_then(|entry| entry.output(link.port))
+            .map(|output| output.digest.clone())
+            .unwrap_or_default()
     }
 
     pub(super) fn id(&self, index: usize) -> String {

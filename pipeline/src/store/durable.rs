@@ -23,11 +23,12 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
 pub(super) fn move_new(from: &Path, to: &Path) -> io::Result<bool> {
     File::open(from)?.sync_all()?;
     fs::create_dir_all(folder(to))?;
-    match TempPath::try_from_path(from)?.persist_noclobber(to) {
-        Ok(()) => sync(folder(to)).map(|()| true),
-        Err(kept) if kept.error.kind() == ErrorKind::AlreadyExists => Ok(false),
-        Err(kept) => Err(kept.error),
-    }
+    let Err(refused) = TempPath::try_from_path(from)?.persist_noclobber(to) else {
+        return sync(folder(to)).map(|()| true);
+    };
+    // Dropped, the path would take the file with it.
+    refused.path.keep().map_err(|failed| failed.error)?;
+    if refused.error.kind() == ErrorKind::AlreadyExists { Ok(false) } else { Err(refused.error) }
 }
 
 /// Makes the name of `path` in its folder as lasting as its bytes.
@@ -89,6 +90,6 @@ mod tests {
         assert!(move_new(&from, &to).unwrap());
         fs::write(&from, b"two").unwrap();
         assert!(!move_new(&from, &to).unwrap());
-        assert_eq!(fs::read(&to).unwrap(), b"one");
+        assert_eq!((fs::read(&to).unwrap(), fs::read(&from).unwrap()), (b"one".to_vec(), b"two".to_vec()));
     }
 }

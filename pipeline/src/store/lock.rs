@@ -42,8 +42,13 @@ impl Store {
         let wanted = || format!("lock `{}`", path.display());
         fs::create_dir_all(self.part("scratch")).with_context(wanted)?;
         loop {
-            let mut file =
-                OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).with_context(wanted)?;
+            let mut file = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(&path)
+                .with_context(wanted)?;
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {

@@ -40,7 +40,7 @@ pub(crate) struct Store {
 /// What the store knows about a key.
 #[derive(Debug)]
 pub(crate) enum Found {
-    Entry(Entry),
+    Entry(Box<Entry>),
     Nothing,
     /// The result was there; the port (or `entry`) is damaged or lost.
     Damaged(String),
@@ -73,7 +73,7 @@ impl Store {
                 return Ok(Found::Damaged(output.port.clone()));
             }
         }
-        Ok(Found::Entry(entry))
+        Ok(Found::Entry(Box::new(entry)))
     }
 
     /// The entry of a key, whether or not its objects are still there.
@@ -134,7 +134,8 @@ pub(crate) fn list(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(vec![]),
         entries => entries.with_context(wanted)?,
     };
-    let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>, std::io::Error>>().with_context(wanted)?;
+    let mut paths =
+        entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>, std::io::Error>>().with_context(wanted)?;
     paths.sort();
     Ok(paths)
 }

@@ -112,7 +112,7 @@ mod tests {
         let store = Store::new(dir.path());
         let digest = put(&store, b"bytes");
         assert_eq!(put(&store, b"bytes"), digest);
-        assert_eq!(store.objects().unwrap(), [digest.clone()]);
+        assert_eq!(store.objects().unwrap(), std::slice::from_ref(&digest));
         assert!(fs::metadata(store.object(&digest)).unwrap().permissions().readonly());
         assert!(store.object_has_size(&digest, 5).unwrap());
         assert!(!store.object_has_size(&digest, 6).unwrap());

@@ -111,7 +111,7 @@ mod tests {
         assert!(show().is_empty());
         assert_eq!(Stamp::of(&path, "").unwrap(), made, "an untouched view is not written again");
         fs::write(&path, b"spoiled by hand").unwrap();
-        assert_eq!(show(), [path.clone()]);
+        assert_eq!(show(), std::slice::from_ref(&path));
         assert_eq!(fs::read(&path).unwrap(), b"a,b\n");
         fs::remove_file(&path).unwrap();
         assert!(show().is_empty(), "a missing view is no change by hand");

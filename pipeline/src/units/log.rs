@@ -113,7 +113,13 @@ mod tests {
     /// How many frames end at or before `length` bytes.
     fn whole(length: usize) -> usize {
         let mut end = 0;
-        FRAMES.iter().take_while(|frame| { end += HEADER + frame.len(); end <= length }).count()
+        FRAMES
+            .iter()
+            .take_while(|frame| {
+                end += HEADER + frame.len();
+                end <= length
+            })
+            .count()
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! Bars on a terminal, one for each bar of each stage at work.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
 use super::super::talk;
 use super::Pace;
@@ -18,13 +19,18 @@ pub(super) struct Bars {
 impl Bars {
     fn new_bar(&self, stage: &str, label: &str, done: u64, total: Option<u64>, unit: &str) -> ProgressBar {
         let template = if total.is_some() {
-            "{prefix}  {bar:24}  {human_pos} of {human_len} UNIT  {per_sec}  {eta} left  {msg}"
+            "{prefix}  {bar:24}  {human_pos} of {human_len} UNIT  {rate}  {eta} left  {msg}"
         } else {
-            "{prefix}  {spinner}  {human_pos} UNIT  {per_sec}  {elapsed}  {msg}"
+            "{prefix}  {spinner}  {human_pos} UNIT  {rate}  {elapsed}  {msg}"
         };
         // Braces in a unit would be read as fields of the template.
         let template = template.replace("UNIT", &unit.replace(['{', '}'], ""));
         let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        let style = style.with_key("rate", |state: &ProgressState, out: &mut dyn Write| {
+            let rate = state.per_sec();
+            // Nothing can be done about a line that cannot be drawn.
+            let _ = if rate < 10.0 { write!(out, "{rate:.2}/s") } else { write!(out, "{rate:.0}/s") };
+        });
         let bar = total.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
         let bar = self.all.add(bar.with_position(done).with_prefix(format!("{stage} {label}")).with_style(style));
         // A steady tick keeps the time left honest while one unit takes long.
@@ -45,7 +51,8 @@ impl Pace for Bars {
         }
     }
     fn finished(&self, stage: &str, label: &str) {
-        let bar = self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&(stage.to_owned(), label.to_owned()));
+        let bar =
+            self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&(stage.to_owned(), label.to_owned()));
         if let Some(bar) = bar {
             bar.finish_and_clear();
         }

@@ -1,0 +1,130 @@
+//! The other commands, and the codes of all.
+
+use std::process::Stdio;
+
+use serde_json::Value;
+
+use crate::project::{Project, SUM};
+
+#[test]
+fn what_is_wrong_with_the_command_or_the_experiment_is_code_2() {
+    let project = Project::new(SUM);
+    for args in [
+        "rnu x.yaml",
+        "run",
+        "run absent.yaml",
+        "run x.yaml nosuch",
+        "run x.yaml --force nosuch",
+        "run x.yaml --threads 0",
+        "run x.yaml --set stages.sum.with.pluss=1",
+        "explain x.yaml nosuch",
+        "inspect nosuch.value",
+        "runs nosuch",
+        "graph absent.yaml",
+    ] {
+        assert_eq!(project.run(args).code, 2, "{args}");
+    }
+    let typo = project.run("run x.yaml suum").stderr;
+    assert!(typo.contains("has no stage `suum`\nhelp: did you mean `sum`?"), "{typo}");
+    let typo: Value =
+        serde_json::from_str(&project.run("plan x.yaml --json --set stages.sum.with.pluss=1").stdout).unwrap();
+    assert_eq!((&typo["exit"], typo["diagnostics"].as_array().unwrap().len()), (&2.into(), 1));
+}
+
+#[test]
+fn plan_check_ends_with_3_until_all_is_done() {
+    let project = Project::new(SUM);
+    let plan = project.run("plan x.yaml --check");
+    assert_eq!(plan.code, 3);
+    assert!(plan.stdout.contains("sum    will run: it has no result yet, after a, b\n"), "{}", plan.stdout);
+    assert!(plan.stdout.ends_with("5 stages: 5 will run\n"), "{}", plan.stdout);
+    assert!(!project.path("artifacts").exists(), "planning writes nothing");
+    project.ok("run x.yaml");
+    let plan = project.ok("plan x.yaml --check");
+    assert!(plan.ends_with("5 stages: 5 hits\n"), "{plan}");
+}
+
+#[test]
+fn explain_shows_the_key_and_the_first_cause_upstream() {
+    let project = Project::new(SUM);
+    project.ok("run x.yaml");
+    let text = project.ok("explain x.yaml page --set stages.sum.with.plus=4");
+    assert!(text.contains("page (toy.page): may run: where round gives another content"), "{text}");
+    assert!(text.contains("first cause: sum will run: plus 3.0 → 4.0"), "{text}");
+    let text = project.ok("explain x.yaml a");
+    assert!(text.contains("config.value          1.2") && text.contains("not in the key: label"), "{text}");
+    assert!(text.contains("last result: "), "{text}");
+}
+
+#[test]
+fn inspect_tells_who_made_a_file_and_from_what() {
+    let project = Project::new(SUM);
+    project.ok("run x.yaml");
+    for what in ["sum.value", "sum", "artifacts/sum/sum/value.txt"] {
+        let text = project.ok(&format!("inspect {what}"));
+        assert!(text.starts_with("6.2\n\nmade by  sum.value (toy.add, version 1)\n"), "{what}: {text}");
+        assert!(text.contains("command  apprentice run x.yaml\n"), "{text}");
+        assert!(text.contains("from a   a.value ") && text.contains("from b   b.value "), "{text}");
+    }
+    assert_eq!(project.provenance("page.page")["inputs"][0]["from"], "round.value");
+    project.write("mine.txt", "1");
+    assert!(project.ok("inspect mine.txt").contains("made by: unknown"));
+    let swept = "name: s\nstages:\n  a: { use: toy.number, each: { value: [0.5, 2] } }\n";
+    project.write("x.yaml", swept);
+    project.ok("run x.yaml");
+    assert!(project.ok("inspect -e s a@value=0.5.value").starts_with("0.5\n"));
+    let many = project.run("inspect -e s a.value");
+    assert_eq!(many.code, 2);
+    assert!(many.stderr.contains("name one of its cells: a@value=0.5, a@value=2"), "{}", many.stderr);
+}
+
+#[test]
+fn init_writes_what_runs_and_overwrites_nothing() {
+    let project = Project::new(SUM);
+    project.ok("init new.yaml");
+    project.ok("run new.yaml");
+    assert_eq!(project.run("init new.yaml").code, 2);
+}
+
+#[test]
+fn every_command_speaks_json() {
+    let project = Project::new(SUM);
+    for line in project.ok("run x.yaml --json").lines() {
+        let event: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(event["schema_version"], 1);
+    }
+    let run = project.ok("runs").split_whitespace().next().unwrap().to_owned();
+    for args in
+        ["plan x.yaml", "explain x.yaml sum", "inspect sum", "graph x.yaml", "schema", "runs", "verify", "init j.yaml"]
+    {
+        let value: Value = serde_json::from_str(&project.ok(&format!("{args} --json"))).unwrap();
+        assert!(value.is_object(), "{args}");
+    }
+    let value: Value = serde_json::from_str(&project.ok(&format!("runs {run} --json"))).unwrap();
+    assert_eq!(value["run"]["nodes"][2]["notes"]["sum"], "6.2");
+}
+
+#[test]
+fn the_record_of_a_run_holds_what_the_objects_must_not() {
+    let project = Project::new(SUM);
+    project.ok("run x.yaml");
+    let run = project.ok("runs").split_whitespace().next().unwrap().to_owned();
+    let dir = project.path("artifacts/store/runs").join(&run);
+    assert_eq!(std::fs::read_to_string(dir.join("experiment.yaml")).unwrap(), SUM);
+    assert!(std::fs::read_to_string(dir.join("logs/sum.log")).unwrap().contains(" sum: 6.2\n"));
+    assert!(std::fs::read_to_string(dir.join("events.jsonl")).unwrap().contains("\"event\":\"run_ended\""));
+    let shown = project.ok(&format!("runs {run}"));
+    assert!(shown.contains("command     apprentice run x.yaml") && shown.contains("sum: sum 6.2"), "{shown}");
+}
+
+#[test]
+fn help_lists_the_codes_and_a_closed_pipe_is_quiet() {
+    let project = Project::new(SUM);
+    let help = project.ok("--help");
+    assert!(help.contains("130  interrupted"), "{help}");
+    project.ok("completions bash");
+    let mut child = project.command("schema").stdout(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!((ended.status.code(), ended.stderr.len()), (Some(0), 0));
+}

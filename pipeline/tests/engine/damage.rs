@@ -1,0 +1,122 @@
+//! Damaged, lost and unwritable stores.
+
+use std::fs;
+use std::process::Command;
+
+use crate::project::{Project, SLOW, SUM, spoil};
+
+#[test]
+fn a_damaged_object_is_never_read_by_a_stage() {
+    let project = Project::new(SUM);
+    project.ok("run x.yaml");
+    let object = project.object("sum.value");
+    let good = fs::read(&object).unwrap();
+    spoil(&object, b"9.2\n");
+    let ended = project.run("run x.yaml --set stages.round.with.to=0.1");
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert!(ended.stderr.contains("sum warning: the object"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("sum runs: its value is damaged or lost"), "{}", ended.stderr);
+    assert_eq!(fs::read(&object).unwrap(), good);
+    assert_eq!(project.count("damaged"), 1);
+    assert_eq!(fs::read_to_string(project.path("artifacts/sum/round/value.txt")).unwrap(), "6.2\n");
+}
+
+#[test]
+fn a_cut_or_lost_object_is_made_again() {
+    let project = Project::new(SUM);
+    project.ok("run x.yaml");
+    let before = project.objects();
+    spoil(&project.object("sum.value"), b"6");
+    assert_eq!(project.plan("sum", ""), "run: its value is damaged or lost");
+    assert_eq!(project.ran(""), ["sum"]);
+    fs::remove_file(project.object("round.value")).unwrap();
+    assert_eq!(project.ran(""), ["round"]);
+    assert_eq!(project.objects(), before);
+}
+
+#[test]
+fn a_damaged_object_is_never_viewed() {
+    let project = Project::new(SUM);
+    project.ok("run x.yaml");
+    spoil(&project.object("a.value"), b"7.7\n");
+    let view = project.path("artifacts/sum/a/value.txt");
+    fs::remove_file(&view).unwrap();
+    let inspected = project.run("inspect a.value");
+    assert_eq!(inspected.code, 6, "{inspected:?}");
+    assert_eq!(project.ran(""), ["a"]);
+    assert_eq!(fs::read_to_string(&view).unwrap(), "1.2\n");
+}
+
+#[test]
+fn a_damaged_entry_is_made_again() {
+    let project = Project::new("name: one\nstages:\n  a: { use: toy.number, with: { value: 1 } }\n");
+    project.ok("run x.yaml");
+    let entry = fs::read_dir(project.path("artifacts/store/entries")).unwrap().next().unwrap().unwrap().path();
+    let text = fs::read_to_string(&entry).unwrap();
+    fs::write(&entry, text.replace("\"bytes\": 2", "\"bytes\": 3")).unwrap();
+    assert_eq!(project.run("verify").code, 6);
+    assert_eq!(project.plan("a", ""), "run: its entry is damaged or lost");
+    assert_eq!(project.ran(""), ["a"]);
+    project.ok("verify");
+}
+
+#[test]
+fn verify_finds_one_flipped_bit() {
+    let project = Project::new(SUM);
+    project.ok("run x.yaml");
+    assert!(project.ok("verify").ends_with("5 objects, 5 results: all whole\n"));
+    let object = project.object("b.value");
+    let mut bytes = fs::read(&object).unwrap();
+    bytes[0] ^= 1;
+    spoil(&object, &bytes);
+    let ended = project.run("verify");
+    assert_eq!(ended.code, 6);
+    assert!(ended.stdout.contains("is damaged or lost; it was moved to"), "{}", ended.stdout);
+    project.ok("run x.yaml");
+    project.ok("verify");
+}
+
+#[test]
+fn a_view_that_was_changed_by_hand_is_restored() {
+    let project = Project::new(SUM);
+    project.ok("run x.yaml");
+    let view = project.path("artifacts/sum/a/value.txt");
+    fs::write(&view, "my own figures\n").unwrap();
+    let ended = project.run("run x.yaml");
+    assert!(ended.stderr.contains("had been changed by hand and is restored"), "{}", ended.stderr);
+    assert_eq!(fs::read_to_string(&view).unwrap(), "1.2\n");
+    assert_eq!(fs::read_to_string(project.object("a.value")).unwrap(), "1.2\n");
+}
+
+#[test]
+fn a_store_that_cannot_be_written_is_an_error_with_a_next_step() {
+    let project = Project::new(SUM);
+    fs::create_dir(project.path("artifacts")).unwrap();
+    project.write("artifacts/store", "a file where a folder should be");
+    let ended = project.run("run x.yaml");
+    assert_eq!(ended.code, 1);
+    assert!(ended.stderr.contains("cannot write to the store `artifacts/store`"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("help: give a folder that you may write to with `--artifacts DIR`"),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[test]
+fn a_full_disk_is_an_error_and_what_was_saved_counts() {
+    let project = Project::new(&SLOW.replace("units: 10", "units: 200"));
+    // A limit on the size of files refuses a write as a full disk does: half of it may be done.
+    let toy = env!("CARGO_BIN_EXE_toy");
+    let script = format!("trap '' XFSZ; ulimit -f 8; exec {toy} run x.yaml");
+    let output = Command::new("sh").args(["-c", &script]).current_dir(project.path("")).output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("error: stage `slow` failed: append to the log"), "{stderr}");
+    assert_eq!(project.count("entries"), 0);
+    let mut again = project.start("");
+    let found = again.until(|event| event["name"] == "units found")["value"].as_str().unwrap().parse::<u64>().unwrap();
+    assert!((50..200).contains(&found), "{found}");
+    assert_eq!(again.end().0, 0);
+    assert_eq!(std::fs::read_to_string(project.path("artifacts/slow/slow/value.txt")).unwrap(), "2686700\n");
+}

@@ -1,0 +1,8 @@
+//! The engine's promises, each tried on the toy program.
+
+mod caching;
+mod commands;
+mod damage;
+mod failing;
+mod project;
+mod resuming;

@@ -1,0 +1,197 @@
+//! Arrow IPC files (also known as Feather, version 2).
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+
+use anyhow::{Result, ensure};
+use arrow::datatypes::DataType;
+use arrow::ipc::reader::FileReader;
+use serde::Serialize;
+
+use super::columns::{self, Batches};
+use super::guard::guarded;
+use super::{Content, Description, Format, arrow_blocks, damaged, escape};
+
+/// First and last bytes of every Arrow file.
+pub(super) const MAGIC: &[u8] = b"ARROW1";
+
+/// How an Arrow file is laid out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ArrowLayout {
+    /// Record batches.
+    pub batches: usize,
+    /// Columns that are stored as a dictionary and shown as its values.
+    pub dictionaries: Vec<String>,
+}
+
+/// Describes a file that begins with [`MAGIC`].
+///
+/// # Errors
+/// When the file is torn or damaged.
+pub(super) fn describe(mut file: File, name: String, bytes: u64, head: usize) -> Result<Description> {
+    let footer = check_end(&mut file, bytes)?;
+    arrow_blocks::check(&mut file, bytes, footer)?;
+    let again = file.try_clone()?;
+    let reader = guarded(|| FileReader::try_new_buffered(again, None))
+        .map_err(|error| damaged("its Arrow footer cannot be read", error))?;
+    let schema = reader.schema();
+    let table = columns::describe(&schema, head, |wanted| {
+        let again = file.try_clone()?;
+        let reader = guarded(|| FileReader::try_new_buffered(again, Some(wanted.to_vec())));
+        Ok(Box::new(reader.map_err(|error| damaged("its Arrow dictionaries cannot be read", error))?) as Batches)
+    })?;
+    let of_schema = schema.metadata().iter().map(|(key, value)| (key.to_string(), value.to_string()));
+    let of_footer = reader.custom_metadata().iter().map(|(key, value)| (key.clone(), value.clone()));
+    let encoded = |field: &&arrow::datatypes::FieldRef| matches!(field.data_type(), DataType::Dictionary(..));
+    Ok(Description {
+        schema_version: super::SCHEMA_VERSION,
+        file: name,
+        format: Format::Arrow,
+        bytes,
+        metadata: of_footer.chain(of_schema).collect(),
+        content: Content::Arrow {
+            table,
+            layout: ArrowLayout {
+                batches: reader.num_batches(),
+                dictionaries: schema.fields().iter().filter(encoded).map(|field| field.name().clone()).collect(),
+            },
+        },
+    })
+}
+
+/// Tells a file that was not written to its end from a damaged one, in words better than a parser has. Returns the
+/// length of the footer.
+fn check_end(file: &mut File, bytes: u64) -> Result<u64> {
+    let help = "help: it was probably interrupted while it was written; make it again";
+    // Magic and padding at the start, the footer's length and the magic at the end.
+    let least = 18;
+    ensure!(bytes >= least, "starts like an Arrow file, but has only {bytes} of at least {least} bytes\n{help}");
+    let mut end = [0; 10];
+    file.seek(SeekFrom::End(-10))?;
+    file.read_exact(&mut end)?;
+    let (length, magic) = end.split_at(4);
+    ensure!(
+        magic == MAGIC,
+        "starts like an Arrow file, but the last 6 of its {bytes} bytes are `{}` instead of `ARROW1`: its footer is \
+         missing\n{help}",
+        escape::shown(&String::from_utf8_lossy(magic), 12)
+    );
+    let length = length.iter().rev().fold(0, |length, &byte| length << 8 | u64::from(byte));
+    ensure!(
+        length + least <= bytes,
+        "its last bytes announce an Arrow footer of {length} bytes, but the whole file has {bytes}\n{help}"
+    );
+    Ok(length)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use arrow::array::*;
+    use arrow::datatypes::{Field, Int32Type, Schema};
+    use arrow::ipc::CompressionType;
+    use arrow::ipc::writer::{FileWriter, IpcWriteOptions};
+
+    use super::super::{Cell, Description, describe, table};
+    use super::*;
+
+    fn write(path: &Path, batches: &[RecordBatch], compression: Option<CompressionType>) {
+        let options = IpcWriteOptions::default().try_with_compression(compression).unwrap();
+        let mut writer =
+            FileWriter::try_new_with_options(File::create(path).unwrap(), &batches[0].schema(), options).unwrap();
+        writer.write_metadata("made", "by\u{1b}]0;title\u{7} hand");
+        batches.iter().for_each(|batch| writer.write(batch).unwrap());
+        writer.finish().unwrap();
+    }
+
+    fn films(words: &[Option<&str>]) -> RecordBatch {
+        let genres: DictionaryArray<Int32Type> = words.iter().copied().collect();
+        let shown = (0..words.len()).map(|row| (row % 2 == 0).then(|| vec![Some(1), Some(2)]));
+        let shown = ListArray::from_iter_primitive::<Int32Type, _, _>(shown);
+        let schema = Schema::new(vec![
+            Field::new("genre", genres.data_type().clone(), true),
+            Field::new("shown", shown.data_type().clone(), true),
+        ]);
+        RecordBatch::try_new(Arc::new(schema), vec![Arc::new(genres), Arc::new(shown)]).unwrap()
+    }
+
+    fn described(batches: &[RecordBatch], compression: Option<CompressionType>) -> Description {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("films.arrow");
+        write(&path, batches, compression);
+        Description { file: "films.arrow".into(), bytes: 0, ..describe(&path, 9).unwrap() }
+    }
+
+    #[test]
+    fn batches_dictionaries_and_lists() {
+        // Slices, because the batches of an Arrow file share one dictionary.
+        let all = films(&[Some("drama"), Some("crime"), Some("drama"), None]);
+        let description = described(&[all.slice(0, 2), all.slice(2, 2)], None);
+        let Content::Arrow { table, layout } = &description.content else { panic!("Arrow") };
+        assert_eq!(layout, &ArrowLayout { batches: 2, dictionaries: vec!["genre".into()] });
+        assert_eq!(table.rows, 4);
+        assert_eq!(table.head.rows[1], [Cell::Text("crime".into()), Cell::Null]);
+        let text = table::render(&description, 100);
+        for line in [
+            "4 rows in 2 batches, 2 columns, as dictionary: genre",
+            " made   by\\u{1b}]0;title\\u{7} hand",
+            " shown      2      2      2      2     2      2   █",
+            " genre    crime   drama   drama × 2",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line:?} is not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn compression_does_not_show() {
+        let plain = described(&[films(&[Some("drama"), None])], None);
+        for codec in [CompressionType::LZ4_FRAME, CompressionType::ZSTD] {
+            assert_eq!(described(&[films(&[Some("drama"), None])], Some(codec)), plain);
+        }
+    }
+
+    #[test]
+    fn a_table_without_rows_or_columns_is_a_table() {
+        let empty = films(&[None, None]).slice(0, 0);
+        let Content::Arrow { table, .. } = described(&[empty], None).content else { panic!("Arrow") };
+        assert_eq!((table.rows, table.columns.len(), table.head.rows.len()), (0, 2, 0));
+        let options = RecordBatchOptions::new().with_row_count(Some(3));
+        let nothing = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), vec![], &options).unwrap();
+        let description = described(&[nothing], None);
+        assert!(table::render(&description, 80).contains("3 rows in 1 batch, 0 columns"));
+    }
+
+    #[test]
+    fn no_cut_of_the_file_passes_for_the_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let (whole, torn) = (folder.path().join("whole"), folder.path().join("torn"));
+        write(&whole, &[films(&[Some("drama"), None])], None);
+        let bytes = std::fs::read(&whole).unwrap();
+        for end in (0..bytes.len()).step_by(7) {
+            std::fs::write(&torn, &bytes[..end]).unwrap();
+            let error = format!("{:#}", describe(&torn, 1).unwrap_err());
+            assert!(error.contains("torn: ") && error.contains("\nhelp: "), "{end}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_flipped_byte_is_an_error_or_another_table_but_no_panic() {
+        let folder = tempfile::tempdir().unwrap();
+        let (whole, damaged) = (folder.path().join("whole"), folder.path().join("damaged"));
+        write(&whole, &[films(&[Some("drama"), None])], Some(CompressionType::LZ4_FRAME));
+        let bytes = std::fs::read(&whole).unwrap();
+        let mut refused = 0;
+        for at in 0..bytes.len() {
+            let mut bytes = bytes.clone();
+            bytes[at] ^= 0x80;
+            std::fs::write(&damaged, &bytes).unwrap();
+            if let Err(error) = describe(&damaged, 2) {
+                assert!(format!("{error:#}").contains("damaged: "), "{at}: {error:#}");
+                refused += 1;
+            }
+        }
+        assert!(refused > bytes.len() / 10, "{refused} of {}", bytes.len());
+    }
+}

@@ -1,0 +1,234 @@
+//! Describes a file: what is behind `apprentice inspect PATH`.
+//!
+//! Any Parquet, Arrow IPC or safetensors file, told apart by its first bytes: the objects of the store have no extension.
+//! Tables are streamed batch by batch, tensors chunk by chunk, so the size of the file does not matter. The description is
+//! a value ([`Description`]); as JSON it is all there, as text it is arranged for a person. Nothing read from a file
+//! reaches the terminal unescaped.
+//!
+//! It knows nothing of stages, keys or provenance: the engine adds what it knows about an object.
+
+mod arrow;
+mod arrow_blocks;
+mod cell;
+mod columns;
+mod escape;
+mod guard;
+mod numbers;
+mod parquet;
+mod parquet_layout;
+mod safetensors;
+mod statistics;
+mod table;
+mod texts;
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::fs::File;
+use std::io::{Read, Seek};
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use pipeline::InspectOptions;
+use serde::Serialize;
+
+pub use arrow::ArrowLayout;
+pub use cell::Cell;
+pub use columns::{ColumnDescription, Head, NonFinite, TableDescription};
+pub use numbers::{Histogram, NumberSummary, Quantiles};
+pub use parquet_layout::{FooterStatistics, ParquetLayout, RowGroup, StoredColumn};
+pub use safetensors::TensorDescription;
+pub use statistics::{ColumnStatistics, FlagSummary, Values};
+pub use texts::{Distinct, Frequent, TextSummary};
+
+/// Version of the JSON; raised when a field changes its meaning or goes away, not when one is added.
+const SCHEMA_VERSION: u32 = 1;
+
+/// Everything there is to say about a file.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Description {
+    /// Version of this description's JSON.
+    pub schema_version: u32,
+    /// The path as it was given.
+    pub file: String,
+    /// What kind of file it is.
+    pub format: Format,
+    /// Size of the file.
+    pub bytes: u64,
+    /// The key-value metadata of the file or its schema.
+    pub metadata: BTreeMap<String, String>,
+    /// `table` and `layout`, or `tensors`.
+    #[serde(flatten)]
+    pub content: Content,
+}
+
+/// The file formats that can be described.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// Apache Parquet.
+    Parquet,
+    /// Apache Arrow IPC, file format.
+    Arrow,
+    /// safetensors.
+    Safetensors,
+}
+
+/// What is in the file. Only ever written, so it needs no tag: `format` says which one it is.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Content {
+    /// Of a Parquet file.
+    Parquet {
+        /// Columns, statistics and first rows.
+        table: TableDescription,
+        /// Row groups and column chunks.
+        layout: ParquetLayout,
+    },
+    /// Of an Arrow file.
+    Arrow {
+        /// Columns, statistics and first rows.
+        table: TableDescription,
+        /// Batches and dictionaries.
+        layout: ArrowLayout,
+    },
+    /// Of a safetensors file.
+    Safetensors {
+        /// In the order of the file.
+        tensors: Vec<TensorDescription>,
+    },
+}
+
+/// Describes the file at `path` as text or JSON that is ready to print and ends in a newline. Text is as wide as the
+/// terminal.
+///
+/// # Errors
+/// When the file cannot be opened, is of another format, torn or damaged; the error names the file and what was found.
+pub fn inspect(path: &Path, options: &InspectOptions) -> Result<String> {
+    let description = describe(path, options.head)?;
+    if options.json {
+        return Ok(escape::json(&serde_json::to_string_pretty(&description)?) + "\n");
+    }
+    Ok(table::render(&description, table::terminal_width()))
+}
+
+/// Describes the file at `path` with its first `head` rows.
+///
+/// # Errors
+/// As [`inspect`].
+pub fn describe(path: &Path, head: usize) -> Result<Description> {
+    let name = path.display().to_string();
+    of(path, name.clone(), head).with_context(|| escape::shown(&name, usize::MAX))
+}
+
+fn of(path: &Path, name: String, head: usize) -> Result<Description> {
+    // Asked before it is opened: opening a named pipe would wait for a writer.
+    let kind = std::fs::metadata(path).context("cannot be opened")?;
+    ensure!(!kind.is_dir(), "is a folder\nhelp: give the path of a file in it");
+    ensure!(kind.is_file(), "is not a regular file");
+    let mut file = File::open(path).context("cannot be opened")?;
+    let bytes = file.metadata()?.len();
+    let mut start = Vec::new();
+    file.by_ref().take(16).read_to_end(&mut start)?;
+    file.rewind()?;
+    match start.as_slice() {
+        start if start.starts_with(parquet::MAGIC) => parquet::describe(file, name, bytes, head),
+        start if start.starts_with(arrow::MAGIC) => arrow::describe(file, name, bytes, head),
+        start if safetensors::recognise(start) => safetensors::describe(file, name, bytes),
+        start => bail!("{}", unknown(start)),
+    }
+}
+
+/// The error for a file that begins and ends as it should, but cannot be read in between.
+fn damaged(what: impl Display, cause: impl Display) -> anyhow::Error {
+    let cause = escape::shown(&cause.to_string(), 400);
+    anyhow!("{what}: the file is damaged ({cause})\nhelp: make the file again")
+}
+
+/// What to say about a file that begins with these bytes and is none of ours.
+fn unknown(start: &[u8]) -> String {
+    const HELP: &str = "help: Parquet begins with `PAR1`, an Arrow file with `ARROW1`, safetensors with the length of its \
+                        header and `{`";
+    if start.is_empty() {
+        return format!("is empty (0 bytes), so it is neither Parquet nor Arrow nor safetensors\n{HELP}");
+    }
+    let guess = match start {
+        [b'F', b'E', b'A', b'1', ..] => "; that is Feather version 1, which must be rewritten as version 2",
+        [0xff, 0xff, 0xff, 0xff, ..] => "; that is perhaps an Arrow stream, which must be rewritten as an Arrow file",
+        [b'G', b'G', b'U', b'F', ..] => "; that is a GGUF model",
+        [b'P', b'K', 3, 4, ..] => "; that is a ZIP archive, which must be unpacked first",
+        [0x1f, 0x8b, ..] => "; that is gzip, which must be unpacked first",
+        [b'{' | b'[', ..] => "; that is perhaps JSON, which any editor shows",
+        _ => "",
+    };
+    let hex: Vec<_> = start.iter().map(|byte| format!("{byte:02x}")).collect();
+    let text: String = start.iter().map(|&b| if b.is_ascii_graphic() || b == b' ' { b as char } else { '.' }).collect();
+    format!("is of an unknown format: it begins with {} (`{text}`){guess}\n{HELP}", hex.join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(bytes: &[u8]) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x");
+        std::fs::write(&path, bytes).unwrap();
+        let error = format!("{:#}", inspect(&path, &InspectOptions::default()).unwrap_err());
+        let error = error.strip_prefix(&format!("{}: ", path.display())).expect("the error names the file").to_owned();
+        assert_eq!(error.matches("help:").count(), 1, "{error}");
+        error
+    }
+
+    #[test]
+    fn an_unknown_file_is_shown_by_its_first_bytes() {
+        let text = refused(b"user,item\x1b[31m\n1,2\n");
+        let hex = "75 73 65 72 2c 69 74 65 6d 1b 5b 33 31 6d 0a 31";
+        assert!(
+            text.starts_with(&format!("is of an unknown format: it begins with {hex} (`user,item.[31m.1`)\n")),
+            "{text}"
+        );
+        assert!(text.contains("`PAR1`") && text.contains("`ARROW1`") && text.contains("safetensors"), "{text}");
+        assert!(refused(b"").starts_with("is empty (0 bytes)"));
+        assert!(refused(b"PK\x03\x04").contains("ZIP"));
+        assert!(refused(b"\xff\xff\xff\xff\0\0").contains("Arrow stream"));
+        assert!(refused(b"{\"a\": 1}").contains("JSON"));
+    }
+
+    #[test]
+    fn the_same_description_as_text_and_as_json() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("no-extension\u{1b}[2J");
+        let empty =
+            ::safetensors::serialize(Vec::<(&str, ::safetensors::tensor::TensorView<'_>)>::new(), None).unwrap();
+        std::fs::write(&path, &empty).unwrap();
+        let text = inspect(&path, &InspectOptions { head: 5, json: false }).unwrap();
+        assert!(
+            text.contains("no-extension\\u{1b}[2J: safetensors") && text.ends_with("0 tensors, 0 values\n"),
+            "{text}"
+        );
+        let json = inspect(&path, &InspectOptions { head: 5, json: true }).unwrap();
+        assert!(!json.contains('\u{1b}'), "{json}");
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        let keys: Vec<_> = json.as_object().unwrap().keys().collect();
+        assert_eq!(keys, ["schema_version", "file", "format", "bytes", "metadata", "tensors"]);
+        assert_eq!((&json["file"], &json["bytes"]), (&path.to_str().unwrap().into(), &empty.len().into()));
+    }
+
+    #[test]
+    fn what_is_no_file_is_said_to_be_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = |path: &Path| format!("{:#}", describe(path, 0).unwrap_err());
+        assert!(text(folder.path()).contains("is a folder"));
+        assert!(text(&folder.path().join("absent")).contains("absent: cannot be opened"));
+    }
+
+    #[test]
+    fn a_file_that_only_starts_is_called_torn() {
+        assert!(refused(b"PAR1").contains("has only 4 of at least 12 bytes"));
+        assert!(refused(b"ARROW1\0\0").contains("has only 8 of at least 18 bytes"));
+        assert!(refused(b"PAR1 half a file and then nothing").contains("instead of `PAR1`"));
+        assert!(refused(b"PAR1....\xff\xff\xff\x7fPAR1").contains("announce a Parquet footer of 2147483647 bytes"));
+        assert!(refused(b"ARROW1\0\0 half a file and then nothing").contains("instead of `ARROW1`"));
+        assert!(refused(b"\xff\0\0\0\0\0\0\0{\"a\"").contains("header of 255 bytes, but the whole file has 12"));
+    }
+}

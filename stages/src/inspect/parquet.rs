@@ -1,0 +1,300 @@
+//! Parquet files: the table, and how it is laid out.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+
+use anyhow::{Result, bail, ensure};
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::basic::CompressionCodec;
+use parquet::file::metadata::ParquetMetaData;
+
+use super::columns::{self, Batches};
+use super::escape::{self, CELL};
+use super::guard::guarded;
+use super::parquet_layout::layout;
+use super::{Content, Description, Format, damaged};
+
+/// First and last bytes of every Parquet file.
+pub(super) const MAGIC: &[u8] = b"PAR1";
+/// Last bytes of a file whose footer is encrypted.
+const ENCRYPTED: &[u8] = b"PARE";
+/// Rows decoded at a time.
+const BATCH: usize = 8192;
+
+/// Describes a file that begins with [`MAGIC`].
+///
+/// # Errors
+/// When the file is torn or damaged.
+pub(super) fn describe(mut file: File, name: String, bytes: u64, head: usize) -> Result<Description> {
+    check_end(&mut file, bytes)?;
+    let metadata = guarded(|| ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()))
+        .map_err(|error| damaged("its Parquet footer cannot be read", error))?;
+    let schema = metadata.schema();
+    check_codecs(metadata.metadata())?;
+    let table = columns::describe(schema, head, |wanted| {
+        let roots = ProjectionMask::roots(metadata.parquet_schema(), wanted.iter().copied());
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file.try_clone()?, metadata.clone());
+        let reader = guarded(|| builder.with_projection(roots).with_batch_size(BATCH).build());
+        Ok(Box::new(reader.map_err(|error| damaged("its column chunks cannot be read", error))?) as Batches)
+    })?;
+    let promised = metadata.metadata().file_metadata().num_rows();
+    if i64::try_from(table.rows) != Ok(promised) {
+        return Err(damaged(
+            "its rows and its footer disagree",
+            format!("{promised} rows announced, {} read", table.rows),
+        ));
+    }
+    Ok(Description {
+        schema_version: super::SCHEMA_VERSION,
+        file: name,
+        format: Format::Parquet,
+        bytes,
+        metadata: schema.metadata().iter().map(|(key, value)| (key.to_string(), value.to_string())).collect(),
+        content: Content::Parquet { table, layout: layout(metadata.metadata(), schema) },
+    })
+}
+
+/// Refuses what this program is built without before it is taken for damage.
+fn check_codecs(metadata: &ParquetMetaData) -> Result<()> {
+    for chunk in metadata.row_groups().iter().flat_map(|group| group.columns()) {
+        if let codec @ (CompressionCodec::BROTLI | CompressionCodec::LZO) = chunk.compression_codec() {
+            let column = escape::shown(&chunk.column_path().string(), CELL);
+            bail!(
+                "its column `{column}` is compressed with {codec}, which cannot be read\nhelp: write it again with ZSTD"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Tells a file that was not written to its end from a damaged one, in words better than a parser has.
+fn check_end(file: &mut File, bytes: u64) -> Result<()> {
+    let help = "help: it was probably interrupted while it was written; make it again";
+    let least = 2 * MAGIC.len() as u64 + 4;
+    ensure!(bytes >= least, "starts like Parquet, but has only {bytes} of at least {least} bytes\n{help}");
+    let mut end = [0; 8];
+    file.seek(SeekFrom::End(-8))?;
+    file.read_exact(&mut end)?;
+    let (length, magic) = end.split_at(4);
+    if magic == ENCRYPTED {
+        bail!("is Parquet with an encrypted footer, which cannot be read without its key");
+    }
+    ensure!(
+        magic == MAGIC,
+        "starts like Parquet, but the last 4 of its {bytes} bytes are `{}` instead of `PAR1`: its footer is missing\n{help}",
+        escape::shown(&String::from_utf8_lossy(magic), 8)
+    );
+    let length = length.iter().rev().fold(0, |length, &byte| length << 8 | u64::from(byte));
+    ensure!(
+        length + least <= bytes,
+        "its last bytes announce a Parquet footer of {length} bytes, but the whole file has {bytes}\n{help}"
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use arrow::array::{
+        ArrayRef, BooleanArray, Date32Array, Float32Array, Float64Array, RecordBatch, StringArray, UInt32Array,
+    };
+    use arrow::datatypes::{DataType, Field, Schema};
+    use parquet::arrow::ArrowWriter;
+    use parquet::basic::Compression;
+    use parquet::file::properties::WriterProperties;
+    use serde_json::{Value, json};
+
+    use super::super::{describe, table};
+    use super::*;
+
+    fn ratings() -> RecordBatch {
+        let fields = vec![
+            Field::new("user", DataType::UInt32, false),
+            Field::new("rating", DataType::Float32, true),
+            Field::new("title", DataType::Utf8, true),
+            Field::new("seen", DataType::Boolean, false),
+            Field::new("day", DataType::Date32, false),
+            Field::new("note", DataType::Utf8, true),
+        ];
+        let metadata = std::collections::HashMap::from([("kind".to_owned(), "interactions".to_owned())]);
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(UInt32Array::from(vec![1, 1, 2, 4])),
+            Arc::new(Float32Array::from(vec![Some(0.1), None, Some(4.0), Some(f32::NAN)])),
+            Arc::new(StringArray::from(vec![Some("Heat"), Some("Heat"), Some("Clear\u{1b}[2J\n"), None])),
+            Arc::new(BooleanArray::from(vec![true, false, true, true])),
+            Arc::new(Date32Array::from(vec![0, 1, 1, 2])),
+            Arc::new(StringArray::new_null(4)),
+        ];
+        RecordBatch::try_new(Arc::new(Schema::new(fields).with_metadata(metadata)), columns).unwrap()
+    }
+
+    fn write(path: &Path, batch: &RecordBatch, compression: Compression) {
+        let properties = WriterProperties::builder()
+            .set_compression(compression)
+            .set_created_by("the test".into())
+            .set_max_row_group_row_count(Some(3))
+            .build();
+        let mut writer = ArrowWriter::try_new(File::create(path).unwrap(), batch.schema(), Some(properties)).unwrap();
+        writer.write(batch).unwrap();
+        writer.close().unwrap();
+    }
+
+    fn described(batch: &RecordBatch) -> Description {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ratings.parquet");
+        write(&path, batch, Compression::SNAPPY);
+        let description = describe(&path, 3).unwrap();
+        Description { file: "ratings.parquet".into(), bytes: 4321, ..description }
+    }
+
+    #[test]
+    fn the_text_is_this() {
+        let text = table::render(&described(&ratings()), 100);
+        let wanted = "\
+ratings.parquet: Parquet, 4,321 bytes
+4 rows in 2 row groups of at most 3, 6 columns, written by the test
+
+Metadata
+ key    value
+─────────────────────
+ kind   interactions
+
+Columns
+ column   type      nullable   nulls   distinct
+────────────────────────────────────────────────
+ user     UInt32    no             0          3
+ rating   Float32   yes            1          3
+ title    Utf8      yes            1          2
+ seen     Boolean   no             0          2
+ day      Date32    no             0          3
+ note     Utf8      yes            4          0
+
+Numbers
+ column   min    25 %   50 %    75 %   max   mean   histogram
+─────────────────────────────────────────────────────────────────────
+ user       1       1    1.5     2.5     4      2   █▄ ▄
+ rating   0.1   1.075   2.05   3.025     4   2.05   █              █
+ rating: 1 NaN and 0 infinite, left out above
+
+Moments
+ column          min         25 %         50 %         75 %          max         mean   histogram
+──────────────────────────────────────────────────────────────────────────────────────────────────
+ day      1970-01-01   1970-01-02   1970-01-02   1970-01-02   1970-01-03   1970-01-02   ▄█▄
+
+Texts and flags
+ column   min                max    most frequent
+────────────────────────────────────────────────────────
+ title    Clear\\u{1b}[2J\\n   Heat   Heat × 2
+ seen     false              true   true × 3, false × 1
+ note     –                  –      –
+
+Storage
+ column   stored as    compression   encodings                    bytes   uncompressed   ratio
+───────────────────────────────────────────────────────────────────────────────────────────────
+ user     INT32        SNAPPY        PLAIN, RLE, RLE_DICTIONARY      87             79    0.91
+ rating   FLOAT        SNAPPY        PLAIN, RLE, RLE_DICTIONARY      99             91    0.92
+ title    BYTE_ARRAY   SNAPPY        PLAIN, RLE, RLE_DICTIONARY     107            100    0.93
+ seen     BOOLEAN      SNAPPY        PLAIN, RLE                      40             36    0.90
+ day      INT32        SNAPPY        PLAIN, RLE, RLE_DICTIONARY      87             79    0.91
+ note     BYTE_ARRAY   SNAPPY        PLAIN, RLE, RLE_DICTIONARY      82             76    0.93
+
+First 3 of 4 rows
+     user   rating   title              seen    day          note
+──────────────────────────────────────────────────────────────────
+ 0      1      0.1   Heat               true    1970-01-01   null
+ 1      1     null   Heat               false   1970-01-02   null
+ 2      2      4.0   Clear\\u{1b}[2J\\n   true    1970-01-02   null
+";
+        assert_eq!(text, wanted, "\n{text}");
+    }
+
+    #[test]
+    fn the_json_has_everything_and_no_control_character() {
+        let text = escape::json(&serde_json::to_string_pretty(&described(&ratings())).unwrap());
+        assert!(text.chars().all(|c| c == '\n' || !c.is_control()));
+        let json: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(json["metadata"], json!({ "kind": "interactions" }));
+        assert_eq!(json["table"]["rows"], 4);
+        let rating = &json["table"]["columns"][1];
+        assert_eq!((&rating["type"], &rating["nullable"]), (&json!("Float32"), &json!(true)));
+        let statistics = &rating["statistics"];
+        assert_eq!((&statistics["nulls"], &statistics["distinct"]), (&json!(1), &json!({ "count": 3, "exact": true })));
+        assert_eq!((&statistics["numbers"]["nan"], &statistics["numbers"]["max"]), (&json!(1), &json!(4.0)));
+        let title = &json["table"]["columns"][2]["statistics"]["texts"];
+        assert_eq!(title["top"][0], json!({ "value": "Heat", "count": 2 }));
+        assert_eq!(json["table"]["columns"][3]["statistics"]["flags"], json!({ "true": 3, "false": 1 }));
+        assert_eq!(json["table"]["columns"][5]["statistics"]["texts"]["min"], Value::Null);
+        assert_eq!(json["table"]["head"]["rows"][2], json!([2, 4.0, "Clear\u{1b}[2J\n", true, "1970-01-02", null]));
+        let stored = &json["layout"];
+        assert_eq!((&stored["row_groups"][0]["rows"], &stored["row_groups"][1]["rows"]), (&json!(3), &json!(1)));
+        assert_eq!(stored["columns"][0]["footer"], json!({ "nulls": 0, "min": 1, "max": 4 }));
+        assert_eq!(stored["columns"][0]["compression"], json!(["SNAPPY"]));
+        assert!(stored["columns"][0]["compressed_bytes"].as_u64().unwrap() > 0);
+    }
+
+    #[test]
+    fn a_number_json_cannot_say_is_flagged_in_the_first_rows() {
+        let nan: ArrayRef = Arc::new(Float64Array::from(vec![1.0, f64::NAN]));
+        let json = serde_json::to_value(described(&RecordBatch::try_from_iter([("x", nan)]).unwrap())).unwrap();
+        let head = &json["table"]["head"];
+        assert_eq!(head["rows"], json!([[1.0], [null]]));
+        assert_eq!(head["non_finite"], json!([{ "row": 1, "column": 0, "value": "NaN" }]));
+    }
+
+    #[test]
+    fn no_rows_are_no_error() {
+        let description = described(&ratings().slice(0, 0));
+        let text = table::render(&description, 100);
+        assert!(text.contains("0 rows in 0 row groups, 6 columns"), "{text}");
+        let json = serde_json::to_value(&description).unwrap();
+        assert_eq!(json["table"]["columns"][0]["statistics"]["numbers"]["min"], Value::Null);
+        assert_eq!(json["table"]["head"]["rows"], json!([]));
+    }
+
+    #[test]
+    fn the_codecs_of_other_writers_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x");
+        let codecs = [Compression::UNCOMPRESSED, Compression::GZIP(Default::default()), Compression::LZ4_RAW];
+        for codec in codecs.into_iter().chain([Compression::ZSTD(Default::default())]) {
+            write(&path, &ratings(), codec);
+            let Content::Parquet { table, .. } = describe(&path, 1).unwrap().content else { panic!("Parquet") };
+            assert_eq!(table.rows, 4, "{codec:?}");
+        }
+    }
+
+    #[test]
+    fn no_cut_of_the_file_passes_for_the_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let (whole, torn) = (folder.path().join("whole"), folder.path().join("torn"));
+        write(&whole, &ratings(), Compression::SNAPPY);
+        let bytes = std::fs::read(&whole).unwrap();
+        for end in (0..bytes.len()).step_by(11) {
+            std::fs::write(&torn, &bytes[..end]).unwrap();
+            let error = format!("{:#}", describe(&torn, 1).unwrap_err());
+            assert!(error.contains("torn: ") && error.contains("\nhelp: "), "{end}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_flipped_byte_is_an_error_or_another_table_but_no_panic() {
+        let folder = tempfile::tempdir().unwrap();
+        let (whole, damaged) = (folder.path().join("whole"), folder.path().join("damaged"));
+        write(&whole, &ratings(), Compression::SNAPPY);
+        let bytes = std::fs::read(&whole).unwrap();
+        let mut refused = 0;
+        for at in 0..bytes.len() {
+            let mut bytes = bytes.clone();
+            bytes[at] ^= 0x80;
+            std::fs::write(&damaged, &bytes).unwrap();
+            if let Err(error) = describe(&damaged, 2) {
+                assert!(format!("{error:#}").contains("damaged: "), "{at}: {error:#}");
+                refused += 1;
+            }
+        }
+        assert!(refused > bytes.len() / 10, "{refused} of {}", bytes.len());
+    }
+}

@@ -1,0 +1,119 @@
+//! How a Parquet file is laid out: row groups, codecs, encodings, sizes, and what its footer says about the values.
+
+use std::collections::BTreeSet;
+
+use anyhow::Result;
+use arrow::array::Array;
+use arrow::datatypes::SchemaRef;
+use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
+use parquet::file::metadata::ParquetMetaData;
+use serde::Serialize;
+
+use super::cell::Cell;
+use super::guard::guarded;
+use super::statistics::Gauge;
+
+/// How a Parquet file is laid out, from its footer.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ParquetLayout {
+    /// The program that wrote it, in its own words.
+    pub created_by: Option<String>,
+    /// Version of the format, 1 or 2.
+    pub version: i32,
+    /// In the order of the file.
+    pub row_groups: Vec<RowGroup>,
+    /// The leaves of the schema: a list or struct is stored as several columns or as one with another path.
+    pub columns: Vec<StoredColumn>,
+}
+
+/// A horizontal slice of the table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RowGroup {
+    /// Rows in it.
+    pub rows: u64,
+    /// Bytes in the file.
+    pub compressed_bytes: u64,
+    /// Bytes before compression.
+    pub uncompressed_bytes: u64,
+}
+
+/// One column as it is stored, over all row groups.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StoredColumn {
+    /// Path of the leaf, its parts joined by dots.
+    pub path: String,
+    /// Physical type.
+    pub stored_as: String,
+    /// Codecs in use, usually one.
+    pub compression: BTreeSet<String>,
+    /// Encodings in use.
+    pub encodings: BTreeSet<String>,
+    /// Bytes in the file.
+    pub compressed_bytes: u64,
+    /// Bytes before compression.
+    pub uncompressed_bytes: u64,
+    /// What the footer says about the values; absent for nested columns, and for types whose statistics are not understood.
+    pub footer: Option<FooterStatistics>,
+}
+
+/// What a footer says about a column without anybody reading the column. Long texts may be cut by whoever wrote the file.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FooterStatistics {
+    /// Missing values; absent when a row group does not say.
+    pub nulls: Option<u64>,
+    /// Smallest value over the row groups that say.
+    pub min: Cell,
+    /// Largest value over the row groups that say.
+    pub max: Cell,
+}
+
+/// The layout of the file that has this footer.
+pub(super) fn layout(metadata: &ParquetMetaData, schema: &SchemaRef) -> ParquetLayout {
+    let size = |bytes: i64| u64::try_from(bytes).unwrap_or(0);
+    let row_groups = metadata.row_groups().iter().map(|group| RowGroup {
+        rows: size(group.num_rows()),
+        compressed_bytes: size(group.compressed_size()),
+        uncompressed_bytes: size(group.total_byte_size()),
+    });
+    let file = metadata.file_metadata();
+    let mut columns = Vec::new();
+    for (leaf, column) in file.schema_descr().columns().iter().enumerate() {
+        let chunks = || metadata.row_groups().iter().map(|group| group.column(leaf));
+        columns.push(StoredColumn {
+            path: column.path().string(),
+            stored_as: column.physical_type().to_string(),
+            compression: chunks().map(|chunk| chunk.compression_codec().to_string()).collect(),
+            encodings: chunks().flat_map(|chunk| chunk.encodings()).map(|encoding| encoding.to_string()).collect(),
+            compressed_bytes: chunks().map(|chunk| size(chunk.compressed_size())).sum(),
+            uncompressed_bytes: chunks().map(|chunk| size(chunk.uncompressed_size())).sum(),
+            footer: guarded(|| footer(metadata, schema, leaf)).ok().flatten(),
+        });
+    }
+    ParquetLayout {
+        created_by: file.created_by().map(ToOwned::to_owned),
+        version: file.version(),
+        row_groups: row_groups.collect(),
+        columns,
+    }
+}
+
+fn footer(metadata: &ParquetMetaData, schema: &SchemaRef, leaf: usize) -> Result<Option<FooterStatistics>> {
+    let parquet = metadata.file_metadata().schema_descr();
+    let field = schema.field(parquet.get_column_root_idx(leaf));
+    if field.data_type().is_nested() {
+        return Ok(None);
+    }
+    let groups = metadata.row_groups();
+    let read = StatisticsConverter::from_column_index(leaf, field, parquet)?.with_missing_null_counts_as_zero(false);
+    let nulls = read.row_group_null_counts(groups)?;
+    let seen = |values| -> Result<_> {
+        let mut gauge = Gauge::new(field.data_type());
+        gauge.push(&values)?;
+        Ok(gauge.finish())
+    };
+    Ok(Some(FooterStatistics {
+        nulls: (nulls.null_count() == 0).then(|| nulls.values().iter().sum()),
+        min: seen(read.row_group_mins(groups)?)?.min(),
+        max: seen(read.row_group_maxes(groups)?)?.max(),
+    }))
+}

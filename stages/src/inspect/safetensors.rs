@@ -1,0 +1,238 @@
+//! Files of named tensors, tensor by tensor.
+
+use std::fs::File;
+use std::io::{BufReader, Read, Seek, SeekFrom};
+
+use anyhow::{Context, Result, ensure};
+use arrow::datatypes::{ArrowPrimitiveType, Float16Type};
+use safetensors::Dtype;
+use safetensors::tensor::Metadata;
+use serde::Serialize;
+
+use super::cell::Cell;
+use super::numbers::{NumberSummary, Numbers};
+use super::{Content, Description, Format, damaged};
+
+/// Longest header that the format allows, in bytes.
+const LONGEST_HEADER: u64 = 100_000_000;
+/// Bytes of a tensor read at a time; a multiple of every element's size.
+const CHUNK: usize = 1 << 16;
+
+/// One tensor.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TensorDescription {
+    /// Its name.
+    pub name: String,
+    /// Type of its elements, as the format calls it.
+    pub dtype: String,
+    /// Its dimensions; empty for a single number.
+    pub shape: Vec<usize>,
+    /// Number of elements.
+    pub count: u64,
+    /// Bytes in the file.
+    pub bytes: u64,
+    /// Whether every element is a finite number; absent when `statistics` is.
+    pub finite: Option<bool>,
+    /// What its elements look like; absent for complex numbers and floats of 8 bits and less.
+    pub statistics: Option<NumberSummary>,
+}
+
+/// Whether a file that begins with `start` can be of safetensors: the length of a header, then JSON.
+pub(super) fn recognise(start: &[u8]) -> bool {
+    start.get(8) == Some(&b'{') && header_length(start).is_some_and(|length| length <= LONGEST_HEADER)
+}
+
+fn header_length(start: &[u8]) -> Option<u64> {
+    Some(u64::from_le_bytes(start.get(..8)?.try_into().ok()?))
+}
+
+/// Describes a file that [`recognise`] took for one of safetensors.
+///
+/// # Errors
+/// When the file is torn or damaged.
+pub(super) fn describe(mut file: File, name: String, bytes: u64) -> Result<Description> {
+    let help = "help: it was probably interrupted while it was written or fetched; make it again";
+    let mut start = [0; 8];
+    file.read_exact(&mut start)?;
+    let length = u64::from_le_bytes(start);
+    ensure!(
+        8 + length <= bytes,
+        "starts like safetensors with a header of {length} bytes, but the whole file has {bytes}\n{help}"
+    );
+    let mut header = vec![0; usize::try_from(length)?];
+    file.read_exact(&mut header)?;
+    let header: Metadata = serde_json::from_slice(&header)
+        .map_err(|error| damaged("starts like safetensors, but its header cannot be read", error))?;
+    let wanted = 8 + length + header.data_len() as u64;
+    ensure!(wanted == bytes, "its safetensors header announces {wanted} bytes, but the file has {bytes}\n{help}");
+
+    let mut tensors = Vec::new();
+    for name in header.offset_keys() {
+        let Some(info) = header.info(&name) else { continue };
+        let (from, to) = info.data_offsets;
+        file.seek(SeekFrom::Start(8 + length + from as u64))?;
+        let data = BufReader::with_capacity(CHUNK, &file).take((to - from) as u64);
+        let statistics = measure(info.dtype, data).with_context(|| format!("cannot read the tensor {name:?}"))?;
+        tensors.push(TensorDescription {
+            dtype: format!("{:?}", info.dtype),
+            shape: info.shape.clone(),
+            count: info.shape.iter().map(|&size| size as u64).product(),
+            bytes: (to - from) as u64,
+            finite: statistics.as_ref().map(|statistics| statistics.nan + statistics.infinite == 0),
+            statistics,
+            name,
+        });
+    }
+    Ok(Description {
+        schema_version: super::SCHEMA_VERSION,
+        file: name,
+        format: Format::Safetensors,
+        bytes,
+        metadata: header.metadata().iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect(),
+        content: Content::Safetensors { tensors },
+    })
+}
+
+/// Statistics of the elements in `data`, or `None` for a type that is not decoded.
+fn measure(dtype: Dtype, mut data: impl Read) -> Result<Option<NumberSummary>> {
+    let mut numbers = Numbers::new();
+    let mut chunk = Vec::with_capacity(CHUNK);
+    loop {
+        chunk.clear();
+        if data.by_ref().take(CHUNK as u64).read_to_end(&mut chunk)? == 0 {
+            return Ok(Some(numbers.summary(Cell::Whole, Cell::Real)));
+        }
+        let bytes = &chunk;
+        match dtype {
+            Dtype::BOOL | Dtype::U8 => whole(bytes, u8::from_le_bytes, &mut numbers),
+            Dtype::I8 => whole(bytes, i8::from_le_bytes, &mut numbers),
+            Dtype::U16 => whole(bytes, u16::from_le_bytes, &mut numbers),
+            Dtype::I16 => whole(bytes, i16::from_le_bytes, &mut numbers),
+            Dtype::U32 => whole(bytes, u32::from_le_bytes, &mut numbers),
+            Dtype::I32 => whole(bytes, i32::from_le_bytes, &mut numbers),
+            Dtype::U64 => whole(bytes, u64::from_le_bytes, &mut numbers),
+            Dtype::I64 => whole(bytes, i64::from_le_bytes, &mut numbers),
+            Dtype::F16 => real(bytes, <Float16Type as ArrowPrimitiveType>::Native::from_le_bytes, &mut numbers),
+            // A bfloat16 is the upper half of a 32-bit float.
+            Dtype::BF16 => real(bytes, |[low, high]| f32::from_le_bytes([0, 0, low, high]), &mut numbers),
+            Dtype::F32 => real(bytes, f32::from_le_bytes, &mut numbers),
+            Dtype::F64 => real(bytes, f64::from_le_bytes, &mut numbers),
+            _ => return Ok(None),
+        }
+    }
+}
+
+fn whole<const SIZE: usize, T: Into<i128>>(bytes: &[u8], decode: impl Fn([u8; SIZE]) -> T, numbers: &mut Numbers) {
+    bytes.as_chunks().0.iter().for_each(|&element| numbers.push_whole(decode(element).into()));
+}
+
+fn real<const SIZE: usize, T: Into<f64>>(bytes: &[u8], decode: impl Fn([u8; SIZE]) -> T, numbers: &mut Numbers) {
+    bytes.as_chunks().0.iter().for_each(|&element| numbers.push_real(decode(element).into()));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use safetensors::tensor::{TensorView, serialize};
+
+    use super::super::{Description, describe, escape, table};
+    use super::*;
+
+    fn file(tensors: &[(&str, Dtype, Vec<usize>, Vec<u8>)]) -> Vec<u8> {
+        let views =
+            tensors.iter().map(|tensor| (tensor.0, TensorView::new(tensor.1, tensor.2.clone(), &tensor.3).unwrap()));
+        serialize(views, Some(HashMap::from([("kind".to_owned(), "world\u{9b}".to_owned())]))).unwrap()
+    }
+
+    fn described(bytes: &[u8]) -> Result<Description> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("weights");
+        std::fs::write(&path, bytes).unwrap();
+        describe(&path, 9)
+    }
+
+    fn floats(values: &[f32]) -> Vec<u8> {
+        values.iter().flat_map(|value| value.to_le_bytes()).collect()
+    }
+
+    #[test]
+    fn tensors_are_measured_and_hostile_metadata_is_escaped() {
+        let bytes = file(&[
+            ("bias", Dtype::F32, vec![4], floats(&[1.0, f32::NAN, 3.0, f32::INFINITY])),
+            ("empty", Dtype::F32, vec![0, 7], vec![]),
+            ("ids\u{1b}", Dtype::I64, vec![2, 1], [5_i64, -5].iter().flat_map(|id| id.to_le_bytes()).collect()),
+        ]);
+        let mut description = described(&bytes).unwrap();
+        description.file = "weights".into();
+        let wanted = "\
+weights: safetensors, 264 bytes
+3 tensors, 6 values
+
+Metadata
+ key    value
+────────────────────
+ kind   world\\u{9b}
+
+Tensors
+ tensor      dtype   shape    values   min   max   mean   finite   histogram
+────────────────────────────────────────────────────────────────────────────────────
+ ids\\u{1b}   I64     [2, 1]        2    -5     5      0   yes      █         █
+ bias        F32     [4]           4     1     3      2   NO       █              █
+ empty       F32     [0, 7]        0     –     –      –   yes      –
+ bias: 1 NaN and 1 infinite, left out above
+";
+        let text = table::render(&description, 100);
+        assert_eq!(text, wanted, "\n{text}");
+        let json = escape::json(&serde_json::to_string(&description).unwrap());
+        assert!(!json.contains(['\u{1b}', '\u{9b}']));
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!((&json["schema_version"], &json["format"]), (&1.into(), &"safetensors".into()));
+        let bias = &json["tensors"][1];
+        assert_eq!(
+            (&bias["finite"], &bias["statistics"]["nan"], &bias["statistics"]["max"]),
+            (&false.into(), &1.into(), &3.0.into())
+        );
+        assert!(json["tensors"][2]["statistics"]["min"].is_null());
+    }
+
+    #[test]
+    fn every_width_of_number_is_decoded() {
+        let max_of = |dtype, bytes: &[u8]| {
+            let Content::Safetensors { tensors } =
+                described(&file(&[("t", dtype, vec![1], bytes.to_vec())])).unwrap().content
+            else {
+                panic!("safetensors")
+            };
+            tensors[0].statistics.as_ref().map(|statistics| statistics.max.clone())
+        };
+        assert_eq!(max_of(Dtype::F16, &[0x00, 0x3e]), Some(Cell::Real(1.5)));
+        assert_eq!(max_of(Dtype::BF16, &[0xc0, 0x3f]), Some(Cell::Real(1.5)));
+        assert_eq!(max_of(Dtype::F64, &1.5_f64.to_le_bytes()), Some(Cell::Real(1.5)));
+        assert_eq!(max_of(Dtype::I16, &[0xfe, 0xff]), Some(Cell::Whole(-2)));
+        assert_eq!(max_of(Dtype::U64, &[0xff; 8]), Some(Cell::Whole(u64::MAX.into())));
+        assert_eq!(max_of(Dtype::BOOL, &[1]), Some(Cell::Whole(1)));
+        assert_eq!(max_of(Dtype::F8_E4M3, &[1]), None);
+    }
+
+    #[test]
+    fn a_tensor_longer_than_a_chunk_is_read_to_its_end() {
+        let values: Vec<f32> = (0..100_000).map(|value| value as f32).collect();
+        let bytes = file(&[("t", Dtype::F32, vec![100, 1000], floats(&values))]);
+        let Content::Safetensors { tensors } = described(&bytes).unwrap().content else { panic!("safetensors") };
+        let statistics = tensors[0].statistics.as_ref().unwrap();
+        assert_eq!((statistics.count, &statistics.max), (100_000, &Cell::Real(99_999.0)));
+        assert_eq!(statistics.mean, Cell::Real(49_999.5));
+    }
+
+    #[test]
+    fn torn_and_lying_files_are_refused() {
+        let bytes = file(&[("t", Dtype::F32, vec![2], floats(&[1.0, 2.0]))]);
+        let refused = |bytes: &[u8]| format!("{:#}", described(bytes).unwrap_err());
+        let text = refused(&bytes[..bytes.len() - 1]);
+        assert!(text.contains("announces") && text.contains("\nhelp: "), "{text}");
+        assert!(refused(&[&bytes[..], &[0]].concat()).contains("announces"));
+        let lying = String::from_utf8_lossy(&bytes).replace("[2]", "[3]").into_bytes();
+        assert!(refused(&lying).contains("its header cannot be read"));
+    }
+}
