@@ -10,8 +10,8 @@ use crate::nn::ActorCritic;
 use crate::nn::actor_critic::States;
 
 /// States as the network takes them.
-pub fn states(observation: &Observation, items: usize) -> Result<States> {
-    States::new(&observation.user, &observation.recent, &observation.progress, items)
+pub fn states(network: &ActorCritic, observation: &Observation) -> Result<States> {
+    network.states(&observation.user, &observation.recent, &observation.progress)
 }
 
 /// A network that recommends.
@@ -41,7 +41,7 @@ impl Agent for Student<'_> {
     fn act(&self, episodes: &Episodes, live: &[usize], draws: &mut [ChaCha8Rng]) -> Result<Vec<u32>> {
         let shape = self.network.shape();
         let observation = observe(episodes, live, shape.window);
-        let logits = self.network.logits(&states(&observation, shape.items)?)?.flatten_all()?.to_vec1::<f32>()?;
+        let logits = self.network.logits(&states(self.network, &observation)?)?.flatten_all()?.to_vec1::<f32>()?;
         let rows = logits.chunks_exact(shape.items);
         Ok(rows.zip(draws).map(|(row, draw)| if self.sample { sample(row, draw) } else { best(row) }).collect())
     }

@@ -26,60 +26,44 @@ pub struct Shape {
     pub hidden: usize,
     /// How strongly a new policy follows the world's own vectors; 0 starts uniform.
     pub prior: f64,
+    /// The share of item pairs, the closest by the policy's own vectors, that it takes for alike.
+    pub alike_share: f64,
 }
 
-/// A batch of B states as tensors.
+/// A batch of B states as tensors; made by [`ActorCritic::states`].
 pub struct States {
     /// `[B]` of u32.
-    pub user: Tensor,
+    user: Tensor,
     /// `[B, W]` of u32, newest first, I where the episode is younger.
-    pub recent: Tensor,
+    recent: Tensor,
     /// `[B, 1]` of f32: turns played over the horizon.
-    pub progress: Tensor,
+    progress: Tensor,
     /// `[B, I]` of f32: how often each item stands in `recent`. A constant, so it costs no gradient.
-    pub shown: Tensor,
+    shown: Tensor,
+    /// `[B, I]` of f32: Σ over `recent` of how alike the item is, see [`likeness`].
+    alike: Tensor,
 }
 
-impl States {
-    /// States from flat arrays: `user [B]`, `recent [B·W]`, `progress [B]`, for a catalogue of `items`.
-    pub fn new(user: &[u32], recent: &[u32], progress: &[f32], items: usize) -> Result<Self> {
-        let batch = user.len();
-        ensure!(batch > 0 && recent.len().is_multiple_of(batch), "{} recent items for {batch} states", recent.len());
-        let window = recent.len() / batch;
-        let mut shown = vec![0.0_f32; batch * items];
-        for (row, recent) in recent.chunks_exact(window.max(1)).enumerate() {
-            for &item in recent {
-                if (item as usize) < items {
-                    shown[row * items + item as usize] += 1.0;
-                } else {
-                    // candle answers some indices beyond a table with zeros instead of an error.
-                    ensure!(item as usize == items, "item {item} is not in a catalogue of {items}");
-                }
-            }
-        }
-        Ok(Self {
-            user: Tensor::from_slice(user, batch, &Device::Cpu)?,
-            recent: Tensor::from_slice(recent, (batch, window), &Device::Cpu)?,
-            progress: Tensor::from_slice(progress, (batch, 1), &Device::Cpu)?,
-            shown: Tensor::from_vec(shown, (batch, items), &Device::Cpu)?,
-        })
-    }
-}
-
-/// logits = E_out · (MLP(x) + p·v_u) + b + c·shown, value = MLP'(x), with x = [v_u, E_in(recent), progress].
+/// logits = E_out · (MLP(x) + p·v_u) + b + 10·(c·shown + d·alike), value = MLP'(x), with x = [v_u, E_in(recent), progress].
 ///
 /// v_u are the training world's user vectors, frozen; E_in and E_out start at its item vectors, so that a new policy already
-/// knows what the world knows (p = `prior`) and learns the rest: what the demonstrations add, and when people leave. c is
-/// one learned number for items that were just shown.
+/// knows what the world knows (p = `prior`) and learns the rest: what the demonstrations add, and when people leave. c and d
+/// are learned numbers, 0 at first, for items that were just shown and for items like them (ten times as large as the
+/// optimiser sees them, because a logit has further to go than a weight). Likeness comes from the policy's own vectors; no
+/// quit distance or threshold of a world enters.
 pub struct ActorCritic {
     shape: Shape,
     params: Params,
     user_vectors: Tensor,
+    item_vectors: Tensor,
+    /// `[I, I]`, see [`likeness`].
+    likeness: Vec<f32>,
     item_in: Tensor,
     item_out: Tensor,
     bias: Tensor,
     prior: Tensor,
     shown: Tensor,
+    alike: Tensor,
     actor: Mlp,
     critic: Mlp,
 }
@@ -97,15 +81,42 @@ impl ActorCritic {
         let inputs = shape.width * (1 + shape.window) + 1;
         Ok(Self {
             user_vectors: to_tensor(user_vectors)?,
+            likeness: likeness(user_vectors, item_vectors, shape.alike_share)?,
             item_in: params.add("item_in", &Tensor::cat(&[&items, &padding], 0)?)?,
             item_out: params.add("item_out", &items)?,
             bias: params.add("bias", &Tensor::zeros(shape.items, DType::F32, &Device::Cpu)?)?,
             prior: params.add("prior", &scalar(shape.prior)?)?,
             shown: params.add("shown", &scalar(0.0)?)?,
+            alike: params.add("alike", &scalar(0.0)?)?,
             actor: Mlp::new(&mut params, "actor", &[inputs, shape.hidden, shape.width], 0.1, &mut init)?,
             critic: Mlp::new(&mut params, "critic", &[inputs, shape.hidden, 1], 1.0, &mut init)?,
+            item_vectors: items,
             params,
             shape,
+        })
+    }
+
+    /// States from flat arrays: `user [B]`, `recent [B·W]` newest first with I for none, `progress [B]`.
+    pub fn states(&self, user: &[u32], recent: &[u32], progress: &[f32]) -> Result<States> {
+        let (batch, items, window) = (user.len(), self.shape.items, self.shape.window);
+        ensure!(recent.len() == batch * window, "{} recent items for {batch} states of {window}", recent.len());
+        let (mut shown, mut alike) = (vec![0.0_f32; batch * items], vec![0.0_f32; batch * items]);
+        for (k, &item) in recent.iter().enumerate() {
+            // candle answers some indices beyond a table with zeros instead of an error.
+            ensure!(item as usize <= items, "item {item} is not in a catalogue of {items}");
+            if (item as usize) < items {
+                let row = k / window * items;
+                shown[row + item as usize] += 1.0;
+                let like = &self.likeness[item as usize * items..][..items];
+                alike[row..row + items].iter_mut().zip(like).for_each(|(sum, like)| *sum += like);
+            }
+        }
+        Ok(States {
+            user: Tensor::from_slice(user, batch, &Device::Cpu)?,
+            recent: Tensor::from_slice(recent, (batch, window), &Device::Cpu)?,
+            progress: Tensor::from_slice(progress, (batch, 1), &Device::Cpu)?,
+            shown: Tensor::from_vec(shown, (batch, items), &Device::Cpu)?,
+            alike: Tensor::from_vec(alike, (batch, items), &Device::Cpu)?,
         })
     }
 
@@ -134,7 +145,8 @@ impl ActorCritic {
         let users = self.user_vectors.index_select(&states.user, 0)?;
         let query = (self.actor.forward(&self.inputs(states)?)? + users.broadcast_mul(&self.prior)?)?;
         let scores = query.matmul(&self.item_out.t()?)?.broadcast_add(&self.bias)?;
-        Ok((scores + states.shown.broadcast_mul(&self.shown)?)?)
+        let near = (states.shown.broadcast_mul(&self.shown)? + states.alike.broadcast_mul(&self.alike)?)?;
+        Ok((scores + (near * 10.0)?)?)
     }
 
     /// The critic's value of each state, `[B]`.
@@ -147,6 +159,7 @@ impl ActorCritic {
         let mut file = TensorFile::new(&self.shape)?;
         file.arrays = self.params.export()?;
         file.arrays.insert("table.user_vectors".to_owned(), to_array(&self.user_vectors)?);
+        file.arrays.insert("table.item_vectors".to_owned(), to_array(&self.item_vectors)?);
         Ok(file)
     }
 
@@ -155,11 +168,30 @@ impl ActorCritic {
         let shape: Shape = file.about()?;
         let mut arrays: BTreeMap<String, Array> = file.arrays.clone();
         let users = arrays.remove("table.user_vectors").unwrap_or_default();
-        let blank = Array::new(&[shape.items, shape.width], vec![0.0; shape.items * shape.width]);
-        let network = Self::new(shape, &users, &blank, 0)?;
+        let items = arrays.remove("table.item_vectors").unwrap_or_default();
+        let network = Self::new(shape, &users, &items, 0)?;
         network.params.import(&arrays)?;
         Ok(network)
     }
+}
+
+/// How alike two items are to the policy: exp(−(δ/σ)²), `[I, I]`, where δ is the root mean square difference of the users'
+/// answers to them by the vectors (`users [U, D]`, `items [I, D]`) and σ the distance below which `share` of all pairs lie.
+fn likeness(users: &Array, items: &Array, share: f64) -> Result<Vec<f32>> {
+    let wide = |array: &Array| -> Result<Tensor> { Ok(to_tensor(array)?.to_dtype(DType::F64)?) };
+    let (users, items) = (wide(users)?, wide(items)?);
+    let count = items.dim(0)?;
+    let metric = (users.t()?.matmul(&users)? / users.dim(0)? as f64)?;
+    let gram: Vec<f64> = items.matmul(&metric)?.matmul(&items.t()?)?.flatten_all()?.to_vec1()?;
+    let square = |i: usize, j: usize| (gram[i * count + i] + gram[j * count + j] - 2.0 * gram[i * count + j]).max(0.0);
+    let mut pairs: Vec<f64> = (0..count).flat_map(|i| (0..i).map(move |j| (i, j))).map(|(i, j)| square(i, j)).collect();
+    if pairs.is_empty() {
+        return Ok(vec![1.0; count * count]);
+    }
+    let rank = ((pairs.len() as f64 * share) as usize).min(pairs.len() - 1);
+    let bandwidth = pairs.select_nth_unstable_by(rank, f64::total_cmp).1.max(1e-12);
+    let alike = |k: usize| (-square(k / count, k % count) / bandwidth).exp() as f32;
+    Ok((0..count * count).map(alike).collect())
 }
 
 #[cfg(test)]
@@ -169,17 +201,27 @@ pub(crate) mod tests {
     use crate::nn::loss::log_probability;
 
     pub(crate) fn small() -> ActorCritic {
-        let shape = Shape { users: 2, items: 3, width: 2, window: 2, hidden: 4, prior: 1.0 };
+        let shape = Shape { users: 2, items: 3, width: 2, window: 2, hidden: 4, prior: 1.0, alike_share: 0.5 };
         let users = Array::new(&[2, 2], vec![1.0, 0.5, -0.5, 2.0]);
         let items = Array::new(&[3, 2], vec![1.0, 0.0, 0.0, 1.0, 0.5, 0.5]);
         ActorCritic::new(shape, &users, &items, 3).unwrap()
     }
 
     #[test]
+    fn likeness_agrees_with_hand_computed_values() {
+        // Answers of the two users to items 0, 1, 2: (1, −½), (½, 2), (¾, ¾); squared differences 3.25, 13/16, 13/16.
+        let network = small();
+        let expected = [1.0, (-4.0_f32).exp(), (-1.0_f32).exp()];
+        for (found, wanted) in network.likeness.iter().zip(expected) {
+            assert!((found - wanted).abs() < 1e-6, "{:?}", network.likeness);
+        }
+    }
+
+    #[test]
     fn every_parameter_learns() {
         let network = small();
         // The padding row of E_in, an item just shown, and both users take part.
-        let states = States::new(&[0, 1], &[2, 0, 1, 3], &[0.5, 0.25], 3).unwrap();
+        let states = network.states(&[0, 1], &[2, 0, 1, 3], &[0.5, 0.25]).unwrap();
         let action = Tensor::new(&[1_u32, 2], &Device::Cpu).unwrap();
         assert_every_parameter_learns(network.params(), || {
             let actor = log_probability(&network.logits(&states).unwrap(), &action)?.sum_all()?;
@@ -190,10 +232,10 @@ pub(crate) mod tests {
     #[test]
     fn a_file_gives_the_same_network_and_a_foreign_item_is_refused() {
         let network = small();
-        let states = States::new(&[0, 1], &[2, 0, 1, 3], &[0.5, 0.25], 3).unwrap();
+        let states = network.states(&[0, 1], &[2, 0, 1, 3], &[0.5, 0.25]).unwrap();
         let again = ActorCritic::import(&network.export().unwrap()).unwrap();
         let logits = |n: &ActorCritic| n.logits(&states).unwrap().to_vec2::<f32>().unwrap();
         assert_eq!(logits(&network), logits(&again));
-        assert!(States::new(&[0], &[4, 3], &[0.0], 3).is_err());
+        assert!(network.states(&[0], &[4, 3], &[0.0]).is_err());
     }
 }

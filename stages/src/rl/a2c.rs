@@ -262,7 +262,7 @@ impl<'c> Learner<'c> {
         let batch = self.collect(world, iteration)?;
         let rewards = reward(&batch)?;
         ensure!(rewards.iter().all(|r| r.is_finite()), "update {iteration}: a reward is not finite");
-        let states = states(&batch.observation, world.items())?;
+        let states = states(&self.network, &batch.observation)?;
         let values = self.network.values(&states)?;
         let unit = self.value_unit as f32;
         let known: Vec<f32> = values.to_vec1::<f32>()?.into_iter().map(|v| v * unit).collect();
@@ -376,7 +376,7 @@ mod tests {
             episodes: 32,
             learning_rate: 0.01,
             imitation: 0.0,
-            network: NetworkConfig { window: 2, hidden: 32, prior: 0.0 },
+            network: NetworkConfig { window: 2, hidden: 32, prior: 0.0, ..NetworkConfig::default() },
             ..A2c::default()
         };
         let mut learner = Learner::new(&config, &world).unwrap();

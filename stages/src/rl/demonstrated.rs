@@ -53,7 +53,7 @@ impl Demonstrated {
 
     /// L_imit = −mean(w · log π(a|s)) over the pairs at `rows` (IL-Rec's imitation loss).
     pub fn imitation_loss(&self, network: &ActorCritic, rows: &[usize]) -> Result<Tensor> {
-        let states = states(&self.observation.take(rows), network.shape().items)?;
+        let states = states(network, &self.observation.take(rows))?;
         let actions = Tensor::from_iter(rows.iter().map(|&row| self.actions[row]), &Device::Cpu)?;
         let weights = Tensor::from_iter(rows.iter().map(|&row| self.weights[row]), &Device::Cpu)?;
         Ok((log_probability(&network.logits(&states)?, &actions)? * weights)?.mean_all()?.neg()?)
