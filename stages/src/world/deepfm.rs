@@ -36,7 +36,7 @@ pub struct DeepFm {
 impl Default for DeepFm {
     fn default() -> Self {
         // Chosen on a held-out split of MovieLens-100K.
-        let fit = Fit { epochs: 6, batch_size: 1024, learning_rate: 0.01, l2: 0.04, seed: 0 };
+        let fit = Fit { epochs: 6, batch_size: 1024, learning_rate: 0.01, l2: 4.0, seed: 0 };
         Self { embedding: 8, hidden: vec![64, 64], max_distinct: 100, fit, audience: Audience::default() }
     }
 }
@@ -180,8 +180,8 @@ impl RatingModel for Model {
         Ok((((linear + pairs)? + deep)? + self.mean)?)
     }
 
-    fn size(&self, user: &Tensor, item: &Tensor) -> Result<Tensor> {
-        Ok(self.rows(user, item)?.sqr()?.sum((1, 2))?)
+    fn size(&self) -> Result<Tensor> {
+        Ok((self.table.sqr()?.sum_all()? + self.genre_table.sqr()?.sum_all()?)?)
     }
 }
 
