@@ -1,4 +1,4 @@
-//! Where a mean may lie: the percentile bootstrap over training seeds and users (Efron and Tibshirani 1993, §13.3).
+//! Where a mean may lie: the percentile bootstrap over training seeds and users (Efron and Tibshirani 1993, ch. 13).
 //!
 //! Seeds and users are crossed (every seed plays with every user), so seeds are drawn with replacement, users are drawn
 //! with replacement, and a drawn user counts with every drawn seed (Owen 2007). Drawing episodes instead would take five

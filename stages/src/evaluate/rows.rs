@@ -22,6 +22,9 @@ pub(super) const TEACHER: &str = "teacher (LLM)";
 const KNOWS_DISTANCES: &str = "privileged: knows the judging distances";
 const KNOWS_ALL: &str = "privileged: knows the judging rewards and distances; myopic, so not a proven upper bound";
 
+/// The policies of one name: the training seeds of one row.
+type Group<'a> = (&'a str, Vec<&'a Named<Policy>>);
+
 /// Everything that is played with, and how.
 pub(super) struct Players<'a> {
     pub config: &'a Evaluate,
@@ -83,8 +86,8 @@ impl Players<'_> {
     }
 
     /// Policies by name, in order of appearance; the cells of one name are its seeds.
-    fn grouped(&self) -> Result<Vec<(&str, Vec<&Named<Policy>>)>> {
-        let mut groups: Vec<(&str, Vec<&Named<Policy>>)> = Vec::new();
+    fn grouped(&self) -> Result<Vec<Group<'_>>> {
+        let mut groups: Vec<Group> = Vec::new();
         for policy in self.policies {
             let name = policy.name.as_str();
             let taken = [RANDOM, FREE, POPULAR, ORACLE, RETRIEVER].contains(&name) || name.starts_with("teacher");

@@ -27,7 +27,7 @@ pub(super) fn table(rows: &[Row], taught: Option<&[usize]>, bootstrap: &Bootstra
 
 fn measure(row: &Row, rows: &[Row], taught: Option<&[usize]>, bootstrap: &Bootstrap) -> Vec<Metric> {
     let teacher = row.name == TEACHER;
-    let everyone: Vec<usize> = (0..row.cells[0].episodes.len()).collect();
+    let everyone = everyone_of(row);
     let mut measures = Measures { row, bootstrap, metrics: Vec::new() };
 
     let mut quantities: Vec<(&str, Quantity)> =
@@ -99,6 +99,7 @@ fn find<'a>(rows: &'a [Row], name: &str) -> Option<&'a Row> {
     rows.iter().find(|row| row.name == name)
 }
 
+/// The places of all its episodes.
 fn everyone_of(row: &Row) -> Vec<usize> {
     (0..row.cells[0].episodes.len()).collect()
 }

@@ -1,8 +1,9 @@
 //! Item-to-item similarity from what people like together: cosine of the items' columns of likes, its diagonal zero
-//! (Sarwar et al. 2001, §3.1.1; Deshpande and Karypis 2004, eq. 4).
+//! (Sarwar et al. 2001, §3.1.1; Deshpande and Karypis 2004, §4.1).
 //!
 //! `similarity(h, i) = |users who like both| / √(|users who like h| · |users who like i|)`, and 0 for h = i: an item is no
 //! evidence for itself. A user likes an item when it is rated at or above the user's own mean, so that no scale is assumed.
+//! The score of an item is its shrunken mean rating + c · the mean similarity to what the user likes.
 
 use rayon::prelude::*;
 
