@@ -1,0 +1,79 @@
+//! What a retriever offers.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Result, ensure};
+use arrow::array::{Float32Array, UInt32Array};
+use pipeline::Artifact;
+
+use super::frame;
+
+/// Parquet, one row a user and rank, by user, then rank: `user: u32`, `rank: u32` (from 0, the best), `item: u32`,
+/// `score: f32` (the retriever's own scale, never rising with the rank). Every user has at least one row.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Rankings {
+    /// For each user, items best first.
+    pub items: Vec<Vec<u32>>,
+    /// The score of each.
+    pub scores: Vec<Vec<f32>>,
+}
+
+impl Artifact for Rankings {
+    const KIND: &'static str = "rankings";
+    const EXTENSION: &'static str = "parquet";
+    const FORMAT: u32 = 1;
+
+    fn write(&self, path: &Path) -> Result<()> {
+        ensure!(self.items.len() == self.scores.len(), "rankings and scores are of different users");
+        for (user, (items, scores)) in self.items.iter().zip(&self.scores).enumerate() {
+            ensure!(!items.is_empty(), "user {user} has an empty ranking, which the file cannot say");
+            ensure!(items.len() == scores.len(), "user {user} has {} items and {} scores", items.len(), scores.len());
+        }
+        let rows = || self.items.iter().enumerate().flat_map(|(u, items)| (0..items.len()).map(move |r| (u, r)));
+        let columns: Vec<(&str, arrow::array::ArrayRef)> = vec![
+            ("user", Arc::new(UInt32Array::from_iter_values(rows().map(|(user, _)| user as u32)))),
+            ("rank", Arc::new(UInt32Array::from_iter_values(rows().map(|(_, rank)| rank as u32)))),
+            ("item", Arc::new(UInt32Array::from_iter_values(self.items.iter().flatten().copied()))),
+            ("score", Arc::new(Float32Array::from_iter_values(self.scores.iter().flatten().copied()))),
+        ];
+        frame::write_parquet(path, &frame::batch(Self::KIND, Self::FORMAT, columns)?)
+    }
+
+    fn read(path: &Path) -> Result<Self> {
+        let batch = frame::read_parquet(path, Self::KIND, Self::FORMAT)?;
+        let ids = |name| frame::column::<UInt32Array>(&batch, name);
+        let (user, rank, item) = (ids("user")?, ids("rank")?, ids("item")?);
+        let score = frame::column::<Float32Array>(&batch, "score")?;
+        let mut rankings = Self::default();
+        for row in 0..batch.num_rows() {
+            let (u, r) = (user.value(row) as usize, rank.value(row) as usize);
+            if r == 0 {
+                ensure!(u == rankings.items.len(), "row {row} opens the ranking of user {u} out of order");
+                rankings.items.push(Vec::new());
+                rankings.scores.push(Vec::new());
+            }
+            let next = rankings.items.last().map_or(0, Vec::len);
+            ensure!(u + 1 == rankings.items.len() && r == next, "row {row} is rank {r} of user {u}, out of order");
+            rankings.items[u].push(item.value(row));
+            rankings.scores[u].push(score.value(row));
+        }
+        Ok(rankings)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_gives_back_what_was_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let rankings = Rankings { items: vec![vec![3, 1], vec![2]], scores: vec![vec![1.5, 1.0], vec![-2.0]] };
+        let path = folder.path().join("rankings");
+        rankings.write(&path).unwrap();
+        assert_eq!(Rankings::read(&path).unwrap(), rankings);
+        let empty = Rankings { items: vec![vec![]], scores: vec![vec![]] };
+        assert!(empty.write(&folder.path().join("empty")).unwrap_err().to_string().starts_with("user 0 has an empty"));
+    }
+}
