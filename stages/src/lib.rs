@@ -1,6 +1,7 @@
 //! Everything that knows data or models.
 
 pub mod artifact;
+pub mod demonstrate;
 pub mod env;
 pub mod evaluate;
 pub mod ingest;

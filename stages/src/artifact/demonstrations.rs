@@ -129,8 +129,7 @@ impl Artifact for Demonstrations {
         let ids = |name| frame::column::<UInt32Array>(&batch, name);
         let (trajectory, user, step, item) = (ids("trajectory")?, ids("user")?, ids("step")?, ids("item")?);
         let reward = frame::column::<Float32Array>(&batch, "reward")?;
-        let (end, call) =
-            (frame::column::<StringArray>(&batch, "end")?, frame::column::<StringArray>(&batch, "call")?);
+        let (end, call) = (frame::column::<StringArray>(&batch, "end")?, frame::column::<StringArray>(&batch, "call")?);
         let candidates = frame::column::<ListArray>(&batch, "candidates")?;
         let scores = frame::column::<ListArray>(&batch, "scores")?;
         let mut demonstrations = Self::default();

@@ -23,10 +23,8 @@ const KEY: &str = "apprentice";
 
 /// Builds a batch whose schema says `kind/format`; a column is nullable only when it holds a null.
 pub(super) fn batch(kind: &str, format: u32, columns: Vec<(&str, ArrayRef)>) -> Result<RecordBatch> {
-    let fields: Vec<Field> = columns
-        .iter()
-        .map(|(name, array)| Field::new(*name, array.data_type().clone(), array.is_nullable()))
-        .collect();
+    let fields: Vec<Field> =
+        columns.iter().map(|(name, array)| Field::new(*name, array.data_type().clone(), array.is_nullable())).collect();
     let metadata = HashMap::from([(KEY.to_owned(), format!("{kind}/{format}"))]);
     let schema = Schema::new_with_metadata(fields, metadata);
     Ok(RecordBatch::try_new(Arc::new(schema), columns.into_iter().map(|(_, array)| array).collect())?)
@@ -64,8 +62,8 @@ pub(super) fn write_arrow(path: &Path, batch: &RecordBatch) -> Result<()> {
 
 pub(super) fn read_arrow(path: &Path, kind: &str, format: u32) -> Result<RecordBatch> {
     let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-    let reader = FileReader::try_new(file, None)
-        .with_context(|| format!("{} is not a whole Arrow file", path.display()))?;
+    let reader =
+        FileReader::try_new(file, None).with_context(|| format!("{} is not a whole Arrow file", path.display()))?;
     let schema = reader.schema();
     check(path, &schema, kind, format)?;
     let batches: Vec<RecordBatch> = reader.collect::<Result<_, _>>()?;

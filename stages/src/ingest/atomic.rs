@@ -114,9 +114,10 @@ impl AtomicFile {
     /// The physical line of a row, from 1: blank lines are no rows.
     pub fn line_of(&self, row: usize) -> usize {
         let Ok(file) = File::open(&self.path) else { return row + 2 };
-        let filled = BufReader::new(file).split(b'\n').enumerate().filter(|(_, line)| {
-            line.as_ref().is_ok_and(|line| !line.iter().all(u8::is_ascii_whitespace))
-        });
+        let filled = BufReader::new(file)
+            .split(b'\n')
+            .enumerate()
+            .filter(|(_, line)| line.as_ref().is_ok_and(|line| !line.iter().all(u8::is_ascii_whitespace)));
         filled.map(|(line, _)| line + 1).nth(row + 1).unwrap_or(row + 2)
     }
 }

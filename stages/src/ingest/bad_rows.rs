@@ -69,7 +69,13 @@ pub(super) fn settle(
     let reasons: Vec<String> = reasons.iter().map(|(reason, count)| format!("{count} × {reason}")).collect();
     cx.note(
         &format!("dropped from {name}"),
-        format!("{} rows ({}; the first: line {}, {:?})", rows.len(), reasons.join(", "), line_of(first.row), first.value),
+        format!(
+            "{} rows ({}; the first: line {}, {:?})",
+            rows.len(),
+            reasons.join(", "),
+            line_of(first.row),
+            first.value
+        ),
     );
     Ok(rows)
 }

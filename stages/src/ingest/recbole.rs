@@ -9,9 +9,9 @@ use pipeline::{AssetName, Context, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Outputs;
 use super::atomic::AtomicFile;
 use super::bad_rows::{BadRow, OnBadRow, settle};
-use super::Outputs;
 use crate::artifact::{Interactions, Items, Users};
 
 /// `ingest.recbole`.
@@ -78,19 +78,22 @@ impl Stage for Recbole {
 
     fn run(&self, _: NoInputs, cx: &Context) -> Result<Outputs> {
         let folder = cx.asset(&self.asset)?;
-        let log = AtomicFile::find(folder, "inter")?
-            .with_context(|| format!("{} holds no .inter file", folder.display()))?;
+        let log =
+            AtomicFile::find(folder, "inter")?.with_context(|| format!("{} holds no .inter file", folder.display()))?;
         cx.go_on()?;
         let items = AtomicFile::find(folder, "item")?.map(|file| self.items(&file, cx)).transpose()?;
         let users = AtomicFile::find(folder, "user")?.map(|file| self.users(&file, cx)).transpose()?;
         let outputs = self.join(&log, items, users, cx)?;
         self.expect.check(&log, &outputs)?;
-        cx.note("read", format!(
-            "{} interactions, {} users, {} items",
-            outputs.interactions.len(),
-            outputs.users.len(),
-            outputs.items.len()
-        ));
+        cx.note(
+            "read",
+            format!(
+                "{} interactions, {} users, {} items",
+                outputs.interactions.len(),
+                outputs.users.len(),
+                outputs.items.len()
+            ),
+        );
         Ok(outputs)
     }
 }
@@ -103,7 +106,8 @@ pipeline::ports! {
 impl Recbole {
     fn items(&self, file: &AtomicFile, cx: &Context) -> Result<Items> {
         let mut bad = Vec::new();
-        let owned = |name: &str| -> Result<Vec<String>> { Ok(file.text(name)?.into_iter().map(str::to_owned).collect()) };
+        let owned =
+            |name: &str| -> Result<Vec<String>> { Ok(file.text(name)?.into_iter().map(str::to_owned).collect()) };
         let id = owned("item_id")?;
         let title = self.title.as_deref().map_or_else(|| Ok(id.clone()), owned)?;
         let year = self.year.as_deref().map_or_else(|| Ok(vec![None; id.len()]), |name| years(file, name, cx))?;
@@ -129,7 +133,8 @@ impl Recbole {
         for name in file.names() {
             columns.insert(name.clone(), file.text(&name)?.into_iter().map(str::to_owned).collect());
         }
-        let id = columns.remove("user_id").with_context(|| format!("{} has no field `user_id`", file.path.display()))?;
+        let id =
+            columns.remove("user_id").with_context(|| format!("{} has no field `user_id`", file.path.display()))?;
         let mut bad = Vec::new();
         check_ids(&id, "user_id", &mut bad);
         let drop = settle(&file.path, bad, self.on_bad_row, |row| file.line_of(row), cx)?;
@@ -264,7 +269,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
         write("x.inter", inter);
-        write("x.item", "item_id:token\ttitle:token_seq\tyear:token\tclass:token_seq\na\tFilm \"A\"\t1995\tDrama War\nb\tB\t\t\n");
+        write(
+            "x.item",
+            "item_id:token\ttitle:token_seq\tyear:token\tclass:token_seq\na\tFilm \"A\"\t1995\tDrama War\nb\tB\t\t\n",
+        );
         write("x.user", "user_id:token\tage:token\n7\t24\n9\t53\n");
         read(folder.path(), &stage(extra))
     }

@@ -1,5 +1,154 @@
-//! Language models, as the stages see them.
+//! Language models that choose among options: one contract, and the providers behind it.
 //!
-//! [`gguf`] is the embedded one: it runs inside the process, needs no network, and equal prompts give equal bits.
+//! Asking and reading are apart. [`Player::ask`] costs time or money and gives a raw answer, which the caller keeps under
+//! the model's [identity](Llm::identity) and the [`Request`]; [`Llm::read`] turns a raw answer into a choice and costs
+//! nothing, so a better reading needs no new call. An answer is always read from its kept text, never from what was in
+//! memory when it came, so that a resumed run reads the same.
 
+mod chooser;
+#[cfg(test)]
+pub(crate) mod conformance;
 pub mod gguf;
+
+use anyhow::Result;
+use pipeline::{AssetName, Context};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use chooser::{GgufConfig, Score};
+
+/// One choice to make. Its JSON is what is kept and hashed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    /// What the model is told, oldest first; each piece ends with a newline. The first are the instructions. Empty for a
+    /// [reference](Llm::references).
+    pub context: Vec<String>,
+    /// The words that an option completes, without a space at the end (`Recommended movie:`).
+    pub cue: String,
+    /// What it may choose, at least one.
+    pub options: Vec<String>,
+}
+
+impl Request {
+    /// The request as it is kept: compact JSON, fields in this order.
+    #[must_use]
+    pub fn canonical(&self) -> String {
+        serde_json::to_string(self).expect("a request is texts only")
+    }
+
+    /// BLAKE3 of the model's identity and the request, 64 hex digits.
+    #[must_use]
+    pub fn key(&self, identity: &str) -> String {
+        let mut hasher = blake3::Hasher::new();
+        // The length keeps the end of one apart from the beginning of the other.
+        hasher.update(&(identity.len() as u64).to_le_bytes());
+        hasher.update(identity.as_bytes());
+        hasher.update(self.canonical().as_bytes());
+        hasher.finalize().to_hex().to_string()
+    }
+}
+
+/// What came back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The raw answer, as it is kept: JSON of the provider's own shape, without anything measured here.
+    pub text: String,
+    /// Tokens that this call newly ran through the model (or that the provider billed). What was cached does not count, so
+    /// this differs between a resumed and an uninterrupted run and belongs in no object.
+    pub tokens: u64,
+}
+
+/// What an answer says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reading {
+    /// The chosen option; `None` where the answer names none.
+    pub index: Option<usize>,
+    /// One score an option, higher is better; empty where the provider gives none.
+    pub scores: Vec<f32>,
+}
+
+/// Makes players, each at the beginning of its own conversation. Shared between threads.
+pub type Players<'a> = Box<dyn Fn() -> Box<dyn Player + 'a> + Sync + 'a>;
+
+/// A language model that chooses.
+pub trait Llm: Sync {
+    /// What its answers depend on besides the request: provider, model, sampling. Never a secret.
+    fn identity(&self) -> String;
+    /// How many players to have at work at once where that is not the number of threads.
+    fn at_once(&self) -> Option<usize>;
+    /// Players for conversations that all begin with `opening`, which is paid for once where the provider can.
+    ///
+    /// # Errors
+    /// When the model cannot take it.
+    fn players<'a>(&'a self, opening: &str) -> Result<Players<'a>>;
+    /// What must be answered too before an answer to `request` can be read: requests of one option each that depend on the
+    /// cue and the option only, so that conversations share them.
+    fn references(&self, request: &Request) -> Vec<Request>;
+    /// What `answer` says, given the answers to the [references](Llm::references) in their order.
+    ///
+    /// # Errors
+    /// When an answer is not this provider's, which a damaged store would explain. An answer that simply makes no choice is
+    /// no error.
+    fn read(&self, request: &Request, answer: &str, references: &[String]) -> Result<Reading>;
+}
+
+/// One conversation. It may be asked anything at any time; asking what continues the last request is cheapest.
+pub trait Player {
+    /// Asks the model.
+    ///
+    /// # Errors
+    /// When there is no option, or the model cannot or will not answer.
+    fn ask(&mut self, request: &Request) -> Result<Answer>;
+}
+
+/// Which language model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LlmConfig {
+    /// A model in a GGUF file, run inside this process: it chooses by the probability of each option's text.
+    Gguf(GgufConfig),
+}
+
+impl LlmConfig {
+    /// The asset that it needs.
+    #[must_use]
+    pub fn asset(&self) -> Option<AssetName> {
+        match self {
+            Self::Gguf(config) => Some(config.asset.clone()),
+        }
+    }
+
+    /// Makes it ready to be asked.
+    ///
+    /// # Errors
+    /// When its file cannot be read.
+    pub fn open(&self, cx: &Context) -> Result<Box<dyn Llm>> {
+        match self {
+            Self::Gguf(config) => Ok(Box::new(config.open(cx.asset(&config.asset)?)?)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_depends_on_model_context_cue_and_options_and_on_nothing_else() {
+        let request = |context: &str, cue: &str, options: &[&str]| Request {
+            context: vec![context.to_owned()],
+            cue: cue.to_owned(),
+            options: options.iter().map(|&option| option.to_owned()).collect(),
+        };
+        let base = request("a\n", "next:", &["x", "y"]);
+        assert_eq!(base.canonical(), r#"{"context":["a\n"],"cue":"next:","options":["x","y"]}"#);
+        assert_eq!(base.key("m"), base.clone().key("m"));
+        let others = [request("b\n", "next:", &["x", "y"]), request("a\n", "best:", &["x", "y"])];
+        let orders = [request("a\n", "next:", &["y", "x"]), request("a\n", "next:", &["xy"])];
+        for other in others.iter().chain(&orders) {
+            assert_ne!(other.key("m"), base.key("m"));
+        }
+        assert_ne!(base.key("n"), base.key("m"));
+    }
+}

@@ -55,8 +55,7 @@ impl AdamW {
         let norm = squares.sqrt();
         let scale = if norm > self.clip { self.clip / norm } else { 1.0 };
         self.step += 1;
-        let (correct_1, correct_2) =
-            (1.0 - BETA_1.powi(self.step as i32), 1.0 - BETA_2.powi(self.step as i32));
+        let (correct_1, correct_2) = (1.0 - BETA_1.powi(self.step as i32), 1.0 - BETA_2.powi(self.step as i32));
         for (name, var) in params.iter() {
             let Some(gradient) = gradients.get(var.as_tensor()) else { continue };
             // Without this a chain of graphs grows through the moments.

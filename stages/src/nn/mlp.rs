@@ -23,8 +23,7 @@ impl Mlp {
         for (k, pair) in widths.windows(2).enumerate() {
             let gain = if k + 2 == widths.len() { last_gain } else { 1.0 };
             let weight = params.add(&format!("{name}.{k}.weight"), &init.glorot(pair[1], pair[0], gain)?)?;
-            let bias =
-                params.add(&format!("{name}.{k}.bias"), &Tensor::zeros(pair[1], DType::F32, &Device::Cpu)?)?;
+            let bias = params.add(&format!("{name}.{k}.bias"), &Tensor::zeros(pair[1], DType::F32, &Device::Cpu)?)?;
             layers.push(Linear::new(weight, Some(bias)));
         }
         Ok(Self { layers })

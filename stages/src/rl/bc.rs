@@ -99,8 +99,13 @@ mod tests {
     #[test]
     fn it_copies_a_cycle_exactly() {
         let world = cluster_world(&[5.0, 4.0, 3.0], 2, 2, 30, 2);
-        let choice =
-            |t: usize| Choice { item: [0, 2, 4][t % 3], reward: 4.0, candidates: vec![], scores: vec![], call: String::new() };
+        let choice = |t: usize| Choice {
+            item: [0, 2, 4][t % 3],
+            reward: 4.0,
+            candidates: vec![],
+            scores: vec![],
+            call: String::new(),
+        };
         let trajectory = Trajectory { user: 1, steps: (0..30).map(choice).collect(), end: End::Horizon };
         let demonstrations = Demonstrations { trajectories: vec![trajectory] };
         let folder = tempfile::tempdir().unwrap();

@@ -77,7 +77,10 @@ impl Audience {
 
     /// Completes `reward [U, I]` to a world.
     pub fn complete(&self, reward: Array) -> Result<World> {
-        ensure!(reward.data.iter().all(|x| x.is_finite()), "the fitted rewards are not all finite; lower learning_rate");
+        ensure!(
+            reward.data.iter().all(|x| x.is_finite()),
+            "the fitted rewards are not all finite; lower learning_rate"
+        );
         let distance = column_distances(&reward)?;
         let similar_below = match self.similar {
             Similar::ClosestShare(share) => Some(closest(&distance, share)),

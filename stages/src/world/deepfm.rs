@@ -206,7 +206,8 @@ mod tests {
         let fields = Fields::new(&users, &items, 10).unwrap();
         assert_eq!(fields.rows, 2 + 2 + 2 + 2);
         let model = Model::new(&mut params, &DeepFm::default(), fields, 3.0).unwrap();
-        let (user, item) = (Tensor::new(&[0_u32, 1], &Device::Cpu).unwrap(), Tensor::new(&[0_u32, 1], &Device::Cpu).unwrap());
+        let (user, item) =
+            (Tensor::new(&[0_u32, 1], &Device::Cpu).unwrap(), Tensor::new(&[0_u32, 1], &Device::Cpu).unwrap());
         assert_every_parameter_learns(&params, || model.predict(&user, &item).unwrap().sqr()?.sum_all());
 
         let table = model.table.to_vec2::<f32>().unwrap();
@@ -217,7 +218,10 @@ mod tests {
         let mut by_hand = 3.0;
         for (f, row) in rows.iter().enumerate() {
             by_hand += row[0];
-            by_hand += rows[..f].iter().map(|other| row[1..].iter().zip(&other[1..]).map(|(a, b)| a * b).sum::<f32>()).sum::<f32>();
+            by_hand += rows[..f]
+                .iter()
+                .map(|other| row[1..].iter().zip(&other[1..]).map(|(a, b)| a * b).sum::<f32>())
+                .sum::<f32>();
         }
         let flat: Vec<f32> = rows.iter().flat_map(|row| row[1..].to_vec()).collect();
         let deep = model.network.forward(&Tensor::from_vec(flat, (1, 5 * 8), &Device::Cpu).unwrap()).unwrap();

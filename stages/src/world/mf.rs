@@ -112,7 +112,8 @@ mod tests {
         let log = Interactions { user: vec![0, 1], item: vec![1, 0], rating: vec![2.0, 4.0], timestamp: vec![0, 0] };
         let mut params = Params::default();
         let model = Model::new(&mut params, &MatrixFactorisation::default(), 2, 2, &log).unwrap();
-        let (user, item) = (Tensor::new(&[0_u32, 1], &Device::Cpu).unwrap(), Tensor::new(&[1_u32, 0], &Device::Cpu).unwrap());
+        let (user, item) =
+            (Tensor::new(&[0_u32, 1], &Device::Cpu).unwrap(), Tensor::new(&[1_u32, 0], &Device::Cpu).unwrap());
         assert_every_parameter_learns(&params, || model.predict(&user, &item).unwrap().sqr()?.sum_all());
         let (p, q) = (model.user.to_vec2::<f32>().unwrap(), model.item.to_vec2::<f32>().unwrap());
         let by_hand = 3.0 + p[0].iter().zip(&q[1]).map(|(a, b)| a * b).sum::<f32>();

@@ -55,6 +55,14 @@ impl<'m> Session<'m> {
         self.evaluated
     }
 
+    /// Evaluates a prompt ahead of what will be asked after it.
+    ///
+    /// # Errors
+    /// A prompt without a token, or longer than the model's context.
+    pub fn prepare(&mut self, segments: &[String]) -> Result<()> {
+        self.evaluate(segments, 0).map(drop)
+    }
+
     /// Scores each option as the text that directly follows the prompt.
     ///
     /// All options share one evaluation of the prompt and, up to 256 tokens, one forward pass: their tokens stand side

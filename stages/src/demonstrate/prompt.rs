@@ -1,0 +1,180 @@
+//! What the model reads: instructions, what the user liked, what was shown so far, and the cue that a title completes.
+//!
+//! The texts are templates (`prompt/*.j2`) and end up in the request, so a changed template asks anew by itself. Titles are
+//! short on purpose: every token is evaluated.
+
+use anyhow::{Context as _, Result};
+use minijinja::{Environment, UndefinedBehavior, Value, context};
+
+use crate::artifact::{Interactions, Items};
+use crate::llm::Request;
+
+/// The parts of every prompt of one stage.
+pub(super) struct Prompt {
+    environment: Environment<'static>,
+    noun: String,
+    /// What each item is called, no two alike.
+    names: Vec<String>,
+    /// The top of the rating scale, as the log shows it.
+    highest: f32,
+    /// The instructions, the same for every user.
+    pub opening: String,
+    cue: String,
+    remember: usize,
+}
+
+impl Prompt {
+    /// `remember` is how many of an episode's last items every prompt shows at least.
+    pub fn new(
+        noun: &str,
+        instructions: Option<&str>,
+        remember: usize,
+        items: &Items,
+        train: &Interactions,
+    ) -> Result<Self> {
+        let mut environment = Environment::new();
+        environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        environment.add_template("opening", include_str!("prompt/opening.j2"))?;
+        environment.add_template("liked", include_str!("prompt/liked.j2"))?;
+        environment.add_template("shown", include_str!("prompt/shown.j2"))?;
+        environment.add_template("cue", include_str!("prompt/cue.j2"))?;
+        let highest = train.rating.iter().copied().fold(f32::MIN, f32::max);
+        let mut prompt = Self {
+            environment,
+            noun: noun.to_owned(),
+            names: names(items),
+            highest,
+            opening: String::new(),
+            cue: String::new(),
+            remember,
+        };
+        prompt.opening = prompt.line("opening", context! { noun, instructions })?;
+        prompt.cue = prompt.render("cue", context! { noun })?;
+        Ok(prompt)
+    }
+
+    /// A filled template without the space around it.
+    fn render(&self, template: &str, values: Value) -> Result<String> {
+        let fill = || self.environment.get_template(template)?.render(values);
+        let text = fill().with_context(|| format!("cannot fill the prompt template `{template}`"))?;
+        Ok(text.trim().to_owned())
+    }
+
+    fn line(&self, template: &str, values: Value) -> Result<String> {
+        Ok(self.render(template, values)? + "\n")
+    }
+
+    /// What a user begins with; `liked` are items, best first.
+    pub fn begin(&self, liked: &[u32]) -> Result<Vec<String>> {
+        let mut context = vec![self.opening.clone()];
+        if !liked.is_empty() {
+            let titles: Value = liked.iter().map(|&item| self.name(item).to_owned()).collect();
+            context.push(self.line("liked", context! { titles })?);
+        }
+        Ok(context)
+    }
+
+    /// The line about one shown item.
+    pub fn shown(&self, item: u32, reward: f32) -> Result<String> {
+        let (rating, highest) = (format!("{reward:.1}"), self.highest.to_string());
+        self.line("shown", context! { noun => self.noun.as_str(), title => self.name(item), rating, highest })
+    }
+
+    /// Asks for one of `candidates` after `begin` and the last of the lines `shown`.
+    pub fn request(&self, begin: &[String], shown: &[String], candidates: &[u32]) -> Request {
+        Request {
+            context: begin.iter().chain(&shown[forgotten(shown.len(), self.remember)..]).cloned().collect(),
+            cue: self.cue.clone(),
+            options: candidates.iter().map(|&item| self.name(item).to_owned()).collect(),
+        }
+    }
+
+    fn name(&self, item: u32) -> &str {
+        &self.names[item as usize]
+    }
+}
+
+/// How many of `shown` lines a prompt leaves out: whole blocks of `remember`, so that at least that many stay. A window that
+/// slid line by line would change the prompt's beginning each turn, and all of it would have to be evaluated again.
+fn forgotten(shown: usize, remember: usize) -> usize {
+    shown.saturating_sub(remember) / remember * remember
+}
+
+/// Titles in one line; where several items share one, the year tells them apart, else the id.
+fn names(items: &Items) -> Vec<String> {
+    let plain: Vec<String> =
+        items.title.iter().map(|title| title.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    let dated =
+        |row: usize, name: &String| items.year[row].map_or_else(|| name.clone(), |year| format!("{name} ({year})"));
+    let dated = distinguish(&plain, dated);
+    distinguish(&dated, |row, name| format!("{name} [{}]", items.id[row]).trim_start().to_owned())
+}
+
+/// Replaces every name that is empty or not the only one of its kind.
+fn distinguish(names: &[String], other: impl Fn(usize, &String) -> String) -> Vec<String> {
+    let mut count = std::collections::BTreeMap::new();
+    for name in names {
+        *count.entry(name).or_insert(0) += 1;
+    }
+    let pick = |(row, name): (usize, &String)| {
+        if name.is_empty() || count[name] > 1 { other(row, name) } else { name.clone() }
+    };
+    names.iter().enumerate().map(pick).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn items(titles: &[(&str, Option<i32>)]) -> Items {
+        Items {
+            id: (0..titles.len()).map(|row| format!("i{row}")).collect(),
+            title: titles.iter().map(|title| title.0.to_owned()).collect(),
+            year: titles.iter().map(|title| title.1).collect(),
+            genres: vec![vec![]; titles.len()],
+        }
+    }
+
+    #[test]
+    fn names_are_all_different_and_in_one_line() {
+        let catalogue = items(&[
+            ("Fargo", None),
+            ("Heat", Some(1986)),
+            ("Heat", Some(1995)),
+            ("X\n Y", None),
+            ("", None),
+            ("Fly", None),
+            ("Fly", None),
+        ]);
+        assert_eq!(names(&catalogue), ["Fargo", "Heat (1986)", "Heat (1995)", "X Y", "[i4]", "Fly [i5]", "Fly [i6]"]);
+    }
+
+    #[test]
+    fn the_window_hops_so_that_the_beginning_stays() {
+        let kept: Vec<usize> = (0..=22).map(|shown| shown - forgotten(shown, 7)).collect();
+        assert_eq!(kept, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 7, 8, 9, 10, 11, 12, 13, 7, 8]);
+    }
+
+    #[test]
+    fn a_prompt_in_full() {
+        let train = Interactions { user: vec![0], item: vec![0], rating: vec![5.0], timestamp: vec![0] };
+        let catalogue = items(&[("Fargo", None), ("Heat", None), ("Big", None)]);
+        let prompt = Prompt::new("movie", None, 7, &catalogue, &train).unwrap();
+        let begin = prompt.begin(&[1, 0]).unwrap();
+        let shown = [prompt.shown(2, 3.14).unwrap()];
+        let request = prompt.request(&begin, &shown, &[0, 1]);
+        assert_eq!(
+            request.context.concat(),
+            "You recommend one movie at a time to a user. Choose what this user will rate highly, and vary: a user who is shown \
+             the same kind again and again leaves.\nThe user's favourites: Heat; Fargo.\nRecommended movie: \
+             Big. The user's rating: 3.1 of 5.\n"
+        );
+        assert!(request.context.iter().all(|piece| piece.ends_with('\n')));
+        assert_eq!(
+            (request.cue.as_str(), &request.options[..]),
+            ("Recommended movie:", &["Fargo".into(), "Heat".into()][..])
+        );
+        let told = Prompt::new("movie", Some("Be bold."), 7, &catalogue, &train).unwrap();
+        assert_eq!(told.begin(&[]).unwrap(), ["Be bold.\n"], "own instructions, a user without a history");
+    }
+}

@@ -1,0 +1,221 @@
+//! The embedded model as one that chooses: an option counts by how likely its text is after the cue.
+//!
+//! A small model finds some titles likely whatever was said before, because their words are common. The default score
+//! therefore takes out what the title is worth after the cue alone: domain-conditional pointwise mutual information
+//! (Holtzman et al. 2021, eq. 3), here a token, because titles differ in length:
+//! `score(y) = (ln p(y | context, cue) − ln p(y | cue)) / |y|`.
+//!
+//! Not here: chat templates. The prompt is plain text that the title goes on with, which is what the file was trained on
+//! most, and saves the tokens.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result, ensure};
+use pipeline::AssetName;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::gguf::{Gguf, Session};
+use super::{Answer, Llm, Player, Players, Reading, Request};
+
+/// Raised when an equal request to an equal file should give another raw answer.
+const FORM: u32 = 1;
+
+/// `llm: { gguf: … }`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GgufConfig {
+    /// The model file, an entry of `assets`.
+    pub asset: AssetName,
+    /// What makes one option better than another.
+    #[serde(default)]
+    pub score: Score,
+}
+
+/// What makes one option better than another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Score {
+    /// How much more likely a token of it is after the conversation than after the cue alone.
+    #[default]
+    Pmi,
+    /// How likely a token of it is after the conversation, on geometric average.
+    MeanLogprob,
+}
+
+impl GgufConfig {
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// As [`Gguf::load`].
+    pub(super) fn open(&self, path: &Path) -> Result<Chooser> {
+        let model = Gguf::load(path)?;
+        let mut hasher = blake3::Hasher::new();
+        hasher.update_mmap(path).with_context(|| format!("read {}", path.display()))?;
+        Ok(Chooser { model, digest: hasher.finalize().to_hex().to_string(), score: self.score })
+    }
+}
+
+/// The embedded model with its way of scoring.
+pub(super) struct Chooser {
+    model: Gguf,
+    digest: String,
+    score: Score,
+}
+
+/// The raw answer: what the model gives each option.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raw {
+    /// Σ ln p over the option's tokens.
+    logprob_sum: Vec<f64>,
+    /// How many tokens it has.
+    tokens: Vec<usize>,
+}
+
+impl Raw {
+    fn parse(answer: &str, options: usize) -> Result<Self> {
+        let raw: Self = serde_json::from_str(answer).with_context(|| format!("no answer of a GGUF model: {answer}"))?;
+        let counts = (raw.logprob_sum.len(), raw.tokens.len());
+        ensure!(counts == (options, options), "scores of {counts:?} options, wanted {options}: {answer}");
+        ensure!(!raw.tokens.contains(&0), "an option without a token: {answer}");
+        Ok(raw)
+    }
+}
+
+impl Llm for Chooser {
+    fn identity(&self) -> String {
+        let name = serde_json::Value::from(self.model.name());
+        format!(r#"{{"provider":"gguf","form":{FORM},"name":{name},"blake3":"{}"}}"#, self.digest)
+    }
+
+    fn at_once(&self) -> Option<usize> {
+        None
+    }
+
+    fn players<'a>(&'a self, opening: &str) -> Result<Players<'a>> {
+        let mut first = self.model.session();
+        if !opening.is_empty() {
+            first.prepare(&[opening.to_owned()])?;
+        }
+        Ok(Box::new(move || Box::new(Conversation { talk: first.fork(), aside: self.model.session() })))
+    }
+
+    fn references(&self, request: &Request) -> Vec<Request> {
+        let alone =
+            |option: &String| Request { context: vec![], cue: request.cue.clone(), options: vec![option.clone()] };
+        match self.score {
+            Score::Pmi => request.options.iter().map(alone).collect(),
+            Score::MeanLogprob => vec![],
+        }
+    }
+
+    fn read(&self, request: &Request, answer: &str, references: &[String]) -> Result<Reading> {
+        let raw = Raw::parse(answer, request.options.len())?;
+        let mut scores = Vec::with_capacity(raw.tokens.len());
+        for (option, (sum, &tokens)) in raw.logprob_sum.iter().zip(&raw.tokens).enumerate() {
+            let neutral = match self.score {
+                Score::MeanLogprob => 0.0,
+                Score::Pmi => {
+                    let reference = references.get(option).context("a reference without an answer")?;
+                    Raw::parse(reference, 1)?.logprob_sum[0]
+                }
+            };
+            scores.push(((sum - neutral) / tokens as f64) as f32);
+        }
+        Ok(Reading { index: best(&scores), scores })
+    }
+}
+
+/// The first of the highest.
+fn best(scores: &[f32]) -> Option<usize> {
+    (0..scores.len()).reduce(|best, option| if scores[option] > scores[best] { option } else { best })
+}
+
+/// One user's conversation, and beside it the place where references are asked, so that they do not push it out.
+struct Conversation<'m> {
+    talk: Session<'m>,
+    aside: Session<'m>,
+}
+
+impl Player for Conversation<'_> {
+    fn ask(&mut self, request: &Request) -> Result<Answer> {
+        let session = if request.context.is_empty() { &mut self.aside } else { &mut self.talk };
+        let segments: Vec<String> = request.context.iter().chain([&request.cue]).cloned().collect();
+        // With the space in the option the tokens are those of running text.
+        let options: Vec<String> = request.options.iter().map(|option| format!(" {option}")).collect();
+        let before = session.evaluated_tokens();
+        let scores = session.score(&segments, &options)?;
+        let raw = Raw {
+            logprob_sum: scores.iter().map(|score| score.logprob_sum).collect(),
+            tokens: scores.iter().map(|score| score.tokens).collect(),
+        };
+        Ok(Answer { text: serde_json::to_string(&raw)?, tokens: session.evaluated_tokens() - before })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::conformance::{conforms, request};
+    use super::super::gguf::toy;
+    use super::*;
+
+    fn open(score: Score) -> Chooser {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("toy.gguf");
+        toy::write_toy(&path).unwrap();
+        GgufConfig { asset: AssetName("toy".into()), score }.open(&path).unwrap()
+    }
+
+    #[test]
+    fn both_scores_conform() {
+        conforms(&open(Score::Pmi));
+        conforms(&open(Score::MeanLogprob));
+    }
+
+    #[test]
+    fn scores_by_hand() {
+        let asked = request(&["a\n"], &["x", "y"]);
+        let answer = r#"{"logprob_sum":[-6.0,-8.0],"tokens":[2,4]}"#;
+        let neutral =
+            [r#"{"logprob_sum":[-9.0],"tokens":[2]}"#, r#"{"logprob_sum":[-9.0],"tokens":[4]}"#].map(String::from);
+        let mean = open(Score::MeanLogprob).read(&asked, answer, &[]).unwrap();
+        assert_eq!(mean, Reading { index: Some(1), scores: vec![-3.0, -2.0] });
+        let pmi = open(Score::Pmi).read(&asked, answer, &neutral).unwrap();
+        assert_eq!(pmi, Reading { index: Some(0), scores: vec![1.5, 0.25] });
+        assert_eq!(best(&[1.0, 2.0, 2.0]), Some(1), "the first of equals");
+    }
+
+    #[test]
+    fn a_spoilt_answer_is_an_error() {
+        let model = open(Score::MeanLogprob);
+        let asked = request(&["a\n"], &["x", "y"]);
+        for spoilt in ["2", r#"{"logprob_sum":[-1.0],"tokens":[1]}"#, r#"{"logprob_sum":[-1.0,-2.0],"tokens":[1,0]}"#] {
+            assert!(model.read(&asked, spoilt, &[]).is_err(), "{spoilt}");
+        }
+    }
+
+    #[test]
+    fn the_opening_and_the_conversation_are_paid_for_once() {
+        let model = open(Score::Pmi);
+        let opening = "You recommend movies.\n";
+        let players = model.players(opening).unwrap();
+        let count = |text: &str| model.model.tokenize(text).unwrap().len() as u64;
+        let mut player = players();
+        let mut cost = |context: &[&str]| player.ask(&request(context, &["x"])).unwrap().tokens;
+        // An option's last token is predicted, never read, so " x" (two tokens) costs one.
+        let cue_and_option = count("Next:") + count(" x") - 1;
+        assert_eq!(cost(&[opening, "one\n"]), count("one\n") + cue_and_option);
+        assert_eq!(cost(&[]), cue_and_option);
+        assert_eq!(cost(&[opening, "one\n", "two\n"]), count("two\n") + cue_and_option);
+    }
+
+    #[test]
+    fn the_identity_is_that_of_the_bytes() {
+        let model = open(Score::Pmi);
+        let identity: serde_json::Value = serde_json::from_str(&model.identity()).unwrap();
+        assert_eq!((&identity["provider"], &identity["name"]), (&"gguf".into(), &"toy".into()));
+        assert_eq!(identity["blake3"].as_str().unwrap().len(), 64);
+        assert_eq!(model.identity(), open(Score::MeanLogprob).identity(), "the score is reading, not asking");
+    }
+}
