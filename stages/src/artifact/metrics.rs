@@ -18,8 +18,14 @@ pub struct Metric {
     pub control: bool,
     /// What the row knows that a deployed policy would not, or what else a reader must know; may be empty.
     pub remark: String,
-    /// What was measured: `return_inclusive`, `return_exclusive`, `length`, `reward_each`, `coverage`, `distinct`,
-    /// `end_similar`, `end_low_reward`, `end_horizon` (the last three are shares).
+    /// What was measured: `return_inclusive`, `return_exclusive`, `length`, `reward_each` (Σ rewards / Σ lengths),
+    /// `distinct` (items an episode), `coverage` (distinct items over all episodes of a seed / items; only seeds are in its
+    /// interval), `end_similar`, `end_low_reward`, `end_horizon` (the three are shares).
+    ///
+    /// Of policies also the lead in `return_inclusive` with the same users: `over_popular`, `over_retriever`. Where a
+    /// teacher was judged, of every row `return_teacher_users`: the inclusive return with the teacher's users over the turns
+    /// that the teacher was given; and leads in that: `over_teacher` of policies, `over_popular` and `over_retriever` of the
+    /// teacher.
     pub metric: String,
     /// The mean over seeds and users.
     pub mean: f64,

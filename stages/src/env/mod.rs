@@ -5,6 +5,7 @@ mod controls;
 mod episodes;
 mod learned_reward;
 mod observation;
+mod popularity;
 mod student;
 
 pub use agent::{Agent, play};
@@ -14,4 +15,5 @@ pub use episodes::Episodes;
 pub(crate) use episodes::tests::cluster_world;
 pub use learned_reward::{Features, LearnedReward};
 pub use observation::{Observation, observe};
+pub use popularity::Popularity;
 pub use student::{Student, states};

@@ -26,6 +26,8 @@ pub struct Shape {
     pub hidden: usize,
     /// How strongly a new policy follows the world's own vectors; 0 starts uniform.
     pub prior: f64,
+    /// How strongly a new policy avoids items alike to those it just showed; 0 knows nothing of it.
+    pub avoid: f64,
     /// The share of item pairs, the closest by the policy's own vectors, that it takes for alike.
     pub alike_share: f64,
 }
@@ -48,8 +50,8 @@ pub struct States {
 ///
 /// v_u are the training world's user vectors, frozen; E_in and E_out start at its item vectors, so that a new policy already
 /// knows what the world knows (p = `prior`) and learns the rest: what the demonstrations add, and when people leave. c and d
-/// are learned numbers, 0 at first, for items that were just shown and for items like them (ten times as large as the
-/// optimiser sees them, because a logit has further to go than a weight). Likeness comes from the policy's own vectors; no
+/// are learned numbers for items that were just shown (0 at first) and for items like them (−`avoid`/10 at first; ten times
+/// as large as the optimiser sees them, because a logit has further to go than a weight). Likeness comes from the policy's own vectors; no
 /// quit distance or threshold of a world enters.
 pub struct ActorCritic {
     shape: Shape,
@@ -87,7 +89,7 @@ impl ActorCritic {
             bias: params.add("bias", &Tensor::zeros(shape.items, DType::F32, &Device::Cpu)?)?,
             prior: params.add("prior", &scalar(shape.prior)?)?,
             shown: params.add("shown", &scalar(0.0)?)?,
-            alike: params.add("alike", &scalar(0.0)?)?,
+            alike: params.add("alike", &scalar(-shape.avoid / 10.0)?)?,
             actor: Mlp::new(&mut params, "actor", &[inputs, shape.hidden, shape.width], 0.1, &mut init)?,
             critic: Mlp::new(&mut params, "critic", &[inputs, shape.hidden, 1], 1.0, &mut init)?,
             item_vectors: items,
@@ -201,7 +203,7 @@ pub(crate) mod tests {
     use crate::nn::loss::log_probability;
 
     pub(crate) fn small() -> ActorCritic {
-        let shape = Shape { users: 2, items: 3, width: 2, window: 2, hidden: 4, prior: 1.0, alike_share: 0.5 };
+        let shape = Shape { users: 2, items: 3, width: 2, window: 2, hidden: 4, prior: 1.0, avoid: 1.0, alike_share: 0.5 };
         let users = Array::new(&[2, 2], vec![1.0, 0.5, -0.5, 2.0]);
         let items = Array::new(&[3, 2], vec![1.0, 0.0, 0.0, 1.0, 0.5, 0.5]);
         ActorCritic::new(shape, &users, &items, 3).unwrap()

@@ -376,7 +376,7 @@ mod tests {
             episodes: 32,
             learning_rate: 0.01,
             imitation: 0.0,
-            network: NetworkConfig { window: 2, hidden: 32, prior: 0.0, ..NetworkConfig::default() },
+            network: NetworkConfig { window: 2, hidden: 32, prior: 0.0, avoid: 0.0, ..NetworkConfig::default() },
             ..A2c::default()
         };
         let mut learner = Learner::new(&config, &world).unwrap();

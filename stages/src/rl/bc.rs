@@ -112,7 +112,7 @@ mod tests {
         let bc = BehaviourCloning {
             epochs: 150,
             learning_rate: 0.02,
-            network: NetworkConfig { window: 2, hidden: 32, prior: 0.0, ..NetworkConfig::default() },
+            network: NetworkConfig { window: 2, hidden: 32, prior: 0.0, avoid: 0.0, ..NetworkConfig::default() },
             ..BehaviourCloning::default()
         };
         let inputs = Inputs { world: world.clone(), demonstrations, weights: None };

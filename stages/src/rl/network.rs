@@ -18,13 +18,15 @@ pub struct NetworkConfig {
     pub hidden: usize,
     /// How strongly a new policy follows the training world's own vectors; 0 starts uniform.
     pub prior: f64,
+    /// How strongly a new policy avoids items alike to those it just showed; 0 leaves that to learning.
+    pub avoid: f64,
     /// The share of item pairs, the closest by the training world's vectors, that the policy takes for alike.
     pub alike_share: f64,
 }
 
 impl Default for NetworkConfig {
     fn default() -> Self {
-        Self { window: 7, hidden: 64, prior: 8.0, alike_share: 0.05 }
+        Self { window: 7, hidden: 64, prior: 8.0, avoid: 10.0, alike_share: 0.05 }
     }
 }
 
@@ -38,6 +40,7 @@ impl NetworkConfig {
             window: self.window,
             hidden: self.hidden,
             prior: self.prior,
+            avoid: self.avoid,
             alike_share: self.alike_share,
         };
         ActorCritic::new(shape, &world.user_vectors, &world.item_vectors, seed)

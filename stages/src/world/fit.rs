@@ -14,8 +14,8 @@ use crate::nn::{AdamW, Params, rng};
 pub(super) trait RatingModel {
     /// The ratings, `[B]`.
     fn predict(&self, user: &Tensor, item: &Tensor) -> Result<Tensor>;
-    /// The squared size of the parameters that stand for these users and items, `[B]`: what `l2` shrinks.
-    fn size(&self, user: &Tensor, item: &Tensor) -> Result<Tensor>;
+    /// The squared size of everything that stands for a user or an item, a scalar: what `l2` shrinks.
+    fn size(&self) -> Result<Tensor>;
 }
 
 /// How a rating model is fitted.
@@ -28,7 +28,8 @@ pub struct Fit {
     pub batch_size: usize,
     /// AdamW's step size.
     pub learning_rate: f64,
-    /// λ of λ·|parameters|² beside each rating's squared error: pulls users and items with few ratings to the mean.
+    /// λ of λ·|θ|² beside the sum of squared errors: a rating counts against it once, so that what few have rated stays near
+    /// the mean. (A penalty for each rating would leave an item with one rating of 5 on top of every list.)
     pub l2: f64,
     /// Seed of the initial weights and of the order of batches.
     pub seed: u64,
@@ -46,7 +47,7 @@ impl Fit {
         Ok(())
     }
 
-    /// Minimises mean((r̂ − r)² + l2·size) on `log` and scores `holdout` each epoch.
+    /// Minimises mean((r̂ − r)²) + l2·|θ|²/N on `log` and scores `holdout` each epoch.
     pub(super) fn run(
         &self,
         params: &Params,
@@ -65,10 +66,9 @@ impl Fit {
             order.shuffle(&mut rng(&[self.seed, 0xf17, epoch]));
             let mut squares = 0.0;
             for rows in order.chunks(self.batch_size) {
-                let (user, item) = (ids(&log.user, rows)?, ids(&log.item, rows)?);
                 let error = error(model, log, rows)?.sqr()?.mean_all()?;
                 squares += f64::from(error.to_scalar::<f32>()?) * rows.len() as f64;
-                let loss = (error + (model.size(&user, &item)?.mean_all()? * self.l2)?)?;
+                let loss = (error + (model.size()? * (self.l2 / log.len() as f64))?)?;
                 adam.descend(params, &loss)?;
             }
             let train = (squares / log.len() as f64).sqrt();

@@ -1,0 +1,70 @@
+//! How well items are liked by everybody together, as far as a log can tell.
+
+use anyhow::{Result, ensure};
+
+use crate::artifact::Interactions;
+
+/// Ratings at the global mean that every item is given beside its own, so that one lucky rating makes nobody popular.
+const PRIOR: f64 = 5.0;
+
+/// The shrunken mean rating (Σ ratings + m·μ) / (n + m) of each item, with m = 5 and μ the log's mean rating: the posterior
+/// mean of a normal model. An item without ratings stands at μ.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Popularity {
+    /// One value an item, on the log's rating scale.
+    pub mean: Vec<f64>,
+}
+
+impl Popularity {
+    /// The popularity of a catalogue of `items` in that log.
+    ///
+    /// # Errors
+    /// On an empty log, or one with items beyond the catalogue.
+    pub fn of(log: &Interactions, items: usize) -> Result<Self> {
+        ensure!(!log.is_empty(), "no interaction to tell what is popular. help: connect the train part of a split");
+        let (mut sums, mut counts) = (vec![0.0; items], vec![0.0; items]);
+        for (row, (&item, &rating)) in log.item.iter().zip(&log.rating).enumerate() {
+            ensure!(
+                (item as usize) < items,
+                "row {row} of the log names item {item} in a catalogue of {items}. help: take both from one ingest stage"
+            );
+            sums[item as usize] += f64::from(rating);
+            counts[item as usize] += 1.0;
+        }
+        let global = sums.iter().sum::<f64>() / log.len() as f64;
+        let mean = sums.iter().zip(&counts).map(|(sum, count)| (sum + PRIOR * global) / (count + PRIOR)).collect();
+        Ok(Self { mean })
+    }
+
+    /// All items, most popular first; ties go to the lowest id.
+    #[must_use]
+    pub fn order(&self) -> Vec<u32> {
+        let mut order: Vec<u32> = (0..self.mean.len() as u32).collect();
+        order.sort_by(|&a, &b| self.mean[b as usize].total_cmp(&self.mean[a as usize]).then(a.cmp(&b)));
+        order
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_ratings_are_drawn_to_the_mean() {
+        // μ = 26/8 = 3.25. Item 0: one 5 → (5 + 16.25)/6. Item 2: six ratings that sum to 20 → (20 + 16.25)/11.
+        let log = Interactions {
+            user: (0..8).collect(),
+            item: vec![0, 2, 2, 2, 2, 2, 2, 3],
+            rating: vec![5.0, 4.0, 4.0, 4.0, 4.0, 2.0, 2.0, 1.0],
+            timestamp: vec![0; 8],
+        };
+        let popularity = Popularity::of(&log, 5).unwrap();
+        let expected = [21.25 / 6.0, 3.25, 36.25 / 11.0, 17.25 / 6.0, 3.25];
+        for (found, expected) in popularity.mean.iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-12, "{found} for {expected}");
+        }
+        assert_eq!(popularity.order(), [0, 2, 1, 4, 3]);
+        assert!(Popularity::of(&log, 3).unwrap_err().to_string().contains("row 7 of the log names item 3"));
+        assert!(Popularity::of(&Interactions::default(), 3).is_err());
+    }
+}
