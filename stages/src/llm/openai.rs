@@ -172,7 +172,7 @@ impl Llm for Remote {
     }
 }
 
-/// The option that a reply names: by nothing but its number, else by its title, else by the first number in it that fits.
+/// The option that a reply names: by nothing but its number, else by its title, else by the only number in it that fits.
 fn named(reply: &str, options: &[String]) -> Option<usize> {
     let numbered =
         |number: &str| number.parse().ok().filter(|number| (1..=options.len()).contains(number)).map(|n| n - 1);
@@ -185,7 +185,10 @@ fn named(reply: &str, options: &[String]) -> Option<usize> {
     if let Some(index) = titled.max_by_key(|&index| (options[index].len(), std::cmp::Reverse(index))) {
         return Some(index);
     }
-    reply.split(|c: char| !c.is_ascii_digit()).find_map(numbered)
+    // A model that writes a list of its own has chosen nothing.
+    let mut numbers = reply.split(|c: char| !c.is_ascii_digit()).filter_map(numbered);
+    let first = numbers.next()?;
+    numbers.all(|number| number == first).then_some(first)
 }
 
 /// A server keeps nothing between two requests, so all conversations are alike.
@@ -451,6 +454,8 @@ mod tests {
             ("12 monkeys", Some(3)),
             ("4. 12 Monkeys", Some(3)),
             ("1) Heat", Some(0)),
+            ("2: yes, 2 of 9", Some(1)),
+            ("1. Alien\n2. Aliens", None),
             ("0", None),
             ("5", None),
             ("none of them", None),
