@@ -1,4 +1,4 @@
-//! Everything that knows data or models.
+#![doc = include_str!("../README.md")]
 
 pub mod artifact;
 pub mod demonstrate;
@@ -6,6 +6,7 @@ pub mod env;
 pub mod evaluate;
 pub mod ingest;
 pub mod inspect;
+pub mod irl;
 pub mod llm;
 pub mod nn;
 pub mod report;
@@ -13,3 +14,28 @@ pub mod retrieve;
 pub mod rl;
 pub mod split;
 pub mod world;
+
+use pipeline::{Catalog, Generator, StageKind};
+
+/// Every kind of stage, alphabetical: the one place where a new one is entered.
+pub static CATALOG: Catalog = Catalog {
+    stages: &[
+        StageKind::of::<demonstrate::Demonstrate>(),
+        StageKind::of::<evaluate::Evaluate>(),
+        StageKind::of::<ingest::Recbole>(),
+        StageKind::of::<irl::Gail>(),
+        StageKind::of::<report::Report>(),
+        StageKind::of::<retrieve::Retrieve>(),
+        StageKind::of::<rl::A2c>(),
+        StageKind::of::<rl::BehaviourCloning>(),
+        StageKind::of::<split::Split>(),
+        StageKind::of::<world::DeepFm>(),
+        StageKind::of::<world::MatrixFactorisation>(),
+    ],
+    generators: &[
+        Generator { name: "toy-llm", about: "a random llama-family model of 27 kB as GGUF", write: llm::gguf::toy::write_toy },
+        Generator { name: "toy-log", about: "a small log of known structure as atomic files", write: ingest::toy::write_toy },
+    ],
+    inspect: inspect::inspect,
+    starter: include_str!("../../configs/quickstart.yaml"),
+};

@@ -4,19 +4,22 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Result, ensure};
-use arrow::array::{Float32Array, UInt32Array};
+use arrow::array::{BooleanArray, Float32Array, UInt32Array};
 use pipeline::Artifact;
 
 use super::frame;
 
 /// Parquet, one row a user and rank, by user, then rank: `user: u32`, `rank: u32` (from 0, the best), `item: u32`,
-/// `score: f32` (the retriever's own scale, never rising with the rank). Every user has at least one row.
+/// `score: f32` (the retriever's own scale, never rising with the rank), `avoid_alike: bool` (the same in every row). Every
+/// user has at least one row.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rankings {
     /// For each user, items best first.
     pub items: Vec<Vec<u32>>,
     /// The score of each.
     pub scores: Vec<Vec<f32>>,
+    /// Whether whoever offers these items leaves out what the world's user would leave at.
+    pub avoid_alike: bool,
 }
 
 impl Artifact for Rankings {
@@ -36,6 +39,7 @@ impl Artifact for Rankings {
             ("rank", Arc::new(UInt32Array::from_iter_values(rows().map(|(_, rank)| rank as u32)))),
             ("item", Arc::new(UInt32Array::from_iter_values(self.items.iter().flatten().copied()))),
             ("score", Arc::new(Float32Array::from_iter_values(self.scores.iter().flatten().copied()))),
+            ("avoid_alike", Arc::new(BooleanArray::from(vec![self.avoid_alike; rows().count()]))),
         ];
         frame::write_parquet(path, &frame::batch(Self::KIND, Self::FORMAT, columns)?)
     }
@@ -45,7 +49,8 @@ impl Artifact for Rankings {
         let ids = |name| frame::column::<UInt32Array>(&batch, name);
         let (user, rank, item) = (ids("user")?, ids("rank")?, ids("item")?);
         let score = frame::column::<Float32Array>(&batch, "score")?;
-        let mut rankings = Self::default();
+        let avoid_alike = frame::column::<BooleanArray>(&batch, "avoid_alike")?;
+        let mut rankings = Self { avoid_alike: !avoid_alike.is_empty() && avoid_alike.value(0), ..Self::default() };
         for row in 0..batch.num_rows() {
             let (u, r) = (user.value(row) as usize, rank.value(row) as usize);
             if r == 0 {
@@ -69,11 +74,11 @@ mod tests {
     #[test]
     fn a_file_gives_back_what_was_written() {
         let folder = tempfile::tempdir().unwrap();
-        let rankings = Rankings { items: vec![vec![3, 1], vec![2]], scores: vec![vec![1.5, 1.0], vec![-2.0]] };
+        let rankings = Rankings { items: vec![vec![3, 1], vec![2]], scores: vec![vec![1.5, 1.0], vec![-2.0]], avoid_alike: true };
         let path = folder.path().join("rankings");
         rankings.write(&path).unwrap();
         assert_eq!(Rankings::read(&path).unwrap(), rankings);
-        let empty = Rankings { items: vec![vec![]], scores: vec![vec![]] };
+        let empty = Rankings { items: vec![vec![]], scores: vec![vec![]], avoid_alike: false };
         assert!(empty.write(&folder.path().join("empty")).unwrap_err().to_string().starts_with("user 0 has an empty"));
     }
 }

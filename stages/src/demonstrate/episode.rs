@@ -1,21 +1,19 @@
 //! One user's episode: retrieve candidates, let the model choose, see what the user does.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 
 use super::desk::Desk;
 use super::prompt::Prompt;
-use crate::artifact::{Call, Choice, Trajectory, World};
-use crate::env::Episodes;
+use crate::artifact::{Call, Choice, Rankings, Trajectory, World};
+use crate::env::{Episodes, candidates};
 use crate::llm::Player;
 
 /// What all episodes of a stage share.
 pub(super) struct Table<'a> {
     pub world: &'a World,
-    /// For each user, items best first.
-    pub rankings: &'a [Vec<u32>],
+    pub rankings: &'a Rankings,
     pub prompt: &'a Prompt,
     pub desk: &'a Desk<'a>,
     /// How many candidates the model sees.
@@ -50,7 +48,7 @@ impl Table<'_> {
             if !(self.go_on)()? {
                 return Ok(None);
             }
-            let candidates = self.candidates(user, episodes.items(0))?;
+            let candidates = candidates(&episodes, 0, self.rankings, self.candidates)?;
             let request = self.prompt.request(&begin, &shown, &candidates);
             let (reading, used) = self.desk.choose(player, &request)?;
             let call = used[0].clone();
@@ -66,22 +64,5 @@ impl Table<'_> {
             (self.decided)();
         };
         Ok(Some(Played { trajectory: Trajectory { user, steps, end }, calls, unread }))
-    }
-
-    /// The best of the user's ranking that this episode has not shown.
-    fn candidates(&self, user: u32, shown: &[u32]) -> Result<Vec<u32>> {
-        let seen: BTreeSet<u32> = shown.iter().copied().collect();
-        let ranking = &self.rankings[user as usize];
-        let left: Vec<u32> =
-            ranking.iter().copied().filter(|item| !seen.contains(item)).take(self.candidates).collect();
-        if left.is_empty() {
-            anyhow::bail!(
-                "user {user} was shown all {} items of the ranking and the episode goes on. help: rank more items than the \
-                 horizon of {}",
-                ranking.len(),
-                self.world.rules.horizon
-            );
-        }
-        Ok(left)
     }
 }

@@ -165,7 +165,7 @@ impl Demonstrate {
         let failed = AtomicBool::new(false);
         let table = Table {
             world,
-            rankings: &inputs.rankings.items,
+            rankings: &inputs.rankings,
             prompt: &prompt,
             desk: &desk,
             candidates: self.candidates,

@@ -5,7 +5,8 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-use super::{Agent, Episodes};
+use super::{Agent, Episodes, candidates};
+use crate::artifact::Rankings;
 
 /// Uniform over the catalogue, or over the items that do not conflict with what the user remembers (which needs the quit
 /// distances: privileged).
@@ -69,19 +70,15 @@ impl Agent for GreedyOracle {
     }
 }
 
-/// A retriever alone: the best item of the user's own ranking that this episode has not shown yet.
+/// A retriever alone: always its first candidate.
 pub struct Ranked<'a> {
-    /// For each user, items best first.
-    pub rankings: &'a [Vec<u32>],
+    /// What it offers to whom.
+    pub rankings: &'a Rankings,
 }
 
 impl Agent for Ranked<'_> {
     fn act(&self, episodes: &Episodes, live: &[usize], _: &mut [ChaCha8Rng]) -> Result<Vec<u32>> {
-        let pick = |&e: &usize| {
-            let ranking = self.rankings.get(episodes.user(e) as usize).context("a user without a ranking")?;
-            let seen = episodes.items(e);
-            ranking.iter().find(|item| !seen.contains(item)).copied().context("a ranking shorter than the horizon")
-        };
+        let pick = |&e: &usize| Ok(candidates(episodes, e, self.rankings, 1)?[0]);
         live.par_iter().map(pick).collect()
     }
 }

@@ -1,6 +1,7 @@
 //! Simulated recommendation: episodes in a [`World`](crate::artifact::World), and who plays them.
 
 mod agent;
+mod candidates;
 mod controls;
 mod episodes;
 mod learned_reward;
@@ -9,6 +10,7 @@ mod popularity;
 mod student;
 
 pub use agent::{Agent, play};
+pub use candidates::candidates;
 pub use controls::{GreedyOracle, Popular, Random, Ranked};
 pub use episodes::Episodes;
 #[cfg(test)]

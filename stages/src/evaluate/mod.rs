@@ -175,7 +175,7 @@ mod tests {
             Interactions { user: vec![0; 3], item: vec![4, 2, 0], rating: vec![5.0, 4.0, 1.0], timestamp: vec![0; 3] };
         // Even users are offered 0, 2, 4, 1; odd ones 0, 1, …, which drives them away at the second turn.
         let ranking = |user| if user % 2 == 0 { vec![0, 2, 4, 1] } else { vec![0, 1, 2, 3] };
-        let rankings = Rankings { items: (0..USERS).map(ranking).collect(), scores: vec![vec![0.0; 4]; USERS] };
+        let rankings = Rankings { items: (0..USERS).map(ranking).collect(), scores: vec![vec![0.0; 4]; USERS], avoid_alike: false };
         let named =
             |name: &str, seed| Named { name: name.into(), cell: format!("seed={seed}"), value: policy(&world, seed) };
         let policies = vec![named("a2c", 0), named("bc", 0), named("a2c", 1)];

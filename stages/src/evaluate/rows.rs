@@ -120,7 +120,7 @@ impl Players<'_> {
                 ranking.len()
             );
         }
-        Ok(Ranked { rankings: &rankings.items })
+        Ok(Ranked { rankings })
     }
 
     fn on_teacher(&self, teacher: &Episodes) -> String {

@@ -6,6 +6,7 @@
 mod atomic;
 mod bad_rows;
 mod recbole;
+pub mod toy;
 
 pub use bad_rows::OnBadRow;
 pub use recbole::{NoInputs, Recbole};

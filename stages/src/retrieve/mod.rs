@@ -28,6 +28,9 @@ pub struct Retrieve {
     /// is `popular`. 16 by default: of ten unseen items offered to each user of MovieLens-100K, 10.5 % are rated 4 or more
     /// in the part that was kept back, against 4.0 % at 0 and 11.8 % at 100, which offers worse-rated items.
     pub similarity: f64,
+    /// Whether candidates leave out what the world's user would leave at. It needs the quit distances, which a deployed
+    /// retriever knows only where the worlds share them.
+    pub avoid_alike: bool,
 }
 
 /// How items are ranked.
@@ -43,7 +46,7 @@ pub enum By {
 
 impl Default for Retrieve {
     fn default() -> Self {
-        Self { by: By::default(), depth: 100, similarity: 16.0 }
+        Self { by: By::default(), depth: 100, similarity: 16.0, avoid_alike: false }
     }
 }
 
@@ -116,7 +119,7 @@ impl Stage for Retrieve {
             }
         };
         let (items, scores) = ranked.into_iter().unzip();
-        Ok(Outputs { rankings: Rankings { items, scores } })
+        Ok(Outputs { rankings: Rankings { items, scores, avoid_alike: self.avoid_alike } })
     }
 }
 

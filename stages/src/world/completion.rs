@@ -75,17 +75,22 @@ impl Audience {
         }
     }
 
-    /// Completes `reward [U, I]` to a world.
-    pub fn complete(&self, reward: Array) -> Result<World> {
+    /// Completes `reward [U, I]` to a world; item distances and their threshold are those of `shared`, if given.
+    pub fn complete(&self, shared: Option<&World>, reward: Array) -> Result<World> {
         ensure!(
             reward.data.iter().all(|x| x.is_finite()),
             "the fitted rewards are not all finite; lower learning_rate"
         );
-        let distance = column_distances(&reward)?;
-        let similar_below = match self.similar {
-            Similar::ClosestShare(share) => Some(closest(&distance, share)),
-            Similar::Below(threshold) => Some(threshold as f32),
-            Similar::Off => None,
+        let distance = match shared {
+            Some(world) => world.distance.clone(),
+            None => column_distances(&reward)?,
+        };
+        ensure!(distance.shape[0] == reward.shape[1], "the shared distances are of another catalogue");
+        let similar_below = match (shared, self.similar) {
+            (Some(world), _) => world.rules.similar_below,
+            (None, Similar::ClosestShare(share)) => Some(closest(&distance, share)),
+            (None, Similar::Below(threshold)) => Some(threshold as f32),
+            (None, Similar::Off) => None,
         };
         let (user_vectors, item_vectors) = factorise(&reward, self.vectors)?;
         let rules = Rules {
@@ -177,7 +182,7 @@ mod tests {
         // Items 0 and 1 are alike; item 2 is the opposite.
         let reward = Array::new(&[2, 3], vec![5.0, 5.0, 1.0, 1.0, 1.0, 5.0]);
         let audience = Audience { vectors: 2, similar: Similar::ClosestShare(0.4), ..Audience::default() };
-        let world = audience.complete(reward.clone()).unwrap();
+        let world = audience.complete(None, reward.clone()).unwrap();
         assert_eq!(world.distance.data, [0.0, 0.0, 4.0, 0.0, 0.0, 4.0, 4.0, 4.0, 0.0]);
         assert_eq!(world.rules.similar_below, Some(4.0));
         assert!(world.conflicts(1, &[0]) && !world.conflicts(2, &[0]) && world.conflicts(2, &[2]));

@@ -84,7 +84,7 @@ impl Stage for DeepFm {
             }
             matrix.data.iter_mut().zip(&answers.data).for_each(|(sum, x)| *sum += x / self.members as f32);
         }
-        Ok(Outputs { world: self.audience.complete(matrix)?, curves })
+        Ok(Outputs { world: self.audience.complete(inputs.distances.as_ref(), matrix)?, curves })
     }
 }
 

@@ -28,8 +28,8 @@ pub struct MatrixFactorisation {
 impl Default for MatrixFactorisation {
     fn default() -> Self {
         // Chosen on a held-out split of MovieLens-100K.
-        let fit = Fit { epochs: 12, batch_size: 1024, learning_rate: 0.005, l2: 8.0, seed: 0 };
-        Self { factors: 8, fit, audience: Audience::default() }
+        let fit = Fit { epochs: 20, batch_size: 1024, learning_rate: 0.005, l2: 4.0, seed: 0 };
+        Self { factors: 16, fit, audience: Audience::default() }
     }
 }
 
@@ -51,7 +51,7 @@ impl Stage for MatrixFactorisation {
         let mut params = Params::default();
         let model = Model::new(&mut params, self, users, items, &inputs.interactions)?;
         let curves = self.fit.run(&params, &model, &inputs.interactions, inputs.holdout.as_ref(), cx)?;
-        let world = self.audience.complete(complete_matrix(&model, users, items, &inputs.interactions)?)?;
+        let world = self.audience.complete(inputs.distances.as_ref(), complete_matrix(&model, users, items, &inputs.interactions)?)?;
         Ok(Outputs { world, curves })
     }
 }

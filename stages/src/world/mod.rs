@@ -26,6 +26,9 @@ pipeline::ports! {
         users: Users,
         /// Ratings that are only scored, never fitted.
         holdout: Option<Interactions>,
+        /// Where item distances and their threshold come from; the completed matrix itself without. Two worlds that share
+        /// them differ in what people like, not in when they leave.
+        distances: Option<World>,
     }
 }
 
