@@ -174,7 +174,7 @@ mod tests {
         let catalogue = items(&[("Fargo", None), ("Heat", None), ("Big", None)]);
         let prompt = Prompt::new("movie", None, 7, &catalogue, &train).unwrap();
         let begin = prompt.begin(&[1, 0]).unwrap();
-        let shown = [prompt.shown(2, 3.14).unwrap()];
+        let shown = [prompt.shown(2, 3.12).unwrap()];
         let request = prompt.request(&begin, &shown, &[0, 1]);
         assert_eq!(
             request.context.concat(),

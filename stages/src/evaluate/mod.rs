@@ -152,7 +152,7 @@ mod tests {
     }
 
     fn policy(world: &World, seed: u64) -> Policy {
-        let shape = Shape { users: USERS, items: 6, width: 3, window: 2, hidden: 4, prior: 1.0 };
+        let shape = Shape { users: USERS, items: 6, width: 3, window: 2, hidden: 4, prior: 1.0, avoid: 0.0, alike_share: 0.5 };
         Policy(ActorCritic::new(shape, &world.user_vectors, &world.item_vectors, seed).unwrap().export().unwrap())
     }
 

@@ -125,7 +125,7 @@ impl Stage for Gail {
         if !(0.0..=1.0).contains(&self.omega) {
             return wrong("omega", "a share lies between 0 and 1");
         }
-        if !(self.beta > 0.0) {
+        if self.beta.is_nan() || self.beta <= 0.0 {
             return wrong("beta", "a temperature is above 0");
         }
         if !(0.0..0.5).contains(&self.label_smoothing) {
