@@ -326,7 +326,11 @@ mod tests {
             timestamp: vec![1, 2, 3, 4, 5, 5],
         };
         let ranking = |user: usize| (0..ITEMS).map(|rank| ((rank * 5 + user) % ITEMS) as u32).collect();
-        let rankings = Rankings { items: (0..USERS).map(ranking).collect(), scores: vec![vec![0.0; ITEMS]; USERS], avoid_alike: false };
+        let rankings = Rankings {
+            items: (0..USERS).map(ranking).collect(),
+            scores: vec![vec![0.0; ITEMS]; USERS],
+            avoid_alike: false,
+        };
         Inputs { world, items, train, rankings }
     }
 
