@@ -1,1 +1,13 @@
 //! The program as its users meet it: the real binary on small projects.
+
+mod assets;
+mod inspect;
+mod layout;
+mod mistakes;
+mod project;
+mod resume;
+mod schema;
+mod smoke;
+mod source;
+mod texts;
+mod versions;

@@ -33,8 +33,16 @@ pub static CATALOG: Catalog = Catalog {
         StageKind::of::<world::MatrixFactorisation>(),
     ],
     generators: &[
-        Generator { name: "toy-llm", about: "a random llama-family model of 27 kB as GGUF", write: llm::gguf::toy::write_toy },
-        Generator { name: "toy-log", about: "a small log of known structure as atomic files", write: ingest::toy::write_toy },
+        Generator {
+            name: "toy-llm",
+            about: "a random llama-family model of 27 kB as GGUF",
+            write: llm::gguf::toy::write_toy,
+        },
+        Generator {
+            name: "toy-log",
+            about: "a small log of known structure as atomic files",
+            write: ingest::toy::write_toy,
+        },
     ],
     inspect: inspect::inspect,
     starter: include_str!("../../configs/quickstart.yaml"),

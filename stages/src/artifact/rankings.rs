@@ -74,7 +74,8 @@ mod tests {
     #[test]
     fn a_file_gives_back_what_was_written() {
         let folder = tempfile::tempdir().unwrap();
-        let rankings = Rankings { items: vec![vec![3, 1], vec![2]], scores: vec![vec![1.5, 1.0], vec![-2.0]], avoid_alike: true };
+        let rankings =
+            Rankings { items: vec![vec![3, 1], vec![2]], scores: vec![vec![1.5, 1.0], vec![-2.0]], avoid_alike: true };
         let path = folder.path().join("rankings");
         rankings.write(&path).unwrap();
         assert_eq!(Rankings::read(&path).unwrap(), rankings);

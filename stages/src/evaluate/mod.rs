@@ -152,7 +152,8 @@ mod tests {
     }
 
     fn policy(world: &World, seed: u64) -> Policy {
-        let shape = Shape { users: USERS, items: 6, width: 3, window: 2, hidden: 4, prior: 1.0, avoid: 0.0, alike_share: 0.5 };
+        let shape =
+            Shape { users: USERS, items: 6, width: 3, window: 2, hidden: 4, prior: 1.0, avoid: 0.0, alike_share: 0.5 };
         Policy(ActorCritic::new(shape, &world.user_vectors, &world.item_vectors, seed).unwrap().export().unwrap())
     }
 
@@ -175,7 +176,11 @@ mod tests {
             Interactions { user: vec![0; 3], item: vec![4, 2, 0], rating: vec![5.0, 4.0, 1.0], timestamp: vec![0; 3] };
         // Even users are offered 0, 2, 4, 1; odd ones 0, 1, …, which drives them away at the second turn.
         let ranking = |user| if user % 2 == 0 { vec![0, 2, 4, 1] } else { vec![0, 1, 2, 3] };
-        let rankings = Rankings { items: (0..USERS).map(ranking).collect(), scores: vec![vec![0.0; 4]; USERS], avoid_alike: false };
+        let rankings = Rankings {
+            items: (0..USERS).map(ranking).collect(),
+            scores: vec![vec![0.0; 4]; USERS],
+            avoid_alike: false,
+        };
         let named =
             |name: &str, seed| Named { name: name.into(), cell: format!("seed={seed}"), value: policy(&world, seed) };
         let policies = vec![named("a2c", 0), named("bc", 0), named("a2c", 1)];

@@ -1,6 +1,7 @@
 //! Describes a file: what is behind `apprentice inspect PATH`.
 //!
 //! Any Parquet, Arrow IPC or safetensors file, told apart by its first bytes: the objects of the store have no extension.
+//! Of an HTML page only the title is told, because a browser shows the rest.
 //! Tables are streamed batch by batch, tensors chunk by chunk, so the size of the file does not matter. The description is
 //! a value ([`Description`]); as JSON it is all there, as text it is arranged for a person. Nothing read from a file
 //! reaches the terminal unescaped.
@@ -13,6 +14,7 @@ mod cell;
 mod columns;
 mod escape;
 mod guard;
+mod html;
 mod numbers;
 mod parquet;
 mod parquet_layout;
@@ -56,7 +58,7 @@ pub struct Description {
     pub bytes: u64,
     /// The key-value metadata of the file or its schema.
     pub metadata: BTreeMap<String, String>,
-    /// `table` and `layout`, or `tensors`.
+    /// `table` and `layout`, `tensors`, or `title`.
     #[serde(flatten)]
     pub content: Content,
 }
@@ -71,6 +73,8 @@ pub enum Format {
     Arrow,
     /// safetensors.
     Safetensors,
+    /// A page for a browser.
+    Html,
 }
 
 /// What is in the file. Only ever written, so it needs no tag: `format` says which one it is.
@@ -95,6 +99,11 @@ pub enum Content {
     Safetensors {
         /// In the order of the file.
         tensors: Vec<TensorDescription>,
+    },
+    /// Of a page.
+    Html {
+        /// Its title; absent where its first 64 KiB name none.
+        title: Option<String>,
     },
 }
 
@@ -134,6 +143,7 @@ fn of(path: &Path, name: String, head: usize) -> Result<Description> {
         start if start.starts_with(parquet::MAGIC) => parquet::describe(file, name, bytes, head),
         start if start.starts_with(arrow::MAGIC) => arrow::describe(file, name, bytes, head),
         start if safetensors::recognise(start) => safetensors::describe(file, name, bytes),
+        start if html::recognise(start) => html::describe(file, name, bytes),
         start => bail!("{}", unknown(start)),
     }
 }

@@ -28,6 +28,7 @@ pub(super) fn render(description: &Description, width: u16) -> String {
         Format::Parquet => "Parquet",
         Format::Arrow => "Arrow IPC file",
         Format::Safetensors => "safetensors",
+        Format::Html => "HTML",
     };
     let bytes = grouped(description.bytes);
     page.line(&format!("{}: {format}, {bytes} bytes", escape::shown(&description.file, usize::MAX)));
@@ -50,6 +51,10 @@ pub(super) fn render(description: &Description, width: u16) -> String {
             page.line(&format!("{}, {}", counted(all.len() as u64, "tensor"), counted(values, "value")));
             metadata(&mut page, description);
             tensors(&mut page, all);
+        }
+        Content::Html { title } => {
+            let title = title.as_deref().unwrap_or("untitled");
+            page.line(&format!("a page for a browser: {}", escape::shown(title, METADATA)));
         }
     }
     page.text

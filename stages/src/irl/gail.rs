@@ -158,7 +158,8 @@ impl Stage for Gail {
         for round in 0..self.rounds {
             cx.go_on()?;
             let reward = |batch: &Batch| -> Result<Vec<f32>> {
-                let logits = discriminator.logits_expert_is_high(&features.compute(&batch.observation, &batch.actions)?)?;
+                let logits =
+                    discriminator.logits_expert_is_high(&features.compute(&batch.observation, &batch.actions)?)?;
                 let irl: Vec<f32> = softplus(&logits)?.to_vec1()?;
                 let omega = self.omega as f32;
                 Ok(batch.rewards.iter().zip(irl).map(|(r, irl)| (1.0 - omega) * r + omega * irl).collect())
@@ -218,11 +219,17 @@ impl Gail {
         let batch = Tensor::cat(&[expert.index_select(&of_expert, 0)?, generated.index_select(&of_generated, 0)?], 0)?;
         let logits = discriminator.logits_expert_is_high(&batch)?;
         let (high, low) = (1.0 - self.label_smoothing as f32, self.label_smoothing as f32);
-        let targets: Vec<f32> = (0..2 * self.batch_size).map(|k| if k < self.batch_size { high } else { low }).collect();
+        let targets: Vec<f32> =
+            (0..2 * self.batch_size).map(|k| if k < self.batch_size { high } else { low }).collect();
         let loss = bce_with_logits(&logits, &Tensor::new(targets, &Device::Cpu)?)?.mean_all()?;
-        let right = logits.to_vec1::<f32>()?.iter().enumerate().filter(|(k, z)| (*k < self.batch_size) == (**z > 0.0)).count();
+        let right =
+            logits.to_vec1::<f32>()?.iter().enumerate().filter(|(k, z)| (*k < self.batch_size) == (**z > 0.0)).count();
         let norm = adam.descend(discriminator.params(), &loss)?;
-        ensure!(norm.is_finite(), "round {}: the discriminator's gradient is not finite\nhelp: lower learning_rate", place[0]);
+        ensure!(
+            norm.is_finite(),
+            "round {}: the discriminator's gradient is not finite\nhelp: lower learning_rate",
+            place[0]
+        );
         Ok((f64::from(loss.to_scalar::<f32>()?), right as f64 / (2 * self.batch_size) as f64))
     }
 

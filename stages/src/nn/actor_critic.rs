@@ -207,7 +207,8 @@ pub(crate) mod tests {
     use crate::nn::loss::log_probability;
 
     pub(crate) fn small() -> ActorCritic {
-        let shape = Shape { users: 2, items: 3, width: 2, window: 2, hidden: 4, prior: 1.0, avoid: 1.0, alike_share: 0.5 };
+        let shape =
+            Shape { users: 2, items: 3, width: 2, window: 2, hidden: 4, prior: 1.0, avoid: 1.0, alike_share: 0.5 };
         let users = Array::new(&[2, 2], vec![1.0, 0.5, -0.5, 2.0]);
         let items = Array::new(&[3, 2], vec![1.0, 0.0, 0.0, 1.0, 0.5, 0.5]);
         ActorCritic::new(shape, &users, &items, 3).unwrap()

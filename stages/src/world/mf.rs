@@ -51,7 +51,9 @@ impl Stage for MatrixFactorisation {
         let mut params = Params::default();
         let model = Model::new(&mut params, self, users, items, &inputs.interactions)?;
         let curves = self.fit.run(&params, &model, &inputs.interactions, inputs.holdout.as_ref(), cx)?;
-        let world = self.audience.complete(inputs.distances.as_ref(), complete_matrix(&model, users, items, &inputs.interactions)?)?;
+        let world = self
+            .audience
+            .complete(inputs.distances.as_ref(), complete_matrix(&model, users, items, &inputs.interactions)?)?;
         Ok(Outputs { world, curves })
     }
 }

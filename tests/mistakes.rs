@@ -1,0 +1,129 @@
+//! What the program says when something is wrong: the place, the cause, the next step.
+
+use crate::project::Project;
+
+const TYPOS: &str = "\
+name: typos
+asets: {}
+assets:
+  toy: { from: [{ generate: toy-lgo }] }
+stages:
+  log: { use: ingest.recbole, with: { asset: toy, titel: movie_title } }
+  split: { use: splitt, inputs: { interactions: log.interactions } }
+  world:
+    use: world.mf
+    inputs: { interactions: log.interaction, items: log.items }
+    with: { factors: many }
+  judge: { use: world.mf, inputs: { interactions: lg.interactions, items: log.users } }
+";
+
+#[test]
+fn every_typo_of_a_file_is_shown_with_its_place_and_what_was_meant() {
+    let project = Project::new().config(TYPOS);
+    let run = project.run(&["run", "x.yaml"]).ends_with(2);
+    assert_eq!(run.stdout, "");
+    for (place, words, mark, meant) in [
+        ("x.yaml:2:1", "`asets`", "──┬──", "did you mean `assets`?"),
+        ("x.yaml:6:51", "`titel`", "──┬──", "did you mean `title`?"),
+        ("x.yaml:7:17", "there is no stage kind `splitt`", "───┬──", "did you mean `split`?"),
+        ("x.yaml:10:29", "`interaction`", "───┬", "did you mean"),
+        ("x.yaml:11:22", "`factors`", "────", ""),
+        ("x.yaml:12:51", "there is no stage `lg`", "┬", "did you mean `log`?"),
+    ] {
+        let error = run.stderr.split("\n\n").find(|error| error.contains(place));
+        let error = error.unwrap_or_else(|| panic!("nothing at {place} in:\n{}", run.stderr));
+        for part in [words, mark, meant] {
+            assert!(error.contains(part), "no {part:?} in:\n{error}");
+        }
+    }
+    // `plan` finds the same, and nothing was begun.
+    assert_eq!(project.run(&["plan", "x.yaml"]).ends_with(2).stderr, run.stderr);
+    assert!(!project.path("artifacts").exists());
+}
+
+#[test]
+fn the_same_for_programs() {
+    let project = Project::new().config(TYPOS);
+    let json = project.run(&["plan", "x.yaml", "--json"]).ends_with(2).json();
+    assert_eq!(json["exit"], 2);
+    let all = json["diagnostics"].as_array().unwrap();
+    assert!(all.iter().any(|found| found["line"] == 7 && found["column"] == 17), "{json:#}");
+}
+
+#[test]
+fn a_typo_in_a_set_is_shown_in_the_set() {
+    let project = Project::smoke();
+    let typo = project.run(&["run", "x.yaml", "--set", "stages.bc.with.epoch=3"]).ends_with(2);
+    typo.says(&["unknown key `epoch` in the config of rl.bc", "--set:1:16", "──┬──", "did you mean `epochs`?"]);
+    let value = project.run(&["run", "x.yaml", "--set", "stages.bc.with.epochs=few"]).ends_with(2);
+    value.says(&["`epochs` takes a whole number", "\"few\"", "--set:1:23"]);
+}
+
+#[test]
+fn a_yaml_that_cannot_be_read_is_shown_where_it_breaks() {
+    let project = Project::new().config("name: x\nstages:\n  log: { use: split\n");
+    project.run(&["run", "x.yaml"]).ends_with(2).says(&["x.yaml:"]);
+    project.run(&["run", "absent.yaml"]).ends_with(2).says(&["absent.yaml", "help: `apprentice init`"]);
+}
+
+#[test]
+fn another_count_than_expected_names_the_file_and_both_counts() {
+    let project = Project::smoke();
+    let run = project.run(&["run", "x.yaml", "--set", "stages.log.with.expect.users=41"]).ends_with(1);
+    run.prints(&["13 stages: 1 failed, 12 did not begin"]).says(&[
+        "stage `log` failed",
+        "toy.inter gave 40 users, but the experiment expects 41",
+        "help: ",
+        "expect.users",
+    ]);
+}
+
+/// A log of one's own whose rows `rows` are lines 2 and on.
+fn own(rows: &str, with: &str) -> Project {
+    let config = format!(
+        "name: own\nassets: {{ mine: {{ from: [{{ path: mine }}] }} }}\n\
+         stages: {{ log: {{ use: ingest.recbole, with: {{ asset: mine{with} }} }} }}\n"
+    );
+    let head = "user_id:token\titem_id:token\trating:float\ttimestamp:float\n";
+    Project::new().config(&config).file("mine/mine.inter", &format!("{head}{rows}"))
+}
+
+#[test]
+fn a_broken_row_is_named_by_line_column_and_value_or_dropped_aloud() {
+    let rows = "a\tx\t4\t1\na\ty\tfour\t2\nb\tx\t3\t3\n";
+    own(rows, "").run(&["run", "x.yaml"]).ends_with(1).says(&[
+        "1 rows of mine/mine.inter do not fit",
+        "mine.inter:3: column `rating`: found \"four\", wanted",
+        "help: mend the file, or set `on_bad_row: drop`",
+    ]);
+    let dropped = own(rows, ", on_bad_row: drop").ok(&["run", "x.yaml"]);
+    dropped.says(&["dropped from mine.inter", "1 rows", "line 3, \"four\"", "2 interactions, 2 users, 1 items"]);
+}
+
+#[test]
+fn an_asset_that_cannot_be_had_says_which_file_to_put_where() {
+    let config = "\
+name: far
+assets: { log: { from: [{ pip: recbole==1.2.1, member: recbole/dataset_example/ml-100k/ }] } }
+stages: { log: { use: ingest.recbole, with: { asset: log } } }
+";
+    let project = Project::new().config(config);
+    project.run(&["run", "x.yaml", "--offline", "--data", "."]).ends_with(1).says(&[
+        "asset `log` is not on this machine and no source gives it",
+        "holds no `log`, no `ml-100k`",
+        "recbole==1.2.1",
+        "offline",
+        "help: get the folder on another machine, put it at DIR/log or DIR/ml-100k",
+        "--data DIR",
+    ]);
+}
+
+#[test]
+fn a_wrong_command_line_says_how_it_is_meant() {
+    let project = Project::smoke();
+    project.run(&["rnu", "x.yaml"]).ends_with(2).says(&["unrecognized subcommand 'rnu'", "'run'"]);
+    project.run(&["run", "x.yaml", "--forse", "log"]).ends_with(2).says(&["'--forse'", "'--force'"]);
+    project.run(&["run"]).ends_with(2).says(&["Usage: apprentice run <EXPERIMENT.yaml> [STAGE]..."]);
+    project.run(&["run", "x.yaml", "polcy"]).ends_with(2).says(&["`polcy`", "policy"]);
+    project.run(&["inspect", "log.items"]).ends_with(2).says(&["holds no results yet", "help: run an experiment"]);
+}

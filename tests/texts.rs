@@ -1,0 +1,74 @@
+//! Texts that people read, word for word.
+
+use crate::project::Project;
+
+const SHORT: &str = "\
+name: short
+assets: { toy: { from: [{ generate: toy-log }] } }
+stages:
+  log: { use: ingest.recbole, with: { asset: toy, title: movie_title } }
+  split: { use: split, inputs: { interactions: log.interactions } }
+  offers: { use: retrieve, inputs: { interactions: split.train, items: log.items, users: log.users } }
+";
+
+#[test]
+fn plan_before_and_after_a_run() {
+    let project = Project::new().config(SHORT);
+    let plan = project.ok(&["plan", "x.yaml"]);
+    assert_eq!(
+        plan.stdout,
+        "\
+log     will fetch: asset toy is not here yet and will be fetched
+split   may run: where log gives another content
+offers  may run: where log, split gives another content
+3 stages: 1 will fetch, 2 may run
+"
+    );
+    project.ok(&["run", "x.yaml"]);
+    let plan = project.ok(&["plan", "x.yaml", "--set", "stages.split.with.test=0.5"]);
+    assert_eq!(
+        plan.stdout,
+        "\
+log     hit
+split   will run: test 0.2 → 0.5
+offers  may run: where split gives another content
+3 stages: 1 hit, 1 will run, 1 may run
+"
+    );
+}
+
+#[test]
+fn graph_for_terminals_and_for_pages() {
+    let project = Project::new().config(SHORT);
+    assert_eq!(
+        project.ok(&["graph", "x.yaml"]).stdout,
+        "\
+╭─── log     ingest.recbole
+├─┬─ split   split           ← log.interactions
+╰─┴─ offers  retrieve        ← split.train, log.items, log.users
+"
+    );
+    project.ok(&["graph", "x.yaml", "--mermaid"]).prints(&["flowchart", "log", "split", "offers", "-->"]);
+}
+
+#[test]
+fn help_names_every_command_option_and_exit_code() {
+    let project = Project::new();
+    let help = project.ok(&["--help"]);
+    let commands = ["run", "plan", "explain", "inspect", "graph", "schema", "init", "verify", "runs", "completions"];
+    for command in commands {
+        assert!(help.stdout.contains(&format!("\n  {command} ")), "{command}");
+        project.ok(&[command, "--help"]).prints(&["Usage: apprentice ", command, "Example", "apprentice "]);
+    }
+    help.prints(&[
+        "--artifacts <DIR>",
+        "--data <DIR>",
+        "--offline",
+        "--json",
+        "--threads <N>",
+        "Examples:",
+        "Exit codes:",
+    ])
+    .prints(&["    0  all is well", "    1  a stage failed", "    2  the experiment", "  130  interrupted"]);
+    project.ok(&["--version"]).prints(&["apprentice 0."]);
+}
