@@ -4,6 +4,12 @@ use crate::Interrupted;
 use crate::diagnostic::Diagnostics;
 use crate::run::Locked;
 
+/// The error of a stage that needs a server which did not answer, tried again as often as was allowed; what was answered
+/// before is kept.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Unreachable(pub String);
+
 /// The exit codes; `apprentice --help` lists them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -20,6 +26,8 @@ pub enum Exit {
     Locked = 4,
     /// The store is damaged.
     Damaged = 6,
+    /// The provider of a language model is not reachable; what it answered before is kept.
+    Unreachable = 7,
     /// Stages failed under `--keep-going`; the others are up to date.
     Partial = 8,
     /// Stopped by the user; finished units are saved.
@@ -35,6 +43,7 @@ Exit codes:
     3  `plan --check` found work to do
     4  another run is making a result, and `--no-wait` was given
     6  the store is damaged
+    7  the provider of a language model is not reachable; what it answered is kept
     8  some stages failed under `--keep-going`; the others are up to date
   130  interrupted; finished units are saved, and the next run goes on from them";
 
@@ -65,6 +74,8 @@ impl From<anyhow::Error> for Failure {
             Exit::Locked
         } else if any(|cause| cause.is::<Interrupted>()) {
             Exit::Interrupted
+        } else if any(|cause| cause.is::<Unreachable>()) {
+            Exit::Unreachable
         } else {
             Exit::Failed
         };
@@ -82,13 +93,15 @@ mod tests {
     fn an_error_keeps_its_code_under_context() {
         let error = Err::<(), _>(Interrupted).context("stage policy").unwrap_err();
         assert_eq!(Failure::from(error).exit, Exit::Interrupted);
+        let error = Err::<(), _>(Unreachable("busy".into())).context("stage demos").unwrap_err();
+        assert_eq!(Failure::from(error).exit, Exit::Unreachable);
         assert_eq!(Failure::from(anyhow::anyhow!("disk full")).exit, Exit::Failed);
     }
 
     #[test]
     fn the_table_lists_every_code() {
         use Exit::*;
-        for exit in [Ok, Failed, Wrong, WorkFound, Locked, Damaged, Partial, Interrupted] {
+        for exit in [Ok, Failed, Wrong, WorkFound, Locked, Damaged, Unreachable, Partial, Interrupted] {
             let code = format!("{:>5}  ", exit as u8);
             assert!(TABLE.lines().any(|line| line.starts_with(&code)), "{exit:?}");
         }

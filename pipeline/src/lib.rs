@@ -23,7 +23,7 @@ pub mod units;
 
 pub use artifact::Artifact;
 pub use context::{Cancel, Context, Interrupted};
-pub use exit::Exit;
+pub use exit::{Exit, Unreachable};
 pub use ports::{Arity, Many, Named, PortField, PortFile, PortSpec, Ports};
 pub use reason::MissReason;
 pub use stage::{AnyStage, AssetName, Catalog, ConfigError, Generator, InspectOptions, Stage, StageKind};

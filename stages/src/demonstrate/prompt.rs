@@ -100,14 +100,21 @@ fn forgotten(shown: usize, remember: usize) -> usize {
     shown.saturating_sub(remember) / remember * remember
 }
 
-/// Titles in one line; where several items share one, the year tells them apart, else the id.
+/// Titles in one line and in the order of speech; where several items share one, the year tells them apart, else the id.
 fn names(items: &Items) -> Vec<String> {
-    let plain: Vec<String> =
-        items.title.iter().map(|title| title.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    let plain: Vec<String> = items.title.iter().map(|title| spoken(title)).collect();
     let dated =
         |row: usize, name: &String| items.year[row].map_or_else(|| name.clone(), |year| format!("{name} ({year})"));
     let dated = distinguish(&plain, dated);
     distinguish(&dated, |row, name| format!("{name} [{}]", items.id[row]).trim_start().to_owned())
+}
+
+/// Catalogues put an article last (`Piano, The`); a model knows the title as people say it, and finds it likelier so.
+fn spoken(title: &str) -> String {
+    let title = title.split_whitespace().collect::<Vec<_>>().join(" ");
+    let article =
+        ["The", "A", "An"].iter().find_map(|article| Some((article, title.strip_suffix(article)?.strip_suffix(", ")?)));
+    article.map_or_else(|| title.clone(), |(article, rest)| format!("{article} {rest}"))
 }
 
 /// Replaces every name that is empty or not the only one of its kind.
@@ -147,6 +154,12 @@ mod tests {
             ("Fly", None),
         ]);
         assert_eq!(names(&catalogue), ["Fargo", "Heat (1986)", "Heat (1995)", "X Y", "[i4]", "Fly [i5]", "Fly [i6]"]);
+    }
+
+    #[test]
+    fn articles_come_first() {
+        let said = ["Piano, The", "Close Shave, A", "Othello", "Good, Bad, An "].map(spoken);
+        assert_eq!(said, ["The Piano", "A Close Shave", "Othello", "An Good, Bad"]);
     }
 
     #[test]

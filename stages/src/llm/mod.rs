@@ -9,6 +9,10 @@ mod chooser;
 #[cfg(test)]
 pub(crate) mod conformance;
 pub mod gguf;
+#[cfg(test)]
+mod mock_server;
+mod openai;
+mod retry;
 
 use anyhow::Result;
 use pipeline::{AssetName, Context};
@@ -16,6 +20,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use chooser::{GgufConfig, Score};
+pub use openai::OpenaiConfig;
 
 /// One choice to make. Its JSON is what is kept and hashed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,6 +113,8 @@ pub trait Player {
 pub enum LlmConfig {
     /// A model in a GGUF file, run inside this process: it chooses by the probability of each option's text.
     Gguf(GgufConfig),
+    /// A model behind an OpenAI-compatible server: it answers with the number of an option.
+    Openai(OpenaiConfig),
 }
 
 impl LlmConfig {
@@ -116,16 +123,29 @@ impl LlmConfig {
     pub fn asset(&self) -> Option<AssetName> {
         match self {
             Self::Gguf(config) => Some(config.asset.clone()),
+            Self::Openai(_) => None,
+        }
+    }
+
+    /// What no type can say: the config path at fault and a sentence.
+    ///
+    /// # Errors
+    /// Where a value is out of its range.
+    pub fn check(&self) -> Result<(), (String, String)> {
+        match self {
+            Self::Gguf(_) => Ok(()),
+            Self::Openai(config) => config.check().map_err(|(path, message)| (format!("openai.{path}"), message)),
         }
     }
 
     /// Makes it ready to be asked.
     ///
     /// # Errors
-    /// When its file cannot be read.
+    /// When its file cannot be read; a server is first spoken to when it is asked something.
     pub fn open(&self, cx: &Context) -> Result<Box<dyn Llm>> {
         match self {
             Self::Gguf(config) => Ok(Box::new(config.open(cx.asset(&config.asset)?)?)),
+            Self::Openai(config) => Ok(Box::new(config.open()?)),
         }
     }
 }

@@ -1,0 +1,271 @@
+//! The stage as a whole, on a toy model and on models that fail.
+
+use std::path::Path;
+use std::sync::atomic::AtomicI64;
+
+use anyhow::bail;
+use pipeline::{Artifact as _, Interrupted};
+
+use super::*;
+use crate::artifact::Rules;
+use crate::env::cluster_world;
+use crate::llm::gguf::toy;
+use crate::llm::{Answer, GgufConfig, Player, Players, Reading, Request, Score};
+
+const USERS: usize = 5;
+const ITEMS: usize = 12;
+
+/// Four clusters of three items, a window of two, eight turns.
+fn inputs() -> Inputs {
+    let world = cluster_world(&[5.0, 4.0, 3.0, 2.0], 3, 2, 8, USERS);
+    let items = Items {
+        id: (0..ITEMS).map(|item| item.to_string()).collect(),
+        title: (0..ITEMS).map(|item| format!("The {}", "over inner thin".repeat(1 + item % 3))).collect(),
+        year: (0..ITEMS).map(|item| Some(1990 + item as i32)).collect(),
+        genres: vec![vec![]; ITEMS],
+    };
+    let train = Interactions {
+        user: vec![0, 0, 0, 1, 2, 2],
+        item: vec![1, 5, 9, 3, 0, 11],
+        rating: vec![3.0, 5.0, 4.0, 2.0, 5.0, 5.0],
+        timestamp: vec![1, 2, 3, 4, 5, 5],
+    };
+    let ranking = |user: usize| (0..ITEMS).map(|rank| ((rank * 5 + user) % ITEMS) as u32).collect();
+    let rankings = Rankings {
+        items: (0..USERS).map(ranking).collect(),
+        scores: vec![vec![0.0; ITEMS]; USERS],
+        avoid_alike: false,
+    };
+    Inputs { world, items, train, rankings }
+}
+
+fn stage() -> Demonstrate {
+    let llm = LlmConfig::Gguf(GgufConfig { asset: AssetName("toy".into()), score: Score::Pmi });
+    Demonstrate {
+        llm,
+        users: 4,
+        seed: 1,
+        candidates: 4,
+        liked: 2,
+        remember: 2,
+        noun: "thing".into(),
+        instructions: None,
+    }
+}
+
+/// A model that stops the run at its `left`-th question, or never where that is negative.
+struct Breaking<'a> {
+    inner: &'a dyn Llm,
+    left: AtomicI64,
+}
+
+struct BreakingPlayer<'a>(Box<dyn Player + 'a>, &'a AtomicI64);
+
+impl Llm for Breaking<'_> {
+    fn identity(&self) -> String {
+        self.inner.identity()
+    }
+    fn at_once(&self) -> Option<usize> {
+        None
+    }
+    fn players<'a>(&'a self, opening: &str) -> Result<Players<'a>> {
+        let players = self.inner.players(opening)?;
+        Ok(Box::new(move || Box::new(BreakingPlayer(players(), &self.left))))
+    }
+    fn references(&self, request: &Request) -> Vec<Request> {
+        self.inner.references(request)
+    }
+    fn read(&self, request: &Request, answer: &str, references: &[String]) -> Result<Reading> {
+        self.inner.read(request, answer, references)
+    }
+}
+
+impl Player for BreakingPlayer<'_> {
+    fn ask(&mut self, request: &Request) -> Result<Answer> {
+        if self.1.fetch_sub(1, Ordering::Relaxed) == 0 {
+            return Err(Interrupted.into());
+        }
+        self.0.ask(request)
+    }
+}
+
+/// Plays in `folder` until the `stop`-th question; the bytes of the artifacts.
+fn played(folder: &Path, threads: usize, stop: i64) -> Result<[Vec<u8>; 2]> {
+    let model = folder.join("toy.gguf");
+    toy::write_toy(&model)?;
+    let mut cx = Context::detached(folder);
+    cx.add_asset("toy", &model);
+    let llm = stage().llm.open(&cx)?;
+    let llm = Breaking { inner: &*llm, left: AtomicI64::new(stop) };
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
+    let outputs = pool.install(|| stage().demonstrate(&llm, &inputs(), &cx))?;
+    let (demonstrations, calls) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    outputs.demonstrations.write(&demonstrations.path().join("file"))?;
+    outputs.calls.write(&calls.path().join("file"))?;
+    Ok([std::fs::read(demonstrations.path().join("file"))?, std::fs::read(calls.path().join("file"))?])
+}
+
+#[test]
+fn equal_bytes_on_any_thread_count_and_after_a_stop_at_any_call() {
+    let whole = tempfile::tempdir().unwrap();
+    let expected = played(whole.path(), 1, -1).unwrap();
+    assert_eq!(played(whole.path(), 2, 0).unwrap(), expected, "a second run asks nothing");
+    let other = tempfile::tempdir().unwrap();
+    assert!(played(other.path(), 2, -1).unwrap() == expected, "two threads");
+    for (threads, stop) in [(1, 0), (1, 1), (1, 9), (1, 17), (2, 3), (2, 12), (2, 20)] {
+        let folder = tempfile::tempdir().unwrap();
+        let stopped = played(folder.path(), threads, stop).unwrap_err();
+        assert!(stopped.is::<Interrupted>(), "{stopped:#}");
+        assert!(played(folder.path(), 3 - threads, -1).unwrap() == expected, "stopped at call {stop}");
+    }
+}
+
+#[test]
+fn what_comes_out_tells_the_whole_story() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("toy.gguf");
+    toy::write_toy(&model).unwrap();
+    let mut cx = Context::detached(folder.path());
+    cx.add_asset("toy", &model);
+    assert_eq!(stage().assets(), [AssetName("toy".into())]);
+    let Outputs { demonstrations, calls } = stage().run(inputs(), &cx).unwrap();
+    let users: Vec<u32> = demonstrations.trajectories.iter().map(|trajectory| trajectory.user).collect();
+    assert!(users.len() == 4 && users.is_sorted());
+    let keys: BTreeSet<&String> = calls.0.iter().map(|call| &call.key).collect();
+    assert_eq!(keys.len(), calls.0.len(), "each call once");
+    for trajectory in &demonstrations.trajectories {
+        let ranking = &inputs().rankings.items[trajectory.user as usize];
+        let mut shown: Vec<u32> = Vec::new();
+        for step in &trajectory.steps {
+            let offered: Vec<u32> = ranking.iter().copied().filter(|item| !shown.contains(item)).take(4).collect();
+            assert_eq!(step.candidates, offered);
+            let best = step.scores.iter().copied().fold(f32::MIN, f32::max);
+            let chosen = offered.iter().position(|&item| item == step.item).unwrap();
+            assert!(step.scores.len() == 4 && step.scores[chosen] == best);
+            let call = calls.0.iter().find(|call| call.key == step.call).unwrap();
+            let request: Request = serde_json::from_str(&call.request).unwrap();
+            assert_eq!(request.key(&call.model), call.key, "the key is that of what stands there");
+            assert!(request.context.len() <= 2 + 3 && request.options.len() == 4);
+            shown.push(step.item);
+        }
+    }
+}
+
+/// A model that names its first option on every `every`-th question and else says nothing.
+struct Mumbling {
+    every: usize,
+}
+
+impl Llm for Mumbling {
+    fn identity(&self) -> String {
+        format!("mumbling {}", self.every)
+    }
+    fn at_once(&self) -> Option<usize> {
+        Some(2)
+    }
+    fn players<'a>(&'a self, _: &str) -> Result<Players<'a>> {
+        Ok(Box::new(|| Box::new(MumblingPlayer { every: self.every, asked: 0 })))
+    }
+    fn references(&self, _: &Request) -> Vec<Request> {
+        vec![]
+    }
+    fn read(&self, _: &Request, answer: &str, _: &[String]) -> Result<Reading> {
+        Ok(Reading { index: answer.parse().ok(), scores: vec![] })
+    }
+}
+
+struct MumblingPlayer {
+    every: usize,
+    asked: usize,
+}
+
+impl Player for MumblingPlayer {
+    fn ask(&mut self, _: &Request) -> Result<Answer> {
+        self.asked += 1;
+        let text = if self.asked.is_multiple_of(self.every) { "1" } else { "hm" };
+        Ok(Answer { text: text.into(), tokens: 1 })
+    }
+}
+
+#[test]
+fn silence_falls_back_on_the_retriever_until_it_is_too_much() {
+    let mut inputs = inputs();
+    inputs.world.rules = Rules { similar_below: None, ..inputs.world.rules };
+    let folder = tempfile::tempdir().unwrap();
+    let play = |every| stage().demonstrate(&Mumbling { every }, &inputs, &Context::detached(folder.path()));
+    let demonstrations = play(2).unwrap().demonstrations;
+    for (_, step, choice) in demonstrations.steps() {
+        assert_eq!(choice.item, choice.candidates[step % 2]);
+    }
+    let error = play(3).err().unwrap().to_string();
+    assert!(error.starts_with("24 of 32 answers name no candidate, the first of them is: hm."), "{error}");
+}
+
+/// A model that refuses one user's questions.
+struct Refusing;
+
+impl Llm for Refusing {
+    fn identity(&self) -> String {
+        "refusing".into()
+    }
+    fn at_once(&self) -> Option<usize> {
+        None
+    }
+    fn players<'a>(&'a self, _: &str) -> Result<Players<'a>> {
+        Ok(Box::new(|| Box::new(Refusing)))
+    }
+    fn references(&self, _: &Request) -> Vec<Request> {
+        vec![]
+    }
+    fn read(&self, _: &Request, _: &str, _: &[String]) -> Result<Reading> {
+        Ok(Reading { index: Some(0), scores: vec![] })
+    }
+}
+
+impl Player for Refusing {
+    fn ask(&mut self, request: &Request) -> Result<Answer> {
+        if request.options[0].ends_with("(1992)") {
+            bail!("no");
+        }
+        Ok(Answer { text: "0".into(), tokens: 0 })
+    }
+}
+
+#[test]
+fn an_error_names_the_user() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = stage().demonstrate(&Refusing, &inputs(), &Context::detached(folder.path())).err().unwrap();
+    assert!(format!("{error:#}").starts_with("the episode of user ") && format!("{error:#}").ends_with(": no"));
+}
+
+#[test]
+fn inputs_that_do_not_belong_together_are_refused() {
+    let refused = |spoil: fn(&mut Inputs, &mut Demonstrate), message: &str| {
+        let (mut inputs, mut stage) = (inputs(), stage());
+        spoil(&mut inputs, &mut stage);
+        let error = stage.compare(&inputs).unwrap_err().to_string();
+        assert!(error.contains(message), "{error}");
+    };
+    refused(|inputs, _| inputs.items.id.truncate(3), "the catalogue has 3 items, the world 12");
+    refused(|inputs, _| inputs.rankings.items.truncate(3), "the rankings are of 3 users, the world has 5");
+    refused(|inputs, _| inputs.rankings.items[0][0] = 12, "the rankings hold an item");
+    refused(|inputs, _| inputs.train.user[0] = 5, "the training log holds a user or an item");
+    refused(|inputs, _| inputs.train = Interactions::default(), "the training log is empty");
+    refused(|_, stage| stage.users = 6, "help: lower `users`");
+}
+
+#[test]
+fn more_users_keep_the_fewer() {
+    let few = stage().choose_users(100);
+    let more = Demonstrate { users: 20, ..stage() }.choose_users(100);
+    assert!(few.len() == 4 && more.len() == 20 && few.iter().all(|user| more.contains(user)));
+    assert_ne!(few, Demonstrate { seed: 2, ..stage() }.choose_users(100));
+}
+
+#[test]
+fn favourites_are_the_best_rated_then_the_latest() {
+    let mut train = inputs().train;
+    assert_eq!(favourites(&train, 4, 2), [vec![5, 9], vec![3], vec![0, 11], vec![]]);
+    train.timestamp[5] = 6;
+    assert_eq!(favourites(&train, 3, 2)[2], [11, 0]);
+}

@@ -1,0 +1,67 @@
+//! A server on this machine that answers as a test tells it.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+
+/// A request as it came.
+#[derive(Clone, Debug)]
+pub(crate) struct Received {
+    /// Request line and headers.
+    pub head: String,
+    /// The body.
+    pub body: String,
+}
+
+/// Serves until the test's process ends.
+pub(crate) struct MockServer {
+    /// `http://127.0.0.1:PORT/v1`.
+    pub base_url: String,
+    received: Arc<Mutex<Vec<Received>>>,
+}
+
+impl MockServer {
+    /// `reply` makes the bytes to send from the number of the request, from 0, and its body; none to just hang up.
+    pub fn start(reply: impl Fn(usize, &str) -> Option<String> + Send + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let base_url = format!("http://{}/v1", listener.local_addr().unwrap());
+        let received = Arc::new(Mutex::new(Vec::new()));
+        let log = received.clone();
+        std::thread::spawn(move || {
+            for (number, stream) in listener.incoming().enumerate() {
+                let mut stream = stream.unwrap();
+                let request = read(&stream);
+                let answer = reply(number, &request.body);
+                log.lock().unwrap().push(request);
+                if let Some(answer) = answer {
+                    stream.write_all(answer.as_bytes()).unwrap();
+                }
+            }
+        });
+        Self { base_url, received }
+    }
+
+    /// Everything that came so far.
+    pub fn received(&self) -> Vec<Received> {
+        self.received.lock().unwrap().clone()
+    }
+}
+
+/// A whole HTTP response; `headers` each end with `\r\n`.
+pub(crate) fn response(status: u16, headers: &str, body: &str) -> String {
+    let length = body.len();
+    format!("HTTP/1.1 {status} Mock\r\n{headers}connection: close\r\ncontent-length: {length}\r\n\r\n{body}")
+}
+
+fn read(stream: &TcpStream) -> Received {
+    let mut reader = BufReader::new(stream);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        assert!(reader.read_line(&mut head).unwrap() > 0, "a request that ends in its head: {head}");
+    }
+    let length =
+        head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length:")?.trim().parse().ok());
+    let mut body = vec![0; length.unwrap_or(0)];
+    reader.read_exact(&mut body).unwrap();
+    Received { head, body: String::from_utf8(body).unwrap() }
+}
