@@ -63,7 +63,7 @@ fn smollm2_demonstrates() {
     let demos = project.ok(&["inspect", "demos.demonstrations", "--json"]).json();
     assert_eq!(demos["content"]["table"]["rows"], 2);
     let calls = project.ok(&["inspect", "demos.calls", "--json"]).json();
-    let models = calls["content"]["table"].to_string();
-    assert!(models.contains("SmolLM2") || models.contains("smollm2"), "{models}");
+    let call = calls["content"]["table"]["head"].to_string();
+    assert!(call.contains("Smollm2"), "{call}");
     assert_eq!(text(&demos["provenance"]["kind"]), "demonstrate");
 }

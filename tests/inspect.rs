@@ -46,7 +46,7 @@ fn every_output_as_text_and_as_json_by_name_and_by_path() {
                 assert!(!table["columns"].as_array().unwrap().is_empty(), "{name} has no columns");
             }
             "safetensors" => assert!(!json["content"]["tensors"].as_array().unwrap().is_empty(), "{name}"),
-            _ => assert_eq!(json["content"]["title"], "smoke"),
+            _ => assert_eq!(json["content"]["title"], "Learned policies against their controls"),
         }
         let by_path = project.ok(&["inspect", path.to_str().unwrap(), "--json"]).json();
         assert_eq!((&by_path["digest"], &by_path["provenance"]), (&json["digest"], &json["provenance"]), "{name}");

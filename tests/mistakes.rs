@@ -26,9 +26,16 @@ fn every_typo_of_a_file_is_shown_with_its_place_and_what_was_meant() {
         ("x.yaml:2:1", "`asets`", "──┬──", "did you mean `assets`?"),
         ("x.yaml:6:51", "`titel`", "──┬──", "did you mean `title`?"),
         ("x.yaml:7:17", "there is no stage kind `splitt`", "───┬──", "did you mean `split`?"),
-        ("x.yaml:10:29", "`interaction`", "───┬", "did you mean"),
+        ("x.yaml:10:33", "`log` has no output `interaction`", "─────┬─────", "did you mean `interactions`?"),
         ("x.yaml:11:22", "`factors`", "────", ""),
         ("x.yaml:12:51", "there is no stage `lg`", "┬", "did you mean `log`?"),
+        (
+            "x.yaml:12:75",
+            "`judge.items` takes items, but `log.users` is users",
+            "─────────",
+            "for items there is `log.items`",
+        ),
+        ("x.yaml:4:29", "there is no generator `toy-lgo`", "───┬───", "did you mean `toy-log`?"),
     ] {
         let error = run.stderr.split("\n\n").find(|error| error.contains(place));
         let error = error.unwrap_or_else(|| panic!("nothing at {place} in:\n{}", run.stderr));
@@ -70,7 +77,8 @@ fn a_yaml_that_cannot_be_read_is_shown_where_it_breaks() {
 fn another_count_than_expected_names_the_file_and_both_counts() {
     let project = Project::smoke();
     let run = project.run(&["run", "x.yaml", "--set", "stages.log.with.expect.users=41"]).ends_with(1);
-    run.prints(&["13 stages: 1 failed, 12 did not begin"]).says(&[
+    run.says(&[
+        "13 stages: 1 failed, 12 did not begin",
         "stage `log` failed",
         "toy.inter gave 40 users, but the experiment expects 41",
         "help: ",
@@ -121,7 +129,7 @@ stages: { log: { use: ingest.recbole, with: { asset: log } } }
 #[test]
 fn a_wrong_command_line_says_how_it_is_meant() {
     let project = Project::smoke();
-    project.run(&["rnu", "x.yaml"]).ends_with(2).says(&["unrecognized subcommand 'rnu'", "'run'"]);
+    project.run(&["insepct", "x.yaml"]).ends_with(2).says(&["unrecognized subcommand 'insepct'", "'inspect'"]);
     project.run(&["run", "x.yaml", "--forse", "log"]).ends_with(2).says(&["'--forse'", "'--force'"]);
     project.run(&["run"]).ends_with(2).says(&["Usage: apprentice run <EXPERIMENT.yaml> [STAGE]..."]);
     project.run(&["run", "x.yaml", "polcy"]).ends_with(2).says(&["`polcy`", "policy"]);

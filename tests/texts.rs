@@ -18,10 +18,10 @@ fn plan_before_and_after_a_run() {
     assert_eq!(
         plan.stdout,
         "\
-log     will fetch: asset toy is not here yet and will be fetched
-split   may run: where log gives another content
-offers  may run: where log, split gives another content
-3 stages: 1 will fetch, 2 may run
+log     may run: asset toy is not here yet and will be fetched
+split   will run: it has no result yet, after log
+offers  will run: it has no result yet, after log, split
+3 stages: 2 will run, 1 may run
 "
     );
     project.ok(&["run", "x.yaml"]);
@@ -43,9 +43,9 @@ fn graph_for_terminals_and_for_pages() {
     assert_eq!(
         project.ok(&["graph", "x.yaml"]).stdout,
         "\
-╭─── log     ingest.recbole
-├─┬─ split   split           ← log.interactions
-╰─┴─ offers  retrieve        ← split.train, log.items, log.users
+╭──── log     ingest.recbole
+├─┬── split   split           ← log.interactions
+╰─┴── offers  retrieve        ← split.train, log.items, log.users
 "
     );
     project.ok(&["graph", "x.yaml", "--mermaid"]).prints(&["flowchart", "log", "split", "offers", "-->"]);

@@ -66,8 +66,8 @@ fn timestamp() -> Option<String> {
 
 impl Stage for Recbole {
     const KIND: &'static str = "ingest.recbole";
-    /// 1: first.
-    const VERSION: u32 = 1;
+    /// 1: first. 2: an id that only dropped rows mention gets no number.
+    const VERSION: u32 = 2;
     const ABOUT: &'static str = "read a log in RecBole's atomic format (.inter, .item, .user)";
     type Inputs = NoInputs;
     type Outputs = Outputs;
@@ -151,12 +151,18 @@ impl Recbole {
             Some(name) => log.numbers(name, &mut bad)?,
             None => vec![0.0; log.rows()],
         };
-        let (user, new_users) = rows_of(&user_ids, users.as_ref().map(|u| &u.id), "user_id", &mut bad);
-        let (item, new_items) = rows_of(&item_ids, items.as_ref().map(|i| &i.id), "item_id", &mut bad);
+        let (known_users, known_items) = (users.as_ref().map(|u| &u.id), items.as_ref().map(|i| &i.id));
+        let (mut user, mut new_users) = rows_of(&user_ids, known_users, "user_id", &mut bad);
+        let (mut item, mut new_items) = rows_of(&item_ids, known_items, "item_id", &mut bad);
         let drop = settle(&log.path, bad, self.on_bad_row, |row| log.line_of(row), cx)?;
+        if !drop.is_empty() {
+            // Again without the dropped rows: they must not number a user or an item that nothing else mentions.
+            (user, new_users) = rows_of(&without(user_ids, &drop), known_users, "user_id", &mut Vec::new());
+            (item, new_items) = rows_of(&without(item_ids, &drop), known_items, "item_id", &mut Vec::new());
+        }
         let interactions = Interactions {
-            user: without(user, &drop),
-            item: without(item, &drop),
+            user,
+            item,
             rating: without(rating.into_iter().map(|x| x as f32).collect(), &drop),
             timestamp: without(timestamp.into_iter().map(|x| x as i64).collect(), &drop),
         };
