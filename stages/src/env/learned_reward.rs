@@ -2,6 +2,7 @@
 
 use anyhow::{Result, ensure};
 use candle_core::{Device, Tensor};
+use rayon::prelude::*;
 
 use super::Observation;
 use crate::artifact::{RewardModel, World};
@@ -31,21 +32,25 @@ impl<'w> Features<'w> {
     pub fn compute(&self, observation: &Observation, actions: &[u32]) -> Result<Tensor> {
         ensure!(observation.len() == actions.len(), "{} states, {} actions", observation.len(), actions.len());
         let width = self.world.user_vectors.shape[1];
-        let mut data = Vec::with_capacity(actions.len() * self.width());
-        for (row, &action) in actions.iter().enumerate() {
+        let features = |(row, &action): (usize, &u32)| {
             let user = self.world.user_vectors.row(observation.user[row] as usize);
             let item = self.world.item_vectors.row(action as usize);
             let recent = &observation.recent[row * observation.window..(row + 1) * observation.window];
             let shown: Vec<u32> = recent.iter().copied().filter(|&i| (i as usize) < self.world.items()).collect();
-            data.extend_from_slice(user);
-            for d in 0..width {
+            let mean = (0..width).map(|d| {
                 let sum: f32 = shown.iter().map(|&i| self.world.item_vectors.row(i as usize)[d]).sum();
-                data.push(sum / shown.len().max(1) as f32);
-            }
-            data.extend_from_slice(item);
-            data.extend(user.iter().zip(item).map(|(u, i)| u * i));
-            data.push(observation.progress[row]);
-        }
+                sum / shown.len().max(1) as f32
+            });
+            let mut features = Vec::with_capacity(self.width());
+            features.extend_from_slice(user);
+            features.extend(mean);
+            features.extend_from_slice(item);
+            features.extend(user.iter().zip(item).map(|(u, i)| u * i));
+            features.push(observation.progress[row]);
+            features
+        };
+        let rows: Vec<Vec<f32>> = actions.par_iter().enumerate().with_min_len(64).map(features).collect();
+        let data = rows.concat();
         Ok(Tensor::from_vec(data, (actions.len(), self.width()), &Device::Cpu)?)
     }
 }
