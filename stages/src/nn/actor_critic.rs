@@ -11,6 +11,9 @@ use super::params::{to_array, to_tensor};
 use super::{Init, Mlp, Params};
 use crate::artifact::{Array, TensorFile};
 
+/// How much larger the logits of what was just shown are than their parameters.
+const NEAR: f64 = 100.0;
+
 /// The shape of an [`ActorCritic`]; stored in the policy's file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Shape {
@@ -46,11 +49,11 @@ pub struct States {
     alike: Tensor,
 }
 
-/// logits = E_out · (MLP(x) + p·v_u) + b + 10·(c·shown + d·alike), value = MLP'(x), with x = [v_u, E_in(recent), progress].
+/// logits = E_out · (MLP(x) + p·v_u) + b + 100·(c·shown + d·alike), value = MLP'(x), with x = [v_u, E_in(recent), progress].
 ///
 /// v_u are the training world's user vectors, frozen; E_in and E_out start at its item vectors, so that a new policy already
 /// knows what the world knows (p = `prior`) and learns the rest: what the demonstrations add, and when people leave. c and d
-/// are learned numbers for items that were just shown (0 at first) and for items like them (−`avoid`/10 at first; ten times
+/// are learned numbers for items that were just shown (0 at first) and for items like them (−`avoid`/100 at first; a hundred times
 /// as large as the optimiser sees them, because a logit has further to go than a weight). Likeness comes from the policy's own vectors; no
 /// quit distance or threshold of a world enters.
 pub struct ActorCritic {
@@ -89,7 +92,7 @@ impl ActorCritic {
             bias: params.add("bias", &Tensor::zeros(shape.items, DType::F32, &Device::Cpu)?)?,
             prior: params.add("prior", &scalar(shape.prior)?)?,
             shown: params.add("shown", &scalar(0.0)?)?,
-            alike: params.add("alike", &scalar(-shape.avoid / 10.0)?)?,
+            alike: params.add("alike", &scalar(-shape.avoid / NEAR)?)?,
             actor: Mlp::new(&mut params, "actor", &[inputs, shape.hidden, shape.width], 0.1, &mut init)?,
             critic: Mlp::new(&mut params, "critic", &[inputs, shape.hidden, 1], 1.0, &mut init)?,
             item_vectors: items,
@@ -148,7 +151,7 @@ impl ActorCritic {
         let query = (self.actor.forward(&self.inputs(states)?)? + users.broadcast_mul(&self.prior)?)?;
         let scores = query.matmul(&self.item_out.t()?)?.broadcast_add(&self.bias)?;
         let near = (states.shown.broadcast_mul(&self.shown)? + states.alike.broadcast_mul(&self.alike)?)?;
-        Ok((scores + (near * 10.0)?)?)
+        Ok((scores + (near * NEAR)?)?)
     }
 
     /// The critic's value of each state, `[B]`.

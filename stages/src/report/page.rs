@@ -51,6 +51,10 @@ pub(super) fn render(title: &str, rows: &[Row], cast: &Cast, inputs: &Inputs) ->
 
 fn comparison(comparison: &Comparison) -> Value {
     let (sign, class, words) = comparison.standing.words();
+    let words = match comparison.paired {
+        Some(paired) => format!("[{}, {}], same users", say::one(paired.low), say::one(paired.high)),
+        None => words.to_owned(),
+    };
     let difference = say::one(comparison.difference);
     let difference = if comparison.difference > 0.0 { format!("+{difference}") } else { difference };
     context! { against => comparison.against.as_str(), difference, sign, class, words }

@@ -40,6 +40,12 @@ pub(super) fn interval(estimate: Estimate) -> String {
     if low == high { mean } else { format!("{mean} [{low}, {high}]") }
 }
 
+/// A difference with its sign and its interval.
+pub(super) fn difference(estimate: Estimate) -> String {
+    let sign = if estimate.mean > 0.0 { "+" } else { "" };
+    format!("{sign}{} [{}, {}]", one(estimate.mean), one(estimate.low), one(estimate.high))
+}
+
 /// `a`, `a and b`, `a, b and c`.
 pub(super) fn list(parts: &[String]) -> String {
     match parts {

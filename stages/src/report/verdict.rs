@@ -1,7 +1,8 @@
 //! What the table says, in words: computed from the numbers, never written by hand.
 //!
-//! "Above" means a higher mean return; whether the 95 % intervals have a point in common is said each time. Nothing here
-//! is a significance test, and no sentence claims one.
+//! "Above" means a higher mean return. Where the evaluation measured the difference user by user (`over_popular` and its
+//! like), that paired difference and its 95 % interval decide; elsewhere it is said whether the two rows' intervals have a
+//! point in common. No sentence claims a significance test.
 
 use super::row::{Estimate, Role, Row};
 use super::say;
@@ -36,6 +37,16 @@ impl Standing {
             (std::cmp::Ordering::Less, false) => Self::Below,
         }
     }
+    /// As [`Standing::of`], from the interval of a paired difference.
+    fn of_difference(difference: &Estimate) -> Self {
+        match difference.mean.total_cmp(&0.0) {
+            std::cmp::Ordering::Greater if difference.low > 0.0 => Self::Above,
+            std::cmp::Ordering::Greater => Self::MaybeAbove,
+            std::cmp::Ordering::Equal => Self::Level,
+            std::cmp::Ordering::Less if difference.high < 0.0 => Self::Below,
+            std::cmp::Ordering::Less => Self::MaybeBelow,
+        }
+    }
     /// A sign, a name for the page's style, and words: no reader depends on colour.
     pub fn words(self) -> (&'static str, &'static str, &'static str) {
         match self {
@@ -55,6 +66,8 @@ pub(super) struct Comparison {
     /// `its teacher`, `popular non-conflicting`, …
     pub against: String,
     pub difference: f64,
+    /// The interval of the difference over the same users, where it was measured.
+    pub paired: Option<Estimate>,
     pub standing: Standing,
     /// The clause of the verdict.
     pub clause: String,
@@ -121,13 +134,15 @@ impl<'a> Cast<'a> {
 
     fn comparisons(&self) -> Vec<Comparison> {
         let Some(best) = self.best else { return Vec::new() };
-        let named = |row: Option<&'a Row>, name: &str| row.map(|row| (row, name.to_owned()));
+        let named = |row: Option<&'a Row>, name: &str, paired| row.map(|row| (row, name.to_owned(), paired));
+        let popular = |row: &Row| if row.name.starts_with("popular") { "over_popular" } else { "" };
         let others = [
-            self.baseline.map(|row| (row, row.name.clone())),
-            named(self.teacher, "its teacher"),
-            named(self.retriever, "the retriever alone"),
+            self.baseline.map(|row| (row, row.name.clone(), popular(row))),
+            named(self.teacher, "its teacher", "over_teacher"),
+            named(self.retriever, "the retriever alone", "over_retriever"),
         ];
-        others.into_iter().flatten().filter_map(|(row, name)| compare(best, row, name)).collect()
+        let compare = |(row, name, paired)| compare(best, row, name, best.get(paired));
+        others.into_iter().flatten().filter_map(compare).collect()
     }
 
     fn on_best(&self, comparisons: &[Comparison]) -> Option<String> {
@@ -153,6 +168,21 @@ impl<'a> Cast<'a> {
         let (own, base) = (teacher.returns()?, retriever.returns()?);
         let head = format!("The language model itself returns {}", say::interval(own));
         let base = say::interval(base);
+        let fair = standing(teacher, retriever)? != Standing::Incomparable;
+        if let Some(difference) = teacher.get("over_retriever").filter(|_| fair) {
+            let by = say::difference(difference);
+            return Some(match Standing::of_difference(&difference) {
+                Standing::Above => format!(
+                    "{head}, {by} against the retriever alone on the same users: its choices among the candidates add something."
+                ),
+                Standing::Below => format!(
+                    "{head}, {by} against the retriever alone on the same users: its choices cost return, and taking the first candidate each time does better."
+                ),
+                _ => format!(
+                    "{head}, {by} against the retriever alone on the same users: its choices among the candidates add nothing that can be seen here."
+                ),
+            });
+        }
         Some(match standing(teacher, retriever)? {
             Standing::Above => format!(
                 "{head}, better than the retriever that offers it its candidates ({base} alone; intervals apart): its choices add something."
@@ -180,10 +210,20 @@ fn standing(a: &Row, b: &Row) -> Option<Standing> {
     Some(if differ { Standing::Incomparable } else { Standing::of(&left, &right) })
 }
 
-fn compare(best: &Row, other: &Row, against: String) -> Option<Comparison> {
+fn compare(best: &Row, other: &Row, against: String, paired: Option<Estimate>) -> Option<Comparison> {
     let (own, theirs) = (best.returns()?, other.returns()?);
     let standing = standing(best, other)?;
     let value = say::interval(theirs);
+    if let Some(difference) = paired.filter(|_| standing != Standing::Incomparable) {
+        let standing = Standing::of_difference(&difference);
+        let word = match standing {
+            Standing::Above => "above",
+            Standing::Below => "below",
+            _ => "not clearly apart from",
+        };
+        let clause = format!("{word} {against} ({} on the same users)", say::difference(difference));
+        return Some(Comparison { against, difference: difference.mean, paired, standing, clause });
+    }
     let clause = match standing {
         Standing::Above => format!("above {against} ({value}; intervals apart)"),
         Standing::MaybeAbove => format!("above {against} ({value}), though the intervals overlap"),
@@ -192,12 +232,12 @@ fn compare(best: &Row, other: &Row, against: String) -> Option<Comparison> {
         Standing::Below => format!("below {against} ({value}; intervals apart)"),
         Standing::Incomparable => format!("not comparable with {against} ({value}), whose episodes are cut elsewhere"),
     };
-    Some(Comparison { against, difference: own.mean - theirs.mean, standing, clause })
+    Some(Comparison { against, difference: own.mean - theirs.mean, paired: None, standing, clause })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Cast, Standing};
+    use super::{Cast, Estimate, Standing};
     use crate::report::fixture;
 
     fn sentences(rows: &[(&str, bool, f64, f64)]) -> Vec<String> {
@@ -223,6 +263,30 @@ mod tests {
                  candidates (125.0 [124.5, 125.5] alone; intervals apart): its choices add something.",
             ]
         );
+    }
+
+    #[test]
+    fn a_paired_difference_decides_where_it_was_measured() {
+        let mut rows = fixture::rows(&[
+            ("popular non-conflicting", true, 130.0, 0.7),
+            ("retriever alone", true, 125.0, 0.6),
+            ("teacher (LLM)", false, 120.0, 6.0),
+            ("a2c", false, 130.8, 0.7),
+        ]);
+        let estimate = |mean: f64, half: f64| Estimate { mean, low: mean - half, high: mean + half };
+        rows[3].measures.insert("over_popular".into(), estimate(0.8, 0.4));
+        rows[2].measures.insert("over_retriever".into(), estimate(-1.2, 0.6));
+        let verdict = Cast::of(&rows, None).verdict();
+        assert_eq!(verdict.comparisons[0].standing, Standing::Above);
+        assert!(
+            verdict.sentences[0].contains("above popular non-conflicting (+0.8 [0.4, 1.2] on the same users)"),
+            "{}",
+            verdict.sentences[0]
+        );
+        assert!(verdict.sentences[1].contains("−1.2 [−1.8, −0.6]"), "{}", verdict.sentences[1]);
+        assert!(verdict.sentences[1].contains("cost return"), "{}", verdict.sentences[1]);
+        rows[3].measures.insert("over_popular".into(), estimate(0.8, 0.9));
+        assert_eq!(Cast::of(&rows, None).verdict().comparisons[0].standing, Standing::MaybeAbove);
     }
 
     #[test]

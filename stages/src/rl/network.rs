@@ -26,7 +26,7 @@ pub struct NetworkConfig {
 
 impl Default for NetworkConfig {
     fn default() -> Self {
-        Self { window: 7, hidden: 64, prior: 8.0, avoid: 10.0, alike_share: 0.05 }
+        Self { window: 7, hidden: 64, prior: 16.0, avoid: 0.0, alike_share: 0.02 }
     }
 }
 

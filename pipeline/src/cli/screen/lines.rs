@@ -59,7 +59,8 @@ fn line(stage: &str, label: &str, done: u64, total: Option<u64>, unit: &str, mes
     }
     if rate > 0.0 {
         line += &if rate < 10.0 { format!(", {rate:.2} {unit}/s") } else { format!(", {rate:.0} {unit}/s") };
-        if let Some(total) = total {
+        // The first units say little about the rest.
+        if let Some(total) = total.filter(|total| done * 50 >= *total) {
             line += &format!(", {} left", format::seconds(total.saturating_sub(done) as f64 / rate));
         }
     }
