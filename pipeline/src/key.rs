@@ -81,7 +81,7 @@ impl Material {
 }
 
 /// JSON without spaces and with its maps in order, so that equal values give equal texts.
-pub(crate) fn canonical(value: &Value) -> String {
+fn canonical(value: &Value) -> String {
     fn sorted(value: &Value) -> Value {
         match value {
             Value::Array(rows) => rows.iter().map(sorted).collect(),

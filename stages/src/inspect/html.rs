@@ -56,7 +56,7 @@ mod tests {
         std::fs::write(&path, "<!DOCTYPE html>\n<title> A\u{1b} tale </title><p>body").unwrap();
         let text = inspect(&path, &InspectOptions::default()).unwrap();
         let shown = escape::shown(&path.display().to_string(), usize::MAX);
-        assert_eq!(text, format!("{shown}: HTML, 49 bytes\na page for a browser: A\\u{{1b}} tale\n"));
+        assert_eq!(text, format!("{shown}: HTML, 47 bytes\na page for a browser: A\\u{{1b}} tale\n"));
         let json = inspect(&path, &InspectOptions { head: 0, json: true }).unwrap();
         let json: serde_json::Value = serde_json::from_str(&json).unwrap();
         assert_eq!((&json["format"], &json["title"]), (&"html".into(), &"A\u{1b} tale".into()));
