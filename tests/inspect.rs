@@ -33,7 +33,7 @@ fn every_output_as_text_and_as_json_by_name_and_by_path() {
             "html" => "html",
             other => panic!("{name} is a .{other} file"),
         };
-        shown.prints(&[&format!("made by  "), &format!("{name} ("), "command", "apprentice run x.yaml", "digest"]);
+        shown.prints(&["made by  ", &format!("{name} ("), "command", "apprentice run x.yaml", "digest"]);
 
         let json = project.ok(&["inspect", name, "--json", "--head", "3"]).json();
         assert_eq!(json["content"]["format"], format, "{name}");
