@@ -16,6 +16,7 @@ pub mod progress;
 mod reason;
 mod record;
 mod run;
+pub mod seam;
 pub mod spec;
 mod stage;
 mod store;

@@ -11,6 +11,7 @@ use super::project::links;
 use super::{Run, panics};
 use crate::asset::Resolved;
 use crate::key::Material;
+use crate::seam::reached;
 use crate::store::{Entry, Made, Output};
 use crate::{Context, PortFile, clock};
 
@@ -81,6 +82,9 @@ impl Run<'_> {
 fn remove(dir: &Path) -> anyhow::Result<()> {
     match fs::remove_dir_all(dir) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        removed => removed.with_context(|| format!("remove `{}`", dir.display())),
+        removed => {
+            reached("removed", dir);
+            removed.with_context(|| format!("remove `{}`", dir.display()))
+        }
     }
 }

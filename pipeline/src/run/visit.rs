@@ -8,6 +8,7 @@ use crate::Interrupted;
 use crate::asset::Resolved;
 use crate::event::{Event, Status};
 use crate::key::Material;
+use crate::seam::reached;
 use crate::spec::Link;
 use crate::store::{Damage, Entry, Found, KeyLock};
 use crate::{MissReason, store};
@@ -44,6 +45,7 @@ impl Run<'_> {
                             let entry = self.make(index, material, &assets, reason)?;
                             (forced, status) = (false, Status::Ran);
                             drop(lock);
+                            reached("unlocked", &self.project.store.scratch(&key));
                             entry
                         }
                     }
@@ -136,7 +138,10 @@ impl Run<'_> {
         let mut told = None;
         loop {
             let holder = match self.project.store.try_lock(key, &self.record.holder())? {
-                Ok(lock) => return Ok(lock),
+                Ok(lock) => {
+                    reached("locked", &self.project.store.scratch(key));
+                    return Ok(lock);
+                }
                 Err(holder) => holder.map_or_else(|| "another run".into(), |holder| holder.to_string()),
             };
             if self.options.no_wait {
@@ -149,6 +154,7 @@ impl Run<'_> {
             if self.options.cancel.is_raised() {
                 return Err(Interrupted.into());
             }
+            reached("waits", &self.project.store.scratch(key));
             std::thread::sleep(WAIT);
         }
     }

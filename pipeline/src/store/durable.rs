@@ -6,25 +6,66 @@ use std::path::Path;
 
 use tempfile::{NamedTempFile, TempPath};
 
+use crate::seam::reached;
+
 /// Replaces or creates `path`: temporary file beside it, fsync, rename, fsync of the folder.
 pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    synced(path, bytes)?.persist(path)?;
+    reached("named", path);
+    sync_parent(path)
+}
+
+/// As [`write_atomically`], without waiting for the disk: a kill leaves the old file or the new one, a power cut may leave
+/// neither. For what is a convenience, not a result.
+pub(crate) fn write_in_passing(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    written(path, bytes)?.persist(path)?;
+    reached("named", path);
+    Ok(())
+}
+
+/// Creates `path` as [`write_atomically`] does, unless something is there already, which is kept. Says whether it did.
+pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> io::Result<bool> {
+    match synced(path, bytes)?.persist_noclobber(path) {
+        Ok(_) => reached("named", path),
+        Err(refused) if refused.error.kind() == ErrorKind::AlreadyExists => return Ok(false),
+        Err(refused) => return Err(refused.error),
+    }
+    sync_parent(path).map(|()| true)
+}
+
+/// What the names of files begin with that are not finished. Whoever is killed before giving them their own name leaves
+/// them behind.
+pub(crate) const UNFINISHED: &str = ".new-";
+
+/// A temporary file beside `path` that holds `bytes`.
+fn written(path: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
     let dir = folder(path);
     fs::create_dir_all(dir)?;
-    let mut temp = NamedTempFile::with_prefix_in(".new-", dir)?;
+    let mut temp = NamedTempFile::with_prefix_in(UNFINISHED, dir)?;
+    reached("created", path);
     temp.write_all(bytes)?;
+    reached("written", path);
     open_to_others(temp.path())?;
+    Ok(temp)
+}
+
+/// The same, and it survives a power cut.
+fn synced(path: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
+    let temp = written(path, bytes)?;
     temp.as_file().sync_all()?;
-    temp.persist(path)?;
-    sync(dir)
+    reached("synced", path);
+    Ok(temp)
 }
 
 /// Moves the finished file `from` (in the same file system) to `to`, unless something is there already, which is kept.
 /// Says whether it moved.
 pub(super) fn move_new(from: &Path, to: &Path) -> io::Result<bool> {
     File::open(from)?.sync_all()?;
+    reached("synced", from);
     fs::create_dir_all(folder(to))?;
     let Err(refused) = TempPath::try_from_path(from)?.persist_noclobber(to) else {
-        return sync(folder(to)).map(|()| true);
+        reached("named", to);
+        return sync_parent(to).map(|()| true);
     };
     // Dropped, the path would take the file with it.
     refused.path.keep().map_err(|failed| failed.error)?;
@@ -33,12 +74,12 @@ pub(super) fn move_new(from: &Path, to: &Path) -> io::Result<bool> {
 
 /// Makes the name of `path` in its folder as lasting as its bytes.
 pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
-    sync(folder(path))
-}
-
-fn sync(dir: &Path) -> io::Result<()> {
     // Windows cannot open a folder as a file, and needs no such call.
-    if cfg!(unix) { File::open(dir)?.sync_all() } else { Ok(()) }
+    if cfg!(unix) {
+        File::open(folder(path))?.sync_all()?;
+    }
+    reached("kept", path);
+    Ok(())
 }
 
 fn folder(path: &Path) -> &Path {
@@ -79,6 +120,16 @@ mod tests {
         write_atomically(&path, b"one").unwrap();
         write_atomically(&path, b"two").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn never_writes_over_what_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("deep/er/file");
+        assert!(write_new(&path, b"one").unwrap());
+        assert!(!write_new(&path, b"two").unwrap());
+        assert_eq!(fs::read(&path).unwrap(), b"one");
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
     }
 

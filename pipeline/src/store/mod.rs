@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-pub(crate) use durable::{sync_parent, write_atomically};
+pub(crate) use durable::{sync_parent, write_atomically, write_in_passing, write_new};
 pub(crate) use entry::{Entry, Made, Output};
 pub(crate) use last::{Last, Stamp};
 pub(crate) use lock::{Holder, KeyLock};

@@ -8,6 +8,7 @@ use anyhow::{Context as _, ensure};
 
 use super::durable::{make_read_only, move_new};
 use super::{Store, list};
+use crate::seam::reached;
 
 /// An object that is not what its name says. It was moved aside, so that nothing can be served from it.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +55,7 @@ impl Store {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             moved => moved.with_context(|| format!("move the damaged `{}` aside", path.display()))?,
         }
+        reached("aside", &path);
         Ok(Err(Damage { digest: digest.into(), moved: Some(aside) }))
     }
 
@@ -64,6 +66,7 @@ impl Store {
         ensure!(metadata.is_file(), "`{}` is not a plain file", path.display());
         let digest = digest_of(path).with_context(|| format!("read `{}`", path.display()))?;
         make_read_only(path).with_context(|| format!("make `{}` read-only", path.display()))?;
+        reached("read-only", path);
         let object = self.object(&digest);
         let put = || move_new(path, &object).with_context(|| format!("write `{}`", object.display()));
         if !put()? && self.check_object(&digest)?.is_err() {

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-use super::durable::open_to_others;
+use super::durable::{UNFINISHED, open_to_others};
 use super::{Damage, Entry, Last, Output, Stamp, Store};
+use crate::seam::reached;
 
 impl Store {
     /// Where a person finds an output.
@@ -54,11 +55,15 @@ impl Store {
 fn copy(object: &Path, view: &Path) -> std::io::Result<()> {
     let dir = view.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(dir)?;
-    let temp = tempfile::Builder::new().prefix(".new-").tempfile_in(dir)?.into_temp_path();
+    let temp = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(dir)?.into_temp_path();
+    reached("created", view);
     // The copy takes the object's mode with it.
     fs::copy(object, &temp)?;
     open_to_others(&temp)?;
-    Ok(temp.persist(view)?)
+    reached("written", view);
+    temp.persist(view)?;
+    reached("named", view);
+    Ok(())
 }
 
 /// A text as the name of a file or folder on any system: letters, digits and `_ - . = , @ +` stay, other bytes become `%2F`.

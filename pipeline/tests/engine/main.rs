@@ -4,5 +4,6 @@ mod caching;
 mod commands;
 mod damage;
 mod failing;
+mod killing;
 mod project;
 mod resuming;

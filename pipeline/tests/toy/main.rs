@@ -1,5 +1,6 @@
 //! The engine with toy stages, so that its whole command line is tested without a data frame or a tensor.
 
+mod hold;
 mod slow;
 mod stages;
 
@@ -33,5 +34,6 @@ fn inspect(path: &Path, options: &InspectOptions) -> anyhow::Result<String> {
 }
 
 fn main() -> ExitCode {
+    hold::install();
     pipeline::cli::main(&CATALOG, |_| {})
 }
