@@ -84,10 +84,11 @@ impl Record {
     /// Begins a record: from here on `runs` shows the run.
     pub fn create(project: &Project, options: &Options) -> anyhow::Result<Self> {
         let started = clock::timestamp(clock::now());
-        let (id, dir) = fresh(&project.store, &started).with_context(|| {
+        let (id, dir) = fresh(&project.store, &started).map_err(|error| {
             let store = project.store.artifacts().join("store");
-            format!(
-                "cannot write to the store `{}`\nhelp: give a folder that you may write to with `--artifacts DIR`",
+            anyhow::anyhow!(
+                "cannot write to the store `{}`: {error}\n\
+                 help: give a folder that you may write to with `--artifacts DIR`",
                 store.display()
             )
         })?;

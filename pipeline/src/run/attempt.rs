@@ -51,6 +51,13 @@ impl Run<'_> {
             links(node, port).iter().map(file).collect()
         };
         panics::caught(|| node.config.execute(&files, &cx, &out))?;
+        // A result of other bytes than those of the key must not go by it.
+        for (name, found) in assets {
+            ensure!(
+                self.project.assets.is_unchanged(name, found),
+                "asset `{name}` changed while the stage was at work, so its result is not kept\nhelp: run it again"
+            );
+        }
         let output = |port: crate::PortSpec| Output {
             port: port.name.into(),
             kind: port.kind.into(),

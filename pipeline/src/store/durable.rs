@@ -33,15 +33,11 @@ pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> io::Result<bool> {
     sync_parent(path).map(|()| true)
 }
 
-/// What the names of files begin with that are not finished. Whoever is killed before giving them their own name leaves
-/// them behind.
-pub(crate) const UNFINISHED: &str = ".new-";
-
 /// A temporary file beside `path` that holds `bytes`.
 fn written(path: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
     let dir = folder(path);
     fs::create_dir_all(dir)?;
-    let mut temp = NamedTempFile::with_prefix_in(UNFINISHED, dir)?;
+    let mut temp = NamedTempFile::with_prefix_in(".new-", dir)?;
     reached("created", path);
     temp.write_all(bytes)?;
     reached("written", path);

@@ -1,55 +1,18 @@
 //! `kill -9` at every commit point: whatever was going on, the next run ends with the same bytes.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::Path;
+use std::collections::BTreeSet;
 
 use crate::project::{Ended, Project};
+use crate::remains::{remains, undisturbed};
 
 /// Units with a log, checkpoints and a vault; a sweep; a stage that needs both.
-const EXPERIMENT: &str = "\
+pub const EXPERIMENT: &str = "\
 name: torture
 stages:
   slow: { use: toy.slow, with: { units: 4 } }
   a: { use: toy.number, each: { value: [1, 2] } }
   page: { use: toy.page, inputs: { values: [slow.value, a.value] } }
 ";
-
-/// Everything that a run leaves and that must not depend on what happened before: objects, the results by key, the views.
-fn remains(project: &Project) -> BTreeMap<String, Vec<u8>> {
-    let mut remains = project.objects();
-    for file in fs::read_dir(project.path("artifacts/store/entries")).unwrap() {
-        let path = file.unwrap().path();
-        if path.extension() == Some("json".as_ref()) {
-            let mut entry: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-            let entry = entry["entry"].as_object_mut().unwrap();
-            entry.remove("made");
-            remains.insert(entry["key"].to_string(), serde_json::to_vec(entry).unwrap());
-        }
-    }
-    for folder in fs::read_dir(project.path("artifacts/torture")).unwrap() {
-        for file in fs::read_dir(folder.unwrap().path()).unwrap() {
-            let path = file.unwrap().path();
-            if !is_unfinished(&path) {
-                remains.insert(
-                    path.strip_prefix(project.path("")).unwrap().display().to_string(),
-                    fs::read(path).unwrap(),
-                );
-            }
-        }
-    }
-    remains
-}
-
-fn is_unfinished(path: &Path) -> bool {
-    path.file_name().unwrap().to_string_lossy().starts_with(".new-")
-}
-
-fn undisturbed() -> BTreeMap<String, Vec<u8>> {
-    let project = Project::new(EXPERIMENT);
-    project.ok("run x.yaml");
-    remains(&project)
-}
 
 /// Runs up to the commit point `at`; gives where it was killed, nothing where the run had fewer points.
 fn killed(project: &Project, args: &str, at: u64) -> Option<String> {
@@ -77,7 +40,7 @@ fn kind_of(place: &str) -> String {
 
 /// Gives the kinds of points.
 fn killed_at_every_point(args: &str) -> BTreeSet<String> {
-    let expected = undisturbed();
+    let expected = undisturbed(EXPERIMENT);
     let mut places = BTreeSet::new();
     for at in 0.. {
         let project = Project::new(EXPERIMENT);
@@ -141,7 +104,7 @@ fn killed_at_any_commit_point_on_two_threads() {
 
 #[test]
 fn killed_again_and_again_it_still_comes_to_the_same_end() {
-    let expected = undisturbed();
+    let expected = undisturbed(EXPERIMENT);
     for args in ["-j 1", "-j 2"] {
         let project = Project::new(EXPERIMENT);
         let kills = (3..).find(|&at| killed(&project, args, at).is_none()).unwrap();
