@@ -33,17 +33,20 @@ fn of_two_or_four_runs_at_once_each_stage_is_made_once() {
 #[test]
 fn those_who_are_killed_in_a_crowd_do_the_others_no_harm() {
     let expected = undisturbed(EXPERIMENT);
-    for round in 1..12 {
+    let mut killed = 0;
+    for round in 1..10 {
         let project = Project::new(EXPERIMENT);
         // The last one has no point to be killed at.
         let start = |place: u64| project.command("run x.yaml -q -j 2").env("TOY_KILL_AT", place.to_string()).spawn();
         let runs = [round * 3, round * 7, round * 11, 1_000_000].map(|place| start(place).unwrap());
         let ends = runs.map(|run| run.wait_with_output().unwrap());
         assert!(ends[3].status.success(), "round {round}: {:?}", ends[3]);
-        assert!(!ends[0].status.success(), "round {round}: nobody was killed");
+        // Where another one has made everything, a run has fewer points and may come through.
+        killed += ends.iter().filter(|end| end.status.code().is_none()).count();
         assert_eq!(remains(&project), expected, "round {round}");
         project.ok("verify");
     }
+    assert!(killed > 9, "only {killed} were killed");
 }
 
 /// A run that stands still at each commit point until it is told to go on.
@@ -121,7 +124,7 @@ fn interleaved(project: &Project, turns: &[(bool, u8)], kill: Option<usize>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_interleaving_of_two_runs_gives_one_result(

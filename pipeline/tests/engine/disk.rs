@@ -91,7 +91,10 @@ fn a_store_of_somebody_else_serves_those_who_only_look() {
     use std::os::unix::process::CommandExt as _;
     let project = Project::new(SUM);
     project.ok("run x.yaml");
-    fs::copy(TOY, project.path("toy")).unwrap();
+    let program = tempfile::tempdir().unwrap();
+    let toy = program.path().join("toy");
+    fs::copy(TOY, &toy).unwrap();
+    fs::set_permissions(program.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let open = |mode| {
         for path in ["", "artifacts", "artifacts/store", "artifacts/store/runs", "artifacts/store/scratch"] {
             fs::set_permissions(project.path(path), fs::Permissions::from_mode(mode)).unwrap();
@@ -99,11 +102,11 @@ fn a_store_of_somebody_else_serves_those_who_only_look() {
     };
     open(0o555);
     let run = |args: &str| {
-        let mut command = Command::new(project.path("toy"));
+        let mut command = Command::new(&toy);
         command.args(args.split(' ')).current_dir(project.path("")).env("HOME", project.path(""));
         command.env_remove("APPRENTICE_ARTIFACTS").env("XDG_CACHE_HOME", project.path("cache"));
         // Rights do not bind root, who must become somebody else.
-        if fs::metadata(project.path("toy")).unwrap().uid() == 0 {
+        if fs::metadata(&toy).unwrap().uid() == 0 {
             command.uid(65534).gid(65534);
         }
         command.output().unwrap()
