@@ -143,7 +143,7 @@ impl Slot {
             // In a cache that is read-only the next hit reads the bytes again; nothing else is lost.
             let _ = self.write(&record);
         }
-        Some(Resolved { path, digest: record.blake3, sha256: record.sha256, origin: record.origin })
+        Some(Resolved { path, digest: record.blake3, sha256: Some(record.sha256), origin: record.origin })
     }
 
     /// Where the content lies, or lay, if a fetch was ever finished here.
@@ -204,7 +204,7 @@ impl Slot {
         self.write(&record)?;
         // Only now may what a killed fetch left go: until here it could still serve to resume.
         let _ = fs::remove_dir_all(self.folder.join("parts"));
-        Ok(Resolved { path, digest: record.blake3, sha256: record.sha256, origin: record.origin })
+        Ok(Resolved { path, digest: record.blake3, sha256: Some(record.sha256), origin: record.origin })
     }
 
     fn content(&self, record: &Record) -> PathBuf {

@@ -105,6 +105,7 @@ fn interleaved(project: &Project, turns: &[(bool, u8)], kill: Option<usize>) {
             turn = 1 - turn;
         }
         if runs[turn].at.is_none() {
+            assert!(runs[1 - turn].at.is_none(), "nobody goes on");
             break;
         }
         if kill == Some(count) {
@@ -114,7 +115,8 @@ fn interleaved(project: &Project, turns: &[(bool, u8)], kill: Option<usize>) {
         } else {
             runs[turn].step();
         }
-        waits[turn] = runs[turn].is_at("waits");
+        // The lock of one that has just died may still be held for a moment: then there is nobody else to go on.
+        waits[turn] = runs[turn].is_at("waits") && runs[1 - turn].at.is_some();
         waits[1 - turn] &= runs[turn].at.is_some() && !runs[turn].is_at("unlocked");
     }
     for (index, run) in runs.iter_mut().enumerate() {
