@@ -52,7 +52,7 @@ pub trait AnyStage: Send + Sync {
     /// As [`Stage::assets`].
     fn assets(&self) -> Vec<AssetName>;
     /// Reads the inputs, runs, and writes each output as `<out>/<port>`.
-    fn execute(&self, inputs: &dyn Fn(&str) -> Vec<PortFile>, cx: &Context, out: &Path) -> anyhow::Result<()>;
+    fn execute(&self, inputs: &(dyn Fn(&str) -> Vec<PortFile> + Sync), cx: &Context, out: &Path) -> anyhow::Result<()>;
 }
 
 impl<S: Stage> AnyStage for S {
@@ -62,7 +62,7 @@ impl<S: Stage> AnyStage for S {
     fn assets(&self) -> Vec<AssetName> {
         Stage::assets(self)
     }
-    fn execute(&self, inputs: &dyn Fn(&str) -> Vec<PortFile>, cx: &Context, out: &Path) -> anyhow::Result<()> {
+    fn execute(&self, inputs: &(dyn Fn(&str) -> Vec<PortFile> + Sync), cx: &Context, out: &Path) -> anyhow::Result<()> {
         let inputs = S::Inputs::read(inputs)?;
         self.run(inputs, cx)?.write(out)
     }

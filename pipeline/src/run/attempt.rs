@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::{Context as _, ensure};
 
 use super::project::links;
-use super::{Run, panics};
+use super::{Run, THREADS, panics};
 use crate::asset::Resolved;
 use crate::key::Material;
 use crate::store::{Entry, Made, Output};
@@ -49,7 +49,12 @@ impl Run<'_> {
             };
             links(node, port).iter().map(file).collect()
         };
-        panics::caught(|| node.config.execute(&files, &cx, &out))?;
+        // A pool for each stage: in a shared one, the stage that began first would keep every thread until its queue is empty.
+        // Which thread computes what changes no result, so the system may share the cores among all of them.
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(self.options.threads);
+        let pool = pool.thread_name(|index| format!("{THREADS}pool-{index}")).build();
+        let pool = pool.context("start the threads of the stage")?;
+        panics::caught(|| pool.install(|| node.config.execute(&files, &cx, &out)))?;
         let output = |port: crate::PortSpec| Output {
             port: port.name.into(),
             kind: port.kind.into(),

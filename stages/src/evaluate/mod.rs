@@ -81,8 +81,8 @@ pipeline::ports! {
 
 impl Stage for Evaluate {
     const KIND: &'static str = "evaluate";
-    /// 1: first.
-    const VERSION: u32 = 1;
+    /// 1: first. 2: the remarks say where the retriever and the teacher know the distances.
+    const VERSION: u32 = 2;
     const ABOUT: &'static str = "judge policies in a world they did not learn from, beside honest controls";
     type Inputs = Inputs;
     type Outputs = Outputs;
@@ -225,6 +225,21 @@ mod tests {
             count(rows::TEACHER).remark.contains("2 users") && count(rows::TEACHER).remark.contains("2 turns of 4")
         );
         assert_eq!(count("a2c").remark, "");
+    }
+
+    #[test]
+    fn who_knows_the_distances_is_said() {
+        let remark = |change: fn(&mut Inputs), row| {
+            let mut inputs = inputs();
+            change(&mut inputs);
+            get(&run(&quick(), inputs).unwrap().metrics, row, "return_inclusive").remark.clone()
+        };
+        let avoiding = |inputs: &mut Inputs| inputs.rankings.as_mut().unwrap().avoid_alike = true;
+        assert_eq!(remark(|_| {}, rows::RETRIEVER), "");
+        assert!(remark(avoiding, rows::RETRIEVER).starts_with("privileged"));
+        assert!(!remark(|_| {}, rows::TEACHER).contains("privileged"));
+        assert!(remark(avoiding, rows::TEACHER).contains("privileged"));
+        assert!(remark(|inputs| inputs.rankings = None, rows::TEACHER).contains("connect `rankings`"));
     }
 
     #[test]

@@ -17,8 +17,9 @@ use ureq::http::{Response, Uri};
 use super::retry::{Trouble, persist};
 use super::{Answer, Llm, Player, Players, Reading, Request};
 
-/// Raised when an equal request to an equal model should be worded anew.
-const FORM: u32 = 1;
+/// Raised when an equal request to an equal model should be worded anew. 2: the path of the address is in the identity, because
+/// one host may serve several models under several paths.
+const FORM: u32 = 2;
 /// The most of a server's own words that an error repeats, in characters.
 const QUOTED: usize = 300;
 
@@ -71,12 +72,16 @@ impl OpenaiConfig {
         8
     }
 
-    /// The server's scheme, host and port.
+    /// The server's scheme, host, port and path without a `/` at the end, and the host alone.
     fn server(&self) -> Option<(String, String)> {
         let uri: Uri = self.base_url.parse().ok()?;
         let scheme = uri.scheme_str().filter(|scheme| ["http", "https"].contains(scheme))?;
         let authority = uri.authority().filter(|authority| !authority.as_str().contains('@'))?;
-        Some((format!("{scheme}://{authority}"), authority.host().to_owned()))
+        if uri.query().is_some() {
+            return None;
+        }
+        let path = uri.path().trim_end_matches('/');
+        Some((format!("{scheme}://{authority}{path}"), authority.host().to_owned()))
     }
 
     /// What no type can say.
@@ -85,7 +90,7 @@ impl OpenaiConfig {
         if self.server().is_none() {
             return wrong(
                 "base_url",
-                "an address such as `https://api.openai.com/v1`, without a user or a password in it",
+                "an address such as `https://api.openai.com/v1`, without a user, a password or a `?` in it",
             );
         }
         if self.model.trim().is_empty() {
@@ -206,7 +211,7 @@ impl Player for Caller<'_> {
 
 impl Remote {
     fn send(&self, request: &Request) -> Result<Raw, Trouble> {
-        let url = format!("{}/chat/completions", self.config.base_url.trim_end_matches('/'));
+        let url = format!("{}/chat/completions", self.server);
         let key = self.key().map_err(Trouble::Final)?;
         let mut call = self.agent.post(&url);
         if let Some(key) = &key {
@@ -367,11 +372,11 @@ mod tests {
                 "temperature": 0.0,
             })
         );
-        let server = server.base_url.trim_end_matches("/v1");
+        let server = &server.base_url;
         assert_eq!(
             remote.identity(),
             format!(
-                r#"{{"provider":"openai","form":1,"server":"{server}","model":"m","max_tokens":8,"temperature":0}}"#
+                r#"{{"provider":"openai","form":2,"server":"{server}","model":"m","max_tokens":8,"temperature":0}}"#
             )
         );
     }
