@@ -22,6 +22,7 @@ pub static CATALOG: Catalog = Catalog {
     stages: &[
         StageKind::of::<demonstrate::Demonstrate>(),
         StageKind::of::<evaluate::Evaluate>(),
+        StageKind::of::<ingest::Coat>(),
         StageKind::of::<ingest::Recbole>(),
         StageKind::of::<irl::Gail>(),
         StageKind::of::<report::Report>(),
@@ -30,6 +31,7 @@ pub static CATALOG: Catalog = Catalog {
         StageKind::of::<rl::BehaviourCloning>(),
         StageKind::of::<split::Split>(),
         StageKind::of::<world::DeepFm>(),
+        StageKind::of::<world::Given>(),
         StageKind::of::<world::MatrixFactorisation>(),
     ],
     generators: &[

@@ -47,7 +47,7 @@ impl Players<'_> {
         let draws = self.config.repetitions;
         let cells = 2 * draws + 2 + usize::from(self.rankings.is_some()) + self.policies.len();
         let bar = cx.bar("play", Some((cells * self.users.len()) as u64), "episodes");
-        let order = Popularity::of(self.train, self.world.items())?.order();
+        let order = Popularity::of(self.train, self.world.items(), self.config.popularity_prior)?.order();
         let rankings = self.rankings.map(|rankings| self.checked(rankings)).transpose()?;
 
         let mut rows = vec![

@@ -6,14 +6,21 @@
 
 mod atomic;
 mod bad_rows;
+mod coat;
 mod recbole;
 mod shards;
 pub mod toy;
 
 pub use bad_rows::OnBadRow;
-pub use recbole::{NoInputs, Recbole};
+pub use coat::Coat;
+pub use recbole::Recbole;
 
 use crate::artifact::{Interactions, Items, Users};
+
+pipeline::ports! {
+    /// A reader starts from files.
+    pub struct NoInputs {}
+}
 
 pipeline::ports! {
     /// What every reader gives.

@@ -12,10 +12,10 @@ use pipeline::{AssetName, Context, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Outputs;
 use super::atomic::{AtomicFile, names_of, only};
 use super::bad_rows::{BadRows, Fault, OnBadRow};
 use super::shards::{Lines, ReadLog, Row};
+use super::{NoInputs, Outputs};
 use crate::artifact::{Items, Users};
 
 /// `ingest.recbole`.
@@ -100,11 +100,6 @@ impl Stage for Recbole {
         );
         Ok(outputs)
     }
-}
-
-pipeline::ports! {
-    /// A reader starts from files.
-    pub struct NoInputs {}
 }
 
 impl Recbole {

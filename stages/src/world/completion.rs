@@ -38,8 +38,11 @@ impl Default for Audience {
 pub enum Similar {
     /// This share of all item pairs, the closest ones, in (0, 1); makes worlds of different scales comparable.
     ClosestShare(f64),
-    /// Distances strictly below this.
+    /// Distances strictly below this, in units of the rating (root mean square over the users).
     Below(f64),
+    /// Euclidean distances strictly below this, as EasyRL4Rec and DORL state theirs (Coat 6, MovieLens-1M 75): √users times
+    /// the root mean square.
+    EuclideanBelow(f64),
     /// Never.
     Off,
 }
@@ -71,6 +74,7 @@ impl Audience {
             reward.data.iter().all(|x| x.is_finite()),
             "the fitted rewards are not all finite; lower learning_rate"
         );
+        let users = reward.shape[0];
         let distance = match shared {
             Some(world) => world.distance.clone(),
             None => column_distances(&reward)?,
@@ -84,6 +88,8 @@ impl Audience {
             (None, similar) => match similar.unwrap_or(USUAL) {
                 Similar::ClosestShare(share) => Some(closest(&distance, share)),
                 Similar::Below(threshold) => Some(threshold as f32),
+                // Rounded like the distances themselves, so that a distance of just the threshold is not below it.
+                Similar::EuclideanBelow(threshold) => Some((threshold * threshold / users as f64).sqrt() as f32),
                 Similar::Off => None,
             },
         };
@@ -197,6 +203,18 @@ mod tests {
         assert_eq!(other.complete(Some(&shared), reward.clone()).unwrap().rules.similar_below, Some(0.5));
         let error = below.complete(Some(&shared), reward).unwrap_err().to_string();
         assert!(error.contains("`audience.similar` is set, but `distances` brings its own"), "{error}");
+    }
+
+    #[test]
+    fn a_euclidean_threshold_is_strict() {
+        // Items 0 and 1 are √(3² + 4²) = 5 apart.
+        let reward = Array::new(&[2, 2], vec![1.0, 4.0, 5.0, 1.0]);
+        let conflicts = |threshold: f64| {
+            let similar = Some(Similar::EuclideanBelow(threshold));
+            let audience = Audience { vectors: 2, similar, ..Audience::default() };
+            audience.complete(None, reward.clone()).unwrap().conflicts(0, &[1])
+        };
+        assert!(!conflicts(4.99) && !conflicts(5.0) && conflicts(5.01));
     }
 
     #[test]

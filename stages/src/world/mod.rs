@@ -6,10 +6,12 @@
 mod completion;
 mod deepfm;
 mod fit;
+mod given;
 mod mf;
 
 pub use completion::{Audience, Similar};
 pub use deepfm::DeepFm;
+pub use given::Given;
 pub use mf::MatrixFactorisation;
 
 use crate::artifact::{Curves, Interactions, Items, Users, World};
