@@ -26,8 +26,10 @@ impl Run<'_> {
                 self.project.assets.fetched(self.project.node(index), &self.progress(index), &self.options.cancel)?;
             let material = self.project.material(index, &assets, &|link| self.digest(link));
             let key = material.key();
-            self.record.keyed(index, &key);
+            let gate = self.project.store.enter()?;
+            self.record.keyed(index, &key)?;
             let found = if forced { Found::Nothing } else { self.project.store.lookup(&key)? };
+            drop(gate);
             let entry = match found {
                 Found::Entry(entry) => *entry,
                 found => {
@@ -36,6 +38,10 @@ impl Run<'_> {
                     if self.remade_inputs(index)? {
                         continue;
                     }
+                    let turn = self.turns.claim(&key, &self.id(index), |maker| {
+                        let holder = format!("{maker} in this run");
+                        self.tell(&Event::Waiting { stage: self.id(index), holder });
+                    });
                     let lock = self.lock(index, &key)?;
                     match if forced { Found::Nothing } else { self.project.store.lookup(&key)? } {
                         // Another run made it while we waited.
@@ -43,7 +49,7 @@ impl Run<'_> {
                         _ => {
                             let entry = self.make(index, material, &assets, reason)?;
                             (forced, status) = (false, Status::Ran);
-                            drop(lock);
+                            drop((lock, turn));
                             entry
                         }
                     }
@@ -135,19 +141,22 @@ impl Run<'_> {
     fn lock(&self, index: usize, key: &str) -> anyhow::Result<KeyLock> {
         let mut told = None;
         loop {
-            let holder = match self.project.store.try_lock(key, &self.record.holder())? {
-                Ok(lock) => return Ok(lock),
-                Err(holder) => holder.map_or_else(|| "another run".into(), |holder| holder.to_string()),
-            };
-            if self.options.no_wait {
-                return Err(Locked { stage: self.id(index), holder }.into());
-            }
-            if told.as_ref() != Some(&holder) {
-                self.tell(&Event::Waiting { stage: self.id(index), holder: holder.clone() });
-                told = Some(holder);
-            }
             if self.options.cancel.is_raised() {
                 return Err(Interrupted.into());
+            }
+            let holder = match self.project.store.try_lock(key, &self.record.holder())? {
+                Ok(lock) => return Ok(lock),
+                Err(holder) => holder,
+            };
+            if self.options.no_wait {
+                let holder = holder.map_or_else(|| "another run".into(), |holder| holder.to_string());
+                return Err(Locked { stage: self.id(index), holder }.into());
+            }
+            // Whoever has the lock and has not signed yet will have in a moment.
+            if let Some(holder) = holder.map(|holder| holder.to_string()).filter(|holder| told.as_ref() != Some(holder))
+            {
+                self.tell(&Event::Waiting { stage: self.id(index), holder: holder.clone() });
+                told = Some(holder);
             }
             std::thread::sleep(WAIT);
         }

@@ -3,6 +3,10 @@
 mod caching;
 mod commands;
 mod damage;
+mod diff;
 mod failing;
+mod gc;
+mod locks;
 mod project;
 mod resuming;
+mod runs;

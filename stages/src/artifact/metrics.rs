@@ -89,3 +89,17 @@ impl Artifact for Metrics {
         Ok(Self((0..batch.num_rows()).map(row).collect()))
     }
 }
+
+/// The table as figures for `apprentice diff`: `a2c return_inclusive` is the mean of a row, with `low` and `high` behind it an
+/// end of its interval.
+///
+/// # Errors
+/// As [`Artifact::read`].
+pub fn figures(path: &Path) -> Result<Vec<(String, f64)>> {
+    let figures = |row: &Metric| {
+        let [policy, metric] = [&row.policy, &row.metric];
+        let named = |end: &str, value: f64| (format!("{policy} {metric}{end}"), value);
+        [named("", row.mean), named(" low", row.low), named(" high", row.high)]
+    };
+    Ok(Metrics::read(path)?.0.iter().flat_map(figures).collect())
+}

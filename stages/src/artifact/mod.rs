@@ -22,7 +22,7 @@ pub use curves::{Curves, Point};
 pub use demonstrations::{Call, Calls, Choice, Demonstrations, End, Trajectory};
 pub use interactions::Interactions;
 pub use items::Items;
-pub use metrics::{Metric, Metrics};
+pub use metrics::{Metric, Metrics, figures};
 pub use network::{Network, Policy, RewardModel};
 pub use page::Page;
 pub use rankings::Rankings;
