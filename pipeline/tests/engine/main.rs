@@ -1,5 +1,6 @@
 //! The engine's promises, each tried on the toy program.
 
+mod any_store;
 mod caching;
 mod commands;
 mod damage;
