@@ -54,7 +54,7 @@ pub(crate) struct Global {
     /// Threads for numerical work, by default one a core; the results are the same on any number.
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
-    /// Say more: `run` also lists the stages that are up to date.
+    /// Say more: `run` lists also the stages that are up to date, `gc` every file.
     #[arg(short, long, global = true)]
     pub verbose: bool,
 }
@@ -136,8 +136,8 @@ Example:
 Example:
   apprentice verify
 
-Whatever is damaged is named with the stages whose result it is, and the code is 6. A damaged result is moved aside, and the
-next run that needs it makes it again.")]
+Whatever is damaged is named with the stages whose result it is, and the code is 6. A damaged
+result is moved aside, and the next run that needs it makes it again.")]
     Verify,
     /// List the runs, newest last; show one, pin it, or forget old ones.
     #[command(after_help = "\
@@ -146,7 +146,7 @@ Examples:
   apprentice runs last                                 also `last~1`, or the beginning of an id
   apprentice runs 20250131T120000Z-4242 --pin          never forget this one
   apprentice runs --prune --keep 5 --older-than 30d    which runs that would forget
-  apprentice runs --prune --keep 5 --apply             forget them; `gc` then finds what only they needed")]
+  apprentice runs --prune --keep 5 --apply             forget them; then `gc`")]
     Runs(Runs),
     /// Show what changed from one run to another: settings, inputs, outputs, figures.
     #[command(after_help = "\
@@ -161,8 +161,8 @@ Examples:
   apprentice gc --apply                  remove it
   apprentice gc --forget old-trial       and all of the experiment `old-trial`
 
-What a recorded run asked for stays, and so does the last result of every stage: `apprentice runs --prune` forgets runs. Files
-that people put or changed under the artifacts folder are never touched. Safe beside runs at work.")]
+What a recorded run asked for stays, and so does the last result of every stage; `apprentice runs
+--prune` forgets runs. Files that people put or changed are never touched. Safe beside runs at work.")]
     Gc(Gc),
     /// Print the completion script of a shell.
     #[command(after_help = "\

@@ -6,7 +6,7 @@ use super::args;
 use super::session::Session;
 use super::{format, print, print_json, talk};
 use crate::exit::Failure;
-use crate::upkeep::{self, Class, Garbage, Wish};
+use crate::upkeep::{self, Class, Garbage, Item, Wish};
 use crate::{Cancel, Exit, Interrupted, interrupt};
 
 pub(super) fn gc(session: &Session, args: &args::Gc) -> Result<Exit, Failure> {
@@ -78,12 +78,12 @@ fn to_text(session: &Session, garbage: &Garbage, args: &args::Gc, (removed, byte
     let mut rows = Vec::new();
     for ((class, why), (count, bytes)) in garbage.summary() {
         rows.push(vec![noun(class).to_owned(), count.to_string(), format::bytes(bytes), why.to_owned()]);
-        if session.global.verbose {
-            let items = garbage.items.iter().filter(|item| (item.class, item.why) == (class, why));
-            rows.extend(items.map(|item| vec![format!("  {}", item.path.display())]));
-        }
     }
     let mut text = format::columns(&rows);
+    if session.global.verbose {
+        let item = |item: &Item| vec![format::bytes(item.bytes), item.path.display().to_string()];
+        text += &format::columns(&garbage.items.iter().map(item).collect::<Vec<_>>());
+    }
     for path in &garbage.unreadable {
         text += &format!(
             "`{}` cannot be read, so what it names is not known: no result and no object goes\n",

@@ -22,19 +22,22 @@ pub(crate) struct RunFolder {
     pub dir: PathBuf,
 }
 
-/// The folders of all runs, oldest first.
+/// The folders of all runs, oldest first; of one second, in the order of the numbers of their processes. Folders with other
+/// names are somebody else's.
 pub(crate) fn folders(store: &Store) -> anyhow::Result<Vec<RunFolder>> {
-    let dirs = list(&store.part("runs"))?.into_iter().filter(|path| path.is_dir() && is_id(path));
-    Ok(dirs.map(|dir| RunFolder { dir }).collect())
+    let dirs = list(&store.part("runs"))?.into_iter().filter(|path| path.is_dir());
+    let mut dirs: Vec<_> = dirs.filter_map(|dir| Some((age(&dir)?, dir))).collect();
+    dirs.sort();
+    Ok(dirs.into_iter().map(|(_, dir)| RunFolder { dir }).collect())
 }
 
-/// Whether a name is one that the engine gave: `20250131T120000Z-4242`. Other folders are somebody else's.
-fn is_id(path: &Path) -> bool {
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let time = name.split('-').next().unwrap_or_default().as_bytes();
-    let wanted = b"00000000T000000Z";
-    let fits = |(found, wanted): (&u8, &u8)| if *wanted == b'0' { found.is_ascii_digit() } else { found == wanted };
-    name.len() > time.len() && time.len() == wanted.len() && time.iter().zip(wanted).all(fits)
+/// What the id `20250131T120000Z-4242-2` says: time, process, attempt. `None` where it is no id.
+fn age(dir: &Path) -> Option<(String, u64, u64)> {
+    let (time, numbers) = dir.file_name()?.to_str()?.split_once('-')?;
+    let fits = |(found, wanted): (u8, &u8)| if *wanted == b'0' { found.is_ascii_digit() } else { found == *wanted };
+    let is_time = time.len() == 16 && time.bytes().zip(b"00000000T000000Z").all(fits);
+    let (process, attempt) = numbers.split_once('-').unwrap_or((numbers, "1"));
+    is_time.then_some((time.into(), process.parse().ok()?, attempt.parse().ok()?))
 }
 
 /// The records of all runs, oldest first. Unreadable ones are left out: they are not results.
@@ -144,4 +147,31 @@ pub(super) fn create_keys(dir: &Path) -> io::Result<File> {
 
 fn gone(removed: io::Result<()>) -> io::Result<()> {
     removed.or_else(|error| if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_are_in_order_and_other_folders_are_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(dir.path());
+        let ids =
+            ["20250131T115959Z-70000", "20250131T120000Z-9999", "20250131T120000Z-9999-2", "20250131T120000Z-10000"];
+        for name in ids.iter().rev().chain(&["notes", "20250131T120000Z", "2025013aT120000Z-1", "20250131T120000Z-one"])
+        {
+            fs::create_dir_all(store.part("runs").join(name)).unwrap();
+        }
+        let found: Vec<_> = folders(&store).unwrap().into_iter().map(|folder| folder.dir).collect();
+        assert_eq!(found, ids.map(|id| store.part("runs").join(id)));
+    }
+
+    #[test]
+    fn a_torn_line_of_keys_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = "a".repeat(64);
+        fs::write(dir.path().join(KEYS), format!("{key}\n{}", &key[..40])).unwrap();
+        assert_eq!(RunFolder { dir: dir.path().into() }.keys().unwrap(), [key]);
+    }
 }

@@ -140,26 +140,27 @@ impl Run<'_> {
     /// Takes the lock of a key, waiting for whoever holds it.
     fn lock(&self, index: usize, key: &str) -> anyhow::Result<KeyLock> {
         let mut told = None;
-        loop {
+        for refusals in 0.. {
             if self.options.cancel.is_raised() {
-                return Err(Interrupted.into());
+                break;
             }
             let holder = match self.project.store.try_lock(key, &self.record.holder())? {
                 Ok(lock) => return Ok(lock),
-                Err(holder) => holder,
+                Err(holder) => holder.map_or_else(|| "another run".into(), |holder| holder.to_string()),
             };
-            if self.options.no_wait {
-                let holder = holder.map_or_else(|| "another run".into(), |holder| holder.to_string());
-                return Err(Locked { stage: self.id(index), holder }.into());
-            }
-            // Whoever has the lock and has not signed yet will have in a moment.
-            if let Some(holder) = holder.map(|holder| holder.to_string()).filter(|holder| told.as_ref() != Some(holder))
-            {
-                self.tell(&Event::Waiting { stage: self.id(index), holder: holder.clone() });
-                told = Some(holder);
+            // One refusal says nothing: `gc` and `verify` try locks for a moment, and a new holder has to sign first.
+            if refusals > 0 {
+                if self.options.no_wait {
+                    return Err(Locked { stage: self.id(index), holder }.into());
+                }
+                if told.as_ref() != Some(&holder) {
+                    self.tell(&Event::Waiting { stage: self.id(index), holder: holder.clone() });
+                    told = Some(holder);
+                }
             }
             std::thread::sleep(WAIT);
         }
+        Err(Interrupted.into())
     }
 
     /// The content behind a link; its node is up to date.

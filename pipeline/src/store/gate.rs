@@ -8,7 +8,7 @@
 //! Like the locks of keys it is a lock of the kernel, on `store/gate.lock`, and dies with its process.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io;
+use std::io::{self, ErrorKind};
 
 use anyhow::{Context as _, bail};
 
@@ -45,9 +45,14 @@ impl Store {
     fn pass(&self, lock: fn(&File) -> io::Result<()>) -> anyhow::Result<Gate> {
         let path = self.part("gate.lock");
         let wanted = || format!("lock `{}`", path.display());
-        fs::create_dir_all(self.part("")).with_context(wanted)?;
-        let file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).with_context(wanted)?;
+        let open = || OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+        let file = match open() {
+            // The first ever.
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                fs::create_dir_all(self.part("")).and_then(|()| open()).with_context(wanted)?
+            }
+            file => file.with_context(wanted)?,
+        };
         match lock(&file) {
             // Whoever takes away refuses to work here.
             Err(error) if no_locks_here(&error) => {}

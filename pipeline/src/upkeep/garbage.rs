@@ -100,7 +100,7 @@ pub(crate) fn garbage(store: &Store, wish: &Wish) -> anyhow::Result<Garbage> {
     let known = roots.unreadable.is_empty();
     let mut found = Garbage::default();
     (found.stays.runs, found.stays.runs_at_work) = (roots.runs, roots.alive);
-    found.runs(&roots)?;
+    found.runs(&roots);
     if known {
         found.views(store, &roots.vanished)?;
         found.results(store, &entries, &roots);
@@ -111,7 +111,7 @@ pub(crate) fn garbage(store: &Store, wish: &Wish) -> anyhow::Result<Garbage> {
     let objects = found.objects(store, &entries, &roots, known)?;
     found.scratch(store, &entries, &roots, known)?;
     found.temporary(store)?;
-    found.damaged(store, &objects)?;
+    found.damaged(store, &entries, &objects)?;
     found.answers(store, wish.calls)?;
     found.unreadable = roots.unreadable;
     found.items.sort_by_key(|item| item.class);
@@ -124,18 +124,17 @@ impl Garbage {
         self.items.push(Item { class, path, bytes, why, how });
     }
 
-    fn runs(&mut self, roots: &Roots) -> anyhow::Result<()> {
+    fn runs(&mut self, roots: &Roots) {
         let rest = "left of a run that was not recorded";
         for (folders, why) in [(&roots.forgotten, "of the experiment to forget"), (&roots.remains, rest)] {
             for RunFolder { dir } in folders {
                 self.add(Class::Runs, dir.clone(), why, How::Run);
             }
         }
-        Ok(())
     }
 
     fn views(&mut self, store: &Store, vanished: &[Remembered]) -> anyhow::Result<()> {
-        let why = "of a stage that its experiment no longer has";
+        let why = "of a stage that is gone or forgotten";
         for Remembered { path, experiment, last } in vanished {
             for (stage, views) in last.iter().map(|last| (&last.stage, &last.views)) {
                 for view in list(&store.artifacts().join(experiment).join(file_name(stage)))? {
@@ -232,9 +231,9 @@ impl Garbage {
         Ok(())
     }
 
-    fn damaged(&mut self, store: &Store, objects: &BTreeSet<String>) -> anyhow::Result<()> {
-        let wanted: BTreeSet<_> =
-            store.entries()?.0.into_iter().flat_map(|entry| entry.outputs).map(|output| output.digest).collect();
+    fn damaged(&mut self, store: &Store, entries: &[Entry], objects: &BTreeSet<String>) -> anyhow::Result<()> {
+        let outputs = entries.iter().flat_map(|entry| &entry.outputs);
+        let wanted: BTreeSet<_> = outputs.map(|output| output.digest.as_str()).collect();
         for path in list(&store.part("damaged"))? {
             let digest = path.file_name().and_then(|name| name.to_str()?.split_once('-')).unwrap_or_default().0;
             // While the content is wanted and not there again, its damaged copy is the best there is.

@@ -9,7 +9,7 @@ mod roots;
 mod sweep;
 mod verify;
 
-pub(crate) use garbage::{Class, Garbage, Wish, garbage};
+pub(crate) use garbage::{Class, Garbage, Item, Wish, garbage};
 pub(crate) use prune::{Prune, to_forget};
 pub(crate) use roots::Roots;
 pub(crate) use sweep::sweep;

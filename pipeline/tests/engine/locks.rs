@@ -1,6 +1,6 @@
 //! Who waits for whom.
 
-use crate::project::{Project, SLOW};
+use crate::project::{Project, SLOW, SUM};
 
 #[test]
 fn of_two_runs_one_makes_the_result_and_the_other_reuses_it() {
@@ -61,4 +61,33 @@ fn stages_of_one_run_with_one_key_wait_for_each_other() {
     project.write("gate", "");
     let (code, statuses) = run.end();
     assert_eq!((code, &*statuses[first], &*statuses[&second]), (0, "ran", "hit"));
+}
+
+/// A C compiler is there, because Rust links with it.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_disk_without_locks_is_told_and_nothing_is_taken_away_there() {
+    let project = Project::new(SUM);
+    // ENOLCK, as a network disk says whose lock service is away; and a file system that nods and does nothing.
+    for (name, body) in [("refuses", "errno = 37; return -1;"), ("pretends", "return 0;")] {
+        project.write("flock.c", &format!("#include <errno.h>\nint flock(int file, int how) {{ {body} }}\n"));
+        let library = project.path(&format!("{name}.so"));
+        let built = std::process::Command::new("cc")
+            .args(["-shared", "-fPIC", "-o"])
+            .args([&library, &project.path("flock.c")])
+            .status();
+        assert!(built.unwrap().success());
+        let on_it = |args: &str| {
+            let output = project.command(args).env("LD_PRELOAD", &library).output().unwrap();
+            (output.status.code(), String::from_utf8(output.stderr).unwrap())
+        };
+        let (code, talk) = on_it("run x.yaml --force a");
+        assert_eq!(code, Some(0), "{talk}");
+        let warning = "warning: the file system of `artifacts` does not hold locks";
+        assert_eq!(talk.matches(warning).count(), 1, "{talk}");
+        let (code, talk) = on_it("gc --apply");
+        assert_eq!(code, Some(1));
+        assert!(talk.contains("error: cannot take anything away: the file system of `artifacts`"), "{talk}");
+        assert_eq!(on_it("gc").0, Some(0), "looking is free");
+    }
 }

@@ -103,3 +103,28 @@ pub fn figures(path: &Path) -> Result<Vec<(String, f64)>> {
     };
     Ok(Metrics::read(path)?.0.iter().flat_map(figures).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_named_by_row_and_measure() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metrics");
+        let metric = Metric {
+            policy: "a2c".into(),
+            control: false,
+            remark: String::new(),
+            metric: "length".into(),
+            mean: 3.5,
+            low: 3.0,
+            high: 4.0,
+            seeds: 2,
+            episodes: 8,
+        };
+        Metrics(vec![metric]).write(&path).unwrap();
+        let wanted = [("a2c length", 3.5), ("a2c length low", 3.0), ("a2c length high", 4.0)];
+        assert_eq!(figures(&path).unwrap(), wanted.map(|(name, value)| (name.to_owned(), value)));
+    }
+}
