@@ -128,7 +128,7 @@ impl Difference {
         self.stages.push(StageDifference { stage: stage.into(), change, fields });
     }
 
-    fn figures(&mut self, stage: &str, old: Figures, mut new: Figures) {
+    fn figures(&mut self, stage: &str, old: ByPort, mut new: ByPort) {
         let mut add = |(port, name): (String, String), old: Option<f64>, new: Option<f64>| {
             // Bits, because two results that are no number are equal here.
             if old.map(f64::to_bits) == new.map(f64::to_bits) {
@@ -148,7 +148,7 @@ impl Difference {
 }
 
 /// (port, name) → figure, in the order of the artifact.
-type Figures = Vec<((String, String), f64)>;
+type ByPort = Vec<((String, String), f64)>;
 
 impl Side<'_> {
     fn node(&self, stage: &str) -> Option<&NodeRecord> {
@@ -164,7 +164,7 @@ impl Side<'_> {
     }
 
     /// The figures in the outputs that the run recorded; none of an object that is lost or damaged.
-    fn figures(&self, catalog: &Catalog, entry: &Entry, node: &NodeRecord) -> anyhow::Result<Figures> {
+    fn figures(&self, catalog: &Catalog, entry: &Entry, node: &NodeRecord) -> anyhow::Result<ByPort> {
         let mut figures = Vec::new();
         for output in &entry.outputs {
             let Some(of_kind) = catalog.figures.iter().find(|figures| figures.kind == output.kind) else { continue };

@@ -28,4 +28,6 @@ pub use context::{Cancel, Context, Interrupted};
 pub use exit::{Exit, Unreachable};
 pub use ports::{Arity, Many, Named, PortField, PortFile, PortSpec, Ports};
 pub use reason::MissReason;
-pub use stage::{AnyStage, AssetName, Catalog, ConfigError, FiguresOf, Generator, InspectOptions, Stage, StageKind};
+pub use stage::{
+    AnyStage, AssetName, Catalog, ConfigError, Figures, FiguresOf, Generator, InspectOptions, Stage, StageKind,
+};

@@ -142,12 +142,15 @@ pub struct InspectOptions {
     pub json: bool,
 }
 
+/// Numbers by name.
+pub type Figures = Vec<(String, f64)>;
+
 /// How to read the figures of a kind of artifact that holds results to compare, such as `metrics`.
 pub struct FiguresOf {
     /// As [`crate::Artifact::KIND`].
     pub kind: &'static str,
     /// The numbers in a file of this kind by name, in its order.
-    pub read: fn(&Path) -> anyhow::Result<Vec<(String, f64)>>,
+    pub read: fn(&Path) -> anyhow::Result<Figures>,
 }
 
 /// Everything the program knows how to do: the binary hands this to [`crate::cli::main`].

@@ -6,7 +6,7 @@ mod stages;
 use std::path::Path;
 use std::process::ExitCode;
 
-use pipeline::{Artifact as _, Catalog, FiguresOf, Generator, InspectOptions, StageKind};
+use pipeline::{Artifact as _, Catalog, Figures, FiguresOf, Generator, InspectOptions, StageKind};
 use serde_json::json;
 
 static CATALOG: Catalog = Catalog {
@@ -33,7 +33,7 @@ fn inspect(path: &Path, options: &InspectOptions) -> anyhow::Result<String> {
     Ok(if options.json { json!({ "text": text }).to_string() } else { text })
 }
 
-fn figures(path: &Path) -> anyhow::Result<Vec<(String, f64)>> {
+fn figures(path: &Path) -> anyhow::Result<Figures> {
     Ok(vec![("value".into(), stages::Value::read(path)?.0)])
 }
 

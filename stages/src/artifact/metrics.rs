@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use arrow::array::{BooleanArray, Float64Array, StringArray, UInt32Array};
-use pipeline::Artifact;
+use pipeline::{Artifact, Figures};
 
 use super::frame;
 
@@ -95,7 +95,7 @@ impl Artifact for Metrics {
 ///
 /// # Errors
 /// As [`Artifact::read`].
-pub fn figures(path: &Path) -> Result<Vec<(String, f64)>> {
+pub fn figures(path: &Path) -> Result<Figures> {
     let figures = |row: &Metric| {
         let [policy, metric] = [&row.policy, &row.metric];
         let named = |end: &str, value: f64| (format!("{policy} {metric}{end}"), value);
