@@ -82,7 +82,7 @@ impl MissReason {
             let known = new.assets.iter().position(|found| found == digest).and_then(|index| asset_names.get(index));
             Self::Asset { name: known.cloned().unwrap_or_else(|| short(digest)) }
         };
-        if let Some((path, old, new)) = difference(&old.config, &new.config, "") {
+        if let Some((path, old, new)) = differences(&old.config, &new.config, "").into_iter().next() {
             // Where the config names an asset, the key holds its digest; that the asset is another one says more than both.
             return match (asset_digest(&old), asset_digest(&new)) {
                 (Some(_), Some(digest)) => asset(digest),
@@ -133,28 +133,29 @@ fn in_words(row: &Value) -> String {
     }
 }
 
-/// The first difference of two configs: dotted path, old, new.
-fn difference(old: &Value, new: &Value, path: &str) -> Option<(String, Value, Value)> {
+/// Every difference of two configs, in the order of the new one: dotted path (below `path`), old, new.
+pub(crate) fn differences(old: &Value, new: &Value, path: &str) -> Vec<(String, Value, Value)> {
     let below = |part: &str| if path.is_empty() { part.to_owned() } else { format!("{path}.{part}") };
     match (old, new) {
         (Value::Object(olds), Value::Object(news)) => {
             // A variant of an enum is a map of one field: that the variant changed says it all.
             let variant = olds.len() == 1 && news.len() == 1 && olds.keys().ne(news.keys());
             if variant && !path.is_empty() {
-                return Some((path.into(), old.clone(), new.clone()));
+                return vec![(path.into(), old.clone(), new.clone())];
             }
             let gone = olds.keys().filter(|name| !news.contains_key(*name));
-            news.keys().chain(gone).find_map(|name| {
+            let field = |name: &String| {
                 let [old, new] = [olds, news].map(|map| map.get(name).unwrap_or(&Value::Null));
-                difference(old, new, &below(name))
-            })
+                differences(old, new, &below(name))
+            };
+            news.keys().chain(gone).flat_map(field).collect()
         }
-        (Value::Array(olds), Value::Array(news)) if olds.len() == news.len() => olds
-            .iter()
-            .zip(news)
-            .enumerate()
-            .find_map(|(index, (old, new))| difference(old, new, &format!("{path}[{index}]"))),
-        _ => (old != new).then(|| (path.into(), old.clone(), new.clone())),
+        (Value::Array(olds), Value::Array(news)) if olds.len() == news.len() => {
+            let rows = olds.iter().zip(news).enumerate();
+            rows.flat_map(|(index, (old, new))| differences(old, new, &format!("{path}[{index}]"))).collect()
+        }
+        _ if old == new => vec![],
+        _ => vec![(path.into(), old.clone(), new.clone())],
     }
 }
 
@@ -167,18 +168,22 @@ pub(crate) fn short(digest: &str) -> String {
     digest.chars().take(10).collect()
 }
 
+/// A value of a config as a person reads it.
+pub(crate) fn value_in_words(value: &Value) -> String {
+    match value {
+        Value::Null => "none".into(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
 impl fmt::Display for MissReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let value = |value: &Value| match value {
-            Value::Null => "none".to_owned(),
-            Value::String(text) => text.clone(),
-            other => other.to_string(),
-        };
         match self {
             Self::New => f.write_str("it has no result yet"),
             Self::Version { what, old, new } => write!(f, "version of {what} {old} → {new}"),
             Self::Kind { old, new } => write!(f, "use {old} → {new}"),
-            Self::Config { path, old, new } => write!(f, "{path} {} → {}", value(old), value(new)),
+            Self::Config { path, old, new } => write!(f, "{path} {} → {}", value_in_words(old), value_in_words(new)),
             Self::Input { port, old, new } => write!(f, "input {port} changed: {old} → {new}"),
             Self::Asset { name } => write!(f, "the content of asset {name} changed"),
             Self::Format { port } => write!(f, "the file format of {port} changed"),

@@ -15,7 +15,9 @@ pub mod rl;
 pub mod split;
 pub mod world;
 
-use pipeline::{Catalog, Generator, StageKind};
+use pipeline::{Artifact as _, Catalog, FiguresOf, Generator, StageKind};
+
+use artifact::Metrics;
 
 /// Every kind of stage, alphabetical: the one place where a new one is entered.
 pub static CATALOG: Catalog = Catalog {
@@ -47,5 +49,6 @@ pub static CATALOG: Catalog = Catalog {
         },
     ],
     inspect: inspect::inspect,
+    figures: &[FiguresOf { kind: Metrics::KIND, read: artifact::figures }],
     starter: include_str!("../../configs/quickstart.yaml"),
 };

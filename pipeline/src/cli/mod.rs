@@ -1,8 +1,10 @@
 //! The command line: one file a command. Data goes to standard output, talk to standard error.
 
 mod args;
+mod diff;
 mod explain;
 mod format;
+mod gc;
 mod graph;
 mod inspect;
 mod plan;
@@ -63,6 +65,8 @@ fn dispatch(session: &Session, command: &Command) -> Result<Exit, Failure> {
         }
         Command::Verify => verify::verify(session),
         Command::Runs(args) => runs::runs(session, args),
+        Command::Diff(args) => diff::diff(session, args),
+        Command::Gc(args) => gc::gc(session, args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "apprentice", &mut script);

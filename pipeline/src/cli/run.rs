@@ -43,6 +43,12 @@ pub(super) fn run(session: &Session, args: &Run) -> Result<Exit, Failure> {
         cancel,
         command: command(),
     };
+    // Where the store cannot be written at all, the run itself says so.
+    if let Ok(Some(why)) = project.store.locks_missing() {
+        talk(&format!(
+            "warning: {why}: two runs at once may make one result twice, and `gc` does not work here\nhelp: run one at a time, or keep the results on a local disk with `--artifacts DIR`"
+        ));
+    }
     let screen = screen(session.global.json, args.quiet, session.global.verbose);
     let outcome = run::run(&project, &options, screen)?;
     end(session, &project, outcome)

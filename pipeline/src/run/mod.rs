@@ -11,6 +11,7 @@ mod plan;
 mod project;
 mod scheduler;
 mod select;
+mod turns;
 mod visit;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,6 +30,7 @@ use crate::record::{NodeRecord, Record};
 use crate::store::Entry;
 use crate::{Cancel, Interrupted};
 use scheduler::Visit;
+use turns::Turns;
 
 /// How the names of the threads begin on which stages work.
 pub(crate) const THREADS: &str = "stage-";
@@ -68,6 +70,8 @@ struct Run<'a> {
     done: Mutex<BTreeMap<usize, Entry>>,
     /// Objects whose contents were checked in this run.
     checked: Mutex<BTreeSet<String>>,
+    /// The keys that stages of this run are making.
+    turns: Turns,
     /// The nodes that failed, with their errors.
     failed: Mutex<Vec<(usize, anyhow::Error)>>,
 }
@@ -97,6 +101,7 @@ pub(crate) fn run(project: &Project, options: &Options, screen: Arc<dyn Sink>) -
         sinks,
         done: Mutex::default(),
         checked: Mutex::default(),
+        turns: Turns::default(),
         failed: Mutex::default(),
     };
     run.tell(&Event::RunStarted {

@@ -8,11 +8,13 @@
 //!                  /last/<experiment>/   the last key of each stage, and the stamps of its view
 //!                  /damaged/             what was found damaged and moved out of the way
 //!                  /runs/<id>/           the records of runs
+//!                  /gate.lock            between those who add and the one who takes away
 //! <artifacts>/<experiment>/<stage>[@cell]/<port>.<ext>     the view: copies for people
 //! ```
 
 mod durable;
 mod entry;
+mod gate;
 mod last;
 mod lock;
 mod object;
@@ -24,10 +26,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-pub(crate) use durable::{sync_parent, write_atomically};
+pub(crate) use durable::{is_temporary, sync_parent, write_atomically};
 pub(crate) use entry::{Entry, Made, Output};
-pub(crate) use last::{Last, Stamp};
-pub(crate) use lock::{Holder, KeyLock};
+pub(crate) use gate::Gate;
+pub(crate) use last::{Last, Remembered, Stamp};
+pub(crate) use lock::{Holder, KeyLock, is_held};
 pub(crate) use object::{Damage, digest_of};
 pub(crate) use view::file_name;
 
@@ -97,6 +100,8 @@ impl Store {
     /// Moves the files `<dir>/<port>` of `outputs` into the store and then writes the entry: from here on the key is a hit.
     /// The caller holds the key's lock. Digests and sizes of `outputs` are filled in here.
     pub fn commit(&self, mut entry: Entry, dir: &Path) -> anyhow::Result<Entry> {
+        // Between the first object and the entry nothing names the objects yet.
+        let _gate = self.enter()?;
         for output in &mut entry.outputs {
             let path = dir.join(&output.port);
             (output.digest, output.bytes) = self
@@ -113,7 +118,8 @@ impl Store {
         self.part("scratch").join(key)
     }
 
-    fn entry_path(&self, key: &str) -> PathBuf {
+    /// Where the entry of a key lies.
+    pub fn entry_path(&self, key: &str) -> PathBuf {
         self.part("entries").join(format!("{key}.json"))
     }
 }

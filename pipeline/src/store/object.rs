@@ -25,7 +25,7 @@ impl Store {
     }
 
     /// The cheap check of a hit.
-    pub(super) fn object_has_size(&self, digest: &str, bytes: u64) -> anyhow::Result<bool> {
+    pub fn object_has_size(&self, digest: &str, bytes: u64) -> anyhow::Result<bool> {
         let path = self.object(digest);
         match fs::metadata(&path) {
             Ok(found) => Ok(found.is_file() && found.len() == bytes),

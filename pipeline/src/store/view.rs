@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-use super::durable::open_to_others;
+use super::durable::{open_to_others, temporary};
 use super::{Damage, Entry, Last, Output, Stamp, Store};
 
 impl Store {
@@ -54,11 +54,12 @@ impl Store {
 fn copy(object: &Path, view: &Path) -> std::io::Result<()> {
     let dir = view.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(dir)?;
-    let temp = tempfile::Builder::new().prefix(".new-").tempfile_in(dir)?.into_temp_path();
+    let temp = temporary(dir)?;
     // The copy takes the object's mode with it.
-    fs::copy(object, &temp)?;
-    open_to_others(&temp)?;
-    Ok(temp.persist(view)?)
+    fs::copy(object, temp.path())?;
+    open_to_others(temp.path())?;
+    temp.persist(view)?;
+    Ok(())
 }
 
 /// A text as the name of a file or folder on any system: letters, digits and `_ - . = , @ +` stay, other bytes become `%2F`.

@@ -1,6 +1,7 @@
 //! A folder of values by key, shared by stages, runs and experiments.
 //!
-//! A file is `BLAKE3 of (key, payload) (32 bytes) · payload`, named by the BLAKE3 of its key.
+//! A file is `BLAKE3 of (name, payload) (32 bytes) · payload`; its name is the BLAKE3 of its key, so that a file can be checked
+//! by somebody who does not know the question.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -9,7 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 
 use super::SUM;
-use crate::store::write_atomically;
+use crate::store::{list, read_if_there, write_atomically};
 
 /// Values by key, safe between threads and processes: a value is whole or absent, and the last writer wins.
 #[derive(Clone, Debug)]
@@ -38,9 +39,7 @@ impl Vault {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error).with_context(|| format!("read `{}`", path.display())),
         };
-        if let Some((stored, payload)) = bytes.split_at_checked(SUM)
-            && stored == sum(key, payload).as_bytes()
-        {
+        if is_whole(&bytes, &name(key)) {
             bytes.drain(..SUM);
             return Ok(Some(bytes));
         }
@@ -57,20 +56,48 @@ impl Vault {
     /// When the disk refuses.
     pub fn put(&self, key: &str, payload: &[u8]) -> anyhow::Result<()> {
         let path = self.path(key);
-        let bytes = [sum(key, payload).as_bytes(), payload].concat();
+        let bytes = [sum(&name(key), payload).as_bytes(), payload].concat();
         write_atomically(&path, &bytes).with_context(|| format!("write `{}`", path.display()))
     }
 
     fn path(&self, key: &str) -> PathBuf {
-        let name = blake3::hash(key.as_bytes()).to_hex();
+        let name = name(key).to_hex();
         self.dir.join(&name[..2]).join(&name[2..])
     }
 }
 
-fn sum(key: &str, payload: &[u8]) -> blake3::Hash {
+/// The files of all values below the folder of a vault, in the order of their names.
+pub(crate) fn values(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mut values = Vec::new();
+    for folder in list(dir)?.into_iter().filter(|path| path.is_dir()) {
+        values.extend(list(&folder)?.into_iter().filter(|path| name_of(path).is_some()));
+    }
+    Ok(values)
+}
+
+/// Whether one of [`values`] is as it was written; `None` where it is gone.
+pub(crate) fn is_whole_value(path: &Path) -> anyhow::Result<Option<bool>> {
+    let bytes = read_if_there(path)?;
+    Ok(bytes.map(|bytes| name_of(path).is_some_and(|name| is_whole(&bytes, &name))))
+}
+
+fn name(key: &str) -> blake3::Hash {
+    blake3::hash(key.as_bytes())
+}
+
+/// The name that a value's place tells.
+fn name_of(path: &Path) -> Option<blake3::Hash> {
+    let (folder, file) = (path.parent()?.file_name()?.to_str()?, path.file_name()?.to_str()?);
+    blake3::Hash::from_hex(format!("{folder}{file}")).ok()
+}
+
+fn is_whole(bytes: &[u8], name: &blake3::Hash) -> bool {
+    bytes.split_at_checked(SUM).is_some_and(|(stored, payload)| stored == sum(name, payload).as_bytes())
+}
+
+fn sum(name: &blake3::Hash, payload: &[u8]) -> blake3::Hash {
     let mut hasher = blake3::Hasher::new();
-    hasher.update(&(key.len() as u64).to_le_bytes());
-    hasher.update(key.as_bytes());
+    hasher.update(name.as_bytes());
     hasher.update(payload);
     hasher.finalize()
 }
@@ -104,12 +131,15 @@ mod tests {
             flipped[at] ^= 0x80;
             for damaged in [&whole[..at], &flipped] {
                 fs::write(&path, damaged).unwrap();
+                assert_eq!(is_whole_value(&path).unwrap(), Some(false));
                 assert_eq!(vault.get("question").unwrap(), None, "byte {at}");
                 assert!(!path.exists());
             }
         }
         vault.put("question", b"answer").unwrap();
         assert_eq!(vault.get("question").unwrap().unwrap(), b"answer");
+        assert_eq!(values(dir.path()).unwrap(), std::slice::from_ref(&path));
+        assert_eq!(is_whole_value(&path).unwrap(), Some(true));
     }
 
     #[test]

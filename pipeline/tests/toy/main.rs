@@ -6,7 +6,7 @@ mod stages;
 use std::path::Path;
 use std::process::ExitCode;
 
-use pipeline::{Catalog, Generator, InspectOptions, StageKind};
+use pipeline::{Artifact as _, Catalog, Figures, FiguresOf, Generator, InspectOptions, StageKind};
 use serde_json::json;
 
 static CATALOG: Catalog = Catalog {
@@ -24,12 +24,17 @@ static CATALOG: Catalog = Catalog {
         write: |path| Ok(std::fs::write(path, "7")?),
     }],
     inspect,
+    figures: &[FiguresOf { kind: "value", read: figures }],
     starter: "# A number.\nname: starter\nstages:\n  one: { use: toy.number, with: { value: 1 } }\n",
 };
 
 fn inspect(path: &Path, options: &InspectOptions) -> anyhow::Result<String> {
     let text = std::fs::read_to_string(path)?;
     Ok(if options.json { json!({ "text": text }).to_string() } else { text })
+}
+
+fn figures(path: &Path) -> anyhow::Result<Figures> {
+    Ok(vec![("value".into(), stages::Value::read(path)?.0)])
 }
 
 fn main() -> ExitCode {

@@ -24,7 +24,7 @@ pub use demonstrations::{Call, Calls, Choice, Demonstrations, End, Trajectory};
 pub use interactions::Interactions;
 pub use items::Items;
 pub use matrix::read_matrix;
-pub use metrics::{Metric, Metrics};
+pub use metrics::{Metric, Metrics, figures};
 pub use network::{Network, Policy, RewardModel};
 pub use page::Page;
 pub use rankings::Rankings;
