@@ -151,6 +151,7 @@ fn texts(value: &Value, place: String) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use schemars::JsonSchema;
     use serde_json::json;
 
@@ -206,6 +207,99 @@ mod tests {
         assert_eq!(found.key(), material(config("smol", "big", 9), &[("big", "d1")]).key());
         assert_ne!(found.key(), material(config("big", "big", 4), &[("big", "d1")]).key());
         assert_ne!(found.key(), material(config("smol", "smol", 4), &[("smol", "d2")]).key());
+    }
+
+    /// What a stage may be fed with: `(name, cell, digest)` for each input, by port.
+    type Fed = (Vec<(String, String, String)>, Option<String>);
+
+    ports! { struct Fan { many: crate::Many<Leaf>, one: Option<Leaf> } }
+
+    struct Leaf;
+
+    impl crate::Artifact for Leaf {
+        const KIND: &'static str = "leaf";
+        const EXTENSION: &'static str = "txt";
+        const FORMAT: u32 = 1;
+        fn write(&self, _: &std::path::Path) -> anyhow::Result<()> {
+            Ok(())
+        }
+        fn read(_: &std::path::Path) -> anyhow::Result<Self> {
+            Ok(Self)
+        }
+    }
+
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+    struct Gather {
+        rate: f64,
+        words: Vec<String>,
+        deep: std::collections::BTreeMap<String, i64>,
+        retries: u32,
+    }
+
+    impl Stage for Gather {
+        const KIND: &'static str = "gather";
+        const VERSION: u32 = 1;
+        const ABOUT: &'static str = "Gathers.";
+        const NOT_IN_KEY: &'static [&'static str] = &["retries"];
+        type Inputs = Fan;
+        type Outputs = Nothing;
+        fn run(&self, _: Fan, _: &Context) -> anyhow::Result<Nothing> {
+            Ok(Nothing {})
+        }
+    }
+
+    static GATHER: StageKind = StageKind::of::<Gather>();
+
+    fn gathered(config: &Gather, (many, one): &Fed, one_name: &str) -> String {
+        let Ok(stage) = (GATHER.parse)(serde_json::to_value(config).unwrap()) else { panic!("no config of the stage") };
+        let inputs = |port: &str| match port {
+            "many" => many
+                .iter()
+                .map(|(name, cell, digest)| Input { name: name.clone(), cell: cell.clone(), digest: digest.clone() })
+                .collect(),
+            _ => one
+                .iter()
+                .map(|digest| Input { name: one_name.into(), cell: one_name.into(), digest: digest.clone() })
+                .collect(),
+        };
+        Material::new(&GATHER, &*stage, &[], &inputs).key()
+    }
+
+    /// Few different values, so that equal ones are met as often as different ones.
+    fn few(pattern: &'static str) -> impl Strategy<Value = String> {
+        proptest::string::string_regex(pattern).unwrap()
+    }
+
+    prop_compose! {
+        fn gather()(
+            rate in prop::sample::select(vec![0.0, 0.1, 0.2, 0.1 + 0.2, 0.3, 1e300, -1.0]),
+            words in prop::collection::vec(few("[ab\"]{0,2}"), 0..3),
+            deep in prop::collection::btree_map(few("[a.~/]"), 0..3_i64, 0..3),
+            retries in 0..3_u32,
+        ) -> Gather {
+            Gather { rate, words, deep, retries }
+        }
+    }
+
+    fn fed() -> impl Strategy<Value = Fed> {
+        let input = (few("[ab]"), few("(|x=[12])"), few("d[12]"));
+        (prop::collection::vec(input, 0..3), prop::option::of(few("d[12]")))
+    }
+
+    proptest! {
+        #[test]
+        fn the_key_changes_if_and_only_if_something_keyed_changes(
+            one in gather(), other in gather(), same_config: bool,
+            fed in fed(), fed_otherwise in fed(), same_fed: bool,
+            names in (few("[ab]"), few("[ab]")),
+        ) {
+            let other = if same_config { Gather { retries: other.retries, ..one.clone() } } else { other };
+            let fed_otherwise = if same_fed { fed.clone() } else { fed_otherwise };
+            let keyed = |config: &Gather| Gather { retries: 0, ..config.clone() };
+            let equal = keyed(&one) == keyed(&other) && fed == fed_otherwise;
+            let keys = (gathered(&one, &fed, &names.0), gathered(&other, &fed_otherwise, &names.1));
+            prop_assert_eq!(keys.0 == keys.1, equal);
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub mod progress;
 mod reason;
 mod record;
 mod run;
+pub mod seam;
 pub mod spec;
 mod stage;
 mod store;

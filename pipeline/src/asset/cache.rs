@@ -7,10 +7,11 @@
 //!     parts/                          downloads under way, and what a killed one left
 //!     lock                            held by whoever fetches
 //! <cache>/sha256/<blake3>             the SHA-256 of content that was hashed before, wherever it lay
+//! <cache>/seen/<key of the path>      the digest of a file or folder of the user, see [`super::seen`]
 //! ```
 //!
-//! A content whose sizes and times are those of its record is served without being read. Removing any folder here is safe:
-//! what is missed is fetched again.
+//! A content that looks as it did when its digests were taken is served without being read. Removing any folder here is
+//! safe: what is missed is fetched or read again.
 
 use std::ffi::OsString;
 use std::fs::{self, File, TryLockError};
@@ -18,10 +19,11 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
 
 use super::digest::{Stamp, Tree};
+use super::seen::{self, Seen};
 use super::{Resolved, Work};
 
 /// How often someone who waits looks whether the lock is free and whether to stop.
@@ -69,12 +71,15 @@ pub(super) struct Record {
     pub(super) maker: String,
     /// The files as they were when the digests were taken.
     pub(super) files: Vec<Stamp>,
+    /// When that was, in nanoseconds since 1970.
+    #[serde(default)]
+    pub(super) read: u64,
 }
 
 /// How far a record is believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Trust {
-    /// While sizes and times are as recorded.
+    /// While it looks as recorded.
     Stamps,
     /// Not at all: every byte is read.
     Nothing,
@@ -83,6 +88,10 @@ pub(super) enum Trust {
 impl Cache {
     pub(super) fn new(root: PathBuf) -> Self {
         Self { root }
+    }
+
+    pub(super) fn root(&self) -> &Path {
+        &self.root
     }
 
     /// The slot of the source that `text` names, given the wanted digest.
@@ -108,6 +117,9 @@ impl Cache {
             return Ok(known);
         }
         let digest = tree.sha256(work)?;
+        if !tree.is_as_it_was() {
+            bail!("it changed while it was read");
+        }
         let _ = fs::create_dir_all(&folder)
             .map_err(anyhow::Error::from)
             .and_then(|()| publish(&folder, blake3, digest.as_bytes()));
@@ -121,15 +133,15 @@ impl Slot {
         let mut record = self.record(maker)?;
         let path = self.content(&record);
         let tree = Tree::list(&path).ok()?;
-        if trust == Trust::Nothing || tree.stamps != record.files {
+        let seen = Seen { files: record.files, read: record.read };
+        if trust == Trust::Nothing || !seen.is(&tree) {
+            let read = seen::now();
             if tree.blake3().ok()? != record.blake3 {
                 return None;
             }
-            if tree.stamps != record.files {
-                record.files = tree.stamps;
-                // In a cache that is read-only the next hit reads the bytes again; nothing else is lost.
-                let _ = self.write(&record);
-            }
+            (record.files, record.read) = (tree.stamps, read);
+            // In a cache that is read-only the next hit reads the bytes again; nothing else is lost.
+            let _ = self.write(&record);
         }
         Some(Resolved { path, digest: record.blake3, sha256: record.sha256, origin: record.origin })
     }
@@ -210,7 +222,7 @@ impl Slot {
 }
 
 /// Puts a whole file in place or none: the name never shows a part of it, not even after a power cut.
-fn publish(folder: &Path, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
+pub(super) fn publish(folder: &Path, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
     let place = || format!("cannot write `{}`", folder.join(name).display());
     let mut file = tempfile::NamedTempFile::new_in(folder).with_context(place)?;
     file.write_all(bytes).with_context(place)?;
@@ -250,6 +262,7 @@ mod tests {
             name: "a.txt".into(),
             maker: String::new(),
             files: Vec::new(),
+            read: seen::now(),
         };
         slot.commit(&made, record).unwrap()
     }
@@ -295,17 +308,31 @@ mod tests {
     }
 
     #[test]
-    fn another_content_of_equal_size_and_time_is_seen_by_reading_only() {
+    fn another_content_of_equal_size_is_seen_at_once_also_where_its_time_was_set_back() {
         let dir = tempfile::tempdir().unwrap();
         let slot = Cache::new(dir.path().into()).slot("url", None);
         let made = commit(&slot, "content");
         let time = fs::metadata(&made.path).unwrap().modified().unwrap();
         fs::write(&made.path, "CONTENT").unwrap();
         File::options().append(true).open(&made.path).unwrap().set_modified(time).unwrap();
-        assert!(slot.hit("", Trust::Stamps).is_some());
+        assert_eq!(slot.hit("", Trust::Stamps), None);
         assert_eq!(slot.hit("", Trust::Nothing), None);
         let again = commit(&slot, "content");
         assert_eq!(fs::read_to_string(again.path).unwrap(), "content");
+    }
+
+    #[test]
+    fn what_looks_as_it_did_is_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let slot = Cache::new(dir.path().into()).slot("url", None);
+        let made = commit(&slot, "content");
+        let mut record = slot.record("").unwrap();
+        // As if it had been read an hour after it came, and some bits had changed since without a trace.
+        (record.read, record.blake3) = (seen::now() + 3_600_000_000_000, format!("{}0", &record.blake3[..63]));
+        slot.write(&record).unwrap();
+        assert_eq!(slot.hit("", Trust::Stamps).unwrap().digest, record.blake3);
+        assert_ne!(made.digest, record.blake3);
+        assert_eq!(slot.hit("", Trust::Nothing), None, "only who reads every byte can see that");
     }
 
     #[test]

@@ -10,10 +10,12 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use anyhow::{Context as _, bail};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::Work;
+use crate::store::digest_of;
 
 /// Below this many bytes hashing is over before a bar would be seen.
 const WORTH_A_BAR: u64 = 64 << 20;
@@ -27,6 +29,12 @@ pub(super) struct Stamp {
     pub(super) size: u64,
     /// Nanoseconds since 1970; 0 where the file system keeps no time.
     pub(super) modified: u64,
+    /// When anything about the file changed, also by hands that set `modified` back; 0 where the system does not say.
+    #[serde(default)]
+    pub(super) changed: u64,
+    /// Its number on the disk, which a file that was put in the place of another does not share; 0 likewise.
+    #[serde(default)]
+    pub(super) number: u64,
 }
 
 /// A file, or a folder with everything in it.
@@ -54,12 +62,18 @@ impl Tree {
 
     /// BLAKE3 as hex.
     pub(super) fn blake3(&self) -> anyhow::Result<String> {
-        let of_file = |path: &Path| {
-            let mut hasher = blake3::Hasher::new();
-            hasher.update_mmap_rayon(path)?;
-            Ok(hasher.finalize().to_hex().to_string())
-        };
-        self.digest(of_file, |listing| blake3::hash(listing).to_hex().to_string())
+        let of_file = |path: PathBuf| digest_of(&path).with_context(|| format!("cannot read `{}`", path.display()));
+        if !self.is_folder {
+            return of_file(self.root.clone());
+        }
+        let digests = self.stamps.par_iter().map(|stamp| of_file(self.root.join(&stamp.path)));
+        let listing = self.listing(digests.collect::<anyhow::Result<_>>()?);
+        Ok(blake3::hash(listing.as_bytes()).to_hex().to_string())
+    }
+
+    /// Whether it looks now as it did when it was listed.
+    pub(super) fn is_as_it_was(&self) -> bool {
+        Self::list(&self.root).is_ok_and(|now| now.stamps == self.stamps)
     }
 
     /// SHA-256 as lower-case hex; stops when cancelled.
@@ -67,14 +81,14 @@ impl Tree {
         let bytes = self.stamps.iter().map(|stamp| stamp.size).sum();
         let bar = (bytes >= WORTH_A_BAR).then(|| work.bar("check", Some(bytes), "bytes"));
         let mut buffer = vec![0; 1 << 20];
-        let of_file = |path: &Path| {
+        let mut read = |path: &Path| {
             let mut file = File::open(path)?;
             let mut hasher = Sha256::new();
             loop {
                 work.go_on()?;
                 let n = file.read(&mut buffer)?;
                 if n == 0 {
-                    return Ok(hex(hasher));
+                    return anyhow::Ok(hex(hasher));
                 }
                 hasher.update(&buffer[..n]);
                 if let Some(bar) = &bar {
@@ -82,27 +96,19 @@ impl Tree {
                 }
             }
         };
-        self.digest(of_file, |listing| hex(Sha256::new_with_prefix(listing)))
+        let mut of_file = |path: PathBuf| read(&path).with_context(|| format!("cannot read `{}`", path.display()));
+        if !self.is_folder {
+            return of_file(self.root.clone());
+        }
+        let digests = self.stamps.iter().map(|stamp| of_file(self.root.join(&stamp.path)));
+        let listing = self.listing(digests.collect::<anyhow::Result<_>>()?);
+        Ok(hex(Sha256::new_with_prefix(listing)))
     }
 
-    /// Of the file itself, or of the folder's listing.
-    fn digest(
-        &self,
-        mut of_file: impl FnMut(&Path) -> anyhow::Result<String>,
-        of_listing: impl FnOnce(&[u8]) -> String,
-    ) -> anyhow::Result<String> {
-        let mut of_file = |path: &Path| of_file(path).with_context(|| format!("cannot read `{}`", path.display()));
-        if !self.is_folder {
-            return of_file(&self.root);
-        }
-        let mut listing = Vec::new();
-        for stamp in &self.stamps {
-            listing.extend_from_slice(stamp.path.as_bytes());
-            listing.push(0);
-            listing.extend_from_slice(of_file(&self.root.join(&stamp.path))?.as_bytes());
-            listing.push(b'\n');
-        }
-        Ok(of_listing(&listing))
+    /// The canonical listing, given the digests of the files.
+    fn listing(&self, digests: Vec<String>) -> String {
+        let rows = self.stamps.iter().zip(digests);
+        rows.map(|(stamp, digest)| format!("{}\0{digest}\n", stamp.path)).collect()
     }
 }
 
@@ -122,11 +128,25 @@ fn walk(path: &Path, relative: &str, stamps: &mut Vec<Stamp>) -> anyhow::Result<
     } else if metadata.is_file() {
         let since = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
         let modified = since.map_or(0, |since| since.as_nanos() as u64);
-        stamps.push(Stamp { path: relative.to_owned(), size: metadata.len(), modified });
+        let (changed, number) = change(&metadata);
+        stamps.push(Stamp { path: relative.to_owned(), size: metadata.len(), modified, changed, number });
     } else {
         bail!("`{}` is neither a file nor a folder", path.display());
     }
     Ok(())
+}
+
+/// `changed` and `number` of a stamp.
+#[cfg(unix)]
+fn change(metadata: &fs::Metadata) -> (u64, u64) {
+    use std::os::unix::fs::MetadataExt as _;
+    let nanoseconds = i128::from(metadata.ctime()) * 1_000_000_000 + i128::from(metadata.ctime_nsec());
+    (u64::try_from(nanoseconds).unwrap_or(0), metadata.ino())
+}
+
+#[cfg(not(unix))]
+fn change(_: &fs::Metadata) -> (u64, u64) {
+    (0, 0)
 }
 
 #[cfg(test)]

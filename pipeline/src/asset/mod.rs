@@ -7,8 +7,8 @@
 //! 2. what costs no download, in the order of the sources: a `path` that exists, and what the cache holds of a source;
 //! 3. the sources in their order; each that fails is remembered, and the final error lists them all.
 //!
-//! Files of the user (data folders and paths) are used where they lie, and hashed each time; fetched ones are hashed when
-//! they come and believed while their sizes and times stand. A `sha256` in the experiment must hold wherever the bytes come
+//! Files of the user (data folders and paths) are used where they lie. All are hashed when they are first seen and believed
+//! while they look as they did then. A `sha256` in the experiment must hold wherever the bytes come
 //! from: in a data folder another content is an error, at a source it is that source's failure. What a generator of this
 //! program makes is made again by each new build of it, because only the build knows whether its code changed.
 //!
@@ -19,6 +19,7 @@ mod digest;
 mod failure;
 mod https;
 mod pip;
+mod seen;
 mod spec;
 #[cfg(test)]
 mod testing;
@@ -131,7 +132,7 @@ impl Resolver {
             work.go_on()?;
             let kind =
                 source.kind().map_err(|(field, sentence)| anyhow::anyhow!("asset `{name}`: {field} {sentence}"))?;
-            match self.try_source(kind, spec, &work) {
+            match self.try_source(kind, spec, Trust::Stamps, &work) {
                 Ok(found) => return Ok(found),
                 Err(error) if error.is::<Interrupted>() => return Err(error),
                 Err(error) => causes.push((kind, error)),
@@ -160,7 +161,7 @@ impl Resolver {
     fn look(&self, name: &str, spec: &AssetSpec, trust: Trust, work: &Work) -> anyhow::Result<Option<Resolved>> {
         if let Some(path) = self.in_data(name, spec) {
             let origin = format!("data {}", path.display());
-            return self.in_place(&path, origin, spec, work).map(Some).or_else(|error| {
+            return self.in_place(&path, origin, spec, trust, work).map(Some).or_else(|error| {
                 if error.is::<Interrupted>() {
                     return Err(error);
                 }
@@ -170,7 +171,7 @@ impl Resolver {
         for kind in spec.from.iter().filter_map(|source| source.kind().ok()) {
             if let Kind::Path(_) = kind {
                 // One that is absent or wrong is for `fetch` to complain about, after the other sources.
-                match self.try_source(kind, spec, work) {
+                match self.try_source(kind, spec, trust, work) {
                     Ok(found) => return Ok(Some(found)),
                     Err(error) if error.is::<Interrupted>() => return Err(error),
                     Err(_) => continue,
@@ -203,18 +204,35 @@ impl Resolver {
         candidates.into_iter().find(|path| fits(path))
     }
 
-    fn try_source(&self, kind: Kind, spec: &AssetSpec, work: &Work) -> anyhow::Result<Resolved> {
+    fn try_source(&self, kind: Kind, spec: &AssetSpec, trust: Trust, work: &Work) -> anyhow::Result<Resolved> {
         match kind {
-            Kind::Path(path) => self.in_place(&self.options.base.join(path), kind.to_string(), spec, work),
+            Kind::Path(path) => self.in_place(&self.options.base.join(path), kind.to_string(), spec, trust, work),
             Kind::Url(_) | Kind::Pip { .. } if self.options.offline => bail!("not tried: the run is offline"),
             Kind::Url(_) | Kind::Pip { .. } | Kind::Generate(_) => self.bring(kind, spec, work),
         }
     }
 
-    /// Hashes what lies at `path` and checks it against the wanted digest.
-    fn in_place(&self, path: &Path, origin: String, spec: &AssetSpec, work: &Work) -> anyhow::Result<Resolved> {
+    /// The digests of what lies at `path`, checked against the wanted one.
+    fn in_place(
+        &self,
+        path: &Path,
+        origin: String,
+        spec: &AssetSpec,
+        trust: Trust,
+        work: &Work,
+    ) -> anyhow::Result<Resolved> {
         let tree = Tree::list(path)?;
-        let digest = tree.blake3()?;
+        let digest = match self.cache.seen(path, &tree).filter(|_| trust == Trust::Stamps) {
+            Some(digest) => digest,
+            None => {
+                let read = seen::now();
+                let digest = tree.blake3()?;
+                if tree.is_as_it_was() {
+                    self.cache.see(path, &digest, &tree, read);
+                }
+                digest
+            }
+        };
         let sha256 = self.cache.sha256(&tree, &digest, work)?;
         check(&path.display().to_string(), &sha256, spec)?;
         Ok(Resolved { path: path.to_path_buf(), digest, sha256, origin })
@@ -251,6 +269,7 @@ impl Resolver {
             Kind::Path(_) => bail!("a path is used where it lies"),
         };
         let tree = Tree::list(&made)?;
+        let read = seen::now();
         let blake3 = tree.blake3()?;
         let sha256 = self.cache.sha256(&tree, &blake3, work)?;
         if let Err(error) = check("what came", &sha256, spec) {
@@ -259,7 +278,8 @@ impl Resolver {
             return Err(error);
         }
         let name = kind.basename().unwrap_or_else(|| "content".into());
-        let record = Record { origin: kind.to_string(), sha256, blake3, name, maker: maker(kind), files: tree.stamps };
+        let record =
+            Record { origin: kind.to_string(), sha256, blake3, name, maker: maker(kind), files: tree.stamps, read };
         slot.commit(&made, record)
     }
 

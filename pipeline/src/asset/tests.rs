@@ -139,7 +139,7 @@ fn another_content_in_a_data_folder_is_an_error() {
 }
 
 #[test]
-fn a_path_is_used_where_it_lies_and_read_each_time() {
+fn a_path_is_used_where_it_lies_and_read_when_it_changed() {
     let machine = Machine::new();
     machine.write("logs/mine/a.inter", "1");
     let spec = from("[{ path: ../logs/mine/ }]");
@@ -149,6 +149,19 @@ fn a_path_is_used_where_it_lies_and_read_each_time() {
     let after = machine.resolver().known("thing", &spec).unwrap();
     assert_ne!(before.digest, after.digest);
     assert_ne!(before.sha256, after.sha256);
+}
+
+#[test]
+fn a_file_that_changes_faster_than_the_clock_ticks_is_never_mistaken() {
+    let machine = Machine::new();
+    let spec = from("[{ path: ../logs/mine }]");
+    for round in 100..400 {
+        let text = round.to_string();
+        machine.write("logs/mine", &text);
+        let found = machine.resolver().known("thing", &spec).unwrap();
+        assert_eq!(found.digest, blake3::hash(text.as_bytes()).to_hex().as_str(), "round {round}");
+        assert_eq!(found.sha256, sha256(&text), "round {round}");
+    }
 }
 
 #[test]

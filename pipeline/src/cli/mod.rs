@@ -50,6 +50,9 @@ pub fn main(catalog: &'static Catalog, prepare: fn(threads: usize)) -> ExitCode 
 }
 
 fn dispatch(session: &Session, command: &Command) -> Result<Exit, Failure> {
+    if !matches!(command, Command::Graph(_) | Command::Schema | Command::Init(_) | Command::Completions { .. }) {
+        session.store().check_format().map_err(Failure::wrong)?;
+    }
     match command {
         Command::Run(args) => run::run(session, args),
         Command::Plan(args) => plan::plan(session, args),

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::clock;
 use crate::event::{EVENT_SCHEMA, Event};
 use crate::progress::Throttle;
+use crate::seam::reached;
 use crate::store::file_name;
 
 /// At most one line a bar in this time, so that a stage that counts millions of rows does not fill the disk.
@@ -27,6 +28,8 @@ pub(super) struct Journal {
 
 struct Files {
     events: File,
+    /// Of the stages at work: a log is closed with its stage, else a thousand stages would use up the files that a process
+    /// may have open.
     logs: BTreeMap<String, File>,
 }
 
@@ -70,12 +73,12 @@ impl Journal {
             Event::Waiting { stage, holder } => self.log(stage, &format!("waits for {holder}")),
             Event::Warning { stage, text } => self.log(stage, &format!("warning: {text}")),
             Event::StageEnded { stage, status, seconds, error, .. } => {
-                let known = self.files.lock().unwrap_or_else(PoisonError::into_inner).logs.contains_key(stage);
                 // A hit that said nothing gets no log.
-                if known || error.is_some() {
+                if self.has_log(stage) || error.is_some() {
                     let error = error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
                     let status = format!("{status:?}").to_lowercase();
                     self.log(stage, &format!("{status} after {seconds:.3} s{error}"));
+                    self.files.lock().unwrap_or_else(PoisonError::into_inner).logs.remove(stage);
                 }
             }
             Event::RunStarted { .. } | Event::RunEnded { .. } => {}
@@ -88,21 +91,35 @@ impl Journal {
         if let (Some(line), Value::Object(event)) = (line.as_object_mut(), event) {
             line.extend(event);
         }
+        let line = format!("{line}\n");
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
-        // At once, not piece by piece as JSON is made: a run of a thousand hits writes two thousand lines. It does not fail
-        // because its diary cannot be written: a full disk shows itself at the next commit.
-        let _ = files.events.write_all(format!("{line}\n").as_bytes());
+        // In one go, not piece by piece as JSON is made: a run of a thousand hits writes two thousand lines, and a kill leaves
+        // no part of one. A run does not fail because its diary cannot be written: a full disk shows itself at the next commit.
+        let _ = files.events.write_all(line.as_bytes());
+        drop(files);
+        reached("written", &self.logs);
     }
 
     fn log(&self, stage: &str, text: &str) {
+        let line = format!("{} {text}\n", clock::timestamp(clock::now()));
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         if !files.logs.contains_key(stage) {
-            let path = self.logs.join(format!("{}.log", file_name(stage)));
+            let path = self.log_path(stage);
             let Ok(file) = OpenOptions::new().create(true).append(true).open(path) else { return };
             files.logs.insert(stage.into(), file);
         }
         if let Some(file) = files.logs.get_mut(stage) {
-            let _ = writeln!(file, "{} {text}", clock::timestamp(clock::now()));
+            let _ = file.write_all(line.as_bytes());
         }
+    }
+
+    /// Where the log of a stage is, or would be.
+    pub fn log_path(&self, stage: &str) -> PathBuf {
+        self.logs.join(format!("{}.log", file_name(stage)))
+    }
+
+    /// Whether a stage at work said anything so far.
+    pub fn has_log(&self, stage: &str) -> bool {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner).logs.contains_key(stage)
     }
 }

@@ -8,9 +8,10 @@ mod past;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{ErrorKind, Write as _};
+use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
@@ -18,7 +19,8 @@ use serde::{Deserialize, Serialize};
 use crate::event::{Event, RunStatus, Status};
 use crate::progress::Sink;
 use crate::run::{Options, Project};
-use crate::store::{Entry, Holder, Store, file_name, write_atomically};
+use crate::seam::reached;
+use crate::store::{Entry, Holder, Store, write_atomically, write_in_passing};
 use crate::{MissReason, clock};
 use journal::Journal;
 pub(crate) use past::{RunFolder, find, folders, runs};
@@ -69,10 +71,14 @@ pub(crate) struct NodeRecord {
     pub error: Option<String>,
 }
 
+/// At most one save in this time while the run goes on: each writes the whole record, which of a thousand stages is long.
+const EVERY: Duration = Duration::from_secs(1);
+
 /// The record of a run at work.
 pub(crate) struct Record {
     dir: PathBuf,
     run: Mutex<RunRecord>,
+    saved: Mutex<Instant>,
     /// Node → its row in `run.nodes`.
     rows: BTreeMap<usize, usize>,
     holder: Holder,
@@ -92,10 +98,11 @@ impl Record {
             let keys = past::create_keys(&dir)?;
             anyhow::Ok((gate, id, dir, keys))
         };
-        let (gate, id, dir, keys) = begin().with_context(|| {
+        let (gate, id, dir, keys) = begin().map_err(|error| {
             let store = project.store.artifacts().join("store");
-            format!(
-                "cannot write to the store `{}`\nhelp: give a folder that you may write to with `--artifacts DIR`",
+            anyhow::anyhow!(
+                "cannot write to the store `{}`: {error:#}\n\
+                 help: give a folder that you may write to with `--artifacts DIR`",
                 store.display()
             )
         })?;
@@ -126,17 +133,20 @@ impl Record {
             whole: options.chosen.len() == project.experiment.nodes.len(),
             nodes: options.chosen.iter().map(node).collect(),
         };
+        reached("made", &dir);
         fs::write(dir.join("experiment.yaml"), &project.experiment.source)
             .with_context(|| format!("write into `{}`", dir.display()))?;
+        reached("written", &dir);
         let record = Self {
             holder: Holder { host: run.host.clone(), pid: run.pid, since: started, run: id },
             rows: options.chosen.iter().enumerate().map(|(row, &index)| (index, row)).collect(),
             journal: Journal::create(&dir)?,
             run: Mutex::new(run),
             keys: Mutex::new(keys),
+            saved: Mutex::new(Instant::now()),
             dir,
         };
-        record.save()?;
+        record.save(write_in_passing)?;
         drop(gate);
         Ok(record)
     }
@@ -152,7 +162,12 @@ impl Record {
 
     /// The log of a stage, where it said anything.
     pub fn log_of(&self, stage: &str) -> Option<PathBuf> {
-        Some(self.dir.join("logs").join(format!("{}.log", file_name(stage)))).filter(|path| path.is_file())
+        Some(self.journal.log_path(stage)).filter(|path| path.is_file())
+    }
+
+    /// The log of a stage at work, where it said anything so far.
+    pub fn log_so_far(&self, stage: &str) -> Option<PathBuf> {
+        self.journal.has_log(stage).then(|| self.journal.log_path(stage))
     }
 
     /// The node's key is known. From here on nothing that is found or made under the key is taken away by `gc`; the caller is
@@ -181,9 +196,11 @@ impl Record {
             let outputs = entry.into_iter().flat_map(|entry| &entry.outputs);
             row.outputs = outputs.map(|output| (output.port.clone(), output.digest.clone())).collect();
         });
-        if status != Status::Hit {
+        let mut saved = self.saved.lock().unwrap_or_else(PoisonError::into_inner);
+        if status != Status::Hit && saved.elapsed() >= EVERY {
             // The record of a run that is killed shows how far it came; that it could not be written now is told at its end.
-            let _ = self.save();
+            let _ = self.save(write_in_passing);
+            *saved = Instant::now();
         }
     }
 
@@ -194,7 +211,7 @@ impl Record {
             (run.status, run.seconds) = (status, seconds);
             run.nodes.clone()
         };
-        self.save()?;
+        self.save(write_atomically)?;
         Ok(nodes)
     }
 
@@ -205,13 +222,13 @@ impl Record {
         }
     }
 
-    fn save(&self) -> anyhow::Result<()> {
+    fn save(&self, write: fn(&Path, &[u8]) -> io::Result<()>) -> anyhow::Result<()> {
         let text = {
             let run = self.run.lock().unwrap_or_else(PoisonError::into_inner);
             serde_json::to_string_pretty(&*run).expect("a run's record is plain JSON: maps with text keys")
         };
         let path = self.dir.join("run.json");
-        write_atomically(&path, format!("{text}\n").as_bytes()).with_context(|| format!("write `{}`", path.display()))
+        write(&path, format!("{text}\n").as_bytes()).with_context(|| format!("write `{}`", path.display()))
     }
 }
 
@@ -235,7 +252,7 @@ impl Sink for Record {
 }
 
 /// A new folder under `runs`, named so that names sort by time.
-fn fresh(store: &Store, started: &str) -> std::io::Result<(String, PathBuf)> {
+fn fresh(store: &Store, started: &str) -> io::Result<(String, PathBuf)> {
     let runs = store.part("runs");
     fs::create_dir_all(&runs)?;
     let stem = format!("{}-{}", started.replace(['-', ':'], ""), std::process::id());

@@ -58,6 +58,12 @@ impl<'a> Assets<'a> {
         names(node).into_iter().map(one).collect()
     }
 
+    /// Whether an asset still has the content that went into the key.
+    pub fn is_unchanged(&self, name: &str, found: &Resolved) -> bool {
+        let now = self.specs.get(name).and_then(|spec| self.resolver.known(name, spec));
+        now.is_some_and(|now| now.digest == found.digest)
+    }
+
     fn look(&self, name: &str) -> Option<Resolved> {
         let mut resolved = self.resolved.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(found) = resolved.get(name) {

@@ -11,6 +11,7 @@ use super::project::links;
 use super::{Run, THREADS, panics};
 use crate::asset::Resolved;
 use crate::key::Material;
+use crate::seam::reached;
 use crate::store::{Entry, Made, Output};
 use crate::{Context, PortFile, clock};
 
@@ -55,6 +56,13 @@ impl Run<'_> {
         let pool = pool.thread_name(|index| format!("{THREADS}pool-{index}")).build();
         let pool = pool.context("start the threads of the stage")?;
         panics::caught(|| pool.install(|| node.config.execute(&files, &cx, &out)))?;
+        // A result of other bytes than those of the key must not go by it.
+        for (name, found) in assets {
+            ensure!(
+                self.project.assets.is_unchanged(name, found),
+                "asset `{name}` changed while the stage was at work, so its result is not kept\nhelp: run it again"
+            );
+        }
         let output = |port: crate::PortSpec| Output {
             port: port.name.into(),
             kind: port.kind.into(),
@@ -86,6 +94,9 @@ impl Run<'_> {
 fn remove(dir: &Path) -> anyhow::Result<()> {
     match fs::remove_dir_all(dir) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        removed => removed.with_context(|| format!("remove `{}`", dir.display())),
+        removed => {
+            reached("removed", dir);
+            removed.with_context(|| format!("remove `{}`", dir.display()))
+        }
     }
 }

@@ -164,7 +164,7 @@ impl Run<'_> {
         let id = &self.project.node(index).id;
         let entry = self.done.lock().unwrap_or_else(PoisonError::into_inner).get(&index).cloned();
         let text = error.as_ref().map(|error| format!("{error:#}"));
-        let log = self.record.log_of(id);
+        let log = self.record.log_so_far(id);
         self.record.ended(index, status, entry.as_ref(), start.elapsed().as_secs_f64(), text.clone());
         self.tell(&Event::StageEnded {
             stage: id.clone(),

@@ -27,6 +27,9 @@ enum State {
 
 struct Board {
     states: Vec<Option<State>>,
+    /// Waiting nodes whose needs are done; the first in reading order goes first.
+    ready: BTreeSet<usize>,
+    running: usize,
     stopped: bool,
 }
 
@@ -40,28 +43,40 @@ pub(super) fn schedule(
     keep_going: bool,
     visit: &(dyn Fn(usize) -> Visit + Sync),
 ) {
-    let states = (0..needs.len()).map(|node| chosen.contains(&node).then_some(State::Waiting)).collect();
-    let board = Mutex::new(Board { states, stopped: false });
+    let states: Vec<_> = (0..needs.len()).map(|node| chosen.contains(&node).then_some(State::Waiting)).collect();
+    let mut needed_by = vec![Vec::new(); needs.len()];
+    for &node in chosen {
+        needs[node].iter().for_each(|&need| needed_by[need].push(node));
+    }
+    let ready = chosen.iter().copied().filter(|&node| is_ready(node, &states, needs)).collect();
+    let board = Mutex::new(Board { states, ready, running: 0, stopped: false });
     let changed = Condvar::new();
     let work = || {
         let mut locked = board.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            if locked.stopped || !locked.states.contains(&Some(State::Waiting)) {
+            if locked.stopped {
                 return;
             }
-            let Some(node) = ready(&locked.states, needs) else {
-                if !locked.states.contains(&Some(State::Running)) {
+            let Some(node) = locked.ready.pop_first() else {
+                if locked.running == 0 {
                     return;
                 }
                 locked = changed.wait(locked).unwrap_or_else(PoisonError::into_inner);
                 continue;
             };
             locked.states[node] = Some(State::Running);
+            locked.running += 1;
             drop(locked);
             let end = visit(node);
             locked = board.lock().unwrap_or_else(PoisonError::into_inner);
             locked.states[node] = Some(State::Ended(end));
+            locked.running -= 1;
             locked.stopped |= end == Visit::Stop || (end == Visit::Failed && !keep_going);
+            for &next in &needed_by[node] {
+                if is_ready(next, &locked.states, needs) {
+                    locked.ready.insert(next);
+                }
+            }
             changed.notify_all();
         }
     };
@@ -77,10 +92,10 @@ pub(super) fn schedule(
     });
 }
 
-/// The first node in reading order whose needs are done. A node outside of `chosen` counts as done.
-fn ready(states: &[Option<State>], needs: &[BTreeSet<usize>]) -> Option<usize> {
-    let done = |node: &usize| matches!(states[*node], None | Some(State::Ended(Visit::Done)));
-    (0..states.len()).find(|&node| states[node] == Some(State::Waiting) && needs[node].iter().all(done))
+/// Whether a node waits and its needs are done. A node outside of `chosen` counts as done.
+fn is_ready(node: usize, states: &[Option<State>], needs: &[BTreeSet<usize>]) -> bool {
+    let done = |need: &usize| matches!(states[*need], None | Some(State::Ended(Visit::Done)));
+    states[node] == Some(State::Waiting) && needs[node].iter().all(done)
 }
 
 #[cfg(test)]

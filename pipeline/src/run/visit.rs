@@ -8,6 +8,7 @@ use crate::Interrupted;
 use crate::asset::Resolved;
 use crate::event::{Event, Status};
 use crate::key::Material;
+use crate::seam::reached;
 use crate::spec::Link;
 use crate::store::{Damage, Entry, Found, KeyLock};
 use crate::{MissReason, store};
@@ -50,6 +51,7 @@ impl Run<'_> {
                             let entry = self.make(index, material, &assets, reason)?;
                             (forced, status) = (false, Status::Ran);
                             drop((lock, turn));
+                            reached("unlocked", &self.project.store.scratch(&key));
                             entry
                         }
                     }
@@ -145,7 +147,10 @@ impl Run<'_> {
                 break;
             }
             let holder = match self.project.store.try_lock(key, &self.record.holder())? {
-                Ok(lock) => return Ok(lock),
+                Ok(lock) => {
+                    reached("locked", &self.project.store.scratch(key));
+                    return Ok(lock);
+                }
                 Err(holder) => holder.map_or_else(|| "another run".into(), |holder| holder.to_string()),
             };
             // One refusal says nothing: `gc` and `verify` try locks for a moment, and a new holder has to sign first.
@@ -158,6 +163,7 @@ impl Run<'_> {
                     told = Some(holder);
                 }
             }
+            reached("waits", &self.project.store.scratch(key));
             std::thread::sleep(WAIT);
         }
         Err(Interrupted.into())

@@ -7,17 +7,51 @@ use std::path::Path;
 use tempfile::{NamedTempFile, TempPath};
 
 use super::lock::{is_the_file_at, no_locks_here};
+use crate::seam::reached;
 
 /// Replaces or creates `path`: temporary file beside it, fsync, rename, fsync of the folder.
 pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    synced(path, bytes)?.persist(path)?;
+    reached("named", path);
+    sync_parent(path)
+}
+
+/// As [`write_atomically`], without waiting for the disk: a kill leaves the old file or the new one, a power cut may leave
+/// neither. For what is a convenience, not a result.
+pub(crate) fn write_in_passing(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    written(path, bytes)?.persist(path)?;
+    reached("named", path);
+    Ok(())
+}
+
+/// Creates `path` as [`write_atomically`] does, unless something is there already, which is kept. Says whether it did.
+pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> io::Result<bool> {
+    match synced(path, bytes)?.persist_noclobber(path) {
+        Ok(_) => reached("named", path),
+        Err(refused) if refused.error.kind() == ErrorKind::AlreadyExists => return Ok(false),
+        Err(refused) => return Err(refused.error),
+    }
+    sync_parent(path).map(|()| true)
+}
+
+/// A temporary file beside `path` that holds `bytes`.
+fn written(path: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
     let dir = folder(path);
     fs::create_dir_all(dir)?;
     let mut temp = temporary(dir)?;
+    reached("created", path);
     temp.write_all(bytes)?;
+    reached("written", path);
     open_to_others(temp.path())?;
+    Ok(temp)
+}
+
+/// The same, and it survives a power cut.
+fn synced(path: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
+    let temp = written(path, bytes)?;
     temp.as_file().sync_all()?;
-    temp.persist(path)?;
-    sync(dir)
+    reached("synced", path);
+    Ok(temp)
 }
 
 /// What is being written has this name with [`TEMPORARY_LETTERS`] letters or digits after it.
@@ -50,9 +84,11 @@ pub(crate) fn is_temporary(path: &Path) -> bool {
 /// Says whether it moved.
 pub(super) fn move_new(from: &Path, to: &Path) -> io::Result<bool> {
     File::open(from)?.sync_all()?;
+    reached("synced", from);
     fs::create_dir_all(folder(to))?;
     let Err(refused) = TempPath::try_from_path(from)?.persist_noclobber(to) else {
-        return sync(folder(to)).map(|()| true);
+        reached("named", to);
+        return sync_parent(to).map(|()| true);
     };
     // Dropped, the path would take the file with it.
     refused.path.keep().map_err(|failed| failed.error)?;
@@ -61,12 +97,12 @@ pub(super) fn move_new(from: &Path, to: &Path) -> io::Result<bool> {
 
 /// Makes the name of `path` in its folder as lasting as its bytes.
 pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
-    sync(folder(path))
-}
-
-fn sync(dir: &Path) -> io::Result<()> {
     // Windows cannot open a folder as a file, and needs no such call.
-    if cfg!(unix) { File::open(dir)?.sync_all() } else { Ok(()) }
+    if cfg!(unix) {
+        File::open(folder(path))?.sync_all()?;
+    }
+    reached("kept", path);
+    Ok(())
 }
 
 fn folder(path: &Path) -> &Path {
@@ -119,6 +155,16 @@ mod tests {
         for name in [".new-idea", ".new-idea12.txt", "new-abcdef", ".new-ab_def"] {
             assert!(!is_temporary(Path::new(name)), "{name}");
         }
+    }
+
+    #[test]
+    fn never_writes_over_what_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("deep/er/file");
+        assert!(write_new(&path, b"one").unwrap());
+        assert!(!write_new(&path, b"two").unwrap());
+        assert_eq!(fs::read(&path).unwrap(), b"one");
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
     }
 
     #[test]

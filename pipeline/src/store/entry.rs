@@ -44,6 +44,15 @@ pub(crate) struct Made {
     pub seconds: f64,
 }
 
+/// What an entry's file turned out to be.
+#[derive(Debug)]
+pub(crate) enum Read {
+    Whole(Box<Entry>),
+    Damaged,
+    /// Whole as far as one can tell, of a form that this program does not know.
+    Newer,
+}
+
 impl Entry {
     /// The output of a port.
     pub fn output(&self, port: &str) -> Option<&Output> {
@@ -57,12 +66,25 @@ impl Entry {
         format!("{BEFORE}{}{BETWEEN}{entry}{AFTER}", checksum(&entry))
     }
 
-    /// Reads the text of the entry's file; `None` where it is not what was written.
-    pub fn from_text(text: &[u8]) -> Option<Self> {
-        let text = std::str::from_utf8(text).ok()?.strip_prefix(BEFORE)?.strip_suffix(AFTER)?;
-        let (sum, entry) = text.split_once(BETWEEN)?;
-        (sum == checksum(entry)).then(|| serde_json::from_str(entry).ok())?
+    /// Reads the text of the entry's file.
+    pub fn from_text(text: &[u8]) -> Read {
+        let parts = || {
+            let text = std::str::from_utf8(text).ok()?.strip_prefix(BEFORE)?.strip_suffix(AFTER)?;
+            text.split_once(BETWEEN).filter(|(sum, entry)| *sum == checksum(entry))
+        };
+        match parts() {
+            Some((_, entry)) => serde_json::from_str(entry).map_or(Read::Newer, |entry| Read::Whole(Box::new(entry))),
+            None if format_of(text).is_some_and(|format| format > FORMAT) => Read::Newer,
+            None => Read::Damaged,
+        }
     }
+}
+
+/// Raised when the form of the file changes; the text then carries it as `format` beside `checksum` and `entry`.
+const FORMAT: u64 = 1;
+
+fn format_of(text: &[u8]) -> Option<u64> {
+    serde_json::from_slice::<serde_json::Value>(text).ok()?.get("format")?.as_u64()
 }
 
 const BEFORE: &str = "{\n  \"checksum\": \"";
@@ -94,14 +116,33 @@ pub(super) mod tests {
         Entry { key: material.key(), material, outputs: vec![], made: Made { seconds: 0.25, ..Made::default() } }
     }
 
+    fn whole(text: &[u8]) -> Option<Entry> {
+        match Entry::from_text(text) {
+            Read::Whole(entry) => Some(*entry),
+            Read::Damaged | Read::Newer => None,
+        }
+    }
+
+    #[test]
+    fn a_form_of_the_future_is_not_damage() {
+        let text = entry().to_text();
+        let other = text.split_once(BETWEEN).unwrap().1.strip_suffix(AFTER).unwrap().replace("\"made\"", "\"maker\"");
+        let renamed = format!("{BEFORE}{}{BETWEEN}{other}{AFTER}", checksum(&other));
+        for newer in [&renamed, r#"{"format": 2, "sum": "blake4:0"}"#] {
+            assert!(matches!(Entry::from_text(newer.as_bytes()), Read::Newer), "{newer}");
+        }
+        assert!(matches!(Entry::from_text(br#"{"format": 1}"#), Read::Damaged));
+    }
+
     #[test]
     fn comes_back_and_no_flipped_bit_goes_unseen() {
         let text = entry().to_text().into_bytes();
-        assert_eq!(Entry::from_text(&text).unwrap(), entry());
+        assert_eq!(whole(&text).unwrap(), entry());
         for at in 0..text.len() {
             let mut flipped = text.clone();
             flipped[at] ^= 4;
-            assert!(Entry::from_text(&flipped).is_none(), "byte {at}");
+            assert!(matches!(Entry::from_text(&flipped), Read::Damaged), "byte {at}");
+            assert!(matches!(Entry::from_text(&text[..at]), Read::Damaged), "cut at byte {at}");
         }
     }
 
@@ -111,7 +152,7 @@ pub(super) mod tests {
             let mut entry = entry();
             entry.made.seconds = 1.0 + f64::from(step) / 997.0;
             let text = entry.to_text();
-            assert!(Entry::from_text(text.as_bytes()).is_some(), "{text}");
+            assert!(whole(text.as_bytes()).is_some(), "{text}");
             assert!(serde_json::from_str::<serde_json::Value>(&text).unwrap()["entry"]["made"].is_object());
         }
     }

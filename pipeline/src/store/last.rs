@@ -9,7 +9,7 @@ use std::time::UNIX_EPOCH;
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
-use super::{Store, file_name, list, read_if_there, write_atomically};
+use super::{Store, file_name, list, read_if_there, write_in_passing};
 
 /// The memory of one stage.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,7 +60,7 @@ impl Store {
     pub fn remember(&self, experiment: &str, last: &Last) -> anyhow::Result<()> {
         let path = self.last_path(experiment, &last.stage);
         let text = serde_json::to_vec_pretty(last).expect("a stage's memory is plain JSON");
-        write_atomically(&path, &text).with_context(|| format!("write `{}`", path.display()))
+        write_in_passing(&path, &text).with_context(|| format!("write `{}`", path.display()))
     }
 
     /// The stages of an experiment that have a result, by id.

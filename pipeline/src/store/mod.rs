@@ -9,6 +9,7 @@
 //!                  /damaged/             what was found damaged and moved out of the way
 //!                  /runs/<id>/           the records of runs
 //!                  /gate.lock            between those who add and the one who takes away
+//!                  /format               the number of the store's form; without the file it is 1
 //! <artifacts>/<experiment>/<stage>[@cell]/<port>.<ext>     the view: copies for people
 //! ```
 
@@ -26,13 +27,17 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-pub(crate) use durable::{is_temporary, sync_parent, write_atomically};
+pub(crate) use durable::{is_temporary, sync_parent, write_atomically, write_in_passing, write_new};
+use entry::Read;
 pub(crate) use entry::{Entry, Made, Output};
 pub(crate) use gate::Gate;
 pub(crate) use last::{Last, Remembered, Stamp};
 pub(crate) use lock::{Holder, KeyLock, is_held};
 pub(crate) use object::{Damage, digest_of};
 pub(crate) use view::file_name;
+
+/// Raised when older programs must keep their hands off the store.
+const FORMAT: u64 = 1;
 
 /// A store below an `artifacts` folder. Opening it touches nothing: what only reads works on a read-only disk.
 #[derive(Clone, Debug)]
@@ -54,6 +59,17 @@ impl Store {
         Self { artifacts: artifacts.to_path_buf() }
     }
 
+    /// Refuses a store whose form is newer than this program. The file `format` says it; without one it is 1.
+    pub fn check_format(&self) -> anyhow::Result<()> {
+        let path = self.part("format");
+        // What else may be wrong with the store is told where it is used.
+        let Ok(text) = fs::read(&path) else { return Ok(()) };
+        match String::from_utf8_lossy(&text).trim().parse::<u64>() {
+            Ok(format) if format <= FORMAT => Ok(()),
+            _ => Err(newer(&path)),
+        }
+    }
+
     /// The folder that holds the store and the views.
     pub fn artifacts(&self) -> &Path {
         &self.artifacts
@@ -67,29 +83,30 @@ impl Store {
     /// The result of a key, where it is whole as far as existence and sizes tell. Contents are checked by whoever reads
     /// them ([`Store::check_object`]).
     pub fn lookup(&self, key: &str) -> anyhow::Result<Found> {
-        let Some(text) = read_if_there(&self.entry_path(key))? else { return Ok(Found::Nothing) };
-        let Some(entry) = Entry::from_text(&text).filter(|entry| entry.key == key) else {
-            return Ok(Found::Damaged("entry".into()));
+        let entry = match read_entry(&self.entry_path(key))? {
+            None => return Ok(Found::Nothing),
+            Some(Some(entry)) if entry.key == key => entry,
+            Some(_) => return Ok(Found::Damaged("entry".into())),
         };
         for output in &entry.outputs {
             if !self.object_has_size(&output.digest, output.bytes)? {
                 return Ok(Found::Damaged(output.port.clone()));
             }
         }
-        Ok(Found::Entry(Box::new(entry)))
+        Ok(Found::Entry(entry))
     }
 
     /// The entry of a key, whether or not its objects are still there.
     pub fn entry(&self, key: &str) -> anyhow::Result<Option<Entry>> {
-        Ok(read_if_there(&self.entry_path(key))?.and_then(|text| Entry::from_text(&text)))
+        Ok(read_entry(&self.entry_path(key))?.flatten().map(|entry| *entry))
     }
 
     /// Every readable entry, and the paths of those that are not.
     pub fn entries(&self) -> anyhow::Result<(Vec<Entry>, Vec<PathBuf>)> {
         let (mut whole, mut damaged) = (Vec::new(), Vec::new());
         for path in list(&self.part("entries"))?.into_iter().filter(|path| path.extension() == Some("json".as_ref())) {
-            match read_if_there(&path)?.map(|text| Entry::from_text(&text)) {
-                Some(Some(entry)) => whole.push(entry),
+            match read_entry(&path)? {
+                Some(Some(entry)) => whole.push(*entry),
                 Some(None) => damaged.push(path),
                 None => {}
             }
@@ -122,6 +139,25 @@ impl Store {
     pub fn entry_path(&self, key: &str) -> PathBuf {
         self.part("entries").join(format!("{key}.json"))
     }
+}
+
+/// The entry in a file: nothing where there is none, `Some(None)` where it is damaged. One that this program is too old for
+/// is an error, so that nobody takes it for damage and makes it again.
+fn read_entry(path: &Path) -> anyhow::Result<Option<Option<Box<Entry>>>> {
+    let Some(text) = read_if_there(path)? else { return Ok(None) };
+    match Entry::from_text(&text) {
+        Read::Whole(entry) => Ok(Some(Some(entry))),
+        Read::Damaged => Ok(Some(None)),
+        Read::Newer => Err(newer(path)),
+    }
+}
+
+fn newer(path: &Path) -> anyhow::Error {
+    anyhow::anyhow!(
+        "`{}` was written by a newer apprentice, and nothing was changed\n\
+         help: use that one, or give another folder for the results with `--artifacts DIR`",
+        path.display()
+    )
 }
 
 /// The bytes of a file, `None` where there is no file.

@@ -1,13 +1,14 @@
 //! Objects: bytes by their digest.
 
-use std::fs;
-use std::io::{self, ErrorKind};
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
 
 use super::durable::{make_read_only, move_new};
 use super::{Store, list};
+use crate::seam::reached;
 
 /// An object that is not what its name says. It was moved aside, so that nothing can be served from it.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +55,12 @@ impl Store {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             moved => moved.with_context(|| format!("move the damaged `{}` aside", path.display()))?,
         }
+        reached("aside", &path);
+        // Another process had made it again between our look and our move.
+        if digest_of(&aside).is_ok_and(|found| found == digest) {
+            move_new(&aside, &path).with_context(|| format!("move `{}` back", path.display()))?;
+            return Ok(Ok(path));
+        }
         Ok(Err(Damage { digest: digest.into(), moved: Some(aside) }))
     }
 
@@ -64,6 +71,7 @@ impl Store {
         ensure!(metadata.is_file(), "`{}` is not a plain file", path.display());
         let digest = digest_of(path).with_context(|| format!("read `{}`", path.display()))?;
         make_read_only(path).with_context(|| format!("make `{}` read-only", path.display()))?;
+        reached("read-only", path);
         let object = self.object(&digest);
         let put = || move_new(path, &object).with_context(|| format!("write `{}`", object.display()));
         if !put()? && self.check_object(&digest)?.is_err() {
@@ -89,11 +97,39 @@ impl Store {
     }
 }
 
+/// Bytes that are read and then hashed in one go: enough for many threads, little beside what a stage holds.
+const AT_ONCE: u64 = 4 << 20;
+/// Below this, sharing the work costs more than it gains.
+const WORTH_SHARING: usize = 128 << 10;
+
 /// BLAKE3 of a file in hex.
+///
+/// The file is read, not mapped: that is as fast, and a file that shrinks meanwhile or a bad sector is an error, where a map
+/// would end the process.
 pub(crate) fn digest_of(path: &Path) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    let mut buffer = vec![0; file.metadata()?.len().clamp(1, AT_ONCE) as usize];
     let mut hasher = blake3::Hasher::new();
-    hasher.update_mmap_rayon(path)?;
-    Ok(hasher.finalize().to_hex().to_string())
+    loop {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match file.read(&mut buffer[filled..]) {
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let bytes = &buffer[..filled];
+        if filled < WORTH_SHARING {
+            hasher.update(bytes)
+        } else {
+            hasher.update_rayon(bytes)
+        };
+        if filled < buffer.len() {
+            return Ok(hasher.finalize().to_hex().to_string());
+        }
+    }
 }
 
 #[cfg(test)]
@@ -116,6 +152,19 @@ mod tests {
         assert!(fs::metadata(store.object(&digest)).unwrap().permissions().readonly());
         assert!(store.object_has_size(&digest, 5).unwrap());
         assert!(!store.object_has_size(&digest, 6).unwrap());
+    }
+
+    #[test]
+    fn a_file_of_any_length_has_the_digest_of_its_bytes() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        let whole = AT_ONCE as usize;
+        for length in [0, 1, WORTH_SHARING - 1, WORTH_SHARING, whole - 1, whole, whole + 1, 2 * whole] {
+            let bytes: Vec<u8> = (0..length).map(|at| (at % 251) as u8).collect();
+            fs::write(&path, &bytes).unwrap();
+            assert_eq!(digest_of(&path).unwrap(), blake3::hash(&bytes).to_hex().as_str(), "{length} bytes");
+        }
+        assert!(digest_of(dir.path()).is_err());
     }
 
     #[test]

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 
 use super::durable::{open_to_others, temporary};
-use super::{Damage, Entry, Last, Output, Stamp, Store};
+use super::{Damage, Entry, Last, Output, Stamp, Store, digest_of};
+use crate::seam::reached;
 
 impl Store {
     /// Where a person finds an output.
@@ -29,6 +30,8 @@ impl Store {
             let there = Stamp::of(&path, &output.digest);
             let stamp = match there {
                 Some(there) if known == Some(&there) => there,
+                // Not as it was left, and still what it should be: another run wrote it meanwhile, or it was touched.
+                Some(there) if there.bytes == output.bytes && is_content(&path, &output.digest) => there,
                 there => {
                     let object = match self.check_object(&output.digest)? {
                         Ok(object) => object,
@@ -50,17 +53,27 @@ impl Store {
     }
 }
 
+fn is_content(path: &Path, digest: &str) -> bool {
+    digest_of(path).is_ok_and(|found| found == digest)
+}
+
 /// A copy that shares no bytes that could be written through: the system's copy makes a reflink where the disk can.
 fn copy(object: &Path, view: &Path) -> std::io::Result<()> {
     let dir = view.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(dir)?;
     let temp = temporary(dir)?;
+    reached("created", view);
     // The copy takes the object's mode with it.
     fs::copy(object, temp.path())?;
     open_to_others(temp.path())?;
+    reached("written", view);
     temp.persist(view)?;
+    reached("named", view);
     Ok(())
 }
+
+/// Names of files end at 255 bytes, and `.json` or `.log` comes behind.
+const LONGEST: usize = 240;
 
 /// A text as the name of a file or folder on any system: letters, digits and `_ - . = , @ +` stay, other bytes become `%2F`.
 pub(crate) fn file_name(text: &str) -> String {
@@ -74,6 +87,11 @@ pub(crate) fn file_name(text: &str) -> String {
             }
             _ => write!(name, "%{byte:02X}").expect("writing to a String cannot fail"),
         }
+    }
+    if name.len() > LONGEST {
+        // What is cut off still tells names apart.
+        name.truncate(LONGEST - 17);
+        let _ = write!(name, "-{}", &blake3::hash(text.as_bytes()).to_hex()[..16]);
     }
     name
 }
@@ -111,6 +129,10 @@ mod tests {
         let made = Stamp::of(&path, "").unwrap();
         assert!(show().is_empty());
         assert_eq!(Stamp::of(&path, "").unwrap(), made, "an untouched view is not written again");
+        let touch = |time| fs::File::options().append(true).open(&path).unwrap().set_modified(time).unwrap();
+        touch(std::time::UNIX_EPOCH);
+        assert!(show().is_empty(), "one that was only touched is no change by hand");
+        assert_eq!(Stamp::of(&path, "").unwrap().modified, 0, "and not written again");
         fs::write(&path, b"spoiled by hand").unwrap();
         assert_eq!(show(), std::slice::from_ref(&path));
         assert_eq!(fs::read(&path).unwrap(), b"a,b\n");
@@ -134,5 +156,7 @@ mod tests {
         assert_eq!(file_name("policy@seed=3,lr=0.1"), "policy@seed=3,lr=0.1");
         assert_eq!(file_name("../a b"), "%2E.%2Fa%20b");
         assert_eq!(file_name("ä"), "%C3%A4");
+        let long = ["ä".repeat(200), "ä".repeat(201)].map(|text| file_name(&text));
+        assert!(long[0] != long[1] && long.iter().all(|name| name.len() == LONGEST), "{long:?}");
     }
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 
 use super::SUM;
+use crate::seam::reached;
 use crate::store::{read_if_there, write_atomically};
 
 const EXTENSION: &str = "checkpoint";
@@ -57,6 +58,7 @@ impl Checkpoints {
         for old in self.numbers()?.into_iter().rev().skip(KEPT) {
             let path = self.path(old);
             fs::remove_file(&path).with_context(|| format!("remove the old checkpoint `{}`", path.display()))?;
+            reached("removed", &path);
         }
         Ok(())
     }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, ensure};
 
 use super::SUM;
+use crate::seam::reached;
 use crate::store::sync_parent;
 
 const LENGTH: usize = 4;
@@ -62,12 +63,17 @@ impl Log {
         frame.extend((payload.len() as u32).to_le_bytes());
         frame.extend(sum(self.end, payload).as_bytes());
         frame.extend(payload);
-        if let Err(error) = self.file.write_all(&frame).and_then(|()| self.file.sync_data()) {
+        let written = self.file.write_all(&frame).and_then(|()| {
+            reached("written", &self.path);
+            self.file.sync_data()
+        });
+        if let Err(error) = written {
             // A later append must not land behind half a frame: everything after that would be lost on the next open.
             let _ = self.cut();
             return Err(error).with_context(|| format!("append to the log `{}`", self.path.display()));
         }
         self.end += frame.len() as u64;
+        reached("synced", &self.path);
         Ok(())
     }
 

@@ -1,18 +1,19 @@
 //! A folder of values by key, shared by stages, runs and experiments.
 //!
 //! A file is `BLAKE3 of (name, payload) (32 bytes) · payload`; its name is the BLAKE3 of its key, so that a file can be checked
-//! by somebody who does not know the question.
+//! by somebody who does not know the question. Once it is there it is never written again, unless it is damaged: whoever
+//! has read a value may build on it, whatever other processes do.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
 use super::SUM;
-use crate::store::{list, read_if_there, write_atomically};
+use crate::store::{list, read_if_there, write_atomically, write_new};
 
-/// Values by key, safe between threads and processes: a value is whole or absent, and the last writer wins.
+/// Values by key, safe between threads and processes: a value is whole or absent, and the first writer wins.
 #[derive(Clone, Debug)]
 pub struct Vault {
     dir: PathBuf,
@@ -28,10 +29,10 @@ impl Vault {
         Ok(Self { dir: dir.to_path_buf() })
     }
 
-    /// The value of `key`; a damaged one is removed and counts as absent.
+    /// The value of `key`; a damaged one counts as absent.
     ///
     /// # Errors
-    /// When the file is there and cannot be read or removed.
+    /// When the file is there and cannot be read.
     pub fn get(&self, key: &str) -> anyhow::Result<Option<Vec<u8>>> {
         let path = self.path(key);
         let mut bytes = match fs::read(&path) {
@@ -39,25 +40,35 @@ impl Vault {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error).with_context(|| format!("read `{}`", path.display())),
         };
-        if is_whole(&bytes, &name(key)) {
+        Ok(is_whole(&bytes, &name(key)).then(|| {
             bytes.drain(..SUM);
-            return Ok(Some(bytes));
-        }
-        match fs::remove_file(&path) {
-            // Somebody else saw the damage first.
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            removed => removed.map(|()| None).with_context(|| format!("remove the damaged `{}`", path.display())),
-        }
+            bytes
+        }))
     }
 
-    /// Keeps `payload` under `key`; when it returns, the value survives a kill and a power cut.
+    /// Keeps `payload` under `key` unless a value is there already; gives the value that counts from now on, which survives
+    /// a kill and a power cut.
     ///
     /// # Errors
     /// When the disk refuses.
-    pub fn put(&self, key: &str, payload: &[u8]) -> anyhow::Result<()> {
+    pub fn put_new(&self, key: &str, payload: &[u8]) -> anyhow::Result<Vec<u8>> {
         let path = self.path(key);
+        let wanted = || format!("write `{}`", path.display());
         let bytes = [sum(&name(key), payload).as_bytes(), payload].concat();
-        write_atomically(&path, &bytes).with_context(|| format!("write `{}`", path.display()))
+        if write_new(&path, &bytes).with_context(wanted)? {
+            return Ok(payload.to_vec());
+        }
+        if let Some(first) = self.get(key)? {
+            return Ok(first);
+        }
+        // Damaged. Of several that find it so, one at a time replaces it, and the next one sees the new value.
+        let damaged = OpenOptions::new().read(true).write(true).open(&path).with_context(wanted)?;
+        damaged.lock().with_context(wanted)?;
+        if let Some(first) = self.get(key)? {
+            return Ok(first);
+        }
+        write_atomically(&path, &bytes).with_context(wanted)?;
+        Ok(payload.to_vec())
     }
 
     fn path(&self, key: &str) -> PathBuf {
@@ -107,15 +118,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keeps_values_apart_and_replaces_them() {
+    fn keeps_values_apart_and_the_first_one_for_good() {
         let dir = tempfile::tempdir().unwrap();
         let vault = Vault::open(dir.path()).unwrap();
         assert_eq!(vault.get("a").unwrap(), None);
-        vault.put("a", b"1").unwrap();
-        vault.put("b", b"").unwrap();
-        vault.put("a", b"2").unwrap();
+        assert_eq!(vault.put_new("a", b"1").unwrap(), b"1");
+        assert_eq!(vault.put_new("b", b"").unwrap(), b"");
+        assert_eq!(vault.put_new("a", b"2").unwrap(), b"1");
         let again = Vault::open(dir.path()).unwrap();
-        assert_eq!(again.get("a").unwrap().unwrap(), b"2");
+        assert_eq!(again.get("a").unwrap().unwrap(), b"1");
         assert_eq!(again.get("b").unwrap().unwrap(), b"");
     }
 
@@ -123,7 +134,7 @@ mod tests {
     fn a_value_damaged_at_any_byte_is_absent_and_can_be_put_again() {
         let dir = tempfile::tempdir().unwrap();
         let vault = Vault::open(dir.path()).unwrap();
-        vault.put("question", b"answer").unwrap();
+        vault.put_new("question", b"answer").unwrap();
         let path = vault.path("question");
         let whole = fs::read(&path).unwrap();
         for at in 0..whole.len() {
@@ -133,26 +144,33 @@ mod tests {
                 fs::write(&path, damaged).unwrap();
                 assert_eq!(is_whole_value(&path).unwrap(), Some(false));
                 assert_eq!(vault.get("question").unwrap(), None, "byte {at}");
-                assert!(!path.exists());
+                assert_eq!(vault.put_new("question", b"other").unwrap(), b"other");
+                assert_eq!(vault.put_new("question", b"answer").unwrap(), b"other");
             }
         }
-        vault.put("question", b"answer").unwrap();
-        assert_eq!(vault.get("question").unwrap().unwrap(), b"answer");
         assert_eq!(values(dir.path()).unwrap(), std::slice::from_ref(&path));
+        vault.put_new("question", b"answer").unwrap();
         assert_eq!(is_whole_value(&path).unwrap(), Some(true));
     }
 
     #[test]
-    fn many_writers_of_one_key_leave_one_whole_value() {
+    fn many_writers_of_one_key_agree_on_one_value_also_over_a_damaged_one() {
         let dir = tempfile::tempdir().unwrap();
         let vault = Vault::open(dir.path()).unwrap();
-        std::thread::scope(|scope| {
-            for writer in 0..8_u8 {
-                let vault = &vault;
-                scope.spawn(move || vault.put("k", &vec![writer; 10_000]).unwrap());
+        for round in 0..20 {
+            let key = format!("key {round}");
+            if round % 2 == 1 {
+                vault.put_new(&key, b"old").unwrap();
+                fs::write(vault.path(&key), b"spoiled").unwrap();
             }
-        });
-        let value = vault.get("k").unwrap().unwrap();
-        assert_eq!(value, vec![value[0]; 10_000]);
+            let put = |writer: u8| vault.put_new(&key, &vec![writer; 10_000]).unwrap();
+            let values: Vec<_> = std::thread::scope(|scope| {
+                let writers: Vec<_> = (0..8_u8).map(|writer| scope.spawn(move || put(writer))).collect();
+                writers.into_iter().map(|writer| writer.join().unwrap()).collect()
+            });
+            let kept = vault.get(&key).unwrap().unwrap();
+            assert_eq!(kept, vec![kept[0]; 10_000]);
+            assert!(values.iter().all(|value| *value == kept), "round {round}");
+        }
     }
 }

@@ -83,9 +83,13 @@ fn verify_names_all_that_can_be_damaged() {
     let mut started = project.start_and_hold(7, "");
     started.child.kill().unwrap();
     started.child.wait().unwrap();
-    assert_eq!(project.ok("verify"), "3 files of unfinished work, 1 run: all whole\n");
+    assert_eq!(project.ok("verify"), "7 answers, 3 files of unfinished work, 1 run: all whole\n");
     let scratch = project.path("artifacts/store/scratch");
-    let work = fs::read_dir(scratch).unwrap().map(|entry| entry.unwrap().path()).find(|path| path.is_dir()).unwrap();
+    let work = fs::read_dir(scratch)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.join("squares").exists())
+        .unwrap();
     for (file, word) in [("squares", "log"), ("sums/6.checkpoint", "checkpoint")] {
         let mut bytes = fs::read(work.join(file)).unwrap();
         // The last byte of the second frame, and of the state.

@@ -58,3 +58,17 @@ fn a_second_interrupt_ends_at_once() {
     assert_eq!(started.end().0, 130);
     assert_eq!(project.ran(""), ["after", "slow"]);
 }
+
+#[test]
+fn a_stage_that_holds_its_threads_does_not_hold_those_of_another() {
+    let beside =
+        "  one: { use: toy.number, with: { value: 1 } }\n  beside: { use: toy.round, inputs: { value: one.value } }\n";
+    let project = Project::new(&format!("{SLOW}{beside}"));
+    let gate = project.path("gate");
+    let hold = format!("--set stages.slow.with.hold_at=2 --set stages.slow.with.gate={}", gate.display());
+    let mut run = project.start(&format!("{hold} --threads 1 -j 2"));
+    // While `slow` keeps the only thread of its pool, its neighbour ends; else this hangs.
+    run.until(|event| event["event"] == "stage_ended" && event["stage"] == "beside");
+    project.write("gate", "");
+    assert_eq!(run.end().0, 0);
+}

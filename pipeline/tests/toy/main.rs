@@ -1,5 +1,6 @@
 //! The engine with toy stages, so that its whole command line is tested without a data frame or a tensor.
 
+mod hold;
 mod slow;
 mod stages;
 
@@ -38,5 +39,6 @@ fn figures(path: &Path) -> anyhow::Result<Figures> {
 }
 
 fn main() -> ExitCode {
+    hold::install();
     pipeline::cli::main(&CATALOG, |_| {})
 }

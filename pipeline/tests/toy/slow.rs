@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use pipeline::units::{Checkpoints, Log};
+use pipeline::units::{Checkpoints, Log, Vault};
 use pipeline::{Context, Stage, ports};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -39,6 +39,7 @@ impl Stage for Slow {
     fn run(&self, _: Nothing, cx: &Context) -> anyhow::Result<SlowOut> {
         let (mut log, done) = Log::open(&cx.scratch().join("squares"))?;
         let checkpoints = Checkpoints::open(&cx.scratch().join("sums"))?;
+        let vault = Vault::open(cx.calls())?;
         let (from, mut sum) = match checkpoints.latest()? {
             Some((from, bytes)) => (from, u64::from_le_bytes(bytes.as_slice().try_into()?)),
             None => (0, 0),
@@ -50,10 +51,12 @@ impl Stage for Slow {
             let square = match done.get(unit as usize) {
                 Some(bytes) => u64::from_le_bytes(bytes.as_slice().try_into()?),
                 None => {
-                    self.hold(unit, cx)?;
+                    // In the pool, so that a stage which held every thread of it would be seen.
+                    rayon::join(|| self.hold(unit, cx), || ()).0?;
                     let square = (unit + 1) * (unit + 1);
-                    log.append(&square.to_le_bytes())?;
-                    square
+                    let bytes = vault.put_new(&format!("{} squared", unit + 1), &square.to_le_bytes())?;
+                    log.append(&bytes)?;
+                    u64::from_le_bytes(bytes.as_slice().try_into()?)
                 }
             };
             sum += square;

@@ -76,13 +76,7 @@ impl<'a> Desk<'a> {
                 self.asked.fetch_add(1, Ordering::Relaxed);
                 self.tokens.fetch_add(tokens, Ordering::Relaxed);
                 // Another run may have asked the same meanwhile; then its answer counts.
-                match self.kept(&key)? {
-                    Some(theirs) => theirs,
-                    None => {
-                        self.vault.put(&key, answer.as_bytes())?;
-                        answer
-                    }
-                }
+                text(&key, self.vault.put_new(&key, answer.as_bytes())?)?
             }
         };
         let request = request.canonical();
@@ -92,12 +86,15 @@ impl<'a> Desk<'a> {
     }
 
     fn kept(&self, key: &str) -> Result<Option<String>> {
-        let found = self.vault.get(key)?.map(String::from_utf8).transpose();
-        found.with_context(|| format!("the kept answer of call {key} is no text"))
+        self.vault.get(key)?.map(|bytes| text(key, bytes)).transpose()
     }
 
     pub fn tally(&self) -> Tally {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         Tally { asked: read(&self.asked), served: read(&self.served), tokens: read(&self.tokens) }
     }
+}
+
+fn text(key: &str, bytes: Vec<u8>) -> Result<String> {
+    String::from_utf8(bytes).with_context(|| format!("the kept answer of call {key} is no text"))
 }

@@ -19,9 +19,10 @@ pub(super) struct Bars {
 impl Bars {
     fn new_bar(&self, stage: &str, label: &str, done: u64, total: Option<u64>, unit: &str) -> ProgressBar {
         let template = if total.is_some() {
-            "{prefix}  {bar:24}  {human_pos} of {human_len} UNIT  {rate}  {eta} left  {msg}"
+            // The bar takes what is left of the line: one that broke would be drawn over its neighbours.
+            "{prefix:24}  {human_pos} of {human_len} UNIT  {rate}  {eta} left  {msg}  {wide_bar}"
         } else {
-            "{prefix}  {spinner}  {human_pos} UNIT  {rate}  {elapsed}  {msg}"
+            "{prefix:24}  {spinner}  {human_pos} UNIT  {rate}  {elapsed}  {wide_msg}"
         };
         // Braces in a unit would be read as fields of the template.
         let template = template.replace("UNIT", &unit.replace(['{', '}'], ""));
