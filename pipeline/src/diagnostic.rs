@@ -33,23 +33,31 @@ pub struct Diagnostic {
     pub label: Option<String>,
     /// The next step.
     pub help: Option<String>,
+    /// What stands at the place may be a secret: the line is shown with stars there.
+    pub masked: bool,
 }
 
 impl Diagnostic {
     /// A fault at a place.
     #[must_use]
     pub fn at(span: Span, message: impl Into<String>) -> Self {
-        Self { message: message.into(), span: Some(span), label: None, help: None }
+        Self { message: message.into(), span: Some(span), label: None, help: None, masked: false }
     }
     /// A fault without a place.
     #[must_use]
     pub fn nowhere(message: impl Into<String>) -> Self {
-        Self { message: message.into(), span: None, label: None, help: None }
+        Self { message: message.into(), span: None, label: None, help: None, masked: false }
     }
     /// Adds the next step.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
+        self
+    }
+    /// Shows the line without what stands at the place.
+    #[must_use]
+    pub fn masked(mut self) -> Self {
+        self.masked = true;
         self
     }
     /// Adds "did you mean" under the caret when one of `known` is near to `wrong`, else `otherwise` as help.
@@ -98,6 +106,14 @@ pub(crate) struct Source {
     pub text: String,
 }
 
+/// The name of a span's text, its line and its column.
+pub(crate) fn place(sources: &[Source], span: Span) -> (&str, usize, usize) {
+    let source = &sources[span.source];
+    let before = &source.text[..span.start];
+    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+    (&source.name, before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+}
+
 /// All faults of one experiment, in the order of their places.
 #[derive(Clone, Debug)]
 pub struct Diagnostics {
@@ -106,7 +122,14 @@ pub struct Diagnostics {
 }
 
 impl Diagnostics {
-    pub(crate) fn new(sources: Vec<Source>, mut list: Vec<Diagnostic>) -> Self {
+    pub(crate) fn new(mut sources: Vec<Source>, mut list: Vec<Diagnostic>) -> Self {
+        for span in list.iter().filter(|fault| fault.masked).filter_map(|fault| fault.span) {
+            let text = &mut sources[span.source].text;
+            // One star a byte keeps every other place where it is.
+            let stars = text[span.start..span.end].bytes().map(|byte| if byte == b'\n' { '\n' } else { '*' });
+            let stars: String = stars.collect();
+            text.replace_range(span.start..span.end, &stars);
+        }
         for span in list.iter_mut().filter_map(|fault| fault.span.as_mut()) {
             // A block over several lines is shown by its first line.
             let shown = sources[span.source].text[span.start..span.end].lines().next().unwrap_or_default();
@@ -126,11 +149,7 @@ impl Diagnostics {
     /// The file (or `--set`), line and column (both from 1, in characters) of a fault.
     #[must_use]
     pub fn place(&self, fault: &Diagnostic) -> Option<(&str, usize, usize)> {
-        let span = fault.span?;
-        let source = &self.sources[span.source];
-        let before = &source.text[..span.start];
-        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-        Some((&source.name, before.matches('\n').count() + 1, before[line_start..].chars().count() + 1))
+        Some(place(&self.sources, fault.span?))
     }
 
     /// The report as a person reads it; `color` for a terminal.

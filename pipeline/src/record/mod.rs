@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::event::{Event, RunStatus, Status};
 use crate::progress::Sink;
 use crate::run::{Options, Project};
+use crate::secret::redact;
 use crate::store::{Entry, Holder, Store, file_name, list, read_if_there, write_atomically};
 use crate::{MissReason, clock};
 use journal::Journal;
@@ -111,7 +112,7 @@ impl Record {
             threads: options.threads,
             nodes: options.chosen.iter().map(node).collect(),
         };
-        fs::write(dir.join("experiment.yaml"), &project.experiment.source)
+        fs::write(dir.join("experiment.yaml"), &*redact(&project.experiment.source))
             .with_context(|| format!("write into `{}`", dir.display()))?;
         let record = Self {
             holder: Holder { host: run.host.clone(), pid: run.pid, since: started, run: id },

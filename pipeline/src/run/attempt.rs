@@ -11,6 +11,8 @@ use super::project::links;
 use super::{Run, panics};
 use crate::asset::Resolved;
 use crate::key::Material;
+use crate::secret::Unset;
+use crate::spec::Node;
 use crate::store::{Entry, Made, Output};
 use crate::{Context, PortFile, clock};
 
@@ -49,7 +51,7 @@ impl Run<'_> {
             };
             links(node, port).iter().map(file).collect()
         };
-        panics::caught(|| node.config.execute(&files, &cx, &out))?;
+        panics::caught(|| node.config.execute(&files, &cx, &out)).map_err(|error| located(node, error))?;
         let output = |port: crate::PortSpec| Output {
             port: port.name.into(),
             kind: port.kind.into(),
@@ -75,6 +77,19 @@ impl Run<'_> {
         remove(&out)?;
         remove(&scratch)?;
         Ok(entry)
+    }
+}
+
+/// Adds to the error of a missing secret where the experiment names it; a default has no place.
+fn located(node: &Node, error: anyhow::Error) -> anyhow::Error {
+    let unset = error.chain().find_map(|cause| cause.downcast_ref::<Unset>());
+    let named = unset.and_then(|unset| node.secrets.iter().find(|secret| secret.variable == unset.variable));
+    match named {
+        Some(secret) => {
+            let place = format!("{} (`{}`)", secret.place, secret.field);
+            error.context(place)
+        }
+        None => error,
     }
 }
 

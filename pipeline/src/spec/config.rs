@@ -9,9 +9,10 @@ use serde_json::Value;
 
 use super::shape::{Shape, Step};
 use super::tree::{Data, Tree};
-use super::words;
+use super::{secrets, words};
 use crate::ConfigError;
 use crate::diagnostic::{Diagnostic, Span, listed, nearest};
+use crate::secret;
 
 /// Whose block it is.
 pub(crate) struct Subject<'a> {
@@ -176,7 +177,7 @@ fn name_of(subject: &Subject, steps: &[Step]) -> String {
     }
 }
 
-fn dotted(steps: &[Step]) -> String {
+pub(crate) fn dotted(steps: &[Step]) -> String {
     let mut text = String::new();
     for step in steps {
         match step {
@@ -217,6 +218,14 @@ fn describe(subject: &Subject, shape: &Shape, place: &Place, error: &ConfigError
             false => format!("{what} takes {}", listed(names())),
         };
         return Diagnostic::at(span, format!("unknown key `{name}` in {what}")).suggest(&name, names(), allowed);
+    }
+    if message.starts_with(secret::RULE) {
+        // What stands there may be the secret itself, so the line is shown without it.
+        let what = name_of(subject, &place.steps);
+        return Diagnostic::at(place.value.span, format!("{what} {message}")).masked();
+    }
+    if place.value.text().is_some_and(secrets::meant) {
+        return secrets::refused(subject, shape, &place.steps, place.value.span);
     }
     let what = name_of(subject, &place.steps);
     if let Some(name) = words::quoted_after(message, "unknown variant ") {

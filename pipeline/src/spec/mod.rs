@@ -9,6 +9,7 @@ mod build;
 mod config;
 mod inputs;
 mod schema;
+mod secrets;
 mod set;
 mod shape;
 mod starter;
@@ -25,11 +26,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 pub use schema::schema;
+pub use secrets::SecretUse;
 pub use starter::write_starter;
 
 use crate::asset::AssetSpec;
-use crate::diagnostic::{Diagnostic, Diagnostics, Source, Span};
-use crate::{AnyStage, Catalog, StageKind};
+use crate::diagnostic::{Diagnostic, Diagnostics, Source, Span, place};
+use crate::{AnyStage, Catalog, StageKind, secret};
 
 /// A checked experiment.
 pub struct Experiment {
@@ -57,6 +59,8 @@ pub struct Node {
     pub kind: &'static StageKind,
     /// Its config, read and checked.
     pub config: Box<dyn AnyStage>,
+    /// The secrets that its config names in the file.
+    pub secrets: Vec<SecretUse>,
     /// What feeds each input port, in the order of the kind's ports; a port that is left open has no links.
     pub inputs: Vec<(String, Vec<Link>)>,
 }
@@ -114,13 +118,20 @@ fn check(
     let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
     let mut errors = Vec::new();
     let experiment = experiment(&text, base, sets, catalog, &mut errors);
+    let mut sources = vec![Source { name, text }];
+    sources.extend(sets.iter().map(|set| Source { name: "--set".into(), text: set.clone() }));
     match experiment {
-        Some(experiment) if errors.is_empty() => Ok(experiment),
-        _ => {
-            let mut sources = vec![Source { name, text }];
-            sources.extend(sets.iter().map(|set| Source { name: "--set".into(), text: set.clone() }));
-            Err(Diagnostics::new(sources, errors))
+        Some(mut experiment) if errors.is_empty() => {
+            for node in &mut experiment.nodes {
+                secret::watch_all(&node.config.config());
+                for secret in &mut node.secrets {
+                    let (file, line, column) = place(&sources, secret.span);
+                    secret.place = format!("{file}:{line}:{column}");
+                }
+            }
+            Ok(experiment)
         }
+        _ => Err(Diagnostics::new(sources, errors)),
     }
 }
 

@@ -6,6 +6,7 @@
 
 use serde_json::Value;
 
+use super::secrets;
 use super::tree::{Data, Entry, Tree};
 use crate::diagnostic::{Diagnostic, Span};
 
@@ -69,12 +70,16 @@ pub(crate) fn axes<'t>(each: &'t Entry, with: Option<&Entry>, errors: &mut Vec<D
                 continue;
             }
         };
-        if let Some(with) = with.filter(|with| written(&with.value, &entry.key)) {
-            let line = format!("`{}` is swept here and has a value in `{}`", entry.key, with.key);
-            errors.push(Diagnostic::at(entry.key_span, line).help("keep one of them"));
+        if let Some(value) = with.and_then(|with| written(&with.value, &entry.key)) {
+            errors.push(twice(entry, value));
         }
         let mut labelled: Vec<(String, &Tree)> = Vec::new();
         for value in values {
+            if value.text().is_some_and(secrets::meant) {
+                let message = format!("`{}` cannot be swept: a secret changes no result", entry.key);
+                errors.push(Diagnostic::at(value.span, message).help("write the secret into `with`"));
+                continue;
+            }
             let label = label(&value.to_json());
             // File systems that fold case would put both into one folder.
             if labelled.iter().any(|(known, _)| known.eq_ignore_ascii_case(&label)) {
@@ -89,8 +94,19 @@ pub(crate) fn axes<'t>(each: &'t Entry, with: Option<&Entry>, errors: &mut Vec<D
     axes
 }
 
-fn written(with: &Tree, path: &str) -> bool {
-    path.split('.').try_fold(with, |here, key| here.get(key).map(|entry| &entry.value)).is_some()
+fn written<'t>(with: &'t Tree, path: &str) -> Option<&'t Tree> {
+    path.split('.').try_fold(with, |here, key| here.get(key).map(|entry| &entry.value))
+}
+
+fn twice(axis: &Entry, value: &Tree) -> Diagnostic {
+    // Of an override and the file, the override is what the user has just written.
+    if value.span.source > axis.key_span.source {
+        let message = format!("`{}` is swept, so one value of it cannot be set", axis.key);
+        return Diagnostic::at(value.span, message)
+            .help(format!("set the sweep: `--set stages.STAGE.each.{}=[ … ]`", axis.key));
+    }
+    let message = format!("`{}` is swept here and has a value in `with`", axis.key);
+    Diagnostic::at(axis.key_span, message).help("keep one of them")
 }
 
 /// A value as a part of a file name: itself where it is short and plain, else its beginning and a digest.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::config::{Subject, read_config, read_strictly};
+use super::secrets;
 use super::tree::{Data, Entry, Tree};
 use crate::asset::AssetSpec;
 use crate::diagnostic::{Diagnostic, Span, listed, nearest};
@@ -89,6 +90,7 @@ pub(crate) fn assets(root: &Tree, catalog: &Catalog, errors: &mut Vec<Diagnostic
             Ok(spec)
         };
         if let Some(spec) = read_config(&subject, entry.value.clone(), parse, errors) {
+            secrets::find(&subject, &entry.value, errors);
             check_generators(entry, catalog, errors);
             assets.insert(entry.key.clone(), spec);
         }

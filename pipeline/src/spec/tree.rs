@@ -261,7 +261,11 @@ impl<'text> Reader<'text, '_> {
         if start > last {
             (start, end) = (last, self.bytes[0] + self.text.trim_end().len());
         }
-        let help = if info.contains("tab") {
+        let line = self.text[..start - self.bytes[0]].rfind('\n').map_or(0, |at| at + 1);
+        let line = self.text[line..].lines().next().unwrap_or_default();
+        let help = if super::secrets::meant(line) && line.contains(['{', '[']) && info.contains("flow") {
+            "inside `{ … }` and `[ … ]` quote it: \"${env:NAME}\""
+        } else if info.contains("tab") {
             "indent with spaces, not with tabs"
         } else if info.contains("anchor") || info.contains("alias") {
             "quote a text that begins with `*` or `&`"

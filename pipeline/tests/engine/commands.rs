@@ -49,8 +49,10 @@ fn explain_shows_the_key_and_the_first_cause_upstream() {
     let project = Project::new(SUM);
     project.ok("run x.yaml");
     let text = project.ok("explain x.yaml page --set stages.sum.with.plus=4");
-    assert!(text.contains("page (toy.page): may run: where round gives another content"), "{text}");
-    assert!(text.contains("first cause: sum will run: plus 3.0 → 4.0"), "{text}");
+    assert!(text.contains("page (toy.page): waits for round; first cause: sum will run: plus 3.0 → 4.0"), "{text}");
+    let text = project.ok("explain x.yaml sum --set stages.sum.with.plus=4 --set stages.a.with.value=1.3");
+    assert!(text.contains("sum (toy.add): will run: plus 3.0 → 4.0, after a\n"), "{text}");
+    assert!(text.contains("changed since the last result:\n    config.plus  3.0 → 4.0\n"), "{text}");
     let text = project.ok("explain x.yaml a");
     assert!(text.contains("config.value          1.2") && text.contains("not in the key: label"), "{text}");
     assert!(text.contains("last result: "), "{text}");

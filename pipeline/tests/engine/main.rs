@@ -6,3 +6,5 @@ mod damage;
 mod failing;
 mod project;
 mod resuming;
+mod secrets;
+mod sweeps;
