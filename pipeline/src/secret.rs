@@ -17,8 +17,7 @@ pub(crate) const OPENING: &str = "${env:";
 /// Marks the fields of type [`Secret`] in a JSON schema.
 pub(crate) const FORMAT: &str = "secret";
 /// What a field of type [`Secret`] says to anything else; the value at fault is not repeated.
-pub(crate) const RULE: &str =
-    "takes `${env:NAME}`, the name of an environment variable: the value of a secret is never written down";
+pub(crate) const RULE: &str = "takes `${env:NAME}`, the name of an environment variable";
 /// A shorter value cannot be told from ordinary words and figures, so it is not cut out.
 const SHORTEST: usize = 4;
 

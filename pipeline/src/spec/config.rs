@@ -222,7 +222,9 @@ fn describe(subject: &Subject, shape: &Shape, place: &Place, error: &ConfigError
     if message.starts_with(secret::RULE) {
         // What stands there may be the secret itself, so the line is shown without it.
         let what = name_of(subject, &place.steps);
-        return Diagnostic::at(place.value.span, format!("{what} {message}")).masked();
+        return Diagnostic::at(place.value.span, format!("{what} {message}"))
+            .help("the value of a secret is never written down")
+            .masked();
     }
     if place.value.text().is_some_and(secrets::meant) {
         return secrets::refused(subject, shape, &place.steps, place.value.span);
