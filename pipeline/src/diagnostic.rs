@@ -2,6 +2,7 @@
 //!
 //! It knows texts and places, not YAML and not stages.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
@@ -10,6 +11,12 @@ use serde_json::{Value, json};
 
 /// Width of a rendered report in columns; fixed, so that a text is the same on every screen.
 const WIDTH: usize = 110;
+
+/// Nobody reads more faults of one file, and to look for them takes time; so looking ends soon after this many.
+pub(crate) const MOST: usize = 200;
+
+/// A line longer than this many bytes was not written for people, and would fill the screen.
+const LONGEST_LINE: usize = 1000;
 
 /// A stretch of bytes in one of the texts that were read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -114,11 +121,18 @@ pub(crate) fn place(sources: &[Source], span: Span) -> (&str, usize, usize) {
     (&source.name, before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
 }
 
+/// Whether a character could command a terminal or turn the order of what it shows.
+fn harms(c: char) -> bool {
+    (c.is_control() && !matches!(c, '\n' | '\t')) || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// All faults of one experiment, in the order of their places.
 #[derive(Clone, Debug)]
 pub struct Diagnostics {
     sources: Vec<Source>,
     list: Vec<Diagnostic>,
+    /// There are more than are listed.
+    more: bool,
 }
 
 impl Diagnostics {
@@ -135,9 +149,23 @@ impl Diagnostics {
             let shown = sources[span.source].text[span.start..span.end].lines().next().unwrap_or_default();
             span.end = span.start + shown.trim_end().len();
         }
+        for source in sources.iter_mut().filter(|source| source.text.contains(harms)) {
+            // Byte for byte, so that places stay where they are.
+            let text = source.text.replace("\r\n", " \n");
+            source.text = text.chars().map(|c| if harms(c) { "?".repeat(c.len_utf8()) } else { c.into() }).collect();
+        }
+        for fault in &mut list {
+            let texts = [Some(&mut fault.message), fault.label.as_mut(), fault.help.as_mut()];
+            for text in texts.into_iter().flatten().filter(|text| text.contains(harms)) {
+                *text =
+                    text.chars().map(|c| if harms(c) { c.escape_unicode().to_string() } else { c.into() }).collect();
+            }
+        }
         list.sort_by_key(|fault| fault.span);
         list.dedup();
-        Self { sources, list }
+        let more = list.len() > MOST;
+        list.truncate(MOST);
+        Self { sources, list, more }
     }
 
     /// The faults.
@@ -159,6 +187,7 @@ impl Diagnostics {
         let handler = GraphicalReportHandler::new_themed(theme).with_width(WIDTH).without_syntax_highlighting();
         let mut text = String::new();
         for fault in &self.list {
+            let fault = &self.without_endless_line(fault);
             let source = fault.span.map(|span| &self.sources[span.source]);
             let drawn = Drawn { fault, source: source.map(|s| NamedSource::new(&s.name, s.text.clone())) };
             if handler.render_report(&mut text, &drawn).is_err() {
@@ -167,7 +196,24 @@ impl Diagnostics {
             text.push('\n');
         }
         let (count, plural) = (self.list.len(), if self.list.len() == 1 { "" } else { "s" });
-        text + &format!("{count} error{plural} in {}\n", self.sources[0].name)
+        let more = if self.more { "the first " } else { "" };
+        text + &format!("{more}{count} error{plural} in {}\n", self.sources[0].name)
+    }
+
+    /// A fault in a line that is too long to be looked at is told with its place in words.
+    fn without_endless_line<'a>(&'a self, fault: &'a Diagnostic) -> Cow<'a, Diagnostic> {
+        let Some(span) = fault.span else { return Cow::Borrowed(fault) };
+        let text = &self.sources[span.source].text;
+        let start = text[..span.start].rfind('\n').map_or(0, |at| at + 1);
+        let end = text[span.start..].find('\n').map_or(text.len(), |at| span.start + at);
+        if end - start <= LONGEST_LINE {
+            return Cow::Borrowed(fault);
+        }
+        let (file, line, column) = place(&self.sources, span);
+        let message: String = fault.message.chars().take(LONGEST_LINE).collect();
+        let label = fault.label.as_ref().map(|label| format!("; {label}")).unwrap_or_default();
+        let message = format!("{message} [{file}:{line}:{column}]{label}");
+        Cow::Owned(Diagnostic { message, span: None, label: None, ..fault.clone() })
     }
 
     /// `[{message, file, line, column, label, help}]`; the place is null where there is none.

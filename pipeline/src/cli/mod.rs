@@ -1,6 +1,7 @@
 //! The command line: one file a command. Data goes to standard output, talk to standard error.
 
 mod args;
+mod complete;
 mod explain;
 mod format;
 mod graph;
@@ -15,7 +16,7 @@ mod verify;
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser as _};
+use clap::Parser as _;
 use serde_json::json;
 
 use crate::diagnostic::Diagnostics;
@@ -71,10 +72,13 @@ fn dispatch(session: &Session, command: &Command) -> Result<Exit, Failure> {
         Command::Verify => verify::verify(session),
         Command::Runs(args) => runs::runs(session, args),
         Command::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(*shell, &mut Cli::command(), "apprentice", &mut script);
-            print(&String::from_utf8_lossy(&script))
+            let script = complete::script(*shell);
+            if session.global.json {
+                return print_json(json!({ "shell": shell.to_string(), "script": script }));
+            }
+            print(&script)
         }
+        Command::Complete { words } => complete::complete(session, words),
     }
 }
 

@@ -6,7 +6,7 @@ use super::inputs::{Feed, Scope, Wire, wires};
 use super::sweep::{self, Axis, Cell, Side};
 use super::tree::{Data, Entry, Tree};
 use super::{Link, Node, SecretUse, secrets};
-use crate::diagnostic::{Diagnostic, Span, listed};
+use crate::diagnostic::{Diagnostic, MOST, Span, listed};
 use crate::{AnyStage, Arity, Catalog, StageKind};
 
 /// A stage that later ones can refer to.
@@ -30,11 +30,17 @@ pub(crate) fn nodes(
     let mut nodes = Vec::new();
     let mut count = 0;
     for (index, entry) in stages.iter().enumerate() {
+        if errors.len() > MOST {
+            break;
+        }
         let block = Block::read(entry, catalog, errors);
         let wires = wires(&block, &Scope { above: &above, below: &stages[index..] }, errors);
         let cells = sweep::join(&sides(&block, &wires, &above), errors);
         if let Some(kind) = block.kind.filter(|_| !block.with_broken) {
             for cell in &cells {
+                if errors.len() > MOST {
+                    break;
+                }
                 let Some((config, secrets)) = config(&block, kind, cell, assets, errors) else { continue };
                 let inputs = wires.iter().map(|wire| (wire.port.name.to_owned(), links(wire, cell, &above))).collect();
                 let cell = sweep::name(cell);

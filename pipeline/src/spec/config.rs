@@ -11,7 +11,7 @@ use super::shape::{Shape, Step};
 use super::tree::{Data, Tree};
 use super::{secrets, words};
 use crate::ConfigError;
-use crate::diagnostic::{Diagnostic, Span, listed, nearest};
+use crate::diagnostic::{Diagnostic, MOST, Span, listed, nearest};
 use crate::secret;
 
 /// Whose block it is.
@@ -80,6 +80,9 @@ pub(crate) fn read_config<T>(
             return None;
         }
         removed.push(gone);
+        if errors.len() > MOST {
+            return None;
+        }
         match parse(tree.to_json()) {
             Ok(_) => return None,
             Err(next) => error = next,

@@ -8,6 +8,7 @@ mod block;
 mod build;
 mod config;
 mod inputs;
+mod outline;
 mod schema;
 mod secrets;
 mod set;
@@ -25,6 +26,7 @@ mod words;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+pub(crate) use outline::{fields, stage_names};
 pub use schema::schema;
 pub use secrets::SecretUse;
 pub use starter::write_starter;
@@ -86,7 +88,7 @@ pub fn load(path: &Path, sets: &[String], catalog: &'static Catalog) -> Result<E
     let name = path.display().to_string();
     let base = path.parent().unwrap_or(Path::new("")).to_path_buf();
     match read(path) {
-        Ok(text) => check(name, base, text, sets, catalog),
+        Ok(text) => check(&name, base, text, sets, catalog),
         Err(fault) => Err(Diagnostics::new(vec![Source { name, text: String::new() }], vec![fault])),
     }
 }
@@ -107,8 +109,13 @@ fn read(path: &Path) -> Result<String, Diagnostic> {
     })
 }
 
-fn check(
-    name: String,
+/// Reads the text of an experiment file, as [`load`] does; `name` is the file's in messages, and relative paths begin at
+/// `base`.
+///
+/// # Errors
+/// Everything that is wrong with it, in one pass.
+pub fn check(
+    name: &str,
     base: PathBuf,
     text: String,
     sets: &[String],
@@ -116,9 +123,11 @@ fn check(
 ) -> Result<Experiment, Diagnostics> {
     // A byte order mark would count as a character of the first key.
     let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
+    // Lines that end as on an old Macintosh: the parser knows them, but nobody counts or shows them so.
+    let text = if text.contains('\r') && !text.contains('\n') { text.replace('\r', "\n") } else { text };
     let mut errors = Vec::new();
     let experiment = experiment(&text, base, sets, catalog, &mut errors);
-    let mut sources = vec![Source { name, text }];
+    let mut sources = vec![Source { name: name.to_owned(), text }];
     sources.extend(sets.iter().map(|set| Source { name: "--set".into(), text: set.clone() }));
     match experiment {
         Some(mut experiment) if errors.is_empty() => {

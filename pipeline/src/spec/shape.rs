@@ -39,6 +39,13 @@ impl Shape {
         Some(sentence.trim_end_matches('.').to_owned())
     }
 
+    /// The keys of the config itself, each with what [`Shape::about`] says of it.
+    pub fn fields(&self) -> Vec<(String, String)> {
+        let map = self.target(&self.root).get("properties").and_then(Value::as_object);
+        let about = |name: &String| self.about(&[Step::Key(name.clone())]).unwrap_or_default();
+        map.into_iter().flatten().map(|(name, _)| (name.clone(), about(name))).collect()
+    }
+
     /// The keys that a mapping at this place must have.
     pub fn required(&self, path: &[Step]) -> Vec<String> {
         let list = self.at(path).and_then(|here| self.target(here).get("required")?.as_array());

@@ -7,7 +7,7 @@
 use serde_json::Value;
 
 use super::secrets;
-use super::tree::{Data, Entry, Tree};
+use super::tree::{self, Data, Entry, Tree};
 use crate::diagnostic::{Diagnostic, Span};
 
 /// More cells than this in one stage is a typing mistake.
@@ -60,6 +60,10 @@ impl Side {
 pub(crate) fn axes<'t>(each: &'t Entry, with: Option<&Entry>, errors: &mut Vec<Diagnostic>) -> Vec<Axis<'t>> {
     let mut axes = Vec::new();
     for entry in each.value.entries() {
+        if entry.key.split('.').count() > tree::MAX_DEPTH {
+            errors.push(Diagnostic::at(entry.key_span, "the path leads deeper than any config"));
+            continue;
+        }
         let values = match &entry.value.data {
             Data::List(values) if !values.is_empty() => values,
             _ => {

@@ -15,12 +15,20 @@ use crate::{Catalog, ConfigError};
 pub(crate) const TOP_KEYS: &[&str] = &["name", "assets", "stages"];
 /// The folders that the store makes beside the experiments' own.
 const TAKEN: &[&str] = &["store"];
-const NAME_RULE: &str = "use lower-case letters, digits, `_` and `-`, and begin with a letter or digit";
+pub(crate) const NAME_RULE: &str =
+    "use up to 64 lower-case letters, digits, `_` and `-`, and begin with a letter or digit";
+/// Names become names of files, which end at 255 bytes: a stage's together with that of its cell.
+pub(crate) const LONGEST: usize = 64;
 
 /// Whether a name can stand in a reference, a folder and a table alike.
 fn is_name(text: &str) -> bool {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    text.starts_with(plain) && text.chars().all(|c| plain(c) || c == '_' || c == '-')
+    text.len() <= LONGEST && text.starts_with(plain) && text.chars().all(|c| plain(c) || c == '_' || c == '-')
+}
+
+/// Whether an experiment can have this name.
+pub(crate) fn is_experiment(text: &str) -> bool {
+    is_name(text) && !TAKEN.contains(&text)
 }
 
 /// Reports every key of a mapping that is not in `keys`.

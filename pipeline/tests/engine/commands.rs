@@ -85,7 +85,11 @@ fn init_writes_what_runs_and_overwrites_nothing() {
     let project = Project::new(SUM);
     project.ok("init new.yaml");
     project.ok("run new.yaml");
+    assert!(project.path("artifacts/new/one/value.txt").is_file(), "it is named after its file");
     assert_eq!(project.run("init new.yaml").code, 2);
+    let wrong = project.run("init New.yaml");
+    assert_eq!(wrong.code, 2);
+    assert!(wrong.stderr.contains("for example `new.yaml`"), "{}", wrong.stderr);
 }
 
 #[test]
@@ -96,14 +100,57 @@ fn every_command_speaks_json() {
         assert_eq!(event["schema_version"], 1);
     }
     let run = project.ok("runs").split_whitespace().next().unwrap().to_owned();
-    for args in
-        ["plan x.yaml", "explain x.yaml sum", "inspect sum", "graph x.yaml", "schema", "runs", "verify", "init j.yaml"]
-    {
+    for args in [
+        "plan x.yaml",
+        "explain x.yaml sum",
+        "inspect sum",
+        "graph x.yaml",
+        "schema",
+        "runs",
+        "verify",
+        "init j.yaml",
+        "completions bash",
+    ] {
         let value: Value = serde_json::from_str(&project.ok(&format!("{args} --json"))).unwrap();
-        assert!(value.is_object(), "{args}");
+        assert_eq!(value["schema_version"], 1, "{args}");
     }
     let value: Value = serde_json::from_str(&project.ok(&format!("runs {run} --json"))).unwrap();
     assert_eq!(value["run"]["nodes"][2]["notes"]["sum"], "6.2");
+}
+
+#[test]
+fn every_error_is_json_too_and_one_line_on_standard_output() {
+    let project = Project::new(SUM);
+    for args in [
+        "rnu x.yaml",
+        "run",
+        "run x.yaml --forse a",
+        "run absent.yaml",
+        "run x.yaml nosuch",
+        "plan x.yaml --set stages.sum.with.pluss=1",
+        "explain x.yaml nosuch",
+        "inspect nosuch.value",
+        "graph absent.yaml",
+        "runs nosuch",
+        "init x.yaml",
+        "completions tcsh",
+    ] {
+        let ended = project.run(&format!("{args} --json"));
+        assert_eq!((ended.code, ended.stdout.lines().count(), &*ended.stderr), (2, 1, ""), "{args}: {ended:?}");
+        let error: Value = serde_json::from_str(&ended.stdout).unwrap();
+        assert_eq!((&error["schema_version"], &error["event"]), (&1.into(), &"error".into()), "{args}");
+        assert_eq!(error["exit"], 2);
+        assert!(error["error"].as_str().is_some_and(|text| !text.contains('\u{1b}')), "{error}");
+    }
+    // A run that began ends its own stream: what failed is in `stage_ended`.
+    project.write("x.yaml", "name: f\nstages: { bad: { use: toy.fail, with: { how: error } } }\n");
+    let ended = project.run("run x.yaml --json");
+    assert_eq!((ended.code, &*ended.stderr), (1, ""));
+    let events: Vec<Value> = ended.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(events.iter().all(|event| event["schema_version"] == 1));
+    let named = |name: &str| events.iter().find(|event| event["event"] == name).unwrap();
+    assert!(named("stage_ended")["error"].as_str().unwrap().starts_with("read the ratings: row 7"));
+    assert_eq!((&named("run_ended")["status"], &named("run_ended")["failures"][0]), (&"failed".into(), &"bad".into()));
 }
 
 #[test]
@@ -124,7 +171,6 @@ fn help_lists_the_codes_and_a_closed_pipe_is_quiet() {
     let project = Project::new(SUM);
     let help = project.ok("--help");
     assert!(help.contains("130  interrupted"), "{help}");
-    project.ok("completions bash");
     let mut child = project.command("schema").stdout(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     let ended = child.wait_with_output().unwrap();

@@ -2,6 +2,7 @@
 
 mod caching;
 mod commands;
+mod completing;
 mod damage;
 mod failing;
 mod project;
