@@ -92,8 +92,8 @@ pub(crate) fn watch_all(config: &Value) {
 pub fn redact(text: &str) -> Cow<'_, str> {
     let known = KNOWN.read().unwrap_or_else(PoisonError::into_inner);
     let mut text = Cow::Borrowed(text);
-    for (value, variable) in known.iter().filter(|(value, _)| value.len() <= text.len()).collect::<Vec<_>>() {
-        if text.contains(value) {
+    for (value, variable) in known.iter() {
+        if text.contains(value.as_str()) {
             text = Cow::Owned(text.replace(value, &format!("{OPENING}{variable}}}")));
         }
     }

@@ -113,21 +113,32 @@ fn twice(axis: &Entry, value: &Tree) -> Diagnostic {
     Diagnostic::at(axis.key_span, message).help("keep one of them")
 }
 
-/// A value as a part of a file name: itself where it is short and plain, else its beginning and a digest.
+/// A value as a part of a file name: itself where it is short and plain (`64-32` for `[64, 32]`), else its beginning and a
+/// digest.
 fn label(value: &Value) -> String {
-    let text = match value {
-        Value::String(text) => text.clone(),
-        Value::Object(map) if map.len() == 1 => map.keys().next().cloned().unwrap_or_default(),
-        other => other.to_string(),
-    };
+    let mut words = Vec::new();
+    flatten(value, &mut words);
+    let text = words.join("-");
     let safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '+');
-    let scalar = !value.is_object() && !value.is_array();
-    if scalar && !text.is_empty() && text.len() <= MAX_LABEL && text.chars().all(safe) {
+    if !text.is_empty() && text.len() <= MAX_LABEL && text.chars().all(safe) {
         return text;
     }
     let digest = blake3::hash(value.to_string().as_bytes()).to_hex();
     let start: String = text.chars().filter(|&c| safe(c)).take(16).collect();
     if start.is_empty() { digest[..8].to_owned() } else { format!("{start}-{}", &digest[..8]) }
+}
+
+/// The words of a value: its keys and its plain values, in their order.
+fn flatten(value: &Value, words: &mut Vec<String>) {
+    match value {
+        Value::String(text) => words.push(text.clone()),
+        Value::Array(values) => values.iter().for_each(|value| flatten(value, words)),
+        Value::Object(map) => map.iter().for_each(|(key, value)| {
+            words.push(key.clone());
+            flatten(value, words);
+        }),
+        plain => words.push(plain.to_string()),
+    }
 }
 
 /// Joins all sides; one empty cell when there is none.
@@ -234,6 +245,8 @@ mod tests {
         assert_eq!(label(&json!(1e-3)), "0.001");
         assert_eq!(label(&json!("by-time")), "by-time");
         assert_eq!(label(&json!(true)), "true");
+        assert_eq!(label(&json!([64, 32])), "64-32");
+        assert_eq!(label(&json!({ "gguf": { "asset": "smollm2" } })), "gguf-asset-smollm2");
         for value in [json!("../x y"), json!({ "gguf": { "a": 1 } }), json!([64, 32]), json!("x".repeat(40)), json!("")]
         {
             let text = label(&value);
