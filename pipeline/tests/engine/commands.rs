@@ -53,6 +53,16 @@ fn explain_shows_the_key_and_the_first_cause_upstream() {
     let text = project.ok("explain x.yaml sum --set stages.sum.with.plus=4 --set stages.a.with.value=1.3");
     assert!(text.contains("sum (toy.add): will run: plus 3.0 → 4.0, after a\n"), "{text}");
     assert!(text.contains("changed since the last result:\n    config.plus  3.0 → 4.0\n"), "{text}");
+    let plan: Value = serde_json::from_str(&project.ok("plan x.yaml --json --set stages.sum.with.plus=4")).unwrap();
+    let cause = &plan["stages"][4]["first_cause"];
+    assert_eq!((&cause["stage"], &cause["words"]), (&"sum".into(), &"plus 3.0 → 4.0".into()), "{plan:#}");
+    let plan = project.ok("plan x.yaml --set stages.sum.with.plus=4");
+    let rows = [
+        "round  waits for sum, which will run: plus 3.0 → 4.0\n",
+        "page   waits for round; first cause: sum will run: ",
+    ];
+    assert!(rows.iter().all(|row| plan.contains(row)), "{plan}");
+    assert!(plan.ends_with("5 stages: 2 hits, 1 will run, 2 wait\n"), "{plan}");
     let text = project.ok("explain x.yaml a");
     assert!(text.contains("config.value          1.2") && text.contains("not in the key: label"), "{text}");
     assert!(text.contains("last result: "), "{text}");

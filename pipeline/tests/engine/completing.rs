@@ -98,10 +98,20 @@ fn other_shells_get_scripts_that_ask_the_program_too() {
     for shell in ["zsh", "fish"] {
         let script = project.ok(&format!("completions {shell}"));
         assert!(script.contains(" complete -- ") && script.contains("apprentice"), "{script}");
-        // Where the shell is installed, it reads the script without a complaint.
         project.write("script", &script);
-        let read = Command::new(shell).args(["-n", "script"]).current_dir(project.path("")).output();
-        assert!(read.is_err() || read.is_ok_and(|read| read.status.success()), "{shell} cannot read its script");
+        match Command::new(shell).args(["-n", "script"]).current_dir(project.path("")).output() {
+            Ok(read) => assert!(read.status.success(), "{shell} cannot read its script: {read:?}"),
+            Err(absent) => eprintln!("{shell} is not here to read its script: {absent}"),
+        }
+    }
+    let ask = "source script; complete -C './apprentice explain x.yaml po'";
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_toy"), project.path("apprentice")).unwrap();
+    match Command::new("fish").args(["--no-config", "-c", ask]).current_dir(project.path("")).output() {
+        Ok(answered) => assert_eq!(
+            String::from_utf8(answered.stdout).unwrap(),
+            "policy\ttoy.add\npolicy@plus=0\ttoy.add\npolicy@plus=1\ttoy.add\n"
+        ),
+        Err(absent) => eprintln!("fish is not here to complete: {absent}"),
     }
     for shell in ["elvish", "powershell"] {
         assert!(project.ok(&format!("completions {shell}")).contains("explain"));
