@@ -31,8 +31,8 @@ offers  will run: it has no result yet, after log, split
         "\
 log     hit
 split   will run: test 0.2 → 0.5
-offers  may run: where split gives another content
-3 stages: 1 hit, 1 will run, 1 may run
+offers  waits for split, which will run: test 0.2 → 0.5
+3 stages: 1 hit, 1 will run, 1 waits
 "
     );
 }

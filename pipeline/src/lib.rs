@@ -18,6 +18,7 @@ mod reason;
 mod record;
 mod run;
 pub mod seam;
+pub mod secret;
 pub mod spec;
 mod stage;
 mod store;
@@ -29,6 +30,7 @@ pub use context::{Cancel, Context, Interrupted};
 pub use exit::{Exit, Unreachable};
 pub use ports::{Arity, Many, Named, PortField, PortFile, PortSpec, Ports};
 pub use reason::MissReason;
+pub use secret::Secret;
 pub use stage::{
     AnyStage, AssetName, Catalog, ConfigError, Figures, FiguresOf, Generator, InspectOptions, Stage, StageKind,
 };

@@ -95,22 +95,25 @@ impl MissReason {
         if let Some((port, _)) = new.outputs.iter().find(|(port, row)| old.outputs.get(*port) != Some(row)) {
             return Self::Format { port: port.clone() };
         }
-        input(&old.inputs, &new.inputs).unwrap_or(Self::New)
+        inputs(&old.inputs, &new.inputs).into_iter().next().unwrap_or(Self::New)
     }
 }
 
-/// The first input port that differs.
-fn input(old: &Map<String, Value>, new: &Map<String, Value>) -> Option<MissReason> {
+/// The input ports that differ.
+fn inputs(old: &Map<String, Value>, new: &Map<String, Value>) -> Vec<MissReason> {
+    let mut found = Vec::new();
     let none = vec![];
     let rows = |map: &'_ Map<String, Value>, port: &str| map.get(port).and_then(Value::as_array).cloned();
-    for port in new.keys().chain(old.keys()) {
+    let gone = old.keys().filter(|port| !new.contains_key(*port));
+    for port in new.keys().chain(gone) {
         let [old, new] = [old, new].map(|map| rows(map, port).unwrap_or(none.clone()));
         if old == new {
             continue;
         }
         let formats = |rows: &[Value]| rows.iter().map(|row| row["format"].clone()).collect::<Vec<_>>();
         if old.len() == new.len() && formats(&old) != formats(&new) {
-            return Some(MissReason::Format { port: port.clone() });
+            found.push(MissReason::Format { port: port.clone() });
+            continue;
         }
         let only_in = |rows: &[Value], others: &[Value]| {
             let words: Vec<_> = rows.iter().filter(|row| !others.contains(row)).map(in_words).collect();
@@ -119,13 +122,17 @@ fn input(old: &Map<String, Value>, new: &Map<String, Value>) -> Option<MissReaso
         let (was, is) = (only_in(&old, &new), only_in(&new, &old));
         // Equal sets in another order.
         let (was, is) = if was == is { ("one order".into(), "another".into()) } else { (was, is) };
-        return Some(MissReason::Input { port: port.clone(), old: was, new: is });
+        found.push(MissReason::Input { port: port.clone(), old: was, new: is });
     }
-    None
+    found
 }
 
 fn in_words(row: &Value) -> String {
-    let digest = short(row["digest"].as_str().unwrap_or_default());
+    // `plan` does not know the content of what is still to be made.
+    let digest = match row["digest"].as_str() {
+        Some("") | None => "to be made".to_owned(),
+        Some(digest) => short(digest),
+    };
     match (row["name"].as_str(), row["cell"].as_str()) {
         (Some(name), Some("") | None) => format!("{name} {digest}"),
         (Some(name), Some(cell)) => format!("{name}@{cell} {digest}"),
@@ -133,34 +140,65 @@ fn in_words(row: &Value) -> String {
     }
 }
 
+/// Everything that differs between two keys of one stage: dotted path, old, new.
+pub(crate) fn changes(old: &Material, new: &Material) -> Vec<(String, Value, Value)> {
+    let json = |material: &Material| {
+        let rest = Material { inputs: Map::new(), ..material.clone() };
+        serde_json::to_value(rest).expect("key material is plain JSON: maps with text keys")
+    };
+    let mut all = differences(&json(old), &json(new), "");
+    all.extend(inputs(&old.inputs, &new.inputs).into_iter().map(|reason| match reason {
+        MissReason::Input { port, old, new } => (format!("inputs.{port}"), old.into(), new.into()),
+        other => (other.to_string(), Value::Null, Value::Null),
+    }));
+    all
+}
+
 /// Every difference of two configs, in the order of the new one: dotted path (below `path`), old, new.
 pub(crate) fn differences(old: &Value, new: &Value, path: &str) -> Vec<(String, Value, Value)> {
+    let mut found = Vec::new();
+    compare(old, new, path, &mut found);
+    found
+}
+
+fn compare(old: &Value, new: &Value, path: &str, found: &mut Vec<(String, Value, Value)>) {
     let below = |part: &str| if path.is_empty() { part.to_owned() } else { format!("{path}.{part}") };
     match (old, new) {
         (Value::Object(olds), Value::Object(news)) => {
             // A variant of an enum is a map of one field: that the variant changed says it all.
             let variant = olds.len() == 1 && news.len() == 1 && olds.keys().ne(news.keys());
             if variant && !path.is_empty() {
-                return vec![(path.into(), old.clone(), new.clone())];
+                found.push((path.into(), old.clone(), new.clone()));
+                return;
             }
             let gone = olds.keys().filter(|name| !news.contains_key(*name));
-            let field = |name: &String| {
+            for name in news.keys().chain(gone) {
                 let [old, new] = [olds, news].map(|map| map.get(name).unwrap_or(&Value::Null));
-                differences(old, new, &below(name))
-            };
-            news.keys().chain(gone).flat_map(field).collect()
+                compare(old, new, &below(name), found);
+            }
         }
         (Value::Array(olds), Value::Array(news)) if olds.len() == news.len() => {
-            let rows = olds.iter().zip(news).enumerate();
-            rows.flat_map(|(index, (old, new))| differences(old, new, &format!("{path}[{index}]"))).collect()
+            for (index, (old, new)) in olds.iter().zip(news).enumerate() {
+                compare(old, new, &format!("{path}[{index}]"), found);
+            }
         }
-        _ if old == new => vec![],
-        _ => vec![(path.into(), old.clone(), new.clone())],
+        _ if old != new => found.push((path.into(), old.clone(), new.clone())),
+        _ => {}
     }
 }
 
 fn asset_digest(value: &Value) -> Option<&str> {
     value.as_str()?.strip_prefix("asset ")
+}
+
+/// A value of a config, for people.
+pub(crate) fn value(value: &Value) -> String {
+    match value {
+        Value::Null => "none".to_owned(),
+        // An empty text is shown by its quotes.
+        Value::String(text) if !text.is_empty() => text.clone(),
+        other => other.to_string(),
+    }
 }
 
 /// The first digits of a digest or key, for people.

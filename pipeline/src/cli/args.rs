@@ -14,7 +14,7 @@ Examples:
   apprentice run my.yaml                      run it; what is up to date is not run again
   apprentice plan my.yaml --set stages.policy.with.gamma=0.95
                                               what would run, and why
-  apprentice inspect policy.curves            look into a result";
+  apprentice inspect score.metrics            look into a result";
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -171,6 +171,18 @@ Example:
     Completions {
         /// The shell.
         shell: Shell,
+    },
+    /// What may stand at the cursor; the shell's script asks it.
+    #[command(
+        hide = true,
+        after_help = "\
+Example:
+  apprentice complete -- apprentice explain my.yaml ''"
+    )]
+    Complete {
+        /// The words before the cursor, the last one unfinished; or one whole line.
+        #[arg(last = true)]
+        words: Vec<String>,
     },
 }
 

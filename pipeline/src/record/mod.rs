@@ -20,6 +20,7 @@ use crate::event::{Event, RunStatus, Status};
 use crate::progress::Sink;
 use crate::run::{Options, Project};
 use crate::seam::reached;
+use crate::secret::redact;
 use crate::store::{Entry, Holder, Store, write_atomically, write_in_passing};
 use crate::{MissReason, clock};
 use journal::Journal;
@@ -134,7 +135,7 @@ impl Record {
             nodes: options.chosen.iter().map(node).collect(),
         };
         reached("made", &dir);
-        fs::write(dir.join("experiment.yaml"), &project.experiment.source)
+        fs::write(dir.join("experiment.yaml"), &*redact(&project.experiment.source))
             .with_context(|| format!("write into `{}`", dir.display()))?;
         reached("written", &dir);
         let record = Self {

@@ -5,8 +5,8 @@ use super::config::{Subject, read_config};
 use super::inputs::{Feed, Scope, Wire, wires};
 use super::sweep::{self, Axis, Cell, Side};
 use super::tree::{Data, Entry, Tree};
-use super::{Link, Node};
-use crate::diagnostic::{Diagnostic, Span, listed};
+use super::{Link, Node, SecretUse, secrets};
+use crate::diagnostic::{Diagnostic, MOST, Span, listed};
 use crate::{AnyStage, Arity, Catalog, StageKind};
 
 /// A stage that later ones can refer to.
@@ -30,16 +30,22 @@ pub(crate) fn nodes(
     let mut nodes = Vec::new();
     let mut count = 0;
     for (index, entry) in stages.iter().enumerate() {
+        if errors.len() > MOST {
+            break;
+        }
         let block = Block::read(entry, catalog, errors);
         let wires = wires(&block, &Scope { above: &above, below: &stages[index..] }, errors);
         let cells = sweep::join(&sides(&block, &wires, &above), errors);
         if let Some(kind) = block.kind.filter(|_| !block.with_broken) {
             for cell in &cells {
-                let Some(config) = config(&block, kind, cell, assets, errors) else { continue };
+                if errors.len() > MOST {
+                    break;
+                }
+                let Some((config, secrets)) = config(&block, kind, cell, assets, errors) else { continue };
                 let inputs = wires.iter().map(|wire| (wire.port.name.to_owned(), links(wire, cell, &above))).collect();
                 let cell = sweep::name(cell);
                 let id = if cell.is_empty() { block.name.to_owned() } else { format!("{}@{cell}", block.name) };
-                nodes.push(Node { id, stage: block.name.to_owned(), cell, kind, config, inputs });
+                nodes.push(Node { id, stage: block.name.to_owned(), cell, kind, config, secrets, inputs });
             }
         }
         let first = count;
@@ -81,7 +87,7 @@ fn config(
     cell: &Cell,
     assets: &[&str],
     errors: &mut Vec<Diagnostic>,
-) -> Option<Box<dyn AnyStage>> {
+) -> Option<(Box<dyn AnyStage>, Vec<SecretUse>)> {
     let span = block.span_of(block.with);
     let empty = Tree { span, data: Data::Map(Vec::new()) };
     let mut tree = block.with.map_or(empty, |entry| entry.value.clone());
@@ -97,6 +103,7 @@ fn config(
     let what = format!("the config of {}", kind.kind);
     let subject = Subject { what: &what, key_span: span, schema: &|generator| (kind.schema)(generator) };
     let config = read_config(&subject, tree.clone(), kind.parse, errors)?;
+    let secrets = secrets::find(&subject, &tree, errors);
     for asset in config.assets() {
         let name = asset.0.as_str();
         if !assets.contains(&name) {
@@ -107,7 +114,7 @@ fn config(
             }));
         }
     }
-    Some(config)
+    Some((config, secrets))
 }
 
 /// Puts one value of a sweep at its path, making the mappings on the way.

@@ -3,6 +3,7 @@
 mod any_store;
 mod caching;
 mod commands;
+mod completing;
 mod crowd;
 mod damage;
 mod diff;
@@ -17,4 +18,6 @@ mod project;
 mod remains;
 mod resuming;
 mod runs;
+mod secrets;
+mod sweeps;
 mod torn;

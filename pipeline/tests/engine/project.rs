@@ -68,6 +68,11 @@ impl Project {
         ended(self.command(args).output().unwrap())
     }
 
+    /// Runs the program with variables in its environment.
+    pub fn run_with(&self, args: &str, variables: &[(&str, &str)]) -> Ended {
+        ended(self.command(args).envs(variables.iter().copied()).output().unwrap())
+    }
+
     /// Runs the program, which must succeed, and gives what it printed.
     #[track_caller]
     pub fn ok(&self, args: &str) -> String {

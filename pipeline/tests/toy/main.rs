@@ -1,5 +1,6 @@
 //! The engine with toy stages, so that its whole command line is tested without a data frame or a tensor.
 
+mod ask;
 mod hold;
 mod slow;
 mod stages;
@@ -13,6 +14,7 @@ use serde_json::json;
 static CATALOG: Catalog = Catalog {
     stages: &[
         StageKind::of::<stages::Add>(),
+        StageKind::of::<ask::Ask>(),
         StageKind::of::<stages::Fail>(),
         StageKind::of::<stages::Number>(),
         StageKind::of::<stages::Page>(),

@@ -118,7 +118,7 @@ impl Stage for Demonstrate {
     const VERSION: u32 = 2;
     const ABOUT: &'static str = "let a language model recommend to simulated users and keep what it did";
     const NOT_IN_KEY: &'static [&'static str] =
-        &["llm.openai.api_key_env", "llm.openai.in_flight", "llm.openai.timeout_seconds", "llm.openai.retries"];
+        &["llm.openai.api_key", "llm.openai.in_flight", "llm.openai.timeout_seconds", "llm.openai.retries"];
     type Inputs = Inputs;
     type Outputs = Outputs;
 
