@@ -31,7 +31,7 @@ pub(crate) use entry::{Entry, Made, Output};
 pub(crate) use gate::Gate;
 pub(crate) use last::{Last, Remembered, Stamp};
 pub(crate) use lock::{Holder, KeyLock, is_held};
-pub(crate) use object::{Damage, digest_of};
+pub(crate) use object::{Damage, digest_of, is_hash};
 pub(crate) use view::file_name;
 
 /// A store below an `artifacts` folder. Opening it touches nothing: what only reads works on a read-only disk.
@@ -84,10 +84,11 @@ impl Store {
         Ok(read_if_there(&self.entry_path(key))?.and_then(|text| Entry::from_text(&text)))
     }
 
-    /// Every readable entry, and the paths of those that are not.
+    /// Every readable entry, and the paths of those that are not. Files with other names are not the store's.
     pub fn entries(&self) -> anyhow::Result<(Vec<Entry>, Vec<PathBuf>)> {
         let (mut whole, mut damaged) = (Vec::new(), Vec::new());
-        for path in list(&self.part("entries"))?.into_iter().filter(|path| path.extension() == Some("json".as_ref())) {
+        let named = |path: &PathBuf| path.file_name()?.to_str()?.strip_suffix(".json").map(is_hash);
+        for path in list(&self.part("entries"))?.into_iter().filter(|path| named(path) == Some(true)) {
             match read_if_there(&path)?.map(|text| Entry::from_text(&text)) {
                 Some(Some(entry)) => whole.push(entry),
                 Some(None) => damaged.push(path),
