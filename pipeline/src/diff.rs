@@ -3,6 +3,7 @@
 //! Settings are those in the keys, with every default filled in. Where a stage left no result, or `gc` took it, there is
 //! nothing to compare but its name.
 
+use anyhow::anyhow;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -10,7 +11,7 @@ use crate::Catalog;
 use crate::key::Material;
 use crate::reason::differences;
 use crate::record::{NodeRecord, RunRecord};
-use crate::store::{Entry, Store, digest_of};
+use crate::store::{Entry, Output, Store, digest_of};
 
 /// From one run to another.
 #[derive(Debug, Serialize)]
@@ -25,6 +26,8 @@ pub(crate) struct Difference {
     pub metrics: Vec<Figure>,
     /// How many figures do not differ.
     pub equal_metrics: usize,
+    /// Outputs whose figures could not be read, and why.
+    pub unread: Vec<String>,
 }
 
 /// Where two runs part.
@@ -82,7 +85,8 @@ struct Side<'a> {
 /// Compares `old` with `new`.
 pub(crate) fn diff(store: &Store, catalog: &Catalog, old: &RunRecord, new: &RunRecord) -> anyhow::Result<Difference> {
     let [old, new] = [old, new].map(|run| Side { store, run });
-    let mut found = Difference { first: None, stages: vec![], equal: 0, metrics: vec![], equal_metrics: 0 };
+    let mut found =
+        Difference { first: None, stages: vec![], equal: 0, metrics: vec![], equal_metrics: 0, unread: vec![] };
     for node in &new.run.nodes {
         let Some(before) = old.node(&node.stage) else {
             found.add(&node.stage, Change::Added, vec![]);
@@ -115,7 +119,10 @@ pub(crate) fn diff(store: &Store, catalog: &Catalog, old: &RunRecord, new: &RunR
         } else {
             found.add(&node.stage, Change::Changed, fields);
         }
-        found.figures(&node.stage, old.figures(catalog, &was, before)?, new.figures(catalog, &is, node)?);
+        let figures = [(&old, &was, before), (&new, &is, node)]
+            .map(|(side, entry, node)| side.figures(catalog, entry, node, &mut found.unread));
+        let [was, is] = figures;
+        found.figures(&node.stage, was, is);
     }
     for node in old.run.nodes.iter().filter(|node| new.node(&node.stage).is_none()) {
         found.add(&node.stage, Change::Removed, vec![]);
@@ -163,20 +170,24 @@ impl Side<'_> {
         }
     }
 
-    /// The figures in the outputs that the run recorded; none of an object that is lost or damaged.
-    fn figures(&self, catalog: &Catalog, entry: &Entry, node: &NodeRecord) -> anyhow::Result<ByPort> {
+    /// The figures in the outputs that the run recorded. One whose object is damaged, or of an earlier format, must not hide
+    /// the others.
+    fn figures(&self, catalog: &Catalog, entry: &Entry, node: &NodeRecord, unread: &mut Vec<String>) -> ByPort {
         let mut figures = Vec::new();
-        for output in &entry.outputs {
-            let Some(of_kind) = catalog.figures.iter().find(|figures| figures.kind == output.kind) else { continue };
-            let Some(digest) = node.outputs.get(&output.port) else { continue };
+        for Output { port, kind, .. } in &entry.outputs {
+            let Some(of_kind) = catalog.figures.iter().find(|figures| figures.kind == kind) else { continue };
+            let Some(digest) = node.outputs.get(port) else { continue };
             let path = self.store.object(digest);
-            if digest_of(&path).is_ok_and(|found| found == *digest) {
-                figures.extend(
-                    (of_kind.read)(&path)?.into_iter().map(|(name, value)| ((output.port.clone(), name), value)),
-                );
+            let read = match digest_of(&path) {
+                Ok(found) if found == *digest => (of_kind.read)(&path),
+                _ => Err(anyhow!("the object {digest} is damaged or lost")),
+            };
+            match read {
+                Ok(read) => figures.extend(read.into_iter().map(|(name, value)| ((port.clone(), name), value))),
+                Err(error) => unread.push(format!("{}.{port} of {}: {error:#}", node.stage, self.run.id)),
             }
         }
-        Ok(figures)
+        figures
     }
 }
 

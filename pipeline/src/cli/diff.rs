@@ -61,6 +61,9 @@ fn to_text(found: &Difference, old: &RunRecord, new: &RunRecord) -> String {
     if !figures.is_empty() {
         text += &format!("\n{}", format::columns(&figures));
     }
+    for output in &found.unread {
+        text += &format!("\nthe figures of {output}");
+    }
     text += &format!("\n{}, {} equal", differ(found.stages.len(), "stage"), found.equal);
     if found.metrics.len() + found.equal_metrics > 0 {
         text += &format!("; {}, {} equal", differ(found.metrics.len(), "figure"), found.equal_metrics);

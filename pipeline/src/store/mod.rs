@@ -33,7 +33,7 @@ pub(crate) use entry::{Entry, Made, Output};
 pub(crate) use gate::Gate;
 pub(crate) use last::{Last, Remembered, Stamp};
 pub(crate) use lock::{Holder, KeyLock, is_held};
-pub(crate) use object::{Damage, digest_of};
+pub(crate) use object::{Damage, digest_of, is_hash};
 pub(crate) use view::file_name;
 
 /// Raised when older programs must keep their hands off the store.
@@ -101,10 +101,11 @@ impl Store {
         Ok(read_entry(&self.entry_path(key))?.flatten().map(|entry| *entry))
     }
 
-    /// Every readable entry, and the paths of those that are not.
+    /// Every readable entry, and the paths of those that are not. Files with other names are not the store's.
     pub fn entries(&self) -> anyhow::Result<(Vec<Entry>, Vec<PathBuf>)> {
         let (mut whole, mut damaged) = (Vec::new(), Vec::new());
-        for path in list(&self.part("entries"))?.into_iter().filter(|path| path.extension() == Some("json".as_ref())) {
+        let named = |path: &PathBuf| path.file_name()?.to_str()?.strip_suffix(".json").map(is_hash);
+        for path in list(&self.part("entries"))?.into_iter().filter(|path| named(path) == Some(true)) {
             match read_entry(&path)? {
                 Some(Some(entry)) => whole.push(*entry),
                 Some(None) => damaged.push(path),

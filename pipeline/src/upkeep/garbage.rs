@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::Roots;
 use crate::record::RunFolder;
-use crate::store::{Entry, Remembered, Stamp, Store, digest_of, file_name, is_held, is_temporary, list};
+use crate::store::{Entry, Remembered, Stamp, Store, digest_of, file_name, is_hash, is_held, is_temporary, list};
 use crate::units;
 
 /// What is asked for beyond the usual.
@@ -95,7 +95,7 @@ pub(crate) fn garbage(store: &Store, wish: &Wish) -> anyhow::Result<Garbage> {
     let mut roots = Roots::of(store, wish.forget.as_deref())?;
     let (entries, unreadable) = store.entries()?;
     let (needed, not_needed): (Vec<_>, Vec<_>) =
-        unreadable.into_iter().filter(|path| is_key(stem(path))).partition(|path| roots.keys.contains(stem(path)));
+        unreadable.into_iter().partition(|path| roots.keys.contains(stem(path)));
     roots.unreadable.extend(needed);
     let known = roots.unreadable.is_empty();
     let mut found = Garbage::default();
@@ -109,7 +109,9 @@ pub(crate) fn garbage(store: &Store, wish: &Wish) -> anyhow::Result<Garbage> {
         }
     }
     let objects = found.objects(store, &entries, &roots, known)?;
-    found.scratch(store, &entries, &roots, known)?;
+    let is_whole = |entry: &&Entry| entry.outputs.iter().all(|output| objects.contains(&output.digest));
+    let finished = entries.iter().filter(is_whole).map(|entry| entry.key.as_str()).collect();
+    found.scratch(store, &finished, &roots, known)?;
     found.temporary(store)?;
     found.damaged(store, &entries, &objects)?;
     found.answers(store, wish.calls)?;
@@ -175,7 +177,7 @@ impl Garbage {
         let has = |keys: &BTreeSet<String>| entries.iter().filter(|entry| keys.contains(&entry.key)).count();
         self.stays.results = if known { has(&roots.keys) } else { entries.len() };
         self.stays.results_of_old_runs = has(&roots.keys.difference(&roots.current).cloned().collect());
-        let there: BTreeSet<_> = store.objects()?.into_iter().filter(|digest| is_key(digest)).collect();
+        let there: BTreeSet<_> = store.objects()?.into_iter().collect();
         for digest in &there {
             let path = store.object(digest);
             if known && !stay.contains(digest) && !roots.objects.contains(digest) {
@@ -192,11 +194,10 @@ impl Garbage {
         Ok(there)
     }
 
-    fn scratch(&mut self, store: &Store, entries: &[Entry], roots: &Roots, known: bool) -> anyhow::Result<()> {
-        let finished: BTreeSet<_> = entries.iter().map(|entry| entry.key.as_str()).collect();
+    fn scratch(&mut self, store: &Store, finished: &BTreeSet<&str>, roots: &Roots, known: bool) -> anyhow::Result<()> {
         for path in list(&store.part("scratch"))? {
             let key = stem(&path).to_owned();
-            if !is_key(&key) || store.is_locked(&key)? {
+            if !is_hash(&key) || store.is_locked(&key)? {
                 continue;
             }
             let why = match path.extension().and_then(|extension| extension.to_str()) {
@@ -237,7 +238,7 @@ impl Garbage {
         for path in list(&store.part("damaged"))? {
             let digest = path.file_name().and_then(|name| name.to_str()?.split_once('-')).unwrap_or_default().0;
             // While the content is wanted and not there again, its damaged copy is the best there is.
-            if is_key(digest) && path.is_file() && (objects.contains(digest) || !wanted.contains(digest)) {
+            if is_hash(digest) && path.is_file() && (objects.contains(digest) || !wanted.contains(digest)) {
                 self.add(Class::Damaged, path, "damaged, and made again or not needed since", How::File);
             }
         }
@@ -271,11 +272,6 @@ impl Garbage {
 /// The name without its extension.
 fn stem(path: &Path) -> &str {
     path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default()
-}
-
-/// Whether a name is one that the store gives: a key or a digest.
-fn is_key(name: &str) -> bool {
-    blake3::Hash::from_hex(name).is_ok()
 }
 
 /// The bytes of a file, or of all files in a folder. What cannot be looked at counts nothing.

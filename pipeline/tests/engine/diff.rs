@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::project::{Project, SUM};
+use crate::project::{Project, SUM, spoil};
 
 #[test]
 fn settings_inputs_outputs_and_figures_from_old_to_new() {
@@ -61,4 +61,17 @@ fn stages_that_come_go_or_left_nothing() {
     let text = project.ok("diff last~2 last");
     assert!(text.contains("\nsum  use           toy.add → toy.number\n"), "{text}");
     assert!(text.contains("\n1 stage differs, 4 equal"), "{text}");
+}
+
+#[test]
+fn figures_are_not_read_from_a_damaged_object() {
+    let project = Project::new(SUM);
+    project.ok("run x.yaml");
+    let object = project.object("a.value");
+    project.ok("run x.yaml --set stages.a.with.value=5");
+    spoil(&object, b"9\n");
+    let text = project.ok("diff last~1 last");
+    assert!(text.contains("\nthe figures of a.value of 20") && text.contains(" is damaged or lost\n"), "{text}");
+    assert!(text.contains("\nround.value  value  6 → 10 "), "{text}");
+    assert_eq!(std::fs::read(object).unwrap(), b"9\n", "looking changes nothing");
 }

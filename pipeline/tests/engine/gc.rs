@@ -122,6 +122,7 @@ fn what_people_put_there_stays() {
         fs::write(path, "mine").unwrap();
     }
     project.ok("run x.yaml b");
+    project.ok("verify");
     project.ok("gc --apply --forget sum --calls");
     for path in mine {
         assert_eq!(fs::read_to_string(project.path("artifacts").join(path)).unwrap(), "mine", "{path}");
