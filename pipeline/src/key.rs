@@ -324,6 +324,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         #[test]
         fn the_key_changes_if_and_only_if_something_keyed_changes(
             one in gather(), other in gather(), same_config: bool,

@@ -34,12 +34,18 @@ pub(super) fn count(n: usize, noun: &str) -> String {
 
 /// Lines of cells in columns two spaces apart.
 pub(super) fn columns(rows: &[Vec<String>]) -> String {
-    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    let mut widths: Vec<usize> = Vec::new();
+    for row in rows {
+        widths.resize(widths.len().max(row.len()), 0);
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
     let mut text = String::new();
     for row in rows {
         let mut line = String::new();
-        for (column, cell) in row.iter().enumerate() {
-            let gap = width(column).unwrap_or(0).saturating_sub(cell.chars().count()) + 2;
+        for (width, cell) in widths.iter().zip(row) {
+            let gap = width - cell.chars().count() + 2;
             line += cell;
             line.extend(std::iter::repeat_n(' ', gap));
         }

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | [`Log`] | many small records in order: finished users, answered batches | all whole frames are there |
 //! | [`Checkpoints`] | one growing state: weights and optimiser of a training run | the last whole state is there |
-//! | [`Vault`] | values that stages and experiments share: answers of a language model | a value is whole or absent |
+//! | [`Vault`] | values that stages and experiments share: answers of a language model | a value is whole or absent; the first one stays |
 //!
 //! Each of them carries checksums, because a file that was half written, or lost a bit since, must be noticed and not
 //! believed. None of them knows what the bytes mean, and none makes the *order* of units deterministic: that is the
