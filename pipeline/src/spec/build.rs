@@ -9,6 +9,11 @@ use super::{Link, Node, SecretUse, secrets};
 use crate::diagnostic::{Diagnostic, MOST, Span, listed};
 use crate::{AnyStage, Arity, Catalog, StageKind};
 
+/// A short file can multiply sweeps into any size; these are more stages, and more connections between them, than anybody
+/// waits for.
+const MOST_NODES: usize = 100_000;
+const MOST_LINKS: usize = 1_000_000;
+
 /// A stage that later ones can refer to.
 pub(crate) struct Built {
     pub name: String,
@@ -28,7 +33,7 @@ pub(crate) fn nodes(
 ) -> Vec<Node> {
     let mut above: Vec<Built> = Vec::new();
     let mut nodes = Vec::new();
-    let mut count = 0;
+    let (mut count, mut links_made) = (0, 0);
     for (index, entry) in stages.iter().enumerate() {
         if errors.len() > MOST {
             break;
@@ -36,6 +41,13 @@ pub(crate) fn nodes(
         let block = Block::read(entry, catalog, errors);
         let wires = wires(&block, &Scope { above: &above, below: &stages[index..] }, errors);
         let cells = sweep::join(&sides(&block, &wires, &above), errors);
+        links_made += cells.len() * wires.iter().map(|wire| width(wire, &above)).sum::<usize>();
+        if count + cells.len() > MOST_NODES || links_made > MOST_LINKS {
+            let message = format!("with `{}` the sweeps make too many stages, or connections between them", block.name);
+            let most = format!("{MOST_NODES} stages and {MOST_LINKS} connections are the most: sweep fewer values");
+            errors.push(Diagnostic::at(block.name_span, message).help(most));
+            break;
+        }
         if let Some(kind) = block.kind.filter(|_| !block.with_broken) {
             for cell in &cells {
                 if errors.len() > MOST {
@@ -53,6 +65,12 @@ pub(crate) fn nodes(
         above.push(Built { name: block.name.to_owned(), kind: block.kind, cells, first });
     }
     nodes
+}
+
+/// How many artifacts flow into a port of one cell.
+fn width(wire: &Wire, above: &[Built]) -> usize {
+    let of = |feed: &Feed| if wire.port.arity == Arity::Many { above[feed.stage].cells.len() } else { 1 };
+    wire.feeds.iter().map(of).sum()
 }
 
 /// The sweeps that meet in a stage: those of the stages it follows, then its own.

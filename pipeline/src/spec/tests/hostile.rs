@@ -113,6 +113,23 @@ fn hostile_depths_and_bombs_are_refused() {
 }
 
 #[test]
+fn sweeps_that_multiply_are_stopped() {
+    let values = |count: usize| format!("{:?}", (0..count).collect::<Vec<_>>());
+    let follow: String = (0..60).map(|at| format!("  p{at}: {{ use: learn.a2c, inputs: {{ world: w }} }}\n")).collect();
+    let swept = |count| {
+        format!(
+            "{HEAD}  w: {{ use: fit, inputs: {{ interactions: log.interactions }}, each: {{ seed: {} }} }}\n",
+            values(count)
+        )
+    };
+    let Err(all) = load_text(&format!("{}{follow}", swept(2_000)), &[]) else { panic!("124,000 stages") };
+    assert_eq!(all.list()[0].message, "with `p48` the sweeps make too many stages, or connections between them");
+    let collect = "  p: { use: learn.a2c, inputs: { world: w } }\n  s: { use: score, inputs: { world: w, policies: p.policy } }\n";
+    let Err(all) = load_text(&format!("{}{collect}", swept(1_500)), &[]) else { panic!("2,250,000 connections") };
+    assert_eq!(all.list()[0].message, "with `s` the sweeps make too many stages, or connections between them");
+}
+
+#[test]
 fn a_name_is_never_a_path() {
     let name = |name: &str| format!("name: {name}\nstages: {{ a: {{ use: report }} }}\n");
     let stage = |name: &str| format!("name: t\nstages:\n  {name}: {{ use: report }}\n");
