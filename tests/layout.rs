@@ -9,15 +9,20 @@ use crate::source::{Source, sources};
 /// The nouns of `stages` and what each may use.
 const NOUNS: [(&str, &[&str]); 5] =
     [("artifact", &[]), ("inspect", &[]), ("llm", &[]), ("nn", &["artifact"]), ("env", &["artifact", "nn"])];
+/// Whether a module at the root of the crate is a noun.
+pub fn is_noun(module: &str) -> bool {
+    NOUNS.iter().any(|(noun, _)| *noun == module)
+}
+
 /// What a stage may use: artifacts and how to handle them, never another stage.
 const FOR_STAGES: &[&str] = &["artifact", "env", "llm", "nn"];
 /// Adversarial inverse RL needs a generator, which is a learner of `rl`.
-const EXCEPTION: (&str, &str) = ("irl", "rl");
+pub const EXCEPTION: (&str, &str) = ("irl", "rl");
 
 const LONGEST: usize = 500;
 
 /// The modules at the root of the crate that a text names: `crate::env::…`, `crate::{artifact::…, nn}`.
-fn imports(program: &str) -> BTreeSet<String> {
+pub fn imports(program: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for (at, prefix) in program.match_indices("crate::") {
         let rest = &program[at + prefix.len()..];

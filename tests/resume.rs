@@ -71,6 +71,31 @@ fn killed_runs_end_with_the_bytes_of_an_undisturbed_one() {
     killed.ok(&["verify"]);
 }
 
+/// Kills at the commits of stages of every kind, and while each of them is at work.
+#[test]
+fn killed_at_every_stage_it_ends_the_same() {
+    let undisturbed = Project::smoke();
+    undisturbed.ok(&["run", "x.yaml", "--threads", "2"]);
+    let stages = undisturbed.files("entries").len();
+
+    let killed = Project::smoke();
+    let (mut kills, mut state) = (0, 7);
+    for _ in 0..100 {
+        // A step further than before, in whatever is at work: an entry, a call, a checkpoint, or a file of outputs.
+        let progress = || ["entries", "calls", "scratch"].map(|part| killed.files(part));
+        let (before, further) = (progress(), draw(&mut state, 1, 4));
+        let new = || progress().iter().zip(&before).map(|(now, then)| now.difference(then).count()).sum::<usize>();
+        if !killed.kill_when(&["run", "x.yaml", "--threads", "1"], || new() >= further) {
+            break;
+        }
+        kills += 1;
+    }
+    assert!(kills >= stages, "only {kills} kills for {stages} stages");
+    killed.ok(&["run", "x.yaml", "--threads", "2"]);
+    same_objects(&killed, &undisturbed);
+    killed.ok(&["verify"]);
+}
+
 #[test]
 fn one_thread_and_several_give_the_same_bytes() {
     let with = |threads: &str| {

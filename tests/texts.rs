@@ -31,8 +31,8 @@ offers  will run: it has no result yet, after log, split
         "\
 log     hit
 split   will run: test 0.2 → 0.5
-offers  may run: where split gives another content
-3 stages: 1 hit, 1 will run, 1 may run
+offers  waits for split, which will run: test 0.2 → 0.5
+3 stages: 1 hit, 1 will run, 1 waits
 "
     );
 }
@@ -55,7 +55,8 @@ fn graph_for_terminals_and_for_pages() {
 fn help_names_every_command_option_and_exit_code() {
     let project = Project::new();
     let help = project.ok(&["--help"]);
-    let commands = ["run", "plan", "explain", "inspect", "graph", "schema", "init", "verify", "runs", "completions"];
+    let commands =
+        ["run", "plan", "explain", "inspect", "graph", "schema", "init", "verify", "runs", "diff", "gc", "completions"];
     for command in commands {
         assert!(help.stdout.contains(&format!("\n  {command} ")), "{command}");
         project.ok(&[command, "--help"]).prints(&["Usage: apprentice ", command, "Example", "apprentice "]);

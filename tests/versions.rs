@@ -1,21 +1,22 @@
 //! The guard against a forgotten `VERSION`: a stage whose code changed must say whether its results did.
 //!
-//! A stage's code is its file or folder; of a folder with several stages, also what they share there. The nouns (`env`,
-//! `nn`, `llm`, `artifact`) are not part of it: a change there that alters results needs a look at every stage that uses
-//! them. Comments, layout and unit tests do not count.
+//! A stage's code is its file or folder; of a folder with several stages, also what they share there. The nouns that it
+//! uses, directly or through others, are recorded beside it, so that a change there names every stage to think about.
+//! Comments, layout and unit tests do not count.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use serde_json::{Value, json};
 
+use crate::layout::{EXCEPTION, imports, is_noun};
 use crate::project::repository;
 use crate::source::{Source, sources};
 
 const ACCEPT: &str = "APPRENTICE_ACCEPT_HASHES";
 
-/// The hash of a stage's code, given all sources and the kinds of all stages.
-fn hash(kind: &str, all: &[Source], kinds: &[&str]) -> String {
+/// The files of a stage's own code, given all sources and the kinds of all stages.
+fn own<'a>(kind: &str, all: &'a [Source], kinds: &[&str]) -> Vec<&'a Source> {
     let (folder, own) = kind.split_once('.').unwrap_or((kind, ""));
     let folder = format!("stages/src/{folder}/");
     let of_others: Vec<String> = kinds
@@ -24,18 +25,36 @@ fn hash(kind: &str, all: &[Source], kinds: &[&str]) -> String {
         .filter(|(_, file)| *file != own)
         .map(|(_, file)| format!("{folder}{file}.rs"))
         .collect();
-    let mut hasher = blake3::Hasher::new();
-    let mut files = 0;
-    for source in all.iter().filter(|source| source.path.starts_with(&folder) && !of_others.contains(&source.path)) {
-        if source.is_for_tests(all) {
-            continue;
+    let mine = |source: &&Source| source.path.starts_with(&folder) && !of_others.contains(&source.path);
+    all.iter().filter(mine).filter(|source| !source.is_for_tests(all)).collect()
+}
+
+/// The files of a module at the root of the crate.
+fn of_module<'a>(module: &str, all: &'a [Source]) -> Vec<&'a Source> {
+    let folder = format!("stages/src/{module}/");
+    all.iter().filter(|source| source.path.starts_with(&folder) && !source.is_for_tests(all)).collect()
+}
+
+/// The other modules that these files use, directly or through those that they use.
+fn used(files: &[&Source], all: &[Source]) -> BTreeSet<String> {
+    let mut known = BTreeSet::new();
+    let mut new: BTreeSet<String> = files.iter().flat_map(|source| imports(&source.program())).collect();
+    while let Some(module) = new.pop_first() {
+        if (is_noun(&module) || module == EXCEPTION.1) && known.insert(module.clone()) {
+            new.extend(of_module(&module, all).iter().flat_map(|source| imports(&source.program())));
         }
+    }
+    known
+}
+
+fn hash(files: &[&Source]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for source in files {
         let code = if source.path.ends_with(".rs") { source.program() } else { source.text.clone() };
         let words: Vec<&str> = code.split_whitespace().collect();
         hasher.update(source.path.as_bytes()).update(&[0]).update(words.join(" ").as_bytes()).update(&[0]);
-        files += 1;
     }
-    assert!(files > 0, "the code of {kind} is not at {folder}");
+    assert!(!files.is_empty(), "no code at all");
     hasher.finalize().to_hex()[..16].to_owned()
 }
 
@@ -46,7 +65,12 @@ fn a_stage_that_changed_has_said_whether_its_results_did() {
     let current: BTreeMap<&str, Value> = stages::CATALOG
         .stages
         .iter()
-        .map(|row| (row.kind, json!({ "version": row.version, "hash": hash(row.kind, &all, &kinds) })))
+        .map(|row| {
+            let own = own(row.kind, &all, &kinds);
+            let uses: BTreeMap<String, String> =
+                used(&own, &all).into_iter().map(|module| (module.clone(), hash(&of_module(&module, &all)))).collect();
+            (row.kind, json!({ "version": row.version, "hash": hash(&own), "uses": uses }))
+        })
         .collect();
     let path = repository().join("tests/data/stage_hashes.json");
     if std::env::var_os(ACCEPT).is_some() {
@@ -59,7 +83,12 @@ fn a_stage_that_changed_has_said_whether_its_results_did() {
         match accepted.get(*kind) {
             Some(then) if then == now => {}
             Some(then) if then["version"] == now["version"] => {
-                changed.push(format!("{kind}: code changed, VERSION did not"))
+                let of = |value: &Value| value["uses"].as_object().cloned().unwrap_or_default();
+                let (then_uses, now_uses) = (of(then), of(now));
+                let mut parts: Vec<&str> = if then["hash"] == now["hash"] { vec![] } else { vec!["its own code"] };
+                let modules: BTreeSet<&String> = then_uses.keys().chain(now_uses.keys()).collect();
+                parts.extend(modules.into_iter().filter(|m| then_uses.get(*m) != now_uses.get(*m)).map(String::as_str));
+                changed.push(format!("{kind}: changed: {}; VERSION did not", parts.join(", ")));
             }
             Some(_) => changed.push(format!("{kind}: VERSION raised, not recorded yet")),
             None => changed.push(format!("{kind}: new")),

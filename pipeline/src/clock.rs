@@ -15,6 +15,19 @@ pub(crate) fn timestamp(since_1970: Duration) -> String {
     format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", second / 3600, second / 60 % 60, second % 60)
 }
 
+/// The time that [`timestamp`] wrote.
+pub(crate) fn parse(timestamp: &str) -> Option<Duration> {
+    let number = |from: usize, to: usize| timestamp.get(from..to)?.parse::<u64>().ok();
+    let [year, month, day] = [number(0, 4)?, number(5, 7)?, number(8, 10)?];
+    let [hour, minute, second] = [number(11, 13)?, number(14, 16)?, number(17, 19)?];
+    // The way back of `civil`, by the same author's `days_from_civil`; a day that no calendar has does not come back.
+    let from_march = year.checked_sub(u64::from(month <= 2))?;
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day;
+    let day_count = from_march * 365 + from_march / 4 - from_march / 100 + from_march / 400 + day_of_year;
+    let days = day_count.checked_sub(719_469).filter(|&days| civil(days) == (year, month, day))?;
+    Some(Duration::from_secs(days * 86_400 + hour * 3600 + minute * 60 + second))
+}
+
 /// Days since 1970 as year, month, day (Howard Hinnant, "chrono-compatible low-level date algorithms", `civil_from_days`).
 fn civil(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
@@ -45,5 +58,16 @@ mod tests {
         assert_eq!(at(951_782_400), "2000-02-29T00:00:00Z");
         assert_eq!(at(1_735_689_599), "2024-12-31T23:59:59Z");
         assert_eq!(at(4_107_542_400), "2100-03-01T00:00:00Z");
+    }
+
+    #[test]
+    fn what_was_written_can_be_read() {
+        for day in 0..60_000 {
+            let time = Duration::from_secs(day * 86_400 + day % 86_400);
+            assert_eq!(parse(&timestamp(time)), Some(time), "{}", timestamp(time));
+        }
+        for wrong in ["", "2025-02-30T00:00:00Z", "2025-00-01T00:00:00Z", "yesterday, at about noon"] {
+            assert_eq!(parse(wrong), None, "{wrong}");
+        }
     }
 }

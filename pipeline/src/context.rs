@@ -81,6 +81,10 @@ impl Context {
     pub fn go_on(&self) -> anyhow::Result<()> {
         if self.cancel.is_raised() { Err(Interrupted.into()) } else { Ok(()) }
     }
+    /// Asks the stage to stop, as Ctrl-C does.
+    pub fn interrupt(&self) {
+        self.cancel.raise();
+    }
     /// Gives a detached context an asset.
     pub fn add_asset(&mut self, name: &str, path: &Path) {
         self.assets.insert(name.to_owned(), path.to_path_buf());

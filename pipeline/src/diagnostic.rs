@@ -2,6 +2,7 @@
 //!
 //! It knows texts and places, not YAML and not stages.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
@@ -10,6 +11,12 @@ use serde_json::{Value, json};
 
 /// Width of a rendered report in columns; fixed, so that a text is the same on every screen.
 const WIDTH: usize = 110;
+
+/// Nobody reads more faults of one file, and to look for them takes time; so looking ends soon after this many.
+pub(crate) const MOST: usize = 200;
+
+/// A line longer than this many bytes was not written for people, and would fill the screen.
+const LONGEST_LINE: usize = 1000;
 
 /// A stretch of bytes in one of the texts that were read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,23 +40,31 @@ pub struct Diagnostic {
     pub label: Option<String>,
     /// The next step.
     pub help: Option<String>,
+    /// What stands at the place may be a secret: the line is shown with stars there.
+    pub masked: bool,
 }
 
 impl Diagnostic {
     /// A fault at a place.
     #[must_use]
     pub fn at(span: Span, message: impl Into<String>) -> Self {
-        Self { message: message.into(), span: Some(span), label: None, help: None }
+        Self { message: message.into(), span: Some(span), label: None, help: None, masked: false }
     }
     /// A fault without a place.
     #[must_use]
     pub fn nowhere(message: impl Into<String>) -> Self {
-        Self { message: message.into(), span: None, label: None, help: None }
+        Self { message: message.into(), span: None, label: None, help: None, masked: false }
     }
     /// Adds the next step.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
+        self
+    }
+    /// Shows the line without what stands at the place.
+    #[must_use]
+    pub fn masked(mut self) -> Self {
+        self.masked = true;
         self
     }
     /// Adds "did you mean" under the caret when one of `known` is near to `wrong`, else `otherwise` as help.
@@ -98,23 +113,59 @@ pub(crate) struct Source {
     pub text: String,
 }
 
+/// The name of a span's text, its line and its column.
+pub(crate) fn place(sources: &[Source], span: Span) -> (&str, usize, usize) {
+    let source = &sources[span.source];
+    let before = &source.text[..span.start];
+    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+    (&source.name, before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+}
+
+/// Whether a character could command a terminal or turn the order of what it shows.
+fn harms(c: char) -> bool {
+    (c.is_control() && !matches!(c, '\n' | '\t')) || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// All faults of one experiment, in the order of their places.
 #[derive(Clone, Debug)]
 pub struct Diagnostics {
     sources: Vec<Source>,
     list: Vec<Diagnostic>,
+    /// There are more than are listed.
+    more: bool,
 }
 
 impl Diagnostics {
-    pub(crate) fn new(sources: Vec<Source>, mut list: Vec<Diagnostic>) -> Self {
+    pub(crate) fn new(mut sources: Vec<Source>, mut list: Vec<Diagnostic>) -> Self {
+        for span in list.iter().filter(|fault| fault.masked).filter_map(|fault| fault.span) {
+            let text = &mut sources[span.source].text;
+            // One star a byte keeps every other place where it is.
+            let stars = text[span.start..span.end].bytes().map(|byte| if byte == b'\n' { '\n' } else { '*' });
+            let stars: String = stars.collect();
+            text.replace_range(span.start..span.end, &stars);
+        }
         for span in list.iter_mut().filter_map(|fault| fault.span.as_mut()) {
             // A block over several lines is shown by its first line.
             let shown = sources[span.source].text[span.start..span.end].lines().next().unwrap_or_default();
             span.end = span.start + shown.trim_end().len();
         }
+        for source in sources.iter_mut().filter(|source| source.text.contains(harms)) {
+            // Byte for byte, so that places stay where they are.
+            let text = source.text.replace("\r\n", " \n");
+            source.text = text.chars().map(|c| if harms(c) { "?".repeat(c.len_utf8()) } else { c.into() }).collect();
+        }
+        for fault in &mut list {
+            let texts = [Some(&mut fault.message), fault.label.as_mut(), fault.help.as_mut()];
+            for text in texts.into_iter().flatten().filter(|text| text.contains(harms)) {
+                *text =
+                    text.chars().map(|c| if harms(c) { c.escape_unicode().to_string() } else { c.into() }).collect();
+            }
+        }
         list.sort_by_key(|fault| fault.span);
         list.dedup();
-        Self { sources, list }
+        let more = list.len() > MOST;
+        list.truncate(MOST);
+        Self { sources, list, more }
     }
 
     /// The faults.
@@ -126,11 +177,7 @@ impl Diagnostics {
     /// The file (or `--set`), line and column (both from 1, in characters) of a fault.
     #[must_use]
     pub fn place(&self, fault: &Diagnostic) -> Option<(&str, usize, usize)> {
-        let span = fault.span?;
-        let source = &self.sources[span.source];
-        let before = &source.text[..span.start];
-        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-        Some((&source.name, before.matches('\n').count() + 1, before[line_start..].chars().count() + 1))
+        Some(place(&self.sources, fault.span?))
     }
 
     /// The report as a person reads it; `color` for a terminal.
@@ -140,6 +187,7 @@ impl Diagnostics {
         let handler = GraphicalReportHandler::new_themed(theme).with_width(WIDTH).without_syntax_highlighting();
         let mut text = String::new();
         for fault in &self.list {
+            let fault = &self.without_endless_line(fault);
             let source = fault.span.map(|span| &self.sources[span.source]);
             let drawn = Drawn { fault, source: source.map(|s| NamedSource::new(&s.name, s.text.clone())) };
             if handler.render_report(&mut text, &drawn).is_err() {
@@ -148,7 +196,24 @@ impl Diagnostics {
             text.push('\n');
         }
         let (count, plural) = (self.list.len(), if self.list.len() == 1 { "" } else { "s" });
-        text + &format!("{count} error{plural} in {}\n", self.sources[0].name)
+        let more = if self.more { "the first " } else { "" };
+        text + &format!("{more}{count} error{plural} in {}\n", self.sources[0].name)
+    }
+
+    /// A fault in a line that is too long to be looked at is told with its place in words.
+    fn without_endless_line<'a>(&'a self, fault: &'a Diagnostic) -> Cow<'a, Diagnostic> {
+        let Some(span) = fault.span else { return Cow::Borrowed(fault) };
+        let text = &self.sources[span.source].text;
+        let start = text[..span.start].rfind('\n').map_or(0, |at| at + 1);
+        let end = text[span.start..].find('\n').map_or(text.len(), |at| span.start + at);
+        if end - start <= LONGEST_LINE {
+            return Cow::Borrowed(fault);
+        }
+        let (file, line, column) = place(&self.sources, span);
+        let message: String = fault.message.chars().take(LONGEST_LINE).collect();
+        let label = fault.label.as_ref().map(|label| format!("; {label}")).unwrap_or_default();
+        let message = format!("{message} [{file}:{line}:{column}]{label}");
+        Cow::Owned(Diagnostic { message, span: None, label: None, ..fault.clone() })
     }
 
     /// `[{message, file, line, column, label, help}]`; the place is null where there is none.

@@ -76,6 +76,10 @@ pub enum Event {
         ran: usize,
         /// How many failed.
         failed: usize,
+        /// The ids of those that failed; what each said is in its own `stage_ended`.
+        failures: Vec<String>,
+        /// The ids of those that did not begin.
+        not_begun: Vec<String>,
         /// How long the run took.
         seconds: f64,
     },

@@ -2,13 +2,13 @@
 //!
 //! In it: the engine's version, the stage's kind and version, its config with every default filled in, the contents and
 //! formats of its inputs, the formats of its outputs, the contents of its assets. Not in it: names of stages, assets and
-//! files, times, hosts, threads, and the config fields that the stage lists in [`crate::Stage::NOT_IN_KEY`]. An input of a
+//! files, times, hosts, threads, secrets, and the config fields that the stage lists in [`crate::Stage::NOT_IN_KEY`]. An input of a
 //! `Many` port carries the name and the sweep cell that it goes by, because the stage sees them.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::{AnyStage, Arity, PortSpec, StageKind};
+use crate::{AnyStage, Arity, PortSpec, StageKind, secret};
 
 /// Raised when the engine itself should give other results: the meaning of the key, or how inputs reach a stage.
 pub(crate) const ENGINE: u32 = 1;
@@ -47,6 +47,7 @@ impl Material {
     ) -> Self {
         let mut config = stage.config();
         hide_asset_names(kind, assets, &mut config);
+        forget_secrets(&mut config);
         for path in kind.not_in_key {
             remove(&mut config, path);
         }
@@ -73,6 +74,24 @@ impl Material {
         }
     }
 
+    /// Puts the digests of last time in the place of those that are empty, because nobody knows them yet: what then still
+    /// differs is not the doing of what is to be made.
+    pub fn assume(&mut self, last: &Self) {
+        for (port, rows) in &mut self.inputs {
+            let known = last.inputs.get(port).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+            for (index, row) in rows.as_array_mut().into_iter().flatten().enumerate() {
+                if row["digest"] != "" {
+                    continue;
+                }
+                let same = |old: &&Value| old["name"] == row["name"] && old["cell"] == row["cell"];
+                let old = if row["name"].is_null() { known.get(index) } else { known.iter().find(same) };
+                if let Some(old) = old {
+                    row["digest"] = old["digest"].clone();
+                }
+            }
+        }
+    }
+
     /// The key: 64 hex digits.
     pub fn key(&self) -> String {
         let value = serde_json::to_value(self).expect("key material is plain JSON: maps with text keys");
@@ -94,6 +113,17 @@ fn canonical(value: &Value) -> String {
         }
     }
     sorted(value).to_string()
+}
+
+/// Puts null in the place of every secret, so that neither a secret nor the name of its variable changes a key. Only fields
+/// of type [`crate::Secret`] can hold such a text: the experiment's reader refuses it elsewhere.
+fn forget_secrets(config: &mut Value) {
+    match config {
+        Value::String(text) if secret::variable(text).is_some() => *config = Value::Null,
+        Value::Array(values) => values.iter_mut().for_each(forget_secrets),
+        Value::Object(map) => map.values_mut().for_each(forget_secrets),
+        _ => {}
+    }
 }
 
 /// Takes the field at a dotted path out, where it is.
@@ -194,6 +224,13 @@ mod tests {
         let Ok(stage) = (KIND.parse)(config) else { panic!("no config of the stage") };
         let assets: Vec<_> = assets.iter().map(|(name, digest)| (name.to_string(), digest.to_string())).collect();
         Material::new(&KIND, &*stage, &assets, &|_| vec![])
+    }
+
+    #[test]
+    fn a_secret_is_in_no_key() {
+        let mut config = json!({ "llm": { "key": "${env:ONE}", "keys": ["${env:TWO}", "x"] }, "price": "$1" });
+        forget_secrets(&mut config);
+        assert_eq!(config, json!({ "llm": { "key": null, "keys": [null, "x"] }, "price": "$1" }));
     }
 
     fn config(name: &str, asset: &str, in_flight: u32) -> Value {

@@ -6,6 +6,7 @@ pub mod cli;
 mod clock;
 mod context;
 pub mod diagnostic;
+mod diff;
 pub mod event;
 mod exit;
 pub mod graph;
@@ -17,14 +18,19 @@ mod reason;
 mod record;
 mod run;
 pub mod seam;
+pub mod secret;
 pub mod spec;
 mod stage;
 mod store;
 pub mod units;
+mod upkeep;
 
 pub use artifact::Artifact;
 pub use context::{Cancel, Context, Interrupted};
 pub use exit::{Exit, Unreachable};
 pub use ports::{Arity, Many, Named, PortField, PortFile, PortSpec, Ports};
 pub use reason::MissReason;
-pub use stage::{AnyStage, AssetName, Catalog, ConfigError, Generator, InspectOptions, Stage, StageKind};
+pub use secret::Secret;
+pub use stage::{
+    AnyStage, AssetName, Catalog, ConfigError, Figures, FiguresOf, Generator, InspectOptions, Stage, StageKind,
+};

@@ -82,7 +82,7 @@ impl MissReason {
             let known = new.assets.iter().position(|found| found == digest).and_then(|index| asset_names.get(index));
             Self::Asset { name: known.cloned().unwrap_or_else(|| short(digest)) }
         };
-        if let Some((path, old, new)) = difference(&old.config, &new.config, "") {
+        if let Some((path, old, new)) = differences(&old.config, &new.config, "").into_iter().next() {
             // Where the config names an asset, the key holds its digest; that the asset is another one says more than both.
             return match (asset_digest(&old), asset_digest(&new)) {
                 (Some(_), Some(digest)) => asset(digest),
@@ -95,22 +95,25 @@ impl MissReason {
         if let Some((port, _)) = new.outputs.iter().find(|(port, row)| old.outputs.get(*port) != Some(row)) {
             return Self::Format { port: port.clone() };
         }
-        input(&old.inputs, &new.inputs).unwrap_or(Self::New)
+        inputs(&old.inputs, &new.inputs).into_iter().next().unwrap_or(Self::New)
     }
 }
 
-/// The first input port that differs.
-fn input(old: &Map<String, Value>, new: &Map<String, Value>) -> Option<MissReason> {
+/// The input ports that differ.
+fn inputs(old: &Map<String, Value>, new: &Map<String, Value>) -> Vec<MissReason> {
+    let mut found = Vec::new();
     let none = vec![];
     let rows = |map: &'_ Map<String, Value>, port: &str| map.get(port).and_then(Value::as_array).cloned();
-    for port in new.keys().chain(old.keys()) {
+    let gone = old.keys().filter(|port| !new.contains_key(*port));
+    for port in new.keys().chain(gone) {
         let [old, new] = [old, new].map(|map| rows(map, port).unwrap_or(none.clone()));
         if old == new {
             continue;
         }
         let formats = |rows: &[Value]| rows.iter().map(|row| row["format"].clone()).collect::<Vec<_>>();
         if old.len() == new.len() && formats(&old) != formats(&new) {
-            return Some(MissReason::Format { port: port.clone() });
+            found.push(MissReason::Format { port: port.clone() });
+            continue;
         }
         let only_in = |rows: &[Value], others: &[Value]| {
             let words: Vec<_> = rows.iter().filter(|row| !others.contains(row)).map(in_words).collect();
@@ -119,13 +122,17 @@ fn input(old: &Map<String, Value>, new: &Map<String, Value>) -> Option<MissReaso
         let (was, is) = (only_in(&old, &new), only_in(&new, &old));
         // Equal sets in another order.
         let (was, is) = if was == is { ("one order".into(), "another".into()) } else { (was, is) };
-        return Some(MissReason::Input { port: port.clone(), old: was, new: is });
+        found.push(MissReason::Input { port: port.clone(), old: was, new: is });
     }
-    None
+    found
 }
 
 fn in_words(row: &Value) -> String {
-    let digest = short(row["digest"].as_str().unwrap_or_default());
+    // `plan` does not know the content of what is still to be made.
+    let digest = match row["digest"].as_str() {
+        Some("") | None => "to be made".to_owned(),
+        Some(digest) => short(digest),
+    };
     match (row["name"].as_str(), row["cell"].as_str()) {
         (Some(name), Some("") | None) => format!("{name} {digest}"),
         (Some(name), Some(cell)) => format!("{name}@{cell} {digest}"),
@@ -133,28 +140,50 @@ fn in_words(row: &Value) -> String {
     }
 }
 
-/// The first difference of two configs: dotted path, old, new.
-fn difference(old: &Value, new: &Value, path: &str) -> Option<(String, Value, Value)> {
+/// Everything that differs between two keys of one stage: dotted path, old, new.
+pub(crate) fn changes(old: &Material, new: &Material) -> Vec<(String, Value, Value)> {
+    let json = |material: &Material| {
+        let rest = Material { inputs: Map::new(), ..material.clone() };
+        serde_json::to_value(rest).expect("key material is plain JSON: maps with text keys")
+    };
+    let mut all = differences(&json(old), &json(new), "");
+    all.extend(inputs(&old.inputs, &new.inputs).into_iter().map(|reason| match reason {
+        MissReason::Input { port, old, new } => (format!("inputs.{port}"), old.into(), new.into()),
+        other => (other.to_string(), Value::Null, Value::Null),
+    }));
+    all
+}
+
+/// Every difference of two configs, in the order of the new one: dotted path (below `path`), old, new.
+pub(crate) fn differences(old: &Value, new: &Value, path: &str) -> Vec<(String, Value, Value)> {
+    let mut found = Vec::new();
+    compare(old, new, path, &mut found);
+    found
+}
+
+fn compare(old: &Value, new: &Value, path: &str, found: &mut Vec<(String, Value, Value)>) {
     let below = |part: &str| if path.is_empty() { part.to_owned() } else { format!("{path}.{part}") };
     match (old, new) {
         (Value::Object(olds), Value::Object(news)) => {
             // A variant of an enum is a map of one field: that the variant changed says it all.
             let variant = olds.len() == 1 && news.len() == 1 && olds.keys().ne(news.keys());
             if variant && !path.is_empty() {
-                return Some((path.into(), old.clone(), new.clone()));
+                found.push((path.into(), old.clone(), new.clone()));
+                return;
             }
             let gone = olds.keys().filter(|name| !news.contains_key(*name));
-            news.keys().chain(gone).find_map(|name| {
+            for name in news.keys().chain(gone) {
                 let [old, new] = [olds, news].map(|map| map.get(name).unwrap_or(&Value::Null));
-                difference(old, new, &below(name))
-            })
+                compare(old, new, &below(name), found);
+            }
         }
-        (Value::Array(olds), Value::Array(news)) if olds.len() == news.len() => olds
-            .iter()
-            .zip(news)
-            .enumerate()
-            .find_map(|(index, (old, new))| difference(old, new, &format!("{path}[{index}]"))),
-        _ => (old != new).then(|| (path.into(), old.clone(), new.clone())),
+        (Value::Array(olds), Value::Array(news)) if olds.len() == news.len() => {
+            for (index, (old, new)) in olds.iter().zip(news).enumerate() {
+                compare(old, new, &format!("{path}[{index}]"), found);
+            }
+        }
+        _ if old != new => found.push((path.into(), old.clone(), new.clone())),
+        _ => {}
     }
 }
 
@@ -162,23 +191,37 @@ fn asset_digest(value: &Value) -> Option<&str> {
     value.as_str()?.strip_prefix("asset ")
 }
 
+/// A value of a config, for people.
+pub(crate) fn value(value: &Value) -> String {
+    match value {
+        Value::Null => "none".to_owned(),
+        // An empty text is shown by its quotes.
+        Value::String(text) if !text.is_empty() => text.clone(),
+        other => other.to_string(),
+    }
+}
+
 /// The first digits of a digest or key, for people.
 pub(crate) fn short(digest: &str) -> String {
     digest.chars().take(10).collect()
 }
 
+/// A value of a config as a person reads it.
+pub(crate) fn value_in_words(value: &Value) -> String {
+    match value {
+        Value::Null => "none".into(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
 impl fmt::Display for MissReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let value = |value: &Value| match value {
-            Value::Null => "none".to_owned(),
-            Value::String(text) => text.clone(),
-            other => other.to_string(),
-        };
         match self {
             Self::New => f.write_str("it has no result yet"),
             Self::Version { what, old, new } => write!(f, "version of {what} {old} → {new}"),
             Self::Kind { old, new } => write!(f, "use {old} → {new}"),
-            Self::Config { path, old, new } => write!(f, "{path} {} → {}", value(old), value(new)),
+            Self::Config { path, old, new } => write!(f, "{path} {} → {}", value_in_words(old), value_in_words(new)),
             Self::Input { port, old, new } => write!(f, "input {port} changed: {old} → {new}"),
             Self::Asset { name } => write!(f, "the content of asset {name} changed"),
             Self::Format { port } => write!(f, "the file format of {port} changed"),

@@ -52,7 +52,7 @@ pub trait AnyStage: Send + Sync {
     /// As [`Stage::assets`].
     fn assets(&self) -> Vec<AssetName>;
     /// Reads the inputs, runs, and writes each output as `<out>/<port>`.
-    fn execute(&self, inputs: &dyn Fn(&str) -> Vec<PortFile>, cx: &Context, out: &Path) -> anyhow::Result<()>;
+    fn execute(&self, inputs: &(dyn Fn(&str) -> Vec<PortFile> + Sync), cx: &Context, out: &Path) -> anyhow::Result<()>;
 }
 
 impl<S: Stage> AnyStage for S {
@@ -62,7 +62,7 @@ impl<S: Stage> AnyStage for S {
     fn assets(&self) -> Vec<AssetName> {
         Stage::assets(self)
     }
-    fn execute(&self, inputs: &dyn Fn(&str) -> Vec<PortFile>, cx: &Context, out: &Path) -> anyhow::Result<()> {
+    fn execute(&self, inputs: &(dyn Fn(&str) -> Vec<PortFile> + Sync), cx: &Context, out: &Path) -> anyhow::Result<()> {
         let inputs = S::Inputs::read(inputs)?;
         self.run(inputs, cx)?.write(out)
     }
@@ -142,6 +142,17 @@ pub struct InspectOptions {
     pub json: bool,
 }
 
+/// Numbers by name.
+pub type Figures = Vec<(String, f64)>;
+
+/// How to read the figures of a kind of artifact that holds results to compare, such as `metrics`.
+pub struct FiguresOf {
+    /// As [`crate::Artifact::KIND`].
+    pub kind: &'static str,
+    /// The numbers in a file of this kind by name, in its order.
+    pub read: fn(&Path) -> anyhow::Result<Figures>,
+}
+
 /// Everything the program knows how to do: the binary hands this to [`crate::cli::main`].
 pub struct Catalog {
     /// Stage kinds, alphabetical.
@@ -150,6 +161,8 @@ pub struct Catalog {
     pub generators: &'static [Generator],
     /// Describes a Parquet, Arrow or safetensors file: schema, rows, head, column statistics. Text or JSON, ready to print.
     pub inspect: fn(&Path, &InspectOptions) -> anyhow::Result<String>,
+    /// The kinds of artifacts whose figures `diff` compares.
+    pub figures: &'static [FiguresOf],
     /// The commented experiment that `init` writes.
     pub starter: &'static str,
 }

@@ -15,13 +15,16 @@ pub mod rl;
 pub mod split;
 pub mod world;
 
-use pipeline::{Catalog, Generator, StageKind};
+use pipeline::{Artifact as _, Catalog, FiguresOf, Generator, StageKind};
+
+use artifact::Metrics;
 
 /// Every kind of stage, alphabetical: the one place where a new one is entered.
 pub static CATALOG: Catalog = Catalog {
     stages: &[
         StageKind::of::<demonstrate::Demonstrate>(),
         StageKind::of::<evaluate::Evaluate>(),
+        StageKind::of::<ingest::Coat>(),
         StageKind::of::<ingest::Recbole>(),
         StageKind::of::<irl::Gail>(),
         StageKind::of::<report::Report>(),
@@ -30,6 +33,7 @@ pub static CATALOG: Catalog = Catalog {
         StageKind::of::<rl::BehaviourCloning>(),
         StageKind::of::<split::Split>(),
         StageKind::of::<world::DeepFm>(),
+        StageKind::of::<world::Given>(),
         StageKind::of::<world::MatrixFactorisation>(),
     ],
     generators: &[
@@ -45,5 +49,6 @@ pub static CATALOG: Catalog = Catalog {
         },
     ],
     inspect: inspect::inspect,
+    figures: &[FiguresOf { kind: Metrics::KIND, read: artifact::figures }],
     starter: include_str!("../../configs/quickstart.yaml"),
 };

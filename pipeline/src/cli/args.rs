@@ -1,6 +1,7 @@
 //! The command line. Every help text teaches with an example.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
@@ -13,7 +14,7 @@ Examples:
   apprentice run my.yaml                      run it; what is up to date is not run again
   apprentice plan my.yaml --set stages.policy.with.gamma=0.95
                                               what would run, and why
-  apprentice inspect policy.curves            look into a result";
+  apprentice inspect score.metrics            look into a result";
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -53,7 +54,7 @@ pub(crate) struct Global {
     /// Threads for numerical work, by default one a core; the results are the same on any number.
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
-    /// Say more: `run` also lists the stages that are up to date.
+    /// Say more: `run` lists also the stages that are up to date, `gc` every file.
     #[arg(short, long, global = true)]
     pub verbose: bool,
 }
@@ -135,14 +136,34 @@ Example:
 Example:
   apprentice verify
 
-What is damaged is moved aside, and the next run that needs it makes it again.")]
+Whatever is damaged is named with the stages whose result it is, and the code is 6. A damaged
+result is moved aside, and the next run that needs it makes it again.")]
     Verify,
-    /// List the runs, newest last; or show one.
+    /// List the runs, newest last; show one, pin it, or forget old ones.
     #[command(after_help = "\
 Examples:
-  apprentice runs
-  apprentice runs 20250131T120000Z-4242")]
+  apprentice runs                                      with experiment, end, time, and what was made
+  apprentice runs last                                 also `last~1`, or the beginning of an id
+  apprentice runs 20250131T120000Z-4242 --pin          never forget this one
+  apprentice runs --prune --keep 5 --older-than 30d    which runs that would forget
+  apprentice runs --prune --keep 5 --apply             forget them; then `gc`")]
     Runs(Runs),
+    /// Show what changed from one run to another: settings, inputs, outputs, figures.
+    #[command(after_help = "\
+Examples:
+  apprentice diff last~1 last
+  apprentice diff 20250131T1200 20250201T0900 --json")]
+    Diff(Diff),
+    /// Find out what nobody needs any more, and remove it when told to.
+    #[command(after_help = "\
+Examples:
+  apprentice gc                          what would go, and why
+  apprentice gc --apply                  remove it
+  apprentice gc --forget old-trial       and all of the experiment `old-trial`
+
+What a recorded run asked for stays, and so does the last result of every stage; `apprentice runs
+--prune` forgets runs. Files that people put or changed are never touched. Safe beside runs at work.")]
+    Gc(Gc),
     /// Print the completion script of a shell.
     #[command(after_help = "\
 Example:
@@ -150,6 +171,18 @@ Example:
     Completions {
         /// The shell.
         shell: Shell,
+    },
+    /// What may stand at the cursor; the shell's script asks it.
+    #[command(
+        hide = true,
+        after_help = "\
+Example:
+  apprentice complete -- apprentice explain my.yaml ''"
+    )]
+    Complete {
+        /// The words before the cursor, the last one unfinished; or one whole line.
+        #[arg(last = true)]
+        words: Vec<String>,
     },
 }
 
@@ -232,9 +265,69 @@ pub(crate) struct Init {
 
 #[derive(Debug, Args)]
 pub(crate) struct Runs {
-    /// The run to show; the beginning of its id is enough.
-    #[arg(value_name = "RUN")]
+    /// The run to show; the beginning of its id is enough. `last` is the newest, `last~1` the one before it.
+    #[arg(value_name = "RUN", conflicts_with = "prune")]
     pub run: Option<String>,
+    /// Keep the run from being forgotten.
+    #[arg(long, requires = "run", conflicts_with = "unpin")]
+    pub pin: bool,
+    /// Let the run be forgotten again.
+    #[arg(long, requires = "run")]
+    pub unpin: bool,
+    /// Find old runs to forget; say which by `--keep` or `--older-than`. Without `--apply` they are only shown.
+    #[arg(long, requires = "which")]
+    pub prune: bool,
+    /// With `--prune`: the newest runs of each experiment that stay; at least 1.
+    #[arg(long, value_name = "N", requires = "prune", group = "which", value_parser = clap::value_parser!(u32).range(1..))]
+    pub keep: Option<u32>,
+    /// With `--prune`: forget only runs that began longer ago than this (`12h`, `30d`, `8w`).
+    #[arg(long, value_name = "AGE", requires = "prune", group = "which", value_parser = age)]
+    pub older_than: Option<Duration>,
+    /// With `--prune`: forget them.
+    #[arg(long, requires = "prune")]
+    pub apply: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Diff {
+    /// The run to compare with: the beginning of its id, `last`, or `last~2` for two before it.
+    #[arg(value_name = "OLD")]
+    pub old: String,
+    /// The run to compare.
+    #[arg(value_name = "NEW")]
+    pub new: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Gc {
+    /// Remove it; otherwise it is only shown.
+    #[arg(long)]
+    pub apply: bool,
+    /// Forget an experiment: its runs that are not pinned, its results and its untouched views are not needed any more.
+    #[arg(long, value_name = "EXPERIMENT")]
+    pub forget: Option<String>,
+    /// The answers of language models as well. Which run used which answer is not known, so this means all of them; where
+    /// work is unfinished they stay. A stage that is made again asks, and pays, again.
+    #[arg(long)]
+    pub calls: bool,
+}
+
+/// `30d` and the like.
+fn age(text: &str) -> Result<Duration, String> {
+    let unit = text.chars().last().unwrap_or_default();
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3600,
+        'd' => 86_400,
+        'w' => 604_800,
+        _ => 0,
+    };
+    let number = text.strip_suffix(unit).and_then(|number| number.parse::<u64>().ok());
+    let seconds = number.filter(|_| seconds > 0).and_then(|number| number.checked_mul(seconds));
+    seconds
+        .map(Duration::from_secs)
+        .ok_or_else(|| "wanted a number and `s`, `m`, `h`, `d` or `w`, such as `30d`".into())
 }
 
 #[cfg(test)]
@@ -242,6 +335,13 @@ mod tests {
     use clap::CommandFactory as _;
 
     use super::*;
+
+    #[test]
+    fn ages() {
+        let seconds = |text| age(text).map(|age| age.as_secs()).ok();
+        assert_eq!(["0s", "90m", "30d", "2w"].map(seconds), [0, 5400, 2_592_000, 1_209_600].map(Some));
+        assert_eq!(["", "d", "30", "-1d", "3 d", "1.5h", "30ü", "99999999999999999999d"].map(seconds), [None; 8]);
+    }
 
     #[test]
     fn the_command_line_is_consistent_and_every_command_has_an_example() {

@@ -4,12 +4,13 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::plan::words;
+use super::plan::{first_cause, sentence, words};
 use super::session::Session;
 use super::{args, format, print, print_json};
 use crate::Exit;
 use crate::exit::Failure;
-use crate::run::{self, Plan, Project, Verdict, select};
+use crate::reason;
+use crate::run::{self, Plan, Project, select};
 use crate::store::Made;
 
 pub(super) fn explain(session: &Session, args: &args::Explain) -> Result<Exit, Failure> {
@@ -29,46 +30,46 @@ pub(super) fn explain(session: &Session, args: &args::Explain) -> Result<Exit, F
 
 fn one(project: &Project, plan: &Plan, index: usize) -> anyhow::Result<Value> {
     let node = project.node(index);
-    let (verdict, why) = words(&plan.verdicts[&index]);
-    let made = match plan.hits.get(&index) {
-        Some(entry) => Some(entry.made.clone()),
-        None => project.last_entry(index)?.map(|entry| entry.made),
+    let (verdict, why) = words(project, plan, index);
+    let last = match plan.hits.get(&index) {
+        Some(entry) => Some(entry.clone()),
+        None => project.last_entry(index)?,
     };
     let material = plan.materials.get(&index);
+    let now = material.or_else(|| plan.expected.get(&index));
+    let changed = last.as_ref().zip(now).map(|(last, now)| reason::changes(&last.material, now)).unwrap_or_default();
+    let changed = changed.into_iter().map(|(path, old, new)| json!({ "field": path, "old": old, "new": new }));
     Ok(json!({
         "stage": node.id,
         "kind": node.kind.kind,
         "verdict": verdict,
         "reason": why,
         "first_cause": first_cause(project, plan, index),
+        "changed": changed.collect::<Vec<_>>(),
         "key": material.map(|material| material.key()),
         "in_key": material,
         "not_in_key": node.kind.not_in_key,
-        "last_result": made,
+        "secrets": node.secrets.iter().map(|secret| format!("{}: {}", secret.field, secret.variable)).collect::<Vec<_>>(),
+        "last_result": last.map(|entry| entry.made),
     }))
-}
-
-/// The node upstream where the trouble begins, with its reason; `None` where it begins at the node itself.
-fn first_cause(project: &Project, plan: &Plan, index: usize) -> Option<String> {
-    let Verdict::After { reason: None, .. } = &plan.verdicts[&index] else { return None };
-    let mut at = index;
-    while let Verdict::After { reason: None, .. } = &plan.verdicts[&at] {
-        at = project.needs(at).into_iter().find(|need| !plan.hits.contains_key(need))?;
-    }
-    let (verdict, why) = words(&plan.verdicts[&at]);
-    Some(format!("{} {verdict}: {why}", project.node(at).id))
 }
 
 fn to_text(stage: &Value) -> String {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let mut out = format!("{} ({}): {}", text(&stage["stage"]), text(&stage["kind"]), text(&stage["verdict"]));
-    for (before, field) in [(": ", "reason"), ("\n  first cause: ", "first_cause"), ("\n  key  ", "key")] {
-        let found = text(&stage[field]);
-        if !found.is_empty() {
-            out += &format!("{before}{found}");
-        }
+    let verdict = sentence(&text(&stage["verdict"]), &text(&stage["reason"]));
+    let mut out = format!("{} ({}): {verdict}\n", text(&stage["stage"]), text(&stage["kind"]));
+    if let Some(key) = stage["key"].as_str() {
+        let _ = writeln!(out, "  key  {key}");
     }
-    out.push('\n');
+    let changed = stage["changed"].as_array().map_or(&[][..], Vec::as_slice);
+    if !changed.is_empty() {
+        let change = |row: &Value| {
+            let arrow = format!("{} → {}", reason::value(&row["old"]), reason::value(&row["new"]));
+            vec![format!("    {}", text(&row["field"])), arrow]
+        };
+        out += "  changed since the last result:\n";
+        out += &format::columns(&changed.iter().map(change).collect::<Vec<_>>());
+    }
     let in_key = &stage["in_key"];
     if in_key.is_null() {
         out += "  its key is known when what it reads is up to date\n";
@@ -83,6 +84,9 @@ fn to_text(stage: &Value) -> String {
     }
     for path in stage["not_in_key"].as_array().into_iter().flatten() {
         let _ = writeln!(out, "  not in the key: {}", text(path));
+    }
+    for secret in stage["secrets"].as_array().into_iter().flatten() {
+        let _ = writeln!(out, "  secret, not in the key: {}", text(secret));
     }
     if let Ok(made) = serde_json::from_value::<Made>(stage["last_result"].clone()) {
         let _ =

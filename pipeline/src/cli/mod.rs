@@ -1,8 +1,11 @@
 //! The command line: one file a command. Data goes to standard output, talk to standard error.
 
 mod args;
+mod complete;
+mod diff;
 mod explain;
 mod format;
+mod gc;
 mod graph;
 mod inspect;
 mod plan;
@@ -15,11 +18,12 @@ mod verify;
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser as _};
+use clap::Parser as _;
 use serde_json::json;
 
 use crate::diagnostic::Diagnostics;
 use crate::exit::Failure;
+use crate::secret::{redact, redact_json};
 use crate::{Catalog, Exit, spec};
 use args::{Cli, Command};
 use session::Session;
@@ -35,9 +39,14 @@ pub fn main(catalog: &'static Catalog, prepare: fn(threads: usize)) -> ExitCode 
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(told) => {
-            // Help and version go to standard output, complaints to standard error; that nobody reads them is no failure.
-            let _ = told.print();
-            return if told.use_stderr() { Exit::Wrong } else { Exit::Ok }.into();
+            let complaint = told.use_stderr();
+            if complaint && std::env::args_os().any(|word| word == "--json") {
+                let _ = print_error(Exit::Wrong, told.to_string().trim_end(), None);
+            } else {
+                // Help and version go to standard output, complaints to standard error; that nobody reads them is no failure.
+                let _ = told.print();
+            }
+            return if complaint { Exit::Wrong } else { Exit::Ok }.into();
         }
     };
     prepare(cli.global.threads());
@@ -57,6 +66,7 @@ fn dispatch(session: &Session, command: &Command) -> Result<Exit, Failure> {
         Command::Explain(args) => explain::explain(session, args),
         Command::Inspect(args) => inspect::inspect(session, args),
         Command::Graph(args) => graph::graph(session, args),
+        Command::Schema if session.global.json => print_json(spec::schema(session.catalog)),
         Command::Schema => print(&format!("{:#}\n", spec::schema(session.catalog))),
         Command::Init(args) => {
             spec::write_starter(&args.path, session.catalog.starter).map_err(Failure::wrong)?;
@@ -66,11 +76,16 @@ fn dispatch(session: &Session, command: &Command) -> Result<Exit, Failure> {
         }
         Command::Verify => verify::verify(session),
         Command::Runs(args) => runs::runs(session, args),
+        Command::Diff(args) => diff::diff(session, args),
+        Command::Gc(args) => gc::gc(session, args),
         Command::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(*shell, &mut Cli::command(), "apprentice", &mut script);
-            print(&String::from_utf8_lossy(&script))
+            let script = complete::script(*shell);
+            if session.global.json {
+                return print_json(json!({ "shell": shell.to_string(), "script": script }));
+            }
+            print(&script)
         }
+        Command::Complete { words } => complete::complete(session, words),
     }
 }
 
@@ -82,27 +97,27 @@ fn complain(session: &Session, failure: &Failure) -> Exit {
     }
     let diagnostics = failure.error.downcast_ref::<Diagnostics>();
     if session.global.json {
-        let error = json!({
-            "schema_version": SCHEMA,
-            "event": "error",
-            "exit": failure.exit as u8,
-            "error": format!("{:#}", failure.error),
-            "diagnostics": diagnostics.map(Diagnostics::to_json),
-        });
-        let _ = writeln!(std::io::stdout(), "{error}");
+        let _ = print_error(failure.exit, &format!("{:#}", failure.error), diagnostics);
     } else if let Some(diagnostics) = diagnostics {
         let text = diagnostics.render(std::io::stderr().is_terminal());
-        let _ = write!(std::io::stderr(), "{text}");
+        let _ = write!(std::io::stderr(), "{}", redact(&text));
     } else {
         talk(&format!("error: {:#}", failure.error));
     }
     failure.exit
 }
 
+/// An error for programs: one line on standard output, so that it also ends a stream of events.
+fn print_error(exit: Exit, error: &str, diagnostics: Option<&Diagnostics>) -> Result<Exit, Failure> {
+    let diagnostics = diagnostics.map(Diagnostics::to_json);
+    let error = json!({ "event": "error", "exit": exit as u8, "error": error, "diagnostics": diagnostics });
+    print(&format!("{}\n", numbered(error)))
+}
+
 /// Prints data. A reader that has gone (`apprentice runs | head -1`) ends the program quietly.
 fn print(text: &str) -> Result<Exit, Failure> {
     let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    match out.write_all(redact(text).as_bytes()).and_then(|()| out.flush()) {
         Ok(()) => Ok(Exit::Ok),
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(Failure::new(Exit::Ok, error)),
         Err(error) => Err(Failure::new(Exit::Failed, anyhow::Error::new(error).context("write to standard output"))),
@@ -111,16 +126,22 @@ fn print(text: &str) -> Result<Exit, Failure> {
 
 /// Prints an object as JSON, with the number of its schema.
 fn print_json(value: serde_json::Value) -> Result<Exit, Failure> {
+    print(&format!("{:#}\n", numbered(value)))
+}
+
+/// The fields of an object behind the number of their schema, without any secret.
+fn numbered(value: serde_json::Value) -> serde_json::Value {
     let mut whole = json!({ "schema_version": SCHEMA });
     if let (Some(whole), serde_json::Value::Object(fields)) = (whole.as_object_mut(), value) {
         whole.extend(fields);
     }
-    print(&format!("{whole:#}\n"))
+    redact_json(&mut whole);
+    whole
 }
 
 /// One line for a person.
 fn talk(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
+    let _ = writeln!(std::io::stderr(), "{}", redact(line));
 }
 
 impl From<Exit> for ExitCode {

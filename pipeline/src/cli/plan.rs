@@ -9,7 +9,7 @@ use super::session::Session;
 use super::{format, print, print_json};
 use crate::Exit;
 use crate::exit::Failure;
-use crate::run::{self, Project, Verdict, select};
+use crate::run::{self, Plan, Project, Verdict, select};
 
 pub(super) fn plan(session: &Session, args: &args::Plan) -> Result<Exit, Failure> {
     let experiment = session.load(&args.source)?;
@@ -22,53 +22,78 @@ pub(super) fn plan(session: &Session, args: &args::Plan) -> Result<Exit, Failure
     };
     let plan = run::plan(&project, &chosen, &forced)?;
     if session.global.json {
-        print_json(to_json(&project, &plan.verdicts))?;
+        print_json(to_json(&project, &plan))?;
     } else {
-        print(&to_text(&project, &plan.verdicts))?;
+        print(&to_text(&project, &plan))?;
     }
     Ok(if args.check && !plan.is_done() { Exit::WorkFound } else { Exit::Ok })
 }
 
-fn to_json(project: &Project, verdicts: &BTreeMap<usize, Verdict>) -> Value {
+fn to_json(project: &Project, plan: &Plan) -> Value {
     let row = |(&index, verdict): (&usize, &Verdict)| {
         let mut row = json!({ "stage": project.node(index).id, "kind": project.node(index).kind.kind });
         let fields = serde_json::to_value(verdict).expect("a verdict is plain JSON");
         if let (Some(row), Value::Object(fields)) = (row.as_object_mut(), fields) {
             row.extend(fields);
         }
-        row["words"] = words(verdict).1.into();
+        row["words"] = words(project, plan, index).1.into();
+        row["first_cause"] = first_cause(project, plan, index);
         row
     };
-    json!({ "experiment": project.experiment.name, "stages": verdicts.iter().map(row).collect::<Vec<_>>() })
+    json!({ "experiment": project.experiment.name, "stages": plan.verdicts.iter().map(row).collect::<Vec<_>>() })
 }
 
-fn to_text(project: &Project, verdicts: &BTreeMap<usize, Verdict>) -> String {
+/// The stage upstream where the need to run begins, with its reason; null where it begins at the stage itself.
+pub(super) fn first_cause(project: &Project, plan: &Plan, index: usize) -> Value {
+    let Some(cause) = plan.first_cause(project, index) else { return Value::Null };
+    let (verdict, words) = words(project, plan, cause);
+    json!({ "stage": project.node(cause).id, "verdict": verdict, "words": words })
+}
+
+fn to_text(project: &Project, plan: &Plan) -> String {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     let mut rows = Vec::new();
-    for (&index, verdict) in verdicts {
-        let (short, long) = words(verdict);
+    for &index in plan.verdicts.keys() {
+        let (short, long) = words(project, plan, index);
         *counts.entry(short).or_default() += 1;
-        rows.push(vec![
-            project.node(index).id.clone(),
-            if long.is_empty() { short.into() } else { format!("{short}: {long}") },
-        ]);
+        rows.push(vec![project.node(index).id.clone(), sentence(short, &long)]);
     }
-    let counted: Vec<_> = ["hit", "will run", "may run"]
-        .iter()
-        .filter_map(|&word| {
-            counts.get(word).map(|&n| if word == "hit" { format::count(n, word) } else { format!("{n} {word}") })
+    let part = |word: &str| {
+        let &n = counts.get(word)?;
+        Some(match (word, n) {
+            ("hit", _) => format::count(n, "hit"),
+            ("waits", 2..) => format!("{n} wait"),
+            _ => format!("{n} {word}"),
         })
-        .collect();
-    format!("{}{}: {}\n", format::columns(&rows), format::count(verdicts.len(), "stage"), counted.join(", "))
+    };
+    let counted: Vec<_> = ["hit", "will run", "may run", "waits"].into_iter().filter_map(part).collect();
+    format!("{}{}: {}\n", format::columns(&rows), format::count(plan.verdicts.len(), "stage"), counted.join(", "))
+}
+
+/// `hit`, `will run: plus 3 → 4`, `waits for sum, …`.
+pub(super) fn sentence(short: &str, long: &str) -> String {
+    match (short, long) {
+        (_, "") => short.to_owned(),
+        ("waits", _) => format!("{short} {long}"),
+        _ => format!("{short}: {long}"),
+    }
 }
 
 /// The verdict in a word, and the reason.
-pub(super) fn words(verdict: &Verdict) -> (&'static str, String) {
-    match verdict {
+pub(super) fn words(project: &Project, plan: &Plan, index: usize) -> (&'static str, String) {
+    match &plan.verdicts[&index] {
         Verdict::Hit { .. } => ("hit", String::new()),
         Verdict::Run { reason, .. } => ("will run", reason.to_string()),
         Verdict::After { on, reason: Some(reason) } => ("will run", format!("{reason}, after {}", grouped(on))),
-        Verdict::After { on, reason: None } => ("may run", format!("where {} gives another content", grouped(on))),
+        Verdict::After { on, reason: None } => {
+            let cause = plan.first_cause(project, index).map(|cause| {
+                let id = &project.node(cause).id;
+                let (short, long) = words(project, plan, cause);
+                let link = if on[..] == [id.clone()] { ", which".to_owned() } else { format!("; first cause: {id}") };
+                format!("{link} {}", sentence(short, &long))
+            });
+            ("waits", format!("for {}{}", grouped(on), cause.unwrap_or_default()))
+        }
         Verdict::Fetch { asset } => ("may run", format!("asset {asset} is not here yet and will be fetched")),
     }
 }

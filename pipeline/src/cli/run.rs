@@ -8,7 +8,9 @@ use super::session::Session;
 use super::{format, print, talk};
 use crate::event::{RunStatus, Status};
 use crate::exit::Failure;
+use crate::record::NodeRecord;
 use crate::run::{self, Options, Outcome, Project, select};
+use crate::secret::redact;
 use crate::{Cancel, Exit, interrupt};
 
 /// Independent stages gain little beyond this, and each holds its data in memory.
@@ -43,6 +45,12 @@ pub(super) fn run(session: &Session, args: &Run) -> Result<Exit, Failure> {
         cancel,
         command: command(),
     };
+    // Where the store cannot be written at all, the run itself says so.
+    if let Ok(Some(why)) = project.store.locks_missing() {
+        talk(&format!(
+            "warning: {why}: two runs at once may make one result twice, and `gc` does not work here\nhelp: run one at a time, or keep the results on a local disk with `--artifacts DIR`"
+        ));
+    }
     let screen = screen(session.global.json, args.quiet, session.global.verbose);
     let outcome = run::run(&project, &options, screen)?;
     end(session, &project, outcome)
@@ -72,9 +80,17 @@ fn end(session: &Session, project: &Project, outcome: Outcome) -> Result<Exit, F
         }
         Failure::from(error).exit
     });
+    let exits: Vec<Exit> = exits.collect();
+    let skipped: Vec<&str> = skipped(&outcome.nodes);
+    if !session.global.json && exit == Exit::Partial && !skipped.is_empty() {
+        talk(&format!("did not begin, because they need what failed: {}", skipped.join(", ")));
+    }
     // A lock that was not waited for has its own code; under --keep-going the partial result counts.
-    let own = exits.fold(None, |first, exit| first.or(Some(exit)));
-    Ok(if exit == Exit::Failed { own.unwrap_or(exit) } else { exit })
+    Ok(if exit == Exit::Failed { exits.first().copied().unwrap_or(exit) } else { exit })
+}
+
+fn skipped(nodes: &[NodeRecord]) -> Vec<&str> {
+    nodes.iter().filter(|node| node.status == Status::Skipped).map(|node| node.stage.as_str()).collect()
 }
 
 /// `12 stages: 12 hits in 0.08 s · report: artifacts/quickstart/report/page.html`.
@@ -111,5 +127,7 @@ fn command() -> String {
         if !word.is_empty() && word.chars().all(plain) { word } else { format!("'{}'", word.replace('\'', r"'\''")) }
     };
     let words = std::env::args_os().skip(1).map(|word| quoted(word.to_string_lossy().into_owned()));
-    std::iter::once("apprentice".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
+    let line = std::iter::once("apprentice".to_owned()).chain(words).collect::<Vec<_>>().join(" ");
+    // A value that a shell put in the place of a variable is in the experiment by its name only.
+    redact(&line).into_owned()
 }

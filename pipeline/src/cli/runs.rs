@@ -1,45 +1,42 @@
 //! `apprentice runs`.
 
-use anyhow::anyhow;
-use serde_json::json;
+use std::time::Duration;
+
+use serde_json::{Value, json};
 
 use super::args::Runs;
 use super::session::Session;
 use super::{format, print, print_json};
-use crate::Exit;
-use crate::event::{RunStatus, Status};
+use crate::event::Status;
 use crate::exit::Failure;
 use crate::reason::short;
-use crate::record::{self, NodeRecord, RunRecord};
+use crate::record::{self, NodeRecord, RunFolder, RunRecord};
+use crate::upkeep::{Prune, to_forget};
+use crate::{Exit, clock};
 
 pub(super) fn runs(session: &Session, args: &Runs) -> Result<Exit, Failure> {
     let runs = record::runs(&session.store())?;
+    if args.prune {
+        return prune(session, args, &runs);
+    }
     let Some(wanted) = &args.run else {
-        if session.global.json {
-            return print_json(json!({ "runs": runs }));
-        }
-        return print(&format::columns(&runs.iter().map(row).collect::<Vec<_>>()));
+        return list(session, &runs);
     };
-    let matching: Vec<_> = runs.iter().filter(|run| run.id.starts_with(wanted)).collect();
-    let run = match matching[..] {
-        [run] => run,
-        [] => return Err(Failure::wrong(anyhow!("there is no run `{wanted}`\nhelp: `apprentice runs` lists them"))),
-        _ => {
-            return Err(Failure::wrong(anyhow!(
-                "{} runs begin with `{wanted}`\nhelp: give more of the id",
-                matching.len()
-            )));
-        }
-    };
+    let run = record::find(&runs, wanted).map_err(Failure::wrong)?;
+    if args.pin || args.unpin {
+        RunFolder::of(&session.store(), &run.id).pin(args.pin)?;
+        return list(session, std::slice::from_ref(run));
+    }
+    let state = State::of(session, run)?;
     if session.global.json {
-        return print_json(json!({ "run": run }));
+        return print_json(json!({ "run": state.to_json(run) }));
     }
     let folder = session.store().part("runs").join(&run.id);
     let nodes: Vec<_> = run.nodes.iter().map(node_row).collect();
     let facts = [
         ("run", run.id.clone()),
         ("experiment", run.experiment.clone()),
-        ("status", word(run.status).into()),
+        ("status", format!("{}{}", run.word(state.alive), if state.pinned { ", pinned" } else { "" })),
         ("command", run.command.clone()),
         ("on", format!("{}, {} threads, {} at once, {}", run.host, run.threads, run.jobs, run.program)),
         ("started", run.started.clone()),
@@ -59,14 +56,68 @@ pub(super) fn runs(session: &Session, args: &Runs) -> Result<Exit, Failure> {
     print(&text)
 }
 
-fn row(run: &RunRecord) -> Vec<String> {
+/// What a run is now, which its record does not say.
+struct State {
+    alive: bool,
+    pinned: bool,
+}
+
+impl State {
+    fn of(session: &Session, run: &RunRecord) -> Result<Self, Failure> {
+        let folder = RunFolder::of(&session.store(), &run.id);
+        Ok(Self { alive: folder.is_alive()?, pinned: folder.is_pinned() })
+    }
+
+    fn to_json(&self, run: &RunRecord) -> Value {
+        let mut value = serde_json::to_value(run).expect("a run's record is plain JSON");
+        (value["alive"], value["pinned"]) = (self.alive.into(), self.pinned.into());
+        value
+    }
+}
+
+fn list(session: &Session, runs: &[RunRecord]) -> Result<Exit, Failure> {
+    let states = runs.iter().map(|run| State::of(session, run)).collect::<Result<Vec<_>, _>>()?;
+    let rows = runs.iter().zip(&states);
+    if session.global.json {
+        return print_json(json!({ "runs": rows.map(|(run, state)| state.to_json(run)).collect::<Vec<_>>() }));
+    }
+    print(&format::columns(&rows.map(|(run, state)| row(run, state)).collect::<Vec<_>>()))
+}
+
+/// Shows the runs that are to be forgotten, and forgets them under `--apply`.
+fn prune(session: &Session, args: &Runs, runs: &[RunRecord]) -> Result<Exit, Failure> {
+    let store = session.store();
+    let prune = Prune { keep: args.keep.unwrap_or(1) as usize, older_than: args.older_than.unwrap_or(Duration::ZERO) };
+    // `gc` must not read what is being removed.
+    let gate = if args.apply && !runs.is_empty() { Some(store.alone()?) } else { None };
+    let old: Vec<_> = to_forget(&store, runs, &prune, clock::now())?.into_iter().cloned().collect();
+    for run in old.iter().filter(|_| gate.is_some()) {
+        RunFolder::of(&store, &run.id).forget()?;
+    }
+    drop(gate);
+    if session.global.json {
+        let ids: Vec<_> = old.iter().map(|run| &run.id).collect();
+        return print_json(json!({ "to_forget": ids, "applied": args.apply }));
+    }
+    let rows = old.iter().map(|run| row(run, &State { alive: false, pinned: false }));
+    let (count, stay) = (format::count(old.len(), "run"), runs.len() - old.len());
+    let end = match args.apply {
+        true => format!("{count} forgotten, {stay} stay; `apprentice gc` finds what only they needed"),
+        false => format!("{count} would be forgotten, {stay} stay; `--apply` does it"),
+    };
+    print(&format!("{}{end}\n", format::columns(&rows.collect::<Vec<_>>())))
+}
+
+fn row(run: &RunRecord, state: &State) -> Vec<String> {
     let count = |status| run.nodes.iter().filter(|node| node.status == status).count();
     vec![
         run.id.clone(),
         run.experiment.clone(),
-        word(run.status).into(),
-        format!("{} hit, {} ran, {} failed", count(Status::Hit), count(Status::Ran), count(Status::Failed)),
+        run.word(state.alive).into(),
+        run.started.replace('T', " ").trim_end_matches('Z').into(),
         format::seconds(run.seconds),
+        format!("{} hit, {} ran, {} failed", count(Status::Hit), count(Status::Ran), count(Status::Failed)),
+        if state.pinned { "pinned".into() } else { String::new() },
     ]
 }
 
@@ -80,14 +131,4 @@ fn node_row(node: &NodeRecord) -> Vec<String> {
     };
     let key = node.key.as_deref().map(short).unwrap_or_default();
     vec![node.stage.clone(), status.into(), format::seconds(node.seconds), key, node.reason.clone().unwrap_or_default()]
-}
-
-fn word(status: RunStatus) -> &'static str {
-    match status {
-        RunStatus::Running => "running or killed",
-        RunStatus::Ok => "ok",
-        RunStatus::Failed => "failed",
-        RunStatus::Partial => "partial",
-        RunStatus::Interrupted => "interrupted",
-    }
 }

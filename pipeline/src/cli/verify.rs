@@ -1,45 +1,54 @@
 //! `apprentice verify`: reads every byte of the store.
 
-use serde_json::json;
-
 use super::screen::screen;
 use super::session::Session;
 use super::{format, print, print_json};
 use crate::Exit;
 use crate::exit::Failure;
 use crate::progress::Progress;
+use crate::upkeep::{self, Fault, Verified};
 
 pub(super) fn verify(session: &Session) -> Result<Exit, Failure> {
-    let store = session.store();
-    let digests = store.objects()?;
     let progress = Progress::new("verify", [screen(false, session.global.json, false)].into());
-    let bar = progress.bar("objects", Some(digests.len() as u64), "objects");
-    let mut faults = Vec::new();
-    for digest in &digests {
-        if let Err(damage) = store.check_object(digest)? {
-            faults.push(damage.to_string());
-        }
-        bar.inc(1);
-    }
-    drop(bar);
-    let (entries, damaged) = store.entries()?;
-    faults.extend(damaged.iter().map(|path| format!("the entry `{}` is damaged", path.display())));
-    for entry in &entries {
-        for output in entry.outputs.iter().filter(|output| !digests.contains(&output.digest)) {
-            let (stage, port) = (&entry.made.stage, &output.port);
-            faults.push(format!("the object {} is lost ({stage}.{port} of {})", output.digest, entry.made.experiment));
-        }
-    }
+    let verified = upkeep::verify(&session.store(), &progress)?;
     if session.global.json {
-        print_json(json!({ "objects": digests.len(), "entries": entries.len(), "faults": faults }))?;
+        print_json(serde_json::to_value(&verified).expect("what was verified is plain JSON"))?;
     } else {
-        let lines: String = faults.iter().map(|fault| format!("{fault}\n")).collect();
-        let counted = format!("{}, {}", format::count(digests.len(), "object"), format::count(entries.len(), "result"));
-        let end = match faults.len() {
-            0 => "all whole".into(),
-            n => format!("{}; the next run that needs one makes it again", format::count(n, "fault")),
-        };
-        print(&format!("{lines}{counted}: {end}\n"))?;
+        print(&to_text(&verified))?;
     }
-    Ok(if faults.is_empty() { Exit::Ok } else { Exit::Damaged })
+    Ok(if verified.faults.is_empty() { Exit::Ok } else { Exit::Damaged })
+}
+
+fn to_text(verified: &Verified) -> String {
+    let mut text: String = verified.faults.iter().map(line).collect();
+    let counts = [
+        (verified.objects, "object"),
+        (verified.results, "result"),
+        (verified.answers, "answer"),
+        (verified.units, "file of unfinished work"),
+        (verified.runs, "run"),
+    ];
+    let counted: Vec<_> = counts.iter().filter(|(n, _)| *n > 0).map(|&(n, noun)| counted(n, noun)).collect();
+    let counted = if counted.is_empty() { "nothing here yet".into() } else { counted.join(", ") };
+    let end = match verified.faults.len() {
+        0 => "all whole".into(),
+        n => format!("{}; the next run that needs one makes it again", format::count(n, "fault")),
+    };
+    text += &format!("{counted}: {end}\n");
+    text
+}
+
+fn counted(n: usize, noun: &str) -> String {
+    match noun.split_once(' ') {
+        Some((first, rest)) => format!("{} {rest}", format::count(n, first)),
+        None => format::count(n, noun),
+    }
+}
+
+fn line(fault: &Fault) -> String {
+    let mut line = fault.text.clone();
+    for named in &fault.named_by {
+        line += &format!("\n  it is {}.{} of {} (entry {})", named.stage, named.port, named.experiment, named.key);
+    }
+    line + "\n"
 }

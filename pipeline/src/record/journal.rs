@@ -93,8 +93,8 @@ impl Journal {
         }
         let line = format!("{line}\n");
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
-        // In one go: a kill then leaves no part of a line. A run does not fail because its diary cannot be written: a full
-        // disk shows itself at the next commit.
+        // In one go, not piece by piece as JSON is made: a run of a thousand hits writes two thousand lines, and a kill leaves
+        // no part of one. A run does not fail because its diary cannot be written: a full disk shows itself at the next commit.
         let _ = files.events.write_all(line.as_bytes());
         drop(files);
         reached("written", &self.logs);

@@ -1,13 +1,14 @@
-//! The record of a run: `store/runs/<id>/` with `run.json`, `events.jsonl`, `experiment.yaml` as it was run, and
-//! `logs/<stage>.log`.
+//! The record of a run: `store/runs/<id>/` with `run.json`, `events.jsonl`, `experiment.yaml` as it was run,
+//! `logs/<stage>.log`, and `keys`, which names all that the run asked the store for.
 //!
 //! Everything that must not be in an object (times, hosts, costs, commands) is here, beside the digests of what was made.
 
 mod journal;
+mod past;
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::{self, ErrorKind};
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -19,9 +20,11 @@ use crate::event::{Event, RunStatus, Status};
 use crate::progress::Sink;
 use crate::run::{Options, Project};
 use crate::seam::reached;
-use crate::store::{Entry, Holder, Store, list, read_if_there, write_atomically, write_in_passing};
+use crate::secret::redact;
+use crate::store::{Entry, Holder, Store, write_atomically, write_in_passing};
 use crate::{MissReason, clock};
 use journal::Journal;
+pub(crate) use past::{RunFolder, find, folders, runs};
 
 /// Raised when the fields of `run.json` change their names or meaning.
 const SCHEMA: u32 = 1;
@@ -42,6 +45,9 @@ pub(crate) struct RunRecord {
     pub seconds: f64,
     pub jobs: usize,
     pub threads: usize,
+    /// Whether every stage of the experiment was chosen, so that a stage which is not here is not in the experiment.
+    #[serde(default)]
+    pub whole: bool,
     pub nodes: Vec<NodeRecord>,
 }
 
@@ -78,16 +84,25 @@ pub(crate) struct Record {
     rows: BTreeMap<usize, usize>,
     holder: Holder,
     journal: Journal,
+    /// Locked for as long as the run is at work.
+    keys: Mutex<File>,
 }
 
 impl Record {
     /// Begins a record: from here on `runs` shows the run.
     pub fn create(project: &Project, options: &Options) -> anyhow::Result<Self> {
         let started = clock::timestamp(clock::now());
-        let (id, dir) = fresh(&project.store, &started).map_err(|error| {
+        let begin = || {
+            // A folder without a record is taken for the rest of one.
+            let gate = project.store.enter()?;
+            let (id, dir) = fresh(&project.store, &started)?;
+            let keys = past::create_keys(&dir)?;
+            anyhow::Ok((gate, id, dir, keys))
+        };
+        let (gate, id, dir, keys) = begin().map_err(|error| {
             let store = project.store.artifacts().join("store");
             anyhow::anyhow!(
-                "cannot write to the store `{}`: {error}\n\
+                "cannot write to the store `{}`: {error:#}\n\
                  help: give a folder that you may write to with `--artifacts DIR`",
                 store.display()
             )
@@ -116,10 +131,11 @@ impl Record {
             seconds: 0.0,
             jobs: options.jobs,
             threads: options.threads,
+            whole: options.chosen.len() == project.experiment.nodes.len(),
             nodes: options.chosen.iter().map(node).collect(),
         };
         reached("made", &dir);
-        fs::write(dir.join("experiment.yaml"), &project.experiment.source)
+        fs::write(dir.join("experiment.yaml"), &*redact(&project.experiment.source))
             .with_context(|| format!("write into `{}`", dir.display()))?;
         reached("written", &dir);
         let record = Self {
@@ -127,10 +143,12 @@ impl Record {
             rows: options.chosen.iter().enumerate().map(|(row, &index)| (index, row)).collect(),
             journal: Journal::create(&dir)?,
             run: Mutex::new(run),
+            keys: Mutex::new(keys),
             saved: Mutex::new(Instant::now()),
             dir,
         };
         record.save(write_in_passing)?;
+        drop(gate);
         Ok(record)
     }
 
@@ -138,9 +156,9 @@ impl Record {
         &self.holder.run
     }
 
-    /// What this run writes into the locks that it holds.
+    /// What this run writes into a lock that it takes now.
     pub fn holder(&self) -> Holder {
-        self.holder.clone()
+        Holder { since: clock::timestamp(clock::now()), ..self.holder.clone() }
     }
 
     /// The log of a stage, where it said anything.
@@ -153,14 +171,18 @@ impl Record {
         self.journal.has_log(stage).then(|| self.journal.log_path(stage))
     }
 
-    /// The node's key is known.
-    pub fn keyed(&self, index: usize, key: &str) {
+    /// The node's key is known. From here on nothing that is found or made under the key is taken away by `gc`; the caller is
+    /// inside the gate.
+    pub fn keyed(&self, index: usize, key: &str) -> anyhow::Result<()> {
         self.row(index, |row| row.key = Some(key.into()));
+        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        keys.write_all(format!("{key}\n").as_bytes()).with_context(|| format!("write into `{}`", self.dir.display()))
     }
 
-    /// The node has to run.
+    /// The node has to run. After a power cut, too, `gc` shall know whose unfinished work it finds.
     pub fn missed(&self, index: usize, reason: &MissReason) {
         self.row(index, |row| row.reason = Some(reason.to_string()));
+        let _ = self.keys.lock().unwrap_or_else(PoisonError::into_inner).sync_data();
     }
 
     /// A node that had been a hit was made again for another one.
@@ -228,15 +250,6 @@ impl Sink for Record {
     fn event(&self, event: &Event) {
         self.journal.event(event);
     }
-}
-
-/// The records of all runs, oldest first. Unreadable ones are left out: they are not results.
-pub(crate) fn runs(store: &Store) -> anyhow::Result<Vec<RunRecord>> {
-    let mut runs = Vec::new();
-    for dir in list(&store.part("runs"))? {
-        runs.extend(read_if_there(&dir.join("run.json"))?.and_then(|text| serde_json::from_slice(&text).ok()));
-    }
-    Ok(runs)
 }
 
 /// A new folder under `runs`, named so that names sort by time.

@@ -8,10 +8,12 @@ use std::time::Instant;
 use anyhow::{Context as _, ensure};
 
 use super::project::links;
-use super::{Run, panics};
+use super::{Run, THREADS, panics};
 use crate::asset::Resolved;
 use crate::key::Material;
 use crate::seam::reached;
+use crate::secret::Unset;
+use crate::spec::Node;
 use crate::store::{Entry, Made, Output};
 use crate::{Context, PortFile, clock};
 
@@ -50,7 +52,13 @@ impl Run<'_> {
             };
             links(node, port).iter().map(file).collect()
         };
-        panics::caught(|| node.config.execute(&files, &cx, &out))?;
+        // A pool for each stage: in a shared one, the stage that began first would keep every thread until its queue is empty.
+        // Which thread computes what changes no result, so the system may share the cores among all of them.
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(self.options.threads);
+        let pool = pool.thread_name(|index| format!("{THREADS}pool-{index}")).build();
+        let pool = pool.context("start the threads of the stage")?;
+        let worked = panics::caught(|| pool.install(|| node.config.execute(&files, &cx, &out)));
+        worked.map_err(|error| located(node, error))?;
         // A result of other bytes than those of the key must not go by it.
         for (name, found) in assets {
             ensure!(
@@ -83,6 +91,19 @@ impl Run<'_> {
         remove(&out)?;
         remove(&scratch)?;
         Ok(entry)
+    }
+}
+
+/// Adds to the error of a missing secret where the experiment names it; a default has no place.
+fn located(node: &Node, error: anyhow::Error) -> anyhow::Error {
+    let unset = error.chain().find_map(|cause| cause.downcast_ref::<Unset>());
+    let named = unset.and_then(|unset| node.secrets.iter().find(|secret| secret.variable == unset.variable));
+    match named {
+        Some(secret) => {
+            let place = format!("{} (`{}`)", secret.place, secret.field);
+            error.context(place)
+        }
+        None => error,
     }
 }
 

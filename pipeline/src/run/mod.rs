@@ -9,8 +9,10 @@ mod attempt;
 mod panics;
 mod plan;
 mod project;
+mod redacted;
 mod scheduler;
 mod select;
+mod turns;
 mod visit;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,9 +28,12 @@ pub(crate) use select::select;
 use crate::event::{Event, RunStatus, Status};
 use crate::progress::{Progress, Sink};
 use crate::record::{NodeRecord, Record};
+use crate::secret::redact;
 use crate::store::Entry;
 use crate::{Cancel, Interrupted};
+use redacted::Redacted;
 use scheduler::Visit;
+use turns::Turns;
 
 /// How the names of the threads begin on which stages work.
 pub(crate) const THREADS: &str = "stage-";
@@ -68,6 +73,8 @@ struct Run<'a> {
     done: Mutex<BTreeMap<usize, Entry>>,
     /// Objects whose contents were checked in this run.
     checked: Mutex<BTreeSet<String>>,
+    /// The keys that stages of this run are making.
+    turns: Turns,
     /// The nodes that failed, with their errors.
     failed: Mutex<Vec<(usize, anyhow::Error)>>,
 }
@@ -89,7 +96,7 @@ pub(crate) struct Outcome {
 pub(crate) fn run(project: &Project, options: &Options, screen: Arc<dyn Sink>) -> anyhow::Result<Outcome> {
     let start = Instant::now();
     let record = Arc::new(Record::create(project, options)?);
-    let sinks: Arc<[Arc<dyn Sink>]> = Arc::new([screen, record.clone()]);
+    let sinks: Arc<[Arc<dyn Sink>]> = Arc::new([Arc::new(Redacted(screen)), Arc::new(Redacted(record.clone()))]);
     let run = Run {
         project,
         options,
@@ -97,6 +104,7 @@ pub(crate) fn run(project: &Project, options: &Options, screen: Arc<dyn Sink>) -
         sinks,
         done: Mutex::default(),
         checked: Mutex::default(),
+        turns: Turns::default(),
         failed: Mutex::default(),
     };
     run.tell(&Event::RunStarted {
@@ -120,12 +128,15 @@ pub(crate) fn run(project: &Project, options: &Options, screen: Arc<dyn Sink>) -
     let seconds = start.elapsed().as_secs_f64();
     let nodes = record.close(status, seconds)?;
     let count = |status| nodes.iter().filter(|node| node.status == status).count();
+    let named = |status| nodes.iter().filter(|node| node.status == status).map(|node| node.stage.clone()).collect();
     let ended = Event::RunEnded {
         run: record.id().into(),
         status,
         hits: count(Status::Hit),
         ran: count(Status::Ran),
         failed: count(Status::Failed),
+        failures: named(Status::Failed),
+        not_begun: named(Status::Skipped),
         seconds,
     };
     run.sinks.iter().for_each(|sink| sink.event(&ended));
@@ -158,7 +169,7 @@ impl Run<'_> {
         };
         let id = &self.project.node(index).id;
         let entry = self.done.lock().unwrap_or_else(PoisonError::into_inner).get(&index).cloned();
-        let text = error.as_ref().map(|error| format!("{error:#}"));
+        let text = error.as_ref().map(|error| redact(&format!("{error:#}")).into_owned());
         let log = self.record.log_so_far(id);
         self.record.ended(index, status, entry.as_ref(), start.elapsed().as_secs_f64(), text.clone());
         self.tell(&Event::StageEnded {

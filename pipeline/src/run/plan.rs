@@ -28,6 +28,8 @@ pub(crate) enum Verdict {
 pub(crate) struct Plan {
     pub verdicts: BTreeMap<usize, Verdict>,
     pub materials: BTreeMap<usize, Material>,
+    /// For nodes whose key is not known yet: what it would be if what they wait for gave the content of last time.
+    pub expected: BTreeMap<usize, Material>,
     pub hits: BTreeMap<usize, Entry>,
 }
 
@@ -36,11 +38,27 @@ impl Plan {
     pub fn is_done(&self) -> bool {
         self.hits.len() == self.verdicts.len()
     }
+
+    /// The node upstream where the need to run begins, for a node that only waits for others.
+    pub fn first_cause(&self, project: &Project, index: usize) -> Option<usize> {
+        let waits = |at: &usize| matches!(self.verdicts.get(at), Some(Verdict::After { reason: None, .. }));
+        let mut at = Some(index).filter(waits)?;
+        // Needs come before what needs them, so this ends.
+        while waits(&at) {
+            at = project.needs(at).into_iter().find(|need| !self.hits.contains_key(need))?;
+        }
+        Some(at)
+    }
 }
 
 /// Plans the nodes of `chosen`, which holds the needs of its members.
 pub(crate) fn plan(project: &Project, chosen: &BTreeSet<usize>, forced: &BTreeSet<usize>) -> anyhow::Result<Plan> {
-    let mut plan = Plan { verdicts: BTreeMap::new(), materials: BTreeMap::new(), hits: BTreeMap::new() };
+    let mut plan = Plan {
+        verdicts: BTreeMap::new(),
+        materials: BTreeMap::new(),
+        expected: BTreeMap::new(),
+        hits: BTreeMap::new(),
+    };
     for &index in chosen {
         let verdict = verdict(project, index, forced.contains(&index), &mut plan)?;
         plan.verdicts.insert(index, verdict);
@@ -61,14 +79,14 @@ fn verdict(project: &Project, index: usize, forced: bool, plan: &mut Plan) -> an
     let on: Vec<_> = project.needs(index).into_iter().filter(|need| !plan.hits.contains_key(need)).collect();
     if !on.is_empty() {
         let on = on.into_iter().map(|need| project.node(need).id.clone()).collect();
-        // With the inputs of last time in place of the unknown ones, what differs is the node's own doing.
         let Some(last) = project.last_entry(index)? else {
             return Ok(Verdict::After { on, reason: Some(MissReason::New) });
         };
-        material.inputs = last.material.inputs.clone();
+        material.assume(&last.material);
         let own = material != last.material;
         let reason = if own { Some(project.reason(index, &material, &Found::Nothing)?) } else { None };
         let reason = if forced { Some(MissReason::Forced) } else { reason };
+        plan.expected.insert(index, material);
         return Ok(Verdict::After { on, reason });
     }
     let key = material.key();

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use crate::diagnostic::nearest;
-use crate::spec::Experiment;
+use crate::spec::{Experiment, Node};
 
-/// The nodes of `names`: a stage means all of its cells, `policy@seed=3` one of them. Without names: all.
+/// The nodes of `names`: `policy` means all cells of the stage, `policy@seed=3` those where `seed` is 3, whatever else is
+/// swept, and `policy@seed=3,gamma=0.9` one of a product. Without names: all.
 ///
 /// # Errors
 /// The first name that the experiment does not have.
@@ -16,18 +17,79 @@ pub(crate) fn select(experiment: &Experiment, names: &[String]) -> anyhow::Resul
     let mut chosen = BTreeSet::new();
     for name in names {
         let nodes = experiment.nodes.iter().enumerate();
-        let found: Vec<_> =
-            nodes.filter(|(_, node)| node.id == *name || node.stage == *name).map(|(index, _)| index).collect();
+        let found: Vec<usize> = nodes.filter(|(_, node)| is(node, name)).map(|(index, _)| index).collect();
         if found.is_empty() {
-            let known = || experiment.nodes.iter().flat_map(|node| [&*node.stage, &*node.id]);
-            let stages: BTreeSet<_> = experiment.nodes.iter().map(|node| &*node.stage).collect();
-            let help = match nearest(name, known()) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!("its stages are {}", stages.into_iter().collect::<Vec<_>>().join(", ")),
-            };
-            anyhow::bail!("experiment `{}` has no stage `{name}`\nhelp: {help}", experiment.name);
+            anyhow::bail!(unknown(experiment, name));
         }
         chosen.extend(found);
     }
     Ok(chosen)
+}
+
+/// Whether a node goes by `name`: its stage, and as many coordinates of its cell as the name gives, in any order.
+fn is(node: &Node, name: &str) -> bool {
+    let (stage, cell) = name.split_once('@').map_or((name, None), |(stage, cell)| (stage, Some(cell)));
+    let has = |part: &str| node.cell.split(',').any(|own| own == part);
+    node.stage == stage && cell.is_none_or(|cell| cell.split(',').all(has))
+}
+
+fn unknown(experiment: &Experiment, name: &str) -> String {
+    let (stage, cell) = name.split_once('@').unwrap_or((name, ""));
+    let cells: Vec<&Node> = experiment.nodes.iter().filter(|node| node.stage == stage).collect();
+    let (what, help) = match cells[..] {
+        [] => {
+            let stages: BTreeSet<_> = experiment.nodes.iter().map(|node| &*node.stage).collect();
+            let near = nearest(stage, stages.iter().copied());
+            let all = || format!("its stages are {}", stages.iter().copied().collect::<Vec<_>>().join(", "));
+            ("stage", near.map_or_else(all, |near| format!("did you mean `{}`?", name.replacen(stage, near, 1))))
+        }
+        [only] if only.cell.is_empty() => ("stage", format!("`{stage}` is not swept: name it without a cell")),
+        [first, ..] => {
+            let near = nearest(cell, cells.iter().map(|node| &*node.cell));
+            let all = || format!("the first of its {} cells is `{}`", cells.len(), first.id);
+            ("cell", near.map_or_else(all, |near| format!("did you mean `{stage}@{near}`?")))
+        }
+    };
+    format!("experiment `{}` has no {what} `{name}`\nhelp: {help}", experiment.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::toy::{GOOD, good};
+
+    fn chosen(names: &[&str]) -> Result<Vec<String>, String> {
+        let experiment = good(GOOD, &["stages.policy.each.gamma=[0.9, 1]", "stages.policy.each.seed=[0, 1, 10]"]);
+        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+        let found = select(&experiment, &names).map_err(|error| error.to_string())?;
+        Ok(found.into_iter().map(|index| experiment.nodes[index].id.clone()).collect())
+    }
+
+    #[test]
+    fn a_stage_means_all_of_its_cells_and_a_coordinate_those_that_have_it() {
+        assert_eq!(chosen(&["policy"]).unwrap().len(), 6);
+        assert_eq!(chosen(&["policy@seed=1"]).unwrap(), ["policy@seed=1,gamma=0.9", "policy@seed=1,gamma=1"]);
+        assert_eq!(chosen(&["policy@gamma=1"]).unwrap().len(), 3);
+        for one in ["policy@seed=10,gamma=0.9", "policy@gamma=0.9,seed=10"] {
+            assert_eq!(chosen(&[one]).unwrap(), ["policy@seed=10,gamma=0.9"]);
+        }
+        assert_eq!(chosen(&["one", "log", "one"]).unwrap(), ["log", "one"]);
+        assert_eq!(chosen(&[]).unwrap().len(), 12);
+    }
+
+    #[test]
+    fn a_wrong_name_is_told_with_the_nearest_right_one() {
+        let wrong = |name: &str| chosen(&[name]).unwrap_err();
+        assert_eq!(
+            wrong("polcy@seed=1"),
+            "experiment `toy` has no stage `polcy@seed=1`\nhelp: did you mean `policy@seed=1`?"
+        );
+        assert_eq!(
+            wrong("policy@seed=7,gamma=1"),
+            "experiment `toy` has no cell `policy@seed=7,gamma=1`\nhelp: did you mean `policy@seed=0,gamma=1`?"
+        );
+        assert!(wrong("policy@").ends_with("help: the first of its 6 cells is `policy@seed=0,gamma=0.9`"));
+        assert!(wrong("one@seed=1").ends_with("help: `one` is not swept: name it without a cell"));
+        assert!(wrong("zzzzz").ends_with("help: its stages are judge, log, one, policy, report, score, world"));
+    }
 }

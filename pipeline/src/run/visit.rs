@@ -27,8 +27,10 @@ impl Run<'_> {
                 self.project.assets.fetched(self.project.node(index), &self.progress(index), &self.options.cancel)?;
             let material = self.project.material(index, &assets, &|link| self.digest(link));
             let key = material.key();
-            self.record.keyed(index, &key);
+            let gate = self.project.store.enter()?;
+            self.record.keyed(index, &key)?;
             let found = if forced { Found::Nothing } else { self.project.store.lookup(&key)? };
+            drop(gate);
             let entry = match found {
                 Found::Entry(entry) => *entry,
                 found => {
@@ -37,6 +39,10 @@ impl Run<'_> {
                     if self.remade_inputs(index)? {
                         continue;
                     }
+                    let turn = self.turns.claim(&key, &self.id(index), |maker| {
+                        let holder = format!("{maker} in this run");
+                        self.tell(&Event::Waiting { stage: self.id(index), holder });
+                    });
                     let lock = self.lock(index, &key)?;
                     match if forced { Found::Nothing } else { self.project.store.lookup(&key)? } {
                         // Another run made it while we waited.
@@ -44,7 +50,7 @@ impl Run<'_> {
                         _ => {
                             let entry = self.make(index, material, &assets, reason)?;
                             (forced, status) = (false, Status::Ran);
-                            drop(lock);
+                            drop((lock, turn));
                             reached("unlocked", &self.project.store.scratch(&key));
                             entry
                         }
@@ -136,7 +142,10 @@ impl Run<'_> {
     /// Takes the lock of a key, waiting for whoever holds it.
     fn lock(&self, index: usize, key: &str) -> anyhow::Result<KeyLock> {
         let mut told = None;
-        loop {
+        for refusals in 0.. {
+            if self.options.cancel.is_raised() {
+                break;
+            }
             let holder = match self.project.store.try_lock(key, &self.record.holder())? {
                 Ok(lock) => {
                     reached("locked", &self.project.store.scratch(key));
@@ -144,19 +153,20 @@ impl Run<'_> {
                 }
                 Err(holder) => holder.map_or_else(|| "another run".into(), |holder| holder.to_string()),
             };
-            if self.options.no_wait {
-                return Err(Locked { stage: self.id(index), holder }.into());
-            }
-            if told.as_ref() != Some(&holder) {
-                self.tell(&Event::Waiting { stage: self.id(index), holder: holder.clone() });
-                told = Some(holder);
-            }
-            if self.options.cancel.is_raised() {
-                return Err(Interrupted.into());
+            // One refusal says nothing: `gc` and `verify` try locks for a moment, and a new holder has to sign first.
+            if refusals > 0 {
+                if self.options.no_wait {
+                    return Err(Locked { stage: self.id(index), holder }.into());
+                }
+                if told.as_ref() != Some(&holder) {
+                    self.tell(&Event::Waiting { stage: self.id(index), holder: holder.clone() });
+                    told = Some(holder);
+                }
             }
             reached("waits", &self.project.store.scratch(key));
             std::thread::sleep(WAIT);
         }
+        Err(Interrupted.into())
     }
 
     /// The content behind a link; its node is up to date.

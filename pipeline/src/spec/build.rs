@@ -5,9 +5,14 @@ use super::config::{Subject, read_config};
 use super::inputs::{Feed, Scope, Wire, wires};
 use super::sweep::{self, Axis, Cell, Side};
 use super::tree::{Data, Entry, Tree};
-use super::{Link, Node};
-use crate::diagnostic::{Diagnostic, Span, listed};
+use super::{Link, Node, SecretUse, secrets};
+use crate::diagnostic::{Diagnostic, MOST, Span, listed};
 use crate::{AnyStage, Arity, Catalog, StageKind};
+
+/// A short file can multiply sweeps into any size; these are more stages, and more connections between them, than anybody
+/// waits for.
+const MOST_NODES: usize = 100_000;
+const MOST_LINKS: usize = 1_000_000;
 
 /// A stage that later ones can refer to.
 pub(crate) struct Built {
@@ -28,18 +33,31 @@ pub(crate) fn nodes(
 ) -> Vec<Node> {
     let mut above: Vec<Built> = Vec::new();
     let mut nodes = Vec::new();
-    let mut count = 0;
+    let (mut count, mut links_made) = (0, 0);
     for (index, entry) in stages.iter().enumerate() {
+        if errors.len() > MOST {
+            break;
+        }
         let block = Block::read(entry, catalog, errors);
         let wires = wires(&block, &Scope { above: &above, below: &stages[index..] }, errors);
         let cells = sweep::join(&sides(&block, &wires, &above), errors);
+        links_made += cells.len() * wires.iter().map(|wire| width(wire, &above)).sum::<usize>();
+        if count + cells.len() > MOST_NODES || links_made > MOST_LINKS {
+            let message = format!("with `{}` the sweeps make too many stages, or connections between them", block.name);
+            let most = format!("{MOST_NODES} stages and {MOST_LINKS} connections are the most: sweep fewer values");
+            errors.push(Diagnostic::at(block.name_span, message).help(most));
+            break;
+        }
         if let Some(kind) = block.kind.filter(|_| !block.with_broken) {
             for cell in &cells {
-                let Some(config) = config(&block, kind, cell, assets, errors) else { continue };
+                if errors.len() > MOST {
+                    break;
+                }
+                let Some((config, secrets)) = config(&block, kind, cell, assets, errors) else { continue };
                 let inputs = wires.iter().map(|wire| (wire.port.name.to_owned(), links(wire, cell, &above))).collect();
                 let cell = sweep::name(cell);
                 let id = if cell.is_empty() { block.name.to_owned() } else { format!("{}@{cell}", block.name) };
-                nodes.push(Node { id, stage: block.name.to_owned(), cell, kind, config, inputs });
+                nodes.push(Node { id, stage: block.name.to_owned(), cell, kind, config, secrets, inputs });
             }
         }
         let first = count;
@@ -47,6 +65,12 @@ pub(crate) fn nodes(
         above.push(Built { name: block.name.to_owned(), kind: block.kind, cells, first });
     }
     nodes
+}
+
+/// How many artifacts flow into a port of one cell.
+fn width(wire: &Wire, above: &[Built]) -> usize {
+    let of = |feed: &Feed| if wire.port.arity == Arity::Many { above[feed.stage].cells.len() } else { 1 };
+    wire.feeds.iter().map(of).sum()
 }
 
 /// The sweeps that meet in a stage: those of the stages it follows, then its own.
@@ -81,7 +105,7 @@ fn config(
     cell: &Cell,
     assets: &[&str],
     errors: &mut Vec<Diagnostic>,
-) -> Option<Box<dyn AnyStage>> {
+) -> Option<(Box<dyn AnyStage>, Vec<SecretUse>)> {
     let span = block.span_of(block.with);
     let empty = Tree { span, data: Data::Map(Vec::new()) };
     let mut tree = block.with.map_or(empty, |entry| entry.value.clone());
@@ -97,6 +121,7 @@ fn config(
     let what = format!("the config of {}", kind.kind);
     let subject = Subject { what: &what, key_span: span, schema: &|generator| (kind.schema)(generator) };
     let config = read_config(&subject, tree.clone(), kind.parse, errors)?;
+    let secrets = secrets::find(&subject, &tree, errors);
     for asset in config.assets() {
         let name = asset.0.as_str();
         if !assets.contains(&name) {
@@ -107,7 +132,7 @@ fn config(
             }));
         }
     }
-    Some(config)
+    Some((config, secrets))
 }
 
 /// Puts one value of a sweep at its path, making the mappings on the way.

@@ -9,9 +9,10 @@ use serde_json::Value;
 
 use super::shape::{Shape, Step};
 use super::tree::{Data, Tree};
-use super::words;
+use super::{secrets, words};
 use crate::ConfigError;
-use crate::diagnostic::{Diagnostic, Span, listed, nearest};
+use crate::diagnostic::{Diagnostic, MOST, Span, listed, nearest};
+use crate::secret;
 
 /// Whose block it is.
 pub(crate) struct Subject<'a> {
@@ -79,6 +80,9 @@ pub(crate) fn read_config<T>(
             return None;
         }
         removed.push(gone);
+        if errors.len() > MOST {
+            return None;
+        }
         match parse(tree.to_json()) {
             Ok(_) => return None,
             Err(next) => error = next,
@@ -176,7 +180,7 @@ fn name_of(subject: &Subject, steps: &[Step]) -> String {
     }
 }
 
-fn dotted(steps: &[Step]) -> String {
+pub(crate) fn dotted(steps: &[Step]) -> String {
     let mut text = String::new();
     for step in steps {
         match step {
@@ -217,6 +221,16 @@ fn describe(subject: &Subject, shape: &Shape, place: &Place, error: &ConfigError
             false => format!("{what} takes {}", listed(names())),
         };
         return Diagnostic::at(span, format!("unknown key `{name}` in {what}")).suggest(&name, names(), allowed);
+    }
+    if message.starts_with(secret::RULE) {
+        // What stands there may be the secret itself, so the line is shown without it.
+        let what = name_of(subject, &place.steps);
+        return Diagnostic::at(place.value.span, format!("{what} {message}"))
+            .help("the value of a secret is never written down")
+            .masked();
+    }
+    if place.value.text().is_some_and(secrets::meant) {
+        return secrets::refused(subject, shape, &place.steps, place.value.span);
     }
     let what = name_of(subject, &place.steps);
     if let Some(name) = words::quoted_after(message, "unknown variant ") {

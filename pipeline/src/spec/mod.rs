@@ -8,7 +8,9 @@ mod block;
 mod build;
 mod config;
 mod inputs;
+mod outline;
 mod schema;
+mod secrets;
 mod set;
 mod shape;
 mod starter;
@@ -24,12 +26,14 @@ mod words;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+pub(crate) use outline::{fields, stage_names};
 pub use schema::schema;
+pub use secrets::SecretUse;
 pub use starter::write_starter;
 
 use crate::asset::AssetSpec;
-use crate::diagnostic::{Diagnostic, Diagnostics, Source, Span};
-use crate::{AnyStage, Catalog, StageKind};
+use crate::diagnostic::{Diagnostic, Diagnostics, Source, Span, place};
+use crate::{AnyStage, Catalog, StageKind, secret};
 
 /// A checked experiment.
 pub struct Experiment {
@@ -57,6 +61,8 @@ pub struct Node {
     pub kind: &'static StageKind,
     /// Its config, read and checked.
     pub config: Box<dyn AnyStage>,
+    /// The secrets that its config names in the file.
+    pub secrets: Vec<SecretUse>,
     /// What feeds each input port, in the order of the kind's ports; a port that is left open has no links.
     pub inputs: Vec<(String, Vec<Link>)>,
 }
@@ -82,7 +88,7 @@ pub fn load(path: &Path, sets: &[String], catalog: &'static Catalog) -> Result<E
     let name = path.display().to_string();
     let base = path.parent().unwrap_or(Path::new("")).to_path_buf();
     match read(path) {
-        Ok(text) => check(name, base, text, sets, catalog),
+        Ok(text) => check(&name, base, text, sets, catalog),
         Err(fault) => Err(Diagnostics::new(vec![Source { name, text: String::new() }], vec![fault])),
     }
 }
@@ -103,8 +109,13 @@ fn read(path: &Path) -> Result<String, Diagnostic> {
     })
 }
 
-fn check(
-    name: String,
+/// Reads the text of an experiment file, as [`load`] does; `name` is the file's in messages, and relative paths begin at
+/// `base`.
+///
+/// # Errors
+/// Everything that is wrong with it, in one pass.
+pub fn check(
+    name: &str,
     base: PathBuf,
     text: String,
     sets: &[String],
@@ -112,15 +123,24 @@ fn check(
 ) -> Result<Experiment, Diagnostics> {
     // A byte order mark would count as a character of the first key.
     let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
+    // Lines that end as on an old Macintosh: the parser knows them, but nobody counts or shows them so.
+    let text = if text.contains('\r') && !text.contains('\n') { text.replace('\r', "\n") } else { text };
     let mut errors = Vec::new();
     let experiment = experiment(&text, base, sets, catalog, &mut errors);
+    let mut sources = vec![Source { name: name.to_owned(), text }];
+    sources.extend(sets.iter().map(|set| Source { name: "--set".into(), text: set.clone() }));
     match experiment {
-        Some(experiment) if errors.is_empty() => Ok(experiment),
-        _ => {
-            let mut sources = vec![Source { name, text }];
-            sources.extend(sets.iter().map(|set| Source { name: "--set".into(), text: set.clone() }));
-            Err(Diagnostics::new(sources, errors))
+        Some(mut experiment) if errors.is_empty() => {
+            for node in &mut experiment.nodes {
+                secret::watch_all(&node.config.config());
+                for secret in &mut node.secrets {
+                    let (file, line, column) = place(&sources, secret.span);
+                    secret.place = format!("{file}:{line}:{column}");
+                }
+            }
+            Ok(experiment)
         }
+        _ => Err(Diagnostics::new(sources, errors)),
     }
 }
 

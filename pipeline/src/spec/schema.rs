@@ -9,7 +9,7 @@ use super::words::a;
 use crate::asset::AssetSpec;
 use crate::{Arity, Catalog, PortSpec, StageKind};
 
-const NAME: &str = "^[a-z0-9][a-z0-9_-]*$";
+const NAME: &str = "^[a-z0-9][a-z0-9_-]{0,63}$";
 const REFERENCE: &str = r"^[a-z0-9][a-z0-9_-]*(\.[A-Za-z0-9_]+)?$";
 
 /// The schema (draft 2020-12) of an experiment over the stages of a catalogue.

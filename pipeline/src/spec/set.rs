@@ -18,6 +18,11 @@ pub(crate) fn apply(root: &mut Tree, text: &str, source: usize, errors: &mut Vec
     };
     let Some(value) = tree::parse(value, source, path.len() + 1, errors) else { return };
     let segments = segments(path, source);
+    if segments.len() > tree::MAX_DEPTH {
+        let fault = Diagnostic::at(Span { end: path.len(), ..whole }, "the path leads deeper than any experiment");
+        errors.push(fault.help("for example `--set stages.policy.with.gamma=0.9`"));
+        return;
+    }
     if let Err(fault) = place(root, path, &segments, value) {
         errors.push(*fault);
     }

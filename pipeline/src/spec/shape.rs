@@ -4,6 +4,11 @@ use schemars::generate::SchemaSettings;
 use schemars::{Schema, SchemaGenerator};
 use serde_json::Value;
 
+use crate::secret;
+
+/// Where a schema lists alternatives.
+const CHOICES: [&str; 3] = ["oneOf", "anyOf", "allOf"];
+
 /// The schema of one config with all its definitions.
 pub(crate) struct Shape {
     root: Value,
@@ -34,6 +39,13 @@ impl Shape {
         Some(sentence.trim_end_matches('.').to_owned())
     }
 
+    /// The keys of the config itself, each with what [`Shape::about`] says of it.
+    pub fn fields(&self) -> Vec<(String, String)> {
+        let map = self.target(&self.root).get("properties").and_then(Value::as_object);
+        let about = |name: &String| self.about(&[Step::Key(name.clone())]).unwrap_or_default();
+        map.into_iter().flatten().map(|(name, _)| (name.clone(), about(name))).collect()
+    }
+
     /// The keys that a mapping at this place must have.
     pub fn required(&self, path: &[Step]) -> Vec<String> {
         let list = self.at(path).and_then(|here| self.target(here).get("required")?.as_array());
@@ -53,6 +65,47 @@ impl Shape {
         names
     }
 
+    /// Whether the place takes a secret.
+    pub fn is_secret(&self, path: &[Step]) -> bool {
+        self.at(path).is_some_and(|here| self.marks_secret(here))
+    }
+
+    /// The paths of all fields that take a secret.
+    pub fn secrets(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        self.collect_secrets(&self.root, "", 0, &mut found);
+        found
+    }
+
+    fn collect_secrets(&self, here: &Value, path: &str, depth: usize, found: &mut Vec<String>) {
+        // A schema may refer to itself; no config of a person is this deep.
+        if depth > 8 {
+            return;
+        }
+        let here = self.target(here);
+        if self.marks_secret(here) {
+            if !found.iter().any(|known| known == path) {
+                found.push(path.to_owned());
+            }
+            return;
+        }
+        for (name, field) in here.get("properties").and_then(Value::as_object).into_iter().flatten() {
+            let below = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+            self.collect_secrets(field, &below, depth + 1, found);
+        }
+        for choice in CHOICES.into_iter().filter_map(|name| here.get(name)?.as_array()).flatten() {
+            self.collect_secrets(choice, path, depth + 1, found);
+        }
+    }
+
+    fn marks_secret(&self, here: &Value) -> bool {
+        let here = self.target(here);
+        let marked = |schema: &Value| schema.get("format").and_then(Value::as_str) == Some(secret::FORMAT);
+        // An optional field is a choice between a secret and null.
+        let choices = CHOICES.into_iter().filter_map(|name| here.get(name)?.as_array()).flatten();
+        marked(here) || choices.into_iter().any(|choice| marked(self.target(choice)))
+    }
+
     fn at(&self, path: &[Step]) -> Option<&Value> {
         path.iter().try_fold(&self.root, |here, step| self.step(here, step))
     }
@@ -66,8 +119,7 @@ impl Shape {
             }
         };
         direct.or_else(|| {
-            let choices =
-                ["oneOf", "anyOf", "allOf"].into_iter().filter_map(|name| here.get(name)?.as_array()).flatten();
+            let choices = CHOICES.into_iter().filter_map(|name| here.get(name)?.as_array()).flatten();
             choices.into_iter().find_map(|choice| self.step(choice, step))
         })
     }

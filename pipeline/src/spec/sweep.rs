@@ -6,7 +6,8 @@
 
 use serde_json::Value;
 
-use super::tree::{Data, Entry, Tree};
+use super::secrets;
+use super::tree::{self, Data, Entry, Tree};
 use crate::diagnostic::{Diagnostic, Span};
 
 /// More cells than this in one stage is a typing mistake.
@@ -59,6 +60,10 @@ impl Side {
 pub(crate) fn axes<'t>(each: &'t Entry, with: Option<&Entry>, errors: &mut Vec<Diagnostic>) -> Vec<Axis<'t>> {
     let mut axes = Vec::new();
     for entry in each.value.entries() {
+        if entry.key.split('.').count() > tree::MAX_DEPTH {
+            errors.push(Diagnostic::at(entry.key_span, "the path leads deeper than any config"));
+            continue;
+        }
         let values = match &entry.value.data {
             Data::List(values) if !values.is_empty() => values,
             _ => {
@@ -69,12 +74,16 @@ pub(crate) fn axes<'t>(each: &'t Entry, with: Option<&Entry>, errors: &mut Vec<D
                 continue;
             }
         };
-        if let Some(with) = with.filter(|with| written(&with.value, &entry.key)) {
-            let line = format!("`{}` is swept here and has a value in `{}`", entry.key, with.key);
-            errors.push(Diagnostic::at(entry.key_span, line).help("keep one of them"));
+        if let Some(value) = with.and_then(|with| written(&with.value, &entry.key)) {
+            errors.push(twice(entry, value));
         }
         let mut labelled: Vec<(String, &Tree)> = Vec::new();
         for value in values {
+            if value.text().is_some_and(secrets::meant) {
+                let message = format!("`{}` cannot be swept: a secret changes no result", entry.key);
+                errors.push(Diagnostic::at(value.span, message).help("write the secret into `with`"));
+                continue;
+            }
             let label = label(&value.to_json());
             // File systems that fold case would put both into one folder.
             if labelled.iter().any(|(known, _)| known.eq_ignore_ascii_case(&label)) {
@@ -89,25 +98,47 @@ pub(crate) fn axes<'t>(each: &'t Entry, with: Option<&Entry>, errors: &mut Vec<D
     axes
 }
 
-fn written(with: &Tree, path: &str) -> bool {
-    path.split('.').try_fold(with, |here, key| here.get(key).map(|entry| &entry.value)).is_some()
+fn written<'t>(with: &'t Tree, path: &str) -> Option<&'t Tree> {
+    path.split('.').try_fold(with, |here, key| here.get(key).map(|entry| &entry.value))
 }
 
-/// A value as a part of a file name: itself where it is short and plain, else its beginning and a digest.
+fn twice(axis: &Entry, value: &Tree) -> Diagnostic {
+    // Of an override and the file, the override is what the user has just written.
+    if value.span.source > axis.key_span.source {
+        let message = format!("`{}` is swept, so one value of it cannot be set", axis.key);
+        return Diagnostic::at(value.span, message)
+            .help(format!("set the sweep: `--set stages.STAGE.each.{}=[ … ]`", axis.key));
+    }
+    let message = format!("`{}` is swept here and has a value in `with`", axis.key);
+    Diagnostic::at(axis.key_span, message).help("keep one of them")
+}
+
+/// A value as a part of a file name: itself where it is short and plain (`64-32` for `[64, 32]`), else its beginning and a
+/// digest.
 fn label(value: &Value) -> String {
-    let text = match value {
-        Value::String(text) => text.clone(),
-        Value::Object(map) if map.len() == 1 => map.keys().next().cloned().unwrap_or_default(),
-        other => other.to_string(),
-    };
+    let mut words = Vec::new();
+    flatten(value, &mut words);
+    let text = words.join("-");
     let safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '+');
-    let scalar = !value.is_object() && !value.is_array();
-    if scalar && !text.is_empty() && text.len() <= MAX_LABEL && text.chars().all(safe) {
+    if !text.is_empty() && text.len() <= MAX_LABEL && text.chars().all(safe) {
         return text;
     }
     let digest = blake3::hash(value.to_string().as_bytes()).to_hex();
     let start: String = text.chars().filter(|&c| safe(c)).take(16).collect();
     if start.is_empty() { digest[..8].to_owned() } else { format!("{start}-{}", &digest[..8]) }
+}
+
+/// The words of a value: its keys and its plain values, in their order.
+fn flatten(value: &Value, words: &mut Vec<String>) {
+    match value {
+        Value::String(text) => words.push(text.clone()),
+        Value::Array(values) => values.iter().for_each(|value| flatten(value, words)),
+        Value::Object(map) => map.iter().for_each(|(key, value)| {
+            words.push(key.clone());
+            flatten(value, words);
+        }),
+        plain => words.push(plain.to_string()),
+    }
 }
 
 /// Joins all sides; one empty cell when there is none.
@@ -214,6 +245,8 @@ mod tests {
         assert_eq!(label(&json!(1e-3)), "0.001");
         assert_eq!(label(&json!("by-time")), "by-time");
         assert_eq!(label(&json!(true)), "true");
+        assert_eq!(label(&json!([64, 32])), "64-32");
+        assert_eq!(label(&json!({ "gguf": { "asset": "smollm2" } })), "gguf-asset-smollm2");
         for value in [json!("../x y"), json!({ "gguf": { "a": 1 } }), json!([64, 32]), json!("x".repeat(40)), json!("")]
         {
             let text = label(&value);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::config::{Subject, read_config, read_strictly};
+use super::secrets;
 use super::tree::{Data, Entry, Tree};
 use crate::asset::AssetSpec;
 use crate::diagnostic::{Diagnostic, Span, listed, nearest};
@@ -14,12 +15,20 @@ use crate::{Catalog, ConfigError};
 pub(crate) const TOP_KEYS: &[&str] = &["name", "assets", "stages"];
 /// The folders that the store makes beside the experiments' own.
 const TAKEN: &[&str] = &["store"];
-const NAME_RULE: &str = "use lower-case letters, digits, `_` and `-`, and begin with a letter or digit";
+pub(crate) const NAME_RULE: &str =
+    "use up to 64 lower-case letters, digits, `_` and `-`, and begin with a letter or digit";
+/// Names become names of files, which end at 255 bytes: a stage's together with that of its cell.
+pub(crate) const LONGEST: usize = 64;
 
 /// Whether a name can stand in a reference, a folder and a table alike.
 fn is_name(text: &str) -> bool {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    text.starts_with(plain) && text.chars().all(|c| plain(c) || c == '_' || c == '-')
+    text.len() <= LONGEST && text.starts_with(plain) && text.chars().all(|c| plain(c) || c == '_' || c == '-')
+}
+
+/// Whether an experiment can have this name.
+pub(crate) fn is_experiment(text: &str) -> bool {
+    is_name(text) && !TAKEN.contains(&text)
 }
 
 /// Reports every key of a mapping that is not in `keys`.
@@ -89,6 +98,7 @@ pub(crate) fn assets(root: &Tree, catalog: &Catalog, errors: &mut Vec<Diagnostic
             Ok(spec)
         };
         if let Some(spec) = read_config(&subject, entry.value.clone(), parse, errors) {
+            secrets::find(&subject, &entry.value, errors);
             check_generators(entry, catalog, errors);
             assets.insert(entry.key.clone(), spec);
         }

@@ -4,13 +4,15 @@
 //! keys are reported here, because a mapping of any other library has already lost them. Tags are refused: choices are
 //! written `name: { … }`.
 
+use std::collections::BTreeMap;
+
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span as Marks, Tag};
 use serde_json::Value;
 
-use crate::diagnostic::{Diagnostic, Span};
+use crate::diagnostic::{Diagnostic, MOST, Span};
 
 /// Nesting beyond this is a mistake or an attack, and would overflow the stack of everything that walks the tree.
-const MAX_DEPTH: usize = 64;
+pub(crate) const MAX_DEPTH: usize = 64;
 /// Aliases can multiply a small file into any size; this many values are more than any experiment has.
 const MAX_NODES: usize = 200_000;
 
@@ -78,7 +80,7 @@ pub(crate) fn parse(text: &str, source: usize, offset: usize, errors: &mut Vec<D
     let mut bytes: Vec<usize> = text.char_indices().map(|(at, _)| at + offset).collect();
     bytes.push(text.len() + offset);
     let parser = Parser::new_from_str(text);
-    let mut reader = Reader { text, parser, source, bytes, anchors: Vec::new(), nodes: 0, errors };
+    let mut reader = Reader { text, parser, source, bytes, anchors: BTreeMap::new(), nodes: 0, errors };
     match reader.document() {
         Ok(tree) => Some(tree),
         Err(stop) => {
@@ -94,7 +96,7 @@ struct Reader<'text, 'errors> {
     source: usize,
     /// Byte of each character; the parser counts characters.
     bytes: Vec<usize>,
-    anchors: Vec<(usize, Tree)>,
+    anchors: BTreeMap<usize, Tree>,
     nodes: usize,
     errors: &'errors mut Vec<Diagnostic>,
 }
@@ -169,9 +171,8 @@ impl<'text> Reader<'text, '_> {
                 (anchor, Data::Map(entries), end)
             }
             Event::Alias(id) => {
-                let known = self.anchors.iter().find(|(anchor, _)| *anchor == id);
                 // The parser itself refuses unknown names; what is left is an alias inside its own anchor.
-                let Some((_, tree)) = known else {
+                let Some(tree) = self.anchors.get(&id) else {
                     return Err(Diagnostic::at(start, "the alias stands inside the value that it names").into());
                 };
                 let tree = tree.clone();
@@ -182,13 +183,15 @@ impl<'text> Reader<'text, '_> {
         };
         let tree = Tree { span: Span { end, ..start }, data };
         if anchor > 0 {
-            self.anchors.push((anchor, tree.clone()));
+            self.anchors.insert(anchor, tree.clone());
         }
         Ok(tree)
     }
 
     fn mapping(&mut self, start: Span, depth: usize) -> Read<(Vec<Entry>, usize)> {
         let mut entries: Vec<Entry> = Vec::new();
+        // Where each key stands in `entries`: to search them would take minutes in a file of many thousand keys.
+        let mut places: BTreeMap<String, usize> = BTreeMap::new();
         loop {
             let (event, marks) = self.next()?;
             if event == Event::MappingEnd {
@@ -207,13 +210,16 @@ impl<'text> Reader<'text, '_> {
             if value.is_null() && value.span.start == value.span.end {
                 value.span = Span { start: key_span.end, end: key_span.end, ..key_span };
             }
-            if let Some(first) = entries.iter().find(|entry| entry.key == key) {
-                let line = self.line(first.key_span);
-                self.errors.push(
-                    Diagnostic::at(key_span, format!("the key `{key}` is written twice"))
-                        .help(format!("the first one stands in line {line}; remove or rename one of them")),
-                );
+            if let Some(&first) = places.get(&*key) {
+                let line = self.line(entries[first].key_span);
+                let fault = Diagnostic::at(key_span, format!("the key `{key}` is written twice"))
+                    .help(format!("the first one stands in line {line}; remove or rename one of them"));
+                if self.errors.len() > MOST {
+                    return Err(fault.into());
+                }
+                self.errors.push(fault);
             } else {
+                places.insert(key.to_string(), entries.len());
                 entries.push(Entry { key: key.into_owned(), key_span, value });
             }
         }
@@ -261,7 +267,11 @@ impl<'text> Reader<'text, '_> {
         if start > last {
             (start, end) = (last, self.bytes[0] + self.text.trim_end().len());
         }
-        let help = if info.contains("tab") {
+        let line = self.text[..start - self.bytes[0]].rfind('\n').map_or(0, |at| at + 1);
+        let line = self.text[line..].lines().next().unwrap_or_default();
+        let help = if super::secrets::meant(line) && line.contains(['{', '[']) && info.contains("flow") {
+            "inside `{ … }` and `[ … ]` quote it: \"${env:NAME}\""
+        } else if info.contains("tabs") {
             "indent with spaces, not with tabs"
         } else if info.contains("anchor") || info.contains("alias") {
             "quote a text that begins with `*` or `&`"

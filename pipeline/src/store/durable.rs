@@ -6,6 +6,7 @@ use std::path::Path;
 
 use tempfile::{NamedTempFile, TempPath};
 
+use super::lock::{is_the_file_at, no_locks_here};
 use crate::seam::reached;
 
 /// Replaces or creates `path`: temporary file beside it, fsync, rename, fsync of the folder.
@@ -37,7 +38,7 @@ pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> io::Result<bool> {
 fn written(path: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
     let dir = folder(path);
     fs::create_dir_all(dir)?;
-    let mut temp = NamedTempFile::with_prefix_in(".new-", dir)?;
+    let mut temp = temporary(dir)?;
     reached("created", path);
     temp.write_all(bytes)?;
     reached("written", path);
@@ -51,6 +52,32 @@ fn synced(path: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
     temp.as_file().sync_all()?;
     reached("synced", path);
     Ok(temp)
+}
+
+/// What is being written has this name with [`TEMPORARY_LETTERS`] letters or digits after it.
+const TEMPORARY: &str = ".new-";
+const TEMPORARY_LETTERS: usize = 6;
+
+/// A new file in `dir` for what is being written, locked until it is whole: one that nobody holds was left by a killed
+/// process.
+pub(super) fn temporary(dir: &Path) -> io::Result<NamedTempFile> {
+    loop {
+        let temp = tempfile::Builder::new().prefix(TEMPORARY).rand_bytes(TEMPORARY_LETTERS).tempfile_in(dir)?;
+        match temp.as_file().lock() {
+            Err(error) if no_locks_here(&error) => {}
+            locked => locked?,
+        }
+        // `gc` may have come between the two.
+        if is_the_file_at(temp.as_file(), temp.path()) {
+            return Ok(temp);
+        }
+    }
+}
+
+/// Whether a name is that of a file that [`temporary`] made.
+pub(crate) fn is_temporary(path: &Path) -> bool {
+    let letters = path.file_name().and_then(|name| name.to_str()?.strip_prefix(TEMPORARY));
+    letters.is_some_and(|rest| rest.len() == TEMPORARY_LETTERS && rest.bytes().all(|byte| byte.is_ascii_alphanumeric()))
 }
 
 /// Moves the finished file `from` (in the same file system) to `to`, unless something is there already, which is kept.
@@ -117,6 +144,17 @@ mod tests {
         write_atomically(&path, b"two").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"two");
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_is_being_written_is_locked_and_known_by_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let temp = temporary(dir.path()).unwrap();
+        assert!(is_temporary(temp.path()));
+        assert!(File::open(temp.path()).unwrap().try_lock_shared().is_err());
+        for name in [".new-idea", ".new-idea12.txt", "new-abcdef", ".new-ab_def"] {
+            assert!(!is_temporary(Path::new(name)), "{name}");
+        }
     }
 
     #[test]

@@ -21,6 +21,16 @@ pub(crate) struct Last {
     pub views: BTreeMap<String, Stamp>,
 }
 
+/// A memory as it lies on the disk.
+#[derive(Clone, Debug)]
+pub(crate) struct Remembered {
+    pub path: PathBuf,
+    /// The experiment's name as the name of a folder.
+    pub experiment: String,
+    /// `None` where it cannot be read.
+    pub last: Option<Last>,
+}
+
 /// How a view looked when it was written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Stamp {
@@ -60,6 +70,21 @@ impl Store {
             stages.extend(read_if_there(&path)?.and_then(|text| serde_json::from_slice::<Last>(&text).ok()));
         }
         Ok(stages)
+    }
+
+    /// The memory of every stage of every experiment.
+    pub fn all_last(&self) -> anyhow::Result<Vec<Remembered>> {
+        let mut all = Vec::new();
+        for folder in list(&self.part("last"))?.into_iter().filter(|path| path.is_dir()) {
+            let experiment = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            for path in list(&folder)?.into_iter().filter(|path| path.extension() == Some("json".as_ref())) {
+                if let Some(text) = read_if_there(&path)? {
+                    let last = serde_json::from_slice(&text).ok();
+                    all.push(Remembered { path, experiment: experiment.clone(), last });
+                }
+            }
+        }
+        Ok(all)
     }
 
     fn last_path(&self, experiment: &str, stage: &str) -> PathBuf {

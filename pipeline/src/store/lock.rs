@@ -4,7 +4,7 @@
 //! says about its holder is for people.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::Store;
 
 /// Who holds a lock.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Holder {
     pub host: String,
     pub pid: u32,
@@ -56,6 +56,8 @@ impl Store {
                     file.read_to_string(&mut text).with_context(wanted)?;
                     return Ok(Err(serde_json::from_str(&text).ok()));
                 }
+                // The run has said that it works without; nothing wrong is served, at worst something is made twice.
+                Err(TryLockError::Error(error)) if no_locks_here(&error) => {}
                 Err(TryLockError::Error(error)) => return Err(error).with_context(wanted),
             }
             // The holder before may have removed the file between our open and our lock; then ours is a lock on nothing.
@@ -69,6 +71,33 @@ impl Store {
             return Ok(Ok(KeyLock { file, path }));
         }
     }
+
+    /// Whether somebody holds the lock of a key. Leaves no trace.
+    pub fn is_locked(&self, key: &str) -> anyhow::Result<bool> {
+        is_held(&self.part("scratch").join(format!("{key}.lock")))
+    }
+}
+
+/// Whether somebody holds the lock of a file; nobody does where there is no file. Leaves no trace.
+pub(crate) fn is_held(path: &Path) -> anyhow::Result<bool> {
+    let wanted = || format!("look at the lock of `{}`", path.display());
+    let file = match File::open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        file => file.with_context(wanted)?,
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(false),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(error)) if no_locks_here(&error) => Ok(false),
+        Err(TryLockError::Error(error)) => Err(error).with_context(wanted),
+    }
+}
+
+/// Whether an error of a lock says that this file system has none, and not that something went wrong.
+pub(crate) fn no_locks_here(error: &io::Error) -> bool {
+    // `ENOLCK`: the lock service of a network disk is not there. The standard library has no word for it.
+    const NO_SERVICE: i32 = if cfg!(target_os = "linux") { 37 } else { 77 };
+    error.kind() == ErrorKind::Unsupported || error.raw_os_error() == Some(NO_SERVICE)
 }
 
 impl Drop for KeyLock {
@@ -79,8 +108,9 @@ impl Drop for KeyLock {
     }
 }
 
+/// Whether an open file is still the one of that name.
 #[cfg(unix)]
-fn is_the_file_at(file: &File, path: &Path) -> bool {
+pub(super) fn is_the_file_at(file: &File, path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt as _;
     let id = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
     matches!((file.metadata().map(id), fs::metadata(path).map(id)), (Ok(ours), Ok(theirs)) if ours == theirs)
@@ -88,7 +118,7 @@ fn is_the_file_at(file: &File, path: &Path) -> bool {
 
 /// Elsewhere an open file cannot be removed.
 #[cfg(not(unix))]
-fn is_the_file_at(_: &File, _: &Path) -> bool {
+pub(super) fn is_the_file_at(_: &File, _: &Path) -> bool {
     true
 }
 
@@ -107,9 +137,20 @@ mod tests {
         let first = store.try_lock("k", &holder("one")).unwrap().unwrap();
         assert_eq!(store.try_lock("k", &holder("two")).unwrap().unwrap_err(), Some(holder("one")));
         assert!(store.try_lock("other", &holder("two")).unwrap().is_ok());
+        assert!(store.is_locked("k").unwrap() && !store.is_locked("other").unwrap());
         drop(first);
         assert!(store.try_lock("k", &holder("two")).unwrap().is_ok());
         assert_eq!(fs::read_dir(store.part("scratch")).unwrap().count(), 0, "lock files do not pile up");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_disk_without_locks_is_told_from_a_disk_in_trouble() {
+        // ENOLCK, ENOSYS, EOPNOTSUPP; then EIO, EBADF.
+        assert_eq!(
+            [37, 38, 95, 5, 9].map(|code| no_locks_here(&io::Error::from_raw_os_error(code))),
+            [true, true, true, false, false]
+        );
     }
 
     #[test]

@@ -8,12 +8,14 @@
 //!                  /last/<experiment>/   the last key of each stage, and the stamps of its view
 //!                  /damaged/             what was found damaged and moved out of the way
 //!                  /runs/<id>/           the records of runs
+//!                  /gate.lock            between those who add and the one who takes away
 //!                  /format               the number of the store's form; without the file it is 1
 //! <artifacts>/<experiment>/<stage>[@cell]/<port>.<ext>     the view: copies for people
 //! ```
 
 mod durable;
 mod entry;
+mod gate;
 mod last;
 mod lock;
 mod object;
@@ -25,12 +27,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-pub(crate) use durable::{sync_parent, write_atomically, write_in_passing, write_new};
+pub(crate) use durable::{is_temporary, sync_parent, write_atomically, write_in_passing, write_new};
 use entry::Read;
 pub(crate) use entry::{Entry, Made, Output};
-pub(crate) use last::{Last, Stamp};
-pub(crate) use lock::{Holder, KeyLock};
-pub(crate) use object::{Damage, digest_of};
+pub(crate) use gate::Gate;
+pub(crate) use last::{Last, Remembered, Stamp};
+pub(crate) use lock::{Holder, KeyLock, is_held};
+pub(crate) use object::{Damage, digest_of, is_hash};
 pub(crate) use view::file_name;
 
 /// Raised when older programs must keep their hands off the store.
@@ -98,10 +101,11 @@ impl Store {
         Ok(read_entry(&self.entry_path(key))?.flatten().map(|entry| *entry))
     }
 
-    /// Every readable entry, and the paths of those that are not.
+    /// Every readable entry, and the paths of those that are not. Files with other names are not the store's.
     pub fn entries(&self) -> anyhow::Result<(Vec<Entry>, Vec<PathBuf>)> {
         let (mut whole, mut damaged) = (Vec::new(), Vec::new());
-        for path in list(&self.part("entries"))?.into_iter().filter(|path| path.extension() == Some("json".as_ref())) {
+        let named = |path: &PathBuf| path.file_name()?.to_str()?.strip_suffix(".json").map(is_hash);
+        for path in list(&self.part("entries"))?.into_iter().filter(|path| named(path) == Some(true)) {
             match read_entry(&path)? {
                 Some(Some(entry)) => whole.push(*entry),
                 Some(None) => damaged.push(path),
@@ -114,6 +118,8 @@ impl Store {
     /// Moves the files `<dir>/<port>` of `outputs` into the store and then writes the entry: from here on the key is a hit.
     /// The caller holds the key's lock. Digests and sizes of `outputs` are filled in here.
     pub fn commit(&self, mut entry: Entry, dir: &Path) -> anyhow::Result<Entry> {
+        // Between the first object and the entry nothing names the objects yet.
+        let _gate = self.enter()?;
         for output in &mut entry.outputs {
             let path = dir.join(&output.port);
             (output.digest, output.bytes) = self
@@ -130,7 +136,8 @@ impl Store {
         self.part("scratch").join(key)
     }
 
-    fn entry_path(&self, key: &str) -> PathBuf {
+    /// Where the entry of a key lies.
+    pub fn entry_path(&self, key: &str) -> PathBuf {
         self.part("entries").join(format!("{key}.json"))
     }
 }

@@ -26,7 +26,7 @@ impl Store {
     }
 
     /// The cheap check of a hit.
-    pub(super) fn object_has_size(&self, digest: &str, bytes: u64) -> anyhow::Result<bool> {
+    pub fn object_has_size(&self, digest: &str, bytes: u64) -> anyhow::Result<bool> {
         let path = self.object(digest);
         match fs::metadata(&path) {
             Ok(found) => Ok(found.is_file() && found.len() == bytes),
@@ -80,17 +80,14 @@ impl Store {
         Ok((digest, metadata.len()))
     }
 
-    /// The digests of all objects.
+    /// The digests of all objects. Files with other names are not the store's.
     pub fn objects(&self) -> anyhow::Result<Vec<String>> {
         let mut digests = Vec::new();
         for folder in list(&self.part("objects"))? {
             let prefix = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
             for path in list(&folder)? {
-                let name = path.file_name().unwrap_or_default().to_string_lossy();
-                // Temporary files of a killed process begin with a dot.
-                if !name.starts_with('.') {
-                    digests.push(format!("{prefix}{name}"));
-                }
+                let digest = format!("{prefix}{}", path.file_name().unwrap_or_default().to_string_lossy());
+                digests.extend(is_hash(&digest).then_some(digest));
             }
         }
         Ok(digests)
@@ -101,6 +98,11 @@ impl Store {
 const AT_ONCE: u64 = 4 << 20;
 /// Below this, sharing the work costs more than it gains.
 const WORTH_SHARING: usize = 128 << 10;
+
+/// Whether a name is one that the store gives: a key or a digest.
+pub(crate) fn is_hash(name: &str) -> bool {
+    blake3::Hash::from_hex(name).is_ok()
+}
 
 /// BLAKE3 of a file in hex.
 ///

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-use super::durable::open_to_others;
+use super::durable::{open_to_others, temporary};
 use super::{Damage, Entry, Last, Output, Stamp, Store, digest_of};
 use crate::seam::reached;
 
@@ -61,11 +61,11 @@ fn is_content(path: &Path, digest: &str) -> bool {
 fn copy(object: &Path, view: &Path) -> std::io::Result<()> {
     let dir = view.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(dir)?;
-    let temp = tempfile::Builder::new().prefix(".new-").tempfile_in(dir)?.into_temp_path();
+    let temp = temporary(dir)?;
     reached("created", view);
     // The copy takes the object's mode with it.
-    fs::copy(object, &temp)?;
-    open_to_others(&temp)?;
+    fs::copy(object, temp.path())?;
+    open_to_others(temp.path())?;
     reached("written", view);
     temp.persist(view)?;
     reached("named", view);

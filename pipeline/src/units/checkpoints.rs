@@ -9,7 +9,7 @@ use anyhow::Context as _;
 
 use super::SUM;
 use crate::seam::reached;
-use crate::store::write_atomically;
+use crate::store::{read_if_there, write_atomically};
 
 const EXTENSION: &str = "checkpoint";
 /// The last one, and the one before it in case the last one is damaged.
@@ -39,9 +39,7 @@ impl Checkpoints {
         for number in self.numbers()?.into_iter().rev() {
             let path = self.path(number);
             let bytes = fs::read(&path).with_context(|| format!("read the checkpoint `{}`", path.display()))?;
-            if let Some((stored, payload)) = bytes.split_at_checked(SUM)
-                && stored == sum(number, payload).as_bytes()
-            {
+            if let Some(payload) = payload(number, &bytes) {
                 return Ok(Some((number, payload.to_vec())));
             }
             fs::remove_file(&path).with_context(|| format!("remove the damaged checkpoint `{}`", path.display()))?;
@@ -74,15 +72,29 @@ impl Checkpoints {
         let wanted = || format!("list the checkpoints in `{}`", self.dir.display());
         let mut numbers = Vec::new();
         for entry in fs::read_dir(&self.dir).with_context(wanted)? {
-            let path = entry.with_context(wanted)?.path();
-            let number: Option<u64> = path.file_stem().and_then(|stem| stem.to_str()?.parse().ok());
-            if path.extension().is_some_and(|found| found == EXTENSION) {
-                numbers.extend(number);
-            }
+            numbers.extend(number(&entry.with_context(wanted)?.path()));
         }
         numbers.sort_unstable();
         Ok(numbers)
     }
+}
+
+/// Whether a checkpoint is as it was written; `None` where the file is gone or none.
+pub(crate) fn is_whole_checkpoint(path: &Path) -> anyhow::Result<Option<bool>> {
+    let Some(number) = number(path) else { return Ok(None) };
+    Ok(read_if_there(path)?.map(|bytes| payload(number, &bytes).is_some()))
+}
+
+/// The number in the name of a checkpoint.
+fn number(path: &Path) -> Option<u64> {
+    path.extension().filter(|found| *found == EXTENSION)?;
+    path.file_stem()?.to_str()?.parse().ok()
+}
+
+/// What was saved, where it is whole.
+fn payload(number: u64, bytes: &[u8]) -> Option<&[u8]> {
+    let (stored, payload) = bytes.split_at_checked(SUM)?;
+    (stored == sum(number, payload).as_bytes()).then_some(payload)
 }
 
 fn sum(number: u64, payload: &[u8]) -> blake3::Hash {

@@ -84,6 +84,19 @@ impl Log {
     }
 }
 
+/// Where the bytes of a file that begins like a log hold a frame of full length that is not what was written. A tail that a
+/// kill tore is no damage.
+pub(crate) fn damaged_frame(bytes: &[u8]) -> Option<usize> {
+    let mut end = 0;
+    while let Some(payload) = frame_at(bytes, end) {
+        end += HEADER + payload.len();
+    }
+    let length = bytes.get(end..end + LENGTH).and_then(|length| length.try_into().ok()).map(u32::from_le_bytes)?;
+    let is_there = (end + HEADER).checked_add(length as usize).is_some_and(|frame_end| frame_end <= bytes.len());
+    // Without one whole frame nobody can tell that it is a log.
+    (end > 0 && is_there).then_some(end)
+}
+
 fn sum(position: u64, payload: &[u8]) -> blake3::Hash {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&position.to_le_bytes());
@@ -137,6 +150,7 @@ mod tests {
             fs::write(&path, &bytes[..length]).unwrap();
             let (mut log, frames) = Log::open(&path).unwrap();
             assert_eq!(frames, FRAMES[..whole(length)], "torn at byte {length}");
+            assert_eq!(damaged_frame(&bytes[..length]), None, "torn at byte {length}");
             log.append(b"more").unwrap();
             let (_, frames) = Log::open(&path).unwrap();
             assert_eq!(frames.last().unwrap(), b"more");
@@ -155,6 +169,10 @@ mod tests {
             fs::write(&path, &damaged).unwrap();
             let (_, frames) = Log::open(&path).unwrap();
             assert_eq!(frames, FRAMES[..whole(at)], "bit flipped in byte {at}");
+            // A frame whose length is spoilt may seem to be torn, and a log without its first frame to be anything.
+            if at > 2 * HEADER + FRAMES[0].len() + LENGTH {
+                assert_eq!(damaged_frame(&damaged), Some(2 * HEADER + FRAMES[0].len()), "bit flipped in byte {at}");
+            }
         }
     }
 

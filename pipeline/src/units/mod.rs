@@ -15,8 +15,11 @@ mod log;
 mod vault;
 
 pub use checkpoints::Checkpoints;
+pub(crate) use checkpoints::is_whole_checkpoint;
 pub use log::Log;
+pub(crate) use log::damaged_frame;
 pub use vault::Vault;
+pub(crate) use vault::{is_whole_value, values};
 
 /// Bytes of a BLAKE3 checksum.
 const SUM: usize = blake3::OUT_LEN;

@@ -1,7 +1,8 @@
 //! A folder of values by key, shared by stages, runs and experiments.
 //!
-//! A file is `BLAKE3 of (key, payload) (32 bytes) · payload`, named by the BLAKE3 of its key. Once it is there it is never
-//! written again, unless it is damaged: whoever has read a value may build on it, whatever other processes do.
+//! A file is `BLAKE3 of (name, payload) (32 bytes) · payload`; its name is the BLAKE3 of its key, so that a file can be checked
+//! by somebody who does not know the question. Once it is there it is never written again, unless it is damaged: whoever
+//! has read a value may build on it, whatever other processes do.
 
 use std::fs::{self, OpenOptions};
 use std::io::ErrorKind;
@@ -10,7 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 
 use super::SUM;
-use crate::store::{write_atomically, write_new};
+use crate::store::{list, read_if_there, write_atomically, write_new};
 
 /// Values by key, safe between threads and processes: a value is whole or absent, and the first writer wins.
 #[derive(Clone, Debug)]
@@ -39,8 +40,7 @@ impl Vault {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error).with_context(|| format!("read `{}`", path.display())),
         };
-        let whole = bytes.split_at_checked(SUM).is_some_and(|(stored, payload)| stored == sum(key, payload).as_bytes());
-        Ok(whole.then(|| {
+        Ok(is_whole(&bytes, &name(key)).then(|| {
             bytes.drain(..SUM);
             bytes
         }))
@@ -54,7 +54,7 @@ impl Vault {
     pub fn put_new(&self, key: &str, payload: &[u8]) -> anyhow::Result<Vec<u8>> {
         let path = self.path(key);
         let wanted = || format!("write `{}`", path.display());
-        let bytes = [sum(key, payload).as_bytes(), payload].concat();
+        let bytes = [sum(&name(key), payload).as_bytes(), payload].concat();
         if write_new(&path, &bytes).with_context(wanted)? {
             return Ok(payload.to_vec());
         }
@@ -72,15 +72,43 @@ impl Vault {
     }
 
     fn path(&self, key: &str) -> PathBuf {
-        let name = blake3::hash(key.as_bytes()).to_hex();
+        let name = name(key).to_hex();
         self.dir.join(&name[..2]).join(&name[2..])
     }
 }
 
-fn sum(key: &str, payload: &[u8]) -> blake3::Hash {
+/// The files of all values below the folder of a vault, in the order of their names.
+pub(crate) fn values(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mut values = Vec::new();
+    for folder in list(dir)?.into_iter().filter(|path| path.is_dir()) {
+        values.extend(list(&folder)?.into_iter().filter(|path| name_of(path).is_some()));
+    }
+    Ok(values)
+}
+
+/// Whether one of [`values`] is as it was written; `None` where it is gone.
+pub(crate) fn is_whole_value(path: &Path) -> anyhow::Result<Option<bool>> {
+    let bytes = read_if_there(path)?;
+    Ok(bytes.map(|bytes| name_of(path).is_some_and(|name| is_whole(&bytes, &name))))
+}
+
+fn name(key: &str) -> blake3::Hash {
+    blake3::hash(key.as_bytes())
+}
+
+/// The name that a value's place tells.
+fn name_of(path: &Path) -> Option<blake3::Hash> {
+    let (folder, file) = (path.parent()?.file_name()?.to_str()?, path.file_name()?.to_str()?);
+    blake3::Hash::from_hex(format!("{folder}{file}")).ok()
+}
+
+fn is_whole(bytes: &[u8], name: &blake3::Hash) -> bool {
+    bytes.split_at_checked(SUM).is_some_and(|(stored, payload)| stored == sum(name, payload).as_bytes())
+}
+
+fn sum(name: &blake3::Hash, payload: &[u8]) -> blake3::Hash {
     let mut hasher = blake3::Hasher::new();
-    hasher.update(&(key.len() as u64).to_le_bytes());
-    hasher.update(key.as_bytes());
+    hasher.update(name.as_bytes());
     hasher.update(payload);
     hasher.finalize()
 }
@@ -114,11 +142,15 @@ mod tests {
             flipped[at] ^= 0x80;
             for damaged in [&whole[..at], &flipped] {
                 fs::write(&path, damaged).unwrap();
+                assert_eq!(is_whole_value(&path).unwrap(), Some(false));
                 assert_eq!(vault.get("question").unwrap(), None, "byte {at}");
                 assert_eq!(vault.put_new("question", b"other").unwrap(), b"other");
                 assert_eq!(vault.put_new("question", b"answer").unwrap(), b"other");
             }
         }
+        assert_eq!(values(dir.path()).unwrap(), std::slice::from_ref(&path));
+        vault.put_new("question", b"answer").unwrap();
+        assert_eq!(is_whole_value(&path).unwrap(), Some(true));
     }
 
     #[test]

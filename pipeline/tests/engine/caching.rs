@@ -26,7 +26,7 @@ fn a_changed_field_is_told_from_old_to_new_and_runs_only_what_depends_on_it() {
     let set = "--set stages.sum.with.plus=4";
     assert_eq!(project.plan("sum", set), "run: plus 3.0 → 4.0");
     assert_eq!(project.plan("a", set), "hit: ");
-    assert_eq!(project.plan("round", set), "after: where sum gives another content");
+    assert_eq!(project.plan("round", set), "after: for sum, which will run: plus 3.0 → 4.0");
     let talk = project.run("run x.yaml --set stages.sum.with.plus=4").stderr;
     assert!(talk.contains("sum runs: plus 3.0 → 4.0\n"), "{talk}");
     assert!(talk.contains("round runs: input value changed: "), "{talk}");

@@ -49,8 +49,20 @@ fn explain_shows_the_key_and_the_first_cause_upstream() {
     let project = Project::new(SUM);
     project.ok("run x.yaml");
     let text = project.ok("explain x.yaml page --set stages.sum.with.plus=4");
-    assert!(text.contains("page (toy.page): may run: where round gives another content"), "{text}");
-    assert!(text.contains("first cause: sum will run: plus 3.0 → 4.0"), "{text}");
+    assert!(text.contains("page (toy.page): waits for round; first cause: sum will run: plus 3.0 → 4.0"), "{text}");
+    let text = project.ok("explain x.yaml sum --set stages.sum.with.plus=4 --set stages.a.with.value=1.3");
+    assert!(text.contains("sum (toy.add): will run: plus 3.0 → 4.0, after a\n"), "{text}");
+    assert!(text.contains("changed since the last result:\n    config.plus  3.0 → 4.0\n"), "{text}");
+    let plan: Value = serde_json::from_str(&project.ok("plan x.yaml --json --set stages.sum.with.plus=4")).unwrap();
+    let cause = &plan["stages"][4]["first_cause"];
+    assert_eq!((&cause["stage"], &cause["words"]), (&"sum".into(), &"plus 3.0 → 4.0".into()), "{plan:#}");
+    let plan = project.ok("plan x.yaml --set stages.sum.with.plus=4");
+    let rows = [
+        "round  waits for sum, which will run: plus 3.0 → 4.0\n",
+        "page   waits for round; first cause: sum will run: ",
+    ];
+    assert!(rows.iter().all(|row| plan.contains(row)), "{plan}");
+    assert!(plan.ends_with("5 stages: 2 hits, 1 will run, 2 wait\n"), "{plan}");
     let text = project.ok("explain x.yaml a");
     assert!(text.contains("config.value          1.2") && text.contains("not in the key: label"), "{text}");
     assert!(text.contains("last result: "), "{text}");
@@ -83,7 +95,11 @@ fn init_writes_what_runs_and_overwrites_nothing() {
     let project = Project::new(SUM);
     project.ok("init new.yaml");
     project.ok("run new.yaml");
+    assert!(project.path("artifacts/new/one/value.txt").is_file(), "it is named after its file");
     assert_eq!(project.run("init new.yaml").code, 2);
+    let wrong = project.run("init New.yaml");
+    assert_eq!(wrong.code, 2);
+    assert!(wrong.stderr.contains("for example `new.yaml`"), "{}", wrong.stderr);
 }
 
 #[test]
@@ -94,14 +110,57 @@ fn every_command_speaks_json() {
         assert_eq!(event["schema_version"], 1);
     }
     let run = project.ok("runs").split_whitespace().next().unwrap().to_owned();
-    for args in
-        ["plan x.yaml", "explain x.yaml sum", "inspect sum", "graph x.yaml", "schema", "runs", "verify", "init j.yaml"]
-    {
+    for args in [
+        "plan x.yaml",
+        "explain x.yaml sum",
+        "inspect sum",
+        "graph x.yaml",
+        "schema",
+        "runs",
+        "verify",
+        "init j.yaml",
+        "completions bash",
+    ] {
         let value: Value = serde_json::from_str(&project.ok(&format!("{args} --json"))).unwrap();
-        assert!(value.is_object(), "{args}");
+        assert_eq!(value["schema_version"], 1, "{args}");
     }
     let value: Value = serde_json::from_str(&project.ok(&format!("runs {run} --json"))).unwrap();
     assert_eq!(value["run"]["nodes"][2]["notes"]["sum"], "6.2");
+}
+
+#[test]
+fn every_error_is_json_too_and_one_line_on_standard_output() {
+    let project = Project::new(SUM);
+    for args in [
+        "rnu x.yaml",
+        "run",
+        "run x.yaml --forse a",
+        "run absent.yaml",
+        "run x.yaml nosuch",
+        "plan x.yaml --set stages.sum.with.pluss=1",
+        "explain x.yaml nosuch",
+        "inspect nosuch.value",
+        "graph absent.yaml",
+        "runs nosuch",
+        "init x.yaml",
+        "completions tcsh",
+    ] {
+        let ended = project.run(&format!("{args} --json"));
+        assert_eq!((ended.code, ended.stdout.lines().count(), &*ended.stderr), (2, 1, ""), "{args}: {ended:?}");
+        let error: Value = serde_json::from_str(&ended.stdout).unwrap();
+        assert_eq!((&error["schema_version"], &error["event"]), (&1.into(), &"error".into()), "{args}");
+        assert_eq!(error["exit"], 2);
+        assert!(error["error"].as_str().is_some_and(|text| !text.contains('\u{1b}')), "{error}");
+    }
+    // A run that began ends its own stream: what failed is in `stage_ended`.
+    project.write("x.yaml", "name: f\nstages: { bad: { use: toy.fail, with: { how: error } } }\n");
+    let ended = project.run("run x.yaml --json");
+    assert_eq!((ended.code, &*ended.stderr), (1, ""));
+    let events: Vec<Value> = ended.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(events.iter().all(|event| event["schema_version"] == 1));
+    let named = |name: &str| events.iter().find(|event| event["event"] == name).unwrap();
+    assert!(named("stage_ended")["error"].as_str().unwrap().starts_with("read the ratings: row 7"));
+    assert_eq!((&named("run_ended")["status"], &named("run_ended")["failures"][0]), (&"failed".into(), &"bad".into()));
 }
 
 #[test]
@@ -122,7 +181,6 @@ fn help_lists_the_codes_and_a_closed_pipe_is_quiet() {
     let project = Project::new(SUM);
     let help = project.ok("--help");
     assert!(help.contains("130  interrupted"), "{help}");
-    project.ok("completions bash");
     let mut child = project.command("schema").stdout(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     let ended = child.wait_with_output().unwrap();

@@ -64,7 +64,7 @@ fn a_damaged_entry_is_made_again() {
 fn verify_finds_one_flipped_bit() {
     let project = Project::new(SUM);
     project.ok("run x.yaml");
-    assert!(project.ok("verify").ends_with("5 objects, 5 results: all whole\n"));
+    assert_eq!(project.ok("verify"), "5 objects, 5 results, 1 run: all whole\n");
     let object = project.object("b.value");
     let mut bytes = fs::read(&object).unwrap();
     bytes[0] ^= 1;
@@ -72,8 +72,45 @@ fn verify_finds_one_flipped_bit() {
     let ended = project.run("verify");
     assert_eq!(ended.code, 6);
     assert!(ended.stdout.contains("is damaged or lost; it was moved to"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("\n  it is b.value of sum (entry "), "{}", ended.stdout);
     project.ok("run x.yaml");
     project.ok("verify");
+}
+
+#[test]
+fn verify_names_all_that_can_be_damaged() {
+    let project = Project::new(SLOW);
+    let mut started = project.start_and_hold(7, "");
+    started.child.kill().unwrap();
+    started.child.wait().unwrap();
+    assert_eq!(project.ok("verify"), "7 answers, 3 files of unfinished work, 1 run: all whole\n");
+    let scratch = project.path("artifacts/store/scratch");
+    let work = fs::read_dir(scratch)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.join("squares").exists())
+        .unwrap();
+    for (file, word) in [("squares", "log"), ("sums/6.checkpoint", "checkpoint")] {
+        let mut bytes = fs::read(work.join(file)).unwrap();
+        // The last byte of the second frame, and of the state.
+        let at = bytes.len().min(2 * 44) - 1;
+        bytes[at] ^= 1;
+        fs::write(work.join(file), bytes).unwrap();
+        let ended = project.run("verify");
+        assert_eq!(ended.code, 6);
+        assert!(ended.stdout.contains(&format!("the {word} `")), "{}", ended.stdout);
+    }
+    let run = project.ok("runs").split_whitespace().next().unwrap().to_owned();
+    project.write(&format!("artifacts/store/runs/{run}/run.json"), "{");
+    project.ok("run x.yaml");
+    let ended = project.run("verify");
+    assert!(
+        ended.stdout.starts_with("the run `")
+            && ended.stdout.ends_with("2 runs: 1 fault; the next run that needs one makes it again\n"),
+        "{}",
+        ended.stdout
+    );
+    assert_eq!(fs::read_to_string(project.path("artifacts/slow/slow/value.txt")).unwrap(), "385\n");
 }
 
 #[test]

@@ -39,6 +39,15 @@ fn keep_going_finishes_what_does_not_need_it() {
 }
 
 #[test]
+fn a_server_that_cannot_be_reached_is_code_7_and_8_under_keep_going() {
+    let project = Project::new("name: u\nstages:\n  ask: { use: toy.ask, with: { end: unreachable } }\n");
+    let ended = project.run("run x.yaml");
+    assert_eq!(ended.code, 7);
+    assert!(ended.stderr.contains("error: stage `ask` failed: http://no key@nowhere does not answer"), "{ended:?}");
+    assert_eq!(project.run("run x.yaml --keep-going").code, 8);
+}
+
+#[test]
 fn a_panic_is_an_error_of_its_stage() {
     for (how, words) in [("panic", "index out of reach"), ("panic_in_pool", "deep in the pool")] {
         let project = failing(how);

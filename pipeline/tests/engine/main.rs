@@ -1,15 +1,23 @@
 //! The engine's promises, each tried on the toy program.
 
+mod any_store;
 mod caching;
 mod commands;
+mod completing;
 mod crowd;
 mod damage;
+mod diff;
 mod disk;
 mod failing;
 mod future;
+mod gc;
 mod killing;
+mod locks;
 mod logs;
 mod project;
 mod remains;
 mod resuming;
+mod runs;
+mod secrets;
+mod sweeps;
 mod torn;

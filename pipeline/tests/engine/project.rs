@@ -68,6 +68,11 @@ impl Project {
         ended(self.command(args).output().unwrap())
     }
 
+    /// Runs the program with variables in its environment.
+    pub fn run_with(&self, args: &str, variables: &[(&str, &str)]) -> Ended {
+        ended(self.command(args).envs(variables.iter().copied()).output().unwrap())
+    }
+
     /// Runs the program, which must succeed, and gives what it printed.
     #[track_caller]
     pub fn ok(&self, args: &str) -> String {
@@ -140,6 +145,11 @@ impl Project {
         objects
     }
 
+    /// The ids of the recorded runs, oldest first.
+    pub fn runs(&self) -> Vec<String> {
+        self.ok("runs").lines().map(|line| line.split_whitespace().next().unwrap().to_owned()).collect()
+    }
+
     /// How many files lie in a folder of the store.
     pub fn count(&self, part: &str) -> usize {
         fs::read_dir(self.path("artifacts/store").join(part)).map_or(0, Iterator::count)
@@ -183,7 +193,7 @@ pub struct Started {
 
 impl Started {
     /// Reads events up to one that fits.
-    pub fn until(&mut self, fits: impl Fn(&Value) -> bool) -> Value {
+    pub fn until(&mut self, mut fits: impl FnMut(&Value) -> bool) -> Value {
         loop {
             let mut line = String::new();
             assert_ne!(self.lines.read_line(&mut line).unwrap(), 0, "the run ended before the awaited event");
@@ -192,6 +202,12 @@ impl Started {
                 return event;
             }
         }
+    }
+
+    /// Ends it without warning.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     pub fn signal(&self, name: &str) {

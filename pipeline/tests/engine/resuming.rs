@@ -1,4 +1,4 @@
-//! Kills, interrupts and two runs at once.
+//! Kills and interrupts.
 
 use crate::project::{Project, SLOW};
 
@@ -25,7 +25,7 @@ fn a_killed_run_goes_on_from_its_last_unit_to_the_same_bytes() {
     assert_eq!(project.objects(), undisturbed());
     assert_eq!(project.count("scratch"), 0);
     let runs = project.ok("runs");
-    assert_eq!(runs.matches("running or killed").count(), 3, "{runs}");
+    assert_eq!(runs.matches("  killed  ").count(), 3, "{runs}");
 }
 
 #[test]
@@ -60,40 +60,15 @@ fn a_second_interrupt_ends_at_once() {
 }
 
 #[test]
-fn of_two_runs_one_makes_the_result_and_the_other_reuses_it() {
-    let project = Project::new(SLOW);
-    let first = project.start_and_hold(5, "");
-    let mut second = project.start("");
-    let holder = second.until(|event| event["event"] == "waiting")["holder"].as_str().unwrap().to_owned();
-    assert!(holder.contains(&format!("process {}", first.child.id())), "{holder}");
-    let third = project.run("run x.yaml --no-wait");
-    assert_eq!(third.code, 4);
-    assert!(third.stderr.contains(&holder), "{}", third.stderr);
+fn a_stage_that_holds_its_threads_does_not_hold_those_of_another() {
+    let beside =
+        "  one: { use: toy.number, with: { value: 1 } }\n  beside: { use: toy.round, inputs: { value: one.value } }\n";
+    let project = Project::new(&format!("{SLOW}{beside}"));
+    let gate = project.path("gate");
+    let hold = format!("--set stages.slow.with.hold_at=2 --set stages.slow.with.gate={}", gate.display());
+    let mut run = project.start(&format!("{hold} --threads 1 -j 2"));
+    // While `slow` keeps the only thread of its pool, its neighbour ends; else this hangs.
+    run.until(|event| event["event"] == "stage_ended" && event["stage"] == "beside");
     project.write("gate", "");
-    let (code, statuses) = first.end();
-    assert_eq!((code, &*statuses["slow"]), (0, "ran"));
-    let (code, statuses) = second.end();
-    assert_eq!((code, &*statuses["slow"]), (0, "hit"));
-    assert_eq!(project.objects(), undisturbed());
-}
-
-#[test]
-fn a_run_that_waits_can_be_interrupted() {
-    let project = Project::new(SLOW);
-    let first = project.start_and_hold(5, "");
-    let mut second = project.start("");
-    second.until(|event| event["event"] == "waiting");
-    second.signal("INT");
-    assert_eq!(second.end().0, 130);
-    project.write("gate", "");
-    assert_eq!(first.end().0, 0);
-}
-
-#[test]
-fn the_lock_of_a_killed_run_is_free() {
-    let project = Project::new(SLOW);
-    let mut first = project.start_and_hold(5, "");
-    first.child.kill().unwrap();
-    first.child.wait().unwrap();
-    assert_eq!(project.run("run x.yaml --no-wait").code, 0);
+    assert_eq!(run.end().0, 0);
 }

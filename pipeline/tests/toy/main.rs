@@ -1,5 +1,6 @@
 //! The engine with toy stages, so that its whole command line is tested without a data frame or a tensor.
 
+mod ask;
 mod hold;
 mod slow;
 mod stages;
@@ -7,12 +8,13 @@ mod stages;
 use std::path::Path;
 use std::process::ExitCode;
 
-use pipeline::{Catalog, Generator, InspectOptions, StageKind};
+use pipeline::{Artifact as _, Catalog, Figures, FiguresOf, Generator, InspectOptions, StageKind};
 use serde_json::json;
 
 static CATALOG: Catalog = Catalog {
     stages: &[
         StageKind::of::<stages::Add>(),
+        StageKind::of::<ask::Ask>(),
         StageKind::of::<stages::Fail>(),
         StageKind::of::<stages::Number>(),
         StageKind::of::<stages::Page>(),
@@ -25,12 +27,17 @@ static CATALOG: Catalog = Catalog {
         write: |path| Ok(std::fs::write(path, "7")?),
     }],
     inspect,
+    figures: &[FiguresOf { kind: "value", read: figures }],
     starter: "# A number.\nname: starter\nstages:\n  one: { use: toy.number, with: { value: 1 } }\n",
 };
 
 fn inspect(path: &Path, options: &InspectOptions) -> anyhow::Result<String> {
     let text = std::fs::read_to_string(path)?;
     Ok(if options.json { json!({ "text": text }).to_string() } else { text })
+}
+
+fn figures(path: &Path) -> anyhow::Result<Figures> {
+    Ok(vec![("value".into(), stages::Value::read(path)?.0)])
 }
 
 fn main() -> ExitCode {

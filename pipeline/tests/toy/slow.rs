@@ -51,7 +51,8 @@ impl Stage for Slow {
             let square = match done.get(unit as usize) {
                 Some(bytes) => u64::from_le_bytes(bytes.as_slice().try_into()?),
                 None => {
-                    self.hold(unit, cx)?;
+                    // In the pool, so that a stage which held every thread of it would be seen.
+                    rayon::join(|| self.hold(unit, cx), || ()).0?;
                     let square = (unit + 1) * (unit + 1);
                     let bytes = vault.put_new(&format!("{} squared", unit + 1), &square.to_le_bytes())?;
                     log.append(&bytes)?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use arrow::array::{BooleanArray, Float64Array, StringArray, UInt32Array};
-use pipeline::Artifact;
+use pipeline::{Artifact, Figures};
 
 use super::frame;
 
@@ -87,5 +87,44 @@ impl Artifact for Metrics {
             episodes: episodes.value(row),
         };
         Ok(Self((0..batch.num_rows()).map(row).collect()))
+    }
+}
+
+/// The table as figures for `apprentice diff`: `a2c return_inclusive` is the mean of a row, with `low` and `high` behind it an
+/// end of its interval.
+///
+/// # Errors
+/// As [`Artifact::read`].
+pub fn figures(path: &Path) -> Result<Figures> {
+    let figures = |row: &Metric| {
+        let [policy, metric] = [&row.policy, &row.metric];
+        let named = |end: &str, value: f64| (format!("{policy} {metric}{end}"), value);
+        [named("", row.mean), named(" low", row.low), named(" high", row.high)]
+    };
+    Ok(Metrics::read(path)?.0.iter().flat_map(figures).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_named_by_row_and_measure() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metrics");
+        let metric = Metric {
+            policy: "a2c".into(),
+            control: false,
+            remark: String::new(),
+            metric: "length".into(),
+            mean: 3.5,
+            low: 3.0,
+            high: 4.0,
+            seeds: 2,
+            episodes: 8,
+        };
+        Metrics(vec![metric]).write(&path).unwrap();
+        let wanted = [("a2c length", 3.5), ("a2c length low", 3.0), ("a2c length high", 4.0)];
+        assert_eq!(figures(&path).unwrap(), wanted.map(|(name, value)| (name.to_owned(), value)));
     }
 }

@@ -74,6 +74,20 @@ impl World {
     pub fn items(&self) -> usize {
         self.reward.shape[1]
     }
+    /// BLAKE3 of the users' and items' vectors, in hex: what was learned on other vectors means nothing on these.
+    #[must_use]
+    pub fn vectors_digest(&self) -> String {
+        let mut hasher = blake3::Hasher::new();
+        for array in [&self.user_vectors, &self.item_vectors] {
+            for &length in &array.shape {
+                hasher.update(&(length as u64).to_le_bytes());
+            }
+            for x in &array.data {
+                hasher.update(&x.to_le_bytes());
+            }
+        }
+        hasher.finalize().to_hex().to_string()
+    }
     /// Whether `item` is too near to one of `recent` under the `similar` rule.
     #[must_use]
     pub fn conflicts(&self, item: u32, recent: &[u32]) -> bool {

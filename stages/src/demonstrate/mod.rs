@@ -2,7 +2,8 @@
 //!
 //! Each turn a retriever offers the best items that the episode has not shown, the model chooses one by its title, and the
 //! world answers. The model knows what the user liked in the training log and what came of its last recommendations; it
-//! never sees the world's rewards before it chose, nor the distances behind the quit rules.
+//! never sees the world's rewards before it chose. Of the distances behind the quit rules it learns only where the retriever
+//! does: with `avoid_alike` the offers leave out what would end the episode, and the evaluation says so beside the row.
 //!
 //! # Resume
 //! An episode is a function of the answers, and every answer is in the call store before it is used, so the stage needs no
@@ -113,11 +114,11 @@ pipeline::ports! {
 
 impl Stage for Demonstrate {
     const KIND: &'static str = "demonstrate";
-    /// 1: first.
-    const VERSION: u32 = 1;
+    /// 1: first. 2: the identity of a model behind a server includes the path of its address.
+    const VERSION: u32 = 2;
     const ABOUT: &'static str = "let a language model recommend to simulated users and keep what it did";
     const NOT_IN_KEY: &'static [&'static str] =
-        &["llm.openai.api_key_env", "llm.openai.in_flight", "llm.openai.timeout_seconds", "llm.openai.retries"];
+        &["llm.openai.api_key", "llm.openai.in_flight", "llm.openai.timeout_seconds", "llm.openai.retries"];
     type Inputs = Inputs;
     type Outputs = Outputs;
 

@@ -62,14 +62,51 @@ pub struct LearnedReward<'w> {
 }
 
 impl<'w> LearnedReward<'w> {
-    /// The reward of a file, over the vectors of the world that it was learned in.
-    pub fn load(model: &RewardModel, world: &'w World) -> Result<Self> {
-        Ok(Self { features: Features::new(world), discriminator: Discriminator::import(&model.0)? })
+    /// The reward of a file, over the vectors of the world that it was learned in, for states of the last `window` items.
+    ///
+    /// # Errors
+    /// When it was learned from other states or in another world: the numbers would fit and mean nothing.
+    pub fn load(model: &RewardModel, world: &'w World, window: usize) -> Result<Self> {
+        let discriminator = Discriminator::import(&model.0)?;
+        let shape = discriminator.shape();
+        ensure!(
+            shape.window == window,
+            "the reward was learned from states of {} items, the policy's hold {window}. help: give both stages the same \
+             `network.window` (in irl.gail it is `policy.network.window`)",
+            shape.window
+        );
+        ensure!(
+            shape.vectors == world.vectors_digest(),
+            "the reward was learned in another world. help: connect the `world` of the stage that learned it"
+        );
+        Ok(Self { features: Features::new(world), discriminator })
     }
 
     /// r_IRL = −log(1 − D_E) = softplus(logit) ≥ 0, as IL-Rec has it, of B states and `actions [B]` → `[B]`.
     pub fn rewards(&self, observation: &Observation, actions: &[u32]) -> Result<Vec<f32>> {
         let logits = self.discriminator.logits_expert_is_high(&self.features.compute(observation, actions)?)?;
         Ok(softplus(&logits)?.to_vec1()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::cluster_world;
+    use crate::nn::discriminator::Shape;
+
+    #[test]
+    fn a_reward_of_other_states_or_of_another_world_is_refused() {
+        let world = cluster_world(&[5.0, 4.0], 2, 1, 4, 3);
+        let features = Features::new(&world);
+        let shape =
+            Shape { inputs: features.width(), window: 2, vectors: world.vectors_digest(), hidden: 4, clip: 10.0 };
+        let model = RewardModel(Discriminator::new(shape, 1).unwrap().export().unwrap());
+        let error = |world: &World, window| LearnedReward::load(&model, world, window).err().map(|e| e.to_string());
+        assert_eq!(error(&world, 2), None);
+        assert!(error(&world, 3).unwrap().contains("states of 2 items, the policy's hold 3"));
+        let mut other = world.clone();
+        other.user_vectors.data[0] += 0.5;
+        assert!(error(&other, 2).unwrap().contains("in another world"));
     }
 }

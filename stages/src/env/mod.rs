@@ -17,5 +17,5 @@ pub use episodes::Episodes;
 pub(crate) use episodes::tests::cluster_world;
 pub use learned_reward::{Features, LearnedReward};
 pub use observation::{Observation, observe};
-pub use popularity::Popularity;
+pub use popularity::{Popularity, USUAL_PRIOR};
 pub use student::{Student, states};

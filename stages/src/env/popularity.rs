@@ -4,11 +4,11 @@ use anyhow::{Result, ensure};
 
 use crate::artifact::Interactions;
 
-/// Ratings at the global mean that every item is given beside its own, so that one lucky rating makes nobody popular.
-const PRIOR: f64 = 5.0;
+/// The usual `prior`.
+pub const USUAL_PRIOR: f64 = 5.0;
 
-/// The shrunken mean rating (Σ ratings + m·μ) / (n + m) of each item, with m = 5 and μ the log's mean rating: the posterior
-/// mean of a normal model. An item without ratings stands at μ.
+/// The shrunken mean rating (Σ ratings + m·μ) / (n + m) of each item, with μ the log's mean rating: the posterior mean of a
+/// normal model. An item without ratings stands at μ; at m = 0, the plain mean, it stands at 0.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Popularity {
     /// One value an item, on the log's rating scale.
@@ -16,11 +16,12 @@ pub struct Popularity {
 }
 
 impl Popularity {
-    /// The popularity of a catalogue of `items` in that log.
+    /// The popularity of a catalogue of `items` in that log; `prior` is m, the ratings at the global mean that every item is
+    /// given beside its own, so that one lucky rating makes nobody popular.
     ///
     /// # Errors
     /// On an empty log, or one with items beyond the catalogue.
-    pub fn of(log: &Interactions, items: usize) -> Result<Self> {
+    pub fn of(log: &Interactions, items: usize, prior: f64) -> Result<Self> {
         ensure!(!log.is_empty(), "no interaction to tell what is popular. help: connect the train part of a split");
         let (mut sums, mut counts) = (vec![0.0; items], vec![0.0; items]);
         for (row, (&item, &rating)) in log.item.iter().zip(&log.rating).enumerate() {
@@ -32,7 +33,11 @@ impl Popularity {
             counts[item as usize] += 1.0;
         }
         let global = sums.iter().sum::<f64>() / log.len() as f64;
-        let mean = sums.iter().zip(&counts).map(|(sum, count)| (sum + PRIOR * global) / (count + PRIOR)).collect();
+        let mean = |(sum, count): (&f64, &f64)| {
+            let all: f64 = count + prior;
+            if all > 0.0 { (sum + prior * global) / all } else { 0.0 }
+        };
+        let mean = sums.iter().zip(&counts).map(mean).collect();
         Ok(Self { mean })
     }
 
@@ -58,13 +63,14 @@ mod tests {
             rating: vec![5.0, 4.0, 4.0, 4.0, 4.0, 2.0, 2.0, 1.0],
             timestamp: vec![0; 8],
         };
-        let popularity = Popularity::of(&log, 5).unwrap();
+        let popularity = Popularity::of(&log, 5, 5.0).unwrap();
         let expected = [21.25 / 6.0, 3.25, 36.25 / 11.0, 17.25 / 6.0, 3.25];
         for (found, expected) in popularity.mean.iter().zip(expected) {
             assert!((found - expected).abs() < 1e-12, "{found} for {expected}");
         }
         assert_eq!(popularity.order(), [0, 2, 1, 4, 3]);
-        assert!(Popularity::of(&log, 3).unwrap_err().to_string().contains("row 7 of the log names item 3"));
-        assert!(Popularity::of(&Interactions::default(), 3).is_err());
+        assert_eq!(Popularity::of(&log, 5, 0.0).unwrap().mean, [5.0, 0.0, 20.0 / 6.0, 1.0, 0.0]);
+        assert!(Popularity::of(&log, 3, 5.0).unwrap_err().to_string().contains("row 7 of the log names item 3"));
+        assert!(Popularity::of(&Interactions::default(), 3, 5.0).is_err());
     }
 }

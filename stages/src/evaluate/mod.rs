@@ -16,6 +16,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::artifact::{Demonstrations, Interactions, Metrics, Policy, Rankings, Rollouts, World};
+use crate::env::USUAL_PRIOR;
 use bootstrap::Bootstrap;
 use judged::Row;
 use rows::Players;
@@ -30,6 +31,9 @@ pub struct Evaluate {
     pub repetitions: usize,
     /// How policies act.
     pub act: Act,
+    /// What is popular is what is rated best on average, where each item is given so many ratings at the log's mean beside its
+    /// own; 0 is the plain mean, under which one lucky rating makes an item popular.
+    pub popularity_prior: f64,
     /// Resamples behind each interval, from 100; 2000 by default.
     pub bootstrap: usize,
     /// Plays with the first so many users only; with all when absent.
@@ -49,7 +53,14 @@ pub enum Act {
 
 impl Default for Evaluate {
     fn default() -> Self {
-        Self { episodes_seed: 0, repetitions: 5, act: Act::Greedy, bootstrap: 2000, users: None }
+        Self {
+            episodes_seed: 0,
+            repetitions: 5,
+            act: Act::Greedy,
+            popularity_prior: USUAL_PRIOR,
+            bootstrap: 2000,
+            users: None,
+        }
     }
 }
 
@@ -81,8 +92,8 @@ pipeline::ports! {
 
 impl Stage for Evaluate {
     const KIND: &'static str = "evaluate";
-    /// 1: first.
-    const VERSION: u32 = 1;
+    /// 1: first. 2: the remarks say where the retriever and the teacher know the distances.
+    const VERSION: u32 = 2;
     const ABOUT: &'static str = "judge policies in a world they did not learn from, beside honest controls";
     type Inputs = Inputs;
     type Outputs = Outputs;
@@ -94,6 +105,9 @@ impl Stage for Evaluate {
         }
         if self.bootstrap < 100 {
             return wrong("bootstrap", "the ends of a 95 % interval need at least 100 resamples");
+        }
+        if !(self.popularity_prior >= 0.0 && self.popularity_prior.is_finite()) {
+            return wrong("popularity_prior", "0 or more ratings");
         }
         if self.users == Some(0) {
             return wrong("users", "at least one user plays; leave it out to play with all");
@@ -225,6 +239,21 @@ mod tests {
             count(rows::TEACHER).remark.contains("2 users") && count(rows::TEACHER).remark.contains("2 turns of 4")
         );
         assert_eq!(count("a2c").remark, "");
+    }
+
+    #[test]
+    fn who_knows_the_distances_is_said() {
+        let remark = |change: fn(&mut Inputs), row| {
+            let mut inputs = inputs();
+            change(&mut inputs);
+            get(&run(&quick(), inputs).unwrap().metrics, row, "return_inclusive").remark.clone()
+        };
+        let avoiding = |inputs: &mut Inputs| inputs.rankings.as_mut().unwrap().avoid_alike = true;
+        assert_eq!(remark(|_| {}, rows::RETRIEVER), "");
+        assert!(remark(avoiding, rows::RETRIEVER).starts_with("privileged"));
+        assert!(!remark(|_| {}, rows::TEACHER).contains("privileged"));
+        assert!(remark(avoiding, rows::TEACHER).contains("privileged"));
+        assert!(remark(|inputs| inputs.rankings = None, rows::TEACHER).contains("connect `rankings`"));
     }
 
     #[test]

@@ -47,7 +47,7 @@ impl Players<'_> {
         let draws = self.config.repetitions;
         let cells = 2 * draws + 2 + usize::from(self.rankings.is_some()) + self.policies.len();
         let bar = cx.bar("play", Some((cells * self.users.len()) as u64), "episodes");
-        let order = Popularity::of(self.train, self.world.items())?.order();
+        let order = Popularity::of(self.train, self.world.items(), self.config.popularity_prior)?.order();
         let rankings = self.rankings.map(|rankings| self.checked(rankings)).transpose()?;
 
         let mut rows = vec![
@@ -57,7 +57,8 @@ impl Players<'_> {
             self.control(ORACLE, KNOWS_ALL, &GreedyOracle, 1, &bar)?,
         ];
         if let Some(rankings) = &rankings {
-            rows.push(self.control(RETRIEVER, "", rankings, 1, &bar)?);
+            let remark = if rankings.rankings.avoid_alike { KNOWS_DISTANCES } else { "" };
+            rows.push(self.control(RETRIEVER, remark, rankings, 1, &bar)?);
         }
         if let Some(teacher) = self.teacher {
             rows.push(Row {
@@ -126,6 +127,13 @@ impl Players<'_> {
     fn on_teacher(&self, teacher: &Episodes) -> String {
         let (users, horizon) = (teacher.len(), self.world.rules.horizon);
         let mut remark = format!("judged on its own {users} users, because it is slow");
+        match self.rankings {
+            Some(rankings) if rankings.avoid_alike => {
+                remark += "; privileged: its offers leave out what the distances say would end the episode";
+            }
+            Some(_) => {}
+            None => remark += "; connect `rankings` to learn whether its offers knew the distances",
+        }
         if self.opening < horizon {
             remark += &format!("; cut after {} turns of {horizon}, so its return stands beside no other", self.opening);
         }

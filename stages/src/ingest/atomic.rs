@@ -5,9 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use polars::prelude::{Column, CsvParseOptions, CsvReadOptions, DataFrame, DataType, SerReader};
-
-use super::bad_rows::BadRow;
+use polars::prelude::{Column, CsvParseOptions, CsvReadOptions, DataFrame, SerReader};
 
 /// The parsed file; every column is text until it is asked for as something else.
 pub(super) struct AtomicFile {
@@ -18,17 +16,7 @@ pub(super) struct AtomicFile {
 impl AtomicFile {
     /// Reads the one file in `folder` with that extension; `None` when there is none.
     pub fn find(folder: &Path, extension: &str) -> Result<Option<Self>> {
-        let mut found: Vec<PathBuf> = std::fs::read_dir(folder)
-            .with_context(|| format!("cannot list {}", folder.display()))?
-            .map(|entry| Ok(entry?.path()))
-            .collect::<Result<Vec<_>>>()?;
-        found.retain(|path| path.extension().is_some_and(|e| e == extension));
-        found.sort();
-        match found.as_slice() {
-            [] => Ok(None),
-            [path] => Self::read(path).map(Some),
-            _ => bail!("{} holds {} .{extension} files, wanted one", folder.display(), found.len()),
-        }
+        only(folder, extension)?.map(|path| Self::read(&path)).transpose()
     }
 
     fn read(path: &Path) -> Result<Self> {
@@ -47,22 +35,9 @@ impl AtomicFile {
                 return Err(error).with_context(|| format!("cannot read {}", path.display()));
             }
         };
-        let names: Vec<String> = frame.get_column_names().iter().map(|name| name.to_string()).collect();
-        for name in &names {
-            ensure!(
-                name.contains(':'),
-                "{}:1: the header field `{name}` has no type; wanted `name:type`, as in `rating:float`",
-                path.display()
-            );
-        }
-        let bare: Vec<&str> = names.iter().map(|name| name.split(':').next().unwrap_or_default()).collect();
-        frame.set_column_names(&bare)?;
+        let names = names_of(path, frame.get_column_names().iter().map(|name| name.as_str()))?;
+        frame.set_column_names(&names)?;
         Ok(Self { path: path.to_path_buf(), frame })
-    }
-
-    /// How many rows.
-    pub fn rows(&self) -> usize {
-        self.frame.height()
     }
 
     /// The fields' names without their types.
@@ -79,27 +54,6 @@ impl AtomicFile {
     /// A field as text; a missing value is empty.
     pub fn text(&self, name: &str) -> Result<Vec<&str>> {
         Ok(self.column(name)?.str()?.iter().map(Option::unwrap_or_default).collect())
-    }
-
-    /// A field as finite numbers; what is none goes to `bad` and reads as 0.
-    pub fn numbers(&self, name: &str, bad: &mut Vec<BadRow>) -> Result<Vec<f64>> {
-        let column = self.column(name)?;
-        let numbers = column.cast(&DataType::Float64)?;
-        let text = column.str()?;
-        let mut values = Vec::with_capacity(self.rows());
-        for (row, number) in numbers.f64()?.iter().enumerate() {
-            let finite = number.filter(|number| number.is_finite());
-            if finite.is_none() {
-                bad.push(BadRow {
-                    row,
-                    column: name.to_owned(),
-                    value: text.get(row).unwrap_or_default().to_owned(),
-                    wanted: "a finite number".to_owned(),
-                });
-            }
-            values.push(finite.unwrap_or(0.0));
-        }
-        Ok(values)
     }
 
     /// A field as whole numbers; what is none reads as missing. Returns also the rows whose text was neither empty nor a
@@ -120,6 +74,32 @@ impl AtomicFile {
             .filter(|(_, line)| line.as_ref().is_ok_and(|line| !line.iter().all(u8::is_ascii_whitespace)));
         filled.map(|(line, _)| line + 1).nth(row + 1).unwrap_or(row + 2)
     }
+}
+
+/// The one file in `folder` with that extension; `None` when there is none.
+pub(super) fn only(folder: &Path, extension: &str) -> Result<Option<PathBuf>> {
+    let mut found: Vec<PathBuf> = std::fs::read_dir(folder)
+        .with_context(|| format!("cannot list {}", folder.display()))?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<Result<Vec<_>>>()?;
+    found.retain(|path| path.extension().is_some_and(|e| e == extension));
+    found.sort();
+    ensure!(found.len() < 2, "{} holds {} .{extension} files, wanted one", folder.display(), found.len());
+    Ok(found.pop())
+}
+
+/// The names of a header such as `user_id:token`, without their types.
+pub(super) fn names_of<'h>(path: &Path, header: impl Iterator<Item = &'h str>) -> Result<Vec<String>> {
+    let name = |field: &str| {
+        let (name, _) = field.split_once(':').with_context(|| {
+            format!(
+                "{}:1: the header field `{field}` has no type; wanted `name:type`, as in `rating:float`",
+                path.display()
+            )
+        })?;
+        Ok(name.to_owned())
+    };
+    header.map(name).collect()
 }
 
 /// Finds the first line that is not UTF-8 or has another number of fields than the header.

@@ -1,6 +1,7 @@
 //! Rows that do not fit: counted, shown, refused or dropped.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::Path;
 
 use anyhow::{Result, bail};
@@ -19,63 +20,103 @@ pub enum OnBadRow {
     Drop,
 }
 
-/// One row that does not fit.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct BadRow {
-    /// Row of the table, from 0.
-    pub row: usize,
-    /// The column at fault.
-    pub column: String,
-    /// What stands there.
-    pub value: String,
-    /// What should.
-    pub wanted: String,
+/// Why a row does not fit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Fault {
+    /// The column at fault; `None` where the row as a whole is.
+    column: Option<String>,
+    /// What was found, as the message says it.
+    found: String,
+    /// What should stand there.
+    wanted: String,
 }
 
-/// How many bad rows an error lists.
+impl Fault {
+    /// A value at fault.
+    pub fn value(column: &str, value: &str, wanted: &str) -> Self {
+        // One long value must not fill the screen or the memory.
+        let value: String = value.chars().take(200).collect();
+        Self { column: Some(column.to_owned()), found: format!("{value:?}"), wanted: wanted.to_owned() }
+    }
+
+    /// A whole row at fault.
+    pub fn row(found: impl Into<String>, wanted: impl Into<String>) -> Self {
+        Self { column: None, found: found.into(), wanted: wanted.into() }
+    }
+
+    fn reason(&self) -> String {
+        match &self.column {
+            Some(column) => format!("`{column}` is not {}", self.wanted),
+            None => format!("not {}", self.wanted),
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(column) = &self.column {
+            write!(f, "column `{column}`: ")?;
+        }
+        write!(f, "found {}, wanted {}", self.found, self.wanted)
+    }
+}
+
+/// How many bad rows are shown.
 const SHOWN: usize = 5;
 
-/// Notes the bad rows of a file on the run, or refuses them. Returns the distinct row numbers to leave out, ascending.
-/// `line_of` finds the physical line of a row.
-pub(super) fn settle(
-    path: &Path,
-    mut bad: Vec<BadRow>,
-    policy: OnBadRow,
-    line_of: impl Fn(usize) -> usize,
-    cx: &Context,
-) -> Result<Vec<usize>> {
-    if bad.is_empty() {
-        return Ok(Vec::new());
-    }
-    bad.sort_by_key(|bad| bad.row);
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    if policy == OnBadRow::Refuse {
-        let mut text = format!("{} rows of {} do not fit:", bad.len(), path.display());
-        for BadRow { row, column, value, wanted } in bad.iter().take(SHOWN) {
-            text += &format!("\n  {name}:{}: column `{column}`: found {value:?}, wanted {wanted}", line_of(*row));
+/// The rows of one file that do not fit, each with its first fault: counted, and the first few kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct BadRows {
+    count: u64,
+    reasons: BTreeMap<String, u64>,
+    /// Physical lines from 1, ascending.
+    first: Vec<(u64, Fault)>,
+}
+
+impl BadRows {
+    /// Counts a row; `line` is asked for its physical line, from 1, only where the row will be shown.
+    pub fn add(&mut self, fault: Fault, line: impl FnOnce() -> u64) {
+        self.count += 1;
+        *self.reasons.entry(fault.reason()).or_default() += 1;
+        if self.first.len() < SHOWN {
+            self.first.push((line(), fault));
         }
-        if bad.len() > SHOWN {
-            text += &format!("\n  … and {} more", bad.len() - SHOWN);
+    }
+
+    /// Adds those of a later piece of the file, before which stand `lines` lines.
+    pub fn append(&mut self, later: Self, lines: u64) {
+        self.count += later.count;
+        for (reason, count) in later.reasons {
+            *self.reasons.entry(reason).or_default() += count;
         }
-        bail!("{text}\nhelp: mend the file, or set `on_bad_row: drop` to leave such rows out");
+        self.first.extend(later.first.into_iter().map(|(line, fault)| (line + lines, fault)));
+        self.first.truncate(SHOWN);
     }
-    let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
-    for BadRow { column, wanted, .. } in &bad {
-        *reasons.entry(format!("`{column}` is not {wanted}")).or_default() += 1;
+
+    /// Notes them on the run, or refuses them.
+    ///
+    /// # Errors
+    /// Under [`OnBadRow::Refuse`], when there is one.
+    pub fn settle(&self, path: &Path, policy: OnBadRow, cx: &Context) -> Result<()> {
+        let Some((first_line, first)) = self.first.first() else { return Ok(()) };
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if policy == OnBadRow::Refuse {
+            let mut text = format!("{} rows of {} do not fit:", self.count, path.display());
+            for (line, fault) in &self.first {
+                text += &format!("\n  {name}:{line}: {fault}");
+            }
+            let more = self.count - self.first.len() as u64;
+            if more > 0 {
+                text += &format!("\n  … and {more} more");
+            }
+            bail!("{text}\nhelp: mend the file, or set `on_bad_row: drop` to leave such rows out");
+        }
+        let reasons: Vec<String> = self.reasons.iter().map(|(reason, count)| format!("{count} × {reason}")).collect();
+        let (count, reasons) = (self.count, reasons.join(", "));
+        cx.note(
+            &format!("dropped from {name}"),
+            format!("{count} rows ({reasons}; the first: line {first_line}, {})", first.found),
+        );
+        Ok(())
     }
-    let mut rows: Vec<usize> = bad.iter().map(|bad| bad.row).collect();
-    rows.dedup();
-    let first = &bad[0];
-    let reasons: Vec<String> = reasons.iter().map(|(reason, count)| format!("{count} × {reason}")).collect();
-    cx.note(
-        &format!("dropped from {name}"),
-        format!(
-            "{} rows ({}; the first: line {}, {:?})",
-            rows.len(),
-            reasons.join(", "),
-            line_of(first.row),
-            first.value
-        ),
-    );
-    Ok(rows)
 }

@@ -1,17 +1,26 @@
 //! From the files that datasets are published in to [`Interactions`], [`Items`] and [`Users`]: one format, one file.
 //!
-//! polars parses and checks whole columns at once; the parquet crate writes. A row that does not fit is named with file,
-//! line, column and value, and is refused or dropped as the experiment says, never silently.
+//! Logs are read in shards, line by line and in parallel; the small files beside them by polars; the parquet crate writes. A
+//! row that does not fit is named with file, line, column and value, and is refused or dropped as the experiment says, never
+//! silently.
 
 mod atomic;
 mod bad_rows;
+mod coat;
 mod recbole;
+mod shards;
 pub mod toy;
 
 pub use bad_rows::OnBadRow;
-pub use recbole::{NoInputs, Recbole};
+pub use coat::Coat;
+pub use recbole::Recbole;
 
 use crate::artifact::{Interactions, Items, Users};
+
+pipeline::ports! {
+    /// A reader starts from files.
+    pub struct NoInputs {}
+}
 
 pipeline::ports! {
     /// What every reader gives.

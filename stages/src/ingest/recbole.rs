@@ -3,16 +3,20 @@
 //! Left out: `.kg`, `.link`, `.net` and sequence-typed interactions.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 use pipeline::{AssetName, Context, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Outputs;
-use super::atomic::AtomicFile;
-use super::bad_rows::{BadRow, OnBadRow, settle};
-use crate::artifact::{Interactions, Items, Users};
+use super::atomic::{AtomicFile, names_of, only};
+use super::bad_rows::{BadRows, Fault, OnBadRow};
+use super::shards::{Lines, ReadLog, Row};
+use super::{NoInputs, Outputs};
+use crate::artifact::{Items, Users};
 
 /// `ingest.recbole`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -66,8 +70,8 @@ fn timestamp() -> Option<String> {
 
 impl Stage for Recbole {
     const KIND: &'static str = "ingest.recbole";
-    /// 1: first. 2: an id that only dropped rows mention gets no number.
-    const VERSION: u32 = 2;
+    /// 1: first. 2: an id that only dropped rows mention gets no number. 3: a row of too few fields does not fit.
+    const VERSION: u32 = 3;
     const ABOUT: &'static str = "read a log in RecBole's atomic format (.inter, .item, .user)";
     type Inputs = NoInputs;
     type Outputs = Outputs;
@@ -78,13 +82,13 @@ impl Stage for Recbole {
 
     fn run(&self, _: NoInputs, cx: &Context) -> Result<Outputs> {
         let folder = cx.asset(&self.asset)?;
-        let log =
-            AtomicFile::find(folder, "inter")?.with_context(|| format!("{} holds no .inter file", folder.display()))?;
-        cx.go_on()?;
+        let log = only(folder, "inter")?.with_context(|| format!("{} holds no .inter file", folder.display()))?;
         let items = AtomicFile::find(folder, "item")?.map(|file| self.items(&file, cx)).transpose()?;
         let users = AtomicFile::find(folder, "user")?.map(|file| self.users(&file, cx)).transpose()?;
-        let outputs = self.join(&log, items, users, cx)?;
-        self.expect.check(&log, &outputs)?;
+        let read = self.log(&log, users.as_ref(), items.as_ref(), cx)?;
+        let rows = read.rows;
+        let outputs = join(read, users, items);
+        self.expect.check(&log, rows, &outputs)?;
         cx.note(
             "read",
             format!(
@@ -98,14 +102,8 @@ impl Stage for Recbole {
     }
 }
 
-pipeline::ports! {
-    /// A reader starts from files.
-    pub struct NoInputs {}
-}
-
 impl Recbole {
     fn items(&self, file: &AtomicFile, cx: &Context) -> Result<Items> {
-        let mut bad = Vec::new();
         let owned =
             |name: &str| -> Result<Vec<String>> { Ok(file.text(name)?.into_iter().map(str::to_owned).collect()) };
         let id = owned("item_id")?;
@@ -117,8 +115,7 @@ impl Recbole {
             }
             None => vec![Vec::new(); id.len()],
         };
-        check_ids(&id, "item_id", &mut bad);
-        let drop = settle(&file.path, bad, self.on_bad_row, |row| file.line_of(row), cx)?;
+        let drop = self.check_ids(file, &id, "item_id", cx)?;
         let items = Items { id, title, year, genres };
         Ok(Items {
             id: without(items.id, &drop),
@@ -135,50 +132,105 @@ impl Recbole {
         }
         let id =
             columns.remove("user_id").with_context(|| format!("{} has no field `user_id`", file.path.display()))?;
-        let mut bad = Vec::new();
-        check_ids(&id, "user_id", &mut bad);
-        let drop = settle(&file.path, bad, self.on_bad_row, |row| file.line_of(row), cx)?;
+        let drop = self.check_ids(file, &id, "user_id", cx)?;
         let features = columns.into_iter().map(|(name, values)| (name, without(values, &drop))).collect();
         Ok(Users { id: without(id, &drop), features })
     }
 
-    /// Maps the log's ids to rows. Without an `.item` or `.user` file the ids are numbered as they appear.
-    fn join(&self, log: &AtomicFile, items: Option<Items>, users: Option<Users>, cx: &Context) -> Result<Outputs> {
-        let mut bad = Vec::new();
-        let (user_ids, item_ids) = (log.text("user_id")?, log.text("item_id")?);
-        let rating = log.numbers(&self.rating, &mut bad)?;
-        let timestamp = match &self.timestamp {
-            Some(name) => log.numbers(name, &mut bad)?,
-            None => vec![0.0; log.rows()],
-        };
-        let (known_users, known_items) = (users.as_ref().map(|u| &u.id), items.as_ref().map(|i| &i.id));
-        let (mut user, mut new_users) = rows_of(&user_ids, known_users, "user_id", &mut bad);
-        let (mut item, mut new_items) = rows_of(&item_ids, known_items, "item_id", &mut bad);
-        let drop = settle(&log.path, bad, self.on_bad_row, |row| log.line_of(row), cx)?;
-        if !drop.is_empty() {
-            // Again without the dropped rows: they must not number a user or an item that nothing else mentions.
-            (user, new_users) = rows_of(&without(user_ids, &drop), known_users, "user_id", &mut Vec::new());
-            (item, new_items) = rows_of(&without(item_ids, &drop), known_items, "item_id", &mut Vec::new());
+    /// Ids must be present and unique; gives the rows to leave out.
+    fn check_ids(&self, file: &AtomicFile, ids: &[String], column: &str, cx: &Context) -> Result<Vec<usize>> {
+        let (mut bad, mut drop) = (BadRows::default(), Vec::new());
+        let mut first: HashMap<&str, usize> = HashMap::new();
+        for (row, id) in ids.iter().enumerate() {
+            let wanted = if id.is_empty() {
+                "an id"
+            } else if first.insert(id, row).is_some() {
+                "an id of its own"
+            } else {
+                continue;
+            };
+            bad.add(Fault::value(column, id, wanted), || file.line_of(row) as u64);
+            drop.push(row);
         }
-        let interactions = Interactions {
-            user,
-            item,
-            rating: without(rating.into_iter().map(|x| x as f32).collect(), &drop),
-            timestamp: without(timestamp.into_iter().map(|x| x as i64).collect(), &drop),
+        bad.settle(&file.path, self.on_bad_row, cx)?;
+        Ok(drop)
+    }
+
+    /// Reads the log. Without an `.item` or `.user` file the ids are numbered as they appear.
+    fn log(&self, path: &Path, users: Option<&Users>, items: Option<&Items>, cx: &Context) -> Result<ReadLog> {
+        let place = || format!("cannot read {}", path.display());
+        let mut header = String::new();
+        BufReader::new(File::open(path).with_context(place)?).read_line(&mut header).with_context(place)?;
+        let names = names_of(path, header.trim_end_matches(['\n', '\r']).split('\t'))?;
+        let at = |name: &str| {
+            let found = names.iter().position(|known| known == name);
+            found.with_context(|| format!("{} has no field `{name}`; it has {}", path.display(), names.join(", ")))
         };
-        let items = items.unwrap_or_else(|| Items {
-            title: new_items.clone(),
-            year: vec![None; new_items.len()],
-            genres: vec![Vec::new(); new_items.len()],
-            id: new_items,
-        });
-        let users = users.unwrap_or_else(|| Users { id: new_users, features: BTreeMap::new() });
-        Ok(Outputs { interactions, items, users })
+        let timestamp = self.timestamp.as_deref().map(|name| anyhow::Ok((name, at(name)?))).transpose()?;
+        let (user, item, rating) = (at("user_id")?, at("item_id")?, at(&self.rating)?);
+        let lines = Lines {
+            path,
+            header: 1,
+            columns: ["user_id", "item_id"],
+            known: [users.map(|users| &*users.id), items.map(|items| &*items.id)],
+            parse: &|line| parse(line, names.len(), [user, item], (&self.rating, rating), timestamp),
+        };
+        let read = lines.read(cx)?;
+        read.bad.settle(path, self.on_bad_row, cx)?;
+        Ok(read)
     }
 }
 
+/// One line of the log.
+fn parse<'l>(
+    line: &'l str,
+    fields: usize,
+    [user, item]: [usize; 2],
+    rating: (&str, usize),
+    timestamp: Option<(&str, usize)>,
+) -> Result<Row<'l>, Fault> {
+    let mut found = ["", "", "", ""];
+    let mut count = 0;
+    for (place, text) in line.split('\t').enumerate() {
+        count += 1;
+        for (slot, wanted) in [Some(user), Some(item), Some(rating.1), timestamp.map(|(_, at)| at)].iter().enumerate() {
+            if *wanted == Some(place) {
+                found[slot] = text;
+            }
+        }
+    }
+    if count != fields {
+        return Err(Fault::row(format!("{count} fields"), format!("{fields} as in the header")));
+    }
+    let [user, item, score, time] = found;
+    let number = |text: &str, column: &str| {
+        let number = text.parse::<f64>().ok().filter(|number| number.is_finite());
+        number.ok_or_else(|| Fault::value(column, text, "a finite number"))
+    };
+    let timestamp = timestamp.map_or(Ok(0.0), |(column, _)| number(time, column))?;
+    Ok(Row {
+        user: user.into(),
+        item: item.into(),
+        rating: number(score, rating.0)? as f32,
+        timestamp: timestamp as i64,
+    })
+}
+
+/// The log with the users and items that were listed, or those that it mentions.
+fn join(read: ReadLog, users: Option<Users>, items: Option<Items>) -> Outputs {
+    let [new_users, new_items] = read.new;
+    let items = items.unwrap_or_else(|| Items {
+        title: new_items.clone(),
+        year: vec![None; new_items.len()],
+        genres: vec![Vec::new(); new_items.len()],
+        id: new_items,
+    });
+    let users = users.unwrap_or_else(|| Users { id: new_users, features: BTreeMap::new() });
+    Outputs { interactions: read.interactions, items, users }
+}
+
 impl Expect {
-    fn check(&self, log: &AtomicFile, outputs: &Outputs) -> Result<()> {
+    fn check(&self, log: &Path, rows: u64, outputs: &Outputs) -> Result<()> {
         for (what, wanted, found) in [
             ("interactions", self.interactions, outputs.interactions.len()),
             ("items", self.items, outputs.items.len()),
@@ -186,11 +238,10 @@ impl Expect {
         ] {
             ensure!(
                 wanted.is_none_or(|wanted| wanted == found),
-                "{} gave {found} {what}, but the experiment expects {} (the file holds {} rows)\nhelp: this copy of the \
+                "{} gave {found} {what}, but the experiment expects {} (the file holds {rows} rows)\nhelp: this copy of the \
                  dataset was altered or cut; get another, or correct `expect.{what}`",
-                log.path.display(),
+                log.display(),
                 wanted.unwrap_or_default(),
-                log.rows(),
             );
         }
         Ok(())
@@ -205,49 +256,6 @@ fn years(file: &AtomicFile, name: &str, cx: &Context) -> Result<Vec<Option<i32>>
         cx.note(&format!("unknown `{name}`"), format!("{count} are no number (the first: line {line}, {text:?})"));
     }
     Ok(years)
-}
-
-/// Ids must be present and unique.
-fn check_ids(ids: &[String], column: &str, bad: &mut Vec<BadRow>) {
-    let mut first: HashMap<&str, usize> = HashMap::new();
-    for (row, id) in ids.iter().enumerate() {
-        let wanted = if id.is_empty() {
-            "an id"
-        } else if first.insert(id, row).is_some() {
-            "an id of its own"
-        } else {
-            continue;
-        };
-        bad.push(BadRow { row, column: column.to_owned(), value: id.clone(), wanted: wanted.to_owned() });
-    }
-}
-
-/// The row of each id among `known`, or by first appearance where nothing is known; then also the new ids in order.
-fn rows_of(ids: &[&str], known: Option<&Vec<String>>, column: &str, bad: &mut Vec<BadRow>) -> (Vec<u32>, Vec<String>) {
-    let mut place: HashMap<&str, u32> = HashMap::new();
-    for id in known.into_iter().flatten() {
-        place.insert(id, place.len() as u32);
-    }
-    let mut new = Vec::new();
-    let mut rows = Vec::with_capacity(ids.len());
-    for (row, id) in ids.iter().copied().enumerate() {
-        let next = place.len() as u32;
-        let found = match place.get(id) {
-            Some(&found) => Some(found),
-            None if known.is_none() && !id.is_empty() => {
-                place.insert(id, next);
-                new.push(id.to_owned());
-                Some(next)
-            }
-            None => None,
-        };
-        if found.is_none() {
-            let wanted = if id.is_empty() { "an id" } else { "an id of the .item or .user file" };
-            bad.push(BadRow { row, column: column.to_owned(), value: id.to_owned(), wanted: wanted.to_owned() });
-        }
-        rows.push(found.unwrap_or(0));
-    }
-    (rows, new)
 }
 
 /// The values whose row is not in `drop` (ascending).
@@ -309,8 +317,8 @@ mod tests {
         for (rows, expected) in [
             ("9\ta\t4\t100\n\n7\tb\tgood\t50\n", "x.inter:4: column `rating`: found \"good\", wanted a finite number"),
             ("9\ta\tinf\t100\n", "x.inter:2: column `rating`: found \"inf\""),
-            ("9\ta\n", "x.inter:2: column `rating`: found \"\""),
-            ("8\ta\t3\t1\n", "x.inter:2: column `user_id`: found \"8\", wanted an id of the .item or .user file"),
+            ("9\ta\n", "x.inter:2: found 2 fields, wanted 4 as in the header"),
+            ("8\ta\t3\t1\n", "x.inter:2: column `user_id`: found \"8\", wanted an id that is listed"),
             ("9\ta\t4\t100\textra\n", "x.inter:2: found 5 fields, wanted 4"),
         ] {
             let error = format!("{:#}", run(&format!("{HEADER}{rows}"), "").err().unwrap());

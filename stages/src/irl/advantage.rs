@@ -33,7 +33,7 @@ pub(super) fn advantages(states: &Tensor, pairs: &Tensor, returns: &[f32], seed:
     let targets: Vec<f32> = returns.iter().map(|&r| ((f64::from(r) - mean) / deviation) as f32).collect();
     let targets = Tensor::from_vec(targets, returns.len(), &Device::Cpu)?;
     let q = fitted(pairs, &targets, seed)?;
-    let v = fitted(states, &targets, seed + 1)?;
+    let v = fitted(states, &targets, seed.wrapping_add(1))?;
     Ok((q - v)?.to_vec1()?)
 }
 

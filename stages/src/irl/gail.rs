@@ -1,13 +1,17 @@
 //! Adversarial inverse RL in GAIL's form: a discriminator learns what the expert does and the policy does not.
 //!
 //! min −mean_demo(log D_E) − mean_π(log(1 − D_E)), D_E(s, a) = P(expert) = σ(logit); at the optimum e^logit = ρ_demo/ρ_π.
+//! (Label smoothing ε draws the optimum in, to ((1−ε)·ρ_demo + ε·ρ_π) / (ε·ρ_demo + (1−ε)·ρ_π): with it neither the reward nor
+//! the weights are exact ratios, and no ratio exceeds (1−ε)/ε.)
 //! r_IRL = −log(1 − D_E) ≥ 0 (so it rewards staying alive); w_IRL = (1/D − 1)^κ with D = 1 − D_E.
 //!
 //! Ho and Ermon 2016 (arXiv 1606.03476, eq. 17); IL-Rec (arXiv 2510.13229) computes this form although it says AIRL. The
 //! generator is `rl`'s actor-critic on r = (1 − ω)·r̂ + ω·r_IRL. Left out: AIRL's shaped form, other reward forms, gradient
 //! penalties.
 
-use anyhow::{Result, ensure};
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result, ensure};
 use candle_core::{Device, Tensor};
 use pipeline::{Context, Stage};
 use rand::RngExt;
@@ -15,11 +19,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::advantage::{advantages, mixed_weights, returns};
-use crate::artifact::{Curves, Demonstrations, RewardModel, Weights, World};
+use crate::artifact::{Array, Curves, Demonstrations, RewardModel, Weights, World};
 use crate::env::{Features, Observation};
 use crate::nn::discriminator::Shape;
 use crate::nn::loss::{bce_with_logits, softplus};
-use crate::nn::{AdamW, Discriminator, rng};
+use crate::nn::params::{to_array, to_tensor};
+use crate::nn::{AdamW, Discriminator, State, Training, rng};
 use crate::rl::a2c::{Batch, Learner};
 use crate::rl::{A2c, Demonstrated};
 
@@ -41,7 +46,7 @@ pub struct Gail {
     pub learning_rate: f64,
     /// The discriminator's decay.
     pub weight_decay: f64,
-    /// Targets are 1 − this and this instead of 1 and 0.
+    /// ε: targets are 1 − ε and ε instead of 1 and 0; 0 for exact density ratios, which a small sample seldom supports.
     pub label_smoothing: f64,
     /// Logits are cut to ± this.
     pub logit_clip: f64,
@@ -81,7 +86,7 @@ impl Default for Gail {
             beta: 10.0,
             kappa: 1.0,
             alpha: 0.5,
-            policy: A2c { episodes: 32, ..A2c::default() },
+            policy: A2c::default(),
             seed: 0,
         }
     }
@@ -111,8 +116,8 @@ pipeline::ports! {
 
 impl Stage for Gail {
     const KIND: &'static str = "irl.gail";
-    /// 1: first.
-    const VERSION: u32 = 1;
+    /// 1: first. 2: the reward says which states and vectors it is for; the generator's defaults are those of rl.a2c.
+    const VERSION: u32 = 2;
     const ABOUT: &'static str = "learn a reward and demonstration weights by adversarial inverse RL (GAIL's form)";
     type Inputs = Inputs;
     type Outputs = Outputs;
@@ -131,8 +136,25 @@ impl Stage for Gail {
         if !(0.0..0.5).contains(&self.label_smoothing) {
             return wrong("label_smoothing", "smoothing lies between 0 and ½");
         }
-        if self.batch_size == 0 || self.replay_rounds == 0 {
-            return wrong("batch_size", "batches and replay hold at least one");
+        if self.batch_size == 0 {
+            return wrong("batch_size", "a batch holds at least one step of each kind");
+        }
+        if self.replay_rounds == 0 {
+            return wrong("replay_rounds", "the last round's steps at least are learned from");
+        }
+        if self.hidden == 0 {
+            return wrong("hidden", "a layer has at least one unit");
+        }
+        if !AdamW::is_step_size(self.learning_rate) {
+            return wrong("learning_rate", "a step size is above 0");
+        }
+        for (path, number) in [("weight_decay", self.weight_decay), ("kappa", self.kappa)] {
+            if !(number >= 0.0 && number.is_finite()) {
+                return wrong(path, "0 or more");
+            }
+        }
+        if !(self.logit_clip > 0.0 && self.logit_clip.is_finite()) {
+            return wrong("logit_clip", "a bound is above 0");
         }
         self.policy.check().map_err(|(path, message)| (format!("policy.{path}"), message))
     }
@@ -148,15 +170,30 @@ impl Stage for Gail {
         let expert = Demonstrated::new(&inputs.demonstrations, None, world, config.network.window)?;
         let features = Features::new(world);
         let expert_features = features.compute(&expert.observation, &expert.actions)?;
-        let shape = Shape { inputs: features.width(), hidden: self.hidden, clip: self.logit_clip };
+        let shape = Shape {
+            inputs: features.width(),
+            window: config.network.window,
+            vectors: world.vectors_digest(),
+            hidden: self.hidden,
+            clip: self.logit_clip,
+        };
         let discriminator = Discriminator::new(shape, self.seed)?;
         let mut adam = AdamW::new(discriminator.params(), self.learning_rate, self.weight_decay, 1.0)?;
         let mut generator = Learner::new(&config, world)?;
         let mut replay: Vec<Tensor> = Vec::new();
         let mut curves = Curves::default();
+        let training = Training::open(cx, "checkpoints", 1)?;
+        let mut done = 0;
+        if let Some((number, bytes)) = training.latest()? {
+            let networks = vec![generator.trained(), ("discriminator", discriminator.params(), &mut adam)];
+            let mut state = State { networks, arrays: BTreeMap::new(), curves: &mut curves };
+            state.restore(&bytes)?;
+            replay = state.arrays.values().map(to_tensor).collect::<Result<_>>()?;
+            done = number;
+        }
         let bar = cx.bar("rounds", Some(self.rounds), "rounds");
-        for round in 0..self.rounds {
-            cx.go_on()?;
+        bar.inc(done);
+        for round in done..self.rounds {
             let reward = |batch: &Batch| -> Result<Vec<f32>> {
                 let logits =
                     discriminator.logits_expert_is_high(&features.compute(&batch.observation, &batch.actions)?)?;
@@ -194,6 +231,12 @@ impl Stage for Gail {
                 cx.note("stopped", format!("after round {} of {}: accuracy {accuracy:.3}", round + 1, self.rounds));
                 break;
             }
+            training.passed(round + 1, || {
+                let named = |(k, steps)| Ok((format!("replay.{k:06}"), to_array(steps)?));
+                let arrays: BTreeMap<String, Array> = replay.iter().enumerate().map(named).collect::<Result<_>>()?;
+                let networks = vec![generator.trained(), ("discriminator", discriminator.params(), &mut adam)];
+                State { networks, arrays, curves: &mut curves }.save()
+            })?;
         }
         let weights = self.weights(&inputs.demonstrations, &expert.observation, &expert_features, &discriminator)?;
         Ok(Outputs { reward: RewardModel(discriminator.export()?), weights, curves })
@@ -224,12 +267,8 @@ impl Gail {
         let loss = bce_with_logits(&logits, &Tensor::new(targets, &Device::Cpu)?)?.mean_all()?;
         let right =
             logits.to_vec1::<f32>()?.iter().enumerate().filter(|(k, z)| (*k < self.batch_size) == (**z > 0.0)).count();
-        let norm = adam.descend(discriminator.params(), &loss)?;
-        ensure!(
-            norm.is_finite(),
-            "round {}: the discriminator's gradient is not finite\nhelp: lower learning_rate",
-            place[0]
-        );
+        adam.descend(discriminator.params(), &loss)
+            .with_context(|| format!("the discriminator in round {}", place[0]))?;
         Ok((f64::from(loss.to_scalar::<f32>()?), right as f64 / (2 * self.batch_size) as f64))
     }
 
@@ -247,25 +286,47 @@ impl Gail {
         let states = Tensor::cat(&[&pairs.narrow(1, 0, 2 * width)?, &progress], 1)?;
         let advantages = advantages(&states, pairs, &returns(demonstrations, self.policy.gamma), self.seed)?;
         let (trajectory, step) = demonstrations.steps().map(|(t, s, _)| (t as u32, s as u32)).unzip();
-        Ok(Weights {
-            trajectory,
-            step,
-            w_env: mixed_weights(&advantages, &logits, self.beta, self.kappa, 1.0),
-            w_irl: mixed_weights(&advantages, &logits, self.beta, self.kappa, 0.0),
-            weight: mixed_weights(&advantages, &logits, self.beta, self.kappa, self.alpha),
-        })
+        let mixed = |alpha: f64| {
+            let weights = mixed_weights(&advantages, &logits, self.beta, self.kappa, alpha);
+            let finite = weights.iter().all(|w| w.is_finite());
+            ensure!(finite, "a weight is not finite. help: raise `beta` or lower `kappa`");
+            Ok(weights)
+        };
+        Ok(Weights { trajectory, step, w_env: mixed(1.0)?, w_irl: mixed(0.0)?, weight: mixed(self.alpha)? })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::artifact::{Choice, End, Trajectory};
+    use crate::env::cluster_world;
+    use crate::nn::training::assert_resumes_exactly;
+    use crate::rl::NetworkConfig;
+
+    #[test]
+    fn interrupted_after_every_round_it_ends_the_same() {
+        let world = cluster_world(&[5.0, 4.0, 3.0], 2, 2, 6, 3);
+        let step = |t: usize| Choice {
+            item: [0, 2, 4][t % 3],
+            reward: [5.0, 4.0, 3.0][t % 3],
+            candidates: vec![],
+            scores: vec![],
+            call: String::new(),
+        };
+        let trajectory = |user| Trajectory { user, steps: (0..6).map(step).collect(), end: End::Horizon };
+        let demonstrations = Demonstrations { trajectories: (0..3).map(trajectory).collect() };
+        let policy = A2c { episodes: 4, ..A2c::default() };
+        let stage = Gail { rounds: 6, replay_rounds: 3, stop_above_accuracy: 1.1, policy, ..Gail::default() };
+        let inputs = || Inputs { world: world.clone(), demonstrations: demonstrations.clone() };
+        assert_resumes_exactly(&stage, inputs, |outputs| (outputs.reward, outputs.weights, outputs.curves), 6);
+    }
 
     /// With fixed tables ρ_E and ρ_π the discriminator reaches e^logit = ρ_E/ρ_π (method: the GAIL form's optimum).
     #[test]
     fn the_discriminator_finds_the_density_ratio() {
         let (expert, policy) = ([0.5_f64, 0.3, 0.2], [0.2_f64, 0.3, 0.5]);
-        let shape = Shape { inputs: 3, hidden: 8, clip: 10.0 };
+        let shape = Shape { inputs: 3, window: 1, vectors: String::new(), hidden: 8, clip: 10.0 };
         let discriminator = Discriminator::new(shape, 1).unwrap();
         let mut adam = AdamW::new(discriminator.params(), 0.02, 0.0, f64::INFINITY).unwrap();
         let one_hot = Tensor::eye(3, candle_core::DType::F32, &Device::Cpu).unwrap();
@@ -285,9 +346,13 @@ mod tests {
     }
 
     #[test]
-    fn a_temperature_of_zero_is_refused() {
+    fn what_no_type_can_say_is_refused_by_its_own_name() {
         assert_eq!(Gail { beta: 0.0, ..Gail::default() }.check().unwrap_err().0, "beta");
         let policy = A2c { gamma: 2.0, ..A2c::default() };
         assert_eq!(Gail { policy, ..Gail::default() }.check().unwrap_err().0, "policy.gamma");
+        assert_eq!(Gail { replay_rounds: 0, ..Gail::default() }.check().unwrap_err().0, "replay_rounds");
+        assert_eq!(Gail { logit_clip: 0.0, ..Gail::default() }.check().unwrap_err().0, "logit_clip");
+        let policy = A2c { network: NetworkConfig { hidden: 0, ..NetworkConfig::default() }, ..A2c::default() };
+        assert_eq!(Gail { policy, ..Gail::default() }.check().unwrap_err().0, "policy.network.hidden");
     }
 }

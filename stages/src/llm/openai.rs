@@ -2,13 +2,14 @@
 //!
 //! `POST {base_url}/chat/completions`, which OpenAI, most other providers, and local servers (llama.cpp, vLLM, Ollama)
 //! answer. The key is read from the environment when the first question is asked, goes into one header, and is cut out of
-//! every error text.
+//! what comes back.
 //!
 //! Not here: streaming, tools, log-probabilities, batches, cost.
 
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
+use pipeline::{Secret, secret};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -17,8 +18,9 @@ use ureq::http::{Response, Uri};
 use super::retry::{Trouble, persist};
 use super::{Answer, Llm, Player, Players, Reading, Request};
 
-/// Raised when an equal request to an equal model should be worded anew.
-const FORM: u32 = 1;
+/// Raised when an equal request to an equal model should be worded anew. 2: the path of the address is in the identity, because
+/// one host may serve several models under several paths.
+const FORM: u32 = 2;
 /// The most of a server's own words that an error repeats, in characters.
 const QUOTED: usize = 300;
 
@@ -31,9 +33,9 @@ pub struct OpenaiConfig {
     pub base_url: String,
     /// The model's name, as the server knows it.
     pub model: String,
-    /// The environment variable that holds the key; `null` for a server that needs none.
-    #[serde(default = "OpenaiConfig::api_key_env")]
-    pub api_key_env: Option<String>,
+    /// The key, as `${env:NAME}`: the environment variable that holds it; `null` for a server that needs none.
+    #[serde(default = "OpenaiConfig::api_key")]
+    pub api_key: Option<Secret>,
     /// How many requests may be under way at once.
     #[serde(default = "OpenaiConfig::in_flight")]
     pub in_flight: usize,
@@ -55,8 +57,8 @@ impl OpenaiConfig {
     fn base_url() -> String {
         "https://api.openai.com/v1".into()
     }
-    fn api_key_env() -> Option<String> {
-        Some("OPENAI_API_KEY".into())
+    fn api_key() -> Option<Secret> {
+        Some(Secret::of("OPENAI_API_KEY"))
     }
     fn in_flight() -> usize {
         4
@@ -71,12 +73,16 @@ impl OpenaiConfig {
         8
     }
 
-    /// The server's scheme, host and port.
+    /// The server's scheme, host, port and path without a `/` at the end, and the host alone.
     fn server(&self) -> Option<(String, String)> {
         let uri: Uri = self.base_url.parse().ok()?;
         let scheme = uri.scheme_str().filter(|scheme| ["http", "https"].contains(scheme))?;
         let authority = uri.authority().filter(|authority| !authority.as_str().contains('@'))?;
-        Some((format!("{scheme}://{authority}"), authority.host().to_owned()))
+        if uri.query().is_some() {
+            return None;
+        }
+        let path = uri.path().trim_end_matches('/');
+        Some((format!("{scheme}://{authority}{path}"), authority.host().to_owned()))
     }
 
     /// What no type can say.
@@ -85,7 +91,7 @@ impl OpenaiConfig {
         if self.server().is_none() {
             return wrong(
                 "base_url",
-                "an address such as `https://api.openai.com/v1`, without a user or a password in it",
+                "an address such as `https://api.openai.com/v1`, without a user, a password or a `?` in it",
             );
         }
         if self.model.trim().is_empty() {
@@ -206,7 +212,7 @@ impl Player for Caller<'_> {
 
 impl Remote {
     fn send(&self, request: &Request) -> Result<Raw, Trouble> {
-        let url = format!("{}/chat/completions", self.config.base_url.trim_end_matches('/'));
+        let url = format!("{}/chat/completions", self.server);
         let key = self.key().map_err(Trouble::Final)?;
         let mut call = self.agent.post(&url);
         if let Some(key) = &key {
@@ -221,16 +227,16 @@ impl Remote {
         let status = response.status().as_u16();
         let after = retry_after(&response);
         let text = response.body_mut().read_to_string().map_err(broken)?;
+        // Some servers repeat the key.
+        let text = secret::redact(&text);
         if status == 200 {
-            return parse(&text)
-                .with_context(|| format!("{url} answered: {}", quote(&text, &key)))
-                .map_err(Trouble::Final);
+            return parse(&text).with_context(|| format!("{url} answered: {}", quote(&text))).map_err(Trouble::Final);
         }
-        let why = format!("{url} answered {status}: {}", quote(&text, &key));
+        let why = format!("{url} answered {status}: {}", quote(&text));
         if status == 429 || status >= 500 {
             return Err(Trouble::Passing { why, after });
         }
-        let variable = self.config.api_key_env.as_deref().unwrap_or("api_key_env");
+        let variable = self.config.api_key.as_ref().map_or("api_key", Secret::variable);
         let help = match status {
             401 | 403 => format!(". help: see that `{variable}` holds a key that may use `{}`", self.config.model),
             402 => ". help: the account has no credit left; answered calls are kept".to_owned(),
@@ -241,16 +247,9 @@ impl Remote {
     }
 
     fn key(&self) -> Result<Option<String>> {
-        let Some(variable) = &self.config.api_key_env else { return Ok(None) };
-        let key = std::env::var(variable).ok().filter(|key| !key.is_empty());
-        let missing = || {
-            format!(
-                "the environment variable `{variable}` is not set. help: put the key of {} into it, or set `api_key_env: \
-                 null` for a server that needs none",
-                self.server
-            )
-        };
-        key.with_context(missing).map(Some)
+        let Some(secret) = &self.config.api_key else { return Ok(None) };
+        let needed = || format!("{} may need a key (else set `api_key: null`)", self.server);
+        secret.reveal().with_context(needed).map(Some)
     }
 
     fn body(&self, request: &Request) -> Value {
@@ -298,9 +297,8 @@ fn parse(text: &str) -> Result<Raw> {
     })
 }
 
-/// The beginning of a server's words in one line, without the key, which some servers repeat.
-fn quote(text: &str, key: &Option<String>) -> String {
-    let text = key.as_ref().map_or_else(|| text.to_owned(), |key| text.replace(key, "[key]"));
+/// The beginning of a server's words in one line.
+fn quote(text: &str) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     if line.is_empty() { "nothing".into() } else { line.chars().take(QUOTED).collect() }
 }
@@ -317,7 +315,7 @@ mod tests {
     const SECRET: &str = "PATH";
 
     fn config(server: &MockServer) -> OpenaiConfig {
-        let fields = json!({ "base_url": server.base_url, "model": "m", "api_key_env": SECRET, "retries": 2 });
+        let fields = json!({ "base_url": server.base_url, "model": "m", "api_key": Secret::of(SECRET), "retries": 2 });
         serde_json::from_value(fields).unwrap()
     }
 
@@ -367,11 +365,11 @@ mod tests {
                 "temperature": 0.0,
             })
         );
-        let server = server.base_url.trim_end_matches("/v1");
+        let server = &server.base_url;
         assert_eq!(
             remote.identity(),
             format!(
-                r#"{{"provider":"openai","form":1,"server":"{server}","model":"m","max_tokens":8,"temperature":0}}"#
+                r#"{{"provider":"openai","form":2,"server":"{server}","model":"m","max_tokens":8,"temperature":0}}"#
             )
         );
     }
@@ -416,7 +414,10 @@ mod tests {
                 Some(response(status, "", &format!("not with {}", std::env::var(SECRET).unwrap())))
             });
             let error = format!("{:#}", ask(&remote(&server)).unwrap_err());
-            assert!(error.contains(&format!("answered {status}: not with [key]")) && error.contains(help), "{error}");
+            assert!(
+                error.contains(&format!("answered {status}: not with ${{env:PATH}}")) && error.contains(help),
+                "{error}"
+            );
             assert_eq!(server.received().len(), 1, "{status} is not tried again");
         }
     }
@@ -434,11 +435,11 @@ mod tests {
     #[test]
     fn a_missing_key_names_its_variable() {
         let server = MockServer::start(|_, _| Some(completion("1")));
-        let named = OpenaiConfig { api_key_env: Some("NO_SUCH_KEY_IS_SET".into()), ..config(&server) };
-        let error = ask(&named.open().unwrap()).unwrap_err().to_string();
-        assert!(error.starts_with("the environment variable `NO_SUCH_KEY_IS_SET` is not set. help: "), "{error}");
+        let named = OpenaiConfig { api_key: Some(Secret::of("NO_SUCH_KEY_IS_SET")), ..config(&server) };
+        let error = format!("{:#}", ask(&named.open().unwrap()).unwrap_err());
+        assert!(error.contains(": the environment variable `NO_SUCH_KEY_IS_SET` is not set\nhelp: "), "{error}");
         assert!(server.received().is_empty());
-        let none = OpenaiConfig { api_key_env: None, ..named };
+        let none = OpenaiConfig { api_key: None, ..named };
         assert!(ask(&none.open().unwrap()).is_ok());
         assert!(!server.received()[0].head.to_lowercase().contains("authorization"));
     }
@@ -470,7 +471,7 @@ mod tests {
         let base = json!({ "model": "m" });
         let parsed: OpenaiConfig = serde_json::from_value(base).unwrap();
         assert_eq!((parsed.base_url.as_str(), parsed.check()), ("https://api.openai.com/v1", Ok(())));
-        assert_eq!(parsed.api_key_env.as_deref(), Some("OPENAI_API_KEY"));
+        assert_eq!(parsed.api_key, Some(Secret::of("OPENAI_API_KEY")));
         for (spoilt, path) in [
             (OpenaiConfig { base_url: "api.openai.com".into(), ..parsed.clone() }, "base_url"),
             (OpenaiConfig { base_url: "https://me:secret@host/v1".into(), ..parsed.clone() }, "base_url"),

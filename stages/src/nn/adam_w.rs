@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use candle_core::Tensor;
 use candle_core::backprop::GradStore;
 
@@ -28,6 +28,12 @@ const BETA_2: f64 = 0.999;
 const EPSILON: f64 = 1e-8;
 
 impl AdamW {
+    /// Whether a number can be a step size: above 0 and finite.
+    #[must_use]
+    pub fn is_step_size(learning_rate: f64) -> bool {
+        learning_rate > 0.0 && learning_rate.is_finite()
+    }
+
     /// A fresh optimiser for `params`.
     pub fn new(params: &Params, learning_rate: f64, weight_decay: f64, clip: f64) -> Result<Self> {
         let moments = params
@@ -45,6 +51,9 @@ impl AdamW {
     }
 
     /// One step along the given gradients.
+    ///
+    /// # Errors
+    /// When a gradient is not finite; the parameters are then as before.
     pub fn apply(&mut self, params: &Params, gradients: &GradStore) -> Result<f64> {
         let mut squares = 0.0;
         for (_, var) in params.iter() {
@@ -53,6 +62,7 @@ impl AdamW {
             }
         }
         let norm = squares.sqrt();
+        ensure!(norm.is_finite(), "the gradient is not finite. help: lower `learning_rate`");
         let scale = if norm > self.clip { self.clip / norm } else { 1.0 };
         self.step += 1;
         let (correct_1, correct_2) = (1.0 - BETA_1.powi(self.step as i32), 1.0 - BETA_2.powi(self.step as i32));
@@ -121,6 +131,15 @@ mod tests {
         let expected = 0.899 - 0.1 * (m / v.sqrt() + 0.01 * 0.899);
         adam.descend(&params, &x.sqr().unwrap().sum_all().unwrap()).unwrap();
         assert!((value(&params) - expected).abs() < 1e-7, "{} {expected}", value(&params));
+    }
+
+    #[test]
+    fn a_gradient_that_is_not_finite_is_refused_and_changes_nothing() {
+        let (params, x) = one_parameter(1.0);
+        let mut adam = AdamW::new(&params, 0.1, 0.0, 1.0).unwrap();
+        let error = adam.descend(&params, &(x * f64::INFINITY).unwrap().sum_all().unwrap()).unwrap_err().to_string();
+        assert!(error.contains("not finite") && error.contains("learning_rate"), "{error}");
+        assert!((value(&params) - 1.0).abs() < 1e-15);
     }
 
     #[test]

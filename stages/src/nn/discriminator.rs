@@ -13,6 +13,10 @@ use crate::artifact::TensorFile;
 pub struct Shape {
     /// Numbers in the features of one state and action.
     pub inputs: usize,
+    /// How many of the last items the state of those features held.
+    pub window: usize,
+    /// Which vectors those features were made of: [`World::vectors_digest`](crate::artifact::World::vectors_digest).
+    pub vectors: String,
     /// Width of the hidden layer.
     pub hidden: usize,
     /// Logits are cut to ±this, so that one sure answer does not drown the others.
@@ -32,6 +36,12 @@ impl Discriminator {
         let mut params = Params::default();
         let network = Mlp::new(&mut params, "network", &[shape.inputs, shape.hidden, 1], 1.0, &mut Init::new(seed))?;
         Ok(Self { shape, params, network })
+    }
+
+    /// What it was made for.
+    #[must_use]
+    pub fn shape(&self) -> &Shape {
+        &self.shape
     }
 
     /// The parameters.
@@ -70,7 +80,8 @@ mod tests {
 
     #[test]
     fn every_parameter_learns() {
-        let discriminator = Discriminator::new(Shape { inputs: 3, hidden: 4, clip: 10.0 }, 1).unwrap();
+        let shape = Shape { inputs: 3, window: 1, vectors: String::new(), hidden: 4, clip: 10.0 };
+        let discriminator = Discriminator::new(shape, 1).unwrap();
         let features = Init::new(2).normal(&[4, 3], 1.0).unwrap();
         let expert = Tensor::new(&[1.0_f32, 0.0, 1.0, 0.0], &Device::Cpu).unwrap();
         assert_every_parameter_learns(discriminator.params(), || {

@@ -10,6 +10,7 @@ mod init;
 pub mod loss;
 mod mlp;
 pub mod params;
+pub mod training;
 
 #[cfg(test)]
 pub mod gradient_check;
@@ -20,3 +21,4 @@ pub use discriminator::Discriminator;
 pub use init::{Init, rng};
 pub use mlp::Mlp;
 pub use params::Params;
+pub use training::{State, Training};

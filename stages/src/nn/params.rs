@@ -29,12 +29,6 @@ impl Params {
         self.vars.iter()
     }
 
-    /// How many numbers are trained.
-    #[must_use]
-    pub fn count(&self) -> usize {
-        self.vars.values().map(|var| var.elem_count()).sum()
-    }
-
     /// Copies of all values.
     pub fn export(&self) -> Result<BTreeMap<String, Array>> {
         self.iter().map(|(name, var)| Ok((name.clone(), to_array(var.as_tensor())?))).collect()

@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::artifact::{Interactions, Items, Rankings, Users};
-use crate::env::Popularity;
+use crate::env::{Popularity, USUAL_PRIOR};
 use cooccurrence::Likes;
 
 /// `retrieve`.
@@ -96,7 +96,7 @@ impl Stage for Retrieve {
             anyhow::bail!("row {row} of the log names user {user} of {users}. help: take both from one ingest stage");
         }
         ensure!(items > 0, "the catalogue is empty");
-        let popularity = Popularity::of(log, items)?;
+        let popularity = Popularity::of(log, items, USUAL_PRIOR)?;
         let bar = cx.bar("rank", Some(users as u64), "users");
         let ranked: Vec<(Vec<u32>, Vec<f32>)> = match self.by {
             By::Popular => {

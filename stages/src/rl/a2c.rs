@@ -7,20 +7,21 @@
 //! 2510.13229). The task is of finite horizon and the state holds the progress, so the value after the last turn is 0
 //! whether the user left or was cut off. Left out: several updates a batch, and replay.
 
-use anyhow::{Result, ensure};
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result, ensure};
 use candle_core::{Device, Tensor};
-use pipeline::units::Checkpoints;
 use pipeline::{Context, Stage};
 use rand::RngExt;
 use rand::seq::SliceRandom;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Demonstrated, NetworkConfig, Outputs, checkpoint};
+use super::{Demonstrated, NetworkConfig, Outputs};
 use crate::artifact::{Curves, Demonstrations, Policy, RewardModel, Weights, World};
 use crate::env::{LearnedReward, Observation, Student, play, states};
 use crate::nn::loss::{entropy, log_probability};
-use crate::nn::{ActorCritic, AdamW, rng};
+use crate::nn::{ActorCritic, AdamW, Params, State, Training, rng};
 
 /// `rl.a2c`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -117,13 +118,30 @@ impl Stage for A2c {
         if self.checkpoint_every == 0 {
             return wrong("checkpoint_every", "a checkpoint comes after at least one update");
         }
-        Ok(())
+        if self.imitation_batch == 0 {
+            return wrong("imitation_batch", "an update imitates at least one step; `imitation: 0` turns it off");
+        }
+        if !AdamW::is_step_size(self.learning_rate) {
+            return wrong("learning_rate", "a step size is above 0");
+        }
+        if self.clip.is_nan() || self.clip <= 0.0 {
+            return wrong("clip", "the largest norm of a gradient is above 0");
+        }
+        for (path, share) in [("imitation", self.imitation), ("value_loss", self.value_loss)] {
+            if !(share >= 0.0 && share.is_finite()) {
+                return wrong(path, "what a loss counts for is 0 or more");
+            }
+        }
+        if !self.entropy.is_finite() {
+            return wrong("entropy", "a finite number");
+        }
+        self.network.check().map_err(|(path, message)| (format!("network.{path}"), message))
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
         let world = &inputs.world;
         let learned = match &inputs.reward {
-            Some(model) if self.omega > 0.0 => Some(LearnedReward::load(model, world)?),
+            Some(model) if self.omega > 0.0 => Some(LearnedReward::load(model, world, self.network.window)?),
             None if self.omega > 0.0 => anyhow::bail!("omega is {}, but no `reward` is connected", self.omega),
             _ => None,
         };
@@ -137,11 +155,11 @@ impl Stage for A2c {
             _ => None,
         };
         let mut learner = Learner::new(self, world)?;
-        let checkpoints = Checkpoints::open(&cx.scratch().join("checkpoints"))?;
+        let training = Training::open(cx, "checkpoints", self.checkpoint_every)?;
         let mut curves = Curves::default();
         let mut done = 0;
-        if let Some((number, bytes)) = checkpoints.latest()? {
-            curves = checkpoint::restore(&bytes, learner.network.params(), &mut learner.adam)?;
+        if let Some((number, bytes)) = training.latest()? {
+            learner.state(&mut curves).restore(&bytes)?;
             done = number;
         }
         let bar = cx.bar("train", Some(self.iterations), "updates");
@@ -157,11 +175,7 @@ impl Stage for A2c {
                 curves.push(series, iteration + 1, value);
             }
             bar.inc_with(1, &format!("return {:.1}", progress.episode_return));
-            if (iteration + 1) % self.checkpoint_every == 0 && iteration + 1 < self.iterations {
-                let state = checkpoint::save(learner.network.params(), &learner.adam, &curves)?;
-                checkpoints.save(iteration + 1, &state)?;
-                cx.go_on()?;
-            }
+            training.passed(iteration + 1, || learner.state(&mut curves).save())?;
         }
         Ok(Outputs { policy: Policy(learner.network.export()?), curves })
     }
@@ -223,6 +237,15 @@ impl<'c> Learner<'c> {
         let mean = world.reward.data.iter().map(|&r| f64::from(r).abs()).sum::<f64>() / world.reward.data.len() as f64;
         let turns: f64 = (0..world.rules.horizon).map(|t| config.gamma.powi(t as i32)).sum();
         Ok(Self { config, network, adam, value_unit: (mean * turns).max(1e-6) })
+    }
+
+    /// The policy's network with its optimiser, as a part of a [`State`].
+    pub fn trained(&mut self) -> (&'static str, &Params, &mut AdamW) {
+        ("policy", self.network.params(), &mut self.adam)
+    }
+
+    fn state<'a>(&'a mut self, curves: &'a mut Curves) -> State<'a> {
+        State { networks: vec![self.trained()], arrays: BTreeMap::new(), curves }
     }
 
     /// Plays a batch with the present policy.
@@ -289,8 +312,7 @@ impl<'c> Learner<'c> {
         }
         let left = 1.0 - iteration as f64 / config.iterations.max(1) as f64;
         self.adam.learning_rate = config.learning_rate * (0.1 + 0.9 * left);
-        let norm = self.adam.descend(self.network.params(), &loss)?;
-        ensure!(norm.is_finite(), "update {iteration}: the gradient is not finite\nhelp: lower learning_rate");
+        self.adam.descend(self.network.params(), &loss).with_context(|| format!("update {iteration}"))?;
         let episodes = batch.lengths.len() as f64;
         Ok(Progress {
             episode_return: batch.rewards.iter().map(|&r| f64::from(r)).sum::<f64>() / episodes,
@@ -346,6 +368,27 @@ mod tests {
     use super::*;
     use crate::env::cluster_world;
     use crate::nn::gradient_check::assert_finite_differences;
+    use crate::nn::training::assert_resumes_exactly;
+
+    #[test]
+    fn interrupted_after_every_update_it_ends_the_same() {
+        let stage = A2c { iterations: 7, episodes: 4, imitation: 0.0, ..A2c::default() };
+        let world = cluster_world(&[5.0, 4.0, 3.0], 2, 2, 8, 4);
+        let inputs = || Inputs { world: world.clone(), reward: None, demonstrations: None, weights: None };
+        assert_resumes_exactly(&stage, inputs, |outputs| (outputs.policy, outputs.curves), 7);
+    }
+
+    #[test]
+    fn what_no_type_can_say_is_refused_by_its_own_name() {
+        let refused = |config: A2c| config.check().unwrap_err().0;
+        assert_eq!(refused(A2c { clip: -1.0, ..A2c::default() }), "clip");
+        assert_eq!(refused(A2c { imitation_batch: 0, ..A2c::default() }), "imitation_batch");
+        assert_eq!(refused(A2c { imitation: -0.1, ..A2c::default() }), "imitation");
+        assert_eq!(refused(A2c { learning_rate: 0.0, ..A2c::default() }), "learning_rate");
+        let network = NetworkConfig { window: 0, ..NetworkConfig::default() };
+        assert_eq!(refused(A2c { network, ..A2c::default() }), "network.window");
+        A2c::default().check().unwrap();
+    }
 
     #[test]
     fn returns_agree_with_hand_computed_values() {

@@ -6,7 +6,6 @@
 
 pub mod a2c;
 mod bc;
-mod checkpoint;
 mod demonstrated;
 mod network;
 

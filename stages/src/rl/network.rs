@@ -31,6 +31,26 @@ impl Default for NetworkConfig {
 }
 
 impl NetworkConfig {
+    /// What no type can say.
+    pub fn check(&self) -> Result<(), (String, String)> {
+        let wrong = |path: &str, message: &str| Err((path.to_owned(), message.to_owned()));
+        if self.window == 0 {
+            return wrong("window", "a state holds at least the last item");
+        }
+        if self.hidden == 0 {
+            return wrong("hidden", "a layer has at least one unit");
+        }
+        if !(0.0..=1.0).contains(&self.alike_share) {
+            return wrong("alike_share", "a share lies between 0 and 1");
+        }
+        for (path, strength) in [("prior", self.prior), ("avoid", self.avoid)] {
+            if !strength.is_finite() {
+                return wrong(path, "a finite number");
+            }
+        }
+        Ok(())
+    }
+
     /// A new network for that world.
     pub fn build(&self, world: &World, seed: u64) -> Result<ActorCritic> {
         let shape = Shape {

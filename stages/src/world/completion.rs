@@ -1,6 +1,6 @@
 //! From a completed reward matrix to a world: item distances, the threshold of "too similar", and vectors for policies.
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use candle_core::{DType, Device, Tensor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -18,8 +18,8 @@ pub struct Audience {
     pub window: usize,
     /// Which items the window holds early in an episode: `last`, or `easyrl4rec` with its slice quirk.
     pub window_kind: Window,
-    /// When two items feel alike.
-    pub similar: Similar,
+    /// When two items feel alike; `closest_share: 0.02` where absent. Only without the input `distances`, which brings its own.
+    pub similar: Option<Similar>,
     /// Users leave at a reward below this; off by default.
     pub low_reward: Option<f64>,
     /// Width of the user and item vectors that policies start from: a factorisation of the completed matrix.
@@ -28,14 +28,7 @@ pub struct Audience {
 
 impl Default for Audience {
     fn default() -> Self {
-        Self {
-            horizon: 30,
-            window: 7,
-            window_kind: Window::Last,
-            similar: Similar::default(),
-            low_reward: None,
-            vectors: 16,
-        }
+        Self { horizon: 30, window: 7, window_kind: Window::Last, similar: None, low_reward: None, vectors: 16 }
     }
 }
 
@@ -45,17 +38,17 @@ impl Default for Audience {
 pub enum Similar {
     /// This share of all item pairs, the closest ones, in (0, 1); makes worlds of different scales comparable.
     ClosestShare(f64),
-    /// Distances strictly below this.
+    /// Distances strictly below this, in units of the rating (root mean square over the users).
     Below(f64),
+    /// Euclidean distances strictly below this, as EasyRL4Rec and DORL state theirs (Coat 6, MovieLens-1M 75): √users times
+    /// the root mean square.
+    EuclideanBelow(f64),
     /// Never.
     Off,
 }
 
-impl Default for Similar {
-    fn default() -> Self {
-        Self::ClosestShare(0.02)
-    }
-}
+/// A share, because it makes worlds of different scales comparable.
+const USUAL: Similar = Similar::ClosestShare(0.02);
 
 impl Audience {
     /// What no type can say.
@@ -68,7 +61,7 @@ impl Audience {
             return wrong("vectors", "policies need vectors of at least one number");
         }
         match self.similar {
-            Similar::ClosestShare(share) if !(share > 0.0 && share < 1.0) => {
+            Some(Similar::ClosestShare(share)) if !(share > 0.0 && share < 1.0) => {
                 wrong("similar.closest_share", "a share of pairs lies between 0 and 1, both excluded")
             }
             _ => Ok(()),
@@ -81,16 +74,24 @@ impl Audience {
             reward.data.iter().all(|x| x.is_finite()),
             "the fitted rewards are not all finite; lower learning_rate"
         );
+        let users = reward.shape[0];
         let distance = match shared {
             Some(world) => world.distance.clone(),
             None => column_distances(&reward)?,
         };
         ensure!(distance.shape[0] == reward.shape[1], "the shared distances are of another catalogue");
         let similar_below = match (shared, self.similar) {
-            (Some(world), _) => world.rules.similar_below,
-            (None, Similar::ClosestShare(share)) => Some(closest(&distance, share)),
-            (None, Similar::Below(threshold)) => Some(threshold as f32),
-            (None, Similar::Off) => None,
+            (Some(_), Some(_)) => bail!(
+                "`audience.similar` is set, but `distances` brings its own threshold. help: leave out one of the two"
+            ),
+            (Some(world), None) => world.rules.similar_below,
+            (None, similar) => match similar.unwrap_or(USUAL) {
+                Similar::ClosestShare(share) => Some(closest(&distance, share)),
+                Similar::Below(threshold) => Some(threshold as f32),
+                // Rounded like the distances themselves, so that a distance of just the threshold is not below it.
+                Similar::EuclideanBelow(threshold) => Some((threshold * threshold / users as f64).sqrt() as f32),
+                Similar::Off => None,
+            },
         };
         let (user_vectors, item_vectors) = factorise(&reward, self.vectors)?;
         let rules = Rules {
@@ -181,7 +182,7 @@ mod tests {
     fn distances_threshold_and_vectors_of_a_small_matrix() {
         // Items 0 and 1 are alike; item 2 is the opposite.
         let reward = Array::new(&[2, 3], vec![5.0, 5.0, 1.0, 1.0, 1.0, 5.0]);
-        let audience = Audience { vectors: 2, similar: Similar::ClosestShare(0.4), ..Audience::default() };
+        let audience = Audience { vectors: 2, similar: Some(Similar::ClosestShare(0.4)), ..Audience::default() };
         let world = audience.complete(None, reward.clone()).unwrap();
         assert_eq!(world.distance.data, [0.0, 0.0, 4.0, 0.0, 0.0, 4.0, 4.0, 4.0, 0.0]);
         assert_eq!(world.rules.similar_below, Some(4.0));
@@ -194,8 +195,31 @@ mod tests {
     }
 
     #[test]
+    fn shared_distances_bring_their_threshold_and_no_other_is_taken() {
+        let reward = Array::new(&[2, 3], vec![5.0, 5.0, 1.0, 1.0, 1.0, 5.0]);
+        let below = Audience { vectors: 2, similar: Some(Similar::Below(0.5)), ..Audience::default() };
+        let shared = below.complete(None, reward.clone()).unwrap();
+        let other = Audience { vectors: 2, ..Audience::default() };
+        assert_eq!(other.complete(Some(&shared), reward.clone()).unwrap().rules.similar_below, Some(0.5));
+        let error = below.complete(Some(&shared), reward).unwrap_err().to_string();
+        assert!(error.contains("`audience.similar` is set, but `distances` brings its own"), "{error}");
+    }
+
+    #[test]
+    fn a_euclidean_threshold_is_strict() {
+        // Items 0 and 1 are √(3² + 4²) = 5 apart.
+        let reward = Array::new(&[2, 2], vec![1.0, 4.0, 5.0, 1.0]);
+        let conflicts = |threshold: f64| {
+            let similar = Some(Similar::EuclideanBelow(threshold));
+            let audience = Audience { vectors: 2, similar, ..Audience::default() };
+            audience.complete(None, reward.clone()).unwrap().conflicts(0, &[1])
+        };
+        assert!(!conflicts(4.99) && !conflicts(5.0) && conflicts(5.01));
+    }
+
+    #[test]
     fn a_share_outside_its_range_is_refused() {
-        let audience = Audience { similar: Similar::ClosestShare(1.5), ..Audience::default() };
+        let audience = Audience { similar: Some(Similar::ClosestShare(1.5)), ..Audience::default() };
         assert_eq!(audience.check().unwrap_err().0, "audience.similar.closest_share");
     }
 }

@@ -31,8 +31,16 @@ pub struct DeepFm {
     /// Models fitted with seeds of their own, whose answers are averaged: what one model imagines about an item that few
     /// have rated, the others seldom share. EasyRL4Rec has 5.
     pub members: u64,
-    /// How it is fitted.
-    pub fit: Fit,
+    /// Passes over the log.
+    pub epochs: u64,
+    /// Ratings a step.
+    pub batch_size: usize,
+    /// AdamW's step size.
+    pub learning_rate: f64,
+    /// λ of λ·|θ|² beside the sum of squared errors; a rating counts against it once.
+    pub l2: f64,
+    /// Seed of the initial weights and of the order of batches; each member takes the next one.
+    pub seed: u64,
     /// Who watches in the completed world.
     pub audience: Audience,
 }
@@ -40,8 +48,18 @@ pub struct DeepFm {
 impl Default for DeepFm {
     fn default() -> Self {
         // Chosen on a held-out split of MovieLens-100K.
-        let fit = Fit { epochs: 8, batch_size: 1024, learning_rate: 0.01, l2: 8.0, seed: 0 };
-        Self { embedding: 8, hidden: vec![64, 64], max_distinct: 100, members: 5, fit, audience: Audience::default() }
+        Self {
+            embedding: 8,
+            hidden: vec![64, 64],
+            max_distinct: 100,
+            members: 5,
+            epochs: 8,
+            batch_size: 1024,
+            learning_rate: 0.01,
+            l2: 8.0,
+            seed: 0,
+            audience: Audience::default(),
+        }
     }
 }
 
@@ -60,7 +78,10 @@ impl Stage for DeepFm {
         if self.members == 0 {
             return Err(("members".into(), "an ensemble has at least one member".into()));
         }
-        self.fit.check()?;
+        if self.hidden.contains(&0) {
+            return Err(("hidden".into(), "a layer has at least one unit".into()));
+        }
+        self.fit("", self.seed).check()?;
         self.audience.check()
     }
 
@@ -69,7 +90,8 @@ impl Stage for DeepFm {
         let mean = log.rating.iter().map(|&r| f64::from(r)).sum::<f64>() / log.len().max(1) as f64;
         let fields = Fields::new(&inputs.users, &inputs.items, self.max_distinct)?;
         let member = |k: u64| -> Result<(Curves, Array)> {
-            let fit = Fit { seed: self.fit.seed + k, ..self.fit.clone() };
+            let name = format!("member{k}");
+            let fit = self.fit(&name, self.seed.wrapping_add(k));
             let mut params = Params::default();
             let model = Model::new(&mut params, self, fields.clone(), mean, fit.seed)?;
             let curves = fit.run(&params, &model, log, inputs.holdout.as_ref(), cx)?;
@@ -85,6 +107,13 @@ impl Stage for DeepFm {
             matrix.data.iter_mut().zip(&answers.data).for_each(|(sum, x)| *sum += x / self.members as f32);
         }
         Ok(Outputs { world: self.audience.complete(inputs.distances.as_ref(), matrix)?, curves })
+    }
+}
+
+impl DeepFm {
+    fn fit<'a>(&self, name: &'a str, seed: u64) -> Fit<'a> {
+        let Self { epochs, batch_size, learning_rate, l2, .. } = *self;
+        Fit { name, epochs, batch_size, learning_rate, l2, seed }
     }
 }
 
@@ -209,6 +238,8 @@ impl RatingModel for Model {
 mod tests {
     use super::*;
     use crate::nn::gradient_check::assert_every_parameter_learns;
+    use crate::nn::training::assert_resumes_exactly;
+    use crate::world::small_log;
 
     #[test]
     fn every_parameter_learns_and_pairs_equal_the_plain_double_sum() {
@@ -248,5 +279,12 @@ mod tests {
         by_hand += deep.to_vec2::<f32>().unwrap()[0][0];
         let found = model.predict(&user, &item).unwrap().to_vec1::<f32>().unwrap()[0];
         assert!((found - by_hand).abs() < 1e-5, "{found} {by_hand}");
+    }
+
+    #[test]
+    fn interrupted_after_every_epoch_it_ends_the_same() {
+        let audience = Audience { vectors: 2, ..Audience::default() };
+        let stage = DeepFm { epochs: 3, batch_size: 5, members: 2, audience, ..DeepFm::default() };
+        assert_resumes_exactly(&stage, small_log, |outputs| (outputs.world, outputs.curves), 6);
     }
 }

@@ -1,14 +1,14 @@
 //! Fitting a rating model by minibatches: the loop that every family shares.
 
-use anyhow::{Result, ensure};
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result, ensure};
 use candle_core::{Device, Tensor};
 use pipeline::Context;
 use rand::seq::SliceRandom;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
 use crate::artifact::{Array, Curves, Interactions};
-use crate::nn::{AdamW, Params, rng};
+use crate::nn::{AdamW, Params, State, Training, rng};
 
 /// A family of rating models: `user [B], item [B]` of u32 in, differentiable values out.
 pub(super) trait RatingModel {
@@ -18,10 +18,10 @@ pub(super) trait RatingModel {
     fn size(&self) -> Result<Tensor>;
 }
 
-/// How a rating model is fitted.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Fit {
+/// How a rating model is fitted; each family has fields and defaults of its own for it.
+pub(super) struct Fit<'a> {
+    /// What the training is called among the checkpoints.
+    pub name: &'a str,
     /// Passes over the log.
     pub epochs: u64,
     /// Ratings a step.
@@ -31,18 +31,22 @@ pub struct Fit {
     /// λ of λ·|θ|² beside the sum of squared errors: a rating counts against it once, so that what few have rated stays near
     /// the mean. (A penalty for each rating would leave an item with one rating of 5 on top of every list.)
     pub l2: f64,
-    /// Seed of the initial weights and of the order of batches.
+    /// Seed of the order of batches.
     pub seed: u64,
 }
 
-impl Fit {
+impl Fit<'_> {
     /// What no type can say.
-    pub fn check(&self) -> Result<(), (String, String)> {
+    pub(super) fn check(&self) -> Result<(), (String, String)> {
+        let wrong = |path: &str, message: &str| Err((path.to_owned(), message.to_owned()));
         if self.batch_size == 0 {
-            return Err(("fit.batch_size".into(), "a step needs at least one rating".into()));
+            return wrong("batch_size", "a step needs at least one rating");
         }
-        if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
-            return Err(("fit.learning_rate".into(), "a step size is above 0".into()));
+        if !AdamW::is_step_size(self.learning_rate) {
+            return wrong("learning_rate", "a step size is above 0");
+        }
+        if !(self.l2 >= 0.0 && self.l2.is_finite()) {
+            return wrong("l2", "a penalty is 0 or more");
         }
         Ok(())
     }
@@ -59,9 +63,15 @@ impl Fit {
         ensure!(!log.is_empty(), "no interaction to fit a world on");
         let mut adam = AdamW::new(params, self.learning_rate, 0.0, f64::INFINITY)?;
         let mut curves = Curves::default();
+        let training = Training::open(cx, self.name, 1)?;
+        let mut done = 0;
+        if let Some((number, bytes)) = training.latest()? {
+            state(params, &mut adam, &mut curves).restore(&bytes)?;
+            done = number;
+        }
         let bar = cx.bar("fit", Some(self.epochs), "epochs");
-        for epoch in 0..self.epochs {
-            cx.go_on()?;
+        bar.inc(done);
+        for epoch in done..self.epochs {
             let mut order: Vec<usize> = (0..log.len()).collect();
             order.shuffle(&mut rng(&[self.seed, 0xf17, epoch]));
             let mut squares = 0.0;
@@ -69,7 +79,7 @@ impl Fit {
                 let error = error(model, log, rows)?.sqr()?.mean_all()?;
                 squares += f64::from(error.to_scalar::<f32>()?) * rows.len() as f64;
                 let loss = (error + (model.size()? * (self.l2 / log.len() as f64))?)?;
-                adam.descend(params, &loss)?;
+                adam.descend(params, &loss).with_context(|| format!("epoch {epoch}"))?;
             }
             let train = (squares / log.len() as f64).sqrt();
             curves.push("rmse.train", epoch + 1, train);
@@ -83,9 +93,14 @@ impl Fit {
             if epoch + 1 == self.epochs {
                 cx.note("fit", message);
             }
+            training.passed(epoch + 1, || state(params, &mut adam, &mut curves).save())?;
         }
         Ok(curves)
     }
+}
+
+fn state<'a>(params: &'a Params, adam: &'a mut AdamW, curves: &'a mut Curves) -> State<'a> {
+    State { networks: vec![("model", params, adam)], arrays: BTreeMap::new(), curves }
 }
 
 fn rmse(model: &dyn RatingModel, log: &Interactions) -> Result<f64> {

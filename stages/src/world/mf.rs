@@ -19,8 +19,16 @@ use crate::nn::{Init, Params};
 pub struct MatrixFactorisation {
     /// Width of p and q.
     pub factors: usize,
-    /// How it is fitted.
-    pub fit: Fit,
+    /// Passes over the log.
+    pub epochs: u64,
+    /// Ratings a step.
+    pub batch_size: usize,
+    /// AdamW's step size.
+    pub learning_rate: f64,
+    /// λ of λ·|θ|² beside the sum of squared errors; a rating counts against it once.
+    pub l2: f64,
+    /// Seed of the initial weights and of the order of batches.
+    pub seed: u64,
     /// Who watches in the completed world.
     pub audience: Audience,
 }
@@ -28,8 +36,15 @@ pub struct MatrixFactorisation {
 impl Default for MatrixFactorisation {
     fn default() -> Self {
         // Chosen on a held-out split of MovieLens-100K.
-        let fit = Fit { epochs: 20, batch_size: 1024, learning_rate: 0.005, l2: 4.0, seed: 0 };
-        Self { factors: 16, fit, audience: Audience::default() }
+        Self {
+            factors: 16,
+            epochs: 20,
+            batch_size: 1024,
+            learning_rate: 0.005,
+            l2: 4.0,
+            seed: 0,
+            audience: Audience::default(),
+        }
     }
 }
 
@@ -42,7 +57,10 @@ impl Stage for MatrixFactorisation {
     type Outputs = Outputs;
 
     fn check(&self) -> Result<(), (String, String)> {
-        self.fit.check()?;
+        if self.factors == 0 {
+            return Err(("factors".into(), "a factorisation has at least one factor".into()));
+        }
+        self.fit().check()?;
         self.audience.check()
     }
 
@@ -50,11 +68,18 @@ impl Stage for MatrixFactorisation {
         let (users, items) = (inputs.users.len(), inputs.items.len());
         let mut params = Params::default();
         let model = Model::new(&mut params, self, users, items, &inputs.interactions)?;
-        let curves = self.fit.run(&params, &model, &inputs.interactions, inputs.holdout.as_ref(), cx)?;
+        let curves = self.fit().run(&params, &model, &inputs.interactions, inputs.holdout.as_ref(), cx)?;
         let world = self
             .audience
             .complete(inputs.distances.as_ref(), complete_matrix(&model, users, items, &inputs.interactions)?)?;
         Ok(Outputs { world, curves })
+    }
+}
+
+impl MatrixFactorisation {
+    fn fit(&self) -> Fit<'static> {
+        let Self { epochs, batch_size, learning_rate, l2, seed, .. } = *self;
+        Fit { name: "checkpoints", epochs, batch_size, learning_rate, l2, seed }
     }
 }
 
@@ -74,7 +99,7 @@ impl Model {
         items: usize,
         log: &Interactions,
     ) -> Result<Self> {
-        let mut init = Init::new(config.fit.seed);
+        let mut init = Init::new(config.seed);
         let mean = log.rating.iter().map(|&r| f64::from(r)).sum::<f64>() / log.len().max(1) as f64;
         Ok(Self {
             mean,
@@ -108,6 +133,8 @@ mod tests {
 
     use super::*;
     use crate::nn::gradient_check::assert_every_parameter_learns;
+    use crate::nn::training::assert_resumes_exactly;
+    use crate::world::small_log;
 
     #[test]
     fn every_parameter_learns_and_a_prediction_is_the_sum_by_hand() {
@@ -121,5 +148,12 @@ mod tests {
         let by_hand = 3.0 + p[0].iter().zip(&q[1]).map(|(a, b)| a * b).sum::<f32>();
         let found = model.predict(&user, &item).unwrap().to_vec1::<f32>().unwrap()[0];
         assert!((found - by_hand).abs() < 1e-6, "{found} {by_hand}");
+    }
+
+    #[test]
+    fn interrupted_after_every_epoch_it_ends_the_same() {
+        let audience = Audience { vectors: 2, ..Audience::default() };
+        let stage = MatrixFactorisation { epochs: 4, batch_size: 5, audience, ..MatrixFactorisation::default() };
+        assert_resumes_exactly(&stage, small_log, |outputs| (outputs.world, outputs.curves), 4);
     }
 }

@@ -6,11 +6,12 @@
 mod completion;
 mod deepfm;
 mod fit;
+mod given;
 mod mf;
 
 pub use completion::{Audience, Similar};
 pub use deepfm::DeepFm;
-pub use fit::Fit;
+pub use given::Given;
 pub use mf::MatrixFactorisation;
 
 use crate::artifact::{Curves, Interactions, Items, Users, World};
@@ -40,4 +41,19 @@ pipeline::ports! {
         /// `rmse.train` and `rmse.holdout` an epoch.
         curves: Curves,
     }
+}
+
+/// Six users, eight items, thirty ratings.
+#[cfg(test)]
+fn small_log() -> Inputs {
+    let names = |letter: char, count: usize| (0..count).map(|k| format!("{letter}{k}")).collect::<Vec<_>>();
+    let interactions = Interactions {
+        user: (0..30).map(|k| k % 6).collect(),
+        item: (0..30).map(|k| (k * 5 + k / 6) % 8).collect(),
+        rating: (0..30).map(|k| (1 + k % 5) as f32).collect(),
+        timestamp: (0..30).collect(),
+    };
+    let items = Items { id: names('i', 8), title: names('i', 8), year: vec![Some(1990); 8], genres: vec![vec![]; 8] };
+    let users = Users { id: names('u', 6), ..Users::default() };
+    Inputs { holdout: None, distances: None, interactions, items, users }
 }

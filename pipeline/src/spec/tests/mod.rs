@@ -2,6 +2,7 @@
 
 mod config_faults;
 mod good;
+mod hostile;
 mod robust;
 mod text_faults;
 mod wiring_faults;

@@ -121,7 +121,7 @@ fn assets() {
     same(
         faults(&format!("{head}  A: {{ from: [{{ generate: toy-lag }}, {{ generate: q }}] }}\n"), &[]),
         &[
-            "toy.yaml:4:3 A | `A` is no name for an asset | use lower-case letters, digits, `_` and `-`, and begin with a letter or digit",
+            "toy.yaml:4:3 A | `A` is no name for an asset | use up to 64 lower-case letters, digits, `_` and `-`, and begin with a letter or digit",
             "toy.yaml:4:27 toy-lag | there is no generator `toy-lag` | did you mean `toy-log`?",
             "toy.yaml:4:50 q | there is no generator `q` | the generators are `toy-log`",
         ],
@@ -189,10 +189,10 @@ fn names() {
     same(
         faults("name: My Run\nstages:\n  Log: { use: report }\n  a.b: { use: report }\n  -x: { use: report }\n", &[]),
         &[
-            "toy.yaml:1:7 My Run | `My Run` is no name for an experiment | use lower-case letters, digits, `_` and `-`, and begin with a letter or digit",
-            "toy.yaml:3:3 Log | `Log` is no name for a stage | use lower-case letters, digits, `_` and `-`, and begin with a letter or digit",
-            "toy.yaml:4:3 a.b | `a.b` is no name for a stage | use lower-case letters, digits, `_` and `-`, and begin with a letter or digit",
-            "toy.yaml:5:3 -x | `-x` is no name for a stage | use lower-case letters, digits, `_` and `-`, and begin with a letter or digit",
+            "toy.yaml:1:7 My Run | `My Run` is no name for an experiment | use up to 64 lower-case letters, digits, `_` and `-`, and begin with a letter or digit",
+            "toy.yaml:3:3 Log | `Log` is no name for a stage | use up to 64 lower-case letters, digits, `_` and `-`, and begin with a letter or digit",
+            "toy.yaml:4:3 a.b | `a.b` is no name for a stage | use up to 64 lower-case letters, digits, `_` and `-`, and begin with a letter or digit",
+            "toy.yaml:5:3 -x | `-x` is no name for a stage | use up to 64 lower-case letters, digits, `_` and `-`, and begin with a letter or digit",
         ],
     );
     same(
@@ -202,7 +202,7 @@ fn names() {
     same(
         faults("name: 3\nstages: { a: { use: report } }\n", &[]),
         &[
-            "toy.yaml:1:7 3 | `name` takes a text, not 3 | use lower-case letters, digits, `_` and `-`, and begin with a letter or digit",
+            "toy.yaml:1:7 3 | `name` takes a text, not 3 | use up to 64 lower-case letters, digits, `_` and `-`, and begin with a letter or digit",
         ],
     );
 }

@@ -1,0 +1,101 @@
+//! `apprentice diff OLD NEW`.
+
+use serde_json::{Value, json};
+
+use super::args;
+use super::session::Session;
+use super::{format, print, print_json};
+use crate::Exit;
+use crate::diff::{self, Change, Difference, Field, Figure, First};
+use crate::exit::Failure;
+use crate::reason::{short, value_in_words};
+use crate::record::{self, RunRecord};
+
+pub(super) fn diff(session: &Session, args: &args::Diff) -> Result<Exit, Failure> {
+    let store = session.store();
+    let runs = record::runs(&store)?;
+    let old = record::find(&runs, &args.old).map_err(Failure::wrong)?;
+    let new = record::find(&runs, &args.new).map_err(Failure::wrong)?;
+    let found = diff::diff(&store, session.catalog, old, new)?;
+    if session.global.json {
+        return print_json(json!({ "old": old.id, "new": new.id, "difference": found }));
+    }
+    print(&to_text(&found, old, new))
+}
+
+fn to_text(found: &Difference, old: &RunRecord, new: &RunRecord) -> String {
+    let side = |name: &str, run: &RunRecord| vec![name.to_owned(), run.id.clone(), run.command.clone()];
+    let mut text = format::columns(&[side("old", old), side("new", new)]);
+    if old.experiment != new.experiment {
+        text += &format!("experiment {} → {}\n", old.experiment, new.experiment);
+    }
+    let mut rows = Vec::new();
+    for stage in &found.stages {
+        let missing = |run: &RunRecord| format!("left no result in {}, or `gc` took it", run.id);
+        let word = match stage.change {
+            Change::Changed => String::new(),
+            Change::Added => "is new".into(),
+            Change::Removed => "is gone".into(),
+            Change::NotInOld => missing(old),
+            Change::NotInNew => missing(new),
+        };
+        if !word.is_empty() {
+            rows.push(vec![stage.stage.clone(), word]);
+        }
+        for (index, Field { field, old, new }) in stage.fields.iter().enumerate() {
+            let name = if index == 0 { stage.stage.clone() } else { String::new() };
+            rows.push(vec![name, field.clone(), format!("{} → {}", words(old), words(new))]);
+        }
+    }
+    if !rows.is_empty() {
+        text += &format!("\n{}", format::columns(&rows));
+    }
+    if let Some(First { stage, port, cause }) = &found.first {
+        let because = match cause {
+            Some(Field { field, old, new }) => format!("because of {field} {} → {}", words(old), words(new)),
+            None => "on the same key: the stage is not deterministic".into(),
+        };
+        text += &format!("\nthe first output that differs is {stage}.{port}, {because}\n");
+    }
+    let figures: Vec<_> = found.metrics.iter().map(figure).collect();
+    if !figures.is_empty() {
+        text += &format!("\n{}", format::columns(&figures));
+    }
+    for output in &found.unread {
+        text += &format!("\nthe figures of {output}");
+    }
+    text += &format!("\n{}, {} equal", differ(found.stages.len(), "stage"), found.equal);
+    if found.metrics.len() + found.equal_metrics > 0 {
+        text += &format!("; {}, {} equal", differ(found.metrics.len(), "figure"), found.equal_metrics);
+    }
+    text + "\n"
+}
+
+fn differ(n: usize, noun: &str) -> String {
+    format!("{} {}", format::count(n, noun), if n == 1 { "differs" } else { "differ" })
+}
+
+fn figure(figure: &Figure) -> Vec<String> {
+    let number = |value: Option<f64>| value.map_or_else(|| "none".into(), |value| value.to_string());
+    let change = match (figure.old, figure.new) {
+        (Some(old), Some(new)) => format!("({:+})", rounded(new - old)),
+        _ => String::new(),
+    };
+    let values = format!("{} → {}", number(figure.old), number(figure.new));
+    vec![figure.output.clone(), figure.name.clone(), values, change]
+}
+
+/// To six digits, so that 0.3 − 0.2 is 0.1.
+fn rounded(value: f64) -> f64 {
+    format!("{value:.5e}").parse().unwrap_or(value)
+}
+
+/// A value with its digests shortened.
+fn words(value: &Value) -> String {
+    let text = value_in_words(value);
+    match text.strip_prefix("asset ") {
+        Some(digest) => format!("asset {}", short(digest)),
+        None if text.len() == 64 && blake3::Hash::from_hex(&text).is_ok() => short(&text),
+        None => text,
+    }
+}

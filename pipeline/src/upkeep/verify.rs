@@ -1,0 +1,175 @@
+//! Reads every byte of the store and says what is not as it was written, and whose it is.
+//!
+//! Damaged objects are moved aside, so that they are made again; everything else that is damaged is noticed by whoever reads
+//! it, and only named here. Runs may be at work meanwhile: what they add or replace is no fault.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use rayon::prelude::*;
+use serde::Serialize;
+
+use crate::progress::{Bar, Progress};
+use crate::record::folders;
+use crate::store::{Entry, Store, list, read_if_there};
+use crate::units;
+
+/// What was looked at, and what is wrong.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Verified {
+    pub objects: usize,
+    pub results: usize,
+    pub answers: usize,
+    /// Checkpoints and logs of unfinished work.
+    pub units: usize,
+    pub runs: usize,
+    pub faults: Vec<Fault>,
+}
+
+/// One thing that is damaged or lost.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Fault {
+    /// `object`, `entry`, `answer`, `checkpoint`, `log`, `memory` or `run`.
+    pub what: &'static str,
+    pub path: PathBuf,
+    /// What is wrong, and what becomes of it.
+    pub text: String,
+    /// The results that name a damaged object.
+    pub named_by: Vec<Named>,
+}
+
+/// A result, by where it was first made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Named {
+    pub experiment: String,
+    pub stage: String,
+    pub port: String,
+    pub key: String,
+}
+
+/// Checks the whole store, as many files at once as there are threads.
+pub(crate) fn verify(store: &Store, progress: &Progress) -> anyhow::Result<Verified> {
+    let digests = store.objects()?;
+    let (entries, unreadable) = store.entries()?;
+    let mut found = Verified { objects: digests.len(), results: entries.len(), ..Verified::default() };
+    found.faults = in_parallel(progress, "objects", &digests, |digest| object(store, digest, &entries))?;
+    for path in unreadable {
+        found.faults.push(fault("entry", &path, "is damaged; its result is made again when it is asked for"));
+    }
+    lost(store, &entries, &mut found.faults)?;
+
+    let answers = units::values(&store.part("calls"))?;
+    found.answers = answers.len();
+    found.faults.extend(in_parallel(progress, "answers", &answers, |path| {
+        let text = "is damaged; the question is asked again when it comes up";
+        Ok(units::is_whole_value(path)?.filter(|whole| !whole).map(|_| fault("answer", path, text)))
+    })?);
+
+    let work = unfinished(store)?;
+    found.units = work.len();
+    found.faults.extend(in_parallel(progress, "unfinished work", &work, |path| unit(path))?);
+
+    for remembered in store.all_last()?.into_iter().filter(|remembered| remembered.last.is_none()) {
+        let text = "is damaged; why the stage runs again cannot be told once";
+        found.faults.push(fault("memory", &remembered.path, text));
+    }
+    for folder in folders(store)? {
+        match folder.record()? {
+            None => continue,
+            Some(Err(path)) => found.faults.push(fault("run", &path, "is damaged; `runs` cannot show it")),
+            Some(Ok(_)) => {}
+        }
+        found.runs += 1;
+    }
+    Ok(found)
+}
+
+/// The faults among `things`, in their order.
+fn in_parallel<T: Sync>(
+    progress: &Progress,
+    label: &str,
+    things: &[T],
+    check: impl Fn(&T) -> anyhow::Result<Option<Fault>> + Sync,
+) -> anyhow::Result<Vec<Fault>> {
+    let bar: Bar = progress.bar(label, Some(things.len() as u64), "files");
+    let one = |thing| check(thing).inspect(|_| bar.inc(1)).transpose();
+    things.par_iter().filter_map(one).collect()
+}
+
+fn object(store: &Store, digest: &str, entries: &[Entry]) -> anyhow::Result<Option<Fault>> {
+    let path = store.object(digest);
+    let damage = match store.check_object(digest) {
+        Ok(Ok(_)) => return Ok(None),
+        // Nothing was there to be moved: `gc` took it meanwhile. Whether somebody misses it is looked at later.
+        Ok(Err(damage)) if damage.moved.is_none() => return Ok(None),
+        Ok(Err(damage)) => damage.to_string(),
+        Err(error) => format!("the object {digest} is damaged and stays where it is: {error:#}"),
+    };
+    let named_by = entries.iter().flat_map(|entry| names(entry, digest)).collect();
+    Ok(Some(Fault { what: "object", path, text: damage, named_by }))
+}
+
+fn names(entry: &Entry, digest: &str) -> impl Iterator<Item = Named> {
+    let made = &entry.made;
+    entry.outputs.iter().filter(move |output| output.digest == digest).map(|output| Named {
+        experiment: made.experiment.clone(),
+        stage: made.stage.clone(),
+        port: output.port.clone(),
+        key: entry.key.clone(),
+    })
+}
+
+/// Objects that results name and that are not there, or have another size.
+fn lost(store: &Store, entries: &[Entry], faults: &mut Vec<Fault>) -> anyhow::Result<()> {
+    let told: BTreeSet<_> = faults.iter().map(|fault| fault.path.clone()).collect();
+    let mut lost: BTreeMap<&str, Vec<Named>> = BTreeMap::new();
+    for entry in entries {
+        for output in &entry.outputs {
+            let here = store.object_has_size(&output.digest, output.bytes)?;
+            // An entry that has gone with its objects was taken by `gc`; one that was replaced is another.
+            if !here
+                && !told.contains(&store.object(&output.digest))
+                && store.entry(&entry.key)?.as_ref() == Some(entry)
+            {
+                lost.entry(&output.digest).or_default().extend(names(entry, &output.digest));
+            }
+        }
+    }
+    faults.extend(lost.into_iter().map(|(digest, named_by)| Fault {
+        what: "object",
+        path: store.object(digest),
+        text: format!("the object {digest} is lost"),
+        named_by,
+    }));
+    Ok(())
+}
+
+/// The files of unfinished work that nobody is at.
+fn unfinished(store: &Store) -> anyhow::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for folder in list(&store.part("scratch"))?.into_iter().filter(|path| path.is_dir() && path.extension().is_none()) {
+        let key = folder.file_name().unwrap_or_default().to_string_lossy();
+        let mut folders = if store.is_locked(&key)? { vec![] } else { vec![folder] };
+        while let Some(folder) = folders.pop() {
+            for path in list(&folder)? {
+                if path.is_dir() { folders.push(path) } else { files.push(path) }
+            }
+        }
+    }
+    Ok(files)
+}
+
+fn unit(path: &Path) -> anyhow::Result<Option<Fault>> {
+    if let Some(whole) = units::is_whole_checkpoint(path)? {
+        let text = "is damaged; the stage goes on from the one before";
+        return Ok((!whole).then(|| fault("checkpoint", path, text)));
+    }
+    let bytes = read_if_there(path).with_context(|| format!("check `{}`", path.display()))?.unwrap_or_default();
+    Ok(units::damaged_frame(&bytes)
+        .map(|at| fault("log", path, &format!("is damaged at byte {at}; the units from there on are made again"))))
+}
+
+fn fault(what: &'static str, path: &Path, text: &str) -> Fault {
+    Fault { what, path: path.to_path_buf(), text: format!("the {what} `{}` {text}", path.display()), named_by: vec![] }
+}

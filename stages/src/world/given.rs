@@ -1,0 +1,121 @@
+//! A world whose answers are known: the matrix of a file, completed to an audience. Nothing is fitted.
+//!
+//! For data with a true matrix, such as Coat's: the judging world of protocols that have one. Left out: matrices in pieces
+//! or with gaps.
+
+use anyhow::{Context as _, Result, ensure};
+use pipeline::{AssetName, Context, Stage};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Audience;
+use crate::artifact::{Items, Users, World, read_matrix};
+
+/// `world.given`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Given {
+    /// The file or the folder that holds it: one line a user, one number an item, apart by blanks.
+    pub asset: AssetName,
+    /// The file in the folder; left out where the asset is the file itself.
+    #[serde(default)]
+    pub member: Option<String>,
+    /// Who watches.
+    #[serde(default)]
+    pub audience: Audience,
+}
+
+pipeline::ports! {
+    /// Whom and what the matrix speaks of.
+    pub struct Inputs {
+        /// The catalogue.
+        items: Items,
+        /// The people.
+        users: Users,
+        /// Where item distances and their threshold come from; the matrix itself without.
+        distances: Option<World>,
+    }
+}
+
+pipeline::ports! {
+    /// What comes out.
+    pub struct Outputs {
+        /// The world.
+        world: World,
+    }
+}
+
+impl Stage for Given {
+    const KIND: &'static str = "world.given";
+    /// 1: first.
+    const VERSION: u32 = 1;
+    const ABOUT: &'static str = "take a true matrix of rewards as a simulated world";
+    type Inputs = Inputs;
+    type Outputs = Outputs;
+
+    fn assets(&self) -> Vec<AssetName> {
+        vec![self.asset.clone()]
+    }
+
+    fn check(&self) -> Result<(), (String, String)> {
+        let inside =
+            |member: &str| !member.is_empty() && !member.starts_with('/') && !member.split('/').any(|p| p == "..");
+        if self.member.as_deref().is_some_and(|member| !inside(member)) {
+            return Err(("member".into(), "a path inside the asset's folder".into()));
+        }
+        self.audience.check()
+    }
+
+    fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
+        let asset = cx.asset(&self.asset)?;
+        let path = self.member.as_ref().map_or_else(|| asset.to_path_buf(), |member| asset.join(member));
+        let reward = read_matrix(&path)?;
+        let (users, items) = (inputs.users.len(), inputs.items.len());
+        ensure!(
+            reward.shape == [users, items],
+            "{} is {} × {}, the log has {users} users and {items} items. help: rows are users and columns are items",
+            path.display(),
+            reward.shape[0],
+            reward.shape[1]
+        );
+        let world = self.audience.complete(inputs.distances.as_ref(), reward);
+        Ok(Outputs { world: world.with_context(|| format!("complete {}", path.display()))? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::small_log;
+
+    #[test]
+    fn the_matrix_is_the_reward_and_another_shape_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = |rows: usize| {
+            let row = |user: usize| (0..8).map(|item| format!("{} ", 1 + (user * item) % 5)).collect::<String>() + "\n";
+            std::fs::write(folder.path().join("m"), (0..rows).map(row).collect::<String>()).unwrap();
+            let mut cx = Context::detached(folder.path());
+            cx.add_asset("true", folder.path());
+            let audience = Audience { vectors: 2, ..Audience::default() };
+            let given = Given { asset: AssetName("true".into()), member: Some("m".into()), audience };
+            let log = small_log();
+            given.run(Inputs { items: log.items, users: log.users, distances: None }, &cx)
+        };
+        assert_eq!(run(6).unwrap().world.reward.row(3)[2], 2.0);
+        let error = run(5).err().unwrap().to_string();
+        assert!(error.contains("m is 5 × 8, the log has 6 users and 8 items"), "{error}");
+    }
+
+    #[test]
+    fn a_member_outside_of_the_asset_is_refused() {
+        let given = |member: &str| Given {
+            asset: AssetName("a".into()),
+            member: Some(member.into()),
+            audience: Audience::default(),
+        };
+        assert!(given("x/m.ascii").check().is_ok());
+        for member in ["", "/etc/passwd", "../m", "x/../../m"] {
+            assert_eq!(given(member).check().unwrap_err().0, "member", "{member}");
+        }
+    }
+}
