@@ -96,7 +96,10 @@ fn to_text(stage: &Value) -> String {
 }
 
 fn row(path: &str, value: &Value) -> Vec<String> {
-    vec![format!("    {path}"), value.as_str().map_or_else(|| value.to_string(), str::to_owned)]
+    vec![
+        format!("    {path}"),
+        value.as_str().filter(|text| !text.is_empty()).map_or_else(|| value.to_string(), str::to_owned),
+    ]
 }
 
 /// One row for each plain value below.
