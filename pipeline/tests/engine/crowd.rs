@@ -110,6 +110,8 @@ fn interleaved(project: &Project, turns: &[(bool, u8)], kill: Option<usize>) {
         }
         if kill == Some(count) {
             runs[turn].child.kill().unwrap();
+            // Its locks are free once it is gone, not before.
+            runs[turn].child.wait().unwrap();
             runs[turn].at = None;
             killed = Some(turn);
         } else {
