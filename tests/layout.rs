@@ -8,7 +8,7 @@ use crate::source::{Source, sources};
 
 /// The nouns of `stages` and what each may use.
 const NOUNS: [(&str, &[&str]); 5] =
-    [("artifact", &[]), ("inspect", &[]), ("llm", &[]), ("nn", &["artifact"]), ("env", &["artifact", "nn"])];
+    [("artifact", &[]), ("inspect", &["artifact"]), ("llm", &[]), ("nn", &["artifact"]), ("env", &["artifact", "nn"])];
 /// What a stage may use: artifacts and how to handle them, never another stage.
 const FOR_STAGES: &[&str] = &["artifact", "env", "llm", "nn"];
 /// Adversarial inverse RL needs a generator, which is a learner of `rl`.

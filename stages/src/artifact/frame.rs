@@ -8,9 +8,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use arrow::array::{Array, ArrayRef, RecordBatch};
-use arrow::compute::concat_batches;
-use arrow::datatypes::{Field, Schema};
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch};
+use arrow::compute::{concat_batches, filter_record_batch};
+use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::ipc::reader::FileReader;
 use arrow::ipc::writer::FileWriter;
 use parquet::arrow::ArrowWriter;
@@ -61,13 +61,33 @@ pub(super) fn write_arrow(path: &Path, batch: &RecordBatch) -> Result<()> {
 }
 
 pub(super) fn read_arrow(path: &Path, kind: &str, format: u32) -> Result<RecordBatch> {
+    let (schema, reader) = open_arrow(path, kind, format)?;
+    let batches: Vec<RecordBatch> = reader.collect::<Result<_, _>>()?;
+    Ok(concat_batches(&schema, &batches)?)
+}
+
+/// As [`read_arrow`], keeping only the rows that are `wanted` of each batch.
+pub(super) fn read_arrow_where(
+    path: &Path,
+    kind: &str,
+    format: u32,
+    wanted: impl Fn(&RecordBatch) -> Result<BooleanArray>,
+) -> Result<RecordBatch> {
+    let (schema, reader) = open_arrow(path, kind, format)?;
+    let kept = reader.map(|batch| {
+        let batch = batch?;
+        Ok(filter_record_batch(&batch, &wanted(&batch)?)?)
+    });
+    Ok(concat_batches(&schema, &kept.collect::<Result<Vec<_>>>()?)?)
+}
+
+fn open_arrow(path: &Path, kind: &str, format: u32) -> Result<(SchemaRef, FileReader<File>)> {
     let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
     let reader =
         FileReader::try_new(file, None).with_context(|| format!("{} is not a whole Arrow file", path.display()))?;
     let schema = reader.schema();
     check(path, &schema, kind, format)?;
-    let batches: Vec<RecordBatch> = reader.collect::<Result<_, _>>()?;
-    Ok(concat_batches(&schema, &batches)?)
+    Ok((schema, reader))
 }
 
 fn check(path: &Path, schema: &Schema, kind: &str, format: u32) -> Result<()> {

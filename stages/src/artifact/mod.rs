@@ -5,6 +5,7 @@
 
 mod curves;
 mod demonstrations;
+mod episode;
 mod frame;
 mod interactions;
 mod items;
@@ -20,6 +21,7 @@ mod world;
 
 pub use curves::{Curves, Point};
 pub use demonstrations::{Call, Calls, Choice, Demonstrations, End, Trajectory};
+pub use episode::{Episode, Step};
 pub use interactions::Interactions;
 pub use items::Items;
 pub use metrics::{Metric, Metrics};

@@ -31,7 +31,9 @@ pub(super) fn markdown(text: &str) -> String {
 /// may obey is written as an escape; line ends and tabs stay, inside the quotes.
 pub(super) fn csv(text: &str) -> String {
     let safe: Cow<'_, str> = if text.chars().any(|c| is_unsafe(c) && !is_space(c)) {
-        text.chars().map(|c| if is_unsafe(c) && !is_space(c) { shown(&c.to_string(), 1) } else { c.to_string() }).collect()
+        text.chars()
+            .map(|c| if is_unsafe(c) && !is_space(c) { shown(&c.to_string(), 1) } else { c.to_string() })
+            .collect()
     } else {
         text.into()
     };
@@ -65,8 +67,7 @@ mod tests {
     #[test]
     fn csv_is_quoted_where_it_has_to_be() {
         let fields = ["plain", "a,b", "say \"no\"", "two\nlines", "", "esc\u{1b}[2J", " led"].map(csv);
-        let wanted =
-            ["plain", "\"a,b\"", "\"say \"\"no\"\"\"", "\"two\nlines\"", "\"\"", r"esc\u{1b}[2J", "\" led\""];
+        let wanted = ["plain", "\"a,b\"", "\"say \"\"no\"\"\"", "\"two\nlines\"", "\"\"", r"esc\u{1b}[2J", "\" led\""];
         assert_eq!(fields, wanted);
     }
 }
