@@ -10,9 +10,9 @@ use pipeline::inspect::Request;
 use serde::Serialize;
 
 use super::cell::{self, Cell, Length};
-use super::guard::guarded;
 use super::selection::named;
 use super::source::{Piece, Pieces, Source};
+use crate::artifact::guarded;
 
 /// Rows of the first file that can be matched by a key: each takes about 50 bytes of memory.
 const MATCHED: usize = 10_000_000;

@@ -10,9 +10,9 @@ use arrow::ipc::reader::FileReader;
 use serde::Serialize;
 
 use super::columns::TableDescription;
-use super::guard::guarded;
 use super::source::Batches;
-use super::{Content, Description, Format, arrow_blocks, damaged, escape};
+use super::{Content, Description, Format, damaged, escape};
+use crate::artifact::{check_arrow_blocks, guarded};
 
 /// First and last bytes of every Arrow file.
 pub(super) const MAGIC: &[u8] = b"ARROW1";
@@ -44,7 +44,8 @@ impl ArrowFile {
     /// When the file is torn, or its footer or the frame of a batch is damaged.
     pub fn open(mut file: File, bytes: u64) -> Result<Self> {
         let footer = check_end(&mut file, bytes)?;
-        let batches = arrow_blocks::check(&mut file, bytes, footer)?;
+        let batches = check_arrow_blocks(&mut file, bytes, footer)
+            .map_err(|error| damaged("its frame cannot be read", format!("{error:#}")))?;
         let again = file.try_clone()?;
         let reader = guarded(|| FileReader::try_new_buffered(again, None))
             .map_err(|error| damaged("its Arrow footer cannot be read", error))?;

@@ -9,7 +9,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::escape;
-use super::guard::guarded;
+use crate::artifact::guarded;
 
 /// Elements of a list that are shown; the rest is counted.
 const ELEMENTS: usize = 64;

@@ -8,11 +8,11 @@ use serde::Serialize;
 
 use super::cell::{Cell, Length};
 use super::damaged;
-use super::guard::guarded;
 use super::parquet_layout::FooterStatistics;
 use super::selection::{Draw, Selection};
 use super::source::Source;
 use super::statistics::{ColumnStatistics, Gauge};
+use crate::artifact::guarded;
 
 /// Columns measured in one pass over the file. A column's state takes up to 8 MB (its million values), so a pass takes
 /// about 128 MB however wide the table is.
@@ -180,10 +180,10 @@ pub(super) fn known(names: &[&str]) -> String {
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{Array, ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
+    use arrow::array::{Array, ArrayRef, Float64Array, Int8Array, Int64Array, RecordBatch, StringArray};
     use serde_json::json;
 
-    use super::super::testing::{described, parquet};
+    use super::super::testing::{described, inspected, parquet};
     use super::super::{Content, inspect};
     use super::*;
 
@@ -262,6 +262,40 @@ mod tests {
             format!("{error:#}").ends_with("there is no column `nmae`\nhelp: the columns are row, name"),
             "{error:#}"
         );
+    }
+
+    #[test]
+    fn a_large_table_is_answered_from_its_footer_unless_somebody_asks_for_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("large.parquet");
+        let batch = |first: i8| {
+            let values: Int8Array = (0..1_000_000).map(|row| (row > 0).then_some(first)).collect();
+            RecordBatch::try_from_iter([("x", Arc::new(values) as ArrayRef)]).unwrap()
+        };
+        let file = std::fs::File::create(&path).unwrap();
+        let mut writer = parquet::arrow::ArrowWriter::try_new(file, batch(0).schema(), None).unwrap();
+        for first in 0..21 {
+            writer.write(&batch(first)).unwrap();
+            writer.flush().unwrap();
+        }
+        writer.close().unwrap();
+        let table = |request: &Request| {
+            let Content::Parquet { table, layout } =
+                super::super::describe(super::super::open(&path).unwrap(), "x".into(), request).unwrap().content
+            else {
+                panic!("Parquet")
+            };
+            assert_eq!((table.rows, layout.row_groups.len()), (21_000_000, 21));
+            table
+        };
+        let found = table(&Request { head: Some(2), ..Request::default() });
+        let footer = serde_json::to_value(&found.columns[0].footer).unwrap();
+        assert_eq!(footer, json!({ "nulls": 21, "min": 0, "max": 20 }));
+        assert_eq!((found.scanned, &found.columns[0].statistics, found.head.rows.len()), (false, &None, 2));
+        let shown = inspected(&path, &Request::default());
+        assert!(shown.contains("the footer's") && shown.contains("`--scan`"), "{shown}");
+        let found = table(&Request { scan: true, ..Request::default() });
+        assert_eq!(found.columns[0].statistics.as_ref().map(|found| found.nulls), Some(21));
     }
 
     #[test]

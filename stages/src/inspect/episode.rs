@@ -15,12 +15,11 @@ use serde_json::Value;
 
 use super::cell::{Cell, Length};
 use super::escape;
-use super::guard::guarded;
 use super::page::{Page, counted};
 use super::selection::{Draw, Selection};
 use super::source::Source;
 use super::{Opened, medium, table, write_json};
-use crate::artifact::{Call, Calls, Demonstrations, Episode, Items, Rollouts, Trajectory};
+use crate::artifact::{Call, Calls, Demonstrations, Episode, Items, Rollouts, Trajectory, guarded};
 
 /// The key of the schema's metadata that holds the kind of an artifact.
 const KIND: &str = "apprentice";

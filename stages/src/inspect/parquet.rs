@@ -12,10 +12,10 @@ use parquet::file::metadata::ParquetMetaData;
 
 use super::columns::TableDescription;
 use super::escape::{self, CELL};
-use super::guard::guarded;
 use super::parquet_layout::{FooterStatistics, footer, layout};
 use super::source::Batches;
-use super::{Content, Description, Format, damaged, parquet_frame};
+use super::{Content, Description, Format, damaged};
+use crate::artifact::{check_parquet_footer, guarded};
 
 /// First and last bytes of every Parquet file.
 pub(super) const MAGIC: &[u8] = b"PAR1";
@@ -38,7 +38,7 @@ impl ParquetFile {
     /// When the file is torn, or its footer is damaged.
     pub fn open(mut file: File, bytes: u64) -> Result<Self> {
         let footer = check_end(&mut file, bytes)?;
-        parquet_frame::check(&mut file, bytes, footer)
+        check_parquet_footer(&mut file, bytes, footer)
             .map_err(|error| damaged("its Parquet footer cannot be read", error))?;
         let metadata = guarded(|| ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()))
             .map_err(|error| damaged("its Parquet footer cannot be read", error))?;

@@ -10,8 +10,8 @@ use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use serde::Serialize;
 
 use super::cell::Cell;
-use super::guard::guarded;
 use super::statistics::Gauge;
+use crate::artifact::guarded;
 
 /// How a Parquet file is laid out, from its footer.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -12,8 +12,8 @@ use pipeline::progress::{Bar, Progress};
 use super::arrow::ArrowFile;
 use super::damaged;
 use super::filter::Filter;
-use super::guard::guarded;
 use super::parquet::ParquetFile;
+use crate::artifact::guarded;
 
 /// Values up to which a table is read as a whole without being asked to: about a second.
 const FEW_VALUES: u64 = 20_000_000;

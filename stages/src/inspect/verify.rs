@@ -20,7 +20,6 @@ use serde::Serialize;
 use super::arrow::ArrowFile;
 use super::cell::Cell;
 use super::escape::{self, CELL};
-use super::guard::guarded;
 use super::page::{Page, counted};
 use super::parquet::ParquetFile;
 use super::parquet_layout::footer_of;
@@ -28,6 +27,7 @@ use super::safetensors::{CHUNK, TensorsFile};
 use super::source::Source;
 use super::statistics::Gauge;
 use super::{Format, Opened, medium, open, table, write_json};
+use crate::artifact::guarded;
 
 /// Faults that are listed; the rest is counted.
 const LISTED: usize = 100;

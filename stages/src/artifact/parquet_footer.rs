@@ -28,7 +28,7 @@ const STRUCT: u8 = 12;
 ///
 /// # Errors
 /// What is wrong with it.
-pub(super) fn check(file: &mut File, bytes: u64, length: u64) -> Result<()> {
+pub(crate) fn check(file: &mut File, bytes: u64, length: u64) -> Result<()> {
     let mut footer = vec![0; usize::try_from(length)?];
     file.seek(SeekFrom::Start(bytes - 8 - length))?;
     file.read_exact(&mut footer)?;

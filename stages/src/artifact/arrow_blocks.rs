@@ -6,28 +6,25 @@
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use arrow::ipc::{Block, RecordBatch, root_as_footer, root_as_message};
-
-use super::damaged;
 
 /// Checks every batch and dictionary that the footer announces; gives the rows of each batch. The footer is `footer` bytes
 /// long and followed by 10 more.
 ///
 /// # Errors
 /// When a block or buffer does not lie where it is said to, or is said to hold more than the memory can.
-pub(super) fn check(file: &mut File, bytes: u64, footer: u64) -> Result<Vec<u64>> {
+pub(crate) fn check(file: &mut File, bytes: u64, footer: u64) -> Result<Vec<u64>> {
     let end = bytes - 10 - footer;
     let mut read = vec![0; usize::try_from(footer)?];
     file.seek(SeekFrom::Start(end))?;
     file.read_exact(&mut read)?;
-    let footer = root_as_footer(&read).map_err(|error| damaged("its Arrow footer cannot be read", error))?;
+    let footer = root_as_footer(&read).map_err(|error| anyhow!("the footer: {error}"))?;
     let mut rows = Vec::new();
     let dictionaries = footer.dictionaries().into_iter().flatten().map(|block| (block, false));
     let batches = footer.recordBatches().into_iter().flatten().map(|block| (block, true));
     for (index, (block, is_batch)) in dictionaries.chain(batches).enumerate() {
-        let found = check_block(file, block, end)
-            .map_err(|error| damaged(format!("block {index} cannot be read"), format!("{error:#}")))?;
+        let found = check_block(file, block, end).with_context(|| format!("block {index}"))?;
         if is_batch {
             rows.push(found);
         }
