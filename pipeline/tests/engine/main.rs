@@ -4,5 +4,6 @@ mod caching;
 mod commands;
 mod damage;
 mod failing;
+mod inspecting;
 mod project;
 mod resuming;

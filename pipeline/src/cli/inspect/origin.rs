@@ -43,7 +43,7 @@ impl Origin {
         let digest = format!("{} ({})", self.output.digest, format::bytes(self.output.bytes));
         let mut rows = rows(&self.entry, Some(&self.output.port));
         rows.push(vec!["digest".into(), digest]);
-        rows.extend(from(&self.inputs));
+        rows.extend(from(&self.inputs, &self.entry));
         format::columns(&rows)
     }
 }
@@ -91,10 +91,12 @@ pub(super) fn rows(entry: &Entry, port: Option<&str>) -> Vec<Vec<String>> {
     ]
 }
 
-/// A row for each input.
-pub(super) fn from(inputs: &[Input]) -> impl Iterator<Item = Vec<String>> {
-    inputs.iter().map(|input| {
+/// A row for each input and asset.
+pub(super) fn from(inputs: &[Input], entry: &Entry) -> Vec<Vec<String>> {
+    let input = |input: &Input| {
         let from = input.from.as_deref().unwrap_or("unknown");
         vec![format!("from {}", input.port), format!("{from} {}", short(&input.digest))]
-    })
+    };
+    let assets = entry.material.assets.iter().map(|digest| vec!["from asset".into(), short(digest)]);
+    inputs.iter().map(input).chain(assets).collect()
 }

@@ -18,8 +18,7 @@ pub(super) fn result(entry: &Entry, store: &Store) -> anyhow::Result<(Value, Str
 
     let mut rows = origin::rows(entry, None);
     rows.push(vec!["config".into(), escape::shown(&entry.material.config.to_string(), usize::MAX)]);
-    rows.extend(origin::from(&inputs));
-    rows.extend(entry.material.assets.iter().map(|digest| vec!["from asset".into(), short(digest)]));
+    rows.extend(origin::from(&inputs, entry));
     let output = |output: &crate::store::Output| {
         let name = format!("{}.{}", short(&entry.key), output.port);
         vec![name, output.kind.clone(), format::bytes(output.bytes), short(&output.digest)]

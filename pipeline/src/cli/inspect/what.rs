@@ -11,7 +11,7 @@ use crate::record::{self, RunRecord};
 use crate::store::{Entry, Last, Output, Stamp, Store, digest_of};
 
 /// Digits of a key or digest that are taken for one.
-const PREFIX: usize = 6;
+const PREFIX: usize = 4;
 /// Size in bytes up to which a file of unknown origin is hashed, only to tell its digest.
 const SMALL: u64 = 64 << 20;
 
@@ -120,8 +120,11 @@ fn output(
         .views
         .get(&output.port)
         .is_some_and(|stamp| stamp.digest == output.digest && Stamp::of(&view, &output.digest).as_ref() == Some(stamp));
-    let path = if as_left { view } else { whole(store, &output.digest)? };
-    Ok(content(format!("{}.{}", last.stage, output.port), path, entry, output))
+    if as_left {
+        return Ok(content(view.display().to_string(), view, entry, output));
+    }
+    let object = whole(store, &output.digest)?;
+    Ok(content(format!("{}.{}", last.stage, output.port), object, entry, output))
 }
 
 fn chosen<'a>(entry: &'a Entry, port: Option<&str>) -> Option<&'a Output> {
