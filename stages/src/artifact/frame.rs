@@ -155,9 +155,9 @@ mod tests {
         let batch = batch("words", 1, vec![("word", texts)]).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x");
-        let writes: [fn(&Path, &RecordBatch) -> Result<()>; 2] = [write_parquet, write_arrow];
-        let reads: [fn(&Path, &str, u32) -> Result<RecordBatch>; 2] = [read_parquet, read_arrow];
-        for (write, read) in writes.into_iter().zip(reads) {
+        type Read = fn(&Path, &str, u32) -> Result<RecordBatch>;
+        for (is_parquet, read) in [(true, read_parquet as Read), (false, read_arrow)] {
+            let write = if is_parquet { write_parquet } else { write_arrow };
             write(&path, &batch).unwrap();
             assert_eq!(read(&path, "words", 1).unwrap(), batch);
             let bytes = std::fs::read(&path).unwrap();

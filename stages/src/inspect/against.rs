@@ -122,7 +122,8 @@ fn same_bytes(one: &Path, other: &Path) -> Result<bool> {
     let (mut one, mut other) = (BufReader::new(File::open(one)?), BufReader::new(File::open(other)?));
     let (mut a, mut b) = (Vec::new(), Vec::new());
     loop {
-        (a.clear(), b.clear());
+        a.clear();
+        b.clear();
         (&mut one).take(1 << 16).read_to_end(&mut a)?;
         (&mut other).take(1 << 16).read_to_end(&mut b)?;
         if a != b || a.is_empty() {

@@ -73,7 +73,8 @@ fn values(
     let (mut largest, mut sum) = (0.0_f64, 0.0_f64);
     let (mut a, mut b) = (Vec::with_capacity(CHUNK), Vec::with_capacity(CHUNK));
     loop {
-        (a.clear(), b.clear());
+        a.clear();
+        b.clear();
         ours.by_ref().take(CHUNK as u64).read_to_end(&mut a)?;
         theirs.by_ref().take(CHUNK as u64).read_to_end(&mut b)?;
         if a.is_empty() {

@@ -88,7 +88,7 @@ struct Conversation {
 }
 
 fn conversation(trajectory: &Trajectory, index: usize, request: &Request, out: &mut dyn Write) -> Result<()> {
-    let items = beside(request, Items::KIND).map(|path| Items::read(path)).transpose().context("read the catalogue")?;
+    let items = beside(request, Items::KIND).map(Items::read).transpose().context("read the catalogue")?;
     let keys: BTreeSet<&str> = trajectory.steps.iter().map(|step| step.call.as_str()).collect();
     let calls = beside(request, Calls::KIND).map(|path| Calls::with_keys(path, &keys)).transpose();
     let calls = calls.context("read the calls")?.unwrap_or_default().0;

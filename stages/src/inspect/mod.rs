@@ -167,10 +167,10 @@ fn name(path: &Path, request: &Request) -> String {
 
 fn overview(opened: Opened, name: &str, request: &Request, out: &mut dyn Write) -> Result<()> {
     let description = describe(opened, name.to_owned(), request)?;
-    Ok(match medium(request.format)? {
-        Some(medium) => out.write_all(table::render(&description, medium).as_bytes())?,
-        None => write_json(&description, out)?,
-    })
+    match medium(request.format)? {
+        Some(medium) => Ok(out.write_all(table::render(&description, medium).as_bytes())?),
+        None => write_json(&description, out),
+    }
 }
 
 fn describe(opened: Opened, name: String, request: &Request) -> Result<Description> {

@@ -7,10 +7,9 @@ use serde_json::{Map, Value, json};
 
 use super::super::format;
 use super::super::session::Session;
-use crate::asset::{AssetSpec, Source};
+use crate::asset::Source;
 use crate::escape;
 use crate::reason::short;
-use crate::run::{Assets, Project};
 use crate::spec;
 use crate::store::{Entry, Store};
 
@@ -158,10 +157,9 @@ fn named_assets(session: &Session, store: &Store, entry: &Entry) -> Vec<Asset> {
     if names.len() != assets.len() {
         return assets;
     }
-    let project: Project<'_> = session.project(&experiment);
-    let found = Assets::known(&project.assets, node).unwrap_or_default();
+    let found = session.project(&experiment).assets.known(node).unwrap_or_default();
     for (asset, name) in assets.iter_mut().zip(names) {
-        let sources = experiment.assets.get(&name.0).map(AssetSpec::clone);
+        let sources = experiment.assets.get(&name.0).cloned();
         asset.sources = sources.into_iter().flat_map(|spec| spec.from).map(|source| told(&source)).collect();
         let here = found.iter().find(|(known, resolved)| *known == name.0 && resolved.digest == asset.digest);
         asset.path = here.map(|(_, resolved)| resolved.path.display().to_string());
