@@ -52,6 +52,8 @@ fn every_output_as_text_and_as_json_by_name_and_by_path() {
         assert_eq!((&by_path["digest"], &by_path["provenance"]), (&json["digest"], &json["provenance"]), "{name}");
     }
     the_catalogue_in_full(&project);
+    an_episode_as_a_conversation(&project);
+    where_a_table_came_from(&project);
     what_is_asked_for_wrongly(&project);
 }
 
@@ -77,6 +79,52 @@ fn the_catalogue_in_full(project: &Project) {
         json["content"]["table"]["columns"].as_array().unwrap().iter().map(|c| text(&c["name"])).collect();
     assert_eq!(names, ["id", "title", "year", "genres"]);
     assert_eq!(json["content"]["table"]["rows"], 60);
+}
+
+fn an_episode_as_a_conversation(project: &Project) {
+    let shown = project.ok(&["inspect", "demos.demonstrations", "--episode", "1"]);
+    shown.prints(&[
+        "episode 1: user ",
+        "return ",
+        "the model is ",
+        "step 0",
+        "  user   ",
+        "  offer ",
+        "  model  ",
+        "  world  ",
+    ]);
+    let told = project.ok(&["inspect", "demos.demonstrations", "--episode", "1", "--json"]).json();
+    let turn = &told["content"]["turns"][0];
+    assert!(!turn["told"].as_array().unwrap().is_empty(), "the prompt comes from the calls: {turn}");
+    assert!(!text(&turn["chosen"]).starts_with("item "), "the titles come from the catalogue: {turn}");
+    project.ok(&["inspect", "score.rollouts", "--episode", "0"]).prints(&[
+        "episode 0 of ",
+        "policy ",
+        "return_inclusive",
+    ]);
+    project
+        .run(&["inspect", "demos.demonstrations", "--episode", "9999"])
+        .ends_with(2)
+        .says(&["it has no episode 9999"]);
+}
+
+fn where_a_table_came_from(project: &Project) {
+    let tree = project.ok(&["inspect", "score.metrics", "--lineage"]);
+    tree.prints(&[
+        "score.metrics (evaluate, version ",
+        "command apprentice run x.yaml",
+        "← log.",
+        "asset ",
+        "from generate toy-log",
+    ]);
+    let tree = project.ok(&["inspect", "log.items", "--lineage", "--json"]).json();
+    let asset = &tree["lineage"]["from"][0];
+    assert_eq!((text(&asset["asset"]), text(&asset["sources"][0])), ("toy-log".into(), "generate toy-log".into()));
+    let run = text(&tree["lineage"]["made"]["run"]);
+    project.ok(&["inspect", &run]).prints(&["experiment  smoke", "log ", ".items", "score "]);
+    let key = text(&tree["lineage"]["key"]);
+    project.ok(&["inspect", &key[..10]]).prints(&["made by", "log (ingest.recbole", "config", ".items"]);
+    project.ok(&["inspect", &format!("{}.items", &key[..10]), "--head", "0"]).prints(&["60 rows in 1 row group"]);
 }
 
 fn what_is_asked_for_wrongly(project: &Project) {

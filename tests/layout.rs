@@ -8,7 +8,7 @@ use crate::source::{Source, sources};
 
 /// The nouns of `stages` and what each may use.
 const NOUNS: [(&str, &[&str]); 5] =
-    [("artifact", &[]), ("inspect", &[]), ("llm", &[]), ("nn", &["artifact"]), ("env", &["artifact", "nn"])];
+    [("artifact", &[]), ("inspect", &["artifact"]), ("llm", &[]), ("nn", &["artifact"]), ("env", &["artifact", "nn"])];
 /// Whether a module at the root of the crate is a noun.
 pub fn is_noun(module: &str) -> bool {
     NOUNS.iter().any(|(noun, _)| *noun == module)

@@ -3,6 +3,7 @@
 mod assets;
 mod inspect;
 mod layout;
+mod looking;
 mod mistakes;
 mod project;
 mod resume;

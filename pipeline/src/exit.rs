@@ -10,6 +10,11 @@ use crate::run::Locked;
 #[error("{0}")]
 pub struct Unreachable(pub String);
 
+/// What the user asked for cannot be done as it was asked: an unknown column, a filter that is no filter.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Wrong(pub String);
+
 /// The exit codes; `apprentice --help` lists them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -68,7 +73,7 @@ impl Failure {
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
         let any = |is: fn(&(dyn std::error::Error + 'static)) -> bool| error.chain().any(is);
-        let exit = if any(|cause| cause.is::<Diagnostics>()) {
+        let exit = if any(|cause| cause.is::<Diagnostics>() || cause.is::<Wrong>()) {
             Exit::Wrong
         } else if any(|cause| cause.is::<Locked>()) {
             Exit::Locked
@@ -95,6 +100,8 @@ mod tests {
         assert_eq!(Failure::from(error).exit, Exit::Interrupted);
         let error = Err::<(), _>(Unreachable("busy".into())).context("stage demos").unwrap_err();
         assert_eq!(Failure::from(error).exit, Exit::Unreachable);
+        let error = Err::<(), _>(Wrong("no column `x`".into())).context("x.parquet").unwrap_err();
+        assert_eq!(Failure::from(error).exit, Exit::Wrong);
         assert_eq!(Failure::from(anyhow::anyhow!("disk full")).exit, Exit::Failed);
     }
 

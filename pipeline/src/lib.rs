@@ -7,9 +7,11 @@ mod clock;
 mod context;
 pub mod diagnostic;
 mod diff;
+pub mod escape;
 pub mod event;
 mod exit;
 pub mod graph;
+pub mod inspect;
 mod interrupt;
 mod key;
 mod ports;
@@ -27,10 +29,8 @@ mod upkeep;
 
 pub use artifact::Artifact;
 pub use context::{Cancel, Context, Interrupted};
-pub use exit::{Exit, Unreachable};
+pub use exit::{Exit, Unreachable, Wrong};
 pub use ports::{Arity, Many, Named, PortField, PortFile, PortSpec, Ports};
 pub use reason::MissReason;
 pub use secret::Secret;
-pub use stage::{
-    AnyStage, AssetName, Catalog, ConfigError, Figures, FiguresOf, Generator, InspectOptions, Stage, StageKind,
-};
+pub use stage::{AnyStage, AssetName, Catalog, ConfigError, Figures, FiguresOf, Generator, Stage, StageKind};

@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::inspect::Inspect;
 use crate::{Context, PortFile, PortSpec, Ports};
 
 /// The name of an entry of the experiment's `assets`; a stage's config field of this type makes the engine fetch it.
@@ -133,15 +134,6 @@ pub struct Generator {
     pub write: fn(&Path) -> anyhow::Result<()>,
 }
 
-/// The options of `apprentice inspect` that reach the code that knows the file formats.
-#[derive(Clone, Debug, Default)]
-pub struct InspectOptions {
-    /// Rows to show.
-    pub head: usize,
-    /// JSON instead of tables.
-    pub json: bool,
-}
-
 /// Numbers by name.
 pub type Figures = Vec<(String, f64)>;
 
@@ -159,8 +151,8 @@ pub struct Catalog {
     pub stages: &'static [StageKind],
     /// Generated assets, alphabetical.
     pub generators: &'static [Generator],
-    /// Describes a Parquet, Arrow or safetensors file: schema, rows, head, column statistics. Text or JSON, ready to print.
-    pub inspect: fn(&Path, &InspectOptions) -> anyhow::Result<String>,
+    /// Looks into the files that stages make.
+    pub inspect: Inspect,
     /// The kinds of artifacts whose figures `diff` compares.
     pub figures: &'static [FiguresOf],
     /// The commented experiment that `init` writes.

@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::exit;
+use crate::inspect::Format;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -108,12 +109,27 @@ Examples:
 Example:
   apprentice explain configs/quickstart.yaml policy@seed=0")]
     Explain(Explain),
-    /// Look into a result: schema, rows, statistics, and where it came from.
+    /// Look into a result or any Parquet, Arrow or safetensors file: schema, rows, statistics, and where it came from.
     #[command(after_help = "\
 Examples:
   apprentice inspect policy@seed=3.curves                      an output, by stage and port
-  apprentice inspect artifacts/quickstart/log/items.parquet    any Parquet, Arrow or safetensors file
-  apprentice inspect log.interactions --head 5 --json")]
+  apprentice inspect artifacts/quickstart/log/items.parquet    a file
+  apprentice inspect log.items --columns id,title --filter \"year >= 1990 and genres contains 'Drama'\"
+  apprentice inspect log.interactions --sample 5 --seed 1      five rows drawn at random
+  apprentice inspect score.metrics --format csv > metrics.csv  rows for another program
+  apprentice inspect demos.demonstrations --episode 3          what the language model did, as a conversation
+  apprentice inspect score.metrics --lineage                   the stages and assets that it was made from
+  apprentice inspect score.metrics --against old.parquet --key policy,metric
+  apprentice inspect log.items --verify && echo whole
+
+A filter compares columns with values: `=` `!=` `<` `<=` `>` `>=`, `contains` (a part of a text, an element of a
+list), `in (1, 2)`, `is null`, `is not null`, joined with `and`, `or`, `not` and parentheses. Texts and dates stand in
+single quotes; a column whose name is not a word stands in double quotes.
+
+Of a large file only what its frame says is shown (schema, rows, and for Parquet nulls, min and max from the footer);
+`--scan` reads every value.
+
+`--verify` ends with code 1 where the file is damaged, and with 6 where the store does not hold what was made.")]
     Inspect(Inspect),
     /// Draw the stages of an experiment and what flows between them.
     #[command(after_help = "\
@@ -236,15 +252,51 @@ pub(crate) struct Explain {
 
 #[derive(Debug, Args)]
 pub(crate) struct Inspect {
-    /// A file, or an output as `stage.port` or `stage@cell.port`.
+    /// A file, an output as `stage.port` or `stage@cell.port`, a run, or the beginning of a key or digest.
     #[arg(value_name = "WHAT")]
     pub what: String,
     /// The experiment that the stage belongs to; by default the one that ran last.
     #[arg(short, long, value_name = "NAME")]
     pub experiment: Option<String>,
-    /// Rows to show.
-    #[arg(long, value_name = "N", default_value_t = 10)]
-    pub head: usize,
+    /// Show this many of the first rows; by default 10, and all of them as csv or ndjson.
+    #[arg(long, value_name = "N")]
+    pub head: Option<usize>,
+    /// Show this many rows drawn at random instead of the first.
+    #[arg(long, value_name = "N", conflicts_with = "head")]
+    pub sample: Option<usize>,
+    /// Which rows `--sample` draws.
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "sample")]
+    pub seed: u64,
+    /// Take only the rows for which this is true, as in `rating >= 4 and title is not null`.
+    #[arg(long, value_name = "EXPRESSION")]
+    pub filter: Option<String>,
+    /// Take only these columns, in this order; may be given again.
+    #[arg(long, value_name = "A,B")]
+    pub columns: Vec<String>,
+    /// Show rows and nothing else.
+    #[arg(long, group = "view")]
+    pub rows: bool,
+    /// Read every value for statistics, however large the file is.
+    #[arg(long)]
+    pub scan: bool,
+    /// Check that every part of the file can be read and agrees with what the file says of itself.
+    #[arg(long, group = "view", conflicts_with_all = ["filter", "columns", "sample", "head"])]
+    pub verify: bool,
+    /// Show one episode of demonstrations or rollouts, counted from 0, as a conversation.
+    #[arg(long, value_name = "N", group = "view", conflicts_with_all = ["filter", "columns", "sample", "head"])]
+    pub episode: Option<usize>,
+    /// Show what it was made from, up to the assets: stages, keys, configs, commands.
+    #[arg(long, group = "view", conflicts_with_all = ["filter", "columns", "sample", "head"])]
+    pub lineage: bool,
+    /// Show how it differs from another file or output: schema, counts, statistics, rows.
+    #[arg(long, value_name = "OTHER", group = "view", conflicts_with_all = ["filter", "sample"])]
+    pub against: Option<String>,
+    /// Compare the rows that agree in these columns, not those in the same place.
+    #[arg(long, value_name = "A,B", requires = "against")]
+    pub key: Vec<String>,
+    /// The form of the answer; csv and ndjson are rows alone. `--json` is `--format json`.
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    pub format: Option<Format>,
 }
 
 #[derive(Debug, Args)]

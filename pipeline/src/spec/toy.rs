@@ -188,7 +188,7 @@ pub static CATALOG: Catalog = Catalog {
         StageKind::of::<Score>(),
     ],
     generators: &[Generator { name: "toy-log", about: "Ten rows.", write: |_| Ok(()) }],
-    inspect: |_, _| Ok(String::new()),
+    inspect: |_, _, _| Ok(crate::inspect::Verdict::Whole),
     figures: &[],
     starter: "",
 };

@@ -11,6 +11,7 @@ mod disk;
 mod failing;
 mod future;
 mod gc;
+mod inspecting;
 mod killing;
 mod locks;
 mod logs;

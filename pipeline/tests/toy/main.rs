@@ -5,10 +5,12 @@ mod hold;
 mod slow;
 mod stages;
 
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
-use pipeline::{Artifact as _, Catalog, Figures, FiguresOf, Generator, InspectOptions, StageKind};
+use pipeline::inspect::{Format, Request, Show, Verdict};
+use pipeline::{Artifact as _, Catalog, Figures, FiguresOf, Generator, StageKind};
 use serde_json::json;
 
 static CATALOG: Catalog = Catalog {
@@ -31,9 +33,21 @@ static CATALOG: Catalog = Catalog {
     starter: "# A number.\nname: starter\nstages:\n  one: { use: toy.number, with: { value: 1 } }\n",
 };
 
-fn inspect(path: &Path, options: &InspectOptions) -> anyhow::Result<String> {
+/// Knows texts alone; an episode is a line, and a file of nothing is damaged.
+fn inspect(path: &Path, request: &Request, out: &mut dyn Write) -> anyhow::Result<Verdict> {
     let text = std::fs::read_to_string(path)?;
-    Ok(if options.json { json!({ "text": text }).to_string() } else { text })
+    let beside: Vec<_> = request.beside.iter().map(|file| file.kind.as_str()).collect();
+    let shown = match &request.show {
+        Show::Episode(line) => format!("{} with {}\n", text.lines().nth(*line).unwrap_or_default(), beside.join(", ")),
+        Show::Against { other, .. } => format!("{text}{}", std::fs::read_to_string(other)?),
+        Show::Verify => format!("{} bytes\n", text.len()),
+        _ => text.clone(),
+    };
+    match request.format {
+        Format::Json => write!(out, "{}", json!({ "text": shown }))?,
+        _ => write!(out, "{shown}")?,
+    }
+    Ok(if text.is_empty() { Verdict::Damaged } else { Verdict::Whole })
 }
 
 fn figures(path: &Path) -> anyhow::Result<Figures> {

@@ -1,11 +1,12 @@
 //! What a language model did, step by step, and the calls behind it.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
 use arrow::array::{
-    Array, Float32Array, Float32Builder, ListArray, ListBuilder, StringArray, UInt32Array, UInt32Builder,
+    Array, Float32Array, Float32Builder, ListArray, ListBuilder, RecordBatch, StringArray, UInt32Array, UInt32Builder,
 };
 use pipeline::Artifact;
 
@@ -91,6 +92,55 @@ impl Demonstrations {
     }
 }
 
+impl Demonstrations {
+    /// One trajectory, from 0, without keeping the others; `None` where there are fewer.
+    ///
+    /// # Errors
+    /// When the file is not one of demonstrations, or is damaged.
+    pub fn one(path: &Path, index: usize) -> Result<Option<Trajectory>> {
+        let wanted = |batch: &RecordBatch| {
+            let trajectory = frame::column::<UInt32Array>(batch, "trajectory")?;
+            Ok(trajectory.values().iter().map(|&found| Some(found as usize == index)).collect())
+        };
+        let batch = frame::read_arrow_where(path, Self::KIND, Self::FORMAT, wanted)?;
+        let mut found = Self::default();
+        found.push(&batch, index)?;
+        Ok(found.trajectories.pop())
+    }
+
+    /// Adds the trajectories of a batch, the first of which has this number.
+    fn push(&mut self, batch: &RecordBatch, first: usize) -> Result<()> {
+        let ids = |name| frame::column::<UInt32Array>(batch, name);
+        let (trajectory, user, step, item) = (ids("trajectory")?, ids("user")?, ids("step")?, ids("item")?);
+        let reward = frame::column::<Float32Array>(batch, "reward")?;
+        let (end, call) = (frame::column::<StringArray>(batch, "end")?, frame::column::<StringArray>(batch, "call")?);
+        let candidates = frame::column::<ListArray>(batch, "candidates")?;
+        let scores = frame::column::<ListArray>(batch, "scores")?;
+        for row in 0..batch.num_rows() {
+            let (t, s) = (trajectory.value(row) as usize, step.value(row) as usize);
+            if s == 0 {
+                ensure!(t == first + self.trajectories.len(), "row {row} opens trajectory {t} out of order");
+                let end = End::from_name(end.value(row)).with_context(|| format!("row {row}"))?;
+                self.trajectories.push(Trajectory { user: user.value(row), steps: Vec::new(), end });
+            }
+            let last = self.trajectories.last_mut().context("the first row does not open a trajectory")?;
+            ensure!(s == last.steps.len(), "row {row} is step {s}, wanted step {}", last.steps.len());
+            let list = candidates.value(row);
+            let list = list.as_any().downcast_ref::<UInt32Array>().context("candidates are not u32")?;
+            let marks = scores.value(row);
+            let marks = marks.as_any().downcast_ref::<Float32Array>().context("scores are not f32")?;
+            last.steps.push(Choice {
+                item: item.value(row),
+                reward: reward.value(row),
+                candidates: list.values().to_vec(),
+                scores: marks.values().to_vec(),
+                call: call.value(row).to_owned(),
+            });
+        }
+        Ok(())
+    }
+}
+
 impl Artifact for Demonstrations {
     const KIND: &'static str = "demonstrations";
     const EXTENSION: &'static str = "arrow";
@@ -126,34 +176,8 @@ impl Artifact for Demonstrations {
 
     fn read(path: &Path) -> Result<Self> {
         let batch = frame::read_arrow(path, Self::KIND, Self::FORMAT)?;
-        let ids = |name| frame::column::<UInt32Array>(&batch, name);
-        let (trajectory, user, step, item) = (ids("trajectory")?, ids("user")?, ids("step")?, ids("item")?);
-        let reward = frame::column::<Float32Array>(&batch, "reward")?;
-        let (end, call) = (frame::column::<StringArray>(&batch, "end")?, frame::column::<StringArray>(&batch, "call")?);
-        let candidates = frame::column::<ListArray>(&batch, "candidates")?;
-        let scores = frame::column::<ListArray>(&batch, "scores")?;
         let mut demonstrations = Self::default();
-        for row in 0..batch.num_rows() {
-            let (t, s) = (trajectory.value(row) as usize, step.value(row) as usize);
-            if s == 0 {
-                ensure!(t == demonstrations.trajectories.len(), "row {row} opens trajectory {t} out of order");
-                let end = End::from_name(end.value(row)).with_context(|| format!("row {row}"))?;
-                demonstrations.trajectories.push(Trajectory { user: user.value(row), steps: Vec::new(), end });
-            }
-            let last = demonstrations.trajectories.last_mut().context("the first row does not open a trajectory")?;
-            ensure!(s == last.steps.len(), "row {row} is step {s}, wanted step {}", last.steps.len());
-            let list = candidates.value(row);
-            let list = list.as_any().downcast_ref::<UInt32Array>().context("candidates are not u32")?;
-            let marks = scores.value(row);
-            let marks = marks.as_any().downcast_ref::<Float32Array>().context("scores are not f32")?;
-            last.steps.push(Choice {
-                item: item.value(row),
-                reward: reward.value(row),
-                candidates: list.values().to_vec(),
-                scores: marks.values().to_vec(),
-                call: call.value(row).to_owned(),
-            });
-        }
+        demonstrations.push(&batch, 0)?;
         Ok(demonstrations)
     }
 }
@@ -193,7 +217,25 @@ impl Artifact for Calls {
 
     fn read(path: &Path) -> Result<Self> {
         let batch = frame::read_arrow(path, Self::KIND, Self::FORMAT)?;
-        let text = |name| frame::column::<StringArray>(&batch, name);
+        Self::of(&batch)
+    }
+}
+
+impl Calls {
+    /// The calls with one of these keys, without keeping the others.
+    ///
+    /// # Errors
+    /// When the file is not one of calls, or is damaged.
+    pub fn with_keys(path: &Path, keys: &BTreeSet<&str>) -> Result<Self> {
+        let wanted = |batch: &RecordBatch| {
+            let key = frame::column::<StringArray>(batch, "key")?;
+            Ok(key.iter().map(|key| key.map(|key| keys.contains(key))).collect())
+        };
+        Self::of(&frame::read_arrow_where(path, Self::KIND, Self::FORMAT, wanted)?)
+    }
+
+    fn of(batch: &RecordBatch) -> Result<Self> {
+        let text = |name| frame::column::<StringArray>(batch, name);
         let (key, model, request, answer) = (text("key")?, text("model")?, text("request")?, text("answer")?);
         let call = |row| Call {
             key: key.value(row).to_owned(),

@@ -4,12 +4,13 @@
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, bail, ensure};
-use arrow::array::{Array, ArrayRef, RecordBatch};
-use arrow::compute::concat_batches;
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch};
+use arrow::compute::{concat_batches, filter_record_batch};
 use arrow::datatypes::{Field, Schema};
 use arrow::ipc::reader::FileReader;
 use arrow::ipc::writer::FileWriter;
@@ -17,6 +18,9 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
+
+use super::guard::guarded;
+use super::{arrow_blocks, parquet_footer};
 
 /// The one metadata key; a single key, because the writers do not promise an order.
 const KEY: &str = "apprentice";
@@ -43,13 +47,16 @@ pub(super) fn write_parquet(path: &Path, batch: &RecordBatch) -> Result<()> {
 }
 
 pub(super) fn read_parquet(path: &Path, kind: &str, format: u32) -> Result<RecordBatch> {
-    let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file)
+    let file = open(path, 8, parquet_footer::check)
         .with_context(|| format!("{} is not a whole Parquet file", path.display()))?;
-    let schema = builder.schema().clone();
-    check(path, &schema, kind, format)?;
-    let batches: Vec<RecordBatch> = builder.build()?.collect::<Result<_, _>>()?;
-    Ok(concat_batches(&schema, &batches)?)
+    whole(path, || {
+        let builder = ParquetRecordBatchReaderBuilder::try_new(file)
+            .with_context(|| format!("{} is not a whole Parquet file", path.display()))?;
+        let schema = builder.schema().clone();
+        check(path, &schema, kind, format)?;
+        let batches: Vec<RecordBatch> = builder.build()?.collect::<Result<_, _>>()?;
+        Ok(concat_batches(&schema, &batches)?)
+    })
 }
 
 pub(super) fn write_arrow(path: &Path, batch: &RecordBatch) -> Result<()> {
@@ -61,13 +68,51 @@ pub(super) fn write_arrow(path: &Path, batch: &RecordBatch) -> Result<()> {
 }
 
 pub(super) fn read_arrow(path: &Path, kind: &str, format: u32) -> Result<RecordBatch> {
-    let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-    let reader =
-        FileReader::try_new(file, None).with_context(|| format!("{} is not a whole Arrow file", path.display()))?;
-    let schema = reader.schema();
-    check(path, &schema, kind, format)?;
-    let batches: Vec<RecordBatch> = reader.collect::<Result<_, _>>()?;
-    Ok(concat_batches(&schema, &batches)?)
+    read_arrow_where(path, kind, format, |batch| Ok(BooleanArray::from(vec![true; batch.num_rows()])))
+}
+
+/// As [`read_arrow`], keeping only the rows that are `wanted` of each batch.
+pub(super) fn read_arrow_where(
+    path: &Path,
+    kind: &str,
+    format: u32,
+    wanted: impl Fn(&RecordBatch) -> Result<BooleanArray>,
+) -> Result<RecordBatch> {
+    let torn = || format!("{} is not a whole Arrow file", path.display());
+    let file =
+        open(path, 10, |file, bytes, footer| arrow_blocks::check(file, bytes, footer).map(drop)).with_context(torn)?;
+    whole(path, || {
+        let reader = FileReader::try_new(file, None).with_context(torn)?;
+        let schema = reader.schema();
+        check(path, &schema, kind, format)?;
+        let kept = reader.map(|batch| {
+            let batch = batch?;
+            Ok(filter_record_batch(&batch, &wanted(&batch)?)?)
+        });
+        Ok(concat_batches(&schema, &kept.collect::<Result<Vec<_>>>()?)?)
+    })
+}
+
+/// Opens a file that ends in the length of its footer and its magic, together `end` bytes, and has its frame checked: what
+/// reads it then would believe any length in it.
+fn open(path: &Path, end: u64, check: impl Fn(&mut File, u64, u64) -> Result<()>) -> Result<File> {
+    let mut file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    let bytes = file.metadata()?.len();
+    let mut length = [0; 4];
+    file.seek(SeekFrom::Start(bytes.checked_sub(end).context("it is too short")?))?;
+    file.read_exact(&mut length)?;
+    let footer = u64::from(u32::from_le_bytes(length));
+    ensure!(footer + end <= bytes, "it announces a footer of {footer} bytes in a file of {bytes}");
+    check(&mut file, bytes, footer)?;
+    file.rewind()?;
+    Ok(file)
+}
+
+/// Reads with the libraries' panics turned into errors.
+fn whole<T>(path: &Path, read: impl FnOnce() -> Result<T>) -> Result<T> {
+    let mut error = None;
+    let read = guarded(|| read().map_err(|found| error.insert(found).to_string()));
+    read.map_err(|panic| error.unwrap_or_else(|| anyhow!("{} is damaged: {panic}", path.display())))
 }
 
 fn check(path: &Path, schema: &Schema, kind: &str, format: u32) -> Result<()> {
@@ -93,4 +138,40 @@ pub(super) fn nullable<'a, A: Array + 'static>(batch: &'a RecordBatch, name: &st
         .as_any()
         .downcast_ref::<A>()
         .with_context(|| format!("column `{name}` is {}, wanted {}", array.data_type(), std::any::type_name::<A>()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::StringArray;
+
+    use super::*;
+
+    /// Damage that a library may take for a length, or panic at, ends in an error.
+    #[test]
+    fn a_flipped_byte_is_an_error_or_another_table_but_no_panic() {
+        let texts: ArrayRef = Arc::new(StringArray::from(vec![Some("one"), None, Some("three")]));
+        let batch = batch("words", 1, vec![("word", texts)]).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x");
+        type Read = fn(&Path, &str, u32) -> Result<RecordBatch>;
+        for (is_parquet, read) in [(true, read_parquet as Read), (false, read_arrow)] {
+            let write = if is_parquet { write_parquet } else { write_arrow };
+            write(&path, &batch).unwrap();
+            assert_eq!(read(&path, "words", 1).unwrap(), batch);
+            let bytes = std::fs::read(&path).unwrap();
+            let mut refused = 0;
+            for at in 0..bytes.len() {
+                let mut bytes = bytes.clone();
+                bytes[at] ^= 0x80;
+                std::fs::write(&path, &bytes).unwrap();
+                refused += usize::from(read(&path, "words", 1).is_err());
+            }
+            assert!(refused > bytes.len() / 10, "{refused} of {}", bytes.len());
+            std::fs::write(&path, &bytes[..4]).unwrap();
+            assert!(read(&path, "words", 1).is_err());
+            std::fs::remove_file(&path).unwrap();
+        }
+    }
 }

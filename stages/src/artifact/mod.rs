@@ -3,15 +3,19 @@
 //! Tables are Parquet, episodes are Arrow IPC files, matrices and networks are safetensors. Every file carries its kind and
 //! format number, and no file holds a date, a host or a measured time.
 
+mod arrow_blocks;
 mod curves;
 mod demonstrations;
+mod episode;
 mod frame;
+mod guard;
 mod interactions;
 mod items;
 mod matrix;
 mod metrics;
 mod network;
 mod page;
+mod parquet_footer;
 mod rankings;
 mod rollouts;
 mod tensors;
@@ -19,14 +23,18 @@ mod users;
 mod weights;
 mod world;
 
+pub(crate) use arrow_blocks::check as check_arrow_blocks;
 pub use curves::{Curves, Point};
 pub use demonstrations::{Call, Calls, Choice, Demonstrations, End, Trajectory};
+pub use episode::{Episode, Step};
+pub(crate) use guard::guarded;
 pub use interactions::Interactions;
 pub use items::Items;
 pub use matrix::read_matrix;
 pub use metrics::{Metric, Metrics, figures};
 pub use network::{Network, Policy, RewardModel};
 pub use page::Page;
+pub(crate) use parquet_footer::check as check_parquet_footer;
 pub use rankings::Rankings;
 pub use rollouts::{Rollout, Rollouts};
 pub use tensors::{Array, TensorFile};

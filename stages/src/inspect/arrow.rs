@@ -1,16 +1,18 @@
 //! Arrow IPC files (also known as Feather, version 2).
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 
 use anyhow::{Result, ensure};
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, SchemaRef};
 use arrow::ipc::reader::FileReader;
 use serde::Serialize;
 
-use super::columns::{self, Batches};
-use super::guard::guarded;
-use super::{Content, Description, Format, arrow_blocks, damaged, escape};
+use super::columns::TableDescription;
+use super::source::Batches;
+use super::{Content, Description, Format, damaged, escape};
+use crate::artifact::{check_arrow_blocks, guarded};
 
 /// First and last bytes of every Arrow file.
 pub(super) const MAGIC: &[u8] = b"ARROW1";
@@ -24,39 +26,85 @@ pub struct ArrowLayout {
     pub dictionaries: Vec<String>,
 }
 
-/// Describes a file that begins with [`MAGIC`].
-///
-/// # Errors
-/// When the file is torn or damaged.
-pub(super) fn describe(mut file: File, name: String, bytes: u64, head: usize) -> Result<Description> {
-    let footer = check_end(&mut file, bytes)?;
-    arrow_blocks::check(&mut file, bytes, footer)?;
-    let again = file.try_clone()?;
-    let reader = guarded(|| FileReader::try_new_buffered(again, None))
-        .map_err(|error| damaged("its Arrow footer cannot be read", error))?;
-    let schema = reader.schema();
-    let table = columns::describe(&schema, head, |wanted| {
+/// An Arrow file whose footer was read.
+pub(super) struct ArrowFile {
+    file: File,
+    schema: SchemaRef,
+    bytes: u64,
+    /// Rows of each batch.
+    batches: Vec<u64>,
+    /// What the footer says besides the schema.
+    metadata: BTreeMap<String, String>,
+}
+
+impl ArrowFile {
+    /// Opens a file that begins with [`MAGIC`].
+    ///
+    /// # Errors
+    /// When the file is torn, or its footer or the frame of a batch is damaged.
+    pub fn open(mut file: File, bytes: u64) -> Result<Self> {
+        let footer = check_end(&mut file, bytes)?;
+        let batches = check_arrow_blocks(&mut file, bytes, footer)
+            .map_err(|error| damaged("its frame cannot be read", format!("{error:#}")))?;
         let again = file.try_clone()?;
-        let reader = guarded(|| FileReader::try_new_buffered(again, Some(wanted.to_vec())));
+        let reader = guarded(|| FileReader::try_new_buffered(again, None))
+            .map_err(|error| damaged("its Arrow footer cannot be read", error))?;
+        let metadata = reader.custom_metadata().iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+        Ok(Self { file, schema: reader.schema(), bytes, batches, metadata })
+    }
+
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    pub fn rows(&self) -> u64 {
+        self.batches.iter().fold(0, |all, &rows| all.saturating_add(rows))
+    }
+
+    /// Rows of each batch.
+    pub fn batch_rows(&self) -> &[u64] {
+        &self.batches
+    }
+
+    /// The values of some columns, ascending.
+    ///
+    /// # Errors
+    /// When the dictionaries cannot be read.
+    pub fn batches(&self, columns: &[usize]) -> Result<Batches> {
+        let again = self.file.try_clone()?;
+        let reader = guarded(|| FileReader::try_new_buffered(again, Some(columns.to_vec())));
         Ok(Box::new(reader.map_err(|error| damaged("its Arrow dictionaries cannot be read", error))?) as Batches)
-    })?;
-    let of_schema = schema.metadata().iter().map(|(key, value)| (key.to_string(), value.to_string()));
-    let of_footer = reader.custom_metadata().iter().map(|(key, value)| (key.clone(), value.clone()));
-    let encoded = |field: &&arrow::datatypes::FieldRef| matches!(field.data_type(), DataType::Dictionary(..));
-    Ok(Description {
-        schema_version: super::SCHEMA_VERSION,
-        file: name,
-        format: Format::Arrow,
-        bytes,
-        metadata: of_footer.chain(of_schema).collect(),
-        content: Content::Arrow {
-            table,
-            layout: ArrowLayout {
-                batches: reader.num_batches(),
-                dictionaries: schema.fields().iter().filter(encoded).map(|field| field.name().clone()).collect(),
+    }
+
+    /// The whole description, around that of the table.
+    pub fn describe(&self, name: String, table: TableDescription) -> Description {
+        let of_schema = self.schema.metadata().iter().map(|(key, value)| (key.to_string(), value.to_string()));
+        let encoded = |field: &&arrow::datatypes::FieldRef| matches!(field.data_type(), DataType::Dictionary(..));
+        Description {
+            schema_version: super::SCHEMA_VERSION,
+            file: name,
+            format: Format::Arrow,
+            bytes: self.bytes,
+            metadata: self.metadata.clone().into_iter().chain(of_schema).collect(),
+            content: Content::Arrow {
+                table,
+                layout: ArrowLayout {
+                    batches: self.batches.len(),
+                    dictionaries: self
+                        .schema
+                        .fields()
+                        .iter()
+                        .filter(encoded)
+                        .map(|field| field.name().clone())
+                        .collect(),
+                },
             },
-        },
-    })
+        }
+    }
 }
 
 /// Tells a file that was not written to its end from a damaged one, in words better than a parser has. Returns the
@@ -94,7 +142,8 @@ mod tests {
     use arrow::ipc::CompressionType;
     use arrow::ipc::writer::{FileWriter, IpcWriteOptions};
 
-    use super::super::{Cell, Description, describe, table};
+    use super::super::testing::{describe, rendered};
+    use super::super::{Cell, Description};
     use super::*;
 
     fn write(path: &Path, batches: &[RecordBatch], compression: Option<CompressionType>) {
@@ -133,7 +182,7 @@ mod tests {
         assert_eq!(layout, &ArrowLayout { batches: 2, dictionaries: vec!["genre".into()] });
         assert_eq!(table.rows, 4);
         assert_eq!(table.head.rows[1], [Cell::Text("crime".into()), Cell::Null]);
-        let text = table::render(&description, 100);
+        let text = rendered(&description, 100);
         for line in [
             "4 rows in 2 batches, 2 columns, as dictionary: genre",
             " made   by\\u{1b}]0;title\\u{7} hand",
@@ -160,7 +209,7 @@ mod tests {
         let options = RecordBatchOptions::new().with_row_count(Some(3));
         let nothing = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), vec![], &options).unwrap();
         let description = described(&[nothing], None);
-        assert!(table::render(&description, 80).contains("3 rows in 1 batch, 0 columns"));
+        assert!(rendered(&description, 80).contains("3 rows in 1 batch, 0 columns"));
     }
 
     #[test]

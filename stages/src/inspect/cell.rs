@@ -9,16 +9,36 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::escape;
+use crate::artifact::guarded;
 
 /// Elements of a list that are shown; the rest is counted.
 const ELEMENTS: usize = 64;
 /// Characters of a text that are kept, also for JSON.
 const CHARACTERS: usize = 4000;
 
+/// How much of a long text or list is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Length {
+    /// As much as a person looks at.
+    Short,
+    /// All of it.
+    Whole,
+}
+
+impl Length {
+    fn characters(self) -> usize {
+        if self == Self::Short { CHARACTERS } else { usize::MAX }
+    }
+    fn elements(self) -> usize {
+        if self == Self::Short { ELEMENTS } else { usize::MAX }
+    }
+}
+
 /// A value of any column.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub enum Cell {
     /// Missing.
+    #[default]
     Null,
     /// True or false.
     Flag(bool),
@@ -36,12 +56,13 @@ pub enum Cell {
 
 impl Cell {
     /// The value on one row of an array. A value that Arrow itself cannot show becomes a text that says so.
-    pub(super) fn at(array: &ArrayRef, row: usize) -> Self {
-        Self::of(&array.slice(row, 1)).unwrap_or_else(|error| Self::Text(format!("<unreadable: {error}>")))
+    pub(super) fn at(array: &ArrayRef, row: usize, length: Length) -> Self {
+        guarded(|| Self::of(&array.slice(row, 1), length))
+            .unwrap_or_else(|error| Self::Text(format!("<unreadable: {error}>")))
     }
 
     /// The value of an array of one row.
-    fn of(array: &ArrayRef) -> Result<Self, arrow::error::ArrowError> {
+    fn of(array: &ArrayRef, length: Length) -> Result<Self, arrow::error::ArrowError> {
         let array = &plain(array)?;
         if array.is_null(0) || array.data_type() == &DataType::Null {
             return Ok(Self::Null);
@@ -60,33 +81,36 @@ impl Cell {
             DataType::Float16 | DataType::Float64 => {
                 Self::Real(cast(array, &DataType::Float64)?.as_primitive::<Float64Type>().value(0))
             }
-            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => {
-                Self::Text(escape::cut(cast(array, &DataType::LargeUtf8)?.as_string::<i64>().value(0), CHARACTERS))
-            }
-            DataType::List(_) => Self::list(&array.as_list::<i32>().value(0)),
-            DataType::LargeList(_) => Self::list(&array.as_list::<i64>().value(0)),
-            DataType::FixedSizeList(..) => Self::list(&array.as_fixed_size_list().value(0)),
-            DataType::ListView(_) => Self::list(&array.as_list_view::<i32>().value(0)),
-            DataType::LargeListView(_) => Self::list(&array.as_list_view::<i64>().value(0)),
-            DataType::Map(..) => Self::list(&(Arc::new(array.as_map().value(0)) as ArrayRef)),
+            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Self::Text(escape::cut(
+                cast(array, &DataType::LargeUtf8)?.as_string::<i64>().value(0),
+                length.characters(),
+            )),
+            DataType::List(_) => Self::list(&array.as_list::<i32>().value(0), length),
+            DataType::LargeList(_) => Self::list(&array.as_list::<i64>().value(0), length),
+            DataType::FixedSizeList(..) => Self::list(&array.as_fixed_size_list().value(0), length),
+            DataType::ListView(_) => Self::list(&array.as_list_view::<i32>().value(0), length),
+            DataType::LargeListView(_) => Self::list(&array.as_list_view::<i64>().value(0), length),
+            DataType::Map(..) => Self::list(&(Arc::new(array.as_map().value(0)) as ArrayRef), length),
             DataType::Struct(fields) => {
                 let columns = array.as_struct().columns();
-                Self::Record(fields.iter().zip(columns).map(|(f, c)| (f.name().clone(), Self::at(c, 0))).collect())
+                Self::Record(
+                    fields.iter().zip(columns).map(|(f, c)| (f.name().clone(), Self::at(c, 0, length))).collect(),
+                )
             }
             DataType::Timestamp(unit, Some(_)) => {
                 let utc = cast(&cast(array, &DataType::Int64)?, &DataType::Timestamp(*unit, None))?;
                 Self::Text(format!("{}Z", formatted(&utc)?))
             }
             DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
-                Self::Text(escape::cut(&format!("0x{}", formatted(array)?), CHARACTERS))
+                Self::Text(escape::cut(&format!("0x{}", formatted(array)?), length.characters()))
             }
-            _ => Self::Text(escape::cut(&formatted(array)?, CHARACTERS)),
+            _ => Self::Text(escape::cut(&formatted(array)?, length.characters())),
         })
     }
 
-    fn list(elements: &ArrayRef) -> Self {
-        let shown = elements.len().min(ELEMENTS);
-        Self::List((0..shown).map(|row| Self::at(elements, row)).collect(), elements.len() - shown)
+    fn list(elements: &ArrayRef, length: Length) -> Self {
+        let shown = elements.len().min(length.elements());
+        Self::List((0..shown).map(|row| Self::at(elements, row, length)).collect(), elements.len() - shown)
     }
 
     /// A moment, date, time of day or duration from the integer that Arrow keeps for it.
@@ -96,7 +120,7 @@ impl Cell {
         // Int64 casts to every such type but Time32, which is reached by way of Int32.
         let narrow = if matches!(kind, DataType::Time32(_)) { cast(&one, &DataType::Int32) } else { Ok(one) };
         match narrow.and_then(|array| cast(&array, kind)) {
-            Ok(array) if array.is_valid(0) => Self::at(&array, 0),
+            Ok(array) if array.is_valid(0) => Self::at(&array, 0, Length::Short),
             _ => Self::Whole(ticks.into()),
         }
     }
@@ -209,7 +233,7 @@ mod tests {
     use super::*;
 
     fn first(array: impl Array + 'static) -> Cell {
-        Cell::at(&(Arc::new(array) as ArrayRef), 0)
+        Cell::at(&(Arc::new(array) as ArrayRef), 0, Length::Short)
     }
 
     #[test]
@@ -236,7 +260,10 @@ mod tests {
     fn a_dictionary_shows_its_values_and_an_empty_one_its_nulls() {
         let words: DictionaryArray<Int32Type> = vec![Some("drama"), None].into_iter().collect();
         let words: ArrayRef = Arc::new(words);
-        assert_eq!((Cell::at(&words, 0), Cell::at(&words, 1)), (Cell::Text("drama".into()), Cell::Null));
+        assert_eq!(
+            (Cell::at(&words, 0, Length::Short), Cell::at(&words, 1, Length::Short)),
+            (Cell::Text("drama".into()), Cell::Null)
+        );
         let empty = DictionaryArray::new(Int32Array::from(vec![None]), Arc::new(StringArray::from(Vec::<&str>::new())));
         assert_eq!(first(empty), Cell::Null);
     }
@@ -259,6 +286,8 @@ mod tests {
         let long = ListArray::from_iter_primitive::<Int32Type, _, _>([Some((0..70).map(Some))]);
         let text = first(long).text();
         assert!(text.ends_with("62, 63, … 6 more]"), "{text}");
+        let long: ArrayRef = Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>([Some((0..70).map(Some))]));
+        assert!(Cell::at(&long, 0, Length::Whole).text().ends_with("68, 69]"));
     }
 
     #[test]

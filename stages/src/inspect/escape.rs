@@ -1,41 +1,11 @@
-//! Text from a file made safe and short enough for a terminal.
-//!
-//! A title, a column name or a metadata value is somebody else's text: printed raw, it could move the cursor, change the
-//! window's title or reverse the reading order. Nothing read from a file is printed without passing through here.
+//! Text from a file made safe and short enough for where it goes: a terminal, Markdown, a CSV file.
 
-use std::fmt::Write;
+use std::borrow::Cow;
+
+pub(super) use pipeline::escape::{is_unsafe, json, shown};
 
 /// Longest text, in characters, that goes into one cell of a table on the screen.
 pub(super) const CELL: usize = 40;
-
-/// Whether a terminal could take the character for a command, or show it as nothing while it changes the rest of the line.
-fn is_unsafe(character: char) -> bool {
-    character.is_control()
-        || matches!(character, '\u{061c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}')
-        || matches!(character, '\u{2066}'..='\u{2069}' | '\u{feff}')
-}
-
-/// `text` with control characters and backslashes written as Rust escapes, cut with `…` after `limit` characters.
-pub(super) fn shown(text: &str, limit: usize) -> String {
-    let mut out = String::new();
-    for (place, character) in text.chars().enumerate() {
-        if place == limit {
-            out.push('…');
-            break;
-        }
-        match character {
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '\\' => out.push_str("\\\\"),
-            _ if is_unsafe(character) => {
-                let _ = write!(out, "\\u{{{:x}}}", u32::from(character));
-            }
-            _ => out.push(character),
-        }
-    }
-    out
-}
 
 /// The first `limit` characters of `text`, with `…` when that is not all of it; nothing is escaped.
 pub(super) fn cut(text: &str, limit: usize) -> String {
@@ -45,18 +15,37 @@ pub(super) fn cut(text: &str, limit: usize) -> String {
     }
 }
 
-/// JSON text in which the characters that `serde_json` leaves alone but a terminal may obey (`U+007F`, `U+009B`, …) are
-/// `\uXXXX` too. Such a character can only stand inside a string, so the value stays the same.
-pub(super) fn json(text: &str) -> String {
+/// A text that is safe for a terminal, as Markdown shows it letter for letter, also inside a table.
+pub(super) fn markdown(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
-        if is_unsafe(character) && character != '\n' {
-            let _ = write!(out, "\\u{:04x}", u32::from(character));
-        } else {
-            out.push(character);
+        if matches!(character, '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '|' | '~' | '&' | '#' | '$') {
+            out.push('\\');
         }
+        out.push(character);
     }
     out
+}
+
+/// A field of a CSV file (RFC 4180): quoted where it has to be, so that a reader gets the text back. Only what a terminal
+/// may obey is written as an escape; line ends and tabs stay, inside the quotes.
+pub(super) fn csv(text: &str) -> String {
+    let safe: Cow<'_, str> = if text.chars().any(|c| is_unsafe(c) && !is_space(c)) {
+        text.chars()
+            .map(|c| if is_unsafe(c) && !is_space(c) { shown(&c.to_string(), 1) } else { c.to_string() })
+            .collect()
+    } else {
+        text.into()
+    };
+    // An empty text is quoted, because an empty field is a missing value.
+    if safe.is_empty() || safe.contains([',', '"', '\r', '\n']) || safe.starts_with(' ') || safe.ends_with(' ') {
+        return format!("\"{}\"", safe.replace('"', "\"\""));
+    }
+    safe.into_owned()
+}
+
+fn is_space(character: char) -> bool {
+    matches!(character, '\n' | '\r' | '\t')
 }
 
 #[cfg(test)]
@@ -64,24 +53,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn control_and_direction_characters_never_come_through() {
-        let hostile = "a\u{1b}[31m\tb\n\u{9b}c\u{202e}d\\";
-        assert_eq!(shown(hostile, 99), r"a\u{1b}[31m\tb\n\u{9b}c\u{202e}d\\");
-    }
-
-    #[test]
     fn long_text_is_cut_on_a_character() {
-        assert_eq!(shown("äöüß", 2), "äö…");
-        assert_eq!(shown("äö", 2), "äö");
         assert_eq!(cut("äöü", 2), "äö…");
         assert_eq!(cut("äö", 2), "äö");
     }
 
     #[test]
-    fn json_keeps_its_value_and_loses_its_control_characters() {
-        let value = serde_json::json!({ "k\u{7f}": "a\u{9b}b\u{1b}\u{202e}" });
-        let safe = json(&serde_json::to_string_pretty(&value).unwrap());
-        assert!(safe.chars().all(|c| c == '\n' || !is_unsafe(c)), "{safe:?}");
-        assert_eq!(serde_json::from_str::<serde_json::Value>(&safe).unwrap(), value);
+    fn markdown_shows_every_letter() {
+        assert_eq!(markdown("a|b_*`<br>"), r"a\|b\_\*\`\<br\>");
+        assert_eq!(markdown(&shown("\u{1b}", 9)), r"\\u{1b}");
+    }
+
+    #[test]
+    fn csv_is_quoted_where_it_has_to_be() {
+        let fields = ["plain", "a,b", "say \"no\"", "two\nlines", "", "esc\u{1b}[2J", " led"].map(csv);
+        let wanted = ["plain", "\"a,b\"", "\"say \"\"no\"\"\"", "\"two\nlines\"", "\"\"", r"esc\u{1b}[2J", "\" led\""];
+        assert_eq!(fields, wanted);
     }
 }

@@ -44,9 +44,10 @@ fn title(head: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use pipeline::InspectOptions;
+    use pipeline::inspect::{Format, Request};
 
-    use super::super::{escape, inspect};
+    use super::super::escape;
+    use super::super::testing::inspected;
     use super::*;
 
     #[test]
@@ -54,10 +55,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("page");
         std::fs::write(&path, "<!DOCTYPE html>\n<title> A\u{1b} tale </title><p>body").unwrap();
-        let text = inspect(&path, &InspectOptions::default()).unwrap();
+        let text = inspected(&path, &Request::default());
         let shown = escape::shown(&path.display().to_string(), usize::MAX);
         assert_eq!(text, format!("{shown}: HTML, 47 bytes\na page for a browser: A\\u{{1b}} tale\n"));
-        let json = inspect(&path, &InspectOptions { head: 0, json: true }).unwrap();
+        let json = inspected(&path, &Request { format: Format::Json, ..Request::default() });
         let json: serde_json::Value = serde_json::from_str(&json).unwrap();
         assert_eq!((&json["format"], &json["title"]), (&"html".into(), &"A\u{1b} tale".into()));
     }

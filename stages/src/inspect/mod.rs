@@ -1,37 +1,56 @@
-//! Describes a file: what is behind `apprentice inspect PATH`.
+//! Looks into a file: what is behind `apprentice inspect PATH`.
 //!
 //! Any Parquet, Arrow IPC or safetensors file, told apart by its first bytes: the objects of the store have no extension.
 //! Of an HTML page only the title is told, because a browser shows the rest.
-//! Tables are streamed batch by batch, tensors chunk by chunk, so the size of the file does not matter. The description is
-//! a value ([`Description`]); as JSON it is all there, as text it is arranged for a person. Nothing read from a file
-//! reaches the terminal unescaped.
+//! Tables are streamed batch by batch, tensors chunk by chunk, so the size of the file does not matter; where reading all
+//! of it would take patience, only its frame is told unless somebody asks for more. The description is a value
+//! ([`Description`]); as JSON it is all there, as text it is arranged for a person. Nothing read from a file reaches the
+//! terminal unescaped.
 //!
 //! It knows nothing of stages, keys or provenance: the engine adds what it knows about an object.
 
+mod against;
+mod against_rows;
+mod against_tensors;
 mod arrow;
-mod arrow_blocks;
 mod cell;
 mod columns;
+mod episode;
 mod escape;
-mod guard;
+mod filter;
 mod html;
 mod numbers;
+mod page;
 mod parquet;
 mod parquet_layout;
+mod rows;
 mod safetensors;
+mod selection;
+mod source;
 mod statistics;
 mod table;
+#[cfg(test)]
+mod testing;
 mod texts;
+mod verify;
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::fs::File;
-use std::io::{Read, Seek};
+use std::io::{Read, Seek, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use pipeline::InspectOptions;
+use pipeline::Wrong;
+use pipeline::inspect::{Format as Style, Request, Show, Verdict};
 use serde::Serialize;
+
+use arrow::ArrowFile;
+use page::Medium;
+use parquet::ParquetFile;
+use safetensors::TensorsFile;
+use selection::Selection;
+use source::Source;
 
 pub use arrow::ArrowLayout;
 pub use cell::Cell;
@@ -99,6 +118,8 @@ pub enum Content {
     Safetensors {
         /// In the order of the file.
         tensors: Vec<TensorDescription>,
+        /// Whether every value was read for the statistics; otherwise there are none.
+        scanned: bool,
     },
     /// Of a page.
     Html {
@@ -107,29 +128,81 @@ pub enum Content {
     },
 }
 
-/// Describes the file at `path` as text or JSON that is ready to print and ends in a newline. Text is as wide as the
-/// terminal.
+/// A file whose frame was read.
+enum Opened {
+    Table(Source),
+    Tensors(TensorsFile),
+    Page(File, u64),
+}
+
+/// Looks into the file at `path` and writes what is asked for; ends in a newline. See [`pipeline::inspect::Inspect`].
 ///
 /// # Errors
-/// When the file cannot be opened, is of another format, torn or damaged; the error names the file and what was found.
-pub fn inspect(path: &Path, options: &InspectOptions) -> Result<String> {
-    let description = describe(path, options.head)?;
-    if options.json {
-        return Ok(escape::json(&serde_json::to_string_pretty(&description)?) + "\n");
+/// [`Wrong`] where what is asked for does not fit the file; else when the file cannot be opened, is of another format, torn
+/// or damaged. The error names the file and what was found.
+pub fn inspect(path: &Path, request: &Request, out: &mut dyn Write) -> Result<Verdict> {
+    let name = name(path, request);
+    answer(path, &name, request, out).with_context(|| escape::shown(&name, usize::MAX))
+}
+
+fn answer(path: &Path, name: &str, request: &Request, out: &mut dyn Write) -> Result<Verdict> {
+    match &request.show {
+        Show::Overview => overview(open(path)?, name, request, out)?,
+        Show::Rows => match open(path)? {
+            Opened::Table(source) => rows::write(&source, request, out)?,
+            Opened::Tensors(_) | Opened::Page(..) => return Err(Wrong("it holds no rows".into()).into()),
+        },
+        Show::Verify => return verify::verify(path, name, request, out),
+        Show::Episode(index) => episode::show(path, open(path)?, *index, request, out)?,
+        Show::Against { other, name: other_name, key } => {
+            against::show((path, name), (other, other_name), key, request, out)?
+        }
     }
-    Ok(table::render(&description, table::terminal_width()))
+    Ok(Verdict::Whole)
 }
 
-/// Describes the file at `path` with its first `head` rows.
-///
-/// # Errors
-/// As [`inspect`].
-pub fn describe(path: &Path, head: usize) -> Result<Description> {
-    let name = path.display().to_string();
-    of(path, name.clone(), head).with_context(|| escape::shown(&name, usize::MAX))
+fn name(path: &Path, request: &Request) -> String {
+    if request.name.is_empty() { path.display().to_string() } else { request.name.clone() }
 }
 
-fn of(path: &Path, name: String, head: usize) -> Result<Description> {
+fn overview(opened: Opened, name: &str, request: &Request, out: &mut dyn Write) -> Result<()> {
+    let description = describe(opened, name.to_owned(), request)?;
+    match medium(request.format)? {
+        Some(medium) => Ok(out.write_all(table::render(&description, medium).as_bytes())?),
+        None => write_json(&description, out),
+    }
+}
+
+fn describe(opened: Opened, name: String, request: &Request) -> Result<Description> {
+    match opened {
+        Opened::Table(source) => {
+            let selection = Selection::new(request, source.schema(), false)?;
+            let table = columns::describe(&source, &selection, request)?;
+            Ok(match &source {
+                Source::Parquet(file) => file.describe(name, table),
+                Source::Arrow(file) => file.describe(name, table),
+            })
+        }
+        Opened::Tensors(file) => file.describe(name, request),
+        Opened::Page(file, bytes) => html::describe(file, name, bytes),
+    }
+}
+
+/// Where text is read; `None` for JSON.
+fn medium(format: Style) -> Result<Option<Medium>> {
+    match format {
+        Style::Table => Ok(Some(Medium::terminal())),
+        Style::Md => Ok(Some(Medium::Markdown)),
+        Style::Json => Ok(None),
+        Style::Csv | Style::Ndjson => Err(Wrong(format!("{format} holds rows and nothing else")).into()),
+    }
+}
+
+fn write_json(value: &impl Serialize, out: &mut dyn Write) -> Result<()> {
+    Ok(writeln!(out, "{}", escape::json(&serde_json::to_string_pretty(value)?))?)
+}
+
+fn open(path: &Path) -> Result<Opened> {
     // Asked before it is opened: opening a named pipe would wait for a writer.
     let kind = std::fs::metadata(path).context("cannot be opened")?;
     ensure!(!kind.is_dir(), "is a folder\nhelp: give the path of a file in it");
@@ -137,14 +210,25 @@ fn of(path: &Path, name: String, head: usize) -> Result<Description> {
     let mut file = File::open(path).context("cannot be opened")?;
     let bytes = file.metadata()?.len();
     let mut start = Vec::new();
-    file.by_ref().take(16).read_to_end(&mut start)?;
+    (&mut file).take(16).read_to_end(&mut start)?;
     file.rewind()?;
-    match start.as_slice() {
-        start if start.starts_with(parquet::MAGIC) => parquet::describe(file, name, bytes, head),
-        start if start.starts_with(arrow::MAGIC) => arrow::describe(file, name, bytes, head),
-        start if safetensors::recognise(start) => safetensors::describe(file, name, bytes),
-        start if html::recognise(start) => html::describe(file, name, bytes),
+    Ok(match start.as_slice() {
+        start if start.starts_with(parquet::MAGIC) => Opened::Table(Source::Parquet(ParquetFile::open(file, bytes)?)),
+        start if start.starts_with(arrow::MAGIC) => Opened::Table(Source::Arrow(ArrowFile::open(file, bytes)?)),
+        start if safetensors::recognise(start) => Opened::Tensors(TensorsFile::open(file, bytes)?),
+        start if html::recognise(start) => Opened::Page(file, bytes),
         start => bail!("{}", unknown(start)),
+    })
+}
+
+impl Opened {
+    fn format(&self) -> Format {
+        match self {
+            Self::Table(Source::Parquet(_)) => Format::Parquet,
+            Self::Table(Source::Arrow(_)) => Format::Arrow,
+            Self::Tensors(_) => Format::Safetensors,
+            Self::Page(..) => Format::Html,
+        }
     }
 }
 
@@ -177,13 +261,14 @@ fn unknown(start: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::testing::{describe, inspected};
     use super::*;
 
     fn refused(bytes: &[u8]) -> String {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x");
         std::fs::write(&path, bytes).unwrap();
-        let error = format!("{:#}", inspect(&path, &InspectOptions::default()).unwrap_err());
+        let error = format!("{:#}", inspect(&path, &Request::default(), &mut Vec::new()).unwrap_err());
         let error = error.strip_prefix(&format!("{}: ", path.display())).expect("the error names the file").to_owned();
         assert_eq!(error.matches("help:").count(), 1, "{error}");
         error
@@ -211,16 +296,16 @@ mod tests {
         let empty =
             ::safetensors::serialize(Vec::<(&str, ::safetensors::tensor::TensorView<'_>)>::new(), None).unwrap();
         std::fs::write(&path, &empty).unwrap();
-        let text = inspect(&path, &InspectOptions { head: 5, json: false }).unwrap();
+        let text = inspected(&path, &Request::default());
         assert!(
             text.contains("no-extension\\u{1b}[2J: safetensors") && text.ends_with("0 tensors, 0 values\n"),
             "{text}"
         );
-        let json = inspect(&path, &InspectOptions { head: 5, json: true }).unwrap();
+        let json = inspected(&path, &Request { format: Style::Json, ..Request::default() });
         assert!(!json.contains('\u{1b}'), "{json}");
         let json: serde_json::Value = serde_json::from_str(&json).unwrap();
         let keys: Vec<_> = json.as_object().unwrap().keys().collect();
-        assert_eq!(keys, ["schema_version", "file", "format", "bytes", "metadata", "tensors"]);
+        assert_eq!(keys, ["schema_version", "file", "format", "bytes", "metadata", "tensors", "scanned"]);
         assert_eq!((&json["file"], &json["bytes"]), (&path.to_str().unwrap().into(), &empty.len().into()));
     }
 

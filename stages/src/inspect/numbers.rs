@@ -91,6 +91,11 @@ impl Numbers {
         Self::with_room(EXACT_UP_TO)
     }
 
+    /// For smallest, largest and mean alone.
+    pub(super) fn without_sample() -> Self {
+        Self::with_room(0)
+    }
+
     fn with_room(room: usize) -> Self {
         Self {
             count: 0,
@@ -132,7 +137,9 @@ impl Numbers {
         self.count += 1;
         if self.sample.len() < self.room {
             self.sample.push(value);
-        } else if let Some(place) = self.sample.get_mut(self.random.random_range(0..self.count) as usize) {
+        } else if self.room > 0
+            && let Some(place) = self.sample.get_mut(self.random.random_range(0..self.count) as usize)
+        {
             *place = value;
         }
     }

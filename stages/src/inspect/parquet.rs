@@ -4,16 +4,18 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 
 use anyhow::{Result, bail, ensure};
+use arrow::datatypes::SchemaRef;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::basic::CompressionCodec;
 use parquet::file::metadata::ParquetMetaData;
 
-use super::columns::{self, Batches};
+use super::columns::TableDescription;
 use super::escape::{self, CELL};
-use super::guard::guarded;
-use super::parquet_layout::layout;
+use super::parquet_layout::{FooterStatistics, footer, layout};
+use super::source::Batches;
 use super::{Content, Description, Format, damaged};
+use crate::artifact::{check_parquet_footer, guarded};
 
 /// First and last bytes of every Parquet file.
 pub(super) const MAGIC: &[u8] = b"PAR1";
@@ -22,37 +24,99 @@ const ENCRYPTED: &[u8] = b"PARE";
 /// Rows decoded at a time.
 const BATCH: usize = 8192;
 
-/// Describes a file that begins with [`MAGIC`].
-///
-/// # Errors
-/// When the file is torn or damaged.
-pub(super) fn describe(mut file: File, name: String, bytes: u64, head: usize) -> Result<Description> {
-    check_end(&mut file, bytes)?;
-    let metadata = guarded(|| ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()))
-        .map_err(|error| damaged("its Parquet footer cannot be read", error))?;
-    let schema = metadata.schema();
-    check_codecs(metadata.metadata())?;
-    let table = columns::describe(schema, head, |wanted| {
-        let roots = ProjectionMask::roots(metadata.parquet_schema(), wanted.iter().copied());
-        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file.try_clone()?, metadata.clone());
+/// A Parquet file whose footer was read.
+pub(super) struct ParquetFile {
+    file: File,
+    metadata: ArrowReaderMetadata,
+    bytes: u64,
+}
+
+impl ParquetFile {
+    /// Opens a file that begins with [`MAGIC`].
+    ///
+    /// # Errors
+    /// When the file is torn, or its footer is damaged.
+    pub fn open(mut file: File, bytes: u64) -> Result<Self> {
+        let footer = check_end(&mut file, bytes)?;
+        check_parquet_footer(&mut file, bytes, footer)
+            .map_err(|error| damaged("its Parquet footer cannot be read", error))?;
+        let metadata = guarded(|| ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()))
+            .map_err(|error| damaged("its Parquet footer cannot be read", error))?;
+        check_codecs(metadata.metadata())?;
+        Ok(Self { file, metadata, bytes })
+    }
+
+    pub fn schema(&self) -> &SchemaRef {
+        self.metadata.schema()
+    }
+
+    /// The footer.
+    pub fn metadata(&self) -> &ParquetMetaData {
+        self.metadata.metadata()
+    }
+
+    /// The file, from wherever it was read last.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    pub fn rows(&self) -> u64 {
+        u64::try_from(self.metadata().file_metadata().num_rows()).unwrap_or(0)
+    }
+
+    /// Bytes of all values before compression, as the footer tells.
+    pub fn unpacked_bytes(&self) -> u64 {
+        let chunks = self.metadata().row_groups().iter().flat_map(|group| group.columns());
+        chunks.map(|chunk| u64::try_from(chunk.uncompressed_size()).unwrap_or(0)).fold(0, u64::saturating_add)
+    }
+
+    /// What the footer says about a column of the schema; `None` for nested ones.
+    pub fn footer_of(&self, column: usize) -> Option<FooterStatistics> {
+        let parquet = self.metadata().file_metadata().schema_descr();
+        let leaf = (0..parquet.num_columns()).find(|&leaf| parquet.get_column_root_idx(leaf) == column)?;
+        footer(self.metadata(), self.schema(), leaf)
+    }
+
+    /// The values of some columns, ascending.
+    ///
+    /// # Errors
+    /// When the column chunks do not lie where they should.
+    pub fn batches(&self, columns: &[usize]) -> Result<Batches> {
+        self.some(columns, None)
+    }
+
+    /// As [`ParquetFile::batches`], of one row group.
+    pub fn batches_of(&self, column: usize, group: usize) -> Result<Batches> {
+        self.some(&[column], Some(group))
+    }
+
+    fn some(&self, columns: &[usize], group: Option<usize>) -> Result<Batches> {
+        let roots = ProjectionMask::roots(self.metadata.parquet_schema(), columns.iter().copied());
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(self.file.try_clone()?, self.metadata.clone());
+        let builder = match group {
+            Some(group) => builder.with_row_groups(vec![group]),
+            None => builder,
+        };
         let reader = guarded(|| builder.with_projection(roots).with_batch_size(BATCH).build());
         Ok(Box::new(reader.map_err(|error| damaged("its column chunks cannot be read", error))?) as Batches)
-    })?;
-    let promised = metadata.metadata().file_metadata().num_rows();
-    if i64::try_from(table.rows) != Ok(promised) {
-        return Err(damaged(
-            "its rows and its footer disagree",
-            format!("{promised} rows announced, {} read", table.rows),
-        ));
     }
-    Ok(Description {
-        schema_version: super::SCHEMA_VERSION,
-        file: name,
-        format: Format::Parquet,
-        bytes,
-        metadata: schema.metadata().iter().map(|(key, value)| (key.to_string(), value.to_string())).collect(),
-        content: Content::Parquet { table, layout: layout(metadata.metadata(), schema) },
-    })
+
+    /// The whole description, around that of the table.
+    pub fn describe(&self, name: String, table: TableDescription) -> Description {
+        let metadata = self.schema().metadata().iter();
+        Description {
+            schema_version: super::SCHEMA_VERSION,
+            file: name,
+            format: Format::Parquet,
+            bytes: self.bytes,
+            metadata: metadata.map(|(key, value)| (key.to_string(), value.to_string())).collect(),
+            content: Content::Parquet { table, layout: layout(self.metadata(), self.schema()) },
+        }
+    }
 }
 
 /// Refuses what this program is built without before it is taken for damage.
@@ -68,8 +132,9 @@ fn check_codecs(metadata: &ParquetMetaData) -> Result<()> {
     Ok(())
 }
 
-/// Tells a file that was not written to its end from a damaged one, in words better than a parser has.
-fn check_end(file: &mut File, bytes: u64) -> Result<()> {
+/// Tells a file that was not written to its end from a damaged one, in words better than a parser has. Returns
+/// the length of the footer.
+fn check_end(file: &mut File, bytes: u64) -> Result<u64> {
     let help = "help: it was probably interrupted while it was written; make it again";
     let least = 2 * MAGIC.len() as u64 + 4;
     ensure!(bytes >= least, "starts like Parquet, but has only {bytes} of at least {least} bytes\n{help}");
@@ -90,7 +155,7 @@ fn check_end(file: &mut File, bytes: u64) -> Result<()> {
         length + least <= bytes,
         "its last bytes announce a Parquet footer of {length} bytes, but the whole file has {bytes}\n{help}"
     );
-    Ok(())
+    Ok(length)
 }
 
 #[cfg(test)]
@@ -107,7 +172,7 @@ mod tests {
     use parquet::file::properties::WriterProperties;
     use serde_json::{Value, json};
 
-    use super::super::{describe, table};
+    use super::super::testing::{describe, rendered};
     use super::*;
 
     fn ratings() -> RecordBatch {
@@ -152,7 +217,7 @@ mod tests {
 
     #[test]
     fn the_text_is_this() {
-        let text = table::render(&described(&ratings()), 100);
+        let text = rendered(&described(&ratings()), 100);
         let wanted = "\
 ratings.parquet: Parquet, 4,321 bytes
 4 rows in 2 row groups of at most 3, 6 columns, written by the test
@@ -247,7 +312,7 @@ First 3 of 4 rows
     #[test]
     fn no_rows_are_no_error() {
         let description = described(&ratings().slice(0, 0));
-        let text = table::render(&description, 100);
+        let text = rendered(&description, 100);
         assert!(text.contains("0 rows in 0 row groups, 6 columns"), "{text}");
         let json = serde_json::to_value(&description).unwrap();
         assert_eq!(json["table"]["columns"][0]["statistics"]["numbers"]["min"], Value::Null);

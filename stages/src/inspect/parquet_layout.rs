@@ -3,15 +3,15 @@
 use std::collections::BTreeSet;
 
 use anyhow::Result;
-use arrow::array::Array;
+use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::SchemaRef;
 use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
-use parquet::file::metadata::ParquetMetaData;
+use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use serde::Serialize;
 
 use super::cell::Cell;
-use super::guard::guarded;
 use super::statistics::Gauge;
+use crate::artifact::guarded;
 
 /// How a Parquet file is laid out, from its footer.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -61,9 +61,9 @@ pub struct StoredColumn {
 pub struct FooterStatistics {
     /// Missing values; absent when a row group does not say.
     pub nulls: Option<u64>,
-    /// Smallest value over the row groups that say.
+    /// Smallest value, as far as the type has an order; `null` when a row group does not say, or there is none.
     pub min: Cell,
-    /// Largest value over the row groups that say.
+    /// Largest value, likewise.
     pub max: Cell,
 }
 
@@ -86,7 +86,7 @@ pub(super) fn layout(metadata: &ParquetMetaData, schema: &SchemaRef) -> ParquetL
             encodings: chunks().flat_map(|chunk| chunk.encodings()).map(|encoding| encoding.to_string()).collect(),
             compressed_bytes: chunks().map(|chunk| size(chunk.compressed_size())).sum(),
             uncompressed_bytes: chunks().map(|chunk| size(chunk.uncompressed_size())).sum(),
-            footer: guarded(|| footer(metadata, schema, leaf)).ok().flatten(),
+            footer: footer(metadata, schema, leaf),
         });
     }
     ParquetLayout {
@@ -97,23 +97,49 @@ pub(super) fn layout(metadata: &ParquetMetaData, schema: &SchemaRef) -> ParquetL
     }
 }
 
-fn footer(metadata: &ParquetMetaData, schema: &SchemaRef, leaf: usize) -> Result<Option<FooterStatistics>> {
+/// What the footer says about a leaf; `None` where it is nested, or its statistics are not understood.
+pub(super) fn footer(metadata: &ParquetMetaData, schema: &SchemaRef, leaf: usize) -> Option<FooterStatistics> {
+    footer_of(metadata, schema, leaf, metadata.row_groups())
+}
+
+/// What the footer says about a leaf in some of the row groups.
+pub(super) fn footer_of(
+    metadata: &ParquetMetaData,
+    schema: &SchemaRef,
+    leaf: usize,
+    groups: &[RowGroupMetaData],
+) -> Option<FooterStatistics> {
+    guarded(|| read_footer(metadata, schema, leaf, groups)).ok().flatten()
+}
+
+fn read_footer(
+    metadata: &ParquetMetaData,
+    schema: &SchemaRef,
+    leaf: usize,
+    groups: &[RowGroupMetaData],
+) -> Result<Option<FooterStatistics>> {
     let parquet = metadata.file_metadata().schema_descr();
     let field = schema.field(parquet.get_column_root_idx(leaf));
     if field.data_type().is_nested() {
         return Ok(None);
     }
-    let groups = metadata.row_groups();
     let read = StatisticsConverter::from_column_index(leaf, field, parquet)?.with_missing_null_counts_as_zero(false);
     let nulls = read.row_group_null_counts(groups)?;
-    let seen = |values| -> Result<_> {
-        let mut gauge = Gauge::new(field.data_type());
+    let all_missing =
+        |group: usize| nulls.is_valid(group) && i64::try_from(nulls.value(group)) == Ok(groups[group].num_rows());
+    let seen = |values: ArrayRef| -> Result<_> {
+        // One group that says nothing may hold anything.
+        if (0..groups.len()).any(|group| values.is_null(group) && !all_missing(group)) {
+            return Ok(None);
+        }
+        let mut gauge = Gauge::bounds(field.data_type());
         gauge.push(&values)?;
-        Ok(gauge.finish())
+        Ok(Some(gauge.finish()))
     };
+    let (min, max) = (seen(read.row_group_mins(groups)?)?, seen(read.row_group_maxes(groups)?)?);
     Ok(Some(FooterStatistics {
         nulls: (nulls.null_count() == 0).then(|| nulls.values().iter().sum()),
-        min: seen(read.row_group_mins(groups)?)?.min(),
-        max: seen(read.row_group_maxes(groups)?)?.max(),
+        min: min.map_or(Cell::Null, |seen| seen.min()),
+        max: max.map_or(Cell::Null, |seen| seen.max()),
     }))
 }

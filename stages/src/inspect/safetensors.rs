@@ -5,18 +5,23 @@ use std::io::{BufReader, Read, Seek, SeekFrom};
 
 use anyhow::{Context, Result, ensure};
 use arrow::datatypes::{ArrowPrimitiveType, Float16Type};
+use pipeline::Wrong;
+use pipeline::inspect::Request;
 use safetensors::Dtype;
-use safetensors::tensor::Metadata;
+use safetensors::tensor::{Metadata, TensorInfo};
 use serde::Serialize;
 
 use super::cell::Cell;
+use super::escape::{self, CELL};
 use super::numbers::{NumberSummary, Numbers};
 use super::{Content, Description, Format, damaged};
 
 /// Longest header that the format allows, in bytes.
 const LONGEST_HEADER: u64 = 100_000_000;
 /// Bytes of a tensor read at a time; a multiple of every element's size.
-const CHUNK: usize = 1 << 16;
+pub(super) const CHUNK: usize = 1 << 16;
+/// Bytes up to which every value is read without being asked to.
+const SMALL: u64 = 256 << 20;
 
 /// One tensor.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -46,34 +51,68 @@ fn header_length(start: &[u8]) -> Option<u64> {
     Some(u64::from_le_bytes(start.get(..8)?.try_into().ok()?))
 }
 
-/// Describes a file that [`recognise`] took for one of safetensors.
-///
-/// # Errors
-/// When the file is torn or damaged.
-pub(super) fn describe(mut file: File, name: String, bytes: u64) -> Result<Description> {
-    let help = "help: it was probably interrupted while it was written or fetched; make it again";
-    let mut start = [0; 8];
-    file.read_exact(&mut start)?;
-    let length = u64::from_le_bytes(start);
-    ensure!(
-        8 + length <= bytes,
-        "starts like safetensors with a header of {length} bytes, but the whole file has {bytes}\n{help}"
-    );
-    let mut header = vec![0; usize::try_from(length)?];
-    file.read_exact(&mut header)?;
-    let header: Metadata = serde_json::from_slice(&header)
-        .map_err(|error| damaged("starts like safetensors, but its header cannot be read", error))?;
-    let wanted = 8 + length + header.data_len() as u64;
-    ensure!(wanted == bytes, "its safetensors header announces {wanted} bytes, but the file has {bytes}\n{help}");
+/// A file of tensors whose header was read.
+pub(super) struct TensorsFile {
+    file: File,
+    bytes: u64,
+    /// Where the first tensor begins.
+    start: u64,
+    header: Metadata,
+}
 
-    let mut tensors = Vec::new();
-    for name in header.offset_keys() {
-        let Some(info) = header.info(&name) else { continue };
+impl TensorsFile {
+    /// Opens a file that [`recognise`] took for one of safetensors.
+    ///
+    /// # Errors
+    /// When the file is torn, or its header is damaged.
+    pub fn open(mut file: File, bytes: u64) -> Result<Self> {
+        let help = "help: it was probably interrupted while it was written or fetched; make it again";
+        let mut start = [0; 8];
+        file.read_exact(&mut start)?;
+        let length = u64::from_le_bytes(start);
+        ensure!(
+            length.checked_add(8).is_some_and(|end| end <= bytes),
+            "starts like safetensors with a header of {length} bytes, but the whole file has {bytes}\n{help}"
+        );
+        let mut header = vec![0; usize::try_from(length)?];
+        file.read_exact(&mut header)?;
+        // A checked header holds no shape whose size overflows.
+        let header: Metadata = serde_json::from_slice(&header)
+            .map_err(|error| damaged("starts like safetensors, but its header cannot be read", error))?;
+        let start = 8 + length;
+        let wanted = start.saturating_add(header.data_len() as u64);
+        ensure!(wanted == bytes, "its safetensors header announces {wanted} bytes, but the file has {bytes}\n{help}");
+        Ok(Self { file, bytes, start, header })
+    }
+
+    /// Names and infos of all tensors, in the order of the file.
+    pub fn tensors(&self) -> Vec<(String, &TensorInfo)> {
+        let names = self.header.offset_keys().into_iter();
+        names.filter_map(|name| self.header.info(&name).map(|info| (name, info))).collect()
+    }
+
+    /// Whether reading every value takes no patience.
+    pub fn is_small(&self) -> bool {
+        self.bytes <= SMALL
+    }
+
+    /// The bytes of a tensor.
+    pub fn data(&self, info: &TensorInfo) -> Result<impl Read> {
         let (from, to) = info.data_offsets;
-        file.seek(SeekFrom::Start(8 + length + from as u64))?;
-        let data = BufReader::with_capacity(CHUNK, &file).take((to - from) as u64);
-        let statistics = measure(info.dtype, data).with_context(|| format!("cannot read the tensor {name:?}"))?;
-        tensors.push(TensorDescription {
+        let mut file = self.file.try_clone()?;
+        file.seek(SeekFrom::Start(self.start + from as u64))?;
+        Ok(BufReader::with_capacity(CHUNK, file).take((to - from) as u64))
+    }
+
+    /// Describes one tensor, by its values only if `scan`.
+    fn tensor(&self, name: String, info: &TensorInfo, scan: bool) -> Result<TensorDescription> {
+        let statistics = match scan {
+            true => measure(info.dtype, self.data(info)?)
+                .with_context(|| format!("cannot read the tensor {}", escape::shown(&name, CELL)))?,
+            false => None,
+        };
+        let (from, to) = info.data_offsets;
+        Ok(TensorDescription {
             dtype: format!("{:?}", info.dtype),
             shape: info.shape.clone(),
             count: info.shape.iter().map(|&size| size as u64).product(),
@@ -81,20 +120,46 @@ pub(super) fn describe(mut file: File, name: String, bytes: u64) -> Result<Descr
             finite: statistics.as_ref().map(|statistics| statistics.nan + statistics.infinite == 0),
             statistics,
             name,
-        });
+        })
     }
-    Ok(Description {
-        schema_version: super::SCHEMA_VERSION,
-        file: name,
-        format: Format::Safetensors,
-        bytes,
-        metadata: header.metadata().iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect(),
-        content: Content::Safetensors { tensors },
-    })
+
+    /// Describes the tensors that the request asks for (`columns` are their names here).
+    ///
+    /// # Errors
+    /// [`Wrong`] for what tensors do not have; else when the file cannot be read.
+    pub fn describe(&self, name: String, request: &Request) -> Result<Description> {
+        if request.filter.is_some() || request.sample.is_some() {
+            return Err(Wrong("it holds tensors, which have no rows to filter or draw".into()).into());
+        }
+        let tensors = self.tensors();
+        let wanted: Vec<&str> = request.columns.iter().flat_map(|list| list.split(',')).map(str::trim).collect();
+        if let Some(absent) = wanted.iter().find(|wanted| !tensors.iter().any(|(name, _)| name == *wanted)) {
+            return Err(Wrong(format!("it holds no tensor `{}`", escape::shown(absent, CELL))).into());
+        }
+        let scanned = request.scan || self.is_small();
+        let tensors = tensors.into_iter().filter(|(name, _)| wanted.is_empty() || wanted.contains(&name.as_str()));
+        Ok(Description {
+            schema_version: super::SCHEMA_VERSION,
+            file: name,
+            format: Format::Safetensors,
+            bytes: self.bytes,
+            metadata: self
+                .header
+                .metadata()
+                .iter()
+                .flatten()
+                .map(|(key, value)| (key.clone(), value.clone()))
+                .collect(),
+            content: Content::Safetensors {
+                tensors: tensors.map(|(name, info)| self.tensor(name, info, scanned)).collect::<Result<_>>()?,
+                scanned,
+            },
+        })
+    }
 }
 
 /// Statistics of the elements in `data`, or `None` for a type that is not decoded.
-fn measure(dtype: Dtype, mut data: impl Read) -> Result<Option<NumberSummary>> {
+pub(super) fn measure(dtype: Dtype, mut data: impl Read) -> Result<Option<NumberSummary>> {
     let mut numbers = Numbers::new();
     let mut chunk = Vec::with_capacity(CHUNK);
     loop {
@@ -122,6 +187,28 @@ fn measure(dtype: Dtype, mut data: impl Read) -> Result<Option<NumberSummary>> {
     }
 }
 
+/// The elements in `bytes` as floats, or `None` for a type that is not decoded.
+pub(super) fn reals(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f64>> {
+    fn all<const SIZE: usize>(bytes: &[u8], decode: impl Fn([u8; SIZE]) -> f64) -> Vec<f64> {
+        bytes.as_chunks().0.iter().map(|&element| decode(element)).collect()
+    }
+    Some(match dtype {
+        Dtype::BOOL | Dtype::U8 => all(bytes, |b| u8::from_le_bytes(b).into()),
+        Dtype::I8 => all(bytes, |b| i8::from_le_bytes(b).into()),
+        Dtype::U16 => all(bytes, |b| u16::from_le_bytes(b).into()),
+        Dtype::I16 => all(bytes, |b| i16::from_le_bytes(b).into()),
+        Dtype::U32 => all(bytes, |b| u32::from_le_bytes(b).into()),
+        Dtype::I32 => all(bytes, |b| i32::from_le_bytes(b).into()),
+        Dtype::U64 => all(bytes, |b| u64::from_le_bytes(b) as f64),
+        Dtype::I64 => all(bytes, |b| i64::from_le_bytes(b) as f64),
+        Dtype::F16 => all(bytes, |b| <Float16Type as ArrowPrimitiveType>::Native::from_le_bytes(b).into()),
+        Dtype::BF16 => all(bytes, |[low, high]| f32::from_le_bytes([0, 0, low, high]).into()),
+        Dtype::F32 => all(bytes, |b| f32::from_le_bytes(b).into()),
+        Dtype::F64 => all(bytes, f64::from_le_bytes),
+        _ => return None,
+    })
+}
+
 fn whole<const SIZE: usize, T: Into<i128>>(bytes: &[u8], decode: impl Fn([u8; SIZE]) -> T, numbers: &mut Numbers) {
     bytes.as_chunks().0.iter().for_each(|&element| numbers.push_whole(decode(element).into()));
 }
@@ -136,7 +223,8 @@ mod tests {
 
     use safetensors::tensor::{TensorView, serialize};
 
-    use super::super::{Description, describe, escape, table};
+    use super::super::testing::{describe, rendered};
+    use super::super::{Description, escape};
     use super::*;
 
     fn file(tensors: &[(&str, Dtype, Vec<usize>, Vec<u8>)]) -> Vec<u8> {
@@ -182,7 +270,7 @@ Tensors
  empty       F32     [0, 7]        0     –     –      –   yes      –
  bias: 1 NaN and 1 infinite, left out above
 ";
-        let text = table::render(&description, 100);
+        let text = rendered(&description, 100);
         assert_eq!(text, wanted, "\n{text}");
         let json = escape::json(&serde_json::to_string(&description).unwrap());
         assert!(!json.contains(['\u{1b}', '\u{9b}']));
@@ -199,7 +287,7 @@ Tensors
     #[test]
     fn every_width_of_number_is_decoded() {
         let max_of = |dtype, bytes: &[u8]| {
-            let Content::Safetensors { tensors } =
+            let Content::Safetensors { tensors, .. } =
                 described(&file(&[("t", dtype, vec![1], bytes.to_vec())])).unwrap().content
             else {
                 panic!("safetensors")
@@ -219,7 +307,7 @@ Tensors
     fn a_tensor_longer_than_a_chunk_is_read_to_its_end() {
         let values: Vec<f32> = (0..100_000).map(|value| value as f32).collect();
         let bytes = file(&[("t", Dtype::F32, vec![100, 1000], floats(&values))]);
-        let Content::Safetensors { tensors } = described(&bytes).unwrap().content else { panic!("safetensors") };
+        let Content::Safetensors { tensors, .. } = described(&bytes).unwrap().content else { panic!("safetensors") };
         let statistics = tensors[0].statistics.as_ref().unwrap();
         assert_eq!((statistics.count, &statistics.max), (100_000, &Cell::Real(99_999.0)));
         assert_eq!(statistics.mean, Cell::Real(49_999.5));

@@ -94,6 +94,21 @@ impl Gauge {
         Self { nulls: 0, state: State::new(kind) }
     }
 
+    /// A state that only follows nulls, smallest and largest.
+    pub(super) fn bounds(kind: &DataType) -> Self {
+        let mut gauge = Self::new(kind);
+        match &mut gauge.state {
+            State::Whole(numbers, bits) | State::Real(numbers, bits) | State::Moments(_, numbers, bits) => {
+                *numbers = Numbers::without_sample();
+                bits.stop();
+            }
+            State::Lengths(numbers) => *numbers = Numbers::without_sample(),
+            State::Texts(texts) => texts.stop(),
+            State::Flags(_) | State::Opaque => {}
+        }
+        gauge
+    }
+
     /// Takes the values of one batch.
     pub(super) fn push(&mut self, array: &ArrayRef) -> Result<(), ArrowError> {
         let array = &cell::plain(array)?;

@@ -1,40 +1,24 @@
-//! A description as text: short tables that fit the terminal.
-
-use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
+//! A description as text: what it is, and short tables.
 
 use super::cell::{Cell, six_digits};
 use super::escape::{self, CELL};
+use super::page::{Medium, Page, counted, grouped};
 use super::{
     ArrowLayout, ColumnDescription, Content, Description, Distinct, Format, NumberSummary, ParquetLayout,
     TableDescription, TensorDescription, TextSummary, Values,
 };
 
-/// Width when there is no terminal to ask.
-const WIDTH: u16 = 120;
 /// Characters of a metadata value on the screen.
 const METADATA: usize = 80;
-/// A line under the header and no other.
-const STYLE: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
 
-/// The width of the terminal that standard output is.
-pub(super) fn terminal_width() -> u16 {
-    Table::new().width().unwrap_or(WIDTH)
-}
-
-/// The whole description in at most `width` columns, where names and values are short enough for that.
-pub(super) fn render(description: &Description, width: u16) -> String {
-    let mut page = Page { text: String::new(), width };
-    let format = match description.format {
-        Format::Parquet => "Parquet",
-        Format::Arrow => "Arrow IPC file",
-        Format::Safetensors => "safetensors",
-        Format::Html => "HTML",
-    };
-    let bytes = grouped(description.bytes);
-    page.line(&format!("{}: {format}, {bytes} bytes", escape::shown(&description.file, usize::MAX)));
+/// The whole description.
+pub(super) fn render(description: &Description, medium: Medium) -> String {
+    let mut page = Page::new(medium);
+    page.title(&first_line(&description.file, description.format, description.bytes));
     match &description.content {
         Content::Parquet { table, layout } => {
             page.line(&parquet_line(table, layout));
+            matching(&mut page, table);
             metadata(&mut page, description);
             columns(&mut page, table);
             storage(&mut page, layout);
@@ -42,15 +26,16 @@ pub(super) fn render(description: &Description, width: u16) -> String {
         }
         Content::Arrow { table, layout } => {
             page.line(&arrow_line(table, layout));
+            matching(&mut page, table);
             metadata(&mut page, description);
             columns(&mut page, table);
             head(&mut page, table);
         }
-        Content::Safetensors { tensors: all } => {
+        Content::Safetensors { tensors: all, scanned } => {
             let values: u64 = all.iter().map(|tensor| tensor.count).sum();
             page.line(&format!("{}, {}", counted(all.len() as u64, "tensor"), counted(values, "value")));
             metadata(&mut page, description);
-            tensors(&mut page, all);
+            tensors(&mut page, all, *scanned);
         }
         Content::Html { title } => {
             let title = title.as_deref().unwrap_or("untitled");
@@ -60,56 +45,26 @@ pub(super) fn render(description: &Description, width: u16) -> String {
     page.text
 }
 
-/// The text written so far.
-struct Page {
-    text: String,
-    width: u16,
+/// The name, format and size of a file.
+pub(super) fn first_line(file: &str, format: Format, bytes: u64) -> String {
+    let format = match format {
+        Format::Parquet => "Parquet",
+        Format::Arrow => "Arrow IPC file",
+        Format::Safetensors => "safetensors",
+        Format::Html => "HTML",
+    };
+    format!("{}: {format}, {} bytes", escape::shown(file, usize::MAX), grouped(bytes))
 }
 
-impl Page {
-    fn line(&mut self, line: &str) {
-        self.text.push_str(line.trim_end());
-        self.text.push('\n');
-    }
-
-    /// A table under a title. `right` names the columns that hold numbers. A table too wide for the page is folded: the
-    /// first column is repeated before each group of the others.
-    fn table(&mut self, title: &str, header: &[&str], right: &[&str], rows: &[Vec<String>]) {
-        if rows.is_empty() {
-            return;
-        }
-        self.line("");
-        self.line(title);
-        let built = |wanted: &[usize]| {
-            let mut table = Table::new();
-            table.force_no_tty().load_style(STYLE).set_header(wanted.iter().map(|&column| header[column]));
-            table.add_rows(rows.iter().map(|row| wanted.iter().map(|&column| row[column].as_str())));
-            for (place, &column) in wanted.iter().enumerate() {
-                if let Some(column) = table.column_mut(place).filter(|_| right.contains(&header[column])) {
-                    column.set_cell_alignment(CellAlignment::Right);
-                }
-            }
-            table
-        };
-        let all: Vec<usize> = (0..header.len()).collect();
-        // One column of padding on either side, and one between.
-        let widths: Vec<_> =
-            built(&all).column_max_content_widths().iter().map(|&width| usize::from(width) + 3).collect();
-        let mut rest = &all[1..];
-        loop {
-            let mut used = widths[0];
-            let fitting = rest.iter().take_while(|&&column| {
-                used += widths[column];
-                used <= usize::from(self.width)
-            });
-            let (now, later) = rest.split_at(fitting.count().max(1).min(rest.len()));
-            self.line(&built(&[&all[..1], now].concat()).trim_fmt());
-            if later.is_empty() {
-                return;
-            }
-            rest = later;
-            self.line("");
-        }
+/// How many rows a filter left.
+fn matching(page: &mut Page, table: &TableDescription) {
+    if let Some(matching) = table.matching {
+        let pass = if matching == 1 { "passes the filter" } else { "pass the filter" };
+        page.line(&format!(
+            "{} {pass}: what follows is about {}",
+            counted(matching, "row"),
+            if matching == 1 { "it" } else { "them" }
+        ));
     }
 }
 
@@ -136,16 +91,15 @@ fn metadata(page: &mut Page, description: &Description) {
 }
 
 fn columns(page: &mut Page, table: &TableDescription) {
-    let rows = table.columns.iter().map(|column| {
-        let distinct = column.statistics.distinct.map_or("–".into(), distinct);
-        let nullable = if column.nullable { "yes" } else { "no" };
-        vec![
-            name(column),
-            escape::shown(&column.r#type, CELL),
-            nullable.into(),
-            grouped(column.statistics.nulls),
-            distinct,
-        ]
+    if !table.scanned {
+        return unread_columns(page, table);
+    }
+    let rows = table.columns.iter().filter_map(|column| {
+        let statistics = column.statistics.as_ref()?;
+        let distinct = statistics.distinct.map_or("–".into(), distinct);
+        let mut row = schema(column);
+        row.extend([grouped(statistics.nulls), distinct]);
+        Some(row)
     });
     let rows: Vec<_> = rows.collect();
     page.table("Columns", &["column", "type", "nullable", "nulls", "distinct"], &["nulls", "distinct"], &rows);
@@ -167,8 +121,45 @@ fn columns(page: &mut Page, table: &TableDescription) {
 
 const SUMMARY: [&str; 8] = ["column", "min", "25 %", "50 %", "75 %", "max", "mean", "histogram"];
 
+fn schema(column: &ColumnDescription) -> Vec<String> {
+    let nullable = if column.nullable { "yes" } else { "no" };
+    vec![name(column), escape::shown(&column.r#type, CELL), nullable.into()]
+}
+
+/// The columns of a table that was not scanned, with what a footer says of them.
+fn unread_columns(page: &mut Page, table: &TableDescription) {
+    if table.columns.iter().all(|column| column.footer.is_none()) {
+        let rows: Vec<_> = table.columns.iter().map(schema).collect();
+        page.table("Columns", &["column", "type", "nullable"], &[], &rows);
+        page.line(" The values were not read: `--scan` reads them all, for statistics.");
+        return;
+    }
+    let rows = table.columns.iter().map(|column| {
+        let mut row = schema(column);
+        row.extend(match &column.footer {
+            Some(footer) => [footer.nulls.map_or("–".into(), grouped), bound(&footer.min), bound(&footer.max)],
+            None => ["–".into(), "–".into(), "–".into()],
+        });
+        row
+    });
+    let rows: Vec<_> = rows.collect();
+    page.table("Columns", &["column", "type", "nullable", "nulls", "min", "max"], &["nulls", "min", "max"], &rows);
+    page.line(" Nulls, min and max are the footer's; the values were not read.");
+    page.line(" `--scan` reads them all, for distinct values, quantiles and histograms.");
+}
+
+/// A smallest or largest value.
+pub(super) fn bound(cell: &Cell) -> String {
+    match cell {
+        Cell::Text(text) => escape::shown(text, CELL / 2),
+        _ => shown(cell),
+    }
+}
+
 fn numbers(page: &mut Page, title: &str, table: &TableDescription, pick: fn(&Values) -> Option<&NumberSummary>) {
-    let picked = || table.columns.iter().filter_map(|column| Some((column, pick(column.statistics.values.as_ref()?)?)));
+    let picked = || {
+        table.columns.iter().filter_map(|column| Some((column, pick(column.statistics.as_ref()?.values.as_ref()?)?)))
+    };
     let row = |(column, summary): (&ColumnDescription, &NumberSummary)| {
         let q = &summary.quantiles;
         let cells = [&summary.min, &q.q25, &q.q50, &q.q75, &summary.max, &summary.mean].map(shown);
@@ -189,12 +180,12 @@ fn numbers(page: &mut Page, title: &str, table: &TableDescription, pick: fn(&Val
 
 fn texts(page: &mut Page, table: &TableDescription) {
     let cut = |text: &Option<String>| text.as_ref().map_or("–".into(), |text| escape::shown(text, CELL / 2));
-    let rows = table.columns.iter().filter_map(|column| match column.statistics.values.as_ref()? {
+    let rows = table.columns.iter().filter_map(|column| match values(column)? {
         Values::Texts(texts) => Some(vec![name(column), cut(&texts.min), cut(&texts.max), top(texts)]),
         Values::Flags(flags) => {
             let (yes, no) = (grouped(flags.r#true), grouped(flags.r#false));
             let edge = |cell: Cell| if cell == Cell::Null { "–".into() } else { cell.text() };
-            let (min, max) = (edge(column.statistics.min()), edge(column.statistics.max()));
+            let (min, max) = (edge(Cell::Flag(flags.r#false == 0)), edge(Cell::Flag(flags.r#true > 0)));
             Some(vec![name(column), min, max, format!("true × {yes}, false × {no}")])
         }
         _ => None,
@@ -233,23 +224,36 @@ fn storage(page: &mut Page, layout: &ParquetLayout) {
 }
 
 fn head(page: &mut Page, table: &TableDescription) {
-    let shown = table.head.rows.len() as u64;
     let names: Vec<_> = std::iter::once(String::new()).chain(table.columns.iter().map(name)).collect();
     let header: Vec<_> = names.iter().map(String::as_str).collect();
-    let row = |(row, cells): (usize, &Vec<Cell>)| {
+    let row = |(number, cells): (&u64, &Vec<Cell>)| {
         let cells = cells.iter().map(|cell| escape::cut(&cell.text(), CELL));
-        std::iter::once(row.to_string()).chain(cells).collect()
+        std::iter::once(number.to_string()).chain(cells).collect()
     };
-    let rows: Vec<_> = table.head.rows.iter().enumerate().map(row).collect();
-    let title =
-        if shown == table.rows { "All rows".into() } else { format!("First {shown} of {} rows", grouped(table.rows)) };
-    let numbers = table.columns.iter().filter(|column| matches!(column.statistics.values, Some(Values::Numbers(_))));
-    let numbers: Vec<_> = numbers.map(name).collect();
+    let rows: Vec<_> = table.head.numbers.iter().zip(&table.head.rows).map(row).collect();
+    let shown = rows.len() as u64;
+    let (of, kind) = table.matching.map_or((table.rows, "row"), |matching| (matching, "matching row"));
+    let title = match table.head.seed {
+        _ if shown == of => format!("All {kind}s"),
+        Some(seed) => format!("{shown} of {} drawn at random, seed {seed}", counted(of, kind)),
+        None => format!("First {shown} of {}", counted(of, kind)),
+    };
+    let numbers = table.columns.iter().filter(|column| is_number(&column.r#type)).map(name);
+    let numbers: Vec<_> = numbers.collect();
     let numbers: Vec<_> = numbers.iter().map(String::as_str).collect();
     page.table(&title, &header, &numbers, &rows);
 }
 
-fn tensors(page: &mut Page, all: &[TensorDescription]) {
+/// Whether the values of a column of this type stand in a table by their last digits.
+pub(super) fn is_number(kind: &str) -> bool {
+    ["Int", "UInt", "Float", "Decimal"].iter().any(|start| kind.starts_with(start)) && !kind.starts_with("Interval")
+}
+
+fn values(column: &ColumnDescription) -> Option<&Values> {
+    column.statistics.as_ref()?.values.as_ref()
+}
+
+fn tensors(page: &mut Page, all: &[TensorDescription], scanned: bool) {
     let row = |tensor: &TensorDescription| {
         let of = |pick: fn(&NumberSummary) -> String| tensor.statistics.as_ref().map_or("–".into(), pick);
         vec![
@@ -265,7 +269,12 @@ fn tensors(page: &mut Page, all: &[TensorDescription]) {
         ]
     };
     let header = ["tensor", "dtype", "shape", "values", "min", "max", "mean", "finite", "histogram"];
-    page.table("Tensors", &header, &header[3..7], &all.iter().map(row).collect::<Vec<_>>());
+    let columns = if scanned { header.len() } else { 4 };
+    let rows = all.iter().map(row).map(|row| row[..columns].to_vec());
+    page.table("Tensors", &header[..columns], &header[3..7], &rows.collect::<Vec<_>>());
+    if !scanned {
+        page.line(" The values were not read: `--scan` reads them all, for statistics.");
+    }
     for tensor in all {
         if let Some(summary) = tensor.statistics.as_ref().filter(|_| tensor.finite == Some(false)) {
             let (nan, infinite) = (grouped(summary.nan), grouped(summary.infinite));
@@ -283,7 +292,7 @@ fn bars(summary: &NumberSummary) -> String {
     summary.histogram.as_ref().map_or("–".into(), super::Histogram::bars)
 }
 
-fn shown(cell: &Cell) -> String {
+pub(super) fn shown(cell: &Cell) -> String {
     match cell {
         Cell::Null => "–".into(),
         Cell::Real(value) => six_digits(*value),
@@ -291,66 +300,13 @@ fn shown(cell: &Cell) -> String {
     }
 }
 
-fn distinct(distinct: Distinct) -> String {
+pub(super) fn distinct(distinct: Distinct) -> String {
     format!("{}{}", if distinct.exact { "" } else { "> " }, grouped(distinct.count))
-}
-
-/// `1 row`, `2,000 rows`.
-fn counted(count: u64, noun: &str) -> String {
-    format!("{} {noun}{}", grouped(count), if count == 1 { "" } else { "s" })
-}
-
-/// Digits in groups of three.
-fn grouped(value: u64) -> String {
-    let digits = value.to_string();
-    let mut out = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_wide_table_is_folded_under_its_first_column() {
-        let mut page = Page { text: String::new(), width: 20 };
-        let row: Vec<_> = ["row", "1", "22222222", "日本語日本語日本語日本語"].map(String::from).into();
-        page.table("Title", &["name", "a", "b", "c"], &["b"], &[row]);
-        let wanted = "
-Title
- name   a
-──────────
- row    1
-
- name          b
-─────────────────
- row    22222222
-
- name   c
-─────────────────────────────────
- row    日本語日本語日本語日本語
-";
-        assert_eq!(page.text, wanted, "\n{}", page.text);
-    }
-
-    #[test]
-    fn a_table_of_nothing_is_left_out() {
-        let mut page = Page { text: String::new(), width: 20 };
-        page.table("Title", &["name"], &[], &[]);
-        assert_eq!(page.text, "");
-    }
-
-    #[test]
-    fn numbers_are_grouped_and_nouns_agree() {
-        assert_eq!([0, 999, 1000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
-        assert_eq!((counted(1, "row"), counted(2000, "row")), ("1 row".into(), "2,000 rows".into()));
-    }
 
     #[test]
     fn values_that_stand_alone_are_not_called_frequent() {

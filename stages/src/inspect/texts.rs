@@ -64,6 +64,11 @@ impl Bits {
         }
     }
 
+    /// Counts no further.
+    pub(super) fn stop(&mut self) {
+        self.overflowed = true;
+    }
+
     pub(super) fn distinct(&self) -> Distinct {
         let count = if self.overflowed { DISTINCT_UP_TO } else { self.seen.len() };
         Distinct { count: count as u64, exact: !self.overflowed }
@@ -76,17 +81,27 @@ impl Bits {
 pub(super) struct Texts {
     counters: HashMap<String, u64>,
     losses: u64,
+    /// Whether only the first and last text are wanted.
+    stopped: bool,
     min: Option<String>,
     max: Option<String>,
 }
 
 impl Texts {
+    /// Counts no further.
+    pub(super) fn stop(&mut self) {
+        self.stopped = true;
+    }
+
     pub(super) fn push(&mut self, text: &str) {
         if self.min.as_deref().is_none_or(|min| text < min) {
             self.min = Some(text.to_owned());
         }
         if self.max.as_deref().is_none_or(|max| text > max) {
             self.max = Some(text.to_owned());
+        }
+        if self.stopped {
+            return;
         }
         let name = remembered(text);
         if let Some(counter) = self.counters.get_mut(name.as_ref()) {

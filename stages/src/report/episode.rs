@@ -2,28 +2,14 @@
 //!
 //! Which ones is a rule, not a choice: the episode with the median return and the one with the lowest.
 
-use crate::artifact::{Choice, Demonstrations, End, Items, Trajectory};
+use crate::artifact::{Demonstrations, Episode, Items, Trajectory};
 
 /// An episode ready to print.
 #[derive(Debug, PartialEq)]
-pub(super) struct Episode {
+pub(super) struct Example {
     /// Why this one: `median return`.
     pub why: String,
-    pub user: u32,
-    pub total: f64,
-    pub end: End,
-    pub steps: Vec<Step>,
-}
-
-/// One recommendation.
-#[derive(Debug, PartialEq)]
-pub(super) struct Step {
-    pub title: String,
-    pub reward: f64,
-    /// Place of the chosen item among the candidates, from 1, where it is one of them.
-    pub place: Option<usize>,
-    /// Titles as they were offered.
-    pub candidates: Vec<String>,
+    pub told: Episode,
 }
 
 /// How often the first candidate in the list was taken, and how often chance would.
@@ -35,44 +21,20 @@ pub(super) struct FirstTaken {
 }
 
 /// The episodes to print.
-pub(super) fn examples(demonstrations: &Demonstrations, items: &Items) -> Vec<Episode> {
+pub(super) fn examples(demonstrations: &Demonstrations, items: &Items) -> Vec<Example> {
     let mut order: Vec<&Trajectory> = demonstrations.trajectories.iter().collect();
-    order.sort_by(|a, b| total(a).total_cmp(&total(b)));
+    order.sort_by(|a, b| a.total().total_cmp(&b.total()));
     let Some(lowest) = order.first() else { return Vec::new() };
     let median = order[(order.len() - 1) / 2];
     let mut picked = vec![("median return", median)];
     if !std::ptr::eq(median, *lowest) {
         picked.push(("lowest return", lowest));
     }
-    let episode = |(why, trajectory): (&str, &Trajectory)| Episode {
+    let example = |(why, trajectory): (&str, &Trajectory)| Example {
         why: why.to_owned(),
-        user: trajectory.user,
-        total: total(trajectory),
-        end: trajectory.end,
-        steps: trajectory.steps.iter().map(|choice| step(choice, items)).collect(),
+        told: Episode::of(trajectory, Some(items)),
     };
-    picked.into_iter().map(episode).collect()
-}
-
-fn total(trajectory: &Trajectory) -> f64 {
-    trajectory.steps.iter().map(|choice| f64::from(choice.reward)).sum()
-}
-
-fn step(choice: &Choice, items: &Items) -> Step {
-    Step {
-        title: title(items, choice.item),
-        reward: f64::from(choice.reward),
-        place: choice.candidates.iter().position(|&item| item == choice.item).map(|at| at + 1),
-        candidates: choice.candidates.iter().map(|&item| title(items, item)).collect(),
-    }
-}
-
-fn title(items: &Items, item: u32) -> String {
-    let Some(title) = items.title.get(item as usize) else { return format!("item {item}, not in the catalogue") };
-    match items.year.get(item as usize) {
-        Some(Some(year)) if !title.contains(&year.to_string()) => format!("{title} ({year})"),
-        _ => title.clone(),
-    }
+    picked.into_iter().map(example).collect()
 }
 
 /// A model that scores titles may only have learnt places: compare with chance. `None` without a real choice.
@@ -110,11 +72,9 @@ mod tests {
     fn the_median_and_the_lowest_are_shown() {
         let demonstrations = Demonstrations { trajectories: vec![play(7, 0, 5.0), play(8, 1, 1.0), play(9, 7, 3.0)] };
         let shown = examples(&demonstrations, &items());
-        let seen: Vec<_> = shown.iter().map(|e| (e.why.as_str(), e.user, e.total)).collect();
+        let seen: Vec<_> = shown.iter().map(|e| (e.why.as_str(), e.told.user, e.told.total)).collect();
         assert_eq!(seen, [("median return", 9, 3.0), ("lowest return", 8, 1.0)]);
-        assert_eq!((shown[0].steps[0].title.as_str(), shown[0].steps[0].place), ("item 7, not in the catalogue", None));
-        assert_eq!(shown[1].steps[0].candidates, ["Heat (1995)", "Fargo (1996)"]);
-        assert_eq!(shown[1].steps[0].place, Some(2));
+        assert_eq!(shown[0].told.steps[0].title, "item 7, not in the catalogue");
         assert_eq!(examples(&Demonstrations { trajectories: vec![play(7, 0, 5.0)] }, &items()).len(), 1);
         assert!(examples(&Demonstrations::default(), &items()).is_empty());
     }

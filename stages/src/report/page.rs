@@ -8,7 +8,7 @@ use super::chart::{NARROW, WIDE, curves, ridge, scatter, whisker};
 use super::row::Row;
 use super::verdict::{Cast, Comparison};
 use super::{Inputs, caution, episode, legend, say};
-use crate::artifact::End;
+use crate::artifact::{End, Step};
 
 /// Steps of an episode that are printed before the rest folds away.
 const UNFOLDED: usize = 5;
@@ -111,7 +111,7 @@ fn episodes(inputs: &Inputs) -> Value {
     let (Some(demonstrations), Some(items)) = (&inputs.demonstrations, &inputs.items) else {
         return Vec::<Value>::new().into();
     };
-    let step = |(number, step): (usize, &episode::Step)| {
+    let step = |(number, step): (usize, &Step)| {
         let offered = step.candidates.iter().enumerate();
         let offered =
             offered.map(|(i, title)| context! { title => title.as_str(), chosen => step.place == Some(i + 1) });
@@ -123,11 +123,12 @@ fn episodes(inputs: &Inputs) -> Value {
             candidates => offered.collect::<Value>(),
         }
     };
-    let episode = |episode: episode::Episode| {
+    let episode = |example: episode::Example| {
+        let episode = example.told;
         let steps: Vec<Value> = episode.steps.iter().enumerate().map(step).collect();
         let (shown, folded) = steps.split_at(steps.len().min(UNFOLDED));
         context! {
-            why => episode.why,
+            why => example.why,
             user => episode.user,
             total => say::one(episode.total),
             length => steps.len(),

@@ -51,7 +51,8 @@ impl Decoder {
         };
         let Shape { width, hidden, vocabulary, .. } = shape;
         let (q, kv) = (shape.heads * shape.head, shape.kv_heads * shape.head);
-        let mut layers = Vec::with_capacity(shape.layers);
+        // Not with room for `shape.layers`: a damaged file may announce more than there is memory for.
+        let mut layers = Vec::new();
         for layer in 0..shape.layers {
             let mut take = |part: &str, dims: &[usize]| take(format!("blk.{layer}.{part}.weight"), dims);
             layers.push(Layer {

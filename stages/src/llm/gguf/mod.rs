@@ -145,6 +145,8 @@ mod tests {
             ("llama.feed_forward_length", Some(Value::U32(32)), "tensor `blk.0.ffn_gate.weight` has shape [64, 32]"),
             ("llama.block_count", Some(Value::U32(1)), "tensors are of no use to this decoder, the first is `blk.1."),
             ("llama.block_count", Some(Value::U32(3)), "FILE: tensor `blk.2.attn_norm.weight` is missing"),
+            // More layers than any memory has room for.
+            ("llama.block_count", Some(Value::U64(u64::MAX >> 1)), "FILE: tensor `blk.2.attn_norm.weight` is missing"),
         ] {
             let error = refused(key, value);
             assert!(error.contains(message), "{key}: {error}");

@@ -15,7 +15,7 @@ thread_local! {
 }
 
 /// Runs `read`; an error and a panic alike become their text. What `read` worked on must not be used after a failure.
-pub(super) fn guarded<T, E: Display>(read: impl FnOnce() -> Result<T, E>) -> Result<T, String> {
+pub(crate) fn guarded<T, E: Display>(read: impl FnOnce() -> Result<T, E>) -> Result<T, String> {
     static HOOK: Once = Once::new();
     // Once, and asking the thread: the hook is the whole process's, and other threads must go on reporting their panics.
     HOOK.call_once(|| {

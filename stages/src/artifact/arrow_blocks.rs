@@ -6,29 +6,34 @@
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use arrow::ipc::{Block, RecordBatch, root_as_footer, root_as_message};
 
-use super::damaged;
-
-/// Checks every batch and dictionary that the footer announces. The footer is `footer` bytes long and followed by 10 more.
+/// Checks every batch and dictionary that the footer announces; gives the rows of each batch. The footer is `footer` bytes
+/// long and followed by 10 more.
 ///
 /// # Errors
 /// When a block or buffer does not lie where it is said to, or is said to hold more than the memory can.
-pub(super) fn check(file: &mut File, bytes: u64, footer: u64) -> Result<()> {
+pub(crate) fn check(file: &mut File, bytes: u64, footer: u64) -> Result<Vec<u64>> {
     let end = bytes - 10 - footer;
     let mut read = vec![0; usize::try_from(footer)?];
     file.seek(SeekFrom::Start(end))?;
     file.read_exact(&mut read)?;
-    let footer = root_as_footer(&read).map_err(|error| damaged("its Arrow footer cannot be read", error))?;
-    let dictionaries = footer.dictionaries().into_iter().flatten();
-    for (index, block) in dictionaries.chain(footer.recordBatches().into_iter().flatten()).enumerate() {
-        check_block(file, block, end).map_err(|error| damaged(format!("block {index} cannot be read"), error))?;
+    let footer = root_as_footer(&read).map_err(|error| anyhow!("the footer: {error}"))?;
+    let mut rows = Vec::new();
+    let dictionaries = footer.dictionaries().into_iter().flatten().map(|block| (block, false));
+    let batches = footer.recordBatches().into_iter().flatten().map(|block| (block, true));
+    for (index, (block, is_batch)) in dictionaries.chain(batches).enumerate() {
+        let found = check_block(file, block, end).with_context(|| format!("block {index}"))?;
+        if is_batch {
+            rows.push(found);
+        }
     }
-    Ok(())
+    Ok(rows)
 }
 
-fn check_block(file: &mut File, block: &Block, end: u64) -> Result<()> {
+/// Gives the rows that the block announces.
+fn check_block(file: &mut File, block: &Block, end: u64) -> Result<u64> {
     let (offset, body) = (u64::try_from(block.offset())?, u64::try_from(block.bodyLength())?);
     let length = u64::try_from(block.metaDataLength())?;
     let inside = offset.checked_add(length).and_then(|start| start.checked_add(body)).is_some_and(|last| last <= end);
@@ -41,8 +46,9 @@ fn check_block(file: &mut File, block: &Block, end: u64) -> Result<()> {
     let start = if message.starts_with(&[0xff; 4]) { 8 } else { 4 };
     let message = root_as_message(&message[start..]).map_err(|error| anyhow!("{error}"))?;
     let dictionary = message.header_as_dictionary_batch().and_then(|dictionary| dictionary.data());
-    let Some(batch) = message.header_as_record_batch().or(dictionary) else { return Ok(()) };
-    check_buffers(file, &batch, offset + length, body)
+    let Some(batch) = message.header_as_record_batch().or(dictionary) else { return Ok(0) };
+    check_buffers(file, &batch, offset + length, body)?;
+    Ok(u64::try_from(batch.length())?)
 }
 
 fn check_buffers(file: &mut File, batch: &RecordBatch<'_>, start: u64, body: u64) -> Result<()> {

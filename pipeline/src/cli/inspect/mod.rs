@@ -1,0 +1,239 @@
+//! `apprentice inspect`: what the catalogue knows of a file's inside, and what the store knows of its making.
+
+mod lineage;
+mod origin;
+mod result;
+mod what;
+
+use std::io::{self, BufWriter, ErrorKind, Write};
+
+use anyhow::{Context as _, anyhow};
+use serde_json::{Value, json};
+
+use super::args::Inspect;
+use super::screen::screen;
+use super::session::Session;
+use super::{numbered, print};
+use crate::exit::Failure;
+use crate::inspect::{Beside, Format, Request, Show, Verdict};
+use crate::progress::Progress;
+use crate::store::{Entry, Store};
+use crate::{Exit, escape};
+use lineage::Lineage;
+use origin::Origin;
+use what::{Content, What};
+
+pub(super) fn inspect(session: &Session, args: &Inspect) -> Result<Exit, Failure> {
+    let store = session.store();
+    let format = format(session, args)?;
+    match what::find(&store, &args.what, args)? {
+        What::Run(run) => {
+            about_results(args, "a run")?;
+            let (json, text) = result::run(&run, &store)?;
+            answer(format, json, &text)
+        }
+        What::Result(entry) if args.lineage => trace(session, &store, &entry, None, format),
+        What::Result(entry) => {
+            about_results(args, &format!("a result of {}", outputs(&entry)))?;
+            let (json, text) = result::result(&entry, &store)?;
+            answer(format, json, &text)
+        }
+        What::Content(content) if args.lineage => {
+            let (entry, output) = content.origin.as_ref().ok_or_else(|| unknown(&content))?;
+            trace(session, &store, entry, Some(&output.port), format)
+        }
+        What::Content(content) => look(session, &store, args, &content, format),
+    }
+}
+
+fn format(session: &Session, args: &Inspect) -> Result<Format, Failure> {
+    match (args.format, session.global.json) {
+        (Some(format), true) if format != Format::Json => {
+            Err(Failure::wrong(anyhow!("`--json` is `--format json`, but `--format {format}` was given too")))
+        }
+        (Some(format), _) => Ok(format),
+        (None, json) => Ok(if json { Format::Json } else { Format::Table }),
+    }
+}
+
+fn outputs(entry: &Entry) -> String {
+    format!("{} outputs", entry.outputs.len())
+}
+
+/// Refuses options that need the content of one file.
+fn about_results(args: &Inspect, found: &str) -> Result<(), Failure> {
+    let wants_content = args.rows
+        || args.verify
+        || args.lineage
+        || args.episode.is_some()
+        || args.against.is_some()
+        || args.filter.is_some()
+        || args.sample.is_some()
+        || !args.columns.is_empty()
+        || matches!(args.format, Some(Format::Csv | Format::Ndjson));
+    if wants_content {
+        let what = &args.what;
+        return Err(Failure::wrong(anyhow!(
+            "`{what}` is {found}, and what you ask for needs one file\nhelp: `apprentice inspect {what}` lists its outputs"
+        )));
+    }
+    Ok(())
+}
+
+fn unknown(content: &Content) -> Failure {
+    Failure::wrong(anyhow!(
+        "this store does not know where `{}` came from: it has no such content (or the file was changed since)\nhelp: \
+         `--artifacts DIR` names the store that made it",
+        escape::shown(&content.name, usize::MAX)
+    ))
+}
+
+/// Prints JSON or text about something that is not a file. As Markdown the text is a block of code.
+fn answer(format: Format, json: Value, text: &str) -> Result<Exit, Failure> {
+    match format {
+        Format::Json => print(&safe(&numbered(json))),
+        Format::Table => print(text),
+        Format::Md => print(&format!("```text\n{text}```\n")),
+        Format::Csv | Format::Ndjson => Err(rows_only(format)),
+    }
+}
+
+fn rows_only(format: Format) -> Failure {
+    Failure::wrong(anyhow!("{format} holds rows and nothing else\nhelp: use `--format json`, `md` or `table` here"))
+}
+
+fn safe(value: &Value) -> String {
+    escape::json(&format!("{value:#}\n"))
+}
+
+fn trace(session: &Session, store: &Store, entry: &Entry, port: Option<&str>, format: Format) -> Result<Exit, Failure> {
+    let lineage = Lineage::of(session, store, entry)?;
+    answer(format, lineage.to_json(entry, port), &lineage.to_text(entry, port))
+}
+
+/// What the catalogue says about a file, between what the engine says about it.
+fn look(session: &Session, store: &Store, args: &Inspect, content: &Content, format: Format) -> Result<Exit, Failure> {
+    let show = show(store, args)?;
+    let rows = show == Show::Rows || matches!(format, Format::Csv | Format::Ndjson);
+    if rows && !matches!(show, Show::Rows | Show::Overview) {
+        return Err(rows_only(format));
+    }
+    let overview = show == Show::Overview && !rows;
+    if show == Show::Verify
+        && let Some(output) = &content.named
+    {
+        // The bytes first: then what they say is what was made.
+        what::whole(store, &output.digest)?;
+    }
+    let request = Request {
+        show: if rows { Show::Rows } else { show },
+        format,
+        name: content.name.clone(),
+        columns: args.columns.clone(),
+        filter: args.filter.clone(),
+        head: args.head,
+        sample: args.sample,
+        seed: args.seed,
+        scan: args.scan,
+        beside: if args.episode.is_some() { beside(store, content)? } else { Vec::new() },
+        progress: Progress::new("inspect", [screen(false, format == Format::Json, false)].into()),
+    };
+    let origin = if overview { Origin::of(store, content)? } else { None };
+    let out = &mut BufWriter::new(io::stdout().lock());
+    let verdict = match format {
+        Format::Json => json_around(session, &request, content, origin.as_ref(), out),
+        _ => (session.catalog.inspect)(&content.path, &request, out).and_then(|verdict| {
+            if overview {
+                let known = origin.as_ref().map_or_else(|| origin::UNKNOWN.into(), Origin::to_text);
+                let known = if format == Format::Md { format!("```text\n{known}```\n") } else { known };
+                write!(out, "\n{known}")?;
+            }
+            Ok(verdict)
+        }),
+    };
+    let verdict = verdict.and_then(|verdict| {
+        out.flush().context("write to standard output")?;
+        Ok(verdict)
+    });
+    match verdict {
+        Ok(Verdict::Whole) => Ok(Exit::Ok),
+        // The bytes are those that were made, so that the fault is not the store's.
+        Ok(Verdict::Damaged) => Ok(Exit::Failed),
+        Err(error) if gone(&error) => Err(Failure::new(Exit::Ok, error)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether the reader of our output has gone.
+fn gone(error: &anyhow::Error) -> bool {
+    let broken = |cause: &(dyn std::error::Error + 'static)| {
+        cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
+    };
+    error.chain().any(broken)
+}
+
+/// An object with the answer as its `content`. Rows pass through as they come, however many there are.
+fn json_around(
+    session: &Session,
+    request: &Request,
+    content: &Content,
+    origin: Option<&Origin>,
+    out: &mut dyn Write,
+) -> anyhow::Result<Verdict> {
+    let mut about = numbered(json!({ "file": content.path, "digest": content.digest }));
+    if request.show == Show::Overview {
+        about["provenance"] = origin.map(Origin::to_json).into();
+    }
+    if request.show == Show::Rows {
+        let about = escape::json(&about.to_string());
+        write!(out, "{},\"content\":", about.trim_end_matches('}'))?;
+        let verdict = (session.catalog.inspect)(&content.path, request, out)?;
+        writeln!(out, "}}")?;
+        return Ok(verdict);
+    }
+    let mut answer = Vec::new();
+    let verdict = (session.catalog.inspect)(&content.path, request, &mut answer)?;
+    about["content"] = serde_json::from_slice(&answer).context("describe the file as JSON")?;
+    out.write_all(safe(&about).as_bytes())?;
+    Ok(verdict)
+}
+
+fn show(store: &Store, args: &Inspect) -> Result<Show, Failure> {
+    if let Some(episode) = args.episode {
+        return Ok(Show::Episode(episode));
+    }
+    if let Some(other) = &args.against {
+        return match what::find(store, other, args)? {
+            What::Content(found) => Ok(Show::Against { other: found.path, name: found.name, key: args.key.clone() }),
+            What::Result(entry) => Err(Failure::wrong(anyhow!(
+                "`{other}` is a result of {}\nhelp: name one of them: {}",
+                outputs(&entry),
+                what::ports(&entry, other)
+            ))),
+            What::Run(_) => Err(Failure::wrong(anyhow!(
+                "`{other}` is a run, and a file is compared with a file\nhelp: `apprentice inspect {other}` lists what it made"
+            ))),
+        };
+    }
+    Ok(match (args.verify, args.rows) {
+        (true, _) => Show::Verify,
+        (_, true) => Show::Rows,
+        _ => Show::Overview,
+    })
+}
+
+/// The other outputs of the stage that made a content, and its inputs, as far as they are whole.
+fn beside(store: &Store, content: &Content) -> anyhow::Result<Vec<Beside>> {
+    let Some((entry, made)) = &content.origin else { return Ok(Vec::new()) };
+    let outputs = entry.outputs.iter().filter(|output| output.digest != made.digest);
+    let outputs = outputs.map(|output| (output.kind.clone(), output.digest.clone()));
+    let rows = entry.material.inputs.values().flat_map(|rows| rows.as_array().into_iter().flatten());
+    let inputs = rows.filter_map(|row| Some((row["kind"].as_str()?.to_owned(), row["digest"].as_str()?.to_owned())));
+    let mut found = Vec::new();
+    for (kind, digest) in outputs.chain(inputs) {
+        if let Ok(path) = store.check_object(&digest)? {
+            found.push(Beside { kind, path });
+        }
+    }
+    Ok(found)
+}

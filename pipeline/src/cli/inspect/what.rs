@@ -1,0 +1,232 @@
+//! What `inspect` is pointed at: a file, an output by stage and port, a run, or the beginning of a key or digest.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::anyhow;
+
+use super::super::args::Inspect;
+use crate::Exit;
+use crate::exit::Failure;
+use crate::record::{self, RunRecord};
+use crate::store::{Entry, Last, Output, Stamp, Store, digest_of};
+
+/// Digits of a key or digest that are taken for one.
+const PREFIX: usize = 4;
+/// Size in bytes up to which a file of unknown origin is hashed, only to tell its digest.
+const SMALL: u64 = 64 << 20;
+
+pub(super) enum What {
+    Content(Box<Content>),
+    /// A result with several outputs.
+    Result(Box<Entry>),
+    Run(Box<RunRecord>),
+}
+
+/// One file, and who made it.
+pub(super) struct Content {
+    /// As it was asked for.
+    pub name: String,
+    pub path: PathBuf,
+    /// BLAKE3; `None` of a large file that the store cannot have made.
+    pub digest: Option<String>,
+    /// The store's own record, where the content was asked for as a result.
+    pub named: Option<Output>,
+    pub origin: Option<(Entry, Output)>,
+}
+
+pub(super) fn find(store: &Store, what: &str, args: &Inspect) -> Result<What, Failure> {
+    let path = Path::new(what);
+    if path.is_file() {
+        return Ok(What::Content(Box::new(file(store, path)?)));
+    }
+    let experiment = match &args.experiment {
+        Some(name) => Some(name.clone()),
+        None => record::runs(store)?.pop().map(|run| run.experiment),
+    };
+    let stages = match &experiment {
+        Some(name) => store.stages_of(name)?,
+        None => Vec::new(),
+    };
+    // A stage comes first: its name might be all hex digits.
+    if let Some((stage, port)) = split(&stages, what) {
+        let experiment = experiment.as_deref().unwrap_or_default();
+        return output(store, experiment, &stages, stage, port).map(|found| What::Content(Box::new(found)));
+    }
+    if let Some(found) = run(store, what)? {
+        return Ok(found);
+    }
+    if let Some(found) = by_prefix(store, what)? {
+        return Ok(found);
+    }
+    if path.is_dir() {
+        return Err(Failure::wrong(anyhow!("`{what}` is a folder\nhelp: give the path of a file in it")));
+    }
+    Err(Failure::wrong(nothing(store, what, experiment.as_deref(), &stages)))
+}
+
+fn nothing(store: &Store, what: &str, experiment: Option<&str>, stages: &[Last]) -> anyhow::Error {
+    let Some(experiment) = experiment else {
+        return anyhow!(
+            "`{what}` is no file, and `{}` holds no results yet\nhelp: run an experiment, or give its folder with `--artifacts DIR`",
+            store.artifacts().display()
+        );
+    };
+    let known = match stages {
+        [] => "it has no results here".into(),
+        _ => format!("its stages are {}", names(&stages.iter().collect::<Vec<_>>())),
+    };
+    anyhow!(
+        "`{what}` is neither a file nor an output of experiment `{experiment}`, nor a run, nor the beginning of a key or \
+         digest\nhelp: {known}"
+    )
+}
+
+fn names(lasts: &[&Last]) -> String {
+    lasts.iter().map(|last| last.stage.clone()).collect::<Vec<_>>().join(", ")
+}
+
+/// The stage and port in `stage.port` or `stage@cell.port`; `None` where there is no such stage.
+fn split<'a>(stages: &[Last], what: &'a str) -> Option<(&'a str, Option<&'a str>)> {
+    let known = |name: &str| stages.iter().any(|last| is(last, name));
+    // The cell may hold a dot (`lr=0.1`), a port cannot; a stage with one output needs no port.
+    match what.rsplit_once('.') {
+        Some((stage, port)) if known(stage) => Some((stage, Some(port))),
+        _ => known(what).then_some((what, None)),
+    }
+}
+
+fn is(last: &Last, name: &str) -> bool {
+    last.stage == name || last.stage.split('@').next() == Some(name)
+}
+
+fn output(
+    store: &Store,
+    experiment: &str,
+    stages: &[Last],
+    stage: &str,
+    port: Option<&str>,
+) -> Result<Content, Failure> {
+    let matching: Vec<_> = stages.iter().filter(|last| is(last, stage)).collect();
+    let [last] = matching[..] else {
+        return Err(Failure::wrong(anyhow!("`{stage}` was swept\nhelp: name one of its cells: {}", names(&matching))));
+    };
+    let entry = store.entry(&last.key)?.ok_or_else(|| {
+        Failure::new(Exit::Damaged, anyhow!("the result of `{}` is lost\nhelp: run the experiment again", last.stage))
+    })?;
+    let output = chosen(&entry, port).cloned().ok_or_else(|| say_which(&entry, &last.stage))?;
+    let view = store.view(experiment, &last.stage, &output);
+    // A view that is as it was left holds what it held.
+    let as_left = last
+        .views
+        .get(&output.port)
+        .is_some_and(|stamp| stamp.digest == output.digest && Stamp::of(&view, &output.digest).as_ref() == Some(stamp));
+    if as_left {
+        return Ok(content(view.display().to_string(), view, entry, output));
+    }
+    let object = whole(store, &output.digest)?;
+    Ok(content(format!("{}.{}", last.stage, output.port), object, entry, output))
+}
+
+fn chosen<'a>(entry: &'a Entry, port: Option<&str>) -> Option<&'a Output> {
+    match (port, &entry.outputs[..]) {
+        (Some(port), _) => entry.output(port),
+        (None, [only]) => Some(only),
+        (None, _) => None,
+    }
+}
+
+fn say_which(entry: &Entry, name: &str) -> Failure {
+    let outputs = entry.outputs.iter().map(|output| output.port.as_str()).collect::<Vec<_>>().join(", ");
+    Failure::wrong(anyhow!("say which output of `{name}`, as `{name}.PORT`\nhelp: its outputs are {outputs}"))
+}
+
+fn content(name: String, path: PathBuf, entry: Entry, output: Output) -> Content {
+    Content {
+        name,
+        path,
+        digest: Some(output.digest.clone()),
+        named: Some(output.clone()),
+        origin: Some((entry, output)),
+    }
+}
+
+/// An object with its content checked.
+pub(super) fn whole(store: &Store, digest: &str) -> Result<PathBuf, Failure> {
+    store.check_object(digest)?.map_err(|damage| {
+        Failure::new(Exit::Damaged, anyhow!("{damage}\nhelp: run the experiment again to make it anew"))
+    })
+}
+
+/// The run whose id begins so.
+fn run(store: &Store, what: &str) -> Result<Option<What>, Failure> {
+    // Ids begin with the date: `20250131T…`.
+    if what.len() < PREFIX || !what.starts_with(|digit: char| digit.is_ascii_digit()) {
+        return Ok(None);
+    }
+    let mut matching = record::runs(store)?;
+    matching.retain(|run| run.id.starts_with(what));
+    match matching.len() {
+        0 => Ok(None),
+        1 => Ok(matching.pop().map(|run| What::Run(Box::new(run)))),
+        n => Err(Failure::wrong(anyhow!("{n} runs begin with `{what}`\nhelp: give more of the id"))),
+    }
+}
+
+/// The result whose key, or the output whose digest, begins so; `KEY.port` for one of several outputs.
+fn by_prefix(store: &Store, what: &str) -> Result<Option<What>, Failure> {
+    let (prefix, port) = what.split_once('.').map_or((what, None), |(prefix, port)| (prefix, Some(port)));
+    if prefix.len() < PREFIX || !prefix.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Ok(None);
+    }
+    let prefix = &prefix.to_ascii_lowercase();
+    let (entries, _) = store.entries()?;
+    let keys: Vec<_> = entries.iter().filter(|entry| entry.key.starts_with(prefix)).collect();
+    let mut digests: Vec<_> = entries
+        .iter()
+        .flat_map(|entry| entry.outputs.iter().map(move |output| (entry, output)))
+        .filter(|(_, output)| port.is_none() && output.digest.starts_with(prefix))
+        .collect();
+    digests.dedup_by(|one, other| one.1.digest == other.1.digest);
+    match (&keys[..], &digests[..]) {
+        ([], []) => Ok(None),
+        ([entry], []) => match (chosen(entry, port), port) {
+            (Some(output), _) => of_store(store, what, entry, output).map(Some),
+            (None, None) => Ok(Some(What::Result(Box::new((*entry).clone())))),
+            (None, Some(_)) => Err(say_which(entry, prefix)),
+        },
+        ([], [(entry, output)]) => of_store(store, what, entry, output).map(Some),
+        _ => {
+            let several = keys.len() + digests.len();
+            Err(Failure::wrong(anyhow!("{several} keys and digests begin with `{prefix}`\nhelp: give more of it")))
+        }
+    }
+}
+
+fn of_store(store: &Store, what: &str, entry: &Entry, output: &Output) -> Result<What, Failure> {
+    let path = whole(store, &output.digest)?;
+    Ok(What::Content(Box::new(content(what.to_owned(), path, entry.clone(), output.clone()))))
+}
+
+/// The outputs of a result, as one may ask for them.
+pub(super) fn ports(entry: &Entry, name: &str) -> String {
+    entry.outputs.iter().map(|output| format!("{name}.{}", output.port)).collect::<Vec<_>>().join(", ")
+}
+
+/// A file by its path. Its bytes are only read where the store holds a content of the same size, or where it is small.
+fn file(store: &Store, path: &Path) -> Result<Content, Failure> {
+    let unreadable = |error| anyhow!("cannot read `{}`: {error}", path.display());
+    let bytes = path.metadata().map_err(unreadable)?.len();
+    let (entries, _) = store.entries()?;
+    let may_be_known = entries.iter().flat_map(|entry| &entry.outputs).any(|output| output.bytes == bytes);
+    let digest = match may_be_known || bytes <= SMALL {
+        true => Some(digest_of(path).map_err(unreadable)?),
+        false => None,
+    };
+    let origin = digest.as_ref().and_then(|digest| {
+        entries.iter().find_map(|entry| {
+            let output = entry.outputs.iter().find(|output| output.digest == *digest)?;
+            Some((entry.clone(), output.clone()))
+        })
+    });
+    Ok(Content { name: path.display().to_string(), path: path.to_path_buf(), digest, named: None, origin })
+}

@@ -1,0 +1,129 @@
+//! What `inspect` may be pointed at, and where things came from.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::project::{Project, SUM, spoil};
+
+fn json(project: &Project, args: &str) -> Value {
+    serde_json::from_str(&project.ok(&format!("inspect {args} --json"))).unwrap()
+}
+
+#[test]
+fn a_result_is_found_by_its_key_and_an_output_by_its_digest() {
+    let project = Project::new(SUM);
+    project.ok("run x.yaml");
+    let found = json(&project, "sum.value");
+    let (key, digest) = (found["provenance"]["key"].as_str().unwrap(), found["digest"].as_str().unwrap());
+    for what in [key, &key[..8], &digest[..8], &format!("{}.value", &key[..8])] {
+        let found = json(&project, what);
+        assert_eq!((&found["provenance"]["stage"], &found["digest"]), (&"sum".into(), &digest.into()), "{what}");
+    }
+    let short = project.run(&format!("inspect {}", &key[..3]));
+    assert_eq!(short.code, 2, "{short:?}");
+    assert!(short.stderr.contains("nor the beginning of a key or digest"), "{}", short.stderr);
+    let wrong = project.run(&format!("inspect {}.nosuch", &key[..8]));
+    assert!(wrong.code == 2 && wrong.stderr.contains("its outputs are value"), "{wrong:?}");
+}
+
+#[test]
+fn a_run_shows_its_stages_and_what_they_made() {
+    let project = Project::new(SUM);
+    project.ok("run x.yaml");
+    let run = project.ok("runs").split_whitespace().next().unwrap().to_owned();
+    for what in [run.as_str(), &run[..12]] {
+        let text = project.ok(&format!("inspect {what}"));
+        for part in ["command     apprentice run x.yaml\n", "sum       ran", "  .value  value"] {
+            assert!(text.contains(part), "{part:?} is not in {text}");
+        }
+        assert_eq!(json(&project, what)["run"]["id"], run.as_str());
+    }
+    let rows = project.run(&format!("inspect {run} --filter a=1"));
+    assert!(rows.code == 2 && rows.stderr.contains("is a run, and what you ask for needs one file"), "{rows:?}");
+}
+
+#[test]
+fn lineage_goes_up_to_the_assets() {
+    let experiment = "\
+name: s
+assets: { seven: { from: [{ generate: seven }] } }
+stages:
+  a: { use: toy.number, with: { value: 1.2 } }
+  sum: { use: toy.add, inputs: { a: a.value, b: a.value } }
+  page: { use: toy.page, inputs: { values: { total: sum.value, first: a.value } } }
+";
+    let project = Project::new(experiment);
+    project.ok("run x.yaml");
+    let text = project.ok("inspect page --lineage");
+    let lines: Vec<&str> = text.lines().filter(|line| !line.contains("key ") && !line.contains("config ")).collect();
+    let command = |indent: &str| format!("{indent}command apprentice run x.yaml");
+    let wanted = [
+        "page.page (toy.page, version 1)".to_owned(),
+        command("│ "),
+        "├─ values total ← sum.value (toy.add, version 1)".to_owned(),
+        command("│  │ "),
+        "│  ├─ a ← a.value (toy.number, version 1)".to_owned(),
+        command("│  │    "),
+        "│  └─ b ← a.value (shown above)".to_owned(),
+        "└─ values first ← a.value (shown above)".to_owned(),
+    ];
+    assert_eq!(lines, wanted, "{text}");
+    let tree = json(&project, "page --lineage")["lineage"].clone();
+    assert_eq!((&tree["from"][0]["stage"], &tree["from"][0]["from"][1]["shown_above"]), (&"sum".into(), &true.into()));
+    project.write("mine.txt", "1");
+    let unknown = project.run("inspect mine.txt --lineage");
+    assert!(unknown.code == 2 && unknown.stderr.contains("does not know where"), "{unknown:?}");
+}
+
+#[test]
+fn an_episode_gets_what_lies_beside_it_and_a_difference_its_other_side() {
+    let project = Project::new(SUM);
+    project.ok("run x.yaml");
+    assert_eq!(project.ok("inspect sum --episode 0"), "6.2 with value, value\n");
+    assert_eq!(project.ok("inspect a --against b"), "1.2\n2\n");
+    assert_eq!(project.run("inspect a --against nosuch").code, 2);
+}
+
+#[test]
+fn damage_is_1_in_a_file_and_6_in_the_store() {
+    let project = Project::new(SUM);
+    project.ok("run x.yaml");
+    project.ok("inspect sum --verify");
+    project.write("empty.txt", "");
+    assert_eq!(project.run("inspect empty.txt --verify").code, 1);
+    spoil(&project.object("sum.value"), b"9.9\n");
+    let damaged = project.run("inspect sum --verify");
+    assert!(damaged.code == 6 && damaged.stderr.contains("damaged"), "{damaged:?}");
+    project.ok("run x.yaml");
+    project.ok("inspect sum --verify");
+}
+
+#[test]
+fn a_view_that_was_changed_is_not_taken_for_the_result() {
+    let project = Project::new(SUM);
+    project.ok("run x.yaml");
+    fs::write(project.path("artifacts/sum/sum/value.txt"), "9.9\n").unwrap();
+    assert!(project.ok("inspect sum").starts_with("6.2\n"));
+    assert!(project.ok("inspect artifacts/sum/sum/value.txt").contains("made by: unknown"));
+}
+
+#[test]
+fn options_that_do_not_go_together_are_code_2() {
+    let project = Project::new(SUM);
+    project.ok("run x.yaml");
+    for args in [
+        "--json --format md",
+        "--head 1 --sample 2",
+        "--seed 1",
+        "--verify --lineage",
+        "--verify --filter a=1",
+        "--episode 0 --format csv",
+        "--key a",
+        "--format xml",
+    ] {
+        let ended = project.run(&format!("inspect sum {args}"));
+        assert_eq!(ended.code, 2, "{args}: {ended:?}");
+    }
+    project.ok("inspect sum --json --format json");
+}

@@ -1,0 +1,322 @@
+//! One episode as a conversation: what the model was told, what it chose among, what came of it.
+//!
+//! The titles come from the catalogue and the prompts from the calls that lie beside the demonstrations; without them the
+//! items are numbers and only the choices are told. Of judged episodes (`rollouts`) a file holds one row each, no steps.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use pipeline::inspect::{Beside, Request};
+use pipeline::{Artifact, Wrong};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::cell::{Cell, Length};
+use super::escape;
+use super::page::{Page, counted};
+use super::selection::{Draw, Selection};
+use super::source::Source;
+use super::{Opened, medium, table, write_json};
+use crate::artifact::{Call, Calls, Demonstrations, Episode, Items, Rollouts, Trajectory, guarded};
+
+/// The key of the schema's metadata that holds the kind of an artifact.
+const KIND: &str = "apprentice";
+/// Characters of one text of the conversation.
+const TEXT: usize = 2000;
+
+/// Writes one episode of a file of demonstrations or rollouts.
+///
+/// # Errors
+/// [`Wrong`] where the file holds no episodes, or not so many; else when a file cannot be read.
+pub(super) fn show(path: &Path, opened: Opened, index: usize, request: &Request, out: &mut dyn Write) -> Result<()> {
+    let Opened::Table(source) = &opened else { return Err(no_episodes()) };
+    let kind = source.schema().metadata().get(KIND).and_then(|kind| kind.split_once('/')).map(|(kind, _)| kind);
+    match kind {
+        Some(Demonstrations::KIND) => {
+            let trajectory = guarded(|| Demonstrations::one(path, index).map_err(|error| format!("{error:#}")));
+            let trajectory = trajectory.map_err(|error| super::damaged("its episodes cannot be read", error))?;
+            let trajectory = trajectory.ok_or_else(|| Wrong(format!("it has no episode {index}; the first is 0")))?;
+            conversation(&trajectory, index, request, out)
+        }
+        Some(Rollouts::KIND) => row(source, index, request, out),
+        _ => Err(no_episodes()),
+    }
+}
+
+fn no_episodes() -> anyhow::Error {
+    Wrong("it holds no episodes\nhelp: demonstrations and rollouts do".into()).into()
+}
+
+/// A turn of the conversation, ready to tell.
+#[derive(Debug, Serialize)]
+struct Turn {
+    step: usize,
+    /// What the model was told since the last turn.
+    told: Vec<String>,
+    /// The words that its choice completes.
+    cue: Option<String>,
+    candidates: Vec<Candidate>,
+    /// The answer as it came, where the calls are known.
+    answer: Option<Value>,
+    chosen: String,
+    /// From 1; absent where the choice is none of the candidates.
+    place: Option<usize>,
+    reward: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct Candidate {
+    title: String,
+    /// Higher is better; absent where the model gives none.
+    score: Option<f32>,
+}
+
+#[derive(Debug, Serialize)]
+struct Conversation {
+    episode: usize,
+    user: u32,
+    #[serde(rename = "return")]
+    total: f64,
+    /// `similar`, `low_reward` or `horizon`.
+    end: &'static str,
+    /// Whether the user left, as against being cut off at the horizon.
+    terminal: bool,
+    model: Option<String>,
+    turns: Vec<Turn>,
+}
+
+fn conversation(trajectory: &Trajectory, index: usize, request: &Request, out: &mut dyn Write) -> Result<()> {
+    let items = beside(request, Items::KIND).map(Items::read).transpose().context("read the catalogue")?;
+    let keys: BTreeSet<&str> = trajectory.steps.iter().map(|step| step.call.as_str()).collect();
+    let calls = beside(request, Calls::KIND).map(|path| Calls::with_keys(path, &keys)).transpose();
+    let calls = calls.context("read the calls")?.unwrap_or_default().0;
+    let calls: BTreeMap<&str, &Call> = calls.iter().map(|call| (call.key.as_str(), call)).collect();
+    let told = Conversation {
+        episode: index,
+        user: trajectory.user,
+        total: trajectory.total(),
+        end: trajectory.end.name(),
+        terminal: trajectory.end.terminal(),
+        model: calls.values().next().map(|call| call.model.clone()),
+        turns: turns(trajectory, items.as_ref(), &calls),
+    };
+    match medium(request.format)? {
+        Some(medium) => {
+            let mut page = Page::new(medium);
+            tell(&mut page, &told);
+            Ok(out.write_all(page.text.as_bytes())?)
+        }
+        None => write_json(&told, out),
+    }
+}
+
+fn beside<'a>(request: &'a Request, kind: &str) -> Option<&'a Path> {
+    request.beside.iter().find(|file: &&Beside| file.kind == kind).map(|file| file.path.as_path())
+}
+
+fn turns(trajectory: &Trajectory, items: Option<&Items>, calls: &BTreeMap<&str, &Call>) -> Vec<Turn> {
+    let mut before: Vec<String> = Vec::new();
+    let steps = Episode::of(trajectory, items).steps.into_iter().zip(&trajectory.steps);
+    let turn = |(number, (step, choice)): (usize, (crate::artifact::Step, &crate::artifact::Choice))| {
+        let call = calls.get(choice.call.as_str());
+        let request: Option<Value> = call.and_then(|call| serde_json::from_str(&call.request).ok());
+        let texts = request.as_ref().and_then(|request| request["context"].as_array()).into_iter().flatten();
+        let context: Vec<String> = texts.filter_map(|text| text.as_str().map(ToOwned::to_owned)).collect();
+        // The conversation only grows, but for the window that moves on: what is still there was told already.
+        let told = context.iter().filter(|text| !before.contains(text)).cloned().collect();
+        before = context;
+        let scores = choice.scores.iter().map(|&score| Some(score)).chain(std::iter::repeat(None));
+        Turn {
+            step: number,
+            told,
+            cue: request.as_ref().and_then(|request| request["cue"].as_str().map(ToOwned::to_owned)),
+            candidates: step
+                .candidates
+                .into_iter()
+                .zip(scores)
+                .map(|(title, score)| Candidate { title, score })
+                .collect(),
+            answer: call.map(|call| serde_json::from_str(&call.answer).unwrap_or_else(|_| call.answer.clone().into())),
+            chosen: step.title,
+            place: step.place,
+            reward: step.reward,
+        }
+    };
+    steps.enumerate().map(turn).collect()
+}
+
+fn tell(page: &mut Page, told: &Conversation) {
+    let safe = |text: &str| escape::shown(text.trim_end(), TEXT);
+    let end = match told.end {
+        "similar" => "the user left: too similar",
+        "low_reward" => "the user left: a bad item",
+        _ => "cut off at the horizon",
+    };
+    let steps = counted(told.turns.len() as u64, "step");
+    page.title(&format!("episode {}: user {}, {steps}, return {:.2}, {end}", told.episode, told.user, told.total));
+    if let Some(model) = &told.model {
+        page.line(&format!("the model is {}", safe(model)));
+    }
+    for turn in &told.turns {
+        page.heading(&format!("step {}", turn.step));
+        for text in &turn.told {
+            text.lines().for_each(|line| page.line(&format!("  user   {}", safe(line))));
+        }
+        for (place, candidate) in turn.candidates.iter().enumerate() {
+            let mark = if turn.place == Some(place + 1) { "→" } else { " " };
+            let score = candidate.score.map_or(String::new(), |score| format!("  ({score:.3})"));
+            page.line(&format!("  offer {mark}{:>2}. {}{score}", place + 1, safe(&candidate.title)));
+        }
+        let cue = turn.cue.as_ref().map_or(String::new(), |cue| format!("{} ", safe(cue)));
+        // Scores stand beside the offers; words are the model's own.
+        let words = turn.answer.as_ref().and_then(words);
+        page.line(&format!(
+            "  model  {}",
+            words.map_or_else(|| format!("{cue}{}", safe(&turn.chosen)), |text| safe(&text))
+        ));
+        page.line(&format!("  world  {}: {:.2}", safe(&turn.chosen), turn.reward));
+    }
+}
+
+/// What a model said, where its answer is words and not scores.
+fn words(answer: &Value) -> Option<String> {
+    let text = answer.as_str().or_else(|| ["text", "content", "message"].iter().find_map(|name| answer[name].as_str()));
+    text.map(ToOwned::to_owned)
+}
+
+/// A judged episode: its row.
+fn row(source: &Source, index: usize, request: &Request, out: &mut dyn Write) -> Result<()> {
+    let mut found = None;
+    let all = Selection::new(&Request::default(), source.schema(), true)?;
+    let all = Selection { draw: Draw::First(index.saturating_add(1)), ..all };
+    all.rows(source, request, Length::Whole, |(number, cells)| {
+        if number == index as u64 {
+            found = Some(cells);
+        }
+        Ok(())
+    })?;
+    let cells = found.ok_or_else(|| {
+        Wrong(format!("it has no episode {index}; it has {}, the first is 0", counted(source.rows(), "episode")))
+    })?;
+    let names = source.schema().fields().iter().map(|field| field.name().clone());
+    let fields: Vec<(String, Cell)> = names.zip(cells).collect();
+    match medium(request.format)? {
+        Some(medium) => {
+            let mut page = Page::new(medium);
+            page.title(&format!("episode {index} of {}", counted(source.rows(), "judged episode")));
+            let rows: Vec<_> =
+                fields.iter().map(|(name, cell)| vec![escape::shown(name, TEXT), table::bound(cell)]).collect();
+            page.table("Outcome", &["what", "value"], &[], &rows);
+            page.line(" Its steps are not in the file: `rollouts` keeps one row an episode.");
+            Ok(out.write_all(page.text.as_bytes())?)
+        }
+        None => write_json(&serde_json::json!({ "episode": index, "outcome": Cell::Record(fields) }), out),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pipeline::inspect::{Format, Show};
+
+    use super::super::inspect;
+    use super::super::testing::inspected;
+    use super::*;
+    use crate::artifact::{Choice, End};
+
+    struct Folder(tempfile::TempDir);
+
+    impl Folder {
+        /// Two episodes, a catalogue with a hostile title, and the calls behind the second.
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let choice = |item: u32, call: &str| Choice {
+                item,
+                reward: 4.0,
+                candidates: vec![0, 1],
+                scores: vec![-1.5, -0.25],
+                call: call.into(),
+            };
+            let trajectories = vec![
+                Trajectory { user: 3, steps: vec![choice(0, "a")], end: End::Horizon },
+                Trajectory { user: 9, steps: vec![choice(1, "b"), choice(0, "c")], end: End::Similar },
+            ];
+            Demonstrations { trajectories }.write(&folder.path().join("demonstrations")).unwrap();
+            let items = Items {
+                id: vec!["x".into(), "y".into()],
+                title: vec!["Heat".into(), "Fargo\u{1b}[2J".into()],
+                year: vec![Some(1995), None],
+                genres: vec![vec![], vec![]],
+            };
+            items.write(&folder.path().join("items")).unwrap();
+            let call = |key: &str, context: &[&str], answer: &str| Call {
+                key: key.into(),
+                model: "toy".into(),
+                request: serde_json::json!({ "context": context, "cue": "Recommended:", "options": [] }).to_string(),
+                answer: answer.into(),
+            };
+            let calls = vec![
+                call("b", &["Choose well.\n", "She liked Heat.\n"], "{\"scores\":[1,2]}"),
+                call("c", &["Choose well.\n", "She liked Heat.\n", "Fargo: 4 of 5.\n"], "\"I take the first\""),
+                call("z", &["Never shown.\n"], "{}"),
+            ];
+            Calls(calls).write(&folder.path().join("calls")).unwrap();
+            Self(folder)
+        }
+
+        fn request(&self, episode: usize, format: Format) -> Request {
+            let beside = ["items", "calls"].map(|kind| Beside { kind: kind.into(), path: self.0.path().join(kind) });
+            Request { show: Show::Episode(episode), format, beside: beside.into(), ..Request::default() }
+        }
+    }
+
+    #[test]
+    fn an_episode_reads_as_a_conversation() {
+        let folder = Folder::new();
+        let text = inspected(&folder.0.path().join("demonstrations"), &folder.request(1, Format::Table));
+        let wanted = "\
+episode 1: user 9, 2 steps, return 8.00, the user left: too similar
+the model is toy
+
+step 0
+  user   Choose well.
+  user   She liked Heat.
+  offer   1. Heat (1995)  (-1.500)
+  offer → 2. Fargo\\u{1b}[2J  (-0.250)
+  model  Recommended: Fargo\\u{1b}[2J
+  world  Fargo\\u{1b}[2J: 4.00
+
+step 1
+  user   Fargo: 4 of 5.
+  offer → 1. Heat (1995)  (-1.500)
+  offer   2. Fargo\\u{1b}[2J  (-0.250)
+  model  I take the first
+  world  Heat (1995): 4.00
+";
+        assert_eq!(text, wanted, "\n{text}");
+    }
+
+    #[test]
+    fn without_its_neighbours_an_episode_is_told_in_numbers() {
+        let folder = Folder::new();
+        let request = Request { beside: Vec::new(), ..folder.request(0, Format::Json) };
+        let json: Value = serde_json::from_str(&inspected(&folder.0.path().join("demonstrations"), &request)).unwrap();
+        assert_eq!((&json["user"], &json["end"], &json["terminal"]), (&3.into(), &"horizon".into(), &false.into()));
+        let turn = &json["turns"][0];
+        assert_eq!((&turn["chosen"], &turn["place"], &turn["answer"]), (&"item 0".into(), &1.into(), &Value::Null));
+    }
+
+    #[test]
+    fn an_episode_that_is_not_there_is_a_wrong_request() {
+        let folder = Folder::new();
+        for (file, words) in [("demonstrations", "it has no episode 7"), ("items", "it holds no episodes")] {
+            let path = folder.0.path().join(file);
+            let error = inspect(&path, &folder.request(7, Format::Table), &mut Vec::new()).unwrap_err();
+            assert!(
+                error.chain().any(|cause| cause.is::<Wrong>()) && format!("{error:#}").contains(words),
+                "{error:#}"
+            );
+        }
+    }
+}
