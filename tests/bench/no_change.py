@@ -87,7 +87,7 @@ def look_alike(folder, count):
 
 
 def measure(command, folder):
-    """Seconds on the wall, seconds of the processors, MiB at most."""
+    """Seconds on the wall, seconds of the processors."""
     start = time.perf_counter()
     child = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     said = child.stderr.read()
@@ -96,7 +96,7 @@ def measure(command, folder):
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode != 0:
         sys.exit(f"{' '.join(map(str, command))} in {folder} ended with {child.returncode}:\n{said.decode()}")
-    return wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+    return wall, used.ru_utime + used.ru_stime
 
 
 def installed(folder):
@@ -120,7 +120,7 @@ def main():
     if not program.exists():
         sys.exit(f"no `{program}`\nhelp: build it with `cargo build --release --locked -p pipeline --bins`")
     peers = installed(options.peers.resolve()) if options.peers else {}
-    print(f"{'stages':>6}  {'command':32}  {'wall s: min':>11}  {'median':>7}  {'max':>7}  {'cpu s':>7}  {'MiB':>6}")
+    print(f"{'stages':>6}  {'command':32}  {'wall s: min':>11}  {'median':>7}  {'max':>7}  {'cpu s':>7}")
     for count in options.stages:
         with tempfile.TemporaryDirectory() as root:
             commands = []
@@ -145,10 +145,10 @@ def main():
                     if turn > 0:
                         figures[label].append(figure)
             for label, rows in figures.items():
-                wall, cpu, memory = zip(*rows)
+                wall, cpu = zip(*rows)
                 print(
                     f"{count:6}  {label:32}  {min(wall):11.3f}  {statistics.median(wall):7.3f}  {max(wall):7.3f}"
-                    f"  {statistics.median(cpu):7.3f}  {max(memory):6.1f}",
+                    f"  {statistics.median(cpu):7.3f}",
                     flush=True,
                 )
 
