@@ -92,6 +92,9 @@ fn killed_at_every_stage_it_ends_the_same() {
     }
     assert!(kills >= stages, "only {kills} kills for {stages} stages");
     killed.ok(&["run", "x.yaml", "--threads", "2"]);
+    // What kills between a commit and the end of its stage left behind goes when asked for, and nothing else does.
+    killed.ok(&["gc", "--apply"]);
+    assert_eq!(killed.files("scratch").len(), 0);
     same_objects(&killed, &undisturbed);
     killed.ok(&["verify"]);
 }
