@@ -6,6 +6,7 @@ mod layout;
 mod looking;
 mod mistakes;
 mod project;
+mod published;
 mod resume;
 mod schema;
 mod smoke;
