@@ -25,6 +25,7 @@ pub static CATALOG: Catalog = Catalog {
         StageKind::of::<demonstrate::Demonstrate>(),
         StageKind::of::<evaluate::Evaluate>(),
         StageKind::of::<ingest::Coat>(),
+        StageKind::of::<ingest::MovieLens>(),
         StageKind::of::<ingest::Recbole>(),
         StageKind::of::<irl::Gail>(),
         StageKind::of::<report::Report>(),

@@ -7,12 +7,16 @@
 mod atomic;
 mod bad_rows;
 mod coat;
+mod expect;
+mod movielens;
 mod recbole;
+mod separated;
 mod shards;
 pub mod toy;
 
 pub use bad_rows::OnBadRow;
 pub use coat::Coat;
+pub use movielens::MovieLens;
 pub use recbole::Recbole;
 
 use crate::artifact::{Interactions, Items, Users};
