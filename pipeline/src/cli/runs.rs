@@ -122,13 +122,7 @@ fn row(run: &RunRecord, state: &State) -> Vec<String> {
 }
 
 fn node_row(node: &NodeRecord) -> Vec<String> {
-    let status = match node.status {
-        Status::Hit => "hit",
-        Status::Ran => "ran",
-        Status::Failed => "failed",
-        Status::Interrupted => "interrupted",
-        Status::Skipped => "did not begin",
-    };
+    let status = node.status.word();
     let key = node.key.as_deref().map(short).unwrap_or_default();
     vec![node.stage.clone(), status.into(), format::seconds(node.seconds), key, node.reason.clone().unwrap_or_default()]
 }

@@ -5,7 +5,6 @@ use serde_json::{Value, json};
 use super::super::format;
 use super::origin;
 use crate::escape;
-use crate::event::Status;
 use crate::reason::short;
 use crate::record::RunRecord;
 use crate::store::{Entry, Store};
@@ -31,13 +30,7 @@ pub(super) fn result(entry: &Entry, store: &Store) -> anyhow::Result<(Value, Str
 pub(super) fn run(run: &RunRecord, store: &Store) -> anyhow::Result<(Value, String)> {
     let mut rows = Vec::new();
     for node in &run.nodes {
-        let status = match node.status {
-            Status::Hit => "hit",
-            Status::Ran => "ran",
-            Status::Failed => "failed",
-            Status::Interrupted => "interrupted",
-            Status::Skipped => "did not begin",
-        };
+        let status = node.status.word();
         let entry = node.key.as_deref().map(|key| store.entry(key)).transpose()?.flatten();
         let key = node.key.as_deref().map(short).unwrap_or_default();
         rows.push(vec![node.stage.clone(), status.into(), format::seconds(node.seconds), key]);
