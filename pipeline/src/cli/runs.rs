@@ -78,10 +78,13 @@ impl State {
 fn list(session: &Session, runs: &[RunRecord]) -> Result<Exit, Failure> {
     let states = runs.iter().map(|run| State::of(session, run)).collect::<Result<Vec<_>, _>>()?;
     let rows = runs.iter().zip(&states);
+    let damaged: Vec<String> = record::damaged(&session.store())?.iter().map(RunFolder::id).collect();
     if session.global.json {
-        return print_json(json!({ "runs": rows.map(|(run, state)| state.to_json(run)).collect::<Vec<_>>() }));
+        let runs: Vec<_> = rows.map(|(run, state)| state.to_json(run)).collect();
+        return print_json(json!({ "runs": runs, "damaged": damaged }));
     }
-    print(&format::columns(&rows.map(|(run, state)| row(run, state)).collect::<Vec<_>>()))
+    let rows = rows.map(|(run, state)| row(run, state)).chain(damaged.iter().map(|id| damaged_row(id)));
+    print(&format::columns(&rows.collect::<Vec<_>>()))
 }
 
 /// Shows the runs that are to be forgotten, and forgets them under `--apply`.
@@ -89,23 +92,31 @@ fn prune(session: &Session, args: &Runs, runs: &[RunRecord]) -> Result<Exit, Fai
     let store = session.store();
     let prune = Prune { keep: args.keep.unwrap_or(1) as usize, older_than: args.older_than.unwrap_or(Duration::ZERO) };
     // `gc` must not read what is being removed.
-    let gate = if args.apply && !runs.is_empty() { Some(store.alone()?) } else { None };
+    let damaged = record::damaged(&store)?;
+    let gate = if args.apply && !(runs.is_empty() && damaged.is_empty()) { Some(store.alone()?) } else { None };
     let old: Vec<_> = to_forget(&store, runs, &prune, clock::now())?.into_iter().cloned().collect();
-    for run in old.iter().filter(|_| gate.is_some()) {
-        RunFolder::of(&store, &run.id).forget()?;
+    // What cannot be read tells neither its age nor its experiment.
+    let folders = old.iter().map(|run| RunFolder::of(&store, &run.id)).chain(damaged.iter().cloned());
+    for folder in folders.filter(|_| gate.is_some()) {
+        folder.forget()?;
     }
     drop(gate);
     if session.global.json {
-        let ids: Vec<_> = old.iter().map(|run| &run.id).collect();
+        let ids: Vec<_> = old.iter().map(|run| run.id.clone()).chain(damaged.iter().map(RunFolder::id)).collect();
         return print_json(json!({ "to_forget": ids, "applied": args.apply }));
     }
     let rows = old.iter().map(|run| row(run, &State { alive: false, pinned: false }));
-    let (count, stay) = (format::count(old.len(), "run"), runs.len() - old.len());
+    let rows = rows.chain(damaged.iter().map(|folder| damaged_row(&folder.id())));
+    let (count, stay) = (format::count(old.len() + damaged.len(), "run"), runs.len() - old.len());
     let end = match args.apply {
         true => format!("{count} forgotten, {stay} stay; `apprentice gc` finds what only they needed"),
         false => format!("{count} would be forgotten, {stay} stay; `--apply` does it"),
     };
     print(&format!("{}{end}\n", format::columns(&rows.collect::<Vec<_>>())))
+}
+
+fn damaged_row(id: &str) -> Vec<String> {
+    vec![id.to_owned(), String::new(), "its record is damaged".into()]
 }
 
 fn row(run: &RunRecord, state: &State) -> Vec<String> {

@@ -32,6 +32,9 @@ fn to_text(verified: &Verified) -> String {
     let counted = if counted.is_empty() { "nothing here yet".into() } else { counted.join(", ") };
     let end = match verified.faults.len() {
         0 => "all whole".into(),
+        n if verified.faults.iter().all(|fault| ["run", "memory"].contains(&fault.what)) => {
+            format!("{}, none of them in a result", format::count(n, "fault"))
+        }
         n => format!("{}; the next run that needs one makes it again", format::count(n, "fault")),
     };
     text += &format!("{counted}: {end}\n");

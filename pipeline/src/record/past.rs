@@ -49,6 +49,27 @@ pub(crate) fn runs(store: &Store) -> anyhow::Result<Vec<RunRecord>> {
     Ok(runs)
 }
 
+/// The folders of runs whose records are damaged, unless pinned or at work.
+pub(crate) fn damaged(store: &Store) -> anyhow::Result<Vec<RunFolder>> {
+    let mut damaged = Vec::new();
+    for folder in folders(store)? {
+        if matches!(folder.record()?, Some(Err(_))) && !folder.is_pinned() && !folder.is_alive()? {
+            damaged.push(folder);
+        }
+    }
+    Ok(damaged)
+}
+
+/// The record of the newest run that can be read.
+pub(crate) fn newest(store: &Store) -> anyhow::Result<Option<RunRecord>> {
+    for folder in folders(store)?.into_iter().rev() {
+        if let Some(Ok(record)) = folder.record()? {
+            return Ok(Some(record));
+        }
+    }
+    Ok(None)
+}
+
 /// The run that a person means: the beginning of its id, `last`, or `last~2` for two before it.
 ///
 /// # Errors
@@ -78,6 +99,11 @@ pub(crate) fn find<'a>(runs: &'a [RunRecord], name: &str) -> anyhow::Result<&'a 
 impl RunFolder {
     pub fn of(store: &Store, id: &str) -> Self {
         Self { dir: store.part("runs").join(id) }
+    }
+
+    /// The name of the folder.
+    pub fn id(&self) -> String {
+        self.dir.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
     /// What its record says: nothing where there is none, the path where it cannot be read.

@@ -14,7 +14,7 @@ use crate::key::Material;
 use crate::seam::reached;
 use crate::secret::Unset;
 use crate::spec::Node;
-use crate::store::{Entry, Made, Output};
+use crate::store::{AssetMade, Entry, Made, Output};
 use crate::{Context, PortFile, clock};
 
 impl Run<'_> {
@@ -86,6 +86,7 @@ impl Run<'_> {
             host: clock::host(),
             finished: clock::timestamp(clock::now()),
             seconds: start.elapsed().as_secs_f64(),
+            assets: assets.iter().map(asset_made).collect(),
         };
         let entry = store.commit(Entry { key, material, outputs, made }, &out)?;
         remove(&out)?;
@@ -115,4 +116,8 @@ fn remove(dir: &Path) -> anyhow::Result<()> {
             removed.with_context(|| format!("remove `{}`", dir.display()))
         }
     }
+}
+
+fn asset_made((name, found): &(String, Resolved)) -> AssetMade {
+    AssetMade { name: name.clone(), origin: found.origin.clone(), path: found.path.display().to_string() }
 }

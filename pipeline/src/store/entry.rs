@@ -42,6 +42,19 @@ pub(crate) struct Made {
     /// UTC, `2025-01-31T12:00:00Z`.
     pub finished: String,
     pub seconds: f64,
+    /// The assets that it read, in the order of the key's digests.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub assets: Vec<AssetMade>,
+}
+
+/// An asset as the experiment named it, and where it came from.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct AssetMade {
+    pub name: String,
+    /// `pip recbole==1.2.1 · recbole/dataset_example/ml-100k/`.
+    pub origin: String,
+    /// Where it lay.
+    pub path: String,
 }
 
 /// What an entry's file turned out to be.

@@ -29,7 +29,7 @@ use anyhow::Context as _;
 
 pub(crate) use durable::{is_temporary, sync_parent, write_atomically, write_in_passing, write_new};
 use entry::Read;
-pub(crate) use entry::{Entry, Made, Output};
+pub(crate) use entry::{AssetMade, Entry, Made, Output};
 pub(crate) use gate::Gate;
 pub(crate) use last::{Last, Remembered, Stamp};
 pub(crate) use lock::{Holder, KeyLock, is_held};
@@ -99,6 +99,12 @@ impl Store {
     /// The entry of a key, whether or not its objects are still there.
     pub fn entry(&self, key: &str) -> anyhow::Result<Option<Entry>> {
         Ok(read_entry(&self.entry_path(key))?.flatten().map(|entry| *entry))
+    }
+
+    /// The key of every entry, readable or not.
+    pub fn keys(&self) -> anyhow::Result<Vec<String>> {
+        let key = |path: &PathBuf| path.file_name()?.to_str()?.strip_suffix(".json").map(ToOwned::to_owned);
+        Ok(list(&self.part("entries"))?.iter().filter_map(key).filter(|key| is_hash(key)).collect())
     }
 
     /// Every readable entry, and the paths of those that are not. Files with other names are not the store's.

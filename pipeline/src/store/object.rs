@@ -80,6 +80,16 @@ impl Store {
         Ok((digest, metadata.len()))
     }
 
+    /// Whether some object has so many bytes.
+    pub fn holds_size(&self, bytes: u64) -> anyhow::Result<bool> {
+        for digest in self.objects()? {
+            if self.object_has_size(&digest, bytes)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// The digests of all objects. Files with other names are not the store's.
     pub fn objects(&self) -> anyhow::Result<Vec<String>> {
         let mut digests = Vec::new();

@@ -77,7 +77,11 @@ pub(crate) fn verify(store: &Store, progress: &Progress) -> anyhow::Result<Verif
     for folder in folders(store)? {
         match folder.record()? {
             None => continue,
-            Some(Err(path)) => found.faults.push(fault("run", &path, "is damaged; `runs` cannot show it")),
+            Some(Err(path)) => found.faults.push(fault(
+                "run",
+                &path,
+                "is damaged; `runs` cannot show it, and `runs --prune --keep 1000 --apply` forgets it",
+            )),
             Some(Ok(_)) => {}
         }
         found.runs += 1;

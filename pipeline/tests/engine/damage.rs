@@ -105,11 +105,15 @@ fn verify_names_all_that_can_be_damaged() {
     project.ok("run x.yaml");
     let ended = project.run("verify");
     assert!(
-        ended.stdout.starts_with("the run `")
-            && ended.stdout.ends_with("2 runs: 1 fault; the next run that needs one makes it again\n"),
+        ended.stdout.starts_with("the run `") && ended.stdout.ends_with("2 runs: 1 fault, none of them in a result\n"),
         "{}",
         ended.stdout
     );
+    assert!(project.ok("runs").contains(&format!("{run}  ")) && project.ok("runs").contains("its record is damaged"));
+    assert!(project.ok("runs --prune --keep 5").contains("1 run would be forgotten, 1 stay"));
+    project.ok("runs --prune --keep 5 --apply");
+    assert!(!project.path("artifacts/store/runs").join(&run).exists());
+    assert!(project.ok("verify").contains("all whole"));
     assert_eq!(fs::read_to_string(project.path("artifacts/slow/slow/value.txt")).unwrap(), "385\n");
 }
 

@@ -6,30 +6,14 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value, json};
 
 use super::super::format;
-use super::super::session::Session;
-use crate::asset::Source;
+use super::makers::Makers;
 use crate::escape;
 use crate::reason::short;
-use crate::spec;
-use crate::store::{Entry, Store};
+use crate::store::{AssetMade, Entry, Store};
 
 pub(super) struct Lineage {
-    entries: Vec<Entry>,
-    /// Digest of an output → where its entries are.
-    makers: BTreeMap<String, Vec<usize>>,
-    /// Key of a result → its assets.
-    assets: BTreeMap<String, Vec<Asset>>,
-}
-
-/// A file or folder that a stage read and no stage made.
-#[derive(Clone)]
-struct Asset {
-    digest: String,
-    /// What the experiment called it, as far as the record of the run still tells.
-    name: Option<String>,
-    sources: Vec<String>,
-    /// Where it lies on this machine, with the content it had then.
-    path: Option<String>,
+    /// Digest of an input → the result that holds it, of all results above the one asked for.
+    makers: BTreeMap<String, (Entry, String)>,
 }
 
 /// One line of the tree, and those below it.
@@ -46,8 +30,10 @@ enum Branch<'a> {
         entry: &'a Entry,
         port: Option<String>,
     },
+    /// A file or folder that a stage read and no stage made.
     Asset {
-        asset: &'a Asset,
+        digest: &'a str,
+        made: Option<&'a AssetMade>,
     },
     /// An input whose maker is gone.
     Unknown {
@@ -57,38 +43,22 @@ enum Branch<'a> {
 }
 
 impl Lineage {
-    pub fn of(session: &Session, store: &Store, root: &Entry) -> anyhow::Result<Self> {
-        let (mut entries, _) = store.entries()?;
-        entries.retain(|entry| entry.key != root.key);
-        entries.push(root.clone());
-        let mut makers: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-        for (index, entry) in entries.iter().enumerate() {
-            for output in &entry.outputs {
-                makers.entry(output.digest.clone()).or_default().push(index);
-            }
-        }
-        let mut lineage = Self { entries, makers, assets: BTreeMap::new() };
-        let mut seen = BTreeSet::new();
-        let mut next = vec![root];
-        let mut assets = BTreeMap::new();
+    pub fn of(store: &Store, root: &Entry) -> anyhow::Result<Self> {
+        let mut all = Makers::of(store)?;
+        let mut makers = BTreeMap::new();
+        let mut next = vec![root.clone()];
         while let Some(entry) = next.pop() {
-            if !seen.insert(&entry.key) {
-                continue;
+            for (_, digest) in inputs(&entry) {
+                if makers.contains_key(digest) {
+                    continue;
+                }
+                if let Some((maker, output)) = all.find(digest, Some(&entry.made.experiment))? {
+                    next.push(maker.clone());
+                    makers.insert(digest.to_owned(), (maker, output.port));
+                }
             }
-            if !entry.material.assets.is_empty() {
-                assets.insert(entry.key.clone(), named_assets(session, store, entry));
-            }
-            next.extend(inputs(entry).filter_map(|(_, digest)| lineage.maker(entry, digest)));
         }
-        lineage.assets = assets;
-        Ok(lineage)
-    }
-
-    /// The result that holds an input: of several with the same content, one of the same experiment.
-    fn maker(&self, of: &Entry, digest: &str) -> Option<&Entry> {
-        let makers = self.makers.get(digest)?;
-        let same = makers.iter().find(|&&index| self.entries[index].made.experiment == of.made.experiment);
-        same.or(makers.first()).map(|&index| &self.entries[index])
+        Ok(Self { makers })
     }
 
     fn branch<'a>(
@@ -101,14 +71,12 @@ impl Lineage {
         if !shown.insert(&entry.key) {
             return Branch::Again { link, entry, port };
         }
-        let assets = self.assets.get(&entry.key).into_iter().flatten().map(|asset| Branch::Asset { asset });
-        let mut below: Vec<_> = assets.collect();
+        let assets = entry.material.assets.iter().enumerate();
+        let mut below: Vec<_> =
+            assets.map(|(index, digest)| Branch::Asset { digest, made: entry.made.assets.get(index) }).collect();
         for (link, digest) in inputs(entry) {
-            below.push(match self.maker(entry, digest) {
-                Some(maker) => {
-                    let port = maker.outputs.iter().find(|output| output.digest == digest);
-                    self.branch(link, maker, port.map(|output| output.port.clone()), shown)
-                }
+            below.push(match self.makers.get(digest) {
+                Some((maker, port)) => self.branch(link, maker, Some(port.clone()), shown),
                 None => Branch::Unknown { link, digest },
             });
         }
@@ -145,41 +113,6 @@ fn inputs(entry: &Entry) -> impl Iterator<Item = (String, &str)> {
     })
 }
 
-/// The assets of a result with the names and sources that the experiment gave them when it ran.
-fn named_assets(session: &Session, store: &Store, entry: &Entry) -> Vec<Asset> {
-    let unnamed = |digest: &String| Asset { digest: digest.clone(), name: None, sources: Vec::new(), path: None };
-    let mut assets: Vec<_> = entry.material.assets.iter().map(unnamed).collect();
-    let copy = store.part("runs").join(&entry.made.run).join("experiment.yaml");
-    // The record may have been pruned, or be of a version that is read no more: then the digests have to do.
-    let Ok(experiment) = spec::load(&copy, &[], session.catalog) else { return assets };
-    let Some(node) = experiment.nodes.iter().find(|node| node.id == entry.made.stage) else { return assets };
-    let names = node.config.assets();
-    if names.len() != assets.len() {
-        return assets;
-    }
-    let found = session.project(&experiment).assets.known(node).unwrap_or_default();
-    for (asset, name) in assets.iter_mut().zip(names) {
-        let sources = experiment.assets.get(&name.0).cloned();
-        asset.sources = sources.into_iter().flat_map(|spec| spec.from).map(|source| told(&source)).collect();
-        let here = found.iter().find(|(known, resolved)| *known == name.0 && resolved.digest == asset.digest);
-        asset.path = here.map(|(_, resolved)| resolved.path.display().to_string());
-        asset.name = Some(name.0);
-    }
-    assets
-}
-
-fn told(source: &Source) -> String {
-    match source {
-        Source { url: Some(url), .. } => url.clone(),
-        Source { pip: Some(pip), member, .. } => {
-            format!("pip {pip}{}", member.as_ref().map_or_else(String::new, |member| format!(" {member}")))
-        }
-        Source { generate: Some(name), .. } => format!("generate {name}"),
-        Source { path: Some(path), .. } => path.clone(),
-        _ => String::new(),
-    }
-}
-
 fn draw(text: &mut String, branch: &Branch<'_>, before: &str, under: &str) {
     let heading = |link: &str| if link.is_empty() { String::new() } else { format!("{link} ← ") };
     let of = |entry: &Entry, port: &Option<String>| match port {
@@ -207,11 +140,11 @@ fn draw(text: &mut String, branch: &Branch<'_>, before: &str, under: &str) {
         Branch::Again { link, entry, port } => {
             (format!("{}{} (shown above)", heading(link), of(entry, port)), vec![], none)
         }
-        Branch::Asset { asset } => {
-            let name = asset.name.as_deref().unwrap_or("of unknown name");
-            let path = asset.path.iter().map(|path| format!("here {}", escape::shown(path, usize::MAX)));
-            let sources = asset.sources.iter().map(|source| format!("from {}", escape::shown(source, usize::MAX)));
-            (format!("asset {name} {}", short(&asset.digest)), path.chain(sources).collect(), none)
+        Branch::Asset { digest, made } => {
+            let name = made.map_or("of unknown name", |made| &made.name);
+            let facts = made.iter().flat_map(|made| [("from", &made.origin), ("at", &made.path)]);
+            let facts = facts.map(|(word, text)| format!("{word} {}", escape::shown(text, usize::MAX)));
+            (format!("asset {name} {}", short(digest)), facts.collect(), none)
         }
         Branch::Unknown { link, digest } => {
             (format!("{}unknown {}: its result is gone from this store", heading(link), short(digest)), vec![], none)
@@ -254,11 +187,11 @@ fn json_of(branch: &Branch<'_>) -> Value {
             fields.insert("shown_above".into(), true.into());
             fields.into()
         }
-        Branch::Asset { asset } => json!({
-            "asset": asset.name,
-            "digest": asset.digest,
-            "sources": asset.sources,
-            "path": asset.path,
+        Branch::Asset { digest, made } => json!({
+            "asset": made.map(|made| &made.name),
+            "digest": digest,
+            "origin": made.map(|made| &made.origin),
+            "path": made.map(|made| &made.path),
         }),
         Branch::Unknown { link, digest } => json!({ "input": link, "digest": digest, "unknown": true }),
     }

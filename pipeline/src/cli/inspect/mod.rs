@@ -1,6 +1,7 @@
 //! `apprentice inspect`: what the catalogue knows of a file's inside, and what the store knows of its making.
 
 mod lineage;
+mod makers;
 mod origin;
 mod result;
 mod what;
@@ -32,7 +33,7 @@ pub(super) fn inspect(session: &Session, args: &Inspect) -> Result<Exit, Failure
             let (json, text) = result::run(&run, &store)?;
             answer(format, json, &text)
         }
-        What::Result(entry) if args.lineage => trace(session, &store, &entry, None, format),
+        What::Result(entry) if args.lineage => trace(&store, &entry, None, format),
         What::Result(entry) => {
             about_results(args, &format!("a result of {}", outputs(&entry)))?;
             let (json, text) = result::result(&entry, &store)?;
@@ -40,7 +41,7 @@ pub(super) fn inspect(session: &Session, args: &Inspect) -> Result<Exit, Failure
         }
         What::Content(content) if args.lineage => {
             let (entry, output) = content.origin.as_ref().ok_or_else(|| unknown(&content))?;
-            trace(session, &store, entry, Some(&output.port), format)
+            trace(&store, entry, Some(&output.port), format)
         }
         What::Content(content) => look(session, &store, args, &content, format),
     }
@@ -106,8 +107,8 @@ fn safe(value: &Value) -> String {
     escape::json(&format!("{value:#}\n"))
 }
 
-fn trace(session: &Session, store: &Store, entry: &Entry, port: Option<&str>, format: Format) -> Result<Exit, Failure> {
-    let lineage = Lineage::of(session, store, entry)?;
+fn trace(store: &Store, entry: &Entry, port: Option<&str>, format: Format) -> Result<Exit, Failure> {
+    let lineage = Lineage::of(store, entry)?;
     answer(format, lineage.to_json(entry, port), &lineage.to_text(entry, port))
 }
 

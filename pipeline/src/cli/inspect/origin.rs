@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::format;
+use super::makers::Makers;
 use super::what::Content;
 use crate::escape;
 use crate::reason::short;
@@ -50,17 +51,13 @@ impl Origin {
 
 /// The inputs of a result, by port.
 pub(super) fn inputs(store: &Store, entry: &Entry) -> anyhow::Result<Vec<Input>> {
-    let (entries, _) = store.entries()?;
-    let maker = |digest: &str| {
-        entries.iter().find_map(|entry| {
-            let output = entry.outputs.iter().find(|output| output.digest == digest)?;
-            Some(format!("{}.{}", entry.made.stage, output.port))
-        })
-    };
+    let mut makers = Makers::of(store)?;
     let mut inputs = Vec::new();
     for (port, rows) in &entry.material.inputs {
         for digest in rows.as_array().into_iter().flatten().filter_map(|row| row["digest"].as_str()) {
-            inputs.push(Input { port: port.clone(), digest: digest.to_owned(), from: maker(digest) });
+            let maker = makers.find(digest, Some(&entry.made.experiment))?;
+            let from = maker.map(|(maker, output)| format!("{}.{}", maker.made.stage, output.port));
+            inputs.push(Input { port: port.clone(), digest: digest.to_owned(), from });
         }
     }
     Ok(inputs)
@@ -97,6 +94,10 @@ pub(super) fn from(inputs: &[Input], entry: &Entry) -> Vec<Vec<String>> {
         let from = input.from.as_deref().unwrap_or("unknown");
         vec![format!("from {}", input.port), format!("{from} {}", short(&input.digest))]
     };
-    let assets = entry.material.assets.iter().map(|digest| vec!["from asset".into(), short(digest)]);
+    let asset = |(index, digest): (usize, &String)| {
+        let name = entry.made.assets.get(index).map_or("", |made| &made.name);
+        vec!["from asset".into(), format!("{name} {}", short(digest)).trim_start().to_owned()]
+    };
+    let assets = entry.material.assets.iter().enumerate().map(asset);
     inputs.iter().map(input).chain(assets).collect()
 }

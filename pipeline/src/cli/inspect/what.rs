@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::anyhow;
 
 use super::super::args::Inspect;
+use super::makers::Makers;
 use crate::Exit;
 use crate::exit::Failure;
 use crate::record::{self, RunRecord};
@@ -41,7 +42,7 @@ pub(super) fn find(store: &Store, what: &str, args: &Inspect) -> Result<What, Fa
     }
     let experiment = match &args.experiment {
         Some(name) => Some(name.clone()),
-        None => record::runs(store)?.pop().map(|run| run.experiment),
+        None => record::newest(store)?.map(|run| run.experiment),
     };
     let stages = match &experiment {
         Some(name) => store.stages_of(name)?,
@@ -157,19 +158,19 @@ pub(super) fn whole(store: &Store, digest: &str) -> Result<PathBuf, Failure> {
     })
 }
 
-/// The run whose id begins so.
+/// The run whose id begins so, or `last`, `last~2`.
 fn run(store: &Store, what: &str) -> Result<Option<What>, Failure> {
     // Ids begin with the date: `20250131T…`.
-    if what.len() < PREFIX || !what.starts_with(|digit: char| digit.is_ascii_digit()) {
+    let is_last = what == "last" || what.starts_with("last~");
+    if !is_last && (what.len() < PREFIX || !what.starts_with(|digit: char| digit.is_ascii_digit())) {
         return Ok(None);
     }
-    let mut matching = record::runs(store)?;
-    matching.retain(|run| run.id.starts_with(what));
-    match matching.len() {
-        0 => Ok(None),
-        1 => Ok(matching.pop().map(|run| What::Run(Box::new(run)))),
-        n => Err(Failure::wrong(anyhow!("{n} runs begin with `{what}`\nhelp: give more of the id"))),
+    let runs = record::runs(store)?;
+    if !is_last && !runs.iter().any(|run| run.id.starts_with(what)) {
+        return Ok(None);
     }
+    let run = record::find(&runs, what).map_err(Failure::wrong)?;
+    Ok(Some(What::Run(Box::new(run.clone()))))
 }
 
 /// The result whose key, or the output whose digest, begins so; `KEY.port` for one of several outputs.
@@ -179,22 +180,25 @@ fn by_prefix(store: &Store, what: &str) -> Result<Option<What>, Failure> {
         return Ok(None);
     }
     let prefix = &prefix.to_ascii_lowercase();
-    let (entries, _) = store.entries()?;
-    let keys: Vec<_> = entries.iter().filter(|entry| entry.key.starts_with(prefix)).collect();
-    let mut digests: Vec<_> = entries
-        .iter()
-        .flat_map(|entry| entry.outputs.iter().map(move |output| (entry, output)))
-        .filter(|(_, output)| port.is_none() && output.digest.starts_with(prefix))
-        .collect();
-    digests.dedup_by(|one, other| one.1.digest == other.1.digest);
+    let keys: Vec<String> = store.keys()?.into_iter().filter(|key| key.starts_with(prefix)).collect();
+    let digests = match port {
+        None => store.objects()?.into_iter().filter(|digest| digest.starts_with(prefix)).collect(),
+        Some(_) => Vec::new(),
+    };
     match (&keys[..], &digests[..]) {
         ([], []) => Ok(None),
-        ([entry], []) => match (chosen(entry, port), port) {
-            (Some(output), _) => of_store(store, what, entry, output).map(Some),
-            (None, None) => Ok(Some(What::Result(Box::new((*entry).clone())))),
-            (None, Some(_)) => Err(say_which(entry, prefix)),
+        ([key], []) => {
+            let Some(entry) = store.entry(key)? else { return Ok(None) };
+            match (chosen(&entry, port), port) {
+                (Some(output), _) => of_store(store, what, &entry, output).map(Some),
+                (None, None) => Ok(Some(What::Result(Box::new(entry)))),
+                (None, Some(_)) => Err(say_which(&entry, prefix)),
+            }
+        }
+        ([], [digest]) => match Makers::of(store)?.find(digest, None)? {
+            Some((entry, output)) => of_store(store, what, &entry, &output).map(Some),
+            None => Ok(None),
         },
-        ([], [(entry, output)]) => of_store(store, what, entry, output).map(Some),
         _ => {
             let several = keys.len() + digests.len();
             Err(Failure::wrong(anyhow!("{several} keys and digests begin with `{prefix}`\nhelp: give more of it")))
@@ -212,21 +216,17 @@ pub(super) fn ports(entry: &Entry, name: &str) -> String {
     entry.outputs.iter().map(|output| format!("{name}.{}", output.port)).collect::<Vec<_>>().join(", ")
 }
 
-/// A file by its path. Its bytes are only read where the store holds a content of the same size, or where it is small.
+/// A file by its path. Its bytes are only hashed where the store holds a content of the same size, or where it is small.
 fn file(store: &Store, path: &Path) -> Result<Content, Failure> {
     let unreadable = |error| anyhow!("cannot read `{}`: {error}", path.display());
     let bytes = path.metadata().map_err(unreadable)?.len();
-    let (entries, _) = store.entries()?;
-    let may_be_known = entries.iter().flat_map(|entry| &entry.outputs).any(|output| output.bytes == bytes);
-    let digest = match may_be_known || bytes <= SMALL {
+    let digest = match bytes <= SMALL || store.holds_size(bytes)? {
         true => Some(digest_of(path).map_err(unreadable)?),
         false => None,
     };
-    let origin = digest.as_ref().and_then(|digest| {
-        entries.iter().find_map(|entry| {
-            let output = entry.outputs.iter().find(|output| output.digest == *digest)?;
-            Some((entry.clone(), output.clone()))
-        })
-    });
+    let origin = match &digest {
+        Some(digest) => Makers::of(store)?.find(digest, None)?,
+        None => None,
+    };
     Ok(Content { name: path.display().to_string(), path: path.to_path_buf(), digest, named: None, origin })
 }
