@@ -119,7 +119,7 @@ fn where_a_table_came_from(project: &Project) {
     ]);
     let tree = project.ok(&["inspect", "log.items", "--lineage", "--json"]).json();
     let asset = &tree["lineage"]["from"][0];
-    assert_eq!((text(&asset["asset"]), text(&asset["sources"][0])), ("toy-log".into(), "generate toy-log".into()));
+    assert_eq!((text(&asset["asset"]), text(&asset["origin"])), ("toy-log".into(), "generate toy-log".into()));
     let run = text(&tree["lineage"]["made"]["run"]);
     project.ok(&["inspect", &run]).prints(&["experiment  smoke", "log ", ".items", "score "]);
     let key = text(&tree["lineage"]["key"]);

@@ -44,6 +44,22 @@ fn a_run_shows_its_stages_and_what_they_made() {
 }
 
 #[test]
+fn lineage_names_the_asset_that_was_read_whatever_the_file_says() {
+    let project = Project::new(
+        "name: s\nassets:\n  one: { from: [{ path: one.txt }] }\n  two: { from: [{ path: two.txt }] }\n\
+         stages:\n  a: { use: toy.number, with: { asset: one } }\n",
+    );
+    project.write("one.txt", "1");
+    project.write("two.txt", "2");
+    project.ok("run x.yaml --set stages.a.with.asset=two");
+    let asset = json(&project, "a --lineage")["lineage"]["from"][0].clone();
+    assert_eq!(asset["asset"], "two");
+    assert!(asset["path"].as_str().unwrap().ends_with("two.txt"), "{asset}");
+    assert!(project.ok("inspect a --lineage").contains("asset two "));
+    assert!(project.ok("inspect last").contains("--set stages.a.with.asset=two"));
+}
+
+#[test]
 fn lineage_goes_up_to_the_assets() {
     let experiment = "\
 name: s
