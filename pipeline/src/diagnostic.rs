@@ -9,6 +9,8 @@ use std::ops::Range;
 use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode};
 use serde_json::{Value, json};
 
+use crate::escape::{harms, lines};
+
 /// Width of a rendered report in columns; fixed, so that a text is the same on every screen.
 const WIDTH: usize = 110;
 
@@ -121,11 +123,6 @@ pub(crate) fn place(sources: &[Source], span: Span) -> (&str, usize, usize) {
     (&source.name, before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
 }
 
-/// Whether a character could command a terminal or turn the order of what it shows.
-fn harms(c: char) -> bool {
-    (c.is_control() && !matches!(c, '\n' | '\t')) || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
 /// All faults of one experiment, in the order of their places.
 #[derive(Clone, Debug)]
 pub struct Diagnostics {
@@ -157,9 +154,11 @@ impl Diagnostics {
         for fault in &mut list {
             let texts = [Some(&mut fault.message), fault.label.as_mut(), fault.help.as_mut()];
             for text in texts.into_iter().flatten().filter(|text| text.contains(harms)) {
-                *text =
-                    text.chars().map(|c| if harms(c) { c.escape_unicode().to_string() } else { c.into() }).collect();
+                *text = lines(text).into_owned();
             }
+        }
+        for source in &mut sources {
+            source.name = lines(&source.name).into_owned();
         }
         list.sort_by_key(|fault| fault.span);
         list.dedup();

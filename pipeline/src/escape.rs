@@ -3,6 +3,7 @@
 //! A title, a column name or a metadata value is somebody else's text: printed raw, it could move the cursor, change the
 //! window's title or reverse the reading order. Nothing read from a file is printed without passing through here.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 /// Whether a terminal could take the character for a command, or show it as nothing while it changes the rest of the line.
@@ -36,6 +37,27 @@ pub fn shown(text: &str, limit: usize) -> String {
     out
 }
 
+/// Whether the character does harm also in a text that is laid out with line ends and tabs.
+pub(crate) fn harms(character: char) -> bool {
+    is_unsafe(character) && !matches!(character, '\n' | '\t')
+}
+
+/// A text of several lines, ready to be printed but for what somebody else wrote into it: what harms is a Rust escape.
+pub(crate) fn lines(text: &str) -> Cow<'_, str> {
+    if !text.contains(harms) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for character in text.chars() {
+        if harms(character) {
+            let _ = write!(out, "{}", character.escape_unicode());
+        } else {
+            out.push(character);
+        }
+    }
+    Cow::Owned(out)
+}
+
 /// JSON text in which the characters that `serde_json` leaves alone but a terminal may obey (`U+007F`, `U+009B`, …) are
 /// `\uXXXX` too. Such a character can only stand inside a string, so the value stays the same.
 #[must_use]
@@ -59,6 +81,12 @@ mod tests {
     fn control_and_direction_characters_never_come_through() {
         let hostile = "a\u{1b}[31m\tb\n\u{9b}c\u{202e}d\\";
         assert_eq!(shown(hostile, 99), r"a\u{1b}[31m\tb\n\u{9b}c\u{202e}d\\");
+    }
+
+    #[test]
+    fn lines_keep_their_layout_and_backslashes_and_lose_what_harms() {
+        assert_eq!(lines("a\tb\\\n\u{1b}[31m\u{200f}ü\r\n"), "a\tb\\\n\\u{1b}[31m\\u{200f}ü\\u{d}\n");
+        assert!(matches!(lines("a\tü\n"), Cow::Borrowed(_)));
     }
 
     #[test]

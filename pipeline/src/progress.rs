@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::event::Event;
 
-/// Where progress goes; the run's manifest and the screen are both sinks.
+/// Where progress goes; the record of a run and the screen are both sinks.
 pub trait Sink: Send + Sync {
     /// A bar of `stage` moved; `total` is `None` where it is not known.
     fn advanced(&self, stage: &str, label: &str, done: u64, total: Option<u64>, unit: &str, message: &str);

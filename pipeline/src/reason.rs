@@ -206,22 +206,13 @@ pub(crate) fn short(digest: &str) -> String {
     digest.chars().take(10).collect()
 }
 
-/// A value of a config as a person reads it.
-pub(crate) fn value_in_words(value: &Value) -> String {
-    match value {
-        Value::Null => "none".into(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
-}
-
 impl fmt::Display for MissReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::New => f.write_str("it has no result yet"),
             Self::Version { what, old, new } => write!(f, "version of {what} {old} → {new}"),
             Self::Kind { old, new } => write!(f, "use {old} → {new}"),
-            Self::Config { path, old, new } => write!(f, "{path} {} → {}", value_in_words(old), value_in_words(new)),
+            Self::Config { path, old, new } => write!(f, "{path} {} → {}", value(old), value(new)),
             Self::Input { port, old, new } => write!(f, "input {port} changed: {old} → {new}"),
             Self::Asset { name } => write!(f, "the content of asset {name} changed"),
             Self::Format { port } => write!(f, "the file format of {port} changed"),
@@ -267,6 +258,7 @@ mod tests {
         says(|m| m.config["layers"][1] = json!(16), "layers[1] 32 → 16");
         says(|m| m.config["layers"] = json!([64]), "layers [64,32] → [64]");
         says(|m| m.config["clip"] = json!("hard"), "clip none → hard");
+        says(|m| m.config["gamma"] = json!(""), r#"gamma 0.9 → """#);
         says(|m| m.config["llm"] = json!({ "openai": 1 }), r#"llm {"gguf":{"asset":"asset aa"}} → {"openai":1}"#);
         says(|m| m.version = 4, "version of rl.a2c 3 → 4");
         says(|m| m.engine = 2, "version of engine 1 → 2");

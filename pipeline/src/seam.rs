@@ -9,8 +9,9 @@ use std::time::Duration;
 
 /// What a test program puts in the place of the world.
 pub struct Seam {
-    /// Called at each commit point, with what was just done to which file: `written`, `synced`, `named`, `kept` (the name
-    /// too survives a power cut), `removed`, `locked`.
+    /// Called at each commit point, with what was just done to which file or folder. Of a file: `created`, `written`,
+    /// `synced`, `read-only`, `named`, `kept` (the name too survives a power cut), `aside` (moved away as damaged),
+    /// `removed`; of the record of a run: `made`; of the lock of a key: `waits`, `locked`, `unlocked`.
     pub reached: fn(point: &'static str, path: &Path),
     /// The wall clock, since 1970, given the real one.
     pub now: fn(real: Duration) -> Duration,

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::inspect::Inspect;
+use crate::spec::read_strictly;
 use crate::{Context, PortFile, PortSpec, Ports};
 
 /// The name of an entry of the experiment's `assets`; a stage's config field of this type makes the engine fetch it.
@@ -116,10 +117,7 @@ impl StageKind {
 }
 
 fn parse<S: Stage>(with: Value) -> Result<Box<dyn AnyStage>, ConfigError> {
-    let stage: S = serde_path_to_error::deserialize(with).map_err(|error| {
-        let path = error.path().to_string();
-        ConfigError { path: if path == "." { String::new() } else { path }, message: error.into_inner().to_string() }
-    })?;
+    let stage: S = read_strictly(with)?;
     stage.check().map_err(|(path, message)| ConfigError { path, message })?;
     Ok(Box::new(stage))
 }

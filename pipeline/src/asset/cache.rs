@@ -128,15 +128,15 @@ impl Cache {
 }
 
 impl Slot {
-    /// The record and its content where both are there and unharmed; `None` where it must be fetched.
-    pub(super) fn hit(&self, maker: &str, trust: Trust) -> Option<Resolved> {
+    /// The record and its content where both are there and unharmed; `None` where it must be fetched, and when cancelled.
+    pub(super) fn hit(&self, maker: &str, trust: Trust, work: &Work) -> Option<Resolved> {
         let mut record = self.record(maker)?;
         let path = self.content(&record);
         let tree = Tree::list(&path).ok()?;
         let seen = Seen { files: record.files, read: record.read };
         if trust == Trust::Nothing || !seen.is(&tree) {
             let read = seen::now();
-            if tree.blake3().ok()? != record.blake3 {
+            if tree.blake3(work).ok()? != record.blake3 {
                 return None;
             }
             (record.files, record.read) = (tree.stamps, read);
@@ -186,11 +186,12 @@ impl Slot {
 
     /// Moves `made` (a file or folder in [`Slot::parts`], whose digests `record` has) in as the slot's content; call it
     /// with the lock held.
-    pub(super) fn commit(&self, made: &Path, mut record: Record) -> anyhow::Result<Resolved> {
+    pub(super) fn commit(&self, made: &Path, mut record: Record, work: &Work) -> anyhow::Result<Resolved> {
         let path = self.content(&record);
         let place = || format!("cannot write `{}`", path.display());
         let folder = path.parent().unwrap_or(&self.folder);
-        let unharmed = Tree::list(&path).and_then(|tree| tree.blake3()).is_ok_and(|digest| digest == record.blake3);
+        let unharmed = Tree::list(&path).and_then(|tree| tree.blake3(work)).is_ok_and(|digest| digest == record.blake3);
+        work.go_on()?;
         if !unharmed {
             sync(made).with_context(place)?;
             if folder.exists() {
@@ -258,13 +259,13 @@ mod tests {
         let record = Record {
             origin: "test".into(),
             sha256: tree.sha256(&Work::silent()).unwrap(),
-            blake3: tree.blake3().unwrap(),
+            blake3: tree.blake3(&Work::silent()).unwrap(),
             name: "a.txt".into(),
             maker: String::new(),
             files: Vec::new(),
             read: seen::now(),
         };
-        slot.commit(&made, record).unwrap()
+        slot.commit(&made, record, &Work::silent()).unwrap()
     }
 
     #[test]
@@ -286,9 +287,9 @@ mod tests {
     fn a_commit_is_a_hit_and_leaves_no_parts() {
         let dir = tempfile::tempdir().unwrap();
         let slot = Cache::new(dir.path().into()).slot("url", None);
-        assert_eq!(slot.hit("", Trust::Stamps), None);
+        assert_eq!(slot.hit("", Trust::Stamps, &Work::silent()), None);
         let made = commit(&slot, "content");
-        assert_eq!(slot.hit("", Trust::Nothing), Some(made.clone()));
+        assert_eq!(slot.hit("", Trust::Nothing, &Work::silent()), Some(made.clone()));
         assert_eq!(fs::read_to_string(&made.path).unwrap(), "content");
         assert!(made.path.ends_with("a.txt"));
         assert!(!slot.folder.join("parts").exists());
@@ -301,7 +302,7 @@ mod tests {
         let made = commit(&slot, "content");
         let before = slot.record("").unwrap();
         File::options().append(true).open(&made.path).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
-        assert_eq!(slot.hit("", Trust::Stamps), Some(made));
+        assert_eq!(slot.hit("", Trust::Stamps, &Work::silent()), Some(made));
         let after = slot.record("").unwrap();
         assert_ne!(before.files, after.files);
         assert_eq!(after.files[0].modified, 0);
@@ -315,8 +316,8 @@ mod tests {
         let time = fs::metadata(&made.path).unwrap().modified().unwrap();
         fs::write(&made.path, "CONTENT").unwrap();
         File::options().append(true).open(&made.path).unwrap().set_modified(time).unwrap();
-        assert_eq!(slot.hit("", Trust::Stamps), None);
-        assert_eq!(slot.hit("", Trust::Nothing), None);
+        assert_eq!(slot.hit("", Trust::Stamps, &Work::silent()), None);
+        assert_eq!(slot.hit("", Trust::Nothing, &Work::silent()), None);
         let again = commit(&slot, "content");
         assert_eq!(fs::read_to_string(again.path).unwrap(), "content");
     }
@@ -330,9 +331,9 @@ mod tests {
         // As if it had been read an hour after it came, and some bits had changed since without a trace.
         (record.read, record.blake3) = (seen::now() + 3_600_000_000_000, format!("{}0", &record.blake3[..63]));
         slot.write(&record).unwrap();
-        assert_eq!(slot.hit("", Trust::Stamps).unwrap().digest, record.blake3);
+        assert_eq!(slot.hit("", Trust::Stamps, &Work::silent()).unwrap().digest, record.blake3);
         assert_ne!(made.digest, record.blake3);
-        assert_eq!(slot.hit("", Trust::Nothing), None, "only who reads every byte can see that");
+        assert_eq!(slot.hit("", Trust::Nothing, &Work::silent()), None, "only who reads every byte can see that");
     }
 
     #[test]
@@ -340,7 +341,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let slot = Cache::new(dir.path().into()).slot("generate a", None);
         commit(&slot, "content");
-        assert_eq!(slot.hit("newer", Trust::Stamps), None);
+        assert_eq!(slot.hit("newer", Trust::Stamps, &Work::silent()), None);
     }
 
     #[test]
@@ -350,7 +351,7 @@ mod tests {
         let file = dir.path().join("file");
         fs::write(&file, "abc").unwrap();
         let tree = Tree::list(&file).unwrap();
-        let blake3 = tree.blake3().unwrap();
+        let blake3 = tree.blake3(&Work::silent()).unwrap();
         let digest = cache.sha256(&tree, &blake3, &Work::silent()).unwrap();
         fs::remove_file(&file).unwrap();
         assert_eq!(cache.sha256(&tree, &blake3, &Work::silent()).unwrap(), digest);

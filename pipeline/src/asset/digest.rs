@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::Work;
-use crate::store::digest_of;
+use crate::progress::Bar;
+use crate::store::digest_with;
 
 /// Below this many bytes hashing is over before a bar would be seen.
 const WORTH_A_BAR: u64 = 64 << 20;
@@ -60,9 +61,17 @@ impl Tree {
         Ok(Self { root: root.to_path_buf(), is_folder, stamps })
     }
 
-    /// BLAKE3 as hex.
-    pub(super) fn blake3(&self) -> anyhow::Result<String> {
-        let of_file = |path: PathBuf| digest_of(&path).with_context(|| format!("cannot read `{}`", path.display()));
+    /// BLAKE3 as hex; stops when cancelled.
+    pub(super) fn blake3(&self, work: &Work) -> anyhow::Result<String> {
+        let bar = self.bar("hash", work);
+        let hashed = |bytes: usize| {
+            if let Some(bar) = &bar {
+                bar.inc(bytes as u64);
+            }
+            work.go_on()
+        };
+        let of_file =
+            |path: PathBuf| digest_with(&path, hashed).with_context(|| format!("cannot read `{}`", path.display()));
         if !self.is_folder {
             return of_file(self.root.clone());
         }
@@ -78,8 +87,7 @@ impl Tree {
 
     /// SHA-256 as lower-case hex; stops when cancelled.
     pub(super) fn sha256(&self, work: &Work) -> anyhow::Result<String> {
-        let bytes = self.stamps.iter().map(|stamp| stamp.size).sum();
-        let bar = (bytes >= WORTH_A_BAR).then(|| work.bar("check", Some(bytes), "bytes"));
+        let bar = self.bar("check", work);
         let mut buffer = vec![0; 1 << 20];
         let mut read = |path: &Path| {
             let mut file = File::open(path)?;
@@ -103,6 +111,11 @@ impl Tree {
         let digests = self.stamps.iter().map(|stamp| of_file(self.root.join(&stamp.path)));
         let listing = self.listing(digests.collect::<anyhow::Result<_>>()?);
         Ok(hex(Sha256::new_with_prefix(listing)))
+    }
+
+    fn bar(&self, doing: &str, work: &Work) -> Option<Bar> {
+        let bytes = self.stamps.iter().map(|stamp| stamp.size).sum();
+        (bytes >= WORTH_A_BAR).then(|| work.bar(doing, Some(bytes), "bytes"))
     }
 
     /// The canonical listing, given the digests of the files.
@@ -151,7 +164,10 @@ fn change(_: &fs::Metadata) -> (u64, u64) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use super::*;
+    use crate::progress::{Progress, Sink};
 
     fn sha256_of(bytes: &[u8]) -> String {
         hex(Sha256::new_with_prefix(bytes))
@@ -166,7 +182,7 @@ mod tests {
         // FIPS 180-2, appendix B.1.
         let known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(tree.sha256(&Work::silent()).unwrap(), known);
-        assert_eq!(tree.blake3().unwrap(), blake3::hash(b"abc").to_hex().as_str());
+        assert_eq!(tree.blake3(&Work::silent()).unwrap(), blake3::hash(b"abc").to_hex().as_str());
     }
 
     #[test]
@@ -184,9 +200,48 @@ mod tests {
     fn a_new_name_is_a_new_folder() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("a"), "1").unwrap();
-        let before = Tree::list(dir.path()).unwrap().blake3().unwrap();
+        let blake3 = || Tree::list(dir.path()).unwrap().blake3(&Work::silent()).unwrap();
+        let before = blake3();
         fs::rename(dir.path().join("a"), dir.path().join("b")).unwrap();
-        assert_ne!(before, Tree::list(dir.path()).unwrap().blake3().unwrap());
+        assert_ne!(before, blake3());
+    }
+
+    #[test]
+    fn large_work_shows_a_bar() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("a");
+        File::create(&file).unwrap().set_len(WORTH_A_BAR).unwrap();
+        let seen = Arc::new(Told::default());
+        let progress = Progress::new("stage", [Arc::clone(&seen) as Arc<dyn Sink>].into());
+        let work = Work { name: "weights".into(), progress, cancel: crate::Cancel::default() };
+        Tree::list(&file).unwrap().blake3(&work).unwrap();
+        let told = seen.0.lock().unwrap();
+        assert_eq!(told.first(), Some(&("hash weights".to_owned(), 0)));
+        assert_eq!(told.last(), Some(&("hash weights".to_owned(), WORTH_A_BAR)));
+    }
+
+    /// What bars told: label and bytes done.
+    #[derive(Default)]
+    struct Told(Mutex<Vec<(String, u64)>>);
+
+    impl Sink for Told {
+        fn advanced(&self, _: &str, label: &str, done: u64, _: Option<u64>, _: &str, _: &str) {
+            self.0.lock().unwrap().push((label.to_owned(), done));
+        }
+        fn finished(&self, _: &str, _: &str) {}
+        fn note(&self, _: &str, _: &str, _: &str) {}
+    }
+
+    #[test]
+    fn hashing_ends_when_cancelled() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("a"), "1").unwrap();
+        let work = Work::silent();
+        work.cancel.raise();
+        for path in [dir.path().to_path_buf(), dir.path().join("a")] {
+            let error = Tree::list(&path).unwrap().blake3(&work).unwrap_err();
+            assert!(error.is::<crate::Interrupted>(), "{error:#}");
+        }
     }
 
     #[test]

@@ -112,6 +112,21 @@ impl Resolver {
         self.look(name, spec, Trust::Stamps, &Work::silent()).ok().flatten()
     }
 
+    /// As [`Resolver::known`], for a run: it shows how far it is where much has to be hashed.
+    ///
+    /// # Errors
+    /// When a file in a data folder has another SHA-256 than the experiment wants; [`Interrupted`] when cancelled.
+    pub fn look_for(
+        &self,
+        name: &str,
+        spec: &AssetSpec,
+        progress: &Progress,
+        cancel: &Cancel,
+    ) -> anyhow::Result<Option<Resolved>> {
+        let work = Work { name: name.to_owned(), progress: progress.clone(), cancel: cancel.clone() };
+        self.look(name, spec, Trust::Stamps, &work)
+    }
+
     /// The asset, fetched where it is not there yet. Two processes may ask for the same one at once: the second waits.
     ///
     /// # Errors
@@ -179,9 +194,10 @@ impl Resolver {
                 }
             }
             let (slot, maker) = (self.slot(kind, spec), maker(kind));
-            if let Some(found) = slot.hit(&maker, trust) {
+            if let Some(found) = slot.hit(&maker, trust, work) {
                 return Ok(Some(found));
             }
+            work.go_on()?;
             if trust == Trust::Nothing
                 && let Some(path) = slot.occupied(&maker)
             {
@@ -227,7 +243,7 @@ impl Resolver {
             Some(digest) => digest,
             None => {
                 let read = seen::now();
-                let digest = tree.blake3()?;
+                let digest = tree.blake3(work)?;
                 if tree.is_as_it_was() {
                     self.cache.see(path, &digest, &tree, read);
                 }
@@ -247,9 +263,10 @@ impl Resolver {
         let slot = self.slot(kind, spec);
         let _lock = slot.lock(work)?;
         // Whoever held the lock before may have fetched it.
-        if let Some(found) = slot.hit(&maker(kind), Trust::Stamps) {
+        if let Some(found) = slot.hit(&maker(kind), Trust::Stamps, work) {
             return Ok(found);
         }
+        work.go_on()?;
         let parts = slot.parts()?;
         let mut scratch = None;
         let made = match kind {
@@ -274,7 +291,7 @@ impl Resolver {
         };
         let tree = Tree::list(&made)?;
         let read = seen::now();
-        let blake3 = tree.blake3()?;
+        let blake3 = tree.blake3(work)?;
         let sha256 = self.cache.sha256(&tree, &blake3, work)?;
         if let Err(error) = check("what came", &sha256, spec) {
             // A download would be taken for a part to go on from; what else was made goes with `scratch`.
@@ -284,7 +301,7 @@ impl Resolver {
         let name = kind.basename().unwrap_or_else(|| "content".into());
         let record =
             Record { origin: kind.to_string(), sha256, blake3, name, maker: maker(kind), files: tree.stamps, read };
-        slot.commit(&made, record)
+        slot.commit(&made, record, work)
     }
 
     fn slot(&self, kind: Kind, spec: &AssetSpec) -> Slot {

@@ -8,7 +8,7 @@ use super::{format, print, print_json};
 use crate::Exit;
 use crate::diff::{self, Change, Difference, Field, Figure, First};
 use crate::exit::Failure;
-use crate::reason::{short, value_in_words};
+use crate::reason::{self, short};
 use crate::record::{self, RunRecord};
 
 pub(super) fn diff(session: &Session, args: &args::Diff) -> Result<Exit, Failure> {
@@ -92,7 +92,7 @@ fn rounded(value: f64) -> f64 {
 
 /// A value with its digests shortened.
 fn words(value: &Value) -> String {
-    let text = value_in_words(value);
+    let text = reason::value(value);
     match text.strip_prefix("asset ") {
         Some(digest) => format!("asset {}", short(digest)),
         None if text.len() == 64 && blake3::Hash::from_hex(&text).is_ok() => short(&text),

@@ -24,7 +24,7 @@ use serde_json::json;
 use crate::diagnostic::Diagnostics;
 use crate::exit::Failure;
 use crate::secret::{redact, redact_json};
-use crate::{Catalog, Exit, spec};
+use crate::{Catalog, Exit, escape, spec};
 use args::{Cli, Command};
 use session::Session;
 
@@ -67,7 +67,7 @@ fn dispatch(session: &Session, command: &Command) -> Result<Exit, Failure> {
         Command::Inspect(args) => inspect::inspect(session, args),
         Command::Graph(args) => graph::graph(session, args),
         Command::Schema if session.global.json => print_json(spec::schema(session.catalog)),
-        Command::Schema => print(&format!("{:#}\n", spec::schema(session.catalog))),
+        Command::Schema => write(&escape::json(&format!("{:#}\n", spec::schema(session.catalog)))),
         Command::Init(args) => {
             spec::write_starter(&args.path, session.catalog.starter).map_err(Failure::wrong)?;
             let path = args.path.display();
@@ -111,13 +111,18 @@ fn complain(session: &Session, failure: &Failure) -> Exit {
 fn print_error(exit: Exit, error: &str, diagnostics: Option<&Diagnostics>) -> Result<Exit, Failure> {
     let diagnostics = diagnostics.map(Diagnostics::to_json);
     let error = json!({ "event": "error", "exit": exit as u8, "error": error, "diagnostics": diagnostics });
-    print(&format!("{}\n", numbered(error)))
+    write(&escape::json(&format!("{}\n", numbered(error))))
+}
+
+/// Prints text. What an experiment, a file or a server put into it commands no terminal.
+fn print(text: &str) -> Result<Exit, Failure> {
+    write(&escape::lines(&redact(text)))
 }
 
 /// Prints data. A reader that has gone (`apprentice runs | head -1`) ends the program quietly.
-fn print(text: &str) -> Result<Exit, Failure> {
+fn write(text: &str) -> Result<Exit, Failure> {
     let mut out = std::io::stdout().lock();
-    match out.write_all(redact(text).as_bytes()).and_then(|()| out.flush()) {
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Ok(()) => Ok(Exit::Ok),
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(Failure::new(Exit::Ok, error)),
         Err(error) => Err(Failure::new(Exit::Failed, anyhow::Error::new(error).context("write to standard output"))),
@@ -126,7 +131,7 @@ fn print(text: &str) -> Result<Exit, Failure> {
 
 /// Prints an object as JSON, with the number of its schema.
 fn print_json(value: serde_json::Value) -> Result<Exit, Failure> {
-    print(&format!("{:#}\n", numbered(value)))
+    write(&escape::json(&format!("{:#}\n", numbered(value))))
 }
 
 /// The fields of an object behind the number of their schema, without any secret.
@@ -139,9 +144,9 @@ fn numbered(value: serde_json::Value) -> serde_json::Value {
     whole
 }
 
-/// One line for a person.
+/// One line for a person, or a few. As with [`print`], what somebody else wrote commands no terminal.
 fn talk(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{}", redact(line));
+    let _ = writeln!(std::io::stderr(), "{}", escape::lines(&redact(line)));
 }
 
 impl From<Exit> for ExitCode {

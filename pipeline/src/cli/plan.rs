@@ -1,6 +1,6 @@
 //! `apprentice plan`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -15,11 +15,7 @@ pub(super) fn plan(session: &Session, args: &args::Plan) -> Result<Exit, Failure
     let experiment = session.load(&args.source)?;
     let project = session.project(&experiment);
     let chosen = project.with_needs(&select(&experiment, &args.stages).map_err(Failure::wrong)?);
-    let forced = if args.force.is_empty() {
-        Default::default()
-    } else {
-        select(&experiment, &args.force).map_err(Failure::wrong)?
-    };
+    let forced = forced(&project, &chosen, &args.force)?;
     let plan = run::plan(&project, &chosen, &forced)?;
     if session.global.json {
         print_json(to_json(&project, &plan))?;
@@ -27,6 +23,25 @@ pub(super) fn plan(session: &Session, args: &args::Plan) -> Result<Exit, Failure
         print(&to_text(&project, &plan))?;
     }
     Ok(if args.check && !plan.is_done() { Exit::WorkFound } else { Exit::Ok })
+}
+
+/// The nodes that `--force` names, which must be among the chosen ones.
+pub(super) fn forced(
+    project: &Project,
+    chosen: &BTreeSet<usize>,
+    force: &[String],
+) -> Result<BTreeSet<usize>, Failure> {
+    if force.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let forced = select(project.experiment, force).map_err(Failure::wrong)?;
+    match forced.difference(chosen).next() {
+        Some(&out) => Err(Failure::wrong(anyhow::anyhow!(
+            "`--force {}`: the chosen stages do not need it\nhelp: name it as a stage, too",
+            project.node(out).id
+        ))),
+        None => Ok(forced),
+    }
 }
 
 fn to_json(project: &Project, plan: &Plan) -> Value {

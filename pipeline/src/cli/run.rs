@@ -3,6 +3,7 @@
 use anyhow::Context as _;
 
 use super::args::Run;
+use super::plan::forced;
 use super::screen::screen;
 use super::session::Session;
 use super::{format, print, talk};
@@ -21,17 +22,7 @@ pub(super) fn run(session: &Session, args: &Run) -> Result<Exit, Failure> {
     let project = session.project(&experiment);
     let wanted = select(&experiment, &args.stages).map_err(Failure::wrong)?;
     let chosen = project.with_needs(&wanted);
-    let forced = if args.force.is_empty() {
-        Default::default()
-    } else {
-        select(&experiment, &args.force).map_err(Failure::wrong)?
-    };
-    if let Some(&out) = forced.difference(&chosen).next() {
-        let id = &project.node(out).id;
-        return Err(Failure::wrong(anyhow::anyhow!(
-            "`--force {id}`: the chosen stages do not need it\nhelp: name it as a stage to run as well"
-        )));
-    }
+    let forced = forced(&project, &chosen, &args.force)?;
     let threads = session.global.threads();
     let cancel = Cancel::default();
     interrupt::listen(&cancel).context("listen for Ctrl-C")?;

@@ -13,12 +13,16 @@ use crate::{Cancel, Interrupted};
 pub(crate) struct Assets<'a> {
     specs: &'a BTreeMap<String, AssetSpec>,
     resolver: Resolver,
-    resolved: Mutex<BTreeMap<String, Resolved>>,
+    /// Each under a lock of its own: an asset that is here does not wait for one that is fetched.
+    resolved: BTreeMap<&'a str, Mutex<Option<Resolved>>>,
+    /// One fetch at a time: two that share one line gain nothing.
+    line: Mutex<()>,
 }
 
 impl<'a> Assets<'a> {
     pub fn new(specs: &'a BTreeMap<String, AssetSpec>, resolver: Resolver) -> Self {
-        Self { specs, resolver, resolved: Mutex::default() }
+        let resolved = specs.keys().map(|name| (name.as_str(), Mutex::default())).collect();
+        Self { specs, resolver, resolved, line: Mutex::default() }
     }
 
     /// The assets of a node that are on this machine, by name in the stage's order; `Err` with the name of the first that is
@@ -31,7 +35,7 @@ impl<'a> Assets<'a> {
         names(node).into_iter().map(one).collect()
     }
 
-    /// The assets of a node, fetched where they are not here. One fetch at a time: two that share one line gain nothing.
+    /// The assets of a node, fetched where they are not here. Stages that need the same one wait for the first of them.
     pub fn fetched(
         &self,
         node: &Node,
@@ -39,20 +43,25 @@ impl<'a> Assets<'a> {
         cancel: &Cancel,
     ) -> anyhow::Result<Vec<(String, Resolved)>> {
         let one = |name: String| {
-            if let Some(found) = self.look(&name) {
-                return Ok((name, found));
+            let place = self.resolved.get(&*name).zip(self.specs.get(&name));
+            let (known, spec) = place.with_context(|| format!("the experiment has no asset `{name}`"))?;
+            let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(found) = &*known {
+                return Ok((name, found.clone()));
             }
-            let mut resolved = self.resolved.lock().unwrap_or_else(PoisonError::into_inner);
             if cancel.is_raised() {
                 return Err(Interrupted.into());
             }
-            if let Some(found) = resolved.get(&name) {
-                return Ok((name, found.clone()));
-            }
-            let spec = self.specs.get(&name).with_context(|| format!("the experiment has no asset `{name}`"))?;
-            let found = self.resolver.fetch(&name, spec, progress, cancel)?;
-            progress.note(&format!("asset {name}"), &found.origin);
-            resolved.insert(name.clone(), found.clone());
+            let found = match self.resolver.look_for(&name, spec, progress, cancel)? {
+                Some(found) => found,
+                None => {
+                    let _line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+                    let found = self.resolver.fetch(&name, spec, progress, cancel)?;
+                    progress.note(&format!("asset {name}"), &found.origin);
+                    found
+                }
+            };
+            *known = Some(found.clone());
             Ok((name, found))
         };
         names(node).into_iter().map(one).collect()
@@ -65,13 +74,11 @@ impl<'a> Assets<'a> {
     }
 
     fn look(&self, name: &str) -> Option<Resolved> {
-        let mut resolved = self.resolved.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = resolved.get(name) {
-            return Some(found.clone());
+        let mut known = self.resolved.get(name)?.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.is_none() {
+            *known = self.resolver.known(name, self.specs.get(name)?);
         }
-        let found = self.resolver.known(name, self.specs.get(name)?)?;
-        resolved.insert(name.into(), found.clone());
-        Some(found)
+        known.clone()
     }
 }
 

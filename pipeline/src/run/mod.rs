@@ -116,7 +116,8 @@ pub(crate) fn run(project: &Project, options: &Options, screen: Arc<dyn Sink>) -
     });
     let needs: Vec<_> = (0..project.experiment.nodes.len()).map(|index| project.needs(index)).collect();
     let visit = |index| run.visit_and_tell(index);
-    scheduler::schedule(&needs, &options.chosen, options.jobs, options.keep_going, &visit);
+    let cancelled = || options.cancel.is_raised();
+    scheduler::schedule(&needs, &options.chosen, options.jobs, options.keep_going, &cancelled, &visit);
     let failed = run.failed.into_inner().unwrap_or_else(PoisonError::into_inner);
     let results = run.done.into_inner().unwrap_or_else(PoisonError::into_inner);
     let status = match (failed.is_empty(), results.len() == options.chosen.len()) {
@@ -158,10 +159,7 @@ impl Run<'_> {
     fn visit_and_tell(&self, index: usize) -> Visit {
         let start = Instant::now();
         // Everything about a node that can go wrong is an error of that node: also what the engine itself does for it.
-        let visited =
-            panics::caught(
-                || if self.options.cancel.is_raised() { Err(Interrupted.into()) } else { self.visit(index) },
-            );
+        let visited = panics::caught(|| self.visit(index));
         let (status, error, visit) = match visited {
             Ok(status) => (status, None, Visit::Done),
             Err(error) if is_interruption(&error) => (Status::Interrupted, None, Visit::Stop),

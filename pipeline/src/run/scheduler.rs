@@ -35,12 +35,13 @@ struct Board {
 
 /// Visits the nodes of `chosen`, at most `jobs` at once; `needs[node]` are the nodes that it needs. After a failure nothing
 /// new begins, unless `keep_going`: then only what needs the failed node is left out. What is running is always waited for.
-/// Nodes that were left out are never visited.
+/// Nodes that were left out are never visited. Once it is `cancelled`, nothing new begins either.
 pub(super) fn schedule(
     needs: &[BTreeSet<usize>],
     chosen: &BTreeSet<usize>,
     jobs: usize,
     keep_going: bool,
+    cancelled: &(dyn Fn() -> bool + Sync),
     visit: &(dyn Fn(usize) -> Visit + Sync),
 ) {
     let states: Vec<_> = (0..needs.len()).map(|node| chosen.contains(&node).then_some(State::Waiting)).collect();
@@ -54,7 +55,7 @@ pub(super) fn schedule(
     let work = || {
         let mut locked = board.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            if locked.stopped {
+            if locked.stopped || cancelled() {
                 return;
             }
             let Some(node) = locked.ready.pop_first() else {
@@ -115,7 +116,7 @@ mod tests {
             order.lock().unwrap().push(node);
             end(node)
         };
-        schedule(&diamond(), &chosen.iter().copied().collect(), jobs, keep_going, &visit);
+        schedule(&diamond(), &chosen.iter().copied().collect(), jobs, keep_going, &|| false, &visit);
         order.into_inner().unwrap()
     }
 
@@ -145,5 +146,17 @@ mod tests {
         assert_eq!(visited(&[0, 1, 2, 3, 4], 1, false, one_fails), [0, 1]);
         assert_eq!(visited(&[0, 1, 2, 3, 4], 1, true, one_fails), [0, 1, 2, 4]);
         assert!(!visited(&[0, 1, 2, 3, 4], 3, true, |_| Visit::Stop).contains(&3));
+    }
+
+    #[test]
+    fn nothing_begins_once_it_is_cancelled() {
+        let (cancel, order) = (crate::Cancel::default(), Mutex::new(Vec::new()));
+        let visit = |node| {
+            order.lock().unwrap().push(node);
+            cancel.raise();
+            Visit::Done
+        };
+        schedule(&diamond(), &BTreeSet::from([0, 1, 2, 3]), 3, true, &|| cancel.is_raised(), &visit);
+        assert_eq!(order.into_inner().unwrap(), [0]);
     }
 }

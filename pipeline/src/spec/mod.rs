@@ -26,6 +26,7 @@ mod words;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+pub(crate) use config::read_strictly;
 pub(crate) use outline::{fields, stage_names};
 pub use schema::schema;
 pub use secrets::SecretUse;

@@ -4,11 +4,13 @@
 //! and its own), cells with the same key are joined on their value, so that `seed=3` meets `seed=3`; keys that only one of
 //! them has are multiplied. A value without a partner is an error: dropping it silently would hide missing results.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::secrets;
 use super::tree::{self, Data, Entry, Tree};
-use crate::diagnostic::{Diagnostic, Span};
+use crate::diagnostic::{Diagnostic, MOST, Span};
 
 /// More cells than this in one stage is a typing mistake.
 const MAX_CELLS: usize = 10_000;
@@ -59,7 +61,11 @@ impl Side {
 /// Reads `each`. Faulty axes are reported and left out.
 pub(crate) fn axes<'t>(each: &'t Entry, with: Option<&Entry>, errors: &mut Vec<Diagnostic>) -> Vec<Axis<'t>> {
     let mut axes = Vec::new();
+    let keys: BTreeSet<&str> = each.value.entries().iter().map(|entry| &*entry.key).collect();
     for entry in each.value.entries() {
+        if errors.len() > MOST {
+            break;
+        }
         if entry.key.split('.').count() > tree::MAX_DEPTH {
             errors.push(Diagnostic::at(entry.key_span, "the path leads deeper than any config"));
             continue;
@@ -74,10 +80,20 @@ pub(crate) fn axes<'t>(each: &'t Entry, with: Option<&Entry>, errors: &mut Vec<D
                 continue;
             }
         };
+        if let Some(whole) = entry.key.match_indices('.').map(|(at, _)| &entry.key[..at]).find(|key| keys.contains(key))
+        {
+            errors.push(within(entry, whole));
+            continue;
+        }
+        if values.len() > MAX_CELLS {
+            errors.push(too_many(entry.value.span));
+            continue;
+        }
         if let Some(value) = with.and_then(|with| written(&with.value, &entry.key)) {
             errors.push(twice(entry, value));
         }
         let mut labelled: Vec<(String, &Tree)> = Vec::new();
+        let mut known = BTreeSet::new();
         for value in values {
             if value.text().is_some_and(secrets::meant) {
                 let message = format!("`{}` cannot be swept: a secret changes no result", entry.key);
@@ -86,7 +102,7 @@ pub(crate) fn axes<'t>(each: &'t Entry, with: Option<&Entry>, errors: &mut Vec<D
             }
             let label = label(&value.to_json());
             // File systems that fold case would put both into one folder.
-            if labelled.iter().any(|(known, _)| known.eq_ignore_ascii_case(&label)) {
+            if !known.insert(label.to_ascii_lowercase()) {
                 let message = format!("two cells of this sweep would be called `{}={label}`", entry.key);
                 errors.push(Diagnostic::at(value.span, message).help("every value may stand in the list once"));
             } else {
@@ -111,6 +127,17 @@ fn twice(axis: &Entry, value: &Tree) -> Diagnostic {
     }
     let message = format!("`{}` is swept here and has a value in `with`", axis.key);
     Diagnostic::at(axis.key_span, message).help("keep one of them")
+}
+
+/// Of two sweeps that write to one place, the cells would have the values of one and the names of both.
+fn within(axis: &Entry, whole: &str) -> Diagnostic {
+    let message = format!("`{}` is a part of `{whole}`, which is swept, too: only one of them can be", axis.key);
+    Diagnostic::at(axis.key_span, message)
+        .help(format!("write its values into those of `{whole}`, or sweep parts alone"))
+}
+
+fn too_many(span: Span) -> Diagnostic {
+    Diagnostic::at(span, format!("the sweep has more than {MAX_CELLS} cells")).help("sweep fewer values at once")
 }
 
 /// A value as a part of a file name: itself where it is short and plain (`64-32` for `[64, 32]`), else its beginning and a
@@ -158,8 +185,7 @@ pub(crate) fn join(sides: &[Side], errors: &mut Vec<Diagnostic>) -> Vec<Cell> {
         for left in &joined {
             for right in side.cells.iter().filter(|right| fit(left, right)) {
                 if next.len() == MAX_CELLS {
-                    let message = format!("the sweep has more than {MAX_CELLS} cells");
-                    errors.push(Diagnostic::at(side.span, message).help("sweep fewer values at once"));
+                    errors.push(too_many(side.span));
                     return joined;
                 }
                 let fresh = right.iter().filter(|at| !left.contains(at)).cloned();

@@ -15,6 +15,7 @@ use crate::diagnostic::{Diagnostic, MOST, Span};
 pub(crate) const MAX_DEPTH: usize = 64;
 /// Aliases can multiply a small file into any size; this many values are more than any experiment has.
 const MAX_NODES: usize = 200_000;
+const TOO_MUCH: &str = "the values are nested too deeply or too many";
 
 /// A value with its place.
 #[derive(Clone, Debug)]
@@ -80,7 +81,7 @@ pub(crate) fn parse(text: &str, source: usize, offset: usize, errors: &mut Vec<D
     let mut bytes: Vec<usize> = text.char_indices().map(|(at, _)| at + offset).collect();
     bytes.push(text.len() + offset);
     let parser = Parser::new_from_str(text);
-    let mut reader = Reader { text, parser, source, bytes, anchors: BTreeMap::new(), nodes: 0, errors };
+    let mut reader = Reader { text, parser, source, bytes, anchors: BTreeMap::new(), nodes: 0, kept: 0, errors };
     match reader.document() {
         Ok(tree) => Some(tree),
         Err(stop) => {
@@ -98,6 +99,8 @@ struct Reader<'text, 'errors> {
     bytes: Vec<usize>,
     anchors: BTreeMap<usize, Tree>,
     nodes: usize,
+    /// Values under anchors: nested anchors keep what they share once each.
+    kept: usize,
     errors: &'errors mut Vec<Diagnostic>,
 }
 
@@ -139,9 +142,10 @@ impl<'text> Reader<'text, '_> {
 
     fn value(&mut self, event: Event<'text>, marks: Marks, depth: usize) -> Read<Tree> {
         let start = self.span(marks);
+        let before = self.nodes;
         self.nodes += 1;
         if depth > MAX_DEPTH || self.nodes > MAX_NODES {
-            return Err(Diagnostic::at(start, "the values are nested too deeply or too many").into());
+            return Err(Diagnostic::at(start, TOO_MUCH).into());
         }
         let (anchor, data, end) = match event {
             Event::Scalar(text, style, anchor, tag) => {
@@ -183,6 +187,10 @@ impl<'text> Reader<'text, '_> {
         };
         let tree = Tree { span: Span { end, ..start }, data };
         if anchor > 0 {
+            self.kept += self.nodes - before;
+            if self.kept > MAX_NODES {
+                return Err(Diagnostic::at(start, TOO_MUCH).into());
+            }
             self.anchors.insert(anchor, tree.clone());
         }
         Ok(tree)

@@ -79,8 +79,6 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
-
     use super::*;
 
     #[test]
@@ -89,17 +87,13 @@ mod tests {
         let store = Store::new(dir.path());
         assert_eq!(store.locks_missing().unwrap(), None);
         let together = [store.enter().unwrap(), store.enter().unwrap()];
-        std::thread::scope(|scope| {
-            let (tell, told) = mpsc::channel();
-            scope.spawn(move || {
-                let gate = store.alone().unwrap();
-                tell.send(()).unwrap();
-                drop(gate);
-            });
-            assert!(told.try_recv().is_err(), "two are inside");
-            drop(together);
-            told.recv().unwrap();
-        });
+        let another = File::open(store.part("gate.lock")).unwrap();
+        assert!(matches!(another.try_lock(), Err(TryLockError::WouldBlock)), "two are inside");
+        drop(together);
+        let alone = store.alone().unwrap();
+        assert!(matches!(another.try_lock_shared(), Err(TryLockError::WouldBlock)), "one is alone");
+        drop(alone);
+        another.try_lock().unwrap();
         assert_eq!(fs::read_dir(dir.path().join("store")).unwrap().count(), 1, "trying locks out leaves nothing");
     }
 }

@@ -1,7 +1,7 @@
 //! The content-addressed store: every result by the digest of its bytes, found by the key of the stage that made it.
 //!
 //! ```text
-//! <artifacts>/store/objects/ab/cdef…     bytes by BLAKE3, read-only, never changed, never replaced
+//! <artifacts>/store/objects/ab/cdef…     bytes by BLAKE3, read-only, never changed; replaced only where damaged
 //!                  /entries/<key>.json   the commit point: written after the objects that it names
 //!                  /scratch/<key>/       work in progress, with <key>.lock beside it
 //!                  /calls/               answers of language models, shared by all experiments
@@ -33,7 +33,7 @@ pub(crate) use entry::{AssetMade, Entry, Made, Output};
 pub(crate) use gate::Gate;
 pub(crate) use last::{Last, Remembered, Stamp};
 pub(crate) use lock::{Holder, KeyLock, is_held};
-pub(crate) use object::{Damage, digest_of, is_hash};
+pub(crate) use object::{Damage, digest_of, digest_with, is_hash};
 pub(crate) use view::file_name;
 
 /// Raised when older programs must keep their hands off the store.

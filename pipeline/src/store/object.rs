@@ -119,6 +119,14 @@ pub(crate) fn is_hash(name: &str) -> bool {
 /// The file is read, not mapped: that is as fast, and a file that shrinks meanwhile or a bad sector is an error, where a map
 /// would end the process.
 pub(crate) fn digest_of(path: &Path) -> io::Result<String> {
+    digest_with(path, |_| Ok(()))
+}
+
+/// As [`digest_of`], telling `hashed` how many bytes more are done; an error of it ends the work.
+pub(crate) fn digest_with<E: From<io::Error>>(
+    path: &Path,
+    hashed: impl Fn(usize) -> Result<(), E>,
+) -> Result<String, E> {
     let mut file = File::open(path)?;
     let mut buffer = vec![0; file.metadata()?.len().clamp(1, AT_ONCE) as usize];
     let mut hasher = blake3::Hasher::new();
@@ -129,7 +137,7 @@ pub(crate) fn digest_of(path: &Path) -> io::Result<String> {
                 Ok(0) => break,
                 Ok(read) => filled += read,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.into()),
             }
         }
         let bytes = &buffer[..filled];
@@ -138,6 +146,7 @@ pub(crate) fn digest_of(path: &Path) -> io::Result<String> {
         } else {
             hasher.update_rayon(bytes)
         };
+        hashed(filled)?;
         if filled < buffer.len() {
             return Ok(hasher.finalize().to_hex().to_string());
         }

@@ -186,3 +186,33 @@ fn help_lists_the_codes_and_a_closed_pipe_is_quiet() {
     let ended = child.wait_with_output().unwrap();
     assert_eq!((ended.status.code(), ended.stderr.len()), (Some(0), 0));
 }
+
+#[test]
+fn what_an_experiment_says_commands_no_terminal() {
+    let ask = |name: &str| {
+        format!("name: e\nstages: {{ ask: {{ use: toy.ask, with: {{ server: {{ name: {name} }} }} }} }}\n")
+    };
+    let project = Project::new(&ask("calm"));
+    let mut told = project.run("run x.yaml").stderr;
+    project.write("x.yaml", &ask(r#""a\e[31m\u009b\u202e\ufeff""#));
+    let shown = r"server.name calm → a\u{1b}[31m\u{9b}\u{202e}\u{feff}";
+    let (plan, explained) = (project.ok("plan x.yaml"), project.ok("explain x.yaml ask"));
+    assert!(
+        plan.contains(shown) && explained.contains(&shown.replacen("server", "will run: server", 1)),
+        "{plan}{explained}"
+    );
+    told += &(plan + &explained);
+    for json in ["plan x.yaml --json", "explain x.yaml ask --json"] {
+        let text = project.ok(json);
+        let value: Value = serde_json::from_str(&text).unwrap();
+        assert!(value.to_string().contains('\u{202e}'), "the value is the same");
+        told += &text;
+    }
+    let run = project.run("run x.yaml");
+    assert!(run.stderr.contains(&format!("ask runs: {shown}\n")), "{}", run.stderr);
+    told += &(run.stderr
+        + &project.ok("runs last")
+        + &project.ok("diff last~1 last")
+        + &project.ok("run x.yaml --json --force ask"));
+    assert!(!told.contains(|c: char| pipeline::escape::is_unsafe(c) && c != '\n'), "{told:?}");
+}

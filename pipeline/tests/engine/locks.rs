@@ -1,5 +1,8 @@
 //! Who waits for whom.
 
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
+
 use crate::project::{Project, SLOW, SUM};
 
 #[test]
@@ -90,4 +93,25 @@ fn a_disk_without_locks_is_told_and_nothing_is_taken_away_there() {
         assert!(talk.contains("error: cannot take anything away: the file system of `artifacts`"), "{talk}");
         assert_eq!(on_it("gc").0, Some(0), "looking is free");
     }
+}
+
+#[test]
+fn what_reads_an_asset_that_is_here_does_not_wait_for_one_that_is_fetched() {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let project = Project::new(&format!(
+        "name: n\nassets:\n  far: {{ from: [{{ url: 'http://{}/far' }}] }}\n  near: {{ from: [{{ path: near.txt }}] }}\nstages:\n  one: {{ use: toy.number, with: {{ asset: far }} }}\n  slow: {{ use: toy.slow, with: {{ units: 10 }} }}\n  two: {{ use: toy.number, with: {{ asset: near }} }}\n",
+        server.local_addr().unwrap()
+    ));
+    project.write("near.txt", "5");
+    let mut run = project.start_and_hold(0, "-j 2");
+    let (mut stream, _) = server.accept().unwrap();
+    let head = BufReader::new(&stream).lines().map_while(Result::ok).take_while(|line| !line.is_empty());
+    assert!(head.count() > 0);
+    // One waits for an answer; only the other job can end `two`, or this hangs.
+    project.write("gate", "");
+    run.until(|event| event["event"] == "stage_ended" && event["stage"] == "two");
+    stream.write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 1\r\n\r\n7").unwrap();
+    drop(stream);
+    let (code, statuses) = run.end();
+    assert_eq!((code, &*statuses["one"]), (0, "ran"));
 }

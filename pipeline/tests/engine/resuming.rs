@@ -1,6 +1,9 @@
 //! Kills and interrupts.
 
-use crate::project::{Project, SLOW};
+use std::io::{BufRead as _, BufReader};
+use std::process::ChildStderr;
+
+use crate::project::{Project, SLOW, Started};
 
 /// The objects of a run that nothing disturbed.
 fn undisturbed() -> std::collections::BTreeMap<String, Vec<u8>> {
@@ -43,20 +46,41 @@ fn an_interrupt_saves_and_ends_with_130() {
     assert_eq!(project.objects(), undisturbed());
 }
 
+/// Interrupts a run; it has noticed when it talks about it.
+fn interrupt(started: &mut Started) -> BufReader<ChildStderr> {
+    started.signal("INT");
+    let mut talk = BufReader::new(started.child.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("press Ctrl-C again") {
+        assert_ne!(talk.read_line(&mut line).unwrap(), 0);
+    }
+    talk
+}
+
 #[test]
 fn a_second_interrupt_ends_at_once() {
     let project = Project::new(SLOW);
     let mut started = project.start_and_hold(2, "--set stages.slow.with.deaf=true");
-    started.signal("INT");
-    // The first signal has arrived when it is talked about; only then is the second one a second one.
-    let mut talk = std::io::BufReader::new(started.child.stderr.take().unwrap());
-    let mut line = String::new();
-    while !line.contains("press Ctrl-C again") {
-        assert_ne!(std::io::BufRead::read_line(&mut talk, &mut line).unwrap(), 0);
-    }
+    let _talk = interrupt(&mut started);
     started.signal("INT");
     assert_eq!(started.end().0, 130);
     assert_eq!(project.ran(""), ["after", "slow"]);
+}
+
+#[test]
+fn what_had_not_begun_before_an_interrupt_is_told_so() {
+    let project = Project::new(SLOW);
+    let mut started = project.start_and_hold(9, "--set stages.slow.with.deaf=true");
+    let _talk = interrupt(&mut started);
+    project.write("gate", "");
+    let mut ended = Vec::new();
+    let last = started.until(|event| {
+        ended.extend((event["event"] == "stage_ended").then(|| event["stage"].to_string()));
+        event["event"] == "run_ended"
+    });
+    assert_eq!((&last["status"], last["not_begun"].to_string()), (&"interrupted".into(), r#"["after"]"#.to_owned()));
+    assert_eq!(ended, [r#""slow""#]);
+    assert_eq!(started.end().0, 130);
 }
 
 #[test]

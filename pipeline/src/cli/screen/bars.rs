@@ -9,6 +9,10 @@ use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
 use super::super::talk;
 use super::Pace;
+use crate::escape::shown;
+
+/// Characters of a text beside a bar, at most: more would not fit into a line.
+const LONGEST: usize = 200;
 
 #[derive(Default)]
 pub(super) struct Bars {
@@ -33,7 +37,9 @@ impl Bars {
             let _ = if rate < 10.0 { write!(out, "{rate:.2}/s") } else { write!(out, "{rate:.0}/s") };
         });
         let bar = total.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
-        let bar = self.all.add(bar.with_position(done).with_prefix(format!("{stage} {label}")).with_style(style));
+        let bar = self
+            .all
+            .add(bar.with_position(done).with_prefix(shown(&format!("{stage} {label}"), LONGEST)).with_style(style));
         // A steady tick keeps the time left honest while one unit takes long.
         bar.enable_steady_tick(Duration::from_millis(250));
         bar
@@ -48,7 +54,7 @@ impl Pace for Bars {
             .or_insert_with(|| self.new_bar(stage, label, done, total, unit));
         bar.set_position(done);
         if !message.is_empty() {
-            bar.set_message(message.to_owned());
+            bar.set_message(shown(message, LONGEST));
         }
     }
     fn finished(&self, stage: &str, label: &str) {

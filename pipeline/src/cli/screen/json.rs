@@ -4,6 +4,7 @@ use std::io::Write;
 
 use serde_json::{Value, json};
 
+use crate::escape;
 use crate::event::{EVENT_SCHEMA, Event};
 use crate::progress::Sink;
 
@@ -16,7 +17,7 @@ impl Json {
             line.extend(event);
         }
         // A reader that has gone does not stop the run.
-        let _ = writeln!(std::io::stdout(), "{line}");
+        let _ = writeln!(std::io::stdout(), "{}", escape::json(&line.to_string()));
     }
 }
 

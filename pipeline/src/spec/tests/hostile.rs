@@ -102,6 +102,10 @@ fn hostile_depths_and_bombs_are_refused() {
         chain.push_str(&format!("a{level}: &a{level} {{ l: *a{0}, r: *a{0} }}\n", level - 1));
     }
     assert_eq!(parse(&chain), TOO_MUCH);
+    // Anchors within anchors, each of which keeps all that is below it.
+    let anchors: String = (0..58).map(|depth| format!("&a{depth} [")).collect();
+    let below = |values: usize| format!("{anchors}{}{}", "x, ".repeat(values), "]".repeat(58));
+    assert_eq!((&*parse(&below(1_000)), &*parse(&below(4_000))), ("read", TOO_MUCH));
     let set = format!("stages.world.with.layers={}", "[".repeat(500));
     assert!(load_text(GOOD, &[&set]).is_err());
     let path = format!("stages.world.with.model{}=1", ".factors".repeat(5_000));
@@ -124,6 +128,10 @@ fn sweeps_that_multiply_are_stopped() {
     };
     let Err(all) = load_text(&format!("{}{follow}", swept(2_000)), &[]) else { panic!("124,000 stages") };
     assert_eq!(all.list()[0].message, "with `p48` the sweeps make too many stages, or connections between them");
+    // Looked at before the values are: of equal ones each would be a fault.
+    let equal = swept(1).replace("[0]", &format!("{:?}", [0; 10_001]));
+    let Err(all) = load_text(&equal, &[]) else { panic!("10,001 cells") };
+    assert_eq!(all.list()[0].message, "the sweep has more than 10000 cells");
     let collect = "  p: { use: learn.a2c, inputs: { world: w } }\n  s: { use: score, inputs: { world: w, policies: p.policy } }\n";
     let Err(all) = load_text(&format!("{}{collect}", swept(1_500)), &[]) else { panic!("2,250,000 connections") };
     assert_eq!(all.list()[0].message, "with `s` the sweeps make too many stages, or connections between them");
@@ -236,11 +244,13 @@ fn odd_characters_are_shown_so_that_they_harm_no_terminal() {
         "name: \u{9b}31m\n",
         "name: \u{202e}abc\n",
         "\rname: \u{7f}\n",
+        "name: \u{200b}\u{2028}a\n",
+        "name: t # \u{61c}\u{feff}\nstages: 3 # \u{200e}\u{200f}\n",
     ];
     for text in texts {
         let Err(all) = load_text(text, &[]) else { panic!("this should not load: {text:?}") };
         let shown = all.to_string();
-        assert!(!shown.chars().any(|c| c.is_control() && c != '\n' || c == '\u{202e}'), "{shown:?}");
+        assert!(!shown.chars().any(|c| crate::escape::is_unsafe(c) && c != '\n'), "{shown:?}");
     }
 }
 

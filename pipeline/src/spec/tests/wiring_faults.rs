@@ -1,4 +1,5 @@
-use super::{below, faults, same};
+use super::{HEAD, below, faults, same};
+use crate::spec::toy::load_text;
 
 #[test]
 fn kinds_of_stages() {
@@ -173,6 +174,16 @@ fn sweeps() {
             "toy.yaml:6:58 seed.deep | `seed` takes a whole number, 0 or more, not a mapping | `seed`: Seed of all random draws",
         ],
     );
+    let fit = |each: &str| below(&format!("  x: {{ use: fit, inputs: {{ interactions: log.interactions }}, {each} }}"));
+    same(
+        fit("each: { model.factors.rank: [5, 6], seed: [1], model: [popular] }"),
+        &[
+            "toy.yaml:6:70 model.factors.rank | `model.factors.rank` is a part of `model`, which is swept, too: only one of them can be | write its values into those of `model`, or sweep parts alone",
+        ],
+    );
+    let parts = "each: { model.factors.rank: [5, 6], model.factors.penalty: [0, 1] }";
+    let text = format!("{HEAD}  x: {{ use: fit, inputs: {{ interactions: log.interactions }}, {parts} }}\n");
+    assert!(load_text(&text, &[]).is_ok());
     same(stage("each: [1]"), &["toy.yaml:6:56 [1] | `each` takes a mapping, not a list | "]);
     let two = "  a: { use: fit, inputs: { interactions: log.interactions }, each: { seed: [0, 1] } }
   p: { use: learn.a2c, inputs: { world: a }, each: { seed: [0, 1, 2] } }";
