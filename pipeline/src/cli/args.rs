@@ -46,7 +46,7 @@ pub(crate) struct Global {
     /// Folder to look into for assets before fetching them; may be given again. Also the folders in APPRENTICE_DATA.
     #[arg(long, global = true, value_name = "DIR")]
     pub data: Vec<PathBuf>,
-    /// Use no network: an asset that is not here is an error.
+    /// Fetch nothing: an asset that is not here is an error. (The server of a language model is asked all the same.)
     #[arg(long, global = true)]
     pub offline: bool,
     /// Print JSON for programs instead of text.

@@ -60,6 +60,9 @@ fn to_json(project: &Project, plan: &Plan) -> Value {
 
 /// The stage upstream where the need to run begins, with its reason; null where it begins at the stage itself.
 pub(super) fn first_cause(project: &Project, plan: &Plan, index: usize) -> Value {
+    if let Ok(Some((cause, reason))) = plan.changed_upstream(project, index) {
+        return json!({ "stage": project.node(cause).id, "verdict": "hit", "words": reason.to_string() });
+    }
     let Some(cause) = plan.first_cause(project, index) else { return Value::Null };
     let (verdict, words) = words(project, plan, cause);
     json!({ "stage": project.node(cause).id, "verdict": verdict, "words": words })
@@ -98,7 +101,12 @@ pub(super) fn sentence(short: &str, long: &str) -> String {
 pub(super) fn words(project: &Project, plan: &Plan, index: usize) -> (&'static str, String) {
     match &plan.verdicts[&index] {
         Verdict::Hit { .. } => ("hit", String::new()),
-        Verdict::Run { reason, .. } => ("will run", reason.to_string()),
+        Verdict::Run { reason, .. } => {
+            // What cannot be read about the stages above is left out: the reason itself is known.
+            let above = plan.changed_upstream(project, index).ok().flatten();
+            let above = above.map(|(cause, why)| format!("; first cause: {}, {why}", project.node(cause).id));
+            ("will run", format!("{reason}{}", above.unwrap_or_default()))
+        }
         Verdict::After { on, reason: Some(reason) } => ("will run", format!("{reason}, after {}", grouped(on))),
         Verdict::After { on, reason: None } => {
             let cause = plan.first_cause(project, index).map(|cause| {

@@ -51,6 +51,38 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// The node upstream whose change gave a node that runs another input, although it is a hit itself, and what differs from
+    /// the last time that it went by its name.
+    pub fn changed_upstream(&self, project: &Project, index: usize) -> anyhow::Result<Option<(usize, MissReason)>> {
+        let mut found = None;
+        let mut at = match self.verdicts.get(&index) {
+            Some(Verdict::Run { reason: MissReason::Input { .. }, .. }) => index,
+            _ => return Ok(None),
+        };
+        // Needs come before what needs them, so this ends.
+        'up: loop {
+            for need in project.needs(at) {
+                let (Some(entry), Some(material)) = (self.hits.get(&need), self.materials.get(&need)) else { continue };
+                let last = project.store.last(&project.experiment.name, &project.node(need).id)?;
+                if last.is_some_and(|last| last.key != entry.key) {
+                    let reason = project.reason(need, material, &Found::Nothing)?;
+                    let goes_on = matches!(reason, MissReason::Input { .. });
+                    found = Some((need, reason));
+                    at = need;
+                    if goes_on {
+                        continue 'up;
+                    }
+                }
+                if found.is_some() {
+                    return Ok(found);
+                }
+            }
+            return Ok(found);
+        }
+    }
+}
+
 /// Plans the nodes of `chosen`, which holds the needs of its members.
 pub(crate) fn plan(project: &Project, chosen: &BTreeSet<usize>, forced: &BTreeSet<usize>) -> anyhow::Result<Plan> {
     let mut plan = Plan {

@@ -93,7 +93,8 @@ impl Store {
     /// The digests of all objects. Files with other names are not the store's.
     pub fn objects(&self) -> anyhow::Result<Vec<String>> {
         let mut digests = Vec::new();
-        for folder in list(&self.part("objects"))? {
+        // Other files are not the store's: a file manager or a network disk leaves some.
+        for folder in list(&self.part("objects"))?.into_iter().filter(|path| path.is_dir()) {
             let prefix = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
             for path in list(&folder)? {
                 let digest = format!("{prefix}{}", path.file_name().unwrap_or_default().to_string_lossy());

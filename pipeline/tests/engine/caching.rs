@@ -122,3 +122,15 @@ fn equal_objects_on_any_number_of_threads_and_jobs() {
     };
     assert_eq!(objects("--threads 1 -j 1"), objects("--threads 3 -j 3"));
 }
+
+#[test]
+fn a_change_above_a_hit_is_named_where_it_matters() {
+    let project = Project::new(SUM);
+    // What `a` gives for 8 is there; what `sum` makes of it is not; and the last results are those of the file again.
+    project.ok("run x.yaml a --set stages.a.with.value=8");
+    project.ok("run x.yaml");
+    let plan = project.ok("plan x.yaml sum --set stages.a.with.value=8");
+    assert!(plan.contains("a    hit\n"), "{plan}");
+    assert!(plan.contains("first cause: a, value 1.2 → 8.0"), "{plan}");
+    assert!(!project.ok("plan x.yaml sum --set stages.sum.with.plus=9").contains("first cause"));
+}

@@ -143,3 +143,17 @@ fn options_that_do_not_go_together_are_code_2() {
     }
     project.ok("inspect sum --json --format json");
 }
+
+#[test]
+fn verify_tells_a_changed_copy_from_what_was_made() {
+    let project = Project::new(SUM);
+    project.ok("run x.yaml");
+    let view = "artifacts/sum/sum/value.txt";
+    let whole = project.ok(&format!("inspect {view} --verify"));
+    assert!(whole.contains("content: that of sum.value, byte for byte"), "{whole}");
+    fs::write(project.path(view), "9\n").unwrap();
+    let changed = project.run(&format!("inspect {view} --verify"));
+    assert!(changed.code == 1 && changed.stdout.contains("content: not that of sum.value"), "{changed:?}");
+    project.write("mine.txt", "7\n");
+    assert!(project.ok("inspect mine.txt --verify").contains("content: of unknown origin"));
+}

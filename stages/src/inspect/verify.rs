@@ -284,7 +284,7 @@ impl Verification {
             page.line(&format!("checked: {}", checked.join(", ")));
         }
         if self.whole {
-            page.line("whole: nothing is wrong with it");
+            page.line("whole: every part can be read");
             return;
         }
         let rows: Vec<_> = self.faults.iter().map(|fault| vec![fault.place.clone(), fault.fault.clone()]).collect();

@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::fit::{Fit, RatingModel, complete_matrix};
+use super::fit::{Fit, RatingModel, complete_matrix, note_fit};
 use super::{Audience, Inputs, Outputs};
 use crate::artifact::{Array, Curves, Items, Users};
 use crate::nn::{Init, Mlp, Params};
@@ -106,6 +106,7 @@ impl Stage for DeepFm {
             }
             matrix.data.iter_mut().zip(&answers.data).for_each(|(sum, x)| *sum += x / self.members as f32);
         }
+        note_fit(&curves, cx);
         Ok(Outputs { world: self.audience.complete(inputs.distances.as_ref(), matrix)?, curves })
     }
 }

@@ -90,13 +90,23 @@ impl Fit<'_> {
                 message += &format!(", held out {held:.4}");
             }
             bar.inc_with(1, &message);
-            if epoch + 1 == self.epochs {
-                cx.note("fit", message);
-            }
             training.passed(epoch + 1, || state(params, &mut adam, &mut curves).save())?;
         }
         Ok(curves)
     }
+}
+
+/// Notes how well the models fit at the end: the means over the members of an ensemble, which do not depend on who was last.
+pub(super) fn note_fit(curves: &Curves, cx: &Context) {
+    let last = |kind: &str| {
+        let of_kind = curves.0.iter().filter(|point| point.series.starts_with(kind));
+        let step = of_kind.clone().map(|point| point.step).max()?;
+        let values: Vec<f64> = of_kind.filter(|point| point.step == step).map(|point| point.value).collect();
+        Some(values.iter().sum::<f64>() / values.len() as f64)
+    };
+    let Some(train) = last("rmse.train") else { return };
+    let held = last("rmse.holdout").map_or_else(String::new, |held| format!(", held out {held:.4}"));
+    cx.note("fit", format!("rmse {train:.4}{held}"));
 }
 
 fn state<'a>(params: &'a Params, adam: &'a mut AdamW, curves: &'a mut Curves) -> State<'a> {

@@ -8,7 +8,7 @@ use pipeline::{Context, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::fit::{Fit, RatingModel, complete_matrix};
+use super::fit::{Fit, RatingModel, complete_matrix, note_fit};
 use super::{Audience, Inputs, Outputs};
 use crate::artifact::Interactions;
 use crate::nn::{Init, Params};
@@ -69,6 +69,7 @@ impl Stage for MatrixFactorisation {
         let mut params = Params::default();
         let model = Model::new(&mut params, self, users, items, &inputs.interactions)?;
         let curves = self.fit().run(&params, &model, &inputs.interactions, inputs.holdout.as_ref(), cx)?;
+        note_fit(&curves, cx);
         let world = self
             .audience
             .complete(inputs.distances.as_ref(), complete_matrix(&model, users, items, &inputs.interactions)?)?;

@@ -149,6 +149,9 @@ fn look(session: &Session, store: &Store, args: &Inspect, content: &Content, for
                 let known = if format == Format::Md { format!("```text\n{known}```\n") } else { known };
                 write!(out, "\n{known}")?;
             }
+            if args.verify && format == Format::Table {
+                write!(out, "{}", origin::as_made(content))?;
+            }
             Ok(verdict)
         }),
     };
@@ -157,6 +160,7 @@ fn look(session: &Session, store: &Store, args: &Inspect, content: &Content, for
         Ok(verdict)
     });
     match verdict {
+        Ok(Verdict::Whole) if args.verify && content.changed_view.is_some() => Ok(Exit::Failed),
         Ok(Verdict::Whole) => Ok(Exit::Ok),
         // The bytes are those that were made, so that the fault is not the store's.
         Ok(Verdict::Damaged) => Ok(Exit::Failed),

@@ -12,6 +12,21 @@ use crate::store::{Entry, Output, Store};
 /// What to say of a content that nobody here made.
 pub(super) const UNKNOWN: &str = "made by: unknown; this store has no such content (or the file was changed since)\n";
 
+/// Whether a content is what somebody made; a value that was changed and can still be read is seen by nothing else.
+pub(super) fn as_made(content: &Content) -> String {
+    match (&content.origin, &content.changed_view) {
+        (Some((entry, output)), _) => {
+            format!("content: that of {}.{}, byte for byte\n", entry.made.stage, output.port)
+        }
+        (None, Some(output)) => {
+            format!("content: not that of {output}: the file was changed; the next run restores it\n")
+        }
+        (None, None) => {
+            "content: of unknown origin, so that a changed value which can still be read is not seen\n".into()
+        }
+    }
+}
+
 pub(super) struct Origin {
     entry: Entry,
     output: Output,

@@ -33,6 +33,8 @@ pub(super) struct Content {
     /// The store's own record, where the content was asked for as a result.
     pub named: Option<Output>,
     pub origin: Option<(Entry, Output)>,
+    /// The `stage.port` of which the file is the readable copy, where it holds something else.
+    pub changed_view: Option<String>,
 }
 
 pub(super) fn find(store: &Store, what: &str, args: &Inspect) -> Result<What, Failure> {
@@ -148,6 +150,7 @@ fn content(name: String, path: PathBuf, entry: Entry, output: Output) -> Content
         digest: Some(output.digest.clone()),
         named: Some(output.clone()),
         origin: Some((entry, output)),
+        changed_view: None,
     }
 }
 
@@ -228,5 +231,29 @@ fn file(store: &Store, path: &Path) -> Result<Content, Failure> {
         Some(digest) => Makers::of(store)?.find(digest, None)?,
         None => None,
     };
-    Ok(Content { name: path.display().to_string(), path: path.to_path_buf(), digest, named: None, origin })
+    let changed_view = if origin.is_none() { view_of(store, path)? } else { None };
+    Ok(Content {
+        name: path.display().to_string(),
+        path: path.to_path_buf(),
+        digest,
+        named: None,
+        origin,
+        changed_view,
+    })
+}
+
+/// The `stage.port` of which a path is the readable copy.
+fn view_of(store: &Store, path: &Path) -> anyhow::Result<Option<String>> {
+    let Ok(path) = path.canonicalize() else { return Ok(None) };
+    for remembered in store.all_last()? {
+        let Some(last) = remembered.last else { continue };
+        let Some(entry) = store.entry(&last.key)? else { continue };
+        for output in &entry.outputs {
+            let view = store.view(&remembered.experiment, &last.stage, output);
+            if view.canonicalize().is_ok_and(|view| view == path) {
+                return Ok(Some(format!("{}.{}", last.stage, output.port)));
+            }
+        }
+    }
+    Ok(None)
 }
