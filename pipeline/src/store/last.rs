@@ -38,15 +38,29 @@ pub(crate) struct Stamp {
     pub bytes: u64,
     /// Nanoseconds since 1970.
     pub modified: u64,
+    /// Its number on the disk, because two views of one size may be written within one tick of the file system's clock; 0
+    /// where the system gives none.
+    #[serde(default)]
+    pub number: u64,
 }
 
 impl Stamp {
     /// The stamp of the file at `path`, which is a copy of `digest`; `None` where there is no plain file.
     pub fn of(path: &Path, digest: &str) -> Option<Self> {
         let metadata = fs::symlink_metadata(path).ok().filter(fs::Metadata::is_file)?;
-        let modified = metadata.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
-        Some(Self { digest: digest.into(), bytes: metadata.len(), modified: modified.as_nanos() as u64 })
+        let modified = metadata.modified().ok()?.duration_since(UNIX_EPOCH).ok()?.as_nanos() as u64;
+        Some(Self { digest: digest.into(), bytes: metadata.len(), modified, number: number(&metadata) })
     }
+}
+
+#[cfg(unix)]
+fn number(metadata: &fs::Metadata) -> u64 {
+    std::os::unix::fs::MetadataExt::ino(metadata)
+}
+
+#[cfg(not(unix))]
+fn number(_: &fs::Metadata) -> u64 {
+    0
 }
 
 impl Store {

@@ -60,7 +60,11 @@ struct Stepper {
 
 impl Stepper {
     fn start(project: &Project) -> Self {
-        let mut command = project.command("run x.yaml -q -j 1 --threads 1");
+        Self::start_with(project, "")
+    }
+
+    fn start_with(project: &Project, args: &str) -> Self {
+        let mut command = project.command(&format!("run x.yaml -q -j 1 --threads 1 {args}"));
         let mut child = command.env("TOY_IN_TURNS", "1").stdin(Stdio::piped()).spawn().unwrap();
         let (go, said) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
         let mut stepper = Self { child, go, said, at: None };
@@ -76,7 +80,7 @@ impl Stepper {
             if self.said.read_line(&mut line).unwrap() == 0 {
                 break None;
             }
-            if let Some(place) = line.strip_prefix("@ ") {
+            if let Some(place) = line.trim_end().strip_prefix("@ ") {
                 break Some(place.to_owned());
             }
         };
@@ -89,6 +93,23 @@ impl Stepper {
 
     fn is_at(&self, point: &str) -> bool {
         self.at.as_ref().is_some_and(|at| at.starts_with(point))
+    }
+
+    /// Goes on to a point of a file whose path ends so.
+    #[track_caller]
+    fn go_to(&mut self, point: &str, path: &str) {
+        while !(self.is_at(point) && self.at.as_ref().is_some_and(|at| at.ends_with(path))) {
+            assert!(self.at.is_some(), "the run ended before `{point} {path}`");
+            self.step();
+        }
+    }
+
+    /// Goes on to the end; gives the code.
+    fn end(mut self) -> Option<i32> {
+        while self.at.is_some() {
+            self.step();
+        }
+        self.child.wait().unwrap().code()
     }
 }
 
@@ -191,4 +212,24 @@ fn an_asset_that_changes_under_a_stage_leaves_no_result() {
     assert_eq!(project.count("entries"), 0);
     project.ok("run x.yaml");
     assert_eq!(std::fs::read_to_string(project.path("artifacts/n/one/value.txt")).unwrap(), "6\n");
+}
+
+/// Of two runs that show one stage, the first is overtaken when its view has just been named.
+#[test]
+fn a_view_of_another_run_is_not_taken_for_ones_own() {
+    let project = Project::new("name: n\nstages:\n  one: { use: toy.number }\n");
+    let set = |value: u32| format!("--set stages.one.with.value={value}");
+    let view = project.path("artifacts/n/one/value.txt");
+    let shown = || std::fs::read_to_string(&view).unwrap();
+    for value in [1, 2] {
+        project.ok(&format!("run x.yaml {}", set(value)));
+    }
+    let mut first = Stepper::start_with(&project, &set(1));
+    first.go_to("named", "n/one/value.txt");
+    assert_eq!(shown(), "1\n");
+    project.ok(&format!("run x.yaml {}", set(2)));
+    assert_eq!(first.end(), Some(0));
+    assert_eq!(shown(), "2\n");
+    project.ok(&format!("run x.yaml {}", set(1)));
+    assert_eq!(shown(), "1\n");
 }
