@@ -8,6 +8,7 @@ use std::time::Instant;
 use anyhow::{Context as _, ensure};
 
 use super::project::links;
+use super::visit::Contents;
 use super::{Run, THREADS, panics};
 use crate::asset::Resolved;
 use crate::key::Material;
@@ -23,6 +24,7 @@ impl Run<'_> {
         &self,
         index: usize,
         material: Material,
+        contents: &Contents,
         assets: &[(String, Resolved)],
     ) -> anyhow::Result<Entry> {
         let start = Instant::now();
@@ -48,7 +50,7 @@ impl Run<'_> {
             let file = |link: &crate::spec::Link| PortFile {
                 name: link.name.clone(),
                 cell: link.cell.clone(),
-                path: store.object(&self.digest(link)),
+                path: store.object(&contents.behind(link)),
             };
             links(node, port).iter().map(file).collect()
         };

@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use proptest::prelude::*;
 
 use crate::killing::EXPERIMENT;
-use crate::project::Project;
+use crate::project::{Project, spoil};
 use crate::remains::{remains, undisturbed};
 
 #[test]
@@ -232,4 +232,40 @@ fn a_view_of_another_run_is_not_taken_for_ones_own() {
     assert_eq!(shown(), "2\n");
     project.ok(&format!("run x.yaml {}", set(1)));
     assert_eq!(shown(), "1\n");
+}
+
+/// `y` waits for its lock when `z` finds another output of the same stage damaged, and has both made again with other bytes.
+#[test]
+fn a_stage_reads_what_is_in_its_key_whatever_was_made_again_while_it_waited() {
+    let project = Project::new(
+        "name: n
+stages:
+  pair: { use: toy.whim, with: { file: whim } }
+  slow: { use: toy.slow, with: { units: 1, hold_at: 0, gate: gate } }
+  y: { use: toy.round, inputs: { value: pair.first } }
+  z: { use: toy.add, inputs: { a: pair.second, b: slow.value } }
+",
+    );
+    let y = || std::fs::read_to_string(project.path("artifacts/n/y/value.txt")).unwrap();
+    project.write("whim", "1");
+    project.ok("run x.yaml pair");
+    let mut holder = Stepper::start_with(&project, "y");
+    holder.go_to("locked", "");
+    spoil(&project.object("pair.second"), b"6\n");
+    project.write("whim", "2");
+    let mut run = project.start("-j 3");
+    let (mut waits, mut holds) = (false, false);
+    run.until(|event| {
+        waits |= event["event"] == "waiting" && event["stage"] == "y";
+        holds |= event["name"] == "holds at";
+        waits && holds
+    });
+    project.write("gate", "");
+    run.until(|event| event["event"] == "stage_ended" && event["stage"] == "z");
+    holder.child.kill().unwrap();
+    holder.child.wait().unwrap();
+    assert_eq!(run.end().0, 0);
+    assert_eq!(y(), "1\n", "the result of the content that is in the key");
+    assert_eq!(project.ran(""), ["y"]);
+    assert_eq!(y(), "2\n");
 }
