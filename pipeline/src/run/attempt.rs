@@ -90,8 +90,10 @@ impl Run<'_> {
             seconds: start.elapsed().as_secs_f64(),
         };
         let entry = store.commit(Entry { key, material, outputs, made }, &out)?;
-        remove(&out)?;
-        remove(&scratch)?;
+        // The result is in the store, whatever becomes of what it was made in.
+        for error in [&out, &scratch].into_iter().filter_map(|dir| remove(dir).err()) {
+            self.warn(index, &format!("the stage is done, and its working folder stays: {error:#}"));
+        }
         Ok(entry)
     }
 }

@@ -198,7 +198,7 @@ impl Run<'_> {
         self.project.node(index).id.clone()
     }
 
-    fn warn(&self, index: usize, text: &str) {
+    pub(super) fn warn(&self, index: usize, text: &str) {
         self.tell(&Event::Warning { stage: self.id(index), text: text.into() });
     }
 }

@@ -269,3 +269,22 @@ stages:
     assert_eq!(project.ran(""), ["y"]);
     assert_eq!(y(), "2\n");
 }
+
+#[test]
+fn a_working_folder_that_cannot_be_removed_fails_no_stage_that_is_done() {
+    let project = Project::new("name: n\nstages:\n  one: { use: toy.number, with: { value: 1 } }\n");
+    let mut run = Stepper::start(&project);
+    run.go_to("kept", ".json");
+    assert!(run.at.as_ref().unwrap().contains("store/entries/"), "{:?}", run.at);
+    let scratch = project.path("artifacts/store/scratch");
+    let mut folders = std::fs::read_dir(&scratch).unwrap().map(|entry| entry.unwrap().path());
+    let out = folders.find(|path| path.extension() == Some("out".as_ref())).unwrap();
+    // A file cannot be removed as a folder, not even by root.
+    std::fs::remove_dir_all(&out).unwrap();
+    std::fs::write(&out, "").unwrap();
+    assert_eq!(run.end(), Some(0));
+    let events = project.path("artifacts/store/runs").join(&project.runs()[0]).join("events.jsonl");
+    let events = std::fs::read_to_string(events).unwrap();
+    assert!(events.contains("the stage is done, and its working folder stays: remove `"), "{events}");
+    assert_eq!(std::fs::read_to_string(project.path("artifacts/n/one/value.txt")).unwrap(), "1\n");
+}
