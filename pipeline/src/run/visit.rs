@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Locked, Run};
 use crate::Interrupted;
@@ -144,8 +144,15 @@ impl Run<'_> {
                 }
                 Err(damage) => {
                     self.warn(link.node, &format!("{damage}; it is made again"));
-                    let status = self.visit(link.node)?;
-                    self.record.remade(link.node, status);
+                    let start = Instant::now();
+                    match self.visit(link.node)? {
+                        // Somebody else made it. If that was this run, it has told so.
+                        Status::Hit => {
+                            let done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+                            done.get(&link.node).into_iter().for_each(|entry| self.record.gives(link.node, entry));
+                        }
+                        status => self.tell_end(link.node, status, start, None),
+                    }
                     remade = true;
                 }
             }

@@ -3,6 +3,8 @@
 use std::fs;
 use std::process::Command;
 
+use serde_json::{Value, json};
+
 use crate::project::{Project, SLOW, SUM, spoil};
 
 #[test]
@@ -19,6 +21,27 @@ fn a_damaged_object_is_never_read_by_a_stage() {
     assert_eq!(fs::read(&object).unwrap(), good);
     assert_eq!(project.count("damaged"), 1);
     assert_eq!(fs::read_to_string(project.path("artifacts/sum/round/value.txt")).unwrap(), "6.2\n");
+}
+
+#[test]
+fn a_stage_that_is_made_again_for_another_one_is_recorded_as_it_was_made() {
+    let project = Project::new(
+        "name: n\nstages:\n  pair: { use: toy.whim, with: { file: whim } }\n  y: { use: toy.round, inputs: { value: pair.first } }\n",
+    );
+    project.write("whim", "1");
+    project.ok("run x.yaml");
+    spoil(&project.object("pair.first"), b"9\n");
+    project.write("whim", "2");
+    let events = project.ok("run x.yaml --json --set stages.y.with.to=0.5");
+    let ends = events.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let ends: Vec<_> = ends.filter(|event| event["event"] == "stage_ended" && event["stage"] == "pair").collect();
+    assert_eq!(ends.iter().map(|end| end["status"].as_str().unwrap()).collect::<Vec<_>>(), ["hit", "ran"]);
+    let run = project.runs().pop().unwrap();
+    let record = fs::read(project.path(&format!("artifacts/store/runs/{run}/run.json"))).unwrap();
+    let record: Value = serde_json::from_slice(&record).unwrap();
+    let row = &record["nodes"][0];
+    assert_eq!((&row["stage"], &row["status"], &row["seconds"]), (&json!("pair"), &json!("ran"), &ends[1]["seconds"]));
+    assert_eq!(row["outputs"]["first"], blake3::hash(b"2\n").to_hex().as_str());
 }
 
 #[test]
