@@ -63,10 +63,7 @@ impl Run<'_> {
         worked.map_err(|error| located(node, error))?;
         // A result of other bytes than those of the key must not go by it.
         for (name, found) in assets {
-            ensure!(
-                self.project.assets.is_unchanged(name, found),
-                "asset `{name}` changed while the stage was at work, so its result is not kept\nhelp: run it again"
-            );
+            self.project.assets.check_unchanged(name, found)?;
         }
         let output = |port: crate::PortSpec| Output {
             port: port.name.into(),
