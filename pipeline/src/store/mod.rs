@@ -54,6 +54,9 @@ pub(crate) enum Found {
     Damaged(String),
 }
 
+/// The path of an entry, and what reading it gave.
+pub(crate) type ReadEntry = (PathBuf, anyhow::Result<Option<Entry>>);
+
 impl Store {
     pub fn new(artifacts: &Path) -> Self {
         Self { artifacts: artifacts.to_path_buf() }
@@ -104,15 +107,25 @@ impl Store {
     /// Every readable entry, and the paths of those that are not. Files with other names are not the store's.
     pub fn entries(&self) -> anyhow::Result<(Vec<Entry>, Vec<PathBuf>)> {
         let (mut whole, mut damaged) = (Vec::new(), Vec::new());
-        let named = |path: &PathBuf| path.file_name()?.to_str()?.strip_suffix(".json").map(is_hash);
-        for path in list(&self.part("entries"))?.into_iter().filter(|path| named(path) == Some(true)) {
-            match read_entry(&path)? {
-                Some(Some(entry)) => whole.push(*entry),
-                Some(None) => damaged.push(path),
-                None => {}
+        for (path, read) in self.each_entry()? {
+            match read? {
+                Some(entry) => whole.push(entry),
+                None => damaged.push(path),
             }
         }
         Ok((whole, damaged))
+    }
+
+    /// What reading each entry gave: `None` where it is damaged, an error where the disk does not give it or where it is of a
+    /// newer program.
+    pub fn each_entry(&self) -> anyhow::Result<Vec<ReadEntry>> {
+        let named = |path: &PathBuf| path.file_name()?.to_str()?.strip_suffix(".json").map(is_hash);
+        let paths = list(&self.part("entries"))?.into_iter().filter(|path| named(path) == Some(true));
+        let read = |path: PathBuf| {
+            let read = read_entry(&path).transpose()?;
+            Some((path, read.map(|entry| entry.map(|entry| *entry))))
+        };
+        Ok(paths.filter_map(read).collect())
     }
 
     /// Moves the files `<dir>/<port>` of `outputs` into the store and then writes the entry: from here on the key is a hit.

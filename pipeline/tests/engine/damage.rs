@@ -1,11 +1,13 @@
 //! Damaged, lost and unwritable stores.
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 
 use serde_json::{Value, json};
 
 use crate::project::{Project, SLOW, SUM, spoil};
+use crate::remains::files;
 
 #[test]
 fn a_damaged_object_is_never_read_by_a_stage() {
@@ -134,6 +136,66 @@ fn verify_names_all_that_can_be_damaged() {
         ended.stdout
     );
     assert_eq!(fs::read_to_string(project.path("artifacts/slow/slow/value.txt")).unwrap(), "385\n");
+}
+
+/// A file that the disk does not give is a fault like others: the rest is looked at all the same.
+#[cfg(unix)]
+#[test]
+fn verify_goes_on_after_what_cannot_be_read() {
+    let project = Project::new(SLOW);
+    project.start_and_hold(7, "slow").kill();
+    project.ok("run x.yaml slow --set stages.slow.with.units=1");
+    let all: Vec<_> = files(&project).into_keys().collect();
+    let of = |part: &str, end: &str| {
+        let fits = |path: &&PathBuf| path.to_str().unwrap().contains(part) && path.to_str().unwrap().ends_with(end);
+        all.iter().find(fits).unwrap().clone()
+    };
+    let broken = [
+        of("store/entries/", ".json"),
+        of("store/calls/", ""),
+        of("store/scratch/", "squares"),
+        of("store/last/", ".json"),
+        of("store/runs/", "run.json"),
+    ];
+    for path in &broken {
+        // A link to itself is there, and even root cannot read it.
+        fs::remove_file(path).unwrap();
+        std::os::unix::fs::symlink(path, path).unwrap();
+    }
+    let ended = project.run("verify");
+    assert_eq!(ended.code, 6, "{ended:?}");
+    assert_eq!(ended.stdout.matches("symbolic links").count(), 4, "all but the memory, which says nothing more");
+    for path in &broken {
+        let shown = path.strip_prefix(project.path("")).unwrap();
+        let shown = if shown.ends_with("run.json") { shown.parent().unwrap() } else { shown };
+        assert!(ended.stdout.contains(shown.to_str().unwrap()), "{}: {}", shown.display(), ended.stdout);
+    }
+    assert!(ended.stdout.contains(": 5 faults; "), "{}", ended.stdout);
+}
+
+#[test]
+fn verify_reads_the_fetched_assets_too() {
+    let project = Project::new(
+        "name: n\nassets:\n  num: { from: [{ generate: seven }] }\nstages:\n  one: { use: toy.number, with: { asset: num } }\n",
+    );
+    project.ok("run x.yaml");
+    assert_eq!(project.ok("verify"), "1 object, 1 result, 1 run, 1 asset: all whole\n");
+    let mut folders = vec![project.path("cache")];
+    let mut contents = vec![];
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() { folders.push(path) } else { contents.push(path) }
+        }
+    }
+    let content = contents.into_iter().find(|path| fs::read(path).unwrap() == b"7").unwrap();
+    fs::write(&content, "8").unwrap();
+    let ended = project.run("verify");
+    assert_eq!(ended.code, 6);
+    let told = format!("the asset `{}` is damaged; it is fetched again when it is needed\n", content.display());
+    assert!(ended.stdout.starts_with(&told), "{}", ended.stdout);
+    assert_eq!(project.ran("--force one"), ["one"]);
+    project.ok("verify");
+    assert_eq!(fs::read_to_string(project.path("artifacts/n/one/value.txt")).unwrap(), "7\n");
 }
 
 #[test]
