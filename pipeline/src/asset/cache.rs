@@ -14,7 +14,7 @@
 //! safe: what is missed is fetched or read again.
 
 use std::ffi::OsString;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use super::digest::{Stamp, Tree};
 use super::seen::{self, Seen};
 use super::{Resolved, Work};
-use crate::store::{is_held, list};
+use crate::store::{is_given, is_held, list};
 
 /// How often someone who waits looks whether the lock is free and whether to stop.
 const GLANCE: Duration = Duration::from_millis(100);
@@ -176,10 +176,8 @@ impl Slot {
         let file = File::create(&path).with_context(place)?;
         let mut waiting = None;
         loop {
-            match file.try_lock() {
-                Ok(()) => return Ok(file),
-                Err(TryLockError::Error(error)) => return Err(error).with_context(place),
-                Err(TryLockError::WouldBlock) => {}
+            if is_given(file.try_lock()).with_context(place)? {
+                return Ok(file);
             }
             waiting.get_or_insert_with(|| work.bar("wait for another run that fetches", None, "")).inc(0);
             work.go_on()?;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use tempfile::{NamedTempFile, TempPath};
 
-use super::lock::{is_the_file_at, no_locks_here};
+use super::lock::{given, is_the_file_at};
 use crate::seam::reached;
 
 /// Replaces or creates `path`: temporary file beside it, fsync, rename, fsync of the folder.
@@ -63,10 +63,7 @@ const TEMPORARY_LETTERS: usize = 6;
 pub(super) fn temporary(dir: &Path) -> io::Result<NamedTempFile> {
     loop {
         let temp = tempfile::Builder::new().prefix(TEMPORARY).rand_bytes(TEMPORARY_LETTERS).tempfile_in(dir)?;
-        match temp.as_file().lock() {
-            Err(error) if no_locks_here(&error) => {}
-            locked => locked?,
-        }
+        given(temp.as_file().lock())?;
         // `gc` may have come between the two.
         if is_the_file_at(temp.as_file(), temp.path()) {
             return Ok(temp);

@@ -32,7 +32,7 @@ use entry::Read;
 pub(crate) use entry::{Entry, Made, Output};
 pub(crate) use gate::Gate;
 pub(crate) use last::{Last, Remembered, Stamp};
-pub(crate) use lock::{Holder, KeyLock, is_held};
+pub(crate) use lock::{Holder, KeyLock, given, is_given, is_held};
 pub(crate) use object::{Damage, digest_of, is_hash};
 pub(crate) use view::file_name;
 
