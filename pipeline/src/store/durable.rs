@@ -77,11 +77,16 @@ pub(crate) fn is_temporary(path: &Path) -> bool {
     letters.is_some_and(|rest| rest.len() == TEMPORARY_LETTERS && rest.bytes().all(|byte| byte.is_ascii_alphanumeric()))
 }
 
+/// Makes the bytes of a file survive a power cut.
+pub(super) fn sync(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()?;
+    reached("synced", path);
+    Ok(())
+}
+
 /// Moves the finished file `from` (in the same file system) to `to`, unless something is there already, which is kept.
 /// Says whether it moved.
 pub(super) fn move_new(from: &Path, to: &Path) -> io::Result<bool> {
-    File::open(from)?.sync_all()?;
-    reached("synced", from);
     fs::create_dir_all(folder(to))?;
     let Err(refused) = TempPath::try_from_path(from)?.persist_noclobber(to) else {
         reached("named", to);

@@ -131,13 +131,16 @@ impl Store {
     /// Moves the files `<dir>/<port>` of `outputs` into the store and then writes the entry: from here on the key is a hit.
     /// The caller holds the key's lock. Digests and sizes of `outputs` are filled in here.
     pub fn commit(&self, mut entry: Entry, dir: &Path) -> anyhow::Result<Entry> {
+        let kept = |port: &str| format!("keep output `{port}` in `{}`", self.artifacts.display());
+        // What takes long comes before the gate.
+        for output in &mut entry.outputs {
+            let ready = self.ready_object(&dir.join(&output.port));
+            (output.digest, output.bytes) = ready.with_context(|| kept(&output.port))?;
+        }
         // Between the first object and the entry nothing names the objects yet.
         let _gate = self.enter()?;
-        for output in &mut entry.outputs {
-            let path = dir.join(&output.port);
-            (output.digest, output.bytes) = self
-                .put_object(&path)
-                .with_context(|| format!("keep output `{}` in `{}`", output.port, self.artifacts.display()))?;
+        for output in &entry.outputs {
+            self.put_object(&dir.join(&output.port), &output.digest).with_context(|| kept(&output.port))?;
         }
         let path = self.entry_path(&entry.key);
         write_atomically(&path, entry.to_text().as_bytes()).with_context(|| format!("write `{}`", path.display()))?;
@@ -194,4 +197,44 @@ pub(crate) fn list(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
         entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>, std::io::Error>>().with_context(wanted)?;
     paths.sort();
     Ok(paths)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::entry::tests::entry;
+    use super::*;
+
+    #[test]
+    fn what_takes_long_in_a_commit_is_done_before_the_gate() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(dir.path());
+        let out = dir.path().join("port");
+        fs::write(&out, "bytes").unwrap();
+        let output = Output {
+            port: "port".into(),
+            kind: "text".into(),
+            format: 1,
+            extension: "txt".into(),
+            digest: String::new(),
+            bytes: 0,
+        };
+        let entry = Entry { outputs: vec![output], ..entry() };
+        let gate = store.alone().unwrap();
+        std::thread::scope(|scope| {
+            let commit = scope.spawn(|| store.commit(entry, dir.path()).unwrap());
+            // It becomes read-only when it has been hashed.
+            let is_hashed = || fs::metadata(&out).is_ok_and(|found| found.permissions().readonly());
+            let start = Instant::now();
+            while !is_hashed() && start.elapsed() < Duration::from_secs(10) {
+                std::thread::yield_now();
+            }
+            let (hashed, objects) = (is_hashed(), store.objects().unwrap());
+            drop(gate);
+            let entry = commit.join().unwrap();
+            assert!(hashed && objects.is_empty(), "hashed: {hashed}, objects: {objects:?}");
+            assert_eq!(store.objects().unwrap(), [entry.outputs[0].digest.clone()]);
+        });
+    }
 }
