@@ -14,7 +14,7 @@
 //! safe: what is missed is fetched or read again.
 
 use std::ffi::OsString;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use super::digest::{Stamp, Tree};
 use super::seen::{self, Seen};
 use super::{Resolved, Work};
+use crate::store::{is_given, is_held, list};
 
 /// How often someone who waits looks whether the lock is free and whether to stop.
 const GLANCE: Duration = Duration::from_millis(100);
@@ -76,15 +77,6 @@ pub(super) struct Record {
     pub(super) read: u64,
 }
 
-/// How far a record is believed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Trust {
-    /// While it looks as recorded.
-    Stamps,
-    /// Not at all: every byte is read.
-    Nothing,
-}
-
 impl Cache {
     pub(super) fn new(root: PathBuf) -> Self {
         Self { root }
@@ -92,6 +84,11 @@ impl Cache {
 
     pub(super) fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// The slots of all that was ever fetched.
+    pub(super) fn slots(&self) -> anyhow::Result<Vec<Slot>> {
+        Ok(list(&self.root.join("assets"))?.into_iter().map(|folder| Slot { folder }).collect())
     }
 
     /// The slot of the source that `text` names, given the wanted digest.
@@ -129,12 +126,12 @@ impl Cache {
 
 impl Slot {
     /// The record and its content where both are there and unharmed; `None` where it must be fetched, and when cancelled.
-    pub(super) fn hit(&self, maker: &str, trust: Trust, work: &Work) -> Option<Resolved> {
+    pub(super) fn hit(&self, maker: &str, work: &Work) -> Option<Resolved> {
         let mut record = self.record(maker)?;
         let path = self.content(&record);
         let tree = Tree::list(&path).ok()?;
         let seen = Seen { files: record.files, read: record.read };
-        if trust == Trust::Nothing || !seen.is(&tree) {
+        if !seen.is(&tree) {
             let read = seen::now();
             if tree.blake3(work).ok()? != record.blake3 {
                 return None;
@@ -146,15 +143,28 @@ impl Slot {
         Some(Resolved { path, digest: record.blake3, sha256: Some(record.sha256), origin: record.origin })
     }
 
-    /// Where the content lies, or lay, if a fetch was ever finished here.
-    pub(super) fn occupied(&self, maker: &str) -> Option<PathBuf> {
-        self.record(maker).map(|record| self.content(&record))
+    /// Reads every byte of the content; `None` where there is none. A damaged one is forgotten, so that the next fetch gets
+    /// it anew, and its place is told. What somebody fetches at this moment is not looked at.
+    pub(super) fn check(&self) -> anyhow::Result<Option<Result<(), PathBuf>>> {
+        let held = is_held(&self.folder.join("lock"))?;
+        let Some(record) = self.any_record().filter(|_| !held) else { return Ok(None) };
+        let path = self.content(&record);
+        let digest = Tree::list(&path).and_then(|tree| tree.blake3(&Work::silent()));
+        if digest.is_ok_and(|digest| digest == record.blake3) {
+            return Ok(Some(Ok(())));
+        }
+        // Another run may have put a whole one there while this one was read.
+        if self.any_record().as_ref() != Some(&record) {
+            return Ok(None);
+        }
+        let file = self.folder.join("asset.json");
+        fs::remove_file(&file).with_context(|| format!("it is damaged; remove `{}`", file.display()))?;
+        Ok(Some(Err(path)))
     }
 
-    /// Makes the next fetch get it anew.
-    pub(super) fn forget(&self) -> anyhow::Result<()> {
-        let record = self.folder.join("asset.json");
-        fs::remove_file(&record).with_context(|| format!("cannot remove `{}`", record.display()))
+    /// The folder of the slot.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Waits for the slot's lock; the kernel takes it back when its process ends in whatever way.
@@ -166,10 +176,8 @@ impl Slot {
         let file = File::create(&path).with_context(place)?;
         let mut waiting = None;
         loop {
-            match file.try_lock() {
-                Ok(()) => return Ok(file),
-                Err(TryLockError::Error(error)) => return Err(error).with_context(place),
-                Err(TryLockError::WouldBlock) => {}
+            if is_given(file.try_lock()).with_context(place)? {
+                return Ok(file);
             }
             waiting.get_or_insert_with(|| work.bar("wait for another run that fetches", None, "")).inc(0);
             work.go_on()?;
@@ -213,8 +221,11 @@ impl Slot {
     }
 
     fn record(&self, maker: &str) -> Option<Record> {
-        let record: Record = serde_json::from_slice(&fs::read(self.folder.join("asset.json")).ok()?).ok()?;
-        (record.maker == maker).then_some(record)
+        self.any_record().filter(|record| record.maker == maker)
+    }
+
+    fn any_record(&self) -> Option<Record> {
+        serde_json::from_slice(&fs::read(self.folder.join("asset.json")).ok()?).ok()
     }
 
     fn write(&self, record: &Record) -> anyhow::Result<()> {
@@ -287,9 +298,10 @@ mod tests {
     fn a_commit_is_a_hit_and_leaves_no_parts() {
         let dir = tempfile::tempdir().unwrap();
         let slot = Cache::new(dir.path().into()).slot("url", None);
-        assert_eq!(slot.hit("", Trust::Stamps, &Work::silent()), None);
+        assert_eq!(slot.hit("", &Work::silent()), None);
         let made = commit(&slot, "content");
-        assert_eq!(slot.hit("", Trust::Nothing, &Work::silent()), Some(made.clone()));
+        assert_eq!(slot.hit("", &Work::silent()), Some(made.clone()));
+        assert_eq!(slot.check().unwrap(), Some(Ok(())));
         assert_eq!(fs::read_to_string(&made.path).unwrap(), "content");
         assert!(made.path.ends_with("a.txt"));
         assert!(!slot.folder.join("parts").exists());
@@ -302,7 +314,7 @@ mod tests {
         let made = commit(&slot, "content");
         let before = slot.record("").unwrap();
         File::options().append(true).open(&made.path).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
-        assert_eq!(slot.hit("", Trust::Stamps, &Work::silent()), Some(made));
+        assert_eq!(slot.hit("", &Work::silent()), Some(made));
         let after = slot.record("").unwrap();
         assert_ne!(before.files, after.files);
         assert_eq!(after.files[0].modified, 0);
@@ -316,8 +328,7 @@ mod tests {
         let time = fs::metadata(&made.path).unwrap().modified().unwrap();
         fs::write(&made.path, "CONTENT").unwrap();
         File::options().append(true).open(&made.path).unwrap().set_modified(time).unwrap();
-        assert_eq!(slot.hit("", Trust::Stamps, &Work::silent()), None);
-        assert_eq!(slot.hit("", Trust::Nothing, &Work::silent()), None);
+        assert_eq!(slot.hit("", &Work::silent()), None);
         let again = commit(&slot, "content");
         assert_eq!(fs::read_to_string(again.path).unwrap(), "content");
     }
@@ -331,9 +342,11 @@ mod tests {
         // As if it had been read an hour after it came, and some bits had changed since without a trace.
         (record.read, record.blake3) = (seen::now() + 3_600_000_000_000, format!("{}0", &record.blake3[..63]));
         slot.write(&record).unwrap();
-        assert_eq!(slot.hit("", Trust::Stamps, &Work::silent()).unwrap().digest, record.blake3);
+        assert_eq!(slot.hit("", &Work::silent()).unwrap().digest, record.blake3);
         assert_ne!(made.digest, record.blake3);
-        assert_eq!(slot.hit("", Trust::Nothing, &Work::silent()), None, "only who reads every byte can see that");
+        assert_eq!(slot.check().unwrap(), Some(Err(made.path)), "only who reads every byte can see that");
+        assert_eq!(slot.hit("", &Work::silent()), None);
+        assert_eq!(slot.check().unwrap(), None, "it is told once");
     }
 
     #[test]
@@ -341,7 +354,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let slot = Cache::new(dir.path().into()).slot("generate a", None);
         commit(&slot, "content");
-        assert_eq!(slot.hit("newer", Trust::Stamps, &Work::silent()), None);
+        assert_eq!(slot.hit("newer", &Work::silent()), None);
     }
 
     #[test]

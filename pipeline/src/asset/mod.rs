@@ -25,6 +25,7 @@ mod spec;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod verify;
 mod wheel;
 
 use std::fs;
@@ -34,10 +35,13 @@ use anyhow::{Context as _, bail};
 
 pub use cache::default_cache;
 pub use spec::{AssetSpec, Source};
+#[cfg(test)]
+use verify::Checked;
+pub(crate) use verify::verify_cache;
 
 use crate::progress::{Bar, Progress};
 use crate::{Cancel, Generator, Interrupted};
-use cache::{Cache, Record, Slot, Trust};
+use cache::{Cache, Record, Slot};
 use digest::Tree;
 use pip::Pip;
 use spec::Kind;
@@ -109,7 +113,7 @@ impl Resolver {
     /// `None` also where something is wrong with what is there; [`Resolver::fetch`] then says what.
     #[must_use]
     pub fn known(&self, name: &str, spec: &AssetSpec) -> Option<Resolved> {
-        self.look(name, spec, Trust::Stamps, &Work::silent()).ok().flatten()
+        self.look(name, spec, &Work::silent()).ok().flatten()
     }
 
     /// As [`Resolver::known`], for a run: it shows how far it is where much has to be hashed.
@@ -124,7 +128,7 @@ impl Resolver {
         cancel: &Cancel,
     ) -> anyhow::Result<Option<Resolved>> {
         let work = Work { name: name.to_owned(), progress: progress.clone(), cancel: cancel.clone() };
-        self.look(name, spec, Trust::Stamps, &work)
+        self.look(name, spec, &work)
     }
 
     /// The asset, fetched where it is not there yet. Two processes may ask for the same one at once: the second waits.
@@ -140,7 +144,7 @@ impl Resolver {
         cancel: &Cancel,
     ) -> anyhow::Result<Resolved> {
         let work = Work { name: name.to_owned(), progress: progress.clone(), cancel: cancel.clone() };
-        if let Some(found) = self.look(name, spec, Trust::Stamps, &work)? {
+        if let Some(found) = self.look(name, spec, &work)? {
             return Ok(found);
         }
         let mut causes = Vec::new();
@@ -148,7 +152,7 @@ impl Resolver {
             work.go_on()?;
             let kind =
                 source.kind().map_err(|(field, sentence)| anyhow::anyhow!("asset `{name}`: {field} {sentence}"))?;
-            match self.try_source(kind, spec, Trust::Stamps, &work) {
+            match self.try_source(kind, spec, &work) {
                 Ok(found) => return Ok(found),
                 Err(error) if error.is::<Interrupted>() => return Err(error),
                 Err(error) => causes.push((kind, error)),
@@ -157,27 +161,19 @@ impl Resolver {
         Err(failure::unobtainable(name, spec, &self.options.data, &causes))
     }
 
-    /// Reads every byte of what is there of the asset; `None` where nothing is. A damaged copy in the cache is forgotten,
-    /// so that the next fetch gets it anew.
+    /// Whether the asset that was found still lies there with the content of then.
     ///
     /// # Errors
-    /// Which file is not what it should be; [`Interrupted`] when cancelled.
-    pub fn verify(
-        &self,
-        name: &str,
-        spec: &AssetSpec,
-        progress: &Progress,
-        cancel: &Cancel,
-    ) -> anyhow::Result<Option<Resolved>> {
-        let work = Work { name: name.to_owned(), progress: progress.clone(), cancel: cancel.clone() };
-        self.look(name, spec, Trust::Nothing, &work)
+    /// What keeps it from being read; that it is gone, too.
+    pub(crate) fn is_unchanged(&self, found: &Resolved) -> anyhow::Result<bool> {
+        Ok(self.digest(&found.path, &Tree::list(&found.path)?, &Work::silent())? == found.digest)
     }
 
     /// Steps 1 and 2 of the order.
-    fn look(&self, name: &str, spec: &AssetSpec, trust: Trust, work: &Work) -> anyhow::Result<Option<Resolved>> {
+    fn look(&self, name: &str, spec: &AssetSpec, work: &Work) -> anyhow::Result<Option<Resolved>> {
         if let Some(path) = self.in_data(name, spec) {
             let origin = format!("data {}", path.display());
-            return self.in_place(&path, origin, spec, trust, work).map(Some).or_else(|error| {
+            return self.in_place(&path, origin, spec, work).map(Some).or_else(|error| {
                 if error.is::<Interrupted>() {
                     return Err(error);
                 }
@@ -187,23 +183,16 @@ impl Resolver {
         for kind in spec.from.iter().filter_map(|source| source.kind().ok()) {
             if let Kind::Path(_) = kind {
                 // One that is absent or wrong is for `fetch` to complain about, after the other sources.
-                match self.try_source(kind, spec, trust, work) {
+                match self.try_source(kind, spec, work) {
                     Ok(found) => return Ok(Some(found)),
                     Err(error) if error.is::<Interrupted>() => return Err(error),
                     Err(_) => continue,
                 }
             }
-            let (slot, maker) = (self.slot(kind, spec), maker(kind));
-            if let Some(found) = slot.hit(&maker, trust, work) {
+            if let Some(found) = self.slot(kind, spec).hit(&maker(kind), work) {
                 return Ok(Some(found));
             }
             work.go_on()?;
-            if trust == Trust::Nothing
-                && let Some(path) = slot.occupied(&maker)
-            {
-                slot.forget()?;
-                bail!("asset `{name}`: `{}` is damaged\nhelp: the next run fetches it again", path.display());
-            }
         }
         Ok(None)
     }
@@ -221,35 +210,18 @@ impl Resolver {
         candidates.into_iter().find(|path| fits(path))
     }
 
-    fn try_source(&self, kind: Kind, spec: &AssetSpec, trust: Trust, work: &Work) -> anyhow::Result<Resolved> {
+    fn try_source(&self, kind: Kind, spec: &AssetSpec, work: &Work) -> anyhow::Result<Resolved> {
         match kind {
-            Kind::Path(path) => self.in_place(&self.options.base.join(path), kind.to_string(), spec, trust, work),
+            Kind::Path(path) => self.in_place(&self.options.base.join(path), kind.to_string(), spec, work),
             Kind::Url(_) | Kind::Pip { .. } if self.options.offline => bail!("not tried: the run is offline"),
             Kind::Url(_) | Kind::Pip { .. } | Kind::Generate(_) => self.bring(kind, spec, work),
         }
     }
 
     /// The digests of what lies at `path`, checked against the wanted one.
-    fn in_place(
-        &self,
-        path: &Path,
-        origin: String,
-        spec: &AssetSpec,
-        trust: Trust,
-        work: &Work,
-    ) -> anyhow::Result<Resolved> {
+    fn in_place(&self, path: &Path, origin: String, spec: &AssetSpec, work: &Work) -> anyhow::Result<Resolved> {
         let tree = Tree::list(path)?;
-        let digest = match self.cache.seen(path, &tree).filter(|_| trust == Trust::Stamps) {
-            Some(digest) => digest,
-            None => {
-                let read = seen::now();
-                let digest = tree.blake3(work)?;
-                if tree.is_as_it_was() {
-                    self.cache.see(path, &digest, &tree, read);
-                }
-                digest
-            }
-        };
+        let digest = self.digest(path, &tree, work)?;
         // Reading all once more, at a third of the speed, only where somebody asks.
         let sha256 = spec.wanted().map(|_| self.cache.sha256(&tree, &digest, work)).transpose()?;
         if let Some(sha256) = &sha256 {
@@ -258,12 +230,25 @@ impl Resolver {
         Ok(Resolved { path: path.to_path_buf(), digest, sha256, origin })
     }
 
+    /// The BLAKE3 of what lies at `path`; read only where it does not look as it did when it was last read.
+    fn digest(&self, path: &Path, tree: &Tree, work: &Work) -> anyhow::Result<String> {
+        if let Some(digest) = self.cache.seen(path, tree) {
+            return Ok(digest);
+        }
+        let read = seen::now();
+        let digest = tree.blake3(work)?;
+        if tree.is_as_it_was() {
+            self.cache.see(path, &digest, tree, read);
+        }
+        Ok(digest)
+    }
+
     /// Fetches or makes the content and commits it to the cache.
     fn bring(&self, kind: Kind, spec: &AssetSpec, work: &Work) -> anyhow::Result<Resolved> {
         let slot = self.slot(kind, spec);
         let _lock = slot.lock(work)?;
         // Whoever held the lock before may have fetched it.
-        if let Some(found) = slot.hit(&maker(kind), Trust::Stamps, work) {
+        if let Some(found) = slot.hit(&maker(kind), work) {
             return Ok(found);
         }
         work.go_on()?;

@@ -147,7 +147,7 @@ Example:
 Example:
   apprentice init my.yaml && apprentice run my.yaml")]
     Init(Init),
-    /// Read every byte of the store and check it.
+    /// Read every byte of the store, and of the assets that were fetched, and check it.
     #[command(after_help = "\
 Example:
   apprentice verify

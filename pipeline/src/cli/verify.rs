@@ -1,16 +1,17 @@
-//! `apprentice verify`: reads every byte of the store.
+//! `apprentice verify`: reads every byte of the store and of the cache of assets.
 
 use super::screen::screen;
 use super::session::Session;
 use super::{format, print, print_json};
 use crate::Exit;
+use crate::asset::default_cache;
 use crate::exit::Failure;
 use crate::progress::Progress;
 use crate::upkeep::{self, Fault, Verified};
 
 pub(super) fn verify(session: &Session) -> Result<Exit, Failure> {
     let progress = Progress::new("verify", [screen(false, session.global.json, false)].into());
-    let verified = upkeep::verify(&session.store(), &progress)?;
+    let verified = upkeep::verify(&session.store(), &default_cache(), &progress)?;
     if session.global.json {
         print_json(serde_json::to_value(&verified).expect("what was verified is plain JSON"))?;
     } else {
@@ -27,6 +28,7 @@ fn to_text(verified: &Verified) -> String {
         (verified.answers, "answer"),
         (verified.units, "file of unfinished work"),
         (verified.runs, "run"),
+        (verified.assets, "asset"),
     ];
     let counted: Vec<_> = counts.iter().filter(|(n, _)| *n > 0).map(|&(n, noun)| counted(n, noun)).collect();
     let counted = if counted.is_empty() { "nothing here yet".into() } else { counted.join(", ") };

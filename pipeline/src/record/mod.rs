@@ -185,17 +185,11 @@ impl Record {
         let _ = self.keys.lock().unwrap_or_else(PoisonError::into_inner).sync_data();
     }
 
-    /// A node that had been a hit was made again for another one.
-    pub fn remade(&self, index: usize, status: Status) {
-        self.row(index, |row| row.status = status);
-    }
-
-    /// The node is through.
+    /// The node is through; also once more, where it was made again for another one.
     pub fn ended(&self, index: usize, status: Status, entry: Option<&Entry>, seconds: f64, error: Option<String>) {
         self.row(index, |row| {
             (row.status, row.seconds, row.error) = (status, seconds, error);
-            let outputs = entry.into_iter().flat_map(|entry| &entry.outputs);
-            row.outputs = outputs.map(|output| (output.port.clone(), output.digest.clone())).collect();
+            row.outputs = entry.map(outputs).unwrap_or_default();
         });
         let mut saved = self.saved.lock().unwrap_or_else(PoisonError::into_inner);
         if status != Status::Hit && saved.elapsed() >= EVERY {
@@ -203,6 +197,11 @@ impl Record {
             let _ = self.save(write_in_passing);
             *saved = Instant::now();
         }
+    }
+
+    /// The node that was through gives this now, which somebody else made.
+    pub fn gives(&self, index: usize, entry: &Entry) {
+        self.row(index, |row| row.outputs = outputs(entry));
     }
 
     /// Ends the record; gives what became of the nodes.
@@ -250,6 +249,10 @@ impl Sink for Record {
     fn event(&self, event: &Event) {
         self.journal.event(event);
     }
+}
+
+fn outputs(entry: &Entry) -> BTreeMap<String, String> {
+    entry.outputs.iter().map(|output| (output.port.clone(), output.digest.clone())).collect()
 }
 
 /// A new folder under `runs`, named so that names sort by time.

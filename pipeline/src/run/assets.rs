@@ -1,9 +1,10 @@
 //! The assets of an experiment: each found or fetched once in a run.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::sync::{Mutex, PoisonError};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 
 use crate::asset::{AssetSpec, Resolved, Resolver};
 use crate::progress::Progress;
@@ -67,10 +68,18 @@ impl<'a> Assets<'a> {
         names(node).into_iter().map(one).collect()
     }
 
-    /// Whether an asset still has the content that went into the key.
-    pub fn is_unchanged(&self, name: &str, found: &Resolved) -> bool {
-        let now = self.specs.get(name).and_then(|spec| self.resolver.known(name, spec));
-        now.is_some_and(|now| now.digest == found.digest)
+    /// Makes sure that an asset which a stage has read still has the content that went into the key.
+    pub fn check_unchanged(&self, name: &str, found: &Resolved) -> anyhow::Result<()> {
+        let what = match self.resolver.is_unchanged(found) {
+            Ok(true) => return Ok(()),
+            Ok(false) => format!("asset `{name}` changed"),
+            Err(error) if is_absence(&error) => format!("asset `{name}` went from `{}`", found.path.display()),
+            Err(error) => {
+                let what = "cannot be read again, so whether it changed while the stage was at work is not known";
+                return Err(error.context(format!("asset `{name}` {what}")));
+            }
+        };
+        bail!("{what} while the stage was at work, so its result is not kept\nhelp: run it again")
     }
 
     fn look(&self, name: &str) -> Option<Resolved> {
@@ -82,6 +91,48 @@ impl<'a> Assets<'a> {
     }
 }
 
+fn is_absence(error: &anyhow::Error) -> bool {
+    let io = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>());
+    io.is_some_and(|error| error.kind() == ErrorKind::NotFound)
+}
+
 fn names(node: &Node) -> Vec<String> {
     node.config.assets().into_iter().map(|name| name.0).collect()
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::asset::ResolverOptions;
+
+    #[test]
+    fn changed_gone_and_unreadable_are_told_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ratings");
+        let spec: AssetSpec = serde_yaml::from_str("from: [{ path: ratings }]").unwrap();
+        let specs = BTreeMap::from([("log".to_owned(), spec)]);
+        let resolver = Resolver::new(ResolverOptions {
+            data: vec![],
+            cache: dir.path().join("cache"),
+            offline: true,
+            base: dir.path().into(),
+            generators: &[],
+        });
+        let assets = Assets::new(&specs, resolver);
+        fs::write(&path, "1").unwrap();
+        let found = assets.look("log").unwrap();
+        let told = || format!("{:#}", assets.check_unchanged("log", &found).unwrap_err());
+        assets.check_unchanged("log", &found).unwrap();
+        fs::write(&path, "2").unwrap();
+        assert!(told().starts_with("asset `log` changed while the stage was at work"), "{}", told());
+        fs::remove_file(&path).unwrap();
+        assert!(told().starts_with(&format!("asset `log` went from `{}` while", path.display())), "{}", told());
+        // A link to itself: there, and not to be read by anybody.
+        symlink(&path, &path).unwrap();
+        let text = told();
+        assert!(text.starts_with("asset `log` cannot be read again") && text.contains("symbolic links"), "{text}");
+    }
 }

@@ -8,6 +8,7 @@ use std::time::Instant;
 use anyhow::{Context as _, ensure};
 
 use super::project::links;
+use super::visit::Contents;
 use super::{Run, THREADS, panics};
 use crate::asset::Resolved;
 use crate::key::Material;
@@ -23,6 +24,7 @@ impl Run<'_> {
         &self,
         index: usize,
         material: Material,
+        contents: &Contents,
         assets: &[(String, Resolved)],
     ) -> anyhow::Result<Entry> {
         let start = Instant::now();
@@ -48,7 +50,7 @@ impl Run<'_> {
             let file = |link: &crate::spec::Link| PortFile {
                 name: link.name.clone(),
                 cell: link.cell.clone(),
-                path: store.object(&self.digest(link)),
+                path: store.object(&contents.behind(link)),
             };
             links(node, port).iter().map(file).collect()
         };
@@ -61,10 +63,7 @@ impl Run<'_> {
         worked.map_err(|error| located(node, error))?;
         // A result of other bytes than those of the key must not go by it.
         for (name, found) in assets {
-            ensure!(
-                self.project.assets.is_unchanged(name, found),
-                "asset `{name}` changed while the stage was at work, so its result is not kept\nhelp: run it again"
-            );
+            self.project.assets.check_unchanged(name, found)?;
         }
         let output = |port: crate::PortSpec| Output {
             port: port.name.into(),
@@ -89,8 +88,10 @@ impl Run<'_> {
             assets: assets.iter().map(asset_made).collect(),
         };
         let entry = store.commit(Entry { key, material, outputs, made }, &out)?;
-        remove(&out)?;
-        remove(&scratch)?;
+        // The result is in the store, whatever becomes of what it was made in.
+        for error in [&out, &scratch].into_iter().filter_map(|dir| remove(dir).err()) {
+            self.warn(index, &format!("the stage is done, and its working folder stays: {error:#}"));
+        }
         Ok(entry)
     }
 }

@@ -165,22 +165,28 @@ impl Run<'_> {
             Err(error) if is_interruption(&error) => (Status::Interrupted, None, Visit::Stop),
             Err(error) => (Status::Failed, Some(error), Visit::Failed),
         };
-        let id = &self.project.node(index).id;
-        let entry = self.done.lock().unwrap_or_else(PoisonError::into_inner).get(&index).cloned();
-        let text = error.as_ref().map(|error| redact(&format!("{error:#}")).into_owned());
-        let log = self.record.log_so_far(id);
-        self.record.ended(index, status, entry.as_ref(), start.elapsed().as_secs_f64(), text.clone());
-        self.tell(&Event::StageEnded {
-            stage: id.clone(),
-            status,
-            seconds: start.elapsed().as_secs_f64(),
-            error: text,
-            log: log.map(|path| path.display().to_string()),
-        });
+        self.tell_end(index, status, start, error.as_ref());
         if let Some(error) = error {
             self.failed.lock().unwrap_or_else(PoisonError::into_inner).push((index, error));
         }
         visit
+    }
+
+    /// Records how a node ended that was visited since `start`, and tells it.
+    fn tell_end(&self, index: usize, status: Status, start: Instant, error: Option<&anyhow::Error>) {
+        let id = &self.project.node(index).id;
+        let entry = self.done.lock().unwrap_or_else(PoisonError::into_inner).get(&index).cloned();
+        let text = error.map(|error| redact(&format!("{error:#}")).into_owned());
+        let log = self.record.log_so_far(id);
+        let seconds = start.elapsed().as_secs_f64();
+        self.record.ended(index, status, entry.as_ref(), seconds, text.clone());
+        self.tell(&Event::StageEnded {
+            stage: id.clone(),
+            status,
+            seconds,
+            error: text,
+            log: log.map(|path| path.display().to_string()),
+        });
     }
 }
 

@@ -1,7 +1,8 @@
 //! One node brought up to date.
 
+use std::collections::BTreeMap;
 use std::sync::PoisonError;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Locked, Run};
 use crate::Interrupted;
@@ -16,6 +17,17 @@ use crate::{MissReason, store};
 /// How often a waiting run looks whether the lock is free: soon enough for a person, seldom enough for the disk.
 const WAIT: Duration = Duration::from_millis(100);
 
+/// The digests that a node reads, of one moment: while it waits for a lock, another node may make one of its inputs again,
+/// with other bytes, and what goes into the key must be what the stage reads.
+pub(super) struct Contents(BTreeMap<(usize, &'static str), String>);
+
+impl Contents {
+    /// The content behind a link of the node.
+    pub fn behind(&self, link: &Link) -> String {
+        self.0.get(&(link.node, link.port)).cloned().unwrap_or_default()
+    }
+}
+
 impl Run<'_> {
     /// Makes the node a hit, running it where it is none. Its needs are up to date.
     pub(super) fn visit(&self, index: usize) -> anyhow::Result<Status> {
@@ -25,7 +37,8 @@ impl Run<'_> {
         loop {
             let assets =
                 self.project.assets.fetched(self.project.node(index), &self.progress(index), &self.options.cancel)?;
-            let material = self.project.material(index, &assets, &|link| self.digest(link));
+            let contents = self.contents(index);
+            let material = self.project.material(index, &assets, &|link| contents.behind(link));
             let key = material.key();
             let gate = self.project.store.enter()?;
             self.record.keyed(index, &key)?;
@@ -36,7 +49,7 @@ impl Run<'_> {
                 found => {
                     let reason =
                         if forced { MissReason::Forced } else { self.project.reason(index, &material, &found)? };
-                    if self.remade_inputs(index)? {
+                    if self.remade_inputs(index, &contents)? {
                         continue;
                     }
                     let turn = self.turns.claim(&key, &self.id(index), |maker| {
@@ -48,7 +61,7 @@ impl Run<'_> {
                         // Another run made it while we waited.
                         Found::Entry(entry) => *entry,
                         _ => {
-                            let entry = self.make(index, material, &assets, reason)?;
+                            let entry = self.make(index, material, &contents, &assets, reason)?;
                             (forced, status) = (false, Status::Ran);
                             drop((lock, turn));
                             reached("unlocked", &self.project.store.scratch(&key));
@@ -71,6 +84,7 @@ impl Run<'_> {
         &self,
         index: usize,
         material: Material,
+        contents: &Contents,
         assets: &[(String, Resolved)],
         reason: MissReason,
     ) -> anyhow::Result<Entry> {
@@ -81,7 +95,7 @@ impl Run<'_> {
         self.record.missed(index, &reason);
         let why = reason.to_string();
         self.tell(&Event::StageStarted { stage: self.id(index), key, reason, why, resumed });
-        let entry = self.attempt(index, material, assets)?;
+        let entry = self.attempt(index, material, contents, assets)?;
         self.checked
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -117,10 +131,10 @@ impl Run<'_> {
     }
 
     /// Checks the contents of the inputs; where one is damaged, the stage that made it is visited again. Says whether any was.
-    fn remade_inputs(&self, index: usize) -> anyhow::Result<bool> {
+    fn remade_inputs(&self, index: usize, contents: &Contents) -> anyhow::Result<bool> {
         let mut remade = false;
         for link in self.project.node(index).inputs.iter().flat_map(|(_, links)| links) {
-            let digest = self.digest(link);
+            let digest = contents.behind(link);
             if self.checked.lock().unwrap_or_else(PoisonError::into_inner).contains(&digest) {
                 continue;
             }
@@ -130,8 +144,15 @@ impl Run<'_> {
                 }
                 Err(damage) => {
                     self.warn(link.node, &format!("{damage}; it is made again"));
-                    let status = self.visit(link.node)?;
-                    self.record.remade(link.node, status);
+                    let start = Instant::now();
+                    match self.visit(link.node)? {
+                        // Somebody else made it. If that was this run, it has told so.
+                        Status::Hit => {
+                            let done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+                            done.get(&link.node).into_iter().for_each(|entry| self.record.gives(link.node, entry));
+                        }
+                        status => self.tell_end(link.node, status, start, None),
+                    }
                     remade = true;
                 }
             }
@@ -169,20 +190,22 @@ impl Run<'_> {
         Err(Interrupted.into())
     }
 
-    /// The content behind a link; its node is up to date.
-    pub(super) fn digest(&self, link: &Link) -> String {
+    /// What a node reads; what it needs is up to date.
+    fn contents(&self, index: usize) -> Contents {
         let done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
-        done.get(&link.node)
-            .and_then(|entry| entry.output(link.port))
-            .map(|output| output.digest.clone())
-            .unwrap_or_default()
+        let content = |link: &Link| {
+            let output = done.get(&link.node).and_then(|entry| entry.output(link.port));
+            ((link.node, link.port), output.map(|output| output.digest.clone()).unwrap_or_default())
+        };
+        let links = self.project.node(index).inputs.iter().flat_map(|(_, links)| links);
+        Contents(links.map(content).collect())
     }
 
     pub(super) fn id(&self, index: usize) -> String {
         self.project.node(index).id.clone()
     }
 
-    fn warn(&self, index: usize, text: &str) {
+    pub(super) fn warn(&self, index: usize, text: &str) {
         self.tell(&Event::Warning { stage: self.id(index), text: text.into() });
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use tempfile::{NamedTempFile, TempPath};
 
-use super::lock::{is_the_file_at, no_locks_here};
+use super::lock::{given, is_the_file_at};
 use crate::seam::reached;
 
 /// Replaces or creates `path`: temporary file beside it, fsync, rename, fsync of the folder.
@@ -63,10 +63,7 @@ const TEMPORARY_LETTERS: usize = 6;
 pub(super) fn temporary(dir: &Path) -> io::Result<NamedTempFile> {
     loop {
         let temp = tempfile::Builder::new().prefix(TEMPORARY).rand_bytes(TEMPORARY_LETTERS).tempfile_in(dir)?;
-        match temp.as_file().lock() {
-            Err(error) if no_locks_here(&error) => {}
-            locked => locked?,
-        }
+        given(temp.as_file().lock())?;
         // `gc` may have come between the two.
         if is_the_file_at(temp.as_file(), temp.path()) {
             return Ok(temp);
@@ -80,11 +77,16 @@ pub(crate) fn is_temporary(path: &Path) -> bool {
     letters.is_some_and(|rest| rest.len() == TEMPORARY_LETTERS && rest.bytes().all(|byte| byte.is_ascii_alphanumeric()))
 }
 
+/// Makes the bytes of a file survive a power cut.
+pub(super) fn sync(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()?;
+    reached("synced", path);
+    Ok(())
+}
+
 /// Moves the finished file `from` (in the same file system) to `to`, unless something is there already, which is kept.
 /// Says whether it moved.
 pub(super) fn move_new(from: &Path, to: &Path) -> io::Result<bool> {
-    File::open(from)?.sync_all()?;
-    reached("synced", from);
     fs::create_dir_all(folder(to))?;
     let Err(refused) = TempPath::try_from_path(from)?.persist_noclobber(to) else {
         reached("named", to);

@@ -14,7 +14,7 @@ use anyhow::{Context as _, bail};
 
 use super::Store;
 use super::durable::temporary;
-use super::lock::no_locks_here;
+use super::lock::{given, no_locks_here};
 
 /// The gate, passed until dropped.
 #[derive(Debug)]
@@ -53,11 +53,8 @@ impl Store {
             }
             file => file.with_context(wanted)?,
         };
-        match lock(&file) {
-            // Whoever takes away refuses to work here.
-            Err(error) if no_locks_here(&error) => {}
-            locked => locked.with_context(wanted)?,
-        }
+        // Where there are no locks, whoever takes away refuses to work.
+        given(lock(&file)).with_context(wanted)?;
         Ok(Gate { _file: file })
     }
 

@@ -38,15 +38,29 @@ pub(crate) struct Stamp {
     pub bytes: u64,
     /// Nanoseconds since 1970.
     pub modified: u64,
+    /// Its number on the disk, because two views of one size may be written within one tick of the file system's clock; 0
+    /// where the system gives none.
+    #[serde(default)]
+    pub number: u64,
 }
 
 impl Stamp {
     /// The stamp of the file at `path`, which is a copy of `digest`; `None` where there is no plain file.
     pub fn of(path: &Path, digest: &str) -> Option<Self> {
         let metadata = fs::symlink_metadata(path).ok().filter(fs::Metadata::is_file)?;
-        let modified = metadata.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
-        Some(Self { digest: digest.into(), bytes: metadata.len(), modified: modified.as_nanos() as u64 })
+        let modified = metadata.modified().ok()?.duration_since(UNIX_EPOCH).ok()?.as_nanos() as u64;
+        Some(Self { digest: digest.into(), bytes: metadata.len(), modified, number: number(&metadata) })
     }
+}
+
+#[cfg(unix)]
+fn number(metadata: &fs::Metadata) -> u64 {
+    std::os::unix::fs::MetadataExt::ino(metadata)
+}
+
+#[cfg(not(unix))]
+fn number(_: &fs::Metadata) -> u64 {
+    0
 }
 
 impl Store {
@@ -65,11 +79,7 @@ impl Store {
 
     /// The stages of an experiment that have a result, by id.
     pub fn stages_of(&self, experiment: &str) -> anyhow::Result<Vec<Last>> {
-        let mut stages = Vec::new();
-        for path in list(&self.part("last").join(file_name(experiment)))? {
-            stages.extend(read_if_there(&path)?.and_then(|text| serde_json::from_slice::<Last>(&text).ok()));
-        }
-        Ok(stages)
+        Ok(memories(&self.part("last").join(file_name(experiment)))?.filter_map(|(_, last)| last).collect())
     }
 
     /// The memory of every stage of every experiment.
@@ -77,12 +87,8 @@ impl Store {
         let mut all = Vec::new();
         for folder in list(&self.part("last"))?.into_iter().filter(|path| path.is_dir()) {
             let experiment = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            for path in list(&folder)?.into_iter().filter(|path| path.extension() == Some("json".as_ref())) {
-                if let Some(text) = read_if_there(&path)? {
-                    let last = serde_json::from_slice(&text).ok();
-                    all.push(Remembered { path, experiment: experiment.clone(), last });
-                }
-            }
+            let remembered = |(path, last)| Remembered { path, experiment: experiment.clone(), last };
+            all.extend(memories(&folder)?.map(remembered));
         }
         Ok(all)
     }
@@ -90,4 +96,15 @@ impl Store {
     fn last_path(&self, experiment: &str, stage: &str) -> PathBuf {
         self.part("last").join(file_name(experiment)).join(format!("{}.json", file_name(stage)))
     }
+}
+
+/// The memories in the folder of an experiment, each with `None` where it cannot be read. What a killed process left of one
+/// (`.new-…`) is none.
+fn memories(folder: &Path) -> anyhow::Result<impl Iterator<Item = (PathBuf, Option<Last>)>> {
+    let named = list(folder)?.into_iter().filter(|path| path.extension() == Some("json".as_ref()));
+    Ok(named.filter_map(|path| {
+        let text = read_if_there(&path).transpose()?;
+        let last = text.ok().and_then(|text| serde_json::from_slice(&text).ok());
+        Some((path, last))
+    }))
 }

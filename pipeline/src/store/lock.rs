@@ -49,16 +49,10 @@ impl Store {
                 .truncate(false)
                 .open(&path)
                 .with_context(wanted)?;
-            match file.try_lock() {
-                Ok(()) => {}
-                Err(TryLockError::WouldBlock) => {
-                    let mut text = String::new();
-                    file.read_to_string(&mut text).with_context(wanted)?;
-                    return Ok(Err(serde_json::from_str(&text).ok()));
-                }
-                // The run has said that it works without; nothing wrong is served, at worst something is made twice.
-                Err(TryLockError::Error(error)) if no_locks_here(&error) => {}
-                Err(TryLockError::Error(error)) => return Err(error).with_context(wanted),
+            if !is_given(file.try_lock()).with_context(wanted)? {
+                let mut text = String::new();
+                file.read_to_string(&mut text).with_context(wanted)?;
+                return Ok(Err(serde_json::from_str(&text).ok()));
             }
             // The holder before may have removed the file between our open and our lock; then ours is a lock on nothing.
             if !is_the_file_at(&file, &path) {
@@ -85,16 +79,26 @@ pub(crate) fn is_held(path: &Path) -> anyhow::Result<bool> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
         file => file.with_context(wanted)?,
     };
-    match file.try_lock_shared() {
-        Ok(()) => Ok(false),
-        Err(TryLockError::WouldBlock) => Ok(true),
-        Err(TryLockError::Error(error)) if no_locks_here(&error) => Ok(false),
-        Err(TryLockError::Error(error)) => Err(error).with_context(wanted),
+    is_given(file.try_lock_shared()).map(|given| !given).with_context(wanted)
+}
+
+/// Whether a lock that was tried is ours now. A file system without locks gives all: the run has said that it works without;
+/// nothing wrong is served, at worst something is made twice.
+pub(crate) fn is_given(tried: Result<(), TryLockError>) -> io::Result<bool> {
+    match tried {
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) => given(Err(error)).map(|()| true),
+        Ok(()) => Ok(true),
     }
 }
 
+/// The same for a lock that was waited for.
+pub(crate) fn given(waited: io::Result<()>) -> io::Result<()> {
+    waited.or_else(|error| if no_locks_here(&error) { Ok(()) } else { Err(error) })
+}
+
 /// Whether an error of a lock says that this file system has none, and not that something went wrong.
-pub(crate) fn no_locks_here(error: &io::Error) -> bool {
+pub(super) fn no_locks_here(error: &io::Error) -> bool {
     // `ENOLCK`: the lock service of a network disk is not there. The standard library has no word for it.
     const NO_SERVICE: i32 = if cfg!(target_os = "linux") { 37 } else { 77 };
     error.kind() == ErrorKind::Unsupported || error.raw_os_error() == Some(NO_SERVICE)

@@ -32,7 +32,7 @@ use entry::Read;
 pub(crate) use entry::{AssetMade, Entry, Made, Output};
 pub(crate) use gate::Gate;
 pub(crate) use last::{Last, Remembered, Stamp};
-pub(crate) use lock::{Holder, KeyLock, is_held};
+pub(crate) use lock::{Holder, KeyLock, given, is_given, is_held};
 pub(crate) use object::{Damage, digest_of, digest_with, is_hash};
 pub(crate) use view::file_name;
 
@@ -53,6 +53,9 @@ pub(crate) enum Found {
     /// The result was there; the port (or `entry`) is damaged or lost.
     Damaged(String),
 }
+
+/// The path of an entry, and what reading it gave.
+pub(crate) type ReadEntry = (PathBuf, anyhow::Result<Option<Entry>>);
 
 impl Store {
     pub fn new(artifacts: &Path) -> Self {
@@ -110,27 +113,40 @@ impl Store {
     /// Every readable entry, and the paths of those that are not. Files with other names are not the store's.
     pub fn entries(&self) -> anyhow::Result<(Vec<Entry>, Vec<PathBuf>)> {
         let (mut whole, mut damaged) = (Vec::new(), Vec::new());
-        let named = |path: &PathBuf| path.file_name()?.to_str()?.strip_suffix(".json").map(is_hash);
-        for path in list(&self.part("entries"))?.into_iter().filter(|path| named(path) == Some(true)) {
-            match read_entry(&path)? {
-                Some(Some(entry)) => whole.push(*entry),
-                Some(None) => damaged.push(path),
-                None => {}
+        for (path, read) in self.each_entry()? {
+            match read? {
+                Some(entry) => whole.push(entry),
+                None => damaged.push(path),
             }
         }
         Ok((whole, damaged))
     }
 
+    /// What reading each entry gave: `None` where it is damaged, an error where the disk does not give it or where it is of a
+    /// newer program.
+    pub fn each_entry(&self) -> anyhow::Result<Vec<ReadEntry>> {
+        let named = |path: &PathBuf| path.file_name()?.to_str()?.strip_suffix(".json").map(is_hash);
+        let paths = list(&self.part("entries"))?.into_iter().filter(|path| named(path) == Some(true));
+        let read = |path: PathBuf| {
+            let read = read_entry(&path).transpose()?;
+            Some((path, read.map(|entry| entry.map(|entry| *entry))))
+        };
+        Ok(paths.filter_map(read).collect())
+    }
+
     /// Moves the files `<dir>/<port>` of `outputs` into the store and then writes the entry: from here on the key is a hit.
     /// The caller holds the key's lock. Digests and sizes of `outputs` are filled in here.
     pub fn commit(&self, mut entry: Entry, dir: &Path) -> anyhow::Result<Entry> {
+        let kept = |port: &str| format!("keep output `{port}` in `{}`", self.artifacts.display());
+        // What takes long comes before the gate.
+        for output in &mut entry.outputs {
+            let ready = self.ready_object(&dir.join(&output.port));
+            (output.digest, output.bytes) = ready.with_context(|| kept(&output.port))?;
+        }
         // Between the first object and the entry nothing names the objects yet.
         let _gate = self.enter()?;
-        for output in &mut entry.outputs {
-            let path = dir.join(&output.port);
-            (output.digest, output.bytes) = self
-                .put_object(&path)
-                .with_context(|| format!("keep output `{}` in `{}`", output.port, self.artifacts.display()))?;
+        for output in &entry.outputs {
+            self.put_object(&dir.join(&output.port), &output.digest).with_context(|| kept(&output.port))?;
         }
         let path = self.entry_path(&entry.key);
         write_atomically(&path, entry.to_text().as_bytes()).with_context(|| format!("write `{}`", path.display()))?;
@@ -187,4 +203,44 @@ pub(crate) fn list(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
         entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>, std::io::Error>>().with_context(wanted)?;
     paths.sort();
     Ok(paths)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::entry::tests::entry;
+    use super::*;
+
+    #[test]
+    fn what_takes_long_in_a_commit_is_done_before_the_gate() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(dir.path());
+        let out = dir.path().join("port");
+        fs::write(&out, "bytes").unwrap();
+        let output = Output {
+            port: "port".into(),
+            kind: "text".into(),
+            format: 1,
+            extension: "txt".into(),
+            digest: String::new(),
+            bytes: 0,
+        };
+        let entry = Entry { outputs: vec![output], ..entry() };
+        let gate = store.alone().unwrap();
+        std::thread::scope(|scope| {
+            let commit = scope.spawn(|| store.commit(entry, dir.path()).unwrap());
+            // It becomes read-only when it has been hashed.
+            let is_hashed = || fs::metadata(&out).is_ok_and(|found| found.permissions().readonly());
+            let start = Instant::now();
+            while !is_hashed() && start.elapsed() < Duration::from_secs(10) {
+                std::thread::yield_now();
+            }
+            let (hashed, objects) = (is_hashed(), store.objects().unwrap());
+            drop(gate);
+            let entry = commit.join().unwrap();
+            assert!(hashed && objects.is_empty(), "hashed: {hashed}, objects: {objects:?}");
+            assert_eq!(store.objects().unwrap(), [entry.outputs[0].digest.clone()]);
+        });
+    }
 }

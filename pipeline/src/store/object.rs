@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
 
-use super::durable::{make_read_only, move_new};
+use super::durable::{make_read_only, move_new, sync};
 use super::{Store, list};
 use crate::seam::reached;
 
@@ -46,15 +46,9 @@ impl Store {
             // Unreadable sectors are damage too.
             Ok(_) | Err(_) => {}
         }
-        let aside = self.part("damaged");
-        fs::create_dir_all(&aside).with_context(|| format!("make `{}`", aside.display()))?;
-        let count = list(&aside)?.len();
-        let aside = aside.join(format!("{digest}-{count}"));
-        match fs::rename(&path, &aside) {
-            // Another process moved it first.
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            moved => moved.with_context(|| format!("move the damaged `{}` aside", path.display()))?,
-        }
+        let Some(aside) = self.move_aside(&path, digest)? else {
+            return Ok(Err(Damage { digest: digest.into(), moved: None }));
+        };
         reached("aside", &path);
         // Another process had made it again between our look and our move.
         if digest_of(&aside).is_ok_and(|found| found == digest) {
@@ -64,19 +58,33 @@ impl Store {
         Ok(Err(Damage { digest: digest.into(), moved: Some(aside) }))
     }
 
-    /// Moves a finished file into the store; gives its digest and size. A file that is there already under the digest is
-    /// kept when it is whole and replaced when it is damaged.
-    pub(super) fn put_object(&self, path: &Path) -> anyhow::Result<(String, u64)> {
+    /// Moves a damaged object to `damaged/<digest>-<number>`, of which none is ever replaced. `None` where another process moved
+    /// it first.
+    fn move_aside(&self, path: &Path, digest: &str) -> anyhow::Result<Option<PathBuf>> {
+        let wanted = || format!("move the damaged `{}` aside", path.display());
+        let aside = (0_u64..).map(|number| self.part("damaged").join(format!("{digest}-{number}")));
+        for aside in aside {
+            match move_new(path, &aside) {
+                Ok(true) => return Ok(Some(aside)),
+                Ok(false) => {}
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+                Err(error) => return Err(error).with_context(wanted),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Makes a finished file ready for [`Store::put_object`]: read-only, and on the disk. Gives its digest and size. Where the
+    /// store has a damaged file under the digest, that is moved aside.
+    pub(super) fn ready_object(&self, path: &Path) -> anyhow::Result<(String, u64)> {
         let metadata = fs::symlink_metadata(path).with_context(|| format!("look at `{}`", path.display()))?;
         ensure!(metadata.is_file(), "`{}` is not a plain file", path.display());
         let digest = digest_of(path).with_context(|| format!("read `{}`", path.display()))?;
         make_read_only(path).with_context(|| format!("make `{}` read-only", path.display()))?;
         reached("read-only", path);
-        let object = self.object(&digest);
-        let put = || move_new(path, &object).with_context(|| format!("write `{}`", object.display()));
-        if !put()? && self.check_object(&digest)?.is_err() {
-            put()?;
-        }
+        sync(path).with_context(|| format!("write `{}` to the disk", path.display()))?;
+        // Whole or not, what counts is that nothing damaged stays in the way.
+        let _ = self.check_object(&digest)?;
         Ok((digest, metadata.len()))
     }
 
@@ -88,6 +96,13 @@ impl Store {
             }
         }
         Ok(false)
+    }
+
+    /// Moves a file that is ready into the store; the caller is inside the gate. One that is there already under the digest is
+    /// kept: it was whole when it was looked at, or somebody else has just put it there.
+    pub(super) fn put_object(&self, path: &Path, digest: &str) -> anyhow::Result<()> {
+        let object = self.object(digest);
+        move_new(path, &object).map(|_| ()).with_context(|| format!("write `{}`", object.display()))
     }
 
     /// The digests of all objects. Files with other names are not the store's.
@@ -161,7 +176,9 @@ mod tests {
     fn put(store: &Store, bytes: &[u8]) -> String {
         let file = store.artifacts().join("new");
         fs::write(&file, bytes).unwrap();
-        store.put_object(&file).unwrap().0
+        let (digest, _) = store.ready_object(&file).unwrap();
+        store.put_object(&file, &digest).unwrap();
+        digest
     }
 
     #[test]
@@ -203,5 +220,24 @@ mod tests {
         fs::write(&path, b"bytez").unwrap();
         assert_eq!(put(&store, b"bytes"), digest);
         assert_eq!(fs::read(&path).unwrap(), b"bytes");
+    }
+
+    #[test]
+    fn no_damaged_object_replaces_another_whatever_was_taken_away_between() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(dir.path());
+        let digest = put(&store, b"bytes");
+        let spoil = |bytes: &[u8]| {
+            let _ = fs::remove_file(store.object(&digest));
+            fs::write(store.object(&digest), bytes).unwrap();
+            store.check_object(&digest).unwrap().unwrap_err().moved.unwrap()
+        };
+        let first = spoil(b"first");
+        let second = spoil(b"second");
+        // As `gc` does.
+        fs::remove_file(&first).unwrap();
+        let third = spoil(b"third");
+        let read = |path: PathBuf| fs::read(path).unwrap();
+        assert_eq!((read(second), read(third)), (b"second".to_vec(), b"third".to_vec()));
     }
 }

@@ -37,11 +37,12 @@ impl Store {
                         Ok(object) => object,
                         Err(damage) => return Ok(Err(damage)),
                     };
-                    copy(&object, &path).with_context(|| format!("write the view `{}`", path.display()))?;
+                    let stamp = copy(&object, &path, &output.digest);
+                    let stamp = stamp.with_context(|| format!("write the view `{}`", path.display()))?;
                     if there.is_some() && known.is_some_and(|known| known.digest == output.digest) {
                         restored.push(path.clone());
                     }
-                    Stamp::of(&path, &output.digest).with_context(|| format!("look at `{}`", path.display()))?
+                    stamp
                 }
             };
             now.views.insert(output.port.clone(), stamp);
@@ -57,8 +58,9 @@ fn is_content(path: &Path, digest: &str) -> bool {
     digest_of(path).is_ok_and(|found| found == digest)
 }
 
-/// A copy that shares no bytes that could be written through: the system's copy makes a reflink where the disk can.
-fn copy(object: &Path, view: &Path) -> std::io::Result<()> {
+/// A copy that shares no bytes that could be written through: the system's copy makes a reflink where the disk can. Gives its
+/// stamp, taken before it has its name: from then on another run may put its own view there.
+fn copy(object: &Path, view: &Path, digest: &str) -> anyhow::Result<Stamp> {
     let dir = view.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(dir)?;
     let temp = temporary(dir)?;
@@ -67,9 +69,10 @@ fn copy(object: &Path, view: &Path) -> std::io::Result<()> {
     fs::copy(object, temp.path())?;
     open_to_others(temp.path())?;
     reached("written", view);
+    let stamp = Stamp::of(temp.path(), digest).context("the copy is gone before it had its name")?;
     temp.persist(view)?;
     reached("named", view);
-    Ok(())
+    Ok(stamp)
 }
 
 /// Names of files end at 255 bytes, and `.json` or `.log` comes behind.

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 
 use super::SUM;
-use crate::store::{list, read_if_there, write_atomically, write_new};
+use crate::store::{given, list, read_if_there, write_atomically, write_new};
 
 /// Values by key, safe between threads and processes: a value is whole or absent, and the first writer wins.
 #[derive(Clone, Debug)]
@@ -63,7 +63,7 @@ impl Vault {
         }
         // Damaged. Of several that find it so, one at a time replaces it, and the next one sees the new value.
         let damaged = OpenOptions::new().read(true).write(true).open(&path).with_context(wanted)?;
-        damaged.lock().with_context(wanted)?;
+        given(damaged.lock()).with_context(wanted)?;
         if let Some(first) = self.get(key)? {
             return Ok(first);
         }

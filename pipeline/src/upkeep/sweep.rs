@@ -160,7 +160,7 @@ mod tests {
             let gate = store.alone().unwrap();
             let items = look(&store).items;
             sweep(&store, &gate, &items[..stop], &Cancel::default(), &mut |_| ()).unwrap();
-            let left = verify(&store, &Progress::silent()).unwrap();
+            let left = verify(&store, &store.part("no cache"), &Progress::silent()).unwrap();
             assert!(left.faults.is_empty(), "after {stop}: {:?}", left.faults);
             assert!(matches!(store.lookup(&stays.key).unwrap(), Found::Entry(_)), "after {stop}");
             let mut taken = 0;

@@ -1,15 +1,17 @@
-//! Reads every byte of the store and says what is not as it was written, and whose it is.
+//! Reads every byte of the store, and of the cache of assets, and says what is not as it was written, and whose it is.
 //!
 //! Damaged objects are moved aside, so that they are made again; everything else that is damaged is noticed by whoever reads
 //! it, and only named here. Runs may be at work meanwhile: what they add or replace is no fault.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use rayon::prelude::*;
 use serde::Serialize;
 
+use crate::asset::verify_cache;
 use crate::progress::{Bar, Progress};
 use crate::record::folders;
 use crate::store::{Entry, Store, list, read_if_there};
@@ -24,13 +26,15 @@ pub(crate) struct Verified {
     /// Checkpoints and logs of unfinished work.
     pub units: usize,
     pub runs: usize,
+    /// Of the cache, which other stores share.
+    pub assets: usize,
     pub faults: Vec<Fault>,
 }
 
 /// One thing that is damaged or lost.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Fault {
-    /// `object`, `entry`, `answer`, `checkpoint`, `log`, `memory` or `run`.
+    /// `object`, `entry`, `answer`, `checkpoint`, `log`, `memory`, `run` or `asset`.
     pub what: &'static str,
     pub path: PathBuf,
     /// What is wrong, and what becomes of it.
@@ -48,43 +52,71 @@ pub(crate) struct Named {
     pub key: String,
 }
 
-/// Checks the whole store, as many files at once as there are threads.
-pub(crate) fn verify(store: &Store, progress: &Progress) -> anyhow::Result<Verified> {
+/// Checks the whole store and the cache, as many files at once as there are threads.
+///
+/// # Errors
+/// When a folder cannot be listed, or something is of a newer program. A file that cannot be read is a fault like others.
+pub(crate) fn verify(store: &Store, cache: &Path, progress: &Progress) -> anyhow::Result<Verified> {
     let digests = store.objects()?;
-    let (entries, unreadable) = store.entries()?;
-    let mut found = Verified { objects: digests.len(), results: entries.len(), ..Verified::default() };
-    found.faults = in_parallel(progress, "objects", &digests, |digest| object(store, digest, &entries))?;
-    for path in unreadable {
-        found.faults.push(fault("entry", &path, "is damaged; its result is made again when it is asked for"));
+    let mut found = Verified { objects: digests.len(), ..Verified::default() };
+    let (mut entries, mut unreadable) = (Vec::new(), Vec::new());
+    for (path, read) in store.each_entry()? {
+        match read {
+            Ok(Some(entry)) => entries.push(entry),
+            Ok(None) => {
+                unreadable.push(fault("entry", &path, "is damaged; its result is made again when it is asked for"))
+            }
+            Err(error) if is_of_the_disk(&error) => unreadable.push(refused("entry", &path, &error)),
+            Err(newer) => return Err(newer),
+        }
     }
+    found.results = entries.len();
+    found.faults = in_parallel(progress, "objects", &digests, |digest| object(store, digest, &entries));
+    found.faults.extend(unreadable);
     lost(store, &entries, &mut found.faults)?;
 
     let answers = units::values(&store.part("calls"))?;
     found.answers = answers.len();
     found.faults.extend(in_parallel(progress, "answers", &answers, |path| {
         let text = "is damaged; the question is asked again when it comes up";
-        Ok(units::is_whole_value(path)?.filter(|whole| !whole).map(|_| fault("answer", path, text)))
-    })?);
+        match units::is_whole_value(path) {
+            Ok(whole) => whole.filter(|whole| !whole).map(|_| fault("answer", path, text)),
+            Err(error) => Some(refused("answer", path, &error)),
+        }
+    }));
 
     let work = unfinished(store)?;
     found.units = work.len();
-    found.faults.extend(in_parallel(progress, "unfinished work", &work, |path| unit(path))?);
+    found.faults.extend(in_parallel(progress, "unfinished work", &work, |path| {
+        let what = if path.extension() == Some("checkpoint".as_ref()) { "checkpoint" } else { "log" };
+        unit(path).unwrap_or_else(|error| Some(refused(what, path, &error)))
+    }));
 
     for remembered in store.all_last()?.into_iter().filter(|remembered| remembered.last.is_none()) {
         let text = "is damaged; why the stage runs again cannot be told once";
         found.faults.push(fault("memory", &remembered.path, text));
     }
     for folder in folders(store)? {
-        match folder.record()? {
-            None => continue,
-            Some(Err(path)) => found.faults.push(fault(
+        match folder.record() {
+            Ok(None) => continue,
+            Ok(Some(Err(path))) => found.faults.push(fault(
                 "run",
                 &path,
                 "is damaged; `runs` cannot show it, and `runs --prune --keep 1000 --apply` forgets it",
             )),
-            Some(Ok(_)) => {}
+            Ok(Some(Ok(_))) => {}
+            Err(error) => found.faults.push(refused("run", &folder.dir, &error)),
         }
         found.runs += 1;
+    }
+
+    let checked = verify_cache(cache, progress)?;
+    found.assets = checked.whole + checked.damaged.len();
+    for path in checked.damaged {
+        found.faults.push(fault("asset", &path, "is damaged; it is fetched again when it is needed"));
+    }
+    for (path, why) in checked.unknown {
+        found.faults.push(fault("asset", &path, &format!("cannot be checked: {why}")));
     }
     Ok(found)
 }
@@ -94,24 +126,28 @@ fn in_parallel<T: Sync>(
     progress: &Progress,
     label: &str,
     things: &[T],
-    check: impl Fn(&T) -> anyhow::Result<Option<Fault>> + Sync,
-) -> anyhow::Result<Vec<Fault>> {
+    check: impl Fn(&T) -> Option<Fault> + Sync,
+) -> Vec<Fault> {
     let bar: Bar = progress.bar(label, Some(things.len() as u64), "files");
-    let one = |thing| check(thing).inspect(|_| bar.inc(1)).transpose();
+    let one = |thing| {
+        let found = check(thing);
+        bar.inc(1);
+        found
+    };
     things.par_iter().filter_map(one).collect()
 }
 
-fn object(store: &Store, digest: &str, entries: &[Entry]) -> anyhow::Result<Option<Fault>> {
+fn object(store: &Store, digest: &str, entries: &[Entry]) -> Option<Fault> {
     let path = store.object(digest);
     let damage = match store.check_object(digest) {
-        Ok(Ok(_)) => return Ok(None),
+        Ok(Ok(_)) => return None,
         // Nothing was there to be moved: `gc` took it meanwhile. Whether somebody misses it is looked at later.
-        Ok(Err(damage)) if damage.moved.is_none() => return Ok(None),
+        Ok(Err(damage)) if damage.moved.is_none() => return None,
         Ok(Err(damage)) => damage.to_string(),
         Err(error) => format!("the object {digest} is damaged and stays where it is: {error:#}"),
     };
     let named_by = entries.iter().flat_map(|entry| names(entry, digest)).collect();
-    Ok(Some(Fault { what: "object", path, text: damage, named_by }))
+    Some(Fault { what: "object", path, text: damage, named_by })
 }
 
 fn names(entry: &Entry, digest: &str) -> impl Iterator<Item = Named> {
@@ -172,6 +208,15 @@ fn unit(path: &Path) -> anyhow::Result<Option<Fault>> {
     let bytes = read_if_there(path).with_context(|| format!("check `{}`", path.display()))?.unwrap_or_default();
     Ok(units::damaged_frame(&bytes)
         .map(|at| fault("log", path, &format!("is damaged at byte {at}; the units from there on are made again"))))
+}
+
+/// What the disk does not give.
+fn refused(what: &'static str, path: &Path, error: &anyhow::Error) -> Fault {
+    fault(what, path, &format!("cannot be read: {:#}", error.root_cause()))
+}
+
+fn is_of_the_disk(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| cause.is::<io::Error>())
 }
 
 fn fault(what: &'static str, path: &Path, text: &str) -> Fault {

@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use proptest::prelude::*;
 
 use crate::killing::EXPERIMENT;
-use crate::project::Project;
+use crate::project::{Project, spoil};
 use crate::remains::{remains, undisturbed};
 
 #[test]
@@ -61,7 +61,11 @@ struct Stepper {
 
 impl Stepper {
     fn start(project: &Project) -> Self {
-        let mut command = project.command("run x.yaml -q -j 1 --threads 1");
+        Self::start_with(project, "")
+    }
+
+    fn start_with(project: &Project, args: &str) -> Self {
+        let mut command = project.command(&format!("run x.yaml -q -j 1 --threads 1 {args}"));
         let mut child = command.env("TOY_IN_TURNS", "1").stdin(Stdio::piped()).spawn().unwrap();
         let (go, said) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
         let mut stepper = Self { child, go, said, at: None };
@@ -77,7 +81,7 @@ impl Stepper {
             if self.said.read_line(&mut line).unwrap() == 0 {
                 break None;
             }
-            if let Some(place) = line.strip_prefix("@ ") {
+            if let Some(place) = line.trim_end().strip_prefix("@ ") {
                 break Some(place.to_owned());
             }
         };
@@ -90,6 +94,23 @@ impl Stepper {
 
     fn is_at(&self, point: &str) -> bool {
         self.at.as_ref().is_some_and(|at| at.starts_with(point))
+    }
+
+    /// Goes on to a point of a file whose path ends so.
+    #[track_caller]
+    fn go_to(&mut self, point: &str, path: &str) {
+        while !(self.is_at(point) && self.at.as_ref().is_some_and(|at| at.ends_with(path))) {
+            assert!(self.at.is_some(), "the run ended before `{point} {path}`");
+            self.step();
+        }
+    }
+
+    /// Goes on to the end; gives the code.
+    fn end(mut self) -> Option<i32> {
+        while self.at.is_some() {
+            self.step();
+        }
+        self.child.wait().unwrap().code()
     }
 }
 
@@ -192,4 +213,79 @@ fn an_asset_that_changes_under_a_stage_leaves_no_result() {
     assert_eq!(project.count("entries"), 0);
     project.ok("run x.yaml");
     assert_eq!(std::fs::read_to_string(project.path("artifacts/n/one/value.txt")).unwrap(), "6\n");
+}
+
+/// Of two runs that show one stage, the first is overtaken when its view has just been named.
+#[test]
+fn a_view_of_another_run_is_not_taken_for_ones_own() {
+    let project = Project::new("name: n\nstages:\n  one: { use: toy.number }\n");
+    let set = |value: u32| format!("--set stages.one.with.value={value}");
+    let view = project.path("artifacts/n/one/value.txt");
+    let shown = || std::fs::read_to_string(&view).unwrap();
+    for value in [1, 2] {
+        project.ok(&format!("run x.yaml {}", set(value)));
+    }
+    let mut first = Stepper::start_with(&project, &set(1));
+    first.go_to("named", "n/one/value.txt");
+    assert_eq!(shown(), "1\n");
+    project.ok(&format!("run x.yaml {}", set(2)));
+    assert_eq!(first.end(), Some(0));
+    assert_eq!(shown(), "2\n");
+    project.ok(&format!("run x.yaml {}", set(1)));
+    assert_eq!(shown(), "1\n");
+}
+
+/// `y` waits for its lock when `z` finds another output of the same stage damaged, and has both made again with other bytes.
+#[test]
+fn a_stage_reads_what_is_in_its_key_whatever_was_made_again_while_it_waited() {
+    let project = Project::new(
+        "name: n
+stages:
+  pair: { use: toy.whim, with: { file: whim } }
+  slow: { use: toy.slow, with: { units: 1, hold_at: 0, gate: gate } }
+  y: { use: toy.round, inputs: { value: pair.first } }
+  z: { use: toy.add, inputs: { a: pair.second, b: slow.value } }
+",
+    );
+    let y = || std::fs::read_to_string(project.path("artifacts/n/y/value.txt")).unwrap();
+    project.write("whim", "1");
+    project.ok("run x.yaml pair");
+    let mut holder = Stepper::start_with(&project, "y");
+    holder.go_to("locked", "");
+    spoil(&project.object("pair.second"), b"6\n");
+    project.write("whim", "2");
+    let mut run = project.start("-j 3");
+    let (mut waits, mut holds) = (false, false);
+    run.until(|event| {
+        waits |= event["event"] == "waiting" && event["stage"] == "y";
+        holds |= event["name"] == "holds at";
+        waits && holds
+    });
+    project.write("gate", "");
+    run.until(|event| event["event"] == "stage_ended" && event["stage"] == "z");
+    holder.child.kill().unwrap();
+    holder.child.wait().unwrap();
+    assert_eq!(run.end().0, 0);
+    assert_eq!(y(), "1\n", "the result of the content that is in the key");
+    assert_eq!(project.ran(""), ["y"]);
+    assert_eq!(y(), "2\n");
+}
+
+#[test]
+fn a_working_folder_that_cannot_be_removed_fails_no_stage_that_is_done() {
+    let project = Project::new("name: n\nstages:\n  one: { use: toy.number, with: { value: 1 } }\n");
+    let mut run = Stepper::start(&project);
+    run.go_to("kept", ".json");
+    assert!(run.at.as_ref().unwrap().contains("store/entries/"), "{:?}", run.at);
+    let scratch = project.path("artifacts/store/scratch");
+    let mut folders = std::fs::read_dir(&scratch).unwrap().map(|entry| entry.unwrap().path());
+    let out = folders.find(|path| path.extension() == Some("out".as_ref())).unwrap();
+    // A file cannot be removed as a folder, not even by root.
+    std::fs::remove_dir_all(&out).unwrap();
+    std::fs::write(&out, "").unwrap();
+    assert_eq!(run.end(), Some(0));
+    let events = project.path("artifacts/store/runs").join(&project.runs()[0]).join("events.jsonl");
+    let events = std::fs::read_to_string(events).unwrap();
+    assert!(events.contains("the stage is done, and its working folder stays: remove `"), "{events}");
+    assert_eq!(std::fs::read_to_string(project.path("artifacts/n/one/value.txt")).unwrap(), "1\n");
 }

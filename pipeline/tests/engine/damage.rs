@@ -1,9 +1,13 @@
 //! Damaged, lost and unwritable stores.
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 
+use serde_json::{Value, json};
+
 use crate::project::{Project, SLOW, SUM, spoil};
+use crate::remains::files;
 
 #[test]
 fn a_damaged_object_is_never_read_by_a_stage() {
@@ -19,6 +23,27 @@ fn a_damaged_object_is_never_read_by_a_stage() {
     assert_eq!(fs::read(&object).unwrap(), good);
     assert_eq!(project.count("damaged"), 1);
     assert_eq!(fs::read_to_string(project.path("artifacts/sum/round/value.txt")).unwrap(), "6.2\n");
+}
+
+#[test]
+fn a_stage_that_is_made_again_for_another_one_is_recorded_as_it_was_made() {
+    let project = Project::new(
+        "name: n\nstages:\n  pair: { use: toy.whim, with: { file: whim } }\n  y: { use: toy.round, inputs: { value: pair.first } }\n",
+    );
+    project.write("whim", "1");
+    project.ok("run x.yaml");
+    spoil(&project.object("pair.first"), b"9\n");
+    project.write("whim", "2");
+    let events = project.ok("run x.yaml --json --set stages.y.with.to=0.5");
+    let ends = events.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let ends: Vec<_> = ends.filter(|event| event["event"] == "stage_ended" && event["stage"] == "pair").collect();
+    assert_eq!(ends.iter().map(|end| end["status"].as_str().unwrap()).collect::<Vec<_>>(), ["hit", "ran"]);
+    let run = project.runs().pop().unwrap();
+    let record = fs::read(project.path(&format!("artifacts/store/runs/{run}/run.json"))).unwrap();
+    let record: Value = serde_json::from_slice(&record).unwrap();
+    let row = &record["nodes"][0];
+    assert_eq!((&row["stage"], &row["status"], &row["seconds"]), (&json!("pair"), &json!("ran"), &ends[1]["seconds"]));
+    assert_eq!(row["outputs"]["first"], blake3::hash(b"2\n").to_hex().as_str());
 }
 
 #[test]
@@ -115,6 +140,66 @@ fn verify_names_all_that_can_be_damaged() {
     assert!(!project.path("artifacts/store/runs").join(&run).exists());
     assert!(project.ok("verify").contains("all whole"));
     assert_eq!(fs::read_to_string(project.path("artifacts/slow/slow/value.txt")).unwrap(), "385\n");
+}
+
+/// A file that the disk does not give is a fault like others: the rest is looked at all the same.
+#[cfg(unix)]
+#[test]
+fn verify_goes_on_after_what_cannot_be_read() {
+    let project = Project::new(SLOW);
+    project.start_and_hold(7, "slow").kill();
+    project.ok("run x.yaml slow --set stages.slow.with.units=1");
+    let all: Vec<_> = files(&project).into_keys().collect();
+    let of = |part: &str, end: &str| {
+        let fits = |path: &&PathBuf| path.to_str().unwrap().contains(part) && path.to_str().unwrap().ends_with(end);
+        all.iter().find(fits).unwrap().clone()
+    };
+    let broken = [
+        of("store/entries/", ".json"),
+        of("store/calls/", ""),
+        of("store/scratch/", "squares"),
+        of("store/last/", ".json"),
+        of("store/runs/", "run.json"),
+    ];
+    for path in &broken {
+        // A link to itself is there, and even root cannot read it.
+        fs::remove_file(path).unwrap();
+        std::os::unix::fs::symlink(path, path).unwrap();
+    }
+    let ended = project.run("verify");
+    assert_eq!(ended.code, 6, "{ended:?}");
+    assert_eq!(ended.stdout.matches("symbolic links").count(), 4, "all but the memory, which says nothing more");
+    for path in &broken {
+        let shown = path.strip_prefix(project.path("")).unwrap();
+        let shown = if shown.ends_with("run.json") { shown.parent().unwrap() } else { shown };
+        assert!(ended.stdout.contains(shown.to_str().unwrap()), "{}: {}", shown.display(), ended.stdout);
+    }
+    assert!(ended.stdout.contains(": 5 faults; "), "{}", ended.stdout);
+}
+
+#[test]
+fn verify_reads_the_fetched_assets_too() {
+    let project = Project::new(
+        "name: n\nassets:\n  num: { from: [{ generate: seven }] }\nstages:\n  one: { use: toy.number, with: { asset: num } }\n",
+    );
+    project.ok("run x.yaml");
+    assert_eq!(project.ok("verify"), "1 object, 1 result, 1 run, 1 asset: all whole\n");
+    let mut folders = vec![project.path("cache")];
+    let mut contents = vec![];
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() { folders.push(path) } else { contents.push(path) }
+        }
+    }
+    let content = contents.into_iter().find(|path| fs::read(path).unwrap() == b"7").unwrap();
+    fs::write(&content, "8").unwrap();
+    let ended = project.run("verify");
+    assert_eq!(ended.code, 6);
+    let told = format!("the asset `{}` is damaged; it is fetched again when it is needed\n", content.display());
+    assert!(ended.stdout.starts_with(&told), "{}", ended.stdout);
+    assert_eq!(project.ran("--force one"), ["one"]);
+    project.ok("verify");
+    assert_eq!(fs::read_to_string(project.path("artifacts/n/one/value.txt")).unwrap(), "7\n");
 }
 
 #[test]

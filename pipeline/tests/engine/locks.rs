@@ -4,6 +4,8 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
 
 use crate::project::{Project, SLOW, SUM};
+#[cfg(target_os = "linux")]
+use crate::remains::files;
 
 #[test]
 fn of_two_runs_one_makes_the_result_and_the_other_reuses_it() {
@@ -66,6 +68,16 @@ fn stages_of_one_run_with_one_key_wait_for_each_other() {
     assert_eq!((code, &*statuses[first], &*statuses[&second]), (0, "ran", "hit"));
 }
 
+#[cfg(target_os = "linux")]
+const MORE: &str = "\
+name: more
+assets:
+  seven: { from: [{ generate: seven }] }
+stages:
+  slow: { use: toy.slow, with: { units: 2 } }
+  seven: { use: toy.number, with: { asset: seven } }
+";
+
 /// A C compiler is there, because Rust links with it.
 #[cfg(target_os = "linux")]
 #[test]
@@ -88,6 +100,15 @@ fn a_disk_without_locks_is_told_and_nothing_is_taken_away_there() {
         assert_eq!(code, Some(0), "{talk}");
         let warning = "warning: the file system of `artifacts` does not hold locks";
         assert_eq!(talk.matches(warning).count(), 1, "{talk}");
+        // A damaged answer is replaced under a lock, and an asset is fetched under one.
+        project.write("more.yaml", MORE);
+        let answers = || files(&project).into_keys().filter(|path| path.to_str().unwrap().contains("store/calls/"));
+        project.ok("run more.yaml");
+        answers().for_each(|path| std::fs::write(path, "damaged").unwrap());
+        std::fs::remove_dir_all(project.path("cache")).unwrap();
+        let (code, talk) = on_it("run more.yaml --force slow");
+        assert_eq!(code, Some(0), "{talk}");
+        assert_eq!(answers().count(), 2);
         let (code, talk) = on_it("gc --apply");
         assert_eq!(code, Some(1));
         assert!(talk.contains("error: cannot take anything away: the file system of `artifacts`"), "{talk}");

@@ -22,6 +22,7 @@ static CATALOG: Catalog = Catalog {
         StageKind::of::<stages::Page>(),
         StageKind::of::<stages::Round>(),
         StageKind::of::<slow::Slow>(),
+        StageKind::of::<stages::Whim>(),
     ],
     generators: &[Generator {
         name: "seven",

@@ -77,6 +77,29 @@ impl Stage for Number {
     }
 }
 
+ports! { pub struct Pair { first: Value, second: Value } }
+
+/// Gives two numbers, the first from a file that no key knows of.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Whim {
+    /// The file.
+    file: std::path::PathBuf,
+}
+
+impl Stage for Whim {
+    const KIND: &'static str = "toy.whim";
+    const VERSION: u32 = 1;
+    const ABOUT: &'static str = "Gives what it likes.";
+    type Inputs = Nothing;
+    type Outputs = Pair;
+    fn run(&self, _: Nothing, cx: &Context) -> anyhow::Result<Pair> {
+        let first = std::fs::read_to_string(&self.file)?.trim().parse()?;
+        cx.note("whim", first);
+        Ok(Pair { first: Value(first), second: Value(5.0) })
+    }
+}
+
 /// Adds its inputs and a number.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
