@@ -11,7 +11,7 @@ use crate::event::{Event, Status};
 use crate::key::Material;
 use crate::seam::reached;
 use crate::spec::Link;
-use crate::store::{Damage, Entry, Found, KeyLock};
+use crate::store::{Damage, Entry, Found, Kept, KeyLock};
 use crate::{MissReason, store};
 
 /// How often a waiting run looks whether the lock is free: soon enough for a person, seldom enough for the disk.
@@ -120,9 +120,15 @@ impl Run<'_> {
     /// Brings the view up to date.
     fn show(&self, index: usize, entry: &Entry) -> anyhow::Result<Option<Damage>> {
         match self.project.store.show(&self.project.experiment.name, &self.id(index), entry)? {
-            Ok(restored) => {
-                for path in restored {
-                    self.warn(index, &format!("`{}` had been changed by hand and is restored", path.display()));
+            Ok(kept) => {
+                for Kept { view, aside } in kept {
+                    let (view, aside) = (view.display(), aside.display());
+                    self.warn(
+                        index,
+                        &format!(
+                            "`{view}` was changed or made by hand; it is restored, and yours is kept as `{aside}`"
+                        ),
+                    );
                 }
                 Ok(None)
             }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-use super::durable::{open_to_others, temporary};
+use super::durable::{move_new, open_to_others, temporary};
 use super::{Damage, Entry, Last, Output, Stamp, Store, digest_of};
 use crate::seam::reached;
 
@@ -19,11 +19,11 @@ impl Store {
     }
 
     /// Brings the view of a stage up to its entry and remembers both. A view whose size and time are as they were left is
-    /// not read. Gives the views that had been changed by someone else and were restored.
-    pub fn show(&self, experiment: &str, stage: &str, entry: &Entry) -> anyhow::Result<Result<Vec<PathBuf>, Damage>> {
+    /// not read. What this program did not write is the user's: it is moved aside, and the new names are given.
+    pub fn show(&self, experiment: &str, stage: &str, entry: &Entry) -> anyhow::Result<Result<Vec<Kept>, Damage>> {
         let before = self.last(experiment, stage)?.unwrap_or_default();
         let mut now = Last { stage: stage.into(), key: entry.key.clone(), ..Last::default() };
-        let mut restored = Vec::new();
+        let mut all_kept = Vec::new();
         for output in &entry.outputs {
             let path = self.view(experiment, stage, output);
             let known = before.views.get(&output.port);
@@ -37,12 +37,13 @@ impl Store {
                         Ok(object) => object,
                         Err(damage) => return Ok(Err(damage)),
                     };
-                    let stamp = copy(&object, &path, &output.digest);
-                    let stamp = stamp.with_context(|| format!("write the view `{}`", path.display()))?;
-                    if there.is_some() && known.is_some_and(|known| known.digest == output.digest) {
-                        restored.push(path.clone());
+                    let as_left = known.is_some_and(|known| Stamp::of(&path, &known.digest).as_ref() == Some(known));
+                    if there.is_some() && !as_left && !self.is_ours(&path)? {
+                        let aside = keep(&path).with_context(|| format!("move `{}` aside", path.display()))?;
+                        all_kept.push(Kept { view: path.clone(), aside });
                     }
-                    stamp
+                    let stamp = copy(&object, &path, &output.digest);
+                    stamp.with_context(|| format!("write the view `{}`", path.display()))?
                 }
             };
             now.views.insert(output.port.clone(), stamp);
@@ -50,8 +51,35 @@ impl Store {
         if now != before {
             self.remember(experiment, &now)?;
         }
-        Ok(Ok(restored))
+        Ok(Ok(all_kept))
     }
+
+    /// Whether a file holds something that the store has, too: an older view, or one that another run has just written.
+    fn is_ours(&self, path: &Path) -> anyhow::Result<bool> {
+        let digest = digest_of(path).with_context(|| format!("read `{}`", path.display()))?;
+        Ok(self.object(&digest).is_file())
+    }
+}
+
+/// A file of the user's that stood where a view belongs.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Kept {
+    pub view: PathBuf,
+    /// Where it is now.
+    pub aside: PathBuf,
+}
+
+/// Gives a file another name beside its own, one that nothing has yet.
+fn keep(path: &Path) -> std::io::Result<PathBuf> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    for number in 1.. {
+        let end = if number == 1 { String::new() } else { format!("-{number}") };
+        let aside = path.with_file_name(format!("{name}.kept{end}"));
+        if move_new(path, &aside)? {
+            return Ok(aside);
+        }
+    }
+    unreachable!("some name is free")
 }
 
 fn is_content(path: &Path, digest: &str) -> bool {
@@ -136,9 +164,13 @@ mod tests {
         touch(std::time::UNIX_EPOCH);
         assert!(show().is_empty(), "one that was only touched is no change by hand");
         assert_eq!(Stamp::of(&path, "").unwrap().modified, 0, "and not written again");
-        fs::write(&path, b"spoiled by hand").unwrap();
-        assert_eq!(show(), std::slice::from_ref(&path));
-        assert_eq!(fs::read(&path).unwrap(), b"a,b\n");
+        for (name, text) in [("table.csv.kept", "spoiled by hand"), ("table.csv.kept-2", "and again")] {
+            fs::write(&path, text).unwrap();
+            let aside = path.with_file_name(name);
+            assert_eq!(show(), [Kept { view: path.clone(), aside: aside.clone() }]);
+            assert_eq!(fs::read(&path).unwrap(), b"a,b\n");
+            assert_eq!(fs::read_to_string(aside).unwrap(), text);
+        }
         fs::remove_file(&path).unwrap();
         assert!(show().is_empty(), "a missing view is no change by hand");
         assert_eq!(fs::read(&path).unwrap(), b"a,b\n");

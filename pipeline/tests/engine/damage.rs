@@ -209,8 +209,20 @@ fn a_view_that_was_changed_by_hand_is_restored() {
     let view = project.path("artifacts/sum/a/value.txt");
     fs::write(&view, "my own figures\n").unwrap();
     let ended = project.run("run x.yaml");
-    assert!(ended.stderr.contains("had been changed by hand and is restored"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("was changed or made by hand; it is restored, and yours is kept as"),
+        "{}",
+        ended.stderr
+    );
     assert_eq!(fs::read_to_string(&view).unwrap(), "1.2\n");
+    assert_eq!(fs::read_to_string(view.with_extension("txt.kept")).unwrap(), "my own figures\n");
+    // Nor does a new result overwrite what somebody wrote; an older view goes without a word.
+    fs::write(&view, "more of mine\n").unwrap();
+    project.ok("run x.yaml --set stages.a.with.value=7");
+    assert_eq!(fs::read_to_string(view.with_extension("txt.kept-2")).unwrap(), "more of mine\n");
+    assert!(!project.run("run x.yaml").stderr.contains("kept"));
+    project.ok("gc --apply");
+    assert!(view.with_extension("txt.kept").exists());
     assert_eq!(fs::read_to_string(project.object("a.value")).unwrap(), "1.2\n");
 }
 

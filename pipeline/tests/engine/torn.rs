@@ -115,7 +115,10 @@ fn a_flipped_bit_in_a_finished_store_is_found_and_mended_or_does_no_harm() {
             project.ok("runs");
             project.ok("run x.yaml");
             only_records_are_damaged(&project);
-            assert_eq!(remains(&project), expected, "{part}, turn {turn}");
+            // A copy with a flipped bit may be somebody's own: it is kept beside the restored one.
+            let mut found = remains(&project);
+            found.retain(|name, _| !name.contains(".kept"));
+            assert!(found == expected, "{part}, turn {turn}");
         }
     }
 }
