@@ -135,7 +135,7 @@ impl Record {
             nodes: options.chosen.iter().map(node).collect(),
         };
         reached("made", &dir);
-        fs::write(dir.join("experiment.yaml"), &*redact(&project.experiment.source))
+        fs::write(dir.join(past::EXPERIMENT), &*redact(&project.experiment.source))
             .with_context(|| format!("write into `{}`", dir.display()))?;
         reached("written", &dir);
         let record = Self {

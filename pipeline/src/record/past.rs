@@ -13,6 +13,8 @@ use crate::store::{Store, is_held, list, read_if_there, write_atomically};
 /// The file that names every key a run asked for, one a line; the run at work holds its lock.
 pub(super) const KEYS: &str = "keys";
 const RECORD: &str = "run.json";
+/// The experiment's file as it was; never written again.
+pub(super) const EXPERIMENT: &str = "experiment.yaml";
 /// Its presence keeps a run from being forgotten.
 const PIN: &str = "pinned";
 
@@ -22,13 +24,19 @@ pub(crate) struct RunFolder {
     pub dir: PathBuf,
 }
 
-/// The folders of all runs, oldest first; of one second, in the order of the numbers of their processes. Folders with other
-/// names are somebody else's.
+/// The folders of all runs, oldest first; of one second, in the order in which they were written, else in that of the numbers
+/// of their processes, which begin anew from time to time. Folders with other names are somebody else's.
 pub(crate) fn folders(store: &Store) -> anyhow::Result<Vec<RunFolder>> {
     let dirs = list(&store.part("runs"))?.into_iter().filter(|path| path.is_dir());
-    let mut dirs: Vec<_> = dirs.filter_map(|dir| Some((age(&dir)?, dir))).collect();
+    let written = |dir: &Path| dir.join(EXPERIMENT).metadata().and_then(|found| found.modified()).ok();
+    let mut dirs: Vec<_> = dirs
+        .filter_map(|dir| {
+            let (time, process, attempt) = age(&dir)?;
+            Some((time, written(&dir), process, attempt, dir))
+        })
+        .collect();
     dirs.sort();
-    Ok(dirs.into_iter().map(|(_, dir)| RunFolder { dir }).collect())
+    Ok(dirs.into_iter().map(|(.., dir)| RunFolder { dir }).collect())
 }
 
 /// What the id `20250131T120000Z-4242-2` says: time, process, attempt. `None` where it is no id.
@@ -188,6 +196,22 @@ mod tests {
         for name in ids.iter().rev().chain(&["notes", "20250131T120000Z", "2025013aT120000Z-1", "20250131T120000Z-one"])
         {
             fs::create_dir_all(store.part("runs").join(name)).unwrap();
+        }
+        let found: Vec<_> = folders(&store).unwrap().into_iter().map(|folder| folder.dir).collect();
+        assert_eq!(found, ids.map(|id| store.part("runs").join(id)));
+    }
+
+    #[test]
+    fn of_one_second_the_one_written_later_is_the_later_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(dir.path());
+        // The numbers of processes had come to their end between the two.
+        let ids = ["20250131T120000Z-32767", "20250131T120000Z-300"];
+        for (age, id) in [(20, ids[0]), (10, ids[1])] {
+            let folder = store.part("runs").join(id);
+            fs::create_dir_all(&folder).unwrap();
+            let file = File::create(folder.join(EXPERIMENT)).unwrap();
+            file.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(1000 - age)).unwrap();
         }
         let found: Vec<_> = folders(&store).unwrap().into_iter().map(|folder| folder.dir).collect();
         assert_eq!(found, ids.map(|id| store.part("runs").join(id)));

@@ -157,3 +157,14 @@ fn verify_tells_a_changed_copy_from_what_was_made() {
     project.write("mine.txt", "7\n");
     assert!(project.ok("inspect mine.txt --verify").contains("content: of unknown origin"));
 }
+
+#[test]
+fn an_output_of_another_experiment_is_told_where_it_is() {
+    let project = Project::new(SUM);
+    project.ok("run x.yaml");
+    project.write("y.yaml", "name: other\nstages:\n  one: { use: toy.number, with: { value: 1 } }\n");
+    project.ok("run y.yaml");
+    let ended = project.run("inspect round.value");
+    assert!(ended.code == 2 && ended.stderr.contains("help: `sum` has: `--experiment sum`"), "{ended:?}");
+    assert!(project.ok("inspect round.value --experiment sum").contains('6'));
+}

@@ -64,7 +64,20 @@ pub(super) fn find(store: &Store, what: &str, args: &Inspect) -> Result<What, Fa
     if path.is_dir() {
         return Err(Failure::wrong(anyhow!("`{what}` is a folder\nhelp: give the path of a file in it")));
     }
+    if let Some(other) = elsewhere(store, what)? {
+        return Err(Failure::wrong(anyhow!(
+            "experiment `{}` has no such output as `{what}`\nhelp: `{other}` has: `--experiment {other}`",
+            experiment.unwrap_or_default()
+        )));
+    }
     Err(Failure::wrong(nothing(store, what, experiment.as_deref(), &stages)))
+}
+
+/// An experiment with a stage of that name.
+fn elsewhere(store: &Store, what: &str) -> anyhow::Result<Option<String>> {
+    let has = |last: &Last| split(std::slice::from_ref(last), what).is_some();
+    let remembered = store.all_last()?.into_iter().find(|remembered| remembered.last.as_ref().is_some_and(has));
+    Ok(remembered.map(|remembered| remembered.experiment))
 }
 
 fn nothing(store: &Store, what: &str, experiment: Option<&str>, stages: &[Last]) -> anyhow::Error {
