@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use libfuzzer_sys::fuzz_target;
+use pipeline::inspect::Verdict;
 use pipeline::spec::{Experiment, check};
 use pipeline::{Catalog, Generator, StageKind};
 
@@ -23,9 +24,11 @@ static CATALOG: Catalog = Catalog {
         StageKind::of::<stages::Number>(),
         StageKind::of::<stages::Page>(),
         StageKind::of::<stages::Round>(),
+        StageKind::of::<stages::Whim>(),
     ],
     generators: &[Generator { name: "seven", about: "The number seven.", write: |_| Ok(()) }],
-    inspect: |_, _| Ok(String::new()),
+    inspect: |_, _, _| Ok(Verdict::Whole),
+    figures: &[],
     starter: "",
 };
 
