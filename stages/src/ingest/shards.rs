@@ -19,7 +19,8 @@ use serde::{Deserialize, Serialize};
 use super::bad_rows::{BadRows, Fault};
 use crate::artifact::Interactions;
 
-/// Bytes of a shard, at least; one more line at most.
+/// Bytes of a shard, at least; one more line at most. A killed run goes on from its shards: with another size the `VERSION` of
+/// every reader must be raised.
 const SHARD: u64 = 16 << 20;
 
 /// One row of the log.
@@ -174,7 +175,7 @@ fn places(ids: &[String]) -> HashMap<&str, u32> {
     ids.iter().map(String::as_str).zip(0..).collect()
 }
 
-/// Where each shard ends: after the first line's end at or behind each multiple of `size`.
+/// Where each shard ends: at the first end of a line that is `size` bytes or more behind the end of the shard before.
 fn cut(path: &Path, size: u64) -> std::io::Result<Vec<u64>> {
     let mut file = File::open(path)?;
     let length = file.metadata()?.len();
