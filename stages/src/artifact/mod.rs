@@ -4,9 +4,12 @@
 //! format number, and no file holds a date, a host or a measured time.
 
 mod arrow_blocks;
+mod calibration;
+mod comparisons;
 mod curves;
 mod demonstrations;
 mod episode;
+mod estimates;
 mod frame;
 mod guard;
 mod interactions;
@@ -16,6 +19,7 @@ mod metrics;
 mod network;
 mod page;
 mod parquet_footer;
+mod profiles;
 mod rankings;
 mod rollouts;
 mod tensors;
@@ -24,17 +28,21 @@ mod weights;
 mod world;
 
 pub(crate) use arrow_blocks::check as check_arrow_blocks;
+pub use calibration::{Calibration, CalibrationBin};
+pub use comparisons::{Comparison, Comparisons};
 pub use curves::{Curves, Point};
 pub use demonstrations::{Call, Calls, Choice, Demonstrations, End, Trajectory};
 pub use episode::{Episode, Step};
+pub use estimates::{Estimate, Estimates};
 pub(crate) use guard::guarded;
 pub use interactions::Interactions;
 pub use items::Items;
 pub use matrix::read_matrix;
 pub use metrics::{Metric, Metrics, figures};
-pub use network::{Network, Policy, RewardModel};
+pub use network::{Network, Origin, Policy, RewardModel};
 pub use page::Page;
 pub(crate) use parquet_footer::check as check_parquet_footer;
+pub use profiles::{ProfilePoint, Profiles};
 pub use rankings::Rankings;
 pub use rollouts::{Rollout, Rollouts};
 pub use tensors::{Array, TensorFile};

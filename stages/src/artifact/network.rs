@@ -2,17 +2,44 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use pipeline::Artifact;
+use serde::{Deserialize, Serialize};
 
+use super::World;
 use super::tensors::TensorFile;
 
 /// Parameters by name with the description that rebuilds the module (`about` is its config as JSON).
 pub type Network = TensorFile;
 
-/// safetensors: the parameters of a policy π(a|s), with the encoder's and head's shape in the metadata.
+/// safetensors: the parameters of a policy π(a|s), with the encoder's and head's shape and its [`Origin`] in the metadata.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Policy(pub Network);
+
+/// Where a policy comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The kind of stage that trained it (`rl.a2c`).
+    pub learner: String,
+    /// [`World::rewards_digest`] of the world it was trained in: a policy must not be judged by what it learned from.
+    pub learned_in: String,
+}
+
+impl Policy {
+    /// A network that `learner` trained in that world.
+    pub fn new(mut network: Network, learner: &str, world: &World) -> Result<Self> {
+        let mut about: serde_json::Map<String, serde_json::Value> = network.about()?;
+        about.insert("learner".to_owned(), learner.into());
+        about.insert("learned_in".to_owned(), world.rewards_digest().into());
+        network.about = serde_json::to_string(&about)?;
+        Ok(Self(network))
+    }
+
+    /// Where it comes from.
+    pub fn origin(&self) -> Result<Origin> {
+        self.0.about().context("the policy does not say where it was trained")
+    }
+}
 
 /// safetensors: the parameters of a learned reward r(s, a), with its input and form in the metadata.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,7 +48,7 @@ pub struct RewardModel(pub Network);
 impl Artifact for Policy {
     const KIND: &'static str = "policy";
     const EXTENSION: &'static str = "safetensors";
-    const FORMAT: u32 = 1;
+    const FORMAT: u32 = 2;
     fn write(&self, path: &Path) -> Result<()> {
         self.0.write(path, Self::KIND, Self::FORMAT)
     }

@@ -48,7 +48,8 @@ pub struct Rules {
 }
 
 /// safetensors: `reward [U, I]` on the log's rating scale, `distance [I, I]`, `user_vectors [U, D]` and
-/// `item_vectors [I, D]` (the model's own factors, for policies that start from what the world knows), and the quit rules.
+/// `item_vectors [I, D]` (the model's own factors, for policies that start from what the world knows), and the quit rules;
+/// where they are known also `deviation [U, I]` and `categories [I, C]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct World {
     /// Expected reward of user × item, `[U, I]`.
@@ -59,6 +60,11 @@ pub struct World {
     pub user_vectors: Array,
     /// One vector an item, `[I, D]`.
     pub item_vectors: Array,
+    /// How far the members of an ensemble disagree about each reward: their standard deviation, `[U, I]`, in units of the
+    /// rating. Only of fitted worlds with several members.
+    pub deviation: Option<Array>,
+    /// Which categories each item belongs to, 1 or 0, `[I, C]`. Only where the catalogue names some.
+    pub categories: Option<Array>,
     /// When people leave.
     pub rules: Rules,
 }
@@ -77,16 +83,12 @@ impl World {
     /// BLAKE3 of the users' and items' vectors, in hex: what was learned on other vectors means nothing on these.
     #[must_use]
     pub fn vectors_digest(&self) -> String {
-        let mut hasher = blake3::Hasher::new();
-        for array in [&self.user_vectors, &self.item_vectors] {
-            for &length in &array.shape {
-                hasher.update(&(length as u64).to_le_bytes());
-            }
-            for x in &array.data {
-                hasher.update(&x.to_le_bytes());
-            }
-        }
-        hasher.finalize().to_hex().to_string()
+        digest(&[&self.user_vectors, &self.item_vectors])
+    }
+    /// BLAKE3 of the rewards, in hex: two worlds with equal rewards are one judge.
+    #[must_use]
+    pub fn rewards_digest(&self) -> String {
+        digest(&[&self.reward])
     }
     /// Whether `item` is too near to one of `recent` under the `similar` rule.
     #[must_use]
@@ -97,10 +99,23 @@ impl World {
     }
 }
 
+fn digest(arrays: &[&Array]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for array in arrays {
+        for &length in &array.shape {
+            hasher.update(&(length as u64).to_le_bytes());
+        }
+        for x in &array.data {
+            hasher.update(&x.to_le_bytes());
+        }
+    }
+    hasher.finalize().to_hex().to_string()
+}
+
 impl Artifact for World {
     const KIND: &'static str = "world";
     const EXTENSION: &'static str = "safetensors";
-    const FORMAT: u32 = 1;
+    const FORMAT: u32 = 2;
 
     fn write(&self, path: &Path) -> Result<()> {
         let mut file = TensorFile::new(&self.rules)?;
@@ -112,6 +127,11 @@ impl Artifact for World {
         ] {
             file.arrays.insert(name.to_owned(), array.clone());
         }
+        for (name, array) in [("deviation", &self.deviation), ("categories", &self.categories)] {
+            if let Some(array) = array {
+                file.arrays.insert(name.to_owned(), array.clone());
+            }
+        }
         file.write(path, Self::KIND, Self::FORMAT)
     }
 
@@ -122,12 +142,21 @@ impl Artifact for World {
             distance: file.take("distance")?,
             user_vectors: file.take("user_vectors")?,
             item_vectors: file.take("item_vectors")?,
+            deviation: file.arrays.remove("deviation"),
+            categories: file.arrays.remove("categories"),
             rules: file.about()?,
         };
         let (users, items) = (world.users(), world.items());
         ensure!(world.distance.shape == [items, items], "distance is {:?} for {items} items", world.distance.shape);
         ensure!(world.user_vectors.shape[0] == users, "user_vectors is {:?}", world.user_vectors.shape);
         ensure!(world.item_vectors.shape[0] == items, "item_vectors is {:?}", world.item_vectors.shape);
+        let fits =
+            |array: &Option<Array>, wanted: &dyn Fn(&[usize]) -> bool| array.as_ref().is_none_or(|a| wanted(&a.shape));
+        ensure!(fits(&world.deviation, &|shape| shape == [users, items]), "deviation is not {users} × {items}");
+        ensure!(
+            fits(&world.categories, &|shape| shape.len() == 2 && shape[0] == items),
+            "categories are not of {items} items"
+        );
         Ok(world)
     }
 }

@@ -131,6 +131,8 @@ pub(crate) mod tests {
             distance: Array::new(&[items, items], distance),
             user_vectors: Array::new(&[users, pay.len()], vec![0.0; users * pay.len()]),
             item_vectors: Array::new(&[items, pay.len()], one_hot),
+            deviation: None,
+            categories: None,
             rules: Rules { horizon, window, window_kind: Window::Last, similar_below: Some(0.5), low_reward: None },
         }
     }

@@ -177,7 +177,7 @@ impl Stage for A2c {
             bar.inc_with(1, &format!("return {:.1}", progress.episode_return));
             training.passed(iteration + 1, || learner.state(&mut curves).save())?;
         }
-        Ok(Outputs { policy: Policy(learner.network.export()?), curves })
+        Ok(Outputs { policy: Policy::new(learner.network.export()?, Self::KIND, world)?, curves })
     }
 }
 
@@ -262,12 +262,13 @@ impl<'c> Learner<'c> {
             lengths: vec![],
         };
         for e in 0..episodes.len() {
-            let items = episodes.items(e);
+            let (items, rewards) = (episodes.items(e), episodes.rewards(e));
+            let (horizon, padding) = (world.rules.horizon, world.items() as u32);
             for step in 0..items.len() {
-                batch.observation.push(episodes.user(e), &items[..step], world.rules.horizon, world.items() as u32);
+                batch.observation.push(episodes.user(e), &items[..step], &rewards[..step], horizon, padding);
             }
             batch.actions.extend_from_slice(items);
-            batch.rewards.extend_from_slice(episodes.rewards(e));
+            batch.rewards.extend_from_slice(rewards);
             batch.lengths.push(items.len());
         }
         Ok(batch)

@@ -115,7 +115,7 @@ impl Stage for BehaviourCloning {
             bar.inc_with(1, &format!("loss {loss:.3}"));
             training.passed(epoch + 1, || state(&network, &mut adam, &mut curves).save())?;
         }
-        Ok(Outputs { policy: Policy(network.export()?), curves })
+        Ok(Outputs { policy: Policy::new(network.export()?, Self::KIND, &inputs.world)?, curves })
     }
 }
 

@@ -31,9 +31,11 @@ impl Demonstrated {
         for trajectory in &demonstrations.trajectories {
             ensure!((trajectory.user as usize) < world.users(), "user {} is not in the world", trajectory.user);
             let items: Vec<u32> = trajectory.steps.iter().map(|step| step.item).collect();
+            let rewards: Vec<f32> = trajectory.steps.iter().map(|step| step.reward).collect();
+            let (horizon, padding) = (world.rules.horizon, world.items() as u32);
             for (step, &item) in items.iter().enumerate() {
                 ensure!((item as usize) < world.items(), "item {item} is not in the world");
-                pairs.observation.push(trajectory.user, &items[..step], world.rules.horizon, world.items() as u32);
+                pairs.observation.push(trajectory.user, &items[..step], &rewards[..step], horizon, padding);
                 pairs.actions.push(item);
             }
         }

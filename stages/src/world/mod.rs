@@ -3,14 +3,17 @@
 //! The training world and the judging world must be fitted by two stages of different families; policies see the first
 //! only. This folder fits reward models and completes them to worlds; episodes are played in [`env`](crate::env).
 
-mod completion;
+mod audience;
 mod deepfm;
+mod distance;
 mod fit;
 mod given;
 mod mf;
+mod vectors;
 
-pub use completion::{Audience, Similar};
+pub use audience::Audience;
 pub use deepfm::DeepFm;
+pub use distance::Similar;
 pub use given::Given;
 pub use mf::MatrixFactorisation;
 

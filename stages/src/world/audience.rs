@@ -1,12 +1,12 @@
-//! From a completed reward matrix to a world: item distances, the threshold of "too similar", and vectors for policies.
+//! Who watches: a completed reward matrix becomes a world with quit rules, item distances and vectors for policies.
 
 use anyhow::{Result, bail, ensure};
-use candle_core::{DType, Device, Tensor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::distance::{Similar, USUAL, closest, column_distances};
+use super::vectors::factorise;
 use crate::artifact::{Array, Rules, Window, World};
-use crate::nn::Init;
 
 /// Who watches, and when they leave.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -31,24 +31,6 @@ impl Default for Audience {
         Self { horizon: 30, window: 7, window_kind: Window::Last, similar: None, low_reward: None, vectors: 16 }
     }
 }
-
-/// When two items feel alike, so that a user who remembers one leaves at the other.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Similar {
-    /// This share of all item pairs, the closest ones, in (0, 1); makes worlds of different scales comparable.
-    ClosestShare(f64),
-    /// Distances strictly below this, in units of the rating (root mean square over the users).
-    Below(f64),
-    /// Euclidean distances strictly below this, as EasyRL4Rec and DORL state theirs (Coat 6, MovieLens-1M 75): √users times
-    /// the root mean square.
-    EuclideanBelow(f64),
-    /// Never.
-    Off,
-}
-
-/// A share, because it makes worlds of different scales comparable.
-const USUAL: Similar = Similar::ClosestShare(0.02);
 
 impl Audience {
     /// What no type can say.
@@ -101,77 +83,8 @@ impl Audience {
             similar_below,
             low_reward: self.low_reward.map(|x| x as f32),
         };
-        Ok(World { reward, distance, user_vectors, item_vectors, rules })
+        Ok(World { reward, distance, user_vectors, item_vectors, deviation: None, categories: None, rules })
     }
-}
-
-/// Root mean square difference of the items' columns: `reward [U, I]` → `[I, I]`, in units of the rating. (EasyRL4Rec takes
-/// the Euclidean distance, which is √U times as much; a mean does not grow with the log.)
-fn column_distances(reward: &Array) -> Result<Array> {
-    let (users, items) = (reward.shape[0], reward.shape[1]);
-    let matrix = Tensor::from_slice(&reward.data, (users, items), &Device::Cpu)?.to_dtype(DType::F64)?;
-    let gram: Vec<f64> = matrix.t()?.matmul(&matrix)?.flatten_all()?.to_vec1()?;
-    let mut data = vec![0.0_f32; items * items];
-    for i in 0..items {
-        for j in 0..i {
-            let square = gram[i * items + i] + gram[j * items + j] - 2.0 * gram[i * items + j];
-            let distance = (square.max(0.0) / users as f64).sqrt() as f32;
-            data[i * items + j] = distance;
-            data[j * items + i] = distance;
-        }
-    }
-    Ok(Array::new(&[items, items], data))
-}
-
-/// The distance below which `share` of all pairs of different items lie.
-fn closest(distance: &Array, share: f64) -> f32 {
-    let items = distance.shape[0];
-    let mut pairs: Vec<f32> = (0..items).flat_map(|i| distance.row(i)[..i].iter().copied()).collect();
-    if pairs.is_empty() {
-        return 0.0;
-    }
-    let rank = ((pairs.len() as f64 * share) as usize).min(pairs.len() - 1);
-    *pairs.select_nth_unstable_by(rank, f32::total_cmp).1
-}
-
-/// `reward [U, I]` less its mean ≈ `user [U, D] · item [I, D]ᵀ`, the best such product, by orthogonal (subspace) iteration.
-/// Both factors are scaled to the same root mean square.
-fn factorise(reward: &Array, width: usize) -> Result<(Array, Array)> {
-    let (users, items) = (reward.shape[0], reward.shape[1]);
-    ensure!(width <= users.min(items), "audience.vectors is {width}, but there are {users} users and {items} items");
-    let mean = reward.data.iter().map(|&x| f64::from(x)).sum::<f64>() / reward.data.len() as f64;
-    let matrix = (Tensor::from_slice(&reward.data, (users, items), &Device::Cpu)?.to_dtype(DType::F64)? - mean)?;
-    let transposed = matrix.t()?.contiguous()?;
-    let mut basis = Init::new(0).normal(&[items, width], 1.0)?.to_dtype(DType::F64)?;
-    for _ in 0..30 {
-        basis = orthonormal(&transposed.matmul(&matrix.matmul(&basis)?)?)?;
-    }
-    let scores = matrix.matmul(&basis)?;
-    let mean_square = |t: &Tensor| t.sqr()?.mean_all()?.to_scalar::<f64>();
-    let balance = (mean_square(&scores)? / mean_square(&basis)?.max(1e-30)).sqrt().sqrt().max(1e-12);
-    let export = |t: Tensor, rows| -> Result<Array> {
-        Ok(Array::new(&[rows, width], t.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?))
-    };
-    Ok((export((scores / balance)?, users)?, export((basis * balance)?, items)?))
-}
-
-/// Gram and Schmidt, twice for accuracy: `[R, C]` → orthonormal columns. A dependent column becomes zero.
-fn orthonormal(matrix: &Tensor) -> Result<Tensor> {
-    let mut columns: Vec<Vec<f64>> = matrix.t()?.to_vec2()?;
-    for c in 0..columns.len() {
-        let (done, rest) = columns.split_at_mut(c);
-        let column = &mut rest[0];
-        for _ in 0..2 {
-            for other in done.iter() {
-                let dot: f64 = column.iter().zip(other).map(|(a, b)| a * b).sum();
-                column.iter_mut().zip(other).for_each(|(a, b)| *a -= dot * b);
-            }
-        }
-        let norm = column.iter().map(|a| a * a).sum::<f64>().sqrt();
-        let scale = if norm > 1e-12 { 1.0 / norm } else { 0.0 };
-        column.iter_mut().for_each(|a| *a *= scale);
-    }
-    Ok(Tensor::new(columns, &Device::Cpu)?.t()?.contiguous()?)
 }
 
 #[cfg(test)]

@@ -1,0 +1,95 @@
+//! Two rows of a table against each other, with the same users.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Result;
+use arrow::array::{Float64Array, StringArray, UInt32Array};
+use pipeline::Artifact;
+
+use super::frame;
+
+/// One row against another.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Comparison {
+    /// The row.
+    pub policy: String,
+    /// The row it is compared with.
+    pub other: String,
+    /// What is compared: `return_inclusive`, or `return_teacher_users` where one of the two is the teacher.
+    pub metric: String,
+    /// Mean over seeds and users of `policy` less `other`, the same user on both sides.
+    pub difference: f64,
+    /// Lower end of its 95 % interval (paired bootstrap over seeds and users).
+    pub low: f64,
+    /// Upper end.
+    pub high: f64,
+    /// Probability of improvement: the chance that a run and user drawn for `policy` beat one drawn for `other`, ties
+    /// counting half (Agarwal et al. 2021, arXiv 2108.13264).
+    pub probability: f64,
+    /// Lower end of its 95 % interval.
+    pub probability_low: f64,
+    /// Upper end.
+    pub probability_high: f64,
+    /// The smaller number of training seeds (or repetitions) of the two.
+    pub seeds: u32,
+    /// Users that both played with.
+    pub users: u32,
+}
+
+/// Parquet, one row an ordered pair of rows of the table: `policy: utf8`, `other: utf8`, `metric: utf8`, `difference: f64`, `low: f64`, `high: f64`, `probability: f64`, `probability_low: f64`, `probability_high: f64`, `seeds: u32`, `users: u32`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Comparisons(pub Vec<Comparison>);
+
+impl Artifact for Comparisons {
+    const KIND: &'static str = "comparisons";
+    const EXTENSION: &'static str = "parquet";
+    const FORMAT: u32 = 1;
+
+    fn write(&self, path: &Path) -> Result<()> {
+        let rows = &self.0;
+        let columns: Vec<(&str, arrow::array::ArrayRef)> = vec![
+            ("policy", Arc::new(StringArray::from_iter_values(rows.iter().map(|r| &r.policy)))),
+            ("other", Arc::new(StringArray::from_iter_values(rows.iter().map(|r| &r.other)))),
+            ("metric", Arc::new(StringArray::from_iter_values(rows.iter().map(|r| &r.metric)))),
+            ("difference", Arc::new(Float64Array::from_iter_values(rows.iter().map(|r| r.difference)))),
+            ("low", Arc::new(Float64Array::from_iter_values(rows.iter().map(|r| r.low)))),
+            ("high", Arc::new(Float64Array::from_iter_values(rows.iter().map(|r| r.high)))),
+            ("probability", Arc::new(Float64Array::from_iter_values(rows.iter().map(|r| r.probability)))),
+            ("probability_low", Arc::new(Float64Array::from_iter_values(rows.iter().map(|r| r.probability_low)))),
+            ("probability_high", Arc::new(Float64Array::from_iter_values(rows.iter().map(|r| r.probability_high)))),
+            ("seeds", Arc::new(UInt32Array::from_iter_values(rows.iter().map(|r| r.seeds)))),
+            ("users", Arc::new(UInt32Array::from_iter_values(rows.iter().map(|r| r.users)))),
+        ];
+        frame::write_parquet(path, &frame::batch(Self::KIND, Self::FORMAT, columns)?)
+    }
+
+    fn read(path: &Path) -> Result<Self> {
+        let batch = frame::read_parquet(path, Self::KIND, Self::FORMAT)?;
+        let policy = frame::column::<StringArray>(&batch, "policy")?;
+        let other = frame::column::<StringArray>(&batch, "other")?;
+        let metric = frame::column::<StringArray>(&batch, "metric")?;
+        let difference = frame::column::<Float64Array>(&batch, "difference")?;
+        let low = frame::column::<Float64Array>(&batch, "low")?;
+        let high = frame::column::<Float64Array>(&batch, "high")?;
+        let probability = frame::column::<Float64Array>(&batch, "probability")?;
+        let probability_low = frame::column::<Float64Array>(&batch, "probability_low")?;
+        let probability_high = frame::column::<Float64Array>(&batch, "probability_high")?;
+        let seeds = frame::column::<UInt32Array>(&batch, "seeds")?;
+        let users = frame::column::<UInt32Array>(&batch, "users")?;
+        let row = |row| Comparison {
+            policy: policy.value(row).to_owned(),
+            other: other.value(row).to_owned(),
+            metric: metric.value(row).to_owned(),
+            difference: difference.value(row),
+            low: low.value(row),
+            high: high.value(row),
+            probability: probability.value(row),
+            probability_low: probability_low.value(row),
+            probability_high: probability_high.value(row),
+            seeds: seeds.value(row),
+            users: users.value(row),
+        };
+        Ok(Self((0..batch.num_rows()).map(row).collect()))
+    }
+}
