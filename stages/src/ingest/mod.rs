@@ -8,16 +8,22 @@ mod atomic;
 mod bad_rows;
 mod coat;
 mod expect;
+mod fireact;
 mod movielens;
+mod python_list;
 mod recbole;
 mod separated;
 mod shards;
+mod told;
+mod told_lines;
 pub mod toy;
+mod transcripts;
 
 pub use bad_rows::OnBadRow;
 pub use coat::Coat;
 pub use movielens::MovieLens;
 pub use recbole::Recbole;
+pub use transcripts::Transcripts;
 
 use crate::artifact::{Interactions, Items, Users};
 

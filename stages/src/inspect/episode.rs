@@ -152,6 +152,7 @@ fn tell(page: &mut Page, told: &Conversation) {
     let end = match told.end {
         "similar" => "the user left: too similar",
         "low_reward" => "the user left: a bad item",
+        "stopped" => "the user left",
         _ => "cut off at the horizon",
     };
     let steps = counted(told.turns.len() as u64, "step");

@@ -98,6 +98,7 @@ fn end_in_words(end: End) -> &'static str {
     match end {
         End::Similar => "too similar",
         End::LowReward => "low reward",
+        End::Stopped => "left",
         End::Horizon => "horizon",
     }
 }

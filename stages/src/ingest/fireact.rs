@@ -1,0 +1,209 @@
+//! Episodes as BiLLP's code (arXiv 2403.00843) records them, in the text form of ReAct and FireAct:
+//!
+//! ```text
+//! The user's viewing history is ['A', 'B'], please recommend item for this user
+//! Thought 1: …
+//! Action 1: recommend[x]
+//! Observation 1: [x] can not be recommened, instead, recommend[y]
+//! Observation 1: Episode continue, reward=4
+//! …
+//! Observation 7: Episode finished, User Stop, reward=-1000.000
+//! ```
+//!
+//! A file is one JSON object, `{task: {userid, prompt, traj, traj_by_line: […]}}`; the lines are read, as a text may itself
+//! hold line ends. The second line of the observation is there only where `x` is no title of the catalogue. The spelling is
+//! theirs.
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+use super::bad_rows::{BadRows, Fault};
+use super::python_list::python_list;
+use super::told::{Account, Outcome, Told, Turn};
+
+/// The episodes of one file. Lines that do not fit are counted by their place in their episode and left out.
+pub(super) fn read(text: &str) -> Result<(Vec<Told>, Account, BadRows)> {
+    let file: serde_json::Map<String, Value> = serde_json::from_str(text).context("wanted {task: {…}} as JSON")?;
+    let (mut told, mut account, mut bad) = (Vec::with_capacity(file.len()), Account::default(), BadRows::default());
+    for (task, episode) in &file {
+        let user = match &episode["userid"] {
+            Value::String(user) => user.clone(),
+            Value::Number(user) => user.to_string(),
+            _ => {
+                bad.add(Fault::value(&format!("task {task}: userid"), "", "a number or a text"), || 1);
+                continue;
+            }
+        };
+        let lines = episode["traj_by_line"].as_array();
+        let lines: Option<Vec<&str>> = lines.and_then(|lines| lines.iter().map(Value::as_str).collect());
+        let Some(lines) = lines else {
+            bad.add(Fault::value(&format!("task {task}: traj_by_line"), "", "a list of texts"), || 1);
+            continue;
+        };
+        let mut reading = Reading { told: Told { user, ..Told::default() }, ..Reading::default() };
+        for (number, line) in (1..).zip(lines) {
+            if let Err(fault) = reading.line(number, line) {
+                bad.add(Fault::value(&format!("task {task}"), line, fault), || number);
+            }
+        }
+        account.add(Account { episodes: 1, ..reading.account });
+        told.push(reading.told);
+    }
+    Ok((told, account, bad))
+}
+
+/// An episode as far as it was read.
+#[derive(Default)]
+struct Reading {
+    told: Told,
+    account: Account,
+    thought: String,
+    /// What was said and what was taken for it, until the outcome is known.
+    named: Option<(String, String)>,
+    observed: Vec<String>,
+}
+
+impl Reading {
+    /// Takes one line in.
+    ///
+    /// # Errors
+    /// What was wanted instead.
+    fn line(&mut self, number: u64, line: &str) -> Result<(), &'static str> {
+        if number == 1 {
+            let list = line.find('[').and_then(|at| python_list(&line[at..]).ok());
+            let (history, _) = list.ok_or("a viewing history as a list")?;
+            (self.told.history, self.told.question) = (history, line.to_owned());
+            return Ok(());
+        }
+        let kinds = ["Thought ", "Action ", "Observation "];
+        let parted = kinds.iter().find_map(|&kind| Some((kind, numbered(line.strip_prefix(kind)?)?)));
+        match parted {
+            Some(("Thought ", thought)) => self.thought = thought.to_owned(),
+            Some(("Action ", action)) => self.action(action),
+            Some((_, observation)) => return self.observation(number, line, observation),
+            None => return Err("`Thought k:`, `Action k:` or `Observation k:`"),
+        }
+        Ok(())
+    }
+
+    fn action(&mut self, action: &str) {
+        self.account.actions += 1;
+        self.observed.clear();
+        self.named = inside(action, "recommend[").map(|said| (said.to_owned(), said.to_owned()));
+        if self.named.is_none() {
+            self.account.no_recommendation += 1;
+            self.account.claimed += u64::from(action.starts_with("Episode "));
+        }
+    }
+
+    fn observation(&mut self, line: u64, whole: &str, observation: &str) -> Result<(), &'static str> {
+        self.observed.push(whole.to_owned());
+        if observation.starts_with("Invalid Action") && self.named.is_none() {
+            return Ok(());
+        }
+        let (said, title) = self.named.clone().ok_or("an observation after a recommendation")?;
+        if let Some((_, instead)) = observation.rsplit_once(" can not be recommened, instead, ") {
+            let title = inside(instead, "recommend[").ok_or("`recommend[…]` instead")?;
+            self.named = Some((said, title.to_owned()));
+            self.account.regrounded += 1;
+            return Ok(());
+        }
+        let outcome = if observation.starts_with("Episode finished, User Stop") {
+            self.account.leaves += 1;
+            Outcome::Leaves
+        } else {
+            let reward = observation.strip_prefix("Episode continue, reward=").ok_or("an outcome")?;
+            let reward: f64 = reward.trim().parse().map_err(|_| "a number as reward")?;
+            if !reward.is_finite() {
+                return Err("a finite reward");
+            }
+            self.account.stays += 1;
+            Outcome::Stays(reward)
+        };
+        let thought = std::mem::take(&mut self.thought);
+        let observed = std::mem::take(&mut self.observed).join("\n");
+        self.named = None;
+        self.told.turns.push(Turn { thought, said, title, observed, outcome, line });
+        Ok(())
+    }
+}
+
+/// What follows `7:`.
+fn numbered(text: &str) -> Option<&str> {
+    let rest = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    let rest = (rest.len() < text.len()).then_some(rest)?.strip_prefix(':')?;
+    Some(rest.strip_prefix(' ').unwrap_or(rest))
+}
+
+/// What stands between `open` at the beginning and `]` at the end; titles may hold brackets themselves.
+fn inside<'a>(text: &'a str, open: &str) -> Option<&'a str> {
+    text.trim_end().strip_prefix(open)?.strip_suffix(']')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(lines: &[&str]) -> String {
+        serde_json::json!({ "7": { "userid": 88719, "prompt": "p", "traj": "t", "traj_by_line": lines } }).to_string()
+    }
+
+    #[test]
+    fn each_line_finds_its_place() {
+        let text = file(&[
+            "The user's viewing history is ['A', \"B's\"], please recommend item for this user",
+            "Thought 1: games\nof all kinds",
+            "Action 1: recommend[Plain [Sight]]",
+            "Observation 1: Episode continue, reward=4",
+            "Thought 2: more",
+            "Action 2: recommend[The Sims 4]",
+            "Observation 2: [The Sims 4] can not be recommened, instead, recommend[The Sims™ 3]",
+            "Observation 2: Episode continue, reward=3.5",
+            "Thought 3: stop",
+            "Action 3: Stop",
+            "Observation 3: Invalid Action. Valid Actions are recommend[item].",
+            "Thought 4: ",
+            "Action 4: Episode finished, User Stop, reward=-1000.00000",
+            "Observation 4: Invalid Action. Valid Actions are recommend[item].",
+            "Thought 5: last",
+            "Action 5: recommend[C]",
+            "Observation 5: Episode finished, User Stop, reward=-1000.000",
+        ]);
+        let (told, account, bad) = read(&text).unwrap();
+        assert_eq!(bad, BadRows::default());
+        assert_eq!((told[0].user.as_str(), &told[0].history[..]), ("88719", &["A".to_owned(), "B's".to_owned()][..]));
+        let turns: Vec<_> =
+            told[0].turns.iter().map(|t| (t.thought.as_str(), t.said.as_str(), t.title.as_str(), t.outcome)).collect();
+        assert_eq!(
+            turns,
+            [
+                ("games\nof all kinds", "Plain [Sight]", "Plain [Sight]", Outcome::Stays(4.0)),
+                ("more", "The Sims 4", "The Sims™ 3", Outcome::Stays(3.5)),
+                ("last", "C", "C", Outcome::Leaves),
+            ]
+        );
+        let wanted =
+            Account { episodes: 1, actions: 5, stays: 2, leaves: 1, regrounded: 1, no_recommendation: 2, claimed: 1 };
+        assert_eq!(account, wanted);
+        assert!(told[0].turns[1].observed.starts_with("Observation 2: [The Sims 4]"));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_counted_and_left_out() {
+        let text = file(&[
+            "no history",
+            "Something else",
+            "Observation 1: Episode continue, reward=4",
+            "Action 2: recommend[X]",
+            "Observation 2: Episode continue, reward=much",
+        ]);
+        let (told, account, bad) = read(&text).unwrap();
+        assert!(told[0].turns.is_empty());
+        assert_eq!((account.actions, account.stays), (1, 0));
+        let shown = format!("{bad:?}");
+        for wanted in ["a viewing history", "`Thought k:`", "after a recommendation", "a number as reward"] {
+            assert!(shown.contains(wanted), "{wanted}: {shown}");
+        }
+        assert!(read("[]").unwrap_err().to_string().contains("wanted {task"));
+    }
+}
