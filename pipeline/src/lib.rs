@@ -17,6 +17,7 @@ mod key;
 mod ports;
 pub mod progress;
 mod reason;
+pub mod recommend;
 mod record;
 mod run;
 pub mod seam;

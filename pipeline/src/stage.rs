@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::inspect::Inspect;
+use crate::recommend::Recommend;
 use crate::spec::read_strictly;
 use crate::{Context, PortFile, PortSpec, Ports};
 
@@ -151,6 +152,8 @@ pub struct Catalog {
     pub generators: &'static [Generator],
     /// Looks into the files that stages make.
     pub inspect: Inspect,
+    /// Answers with a policy.
+    pub recommend: Recommend,
     /// The kinds of artifacts whose figures `diff` compares.
     pub figures: &'static [FiguresOf],
     /// The commented experiment that `init` writes.

@@ -9,6 +9,7 @@ pub mod inspect;
 pub mod irl;
 pub mod llm;
 pub mod nn;
+pub mod recommend;
 pub mod report;
 pub mod retrieve;
 pub mod rl;
@@ -51,6 +52,7 @@ pub static CATALOG: Catalog = Catalog {
         },
     ],
     inspect: inspect::inspect,
+    recommend: recommend::recommend,
     figures: &[FiguresOf { kind: Metrics::KIND, read: artifact::figures }],
     starter: include_str!("../../configs/quickstart.yaml"),
 };

@@ -180,6 +180,16 @@ Examples:
 What a recorded run asked for stays, and so does the last result of every stage; `apprentice runs
 --prune` forgets runs. Files that people put or changed are never touched. Safe beside runs at work.")]
     Gc(Gc),
+    /// Say what a trained policy would show next, with titles.
+    #[command(after_help = "\
+Examples:
+  apprentice recommend policy@seed=0.policy --user 196
+  apprentice recommend policy@seed=0.policy --user 196 --history 242 --history 'Heat (1995)' --count 5
+  apprentice recommend policy@seed=0.policy --batch people.ndjson > answers.ndjson
+
+Users and items are named by their ids in the source; items also by their exact titles. A line of a
+batch is an object such as {\"user\": \"196\", \"history\": [\"242\"]}.")]
+    Recommend(Recommend),
     /// Print the completion script of a shell.
     #[command(after_help = "\
 Example:
@@ -362,6 +372,29 @@ pub(crate) struct Gc {
     /// work is unfinished they stay. A stage that is made again asks, and pays, again.
     #[arg(long)]
     pub calls: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("whom").required(true).args(["user", "batch"]))]
+pub(crate) struct Recommend {
+    /// The policy: a file, or an output as `stage.port` or `stage@cell.port`.
+    #[arg(value_name = "POLICY")]
+    pub policy: String,
+    /// Whom to recommend to.
+    #[arg(long, value_name = "ID")]
+    pub user: Option<String>,
+    /// An item that was shown in this session, oldest first; may be given again.
+    #[arg(long, value_name = "ITEM", conflicts_with = "batch")]
+    pub history: Vec<String>,
+    /// Answer each line of this file, in one batch; `-` is standard input.
+    #[arg(long, value_name = "FILE")]
+    pub batch: Option<PathBuf>,
+    /// How many items.
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 10)]
+    pub count: usize,
+    /// The experiment that the stage belongs to; by default the one that ran last.
+    #[arg(short, long, value_name = "NAME")]
+    pub experiment: Option<String>,
 }
 
 /// `30d` and the like.

@@ -9,6 +9,7 @@ mod gc;
 mod graph;
 mod inspect;
 mod plan;
+mod recommend;
 mod run;
 mod runs;
 mod screen;
@@ -78,6 +79,7 @@ fn dispatch(session: &Session, command: &Command) -> Result<Exit, Failure> {
         Command::Runs(args) => runs::runs(session, args),
         Command::Diff(args) => diff::diff(session, args),
         Command::Gc(args) => gc::gc(session, args),
+        Command::Recommend(args) => recommend::recommend(session, args),
         Command::Completions { shell } => {
             let script = complete::script(*shell);
             if session.global.json {

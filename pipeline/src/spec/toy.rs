@@ -189,6 +189,7 @@ pub static CATALOG: Catalog = Catalog {
     ],
     generators: &[Generator { name: "toy-log", about: "Ten rows.", write: |_| Ok(()) }],
     inspect: |_, _, _| Ok(crate::inspect::Verdict::Whole),
+    recommend: |_, _| anyhow::bail!("toys have no policy"),
     figures: &[],
     starter: "",
 };

@@ -19,6 +19,14 @@ pub(crate) struct Entry {
     pub made: Made,
 }
 
+impl Entry {
+    /// Kind and digest of every input, by port.
+    pub fn inputs(&self) -> impl Iterator<Item = (&str, &str)> {
+        let rows = self.material.inputs.values().flat_map(|rows| rows.as_array().into_iter().flatten());
+        rows.filter_map(|row| Some((row["kind"].as_str()?, row["digest"].as_str()?)))
+    }
+}
+
 /// One file of a result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Output {

@@ -30,6 +30,7 @@ static CATALOG: Catalog = Catalog {
         write: |path| Ok(std::fs::write(path, "7")?),
     }],
     inspect,
+    recommend: |_, _| anyhow::bail!("toys have no policy"),
     figures: &[FiguresOf { kind: "value", read: figures }],
     starter: "# A number.\nname: starter\nstages:\n  one: { use: toy.number, with: { value: 1 } }\n",
 };

@@ -23,6 +23,8 @@ pub struct Origin {
     pub learner: String,
     /// [`World::rewards_digest`] of the world it was trained in: a policy must not be judged by what it learned from.
     pub learned_in: String,
+    /// Turns of an episode there: what progress through a session is measured by.
+    pub horizon: usize,
 }
 
 impl Policy {
@@ -31,6 +33,7 @@ impl Policy {
         let mut about: serde_json::Map<String, serde_json::Value> = network.about()?;
         about.insert("learner".to_owned(), learner.into());
         about.insert("learned_in".to_owned(), world.rewards_digest().into());
+        about.insert("horizon".to_owned(), world.rules.horizon.into());
         network.about = serde_json::to_string(&about)?;
         Ok(Self(network))
     }

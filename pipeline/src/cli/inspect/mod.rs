@@ -1,5 +1,6 @@
 //! `apprentice inspect`: what the catalogue knows of a file's inside, and what the store knows of its making.
 
+mod ancestors;
 mod lineage;
 mod makers;
 mod origin;
@@ -20,6 +21,7 @@ use crate::inspect::{Beside, Format, Request, Show, Verdict};
 use crate::progress::Progress;
 use crate::store::{Entry, Store};
 use crate::{Exit, escape};
+pub(super) use ancestors::ancestors;
 use lineage::Lineage;
 use origin::Origin;
 use what::{Content, What};
@@ -27,7 +29,7 @@ use what::{Content, What};
 pub(super) fn inspect(session: &Session, args: &Inspect) -> Result<Exit, Failure> {
     let store = session.store();
     let format = format(session, args)?;
-    match what::find(&store, &args.what, args)? {
+    match what::find(&store, &args.what, args.experiment.as_deref())? {
         What::Run(run) => {
             about_results(args, "a run")?;
             let (json, text) = result::run(&run, &store)?;
@@ -208,7 +210,7 @@ fn show(store: &Store, args: &Inspect) -> Result<Show, Failure> {
         return Ok(Show::Episode(episode));
     }
     if let Some(other) = &args.against {
-        return match what::find(store, other, args)? {
+        return match what::find(store, other, args.experiment.as_deref())? {
             What::Content(found) => Ok(Show::Against { other: found.path, name: found.name, key: args.key.clone() }),
             What::Result(entry) => Err(Failure::wrong(anyhow!(
                 "`{other}` is a result of {}\nhelp: name one of them: {}",
@@ -232,8 +234,7 @@ fn beside(store: &Store, content: &Content) -> anyhow::Result<Vec<Beside>> {
     let Some((entry, made)) = &content.origin else { return Ok(Vec::new()) };
     let outputs = entry.outputs.iter().filter(|output| output.digest != made.digest);
     let outputs = outputs.map(|output| (output.kind.clone(), output.digest.clone()));
-    let rows = entry.material.inputs.values().flat_map(|rows| rows.as_array().into_iter().flatten());
-    let inputs = rows.filter_map(|row| Some((row["kind"].as_str()?.to_owned(), row["digest"].as_str()?.to_owned())));
+    let inputs = entry.inputs().map(|(kind, digest)| (kind.to_owned(), digest.to_owned()));
     let mut found = Vec::new();
     for (kind, digest) in outputs.chain(inputs) {
         if let Ok(path) = store.check_object(&digest)? {
@@ -241,4 +242,22 @@ fn beside(store: &Store, content: &Content) -> anyhow::Result<Vec<Beside>> {
         }
     }
     Ok(found)
+}
+
+/// The file of one output, such as a policy, and the result that it is of, where the store knows.
+pub(super) fn policy(
+    store: &Store,
+    what: &str,
+    experiment: Option<&str>,
+) -> Result<(std::path::PathBuf, Option<Entry>), Failure> {
+    match what::find(store, what, experiment)? {
+        What::Content(content) => Ok((content.path, content.origin.map(|(entry, _)| entry))),
+        What::Result(entry) => match entry.outputs.iter().find(|output| output.kind == "policy") {
+            Some(output) => Ok((what::whole(store, &output.digest)?, Some((*entry).clone()))),
+            None => Err(Failure::wrong(anyhow!("`{what}` is a result of {} and none is a policy", outputs(&entry)))),
+        },
+        What::Run(_) => Err(Failure::wrong(anyhow!(
+            "`{what}` is a run, not a policy\nhelp: `apprentice inspect {what}` lists what it made"
+        ))),
+    }
 }

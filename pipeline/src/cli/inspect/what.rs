@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
 
-use super::super::args::Inspect;
 use super::makers::Makers;
 use crate::Exit;
 use crate::exit::Failure;
@@ -37,13 +36,13 @@ pub(super) struct Content {
     pub changed_view: Option<String>,
 }
 
-pub(super) fn find(store: &Store, what: &str, args: &Inspect) -> Result<What, Failure> {
+pub(super) fn find(store: &Store, what: &str, experiment: Option<&str>) -> Result<What, Failure> {
     let path = Path::new(what);
     if path.is_file() {
         return Ok(What::Content(Box::new(file(store, path)?)));
     }
-    let experiment = match &args.experiment {
-        Some(name) => Some(name.clone()),
+    let experiment = match experiment {
+        Some(name) => Some(name.to_owned()),
         None => record::newest(store)?.map(|run| run.experiment),
     };
     let stages = match &experiment {

@@ -1,0 +1,32 @@
+//! Everything that a result was made from.
+
+use std::collections::BTreeSet;
+
+use super::makers::Makers;
+use crate::inspect::Beside;
+use crate::store::{Entry, Store};
+
+/// The files that a result was made from, directly or through others, as far as they are whole; the nearest first.
+pub(in crate::cli) fn ancestors(store: &Store, entry: &Entry) -> anyhow::Result<Vec<Beside>> {
+    let mut makers = Makers::of(store)?;
+    let mut known = BTreeSet::new();
+    let (mut found, mut next) = (Vec::new(), vec![entry.clone()]);
+    while !next.is_empty() {
+        let mut above = Vec::new();
+        for entry in next {
+            for (kind, digest) in entry.inputs() {
+                if !known.insert(digest.to_owned()) {
+                    continue;
+                }
+                if let Some((maker, _)) = makers.find(digest, Some(&entry.made.experiment))? {
+                    above.push(maker);
+                }
+                if let Ok(path) = store.check_object(digest)? {
+                    found.push(Beside { kind: kind.to_owned(), path });
+                }
+            }
+        }
+        next = above;
+    }
+    Ok(found)
+}

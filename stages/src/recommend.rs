@@ -1,0 +1,203 @@
+//! Answers for `apprentice recommend`: a trained policy, asked outside of any world.
+//!
+//! What was shown is not shown again; apart from that the answer is the policy's own. No quit distance is known here.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::Result;
+use pipeline::recommend::{Answer, Answers, Asked, Questions, Recommended};
+use pipeline::{Artifact, Wrong};
+
+use crate::artifact::{Items, Policy, Users};
+use crate::env::{Observation, states};
+use crate::nn::ActorCritic;
+
+/// Questions that are decided at once.
+const BATCH: usize = 256;
+
+/// Answers questions with the policy of a file.
+///
+/// # Errors
+/// [`Wrong`] where a user or an item is not known to the policy.
+pub fn recommend(path: &Path, questions: &Questions) -> Result<Answers> {
+    let policy = Policy::read(path)?;
+    let network = ActorCritic::import(&policy.0)?;
+    let names = Names::of(questions, &network)?;
+    let sessions: Vec<(u32, Vec<u32>)> =
+        questions.asked.iter().map(|asked| names.session(asked)).collect::<Result<_>>()?;
+    let horizon = policy.origin()?.horizon;
+
+    let begun = Instant::now();
+    let mut chosen = Vec::with_capacity(sessions.len());
+    for sessions in sessions.chunks(BATCH) {
+        let shape = network.shape();
+        let mut observation = Observation { window: shape.window, ..Observation::default() };
+        for (user, history) in sessions {
+            // A session that is longer than any it learned from is at its end.
+            let known = &history[history.len().saturating_sub(horizon.saturating_sub(1))..];
+            observation.push(*user, known, &vec![0.0; known.len()], horizon, shape.items as u32);
+        }
+        let scores = network.logits(&states(&network, &observation)?)?.flatten_all()?.to_vec1::<f32>()?;
+        let best = |(scores, (_, history)): (&[f32], &(u32, Vec<u32>))| best(scores, history, questions.count);
+        chosen.extend(scores.chunks_exact(shape.items).zip(sessions).map(best));
+    }
+    let seconds = begun.elapsed().as_secs_f64();
+
+    let answer = |(asked, chosen): (&Asked, Vec<(u32, f32)>)| Answer {
+        user: asked.user.clone(),
+        items: chosen.into_iter().map(|(item, score)| names.item(item, score)).collect(),
+    };
+    Ok(Answers { answers: questions.asked.iter().zip(chosen).map(answer).collect(), seconds })
+}
+
+/// The `count` items of highest score that are not in `history`, best first; ties to the lowest id.
+fn best(scores: &[f32], history: &[u32], count: usize) -> Vec<(u32, f32)> {
+    let fresh = (0..scores.len() as u32).filter(|item| !history.contains(item));
+    let mut ranked: Vec<(u32, f32)> = fresh.map(|item| (item, scores[item as usize])).collect();
+    let order = |a: &(u32, f32), b: &(u32, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
+    if count < ranked.len() {
+        ranked.select_nth_unstable_by(count, order);
+        ranked.truncate(count);
+    }
+    ranked.sort_by(order);
+    ranked
+}
+
+/// The nearest artifact of its kind that fits.
+fn nearest<A: Artifact>(questions: &Questions, fits: impl Fn(&A) -> bool) -> Result<Option<A>> {
+    for file in questions.beside.iter().filter(|file| file.kind == A::KIND) {
+        let found = A::read(&file.path)?;
+        if fits(&found) {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
+}
+
+/// What ids and titles mean to a policy.
+struct Names {
+    items: Option<Items>,
+    users: usize,
+    item_of: BTreeMap<String, u32>,
+    user_of: BTreeMap<String, u32>,
+}
+
+impl Names {
+    /// From the nearest catalogue and people that fit the policy; without them ids are rows.
+    fn of(questions: &Questions, network: &ActorCritic) -> Result<Self> {
+        let shape = network.shape();
+        let items = nearest(questions, |items: &Items| items.len() == shape.items)?;
+        let users = nearest(questions, |users: &Users| users.len() == shape.users)?;
+        let mut item_of = BTreeMap::new();
+        match &items {
+            // An id goes before a title that reads like it, and of equal titles the first counts.
+            Some(items) => {
+                for names in [&items.id, &items.title] {
+                    for (row, name) in (0..).zip(names) {
+                        item_of.entry(name.clone()).or_insert(row);
+                    }
+                }
+            }
+            None => item_of.extend((0..shape.items as u32).map(|row| (row.to_string(), row))),
+        }
+        let user_of = match users {
+            Some(users) => (0..).zip(users.id).map(|(row, id)| (id, row)).collect(),
+            None => (0..shape.users as u32).map(|row| (row.to_string(), row)).collect(),
+        };
+        Ok(Self { items, users: shape.users, item_of, user_of })
+    }
+
+    fn session(&self, asked: &Asked) -> Result<(u32, Vec<u32>)> {
+        let user = self.user_of.get(&asked.user);
+        let unknown = || {
+            let known = self.user_of.keys().next().map_or_else(String::new, |id| format!(", such as {id:?}"));
+            let Self { users, .. } = self;
+            Wrong(format!(
+                "the policy knows no user {:?}\nhelp: it knows the {users} users of its log by their ids{known}",
+                asked.user
+            ))
+        };
+        let item = |name: &String| {
+            let unknown = || {
+                Wrong(format!(
+                    "the policy's catalogue has no item {name:?}\nhelp: give its id or its exact title; `apprentice \
+                     inspect log.items --rows` lists them"
+                ))
+            };
+            Ok(*self.item_of.get(name).ok_or_else(unknown)?)
+        };
+        Ok((*user.ok_or_else(unknown)?, asked.history.iter().map(item).collect::<Result<_>>()?))
+    }
+
+    fn item(&self, row: u32, score: f32) -> Recommended {
+        let of = |names: &[String]| names[row as usize].clone();
+        match &self.items {
+            Some(items) => Recommended { id: of(&items.id), title: Some(of(&items.title)), score },
+            None => Recommended { id: row.to_string(), title: None, score },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pipeline::inspect::Beside;
+
+    use super::*;
+    use crate::env::cluster_world;
+    use crate::nn::actor_critic::Shape;
+
+    fn ask(user: &str, history: &[&str], count: usize, named: bool) -> Result<Answers> {
+        let folder = tempfile::tempdir().unwrap();
+        let world = cluster_world(&[5.0, 4.0], 2, 1, 4, 3);
+        let shape =
+            Shape { users: 3, items: 4, width: 2, window: 2, hidden: 4, prior: 1.0, avoid: 0.0, alike_share: 0.5 };
+        let network = ActorCritic::new(shape, &world.user_vectors, &world.item_vectors, 1).unwrap();
+        let path = folder.path().join("policy");
+        Policy::new(network.export().unwrap(), "rl.bc", &world).unwrap().write(&path).unwrap();
+        let texts = |letter: char, count: usize| (0..count).map(|k| format!("{letter}{k}")).collect::<Vec<_>>();
+        let items = |count| Items {
+            id: texts('i', count),
+            title: texts('T', count),
+            year: vec![None; count],
+            genres: vec![vec![]; count],
+        };
+        let mut beside = Vec::new();
+        if named {
+            // The nearest catalogue is of another policy.
+            items(5).write(&folder.path().join("others")).unwrap();
+            items(4).write(&folder.path().join("items")).unwrap();
+            Users { id: texts('u', 3), ..Users::default() }.write(&folder.path().join("users")).unwrap();
+            for (kind, name) in [("items", "others"), ("items", "items"), ("users", "users")] {
+                beside.push(Beside { kind: kind.into(), path: folder.path().join(name) });
+            }
+        }
+        let history = history.iter().map(|&item| item.to_owned()).collect();
+        recommend(&path, &Questions { asked: vec![Asked { user: user.into(), history }], count, beside })
+    }
+
+    #[test]
+    fn answers_are_the_best_of_what_was_not_shown() {
+        assert_eq!(best(&[1.0, 3.0, 2.0, 3.0], &[1], 2), [(3, 3.0), (2, 2.0)]);
+        assert_eq!(best(&[1.0, 1.0], &[], 9), [(0, 1.0), (1, 1.0)]);
+        let answers = ask("u2", &["i1", "T3"], 10, true).unwrap().answers;
+        let mut ids: Vec<_> = answers[0].items.iter().map(|item| item.id.as_str()).collect();
+        ids.sort_unstable();
+        assert_eq!(ids, ["i0", "i2"]);
+        assert!(answers[0].items[0].score >= answers[0].items[1].score);
+        assert!(answers[0].items[0].title.as_ref().unwrap().starts_with('T'));
+        assert_eq!(ask("2", &["1"], 1, false).unwrap().answers[0].items.len(), 1);
+    }
+
+    #[test]
+    fn who_and_what_is_not_known_is_named() {
+        let error = |user, history: &[&str]| {
+            let error = ask(user, history, 1, true).unwrap_err();
+            assert!(error.chain().any(|cause| cause.is::<Wrong>()));
+            format!("{error:#}")
+        };
+        assert!(error("7", &[]).contains("no user \"7\"\nhelp: it knows the 3 users"));
+        assert!(error("u0", &["Heat"]).contains("no item \"Heat\"\nhelp: give its id"));
+    }
+}
