@@ -34,3 +34,37 @@ fn the_controls_of_coat_return_what_is_published() {
     assert!((mean("random", "length") - 12.53).abs() < 0.5);
     assert!((mean("greedy oracle", "length") - 30.0).abs() < 1e-9);
 }
+
+/// BiLLP's eleven files of GPT-3.5's episodes on Steam: every action line is accounted for (counted independently with a few
+/// lines of Python).
+#[test]
+fn every_line_of_the_steam_episodes_is_accounted_for() {
+    let folders = std::env::var_os("APPRENTICE_DATA").unwrap_or_default();
+    let holds = |folder: &std::path::PathBuf| folder.join("billp_steam/datamaps.json").is_file();
+    let Some(data) = std::env::split_paths(&folders).find(holds) else {
+        println!("skipped: no folder of APPRENTICE_DATA holds billp_steam/datamaps.json");
+        return;
+    };
+    let project = Project::new().config(
+        "\
+name: steam
+assets:
+  steam: { from: [{ path: billp_steam/ }] }
+stages:
+  told:
+    use: ingest.transcripts
+    with: { asset: steam, episodes: steam_t, titles: datamaps.json, genres: list_genre.json, keep: all }
+",
+    );
+    project.ok(&["run", "x.yaml", "--data", data.to_str().unwrap()]).says(&[
+        "1040 episodes with 12684 actions",
+        // One more line says of itself that the user stopped: 1,036 in all.
+        "11647 where the user stayed, 1035 where the user left",
+        "9537, and grounded as recorded",
+        "2; in 1 the model wrote an outcome itself",
+    ]);
+    let rows =
+        |output: &str| project.ok(&["inspect", output, "--json"]).json()["content"]["table"]["rows"].as_u64().unwrap();
+    assert_eq!((rows("told.interactions"), rows("told.items"), rows("told.users")), (11_647, 6_012, 200));
+    assert_eq!(rows("told.demonstrations"), 12_682);
+}

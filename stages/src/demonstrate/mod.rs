@@ -15,6 +15,7 @@
 mod desk;
 mod episode;
 mod prompt;
+mod replay;
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -37,6 +38,7 @@ use crate::nn::rng;
 use desk::Desk;
 use episode::{Played, Table};
 use prompt::Prompt;
+pub use replay::Replay;
 
 /// `demonstrate`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

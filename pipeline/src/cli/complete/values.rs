@@ -29,6 +29,7 @@ impl Values<'_> {
             }
             "STAGE" => self.stages(current),
             "PATH=VALUE" => self.settings(),
+            "POLICY" => self.outputs().into_iter().filter(|(name, _)| name.ends_with(".policy")).collect(),
             "WHAT" => self.outputs().into_iter().chain(files(current, &|_| true)).collect(),
             "RUN" => self.runs(),
             "NAME" => self

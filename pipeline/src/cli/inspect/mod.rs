@@ -8,6 +8,7 @@ mod result;
 mod what;
 
 use std::io::{self, BufWriter, ErrorKind, Write};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, anyhow};
 use serde_json::{Value, json};
@@ -244,20 +245,24 @@ fn beside(store: &Store, content: &Content) -> anyhow::Result<Vec<Beside>> {
     Ok(found)
 }
 
-/// The file of one output, such as a policy, and the result that it is of, where the store knows.
-pub(super) fn policy(
-    store: &Store,
-    what: &str,
-    experiment: Option<&str>,
-) -> Result<(std::path::PathBuf, Option<Entry>), Failure> {
-    match what::find(store, what, experiment)? {
-        What::Content(content) => Ok((content.path, content.origin.map(|(entry, _)| entry))),
-        What::Result(entry) => match entry.outputs.iter().find(|output| output.kind == "policy") {
-            Some(output) => Ok((what::whole(store, &output.digest)?, Some((*entry).clone()))),
-            None => Err(Failure::wrong(anyhow!("`{what}` is a result of {} and none is a policy", outputs(&entry)))),
+/// The file of a policy, and the result that it is of, where the store knows.
+pub(super) fn policy(store: &Store, what: &str, experiment: Option<&str>) -> Result<(PathBuf, Option<Entry>), Failure> {
+    const KIND: &str = "policy";
+    // A stage that trains a policy also tells how it went; which of the two is meant is plain.
+    let found = what::find(store, what, experiment)
+        .or_else(|failure| what::find(store, &format!("{what}.{KIND}"), experiment).map_err(|_| failure))?;
+    let no_policy = |found: &str| {
+        Failure::wrong(anyhow!("`{what}` is {found}, not a policy\nhelp: policies come from `rl` stages"))
+    };
+    match found {
+        What::Content(content) => match content.origin {
+            Some((_, output)) if output.kind != KIND => Err(no_policy(&format!("of kind `{}`", output.kind))),
+            origin => Ok((content.path, origin.map(|(entry, _)| entry))),
         },
-        What::Run(_) => Err(Failure::wrong(anyhow!(
-            "`{what}` is a run, not a policy\nhelp: `apprentice inspect {what}` lists what it made"
-        ))),
+        What::Result(entry) => match entry.outputs.iter().find(|output| output.kind == KIND) {
+            Some(output) => Ok((what::whole(store, &output.digest)?, Some(*entry))),
+            None => Err(no_policy(&format!("a result of {}", outputs(&entry)))),
+        },
+        What::Run(_) => Err(no_policy("a run")),
     }
 }

@@ -1,0 +1,134 @@
+//! `demonstrate.replay`: episodes that somebody played elsewhere, played again in a world of ours.
+//!
+//! The items are as recorded, the answers are the world's: rewards, and when the user leaves. An episode whose items run out
+//! while the user stays is cut. So what a recorded model recommends can be judged beside policies. What it cannot show: the
+//! model did not see these answers, and would have gone on otherwise.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Result, ensure};
+use pipeline::{Context, Stage};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::artifact::{Choice, Demonstrations, End, Trajectory, World};
+use crate::env::Episodes;
+
+/// `demonstrate.replay`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Replay {
+    /// At most so many episodes of each user, the first recorded ones; all when absent. The evaluation's teacher takes 1.
+    pub per_user: Option<usize>,
+}
+
+pipeline::ports! {
+    /// What is played where.
+    pub struct Inputs {
+        /// The world that answers.
+        world: World,
+        /// What was recommended.
+        demonstrations: Demonstrations,
+    }
+}
+
+pipeline::ports! {
+    /// What came of it.
+    pub struct Outputs {
+        /// The same items with this world's answers, up to where its users leave.
+        demonstrations: Demonstrations,
+    }
+}
+
+impl Stage for Replay {
+    const KIND: &'static str = "demonstrate.replay";
+    /// 1: first.
+    const VERSION: u32 = 1;
+    const ABOUT: &'static str = "let a world answer episodes that were recorded elsewhere";
+    type Inputs = Inputs;
+    type Outputs = Outputs;
+
+    fn check(&self) -> Result<(), (String, String)> {
+        if self.per_user == Some(0) {
+            return Err(("per_user".into(), "at least one episode; leave it out for all".into()));
+        }
+        Ok(())
+    }
+
+    fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
+        let world = &inputs.world;
+        let mut played: BTreeMap<u32, usize> = BTreeMap::new();
+        let mut trajectories = Vec::new();
+        let mut unused = 0;
+        for (number, told) in inputs.demonstrations.trajectories.iter().enumerate() {
+            let played = played.entry(told.user).or_default();
+            if self.per_user.is_some_and(|most| *played >= most) {
+                continue;
+            }
+            *played += 1;
+            ensure!(
+                (told.user as usize) < world.users()
+                    && told.steps.iter().all(|step| (step.item as usize) < world.items()),
+                "episode {number} is of a user or an item that the world of {} users and {} items does not have. help: make \
+                 both from one ingest stage",
+                world.users(),
+                world.items()
+            );
+            let trajectory = answered(world, told);
+            unused += told.steps.len() - trajectory.steps.len();
+            trajectories.push(trajectory);
+        }
+        ensure!(!trajectories.is_empty(), "no episode to play again");
+        cx.note("episodes", trajectories.len());
+        cx.note("items after the user had left", unused);
+        Ok(Outputs { demonstrations: Demonstrations { trajectories } })
+    }
+}
+
+fn answered(world: &World, told: &Trajectory) -> Trajectory {
+    let mut episodes = Episodes::new(world, &[told.user]);
+    let mut steps: Vec<Choice> = Vec::new();
+    for choice in &told.steps {
+        episodes.step(&[0], &[choice.item]);
+        let reward = episodes.rewards(0)[steps.len()];
+        steps.push(Choice { reward, ..choice.clone() });
+        if episodes.end(0).is_some() {
+            break;
+        }
+    }
+    Trajectory { user: told.user, steps, end: episodes.end(0).unwrap_or(End::Horizon) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::cluster_world;
+
+    fn told(user: u32, items: &[u32]) -> Trajectory {
+        let choice = |&item: &u32| Choice { item, reward: 0.5, candidates: vec![], scores: vec![], call: "c".into() };
+        Trajectory { user, steps: items.iter().map(choice).collect(), end: End::Stopped }
+    }
+
+    #[test]
+    fn the_world_answers_and_the_user_leaves_when_this_world_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = |per_user, trajectories| {
+            // Clusters {0, 1} and {2, 3} pay 5 and 4; the last item is remembered.
+            let inputs = Inputs {
+                world: cluster_world(&[5.0, 4.0], 2, 1, 9, 2),
+                demonstrations: Demonstrations { trajectories },
+            };
+            Replay { per_user }.run(inputs, &Context::detached(folder.path()))
+        };
+        let all = vec![told(1, &[0, 2, 3, 1]), told(1, &[0, 2]), told(0, &[2])];
+        let out = run(None, all.clone()).unwrap().demonstrations.trajectories;
+        let rewards: Vec<f32> = out[0].steps.iter().map(|step| step.reward).collect();
+        assert_eq!((rewards, out[0].end), (vec![5.0, 4.0, 4.0], End::Similar));
+        assert_eq!((out[1].steps.len(), out[1].end, out[1].steps[0].call.as_str()), (2, End::Horizon, "c"));
+        let first: Vec<u32> =
+            run(Some(1), all).unwrap().demonstrations.trajectories.iter().map(|episode| episode.user).collect();
+        assert_eq!(first, [1, 0]);
+        assert!(run(None, vec![told(2, &[0])]).err().unwrap().to_string().contains("episode 0 is of a user"));
+        assert!(run(None, vec![]).is_err());
+    }
+}

@@ -1,0 +1,46 @@
+//! A trained policy answers, by name and in batches.
+
+use serde_json::Value;
+
+use crate::project::{Project, text};
+
+#[test]
+fn a_policy_answers_one_user_and_many_alike() {
+    let project = Project::smoke();
+    project.ok(&["run", "x.yaml", "-q"]);
+    let asked = ["recommend", "policy@seed=0", "--user", "3", "--history", "7", "--history", "Drama 2", "-n", "4"];
+    let answer = project.ok(&[&asked[..], &["--json"]].concat()).json()["answer"].clone();
+    let items = answer["items"].as_array().unwrap();
+    assert_eq!(items.len(), 4);
+    assert!(items.iter().all(|item| item["id"] != "7" && item["id"] != "2"), "what was shown is not shown again");
+    let scores: Vec<f64> = items.iter().map(|item| item["score"].as_f64().unwrap()).collect();
+    assert!(scores.windows(2).all(|pair| pair[0] >= pair[1]), "{scores:?}");
+    project.ok(&asked).prints(&["1.", &text(&items[0]["title"]), "4.", &text(&items[3]["title"])]);
+
+    let view = "artifacts/smoke/policy@seed=0/policy.safetensors";
+    let lines = "{\"user\": \"3\", \"history\": [\"7\", \"2\"]}\n\n{\"user\": \"4\"}\n";
+    let project = project.file("people.ndjson", lines);
+    let batch = project.ok(&["recommend", view, "--batch", "people.ndjson", "-n", "4"]);
+    let batch = batch.says(&["2 answers in", "µs each"]);
+    let first: Value = serde_json::from_str(batch.stdout.lines().next().unwrap()).unwrap();
+    assert_eq!(first, answer, "a batch says what one question says");
+    assert_eq!(batch.stdout.lines().count(), 2);
+}
+
+#[test]
+fn what_cannot_be_answered_is_named() {
+    let project = Project::smoke().file("bad.ndjson", "{\"user\": \"3\"}\n{\"usr\": \"3\"}\n");
+    project.ok(&["run", "x.yaml", "-q"]);
+    let policy = "policy@seed=0.policy";
+    let wrong = |args: &[&str], parts: &[&str]| {
+        project.run(&[&["recommend"], args].concat()).ends_with(2).says(parts);
+    };
+    wrong(&[policy, "--user", "x"], &["no user \"x\"", "help: it knows the 40 users"]);
+    wrong(&[policy, "--user", "3", "--history", "Heat"], &["no item \"Heat\"", "help: "]);
+    wrong(&[policy, "--batch", "bad.ndjson"], &["bad.ndjson:2: unknown field `usr`", "help: each line is an object"]);
+    wrong(&[policy, "--batch", "none.ndjson"], &["cannot read `none.ndjson`"]);
+    wrong(&["policy", "--user", "3"], &["`policy` was swept", "policy@seed=0"]);
+    wrong(&["score.metrics", "--user", "3"], &["is of kind `metrics`, not a policy"]);
+    wrong(&["last", "--user", "3"], &["is a run, not a policy"]);
+    wrong(&[policy], &["--user", "--batch"]);
+}
