@@ -173,9 +173,10 @@ fn tell(page: &mut Page, told: &Conversation) {
         let cue = turn.cue.as_ref().map_or(String::new(), |cue| format!("{} ", safe(cue)));
         // Scores stand beside the offers; words are the model's own.
         let words = turn.answer.as_ref().and_then(words);
-        let words = words.unwrap_or_else(|| format!("{cue}{}", safe(&turn.chosen)));
-        for (number, line) in words.lines().enumerate() {
-            page.line(&format!("  {}  {}", if number == 0 { "model" } else { "     " }, safe(line)));
+        let said =
+            words.map_or_else(|| vec![format!("{cue}{}", safe(&turn.chosen))], |text| text.lines().map(safe).collect());
+        for (number, line) in said.iter().enumerate() {
+            page.line(&format!("  {}  {line}", if number == 0 { "model" } else { "     " }));
         }
         page.line(&format!("  world  {}: {:.2}", safe(&turn.chosen), turn.reward));
     }
