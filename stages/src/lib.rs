@@ -24,6 +24,7 @@ use artifact::Metrics;
 pub static CATALOG: Catalog = Catalog {
     stages: &[
         StageKind::of::<demonstrate::Demonstrate>(),
+        StageKind::of::<demonstrate::Logged>(),
         StageKind::of::<demonstrate::Replay>(),
         StageKind::of::<evaluate::Evaluate>(),
         StageKind::of::<ingest::Coat>(),

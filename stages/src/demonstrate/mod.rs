@@ -14,6 +14,7 @@
 
 mod desk;
 mod episode;
+mod logged;
 mod prompt;
 mod replay;
 
@@ -37,6 +38,7 @@ use crate::llm::{Llm, LlmConfig};
 use crate::nn::rng;
 use desk::Desk;
 use episode::{Played, Table};
+pub use logged::Logged;
 use prompt::Prompt;
 pub use replay::Replay;
 
