@@ -1,17 +1,26 @@
 //! Learners: from a world, a learned reward and demonstrations to a policy.
 //!
 //! One algorithm, one file, always in the same order: what it is, its objective, its source, what is left out; the config;
-//! the ports; the stage; the learner; pure losses; tests. Every learner reads observations, never quit distances, and all
-//! that is random is drawn from (seed, purpose, iteration), so a training resumes exactly from any checkpoint.
+//! the ports; the stage; the learner; pure losses; tests. Each is a [`PolicyLearner`], runs in the loop of [`learner`] and
+//! keeps the same conformance suite. Every learner reads observations, never quit distances, and all that is random is
+//! drawn from (seed, purpose, update), so a training resumes exactly from any checkpoint.
 
 pub mod a2c;
+mod advantage;
+mod batch;
 mod bc;
+mod checks;
+#[cfg(test)]
+mod conformance;
 mod demonstrated;
+pub mod learner;
 mod network;
+mod reward;
 
 pub use a2c::A2c;
 pub use bc::BehaviourCloning;
 pub use demonstrated::Demonstrated;
+pub use learner::PolicyLearner;
 pub use network::NetworkConfig;
 
 use crate::artifact::{Curves, Policy};
