@@ -32,6 +32,7 @@ pub static CATALOG: Catalog = Catalog {
         StageKind::of::<retrieve::Retrieve>(),
         StageKind::of::<rl::A2c>(),
         StageKind::of::<rl::BehaviourCloning>(),
+        StageKind::of::<rl::Ppo>(),
         StageKind::of::<split::Split>(),
         StageKind::of::<world::DeepFm>(),
         StageKind::of::<world::Given>(),

@@ -23,7 +23,7 @@ use super::{Demonstrated, NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{Demonstrations, RewardModel, Weights, World};
 use crate::env::{Student, states};
 use crate::nn::actor_critic::Heads;
-use crate::nn::loss::{entropy, log_probability};
+use crate::nn::loss::{entropy, log_probability, value_loss};
 use crate::nn::schedule::to_a_tenth;
 use crate::nn::{ActorCritic, AdamW, Params, rng};
 
@@ -267,11 +267,6 @@ pub fn policy_gradient_loss(log_probability: &Tensor, advantage: &Tensor) -> can
     (log_probability * advantage)?.mean_all()?.neg()
 }
 
-/// mean((V − R)²): `values [S], targets [S]` → scalar.
-pub fn value_loss(values: &Tensor, targets: &Tensor) -> candle_core::Result<Tensor> {
-    (values - targets)?.sqr()?.mean_all()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -324,9 +319,6 @@ mod tests {
         let (log_p, advantage) = (tensor(&[-1.0, -2.0]), tensor(&[3.0, -1.0]));
         let loss = policy_gradient_loss(&log_p, &advantage).unwrap().to_scalar::<f64>().unwrap();
         assert!((loss - 0.5).abs() < 1e-12, "−(−1·3 + −2·−1)/2 = ½, found {loss}");
-        let loss = value_loss(&log_p, &advantage).unwrap().to_scalar::<f64>().unwrap();
-        assert!((loss - 8.5).abs() < 1e-12, "((−4)² + (−1)²)/2 = 8.5, found {loss}");
         assert_finite_differences(&log_p, |x| policy_gradient_loss(x, &advantage));
-        assert_finite_differences(&log_p, |x| value_loss(x, &advantage));
     }
 }

@@ -15,6 +15,7 @@ mod conformance;
 mod demonstrated;
 pub mod learner;
 mod network;
+mod ppo;
 mod reward;
 
 pub use a2c::A2c;
@@ -22,6 +23,7 @@ pub use bc::BehaviourCloning;
 pub use demonstrated::Demonstrated;
 pub use learner::PolicyLearner;
 pub use network::NetworkConfig;
+pub use ppo::Ppo;
 
 use crate::artifact::{Curves, Policy};
 
