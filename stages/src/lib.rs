@@ -32,6 +32,8 @@ pub static CATALOG: Catalog = Catalog {
         StageKind::of::<retrieve::Retrieve>(),
         StageKind::of::<rl::A2c>(),
         StageKind::of::<rl::BehaviourCloning>(),
+        StageKind::of::<rl::Cql>(),
+        StageKind::of::<rl::Dqn>(),
         StageKind::of::<rl::Ppo>(),
         StageKind::of::<split::Split>(),
         StageKind::of::<world::DeepFm>(),

@@ -12,15 +12,21 @@ mod bc;
 mod checks;
 #[cfg(test)]
 mod conformance;
+mod cql;
 mod demonstrated;
+mod dqn;
 pub mod learner;
 mod network;
 mod ppo;
+mod q_values;
+mod replay;
 mod reward;
 
 pub use a2c::A2c;
 pub use bc::BehaviourCloning;
+pub use cql::Cql;
 pub use demonstrated::Demonstrated;
+pub use dqn::Dqn;
 pub use learner::PolicyLearner;
 pub use network::NetworkConfig;
 pub use ppo::Ppo;
