@@ -31,23 +31,29 @@ impl Batch {
     ) -> Result<Self> {
         let users: Vec<u32> = (0..episodes).map(|_| draw.random_range(0..world.users() as u32)).collect();
         let episodes = play(world, &users, agent, draw.random())?;
-        let mut batch = Self {
-            observation: Observation { window, ..Observation::default() },
-            actions: vec![],
-            rewards: vec![],
-            lengths: vec![],
-        };
-        let (horizon, padding) = (world.rules.horizon, world.items() as u32);
+        let mut batch = Self::empty(window);
         for e in 0..episodes.len() {
-            let (items, rewards) = (episodes.items(e), episodes.rewards(e));
-            for step in 0..items.len() {
-                batch.observation.push(episodes.user(e), &items[..step], &rewards[..step], horizon, padding);
-            }
-            batch.actions.extend_from_slice(items);
-            batch.rewards.extend_from_slice(rewards);
-            batch.lengths.push(items.len());
+            batch.push(episodes.user(e), episodes.items(e), episodes.rewards(e), world);
         }
         Ok(batch)
+    }
+
+    /// No episode, for states of the last `window` items.
+    #[must_use]
+    pub fn empty(window: usize) -> Self {
+        let observation = Observation { window, ..Observation::default() };
+        Self { observation, actions: vec![], rewards: vec![], lengths: vec![] }
+    }
+
+    /// Adds an episode of that world.
+    pub fn push(&mut self, user: u32, items: &[u32], rewards: &[f32], world: &World) {
+        let (horizon, padding) = (world.rules.horizon, world.items() as u32);
+        for step in 0..items.len() {
+            self.observation.push(user, &items[..step], &rewards[..step], horizon, padding);
+        }
+        self.actions.extend_from_slice(items);
+        self.rewards.extend_from_slice(rewards);
+        self.lengths.push(items.len());
     }
 
     /// S.

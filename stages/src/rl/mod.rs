@@ -7,6 +7,7 @@
 
 pub mod a2c;
 mod advantage;
+mod adversary;
 mod batch;
 mod bc;
 mod checks;
@@ -15,6 +16,7 @@ mod conformance;
 mod cql;
 mod demonstrated;
 mod dqn;
+mod ilrec;
 pub mod learner;
 mod network;
 mod ppo;
@@ -27,6 +29,7 @@ pub use bc::BehaviourCloning;
 pub use cql::Cql;
 pub use demonstrated::Demonstrated;
 pub use dqn::Dqn;
+pub use ilrec::IlRec;
 pub use learner::PolicyLearner;
 pub use network::NetworkConfig;
 pub use ppo::Ppo;
