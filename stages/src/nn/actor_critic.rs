@@ -13,7 +13,7 @@ use super::{Embedding, Encoder, Init, Mlp, Params, check_ids};
 use crate::artifact::{Array, TensorFile};
 
 /// How much larger the logits of what was just shown are than their parameters.
-const NEAR: f64 = 100.0;
+const NEAR: f32 = 100.0;
 
 /// The shape of an [`ActorCritic`]; stored in the policy's file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -51,10 +51,9 @@ pub struct States {
     there: Tensor,
     /// `[B, 1]` of f32: turns played over the horizon.
     progress: Tensor,
-    /// `[B, I]` of f32: how often each item stands in `recent`. A constant, so it costs no gradient.
-    shown: Tensor,
-    /// `[B, I]` of f32: Σ over `recent` of how alike the item is, see [`likeness`].
-    alike: Tensor,
+    /// `[B·I, 2]` of f32, a hundred times: how often the item stands in `recent`, and Σ over `recent` of how alike it is, see
+    /// [`likeness`]. One table, so that one product weighs both.
+    near: Tensor,
 }
 
 /// logits = E_out · (MLP(x) + p·v_u) + b + 100·(c·shown + d·alike), value = MLP'(x), with x = [v_u, encoder(recent), progress]
@@ -113,7 +112,7 @@ impl ActorCritic {
             bias: params.add("bias", &Tensor::zeros(shape.items, DType::F32, &Device::Cpu)?)?,
             prior: params.add("prior", &scalar(shape.prior)?)?,
             shown: params.add("shown", &scalar(0.0)?)?,
-            alike: params.add("alike", &scalar(-shape.avoid / NEAR)?)?,
+            alike: params.add("alike", &scalar(-shape.avoid / f64::from(NEAR))?)?,
             actor: Mlp::new(&mut params, "actor", &[inputs, shape.hidden, shape.width], 0.1, &mut init)?,
             critic: Mlp::new(&mut params, "critic", &[inputs, shape.hidden, 1], 1.0, &mut init)?,
             item_vectors: items,
@@ -130,13 +129,13 @@ impl ActorCritic {
         ensure!(rewards.len() == batch * window, "{} rewards for {batch} states of {window}", rewards.len());
         check_ids("user", user, self.shape.users)?;
         check_ids("item", recent, items + 1)?;
-        let (mut shown, mut alike) = (vec![0.0_f32; batch * items], vec![0.0_f32; batch * items]);
+        let mut near = vec![0.0_f32; 2 * batch * items];
         for (k, &item) in recent.iter().enumerate() {
             if (item as usize) < items {
-                let row = k / window * items;
-                shown[row + item as usize] += 1.0;
+                let row = &mut near[2 * (k / window) * items..][..2 * items];
+                row[2 * item as usize] += NEAR;
                 let like = &self.likeness[item as usize * items..][..items];
-                alike[row..row + items].iter_mut().zip(like).for_each(|(sum, like)| *sum += like);
+                row.chunks_exact_mut(2).zip(like).for_each(|(pair, like)| pair[1] += NEAR * like);
             }
         }
         Ok(States {
@@ -146,8 +145,7 @@ impl ActorCritic {
             there: Tensor::from_iter(recent.iter().map(|&item| f32::from((item as usize) < items)), &Device::Cpu)?
                 .reshape((batch, window))?,
             progress: Tensor::from_slice(progress, (batch, 1), &Device::Cpu)?,
-            shown: Tensor::from_vec(shown, (batch, items), &Device::Cpu)?,
-            alike: Tensor::from_vec(alike, (batch, items), &Device::Cpu)?,
+            near: Tensor::from_vec(near, (batch * items, 2), &Device::Cpu)?,
         })
     }
 
@@ -188,8 +186,8 @@ impl ActorCritic {
     fn scores(&self, states: &States, users: &Tensor, inputs: &Tensor) -> Result<Tensor> {
         let query = (self.actor.forward(inputs)? + users.broadcast_mul(&self.prior)?)?;
         let scores = query.matmul(&self.item_out.t()?)?.broadcast_add(&self.bias)?;
-        let near = (states.shown.broadcast_mul(&self.shown)? + states.alike.broadcast_mul(&self.alike)?)?;
-        Ok((scores + (near * NEAR)?)?)
+        let near = states.near.matmul(&Tensor::cat(&[&self.shown, &self.alike], 0)?.unsqueeze(1)?)?;
+        Ok((&scores + near.reshape(scores.shape())?)?)
     }
 
     /// The network as a file's content, the frozen table included, so that a policy can be served by itself.

@@ -6,6 +6,7 @@
 pub mod actor_critic;
 mod adam_w;
 mod attention;
+mod choice;
 pub mod discriminator;
 mod embedding;
 mod encoder;
@@ -24,6 +25,7 @@ pub mod gradient_check;
 pub use actor_critic::ActorCritic;
 pub use adam_w::AdamW;
 pub use attention::{AttentionBlock, NOT_THERE};
+pub use choice::{Choice, choice};
 pub use discriminator::Discriminator;
 pub use embedding::{Embedding, check_ids};
 pub use encoder::{Average, Encoder, GruEncoder, Transformer};

@@ -23,9 +23,9 @@ use super::{Demonstrated, NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{Demonstrations, RewardModel, Weights, World};
 use crate::env::{Student, states};
 use crate::nn::actor_critic::Heads;
-use crate::nn::loss::{entropy, log_probability, value_loss};
+use crate::nn::loss::value_loss;
 use crate::nn::schedule::to_a_tenth;
-use crate::nn::{ActorCritic, AdamW, Params, rng};
+use crate::nn::{ActorCritic, AdamW, Choice, Params, choice, rng};
 
 /// `rl.a2c`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -98,7 +98,8 @@ pipeline::ports! {
 
 impl Stage for A2c {
     const KIND: &'static str = "rl.a2c";
-    /// 1: first. 2: both heads read one encoding, so sums of gradients round otherwise; `network.encoder`.
+    /// 1: first. 2: both heads read one encoding and log π and the entropy are one operation, so sums
+    /// round otherwise; `network.encoder`.
     const VERSION: u32 = 2;
     const ABOUT: &'static str = "train a policy by advantage actor-critic on world and learned reward, with imitation";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
@@ -239,8 +240,9 @@ impl<'c> Learner<'c> {
 
         let steps = batch.steps();
         let advantages = Tensor::from_vec(advantages, steps, &Device::Cpu)?;
-        let actor = policy_gradient_loss(&log_probability(&logits, &batch.action_tensor()?)?, &advantages)?;
-        let entropy = entropy(&logits)?.mean_all()?;
+        let Choice { log_probability, entropy } = choice(&logits, &batch.actions)?;
+        let actor = policy_gradient_loss(&log_probability, &advantages)?;
+        let entropy = entropy.mean_all()?;
         let critic = value_loss(&values, &Tensor::from_vec(targets, steps, &Device::Cpu)?)?;
         let mut loss = ((&actor - (&entropy * config.entropy)?)? + (&critic * config.value_loss)?)?;
         let mut imitation = 0.0;

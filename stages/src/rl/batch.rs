@@ -1,7 +1,6 @@
 //! Whole episodes as training rows.
 
 use anyhow::{Result, ensure};
-use candle_core::{Device, Tensor};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
@@ -60,11 +59,6 @@ impl Batch {
     #[must_use]
     pub fn steps(&self) -> usize {
         self.actions.len()
-    }
-
-    /// The items as a tensor, `[S]`.
-    pub fn action_tensor(&self) -> Result<Tensor> {
-        Ok(Tensor::from_slice(&self.actions, self.steps(), &Device::Cpu)?)
     }
 
     /// Mean undiscounted world return of an episode.

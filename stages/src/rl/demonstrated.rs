@@ -7,8 +7,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::artifact::{Demonstrations, Weights, World};
 use crate::env::{Observation, states};
-use crate::nn::ActorCritic;
-use crate::nn::loss::log_probability;
+use crate::nn::{ActorCritic, choice};
 
 /// What the expert did in each state, in the order of the demonstrations: N pairs.
 pub struct Demonstrated {
@@ -90,8 +89,8 @@ impl Demonstrated {
     /// L_imit = −mean(w · log π(a|s)) over the pairs at `rows` (IL-Rec's imitation loss).
     pub fn imitation_loss(&self, network: &ActorCritic, rows: &[usize]) -> Result<Tensor> {
         let states = states(network, &self.observation.take(rows))?;
-        let actions = Tensor::from_iter(rows.iter().map(|&row| self.actions[row]), &Device::Cpu)?;
+        let actions: Vec<u32> = rows.iter().map(|&row| self.actions[row]).collect();
         let weights = Tensor::from_iter(rows.iter().map(|&row| self.weights[row]), &Device::Cpu)?;
-        Ok((log_probability(&network.logits(&states)?, &actions)? * weights)?.mean_all()?.neg()?)
+        Ok((choice(&network.logits(&states)?, &actions)?.log_probability * weights)?.mean_all()?.neg()?)
     }
 }

@@ -34,9 +34,9 @@ use super::{Demonstrated, NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{Array, Demonstrations, Weights, World};
 use crate::env::{Student, states};
 use crate::nn::actor_critic::Heads;
-use crate::nn::loss::{entropy, log_probability, value_loss};
+use crate::nn::loss::value_loss;
 use crate::nn::schedule::to_a_tenth;
-use crate::nn::{ActorCritic, AdamW, rng};
+use crate::nn::{ActorCritic, AdamW, Choice, choice, rng};
 
 /// `rl.ilrec`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -282,8 +282,9 @@ impl PolicyLearner for Learner<'_> {
 
         let steps = batch.steps();
         let advantages = Tensor::from_vec(advantages, steps, &Device::Cpu)?;
-        let actor = policy_gradient_loss(&log_probability(&logits, &batch.action_tensor()?)?, &advantages)?;
-        let entropy = entropy(&logits.narrow(0, 0, count)?)?.mean_all()?;
+        let Choice { log_probability, entropy } = choice(&logits, &batch.actions)?;
+        let actor = policy_gradient_loss(&log_probability, &advantages)?;
+        let entropy = entropy.narrow(0, 0, count)?.mean_all()?;
         let critic = value_loss(&values, &Tensor::from_vec(targets, steps, &Device::Cpu)?)?;
         let rows = self.pairs.draw(config.imitation_batch, rng(&[config.seed, 0x1317, number]));
         let copy = self.pairs.imitation_loss(&self.network, &rows)?;

@@ -23,9 +23,9 @@ use super::{Demonstrated, NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{Demonstrations, RewardModel, Weights, World};
 use crate::env::{Student, states};
 use crate::nn::actor_critic::Heads;
-use crate::nn::loss::{entropy, log_probability, value_loss};
+use crate::nn::loss::value_loss;
 use crate::nn::schedule::to_a_tenth;
-use crate::nn::{ActorCritic, AdamW, rng};
+use crate::nn::{ActorCritic, AdamW, Choice, choice, rng};
 
 /// `rl.ppo`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -248,7 +248,7 @@ impl Learner<'_> {
         let known: Vec<f32> = values.to_vec1::<f32>()?.into_iter().map(|v| v * unit).collect();
         let advantages = generalised_advantages(&rewards, &known, &batch.lengths, config.gamma, config.lambda);
         Ok(Round {
-            log_old: log_probability(&logits, &batch.action_tensor()?)?.to_vec1()?,
+            log_old: choice(&logits, &batch.actions)?.log_probability.to_vec1()?,
             targets: advantages.iter().zip(&known).map(|(a, v)| (a + v) / unit).collect(),
             advantages: normalised(advantages),
             batch,
@@ -259,12 +259,13 @@ impl Learner<'_> {
     fn descend(&mut self, round: &Round, rows: &[usize], place: &[u64; 3], sums: &mut Sums) -> Result<()> {
         let config = self.config;
         let taken = |values: &[f32]| Tensor::from_iter(rows.iter().map(|&row| values[row]), &Device::Cpu);
-        let actions = Tensor::from_iter(rows.iter().map(|&row| round.batch.actions[row]), &Device::Cpu)?;
+        let actions: Vec<u32> = rows.iter().map(|&row| round.batch.actions[row]).collect();
         let states = states(&self.network, &round.batch.observation.take(rows))?;
         let Heads { logits, values } = self.network.heads(&states)?;
-        let change = (log_probability(&logits, &actions)? - taken(&round.log_old)?)?;
+        let Choice { log_probability, entropy } = choice(&logits, &actions)?;
+        let change = (log_probability - taken(&round.log_old)?)?;
         let actor = clipped_loss(&change, &taken(&round.advantages)?, config.clip_ratio)?;
-        let entropy = entropy(&logits)?.mean_all()?;
+        let entropy = entropy.mean_all()?;
         let critic = value_loss(&values, &taken(&round.targets)?)?;
         let mut loss = ((&actor - (&entropy * config.entropy)?)? + (&critic * config.value_loss)?)?;
         if let Some(demonstrated) = &self.demonstrated {
