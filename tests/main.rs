@@ -7,6 +7,7 @@ mod looking;
 mod mistakes;
 mod project;
 mod published;
+mod python;
 mod recommend;
 mod resume;
 mod schema;

@@ -24,7 +24,7 @@ pub struct Questions {
 }
 
 /// Somebody who wants a recommendation.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Asked {
     /// The user's id in the source.
@@ -32,6 +32,9 @@ pub struct Asked {
     /// Items shown in this session, oldest first, by id or exact title.
     #[serde(default)]
     pub history: Vec<String>,
+    /// What each of them earned, on the scale of the log; some policies read it.
+    #[serde(default)]
+    pub rewards: Vec<f32>,
 }
 
 /// What a policy answers.

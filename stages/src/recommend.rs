@@ -25,8 +25,8 @@ pub fn recommend(path: &Path, questions: &Questions) -> Result<Answers> {
     let policy = Policy::read(path)?;
     let network = ActorCritic::import(&policy.0)?;
     let names = Names::of(questions, &network)?;
-    let sessions: Vec<(u32, Vec<u32>)> =
-        questions.asked.iter().map(|asked| names.session(asked)).collect::<Result<_>>()?;
+    let sessions: Vec<Session> =
+        questions.asked.iter().map(|asked| names.session(asked, &network)).collect::<Result<_>>()?;
     let horizon = policy.origin()?.horizon;
 
     let begun = Instant::now();
@@ -34,13 +34,13 @@ pub fn recommend(path: &Path, questions: &Questions) -> Result<Answers> {
     for sessions in sessions.chunks(BATCH) {
         let shape = network.shape();
         let mut observation = Observation { window: shape.window, ..Observation::default() };
-        for (user, history) in sessions {
+        for Session { user, history, rewards } in sessions {
             // A session that is longer than any it learned from is at its end.
-            let known = &history[history.len().saturating_sub(horizon.saturating_sub(1))..];
-            observation.push(*user, known, &vec![0.0; known.len()], horizon, shape.items as u32);
+            let first = history.len().saturating_sub(horizon.saturating_sub(1));
+            observation.push(*user, &history[first..], &rewards[first..], horizon, shape.items as u32);
         }
         let scores = network.logits(&states(&network, &observation)?)?.flatten_all()?.to_vec1::<f32>()?;
-        let best = |(scores, (_, history)): (&[f32], &(u32, Vec<u32>))| best(scores, history, questions.count);
+        let best = |(scores, session): (&[f32], &Session)| best(scores, &session.history, questions.count);
         chosen.extend(scores.chunks_exact(shape.items).zip(sessions).map(best));
     }
     let seconds = begun.elapsed().as_secs_f64();
@@ -76,6 +76,14 @@ fn nearest<A: Artifact>(questions: &Questions, fits: impl Fn(&A) -> bool) -> Res
     Ok(None)
 }
 
+/// A question in the policy's own numbers.
+struct Session {
+    user: u32,
+    history: Vec<u32>,
+    /// As many as `history`; 0 where they are not known and not read.
+    rewards: Vec<f32>,
+}
+
 /// What ids and titles mean to a policy.
 struct Names {
     items: Option<Items>,
@@ -109,7 +117,7 @@ impl Names {
         Ok(Self { items, users: shape.users, item_of, user_of })
     }
 
-    fn session(&self, asked: &Asked) -> Result<(u32, Vec<u32>)> {
+    fn session(&self, asked: &Asked, network: &ActorCritic) -> Result<Session> {
         let user = self.user_of.get(&asked.user);
         let unknown = || {
             let known = self.user_of.keys().next().map_or_else(String::new, |id| format!(", such as {id:?}"));
@@ -128,7 +136,18 @@ impl Names {
             };
             Ok(*self.item_of.get(name).ok_or_else(unknown)?)
         };
-        Ok((*user.ok_or_else(unknown)?, asked.history.iter().map(item).collect::<Result<_>>()?))
+        let history: Vec<u32> = asked.history.iter().map(item).collect::<Result<_>>()?;
+        let (items, earned) = (history.len(), asked.rewards.len());
+        if earned != items && (earned > 0 || network.shape().encoder.reads_rewards()) {
+            return Err(Wrong(format!(
+                "user {:?}: {items} items were shown and {earned} of them have a reward\nhelp: this policy reads what each \
+                 item earned: give as many `--reward` as `--history` (in a batch `rewards`), in the same order",
+                asked.user
+            ))
+            .into());
+        }
+        let rewards = if earned == items { asked.rewards.clone() } else { vec![0.0; items] };
+        Ok(Session { user: *user.ok_or_else(unknown)?, history, rewards })
     }
 
     fn item(&self, row: u32, score: f32) -> Recommended {
@@ -146,13 +165,23 @@ mod tests {
 
     use super::*;
     use crate::env::cluster_world;
+    use crate::nn::Encoder;
     use crate::nn::actor_critic::Shape;
 
     fn ask(user: &str, history: &[&str], count: usize, named: bool) -> Result<Answers> {
         let folder = tempfile::tempdir().unwrap();
         let world = cluster_world(&[5.0, 4.0], 2, 1, 4, 3);
-        let shape =
-            Shape { users: 3, items: 4, width: 2, window: 2, hidden: 4, prior: 1.0, avoid: 0.0, alike_share: 0.5 };
+        let shape = Shape {
+            users: 3,
+            items: 4,
+            width: 2,
+            window: 2,
+            hidden: 4,
+            prior: 1.0,
+            avoid: 0.0,
+            alike_share: 0.5,
+            encoder: Encoder::Window,
+        };
         let network = ActorCritic::new(shape, &world.user_vectors, &world.item_vectors, 1).unwrap();
         let path = folder.path().join("policy");
         Policy::new(network.export().unwrap(), "rl.bc", &world).unwrap().write(&path).unwrap();
@@ -174,7 +203,10 @@ mod tests {
             }
         }
         let history = history.iter().map(|&item| item.to_owned()).collect();
-        recommend(&path, &Questions { asked: vec![Asked { user: user.into(), history }], count, beside })
+        recommend(
+            &path,
+            &Questions { asked: vec![Asked { user: user.into(), history, rewards: vec![] }], count, beside },
+        )
     }
 
     #[test]

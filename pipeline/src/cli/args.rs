@@ -386,6 +386,9 @@ pub(crate) struct Recommend {
     /// An item that was shown in this session, oldest first; may be given again.
     #[arg(long, value_name = "ITEM", conflicts_with = "batch")]
     pub history: Vec<String>,
+    /// What the item of the same place earned, on the scale of the log; some policies read it. May be given again.
+    #[arg(long, value_name = "RATING", conflicts_with = "batch")]
+    pub reward: Vec<f32>,
     /// Answer each line of this file, in one batch; `-` is standard input.
     #[arg(long, value_name = "FILE")]
     pub batch: Option<PathBuf>,

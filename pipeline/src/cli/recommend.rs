@@ -19,7 +19,9 @@ pub(super) fn recommend(session: &Session, args: &args::Recommend) -> Result<Exi
     let (path, entry) = policy(&store, &args.policy, args.experiment.as_deref())?;
     let beside = entry.map(|entry| ancestors(&store, &entry)).transpose()?.unwrap_or_default();
     let asked = match (&args.user, &args.batch) {
-        (Some(user), None) => vec![Asked { user: user.clone(), history: args.history.clone() }],
+        (Some(user), None) => {
+            vec![Asked { user: user.clone(), history: args.history.clone(), rewards: args.reward.clone() }]
+        }
         (None, Some(batch)) => questions(batch)?,
         _ => unreachable!("the command line asks for one of the two"),
     };

@@ -11,7 +11,7 @@ use crate::nn::actor_critic::States;
 
 /// States as the network takes them.
 pub fn states(network: &ActorCritic, observation: &Observation) -> Result<States> {
-    network.states(&observation.user, &observation.recent, &observation.progress)
+    network.states(&observation.user, &observation.recent, &observation.rewards, &observation.progress)
 }
 
 /// A network that recommends.

@@ -166,8 +166,17 @@ mod tests {
     }
 
     fn policy(world: &World, seed: u64) -> Policy {
-        let shape =
-            Shape { users: USERS, items: 6, width: 3, window: 2, hidden: 4, prior: 1.0, avoid: 0.0, alike_share: 0.5 };
+        let shape = Shape {
+            users: USERS,
+            items: 6,
+            width: 3,
+            window: 2,
+            hidden: 4,
+            encoder: crate::nn::Encoder::Window,
+            prior: 1.0,
+            avoid: 0.0,
+            alike_share: 0.5,
+        };
         let network = ActorCritic::new(shape, &world.user_vectors, &world.item_vectors, seed).unwrap();
         // Trained elsewhere: in a world that pays half as much.
         let mut elsewhere = world.clone();

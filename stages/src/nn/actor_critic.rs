@@ -7,12 +7,13 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::Module;
 use serde::{Deserialize, Serialize};
 
+use super::encoder::{Encoding, Recent};
 use super::params::{to_array, to_tensor};
-use super::{Init, Mlp, Params};
+use super::{Embedding, Encoder, Init, Mlp, Params, check_ids};
 use crate::artifact::{Array, TensorFile};
 
 /// How much larger the logits of what was just shown are than their parameters.
-const NEAR: f64 = 100.0;
+const NEAR: f32 = 100.0;
 
 /// The shape of an [`ActorCritic`]; stored in the policy's file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,6 +28,9 @@ pub struct Shape {
     pub window: usize,
     /// Width of the hidden layer.
     pub hidden: usize,
+    /// How the last items are read.
+    #[serde(default)]
+    pub encoder: Encoder,
     /// How strongly a new policy follows the world's own vectors; 0 starts uniform.
     pub prior: f64,
     /// How strongly a new policy avoids items alike to those it just showed; 0 knows nothing of it.
@@ -41,15 +45,20 @@ pub struct States {
     user: Tensor,
     /// `[B, W]` of u32, newest first, I where the episode is younger.
     recent: Tensor,
+    /// `[B, W]` of f32: what they were paid, 0 where the episode is younger.
+    rewards: Tensor,
+    /// `[B, W]` of f32: 1 where there is an item, else 0.
+    there: Tensor,
     /// `[B, 1]` of f32: turns played over the horizon.
     progress: Tensor,
-    /// `[B, I]` of f32: how often each item stands in `recent`. A constant, so it costs no gradient.
-    shown: Tensor,
-    /// `[B, I]` of f32: Σ over `recent` of how alike the item is, see [`likeness`].
-    alike: Tensor,
+    /// `[B·I, 2]` of f32, a hundred times: how often the item stands in `recent`, and Σ over `recent` of how alike it is, see
+    /// [`likeness`]. One table, so that one product weighs both.
+    near: Tensor,
 }
 
-/// logits = E_out · (MLP(x) + p·v_u) + b + 100·(c·shown + d·alike), value = MLP'(x), with x = [v_u, E_in(recent), progress].
+/// logits = E_out · (MLP(x) + p·v_u) + b + 100·(c·shown + d·alike), value = MLP'(x), with x = [v_u, encoder(recent), progress]
+/// and an encoder over E_in(recent), see [`Encoder`]. For learners of π the logits are those of the softmax; for learners of Q
+/// they are its advantages and the value is V (see `rl`): either way the best item is the one of the highest logit.
 ///
 /// v_u are the training world's user vectors, frozen; E_in and E_out start at its item vectors, so that a new policy already
 /// knows what the world knows (p = `prior`) and learns the rest: what the demonstrations add, and when people leave. c and d
@@ -63,14 +72,23 @@ pub struct ActorCritic {
     item_vectors: Tensor,
     /// `[I, I]`, see [`likeness`].
     likeness: Vec<f32>,
-    item_in: Tensor,
+    item_in: Embedding,
     item_out: Tensor,
     bias: Tensor,
     prior: Tensor,
     shown: Tensor,
     alike: Tensor,
+    encoding: Encoding,
     actor: Mlp,
     critic: Mlp,
+}
+
+/// What the network says of B states.
+pub struct Heads {
+    /// Scores of the whole catalogue, `[B, I]`.
+    pub logits: Tensor,
+    /// The critic's value, `[B]`.
+    pub values: Tensor,
 }
 
 impl ActorCritic {
@@ -83,16 +101,18 @@ impl ActorCritic {
         let items = to_tensor(item_vectors)?;
         let padding = Tensor::zeros((1, shape.width), DType::F32, &Device::Cpu)?;
         let scalar = |value: f64| Tensor::new(&[value as f32], &Device::Cpu);
-        let inputs = shape.width * (1 + shape.window) + 1;
+        let inputs = shape.width + shape.encoder.width(shape.width, shape.window) + 1;
+        let encoding = Encoding::new(&shape.encoder, shape.width, shape.window, &mut params, &mut init)?;
         Ok(Self {
+            encoding,
             user_vectors: to_tensor(user_vectors)?,
             likeness: likeness(user_vectors, item_vectors, shape.alike_share)?,
-            item_in: params.add("item_in", &Tensor::cat(&[&items, &padding], 0)?)?,
+            item_in: Embedding::new(&mut params, "item_in", &Tensor::cat(&[&items, &padding], 0)?)?,
             item_out: params.add("item_out", &items)?,
             bias: params.add("bias", &Tensor::zeros(shape.items, DType::F32, &Device::Cpu)?)?,
             prior: params.add("prior", &scalar(shape.prior)?)?,
             shown: params.add("shown", &scalar(0.0)?)?,
-            alike: params.add("alike", &scalar(-shape.avoid / NEAR)?)?,
+            alike: params.add("alike", &scalar(-shape.avoid / f64::from(NEAR))?)?,
             actor: Mlp::new(&mut params, "actor", &[inputs, shape.hidden, shape.width], 0.1, &mut init)?,
             critic: Mlp::new(&mut params, "critic", &[inputs, shape.hidden, 1], 1.0, &mut init)?,
             item_vectors: items,
@@ -101,27 +121,31 @@ impl ActorCritic {
         })
     }
 
-    /// States from flat arrays: `user [B]`, `recent [B·W]` newest first with I for none, `progress [B]`.
-    pub fn states(&self, user: &[u32], recent: &[u32], progress: &[f32]) -> Result<States> {
+    /// States from flat arrays: `user [B]`, `recent [B·W]` newest first with I for none, `rewards [B·W]` that those paid,
+    /// `progress [B]`.
+    pub fn states(&self, user: &[u32], recent: &[u32], rewards: &[f32], progress: &[f32]) -> Result<States> {
         let (batch, items, window) = (user.len(), self.shape.items, self.shape.window);
         ensure!(recent.len() == batch * window, "{} recent items for {batch} states of {window}", recent.len());
-        let (mut shown, mut alike) = (vec![0.0_f32; batch * items], vec![0.0_f32; batch * items]);
+        ensure!(rewards.len() == batch * window, "{} rewards for {batch} states of {window}", rewards.len());
+        check_ids("user", user, self.shape.users)?;
+        check_ids("item", recent, items + 1)?;
+        let mut near = vec![0.0_f32; 2 * batch * items];
         for (k, &item) in recent.iter().enumerate() {
-            // candle answers some indices beyond a table with zeros instead of an error.
-            ensure!(item as usize <= items, "item {item} is not in a catalogue of {items}");
             if (item as usize) < items {
-                let row = k / window * items;
-                shown[row + item as usize] += 1.0;
+                let row = &mut near[2 * (k / window) * items..][..2 * items];
+                row[2 * item as usize] += NEAR;
                 let like = &self.likeness[item as usize * items..][..items];
-                alike[row..row + items].iter_mut().zip(like).for_each(|(sum, like)| *sum += like);
+                row.chunks_exact_mut(2).zip(like).for_each(|(pair, like)| pair[1] += NEAR * like);
             }
         }
         Ok(States {
             user: Tensor::from_slice(user, batch, &Device::Cpu)?,
             recent: Tensor::from_slice(recent, (batch, window), &Device::Cpu)?,
+            rewards: Tensor::from_slice(rewards, (batch, window), &Device::Cpu)?,
+            there: Tensor::from_iter(recent.iter().map(|&item| f32::from((item as usize) < items)), &Device::Cpu)?
+                .reshape((batch, window))?,
             progress: Tensor::from_slice(progress, (batch, 1), &Device::Cpu)?,
-            shown: Tensor::from_vec(shown, (batch, items), &Device::Cpu)?,
-            alike: Tensor::from_vec(alike, (batch, items), &Device::Cpu)?,
+            near: Tensor::from_vec(near, (batch * items, 2), &Device::Cpu)?,
         })
     }
 
@@ -137,26 +161,33 @@ impl ActorCritic {
         &self.shape
     }
 
-    /// x `[B, D·(1 + W) + 1]`.
-    fn inputs(&self, states: &States) -> Result<Tensor> {
-        let batch = states.user.dim(0)?;
+    /// v_u `[B, D]` and x `[B, D + X + 1]`.
+    fn inputs(&self, states: &States) -> Result<(Tensor, Tensor)> {
         let users = self.user_vectors.index_select(&states.user, 0)?;
-        let recent = self.item_in.index_select(&states.recent.flatten_all()?, 0)?.reshape((batch, ()))?;
-        Ok(Tensor::cat(&[&users, &recent, &states.progress], 1)?)
+        let items = self.item_in.forward(&states.recent)?;
+        let recent = Recent { users: &users, items: &items, rewards: &states.rewards, there: &states.there };
+        let inputs = Tensor::cat(&[&users, &self.encoding.forward(&recent)?, &states.progress], 1)?;
+        Ok((users, inputs))
+    }
+
+    /// Both heads; the states are encoded once.
+    pub fn heads(&self, states: &States) -> Result<Heads> {
+        let (users, inputs) = self.inputs(states)?;
+        let values = self.critic.forward(&inputs)?.squeeze(1)?;
+        Ok(Heads { logits: self.scores(states, &users, &inputs)?, values })
     }
 
     /// Scores of the whole catalogue, `[B, I]`.
     pub fn logits(&self, states: &States) -> Result<Tensor> {
-        let users = self.user_vectors.index_select(&states.user, 0)?;
-        let query = (self.actor.forward(&self.inputs(states)?)? + users.broadcast_mul(&self.prior)?)?;
-        let scores = query.matmul(&self.item_out.t()?)?.broadcast_add(&self.bias)?;
-        let near = (states.shown.broadcast_mul(&self.shown)? + states.alike.broadcast_mul(&self.alike)?)?;
-        Ok((scores + (near * NEAR)?)?)
+        let (users, inputs) = self.inputs(states)?;
+        self.scores(states, &users, &inputs)
     }
 
-    /// The critic's value of each state, `[B]`.
-    pub fn values(&self, states: &States) -> Result<Tensor> {
-        Ok(self.critic.forward(&self.inputs(states)?)?.squeeze(1)?)
+    fn scores(&self, states: &States, users: &Tensor, inputs: &Tensor) -> Result<Tensor> {
+        let query = (self.actor.forward(inputs)? + users.broadcast_mul(&self.prior)?)?;
+        let scores = query.matmul(&self.item_out.t()?)?.broadcast_add(&self.bias)?;
+        let near = states.near.matmul(&Tensor::cat(&[&self.shown, &self.alike], 0)?.unsqueeze(1)?)?;
+        Ok((&scores + near.reshape(scores.shape())?)?)
     }
 
     /// The network as a file's content, the frozen table included, so that a policy can be served by itself.
@@ -201,23 +232,47 @@ fn likeness(users: &Array, items: &Array, share: f64) -> Result<Vec<f32>> {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
+    use crate::nn::encoder::{Average, GruEncoder, Transformer};
     use crate::nn::gradient_check::assert_every_parameter_learns;
     use crate::nn::loss::log_probability;
 
-    pub(crate) fn small() -> ActorCritic {
-        let shape =
-            Shape { users: 2, items: 3, width: 2, window: 2, hidden: 4, prior: 1.0, avoid: 1.0, alike_share: 0.5 };
+    fn small(encoder: Encoder) -> ActorCritic {
+        let shape = Shape {
+            users: 2,
+            items: 3,
+            width: 2,
+            window: 2,
+            hidden: 4,
+            encoder,
+            prior: 1.0,
+            avoid: 1.0,
+            alike_share: 0.5,
+        };
         let users = Array::new(&[2, 2], vec![1.0, 0.5, -0.5, 2.0]);
         let items = Array::new(&[3, 2], vec![1.0, 0.0, 0.0, 1.0, 0.5, 0.5]);
         ActorCritic::new(shape, &users, &items, 3).unwrap()
     }
 
+    /// Two states: the padding row of E_in, an item just shown, and both users take part.
+    fn states(network: &ActorCritic) -> States {
+        network.states(&[0, 1], &[2, 0, 1, 3], &[1.0, 2.0, 3.0, 0.0], &[0.5, 0.25]).unwrap()
+    }
+
+    fn encoders() -> [Encoder; 4] {
+        [
+            Encoder::Window,
+            Encoder::Average(Average::default()),
+            Encoder::Gru(GruEncoder { width: 3 }),
+            Encoder::Transformer(Transformer { width: 4, ..Transformer::default() }),
+        ]
+    }
+
     #[test]
     fn likeness_agrees_with_hand_computed_values() {
         // Answers of the two users to items 0, 1, 2: (1, −½), (½, 2), (¾, ¾); squared differences 3.25, 13/16, 13/16.
-        let network = small();
+        let network = small(Encoder::Window);
         let expected = [1.0, (-256.0_f32).exp(), (-1.0_f32).exp()];
         for (found, wanted) in network.likeness.iter().zip(expected) {
             assert!((found - wanted).abs() < 1e-6, "{:?}", network.likeness);
@@ -226,23 +281,27 @@ pub(crate) mod tests {
 
     #[test]
     fn every_parameter_learns() {
-        let network = small();
-        // The padding row of E_in, an item just shown, and both users take part.
-        let states = network.states(&[0, 1], &[2, 0, 1, 3], &[0.5, 0.25]).unwrap();
-        let action = Tensor::new(&[1_u32, 2], &Device::Cpu).unwrap();
-        assert_every_parameter_learns(network.params(), || {
-            let actor = log_probability(&network.logits(&states).unwrap(), &action)?.sum_all()?;
-            actor + network.values(&states).unwrap().sqr()?.sum_all()?
-        });
+        for encoder in encoders() {
+            let network = small(encoder);
+            let states = states(&network);
+            let action = Tensor::new(&[1_u32, 2], &Device::Cpu).unwrap();
+            assert_every_parameter_learns(network.params(), || {
+                let Heads { logits, values } = network.heads(&states).unwrap();
+                log_probability(&logits, &action)?.sum_all()? + values.sqr()?.sum_all()?
+            });
+        }
     }
 
     #[test]
-    fn a_file_gives_the_same_network_and_a_foreign_item_is_refused() {
-        let network = small();
-        let states = network.states(&[0, 1], &[2, 0, 1, 3], &[0.5, 0.25]).unwrap();
-        let again = ActorCritic::import(&network.export().unwrap()).unwrap();
-        let logits = |n: &ActorCritic| n.logits(&states).unwrap().to_vec2::<f32>().unwrap();
-        assert_eq!(logits(&network), logits(&again));
-        assert!(network.states(&[0], &[4, 3], &[0.0]).is_err());
+    fn a_file_gives_the_same_network_and_foreign_ids_are_refused() {
+        for encoder in encoders() {
+            let network = small(encoder);
+            let again = ActorCritic::import(&network.export().unwrap()).unwrap();
+            let logits = |n: &ActorCritic| n.logits(&states(n)).unwrap().to_vec2::<f32>().unwrap();
+            assert_eq!(logits(&network), logits(&again));
+            assert_eq!(logits(&network), network.heads(&states(&network)).unwrap().logits.to_vec2::<f32>().unwrap());
+            assert!(network.states(&[0], &[4, 3], &[0.0; 2], &[0.0]).is_err());
+            assert!(network.states(&[2], &[3, 3], &[0.0; 2], &[0.0]).is_err());
+        }
     }
 }

@@ -24,13 +24,32 @@ pub fn assert_finite_differences(x: &Tensor, loss: impl Fn(&Tensor) -> Result<Te
         let moved = Tensor::from_vec(values, x.shape(), x.device()).unwrap();
         loss(&moved).unwrap().to_scalar::<f64>().unwrap()
     };
+    assert_agrees("the input", &gradient, &start, at);
+}
+
+/// Fails unless the gradient of `loss` at every parameter agrees with central differences; for `Params::in_f64`.
+pub fn assert_parameters_are_exact(params: &Params, loss: impl Fn() -> Result<Tensor>) {
+    let gradients = loss().unwrap().backward().unwrap();
+    for (name, var) in params.iter() {
+        let values = |tensor: &Tensor| -> Vec<f64> { tensor.flatten_all().unwrap().to_vec1().unwrap() };
+        let start = values(var.as_tensor());
+        let at = |moved: Vec<f64>| {
+            var.set(&Tensor::from_vec(moved, var.shape(), var.device()).unwrap()).unwrap();
+            loss().unwrap().to_scalar::<f64>().unwrap()
+        };
+        assert_agrees(name, &values(gradients.get(var.as_tensor()).unwrap()), &start, at);
+        at(start.clone());
+    }
+}
+
+fn assert_agrees(what: &str, gradient: &[f64], start: &[f64], at: impl Fn(Vec<f64>) -> f64) {
     let h = 1e-5;
     for (k, analytic) in gradient.iter().enumerate() {
-        let (mut up, mut down) = (start.clone(), start.clone());
+        let (mut up, mut down) = (start.to_vec(), start.to_vec());
         up[k] += h;
         down[k] -= h;
         let numeric = (at(up) - at(down)) / (2.0 * h);
         let error = (numeric - analytic).abs() / numeric.abs().max(analytic.abs()).max(1e-3);
-        assert!(error < 1e-5, "element {k}: {analytic} by the graph, {numeric} by differences");
+        assert!(error < 1e-5, "{what}, element {k}: {analytic} by the graph, {numeric} by differences");
     }
 }

@@ -24,6 +24,20 @@ pub fn entropy(logits: &Tensor) -> Result<Tensor> {
     (log_probabilities.exp()? * &log_probabilities)?.sum(1)?.neg()
 }
 
+/// mean((V − R)²): `values [S], targets [S]` → scalar.
+pub fn value_loss(values: &Tensor, targets: &Tensor) -> Result<Tensor> {
+    (values - targets)?.sqr()?.mean_all()
+}
+
+/// Huber's loss of each difference, any shape: x²/2 up to |x| = 1, |x| − ½ beyond (Huber 1964), so that one far target does
+/// not drown the others.
+pub fn huber(x: &Tensor) -> Result<Tensor> {
+    // With c = min(|x|, 1): c²/2 + (|x| − c).
+    let size = x.abs()?;
+    let near = size.minimum(1.0)?;
+    (near.sqr()? * 0.5)? + (size - near)?
+}
+
 #[cfg(test)]
 mod tests {
     use candle_core::{DType, Device};
@@ -58,9 +72,19 @@ mod tests {
     }
 
     #[test]
+    fn errors_agree_with_hand_computed_values() {
+        let loss = value_loss(&tensor(&[-1.0, -2.0]), &tensor(&[3.0, -1.0])).unwrap().to_scalar::<f64>().unwrap();
+        assert!((loss - 8.5).abs() < 1e-12, "((−4)² + (−1)²)/2 = 8.5, found {loss}");
+        let loss = huber(&tensor(&[0.0, 0.5, -0.5, 1.0, -3.0])).unwrap().to_vec1::<f64>().unwrap();
+        assert_eq!(loss, [0.0, 0.125, 0.125, 0.5, 2.5]);
+    }
+
+    #[test]
     fn gradients_agree_with_finite_differences() {
         let x = tensor(&[0.3, -1.2, 2.0, 0.01, -0.7, 1.1]);
         let y = tensor(&[1.0, 0.0, 0.9, 0.1, 1.0, 0.0]);
+        assert_finite_differences(&x, |x| value_loss(x, &y));
+        assert_finite_differences(&x, |x| huber(x)?.sum_all());
         assert_finite_differences(&x, |x| bce_with_logits(x, &y)?.sum_all());
         let action = Tensor::new(&[2_u32, 0], &Device::Cpu).unwrap();
         assert_finite_differences(&x, |x| log_probability(&x.reshape((2, 3))?, &action)?.sum_all());

@@ -5,11 +5,18 @@
 
 pub mod actor_critic;
 mod adam_w;
+mod attention;
+mod choice;
 pub mod discriminator;
+mod embedding;
+mod encoder;
+mod gru;
 mod init;
+mod layer_norm;
 pub mod loss;
 mod mlp;
 pub mod params;
+pub mod schedule;
 pub mod training;
 
 #[cfg(test)]
@@ -17,8 +24,14 @@ pub mod gradient_check;
 
 pub use actor_critic::ActorCritic;
 pub use adam_w::AdamW;
+pub use attention::{AttentionBlock, NOT_THERE};
+pub use choice::{Choice, choice};
 pub use discriminator::Discriminator;
+pub use embedding::{Embedding, check_ids};
+pub use encoder::{Average, Encoder, GruEncoder, Transformer};
+pub use gru::Gru;
 pub use init::{Init, rng};
+pub use layer_norm::LayerNorm;
 pub use mlp::Mlp;
 pub use params::Params;
 pub use training::{State, Training};

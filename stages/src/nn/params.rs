@@ -12,13 +12,21 @@ use crate::artifact::Array;
 #[derive(Clone, Debug, Default)]
 pub struct Params {
     vars: BTreeMap<String, Var>,
+    /// What initial values are turned into; as they come where it is `None`.
+    dtype: Option<DType>,
 }
 
 impl Params {
+    /// Parameters in f64, whose gradients can be compared with finite differences.
+    #[cfg(test)]
+    pub fn in_f64() -> Self {
+        Self { dtype: Some(DType::F64), ..Self::default() }
+    }
+
     /// Adds a parameter with its initial value and returns the tensor that stays bound to it.
     pub fn add(&mut self, name: &str, initial: &Tensor) -> Result<Tensor> {
         ensure!(!self.vars.contains_key(name), "parameter `{name}` is declared twice");
-        let var = Var::from_tensor(initial)?;
+        let var = Var::from_tensor(&initial.to_dtype(self.dtype.unwrap_or(initial.dtype()))?)?;
         let tensor = var.as_tensor().clone();
         self.vars.insert(name.to_owned(), var);
         Ok(tensor)

@@ -3,17 +3,17 @@
 //! min −mean(w·log π(a|s)), w ≡ 1 without weights (Pomerleau 1991; weighted as in AWR, arXiv 1910.00177, where the weights
 //! are exp(A/β)). Left out: anything that would use the world's answers; it is here to show what copying alone gives.
 
-use std::collections::BTreeMap;
-
 use anyhow::{Context as _, Result};
 use pipeline::{Context, Stage};
 use rand::seq::SliceRandom;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Demonstrated, NetworkConfig, Outputs};
-use crate::artifact::{Curves, Demonstrations, Policy, Weights, World};
-use crate::nn::{ActorCritic, AdamW, State, Training, rng};
+use super::checks::{self, Checked};
+use super::learner::{Plan, Seen, Trained, train};
+use super::{Demonstrated, NetworkConfig, Outputs, PolicyLearner};
+use crate::artifact::{Demonstrations, Weights, World};
+use crate::nn::{ActorCritic, AdamW, rng};
 
 /// `rl.bc`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -63,109 +63,119 @@ pipeline::ports! {
 
 impl Stage for BehaviourCloning {
     const KIND: &'static str = "rl.bc";
-    /// 1: first.
-    const VERSION: u32 = 1;
+    /// 1: first. 2: log π is one operation, so sums round otherwise; `network.encoder`.
+    const VERSION: u32 = 2;
     const ABOUT: &'static str = "copy the demonstrations by (weighted) behaviour cloning";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
     type Inputs = Inputs;
     type Outputs = Outputs;
 
-    fn check(&self) -> Result<(), (String, String)> {
-        let wrong = |path: &str, message: &str| Err((path.to_owned(), message.to_owned()));
-        if self.batch_size == 0 {
-            return wrong("batch_size", "an update needs at least one step");
-        }
-        if !AdamW::is_step_size(self.learning_rate) {
-            return wrong("learning_rate", "a step size is above 0");
-        }
-        if !(self.weight_decay >= 0.0 && self.weight_decay.is_finite()) {
-            return wrong("weight_decay", "a decay is 0 or more");
-        }
-        if self.checkpoint_every == 0 {
-            return wrong("checkpoint_every", "a checkpoint comes after at least one epoch");
-        }
-        self.network.check().map_err(|(path, message)| (format!("network.{path}"), message))
+    fn check(&self) -> Checked {
+        checks::some("batch_size", self.batch_size, "an update needs at least one step")?;
+        checks::step_size("learning_rate", self.learning_rate)?;
+        checks::weight("weight_decay", self.weight_decay)?;
+        checks::checkpoints(self.checkpoint_every)?;
+        checks::below("network", self.network.check())
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
-        let pairs =
-            Demonstrated::new(&inputs.demonstrations, inputs.weights.as_ref(), &inputs.world, self.network.window)?;
-        let network = self.network.build(&inputs.world, self.seed)?;
-        let mut adam = AdamW::new(network.params(), self.learning_rate, self.weight_decay, 1.0)?;
-        let mut curves = Curves::default();
-        let training = Training::open(cx, "checkpoints", self.checkpoint_every)?;
-        let mut done = 0;
-        if let Some((number, bytes)) = training.latest()? {
-            state(&network, &mut adam, &mut curves).restore(&bytes)?;
-            done = number;
-        }
-        let bar = cx.bar("copy", Some(self.epochs), "epochs");
-        bar.inc(done);
-        for epoch in done..self.epochs {
-            let mut order: Vec<usize> = (0..pairs.actions.len()).collect();
-            order.shuffle(&mut rng(&[self.seed, 0xbc, epoch]));
-            let mut sum = 0.0;
-            for rows in order.chunks(self.batch_size) {
-                let loss = pairs.imitation_loss(&network, rows)?;
-                sum += f64::from(loss.to_scalar::<f32>()?) * rows.len() as f64;
-                adam.descend(network.params(), &loss).with_context(|| format!("epoch {epoch}"))?;
-            }
-            let loss = sum / order.len() as f64;
-            curves.push("imitation_loss", epoch + 1, loss);
-            bar.inc_with(1, &format!("loss {loss:.3}"));
-            training.passed(epoch + 1, || state(&network, &mut adam, &mut curves).save())?;
-        }
-        Ok(Outputs { policy: Policy::new(network.export()?, Self::KIND, &inputs.world)?, curves })
+        let world = &inputs.world;
+        let pairs = Demonstrated::new(&inputs.demonstrations, inputs.weights.as_ref(), world, self.network.window)?;
+        let network = self.network.build(world, self.seed)?;
+        let adam = AdamW::new(network.params(), self.learning_rate, self.weight_decay, 1.0)?;
+        let mut learner = Learner { config: self, pairs, network, adam };
+        let plan =
+            Plan { kind: Self::KIND, updates: self.epochs, unit: "epochs", checkpoint_every: self.checkpoint_every };
+        train(&mut learner, &plan, world, cx)
     }
 }
 
-fn state<'a>(network: &'a ActorCritic, adam: &'a mut AdamW, curves: &'a mut Curves) -> State<'a> {
-    State { networks: vec![("policy", network.params(), adam)], arrays: BTreeMap::new(), curves }
+struct Learner<'c> {
+    config: &'c BehaviourCloning,
+    pairs: Demonstrated,
+    network: ActorCritic,
+    adam: AdamW,
+}
+
+impl PolicyLearner for Learner<'_> {
+    /// One pass over all pairs, in a new order.
+    fn update(&mut self, epoch: u64) -> Result<Seen> {
+        let mut order: Vec<usize> = (0..self.pairs.actions.len()).collect();
+        order.shuffle(&mut rng(&[self.config.seed, 0xbc, epoch]));
+        let mut sum = 0.0;
+        for rows in order.chunks(self.config.batch_size) {
+            let loss = self.pairs.imitation_loss(&self.network, rows)?;
+            sum += f64::from(loss.to_scalar::<f32>()?) * rows.len() as f64;
+            self.adam.descend(self.network.params(), &loss).with_context(|| format!("epoch {epoch}"))?;
+        }
+        Ok(vec![("imitation_loss", sum / order.len() as f64)])
+    }
+    fn policy(&self) -> &ActorCritic {
+        &self.network
+    }
+    fn trained(&mut self) -> Trained<'_> {
+        vec![("policy", self.network.params(), &mut self.adam)]
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::artifact::{Choice, End, Trajectory};
+    use crate::artifact::Policy;
     use crate::env::{Student, cluster_world, play};
-    use crate::nn::training::assert_resumes_exactly;
+    use crate::rl::conformance::{Subject, assert_keeps_the_contract, demonstrated_cycles, small_network};
 
-    fn cycle() -> Inputs {
-        let world = cluster_world(&[5.0, 4.0, 3.0], 2, 2, 30, 2);
-        let choice = |t: usize| Choice {
-            item: [0, 2, 4][t % 3],
-            reward: 4.0,
-            candidates: vec![],
-            scores: vec![],
-            call: String::new(),
+    fn solver() -> BehaviourCloning {
+        BehaviourCloning { epochs: 150, learning_rate: 0.02, network: small_network(), ..BehaviourCloning::default() }
+    }
+
+    #[test]
+    fn it_keeps_the_contract_of_learners() {
+        let with = |change: fn(&mut BehaviourCloning)| {
+            let mut config = BehaviourCloning::default();
+            change(&mut config);
+            config
         };
-        let trajectory = Trajectory { user: 1, steps: (0..30).map(choice).collect(), end: End::Horizon };
-        Inputs { world, demonstrations: Demonstrations { trajectories: vec![trajectory] }, weights: None }
+        assert_keeps_the_contract(&Subject {
+            short: BehaviourCloning { epochs: 5, batch_size: 7, ..solver() },
+            untrained: BehaviourCloning { epochs: 0, ..solver() },
+            solver: solver(),
+            updates: 5,
+            inputs: |world, demonstrations| Inputs { world, demonstrations, weights: None },
+            // What a state is worth is no part of copying.
+            still: &["critic."],
+            refused: vec![
+                (with(|c| c.batch_size = 0), "batch_size"),
+                (with(|c| c.learning_rate = f64::NAN), "learning_rate"),
+                (with(|c| c.weight_decay = -1.0), "weight_decay"),
+                (with(|c| c.checkpoint_every = 0), "checkpoint_every"),
+                (with(|c| c.network.hidden = 0), "network.hidden"),
+            ],
+            acts: false,
+        });
     }
 
-    fn small() -> BehaviourCloning {
-        BehaviourCloning {
-            epochs: 150,
-            learning_rate: 0.02,
-            network: NetworkConfig { window: 2, hidden: 32, prior: 0.0, avoid: 0.0, ..NetworkConfig::default() },
-            ..BehaviourCloning::default()
-        }
-    }
-
+    /// Two experts disagree in every state; the weights say whom to follow.
     #[test]
-    fn it_copies_a_cycle_exactly() {
-        let folder = tempfile::tempdir().unwrap();
-        let outputs = small().run(cycle(), &Context::detached(folder.path())).unwrap();
-        let network = Student::load(&outputs.policy, 2, 6).unwrap();
-        let world = cycle().world;
-        let judged = play(&world, &[1], &Student { network: &network, sample: false }, 0).unwrap();
-        assert!((judged.rewards(0).iter().sum::<f32>() - 120.0).abs() < 1e-3, "{:?}", judged.items(0));
-        assert!(outputs.curves.0.last().unwrap().value < 0.1);
-    }
-
-    #[test]
-    fn interrupted_after_every_epoch_it_ends_the_same() {
-        let stage = BehaviourCloning { epochs: 6, batch_size: 7, ..small() };
-        assert_resumes_exactly(&stage, cycle, |outputs| (outputs.policy, outputs.curves), 6);
+    fn weights_choose_between_experts() {
+        let world = cluster_world(&[5.0, 4.0, 3.0], 2, 2, 30, 1);
+        let mut demonstrations = demonstrated_cycles(&world, &[&[0, 2, 4], &[4, 2, 0]]);
+        demonstrations.trajectories.truncate(2);
+        let first_of = |weight: [f32; 2]| {
+            let steps: Vec<(u32, u32)> = demonstrations.steps().map(|(t, s, _)| (t as u32, s as u32)).collect();
+            let weight: Vec<f32> = steps.iter().map(|&(t, _)| weight[t as usize]).collect();
+            let (trajectory, step) = steps.into_iter().unzip();
+            let weights = Weights { trajectory, step, w_env: weight.clone(), w_irl: weight.clone(), weight };
+            let (world, demonstrations) = (world.clone(), demonstrations.clone());
+            let inputs = Inputs { world: world.clone(), demonstrations, weights: Some(weights) };
+            let folder = tempfile::tempdir().unwrap();
+            let stage = BehaviourCloning { epochs: 40, ..solver() };
+            let policy: Policy = stage.run(inputs, &Context::detached(folder.path())).unwrap().policy;
+            let network = Student::load(&policy, world.users(), world.items()).unwrap();
+            let judged = play(&world, &[0], &Student { network: &network, sample: false }, 0).unwrap();
+            judged.items(0)[..3].to_vec()
+        };
+        assert_eq!(first_of([1.9, 0.1]), [0, 2, 4]);
+        assert_eq!(first_of([0.1, 1.9]), [4, 2, 0]);
     }
 }

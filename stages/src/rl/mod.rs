@@ -1,18 +1,38 @@
 //! Learners: from a world, a learned reward and demonstrations to a policy.
 //!
 //! One algorithm, one file, always in the same order: what it is, its objective, its source, what is left out; the config;
-//! the ports; the stage; the learner; pure losses; tests. Every learner reads observations, never quit distances, and all
-//! that is random is drawn from (seed, purpose, iteration), so a training resumes exactly from any checkpoint.
+//! the ports; the stage; the learner; pure losses; tests. Each is a [`PolicyLearner`], runs in the loop of [`learner`] and
+//! keeps the same conformance suite. Every learner reads observations, never quit distances, and all that is random is
+//! drawn from (seed, purpose, update), so a training resumes exactly from any checkpoint.
 
 pub mod a2c;
+mod advantage;
+mod adversary;
+mod batch;
 mod bc;
+mod checks;
+#[cfg(test)]
+mod conformance;
+mod cql;
 mod demonstrated;
+mod dqn;
+mod ilrec;
+pub mod learner;
 mod network;
+mod ppo;
+mod q_values;
+mod replay;
+mod reward;
 
 pub use a2c::A2c;
 pub use bc::BehaviourCloning;
+pub use cql::Cql;
 pub use demonstrated::Demonstrated;
+pub use dqn::Dqn;
+pub use ilrec::IlRec;
+pub use learner::PolicyLearner;
 pub use network::NetworkConfig;
+pub use ppo::Ppo;
 
 use crate::artifact::{Curves, Policy};
 

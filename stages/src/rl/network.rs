@@ -5,8 +5,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::artifact::World;
-use crate::nn::ActorCritic;
 use crate::nn::actor_critic::Shape;
+use crate::nn::{ActorCritic, Encoder};
 
 /// The shape of a policy's network.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -16,6 +16,9 @@ pub struct NetworkConfig {
     pub window: usize,
     /// Width of the hidden layer.
     pub hidden: usize,
+    /// How the last items are read: `window` (their vectors side by side, ours), `average` (EasyRL4Rec's default), `gru` or
+    /// `transformer` (IL-Rec's).
+    pub encoder: Encoder,
     /// How strongly a new policy follows the training world's own vectors; 0 starts uniform.
     pub prior: f64,
     /// How strongly a new policy avoids items alike to those it just showed; 0 leaves that to learning.
@@ -26,7 +29,7 @@ pub struct NetworkConfig {
 
 impl Default for NetworkConfig {
     fn default() -> Self {
-        Self { window: 7, hidden: 64, prior: 16.0, avoid: 0.0, alike_share: 0.02 }
+        Self { window: 7, hidden: 64, encoder: Encoder::Window, prior: 16.0, avoid: 0.0, alike_share: 0.02 }
     }
 }
 
@@ -48,7 +51,7 @@ impl NetworkConfig {
                 return wrong(path, "a finite number");
             }
         }
-        Ok(())
+        self.encoder.check().map_err(|(path, message)| (format!("encoder.{path}"), message))
     }
 
     /// A new network for that world.
@@ -59,6 +62,7 @@ impl NetworkConfig {
             width: world.user_vectors.shape[1],
             window: self.window,
             hidden: self.hidden,
+            encoder: self.encoder.clone(),
             prior: self.prior,
             avoid: self.avoid,
             alike_share: self.alike_share,

@@ -1,0 +1,107 @@
+//! A block of a small transformer.
+
+use anyhow::Result;
+use candle_core::{D, DType, Device, Tensor};
+use candle_nn::{Linear, Module};
+
+use super::{Init, LayerNorm, Mlp, Params};
+
+/// What is added to the score of a key that is not there: e^−1e9 is 0, and unlike −∞ it keeps gradients finite.
+pub const NOT_THERE: f64 = -1e9;
+
+/// x ← x + Attention(LN(x)); x ← x + MLP(LN(x)), with Attention = softmax(QKᵀ/√d + mask)·V in several heads (Vaswani et al.
+/// 2017, eq. 1; the norm before each part, as Xiong et al. 2020 recommend). Left out: dropout, which small networks on
+/// endless simulated data do not need.
+#[derive(Clone, Debug)]
+pub struct AttentionBlock {
+    heads: usize,
+    first_norm: LayerNorm,
+    queries_keys_values: Linear,
+    output: Linear,
+    second_norm: LayerNorm,
+    feed_forward: Mlp,
+}
+
+impl AttentionBlock {
+    /// Over tokens of `width` numbers, a multiple of `heads`; everything is declared below `name`.
+    pub fn new(params: &mut Params, name: &str, width: usize, heads: usize, init: &mut Init) -> Result<Self> {
+        anyhow::ensure!(heads > 0 && width.is_multiple_of(heads), "{heads} heads cannot share a width of {width}");
+        let mut linear = |params: &mut Params, part: &str, to: usize| -> Result<Linear> {
+            let weight = params.add(&format!("{name}.{part}.weight"), &init.glorot(to, width, 1.0)?)?;
+            let bias = params.add(&format!("{name}.{part}.bias"), &Tensor::zeros(to, DType::F32, &Device::Cpu)?)?;
+            Ok(Linear::new(weight, Some(bias)))
+        };
+        Ok(Self {
+            heads,
+            queries_keys_values: linear(params, "queries_keys_values", 3 * width)?,
+            output: linear(params, "output", width)?,
+            first_norm: LayerNorm::new(params, &format!("{name}.first_norm"), width)?,
+            second_norm: LayerNorm::new(params, &format!("{name}.second_norm"), width)?,
+            feed_forward: Mlp::new(params, &format!("{name}.feed_forward"), &[width, 2 * width, width], 1.0, init)?,
+        })
+    }
+
+    /// `x [B, T, D]`, `mask [B, 1, 1, T]` of 0 or [`NOT_THERE`] by key → `[B, T, D]`.
+    pub fn forward(&self, x: &Tensor, mask: &Tensor) -> candle_core::Result<Tensor> {
+        let x = (x + self.attend(&self.first_norm.forward(x)?, mask)?)?;
+        &x + self.feed_forward.forward(&self.second_norm.forward(&x)?)?
+    }
+
+    fn attend(&self, x: &Tensor, mask: &Tensor) -> candle_core::Result<Tensor> {
+        let (batch, tokens, width) = x.dims3()?;
+        let size = width / self.heads;
+        let all = self.queries_keys_values.forward(x)?.reshape((batch, tokens, 3, self.heads, size))?;
+        // `[B, heads, T, size]` each.
+        let part = |k: usize| all.narrow(2, k, 1)?.squeeze(2)?.transpose(1, 2)?.contiguous();
+        let scores = (part(0)?.matmul(&part(1)?.t()?.contiguous()?)? / (size as f64).sqrt())?;
+        let shares = candle_nn::ops::softmax(&scores.broadcast_add(mask)?, D::Minus1)?;
+        let mixed = shares.matmul(&part(2)?)?.transpose(1, 2)?.reshape((batch, tokens, width))?;
+        self.output.forward(&mixed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::gradient_check::{assert_every_parameter_learns, assert_parameters_are_exact};
+
+    fn block() -> (Params, AttentionBlock) {
+        let mut params = Params::in_f64();
+        let block = AttentionBlock::new(&mut params, "b", 4, 2, &mut Init::new(1)).unwrap();
+        (params, block)
+    }
+
+    fn tokens(seed: u64) -> Tensor {
+        Init::new(seed).normal(&[2, 3, 4], 1.0).unwrap().to_dtype(DType::F64).unwrap()
+    }
+
+    /// The first row's last token is not there.
+    fn mask() -> Tensor {
+        Tensor::new(&[[[[0.0, 0.0, NOT_THERE]]], [[[0.0, 0.0, 0.0]]]], &Device::Cpu).unwrap()
+    }
+
+    #[test]
+    fn every_parameter_learns_its_exact_gradient() {
+        let (params, block) = block();
+        let (x, weights) = (tokens(2), tokens(3));
+        let loss = || (block.forward(&x, &mask())? * &weights)?.sum_all();
+        assert_every_parameter_learns(&params, loss);
+        assert_parameters_are_exact(&params, loss);
+    }
+
+    #[test]
+    fn a_key_that_is_not_there_is_not_seen() {
+        let (_, block) = block();
+        let x = tokens(2);
+        let other = Tensor::cat(&[x.narrow(1, 0, 2).unwrap(), (x.narrow(1, 2, 1).unwrap() * 5.0).unwrap()], 1).unwrap();
+        let seen = |x: &Tensor| block.forward(x, &mask()).unwrap().narrow(1, 0, 2).unwrap().to_vec3::<f64>().unwrap();
+        let (before, after) = (seen(&x), seen(&other));
+        assert_eq!(before[0], after[0]);
+        assert_ne!(before[1], after[1]);
+    }
+
+    #[test]
+    fn heads_must_divide_the_width() {
+        assert!(AttentionBlock::new(&mut Params::default(), "b", 4, 3, &mut Init::new(1)).is_err());
+    }
+}

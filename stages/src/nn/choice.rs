@@ -1,0 +1,170 @@
+//! log π(a|s) and the entropy of π(·|s) in one pass over the logits.
+//!
+//! The same as `log_softmax`, `gather` and −Σ π log π composed of tensor operations, which walk the catalogue some thirty times
+//! for a step of actor-critic; this walks it twice, and rows are shared among the threads of the stage.
+
+use candle_core::{CpuStorage, CustomOp1, Error, Layout, Result, Shape, Tensor, WithDType};
+use rayon::prelude::*;
+
+/// What a policy thinks of the items that were taken in B states.
+pub struct Choice {
+    /// log π(a|s), `[B]`.
+    pub log_probability: Tensor,
+    /// −Σ π log π, `[B]`, nats.
+    pub entropy: Tensor,
+}
+
+/// `logits [B, A]` and the taken `actions [B]`.
+///
+/// # Errors
+/// When an action is none of the A.
+pub fn choice(logits: &Tensor, actions: &[u32]) -> Result<Choice> {
+    let (rows, width) = logits.dims2()?;
+    if actions.len() != rows || actions.iter().any(|&action| action as usize >= width) {
+        candle_core::bail!("{} actions for logits of {rows} × {width}, or one beyond", actions.len());
+    }
+    let both = logits.contiguous()?.apply_op1(Fused { actions: actions.to_vec() })?;
+    Ok(Choice { log_probability: both.narrow(1, 0, 1)?.squeeze(1)?, entropy: both.narrow(1, 1, 1)?.squeeze(1)? })
+}
+
+/// Rows that are worth a thread.
+const ROWS: usize = 64;
+
+struct Fused {
+    actions: Vec<u32>,
+}
+
+impl CustomOp1 for Fused {
+    fn name(&self) -> &'static str {
+        "choice"
+    }
+
+    /// `[B, A]` → `[B, 2]`: log π(a), H.
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (rows, width) = layout.shape().dims2()?;
+        let (start, end) = layout.contiguous_offsets().ok_or_else(|| Error::msg("logits with gaps"))?;
+        let shape = Shape::from((rows, 2));
+        match storage {
+            CpuStorage::F32(all) => Ok((CpuStorage::F32(forward(&all[start..end], width, &self.actions)), shape)),
+            CpuStorage::F64(all) => Ok((CpuStorage::F64(forward(&all[start..end], width, &self.actions)), shape)),
+            _ => candle_core::bail!("logits are f32 or f64"),
+        }
+    }
+
+    fn bwd(&self, logits: &Tensor, both: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
+        fn of<T: Real>(fused: &Fused, logits: &Tensor, both: &Tensor, gradient: &Tensor) -> Result<Tensor> {
+            let flat = |tensor: &Tensor| tensor.flatten_all()?.to_vec1::<T>();
+            let width = logits.dim(1)?;
+            let found = backward(&flat(logits)?, width, &fused.actions, &flat(both)?, &flat(gradient)?);
+            Tensor::from_vec(found, logits.shape(), logits.device())
+        }
+        let found = match logits.dtype() {
+            candle_core::DType::F64 => of::<f64>(self, logits, both, gradient)?,
+            _ => of::<f32>(self, logits, both, gradient)?,
+        };
+        Ok(Some(found))
+    }
+}
+
+/// f32 for work, f64 for proofs.
+trait Real: WithDType + std::ops::Neg<Output = Self> {
+    fn e_to(self) -> Self;
+    fn ln(self) -> Self;
+}
+impl Real for f32 {
+    fn e_to(self) -> Self {
+        self.exp()
+    }
+    fn ln(self) -> Self {
+        self.ln()
+    }
+}
+impl Real for f64 {
+    fn e_to(self) -> Self {
+        self.exp()
+    }
+    fn ln(self) -> Self {
+        self.ln()
+    }
+}
+
+/// With m the largest logit, Z = Σ e^(z−m) and S = Σ (z−m)·e^(z−m): log π(a) = z_a − m − ln Z, H = ln Z − S/Z.
+fn forward<T: Real>(logits: &[T], width: usize, actions: &[u32]) -> Vec<T> {
+    let row = |(z, &action): (&[T], &u32)| {
+        let high = z.iter().copied().fold(z[0], |a, b| if b > a { b } else { a });
+        let (mut sum, mut mean) = (T::zero(), T::zero());
+        for &z in z {
+            let e = (z - high).e_to();
+            sum += e;
+            mean += (z - high) * e;
+        }
+        [z[action as usize] - high - sum.ln(), sum.ln() - mean / sum]
+    };
+    let rows = logits.par_chunks_exact(width).zip(actions).with_min_len(ROWS);
+    rows.map(row).collect::<Vec<_>>().concat()
+}
+
+/// ∂/∂z_i = g·(1[i = a] − π_i) − h·π_i·(log π_i + H), where g and h are the gradients of log π(a) and H.
+fn backward<T: Real>(logits: &[T], width: usize, actions: &[u32], both: &[T], gradient: &[T]) -> Vec<T> {
+    let mut found = vec![T::zero(); logits.len()];
+    let rows = found.par_chunks_exact_mut(width).zip(logits.par_chunks_exact(width));
+    let rows = rows.zip(actions).zip(both.par_chunks_exact(2)).zip(gradient.par_chunks_exact(2));
+    rows.with_min_len(ROWS).for_each(|((((out, z), &action), both), gradient)| {
+        let (g, h) = (gradient[0], gradient[1]);
+        let action = action as usize;
+        // log π_i = z_i − log-sum-exp.
+        let all = z[action] - both[0];
+        for (out, &z) in out.iter_mut().zip(z) {
+            let log = z - all;
+            *out = -(log.e_to() * (g + h * (log + both[1])));
+        }
+        out[action] += g;
+    });
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{DType, Device};
+
+    use super::*;
+    use crate::nn::Init;
+    use crate::nn::gradient_check::assert_finite_differences;
+    use crate::nn::loss::{entropy, log_probability};
+
+    #[test]
+    fn it_is_what_the_plain_operations_give() {
+        let logits = (Init::new(1).normal(&[100, 7], 3.0).unwrap().to_dtype(DType::F64).unwrap() + 500.0).unwrap();
+        let actions: Vec<u32> = (0..100).map(|k| k % 7).collect();
+        let Choice { log_probability: log, entropy: mixed } = choice(&logits, &actions).unwrap();
+        let actions = Tensor::new(actions, &Device::Cpu).unwrap();
+        for (fused, plain) in [(log, log_probability(&logits, &actions)), (mixed, entropy(&logits))] {
+            let (fused, plain) = (fused.to_vec1::<f64>().unwrap(), plain.unwrap().to_vec1::<f64>().unwrap());
+            assert!(fused.iter().zip(&plain).all(|(a, b)| (a - b).abs() < 1e-10), "{fused:?} {plain:?}");
+        }
+    }
+
+    #[test]
+    fn gradients_agree_with_finite_differences() {
+        let logits = Init::new(2).normal(&[3, 5], 1.5).unwrap();
+        let weights = Tensor::new(&[1.0, -2.0, 0.5], &Device::Cpu).unwrap();
+        let of = |z: &Tensor| choice(z, &[4, 0, 2]);
+        assert_finite_differences(&logits, |z| (of(z)?.log_probability * &weights)?.sum_all());
+        assert_finite_differences(&logits, |z| (of(z)?.entropy * &weights)?.sum_all());
+        assert_finite_differences(&logits, |z| {
+            let Choice { log_probability, entropy } = of(z)?;
+            ((log_probability.sqr()? * &weights)? + entropy.sqr()?)?.sum_all()
+        });
+    }
+
+    #[test]
+    fn what_cannot_be_chosen_has_no_share_and_a_finite_gradient() {
+        let logits = candle_core::Var::new(&[[0.0_f32, crate::nn::NOT_THERE as f32, 0.0]], &Device::Cpu).unwrap();
+        let Choice { log_probability, entropy } = choice(logits.as_tensor(), &[0]).unwrap();
+        assert!((entropy.to_vec1::<f32>().unwrap()[0] - 2.0_f32.ln()).abs() < 1e-6);
+        let gradients = (log_probability + entropy).unwrap().sum_all().unwrap().backward().unwrap();
+        let found = gradients.get(logits.as_tensor()).unwrap().to_vec2::<f32>().unwrap();
+        assert_eq!(found, [[0.5, 0.0, -0.5]]);
+        assert!(choice(logits.as_tensor(), &[3]).is_err());
+    }
+}

@@ -1,0 +1,278 @@
+//! How the last items of an episode become one vector: the state encoders of the student.
+//!
+//! Left out: SASRec and Caser, of which the small transformer and the window are the simple cases.
+
+use anyhow::Result;
+use candle_core::{DType, Device, Tensor};
+use candle_nn::{Linear, Module};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{AttentionBlock, Gru, Init, LayerNorm, NOT_THERE, Params};
+
+/// How a policy reads the last items.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Encoder {
+    /// Their vectors side by side, W·D numbers. It sees which item was shown when, but no reward.
+    #[default]
+    Window,
+    /// The mean of the vectors of the last few, as EasyRL4Rec's default has it. It sees neither order nor reward.
+    Average(Average),
+    /// A gated recurrent unit over vectors and rewards, oldest first.
+    Gru(GruEncoder),
+    /// IL-Rec's small transformer over a token of the user and one of each item with its reward.
+    Transformer(Transformer),
+}
+
+/// Settings of [`Encoder::Average`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Average {
+    /// How many of the last items are averaged, from 1; EasyRL4Rec: 3.
+    pub last: usize,
+}
+
+impl Default for Average {
+    fn default() -> Self {
+        Self { last: 3 }
+    }
+}
+
+/// Settings of [`Encoder::Gru`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct GruEncoder {
+    /// Numbers that it remembers, from 1; ours: 32, as wide as the transformer.
+    pub width: usize,
+}
+
+impl Default for GruEncoder {
+    fn default() -> Self {
+        Self { width: 32 }
+    }
+}
+
+/// Settings of [`Encoder::Transformer`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Transformer {
+    /// Blocks, from 1; IL-Rec: 2.
+    pub layers: usize,
+    /// Width of a token, a multiple of `heads`; IL-Rec: 32.
+    pub width: usize,
+    /// Heads of each block, from 1; ours: 2.
+    pub heads: usize,
+}
+
+impl Default for Transformer {
+    fn default() -> Self {
+        Self { layers: 2, width: 32, heads: 2 }
+    }
+}
+
+impl Encoder {
+    /// Whether it reads what the last items earned.
+    #[must_use]
+    pub fn reads_rewards(&self) -> bool {
+        matches!(self, Self::Gru(_) | Self::Transformer(_))
+    }
+
+    /// What no type can say.
+    pub fn check(&self) -> Result<(), (String, String)> {
+        let wrong = |path: &str, message: &str| Err((path.to_owned(), message.to_owned()));
+        match self {
+            Self::Average(Average { last: 0 }) => wrong("average.last", "a mean is of at least one item"),
+            Self::Gru(GruEncoder { width: 0 }) => wrong("gru.width", "a memory holds at least one number"),
+            Self::Transformer(Transformer { layers: 0, .. }) => wrong("transformer.layers", "at least one block"),
+            Self::Transformer(Transformer { heads: 0, .. }) => wrong("transformer.heads", "at least one head"),
+            Self::Transformer(Transformer { width, heads, .. }) if *width == 0 || !width.is_multiple_of(*heads) => {
+                wrong("transformer.width", "a multiple of `heads`, above 0")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Numbers that come out, for a window of `window` items with vectors of `vector` numbers.
+    pub(super) fn width(&self, vector: usize, window: usize) -> usize {
+        match self {
+            Self::Window => vector * window,
+            Self::Average(_) => vector,
+            Self::Gru(gru) => gru.width,
+            Self::Transformer(transformer) => transformer.width,
+        }
+    }
+}
+
+/// What an encoder reads: B states of the last W items, newest first.
+pub(super) struct Recent<'t> {
+    /// `[B, D]`, the users' vectors.
+    pub users: &'t Tensor,
+    /// `[B, W, D]`, the items' vectors; anything where there is no item.
+    pub items: &'t Tensor,
+    /// `[B, W]`, what they were paid.
+    pub rewards: &'t Tensor,
+    /// `[B, W]`: 1 where there is an item, else 0.
+    pub there: &'t Tensor,
+}
+
+/// An [`Encoder`] with its parameters.
+pub(super) enum Encoding {
+    Window,
+    Average { last: usize },
+    Gru(Gru),
+    Transformer(Box<Tokens>),
+}
+
+/// The parameters of [`Encoder::Transformer`].
+pub(super) struct Tokens {
+    user: Linear,
+    item: Linear,
+    reward: Linear,
+    /// `[1 + W, width]`: the user's place, then the items'.
+    place: Tensor,
+    blocks: Vec<AttentionBlock>,
+    norm: LayerNorm,
+}
+
+impl Encoding {
+    /// New parameters below `encoder`.
+    pub fn new(shape: &Encoder, vector: usize, window: usize, params: &mut Params, init: &mut Init) -> Result<Self> {
+        Ok(match shape {
+            Encoder::Window => Self::Window,
+            Encoder::Average(Average { last }) => Self::Average { last: *last },
+            Encoder::Gru(gru) => Self::Gru(Gru::new(params, "encoder", vector + 1, gru.width, init)?),
+            Encoder::Transformer(shape) => {
+                Self::Transformer(Box::new(Tokens::new(shape, vector, window, params, init)?))
+            }
+        })
+    }
+
+    /// `[B, X]` with X = [`Encoder::width`].
+    pub fn forward(&self, recent: &Recent) -> candle_core::Result<Tensor> {
+        let (batch, window, vector) = recent.items.dims3()?;
+        match self {
+            Self::Window => recent.items.reshape((batch, window * vector)),
+            Self::Average { last } => {
+                let last = window.min(*last);
+                let there = recent.there.narrow(1, 0, last)?;
+                let sum = recent.items.narrow(1, 0, last)?.broadcast_mul(&there.unsqueeze(2)?)?.sum(1)?;
+                sum.broadcast_div(&there.sum_keepdim(1)?.maximum(1.0)?)
+            }
+            Self::Gru(gru) => {
+                gru.forward(&Tensor::cat(&[recent.items, &recent.rewards.unsqueeze(2)?], 2)?, recent.there)
+            }
+            Self::Transformer(tokens) => tokens.forward(recent),
+        }
+    }
+}
+
+impl Tokens {
+    fn new(shape: &Transformer, vector: usize, window: usize, params: &mut Params, init: &mut Init) -> Result<Self> {
+        let width = shape.width;
+        let mut linear = |params: &mut Params, name: &str, from: usize| -> Result<Linear> {
+            let weight = params.add(&format!("encoder.{name}.weight"), &init.glorot(width, from, 1.0)?)?;
+            let bias = params.add(&format!("encoder.{name}.bias"), &Tensor::zeros(width, DType::F32, &Device::Cpu)?)?;
+            Ok(Linear::new(weight, Some(bias)))
+        };
+        Ok(Self {
+            user: linear(params, "user", vector)?,
+            item: linear(params, "item", vector)?,
+            reward: linear(params, "reward", 1)?,
+            place: params.add("encoder.place", &init.normal(&[1 + window, width], 0.1)?)?,
+            blocks: (0..shape.layers)
+                .map(|k| AttentionBlock::new(params, &format!("encoder.block.{k}"), width, shape.heads, init))
+                .collect::<Result<_>>()?,
+            norm: LayerNorm::new(params, "encoder.norm", width)?,
+        })
+    }
+
+    /// relu(LN(·)) of the user's token after the blocks, `[B, width]`.
+    fn forward(&self, recent: &Recent) -> candle_core::Result<Tensor> {
+        let items =
+            (self.item.forward(recent.items)? + self.reward.forward(&recent.rewards.unsqueeze(2)?.contiguous()?)?)?;
+        let user = self.user.forward(recent.users)?.unsqueeze(1)?;
+        let mut x = Tensor::cat(&[&user, &items], 1)?.broadcast_add(&self.place)?;
+        // 0 for the user and for items, NOT_THERE for what is none.
+        let absent = ((recent.there - 1.0)? * -NOT_THERE)?;
+        let mask = absent.pad_with_zeros(1, 1, 0)?.unsqueeze(1)?.unsqueeze(1)?;
+        for block in &self.blocks {
+            x = block.forward(&x, &mask)?;
+        }
+        self.norm.forward(&x.narrow(1, 0, 1)?.squeeze(1)?)?.relu()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::gradient_check::{assert_every_parameter_learns, assert_parameters_are_exact};
+
+    fn normal(seed: u64, shape: &[usize]) -> Tensor {
+        Init::new(seed).normal(shape, 1.0).unwrap().to_dtype(DType::F64).unwrap()
+    }
+
+    /// Two states of three items with vectors of two numbers; the second is one item old.
+    fn encode(encoding: &Encoding, items: &Tensor) -> Tensor {
+        let (users, rewards) = (normal(1, &[2, 2]), normal(3, &[2, 3]));
+        let there = Tensor::new(&[[1.0, 1.0, 1.0], [1.0, 0.0, 0.0]], &Device::Cpu).unwrap();
+        let recent = Recent { users: &users, items, rewards: &rewards, there: &there };
+        encoding.forward(&recent).unwrap()
+    }
+
+    fn all() -> [Encoder; 4] {
+        [
+            Encoder::Window,
+            Encoder::Average(Average { last: 2 }),
+            Encoder::Gru(GruEncoder { width: 3 }),
+            Encoder::Transformer(Transformer { layers: 2, width: 4, heads: 2 }),
+        ]
+    }
+
+    #[test]
+    fn every_parameter_of_each_learns_its_exact_gradient() {
+        for shape in all() {
+            let mut params = Params::in_f64();
+            let encoding = Encoding::new(&shape, 2, 3, &mut params, &mut Init::new(4)).unwrap();
+            let items = normal(2, &[2, 3, 2]);
+            let width = shape.width(2, 3);
+            let weights = normal(5, &[2, width]);
+            assert_eq!(encode(&encoding, &items).dims(), [2, width], "{shape:?}");
+            let loss = || (encode(&encoding, &items) * &weights)?.sqr()?.sum_all();
+            if params.iter().next().is_some() {
+                assert_every_parameter_learns(&params, loss);
+                assert_parameters_are_exact(&params, loss);
+            }
+        }
+    }
+
+    #[test]
+    fn an_average_agrees_with_hand_computed_values() {
+        let encoding = Encoding::Average { last: 2 };
+        let items =
+            Tensor::new(&[[[1.0, 2.0], [3.0, 6.0], [9.0, 9.0]], [[5.0, 7.0], [9.0, 9.0], [9.0, 9.0]]], &Device::Cpu);
+        assert_eq!(encode(&encoding, &items.unwrap()).to_vec2::<f64>().unwrap(), [[2.0, 4.0], [5.0, 7.0]]);
+    }
+
+    #[test]
+    fn what_is_not_there_is_not_seen() {
+        for shape in &all()[1..] {
+            let encoding = Encoding::new(shape, 2, 3, &mut Params::in_f64(), &mut Init::new(4)).unwrap();
+            let items = normal(2, &[2, 3, 2]);
+            let other = Tensor::cat(&[items.narrow(1, 0, 1).unwrap(), normal(9, &[2, 2, 2])], 1).unwrap();
+            let rows = |items: &Tensor| encode(&encoding, items).to_vec2::<f64>().unwrap();
+            assert_eq!(rows(&items)[1], rows(&other)[1], "{shape:?}: one item old");
+            assert_ne!(rows(&items)[0], rows(&other)[0], "{shape:?}: three items old");
+        }
+    }
+
+    #[test]
+    fn impossible_shapes_are_refused_by_name() {
+        let refused = |shape: Encoder| shape.check().unwrap_err().0;
+        assert_eq!(refused(Encoder::Average(Average { last: 0 })), "average.last");
+        assert_eq!(refused(Encoder::Gru(GruEncoder { width: 0 })), "gru.width");
+        let shape = Transformer { width: 33, ..Transformer::default() };
+        assert_eq!(refused(Encoder::Transformer(shape)), "transformer.width");
+        all().into_iter().for_each(|shape| shape.check().unwrap());
+    }
+}

@@ -1,0 +1,85 @@
+//! Returns and advantages of whole episodes, for learners with a critic.
+
+/// R_t = Σ_{k<n} γᵏ r_{t+k} + γⁿ V(s_{t+n}) within each episode; beyond its end nothing is worth anything. `rewards [S]`,
+/// `values [S]` in the rewards' unit, `lengths` of the episodes → `[S]`. Mnih et al. 2016, algorithm S3.
+#[must_use]
+pub fn n_step_returns(rewards: &[f32], values: &[f32], lengths: &[usize], gamma: f64, n_step: usize) -> Vec<f32> {
+    let mut returns = Vec::with_capacity(rewards.len());
+    let mut start = 0;
+    for &length in lengths {
+        let end = start + length;
+        for t in start..end {
+            let last = (t + n_step).min(end);
+            let beyond = if last < end { f64::from(values[last]) } else { 0.0 };
+            let sum = rewards[t..last].iter().rev().fold(beyond, |sum, &r| f64::from(r) + gamma * sum);
+            returns.push(sum as f32);
+        }
+        start = end;
+    }
+    returns
+}
+
+/// A_t = Σ_k (γλ)ᵏ δ_{t+k}, δ_t = r_t + γ·V(s_{t+1}) − V(s_t), within each episode; beyond its end nothing is worth anything.
+/// Shapes as in [`n_step_returns`]. Schulman et al. 2016 (arXiv 1506.02438), eq. 16.
+#[must_use]
+pub fn generalised_advantages(rewards: &[f32], values: &[f32], lengths: &[usize], gamma: f64, lambda: f64) -> Vec<f32> {
+    let mut advantages = vec![0.0; rewards.len()];
+    let mut start = 0;
+    for &length in lengths {
+        let (mut sum, mut beyond) = (0.0, 0.0);
+        for t in (start..start + length).rev() {
+            let value = f64::from(values[t]);
+            sum = f64::from(rewards[t]) + gamma * beyond - value + gamma * lambda * sum;
+            advantages[t] = sum as f32;
+            beyond = value;
+        }
+        start += length;
+    }
+    advantages
+}
+
+/// Less the mean, over the deviation.
+#[must_use]
+pub fn normalised(mut values: Vec<f32>) -> Vec<f32> {
+    let count = values.len().max(1) as f64;
+    let mean = values.iter().map(|&x| f64::from(x)).sum::<f64>() / count;
+    let variance = values.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / count;
+    let scale = 1.0 / (variance.sqrt() + 1e-6);
+    values.iter_mut().for_each(|x| *x = ((f64::from(*x) - mean) * scale) as f32);
+    values
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn returns_agree_with_hand_computed_values() {
+        // Two episodes, n = 2, γ = ½: 1 + ½·2 + ¼·12; then 2 + ½·4; then 4; and 8 alone.
+        let returns = n_step_returns(&[1.0, 2.0, 4.0, 8.0], &[10.0, 11.0, 12.0, 13.0], &[3, 1], 0.5, 2);
+        assert_eq!(returns, [5.0, 4.0, 4.0, 8.0]);
+    }
+
+    #[test]
+    fn advantages_agree_with_hand_computed_values() {
+        // γ = ½, λ = ½: δ = (1 + 1 − 4, 3 − 2), A = (−2 + ¼·1, 1); and 8 − 3 alone.
+        let advantages = generalised_advantages(&[1.0, 3.0, 8.0], &[4.0, 2.0, 3.0], &[2, 1], 0.5, 0.5);
+        assert_eq!(advantages, [-1.75, 1.0, 5.0]);
+        // λ = 1 is the whole return less the value, λ = 0 one step.
+        let (rewards, values) = ([1.0, 2.0, 4.0], [10.0, 11.0, 12.0]);
+        let whole = n_step_returns(&rewards, &values, &[3], 0.5, 3);
+        let less: Vec<f32> = whole.iter().zip(values).map(|(r, v)| r - v).collect();
+        assert_eq!(generalised_advantages(&rewards, &values, &[3], 0.5, 1.0), less);
+        let one = n_step_returns(&rewards, &values, &[3], 0.5, 1);
+        let less: Vec<f32> = one.iter().zip(values).map(|(r, v)| r - v).collect();
+        assert_eq!(generalised_advantages(&rewards, &values, &[3], 0.5, 0.0), less);
+    }
+
+    #[test]
+    fn normalised_values_have_mean_zero_and_deviation_one() {
+        let found = normalised(vec![1.0, 3.0, 5.0, 7.0]);
+        let wanted = [-3.0, -1.0, 1.0, 3.0].map(|d: f32| d / 5.0_f32.sqrt());
+        assert!(found.iter().zip(wanted).all(|(a, b)| (a - b).abs() < 1e-5), "{found:?}");
+        assert_eq!(normalised(vec![2.0, 2.0]), [0.0, 0.0]);
+    }
+}

@@ -1,0 +1,143 @@
+//! What every learner keeps: it solves its small worlds, resumes to the same bytes, gives equal bytes on one thread and on
+//! two, moves every parameter, refuses settings by their name, and names a reward that is no number.
+
+use pipeline::{Context, Stage};
+
+use super::{NetworkConfig, Outputs};
+use crate::artifact::{Choice, Demonstrations, End, Policy, Trajectory, World};
+use crate::env::{Student, cluster_world, play};
+use crate::nn::training::assert_resumes_exactly;
+
+/// A learner under test.
+pub struct Subject<S: Stage<Outputs = Outputs>> {
+    /// Settings that solve the small worlds, with [`small_network`].
+    pub solver: S,
+    /// Settings of a few updates.
+    pub short: S,
+    /// The settings of `short` without an update.
+    pub untrained: S,
+    /// How many updates `short` has.
+    pub updates: u64,
+    /// Its inputs from a world and demonstrations in it.
+    pub inputs: fn(World, Demonstrations) -> S::Inputs,
+    /// Beginnings of the names of parameters that it does not use, with the reason beside.
+    pub still: &'static [&'static str],
+    /// Settings that `check` refuses, with the path that it names.
+    pub refused: Vec<(S, &'static str)>,
+    /// Whether it acts in the world, and so meets the world's rewards.
+    pub acts: bool,
+}
+
+/// A network that knows nothing of the small worlds and is large enough for them.
+pub fn small_network() -> NetworkConfig {
+    NetworkConfig { window: 2, hidden: 32, prior: 0.0, avoid: 0.0, ..NetworkConfig::default() }
+}
+
+/// Three clusters of two items that pay 5, 4 and 3 and a memory of two items. The cycle of all three returns 120 in 30 turns,
+/// and 122 is the best (leaving on the last turn with a 5); repeating the best item ends after two turns.
+fn three_clusters() -> World {
+    cluster_world(&[5.0, 4.0, 3.0], 2, 2, 30, 4)
+}
+
+/// Two clusters that pay 5 and 3 and a memory of two items: everybody leaves at the third turn, and the best is 5 + 3 + 5.
+fn two_clusters() -> World {
+    cluster_world(&[5.0, 3.0], 2, 2, 30, 4)
+}
+
+/// Each cycle played by user 0, and once more by each other user in turn, to the world's own end.
+pub fn demonstrated_cycles(world: &World, cycles: &[&[u32]]) -> Demonstrations {
+    let mut trajectories = Vec::new();
+    for user in 0..world.users() as u32 {
+        for cycle in cycles {
+            let mut episodes = crate::env::Episodes::new(world, &[user]);
+            for &item in cycle.iter().cycle() {
+                episodes.step(&[0], &[item]);
+                if episodes.end(0).is_some() {
+                    break;
+                }
+            }
+            let step = |(&item, &reward): (&u32, &f32)| Choice {
+                item,
+                reward,
+                candidates: vec![],
+                scores: vec![],
+                call: String::new(),
+            };
+            let steps = episodes.items(0).iter().zip(episodes.rewards(0)).map(step).collect();
+            trajectories.push(Trajectory { user, steps, end: episodes.end(0).unwrap_or(End::Horizon) });
+        }
+    }
+    Demonstrations { trajectories }
+}
+
+fn solution(world: &World) -> Demonstrations {
+    let cycle: &[u32] = if world.items() == 6 { &[0, 2, 4] } else { &[0, 2] };
+    demonstrated_cycles(world, &[cycle])
+}
+
+fn run<S: Stage<Outputs = Outputs>>(stage: &S, inputs: S::Inputs) -> anyhow::Result<Outputs> {
+    let folder = tempfile::tempdir().unwrap();
+    stage.run(inputs, &Context::detached(folder.path()))
+}
+
+/// The inclusive return of each user's greedy episode.
+#[track_caller]
+pub fn greedy_returns(policy: &Policy, world: &World) -> Vec<f32> {
+    let network = Student::load(policy, world.users(), world.items()).unwrap();
+    let users: Vec<u32> = (0..world.users() as u32).collect();
+    let judged = play(world, &users, &Student { network: &network, sample: false }, 0).unwrap();
+    users.iter().map(|&u| judged.rewards(u as usize).iter().sum()).collect()
+}
+
+/// All of it.
+#[track_caller]
+pub fn assert_keeps_the_contract<S: Stage<Outputs = Outputs> + Sync>(subject: &Subject<S>)
+where
+    S::Inputs: Send,
+{
+    for (config, path) in &subject.refused {
+        assert_eq!(config.check().expect_err(path).0, *path);
+    }
+    subject.solver.check().unwrap();
+    let inputs = |world: World| (subject.inputs)(world.clone(), solution(&world));
+
+    for (world, wanted) in [(three_clusters(), 120.0), (two_clusters(), 13.0)] {
+        let outputs = run(&subject.solver, inputs(world.clone())).unwrap();
+        for (user, found) in greedy_returns(&outputs.policy, &world).into_iter().enumerate() {
+            assert!(found >= wanted - 1e-3, "user {user} of {} items returned {found} of {wanted}", world.items());
+        }
+        assert!(outputs.curves.0.iter().all(|point| point.value.is_finite()));
+    }
+
+    // Users who differ, so that what is frozen in the network moves its parameters, too.
+    let mut world = cluster_world(&[5.0, 4.0, 3.0], 2, 2, 8, 4);
+    for (k, x) in world.user_vectors.data.iter_mut().enumerate() {
+        *x = [0.5, -1.0, 0.25, 1.5, -0.5][k % 5];
+    }
+    let compared = |outputs: Outputs| (outputs.policy, outputs.curves);
+    assert_resumes_exactly(&subject.short, || inputs(world.clone()), compared, subject.updates);
+
+    let on = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let inputs = inputs(world.clone());
+        compared(pool.install(|| run(&subject.short, inputs)).unwrap())
+    };
+    let (one, two) = (on(1), on(2));
+    assert!(one == two, "one thread and two give different bytes");
+
+    let untrained = run(&subject.untrained, inputs(world.clone())).unwrap().policy;
+    for (name, before) in &untrained.0.arrays {
+        let still = name.starts_with("table.") || subject.still.iter().any(|prefix| name.starts_with(prefix));
+        assert_eq!(one.0.0.arrays[name] == *before, still, "`{name}` was to {}", if still { "stay" } else { "move" });
+    }
+
+    if subject.acts {
+        let mut broken = world;
+        broken.reward.data.fill(f32::NAN);
+        let error = format!("{:#}", run(&subject.short, inputs(broken)).err().expect("NaN is no reward"));
+        assert!(
+            error.contains("update 0: the reward of user ") && error.contains("is NaN, which is not finite"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,264 @@
+//! Conservative Q-learning on demonstrations alone: no step is taken in a world.
+//!
+//! y = Σ_{k<n} γᵏ r_{t+k} + γⁿ Q̄(s_{t+n}, argmax_a Q(s_{t+n}, a))
+//! L = α·mean(log Σ_a exp Q(s, a) − Q(s, a_demo)) + ½·mean((Q(s, a_demo) − y)²)
+//!
+//! Kumar et al. 2020 (arXiv 2006.04779, eq. 4: CQL(H), whose inner maximum over policies is the log-sum-exp over the discrete
+//! items), on the double, dueling targets of `rl.dqn`. Q is in the unit of rewards, so α weighs rewards against nats. As Q =
+//! V + A − mean A, the first part is behaviour cloning of softmax(A): at large α it copies, at small α it trusts the
+//! rewards of the log; between them it may stitch a better policy than any of the demonstrated. Logged transitions of any
+//! behaviour are demonstrations: what `demonstrate` writes. Left out: the Lagrange form, in which α is learned, and the
+//! importance-sampled continuous form.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result};
+use candle_core::{D, Device, Tensor};
+use pipeline::{Context, Stage};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::checks::{self, Checked};
+use super::learner::{Plan, Seen, Trained, train};
+use super::q_values::QValues;
+use super::replay::Replay;
+use super::{NetworkConfig, Outputs, PolicyLearner};
+use crate::artifact::{Array, Demonstrations, World};
+use crate::nn::schedule::to_a_tenth;
+use crate::nn::{ActorCritic, AdamW, rng};
+
+/// `rl.cql`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Cql {
+    /// Gradient steps.
+    pub iterations: u64,
+    /// Transitions of a gradient step.
+    pub batch_size: usize,
+    /// α: what a nat of distance from the demonstrations costs, 0 or more; 0 is plain offline Q-learning. The paper's discrete
+    /// tasks use 1 to 4, with rewards of about 1.
+    pub alpha: f64,
+    /// Discount γ, in [0, 1].
+    pub gamma: f64,
+    /// Steps n before the target network takes over.
+    pub n_step: usize,
+    /// Gradient steps between two renewals of the target network.
+    pub target_period: u64,
+    /// AdamW's step size, falling linearly to a tenth over the training.
+    pub learning_rate: f64,
+    /// AdamW's decoupled decay.
+    pub weight_decay: f64,
+    /// Largest norm of a gradient.
+    pub clip: f64,
+    /// The network; `prior: 1` starts the advantages at the world's own rewards.
+    pub network: NetworkConfig,
+    /// Gradient steps between two checkpoints.
+    pub checkpoint_every: u64,
+    /// Seed of the weights and of the batches.
+    pub seed: u64,
+}
+
+impl Default for Cql {
+    fn default() -> Self {
+        Self {
+            iterations: 1500,
+            batch_size: 128,
+            alpha: 1.0,
+            gamma: 0.9,
+            n_step: 1,
+            target_period: 50,
+            learning_rate: 0.002,
+            weight_decay: 0.001,
+            clip: 10.0,
+            network: NetworkConfig { prior: 1.0, ..NetworkConfig::default() },
+            checkpoint_every: 100,
+            seed: 0,
+        }
+    }
+}
+
+pipeline::ports! {
+    /// What is learned from.
+    pub struct Inputs {
+        /// The training world, for its vectors; it is never asked.
+        world: World,
+        /// The log: states, items and the rewards that were paid.
+        demonstrations: Demonstrations,
+    }
+}
+
+impl Stage for Cql {
+    const KIND: &'static str = "rl.cql";
+    /// 1: first.
+    const VERSION: u32 = 1;
+    const ABOUT: &'static str = "train a policy offline on demonstrations by conservative Q-learning";
+    const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
+    type Inputs = Inputs;
+    type Outputs = Outputs;
+
+    fn check(&self) -> Checked {
+        checks::some("batch_size", self.batch_size, "a gradient step needs at least one transition")?;
+        checks::weight("alpha", self.alpha)?;
+        checks::discount("gamma", self.gamma)?;
+        checks::some("n_step", self.n_step, "a return looks at least one step ahead")?;
+        checks::some("target_period", self.target_period as usize, "a target lasts at least one gradient step")?;
+        checks::step_size("learning_rate", self.learning_rate)?;
+        checks::weight("weight_decay", self.weight_decay)?;
+        checks::above_zero("clip", self.clip, "the largest norm of a gradient is above 0")?;
+        checks::checkpoints(self.checkpoint_every)?;
+        checks::below("network", self.network.check())
+    }
+
+    fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
+        let world = &inputs.world;
+        let values = QValues::new(&self.network, world, self.gamma, self.seed)?;
+        let mut learner = Learner {
+            config: self,
+            log: Replay::of_demonstrations(&inputs.demonstrations, self.network.window, world)?,
+            adam: AdamW::new(values.network.params(), self.learning_rate, self.weight_decay, self.clip)?,
+            values,
+        };
+        let plan =
+            Plan { kind: Self::KIND, updates: self.iterations, unit: "steps", checkpoint_every: self.checkpoint_every };
+        train(&mut learner, &plan, world, cx)
+    }
+}
+
+struct Learner<'c> {
+    config: &'c Cql,
+    log: Replay,
+    values: QValues,
+    adam: AdamW,
+}
+
+impl PolicyLearner for Learner<'_> {
+    fn update(&mut self, number: u64) -> Result<Seen> {
+        let config = self.config;
+        let mut draw = rng(&[config.seed, 0xc91, number]);
+        let transitions = self.log.sample(config.batch_size, config.gamma, config.n_step, &mut draw);
+        let targets = self.values.targets(&transitions)?;
+        let actions = Tensor::from_slice(&transitions.actions, config.batch_size, &Device::Cpu)?;
+        let q = self.values.now(&transitions.now)?.q;
+        let (conservative, error) = (conservative_loss(&q, &actions)?, bellman_loss(&q, &actions, &targets)?);
+        let loss = ((&conservative * config.alpha)? + &error)?;
+        self.adam.learning_rate = to_a_tenth(config.learning_rate, number, config.iterations);
+        self.adam.descend(self.values.network.params(), &loss).with_context(|| format!("update {number}"))?;
+        if (number + 1).is_multiple_of(config.target_period) {
+            self.values.renew()?;
+        }
+        Ok(vec![
+            ("conservative_loss", f64::from(conservative.to_scalar::<f32>()?)),
+            ("value_error", f64::from(error.to_scalar::<f32>()?)),
+        ])
+    }
+    fn policy(&self) -> &ActorCritic {
+        &self.values.network
+    }
+    fn trained(&mut self) -> Trained<'_> {
+        vec![("policy", self.values.network.params(), &mut self.adam)]
+    }
+    fn kept(&self) -> Result<BTreeMap<String, Array>> {
+        self.values.export_target()
+    }
+    fn restore(&mut self, kept: &BTreeMap<String, Array>) -> Result<()> {
+        self.values.import_target(kept)
+    }
+}
+
+/// mean(log Σ_a exp Q(s, a) − Q(s, a_demo)) ≥ 0: `q [N, I]`, `actions [N]` → scalar; the first part of Kumar et al. 2020, eq. 4.
+pub fn conservative_loss(q: &Tensor, actions: &Tensor) -> candle_core::Result<Tensor> {
+    let taken = q.gather(&actions.unsqueeze(1)?, 1)?.squeeze(1)?;
+    (q.log_sum_exp(D::Minus1)? - taken)?.mean_all()
+}
+
+/// ½·mean((Q(s, a_demo) − y)²): `q [N, I]`, `actions [N]`, `targets [N]` → scalar; the target is a constant.
+pub fn bellman_loss(q: &Tensor, actions: &Tensor, targets: &Tensor) -> candle_core::Result<Tensor> {
+    let taken = q.gather(&actions.unsqueeze(1)?, 1)?.squeeze(1)?;
+    (taken - targets)?.sqr()?.mean_all()? * 0.5
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::cluster_world;
+    use crate::nn::gradient_check::assert_finite_differences;
+    use crate::rl::conformance::{
+        Subject, assert_keeps_the_contract, demonstrated_cycles, greedy_returns, small_network,
+    };
+
+    fn solver() -> Cql {
+        Cql { iterations: 400, learning_rate: 0.01, network: small_network(), ..Cql::default() }
+    }
+
+    #[test]
+    fn it_keeps_the_contract_of_learners() {
+        let with = |change: fn(&mut Cql)| {
+            let mut config = Cql::default();
+            change(&mut config);
+            config
+        };
+        assert_keeps_the_contract(&Subject {
+            short: Cql { iterations: 5, batch_size: 9, target_period: 2, ..solver() },
+            untrained: Cql { iterations: 0, ..solver() },
+            solver: solver(),
+            updates: 5,
+            inputs: |world, demonstrations| Inputs { world, demonstrations },
+            still: &[],
+            refused: vec![
+                (with(|c| c.batch_size = 0), "batch_size"),
+                (with(|c| c.alpha = -1.0), "alpha"),
+                (with(|c| c.gamma = 1.5), "gamma"),
+                (with(|c| c.n_step = 0), "n_step"),
+                (with(|c| c.target_period = 0), "target_period"),
+                (with(|c| c.learning_rate = 0.0), "learning_rate"),
+                (with(|c| c.weight_decay = f64::NAN), "weight_decay"),
+                (with(|c| c.clip = 0.0), "clip"),
+                (with(|c| c.checkpoint_every = 0), "checkpoint_every"),
+                (with(|c| c.network.window = 0), "network.window"),
+            ],
+            acts: false,
+        });
+    }
+
+    /// Of two demonstrated cycles the better returns 120 and the other, over clusters that pay 4, 3 and 2, 90; the worse is
+    /// shown three times as often. Copying prefers the worse; Q-learning sees the rewards.
+    #[test]
+    fn it_prefers_what_paid_over_what_was_frequent() {
+        let world = cluster_world(&[5.0, 4.0, 3.0, 2.0], 2, 2, 30, 2);
+        let (good, bad): (&[u32], &[u32]) = (&[0, 2, 4], &[2, 4, 6]);
+        let returns = |alpha: f64| {
+            let demonstrations = demonstrated_cycles(&world, &[good, bad, bad, bad]);
+            let folder = tempfile::tempdir().unwrap();
+            let stage = Cql { alpha, ..solver() };
+            let inputs = Inputs { world: world.clone(), demonstrations };
+            greedy_returns(&stage.run(inputs, &Context::detached(folder.path())).unwrap().policy, &world)
+        };
+        assert_eq!(returns(0.5), [120.0, 120.0]);
+        assert_eq!(returns(100.0), [90.0, 90.0], "a large α copies");
+    }
+
+    #[test]
+    fn a_reward_that_is_no_number_is_refused_by_its_place() {
+        let world = cluster_world(&[5.0, 4.0, 3.0], 2, 2, 30, 1);
+        let mut demonstrations = demonstrated_cycles(&world, &[&[0, 2, 4]]);
+        demonstrations.trajectories[0].steps[3].reward = f32::NAN;
+        let folder = tempfile::tempdir().unwrap();
+        let outcome = solver().run(Inputs { world, demonstrations }, &Context::detached(folder.path()));
+        assert_eq!(outcome.err().unwrap().to_string(), "the reward of trajectory 0, step 3 is not finite");
+    }
+
+    #[test]
+    fn losses_agree_with_hand_computed_values_and_finite_differences() {
+        let tensor = |values: &[f64]| Tensor::new(values, &Device::Cpu).unwrap();
+        let q = tensor(&[0.0, 2.0_f64.ln(), 5.0_f64.ln(), 1.0, 1.0, 1.0]).reshape((2, 3)).unwrap();
+        let actions = Tensor::new(&[1_u32, 0], &Device::Cpu).unwrap();
+        // (ln 8 − ln 2 + ln 3e − 1)/2 = (ln 4 + ln 3)/2.
+        let loss = conservative_loss(&q, &actions).unwrap().to_scalar::<f64>().unwrap();
+        assert!((loss - 12.0_f64.ln() / 2.0).abs() < 1e-12, "{loss}");
+        let targets = tensor(&[2.0_f64.ln() + 3.0, 0.0]);
+        let loss = bellman_loss(&q, &actions, &targets).unwrap().to_scalar::<f64>().unwrap();
+        assert!((loss - 2.5).abs() < 1e-12, "½·(9 + 1)/2, found {loss}");
+        assert_finite_differences(&q, |q| conservative_loss(q, &actions));
+        assert_finite_differences(&q, |q| bellman_loss(q, &actions, &targets));
+    }
+}

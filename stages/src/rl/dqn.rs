@@ -1,0 +1,310 @@
+//! Deep Q-learning: double, dueling, with n-step returns and a replay of episodes.
+//!
+//! r = (1 − ω)·r̂ + ω·r_IRL;  y = Σ_{k<n} γᵏ r_{t+k} + γⁿ Q̄(s_{t+n}, argmax_a Q(s_{t+n}, a))
+//! L = mean(huber((Q(s, a) − y)/unit)), with the unit of the value head
+//!
+//! Mnih et al. 2015 (*Human-level control through deep reinforcement learning*, algorithm 1); double: van Hasselt et al. 2016
+//! (arXiv 1509.06461, eq. 4); dueling: Wang et al. 2016 (arXiv 1511.06581, eq. 9); n-step returns are not corrected for what
+//! the policy would do now, as in Rainbow (arXiv 1710.02298). The task is of finite horizon and the state holds the
+//! progress, so nothing is worth anything after the last turn, whether the user left or was cut off. Left out: priorities in
+//! the replay, distributions of returns, noisy networks, and imitation (see `rl.cql` for learning from demonstrations).
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result};
+use candle_core::{Device, Tensor};
+use pipeline::{Context, Stage};
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::batch::Batch;
+use super::checks::{self, Checked};
+use super::learner::{Plan, Seen, Trained, train};
+use super::q_values::QValues;
+use super::replay::Replay;
+use super::reward::MixedReward;
+use super::{NetworkConfig, Outputs, PolicyLearner};
+use crate::artifact::{Array, RewardModel, World};
+use crate::env::{Agent, Episodes, Student};
+use crate::nn::loss::huber;
+use crate::nn::schedule::{linear, to_a_tenth};
+use crate::nn::{ActorCritic, AdamW, rng};
+
+/// `rl.dqn`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Dqn {
+    /// Rounds; each plays `episodes` whole episodes and takes `gradient_steps`.
+    pub iterations: u64,
+    /// Episodes a round.
+    pub episodes: usize,
+    /// Gradient steps a round.
+    pub gradient_steps: u64,
+    /// Transitions of a gradient step.
+    pub batch_size: usize,
+    /// Episodes that the replay keeps.
+    pub replay_episodes: usize,
+    /// Discount γ, in [0, 1].
+    pub gamma: f64,
+    /// Steps n before the target network takes over; Rainbow: 3.
+    pub n_step: usize,
+    /// Gradient steps between two renewals of the target network.
+    pub target_period: u64,
+    /// Share of random items at first, in [0, 1].
+    pub epsilon_first: f64,
+    /// Share of random items from `epsilon_until` on, in [0, 1].
+    pub epsilon_last: f64,
+    /// Share of the rounds over which the first falls to the last in a straight line, in [0, 1].
+    pub epsilon_until: f64,
+    /// AdamW's step size, falling linearly to a tenth over the training.
+    pub learning_rate: f64,
+    /// Share ω of r_IRL in the reward, in [0, 1].
+    pub omega: f64,
+    /// Largest norm of a gradient.
+    pub clip: f64,
+    /// The network; `prior: 1` starts the advantages at the world's own rewards.
+    pub network: NetworkConfig,
+    /// Rounds between two checkpoints.
+    pub checkpoint_every: u64,
+    /// Seed of the weights, the users, the draws and the batches.
+    pub seed: u64,
+}
+
+impl Default for Dqn {
+    fn default() -> Self {
+        Self {
+            iterations: 300,
+            episodes: 16,
+            gradient_steps: 8,
+            batch_size: 256,
+            replay_episodes: 2000,
+            gamma: 0.9,
+            n_step: 3,
+            target_period: 40,
+            epsilon_first: 0.5,
+            epsilon_last: 0.02,
+            epsilon_until: 0.5,
+            learning_rate: 0.002,
+            omega: 0.0,
+            clip: 1.0,
+            network: NetworkConfig { prior: 1.0, ..NetworkConfig::default() },
+            checkpoint_every: 25,
+            seed: 0,
+        }
+    }
+}
+
+pipeline::ports! {
+    /// What is learned from.
+    pub struct Inputs {
+        /// The training world; never the judging one.
+        world: World,
+        /// r_IRL, wanted where `omega` is above 0.
+        reward: Option<RewardModel>,
+    }
+}
+
+impl Stage for Dqn {
+    const KIND: &'static str = "rl.dqn";
+    /// 1: first.
+    const VERSION: u32 = 1;
+    const ABOUT: &'static str =
+        "train a policy by deep Q-learning (double, dueling, n-step) on world and learned reward";
+    const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
+    type Inputs = Inputs;
+    type Outputs = Outputs;
+
+    fn check(&self) -> Checked {
+        checks::discount("gamma", self.gamma)?;
+        checks::share("omega", self.omega)?;
+        checks::share("epsilon_first", self.epsilon_first)?;
+        checks::share("epsilon_last", self.epsilon_last)?;
+        checks::share("epsilon_until", self.epsilon_until)?;
+        checks::some("episodes", self.episodes, "a round needs at least one episode")?;
+        checks::some("batch_size", self.batch_size, "a gradient step needs at least one transition")?;
+        checks::some("replay_episodes", self.replay_episodes, "a replay keeps at least one episode")?;
+        checks::some("n_step", self.n_step, "a return looks at least one step ahead")?;
+        checks::some("target_period", self.target_period as usize, "a target lasts at least one gradient step")?;
+        checks::checkpoints(self.checkpoint_every)?;
+        checks::step_size("learning_rate", self.learning_rate)?;
+        checks::above_zero("clip", self.clip, "the largest norm of a gradient is above 0")?;
+        checks::below("network", self.network.check())
+    }
+
+    fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
+        let world = &inputs.world;
+        let values = QValues::new(&self.network, world, self.gamma, self.seed)?;
+        let mut learner = Learner {
+            config: self,
+            world,
+            reward: MixedReward::new(self.omega, inputs.reward.as_ref(), world, self.network.window)?,
+            adam: AdamW::new(values.network.params(), self.learning_rate, 0.0, self.clip)?,
+            replay: Replay::new(self.replay_episodes, self.network.window, world),
+            values,
+        };
+        let plan = Plan {
+            kind: Self::KIND,
+            updates: self.iterations,
+            unit: "rounds",
+            checkpoint_every: self.checkpoint_every,
+        };
+        train(&mut learner, &plan, world, cx)
+    }
+}
+
+struct Learner<'a> {
+    config: &'a Dqn,
+    world: &'a World,
+    reward: MixedReward<'a>,
+    values: QValues,
+    adam: AdamW,
+    replay: Replay,
+}
+
+impl PolicyLearner for Learner<'_> {
+    fn update(&mut self, number: u64) -> Result<Seen> {
+        let config = self.config;
+        let until = (config.iterations as f64 * config.epsilon_until) as u64;
+        let epsilon = linear(config.epsilon_first, config.epsilon_last, number, until);
+        let agent = EpsilonGreedy { student: Student { network: &self.values.network, sample: false }, epsilon };
+        let draw = rng(&[config.seed, 0xd90, number]);
+        let batch = Batch::play(self.world, &agent, config.episodes, config.network.window, draw)?;
+        let paid = batch.finite(self.reward.of(&batch)?).with_context(|| format!("update {number}"))?;
+        self.replay.add(&batch, &paid);
+
+        self.adam.learning_rate = to_a_tenth(config.learning_rate, number, config.iterations);
+        let mut error = 0.0;
+        for step in 0..config.gradient_steps {
+            let mut draw = rng(&[config.seed, 0xd91, number, step]);
+            let transitions = self.replay.sample(config.batch_size, config.gamma, config.n_step, &mut draw);
+            let targets = self.values.targets(&transitions)?;
+            let actions = Tensor::from_slice(&transitions.actions, config.batch_size, &Device::Cpu)?;
+            let loss = q_loss(&self.values.now(&transitions.now)?.q, &actions, &targets, self.values.unit)?;
+            error += f64::from(loss.to_scalar::<f32>()?) / config.gradient_steps as f64;
+            self.adam
+                .descend(self.values.network.params(), &loss)
+                .with_context(|| format!("update {number}, gradient step {step}"))?;
+            if (number * config.gradient_steps + step + 1).is_multiple_of(config.target_period) {
+                self.values.renew()?;
+            }
+        }
+        Ok(vec![
+            ("return", batch.episode_return()),
+            ("length", batch.length()),
+            ("value_error", error),
+            ("epsilon", epsilon),
+        ])
+    }
+    fn policy(&self) -> &ActorCritic {
+        &self.values.network
+    }
+    fn trained(&mut self) -> Trained<'_> {
+        vec![("policy", self.values.network.params(), &mut self.adam)]
+    }
+    fn kept(&self) -> Result<BTreeMap<String, Array>> {
+        let mut kept = self.values.export_target()?;
+        kept.extend(self.replay.export().into_iter().map(|(name, array)| (format!("replay.{name}"), array)));
+        Ok(kept)
+    }
+    fn restore(&mut self, kept: &BTreeMap<String, Array>) -> Result<()> {
+        self.values.import_target(kept)?;
+        self.replay.import(kept, "replay.")
+    }
+}
+
+/// Takes the best item, or with probability ε any.
+struct EpsilonGreedy<'a> {
+    student: Student<'a>,
+    epsilon: f64,
+}
+
+impl Agent for EpsilonGreedy<'_> {
+    fn act(&self, episodes: &Episodes, live: &[usize], draws: &mut [ChaCha8Rng]) -> Result<Vec<u32>> {
+        let items = episodes.world().items() as u32;
+        let mut actions = self.student.act(episodes, live, draws)?;
+        for (action, draw) in actions.iter_mut().zip(draws) {
+            if draw.random::<f64>() < self.epsilon {
+                *action = draw.random_range(0..items);
+            }
+        }
+        Ok(actions)
+    }
+}
+
+/// mean(huber((Q(s, a) − y)/unit)): `q [N, I]`, `actions [N]`, `targets [N]` → scalar; the target is a constant.
+pub fn q_loss(q: &Tensor, actions: &Tensor, targets: &Tensor, unit: f64) -> candle_core::Result<Tensor> {
+    let taken = q.gather(&actions.unsqueeze(1)?, 1)?.squeeze(1)?;
+    huber(&((taken - targets)? / unit)?)?.mean_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::gradient_check::assert_finite_differences;
+    use crate::rl::conformance::{Subject, assert_keeps_the_contract, small_network};
+
+    #[test]
+    fn it_keeps_the_contract_of_learners() {
+        let solver = Dqn {
+            iterations: 150,
+            episodes: 8,
+            batch_size: 128,
+            learning_rate: 0.01,
+            network: small_network(),
+            ..Dqn::default()
+        };
+        let with = |change: fn(&mut Dqn)| {
+            let mut config = Dqn::default();
+            change(&mut config);
+            config
+        };
+        assert_keeps_the_contract(&Subject {
+            // The target is renewed and the replay forgets within the few updates.
+            short: Dqn {
+                iterations: 5,
+                episodes: 4,
+                gradient_steps: 3,
+                batch_size: 9,
+                replay_episodes: 6,
+                target_period: 4,
+                ..solver.clone()
+            },
+            untrained: Dqn { iterations: 0, ..solver.clone() },
+            solver,
+            updates: 5,
+            inputs: |world, _| Inputs { world, reward: None },
+            still: &[],
+            refused: vec![
+                (with(|c| c.gamma = 1.5), "gamma"),
+                (with(|c| c.omega = 2.0), "omega"),
+                (with(|c| c.epsilon_first = 1.1), "epsilon_first"),
+                (with(|c| c.epsilon_last = -0.1), "epsilon_last"),
+                (with(|c| c.epsilon_until = f64::NAN), "epsilon_until"),
+                (with(|c| c.episodes = 0), "episodes"),
+                (with(|c| c.batch_size = 0), "batch_size"),
+                (with(|c| c.replay_episodes = 0), "replay_episodes"),
+                (with(|c| c.n_step = 0), "n_step"),
+                (with(|c| c.target_period = 0), "target_period"),
+                (with(|c| c.checkpoint_every = 0), "checkpoint_every"),
+                (with(|c| c.learning_rate = 0.0), "learning_rate"),
+                (with(|c| c.clip = 0.0), "clip"),
+                (with(|c| c.network.hidden = 0), "network.hidden"),
+            ],
+            acts: true,
+        });
+    }
+
+    #[test]
+    fn the_loss_agrees_with_hand_computed_values_and_finite_differences() {
+        let tensor = |values: &[f64]| Tensor::new(values, &Device::Cpu).unwrap();
+        let q = tensor(&[1.0, 2.0, 6.0, 0.0, 5.0, 3.0]).reshape((2, 3)).unwrap();
+        let actions = Tensor::new(&[2_u32, 0], &Device::Cpu).unwrap();
+        // Differences 6 − 5 = 1 and 0 − 8 = −8, over 2: ½ and −4: (⅛ + 3½)/2.
+        let targets = tensor(&[5.0, 8.0]);
+        let loss = q_loss(&q, &actions, &targets, 2.0).unwrap().to_scalar::<f64>().unwrap();
+        assert!((loss - 1.8125).abs() < 1e-12, "{loss}");
+        assert_finite_differences(&q, |q| q_loss(q, &actions, &targets, 2.0));
+    }
+}

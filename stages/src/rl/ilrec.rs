@@ -1,0 +1,444 @@
+//! IL-Rec's joint loop: a discriminator, weights of the demonstrations and a policy, learned together on mixed replay.
+//!
+//! Each round plays with π (B_env), teaches the discriminator, weighs the demonstrations anew and takes one step on
+//! L = L_RL(B_env ∪ B_demo) + λ·L_imit(B_demo), with
+//!   r = (1 − ω)·r̂ + ω·r_IRL,  r_IRL = −log(1 − D_E(s, a)) ≥ 0
+//!   L_D = −mean_demo(log D_E) − mean_π(log(1 − D_E)), with smoothed labels
+//!   w = w_env^α · (D_E/(1 − D_E))^(κ·(1−α)), mean 1 over all demonstrations;  L_imit = −mean(w·log π(a|s))
+//!   L_RL = −mean(A·log π(a|s)) − c_H·H(π) + c_V·mean((V − R)²), as in `rl.a2c`; for demonstrated steps max(A, 0).
+//!
+//! Zhang et al. 2025 (arXiv 2510.13229); the discriminator is GAIL's (arXiv 1606.03476, eq. 17), as in the released code. At ω = 0 the
+//! learned reward pays nothing, as released; at ω = 1 the world's pays nothing: pure inverse RL. Unlike the release, the discriminator
+//! is taught in every round, all demonstrations are weighed, and their share of a batch stays what is stated. Advantages of
+//! demonstrated steps are cut at 0 from below, as in self-imitation learning (Oh et al. 2018, arXiv 1806.05635, eq. 2): to be
+//! pushed away from what the policy no longer does has no bound. Left out: AIRL's form and other reward forms (see `irl`), which
+//! a policy can learn from through `rl.a2c`; w_env comes from an `irl` stage, for it depends on the demonstrations alone.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result};
+use candle_core::{Device, Tensor};
+use pipeline::{Context, Stage};
+use rand::seq::SliceRandom;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::a2c::policy_gradient_loss;
+use super::advantage::{n_step_returns, normalised};
+use super::adversary::{Adversary, DiscriminatorConfig};
+use super::batch::{Batch, value_unit};
+use super::checks::{self, Checked};
+use super::learner::{Plan, Seen, Trained, train};
+use super::reward::mixed;
+use super::{Demonstrated, NetworkConfig, Outputs, PolicyLearner};
+use crate::artifact::{Array, Demonstrations, Weights, World};
+use crate::env::{Student, states};
+use crate::nn::actor_critic::Heads;
+use crate::nn::loss::value_loss;
+use crate::nn::schedule::to_a_tenth;
+use crate::nn::{ActorCritic, AdamW, Choice, choice, rng};
+
+/// `rl.ilrec`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct IlRec {
+    /// Rounds.
+    pub iterations: u64,
+    /// Episodes a round.
+    pub episodes: usize,
+    /// Demonstrated steps among those that a round's L_RL learns from, in [0, 1): 0 for none. Whole episodes are taken until the
+    /// share is reached. Ours; in the released code the share fades as the replay fills.
+    pub demonstration_share: f64,
+    /// Discount γ, in [0, 1]; IL-Rec: 0.5.
+    pub gamma: f64,
+    /// Steps n before the critic takes over.
+    pub n_step: usize,
+    /// AdamW's step size, falling linearly to a tenth over the training.
+    pub learning_rate: f64,
+    /// c_H: what a nat of entropy is worth; IL-Rec: 0.1.
+    pub entropy: f64,
+    /// c_V.
+    pub value_loss: f64,
+    /// Share ω of r_IRL in the reward, in [0, 1]: 0 as in IL-Rec's released code, 1 is pure inverse RL.
+    pub omega: f64,
+    /// λ of the imitation loss; IL-Rec: 0.25 on Steam, 0.5 on Amazon.
+    pub imitation: f64,
+    /// Demonstrated steps that a round imitates.
+    pub imitation_batch: usize,
+    /// Largest norm of a gradient.
+    pub clip: f64,
+    /// How the expert's steps are told from the policy's.
+    pub discriminator: DiscriminatorConfig,
+    /// How much each demonstrated step counts.
+    pub weights: WeightsConfig,
+    /// The network.
+    pub network: NetworkConfig,
+    /// Rounds between two checkpoints.
+    pub checkpoint_every: u64,
+    /// Seed of all weights, users, draws and batches.
+    pub seed: u64,
+}
+
+/// The weights of [`IlRec`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct WeightsConfig {
+    /// Rounds between two weighings of all demonstrations; 0 never weighs them: w ≡ 1, the ablation.
+    pub every: u64,
+    /// κ of w_IRL.
+    pub kappa: f64,
+    /// α of w = w_env^α · w_IRL^(1−α), in [0, 1]; IL-Rec: 0.5 on Steam, 0.25 on Amazon.
+    pub alpha: f64,
+}
+
+impl Default for IlRec {
+    fn default() -> Self {
+        Self {
+            iterations: 400,
+            episodes: 64,
+            demonstration_share: 0.25,
+            gamma: 0.9,
+            n_step: 8,
+            learning_rate: 0.002,
+            entropy: 0.01,
+            value_loss: 0.5,
+            omega: 0.0,
+            imitation: 0.25,
+            imitation_batch: 128,
+            clip: 1.0,
+            discriminator: DiscriminatorConfig::default(),
+            weights: WeightsConfig::default(),
+            network: NetworkConfig::default(),
+            checkpoint_every: 25,
+            seed: 0,
+        }
+    }
+}
+
+impl Default for WeightsConfig {
+    fn default() -> Self {
+        Self { every: 10, kappa: 1.0, alpha: 0.5 }
+    }
+}
+
+pipeline::ports! {
+    /// What is learned from.
+    pub struct Inputs {
+        /// The training world; never the judging one.
+        world: World,
+        /// What the expert did in it.
+        demonstrations: Demonstrations,
+        /// Whose `w_env` says how much better each demonstrated step was than usual; 1 without.
+        weights: Option<Weights>,
+    }
+}
+
+impl Stage for IlRec {
+    const KIND: &'static str = "rl.ilrec";
+    /// 1: first.
+    const VERSION: u32 = 1;
+    const ABOUT: &'static str = "train discriminator, weights and policy together on mixed replay, as IL-Rec does";
+    const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
+    type Inputs = Inputs;
+    type Outputs = Outputs;
+
+    fn check(&self) -> Checked {
+        checks::discount("gamma", self.gamma)?;
+        checks::share("omega", self.omega)?;
+        checks::share("demonstration_share", self.demonstration_share)?;
+        checks::above_zero("demonstration_share", 1.0 - self.demonstration_share, "below 1: the policy plays, too")?;
+        checks::some("n_step", self.n_step, "a return looks at least one step ahead")?;
+        checks::some("episodes", self.episodes, "a round needs at least one episode")?;
+        checks::checkpoints(self.checkpoint_every)?;
+        let message = "a round imitates at least one step; `imitation: 0` turns it off";
+        checks::some("imitation_batch", self.imitation_batch, message)?;
+        checks::step_size("learning_rate", self.learning_rate)?;
+        checks::above_zero("clip", self.clip, "the largest norm of a gradient is above 0")?;
+        checks::weight("imitation", self.imitation)?;
+        checks::weight("value_loss", self.value_loss)?;
+        checks::finite("entropy", self.entropy)?;
+        checks::below("discriminator", self.discriminator.check())?;
+        checks::share("weights.alpha", self.weights.alpha)?;
+        checks::weight("weights.kappa", self.weights.kappa)?;
+        checks::below("network", self.network.check())
+    }
+
+    fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
+        let world = &inputs.world;
+        let mut learner = Learner::new(self, world, &inputs.demonstrations, inputs.weights.as_ref())?;
+        let plan = Plan {
+            kind: Self::KIND,
+            updates: self.iterations,
+            unit: "rounds",
+            checkpoint_every: self.checkpoint_every,
+        };
+        train(&mut learner, &plan, world, cx)
+    }
+}
+
+struct Learner<'a> {
+    config: &'a IlRec,
+    world: &'a World,
+    network: ActorCritic,
+    adam: AdamW,
+    /// The critic's unit.
+    value_unit: f64,
+    adversary: Adversary<'a>,
+    /// The demonstrations as episodes.
+    shown: Batch,
+    /// The demonstrations as pairs, weighted anew from time to time.
+    pairs: Demonstrated,
+    /// log w_env `[N]`.
+    log_env: Vec<f32>,
+}
+
+impl<'a> Learner<'a> {
+    fn new(
+        config: &'a IlRec,
+        world: &'a World,
+        demonstrations: &Demonstrations,
+        weights: Option<&Weights>,
+    ) -> Result<Self> {
+        let window = config.network.window;
+        let mut pairs = Demonstrated::new(demonstrations, weights, world, window)?;
+        let log = |w: &f32| w.max(f32::MIN_POSITIVE).ln();
+        let log_env = match weights {
+            Some(weights) => weights.w_env.iter().map(log).collect(),
+            None => vec![0.0; pairs.actions.len()],
+        };
+        pairs.weights.fill(1.0);
+        let mut shown = Batch::empty(window);
+        for trajectory in &demonstrations.trajectories {
+            let items: Vec<u32> = trajectory.steps.iter().map(|step| step.item).collect();
+            let rewards: Vec<f32> = trajectory.steps.iter().map(|step| step.reward).collect();
+            shown.push(trajectory.user, &items, &rewards, world);
+        }
+        let network = config.network.build(world, config.seed)?;
+        Ok(Self {
+            adam: AdamW::new(network.params(), config.learning_rate, 0.0, config.clip)?,
+            network,
+            value_unit: value_unit(world, config.gamma),
+            adversary: Adversary::new(&config.discriminator, &pairs, world, config.seed)?,
+            shown,
+            pairs,
+            log_env,
+            config,
+            world,
+        })
+    }
+
+    /// The steps that L_RL learns from: `played`, then demonstrated episodes until their share is what is stated. Also how many of
+    /// them were played.
+    fn mix(&self, mut played: Batch, round: u64) -> (Batch, usize) {
+        let count = played.steps();
+        let share = self.config.demonstration_share;
+        let wanted = (count as f64 * share / (1.0 - share)).round() as usize;
+        let mut starts = vec![0];
+        starts.extend(self.shown.lengths.iter().scan(0, |sum, length| {
+            *sum += length;
+            Some(*sum)
+        }));
+        let mut draw = rng(&[self.config.seed, 0x3173, round]);
+        let mut order: Vec<usize> = Vec::new();
+        while played.steps() < count + wanted {
+            let episode = order.pop().unwrap_or_else(|| {
+                order = (0..self.shown.lengths.len()).collect();
+                order.shuffle(&mut draw);
+                order.pop().unwrap_or(0)
+            });
+            let rows = starts[episode]..starts[episode + 1];
+            let user = self.shown.observation.user[rows.start];
+            played.push(user, &self.shown.actions[rows.clone()], &self.shown.rewards[rows], self.world);
+        }
+        (played, count)
+    }
+}
+
+impl PolicyLearner for Learner<'_> {
+    fn update(&mut self, number: u64) -> Result<Seen> {
+        let config = self.config;
+        let place = || format!("update {number}");
+        let student = Student { network: &self.network, sample: true };
+        let draw = rng(&[config.seed, 0x117, number]);
+        let played = Batch::play(self.world, &student, config.episodes, config.network.window, draw)?;
+        let (episode_return, length) = (played.episode_return(), played.length());
+
+        let told = self.adversary.learn(&played, number).with_context(place)?;
+        let WeightsConfig { every, kappa, alpha } = self.config.weights;
+        if every > 0 && number.is_multiple_of(every) {
+            self.pairs.weights = mixed_weights(&self.log_env, &self.adversary.logits_of_demonstrated()?, kappa, alpha);
+        }
+
+        let (batch, count) = self.mix(played, number);
+        let rewards = mixed(&batch.rewards, &self.adversary.rewards(&batch)?, config.omega);
+        let rewards = batch.finite(rewards).with_context(place)?;
+        let Heads { logits, values } = self.network.heads(&states(&self.network, &batch.observation)?)?;
+        let unit = self.value_unit as f32;
+        let known: Vec<f32> = values.to_vec1::<f32>()?.into_iter().map(|v| v * unit).collect();
+        let returns = n_step_returns(&rewards, &known, &batch.lengths, config.gamma, config.n_step);
+        let mut advantages = normalised(returns.iter().zip(&known).map(|(r, v)| r - v).collect());
+        advantages[count..].iter_mut().for_each(|a| *a = a.max(0.0));
+        let targets: Vec<f32> = returns.iter().map(|r| r / unit).collect();
+
+        let steps = batch.steps();
+        let advantages = Tensor::from_vec(advantages, steps, &Device::Cpu)?;
+        let Choice { log_probability, entropy } = choice(&logits, &batch.actions)?;
+        let actor = policy_gradient_loss(&log_probability, &advantages)?;
+        let entropy = entropy.narrow(0, 0, count)?.mean_all()?;
+        let critic = value_loss(&values, &Tensor::from_vec(targets, steps, &Device::Cpu)?)?;
+        let rows = self.pairs.draw(config.imitation_batch, rng(&[config.seed, 0x1317, number]));
+        let copy = self.pairs.imitation_loss(&self.network, &rows)?;
+        let learned = ((&actor - (&entropy * config.entropy)?)? + (&critic * config.value_loss)?)?;
+        let loss = (learned + (&copy * config.imitation)?)?;
+        self.adam.learning_rate = to_a_tenth(config.learning_rate, number, config.iterations);
+        self.adam.descend(self.network.params(), &loss).with_context(place)?;
+        let heaviest = self.pairs.weights.iter().copied().fold(0.0, f32::max);
+        Ok(vec![
+            ("return", episode_return),
+            ("length", length),
+            ("entropy", f64::from(entropy.to_scalar::<f32>()?)),
+            ("value_error", f64::from(critic.to_scalar::<f32>()?)),
+            ("imitation_loss", f64::from(copy.to_scalar::<f32>()?)),
+            ("demonstrated_share", (steps - count) as f64 / steps as f64),
+            ("discriminator_loss", told.loss),
+            ("accuracy", told.accuracy),
+            ("heaviest_weight", f64::from(heaviest)),
+        ])
+    }
+    fn policy(&self) -> &ActorCritic {
+        &self.network
+    }
+    fn trained(&mut self) -> Trained<'_> {
+        vec![("policy", self.network.params(), &mut self.adam), self.adversary.trained()]
+    }
+    fn kept(&self) -> Result<BTreeMap<String, Array>> {
+        let mut kept = self.adversary.kept()?;
+        kept.insert("weights".to_owned(), Array::new(&[self.pairs.weights.len()], self.pairs.weights.clone()));
+        Ok(kept)
+    }
+    fn restore(&mut self, kept: &BTreeMap<String, Array>) -> Result<()> {
+        self.pairs.weights = kept.get("weights").context("no weights in the checkpoint")?.data.clone();
+        self.adversary.restore(kept)
+    }
+}
+
+/// w_env^α · w_IRL^(1−α), scaled to mean 1: `log_env [N]`, `logits [N]` of the discriminator → `[N]`; w_IRL = e^(κ·logit), as
+/// 1/D − 1 = D_E/(1 − D_E) = e^logit. Computed from logarithms, so that no factor overflows.
+fn mixed_weights(log_env: &[f32], logits: &[f32], kappa: f64, alpha: f64) -> Vec<f32> {
+    let log = |(env, z): (&f32, &f32)| alpha * f64::from(*env) + (1.0 - alpha) * kappa * f64::from(*z);
+    let logs: Vec<f64> = log_env.iter().zip(logits).map(log).collect();
+    let high = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let raw: Vec<f64> = logs.iter().map(|log| (log - high).exp()).collect();
+    let mean = raw.iter().sum::<f64>() / raw.len().max(1) as f64;
+    raw.iter().map(|w| (w / mean) as f32).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::cluster_world;
+    use crate::rl::conformance::{
+        Subject, assert_keeps_the_contract, demonstrated_cycles, greedy_returns, small_network,
+    };
+
+    fn solver() -> IlRec {
+        IlRec {
+            iterations: 250,
+            episodes: 16,
+            learning_rate: 0.01,
+            omega: 0.3,
+            imitation_batch: 32,
+            discriminator: DiscriminatorConfig { batch_size: 32, hidden: 16, ..DiscriminatorConfig::default() },
+            network: small_network(),
+            ..IlRec::default()
+        }
+    }
+
+    fn trained(config: &IlRec, world: &World, demonstrations: Demonstrations) -> Outputs {
+        let folder = tempfile::tempdir().unwrap();
+        let inputs = Inputs { world: world.clone(), demonstrations, weights: None };
+        config.run(inputs, &Context::detached(folder.path())).unwrap()
+    }
+
+    #[test]
+    fn it_keeps_the_contract_of_learners() {
+        let with = |change: fn(&mut IlRec)| {
+            let mut config = IlRec::default();
+            change(&mut config);
+            config
+        };
+        let weights = WeightsConfig { every: 2, ..WeightsConfig::default() };
+        let discriminator = DiscriminatorConfig { replay_rounds: 2, ..solver().discriminator };
+        assert_keeps_the_contract(&Subject {
+            short: IlRec { iterations: 5, episodes: 4, weights, discriminator, ..solver() },
+            untrained: IlRec { iterations: 0, ..solver() },
+            solver: solver(),
+            updates: 5,
+            inputs: |world, demonstrations| Inputs { world, demonstrations, weights: None },
+            still: &[],
+            refused: vec![
+                (with(|c| c.gamma = 1.5), "gamma"),
+                (with(|c| c.omega = 2.0), "omega"),
+                (with(|c| c.demonstration_share = 1.0), "demonstration_share"),
+                (with(|c| c.demonstration_share = -0.1), "demonstration_share"),
+                (with(|c| c.n_step = 0), "n_step"),
+                (with(|c| c.episodes = 0), "episodes"),
+                (with(|c| c.checkpoint_every = 0), "checkpoint_every"),
+                (with(|c| c.imitation_batch = 0), "imitation_batch"),
+                (with(|c| c.learning_rate = 0.0), "learning_rate"),
+                (with(|c| c.clip = 0.0), "clip"),
+                (with(|c| c.imitation = -1.0), "imitation"),
+                (with(|c| c.value_loss = -1.0), "value_loss"),
+                (with(|c| c.entropy = f64::NAN), "entropy"),
+                (with(|c| c.discriminator.batch_size = 0), "discriminator.batch_size"),
+                (with(|c| c.discriminator.replay_rounds = 0), "discriminator.replay_rounds"),
+                (with(|c| c.discriminator.label_smoothing = 0.5), "discriminator.label_smoothing"),
+                (with(|c| c.discriminator.logit_clip = 0.0), "discriminator.logit_clip"),
+                (with(|c| c.weights.alpha = 1.5), "weights.alpha"),
+                (with(|c| c.weights.kappa = -1.0), "weights.kappa"),
+                (with(|c| c.network.hidden = 0), "network.hidden"),
+            ],
+            acts: true,
+        });
+    }
+
+    /// Without imitation and at ω = 1 nothing but r_IRL can tell the demonstrated cycle, over the clusters that pay 4, 3 and 2, from
+    /// the better one; at ω = 0 nothing but the world's reward counts.
+    #[test]
+    fn omega_goes_from_the_world_to_pure_inverse_rl() {
+        let world = cluster_world(&[5.0, 4.0, 3.0, 2.0], 2, 2, 30, 2);
+        let alone = IlRec { imitation: 0.0, demonstration_share: 0.0, ..solver() };
+        let returned = |omega: f64| {
+            let outputs =
+                trained(&IlRec { omega, ..alone.clone() }, &world, demonstrated_cycles(&world, &[&[2, 4, 6]]));
+            greedy_returns(&outputs.policy, &world)
+        };
+        let (pure, none) = (returned(1.0), returned(0.0));
+        assert!(pure.iter().all(|r| (r - 90.0).abs() < 1e-3), "the expert's 90, found {pure:?}");
+        assert!(none.iter().all(|r| *r >= 120.0 - 1e-3), "the world's 120, found {none:?}");
+    }
+
+    #[test]
+    fn the_share_of_demonstrated_steps_is_what_is_stated() {
+        let world = cluster_world(&[5.0, 4.0, 3.0], 2, 2, 8, 4);
+        let config = IlRec { iterations: 3, demonstration_share: 0.4, ..solver() };
+        let outputs = trained(&config, &world, demonstrated_cycles(&world, &[&[0, 2, 4]]));
+        let shares = outputs.curves.0.iter().filter(|point| point.series == "demonstrated_share");
+        let shares: Vec<f64> = shares.map(|point| point.value).collect();
+        // Whole episodes of eight steps to at least 32 played ones.
+        assert!(shares.len() == 3 && shares.iter().all(|share| (0.4..0.51).contains(share)), "{shares:?}");
+    }
+
+    #[test]
+    fn weights_keep_their_limits() {
+        let (env, z) = ([0.5_f32, -1.0, 2.0], [1.0_f32, 0.0, -1.0]);
+        let close = |found: Vec<f32>, raw: [f32; 3]| {
+            let wanted = raw.map(|x| x * 3.0 / raw.iter().sum::<f32>());
+            assert!(found.iter().zip(wanted).all(|(a, b)| (a - b).abs() < 1e-5), "{found:?} {wanted:?}");
+        };
+        close(mixed_weights(&env, &z, 1.0, 1.0), env.map(f32::exp));
+        close(mixed_weights(&env, &z, 1.5, 0.0), z.map(|z| (1.5 * z).exp()));
+        close(mixed_weights(&env, &z, 0.0, 0.0), [1.0; 3]);
+        close(mixed_weights(&env.map(|x| x + 90.0), &z, 1.0, 0.5), [0.75_f32, -0.5, 0.5].map(f32::exp));
+    }
+}

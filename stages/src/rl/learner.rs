@@ -1,0 +1,79 @@
+//! The contract of learners, and the loop that the stage of each runs.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use pipeline::Context;
+
+use super::Outputs;
+use crate::artifact::{Array, Curves, Policy, World};
+use crate::nn::{ActorCritic, AdamW, Params, State, Training};
+
+/// What one update saw, by the name of its curve. The first is shown beside the progress bar.
+pub type Seen = Vec<(&'static str, f64)>;
+
+/// Networks with their optimisers, by name.
+pub type Trained<'l> = Vec<(&'static str, &'l Params, &'l mut AdamW)>;
+
+/// Something that becomes a policy, update by update. Update k draws all that is random from (seed, purpose, k), so that
+/// networks, optimisers and what is kept beside them are the whole state.
+pub trait PolicyLearner {
+    /// Learns once; `number` counts from 0.
+    fn update(&mut self, number: u64) -> Result<Seen>;
+
+    /// The policy so far.
+    fn policy(&self) -> &ActorCritic;
+
+    /// What is trained.
+    fn trained(&mut self) -> Trained<'_>;
+
+    /// What else the next update needs: a replay, a target network.
+    fn kept(&self) -> Result<BTreeMap<String, Array>> {
+        Ok(BTreeMap::new())
+    }
+
+    /// Goes back to what [`PolicyLearner::kept`] gave.
+    fn restore(&mut self, _kept: &BTreeMap<String, Array>) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// How long a training lasts.
+pub struct Plan {
+    /// The kind of its stage.
+    pub kind: &'static str,
+    /// Updates in all.
+    pub updates: u64,
+    /// What an update is called beside the bar.
+    pub unit: &'static str,
+    /// Updates between two checkpoints.
+    pub checkpoint_every: u64,
+}
+
+/// Goes on from the last checkpoint to the end of the plan.
+pub fn train(learner: &mut impl PolicyLearner, plan: &Plan, world: &World, cx: &Context) -> Result<Outputs> {
+    let training = Training::open(cx, "checkpoints", plan.checkpoint_every)?;
+    let mut curves = Curves::default();
+    let mut done = 0;
+    if let Some((number, bytes)) = training.latest()? {
+        let mut state = State { networks: learner.trained(), arrays: BTreeMap::new(), curves: &mut curves };
+        state.restore(&bytes)?;
+        let kept = std::mem::take(&mut state.arrays);
+        learner.restore(&kept)?;
+        done = number;
+    }
+    let bar = cx.bar("train", Some(plan.updates), plan.unit);
+    bar.inc(done);
+    for update in done..plan.updates {
+        let seen = learner.update(update)?;
+        for (series, value) in &seen {
+            curves.push(series, update + 1, *value);
+        }
+        bar.inc_with(1, &seen.first().map(|(name, value)| format!("{name} {value:.2}")).unwrap_or_default());
+        training.passed(update + 1, || {
+            let arrays = learner.kept()?;
+            State { networks: learner.trained(), arrays, curves: &mut curves }.save()
+        })?;
+    }
+    Ok(Outputs { policy: Policy::new(learner.policy().export()?, plan.kind, world)?, curves })
+}

@@ -1,0 +1,374 @@
+//! Proximal policy optimisation over whole episodes, with imitation beside it.
+//!
+//! r = (1 − ω)·r̂ + ω·r_IRL;  A_t = Σ_k (γλ)ᵏ δ_{t+k}, R = A + V;  ρ = π(a|s)/π_old(a|s)
+//! L = −mean(min(ρ·A, clip(ρ, 1 − ε, 1 + ε)·A)) − c_H·H(π) + c_V·mean((V − R)²) + λ_imit·L_imit
+//!
+//! Schulman et al. 2017 (arXiv 1707.06347, eqs. 7 and 9), advantages by Schulman et al. 2016 (arXiv 1506.02438, eq. 16). The
+//! task is of finite horizon and the state holds the progress, so the value after the last turn is 0 whether the user left
+//! or was cut off. Left out: clipping of the value, and the penalty form of the objective.
+
+use anyhow::{Context as _, Result};
+use candle_core::{Device, Tensor};
+use pipeline::{Context, Stage};
+use rand::seq::SliceRandom;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::advantage::{generalised_advantages, normalised};
+use super::batch::{Batch, value_unit};
+use super::checks::{self, Checked};
+use super::learner::{Plan, Seen, Trained, train};
+use super::reward::MixedReward;
+use super::{Demonstrated, NetworkConfig, Outputs, PolicyLearner};
+use crate::artifact::{Demonstrations, RewardModel, Weights, World};
+use crate::env::{Student, states};
+use crate::nn::actor_critic::Heads;
+use crate::nn::loss::value_loss;
+use crate::nn::schedule::to_a_tenth;
+use crate::nn::{ActorCritic, AdamW, Choice, choice, rng};
+
+/// `rl.ppo`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Ppo {
+    /// Rounds; each plays `episodes` whole episodes with the present policy and learns from them `epochs` times.
+    pub iterations: u64,
+    /// Episodes a round.
+    pub episodes: usize,
+    /// Passes over a round's steps; the paper: 3 to 10.
+    pub epochs: u64,
+    /// Steps of a gradient step.
+    pub batch_size: usize,
+    /// Discount γ, in [0, 1].
+    pub gamma: f64,
+    /// λ of the advantages, in [0, 1]: 0 looks one step ahead, 1 to the end; the paper: 0.95.
+    pub lambda: f64,
+    /// ε: how far the ratio of probabilities may move for gain; the paper: 0.2.
+    pub clip_ratio: f64,
+    /// A round ends early once a pass has moved the policy by more than this, in nats of KL divergence; ours.
+    pub target_kl: f64,
+    /// AdamW's step size, falling linearly to a tenth over the training.
+    pub learning_rate: f64,
+    /// c_H: what a nat of entropy is worth.
+    pub entropy: f64,
+    /// c_V.
+    pub value_loss: f64,
+    /// Share ω of r_IRL in the reward, in [0, 1].
+    pub omega: f64,
+    /// λ_imit of the imitation loss; 0.25 is IL-Rec's for Steam.
+    pub imitation: f64,
+    /// Demonstrated steps that a gradient step imitates.
+    pub imitation_batch: usize,
+    /// Largest norm of a gradient.
+    pub clip: f64,
+    /// The network.
+    pub network: NetworkConfig,
+    /// Rounds between two checkpoints.
+    pub checkpoint_every: u64,
+    /// Seed of the weights, the users, the draws and the batches.
+    pub seed: u64,
+}
+
+impl Default for Ppo {
+    fn default() -> Self {
+        Self {
+            iterations: 100,
+            episodes: 64,
+            epochs: 4,
+            batch_size: 512,
+            gamma: 0.9,
+            lambda: 0.95,
+            clip_ratio: 0.2,
+            target_kl: 0.05,
+            learning_rate: 0.002,
+            entropy: 0.01,
+            value_loss: 0.5,
+            omega: 0.0,
+            imitation: 0.25,
+            imitation_batch: 128,
+            clip: 1.0,
+            network: NetworkConfig::default(),
+            checkpoint_every: 10,
+            seed: 0,
+        }
+    }
+}
+
+pipeline::ports! {
+    /// What is learned from.
+    pub struct Inputs {
+        /// The training world; never the judging one.
+        world: World,
+        /// r_IRL, wanted where `omega` is above 0.
+        reward: Option<RewardModel>,
+        /// What to imitate, wanted where `imitation` is above 0.
+        demonstrations: Option<Demonstrations>,
+        /// How much each demonstrated step counts; 1 without.
+        weights: Option<Weights>,
+    }
+}
+
+impl Stage for Ppo {
+    const KIND: &'static str = "rl.ppo";
+    /// 1: first.
+    const VERSION: u32 = 1;
+    const ABOUT: &'static str =
+        "train a policy by proximal policy optimisation on world and learned reward, with imitation";
+    const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
+    type Inputs = Inputs;
+    type Outputs = Outputs;
+
+    fn check(&self) -> Checked {
+        checks::discount("gamma", self.gamma)?;
+        checks::share("lambda", self.lambda)?;
+        checks::share("omega", self.omega)?;
+        checks::some("episodes", self.episodes, "a round needs at least one episode")?;
+        checks::some("batch_size", self.batch_size, "a gradient step needs at least one step")?;
+        checks::checkpoints(self.checkpoint_every)?;
+        let message = "a gradient step imitates at least one step; `imitation: 0` turns it off";
+        checks::some("imitation_batch", self.imitation_batch, message)?;
+        checks::step_size("learning_rate", self.learning_rate)?;
+        checks::above_zero("clip_ratio", self.clip_ratio, "how far a ratio may move is above 0")?;
+        checks::above_zero("target_kl", self.target_kl, "a divergence is above 0")?;
+        checks::above_zero("clip", self.clip, "the largest norm of a gradient is above 0")?;
+        checks::weight("imitation", self.imitation)?;
+        checks::weight("value_loss", self.value_loss)?;
+        checks::finite("entropy", self.entropy)?;
+        checks::below("network", self.network.check())
+    }
+
+    fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
+        let world = &inputs.world;
+        let window = self.network.window;
+        let network = self.network.build(world, self.seed)?;
+        let mut learner = Learner {
+            config: self,
+            world,
+            reward: MixedReward::new(self.omega, inputs.reward.as_ref(), world, window)?,
+            demonstrated: Demonstrated::wanted(
+                self.imitation,
+                inputs.demonstrations.as_ref(),
+                inputs.weights.as_ref(),
+                world,
+                window,
+            )?,
+            adam: AdamW::new(network.params(), self.learning_rate, 0.0, self.clip)?,
+            network,
+            value_unit: value_unit(world, self.gamma),
+        };
+        let plan = Plan {
+            kind: Self::KIND,
+            updates: self.iterations,
+            unit: "rounds",
+            checkpoint_every: self.checkpoint_every,
+        };
+        train(&mut learner, &plan, world, cx)
+    }
+}
+
+struct Learner<'a> {
+    config: &'a Ppo,
+    world: &'a World,
+    reward: MixedReward<'a>,
+    demonstrated: Option<Demonstrated>,
+    network: ActorCritic,
+    adam: AdamW,
+    /// The critic's unit.
+    value_unit: f64,
+}
+
+/// A round's steps with what the policy that played them thought, `[S]` each.
+struct Round {
+    batch: Batch,
+    /// log π_old(a|s).
+    log_old: Vec<f32>,
+    /// A, normalised over the round.
+    advantages: Vec<f32>,
+    /// R in the critic's unit.
+    targets: Vec<f32>,
+}
+
+/// Sums over a round's gradient steps.
+#[derive(Default)]
+struct Sums {
+    steps: f64,
+    divergence: f64,
+    entropy: f64,
+    value_error: f64,
+    imitation: f64,
+}
+
+impl PolicyLearner for Learner<'_> {
+    fn update(&mut self, number: u64) -> Result<Seen> {
+        let config = self.config;
+        let round = self.play(number)?;
+        self.adam.learning_rate = to_a_tenth(config.learning_rate, number, config.iterations);
+        let mut sums = Sums::default();
+        for epoch in 0..config.epochs {
+            let mut order: Vec<usize> = (0..round.batch.steps()).collect();
+            order.shuffle(&mut rng(&[config.seed, 0x990, number, epoch]));
+            let (before, steps_before) = (sums.divergence, sums.steps);
+            for (k, rows) in order.chunks(config.batch_size).enumerate() {
+                self.descend(&round, rows, &[number, epoch, k as u64], &mut sums)
+                    .with_context(|| format!("update {number}"))?;
+            }
+            if (sums.divergence - before) / (sums.steps - steps_before) > config.target_kl {
+                break;
+            }
+        }
+        let mean = |sum: f64| sum / sums.steps.max(1.0);
+        Ok(vec![
+            ("return", round.batch.episode_return()),
+            ("length", round.batch.length()),
+            ("entropy", mean(sums.entropy)),
+            ("value_error", mean(sums.value_error)),
+            ("imitation_loss", mean(sums.imitation)),
+            ("divergence", mean(sums.divergence)),
+            ("gradient_steps", sums.steps),
+        ])
+    }
+    fn policy(&self) -> &ActorCritic {
+        &self.network
+    }
+    fn trained(&mut self) -> Trained<'_> {
+        vec![("policy", self.network.params(), &mut self.adam)]
+    }
+}
+
+impl Learner<'_> {
+    /// Plays a round and prices its steps.
+    fn play(&self, number: u64) -> Result<Round> {
+        let config = self.config;
+        let student = Student { network: &self.network, sample: true };
+        let draw = rng(&[config.seed, 0x99a, number]);
+        let batch = Batch::play(self.world, &student, config.episodes, config.network.window, draw)?;
+        let rewards = batch.finite(self.reward.of(&batch)?).with_context(|| format!("update {number}"))?;
+        let Heads { logits, values } = self.network.heads(&states(&self.network, &batch.observation)?)?;
+        let unit = self.value_unit as f32;
+        let known: Vec<f32> = values.to_vec1::<f32>()?.into_iter().map(|v| v * unit).collect();
+        let advantages = generalised_advantages(&rewards, &known, &batch.lengths, config.gamma, config.lambda);
+        Ok(Round {
+            log_old: choice(&logits, &batch.actions)?.log_probability.to_vec1()?,
+            targets: advantages.iter().zip(&known).map(|(a, v)| (a + v) / unit).collect(),
+            advantages: normalised(advantages),
+            batch,
+        })
+    }
+
+    /// One gradient step on the given rows of a round.
+    fn descend(&mut self, round: &Round, rows: &[usize], place: &[u64; 3], sums: &mut Sums) -> Result<()> {
+        let config = self.config;
+        let taken = |values: &[f32]| Tensor::from_iter(rows.iter().map(|&row| values[row]), &Device::Cpu);
+        let actions: Vec<u32> = rows.iter().map(|&row| round.batch.actions[row]).collect();
+        let states = states(&self.network, &round.batch.observation.take(rows))?;
+        let Heads { logits, values } = self.network.heads(&states)?;
+        let Choice { log_probability, entropy } = choice(&logits, &actions)?;
+        let change = (log_probability - taken(&round.log_old)?)?;
+        let actor = clipped_loss(&change, &taken(&round.advantages)?, config.clip_ratio)?;
+        let entropy = entropy.mean_all()?;
+        let critic = value_loss(&values, &taken(&round.targets)?)?;
+        let mut loss = ((&actor - (&entropy * config.entropy)?)? + (&critic * config.value_loss)?)?;
+        if let Some(demonstrated) = &self.demonstrated {
+            let rows =
+                demonstrated.draw(config.imitation_batch, rng(&[config.seed, 0x1317, place[0], place[1], place[2]]));
+            let copy = demonstrated.imitation_loss(&self.network, &rows)?;
+            sums.imitation += f64::from(copy.to_scalar::<f32>()?);
+            loss = (loss + (copy * config.imitation)?)?;
+        }
+        sums.steps += 1.0;
+        sums.divergence += divergence(&change.to_vec1()?);
+        sums.entropy += f64::from(entropy.to_scalar::<f32>()?);
+        sums.value_error += f64::from(critic.to_scalar::<f32>()?);
+        self.adam.descend(self.network.params(), &loss)?;
+        Ok(())
+    }
+}
+
+/// −mean(min(ρ·A, clip(ρ, 1 − ε, 1 + ε)·A)): `change [S]` = log ρ, `advantage [S]` → scalar; Schulman et al. 2017, eq. 7.
+pub fn clipped_loss(change: &Tensor, advantage: &Tensor, clip_ratio: f64) -> candle_core::Result<Tensor> {
+    let ratio = change.exp()?;
+    let clipped = ratio.clamp(1.0 - clip_ratio, 1.0 + clip_ratio)?;
+    (ratio * advantage)?.minimum(&(clipped * advantage)?)?.mean_all()?.neg()
+}
+
+/// An estimate of KL(π_old ‖ π) from log ρ of actions of π_old that is never negative: mean(ρ − 1 − log ρ).
+fn divergence(change: &[f32]) -> f64 {
+    let one = |&x: &f32| f64::from(x).exp_m1() - f64::from(x);
+    change.iter().map(one).sum::<f64>() / change.len().max(1) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::gradient_check::assert_finite_differences;
+    use crate::rl::conformance::{Subject, assert_keeps_the_contract, small_network};
+
+    #[test]
+    fn it_keeps_the_contract_of_learners() {
+        let solver = Ppo {
+            iterations: 80,
+            episodes: 32,
+            batch_size: 256,
+            learning_rate: 0.01,
+            imitation: 0.0,
+            network: small_network(),
+            ..Ppo::default()
+        };
+        let with = |change: fn(&mut Ppo)| {
+            let mut config = Ppo::default();
+            change(&mut config);
+            config
+        };
+        assert_keeps_the_contract(&Subject {
+            short: Ppo { iterations: 4, episodes: 4, batch_size: 5, imitation: 0.1, ..solver.clone() },
+            untrained: Ppo { iterations: 0, ..solver.clone() },
+            solver,
+            updates: 4,
+            inputs: |world, demonstrations| Inputs {
+                world,
+                reward: None,
+                demonstrations: Some(demonstrations),
+                weights: None,
+            },
+            still: &[],
+            refused: vec![
+                (with(|c| c.gamma = 1.5), "gamma"),
+                (with(|c| c.lambda = -0.5), "lambda"),
+                (with(|c| c.omega = 2.0), "omega"),
+                (with(|c| c.episodes = 0), "episodes"),
+                (with(|c| c.batch_size = 0), "batch_size"),
+                (with(|c| c.checkpoint_every = 0), "checkpoint_every"),
+                (with(|c| c.imitation_batch = 0), "imitation_batch"),
+                (with(|c| c.learning_rate = -1.0), "learning_rate"),
+                (with(|c| c.clip_ratio = 0.0), "clip_ratio"),
+                (with(|c| c.target_kl = f64::NAN), "target_kl"),
+                (with(|c| c.clip = 0.0), "clip"),
+                (with(|c| c.imitation = f64::INFINITY), "imitation"),
+                (with(|c| c.value_loss = -1.0), "value_loss"),
+                (with(|c| c.entropy = f64::NAN), "entropy"),
+                (with(|c| c.network.hidden = 0), "network.hidden"),
+            ],
+            acts: true,
+        });
+    }
+
+    #[test]
+    fn the_loss_agrees_with_hand_computed_values_and_finite_differences() {
+        let tensor = |values: &[f64]| Tensor::new(values, &Device::Cpu).unwrap();
+        let ratios = [1.5_f64, 1.5, 0.5, 0.5, 1.1];
+        let change = tensor(&ratios.map(f64::ln));
+        let advantage = tensor(&[2.0, -2.0, 2.0, -2.0, 1.0]);
+        // min(3, 2.4), min(−3, −2.4), min(1, 1.6), min(−1, −1.6), 1.1: −(2.4 − 3 + 1 − 1.6 + 1.1)/5.
+        let loss = clipped_loss(&change, &advantage, 0.2).unwrap().to_scalar::<f64>().unwrap();
+        assert!((loss - 0.02).abs() < 1e-12, "{loss}");
+        assert_finite_differences(&change, |x| clipped_loss(x, &advantage, 0.2));
+    }
+
+    #[test]
+    fn the_divergence_of_an_unchanged_policy_is_zero() {
+        assert!(divergence(&[0.0, 0.0]).abs() < 1e-15);
+        // ρ = 2 and ½: (2 − 1 − ln 2 + ½ − 1 + ln 2)/2 = ¼.
+        let change = [2.0_f32.ln(), 0.5_f32.ln()];
+        assert!((divergence(&change) - 0.25).abs() < 1e-7, "{}", divergence(&change));
+    }
+}

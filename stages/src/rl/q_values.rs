@@ -1,0 +1,134 @@
+//! Q-values of the student's two heads, and the slow copy that their targets are read from.
+//!
+//! Q(s, a) = V(s) + A(s, a) − mean_a′ A(s, a′), with A the logits and V the value head in the critic's unit (Wang et al. 2016,
+//! arXiv 1511.06581, eq. 9). So the item of the highest Q is the one of the highest logit, and a policy of a Q-learner is
+//! served like any other.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Result, ensure};
+use candle_core::{D, Device, Tensor};
+
+use super::NetworkConfig;
+use super::batch::value_unit;
+use super::replay::Transitions;
+use crate::artifact::{Array, World};
+use crate::env::{Observation, states};
+use crate::nn::ActorCritic;
+use crate::nn::actor_critic::Heads;
+
+/// A network read as Q, with its target network.
+pub struct QValues {
+    /// What learns.
+    pub network: ActorCritic,
+    target: ActorCritic,
+    /// Rewards in one unit of the value head.
+    pub unit: f64,
+}
+
+/// Q of B states.
+pub struct Values {
+    /// `[B, I]`, in the unit of rewards.
+    pub q: Tensor,
+    /// `[B]`, the items of the highest Q.
+    pub best: Tensor,
+}
+
+impl QValues {
+    /// A new network, and a target equal to it.
+    pub fn new(config: &NetworkConfig, world: &World, gamma: f64, seed: u64) -> Result<Self> {
+        let build = || config.build(world, seed);
+        Ok(Self { network: build()?, target: build()?, unit: value_unit(world, gamma) })
+    }
+
+    /// Q of the network that learns.
+    pub fn now(&self, observation: &Observation) -> Result<Values> {
+        self.values(&self.network, observation)
+    }
+
+    /// R + γᵐ·Q̄(s′, argmax_a Q(s′, a)), `[N]`, in the unit of rewards and without a gradient: the network chooses, the target
+    /// prices (van Hasselt, Guez and Silver 2016, arXiv 1509.06461, eq. 4).
+    pub fn targets(&self, transitions: &Transitions) -> Result<Tensor> {
+        let best = self.now(&transitions.next)?.best;
+        let priced = self.values(&self.target, &transitions.next)?.q.gather(&best.unsqueeze(1)?, 1)?.squeeze(1)?;
+        let count = transitions.actions.len();
+        let discounts = Tensor::from_slice(&transitions.discounts, count, &Device::Cpu)?;
+        let returns = Tensor::from_slice(&transitions.returns, count, &Device::Cpu)?;
+        Ok((returns + (priced.detach() * discounts)?)?)
+    }
+
+    fn values(&self, network: &ActorCritic, observation: &Observation) -> Result<Values> {
+        let Heads { logits, values } = network.heads(&states(network, observation)?)?;
+        Ok(Values { q: (dueling(&logits, &values, self.unit))?, best: logits.argmax(1)? })
+    }
+
+    /// Sets the target to what has been learned.
+    pub fn renew(&self) -> Result<()> {
+        self.target.params().import(&self.network.params().export()?)
+    }
+
+    /// The target's parameters, by `target.<name>`.
+    pub fn export_target(&self) -> Result<BTreeMap<String, Array>> {
+        let named = |(name, array)| (format!("target.{name}"), array);
+        Ok(self.target.params().export()?.into_iter().map(named).collect())
+    }
+
+    /// Goes back to what [`QValues::export_target`] gave.
+    pub fn import_target(&self, arrays: &BTreeMap<String, Array>) -> Result<()> {
+        let of = |(name, array): (&String, &Array)| Some((name.strip_prefix("target.")?.to_owned(), array.clone()));
+        let arrays: BTreeMap<String, Array> = arrays.iter().filter_map(of).collect();
+        ensure!(!arrays.is_empty(), "no target network in the checkpoint");
+        self.target.params().import(&arrays)
+    }
+}
+
+/// V·unit + A − mean_a A: `advantages [B, I]`, `values [B]` → `[B, I]`.
+fn dueling(advantages: &Tensor, values: &Tensor, unit: f64) -> candle_core::Result<Tensor> {
+    let centred = advantages.broadcast_sub(&advantages.mean_keepdim(D::Minus1)?)?;
+    centred.broadcast_add(&(values * unit)?.unsqueeze(1)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::cluster_world;
+    use crate::nn::gradient_check::assert_finite_differences;
+    use crate::rl::conformance::small_network;
+
+    #[test]
+    fn heads_make_q_as_computed_by_hand() {
+        let tensor = |values: &[f64]| Tensor::new(values, &Device::Cpu).unwrap();
+        let advantages = tensor(&[1.0, 2.0, 6.0, 0.0, 0.0, 3.0]).reshape((2, 3)).unwrap();
+        let q = dueling(&advantages, &tensor(&[0.5, -1.0]), 10.0).unwrap().to_vec2::<f64>().unwrap();
+        assert_eq!(q, [[3.0, 4.0, 8.0], [-11.0, -11.0, -8.0]]);
+        let weights = tensor(&[1.0, -2.0, 0.5, 0.3, 1.0, -1.0]).reshape((2, 3)).unwrap();
+        assert_finite_differences(&advantages, |a| {
+            (dueling(a, &tensor(&[0.5, -1.0]), 10.0)?.sqr()? * &weights)?.sum_all()
+        });
+    }
+
+    #[test]
+    fn the_network_chooses_and_the_target_prices() {
+        let world = cluster_world(&[5.0, 4.0, 3.0], 1, 1, 10, 1);
+        let values = QValues::new(&small_network(), &world, 0.9, 1).unwrap();
+        // The network now likes item 2; the target still prices it as before.
+        let mut changed = values.network.params().export().unwrap();
+        changed.get_mut("bias").unwrap().data = vec![0.0, 0.0, 50.0];
+        values.network.params().import(&changed).unwrap();
+        let mut next = Observation { window: 2, ..Observation::default() };
+        next.push(0, &[0], &[5.0], 10, 3);
+        let old = values.values(&values.target, &next).unwrap().q.to_vec2::<f32>().unwrap()[0][2];
+        let transitions = Transitions {
+            now: next.clone(),
+            actions: vec![1, 1],
+            returns: vec![7.0, 7.0],
+            next: next.take(&[0, 0]),
+            discounts: vec![0.5, 0.0],
+        };
+        let found = values.targets(&transitions).unwrap().to_vec1::<f32>().unwrap();
+        assert!((found[0] - (7.0 + 0.5 * old)).abs() < 1e-5 && found[1] == 7.0, "{found:?} with {old}");
+        values.renew().unwrap();
+        let new = values.values(&values.target, &next).unwrap().q.to_vec2::<f32>().unwrap()[0][2];
+        assert!(new > old + 10.0, "{new} after {old}");
+    }
+}

@@ -1,0 +1,137 @@
+//! A policy is a file that others can serve: `tests/data/load_policy.py` reads it in NumPy and scores as this program does.
+//!
+//! NumPy and safetensors come from pip, once, into the build folder. Without a network the test says so and is skipped, unless
+//! `APPRENTICE_REQUIRE_NETWORK` is set.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use pipeline::Artifact as _;
+use serde_json::json;
+use stages::artifact::{Array, Policy, Rules, Window, World};
+use stages::env::{Observation, states};
+use stages::nn::actor_critic::Shape;
+use stages::nn::{ActorCritic, Average, Encoder, GruEncoder, Transformer};
+
+use crate::project::repository;
+
+const USERS: usize = 3;
+const ITEMS: usize = 9;
+const WIDTH: usize = 4;
+
+/// The folder that holds the two packages, if pip gives them.
+fn packages() -> Option<PathBuf> {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("numpy-and-safetensors");
+    let works = || {
+        let mut python = Command::new("python3");
+        python.args(["-c", "import numpy, safetensors"]).env("PYTHONPATH", &folder);
+        python.output().is_ok_and(|output| output.status.success())
+    };
+    if works() {
+        return Some(folder);
+    }
+    let mut pip = Command::new("python3");
+    pip.args(["-m", "pip", "install", "--quiet", "--upgrade", "--target"]).arg(&folder).args(["numpy", "safetensors"]);
+    let said = match pip.output() {
+        Ok(output) => String::from_utf8_lossy(&output.stderr).into_owned(),
+        Err(error) => error.to_string(),
+    };
+    if works() {
+        return Some(folder);
+    }
+    assert!(std::env::var_os("APPRENTICE_REQUIRE_NETWORK").is_none(), "pip gives no NumPy: {said}");
+    println!("skipped: pip gives no NumPy: {said}");
+    None
+}
+
+/// Numbers without a pattern, in [−1, 1].
+fn numbers(shape: &[usize], start: usize) -> Array {
+    let value = |k: usize| ((k + start) as f32 * 1.7 + 0.3).sin();
+    Array::new(shape, (0..shape.iter().product()).map(value).collect())
+}
+
+fn world() -> World {
+    World {
+        reward: numbers(&[USERS, ITEMS], 0),
+        distance: Array::new(&[ITEMS, ITEMS], vec![0.0; ITEMS * ITEMS]),
+        user_vectors: numbers(&[USERS, WIDTH], 5),
+        item_vectors: numbers(&[ITEMS, WIDTH], 11),
+        deviation: None,
+        categories: None,
+        rules: Rules { horizon: 10, window: 3, window_kind: Window::Last, similar_below: None, low_reward: None },
+    }
+}
+
+/// A policy with that encoder, in which no parameter has its first value.
+fn policy(world: &World, encoder: Encoder) -> (Policy, ActorCritic) {
+    let shape = Shape {
+        users: USERS,
+        items: ITEMS,
+        width: WIDTH,
+        window: 4,
+        hidden: 6,
+        encoder,
+        prior: 1.0,
+        avoid: 1.0,
+        alike_share: 0.2,
+    };
+    let mut file = ActorCritic::new(shape, &world.user_vectors, &world.item_vectors, 1).unwrap().export().unwrap();
+    for (start, (_, array)) in file.arrays.iter_mut().filter(|(name, _)| !name.starts_with("table.")).enumerate() {
+        let change = numbers(&array.shape, 13 * start);
+        array.data.iter_mut().zip(change.data).for_each(|(x, change)| *x += 0.2 * change);
+    }
+    let network = ActorCritic::import(&file).unwrap();
+    (Policy::new(file, "rl.a2c", world).unwrap(), network)
+}
+
+#[test]
+fn a_policy_scores_the_same_in_numpy() {
+    let Some(packages) = packages() else { return };
+    let world = world();
+    let histories: [(u32, &[u32], &[f32]); 4] = [
+        (0, &[], &[]),
+        (1, &[4], &[2.5]),
+        (2, &[8, 0, 8], &[1.0, -0.5, 3.0]),
+        (0, &[1, 2, 3, 4, 5, 6], &[1.0, 2.0, 3.0, 4.0, 5.0, 0.5]),
+    ];
+    let mut observation = Observation { window: 4, ..Observation::default() };
+    for (user, items, rewards) in histories {
+        observation.push(user, items, rewards, world.rules.horizon, ITEMS as u32);
+    }
+    let state = |(user, items, rewards): (u32, &[u32], &[f32])| json!({ "user": user, "history": items, "rewards": rewards, "progress": items.len() as f64 / 10.0 });
+    let stdin = json!(histories.map(state)).to_string();
+    let folder = tempfile::tempdir().unwrap();
+    for (k, encoder) in [
+        Encoder::Window,
+        Encoder::Average(Average { last: 3 }),
+        Encoder::Gru(GruEncoder { width: 5 }),
+        Encoder::Transformer(Transformer { layers: 2, width: 6, heads: 2 }),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (policy, network) = policy(&world, encoder.clone());
+        let file = folder.path().join(format!("{k}.safetensors"));
+        policy.write(&file).unwrap();
+        let mut python = Command::new("python3")
+            .arg(repository().join("tests/data/load_policy.py"))
+            .arg(&file)
+            .env("PYTHONPATH", &packages)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        python.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();
+        let output = python.wait_with_output().unwrap();
+        assert!(output.status.success(), "python failed for {encoder:?}");
+        let found: Vec<Vec<f64>> = serde_json::from_slice(&output.stdout).unwrap();
+        let wanted = network.logits(&states(&network, &observation).unwrap()).unwrap().to_vec2::<f32>().unwrap();
+        for (found, wanted) in found.concat().iter().zip(wanted.concat()) {
+            let wanted = f64::from(wanted);
+            let error = (found - wanted).abs() / wanted.abs().max(1.0);
+            assert!(error < 1e-5, "{found} in NumPy, {wanted} here, with {encoder:?}");
+        }
+        assert_eq!((found.len(), found[0].len()), (4, ITEMS));
+    }
+}
