@@ -297,6 +297,20 @@ mod tests {
     }
 
     #[test]
+    fn equal_bytes_on_one_thread_and_on_two() {
+        let audience = Audience { vectors: 2, ..Audience::default() };
+        let stage = DeepFm { epochs: 2, batch_size: 5, members: 3, gaussian: true, audience, ..DeepFm::default() };
+        let on = |threads: usize| {
+            let folder = tempfile::tempdir().unwrap();
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let run = || stage.run(weighted(small_log()), &Context::detached(folder.path())).unwrap();
+            let outputs = pool.install(run);
+            (outputs.world, outputs.curves, outputs.calibration)
+        };
+        assert!(on(1) == on(2));
+    }
+
+    #[test]
     fn the_gaussian_head_learns_as_a_whole_and_states_less_where_less_is_known() {
         let mut params = Params::default();
         // Items 0 to 3 are rated 3 by all, items 4 to 7 are 1 or 5.
