@@ -95,10 +95,8 @@ impl Stage for DeepFm {
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
-        let log = &inputs.interactions;
-        let mean = log.rating.iter().map(|&r| f64::from(r)).sum::<f64>() / log.len().max(1) as f64;
         let fields = Fields::new(&inputs.users, &inputs.items, self.max_distinct)?;
-        let build = |params: &mut Params, seed| Model::new(params, self, fields.clone(), mean, seed);
+        let build = |params: &mut Params, seed, mean| Model::new(params, self, fields.clone(), mean, seed);
         self.ensemble().run(&inputs, cx, |name, seed| self.fit(name, seed), build)
     }
 }

@@ -48,13 +48,13 @@ impl Ensemble<'_> {
     }
 
     /// Fits the members and completes their mean: `fit` says how the one of that checkpoint's name and seed is fitted, `build`
-    /// makes a new model of a seed.
+    /// makes a new model of a seed, around the mean of what is fitted.
     pub(super) fn run<M: RatingModel>(
         &self,
         inputs: &Inputs,
         cx: &Context,
         fit: impl Fn(String, u64) -> Fit + Sync,
-        build: impl Fn(&mut Params, u64) -> Result<M> + Sync,
+        build: impl Fn(&mut Params, u64, f64) -> Result<M> + Sync,
     ) -> Result<Outputs> {
         let log = &inputs.interactions;
         ensure!(!log.is_empty(), "no interaction to fit a world on");
@@ -67,12 +67,15 @@ impl Ensemble<'_> {
             negatives: negatives.as_ref(),
             holdout: inputs.holdout.as_ref(),
         };
+        let mean = mean(log, weights.as_deref());
+        // Beside each rating stands a 0.
+        let mean = if self.negatives { mean / 2.0 } else { mean };
         let (low, high) = range(log);
         let range = (if self.negatives { low.min(0.0) } else { low }, high);
         let member = |k: u64| -> Result<Member> {
             let fit = fit(format!("member{k}"), self.seed.wrapping_add(k));
             let mut params = Params::default();
-            let model = build(&mut params, fit.seed)?;
+            let model = build(&mut params, fit.seed, mean)?;
             let curves = fit.run(&params, &model, &ratings, cx)?;
             Ok(Member { curves, completed: complete_matrix(&model, users, items, range)? })
         };
@@ -80,11 +83,20 @@ impl Ensemble<'_> {
         complete(&members, self.ips, self.audience, inputs, cx)
     }
 
-    /// The weight of each rating, where propensities are connected.
+    /// The weight of each rating, where propensities are connected and weigh the fit.
     pub(super) fn weights(&self, inputs: &Inputs) -> Result<Option<Vec<f64>>> {
-        let Some(propensities) = &inputs.propensities else { return Ok(None) };
+        let Some(propensities) = inputs.propensities.as_ref().filter(|_| self.ips.fit) else { return Ok(None) };
         let pairs = inputs.users.len() * inputs.items.len();
         Ok(Some(self.ips.weights(&propensities.of(&inputs.interactions)?, pairs)))
+    }
+}
+
+/// Σ w·r / Σ w; all weights alike without.
+pub(super) fn mean(log: &Interactions, weights: Option<&[f64]>) -> f64 {
+    let ratings = log.rating.iter().map(|&r| f64::from(r));
+    match weights {
+        None => ratings.sum::<f64>() / log.len() as f64,
+        Some(weights) => ratings.zip(weights).map(|(r, w)| r * w).sum::<f64>() / weights.iter().sum::<f64>(),
     }
 }
 

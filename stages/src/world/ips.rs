@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Ips {
+    /// Whether the fit is weighted, which is the default; else propensities only score the hold-out
+    /// (`rmse.holdout.world.ips`), so that a world fitted without them can be compared.
+    pub fit: bool,
     /// Propensities below this count as this, in [0, 1]: a single unlikely rating then cannot outweigh all others, at the price
     /// of some bias. 0, none, by default.
     pub smallest: f64,
@@ -20,7 +23,7 @@ pub struct Ips {
 
 impl Default for Ips {
     fn default() -> Self {
-        Self { smallest: 0.0, self_normalise: true }
+        Self { fit: true, smallest: 0.0, self_normalise: true }
     }
 }
 

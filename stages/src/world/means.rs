@@ -8,7 +8,7 @@ use pipeline::{Context, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::ensemble::{Ensemble, Member, complete, mean_square, range};
+use super::ensemble::{Ensemble, Member, complete, mean, mean_square, range};
 use super::fit::Completed;
 use super::{Audience, Inputs, Ips, Outputs};
 use crate::artifact::{Array, Curves, Interactions};
@@ -29,8 +29,8 @@ pub struct Means {
 
 impl Default for Means {
     fn default() -> Self {
-        // Chosen on a split of Coat's chosen ratings.
-        Self { shrink_items: 10.0, shrink_users: 10.0, ips: Ips::default(), audience: Audience::default() }
+        // Chosen on splits of Coat's chosen ratings.
+        Self { shrink_items: 5.0, shrink_users: 3.0, ips: Ips::default(), audience: Audience::default() }
     }
 }
 
@@ -75,8 +75,7 @@ impl Means {
 
     /// r̂ of all, `[U, I]`, clamped to the ratings that occur.
     fn means(&self, log: &Interactions, weights: &[f64], users: usize, items: usize) -> Array {
-        let all: f64 = weights.iter().sum();
-        let mean = log.rating.iter().zip(weights).map(|(&r, w)| w * f64::from(r)).sum::<f64>() / all;
+        let mean = mean(log, Some(weights));
         let rest: Vec<f64> = log.rating.iter().map(|&r| f64::from(r) - mean).collect();
         let of_item = shrunken(&log.item, &rest, weights, self.shrink_items, items);
         let rest: Vec<f64> = rest.iter().zip(&log.item).map(|(x, &item)| x - of_item[item as usize]).collect();
@@ -134,5 +133,21 @@ mod tests {
         assert_eq!(series, [["rmse.train", "rmse.holdout"].as_slice(), &ends].concat());
         assert_eq!(outputs.calibration.0.iter().map(|bin| bin.count).sum::<u32>(), 6);
         assert_eq!(outputs.world.deviation, None);
+    }
+
+    #[test]
+    fn propensities_that_only_score_leave_the_fit_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = |fit: bool, connected: bool| {
+            let audience = Audience { vectors: 2, ..Audience::default() };
+            let stage = Means { ips: Ips { fit, ..Ips::default() }, audience, ..Means::default() };
+            let mut inputs = weighted(small_log());
+            inputs.propensities = inputs.propensities.filter(|_| connected);
+            stage.run(inputs, &Context::detached(folder.path())).unwrap()
+        };
+        let (plain, scored, fitted) = (run(true, false), run(false, true), run(true, true));
+        assert!(plain.world == scored.world && plain.world != fitted.world);
+        assert_eq!(plain.curves.0, scored.curves.0[..plain.curves.0.len()]);
+        assert_eq!(scored.curves.0.last().unwrap().series, "rmse.holdout.world.ips");
     }
 }

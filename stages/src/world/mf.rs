@@ -11,7 +11,6 @@ use serde::{Deserialize, Serialize};
 use super::ensemble::Ensemble;
 use super::fit::{Fit, Predicted, RatingModel};
 use super::{Audience, Inputs, Ips, Outputs};
-use crate::artifact::Interactions;
 use crate::nn::{Init, Params};
 
 /// `world.mf`.
@@ -77,7 +76,7 @@ impl Stage for MatrixFactorisation {
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
         let (users, items) = (inputs.users.len(), inputs.items.len());
-        let build = |params: &mut Params, seed| Model::new(params, self, users, items, &inputs.interactions, seed);
+        let build = |params: &mut Params, seed, mean| Model::new(params, self, (users, items), mean, seed);
         self.ensemble().run(&inputs, cx, |name, seed| self.fit(name, seed), build)
     }
 }
@@ -106,13 +105,11 @@ impl Model {
     fn new(
         params: &mut Params,
         config: &MatrixFactorisation,
-        users: usize,
-        items: usize,
-        log: &Interactions,
+        (users, items): (usize, usize),
+        mean: f64,
         seed: u64,
     ) -> Result<Self> {
         let mut init = Init::new(seed);
-        let mean = log.rating.iter().map(|&r| f64::from(r)).sum::<f64>() / log.len().max(1) as f64;
         Ok(Self {
             mean,
             user_bias: params.add("user_bias", &init.normal(&[users, 1], 0.0)?)?,
@@ -150,9 +147,8 @@ mod tests {
 
     #[test]
     fn every_parameter_learns_and_a_prediction_is_the_sum_by_hand() {
-        let log = Interactions { user: vec![0, 1], item: vec![1, 0], rating: vec![2.0, 4.0], timestamp: vec![0, 0] };
         let mut params = Params::default();
-        let model = Model::new(&mut params, &MatrixFactorisation::default(), 2, 2, &log, 0).unwrap();
+        let model = Model::new(&mut params, &MatrixFactorisation::default(), (2, 2), 3.0, 0).unwrap();
         let (user, item) =
             (Tensor::new(&[0_u32, 1], &Device::Cpu).unwrap(), Tensor::new(&[1_u32, 0], &Device::Cpu).unwrap());
         assert_every_parameter_learns(&params, || model.predict(&user, &item).unwrap().rating.sqr()?.sum_all());
