@@ -191,6 +191,7 @@ mod tests {
             title: texts('T', count),
             year: vec![None; count],
             genres: vec![vec![]; count],
+            ..Items::default()
         };
         let mut beside = Vec::new();
         if named {

@@ -25,6 +25,9 @@ pub struct Origin {
     pub learned_in: String,
     /// Turns of an episode there: what progress through a session is measured by.
     pub horizon: usize,
+    /// [`World::distances_digest`] of that world: equal to the judge's where the policy was trained with the judge's distances,
+    /// which is a privilege.
+    pub distances_digest: String,
 }
 
 impl Policy {
@@ -34,6 +37,7 @@ impl Policy {
         about.insert("learner".to_owned(), learner.into());
         about.insert("learned_in".to_owned(), world.rewards_digest().into());
         about.insert("horizon".to_owned(), world.rules.horizon.into());
+        about.insert("distances_digest".to_owned(), world.distances_digest().into());
         network.about = serde_json::to_string(&about)?;
         Ok(Self(network))
     }
@@ -51,7 +55,7 @@ pub struct RewardModel(pub Network);
 impl Artifact for Policy {
     const KIND: &'static str = "policy";
     const EXTENSION: &'static str = "safetensors";
-    const FORMAT: u32 = 2;
+    const FORMAT: u32 = 3;
     fn write(&self, path: &Path) -> Result<()> {
         self.0.write(path, Self::KIND, Self::FORMAT)
     }
