@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::inspect::Inspect;
+use crate::report::Render;
 use crate::spec::read_strictly;
 use crate::{Context, PortFile, PortSpec, Ports};
 
@@ -153,6 +154,8 @@ pub struct Catalog {
     pub inspect: Inspect,
     /// The kinds of artifacts whose figures `diff` compares.
     pub figures: &'static [FiguresOf],
+    /// Tells what runs came to, together with what was run.
+    pub report: Render,
     /// The commented experiment that `init` writes.
     pub starter: &'static str,
 }

@@ -51,5 +51,6 @@ pub static CATALOG: Catalog = Catalog {
     ],
     inspect: inspect::inspect,
     figures: &[FiguresOf { kind: Metrics::KIND, read: artifact::figures }],
+    report: report::tell,
     starter: include_str!("../../configs/quickstart.yaml"),
 };

@@ -9,6 +9,7 @@ mod gc;
 mod graph;
 mod inspect;
 mod plan;
+mod report;
 mod run;
 mod runs;
 mod screen;
@@ -76,6 +77,7 @@ fn dispatch(session: &Session, command: &Command) -> Result<Exit, Failure> {
         }
         Command::Verify => verify::verify(session),
         Command::Runs(args) => runs::runs(session, args),
+        Command::Report(args) => report::report(session, args),
         Command::Diff(args) => diff::diff(session, args),
         Command::Gc(args) => gc::gc(session, args),
         Command::Completions { shell } => {

@@ -6,21 +6,34 @@
 
 mod caution;
 mod chart;
+mod difference;
 mod episode;
+mod estimate;
 #[cfg(test)]
 mod fixture;
 mod legend;
 mod page;
 mod row;
+mod markdown;
+mod measure;
 mod say;
+mod separated;
+mod several;
+mod tell;
+mod trap;
 mod verdict;
+mod what_ran;
+
+pub use tell::tell;
 
 use anyhow::{Result, ensure};
 use pipeline::{Context, Many, Stage, ports};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::artifact::{Curves, Demonstrations, Items, Metrics, Page, Rollouts};
+use crate::artifact::{
+    Calibration, Comparisons, Curves, Demonstrations, Estimates, Items, Metrics, Page, Profiles, RewardPairs, Rollouts,
+};
 
 /// Renders metrics, episodes and learning curves as one self-contained HTML page.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -40,6 +53,16 @@ ports! {
         metrics: Metrics,
         /// Judged episodes, for how returns spread.
         rollouts: Option<Rollouts>,
+        /// Which differences are real: each pair of rows with the same users.
+        comparisons: Option<Comparisons>,
+        /// How often each row returns at least so much.
+        profiles: Option<Profiles>,
+        /// What a log of others says of the policies.
+        estimates: Option<Estimates>,
+        /// What world models promise against what held-out people said.
+        calibration: Many<Calibration>,
+        /// Learned rewards beside the true one.
+        rewards: Many<RewardPairs>,
         /// Learning curves of any stages.
         curves: Many<Curves>,
         /// The language model's episodes, for examples; needs `items`.
@@ -59,8 +82,9 @@ ports! {
 
 impl Stage for Report {
     const KIND: &'static str = "report";
-    // 1: the first page.
-    const VERSION: u32 = 1;
+    // 1: the first page. 2: differences judged together, profiles, calibration, learned rewards, off-policy estimates, bands
+    // over seeds, more cautions, and a place for what was run.
+    const VERSION: u32 = 2;
     const ABOUT: &'static str = "Renders metrics, episodes and learning curves as one self-contained HTML page";
     type Inputs = Inputs;
     type Outputs = Outputs;
@@ -176,8 +200,18 @@ mod tests {
     #[test]
     fn the_table_alone_makes_a_page() {
         let whole = fixture::inputs();
-        let inputs =
-            Inputs { metrics: whole.metrics, rollouts: None, curves: Vec::new(), demonstrations: None, items: None };
+        let inputs = Inputs {
+            metrics: whole.metrics,
+            rollouts: None,
+            comparisons: None,
+            profiles: None,
+            estimates: None,
+            calibration: Vec::new(),
+            rewards: Vec::new(),
+            curves: Vec::new(),
+            demonstrations: None,
+            items: None,
+        };
         let page = page(&Report::default(), inputs);
         assert!(page.contains("</html>") && !page.contains("Learning curves"));
     }
