@@ -33,8 +33,8 @@ pub(super) fn cautions(
 /// Rows that are told what a deployed policy would not know.
 fn privileged(rows: &[Row]) -> Option<String> {
     let told = |row: &&Row| row.remark.contains("privileged");
-    let learned = names(rows.iter().filter(told).filter(|row| row.role != Role::Control));
-    let controls = names(rows.iter().filter(told).filter(|row| row.role == Role::Control));
+    let learned = names(rows.iter().filter(told).filter(|row| row.role == Role::Learned));
+    let controls = names(rows.iter().filter(told).filter(|row| row.role != Role::Learned));
     let learned = (!learned.is_empty()).then(|| {
         let was = if learned.len() == 1 { "was" } else { "were" };
         format!("{} {was} learned with what only the judge knows: no evidence for a deployed policy.", say::list(&learned))
@@ -72,8 +72,7 @@ fn narrow(cast: &Cast) -> Option<String> {
     let (best, covered) = (cast.best?, cast.best?.get("coverage")?.mean);
     (covered < NARROW).then(|| {
         format!(
-            "{} recommends {} of the catalogue: its return says nothing of the long tail, and how well the judge knows the \
-             other items does not matter to it.",
+            "{} recommends {} of the catalogue: its return says nothing of the long tail, where a world model knows least.",
             best.name,
             say::percent(covered)
         )

@@ -137,8 +137,8 @@ fn on_row(name: &str, judged: &[Judged]) -> String {
         own().filter(|j| is(j)).map(|j| j.comparison.other.clone()).collect()
     };
     let parts = [
-        ("really above", named(&|j| j.holds() && j.comparison.difference > 0.0)),
-        ("really below", named(&|j| j.holds() && j.comparison.difference < 0.0)),
+        ("above", named(&|j| j.holds() && j.comparison.difference > 0.0)),
+        ("below", named(&|j| j.holds() && j.comparison.difference < 0.0)),
         ("not to be told from", named(&|j| !j.holds())),
     ];
     let parts = parts.iter().filter(|(_, names)| !names.is_empty());
@@ -196,7 +196,7 @@ mod tests {
         assert_eq!(
             sentences(&judged),
             [
-                "a2c: really above random; not to be told from bc and popular.",
+                "a2c: above random; not to be told from bc and popular.",
                 "bc: not to be told from a2c.",
                 "Of 3 differences (same users on both sides), 1 hold with all judged together, at 5 % after Holm; 1 more \
                  would pass if each were the only one, and are not called real here.",

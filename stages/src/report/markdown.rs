@@ -126,13 +126,12 @@ pub(super) fn escape(text: &str) -> String {
             // A name behind it would be called, or mailed.
             '@' => out.push_str("&#64;"),
             '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '~' | '!' | '#' | '$' => out.extend(['\\', character]),
-            // `https://` becomes no link.
-            ':' => out.push_str("&#58;"),
             _ if is_unsafe(character) => out.extend(character.escape_unicode()),
             _ => out.push(character),
         }
     }
-    out.replace("&#58; ", ": ").trim().to_owned()
+    // No address becomes a link by itself.
+    out.replace("://", "&#58;//").replace("www.", "www&#46;").trim().to_owned()
 }
 
 #[cfg(test)]
@@ -143,7 +142,7 @@ mod tests {
     fn hostile_text_stays_text() {
         assert_eq!(escape("a|b\nc <img src=x> [x](https://e) `x` @all"), "a\\|b c &lt;img src=x&gt; \\[x\\](https&#58;//e) \\`x\\` &#64;all");
         assert_eq!(escape("\u{1b}[31m\u{202e}"), "\\u{1b}\\[31m\\u{202e}");
-        assert_eq!(escape("a: b"), "a: b");
+        assert_eq!(escape("at 12:00, www.e.org"), "at 12:00, www&#46;e.org");
     }
 
     #[test]

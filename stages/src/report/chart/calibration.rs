@@ -30,7 +30,7 @@ pub(in super::super) fn draw(world: &str, calibration: &Calibration) -> Vec<Draw
 
 fn one(title: &str, bins: &[&CalibrationBin]) -> Drawn {
     let [width, height] = [SMALL[0], 250.0];
-    let (left, right, top, bottom) = (40.0, width - 12.0, 18.0, height - 40.0);
+    let (left, right, top, bottom) = (40.0, width - 12.0, 24.0, height - 40.0);
     let mut canvas = Canvas::new(width, height);
     // One scale for both axes: the diagonal is where the promise is kept.
     let values = || bins.iter().flat_map(|bin| [bin.predicted, bin.observed]);

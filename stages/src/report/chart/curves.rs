@@ -72,7 +72,7 @@ impl Panel {
         let ends: Vec<f64> = self.seeds.iter().filter_map(|seed| Some(seed.last()?.1)).collect();
         let mut caption = match self.seeds.len() {
             1 => "one run".to_owned(),
-            n => format!("{n} seeds, band from the lowest to the highest"),
+            n => format!("{n} seeds, from the lowest to the highest"),
         };
         let last = ends.iter().sum::<f64>() / ends.len().max(1) as f64;
         if last.is_finite() && !ends.is_empty() {
@@ -198,7 +198,7 @@ mod tests {
         let svg = drawn.svg.expect("values are finite");
         assert_eq!((svg.matches("class=\"area learned\"").count(), svg.matches("class=\"mean\"").count()), (1, 1));
         assert_eq!(panels[0].band(), [vec![(0, 1.0), (1, 2.0)], vec![(0, 3.0), (1, 6.0)]]);
-        assert_eq!(drawn.caption, "2 seeds, band from the lowest to the highest, ends at 4.00");
+        assert_eq!(drawn.caption, "2 seeds, from the lowest to the highest, ends at 4.00");
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub(in super::super) fn draw(stage: &str, pairs: &RewardPairs) -> Vec<Drawn> {
 
 fn one(title: &str, points: &[[f64; 2]]) -> Drawn {
     let [width, height] = [SMALL[0], 220.0];
-    let (left, right, top, bottom) = (48.0, width - 12.0, 20.0, height - 40.0);
+    let (left, right, top, bottom) = (48.0, width - 12.0, 24.0, height - 40.0);
     let mut canvas = Canvas::new(width, height);
     let x = Scale::holding(points.iter().map(|p| p[0]), 4, left, right);
     let y = Scale::holding(points.iter().map(|p| p[1]), 4, bottom, top);
