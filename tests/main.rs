@@ -7,6 +7,7 @@ mod looking;
 mod mistakes;
 mod project;
 mod published;
+mod report;
 mod resume;
 mod schema;
 mod smoke;

@@ -64,7 +64,10 @@ fn page<'a>(ran: &'a Ran, stage: Option<&str>) -> anyhow::Result<&'a RanFile> {
             ran.id, ran.experiment
         ))
         .into()),
-        [] => Err(Wrong(format!("run {} made no page of that stage\nhelp: its pages are those of {}", ran.id, all())).into()),
+        [] => {
+            Err(Wrong(format!("run {} made no page of that stage\nhelp: its pages are those of {}", ran.id, all()))
+                .into())
+        }
         _ => Err(Wrong(format!(
             "run {} made {} pages\nhelp: choose one with `--page STAGE`: {}",
             ran.id,

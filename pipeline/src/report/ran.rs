@@ -184,15 +184,22 @@ fn stage(store: &Store, node: &NodeRecord) -> anyhow::Result<RanStage> {
 }
 
 fn inputs(material: &Material) -> Vec<RanInput> {
-    let rows = material.inputs.iter().flat_map(|(port, rows)| rows.as_array().into_iter().flatten().map(move |row| (port, row)));
+    let rows = material
+        .inputs
+        .iter()
+        .flat_map(|(port, rows)| rows.as_array().into_iter().flatten().map(move |row| (port, row)));
     rows.map(|(port, row)| RanInput { port: port.clone(), digest: row["digest"].as_str().unwrap_or_default().into() })
         .collect()
 }
 
 fn assets(entry: &Entry) -> Vec<RanAsset> {
     let made = entry.made.assets.iter().zip(&entry.material.assets);
-    made.map(|(asset, digest)| RanAsset { name: asset.name.clone(), origin: asset.origin.clone(), digest: digest.clone() })
-        .collect()
+    made.map(|(asset, digest)| RanAsset {
+        name: asset.name.clone(),
+        origin: asset.origin.clone(),
+        digest: digest.clone(),
+    })
+    .collect()
 }
 
 /// The outputs as the run recorded them: a later run may have made the key again.

@@ -173,7 +173,10 @@ impl Run<'_> {
         match panics::caught(shown) {
             Ok((pages, kept)) => {
                 for aside in kept {
-                    warn(format!("the page of an earlier run was changed by hand; it is kept as `{}`", aside.display()));
+                    warn(format!(
+                        "the page of an earlier run was changed by hand; it is kept as `{}`",
+                        aside.display()
+                    ));
                 }
                 pages
             }

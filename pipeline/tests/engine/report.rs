@@ -25,7 +25,11 @@ fn every_run_leaves_its_page_beside_the_view() {
     assert!(!path.with_file_name("page-as-run.html.kept").exists(), "what a run left is no one's work");
     fs::write(&path, "my own").unwrap();
     let told = project.run("run x.yaml");
-    assert!(told.stderr.contains("changed by hand; it is kept as `artifacts/sum/page/page-as-run.html.kept`"), "{}", told.stderr);
+    assert!(
+        told.stderr.contains("changed by hand; it is kept as `artifacts/sum/page/page-as-run.html.kept`"),
+        "{}",
+        told.stderr
+    );
     assert_eq!(fs::read_to_string(path.with_file_name("page-as-run.html.kept")).unwrap(), "my own");
 }
 
@@ -66,7 +70,10 @@ fn what_cannot_be_told_is_said_with_the_way_out() {
     let twice = format!("name: twice\nstages:\n  a: {{ use: toy.number }}\n  {page}\n  other_{page}\n");
     project.write("x.yaml", &twice);
     let told = project.ok("run x.yaml");
-    assert!(told.contains("page/page-as-run.html · report: ") && told.contains("other_page/page-as-run.html"), "{told}");
+    assert!(
+        told.contains("page/page-as-run.html · report: ") && told.contains("other_page/page-as-run.html"),
+        "{told}"
+    );
     says("report", &["made 2 pages", "\nhelp: choose one with `--page STAGE`: page, other_page"]);
     says("report --page x", &["made no page of that stage", "help: its pages are those of page, other_page"]);
     says("report --page page --format md", &["pages are HTML", "help: "]);

@@ -1,27 +1,33 @@
 //! What a careful reader would object to, looked for in the data and printed under the verdict.
 
-use super::row::{Judged, Role, Row};
-use super::say;
+use super::row::{Judged, MISSING, Role, Row};
 use super::verdict::{Cast, SEEDS};
-use crate::artifact::{Estimates, Rollouts};
+use super::{difference, say};
+use crate::artifact::{Comparisons, Estimates, Metrics, Rollouts};
 
 /// The controls without which a table says little, by the beginnings of their names.
 const CONTROLS: [&str; 4] = ["random", "random non-conflicting", "popular", "greedy oracle"];
 /// A policy that recommends less of the catalogue than this says nothing of the rest.
 const NARROW: f64 = 0.1;
 
+/// What the cautions are looked for in, beside the rows of the table.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Evidence<'a> {
+    pub metrics: Option<&'a Metrics>,
+    pub comparisons: Option<&'a Comparisons>,
+    pub rollouts: Option<&'a Rollouts>,
+    pub estimates: Option<&'a Estimates>,
+}
+
 /// Sentences of warning, most important first.
-pub(super) fn cautions(
-    rows: &[Row],
-    cast: &Cast,
-    rollouts: Option<&Rollouts>,
-    estimates: Option<&Estimates>,
-) -> Vec<String> {
+pub(super) fn cautions(rows: &[Row], cast: &Cast, evidence: Evidence) -> Vec<String> {
+    let Evidence { metrics, comparisons, rollouts, estimates } = evidence;
     let mut cautions = Vec::new();
+    cautions.extend(comparisons.and_then(|comparisons| alone(cast, comparisons)));
     cautions.extend(missing(rows));
     cautions.extend(cut_elsewhere(rows));
     cautions.extend(privileged(rows));
-    cautions.extend(missing_controls(rows));
+    cautions.extend(missing_controls(rows, metrics));
     cautions.extend(few_seeds(rows));
     cautions.extend(other_users(cast, rollouts));
     cautions.extend(order_by_convention(cast));
@@ -37,19 +43,54 @@ fn privileged(rows: &[Row]) -> Option<String> {
     let controls = names(rows.iter().filter(told).filter(|row| row.role != Role::Learned));
     let learned = (!learned.is_empty()).then(|| {
         let was = if learned.len() == 1 { "was" } else { "were" };
-        format!("{} {was} learned with what only the judge knows: no evidence for a deployed policy.", say::list(&learned))
+        format!(
+            "{} {was} learned with what only the judge knows: no evidence for a deployed policy.",
+            say::list(&learned)
+        )
     });
     let controls = (!controls.is_empty()).then(|| {
         let are = if controls.len() == 1 { "is" } else { "are" };
-        format!("Privileged: {} {are} told what a deployed policy would have to find out (see the table).", say::list(&controls))
+        format!(
+            "Privileged: {} {are} told what a deployed policy would have to find out (see the table).",
+            say::list(&controls)
+        )
     });
     let both: Vec<String> = [learned, controls].into_iter().flatten().collect();
     (!both.is_empty()).then(|| both.join(" "))
 }
 
-fn missing_controls(rows: &[Row]) -> Option<String> {
+/// What the verdict says of the best policy by one interval alone and what does not hold with all of them judged together.
+fn alone(cast: &Cast, comparisons: &Comparisons) -> Option<String> {
+    let best = cast.best?;
+    let judged = difference::judge(comparisons);
+    let others = [cast.baseline, cast.teacher, cast.retriever];
+    let weak = |other: &&Row| {
+        judged
+            .iter()
+            .any(|j| j.comparison.policy == best.name && j.comparison.other == other.name && j.apart && !j.holds())
+    };
+    let named = names(others.into_iter().flatten().filter(weak));
+    (!named.is_empty()).then(|| {
+        format!(
+            "The verdict goes by single intervals: with all comparisons judged together {} cannot be told from {}.",
+            best.name,
+            say::list(&named)
+        )
+    })
+}
+
+fn missing_controls(rows: &[Row], metrics: Option<&Metrics>) -> Option<String> {
+    let not_made = metrics.iter().flat_map(|metrics| &metrics.0).filter(|metric| metric.metric == MISSING);
+    let mut named: Vec<String> = Vec::new();
+    for metric in not_made {
+        let why = if metric.remark.is_empty() { String::new() } else { format!(" ({})", metric.remark) };
+        named.push(format!("`{}`{why}", metric.policy));
+    }
     let has = |name: &&&str| rows.iter().any(|row| row.role == Role::Control && row.name.starts_with(**name));
-    let named: Vec<_> = CONTROLS.iter().filter(|name| !has(name)).map(|name| format!("`{name}`")).collect();
+    let told = |name: &&&str| named.iter().any(|known| known.starts_with(&format!("`{name}")));
+    let unnamed: Vec<String> =
+        CONTROLS.iter().filter(|name| !has(name) && !told(name)).map(|name| format!("`{name}`")).collect();
+    named.splice(0..0, unnamed);
     (!named.is_empty()).then(|| {
         format!("Missing controls: {}. Without them nobody can tell what a return is worth.", say::list(&named))
     })
@@ -62,7 +103,11 @@ fn small_sample(estimates: &Estimates) -> Option<String> {
     let smallest = weak().map(|estimate| estimate.effective_sample).fold(f64::INFINITY, sample);
     let (few, all) = (weak().count(), estimates.0.len());
     (few > 0).then(|| {
-        let size = if smallest.is_finite() { format!(" (effective sample down to {})", say::about(smallest)) } else { String::new() };
+        let size = if smallest.is_finite() {
+            format!(" (effective sample down to {})", say::about(smallest))
+        } else {
+            String::new()
+        };
         format!("{few} of {all} off-policy estimates rest on too small a sample to conclude anything{size}.")
     })
 }
@@ -147,31 +192,93 @@ fn order_by_convention(cast: &Cast) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::cautions;
-    use crate::artifact::{End, Estimate as Weighed, Estimates, Rollout, Rollouts};
+    use super::{Evidence, cautions};
+    use crate::artifact::{
+        Comparison, Comparisons, End, Estimate as Weighed, Estimates, Metric, Metrics, Rollout, Rollouts,
+    };
     use crate::report::fixture;
     use crate::report::row::{Estimate, Row};
     use crate::report::verdict::Cast;
 
     /// What is said beyond the controls, which these small tables do not have.
     fn said_of(rows: &[Row], rollouts: Option<&Rollouts>) -> Vec<String> {
-        let mut said = cautions(rows, &Cast::of(rows, None), rollouts, None);
+        let mut said = cautions(rows, &Cast::of(rows, None), Evidence { rollouts, ..Evidence::default() });
         said.retain(|sentence| !sentence.starts_with("Missing controls"));
         said
     }
 
     #[test]
     fn controls_that_are_missing_and_rows_that_are_told_too_much_are_named() {
-        let mut rows = fixture::rows(&[("random", true, 24.0, 0.0), ("greedy oracle", true, 140.0, 0.0), ("a2c", false, 135.0, 1.0)]);
-        let said = |rows: &[Row]| cautions(rows, &Cast::of(rows, None), None, None);
+        let mut rows = fixture::rows(&[
+            ("random", true, 24.0, 0.0),
+            ("greedy oracle", true, 140.0, 0.0),
+            ("a2c", false, 135.0, 1.0),
+        ]);
+        let said = |rows: &[Row]| cautions(rows, &Cast::of(rows, None), Evidence::default());
         assert_eq!(
             said(&rows),
-            ["Missing controls: `random non-conflicting` and `popular`. Without them nobody can tell what a return is worth."]
+            [
+                "Missing controls: `random non-conflicting` and `popular`. Without them nobody can tell what a return is worth."
+            ]
         );
         rows[1].remark = "privileged: knows the judging rewards".to_owned();
         assert!(said(&rows)[0].starts_with("Privileged: greedy oracle is told"), "{:?}", said(&rows));
         rows[2].remark = "privileged: trained in the judging world".to_owned();
         assert!(said(&rows)[0].starts_with("a2c was learned with what only the judge knows"), "{:?}", said(&rows));
+    }
+
+    #[test]
+    fn a_control_that_could_not_be_made_is_named_with_the_reason() {
+        let rows = fixture::rows(&[
+            ("random", true, 24.0, 0.0),
+            ("popular", true, 80.0, 0.0),
+            ("greedy oracle", true, 140.0, 0.0),
+        ]);
+        let metric = Metric {
+            policy: "behaviour cloning".to_owned(),
+            control: true,
+            remark: "connect `demonstrations`".to_owned(),
+            metric: "missing".to_owned(),
+            mean: 0.0,
+            low: 0.0,
+            high: 0.0,
+            seeds: 0,
+            episodes: 0,
+        };
+        let metrics = Metrics(vec![metric]);
+        let said = cautions(&rows, &Cast::of(&rows, None), Evidence { metrics: Some(&metrics), ..Evidence::default() });
+        assert!(
+            said[0].starts_with(
+                "Missing controls: `random non-conflicting` and `behaviour cloning` (connect `demonstrations`)."
+            ),
+            "{said:?}"
+        );
+    }
+
+    #[test]
+    fn a_verdict_that_does_not_hold_with_all_judged_together_is_named() {
+        let rows =
+            fixture::rows(&[("popular", true, 132.0, 0.0), ("a2c", false, 133.0, 1.0), ("bc", false, 120.0, 1.0)]);
+        let compare = |other: &str, difference: f64, half: f64| Comparison {
+            policy: "a2c".to_owned(),
+            other: other.to_owned(),
+            metric: "return_inclusive".to_owned(),
+            difference,
+            low: difference - half,
+            high: difference + half,
+            probability: 0.5,
+            probability_low: 0.5,
+            probability_high: 0.5,
+            seeds: 5,
+            users: 9,
+        };
+        let mut all = Comparisons(vec![compare("popular", 1.0, 0.95), compare("bc", 13.0, 20.0)]);
+        let said = |all: &Comparisons| {
+            cautions(&rows, &Cast::of(&rows, None), Evidence { comparisons: Some(all), ..Evidence::default() })
+        };
+        assert!(said(&all)[0].ends_with("a2c cannot be told from popular."), "{:?}", said(&all));
+        all.0.pop();
+        assert!(!said(&all)[0].contains("judged together"));
     }
 
     #[test]
@@ -192,7 +299,8 @@ mod tests {
         let coverage = Estimate { mean: 0.05, low: 0.05, high: 0.05 };
         rows[0].measures.insert("coverage".to_owned(), coverage);
         let estimates = Estimates(vec![estimate(false, 3.2), estimate(false, f64::NAN), estimate(true, 90.0)]);
-        let said = cautions(&rows, &Cast::of(&rows, None), None, Some(&estimates));
+        let said =
+            cautions(&rows, &Cast::of(&rows, None), Evidence { estimates: Some(&estimates), ..Evidence::default() });
         assert!(said[1].starts_with("2 of 3 off-policy estimates") && said[1].contains("down to 3.20"), "{said:?}");
         assert!(said[2].starts_with("a2c recommends 5.0 % of the catalogue"), "{said:?}");
     }

@@ -86,7 +86,10 @@ mod tests {
         let say = |rows: Vec<Estimate>| sentences(&Estimates(rows)).remove(0);
         assert!(say(vec![estimate("a2c", 3.0, false)]).starts_with("No estimate here is conclusive"));
         assert!(say(vec![estimate("a2c", 3.0, true)]).ends_with("to be compared."));
-        assert!(say(vec![estimate("a2c", 3.0, true), estimate("bc", 2.9, true)]).contains("all conclusive intervals overlap"));
+        assert!(
+            say(vec![estimate("a2c", 3.0, true), estimate("bc", 2.9, true)])
+                .contains("all conclusive intervals overlap")
+        );
         assert_eq!(
             say(vec![estimate("bc", 2.0, true), estimate("a2c", 3.0, true), estimate("x", 9.0, false)]),
             "2 of 3 estimates are conclusive. Intervals apart, each pair by itself: a2c seed=0 above bc seed=0 (doubly robust)."

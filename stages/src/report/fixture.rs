@@ -7,8 +7,8 @@ use super::row::{Row, rows as group};
 use pipeline::report::{Ran, RanAsset, RanInput, RanStage};
 
 use crate::artifact::{
-    Calibration, CalibrationBin, Choice, Comparison, Comparisons, Curves, Demonstrations, End, Estimate, Estimates, Items,
-    Metric, Metrics, ProfilePoint, Profiles, RewardPair, RewardPairs, Rollout, Rollouts, Trajectory,
+    Calibration, CalibrationBin, Choice, Comparison, Comparisons, Curves, Demonstrations, End, Estimate, Estimates,
+    Items, Metric, Metrics, ProfilePoint, Profiles, RewardPair, RewardPairs, Rollout, Rollouts, Trajectory,
 };
 
 /// Numbers in 0..1 that look drawn (a linear congruential generator: no generator of the program is needed here).

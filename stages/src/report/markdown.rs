@@ -45,14 +45,23 @@ fn rows(table: &Table) -> String {
 }
 
 fn off_policy(estimates: &Estimates) -> String {
-    let head = ["policy", "estimator", "value", "effective sample", "logged", "conclusive", "remark"].map(str::to_owned);
+    let head =
+        ["policy", "estimator", "value", "effective sample", "logged", "conclusive", "remark"].map(str::to_owned);
     let mut lines = vec![head.to_vec()];
     for e in &estimates.0 {
         let value = format!("{} [{}, {}]", say::two(e.value), say::two(e.low), say::two(e.high));
         let conclusive = if e.conclusive { "yes" } else { "no" }.to_owned();
         let policy = escape(format!("{} {}", e.policy, e.cell).trim());
         let sample = say::about(e.effective_sample);
-        lines.push(vec![policy, escape(&e.estimator), value, sample, e.rows.to_string(), conclusive, escape(&e.remark)]);
+        lines.push(vec![
+            policy,
+            escape(&e.estimator),
+            value,
+            sample,
+            e.rows.to_string(),
+            conclusive,
+            escape(&e.remark),
+        ]);
     }
     table(&lines)
 }
@@ -62,12 +71,18 @@ fn facts(ran: &Ran) -> String {
     let mut lines = vec![
         vec!["run".to_owned(), format!("{}, {}", escape(&ran.id), escape(&ran.status))],
         vec!["command".to_owned(), escape(&ran.command)],
-        vec!["program".to_owned(), format!("{}, {} threads, {} stages at once", escape(&ran.program), ran.threads, ran.jobs)],
+        vec![
+            "program".to_owned(),
+            format!("{}, {} threads, {} stages at once", escape(&ran.program), ran.threads, ran.jobs),
+        ],
         vec!["machine".to_owned(), escape(&format!("{}{machine}", ran.host))],
         vec!["started".to_owned(), format!("{}, took {}", escape(&what_ran::started(ran)), say::seconds(ran.seconds))],
     ];
     for asset in what_ran::assets(ran) {
-        lines.push(vec![escape(&format!("asset {}", asset.name)), escape(&format!("{} (blake3 {})", asset.origin, asset.digest))]);
+        lines.push(vec![
+            escape(&format!("asset {}", asset.name)),
+            escape(&format!("{} (blake3 {})", asset.origin, asset.digest)),
+        ]);
     }
     lines.insert(0, vec!["fact".to_owned(), "value".to_owned()]);
     table(&lines)
@@ -140,7 +155,10 @@ mod tests {
 
     #[test]
     fn hostile_text_stays_text() {
-        assert_eq!(escape("a|b\nc <img src=x> [x](https://e) `x` @all"), "a\\|b c &lt;img src=x&gt; \\[x\\](https&#58;//e) \\`x\\` &#64;all");
+        assert_eq!(
+            escape("a|b\nc <img src=x> [x](https://e) `x` @all"),
+            "a\\|b c &lt;img src=x&gt; \\[x\\](https&#58;//e) \\`x\\` &#64;all"
+        );
         assert_eq!(escape("\u{1b}[31m\u{202e}"), "\\u{1b}\\[31m\\u{202e}");
         assert_eq!(escape("at 12:00, www.e.org"), "at 12:00, www&#46;e.org");
     }

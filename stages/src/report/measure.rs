@@ -70,7 +70,10 @@ mod tests {
         let estimate = Estimate { mean: 0.25, low: 0.2, high: 0.3 };
         rows[0].measures.insert("repeat_rate".to_owned(), estimate);
         assert_eq!(beyond(&rows), ["repeat_rate"]);
-        assert_eq!((label("repeat_rate").as_str(), written("repeat_rate", estimate).as_str()), ("repeat rate", "0.25 [0.20, 0.30]"));
+        assert_eq!(
+            (label("repeat_rate").as_str(), written("repeat_rate", estimate).as_str()),
+            ("repeat rate", "0.25 [0.20, 0.30]")
+        );
         assert_eq!(written("coverage", estimate), "25.0 % [20.0 %, 30.0 %]");
         assert_eq!(written("length", Estimate { mean: 30.0, low: 30.0, high: 30.0 }), "30.0");
     }

@@ -12,10 +12,10 @@ mod estimate;
 #[cfg(test)]
 mod fixture;
 mod legend;
-mod page;
-mod row;
 mod markdown;
 mod measure;
+mod page;
+mod row;
 mod say;
 mod separated;
 mod several;
@@ -210,7 +210,9 @@ mod tests {
         let page = page(&Report { title: Some(evil.to_owned()), baseline: None }, inputs);
         assert!(!page.contains("<script"));
         // Each section has its own.
-        for part in ["Which differences", "Performance profiles", "Calibration", "Learned reward against", "What the log says"] {
+        for part in
+            ["Which differences", "Performance profiles", "Calibration", "Learned reward against", "What the log says"]
+        {
             let (_, section) = page.split_once(part).expect("the section is there");
             assert!(section.split("<h2>").next().expect("a part").contains("&lt;script&gt;"), "{part}");
         }

@@ -4,6 +4,7 @@ use anyhow::{Context as _, Result};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, UndefinedBehavior, Value, context};
 
+use super::caution::Evidence;
 use super::chart::{NARROW, WIDE, calibration, curves, profile, rewards, ridge, scatter, whisker};
 use super::row::Row;
 use super::verdict::{Cast, Comparison};
@@ -17,6 +18,12 @@ const UNFOLDED: usize = 5;
 pub(super) fn render(title: &str, rows: &[Row], cast: &Cast, inputs: &Inputs) -> Result<String> {
     let verdict = cast.verdict();
     let panels = curves::panels(&inputs.curves);
+    let evidence = Evidence {
+        metrics: Some(&inputs.metrics),
+        comparisons: inputs.comparisons.as_ref(),
+        rollouts: inputs.rollouts.as_ref(),
+        estimates: inputs.estimates.as_ref(),
+    };
     let both = |draw: &dyn Fn(f64) -> Option<String>| match (draw(WIDE), draw(NARROW)) {
         (Some(wide), Some(narrow)) => {
             context! { wide => Value::from_safe_string(wide), narrow => Value::from_safe_string(narrow) }
@@ -28,7 +35,7 @@ pub(super) fn render(title: &str, rows: &[Row], cast: &Cast, inputs: &Inputs) ->
         sentences => verdict.sentences,
         comparisons => verdict.comparisons.iter().map(comparison).collect::<Value>(),
         best => cast.best.map(|row| row.name.as_str()),
-        cautions => caution::cautions(rows, cast, inputs.rollouts.as_ref(), inputs.estimates.as_ref()),
+        cautions => caution::cautions(rows, cast, evidence),
         rows => rows.iter().map(table_row).collect::<Value>(),
         judged => inputs.comparisons.as_ref().map(judged),
         more => more(rows),
@@ -74,7 +81,10 @@ fn more(rows: &[Row]) -> Value {
         return Value::from(());
     }
     let cells = |row: &Row| {
-        measures.iter().map(|name| row.get(name).map_or("–".to_owned(), |e| measure::written(name, e))).collect::<Vec<_>>()
+        measures
+            .iter()
+            .map(|name| row.get(name).map_or("–".to_owned(), |e| measure::written(name, e)))
+            .collect::<Vec<_>>()
     };
     context! {
         names => measures.iter().map(|name| measure::label(name)).collect::<Vec<_>>(),

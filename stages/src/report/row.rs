@@ -75,10 +75,13 @@ impl Row {
     }
 }
 
+/// Not a measure: such a line names a control that the evaluation could not make, and its remark says why.
+pub(super) const MISSING: &str = "missing";
+
 /// The rows in the order of the table.
 pub(super) fn rows(metrics: &Metrics, rollouts: Option<&Rollouts>) -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
-    for metric in &metrics.0 {
+    for metric in metrics.0.iter().filter(|metric| metric.metric != MISSING) {
         let at = rows.iter().position(|row| row.name == metric.policy).unwrap_or_else(|| {
             let role = match metric.control {
                 _ if metric.policy.starts_with("teacher") => Role::Teacher,
@@ -126,6 +129,7 @@ mod tests {
             metric("a2c", false, "return_inclusive", f64::NAN),
             metric("teacher (LLM)", true, "return_inclusive", 118.0),
             metric("random", true, "length", 8.0),
+            metric("behaviour cloning", true, "missing", 0.0),
         ]);
         let rows = rows(&metrics, None);
         let seen: Vec<_> =

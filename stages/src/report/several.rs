@@ -44,6 +44,8 @@ pub(super) fn settings(runs: &[Ran]) -> Vec<Setting> {
             let mut fields = vec![("use".to_owned(), stage.kind.clone())];
             fields.extend(stage.version.map(|version| ("version".to_owned(), version.to_string())));
             flatten("", &stage.config, &mut fields);
+            // A config names assets by content; they have rows of their own.
+            fields.retain(|(_, value)| !value.strip_prefix("asset ").is_some_and(|digest| digest.len() == 64));
             for (i, asset) in stage.assets.iter().enumerate() {
                 fields.push((format!("asset {}", i + 1), format!("{} ({})", asset.origin, short(&asset.digest))));
             }
@@ -58,7 +60,11 @@ pub(super) fn settings(runs: &[Ran]) -> Vec<Setting> {
     let differ = values.into_iter().filter(|(_, values)| values.iter().any(|value| value != &values[0]));
     let joined = |value: &Vec<String>| (!value.is_empty()).then(|| value.join(", "));
     differ
-        .map(|((stage, field), values)| Setting { stage: stages[stage].clone(), field, values: values.iter().map(joined).collect() })
+        .map(|((stage, field), values)| Setting {
+            stage: stages[stage].clone(),
+            field,
+            values: values.iter().map(joined).collect(),
+        })
         .collect()
 }
 
@@ -131,7 +137,9 @@ fn words(runs: &[Ran], tables: &[Table], sides: &[Side]) -> Vec<String> {
     for (at, ran) in runs.iter().enumerate().skip(1) {
         let name = format!("Run {}", at + 1);
         if judges(ran) != judges(&runs[0]) {
-            said.push(format!("{name} was judged by another world than run 1: returns in the two worlds do not compare."));
+            said.push(format!(
+                "{name} was judged by another world than run 1: returns in the two worlds do not compare."
+            ));
             continue;
         }
         let Some(side) = sides.iter().find(|side| side.metric == "return_inclusive") else { continue };
@@ -147,7 +155,9 @@ fn words(runs: &[Ran], tables: &[Table], sides: &[Side]) -> Vec<String> {
             }
         }
         said.push(match apart.is_empty() {
-            true => format!("{name}: no row's return can be told from run 1; the intervals of {level} overlap or are equal."),
+            true => format!(
+                "{name}: no row's return can be told from run 1; the intervals of {level} overlap or are equal."
+            ),
             false => format!(
                 "{name}: intervals of the return lie apart from run 1 for {}; {level} {} not be told from it.",
                 say::list(&apart),
@@ -157,6 +167,25 @@ fn words(runs: &[Ran], tables: &[Table], sides: &[Side]) -> Vec<String> {
     }
     said.push("Runs are not paired, and each row is compared by itself.".to_owned());
     said
+}
+
+/// What a careful reader would object to, each with the runs it is about.
+fn cautions(runs: &[Ran], tables: &[Table]) -> Vec<(String, String)> {
+    let mut found: Vec<(String, Vec<String>)> = Vec::new();
+    for (at, ran) in runs.iter().enumerate() {
+        let own = tables.iter().filter(|table| table.ran.id == ran.id).flat_map(Table::cautions);
+        for text in trap::traps(ran).into_iter().chain(own) {
+            match found.iter_mut().find(|(known, _)| *known == text) {
+                Some((_, runs)) => runs.push((at + 1).to_string()),
+                None => found.push((text, vec![(at + 1).to_string()])),
+            }
+        }
+    }
+    let named = |runs: &[String]| match runs {
+        [_] => format!("Run {}", say::list(runs)),
+        _ => format!("Runs {}", say::list(runs)),
+    };
+    found.into_iter().map(|(text, runs)| (named(&runs), text)).collect()
 }
 
 /// The comparison as a page.
@@ -182,10 +211,6 @@ pub(super) fn page(runs: &[Ran], tables: &[Table]) -> Result<String> {
         };
         context! { label => side.label.as_str(), main => side.main, rows => side.rows.iter().map(row).collect::<minijinja::Value>() }
     };
-    let cautions = runs.iter().enumerate().flat_map(|(at, ran)| {
-        let own = tables.iter().filter(|table| table.ran.id == ran.id).flat_map(Table::cautions);
-        trap::traps(ran).into_iter().chain(own).map(move |caution| context! { run => at + 1, text => caution })
-    });
     let setting = |s: &Setting| {
         let values = s.values.iter().map(|value| value.clone().unwrap_or_else(|| "–".to_owned()));
         context! { stage => s.stage.as_str(), field => s.field.as_str(), values => values.collect::<Vec<_>>() }
@@ -197,7 +222,7 @@ pub(super) fn page(runs: &[Ran], tables: &[Table]) -> Result<String> {
             title,
             runs => runs.iter().map(what_ran::facts).collect::<minijinja::Value>(),
             words => words(runs, tables, &sides),
-            cautions => cautions.collect::<minijinja::Value>(),
+            cautions => cautions(runs, tables).into_iter().map(|(runs, text)| context! { runs, text }).collect::<minijinja::Value>(),
             settings => settings(runs).iter().map(setting).collect::<minijinja::Value>(),
             sides => sides.iter().map(side).collect::<minijinja::Value>(),
         },
@@ -211,7 +236,8 @@ pub(super) fn markdown(runs: &[Ran], tables: &[Table]) -> String {
         first.iter().map(|&name| name.to_owned()).chain((1..=runs.len()).map(|at| format!("run {at}"))).collect()
     };
     let mut text = format!("# {} runs side by side\n\n", runs.len());
-    let mut lines = vec![["", "run", "experiment", "command", "started", "took", "machine"].map(str::to_owned).to_vec()];
+    let mut lines =
+        vec![["", "run", "experiment", "command", "started", "took", "machine"].map(str::to_owned).to_vec()];
     for (at, ran) in runs.iter().enumerate() {
         let [id, experiment, command, started, host] =
             [&ran.id, &ran.experiment, &ran.command, &what_ran::started(ran), &ran.host].map(|text| md::escape(text));
@@ -240,12 +266,8 @@ pub(super) fn markdown(runs: &[Ran], tables: &[Table]) -> String {
         }
         text += &format!("## {}\n\n{}", md::escape(&side.label), md::table(&lines));
     }
-    for (at, ran) in runs.iter().enumerate() {
-        let own = tables.iter().filter(|table| table.ran.id == ran.id).flat_map(Table::cautions);
-        let all: Vec<String> = trap::traps(ran).into_iter().chain(own).collect();
-        text += &md::list(&format!("Read with care, run {}", at + 1), &all);
-    }
-    text
+    let all: Vec<String> = cautions(runs, tables).into_iter().map(|(runs, text)| format!("{runs}: {text}")).collect();
+    text + &md::list("Read with care", &all)
 }
 
 #[cfg(test)]
@@ -271,14 +293,26 @@ mod tests {
 
     fn table<'a>(ran: &'a Ran, judge: &'a str, mean: f64) -> Table<'a> {
         let rows = fixture::rows(&[("<b>a2c</b>", false, mean, 1.0), ("random|", true, 24.0, 0.5)]);
-        Table { ran, stage: "score", metrics: Metrics::default(), rows, comparisons: None, rollouts: None, judge: Some(judge) }
+        Table {
+            ran,
+            stage: "score",
+            metrics: Metrics::default(),
+            rows,
+            comparisons: None,
+            rollouts: None,
+            judge: Some(judge),
+        }
     }
 
     #[test]
     fn settings_that_differ_are_found_over_all_cells() {
         let mut runs = two();
         let found = settings(&runs);
-        let one = Setting { stage: "policy".into(), field: "gamma".into(), values: vec![Some("0.9".into()), Some("0.95".into())] };
+        let one = Setting {
+            stage: "policy".into(),
+            field: "gamma".into(),
+            values: vec![Some("0.9".into()), Some("0.95".into())],
+        };
         assert_eq!(found, [one]);
         runs[1].stages.pop();
         let seeds = settings(&runs).into_iter().find(|s| s.field == "seed").unwrap();
@@ -290,7 +324,10 @@ mod tests {
         let runs = two();
         let tables = [table(&runs[0], "w", 100.0), table(&runs[1], "w", 105.0)];
         let said = words(&runs, &tables, &sides(&runs, &tables));
-        assert_eq!(said[0], "Run 2: intervals of the return lie apart from run 1 for <b>a2c</b> (5.0 higher); 1 other can not be told from it.");
+        assert_eq!(
+            said[0],
+            "Run 2: intervals of the return lie apart from run 1 for <b>a2c</b> (5.0 higher); 1 other can not be told from it."
+        );
         let text = markdown(&runs, &tables);
         assert!(text.contains("| &lt;b&gt;a2c&lt;/b&gt; | 100.0 [99.0, 101.0] | 105.0 [104.0, 106.0] |"), "{text}");
         assert!(text.contains("random\\|") && text.contains("| policy | gamma | 0.9 | 0.95 |"), "{text}");

@@ -122,8 +122,9 @@ fn elsewhere(ran: &Ran) -> Option<String> {
             hosts.push(host.clone());
         }
     }
-    (!hosts.is_empty())
-        .then(|| format!("Some results were made on other machines ({}): their times are not this one's.", say::list(&hosts)))
+    (!hosts.is_empty()).then(|| {
+        format!("Some results were made on other machines ({}): their times are not this one's.", say::list(&hosts))
+    })
 }
 
 #[cfg(test)]

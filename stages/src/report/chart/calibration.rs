@@ -19,7 +19,8 @@ pub(in super::super) struct Drawn {
 /// One chart for each model of a world named `world`, in the order of the file.
 pub(in super::super) fn draw(world: &str, calibration: &Calibration) -> Vec<Drawn> {
     let mut models: Vec<(&str, Vec<&CalibrationBin>)> = Vec::new();
-    for bin in calibration.0.iter().filter(|bin| bin.predicted.is_finite() && bin.observed.is_finite() && bin.count > 0) {
+    for bin in calibration.0.iter().filter(|bin| bin.predicted.is_finite() && bin.observed.is_finite() && bin.count > 0)
+    {
         match models.iter_mut().find(|(model, _)| *model == bin.model) {
             Some((_, bins)) => bins.push(bin),
             None => models.push((&bin.model, vec![bin])),

@@ -85,7 +85,9 @@ fn binned(points: &[[f64; 2]]) -> Vec<[f64; 2]> {
     let mut groups: Vec<Vec<[f64; 2]>> = Vec::new();
     for point in sorted {
         match groups.last_mut() {
-            Some(group) if group.len() < size || group.last().is_some_and(|last| last[0] == point[0]) => group.push(point),
+            Some(group) if group.len() < size || group.last().is_some_and(|last| last[0] == point[0]) => {
+                group.push(point)
+            }
             _ => groups.push(vec![point]),
         }
     }
@@ -130,7 +132,10 @@ mod tests {
         assert_eq!(correlation(&ranked(&points)), Some(1.0));
         assert_eq!(correlation(&[[1.0, 2.0], [1.0, 3.0]]), None);
         assert_eq!(ranked(&[[5.0, 1.0], [5.0, 0.0], [1.0, 2.0]]), [[1.5, 1.0], [1.5, 0.0], [0.0, 2.0]]);
-        assert!(caption(&points).starts_with("the learned reward orders steps as the truth does (Spearman 1.00, Pearson 0.98"));
+        assert!(
+            caption(&points)
+                .starts_with("the learned reward orders steps as the truth does (Spearman 1.00, Pearson 0.98")
+        );
         assert!(caption(&[[1.0, 2.0], [1.0, 3.0]]).contains("nothing can be said"));
     }
 
@@ -142,10 +147,19 @@ mod tests {
 
     #[test]
     fn each_series_has_its_chart() {
-        let pair = |series: &str, learned| RewardPair { series: series.to_owned(), learned, true_reward: 2.0 * learned };
-        let pairs = vec![pair("generator", 1.0), pair("demonstrations", 2.0), pair("generator", f64::NAN), pair("generator", 3.0)];
+        let pair =
+            |series: &str, learned| RewardPair { series: series.to_owned(), learned, true_reward: 2.0 * learned };
+        let pairs = vec![
+            pair("generator", 1.0),
+            pair("demonstrations", 2.0),
+            pair("generator", f64::NAN),
+            pair("generator", 3.0),
+        ];
         let drawn = draw("reward", &RewardPairs(pairs));
-        assert_eq!(drawn.iter().map(|d| d.title.as_str()).collect::<Vec<_>>(), ["reward · generator", "reward · demonstrations"]);
+        assert_eq!(
+            drawn.iter().map(|d| d.title.as_str()).collect::<Vec<_>>(),
+            ["reward · generator", "reward · demonstrations"]
+        );
         assert!(drawn[0].svg.matches("class=\"cloud\"").count() == 2 && !drawn[0].svg.contains("NaN"));
     }
 }
