@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 
 use super::{Form, Ran, Render, Request};
+use crate::secret::redact;
 use crate::store::{Store, keep, write_in_passing};
 
 const BEGINS: &str = "\n<!-- apprentice ";
@@ -22,7 +23,8 @@ pub(crate) fn show(store: &Store, ran: &Ran, render: Render) -> anyhow::Result<(
     for page in ran.pages() {
         let path = store.view_folder(&ran.experiment, &page.stage).join(format!("{}{NAME}", page.port));
         let runs = std::slice::from_ref(ran);
-        let text = sealed(&render(&Request { form: Form::Html, runs, page: Some(page) })?, &ran.id);
+        let text = render(&Request { form: Form::Html, runs, page: Some(page) })?;
+        let text = sealed(&redact(&text), &ran.id);
         let _gate = store.enter()?;
         if fs::symlink_metadata(&path).is_ok() && !is_as_written(&path) {
             kept.push(keep(&path).with_context(|| format!("move `{}` aside", path.display()))?);

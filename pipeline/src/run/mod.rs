@@ -162,6 +162,11 @@ impl Run<'_> {
     /// it made is in the store.
     fn show_pages(&self) -> Vec<PathBuf> {
         let store = &self.project.store;
+        let is_page =
+            |index: &usize| (self.project.node(*index).kind.outputs)().iter().any(|port| port.extension == "html");
+        if !self.options.chosen.iter().any(is_page) {
+            return Vec::new();
+        }
         let warn = |text: String| {
             self.tell(&Event::Warning { stage: "report".into(), text });
         };

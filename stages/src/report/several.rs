@@ -159,9 +159,9 @@ fn words(runs: &[Ran], tables: &[Table], sides: &[Side]) -> Vec<String> {
                 "{name}: no row's return can be told from run 1; the intervals of {level} overlap or are equal."
             ),
             false => format!(
-                "{name}: intervals of the return lie apart from run 1 for {}; {level} {} not be told from it.",
+                "{name}: intervals of the return lie apart from run 1 for {}; {level} {} cannot be told from it.",
                 say::list(&apart),
-                if level == 1 { "other can" } else { "others can" }
+                if level == 1 { "other" } else { "others" }
             ),
         });
     }
@@ -194,13 +194,17 @@ pub(super) fn page(runs: &[Ran], tables: &[Table]) -> Result<String> {
     let cell = |metric: &str, values: &[Option<Estimate>], at: usize| {
         let value = values[at].map(|e| measure::written(metric, e));
         let change = against(values[0], values[at]).filter(|_| at > 0).map(|(difference, apart)| {
-            let sign = if difference > 0.0 { "+" } else { "" };
+            let text = match difference {
+                0.0 => "same".to_owned(),
+                more if more > 0.0 => format!("+{}", say::about(more)),
+                less => say::about(less),
+            };
             let class = match (apart, difference > 0.0) {
                 (true, true) => "above",
                 (true, false) if difference < 0.0 => "below",
                 _ => "open",
             };
-            context! { text => format!("{sign}{}", say::about(difference)), class, apart }
+            context! { text, class, apart }
         });
         context! { value, change }
     };
@@ -326,7 +330,7 @@ mod tests {
         let said = words(&runs, &tables, &sides(&runs, &tables));
         assert_eq!(
             said[0],
-            "Run 2: intervals of the return lie apart from run 1 for <b>a2c</b> (5.0 higher); 1 other can not be told from it."
+            "Run 2: intervals of the return lie apart from run 1 for <b>a2c</b> (5.0 higher); 1 other cannot be told from it."
         );
         let text = markdown(&runs, &tables);
         assert!(text.contains("| &lt;b&gt;a2c&lt;/b&gt; | 100.0 [99.0, 101.0] | 105.0 [104.0, 106.0] |"), "{text}");
