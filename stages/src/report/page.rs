@@ -44,8 +44,8 @@ pub(super) fn render(title: &str, rows: &[Row], cast: &Cast, inputs: &Inputs) ->
             .map(|drawn| figure(&drawn.title, &drawn.caption, drawn.svg)).collect::<Value>(),
         rewards => inputs.rewards.iter().flat_map(|reward| rewards::draw(&named(reward), &reward.value))
             .map(|drawn| figure(&drawn.title, &drawn.caption, drawn.svg)).collect::<Value>(),
-        estimates => inputs.estimates.as_ref().map(|estimates| estimate::rows(estimates)),
-        estimates_said => inputs.estimates.as_ref().map(|estimates| estimate::sentences(estimates)),
+        estimates => inputs.estimates.as_ref().map(estimate::rows),
+        estimates_said => inputs.estimates.as_ref().map(estimate::sentences),
         absent => absent(inputs),
         place => Value::from_safe_string(Page::PLACE.to_owned()),
         whisker => both(&|width| whisker::draw(rows, &cast.references(), width)),

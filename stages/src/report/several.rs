@@ -45,7 +45,7 @@ pub(super) fn settings(runs: &[Ran]) -> Vec<Setting> {
             fields.extend(stage.version.map(|version| ("version".to_owned(), version.to_string())));
             flatten("", &stage.config, &mut fields);
             // A config names assets by content; they have rows of their own.
-            fields.retain(|(_, value)| !value.strip_prefix("asset ").is_some_and(|digest| digest.len() == 64));
+            fields.retain(|(_, value)| value.strip_prefix("asset ").is_none_or(|digest| digest.len() != 64));
             for (i, asset) in stage.assets.iter().enumerate() {
                 fields.push((format!("asset {}", i + 1), format!("{} ({})", asset.origin, short(&asset.digest))));
             }

@@ -102,7 +102,7 @@ fn reward_forms(ran: &Ran) -> Vec<String> {
         named.or_else(|| (stage.kind == "irl.gail" && !stage.config.is_null() && !stated).then_some(FORMS[0].1))
     };
     let irl = ran.stages.iter().filter(|stage| stage.kind.starts_with("irl."));
-    irl.filter_map(|stage| Some(format!("{} {}.", stage.name, form(stage)?))).collect()
+    irl.filter_map(|stage| Some(format!("Stage {} {}.", stage.name, form(stage)?))).collect()
 }
 
 /// Whether some text in a config is `word`.
@@ -161,9 +161,9 @@ mod tests {
         let mut reward = stage("reward", "irl.gail", &[], &[]);
         reward.config = json!({ "rounds": 4 });
         ran.stages = vec![reward];
-        assert!(traps(&ran)[0].starts_with("reward learned a reward that is never negative"));
+        assert!(traps(&ran)[0].starts_with("Stage reward learned a reward that is never negative"));
         ran.stages[0].config = json!({ "reward_form": "log_d" });
-        assert!(traps(&ran)[0].starts_with("reward learned a reward that is never positive"));
+        assert!(traps(&ran)[0].starts_with("Stage reward learned a reward that is never positive"));
         ran.stages[0].config = json!({ "reward_form": "log_d_minus_log_one_minus_d" });
         assert!(traps(&ran).is_empty());
         ran.stages[0].made_by = Some(("20250101T000000Z-1".to_owned(), "elsewhere".to_owned()));
