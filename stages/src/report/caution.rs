@@ -7,6 +7,8 @@ use crate::artifact::{Comparisons, Estimates, Metrics, Rollouts};
 
 /// The controls without which a table says little, by the beginnings of their names.
 const CONTROLS: [&str; 4] = ["random", "random non-conflicting", "popular", "greedy oracle"];
+/// A gap between the two worlds that is worth a word, as a share of the return.
+const BIG_GAP: f64 = 0.05;
 /// A policy that recommends less of the catalogue than this says nothing of the rest.
 const NARROW: f64 = 0.1;
 
@@ -33,12 +35,28 @@ pub(super) fn cautions(rows: &[Row], cast: &Cast, evidence: Evidence) -> Vec<Str
     cautions.extend(order_by_convention(cast));
     cautions.extend(estimates.and_then(small_sample));
     cautions.extend(narrow(cast));
+    cautions.extend(gap(cast));
     cautions
+}
+
+/// What the training world would have paid for the same episodes and the judge does not.
+fn gap(cast: &Cast) -> Option<String> {
+    let (best, gap, returns) = (cast.best?, cast.best?.get("gap")?, cast.best?.returns()?);
+    let size = gap.mean.abs();
+    (size > BIG_GAP * returns.mean.abs() && (gap.low > 0.0 || gap.high < 0.0)).then(|| {
+        let word = if gap.mean > 0.0 { "more" } else { "less" };
+        format!(
+            "The training world would pay {} {} {word} an episode than the judge does: its model of people is off by that much \
+             where the policy goes.",
+            best.name,
+            say::one(size)
+        )
+    })
 }
 
 /// Rows that are told what a deployed policy would not know.
 fn privileged(rows: &[Row]) -> Option<String> {
-    let told = |row: &&Row| row.remark.contains("privileged");
+    let told = |row: &&Row| row.privileged;
     let learned = names(rows.iter().filter(told).filter(|row| row.role == Role::Learned));
     let controls = names(rows.iter().filter(told).filter(|row| row.role != Role::Learned));
     let learned = (!learned.is_empty()).then(|| {
@@ -193,9 +211,7 @@ fn order_by_convention(cast: &Cast) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::{Evidence, cautions};
-    use crate::artifact::{
-        Comparison, Comparisons, End, Estimate as Weighed, Estimates, Metric, Metrics, Rollout, Rollouts,
-    };
+    use crate::artifact::{Comparison, Comparisons, End, Estimate as Weighed, Estimates, Metrics, Rollout, Rollouts};
     use crate::report::fixture;
     use crate::report::row::{Estimate, Row};
     use crate::report::verdict::Cast;
@@ -221,9 +237,9 @@ mod tests {
                 "Missing controls: `random non-conflicting` and `popular`. Without them nobody can tell what a return is worth."
             ]
         );
-        rows[1].remark = "privileged: knows the judging rewards".to_owned();
+        rows[1].privileged = true;
         assert!(said(&rows)[0].starts_with("Privileged: greedy oracle is told"), "{:?}", said(&rows));
-        rows[2].remark = "privileged: trained in the judging world".to_owned();
+        rows[2].privileged = true;
         assert!(said(&rows)[0].starts_with("a2c was learned with what only the judge knows"), "{:?}", said(&rows));
     }
 
@@ -234,17 +250,9 @@ mod tests {
             ("popular", true, 80.0, 0.0),
             ("greedy oracle", true, 140.0, 0.0),
         ]);
-        let metric = Metric {
-            policy: "behaviour cloning".to_owned(),
-            control: true,
-            remark: "connect `demonstrations`".to_owned(),
-            metric: "missing".to_owned(),
-            mean: 0.0,
-            low: 0.0,
-            high: 0.0,
-            seeds: 0,
-            episodes: 0,
-        };
+        let mut metric = fixture::inputs().metrics.0.remove(0);
+        (metric.policy, metric.metric) = ("behaviour cloning".to_owned(), "missing".to_owned());
+        metric.remark = "connect `demonstrations`".to_owned();
         let metrics = Metrics(vec![metric]);
         let said = cautions(&rows, &Cast::of(&rows, None), Evidence { metrics: Some(&metrics), ..Evidence::default() });
         assert!(
@@ -303,6 +311,16 @@ mod tests {
             cautions(&rows, &Cast::of(&rows, None), Evidence { estimates: Some(&estimates), ..Evidence::default() });
         assert!(said[1].starts_with("2 of 3 off-policy estimates") && said[1].contains("down to 3.20"), "{said:?}");
         assert!(said[2].starts_with("a2c recommends 5.0 % of the catalogue"), "{said:?}");
+    }
+
+    #[test]
+    fn a_training_world_that_promises_more_is_named() {
+        let mut rows = fixture::rows(&[("a2c", false, 135.0, 1.0)]);
+        rows[0].measures.insert("gap".to_owned(), Estimate { mean: 12.0, low: 10.0, high: 14.0 });
+        let said = said_of(&rows, None);
+        assert!(said[0].starts_with("The training world would pay a2c 12.0 more an episode"), "{said:?}");
+        rows[0].measures.insert("gap".to_owned(), Estimate { mean: 2.0, low: 1.0, high: 3.0 });
+        assert!(said_of(&rows, None).is_empty());
     }
 
     #[test]

@@ -57,6 +57,8 @@ pub(super) struct Judged {
 pub(super) struct Row {
     pub name: String,
     pub role: Role,
+    /// Whether it is told what a deployed policy would have to find out.
+    pub privileged: bool,
     pub remark: String,
     pub seeds: u32,
     pub episodes: u32,
@@ -90,7 +92,8 @@ pub(super) fn rows(metrics: &Metrics, rollouts: Option<&Rollouts>) -> Vec<Row> {
             };
             let (name, remark) = (metric.policy.clone(), metric.remark.clone());
             let (measures, judged) = (BTreeMap::new(), Judged::default());
-            rows.push(Row { name, role, remark, seeds: 0, episodes: 0, measures, judged });
+            let privileged = metric.remark.contains("privileged");
+            rows.push(Row { name, role, privileged, remark, seeds: 0, episodes: 0, measures, judged });
             rows.len() - 1
         });
         let row = &mut rows[at];
