@@ -9,6 +9,7 @@ mod project;
 mod published;
 mod python;
 mod recommend;
+mod report;
 mod resume;
 mod schema;
 mod smoke;

@@ -9,8 +9,9 @@ use crate::project::{Project, text};
 #[test]
 fn the_whole_route_runs_and_a_second_run_is_served_at_once() {
     let project = Project::smoke();
-    let first =
-        project.ok(&["run", "x.yaml"]).prints(&["13 stages: 13 ran in ", "report: artifacts/smoke/report/page.html"]);
+    let first = project
+        .ok(&["run", "x.yaml"])
+        .prints(&["13 stages: 13 ran in ", "report: artifacts/smoke/report/page-as-run.html"]);
     assert!(first.stderr.contains("800 interactions, 40 users, 60 items"), "{}", first.stderr);
     assert_eq!(project.files("scratch").len(), 0);
 

@@ -55,8 +55,21 @@ fn graph_for_terminals_and_for_pages() {
 fn help_names_every_command_option_and_exit_code() {
     let project = Project::new();
     let help = project.ok(&["--help"]);
-    let commands =
-        ["run", "plan", "explain", "inspect", "graph", "schema", "init", "verify", "runs", "diff", "gc", "completions"];
+    let commands = [
+        "run",
+        "plan",
+        "explain",
+        "inspect",
+        "graph",
+        "schema",
+        "init",
+        "verify",
+        "runs",
+        "diff",
+        "report",
+        "gc",
+        "completions",
+    ];
     for command in commands {
         assert!(help.stdout.contains(&format!("\n  {command} ")), "{command}");
         project.ok(&[command, "--help"]).prints(&["Usage: apprentice ", command, "Example", "apprentice "]);

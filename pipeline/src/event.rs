@@ -80,6 +80,8 @@ pub enum Event {
         failures: Vec<String>,
         /// The ids of those that did not begin.
         not_begun: Vec<String>,
+        /// Where the pages are that tell what came of the run, and what was run.
+        pages: Vec<String>,
         /// How long the run took.
         seconds: f64,
     },

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::inspect::Inspect;
 use crate::recommend::Recommend;
+use crate::report::Render;
 use crate::spec::read_strictly;
 use crate::{Context, PortFile, PortSpec, Ports};
 
@@ -156,6 +157,8 @@ pub struct Catalog {
     pub recommend: Recommend,
     /// The kinds of artifacts whose figures `diff` compares.
     pub figures: &'static [FiguresOf],
+    /// Tells what runs came to, together with what was run.
+    pub report: Render,
     /// The commented experiment that `init` writes.
     pub starter: &'static str,
 }

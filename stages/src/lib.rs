@@ -62,5 +62,6 @@ pub static CATALOG: Catalog = Catalog {
     inspect: inspect::inspect,
     recommend: recommend::recommend,
     figures: &[FiguresOf { kind: Metrics::KIND, read: artifact::figures }],
+    report: report::tell,
     starter: include_str!("../../configs/quickstart.yaml"),
 };

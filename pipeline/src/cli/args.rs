@@ -8,6 +8,7 @@ use clap_complete::Shell;
 
 use crate::exit;
 use crate::inspect::Format;
+use crate::report::Form;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -170,6 +171,16 @@ Examples:
   apprentice diff last~1 last
   apprentice diff 20250131T1200 20250201T0900 --json")]
     Diff(Diff),
+    /// Tell what runs came to, together with what was run: one self-contained page, Markdown, or rows.
+    #[command(after_help = "\
+Examples:
+  apprentice report --html report.html              the newest run: figures, pictures, settings, times, machine
+  apprentice report last~1 --format md              to be pasted
+  apprentice report last~1 last --html both.html    runs side by side: what differs in settings and figures
+  apprentice report --format csv > metrics.csv      the rows behind the tables
+
+`run` leaves such a page beside the view of each page that a stage makes, as `<port>-as-run.html`.")]
+    Report(Report),
     /// Find out what nobody needs any more, and remove it when told to.
     #[command(after_help = "\
 Examples:
@@ -358,6 +369,22 @@ pub(crate) struct Diff {
     /// The run to compare.
     #[arg(value_name = "NEW")]
     pub new: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Report {
+    /// The run, by default the newest: the beginning of its id, `last`, or `last~1`. Several are put side by side.
+    #[arg(value_name = "RUN")]
+    pub runs: Vec<String>,
+    /// Write the page into this file instead of standard output.
+    #[arg(long, value_name = "FILE", conflicts_with = "format")]
+    pub html: Option<PathBuf>,
+    /// The form of the report, by default html. `--json` prints one object for programs.
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    pub format: Option<Form>,
+    /// The stage whose page to tell, where a run made several.
+    #[arg(long, value_name = "STAGE")]
+    pub page: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -10,6 +10,7 @@ mod graph;
 mod inspect;
 mod plan;
 mod recommend;
+mod report;
 mod run;
 mod runs;
 mod screen;
@@ -77,6 +78,7 @@ fn dispatch(session: &Session, command: &Command) -> Result<Exit, Failure> {
         }
         Command::Verify => verify::verify(session),
         Command::Runs(args) => runs::runs(session, args),
+        Command::Report(args) => report::report(session, args),
         Command::Diff(args) => diff::diff(session, args),
         Command::Gc(args) => gc::gc(session, args),
         Command::Recommend(args) => recommend::recommend(session, args),

@@ -35,6 +35,7 @@ pub(super) fn run(session: &Session, args: &Run) -> Result<Exit, Failure> {
         no_wait: args.no_wait,
         cancel,
         command: command(),
+        render: session.catalog.report,
     };
     // Where the store cannot be written at all, the run itself says so.
     if let Ok(Some(why)) = project.store.locks_missing() {
@@ -49,7 +50,7 @@ pub(super) fn run(session: &Session, args: &Run) -> Result<Exit, Failure> {
 
 /// Tells what came of the run. Under `--json` the events have told it already.
 fn end(session: &Session, project: &Project, outcome: Outcome) -> Result<Exit, Failure> {
-    let summary = summary(project, &outcome);
+    let summary = summary(&outcome);
     let exit = match outcome.status {
         RunStatus::Ok | RunStatus::Running => Exit::Ok,
         RunStatus::Partial => Exit::Partial,
@@ -84,8 +85,8 @@ fn skipped(nodes: &[NodeRecord]) -> Vec<&str> {
     nodes.iter().filter(|node| node.status == Status::Skipped).map(|node| node.stage.as_str()).collect()
 }
 
-/// `12 stages: 12 hits in 0.08 s · report: artifacts/quickstart/report/page.html`.
-fn summary(project: &Project, outcome: &Outcome) -> String {
+/// `12 stages: 12 hits in 0.08 s · report: artifacts/quickstart/report/page-as-run.html`.
+fn summary(outcome: &Outcome) -> String {
     let mut parts = Vec::new();
     for (status, singular, plural) in [
         (Status::Hit, "hit", "hits"),
@@ -102,11 +103,8 @@ fn summary(project: &Project, outcome: &Outcome) -> String {
     let stages = format::count(outcome.nodes.len(), "stage");
     let mut text = format!("{stages}: {} in {}", parts.join(", "), format::seconds(outcome.seconds));
     // What a person opens in a browser is what the run was for.
-    for (&index, entry) in &outcome.results {
-        for output in entry.outputs.iter().filter(|output| output.extension == "html") {
-            let view = project.store.view(&project.experiment.name, &project.node(index).id, output);
-            text += &format!(" · report: {}", view.display());
-        }
+    for page in &outcome.pages {
+        text += &format!(" · report: {}", page.display());
     }
     text + "\n"
 }

@@ -22,7 +22,7 @@ use crate::run::{Options, Project};
 use crate::seam::reached;
 use crate::secret::redact;
 use crate::store::{Entry, Holder, Store, write_atomically, write_in_passing};
-use crate::{MissReason, clock};
+use crate::{MissReason, clock, machine};
 use journal::Journal;
 pub(crate) use past::{RunFolder, damaged, find, folders, newest, runs};
 
@@ -38,6 +38,9 @@ pub(crate) struct RunRecord {
     pub status: RunStatus,
     pub command: String,
     pub host: String,
+    /// What kind of machine it is.
+    #[serde(default)]
+    pub machine: String,
     pub pid: u32,
     pub program: String,
     /// UTC.
@@ -125,6 +128,7 @@ impl Record {
             status: RunStatus::Running,
             command: options.command.clone(),
             host: clock::host(),
+            machine: machine::describe(),
             pid: std::process::id(),
             program: concat!("apprentice ", env!("CARGO_PKG_VERSION")).into(),
             started: started.clone(),

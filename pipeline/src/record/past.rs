@@ -121,6 +121,12 @@ impl RunFolder {
         Ok(text.map(|text| serde_json::from_slice(&text).map_err(|_| path)))
     }
 
+    /// The experiment's file as it was run; empty where it is gone.
+    pub fn experiment(&self) -> anyhow::Result<String> {
+        let text = read_if_there(&self.dir.join(EXPERIMENT))?.unwrap_or_default();
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+
     /// Whether the run is at work: the kernel knows, whatever the record says.
     pub fn is_alive(&self) -> anyhow::Result<bool> {
         is_held(&self.dir.join(KEYS))

@@ -20,6 +20,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use anyhow::Context as _;
+
 pub(crate) use assets::Assets;
 pub(crate) use plan::{Plan, Verdict, plan};
 pub(crate) use project::Project;
@@ -27,7 +29,8 @@ pub(crate) use select::select;
 
 use crate::event::{Event, RunStatus, Status};
 use crate::progress::{Progress, Sink};
-use crate::record::{NodeRecord, Record};
+use crate::record::{NodeRecord, Record, RunFolder};
+use crate::report::{self, Ran, Render};
 use crate::secret::redact;
 use crate::store::Entry;
 use crate::{Cancel, Interrupted};
@@ -53,6 +56,8 @@ pub(crate) struct Options {
     pub cancel: Cancel,
     /// The command line, for the record.
     pub command: String,
+    /// Tells the run together with the pages that it made.
+    pub render: Render,
 }
 
 /// Another run is making a result, and waiting was not wanted.
@@ -83,12 +88,12 @@ struct Run<'a> {
 pub(crate) struct Outcome {
     pub status: RunStatus,
     pub nodes: Vec<NodeRecord>,
-    /// The results, by node.
-    pub results: BTreeMap<usize, Entry>,
     /// Errors in the order in which they came.
     pub failed: Vec<(usize, anyhow::Error)>,
     /// The logs of those that failed.
     pub logs: BTreeMap<usize, PathBuf>,
+    /// The pages that tell this run.
+    pub pages: Vec<PathBuf>,
     pub seconds: f64,
 }
 
@@ -118,9 +123,9 @@ pub(crate) fn run(project: &Project, options: &Options, screen: Arc<dyn Sink>) -
     let visit = |index| run.visit_and_tell(index);
     let cancelled = || options.cancel.is_raised();
     scheduler::schedule(&needs, &options.chosen, options.jobs, options.keep_going, &cancelled, &visit);
-    let failed = run.failed.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let results = run.done.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let status = match (failed.is_empty(), results.len() == options.chosen.len()) {
+    let failed = std::mem::take(&mut *run.failed.lock().unwrap_or_else(PoisonError::into_inner));
+    let done = run.done.lock().unwrap_or_else(PoisonError::into_inner).len();
+    let status = match (failed.is_empty(), done == options.chosen.len()) {
         (true, true) => RunStatus::Ok,
         (true, false) => RunStatus::Interrupted,
         (false, _) if options.keep_going && !options.cancel.is_raised() => RunStatus::Partial,
@@ -128,6 +133,7 @@ pub(crate) fn run(project: &Project, options: &Options, screen: Arc<dyn Sink>) -
     };
     let seconds = start.elapsed().as_secs_f64();
     let nodes = record.close(status, seconds)?;
+    let pages = run.show_pages();
     let count = |status| nodes.iter().filter(|node| node.status == status).count();
     let named = |status| nodes.iter().filter(|node| node.status == status).map(|node| node.stage.clone()).collect();
     let ended = Event::RunEnded {
@@ -138,17 +144,52 @@ pub(crate) fn run(project: &Project, options: &Options, screen: Arc<dyn Sink>) -
         failed: count(Status::Failed),
         failures: named(Status::Failed),
         not_begun: named(Status::Skipped),
+        pages: pages.iter().map(|path| path.display().to_string()).collect(),
         seconds,
     };
     run.sinks.iter().for_each(|sink| sink.event(&ended));
     let logs =
         failed.iter().filter_map(|(index, _)| Some((*index, record.log_of(&project.node(*index).id)?))).collect();
-    Ok(Outcome { status, nodes, results, failed, logs, seconds })
+    Ok(Outcome { status, nodes, failed, logs, pages, seconds })
 }
 
 impl Run<'_> {
     fn tell(&self, event: &Event) {
         self.sinks.iter().for_each(|sink| sink.event(event));
+    }
+
+    /// Writes the pages that tell this run, whose record is closed. A run does not fail because they cannot be written: what
+    /// it made is in the store.
+    fn show_pages(&self) -> Vec<PathBuf> {
+        let store = &self.project.store;
+        let is_page =
+            |index: &usize| (self.project.node(*index).kind.outputs)().iter().any(|port| port.extension == "html");
+        if !self.options.chosen.iter().any(is_page) {
+            return Vec::new();
+        }
+        let warn = |text: String| {
+            self.tell(&Event::Warning { stage: "report".into(), text });
+        };
+        let shown = || {
+            let record = RunFolder::of(store, self.record.id()).record()?;
+            let record = record.and_then(Result::ok).context("its record cannot be read")?;
+            report::show(store, &Ran::of(store, &record)?, self.options.render)
+        };
+        match panics::caught(shown) {
+            Ok((pages, kept)) => {
+                for aside in kept {
+                    warn(format!(
+                        "the page of an earlier run was changed by hand; it is kept as `{}`",
+                        aside.display()
+                    ));
+                }
+                pages
+            }
+            Err(error) => {
+                warn(format!("the page of this run could not be written: {error:#}"));
+                Vec::new()
+            }
+        }
     }
 
     fn progress(&self, index: usize) -> Progress {

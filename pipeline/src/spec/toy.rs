@@ -191,6 +191,7 @@ pub static CATALOG: Catalog = Catalog {
     inspect: |_, _, _| Ok(crate::inspect::Verdict::Whole),
     recommend: |_, _| anyhow::bail!("toys have no policy"),
     figures: &[],
+    report: |_| Ok(String::new()),
     starter: "",
 };
 

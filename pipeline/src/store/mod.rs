@@ -34,7 +34,7 @@ pub(crate) use gate::Gate;
 pub(crate) use last::{Last, Remembered, Stamp};
 pub(crate) use lock::{Holder, KeyLock, given, is_given, is_held};
 pub(crate) use object::{Damage, digest_of, digest_with, is_hash};
-pub(crate) use view::{Kept, file_name};
+pub(crate) use view::{Kept, file_name, keep};
 
 /// Raised when older programs must keep their hands off the store.
 const FORMAT: u64 = 1;

@@ -14,8 +14,12 @@ use crate::seam::reached;
 impl Store {
     /// Where a person finds an output.
     pub fn view(&self, experiment: &str, stage: &str, output: &Output) -> PathBuf {
-        let folder = self.artifacts().join(file_name(experiment)).join(file_name(stage));
-        folder.join(format!("{}.{}", output.port, output.extension))
+        self.view_folder(experiment, stage).join(format!("{}.{}", output.port, output.extension))
+    }
+
+    /// Where a person finds all outputs of a stage.
+    pub fn view_folder(&self, experiment: &str, stage: &str) -> PathBuf {
+        self.artifacts().join(file_name(experiment)).join(file_name(stage))
     }
 
     /// Brings the view of a stage up to its entry and remembers both. A view whose size and time are as they were left is
@@ -70,7 +74,7 @@ pub(crate) struct Kept {
 }
 
 /// Gives a file another name beside its own, one that nothing has yet.
-fn keep(path: &Path) -> std::io::Result<PathBuf> {
+pub(crate) fn keep(path: &Path) -> std::io::Result<PathBuf> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     for number in 1.. {
         let end = if number == 1 { String::new() } else { format!("-{number}") };

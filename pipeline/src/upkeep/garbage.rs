@@ -7,12 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use serde::Serialize;
 
 use super::Roots;
 use crate::record::RunFolder;
 use crate::store::{Entry, Remembered, Stamp, Store, digest_of, file_name, is_hash, is_held, is_temporary, list};
-use crate::units;
+use crate::{report, units};
 
 /// What is asked for beyond the usual.
 #[derive(Clone, Debug, Default)]
@@ -140,6 +141,12 @@ impl Garbage {
         for Remembered { path, experiment, last } in vanished {
             for (stage, views) in last.iter().map(|last| (&last.stage, &last.views)) {
                 for view in list(&store.artifacts().join(experiment).join(file_name(stage)))? {
+                    if report::is_as_written(&view) {
+                        let digest = digest_of(&view).with_context(|| format!("read `{}`", view.display()))?;
+                        let stamp = Stamp::of(&view, &digest).map(How::View);
+                        stamp.into_iter().for_each(|how| self.add(Class::Views, view.clone(), why, how));
+                        continue;
+                    }
                     // A file that a person put there, or changed, is theirs.
                     let stamp =
                         views.get(stem(&view)).filter(|stamp| Stamp::of(&view, &stamp.digest).as_ref() == Some(stamp));

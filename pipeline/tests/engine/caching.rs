@@ -10,7 +10,7 @@ fn the_second_run_is_all_hits_and_says_so() {
     assert_eq!(project.ran("").len(), 5);
     let again = project.ok("run x.yaml");
     assert!(again.starts_with("5 stages: 5 hits in "), "{again}");
-    assert!(again.ends_with("report: artifacts/sum/page/page.html\n"), "{again}");
+    assert!(again.ends_with("report: artifacts/sum/page/page-as-run.html\n"), "{again}");
     assert_eq!(
         fs::read_to_string(project.path("artifacts/sum/page/page.html")).unwrap(),
         "<ul>\n<li>total@ 6</li>\n</ul>\n"

@@ -17,6 +17,7 @@ mod locks;
 mod logs;
 mod project;
 mod remains;
+mod report;
 mod resuming;
 mod runs;
 mod secrets;

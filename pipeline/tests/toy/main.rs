@@ -9,7 +9,8 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
-use pipeline::inspect::{Format, Request, Show, Verdict};
+use pipeline::inspect::{self, Format, Show, Verdict};
+use pipeline::report::{Form, Request};
 use pipeline::{Artifact as _, Catalog, Figures, FiguresOf, Generator, StageKind};
 use serde_json::json;
 
@@ -29,14 +30,15 @@ static CATALOG: Catalog = Catalog {
         about: "The number seven.",
         write: |path| Ok(std::fs::write(path, "7")?),
     }],
-    inspect,
+    inspect: look_into,
     recommend: |_, _| anyhow::bail!("toys have no policy"),
     figures: &[FiguresOf { kind: "value", read: figures }],
+    report,
     starter: "# A number.\nname: starter\nstages:\n  one: { use: toy.number, with: { value: 1 } }\n",
 };
 
 /// Knows texts alone; an episode is a line, and a file of nothing is damaged.
-fn inspect(path: &Path, request: &Request, out: &mut dyn Write) -> anyhow::Result<Verdict> {
+fn look_into(path: &Path, request: &inspect::Request, out: &mut dyn Write) -> anyhow::Result<Verdict> {
     let text = std::fs::read_to_string(path)?;
     let beside: Vec<_> = request.beside.iter().map(|file| file.kind.as_str()).collect();
     let shown = match &request.show {
@@ -54,6 +56,24 @@ fn inspect(path: &Path, request: &Request, out: &mut dyn Write) -> anyhow::Resul
 
 fn figures(path: &Path) -> anyhow::Result<Figures> {
     Ok(vec![("value".into(), stages::Value::read(path)?.0)])
+}
+
+/// The page with the run behind it; in other forms, the values of each run.
+fn report(request: &Request<'_>) -> anyhow::Result<String> {
+    if let Some(page) = request.page {
+        let ran = &request.runs[0];
+        return Ok(format!("{}<p>{} on {}\n", std::fs::read_to_string(page.path()?)?, ran.command, ran.host));
+    }
+    let mut rows = Vec::new();
+    for run in request.runs {
+        for (stage, file) in run.files("value") {
+            rows.push(json!([run.id, stage.name, std::fs::read_to_string(file.path()?)?.trim()]));
+        }
+    }
+    Ok(match request.form {
+        Form::Json => json!({ "rows": rows }).to_string(),
+        form => format!("{form} {rows:?}\n"),
+    })
 }
 
 fn main() -> ExitCode {

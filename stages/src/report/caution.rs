@@ -1,19 +1,145 @@
 //! What a careful reader would object to, looked for in the data and printed under the verdict.
 
-use super::row::{Judged, Role, Row};
-use super::say;
+use super::row::{Judged, MISSING, Role, Row};
 use super::verdict::{Cast, SEEDS};
-use crate::artifact::Rollouts;
+use super::{difference, say};
+use crate::artifact::{Comparisons, Estimates, Metrics, Rollouts};
+
+/// The controls without which a table says little, by the beginnings of their names.
+const CONTROLS: [&str; 4] = ["random", "random non-conflicting", "popular", "greedy oracle"];
+/// A gap between the two worlds that is worth a word, as a share of the return.
+const BIG_GAP: f64 = 0.05;
+/// A policy that recommends less of the catalogue than this says nothing of the rest.
+const NARROW: f64 = 0.1;
+
+/// What the cautions are looked for in, beside the rows of the table.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Evidence<'a> {
+    pub metrics: Option<&'a Metrics>,
+    pub comparisons: Option<&'a Comparisons>,
+    pub rollouts: Option<&'a Rollouts>,
+    pub estimates: Option<&'a Estimates>,
+}
 
 /// Sentences of warning, most important first.
-pub(super) fn cautions(rows: &[Row], cast: &Cast, rollouts: Option<&Rollouts>) -> Vec<String> {
+pub(super) fn cautions(rows: &[Row], cast: &Cast, evidence: Evidence) -> Vec<String> {
+    let Evidence { metrics, comparisons, rollouts, estimates } = evidence;
     let mut cautions = Vec::new();
+    cautions.extend(comparisons.and_then(|comparisons| alone(cast, comparisons)));
     cautions.extend(missing(rows));
     cautions.extend(cut_elsewhere(rows));
+    cautions.extend(privileged(rows));
+    cautions.extend(missing_controls(rows, metrics));
     cautions.extend(few_seeds(rows));
     cautions.extend(other_users(cast, rollouts));
     cautions.extend(order_by_convention(cast));
+    cautions.extend(estimates.and_then(small_sample));
+    cautions.extend(narrow(cast));
+    cautions.extend(gap(cast));
     cautions
+}
+
+/// What the training world would have paid for the same episodes and the judge does not.
+fn gap(cast: &Cast) -> Option<String> {
+    let (best, gap, returns) = (cast.best?, cast.best?.get("gap")?, cast.best?.returns()?);
+    let size = gap.mean.abs();
+    (size > BIG_GAP * returns.mean.abs() && (gap.low > 0.0 || gap.high < 0.0)).then(|| {
+        let word = if gap.mean > 0.0 { "more" } else { "less" };
+        format!(
+            "The training world would pay {} {} {word} an episode than the judge does: its model of people is off by that much \
+             where the policy goes.",
+            best.name,
+            say::one(size)
+        )
+    })
+}
+
+/// Rows that are told what a deployed policy would not know.
+fn privileged(rows: &[Row]) -> Option<String> {
+    let told = |row: &&Row| row.privileged;
+    let learned = names(rows.iter().filter(told).filter(|row| row.role == Role::Learned));
+    let controls = names(rows.iter().filter(told).filter(|row| row.role != Role::Learned));
+    let learned = (!learned.is_empty()).then(|| {
+        let was = if learned.len() == 1 { "was" } else { "were" };
+        format!(
+            "{} {was} learned with what only the judge knows: no evidence for a deployed policy.",
+            say::list(&learned)
+        )
+    });
+    let controls = (!controls.is_empty()).then(|| {
+        let are = if controls.len() == 1 { "is" } else { "are" };
+        format!(
+            "Privileged: {} {are} told what a deployed policy would have to find out (see the table).",
+            say::list(&controls)
+        )
+    });
+    let both: Vec<String> = [learned, controls].into_iter().flatten().collect();
+    (!both.is_empty()).then(|| both.join(" "))
+}
+
+/// What the verdict says of the best policy by one interval alone and what does not hold with all of them judged together.
+fn alone(cast: &Cast, comparisons: &Comparisons) -> Option<String> {
+    let best = cast.best?;
+    let judged = difference::judge(comparisons);
+    let others = [cast.baseline, cast.teacher, cast.retriever];
+    let weak = |other: &&Row| {
+        judged
+            .iter()
+            .any(|j| j.comparison.policy == best.name && j.comparison.other == other.name && j.apart && !j.holds())
+    };
+    let named = names(others.into_iter().flatten().filter(weak));
+    (!named.is_empty()).then(|| {
+        format!(
+            "The verdict goes by single intervals: with all comparisons judged together {} cannot be told from {}.",
+            best.name,
+            say::list(&named)
+        )
+    })
+}
+
+fn missing_controls(rows: &[Row], metrics: Option<&Metrics>) -> Option<String> {
+    let not_made = metrics.iter().flat_map(|metrics| &metrics.0).filter(|metric| metric.metric == MISSING);
+    let mut named: Vec<String> = Vec::new();
+    for metric in not_made {
+        let why = if metric.remark.is_empty() { String::new() } else { format!(" ({})", metric.remark) };
+        named.push(format!("`{}`{why}", metric.policy));
+    }
+    let has = |name: &&&str| rows.iter().any(|row| row.role == Role::Control && row.name.starts_with(**name));
+    let told = |name: &&&str| named.iter().any(|known| known.starts_with(&format!("`{name}")));
+    let unnamed: Vec<String> =
+        CONTROLS.iter().filter(|name| !has(name) && !told(name)).map(|name| format!("`{name}`")).collect();
+    named.splice(0..0, unnamed);
+    (!named.is_empty()).then(|| {
+        format!("Missing controls: {}. Without them nobody can tell what a return is worth.", say::list(&named))
+    })
+}
+
+/// Off-policy estimates that rest on too few logged interactions.
+fn small_sample(estimates: &Estimates) -> Option<String> {
+    let weak = || estimates.0.iter().filter(|estimate| !estimate.conclusive);
+    let sample = |smallest: f64, value: f64| if value.is_finite() { smallest.min(value) } else { smallest };
+    let smallest = weak().map(|estimate| estimate.effective_sample).fold(f64::INFINITY, sample);
+    let (few, all) = (weak().count(), estimates.0.len());
+    (few > 0).then(|| {
+        let size = if smallest.is_finite() {
+            format!(" (effective sample down to {})", say::about(smallest))
+        } else {
+            String::new()
+        };
+        format!("{few} of {all} off-policy estimates rest on too small a sample to conclude anything{size}.")
+    })
+}
+
+/// A long tail that nobody is ever shown.
+fn narrow(cast: &Cast) -> Option<String> {
+    let (best, covered) = (cast.best?, cast.best?.get("coverage")?.mean);
+    (covered < NARROW).then(|| {
+        format!(
+            "{} recommends {} of the catalogue: its return says nothing of the long tail, where a world model knows least.",
+            best.name,
+            say::percent(covered)
+        )
+    })
 }
 
 fn names<'a>(rows: impl Iterator<Item = &'a Row>) -> Vec<String> {
@@ -84,16 +210,123 @@ fn order_by_convention(cast: &Cast) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::cautions;
-    use crate::artifact::{End, Rollout, Rollouts};
+    use super::{Evidence, cautions};
+    use crate::artifact::{Comparison, Comparisons, End, Estimate as Weighed, Estimates, Metrics, Rollout, Rollouts};
     use crate::report::fixture;
-    use crate::report::row::Estimate;
+    use crate::report::row::{Estimate, Row};
     use crate::report::verdict::Cast;
+
+    /// What is said beyond the controls, which these small tables do not have.
+    fn said_of(rows: &[Row], rollouts: Option<&Rollouts>) -> Vec<String> {
+        let mut said = cautions(rows, &Cast::of(rows, None), Evidence { rollouts, ..Evidence::default() });
+        said.retain(|sentence| !sentence.starts_with("Missing controls"));
+        said
+    }
+
+    #[test]
+    fn controls_that_are_missing_and_rows_that_are_told_too_much_are_named() {
+        let mut rows = fixture::rows(&[
+            ("random", true, 24.0, 0.0),
+            ("greedy oracle", true, 140.0, 0.0),
+            ("a2c", false, 135.0, 1.0),
+        ]);
+        let said = |rows: &[Row]| cautions(rows, &Cast::of(rows, None), Evidence::default());
+        assert_eq!(
+            said(&rows),
+            [
+                "Missing controls: `random non-conflicting` and `popular`. Without them nobody can tell what a return is worth."
+            ]
+        );
+        rows[1].privileged = true;
+        assert!(said(&rows)[0].starts_with("Privileged: greedy oracle is told"), "{:?}", said(&rows));
+        rows[2].privileged = true;
+        assert!(said(&rows)[0].starts_with("a2c was learned with what only the judge knows"), "{:?}", said(&rows));
+    }
+
+    #[test]
+    fn a_control_that_could_not_be_made_is_named_with_the_reason() {
+        let rows = fixture::rows(&[
+            ("random", true, 24.0, 0.0),
+            ("popular", true, 80.0, 0.0),
+            ("greedy oracle", true, 140.0, 0.0),
+        ]);
+        let mut metric = fixture::inputs().metrics.0.remove(0);
+        (metric.policy, metric.metric) = ("behaviour cloning".to_owned(), "missing".to_owned());
+        metric.remark = "connect `demonstrations`".to_owned();
+        let metrics = Metrics(vec![metric]);
+        let said = cautions(&rows, &Cast::of(&rows, None), Evidence { metrics: Some(&metrics), ..Evidence::default() });
+        assert!(
+            said[0].starts_with(
+                "Missing controls: `random non-conflicting` and `behaviour cloning` (connect `demonstrations`)."
+            ),
+            "{said:?}"
+        );
+    }
+
+    #[test]
+    fn a_verdict_that_does_not_hold_with_all_judged_together_is_named() {
+        let rows =
+            fixture::rows(&[("popular", true, 132.0, 0.0), ("a2c", false, 133.0, 1.0), ("bc", false, 120.0, 1.0)]);
+        let compare = |other: &str, difference: f64, half: f64| Comparison {
+            policy: "a2c".to_owned(),
+            other: other.to_owned(),
+            metric: "return_inclusive".to_owned(),
+            difference,
+            low: difference - half,
+            high: difference + half,
+            probability: 0.5,
+            probability_low: 0.5,
+            probability_high: 0.5,
+            seeds: 5,
+            users: 9,
+        };
+        let mut all = Comparisons(vec![compare("popular", 1.0, 0.95), compare("bc", 13.0, 20.0)]);
+        let said = |all: &Comparisons| {
+            cautions(&rows, &Cast::of(&rows, None), Evidence { comparisons: Some(all), ..Evidence::default() })
+        };
+        assert!(said(&all)[0].ends_with("a2c cannot be told from popular."), "{:?}", said(&all));
+        all.0.pop();
+        assert!(!said(&all)[0].contains("judged together"));
+    }
+
+    #[test]
+    fn a_small_sample_and_a_small_part_of_the_catalogue_are_named() {
+        let estimate = |conclusive, effective_sample| Weighed {
+            policy: "a2c".to_owned(),
+            cell: String::new(),
+            estimator: "ips".to_owned(),
+            value: 3.0,
+            low: 2.0,
+            high: 4.0,
+            effective_sample,
+            rows: 100,
+            conclusive,
+            remark: String::new(),
+        };
+        let mut rows = fixture::rows(&[("a2c", false, 135.0, 1.0)]);
+        let coverage = Estimate { mean: 0.05, low: 0.05, high: 0.05 };
+        rows[0].measures.insert("coverage".to_owned(), coverage);
+        let estimates = Estimates(vec![estimate(false, 3.2), estimate(false, f64::NAN), estimate(true, 90.0)]);
+        let said =
+            cautions(&rows, &Cast::of(&rows, None), Evidence { estimates: Some(&estimates), ..Evidence::default() });
+        assert!(said[1].starts_with("2 of 3 off-policy estimates") && said[1].contains("down to 3.20"), "{said:?}");
+        assert!(said[2].starts_with("a2c recommends 5.0 % of the catalogue"), "{said:?}");
+    }
+
+    #[test]
+    fn a_training_world_that_promises_more_is_named() {
+        let mut rows = fixture::rows(&[("a2c", false, 135.0, 1.0)]);
+        rows[0].measures.insert("gap".to_owned(), Estimate { mean: 12.0, low: 10.0, high: 14.0 });
+        let said = said_of(&rows, None);
+        assert!(said[0].starts_with("The training world would pay a2c 12.0 more an episode"), "{said:?}");
+        rows[0].measures.insert("gap".to_owned(), Estimate { mean: 2.0, low: 1.0, high: 3.0 });
+        assert!(said_of(&rows, None).is_empty());
+    }
 
     #[test]
     fn a_clean_table_has_none() {
         let rows = fixture::rows(&[("popular non-conflicting", true, 132.0, 0.0), ("a2c", false, 135.0, 1.0)]);
-        assert_eq!(cautions(&rows, &Cast::of(&rows, None), None), Vec::<String>::new());
+        assert_eq!(said_of(&rows, None), Vec::<String>::new());
     }
 
     #[test]
@@ -102,7 +335,7 @@ mod tests {
             fixture::rows(&[("random", true, 24.0, 0.0), ("bc", false, 128.0, 1.0), ("a2c", false, 135.0, 1.0)]);
         rows[0].seeds = 1;
         rows[1].seeds = 1;
-        let said = cautions(&rows, &Cast::of(&rows, None), None);
+        let said = said_of(&rows, None);
         assert_eq!(said.len(), 1);
         assert!(said[0].starts_with("Fewer than 5 training seeds: bc (1)."), "{said:?}");
     }
@@ -125,7 +358,7 @@ mod tests {
         rows[0].judged.users = [1].into();
         rows[1].judged.cut_at = Some(30);
         rows[1].judged.users = [1, 2].into();
-        let said = cautions(&rows, &Cast::of(&rows, None), Some(&rollouts));
+        let said = said_of(&rows, Some(&rollouts));
         assert_eq!(
             said,
             [
@@ -139,14 +372,14 @@ mod tests {
     fn an_order_that_hangs_on_the_convention_is_named() {
         let mut rows = fixture::rows(&[("popular non-conflicting", true, 132.0, 0.0), ("a2c", false, 133.0, 1.0)]);
         rows[1].measures.insert("return_exclusive".to_owned(), Estimate { mean: 129.0, low: 129.0, high: 129.0 });
-        let said = cautions(&rows, &Cast::of(&rows, None), None);
+        let said = said_of(&rows, None);
         assert!(said[0].contains("depends on whether the step at which a user leaves counts"), "{said:?}");
     }
 
     #[test]
     fn a_row_without_a_return_is_named() {
         let rows = fixture::rows(&[("a2c", false, 135.0, 1.0), ("bc", false, f64::NAN, 0.0)]);
-        let said = cautions(&rows, &Cast::of(&rows, None), None);
+        let said = said_of(&rows, None);
         assert!(said[0].starts_with("bc without a finite return"), "{said:?}");
     }
 }

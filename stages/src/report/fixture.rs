@@ -4,7 +4,12 @@ use pipeline::Named;
 
 use super::Inputs;
 use super::row::{Row, rows as group};
-use crate::artifact::{Choice, Curves, Demonstrations, End, Items, Metric, Metrics, Rollout, Rollouts, Trajectory};
+use pipeline::report::{Ran, RanAsset, RanInput, RanStage};
+
+use crate::artifact::{
+    Calibration, CalibrationBin, Choice, Comparison, Comparisons, Curves, Demonstrations, End, Estimate, Estimates,
+    Items, Metric, Metrics, ProfilePoint, Profiles, RewardPair, RewardPairs, Rollout, Rollouts, Trajectory,
+};
 
 /// Numbers in 0..1 that look drawn (a linear congruential generator: no generator of the program is needed here).
 struct Noise(u64);
@@ -100,6 +105,11 @@ pub(super) fn inputs() -> Inputs {
     Inputs {
         metrics: metrics(),
         rollouts: Some(rollouts()),
+        comparisons: Some(comparisons()),
+        profiles: Some(profiles()),
+        estimates: Some(estimates()),
+        calibration: vec![Named { name: "world".to_owned(), cell: String::new(), value: calibration() }],
+        rewards: vec![Named { name: "reward".to_owned(), cell: String::new(), value: rewards() }],
         curves: curves(),
         demonstrations: Some(demonstrations()),
         items: Some(items()),
@@ -217,4 +227,123 @@ fn demonstrations() -> Demonstrations {
         Trajectory { user, steps, end: if user.is_multiple_of(3) { End::Horizon } else { End::Similar } }
     };
     Demonstrations { trajectories: (0..16).map(trajectory).collect() }
+}
+
+fn comparisons() -> Comparisons {
+    let learned = PLAYERS.iter().filter(|player| !player.control);
+    let pairs = learned.flat_map(|a| PLAYERS.iter().filter(move |b| b.name != a.name).map(move |b| (a, b)));
+    let compare = |(a, b): (&Player, &Player)| {
+        let (difference, half) = (a.mean - b.mean, a.half + b.half + 0.5);
+        let chance = (0.5 + difference / 60.0).clamp(0.0, 1.0);
+        Comparison {
+            policy: a.name.to_owned(),
+            other: b.name.to_owned(),
+            metric: "return_inclusive".to_owned(),
+            difference,
+            low: difference - half,
+            high: difference + half,
+            probability: chance,
+            probability_low: (chance - 0.03).max(0.0),
+            probability_high: (chance + 0.03).min(1.0),
+            seeds: a.seeds.min(b.seeds),
+            users: a.users.min(b.users),
+        }
+    };
+    Comparisons(pairs.map(compare).collect())
+}
+
+fn profiles() -> Profiles {
+    let point = |player: &Player, threshold: f64| {
+        let share = 1.0 / (1.0 + ((threshold - player.mean) / (player.spread * 0.55)).exp());
+        let (low, high) = ((share - 0.03).max(0.0), (share + 0.03).min(1.0));
+        ProfilePoint { policy: player.name.to_owned(), threshold, share, low, high }
+    };
+    Profiles(PLAYERS.iter().flat_map(|player| (0..51).map(move |i| point(player, 3.0 * f64::from(i)))).collect())
+}
+
+fn estimates() -> Estimates {
+    let estimate = |policy: &str, estimator: &str, value: f64, sample: f64, remark: &str| Estimate {
+        policy: policy.to_owned(),
+        cell: "seed=0".to_owned(),
+        estimator: estimator.to_owned(),
+        value,
+        low: value - 8.0 / sample,
+        high: value + 8.0 / sample,
+        effective_sample: sample,
+        rows: 20_000,
+        conclusive: sample > 20.0,
+        remark: remark.to_owned(),
+    };
+    let few = "fewer than 20 interactions carry the estimate";
+    Estimates(vec![
+        estimate("a2c", "ips", 4.9, 6.0, few),
+        estimate("a2c", "doubly_robust", 3.94, 140.0, ""),
+        estimate("bc", "ips", 3.2, 11.0, few),
+        estimate("bc", "doubly_robust", 3.71, 210.0, "logging policy estimated from popularity"),
+    ])
+}
+
+fn calibration() -> Calibration {
+    let bin = |model: &str, bin: u32, slope: f64, deviation: f64| {
+        let predicted = 2.1 + 0.3 * f64::from(bin);
+        let observed = 3.4 + slope * (predicted - 3.4);
+        CalibrationBin { model: model.to_owned(), bin, count: 2000, predicted, observed, deviation, error: 0.95 }
+    };
+    Calibration(["mean", "member0"].iter().flat_map(|model| (0..9).map(move |i| bin(model, i, 0.92, 0.6))).collect())
+}
+
+fn rewards() -> RewardPairs {
+    let mut noise = Noise(5);
+    let mut pair = |series: &str, slope: f64| {
+        let true_reward = (3.2 + 0.9 * noise.normal()).clamp(1.0, 5.0);
+        RewardPair { series: series.to_owned(), learned: slope * true_reward + 0.6 * noise.normal(), true_reward }
+    };
+    let demonstrated: Vec<_> = (0..240).map(|_| pair("demonstrations", 0.7)).collect();
+    RewardPairs(demonstrated.into_iter().chain((0..900).map(|_| pair("generator", 0.1))).collect())
+}
+
+/// A run without stages.
+pub(super) fn ran() -> Ran {
+    Ran {
+        id: "20250131T120000Z-4242".to_owned(),
+        experiment: "toy".to_owned(),
+        status: "ok".to_owned(),
+        command: "apprentice run x.yaml".to_owned(),
+        host: "desk".to_owned(),
+        machine: "linux x86_64, 2 cores".to_owned(),
+        program: "apprentice 0.1.0".to_owned(),
+        started: "2025-01-31T12:00:00Z".to_owned(),
+        seconds: 65.0,
+        jobs: 2,
+        threads: 2,
+        config: "name: toy\n".to_owned(),
+        stages: Vec::new(),
+    }
+}
+
+/// A stage that read and made contents of these digests.
+pub(super) fn stage(name: &str, kind: &str, inputs: &[(&str, &str)], made: &[&str]) -> RanStage {
+    let input = |&(port, digest): &(&str, &str)| RanInput { port: port.to_owned(), digest: digest.to_owned() };
+    let file = |digest: &&str| pipeline::report::RanFile {
+        stage: name.to_owned(),
+        port: "out".to_owned(),
+        kind: "any".to_owned(),
+        extension: "parquet".to_owned(),
+        digest: (*digest).to_owned(),
+        object: std::path::PathBuf::new(),
+    };
+    RanStage {
+        name: name.to_owned(),
+        kind: kind.to_owned(),
+        status: "ran".to_owned(),
+        seconds: 1.0,
+        made_in_seconds: Some(1.0),
+        made_by: None,
+        version: Some(1),
+        config: serde_json::Value::Null,
+        inputs: inputs.iter().map(input).collect(),
+        assets: vec![RanAsset { name: "ml-100k".to_owned(), origin: "pip x".to_owned(), digest: "ab12".to_owned() }],
+        notes: std::collections::BTreeMap::new(),
+        files: made.iter().map(file).collect(),
+    }
 }

@@ -6,21 +6,34 @@
 
 mod caution;
 mod chart;
+mod difference;
 mod episode;
+mod estimate;
 #[cfg(test)]
 mod fixture;
 mod legend;
+mod markdown;
+mod measure;
 mod page;
 mod row;
 mod say;
+mod separated;
+mod several;
+mod tell;
+mod trap;
 mod verdict;
+mod what_ran;
+
+pub use tell::tell;
 
 use anyhow::{Result, ensure};
 use pipeline::{Context, Many, Stage, ports};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::artifact::{Curves, Demonstrations, Items, Metrics, Page, Rollouts};
+use crate::artifact::{
+    Calibration, Comparisons, Curves, Demonstrations, Estimates, Items, Metrics, Page, Profiles, RewardPairs, Rollouts,
+};
 
 /// Renders metrics, episodes and learning curves as one self-contained HTML page.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -40,6 +53,16 @@ ports! {
         metrics: Metrics,
         /// Judged episodes, for how returns spread.
         rollouts: Option<Rollouts>,
+        /// Which differences are real: each pair of rows with the same users.
+        comparisons: Option<Comparisons>,
+        /// How often each row returns at least so much.
+        profiles: Option<Profiles>,
+        /// What a log of others says of the policies.
+        estimates: Option<Estimates>,
+        /// What world models promise against what held-out people said.
+        calibration: Many<Calibration>,
+        /// Learned rewards beside the true one.
+        rewards: Many<RewardPairs>,
         /// Learning curves of any stages.
         curves: Many<Curves>,
         /// The language model's episodes, for examples; needs `items`.
@@ -59,8 +82,9 @@ ports! {
 
 impl Stage for Report {
     const KIND: &'static str = "report";
-    // 1: the first page.
-    const VERSION: u32 = 1;
+    // 1: the first page. 2: differences judged together, profiles, calibration, learned rewards, off-policy estimates, bands
+    // over seeds, more cautions, and a place for what was run.
+    const VERSION: u32 = 2;
     const ABOUT: &'static str = "Renders metrics, episodes and learning curves as one self-contained HTML page";
     type Inputs = Inputs;
     type Outputs = Outputs;
@@ -95,10 +119,15 @@ mod tests {
     use pipeline::{Context, Stage};
 
     use super::{Inputs, Report, fixture};
-    use crate::artifact::{Curves, Demonstrations, Metrics, Rollouts};
+    use crate::artifact::{Curves, Demonstrations, Metrics, Page, Rollouts};
 
     fn page(report: &Report, inputs: Inputs) -> String {
         report.run(inputs, &Context::detached(Path::new("unused"))).expect("the page renders").page.0
+    }
+
+    #[test]
+    fn dump_page_for_eyes() {
+        std::fs::write("/tmp/fixture.html", page(&Report::default(), fixture::inputs())).unwrap();
     }
 
     #[test]
@@ -118,6 +147,13 @@ mod tests {
             "policy · return",
             "median return",
             "chosen among",
+            "a2c: above random, random non-conflicting, popular non-conflicting, retriever alone, teacher (LLM) and bc; below",
+            "Of 18 differences (same users on both sides), 18 hold with all judged together",
+            "half of the episodes return more than 135",
+            "too sure of itself; 18000 ratings",
+            "the learned reward tells little of the true one",
+            "2 of 4 estimates are conclusive.",
+            "2 of 4 off-policy estimates rest on too small a sample",
         ] {
             assert!(page.contains(part), "`{part}` is missing");
         }
@@ -143,6 +179,27 @@ mod tests {
         for rollout in inputs.rollouts.iter_mut().flat_map(|rollouts| &mut rollouts.0) {
             rollout.policy += evil;
         }
+        for comparison in inputs.comparisons.iter_mut().flat_map(|comparisons| &mut comparisons.0) {
+            for text in [&mut comparison.policy, &mut comparison.other, &mut comparison.metric] {
+                *text += evil;
+            }
+        }
+        for point in inputs.profiles.iter_mut().flat_map(|profiles| &mut profiles.0) {
+            point.policy += evil;
+        }
+        for estimate in inputs.estimates.iter_mut().flat_map(|estimates| &mut estimates.0) {
+            for text in [&mut estimate.policy, &mut estimate.cell, &mut estimate.estimator, &mut estimate.remark] {
+                *text += evil;
+            }
+        }
+        for world in &mut inputs.calibration {
+            world.name += evil;
+            world.value.0.iter_mut().for_each(|bin| bin.model += evil);
+        }
+        for reward in &mut inputs.rewards {
+            reward.cell += evil;
+            reward.value.0.iter_mut().for_each(|pair| pair.series += evil);
+        }
         for curves in &mut inputs.curves {
             curves.name += evil;
             curves.value.0.iter_mut().for_each(|point| point.series += evil);
@@ -152,7 +209,23 @@ mod tests {
         }
         let page = page(&Report { title: Some(evil.to_owned()), baseline: None }, inputs);
         assert!(!page.contains("<script"));
-        assert!(page.contains("&lt;script&gt;"));
+        // Each section has its own.
+        for part in
+            ["Which differences", "Performance profiles", "Calibration", "Learned reward against", "What the log says"]
+        {
+            let (_, section) = page.split_once(part).expect("the section is there");
+            assert!(section.split("<h2>").next().expect("a part").contains("&lt;script&gt;"), "{part}");
+        }
+    }
+
+    #[test]
+    fn the_place_for_what_was_run_is_there_once_whatever_the_data_hold() {
+        let mut inputs = fixture::inputs();
+        for metric in &mut inputs.metrics.0 {
+            metric.remark = Page::PLACE.to_owned();
+        }
+        let page = page(&Report { title: Some(Page::PLACE.to_owned()), baseline: None }, inputs);
+        assert_eq!(page.matches(Page::PLACE).count(), 1);
     }
 
     #[test]
@@ -176,8 +249,18 @@ mod tests {
     #[test]
     fn the_table_alone_makes_a_page() {
         let whole = fixture::inputs();
-        let inputs =
-            Inputs { metrics: whole.metrics, rollouts: None, curves: Vec::new(), demonstrations: None, items: None };
+        let inputs = Inputs {
+            metrics: whole.metrics,
+            rollouts: None,
+            comparisons: None,
+            profiles: None,
+            estimates: None,
+            calibration: Vec::new(),
+            rewards: Vec::new(),
+            curves: Vec::new(),
+            demonstrations: None,
+            items: None,
+        };
         let page = page(&Report::default(), inputs);
         assert!(page.contains("</html>") && !page.contains("Learning curves"));
     }

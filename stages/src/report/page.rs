@@ -4,11 +4,12 @@ use anyhow::{Context as _, Result};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, UndefinedBehavior, Value, context};
 
-use super::chart::{NARROW, WIDE, curves, ridge, scatter, whisker};
+use super::caution::Evidence;
+use super::chart::{NARROW, WIDE, calibration, curves, profile, rewards, ridge, scatter, whisker};
 use super::row::Row;
 use super::verdict::{Cast, Comparison};
-use super::{Inputs, caution, episode, legend, say};
-use crate::artifact::{End, Step};
+use super::{Inputs, caution, difference, episode, estimate, legend, measure, say};
+use crate::artifact::{Comparisons, End, Page, Profiles, Step};
 
 /// Steps of an episode that are printed before the rest folds away.
 const UNFOLDED: usize = 5;
@@ -17,6 +18,12 @@ const UNFOLDED: usize = 5;
 pub(super) fn render(title: &str, rows: &[Row], cast: &Cast, inputs: &Inputs) -> Result<String> {
     let verdict = cast.verdict();
     let panels = curves::panels(&inputs.curves);
+    let evidence = Evidence {
+        metrics: Some(&inputs.metrics),
+        comparisons: inputs.comparisons.as_ref(),
+        rollouts: inputs.rollouts.as_ref(),
+        estimates: inputs.estimates.as_ref(),
+    };
     let both = |draw: &dyn Fn(f64) -> Option<String>| match (draw(WIDE), draw(NARROW)) {
         (Some(wide), Some(narrow)) => {
             context! { wide => Value::from_safe_string(wide), narrow => Value::from_safe_string(narrow) }
@@ -28,8 +35,19 @@ pub(super) fn render(title: &str, rows: &[Row], cast: &Cast, inputs: &Inputs) ->
         sentences => verdict.sentences,
         comparisons => verdict.comparisons.iter().map(comparison).collect::<Value>(),
         best => cast.best.map(|row| row.name.as_str()),
-        cautions => caution::cautions(rows, cast, inputs.rollouts.as_ref()),
+        cautions => caution::cautions(rows, cast, evidence),
         rows => rows.iter().map(table_row).collect::<Value>(),
+        judged => inputs.comparisons.as_ref().map(judged),
+        more => more(rows),
+        profiles => inputs.profiles.as_ref().map(|profiles| profiles_of(profiles, rows)),
+        calibration => inputs.calibration.iter().flat_map(|world| calibration::draw(&named(world), &world.value))
+            .map(|drawn| figure(&drawn.title, &drawn.caption, drawn.svg)).collect::<Value>(),
+        rewards => inputs.rewards.iter().flat_map(|reward| rewards::draw(&named(reward), &reward.value))
+            .map(|drawn| figure(&drawn.title, &drawn.caption, drawn.svg)).collect::<Value>(),
+        estimates => inputs.estimates.as_ref().map(estimate::rows),
+        estimates_said => inputs.estimates.as_ref().map(estimate::sentences),
+        absent => absent(inputs),
+        place => Value::from_safe_string(Page::PLACE.to_owned()),
         whisker => both(&|width| whisker::draw(rows, &cast.references(), width)),
         scatter => both(&|width| scatter::draw(rows, width)),
         ridge => both(&|width| ridge::draw(rows, width)),
@@ -40,13 +58,87 @@ pub(super) fn render(title: &str, rows: &[Row], cast: &Cast, inputs: &Inputs) ->
         meanings => meanings(rows),
         has_rollouts => inputs.rollouts.is_some(),
     };
+    fill("page.html.j2", page)
+}
+
+/// Fills one of the folder's templates.
+pub(super) fn fill(template: &str, with: Value) -> Result<String> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
     // The names decide the escaping: everything that enters `.html` is escaped, the style is taken as it is.
     environment.add_template("page.css", include_str!("page.css"))?;
     environment.add_template("page.html.j2", include_str!("page.html.j2"))?;
-    environment.get_template("page.html.j2")?.render(page).context("cannot fill the page's template")
+    environment.add_template("several.html.j2", include_str!("several.html.j2"))?;
+    environment.add_template("what_ran.html.j2", include_str!("what_ran.html.j2"))?;
+    environment.get_template(template)?.render(with).with_context(|| format!("cannot fill the template {template}"))
+}
+
+/// What was measured beyond the table's own columns.
+fn more(rows: &[Row]) -> Value {
+    let measures = measure::beyond(rows);
+    if measures.is_empty() {
+        return Value::from(());
+    }
+    let cells = |row: &Row| {
+        measures
+            .iter()
+            .map(|name| row.get(name).map_or("–".to_owned(), |e| measure::written(name, e)))
+            .collect::<Vec<_>>()
+    };
+    context! {
+        names => measures.iter().map(|name| measure::label(name)).collect::<Vec<_>>(),
+        rows => rows.iter().map(|row| context! { name => row.name.as_str(), cells => cells(row) }).collect::<Value>(),
+    }
+}
+
+fn judged(comparisons: &Comparisons) -> Value {
+    let judged = difference::judge(comparisons);
+    let row = |j: &difference::Judged| {
+        let c = j.comparison;
+        let chance = [c.probability, c.probability_low, c.probability_high].map(say::percent);
+        context! {
+            policy => c.policy.as_str(),
+            other => c.other.as_str(),
+            metric => measure::label(&c.metric),
+            difference => say::difference(j.estimate()),
+            probability => format!("{} [{}, {}]", chance[0], chance[1], chance[2]),
+            real => j.holds(),
+            p => say::p(j.p),
+            seeds => c.seeds,
+            users => c.users,
+        }
+    };
+    context! { sentences => difference::sentences(&judged), rows => judged.iter().map(row).collect::<Value>() }
+}
+
+fn profiles_of(profiles: &Profiles, rows: &[Row]) -> Value {
+    let drawn = profile::draw(profiles, rows).into_iter();
+    drawn.map(|drawn| figure(&drawn.title, &drawn.caption, drawn.svg)).collect()
+}
+
+fn figure(title: &str, caption: &str, svg: String) -> Value {
+    context! { title, caption, svg => Value::from_safe_string(svg) }
+}
+
+/// `policy`, or `policy seed=3` for a cell.
+fn named<T>(named: &pipeline::Named<T>) -> String {
+    if named.cell.is_empty() { named.name.clone() } else { format!("{} {}", named.name, named.cell) }
+}
+
+/// What this page could say more, in the ports' names.
+fn absent(inputs: &Inputs) -> Vec<&'static str> {
+    let all = [
+        ("comparisons", inputs.comparisons.is_none()),
+        ("profiles", inputs.profiles.is_none()),
+        ("rollouts", inputs.rollouts.is_none()),
+        ("estimates", inputs.estimates.is_none()),
+        ("calibration", inputs.calibration.is_empty()),
+        ("rewards", inputs.rewards.is_empty()),
+        ("curves", inputs.curves.is_empty()),
+        ("demonstrations", inputs.demonstrations.is_none()),
+    ];
+    all.into_iter().filter(|(_, absent)| *absent).map(|(name, _)| name).collect()
 }
 
 fn comparison(comparison: &Comparison) -> Value {

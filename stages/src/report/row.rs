@@ -57,6 +57,8 @@ pub(super) struct Judged {
 pub(super) struct Row {
     pub name: String,
     pub role: Role,
+    /// Whether it is told what a deployed policy would have to find out.
+    pub privileged: bool,
     pub remark: String,
     pub seeds: u32,
     pub episodes: u32,
@@ -75,10 +77,13 @@ impl Row {
     }
 }
 
+/// Not a measure: such a line names a control that the evaluation could not make, and its remark says why.
+pub(super) const MISSING: &str = "missing";
+
 /// The rows in the order of the table.
 pub(super) fn rows(metrics: &Metrics, rollouts: Option<&Rollouts>) -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
-    for metric in &metrics.0 {
+    for metric in metrics.0.iter().filter(|metric| metric.metric != MISSING) {
         let at = rows.iter().position(|row| row.name == metric.policy).unwrap_or_else(|| {
             let role = match metric.control {
                 _ if metric.policy.starts_with("teacher") => Role::Teacher,
@@ -87,7 +92,8 @@ pub(super) fn rows(metrics: &Metrics, rollouts: Option<&Rollouts>) -> Vec<Row> {
             };
             let (name, remark) = (metric.policy.clone(), metric.remark.clone());
             let (measures, judged) = (BTreeMap::new(), Judged::default());
-            rows.push(Row { name, role, remark, seeds: 0, episodes: 0, measures, judged });
+            let privileged = metric.remark.contains("privileged");
+            rows.push(Row { name, role, privileged, remark, seeds: 0, episodes: 0, measures, judged });
             rows.len() - 1
         });
         let row = &mut rows[at];
@@ -126,6 +132,7 @@ mod tests {
             metric("a2c", false, "return_inclusive", f64::NAN),
             metric("teacher (LLM)", true, "return_inclusive", 118.0),
             metric("random", true, "length", 8.0),
+            metric("behaviour cloning", true, "missing", 0.0),
         ]);
         let rows = rows(&metrics, None);
         let seen: Vec<_> =

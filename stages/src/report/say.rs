@@ -34,6 +34,22 @@ pub(super) fn percent(share: f64) -> String {
     }
 }
 
+/// `0.08 s`, `12.3 s`, `3 min 20 s`, `2 h 05 min`.
+pub(super) fn seconds(seconds: f64) -> String {
+    let whole = seconds.round() as u64;
+    match seconds {
+        s if s < 9.95 => format!("{s:.2} s"),
+        s if s < 59.95 => format!("{s:.1} s"),
+        s if s < 3599.5 => format!("{} min {:02} s", whole / 60, whole % 60),
+        _ => format!("{} h {:02} min", whole / 3600, whole / 60 % 60),
+    }
+}
+
+/// A p-value.
+pub(super) fn p(p: f64) -> String {
+    if p < 0.001 { "< 0.001".to_owned() } else { format!("{p:.3}") }
+}
+
 /// A mean with its interval; the mean alone where nothing varies.
 pub(super) fn interval(estimate: Estimate) -> String {
     let [mean, low, high] = [estimate.mean, estimate.low, estimate.high].map(one);
@@ -57,7 +73,7 @@ pub(super) fn list(parts: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{about, interval, list, one, percent};
+    use super::{about, interval, list, one, p, percent, seconds};
     use crate::report::row::Estimate;
 
     #[test]
@@ -67,6 +83,8 @@ mod tests {
             ["0", "4.0e−4", "0.25", "12.3", "135", "1.2e6"]
         );
         assert_eq!([0.0, 0.0004, 0.125, 0.9996, 1.0].map(percent), ["0 %", "< 0.1 %", "12.5 %", "100 %", "100 %"]);
+        assert_eq!([0.083, 12.34, 200.0, 7500.0].map(seconds), ["0.08 s", "12.3 s", "3 min 20 s", "2 h 05 min"]);
+        assert_eq!([0.0, 0.0123].map(p), ["< 0.001", "0.012"]);
         assert_eq!(one(-2.52), "−2.5");
         assert_eq!(interval(Estimate { mean: 132.0, low: 132.0, high: 132.0 }), "132.0");
         assert_eq!(interval(Estimate { mean: 135.0, low: 134.0, high: 136.0 }), "135.0 [134.0, 136.0]");

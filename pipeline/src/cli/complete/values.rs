@@ -40,7 +40,7 @@ impl Values<'_> {
                 .into_iter()
                 .collect(),
             "DIR" => files(current, &|_| false),
-            "PATH" => files(current, &|_| true),
+            "PATH" | "FILE" => files(current, &|_| true),
             _ => Vec::new(),
         }
     }

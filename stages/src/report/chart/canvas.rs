@@ -62,6 +62,10 @@ impl Canvas {
         self.push(format_args!(r#"{}"/>"#, if closed { "Z" } else { "" }));
     }
 
+    pub fn dot(&mut self, class: &str, [x, y]: [f64; 2], radius: f64) {
+        self.push(format_args!(r#"<circle class="{class}" cx="{x:.1}" cy="{y:.1}" r="{radius:.1}"/>"#));
+    }
+
     /// A row's mark: the shape tells the role as well as the colour does; the tip shows when pointed at.
     pub fn mark(&mut self, role: Role, at: [f64; 2], tip: &str) {
         self.sized_mark(role, at, "mark", 1.0, tip);

@@ -1,4 +1,5 @@
-//! Learning curves as many small charts: one for each measured series, a thin line for each seed, a thick one for their mean.
+//! Learning curves as many small charts: one for each measured series; the seeds of a stage are one curve, their mean as a
+//! thick line in a band from the lowest seed to the highest.
 
 use std::collections::BTreeMap;
 
@@ -71,7 +72,7 @@ impl Panel {
         let ends: Vec<f64> = self.seeds.iter().filter_map(|seed| Some(seed.last()?.1)).collect();
         let mut caption = match self.seeds.len() {
             1 => "one run".to_owned(),
-            n => format!("{n} seeds"),
+            n => format!("{n} seeds, from the lowest to the highest"),
         };
         let last = ends.iter().sum::<f64>() / ends.len().max(1) as f64;
         if last.is_finite() && !ends.is_empty() {
@@ -88,13 +89,30 @@ impl Panel {
 
     /// The mean at each step that every seed measured.
     fn mean(&self) -> Vec<(u64, f64)> {
-        let mut sums: BTreeMap<u64, (f64, usize)> = BTreeMap::new();
+        let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+        self.shared().into_iter().map(|(step, values)| (step, mean(&values))).collect()
+    }
+
+    /// The lowest and the highest seed at each step that every seed measured; NaN where one is not finite.
+    fn band(&self) -> [Vec<(u64, f64)>; 2] {
+        let shared = self.shared();
+        let end = |end: fn(f64, f64) -> f64| {
+            let of = |values: &[f64]| {
+                let whole = values.iter().all(|value| value.is_finite());
+                if whole { values.iter().copied().reduce(end).unwrap_or(f64::NAN) } else { f64::NAN }
+            };
+            shared.iter().map(|(step, values)| (*step, of(values))).collect()
+        };
+        [end(f64::min), end(f64::max)]
+    }
+
+    /// The values of all seeds at each step that every one of them measured.
+    fn shared(&self) -> Vec<(u64, Vec<f64>)> {
+        let mut steps: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
         for &(step, value) in self.seeds.iter().flatten() {
-            let sum = sums.entry(step).or_default();
-            *sum = (sum.0 + value, sum.1 + 1);
+            steps.entry(step).or_default().push(value);
         }
-        let whole = sums.into_iter().filter(|(_, (_, count))| *count == self.seeds.len());
-        whole.map(|(step, (sum, count))| (step, sum / count as f64)).collect()
+        steps.into_iter().filter(|(_, values)| values.len() == self.seeds.len()).collect()
     }
 
     fn svg(&self, title: &str, mean: &[(u64, f64)]) -> String {
@@ -117,6 +135,14 @@ impl Panel {
             canvas.line("tick-mark", [px, bottom], [px, bottom + 4.0]);
             canvas.text("tick", Anchor::Middle, [px, bottom + 17.0], &tick.label);
         }
+        let [low, high] = self.band().map(|end| thinned(&end));
+        let many = self.seeds.len() > 1;
+        let band = low.iter().zip(&high).map(|(low, high)| (low.0, low.1, high.1)).collect::<Vec<_>>();
+        for piece in band.split(|(_, low, high)| !(low.is_finite() && high.is_finite())).filter(|_| many) {
+            let upper = piece.iter().map(|&(step, _, high)| [x.at(step), y.at(high)]);
+            let lower = piece.iter().rev().map(|&(step, low, _)| [x.at(step), y.at(low)]);
+            canvas.path("area learned", &upper.chain(lower).collect::<Vec<_>>(), true);
+        }
         let mut draw = |class: &str, line: &[(u64, f64)]| {
             let line = thinned(line);
             // A value that is not finite breaks the line instead of bending it.
@@ -128,13 +154,11 @@ impl Panel {
                 }
             }
         };
-        let many = self.seeds.len() > 1;
-        for seed in &self.seeds {
-            draw(if many { "seed" } else { "mean" }, seed);
+        // Seeds that measured at steps of their own have no mean: then each is a thin line.
+        if many && mean.len() < 2 {
+            self.seeds.iter().for_each(|seed| draw("seed", seed));
         }
-        if many {
-            draw("mean", mean);
-        }
+        draw("mean", if many { mean } else { &self.seeds[0] });
         canvas.finish(&format!("Learning curve: {title}"))
     }
 }
@@ -172,8 +196,18 @@ mod tests {
         assert_eq!(panels[0].mean(), [(0, 2.0), (1, 4.0)]);
         let drawn = panels[0].draw();
         let svg = drawn.svg.expect("values are finite");
-        assert_eq!((svg.matches("class=\"seed\"").count(), svg.matches("class=\"mean\"").count()), (2, 1));
-        assert_eq!(drawn.caption, "2 seeds, ends at 4.00");
+        assert_eq!((svg.matches("class=\"area learned\"").count(), svg.matches("class=\"mean\"").count()), (1, 1));
+        assert_eq!(panels[0].band(), [vec![(0, 1.0), (1, 2.0)], vec![(0, 3.0), (1, 6.0)]]);
+        assert_eq!(drawn.caption, "2 seeds, from the lowest to the highest, ends at 4.00");
+    }
+
+    #[test]
+    fn seeds_that_share_no_step_are_thin_lines() {
+        let mut late = run("policy", 1, &[]);
+        late.value.push("return", 7, 1.0);
+        late.value.push("return", 9, 2.0);
+        let svg = panels(&vec![run("policy", 0, &[1.0, 2.0]), late])[0].draw().svg.expect("values are finite");
+        assert_eq!((svg.matches("class=\"seed\"").count(), svg.matches("class=\"area").count()), (2, 0));
     }
 
     #[test]

@@ -3,8 +3,11 @@
 //! A chart sets geometry and class names only; colours live in `page.css`, so that one drawing serves light, dark and
 //! print. Nothing scales text down: a chart that must fit a telephone is drawn a second time, narrow.
 
+pub(super) mod calibration;
 mod canvas;
 pub(super) mod curves;
+pub(super) mod profile;
+pub(super) mod rewards;
 pub(super) mod ridge;
 pub(super) mod scale;
 pub(super) mod scatter;

@@ -1,0 +1,219 @@
+//! What was run, as a record and the store tell it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, anyhow};
+use serde_json::Value;
+
+use crate::key::Material;
+use crate::record::{NodeRecord, RunFolder, RunRecord};
+use crate::store::{Entry, Store, digest_of};
+
+/// One run.
+#[derive(Clone, Debug)]
+pub struct Ran {
+    /// Its id.
+    pub id: String,
+    /// The experiment's name.
+    pub experiment: String,
+    /// How it ended, in a word.
+    pub status: String,
+    /// The command line.
+    pub command: String,
+    /// The name of the machine.
+    pub host: String,
+    /// What kind of machine; empty in records of earlier programs.
+    pub machine: String,
+    /// The program and its version.
+    pub program: String,
+    /// UTC.
+    pub started: String,
+    /// How long it took.
+    pub seconds: f64,
+    /// Stages at work at once, at most.
+    pub jobs: usize,
+    /// Threads for numerical work.
+    pub threads: usize,
+    /// The experiment file as it was run, without secrets; changes by `--set` are in the command.
+    pub config: String,
+    /// In the order of the experiment.
+    pub stages: Vec<RanStage>,
+}
+
+/// One stage of a run.
+#[derive(Clone, Debug)]
+pub struct RanStage {
+    /// Its id, such as `policy@seed=3`.
+    pub name: String,
+    /// Its kind, such as `rl.a2c`.
+    pub kind: String,
+    /// How it ended, in a word.
+    pub status: String,
+    /// How long it took in this run.
+    pub seconds: f64,
+    /// How long it took where it was made, which may be an earlier run.
+    pub made_in_seconds: Option<f64>,
+    /// The run that made the result, and its machine.
+    pub made_by: Option<(String, String)>,
+    /// The version of the stage; `None` where it left no result.
+    pub version: Option<u32>,
+    /// Its settings with every default filled in; null where it left no result.
+    pub config: Value,
+    /// What it read.
+    pub inputs: Vec<RanInput>,
+    /// What it read from outside.
+    pub assets: Vec<RanAsset>,
+    /// What it noted, by name.
+    pub notes: BTreeMap<String, String>,
+    /// What it made.
+    pub files: Vec<RanFile>,
+}
+
+/// An artifact that a stage read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RanInput {
+    /// The port.
+    pub port: String,
+    /// The BLAKE3 of the content.
+    pub digest: String,
+}
+
+/// An asset that a stage read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RanAsset {
+    /// Its name in the experiment.
+    pub name: String,
+    /// Where it comes from.
+    pub origin: String,
+    /// The BLAKE3 of the content.
+    pub digest: String,
+}
+
+/// A file that a stage made.
+#[derive(Clone, Debug)]
+pub struct RanFile {
+    /// The stage's id.
+    pub stage: String,
+    /// The port.
+    pub port: String,
+    /// The kind of artifact.
+    pub kind: String,
+    /// What its name ends with, such as `parquet`.
+    pub extension: String,
+    /// The BLAKE3 of the content.
+    pub digest: String,
+    /// Where the object is; [`RanFile::path`] looks whether it is whole.
+    pub object: PathBuf,
+}
+
+impl RanFile {
+    /// Where it lies, once its content was found to be what was made.
+    ///
+    /// # Errors
+    /// When it is lost or damaged.
+    pub fn path(&self) -> anyhow::Result<&PathBuf> {
+        let found = digest_of(&self.object);
+        match found {
+            Ok(found) if found == self.digest => Ok(&self.object),
+            _ => Err(anyhow!(
+                "{}.{}: the object {} is damaged or lost\nhelp: run the experiment again: what is damaged is made anew",
+                self.stage,
+                self.port,
+                self.digest
+            )),
+        }
+    }
+}
+
+impl Ran {
+    /// What the record of a run and the store tell.
+    pub(crate) fn of(store: &Store, run: &RunRecord) -> anyhow::Result<Self> {
+        let folder = RunFolder::of(store, &run.id);
+        let alive = folder.is_alive()?;
+        let stages = run.nodes.iter().map(|node| stage(store, node)).collect::<anyhow::Result<_>>();
+        Ok(Self {
+            id: run.id.clone(),
+            experiment: run.experiment.clone(),
+            status: run.word(alive).into(),
+            command: run.command.clone(),
+            host: run.host.clone(),
+            machine: run.machine.clone(),
+            program: run.program.clone(),
+            started: run.started.clone(),
+            seconds: run.seconds,
+            jobs: run.jobs,
+            threads: run.threads,
+            config: folder.experiment()?,
+            stages: stages.with_context(|| format!("run {}", run.id))?,
+        })
+    }
+
+    /// Every file of a kind of artifact, in the order of the experiment.
+    pub fn files<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = (&'a RanStage, &'a RanFile)> {
+        let of = move |stage: &'a RanStage| stage.files.iter().map(move |file| (stage, file));
+        self.stages.iter().flat_map(of).filter(move |(_, file)| file.kind == kind)
+    }
+
+    /// What a person opens in a browser.
+    pub fn pages(&self) -> impl Iterator<Item = &RanFile> {
+        self.stages.iter().flat_map(|stage| &stage.files).filter(|file| file.extension == "html")
+    }
+}
+
+fn stage(store: &Store, node: &NodeRecord) -> anyhow::Result<RanStage> {
+    let entry = match &node.key {
+        Some(key) if !node.outputs.is_empty() => store.entry(key)?,
+        _ => None,
+    };
+    let entry = entry.as_ref();
+    Ok(RanStage {
+        name: node.stage.clone(),
+        kind: node.kind.clone(),
+        status: node.status.word().into(),
+        seconds: node.seconds,
+        made_in_seconds: entry.map(|entry| entry.made.seconds),
+        made_by: entry.map(|entry| (entry.made.run.clone(), entry.made.host.clone())),
+        version: entry.map(|entry| entry.material.version),
+        config: entry.map(|entry| entry.material.config.clone()).unwrap_or_default(),
+        inputs: entry.map(|entry| inputs(&entry.material)).unwrap_or_default(),
+        assets: entry.map(assets).unwrap_or_default(),
+        notes: node.notes.clone(),
+        files: entry.map(|entry| files(store, node, entry)).unwrap_or_default(),
+    })
+}
+
+fn inputs(material: &Material) -> Vec<RanInput> {
+    let rows = material
+        .inputs
+        .iter()
+        .flat_map(|(port, rows)| rows.as_array().into_iter().flatten().map(move |row| (port, row)));
+    rows.map(|(port, row)| RanInput { port: port.clone(), digest: row["digest"].as_str().unwrap_or_default().into() })
+        .collect()
+}
+
+fn assets(entry: &Entry) -> Vec<RanAsset> {
+    let made = entry.made.assets.iter().zip(&entry.material.assets);
+    made.map(|(asset, digest)| RanAsset {
+        name: asset.name.clone(),
+        origin: asset.origin.clone(),
+        digest: digest.clone(),
+    })
+    .collect()
+}
+
+/// The outputs as the run recorded them: a later run may have made the key again.
+fn files(store: &Store, node: &NodeRecord, entry: &Entry) -> Vec<RanFile> {
+    let file = |output: &crate::store::Output| {
+        let digest = node.outputs.get(&output.port)?;
+        Some(RanFile {
+            stage: node.stage.clone(),
+            port: output.port.clone(),
+            kind: output.kind.clone(),
+            extension: output.extension.clone(),
+            digest: digest.clone(),
+            object: store.object(digest),
+        })
+    };
+    entry.outputs.iter().filter_map(file).collect()
+}

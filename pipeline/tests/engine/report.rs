@@ -1,0 +1,84 @@
+//! The page of a run: what its stages made, together with what was run.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::project::{Project, SUM};
+
+#[test]
+fn every_run_leaves_its_page_beside_the_view() {
+    let project = Project::new(SUM);
+    let told = project.ok("run x.yaml");
+    assert!(told.ends_with(" · report: artifacts/sum/page/page-as-run.html\n"), "{told}");
+    let path = project.path("artifacts/sum/page/page-as-run.html");
+    let first = fs::read_to_string(&path).unwrap();
+    assert!(first.starts_with("<ul>\n<li>total@ 6</li>\n</ul>\n<p>apprentice run x.yaml on "), "{first}");
+    let run = project.runs().pop().unwrap();
+    assert!(first.contains(&format!("<!-- apprentice {run} ")), "{first}");
+
+    // Another run puts its own in the place; what a person changed is kept.
+    let events = project.run("run x.yaml --json").stdout;
+    let last: Value = serde_json::from_str(events.lines().last().unwrap()).unwrap();
+    assert_eq!(last["pages"], serde_json::json!(["artifacts/sum/page/page-as-run.html"]));
+    assert_ne!(fs::read_to_string(&path).unwrap(), first);
+    assert!(!path.with_file_name("page-as-run.html.kept").exists(), "what a run left is no one's work");
+    fs::write(&path, "my own").unwrap();
+    let told = project.run("run x.yaml");
+    assert!(
+        told.stderr.contains("changed by hand; it is kept as `artifacts/sum/page/page-as-run.html.kept`"),
+        "{}",
+        told.stderr
+    );
+    assert_eq!(fs::read_to_string(path.with_file_name("page-as-run.html.kept")).unwrap(), "my own");
+}
+
+#[test]
+fn runs_are_told_in_every_form() {
+    let project = Project::new(SUM);
+    project.ok("run x.yaml");
+    project.ok("run x.yaml --set stages.a.with.value=5");
+    let runs = project.runs();
+    assert!(project.ok("report").contains("<li>total@ 10</li>"));
+    assert!(project.ok(&format!("report {}", runs[0])).contains("<li>total@ 6</li>"));
+    let both = project.ok("report last~1 last --format md");
+    assert!(both.starts_with("md [") && both.contains(&runs[0]) && both.contains(&runs[1]), "{both}");
+    assert!(project.ok("report --format csv").starts_with("csv ["));
+    let json: Value = serde_json::from_str(&project.ok("report --json")).unwrap();
+    assert_eq!((&json["schema_version"], json["rows"].as_array().unwrap().len()), (&1.into(), 4));
+    let told = project.run("report last~1 --html out/told.html");
+    assert!(told.code == 0 && told.stdout.is_empty() && told.stderr.contains("wrote `out/told.html`"), "{told:?}");
+    assert!(fs::read_to_string(project.path("out/told.html")).unwrap().contains("<li>total@ 6</li>"));
+}
+
+#[test]
+fn what_cannot_be_told_is_said_with_the_way_out() {
+    let project = Project::new("name: bare\nstages:\n  a: { use: toy.number, with: { value: 1 } }\n");
+    let says = |args: &str, parts: &[&str]| {
+        let told = project.run(args);
+        assert_eq!(told.code, 2, "{told:?}");
+        for part in parts {
+            assert!(told.stderr.contains(part), "no {part:?} in {}", told.stderr);
+        }
+    };
+    says("report", &["no run is recorded in `artifacts`", "\nhelp: `apprentice run EXPERIMENT.yaml`"]);
+    project.ok("run x.yaml");
+    says("report", &["of bare made no page", "\nhelp: add a stage `use: report`"]);
+    says("report 2019", &["there is no run `2019`", "\nhelp: `apprentice runs` lists them"]);
+    says("report --format pdf", &["pdf", "html, md, csv"]);
+    let page = "page: { use: toy.page, inputs: { values: { x: a.value } } }";
+    let twice = format!("name: twice\nstages:\n  a: {{ use: toy.number }}\n  {page}\n  other_{page}\n");
+    project.write("x.yaml", &twice);
+    let told = project.ok("run x.yaml");
+    assert!(
+        told.contains("page/page-as-run.html · report: ") && told.contains("other_page/page-as-run.html"),
+        "{told}"
+    );
+    says("report", &["made 2 pages", "\nhelp: choose one with `--page STAGE`: page, other_page"]);
+    says("report --page x", &["made no page of that stage", "help: its pages are those of page, other_page"]);
+    says("report --page page --format md", &["pages are HTML", "help: "]);
+    assert!(project.ok("report --page other_page").contains("<li>x@ 0</li>"));
+    fs::remove_dir_all(project.path("artifacts/store/objects")).unwrap();
+    let told = project.run("report --page page");
+    assert!(told.code == 1 && told.stderr.contains("is damaged or lost\nhelp: "), "{told:?}");
+}

@@ -1,0 +1,80 @@
+//! What is measured: how each measure is called on a page and how it is written.
+
+use super::row::{Estimate, Row};
+use super::say;
+
+/// The measures that have a column of their own in the table.
+const COLUMNS: [&str; 9] = [
+    "return_inclusive",
+    "return_exclusive",
+    "reward_each",
+    "length",
+    "coverage",
+    "distinct",
+    "end_similar",
+    "end_low_reward",
+    "end_horizon",
+];
+/// The measures that reports in few words show.
+pub(super) const MAIN: [&str; 4] = ["return_inclusive", "length", "reward_each", "coverage"];
+
+/// The measures beyond the table's columns, in the order of their names.
+pub(super) fn beyond(rows: &[Row]) -> Vec<String> {
+    let mut names: Vec<String> = rows.iter().flat_map(|row| row.measures.keys().cloned()).collect();
+    names.retain(|name| !COLUMNS.contains(&name.as_str()));
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// A measure in a reader's words; one that is not known goes by its name.
+pub(super) fn label(name: &str) -> String {
+    let known = match name {
+        "return_inclusive" => "return",
+        "return_exclusive" => "return, exclusive",
+        "return_iqm" | "iqm" => "return, interquartile mean",
+        "reward_each" => "reward per step",
+        "length" => "length",
+        "distinct" => "distinct items",
+        "return_teacher_users" => "return with the teacher's users",
+        "over_popular" => "lead over popular",
+        "over_retriever" => "lead over the retriever",
+        "over_teacher" => "lead over the teacher",
+        _ => return name.replace('_', " "),
+    };
+    known.to_owned()
+}
+
+/// A value with its interval, in digits that fit it.
+pub(super) fn written(name: &str, estimate: Estimate) -> String {
+    let write = match name {
+        "coverage" => say::percent,
+        "return_inclusive" | "return_exclusive" | "length" | "distinct" => say::one,
+        "reward_each" => say::two,
+        _ if name.starts_with("end_") => say::percent,
+        _ => say::about,
+    };
+    let [mean, low, high] = [estimate.mean, estimate.low, estimate.high].map(write);
+    if low == high { mean } else { format!("{mean} [{low}, {high}]") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{beyond, label, written};
+    use crate::report::fixture;
+    use crate::report::row::Estimate;
+
+    #[test]
+    fn measures_without_a_column_are_found_and_named() {
+        let mut rows = fixture::rows(&[("a2c", false, 135.0, 1.0)]);
+        let estimate = Estimate { mean: 0.25, low: 0.2, high: 0.3 };
+        rows[0].measures.insert("repeat_rate".to_owned(), estimate);
+        assert_eq!(beyond(&rows), ["repeat_rate"]);
+        assert_eq!(
+            (label("repeat_rate").as_str(), written("repeat_rate", estimate).as_str()),
+            ("repeat rate", "0.25 [0.20, 0.30]")
+        );
+        assert_eq!(written("coverage", estimate), "25.0 % [20.0 %, 30.0 %]");
+        assert_eq!(written("length", Estimate { mean: 30.0, low: 30.0, high: 30.0 }), "30.0");
+    }
+}

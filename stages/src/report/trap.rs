@@ -1,0 +1,174 @@
+//! Traps that only the record of a run shows: which world judged, which one trained, who lent the distances, which reward
+//! form was learned, and where results came from. They are computed from settings and digests, never from names of stages.
+
+use serde_json::Value;
+
+use pipeline::report::{Ran, RanStage};
+
+use super::say;
+
+/// What the reward forms are called in a config, and the trap of each.
+const FORMS: [(&str, &str); 2] = [
+    (
+        "neg_log_one_minus_d",
+        "learned a reward that is never negative (−log(1 − D)): it pays for staying alone, so part of a longer episode may be \
+         survival, not taste",
+    ),
+    (
+        "log_d",
+        "learned a reward that is never positive (log D): it pays for leaving early, so a short episode may be its doing",
+    ),
+];
+
+/// Sentences of warning.
+pub(super) fn traps(ran: &Ran) -> Vec<String> {
+    let mut said = Vec::new();
+    if ran.status != "ok" {
+        said.push(format!("This run ended as “{}”: what it did not reach is missing here.", ran.status));
+    }
+    said.extend(judge_is_training(ran));
+    said.extend(distances(ran));
+    said.extend(reward_forms(ran));
+    said.extend(elsewhere(ran));
+    said
+}
+
+/// Digests of what stages read at a port.
+fn read<'a>(stage: &'a RanStage, port: &'a str) -> impl Iterator<Item = &'a str> {
+    stage.inputs.iter().filter(move |input| input.port == port).map(|input| input.digest.as_str())
+}
+
+fn judges(ran: &Ran) -> impl Iterator<Item = (&RanStage, &str)> {
+    let judging = ran.stages.iter().filter(|stage| stage.kind == "evaluate");
+    judging.flat_map(|stage| read(stage, "world").map(move |world| (stage, world)))
+}
+
+fn learners(ran: &Ran) -> impl Iterator<Item = (&RanStage, &str)> {
+    let learns = |stage: &&RanStage| stage.kind.starts_with("rl.") || stage.kind.starts_with("irl.");
+    ran.stages.iter().filter(learns).flat_map(|stage| read(stage, "world").map(move |world| (stage, world)))
+}
+
+/// The stage that made a content.
+fn maker<'a>(ran: &'a Ran, digest: &str) -> Option<&'a RanStage> {
+    ran.stages.iter().find(|stage| stage.files.iter().any(|file| file.digest == digest))
+}
+
+fn judge_is_training(ran: &Ran) -> Option<String> {
+    let same: Vec<String> = judges(ran)
+        .flat_map(|(judge, world)| {
+            let same = learners(ran).filter(move |(_, trained)| *trained == world);
+            same.map(move |(learner, _)| (learner, judge))
+        })
+        .map(|(learner, judge)| format!("{} (judged by {})", learner.name, judge.name))
+        .collect();
+    (!same.is_empty()).then(|| {
+        format!(
+            "Judging and training world are the same for {}: the table then shows how well a policy fits its own model of \
+             people, not people.",
+            say::list(&same)
+        )
+    })
+}
+
+fn distances(ran: &Ran) -> Option<String> {
+    let lends = |to: &str, from: &str| maker(ran, to).is_some_and(|stage| read(stage, "distances").any(|d| d == from));
+    let mut judge_borrows = false;
+    let mut learner_borrows = false;
+    for (_, judge) in judges(ran) {
+        for (_, trained) in learners(ran).filter(|(_, trained)| *trained != judge) {
+            judge_borrows |= lends(judge, trained);
+            learner_borrows |= lends(trained, judge);
+        }
+    }
+    match (judge_borrows, learner_borrows) {
+        (_, true) => Some(
+            "The training world takes its item distances from the judge: when people leave was known in training (privileged)."
+                .to_owned(),
+        ),
+        (true, false) => Some(
+            "The judge takes its item distances from the training world: when people leave is the same in both, so what a \
+             policy learned of it is not put to a test."
+                .to_owned(),
+        ),
+        (false, false) => None,
+    }
+}
+
+fn reward_forms(ran: &Ran) -> Vec<String> {
+    let form = |stage: &RanStage| {
+        let named = FORMS.iter().find(|(name, _)| holds(&stage.config, name)).map(|(_, trap)| *trap);
+        // Without a choice of forms, GAIL pays as IL-Rec does.
+        let stated = stage.config.as_object().is_some_and(|config| config.keys().any(|key| key.contains("form")));
+        named.or_else(|| (stage.kind == "irl.gail" && !stage.config.is_null() && !stated).then_some(FORMS[0].1))
+    };
+    let irl = ran.stages.iter().filter(|stage| stage.kind.starts_with("irl."));
+    irl.filter_map(|stage| Some(format!("Stage {} {}.", stage.name, form(stage)?))).collect()
+}
+
+/// Whether some text in a config is `word`.
+fn holds(config: &Value, word: &str) -> bool {
+    match config {
+        Value::String(text) => text == word,
+        Value::Array(values) => values.iter().any(|value| holds(value, word)),
+        Value::Object(fields) => fields.iter().any(|(name, value)| name == word || holds(value, word)),
+        _ => false,
+    }
+}
+
+fn elsewhere(ran: &Ran) -> Option<String> {
+    let mut hosts: Vec<String> = Vec::new();
+    for (_, host) in ran.stages.iter().filter_map(|stage| stage.made_by.as_ref()) {
+        if *host != ran.host && !hosts.contains(host) {
+            hosts.push(host.clone());
+        }
+    }
+    (!hosts.is_empty()).then(|| {
+        format!("Some results were made on other machines ({}): their times are not this one's.", say::list(&hosts))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::traps;
+    use crate::report::fixture::{ran, stage};
+
+    #[test]
+    fn worlds_and_distances_are_known_by_their_contents() {
+        let mut ran = ran();
+        ran.stages = vec![
+            stage("train", "world.deepfm", &[], &["w1"]),
+            stage("judge", "world.mf", &[("distances", "w1")], &["w2"]),
+            stage("policy", "rl.a2c", &[("world", "w1")], &["p"]),
+            stage("score", "evaluate", &[("world", "w2"), ("policies", "p")], &["m"]),
+        ];
+        let said = traps(&ran);
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert!(said[0].starts_with("The judge takes its item distances from the training world"));
+        ran.stages[2].inputs[0].digest = "w2".to_owned();
+        assert!(traps(&ran)[0].starts_with("Judging and training world are the same for policy (judged by score)"));
+        ran.stages[2].inputs[0].digest = "w1".to_owned();
+        ran.stages[1].inputs.clear();
+        assert_eq!(traps(&ran), Vec::<String>::new());
+        ran.stages[0].inputs = stage("x", "y", &[("distances", "w2")], &[]).inputs;
+        assert!(traps(&ran)[0].contains("(privileged)"));
+    }
+
+    #[test]
+    fn reward_forms_and_other_machines_are_named() {
+        let mut ran = ran();
+        let mut reward = stage("reward", "irl.gail", &[], &[]);
+        reward.config = json!({ "rounds": 4 });
+        ran.stages = vec![reward];
+        assert!(traps(&ran)[0].starts_with("Stage reward learned a reward that is never negative"));
+        ran.stages[0].config = json!({ "reward_form": "log_d" });
+        assert!(traps(&ran)[0].starts_with("Stage reward learned a reward that is never positive"));
+        ran.stages[0].config = json!({ "reward_form": "log_d_minus_log_one_minus_d" });
+        assert!(traps(&ran).is_empty());
+        ran.stages[0].made_by = Some(("20250101T000000Z-1".to_owned(), "elsewhere".to_owned()));
+        assert!(traps(&ran)[0].contains("other machines (elsewhere)"));
+        ran.status = "partial".to_owned();
+        assert!(traps(&ran)[0].starts_with("This run ended as “partial”"));
+    }
+}

@@ -1,0 +1,119 @@
+//! "What was run" as a section of a page: command, machine, times, seeds, assets, and every setting.
+
+use anyhow::Result;
+use minijinja::{Value, context};
+use pipeline::report::{Ran, RanAsset, RanStage};
+
+use super::page::fill;
+use super::{say, trap};
+
+/// The section, ready to be put into a page.
+pub(super) fn section(ran: &Ran) -> Result<String> {
+    fill("what_ran.html.j2", context! { run => facts(ran), traps => trap::traps(ran) })
+}
+
+/// The facts of a run as the templates take them.
+pub(super) fn facts(ran: &Ran) -> Value {
+    context! {
+        id => ran.id.as_str(),
+        experiment => ran.experiment.as_str(),
+        status => ran.status.as_str(),
+        command => ran.command.as_str(),
+        host => ran.host.as_str(),
+        machine => ran.machine.as_str(),
+        program => ran.program.as_str(),
+        started => started(ran),
+        took => say::seconds(ran.seconds),
+        jobs => ran.jobs,
+        threads => ran.threads,
+        config => ran.config.as_str(),
+        stages => ran.stages.iter().map(|row| stage(ran, row)).collect::<Value>(),
+        assets => assets(ran).into_iter().map(|asset| context! { name => asset.name.as_str(), origin => asset.origin.as_str(), digest => asset.digest.as_str() }).collect::<Value>(),
+    }
+}
+
+/// `2025-01-31 12:00:00 UTC`.
+pub(super) fn started(ran: &Ran) -> String {
+    format!("{} UTC", ran.started.replace('T', " ").trim_end_matches('Z'))
+}
+
+fn stage(ran: &Ran, stage: &RanStage) -> Value {
+    context! {
+        name => stage.name.as_str(),
+        kind => stage.kind.as_str(),
+        version => stage.version,
+        status => stage.status.as_str(),
+        took => stage.made_in_seconds.map(say::seconds),
+        made_by => made_elsewhere(ran, stage),
+        seed => seed(&stage.config),
+        notes => stage.notes.iter().map(|(name, value)| context! { name, value }).collect::<Value>(),
+        config => if stage.config.is_null() { String::new() } else { format!("{:#}", stage.config) },
+    }
+}
+
+/// The run that made the result, and where, unless it was this one.
+pub(super) fn made_elsewhere(ran: &Ran, stage: &RanStage) -> Option<String> {
+    let (run, host) = stage.made_by.as_ref().filter(|(run, _)| *run != ran.id)?;
+    Some(if *host == ran.host { run.clone() } else { format!("{run} on {host}") })
+}
+
+/// The seed that a stage was given, wherever its settings hold one.
+pub(super) fn seed(config: &serde_json::Value) -> Option<u64> {
+    let fields = config.as_object()?;
+    let own = fields.get("seed").and_then(serde_json::Value::as_u64);
+    own.or_else(|| fields.values().find_map(seed))
+}
+
+/// Every asset once, in the order of the experiment.
+pub(super) fn assets(ran: &Ran) -> Vec<&RanAsset> {
+    let mut found: Vec<&RanAsset> = Vec::new();
+    for asset in ran.stages.iter().flat_map(|stage| &stage.assets) {
+        if !found.contains(&asset) {
+            found.push(asset);
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{section, seed};
+    use crate::report::fixture::{ran, stage};
+
+    #[test]
+    fn the_section_tells_the_facts_and_escapes_them() {
+        let mut ran = ran();
+        ran.command = "apprentice run '<script>'".to_owned();
+        ran.config = "name: <b>&\n".to_owned();
+        let mut made = stage("policy@seed=3", "rl.a2c", &[], &["p"]);
+        made.config = json!({ "network": { "seed": 3 }, "gamma": 0.9 });
+        made.made_in_seconds = Some(65.0);
+        made.made_by = Some(("20240101T000000Z-1".to_owned(), ran.host.clone()));
+        ran.stages = vec![made];
+        let text = section(&ran).unwrap();
+        for part in [
+            "20250131T120000Z-4242",
+            "&lt;script&gt;",
+            "name: &lt;b&gt;&amp;",
+            "2025-01-31 12:00:00 UTC",
+            "1 min 05 s",
+            "20240101T000000Z-1",
+            "rl.a2c",
+            "&quot;gamma&quot;: 0.9",
+            "ml-100k",
+            "linux x86_64, 2 cores",
+        ] {
+            assert!(text.contains(part), "`{part}` is missing in\n{text}");
+        }
+        assert!(!text.contains("<script") && !text.contains("<b>&"));
+    }
+
+    #[test]
+    fn seeds_are_found_where_they_are() {
+        assert_eq!(seed(&json!({ "network": { "seed": 3 } })), Some(3));
+        assert_eq!(seed(&json!({ "network": { "seed": 3 }, "seed": 4 })), Some(4));
+        assert_eq!(seed(&json!({ "gamma": 1 })), None);
+    }
+}

@@ -1,0 +1,117 @@
+//! The report of runs: the page with what was run, other forms, and runs side by side.
+
+use std::fs;
+
+use crate::project::{Project, text};
+
+const HOSTILE: &str = "# <script>alert('no')</script> ``` |\n";
+
+#[test]
+fn a_run_tells_what_was_run_beside_what_came_out() {
+    let project = Project::smoke();
+    let smoke = fs::read_to_string(project.path("x.yaml")).unwrap();
+    let project = project.config(&format!("{HOSTILE}{smoke}"));
+    project.ok(&["run", "x.yaml", "--threads", "1"]).prints(&[" · report: artifacts/smoke/report/page-as-run.html\n"]);
+    let run = text(&project.ok(&["runs", "--json"]).json()["runs"][0]["id"]);
+    let shown = fs::read_to_string(project.path("artifacts/smoke/report/page-as-run.html")).unwrap();
+    let told = project.ok(&["report"]).stdout;
+    assert!(shown.starts_with(told.trim_end()), "the page beside the view is the page of `report`, with a seal");
+    for part in [
+        "<h1>",
+        "What was run",
+        &run,
+        "apprentice run x.yaml --threads 1",
+        "1 threads",
+        "ingest.recbole",
+        "policy@seed=1",
+        "generate toy-log",
+        "&quot;epochs&quot;: 10",
+        "The judge takes its item distances from the training world",
+        "reward that is never negative",
+        "Fewer than 5 training seeds: bc (1) and a2c (2)",
+        "&lt;script&gt;alert(",
+    ] {
+        assert!(told.contains(part), "no {part}");
+    }
+    assert!(!told.contains("<script") && told.trim_end().ends_with("</html>"));
+    // The object knows nothing of the run.
+    let object = fs::read_to_string(project.path("artifacts/smoke/report/page.html")).unwrap();
+    assert!(!object.contains(&run) && !object.contains("--threads 1") && object.contains("<!-- what was run -->"));
+
+    other_forms(&project, &run);
+    side_by_side(&project);
+}
+
+fn other_forms(project: &Project, run: &str) {
+    let md = project.ok(&["report", "--format", "md"]);
+    let md = md.prints(&[
+        "# smoke\n",
+        "| row | return |",
+        "| a2c | ",
+        "**Read with care**",
+        "## What was run",
+        run,
+        "````yaml\n",
+    ]);
+    assert!(!md.stdout.split("````").next().unwrap().contains("<script"));
+    let csv = project.ok(&["report", "--format", "csv"]).stdout;
+    assert_eq!(
+        csv.lines().next(),
+        Some("run,experiment,stage,policy,control,remark,metric,mean,low,high,seeds,episodes")
+    );
+    assert!(
+        csv.lines().skip(1).all(|line| line.starts_with(run)) && csv.contains(",score,a2c,false,,return_inclusive,"),
+        "{csv}"
+    );
+    let json = project.ok(&["report", "--json"]).json();
+    assert_eq!((&json["schema_version"], text(&json["runs"][0]["run"]).as_str()), (&1.into(), run));
+    let stages = json["runs"][0]["stages"].as_array().unwrap();
+    let seeds: Vec<_> = stages.iter().filter(|stage| stage["kind"] == "rl.a2c").map(|stage| &stage["seed"]).collect();
+    assert_eq!(seeds, [0, 1]);
+}
+
+fn side_by_side(project: &Project) {
+    project.ok(&["run", "x.yaml", "-q", "--set", "stages.bc.with.epochs=11"]);
+    let md = project.ok(&["report", "last~1", "last", "--format", "md"]);
+    md.prints(&[
+        "# 2 runs side by side",
+        "Run 2: ",
+        "## Settings that differ",
+        "| bc | epochs | 10 | 11 |",
+        "## return",
+        "| bc | ",
+    ]);
+    project.ok(&["report", "last~1", "last", "--html", "both.html"]).says(&["wrote `both.html`"]);
+    let page = fs::read_to_string(project.path("both.html")).unwrap();
+    assert!(page.contains("<td>epochs</td><td>10</td><td>11</td>") && page.contains("Runs 1 and 2"), "{page}");
+    for outside in ["http:", "https:", "<script", "@import", "url(", "src="] {
+        assert!(!page.contains(outside), "`{outside}` reaches outside");
+    }
+    let csv = project.ok(&["report", "last~1", "last", "--format", "csv"]).stdout;
+    let one = project.ok(&["report", "--format", "csv"]).stdout;
+    assert_eq!(csv.lines().count(), 2 * one.lines().count() - 1);
+    let json = project.ok(&["report", "last~1", "last", "--json"]).json();
+    assert_eq!(json["settings"][0]["field"], "epochs");
+}
+
+#[test]
+fn what_cannot_be_reported_is_said_with_the_way_out() {
+    let project = Project::new().config(
+        "\
+name: short
+assets: { toy: { from: [{ generate: toy-log }] } }
+stages:
+  log: { use: ingest.recbole, with: { asset: toy, title: movie_title } }
+",
+    );
+    project.run(&["report"]).ends_with(2).says(&["no run is recorded in `artifacts`", "help: "]);
+    project.ok(&["run", "x.yaml", "-q"]);
+    project.run(&["report"]).ends_with(2).says(&["of short made no page", "help: add a stage `use: report`"]);
+    for form in ["md", "csv"] {
+        let told = project.run(&["report", "--format", form]).ends_with(2);
+        told.says(&["of short holds no metrics", "help: add a stage `use: evaluate`"]);
+    }
+    project.run(&["report", "last~7"]).ends_with(2).says(&["there is no run `last~7`", "help: "]);
+    let error = project.run(&["report", "2019", "--json"]).ends_with(2).json();
+    assert!(text(&error["error"]).contains("there is no run `2019`"), "{error}");
+}
