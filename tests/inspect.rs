@@ -11,6 +11,10 @@ fn outputs(project: &Project) -> Vec<(String, PathBuf)> {
     for stage in fs::read_dir(project.path("artifacts/smoke")).unwrap().map(Result::unwrap) {
         for port in fs::read_dir(stage.path()).unwrap().map(Result::unwrap) {
             let port_name = port.path().file_stem().unwrap().to_string_lossy().into_owned();
+            // The page of the run is no output of a stage.
+            if port_name.ends_with("-as-run") {
+                continue;
+            }
             found.push((format!("{}.{port_name}", stage.file_name().display()), port.path()));
         }
     }

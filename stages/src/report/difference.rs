@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 
 use super::row::Estimate;
 use super::say;
+use super::verdict::SEEDS;
 use crate::artifact::{Comparison, Comparisons};
 
 /// The level of the 95 % intervals, and of the whole family after correction.
@@ -102,6 +103,9 @@ fn erfc(x: f64) -> f64 {
 
 /// One sentence for each row that was compared, and one on all together.
 pub(super) fn sentences(judged: &[Judged]) -> Vec<String> {
+    if judged.is_empty() {
+        return vec!["No learned row was compared: between controls only the intervals speak.".to_owned()];
+    }
     let mut names: Vec<&str> = Vec::new();
     for name in judged.iter().map(|j| j.comparison.policy.as_str()) {
         if !names.contains(&name) {
@@ -118,16 +122,14 @@ pub(super) fn sentences(judged: &[Judged]) -> Vec<String> {
         judged.iter().filter(|j| is(j)).map(named).collect::<BTreeSet<_>>().len()
     };
     let (all, hold, apart) = (pairs(&|_| true), pairs(&|j| j.holds()), pairs(&|j| j.apart));
-    if all > 0 {
-        let more = match apart - hold.min(apart) {
-            0 => String::new(),
-            more => format!("; {more} more would pass if each were the only one, and are not called real here"),
-        };
-        said.push(format!(
-            "Of {all} {} (same users on both sides), {hold} hold with all judged together, at 5 % after Holm{more}.",
-            if all == 1 { "difference" } else { "differences" }
-        ));
-    }
+    let more = match apart - hold.min(apart) {
+        0 => String::new(),
+        more => format!("; {more} more would pass if each were the only one, and are not called real here"),
+    };
+    said.push(format!(
+        "Of {all} {} (same users on both sides), {hold} hold with all judged together, at 5 % after Holm{more}.",
+        if all == 1 { "difference" } else { "differences" }
+    ));
     said
 }
 
@@ -143,7 +145,14 @@ fn on_row(name: &str, judged: &[Judged]) -> String {
     ];
     let parts = parts.iter().filter(|(_, names)| !names.is_empty());
     let parts: Vec<_> = parts.map(|(words, names)| format!("{words} {}", say::list(names))).collect();
-    format!("{name}: {}.", parts.join("; "))
+    // Few seeds say something of these runs, little of the algorithm.
+    let seeds = own().map(|j| j.comparison.seeds).max().unwrap_or_default();
+    let few = match seeds {
+        1 => " (1 seed)".to_owned(),
+        n if n < SEEDS => format!(" ({n} seeds)"),
+        _ => String::new(),
+    };
+    format!("{name}{few}: {}.", parts.join("; "))
 }
 
 #[cfg(test)]
@@ -206,7 +215,10 @@ mod tests {
     }
 
     #[test]
-    fn nothing_compared_says_nothing() {
-        assert!(sentences(&judge(&Comparisons(vec![compare("a", "b", f64::NAN, 1.0)]))).is_empty());
+    fn nothing_compared_and_few_seeds_are_said() {
+        let none = sentences(&judge(&Comparisons(vec![compare("a", "b", f64::NAN, 1.0)])));
+        assert_eq!(none, ["No learned row was compared: between controls only the intervals speak."]);
+        let few = Comparison { seeds: 2, ..compare("bc", "random", 1.0, 0.1) };
+        assert_eq!(sentences(&judge(&Comparisons(vec![few])))[0], "bc (2 seeds): above random.");
     }
 }

@@ -50,6 +50,13 @@ pub(super) fn meaning(row: &Row) -> Option<&'static str> {
             "The items with the best mean rating in the training log, skipping those too near to a recent one. Not personal; \
              the bar that a learned policy must pass to be worth its training."
         }
+        (_, "popular cycle") => {
+            "Shows a few popular items in turn, far enough apart that nobody leaves: what variety without any taste is worth."
+        }
+        (_, "constant-reward learner") => {
+            "The same learner with a reward of 1 for every step: what learning to keep people alone gives. A policy that is \
+             not above it has learned survival, not taste."
+        }
         (_, "greedy oracle") => {
             "Takes, for each user, the item with the highest judging reward that does not conflict. It sees the answers, so it \
              marks the upper end; it does not plan ahead, so it is not a proven maximum."
@@ -58,7 +65,9 @@ pub(super) fn meaning(row: &Row) -> Option<&'static str> {
             "Takes the first of the candidates that the language model is offered. What the language model adds shows against \
              this row only."
         }
-        (_, "bc") => "Behaviour cloning: imitates the demonstrations step by step, without any reward.",
+        (_, "bc" | "behaviour cloning") => {
+            "Behaviour cloning: imitates the demonstrations step by step, without any reward."
+        }
         (_, "a2c") => {
             "Actor-critic learning in the training world on its reward and the one inferred from the demonstrations."
         }

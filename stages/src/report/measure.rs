@@ -32,11 +32,13 @@ pub(super) fn label(name: &str) -> String {
     let known = match name {
         "return_inclusive" => "return",
         "return_exclusive" => "return, exclusive",
-        "return_iqm" | "iqm" => "return, interquartile mean",
+        "return_iqm" => "return, interquartile mean",
         "reward_each" => "reward per step",
         "length" => "length",
         "distinct" => "distinct items",
-        "return_teacher_users" => "return with the teacher's users",
+        "return_teacher_users" => "return, teacher's users",
+        "return_training" => "return by the training world",
+        "gap" => "training world less judge",
         "over_popular" => "lead over popular",
         "over_retriever" => "lead over the retriever",
         "over_teacher" => "lead over the teacher",
@@ -48,10 +50,11 @@ pub(super) fn label(name: &str) -> String {
 /// A value with its interval, in digits that fit it.
 pub(super) fn written(name: &str, estimate: Estimate) -> String {
     let write = match name {
-        "coverage" => say::percent,
-        "return_inclusive" | "return_exclusive" | "length" | "distinct" => say::one,
-        "reward_each" => say::two,
+        "coverage" | "coverage_per_step" | "repeat_rate" | "top_category" => say::percent,
+        "distinct" | "gap" => say::one,
+        "reward_each" | "reward_each_exclusive" | "diversity" | "novelty" => say::two,
         _ if name.starts_with("end_") => say::percent,
+        _ if ["return_", "length", "over_"].iter().any(|start| name.starts_with(start)) => say::one,
         _ => say::about,
     };
     let [mean, low, high] = [estimate.mean, estimate.low, estimate.high].map(write);
@@ -68,13 +71,14 @@ mod tests {
     fn measures_without_a_column_are_found_and_named() {
         let mut rows = fixture::rows(&[("a2c", false, 135.0, 1.0)]);
         let estimate = Estimate { mean: 0.25, low: 0.2, high: 0.3 };
-        rows[0].measures.insert("repeat_rate".to_owned(), estimate);
-        assert_eq!(beyond(&rows), ["repeat_rate"]);
+        rows[0].measures.insert("some_rate".to_owned(), estimate);
+        assert_eq!(beyond(&rows), ["some_rate"]);
         assert_eq!(
-            (label("repeat_rate").as_str(), written("repeat_rate", estimate).as_str()),
-            ("repeat rate", "0.25 [0.20, 0.30]")
+            (label("some_rate").as_str(), written("some_rate", estimate).as_str()),
+            ("some rate", "0.25 [0.20, 0.30]")
         );
         assert_eq!(written("coverage", estimate), "25.0 % [20.0 %, 30.0 %]");
+        assert_eq!(written("over_popular", estimate), "0.2 [0.2, 0.3]");
         assert_eq!(written("length", Estimate { mean: 30.0, low: 30.0, high: 30.0 }), "30.0");
     }
 }
