@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::encoder::{Encoding, Recent};
 use super::params::{to_array, to_tensor};
-use super::{Embedding, Encoder, Init, Mlp, Params, check_ids};
+use super::{Embedding, Encoder, Init, Mlp, NOT_THERE, Params, check_ids};
 use crate::artifact::{Array, TensorFile};
 
 /// How much larger the logits of what was just shown are than their parameters.
@@ -54,6 +54,29 @@ pub struct States {
     /// `[B·I, 2]` of f32, a hundred times: how often the item stands in `recent`, and Σ over `recent` of how alike it is, see
     /// [`likeness`]. One table, so that one product weighs both.
     near: Tensor,
+    /// `[B, I]` of f32: 1 where an item may be shown, else 0; `None` where all may. See [`States::forbid`].
+    allowed: Option<Tensor>,
+}
+
+impl States {
+    /// Forbids items, given as (row, item), such as repeats in a protocol that masks them: their logits become
+    /// [`NOT_THERE`], so that π and log π are those of the items that are left, for sampling and for learning alike.
+    ///
+    /// # Errors
+    /// On a row or an item that is none, and where a state would have no item left.
+    pub fn forbid(&mut self, forbidden: impl IntoIterator<Item = (usize, u32)>) -> Result<()> {
+        let batch = self.user.dim(0)?;
+        let items = self.near.dim(0)? / batch.max(1);
+        let mut allowed = vec![1.0_f32; batch * items];
+        for (row, item) in forbidden {
+            ensure!(row < batch && (item as usize) < items, "item {item} of state {row}, of {items} and {batch}");
+            allowed[row * items + item as usize] = 0.0;
+        }
+        let stuck = allowed.chunks_exact(items.max(1)).position(|row| row.iter().all(|&a| a == 0.0));
+        ensure!(stuck.is_none(), "state {} has no item left to show", stuck.unwrap_or(0));
+        self.allowed = Some(Tensor::from_vec(allowed, (batch, items), &Device::Cpu)?);
+        Ok(())
+    }
 }
 
 /// logits = E_out · (MLP(x) + p·v_u) + b + 100·(c·shown + d·alike), value = MLP'(x), with x = [v_u, encoder(recent), progress]
@@ -85,10 +108,12 @@ pub struct ActorCritic {
 
 /// What the network says of B states.
 pub struct Heads {
-    /// Scores of the whole catalogue, `[B, I]`.
+    /// Scores of the whole catalogue, `[B, I]`; [`NOT_THERE`] where an item is forbidden.
     pub logits: Tensor,
     /// The critic's value, `[B]`.
     pub values: Tensor,
+    /// `[B, I]`: 1 where an item may be shown, else 0; `None` where all may.
+    pub allowed: Option<Tensor>,
 }
 
 impl ActorCritic {
@@ -146,6 +171,7 @@ impl ActorCritic {
                 .reshape((batch, window))?,
             progress: Tensor::from_slice(progress, (batch, 1), &Device::Cpu)?,
             near: Tensor::from_vec(near, (batch * items, 2), &Device::Cpu)?,
+            allowed: None,
         })
     }
 
@@ -174,7 +200,7 @@ impl ActorCritic {
     pub fn heads(&self, states: &States) -> Result<Heads> {
         let (users, inputs) = self.inputs(states)?;
         let values = self.critic.forward(&inputs)?.squeeze(1)?;
-        Ok(Heads { logits: self.scores(states, &users, &inputs)?, values })
+        Ok(Heads { logits: self.scores(states, &users, &inputs)?, values, allowed: states.allowed.clone() })
     }
 
     /// Scores of the whole catalogue, `[B, I]`.
@@ -187,7 +213,12 @@ impl ActorCritic {
         let query = (self.actor.forward(inputs)? + users.broadcast_mul(&self.prior)?)?;
         let scores = query.matmul(&self.item_out.t()?)?.broadcast_add(&self.bias)?;
         let near = states.near.matmul(&Tensor::cat(&[&self.shown, &self.alike], 0)?.unsqueeze(1)?)?;
-        Ok((&scores + near.reshape(scores.shape())?)?)
+        let scores = (&scores + near.reshape(scores.shape())?)?;
+        match &states.allowed {
+            // Added, and not −∞: gradients stay finite.
+            Some(allowed) => Ok((scores + ((allowed - 1.0)? * -NOT_THERE)?)?),
+            None => Ok(scores),
+        }
     }
 
     /// The network as a file's content, the frozen table included, so that a policy can be served by itself.
@@ -286,10 +317,31 @@ mod tests {
             let states = states(&network);
             let action = Tensor::new(&[1_u32, 2], &Device::Cpu).unwrap();
             assert_every_parameter_learns(network.params(), || {
-                let Heads { logits, values } = network.heads(&states).unwrap();
+                let Heads { logits, values, .. } = network.heads(&states).unwrap();
                 log_probability(&logits, &action)?.sum_all()? + values.sqr()?.sum_all()?
             });
         }
+    }
+
+    #[test]
+    fn what_is_forbidden_has_no_share_and_moves_nothing() {
+        let network = small(Encoder::Window);
+        let plain = network.logits(&states(&network)).unwrap().to_vec2::<f32>().unwrap();
+        let mut masked = states(&network);
+        masked.forbid([(0, 1), (1, 0), (1, 0)]).unwrap();
+        let logits = network.logits(&masked).unwrap();
+        let shares = candle_nn::ops::softmax(&logits, 1).unwrap().to_vec2::<f32>().unwrap();
+        assert_eq!((shares[0][1], shares[1][0]), (0.0, 0.0));
+        let ratio = (plain[1][1] - plain[1][2]).exp();
+        assert!((shares[1][1] / shares[1][2] / ratio - 1.0).abs() < 1e-4, "the others keep their ratio");
+        let taken = crate::nn::choice(&logits, &[0, 2]).unwrap().log_probability.sum_all().unwrap();
+        let gradients = taken.backward().unwrap();
+        let bias = gradients.get(&network.bias).unwrap().to_vec1::<f32>().unwrap();
+        assert!(bias.iter().all(|g| g.is_finite()) && bias.iter().sum::<f32>().abs() < 1e-6, "{bias:?}");
+        assert!(states(&network).forbid([(0, 3)]).is_err());
+        assert!(
+            states(&network).forbid([(1, 0), (1, 1), (1, 2)]).unwrap_err().to_string().contains("state 1 has no item")
+        );
     }
 
     #[test]

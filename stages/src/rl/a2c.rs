@@ -231,7 +231,7 @@ impl<'c> Learner<'c> {
         let config = self.config;
         let batch = self.collect(world, iteration)?;
         let rewards = batch.finite(reward(&batch)?).with_context(|| format!("update {iteration}"))?;
-        let Heads { logits, values } = self.network.heads(&states(&self.network, &batch.observation)?)?;
+        let Heads { logits, values, .. } = self.network.heads(&states(&self.network, &batch.observation)?)?;
         let unit = self.value_unit as f32;
         let known: Vec<f32> = values.to_vec1::<f32>()?.into_iter().map(|v| v * unit).collect();
         let returns = n_step_returns(&rewards, &known, &batch.lengths, config.gamma, config.n_step);

@@ -272,7 +272,7 @@ impl PolicyLearner for Learner<'_> {
         let (batch, count) = self.mix(played, number);
         let rewards = mixed(&batch.rewards, &self.adversary.rewards(&batch)?, config.omega);
         let rewards = batch.finite(rewards).with_context(place)?;
-        let Heads { logits, values } = self.network.heads(&states(&self.network, &batch.observation)?)?;
+        let Heads { logits, values, .. } = self.network.heads(&states(&self.network, &batch.observation)?)?;
         let unit = self.value_unit as f32;
         let known: Vec<f32> = values.to_vec1::<f32>()?.into_iter().map(|v| v * unit).collect();
         let returns = n_step_returns(&rewards, &known, &batch.lengths, config.gamma, config.n_step);

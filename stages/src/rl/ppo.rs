@@ -243,7 +243,7 @@ impl Learner<'_> {
         let draw = rng(&[config.seed, 0x99a, number]);
         let batch = Batch::play(self.world, &student, config.episodes, config.network.window, draw)?;
         let rewards = batch.finite(self.reward.of(&batch)?).with_context(|| format!("update {number}"))?;
-        let Heads { logits, values } = self.network.heads(&states(&self.network, &batch.observation)?)?;
+        let Heads { logits, values, .. } = self.network.heads(&states(&self.network, &batch.observation)?)?;
         let unit = self.value_unit as f32;
         let known: Vec<f32> = values.to_vec1::<f32>()?.into_iter().map(|v| v * unit).collect();
         let advantages = generalised_advantages(&rewards, &known, &batch.lengths, config.gamma, config.lambda);
@@ -261,7 +261,7 @@ impl Learner<'_> {
         let taken = |values: &[f32]| Tensor::from_iter(rows.iter().map(|&row| values[row]), &Device::Cpu);
         let actions: Vec<u32> = rows.iter().map(|&row| round.batch.actions[row]).collect();
         let states = states(&self.network, &round.batch.observation.take(rows))?;
-        let Heads { logits, values } = self.network.heads(&states)?;
+        let Heads { logits, values, .. } = self.network.heads(&states)?;
         let Choice { log_probability, entropy } = choice(&logits, &actions)?;
         let change = (log_probability - taken(&round.log_old)?)?;
         let actor = clipped_loss(&change, &taken(&round.advantages)?, config.clip_ratio)?;

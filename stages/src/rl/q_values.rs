@@ -1,6 +1,6 @@
 //! Q-values of the student's two heads, and the slow copy that their targets are read from.
 //!
-//! Q(s, a) = V(s) + A(s, a) − mean_a′ A(s, a′), with A the logits and V the value head in the critic's unit (Wang et al. 2016,
+//! Q(s, a) = V(s) + A(s, a) − mean_a′ A(s, a′), the mean over what may be shown, with A the logits and V the value head in the critic's unit (Wang et al. 2016,
 //! arXiv 1511.06581, eq. 9). So the item of the highest Q is the one of the highest logit, and a policy of a Q-learner is
 //! served like any other.
 
@@ -58,8 +58,8 @@ impl QValues {
     }
 
     fn values(&self, network: &ActorCritic, observation: &Observation) -> Result<Values> {
-        let Heads { logits, values } = network.heads(&states(network, observation)?)?;
-        Ok(Values { q: (dueling(&logits, &values, self.unit))?, best: logits.argmax(1)? })
+        let Heads { logits, values, allowed } = network.heads(&states(network, observation)?)?;
+        Ok(Values { q: dueling(&logits, &values, self.unit, allowed.as_ref())?, best: logits.argmax(1)? })
     }
 
     /// Sets the target to what has been learned.
@@ -82,9 +82,15 @@ impl QValues {
     }
 }
 
-/// V·unit + A − mean_a A: `advantages [B, I]`, `values [B]` → `[B, I]`.
-fn dueling(advantages: &Tensor, values: &Tensor, unit: f64) -> candle_core::Result<Tensor> {
-    let centred = advantages.broadcast_sub(&advantages.mean_keepdim(D::Minus1)?)?;
+/// V·unit + A − mean_a A: `advantages [B, I]`, `values [B]`, `allowed [B, I]` of 1 and 0, which says what the mean is over → `[B, I]`.
+fn dueling(advantages: &Tensor, values: &Tensor, unit: f64, allowed: Option<&Tensor>) -> candle_core::Result<Tensor> {
+    let mean = match allowed {
+        Some(allowed) => {
+            (advantages * allowed)?.sum_keepdim(D::Minus1)?.broadcast_div(&allowed.sum_keepdim(D::Minus1)?)?
+        }
+        None => advantages.mean_keepdim(D::Minus1)?,
+    };
+    let centred = advantages.broadcast_sub(&mean)?;
     centred.broadcast_add(&(values * unit)?.unsqueeze(1)?)
 }
 
@@ -99,11 +105,14 @@ mod tests {
     fn heads_make_q_as_computed_by_hand() {
         let tensor = |values: &[f64]| Tensor::new(values, &Device::Cpu).unwrap();
         let advantages = tensor(&[1.0, 2.0, 6.0, 0.0, 0.0, 3.0]).reshape((2, 3)).unwrap();
-        let q = dueling(&advantages, &tensor(&[0.5, -1.0]), 10.0).unwrap().to_vec2::<f64>().unwrap();
+        let q = dueling(&advantages, &tensor(&[0.5, -1.0]), 10.0, None).unwrap().to_vec2::<f64>().unwrap();
         assert_eq!(q, [[3.0, 4.0, 8.0], [-11.0, -11.0, -8.0]]);
+        let allowed = tensor(&[1.0, 0.0, 1.0, 1.0, 1.0, 1.0]).reshape((2, 3)).unwrap();
+        let q = dueling(&advantages, &tensor(&[0.5, -1.0]), 10.0, Some(&allowed)).unwrap().to_vec2::<f64>().unwrap();
+        assert_eq!(q[0], [2.5, 3.5, 7.5], "less the mean of 1 and 6");
         let weights = tensor(&[1.0, -2.0, 0.5, 0.3, 1.0, -1.0]).reshape((2, 3)).unwrap();
         assert_finite_differences(&advantages, |a| {
-            (dueling(a, &tensor(&[0.5, -1.0]), 10.0)?.sqr()? * &weights)?.sum_all()
+            (dueling(a, &tensor(&[0.5, -1.0]), 10.0, Some(&allowed))?.sqr()? * &weights)?.sum_all()
         });
     }
 
