@@ -1,6 +1,6 @@
 """Records what rliable says about some scores, for the test of `stages/src/evaluate/bootstrap.rs`.
 
-    python3 -m venv venv && venv/bin/pip install rliable==1.2.0
+    python3 -m venv venv && venv/bin/pip install rliable==1.2.0 "pandas<3"
     venv/bin/python tests/data/record_rliable.py > tests/data/rliable.json
 
 Scores are [runs][tasks], rounded so that ties occur. Each interval is recorded with the very run indices that rliable

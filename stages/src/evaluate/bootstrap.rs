@@ -94,7 +94,7 @@ impl Bootstrap {
         &self,
         sides: &[(u64, usize)],
         users: usize,
-        of: impl Fn(&[Draw]) -> Vec<f64> + Sync,
+        of: impl Fn(&[Draw]) -> Vec<f64> + Sync + Send,
     ) -> Vec<Interval> {
         let whole: Vec<Draw> = sides.iter().map(|&(_, cells)| Draw::whole(cells, users)).collect();
         let draws = |resample| sides.iter().map(|&(row, cells)| self.draw(row, resample, cells, users)).collect();
@@ -129,7 +129,7 @@ impl Bootstrap {
 }
 
 /// `found` with the interval that `resamples` values of each give.
-fn intervals(found: &[f64], resamples: usize, value: impl Fn(usize) -> Vec<f64> + Sync) -> Vec<Interval> {
+fn intervals(found: &[f64], resamples: usize, value: impl Fn(usize) -> Vec<f64> + Sync + Send) -> Vec<Interval> {
     let drawn: Vec<Vec<f64>> = (0..resamples).into_par_iter().map(value).collect();
     let interval = |(k, &mean): (usize, &f64)| {
         let mut values: Vec<f64> = drawn.iter().map(|values| values[k]).collect();

@@ -5,7 +5,7 @@
 //! that is random is drawn from (seed, purpose, iteration), so a training resumes exactly from any checkpoint.
 
 pub mod a2c;
-mod bc;
+pub mod bc;
 mod demonstrated;
 mod network;
 
