@@ -24,6 +24,7 @@ pub static CATALOG: Catalog = Catalog {
     stages: &[
         StageKind::of::<demonstrate::Demonstrate>(),
         StageKind::of::<evaluate::Evaluate>(),
+        StageKind::of::<evaluate::OffPolicy>(),
         StageKind::of::<ingest::Coat>(),
         StageKind::of::<ingest::MovieLens>(),
         StageKind::of::<ingest::Recbole>(),
