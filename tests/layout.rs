@@ -69,8 +69,9 @@ fn a_stage_knows_nouns_and_no_other_stage() {
         let Some((module, _)) = inside.split_once('/') else { continue };
         let noun = NOUNS.iter().find(|(noun, _)| *noun == module).map(|(_, allowed)| *allowed);
         let allowed = noun.unwrap_or(FOR_STAGES);
-        let fine =
-            |used: &String| used == module || allowed.contains(&used.as_str()) || (EXCEPTION.0.contains(&module) && used == EXCEPTION.1);
+        let fine = |used: &String| {
+            used == module || allowed.contains(&used.as_str()) || (EXCEPTION.0.contains(&module) && used == EXCEPTION.1)
+        };
         wrong.extend(
             imports(&source.program())
                 .into_iter()

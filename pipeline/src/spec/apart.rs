@@ -23,7 +23,9 @@ pub(crate) fn fault(
     let feed = wire.feeds.iter().find(|feed| feed.output == link.port && feed.name == link.name)?;
     let message = match (link.node, link.port) == (hidden[0].0, hidden[0].1) {
         true => format!("`{seen}` stands at `{stage}.{}` too: {}", apart.port, apart.why),
-        false => format!("`{name}.{}` was made with `{seen}`, which is `{stage}.{}`: {}", link.port, apart.port, apart.why),
+        false => {
+            format!("`{name}.{}` was made with `{seen}`, which is `{stage}.{}`: {}", link.port, apart.port, apart.why)
+        }
     };
     Some(Diagnostic::at(feed.span, message).help(apart.help))
 }

@@ -60,9 +60,7 @@ pub(crate) fn nodes(
                 // After a fault above, links may point at nodes that were not made.
                 if errors.is_empty() {
                     let kept = config.apart();
-                    errors.extend(
-                        kept.iter().find_map(|kept| apart::fault(block.name, kept, &inputs, &wires, &nodes)),
-                    );
+                    errors.extend(kept.iter().find_map(|kept| apart::fault(block.name, kept, &inputs, &wires, &nodes)));
                 }
                 let cell = sweep::name(cell);
                 let id = if cell.is_empty() { block.name.to_owned() } else { format!("{}@{cell}", block.name) };

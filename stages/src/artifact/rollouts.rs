@@ -52,12 +52,10 @@ impl Artifact for Rollouts {
 
     fn write(&self, path: &Path) -> Result<()> {
         let rows = &self.0;
-        let text = |pick: fn(&Rollout) -> &str| -> ArrayRef {
-            Arc::new(StringArray::from_iter_values(rows.iter().map(pick)))
-        };
-        let count = |pick: fn(&Rollout) -> u32| -> ArrayRef {
-            Arc::new(UInt32Array::from_iter_values(rows.iter().map(pick)))
-        };
+        let text =
+            |pick: fn(&Rollout) -> &str| -> ArrayRef { Arc::new(StringArray::from_iter_values(rows.iter().map(pick))) };
+        let count =
+            |pick: fn(&Rollout) -> u32| -> ArrayRef { Arc::new(UInt32Array::from_iter_values(rows.iter().map(pick))) };
         let float = |pick: fn(&Rollout) -> Option<f64>| -> ArrayRef {
             Arc::new(rows.iter().map(pick).collect::<Float64Array>())
         };

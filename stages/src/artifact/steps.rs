@@ -3,11 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use arrow::array::{Float32Array, StringArray, UInt32Array};
 use pipeline::Artifact;
 
 use super::frame;
+use super::{Choice, End, Trajectory};
 
 /// The steps of one judged episode.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,10 +23,27 @@ pub struct Played {
     pub items: Vec<u32>,
     /// What the judging world answered to each.
     pub rewards: Vec<f32>,
+    /// Why it ended.
+    pub end: End,
+}
+
+impl Played {
+    /// As a trajectory that was chosen from no candidates.
+    #[must_use]
+    pub fn trajectory(&self) -> Trajectory {
+        let choice = |(&item, &reward): (&u32, &f32)| Choice {
+            item,
+            reward,
+            candidates: Vec::new(),
+            scores: Vec::new(),
+            call: String::new(),
+        };
+        Trajectory { user: self.user, steps: self.items.iter().zip(&self.rewards).map(choice).collect(), end: self.end }
+    }
 }
 
 /// Parquet, one row a step, episodes in the order of [`Rollouts`](super::Rollouts): `policy: utf8`, `cell: utf8`, `user: u32`,
-/// `t: u32` (from 0), `item: u32`, `reward: f32`.
+/// `t: u32` (from 0), `item: u32`, `reward: f32`, `end: utf8` (of the whole episode).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Steps(pub Vec<Played>);
 
@@ -51,7 +69,7 @@ impl Artifact for Steps {
         let batch = frame::read_parquet(path, Self::KIND, Self::FORMAT)?;
         let text = |name| frame::column::<StringArray>(&batch, name);
         let ids = |name| frame::column::<UInt32Array>(&batch, name);
-        let (policy, cell) = (text("policy")?, text("cell")?);
+        let (policy, cell, end) = (text("policy")?, text("cell")?, text("end")?);
         let (user, turn, item) = (ids("user")?, ids("t")?, ids("item")?);
         let reward = frame::column::<Float32Array>(&batch, "reward")?;
         let mut episodes: Vec<Played> = Vec::new();
@@ -63,6 +81,7 @@ impl Artifact for Steps {
                     user: user.value(row),
                     items: Vec::new(),
                     rewards: Vec::new(),
+                    end: End::from_name(end.value(row)).with_context(|| format!("row {row}"))?,
                 });
             }
             if let Some(episode) = episodes.last_mut() {

@@ -196,9 +196,8 @@ mod tests {
     #[test]
     fn stratified_keeps_users_and_takes_their_seeds_for_independent() {
         let bootstrap = Bootstrap { seed: 1, resamples: 2000, resampling: Resampling::Stratified };
-        let interval = |top: &Grid| {
-            bootstrap.intervals(&[(0, top.len())], top[0].len(), |draws| vec![draws[0].mean(top)])[0]
-        };
+        let interval =
+            |top: &Grid| bootstrap.intervals(&[(0, top.len())], top[0].len(), |draws| vec![draws[0].mean(top)])[0];
         // Users differ, seeds do not: nothing varies.
         let users = interval(&vec![(0..50).map(f64::from).collect(); 3]);
         assert_eq!((users.low, users.high), (users.mean, users.mean));
@@ -233,7 +232,11 @@ mod tests {
             Draw { users: vec![1.0; users], cells }
         };
         for (name, draws, of) in [
-            ("iqm", &recorded["iqm"]["draws"], &(|d: &[Draw]| sorted.middle(&d[0])) as &(dyn Fn(&[Draw]) -> f64 + Sync)),
+            (
+                "iqm",
+                &recorded["iqm"]["draws"],
+                &(|d: &[Draw]| sorted.middle(&d[0])) as &(dyn Fn(&[Draw]) -> f64 + Sync),
+            ),
             ("mean", &recorded["mean"]["draws"], &|d: &[Draw]| d[0].mean(&x)),
             ("probability_of_improvement", &recorded["probability_of_improvement"]["draws"], &|d: &[Draw]| {
                 duel.improvement(&d[0], &d[1])

@@ -169,6 +169,7 @@ impl Row {
                 user: episode.user,
                 items: episode.items.clone(),
                 rewards: episode.rewards.clone(),
+                end: episode.end,
             })
         })
     }

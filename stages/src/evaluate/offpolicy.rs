@@ -129,8 +129,7 @@ impl Stage for OffPolicy {
         let mut estimates = Vec::new();
         for policy in policies {
             cx.go_on()?;
-            let network =
-                Student::load(&policy.value, world.users(), world.items()).with_context(|| called(policy))?;
+            let network = Student::load(&policy.value, world.users(), world.items()).with_context(|| called(policy))?;
             let logged = episodes.judged(&network, world, &propensity, self.clip)?;
             estimates.extend(self.estimates(policy, &logged));
             bar.inc(1);
@@ -150,8 +149,9 @@ impl OffPolicy {
         )?;
         let mut counts = vec![1.0; items];
         for &item in &train.item {
-            *counts.get_mut(item as usize).with_context(|| format!("`train` names item {item}, the world has {items}"))? +=
-                1.0;
+            *counts
+                .get_mut(item as usize)
+                .with_context(|| format!("`train` names item {item}, the world has {items}"))? += 1.0;
         }
         let all: f64 = counts.iter().sum();
         Ok(counts.into_iter().map(|count| count / all).collect())
@@ -161,8 +161,7 @@ impl OffPolicy {
         let users = by_user(logged);
         let grids: [[Grid; 2]; 5] =
             std::array::from_fn(|k| std::array::from_fn(|end| vec![users.iter().map(|sums| sums[k][end]).collect()]));
-        let bootstrap =
-            Bootstrap { seed: self.seed, resamples: self.bootstrap, resampling: Resampling::Crossed };
+        let bootstrap = Bootstrap { seed: self.seed, resamples: self.bootstrap, resampling: Resampling::Crossed };
         let found = bootstrap.intervals(&[(0, 1)], users.len(), |draws| {
             // Without any weight in a resample nothing was earned either.
             grids.iter().map(|[top, bottom]| draws[0].sum(top) / draws[0].sum(bottom).max(f64::MIN_POSITIVE)).collect()
@@ -219,7 +218,10 @@ struct Episodes {
 
 impl Episodes {
     fn of(log: &Interactions, world: &World, horizon: usize) -> Result<Self> {
-        ensure!(!log.is_empty(), "the log has no row. help: connect interactions that were kept back, such as `split.test`");
+        ensure!(
+            !log.is_empty(),
+            "the log has no row. help: connect interactions that were kept back, such as `split.test`"
+        );
         let (users, items) = (world.users(), world.items());
         for (row, (&user, &item)) in log.user.iter().zip(&log.item).enumerate() {
             ensure!(
@@ -363,7 +365,8 @@ mod tests {
     ];
 
     fn logged() -> Vec<Logged> {
-        let row = |&(user, turn, weight, rating, expected, value)| Logged { user, turn, weight, rating, expected, value };
+        let row =
+            |&(user, turn, weight, rating, expected, value)| Logged { user, turn, weight, rating, expected, value };
         ROWS.iter().map(row).collect()
     }
 

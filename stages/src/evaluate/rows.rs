@@ -105,7 +105,8 @@ impl Players<'_> {
         let cells = 2 * draws + 3 + usize::from(rankings.is_some()) + learned;
         let bar = cx.bar("play", Some((cells * self.users.len()) as u64), "episodes");
         let Favourites { order, cycle } = &self.popularity;
-        let cycles = format!("shows in turn the {} items with most ratings of {} or more", cycle.len(), self.config.liked);
+        let cycles =
+            format!("shows in turn the {} items with most ratings of {} or more", cycle.len(), self.config.liked);
         let mut rows = vec![
             self.control(RANDOM, "", &Random { non_conflicting: false }, draws, &bar)?,
             self.control(FREE, KNOWS_DISTANCES, &Random { non_conflicting: true }, draws, &bar)?,
@@ -147,11 +148,7 @@ impl Players<'_> {
     }
 
     /// The controls that learn, those that are wanted and can be made: paid to stay, and copying.
-    fn trained(
-        &self,
-        cx: &Context,
-        lacking: &mut Vec<Metric>,
-    ) -> Result<(Vec<Named<Policy>>, Vec<Named<Policy>>)> {
+    fn trained(&self, cx: &Context, lacking: &mut Vec<Metric>) -> Result<(Vec<Named<Policy>>, Vec<Named<Policy>>)> {
         // Controls beside nothing need no learner among them.
         if self.inputs.policies.is_empty() {
             return Ok((Vec::new(), Vec::new()));
@@ -309,7 +306,10 @@ impl Players<'_> {
         }
         if cells.len() < ENOUGH_SEEDS && !control {
             let seeds = cells.len();
-            cx.note("seeds", format!("{name} has {seeds}; fewer than {ENOUGH_SEEDS} say little of how another would do"));
+            cx.note(
+                "seeds",
+                format!("{name} has {seeds}; fewer than {ENOUGH_SEEDS} say little of how another would do"),
+            );
         }
         Ok(Row { name: name.to_owned(), control, privileged, remark: remarks.join("; "), cells })
     }

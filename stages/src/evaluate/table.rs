@@ -25,10 +25,8 @@ const MEANS: [(&str, Of); 11] = [
 ];
 
 /// Σ top / Σ bottom.
-const RATIOS: [(&str, Of, Of); 2] = [
-    ("reward_each", |e| e.inclusive, Episode::length),
-    ("reward_each_exclusive", |e| e.exclusive, Episode::continued),
-];
+const RATIOS: [(&str, Of, Of); 2] =
+    [("reward_each", |e| e.inclusive, Episode::length), ("reward_each_exclusive", |e| e.exclusive, Episode::continued)];
 
 /// Quantities that only some episodes know; a row has them where all its episodes do.
 const OPTIONAL: [(&str, fn(&Episode) -> Option<f64>); 3] = [
@@ -78,7 +76,8 @@ impl Measures<'_> {
         }
         // Fewer different users show fewer different items, so drawing users would say too little: only seeds are drawn.
         let of = |pick: fn(&Cell) -> f64| -> Grid { row.cells.iter().map(|cell| vec![pick(cell)]).collect() };
-        let covered = [("coverage", of(|cell| cell.coverage)), ("coverage_per_step", of(|cell| cell.coverage_per_step))];
+        let covered =
+            [("coverage", of(|cell| cell.coverage)), ("coverage_per_step", of(|cell| cell.coverage_per_step))];
         let first = self.metrics.len();
         self.means(&covered, 1);
         for metric in &mut self.metrics[first..] {
@@ -106,9 +105,9 @@ impl Measures<'_> {
     }
 
     fn means(&mut self, means: &[(&str, Grid)], users: usize) {
-        let intervals = self.bootstrap.intervals(&self.side(), users, |draws| {
-            means.iter().map(|(_, grid)| draws[0].mean(grid)).collect()
-        });
+        let intervals = self
+            .bootstrap
+            .intervals(&self.side(), users, |draws| means.iter().map(|(_, grid)| draws[0].mean(grid)).collect());
         for ((name, _), interval) in means.iter().zip(intervals) {
             self.add(name, interval, users);
         }

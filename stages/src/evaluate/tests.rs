@@ -47,11 +47,8 @@ fn inputs() -> Inputs {
         Interactions { user: vec![0; 3], item: vec![4, 2, 0], rating: vec![5.0, 4.0, 1.0], timestamp: vec![0; 3] };
     // Even users are offered 0, 2, 4, 1; odd ones 0, 1, …, which drives them away at the second turn.
     let ranking = |user| if user % 2 == 0 { vec![0, 2, 4, 1] } else { vec![0, 1, 2, 3] };
-    let rankings = Rankings {
-        items: (0..USERS).map(ranking).collect(),
-        scores: vec![vec![0.0; 4]; USERS],
-        avoid_alike: false,
-    };
+    let rankings =
+        Rankings { items: (0..USERS).map(ranking).collect(), scores: vec![vec![0.0; 4]; USERS], avoid_alike: false };
     let named =
         |name: &str, seed| Named { name: name.into(), cell: format!("seed={seed}"), value: policy(&world, seed) };
     let policies = vec![named("a2c", 0), named("bc", 0), named("a2c", 1)];
@@ -114,9 +111,7 @@ fn the_rows_stand_in_order_with_their_seeds_and_remarks() {
     assert_eq!(seen("a2c"), (false, 2, 12));
     assert!(count(rows::POPULAR).remark.starts_with("privileged") && count(rows::POPULAR).privileged);
     assert!(!count(rows::CYCLE).privileged && !count("a2c").privileged);
-    assert!(
-        count(rows::TEACHER).remark.contains("2 users") && count(rows::TEACHER).remark.contains("2 turns of 4")
-    );
+    assert!(count(rows::TEACHER).remark.contains("2 users") && count(rows::TEACHER).remark.contains("2 turns of 4"));
     assert_eq!(count("a2c").remark, "");
 }
 
@@ -176,9 +171,7 @@ fn the_teacher_is_compared_on_its_users_and_turns_only() {
     let metrics = run(&quick(), inputs()).unwrap().metrics;
     let mean = |row, metric| get(&metrics, row, metric).mean;
     // User 3: 5 + 4, stays. User 0: 4 + 4, leaves.
-    assert!(
-        near(mean(rows::TEACHER, "return_inclusive"), 8.5) && near(mean(rows::TEACHER, "return_exclusive"), 6.5)
-    );
+    assert!(near(mean(rows::TEACHER, "return_inclusive"), 8.5) && near(mean(rows::TEACHER, "return_exclusive"), 6.5));
     assert!(near(mean(rows::TEACHER, "return_teacher_users"), 8.5));
     // The retriever's first two turns: 5 + 5 with user 3, 5 + 4 with user 0.
     assert!(near(mean(rows::RETRIEVER, "return_teacher_users"), 9.5));
@@ -196,7 +189,8 @@ fn the_teacher_is_compared_on_its_users_and_turns_only() {
 fn recomputed(rollouts: &Rollouts, steps: &Steps, row: &str, items: f64) -> Vec<(&'static str, f64)> {
     let rows: Vec<_> = rollouts.0.iter().filter(|r| r.policy == row).collect();
     let played: Vec<_> = steps.0.iter().filter(|p| p.policy == row).collect();
-    let mean = |of: &dyn Fn(&crate::artifact::Rollout) -> f64| rows.iter().map(|r| of(r)).sum::<f64>() / rows.len() as f64;
+    let mean =
+        |of: &dyn Fn(&crate::artifact::Rollout) -> f64| rows.iter().map(|r| of(r)).sum::<f64>() / rows.len() as f64;
     let stayed = |r: &crate::artifact::Rollout| f64::from(r.length) - f64::from(u8::from(r.end != End::Horizon));
     let mut returns: Vec<f64> = rows.iter().map(|r| r.inclusive).collect();
     returns.sort_by(f64::total_cmp);
@@ -310,7 +304,9 @@ fn rows_are_compared_on_the_same_users() {
     // From the other side everything is turned.
     let (there, back) = (pair("a2c", "bc"), pair("bc", "a2c"));
     assert!(near(there.difference, -back.difference) && near(there.low, -back.high));
-    assert!(near(there.probability, 1.0 - back.probability) && near(there.probability_high, 1.0 - back.probability_low));
+    assert!(
+        near(there.probability, 1.0 - back.probability) && near(there.probability_high, 1.0 - back.probability_low)
+    );
 
     let of = |row: &str| outputs.profiles.0.iter().filter(|p| p.policy == row).collect::<Vec<_>>();
     let oracle = of(rows::ORACLE);
@@ -326,7 +322,10 @@ fn nobody_is_judged_by_what_it_learned_from() {
         run(&config, Inputs { world, teacher: None, ..inputs() })
     };
     let error = format!("{:#}", judged(Judge::Apart, elsewhere()).err().unwrap());
-    assert!(error.starts_with("policy `a2c` of seed=0 learned from the rewards that judge it. help: judge in"), "{error}");
+    assert!(
+        error.starts_with("policy `a2c` of seed=0 learned from the rewards that judge it. help: judge in"),
+        "{error}"
+    );
     let metrics = judged(Judge::SameAsTraining, elsewhere()).unwrap().metrics;
     let found = get(&metrics, "a2c", "return_inclusive");
     assert!(found.privileged && found.remark.contains("learned in the world that judges it"), "{found:?}");

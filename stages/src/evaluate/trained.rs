@@ -68,8 +68,7 @@ impl Controls {
     ) -> Result<Vec<Named<Policy>>> {
         self.each(name, cx, |seed, cx| {
             let learner = BehaviourCloning { seed, ..BehaviourCloning::default() };
-            let inputs =
-                bc::Inputs { world: training.clone(), demonstrations: demonstrations.clone(), weights: None };
+            let inputs = bc::Inputs { world: training.clone(), demonstrations: demonstrations.clone(), weights: None };
             Ok(learner.run(inputs, cx)?.policy)
         })
     }
