@@ -61,6 +61,7 @@ impl Artifact for Steps {
             ("t", Arc::new(UInt32Array::from_iter_values(each().map(|(_, t)| t as u32)))),
             ("item", Arc::new(UInt32Array::from_iter_values(each().map(|(played, t)| played.items[t])))),
             ("reward", Arc::new(Float32Array::from_iter_values(each().map(|(played, t)| played.rewards[t])))),
+            ("end", Arc::new(StringArray::from_iter_values(each().map(|(played, _)| played.end.name())))),
         ];
         frame::write_parquet(path, &frame::batch(Self::KIND, Self::FORMAT, columns)?)
     }

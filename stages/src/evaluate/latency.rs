@@ -28,5 +28,5 @@ pub(super) fn latency(world: &World, users: &[u32], agent: &dyn Agent) -> Result
     taken.sort_unstable();
     let milliseconds = |share: f64| taken[((taken.len() - 1) as f64 * share).round() as usize].as_secs_f64() * 1e3;
     let (median, high) = (milliseconds(0.5), milliseconds(0.99));
-    Ok(format!("median {median:.2} ms, 99 % within {high:.2} ms ({} recommendations, one at a time)", taken.len()))
+    Ok(format!("median {median:.3} ms, 99 % within {high:.3} ms ({} recommendations, one at a time)", taken.len()))
 }

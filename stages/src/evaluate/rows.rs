@@ -142,7 +142,7 @@ impl Players<'_> {
             rows.push(self.students(name, false, chosen, &cells, cx, &bar)?);
         }
         for metric in &lacking {
-            cx.note("missing", format!("{}: {}", metric.policy, metric.remark));
+            cx.note(&format!("no {}", metric.policy), &metric.remark);
         }
         Ok((rows, lacking))
     }
@@ -305,11 +305,8 @@ impl Players<'_> {
             cx.note(&format!("time of {name}"), latency(self.world, self.users, &agent)?);
         }
         if cells.len() < ENOUGH_SEEDS && !control {
-            let seeds = cells.len();
-            cx.note(
-                "seeds",
-                format!("{name} has {seeds}; fewer than {ENOUGH_SEEDS} say little of how another would do"),
-            );
+            let few = format!("{}: fewer than {ENOUGH_SEEDS} say little of how another would do", cells.len());
+            cx.note(&format!("seeds of {name}"), few);
         }
         Ok(Row { name: name.to_owned(), control, privileged, remark: remarks.join("; "), cells })
     }
