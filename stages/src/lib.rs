@@ -36,7 +36,9 @@ pub static CATALOG: Catalog = Catalog {
         StageKind::of::<split::Split>(),
         StageKind::of::<world::DeepFm>(),
         StageKind::of::<world::Given>(),
+        StageKind::of::<world::Means>(),
         StageKind::of::<world::MatrixFactorisation>(),
+        StageKind::of::<world::EstimatePropensities>(),
     ],
     generators: &[
         Generator {

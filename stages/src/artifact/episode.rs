@@ -80,6 +80,7 @@ mod tests {
             title: vec!["Heat".into(), "Fargo (1996)".into()],
             year: vec![Some(1995), Some(1996)],
             genres: vec![Vec::new(), Vec::new()],
+            ..Items::default()
         };
         let choice =
             |item, reward| Choice { item, reward, candidates: vec![0, 1], scores: vec![], call: String::new() };

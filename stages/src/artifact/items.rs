@@ -1,16 +1,18 @@
 //! The catalogue.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Result;
-use arrow::array::{Array, Int32Array, ListBuilder, StringArray, StringBuilder};
+use anyhow::{Result, ensure};
+use arrow::array::{Array, ArrayRef, Int32Array, ListBuilder, StringArray, StringBuilder};
 use pipeline::Artifact;
 
 use super::frame;
 
 /// Parquet, one row an item; the row number is the item's id everywhere else:
-/// `id: utf8` (as in the source), `title: utf8`, `year: i32?`, `genres: list<utf8>`.
+/// `id: utf8` (as in the source), `title: utf8`, `year: i32?`, `genres: list<utf8>`, and one `utf8` column for each other
+/// feature of the source, empty where unknown.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Items {
     /// The id in the source.
@@ -21,7 +23,12 @@ pub struct Items {
     pub year: Vec<Option<i32>>,
     /// Its categories, in the source's order.
     pub genres: Vec<Vec<String>>,
+    /// Name of any other feature → one value an item.
+    pub features: BTreeMap<String, Vec<String>>,
 }
+
+/// The columns that every catalogue has.
+const NAMED: [&str; 4] = ["id", "title", "year", "genres"];
 
 impl Items {
     /// How many items.
@@ -39,7 +46,7 @@ impl Items {
 impl Artifact for Items {
     const KIND: &'static str = "items";
     const EXTENSION: &'static str = "parquet";
-    const FORMAT: u32 = 1;
+    const FORMAT: u32 = 2;
 
     fn write(&self, path: &Path) -> Result<()> {
         let mut genres = ListBuilder::new(StringBuilder::new());
@@ -49,22 +56,22 @@ impl Artifact for Items {
             }
             genres.append(true);
         }
-        let batch = frame::batch(
-            Self::KIND,
-            Self::FORMAT,
-            vec![
-                ("id", Arc::new(StringArray::from_iter_values(&self.id))),
-                ("title", Arc::new(StringArray::from_iter_values(&self.title))),
-                ("year", Arc::new(Int32Array::from(self.year.clone()))),
-                ("genres", Arc::new(genres.finish())),
-            ],
-        )?;
-        frame::write_parquet(path, &batch)
+        let mut columns: Vec<(&str, ArrayRef)> = vec![
+            ("id", Arc::new(StringArray::from_iter_values(&self.id))),
+            ("title", Arc::new(StringArray::from_iter_values(&self.title))),
+            ("year", Arc::new(Int32Array::from(self.year.clone()))),
+            ("genres", Arc::new(genres.finish())),
+        ];
+        for (name, values) in &self.features {
+            ensure!(!NAMED.contains(&name.as_str()), "a feature of items cannot be called `{name}`: that is a column");
+            columns.push((name, Arc::new(StringArray::from_iter_values(values))));
+        }
+        frame::write_parquet(path, &frame::batch(Self::KIND, Self::FORMAT, columns)?)
     }
 
     fn read(path: &Path) -> Result<Self> {
         let batch = frame::read_parquet(path, Self::KIND, Self::FORMAT)?;
-        let text = |name| -> Result<Vec<String>> {
+        let text = |name: &str| -> Result<Vec<String>> {
             Ok(frame::column::<StringArray>(&batch, name)?.iter().flatten().map(str::to_owned).collect())
         };
         let lists = frame::column::<arrow::array::ListArray>(&batch, "genres")?;
@@ -75,11 +82,38 @@ impl Artifact for Items {
                 list.map(|list| list.iter().flatten().map(str::to_owned).collect()).unwrap_or_default()
             })
             .collect();
+        let schema = batch.schema();
+        let features = schema.fields().iter().map(|field| field.name()).filter(|name| !NAMED.contains(&name.as_str()));
+        let features = features.map(|name| Ok((name.clone(), text(name)?))).collect::<Result<_>>()?;
         Ok(Self {
             id: text("id")?,
             title: text("title")?,
             year: frame::nullable::<Int32Array>(&batch, "year")?.iter().collect(),
             genres,
+            features,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_and_a_feature_is_no_column_of_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut items = Items {
+            id: vec!["a".into(), "b".into()],
+            title: vec!["A".into(), "B".into()],
+            year: vec![None, Some(1990)],
+            genres: vec![vec!["x".into(), "y".into()], vec![]],
+            features: BTreeMap::from([("colour".to_owned(), vec!["red".to_owned(), String::new()])]),
+        };
+        let path = folder.path().join("items");
+        items.write(&path).unwrap();
+        assert_eq!(Items::read(&path).unwrap(), items);
+        items.features = BTreeMap::from([("title".to_owned(), vec![String::new(); 2])]);
+        let error = items.write(&folder.path().join("other")).unwrap_err().to_string();
+        assert_eq!(error, "a feature of items cannot be called `title`: that is a column");
     }
 }

@@ -23,6 +23,9 @@ pub struct Origin {
     pub learner: String,
     /// [`World::rewards_digest`] of the world it was trained in: a policy must not be judged by what it learned from.
     pub learned_in: String,
+    /// [`World::distances_digest`] of that world: equal to the judge's where the policy was trained with the judge's distances,
+    /// which is a privilege.
+    pub distances_digest: String,
 }
 
 impl Policy {
@@ -31,6 +34,7 @@ impl Policy {
         let mut about: serde_json::Map<String, serde_json::Value> = network.about()?;
         about.insert("learner".to_owned(), learner.into());
         about.insert("learned_in".to_owned(), world.rewards_digest().into());
+        about.insert("distances_digest".to_owned(), world.distances_digest().into());
         network.about = serde_json::to_string(&about)?;
         Ok(Self(network))
     }
@@ -48,7 +52,7 @@ pub struct RewardModel(pub Network);
 impl Artifact for Policy {
     const KIND: &'static str = "policy";
     const EXTENSION: &'static str = "safetensors";
-    const FORMAT: u32 = 2;
+    const FORMAT: u32 = 3;
     fn write(&self, path: &Path) -> Result<()> {
         self.0.write(path, Self::KIND, Self::FORMAT)
     }

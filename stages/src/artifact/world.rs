@@ -47,9 +47,30 @@ pub struct Rules {
     pub low_reward: Option<f32>,
 }
 
+/// Where a world's item distances come from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum DistancesFrom {
+    /// From what the world itself was made of.
+    #[default]
+    Own,
+    /// From another world: who learns here with the distances of the judge is privileged, as the published learners are.
+    Shared {
+        /// [`World::distances_digest`] of the world they were taken from.
+        digest: String,
+    },
+}
+
+/// The description in a world's file.
+#[derive(Serialize, Deserialize)]
+struct About {
+    rules: Rules,
+    distances: DistancesFrom,
+}
+
 /// safetensors: `reward [U, I]` on the log's rating scale, `distance [I, I]`, `user_vectors [U, D]` and
-/// `item_vectors [I, D]` (the model's own factors, for policies that start from what the world knows), and the quit rules;
-/// where they are known also `deviation [U, I]` and `categories [I, C]`.
+/// `item_vectors [I, D]` (the model's own factors, for policies that start from what the world knows), the quit rules, and
+/// where the distances come from; where they are known also `deviation [U, I]` and `categories [I, C]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct World {
     /// Expected reward of user × item, `[U, I]`.
@@ -60,13 +81,15 @@ pub struct World {
     pub user_vectors: Array,
     /// One vector an item, `[I, D]`.
     pub item_vectors: Array,
-    /// How far the members of an ensemble disagree about each reward: their standard deviation, `[U, I]`, in units of the
-    /// rating. Only of fitted worlds with several members.
+    /// How far the members of an ensemble disagree about each reward: √(Σ_k (r_k − r̄)² / K), `[U, I]`, in units of the rating.
+    /// It says what the models do not know, not how much a person's answers vary. Only of fitted worlds with several members.
     pub deviation: Option<Array>,
     /// Which categories each item belongs to, 1 or 0, `[I, C]`. Only where the catalogue names some.
     pub categories: Option<Array>,
     /// When people leave.
     pub rules: Rules,
+    /// Where `distance` comes from.
+    pub distances: DistancesFrom,
 }
 
 impl World {
@@ -89,6 +112,11 @@ impl World {
     #[must_use]
     pub fn rewards_digest(&self) -> String {
         digest(&[&self.reward])
+    }
+    /// BLAKE3 of the item distances, in hex: two worlds with equal distances have people leave at the same items.
+    #[must_use]
+    pub fn distances_digest(&self) -> String {
+        digest(&[&self.distance])
     }
     /// Whether `item` is too near to one of `recent` under the `similar` rule.
     #[must_use]
@@ -115,10 +143,10 @@ fn digest(arrays: &[&Array]) -> String {
 impl Artifact for World {
     const KIND: &'static str = "world";
     const EXTENSION: &'static str = "safetensors";
-    const FORMAT: u32 = 2;
+    const FORMAT: u32 = 3;
 
     fn write(&self, path: &Path) -> Result<()> {
-        let mut file = TensorFile::new(&self.rules)?;
+        let mut file = TensorFile::new(&About { rules: self.rules.clone(), distances: self.distances.clone() })?;
         for (name, array) in [
             ("reward", &self.reward),
             ("distance", &self.distance),
@@ -137,6 +165,7 @@ impl Artifact for World {
 
     fn read(path: &Path) -> Result<Self> {
         let mut file = TensorFile::read(path, Self::KIND, Self::FORMAT)?;
+        let About { rules, distances } = file.about()?;
         let world = Self {
             reward: file.take("reward")?,
             distance: file.take("distance")?,
@@ -144,7 +173,8 @@ impl Artifact for World {
             item_vectors: file.take("item_vectors")?,
             deviation: file.arrays.remove("deviation"),
             categories: file.arrays.remove("categories"),
-            rules: file.about()?,
+            rules,
+            distances,
         };
         let (users, items) = (world.users(), world.items());
         ensure!(world.distance.shape == [items, items], "distance is {:?} for {items} items", world.distance.shape);

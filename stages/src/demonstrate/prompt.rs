@@ -139,6 +139,7 @@ mod tests {
             title: titles.iter().map(|title| title.0.to_owned()).collect(),
             year: titles.iter().map(|title| title.1).collect(),
             genres: vec![vec![]; titles.len()],
+            ..Items::default()
         }
     }
 

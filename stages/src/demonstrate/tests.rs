@@ -23,6 +23,7 @@ fn inputs() -> Inputs {
         title: (0..ITEMS).map(|item| format!("The {}", "over inner thin".repeat(1 + item % 3))).collect(),
         year: (0..ITEMS).map(|item| Some(1990 + item as i32)).collect(),
         genres: vec![vec![]; ITEMS],
+        ..Items::default()
     };
     let train = Interactions {
         user: vec![0, 0, 0, 1, 2, 2],

@@ -116,7 +116,7 @@ impl<'w> Episodes<'w> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::artifact::{Array, Rules, Window};
+    use crate::artifact::{Array, DistancesFrom, Rules, Window};
     use crate::env::{Random, play};
 
     /// `clusters` equal clusters of `size` items; two items conflict when they share a cluster; cluster k pays `pay[k]`.
@@ -133,6 +133,7 @@ pub(crate) mod tests {
             item_vectors: Array::new(&[items, pay.len()], one_hot),
             deviation: None,
             categories: None,
+            distances: DistancesFrom::Own,
             rules: Rules { horizon, window, window_kind: Window::Last, similar_below: Some(0.5), low_reward: None },
         }
     }

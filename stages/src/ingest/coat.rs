@@ -2,8 +2,8 @@
 //! were drawn at random.
 //!
 //! `train.ascii` and `test.ascii` are matrices of users × items in which 0 means "not rated"; `user_item_features/` holds
-//! one-hot features and the names of their columns. Items have no titles: a coat is described by its features. Left out:
-//! the propensities.
+//! one-hot features and the names of their columns. Items have no titles: a coat is described by its features. The
+//! propensities are read by `world.propensities`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,6 +16,9 @@ use serde::{Deserialize, Serialize};
 
 use super::NoInputs;
 use crate::artifact::{Array, Interactions, Items, Users, read_matrix};
+
+/// The feature of a coat that stands as its genre.
+const GENRE: &str = "jackettype";
 
 /// `ingest.coat`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -32,7 +35,7 @@ pipeline::ports! {
         interactions: Interactions,
         /// Ratings of coats drawn at random: to judge by. Where a true matrix was fitted to them, neither may be learned from.
         random: Interactions,
-        /// The coats; the title says the features, the jacket's type stands as the genre.
+        /// The coats with their features; the title says them, the jacket's type stands as the genre.
         items: Items,
         /// The people with their features.
         users: Users,
@@ -41,8 +44,8 @@ pipeline::ports! {
 
 impl Stage for Coat {
     const KIND: &'static str = "ingest.coat";
-    /// 1: first.
-    const VERSION: u32 = 1;
+    /// 1: first. 2: items have their features.
+    const VERSION: u32 = 2;
     const ABOUT: &'static str = "read Coat shopping: ratings that people chose to give, and ratings of random coats";
     type Inputs = NoInputs;
     type Outputs = Outputs;
@@ -147,12 +150,13 @@ impl Features {
             parts.join(", ")
         };
         let of = |wanted: &str| self.values.iter().find(|(feature, _)| feature == wanted);
-        let genres = |row: usize| of("jackettype").map(|(_, values)| values[row].clone()).into_iter().collect();
+        let genres = |row: usize| of(GENRE).map(|(_, values)| values[row].clone()).into_iter().collect();
         Items {
             id: self.ids(),
             title: (0..self.rows).map(title).collect(),
             year: vec![None; self.rows],
             genres: (0..self.rows).map(genres).collect(),
+            features: self.values.iter().filter(|(feature, _)| feature != GENRE).cloned().collect(),
         }
     }
 }
@@ -191,6 +195,8 @@ mod tests {
             ["gender men, jackettype pea", "gender women, jackettype rain", "gender men, jackettype rain"]
         );
         assert_eq!(outputs.items.genres[1], ["rain"]);
+        assert_eq!(outputs.items.features.keys().collect::<Vec<_>>(), ["gender"], "the genre is no feature once more");
+        assert_eq!(outputs.items.features["gender"], ["men", "women", "men"]);
         assert_eq!(outputs.users.features["age"], ["over 60", "20-30"]);
     }
 

@@ -106,12 +106,13 @@ impl Recbole {
             None => vec![Vec::new(); id.len()],
         };
         let drop = self.check_ids(file, &id, "item_id", cx)?;
-        let items = Items { id, title, year, genres };
+        let items = Items { id, title, year, genres, ..Items::default() };
         Ok(Items {
             id: without(items.id, &drop),
             title: without(items.title, &drop),
             year: without(items.year, &drop),
             genres: without(items.genres, &drop),
+            ..Items::default()
         })
     }
 
@@ -185,6 +186,7 @@ fn join(read: ReadLog, users: Option<Users>, items: Option<Items>) -> Outputs {
         year: vec![None; new_items.len()],
         genres: vec![Vec::new(); new_items.len()],
         id: new_items,
+        ..Items::default()
     });
     let users = users.unwrap_or_else(|| Users { id: new_users, features: BTreeMap::new() });
     Outputs { interactions: read.interactions, items, users }

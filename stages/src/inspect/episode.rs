@@ -258,6 +258,7 @@ mod tests {
                 title: vec!["Heat".into(), "Fargo\u{1b}[2J".into()],
                 year: vec![Some(1995), None],
                 genres: vec![vec![], vec![]],
+                ..Items::default()
             };
             items.write(&folder.path().join("items")).unwrap();
             let call = |key: &str, context: &[&str], answer: &str| Call {

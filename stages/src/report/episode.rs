@@ -65,6 +65,7 @@ mod tests {
             title: vec!["Heat".into(), "Fargo (1996)".into()],
             year: vec![Some(1995), Some(1996)],
             genres: vec![Vec::new(), Vec::new()],
+            ..Items::default()
         }
     }
 

@@ -199,6 +199,7 @@ fn items() -> Items {
         title: TITLES.iter().map(|&title| title.to_owned()).collect(),
         year: (0..TITLES.len()).map(|i| Some(1977 + i as i32)).collect(),
         genres: vec![vec!["Drama".to_owned()]; TITLES.len()],
+        ..Items::default()
     }
 }
 

@@ -154,7 +154,13 @@ mod tests {
                 rating: log.iter().map(|row| row.2).collect(),
                 timestamp: vec![0; log.len()],
             },
-            items: Items { id: name(5), title: name(5), year: vec![None; 5], genres: vec![Vec::new(); 5] },
+            items: Items {
+                id: name(5),
+                title: name(5),
+                year: vec![None; 5],
+                genres: vec![Vec::new(); 5],
+                ..Items::default()
+            },
             users: Users { id: name(4), features: Default::default() },
         }
     }

@@ -1,12 +1,16 @@
 //! Cuts a log into what may be learned from and what is kept back.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Result, ensure};
 use pipeline::{Context, Stage};
+use rand::seq::SliceRandom;
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::artifact::Interactions;
+use crate::nn::rng;
 
 /// `split`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -17,6 +21,8 @@ pub struct Split {
     /// The share of each user's interactions that is kept back, in (0, 1); at least one stays on either side where a user
     /// has two or more.
     pub test: f64,
+    /// Seed of what `random` keeps back.
+    pub seed: u64,
 }
 
 /// How a log is cut.
@@ -26,11 +32,14 @@ pub enum By {
     /// Each user's last interactions are kept back; equal times keep the order of the log.
     #[default]
     Time,
+    /// Any of each user's interactions are kept back, each equally likely: for logs without times, such as Coat's, where the
+    /// last rows are those of the last items.
+    Random,
 }
 
 impl Default for Split {
     fn default() -> Self {
-        Self { by: By::Time, test: 0.2 }
+        Self { by: By::Time, test: 0.2, seed: 0 }
     }
 }
 
@@ -77,10 +86,18 @@ impl Stage for Split {
         }
         rows_of.par_iter_mut().for_each(|rows| rows.sort_by_key(|&row| (log.timestamp[row], row)));
         let (mut train, mut test) = (Vec::new(), Vec::new());
-        for rows in &rows_of {
+        for (user, rows) in rows_of.iter_mut().enumerate() {
             let kept = (rows.len() as f64 * self.test).round() as usize;
             let kept = kept.clamp(usize::from(rows.len() > 1), rows.len().saturating_sub(1));
-            let (learned, held) = rows.split_at(rows.len() - kept);
+            let first = rows.len() - kept;
+            if self.by == By::Random {
+                let mut drawn = rows.clone();
+                drawn.shuffle(&mut rng(&[self.seed, 0x5917, user as u64]));
+                let held: BTreeSet<usize> = drawn[first..].iter().copied().collect();
+                // Stable: both parts stay in the order of time.
+                rows.sort_by_key(|row| held.contains(row));
+            }
+            let (learned, held) = rows.split_at(first);
             train.extend_from_slice(learned);
             test.extend_from_slice(held);
         }
@@ -106,5 +123,30 @@ mod tests {
         let outputs = split.run(Inputs { interactions }, &Context::detached(folder.path())).unwrap();
         assert_eq!(outputs.train.item, [2, 3, 6, 1, 5], "a user with one interaction stays in train");
         assert_eq!(outputs.test.item, [0, 4]);
+    }
+    #[test]
+    fn any_interactions_are_kept_back_at_random_and_both_parts_stay_in_the_order_of_time() {
+        let rows = 200_u32;
+        let interactions = Interactions {
+            user: (0..rows).map(|row| row % 2).collect(),
+            item: (0..rows).collect(),
+            rating: vec![1.0; rows as usize],
+            timestamp: vec![0; rows as usize],
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let cut = |seed| {
+            let split = Split { by: By::Random, test: 0.25, seed };
+            split.run(Inputs { interactions: interactions.clone() }, &Context::detached(folder.path())).unwrap()
+        };
+        let outputs = cut(0);
+        assert_eq!((outputs.train.len(), outputs.test.len()), (150, 50));
+        let mut all: Vec<u32> = [outputs.train.item.clone(), outputs.test.item.clone()].concat();
+        all.sort_unstable();
+        assert_eq!(all, (0..rows).collect::<Vec<_>>());
+        assert!(outputs.test.item[..25].is_sorted() && outputs.train.item[..75].is_sorted());
+        let late = outputs.test.item.iter().filter(|&&item| item >= 100).count();
+        assert!((13..=37).contains(&late), "{late} of 50 are of the second half");
+        assert_ne!(cut(1).test, outputs.test);
+        assert_eq!(cut(0).test, outputs.test);
     }
 }

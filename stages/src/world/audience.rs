@@ -4,9 +4,9 @@ use anyhow::{Result, bail, ensure};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::distance::{Similar, USUAL, closest, column_distances};
+use super::distance::{DistanceBy, Similar, USUAL, categories, closest};
 use super::vectors::factorise;
-use crate::artifact::{Array, Rules, Window, World};
+use crate::artifact::{Array, DistancesFrom, Items, Rules, Window, World};
 
 /// Who watches, and when they leave.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -18,6 +18,8 @@ pub struct Audience {
     pub window: usize,
     /// Which items the window holds early in an episode: `last`, or `easyrl4rec` with its slice quirk.
     pub window_kind: Window,
+    /// What makes two items feel alike. Only without the input `distances`, which brings its own.
+    pub distance: DistanceBy,
     /// When two items feel alike; `closest_share: 0.02` where absent. Only without the input `distances`, which brings its own.
     pub similar: Option<Similar>,
     /// Users leave at a reward below this; off by default.
@@ -28,7 +30,15 @@ pub struct Audience {
 
 impl Default for Audience {
     fn default() -> Self {
-        Self { horizon: 30, window: 7, window_kind: Window::Last, similar: None, low_reward: None, vectors: 16 }
+        Self {
+            horizon: 30,
+            window: 7,
+            window_kind: Window::Last,
+            distance: DistanceBy::Columns,
+            similar: None,
+            low_reward: None,
+            vectors: 16,
+        }
     }
 }
 
@@ -46,20 +56,27 @@ impl Audience {
             Some(Similar::ClosestShare(share)) if !(share > 0.0 && share < 1.0) => {
                 wrong("similar.closest_share", "a share of pairs lies between 0 and 1, both excluded")
             }
+            Some(Similar::EuclideanBelow(_)) if self.distance != DistanceBy::Columns => wrong(
+                "similar.euclidean_below",
+                "only distances of `columns` are Euclidean; take `below` or `closest_share`",
+            ),
             _ => Ok(()),
         }
     }
 
-    /// Completes `reward [U, I]` to a world; item distances and their threshold are those of `shared`, if given.
-    pub fn complete(&self, shared: Option<&World>, reward: Array) -> Result<World> {
+    /// Completes `reward [U, I]` of `items` to a world; item distances and their threshold are those of `shared`, if given.
+    pub fn complete(&self, shared: Option<&World>, items: &Items, reward: Array) -> Result<World> {
         ensure!(
             reward.data.iter().all(|x| x.is_finite()),
             "the fitted rewards are not all finite; lower learning_rate"
         );
         let users = reward.shape[0];
-        let distance = match shared {
-            Some(world) => world.distance.clone(),
-            None => column_distances(&reward)?,
+        let (distance, distances) = match shared {
+            Some(_) if self.distance != DistanceBy::Columns => {
+                bail!("`audience.distance` is set, but `distances` brings its own. help: leave out one of the two")
+            }
+            Some(world) => (world.distance.clone(), DistancesFrom::Shared { digest: world.distances_digest() }),
+            None => (self.distance.distances(items, &reward)?, DistancesFrom::Own),
         };
         ensure!(distance.shape[0] == reward.shape[1], "the shared distances are of another catalogue");
         let similar_below = match (shared, self.similar) {
@@ -83,7 +100,8 @@ impl Audience {
             similar_below,
             low_reward: self.low_reward.map(|x| x as f32),
         };
-        Ok(World { reward, distance, user_vectors, item_vectors, deviation: None, categories: None, rules })
+        let categories = categories(items);
+        Ok(World { reward, distance, user_vectors, item_vectors, deviation: None, categories, rules, distances })
     }
 }
 
@@ -96,7 +114,7 @@ mod tests {
         // Items 0 and 1 are alike; item 2 is the opposite.
         let reward = Array::new(&[2, 3], vec![5.0, 5.0, 1.0, 1.0, 1.0, 5.0]);
         let audience = Audience { vectors: 2, similar: Some(Similar::ClosestShare(0.4)), ..Audience::default() };
-        let world = audience.complete(None, reward.clone()).unwrap();
+        let world = audience.complete(None, &Items::default(), reward.clone()).unwrap();
         assert_eq!(world.distance.data, [0.0, 0.0, 4.0, 0.0, 0.0, 4.0, 4.0, 4.0, 0.0]);
         assert_eq!(world.rules.similar_below, Some(4.0));
         assert!(world.conflicts(1, &[0]) && !world.conflicts(2, &[0]) && world.conflicts(2, &[2]));
@@ -111,10 +129,13 @@ mod tests {
     fn shared_distances_bring_their_threshold_and_no_other_is_taken() {
         let reward = Array::new(&[2, 3], vec![5.0, 5.0, 1.0, 1.0, 1.0, 5.0]);
         let below = Audience { vectors: 2, similar: Some(Similar::Below(0.5)), ..Audience::default() };
-        let shared = below.complete(None, reward.clone()).unwrap();
+        let shared = below.complete(None, &Items::default(), reward.clone()).unwrap();
         let other = Audience { vectors: 2, ..Audience::default() };
-        assert_eq!(other.complete(Some(&shared), reward.clone()).unwrap().rules.similar_below, Some(0.5));
-        let error = below.complete(Some(&shared), reward).unwrap_err().to_string();
+        assert_eq!(
+            other.complete(Some(&shared), &Items::default(), reward.clone()).unwrap().rules.similar_below,
+            Some(0.5)
+        );
+        let error = below.complete(Some(&shared), &Items::default(), reward).unwrap_err().to_string();
         assert!(error.contains("`audience.similar` is set, but `distances` brings its own"), "{error}");
     }
 
@@ -125,9 +146,39 @@ mod tests {
         let conflicts = |threshold: f64| {
             let similar = Some(Similar::EuclideanBelow(threshold));
             let audience = Audience { vectors: 2, similar, ..Audience::default() };
-            audience.complete(None, reward.clone()).unwrap().conflicts(0, &[1])
+            audience.complete(None, &Items::default(), reward.clone()).unwrap().conflicts(0, &[1])
         };
         assert!(!conflicts(4.99) && !conflicts(5.0) && conflicts(5.01));
+    }
+
+    #[test]
+    fn a_world_remembers_whose_distances_it_has() {
+        let reward = Array::new(&[2, 3], vec![5.0, 5.0, 1.0, 1.0, 1.0, 5.0]);
+        let genres = ["a", "b", "b"].map(|name| vec![name.to_owned()]).to_vec();
+        let items = Items { genres, id: vec![String::new(); 3], ..Items::default() };
+        let similar = Some(Similar::Below(0.5));
+        let audience = Audience { vectors: 2, distance: DistanceBy::Genres, similar, ..Audience::default() };
+        let own = audience.complete(None, &items, reward.clone()).unwrap();
+        assert_eq!(own.distances, DistancesFrom::Own);
+        assert_eq!(own.categories.as_ref().unwrap().data, [1.0, 0.0, 0.0, 1.0, 0.0, 1.0]);
+        assert!(own.conflicts(1, &[2]) && !own.conflicts(1, &[0]));
+        let sharing = Audience { vectors: 2, ..Audience::default() };
+        let shared = sharing.complete(Some(&own), &items, reward.clone()).unwrap();
+        assert_eq!(shared.distances, DistancesFrom::Shared { digest: own.distances_digest() });
+        assert_eq!(shared.distances_digest(), own.distances_digest());
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("world");
+        pipeline::Artifact::write(&shared, &path).unwrap();
+        assert_eq!(<World as pipeline::Artifact>::read(&path).unwrap(), shared);
+        let error = audience.complete(Some(&own), &items, reward).unwrap_err().to_string();
+        assert!(error.starts_with("`audience.distance` is set, but `distances` brings its own"), "{error}");
+    }
+
+    #[test]
+    fn a_euclidean_threshold_is_for_columns_only() {
+        let similar = Some(Similar::EuclideanBelow(6.0));
+        let audience = Audience { similar, distance: DistanceBy::Text, ..Audience::default() };
+        assert_eq!(audience.check().unwrap_err().0, "audience.similar.euclidean_below");
     }
 
     #[test]

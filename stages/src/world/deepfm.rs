@@ -1,7 +1,8 @@
 //! DeepFM (Guo et al. 2017): a factorisation machine and a network over the same field embeddings.
 //!
-//! r̂ = μ + Σ_f w_f + Σ_{f<g} ⟨v_f, v_g⟩ + MLP([v_1 … v_F]); fields are the user, the user's features, the item, its year
-//! and its genres (a genre field is the mean of the item's genres). Left out: the log-loss head for clicks.
+//! r̂ = μ + Σ_f w_f + Σ_{f<g} ⟨v_f, v_g⟩ + MLP([v_1 … v_F]); fields are the user, the user's features, the item, its year,
+//! its genres (a genre field is the mean of the item's genres) and its other features. With `gaussian`, the network's second
+//! output says how far r̂ may be off: ln σ² = 6·tanh(MLP₂/6). Left out: the log-loss head for clicks.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,13 +10,13 @@ use anyhow::Result;
 use candle_core::{Device, Tensor};
 use candle_nn::Module;
 use pipeline::{Context, Stage};
-use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::fit::{Fit, RatingModel, complete_matrix, note_fit};
-use super::{Audience, Inputs, Outputs};
-use crate::artifact::{Array, Curves, Items, Users};
+use super::ensemble::Ensemble;
+use super::fit::{Fit, Predicted, RatingModel};
+use super::{Audience, Inputs, Ips, Outputs, gaussian};
+use crate::artifact::{Items, Users};
 use crate::nn::{Init, Mlp, Params};
 
 /// `world.deepfm`.
@@ -26,11 +27,14 @@ pub struct DeepFm {
     pub embedding: usize,
     /// Widths of the network's hidden layers.
     pub hidden: Vec<usize>,
-    /// User features with more distinct values than this are left out (a zip code says little about anyone else).
+    /// Features of users or items with more distinct values than this are left out (a zip code says little about anyone else).
     pub max_distinct: usize,
     /// Models fitted with seeds of their own, whose answers are averaged: what one model imagines about an item that few
-    /// have rated, the others seldom share. EasyRL4Rec has 5.
+    /// have rated, the others seldom share; their spread becomes the world's deviation. EasyRL4Rec has 5.
     pub members: u64,
+    /// Whether each model also states how far it may be off for each user and item: the loss is then err²·e^{−s} + s with
+    /// s = ln σ² (EasyRL4Rec's optional head). It weighs ratings by how surely they can be predicted. Off by default.
+    pub gaussian: bool,
     /// Passes over the log.
     pub epochs: u64,
     /// Ratings a step.
@@ -41,6 +45,11 @@ pub struct DeepFm {
     pub l2: f64,
     /// Seed of the initial weights and of the order of batches; each member takes the next one.
     pub seed: u64,
+    /// Whether an item that the user did not rate, drawn anew each epoch, is fitted to 0 beside each rating, as EasyRL4Rec has
+    /// it: what nobody chose then counts as bad. Off by default.
+    pub negatives: bool,
+    /// How ratings are weighted; only with the input `propensities`.
+    pub ips: Ips,
     /// Who watches in the completed world.
     pub audience: Audience,
 }
@@ -53,11 +62,14 @@ impl Default for DeepFm {
             hidden: vec![64, 64],
             max_distinct: 100,
             members: 5,
+            gaussian: false,
             epochs: 8,
             batch_size: 1024,
             learning_rate: 0.01,
             l2: 8.0,
             seed: 0,
+            negatives: false,
+            ips: Ips::default(),
             audience: Audience::default(),
         }
     }
@@ -65,8 +77,8 @@ impl Default for DeepFm {
 
 impl Stage for DeepFm {
     const KIND: &'static str = "world.deepfm";
-    /// 1: first.
-    const VERSION: u32 = 1;
+    /// 1: first. 2: calibration, deviation and categories; items have features.
+    const VERSION: u32 = 2;
     const ABOUT: &'static str = "fit DeepFM to ratings and features and complete it to a simulated world";
     type Inputs = Inputs;
     type Outputs = Outputs;
@@ -75,44 +87,29 @@ impl Stage for DeepFm {
         if self.embedding == 0 {
             return Err(("embedding".into(), "a field's embedding has at least one number".into()));
         }
-        if self.members == 0 {
-            return Err(("members".into(), "an ensemble has at least one member".into()));
-        }
         if self.hidden.contains(&0) {
             return Err(("hidden".into(), "a layer has at least one unit".into()));
         }
-        self.fit("", self.seed).check()?;
-        self.audience.check()
+        self.fit(String::new(), self.seed).check()?;
+        self.ensemble().check()
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
         let log = &inputs.interactions;
         let mean = log.rating.iter().map(|&r| f64::from(r)).sum::<f64>() / log.len().max(1) as f64;
         let fields = Fields::new(&inputs.users, &inputs.items, self.max_distinct)?;
-        let member = |k: u64| -> Result<(Curves, Array)> {
-            let name = format!("member{k}");
-            let fit = self.fit(&name, self.seed.wrapping_add(k));
-            let mut params = Params::default();
-            let model = Model::new(&mut params, self, fields.clone(), mean, fit.seed)?;
-            let curves = fit.run(&params, &model, log, inputs.holdout.as_ref(), cx)?;
-            Ok((curves, complete_matrix(&model, inputs.users.len(), inputs.items.len(), log)?))
-        };
-        let fitted: Vec<(Curves, Array)> = (0..self.members).into_par_iter().map(member).collect::<Result<_>>()?;
-        let mut curves = Curves::default();
-        let mut matrix = Array::new(&fitted[0].1.shape, vec![0.0; fitted[0].1.data.len()]);
-        for (k, (of_member, answers)) in fitted.iter().enumerate() {
-            for point in &of_member.0 {
-                curves.push(&format!("{}.member{k}", point.series), point.step, point.value);
-            }
-            matrix.data.iter_mut().zip(&answers.data).for_each(|(sum, x)| *sum += x / self.members as f32);
-        }
-        note_fit(&curves, cx);
-        Ok(Outputs { world: self.audience.complete(inputs.distances.as_ref(), matrix)?, curves })
+        let build = |params: &mut Params, seed| Model::new(params, self, fields.clone(), mean, seed);
+        self.ensemble().run(&inputs, cx, |name, seed| self.fit(name, seed), build)
     }
 }
 
 impl DeepFm {
-    fn fit<'a>(&self, name: &'a str, seed: u64) -> Fit<'a> {
+    fn ensemble(&self) -> Ensemble<'_> {
+        let Self { members, seed, negatives, ips, audience, .. } = self;
+        Ensemble { members: *members, seed: *seed, negatives: *negatives, ips, audience }
+    }
+
+    fn fit(&self, name: String, seed: u64) -> Fit {
         let Self { epochs, batch_size, learning_rate, l2, .. } = *self;
         Fit { name, epochs, batch_size, learning_rate, l2, seed }
     }
@@ -135,17 +132,18 @@ impl Fields {
         let mut rows = 0_u32;
         let mut user_fields: Vec<Vec<u32>> = vec![(0..users.len() as u32).collect()];
         rows += users.len() as u32;
-        for values in users.features.values() {
-            let distinct: BTreeSet<&str> = values.iter().map(String::as_str).collect();
-            if distinct.len() <= max_distinct {
-                user_fields.push(number(values.iter().map(String::as_str), &mut rows));
-            }
+        let few = |values: &&Vec<String>| values.iter().collect::<BTreeSet<_>>().len() <= max_distinct;
+        for values in users.features.values().filter(few) {
+            user_fields.push(number(values.iter().map(String::as_str), &mut rows));
         }
         let mut item_fields: Vec<Vec<u32>> = vec![(rows..rows + items.len() as u32).collect()];
         rows += items.len() as u32;
         let decades: Vec<String> =
             items.year.iter().map(|year| year.map_or(String::new(), |y| (y.div_euclid(10) * 10).to_string())).collect();
         item_fields.push(number(decades.iter().map(String::as_str), &mut rows));
+        for values in items.features.values().filter(few) {
+            item_fields.push(number(values.iter().map(String::as_str), &mut rows));
+        }
         let names: BTreeSet<&str> = items.genres.iter().flatten().map(String::as_str).collect();
         let place: BTreeMap<&str, usize> = names.iter().enumerate().map(|(k, name)| (*name, k)).collect();
         let width = names.len().max(1);
@@ -197,7 +195,7 @@ impl Model {
         let count = fields.user.dim(1)? + fields.item.dim(1)? + 1;
         let mut widths = vec![count * width];
         widths.extend(&config.hidden);
-        widths.push(1);
+        widths.push(if config.gaussian { 2 } else { 1 });
         Ok(Self {
             mean,
             table: params.add("table", &init.normal(&[fields.rows, 1 + width], 0.05)?)?,
@@ -220,14 +218,17 @@ impl Model {
 }
 
 impl RatingModel for Model {
-    fn predict(&self, user: &Tensor, item: &Tensor) -> Result<Tensor> {
+    fn predict(&self, user: &Tensor, item: &Tensor) -> Result<Predicted> {
         let rows = self.rows(user, item)?;
         let linear = rows.narrow(2, 0, 1)?.sum((1, 2))?;
         let vectors = rows.narrow(2, 1, self.embedding)?.contiguous()?;
         // Σ_{f<g} ⟨v_f, v_g⟩ = ½ (|Σ v|² − Σ |v|²), Guo et al. 2017, eq. 2 after Rendle 2010, lemma 3.1.
         let pairs = ((vectors.sum(1)?.sqr()?.sum(1)? - vectors.sqr()?.sum((1, 2))?)? * 0.5)?;
-        let deep = self.network.forward(&vectors.flatten_from(1)?)?.squeeze(1)?;
-        Ok((((linear + pairs)? + deep)? + self.mean)?)
+        let outputs = self.network.forward(&vectors.flatten_from(1)?)?;
+        let rating = (((linear + pairs)? + outputs.narrow(1, 0, 1)?.squeeze(1)?)? + self.mean)?;
+        let stated = outputs.dim(1)? == 2;
+        let log_variance = stated.then(|| gaussian::bounded(&outputs.narrow(1, 1, 1)?.squeeze(1)?)).transpose()?;
+        Ok(Predicted { rating, log_variance })
     }
 
     fn size(&self) -> Result<Tensor> {
@@ -238,9 +239,11 @@ impl RatingModel for Model {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::artifact::Interactions;
     use crate::nn::gradient_check::assert_every_parameter_learns;
     use crate::nn::training::assert_resumes_exactly;
-    use crate::world::small_log;
+    use crate::world::fit::Ratings;
+    use crate::world::{small_log, weighted};
 
     #[test]
     fn every_parameter_learns_and_pairs_equal_the_plain_double_sum() {
@@ -253,20 +256,21 @@ mod tests {
             title: vec!["X".into(), "Y".into()],
             year: vec![Some(1995), None],
             genres: vec![vec!["drama".into(), "war".into()], vec!["war".into()]],
+            features: BTreeMap::from([("colour".to_owned(), vec!["red".to_owned(), "red".to_owned()])]),
         };
         let mut params = Params::default();
         let fields = Fields::new(&users, &items, 10).unwrap();
-        assert_eq!(fields.rows, 2 + 2 + 2 + 2);
+        assert_eq!(fields.rows, 2 + 2 + 2 + 2 + 1);
         let model = Model::new(&mut params, &DeepFm::default(), fields, 3.0, 0).unwrap();
         let (user, item) =
             (Tensor::new(&[0_u32, 1], &Device::Cpu).unwrap(), Tensor::new(&[0_u32, 1], &Device::Cpu).unwrap());
-        assert_every_parameter_learns(&params, || model.predict(&user, &item).unwrap().sqr()?.sum_all());
+        assert_every_parameter_learns(&params, || model.predict(&user, &item).unwrap().rating.sqr()?.sum_all());
 
         let table = model.table.to_vec2::<f32>().unwrap();
         let genre = model.genre_table.to_vec2::<f32>().unwrap();
         let mixed: Vec<f32> = genre[0].iter().zip(&genre[1]).map(|(a, b)| 0.5 * (a + b)).collect();
-        // User a: row 0 and sex m (row 3 after f at 2); item x: row 4 and the nineties (row 7 after "" at 6).
-        let rows = [&table[0], &table[3], &table[4], &table[7], &mixed];
+        // User a: row 0 and sex m (row 3 after f at 2); item x: row 4, the nineties (row 7 after "" at 6) and red (row 8).
+        let rows = [&table[0], &table[3], &table[4], &table[7], &table[8], &mixed];
         let mut by_hand = 3.0;
         for (f, row) in rows.iter().enumerate() {
             by_hand += row[0];
@@ -276,9 +280,9 @@ mod tests {
                 .sum::<f32>();
         }
         let flat: Vec<f32> = rows.iter().flat_map(|row| row[1..].to_vec()).collect();
-        let deep = model.network.forward(&Tensor::from_vec(flat, (1, 5 * 8), &Device::Cpu).unwrap()).unwrap();
+        let deep = model.network.forward(&Tensor::from_vec(flat, (1, 6 * 8), &Device::Cpu).unwrap()).unwrap();
         by_hand += deep.to_vec2::<f32>().unwrap()[0][0];
-        let found = model.predict(&user, &item).unwrap().to_vec1::<f32>().unwrap()[0];
+        let found = model.predict(&user, &item).unwrap().rating.to_vec1::<f32>().unwrap()[0];
         assert!((found - by_hand).abs() < 1e-5, "{found} {by_hand}");
     }
 
@@ -287,5 +291,56 @@ mod tests {
         let audience = Audience { vectors: 2, ..Audience::default() };
         let stage = DeepFm { epochs: 3, batch_size: 5, members: 2, audience, ..DeepFm::default() };
         assert_resumes_exactly(&stage, small_log, |outputs| (outputs.world, outputs.curves), 6);
+        let stating = DeepFm { epochs: 2, gaussian: true, negatives: true, ..stage };
+        let compared = |outputs: Outputs| (outputs.world, outputs.curves, outputs.calibration);
+        assert_resumes_exactly(&stating, || weighted(small_log()), compared, 4);
+    }
+
+    #[test]
+    fn equal_bytes_on_one_thread_and_on_two() {
+        let audience = Audience { vectors: 2, ..Audience::default() };
+        let stage = DeepFm { epochs: 2, batch_size: 5, members: 3, gaussian: true, audience, ..DeepFm::default() };
+        let on = |threads: usize| {
+            let folder = tempfile::tempdir().unwrap();
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let run = || stage.run(weighted(small_log()), &Context::detached(folder.path())).unwrap();
+            let outputs = pool.install(run);
+            (outputs.world, outputs.curves, outputs.calibration)
+        };
+        assert!(on(1) == on(2));
+    }
+
+    #[test]
+    fn the_gaussian_head_learns_as_a_whole_and_states_less_where_less_is_known() {
+        let mut params = Params::default();
+        // Items 0 to 3 are rated 3 by all, items 4 to 7 are 1 or 5.
+        let mut inputs = small_log();
+        let pairs = |log: &mut Interactions, items: std::ops::Range<u32>, of: &dyn Fn(u32, u32) -> f32| {
+            for (user, item) in (0..6).flat_map(|user| items.clone().map(move |item| (user, item))) {
+                log.user.push(user);
+                log.item.push(item);
+                log.rating.push(of(user, item));
+                log.timestamp.push(0);
+            }
+        };
+        inputs.items.genres = vec![vec!["any".to_owned()]; 8];
+        inputs.interactions = Interactions::default();
+        pairs(&mut inputs.interactions, 0..4, &|_, _| 3.0);
+        pairs(&mut inputs.interactions, 4..8, &|user, item| if (user * 7 + item * 3) % 4 < 2 { 1.0 } else { 5.0 });
+        let stage = DeepFm { gaussian: true, epochs: 150, batch_size: 48, l2: 0.5, members: 1, ..DeepFm::default() };
+        let fields = Fields::new(&inputs.users, &inputs.items, 10).unwrap();
+        let model = Model::new(&mut params, &stage, fields, 3.0, 0).unwrap();
+        let ids = |ids: &[u32]| Tensor::new(ids, &Device::Cpu).unwrap();
+        let says = |item: u32| model.predict(&ids(&[0, 1, 2]), &ids(&[item; 3])).unwrap();
+        assert_every_parameter_learns(&params, || {
+            let says = says(0);
+            gaussian::loss(&says.rating.sqr()?, &says.log_variance.unwrap())?.sum_all()
+        });
+        let folder = tempfile::tempdir().unwrap();
+        let ratings = Ratings { log: &inputs.interactions, weights: None, negatives: None, holdout: None };
+        let fit = stage.fit("m".into(), 0);
+        fit.run(&params, &model, &ratings, &Context::detached(folder.path())).unwrap();
+        let stated = |item| says(item).log_variance.unwrap().to_vec1::<f32>().unwrap()[0];
+        assert!(stated(1) + 1.0 < stated(5), "{} {}", stated(1), stated(5));
     }
 }

@@ -1,22 +1,42 @@
 //! How far items are from each other, and below which distance they feel alike.
 
-use anyhow::Result;
+use std::collections::BTreeSet;
+
+use anyhow::{Result, ensure};
 use candle_core::{DType, Device, Tensor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::artifact::Array;
+use super::titles::title_distances;
+use crate::artifact::{Array, Items};
+
+/// What makes two items feel alike.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum DistanceBy {
+    /// That people answer alike to them: root mean square difference of their columns in the completed matrix, in units of
+    /// the rating.
+    #[default]
+    Columns,
+    /// That they are of the same genres: 1 − |A ∩ B| / |A ∪ B| (Jaccard), from 0 to 1. An item without a genre is at 1 from
+    /// every other.
+    Genres,
+    /// That they are called alike: 1 − cosine of the titles' character trigrams, weighted by TF-IDF, from 0 to 1.
+    Text,
+}
 
 /// When two items feel alike, so that a user who remembers one leaves at the other.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Similar {
-    /// This share of all item pairs, the closest ones, in (0, 1); makes worlds of different scales comparable.
+    /// This share of all item pairs, the closest ones, in (0, 1); makes worlds of different scales comparable. Pairs at just
+    /// the distance where the share ends do not count: of genres many are equally far, so the share may be far smaller.
     ClosestShare(f64),
-    /// Distances strictly below this, in units of the rating (root mean square over the users).
+    /// Distances strictly below this, in units of the distance (`columns`: of the rating, root mean square over the users;
+    /// `genres` and `text`: from 0 to 1).
     Below(f64),
     /// Euclidean distances strictly below this, as EasyRL4Rec and DORL state theirs (Coat 6, MovieLens-1M 75): √users times
-    /// the root mean square.
+    /// the root mean square. For `columns` only.
     EuclideanBelow(f64),
     /// Never.
     Off,
@@ -25,22 +45,65 @@ pub enum Similar {
 /// A share, because it makes worlds of different scales comparable.
 pub(super) const USUAL: Similar = Similar::ClosestShare(0.02);
 
+impl DistanceBy {
+    /// Distances of `items` to each other, `[I, I]`, symmetric, zero on the diagonal; `reward [U, I]` is the completed matrix.
+    pub(super) fn distances(self, items: &Items, reward: &Array) -> Result<Array> {
+        match self {
+            Self::Columns => column_distances(reward),
+            Self::Genres => {
+                ensure!(
+                    items.genres.iter().any(|genres| !genres.is_empty()),
+                    "`audience.distance` is `genres`, but no item has one. help: name the catalogue's column of genres where \
+                     the log is read, or take `columns` or `text`"
+                );
+                Ok(genre_distances(&items.genres))
+            }
+            Self::Text => title_distances(&items.title),
+        }
+    }
+}
+
 /// Root mean square difference of the items' columns: `reward [U, I]` → `[I, I]`, in units of the rating. (EasyRL4Rec takes
 /// the Euclidean distance, which is √U times as much; a mean does not grow with the log.)
-pub(super) fn column_distances(reward: &Array) -> Result<Array> {
+fn column_distances(reward: &Array) -> Result<Array> {
     let (users, items) = (reward.shape[0], reward.shape[1]);
     let matrix = Tensor::from_slice(&reward.data, (users, items), &Device::Cpu)?.to_dtype(DType::F64)?;
     let gram: Vec<f64> = matrix.t()?.matmul(&matrix)?.flatten_all()?.to_vec1()?;
+    Ok(symmetric(items, |i, j| {
+        let square = gram[i * items + i] + gram[j * items + j] - 2.0 * gram[i * items + j];
+        (square.max(0.0) / users as f64).sqrt() as f32
+    }))
+}
+
+/// Jaccard distance of sets of genres.
+fn genre_distances(genres: &[Vec<String>]) -> Array {
+    let sets: Vec<BTreeSet<&String>> = genres.iter().map(|list| list.iter().collect()).collect();
+    symmetric(sets.len(), |i, j| {
+        let common = sets[i].intersection(&sets[j]).count();
+        let all = sets[i].len() + sets[j].len() - common;
+        if all == 0 { 1.0 } else { (1.0 - common as f64 / all as f64) as f32 }
+    })
+}
+
+/// Which categories each item belongs to, 1 or 0, `[I, C]`, categories by name; none where no item has one.
+pub(super) fn categories(items: &Items) -> Option<Array> {
+    let names: BTreeSet<&String> = items.genres.iter().flatten().collect();
+    let row = |genres: &Vec<String>| names.iter().map(|&name| f32::from(u8::from(genres.contains(name)))).collect();
+    let rows: Vec<Vec<f32>> = items.genres.iter().map(row).collect();
+    (!names.is_empty()).then(|| Array::new(&[items.len(), names.len()], rows.concat()))
+}
+
+/// A matrix of what `of` says of i > j.
+pub(super) fn symmetric(items: usize, of: impl Fn(usize, usize) -> f32) -> Array {
     let mut data = vec![0.0_f32; items * items];
     for i in 0..items {
         for j in 0..i {
-            let square = gram[i * items + i] + gram[j * items + j] - 2.0 * gram[i * items + j];
-            let distance = (square.max(0.0) / users as f64).sqrt() as f32;
+            let distance = of(i, j);
             data[i * items + j] = distance;
             data[j * items + i] = distance;
         }
     }
-    Ok(Array::new(&[items, items], data))
+    Array::new(&[items, items], data)
 }
 
 /// The distance below which `share` of all pairs of different items lie.
@@ -52,4 +115,35 @@ pub(super) fn closest(distance: &Array, share: f64) -> f32 {
     }
     let rank = ((pairs.len() as f64 * share) as usize).min(pairs.len() - 1);
     *pairs.select_nth_unstable_by(rank, f32::total_cmp).1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn items(genres: &[&[&str]]) -> Items {
+        let genres: Vec<Vec<String>> =
+            genres.iter().map(|list| list.iter().map(|&name| name.to_owned()).collect()).collect();
+        let id: Vec<String> = (0..genres.len()).map(|k| k.to_string()).collect();
+        Items { title: id.clone(), year: vec![None; id.len()], id, genres, ..Items::default() }
+    }
+
+    #[test]
+    fn genres_are_apart_by_what_they_do_not_share() {
+        let items = items(&[&["war", "drama"], &["drama"], &["drama", "war"], &["comedy"], &[], &[]]);
+        let distance = DistanceBy::Genres.distances(&items, &Array::default()).unwrap();
+        assert_eq!(distance.row(0), [0.0, 0.5, 0.0, 1.0, 1.0, 1.0]);
+        assert_eq!(distance.row(5), [1.0, 1.0, 1.0, 1.0, 1.0, 0.0], "of what nothing is known nothing is alike");
+        let categories = categories(&items).unwrap();
+        assert_eq!(categories.shape, [6, 3], "comedy, drama, war");
+        assert_eq!((categories.row(0), categories.row(4)), ([0.0, 1.0, 1.0].as_slice(), [0.0; 3].as_slice()));
+    }
+
+    #[test]
+    fn genres_of_a_catalogue_without_any_are_refused() {
+        let items = items(&[&[], &[]]);
+        assert_eq!(categories(&items), None);
+        let error = DistanceBy::Genres.distances(&items, &Array::default()).unwrap_err().to_string();
+        assert!(error.starts_with("`audience.distance` is `genres`, but no item has one. help: "), "{error}");
+    }
 }

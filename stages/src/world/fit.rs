@@ -7,21 +7,31 @@ use candle_core::{Device, Tensor};
 use pipeline::Context;
 use rand::seq::SliceRandom;
 
+use super::gaussian;
+use super::negatives::Negatives;
 use crate::artifact::{Array, Curves, Interactions};
 use crate::nn::{AdamW, Params, State, Training, rng};
 
+/// What a model says of some pairs of users and items.
+pub(super) struct Predicted {
+    /// The ratings, `[B]`.
+    pub rating: Tensor,
+    /// ln σ² of each, `[B]`, where the model states how far it may be off.
+    pub log_variance: Option<Tensor>,
+}
+
 /// A family of rating models: `user [B], item [B]` of u32 in, differentiable values out.
 pub(super) trait RatingModel {
-    /// The ratings, `[B]`.
-    fn predict(&self, user: &Tensor, item: &Tensor) -> Result<Tensor>;
+    /// The ratings of these pairs.
+    fn predict(&self, user: &Tensor, item: &Tensor) -> Result<Predicted>;
     /// The squared size of everything that stands for a user or an item, a scalar: what `l2` shrinks.
     fn size(&self) -> Result<Tensor>;
 }
 
 /// How a rating model is fitted; each family has fields and defaults of its own for it.
-pub(super) struct Fit<'a> {
+pub(super) struct Fit {
     /// What the training is called among the checkpoints.
-    pub name: &'a str,
+    pub name: String,
     /// Passes over the log.
     pub epochs: u64,
     /// Ratings a step.
@@ -35,7 +45,19 @@ pub(super) struct Fit<'a> {
     pub seed: u64,
 }
 
-impl Fit<'_> {
+/// What a rating model is fitted on.
+pub(super) struct Ratings<'a> {
+    /// The ratings.
+    pub log: &'a Interactions,
+    /// How much each counts, on average 1; all alike without.
+    pub weights: Option<&'a [f64]>,
+    /// Where an item that the user did not rate is fitted to 0 beside each rating.
+    pub negatives: Option<&'a Negatives>,
+    /// Ratings that are only scored.
+    pub holdout: Option<&'a Interactions>,
+}
+
+impl Fit {
     /// What no type can say.
     pub(super) fn check(&self) -> Result<(), (String, String)> {
         let wrong = |path: &str, message: &str| Err((path.to_owned(), message.to_owned()));
@@ -51,19 +73,20 @@ impl Fit<'_> {
         Ok(())
     }
 
-    /// Minimises mean((r̂ − r)²) + l2·|θ|²/N on `log` and scores `holdout` each epoch.
+    /// Minimises mean(w·loss) + l2·|θ|²/N, where the loss of a rating is (r̂ − r)², or [`gaussian::loss`] where the model states
+    /// its variance; scores the hold-out each epoch. `rmse.train` is of the ratings themselves, unweighted.
     pub(super) fn run(
         &self,
         params: &Params,
         model: &dyn RatingModel,
-        log: &Interactions,
-        holdout: Option<&Interactions>,
+        ratings: &Ratings<'_>,
         cx: &Context,
     ) -> Result<Curves> {
+        let Ratings { log, holdout, .. } = *ratings;
         ensure!(!log.is_empty(), "no interaction to fit a world on");
         let mut adam = AdamW::new(params, self.learning_rate, 0.0, f64::INFINITY)?;
         let mut curves = Curves::default();
-        let training = Training::open(cx, self.name, 1)?;
+        let training = Training::open(cx, &self.name, 1)?;
         let mut done = 0;
         if let Some((number, bytes)) = training.latest()? {
             state(params, &mut adam, &mut curves).restore(&bytes)?;
@@ -76,8 +99,8 @@ impl Fit<'_> {
             order.shuffle(&mut rng(&[self.seed, 0xf17, epoch]));
             let mut squares = 0.0;
             for rows in order.chunks(self.batch_size) {
-                let error = error(model, log, rows)?.sqr()?.mean_all()?;
-                squares += f64::from(error.to_scalar::<f32>()?) * rows.len() as f64;
+                let (error, mean_square) = loss(model, ratings, rows, self.seed, epoch)?;
+                squares += mean_square * rows.len() as f64;
                 let loss = (error + (model.size()? * (self.l2 / log.len() as f64))?)?;
                 adam.descend(params, &loss).with_context(|| format!("epoch {epoch}"))?;
             }
@@ -85,9 +108,12 @@ impl Fit<'_> {
             curves.push("rmse.train", epoch + 1, train);
             let mut message = format!("rmse {train:.4}");
             if let Some(holdout) = holdout.filter(|holdout| !holdout.is_empty()) {
-                let held = rmse(model, holdout)?;
+                let (held, likelihood) = held_out(model, holdout)?;
                 curves.push("rmse.holdout", epoch + 1, held);
                 message += &format!(", held out {held:.4}");
+                if let Some(likelihood) = likelihood {
+                    curves.push("nll.holdout", epoch + 1, likelihood);
+                }
             }
             bar.inc_with(1, &message);
             training.passed(epoch + 1, || state(params, &mut adam, &mut curves).save())?;
@@ -96,58 +122,100 @@ impl Fit<'_> {
     }
 }
 
-/// Notes how well the models fit at the end: the means over the members of an ensemble, which do not depend on who was last.
-pub(super) fn note_fit(curves: &Curves, cx: &Context) {
-    let last = |kind: &str| {
-        let of_kind = curves.0.iter().filter(|point| point.series.starts_with(kind));
-        let step = of_kind.clone().map(|point| point.step).max()?;
-        let values: Vec<f64> = of_kind.filter(|point| point.step == step).map(|point| point.value).collect();
-        Some(values.iter().sum::<f64>() / values.len() as f64)
-    };
-    let Some(train) = last("rmse.train") else { return };
-    let held = last("rmse.holdout").map_or_else(String::new, |held| format!(", held out {held:.4}"));
-    cx.note("fit", format!("rmse {train:.4}{held}"));
-}
-
 fn state<'a>(params: &'a Params, adam: &'a mut AdamW, curves: &'a mut Curves) -> State<'a> {
     State { networks: vec![("model", params, adam)], arrays: BTreeMap::new(), curves }
 }
 
-fn rmse(model: &dyn RatingModel, log: &Interactions) -> Result<f64> {
-    let rows: Vec<usize> = (0..log.len()).collect();
-    let mut squares = 0.0;
-    for rows in rows.chunks(8192) {
-        squares += f64::from(error(model, log, rows)?.sqr()?.sum_all()?.to_scalar::<f32>()?);
+/// The loss of a batch, a scalar, and the mean squared error of its ratings.
+fn loss(
+    model: &dyn RatingModel,
+    ratings: &Ratings<'_>,
+    rows: &[usize],
+    seed: u64,
+    epoch: u64,
+) -> Result<(Tensor, f64)> {
+    let log = ratings.log;
+    let mut user: Vec<u32> = rows.iter().map(|&row| log.user[row]).collect();
+    let mut item: Vec<u32> = rows.iter().map(|&row| log.item[row]).collect();
+    let mut rating: Vec<f32> = rows.iter().map(|&row| log.rating[row]).collect();
+    let weight = ratings.weights.map(|weights| rows.iter().map(|&row| weights[row] as f32));
+    let mut weight: Option<Vec<f32>> = weight.map(Iterator::collect);
+    if let Some(negatives) = ratings.negatives {
+        for &row in rows {
+            let drawn = negatives.draw(log.user[row], &mut rng(&[seed, 0x4e6, epoch, row as u64]));
+            let Some(other) = drawn else { continue };
+            user.push(log.user[row]);
+            item.push(other);
+            rating.push(0.0);
+            weight.iter_mut().for_each(|weight| weight.push(1.0));
+        }
     }
-    Ok((squares / log.len() as f64).sqrt())
+    let tensor = |values: Vec<f32>| Tensor::new(values, &Device::Cpu);
+    let predicted = model.predict(&Tensor::new(user, &Device::Cpu)?, &Tensor::new(item, &Device::Cpu)?)?;
+    let squared = (predicted.rating - tensor(rating)?)?.sqr()?;
+    let mean_square = f64::from(squared.narrow(0, 0, rows.len())?.mean_all()?.to_scalar::<f32>()?);
+    let mut losses = match predicted.log_variance {
+        Some(log_variance) => gaussian::loss(&squared, &log_variance)?,
+        None => squared,
+    };
+    if let Some(weight) = weight {
+        losses = (losses * tensor(weight)?)?;
+    }
+    Ok((losses.mean_all()?, mean_square))
 }
 
-fn error(model: &dyn RatingModel, log: &Interactions, rows: &[usize]) -> Result<Tensor> {
-    let rating = Tensor::from_iter(rows.iter().map(|&row| log.rating[row]), &Device::Cpu)?;
-    Ok((model.predict(&ids(&log.user, rows)?, &ids(&log.item, rows)?)? - rating)?)
+/// The root mean squared error of a log, and its mean negative log-likelihood where the model states its variance.
+fn held_out(model: &dyn RatingModel, log: &Interactions) -> Result<(f64, Option<f64>)> {
+    let rows: Vec<usize> = (0..log.len()).collect();
+    let (mut squares, mut likelihood) = (0.0, None);
+    for rows in rows.chunks(8192) {
+        let rating = Tensor::from_iter(rows.iter().map(|&row| log.rating[row]), &Device::Cpu)?;
+        let predicted = model.predict(&ids(&log.user, rows)?, &ids(&log.item, rows)?)?;
+        let error = (predicted.rating - rating)?;
+        squares += f64::from(error.sqr()?.sum_all()?.to_scalar::<f32>()?);
+        if let Some(log_variance) = predicted.log_variance {
+            let (error, log_variance) = (error.to_vec1::<f32>()?, log_variance.to_vec1::<f32>()?);
+            let of =
+                |(&error, &s): (&f32, &f32)| gaussian::negative_log_likelihood(f64::from(error), f64::from(s).exp());
+            *likelihood.get_or_insert(0.0) += error.iter().zip(&log_variance).map(of).sum::<f64>();
+        }
+    }
+    let ratings = log.len() as f64;
+    Ok(((squares / ratings).sqrt(), likelihood.map(|sum| sum / ratings)))
 }
 
 fn ids(values: &[u32], rows: &[usize]) -> Result<Tensor> {
     Ok(Tensor::from_iter(rows.iter().map(|&row| values[row]), &Device::Cpu)?)
 }
 
-/// The whole matrix `[U, I]`, clamped to the ratings that occur, a block of users at a time.
+/// What a model says of every user and item.
+pub(super) struct Completed {
+    /// Ratings, `[U, I]`.
+    pub rating: Array,
+    /// The variance that the model states, `[U, I]`.
+    pub variance: Option<Array>,
+}
+
+/// All pairs, ratings clamped to `range`, a block of users at a time.
 pub(super) fn complete_matrix(
     model: &dyn RatingModel,
     users: usize,
     items: usize,
-    log: &Interactions,
-) -> Result<Array> {
-    let low = log.rating.iter().copied().fold(f32::INFINITY, f32::min);
-    let high = log.rating.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let mut data = Vec::with_capacity(users * items);
+    (low, high): (f32, f32),
+) -> Result<Completed> {
+    let (mut rating, mut variance) = (Vec::with_capacity(users * items), Vec::new());
     let block = (65_536 / items.max(1)).max(1);
     for first in (0..users).step_by(block) {
         let block = first..(first + block).min(users);
         let pairs = block.flat_map(|user| (0..items).map(move |item| (user as u32, item as u32)));
         let (user, item): (Vec<u32>, Vec<u32>) = pairs.unzip();
-        let values = model.predict(&Tensor::new(user, &Device::Cpu)?, &Tensor::new(item, &Device::Cpu)?)?;
-        data.extend(values.to_vec1::<f32>()?.into_iter().map(|x| x.clamp(low, high)));
+        let predicted = model.predict(&Tensor::new(user, &Device::Cpu)?, &Tensor::new(item, &Device::Cpu)?)?;
+        rating.extend(predicted.rating.to_vec1::<f32>()?.into_iter().map(|x| x.clamp(low, high)));
+        if let Some(log_variance) = predicted.log_variance {
+            variance.extend(log_variance.to_vec1::<f32>()?.into_iter().map(f32::exp));
+        }
     }
-    Ok(Array::new(&[users, items], data))
+    let shape = [users, items];
+    let variance = (!variance.is_empty()).then(|| Array::new(&shape, variance));
+    Ok(Completed { rating: Array::new(&shape, rating), variance })
 }

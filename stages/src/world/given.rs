@@ -3,6 +3,8 @@
 //! For data with a true matrix, such as Coat's: the judging world of protocols that have one. Left out: matrices in pieces
 //! or with gaps.
 
+use std::path::{Path, PathBuf};
+
 use anyhow::{Context as _, Result, ensure};
 use pipeline::{AssetName, Context, Stage};
 use schemars::JsonSchema;
@@ -47,8 +49,8 @@ pipeline::ports! {
 
 impl Stage for Given {
     const KIND: &'static str = "world.given";
-    /// 1: first.
-    const VERSION: u32 = 1;
+    /// 1: first. 2: the world holds categories.
+    const VERSION: u32 = 2;
     const ABOUT: &'static str = "take a true matrix of rewards as a simulated world";
     type Inputs = Inputs;
     type Outputs = Outputs;
@@ -58,17 +60,12 @@ impl Stage for Given {
     }
 
     fn check(&self) -> Result<(), (String, String)> {
-        let inside =
-            |member: &str| !member.is_empty() && !member.starts_with('/') && !member.split('/').any(|p| p == "..");
-        if self.member.as_deref().is_some_and(|member| !inside(member)) {
-            return Err(("member".into(), "a path inside the asset's folder".into()));
-        }
+        check_member(self.member.as_deref(), "member")?;
         self.audience.check()
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
-        let asset = cx.asset(&self.asset)?;
-        let path = self.member.as_ref().map_or_else(|| asset.to_path_buf(), |member| asset.join(member));
+        let path = member_of(cx.asset(&self.asset)?, self.member.as_deref());
         let reward = read_matrix(&path)?;
         let (users, items) = (inputs.users.len(), inputs.items.len());
         ensure!(
@@ -78,9 +75,23 @@ impl Stage for Given {
             reward.shape[0],
             reward.shape[1]
         );
-        let world = self.audience.complete(inputs.distances.as_ref(), reward);
+        let world = self.audience.complete(inputs.distances.as_ref(), &inputs.items, reward);
         Ok(Outputs { world: world.with_context(|| format!("complete {}", path.display()))? })
     }
+}
+
+/// A file of an asset may be named by a path inside the asset's folder only; `path` is the setting's.
+pub(super) fn check_member(member: Option<&str>, path: &str) -> Result<(), (String, String)> {
+    let inside = |member: &str| !member.is_empty() && !member.starts_with('/') && !member.split('/').any(|p| p == "..");
+    if member.is_some_and(|member| !inside(member)) {
+        return Err((path.into(), "a path inside the asset's folder".into()));
+    }
+    Ok(())
+}
+
+/// The file of an asset: the asset itself, or what it holds under that name.
+pub(super) fn member_of(asset: &Path, member: Option<&str>) -> PathBuf {
+    member.map_or_else(|| asset.to_path_buf(), |member| asset.join(member))
 }
 
 #[cfg(test)]

@@ -8,8 +8,9 @@ use pipeline::{Context, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::fit::{Fit, RatingModel, complete_matrix, note_fit};
-use super::{Audience, Inputs, Outputs};
+use super::ensemble::Ensemble;
+use super::fit::{Fit, Predicted, RatingModel};
+use super::{Audience, Inputs, Ips, Outputs};
 use crate::artifact::Interactions;
 use crate::nn::{Init, Params};
 
@@ -19,6 +20,8 @@ use crate::nn::{Init, Params};
 pub struct MatrixFactorisation {
     /// Width of p and q.
     pub factors: usize,
+    /// Models fitted with seeds of their own, whose answers are averaged; their spread becomes the world's deviation.
+    pub members: u64,
     /// Passes over the log.
     pub epochs: u64,
     /// Ratings a step.
@@ -27,8 +30,13 @@ pub struct MatrixFactorisation {
     pub learning_rate: f64,
     /// λ of λ·|θ|² beside the sum of squared errors; a rating counts against it once.
     pub l2: f64,
-    /// Seed of the initial weights and of the order of batches.
+    /// Seed of the initial weights and of the order of batches; each member takes the next one.
     pub seed: u64,
+    /// Whether an item that the user did not rate, drawn anew each epoch, is fitted to 0 beside each rating, as EasyRL4Rec has
+    /// it: what nobody chose then counts as bad. Off by default.
+    pub negatives: bool,
+    /// How ratings are weighted; only with the input `propensities`.
+    pub ips: Ips,
     /// Who watches in the completed world.
     pub audience: Audience,
 }
@@ -38,11 +46,14 @@ impl Default for MatrixFactorisation {
         // Chosen on a held-out split of MovieLens-100K.
         Self {
             factors: 16,
+            members: 1,
             epochs: 20,
             batch_size: 1024,
             learning_rate: 0.005,
             l2: 4.0,
             seed: 0,
+            negatives: false,
+            ips: Ips::default(),
             audience: Audience::default(),
         }
     }
@@ -50,8 +61,8 @@ impl Default for MatrixFactorisation {
 
 impl Stage for MatrixFactorisation {
     const KIND: &'static str = "world.mf";
-    /// 1: first.
-    const VERSION: u32 = 1;
+    /// 1: first. 2: calibration, deviation and categories.
+    const VERSION: u32 = 2;
     const ABOUT: &'static str = "fit matrix factorisation to ratings and complete it to a simulated world";
     type Inputs = Inputs;
     type Outputs = Outputs;
@@ -60,27 +71,26 @@ impl Stage for MatrixFactorisation {
         if self.factors == 0 {
             return Err(("factors".into(), "a factorisation has at least one factor".into()));
         }
-        self.fit().check()?;
-        self.audience.check()
+        self.fit(String::new(), self.seed).check()?;
+        self.ensemble().check()
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
         let (users, items) = (inputs.users.len(), inputs.items.len());
-        let mut params = Params::default();
-        let model = Model::new(&mut params, self, users, items, &inputs.interactions)?;
-        let curves = self.fit().run(&params, &model, &inputs.interactions, inputs.holdout.as_ref(), cx)?;
-        note_fit(&curves, cx);
-        let world = self
-            .audience
-            .complete(inputs.distances.as_ref(), complete_matrix(&model, users, items, &inputs.interactions)?)?;
-        Ok(Outputs { world, curves })
+        let build = |params: &mut Params, seed| Model::new(params, self, users, items, &inputs.interactions, seed);
+        self.ensemble().run(&inputs, cx, |name, seed| self.fit(name, seed), build)
     }
 }
 
 impl MatrixFactorisation {
-    fn fit(&self) -> Fit<'static> {
-        let Self { epochs, batch_size, learning_rate, l2, seed, .. } = *self;
-        Fit { name: "checkpoints", epochs, batch_size, learning_rate, l2, seed }
+    fn ensemble(&self) -> Ensemble<'_> {
+        let Self { members, seed, negatives, ips, audience, .. } = self;
+        Ensemble { members: *members, seed: *seed, negatives: *negatives, ips, audience }
+    }
+
+    fn fit(&self, name: String, seed: u64) -> Fit {
+        let Self { epochs, batch_size, learning_rate, l2, .. } = *self;
+        Fit { name, epochs, batch_size, learning_rate, l2, seed }
     }
 }
 
@@ -99,8 +109,9 @@ impl Model {
         users: usize,
         items: usize,
         log: &Interactions,
+        seed: u64,
     ) -> Result<Self> {
-        let mut init = Init::new(config.seed);
+        let mut init = Init::new(seed);
         let mean = log.rating.iter().map(|&r| f64::from(r)).sum::<f64>() / log.len().max(1) as f64;
         Ok(Self {
             mean,
@@ -113,10 +124,10 @@ impl Model {
 }
 
 impl RatingModel for Model {
-    fn predict(&self, user: &Tensor, item: &Tensor) -> Result<Tensor> {
+    fn predict(&self, user: &Tensor, item: &Tensor) -> Result<Predicted> {
         let product = (self.user.index_select(user, 0)? * self.item.index_select(item, 0)?)?.sum(1)?;
         let biases = (self.user_bias.index_select(user, 0)? + self.item_bias.index_select(item, 0)?)?.squeeze(1)?;
-        Ok(((product + biases)? + self.mean)?)
+        Ok(Predicted { rating: ((product + biases)? + self.mean)?, log_variance: None })
     }
 
     fn size(&self) -> Result<Tensor> {
@@ -135,19 +146,19 @@ mod tests {
     use super::*;
     use crate::nn::gradient_check::assert_every_parameter_learns;
     use crate::nn::training::assert_resumes_exactly;
-    use crate::world::small_log;
+    use crate::world::{small_log, weighted};
 
     #[test]
     fn every_parameter_learns_and_a_prediction_is_the_sum_by_hand() {
         let log = Interactions { user: vec![0, 1], item: vec![1, 0], rating: vec![2.0, 4.0], timestamp: vec![0, 0] };
         let mut params = Params::default();
-        let model = Model::new(&mut params, &MatrixFactorisation::default(), 2, 2, &log).unwrap();
+        let model = Model::new(&mut params, &MatrixFactorisation::default(), 2, 2, &log, 0).unwrap();
         let (user, item) =
             (Tensor::new(&[0_u32, 1], &Device::Cpu).unwrap(), Tensor::new(&[1_u32, 0], &Device::Cpu).unwrap());
-        assert_every_parameter_learns(&params, || model.predict(&user, &item).unwrap().sqr()?.sum_all());
+        assert_every_parameter_learns(&params, || model.predict(&user, &item).unwrap().rating.sqr()?.sum_all());
         let (p, q) = (model.user.to_vec2::<f32>().unwrap(), model.item.to_vec2::<f32>().unwrap());
         let by_hand = 3.0 + p[0].iter().zip(&q[1]).map(|(a, b)| a * b).sum::<f32>();
-        let found = model.predict(&user, &item).unwrap().to_vec1::<f32>().unwrap()[0];
+        let found = model.predict(&user, &item).unwrap().rating.to_vec1::<f32>().unwrap()[0];
         assert!((found - by_hand).abs() < 1e-6, "{found} {by_hand}");
     }
 
@@ -156,5 +167,8 @@ mod tests {
         let audience = Audience { vectors: 2, ..Audience::default() };
         let stage = MatrixFactorisation { epochs: 4, batch_size: 5, audience, ..MatrixFactorisation::default() };
         assert_resumes_exactly(&stage, small_log, |outputs| (outputs.world, outputs.curves), 4);
+        let several = MatrixFactorisation { members: 2, epochs: 2, negatives: true, ..stage };
+        let compared = |outputs: Outputs| (outputs.world, outputs.curves, outputs.calibration);
+        assert_resumes_exactly(&several, || weighted(small_log()), compared, 4);
     }
 }

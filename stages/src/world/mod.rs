@@ -6,18 +6,29 @@
 mod audience;
 mod deepfm;
 mod distance;
+mod ensemble;
 mod fit;
+mod gaussian;
 mod given;
+mod ips;
+mod means;
 mod mf;
+mod negatives;
+mod propensities;
+mod scores;
+mod titles;
 mod vectors;
 
 pub use audience::Audience;
 pub use deepfm::DeepFm;
-pub use distance::Similar;
+pub use distance::{DistanceBy, Similar};
 pub use given::Given;
+pub use ips::Ips;
+pub use means::Means;
 pub use mf::MatrixFactorisation;
+pub use propensities::EstimatePropensities;
 
-use crate::artifact::{Curves, Interactions, Items, Users, World};
+use crate::artifact::{Calibration, Curves, Interactions, Items, Propensities, Users, World};
 
 pipeline::ports! {
     /// What a world model is fitted on.
@@ -30,8 +41,11 @@ pipeline::ports! {
         users: Users,
         /// Ratings that are only scored, never fitted.
         holdout: Option<Interactions>,
-        /// Where item distances and their threshold come from; the completed matrix itself without. Two worlds that share
-        /// them differ in what people like, not in when they leave.
+        /// How likely each rating was to be given: ratings then count by its inverse.
+        propensities: Option<Propensities>,
+        /// Where item distances and their threshold come from; what `audience` says without. Two worlds that share them
+        /// differ in what people like, not in when they leave: as published, learners are trained with the judge's distances,
+        /// which is a privilege, and the world remembers whose it has.
         distances: Option<World>,
     }
 }
@@ -41,8 +55,12 @@ pipeline::ports! {
     pub struct Outputs {
         /// The completed world.
         world: World,
-        /// `rmse.train` and `rmse.holdout` an epoch.
+        /// `rmse.train`, `rmse.holdout` and, where a model states its variance, `nll.holdout` an epoch (of several members each
+        /// with `.member0` and so on); at the end `rmse.holdout.world`, `mae.holdout.world` and `nll.holdout.world` of what the
+        /// world pays, with propensities also `rmse.holdout.world.ips`.
         curves: Curves,
+        /// What was promised of `holdout`, and what people said; empty without it.
+        calibration: Calibration,
     }
 }
 
@@ -56,7 +74,26 @@ fn small_log() -> Inputs {
         rating: (0..30).map(|k| (1 + k % 5) as f32).collect(),
         timestamp: (0..30).collect(),
     };
-    let items = Items { id: names('i', 8), title: names('i', 8), year: vec![Some(1990); 8], genres: vec![vec![]; 8] };
+    let items = Items {
+        id: names('i', 8),
+        title: names('i', 8),
+        year: vec![Some(1990); 8],
+        genres: vec![vec![]; 8],
+        ..Items::default()
+    };
     let users = Users { id: names('u', 6), ..Users::default() };
-    Inputs { holdout: None, distances: None, interactions, items, users }
+    Inputs { holdout: None, propensities: None, distances: None, interactions, items, users }
+}
+
+/// With every fifth rating held out and propensities that differ from user to user.
+#[cfg(test)]
+fn weighted(mut inputs: Inputs) -> Inputs {
+    let log = &inputs.interactions;
+    let pairs =
+        log.user.iter().zip(&log.item).map(|(&user, &item)| (user, item, 0.1 + 0.1 * f64::from(user))).collect();
+    inputs.propensities = Some(Propensities::new(pairs).expect("probabilities"));
+    let (held, kept): (Vec<usize>, Vec<usize>) = (0..log.len()).partition(|row| row % 5 == 0);
+    inputs.holdout = Some(log.take(&held));
+    inputs.interactions = log.take(&kept);
+    inputs
 }

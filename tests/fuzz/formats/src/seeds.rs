@@ -132,6 +132,7 @@ pub fn artifacts(folder: &Path) -> Vec<Vec<u8>> {
         title: vec!["A".into(), "B".into()],
         year: vec![Some(1999), None],
         genres: vec![vec!["x".into()], vec![]],
+        ..Items::default()
     };
     let demonstrations = Demonstrations { trajectories: (0..4).map(trajectory).collect() };
     vec![

@@ -1,0 +1,282 @@
+//! Several models of one family, fitted with seeds of their own: their mean is what the world pays, their spread what they do
+//! not know (Lakshminarayanan, Pritzel and Blundell 2017, without the adversarial examples).
+//!
+//! Every family of fitted worlds ends here: models become a world, curves, and a calibration on what was held out.
+
+use anyhow::{Context as _, Result, ensure};
+use pipeline::Context;
+use rayon::prelude::*;
+
+use super::fit::{Completed, Fit, RatingModel, Ratings, complete_matrix};
+use super::ips::Ips;
+use super::negatives::Negatives;
+use super::scores::Promises;
+use super::{Audience, Inputs, Outputs};
+use crate::artifact::{Array, Calibration, Curves, Interactions};
+use crate::nn::Params;
+
+/// What an ensemble is besides its models; each family has fields and defaults of its own for it.
+pub(super) struct Ensemble<'a> {
+    /// How many models.
+    pub members: u64,
+    /// The first one's seed; each next takes the next one.
+    pub seed: u64,
+    /// Whether an item that the user did not rate is fitted to 0 beside each rating.
+    pub negatives: bool,
+    /// How ratings are weighted where propensities are connected.
+    pub ips: &'a Ips,
+    /// Who watches.
+    pub audience: &'a Audience,
+}
+
+/// One fitted model.
+pub(super) struct Member {
+    /// What happened while it was fitted.
+    pub curves: Curves,
+    /// What it says of every user and item.
+    pub completed: Completed,
+}
+
+impl Ensemble<'_> {
+    /// What no type can say.
+    pub(super) fn check(&self) -> Result<(), (String, String)> {
+        if self.members == 0 {
+            return Err(("members".into(), "an ensemble has at least one member".into()));
+        }
+        self.ips.check()?;
+        self.audience.check()
+    }
+
+    /// Fits the members and completes their mean: `fit` says how the one of that checkpoint's name and seed is fitted, `build`
+    /// makes a new model of a seed.
+    pub(super) fn run<M: RatingModel>(
+        &self,
+        inputs: &Inputs,
+        cx: &Context,
+        fit: impl Fn(String, u64) -> Fit + Sync,
+        build: impl Fn(&mut Params, u64) -> Result<M> + Sync,
+    ) -> Result<Outputs> {
+        let log = &inputs.interactions;
+        ensure!(!log.is_empty(), "no interaction to fit a world on");
+        let (users, items) = (inputs.users.len(), inputs.items.len());
+        let weights = self.weights(inputs)?;
+        let negatives = self.negatives.then(|| Negatives::new(log, users, items));
+        let ratings = Ratings {
+            log,
+            weights: weights.as_deref(),
+            negatives: negatives.as_ref(),
+            holdout: inputs.holdout.as_ref(),
+        };
+        let (low, high) = range(log);
+        let range = (if self.negatives { low.min(0.0) } else { low }, high);
+        let member = |k: u64| -> Result<Member> {
+            let fit = fit(format!("member{k}"), self.seed.wrapping_add(k));
+            let mut params = Params::default();
+            let model = build(&mut params, fit.seed)?;
+            let curves = fit.run(&params, &model, &ratings, cx)?;
+            Ok(Member { curves, completed: complete_matrix(&model, users, items, range)? })
+        };
+        let members: Vec<Member> = (0..self.members).into_par_iter().map(member).collect::<Result<_>>()?;
+        complete(&members, self.ips, self.audience, inputs, cx)
+    }
+
+    /// The weight of each rating, where propensities are connected.
+    pub(super) fn weights(&self, inputs: &Inputs) -> Result<Option<Vec<f64>>> {
+        let Some(propensities) = &inputs.propensities else { return Ok(None) };
+        let pairs = inputs.users.len() * inputs.items.len();
+        Ok(Some(self.ips.weights(&propensities.of(&inputs.interactions)?, pairs)))
+    }
+}
+
+/// The smallest and the largest rating.
+pub(super) fn range(log: &Interactions) -> (f32, f32) {
+    let low = log.rating.iter().copied().fold(f32::INFINITY, f32::min);
+    (low, log.rating.iter().copied().fold(f32::NEG_INFINITY, f32::max))
+}
+
+/// Completes the mean of fitted models to a world and scores what was promised of the hold-out.
+pub(super) fn complete(
+    members: &[Member],
+    ips: &Ips,
+    audience: &Audience,
+    inputs: &Inputs,
+    cx: &Context,
+) -> Result<Outputs> {
+    let (mean, deviation) = mean_and_deviation(members);
+    let mut curves = Curves::default();
+    for (k, member) in members.iter().enumerate() {
+        for point in &member.curves.0 {
+            let of_member = format!("{}.member{k}", point.series);
+            let series = if members.len() == 1 { &point.series } else { &of_member };
+            curves.push(series, point.step, point.value);
+        }
+    }
+    note_fit(members, cx);
+    let mut calibration = Calibration::default();
+    match inputs.holdout.as_ref().filter(|holdout| !holdout.is_empty()) {
+        None => cx.note("calibration", "none: connect `holdout` to learn how far the world is off"),
+        Some(holdout) => {
+            let promises = of_mean(members, &mean, deviation.as_ref(), &inputs.interactions, holdout);
+            let last = curves.0.iter().map(|point| point.step).max().unwrap_or(0);
+            let scores = promises.scores();
+            for (series, value) in [("rmse", scores.rmse), ("mae", scores.mae), ("nll", scores.nll)] {
+                curves.push(&format!("{series}.holdout.world"), last, value);
+            }
+            let mut said = format!("rmse {:.4}, mae {:.4}, nll {:.4}", scores.rmse, scores.mae, scores.nll);
+            if let Some(propensities) = &inputs.propensities {
+                let of = propensities.of(holdout).context("the hold-out")?;
+                let weighted = promises.weighted_rmse(&ips.weights(&of, mean.data.len()));
+                curves.push("rmse.holdout.world.ips", last, weighted);
+                said += &format!(", rmse by inverse propensity {weighted:.4}");
+            }
+            cx.note("held out", said);
+            calibration.0 = promises.bins("mean");
+            if members.len() > 1 {
+                for (k, member) in members.iter().enumerate() {
+                    let promises = of_member(member, &inputs.interactions, holdout);
+                    calibration.0.extend(promises.bins(&format!("member{k}")));
+                }
+            }
+        }
+    }
+    let mut world = audience.complete(inputs.distances.as_ref(), &inputs.items, mean)?;
+    world.deviation = deviation;
+    Ok(Outputs { world, curves, calibration })
+}
+
+/// The members' mean, and √(Σ_k (r_k − r̄)² / K) where there are several, both `[U, I]`.
+fn mean_and_deviation(members: &[Member]) -> (Array, Option<Array>) {
+    let shape = &members[0].completed.rating.shape;
+    let mut mean = Array::new(shape, vec![0.0; members[0].completed.rating.data.len()]);
+    for member in members {
+        let answers = &member.completed.rating.data;
+        mean.data.iter_mut().zip(answers).for_each(|(sum, x)| *sum += x / members.len() as f32);
+    }
+    let deviation = |cell: usize| {
+        let square = |member: &Member| f64::from(member.completed.rating.data[cell] - mean.data[cell]).powi(2);
+        (members.iter().map(square).sum::<f64>() / members.len() as f64).sqrt() as f32
+    };
+    let several = members.len() > 1;
+    let deviation = several.then(|| Array::new(shape, (0..mean.data.len()).map(deviation).collect()));
+    (mean, deviation)
+}
+
+/// What the world promises: variance is that between the members, and noise: the mean of what the members state (together the
+/// variance of their mixture), else the mean squared error of the mean on what it was fitted on.
+fn of_mean(
+    members: &[Member],
+    mean: &Array,
+    deviation: Option<&Array>,
+    log: &Interactions,
+    holdout: &Interactions,
+) -> Promises {
+    let residual = mean_square(mean, log);
+    let variance = |cell: usize| {
+        let spread = deviation.map_or(0.0, |deviation| f64::from(deviation.data[cell]).powi(2));
+        let stated = members.iter().filter_map(|member| member.completed.variance.as_ref());
+        let noise: f64 = stated.clone().map(|variance| f64::from(variance.data[cell])).sum();
+        spread + if stated.clone().count() == 0 { residual } else { noise / members.len() as f64 }
+    };
+    promises(mean, variance, holdout)
+}
+
+/// What one member promises: its own variance, else the mean squared error on what it was fitted on.
+fn of_member(member: &Member, log: &Interactions, holdout: &Interactions) -> Promises {
+    let Completed { rating, variance } = &member.completed;
+    let residual = mean_square(rating, log);
+    let variance = |cell: usize| variance.as_ref().map_or(residual, |variance| f64::from(variance.data[cell]));
+    promises(rating, variance, holdout)
+}
+
+fn promises(rating: &Array, variance: impl Fn(usize) -> f64, log: &Interactions) -> Promises {
+    let cells: Vec<usize> = cells(rating, log).collect();
+    Promises {
+        predicted: cells.iter().map(|&cell| f64::from(rating.data[cell])).collect(),
+        variance: cells.iter().map(|&cell| variance(cell)).collect(),
+        observed: log.rating.clone(),
+    }
+}
+
+/// Mean squared error of a matrix on a log.
+pub(super) fn mean_square(rating: &Array, log: &Interactions) -> f64 {
+    let error = |(cell, &found): (usize, &f32)| f64::from(rating.data[cell] - found).powi(2);
+    cells(rating, log).zip(&log.rating).map(error).sum::<f64>() / log.len() as f64
+}
+
+/// Where each rating of the log stands in a matrix `[U, I]`.
+fn cells(matrix: &Array, log: &Interactions) -> impl Iterator<Item = usize> {
+    let items = matrix.shape[1];
+    log.user.iter().zip(&log.item).map(move |(&user, &item)| user as usize * items + item as usize)
+}
+
+/// Notes how well the models fit at the end: the means over the members, which do not depend on who was last.
+fn note_fit(members: &[Member], cx: &Context) {
+    let last = |series: &str| {
+        let of =
+            |member: &Member| member.curves.0.iter().rfind(|point| point.series == series).map(|point| point.value);
+        let values: Vec<f64> = members.iter().filter_map(of).collect();
+        (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+    };
+    let Some(train) = last("rmse.train") else { return };
+    let held = last("rmse.holdout").map_or_else(String::new, |held| format!(", held out {held:.4}"));
+    cx.note("fit", format!("rmse {train:.4}{held}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::small_log;
+
+    fn member(rating: [f32; 4], variance: Option<[f32; 4]>) -> Member {
+        let array = |data: [f32; 4]| Array::new(&[2, 2], data.to_vec());
+        let completed = Completed { rating: array(rating), variance: variance.map(array) };
+        Member { curves: Curves::default(), completed }
+    }
+
+    fn log(cells: &[(u32, u32, f32)]) -> Interactions {
+        Interactions {
+            user: cells.iter().map(|cell| cell.0).collect(),
+            item: cells.iter().map(|cell| cell.1).collect(),
+            rating: cells.iter().map(|cell| cell.2).collect(),
+            timestamp: vec![0; cells.len()],
+        }
+    }
+
+    #[test]
+    fn mean_spread_and_predictive_variance_by_hand() {
+        let stating = [member([1.0, 2.0, 3.0, 4.0], Some([0.5; 4])), member([3.0, 2.0, 3.0, 0.0], Some([1.5; 4]))];
+        let (mean, deviation) = mean_and_deviation(&stating);
+        assert_eq!(mean.data, [2.0, 2.0, 3.0, 2.0]);
+        assert_eq!(deviation.as_ref().unwrap().data, [1.0, 0.0, 0.0, 2.0]);
+        let (fitted, held) = (log(&[(0, 0, 3.0), (0, 1, 2.0)]), log(&[(1, 1, 5.0), (0, 1, 1.0)]));
+        let promises = of_mean(&stating, &mean, deviation.as_ref(), &fitted, &held);
+        assert_eq!((promises.predicted, promises.variance), (vec![2.0, 2.0], vec![4.0 + 1.0, 0.0 + 1.0]));
+        let silent = [member([1.0, 2.0, 3.0, 4.0], None), member([3.0, 2.0, 3.0, 0.0], None)];
+        // The mean is off by 1 and by 0 on what was fitted.
+        assert_eq!(of_mean(&silent, &mean, deviation.as_ref(), &fitted, &held).variance, [4.5, 0.5]);
+        assert_eq!(of_member(&silent[0], &fitted, &held).variance, [2.0; 2]);
+        assert_eq!(mean_and_deviation(&silent[..1]).1, None);
+    }
+
+    #[test]
+    fn without_a_holdout_the_calibration_is_empty_and_with_one_it_holds_each_rating_once_a_model() {
+        let folder = tempfile::tempdir().unwrap();
+        let outputs = |held: bool| {
+            let mut inputs = small_log();
+            inputs.holdout = held.then(|| inputs.interactions.take(&[0, 5, 9, 12]));
+            let of = |x: f32| Member {
+                curves: Curves::default(),
+                completed: Completed { rating: Array::new(&[6, 8], vec![x; 48]), variance: None },
+            };
+            let audience = Audience { vectors: 2, ..Audience::default() };
+            let cx = Context::detached(folder.path());
+            complete(&[of(2.0), of(3.0)], &Ips::default(), &audience, &inputs, &cx).unwrap()
+        };
+        assert!(outputs(false).calibration.0.is_empty());
+        let found = outputs(true);
+        let counted =
+            |model: &str| found.calibration.0.iter().filter(|bin| bin.model == model).map(|bin| bin.count).sum::<u32>();
+        assert_eq!(["mean", "member0", "member1"].map(counted), [4; 3]);
+        assert_eq!(found.world.deviation.unwrap().data, [0.5; 48]);
+    }
+}

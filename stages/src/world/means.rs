@@ -1,0 +1,138 @@
+//! Shrunken means: r̂(u, i) = μ + b_i + b_u, with b_i = Σ_u w(r − μ)/(Σ_u w + λ_i) and b_u = Σ_i w(r − μ − b_i)/(Σ_i w + λ_u).
+//!
+//! What can be said of an item that few have rated and a user who rated little (Koren, Bell and Volinsky 2009, § "adding
+//! biases", in closed form: one pass, items first). Nothing is drawn and nothing is learned by steps: the world to beat.
+
+use anyhow::{Result, ensure};
+use pipeline::{Context, Stage};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::ensemble::{Ensemble, Member, complete, mean_square, range};
+use super::fit::Completed;
+use super::{Audience, Inputs, Ips, Outputs};
+use crate::artifact::{Array, Curves, Interactions};
+
+/// `world.means`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Means {
+    /// λ_i: an item's mean counts like this many ratings at the mean of all, 0 or more.
+    pub shrink_items: f64,
+    /// λ_u, likewise for users.
+    pub shrink_users: f64,
+    /// How ratings are weighted; only with the input `propensities`.
+    pub ips: Ips,
+    /// Who watches in the completed world.
+    pub audience: Audience,
+}
+
+impl Default for Means {
+    fn default() -> Self {
+        // Chosen on a split of Coat's chosen ratings.
+        Self { shrink_items: 10.0, shrink_users: 10.0, ips: Ips::default(), audience: Audience::default() }
+    }
+}
+
+impl Stage for Means {
+    const KIND: &'static str = "world.means";
+    /// 1: first.
+    const VERSION: u32 = 1;
+    const ABOUT: &'static str = "complete shrunken means of items and users to a simulated world";
+    type Inputs = Inputs;
+    type Outputs = Outputs;
+
+    fn check(&self) -> Result<(), (String, String)> {
+        for (path, shrink) in [("shrink_items", self.shrink_items), ("shrink_users", self.shrink_users)] {
+            if !(shrink >= 0.0 && shrink.is_finite()) {
+                return Err((path.into(), "a count of ratings is 0 or more".into()));
+            }
+        }
+        self.ensemble().check()
+    }
+
+    fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
+        let log = &inputs.interactions;
+        ensure!(!log.is_empty(), "no interaction to fit a world on");
+        let weights = self.ensemble().weights(&inputs)?.unwrap_or_else(|| vec![1.0; log.len()]);
+        let rating = self.means(log, &weights, inputs.users.len(), inputs.items.len());
+        let mut curves = Curves::default();
+        let scored = [("rmse.train", Some(log)), ("rmse.holdout", inputs.holdout.as_ref())];
+        for (series, log) in scored.into_iter().filter_map(|(series, log)| Some((series, log?))) {
+            if !log.is_empty() {
+                curves.push(series, 1, mean_square(&rating, log).sqrt());
+            }
+        }
+        let member = Member { curves, completed: Completed { rating, variance: None } };
+        complete(&[member], &self.ips, &self.audience, &inputs, cx)
+    }
+}
+
+impl Means {
+    fn ensemble(&self) -> Ensemble<'_> {
+        Ensemble { members: 1, seed: 0, negatives: false, ips: &self.ips, audience: &self.audience }
+    }
+
+    /// r̂ of all, `[U, I]`, clamped to the ratings that occur.
+    fn means(&self, log: &Interactions, weights: &[f64], users: usize, items: usize) -> Array {
+        let all: f64 = weights.iter().sum();
+        let mean = log.rating.iter().zip(weights).map(|(&r, w)| w * f64::from(r)).sum::<f64>() / all;
+        let rest: Vec<f64> = log.rating.iter().map(|&r| f64::from(r) - mean).collect();
+        let of_item = shrunken(&log.item, &rest, weights, self.shrink_items, items);
+        let rest: Vec<f64> = rest.iter().zip(&log.item).map(|(x, &item)| x - of_item[item as usize]).collect();
+        let of_user = shrunken(&log.user, &rest, weights, self.shrink_users, users);
+        let (low, high) = range(log);
+        let row = |u: &f64| of_item.iter().map(|i| ((mean + i + u) as f32).clamp(low, high)).collect::<Vec<f32>>();
+        Array::new(&[users, items], of_user.iter().flat_map(row).collect())
+    }
+}
+
+/// For each of `count` groups Σ w·x / (Σ w + λ); 0 for one without any, whatever λ.
+fn shrunken(group: &[u32], x: &[f64], weights: &[f64], shrink: f64, count: usize) -> Vec<f64> {
+    let mut sums = vec![(0.0, 0.0); count];
+    for ((&group, x), w) in group.iter().zip(x).zip(weights) {
+        let (sum, all) = &mut sums[group as usize];
+        *sum += w * x;
+        *all += w;
+    }
+    sums.iter().map(|(sum, all)| if *all == 0.0 { 0.0 } else { sum / (all + shrink) }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::{small_log, weighted};
+
+    #[test]
+    fn means_by_hand_plain_and_weighted() {
+        let log = Interactions {
+            user: vec![0, 0, 1],
+            item: vec![0, 1, 0],
+            rating: vec![5.0, 1.0, 3.0],
+            timestamp: vec![0; 3],
+        };
+        let stage = Means { shrink_items: 1.0, shrink_users: 2.0, ..Means::default() };
+        // μ = 3; b_0 = (2 + 0)/(2 + 1) = 2/3, b_1 = −2/2 = −1, b_2 = 0; user 0: (4/3 − 1)/(2 + 2) = 1/12, user 1: −2/3/3 = −2/9.
+        let found = stage.means(&log, &[1.0; 3], 2, 3);
+        let wanted = [3.0 + 2.0 / 3.0 + 1.0 / 12.0, 2.0 + 1.0 / 12.0, 3.0 + 1.0 / 12.0];
+        assert!(found.row(0).iter().zip(wanted).all(|(a, b)| (f64::from(*a) - b).abs() < 1e-6), "{found:?}");
+        assert!((f64::from(found.row(1)[2]) - (3.0 - 2.0 / 9.0)).abs() < 1e-6, "{found:?}");
+        // A rating of weight 2 is one that came twice.
+        let twice = log.take(&[0, 1, 2, 2]);
+        let (weighted, repeated) = (stage.means(&log, &[1.0, 1.0, 2.0], 2, 3), stage.means(&twice, &[1.0; 4], 2, 3));
+        assert_eq!(weighted, repeated);
+    }
+
+    #[test]
+    fn it_is_scored_on_what_was_held_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let audience = Audience { vectors: 2, ..Audience::default() };
+        let stage = Means { audience, ..Means::default() };
+        let outputs = stage.run(weighted(small_log()), &Context::detached(folder.path())).unwrap();
+        let series: Vec<&str> = outputs.curves.0.iter().map(|point| point.series.as_str()).collect();
+        let ends = ["rmse.holdout.world", "mae.holdout.world", "nll.holdout.world", "rmse.holdout.world.ips"];
+        assert_eq!(series, [["rmse.train", "rmse.holdout"].as_slice(), &ends].concat());
+        assert_eq!(outputs.calibration.0.iter().map(|bin| bin.count).sum::<u32>(), 6);
+        assert_eq!(outputs.world.deviation, None);
+    }
+}
