@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bootstrap::{Bootstrap, Grid, Resampling};
 use super::origin::called;
-use crate::artifact::{Estimate, Estimates, Interactions, Policy, World};
+use crate::artifact::{Estimate, Estimates, Interactions, Policy, Propensities, World};
 use crate::env::{Observation, Student, states};
 use crate::nn::ActorCritic;
 
@@ -55,6 +55,9 @@ pub enum Logging {
     Uniform,
     /// An estimate for logs of what people chose: an item's share in `train`, each item given one interaction more.
     Popularity,
+    /// By the chances at `propensities`: one rating of a user is of an item with that pair's chance to be rated over the
+    /// number of the user's ratings in the log.
+    Propensities,
 }
 
 impl Default for OffPolicy {
@@ -72,6 +75,8 @@ pipeline::ports! {
         log: Interactions,
         /// What tells an item's popularity, wanted for `logging: popularity`.
         train: Option<Interactions>,
+        /// How likely each pair of the log was to be rated, wanted for `logging: propensities`.
+        propensities: Option<Propensities>,
         /// Who is estimated.
         policies: Many<Policy>,
     }
@@ -122,9 +127,9 @@ impl Stage for OffPolicy {
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
-        let Inputs { world, log, train, policies } = &inputs;
-        let propensity = self.propensity(train.as_ref(), world.items())?;
+        let Inputs { world, log, policies, .. } = &inputs;
         let episodes = Episodes::of(log, world, self.horizon)?;
+        let propensity = self.propensity(&inputs, &episodes)?;
         let bar = cx.bar("estimate", Some(policies.len() as u64), "policies");
         let mut estimates = Vec::new();
         for policy in policies {
@@ -139,22 +144,28 @@ impl Stage for OffPolicy {
 }
 
 impl OffPolicy {
-    /// μ of each item.
-    fn propensity(&self, train: Option<&Interactions>, items: usize) -> Result<Vec<f64>> {
-        if self.logging == Logging::Uniform {
-            return Ok(vec![1.0 / items as f64; items]);
+    /// μ(a|u) of each row.
+    fn propensity(&self, inputs: &Inputs, episodes: &Episodes) -> Result<Vec<f64>> {
+        let items = inputs.world.items();
+        match self.logging {
+            Logging::Uniform => Ok(vec![1.0 / items as f64; episodes.log.item.len()]),
+            Logging::Popularity => {
+                let train = inputs.train.as_ref().context(
+                    "`logging: popularity` needs to know what is popular. help: connect the train part of the split to `train`",
+                )?;
+                let shares = shares(train, items)?;
+                Ok(episodes.log.item.iter().map(|&item| shares[item as usize]).collect())
+            }
+            Logging::Propensities => {
+                let known = inputs.propensities.as_ref().context(
+                    "`logging: propensities` needs them. help: connect `world.propensities` of the log to `propensities`",
+                )?;
+                let mut rated = vec![0.0; inputs.world.users()];
+                episodes.log.user.iter().for_each(|&user| rated[user as usize] += 1.0);
+                let chances = known.of(&episodes.log)?.into_iter().zip(&episodes.log.user);
+                Ok(chances.map(|(chance, &user)| chance / rated[user as usize]).collect())
+            }
         }
-        let train = train.context(
-            "`logging: popularity` needs to know what is popular. help: connect the train part of the split to `train`",
-        )?;
-        let mut counts = vec![1.0; items];
-        for &item in &train.item {
-            *counts
-                .get_mut(item as usize)
-                .with_context(|| format!("`train` names item {item}, the world has {items}"))? += 1.0;
-        }
-        let all: f64 = counts.iter().sum();
-        Ok(counts.into_iter().map(|count| count / all).collect())
     }
 
     fn estimates(&self, policy: &Named<Policy>, logged: &[Logged]) -> Vec<Estimate> {
@@ -193,6 +204,7 @@ impl OffPolicy {
         let mut remark = match self.logging {
             Logging::Uniform => "items of the log taken as drawn alike".to_owned(),
             Logging::Popularity => "items of the log taken as drawn by their share in `train`, an estimate".to_owned(),
+            Logging::Propensities => "items of the log taken as drawn by their propensities".to_owned(),
         };
         if let Some(clip) = self.clip {
             remark += &format!("; weights cut at {clip}");
@@ -207,11 +219,20 @@ impl OffPolicy {
     }
 }
 
+/// Each item's share in a log, one interaction added to each.
+fn shares(train: &Interactions, items: usize) -> Result<Vec<f64>> {
+    let mut counts = vec![1.0; items];
+    for &item in &train.item {
+        let count = counts.get_mut(item as usize);
+        *count.with_context(|| format!("`train` names item {item}, the world has {items}"))? += 1.0;
+    }
+    let all: f64 = counts.iter().sum();
+    Ok(counts.into_iter().map(|count| count / all).collect())
+}
+
 /// The log as episodes, one after the other, users in order.
 struct Episodes {
-    user: Vec<u32>,
-    item: Vec<u32>,
-    rating: Vec<f32>,
+    log: Interactions,
     /// Turns before this one in the same episode.
     turn: Vec<usize>,
 }
@@ -238,7 +259,7 @@ impl Episodes {
             let goes_on = row > 0 && log.user[row - 1] == user && turn[row - 1] + 1 < horizon;
             turn.push(if goes_on { turn[row - 1] + 1 } else { 0 });
         }
-        Ok(Self { user: log.user, item: log.item, rating: log.rating, turn })
+        Ok(Self { log, turn })
     }
 
     /// Every row as a policy sees it.
@@ -251,26 +272,26 @@ impl Episodes {
     ) -> Result<Vec<Logged>> {
         let window = network.shape().window;
         let (horizon, padding) = (world.rules.horizon, world.items() as u32);
-        let mut judged = Vec::with_capacity(self.user.len());
-        for begin in (0..self.user.len()).step_by(BATCH) {
-            let rows = begin..(begin + BATCH).min(self.user.len());
+        let mut judged = Vec::with_capacity(self.log.user.len());
+        for begin in (0..self.log.user.len()).step_by(BATCH) {
+            let rows = begin..(begin + BATCH).min(self.log.user.len());
             let mut observation = Observation { window, ..Observation::default() };
             for row in rows.clone() {
                 let past = row - self.turn[row]..row;
-                let (items, rewards) = (&self.item[past.clone()], &self.rating[past]);
-                observation.push(self.user[row], items, rewards, horizon, padding);
+                let (items, rewards) = (&self.log.item[past.clone()], &self.log.rating[past]);
+                observation.push(self.log.user[row], items, rewards, horizon, padding);
             }
             let logits = network.logits(&states(network, &observation)?)?.flatten_all()?.to_vec1::<f32>()?;
             for (row, logits) in rows.zip(logits.chunks_exact(world.items())) {
-                let (user, item) = (self.user[row], self.item[row] as usize);
+                let (user, item) = (self.log.user[row], self.log.item[row] as usize);
                 let chances = softmax(logits);
                 let expected = world.reward.row(user as usize);
-                let weight = chances[item] / propensity[item];
+                let weight = chances[item] / propensity[row];
                 judged.push(Logged {
                     user,
                     turn: self.turn[row],
                     weight: clip.map_or(weight, |clip| weight.min(clip)),
-                    rating: f64::from(self.rating[row]),
+                    rating: f64::from(self.log.rating[row]),
                     expected: f64::from(expected[item]),
                     value: chances.iter().zip(expected).map(|(p, &r)| p * f64::from(r)).sum(),
                 });
@@ -412,9 +433,9 @@ mod tests {
     }
 
     fn run(stage: &OffPolicy, log: Interactions, train: Option<Interactions>) -> Result<Vec<Estimate>> {
-        let world = world();
+        let (world, propensities) = (world(), None);
         let policies = vec![Named { name: "p".into(), cell: "seed=0".into(), value: policy(&world) }];
-        let inputs = Inputs { world, log, train, policies };
+        let inputs = Inputs { world, log, train, propensities, policies };
         Ok(stage.run(inputs, &Context::detached(Path::new("unused")))?.estimates.0)
     }
 
@@ -444,8 +465,27 @@ mod tests {
             timestamp: vec![30, 5, 20, 10, 40],
         };
         let episodes = Episodes::of(&log, &world(), 3).unwrap();
-        assert_eq!(episodes.item, [0, 1, 2, 3, 0]);
+        assert_eq!(episodes.log.item, [0, 1, 2, 3, 0]);
         assert_eq!(episodes.turn, [0, 0, 1, 2, 0]);
+    }
+
+    #[test]
+    fn propensities_are_shared_among_the_ratings_of_a_user() {
+        let log =
+            Interactions { user: vec![0, 0, 1], item: vec![2, 1, 3], rating: vec![1.0; 3], timestamp: vec![1, 2, 3] };
+        let world = world();
+        let episodes = Episodes::of(&log, &world, 5).unwrap();
+        let stage = OffPolicy { logging: Logging::Propensities, ..OffPolicy::default() };
+        let found = |pairs: Option<Vec<(u32, u32, f64)>>| {
+            let propensities = pairs.map(|pairs| Propensities::new(pairs).unwrap());
+            let (world, log) = (world.clone(), log.clone());
+            stage.propensity(&Inputs { world, log, train: None, propensities, policies: Vec::new() }, &episodes)
+        };
+        let pairs = vec![(0, 2, 0.5), (0, 1, 0.25), (1, 3, 0.125)];
+        assert_eq!(found(Some(pairs.clone())).unwrap(), [0.25, 0.125, 0.125]);
+        assert!(found(None).unwrap_err().to_string().contains("help: connect `world.propensities`"));
+        let error = found(Some(pairs[1..].to_vec())).unwrap_err().to_string();
+        assert!(error.starts_with("user 0 rated item 2, but there is no propensity of that."), "{error}");
     }
 
     #[test]
@@ -453,9 +493,8 @@ mod tests {
         let stage = OffPolicy { logging: Logging::Popularity, ..OffPolicy::default() };
         // Counts 1 + [2, 0, 0, 0, 0, 1] of 9.
         let train = Interactions { user: vec![0; 3], item: vec![0, 0, 5], rating: vec![1.0; 3], timestamp: vec![0; 3] };
-        let shares = stage.propensity(Some(&train), 6).unwrap();
-        assert_eq!(shares, [3.0, 1.0, 1.0, 1.0, 1.0, 2.0].map(|count| count / 9.0));
-        assert!(stage.propensity(Some(&train), 5).unwrap_err().to_string().contains("item 5"));
+        assert_eq!(shares(&train, 6).unwrap(), [3.0, 1.0, 1.0, 1.0, 1.0, 2.0].map(|count| count / 9.0));
+        assert!(shares(&train, 5).unwrap_err().to_string().contains("item 5"));
         assert!(run(&stage, whole_log(&world()), Some(train)).unwrap()[0].remark.contains("an estimate"));
         let error = |log, stage| format!("{:#}", run(stage, log, None).unwrap_err());
         assert!(error(whole_log(&world()), &stage).contains("help: connect the train part"));

@@ -4,23 +4,35 @@ use anyhow::{Context as _, Result, bail};
 use pipeline::Named;
 
 use super::{Inputs, Judge};
-use crate::artifact::{Policy, World};
+use crate::artifact::{DistancesFrom, Policy, World};
 
 const HELP: &str = "help: judge in a world of another family, or set `judge: same_as_training` to ask how much of a result is \
                     learning; such rows are labelled as privileged";
 
-/// What policies of one row learned from.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+const LEARNED_HERE: &str = "privileged: learned in the world that judges it";
+const HAD_DISTANCES: &str = "privileged: trained with the judge's distances";
+const SHARES_DISTANCES: &str = "the judge has its training world's distances, so they agree on when people leave";
+
+/// What the judge may have in common with what policies learned from.
 pub(super) struct Origins {
     judge: Judge,
     /// [`World::rewards_digest`] of the judge.
     rewards: String,
+    /// [`World::distances_digest`] of the judge.
+    distances: String,
+    /// Whether the judge took its distances from another world: then who has the same ones knows nothing of the judge.
+    borrowed: bool,
 }
 
 impl Origins {
     /// Of what is judged by `world`.
     pub fn new(judge: Judge, world: &World) -> Self {
-        Self { judge, rewards: world.rewards_digest() }
+        Self {
+            judge,
+            rewards: world.rewards_digest(),
+            distances: world.distances_digest(),
+            borrowed: world.distances != DistancesFrom::Own,
+        }
     }
 
     /// An error where a world or policy among the inputs has the judge's rewards and may not. The engine sees to what
@@ -44,9 +56,24 @@ impl Origins {
     }
 
     /// Whether a policy learned in a world with the judge's rewards.
-    pub fn judged_by_its_teacher(&self, policy: &Named<Policy>) -> Result<bool> {
+    fn judged_by_its_teacher(&self, policy: &Named<Policy>) -> Result<bool> {
         let origin = policy.value.origin().with_context(|| called(policy))?;
         Ok(origin.learned_in == self.rewards)
+    }
+
+    /// Whether policies know of the judge what they should not, and what a reader must know of that.
+    pub fn told<'a>(&self, policies: impl Iterator<Item = &'a Named<Policy>>) -> Result<(bool, Vec<&'static str>)> {
+        let (mut rewards, mut distances) = (false, false);
+        for policy in policies {
+            rewards |= self.judged_by_its_teacher(policy)?;
+            distances |= policy.value.origin()?.distances_digest == self.distances;
+        }
+        let remarks = [
+            rewards.then_some(LEARNED_HERE),
+            (distances && !self.borrowed && !rewards).then_some(HAD_DISTANCES),
+            (distances && self.borrowed && !rewards).then_some(SHARES_DISTANCES),
+        ];
+        Ok((rewards || (distances && !self.borrowed), remarks.into_iter().flatten().collect()))
     }
 }
 

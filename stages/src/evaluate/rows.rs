@@ -30,7 +30,6 @@ const KNOWS_DISTANCES: &str = "privileged: knows the judging distances";
 const KNOWS_ALL: &str = "privileged: knows the judging rewards and distances; myopic, so not a proven upper bound";
 const STAYS: &str = "trained in the training world on a reward of 1 a step: what staying alone gives";
 const COPIES: &str = "copies the demonstrations of the training world";
-const LEARNED_HERE: &str = "privileged: learned in the world that judges it";
 
 /// Fewer training seeds say little of how another seed would do.
 const ENOUGH_SEEDS: usize = 5;
@@ -289,16 +288,8 @@ impl Players<'_> {
         if self.config.act == Act::Sample {
             remarks.push("draws its actions".to_owned());
         }
-        let mut privileged = false;
-        // The learner that is paid to stay never saw a reward of any world.
-        if name != CONSTANT {
-            for (_, policy) in policies {
-                privileged |= self.origins.judged_by_its_teacher(policy)?;
-            }
-        }
-        if privileged {
-            remarks.push(LEARNED_HERE.to_owned());
-        }
+        let (privileged, told) = self.origins.told(policies.iter().map(|(_, policy)| *policy))?;
+        remarks.extend(told.into_iter().map(str::to_owned));
         if let Some((_, first)) = policies.first() {
             let network = Student::load(&first.value, self.world.users(), self.world.items())?;
             let agent = Student { network: &network, sample: self.config.act == Act::Sample };

@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use super::*;
-use crate::artifact::{Choice, End, Metric, Trajectory};
+use crate::artifact::{Choice, DistancesFrom, End, Metric, Trajectory};
 use crate::env::cluster_world;
 use crate::nn::ActorCritic;
 use crate::nn::actor_critic::Shape;
@@ -18,6 +18,7 @@ fn world() -> World {
 fn elsewhere() -> World {
     let mut world = world();
     world.reward.data.iter_mut().for_each(|reward| *reward /= 2.0);
+    world.distance.data.iter_mut().for_each(|distance| *distance *= 2.0);
     world
 }
 
@@ -333,6 +334,19 @@ fn nobody_is_judged_by_what_it_learned_from() {
     let inputs = Inputs { training: Some(world()), ..inputs() };
     let error = format!("{:#}", run(&quick(), inputs).err().unwrap());
     assert!(error.starts_with("the world at `training` has the rewards of the judging world."), "{error}");
+    // The same distances: a privilege where they are the judge's own, and to be known where it borrowed them.
+    let with_distances = |from: DistancesFrom| {
+        let mut world = world();
+        world.distance = elsewhere().distance;
+        world.distances = from;
+        let metrics = judged(Judge::Apart, world).unwrap().metrics;
+        let found = get(&metrics, "a2c", "return_inclusive");
+        (found.privileged, found.remark.clone())
+    };
+    let (privileged, remark) = with_distances(DistancesFrom::Own);
+    assert!(privileged && remark == "privileged: trained with the judge's distances", "{remark}");
+    let (privileged, remark) = with_distances(DistancesFrom::Shared { digest: String::new() });
+    assert!(!privileged && remark.starts_with("the judge has its training world's distances"), "{remark}");
     let apart = Stage::apart(&Evaluate::default());
     assert!(apart.iter().all(|apart| apart.port == "world" && apart.except == ["distances"]) && apart.len() == 4);
     assert!(Stage::apart(&Evaluate { judge: Judge::SameAsTraining, ..quick() }).is_empty());
