@@ -60,6 +60,18 @@ impl Context {
             .map(PathBuf::as_path)
             .ok_or_else(|| anyhow::anyhow!("the stage uses asset `{}` but does not list it", name.0))
     }
+    /// The same for a part of the work that saves units of its own, in a folder of that name below [`Context::scratch`].
+    #[must_use]
+    pub fn part(&self, name: &str) -> Self {
+        Self {
+            scratch: self.scratch.join(name),
+            calls: self.calls.clone(),
+            assets: self.assets.clone(),
+            progress: self.progress.clone(),
+            threads: self.threads,
+            cancel: self.cancel.clone(),
+        }
+    }
     /// Opens a progress bar: `total` units of `unit`, or a spinner where the total is not known.
     #[must_use]
     pub fn bar(&self, label: &str, total: Option<u64>, unit: &'static str) -> Bar {

@@ -18,6 +18,21 @@ use crate::{Context, PortFile, PortSpec, Ports};
 #[serde(transparent)]
 pub struct AssetName(pub String);
 
+/// What comes into one input of a stage must not have been made with what comes into another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Apart {
+    /// The input whose artifacts stay out of sight (`world`, the judge).
+    pub port: &'static str,
+    /// The input whose artifacts must not descend from those.
+    pub from: &'static str,
+    /// Input ports, of any stage, through which they may after all (`distances`).
+    pub except: &'static [&'static str],
+    /// Why, as the end of a message.
+    pub why: &'static str,
+    /// What to do instead.
+    pub help: &'static str,
+}
+
 /// One kind of stage.
 ///
 /// Derive `Deserialize` with `deny_unknown_fields`, give every field a default or a reason to be required, and document
@@ -44,6 +59,10 @@ pub trait Stage: DeserializeOwned + Serialize + JsonSchema + Send + Sync + 'stat
     fn check(&self) -> Result<(), (String, String)> {
         Ok(())
     }
+    /// Which inputs must not descend from which; the engine refuses the experiment before anything runs.
+    fn apart(&self) -> Vec<Apart> {
+        Vec::new()
+    }
     /// Does the work. Must be a function of config, inputs and assets alone, equal byte for byte on any number of threads,
     /// and go on from its last unit in `cx.scratch()` when it was interrupted.
     fn run(&self, inputs: Self::Inputs, cx: &Context) -> anyhow::Result<Self::Outputs>;
@@ -55,6 +74,8 @@ pub trait AnyStage: Send + Sync {
     fn config(&self) -> Value;
     /// As [`Stage::assets`].
     fn assets(&self) -> Vec<AssetName>;
+    /// As [`Stage::apart`].
+    fn apart(&self) -> Vec<Apart>;
     /// Reads the inputs, runs, and writes each output as `<out>/<port>`.
     fn execute(&self, inputs: &(dyn Fn(&str) -> Vec<PortFile> + Sync), cx: &Context, out: &Path) -> anyhow::Result<()>;
 }
@@ -65,6 +86,9 @@ impl<S: Stage> AnyStage for S {
     }
     fn assets(&self) -> Vec<AssetName> {
         Stage::assets(self)
+    }
+    fn apart(&self) -> Vec<Apart> {
+        Stage::apart(self)
     }
     fn execute(&self, inputs: &(dyn Fn(&str) -> Vec<PortFile> + Sync), cx: &Context, out: &Path) -> anyhow::Result<()> {
         let inputs = S::Inputs::read(inputs)?;

@@ -27,6 +27,7 @@ pub static CATALOG: Catalog = Catalog {
         StageKind::of::<demonstrate::Logged>(),
         StageKind::of::<demonstrate::Replay>(),
         StageKind::of::<evaluate::Evaluate>(),
+        StageKind::of::<evaluate::OffPolicy>(),
         StageKind::of::<ingest::Coat>(),
         StageKind::of::<ingest::MovieLens>(),
         StageKind::of::<ingest::Recbole>(),

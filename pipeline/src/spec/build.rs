@@ -1,5 +1,6 @@
 //! From stages as written to nodes: wires, cells, and one checked config for each cell.
 
+use super::apart;
 use super::block::Block;
 use super::config::{Subject, read_config};
 use super::inputs::{Feed, Scope, Wire, wires};
@@ -54,7 +55,13 @@ pub(crate) fn nodes(
                     break;
                 }
                 let Some((config, secrets)) = config(&block, kind, cell, assets, errors) else { continue };
-                let inputs = wires.iter().map(|wire| (wire.port.name.to_owned(), links(wire, cell, &above))).collect();
+                let inputs: Vec<(String, Vec<Link>)> =
+                    wires.iter().map(|wire| (wire.port.name.to_owned(), links(wire, cell, &above))).collect();
+                // After a fault above, links may point at nodes that were not made.
+                if errors.is_empty() {
+                    let kept = config.apart();
+                    errors.extend(kept.iter().find_map(|kept| apart::fault(block.name, kept, &inputs, &wires, &nodes)));
+                }
                 let cell = sweep::name(cell);
                 let id = if cell.is_empty() { block.name.to_owned() } else { format!("{}@{cell}", block.name) };
                 nodes.push(Node { id, stage: block.name.to_owned(), cell, kind, config, secrets, inputs });

@@ -4,6 +4,7 @@
 //! finds what refers to what, `sweep` makes cells, `config` reads each stage's own block, `build` puts nodes together.
 //! Nothing here runs a stage, touches the store or looks at an asset's bytes.
 
+mod apart;
 mod block;
 mod build;
 mod config;

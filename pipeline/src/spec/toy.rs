@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Experiment, load};
 use crate::diagnostic::Diagnostics;
-use crate::{Artifact, AssetName, Catalog, Context, Generator, Many, Stage, StageKind, ports};
+use crate::{Apart, Artifact, AssetName, Catalog, Context, Generator, Many, Stage, StageKind, ports};
 
 macro_rules! toy_artifacts {
     ($($name:ident $kind:literal),*) => {$(
@@ -154,6 +154,8 @@ impl Stage for Learn {
 pub struct Score {
     /// Seed of the users drawn.
     seed: u64,
+    /// Whether policies must not have been made with the world.
+    apart: bool,
 }
 
 impl Stage for Score {
@@ -162,6 +164,11 @@ impl Stage for Score {
     const ABOUT: &'static str = "Scores policies.";
     type Inputs = ScoreIn;
     type Outputs = ScoreOut;
+    fn apart(&self) -> Vec<Apart> {
+        let apart =
+            Apart { port: "world", from: "policies", except: &["metrics"], why: "judge apart", help: "another world" };
+        if self.apart { vec![apart] } else { Vec::new() }
+    }
     fn run(&self, _: ScoreIn, _: &Context) -> anyhow::Result<ScoreOut> {
         Ok(ScoreOut { metrics: Metrics, by_user: Metrics })
     }

@@ -16,11 +16,25 @@ pub struct Metric {
     pub policy: String,
     /// Whether the row is a control that the evaluation added by itself.
     pub control: bool,
+    /// Whether it knows of the judging world what no deployed policy could.
+    pub privileged: bool,
     /// What the row knows that a deployed policy would not, or what else a reader must know; may be empty.
     pub remark: String,
-    /// What was measured: `return_inclusive`, `return_exclusive`, `length`, `reward_each` (Σ rewards / Σ lengths),
-    /// `distinct` (items an episode), `coverage` (distinct items over all episodes of a seed / items; only seeds are in its
-    /// interval), `end_similar`, `end_low_reward`, `end_horizon` (the three are shares).
+    /// What was measured, a mean over seeds and users where nothing else is said:
+    ///
+    /// - `return_inclusive`, `length`: all steps; `return_exclusive`, `length_exclusive`: without a step at which the user left.
+    /// - `reward_each`, `reward_each_exclusive`: Σ rewards / Σ lengths of the one and the other.
+    /// - `return_iqm`: the interquartile mean of the inclusive returns of all seeds and users together.
+    /// - `distinct` (items an episode), `repeat_rate` (share of an episode's steps that show an item again), `diversity` (mean
+    ///   1 − 1/(1 + Δ) over the pairs of an episode's items; 0 where there is one item), `novelty` (mean −ln of the item's
+    ///   share in the train log, one interaction added to each item), `top_category` (share of an episode's steps in its most
+    ///   frequent category; only where the world knows categories).
+    /// - `coverage`: distinct items over all episodes of a seed / items; `coverage_per_step`: over its steps. Only seeds are in
+    ///   their intervals.
+    /// - `end_similar`, `end_low_reward`, …: shares of the reasons for which episodes ended; they sum to 1.
+    /// - `return_training`: what the training world would pay for the same items, and `gap`: that less `return_inclusive`. Only
+    ///   where a training world is connected.
+    /// - `missing`: no number (all are 0). A control that could not be made; the remark says what to connect.
     ///
     /// Of policies also the lead in `return_inclusive` with the same users: `over_popular`, `over_retriever`. Where a
     /// teacher was judged, of every row `return_teacher_users`: the inclusive return with the teacher's users over the turns
@@ -39,15 +53,15 @@ pub struct Metric {
     pub episodes: u32,
 }
 
-/// Parquet, rows in the order of the table: `policy`, `control: bool`, `remark`, `metric`, `mean: f64`, `low: f64`,
-/// `high: f64`, `seeds: u32`, `episodes: u32`.
+/// Parquet, rows in the order of the table: `policy`, `control: bool`, `privileged: bool`, `remark`, `metric`, `mean: f64`,
+/// `low: f64`, `high: f64`, `seeds: u32`, `episodes: u32`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Metrics(pub Vec<Metric>);
 
 impl Artifact for Metrics {
     const KIND: &'static str = "metrics";
     const EXTENSION: &'static str = "parquet";
-    const FORMAT: u32 = 1;
+    const FORMAT: u32 = 2;
 
     fn write(&self, path: &Path) -> Result<()> {
         let rows = &self.0;
@@ -55,6 +69,7 @@ impl Artifact for Metrics {
         let columns: Vec<(&str, arrow::array::ArrayRef)> = vec![
             ("policy", Arc::new(StringArray::from_iter_values(rows.iter().map(|r| &r.policy)))),
             ("control", Arc::new(BooleanArray::from_iter(rows.iter().map(|r| Some(r.control))))),
+            ("privileged", Arc::new(BooleanArray::from_iter(rows.iter().map(|r| Some(r.privileged))))),
             ("remark", Arc::new(StringArray::from_iter_values(rows.iter().map(|r| &r.remark)))),
             ("metric", Arc::new(StringArray::from_iter_values(rows.iter().map(|r| &r.metric)))),
             ("mean", float(|r| r.mean)),
@@ -72,12 +87,14 @@ impl Artifact for Metrics {
         let float = |name| frame::column::<Float64Array>(&batch, name);
         let (policy, remark, metric) = (text("policy")?, text("remark")?, text("metric")?);
         let control = frame::column::<BooleanArray>(&batch, "control")?;
+        let privileged = frame::column::<BooleanArray>(&batch, "privileged")?;
         let (mean, low, high) = (float("mean")?, float("low")?, float("high")?);
         let seeds = frame::column::<UInt32Array>(&batch, "seeds")?;
         let episodes = frame::column::<UInt32Array>(&batch, "episodes")?;
         let row = |row| Metric {
             policy: policy.value(row).to_owned(),
             control: control.value(row),
+            privileged: privileged.value(row),
             remark: remark.value(row).to_owned(),
             metric: metric.value(row).to_owned(),
             mean: mean.value(row),
@@ -115,6 +132,7 @@ mod tests {
         let metric = Metric {
             policy: "a2c".into(),
             control: false,
+            privileged: false,
             remark: String::new(),
             metric: "length".into(),
             mean: 3.5,

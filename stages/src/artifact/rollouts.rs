@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use arrow::array::{Float32Array, StringArray, UInt32Array};
+use arrow::array::{Array, ArrayRef, Float64Array, StringArray, UInt32Array};
 use pipeline::Artifact;
 
 use super::End;
@@ -22,36 +22,56 @@ pub struct Rollout {
     /// Steps, the quitting one included.
     pub length: u32,
     /// Sum of rewards, the quitting step's included.
-    pub inclusive: f32,
+    pub inclusive: f64,
     /// Sum of rewards of the steps that continued.
-    pub exclusive: f32,
+    pub exclusive: f64,
     /// Distinct items in the episode.
     pub distinct: u32,
+    /// Mean 1 − 1/(1 + Δ) over the pairs of its items; 0 where there is one item.
+    pub diversity: f64,
+    /// Mean −ln of the items' shares in the train log, nats.
+    pub novelty: f64,
+    /// Share of its most frequent category; `None` where the world knows no categories.
+    pub top_category: Option<f64>,
+    /// Sum of what the training world would have paid for the same items; `None` where none was connected.
+    pub training: Option<f64>,
     /// Why it ended.
     pub end: End,
 }
 
-/// Parquet, one row an episode: `policy: utf8`, `cell: utf8`, `user: u32`, `length: u32`, `return_inclusive: f32`,
-/// `return_exclusive: f32`, `distinct: u32`, `end: utf8`.
+/// Parquet, one row an episode: `policy: utf8`, `cell: utf8`, `user: u32`, `length: u32`, `return_inclusive: f64`,
+/// `return_exclusive: f64`, `distinct: u32`, `diversity: f64`, `novelty: f64`, `top_category: f64?`,
+/// `return_training: f64?`, `end: utf8`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rollouts(pub Vec<Rollout>);
 
 impl Artifact for Rollouts {
     const KIND: &'static str = "rollouts";
     const EXTENSION: &'static str = "parquet";
-    const FORMAT: u32 = 1;
+    const FORMAT: u32 = 2;
 
     fn write(&self, path: &Path) -> Result<()> {
         let rows = &self.0;
-        let columns: Vec<(&str, arrow::array::ArrayRef)> = vec![
-            ("policy", Arc::new(StringArray::from_iter_values(rows.iter().map(|r| &r.policy)))),
-            ("cell", Arc::new(StringArray::from_iter_values(rows.iter().map(|r| &r.cell)))),
-            ("user", Arc::new(UInt32Array::from_iter_values(rows.iter().map(|r| r.user)))),
-            ("length", Arc::new(UInt32Array::from_iter_values(rows.iter().map(|r| r.length)))),
-            ("return_inclusive", Arc::new(Float32Array::from_iter_values(rows.iter().map(|r| r.inclusive)))),
-            ("return_exclusive", Arc::new(Float32Array::from_iter_values(rows.iter().map(|r| r.exclusive)))),
-            ("distinct", Arc::new(UInt32Array::from_iter_values(rows.iter().map(|r| r.distinct)))),
-            ("end", Arc::new(StringArray::from_iter_values(rows.iter().map(|r| r.end.name())))),
+        let text =
+            |pick: fn(&Rollout) -> &str| -> ArrayRef { Arc::new(StringArray::from_iter_values(rows.iter().map(pick))) };
+        let count =
+            |pick: fn(&Rollout) -> u32| -> ArrayRef { Arc::new(UInt32Array::from_iter_values(rows.iter().map(pick))) };
+        let float = |pick: fn(&Rollout) -> Option<f64>| -> ArrayRef {
+            Arc::new(rows.iter().map(pick).collect::<Float64Array>())
+        };
+        let columns = vec![
+            ("policy", text(|r| &r.policy)),
+            ("cell", text(|r| &r.cell)),
+            ("user", count(|r| r.user)),
+            ("length", count(|r| r.length)),
+            ("return_inclusive", float(|r| Some(r.inclusive))),
+            ("return_exclusive", float(|r| Some(r.exclusive))),
+            ("distinct", count(|r| r.distinct)),
+            ("diversity", float(|r| Some(r.diversity))),
+            ("novelty", float(|r| Some(r.novelty))),
+            ("top_category", float(|r| r.top_category)),
+            ("return_training", float(|r| r.training)),
+            ("end", text(|r| r.end.name())),
         ];
         frame::write_parquet(path, &frame::batch(Self::KIND, Self::FORMAT, columns)?)
     }
@@ -60,10 +80,14 @@ impl Artifact for Rollouts {
         let batch = frame::read_parquet(path, Self::KIND, Self::FORMAT)?;
         let text = |name| frame::column::<StringArray>(&batch, name);
         let ids = |name| frame::column::<UInt32Array>(&batch, name);
-        let floats = |name| frame::column::<Float32Array>(&batch, name);
+        let floats = |name| frame::column::<Float64Array>(&batch, name);
+        let known = |name| frame::nullable::<Float64Array>(&batch, name);
         let (policy, cell, end) = (text("policy")?, text("cell")?, text("end")?);
         let (user, length, distinct) = (ids("user")?, ids("length")?, ids("distinct")?);
         let (inclusive, exclusive) = (floats("return_inclusive")?, floats("return_exclusive")?);
+        let (diversity, novelty) = (floats("diversity")?, floats("novelty")?);
+        let (top_category, training) = (known("top_category")?, known("return_training")?);
+        let optional = |array: &Float64Array, row| array.is_valid(row).then(|| array.value(row));
         let row = |row| {
             Ok(Rollout {
                 policy: policy.value(row).to_owned(),
@@ -73,6 +97,10 @@ impl Artifact for Rollouts {
                 inclusive: inclusive.value(row),
                 exclusive: exclusive.value(row),
                 distinct: distinct.value(row),
+                diversity: diversity.value(row),
+                novelty: novelty.value(row),
+                top_category: optional(top_category, row),
+                training: optional(training, row),
                 end: End::from_name(end.value(row)).with_context(|| format!("row {row}"))?,
             })
         };

@@ -1,21 +1,40 @@
-//! Where a mean may lie: the percentile bootstrap over training seeds and users (Efron and Tibshirani 1993, ch. 13).
+//! Where a number may lie: the percentile bootstrap over training seeds and users (Efron and Tibshirani 1993, ch. 13).
 //!
 //! Seeds and users are crossed (every seed plays with every user), so seeds are drawn with replacement, users are drawn
 //! with replacement, and a drawn user counts with every drawn seed (Owen 2007). Drawing episodes instead would take five
 //! answers of one user for five users. All rows of a table share the draws of users, which pairs their differences.
+//!
+//! rliable (Agarwal et al. 2021, arXiv 2108.13264) stratifies: its tasks stay as they are, and the runs of each task are
+//! drawn for that task alone. With users for tasks that asks how the table would change with other seeds *for the same
+//! users*, and takes a seed's luck with one user for independent of its luck with another. A training seed plays with
+//! everybody here, so `crossed` is the default; `stratified` gives rliable's intervals.
 
 use rand::RngExt;
 use rayon::prelude::*;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::nn::rng;
 
-/// How often to draw, and from which seed.
+/// What is drawn again behind each interval.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Resampling {
+    /// Seeds and users, each drawn seed with each drawn user.
+    #[default]
+    Crossed,
+    /// The seeds of each user for that user alone; users stay as they are. As rliable with users for tasks.
+    Stratified,
+}
+
+/// How often to draw what, and from which seed.
 pub(super) struct Bootstrap {
     pub seed: u64,
     pub resamples: usize,
+    pub resampling: Resampling,
 }
 
-/// A mean and where it may lie.
+/// A number and where it may lie.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Interval {
     pub mean: f64,
@@ -26,69 +45,100 @@ pub(super) struct Interval {
 /// One number for each cell and user, `[S][N]`.
 pub(super) type Grid = Vec<Vec<f64>>;
 
-/// Σ top / Σ bottom over cells and users; a mean where `bottom` is `None`.
-pub(super) struct Quantity {
-    pub top: Grid,
-    pub bottom: Option<Grid>,
-}
-
-/// How often each cell and each user counts.
-struct Draw {
-    cells: Vec<u32>,
-    users: Vec<u32>,
+/// How often each user counts and, with a user, each cell.
+pub(super) struct Draw {
+    /// `[N]`.
+    pub users: Vec<f64>,
+    /// `[S][N]`, or `[S][1]` where a cell counts alike with all users.
+    pub cells: Vec<Vec<f64>>,
 }
 
 impl Draw {
-    fn counts(seed: u64, purpose: u64, resample: usize, of: usize) -> Vec<u32> {
-        let mut draw = rng(&[seed, purpose, resample as u64]);
-        let mut counts = vec![0; of];
-        for _ in 0..of {
-            counts[draw.random_range(0..of)] += 1;
-        }
-        counts
+    /// Everything once.
+    pub fn whole(cells: usize, users: usize) -> Self {
+        Self { users: vec![1.0; users], cells: vec![vec![1.0]; cells] }
     }
 
-    fn sum(&self, grid: &Grid) -> f64 {
-        let user_sum = |row: &Vec<f64>| row.iter().zip(&self.users).map(|(x, &n)| x * f64::from(n)).sum::<f64>();
-        let drawn = grid.iter().zip(&self.cells).filter(|(_, count)| **count > 0);
-        drawn.map(|(row, &count)| user_sum(row) * f64::from(count)).sum()
+    /// How often a run counts.
+    pub fn count(&self, cell: usize, user: usize) -> f64 {
+        let counts = &self.cells[cell];
+        counts[if counts.len() == 1 { 0 } else { user }] * self.users[user]
     }
 
-    fn value(&self, quantity: &Quantity) -> f64 {
-        let bottom = match &quantity.bottom {
-            Some(grid) => self.sum(grid),
-            // As many cells and users are drawn as there are.
-            None => (self.cells.len() * self.users.len()) as f64,
+    /// How many runs are drawn: as many as there are.
+    pub fn runs(&self) -> f64 {
+        (self.cells.len() * self.users.len()) as f64
+    }
+
+    /// Σ over cells and users.
+    pub fn sum(&self, grid: &Grid) -> f64 {
+        let cell = |(row, counts): (&Vec<f64>, &Vec<f64>)| match counts.as_slice() {
+            [0.0] => 0.0,
+            [count] => count * row.iter().zip(&self.users).map(|(x, n)| x * n).sum::<f64>(),
+            counts => row.iter().zip(&self.users).zip(counts).map(|((x, n), count)| x * n * count).sum(),
         };
-        self.sum(&quantity.top) / bottom
+        grid.iter().zip(&self.cells).map(cell).sum()
+    }
+
+    /// The mean over cells and users.
+    pub fn mean(&self, grid: &Grid) -> f64 {
+        self.sum(grid) / self.runs()
     }
 }
 
 impl Bootstrap {
-    /// The mean and 95 % interval of each quantity; all have the same cells and users, at least one of each. Equal on any
-    /// thread count: only whole resamples are spread over threads.
-    pub fn intervals(&self, quantities: &[&Quantity]) -> Vec<Interval> {
-        let Some(first) = quantities.first() else { return Vec::new() };
-        let (cells, users) = (first.top.len(), first.top[0].len());
-        let whole = Draw { cells: vec![1; cells], users: vec![1; users] };
-        let resample = |b| {
-            let draw = Draw {
-                cells: Draw::counts(self.seed, 0xce11, b, cells),
-                users: Draw::counts(self.seed, 0x05e5, b, users),
-            };
-            quantities.iter().map(|quantity| draw.value(quantity)).collect()
-        };
-        let drawn: Vec<Vec<f64>> = (0..self.resamples).into_par_iter().map(resample).collect();
-        let interval = |(k, quantity): (usize, &&Quantity)| {
-            let mut values: Vec<f64> = drawn.iter().map(|values| values[k]).collect();
-            values.sort_by(f64::total_cmp);
-            let mean = whole.value(quantity);
-            // Sums of equal numbers differ in their last digits when they are grouped differently: that is no variation.
-            let end = |at: f64| if (at - mean).abs() <= 1e-9 * mean.abs() { mean } else { at };
-            Interval { mean, low: end(quantile(&values, 0.025)), high: end(quantile(&values, 0.975)) }
-        };
-        quantities.iter().enumerate().map(interval).collect()
+    /// The values that `of` finds on everything, with their 95 % intervals. `of` is given one draw for each of `sides`: the
+    /// number of cells of a row of the table and a number that tells rows apart, because the seeds of two rows have nothing
+    /// in common. The draws of users are shared. Equal on any thread count: only whole resamples are spread over threads.
+    pub fn intervals(
+        &self,
+        sides: &[(u64, usize)],
+        users: usize,
+        of: impl Fn(&[Draw]) -> Vec<f64> + Sync + Send,
+    ) -> Vec<Interval> {
+        let whole: Vec<Draw> = sides.iter().map(|&(_, cells)| Draw::whole(cells, users)).collect();
+        let draws = |resample| sides.iter().map(|&(row, cells)| self.draw(row, resample, cells, users)).collect();
+        intervals(&of(&whole), self.resamples, |resample| {
+            let draws: Vec<Draw> = draws(resample);
+            of(&draws)
+        })
     }
+
+    fn draw(&self, row: u64, resample: usize, cells: usize, users: usize) -> Draw {
+        let counts = |keys: &[u64], of: usize, columns: usize| {
+            let mut draw = rng(keys);
+            let mut counts = vec![vec![0.0; columns]; of];
+            for column in 0..columns {
+                for _ in 0..of {
+                    counts[draw.random_range(0..of)][column] += 1.0;
+                }
+            }
+            counts
+        };
+        let resample = resample as u64;
+        match self.resampling {
+            Resampling::Crossed => Draw {
+                users: counts(&[self.seed, 0x05e5, resample], users, 1).into_iter().flatten().collect(),
+                cells: counts(&[self.seed, 0xce11, row, resample], cells, 1),
+            },
+            Resampling::Stratified => {
+                Draw { users: vec![1.0; users], cells: counts(&[self.seed, 0x57a7, row, resample], cells, users) }
+            }
+        }
+    }
+}
+
+/// `found` with the interval that `resamples` values of each give.
+fn intervals(found: &[f64], resamples: usize, value: impl Fn(usize) -> Vec<f64> + Sync + Send) -> Vec<Interval> {
+    let drawn: Vec<Vec<f64>> = (0..resamples).into_par_iter().map(value).collect();
+    let interval = |(k, &mean): (usize, &f64)| {
+        let mut values: Vec<f64> = drawn.iter().map(|values| values[k]).collect();
+        values.sort_by(f64::total_cmp);
+        // Sums of equal numbers differ in their last digits when they are grouped differently: that is no variation.
+        let end = |at: f64| if (at - mean).abs() <= 1e-9 * mean.abs() { mean } else { at };
+        Interval { mean, low: end(quantile(&values, 0.025)), high: end(quantile(&values, 0.975)) }
+    };
+    found.iter().enumerate().map(interval).collect()
 }
 
 /// The quantile of sorted values, between neighbours by a straight line (Hyndman and Fan 1996, definition 7).
@@ -100,17 +150,21 @@ fn quantile(sorted: &[f64], share: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
+    use super::super::aggregates::{Duel, Sorted};
     use super::*;
 
-    fn mean(top: Grid) -> Interval {
-        Bootstrap { seed: 1, resamples: 2000 }.intervals(&[&Quantity { top, bottom: None }])[0]
+    fn mean(top: &Grid) -> Interval {
+        let bootstrap = Bootstrap { seed: 1, resamples: 2000, resampling: Resampling::Crossed };
+        bootstrap.intervals(&[(0, top.len())], top[0].len(), |draws| vec![draws[0].mean(top)])[0]
     }
 
     #[test]
     fn the_interval_holds_the_mean_has_the_normal_width_and_shrinks_with_users() {
         // Half zeros, half ones: the deviation of the mean of n users is 1/(2√n).
         let width = |users: usize| {
-            let found = mean(vec![(0..users).map(|u| (u % 2) as f64).collect()]);
+            let found = mean(&vec![(0..users).map(|u| (u % 2) as f64).collect()]);
             assert_eq!(found.mean, 0.5);
             assert!(found.low < 0.5 && found.high > 0.5, "{found:?}");
             found.high - found.low
@@ -124,26 +178,83 @@ mod tests {
     #[test]
     fn seeds_that_disagree_widen_it_and_users_count_once_for_all_seeds() {
         // Every user alike: only seeds vary. Five seeds of deviation √2 around 3: about 2·1.96·√2/√5.
-        let seeds = mean((1..=5).map(|k| vec![f64::from(k); 50]).collect());
+        let seeds = mean(&(1..=5).map(|k| vec![f64::from(k); 50]).collect());
         assert_eq!(seeds.mean, 3.0);
         assert!((seeds.high - seeds.low - 2.48).abs() < 0.25, "{seeds:?}");
         // Five seeds that agree tell no more of users than one does.
         let row: Vec<f64> = (0..100).map(|u| f64::from(u % 10)).collect();
-        let (one, five) = (mean(vec![row.clone()]), mean(vec![row; 5]));
+        let (one, five) = (mean(&vec![row.clone()]), mean(&vec![row; 5]));
         assert!((one.low - five.low).abs() < 1e-9 && (one.high - five.high).abs() < 1e-9);
     }
 
     #[test]
     fn where_nothing_varies_the_ends_are_the_mean_itself() {
-        let found = mean(vec![vec![0.1; 943]; 3]);
+        let found = mean(&vec![vec![0.1; 943]; 3]);
         assert_eq!((found.low, found.high), (found.mean, found.mean));
     }
 
     #[test]
-    fn a_ratio_is_of_sums_and_quantiles_are_by_a_line() {
-        let quantity = Quantity { top: vec![vec![1.0, 9.0]], bottom: Some(vec![vec![1.0, 3.0]]) };
-        let found = Bootstrap { seed: 0, resamples: 400 }.intervals(&[&quantity])[0];
-        assert_eq!((found.mean, found.low, found.high), (2.5, 1.0, 3.0));
+    fn stratified_keeps_users_and_takes_their_seeds_for_independent() {
+        let bootstrap = Bootstrap { seed: 1, resamples: 2000, resampling: Resampling::Stratified };
+        let interval =
+            |top: &Grid| bootstrap.intervals(&[(0, top.len())], top[0].len(), |draws| vec![draws[0].mean(top)])[0];
+        // Users differ, seeds do not: nothing varies.
+        let users = interval(&vec![(0..50).map(f64::from).collect(); 3]);
+        assert_eq!((users.low, users.high), (users.mean, users.mean));
+        // Five seeds of deviation √2, drawn anew for each of 50 users: 2·1.96·√2/√(5·50).
+        let seeds = interval(&(1..=5).map(|k| vec![f64::from(k); 50]).collect());
+        assert!((seeds.high - seeds.low - 0.3506).abs() < 0.035, "{seeds:?}");
+    }
+
+    #[test]
+    fn quantiles_are_by_a_line() {
         assert_eq!(quantile(&[0.0, 1.0, 2.0, 3.0, 4.0], 0.625), 2.5);
+    }
+
+    /// What rliable says about the same scores, with the very indices that it drew (`tests/data/record_rliable.py`).
+    #[test]
+    fn point_estimates_and_intervals_are_those_of_rliable() {
+        let recorded: Value = serde_json::from_str(include_str!("../../../tests/data/rliable.json")).unwrap();
+        let floats = |value: &Value| -> Vec<f64> { serde_json::from_value(value.clone()).unwrap() };
+        let grid = |name: &str| -> Grid { serde_json::from_value(recorded[name].clone()).unwrap() };
+        let near = |found: f64, wanted: f64| assert!((found - wanted).abs() < 1e-9, "{found} for {wanted}");
+        let (x, y) = (grid("x"), grid("y"));
+        let (users, sorted, duel) = (x[0].len(), Sorted::new(&x), Duel::new(&x, &y));
+        // `indices [S][N]`: which run stands in for each run of each task.
+        let draw = |indices: &Value| -> Draw {
+            let indices: Vec<Vec<usize>> = serde_json::from_value(indices.clone()).unwrap();
+            let mut cells = vec![vec![0.0; users]; indices.len()];
+            for row in &indices {
+                for (user, &run) in row.iter().enumerate() {
+                    cells[run][user] += 1.0;
+                }
+            }
+            Draw { users: vec![1.0; users], cells }
+        };
+        for (name, draws, of) in [
+            (
+                "iqm",
+                &recorded["iqm"]["draws"],
+                &(|d: &[Draw]| sorted.middle(&d[0])) as &(dyn Fn(&[Draw]) -> f64 + Sync),
+            ),
+            ("mean", &recorded["mean"]["draws"], &|d: &[Draw]| d[0].mean(&x)),
+            ("probability_of_improvement", &recorded["probability_of_improvement"]["draws"], &|d: &[Draw]| {
+                duel.improvement(&d[0], &d[1])
+            }),
+        ] {
+            let whole = [Draw::whole(x.len(), users), Draw::whole(y.len(), users)];
+            let draws = draws.as_array().unwrap();
+            let found = intervals(&[of(&whole)], draws.len(), |k| {
+                vec![of(&draws[k].as_array().unwrap().iter().map(&draw).collect::<Vec<_>>())]
+            })[0];
+            near(found.mean, recorded[name]["value"].as_f64().unwrap());
+            let wanted = floats(&recorded[name]["interval"]);
+            near(found.low, wanted[0]);
+            near(found.high, wanted[1]);
+        }
+        let profile = sorted.above(&floats(&recorded["thresholds"]), &Draw::whole(x.len(), users));
+        for (found, wanted) in profile.iter().zip(floats(&recorded["profile"])) {
+            near(*found, wanted);
+        }
     }
 }

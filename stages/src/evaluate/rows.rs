@@ -2,25 +2,37 @@
 
 use anyhow::{Context as _, Result, bail, ensure};
 use pipeline::progress::Bar;
-use pipeline::{Context, Many, Named};
+use pipeline::{Context, Named};
 use rand::RngExt;
 use rayon::prelude::*;
 
-use super::judged::{Cell, Row};
-use super::{Act, Evaluate};
-use crate::artifact::{Interactions, Policy, Rankings, World};
+use super::checkpoint;
+use super::cycle::Cycle;
+use super::judged::{Cell, Row, Yardstick};
+use super::latency::latency;
+use super::origin::{Origins, called};
+use super::{Act, Evaluate, Inputs};
+use crate::artifact::{Interactions, Metric, Policy, Rankings, World};
 use crate::env::{Agent, Episodes, GreedyOracle, Popular, Popularity, Random, Ranked, Student, play};
 use crate::nn::rng;
 
 pub(super) const RANDOM: &str = "random";
 pub(super) const FREE: &str = "random non-conflicting";
 pub(super) const POPULAR: &str = "popular non-conflicting";
+pub(super) const CYCLE: &str = "popular cycle";
 pub(super) const ORACLE: &str = "greedy oracle";
 pub(super) const RETRIEVER: &str = "retriever alone";
+pub(super) const CONSTANT: &str = "constant-reward learner";
+pub(super) const CLONING: &str = "behaviour cloning";
 pub(super) const TEACHER: &str = "teacher (LLM)";
 
 const KNOWS_DISTANCES: &str = "privileged: knows the judging distances";
 const KNOWS_ALL: &str = "privileged: knows the judging rewards and distances; myopic, so not a proven upper bound";
+const STAYS: &str = "trained in the training world on a reward of 1 a step: what staying alone gives";
+const COPIES: &str = "copies the demonstrations of the training world";
+
+/// Fewer training seeds say little of how another seed would do.
+const ENOUGH_SEEDS: usize = 5;
 
 /// The policies of one name: the training seeds of one row.
 type Group<'a> = (&'a str, Vec<&'a Named<Policy>>);
@@ -31,67 +43,168 @@ pub(super) struct Players<'a> {
     pub world: &'a World,
     /// Who is played with.
     pub users: &'a [u32],
-    pub train: &'a Interactions,
-    pub rankings: Option<&'a Rankings>,
+    pub inputs: &'a Inputs,
+    pub popularity: Favourites,
     /// What the language model played.
     pub teacher: Option<&'a Episodes<'a>>,
     /// Turns that the teacher was given.
     pub opening: usize,
-    pub policies: &'a Many<Policy>,
+    pub yardstick: Yardstick<'a>,
+    pub origins: Origins,
+}
+
+/// What everybody likes, from the train log.
+pub(super) struct Favourites {
+    /// All items, most popular first.
+    order: Vec<u32>,
+    /// The items of the cycle.
+    cycle: Vec<u32>,
+}
+
+/// The popular items of a log; as many in the cycle as the judge's users remember, and one more.
+pub(super) fn popular(train: &Interactions, world: &World, config: &Evaluate) -> Result<Favourites> {
+    let order = Popularity::of(train, world.items(), config.popularity_prior)?.order();
+    let mut liked = vec![0_u32; world.items()];
+    for (&item, _) in train.item.iter().zip(&train.rating).filter(|(_, rating)| f64::from(**rating) >= config.liked) {
+        liked[item as usize] += 1;
+    }
+    let mut cycle: Vec<u32> = (0..world.items() as u32).collect();
+    // A stable sort: ties go to the lowest id.
+    cycle.sort_by_key(|&item| std::cmp::Reverse(liked[item as usize]));
+    cycle.truncate(world.rules.window + 1);
+    Ok(Favourites { order, cycle })
+}
+
+/// A control that could not be made, as the table lists it.
+fn missing(name: &str, help: &str) -> Metric {
+    Metric {
+        policy: name.to_owned(),
+        control: true,
+        privileged: false,
+        remark: help.to_owned(),
+        metric: "missing".to_owned(),
+        mean: 0.0,
+        low: 0.0,
+        high: 0.0,
+        seeds: 0,
+        episodes: 0,
+    }
 }
 
 impl Players<'_> {
-    /// Plays all rows.
-    pub fn play(&self, cx: &Context) -> Result<Vec<Row>> {
+    /// Plays all rows; the controls that could not be made beside them.
+    pub fn play(&self, cx: &Context) -> Result<(Vec<Row>, Vec<Metric>)> {
         let policies = self.grouped()?;
-        let draws = self.config.repetitions;
-        let cells = 2 * draws + 2 + usize::from(self.rankings.is_some()) + self.policies.len();
-        let bar = cx.bar("play", Some((cells * self.users.len()) as u64), "episodes");
-        let order = Popularity::of(self.train, self.world.items(), self.config.popularity_prior)?.order();
-        let rankings = self.rankings.map(|rankings| self.checked(rankings)).transpose()?;
+        let rankings = self.inputs.rankings.as_ref().map(|rankings| self.checked(rankings)).transpose()?;
+        let mut lacking = Vec::new();
+        let (constant, cloning) = self.trained(cx, &mut lacking)?;
 
+        let draws = self.config.repetitions;
+        let learned = self.inputs.policies.len() + constant.len() + cloning.len();
+        let cells = 2 * draws + 3 + usize::from(rankings.is_some()) + learned;
+        let bar = cx.bar("play", Some((cells * self.users.len()) as u64), "episodes");
+        let Favourites { order, cycle } = &self.popularity;
+        let cycles =
+            format!("shows in turn the {} items with most ratings of {} or more", cycle.len(), self.config.liked);
         let mut rows = vec![
             self.control(RANDOM, "", &Random { non_conflicting: false }, draws, &bar)?,
             self.control(FREE, KNOWS_DISTANCES, &Random { non_conflicting: true }, draws, &bar)?,
-            self.control(POPULAR, KNOWS_DISTANCES, &Popular { order }, 1, &bar)?,
+            self.control(POPULAR, KNOWS_DISTANCES, &Popular { order: order.clone() }, 1, &bar)?,
+            self.control(CYCLE, &cycles, &Cycle { items: cycle.clone() }, 1, &bar)?,
             self.control(ORACLE, KNOWS_ALL, &GreedyOracle, 1, &bar)?,
         ];
         if let Some(rankings) = &rankings {
             let remark = if rankings.rankings.avoid_alike { KNOWS_DISTANCES } else { "" };
             rows.push(self.control(RETRIEVER, remark, rankings, 1, &bar)?);
         }
+        for (name, remark, policies) in [(CONSTANT, STAYS, &constant), (CLONING, COPIES, &cloning)] {
+            if !policies.is_empty() {
+                let cells = policies.iter().map(|policy| (policy.cell.clone(), policy)).collect::<Vec<_>>();
+                rows.push(self.students(name, true, remark.to_owned(), &cells, cx, &bar)?);
+            }
+        }
         if let Some(teacher) = self.teacher {
             rows.push(Row {
                 name: TEACHER.to_owned(),
                 control: false,
+                privileged: self.inputs.rankings.as_ref().is_some_and(|rankings| rankings.avoid_alike),
                 remark: self.on_teacher(teacher),
-                cells: vec![Cell::of("", teacher, self.opening)],
+                cells: vec![self.yardstick.cell("", teacher)],
             });
         }
-        for (name, cells) in policies {
+        for (name, policies) in policies {
             cx.go_on()?;
-            let cell = |(k, policy): (usize, &&Named<Policy>)| {
-                self.student(policy, k, &bar).with_context(|| match policy.cell.as_str() {
-                    "" => format!("policy `{name}`"),
-                    cell => format!("policy `{name}` of {cell}"),
-                })
+            let (cells, chosen) = match &self.config.checkpoint {
+                None => (policies.iter().map(|policy| (policy.cell.clone(), *policy)).collect(), String::new()),
+                Some(field) => checkpoint::choose(field, &policies, self.inputs.validation.as_ref())?,
             };
-            let remark = match self.config.act {
-                Act::Greedy => String::new(),
-                Act::Sample => "draws its actions".to_owned(),
-            };
-            let cells = cells.par_iter().enumerate().map(cell).collect::<Result<_>>()?;
-            rows.push(Row { name: name.to_owned(), control: false, remark, cells });
+            rows.push(self.students(name, false, chosen, &cells, cx, &bar)?);
         }
-        Ok(rows)
+        for metric in &lacking {
+            cx.note(&format!("no {}", metric.policy), &metric.remark);
+        }
+        Ok((rows, lacking))
+    }
+
+    /// The controls that learn, those that are wanted and can be made: paid to stay, and copying.
+    fn trained(&self, cx: &Context, lacking: &mut Vec<Metric>) -> Result<(Vec<Named<Policy>>, Vec<Named<Policy>>)> {
+        // Controls beside nothing need no learner among them.
+        if self.inputs.policies.is_empty() {
+            return Ok((Vec::new(), Vec::new()));
+        }
+        let Inputs { training, demonstrations, .. } = self.inputs;
+        if let Some(training) = training {
+            let (users, items) = (self.world.users(), self.world.items());
+            ensure!(
+                (training.users(), training.items()) == (users, items),
+                "the world at `training` has {} users and {} items, the judge {users} and {items}. help: make both from one \
+                 ingest stage",
+                training.users(),
+                training.items()
+            );
+        }
+        let controls = &self.config.controls;
+        let constant = match training {
+            _ if !controls.constant => {
+                lacking.push(missing(CONSTANT, "turned off: set `controls.constant: true`"));
+                Vec::new()
+            }
+            None => {
+                lacking.push(missing(CONSTANT, "connect `training`, the world that the policies learned in"));
+                Vec::new()
+            }
+            Some(training) => controls.constant(CONSTANT, training, cx)?,
+        };
+        let mut copied = false;
+        for policy in &self.inputs.policies {
+            copied |= policy.value.origin().with_context(|| called(policy))?.learner == "rl.bc";
+        }
+        let cloning = match (training, demonstrations) {
+            _ if copied => Vec::new(),
+            _ if !controls.cloning => {
+                lacking.push(missing(CLONING, "turned off: set `controls.cloning: true`"));
+                Vec::new()
+            }
+            (Some(training), Some(demonstrations)) => controls.cloning(CLONING, training, demonstrations, cx)?,
+            _ => {
+                let help = "connect a policy of `rl.bc`, or `training` and `demonstrations`";
+                lacking.push(missing(CLONING, help));
+                Vec::new()
+            }
+        };
+        if self.teacher.is_none() {
+            lacking.push(missing(TEACHER, "connect `teacher`: the demonstrator in the judging world"));
+        }
+        Ok((constant, cloning))
     }
 
     /// Policies by name, in order of appearance; the cells of one name are its seeds.
     fn grouped(&self) -> Result<Vec<Group<'_>>> {
         let mut groups: Vec<Group> = Vec::new();
-        for policy in self.policies {
+        for policy in &self.inputs.policies {
             let name = policy.name.as_str();
-            let taken = [RANDOM, FREE, POPULAR, ORACLE, RETRIEVER].contains(&name) || name.starts_with("teacher");
+            let own = [RANDOM, FREE, POPULAR, CYCLE, ORACLE, RETRIEVER, CONSTANT, CLONING];
+            let taken = own.contains(&name) || name.starts_with("teacher");
             ensure!(!taken, "a policy cannot be called `{name}`: that row is the evaluation's own. help: rename it");
             match groups.iter_mut().find(|(known, _)| *known == name) {
                 Some((_, cells)) => cells.push(policy),
@@ -127,7 +240,7 @@ impl Players<'_> {
     fn on_teacher(&self, teacher: &Episodes) -> String {
         let (users, horizon) = (teacher.len(), self.world.rules.horizon);
         let mut remark = format!("judged on its own {users} users, because it is slow");
-        match self.rankings {
+        match &self.inputs.rankings {
             Some(rankings) if rankings.avoid_alike => {
                 remark += "; privileged: its offers leave out what the distances say would end the episode";
             }
@@ -145,21 +258,60 @@ impl Players<'_> {
             let cell = if repetitions > 1 { format!("episode={k}") } else { String::new() };
             self.cell(&cell, agent, k, bar)
         };
-        let cells = (0..repetitions).into_par_iter().map(cell).collect::<Result<_>>();
-        let cells = cells.with_context(|| format!("row `{name}`"))?;
-        Ok(Row { name: name.to_owned(), control: true, remark: remark.to_owned(), cells })
+        let cells: Vec<Result<Cell>> = (0..repetitions).into_par_iter().map(cell).collect();
+        Ok(Row {
+            name: name.to_owned(),
+            control: true,
+            privileged: remark.starts_with("privileged"),
+            remark: remark.to_owned(),
+            // In order, so that the error told is always the same.
+            cells: cells.into_iter().collect::<Result<_>>().with_context(|| format!("row `{name}`"))?,
+        })
     }
 
-    fn student(&self, policy: &Named<Policy>, k: usize, bar: &Bar) -> Result<Cell> {
+    /// The row of policies, each with the name of its cell.
+    fn students(
+        &self,
+        name: &str,
+        control: bool,
+        remark: String,
+        policies: &[(String, &Named<Policy>)],
+        cx: &Context,
+        bar: &Bar,
+    ) -> Result<Row> {
+        let cell = |(k, (cell, policy)): (usize, &(String, &Named<Policy>))| {
+            self.student(cell, policy, k, bar).with_context(|| called(policy))
+        };
+        let cells: Vec<Result<Cell>> = policies.par_iter().enumerate().map(cell).collect();
+        let cells: Vec<Cell> = cells.into_iter().collect::<Result<_>>()?;
+        let mut remarks = if remark.is_empty() { Vec::new() } else { vec![remark] };
+        if self.config.act == Act::Sample {
+            remarks.push("draws its actions".to_owned());
+        }
+        let (privileged, told) = self.origins.told(policies.iter().map(|(_, policy)| *policy))?;
+        remarks.extend(told.into_iter().map(str::to_owned));
+        if let Some((_, first)) = policies.first() {
+            let network = Student::load(&first.value, self.world.users(), self.world.items())?;
+            let agent = Student { network: &network, sample: self.config.act == Act::Sample };
+            cx.note(&format!("time of {name}"), latency(self.world, self.users, &agent)?);
+        }
+        if cells.len() < ENOUGH_SEEDS && !control {
+            let few = format!("{}: fewer than {ENOUGH_SEEDS} say little of how another would do", cells.len());
+            cx.note(&format!("seeds of {name}"), few);
+        }
+        Ok(Row { name: name.to_owned(), control, privileged, remark: remarks.join("; "), cells })
+    }
+
+    fn student(&self, cell: &str, policy: &Named<Policy>, k: usize, bar: &Bar) -> Result<Cell> {
         let network = Student::load(&policy.value, self.world.users(), self.world.items())?;
         let agent = Student { network: &network, sample: self.config.act == Act::Sample };
-        self.cell(&policy.cell, &agent, k, bar)
+        self.cell(cell, &agent, k, bar)
     }
 
     fn cell(&self, name: &str, agent: &dyn Agent, k: usize, bar: &Bar) -> Result<Cell> {
         let seed = rng(&[self.config.episodes_seed, 0xe7a1, k as u64]).random();
         let episodes = play(self.world, self.users, agent, seed)?;
         bar.inc(self.users.len() as u64);
-        Ok(Cell::of(name, &episodes, self.opening))
+        Ok(self.yardstick.cell(name, &episodes))
     }
 }

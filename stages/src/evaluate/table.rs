@@ -1,97 +1,153 @@
 //! From judged rows to the numbers of the table.
 
-use super::bootstrap::{Bootstrap, Grid, Interval, Quantity};
+use super::aggregates::Sorted;
+use super::bootstrap::{Bootstrap, Grid, Interval};
 use super::judged::{Cell, Episode, Row};
 use super::rows::{POPULAR, RETRIEVER, TEACHER};
 use crate::artifact::{End, Metric, Metrics};
 
 /// What one episode adds to a mean.
-type Of = fn(&Episode) -> f64;
+pub(super) type Of = fn(&Episode) -> f64;
 
 /// Quantities that are means over seeds and users.
-const MEANS: [(&str, Of); 7] = [
+const MEANS: [(&str, Of); 11] = [
     ("return_inclusive", |e| e.inclusive),
     ("return_exclusive", |e| e.exclusive),
-    ("length", |e| f64::from(e.length)),
+    ("length", Episode::length),
+    ("length_exclusive", Episode::continued),
     ("distinct", |e| f64::from(e.distinct)),
+    ("repeat_rate", |e| 1.0 - f64::from(e.distinct) / e.length()),
+    ("diversity", |e| e.diversity),
+    ("novelty", |e| e.novelty),
     ("end_similar", |e| f64::from(u8::from(e.end == End::Similar))),
     ("end_low_reward", |e| f64::from(u8::from(e.end == End::LowReward))),
     ("end_horizon", |e| f64::from(u8::from(e.end == End::Horizon))),
 ];
 
+/// Σ top / Σ bottom.
+const RATIOS: [(&str, Of, Of); 2] =
+    [("reward_each", |e| e.inclusive, Episode::length), ("reward_each_exclusive", |e| e.exclusive, Episode::continued)];
+
+/// Quantities that only some episodes know; a row has them where all its episodes do.
+const OPTIONAL: [(&str, fn(&Episode) -> Option<f64>); 3] = [
+    ("top_category", |e| e.top_category),
+    ("return_training", |e| e.training),
+    ("gap", |e| Some(e.training? - e.inclusive)),
+];
+
 /// The table of `rows`, which all but the teacher's play with the same users in the same order. `taught` holds the places
 /// among them of the teacher's users, in the teacher's order, where each is there.
 pub(super) fn table(rows: &[Row], taught: Option<&[usize]>, bootstrap: &Bootstrap) -> Metrics {
-    Metrics(rows.iter().flat_map(|row| measure(row, rows, taught, bootstrap)).collect())
-}
-
-fn measure(row: &Row, rows: &[Row], taught: Option<&[usize]>, bootstrap: &Bootstrap) -> Vec<Metric> {
-    let teacher = row.name == TEACHER;
-    let everyone = everyone_of(row);
-    let mut measures = Measures { row, bootstrap, metrics: Vec::new() };
-
-    let mut quantities: Vec<(&str, Quantity)> =
-        MEANS.iter().map(|&(name, of)| (name, average(grid(row, &everyone, of)))).collect();
-    let [top, bottom]: [Grid; 2] =
-        [|e: &Episode| e.inclusive, |e: &Episode| f64::from(e.length)].map(|of: Of| grid(row, &everyone, of));
-    quantities.push(("reward_each", Quantity { top, bottom: Some(bottom) }));
-    if !row.control && !teacher {
-        let others = [("over_popular", POPULAR), ("over_retriever", RETRIEVER)];
-        quantities.extend(others.into_iter().filter_map(|(name, other)| {
-            let other = grid(find(rows, other)?, &everyone, |e| e.inclusive);
-            Some((name, average(over(grid(row, &everyone, |e| e.inclusive), &other[0]))))
-        }));
-    }
-    measures.add(&quantities, everyone.len());
-
-    if let Some(taught) = taught {
-        let opening = |row: &Row| {
-            let order: &[usize] = if row.name == TEACHER { &everyone_of(row) } else { taught };
-            grid(row, order, |e| e.opening)
-        };
-        let mut quantities = vec![("return_teacher_users", average(opening(row)))];
-        let others: &[(&str, &str)] = match (teacher, row.control) {
-            (true, _) => &[("over_popular", POPULAR), ("over_retriever", RETRIEVER)],
-            (false, false) => &[("over_teacher", TEACHER)],
-            (false, true) => &[],
-        };
-        quantities.extend(
-            others.iter().filter_map(|&(name, other)| {
-                Some((name, average(over(opening(row), &opening(find(rows, other)?)[0]))))
-            }),
-        );
-        measures.add(&quantities, taught.len());
-    }
-
-    // Fewer different users show fewer different items, so drawing users would say too little: only seeds are drawn.
-    let coverage = average(row.cells.iter().map(|cell: &Cell| vec![cell.coverage]).collect());
-    measures.add(&[("coverage", coverage)], everyone.len());
-    measures.metrics
+    let measure = |(number, row)| Measures { row, number, bootstrap, metrics: Vec::new() }.of(rows, taught);
+    Metrics(rows.iter().enumerate().flat_map(measure).collect())
 }
 
 /// Collects the metrics of one row.
 struct Measures<'a> {
     row: &'a Row,
+    /// Its place in the table.
+    number: usize,
     bootstrap: &'a Bootstrap,
     metrics: Vec<Metric>,
 }
 
 impl Measures<'_> {
-    fn add(&mut self, named: &[(&str, Quantity)], users: usize) {
+    fn of(mut self, rows: &[Row], taught: Option<&[usize]>) -> Vec<Metric> {
+        let row = self.row;
+        let everyone = everyone_of(row);
+        let mut means: Vec<(&str, Grid)> = MEANS.iter().map(|&(name, of)| (name, grid(row, &everyone, of))).collect();
+        for (name, of) in OPTIONAL {
+            let known = row.cells.iter().flat_map(|cell| &cell.episodes).all(|episode| of(episode).is_some());
+            if known {
+                let value = |cell: &Cell| cell.episodes.iter().filter_map(of).collect();
+                means.push((name, row.cells.iter().map(value).collect()));
+            }
+        }
+        if !row.control && row.name != TEACHER {
+            for (name, other) in [("over_popular", POPULAR), ("over_retriever", RETRIEVER)] {
+                means.extend(lead(row, &everyone, find(rows, other), &everyone, |e| e.inclusive).map(|of| (name, of)));
+            }
+        }
+        self.means(&means, everyone.len());
+        self.ratios(&everyone);
+        self.middle(&everyone);
+        if let Some(taught) = taught {
+            self.on_taught(rows, taught);
+        }
+        // Fewer different users show fewer different items, so drawing users would say too little: only seeds are drawn.
+        let of = |pick: fn(&Cell) -> f64| -> Grid { row.cells.iter().map(|cell| vec![pick(cell)]).collect() };
+        let covered =
+            [("coverage", of(|cell| cell.coverage)), ("coverage_per_step", of(|cell| cell.coverage_per_step))];
+        let first = self.metrics.len();
+        self.means(&covered, 1);
+        for metric in &mut self.metrics[first..] {
+            metric.episodes *= everyone.len() as u32;
+        }
+        self.metrics
+    }
+
+    /// The inclusive return with the teacher's users over the turns that the teacher was given.
+    fn on_taught(&mut self, rows: &[Row], taught: &[usize]) {
+        let row = self.row;
+        let order = |row: &Row| if row.name == TEACHER { everyone_of(row) } else { taught.to_vec() };
+        let own = order(row);
+        let others: &[(&str, &str)] = match (row.name == TEACHER, row.control) {
+            (true, _) => &[("over_popular", POPULAR), ("over_retriever", RETRIEVER)],
+            (false, false) => &[("over_teacher", TEACHER)],
+            (false, true) => &[],
+        };
+        let mut means = vec![("return_teacher_users", grid(row, &own, |e| e.opening))];
+        for &(name, other) in others {
+            let Some(other) = find(rows, other) else { continue };
+            means.extend(lead(row, &own, Some(other), &order(other), |e| e.opening).map(|of| (name, of)));
+        }
+        self.means(&means, taught.len());
+    }
+
+    fn means(&mut self, means: &[(&str, Grid)], users: usize) {
+        let intervals = self
+            .bootstrap
+            .intervals(&self.side(), users, |draws| means.iter().map(|(_, grid)| draws[0].mean(grid)).collect());
+        for ((name, _), interval) in means.iter().zip(intervals) {
+            self.add(name, interval, users);
+        }
+    }
+
+    fn ratios(&mut self, everyone: &[usize]) {
+        let grids = RATIOS.map(|(_, top, bottom)| [top, bottom].map(|of| grid(self.row, everyone, of)));
+        let intervals = self.bootstrap.intervals(&self.side(), everyone.len(), |draws| {
+            // Where nobody stayed for a single step, no reward was paid either.
+            grids.iter().map(|[top, bottom]| draws[0].sum(top) / draws[0].sum(bottom).max(1.0)).collect()
+        });
+        for ((name, ..), interval) in RATIOS.iter().zip(intervals) {
+            self.add(name, interval, everyone.len());
+        }
+    }
+
+    fn middle(&mut self, everyone: &[usize]) {
+        let sorted = Sorted::new(&grid(self.row, everyone, |e| e.inclusive));
+        let found = self.bootstrap.intervals(&self.side(), everyone.len(), |draws| vec![sorted.middle(&draws[0])]);
+        self.add("return_iqm", found[0], everyone.len());
+    }
+
+    fn side(&self) -> [(u64, usize); 1] {
+        [(self.number as u64, self.row.cells.len())]
+    }
+
+    fn add(&mut self, metric: &str, Interval { mean, low, high }: Interval, users: usize) {
         let (row, seeds) = (self.row, self.row.cells.len());
-        let quantities: Vec<&Quantity> = named.iter().map(|(_, quantity)| quantity).collect();
-        let intervals = self.bootstrap.intervals(&quantities);
-        self.metrics.extend(named.iter().zip(intervals).map(|((name, _), Interval { mean, low, high })| Metric {
+        self.metrics.push(Metric {
             policy: row.name.clone(),
             control: row.control,
+            privileged: row.privileged,
             remark: row.remark.clone(),
-            metric: (*name).to_owned(),
+            metric: metric.to_owned(),
             mean,
             low,
             high,
             seeds: seeds as u32,
             episodes: (seeds * users) as u32,
-        }));
+        });
     }
 }
 
@@ -100,25 +156,21 @@ fn find<'a>(rows: &'a [Row], name: &str) -> Option<&'a Row> {
 }
 
 /// The places of all its episodes.
-fn everyone_of(row: &Row) -> Vec<usize> {
+pub(super) fn everyone_of(row: &Row) -> Vec<usize> {
     (0..row.cells[0].episodes.len()).collect()
 }
 
-fn average(top: Grid) -> Quantity {
-    Quantity { top, bottom: None }
-}
-
 /// One number for each cell and each of the episodes at `places`.
-fn grid(row: &Row, places: &[usize], of: Of) -> Grid {
+pub(super) fn grid(row: &Row, places: &[usize], of: Of) -> Grid {
     row.cells.iter().map(|cell| places.iter().map(|&k| of(&cell.episodes[k])).collect()).collect()
 }
 
-/// The lead over `other` with the same user.
-fn over(mut grid: Grid, other: &[f64]) -> Grid {
+/// The lead over the first cell of `other` with the same user.
+fn lead(row: &Row, own: &[usize], other: Option<&Row>, places: &[usize], of: Of) -> Option<Grid> {
+    let other = &grid(other?, places, of)[0];
+    let mut grid = grid(row, own, of);
     for row in &mut grid {
-        for (own, other) in row.iter_mut().zip(other) {
-            *own -= other;
-        }
+        row.iter_mut().zip(other).for_each(|(own, other)| *own -= other);
     }
-    grid
+    Some(grid)
 }

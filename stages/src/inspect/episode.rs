@@ -1,7 +1,7 @@
 //! One episode as a conversation: what the model was told, what it chose among, what came of it.
 //!
 //! The titles come from the catalogue and the prompts from the calls that lie beside the demonstrations; without them the
-//! items are numbers and only the choices are told. Of judged episodes (`rollouts`) a file holds one row each, no steps.
+//! items are numbers and only the choices are told. Of judged episodes `rollouts` holds one row each, `steps` each step.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -19,7 +19,7 @@ use super::page::{Page, counted};
 use super::selection::{Draw, Selection};
 use super::source::Source;
 use super::{Opened, medium, table, write_json};
-use crate::artifact::{Call, Calls, Demonstrations, Episode, Items, Rollouts, Trajectory, guarded};
+use crate::artifact::{Call, Calls, Demonstrations, Episode, Items, Rollouts, Steps, Trajectory, guarded};
 
 /// The key of the schema's metadata that holds the kind of an artifact.
 const KIND: &str = "apprentice";
@@ -40,13 +40,21 @@ pub(super) fn show(path: &Path, opened: Opened, index: usize, request: &Request,
             let trajectory = trajectory.ok_or_else(|| Wrong(format!("it has no episode {index}; the first is 0")))?;
             conversation(&trajectory, index, request, out)
         }
+        Some(Steps::KIND) => {
+            let steps = guarded(|| Steps::read(path).map_err(|error| format!("{error:#}")));
+            let steps = steps.map_err(|error| super::damaged("its episodes cannot be read", error))?.0;
+            let count = counted(steps.len() as u64, "episode");
+            let wrong = || Wrong(format!("it has no episode {index}; it has {count}, the first is 0"));
+            let trajectory = steps.get(index).ok_or_else(wrong)?.trajectory();
+            conversation(&trajectory, index, request, out)
+        }
         Some(Rollouts::KIND) => row(source, index, request, out),
         _ => Err(no_episodes()),
     }
 }
 
 fn no_episodes() -> anyhow::Error {
-    Wrong("it holds no episodes\nhelp: demonstrations and rollouts do".into()).into()
+    Wrong("it holds no episodes\nhelp: demonstrations, rollouts and steps do".into()).into()
 }
 
 /// A turn of the conversation, ready to tell.
@@ -211,7 +219,9 @@ fn row(source: &Source, index: usize, request: &Request, out: &mut dyn Write) ->
             let rows: Vec<_> =
                 fields.iter().map(|(name, cell)| vec![escape::shown(name, TEXT), table::bound(cell)]).collect();
             page.table("Outcome", &["what", "value"], &[], &rows);
-            page.line(" Its steps are not in the file: `rollouts` keeps one row an episode.");
+            page.line(
+                " Its steps are not in the file: `rollouts` keeps one row an episode, `steps` beside it each step.",
+            );
             Ok(out.write_all(page.text.as_bytes())?)
         }
         None => write_json(&serde_json::json!({ "episode": index, "outcome": Cell::Record(fields) }), out),
@@ -225,7 +235,7 @@ mod tests {
     use super::super::inspect;
     use super::super::testing::inspected;
     use super::*;
-    use crate::artifact::{Choice, End};
+    use crate::artifact::{Choice, End, Played};
 
     struct Folder(tempfile::TempDir);
 
@@ -308,6 +318,28 @@ step 1
         assert_eq!((&json["user"], &json["end"], &json["terminal"]), (&3.into(), &"horizon".into(), &false.into()));
         let turn = &json["turns"][0];
         assert_eq!((&turn["chosen"], &turn["place"], &turn["answer"]), (&"item 0".into(), &1.into(), &Value::Null));
+    }
+
+    #[test]
+    fn a_judged_episode_is_told_step_by_step() {
+        let folder = Folder::new();
+        let played = |user, items: &[u32]| Played {
+            policy: "a2c".into(),
+            cell: "seed=0".into(),
+            user,
+            items: items.to_vec(),
+            rewards: vec![4.0; items.len()],
+            end: End::Similar,
+        };
+        let steps = Steps(vec![played(3, &[0, 1]), played(9, &[1])]);
+        let path = folder.0.path().join("steps");
+        steps.write(&path).unwrap();
+        assert_eq!(Steps::read(&path).unwrap(), steps);
+        let text = inspected(&path, &folder.request(0, Format::Table));
+        assert!(text.starts_with("episode 0: user 3, 2 steps, return 8.00, the user left: too similar"), "{text}");
+        assert!(text.contains("world  Heat (1995): 4.00"), "{text}");
+        let error = inspect(&path, &folder.request(2, Format::Table), &mut Vec::new()).unwrap_err();
+        assert!(format!("{error:#}").contains("it has no episode 2; it has 2 episodes"), "{error:#}");
     }
 
     #[test]

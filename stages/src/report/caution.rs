@@ -186,7 +186,7 @@ fn other_users(cast: &Cast, rollouts: Option<&Rollouts>) -> Option<String> {
     }
     let on_same = |row: &Row| {
         let shared = rollouts.0.iter().filter(|r| r.policy == row.name && users.contains(&r.user));
-        let returns: Vec<f64> = shared.map(|r| f64::from(r.inclusive)).filter(|r| r.is_finite()).collect();
+        let returns: Vec<f64> = shared.map(|r| r.inclusive).filter(|r| r.is_finite()).collect();
         let mean = returns.iter().sum::<f64>() / returns.len() as f64;
         (!returns.is_empty()).then(|| format!("{} returns {}", row.name, say::one(mean)))
     };
@@ -351,6 +351,10 @@ mod tests {
             inclusive,
             exclusive: inclusive,
             distinct: 30,
+            diversity: 0.5,
+            novelty: 6.0,
+            top_category: None,
+            training: None,
             end: End::Horizon,
         };
         let rollouts = Rollouts(vec![play("teacher (LLM)", 1, 24.0), play("a2c", 1, 130.0), play("a2c", 2, 140.0)]);

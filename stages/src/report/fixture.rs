@@ -81,6 +81,7 @@ pub(super) fn rows(table: &[(&str, bool, f64, f64)]) -> Vec<Row> {
     let metric = |name: &str, control, metric: &str, mean, half| Metric {
         policy: name.to_owned(),
         control,
+        privileged: false,
         remark: String::new(),
         metric: metric.to_owned(),
         mean,
@@ -134,6 +135,7 @@ fn metrics() -> Metrics {
         metrics.extend(measures.map(|(metric, mean, half)| Metric {
             policy: player.name.to_owned(),
             control: player.control,
+            privileged: player.remark.starts_with("privileged"),
             remark: player.remark.to_owned(),
             metric: metric.to_owned(),
             mean,
@@ -160,9 +162,13 @@ fn rollouts() -> Rollouts {
                 cell: String::new(),
                 user,
                 length: if early { 8 } else { 30 },
-                inclusive: inclusive as f32,
-                exclusive: inclusive as f32,
+                inclusive,
+                exclusive: inclusive,
                 distinct: 30,
+                diversity: 0.5,
+                novelty: 6.0,
+                top_category: None,
+                training: None,
                 end: if early { End::Similar } else { End::Horizon },
             });
         }

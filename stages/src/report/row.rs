@@ -107,7 +107,7 @@ pub(super) fn rows(metrics: &Metrics, rollouts: Option<&Rollouts>) -> Vec<Row> {
     for rollout in rollouts.iter().flat_map(|rollouts| &rollouts.0) {
         let Some(row) = rows.iter_mut().find(|row| row.name == rollout.policy) else { continue };
         row.judged.users.insert(rollout.user);
-        row.judged.returns.push(f64::from(rollout.inclusive));
+        row.judged.returns.push(rollout.inclusive);
         if rollout.end == End::Horizon {
             row.judged.cut_at = row.judged.cut_at.max(Some(rollout.length));
         }
@@ -122,7 +122,8 @@ mod tests {
 
     fn metric(policy: &str, control: bool, metric: &str, mean: f64) -> Metric {
         let (policy, metric, remark) = (policy.to_owned(), metric.to_owned(), String::new());
-        Metric { policy, control, remark, metric, mean, low: mean, high: mean, seeds: 1, episodes: 9 }
+        let privileged = false;
+        Metric { policy, control, privileged, remark, metric, mean, low: mean, high: mean, seeds: 1, episodes: 9 }
     }
 
     #[test]

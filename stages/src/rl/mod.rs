@@ -9,7 +9,7 @@ pub mod a2c;
 mod advantage;
 mod adversary;
 mod batch;
-mod bc;
+pub mod bc;
 mod checks;
 #[cfg(test)]
 mod conformance;

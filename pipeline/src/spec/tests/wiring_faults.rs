@@ -217,3 +217,27 @@ fn names() {
         ],
     );
 }
+
+#[test]
+fn what_is_kept_apart_may_not_be_made_with_each_other() {
+    let score = "  j: { use: fit, inputs: { interactions: log.interactions } }
+  p: { use: learn.a2c, inputs: { world: world.world }, each: { seed: [0, 1] } }
+  q: { use: learn.a2c, inputs: { world: j, metrics: p.curves } }
+";
+    let judged = |world: &str, policies: &str, apart: bool| {
+        format!(
+            "{HEAD}{score}  s: {{ use: score, inputs: {{ world: {world}, policies: {policies} }}, with: {{ apart: {apart} }} }}\n"
+        )
+    };
+    let loads = |text: &str| load_text(text, &[]).is_ok();
+    assert!(loads(&judged("j", "p.policy", true)), "both come from one log, which is no world");
+    assert!(loads(&judged("world", "p.policy", false)), "only where the stage says so");
+    assert!(loads(&judged("world", "q.policy", true)), "`metrics` is excepted");
+    // One fault for all cells of a sweep.
+    same(
+        faults(&judged("world", "{ b: q.policy, a: p.policy }", true), &[]),
+        &[
+            "toy.yaml:9:72 p.policy | `p.policy` was made with `world.world`, which is `s.world`: judge apart | another world",
+        ],
+    );
+}

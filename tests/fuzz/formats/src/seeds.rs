@@ -120,6 +120,10 @@ pub fn artifacts(folder: &Path) -> Vec<Vec<u8>> {
         inclusive: 1.0,
         exclusive: 0.5,
         distinct: 2,
+        diversity: 0.5,
+        novelty: 6.0,
+        top_category: None,
+        training: Some(1.5),
         end: End::Similar,
     };
     let call = Call { key: "k".into(), model: "m".into(), request: "{}".into(), answer: "{}".into() };

@@ -1,0 +1,429 @@
+use std::path::Path;
+
+use super::*;
+use crate::artifact::{Choice, DistancesFrom, End, Metric, Trajectory};
+use crate::env::cluster_world;
+use crate::nn::ActorCritic;
+use crate::nn::Encoder;
+use crate::nn::actor_critic::Shape;
+use pipeline::{Artifact, Named};
+
+const USERS: usize = 6;
+
+/// Clusters {0, 1}, {2, 3}, {4, 5} that pay 5, 4 and 3; the last cluster's item is remembered; four turns.
+fn world() -> World {
+    cluster_world(&[5.0, 4.0, 3.0], 2, 1, 4, USERS)
+}
+
+/// The same audience paying half as much: what policies learned in.
+fn elsewhere() -> World {
+    let mut world = world();
+    world.reward.data.iter_mut().for_each(|reward| *reward /= 2.0);
+    world.distance.data.iter_mut().for_each(|distance| *distance *= 2.0);
+    world
+}
+
+fn policy(world: &World, seed: u64) -> Policy {
+    let shape = Shape {
+        users: USERS,
+        items: 6,
+        width: 3,
+        window: 2,
+        hidden: 4,
+        prior: 1.0,
+        avoid: 0.0,
+        alike_share: 0.5,
+        encoder: Encoder::Window,
+    };
+    let network = ActorCritic::new(shape, &world.user_vectors, &world.item_vectors, seed).unwrap();
+    Policy::new(network.export().unwrap(), "rl.a2c", &elsewhere()).unwrap()
+}
+
+fn trajectory(user: u32, items: &[u32], end: End) -> Trajectory {
+    let pay = |item: u32| [5.0, 4.0, 3.0][item as usize / 2];
+    let choice = |&item: &u32| Choice {
+        item,
+        reward: pay(item),
+        candidates: Vec::new(),
+        scores: Vec::new(),
+        call: String::new(),
+    };
+    Trajectory { user, steps: items.iter().map(choice).collect(), end }
+}
+
+fn inputs() -> Inputs {
+    let world = world();
+    // Popularity: 4 before 2 before the rest.
+    let train =
+        Interactions { user: vec![0; 3], item: vec![4, 2, 0], rating: vec![5.0, 4.0, 1.0], timestamp: vec![0; 3] };
+    // Even users are offered 0, 2, 4, 1; odd ones 0, 1, …, which drives them away at the second turn.
+    let ranking = |user| if user % 2 == 0 { vec![0, 2, 4, 1] } else { vec![0, 1, 2, 3] };
+    let rankings =
+        Rankings { items: (0..USERS).map(ranking).collect(), scores: vec![vec![0.0; 4]; USERS], avoid_alike: false };
+    let named =
+        |name: &str, seed| Named { name: name.into(), cell: format!("seed={seed}"), value: policy(&world, seed) };
+    let policies = vec![named("a2c", 0), named("bc", 0), named("a2c", 1)];
+    // The teacher was cut after two turns.
+    let trajectories = vec![trajectory(3, &[0, 2], End::Horizon), trajectory(0, &[2, 3], End::Similar)];
+    Inputs {
+        world,
+        train,
+        rankings: Some(rankings),
+        policies,
+        teacher: Some(Demonstrations { trajectories }),
+        training: None,
+        demonstrations: None,
+        validation: None,
+    }
+}
+
+fn run(config: &Evaluate, inputs: Inputs) -> Result<Outputs> {
+    config.run(inputs, &Context::detached(Path::new("unused")))
+}
+
+fn quick() -> Evaluate {
+    Evaluate { bootstrap: 200, ..Evaluate::default() }
+}
+
+fn get<'a>(metrics: &'a Metrics, policy: &str, metric: &str) -> &'a Metric {
+    let found = metrics.0.iter().find(|m| m.policy == policy && m.metric == metric);
+    found.unwrap_or_else(|| panic!("no {metric} of {policy}"))
+}
+
+fn near(a: f64, b: f64) -> bool {
+    (a - b).abs() < 1e-9
+}
+
+#[test]
+fn the_rows_stand_in_order_with_their_seeds_and_remarks() {
+    let metrics = run(&quick(), inputs()).unwrap().metrics;
+    let mut names: Vec<&str> = metrics.0.iter().map(|metric| metric.policy.as_str()).collect();
+    names.dedup();
+    let played = [
+        rows::RANDOM,
+        rows::FREE,
+        rows::POPULAR,
+        rows::CYCLE,
+        rows::ORACLE,
+        rows::RETRIEVER,
+        rows::TEACHER,
+        "a2c",
+        "bc",
+    ];
+    // What could not be made is listed behind them.
+    assert_eq!(names, [&played[..], &[rows::CONSTANT, rows::CLONING]].concat());
+    let lacking = get(&metrics, rows::CONSTANT, "missing");
+    assert!(lacking.control && lacking.episodes == 0 && lacking.remark.contains("connect `training`"), "{lacking:?}");
+    let count = |row| get(&metrics, row, "return_inclusive");
+    let seen = |row| (count(row).control, count(row).seeds, count(row).episodes);
+    assert_eq!(seen(rows::RANDOM), (true, 5, 30));
+    assert_eq!(seen(rows::POPULAR), (true, 1, 6));
+    assert_eq!(seen(rows::TEACHER), (false, 1, 2));
+    assert_eq!(seen("a2c"), (false, 2, 12));
+    assert!(count(rows::POPULAR).remark.starts_with("privileged") && count(rows::POPULAR).privileged);
+    assert!(!count(rows::CYCLE).privileged && !count("a2c").privileged);
+    assert!(count(rows::TEACHER).remark.contains("2 users") && count(rows::TEACHER).remark.contains("2 turns of 4"));
+    assert_eq!(count("a2c").remark, "");
+}
+
+#[test]
+fn who_knows_the_distances_is_said() {
+    let remark = |change: fn(&mut Inputs), row| {
+        let mut inputs = inputs();
+        change(&mut inputs);
+        get(&run(&quick(), inputs).unwrap().metrics, row, "return_inclusive").remark.clone()
+    };
+    let avoiding = |inputs: &mut Inputs| inputs.rankings.as_mut().unwrap().avoid_alike = true;
+    assert_eq!(remark(|_| {}, rows::RETRIEVER), "");
+    assert!(remark(avoiding, rows::RETRIEVER).starts_with("privileged"));
+    assert!(!remark(|_| {}, rows::TEACHER).contains("privileged"));
+    assert!(remark(avoiding, rows::TEACHER).contains("privileged"));
+    assert!(remark(|inputs| inputs.rankings = None, rows::TEACHER).contains("connect `rankings`"));
+}
+
+#[test]
+fn numbers_are_those_by_hand() {
+    let metrics = run(&quick(), inputs()).unwrap().metrics;
+    let mean = |row, metric| get(&metrics, row, metric).mean;
+    // Oracle 5 4 5 4; popular 3 4 3 4; the cycle 4 3 4 3.
+    assert!(near(mean(rows::CYCLE, "return_inclusive"), 14.0) && near(mean(rows::CYCLE, "repeat_rate"), 0.5));
+    assert!(near(mean(rows::ORACLE, "return_inclusive"), 18.0) && near(mean(rows::ORACLE, "coverage"), 2.0 / 6.0));
+    assert!(near(mean(rows::POPULAR, "return_inclusive"), 14.0) && near(mean(rows::POPULAR, "reward_each"), 3.5));
+    assert_eq!(get(&metrics, rows::ORACLE, "return_inclusive").low, mean(rows::ORACLE, "return_inclusive"));
+    // Retriever: 5 + 4 + 3 + 5 in four turns, or 5 + 5 in two of which the second drives away.
+    let retriever = [
+        ("return_inclusive", 13.5),
+        ("return_exclusive", 11.0),
+        ("length", 3.0),
+        ("reward_each", 4.5),
+        ("length_exclusive", 2.5),
+        ("reward_each_exclusive", 11.0 / 2.5),
+        ("return_iqm", 13.5),
+        ("distinct", 3.0),
+        ("repeat_rate", 0.0),
+        ("coverage_per_step", 4.0 / 18.0),
+        ("coverage", 4.0 / 6.0),
+        ("end_similar", 0.5),
+        ("end_horizon", 0.5),
+        ("end_low_reward", 0.0),
+    ];
+    for (metric, expected) in retriever {
+        let found = get(&metrics, rows::RETRIEVER, metric);
+        assert!(near(found.mean, expected), "{metric}: {found:?}");
+        assert!(found.low <= found.mean && found.mean <= found.high, "{found:?}");
+    }
+    // Its users differ by 17 − 10; coverage has one seed and no interval.
+    assert!(get(&metrics, rows::RETRIEVER, "return_inclusive").low < 13.5);
+    assert_eq!(get(&metrics, rows::RETRIEVER, "coverage").low, mean(rows::RETRIEVER, "coverage"));
+}
+
+#[test]
+fn the_teacher_is_compared_on_its_users_and_turns_only() {
+    let metrics = run(&quick(), inputs()).unwrap().metrics;
+    let mean = |row, metric| get(&metrics, row, metric).mean;
+    // User 3: 5 + 4, stays. User 0: 4 + 4, leaves.
+    assert!(near(mean(rows::TEACHER, "return_inclusive"), 8.5) && near(mean(rows::TEACHER, "return_exclusive"), 6.5));
+    assert!(near(mean(rows::TEACHER, "return_teacher_users"), 8.5));
+    // The retriever's first two turns: 5 + 5 with user 3, 5 + 4 with user 0.
+    assert!(near(mean(rows::RETRIEVER, "return_teacher_users"), 9.5));
+    assert!(near(mean(rows::TEACHER, "over_retriever"), -1.0) && near(mean(rows::TEACHER, "over_popular"), 1.5));
+    assert_eq!(get(&metrics, rows::RETRIEVER, "return_teacher_users").episodes, 2);
+    let (own, teacher) = (mean("a2c", "return_teacher_users"), mean(rows::TEACHER, "return_teacher_users"));
+    assert!(near(mean("a2c", "over_teacher"), own - teacher));
+    // A teacher who played beyond the judged users is judged alone.
+    let few = run(&Evaluate { users: Some(3), ..quick() }, inputs()).unwrap().metrics;
+    assert!(few.0.iter().all(|metric| metric.metric != "return_teacher_users" && metric.metric != "over_teacher"));
+    assert!(near(get(&few, rows::TEACHER, "return_inclusive").mean, 8.5));
+}
+
+/// The means of one row from the files alone, by the definitions in [`Metric`] and in nothing else in common with the stage.
+fn recomputed(rollouts: &Rollouts, steps: &Steps, row: &str, items: f64) -> Vec<(&'static str, f64)> {
+    let rows: Vec<_> = rollouts.0.iter().filter(|r| r.policy == row).collect();
+    let played: Vec<_> = steps.0.iter().filter(|p| p.policy == row).collect();
+    let mean =
+        |of: &dyn Fn(&crate::artifact::Rollout) -> f64| rows.iter().map(|r| of(r)).sum::<f64>() / rows.len() as f64;
+    let stayed = |r: &crate::artifact::Rollout| f64::from(r.length) - f64::from(u8::from(r.end != End::Horizon));
+    let mut returns: Vec<f64> = rows.iter().map(|r| r.inclusive).collect();
+    returns.sort_by(f64::total_cmp);
+    let cut = returns.len() / 4;
+    let middle = &returns[cut..returns.len() - cut];
+    let mut cells: Vec<&str> = rows.iter().map(|r| r.cell.as_str()).collect();
+    cells.dedup();
+    let shown = |cell: &str| {
+        let items: Vec<u32> = played.iter().filter(|p| p.cell == cell).flat_map(|p| p.items.clone()).collect();
+        let steps = items.len() as f64;
+        (items.into_iter().collect::<std::collections::BTreeSet<_>>().len() as f64, steps)
+    };
+    let over_cells = |of: &dyn Fn(&str) -> f64| cells.iter().map(|cell| of(cell)).sum::<f64>() / cells.len() as f64;
+    let from_steps: f64 = played.iter().flat_map(|p| &p.rewards).map(|&r| f64::from(r)).sum();
+    assert!(near(from_steps, rows.iter().map(|r| r.inclusive).sum()), "steps and episodes of {row}");
+    let mut found = vec![
+        ("return_inclusive", mean(&|r| r.inclusive)),
+        ("return_exclusive", mean(&|r| r.exclusive)),
+        ("length", mean(&|r| f64::from(r.length))),
+        ("length_exclusive", mean(&stayed)),
+        ("reward_each", mean(&|r| r.inclusive) / mean(&|r| f64::from(r.length))),
+        ("reward_each_exclusive", mean(&|r| r.exclusive) / mean(&stayed)),
+        ("return_iqm", middle.iter().sum::<f64>() / middle.len() as f64),
+        ("distinct", mean(&|r| f64::from(r.distinct))),
+        ("repeat_rate", mean(&|r| 1.0 - f64::from(r.distinct) / f64::from(r.length))),
+        ("diversity", mean(&|r| r.diversity)),
+        ("novelty", mean(&|r| r.novelty)),
+        ("end_similar", mean(&|r| f64::from(u8::from(r.end == End::Similar)))),
+        ("end_low_reward", mean(&|r| f64::from(u8::from(r.end == End::LowReward)))),
+        ("end_horizon", mean(&|r| f64::from(u8::from(r.end == End::Horizon)))),
+        ("coverage", over_cells(&|cell| shown(cell).0 / items)),
+        ("coverage_per_step", over_cells(&|cell| shown(cell).0 / shown(cell).1)),
+    ];
+    if rows.iter().all(|r| r.training.is_some()) {
+        found.push(("return_training", mean(&|r| r.training.unwrap())));
+        found.push(("gap", mean(&|r| r.training.unwrap() - r.inclusive)));
+    }
+    found
+}
+
+#[test]
+fn every_figure_can_be_computed_again_from_the_files() {
+    let outputs =
+        run(&Evaluate { act: Act::Sample, ..quick() }, Inputs { training: Some(elsewhere()), ..inputs() }).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    outputs.rollouts.write(&at("rollouts")).unwrap();
+    outputs.steps.write(&at("steps")).unwrap();
+    outputs.metrics.write(&at("metrics")).unwrap();
+    let (rollouts, steps) = (Rollouts::read(&at("rollouts")).unwrap(), Steps::read(&at("steps")).unwrap());
+    assert_eq!((&rollouts, &steps), (&outputs.rollouts, &outputs.steps), "nothing is lost in the files");
+    let metrics = Metrics::read(&at("metrics")).unwrap();
+    let mut rows: Vec<&str> = rollouts.0.iter().map(|r| r.policy.as_str()).collect();
+    rows.dedup();
+    assert_eq!(rows.len(), 10);
+    for row in rows {
+        let mut of_row: Vec<&str> = metrics.0.iter().filter(|m| m.policy == row).map(|m| m.metric.as_str()).collect();
+        for (metric, expected) in recomputed(&rollouts, &steps, row, 6.0) {
+            let found = get(&metrics, row, metric);
+            assert!(near(found.mean, expected), "{metric} of {row}: {} for {expected}", found.mean);
+            of_row.retain(|name| *name != metric);
+        }
+        // Leads are differences of those.
+        assert!(of_row.iter().all(|m| m.starts_with("over_") || *m == "return_teacher_users"), "{of_row:?}");
+    }
+    for policy in ["a2c", "bc"] {
+        let mean = |row, metric| get(&metrics, row, metric).mean;
+        for (metric, other) in [("over_popular", rows::POPULAR), ("over_retriever", rows::RETRIEVER)] {
+            let lead = mean(policy, "return_inclusive") - mean(other, "return_inclusive");
+            assert!(near(mean(policy, metric), lead));
+        }
+    }
+    let cells: Vec<&str> = rollouts.0.iter().filter(|r| r.policy == "a2c").map(|r| r.cell.as_str()).collect();
+    assert_eq!((cells.len(), cells[0], cells[11]), (12, "seed=0", "seed=1"));
+}
+
+#[test]
+fn what_the_training_world_would_have_paid_stands_beside() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = Evaluate { controls: Controls { iterations: 2, seeds: 2, ..Controls::default() }, ..quick() };
+    let inputs = Inputs { training: Some(elsewhere()), demonstrations: inputs().teacher, ..inputs() };
+    let metrics = config.run(inputs, &Context::detached(folder.path())).unwrap().metrics;
+    let mean = |row, metric| get(&metrics, row, metric).mean;
+    assert!(near(mean(rows::ORACLE, "return_training"), 9.0) && near(mean(rows::ORACLE, "gap"), -9.0));
+    // Both learned controls were made, with a row for each seed's users.
+    for row in [rows::CONSTANT, rows::CLONING] {
+        let found = get(&metrics, row, "return_inclusive");
+        assert!(found.control && !found.privileged && found.seeds == 2 && found.episodes == 12, "{found:?}");
+    }
+    assert!(metrics.0.iter().all(|metric| metric.metric != "missing"));
+}
+
+#[test]
+fn rows_are_compared_on_the_same_users() {
+    let outputs = run(&quick(), inputs()).unwrap();
+    let pair = |policy: &str, other: &str| {
+        let found = outputs.comparisons.0.iter().find(|c| c.policy == policy && c.other == other);
+        found.unwrap_or_else(|| panic!("no {policy} against {other}"))
+    };
+    // Three learned rows against eight others each.
+    assert_eq!(outputs.comparisons.0.len(), 24);
+    let mean = |row, metric| get(&outputs.metrics, row, metric).mean;
+    let found = pair("a2c", rows::ORACLE);
+    assert!(near(found.difference, mean("a2c", "return_inclusive") - mean(rows::ORACLE, "return_inclusive")));
+    assert_eq!((found.seeds, found.users, found.metric.as_str()), (1, 6, "return_inclusive"));
+    assert!(found.probability_low <= found.probability && found.probability <= found.probability_high);
+    // The teacher with user 3: 9 for 10 of the retriever; with user 0: 8 for 9. Never better.
+    let found = pair(rows::TEACHER, rows::RETRIEVER);
+    assert_eq!((found.difference, found.low, found.high, found.probability), (-1.0, -1.0, -1.0, 0.0));
+    assert_eq!((found.users, found.metric.as_str()), (2, "return_teacher_users"));
+    // From the other side everything is turned.
+    let (there, back) = (pair("a2c", "bc"), pair("bc", "a2c"));
+    assert!(near(there.difference, -back.difference) && near(there.low, -back.high));
+    assert!(
+        near(there.probability, 1.0 - back.probability) && near(there.probability_high, 1.0 - back.probability_low)
+    );
+
+    let of = |row: &str| outputs.profiles.0.iter().filter(|p| p.policy == row).collect::<Vec<_>>();
+    let oracle = of(rows::ORACLE);
+    assert_eq!(oracle.len(), 51);
+    // Nobody returns more than the oracle's 18 here, and everybody of it does up to there.
+    assert_eq!((oracle[50].threshold, oracle[50].share, oracle[49].share), (18.0, 0.0, 1.0));
+}
+
+#[test]
+fn nobody_is_judged_by_what_it_learned_from() {
+    let judged = |judge, world: World| {
+        let config = Evaluate { judge, ..quick() };
+        run(&config, Inputs { world, teacher: None, ..inputs() })
+    };
+    let error = format!("{:#}", judged(Judge::Apart, elsewhere()).err().unwrap());
+    assert!(
+        error.starts_with("policy `a2c` of seed=0 learned from the rewards that judge it. help: judge in"),
+        "{error}"
+    );
+    let metrics = judged(Judge::SameAsTraining, elsewhere()).unwrap().metrics;
+    let found = get(&metrics, "a2c", "return_inclusive");
+    assert!(found.privileged && found.remark.contains("learned in the world that judges it"), "{found:?}");
+    assert!(!get(&metrics, rows::CYCLE, "return_inclusive").privileged);
+    let inputs = Inputs { training: Some(world()), ..inputs() };
+    let error = format!("{:#}", run(&quick(), inputs).err().unwrap());
+    assert!(error.starts_with("the world at `training` has the rewards of the judging world."), "{error}");
+    // The same distances: a privilege where they are the judge's own, and to be known where it borrowed them.
+    let with_distances = |from: DistancesFrom| {
+        let mut world = world();
+        world.distance = elsewhere().distance;
+        world.distances = from;
+        let metrics = judged(Judge::Apart, world).unwrap().metrics;
+        let found = get(&metrics, "a2c", "return_inclusive");
+        (found.privileged, found.remark.clone())
+    };
+    let (privileged, remark) = with_distances(DistancesFrom::Own);
+    assert!(privileged && remark == "privileged: trained with the judge's distances", "{remark}");
+    let (privileged, remark) = with_distances(DistancesFrom::Shared { digest: String::new() });
+    assert!(!privileged && remark.starts_with("the judge has its training world's distances"), "{remark}");
+    let apart = Stage::apart(&Evaluate::default());
+    assert!(apart.iter().all(|apart| apart.port == "world" && apart.except == ["distances"]) && apart.len() == 4);
+    assert!(Stage::apart(&Evaluate { judge: Judge::SameAsTraining, ..quick() }).is_empty());
+}
+
+#[test]
+fn checkpoints_are_chosen_by_the_validation_world() {
+    let checkpoint = |iterations: u64, seed: u64| Named {
+        name: "a2c".into(),
+        cell: format!("iterations={iterations},seed={seed}"),
+        value: policy(&world(), 10 * seed + iterations),
+    };
+    let policies = vec![checkpoint(1, 0), checkpoint(2, 0), checkpoint(1, 1), checkpoint(2, 1)];
+    let config = Evaluate { checkpoint: Some("iterations".into()), ..quick() };
+    let with = |validation| Inputs { policies: policies.clone(), validation, ..inputs() };
+    let error = format!("{:#}", run(&config, with(None)).err().unwrap());
+    assert!(error.contains("help: connect one to `validation`"), "{error}");
+    // Nobody stays where nothing pays: there the first checkpoint of each training is as good as the second.
+    let mut barren = world();
+    barren.reward.data.iter_mut().for_each(|reward| *reward = 0.0);
+    let outputs = run(&config, with(Some(barren))).unwrap();
+    let found = get(&outputs.metrics, "a2c", "return_inclusive");
+    assert_eq!(found.seeds, 2);
+    assert_eq!(found.remark, "checkpoint chosen in the validation world: iterations 1, 1");
+    assert!(outputs.rollouts.0.iter().any(|r| r.policy == "a2c" && r.cell == "seed=1"));
+}
+
+#[test]
+fn equal_bytes_on_one_and_on_two_threads() {
+    let bytes = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let outputs = pool.install(|| run(&Evaluate { act: Act::Sample, ..quick() }, inputs()).unwrap());
+        let folder = tempfile::tempdir().unwrap();
+        let (metrics, rollouts) = (folder.path().join("metrics"), folder.path().join("rollouts"));
+        outputs.metrics.write(&metrics).unwrap();
+        outputs.rollouts.write(&rollouts).unwrap();
+        let (comparisons, steps) = (folder.path().join("comparisons"), folder.path().join("steps"));
+        outputs.comparisons.write(&comparisons).unwrap();
+        outputs.steps.write(&steps).unwrap();
+        [metrics, rollouts, comparisons, steps].map(|path| std::fs::read(path).unwrap())
+    };
+    assert_eq!(bytes(1), bytes(2));
+}
+
+#[test]
+fn what_cannot_be_judged_is_named() {
+    let error = |change: fn(&mut Inputs)| {
+        let mut inputs = inputs();
+        change(&mut inputs);
+        format!("{:#}", run(&quick(), inputs).err().unwrap())
+    };
+    let shallow = error(|inputs| inputs.rankings.as_mut().unwrap().items[5].truncate(3));
+    assert!(
+        shallow.starts_with("user 5's ranking holds 3 items for episodes of 4 turns. help: set `depth`"),
+        "{shallow}"
+    );
+    let others = error(|inputs| inputs.rankings.as_mut().unwrap().items.truncate(2));
+    assert!(others.starts_with("the rankings are of 2 users, the world of 6"), "{others}");
+    let strange = error(|inputs| inputs.rankings.as_mut().unwrap().items[1][0] = 6);
+    assert!(strange.starts_with("user 1's ranking names item 6"), "{strange}");
+    let name = error(|inputs| inputs.policies[1].name = "greedy oracle".into());
+    assert!(name.starts_with("a policy cannot be called `greedy oracle`"), "{name}");
+    let smaller = error(|inputs| inputs.world = cluster_world(&[5.0, 4.0, 3.0], 2, 1, 4, 9));
+    assert!(smaller.contains("the rankings are of 6 users, the world of 9"), "{smaller}");
+    let policy = error(|inputs| {
+        inputs.world = cluster_world(&[5.0, 4.0, 3.0], 2, 1, 4, 9);
+        inputs.rankings = None;
+    });
+    assert!(policy.starts_with("policy `a2c` of seed=0: the policy knows 6 users"), "{policy}");
+}

@@ -1,0 +1,117 @@
+//! Every learned row against every other row, and how often each row returns how much.
+
+use super::aggregates::{Duel, Sorted};
+use super::bootstrap::{Bootstrap, Grid, Interval};
+use super::judged::Row;
+use super::rows::TEACHER;
+use super::table::{Of, everyone_of, grid};
+use crate::artifact::{Comparison, Comparisons, ProfilePoint, Profiles};
+
+/// Thresholds of a profile, both ends included.
+const THRESHOLDS: usize = 51;
+
+/// One row beside another with the same users.
+struct Pair<'a> {
+    /// The rows and their places in the table.
+    rows: [(usize, &'a Row); 2],
+    metric: &'static str,
+    returns: [Grid; 2],
+}
+
+/// Each policy and the teacher against each other row; `taught` as in [`super::table::table`]: with the teacher only the
+/// teacher's users and turns are compared.
+pub(super) fn comparisons(rows: &[Row], taught: Option<&[usize]>, bootstrap: &Bootstrap) -> Comparisons {
+    let learned = |row: &Row| !row.control;
+    let mut found: Vec<Comparison> = Vec::new();
+    for (x, row) in rows.iter().enumerate().filter(|(_, row)| learned(row)) {
+        for (y, other) in rows.iter().enumerate().filter(|(y, _)| *y != x) {
+            // What is known from the other side is not computed again.
+            let known = found.iter().find(|known| (&known.policy, &known.other) == (&other.name, &row.name));
+            let comparison = match known {
+                Some(known) => Some(turned(known)),
+                None => pair([(x, row), (y, other)], taught).map(|pair| compare(&pair, bootstrap)),
+            };
+            found.extend(comparison);
+        }
+    }
+    Comparisons(found)
+}
+
+fn pair<'a>(rows: [(usize, &'a Row); 2], taught: Option<&[usize]>) -> Option<Pair<'a>> {
+    let is_teacher = |row: &Row| row.name == TEACHER;
+    if !rows.iter().any(|(_, row)| is_teacher(row)) {
+        let returns = rows.map(|(_, row)| grid(row, &everyone_of(row), |e| e.inclusive));
+        return Some(Pair { rows, metric: "return_inclusive", returns });
+    }
+    let taught = taught?;
+    let opening: Of = |e| e.opening;
+    let returns = rows.map(|(_, row)| match is_teacher(row) {
+        true => grid(row, &everyone_of(row), opening),
+        false => grid(row, taught, opening),
+    });
+    Some(Pair { rows, metric: "return_teacher_users", returns })
+}
+
+fn compare(pair: &Pair, bootstrap: &Bootstrap) -> Comparison {
+    let [x, y] = &pair.returns;
+    let duel = Duel::new(x, y);
+    let sides = pair.rows.map(|(number, row)| (number as u64, row.cells.len()));
+    let found = bootstrap.intervals(&sides, x[0].len(), |draws| {
+        vec![draws[0].mean(x) - draws[1].mean(y), duel.improvement(&draws[0], &draws[1])]
+    });
+    let Interval { mean: difference, low, high } = found[0];
+    let Interval { mean: probability, low: probability_low, high: probability_high } = found[1];
+    let [policy, other] = pair.rows.map(|(_, row)| row.name.clone());
+    Comparison {
+        policy,
+        other,
+        metric: pair.metric.to_owned(),
+        difference,
+        low,
+        high,
+        probability,
+        probability_low,
+        probability_high,
+        seeds: x.len().min(y.len()) as u32,
+        users: x[0].len() as u32,
+    }
+}
+
+/// The same from the other side.
+fn turned(known: &Comparison) -> Comparison {
+    Comparison {
+        policy: known.other.clone(),
+        other: known.policy.clone(),
+        difference: -known.difference,
+        low: -known.high,
+        high: -known.low,
+        probability: 1.0 - known.probability,
+        probability_low: 1.0 - known.probability_high,
+        probability_high: 1.0 - known.probability_low,
+        ..known.clone()
+    }
+}
+
+/// The profiles of all rows over the same thresholds, from the lowest to the highest return of the table.
+pub(super) fn profiles(rows: &[Row], bootstrap: &Bootstrap) -> Profiles {
+    let returns = || rows.iter().flat_map(|row| &row.cells).flat_map(|cell| &cell.episodes).map(|e| e.inclusive);
+    let (low, high) = (returns().fold(f64::INFINITY, f64::min), returns().fold(f64::NEG_INFINITY, f64::max));
+    let step = (high - low) / (THRESHOLDS - 1) as f64;
+    let thresholds: Vec<f64> = (0..THRESHOLDS).map(|k| low + step * k as f64).collect();
+    let profile = |(number, row): (usize, &Row)| {
+        let everyone = everyone_of(row);
+        let sorted = Sorted::new(&grid(row, &everyone, |e| e.inclusive));
+        let shares = bootstrap.intervals(&[(number as u64, row.cells.len())], everyone.len(), |draws| {
+            sorted.above(&thresholds, &draws[0])
+        });
+        let point = |(&threshold, Interval { mean: share, low, high }): (&f64, Interval)| ProfilePoint {
+            policy: row.name.clone(),
+            threshold,
+            share,
+            low,
+            high,
+        };
+        thresholds.iter().zip(shares).map(point).collect::<Vec<_>>()
+    };
+    Profiles(rows.iter().enumerate().flat_map(profile).collect())
+}
