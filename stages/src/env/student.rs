@@ -41,7 +41,13 @@ impl Agent for Student<'_> {
     fn act(&self, episodes: &Episodes, live: &[usize], draws: &mut [ChaCha8Rng]) -> Result<Vec<u32>> {
         let shape = self.network.shape();
         let observation = observe(episodes, live, shape.window);
-        let logits = self.network.logits(&states(self.network, &observation)?)?.flatten_all()?.to_vec1::<f32>()?;
+        let states = states(self.network, &observation)?;
+        let mut logits = self.network.logits(&states)?.flatten_all()?.to_vec1::<f32>()?;
+        for (row, logits) in logits.chunks_exact_mut(shape.items).enumerate() {
+            for &item in observation.masked(row) {
+                logits[item as usize] = f32::NEG_INFINITY;
+            }
+        }
         let rows = logits.chunks_exact(shape.items);
         Ok(rows.zip(draws).map(|(row, draw)| if self.sample { sample(row, draw) } else { best(row) }).collect())
     }

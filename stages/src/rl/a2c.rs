@@ -255,12 +255,8 @@ impl<'c> Learner<'c> {
         let student = Student { network: &self.network, sample: true };
         let episodes = play(world, &users, &student, draw.random())?;
         let window = self.config.network.window;
-        let mut batch = Batch {
-            observation: Observation { window, ..Observation::default() },
-            actions: vec![],
-            rewards: vec![],
-            lengths: vec![],
-        };
+        let mut batch =
+            Batch { observation: Observation::of(world, window), actions: vec![], rewards: vec![], lengths: vec![] };
         for e in 0..episodes.len() {
             let (items, rewards) = (episodes.items(e), episodes.rewards(e));
             let (horizon, padding) = (world.rules.horizon, world.items() as u32);
