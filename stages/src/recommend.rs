@@ -33,7 +33,7 @@ pub fn recommend(path: &Path, questions: &Questions) -> Result<Answers> {
     let mut chosen = Vec::with_capacity(sessions.len());
     for sessions in sessions.chunks(BATCH) {
         let shape = network.shape();
-        let mut observation = Observation { window: shape.window, ..Observation::default() };
+        let mut observation = Observation::unmasked(shape.window);
         for Session { user, history, rewards } in sessions {
             // A session that is longer than any it learned from is at its end.
             let first = history.len().saturating_sub(horizon.saturating_sub(1));

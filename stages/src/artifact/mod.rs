@@ -54,4 +54,4 @@ pub use steps::{Played, Steps};
 pub use tensors::{Array, TensorFile};
 pub use users::Users;
 pub use weights::Weights;
-pub use world::{DistancesFrom, Rules, Window, World};
+pub use world::{DistancesFrom, Repeats, Rules, Window, World};

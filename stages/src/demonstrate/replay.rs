@@ -74,7 +74,7 @@ impl Stage for Replay {
                 world.users(),
                 world.items()
             );
-            let trajectory = answered(world, told);
+            let trajectory = answered(world, told)?;
             unused += told.steps.len() - trajectory.steps.len();
             trajectories.push(trajectory);
         }
@@ -85,18 +85,18 @@ impl Stage for Replay {
     }
 }
 
-fn answered(world: &World, told: &Trajectory) -> Trajectory {
+fn answered(world: &World, told: &Trajectory) -> Result<Trajectory> {
     let mut episodes = Episodes::new(world, &[told.user]);
     let mut steps: Vec<Choice> = Vec::new();
     for choice in &told.steps {
-        episodes.step(&[0], &[choice.item]);
+        episodes.step(&[0], &[choice.item])?;
         let reward = episodes.rewards(0)[steps.len()];
         steps.push(Choice { reward, ..choice.clone() });
         if episodes.end(0).is_some() {
             break;
         }
     }
-    Trajectory { user: told.user, steps, end: episodes.end(0).unwrap_or(End::Horizon) }
+    Ok(Trajectory { user: told.user, steps, end: episodes.end(0).unwrap_or(End::Horizon) })
 }
 
 #[cfg(test)]

@@ -9,9 +9,15 @@ use crate::artifact::Policy;
 use crate::nn::ActorCritic;
 use crate::nn::actor_critic::States;
 
-/// States as the network takes them.
+/// States as the network takes them, without what the world masks: the one place where an observation becomes tensors.
 pub fn states(network: &ActorCritic, observation: &Observation) -> Result<States> {
-    network.states(&observation.user, &observation.recent, &observation.rewards, &observation.progress)
+    let mut states =
+        network.states(&observation.user, &observation.recent, &observation.rewards, &observation.progress)?;
+    if observation.masking {
+        let masked = |row| observation.masked(row).iter().map(move |&item| (row, item));
+        states.forbid((0..observation.len()).flat_map(masked))?;
+    }
+    Ok(states)
 }
 
 /// A network that recommends.

@@ -190,9 +190,9 @@ mod tests {
     fn the_exclusive_return_leaves_out_the_reward_at_which_the_user_left_and_no_other() {
         let world = cluster_world(&[5.0, 4.0], 2, 1, 3, 1);
         let mut episodes = Episodes::new(&world, &[0, 0, 0]);
-        episodes.step(&[0, 1, 2], &[0, 0, 0]);
-        episodes.step(&[0, 1], &[2, 1]);
-        episodes.step(&[0], &[0]);
+        episodes.step(&[0, 1, 2], &[0, 0, 0]).unwrap();
+        episodes.step(&[0, 1], &[2, 1]).unwrap();
+        episodes.step(&[0], &[0]).unwrap();
         let cell = Yardstick::new(None, &log(&[0]), 4, 2).cell("", &episodes);
         let seen: Vec<_> =
             cell.episodes.iter().map(|e| (e.end, e.inclusive, e.exclusive, e.opening, e.continued())).collect();
@@ -219,9 +219,9 @@ mod tests {
         training.reward.data = vec![1.0, 2.0, 3.0, 4.0];
         let mut episodes = Episodes::new(&world, &[0, 0]);
         for item in [0, 2, 1, 3] {
-            episodes.step(&[0], &[item]);
+            episodes.step(&[0], &[item]).unwrap();
         }
-        episodes.step(&[1], &[3]);
+        episodes.step(&[1], &[3]).unwrap();
         // Four items, log of six: counts 1 + [4, 1, 0, 1] = 5, 2, 1, 2 of 10.
         let yardstick = Yardstick::new(Some(&training), &log(&[0, 0, 0, 0, 1, 3]), 4, 9);
         let cell = yardstick.cell("", &episodes);

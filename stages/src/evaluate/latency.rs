@@ -22,7 +22,7 @@ pub(super) fn latency(world: &World, users: &[u32], agent: &dyn Agent) -> Result
             let begun = Instant::now();
             let action = agent.act(&episodes, &[e], &mut draws)?;
             taken.push(begun.elapsed());
-            episodes.step(&[e], &action);
+            episodes.step(&[e], &action)?;
         }
     }
     taken.sort_unstable();

@@ -275,7 +275,7 @@ impl Episodes {
         let mut judged = Vec::with_capacity(self.log.user.len());
         for begin in (0..self.log.user.len()).step_by(BATCH) {
             let rows = begin..(begin + BATCH).min(self.log.user.len());
-            let mut observation = Observation { window, ..Observation::default() };
+            let mut observation = Observation::of(world, window);
             for row in rows.clone() {
                 let past = row - self.turn[row]..row;
                 let (items, rewards) = (&self.log.item[past.clone()], &self.log.rating[past]);

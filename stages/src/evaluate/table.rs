@@ -10,7 +10,7 @@ use crate::artifact::{End, Metric, Metrics};
 pub(super) type Of = fn(&Episode) -> f64;
 
 /// Quantities that are means over seeds and users.
-const MEANS: [(&str, Of); 11] = [
+const MEANS: [(&str, Of); 12] = [
     ("return_inclusive", |e| e.inclusive),
     ("return_exclusive", |e| e.exclusive),
     ("length", Episode::length),
@@ -21,6 +21,7 @@ const MEANS: [(&str, Of); 11] = [
     ("novelty", |e| e.novelty),
     ("end_similar", |e| f64::from(u8::from(e.end == End::Similar))),
     ("end_low_reward", |e| f64::from(u8::from(e.end == End::LowReward))),
+    ("end_category", |e| f64::from(u8::from(e.end == End::Category))),
     ("end_horizon", |e| f64::from(u8::from(e.end == End::Horizon))),
 ];
 

@@ -114,7 +114,7 @@ mod tests {
                 let mut episodes = Episodes::new(world, &[0]);
                 for item in items {
                     if episodes.end(0).is_none() {
-                        episodes.step(&[0], &[item]);
+                        episodes.step(&[0], &[item]).unwrap();
                     }
                 }
                 (episodes.end(0), episodes.items(0).len(), episodes.rewards(0).to_vec())

@@ -160,6 +160,7 @@ fn tell(page: &mut Page, told: &Conversation) {
     let end = match told.end {
         "similar" => "the user left: too similar",
         "low_reward" => "the user left: a bad item",
+        "category" => "the user left: too much of a category",
         "stopped" => "the user left",
         _ => "cut off at the horizon",
     };

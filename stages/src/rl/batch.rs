@@ -30,7 +30,7 @@ impl Batch {
     ) -> Result<Self> {
         let users: Vec<u32> = (0..episodes).map(|_| draw.random_range(0..world.users() as u32)).collect();
         let episodes = play(world, &users, agent, draw.random())?;
-        let mut batch = Self::empty(window);
+        let mut batch = Self::empty(world, window);
         for e in 0..episodes.len() {
             batch.push(episodes.user(e), episodes.items(e), episodes.rewards(e), world);
         }
@@ -39,8 +39,8 @@ impl Batch {
 
     /// No episode, for states of the last `window` items.
     #[must_use]
-    pub fn empty(window: usize) -> Self {
-        let observation = Observation { window, ..Observation::default() };
+    pub fn empty(world: &World, window: usize) -> Self {
+        let observation = Observation::of(world, window);
         Self { observation, actions: vec![], rewards: vec![], lengths: vec![] }
     }
 

@@ -51,7 +51,7 @@ pub fn demonstrated_cycles(world: &World, cycles: &[&[u32]]) -> Demonstrations {
         for cycle in cycles {
             let mut episodes = crate::env::Episodes::new(world, &[user]);
             for &item in cycle.iter().cycle() {
-                episodes.step(&[0], &[item]);
+                episodes.step(&[0], &[item]).unwrap();
                 if episodes.end(0).is_some() {
                     break;
                 }

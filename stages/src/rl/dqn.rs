@@ -222,11 +222,10 @@ struct EpsilonGreedy<'a> {
 
 impl Agent for EpsilonGreedy<'_> {
     fn act(&self, episodes: &Episodes, live: &[usize], draws: &mut [ChaCha8Rng]) -> Result<Vec<u32>> {
-        let items = episodes.world().items() as u32;
         let mut actions = self.student.act(episodes, live, draws)?;
-        for (action, draw) in actions.iter_mut().zip(draws) {
+        for ((action, draw), &e) in actions.iter_mut().zip(draws).zip(live) {
             if draw.random::<f64>() < self.epsilon {
-                *action = draw.random_range(0..items);
+                *action = episodes.episode(e).random_allowed(draw);
             }
         }
         Ok(actions)

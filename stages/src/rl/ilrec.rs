@@ -207,7 +207,7 @@ impl<'a> Learner<'a> {
             None => vec![0.0; pairs.actions.len()],
         };
         pairs.weights.fill(1.0);
-        let mut shown = Batch::empty(window);
+        let mut shown = Batch::empty(world, window);
         for trajectory in &demonstrations.trajectories {
             let items: Vec<u32> = trajectory.steps.iter().map(|step| step.item).collect();
             let rewards: Vec<f32> = trajectory.steps.iter().map(|step| step.reward).collect();

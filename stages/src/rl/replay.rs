@@ -25,7 +25,8 @@ struct Kept {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Replay {
     capacity: usize,
-    window: usize,
+    /// An observation without a state, as the world masks it.
+    none: Observation,
     horizon: usize,
     padding: u32,
     episodes: VecDeque<Kept>,
@@ -50,7 +51,7 @@ impl Replay {
     #[must_use]
     pub fn new(capacity: usize, window: usize, world: &World) -> Self {
         let (horizon, padding) = (world.rules.horizon, world.items() as u32);
-        Self { capacity, window, horizon, padding, episodes: VecDeque::new() }
+        Self { capacity, none: Observation::of(world, window), horizon, padding, episodes: VecDeque::new() }
     }
 
     /// All demonstrated episodes, with the rewards that they were paid.
@@ -119,7 +120,7 @@ impl Replay {
 
     /// The transitions from the given (episode, step).
     fn transitions(&self, places: impl Iterator<Item = (usize, usize)>, gamma: f64, n_step: usize) -> Transitions {
-        let empty = || Observation { window: self.window, ..Observation::default() };
+        let empty = || self.none.clone();
         let mut found =
             Transitions { now: empty(), actions: vec![], returns: vec![], next: empty(), discounts: vec![] };
         for (episode, step) in places {
@@ -188,7 +189,7 @@ mod tests {
 
     /// Episodes of user 3 (items 0, 2, 4) and of user 1 (item 5).
     fn batch() -> Batch {
-        let mut observation = Observation { window: 2, ..Observation::default() };
+        let mut observation = Observation::of(&world(), 2);
         let steps: [(u32, &[u32], &[f32]); 4] =
             [(3, &[], &[]), (3, &[0], &[5.0]), (3, &[0, 2], &[5.0, 4.0]), (1, &[], &[])];
         for (user, items, rewards) in steps {
