@@ -108,11 +108,12 @@ impl Bootstrap {
         let counts = |keys: &[u64], of: usize, columns: usize| {
             let mut draw = rng(keys);
             let mut counts = vec![vec![0.0; columns]; of];
-            for column in 0..columns {
+            let mut column = |column: usize| {
                 for _ in 0..of {
                     counts[draw.random_range(0..of)][column] += 1.0;
                 }
-            }
+            };
+            (0..columns).for_each(&mut column);
             counts
         };
         let resample = resample as u64;

@@ -7,6 +7,9 @@ use super::origin::called;
 use crate::artifact::{Policy, World};
 use crate::env::{Student, play};
 
+/// A policy with its cell, or with the value of the field.
+type Labelled<'a> = (String, &'a Named<Policy>);
+
 /// A training's cell without the swept field that tells its checkpoints apart, and the value of that field.
 fn parted(cell: &str, field: &str) -> Option<(String, String)> {
     let (own, rest): (Vec<&str>, Vec<&str>) =
@@ -20,8 +23,8 @@ pub(super) fn choose<'a>(
     field: &str,
     policies: &[&'a Named<Policy>],
     validation: Option<&World>,
-) -> Result<(Vec<(String, &'a Named<Policy>)>, String)> {
-    let mut trainings: Vec<(String, Vec<(String, &Named<Policy>)>)> = Vec::new();
+) -> Result<(Vec<Labelled<'a>>, String)> {
+    let mut trainings: Vec<(String, Vec<Labelled>)> = Vec::new();
     let mut plain = Vec::new();
     for &policy in policies {
         match parted(&policy.cell, field) {

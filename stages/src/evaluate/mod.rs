@@ -26,6 +26,7 @@ mod teacher;
 mod tests;
 mod trained;
 mod versus;
+mod weighing;
 
 use anyhow::{Result, ensure};
 use pipeline::{Apart, Context, Many, Stage};

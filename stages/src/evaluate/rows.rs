@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, bail, ensure};
 use pipeline::progress::Bar;
-use pipeline::{Context, Named};
+use pipeline::{Context, Many, Named};
 use rand::RngExt;
 use rayon::prelude::*;
 
@@ -147,7 +147,7 @@ impl Players<'_> {
     }
 
     /// The controls that learn, those that are wanted and can be made: paid to stay, and copying.
-    fn trained(&self, cx: &Context, lacking: &mut Vec<Metric>) -> Result<(Vec<Named<Policy>>, Vec<Named<Policy>>)> {
+    fn trained(&self, cx: &Context, lacking: &mut Vec<Metric>) -> Result<(Many<Policy>, Many<Policy>)> {
         // Controls beside nothing need no learner among them.
         if self.inputs.policies.is_empty() {
             return Ok((Vec::new(), Vec::new()));

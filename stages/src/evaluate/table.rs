@@ -9,6 +9,9 @@ use crate::artifact::{End, Metric, Metrics};
 /// What one episode adds to a mean.
 pub(super) type Of = fn(&Episode) -> f64;
 
+/// The same, where not every episode knows it.
+type Perhaps = fn(&Episode) -> Option<f64>;
+
 /// Quantities that are means over seeds and users.
 const MEANS: [(&str, Of); 12] = [
     ("return_inclusive", |e| e.inclusive),
@@ -30,7 +33,7 @@ const RATIOS: [(&str, Of, Of); 2] =
     [("reward_each", |e| e.inclusive, Episode::length), ("reward_each_exclusive", |e| e.exclusive, Episode::continued)];
 
 /// Quantities that only some episodes know; a row has them where all its episodes do.
-const OPTIONAL: [(&str, fn(&Episode) -> Option<f64>); 3] = [
+const OPTIONAL: [(&str, Perhaps); 3] = [
     ("top_category", |e| e.top_category),
     ("return_training", |e| e.training),
     ("gap", |e| Some(e.training? - e.inclusive)),
