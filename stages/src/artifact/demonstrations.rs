@@ -19,6 +19,8 @@ pub enum End {
     Similar,
     /// The user left because of a bad item (`terminal`).
     LowReward,
+    /// The user left because of a category shown too often (`terminal`).
+    Category,
     /// The horizon was reached (`truncated`).
     Horizon,
 }
@@ -30,12 +32,13 @@ impl End {
         match self {
             Self::Similar => "similar",
             Self::LowReward => "low_reward",
+            Self::Category => "category",
             Self::Horizon => "horizon",
         }
     }
     /// From the name in files.
     pub fn from_name(name: &str) -> Result<Self> {
-        [Self::Similar, Self::LowReward, Self::Horizon]
+        [Self::Similar, Self::LowReward, Self::Category, Self::Horizon]
             .into_iter()
             .find(|end| end.name() == name)
             .with_context(|| format!("`{name}` is no reason for an end"))
@@ -74,7 +77,7 @@ pub struct Trajectory {
 }
 
 /// Arrow IPC, one row a step, ordered by trajectory and step: `trajectory: u32`, `user: u32`, `step: u32`, `item: u32`,
-/// `reward: f32`, `end: utf8` (of the trajectory: `similar`, `low_reward` or `horizon`), `candidates: list<u32>`,
+/// `reward: f32`, `end: utf8` (of the trajectory: `similar`, `low_reward`, `category` or `horizon`), `candidates: list<u32>`,
 /// `scores: list<f32>`, `call: utf8`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Demonstrations {

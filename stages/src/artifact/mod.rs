@@ -48,4 +48,4 @@ pub use rollouts::{Rollout, Rollouts};
 pub use tensors::{Array, TensorFile};
 pub use users::Users;
 pub use weights::Weights;
-pub use world::{Rules, Window, World};
+pub use world::{Repeats, Rules, Window, World};

@@ -32,12 +32,26 @@ impl Window {
     }
 }
 
-/// When an episode ends (method: the quit rules of IL-Rec, BiLLP and EasyRL4Rec as settings of one rule).
+/// Whether a user may be shown an item again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Repeats {
+    /// Yes (`FB` of EasyRL4Rec); the quit rules may punish it.
+    #[default]
+    Allowed,
+    /// No: what was shown is masked (`NX_0`).
+    Masked,
+    /// No, and nobody leaves: every episode lasts exactly `horizon` rounds (`NX_10` at a horizon of 10).
+    MaskedExactRounds,
+}
+
+/// When an episode ends (method: the quit rules of IL-Rec, BiLLP and EasyRL4Rec as settings of one rule). They are tried
+/// in this order: low reward, similar, category, horizon.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Rules {
     /// Turns after which the episode is cut (`truncated`, not `terminal`).
     pub horizon: usize,
-    /// Items remembered by the `similar` rule.
+    /// Items remembered by the `similar` and the `category` rule.
     pub window: usize,
     /// Which items the window holds early in an episode.
     pub window_kind: Window,
@@ -45,6 +59,36 @@ pub struct Rules {
     pub similar_below: Option<f32>,
     /// Quit when the reward is below this; `None` turns the rule off.
     pub low_reward: Option<f32>,
+    /// Quit when a category of the item was shown more often than this in the window; `None` turns the rule off.
+    #[serde(default)]
+    pub category_above: Option<u32>,
+    /// Turns at the beginning at which nobody leaves: 0 in IL-Rec, 1 in BiLLP.
+    #[serde(default)]
+    pub spared: usize,
+    /// What is logged for the step at which a user leaves, instead of its reward (BiLLP: −1000). Learners may see it;
+    /// metrics never do.
+    #[serde(default)]
+    pub penalty: Option<f32>,
+    /// Whether items may be shown again.
+    #[serde(default)]
+    pub repeats: Repeats,
+}
+
+impl Default for Rules {
+    /// No rule but a horizon of 30.
+    fn default() -> Self {
+        Self {
+            horizon: 30,
+            window: 7,
+            window_kind: Window::Last,
+            similar_below: None,
+            low_reward: None,
+            category_above: None,
+            spared: 0,
+            penalty: None,
+            repeats: Repeats::Allowed,
+        }
+    }
 }
 
 /// safetensors: `reward [U, I]` on the log's rating scale, `distance [I, I]`, `user_vectors [U, D]` and
@@ -90,12 +134,28 @@ impl World {
     pub fn rewards_digest(&self) -> String {
         digest(&[&self.reward])
     }
-    /// Whether `item` is too near to one of `recent` under the `similar` rule.
+    /// Whether a user who remembers `recent` leaves at `item`, whatever it pays.
     #[must_use]
     pub fn conflicts(&self, item: u32, recent: &[u32]) -> bool {
+        self.rules.repeats != Repeats::MaskedExactRounds
+            && (self.too_similar(item, recent) || self.too_much_of_a_category(item, recent))
+    }
+    /// Whether `item` is too near to one of `recent` under the `similar` rule.
+    #[must_use]
+    pub fn too_similar(&self, item: u32, recent: &[u32]) -> bool {
         let Some(threshold) = self.rules.similar_below else { return false };
         let row = self.distance.row(item as usize);
         recent.iter().any(|&h| row[h as usize] < threshold)
+    }
+    /// Whether a category of `item` stands too often in `recent` under the `category` rule.
+    #[must_use]
+    pub fn too_much_of_a_category(&self, item: u32, recent: &[u32]) -> bool {
+        let (Some(most), Some(categories)) = (self.rules.category_above, &self.categories) else { return false };
+        let own = categories.row(item as usize).iter().enumerate().filter(|&(_, &x)| x > 0.0);
+        own.into_iter().any(|(c, _)| {
+            let times = recent.iter().filter(|&&h| categories.row(h as usize)[c] > 0.0).count();
+            times > most as usize
+        })
     }
 }
 

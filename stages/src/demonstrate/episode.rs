@@ -56,7 +56,7 @@ impl Table<'_> {
             if reading.index.is_none() {
                 unread.get_or_insert((call.clone(), 0)).1 += 1;
             }
-            episodes.step(&[0], &[item]);
+            episodes.step(&[0], &[item])?;
             let reward = *episodes.rewards(0).last().context("a step without a reward")?;
             shown.push(self.prompt.shown(item, reward)?);
             steps.push(Choice { item, reward, candidates, scores: reading.scores, call: call.key.clone() });

@@ -44,7 +44,7 @@ mod tests {
     fn what_was_shown_and_what_would_end_the_episode_is_left_out() {
         let world = cluster_world(&[5.0, 4.0], 2, 2, 30, 1);
         let mut episodes = Episodes::new(&world, &[0]);
-        episodes.step(&[0], &[0]);
+        episodes.step(&[0], &[0]).unwrap();
         let mut rankings = Rankings { items: vec![vec![0, 1, 2, 3]], scores: vec![vec![0.0; 4]], avoid_alike: true };
         assert_eq!(candidates(&episodes, 0, &rankings, 2).unwrap(), [2, 3]);
         rankings.avoid_alike = false;

@@ -5,7 +5,7 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-use super::{Agent, Episodes, candidates};
+use super::{Agent, Decide, Episode, Episodes, candidates};
 use crate::artifact::Rankings;
 
 /// Uniform over the catalogue, or over the items that do not conflict with what the user remembers (which needs the quit
@@ -15,20 +15,21 @@ pub struct Random {
     pub non_conflicting: bool,
 }
 
-impl Agent for Random {
-    fn act(&self, episodes: &Episodes, live: &[usize], draws: &mut [ChaCha8Rng]) -> Result<Vec<u32>> {
-        let items = episodes.world().items() as u32;
-        let pick = |(&e, draw): (&usize, &mut ChaCha8Rng)| {
-            if !self.non_conflicting {
-                return draw.random_range(0..items);
-            }
-            let free: Vec<u32> =
-                (0..items).filter(|&item| !episodes.world().conflicts(item, episodes.remembered(e))).collect();
-            // Where everything conflicts any item ends the episode alike.
-            if free.is_empty() { 0 } else { free[draw.random_range(0..free.len())] }
-        };
-        Ok(live.par_iter().zip(draws.par_iter_mut()).map(pick).collect())
+impl Decide for Random {
+    fn decide(&self, episode: &Episode, draw: &mut ChaCha8Rng) -> Result<u32> {
+        if !self.non_conflicting {
+            return Ok(episode.random_allowed(draw));
+        }
+        let items = 0..episode.world().items() as u32;
+        let free: Vec<u32> = items.filter(|&item| episode.allowed(item) && !episode.conflicts(item)).collect();
+        // Where everything conflicts any item ends the episode alike.
+        Ok(if free.is_empty() { first_allowed(episode) } else { free[draw.random_range(0..free.len())] })
     }
+}
+
+/// The lowest item that may be recommended; 0 where none may, which `step` refuses.
+fn first_allowed(episode: &Episode) -> u32 {
+    (0..episode.world().items() as u32).find(|&item| episode.allowed(item)).unwrap_or(0)
 }
 
 /// The best item of a fixed order that does not conflict with what the user remembers (privileged).
@@ -37,14 +38,11 @@ pub struct Popular {
     pub order: Vec<u32>,
 }
 
-impl Agent for Popular {
-    fn act(&self, episodes: &Episodes, live: &[usize], _: &mut [ChaCha8Rng]) -> Result<Vec<u32>> {
-        let first = *self.order.first().context("a popularity order without items")?;
-        let pick = |&e: &usize| {
-            let free = |item: &&u32| !episodes.world().conflicts(**item, episodes.remembered(e));
-            self.order.iter().find(free).copied().unwrap_or(first)
-        };
-        Ok(live.par_iter().map(pick).collect())
+impl Decide for Popular {
+    fn decide(&self, episode: &Episode, _: &mut ChaCha8Rng) -> Result<u32> {
+        let allowed = || self.order.iter().copied().filter(|&item| episode.allowed(item));
+        let free = allowed().find(|&item| !episode.conflicts(item)).or_else(|| allowed().next());
+        free.context("a popularity order without an item that may be recommended")
     }
 }
 
@@ -52,21 +50,17 @@ impl Agent for Popular {
 /// to the lowest id.
 pub struct GreedyOracle;
 
-impl Agent for GreedyOracle {
-    fn act(&self, episodes: &Episodes, live: &[usize], _: &mut [ChaCha8Rng]) -> Result<Vec<u32>> {
-        let pick = |&e: &usize| {
-            let world = episodes.world();
-            let rewards = world.reward.row(episodes.user(e) as usize);
-            let mut best: Option<u32> = None;
-            for item in 0..world.items() as u32 {
-                let better = best.is_none_or(|b| rewards[item as usize] > rewards[b as usize]);
-                if better && !world.conflicts(item, episodes.remembered(e)) {
-                    best = Some(item);
-                }
+impl Decide for GreedyOracle {
+    fn decide(&self, episode: &Episode, _: &mut ChaCha8Rng) -> Result<u32> {
+        let rewards = episode.world().reward.row(episode.user as usize);
+        let mut best: Option<u32> = None;
+        for item in 0..rewards.len() as u32 {
+            let better = best.is_none_or(|b| rewards[item as usize] > rewards[b as usize]);
+            if better && episode.allowed(item) && !episode.conflicts(item) {
+                best = Some(item);
             }
-            best.unwrap_or(0)
-        };
-        Ok(live.par_iter().map(pick).collect())
+        }
+        Ok(best.unwrap_or_else(|| first_allowed(episode)))
     }
 }
 

@@ -1,12 +1,17 @@
 //! Many episodes at once, in flat arrays.
 
+use anyhow::Result;
+use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
+use super::Episode;
+use super::near::Near;
 use crate::artifact::{End, World};
 
 /// Episodes under way or over. Each is one user's; they do not touch each other, so they are stepped in parallel.
 pub struct Episodes<'w> {
     world: &'w World,
+    near: Option<Near>,
     users: Vec<u32>,
     /// `[N, horizon]`, valid up to `lengths`.
     items: Vec<u32>,
@@ -23,6 +28,7 @@ impl<'w> Episodes<'w> {
         let (count, horizon) = (users.len(), world.rules.horizon);
         Self {
             world,
+            near: Near::of(world, count * horizon),
             users: users.to_vec(),
             items: vec![0; count * horizon],
             rewards: vec![0.0; count * horizon],
@@ -65,12 +71,28 @@ impl<'w> Episodes<'w> {
     pub fn end(&self, e: usize) -> Option<End> {
         self.ends[e]
     }
+    /// The rewards as a protocol with a `penalty` logs them: the penalty instead of the reward at which the user left. For
+    /// learners; metrics read [`rewards`](Self::rewards).
+    #[must_use]
+    pub fn logged(&self, e: usize) -> Vec<f32> {
+        let mut rewards = self.rewards(e).to_vec();
+        if let (Some(penalty), Some(last), Some(end)) = (self.world.rules.penalty, rewards.last_mut(), self.ends[e])
+            && end.terminal()
+        {
+            *last = penalty;
+        }
+        rewards
+    }
+    /// Episode `e` so far.
+    #[must_use]
+    pub fn episode(&self, e: usize) -> Episode<'_> {
+        let (world, near, user) = (self.world, self.near.as_ref(), self.users[e]);
+        Episode { world, near, user, items: self.items(e), rewards: self.rewards(e) }
+    }
     /// The items that the user still remembers under the `similar` rule.
     #[must_use]
     pub fn remembered(&self, e: usize) -> &[u32] {
-        let items = self.items(e);
-        let rules = &self.world.rules;
-        &items[items.len() - rules.window_kind.length(items.len(), rules.window)..]
+        self.episode(e).remembered()
     }
     /// The episodes that go on.
     #[must_use]
@@ -81,12 +103,16 @@ impl<'w> Episodes<'w> {
     /// Recommends `actions[k]` in episode `live[k]` and records what the user does. The quitting step and its reward are
     /// recorded too (the *inclusive* convention; the exclusive one leaves out the last reward of a terminal episode).
     ///
+    /// # Errors
+    /// When an action is masked; then no episode is stepped.
+    ///
     /// # Panics
     /// When an action is no item: ids are checked where they enter.
-    pub fn step(&mut self, live: &[usize], actions: &[u32]) {
+    pub fn step(&mut self, live: &[usize], actions: &[u32]) -> Result<()> {
         assert_eq!(live.len(), actions.len(), "one action for each live episode");
+        let answer = |(&e, &action): (&usize, &u32)| self.episode(e).answer(action);
         let outcomes: Vec<(f32, Option<End>)> =
-            live.par_iter().with_min_len(64).zip(actions).map(|(&e, &action)| self.answer(e, action)).collect();
+            live.par_iter().zip(actions).with_min_len(64).map(answer).collect::<Result<_>>()?;
         for ((&e, &action), (reward, end)) in live.iter().zip(actions).zip(outcomes) {
             let at = e * self.world.rules.horizon + self.lengths[e] as usize;
             self.items[at] = action;
@@ -94,24 +120,36 @@ impl<'w> Episodes<'w> {
             self.lengths[e] += 1;
             self.ends[e] = end;
         }
+        Ok(())
     }
 
-    /// The rules in IL-Rec's order: bad item, similar item, horizon.
-    fn answer(&self, e: usize, action: u32) -> (f32, Option<End>) {
-        let rules = &self.world.rules;
-        let reward = self.world.reward.row(self.users[e] as usize)[action as usize];
-        let end = if rules.low_reward.is_some_and(|low| reward < low) {
-            Some(End::LowReward)
-        } else if self.world.conflicts(action, self.remembered(e)) {
-            Some(End::Similar)
-        } else if self.lengths[e] as usize + 1 >= rules.horizon {
-            Some(End::Horizon)
-        } else {
-            None
+    /// Plays every episode to its end by itself, in its own place of the arrays: nothing is allocated or gathered a step.
+    pub(super) fn play_alone(
+        &mut self,
+        generator: impl Fn(usize) -> ChaCha8Rng + Sync,
+        decide: impl Fn(&Episode, &mut ChaCha8Rng) -> Result<u32> + Sync,
+    ) -> Result<()> {
+        let (world, near, horizon) = (self.world, self.near.as_ref(), self.world.rules.horizon);
+        let places = (self.items.par_chunks_mut(horizon), self.rewards.par_chunks_mut(horizon));
+        let states = (&self.users, &mut self.lengths, &mut self.ends).into_par_iter();
+        let one = |(e, ((items, rewards), (&user, length, end))): (usize, Place)| -> Result<()> {
+            let mut draw = generator(e);
+            while end.is_none() {
+                let turn = *length as usize;
+                let episode = Episode { world, near, user, items: &items[..turn], rewards: &rewards[..turn] };
+                let item = decide(&episode, &mut draw)?;
+                let (reward, why) = episode.answer(item)?;
+                (items[turn], rewards[turn], *end) = (item, reward, why);
+                *length += 1;
+            }
+            Ok(())
         };
-        (reward, end)
+        places.into_par_iter().zip(states).enumerate().with_min_len(16).try_for_each(one)
     }
 }
+
+/// Where one episode lies in the flat arrays: items and rewards `[horizon]`, user, length, end.
+type Place<'a> = ((&'a mut [u32], &'a mut [f32]), (&'a u32, &'a mut u32, &'a mut Option<End>));
 
 #[cfg(test)]
 pub(crate) mod tests {
@@ -133,7 +171,7 @@ pub(crate) mod tests {
             item_vectors: Array::new(&[items, pay.len()], one_hot),
             deviation: None,
             categories: None,
-            rules: Rules { horizon, window, window_kind: Window::Last, similar_below: Some(0.5), low_reward: None },
+            rules: Rules { horizon, window, similar_below: Some(0.5), ..Rules::default() },
         }
     }
 
@@ -157,9 +195,9 @@ pub(crate) mod tests {
         let mut world = cluster_world(&[1.0, 5.0], 1, 2, 5, 1);
         world.rules.low_reward = Some(2.0);
         let mut episodes = Episodes::new(&world, &[0, 0]);
-        episodes.step(&[0, 1], &[0, 1]);
+        episodes.step(&[0, 1], &[0, 1]).unwrap();
         assert_eq!(episodes.end(0), Some(End::LowReward), "a bad first item ends at once");
-        episodes.step(&[1], &[1]);
+        episodes.step(&[1], &[1]).unwrap();
         assert_eq!(episodes.end(1), Some(End::Similar));
         assert_eq!((episodes.items(1), episodes.rewards(1)), (&[1, 1][..], &[5.0, 5.0][..]));
         let lengths: Vec<usize> = (1..9).map(|t| Window::Easyrl4rec.length(t, 7)).collect();

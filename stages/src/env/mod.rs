@@ -3,15 +3,20 @@
 mod agent;
 mod candidates;
 mod controls;
+mod cycle;
+mod episode;
 mod episodes;
 mod learned_reward;
+mod near;
 mod observation;
 mod popularity;
 mod student;
 
-pub use agent::{Agent, play};
+pub use agent::{Agent, Decide, play};
 pub use candidates::candidates;
 pub use controls::{GreedyOracle, Popular, Random, Ranked};
+pub use cycle::Cycle;
+pub use episode::Episode;
 pub use episodes::Episodes;
 #[cfg(test)]
 pub(crate) use episodes::tests::cluster_world;

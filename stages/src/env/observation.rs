@@ -1,6 +1,7 @@
 //! What a policy may see of an episode: the user, the last items, and how far along it is. Never a quit distance.
 
 use super::Episodes;
+use crate::artifact::{Repeats, World};
 
 /// A batch of B observations, ready for a network: flat arrays instead of one allocation a state.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -15,9 +16,31 @@ pub struct Observation {
     pub progress: Vec<f32>,
     /// W.
     pub window: usize,
+    /// Whether what was shown is masked; see [`masked`](Self::masked).
+    pub masking: bool,
+    /// What each state masks, one after the other; empty where repeats are allowed.
+    masks: Vec<u32>,
+    /// Where the masks of each state end in `masks`.
+    mask_ends: Vec<usize>,
 }
 
 impl Observation {
+    /// No state yet, of the last `window` items in that world, masked as its rules say.
+    #[must_use]
+    pub fn of(world: &World, window: usize) -> Self {
+        Self { window, masking: world.rules.repeats != Repeats::Allowed, ..Self::default() }
+    }
+
+    /// The items that may not be recommended in the state at `row`: π, its logarithm and its entropy are over the others.
+    #[must_use]
+    pub fn masked(&self, row: usize) -> &[u32] {
+        if !self.masking {
+            return &[];
+        }
+        let begin = if row == 0 { 0 } else { self.mask_ends[row - 1] };
+        &self.masks[begin..self.mask_ends[row]]
+    }
+
     /// B.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -36,12 +59,16 @@ impl Observation {
         self.recent.extend(newest_first.take(self.window));
         self.rewards.extend(rewards.iter().rev().copied().chain(std::iter::repeat(0.0)).take(self.window));
         self.progress.push(items.len() as f32 / horizon as f32);
+        if self.masking {
+            self.masks.extend_from_slice(items);
+            self.mask_ends.push(self.masks.len());
+        }
     }
 
     /// The states at `rows`, in that order.
     #[must_use]
     pub fn take(&self, rows: &[usize]) -> Self {
-        Self {
+        let mut taken = Self {
             user: rows.iter().map(|&r| self.user[r]).collect(),
             recent: rows.iter().flat_map(|&r| &self.recent[r * self.window..(r + 1) * self.window]).copied().collect(),
             rewards: rows
@@ -51,17 +78,53 @@ impl Observation {
                 .collect(),
             progress: rows.iter().map(|&r| self.progress[r]).collect(),
             window: self.window,
+            masking: self.masking,
+            ..Self::default()
+        };
+        if self.masking {
+            for &row in rows {
+                taken.masks.extend_from_slice(self.masked(row));
+                taken.mask_ends.push(taken.masks.len());
+            }
         }
+        taken
     }
 }
 
 /// The present states of the episodes in `live`, with the last `window` items.
 #[must_use]
 pub fn observe(episodes: &Episodes, live: &[usize], window: usize) -> Observation {
-    let mut observation = Observation { window, ..Observation::default() };
+    let mut observation = Observation::of(episodes.world(), window);
     let (horizon, padding) = (episodes.world().rules.horizon, episodes.world().items() as u32);
     for &e in live {
         observation.push(episodes.user(e), episodes.items(e), episodes.rewards(e), horizon, padding);
     }
     observation
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::cluster_world;
+
+    #[test]
+    fn young_states_are_padded_and_masks_follow_their_states() {
+        let mut world = cluster_world(&[5.0, 4.0, 3.0], 2, 2, 10, 2);
+        world.rules.repeats = Repeats::Masked;
+        let mut episodes = Episodes::new(&world, &[1, 0]);
+        episodes.step(&[0, 1], &[0, 4]).unwrap();
+        episodes.step(&[0], &[3]).unwrap();
+        let seen = observe(&episodes, &[0, 1], 3);
+        assert_eq!((&seen.user[..], &seen.recent[..]), (&[1, 0][..], &[3, 0, 6, 4, 6, 6][..]));
+        assert_eq!(seen.rewards, [4.0, 5.0, 0.0, 3.0, 0.0, 0.0]);
+        assert_eq!(seen.progress, [0.2, 0.1]);
+        assert_eq!((seen.masked(0), seen.masked(1)), (&[0, 3][..], &[4][..]));
+        let taken = seen.take(&[1, 1, 0]);
+        assert_eq!((taken.masked(0), taken.masked(1), taken.masked(2)), (&[4][..], &[4][..], &[0, 3][..]));
+        assert_eq!(taken.recent, [4, 6, 6, 4, 6, 6, 3, 0, 6]);
+        world.rules.repeats = Repeats::Allowed;
+        let mut free = Episodes::new(&world, &[1]);
+        free.step(&[0], &[0]).unwrap();
+        assert!(observe(&free, &[0], 3).masked(0).is_empty());
+    }
 }

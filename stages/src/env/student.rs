@@ -11,7 +11,13 @@ use crate::nn::actor_critic::States;
 
 /// States as the network takes them.
 pub fn states(network: &ActorCritic, observation: &Observation) -> Result<States> {
-    network.states(&observation.user, &observation.recent, &observation.rewards, &observation.progress)
+    let mut states =
+        network.states(&observation.user, &observation.recent, &observation.rewards, &observation.progress)?;
+    if observation.masking {
+        let masked = |row| observation.masked(row).iter().map(move |&item| (row, item));
+        states.forbid((0..observation.len()).flat_map(masked))?;
+    }
+    Ok(states)
 }
 
 /// A network that recommends.
@@ -41,7 +47,8 @@ impl Agent for Student<'_> {
     fn act(&self, episodes: &Episodes, live: &[usize], draws: &mut [ChaCha8Rng]) -> Result<Vec<u32>> {
         let shape = self.network.shape();
         let observation = observe(episodes, live, shape.window);
-        let logits = self.network.logits(&states(self.network, &observation)?)?.flatten_all()?.to_vec1::<f32>()?;
+        let states = states(self.network, &observation)?;
+        let logits = self.network.logits(&states)?.flatten_all()?.to_vec1::<f32>()?;
         let rows = logits.chunks_exact(shape.items);
         Ok(rows.zip(draws).map(|(row, draw)| if self.sample { sample(row, draw) } else { best(row) }).collect())
     }

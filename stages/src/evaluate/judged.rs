@@ -97,9 +97,9 @@ mod tests {
     fn the_exclusive_return_leaves_out_the_reward_at_which_the_user_left_and_no_other() {
         let world = cluster_world(&[5.0, 4.0], 2, 1, 3, 1);
         let mut episodes = Episodes::new(&world, &[0, 0, 0]);
-        episodes.step(&[0, 1, 2], &[0, 0, 0]);
-        episodes.step(&[0, 1], &[2, 1]);
-        episodes.step(&[0], &[0]);
+        episodes.step(&[0, 1, 2], &[0, 0, 0]).unwrap();
+        episodes.step(&[0, 1], &[2, 1]).unwrap();
+        episodes.step(&[0], &[0]).unwrap();
         let cell = Cell::of("", &episodes, 2);
         let seen: Vec<_> = cell.episodes.iter().map(|e| (e.end, e.inclusive, e.exclusive, e.opening)).collect();
         assert_eq!(

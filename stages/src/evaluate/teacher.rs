@@ -33,7 +33,7 @@ pub(super) fn replay<'w>(world: &'w World, demonstrations: &Demonstrations) -> R
             bail!("{}", elsewhere(&format!("episode {e} goes on after step {step}, at which its user left")));
         }
         let actions: Vec<u32> = live.iter().map(|&e| played[e].steps[step].item).collect();
-        episodes.step(&live, &actions);
+        episodes.step(&live, &actions)?;
         for &e in &live {
             let (told, found) = (played[e].steps[step].reward, *episodes.rewards(e).last().context("a step was made")?);
             if told != found {

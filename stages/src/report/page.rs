@@ -63,7 +63,7 @@ fn comparison(comparison: &Comparison) -> Value {
 fn table_row(row: &Row) -> Value {
     let mean = |metric: &str, write: fn(f64) -> String| row.get(metric).map(|estimate| write(estimate.mean));
     let share = |end: End| row.get(&format!("end_{}", end.name())).map(|estimate| estimate.mean);
-    let ends = [End::Similar, End::LowReward, End::Horizon];
+    let ends = [End::Similar, End::LowReward, End::Category, End::Horizon];
     // A bar of shares, each from where the one before it stops; kept in 0..=1 whatever the file says.
     let mut from = 0.0;
     let ends: Vec<Value> = ends
@@ -98,6 +98,7 @@ fn end_in_words(end: End) -> &'static str {
     match end {
         End::Similar => "too similar",
         End::LowReward => "low reward",
+        End::Category => "too much of a category",
         End::Horizon => "horizon",
     }
 }

@@ -27,8 +27,7 @@ impl Demonstrated {
         world: &World,
         window: usize,
     ) -> Result<Self> {
-        let mut pairs =
-            Self { observation: Observation { window, ..Observation::default() }, actions: vec![], weights: vec![] };
+        let mut pairs = Self { observation: Observation::of(world, window), actions: vec![], weights: vec![] };
         for trajectory in &demonstrations.trajectories {
             ensure!((trajectory.user as usize) < world.users(), "user {} is not in the world", trajectory.user);
             let items: Vec<u32> = trajectory.steps.iter().map(|step| step.item).collect();

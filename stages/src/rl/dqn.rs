@@ -214,7 +214,7 @@ impl PolicyLearner for Learner<'_> {
     }
 }
 
-/// Takes the best item, or with probability ε any.
+/// Takes the best item, or with probability ε any that may be shown.
 struct EpsilonGreedy<'a> {
     student: Student<'a>,
     epsilon: f64,
@@ -222,11 +222,10 @@ struct EpsilonGreedy<'a> {
 
 impl Agent for EpsilonGreedy<'_> {
     fn act(&self, episodes: &Episodes, live: &[usize], draws: &mut [ChaCha8Rng]) -> Result<Vec<u32>> {
-        let items = episodes.world().items() as u32;
         let mut actions = self.student.act(episodes, live, draws)?;
-        for (action, draw) in actions.iter_mut().zip(draws) {
+        for ((action, &e), draw) in actions.iter_mut().zip(live).zip(draws) {
             if draw.random::<f64>() < self.epsilon {
-                *action = draw.random_range(0..items);
+                *action = episodes.episode(e).random_allowed(draw);
             }
         }
         Ok(actions)

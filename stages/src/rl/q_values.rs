@@ -124,7 +124,7 @@ mod tests {
         let mut changed = values.network.params().export().unwrap();
         changed.get_mut("bias").unwrap().data = vec![0.0, 0.0, 50.0];
         values.network.params().import(&changed).unwrap();
-        let mut next = Observation { window: 2, ..Observation::default() };
+        let mut next = Observation::of(&world, 2);
         next.push(0, &[0], &[5.0], 10, 3);
         let old = values.values(&values.target, &next).unwrap().q.to_vec2::<f32>().unwrap()[0][2];
         let transitions = Transitions {

@@ -25,7 +25,8 @@ struct Kept {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Replay {
     capacity: usize,
-    window: usize,
+    /// No state, of that window and masked as the world's rules say.
+    empty: Observation,
     horizon: usize,
     padding: u32,
     episodes: VecDeque<Kept>,
@@ -50,7 +51,7 @@ impl Replay {
     #[must_use]
     pub fn new(capacity: usize, window: usize, world: &World) -> Self {
         let (horizon, padding) = (world.rules.horizon, world.items() as u32);
-        Self { capacity, window, horizon, padding, episodes: VecDeque::new() }
+        Self { capacity, empty: Observation::of(world, window), horizon, padding, episodes: VecDeque::new() }
     }
 
     /// All demonstrated episodes, with the rewards that they were paid.
@@ -119,9 +120,13 @@ impl Replay {
 
     /// The transitions from the given (episode, step).
     fn transitions(&self, places: impl Iterator<Item = (usize, usize)>, gamma: f64, n_step: usize) -> Transitions {
-        let empty = || Observation { window: self.window, ..Observation::default() };
-        let mut found =
-            Transitions { now: empty(), actions: vec![], returns: vec![], next: empty(), discounts: vec![] };
+        let mut found = Transitions {
+            now: self.empty.clone(),
+            actions: vec![],
+            returns: vec![],
+            next: self.empty.clone(),
+            discounts: vec![],
+        };
         for (episode, step) in places {
             let Kept { user, items, rewards, paid } = &self.episodes[episode];
             let last = (step + n_step).min(items.len());
@@ -188,13 +193,19 @@ mod tests {
 
     /// Episodes of user 3 (items 0, 2, 4) and of user 1 (item 5).
     fn batch() -> Batch {
-        let mut observation = Observation { window: 2, ..Observation::default() };
+        let mut observation = Observation::of(&world(), 2);
         let steps: [(u32, &[u32], &[f32]); 4] =
             [(3, &[], &[]), (3, &[0], &[5.0]), (3, &[0, 2], &[5.0, 4.0]), (1, &[], &[])];
         for (user, items, rewards) in steps {
             observation.push(user, items, rewards, 10, 6);
         }
-        Batch { observation, actions: vec![0, 2, 4, 5], rewards: vec![5.0, 4.0, 3.0, 3.0], lengths: vec![3, 1] }
+        Batch {
+            observation,
+            actions: vec![0, 2, 4, 5],
+            rewards: vec![5.0, 4.0, 3.0, 3.0],
+            logged: vec![5.0, 4.0, 3.0, 3.0],
+            lengths: vec![3, 1],
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::distance::{Similar, USUAL, closest, column_distances};
 use super::vectors::factorise;
-use crate::artifact::{Array, Rules, Window, World};
+use crate::artifact::{Array, Repeats, Rules, Window, World};
 
 /// Who watches, and when they leave.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -22,13 +22,35 @@ pub struct Audience {
     pub similar: Option<Similar>,
     /// Users leave at a reward below this; off by default.
     pub low_reward: Option<f64>,
+    /// Users leave at an item of which a category was shown more often than this in the window; off by default. 1 in
+    /// EasyRL4Rec's KuaiRec, 0 in its KuaiRand. Only in worlds that know categories.
+    pub category_above: Option<u32>,
+    /// Turns at the beginning at which nobody leaves: 0 as in IL-Rec, 1 as in BiLLP.
+    pub spared: usize,
+    /// What learners are told instead of the reward at which a user leaves; BiLLP has −1000. Metrics never hold it. Off by
+    /// default.
+    pub penalty: Option<f64>,
+    /// Whether items may be shown again: `allowed`, `masked`, or `masked_exact_rounds`, where nobody leaves either and an
+    /// episode lasts `horizon` rounds. EasyRL4Rec calls them FB, NX_0 and NX_10 (at a horizon of 10).
+    pub repeats: Repeats,
     /// Width of the user and item vectors that policies start from: a factorisation of the completed matrix.
     pub vectors: usize,
 }
 
 impl Default for Audience {
     fn default() -> Self {
-        Self { horizon: 30, window: 7, window_kind: Window::Last, similar: None, low_reward: None, vectors: 16 }
+        Self {
+            horizon: 30,
+            window: 7,
+            window_kind: Window::Last,
+            similar: None,
+            low_reward: None,
+            category_above: None,
+            spared: 0,
+            penalty: None,
+            repeats: Repeats::Allowed,
+            vectors: 16,
+        }
     }
 }
 
@@ -41,6 +63,12 @@ impl Audience {
         }
         if self.vectors == 0 {
             return wrong("vectors", "policies need vectors of at least one number");
+        }
+        if self.low_reward.is_some_and(|x| !x.is_finite()) {
+            return wrong("low_reward", "a reward is a finite number");
+        }
+        if self.penalty.is_some_and(|x| !x.is_finite()) {
+            return wrong("penalty", "a reward is a finite number");
         }
         match self.similar {
             Some(Similar::ClosestShare(share)) if !(share > 0.0 && share < 1.0) => {
@@ -62,6 +90,13 @@ impl Audience {
             None => column_distances(&reward)?,
         };
         ensure!(distance.shape[0] == reward.shape[1], "the shared distances are of another catalogue");
+        ensure!(
+            self.repeats == Repeats::Allowed || self.horizon <= reward.shape[1],
+            "a catalogue of {} items cannot fill {} turns without a repeat. help: lower `audience.horizon`, or take \
+             `repeats: allowed`",
+            reward.shape[1],
+            self.horizon
+        );
         let similar_below = match (shared, self.similar) {
             (Some(_), Some(_)) => bail!(
                 "`audience.similar` is set, but `distances` brings its own threshold. help: leave out one of the two"
@@ -82,6 +117,10 @@ impl Audience {
             window_kind: self.window_kind,
             similar_below,
             low_reward: self.low_reward.map(|x| x as f32),
+            category_above: self.category_above,
+            spared: self.spared,
+            penalty: self.penalty.map(|x| x as f32),
+            repeats: self.repeats,
         };
         Ok(World { reward, distance, user_vectors, item_vectors, deviation: None, categories: None, rules })
     }

@@ -1,0 +1,92 @@
+//! One episode as whoever recommends and whoever answers sees it.
+
+use anyhow::{Result, ensure};
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+
+use super::near::Near;
+use crate::artifact::{End, Repeats, World};
+
+/// What happened so far to one user.
+#[derive(Clone, Copy)]
+pub struct Episode<'a> {
+    pub(super) world: &'a World,
+    pub(super) near: Option<&'a Near>,
+    /// Whose it is.
+    pub user: u32,
+    /// The items so far, oldest first.
+    pub items: &'a [u32],
+    /// What they paid.
+    pub rewards: &'a [f32],
+}
+
+impl<'a> Episode<'a> {
+    /// The world it is played in.
+    #[must_use]
+    pub fn world(&self) -> &'a World {
+        self.world
+    }
+    /// The items that the user still remembers under the `similar` and the `category` rule.
+    #[must_use]
+    pub fn remembered(&self) -> &'a [u32] {
+        let (rules, turn) = (&self.world.rules, self.items.len());
+        &self.items[turn - rules.window_kind.length(turn, rules.window)..]
+    }
+    /// Whether `item` may be recommended: always, where repeats are allowed, else what was not shown.
+    #[must_use]
+    pub fn allowed(&self, item: u32) -> bool {
+        self.world.rules.repeats == Repeats::Allowed || !self.items.contains(&item)
+    }
+    /// Whether the user leaves at `item`, whatever it pays.
+    #[must_use]
+    pub fn conflicts(&self, item: u32) -> bool {
+        self.world.rules.repeats != Repeats::MaskedExactRounds
+            && (self.too_similar(item) || self.world.too_much_of_a_category(item, self.remembered()))
+    }
+    /// An item drawn evenly from those that may be recommended, the lowest where none may (which `step` refuses).
+    #[must_use]
+    pub fn random_allowed(&self, draw: &mut ChaCha8Rng) -> u32 {
+        let items = self.world.items() as u32;
+        if self.world.rules.repeats == Repeats::Allowed {
+            return draw.random_range(0..items);
+        }
+        let free: Vec<u32> = (0..items).filter(|&item| self.allowed(item)).collect();
+        if free.is_empty() { 0 } else { free[draw.random_range(0..free.len())] }
+    }
+
+    fn too_similar(&self, item: u32) -> bool {
+        match self.near {
+            Some(near) => near.any(item, self.remembered()),
+            None => self.world.too_similar(item, self.remembered()),
+        }
+    }
+
+    /// What the user pays for `item`, and whether the episode ends with it: the rules in IL-Rec's order (bad item, similar
+    /// item), then the category, then the horizon.
+    ///
+    /// # Errors
+    /// When the item may not be recommended: a fault of the agent.
+    pub(super) fn answer(&self, item: u32) -> Result<(f32, Option<End>)> {
+        let (rules, turn) = (&self.world.rules, self.items.len());
+        ensure!(
+            self.allowed(item),
+            "item {item} was recommended to user {} again at turn {turn}, in a world that masks repeats. help: take \
+             `repeats: allowed`, or a catalogue that is larger than the horizon",
+            self.user
+        );
+        let reward = self.world.reward.row(self.user as usize)[item as usize];
+        let stays = turn < rules.spared || rules.repeats == Repeats::MaskedExactRounds;
+        let end = if !stays && rules.low_reward.is_some_and(|low| reward < low) {
+            Some(End::LowReward)
+        } else if !stays && self.too_similar(item) {
+            Some(End::Similar)
+        } else if !stays && self.world.too_much_of_a_category(item, self.remembered()) {
+            Some(End::Category)
+        } else if turn + 1 >= rules.horizon {
+            Some(End::Horizon)
+        } else {
+            None
+        };
+        Ok((reward, end))
+    }
+}
