@@ -59,7 +59,14 @@ fn world() -> World {
         item_vectors: numbers(&[ITEMS, WIDTH], 11),
         deviation: None,
         categories: None,
-        rules: Rules { horizon: 10, window: 3, window_kind: Window::Last, similar_below: None, low_reward: None },
+        rules: Rules {
+            horizon: 10,
+            window: 3,
+            window_kind: Window::Last,
+            similar_below: None,
+            low_reward: None,
+            ..Rules::default()
+        },
     }
 }
 
@@ -95,7 +102,7 @@ fn a_policy_scores_the_same_in_numpy() {
         (2, &[8, 0, 8], &[1.0, -0.5, 3.0]),
         (0, &[1, 2, 3, 4, 5, 6], &[1.0, 2.0, 3.0, 4.0, 5.0, 0.5]),
     ];
-    let mut observation = Observation { window: 4, ..Observation::default() };
+    let mut observation = Observation::of(&world, 4);
     for (user, items, rewards) in histories {
         observation.push(user, items, rewards, world.rules.horizon, ITEMS as u32);
     }

@@ -47,7 +47,8 @@ impl Agent for Student<'_> {
     fn act(&self, episodes: &Episodes, live: &[usize], draws: &mut [ChaCha8Rng]) -> Result<Vec<u32>> {
         let shape = self.network.shape();
         let observation = observe(episodes, live, shape.window);
-        let logits = self.network.logits(&states(self.network, &observation)?)?.flatten_all()?.to_vec1::<f32>()?;
+        let states = states(self.network, &observation)?;
+        let logits = self.network.logits(&states)?.flatten_all()?.to_vec1::<f32>()?;
         let rows = logits.chunks_exact(shape.items);
         Ok(rows.zip(draws).map(|(row, draw)| if self.sample { sample(row, draw) } else { best(row) }).collect())
     }

@@ -15,6 +15,8 @@ pub struct Batch {
     pub actions: Vec<u32>,
     /// `[S]` rewards of the world.
     pub rewards: Vec<f32>,
+    /// `[S]`, the same with the rules' penalty for leaving, if they have one: what is learned from.
+    pub logged: Vec<f32>,
     /// Steps of each episode, in order; sums to S.
     pub lengths: Vec<usize>,
 }
@@ -32,26 +34,27 @@ impl Batch {
         let episodes = play(world, &users, agent, draw.random())?;
         let mut batch = Self::empty(world, window);
         for e in 0..episodes.len() {
-            batch.push(episodes.user(e), episodes.items(e), episodes.rewards(e), world);
+            batch.push(episodes.user(e), episodes.items(e), episodes.rewards(e), &episodes.logged(e), world);
         }
         Ok(batch)
     }
 
-    /// No episode, for states of the last `window` items.
+    /// No episode, for states of the last `window` items in that world.
     #[must_use]
     pub fn empty(world: &World, window: usize) -> Self {
         let observation = Observation::of(world, window);
-        Self { observation, actions: vec![], rewards: vec![], lengths: vec![] }
+        Self { observation, actions: vec![], rewards: vec![], logged: vec![], lengths: vec![] }
     }
 
     /// Adds an episode of that world.
-    pub fn push(&mut self, user: u32, items: &[u32], rewards: &[f32], world: &World) {
+    pub fn push(&mut self, user: u32, items: &[u32], rewards: &[f32], logged: &[f32], world: &World) {
         let (horizon, padding) = (world.rules.horizon, world.items() as u32);
         for step in 0..items.len() {
             self.observation.push(user, &items[..step], &rewards[..step], horizon, padding);
         }
         self.actions.extend_from_slice(items);
         self.rewards.extend_from_slice(rewards);
+        self.logged.extend_from_slice(logged);
         self.lengths.push(items.len());
     }
 

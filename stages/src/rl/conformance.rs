@@ -4,7 +4,7 @@
 use pipeline::{Context, Stage};
 
 use super::{NetworkConfig, Outputs};
-use crate::artifact::{Choice, Demonstrations, End, Policy, Trajectory, World};
+use crate::artifact::{Choice, Demonstrations, End, Policy, Repeats, Trajectory, World};
 use crate::env::{Student, cluster_world, play};
 use crate::nn::training::assert_resumes_exactly;
 
@@ -130,6 +130,12 @@ where
         let still = name.starts_with("table.") || subject.still.iter().any(|prefix| name.starts_with(prefix));
         assert_eq!(one.0.0.arrays[name] == *before, still, "`{name}` was to {}", if still { "stay" } else { "move" });
     }
+
+    // Repeats are masked: a learner that takes one is refused by the world.
+    let mut masked = cluster_world(&[5.0, 4.0, 3.0], 2, 2, 5, 4);
+    masked.rules.repeats = Repeats::Masked;
+    let demonstrations = demonstrated_cycles(&masked, &[&[0, 2, 4, 1, 3]]);
+    run(&subject.short, (subject.inputs)(masked, demonstrations)).unwrap();
 
     if subject.acts {
         let mut broken = world;

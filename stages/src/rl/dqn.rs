@@ -214,7 +214,7 @@ impl PolicyLearner for Learner<'_> {
     }
 }
 
-/// Takes the best item, or with probability ε any.
+/// Takes the best item, or with probability ε any that may be shown.
 struct EpsilonGreedy<'a> {
     student: Student<'a>,
     epsilon: f64,
@@ -223,7 +223,7 @@ struct EpsilonGreedy<'a> {
 impl Agent for EpsilonGreedy<'_> {
     fn act(&self, episodes: &Episodes, live: &[usize], draws: &mut [ChaCha8Rng]) -> Result<Vec<u32>> {
         let mut actions = self.student.act(episodes, live, draws)?;
-        for ((action, draw), &e) in actions.iter_mut().zip(draws).zip(live) {
+        for ((action, &e), draw) in actions.iter_mut().zip(live).zip(draws) {
             if draw.random::<f64>() < self.epsilon {
                 *action = episodes.episode(e).random_allowed(draw);
             }

@@ -211,7 +211,7 @@ impl<'a> Learner<'a> {
         for trajectory in &demonstrations.trajectories {
             let items: Vec<u32> = trajectory.steps.iter().map(|step| step.item).collect();
             let rewards: Vec<f32> = trajectory.steps.iter().map(|step| step.reward).collect();
-            shown.push(trajectory.user, &items, &rewards, world);
+            shown.push(trajectory.user, &items, &rewards, &rewards, world);
         }
         let network = config.network.build(world, config.seed)?;
         Ok(Self {
@@ -248,7 +248,8 @@ impl<'a> Learner<'a> {
             });
             let rows = starts[episode]..starts[episode + 1];
             let user = self.shown.observation.user[rows.start];
-            played.push(user, &self.shown.actions[rows.clone()], &self.shown.rewards[rows], self.world);
+            let paid = &self.shown.rewards[rows.clone()];
+            played.push(user, &self.shown.actions[rows], paid, paid, self.world);
         }
         (played, count)
     }
@@ -270,7 +271,7 @@ impl PolicyLearner for Learner<'_> {
         }
 
         let (batch, count) = self.mix(played, number);
-        let rewards = mixed(&batch.rewards, &self.adversary.rewards(&batch)?, config.omega);
+        let rewards = mixed(&batch.logged, &self.adversary.rewards(&batch)?, config.omega);
         let rewards = batch.finite(rewards).with_context(place)?;
         let Heads { logits, values, .. } = self.network.heads(&states(&self.network, &batch.observation)?)?;
         let unit = self.value_unit as f32;

@@ -25,8 +25,8 @@ struct Kept {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Replay {
     capacity: usize,
-    /// An observation without a state, as the world masks it.
-    none: Observation,
+    /// No state, of that window and masked as the world's rules say.
+    empty: Observation,
     horizon: usize,
     padding: u32,
     episodes: VecDeque<Kept>,
@@ -51,7 +51,7 @@ impl Replay {
     #[must_use]
     pub fn new(capacity: usize, window: usize, world: &World) -> Self {
         let (horizon, padding) = (world.rules.horizon, world.items() as u32);
-        Self { capacity, none: Observation::of(world, window), horizon, padding, episodes: VecDeque::new() }
+        Self { capacity, empty: Observation::of(world, window), horizon, padding, episodes: VecDeque::new() }
     }
 
     /// All demonstrated episodes, with the rewards that they were paid.
@@ -120,9 +120,13 @@ impl Replay {
 
     /// The transitions from the given (episode, step).
     fn transitions(&self, places: impl Iterator<Item = (usize, usize)>, gamma: f64, n_step: usize) -> Transitions {
-        let empty = || self.none.clone();
-        let mut found =
-            Transitions { now: empty(), actions: vec![], returns: vec![], next: empty(), discounts: vec![] };
+        let mut found = Transitions {
+            now: self.empty.clone(),
+            actions: vec![],
+            returns: vec![],
+            next: self.empty.clone(),
+            discounts: vec![],
+        };
         for (episode, step) in places {
             let Kept { user, items, rewards, paid } = &self.episodes[episode];
             let last = (step + n_step).min(items.len());
@@ -195,7 +199,13 @@ mod tests {
         for (user, items, rewards) in steps {
             observation.push(user, items, rewards, 10, 6);
         }
-        Batch { observation, actions: vec![0, 2, 4, 5], rewards: vec![5.0, 4.0, 3.0, 3.0], lengths: vec![3, 1] }
+        Batch {
+            observation,
+            actions: vec![0, 2, 4, 5],
+            rewards: vec![5.0, 4.0, 3.0, 3.0],
+            logged: vec![5.0, 4.0, 3.0, 3.0],
+            lengths: vec![3, 1],
+        }
     }
 
     #[test]

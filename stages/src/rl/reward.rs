@@ -30,9 +30,9 @@ impl<'w> MixedReward<'w> {
 
     /// The rewards of a batch, `[S]`.
     pub fn of(&self, batch: &Batch) -> Result<Vec<f32>> {
-        let Some(learned) = &self.learned else { return Ok(batch.rewards.clone()) };
+        let Some(learned) = &self.learned else { return Ok(batch.logged.clone()) };
         let irl = learned.rewards(&batch.observation, &batch.actions)?;
-        Ok(mixed(&batch.rewards, &irl, self.omega))
+        Ok(mixed(&batch.logged, &irl, self.omega))
     }
 }
 
