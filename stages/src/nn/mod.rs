@@ -5,12 +5,16 @@
 
 pub mod actor_critic;
 mod adam_w;
+pub mod adversarial;
 pub mod discriminator;
 mod init;
 pub mod loss;
 mod mlp;
 pub mod params;
+mod reward_form;
+pub mod spectral;
 pub mod training;
+pub mod weighting;
 
 #[cfg(test)]
 pub mod gradient_check;
@@ -21,4 +25,5 @@ pub use discriminator::Discriminator;
 pub use init::{Init, rng};
 pub use mlp::Mlp;
 pub use params::Params;
+pub use reward_form::RewardForm;
 pub use training::{State, Training};

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Demonstrated, NetworkConfig, Outputs};
 use crate::artifact::{Curves, Demonstrations, Policy, RewardModel, Weights, World};
-use crate::env::{LearnedReward, Observation, Student, play, states};
+use crate::env::{LearnedReward, Observation, Student, last_steps, play, states};
 use crate::nn::loss::{entropy, log_probability};
 use crate::nn::{ActorCritic, AdamW, Params, State, Training, rng};
 
@@ -167,7 +167,7 @@ impl Stage for A2c {
         for iteration in done..self.iterations {
             let progress = learner.update(world, iteration, demonstrated.as_ref(), |batch| {
                 let Some(learned) = &learned else { return Ok(batch.rewards.clone()) };
-                let irl = learned.rewards(&batch.observation, &batch.actions)?;
+                let irl = learned.rewards(&batch.observation, &batch.actions, &last_steps(&batch.lengths))?;
                 let omega = self.omega as f32;
                 Ok(batch.rewards.iter().zip(irl).map(|(r, irl)| (1.0 - omega) * r + omega * irl).collect())
             })?;
