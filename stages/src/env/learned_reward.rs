@@ -176,8 +176,7 @@ impl<'w> LearnedReward<'w> {
     /// the episode ends with that step, see [`last_steps`].
     pub fn rewards(&self, observation: &Observation, actions: &[u32], over: &[bool]) -> Result<Vec<f32>> {
         let shape = self.discriminator.shape();
-        let rewards =
-            self.discriminator.rewards(shape.reward, &self.features.steps(observation, actions, over)?)?;
+        let rewards = self.discriminator.rewards(shape.reward, &self.features.steps(observation, actions, over)?)?;
         Ok((rewards / shape.scale)?.to_vec1()?)
     }
 }

@@ -276,8 +276,7 @@ impl Game<'_> {
         let ones = Tensor::ones(size, candle_core::DType::F32, &Device::Cpu)?;
         let weights = Tensor::cat(&[&counts.index_select(&of_expert, 0)?, &ones], 0)?;
         let logits = discriminator.logits(&batch)?;
-        let (high, low) =
-            (1.0 - self.discriminator.label_smoothing as f32, self.discriminator.label_smoothing as f32);
+        let (high, low) = (1.0 - self.discriminator.label_smoothing as f32, self.discriminator.label_smoothing as f32);
         let targets: Vec<f32> = (0..2 * size).map(|k| if k < size { high } else { low }).collect();
         let loss = adversarial_loss(&logits, &Tensor::new(targets, &Device::Cpu)?, &weights)?;
         let right = logits.to_vec1::<f32>()?.iter().enumerate().filter(|(k, z)| (*k < size) == (**z > 0.0)).count();
@@ -300,7 +299,10 @@ impl Game<'_> {
         let mut shown = Vec::with_capacity(learned.len());
         for ((&user, &item), learned) in steps.observation.user.iter().zip(&steps.actions).zip(learned) {
             let known = (user as usize) < judge.users() && (item as usize) < judge.items();
-            anyhow::ensure!(known, "user {user} or item {item} is not in `truth`. help: connect a world of the same log");
+            anyhow::ensure!(
+                known,
+                "user {user} or item {item} is not in `truth`. help: connect a world of the same log"
+            );
             let true_reward = f64::from(judge.reward.row(user as usize)[item as usize]);
             shown.push(RewardPair { series: series.to_owned(), learned: f64::from(learned), true_reward });
         }

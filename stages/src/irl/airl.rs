@@ -87,7 +87,8 @@ impl Stage for Airl {
         self.policy.check().map_err(below("policy"))?;
         let (f, bonus) = (self.reward == RewardForm::F, self.policy.entropy);
         if !f && bonus != 0.0 {
-            let message = "this reward holds −log π already: a bonus counts the entropy twice. Set it to 0, or `reward: f`";
+            let message =
+                "this reward holds −log π already: a bonus counts the entropy twice. Set it to 0, or `reward: f`";
             return wrong("policy.entropy", message);
         }
         if f && (bonus - self.omega).abs() > 1e-12 {

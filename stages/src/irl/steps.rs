@@ -70,7 +70,8 @@ impl Steps {
             let name = format!("{prefix}.{name}");
             arrays.get(&name).with_context(|| format!("no array `{name}` in the checkpoint"))
         };
-        let ids = |name: &str| Ok::<_, anyhow::Error>(get(name)?.data.iter().map(|&id| id as u32).collect::<Vec<u32>>());
+        let ids =
+            |name: &str| Ok::<_, anyhow::Error>(get(name)?.data.iter().map(|&id| id as u32).collect::<Vec<u32>>());
         let recent = get("recent")?;
         Ok(Self {
             observation: Observation {

@@ -13,7 +13,8 @@ pub(super) fn text_vectors(items: &Items, width: usize, seed: u64) -> Array {
     let mut data = Vec::with_capacity(items.len() * width);
     for (title, genres) in items.title.iter().zip(&items.genres) {
         let text = format!(" {title} {} ", genres.join(" ")).to_lowercase();
-        let characters: Vec<char> = text.split_whitespace().flat_map(|word| format!(" {word} ").chars().collect::<Vec<_>>()).collect();
+        let characters: Vec<char> =
+            text.split_whitespace().flat_map(|word| format!(" {word} ").chars().collect::<Vec<_>>()).collect();
         let mut sum = vec![0.0_f64; width];
         for trigram in characters.windows(3) {
             let place = trigram.iter().map(|&c| u64::from(u32::from(c)));

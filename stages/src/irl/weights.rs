@@ -202,11 +202,7 @@ mod tests {
             network: NetworkConfig { window: 1, hidden: 8, prior: 0.0, avoid: 0.0, ..NetworkConfig::default() },
             ..BehaviourCloning::default()
         };
-        let inputs = Inputs {
-            world: world.clone(),
-            demonstrations: demonstrations.clone(),
-            weights: Some(weights),
-        };
+        let inputs = Inputs { world: world.clone(), demonstrations: demonstrations.clone(), weights: Some(weights) };
         let policy = cloning.run(inputs, &Context::detached(folder.path())).unwrap().policy;
         let network = Student::load(&policy, world.users(), world.items()).unwrap();
         let played = play(world, &[0; 50], &Student { network: &network, sample: true }, 3).unwrap();
