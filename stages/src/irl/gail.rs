@@ -190,13 +190,7 @@ pub(super) mod tests {
     fn texts_stand_in_for_the_worlds_vectors() {
         let mut inputs = cycle();
         let names: Vec<String> = (0..6).map(|k| format!("item {k}")).collect();
-        inputs.items = Some(Items {
-            id: names.clone(),
-            title: names,
-            year: vec![None; 6],
-            genres: vec![vec![]; 6],
-            ..Items::default()
-        });
+        inputs.items = Some(Items { id: names.clone(), title: names, genres: vec![vec![]; 6], ..Items::default() });
         let outputs = run(&small(), inputs);
         let texts: &Array = &outputs.reward.0.arrays[crate::env::TEXTS];
         assert_eq!(texts.shape, [6, 16]);

@@ -83,7 +83,7 @@ impl DiscriminatorSettings {
         if !(self.logit_clip > 0.0 && self.logit_clip.is_finite()) {
             return wrong("logit_clip", "a bound is above 0");
         }
-        if !(self.stop_above_accuracy > 0.0) {
+        if self.stop_above_accuracy.is_nan() || self.stop_above_accuracy <= 0.0 {
             return wrong("stop_above_accuracy", "a share above 0; above 1 the rounds never stop early");
         }
         Ok(())

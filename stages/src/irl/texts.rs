@@ -38,7 +38,6 @@ mod tests {
         let items = Items {
             id: titles.iter().map(|&t| t.to_owned()).collect(),
             title: titles.iter().map(|&t| t.to_owned()).collect(),
-            year: vec![None; 4],
             genres: vec![vec![]; 4],
             ..Items::default()
         };

@@ -83,8 +83,8 @@ fn it_recovers_the_reward_and_the_value() {
     let learned = learn(&process, &expert, 300);
     let k = learned.h.iter().zip(&soft.value).map(|(h, v)| h - v).sum::<f64>() / 6.0;
     let c = (1.0 - process.gamma) * k;
-    for s in 0..6 {
-        let (of_g, of_h) = (learned.g[s] - reward[s] - c, learned.h[s] - soft.value[s] - k);
+    for (s, (r, v)) in reward.iter().zip(&soft.value).enumerate() {
+        let (of_g, of_h) = (learned.g[s] - r - c, learned.h[s] - v - k);
         assert!(of_g.abs() < 1e-4 && of_h.abs() < 1e-4, "state {s}: g is off by {of_g}, h by {of_h}");
     }
     let told: f64 = learned.d_expert.iter().zip(&expert).map(|(d, p)| p * (d - 0.5).abs()).sum();
