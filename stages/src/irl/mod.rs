@@ -12,6 +12,8 @@ mod texts;
 mod weights;
 
 #[cfg(test)]
+mod conformance;
+#[cfg(test)]
 mod tabular;
 
 pub use airl::Airl;
