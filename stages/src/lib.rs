@@ -32,6 +32,7 @@ pub static CATALOG: Catalog = Catalog {
         StageKind::of::<ingest::MovieLens>(),
         StageKind::of::<ingest::Recbole>(),
         StageKind::of::<ingest::Transcripts>(),
+        StageKind::of::<irl::Airl>(),
         StageKind::of::<irl::Gail>(),
         StageKind::of::<report::Report>(),
         StageKind::of::<retrieve::Retrieve>(),

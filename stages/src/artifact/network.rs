@@ -48,7 +48,8 @@ impl Policy {
     }
 }
 
-/// safetensors: the parameters of a learned reward r(s, a), with its input and form in the metadata.
+/// safetensors: the parameters of a learned reward r(s, a, s'), with its input, its form, its unit and what should be known of it
+/// in the metadata (the `Shape` of its discriminator), and the items' texts `texts [I, D_x]` where it reads them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RewardModel(pub Network);
 
@@ -67,7 +68,7 @@ impl Artifact for Policy {
 impl Artifact for RewardModel {
     const KIND: &'static str = "reward-model";
     const EXTENSION: &'static str = "safetensors";
-    const FORMAT: u32 = 1;
+    const FORMAT: u32 = 2;
     fn write(&self, path: &Path) -> Result<()> {
         self.0.write(path, Self::KIND, Self::FORMAT)
     }

@@ -17,11 +17,11 @@ pub struct Weights {
     pub trajectory: Vec<u32>,
     /// The step within it.
     pub step: Vec<u32>,
-    /// exp(A/β): how much better the step was than usual in the world.
+    /// exp(A/β), normalised to mean 1: how much better the step was than usual in the world.
     pub w_env: Vec<f32>,
-    /// (1/D − 1)^κ: how much the discriminator takes it for the expert's.
+    /// (1/D − 1)^κ, normalised to mean 1: how much the discriminator takes it for the expert's.
     pub w_irl: Vec<f32>,
-    /// w_env^α · w_irl^(1−α), normalised to mean 1.
+    /// w_env^α · w_irl^(1−α), or what another scheme makes of the step, normalised to mean 1.
     pub weight: Vec<f32>,
 }
 

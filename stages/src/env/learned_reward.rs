@@ -5,54 +5,140 @@ use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 
 use super::Observation;
-use crate::artifact::{RewardModel, World};
+use crate::artifact::{Array, RewardModel, World};
 use crate::nn::Discriminator;
-use crate::nn::loss::softplus;
+use crate::nn::discriminator::Rows;
 
-/// What a discriminator sees of a state and an action: `[v_u, mean of the window's v_i, v_a, v_u ∘ v_a, progress]`, all from
-/// the training world's vectors.
+/// What a discriminator sees of a state and an action: `[v_u, mean of the window's x_i, x_a, v_u ∘ x_a, progress]`, and of a
+/// state alone: `[v_u, mean of the window's x_i, progress]`. v are the training world's vectors; x are the items' vectors of the
+/// world too, or of their texts, and then the product is that of the mean and x_a: a user has no text.
 pub struct Features<'w> {
     world: &'w World,
+    texts: Option<Array>,
 }
 
 impl<'w> Features<'w> {
     /// Features from that world's vectors.
     #[must_use]
     pub fn new(world: &'w World) -> Self {
-        Self { world }
+        Self { world, texts: None }
     }
 
-    /// F = 4·D + 1.
+    /// Features whose items are told by `texts [I, D_x]`.
+    ///
+    /// # Errors
+    /// When they are of another catalogue.
+    pub fn with_texts(world: &'w World, texts: Array) -> Result<Self> {
+        ensure!(
+            texts.shape.len() == 2 && texts.shape[0] == world.items(),
+            "texts of {:?} for {} items. help: connect the `items` that the world was fitted with",
+            texts.shape,
+            world.items()
+        );
+        Ok(Self { world, texts: Some(texts) })
+    }
+
+    /// The items' texts, where it has some.
+    #[must_use]
+    pub fn texts(&self) -> Option<&Array> {
+        self.texts.as_ref()
+    }
+
+    fn items(&self) -> &Array {
+        self.texts.as_ref().unwrap_or(&self.world.item_vectors)
+    }
+
+    /// F = D + 3·D_x + 1.
     #[must_use]
     pub fn width(&self) -> usize {
-        4 * self.world.user_vectors.shape[1] + 1
+        self.world.user_vectors.shape[1] + 3 * self.items().shape[1] + 1
+    }
+
+    /// F_s = D + D_x + 1.
+    #[must_use]
+    pub fn state_width(&self) -> usize {
+        self.world.user_vectors.shape[1] + self.items().shape[1] + 1
     }
 
     /// B states and `actions [B]` → `[B, F]`.
     pub fn compute(&self, observation: &Observation, actions: &[u32]) -> Result<Tensor> {
         ensure!(observation.len() == actions.len(), "{} states, {} actions", observation.len(), actions.len());
-        let width = self.world.user_vectors.shape[1];
-        let features = |(row, &action): (usize, &u32)| {
+        self.rows(actions.len(), self.width(), |row, features| {
             let user = self.world.user_vectors.row(observation.user[row] as usize);
-            let item = self.world.item_vectors.row(action as usize);
-            let recent = &observation.recent[row * observation.window..(row + 1) * observation.window];
-            let shown: Vec<u32> = recent.iter().copied().filter(|&i| (i as usize) < self.world.items()).collect();
-            let mean = (0..width).map(|d| {
-                let sum: f32 = shown.iter().map(|&i| self.world.item_vectors.row(i as usize)[d]).sum();
-                sum / shown.len().max(1) as f32
-            });
-            let mut features = Vec::with_capacity(self.width());
+            let item = self.items().row(actions[row] as usize);
             features.extend_from_slice(user);
-            features.extend(mean);
+            self.push_mean(window(observation, row).iter().copied(), features);
+            let mean = features[user.len()..].to_vec();
             features.extend_from_slice(item);
-            features.extend(user.iter().zip(item).map(|(u, i)| u * i));
+            let partner = if self.texts.is_some() { mean.as_slice() } else { user };
+            features.extend(partner.iter().zip(item).map(|(p, i)| p * i));
             features.push(observation.progress[row]);
+        })
+    }
+
+    /// B states → `[B, F_s]`.
+    pub fn states(&self, observation: &Observation) -> Result<Tensor> {
+        self.rows(observation.len(), self.state_width(), |row, features| {
+            features.extend_from_slice(self.world.user_vectors.row(observation.user[row] as usize));
+            self.push_mean(window(observation, row).iter().copied(), features);
+            features.push(observation.progress[row]);
+        })
+    }
+
+    /// The states that follow B states when `actions [B]` are shown → `[B, F_s]`.
+    pub fn states_after(&self, observation: &Observation, actions: &[u32]) -> Result<Tensor> {
+        ensure!(observation.len() == actions.len(), "{} states, {} actions", observation.len(), actions.len());
+        let turn = 1.0 / self.world.rules.horizon as f32;
+        self.rows(actions.len(), self.state_width(), |row, features| {
+            features.extend_from_slice(self.world.user_vectors.row(observation.user[row] as usize));
+            let recent = window(observation, row).iter().copied();
+            self.push_mean(std::iter::once(actions[row]).chain(recent).take(observation.window), features);
+            features.push(observation.progress[row] + turn);
+        })
+    }
+
+    /// All that a discriminator of either form reads, but log π: `over [B]` is true where the episode ends with that step.
+    pub fn steps(&self, observation: &Observation, actions: &[u32], over: &[bool]) -> Result<Rows> {
+        ensure!(over.len() == actions.len(), "{} ends, {} actions", over.len(), actions.len());
+        let going_on: Vec<f32> = over.iter().map(|&over| if over { 0.0 } else { 1.0 }).collect();
+        Ok(Rows {
+            pairs: self.compute(observation, actions)?,
+            states: self.states(observation)?,
+            after: self.states_after(observation, actions)?,
+            going_on: Tensor::from_vec(going_on, over.len(), &Device::Cpu)?,
+            log_policy: None,
+        })
+    }
+
+    /// Appends the mean vector of the items shown; padding is no item.
+    fn push_mean(&self, shown: impl Iterator<Item = u32>, features: &mut Vec<f32>) {
+        let shown: Vec<u32> = shown.filter(|&i| (i as usize) < self.world.items()).collect();
+        features.extend((0..self.items().shape[1]).map(|d| {
+            let sum: f32 = shown.iter().map(|&i| self.items().row(i as usize)[d]).sum();
+            sum / shown.len().max(1) as f32
+        }));
+    }
+
+    fn rows(&self, count: usize, width: usize, fill: impl Fn(usize, &mut Vec<f32>) + Sync) -> Result<Tensor> {
+        let row = |row: usize| {
+            let mut features = Vec::with_capacity(width);
+            fill(row, &mut features);
             features
         };
-        let rows: Vec<Vec<f32>> = actions.par_iter().enumerate().with_min_len(64).map(features).collect();
-        let data = rows.concat();
-        Ok(Tensor::from_vec(data, (actions.len(), self.width()), &Device::Cpu)?)
+        let rows: Vec<Vec<f32>> = (0..count).into_par_iter().with_min_len(64).map(row).collect();
+        Ok(Tensor::from_vec(rows.concat(), (count, width), &Device::Cpu)?)
     }
+}
+
+fn window(observation: &Observation, row: usize) -> &[u32] {
+    &observation.recent[row * observation.window..(row + 1) * observation.window]
+}
+
+/// Which of the flat steps of episodes of these `lengths` are the last of theirs, `[S]`. A task here is of finite horizon, and
+/// the state holds the progress: after the last turn nothing is worth anything, whether the user left or was cut off.
+#[must_use]
+pub fn last_steps(lengths: &[usize]) -> Vec<bool> {
+    lengths.iter().flat_map(|&length| (1..=length).map(move |step| step == length)).collect()
 }
 
 /// A learned reward, ready to be asked.
@@ -72,35 +158,50 @@ impl<'w> LearnedReward<'w> {
         ensure!(
             shape.window == window,
             "the reward was learned from states of {} items, the policy's hold {window}. help: give both stages the same \
-             `network.window` (in irl.gail it is `policy.network.window`)",
+             `network.window` (in an irl stage it is `policy.network.window`)",
             shape.window
         );
         ensure!(
             shape.vectors == world.vectors_digest(),
             "the reward was learned in another world. help: connect the `world` of the stage that learned it"
         );
-        Ok(Self { features: Features::new(world), discriminator })
+        let features = match model.0.arrays.get(TEXTS) {
+            Some(texts) => Features::with_texts(world, texts.clone())?,
+            None => Features::new(world),
+        };
+        Ok(Self { features, discriminator })
     }
 
-    /// r_IRL = −log(1 − D_E) = softplus(logit) ≥ 0, as IL-Rec has it, of B states and `actions [B]` → `[B]`.
-    pub fn rewards(&self, observation: &Observation, actions: &[u32]) -> Result<Vec<f32>> {
-        let logits = self.discriminator.logits_expert_is_high(&self.features.compute(observation, actions)?)?;
-        Ok(softplus(&logits)?.to_vec1()?)
+    /// r_IRL(s, a, s') of B states and `actions [B]` → `[B]`, in the form and the unit that the file names; `over [B]` is true where
+    /// the episode ends with that step, see [`last_steps`].
+    pub fn rewards(&self, observation: &Observation, actions: &[u32], over: &[bool]) -> Result<Vec<f32>> {
+        let shape = self.discriminator.shape();
+        let rewards = self.discriminator.rewards(shape.reward, &self.features.steps(observation, actions, over)?)?;
+        Ok((rewards / shape.scale)?.to_vec1()?)
     }
 }
+
+/// The name of the items' texts in a reward model's file, `[I, D_x]`; absent where the world's vectors are read.
+pub const TEXTS: &str = "texts";
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::env::cluster_world;
+    use crate::nn::RewardForm;
     use crate::nn::discriminator::Shape;
 
     #[test]
     fn a_reward_of_other_states_or_of_another_world_is_refused() {
         let world = cluster_world(&[5.0, 4.0], 2, 1, 4, 3);
         let features = Features::new(&world);
-        let shape =
-            Shape { inputs: features.width(), window: 2, vectors: world.vectors_digest(), hidden: 4, clip: 10.0 };
+        let shape = Shape {
+            inputs: features.width(),
+            window: 2,
+            vectors: world.vectors_digest(),
+            hidden: 4,
+            ..Shape::default()
+        };
         let model = RewardModel(Discriminator::new(shape, 1).unwrap().export().unwrap());
         let error = |world: &World, window| LearnedReward::load(&model, world, window).err().map(|e| e.to_string());
         assert_eq!(error(&world, 2), None);
@@ -108,5 +209,61 @@ mod tests {
         let mut other = world.clone();
         other.user_vectors.data[0] += 0.5;
         assert!(error(&other, 2).unwrap().contains("in another world"));
+    }
+
+    #[test]
+    fn the_next_state_is_the_state_that_comes_next() {
+        let world = cluster_world(&[5.0, 4.0], 2, 1, 4, 3);
+        let items = [3, 0, 2];
+        let mut observation = Observation { window: 2, ..Observation::default() };
+        for step in 0..=items.len() {
+            observation.push(1, &items[..step], &[1.0; 3][..step], 4, 4);
+        }
+        let features = Features::new(&world);
+        let states = features.states(&observation).unwrap().to_vec2::<f32>().unwrap();
+        let after = features.states_after(&observation.take(&[0, 1, 2]), &items).unwrap().to_vec2::<f32>().unwrap();
+        assert_eq!(after, states[1..]);
+        assert_eq!(states[2], [0.0, 0.0, 0.5, 0.5, 0.5], "user, mean of clusters 1 and 0, half of the turns");
+    }
+
+    #[test]
+    fn a_file_says_its_form_its_unit_and_its_texts() {
+        let world = cluster_world(&[5.0, 4.0], 2, 1, 4, 3);
+        let texts = Array::new(&[4, 3], (0..12).map(|x| (x as f32).sin()).collect());
+        let features = Features::with_texts(&world, texts.clone()).unwrap();
+        let observation = Observation {
+            user: vec![0, 1],
+            recent: vec![1, 4, 2, 3],
+            rewards: vec![4.0; 4],
+            progress: vec![0.25, 0.5],
+            window: 2,
+            ..Observation::default()
+        };
+        let rewards = |reward: RewardForm, scale: f64| {
+            let shape = Shape {
+                inputs: features.width(),
+                states: features.state_width(),
+                window: 2,
+                vectors: world.vectors_digest(),
+                hidden: 4,
+                discount: Some(0.9),
+                reward,
+                scale,
+                ..Shape::default()
+            };
+            let mut file = Discriminator::new(shape, 1).unwrap().export().unwrap();
+            file.arrays.insert(TEXTS.to_owned(), texts.clone());
+            let learned = LearnedReward::load(&RewardModel(file), &world, 2).unwrap();
+            learned.rewards(&observation, &[0, 3], &last_steps(&[2]))
+        };
+        let (whole, halved) = (rewards(RewardForm::F, 1.0).unwrap(), rewards(RewardForm::F, 2.0).unwrap());
+        assert!(whole.iter().zip(&halved).all(|(w, h)| (w - 2.0 * h).abs() < 1e-6), "{whole:?} {halved:?}");
+        assert!(rewards(RewardForm::LogD, 1.0).is_err(), "AIRL's other forms need log π");
+        assert!(Features::with_texts(&world, Array::new(&[3, 1], vec![0.0; 3])).is_err());
+    }
+
+    #[test]
+    fn each_episode_has_one_last_step() {
+        assert_eq!(last_steps(&[2, 1]), [false, true, true]);
     }
 }

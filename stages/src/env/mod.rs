@@ -20,7 +20,7 @@ pub use episode::Episode;
 pub use episodes::Episodes;
 #[cfg(test)]
 pub(crate) use episodes::tests::cluster_world;
-pub use learned_reward::{Features, LearnedReward};
+pub use learned_reward::{Features, LearnedReward, TEXTS, last_steps};
 pub use observation::{Observation, observe};
 pub use popularity::{Popularity, USUAL_PRIOR};
 pub use student::{Student, states};

@@ -19,9 +19,9 @@ pub struct Observation {
     /// Whether what was shown is masked; see [`masked`](Self::masked).
     pub masking: bool,
     /// What each state masks, one after the other; empty where repeats are allowed.
-    masks: Vec<u32>,
+    pub masks: Vec<u32>,
     /// Where the masks of each state end in `masks`.
-    mask_ends: Vec<usize>,
+    pub mask_ends: Vec<usize>,
 }
 
 impl Observation {

@@ -51,36 +51,9 @@ fn fitted(features: &Tensor, targets: &Tensor, seed: u64) -> Result<Tensor> {
     Ok(network.forward(features)?.squeeze(1)?)
 }
 
-/// w_env^α · w_irl^(1−α), scaled to mean 1 over the whole set: another mean m would add log m to every step's reward and
-/// change the wish to stay. `w_env = exp(A/β)`, `w_irl = exp(κ·logit)`, as 1/D − 1 = D_E/(1 − D_E) = e^logit. Computed from
-/// logarithms, so that no factor overflows.
-pub(super) fn mixed_weights(advantages: &[f32], logits: &[f32], beta: f64, kappa: f64, alpha: f64) -> Vec<f32> {
-    let exponent = |(a, z): (&f32, &f32)| alpha * f64::from(*a) / beta + (1.0 - alpha) * kappa * f64::from(*z);
-    let exponents: Vec<f64> = advantages.iter().zip(logits).map(exponent).collect();
-    let high = exponents.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let raw: Vec<f64> = exponents.iter().map(|e| (e - high).exp()).collect();
-    let mean = raw.iter().sum::<f64>() / raw.len().max(1) as f64;
-    raw.iter().map(|w| (w / mean) as f32).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn close(found: &[f32], wanted: &[f32]) {
-        assert!(found.iter().zip(wanted).all(|(a, b)| (a - b).abs() < 1e-5), "{found:?} {wanted:?}");
-    }
-
-    #[test]
-    fn weights_keep_their_limits() {
-        let (a, z) = ([0.5, -1.0, 2.0], [1.0, 0.0, -1.0]);
-        let normal = |w: [f32; 3]| w.map(|x| x * 3.0 / w.iter().sum::<f32>());
-        let shifted: Vec<f32> = a.iter().map(|x| x + 7.0).collect();
-        close(&mixed_weights(&a, &z, 2.0, 1.0, 0.5), &mixed_weights(&shifted, &z, 2.0, 1.0, 0.5));
-        close(&mixed_weights(&a, &z, 1e9, 1.0, 1.0), &[1.0; 3]);
-        close(&mixed_weights(&a, &z, 2.0, 1.0, 1.0), &normal(a.map(|x| (x / 2.0_f32).exp())));
-        close(&mixed_weights(&a, &z, 2.0, 1.5, 0.0), &normal(z.map(|x| (1.5 * x).exp())));
-    }
 
     #[test]
     fn a_better_action_has_the_higher_advantage() {

@@ -3,6 +3,51 @@
 //! The one place where a stage folder uses another: adversarial methods need a generator, which is `rl`'s actor-critic.
 
 mod advantage;
+mod adversarial;
+mod airl;
 mod gail;
+mod settings;
+mod steps;
+mod texts;
+mod weights;
 
+#[cfg(test)]
+mod conformance;
+#[cfg(test)]
+mod tabular;
+
+pub use airl::Airl;
 pub use gail::Gail;
+pub use settings::DiscriminatorSettings;
+pub use weights::{Scheme, Weighing};
+
+use crate::artifact::{Curves, Demonstrations, Items, RewardModel, RewardPairs, Weights, World};
+
+pipeline::ports! {
+    /// What is learned from.
+    pub struct Inputs {
+        /// The training world.
+        world: World,
+        /// What the expert did in it.
+        demonstrations: Demonstrations,
+        /// The catalogue: with it the discriminator reads the items' titles and genres in the place of the world's vectors.
+        items: Option<Items>,
+        /// The true world, where it is known; for the picture `pairs` alone, nothing is learned from it.
+        truth: Option<World>,
+    }
+}
+
+pipeline::ports! {
+    /// What comes out.
+    pub struct Outputs {
+        /// r_IRL.
+        reward: RewardModel,
+        /// How much each demonstrated step counts.
+        weights: Weights,
+        /// `discriminator_loss`, `accuracy`, `generator_return`, `generator_length`, `demonstrated_reward`, `generated_reward` and
+        /// `reward_scale` a round.
+        curves: Curves,
+        /// The learned reward beside the world's, step by step.
+        pairs: RewardPairs,
+    }
+}

@@ -1,14 +1,15 @@
-//! Tells the expert's choices from a policy's.
+//! Tells the expert's choices from a policy's, in GAIL's form or in AIRL's.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use candle_core::Tensor;
 use candle_nn::Module;
 use serde::{Deserialize, Serialize};
 
-use super::{Init, Mlp, Params};
+use super::adversarial::{airl_logits, shaped};
+use super::{Init, Mlp, Params, RewardForm};
 use crate::artifact::TensorFile;
 
-/// The shape of a [`Discriminator`]; stored in the reward model's file.
+/// The shape of a [`Discriminator`] and the form of its reward; stored in the reward model's file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Shape {
     /// Numbers in the features of one state and action.
@@ -21,21 +22,103 @@ pub struct Shape {
     pub hidden: usize,
     /// Logits are cut to ±this, so that one sure answer does not drown the others.
     pub clip: f64,
+    /// Numbers in the features of one state.
+    pub states: usize,
+    /// Whether g sees the state alone.
+    pub state_only: bool,
+    /// γ of AIRL's form; GAIL's without.
+    pub discount: Option<f64>,
+    /// Whether each layer is divided by its largest singular value.
+    pub spectral_norm: bool,
+    /// What the file's reward is.
+    pub reward: RewardForm,
+    /// What the reward is divided by.
+    pub scale: f64,
+    /// What should be known before the reward is believed.
+    pub remark: Option<String>,
 }
 
-/// `logits_expert_is_high`: clip(MLP(features)), D_E = P(expert) = σ(logit).
+impl Default for Shape {
+    fn default() -> Self {
+        Self {
+            inputs: 0,
+            window: 0,
+            vectors: String::new(),
+            hidden: 64,
+            clip: 10.0,
+            states: 0,
+            state_only: false,
+            discount: None,
+            spectral_norm: false,
+            reward: RewardForm::NegLogOneMinusD,
+            scale: 1.0,
+            remark: None,
+        }
+    }
+}
+
+/// Steps as a discriminator sees them, B rows.
+pub struct Rows {
+    /// `[B, F]`, features of state and action.
+    pub pairs: Tensor,
+    /// `[B, F_s]`, features of the state.
+    pub states: Tensor,
+    /// `[B, F_s]`, features of the state after the action.
+    pub after: Tensor,
+    /// `[B]`, 1 where the episode goes on, 0 where it is over: h(terminal) = 0.
+    pub going_on: Tensor,
+    /// `[B]`, log π of the action, under the masking used to sample; only AIRL's logits read it.
+    pub log_policy: Option<Tensor>,
+}
+
+impl Rows {
+    /// The rows at `rows [N]` of u32.
+    pub fn take(&self, rows: &Tensor) -> Result<Self> {
+        let at = |x: &Tensor| x.index_select(rows, 0);
+        Ok(Self {
+            pairs: at(&self.pairs)?,
+            states: at(&self.states)?,
+            after: at(&self.after)?,
+            going_on: at(&self.going_on)?,
+            log_policy: self.log_policy.as_ref().map(at).transpose()?,
+        })
+    }
+
+    /// These rows, then the others. Only where both know log π it is kept.
+    pub fn followed_by(&self, other: &Self) -> Result<Self> {
+        let both = |a: &Tensor, b: &Tensor| Tensor::cat(&[a, b], 0);
+        let log_policy = self.log_policy.as_ref().zip(other.log_policy.as_ref()).map(|(a, b)| both(a, b));
+        Ok(Self {
+            pairs: both(&self.pairs, &other.pairs)?,
+            states: both(&self.states, &other.states)?,
+            after: both(&self.after, &other.after)?,
+            going_on: both(&self.going_on, &other.going_on)?,
+            log_policy: log_policy.transpose()?,
+        })
+    }
+}
+
+/// GAIL's form: logit = clip(g(s, a)). AIRL's: f = g + γ·h(s') − h(s), logit = clip(f − log π). g sees the state alone where it
+/// should. D_E = P(expert) = σ(logit).
 pub struct Discriminator {
     shape: Shape,
     params: Params,
-    network: Mlp,
+    g: Mlp,
+    potential: Option<Mlp>,
 }
 
 impl Discriminator {
     /// A new network.
     pub fn new(shape: Shape, seed: u64) -> Result<Self> {
         let mut params = Params::default();
-        let network = Mlp::new(&mut params, "network", &[shape.inputs, shape.hidden, 1], 1.0, &mut Init::new(seed))?;
-        Ok(Self { shape, params, network })
+        let mut init = Init::new(seed);
+        let mut network = |name: &str, inputs: usize| {
+            let network = Mlp::new(&mut params, name, &[inputs, shape.hidden, 1], 1.0, &mut init)?;
+            Ok::<_, anyhow::Error>(if shape.spectral_norm { network.with_spectral_norm() } else { network })
+        };
+        let g = network("network", if shape.state_only { shape.states } else { shape.inputs })?;
+        let potential = shape.discount.map(|_| network("potential", shape.states)).transpose()?;
+        Ok(Self { shape, params, g, potential })
     }
 
     /// What it was made for.
@@ -44,15 +127,54 @@ impl Discriminator {
         &self.shape
     }
 
+    /// Says of the reward what was not known when the network was made.
+    pub fn describe(&mut self, reward: RewardForm, scale: f64, remark: Option<String>) {
+        self.shape = Shape { reward, scale, remark, ..self.shape.clone() };
+    }
+
     /// The parameters.
     #[must_use]
     pub fn params(&self) -> &Params {
         &self.params
     }
 
-    /// `features [B, F]` → logits `[B]`, high where the expert is likely.
+    /// GAIL's form: the features that g sees, `[B, F]` → logits `[B]`, high where the expert is likely.
     pub fn logits_expert_is_high(&self, features: &Tensor) -> Result<Tensor> {
-        Ok(self.network.forward(features)?.squeeze(1)?.clamp(-self.shape.clip, self.shape.clip)?)
+        ensure!(self.potential.is_none(), "AIRL's logits need the next states and log π too");
+        self.clipped(&self.g.forward(features)?.squeeze(1)?)
+    }
+
+    /// f `[B]`: the shaped reward in AIRL's form, the unclipped logit in GAIL's.
+    pub fn f(&self, rows: &Rows) -> Result<Tensor> {
+        let g = self.g.forward(if self.shape.state_only { &rows.states } else { &rows.pairs })?.squeeze(1)?;
+        let (Some(potential), Some(gamma)) = (&self.potential, self.shape.discount) else { return Ok(g) };
+        let after = (potential.forward(&rows.after)?.squeeze(1)? * &rows.going_on)?;
+        Ok(shaped(&g, &potential.forward(&rows.states)?.squeeze(1)?, &after, gamma)?)
+    }
+
+    /// `[B]`, high where the expert is likely, in either form.
+    pub fn logits(&self, rows: &Rows) -> Result<Tensor> {
+        self.logits_of(&self.f(rows)?, rows)
+    }
+
+    /// r_IRL `[B]` in that form, in its own units.
+    pub fn rewards(&self, form: RewardForm, rows: &Rows) -> Result<Tensor> {
+        let f = self.f(rows)?;
+        // The policy is no part of f: a file's reward is asked by learners whose π it does not know.
+        let logits = if form == RewardForm::F { f.clone() } else { self.logits_of(&f, rows)? };
+        Ok(form.of(&logits, &f)?)
+    }
+
+    fn logits_of(&self, f: &Tensor, rows: &Rows) -> Result<Tensor> {
+        match (&self.potential, &rows.log_policy) {
+            (None, _) => self.clipped(f),
+            (Some(_), Some(log_policy)) => self.clipped(&airl_logits(f, log_policy)?),
+            (Some(_), None) => anyhow::bail!("AIRL's logits need log π of each step"),
+        }
+    }
+
+    fn clipped(&self, logits: &Tensor) -> Result<Tensor> {
+        Ok(logits.clamp(-self.shape.clip, self.shape.clip)?)
     }
 
     /// The network as a file's content.
@@ -75,17 +197,48 @@ mod tests {
     use candle_core::Device;
 
     use super::*;
+    use crate::nn::adversarial::adversarial_loss;
     use crate::nn::gradient_check::assert_every_parameter_learns;
-    use crate::nn::loss::bce_with_logits;
+
+    fn rows() -> Rows {
+        let normal = |seed, width| Init::new(seed).normal(&[4, width], 1.0).unwrap();
+        let tensor = |values: [f32; 4]| Tensor::new(&values, &Device::Cpu).unwrap();
+        Rows {
+            pairs: normal(2, 3),
+            states: normal(3, 2),
+            after: normal(4, 2),
+            going_on: tensor([1.0, 1.0, 0.0, 1.0]),
+            log_policy: Some(tensor([-1.0, -0.5, -2.0, -0.1])),
+        }
+    }
 
     #[test]
-    fn every_parameter_learns() {
-        let shape = Shape { inputs: 3, window: 1, vectors: String::new(), hidden: 4, clip: 10.0 };
+    fn every_parameter_learns_in_every_form() {
+        let (expert, ones) = (Tensor::new(&[1.0_f32, 0.0, 1.0, 0.0], &Device::Cpu).unwrap(), [1.0_f32; 4]);
+        let ones = Tensor::new(&ones, &Device::Cpu).unwrap();
+        for (discount, state_only, spectral_norm) in
+            [(None, false, false), (None, true, true), (Some(0.9), false, true), (Some(0.9), true, false)]
+        {
+            let shape =
+                Shape { inputs: 3, states: 2, hidden: 4, discount, state_only, spectral_norm, ..Shape::default() };
+            let discriminator = Discriminator::new(shape, 1).unwrap();
+            assert_every_parameter_learns(discriminator.params(), || {
+                adversarial_loss(&discriminator.logits(&rows()).unwrap(), &expert, &ones)
+            });
+        }
+    }
+
+    #[test]
+    fn what_comes_after_the_end_is_worth_nothing() {
+        let shape = Shape { inputs: 3, states: 2, hidden: 4, discount: Some(0.9), ..Shape::default() };
         let discriminator = Discriminator::new(shape, 1).unwrap();
-        let features = Init::new(2).normal(&[4, 3], 1.0).unwrap();
-        let expert = Tensor::new(&[1.0_f32, 0.0, 1.0, 0.0], &Device::Cpu).unwrap();
-        assert_every_parameter_learns(discriminator.params(), || {
-            bce_with_logits(&discriminator.logits_expert_is_high(&features).unwrap(), &expert)?.sum_all()
-        });
+        let f = |rows: &Rows| discriminator.f(rows).unwrap().to_vec1::<f32>().unwrap();
+        let (before, mut moved) = (f(&rows()), rows());
+        moved.after = (moved.after + 1.0).unwrap();
+        let after = f(&moved);
+        assert_eq!(before[2], after[2]);
+        assert!((before[0] - after[0]).abs() > 1e-4);
+        assert!(discriminator.logits(&Rows { log_policy: None, ..rows() }).is_err());
+        assert!(discriminator.rewards(RewardForm::F, &Rows { log_policy: None, ..rows() }).is_ok());
     }
 }

@@ -4,7 +4,7 @@ use anyhow::Result;
 use candle_core::{DType, Device, Tensor};
 use candle_nn::{Linear, Module};
 
-use super::{Init, Params};
+use super::{Init, Params, spectral};
 
 /// Linear layers with tanh between them; the last layer is linear.
 ///
@@ -13,6 +13,7 @@ use super::{Init, Params};
 #[derive(Clone, Debug)]
 pub struct Mlp {
     layers: Vec<Linear>,
+    spectral_norm: bool,
 }
 
 impl Mlp {
@@ -26,7 +27,13 @@ impl Mlp {
             let bias = params.add(&format!("{name}.{k}.bias"), &Tensor::zeros(pair[1], DType::F32, &Device::Cpu)?)?;
             layers.push(Linear::new(weight, Some(bias)));
         }
-        Ok(Self { layers })
+        Ok(Self { layers, spectral_norm: false })
+    }
+
+    /// The same, each weight divided by its largest singular value in every forward pass.
+    #[must_use]
+    pub fn with_spectral_norm(self) -> Self {
+        Self { spectral_norm: true, ..self }
     }
 }
 
@@ -35,7 +42,11 @@ impl Module for Mlp {
     fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
         let mut x = x.clone();
         for (k, layer) in self.layers.iter().enumerate() {
-            x = layer.forward(&x)?;
+            x = if self.spectral_norm {
+                Linear::new(spectral::normalised(layer.weight())?, layer.bias().cloned()).forward(&x)?
+            } else {
+                layer.forward(&x)?
+            };
             if k + 1 < self.layers.len() {
                 x = x.tanh()?;
             }

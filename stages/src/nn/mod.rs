@@ -5,6 +5,7 @@
 
 pub mod actor_critic;
 mod adam_w;
+pub mod adversarial;
 mod attention;
 mod choice;
 pub mod discriminator;
@@ -16,8 +17,11 @@ mod layer_norm;
 pub mod loss;
 mod mlp;
 pub mod params;
+mod reward_form;
 pub mod schedule;
+pub mod spectral;
 pub mod training;
+pub mod weighting;
 
 #[cfg(test)]
 pub mod gradient_check;
@@ -34,4 +38,5 @@ pub use init::{Init, rng};
 pub use layer_norm::LayerNorm;
 pub use mlp::Mlp;
 pub use params::Params;
+pub use reward_form::RewardForm;
 pub use training::{State, Training};

@@ -16,8 +16,9 @@ use super::checks::{self, Checked};
 use super::demonstrated::Demonstrated;
 use crate::artifact::{Array, World};
 use crate::env::Features;
+use crate::nn::adversarial::adversarial_loss;
 use crate::nn::discriminator::Shape;
-use crate::nn::loss::{bce_with_logits, softplus};
+use crate::nn::loss::softplus;
 use crate::nn::params::{to_array, to_tensor};
 use crate::nn::{AdamW, Discriminator, Params, rng};
 
@@ -106,6 +107,7 @@ impl<'w> Adversary<'w> {
             vectors: world.vectors_digest(),
             hidden: config.hidden,
             clip: config.logit_clip,
+            ..Shape::default()
         };
         let discriminator = Discriminator::new(shape, seed)?;
         Ok(Self {
@@ -129,6 +131,7 @@ impl<'w> Adversary<'w> {
         let (high, low) = (1.0 - self.config.label_smoothing as f32, self.config.label_smoothing as f32);
         let targets: Vec<f32> = (0..2 * size).map(|k| if k < size { high } else { low }).collect();
         let targets = Tensor::new(targets, &Device::Cpu)?;
+        let equal = targets.ones_like()?;
         let mut told = Told { loss: 0.0, accuracy: 0.0 };
         for step in 0..self.config.steps {
             let mut draw = rng(&[self.seed, 0xd15c, round, step]);
@@ -139,7 +142,7 @@ impl<'w> Adversary<'w> {
             };
             let rows = Tensor::cat(&[rows(&self.demonstrated)?, rows(&played)?], 0)?;
             let logits = self.discriminator.logits_expert_is_high(&rows)?;
-            let loss = bce_with_logits(&logits, &targets)?.mean_all()?;
+            let loss = adversarial_loss(&logits, &targets, &equal)?;
             let right = |(k, z): &(usize, &f32)| (*k < size) == (**z > 0.0);
             let right = logits.to_vec1::<f32>()?.iter().enumerate().filter(right).count();
             told = Told { loss: f64::from(loss.to_scalar::<f32>()?), accuracy: right as f64 / (2 * size) as f64 };

@@ -36,6 +36,7 @@ use crate::env::{Student, states};
 use crate::nn::actor_critic::Heads;
 use crate::nn::loss::value_loss;
 use crate::nn::schedule::to_a_tenth;
+use crate::nn::weighting::mixed_weights;
 use crate::nn::{ActorCritic, AdamW, Choice, choice, rng};
 
 /// `rl.ilrec`.
@@ -267,7 +268,8 @@ impl PolicyLearner for Learner<'_> {
         let told = self.adversary.learn(&played, number).with_context(place)?;
         let WeightsConfig { every, kappa, alpha } = self.config.weights;
         if every > 0 && number.is_multiple_of(every) {
-            self.pairs.weights = mixed_weights(&self.log_env, &self.adversary.logits_of_demonstrated()?, kappa, alpha);
+            self.pairs.weights =
+                mixed_weights(&self.log_env, &self.adversary.logits_of_demonstrated()?, 1.0, kappa, alpha);
         }
 
         let (batch, count) = self.mix(played, number);
@@ -321,17 +323,6 @@ impl PolicyLearner for Learner<'_> {
         self.pairs.weights = kept.get("weights").context("no weights in the checkpoint")?.data.clone();
         self.adversary.restore(kept)
     }
-}
-
-/// w_env^α · w_IRL^(1−α), scaled to mean 1: `log_env [N]`, `logits [N]` of the discriminator → `[N]`; w_IRL = e^(κ·logit), as
-/// 1/D − 1 = D_E/(1 − D_E) = e^logit. Computed from logarithms, so that no factor overflows.
-fn mixed_weights(log_env: &[f32], logits: &[f32], kappa: f64, alpha: f64) -> Vec<f32> {
-    let log = |(env, z): (&f32, &f32)| alpha * f64::from(*env) + (1.0 - alpha) * kappa * f64::from(*z);
-    let logs: Vec<f64> = log_env.iter().zip(logits).map(log).collect();
-    let high = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let raw: Vec<f64> = logs.iter().map(|log| (log - high).exp()).collect();
-    let mean = raw.iter().sum::<f64>() / raw.len().max(1) as f64;
-    raw.iter().map(|w| (w / mean) as f32).collect()
 }
 
 #[cfg(test)]
@@ -428,18 +419,5 @@ mod tests {
         let shares: Vec<f64> = shares.map(|point| point.value).collect();
         // Whole episodes of eight steps to at least 32 played ones.
         assert!(shares.len() == 3 && shares.iter().all(|share| (0.4..0.51).contains(share)), "{shares:?}");
-    }
-
-    #[test]
-    fn weights_keep_their_limits() {
-        let (env, z) = ([0.5_f32, -1.0, 2.0], [1.0_f32, 0.0, -1.0]);
-        let close = |found: Vec<f32>, raw: [f32; 3]| {
-            let wanted = raw.map(|x| x * 3.0 / raw.iter().sum::<f32>());
-            assert!(found.iter().zip(wanted).all(|(a, b)| (a - b).abs() < 1e-5), "{found:?} {wanted:?}");
-        };
-        close(mixed_weights(&env, &z, 1.0, 1.0), env.map(f32::exp));
-        close(mixed_weights(&env, &z, 1.5, 0.0), z.map(|z| (1.5 * z).exp()));
-        close(mixed_weights(&env, &z, 0.0, 0.0), [1.0; 3]);
-        close(mixed_weights(&env.map(|x| x + 90.0), &z, 1.0, 0.5), [0.75_f32, -0.5, 0.5].map(f32::exp));
     }
 }

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::batch::Batch;
 use crate::artifact::{RewardModel, World};
-use crate::env::LearnedReward;
+use crate::env::{LearnedReward, last_steps};
 
 /// The mix of the world's reward and a learned one, ω of the latter: 0 as in IL-Rec's released code, 1 is pure inverse RL.
 pub struct MixedReward<'w> {
@@ -31,7 +31,7 @@ impl<'w> MixedReward<'w> {
     /// The rewards of a batch, `[S]`.
     pub fn of(&self, batch: &Batch) -> Result<Vec<f32>> {
         let Some(learned) = &self.learned else { return Ok(batch.logged.clone()) };
-        let irl = learned.rewards(&batch.observation, &batch.actions)?;
+        let irl = learned.rewards(&batch.observation, &batch.actions, &last_steps(&batch.lengths))?;
         Ok(mixed(&batch.logged, &irl, self.omega))
     }
 }

@@ -1,0 +1,325 @@
+//! The game that GAIL and AIRL play: a generator learns to look like the expert, a discriminator learns to tell them apart.
+//!
+//! Each round: some updates of the generator on r = (1 − ω)·r̂ + ω·r_IRL, fresh episodes into the replay, some steps of the
+//! discriminator on balanced batches. Everything that a round needs is in its checkpoint.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result};
+use candle_core::{Device, Tensor};
+use pipeline::Context;
+use rand::RngExt;
+
+use super::advantage::{advantages, returns};
+use super::steps::Steps;
+use super::texts::text_vectors;
+use super::{DiscriminatorSettings, Inputs, Outputs, Weighing};
+use crate::artifact::{Array, Curves, RewardModel, RewardPair, RewardPairs, World};
+use crate::env::{Features, TEXTS, last_steps, states};
+use crate::nn::adversarial::adversarial_loss;
+use crate::nn::discriminator::{Rows, Shape};
+use crate::nn::loss::log_probability;
+use crate::nn::{ActorCritic, AdamW, Discriminator, RewardForm, State, Training, rng};
+use crate::rl::a2c::{Batch, Learner};
+use crate::rl::{A2c, Demonstrated};
+
+/// Steps of each kind in the picture of learned and true reward.
+const PAIRS: usize = 2000;
+
+/// The name in a checkpoint of r_IRL's running variance.
+const VARIANCE: &str = "variance";
+
+/// What the two stages have in common.
+pub(super) struct Game<'a> {
+    /// Rounds.
+    pub rounds: u64,
+    /// Generator updates a round.
+    pub policy_steps: u64,
+    /// Share ω of r_IRL in the generator's reward.
+    pub omega: f64,
+    /// What the generator is paid.
+    pub reward: RewardForm,
+    /// What the file's reward is; AIRL's f has no policy in it, all other forms of AIRL do.
+    pub of_file: RewardForm,
+    /// γ of the shaping, AIRL's; none in GAIL's form.
+    pub discount: Option<f64>,
+    /// Whether g sees the state alone.
+    pub state_only: bool,
+    /// Whether r_IRL is divided by its running deviation.
+    pub scaled: bool,
+    /// The discriminator's settings.
+    pub discriminator: &'a DiscriminatorSettings,
+    /// How demonstrations are weighed.
+    pub weights: &'a Weighing,
+    /// The generator's settings.
+    pub policy: &'a A2c,
+    /// Seed of the discriminator and of the batches.
+    pub seed: u64,
+}
+
+impl Game<'_> {
+    /// Plays it.
+    pub fn play(&self, inputs: &Inputs, cx: &Context) -> Result<Outputs> {
+        let world = &inputs.world;
+        let config = A2c {
+            iterations: self.rounds * self.policy_steps,
+            omega: self.omega,
+            seed: self.policy.seed ^ self.seed,
+            ..self.policy.clone()
+        };
+        let pairs = Demonstrated::new(&inputs.demonstrations, None, world, config.network.window)?;
+        let expert = Steps::demonstrated(&pairs, &inputs.demonstrations, world);
+        let features = match &inputs.items {
+            Some(items) => Features::with_texts(world, text_vectors(items, self.discriminator.text_width, self.seed))?,
+            None => Features::new(world),
+        };
+        let remark = self.remark(world);
+        if let Some(remark) = &remark {
+            cx.note("warning", remark);
+        }
+        let mut discriminator = Discriminator::new(self.shape(&features, config.network.window, world), self.seed)?;
+        let settings = self.discriminator;
+        let mut adam = AdamW::new(discriminator.params(), settings.learning_rate, settings.weight_decay, 1.0)?;
+        let mut generator = Learner::new(&config, world)?;
+        let mut expert_rows = features.steps(&expert.observation, &expert.actions, &expert.over)?;
+        let advantages = advantages(
+            &expert_rows.states,
+            &expert_rows.pairs,
+            &returns(&inputs.demonstrations, config.gamma),
+            self.seed,
+        )?;
+        let mut replay: Vec<Steps> = Vec::new();
+        let mut curves = Curves::default();
+        // Of r_IRL without its mean: a shift would change the wish to stay.
+        let variance: Cell<Option<f32>> = Cell::new(None);
+        let training = Training::open(cx, "checkpoints", 1)?;
+        let mut done = 0;
+        if let Some((number, bytes)) = training.latest()? {
+            let networks = vec![generator.trained(), ("discriminator", discriminator.params(), &mut adam)];
+            let mut state = State { networks, arrays: BTreeMap::new(), curves: &mut curves };
+            state.restore(&bytes)?;
+            variance.set(state.arrays.remove(VARIANCE).map(|array| array.data[0]));
+            let names: std::collections::BTreeSet<String> =
+                state.arrays.keys().filter_map(|name| Some(name.rsplit_once('.')?.0.to_owned())).collect();
+            replay = names.iter().map(|name| Steps::restore(&state.arrays, name)).collect::<Result<_>>()?;
+            done = number;
+        }
+        let bar = cx.bar("rounds", Some(self.rounds), "rounds");
+        bar.inc(done);
+        for round in done..self.rounds {
+            let imitated = (config.imitation > 0.0).then_some(&pairs);
+            let mut seen = (0.0, 0.0);
+            for step in 0..self.policy_steps {
+                // As it is when the episodes are played: π is a constant of the reward.
+                let acting = self.reads_policy().then(|| copy(&generator.network)).transpose()?;
+                let reward = |batch: &Batch| {
+                    let over = last_steps(&batch.lengths);
+                    let mut rows = features.steps(&batch.observation, &batch.actions, &over)?;
+                    if let Some(acting) = &acting {
+                        rows.log_policy = Some(log_policy(acting, &batch.observation, &batch.actions)?);
+                    }
+                    let irl: Vec<f32> = discriminator.rewards(self.reward, &rows)?.to_vec1()?;
+                    let scale = self.scale_after(&irl, &variance);
+                    let omega = self.omega as f32;
+                    let mixed = |(r, irl): (&f32, &f32)| (1.0 - omega) * r + omega * (irl / scale);
+                    Ok(batch.rewards.iter().zip(&irl).map(mixed).collect())
+                };
+                let progress = generator.update(world, round * self.policy_steps + step, imitated, reward)?;
+                seen = (progress.episode_return, progress.length);
+            }
+            // Fresh episodes, drawn beyond the training's own numbers.
+            replay.push(Steps::generated(generator.collect(world, config.iterations + round)?));
+            if replay.len() > settings.replay_rounds {
+                replay.remove(0);
+            }
+            self.ask_policy(&mut expert_rows, &expert, &generator.network)?;
+            let generated = self.rows_of(&replay, &features, &generator.network)?;
+            let counts = if settings.weighted {
+                let logits: Vec<f32> = discriminator.logits(&expert_rows)?.to_vec1()?;
+                self.weights.weigh(&inputs.demonstrations, &advantages, &logits)?.weight
+            } else {
+                vec![1.0; expert.actions.len()]
+            };
+            let counts = Tensor::from_vec(counts, expert.actions.len(), &Device::Cpu)?;
+            let (mut loss, mut accuracy) = (0.0, 0.0);
+            for step in 0..settings.steps {
+                let (l, a) =
+                    self.tell_apart(&discriminator, &mut adam, (&expert_rows, &counts), &generated, [round, step])?;
+                loss += l / settings.steps.max(1) as f64;
+                accuracy += a / settings.steps.max(1) as f64;
+            }
+            let mean = |rows: &Rows| -> Result<f64> {
+                let rewards = discriminator.rewards(self.reward, rows)?.mean_all()?;
+                Ok(f64::from(rewards.to_scalar::<f32>()?))
+            };
+            curves.push("discriminator_loss", round + 1, loss);
+            curves.push("accuracy", round + 1, accuracy);
+            curves.push("generator_return", round + 1, seen.0);
+            curves.push("generator_length", round + 1, seen.1);
+            curves.push("demonstrated_reward", round + 1, mean(&expert_rows)?);
+            curves.push("generated_reward", round + 1, mean(&generated)?);
+            if self.scaled {
+                curves.push("reward_scale", round + 1, f64::from(deviation(&variance)));
+            }
+            bar.inc_with(1, &format!("accuracy {accuracy:.2}"));
+            if accuracy > settings.stop_above_accuracy {
+                cx.note("stopped", format!("after round {} of {}: accuracy {accuracy:.3}", round + 1, self.rounds));
+                break;
+            }
+            training.passed(round + 1, || {
+                let saved = replay.iter().enumerate().flat_map(|(k, steps)| steps.save(&format!("replay.{k:06}")));
+                let mut arrays: BTreeMap<String, Array> = saved.collect();
+                arrays.extend(variance.get().map(|v| (VARIANCE.to_owned(), Array::new(&[1], vec![v]))));
+                let networks = vec![generator.trained(), ("discriminator", discriminator.params(), &mut adam)];
+                State { networks, arrays, curves: &mut curves }.save()
+            })?;
+        }
+        self.ask_policy(&mut expert_rows, &expert, &generator.network)?;
+        let logits: Vec<f32> = discriminator.logits(&expert_rows)?.to_vec1()?;
+        let weights = self.weights.weigh(&inputs.demonstrations, &advantages, &logits)?;
+        let scale = if self.scaled { f64::from(deviation(&variance)) } else { 1.0 };
+        discriminator.describe(self.of_file, scale, remark);
+        let generated = match replay.pop() {
+            Some(steps) => steps,
+            None => Steps::generated(generator.collect(world, config.iterations)?),
+        };
+        let judge = inputs.truth.as_ref().unwrap_or(world);
+        let mut shown = Vec::new();
+        for (series, steps) in [("demonstrations", &expert), ("generator", &generated)] {
+            shown.extend(self.pairs(series, &steps.first(PAIRS), &features, &discriminator, judge)?);
+        }
+        let mut reward = RewardModel(discriminator.export()?);
+        if let Some(texts) = features.texts() {
+            reward.0.arrays.insert(TEXTS.to_owned(), texts.clone());
+        }
+        Ok(Outputs { reward, weights, curves, pairs: RewardPairs(shown) })
+    }
+
+    fn shape(&self, features: &Features, window: usize, world: &World) -> Shape {
+        Shape {
+            inputs: features.width(),
+            window,
+            vectors: world.vectors_digest(),
+            hidden: self.discriminator.hidden,
+            clip: self.discriminator.logit_clip,
+            states: features.state_width(),
+            state_only: self.state_only,
+            discount: self.discount,
+            spectral_norm: self.discriminator.spectral_norm,
+            ..Shape::default()
+        }
+    }
+
+    /// What should be known before the reward is believed.
+    fn remark(&self, world: &World) -> Option<String> {
+        let people_leave = world.rules.similar_below.is_some() || world.rules.low_reward.is_some();
+        people_leave.then(|| self.reward.confounds_length()).flatten().map(str::to_owned)
+    }
+
+    /// Whether what the generator is paid holds log π.
+    fn reads_policy(&self) -> bool {
+        self.discount.is_some() && self.reward != RewardForm::F
+    }
+
+    /// Tells the rows what `network` thinks of their actions, where the discriminator reads it.
+    fn ask_policy(&self, rows: &mut Rows, steps: &Steps, network: &ActorCritic) -> Result<()> {
+        if self.discount.is_some() {
+            rows.log_policy = Some(log_policy(network, &steps.observation, &steps.actions)?);
+        }
+        Ok(())
+    }
+
+    fn rows_of(&self, replay: &[Steps], features: &Features, network: &ActorCritic) -> Result<Rows> {
+        let mut all: Option<Rows> = None;
+        for steps in replay {
+            let mut rows = features.steps(&steps.observation, &steps.actions, &steps.over)?;
+            self.ask_policy(&mut rows, steps, network)?;
+            all = Some(match all {
+                Some(before) => before.followed_by(&rows)?,
+                None => rows,
+            });
+        }
+        all.context("no generated steps")
+    }
+
+    /// What r_IRL is divided by, after a batch of it: 1 or its running deviation.
+    fn scale_after(&self, irl: &[f32], variance: &Cell<Option<f32>>) -> f32 {
+        if !self.scaled {
+            return 1.0;
+        }
+        let count = irl.len().max(1) as f64;
+        let mean = irl.iter().map(|&r| f64::from(r)).sum::<f64>() / count;
+        let now = irl.iter().map(|&r| (f64::from(r) - mean).powi(2)).sum::<f64>() / count;
+        let running = variance.get().map_or(now, |before| 0.9 * f64::from(before) + 0.1 * now);
+        variance.set(Some(running as f32));
+        deviation(variance)
+    }
+
+    /// One step of the discriminator on a balanced batch; its loss and the share that it told apart before the step.
+    fn tell_apart(
+        &self,
+        discriminator: &Discriminator,
+        adam: &mut AdamW,
+        (expert, counts): (&Rows, &Tensor),
+        generated: &Rows,
+        place: [u64; 2],
+    ) -> Result<(f64, f64)> {
+        let size = self.discriminator.batch_size;
+        let mut draw = rng(&[self.seed, 0xd15c, place[0], place[1]]);
+        let mut rows = |count: usize| -> Result<Tensor> {
+            let rows: Vec<u32> = (0..size).map(|_| draw.random_range(0..count as u32)).collect();
+            Ok(Tensor::new(rows, &Device::Cpu)?)
+        };
+        let (of_expert, of_generated) = (rows(expert.pairs.dim(0)?)?, rows(generated.pairs.dim(0)?)?);
+        let batch = expert.take(&of_expert)?.followed_by(&generated.take(&of_generated)?)?;
+        let ones = Tensor::ones(size, candle_core::DType::F32, &Device::Cpu)?;
+        let weights = Tensor::cat(&[&counts.index_select(&of_expert, 0)?, &ones], 0)?;
+        let logits = discriminator.logits(&batch)?;
+        let (high, low) = (1.0 - self.discriminator.label_smoothing as f32, self.discriminator.label_smoothing as f32);
+        let targets: Vec<f32> = (0..2 * size).map(|k| if k < size { high } else { low }).collect();
+        let loss = adversarial_loss(&logits, &Tensor::new(targets, &Device::Cpu)?, &weights)?;
+        let right = logits.to_vec1::<f32>()?.iter().enumerate().filter(|(k, z)| (*k < size) == (**z > 0.0)).count();
+        adam.descend(discriminator.params(), &loss)
+            .with_context(|| format!("the discriminator in round {}", place[0]))?;
+        Ok((f64::from(loss.to_scalar::<f32>()?), right as f64 / (2 * size) as f64))
+    }
+
+    /// The file's reward beside that of `judge`.
+    fn pairs(
+        &self,
+        series: &str,
+        steps: &Steps,
+        features: &Features,
+        discriminator: &Discriminator,
+        judge: &World,
+    ) -> Result<Vec<RewardPair>> {
+        let rows = features.steps(&steps.observation, &steps.actions, &steps.over)?;
+        let learned = (discriminator.rewards(self.of_file, &rows)? / discriminator.shape().scale)?.to_vec1::<f32>()?;
+        let mut shown = Vec::with_capacity(learned.len());
+        for ((&user, &item), learned) in steps.observation.user.iter().zip(&steps.actions).zip(learned) {
+            let known = (user as usize) < judge.users() && (item as usize) < judge.items();
+            anyhow::ensure!(
+                known,
+                "user {user} or item {item} is not in `truth`. help: connect a world of the same log"
+            );
+            let true_reward = f64::from(judge.reward.row(user as usize)[item as usize]);
+            shown.push(RewardPair { series: series.to_owned(), learned: f64::from(learned), true_reward });
+        }
+        Ok(shown)
+    }
+}
+
+fn deviation(variance: &Cell<Option<f32>>) -> f32 {
+    variance.get().map_or(1.0, |v| v.sqrt().max(1e-6))
+}
+
+fn copy(network: &ActorCritic) -> Result<ActorCritic> {
+    ActorCritic::import(&network.export()?)
+}
+
+/// log π(a|s) by the very logits that sampling reads, `[S]`, cut from the graph.
+fn log_policy(network: &ActorCritic, observation: &crate::env::Observation, actions: &[u32]) -> Result<Tensor> {
+    let logits = network.logits(&states(network, observation)?)?.detach();
+    Ok(log_probability(&logits, &Tensor::from_slice(actions, actions.len(), &Device::Cpu)?)?)
+}

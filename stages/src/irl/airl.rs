@@ -1,0 +1,171 @@
+//! Adversarial inverse RL in AIRL's form: a reward that can be taken apart from how episodes happen to go on.
+//!
+//! f(s, a, s') = g(s[, a]) + γ·h(s') − h(s), h(terminal) = 0; D_E = e^f/(e^f + π(a|s)), so logit = f − log π, π a constant under
+//! the masking used to sample; min −mean_demo(ŵ·log D_E) − mean_π(log(1 − D_E)). At the optimum f is the expert's soft advantage,
+//! and with g of the state alone, g is the reward and h the value, each up to a constant.
+//! The generator's reward is log D_E − log(1 − D_E) = f − log π without an entropy bonus, or f with one of ω, never both: the one
+//! would count the entropy twice. The file's reward is f: −log π is the learner's own, and whoever learns from f has his own.
+//!
+//! Fu, Luo and Levine 2018 (arXiv 1710.11248, eqs. 3 to 5, algorithm 1). A replayed step is asked anew what the present policy
+//! thinks of it. Left out: gradient penalties; a bonus inside the returns (the actor-critic's is beside them, and it divides
+//! advantages by their deviation, so with `f` a nat of entropy is not exactly worth its reward: `f − log π` is the default).
+
+use anyhow::Result;
+use pipeline::{Context, Stage};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::adversarial::Game;
+use super::{DiscriminatorSettings, Inputs, Outputs, Weighing};
+use crate::nn::RewardForm;
+use crate::rl::A2c;
+
+/// `irl.airl`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Airl {
+    /// Rounds; each updates the generator, then the discriminator.
+    pub rounds: u64,
+    /// Generator updates a round.
+    pub policy_steps: u64,
+    /// Share ω of r_IRL in the generator's reward, in [0, 1]; 1 is AIRL itself.
+    pub omega: f64,
+    /// What the generator is paid: `log_d_minus_log_one_minus_d` (f − log π) or another form of D with `policy.entropy: 0`, or `f` with
+    /// `policy.entropy` equal to `omega`.
+    pub reward: RewardForm,
+    /// Whether g sees the state alone, as the proof of disentangled rewards wants it; else state and action.
+    pub state_only: bool,
+    /// Whether the generator's r_IRL and the file's are divided by the running deviation, never shifted by the mean; not with `f`, whose unit
+    /// is a nat.
+    pub scale_reward: bool,
+    /// The discriminator.
+    pub discriminator: DiscriminatorSettings,
+    /// How demonstrations are weighed.
+    pub weights: Weighing,
+    /// The generator; its `omega` and `iterations` are set by this stage, and its `gamma` is the γ of f.
+    pub policy: A2c,
+    /// Seed of the discriminator and of the batches.
+    pub seed: u64,
+}
+
+impl Default for Airl {
+    fn default() -> Self {
+        Self {
+            rounds: 20,
+            policy_steps: 2,
+            omega: 1.0,
+            reward: RewardForm::LogDMinusLogOneMinusD,
+            state_only: false,
+            scale_reward: false,
+            discriminator: DiscriminatorSettings::default(),
+            weights: Weighing::default(),
+            policy: A2c { entropy: 0.0, ..A2c::default() },
+            seed: 0,
+        }
+    }
+}
+
+impl Stage for Airl {
+    const KIND: &'static str = "irl.airl";
+    /// 1: first.
+    const VERSION: u32 = 1;
+    const ABOUT: &'static str = "learn a reward and demonstration weights by adversarial inverse RL (AIRL's form)";
+    type Inputs = Inputs;
+    type Outputs = Outputs;
+
+    fn check(&self) -> Result<(), (String, String)> {
+        let wrong = |path: &str, message: &str| Err((path.to_owned(), message.to_owned()));
+        let below = |path: &str| {
+            let path = path.to_owned();
+            move |(at, message): (String, String)| (format!("{path}.{at}"), message)
+        };
+        if !(0.0..=1.0).contains(&self.omega) {
+            return wrong("omega", "a share lies between 0 and 1");
+        }
+        self.discriminator.check().map_err(below("discriminator"))?;
+        self.weights.check().map_err(below("weights"))?;
+        self.policy.check().map_err(below("policy"))?;
+        let (f, bonus) = (self.reward == RewardForm::F, self.policy.entropy);
+        if !f && bonus != 0.0 {
+            let message =
+                "this reward holds −log π already: a bonus counts the entropy twice. Set it to 0, or `reward: f`";
+            return wrong("policy.entropy", message);
+        }
+        if f && (bonus - self.omega).abs() > 1e-12 {
+            return wrong("policy.entropy", "`reward: f` is learned with an entropy bonus equal to `omega`");
+        }
+        if f && self.scale_reward {
+            return wrong("scale_reward", "f is in nats, as the entropy bonus is: it is not divided");
+        }
+        Ok(())
+    }
+
+    fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
+        let game = Game {
+            rounds: self.rounds,
+            policy_steps: self.policy_steps,
+            omega: self.omega,
+            reward: self.reward,
+            of_file: RewardForm::F,
+            discount: Some(self.policy.gamma),
+            state_only: self.state_only,
+            scaled: self.scale_reward,
+            discriminator: &self.discriminator,
+            weights: &self.weights,
+            policy: &self.policy,
+            seed: self.seed,
+        };
+        game.play(&inputs, cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::LearnedReward;
+    use crate::irl::gail::tests::{brief, cycle};
+    use crate::nn::discriminator::Shape;
+    use crate::nn::training::assert_resumes_exactly;
+
+    fn small() -> Airl {
+        let policy = A2c { episodes: 4, entropy: 0.0, ..A2c::default() };
+        Airl { rounds: 5, discriminator: brief(2), policy, ..Airl::default() }
+    }
+
+    #[test]
+    fn interrupted_after_every_round_it_ends_the_same() {
+        let of_f = Airl {
+            reward: RewardForm::F,
+            state_only: true,
+            policy: A2c { episodes: 4, entropy: 1.0, ..A2c::default() },
+            ..small()
+        };
+        for stage in [Airl { scale_reward: true, ..small() }, of_f] {
+            stage.check().unwrap();
+            assert_resumes_exactly(&stage, cycle, |o| (o.reward, o.weights, o.curves, o.pairs), 5);
+        }
+    }
+
+    #[test]
+    fn the_file_holds_f_and_no_policy() {
+        let folder = tempfile::tempdir().unwrap();
+        let outputs = small().run(cycle(), &Context::detached(folder.path())).unwrap();
+        let shape: Shape = outputs.reward.0.about().unwrap();
+        assert_eq!((shape.reward, shape.discount, shape.remark), (RewardForm::F, Some(0.9), None));
+        assert!(LearnedReward::load(&outputs.reward, &cycle().world, 7).is_ok());
+        assert_eq!(outputs.weights.weight.len(), 18);
+    }
+
+    #[test]
+    fn entropy_is_counted_once() {
+        let refused = |stage: Airl| stage.check().unwrap_err().0;
+        let bonus = |entropy: f64| A2c { entropy, ..A2c::default() };
+        assert_eq!(refused(Airl { policy: bonus(0.01), ..Airl::default() }), "policy.entropy");
+        assert_eq!(refused(Airl { reward: RewardForm::F, ..Airl::default() }), "policy.entropy");
+        let f = Airl { reward: RewardForm::F, policy: bonus(1.0), ..Airl::default() };
+        f.check().unwrap();
+        assert_eq!(refused(Airl { scale_reward: true, ..f }), "scale_reward");
+        assert_eq!(refused(Airl { omega: -1.0, ..Airl::default() }), "omega");
+        Airl::default().check().unwrap();
+    }
+}

@@ -1,0 +1,51 @@
+//! What every stage of inverse RL must keep: demonstrated steps are paid more than others, in whatever form.
+
+use pipeline::{Context, Stage};
+use rand::RngExt;
+
+use super::gail::tests::{brief, cycle};
+use super::{Airl, DiscriminatorSettings, Gail, Inputs, Outputs};
+use crate::env::{LearnedReward, last_steps};
+use crate::nn::{RewardForm, rng};
+use crate::rl::{A2c, Demonstrated};
+
+/// The demonstrations show one item of each cluster; the others are as good to the world, but not what the expert does.
+#[track_caller]
+fn assert_likes_the_expert<S: Stage<Inputs = Inputs, Outputs = Outputs>>(stage: &S) {
+    stage.check().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let outputs = stage.run(cycle(), &Context::detached(folder.path())).unwrap();
+    let Inputs { world, demonstrations, .. } = cycle();
+    let pairs = Demonstrated::new(&demonstrations, None, &world, 7).unwrap();
+    let learned = LearnedReward::load(&outputs.reward, &world, 7).unwrap();
+    let mut draw = rng(&[5]);
+    let others: Vec<u32> = pairs.actions.iter().map(|_| draw.random_range(0..6)).collect();
+    let mean = |actions: &[u32]| {
+        let rewards = learned.rewards(&pairs.observation, actions, &last_steps(&[6, 6, 6])).unwrap();
+        rewards.iter().map(|&r| f64::from(r)).sum::<f64>() / rewards.len() as f64
+    };
+    let (expert, other) = (mean(&pairs.actions), mean(&others));
+    assert!(expert > other, "demonstrated steps are paid {expert}, others {other}");
+    let weight = outputs.weights.weight.iter().map(|&w| f64::from(w)).sum::<f64>() / 18.0;
+    assert!((weight - 1.0).abs() < 1e-5, "weights of mean {weight}");
+}
+
+fn settings() -> DiscriminatorSettings {
+    DiscriminatorSettings { steps: 15, learning_rate: 0.01, ..brief(2) }
+}
+
+#[test]
+fn gail_pays_what_the_expert_does_in_every_form() {
+    for reward in [RewardForm::NegLogOneMinusD, RewardForm::LogD, RewardForm::LogDMinusLogOneMinusD] {
+        let policy = A2c { episodes: 4, ..A2c::default() };
+        assert_likes_the_expert(&Gail { rounds: 8, reward, discriminator: settings(), policy, ..Gail::default() });
+    }
+}
+
+#[test]
+fn airl_pays_what_the_expert_does_in_either_form() {
+    for (reward, entropy) in [(RewardForm::LogDMinusLogOneMinusD, 0.0), (RewardForm::F, 1.0)] {
+        let policy = A2c { episodes: 4, entropy, ..A2c::default() };
+        assert_likes_the_expert(&Airl { rounds: 8, reward, discriminator: settings(), policy, ..Airl::default() });
+    }
+}

@@ -1,0 +1,115 @@
+//! The discriminator as a setting of every adversarial stage, with what keeps its training stable.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::nn::AdamW;
+
+/// How the discriminator learns. Left out: a gradient penalty, which needs second derivatives that candle has not; the spectral
+/// norm bounds the slope in its place.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct DiscriminatorSettings {
+    /// Gradient steps a round.
+    pub steps: u64,
+    /// Demonstrated and generated steps of a gradient step, as many of each.
+    pub batch_size: usize,
+    /// Rounds of generated steps that are kept to learn from.
+    pub replay_rounds: usize,
+    /// AdamW's step size.
+    pub learning_rate: f64,
+    /// AdamW's decay.
+    pub weight_decay: f64,
+    /// ε: targets are 1 − ε and ε instead of 1 and 0, in [0, ½); 0 for exact density ratios, which a small sample seldom supports.
+    pub label_smoothing: f64,
+    /// Logits are cut to ± this.
+    pub logit_clip: f64,
+    /// Width of the hidden layer.
+    pub hidden: usize,
+    /// Whether each layer is divided by its largest singular value (Miyato et al. 2018): a smoother, less sure discriminator.
+    pub spectral_norm: bool,
+    /// Whether demonstrated steps count as the last round weighs them (ŵ of IL-Rec) instead of 1 each, as its code has it.
+    pub weighted: bool,
+    /// The rounds stop early once this share of steps is told apart in a round: a surer discriminator teaches nothing.
+    pub stop_above_accuracy: f64,
+    /// Numbers in an item's text vector, where `items` is connected.
+    pub text_width: usize,
+}
+
+impl Default for DiscriminatorSettings {
+    fn default() -> Self {
+        Self {
+            steps: 10,
+            batch_size: 128,
+            replay_rounds: 5,
+            learning_rate: 0.001,
+            weight_decay: 0.01,
+            label_smoothing: 0.1,
+            logit_clip: 10.0,
+            hidden: 64,
+            spectral_norm: false,
+            weighted: false,
+            stop_above_accuracy: 0.95,
+            text_width: 16,
+        }
+    }
+}
+
+impl DiscriminatorSettings {
+    /// What no type can say.
+    pub fn check(&self) -> Result<(), (String, String)> {
+        let wrong = |path: &str, message: &str| Err((path.to_owned(), message.to_owned()));
+        if !(0.0..0.5).contains(&self.label_smoothing) {
+            return wrong("label_smoothing", "smoothing lies between 0 and ½");
+        }
+        if self.batch_size == 0 {
+            return wrong("batch_size", "a batch holds at least one step of each kind");
+        }
+        if self.replay_rounds == 0 {
+            return wrong("replay_rounds", "the last round's steps at least are learned from");
+        }
+        if self.hidden == 0 {
+            return wrong("hidden", "a layer has at least one unit");
+        }
+        if self.text_width == 0 {
+            return wrong("text_width", "a text's vector has at least one number");
+        }
+        if !AdamW::is_step_size(self.learning_rate) {
+            return wrong("learning_rate", "a step size is above 0");
+        }
+        if !(self.weight_decay >= 0.0 && self.weight_decay.is_finite()) {
+            return wrong("weight_decay", "0 or more");
+        }
+        if !(self.logit_clip > 0.0 && self.logit_clip.is_finite()) {
+            return wrong("logit_clip", "a bound is above 0");
+        }
+        if self.stop_above_accuracy.is_nan() || self.stop_above_accuracy <= 0.0 {
+            return wrong("stop_above_accuracy", "a share above 0; above 1 the rounds never stop early");
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_type_can_say_is_refused_by_its_own_name() {
+        let refused = |change: fn(&mut DiscriminatorSettings)| {
+            let mut settings = DiscriminatorSettings::default();
+            change(&mut settings);
+            settings.check().unwrap_err().0
+        };
+        assert_eq!(refused(|s| s.label_smoothing = 0.5), "label_smoothing");
+        assert_eq!(refused(|s| s.batch_size = 0), "batch_size");
+        assert_eq!(refused(|s| s.replay_rounds = 0), "replay_rounds");
+        assert_eq!(refused(|s| s.hidden = 0), "hidden");
+        assert_eq!(refused(|s| s.text_width = 0), "text_width");
+        assert_eq!(refused(|s| s.learning_rate = 0.0), "learning_rate");
+        assert_eq!(refused(|s| s.weight_decay = f64::NAN), "weight_decay");
+        assert_eq!(refused(|s| s.logit_clip = 0.0), "logit_clip");
+        assert_eq!(refused(|s| s.stop_above_accuracy = f64::NAN), "stop_above_accuracy");
+        DiscriminatorSettings::default().check().unwrap();
+    }
+}

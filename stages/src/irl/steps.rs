@@ -1,0 +1,123 @@
+//! Steps in flat arrays, demonstrated or generated, and how a checkpoint keeps them.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result};
+
+use crate::artifact::{Array, Demonstrations, World};
+use crate::env::{Observation, last_steps};
+use crate::rl::Demonstrated;
+use crate::rl::a2c::Batch;
+
+/// S steps.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Steps {
+    /// `[S]` states.
+    pub observation: Observation,
+    /// `[S]` items.
+    pub actions: Vec<u32>,
+    /// `[S]`, whether the episode ends with the step.
+    pub over: Vec<bool>,
+}
+
+impl Steps {
+    /// What the expert did, in the order of the demonstrations. A demonstration that was cut off before the world's horizon is not
+    /// over: its last state has a next one.
+    pub fn demonstrated(pairs: &Demonstrated, demonstrations: &Demonstrations, world: &World) -> Self {
+        let over = demonstrations.trajectories.iter().flat_map(|trajectory| {
+            let length = trajectory.steps.len();
+            let ends = trajectory.end.terminal() || length >= world.rules.horizon;
+            (1..=length).map(move |step| ends && step == length)
+        });
+        Self { over: over.collect(), observation: pairs.observation.clone(), actions: pairs.actions.clone() }
+    }
+
+    /// What the generator did.
+    pub fn generated(batch: Batch) -> Self {
+        Self { over: last_steps(&batch.lengths), observation: batch.observation, actions: batch.actions }
+    }
+
+    /// The first `count` steps, or all.
+    pub fn first(&self, count: usize) -> Self {
+        let rows: Vec<usize> = (0..count.min(self.actions.len())).collect();
+        Self {
+            observation: self.observation.take(&rows),
+            actions: self.actions[..rows.len()].to_vec(),
+            over: self.over[..rows.len()].to_vec(),
+        }
+    }
+
+    /// As arrays, by names below `prefix`. Ids are below 2²⁴, so f32 holds them exactly.
+    pub fn save(&self, prefix: &str) -> Vec<(String, Array)> {
+        let steps = self.actions.len();
+        let ids = |ids: &[u32]| ids.iter().map(|&id| id as f32).collect::<Vec<f32>>();
+        let window = &[steps, self.observation.window];
+        let over = self.over.iter().map(|&over| f32::from(over)).collect();
+        let arrays = [
+            ("user", Array::new(&[steps], ids(&self.observation.user))),
+            ("recent", Array::new(window, ids(&self.observation.recent))),
+            ("rewards", Array::new(window, self.observation.rewards.clone())),
+            ("progress", Array::new(&[steps], self.observation.progress.clone())),
+            ("actions", Array::new(&[steps], ids(&self.actions))),
+            ("over", Array::new(&[steps], over)),
+        ];
+        let ends: Vec<u32> = self.observation.mask_ends.iter().map(|&end| end as u32).collect();
+        let masks = [("masks", &self.observation.masks), ("mask_ends", &ends)];
+        let masks = masks.map(|(name, values)| (name, Array::new(&[values.len()], ids(values))));
+        let masks = masks.into_iter().filter(|_| self.observation.masking);
+        arrays.into_iter().chain(masks).map(|(name, array)| (format!("{prefix}.{name}"), array)).collect()
+    }
+
+    /// What [`Steps::save`] gave.
+    pub fn restore(arrays: &BTreeMap<String, Array>, prefix: &str) -> Result<Self> {
+        let get = |name: &str| {
+            let name = format!("{prefix}.{name}");
+            arrays.get(&name).with_context(|| format!("no array `{name}` in the checkpoint"))
+        };
+        let ids =
+            |name: &str| Ok::<_, anyhow::Error>(get(name)?.data.iter().map(|&id| id as u32).collect::<Vec<u32>>());
+        let recent = get("recent")?;
+        Ok(Self {
+            observation: Observation {
+                user: ids("user")?,
+                recent: ids("recent")?,
+                rewards: get("rewards")?.data.clone(),
+                progress: get("progress")?.data.clone(),
+                window: recent.shape[1],
+                masking: arrays.contains_key(&format!("{prefix}.masks")),
+                masks: ids("masks").unwrap_or_default(),
+                mask_ends: ids("mask_ends").unwrap_or_default().into_iter().map(|end| end as usize).collect(),
+            },
+            actions: ids("actions")?,
+            over: get("over")?.data.iter().map(|&over| over > 0.5).collect(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::artifact::{Choice, End, Trajectory};
+    use crate::env::cluster_world;
+
+    #[test]
+    fn steps_come_back_and_a_cut_demonstration_is_not_over() {
+        let world = cluster_world(&[5.0, 4.0, 3.0], 2, 2, 3, 2);
+        let step = |item| Choice { item, reward: 4.0, candidates: vec![], scores: vec![], call: String::new() };
+        let trajectory =
+            |items: &[u32], end| Trajectory { user: 1, steps: items.iter().map(|&i| step(i)).collect(), end };
+        let trajectories = vec![
+            trajectory(&[0, 2], End::Horizon),
+            trajectory(&[0, 2, 4], End::Horizon),
+            trajectory(&[1, 0], End::Similar),
+        ];
+        let demonstrations = Demonstrations { trajectories };
+        let pairs = Demonstrated::new(&demonstrations, None, &world, 2).unwrap();
+        let steps = Steps::demonstrated(&pairs, &demonstrations, &world);
+        assert_eq!(steps.over, [false, false, false, false, true, false, true]);
+        let saved: BTreeMap<String, Array> = steps.save("x").into_iter().collect();
+        assert_eq!(Steps::restore(&saved, "x").unwrap(), steps);
+        assert_eq!(steps.first(2).actions, [0, 2]);
+        assert!(Steps::restore(&saved, "y").is_err());
+    }
+}

@@ -1,0 +1,211 @@
+//! How much each demonstrated step counts: normalised to mean 1 over the whole set, and computed for all demonstrations.
+//!
+//! w = w_env^α · w_IRL^(1−α), w_env = exp(A/β), w_IRL = (1/D − 1)^κ (IL-Rec, arXiv 2510.13229), or simpler schemes beside it.
+
+use anyhow::{Result, ensure};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::artifact::{Choice, Demonstrations, Weights};
+use crate::nn::weighting::{mixed_weights, normalised};
+
+/// What decides how much a demonstrated step counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Scheme {
+    /// w_env^α · w_IRL^(1−α).
+    #[default]
+    Mixed,
+    /// 1 each: the ablation.
+    None,
+    /// exp(R/(β·σ_R)), R the undiscounted return of the step's whole trajectory and σ_R the deviation of returns.
+    ReturnSoftmax,
+    /// 1 where the advantage is not negative, else 0.
+    Sign,
+    /// The share that the model's own scores give to what it chose, among its candidates; 1 where it gave no scores.
+    Confidence,
+}
+
+/// How demonstrations are weighed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Weighing {
+    /// What decides.
+    pub scheme: Scheme,
+    /// Temperature β of w_env = exp(A/β) and of `return_softmax`, above 0; IL-Rec: 10 on Steam, 1 on Amazon.
+    pub beta: f64,
+    /// κ of w_IRL, 0 or more.
+    pub kappa: f64,
+    /// α of w = w_env^α · w_IRL^(1−α), in [0, 1]: 1 is AWR, 0 the density ratio; IL-Rec: 0.5 on Steam, 0.25 on Amazon.
+    pub alpha: f64,
+}
+
+impl Default for Weighing {
+    fn default() -> Self {
+        Self { scheme: Scheme::Mixed, beta: 10.0, kappa: 1.0, alpha: 0.5 }
+    }
+}
+
+impl Weighing {
+    /// What no type can say.
+    pub fn check(&self) -> Result<(), (String, String)> {
+        let wrong = |path: &str, message: &str| Err((path.to_owned(), message.to_owned()));
+        if !(0.0..=1.0).contains(&self.alpha) {
+            return wrong("alpha", "a share lies between 0 and 1");
+        }
+        if !(self.beta > 0.0 && self.beta.is_finite()) {
+            return wrong("beta", "a temperature is above 0");
+        }
+        if !(self.kappa >= 0.0 && self.kappa.is_finite()) {
+            return wrong("kappa", "0 or more");
+        }
+        Ok(())
+    }
+
+    /// The weights of all demonstrated steps, in their order, from their `advantages [N]` and the discriminator's `logits [N]`.
+    ///
+    /// # Errors
+    /// When a weight is no number, or none is above 0.
+    pub fn weigh(&self, demonstrations: &Demonstrations, advantages: &[f32], logits: &[f32]) -> Result<Weights> {
+        let mixed = |alpha: f64| mixed_weights(advantages, logits, self.beta, self.kappa, alpha);
+        let weight = match self.scheme {
+            Scheme::Mixed => mixed(self.alpha),
+            Scheme::None => vec![1.0; advantages.len()],
+            Scheme::ReturnSoftmax => normalised(&self.return_exponents(demonstrations)),
+            Scheme::Sign => {
+                let sign = |&a: &f32| if a >= 0.0 { 0.0 } else { f64::NEG_INFINITY };
+                normalised(&advantages.iter().map(sign).collect::<Vec<f64>>())
+            }
+            Scheme::Confidence => {
+                normalised(&demonstrations.steps().map(|(_, _, choice)| log_confidence(choice)).collect::<Vec<f64>>())
+            }
+        };
+        let (trajectory, step) = demonstrations.steps().map(|(t, s, _)| (t as u32, s as u32)).unzip();
+        let weights = Weights { trajectory, step, w_env: mixed(1.0), w_irl: mixed(0.0), weight };
+        let finite = [&weights.w_env, &weights.w_irl, &weights.weight].into_iter().flatten().all(|w| w.is_finite());
+        ensure!(finite, "a weight is not finite. help: raise `weights.beta` or lower `weights.kappa`");
+        Ok(weights)
+    }
+
+    fn return_exponents(&self, demonstrations: &Demonstrations) -> Vec<f64> {
+        let returns: Vec<f64> = demonstrations.trajectories.iter().map(|trajectory| trajectory.total()).collect();
+        let count = returns.len().max(1) as f64;
+        let mean = returns.iter().sum::<f64>() / count;
+        let deviation = (returns.iter().map(|r| (r - mean).powi(2)).sum::<f64>() / count).sqrt().max(1e-6);
+        demonstrations.steps().map(|(t, _, _)| (returns[t] - mean) / (self.beta * deviation)).collect()
+    }
+}
+
+/// log of the share of the chosen candidate under softmax of the scores.
+fn log_confidence(choice: &Choice) -> f64 {
+    let chosen = choice.candidates.iter().position(|&item| item == choice.item);
+    let Some(&score) = chosen.and_then(|place| choice.scores.get(place)) else { return 0.0 };
+    let high = choice.scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let total: f64 = choice.scores.iter().map(|s| f64::from(s - high).exp()).sum();
+    f64::from(score - high) - total.ln()
+}
+
+#[cfg(test)]
+mod tests {
+    use pipeline::{Context, Stage as _};
+    use rand::RngExt;
+
+    use super::*;
+    use crate::artifact::{End, Trajectory, World};
+    use crate::env::{Features, Student, cluster_world, play};
+    use crate::irl::advantage::{advantages, returns};
+    use crate::nn::rng;
+    use crate::rl::{BehaviourCloning, Demonstrated, NetworkConfig};
+
+    fn step(item: u32, reward: f32) -> Choice {
+        Choice { item, reward, candidates: vec![], scores: vec![], call: String::new() }
+    }
+
+    fn three() -> Demonstrations {
+        let scored = Choice { candidates: vec![7, 1], scores: vec![3.0_f32.ln(), 0.0], ..step(1, 1.0) };
+        let first = Trajectory { user: 0, steps: vec![step(0, 1.0), scored], end: End::Horizon };
+        Demonstrations {
+            trajectories: vec![first, Trajectory { user: 1, steps: vec![step(0, 4.0)], end: End::Horizon }],
+        }
+    }
+
+    fn weight(scheme: Scheme) -> Vec<f32> {
+        let weighing = Weighing { scheme, beta: 1.0, ..Weighing::default() };
+        weighing.weigh(&three(), &[0.5, -1.0, 2.0], &[1.0, 0.0, -1.0]).unwrap().weight
+    }
+
+    #[test]
+    fn each_scheme_has_its_hand_computed_weights_of_mean_one() {
+        let close = |found: Vec<f32>, wanted: [f32; 3]| {
+            let scale = 3.0 / wanted.iter().sum::<f32>();
+            let fits = found.iter().zip(wanted).all(|(f, w)| (f - w * scale).abs() < 1e-5);
+            assert!(fits, "{found:?} for {wanted:?} times {scale}");
+        };
+        close(weight(Scheme::None), [1.0; 3]);
+        close(weight(Scheme::Sign), [1.0, 0.0, 1.0]);
+        close(weight(Scheme::Confidence), [1.0, 0.25, 1.0]);
+        // Returns 2 and 4: one deviation on either side of the mean.
+        close(weight(Scheme::ReturnSoftmax), [(-1.0_f32).exp(), (-1.0_f32).exp(), 1.0_f32.exp()]);
+        close(weight(Scheme::Mixed), [0.75_f32.exp(), (-0.5_f32).exp(), 0.5_f32.exp()]);
+    }
+
+    #[test]
+    fn no_weight_is_infinite_and_settings_are_refused_by_their_names() {
+        let error = Weighing { scheme: Scheme::Sign, ..Weighing::default() }.weigh(&three(), &[-1.0; 3], &[0.0; 3]);
+        assert!(error.unwrap_err().to_string().contains("help: "));
+        assert_eq!(Weighing { alpha: 1.5, ..Weighing::default() }.check().unwrap_err().0, "alpha");
+        assert_eq!(Weighing { beta: 0.0, ..Weighing::default() }.check().unwrap_err().0, "beta");
+        assert_eq!(Weighing { kappa: -1.0, ..Weighing::default() }.check().unwrap_err().0, "kappa");
+        Weighing::default().check().unwrap();
+    }
+
+    /// Nobody leaves, clusters pay 5 to 1. Half of the demonstrations show the best items, half show anything: with weights the
+    /// copy is better than without.
+    #[test]
+    fn on_a_mixture_of_optimal_and_random_demonstrations_weighted_beats_unweighted() {
+        let mut world = cluster_world(&[5.0, 4.0, 3.0, 2.0, 1.0], 2, 1, 10, 4);
+        world.rules.similar_below = None;
+        let mut draw = rng(&[7]);
+        let mut trajectory = |best: bool| {
+            let steps = (0..10).map(|_| {
+                let item = if best { draw.random_range(0..2) } else { draw.random_range(0..10) };
+                step(item, world.reward.row(0)[item as usize])
+            });
+            Trajectory { user: 0, steps: steps.collect(), end: End::Horizon }
+        };
+        let demonstrations = Demonstrations { trajectories: (0..12).map(|k| trajectory(k % 2 == 0)).collect() };
+        let pairs = Demonstrated::new(&demonstrations, None, &world, 1).unwrap();
+        let features = Features::new(&world);
+        let advantages = advantages(
+            &features.states(&pairs.observation).unwrap(),
+            &features.compute(&pairs.observation, &pairs.actions).unwrap(),
+            &returns(&demonstrations, 0.0),
+            1,
+        )
+        .unwrap();
+        let copy = |scheme: Scheme| {
+            let weighing = Weighing { scheme, alpha: 1.0, beta: 0.5, ..Weighing::default() };
+            let weights = weighing.weigh(&demonstrations, &advantages, &vec![0.0; advantages.len()]).unwrap();
+            mean_return(&world, &demonstrations, weights)
+        };
+        let (unweighted, weighted) = (copy(Scheme::None), copy(Scheme::Mixed));
+        assert!(weighted > unweighted + 3.0, "{weighted} with weights, {unweighted} without, of 50");
+    }
+
+    type Inputs = <BehaviourCloning as pipeline::Stage>::Inputs;
+
+    fn mean_return(world: &World, demonstrations: &Demonstrations, weights: Weights) -> f64 {
+        let folder = tempfile::tempdir().unwrap();
+        let cloning = BehaviourCloning {
+            epochs: 60,
+            learning_rate: 0.02,
+            network: NetworkConfig { window: 1, hidden: 8, prior: 0.0, avoid: 0.0, ..NetworkConfig::default() },
+            ..BehaviourCloning::default()
+        };
+        let inputs = Inputs { world: world.clone(), demonstrations: demonstrations.clone(), weights: Some(weights) };
+        let policy = cloning.run(inputs, &Context::detached(folder.path())).unwrap().policy;
+        let network = Student::load(&policy, world.users(), world.items()).unwrap();
+        let played = play(world, &[0; 50], &Student { network: &network, sample: true }, 3).unwrap();
+        (0..50).flat_map(|e| played.rewards(e)).map(|&r| f64::from(r)).sum::<f64>() / 50.0
+    }
+}
