@@ -4,6 +4,7 @@ pub mod artifact;
 pub mod demonstrate;
 pub mod env;
 pub mod evaluate;
+pub mod filter;
 pub mod ingest;
 pub mod inspect;
 pub mod irl;
@@ -24,6 +25,7 @@ pub static CATALOG: Catalog = Catalog {
     stages: &[
         StageKind::of::<demonstrate::Demonstrate>(),
         StageKind::of::<evaluate::Evaluate>(),
+        StageKind::of::<filter::KCore>(),
         StageKind::of::<ingest::Coat>(),
         StageKind::of::<ingest::MovieLens>(),
         StageKind::of::<ingest::Recbole>(),

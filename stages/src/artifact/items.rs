@@ -34,6 +34,16 @@ impl Items {
     pub fn is_empty(&self) -> bool {
         self.id.is_empty()
     }
+    /// The items at `keep`, in that order.
+    #[must_use]
+    pub fn take(&self, keep: &[usize]) -> Self {
+        Self {
+            id: keep.iter().map(|&i| self.id[i].clone()).collect(),
+            title: keep.iter().map(|&i| self.title[i].clone()).collect(),
+            year: keep.iter().map(|&i| self.year[i]).collect(),
+            genres: keep.iter().map(|&i| self.genres[i].clone()).collect(),
+        }
+    }
 }
 
 impl Artifact for Items {
