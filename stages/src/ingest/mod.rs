@@ -11,23 +11,29 @@ mod catalogue;
 mod coat;
 mod date;
 mod expect;
+mod grid;
+mod kuairec;
 mod literal;
 mod movielens;
+mod parquet_log;
 mod piece;
 mod recbole;
 mod record;
 mod separated;
 mod shards;
 mod steam;
+mod table;
 pub mod toy;
 mod unpacked;
 
 pub use amazon::Amazon;
 pub use bad_rows::OnBadRow;
 pub use coat::Coat;
+pub use kuairec::KuaiRec;
 pub use movielens::MovieLens;
 pub use recbole::Recbole;
 pub use steam::Steam;
+pub use table::Table;
 
 use pipeline::Context;
 
