@@ -22,6 +22,7 @@ mod parquet_footer;
 mod profiles;
 mod rankings;
 mod rollouts;
+mod row_groups;
 mod tensors;
 mod users;
 mod weights;
