@@ -114,25 +114,34 @@ impl<'t> Reader<'t> {
 
 /// What follows a backslash.
 fn escaped(characters: &mut std::str::Chars<'_>, text: &mut String) -> Option<()> {
-    let digits = match characters.next()? {
-        'n' => return Some(text.push('\n')),
-        't' => return Some(text.push('\t')),
-        'r' => return Some(text.push('\r')),
-        'a' => return Some(text.push('\u{7}')),
-        'b' => return Some(text.push('\u{8}')),
-        'f' => return Some(text.push('\u{c}')),
-        'v' => return Some(text.push('\u{b}')),
-        same @ ('\\' | '\'' | '"') => return Some(text.push(same)),
-        'x' => 2,
-        'u' => 4,
-        'U' => 8,
+    let character = match characters.next()? {
+        'n' => '\n',
+        't' => '\t',
+        'r' => '\r',
+        'a' => '\u{7}',
+        'b' => '\u{8}',
+        'f' => '\u{c}',
+        'v' => '\u{b}',
+        same @ ('\\' | '\'' | '"') => same,
+        'x' => coded(characters, 2)?,
+        'u' => coded(characters, 4)?,
+        'U' => coded(characters, 8)?,
         first @ '0'..='7' => {
             let rest = characters.as_str().bytes().take(2).take_while(|byte| (b'0'..=b'7').contains(byte)).count();
             let octal: String = std::iter::once(first).chain(characters.take(rest)).collect();
-            return Some(text.push(char::from_u32(u32::from_str_radix(&octal, 8).ok()?)?));
+            char::from_u32(u32::from_str_radix(&octal, 8).ok()?)?
         }
-        other => return Some(text.extend(['\\', other])),
+        other => {
+            text.push('\\');
+            other
+        }
     };
+    text.push(character);
+    Some(())
+}
+
+/// The character of a code of so many hexadecimal digits.
+fn coded(characters: &mut std::str::Chars<'_>, digits: usize) -> Option<char> {
     let first = hex(characters, digits)?;
     // Python 2 writes what lies beyond 16 bits as two halves.
     let code = if digits == 4 && (0xd800..0xdc00).contains(&first) && characters.as_str().starts_with("\\u") {
@@ -143,8 +152,7 @@ fn escaped(characters: &mut std::str::Chars<'_>, text: &mut String) -> Option<()
         first
     };
     // A lone half says nothing that can be kept.
-    text.push(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER));
-    Some(())
+    Some(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER))
 }
 
 fn hex(characters: &mut std::str::Chars<'_>, digits: usize) -> Option<u32> {
