@@ -4,6 +4,7 @@ pub mod artifact;
 pub mod demonstrate;
 pub mod env;
 pub mod evaluate;
+pub mod filter;
 pub mod ingest;
 pub mod inspect;
 pub mod irl;
@@ -28,9 +29,14 @@ pub static CATALOG: Catalog = Catalog {
         StageKind::of::<demonstrate::Replay>(),
         StageKind::of::<evaluate::Evaluate>(),
         StageKind::of::<evaluate::OffPolicy>(),
+        StageKind::of::<filter::KCore>(),
+        StageKind::of::<ingest::Amazon>(),
         StageKind::of::<ingest::Coat>(),
+        StageKind::of::<ingest::KuaiRec>(),
         StageKind::of::<ingest::MovieLens>(),
         StageKind::of::<ingest::Recbole>(),
+        StageKind::of::<ingest::Steam>(),
+        StageKind::of::<ingest::Table>(),
         StageKind::of::<ingest::Transcripts>(),
         StageKind::of::<irl::Airl>(),
         StageKind::of::<irl::Gail>(),

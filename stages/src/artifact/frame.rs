@@ -1,6 +1,6 @@
 //! Record batches in and out of Parquet and Arrow IPC files, with the kind and format number in the schema's metadata.
 //!
-//! Deliberately small: whole tables at once. Streams belong to the stage that needs them.
+//! Deliberately small: whole tables at once; `row_groups` writes long ones. Streams belong to the stage that needs them.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -34,13 +34,15 @@ pub(super) fn batch(kind: &str, format: u32, columns: Vec<(&str, ArrayRef)>) -> 
     Ok(RecordBatch::try_new(Arc::new(schema), columns.into_iter().map(|(_, array)| array).collect())?)
 }
 
+/// How Parquet is written.
+pub(super) fn properties() -> Result<WriterProperties> {
+    let properties = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?));
+    Ok(properties.set_created_by(KEY.to_owned()).build())
+}
+
 pub(super) fn write_parquet(path: &Path, batch: &RecordBatch) -> Result<()> {
-    let properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
-        .set_created_by(KEY.to_owned())
-        .build();
     let file = File::create_new(path).with_context(|| format!("cannot create {}", path.display()))?;
-    let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties))?;
+    let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties()?))?;
     writer.write(batch)?;
     writer.close()?;
     Ok(())

@@ -4,10 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Result;
-use arrow::array::{Float32Array, Int64Array, UInt32Array};
+use arrow::array::{ArrayRef, Float32Array, Int64Array, UInt32Array};
 use pipeline::Artifact;
 
-use super::frame;
+use super::{frame, row_groups};
 
 /// Parquet, one row an interaction, in the order of the source:
 /// `user: u32` and `item: u32` (rows of [`Users`](super::Users) and [`Items`](super::Items)), `rating: f32` (the log's own
@@ -53,17 +53,15 @@ impl Artifact for Interactions {
     const FORMAT: u32 = 1;
 
     fn write(&self, path: &Path) -> Result<()> {
-        let batch = frame::batch(
-            Self::KIND,
-            Self::FORMAT,
-            vec![
-                ("user", Arc::new(UInt32Array::from(self.user.clone()))),
-                ("item", Arc::new(UInt32Array::from(self.item.clone()))),
-                ("rating", Arc::new(Float32Array::from(self.rating.clone()))),
-                ("timestamp", Arc::new(Int64Array::from(self.timestamp.clone()))),
-            ],
-        )?;
-        frame::write_parquet(path, &batch)
+        row_groups::write(path, self.len(), |rows| {
+            let columns: Vec<(&str, ArrayRef)> = vec![
+                ("user", Arc::new(UInt32Array::from(self.user[rows.clone()].to_vec()))),
+                ("item", Arc::new(UInt32Array::from(self.item[rows.clone()].to_vec()))),
+                ("rating", Arc::new(Float32Array::from(self.rating[rows.clone()].to_vec()))),
+                ("timestamp", Arc::new(Int64Array::from(self.timestamp[rows].to_vec()))),
+            ];
+            frame::batch(Self::KIND, Self::FORMAT, columns)
+        })
     }
 
     fn read(path: &Path) -> Result<Self> {

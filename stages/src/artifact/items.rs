@@ -41,6 +41,18 @@ impl Items {
     pub fn is_empty(&self) -> bool {
         self.id.is_empty()
     }
+    /// The items at `keep`, in that order.
+    #[must_use]
+    pub fn take(&self, keep: &[usize]) -> Self {
+        let take = |values: &[String]| keep.iter().map(|&i| values[i].clone()).collect();
+        Self {
+            id: take(&self.id),
+            title: take(&self.title),
+            year: keep.iter().map(|&i| self.year[i]).collect(),
+            genres: keep.iter().map(|&i| self.genres[i].clone()).collect(),
+            features: self.features.iter().map(|(name, values)| (name.clone(), take(values))).collect(),
+        }
+    }
 }
 
 impl Artifact for Items {

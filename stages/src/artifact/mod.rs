@@ -24,6 +24,7 @@ mod propensities;
 mod rankings;
 mod reward_pairs;
 mod rollouts;
+mod row_groups;
 mod steps;
 mod tensors;
 mod users;

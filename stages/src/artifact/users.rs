@@ -31,6 +31,15 @@ impl Users {
     pub fn is_empty(&self) -> bool {
         self.id.is_empty()
     }
+    /// The users at `keep`, in that order.
+    #[must_use]
+    pub fn take(&self, keep: &[usize]) -> Self {
+        let take = |values: &[String]| keep.iter().map(|&i| values[i].clone()).collect();
+        Self {
+            id: take(&self.id),
+            features: self.features.iter().map(|(name, values)| (name.clone(), take(values))).collect(),
+        }
+    }
 }
 
 impl Artifact for Users {

@@ -18,7 +18,7 @@ use anyhow::{Context as _, Result};
 use serde_json::Value;
 
 use super::bad_rows::{BadRows, Fault};
-use super::python_list::python_list;
+use super::literal;
 use super::told::{Account, Outcome, Told, Turn};
 
 /// The episodes of one file. Lines that do not fit are counted by their place in their episode and left out.
@@ -70,8 +70,9 @@ impl Reading {
     /// What was wanted instead.
     fn line(&mut self, number: u64, line: &str) -> Result<(), &'static str> {
         if number == 1 {
-            let list = line.find('[').and_then(|at| python_list(&line[at..]).ok());
-            let (history, _) = list.ok_or("a viewing history as a list")?;
+            // Titles hold brackets, too: the list is as long as it can be.
+            let list = line.find('[').zip(line.rfind(']')).and_then(|(from, to)| literal::texts(line.get(from..=to)?));
+            let history = list.ok_or("a viewing history as a list")?;
             (self.told.history, self.told.question) = (history, line.to_owned());
             return Ok(());
         }

@@ -4,26 +4,43 @@
 //! row that does not fit is named with file, line, column and value, and is refused or dropped as the experiment says, never
 //! silently.
 
+mod amazon;
 mod atomic;
 mod bad_rows;
+mod catalogue;
 mod coat;
+mod date;
 mod expect;
 mod fireact;
+mod grid;
+mod kuairec;
+mod literal;
 mod movielens;
-mod python_list;
+mod parquet_log;
+mod piece;
 mod recbole;
+mod record;
 mod separated;
 mod shards;
+mod steam;
+mod table;
 mod told;
 mod told_lines;
 pub mod toy;
 mod transcripts;
+mod unpacked;
 
+pub use amazon::Amazon;
 pub use bad_rows::OnBadRow;
 pub use coat::Coat;
+pub use kuairec::KuaiRec;
 pub use movielens::MovieLens;
 pub use recbole::Recbole;
+pub use steam::Steam;
+pub use table::Table;
 pub use transcripts::Transcripts;
+
+use pipeline::Context;
 
 use crate::artifact::{Interactions, Items, Users};
 
@@ -41,5 +58,13 @@ pipeline::ports! {
         items: Items,
         /// The people.
         users: Users,
+    }
+}
+
+impl Outputs {
+    /// Notes on the run how much was read.
+    fn say(&self, cx: &Context) {
+        let (rows, users, items) = (self.interactions.len(), self.users.len(), self.items.len());
+        cx.note("read", format!("{rows} interactions, {users} users, {items} items"));
     }
 }

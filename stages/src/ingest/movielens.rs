@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bad_rows::OnBadRow;
 use super::expect::Expect;
-use super::separated::Separated;
+use super::separated::{Separated, Time, quoted};
 use super::shards::Lines;
 use super::{NoInputs, Outputs};
 use crate::artifact::{Items, Users};
@@ -61,7 +61,7 @@ impl Stage for MovieLens {
             header: u64::from(release == Release::Csv),
             columns: ["userId", "movieId"],
             known: [users.as_ref().map(|users| &*users.id), Some(&items.id)],
-            parse: &|line| form.parse(line),
+            parse: &|line, take| take(form.parse(line)),
         };
         let read = lines.read(cx)?;
         read.bad.settle(&path, self.on_bad_row, cx)?;
@@ -69,8 +69,7 @@ impl Stage for MovieLens {
         let users = users.unwrap_or_else(|| Users { id: new_users, features: BTreeMap::new() });
         let outputs = Outputs { interactions: read.interactions, items, users };
         self.expect.check(&path, read.rows, &outputs)?;
-        let (rows, users, items) = (outputs.interactions.len(), outputs.users.len(), outputs.items.len());
-        cx.note("read", format!("{rows} interactions, {users} users, {items} items"));
+        outputs.say(cx);
         Ok(outputs)
     }
 }
@@ -111,7 +110,8 @@ impl Release {
             Self::Colons => "::",
             Self::Csv => ",",
         };
-        Separated { separator, fields: 4, user: 0, item: 1, rating: ("rating", 2), timestamp: Some(("timestamp", 3)) }
+        let time = Some(Time::seconds("timestamp", 3));
+        Separated { separator, quotes: false, fields: 4, user: 0, item: 1, rating: Some(("rating", 2)), time }
     }
 
     fn items(self, folder: &Path) -> Result<Items> {
@@ -133,7 +133,8 @@ impl Release {
             Self::Colons | Self::Csv => {
                 let csv = self == Self::Csv;
                 let path = folder.join(if csv { "movies.csv" } else { "movies.dat" });
-                let split = |line: &str| if csv { quoted(line) } else { line.split("::").map(str::to_owned).collect() };
+                let split =
+                    |line: &str| if csv { quoted(line, ",") } else { line.split("::").map(str::to_owned).collect() };
                 for (line, fields) in table(&path, split)?.into_iter().skip(usize::from(csv)) {
                     expect_fields(&path, line, &fields, 3)?;
                     let genres =
@@ -186,25 +187,6 @@ fn expect_fields(path: &Path, line: usize, fields: &[String], wanted: usize) -> 
         fields.join(" ")
     );
     Ok(())
-}
-
-/// Fields apart by commas, of which some stand in quotes; in them a quote is written twice (RFC 4180).
-fn quoted(line: &str) -> Vec<String> {
-    let mut fields = vec![String::new()];
-    let mut inside = false;
-    let mut characters = line.chars().peekable();
-    while let Some(character) = characters.next() {
-        match character {
-            '"' if inside && characters.peek() == Some(&'"') => {
-                fields.last_mut().expect("there is always one").push('"');
-                characters.next();
-            }
-            '"' => inside = !inside,
-            ',' if !inside => fields.push(String::new()),
-            other => fields.last_mut().expect("there is always one").push(other),
-        }
-    }
-    fields
 }
 
 fn push(items: &mut Items, id: &str, title: &str, genres: Vec<String>) {

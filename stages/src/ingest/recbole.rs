@@ -14,9 +14,11 @@ use serde::{Deserialize, Serialize};
 
 use super::atomic::{AtomicFile, names_of, only};
 use super::bad_rows::{BadRows, Fault, OnBadRow};
+use super::catalogue::join;
 use super::expect::Expect;
-use super::separated::Separated;
-use super::shards::{Lines, ReadLog};
+use super::piece::ReadLog;
+use super::separated::{Separated, Time};
+use super::shards::Lines;
 use super::{NoInputs, Outputs};
 use crate::artifact::{Items, Users};
 
@@ -79,15 +81,7 @@ impl Stage for Recbole {
         let rows = read.rows;
         let outputs = join(read, users, items);
         self.expect.check(&log, rows, &outputs)?;
-        cx.note(
-            "read",
-            format!(
-                "{} interactions, {} users, {} items",
-                outputs.interactions.len(),
-                outputs.users.len(),
-                outputs.items.len()
-            ),
-        );
+        outputs.say(cx);
         Ok(outputs)
     }
 }
@@ -159,37 +153,24 @@ impl Recbole {
         };
         let form = Separated {
             separator: "\t",
+            quotes: false,
             fields: names.len(),
             user: at("user_id")?,
             item: at("item_id")?,
-            rating: (&self.rating, at(&self.rating)?),
-            timestamp: self.timestamp.as_deref().map(|name| anyhow::Ok((name, at(name)?))).transpose()?,
+            rating: Some((&self.rating, at(&self.rating)?)),
+            time: self.timestamp.as_deref().map(|name| anyhow::Ok(Time::seconds(name, at(name)?))).transpose()?,
         };
         let lines = Lines {
             path,
             header: 1,
             columns: ["user_id", "item_id"],
             known: [users.map(|users| &*users.id), items.map(|items| &*items.id)],
-            parse: &|line| form.parse(line),
+            parse: &|line, take| take(form.parse(line)),
         };
         let read = lines.read(cx)?;
         read.bad.settle(path, self.on_bad_row, cx)?;
         Ok(read)
     }
-}
-
-/// The log with the users and items that were listed, or those that it mentions.
-fn join(read: ReadLog, users: Option<Users>, items: Option<Items>) -> Outputs {
-    let [new_users, new_items] = read.new;
-    let items = items.unwrap_or_else(|| Items {
-        title: new_items.clone(),
-        year: vec![None; new_items.len()],
-        genres: vec![Vec::new(); new_items.len()],
-        id: new_items,
-        ..Items::default()
-    });
-    let users = users.unwrap_or_else(|| Users { id: new_users, features: BTreeMap::new() });
-    Outputs { interactions: read.interactions, items, users }
 }
 
 /// An item whose year is no number is still an item: the year reads as unknown, and the run says so.

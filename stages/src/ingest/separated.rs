@@ -1,76 +1,191 @@
-//! Rows of fields with a separator between them, without quotes.
+//! Rows of fields with a separator between them.
+
+use std::borrow::Cow;
 
 use super::bad_rows::Fault;
-use super::shards::Row;
+use super::piece::Row;
 
 /// Where a row's parts stand among the fields of a line.
 pub(super) struct Separated<'a> {
     /// What stands between two fields.
     pub separator: &'a str,
+    /// Whether a field may stand in quotes, in which a quote is written twice (RFC 4180). A line's end ends the row there too.
+    pub quotes: bool,
     /// How many fields a line has.
     pub fields: usize,
     /// The place of the user's id, from 0.
     pub user: usize,
     /// The place of the item's id.
     pub item: usize,
-    /// The name and place of the rating.
-    pub rating: (&'a str, usize),
-    /// The name and place of the time in seconds; without it all times are 0.
-    pub timestamp: Option<(&'a str, usize)>,
+    /// The name and place of the rating; without it all ratings are 1.
+    pub rating: Option<(&'a str, usize)>,
+    /// The time; without it all times are 0.
+    pub time: Option<Time<'a>>,
+}
+
+/// Where a time stands.
+#[derive(Clone, Copy)]
+pub(super) struct Time<'a> {
+    /// The column's name.
+    pub column: &'a str,
+    /// Its place.
+    pub at: usize,
+    /// How many make a second.
+    pub per_second: f64,
+    /// Whether it may be missing; it is 0 then.
+    pub may_be_missing: bool,
+}
+
+impl<'a> Time<'a> {
+    /// Seconds, always there.
+    pub fn seconds(column: &'a str, at: usize) -> Self {
+        Self { column, at, per_second: 1.0, may_be_missing: false }
+    }
 }
 
 impl Separated<'_> {
     /// The row in a line.
     pub fn parse<'l>(&self, line: &'l str) -> Result<Row<'l>, Fault> {
-        let wanted = [Some(self.user), Some(self.item), Some(self.rating.1), self.timestamp.map(|(_, at)| at)];
+        let wanted = [Some(self.user), Some(self.item), self.rating.map(|x| x.1), self.time.map(|x| x.at)];
+        if self.quotes && line.contains('"') {
+            let fields = quoted(line, self.separator);
+            let found = wanted.map(|at| Cow::Owned(at.and_then(|at| fields.get(at).cloned()).unwrap_or_default()));
+            return self.row(fields.len(), found);
+        }
         let mut found = [""; 4];
         let mut count = 0;
-        for (place, text) in line.split(self.separator).enumerate() {
-            count += 1;
-            for (slot, wanted) in wanted.iter().enumerate() {
-                if *wanted == Some(place) {
-                    found[slot] = text;
+        let mut field = |text| {
+            for (slot, wanted) in found.iter_mut().zip(wanted) {
+                if wanted == Some(count) {
+                    *slot = text;
                 }
             }
+            count += 1;
+        };
+        if let [separator] = *self.separator.as_bytes() {
+            // By bytes: a search for text costs more than such short fields.
+            let mut start = 0;
+            for (at, &byte) in line.as_bytes().iter().enumerate() {
+                if byte == separator {
+                    field(&line[start..at]);
+                    start = at + 1;
+                }
+            }
+            field(&line[start..]);
+        } else {
+            line.split(self.separator).for_each(field);
         }
+        self.row(count, found.map(Cow::Borrowed))
+    }
+
+    fn row<'l>(&self, count: usize, found: [Cow<'l, str>; 4]) -> Result<Row<'l>, Fault> {
         if count != self.fields {
             return Err(Fault::row(format!("{count} fields"), self.fields.to_string()));
         }
         let [user, item, rating, time] = found;
-        let timestamp = self.timestamp.map_or(Ok(0.0), |(column, _)| number(time, column))?;
-        Ok(Row {
-            user: user.into(),
-            item: item.into(),
-            rating: number(rating, self.rating.0)? as f32,
-            timestamp: timestamp as i64,
-        })
+        let timestamp = match self.time {
+            Some(form) if !(form.may_be_missing && time.is_empty()) => number(&time, form.column)? / form.per_second,
+            _ => 0.0,
+        };
+        let rating = self.rating.map_or(Ok(1.0), |(column, _)| number(&rating, column))?;
+        Ok(Row { user, item, rating: rating as f32, timestamp: timestamp as i64 })
     }
 }
 
-fn number(text: &str, column: &str) -> Result<f64, Fault> {
-    let number = text.parse::<f64>().ok().filter(|number| number.is_finite());
+/// A finite number.
+pub(super) fn number(text: &str, column: &str) -> Result<f64, Fault> {
+    let number = plain(text.as_bytes()).or_else(|| text.parse::<f64>().ok().filter(|number| number.is_finite()));
     number.ok_or_else(|| Fault::value(column, text, "a finite number"))
+}
+
+/// Up to 15 digits with at most one point among them. Both the digits and the power of ten are exact in an `f64`, so their
+/// quotient is the nearest number, as `parse` gives it.
+fn plain(text: &[u8]) -> Option<f64> {
+    const TENS: [f64; 16] = [1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
+    if text.is_empty() || text.len() > 15 {
+        return None;
+    }
+    let (mut digits, mut behind) = (0_u64, None);
+    for (at, &byte) in text.iter().enumerate() {
+        match byte {
+            b'0'..=b'9' => digits = 10 * digits + u64::from(byte - b'0'),
+            b'.' if behind.is_none() && text.len() > 1 => behind = Some(text.len() - at - 1),
+            _ => return None,
+        }
+    }
+    Some(digits as f64 / TENS[behind.unwrap_or(0)])
+}
+
+/// The fields of a line of which some stand in quotes; in them a quote is written twice (RFC 4180).
+pub(super) fn quoted(line: &str, separator: &str) -> Vec<String> {
+    let mut fields = vec![String::new()];
+    let mut inside = false;
+    let mut rest = line;
+    while let Some(character) = rest.chars().next() {
+        let field = fields.last_mut().expect("there is always one");
+        if !inside && rest.starts_with(separator) {
+            fields.push(String::new());
+            rest = &rest[separator.len()..];
+            continue;
+        }
+        rest = &rest[character.len_utf8()..];
+        match character {
+            '"' if inside && rest.starts_with('"') => {
+                field.push('"');
+                rest = &rest[1..];
+            }
+            '"' => inside = !inside,
+            other => field.push(other),
+        }
+    }
+    fields
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn form(separator: &str) -> Separated<'_> {
+        let time = Some(Time::seconds("timestamp", 3));
+        Separated { separator, quotes: false, fields: 4, user: 0, item: 1, rating: Some(("rating", 2)), time }
+    }
+
     #[test]
     fn a_line_becomes_a_row_or_a_fault() {
-        let form = Separated {
-            separator: "::",
-            fields: 4,
-            user: 0,
-            item: 1,
-            rating: ("rating", 2),
-            timestamp: Some(("timestamp", 3)),
-        };
-        let row = form.parse("1::1193::4.5::978300760").unwrap_or_else(|fault| panic!("{fault}"));
-        assert_eq!((&*row.user, &*row.item, row.rating, row.timestamp), ("1", "1193", 4.5, 978_300_760));
-        let fault = |line: &str| form.parse(line).err().unwrap().to_string();
-        assert_eq!(fault("1::2::3"), "found 3 fields, wanted 4");
-        assert_eq!(fault("1::2::x::4"), "column `rating`: found \"x\", wanted a finite number");
-        assert_eq!(fault("1::2::3::NaN"), "column `timestamp`: found \"NaN\", wanted a finite number");
+        for separator in ["::", "\t"] {
+            let form = form(separator);
+            let row = form.parse(&"1::1193::4.5::978300760".replace("::", separator)).map(|row| {
+                assert_eq!((&*row.user, &*row.item, row.rating, row.timestamp), ("1", "1193", 4.5, 978_300_760));
+            });
+            row.unwrap_or_else(|fault| panic!("{fault}"));
+            let fault = |line: &str| form.parse(&line.replace("::", separator)).err().unwrap().to_string();
+            assert_eq!(fault("1::2::3"), "found 3 fields, wanted 4");
+            assert_eq!(fault("1::2::x::4"), "column `rating`: found \"x\", wanted a finite number");
+            assert_eq!(fault("1::2::3::NaN"), "column `timestamp`: found \"NaN\", wanted a finite number");
+        }
+    }
+
+    #[test]
+    fn quotes_units_and_what_may_be_missing() {
+        let time = Some(Time { column: "t", at: 2, per_second: 1000.0, may_be_missing: true });
+        let form = Separated { separator: ",", quotes: true, fields: 3, user: 0, item: 1, rating: None, time };
+        let row = |line: &str| form.parse(line).map(|row| (row.item.into_owned(), row.rating, row.timestamp));
+        assert_eq!(row(r#"u,"a, ""b""",1500"#).ok().unwrap(), ("a, \"b\"".to_owned(), 1.0, 1));
+        assert_eq!(row("u,a,-2000").ok().unwrap(), ("a".to_owned(), 1.0, -2));
+        assert_eq!(row("u,a,").ok().unwrap().2, 0);
+        assert!(row(r#"u,"a,3"#).is_err());
+    }
+
+    #[test]
+    fn plain_numbers_are_read_as_the_library_reads_them() {
+        for text in
+            ["0", "5", "4.5", "3.", ".5", "0.1", "978300760", "123456789.01234", "0.0000000000001", "999999999999999"]
+        {
+            assert_eq!(plain(text.as_bytes()).map(f64::to_bits), text.parse::<f64>().ok().map(f64::to_bits), "{text}");
+        }
+        for text in ["", ".", "1.2.3", "-1", "1e5", "1234567890123456", " 1", "nan"] {
+            assert_eq!(plain(text.as_bytes()), None, "{text}");
+        }
+        assert_eq!(number("-1e1", "x").ok(), Some(-10.0));
     }
 }

@@ -4,39 +4,29 @@
 //! nor where a killed run went on changes the result. Ids that nobody listed are numbered as they appear: within a shard by
 //! the shard, and among shards when they are joined in their order.
 
-use std::borrow::Cow;
-use std::collections::HashMap;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
+use std::str::Utf8Error;
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow};
 use pipeline::Context;
 use pipeline::units::Log;
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
 
-use super::bad_rows::{BadRows, Fault};
-use crate::artifact::Interactions;
+use super::bad_rows::Fault;
+use super::piece::{Ids, Joined, Numbering, Piece, ReadLog, Row};
 
 /// Bytes of a shard, at least; one more line at most. A killed run goes on from its shards: with another size the `VERSION` of
 /// every reader must be raised.
 const SHARD: u64 = 16 << 20;
 
-/// One row of the log.
-pub(super) struct Row<'a> {
-    /// The user's id, not empty.
-    pub user: Cow<'a, str>,
-    /// The item's id, not empty.
-    pub item: Cow<'a, str>,
-    /// Finite.
-    pub rating: f32,
-    /// Seconds since 1970.
-    pub timestamp: i64,
-}
-
-/// What a line says. Called from many threads.
-pub(super) type Parse<'a> = &'a (dyn for<'l> Fn(&'l str) -> Result<Row<'l>, Fault> + Sync);
+/// Gives the rows in a line, most often one, to the function. Called from many threads.
+pub(super) type Parse<'a> = &'a (dyn for<'l> Fn(&'l str, Take<'_, 'l>) + Sync);
+/// Takes a row of a line, or what is wrong with it.
+pub(super) type Take<'t, 'l> = &'t mut dyn FnMut(Result<Row<'l>, Fault>);
 
 /// A log and how to read it.
 pub(super) struct Lines<'a> {
@@ -48,21 +38,8 @@ pub(super) struct Lines<'a> {
     pub columns: [&'a str; 2],
     /// The ids that may occur, in their rows; without them, ids are numbered as they appear.
     pub known: [Option<&'a [String]>; 2],
-    /// What a line says.
+    /// What a line says, without its end.
     pub parse: Parse<'a>,
-}
-
-/// A log that was read.
-#[derive(Debug, Default, PartialEq)]
-pub(super) struct ReadLog {
-    /// The rows that fit, in the order of the file.
-    pub interactions: Interactions,
-    /// Ids of users and of items by number; empty where they were known before.
-    pub new: [Vec<String>; 2],
-    /// Those that do not fit.
-    pub bad: BadRows,
-    /// How many rows the file has in all.
-    pub rows: u64,
 }
 
 impl Lines<'_> {
@@ -73,106 +50,87 @@ impl Lines<'_> {
 
     fn read_in_shards(&self, size: u64, cx: &Context) -> Result<ReadLog> {
         let ends = cut(self.path, size).with_context(|| format!("cannot read {}", self.path.display()))?;
-        let known = self.known.map(|ids| ids.map(places));
+        let ids = Ids::new(self.columns, self.known);
         let bar = cx.bar("read", Some(ends.last().copied().unwrap_or(0)), "bytes");
-        let (mut log, kept) = match ends.len() {
+        let (log, kept) = match ends.len() {
             // A single shard is quicker read again than kept.
             0 | 1 => (None, Vec::new()),
             _ => {
-                let (log, frames) = Log::open(&cx.scratch().join("shards"))?;
+                // A dataset may have several logs.
+                let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+                let (log, frames) = Log::open(&cx.scratch().join(format!("{name}.shards")))?;
                 (Some(log), frames)
             }
         };
         let mut joined = Joined::default();
-        for bytes in &kept {
-            joined.push(Piece::from_bytes(bytes)?);
-        }
         let first = kept.len();
-        drop(kept);
+        for bytes in kept {
+            joined.push(&Piece::from_bytes(&bytes)?);
+        }
         let start = |shard: usize| if shard == 0 { 0 } else { ends[shard - 1] };
         bar.inc(start(first));
-        for wave in (first..ends.len()).collect::<Vec<_>>().chunks(2 * cx.threads()) {
-            cx.go_on()?;
-            let piece = |&shard: &usize| {
-                let text = bytes(self.path, start(shard), ends[shard])?;
-                let piece = self.piece(&text, if shard == 0 { self.header } else { 0 }, &known);
-                bar.inc(ends[shard] - start(shard));
-                Ok(piece)
-            };
-            let pieces: Vec<Piece> = wave.par_iter().map(piece).collect::<Result<_>>()?;
-            for piece in pieces {
-                if let Some(log) = &mut log {
-                    log.append(&piece.to_bytes()?)?;
+        let piece = |&shard: &usize| {
+            let text = bytes(self.path, start(shard), ends[shard])?;
+            let piece = self.piece(&text, if shard == 0 { self.header } else { 0 }, &ids);
+            bar.inc(ends[shard] - start(shard));
+            Ok(Arc::new(piece))
+        };
+        // The disk is waited for, and pieces are joined, while the next ones are read.
+        std::thread::scope(|scope| {
+            let (save, saved) = sync_channel::<Arc<Piece>>(1);
+            let saver = scope.spawn(move || {
+                let Some(mut log) = log else { return Ok(()) };
+                saved.into_iter().try_for_each(|piece| log.append(&piece.to_bytes()?))
+            });
+            let mut ready: Vec<Arc<Piece>> = Vec::new();
+            let mut waves = (first..ends.len()).collect::<Vec<_>>();
+            let mut all = || {
+                while !waves.is_empty() {
+                    cx.go_on()?;
+                    let wave: Vec<usize> = waves.drain(..waves.len().min(2 * cx.threads())).collect();
+                    let (pieces, ()) = rayon::join(
+                        || wave.par_iter().map(piece).collect::<Result<Vec<_>>>(),
+                        || ready.drain(..).for_each(|piece| joined.push(&piece)),
+                    );
+                    ready = pieces?;
+                    // With a single shard, or after a failure, nobody listens: the failure is told below.
+                    if ready.iter().any(|piece| save.send(Arc::clone(piece)).is_err()) {
+                        break;
+                    }
                 }
-                joined.push(piece);
-            }
-        }
-        Ok(joined.log)
+                anyhow::Ok(())
+            };
+            let read = all();
+            drop(save);
+            saver.join().map_err(|_| anyhow!("the thread that saves what was read panicked"))??;
+            read?;
+            ready.iter().for_each(|piece| joined.push(piece));
+            Ok(joined.log)
+        })
     }
 
     /// The rows of one shard after `header` lines.
-    fn piece(&self, bytes: &[u8], header: u64, known: &[Option<HashMap<&str, u32>>; 2]) -> Piece {
+    fn piece(&self, bytes: &[u8], header: u64, ids: &Ids) -> Piece {
         let mut piece = Piece::default();
-        let mut new: [HashMap<String, u32>; 2] = Default::default();
-        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+        let mut numbering = Numbering::default();
+        let mut read = |line: &[u8], text: Result<&str, Utf8Error>| {
             piece.lines += 1;
             if piece.lines <= header || line.iter().all(u8::is_ascii_whitespace) {
-                continue;
+                return;
             }
-            piece.rows += 1;
-            // A row that is dropped must not number a user or an item that nothing else mentions: first all checks, then ids.
-            match self.row(line, known) {
-                Ok((row, numbers)) => {
-                    let mut number =
-                        |k: usize, id: &str| numbers[k].unwrap_or_else(|| number(id, &mut new[k], &mut piece.new[k]));
-                    piece.columns.user.push(number(0, &row.user));
-                    piece.columns.item.push(number(1, &row.item));
-                    piece.columns.rating.push(row.rating);
-                    piece.columns.timestamp.push(row.timestamp);
-                }
-                Err(fault) => piece.bad.add(fault, || piece.lines),
+            let mut take = |row: Result<Row<'_>, Fault>| piece.take(row, ids, &mut numbering);
+            match text {
+                Ok(text) => (self.parse)(text.trim_end_matches(['\n', '\r']), &mut take),
+                Err(_) => take(Err(Fault::row(format!("{:?}", String::from_utf8_lossy(line)), "UTF-8"))),
             }
+        };
+        // One look at the whole is quicker than one at each line, which tells the lines that are at fault.
+        match str::from_utf8(bytes) {
+            Ok(text) => text.split_inclusive('\n').for_each(|line| read(line.as_bytes(), Ok(line))),
+            Err(_) => bytes.split_inclusive(|byte| *byte == b'\n').for_each(|line| read(line, str::from_utf8(line))),
         }
         piece
     }
-
-    /// A row that fits, with the numbers of its ids as far as they are known.
-    fn row<'l>(
-        &self,
-        line: &'l [u8],
-        known: &[Option<HashMap<&str, u32>>; 2],
-    ) -> Result<(Row<'l>, [Option<u32>; 2]), Fault> {
-        let text = std::str::from_utf8(line);
-        let text = text.map_err(|_| Fault::row(format!("{:?}", String::from_utf8_lossy(line)), "UTF-8"))?;
-        let row = (self.parse)(text.trim_end_matches(['\n', '\r']))?;
-        let mut numbers = [None; 2];
-        for (k, id) in [&row.user, &row.item].into_iter().enumerate() {
-            let column = self.columns[k];
-            if id.is_empty() {
-                return Err(Fault::value(column, id, "an id"));
-            }
-            if let Some(known) = &known[k] {
-                let number = known.get(&**id).copied();
-                numbers[k] = Some(number.ok_or_else(|| Fault::value(column, id, "an id that is listed"))?);
-            }
-        }
-        Ok((row, numbers))
-    }
-}
-
-/// The number of an id among the new ones, by first appearance.
-fn number(id: &str, new: &mut HashMap<String, u32>, in_order: &mut Vec<String>) -> u32 {
-    if let Some(&number) = new.get(id) {
-        return number;
-    }
-    let number = new.len() as u32;
-    new.insert(id.to_owned(), number);
-    in_order.push(id.to_owned());
-    number
-}
-
-fn places(ids: &[String]) -> HashMap<&str, u32> {
-    ids.iter().map(String::as_str).zip(0..).collect()
 }
 
 /// Where each shard ends: at the first end of a line that is `size` bytes or more behind the end of the shard before.
@@ -213,105 +171,15 @@ fn bytes(path: &Path, start: u64, end: u64) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// What one shard says.
-#[derive(Debug, Default, PartialEq)]
-struct Piece {
-    /// With the shard's own numbers where ids are new.
-    columns: Interactions,
-    new: [Vec<String>; 2],
-    bad: BadRows,
-    rows: u64,
-    /// Physical lines.
-    lines: u64,
-}
-
-/// Everything of a [`Piece`] but its columns.
-#[derive(Serialize, Deserialize)]
-struct About {
-    new: [Vec<String>; 2],
-    bad: BadRows,
-    rows: u64,
-    lines: u64,
-    kept: usize,
-}
-
-impl Piece {
-    /// `length of the JSON (8 bytes) · JSON · user · item · rating · timestamp`, all little-endian.
-    fn to_bytes(&self) -> Result<Vec<u8>> {
-        let Self { columns, new, bad, rows, lines } = self;
-        let (new, bad, rows, lines) = (new.clone(), bad.clone(), *rows, *lines);
-        let about = serde_json::to_vec(&About { new, bad, rows, lines, kept: columns.len() })?;
-        let mut bytes = Vec::with_capacity(8 + about.len() + 20 * columns.len());
-        bytes.extend((about.len() as u64).to_le_bytes());
-        bytes.extend(about);
-        bytes.extend(columns.user.iter().chain(&columns.item).flat_map(|x| x.to_le_bytes()));
-        bytes.extend(columns.rating.iter().flat_map(|x| x.to_le_bytes()));
-        bytes.extend(columns.timestamp.iter().flat_map(|x| x.to_le_bytes()));
-        Ok(bytes)
-    }
-
-    fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        let (length, rest) = bytes.split_first_chunk::<8>().context("a shard of fewer than 8 bytes")?;
-        let (about, rest) =
-            rest.split_at_checked(u64::from_le_bytes(*length) as usize).context("a shard that ends early")?;
-        let About { new, bad, rows, lines, kept } = serde_json::from_slice(about)?;
-        ensure!(rest.len() == 20 * kept, "a shard of {kept} rows with {} bytes of columns", rest.len());
-        let (user, rest) = rest.split_at(4 * kept);
-        let (item, rest) = rest.split_at(4 * kept);
-        let (rating, timestamp) = rest.split_at(4 * kept);
-        let columns = Interactions {
-            user: user.as_chunks().0.iter().map(|x| u32::from_le_bytes(*x)).collect(),
-            item: item.as_chunks().0.iter().map(|x| u32::from_le_bytes(*x)).collect(),
-            rating: rating.as_chunks().0.iter().map(|x| f32::from_le_bytes(*x)).collect(),
-            timestamp: timestamp.as_chunks().0.iter().map(|x| i64::from_le_bytes(*x)).collect(),
-        };
-        Ok(Self { columns, new, bad, rows, lines })
-    }
-}
-
-/// Pieces put together in their order.
-#[derive(Default)]
-struct Joined {
-    log: ReadLog,
-    places: [HashMap<String, u32>; 2],
-    lines: u64,
-}
-
-impl Joined {
-    fn push(&mut self, piece: Piece) {
-        let log = &mut self.log;
-        let Piece { columns, new, bad, rows, lines } = piece;
-        let [users, items] = new;
-        for (k, (column, new, into)) in
-            [(columns.user, users, &mut log.interactions.user), (columns.item, items, &mut log.interactions.item)]
-                .into_iter()
-                .enumerate()
-        {
-            let mut numbers = Vec::with_capacity(new.len());
-            for id in new {
-                let next = self.places[k].len() as u32;
-                let number = *self.places[k].entry(id).or_insert_with_key(|id| {
-                    log.new[k].push(id.clone());
-                    next
-                });
-                numbers.push(number);
-            }
-            // Where ids were known before, the piece has their numbers already.
-            into.extend(column.iter().map(|&x| numbers.get(x as usize).copied().unwrap_or(x)));
-        }
-        log.interactions.rating.extend(columns.rating);
-        log.interactions.timestamp.extend(columns.timestamp);
-        log.bad.append(bad, self.lines);
-        log.rows += rows;
-        self.lines += lines;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn parse(line: &str) -> Result<Row<'_>, Fault> {
+    fn parse<'l>(line: &'l str, take: Take<'_, 'l>) {
+        take(row(line));
+    }
+
+    fn row(line: &str) -> Result<Row<'_>, Fault> {
         let fields: Vec<&str> = line.split(' ').collect();
         let [user, item, rating] = fields[..] else {
             return Err(Fault::row(format!("{} fields", fields.len()), "3"));
@@ -385,7 +253,7 @@ mod tests {
         let cx = Context::detached(scratch.path());
         lines.read_in_shards(3, &cx).unwrap();
         // What a kill leaves: the first frames whole, the next one torn.
-        let log = scratch.path().join("shards");
+        let log = scratch.path().join("log.shards");
         let bytes = std::fs::read(&log).unwrap();
         for cut in [0, 1, bytes.len() / 3, bytes.len() / 2, bytes.len() - 1, bytes.len()] {
             std::fs::write(&log, &bytes[..cut]).unwrap();

@@ -17,9 +17,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::bad_rows::{BadRows, Fault};
-use super::python_list::python_list;
 use super::told::{Account, Outcome, Told, Turn};
-use super::{NoInputs, OnBadRow, fireact, told_lines};
+use super::{NoInputs, OnBadRow, fireact, literal, told_lines};
 use crate::artifact::{Call, Calls, Choice, Demonstrations, End, Interactions, Items, Trajectory, Users};
 
 /// `ingest.transcripts`.
@@ -338,9 +337,10 @@ fn genres(path: &Path) -> Result<BTreeMap<String, Vec<String>>> {
     let file = json(path)?;
     let map = file.as_object().with_context(|| format!("{}: wanted {{title: list}}", path.display()))?;
     let entry = |(title, list): (&String, &Value)| {
-        let place = || format!("{}: the genres of {title:?}", path.display());
-        let text = list.as_str().context("wanted a list as text").with_context(place)?;
-        Ok((title.clone(), python_list(text).with_context(place)?.0))
+        let texts = list.as_str().and_then(literal::texts);
+        let place =
+            || format!("{}: the genres of {title:?} are {list}, wanted a list of texts as text", path.display());
+        Ok((title.clone(), texts.with_context(place)?))
     };
     map.iter().map(entry).collect()
 }

@@ -1,8 +1,11 @@
 //! Cuts a log into what may be learned from and what is kept back.
+//!
+//! Users and items keep their numbers, so the tables beside the log stay as they are. Left out: a validation part (cut `train`
+//! once more) and k-cores (a stage of their own, `filter.kcore`).
 
 use std::collections::BTreeSet;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use pipeline::{Context, Stage};
 use rand::seq::SliceRandom;
 use rayon::prelude::*;
@@ -18,23 +21,34 @@ use crate::nn::rng;
 pub struct Split {
     /// How the log is cut.
     pub by: By,
-    /// The share of each user's interactions that is kept back, in (0, 1); at least one stays on either side where a user
-    /// has two or more.
+    /// The share that is kept back, in (0, 1): of each user's interactions (`time`,
+    /// `random`), of the whole log (`global_time`) or of the
+    /// users (`user`). At least one stays on either side where there are two or more. Not used by the others.
     pub test: f64,
-    /// Seed of what `random` keeps back.
+    /// Seed of what `random` and `user` keep back.
     pub seed: u64,
 }
 
-/// How a log is cut.
+/// How a log is cut. Equal times keep the order of the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum By {
-    /// Each user's last interactions are kept back; equal times keep the order of the log.
+    /// Each user's last interactions are kept back.
     #[default]
     Time,
     /// Any of each user's interactions are kept back, each equally likely: for logs without times, such as Coat's, where the
     /// last rows are those of the last items.
     Random,
+    /// The log's last interactions are kept back, whoever's they are. Interactions at the time of the cut are all kept back:
+    /// nothing that is learned from is as late as anything that is kept back.
+    GlobalTime,
+    /// Whole users are kept back, drawn by `seed`.
+    User,
+    /// So many of each user's last interactions are kept back, at least 1; one stays to be learned from.
+    LeaveLast(usize),
+    /// What is kept back comes from the input `test`, as the benchmark gives it. Where the log holds such a row too (the same
+    /// user, item and time), it is not learned from.
+    Given,
 }
 
 impl Default for Split {
@@ -48,6 +62,8 @@ pipeline::ports! {
     pub struct Inputs {
         /// The whole log.
         interactions: Interactions,
+        /// What `by: given` keeps back; of the same users and items.
+        test: Option<Interactions>,
     }
 }
 
@@ -65,65 +81,211 @@ impl Stage for Split {
     const KIND: &'static str = "split";
     /// 1: first.
     const VERSION: u32 = 1;
-    const ABOUT: &'static str = "cut a log into train and test, per user, by time";
+    const ABOUT: &'static str =
+        "cut a log into train and test: by time, at random, by user, the last ones, or as given";
     type Inputs = Inputs;
     type Outputs = Outputs;
 
     fn check(&self) -> Result<(), (String, String)> {
-        if self.test > 0.0 && self.test < 1.0 {
-            return Ok(());
+        if !(self.test > 0.0 && self.test < 1.0) {
+            return Err(("test".into(), "the share that is kept back lies between 0 and 1, both excluded".into()));
         }
-        Err(("test".into(), "the share that is kept back lies between 0 and 1, both excluded".into()))
+        if self.by == By::LeaveLast(0) {
+            return Err(("by.leave_last".into(), "at least 1 interaction of each user is kept back".into()));
+        }
+        Ok(())
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
         let log = &inputs.interactions;
         ensure!(!log.is_empty(), "the log is empty");
-        let users = log.user.iter().max().map_or(0, |&user| user as usize + 1);
-        let mut rows_of: Vec<Vec<usize>> = vec![Vec::new(); users];
-        for (row, &user) in log.user.iter().enumerate() {
-            rows_of[user as usize].push(row);
+        let rows_of = by_user(log);
+        if self.by != By::Given {
+            ensure!(
+                inputs.test.is_none(),
+                "the input `test` is used only where `by` is `given`\nhelp: set `by: given`, or leave the input out"
+            );
         }
-        rows_of.par_iter_mut().for_each(|rows| rows.sort_by_key(|&row| (log.timestamp[row], row)));
-        let (mut train, mut test) = (Vec::new(), Vec::new());
-        for (user, rows) in rows_of.iter_mut().enumerate() {
-            let kept = (rows.len() as f64 * self.test).round() as usize;
-            let kept = kept.clamp(usize::from(rows.len() > 1), rows.len().saturating_sub(1));
-            let first = rows.len() - kept;
-            if self.by == By::Random {
-                let mut drawn = rows.clone();
-                drawn.shuffle(&mut rng(&[self.seed, 0x5917, user as u64]));
-                let held: BTreeSet<usize> = drawn[first..].iter().copied().collect();
-                // Stable: both parts stay in the order of time.
-                rows.sort_by_key(|row| held.contains(row));
+        let held = match self.by {
+            By::Time => last(&rows_of, log.len(), |rows| self.share(rows)),
+            By::LeaveLast(count) => last(&rows_of, log.len(), |rows| count.min(rows.saturating_sub(1))),
+            By::Random => self.drawn(&rows_of, log.len()),
+            By::GlobalTime => self.late(log)?,
+            By::User => self.of_some(&rows_of, log.len()),
+            By::Given => {
+                let test = inputs.test.as_ref();
+                let test =
+                    test.context("`by: given` wants the input `test`\nhelp: connect what the benchmark keeps back")?;
+                return given(log, &rows_of, test, cx);
             }
-            let (learned, held) = rows.split_at(first);
-            train.extend_from_slice(learned);
-            test.extend_from_slice(held);
-        }
+        };
+        let (test, train): (Vec<usize>, Vec<usize>) = rows_of.into_iter().flatten().partition(|&row| held[row]);
         cx.note("cut", format!("{} train, {} test", train.len(), test.len()));
         Ok(Outputs { train: log.take(&train), test: log.take(&test) })
     }
+}
+
+impl Split {
+    /// How many of `count` are kept back.
+    fn share(&self, count: usize) -> usize {
+        let kept = (count as f64 * self.test).round() as usize;
+        kept.clamp(usize::from(count > 1), count.saturating_sub(1))
+    }
+
+    /// Any rows of each user.
+    fn drawn(&self, rows_of: &[Vec<usize>], rows: usize) -> Vec<bool> {
+        let mut held = vec![false; rows];
+        for (user, of_user) in rows_of.iter().enumerate() {
+            let mut drawn = of_user.clone();
+            drawn.shuffle(&mut rng(&[self.seed, 0x5917, user as u64]));
+            for &row in &drawn[drawn.len() - self.share(drawn.len())..] {
+                held[row] = true;
+            }
+        }
+        held
+    }
+
+    /// The rows from the time of the cut on.
+    fn late(&self, log: &Interactions) -> Result<Vec<bool>> {
+        let mut times = log.timestamp.clone();
+        times.par_sort_unstable();
+        let cut = times[times.len() - self.share(times.len()).max(1)];
+        if cut == times[0] {
+            bail!(
+                "the log has no time before {cut}, at which the share of {} is cut\nhelp: cut by `user`, or a smaller share",
+                self.test
+            );
+        }
+        Ok(log.timestamp.iter().map(|&time| time >= cut).collect())
+    }
+
+    /// The rows of the users that are drawn; users without any are not.
+    fn of_some(&self, rows_of: &[Vec<usize>], rows: usize) -> Vec<bool> {
+        let mut users: Vec<usize> = (0..rows_of.len()).filter(|&user| !rows_of[user].is_empty()).collect();
+        users.shuffle(&mut rng(&[self.seed, 0x5b17]));
+        let mut held = vec![false; rows];
+        for &user in &users[..self.share(users.len())] {
+            for &row in &rows_of[user] {
+                held[row] = true;
+            }
+        }
+        held
+    }
+}
+
+/// The rows of each user, by time.
+fn by_user(log: &Interactions) -> Vec<Vec<usize>> {
+    let users = log.user.iter().max().map_or(0, |&user| user as usize + 1);
+    let mut rows_of: Vec<Vec<usize>> = vec![Vec::new(); users];
+    for (row, &user) in log.user.iter().enumerate() {
+        rows_of[user as usize].push(row);
+    }
+    rows_of.par_iter_mut().for_each(|rows| rows.sort_by_key(|&row| (log.timestamp[row], row)));
+    rows_of
+}
+
+/// The last rows of each user, as many as `kept` says of their count.
+fn last(rows_of: &[Vec<usize>], rows: usize, kept: impl Fn(usize) -> usize) -> Vec<bool> {
+    let mut held = vec![false; rows];
+    for of_user in rows_of {
+        for &row in &of_user[of_user.len() - kept(of_user.len())..] {
+            held[row] = true;
+        }
+    }
+    held
+}
+
+fn given(log: &Interactions, rows_of: &[Vec<usize>], test: &Interactions, cx: &Context) -> Result<Outputs> {
+    ensure!(!test.is_empty(), "the input `test` is empty");
+    let key = |log: &Interactions, row: usize| (log.user[row], log.item[row], log.timestamp[row]);
+    let kept: BTreeSet<_> = (0..test.len()).map(|row| key(test, row)).collect();
+    let train: Vec<usize> = rows_of.iter().flatten().copied().filter(|&row| !kept.contains(&key(log, row))).collect();
+    ensure!(!train.is_empty(), "every row of the log is kept back by the input `test`");
+    let both = log.len() - train.len();
+    cx.note("cut", format!("{} train, {} test as given ({both} rows were in both)", train.len(), test.len()));
+    let in_order: Vec<usize> = by_user(test).into_iter().flatten().collect();
+    Ok(Outputs { train: log.take(&train), test: test.take(&in_order) })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn each_users_last_interactions_are_kept_back() {
-        let interactions = Interactions {
+    /// Of item i the i-th row.
+    fn log() -> Interactions {
+        Interactions {
             user: vec![0, 1, 0, 0, 0, 2, 0],
             item: vec![0, 1, 2, 3, 4, 5, 6],
             rating: vec![1.0; 7],
             timestamp: vec![5, 0, 1, 1, 9, 0, 2],
-        };
-        let folder = tempfile::tempdir().unwrap();
-        let split = Split { test: 0.4, ..Split::default() };
-        let outputs = split.run(Inputs { interactions }, &Context::detached(folder.path())).unwrap();
-        assert_eq!(outputs.train.item, [2, 3, 6, 1, 5], "a user with one interaction stays in train");
-        assert_eq!(outputs.test.item, [0, 4]);
+        }
     }
+
+    fn cut(split: &Split, interactions: Interactions, test: Option<Interactions>) -> Result<[Vec<u32>; 2]> {
+        let folder = tempfile::tempdir().unwrap();
+        let outputs = split.run(Inputs { interactions, test }, &Context::detached(folder.path()))?;
+        Ok([outputs.train.item, outputs.test.item])
+    }
+
+    #[test]
+    fn each_users_last_interactions_are_kept_back() {
+        let [train, test] = cut(&Split { test: 0.4, ..Split::default() }, log(), None).unwrap();
+        assert_eq!(train, [2, 3, 6, 1, 5], "a user with one interaction stays in train");
+        assert_eq!(test, [0, 4]);
+    }
+
+    #[test]
+    fn so_many_of_each_users_last_interactions_are_kept_back() {
+        let by = |count| Split { by: By::LeaveLast(count), ..Split::default() };
+        assert_eq!(cut(&by(1), log(), None).unwrap(), [vec![2, 3, 6, 0, 1, 5], vec![4]]);
+        assert_eq!(cut(&by(9), log(), None).unwrap(), [vec![2, 1, 5], vec![3, 6, 0, 4]], "one stays");
+        assert_eq!(by(0).check().unwrap_err().0, "by.leave_last");
+    }
+
+    #[test]
+    fn what_is_learned_from_is_older_than_all_that_is_kept_back() {
+        let by = |test| Split { by: By::GlobalTime, test, ..Split::default() };
+        // Times in order: 0 0 1 1 2 5 9. The last 3 begin at 2; of the last 4 the first is at 1, as is another.
+        assert_eq!(cut(&by(0.4), log(), None).unwrap(), [vec![2, 3, 1, 5], vec![6, 0, 4]]);
+        assert_eq!(cut(&by(0.55), log(), None).unwrap(), [vec![1, 5], vec![2, 3, 6, 0, 4]]);
+        let error = cut(&by(0.9), log(), None).unwrap_err().to_string();
+        assert!(error.contains("no time before 0"), "{error}");
+    }
+
+    #[test]
+    fn whole_users_are_kept_back() {
+        let mut log = log();
+        log.user = vec![0, 3, 0, 4, 4, 5, 0];
+        let by = |seed| Split { by: By::User, test: 0.5, seed };
+        let mut seen = BTreeSet::new();
+        for seed in 0..20 {
+            let [train, test] = cut(&by(seed), log.clone(), None).unwrap();
+            assert_eq!(
+                cut(&by(seed), log.clone(), None).unwrap(),
+                [train.clone(), test.clone()],
+                "equal seeds, equal cuts"
+            );
+            let users = |items: &[u32]| items.iter().map(|&i| log.user[i as usize]).collect::<BTreeSet<_>>();
+            assert!(users(&train).is_disjoint(&users(&test)));
+            assert_eq!((users(&train).len(), users(&test).len(), train.len() + test.len()), (2, 2, 7));
+            seen.insert(users(&test));
+        }
+        assert!(seen.len() > 3, "{seen:?}");
+    }
+
+    #[test]
+    fn what_is_given_is_kept_back_and_not_learned_from() {
+        let by = Split { by: By::Given, ..Split::default() };
+        // Item 4 at its time is in both; item 0 at another time is not the same row.
+        let test =
+            Interactions { user: vec![1, 0, 0], item: vec![6, 4, 0], rating: vec![2.0; 3], timestamp: vec![3, 9, 1] };
+        assert_eq!(cut(&by, log(), Some(test.clone())).unwrap(), [vec![2, 3, 6, 0, 1, 5], vec![0, 4, 6]]);
+        assert!(cut(&by, log(), None).unwrap_err().to_string().contains("wants the input `test`"));
+        assert!(
+            cut(&Split::default(), log(), Some(test)).unwrap_err().to_string().contains("only where `by` is `given`")
+        );
+    }
+
     #[test]
     fn any_interactions_are_kept_back_at_random_and_both_parts_stay_in_the_order_of_time() {
         let rows = 200_u32;
@@ -136,7 +298,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let cut = |seed| {
             let split = Split { by: By::Random, test: 0.25, seed };
-            split.run(Inputs { interactions: interactions.clone() }, &Context::detached(folder.path())).unwrap()
+            split
+                .run(Inputs { interactions: interactions.clone(), test: None }, &Context::detached(folder.path()))
+                .unwrap()
         };
         let outputs = cut(0);
         assert_eq!((outputs.train.len(), outputs.test.len()), (150, 50));

@@ -1,0 +1,175 @@
+//! Reviews of Amazon, as McAuley's group publishes them, one category a pair of files; a line's fields tell the release:
+//!
+//! | release | a review | metadata |
+//! |---|---|---|
+//! | 2014, 2018 (Ni et al. 2019) | `reviewerID`, `asin`, `overall`, `unixReviewTime` in seconds | `asin`, `title`, `category` or `categories` |
+//! | 2023 (Hou et al. 2024) | `user_id`, `parent_asin`, `rating`, `timestamp` in milliseconds | `parent_asin`, `title`, `categories`, `main_category` |
+//!
+//! Lines are JSON; the metadata of 2014 are literals of Python, which are read, too. Both files may end in `.gz`. In 2023 the item is
+//! the parent, as its authors advise: variants of a product are one. Left out: texts, votes, prices, and the "ratings only" CSV,
+//! which `ingest.table` reads.
+
+use anyhow::Result;
+use pipeline::{AssetName, Context, Stage};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::bad_rows::{Fault, OnBadRow};
+use super::catalogue::{Described, described, join};
+use super::expect::Expect;
+use super::piece::Row;
+use super::record::{Record, number, record, text, texts};
+use super::shards::Lines;
+use super::unpacked::unpacked;
+use super::{NoInputs, Outputs};
+
+/// `ingest.amazon`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Amazon {
+    /// The folder with the files.
+    pub asset: AssetName,
+    /// The file of reviews in it, as `Books_5.json.gz` or `Books.jsonl.gz`.
+    pub reviews: String,
+    /// The file of metadata in it, as `meta_Books.json.gz` or `meta_Books.jsonl.gz`; without it, items go by their ids.
+    #[serde(default)]
+    pub metadata: Option<String>,
+    /// What to do with a review, or a record of an item, that does not fit.
+    #[serde(default)]
+    pub on_bad_row: OnBadRow,
+    /// What must come out; copies of datasets are often altered.
+    #[serde(default)]
+    pub expect: Expect,
+}
+
+impl Stage for Amazon {
+    const KIND: &'static str = "ingest.amazon";
+    /// 1: first.
+    const VERSION: u32 = 1;
+    const ABOUT: &'static str = "read reviews of Amazon with their metadata (2014, 2018, 2023)";
+    type Inputs = NoInputs;
+    type Outputs = Outputs;
+
+    fn assets(&self) -> Vec<AssetName> {
+        vec![self.asset.clone()]
+    }
+
+    fn run(&self, _: NoInputs, cx: &Context) -> Result<Outputs> {
+        let folder = cx.asset(&self.asset)?;
+        let path = unpacked(&folder.join(&self.reviews), cx)?;
+        let lines = Lines {
+            path: &path,
+            header: 0,
+            columns: ["user", "item"],
+            known: [None, None],
+            parse: &|line, take| take(record(line).and_then(|record| review(&record))),
+        };
+        let mut read = lines.read(cx)?;
+        read.bad.settle(&path, self.on_bad_row, cx)?;
+        let items = match &self.metadata {
+            Some(metadata) => {
+                let ids = std::mem::take(&mut read.new[1]);
+                Some(described(ids, &unpacked(&folder.join(metadata), cx)?, self.on_bad_row, cx, product)?)
+            }
+            None => None,
+        };
+        let rows = read.rows;
+        let outputs = join(read, None, items);
+        self.expect.check(&path, rows, &outputs)?;
+        outputs.say(cx);
+        Ok(outputs)
+    }
+}
+
+fn review(review: &Record) -> Result<Row<'static>, Fault> {
+    let is_of_2023 = review.contains_key("parent_asin");
+    let [user, item, rating, time] = if is_of_2023 {
+        ["user_id", "parent_asin", "rating", "timestamp"]
+    } else {
+        ["reviewerID", "asin", "overall", "unixReviewTime"]
+    };
+    let id = |name: &str| match text(review, name)? {
+        id if id.is_empty() => Err(Fault::value(name, "", "an id")),
+        id => Ok(id),
+    };
+    let seconds = number(review, time)? / if is_of_2023 { 1000.0 } else { 1.0 };
+    let rating = number(review, rating)? as f32;
+    Ok(Row { user: id(user)?.into(), item: id(item)?.into(), rating, timestamp: seconds as i64 })
+}
+
+fn product(product: &Record) -> Result<Described, Fault> {
+    let parent = text(product, "parent_asin")?;
+    let id = if parent.is_empty() { text(product, "asin")? } else { parent };
+    if id.is_empty() {
+        return Err(Fault::value("asin", "", "an id"));
+    }
+    let listed = ["category", "categories", "main_category"].into_iter().map(|name| texts(product.get(name)));
+    let genres = listed.into_iter().find(|genres| !genres.is_empty()).unwrap_or_default();
+    Ok(Described { id, title: text(product, "title")?, year: None, genres })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(reviews: &str, metadata: &str, extra: &str) -> Result<Outputs> {
+        let (folder, scratch) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        std::fs::write(folder.path().join("r.json"), reviews).unwrap();
+        std::fs::write(folder.path().join("m.json"), metadata).unwrap();
+        let mut cx = Context::detached(scratch.path());
+        cx.add_asset("amazon", folder.path());
+        let text = format!(r#"{{"asset": "amazon", "reviews": "r.json", "metadata": "m.json"{extra}}}"#);
+        serde_json::from_str::<Amazon>(&text).unwrap().run(NoInputs {}, &cx)
+    }
+
+    const OLD: &str = r#"{"overall": 5.0, "vote": "2", "verified": true, "reviewTime": "01 1, 2018", "reviewerID": "AUI6", "asin": "5120053084", "style": {"Size:": "Large"}, "reviewText": "hot", "unixReviewTime": 1514764800}
+{"overall": 2.0, "reviewerID": "AUI6", "asin": "0000031852", "unixReviewTime": 1514764801}
+"#;
+
+    #[test]
+    fn the_release_of_2018_and_that_of_2014() {
+        let metadata = r#"{"asin": "5120053084", "title": " Pink Tutu ", "category": ["Clothing", "Girls"], "price": "$3"}
+{'asin': '0000031852', 'title': "Girl's", 'categories': [['Sports', 'Dance'], ['Toys']]}
+{"asin": "5120053084", "title": "again", "category": []}
+{"asin": "0", "title": "never reviewed"}
+"#;
+        let outputs = run(OLD, metadata, r#", "expect": {"interactions": 2, "items": 2}"#).unwrap();
+        assert_eq!(
+            (outputs.interactions.rating, outputs.interactions.timestamp),
+            (vec![5.0, 2.0], vec![1_514_764_800, 1_514_764_801])
+        );
+        assert_eq!(
+            (outputs.users.id, outputs.items.title),
+            (vec!["AUI6".to_owned()], vec!["Pink Tutu".to_owned(), "Girl's".to_owned()])
+        );
+        assert_eq!(outputs.items.genres, [vec!["Clothing", "Girls"], vec!["Sports", "Dance", "Toys"]]);
+    }
+
+    #[test]
+    fn the_release_of_2023() {
+        let reviews = r#"{"rating": 4.0, "title": "Nice", "text": "x", "images": [], "asin": "B00Y", "parent_asin": "B01C", "user_id": "AGKH", "timestamp": 1588687728923, "helpful_vote": 0, "verified_purchase": true}
+"#;
+        let metadata = r#"{"main_category": "All Beauty", "title": "Gel", "average_rating": 4.8, "parent_asin": "B01C", "categories": []}
+"#;
+        let outputs = run(reviews, metadata, "").unwrap();
+        assert_eq!((outputs.interactions.timestamp, outputs.items.id), (vec![1_588_687_728], vec!["B01C".to_owned()]));
+        assert_eq!(
+            (outputs.items.title, outputs.items.genres),
+            (vec!["Gel".to_owned()], vec![vec!["All Beauty".to_owned()]])
+        );
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        let error = |reviews: &str, metadata: &str| run(reviews, metadata, "").err().unwrap().to_string();
+        let no_rating = error(&OLD.replace("2.0", "null"), "");
+        assert!(
+            no_rating.contains("r.json:2: column `overall`: found \"null\", wanted a finite number"),
+            "{no_rating}"
+        );
+        assert!(error("{}\n", "").contains("r.json:1: column `unixReviewTime`"));
+        assert!(error(OLD, "\n<html>\n").contains("m.json:2: found \"<html>\", wanted a record"));
+        let dropped = run(&OLD.replace("2.0", "null"), "", r#", "on_bad_row": "drop""#).unwrap();
+        assert_eq!(dropped.items.id, ["5120053084"], "a dropped row numbers nothing");
+    }
+}

@@ -1,0 +1,81 @@
+//! The tables beside a log: those that a dataset lists, or what the log mentions, described as far as something describes it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use pipeline::Context;
+
+use super::Outputs;
+use super::bad_rows::{BadRows, Fault, OnBadRow};
+use super::piece::ReadLog;
+use super::record::{Record, record};
+use crate::artifact::{Items, Users};
+
+/// The log with the users and items that were listed, or those that it mentions.
+pub(super) fn join(read: ReadLog, users: Option<Users>, items: Option<Items>) -> Outputs {
+    let [new_users, new_items] = read.new;
+    let items = items.unwrap_or_else(|| nameless(new_items));
+    let users = users.unwrap_or_else(|| Users { id: new_users, features: BTreeMap::new() });
+    Outputs { interactions: read.interactions, items, users }
+}
+
+/// Items that go by their ids.
+fn nameless(id: Vec<String>) -> Items {
+    Items { title: id.clone(), year: vec![None; id.len()], genres: vec![Vec::new(); id.len()], id, ..Items::default() }
+}
+
+/// What a record says of an item.
+pub(super) struct Described {
+    pub id: String,
+    /// Empty where the record has none.
+    pub title: String,
+    pub year: Option<i32>,
+    pub genres: Vec<String>,
+}
+
+/// The items that the log mentions, by the records of a file of lines: the first about an item counts. Items without one go by
+/// their ids; records of others are passed over.
+pub(super) fn described(
+    ids: Vec<String>,
+    path: &Path,
+    on_bad_row: OnBadRow,
+    cx: &Context,
+    describe: impl Fn(&Record) -> Result<Described, Fault>,
+) -> Result<Items> {
+    let place = || format!("cannot read {}", path.display());
+    let mut items = nameless(ids);
+    let mut open: HashMap<String, usize> = items.id.iter().cloned().zip(0..).collect();
+    let mut bad = BadRows::default();
+    let file = File::open(path).with_context(place)?;
+    let bar = cx.bar("describe", Some(file.metadata().with_context(place)?.len()), "bytes");
+    for (number, line) in BufReader::new(file).split(b'\n').enumerate() {
+        let line = line.with_context(place)?;
+        bar.inc(line.len() as u64 + 1);
+        if number % 4096 == 0 {
+            cx.go_on()?;
+        }
+        let line = String::from_utf8_lossy(&line);
+        if line.trim().is_empty() {
+            continue;
+        }
+        match record(&line).and_then(|record| describe(&record)) {
+            Ok(found) => {
+                let Some(row) = open.remove(&found.id) else { continue };
+                if !found.title.trim().is_empty() {
+                    items.title[row] = found.title.trim().to_owned();
+                }
+                items.year[row] = found.year;
+                items.genres[row] = found.genres;
+            }
+            Err(fault) => bad.add(fault, || number as u64 + 1),
+        }
+    }
+    bad.settle(path, on_bad_row, cx)?;
+    if !open.is_empty() {
+        cx.note("not described", format!("{} of {} items go by their ids", open.len(), items.len()));
+    }
+    Ok(items)
+}

@@ -1,0 +1,200 @@
+//! A small table beside a log, told apart by the ending of its name: `.csv`, `.tsv`, `.ndjson` (also `.jsonl`, `.json`: one record a
+//! line), `.parquet`.
+//!
+//! Whole in memory, every row a record. A row of separated text is one line; fields may stand in quotes.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use arrow::array::{Array, RecordBatch};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use pipeline::Context;
+use serde_json::Value;
+
+use super::bad_rows::{BadRows, Fault, OnBadRow};
+use super::record::{Record, record, text};
+use super::separated::quoted;
+use super::unpacked::unpacked;
+
+/// How a table is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// Fields apart by this, with a header.
+    Separated(&'static str),
+    /// One record a line.
+    Records,
+    /// Parquet.
+    Parquet,
+}
+
+impl Form {
+    /// By the ending of the name.
+    pub fn of(path: &Path) -> Result<Self> {
+        match path.extension().unwrap_or_default().to_string_lossy().as_ref() {
+            "csv" => Ok(Self::Separated(",")),
+            "tsv" | "tab" => Ok(Self::Separated("\t")),
+            "ndjson" | "jsonl" | "json" => Ok(Self::Records),
+            "parquet" => Ok(Self::Parquet),
+            other => bail!(
+                "{} ends in `{other}`, which is no form known here\nhelp: name it .csv, .tsv, .ndjson or .parquet (the first three \
+                 may end in .gz)",
+                path.display()
+            ),
+        }
+    }
+}
+
+/// A table and the lines of its rows.
+pub(super) struct Grid {
+    pub path: PathBuf,
+    /// Names of the columns; of records, those of the first.
+    pub names: Vec<String>,
+    /// Line (of Parquet: number) from 1, and values; of separated text all are texts.
+    pub rows: Vec<(u64, Record)>,
+}
+
+impl Grid {
+    /// Reads it; rows with a wrong number of fields, or that are no record, are settled.
+    pub fn read(path: &Path, on_bad_row: OnBadRow, cx: &Context) -> Result<Self> {
+        let path = unpacked(path, cx)?;
+        match Form::of(&path)? {
+            Form::Parquet => Self::of_parquet(path),
+            Form::Separated(separator) => {
+                let names = header(&path, separator)?;
+                let width = names.len();
+                let rows = lines(&path, 1, on_bad_row, cx, |line| {
+                    let fields = quoted(line, separator);
+                    if fields.len() != width {
+                        return Err(Fault::row(format!("{} fields", fields.len()), width.to_string()));
+                    }
+                    Ok(names.iter().cloned().zip(fields.into_iter().map(Value::String)).collect())
+                })?;
+                Ok(Self { path, names, rows })
+            }
+            Form::Records => {
+                let rows = lines(&path, 0, on_bad_row, cx, record)?;
+                let names = rows.first().map(|(_, record)| record.keys().cloned().collect()).unwrap_or_default();
+                Ok(Self { path, names, rows })
+            }
+        }
+    }
+
+    fn of_parquet(path: PathBuf) -> Result<Self> {
+        let (mut rows, mut names) = (Vec::new(), Vec::new());
+        for batch in batches(&path)? {
+            let batch = batch?;
+            names = batch.schema().fields().iter().map(|field| field.name().clone()).collect();
+            for row in 0..batch.num_rows() {
+                let mut record = Record::new();
+                for (name, column) in names.iter().zip(batch.columns()) {
+                    record.insert(name.clone(), value(column, row)?);
+                }
+                rows.push((rows.len() as u64 + 1, record));
+            }
+        }
+        Ok(Self { path, names, rows })
+    }
+
+    /// Gives each row with its id, which must be there once; rows that do not fit are settled.
+    pub fn listed(
+        &self,
+        column: &str,
+        on_bad_row: OnBadRow,
+        cx: &Context,
+        mut row: impl FnMut(String, &Record) -> Result<(), Fault>,
+    ) -> Result<()> {
+        self.has(column)?;
+        let (mut bad, mut seen) = (BadRows::default(), BTreeSet::new());
+        for (line, record) in &self.rows {
+            let taken = text(record, column).and_then(|id| match id {
+                id if id.is_empty() => Err(Fault::value(column, "", "an id")),
+                id if !seen.insert(id.clone()) => Err(Fault::value(column, &id, "an id of its own")),
+                id => row(id, record),
+            });
+            if let Err(fault) = taken {
+                bad.add(fault, || *line);
+            }
+        }
+        bad.settle(&self.path, on_bad_row, cx)
+    }
+
+    /// That there is a column of this name.
+    pub fn has(&self, name: &str) -> Result<()> {
+        ensure!(
+            self.rows.is_empty() || self.names.iter().any(|known| known == name),
+            "{} has no column `{name}`; it has {}",
+            self.path.display(),
+            self.names.join(", ")
+        );
+        Ok(())
+    }
+}
+
+/// The batches of a Parquet file.
+pub(super) fn batches(path: &Path) -> Result<impl Iterator<Item = Result<RecordBatch>>> {
+    let place = || format!("cannot read {}", path.display());
+    let file = File::open(path).with_context(place)?;
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file).with_context(place)?.with_batch_size(1 << 16);
+    let path = path.to_path_buf();
+    let reader = reader.build()?;
+    Ok(reader.map(move |batch| batch.with_context(|| format!("cannot read {}", path.display()))))
+}
+
+/// A value as text, lists as lists of such.
+fn value(column: &dyn Array, row: usize) -> Result<Value> {
+    if column.is_null(row) {
+        return Ok(Value::Null);
+    }
+    if let Some(lists) = column.as_any().downcast_ref::<arrow::array::ListArray>() {
+        let list = lists.value(row);
+        return (0..list.len()).map(|at| value(&list, at)).collect::<Result<_>>().map(Value::Array);
+    }
+    Ok(Value::String(ArrayFormatter::try_new(column, &FormatOptions::default())?.value(row).to_string()))
+}
+
+/// The names in the first line.
+pub(super) fn header(path: &Path, separator: &str) -> Result<Vec<String>> {
+    let mut line = String::new();
+    let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    BufReader::new(file).read_line(&mut line).with_context(|| format!("cannot read {}", path.display()))?;
+    // What some editors write before the first character of UTF-8.
+    let names = quoted(line.trim_start_matches('\u{feff}').trim_end_matches(['\n', '\r']), separator);
+    ensure!(names != [""], "{} has no header\nhelp: its first line names the columns", path.display());
+    Ok(names)
+}
+
+/// The place of a column in a header.
+pub(super) fn place(path: &Path, names: &[String], name: &str) -> Result<usize> {
+    let found = names.iter().position(|known| known == name);
+    found.with_context(|| format!("{} has no column `{name}`; it has {}", path.display(), names.join(", ")))
+}
+
+/// What the filled lines after `skip` say.
+fn lines(
+    path: &Path,
+    skip: usize,
+    on_bad_row: OnBadRow,
+    cx: &Context,
+    parse: impl Fn(&str) -> Result<Record, Fault>,
+) -> Result<Vec<(u64, Record)>> {
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let (mut rows, mut bad) = (Vec::new(), BadRows::default());
+    for (number, line) in bytes.split(|byte| *byte == b'\n').enumerate().skip(skip) {
+        let text = str::from_utf8(line)
+            .map_err(|_| Fault::row(format!("{:?}", String::from_utf8_lossy(line)), "UTF-8"))
+            .map(|line| line.trim_end_matches('\r'));
+        if text.as_ref().is_ok_and(|text| text.trim().is_empty()) {
+            continue;
+        }
+        match text.and_then(&parse) {
+            Ok(record) => rows.push((number as u64 + 1, record)),
+            Err(fault) => bad.add(fault, || number as u64 + 1),
+        }
+    }
+    bad.settle(path, on_bad_row, cx)?;
+    Ok(rows)
+}

@@ -1,0 +1,202 @@
+//! KuaiRec (Gao et al. 2022, arXiv 2202.10842): how long people watched short videos; a small part of the matrix of users × videos is
+//! almost full.
+//!
+//! `big_matrix.csv` and `small_matrix.csv` have the columns `user_id`, `video_id`, `play_duration`, `video_duration`, `time`, `date`,
+//! `timestamp` (seconds), `watch_ratio`; `item_categories.csv` has `video_id` and `feat`, a list as `"[27, 9]"`; `user_features.csv` has
+//! `user_id` and features. Videos have no titles. Left out: `social_network.csv`, `item_daily_features.csv` and captions.
+
+use anyhow::Result;
+use pipeline::{AssetName, Context, Stage};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::NoInputs;
+use super::bad_rows::{Fault, OnBadRow};
+use super::grid::{Grid, header, place};
+use super::record::{text, texts};
+use super::separated::{Separated, Time};
+use super::shards::Lines;
+use super::unpacked::{one_of, unpacked};
+use crate::artifact::{Interactions, Items, Users};
+
+/// `ingest.kuairec`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KuaiRec {
+    /// The folder with the files (`data` in the published archive).
+    pub asset: AssetName,
+    /// Watch ratios above it are taken for it, above 0; the field's simulators use 5. Without it they stay: a loop may count
+    /// hundreds.
+    #[serde(default)]
+    pub at_most: Option<f64>,
+    /// What to do with a row that does not fit.
+    #[serde(default)]
+    pub on_bad_row: OnBadRow,
+}
+
+pipeline::ports! {
+    /// What KuaiRec holds.
+    pub struct Outputs {
+        /// The big matrix: what people watched as they were served, to learn from. The rating is the watch ratio.
+        interactions: Interactions,
+        /// The small matrix, almost full, to judge by; no row of it is in the big one. Some rows have no time: it is 0.
+        full: Interactions,
+        /// The videos; the numbers of their categories stand as genres.
+        items: Items,
+        /// The people with their features.
+        users: Users,
+    }
+}
+
+impl Stage for KuaiRec {
+    const KIND: &'static str = "ingest.kuairec";
+    /// 1: first.
+    const VERSION: u32 = 1;
+    const ABOUT: &'static str = "read KuaiRec: watch ratios of short videos, and the part that is almost full";
+    type Inputs = NoInputs;
+    type Outputs = Outputs;
+
+    fn assets(&self) -> Vec<AssetName> {
+        vec![self.asset.clone()]
+    }
+
+    fn check(&self) -> Result<(), (String, String)> {
+        if self.at_most.is_some_and(|ratio| !(ratio.is_finite() && ratio > 0.0)) {
+            return Err(("at_most".into(), "a watch ratio above 0".into()));
+        }
+        Ok(())
+    }
+
+    fn run(&self, _: NoInputs, cx: &Context) -> Result<Outputs> {
+        let (items, users) = (self.items(cx)?, self.users(cx)?);
+        let interactions = self.matrix("big_matrix.csv", &users, &items, cx)?;
+        let full = self.matrix("small_matrix.csv", &users, &items, cx)?;
+        let (big, small) = (interactions.len(), full.len());
+        cx.note(
+            "read",
+            format!("{big} interactions and {small} full ones, {} users, {} items", users.len(), items.len()),
+        );
+        Ok(Outputs { interactions, full, items, users })
+    }
+}
+
+impl KuaiRec {
+    fn matrix(&self, name: &str, users: &Users, items: &Items, cx: &Context) -> Result<Interactions> {
+        let path = unpacked(&one_of(cx.asset(&self.asset)?, &[name])?, cx)?;
+        let names = header(&path, ",")?;
+        let at = |name: &str| place(&path, &names, name);
+        let form = Separated {
+            separator: ",",
+            quotes: false,
+            fields: names.len(),
+            user: at("user_id")?,
+            item: at("video_id")?,
+            rating: Some(("watch_ratio", at("watch_ratio")?)),
+            time: Some(Time { may_be_missing: true, ..Time::seconds("timestamp", at("timestamp")?) }),
+        };
+        let lines = Lines {
+            path: &path,
+            header: 1,
+            columns: ["user_id", "video_id"],
+            known: [Some(&users.id), Some(&items.id)],
+            parse: &|line, take| take(form.parse(line)),
+        };
+        let mut read = lines.read(cx)?;
+        read.bad.settle(&path, self.on_bad_row, cx)?;
+        if let Some(most) = self.at_most {
+            for ratio in &mut read.interactions.rating {
+                *ratio = ratio.min(most as f32);
+            }
+        }
+        Ok(read.interactions)
+    }
+
+    fn items(&self, cx: &Context) -> Result<Items> {
+        let grid = Grid::read(&one_of(cx.asset(&self.asset)?, &["item_categories.csv"])?, self.on_bad_row, cx)?;
+        let mut items = Items::default();
+        grid.has("feat")?;
+        grid.listed("video_id", self.on_bad_row, cx, |id, record| {
+            let feat = text(record, "feat")?;
+            let numbers = serde_json::from_str::<Vec<u32>>(&feat);
+            let numbers = numbers.map_err(|_| Fault::value("feat", &feat, "a list of numbers as [27, 9]"))?;
+            items.title.push(format!("video {id}"));
+            items.year.push(None);
+            items.genres.push(numbers.iter().map(u32::to_string).collect());
+            items.id.push(id);
+            Ok(())
+        })?;
+        Ok(items)
+    }
+
+    fn users(&self, cx: &Context) -> Result<Users> {
+        let grid = Grid::read(&one_of(cx.asset(&self.asset)?, &["user_features.csv"])?, self.on_bad_row, cx)?;
+        let features = grid.names.iter().filter(|name| *name != "user_id" && !name.is_empty());
+        let mut users =
+            Users { features: features.map(|name| (name.clone(), Vec::new())).collect(), ..Users::default() };
+        grid.listed("user_id", self.on_bad_row, cx, |id, record| {
+            users.id.push(id);
+            for (name, values) in &mut users.features {
+                values.push(texts(record.get(name)).concat());
+            }
+            Ok(())
+        })?;
+        Ok(users)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADER: &str = "user_id,video_id,play_duration,video_duration,time,date,timestamp,watch_ratio\n";
+
+    fn run(big: &str, categories: &str, at_most: &str) -> Result<Outputs> {
+        let (folder, scratch) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        write("big_matrix.csv", &format!("{HEADER}{big}"));
+        write(
+            "small_matrix.csv",
+            &format!(
+                "{HEADER}14,148,4381,6067,2020-07-05 05:27:48.378,20200705.0,1593898068.378,0.722\n14,183,11635,6100,,,,1.907\n"
+            ),
+        );
+        write("item_categories.csv", categories);
+        write(
+            "user_features.csv",
+            "user_id,user_active_degree,is_lowactive_period,onehot_feat4\n0,high_active,0,\n14,full_active,0,3.0\n",
+        );
+        let mut cx = Context::detached(scratch.path());
+        cx.add_asset("kuai", folder.path());
+        let stage: KuaiRec = serde_json::from_str(&format!(r#"{{"asset": "kuai"{at_most}}}"#)).unwrap();
+        stage.run(NoInputs {}, &cx)
+    }
+
+    const BIG: &str = "0,183,13838,10867,2020-07-05 00:08:23.438,20200705,1593878903.438,1.2733965215790926\n0,148,99999,10,2020-07-05 00:09:00,20200705,1593878940,573.0\n";
+    const CATEGORIES: &str = "video_id,feat\n148,[8]\n183,\"[27, 9]\"\n";
+
+    #[test]
+    fn both_matrices_share_their_users_and_videos() {
+        let outputs = run(BIG, CATEGORIES, r#", "at_most": 5.0"#).unwrap();
+        let (big, full) = (outputs.interactions, outputs.full);
+        assert_eq!((big.user, big.item, big.rating), (vec![0, 0], vec![1, 0], vec![1.273_396_5, 5.0]));
+        assert_eq!(big.timestamp, [1_593_878_903, 1_593_878_940]);
+        assert_eq!((full.user, full.item, full.rating), (vec![1, 1], vec![0, 1], vec![0.722, 1.907]));
+        assert_eq!(full.timestamp, [1_593_898_068, 0]);
+        assert_eq!(outputs.items.genres, [vec!["8"], vec!["27", "9"]]);
+        assert_eq!(outputs.users.features["onehot_feat4"], ["", "3.0"]);
+        assert_eq!(run(BIG, CATEGORIES, "").unwrap().interactions.rating[1], 573.0);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        let error = |big: &str, categories: &str| run(big, categories, "").err().unwrap().to_string();
+        let unknown = error("0,7,1,1,,,1,1\n", CATEGORIES);
+        assert!(
+            unknown.contains("big_matrix.csv:2: column `video_id`: found \"7\", wanted an id that is listed"),
+            "{unknown}"
+        );
+        let feat = error(BIG, "video_id,feat\n148,8\n");
+        assert!(feat.contains("item_categories.csv:2: column `feat`: found \"8\", wanted a list"), "{feat}");
+        assert!(error(BIG, "video,feat\n1,[1]\n").contains("has no column `video_id`; it has video, feat"));
+    }
+}

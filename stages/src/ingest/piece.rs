@@ -1,0 +1,190 @@
+//! Rows of a log in columns: what one shard says, and shards put together in their order.
+//!
+//! Ids that nobody listed are numbered as they appear: within a piece by the piece, and among pieces when they are joined.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use anyhow::{Context as _, Result, ensure};
+use foldhash::fast::FixedState;
+use serde::{Deserialize, Serialize};
+
+use super::bad_rows::{BadRows, Fault};
+use crate::artifact::Interactions;
+
+/// Ids are short and many: a quick hash is a third of the time. Nothing goes through these maps in their order.
+type Numbers<K> = HashMap<K, u32, FixedState>;
+
+/// One row of the log.
+pub(super) struct Row<'a> {
+    /// The user's id, not empty.
+    pub user: Cow<'a, str>,
+    /// The item's id, not empty.
+    pub item: Cow<'a, str>,
+    /// Finite.
+    pub rating: f32,
+    /// Seconds since 1970.
+    pub timestamp: i64,
+}
+
+/// A log that was read.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct ReadLog {
+    /// The rows that fit, in the order of the file.
+    pub interactions: Interactions,
+    /// Ids of users and of items by number; empty where they were known before.
+    pub new: [Vec<String>; 2],
+    /// Those that do not fit.
+    pub bad: BadRows,
+    /// How many rows the file has in all.
+    pub rows: u64,
+}
+
+/// The ids that may occur.
+pub(super) struct Ids<'a> {
+    columns: [&'a str; 2],
+    known: [Option<Numbers<&'a str>>; 2],
+}
+
+impl<'a> Ids<'a> {
+    /// Of the columns of users and items: the ids that may occur, in their rows; without them, any may.
+    pub fn new(columns: [&'a str; 2], known: [Option<&'a [String]>; 2]) -> Self {
+        let known = known.map(|ids| ids.map(|ids| ids.iter().map(String::as_str).zip(0..).collect()));
+        Self { columns, known }
+    }
+
+    /// The numbers of a row's ids as far as they are known.
+    fn find(&self, row: &Row<'_>) -> Result<[Option<u32>; 2], Fault> {
+        let mut numbers = [None; 2];
+        for (k, id) in [&row.user, &row.item].into_iter().enumerate() {
+            if id.is_empty() {
+                return Err(Fault::value(self.columns[k], id, "an id"));
+            }
+            if let Some(known) = &self.known[k] {
+                let number = known.get(&**id).copied();
+                numbers[k] = Some(number.ok_or_else(|| Fault::value(self.columns[k], id, "an id that is listed"))?);
+            }
+        }
+        Ok(numbers)
+    }
+}
+
+/// Numbers of ids of users and of items, by first appearance.
+#[derive(Default)]
+pub(super) struct Numbering([Numbers<String>; 2]);
+
+impl Numbering {
+    /// The number of an id; a new one is appended to `in_order`.
+    fn number(&mut self, k: usize, id: &str, in_order: &mut Vec<String>) -> u32 {
+        if let Some(&number) = self.0[k].get(id) {
+            return number;
+        }
+        let number = self.0[k].len() as u32;
+        self.0[k].insert(id.to_owned(), number);
+        in_order.push(id.to_owned());
+        number
+    }
+}
+
+/// What one shard says.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Piece {
+    /// With the shard's own numbers where ids are new.
+    columns: Interactions,
+    new: [Vec<String>; 2],
+    bad: BadRows,
+    rows: u64,
+    /// Physical lines.
+    pub lines: u64,
+}
+
+/// Everything of a [`Piece`] but its columns.
+#[derive(Serialize, Deserialize)]
+struct About {
+    new: [Vec<String>; 2],
+    bad: BadRows,
+    rows: u64,
+    lines: u64,
+    kept: usize,
+}
+
+impl Piece {
+    /// Takes a row, or counts what is wrong with it at the line that `lines` says.
+    pub fn take(&mut self, row: Result<Row<'_>, Fault>, ids: &Ids, numbering: &mut Numbering) {
+        self.rows += 1;
+        // A row that is dropped must not number a user or an item that nothing else mentions: first all checks, then ids.
+        match row.and_then(|row| Ok((ids.find(&row)?, row))) {
+            Ok((found, row)) => {
+                let mut number =
+                    |k: usize, id: &str| found[k].unwrap_or_else(|| numbering.number(k, id, &mut self.new[k]));
+                self.columns.user.push(number(0, &row.user));
+                self.columns.item.push(number(1, &row.item));
+                self.columns.rating.push(row.rating);
+                self.columns.timestamp.push(row.timestamp);
+            }
+            Err(fault) => self.bad.add(fault, || self.lines),
+        }
+    }
+
+    /// `length of the JSON (8 bytes) · JSON · user · item · rating · timestamp`, all little-endian.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        let Self { columns, new, bad, rows, lines } = self;
+        let (new, bad, rows, lines) = (new.clone(), bad.clone(), *rows, *lines);
+        let about = serde_json::to_vec(&About { new, bad, rows, lines, kept: columns.len() })?;
+        let mut bytes = Vec::with_capacity(8 + about.len() + 20 * columns.len());
+        bytes.extend((about.len() as u64).to_le_bytes());
+        bytes.extend(about);
+        bytes.extend(columns.user.iter().chain(&columns.item).flat_map(|x| x.to_le_bytes()));
+        bytes.extend(columns.rating.iter().flat_map(|x| x.to_le_bytes()));
+        bytes.extend(columns.timestamp.iter().flat_map(|x| x.to_le_bytes()));
+        Ok(bytes)
+    }
+
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        let (length, rest) = bytes.split_first_chunk::<8>().context("a shard of fewer than 8 bytes")?;
+        let (about, rest) =
+            rest.split_at_checked(u64::from_le_bytes(*length) as usize).context("a shard that ends early")?;
+        let About { new, bad, rows, lines, kept } = serde_json::from_slice(about)?;
+        ensure!(rest.len() == 20 * kept, "a shard of {kept} rows with {} bytes of columns", rest.len());
+        let (user, rest) = rest.split_at(4 * kept);
+        let (item, rest) = rest.split_at(4 * kept);
+        let (rating, timestamp) = rest.split_at(4 * kept);
+        let columns = Interactions {
+            user: user.as_chunks().0.iter().map(|x| u32::from_le_bytes(*x)).collect(),
+            item: item.as_chunks().0.iter().map(|x| u32::from_le_bytes(*x)).collect(),
+            rating: rating.as_chunks().0.iter().map(|x| f32::from_le_bytes(*x)).collect(),
+            timestamp: timestamp.as_chunks().0.iter().map(|x| i64::from_le_bytes(*x)).collect(),
+        };
+        Ok(Self { columns, new, bad, rows, lines })
+    }
+}
+
+/// Pieces put together in their order.
+#[derive(Default)]
+pub(super) struct Joined {
+    pub log: ReadLog,
+    places: Numbering,
+    lines: u64,
+}
+
+impl Joined {
+    /// Appends the next piece.
+    pub fn push(&mut self, piece: &Piece) {
+        let Piece { columns, new, bad, rows, lines } = piece;
+        let log = &mut self.log;
+        for (k, (column, into)) in
+            [(&columns.user, &mut log.interactions.user), (&columns.item, &mut log.interactions.item)]
+                .into_iter()
+                .enumerate()
+        {
+            let numbers: Vec<u32> = new[k].iter().map(|id| self.places.number(k, id, &mut log.new[k])).collect();
+            // Where ids were known before, the piece has their numbers already.
+            into.extend(column.iter().map(|&x| numbers.get(x as usize).copied().unwrap_or(x)));
+        }
+        log.interactions.rating.extend(&columns.rating);
+        log.interactions.timestamp.extend(&columns.timestamp);
+        log.bad.append(bad.clone(), self.lines);
+        log.rows += rows;
+        self.lines += lines;
+    }
+}

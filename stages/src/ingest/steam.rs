@@ -1,0 +1,226 @@
+//! Reviews of games on Steam, as McAuley's group publishes them, told apart by the file in the folder:
+//!
+//! | log | a line | with |
+//! |---|---|---|
+//! | `steam_reviews.json`, `steam_new.json` (Kang and McAuley 2018) | one review: `username`, `product_id`, `date` (2017-12-17), `hours` | `steam_games.json`: `id`, `app_name`, `genres`, `release_date` |
+//! | `australian_user_reviews.json` (Pathak et al. 2017) | one user: `user_id`, `reviews` of `item_id`, `posted` ("Posted November 5, 2011."), `recommend` | the same |
+//!
+//! Each may end in `.gz`. The lines are literals of Python; JSON is read, too. Left out: texts of reviews, votes, bundles, and
+//! what users own.
+
+use std::borrow::Cow;
+
+use anyhow::Result;
+use pipeline::{AssetName, Context, Stage};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::bad_rows::{Fault, OnBadRow};
+use super::catalogue::{Described, described, join};
+use super::expect::Expect;
+use super::piece::Row;
+use super::record::{Record, number, record, text, texts};
+use super::shards::{Lines, Take};
+use super::unpacked::{one_of, unpacked};
+use super::{NoInputs, Outputs, date};
+
+/// `ingest.steam`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Steam {
+    /// The folder with the log and, if it is there, `steam_games.json`.
+    pub asset: AssetName,
+    /// What counts as the rating; these logs hold no stars.
+    #[serde(default)]
+    pub rating: Rating,
+    /// The year of dates that have none ("Posted July 3."): Steam leaves out the current one. Without it such rows do not fit.
+    #[serde(default)]
+    pub year: Option<i64>,
+    /// What to do with a row of the log, or a record of a game, that does not fit.
+    #[serde(default)]
+    pub on_bad_row: OnBadRow,
+    /// What must come out; copies of datasets are often altered.
+    #[serde(default)]
+    pub expect: Expect,
+}
+
+/// What counts as the rating of a game.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Rating {
+    /// 1 for each review.
+    #[default]
+    Reviewed,
+    /// 1 where the game is recommended, 0 where not (`australian_user_reviews` only).
+    Recommended,
+    /// The hours played when the review was written (`steam_reviews` only; reviews without do not fit).
+    Hours,
+}
+
+const REVIEWS: [&str; 3] = ["steam_reviews.json", "steam_new.json", "australian_user_reviews.json"];
+
+impl Stage for Steam {
+    const KIND: &'static str = "ingest.steam";
+    /// 1: first.
+    const VERSION: u32 = 1;
+    const ABOUT: &'static str = "read reviews of games on Steam (steam_reviews, australian_user_reviews)";
+    type Inputs = NoInputs;
+    type Outputs = Outputs;
+
+    fn assets(&self) -> Vec<AssetName> {
+        vec![self.asset.clone()]
+    }
+
+    fn run(&self, _: NoInputs, cx: &Context) -> Result<Outputs> {
+        let folder = cx.asset(&self.asset)?;
+        let path = unpacked(&one_of(folder, &REVIEWS)?, cx)?;
+        let is_nested = path.ends_with(REVIEWS[2]);
+        let columns = if is_nested { ["user_id", "item_id"] } else { ["username", "product_id"] };
+        let nested = |line: &str, take: Take<'_, '_>| self.nested(line, take);
+        let single = |line: &str, take: Take<'_, '_>| take(record(line).and_then(|review| self.single(&review)));
+        let lines = Lines {
+            path: &path,
+            header: 0,
+            columns,
+            known: [None, None],
+            parse: if is_nested { &nested } else { &single },
+        };
+        let mut read = lines.read(cx)?;
+        read.bad.settle(&path, self.on_bad_row, cx)?;
+        let games = ["steam_games.json"];
+        let items = match one_of(folder, &games) {
+            Ok(games) => {
+                let ids = std::mem::take(&mut read.new[1]);
+                Some(described(ids, &unpacked(&games, cx)?, self.on_bad_row, cx, game)?)
+            }
+            Err(_) => None,
+        };
+        let rows = read.rows;
+        let outputs = join(read, None, items);
+        self.expect.check(&path, rows, &outputs)?;
+        outputs.say(cx);
+        Ok(outputs)
+    }
+}
+
+impl Steam {
+    fn single(&self, review: &Record) -> Result<Row<'static>, Fault> {
+        let day = text(review, "date")?;
+        let timestamp = date::iso(&day).ok_or_else(|| Fault::value("date", &day, "a date as 2017-12-17"))?;
+        let rating = match self.rating {
+            Rating::Reviewed => 1.0,
+            Rating::Hours => number(review, "hours")?,
+            Rating::Recommended => recommended(review)?,
+        };
+        let (user, item) = (text(review, "username")?, text(review, "product_id")?);
+        Ok(Row { user: user.into(), item: item.into(), rating: rating as f32, timestamp })
+    }
+
+    fn nested(&self, line: &str, take: Take<'_, '_>) {
+        let user = record(line).and_then(|user| Ok((text(&user, "user_id")?, user)));
+        let (id, user) = match user {
+            Ok(user) => user,
+            Err(fault) => return take(Err(fault)),
+        };
+        let Some(Value::Array(reviews)) = user.get("reviews") else {
+            return take(Err(Fault::row("no list `reviews`", "one")));
+        };
+        for review in reviews {
+            let Value::Object(review) = review else {
+                take(Err(Fault::value("reviews", &review.to_string(), "a list of records")));
+                continue;
+            };
+            take(self.one_of_many(&id, review));
+        }
+    }
+
+    fn one_of_many(&self, user: &str, review: &Record) -> Result<Row<'static>, Fault> {
+        let posted = text(review, "posted")?;
+        let day = posted.trim().strip_prefix("Posted ").unwrap_or(posted.trim()).trim_end_matches('.');
+        let wanted = "a date as \"Posted November 5, 2011.\" (one without a year wants `year`)";
+        let timestamp = date::english(day, self.year).ok_or_else(|| Fault::value("posted", &posted, wanted))?;
+        let rating = match self.rating {
+            Rating::Reviewed => 1.0,
+            Rating::Hours => number(review, "hours")?,
+            Rating::Recommended => recommended(review)?,
+        };
+        let item = text(review, "item_id")?;
+        Ok(Row { user: Cow::Owned(user.to_owned()), item: item.into(), rating: rating as f32, timestamp })
+    }
+}
+
+fn recommended(review: &Record) -> Result<f64, Fault> {
+    match review.get("recommend") {
+        Some(Value::Bool(is)) => Ok(f64::from(u8::from(*is))),
+        other => Err(Fault::value("recommend", &other.map(Value::to_string).unwrap_or_default(), "True or False")),
+    }
+}
+
+fn game(game: &Record) -> Result<Described, Fault> {
+    // A few records of the published file have no id; they describe nothing.
+    let id = text(game, "id")?;
+    let named = text(game, "app_name")?;
+    let title = if named.is_empty() { text(game, "title")? } else { named };
+    let year = text(game, "release_date")?.get(..4).and_then(|year| year.parse().ok());
+    Ok(Described { id, title, year, genres: texts(game.get("genres")) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(files: &[(&str, &str)], extra: &str) -> Result<Outputs> {
+        let (folder, scratch) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        for (name, text) in files {
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
+        let mut cx = Context::detached(scratch.path());
+        cx.add_asset("steam", folder.path());
+        let stage: Steam = serde_json::from_str(&format!(r#"{{"asset": "steam"{extra}}}"#)).unwrap();
+        stage.run(NoInputs {}, &cx)
+    }
+
+    const REVIEWED: &str = r#"{u'username': u'Chaos Syren', u'product_id': u'725280', u'page_order': 0, u'text': u'It\'s "fun"', u'hours': 0.1, u'products': 41, u'date': u'2017-12-17', u'early_access': False, u'page': 1}
+{u'username': u'Ariman', u'product_id': u'328100', u'hours': 13.2, u'date': u'2017-08-02', u'early_access': True}
+{"username": "Chaos Syren", "product_id": "328100", "date": "2017-12-18"}
+"#;
+    const GAMES: &str = "{u'publisher': u'K', u'genres': [u'Action', u'Indie'], u'app_name': u'Lost \\u2603', u'release_date': u'2018-01-04', u'id': u'725280'}\n{u'app_name': u'no id'}\n";
+
+    #[test]
+    fn reviews_of_one_line_each() {
+        let outputs = run(&[("steam_reviews.json", REVIEWED), ("steam_games.json", GAMES)], "").unwrap();
+        assert_eq!(outputs.users.id, ["Chaos Syren", "Ariman"]);
+        assert_eq!((outputs.interactions.user, outputs.interactions.item), (vec![0, 1, 0], vec![0, 1, 1]));
+        assert_eq!(outputs.interactions.timestamp, [17_517 * 86_400, 17_380 * 86_400, 17_518 * 86_400]);
+        assert_eq!(outputs.items.title, ["Lost \u{2603}", "328100"]);
+        assert_eq!(
+            (&outputs.items.year, &outputs.items.genres[0]),
+            (&vec![Some(2018), None], &vec!["Action".to_owned(), "Indie".to_owned()])
+        );
+        let error = run(&[("steam_new.json", REVIEWED)], r#", "rating": "hours""#).err().unwrap().to_string();
+        assert!(error.contains("steam_new.json:3: column `hours`: found \"\", wanted a finite number"), "{error}");
+        let hours = run(&[("steam_new.json", REVIEWED)], r#", "rating": "hours", "on_bad_row": "drop""#).unwrap();
+        assert_eq!(hours.interactions.rating, [0.1, 13.2]);
+    }
+
+    #[test]
+    fn reviews_by_user() {
+        let log = r#"{'user_id': '7656', 'user_url': 'http://x', 'reviews': [{'funny': '', 'posted': 'Posted November 5, 2011.', 'last_edited': '', 'item_id': '1250', 'helpful': 'No ratings yet', 'recommend': True, 'review': 'Simple.'}, {'posted': 'Posted July 3.', 'item_id': '22200', 'recommend': False}]}
+{'user_id': 'js41', 'reviews': []}
+"#;
+        let name = "australian_user_reviews.json";
+        let error = run(&[(name, log)], "").err().unwrap().to_string();
+        assert!(error.contains("australian_user_reviews.json:1: column `posted`: found \"Posted July 3.\""), "{error}");
+        let outputs =
+            run(&[(name, log)], r#", "year": 2016, "rating": "recommended", "expect": {"users": 1}"#).unwrap();
+        assert_eq!(
+            (outputs.interactions.rating, outputs.items.id),
+            (vec![1.0, 0.0], vec!["1250".to_owned(), "22200".to_owned()])
+        );
+        assert_eq!(
+            outputs.interactions.timestamp,
+            [date::iso("2011-11-05").unwrap(), date::iso("2016-07-03").unwrap()]
+        );
+    }
+}

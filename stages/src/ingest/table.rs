@@ -1,0 +1,400 @@
+//! Any log with a column for each part, by a map of columns: CSV, TSV, one JSON record a line, Parquet.
+//!
+//! The form is told by the ending of a file's name; all but Parquet may end in `.gz`. A row of CSV is one line (fields may stand in
+//! quotes, but hold no line's end). Left out: files without a header, times as dates.
+
+use std::path::Path;
+
+use anyhow::{Result, ensure};
+use pipeline::{AssetName, Context, Stage};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::bad_rows::{Fault, OnBadRow};
+use super::catalogue::join;
+use super::expect::Expect;
+use super::grid::{Form, Grid, header, place};
+use super::piece::{Ids, ReadLog, Row};
+use super::record::{Record, number, record, text, texts};
+use super::separated::{Separated, Time};
+use super::shards::Lines;
+use super::unpacked::unpacked;
+use super::{NoInputs, Outputs};
+use crate::artifact::{Items, Users};
+
+/// `ingest.table`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Table {
+    /// The folder with the files.
+    pub asset: AssetName,
+    /// The log.
+    pub log: LogColumns,
+    /// The catalogue; without it, the items are those of the log and go by their ids. Rows of items not in it do not fit.
+    #[serde(default)]
+    pub items: Option<ItemColumns>,
+    /// The people; without it, they are those of the log. Rows of people not in it do not fit.
+    #[serde(default)]
+    pub users: Option<UserColumns>,
+    /// What to do with a row that does not fit.
+    #[serde(default)]
+    pub on_bad_row: OnBadRow,
+    /// What must come out; copies of datasets are often altered.
+    #[serde(default)]
+    pub expect: Expect,
+}
+
+/// Where the log's parts stand.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LogColumns {
+    /// The file in the asset's folder.
+    pub file: String,
+    /// The column of the users' ids.
+    pub user: String,
+    /// The column of the items' ids.
+    pub item: String,
+    /// The column of the ratings, finite numbers; without it all are 1.
+    #[serde(default)]
+    pub rating: Option<String>,
+    /// The column of the times; without it all are 0.
+    #[serde(default)]
+    pub timestamp: Option<TimeColumn>,
+}
+
+/// Where the times stand.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TimeColumn {
+    /// The column; numbers since 1970. A column of Parquet that is typed as a time needs no unit.
+    pub column: String,
+    /// What the numbers count.
+    #[serde(default)]
+    pub unit: Unit,
+}
+
+/// What a time counts since 1970.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    /// Seconds.
+    #[default]
+    Seconds,
+    /// Thousandths of a second.
+    Milliseconds,
+    /// Millionths of a second.
+    Microseconds,
+    /// Billionths of a second.
+    Nanoseconds,
+}
+
+impl Unit {
+    pub(super) fn per_second(self) -> f64 {
+        match self {
+            Self::Seconds => 1.0,
+            Self::Milliseconds => 1e3,
+            Self::Microseconds => 1e6,
+            Self::Nanoseconds => 1e9,
+        }
+    }
+}
+
+/// Where the catalogue's parts stand.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ItemColumns {
+    /// The file in the asset's folder.
+    pub file: String,
+    /// The column of the ids, each once.
+    pub id: String,
+    /// The column that names an item to people; its id without, and where it is empty.
+    #[serde(default)]
+    pub title: Option<String>,
+    /// The column of the year of release; what is no whole number reads as unknown.
+    #[serde(default)]
+    pub year: Option<String>,
+    /// The column of the genres.
+    #[serde(default)]
+    pub genres: Option<GenreColumn>,
+}
+
+/// Where the genres stand.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GenreColumn {
+    /// The column.
+    pub column: String,
+    /// What stands between two genres in a text; a list of JSON or Parquet needs none.
+    #[serde(default = "bar")]
+    pub separator: String,
+}
+
+fn bar() -> String {
+    "|".to_owned()
+}
+
+/// Where the people's ids stand; all other columns are their features.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UserColumns {
+    /// The file in the asset's folder.
+    pub file: String,
+    /// The column of the ids, each once.
+    pub id: String,
+}
+
+impl Stage for Table {
+    const KIND: &'static str = "ingest.table";
+    /// 1: first.
+    const VERSION: u32 = 1;
+    const ABOUT: &'static str = "read a log by a map of columns: CSV, TSV, JSON records, Parquet";
+    type Inputs = NoInputs;
+    type Outputs = Outputs;
+
+    fn assets(&self) -> Vec<AssetName> {
+        vec![self.asset.clone()]
+    }
+
+    fn check(&self) -> Result<(), (String, String)> {
+        if self.items.as_ref().and_then(|items| items.genres.as_ref()).is_some_and(|genres| genres.separator.is_empty())
+        {
+            return Err(("items.genres.separator".into(), "something stands between two genres".into()));
+        }
+        Ok(())
+    }
+
+    fn run(&self, _: NoInputs, cx: &Context) -> Result<Outputs> {
+        let folder = cx.asset(&self.asset)?;
+        let items = self.items.as_ref().map(|columns| self.items(folder, columns, cx)).transpose()?;
+        let users = self.users.as_ref().map(|columns| self.users(folder, columns, cx)).transpose()?;
+        let path = unpacked(&folder.join(&self.log.file), cx)?;
+        let known = [users.as_ref().map(|users| &*users.id), items.as_ref().map(|items| &*items.id)];
+        let read = self.log.read(&path, known, cx)?;
+        read.bad.settle(&path, self.on_bad_row, cx)?;
+        let rows = read.rows;
+        let outputs = join(read, users, items);
+        self.expect.check(&path, rows, &outputs)?;
+        outputs.say(cx);
+        Ok(outputs)
+    }
+}
+
+impl LogColumns {
+    fn read(&self, path: &Path, known: [Option<&[String]>; 2], cx: &Context) -> Result<ReadLog> {
+        let columns = [&*self.user, &*self.item];
+        match Form::of(path)? {
+            Form::Parquet => self.of_parquet(path, &Ids::new(columns, known), cx),
+            Form::Records => {
+                let parse = |line: &str| record(line).and_then(|record| self.of_record(&record));
+                Lines { path, header: 0, columns, known, parse: &|line, take| take(parse(line)) }.read(cx)
+            }
+            Form::Separated(separator) => {
+                let names = header(path, separator)?;
+                let at = |name: &str| place(path, &names, name);
+                let rating = self.rating.as_deref().map(|name| anyhow::Ok((name, at(name)?))).transpose()?;
+                let time = self.timestamp.as_ref().map(|time| {
+                    let (column, per_second) = (&*time.column, time.unit.per_second());
+                    anyhow::Ok(Time { column, at: at(column)?, per_second, may_be_missing: false })
+                });
+                let time = time.transpose()?;
+                let (user, item, fields) = (at(&self.user)?, at(&self.item)?, names.len());
+                let form = Separated { separator, quotes: true, fields, user, item, rating, time };
+                Lines { path, header: 1, columns, known, parse: &|line, take| take(form.parse(line)) }.read(cx)
+            }
+        }
+    }
+
+    fn of_record(&self, record: &Record) -> Result<Row<'static>, Fault> {
+        let rating = self.rating.as_ref().map_or(Ok(1.0), |name| number(record, name))?;
+        let time = self.timestamp.as_ref();
+        let seconds = time.map_or(Ok(0.0), |time| Ok(number(record, &time.column)? / time.unit.per_second()))?;
+        let (user, item) = (text(record, &self.user)?.into(), text(record, &self.item)?.into());
+        Ok(Row { user, item, rating: rating as f32, timestamp: seconds as i64 })
+    }
+}
+
+impl Table {
+    fn items(&self, folder: &Path, columns: &ItemColumns, cx: &Context) -> Result<Items> {
+        let grid = Grid::read(&folder.join(&columns.file), self.on_bad_row, cx)?;
+        let genres = columns.genres.as_ref();
+        let optional = [columns.title.as_ref(), columns.year.as_ref(), genres.map(|genres| &genres.column)];
+        optional.into_iter().flatten().try_for_each(|name| grid.has(name))?;
+        let mut items = Items::default();
+        grid.listed(&columns.id, self.on_bad_row, cx, |id, record| {
+            let said = |name: &Option<String>| name.as_ref().map_or(Ok(String::new()), |name| text(record, name));
+            let (title, year) = (said(&columns.title)?, said(&columns.year)?);
+            items.title.push(if title.trim().is_empty() { id.clone() } else { title.trim().to_owned() });
+            items.year.push(year.trim().parse().ok());
+            items.genres.push(match genres.map(|genres| (record.get(&genres.column), &genres.separator)) {
+                Some((Some(Value::String(text)), separator)) => text
+                    .split(&**separator)
+                    .map(str::trim)
+                    .filter(|genre| !genre.is_empty())
+                    .map(str::to_owned)
+                    .collect(),
+                Some((value, _)) => texts(value),
+                None => Vec::new(),
+            });
+            items.id.push(id);
+            Ok(())
+        })?;
+        Ok(items)
+    }
+
+    fn users(&self, folder: &Path, columns: &UserColumns, cx: &Context) -> Result<Users> {
+        let grid = Grid::read(&folder.join(&columns.file), self.on_bad_row, cx)?;
+        let features: Vec<&String> = grid.names.iter().filter(|name| **name != columns.id).collect();
+        ensure!(
+            !features.iter().any(|name| *name == "id"),
+            "{} has a column `id` beside `{}`\nhelp: rename it: the users' ids go by that name",
+            grid.path.display(),
+            columns.id
+        );
+        let mut users =
+            Users { features: features.iter().map(|name| ((*name).clone(), Vec::new())).collect(), id: Vec::new() };
+        grid.listed(&columns.id, self.on_bad_row, cx, |id, record| {
+            users.id.push(id);
+            for (name, values) in &mut users.features {
+                values.push(match record.get(name) {
+                    None | Some(Value::Null) => String::new(),
+                    Some(Value::String(text)) => text.clone(),
+                    Some(other) => other.to_string(),
+                });
+            }
+            Ok(())
+        })?;
+        Ok(users)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray};
+    use parquet::arrow::ArrowWriter;
+    use serde_json::json;
+
+    use super::*;
+
+    fn run(files: &[(&str, &str)], with: Value) -> Result<Outputs> {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
+        run_in(folder.path(), with)
+    }
+
+    fn run_in(folder: &Path, with: Value) -> Result<Outputs> {
+        let scratch = tempfile::tempdir().unwrap();
+        let mut cx = Context::detached(scratch.path());
+        cx.add_asset("x", folder);
+        let mut config = json!({ "asset": "x" });
+        config.as_object_mut().unwrap().extend(with.as_object().unwrap().clone());
+        serde_json::from_value::<Table>(config)?.run(NoInputs {}, &cx)
+    }
+
+    fn log(file: &str) -> Value {
+        let time = json!({ "column": "ms", "unit": "milliseconds" });
+        json!({ "file": file, "user": "who", "item": "what", "rating": "stars", "timestamp": time })
+    }
+
+    /// What each form of the same log gives.
+    fn is_the_log(outputs: &Outputs) {
+        let log = &outputs.interactions;
+        assert_eq!(
+            (&*outputs.users.id, &*outputs.items.id),
+            (&["7".to_owned(), "b".into()][..], &["x, y".to_owned(), "z".into()][..])
+        );
+        assert_eq!((&*log.user, &*log.item), (&[0, 1, 0][..], &[0, 0, 1][..]));
+        assert_eq!((&*log.rating, &*log.timestamp), (&[4.5, 1.0, 3.0][..], &[1, 2, 1_500_000_000][..]));
+    }
+
+    #[test]
+    fn one_log_in_four_forms() {
+        let csv =
+            "\u{feff}who,what,stars,more,ms\r\n7,\"x, y\",4.5,,1500\r\nb,\"x, y\",1,,2000\r\n7,z,3,,1500000000000\r\n";
+        is_the_log(&run(&[("log.csv", csv)], json!({ "log": log("log.csv") })).unwrap());
+        let tsv = "stars\tms\twho\twhat\n4.5\t1500\t7\tx, y\n1\t2000\tb\tx, y\n3\t1500000000000\t7\tz\n";
+        is_the_log(&run(&[("log.tsv", tsv)], json!({ "log": log("log.tsv") })).unwrap());
+        let records = r#"{"who": 7, "what": "x, y", "stars": 4.5, "ms": 1500}
+{"who": "b", "what": "x, y", "stars": "1", "ms": 2000}
+{"who": 7, "what": "z", "stars": 3, "ms": 1.5e12}"#;
+        is_the_log(&run(&[("log.ndjson", records)], json!({ "log": log("log.ndjson") })).unwrap());
+        let times = [1500, 2000, 1_500_000_000_000];
+        for ms in [
+            Arc::new(Int64Array::from(times.to_vec())) as ArrayRef,
+            Arc::new(TimestampMillisecondArray::from(times.to_vec())),
+        ] {
+            let columns: Vec<(&str, ArrayRef)> = vec![
+                ("who", Arc::new(StringArray::from(vec!["7", "b", "7"]))),
+                ("what", Arc::new(StringArray::from(vec!["x, y", "x, y", "z"]))),
+                ("stars", Arc::new(Float64Array::from(vec![Some(4.5), Some(1.0), Some(3.0)]))),
+                ("ms", ms),
+            ];
+            let batch = RecordBatch::try_from_iter(columns).unwrap();
+            let folder = tempfile::tempdir().unwrap();
+            let file = File::create(folder.path().join("log.parquet")).unwrap();
+            let mut writer = ArrowWriter::try_new(file, batch.schema(), None).unwrap();
+            writer.write(&batch).unwrap();
+            writer.close().unwrap();
+            is_the_log(&run_in(folder.path(), json!({ "log": log("log.parquet") })).unwrap());
+            let missing =
+                run_in(folder.path(), json!({ "log": { "file": "log.parquet", "user": "who", "item": "it" } }));
+            assert!(missing.err().unwrap().to_string().contains("has no column `it`"));
+        }
+    }
+
+    #[test]
+    fn tables_beside_the_log() {
+        let files = [
+            ("log.csv", "u,i\nb,2\n"),
+            ("items.csv", "i,t,y,g\n1,\"A, \"\"B\"\"\",1999,Drama|War\n2,,soon,\n"),
+            ("users.ndjson", "{\"u\": \"a\", \"age\": 5}\n{\"u\": \"b\", \"age\": null}\n"),
+        ];
+        let with = |items: &str| {
+            json!({
+                "log": { "file": "log.csv", "user": "u", "item": "i" },
+                "items": { "file": items, "id": "i", "title": "t", "year": "y", "genres": { "column": "g" } },
+                "users": { "file": "users.ndjson", "id": "u" },
+            })
+        };
+        let outputs = run(&files, with("items.csv")).unwrap();
+        assert_eq!((&*outputs.interactions.user, &*outputs.interactions.item), (&[1][..], &[1][..]));
+        assert_eq!((outputs.interactions.rating[0], outputs.interactions.timestamp[0]), (1.0, 0));
+        assert_eq!(
+            (outputs.items.title, outputs.items.year),
+            (vec!["A, \"B\"".to_owned(), "2".into()], vec![Some(1999), None])
+        );
+        assert_eq!(outputs.items.genres, [vec!["Drama".to_owned(), "War".into()], vec![]]);
+        assert_eq!(outputs.users.features["age"], ["5", ""]);
+        let error = |items: &str, text: &str| {
+            let mut files = files.to_vec();
+            files.push((items, text));
+            run(&files, with(items)).err().unwrap().to_string()
+        };
+        assert!(
+            error("twice.csv", "i,t,y,g\n1,,,\n1,,,\n")
+                .contains("twice.csv:3: column `i`: found \"1\", wanted an id of its own")
+        );
+        assert!(error("short.csv", "i,t,y,g\n1,a\n").contains("short.csv:2: found 2 fields, wanted 4"));
+        assert!(error("names.csv", "i,t,y\n1,a,\n").contains("has no column `g`; it has i, t, y"));
+        assert!(
+            error("one.csv", "i,t,y,g\n1,,,\n")
+                .contains("log.csv:2: column `i`: found \"2\", wanted an id that is listed")
+        );
+        assert!(error("items.xls", "").contains("help: name it .csv"));
+    }
+
+    #[test]
+    fn rows_that_do_not_fit_are_named_or_dropped() {
+        let text = "who,what,stars,ms\n7,x,good,1\n7,x,1,1\n7,,1,1\n";
+        let error = run(&[("log.csv", text)], json!({ "log": log("log.csv") })).err().unwrap().to_string();
+        assert!(error.contains("log.csv:2: column `stars`: found \"good\", wanted a finite number"), "{error}");
+        assert!(error.contains("log.csv:4: column `what`: found \"\", wanted an id"), "{error}");
+        let dropped = run(&[("log.csv", text)], json!({ "log": log("log.csv"), "on_bad_row": "drop" })).unwrap();
+        assert_eq!(dropped.interactions.len(), 1);
+    }
+}
