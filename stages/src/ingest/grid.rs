@@ -9,7 +9,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use arrow::array::{Array, RecordBatch};
+use arrow::array::{Array, FixedSizeListArray, LargeListArray, ListArray, RecordBatch};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use pipeline::Context;
@@ -77,7 +77,13 @@ impl Grid {
             }
             Form::Records => {
                 let rows = lines(&path, 0, on_bad_row, cx, record)?;
-                let names = rows.first().map(|(_, record)| record.keys().cloned().collect()).unwrap_or_default();
+                // Any record may leave out what it has nothing to say of.
+                let (mut names, mut known) = (Vec::new(), BTreeSet::new());
+                for name in rows.iter().flat_map(|(_, record)| record.keys()) {
+                    if known.insert(name.as_str()) {
+                        names.push(name.clone());
+                    }
+                }
                 Ok(Self { path, names, rows })
             }
         }
@@ -149,10 +155,19 @@ fn value(column: &dyn Array, row: usize) -> Result<Value> {
     if column.is_null(row) {
         return Ok(Value::Null);
     }
-    if let Some(lists) = column.as_any().downcast_ref::<arrow::array::ListArray>() {
-        let list = lists.value(row);
+    let any = column.as_any();
+    let list = None
+        .or_else(|| any.downcast_ref::<ListArray>().map(|lists| lists.value(row)))
+        .or_else(|| any.downcast_ref::<LargeListArray>().map(|lists| lists.value(row)))
+        .or_else(|| any.downcast_ref::<FixedSizeListArray>().map(|lists| lists.value(row)));
+    if let Some(list) = list {
         return (0..list.len()).map(|at| value(&list, at)).collect::<Result<_>>().map(Value::Array);
     }
+    ensure!(
+        !column.data_type().is_nested(),
+        "a column is {}\nhelp: only lists and plain values can be read; leave the column out",
+        column.data_type()
+    );
     Ok(Value::String(ArrayFormatter::try_new(column, &FormatOptions::default())?.value(row).to_string()))
 }
 
@@ -197,4 +212,36 @@ fn lines(
     }
     bad.settle(path, on_bad_row, cx)?;
     Ok(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, Int32Array, LargeListBuilder, StringBuilder, StructArray};
+    use arrow::datatypes::{DataType, Field};
+
+    use super::*;
+
+    #[test]
+    fn lists_of_any_width_are_lists_and_other_nested_values_are_refused() {
+        let mut lists = LargeListBuilder::new(StringBuilder::new());
+        lists.append_value([Some("Drama"), Some("War")]);
+        lists.append_null();
+        let lists = lists.finish();
+        assert_eq!(value(&lists, 0).unwrap(), serde_json::json!(["Drama", "War"]));
+        assert_eq!(value(&lists, 1).unwrap(), Value::Null);
+        let numbers: ArrayRef = Arc::new(Int32Array::from(vec![1]));
+        let nested = StructArray::from(vec![(Arc::new(Field::new("x", DataType::Int32, false)), numbers)]);
+        assert!(value(&nested, 0).unwrap_err().to_string().contains("help: only lists and plain values"));
+    }
+
+    #[test]
+    fn any_record_may_bring_a_column() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("users.ndjson");
+        std::fs::write(&path, "{\"id\": \"a\"}\n{\"id\": \"b\", \"age\": 3}\n").unwrap();
+        let grid = Grid::read(&path, OnBadRow::Refuse, &Context::detached(folder.path())).unwrap();
+        assert_eq!(grid.names, ["id", "age"]);
+    }
 }

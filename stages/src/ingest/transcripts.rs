@@ -270,6 +270,7 @@ impl Ids {
         let mut before: Option<&Turn> = None;
         let mut left = false;
         for (number, turn) in told.turns.iter().enumerate() {
+            left |= turn.outcome == Outcome::Leaves;
             let Some(&item) = self.item_of.get(&turn.title) else {
                 bad.add(Fault::value("title", &turn.title, "in the catalogue"), || turn.line);
                 continue;
@@ -282,13 +283,8 @@ impl Ids {
                     out.interactions.timestamp.push(0);
                     reward
                 }
-                (Outcome::Leaves, at_quit) => {
-                    left = true;
-                    match at_quit {
-                        AtQuit::Reward(reward) => reward,
-                        AtQuit::Exclude => continue,
-                    }
-                }
+                (Outcome::Leaves, AtQuit::Reward(reward)) => reward,
+                (Outcome::Leaves, AtQuit::Exclude) => continue,
             };
             let key = blake3::hash(format!("{episode} step {number}").as_bytes()).to_hex().to_string();
             let context = std::iter::once(&told.question).chain(before.map(|turn| &turn.observed));
@@ -420,6 +416,22 @@ mod tests {
         assert_eq!(rewards(AtQuit::Exclude), [4.0]);
         let wrong = Transcripts { at_quit: AtQuit::Reward(f64::NAN), ..config() };
         assert_eq!(wrong.check().unwrap_err().0, "at_quit.reward");
+    }
+
+    #[test]
+    fn who_left_at_a_title_that_is_not_known_left_all_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let line = r#"{"user": "u", "steps": [{"title": "A", "reward": 4}, {"title": "?"}], "left": true}"#;
+        fs::write(folder.path().join("told.ndjson"), line).unwrap();
+        fs::write(folder.path().join("maps.json"), r#"{"id2item_dict": {"1": "A"}}"#).unwrap();
+        let mut cx = Context::detached(folder.path());
+        cx.add_asset("told", folder.path());
+        let config =
+            Transcripts { episodes: "told".into(), everyone: None, format: Format::Lines, genres: None, ..config() };
+        assert!(config.run(NoInputs {}, &cx).err().unwrap().to_string().contains("in the catalogue"));
+        let out = Transcripts { on_bad_row: OnBadRow::Drop, ..config }.run(NoInputs {}, &cx).unwrap();
+        let trajectory = &out.demonstrations.trajectories[0];
+        assert_eq!((trajectory.steps.len(), trajectory.end), (1, End::Stopped));
     }
 
     #[test]

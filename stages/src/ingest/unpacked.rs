@@ -32,9 +32,13 @@ pub(super) fn unpacked(path: &Path, cx: &Context) -> Result<PathBuf> {
         return Ok(path.to_path_buf());
     }
     let place = || format!("cannot unpack {}", path.display());
-    let whole = cx.scratch().join(path.file_stem().unwrap_or_default());
+    // Two folders may hold files of one name.
+    let own = &blake3::hash(path.as_os_str().as_encoded_bytes()).to_hex()[..16];
+    let folder = cx.scratch().join(format!("unpacked-{own}"));
+    let whole = folder.join(path.file_stem().unwrap_or_default());
     if !whole.exists() {
         cx.go_on()?;
+        std::fs::create_dir_all(&folder).with_context(place)?;
         let part = cx.scratch().join("unpacking");
         let mut packed = MultiGzDecoder::new(BufReader::new(File::open(path).with_context(place)?));
         let mut to = File::create(&part).with_context(place)?;
@@ -66,6 +70,12 @@ mod tests {
         let path = one_of(folder.path(), &["other.json", "log.json"]).unwrap();
         let plain = unpacked(&path, &cx).unwrap();
         assert_eq!(std::fs::read(&plain).unwrap(), b"one\ntwo\none\ntwo\n");
+        std::fs::create_dir(folder.path().join("more")).unwrap();
+        let mut other = GzEncoder::new(Vec::new(), Compression::fast());
+        other.write_all(b"other\n").unwrap();
+        std::fs::write(folder.path().join("more/log.json.gz"), other.finish().unwrap()).unwrap();
+        let second = unpacked(&folder.path().join("more/log.json.gz"), &cx).unwrap();
+        assert_eq!(std::fs::read(&second).unwrap(), b"other\n", "a file of the same name in another folder");
         std::fs::write(folder.path().join("torn.gz"), &bytes[..20]).unwrap();
         let error = unpacked(&folder.path().join("torn.gz"), &cx).unwrap_err();
         assert!(format!("{error:#}").contains("cannot unpack"), "{error:#}");
