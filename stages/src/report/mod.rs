@@ -19,6 +19,7 @@ mod row;
 mod say;
 mod separated;
 mod several;
+mod speed;
 mod tell;
 mod trap;
 mod verdict;
@@ -123,11 +124,6 @@ mod tests {
 
     fn page(report: &Report, inputs: Inputs) -> String {
         report.run(inputs, &Context::detached(Path::new("unused"))).expect("the page renders").page.0
-    }
-
-    #[test]
-    fn dump_page_for_eyes() {
-        std::fs::write("/tmp/fixture.html", page(&Report::default(), fixture::inputs())).unwrap();
     }
 
     #[test]
