@@ -84,8 +84,8 @@ ports! {
 impl Stage for Report {
     const KIND: &'static str = "report";
     // 1: the first page. 2: differences judged together, profiles, calibration, learned rewards, off-policy estimates, bands
-    // over seeds, more cautions, and a place for what was run.
-    const VERSION: u32 = 2;
+    // over seeds, more cautions, and a place for what was run. 3: rows are privileged by their column; words for every end.
+    const VERSION: u32 = 3;
     const ABOUT: &'static str = "Renders metrics, episodes and learning curves as one self-contained HTML page";
     type Inputs = Inputs;
     type Outputs = Outputs;
