@@ -28,6 +28,7 @@ fn a_run_tells_what_was_run_beside_what_came_out() {
         "&quot;epochs&quot;: 10",
         "The judge takes its item distances from the training world",
         "reward that is never negative",
+        "Time for one recommendation",
         "Fewer than 5 training seeds: bc (1) and a2c (2)",
         "&lt;script&gt;alert(",
     ] {
@@ -40,6 +41,19 @@ fn a_run_tells_what_was_run_beside_what_came_out() {
 
     other_forms(&project, &run);
     side_by_side(&project);
+    what_was_served_keeps_its_notes(&project);
+}
+
+fn what_was_served_keeps_its_notes(project: &Project) {
+    project.ok(&["run", "x.yaml", "-q"]);
+    let json = project.ok(&["report", "--json"]).json();
+    let run = &json["runs"][0];
+    let stages = run["stages"].as_array().unwrap();
+    let score = stages.iter().find(|stage| stage["stage"] == "score").unwrap();
+    assert_eq!(score["status"], "hit");
+    assert!(text(&score["notes"]["time of a2c"]).starts_with("median "), "{score}");
+    let timed = run["times"][0]["rows"].as_array().unwrap();
+    assert!(timed.iter().any(|row| row["policy"] == "a2c" && row["milliseconds"].as_f64().unwrap() > 0.0), "{timed:?}");
 }
 
 fn other_forms(project: &Project, run: &str) {
@@ -57,10 +71,11 @@ fn other_forms(project: &Project, run: &str) {
     let csv = project.ok(&["report", "--format", "csv"]).stdout;
     assert_eq!(
         csv.lines().next(),
-        Some("run,experiment,stage,policy,control,remark,metric,mean,low,high,seeds,episodes")
+        Some("run,experiment,stage,policy,control,privileged,remark,metric,mean,low,high,seeds,episodes")
     );
     assert!(
-        csv.lines().skip(1).all(|line| line.starts_with(run)) && csv.contains(",score,a2c,false,,return_inclusive,"),
+        csv.lines().skip(1).all(|line| line.starts_with(run))
+            && csv.contains(",score,a2c,false,false,,return_inclusive,"),
         "{csv}"
     );
     let json = project.ok(&["report", "--json"]).json();

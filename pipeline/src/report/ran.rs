@@ -64,7 +64,7 @@ pub struct RanStage {
     pub inputs: Vec<RanInput>,
     /// What it read from outside.
     pub assets: Vec<RanAsset>,
-    /// What it noted, by name.
+    /// What it noted where it was made, by name; nothing where that run is forgotten.
     pub notes: BTreeMap<String, String>,
     /// What it made.
     pub files: Vec<RanFile>,
@@ -131,7 +131,8 @@ impl Ran {
     pub(crate) fn of(store: &Store, run: &RunRecord) -> anyhow::Result<Self> {
         let folder = RunFolder::of(store, &run.id);
         let alive = folder.is_alive()?;
-        let stages = run.nodes.iter().map(|node| stage(store, node)).collect::<anyhow::Result<_>>();
+        let mut makers = Makers { store, known: BTreeMap::new() };
+        let stages = run.nodes.iter().map(|node| stage(store, node, &mut makers)).collect::<anyhow::Result<_>>();
         Ok(Self {
             id: run.id.clone(),
             experiment: run.experiment.clone(),
@@ -161,12 +162,36 @@ impl Ran {
     }
 }
 
-fn stage(store: &Store, node: &NodeRecord) -> anyhow::Result<RanStage> {
+/// The records of the runs that made what a run was served.
+struct Makers<'a> {
+    store: &'a Store,
+    /// By id; `None` where a run is forgotten or its record cannot be read.
+    known: BTreeMap<String, Option<RunRecord>>,
+}
+
+impl Makers<'_> {
+    /// What a stage noted where its result was made.
+    fn notes(&mut self, made_by: &str, node: &NodeRecord) -> anyhow::Result<BTreeMap<String, String>> {
+        if !self.known.contains_key(made_by) {
+            let record = RunFolder::of(self.store, made_by).record()?.and_then(Result::ok);
+            self.known.insert(made_by.into(), record);
+        }
+        let nodes = self.known.get(made_by).into_iter().flatten().flat_map(|record| &record.nodes);
+        let maker = nodes.into_iter().find(|known| known.key == node.key && !known.notes.is_empty());
+        Ok(maker.map(|maker| maker.notes.clone()).unwrap_or_default())
+    }
+}
+
+fn stage(store: &Store, node: &NodeRecord, makers: &mut Makers) -> anyhow::Result<RanStage> {
     let entry = match &node.key {
         Some(key) if !node.outputs.is_empty() => store.entry(key)?,
         _ => None,
     };
     let entry = entry.as_ref();
+    let notes = match entry {
+        Some(entry) if node.notes.is_empty() => makers.notes(&entry.made.run, node)?,
+        _ => node.notes.clone(),
+    };
     Ok(RanStage {
         name: node.stage.clone(),
         kind: node.kind.clone(),
@@ -178,7 +203,7 @@ fn stage(store: &Store, node: &NodeRecord) -> anyhow::Result<RanStage> {
         config: entry.map(|entry| entry.material.config.clone()).unwrap_or_default(),
         inputs: entry.map(|entry| inputs(&entry.material)).unwrap_or_default(),
         assets: entry.map(assets).unwrap_or_default(),
-        notes: node.notes.clone(),
+        notes,
         files: entry.map(|entry| files(store, node, entry)).unwrap_or_default(),
     })
 }

@@ -28,6 +28,9 @@ pub enum End {
 }
 
 impl End {
+    /// Every reason, the horizon last.
+    pub const ALL: [Self; 5] = [Self::Similar, Self::LowReward, Self::Category, Self::Stopped, Self::Horizon];
+
     /// The name in files.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -41,7 +44,7 @@ impl End {
     }
     /// From the name in files.
     pub fn from_name(name: &str) -> Result<Self> {
-        [Self::Similar, Self::LowReward, Self::Category, Self::Stopped, Self::Horizon]
+        Self::ALL
             .into_iter()
             .find(|end| end.name() == name)
             .with_context(|| format!("`{name}` is no reason for an end"))

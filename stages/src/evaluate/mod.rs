@@ -8,8 +8,9 @@
 //! The judge and what policies learned from are never the same: the engine refuses an experiment in which a policy descends
 //! from the judging world (its item distances excepted), and this stage a policy whose training world had the judge's rewards.
 //!
-//! A policy is the last network of its training, never the best one by the judge. Where a sweep made several checkpoints of
-//! each training, `checkpoint` chooses among them by a validation world.
+//! The last network of a training is judged, or one chosen by `validation`, never the best one by the judge: where a sweep made
+//! several checkpoints of each training, `checkpoint` chooses among them by that world. A mean over the last few checkpoints is
+//! left out.
 
 mod aggregates;
 mod bootstrap;
@@ -19,6 +20,7 @@ mod judged;
 mod latency;
 mod offpolicy;
 mod origin;
+mod people;
 mod rows;
 mod table;
 mod teacher;
@@ -71,7 +73,7 @@ pub struct Evaluate {
     pub bootstrap: usize,
     /// What is drawn again in a resample.
     pub resampling: Resampling,
-    /// Plays with the first so many users only; with all when absent.
+    /// Plays with the first so many of the judged users only; with all when absent.
     pub users: Option<usize>,
 }
 
@@ -136,6 +138,8 @@ pipeline::ports! {
         demonstrations: Option<Demonstrations>,
         /// Chooses among checkpoints.
         validation: Option<World>,
+        /// Only users with a row here are judged, in every row of the table; all without.
+        people: Option<Interactions>,
     }
 }
 
@@ -201,17 +205,20 @@ impl Stage for Evaluate {
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
         let world = &inputs.world;
-        let users: Vec<u32> = (0..world.users().min(self.users.unwrap_or(usize::MAX)) as u32).collect();
+        let people = inputs.people.as_ref();
+        let all = people::judged(world, people)?;
+        let users = &all[..all.len().min(self.users.unwrap_or(usize::MAX))];
         ensure!(!users.is_empty() && world.items() > 0, "the world has nobody or nothing to play with");
         let origins = Origins::new(self.judge, world);
         origins.refuse(&inputs)?;
-        let teacher = inputs.teacher.as_ref().map(|told| teacher::replay(world, told)).transpose()?;
+        let told = inputs.teacher.as_ref().map(|told| people::taught(told, people.map(|_| &all[..]))).transpose()?;
+        let teacher = told.as_ref().map(|told| teacher::replay(world, told)).transpose()?;
         let opening = teacher.as_ref().map_or(world.rules.horizon, teacher::turns);
         let popularity = rows::popular(&inputs.train, world, self)?;
         let players = Players {
             config: self,
             world,
-            users: &users,
+            users,
             inputs: &inputs,
             popularity,
             teacher: teacher.as_ref(),
@@ -222,9 +229,8 @@ impl Stage for Evaluate {
         let (rows, missing) = players.play(cx)?;
         cx.note("episodes", rows.iter().flat_map(|row| &row.cells).map(|cell| cell.episodes.len()).sum::<usize>());
         cx.go_on()?;
-        // Users are 0.., so the place of a user among them is its id.
         let taught = teacher.as_ref().and_then(|teacher| {
-            let place = |e: usize| Some(teacher.user(e) as usize).filter(|&user| user < users.len());
+            let place = |e: usize| users.binary_search(&teacher.user(e)).ok();
             (0..teacher.len()).map(place).collect::<Option<Vec<usize>>>()
         });
         if teacher.is_some() && taught.is_none() {

@@ -74,6 +74,7 @@ fn inputs() -> Inputs {
         training: None,
         demonstrations: None,
         validation: None,
+        people: None,
     }
 }
 
@@ -231,6 +232,7 @@ fn recomputed(rollouts: &Rollouts, steps: &Steps, row: &str, items: f64) -> Vec<
         ("novelty", mean(&|r| r.novelty)),
         ("end_similar", mean(&|r| f64::from(u8::from(r.end == End::Similar)))),
         ("end_low_reward", mean(&|r| f64::from(u8::from(r.end == End::LowReward)))),
+        ("end_category", mean(&|r| f64::from(u8::from(r.end == End::Category)))),
         ("end_horizon", mean(&|r| f64::from(u8::from(r.end == End::Horizon)))),
         ("coverage", over_cells(&|cell| shown(cell).0 / items)),
         ("coverage_per_step", over_cells(&|cell| shown(cell).0 / shown(cell).1)),
@@ -292,6 +294,25 @@ fn what_the_training_world_would_have_paid_stands_beside() {
         assert!(found.control && !found.privileged && found.seeds == 2 && found.episodes == 12, "{found:?}");
     }
     assert!(metrics.0.iter().all(|metric| metric.metric != "missing"));
+}
+
+#[test]
+fn only_the_people_are_judged_in_every_row() {
+    // The teacher played with users 3 and 0; of them only 3 is judged, and so is user 5.
+    let log = Interactions { user: vec![5, 3, 5], item: vec![0; 3], rating: vec![4.0; 3], timestamp: vec![0; 3] };
+    let out = run(&quick(), Inputs { people: Some(log), ..inputs() }).unwrap();
+    assert!(out.rollouts.0.iter().all(|rollout| [3, 5].contains(&rollout.user)));
+    let episodes = |row, metric| get(&out.metrics, row, metric).episodes;
+    assert_eq!(episodes(rows::POPULAR, "return_inclusive"), 2);
+    assert_eq!((episodes(rows::TEACHER, "return_inclusive"), episodes("a2c", "return_teacher_users")), (1, 2));
+    // User 3 is odd: offered 0 and 1, it leaves at the second turn, where the teacher was paid for 0 and 2.
+    assert!(near(get(&out.metrics, rows::TEACHER, "over_retriever").mean, (5.0 + 4.0) - (5.0 + 5.0)));
+    let versus = |a: &str, b: &str| {
+        let found = out.comparisons.0.iter().find(|c| c.policy == a && c.other == b).unwrap();
+        (found.users, found.metric.clone())
+    };
+    assert_eq!(versus("a2c", rows::POPULAR), (2, "return_inclusive".to_owned()));
+    assert_eq!(versus("a2c", rows::TEACHER), (1, "return_teacher_users".to_owned()));
 }
 
 #[test]

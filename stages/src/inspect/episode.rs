@@ -87,7 +87,7 @@ struct Conversation {
     user: u32,
     #[serde(rename = "return")]
     total: f64,
-    /// `similar`, `low_reward` or `horizon`.
+    /// `similar`, `low_reward`, `category`, `stopped` or `horizon`.
     end: &'static str,
     /// Whether the user left, as against being cut off at the horizon.
     terminal: bool,

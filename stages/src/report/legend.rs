@@ -18,7 +18,8 @@ pub(super) const TERMS: &[(&str, &str)] = &[
     (
         "How episodes end",
         "“too similar”: an item was too near to a recent one and the user left. “low reward”: a bad item, and the user left. \
-         “horizon”: the user would have stayed; the evaluation cut the episode.",
+         “too much of a category”: one category filled too many of the last turns, and the user left. “left, no reason \
+         known”: of episodes that were played elsewhere. “horizon”: the user would have stayed; the evaluation cut the episode.",
     ),
     (
         "Coverage and distinct items",

@@ -5,7 +5,7 @@ use pipeline::escape::is_unsafe;
 use pipeline::report::Ran;
 
 use super::tell::Table;
-use super::{estimate, measure, say, trap, what_ran};
+use super::{estimate, measure, say, speed, trap, what_ran};
 use crate::artifact::Estimates;
 
 /// One run with its tables.
@@ -27,6 +27,7 @@ pub(super) fn run(ran: &Ran, tables: &[Table], estimates: &[(&str, Estimates)]) 
     text += "## What was run\n\n";
     text += &facts(ran);
     text += &list("From the record", &trap::traps(ran));
+    text += &times(ran);
     text += &stages(ran);
     text + &fenced("yaml", &ran.config)
 }
@@ -86,6 +87,19 @@ fn facts(ran: &Ran) -> String {
     }
     lines.insert(0, vec!["fact".to_owned(), "value".to_owned()]);
     table(&lines)
+}
+
+/// How long one recommendation takes, of each evaluation.
+fn times(ran: &Ran) -> String {
+    let mut text = String::new();
+    for speed in speed::speeds(ran) {
+        let mut lines =
+            vec![["row", "one recommendation", "faster than the language model"].map(str::to_owned).to_vec()];
+        lines.extend(speed.rows.iter().map(|row| row.cells().map(|cell| escape(&cell)).to_vec()));
+        text += &table(&lines);
+        text += &paragraph(&[speed.teacher]);
+    }
+    text
 }
 
 fn stages(ran: &Ran) -> String {

@@ -4,7 +4,7 @@ use super::row::{Estimate, Row};
 use super::say;
 
 /// The measures that have a column of their own in the table.
-const COLUMNS: [&str; 9] = [
+const COLUMNS: [&str; 11] = [
     "return_inclusive",
     "return_exclusive",
     "reward_each",
@@ -13,6 +13,8 @@ const COLUMNS: [&str; 9] = [
     "distinct",
     "end_similar",
     "end_low_reward",
+    "end_category",
+    "end_stopped",
     "end_horizon",
 ];
 /// The measures that reports in few words show.

@@ -155,10 +155,9 @@ fn comparison(comparison: &Comparison) -> Value {
 fn table_row(row: &Row) -> Value {
     let mean = |metric: &str, write: fn(f64) -> String| row.get(metric).map(|estimate| write(estimate.mean));
     let share = |end: End| row.get(&format!("end_{}", end.name())).map(|estimate| estimate.mean);
-    let ends = [End::Similar, End::LowReward, End::Category, End::Horizon];
     // A bar of shares, each from where the one before it stops; kept in 0..=1 whatever the file says.
     let mut from = 0.0;
-    let ends: Vec<Value> = ends
+    let ends: Vec<Value> = End::ALL
         .into_iter()
         .filter_map(|end| Some((end, share(end)?.clamp(0.0, 1.0))))
         .filter(|(_, share)| *share > 0.0)
@@ -191,7 +190,7 @@ fn end_in_words(end: End) -> &'static str {
         End::Similar => "too similar",
         End::LowReward => "low reward",
         End::Category => "too much of a category",
-        End::Stopped => "left",
+        End::Stopped => "left, no reason known",
         End::Horizon => "horizon",
     }
 }

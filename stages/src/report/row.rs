@@ -92,7 +92,7 @@ pub(super) fn rows(metrics: &Metrics, rollouts: Option<&Rollouts>) -> Vec<Row> {
             };
             let (name, remark) = (metric.policy.clone(), metric.remark.clone());
             let (measures, judged) = (BTreeMap::new(), Judged::default());
-            let privileged = metric.remark.contains("privileged");
+            let privileged = metric.privileged;
             rows.push(Row { name, role, privileged, remark, seeds: 0, episodes: 0, measures, judged });
             rows.len() - 1
         });

@@ -5,20 +5,33 @@ use super::tell::Table;
 use crate::artifact::Metric;
 
 /// What the columns are called.
-const HEADER: [&str; 12] =
-    ["run", "experiment", "stage", "policy", "control", "remark", "metric", "mean", "low", "high", "seeds", "episodes"];
+const HEADER: [&str; 13] = [
+    "run",
+    "experiment",
+    "stage",
+    "policy",
+    "control",
+    "privileged",
+    "remark",
+    "metric",
+    "mean",
+    "low",
+    "high",
+    "seeds",
+    "episodes",
+];
 
 /// One line for each row of the metrics of each table.
 pub(super) fn csv(tables: &[Table]) -> String {
     let mut text = HEADER.join(",") + "\n";
     for table in tables {
-        for Metric { policy, control, remark, metric, mean, low, high, seeds, episodes, .. } in
+        for Metric { policy, control, privileged, remark, metric, mean, low, high, seeds, episodes } in
             table.metrics.0.iter().filter(|row| row.metric != MISSING)
         {
             let [run, experiment] = [&table.ran.id, &table.ran.experiment].map(|name| cell(name));
             let [stage, policy, remark, metric] = [table.stage, policy, remark, metric].map(cell);
             text += &format!(
-                "{run},{experiment},{stage},{policy},{control},{remark},{metric},{mean},{low},{high},{seeds},{episodes}\n"
+                "{run},{experiment},{stage},{policy},{control},{privileged},{remark},{metric},{mean},{low},{high},{seeds},{episodes}\n"
             );
         }
     }

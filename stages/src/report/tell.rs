@@ -9,7 +9,7 @@ use super::caution::Evidence;
 use super::difference;
 use super::row::{self, Row};
 use super::verdict::Cast;
-use super::{caution, markdown, separated, several, trap, what_ran};
+use super::{caution, markdown, separated, several, speed, trap, what_ran};
 use crate::artifact::{Comparisons, Estimates, Metric, Metrics, Page, Rollouts};
 
 /// The table of one evaluation in one run, with what belongs to it.
@@ -131,8 +131,8 @@ fn object(runs: &[Ran], tables: &[Table]) -> Value {
     };
     let metric = |m: &Metric| {
         json!({
-            "policy": m.policy, "control": m.control, "remark": m.remark, "metric": m.metric, "mean": m.mean, "low": m.low,
-            "high": m.high, "seeds": m.seeds, "episodes": m.episodes,
+            "policy": m.policy, "control": m.control, "privileged": m.privileged, "remark": m.remark, "metric": m.metric,
+            "mean": m.mean, "low": m.low, "high": m.high, "seeds": m.seeds, "episodes": m.episodes,
         })
     };
     let table = |table: &Table| {
@@ -147,6 +147,7 @@ fn object(runs: &[Ran], tables: &[Table]) -> Value {
             "run": ran.id, "experiment": ran.experiment, "status": ran.status, "command": ran.command, "host": ran.host,
             "machine": ran.machine, "program": ran.program, "started": ran.started, "seconds": ran.seconds,
             "jobs": ran.jobs, "threads": ran.threads, "cautions": trap::traps(ran),
+            "times": speed::speeds(ran).iter().map(speed::Speed::to_json).collect::<Vec<_>>(),
             "stages": ran.stages.iter().map(stage).collect::<Vec<_>>(), "tables": own.collect::<Vec<_>>(),
         })
     };
@@ -204,7 +205,7 @@ mod tests {
             }
         }
         let csv = tell(Form::Csv, &two);
-        assert!(csv.contains(",\"'=cmd <script>|`x`@allrandom\",true,") && !csv.contains(",=cmd"), "{csv}");
+        assert!(csv.contains(",\"'=cmd <script>|`x`@allrandom\",true,false,") && !csv.contains(",=cmd"), "{csv}");
         let json: Value = serde_json::from_str(&tell(Form::Json, &one)).unwrap();
         assert_eq!(json["runs"][0]["tables"][0]["rows"].as_array().unwrap().len(), 72);
         assert_eq!(json["runs"][0]["stages"][0]["assets"][0]["digest"], "ab12");

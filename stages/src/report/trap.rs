@@ -1,8 +1,6 @@
 //! Traps that only the record of a run shows: which world judged, which one trained, who lent the distances, which reward
 //! form was learned, and where results came from. They are computed from settings and digests, never from names of stages.
 
-use serde_json::Value;
-
 use pipeline::report::{Ran, RanStage};
 
 use super::say;
@@ -11,12 +9,13 @@ use super::say;
 const FORMS: [(&str, &str); 2] = [
     (
         "neg_log_one_minus_d",
-        "learned a reward that is never negative (−log(1 − D)): it pays for staying alone, so part of a longer episode may be \
-         survival, not taste",
+        "learned a reward that is never negative (−log(1 − D)): where people leave it pays for staying alone, so part of a \
+         longer episode may be survival, not taste",
     ),
     (
         "log_d",
-        "learned a reward that is never positive (log D): it pays for leaving early, so a short episode may be its doing",
+        "learned a reward that is never positive (log D): where people leave it pays for leaving early, so a short episode \
+         may be its doing",
     ),
 ];
 
@@ -95,24 +94,13 @@ fn distances(ran: &Ran) -> Option<String> {
 }
 
 fn reward_forms(ran: &Ran) -> Vec<String> {
+    // A record holds every default, so a stage that learns a reward always says in which form.
     let form = |stage: &RanStage| {
-        let named = FORMS.iter().find(|(name, _)| holds(&stage.config, name)).map(|(_, trap)| *trap);
-        // Without a choice of forms, GAIL pays as IL-Rec does.
-        let stated = stage.config.as_object().is_some_and(|config| config.keys().any(|key| key.contains("form")));
-        named.or_else(|| (stage.kind == "irl.gail" && !stage.config.is_null() && !stated).then_some(FORMS[0].1))
+        let form = stage.config.get("reward")?.as_str()?;
+        FORMS.iter().find(|(name, _)| *name == form).map(|(_, trap)| *trap)
     };
     let irl = ran.stages.iter().filter(|stage| stage.kind.starts_with("irl."));
     irl.filter_map(|stage| Some(format!("Stage {} {}.", stage.name, form(stage)?))).collect()
-}
-
-/// Whether some text in a config is `word`.
-fn holds(config: &Value, word: &str) -> bool {
-    match config {
-        Value::String(text) => text == word,
-        Value::Array(values) => values.iter().any(|value| holds(value, word)),
-        Value::Object(fields) => fields.iter().any(|(name, value)| name == word || holds(value, word)),
-        _ => false,
-    }
 }
 
 fn elsewhere(ran: &Ran) -> Option<String> {
@@ -159,12 +147,12 @@ mod tests {
     fn reward_forms_and_other_machines_are_named() {
         let mut ran = ran();
         let mut reward = stage("reward", "irl.gail", &[], &[]);
-        reward.config = json!({ "rounds": 4 });
+        reward.config = json!({ "rounds": 4, "reward": "neg_log_one_minus_d" });
         ran.stages = vec![reward];
         assert!(traps(&ran)[0].starts_with("Stage reward learned a reward that is never negative"));
-        ran.stages[0].config = json!({ "reward_form": "log_d" });
+        ran.stages[0].config = json!({ "reward": "log_d", "policy": { "reward": "neg_log_one_minus_d" } });
         assert!(traps(&ran)[0].starts_with("Stage reward learned a reward that is never positive"));
-        ran.stages[0].config = json!({ "reward_form": "log_d_minus_log_one_minus_d" });
+        ran.stages[0].config = json!({ "reward": "log_d_minus_log_one_minus_d" });
         assert!(traps(&ran).is_empty());
         ran.stages[0].made_by = Some(("20250101T000000Z-1".to_owned(), "elsewhere".to_owned()));
         assert!(traps(&ran)[0].contains("other machines (elsewhere)"));

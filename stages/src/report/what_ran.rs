@@ -5,11 +5,29 @@ use minijinja::{Value, context};
 use pipeline::report::{Ran, RanAsset, RanStage};
 
 use super::page::fill;
-use super::{say, trap};
+use super::speed::{Speed, Timed};
+use super::{say, speed, trap};
 
 /// The section, ready to be put into a page.
 pub(super) fn section(ran: &Ran) -> Result<String> {
-    fill("what_ran.html.j2", context! { run => facts(ran), traps => trap::traps(ran) })
+    fill("what_ran.html.j2", context! { run => facts(ran), traps => trap::traps(ran), speeds => speeds(ran) })
+}
+
+/// The times of each evaluation; its stage is named where there are several.
+fn speeds(ran: &Ran) -> Value {
+    let found = speed::speeds(ran);
+    let cells = |row: &Timed| {
+        let [name, time, times] = row.cells();
+        context! { name, time, times }
+    };
+    let one = |speed: &Speed| {
+        context! {
+            stage => (found.len() > 1).then_some(speed.stage.as_str()),
+            teacher => speed.teacher.as_str(),
+            rows => speed.rows.iter().map(cells).collect::<Value>(),
+        }
+    };
+    found.iter().map(one).collect()
 }
 
 /// The facts of a run as the templates take them.
