@@ -198,7 +198,8 @@ fn tell(account: Account, cx: &Context) {
 /// How much of users × items was paid for at all: what a world that is fitted to this can know, and what it makes up.
 fn covered(outputs: &Outputs) -> String {
     let Outputs { interactions, users, items, .. } = outputs;
-    let pairs: BTreeSet<(u32, u32)> = interactions.user.iter().copied().zip(interactions.item.iter().copied()).collect();
+    let pairs: BTreeSet<(u32, u32)> =
+        interactions.user.iter().copied().zip(interactions.item.iter().copied()).collect();
     let people: BTreeSet<u32> = interactions.user.iter().copied().collect();
     let all = users.len() * items.len();
     format!(
