@@ -81,6 +81,13 @@ impl Stage for Replay {
         ensure!(!trajectories.is_empty(), "no episode to play again");
         cx.note("episodes", trajectories.len());
         cx.note("items after the user had left", unused);
+        let ran_out = trajectories.iter().filter(|played| ran_out(played, world)).count();
+        if ran_out > 0 {
+            cx.note(
+                "items ran out while the user stayed",
+                format!("{ran_out} episodes: they return less than they could"),
+            );
+        }
         Ok(Outputs { demonstrations: Demonstrations { trajectories } })
     }
 }
@@ -97,6 +104,11 @@ fn answered(world: &World, told: &Trajectory) -> Result<Trajectory> {
         }
     }
     Ok(Trajectory { user: told.user, steps, end: episodes.end(0).unwrap_or(End::Horizon) })
+}
+
+/// Whether nothing was left to show before the world's last turn.
+fn ran_out(played: &Trajectory, world: &World) -> bool {
+    played.end == End::Horizon && played.steps.len() < world.rules.horizon
 }
 
 #[cfg(test)]
@@ -125,6 +137,9 @@ mod tests {
         let rewards: Vec<f32> = out[0].steps.iter().map(|step| step.reward).collect();
         assert_eq!((rewards, out[0].end), (vec![5.0, 4.0, 4.0], End::Similar));
         assert_eq!((out[1].steps.len(), out[1].end, out[1].steps[0].call.as_str()), (2, End::Horizon, "c"));
+        let world = cluster_world(&[5.0, 4.0], 2, 1, 2, 2);
+        assert!(ran_out(&out[1], &cluster_world(&[5.0, 4.0], 2, 1, 9, 2)), "two items of nine turns");
+        assert!(!ran_out(&out[1], &world) && !ran_out(&out[0], &world), "the last turn was played, or the user left");
         let first: Vec<u32> =
             run(Some(1), all).unwrap().demonstrations.trajectories.iter().map(|episode| episode.user).collect();
         assert_eq!(first, [1, 0]);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::teacher::Turns;
 use crate::artifact::{End, Interactions, Played, Rollout, World};
 use crate::env::Episodes;
 
@@ -55,19 +56,19 @@ pub(super) struct Yardstick<'a> {
     training: Option<&'a World>,
     /// −ln of each item's share in the train log.
     novelty: Vec<f64>,
-    /// The number of turns that [`Episode::opening`] sums.
-    opening: usize,
+    /// The turns that [`Episode::opening`] sums.
+    turns: Turns,
 }
 
 impl<'a> Yardstick<'a> {
     /// Items unseen in `train` are as novel as can be, not infinitely so: each is given one interaction more than it has.
-    pub fn new(training: Option<&'a World>, train: &Interactions, items: usize, opening: usize) -> Self {
+    pub fn new(training: Option<&'a World>, train: &Interactions, items: usize, turns: Turns) -> Self {
         let mut counts = vec![1.0; items];
         for &item in &train.item {
             counts[item as usize] += 1.0;
         }
         let all: f64 = counts.iter().sum();
-        Self { training, novelty: counts.iter().map(|count| f64::ln(all / count)).collect(), opening }
+        Self { training, novelty: counts.iter().map(|count| f64::ln(all / count)).collect(), turns }
     }
 
     /// What was played. An episode that nobody ended was cut by its player.
@@ -98,7 +99,7 @@ impl<'a> Yardstick<'a> {
             rewards: rewards.to_vec(),
             inclusive: sum(rewards),
             exclusive: sum(&rewards[..rewards.len() - usize::from(end.terminal() && !rewards.is_empty())]),
-            opening: sum(&rewards[..rewards.len().min(self.opening)]),
+            opening: sum(&rewards[..rewards.len().min(self.turns.with(user))]),
             distinct: items.iter().collect::<BTreeSet<_>>().len() as u32,
             diversity: diversity(world, items),
             novelty: items.iter().map(|&item| self.novelty[item as usize]).sum::<f64>() / items.len() as f64,
@@ -193,7 +194,7 @@ mod tests {
         episodes.step(&[0, 1, 2], &[0, 0, 0]).unwrap();
         episodes.step(&[0, 1], &[2, 1]).unwrap();
         episodes.step(&[0], &[0]).unwrap();
-        let cell = Yardstick::new(None, &log(&[0]), 4, 2).cell("", &episodes);
+        let cell = Yardstick::new(None, &log(&[0]), 4, Turns::all(2)).cell("", &episodes);
         let seen: Vec<_> =
             cell.episodes.iter().map(|e| (e.end, e.inclusive, e.exclusive, e.opening, e.continued())).collect();
         assert_eq!(
@@ -223,7 +224,7 @@ mod tests {
         }
         episodes.step(&[1], &[3]).unwrap();
         // Four items, log of six: counts 1 + [4, 1, 0, 1] = 5, 2, 1, 2 of 10.
-        let yardstick = Yardstick::new(Some(&training), &log(&[0, 0, 0, 0, 1, 3]), 4, 9);
+        let yardstick = Yardstick::new(Some(&training), &log(&[0, 0, 0, 0, 1, 3]), 4, Turns::all(9));
         let cell = yardstick.cell("", &episodes);
         let first = &cell.episodes[0];
         // Pairs at distance 1: (0,2) (0,3) (1,2) (1,3), at 0: (0,1) (2,3); a distance of 1 counts ½.

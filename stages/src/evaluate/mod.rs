@@ -45,6 +45,7 @@ use judged::{Row, Yardstick};
 pub use offpolicy::OffPolicy;
 use origin::Origins;
 use rows::Players;
+use teacher::Turns;
 pub use trained::Controls;
 
 /// `evaluate`.
@@ -162,8 +163,9 @@ pipeline::ports! {
 impl Stage for Evaluate {
     const KIND: &'static str = "evaluate";
     /// 1: first. 2: the remarks say where the retriever and the teacher know the distances. 3: more measures, controls,
-    /// comparisons and profiles; the seeds of two rows are drawn apart; episodes keep whole sums and steps.
-    const VERSION: u32 = 3;
+    /// comparisons and profiles; the seeds of two rows are drawn apart; episodes keep whole sums and steps. 4: where a teacher's
+    /// recording ran out of items, that user is compared over as many turns.
+    const VERSION: u32 = 4;
     const ABOUT: &'static str = "judge policies in a world they did not learn from, beside honest controls";
     type Inputs = Inputs;
     type Outputs = Outputs;
@@ -213,7 +215,7 @@ impl Stage for Evaluate {
         origins.refuse(&inputs)?;
         let told = inputs.teacher.as_ref().map(|told| people::taught(told, people.map(|_| &all[..]))).transpose()?;
         let teacher = told.as_ref().map(|told| teacher::replay(world, told)).transpose()?;
-        let opening = teacher.as_ref().map_or(world.rules.horizon, teacher::turns);
+        let turns = teacher.as_ref().map_or_else(|| Turns::all(world.rules.horizon), teacher::turns);
         let popularity = rows::popular(&inputs.train, world, self)?;
         let players = Players {
             config: self,
@@ -222,8 +224,8 @@ impl Stage for Evaluate {
             inputs: &inputs,
             popularity,
             teacher: teacher.as_ref(),
-            opening,
-            yardstick: Yardstick::new(inputs.training.as_ref(), &inputs.train, world.items(), opening),
+            turns: turns.clone(),
+            yardstick: Yardstick::new(inputs.training.as_ref(), &inputs.train, world.items(), turns),
             origins,
         };
         let (rows, missing) = players.play(cx)?;

@@ -11,6 +11,7 @@ use super::cycle::Cycle;
 use super::judged::{Cell, Row, Yardstick};
 use super::latency::latency;
 use super::origin::{Origins, called};
+use super::teacher::Turns;
 use super::{Act, Evaluate, Inputs};
 use crate::artifact::{Interactions, Metric, Policy, Rankings, World};
 use crate::env::{Agent, Episodes, GreedyOracle, Popular, Popularity, Random, Ranked, Student, play};
@@ -48,7 +49,7 @@ pub(super) struct Players<'a> {
     /// What the language model played.
     pub teacher: Option<&'a Episodes<'a>>,
     /// Turns that the teacher was given.
-    pub opening: usize,
+    pub turns: Turns,
     pub yardstick: Yardstick<'a>,
     pub origins: Origins,
 }
@@ -247,8 +248,14 @@ impl Players<'_> {
             Some(_) => {}
             None => remark += "; connect `rankings` to learn whether its offers knew the distances",
         }
-        if self.opening < horizon {
-            remark += &format!("; cut after {} turns of {horizon}, so its return stands beside no other", self.opening);
+        let Turns { most, fewer } = &self.turns;
+        if *most < horizon {
+            remark += &format!("; cut after {most} turns of {horizon}, so its return stands beside no other");
+        }
+        if !fewer.is_empty() {
+            let count = fewer.len();
+            remark +=
+                &format!("; its items ran out with {count} users who stayed, so its return stands beside no other");
         }
         remark
     }

@@ -1,6 +1,6 @@
 //! The language model as a row: its episodes are played again, so that nothing is taken on trust.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
@@ -59,11 +59,37 @@ fn elsewhere(what: &str) -> String {
     )
 }
 
-/// Turns after which the teacher's episodes were cut; its player may have had less patience than the world.
-pub(super) fn turns(episodes: &Episodes) -> usize {
+/// How many turns the teacher was given with whom: only over as many can others be compared with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Turns {
+    /// With most.
+    pub most: usize,
+    /// With users who stayed although it had stopped earlier: a recording ran out of items.
+    pub fewer: BTreeMap<u32, usize>,
+}
+
+impl Turns {
+    /// As many with everyone.
+    pub fn all(most: usize) -> Self {
+        Self { most, fewer: BTreeMap::new() }
+    }
+
+    /// With that user.
+    pub fn with(&self, user: u32) -> usize {
+        self.fewer.get(&user).copied().unwrap_or(self.most)
+    }
+}
+
+/// Turns after which the teacher's episodes were cut; its player may have had less patience than the world. Who left would
+/// have been shown as many as anyone.
+pub(super) fn turns(episodes: &Episodes) -> Turns {
     let horizon = episodes.world().rules.horizon;
-    let cut = (0..episodes.len()).filter(|&e| episodes.end(e).is_none()).map(|e| episodes.items(e).len());
-    cut.max().unwrap_or(horizon)
+    let cut = |e: &usize| episodes.end(*e).is_none();
+    let length = |e: usize| (episodes.user(e), episodes.items(e).len());
+    let whole = (0..episodes.len()).any(|e| episodes.end(e) == Some(End::Horizon));
+    let longest = (0..episodes.len()).filter(cut).map(|e| length(e).1).max();
+    let most = if whole { horizon } else { longest.unwrap_or(horizon) };
+    Turns { most, fewer: (0..episodes.len()).filter(cut).map(length).filter(|(_, turns)| *turns < most).collect() }
 }
 
 #[cfg(test)]
@@ -94,7 +120,26 @@ mod tests {
         };
         let episodes = replay(&world, &told).unwrap();
         assert_eq!((episodes.end(0), episodes.end(1)), (Some(End::Similar), None));
-        assert_eq!(turns(&episodes), 3);
+        assert_eq!(turns(&episodes), Turns::all(3));
+    }
+
+    #[test]
+    fn a_user_whose_items_ran_out_is_compared_over_as_many_turns() {
+        let world = cluster_world(&[5.0, 4.0], 2, 1, 3, 3);
+        let mut told = Demonstrations {
+            trajectories: vec![
+                trajectory(2, &[(0, 5.0), (2, 4.0)], End::Horizon),
+                trajectory(1, &[(0, 5.0)], End::Horizon),
+                trajectory(0, &[(0, 5.0), (1, 5.0)], End::Similar),
+            ],
+        };
+        let given = |told: &Demonstrations| {
+            let turns = turns(&replay(&world, told).unwrap());
+            [2, 1, 0].map(|user| turns.with(user))
+        };
+        assert_eq!(given(&told), [2, 1, 2]);
+        told.trajectories[2] = trajectory(0, &[(0, 5.0), (2, 4.0), (0, 5.0)], End::Horizon);
+        assert_eq!(given(&told), [2, 1, 3]);
     }
 
     #[test]

@@ -161,6 +161,7 @@ impl Stage for Transcripts {
             folder.display()
         );
         tell(account, cx);
+        cx.note("pairs", covered(&outputs));
         Ok(outputs)
     }
 }
@@ -192,6 +193,23 @@ fn tell(account: Account, cx: &Context) {
     if no_recommendation > 0 {
         cx.note("no recommendation", format!("{no_recommendation}; in {claimed} the model wrote an outcome itself"));
     }
+}
+
+/// How much of users × items was paid for at all: what a world that is fitted to this can know, and what it makes up.
+fn covered(outputs: &Outputs) -> String {
+    let Outputs { interactions, users, items, .. } = outputs;
+    let pairs: BTreeSet<(u32, u32)> =
+        interactions.user.iter().copied().zip(interactions.item.iter().copied()).collect();
+    let people: BTreeSet<u32> = interactions.user.iter().copied().collect();
+    let all = users.len() * items.len();
+    format!(
+        "{} of {} users × {} items were paid ({:.2} %), by {} users",
+        pairs.len(),
+        users.len(),
+        items.len(),
+        100.0 * pairs.len() as f64 / all as f64,
+        people.len()
+    )
 }
 
 /// The files of a folder whose names begin so, by name.
@@ -404,6 +422,15 @@ mod tests {
         assert_eq!(out.calls.0[0].answer, r#""why\nrecommend[x]""#);
         assert!(out.calls.0[1].request.contains("instead, recommend[A]"));
         assert_eq!(trajectory.steps[1].call, out.calls.0[1].key);
+    }
+
+    #[test]
+    fn a_pair_that_was_paid_twice_is_covered_once_and_a_step_at_which_somebody_left_is_not() {
+        let mut out = run(&config()).unwrap();
+        assert_eq!(covered(&out), "1 of 2 users × 3 items were paid (16.67 %), by 1 users");
+        out.interactions.user.extend([1, 1, 0]);
+        out.interactions.item.extend([0, 2, 2]);
+        assert_eq!(covered(&out), "3 of 2 users × 3 items were paid (50.00 %), by 2 users");
     }
 
     #[test]
