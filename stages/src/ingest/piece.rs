@@ -12,8 +12,37 @@ use serde::{Deserialize, Serialize};
 use super::bad_rows::{BadRows, Fault};
 use crate::artifact::Interactions;
 
-/// Ids are short and many: a quick hash is a third of the time. Nothing goes through these maps in their order.
-type Numbers<K> = HashMap<K, u32, FixedState>;
+/// The numbers of ids. Nothing goes through these maps in their order.
+///
+/// Ids are short and many: to hash and compare them is a third of the time. As one number each they lie in the map itself, and
+/// none is looked for elsewhere in memory.
+#[derive(Default)]
+struct Numbers {
+    short: HashMap<u128, u32, FixedState>,
+    long: HashMap<String, u32, FixedState>,
+}
+
+impl Numbers {
+    fn get(&self, id: &str) -> Option<u32> {
+        packed(id).map_or_else(|| self.long.get(id), |key| self.short.get(&key)).copied()
+    }
+
+    fn insert(&mut self, id: &str, number: u32) {
+        match packed(id) {
+            Some(key) => self.short.insert(key, number),
+            None => self.long.insert(id.to_owned(), number),
+        };
+    }
+
+    fn len(&self) -> usize {
+        self.short.len() + self.long.len()
+    }
+}
+
+/// An id of at most 15 bytes as a number; the 1 in front of them tells how many they are.
+fn packed(id: &str) -> Option<u128> {
+    (id.len() < size_of::<u128>()).then(|| id.bytes().fold(1, |key, byte| key << 8 | u128::from(byte)))
+}
 
 /// One row of the log.
 pub(super) struct Row<'a> {
@@ -43,14 +72,18 @@ pub(super) struct ReadLog {
 /// The ids that may occur.
 pub(super) struct Ids<'a> {
     columns: [&'a str; 2],
-    known: [Option<Numbers<&'a str>>; 2],
+    known: [Option<Numbers>; 2],
 }
 
 impl<'a> Ids<'a> {
     /// Of the columns of users and items: the ids that may occur, in their rows; without them, any may.
     pub fn new(columns: [&'a str; 2], known: [Option<&'a [String]>; 2]) -> Self {
-        let known = known.map(|ids| ids.map(|ids| ids.iter().map(String::as_str).zip(0..).collect()));
-        Self { columns, known }
+        let numbers = |ids: &[String]| {
+            let mut numbers = Numbers::default();
+            ids.iter().zip(0..).for_each(|(id, number)| numbers.insert(id, number));
+            numbers
+        };
+        Self { columns, known: known.map(|ids| ids.map(numbers)) }
     }
 
     /// The numbers of a row's ids as far as they are known.
@@ -61,7 +94,7 @@ impl<'a> Ids<'a> {
                 return Err(Fault::value(self.columns[k], id, "an id"));
             }
             if let Some(known) = &self.known[k] {
-                let number = known.get(&**id).copied();
+                let number = known.get(id);
                 numbers[k] = Some(number.ok_or_else(|| Fault::value(self.columns[k], id, "an id that is listed"))?);
             }
         }
@@ -71,16 +104,16 @@ impl<'a> Ids<'a> {
 
 /// Numbers of ids of users and of items, by first appearance.
 #[derive(Default)]
-pub(super) struct Numbering([Numbers<String>; 2]);
+pub(super) struct Numbering([Numbers; 2]);
 
 impl Numbering {
     /// The number of an id; a new one is appended to `in_order`.
     fn number(&mut self, k: usize, id: &str, in_order: &mut Vec<String>) -> u32 {
-        if let Some(&number) = self.0[k].get(id) {
+        if let Some(number) = self.0[k].get(id) {
             return number;
         }
         let number = self.0[k].len() as u32;
-        self.0[k].insert(id.to_owned(), number);
+        self.0[k].insert(id, number);
         in_order.push(id.to_owned());
         number
     }
@@ -186,5 +219,25 @@ impl Joined {
         log.bad.append(bad.clone(), self.lines);
         log.rows += rows;
         self.lines += lines;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_of_any_length_have_numbers_of_their_own() {
+        let mut ids: Vec<String> = (0..=40).map(|length| "\0".repeat(length)).collect();
+        ids.extend((1..=40).map(|length| "0".repeat(length)));
+        ids.extend(["\u{1}", "\u{1}\0", "\u{e9}", "10", "01"].map(str::to_owned));
+        let (mut numbering, mut in_order) = (Numbering::default(), Vec::new());
+        for (id, number) in ids.iter().zip(0..) {
+            assert_eq!(numbering.number(0, id, &mut in_order), number, "{id:?}");
+        }
+        for (id, number) in ids.iter().zip(0..) {
+            assert_eq!(numbering.number(0, id, &mut in_order), number, "{id:?}");
+        }
+        assert_eq!(in_order, ids);
     }
 }

@@ -75,9 +75,10 @@ impl Lines<'_> {
             bar.inc(ends[shard] - start(shard));
             Ok(Arc::new(piece))
         };
-        // The disk is waited for, and pieces are joined, while the next ones are read.
+        let at_once = 2 * cx.threads();
+        // The disk is waited for, and pieces are joined, while the next ones are read: a whole wave of them may wait.
         std::thread::scope(|scope| {
-            let (save, saved) = sync_channel::<Arc<Piece>>(1);
+            let (save, saved) = sync_channel::<Arc<Piece>>(at_once);
             let saver = scope.spawn(move || {
                 let Some(mut log) = log else { return Ok(()) };
                 saved.into_iter().try_for_each(|piece| log.append(&piece.to_bytes()?))
@@ -87,7 +88,7 @@ impl Lines<'_> {
             let mut all = || {
                 while !waves.is_empty() {
                     cx.go_on()?;
-                    let wave: Vec<usize> = waves.drain(..waves.len().min(2 * cx.threads())).collect();
+                    let wave: Vec<usize> = waves.drain(..waves.len().min(at_once)).collect();
                     let (pieces, ()) = rayon::join(
                         || wave.par_iter().map(piece).collect::<Result<Vec<_>>>(),
                         || ready.drain(..).for_each(|piece| joined.push(&piece)),
