@@ -14,7 +14,6 @@
 mod aggregates;
 mod bootstrap;
 mod checkpoint;
-mod cycle;
 mod judged;
 mod latency;
 mod offpolicy;
@@ -158,8 +157,9 @@ pipeline::ports! {
 impl Stage for Evaluate {
     const KIND: &'static str = "evaluate";
     /// 1: first. 2: the remarks say where the retriever and the teacher know the distances. 3: more measures, controls,
-    /// comparisons and profiles; the seeds of two rows are drawn apart; episodes keep whole sums and steps.
-    const VERSION: u32 = 3;
+    /// comparisons and profiles; the seeds of two rows are drawn apart; episodes keep whole sums and steps. 4: the popular cycle
+    /// shows no item twice where repeats are masked.
+    const VERSION: u32 = 4;
     const ABOUT: &'static str = "judge policies in a world they did not learn from, beside honest controls";
     type Inputs = Inputs;
     type Outputs = Outputs;
