@@ -244,6 +244,7 @@ fn recomputed(rollouts: &Rollouts, steps: &Steps, row: &str, items: f64) -> Vec<
         ("novelty", mean(&|r| r.novelty)),
         ("end_similar", mean(&|r| f64::from(u8::from(r.end == End::Similar)))),
         ("end_low_reward", mean(&|r| f64::from(u8::from(r.end == End::LowReward)))),
+        ("end_category", mean(&|r| f64::from(u8::from(r.end == End::Category)))),
         ("end_horizon", mean(&|r| f64::from(u8::from(r.end == End::Horizon)))),
         ("coverage", over_cells(&|cell| shown(cell).0 / items)),
         ("coverage_per_step", over_cells(&|cell| shown(cell).0 / shown(cell).1)),
