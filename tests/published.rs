@@ -25,6 +25,8 @@ fn the_controls_of_coat_return_what_is_published() {
     for (policy, wanted, tolerance) in [
         ("popular non-conflicting", 81.217, 0.0006),
         ("greedy oracle", 94.038, 0.0006),
+        // Ours, counted and summed once more with a few lines of Python; the note that speaks of about 77.6 does not say how.
+        ("popular cycle", 77.028, 0.0006),
         ("random", 27.99, 1.0),
         ("random non-conflicting", 67.27, 1.0),
     ] {

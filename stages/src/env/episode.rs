@@ -46,12 +46,21 @@ impl<'a> Episode<'a> {
     /// An item drawn evenly from those that may be recommended, the lowest where none may (which `step` refuses).
     #[must_use]
     pub fn random_allowed(&self, draw: &mut ChaCha8Rng) -> u32 {
-        let items = self.world.items() as u32;
+        let items = self.world.items();
         if self.world.rules.repeats == Repeats::Allowed {
-            return draw.random_range(0..items);
+            return draw.random_range(0..items as u32);
         }
-        let free: Vec<u32> = (0..items).filter(|&item| self.allowed(item)).collect();
-        if free.is_empty() { 0 } else { free[draw.random_range(0..free.len())] }
+        // The k-th of the others, found by stepping over what was shown instead of listing a catalogue.
+        let mut shown = self.items.to_vec();
+        shown.sort_unstable();
+        if shown.len() >= items {
+            return 0;
+        }
+        let mut item = draw.random_range(0..items - shown.len()) as u32;
+        for masked in shown {
+            item += u32::from(masked <= item);
+        }
+        item
     }
 
     fn too_similar(&self, item: u32) -> bool {

@@ -10,6 +10,8 @@ mod learned_reward;
 mod near;
 mod observation;
 mod popularity;
+#[cfg(test)]
+mod protocols;
 mod student;
 
 pub use agent::{Agent, Decide, play};

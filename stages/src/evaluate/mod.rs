@@ -15,7 +15,6 @@
 mod aggregates;
 mod bootstrap;
 mod checkpoint;
-mod cycle;
 mod judged;
 mod latency;
 mod offpolicy;
@@ -164,7 +163,8 @@ impl Stage for Evaluate {
     const KIND: &'static str = "evaluate";
     /// 1: first. 2: the remarks say where the retriever and the teacher know the distances. 3: more measures, controls,
     /// comparisons and profiles; the seeds of two rows are drawn apart; episodes keep whole sums and steps. 4: where a teacher's
-    /// recording ran out of items, that user is compared over as many turns.
+    /// recording ran out of items, that user is compared over as many turns; the popular cycle shows no item twice where
+    /// repeats are masked.
     const VERSION: u32 = 4;
     const ABOUT: &'static str = "judge policies in a world they did not learn from, beside honest controls";
     type Inputs = Inputs;

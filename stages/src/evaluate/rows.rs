@@ -7,14 +7,13 @@ use rand::RngExt;
 use rayon::prelude::*;
 
 use super::checkpoint;
-use super::cycle::Cycle;
 use super::judged::{Cell, Row, Yardstick};
 use super::latency::latency;
 use super::origin::{Origins, called};
 use super::teacher::Turns;
 use super::{Act, Evaluate, Inputs};
 use crate::artifact::{Interactions, Metric, Policy, Rankings, World};
-use crate::env::{Agent, Episodes, GreedyOracle, Popular, Popularity, Random, Ranked, Student, play};
+use crate::env::{Agent, Cycle, Episodes, GreedyOracle, Popular, Popularity, Random, Ranked, Student, play};
 use crate::nn::rng;
 
 pub(super) const RANDOM: &str = "random";
@@ -58,21 +57,13 @@ pub(super) struct Players<'a> {
 pub(super) struct Favourites {
     /// All items, most popular first.
     order: Vec<u32>,
-    /// The items of the cycle.
-    cycle: Vec<u32>,
+    cycle: Cycle,
 }
 
 /// The popular items of a log; as many in the cycle as the judge's users remember, and one more.
 pub(super) fn popular(train: &Interactions, world: &World, config: &Evaluate) -> Result<Favourites> {
     let order = Popularity::of(train, world.items(), config.popularity_prior)?.order();
-    let mut liked = vec![0_u32; world.items()];
-    for (&item, _) in train.item.iter().zip(&train.rating).filter(|(_, rating)| f64::from(**rating) >= config.liked) {
-        liked[item as usize] += 1;
-    }
-    let mut cycle: Vec<u32> = (0..world.items() as u32).collect();
-    // A stable sort: ties go to the lowest id.
-    cycle.sort_by_key(|&item| std::cmp::Reverse(liked[item as usize]));
-    cycle.truncate(world.rules.window + 1);
+    let cycle = Cycle::new(train, world.items(), config.liked as f32, world.rules.window + 1)?;
     Ok(Favourites { order, cycle })
 }
 
@@ -106,12 +97,12 @@ impl Players<'_> {
         let bar = cx.bar("play", Some((cells * self.users.len()) as u64), "episodes");
         let Favourites { order, cycle } = &self.popularity;
         let cycles =
-            format!("shows in turn the {} items with most ratings of {} or more", cycle.len(), self.config.liked);
+            format!("shows in turn the {} items with most ratings of {} or more", cycle.length, self.config.liked);
         let mut rows = vec![
             self.control(RANDOM, "", &Random { non_conflicting: false }, draws, &bar)?,
             self.control(FREE, KNOWS_DISTANCES, &Random { non_conflicting: true }, draws, &bar)?,
             self.control(POPULAR, KNOWS_DISTANCES, &Popular { order: order.clone() }, 1, &bar)?,
-            self.control(CYCLE, &cycles, &Cycle { items: cycle.clone() }, 1, &bar)?,
+            self.control(CYCLE, &cycles, cycle, 1, &bar)?,
             self.control(ORACLE, KNOWS_ALL, &GreedyOracle, 1, &bar)?,
         ];
         if let Some(rankings) = &rankings {

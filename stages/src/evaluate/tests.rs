@@ -178,6 +178,19 @@ fn numbers_are_those_by_hand() {
     assert_eq!(get(&metrics, rows::RETRIEVER, "coverage").low, mean(rows::RETRIEVER, "coverage"));
 }
 
+/// The retriever's odd users leave at the second turn; what a protocol logs for it is no reward.
+#[test]
+fn a_penalty_reaches_no_measure() {
+    let with = |penalty| {
+        let mut inputs = inputs();
+        inputs.world.rules.penalty = penalty;
+        run(&quick(), inputs).unwrap()
+    };
+    let (without, with) = (with(None), with(Some(-1000.0)));
+    assert!(get(&with.metrics, rows::RETRIEVER, "end_similar").mean > 0.0);
+    assert!(with.metrics == without.metrics && with.rollouts == without.rollouts && with.steps == without.steps);
+}
+
 #[test]
 fn the_teacher_is_compared_on_its_users_and_turns_only() {
     let metrics = run(&quick(), inputs()).unwrap().metrics;

@@ -8,7 +8,17 @@ use super::distance::{DistanceBy, Similar, USUAL, categories, closest};
 use super::vectors::factorise;
 use crate::artifact::{Array, DistancesFrom, Items, Repeats, Rules, Window, World};
 
-/// Who watches, and when they leave.
+/// Who watches, and when they leave. An episode ends, in this order, at a bad item (`low_reward`), at one too similar to what
+/// is remembered (`similar`), at one of a category shown too often (`category_above`), at the `horizon`. The published
+/// protocols are settings of it:
+///
+/// - EasyRL4Rec and DORL, `window_kind: easyrl4rec` and `horizon: 30` in all: Coat `window: 7, similar: { euclidean_below: 6 }`;
+///   MovieLens-1M `window: 7, similar: { euclidean_below: 75 }`; Yahoo `window: 3, similar: { euclidean_below: 120 }`; KuaiRec
+///   `window: 9, similar: off, category_above: 1`; KuaiRand `window: 10, similar: off, category_above: 0`. Repeats: FB
+///   `allowed`, NX_0 `masked`, NX_10 `masked_exact_rounds` and `horizon: 10`.
+/// - IL-Rec: `horizon: 100, window: 4, low_reward: 2` and a threshold of 50 (Steam) or 15 (Amazon). Which distance it is of is
+///   not published with it; `euclidean_below`, as in EasyRL4Rec, is our reading.
+/// - BiLLP: as IL-Rec with `spared: 1, penalty: -1000` and `horizon: 50` (70 in its test on Steam).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Audience {
@@ -25,7 +35,8 @@ pub struct Audience {
     /// Users leave at a reward below this; off by default.
     pub low_reward: Option<f64>,
     /// Users leave at an item of which a category was shown more often than this in the window; off by default. 1 in
-    /// EasyRL4Rec's KuaiRec, 0 in its KuaiRand. Only in worlds that know categories.
+    /// EasyRL4Rec's KuaiRec, 0 in its KuaiRand. Categories are the genres of the catalogue, so one without any is refused. This
+    /// audience's own also where `distances` brings the distances and their threshold.
     pub category_above: Option<u32>,
     /// Turns at the beginning at which nobody leaves: 0 as in IL-Rec, 1 as in BiLLP.
     pub spared: usize,
@@ -102,10 +113,16 @@ impl Audience {
         ensure!(distance.shape[0] == reward.shape[1], "the shared distances are of another catalogue");
         ensure!(
             self.repeats == Repeats::Allowed || self.horizon < reward.shape[1],
-            "a catalogue of {} items cannot fill {} turns without a repeat and leave a choice. help: lower `audience.horizon`, or take \
-             `repeats: allowed`",
+            "a catalogue of {} items cannot fill {} turns without a repeat and leave a choice. help: lower \
+             `audience.horizon`, or take `repeats: allowed`",
             reward.shape[1],
             self.horizon
+        );
+        let categories = categories(items);
+        ensure!(
+            self.category_above.is_none() || categories.is_some(),
+            "`audience.category_above` is set, but no item has a category. help: name the catalogue's column of genres where \
+             the log is read, or leave `category_above` out"
         );
         let similar_below = match (shared, self.similar) {
             (Some(_), Some(_)) => bail!(
@@ -132,7 +149,6 @@ impl Audience {
             penalty: self.penalty.map(|x| x as f32),
             repeats: self.repeats,
         };
-        let categories = categories(items);
         Ok(World { reward, distance, user_vectors, item_vectors, deviation: None, categories, rules, distances })
     }
 }
@@ -204,6 +220,39 @@ mod tests {
         assert_eq!(<World as pipeline::Artifact>::read(&path).unwrap(), shared);
         let error = audience.complete(Some(&own), &items, reward).unwrap_err().to_string();
         assert!(error.starts_with("`audience.distance` is set, but `distances` brings its own"), "{error}");
+    }
+
+    #[test]
+    fn a_horizon_that_a_catalogue_cannot_fill_without_repeats_is_refused() {
+        let reward = Array::new(&[2, 3], vec![5.0, 5.0, 1.0, 1.0, 1.0, 5.0]);
+        let complete = |horizon: usize, repeats: Repeats| {
+            let audience = Audience { vectors: 2, horizon, repeats, ..Audience::default() };
+            audience.complete(None, &Items::default(), reward.clone()).map(|world| world.rules.repeats)
+        };
+        for repeats in [Repeats::Masked, Repeats::MaskedExactRounds] {
+            assert_eq!(complete(2, repeats).unwrap(), repeats);
+            let error = complete(3, repeats).unwrap_err().to_string();
+            assert!(
+                error.starts_with("a catalogue of 3 items cannot fill 3 turns") && error.contains("help: "),
+                "{error}"
+            );
+        }
+        assert!(complete(30, Repeats::Allowed).is_ok());
+    }
+
+    #[test]
+    fn a_rule_of_categories_needs_some_and_is_the_audiences_own() {
+        let reward = Array::new(&[2, 3], vec![5.0, 5.0, 1.0, 1.0, 1.0, 5.0]);
+        let genres = ["a", "b", "b"].map(|name| vec![name.to_owned()]).to_vec();
+        let items = Items { genres, id: vec![String::new(); 3], ..Items::default() };
+        let audience = |category_above| Audience { vectors: 2, category_above, ..Audience::default() };
+        let error = audience(Some(0)).complete(None, &Items::default(), reward.clone()).unwrap_err().to_string();
+        assert!(error.contains("no item has a category. help: name the catalogue's column"), "{error}");
+        let judge = audience(Some(0)).complete(None, &items, reward.clone()).unwrap();
+        assert!(judge.too_much_of_a_category(1, &[2]) && !judge.too_much_of_a_category(1, &[0]));
+        let sharing =
+            |above| audience(above).complete(Some(&judge), &items, reward.clone()).unwrap().rules.category_above;
+        assert_eq!((sharing(None), sharing(Some(1))), (None, Some(1)));
     }
 
     #[test]
