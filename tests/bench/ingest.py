@@ -42,14 +42,14 @@ def generate(folder, rows):
 
 
 def measured(command, folder):
-    """Seconds and peak resident MB."""
+    """Seconds by the clock, seconds of processors, and peak resident MB."""
     started = time.monotonic()
     child = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     error = child.stderr.read()
     _, status, usage = os.wait4(child.pid, 0)
     if status != 0:
         sys.exit(f"{command[0]} failed:\n{error.decode()}")
-    return time.monotonic() - started, usage.ru_maxrss / 1024
+    return time.monotonic() - started, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
 def main():
@@ -83,11 +83,15 @@ def main():
             if python:
                 command = [str(python), "-c", PEER, "ml/ratings.csv", "polars.parquet"]
                 results.setdefault("polars", []).append(measured(command, folder))
-        print("\n| command | seconds, median (all) | peak MB |\n|---|---:|---:|")
+        print("\n| command | seconds, median (all) | processor seconds, median (all) | peak MB |\n|---|---:|---:|---:|")
         for label, runs in results.items():
-            seconds = [run[0] for run in runs]
-            every = ", ".join(f"{second:.2f}" for second in seconds)
-            print(f"| `{label}` | {statistics.median(seconds):.2f} ({every}) | {max(run[1] for run in runs):.0f} |")
+            wall, processor, peak = zip(*runs)
+            print(f"| `{label}` | {listed(wall)} | {listed(processor)} | {max(peak):.0f} |")
+
+
+def listed(seconds):
+    every = ", ".join(f"{second:.2f}" for second in seconds)
+    return f"{statistics.median(seconds):.2f} ({every})"
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ mod grid;
 mod kuairec;
 mod literal;
 mod movielens;
+mod packed;
 mod parquet_log;
 mod piece;
 mod recbole;

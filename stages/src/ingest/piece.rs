@@ -10,6 +10,7 @@ use foldhash::fast::FixedState;
 use serde::{Deserialize, Serialize};
 
 use super::bad_rows::{BadRows, Fault};
+use super::packed::{pack, unpack};
 use crate::artifact::Interactions;
 
 /// The numbers of ids. Nothing goes through these maps in their order.
@@ -159,7 +160,7 @@ impl Piece {
         }
     }
 
-    /// `length of the JSON (8 bytes) · JSON · user · item · rating · timestamp`, all little-endian.
+    /// `length of the JSON (8 bytes, little-endian) · JSON · user · item · bits of the rating · timestamp`, the columns packed.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
         let Self { columns, new, bad, rows, lines } = self;
         let (new, bad, rows, lines) = (new.clone(), bad.clone(), *rows, *lines);
@@ -167,27 +168,25 @@ impl Piece {
         let mut bytes = Vec::with_capacity(8 + about.len() + 20 * columns.len());
         bytes.extend((about.len() as u64).to_le_bytes());
         bytes.extend(about);
-        bytes.extend(columns.user.iter().chain(&columns.item).flat_map(|x| x.to_le_bytes()));
-        bytes.extend(columns.rating.iter().flat_map(|x| x.to_le_bytes()));
-        bytes.extend(columns.timestamp.iter().flat_map(|x| x.to_le_bytes()));
+        pack(columns.user.iter().map(|&x| x.into()), &mut bytes);
+        pack(columns.item.iter().map(|&x| x.into()), &mut bytes);
+        pack(columns.rating.iter().map(|x| x.to_bits().into()), &mut bytes);
+        pack(columns.timestamp.iter().copied(), &mut bytes);
         Ok(bytes)
     }
 
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let (length, rest) = bytes.split_first_chunk::<8>().context("a shard of fewer than 8 bytes")?;
-        let (about, rest) =
+        let (about, mut rest) =
             rest.split_at_checked(u64::from_le_bytes(*length) as usize).context("a shard that ends early")?;
         let About { new, bad, rows, lines, kept } = serde_json::from_slice(about)?;
-        ensure!(rest.len() == 20 * kept, "a shard of {kept} rows with {} bytes of columns", rest.len());
-        let (user, rest) = rest.split_at(4 * kept);
-        let (item, rest) = rest.split_at(4 * kept);
-        let (rating, timestamp) = rest.split_at(4 * kept);
         let columns = Interactions {
-            user: user.as_chunks().0.iter().map(|x| u32::from_le_bytes(*x)).collect(),
-            item: item.as_chunks().0.iter().map(|x| u32::from_le_bytes(*x)).collect(),
-            rating: rating.as_chunks().0.iter().map(|x| f32::from_le_bytes(*x)).collect(),
-            timestamp: timestamp.as_chunks().0.iter().map(|x| i64::from_le_bytes(*x)).collect(),
+            user: unpack(&mut rest, kept, |x| x as u32)?,
+            item: unpack(&mut rest, kept, |x| x as u32)?,
+            rating: unpack(&mut rest, kept, |x| f32::from_bits(x as u32))?,
+            timestamp: unpack(&mut rest, kept, |x| x)?,
         };
+        ensure!(rest.is_empty(), "a shard of {kept} rows with {} bytes too many", rest.len());
         Ok(Self { columns, new, bad, rows, lines })
     }
 }

@@ -58,7 +58,7 @@ impl Lines<'_> {
             _ => {
                 // A dataset may have several logs.
                 let name = self.path.file_name().unwrap_or_default().to_string_lossy();
-                let (log, frames) = Log::open(&cx.scratch().join(format!("{name}.shards")))?;
+                let (log, frames) = Log::open(&cx.scratch().join(format!("{name}.packed")))?;
                 (Some(log), frames)
             }
         };
@@ -254,7 +254,7 @@ mod tests {
         let cx = Context::detached(scratch.path());
         lines.read_in_shards(3, &cx).unwrap();
         // What a kill leaves: the first frames whole, the next one torn.
-        let log = scratch.path().join("log.shards");
+        let log = scratch.path().join("log.packed");
         let bytes = std::fs::read(&log).unwrap();
         for cut in [0, 1, bytes.len() / 3, bytes.len() / 2, bytes.len() - 1, bytes.len()] {
             std::fs::write(&log, &bytes[..cut]).unwrap();
