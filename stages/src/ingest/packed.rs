@@ -6,12 +6,13 @@ use anyhow::{Context as _, Result, ensure};
 
 /// Appends `least (8 bytes) · shift (1) · width (1) · ((number − least) >> shift, width bytes each)`, all little-endian: no
 /// number loses a bit.
-pub(super) fn pack(numbers: impl Iterator<Item = i64> + Clone, into: &mut Vec<u8>) {
-    let least = numbers.clone().min().unwrap_or(0);
-    let above = numbers.map(|number| number.wrapping_sub(least) as u64);
-    let (most, bits) = above.clone().fold((0, 0), |(most, bits), x| (x.max(most), bits | x));
+pub(super) fn pack(numbers: impl ExactSizeIterator<Item = i64> + Clone, into: &mut Vec<u8>) {
+    let first = numbers.clone().next().unwrap_or(0);
+    // The lowest bit in which two numbers differ is the lowest of their difference, whichever two are taken.
+    let span = |(least, most, bits): (i64, i64, i64), x: i64| (least.min(x), most.max(x), bits | (x ^ first));
+    let (least, most, bits) = numbers.clone().fold((first, first, 0), span);
     let shift = if bits == 0 { 0 } else { bits.trailing_zeros() };
-    let width = match most >> shift {
+    let width = match most.wrapping_sub(least) as u64 >> shift {
         0 => 0,
         1..=0xff => 1,
         0x100..=0xffff => 2,
@@ -20,7 +21,7 @@ pub(super) fn pack(numbers: impl Iterator<Item = i64> + Clone, into: &mut Vec<u8
     };
     into.extend(least.to_le_bytes());
     into.extend([shift as u8, width]);
-    let shifted = above.map(|x| x >> shift);
+    let shifted = numbers.map(|x| x.wrapping_sub(least) as u64 >> shift);
     match width {
         0 => {}
         1 => put(shifted, into, |x| [x as u8]),
@@ -31,9 +32,13 @@ pub(super) fn pack(numbers: impl Iterator<Item = i64> + Clone, into: &mut Vec<u8
 }
 
 /// Into bytes that are there already: to append them one by one costs more than all the rest.
-fn put<const W: usize>(numbers: impl Iterator<Item = u64> + Clone, into: &mut Vec<u8>, bytes: impl Fn(u64) -> [u8; W]) {
+fn put<const W: usize>(
+    numbers: impl ExactSizeIterator<Item = u64>,
+    into: &mut Vec<u8>,
+    bytes: impl Fn(u64) -> [u8; W],
+) {
     let start = into.len();
-    into.resize(start + W * numbers.clone().count(), 0);
+    into.resize(start + W * numbers.len(), 0);
     for (slot, number) in into[start..].as_chunks_mut().0.iter_mut().zip(numbers) {
         *slot = bytes(number);
     }
