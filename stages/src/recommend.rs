@@ -139,9 +139,13 @@ impl Names {
         let history: Vec<u32> = asked.history.iter().map(item).collect::<Result<_>>()?;
         let (items, earned) = (history.len(), asked.rewards.len());
         if earned != items && (earned > 0 || network.shape().encoder.reads_rewards()) {
+            let help = match network.shape().encoder.reads_rewards() {
+                true => "this policy reads what each item earned: give",
+                false => "this policy does not read what items earned: leave the rewards out, or give",
+            };
             return Err(Wrong(format!(
-                "user {:?}: {items} items were shown and {earned} of them have a reward\nhelp: this policy reads what each \
-                 item earned: give as many `--reward` as `--history` (in a batch `rewards`), in the same order",
+                "user {:?}: {items} items were shown and {earned} of them have a reward\nhelp: {help} as many `--reward` as \
+                 `--history` (in a batch `rewards`), in the same order",
                 asked.user
             ))
             .into());
@@ -165,10 +169,21 @@ mod tests {
 
     use super::*;
     use crate::env::cluster_world;
-    use crate::nn::Encoder;
     use crate::nn::actor_critic::Shape;
+    use crate::nn::{Encoder, GruEncoder};
 
     fn ask(user: &str, history: &[&str], count: usize, named: bool) -> Result<Answers> {
+        ask_of(Encoder::Window, user, history, vec![], count, named)
+    }
+
+    fn ask_of(
+        encoder: Encoder,
+        user: &str,
+        history: &[&str],
+        rewards: Vec<f32>,
+        count: usize,
+        named: bool,
+    ) -> Result<Answers> {
         let folder = tempfile::tempdir().unwrap();
         let world = cluster_world(&[5.0, 4.0], 2, 1, 4, 3);
         let shape = Shape {
@@ -180,7 +195,7 @@ mod tests {
             prior: 1.0,
             avoid: 0.0,
             alike_share: 0.5,
-            encoder: Encoder::Window,
+            encoder,
         };
         let network = ActorCritic::new(shape, &world.user_vectors, &world.item_vectors, 1).unwrap();
         let path = folder.path().join("policy");
@@ -204,10 +219,7 @@ mod tests {
             }
         }
         let history = history.iter().map(|&item| item.to_owned()).collect();
-        recommend(
-            &path,
-            &Questions { asked: vec![Asked { user: user.into(), history, rewards: vec![] }], count, beside },
-        )
+        recommend(&path, &Questions { asked: vec![Asked { user: user.into(), history, rewards }], count, beside })
     }
 
     #[test]
@@ -232,5 +244,18 @@ mod tests {
         };
         assert!(error("7", &[]).contains("no user \"7\"\nhelp: it knows the 3 users"));
         assert!(error("u0", &["Heat"]).contains("no item \"Heat\"\nhelp: give its id"));
+    }
+
+    #[test]
+    fn rewards_are_wanted_only_by_a_policy_that_reads_them() {
+        let error = |encoder, rewards| ask_of(encoder, "u0", &["i1", "i2"], rewards, 1, true).unwrap_err().to_string();
+        let reads = error(Encoder::Gru(GruEncoder { width: 3 }), vec![]);
+        assert!(reads.contains("0 of them have a reward\nhelp: this policy reads what each item earned"), "{reads}");
+        let ignores = error(Encoder::Window, vec![4.0]);
+        assert!(
+            ignores.contains("help: this policy does not read what items earned: leave the rewards out"),
+            "{ignores}"
+        );
+        assert!(ask_of(Encoder::Window, "u0", &["i1"], vec![], 1, true).is_ok());
     }
 }

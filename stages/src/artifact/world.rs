@@ -7,6 +7,7 @@ use pipeline::Artifact;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::demonstrations::End;
 use super::tensors::{Array, TensorFile};
 
 /// How far back a user remembers when two items feel alike.
@@ -88,6 +89,20 @@ impl Default for Rules {
             penalty: None,
             repeats: Repeats::Allowed,
         }
+    }
+}
+
+impl Rules {
+    /// An episode's rewards as learners are told them: where the user left, the penalty, if there is one, in the place of the last.
+    #[must_use]
+    pub fn logged(&self, rewards: &[f32], end: Option<End>) -> Vec<f32> {
+        let mut logged = rewards.to_vec();
+        if let (Some(penalty), Some(last), Some(end)) = (self.penalty, logged.last_mut(), end)
+            && end.terminal()
+        {
+            *last = penalty;
+        }
+        logged
     }
 }
 

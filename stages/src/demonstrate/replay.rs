@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use pipeline::{Context, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -74,11 +74,15 @@ impl Stage for Replay {
                 world.users(),
                 world.items()
             );
-            let trajectory = answered(world, told)?;
+            let trajectory =
+                answered(world, told).with_context(|| format!("episode {number} of user {}", told.user))?;
             unused += told.steps.len() - trajectory.steps.len();
             trajectories.push(trajectory);
         }
-        ensure!(!trajectories.is_empty(), "no episode to play again");
+        ensure!(
+            !trajectories.is_empty(),
+            "no episode to play again. help: look at the `demonstrations` that are connected"
+        );
         cx.note("episodes", trajectories.len());
         cx.note("items after the user had left", unused);
         let ran_out = trajectories.iter().filter(|played| ran_out(played, world)).count();
@@ -96,7 +100,13 @@ fn answered(world: &World, told: &Trajectory) -> Result<Trajectory> {
     let mut episodes = Episodes::new(world, &[told.user]);
     let mut steps: Vec<Choice> = Vec::new();
     for choice in &told.steps {
-        episodes.step(&[0], &[choice.item])?;
+        episodes.step(&[0], &[choice.item]).with_context(|| {
+            format!(
+                "step {} cannot be played here. help: record episodes in a world that masks repeats, too, or take \
+                 `audience.repeats: allowed`",
+                steps.len()
+            )
+        })?;
         let reward = episodes.rewards(0)[steps.len()];
         steps.push(Choice { reward, ..choice.clone() });
         if episodes.end(0).is_some() {
@@ -145,5 +155,17 @@ mod tests {
         assert_eq!(first, [1, 0]);
         assert!(run(None, vec![told(2, &[0])]).err().unwrap().to_string().contains("episode 0 is of a user"));
         assert!(run(None, vec![]).is_err());
+    }
+
+    #[test]
+    fn a_repeat_where_repeats_are_masked_is_told_with_its_place() {
+        let mut world = cluster_world(&[5.0, 4.0], 2, 1, 9, 2);
+        world.rules.repeats = crate::artifact::Repeats::Masked;
+        let trajectories = vec![told(0, &[0, 2]), told(1, &[0, 2, 0])];
+        let inputs = Inputs { world, demonstrations: Demonstrations { trajectories } };
+        let folder = tempfile::tempdir().unwrap();
+        let error = Replay::default().run(inputs, &Context::detached(folder.path())).err().unwrap();
+        let error = format!("{error:#}");
+        assert!(error.contains("episode 1 of user 1: step 2 cannot be played here. help: "), "{error}");
     }
 }

@@ -35,7 +35,8 @@ impl Student<'_> {
         let shape = network.shape();
         ensure!(
             shape.users == users && shape.items == items,
-            "the policy knows {} users and {} items, the world {users} and {items}",
+            "the policy knows {} users and {} items, the world {users} and {items}. help: judge it in a world that was made from the \
+             ingest stage of the world it learned in",
             shape.users,
             shape.items
         );
@@ -82,7 +83,30 @@ fn sample(row: &[f32], draw: &mut ChaCha8Rng) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nn::rng;
+    use crate::env::cluster_world;
+    use crate::nn::actor_critic::Shape;
+    use crate::nn::{Encoder, rng};
+
+    #[test]
+    fn a_policy_of_another_catalogue_is_refused_with_what_to_do() {
+        let world = cluster_world(&[5.0, 4.0], 2, 1, 4, 3);
+        let shape = Shape {
+            users: 3,
+            items: 4,
+            width: 2,
+            window: 2,
+            hidden: 4,
+            prior: 1.0,
+            avoid: 0.0,
+            alike_share: 0.5,
+            encoder: Encoder::Window,
+        };
+        let network = ActorCritic::new(shape, &world.user_vectors, &world.item_vectors, 1).unwrap();
+        let policy = Policy::new(network.export().unwrap(), "rl.bc", &world).unwrap();
+        assert!(Student::load(&policy, 3, 4).is_ok());
+        let error = Student::load(&policy, 3, 5).err().unwrap().to_string();
+        assert!(error.contains("3 users and 4 items, the world 3 and 5. help: "), "{error}");
+    }
 
     #[test]
     fn samples_follow_the_softmax() {

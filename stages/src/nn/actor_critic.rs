@@ -69,11 +69,19 @@ impl States {
         let items = self.near.dim(0)? / batch.max(1);
         let mut allowed = vec![1.0_f32; batch * items];
         for (row, item) in forbidden {
-            ensure!(row < batch && (item as usize) < items, "item {item} of state {row}, of {items} and {batch}");
+            ensure!(
+                row < batch && (item as usize) < items,
+                "item {item} cannot be masked in state {row}: there are {items} items and {batch} states"
+            );
             allowed[row * items + item as usize] = 0.0;
         }
         let stuck = allowed.chunks_exact(items.max(1)).position(|row| row.iter().all(|&a| a == 0.0));
-        ensure!(stuck.is_none(), "state {} has no item left to show", stuck.unwrap_or(0));
+        ensure!(
+            stuck.is_none(),
+            "state {} has none of {items} items left to show. help: lower `audience.horizon` below the size of the catalogue, or \
+             take `audience.repeats: allowed`",
+            stuck.unwrap_or(0)
+        );
         self.allowed = Some(Tensor::from_vec(allowed, (batch, items), &Device::Cpu)?);
         Ok(())
     }
@@ -339,9 +347,8 @@ mod tests {
         let bias = gradients.get(&network.bias).unwrap().to_vec1::<f32>().unwrap();
         assert!(bias.iter().all(|g| g.is_finite()) && bias.iter().sum::<f32>().abs() < 1e-6, "{bias:?}");
         assert!(states(&network).forbid([(0, 3)]).is_err());
-        assert!(
-            states(&network).forbid([(1, 0), (1, 1), (1, 2)]).unwrap_err().to_string().contains("state 1 has no item")
-        );
+        let stuck = states(&network).forbid([(1, 0), (1, 1), (1, 2)]).unwrap_err().to_string();
+        assert!(stuck.contains("state 1 has none of 3 items left to show. help: lower `audience.horizon`"), "{stuck}");
     }
 
     #[test]

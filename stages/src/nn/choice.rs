@@ -130,7 +130,13 @@ mod tests {
     use super::*;
     use crate::nn::Init;
     use crate::nn::gradient_check::assert_finite_differences;
-    use crate::nn::loss::{entropy, log_probability};
+    use crate::nn::loss::log_probability;
+
+    /// −Σ π log π of `logits [B, A]` → `[B]`, in nats.
+    fn entropy(logits: &Tensor) -> candle_core::Result<Tensor> {
+        let log_probabilities = candle_nn::ops::log_softmax(logits, 1)?;
+        (log_probabilities.exp()? * &log_probabilities)?.sum(1)?.neg()
+    }
 
     #[test]
     fn it_is_what_the_plain_operations_give() {

@@ -18,12 +18,6 @@ impl Embedding {
         Ok(Self { table: params.add(name, initial)? })
     }
 
-    /// The whole table, `[N, D]`.
-    #[must_use]
-    pub fn table(&self) -> &Tensor {
-        &self.table
-    }
-
     /// The rows of `ids`, any shape `[…]` of u32 → `[…, D]`.
     ///
     /// The caller has checked the ids (see [`check_ids`]): candle answers some beyond the table with zeros.

@@ -18,12 +18,6 @@ pub fn log_probability(logits: &Tensor, action: &Tensor) -> Result<Tensor> {
     candle_nn::ops::log_softmax(logits, 1)?.gather(&action.unsqueeze(1)?, 1)?.squeeze(1)
 }
 
-/// −Σ π log π of `logits [B, A]` → `[B]`, in nats.
-pub fn entropy(logits: &Tensor) -> Result<Tensor> {
-    let log_probabilities = candle_nn::ops::log_softmax(logits, 1)?;
-    (log_probabilities.exp()? * &log_probabilities)?.sum(1)?.neg()
-}
-
 /// mean((V − R)²): `values [S], targets [S]` → scalar.
 pub fn value_loss(values: &Tensor, targets: &Tensor) -> Result<Tensor> {
     (values - targets)?.sqr()?.mean_all()
@@ -60,11 +54,8 @@ mod tests {
     }
 
     #[test]
-    fn uniform_logits_have_the_entropy_of_the_action_count() {
+    fn uniform_logits_have_the_log_probability_of_the_action_count() {
         let logits = Tensor::zeros((2, 8), DType::F64, &Device::Cpu).unwrap();
-        for found in entropy(&logits).unwrap().to_vec1::<f64>().unwrap() {
-            assert!((found - 8.0_f64.ln()).abs() < 1e-12);
-        }
         let action = Tensor::new(&[3_u32, 7], &Device::Cpu).unwrap();
         for found in log_probability(&logits, &action).unwrap().to_vec1::<f64>().unwrap() {
             assert!((found + 8.0_f64.ln()).abs() < 1e-12);
@@ -88,6 +79,5 @@ mod tests {
         assert_finite_differences(&x, |x| bce_with_logits(x, &y)?.sum_all());
         let action = Tensor::new(&[2_u32, 0], &Device::Cpu).unwrap();
         assert_finite_differences(&x, |x| log_probability(&x.reshape((2, 3))?, &action)?.sum_all());
-        assert_finite_differences(&x, |x| entropy(&x.reshape((2, 3))?)?.sum_all());
     }
 }

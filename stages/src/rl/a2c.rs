@@ -1,6 +1,6 @@
 //! Advantage actor-critic over whole episodes, with imitation beside it.
 //!
-//! r = (1 − ω)·r̂ + ω·r_IRL;  R_t = Σ_{k<n} γᵏ r_{t+k} + γⁿ V(s_{t+n});  A = (R − V(s)) / deviation
+//! r = (1 − ω)·r̂ + ω·r_IRL;  R_t = Σ_{k<n} γᵏ r_{t+k} + γⁿ V(s_{t+n});  A = (R − V(s) − mean) / deviation
 //! L = −mean(A·log π(a|s)) − c_H·H(π) + c_V·mean((V − R)²) + λ·L_imit
 //!
 //! Mnih et al. 2016 (arXiv 1602.01783, algorithm S3) in its synchronous form; the mix and L_imit are IL-Rec's (arXiv

@@ -38,15 +38,39 @@ pub fn generalised_advantages(rewards: &[f32], values: &[f32], lengths: &[usize]
     advantages
 }
 
-/// Less the mean, over the deviation.
-#[must_use]
-pub fn normalised(mut values: Vec<f32>) -> Vec<f32> {
+/// Adds γ·V(s′) to the reward of each step in `last`, with which an episode was cut off and not over: returns that reach it then go
+/// on. `rewards [S]`, `last` and `beyond` the steps and the values V(s′) after them, in the rewards' unit.
+pub fn go_on(rewards: &mut [f32], last: &[usize], beyond: &[f32], gamma: f64) {
+    for (&step, &value) in last.iter().zip(beyond) {
+        rewards[step] = (f64::from(rewards[step]) + gamma * f64::from(value)) as f32;
+    }
+}
+
+/// Mean and 1/deviation.
+fn moments(values: &[f32]) -> (f64, f64) {
     let count = values.len().max(1) as f64;
     let mean = values.iter().map(|&x| f64::from(x)).sum::<f64>() / count;
     let variance = values.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / count;
-    let scale = 1.0 / (variance.sqrt() + 1e-6);
+    (mean, 1.0 / (variance.sqrt() + 1e-6))
+}
+
+/// Less the mean, over the deviation.
+#[must_use]
+pub fn normalised(mut values: Vec<f32>) -> Vec<f32> {
+    let (mean, scale) = moments(&values);
     values.iter_mut().for_each(|x| *x = ((f64::from(*x) - mean) * scale) as f32);
     values
+}
+
+/// Advantages `[S]` of which the first `played` are the policy's own and the others demonstrated: the former less the mean of all,
+/// the latter max(A, 0), both over the deviation of all. A mean would move the cut away from where a step is as good as usual.
+#[must_use]
+pub fn normalised_and_cut(mut advantages: Vec<f32>, played: usize) -> Vec<f32> {
+    let (mean, scale) = moments(&advantages);
+    let (own, shown) = advantages.split_at_mut(played);
+    own.iter_mut().for_each(|a| *a = ((f64::from(*a) - mean) * scale) as f32);
+    shown.iter_mut().for_each(|a| *a = (f64::from(a.max(0.0)) * scale) as f32);
+    advantages
 }
 
 #[cfg(test)]
@@ -81,5 +105,25 @@ mod tests {
         let wanted = [-3.0, -1.0, 1.0, 3.0].map(|d: f32| d / 5.0_f32.sqrt());
         assert!(found.iter().zip(wanted).all(|(a, b)| (a - b).abs() < 1e-5), "{found:?}");
         assert_eq!(normalised(vec![2.0, 2.0]), [0.0, 0.0]);
+    }
+
+    #[test]
+    fn demonstrated_advantages_are_cut_where_a_step_is_as_good_as_usual() {
+        // Mean 4 and deviation √5: a 3 is below the mean, and better than usual all the same.
+        let found = normalised_and_cut(vec![1.0, 7.0, 3.0, 5.0], 2);
+        let wanted = [-3.0, 3.0, 3.0, 5.0].map(|d: f32| d / 5.0_f32.sqrt());
+        assert!(found.iter().zip(wanted).all(|(a, b)| (a - b).abs() < 1e-5), "{found:?}");
+        // Mean −4: a −3 is above the mean, and worse than usual.
+        let found = normalised_and_cut(vec![-1.0, -7.0, -3.0, -5.0], 2);
+        let wanted = [3.0, -3.0, 0.0, 0.0].map(|d: f32| d / 5.0_f32.sqrt());
+        assert!(found.iter().zip(wanted).all(|(a, b)| (a - b).abs() < 1e-5), "{found:?}");
+    }
+
+    #[test]
+    fn returns_go_on_beyond_a_cut() {
+        // n = 2, γ = ½, V(s′) = 8 after the third step: 1 + ½·2 + ¼·12; 2 + ½·4 + ¼·8; 4 + ½·8; the episode of 8 is over.
+        let mut rewards = [1.0, 2.0, 4.0, 8.0];
+        go_on(&mut rewards, &[2], &[8.0], 0.5);
+        assert_eq!(n_step_returns(&rewards, &[10.0, 11.0, 12.0, 13.0], &[3, 1], 0.5, 2), [5.0, 6.0, 8.0, 8.0]);
     }
 }

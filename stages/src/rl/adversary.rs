@@ -72,7 +72,9 @@ impl DiscriminatorConfig {
         checks::above_zero("label_smoothing", 0.5 - self.label_smoothing, "smoothing lies between 0 and ½")?;
         checks::weight("label_smoothing", self.label_smoothing)?;
         checks::above_zero("logit_clip", self.logit_clip, "a bound is above 0")?;
-        checks::some("hidden", self.hidden, "a layer has at least one unit")
+        checks::some("hidden", self.hidden, "a layer has at least one unit")?;
+        let message = "a share above 0; above 1 no round ends early";
+        checks::above_zero("stop_above_accuracy", self.stop_above_accuracy, message)
     }
 }
 

@@ -138,9 +138,14 @@ where
     run(&subject.short, (subject.inputs)(masked, demonstrations)).unwrap();
 
     if subject.acts {
+        // What was demonstrated is sound: it is the world that breaks.
+        let demonstrations = solution(&world);
         let mut broken = world;
         broken.reward.data.fill(f32::NAN);
-        let error = format!("{:#}", run(&subject.short, inputs(broken)).err().expect("NaN is no reward"));
+        let error = format!(
+            "{:#}",
+            run(&subject.short, (subject.inputs)(broken, demonstrations)).err().expect("NaN is no reward")
+        );
         assert!(
             error.contains("update 0: the reward of user ") && error.contains("is NaN, which is not finite"),
             "{error}"

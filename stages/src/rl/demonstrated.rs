@@ -5,6 +5,7 @@ use candle_core::{Device, Tensor};
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
+use super::demonstration::Demonstration;
 use crate::artifact::{Demonstrations, Weights, World};
 use crate::env::{Observation, states};
 use crate::nn::{ActorCritic, choice};
@@ -21,6 +22,9 @@ pub struct Demonstrated {
 
 impl Demonstrated {
     /// Pairs with states of the last `window` items. Without weights each counts 1.
+    ///
+    /// # Errors
+    /// See [`Demonstration::all`]; and where the weights are of other steps, or one is no number.
     pub fn new(
         demonstrations: &Demonstrations,
         weights: Option<&Weights>,
@@ -28,31 +32,20 @@ impl Demonstrated {
         window: usize,
     ) -> Result<Self> {
         let mut pairs = Self { observation: Observation::of(world, window), actions: vec![], weights: vec![] };
-        for trajectory in &demonstrations.trajectories {
-            ensure!((trajectory.user as usize) < world.users(), "user {} is not in the world", trajectory.user);
-            let items: Vec<u32> = trajectory.steps.iter().map(|step| step.item).collect();
-            let rewards: Vec<f32> = trajectory.steps.iter().map(|step| step.reward).collect();
-            let (horizon, padding) = (world.rules.horizon, world.items() as u32);
+        let (horizon, padding) = (world.rules.horizon, world.items() as u32);
+        for Demonstration { user, items, rewards, .. } in Demonstration::all(demonstrations, world)? {
             for (step, &item) in items.iter().enumerate() {
-                ensure!((item as usize) < world.items(), "item {item} is not in the world");
-                pairs.observation.push(trajectory.user, &items[..step], &rewards[..step], horizon, padding);
+                pairs.observation.push(user, &items[..step], &rewards[..step], horizon, padding);
                 pairs.actions.push(item);
             }
         }
         pairs.weights = match weights {
-            Some(weights) => weights.weight.clone(),
+            Some(weights) => {
+                paired(weights, demonstrations)?;
+                weights.weight.clone()
+            }
             None => vec![1.0; pairs.actions.len()],
         };
-        ensure!(
-            pairs.weights.len() == pairs.actions.len(),
-            "{} weights for {} demonstrated steps: they come from other demonstrations",
-            pairs.weights.len(),
-            pairs.actions.len()
-        );
-        ensure!(!pairs.actions.is_empty(), "no demonstrated step to imitate");
-        if let Some(row) = pairs.weights.iter().position(|w| !w.is_finite()) {
-            anyhow::bail!("the weight of demonstrated step {row} is {}, which is not finite", pairs.weights[row]);
-        }
         Ok(pairs)
     }
 
@@ -91,5 +84,64 @@ impl Demonstrated {
         let actions: Vec<u32> = rows.iter().map(|&row| self.actions[row]).collect();
         let weights = Tensor::from_iter(rows.iter().map(|&row| self.weights[row]), &Device::Cpu)?;
         Ok((choice(&network.logits(&states)?, &actions)?.log_probability * weights)?.mean_all()?.neg()?)
+    }
+}
+
+/// Whether the weights are of these steps, one of each in their order.
+fn paired(weights: &Weights, demonstrations: &Demonstrations) -> Result<()> {
+    let help = "help: connect the `demonstrations` that the irl stage of the `weights` learned from";
+    let steps: Vec<(usize, usize)> = demonstrations.steps().map(|(t, s, _)| (t, s)).collect();
+    let rows = weights.weight.len();
+    ensure!(rows == steps.len(), "{rows} weights for {} demonstrated steps. {help}", steps.len());
+    for (row, (t, s)) in steps.into_iter().enumerate() {
+        let (trajectory, step) = (weights.trajectory[row] as usize, weights.step[row] as usize);
+        ensure!(
+            (trajectory, step) == (t, s),
+            "row {row} of the weights is of trajectory {trajectory}, step {step}; the demonstrations have trajectory {t}, step \
+             {s} there. {help}"
+        );
+        for (name, weight) in [("weight", weights.weight[row]), ("w_env", weights.w_env[row])] {
+            ensure!(
+                weight.is_finite(),
+                "`{name}` of demonstrated trajectory {t}, step {s} is {weight}, which is not finite. help: look at the irl stage \
+                 that weighed it"
+            );
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::cluster_world;
+    use crate::rl::conformance::demonstrated_cycles;
+
+    #[test]
+    fn weights_of_other_steps_are_refused() {
+        let world = cluster_world(&[5.0, 4.0, 3.0], 2, 2, 3, 2);
+        let demonstrations = demonstrated_cycles(&world, &[&[0, 2, 4]]);
+        let weights = Weights {
+            trajectory: vec![0, 0, 0, 1, 1, 1],
+            step: vec![0, 1, 2, 0, 1, 2],
+            w_env: vec![1.0; 6],
+            w_irl: vec![1.0; 6],
+            weight: vec![0.5, 1.5, 1.0, 0.5, 1.5, 1.0],
+        };
+        let pairs = |weights: &Weights| Demonstrated::new(&demonstrations, Some(weights), &world, 2);
+        assert_eq!(pairs(&weights).unwrap().weights, weights.weight);
+        let refused = |weights: Weights, wanted: &str| {
+            let error = pairs(&weights).err().unwrap().to_string();
+            assert!(error.contains(wanted) && error.contains("help: "), "{error}");
+        };
+        // As many rows, cut into other episodes.
+        let others = Weights { trajectory: vec![0, 0, 1, 1, 1, 1], step: vec![0, 1, 0, 1, 2, 3], ..weights.clone() };
+        refused(
+            others,
+            "row 2 of the weights is of trajectory 1, step 0; the demonstrations have trajectory 0, step 2",
+        );
+        refused(Weights { weight: vec![1.0; 5], ..weights.clone() }, "5 weights for 6 demonstrated steps");
+        let nan = vec![1.0, 1.0, 1.0, 1.0, f32::NAN, 1.0];
+        refused(Weights { w_env: nan, ..weights }, "`w_env` of demonstrated trajectory 1, step 1 is NaN");
     }
 }

@@ -123,6 +123,7 @@ impl Stage for Dqn {
         checks::share("epsilon_last", self.epsilon_last)?;
         checks::share("epsilon_until", self.epsilon_until)?;
         checks::some("episodes", self.episodes, "a round needs at least one episode")?;
+        checks::some("gradient_steps", self.gradient_steps as usize, "a round is learned from at least once")?;
         checks::some("batch_size", self.batch_size, "a gradient step needs at least one transition")?;
         checks::some("replay_episodes", self.replay_episodes, "a replay keeps at least one episode")?;
         checks::some("n_step", self.n_step, "a return looks at least one step ahead")?;
@@ -282,6 +283,7 @@ mod tests {
                 (with(|c| c.epsilon_last = -0.1), "epsilon_last"),
                 (with(|c| c.epsilon_until = f64::NAN), "epsilon_until"),
                 (with(|c| c.episodes = 0), "episodes"),
+                (with(|c| c.gradient_steps = 0), "gradient_steps"),
                 (with(|c| c.batch_size = 0), "batch_size"),
                 (with(|c| c.replay_episodes = 0), "replay_episodes"),
                 (with(|c| c.n_step = 0), "n_step"),

@@ -5,7 +5,8 @@
 //!   r = (1 − ω)·r̂ + ω·r_IRL,  r_IRL = −log(1 − D_E(s, a)) ≥ 0
 //!   L_D = −mean_demo(log D_E) − mean_π(log(1 − D_E)), with smoothed labels
 //!   w = w_env^α · (D_E/(1 − D_E))^(κ·(1−α)), mean 1 over all demonstrations;  L_imit = −mean(w·log π(a|s))
-//!   L_RL = −mean(A·log π(a|s)) − c_H·H(π) + c_V·mean((V − R)²), as in `rl.a2c`; for demonstrated steps max(A, 0).
+//!   L_RL = −mean(A·log π(a|s)) − c_H·H(π) + c_V·mean((V − R)²), as in `rl.a2c`;
+//!   for demonstrated steps A = max(R − V, 0) / deviation, and R of one that was only cut off goes on with V of the state after it
 //!
 //! Zhang et al. 2025 (arXiv 2510.13229); the discriminator is GAIL's (arXiv 1606.03476, eq. 17), as in the released code. At ω = 0 the
 //! learned reward pays nothing, as released; at ω = 1 the world's pays nothing: pure inverse RL. Unlike the release, the discriminator
@@ -24,15 +25,16 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::a2c::policy_gradient_loss;
-use super::advantage::{n_step_returns, normalised};
+use super::advantage::{go_on, n_step_returns, normalised_and_cut};
 use super::adversary::{Adversary, DiscriminatorConfig};
 use super::batch::{Batch, value_unit};
 use super::checks::{self, Checked};
+use super::demonstration::Demonstration;
 use super::learner::{Plan, Seen, Trained, train};
 use super::reward::mixed;
 use super::{Demonstrated, NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{Array, Demonstrations, Weights, World};
-use crate::env::{Student, states};
+use crate::env::{Observation, Student, states};
 use crate::nn::actor_critic::Heads;
 use crate::nn::loss::value_loss;
 use crate::nn::schedule::to_a_tenth;
@@ -136,8 +138,9 @@ pipeline::ports! {
 
 impl Stage for IlRec {
     const KIND: &'static str = "rl.ilrec";
-    /// 1: first.
-    const VERSION: u32 = 1;
+    /// 1: first. 2: returns of a demonstration that was only cut off go on; demonstrated advantages are cut at 0 before they are
+    /// scaled; the penalty for leaving is learned from.
+    const VERSION: u32 = 2;
     const ABOUT: &'static str = "train discriminator, weights and policy together on mixed replay, as IL-Rec does";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
     type Inputs = Inputs;
@@ -177,6 +180,16 @@ impl Stage for IlRec {
     }
 }
 
+/// The steps that L_RL learns from.
+struct Mix {
+    batch: Batch,
+    /// How many of them were played; the others are demonstrated.
+    played: usize,
+    /// The steps with which a demonstration was cut off, and which of `Learner::after` comes after each.
+    last: Vec<usize>,
+    after: Vec<usize>,
+}
+
 struct Learner<'a> {
     config: &'a IlRec,
     world: &'a World,
@@ -187,6 +200,10 @@ struct Learner<'a> {
     adversary: Adversary<'a>,
     /// The demonstrations as episodes.
     shown: Batch,
+    /// The states after those that were only cut off.
+    after: Observation,
+    /// Which of `after` is of each episode; `None` where nothing comes after it.
+    cut: Vec<Option<usize>>,
     /// The demonstrations as pairs, weighted anew from time to time.
     pairs: Demonstrated,
     /// log w_env `[N]`.
@@ -208,11 +225,13 @@ impl<'a> Learner<'a> {
             None => vec![0.0; pairs.actions.len()],
         };
         pairs.weights.fill(1.0);
-        let mut shown = Batch::empty(world, window);
-        for trajectory in &demonstrations.trajectories {
-            let items: Vec<u32> = trajectory.steps.iter().map(|step| step.item).collect();
-            let rewards: Vec<f32> = trajectory.steps.iter().map(|step| step.reward).collect();
-            shown.push(trajectory.user, &items, &rewards, &rewards, world);
+        let (mut shown, mut after, mut cut) = (Batch::empty(world, window), Observation::of(world, window), Vec::new());
+        for Demonstration { user, items, rewards, logged, over } in Demonstration::all(demonstrations, world)? {
+            shown.push(user, &items, &rewards, &logged, world);
+            cut.push((!over).then_some(after.len()));
+            if !over {
+                after.push(user, &items, &rewards, world.rules.horizon, world.items() as u32);
+            }
         }
         let network = config.network.build(world, config.seed)?;
         Ok(Self {
@@ -221,6 +240,8 @@ impl<'a> Learner<'a> {
             value_unit: value_unit(world, config.gamma),
             adversary: Adversary::new(&config.discriminator, &pairs, world, config.seed)?,
             shown,
+            after,
+            cut,
             pairs,
             log_env,
             config,
@@ -228,10 +249,10 @@ impl<'a> Learner<'a> {
         })
     }
 
-    /// The steps that L_RL learns from: `played`, then demonstrated episodes until their share is what is stated. Also how many of
-    /// them were played.
-    fn mix(&self, mut played: Batch, round: u64) -> (Batch, usize) {
-        let count = played.steps();
+    /// `batch`, which was played, then demonstrated episodes until their share is what is stated.
+    fn mix(&self, batch: Batch, round: u64) -> Mix {
+        let count = batch.steps();
+        let mut mix = Mix { batch, played: count, last: vec![], after: vec![] };
         let share = self.config.demonstration_share;
         let wanted = (count as f64 * share / (1.0 - share)).round() as usize;
         let mut starts = vec![0];
@@ -241,7 +262,7 @@ impl<'a> Learner<'a> {
         }));
         let mut draw = rng(&[self.config.seed, 0x3173, round]);
         let mut order: Vec<usize> = Vec::new();
-        while played.steps() < count + wanted {
+        while mix.batch.steps() < count + wanted {
             let episode = order.pop().unwrap_or_else(|| {
                 order = (0..self.shown.lengths.len()).collect();
                 order.shuffle(&mut draw);
@@ -249,10 +270,23 @@ impl<'a> Learner<'a> {
             });
             let rows = starts[episode]..starts[episode + 1];
             let user = self.shown.observation.user[rows.start];
-            let paid = &self.shown.rewards[rows.clone()];
-            played.push(user, &self.shown.actions[rows], paid, paid, self.world);
+            let (rewards, logged) = (&self.shown.rewards[rows.clone()], &self.shown.logged[rows.clone()]);
+            mix.batch.push(user, &self.shown.actions[rows], rewards, logged, self.world);
+            if let Some(after) = self.cut[episode] {
+                mix.last.push(mix.batch.steps() - 1);
+                mix.after.push(after);
+            }
         }
-        (played, count)
+        mix
+    }
+
+    /// V of those states after demonstrations, in the unit of rewards.
+    fn values_after(&self, rows: &[usize]) -> Result<Vec<f32>> {
+        if rows.is_empty() {
+            return Ok(vec![]);
+        }
+        let values = self.network.heads(&states(&self.network, &self.after.take(rows))?)?.values;
+        Ok(values.to_vec1::<f32>()?.into_iter().map(|v| v * self.value_unit as f32).collect())
     }
 }
 
@@ -272,15 +306,15 @@ impl PolicyLearner for Learner<'_> {
                 mixed_weights(&self.log_env, &self.adversary.logits_of_demonstrated()?, 1.0, kappa, alpha);
         }
 
-        let (batch, count) = self.mix(played, number);
+        let Mix { batch, played: count, last, after } = self.mix(played, number);
         let rewards = mixed(&batch.logged, &self.adversary.rewards(&batch)?, config.omega);
-        let rewards = batch.finite(rewards).with_context(place)?;
+        let mut rewards = batch.finite(rewards).with_context(place)?;
+        go_on(&mut rewards, &last, &self.values_after(&after)?, config.gamma);
         let Heads { logits, values, .. } = self.network.heads(&states(&self.network, &batch.observation)?)?;
         let unit = self.value_unit as f32;
         let known: Vec<f32> = values.to_vec1::<f32>()?.into_iter().map(|v| v * unit).collect();
         let returns = n_step_returns(&rewards, &known, &batch.lengths, config.gamma, config.n_step);
-        let mut advantages = normalised(returns.iter().zip(&known).map(|(r, v)| r - v).collect());
-        advantages[count..].iter_mut().for_each(|a| *a = a.max(0.0));
+        let advantages = normalised_and_cut(returns.iter().zip(&known).map(|(r, v)| r - v).collect(), count);
         let targets: Vec<f32> = returns.iter().map(|r| r / unit).collect();
 
         let steps = batch.steps();
@@ -386,6 +420,8 @@ mod tests {
                 (with(|c| c.discriminator.replay_rounds = 0), "discriminator.replay_rounds"),
                 (with(|c| c.discriminator.label_smoothing = 0.5), "discriminator.label_smoothing"),
                 (with(|c| c.discriminator.logit_clip = 0.0), "discriminator.logit_clip"),
+                (with(|c| c.discriminator.stop_above_accuracy = f64::NAN), "discriminator.stop_above_accuracy"),
+                (with(|c| c.discriminator.stop_above_accuracy = 0.0), "discriminator.stop_above_accuracy"),
                 (with(|c| c.weights.alpha = 1.5), "weights.alpha"),
                 (with(|c| c.weights.kappa = -1.0), "weights.kappa"),
                 (with(|c| c.network.hidden = 0), "network.hidden"),
@@ -408,6 +444,25 @@ mod tests {
         let (pure, none) = (returned(1.0), returned(0.0));
         assert!(pure.iter().all(|r| (r - 90.0).abs() < 1e-3), "the expert's 90, found {pure:?}");
         assert!(none.iter().all(|r| *r >= 120.0 - 1e-3), "the world's 120, found {none:?}");
+    }
+
+    #[test]
+    fn a_demonstration_that_was_only_cut_off_goes_on() {
+        let world = cluster_world(&[5.0, 4.0, 3.0], 2, 2, 8, 2);
+        let mut demonstrations = demonstrated_cycles(&world, &[&[0, 2, 4]]);
+        demonstrations.trajectories[1].steps.truncate(3);
+        let config = IlRec { demonstration_share: 0.6, ..solver() };
+        let learner = Learner::new(&config, &world, &demonstrations, None).unwrap();
+        assert_eq!(learner.cut, [None, Some(0)], "of eight turns, eight and three");
+        assert_eq!((&learner.after.recent[..], learner.after.progress[0]), (&[4, 2][..], 0.375));
+        let mut played = Batch::empty(&world, 2);
+        played.push(0, &[0, 2, 4, 0, 2, 4, 0, 2], &[4.0; 8], &[4.0; 8], &world);
+        // 12 steps wanted: both demonstrations, of 8 and 3 steps, and one of them again.
+        let mix = learner.mix(played, 0);
+        assert!(!mix.last.is_empty() && mix.last.iter().all(|&row| mix.batch.observation.user[row] == 1));
+        assert!(mix.last.iter().all(|&row| mix.batch.actions[row - 2..=row] == [0, 2, 4]), "{:?}", mix.last);
+        assert_eq!(mix.after, vec![0; mix.last.len()]);
+        assert_eq!(learner.values_after(&mix.after).unwrap().len(), mix.last.len());
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod checks;
 mod conformance;
 mod cql;
 mod demonstrated;
+mod demonstration;
 mod dqn;
 mod ilrec;
 pub mod learner;

@@ -123,6 +123,7 @@ impl Stage for Ppo {
         checks::share("lambda", self.lambda)?;
         checks::share("omega", self.omega)?;
         checks::some("episodes", self.episodes, "a round needs at least one episode")?;
+        checks::some("epochs", self.epochs as usize, "a round is learned from at least once")?;
         checks::some("batch_size", self.batch_size, "a gradient step needs at least one step")?;
         checks::checkpoints(self.checkpoint_every)?;
         let message = "a gradient step imitates at least one step; `imitation: 0` turns it off";
@@ -336,6 +337,7 @@ mod tests {
                 (with(|c| c.lambda = -0.5), "lambda"),
                 (with(|c| c.omega = 2.0), "omega"),
                 (with(|c| c.episodes = 0), "episodes"),
+                (with(|c| c.epochs = 0), "epochs"),
                 (with(|c| c.batch_size = 0), "batch_size"),
                 (with(|c| c.checkpoint_every = 0), "checkpoint_every"),
                 (with(|c| c.imitation_batch = 0), "imitation_batch"),

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
 use super::batch::Batch;
+use super::demonstration::Demonstration;
 use crate::artifact::{Array, Demonstrations, World};
 use crate::env::Observation;
 
@@ -19,6 +20,8 @@ struct Kept {
     rewards: Vec<f32>,
     /// What is learned from: the world's rewards or a mix.
     paid: Vec<f32>,
+    /// Whether nothing comes after its last item; else it was only cut off.
+    over: bool,
 }
 
 /// The last episodes, whole, so that states and n-step returns are made when they are wanted and take no room.
@@ -40,9 +43,9 @@ pub struct Transitions {
     pub actions: Vec<u32>,
     /// `[N]`, R = Σ_{k<m} γᵏ r_k with m = n, or as many steps as the episode had left.
     pub returns: Vec<f32>,
-    /// `[N]` states s′ after m steps.
+    /// `[N]` states s′ after m steps; s again where nothing comes after them, for there may be no such state.
     pub next: Observation,
-    /// `[N]`: γᵐ, or 0 where the episode ended within the m steps.
+    /// `[N]`: γᵐ, or 0 where the episode was over within the m steps.
     pub discounts: Vec<f32>,
 }
 
@@ -54,23 +57,16 @@ impl Replay {
         Self { capacity, empty: Observation::of(world, window), horizon, padding, episodes: VecDeque::new() }
     }
 
-    /// All demonstrated episodes, with the rewards that they were paid.
+    /// All demonstrated episodes, with the rewards that they were paid. What comes after one that was cut off is priced like any
+    /// other state.
     ///
     /// # Errors
-    /// When they name users or items that the world lacks, or hold no step.
+    /// See [`Demonstration::all`].
     pub fn of_demonstrations(demonstrations: &Demonstrations, window: usize, world: &World) -> Result<Self> {
         let mut replay = Self::new(demonstrations.trajectories.len(), window, world);
-        for (t, trajectory) in demonstrations.trajectories.iter().enumerate() {
-            ensure!((trajectory.user as usize) < world.users(), "user {} is not in the world", trajectory.user);
-            let wrong = trajectory.steps.iter().find(|step| step.item as usize >= world.items());
-            ensure!(wrong.is_none(), "item {} is not in the world", wrong.map_or(0, |step| step.item));
-            let wrong = trajectory.steps.iter().position(|step| !step.reward.is_finite());
-            ensure!(wrong.is_none(), "the reward of trajectory {t}, step {} is not finite", wrong.unwrap_or(0));
-            let rewards: Vec<f32> = trajectory.steps.iter().map(|step| step.reward).collect();
-            let items = trajectory.steps.iter().map(|step| step.item).collect();
-            replay.episodes.push_back(Kept { user: trajectory.user, items, paid: rewards.clone(), rewards });
-        }
-        ensure!(replay.steps() > 0, "no demonstrated step to learn from");
+        let kept =
+            |Demonstration { user, items, rewards, logged, over }| Kept { user, items, rewards, paid: logged, over };
+        replay.episodes.extend(Demonstration::all(demonstrations, world)?.into_iter().map(kept));
         Ok(replay)
     }
 
@@ -84,6 +80,7 @@ impl Replay {
                 items: batch.actions[rows.clone()].to_vec(),
                 rewards: batch.rewards[rows.clone()].to_vec(),
                 paid: paid[rows].to_vec(),
+                over: true,
             });
             start += length;
         }
@@ -128,19 +125,25 @@ impl Replay {
             discounts: vec![],
         };
         for (episode, step) in places {
-            let Kept { user, items, rewards, paid } = &self.episodes[episode];
+            let Kept { user, items, rewards, paid, over } = &self.episodes[episode];
             let last = (step + n_step).min(items.len());
             let sum = paid[step..last].iter().rev().fold(0.0, |sum, &r| f64::from(r) + gamma * sum);
             found.now.push(*user, &items[..step], &rewards[..step], self.horizon, self.padding);
             found.actions.push(items[step]);
             found.returns.push(sum as f32);
-            found.next.push(*user, &items[..last], &rewards[..last], self.horizon, self.padding);
-            found.discounts.push(if last < items.len() { gamma.powi((last - step) as i32) as f32 } else { 0.0 });
+            let (after, discount) = match last < items.len() || !over {
+                true => (last, gamma.powi((last - step) as i32) as f32),
+                // A world that masks repeats may have nothing left to show by then; the present state is sound.
+                false => (step, 0.0),
+            };
+            found.next.push(*user, &items[..after], &rewards[..after], self.horizon, self.padding);
+            found.discounts.push(discount);
         }
         found
     }
 
-    /// As arrays: `users [E]`, `lengths [E]`, and `items`, `rewards`, `paid [S]`; ids are exact in f32 up to 16 million.
+    /// Episodes that were played, all of which are over, as arrays: `users [E]`, `lengths [E]`, and `items`, `rewards`, `paid [S]`;
+    /// ids are exact in f32 up to 16 million. (Demonstrated ones are an input, no checkpoint needs them.)
     #[must_use]
     pub fn export(&self) -> BTreeMap<String, Array> {
         let flat = |values: Vec<f32>| Array::new(&[values.len()], values);
@@ -174,6 +177,7 @@ impl Replay {
                 items: part(items)?.into_iter().map(|item| item as u32).collect(),
                 rewards: part(rewards)?,
                 paid: part(paid)?,
+                over: true,
             });
             start = rows.end;
         }
@@ -184,6 +188,7 @@ impl Replay {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::artifact::{Choice, End, Repeats, Trajectory};
     use crate::env::cluster_world;
     use crate::nn::rng;
 
@@ -219,6 +224,28 @@ mod tests {
         assert_eq!(found.now, batch().observation);
         assert_eq!((&found.next.recent[..2], &found.next.rewards[..2]), (&[2, 0][..], &[4.0, 5.0][..]));
         assert_eq!(found.next.progress[0], 0.2);
+    }
+
+    fn demonstrated(items: &[u32], world: &World) -> Replay {
+        let step = |&item: &u32| Choice { item, reward: 4.0, candidates: vec![], scores: vec![], call: String::new() };
+        let trajectory = Trajectory { user: 3, steps: items.iter().map(step).collect(), end: End::Horizon };
+        Replay::of_demonstrations(&Demonstrations { trajectories: vec![trajectory] }, 2, world).unwrap()
+    }
+
+    #[test]
+    fn after_a_demonstration_that_was_only_cut_off_there_is_a_state() {
+        let found = demonstrated(&[0, 2], &world()).transitions([(0, 0), (0, 1)].into_iter(), 0.5, 2);
+        assert_eq!(found.returns, [6.0, 4.0]);
+        assert_eq!(found.discounts, [0.25, 0.5], "two turns of ten: the user would have stayed");
+        assert_eq!((&found.next.recent[..], &found.next.progress[..]), (&[2, 0, 2, 0][..], &[0.2, 0.2][..]));
+    }
+
+    #[test]
+    fn nothing_is_asked_of_a_state_without_an_item_left() {
+        let mut world = cluster_world(&[5.0, 4.0, 3.0], 2, 2, 6, 4);
+        world.rules.repeats = Repeats::Masked;
+        let found = demonstrated(&[0, 2, 4, 1, 3, 5], &world).transitions([(0, 5)].into_iter(), 0.5, 1);
+        assert_eq!((found.discounts[0], found.next.masked(0).len()), (0.0, 5), "one of six items is left");
     }
 
     #[test]
