@@ -79,6 +79,15 @@ pub struct Trajectory {
     pub end: End,
 }
 
+impl Trajectory {
+    /// Whether nothing comes after its last step in a world of that horizon: the user left, or there is no further turn. Else it
+    /// was only cut off.
+    #[must_use]
+    pub fn over(&self, horizon: usize) -> bool {
+        self.end.terminal() || self.steps.len() >= horizon
+    }
+}
+
 /// Arrow IPC, one row a step, ordered by trajectory and step: `trajectory: u32`, `user: u32`, `step: u32`, `item: u32`,
 /// `reward: f32`, `end: utf8` (of the trajectory: `similar`, `low_reward`, `category`, `stopped` or `horizon`), `candidates:
 /// list<u32>`,

@@ -7,6 +7,7 @@ use pipeline::Artifact;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::demonstrations::End;
 use super::tensors::{Array, TensorFile};
 
 /// How far back a user remembers when two items feel alike.
@@ -91,6 +92,20 @@ impl Default for Rules {
     }
 }
 
+impl Rules {
+    /// An episode's rewards as learners are told them: where the user left, the penalty, if there is one, in the place of the last.
+    #[must_use]
+    pub fn logged(&self, rewards: &[f32], end: Option<End>) -> Vec<f32> {
+        let mut logged = rewards.to_vec();
+        if let (Some(penalty), Some(last), Some(end)) = (self.penalty, logged.last_mut(), end)
+            && end.terminal()
+        {
+            *last = penalty;
+        }
+        logged
+    }
+}
+
 /// Where a world's item distances come from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -161,6 +176,14 @@ impl World {
     #[must_use]
     pub fn distances_digest(&self) -> String {
         digest(&[&self.distance])
+    }
+    /// Whether anybody may leave before the horizon, under any rule.
+    #[must_use]
+    pub fn people_leave(&self) -> bool {
+        let rules = &self.rules;
+        let by_category = rules.category_above.is_some() && self.categories.is_some();
+        let by_any = rules.similar_below.is_some() || rules.low_reward.is_some() || by_category;
+        by_any && rules.repeats != Repeats::MaskedExactRounds && rules.spared < rules.horizon
     }
     /// Whether a user who remembers `recent` leaves at `item`, whatever it pays.
     #[must_use]

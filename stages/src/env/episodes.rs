@@ -75,13 +75,7 @@ impl<'w> Episodes<'w> {
     /// learners; metrics read [`rewards`](Self::rewards).
     #[must_use]
     pub fn logged(&self, e: usize) -> Vec<f32> {
-        let mut rewards = self.rewards(e).to_vec();
-        if let (Some(penalty), Some(last), Some(end)) = (self.world.rules.penalty, rewards.last_mut(), self.ends[e])
-            && end.terminal()
-        {
-            *last = penalty;
-        }
-        rewards
+        self.world.rules.logged(self.rewards(e), self.ends[e])
     }
     /// Episode `e` so far.
     #[must_use]
