@@ -68,7 +68,7 @@ impl Artifact for Policy {
 impl Artifact for RewardModel {
     const KIND: &'static str = "reward-model";
     const EXTENSION: &'static str = "safetensors";
-    const FORMAT: u32 = 2;
+    const FORMAT: u32 = 3;
     fn write(&self, path: &Path) -> Result<()> {
         self.0.write(path, Self::KIND, Self::FORMAT)
     }

@@ -177,6 +177,14 @@ impl World {
     pub fn distances_digest(&self) -> String {
         digest(&[&self.distance])
     }
+    /// Whether anybody may leave before the horizon, under any rule.
+    #[must_use]
+    pub fn people_leave(&self) -> bool {
+        let rules = &self.rules;
+        let by_category = rules.category_above.is_some() && self.categories.is_some();
+        let by_any = rules.similar_below.is_some() || rules.low_reward.is_some() || by_category;
+        by_any && rules.repeats != Repeats::MaskedExactRounds && rules.spared < rules.horizon
+    }
     /// Whether a user who remembers `recent` leaves at `item`, whatever it pays.
     #[must_use]
     pub fn conflicts(&self, item: u32, recent: &[u32]) -> bool {

@@ -165,6 +165,13 @@ impl<'w> LearnedReward<'w> {
             shape.vectors == world.vectors_digest(),
             "the reward was learned in another world. help: connect the `world` of the stage that learned it"
         );
+        ensure!(
+            shape.horizon == world.rules.horizon,
+            "the reward was learned in episodes of {} turns, here they have {}. help: give both worlds the same `horizon`, or \
+             connect the `world` of the stage that learned it",
+            shape.horizon,
+            world.rules.horizon
+        );
         let features = match model.0.arrays.get(TEXTS) {
             Some(texts) => Features::with_texts(world, texts.clone())?,
             None => Features::new(world),
@@ -199,6 +206,7 @@ mod tests {
             inputs: features.width(),
             window: 2,
             vectors: world.vectors_digest(),
+            horizon: 4,
             hidden: 4,
             ..Shape::default()
         };
@@ -206,6 +214,9 @@ mod tests {
         let error = |world: &World, window| LearnedReward::load(&model, world, window).err().map(|e| e.to_string());
         assert_eq!(error(&world, 2), None);
         assert!(error(&world, 3).unwrap().contains("states of 2 items, the policy's hold 3"));
+        let mut longer = world.clone();
+        longer.rules.horizon = 8;
+        assert!(error(&longer, 2).unwrap().contains("in episodes of 4 turns, here they have 8"));
         let mut other = world.clone();
         other.user_vectors.data[0] += 0.5;
         assert!(error(&other, 2).unwrap().contains("in another world"));
@@ -245,6 +256,7 @@ mod tests {
                 states: features.state_width(),
                 window: 2,
                 vectors: world.vectors_digest(),
+                horizon: world.rules.horizon,
                 hidden: 4,
                 discount: Some(0.9),
                 reward,

@@ -197,7 +197,8 @@ impl Stage for Evaluate {
         let apart = |from| Apart {
             port: "world",
             from,
-            except: &["distances"],
+            // A world at `truth` is for irl's picture: nothing is learned from it.
+            except: &["distances", "truth"],
             why: "the judge must not be what policies learned from",
             help: "judge in a world of another family that no policy learned from, or say `judge: same_as_training` under \
                    `with`: the rows are then labelled as privileged",

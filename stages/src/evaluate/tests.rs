@@ -392,7 +392,9 @@ fn nobody_is_judged_by_what_it_learned_from() {
     let (privileged, remark) = with_distances(DistancesFrom::Shared { digest: String::new() });
     assert!(!privileged && remark.starts_with("the judge has its training world's distances"), "{remark}");
     let apart = Stage::apart(&Evaluate::default());
-    assert!(apart.iter().all(|apart| apart.port == "world" && apart.except == ["distances"]) && apart.len() == 4);
+    assert!(
+        apart.iter().all(|apart| apart.port == "world" && apart.except == ["distances", "truth"]) && apart.len() == 4
+    );
     assert!(Stage::apart(&Evaluate { judge: Judge::SameAsTraining, ..quick() }).is_empty());
 }
 

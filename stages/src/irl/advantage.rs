@@ -1,81 +1,147 @@
 //! w_env: how much better a demonstrated step was than usual, in the world's own rewards.
 //!
 //! A = Q(s, a) − V(s) from two small networks fitted to the discounted returns of the demonstrations; w_env = exp(A/β) (AWR,
-//! arXiv 1910.00177, eq. 8; IL-Rec uses it on demonstrations).
+//! arXiv 1910.00177, eq. 8; IL-Rec uses it on demonstrations). Where a demonstration was only cut off, V of the state after its
+//! last step stands for what was still to come: V is fitted anew to the returns that hold the V before (fitted value iteration).
 
 use anyhow::Result;
 use candle_core::{Device, Tensor};
 use candle_nn::Module;
 
-use crate::artifact::Demonstrations;
+use crate::artifact::{Demonstrations, Rules};
+use crate::nn::discriminator::Rows;
 use crate::nn::{AdamW, Init, Mlp, Params};
 
-/// Discounted returns of the demonstrated steps, in their order.
-pub(super) fn returns(demonstrations: &Demonstrations, gamma: f64) -> Vec<f32> {
+/// Fits of V after the first, where a demonstration was cut off. After k of them the share γ^(k·length) of its tail is missing.
+const BOOTSTRAPS: usize = 5;
+
+/// Discounted returns of the demonstrated steps, in their order; `tails` holds what comes after each trajectory. The reward of a
+/// step at which the user left is what the rules log for it.
+fn returns(demonstrations: &Demonstrations, rules: &Rules, gamma: f64, tails: &[f64]) -> Vec<f64> {
     let mut all = Vec::new();
-    for trajectory in &demonstrations.trajectories {
-        let mut sum = 0.0;
-        let mut backwards: Vec<f32> = Vec::with_capacity(trajectory.steps.len());
-        for step in trajectory.steps.iter().rev() {
-            sum = f64::from(step.reward) + gamma * sum;
-            backwards.push(sum as f32);
+    for (trajectory, &tail) in demonstrations.trajectories.iter().zip(tails) {
+        let rewards: Vec<f32> = trajectory.steps.iter().map(|step| step.reward).collect();
+        let mut sum = tail;
+        let mut backwards: Vec<f64> = Vec::with_capacity(rewards.len());
+        for &reward in rules.logged(&rewards, Some(trajectory.end)).iter().rev() {
+            sum = f64::from(reward) + gamma * sum;
+            backwards.push(sum);
         }
         all.extend(backwards.into_iter().rev());
     }
     all
 }
 
-/// Advantages of the demonstrated steps, `[N]`, in units of the returns' deviation. `states [N, F_s]`, `pairs [N, F_sa]`.
-pub(super) fn advantages(states: &Tensor, pairs: &Tensor, returns: &[f32], seed: u64) -> Result<Vec<f32>> {
-    let count = returns.len().max(1) as f64;
-    let mean = returns.iter().map(|&r| f64::from(r)).sum::<f64>() / count;
-    let deviation = (returns.iter().map(|&r| (f64::from(r) - mean).powi(2)).sum::<f64>() / count).sqrt().max(1e-6);
-    let targets: Vec<f32> = returns.iter().map(|&r| ((f64::from(r) - mean) / deviation) as f32).collect();
-    let targets = Tensor::from_vec(targets, returns.len(), &Device::Cpu)?;
-    let q = fitted(pairs, &targets, seed)?;
-    let v = fitted(states, &targets, seed.wrapping_add(1))?;
-    Ok((q - v)?.to_vec1()?)
+/// Advantages of the demonstrated steps, `[N]`, in units of the discounted return; `rows` are theirs.
+pub(super) fn advantages(
+    rows: &Rows,
+    demonstrations: &Demonstrations,
+    rules: &Rules,
+    gamma: f64,
+    seed: u64,
+) -> Result<Vec<f32>> {
+    let mut tails = vec![0.0; demonstrations.trajectories.len()];
+    // Trajectories that were cut off, each with the row of its last step.
+    let mut cut = Vec::new();
+    let mut end = 0;
+    for (t, trajectory) in demonstrations.trajectories.iter().enumerate() {
+        end += trajectory.steps.len();
+        if !trajectory.steps.is_empty() && !trajectory.over(rules.horizon) {
+            cut.push((t, end - 1));
+        }
+    }
+    let fit =
+        |tails: &[f64]| Fit::new(&rows.states, &returns(demonstrations, rules, gamma, tails), seed.wrapping_add(1));
+    let mut value = fit(&tails)?;
+    for _ in 0..if cut.is_empty() { 0 } else { BOOTSTRAPS } {
+        let beyond = value.of(&rows.after)?;
+        cut.iter().for_each(|&(t, row)| tails[t] = f64::from(beyond[row]));
+        value = fit(&tails)?;
+    }
+    let quality = Fit::new(&rows.pairs, &returns(demonstrations, rules, gamma, &tails), seed)?;
+    let (q, v) = (quality.of(&rows.pairs)?, value.of(&rows.states)?);
+    Ok(q.into_iter().zip(v).map(|(q, v)| q - v).collect())
 }
 
-/// A small regression of `targets [N]` on `features [N, F]`, answered on the same rows. Few steps and decay: it should say
-/// what is usual, not remember each return.
-fn fitted(features: &Tensor, targets: &Tensor, seed: u64) -> Result<Tensor> {
-    let mut params = Params::default();
-    let widths = [features.dim(1)?, 32, 1];
-    let network = Mlp::new(&mut params, "network", &widths, 1.0, &mut Init::new(seed))?;
-    let mut adam = AdamW::new(&params, 0.005, 0.01, 1.0)?;
-    for _ in 0..200 {
-        let loss = (network.forward(features)?.squeeze(1)? - targets)?.sqr()?.mean_all()?;
-        adam.descend(&params, &loss)?;
+/// A small regression of returns on features. Few steps and decay: it should say what is usual, not remember each return.
+struct Fit {
+    network: Mlp,
+    mean: f64,
+    deviation: f64,
+}
+
+impl Fit {
+    /// Of `returns [N]` on `features [N, F]`.
+    fn new(features: &Tensor, returns: &[f64], seed: u64) -> Result<Self> {
+        let count = returns.len().max(1) as f64;
+        let mean = returns.iter().sum::<f64>() / count;
+        let deviation = (returns.iter().map(|r| (r - mean).powi(2)).sum::<f64>() / count).sqrt().max(1e-6);
+        let targets: Vec<f32> = returns.iter().map(|r| ((r - mean) / deviation) as f32).collect();
+        let targets = Tensor::from_vec(targets, returns.len(), &Device::Cpu)?;
+        let mut params = Params::default();
+        let widths = [features.dim(1)?, 32, 1];
+        let network = Mlp::new(&mut params, "network", &widths, 1.0, &mut Init::new(seed))?;
+        let mut adam = AdamW::new(&params, 0.005, 0.01, 1.0)?;
+        for _ in 0..200 {
+            let loss = (network.forward(features)?.squeeze(1)? - &targets)?.sqr()?.mean_all()?;
+            adam.descend(&params, &loss)?;
+        }
+        Ok(Self { network, mean, deviation })
     }
-    Ok(network.forward(features)?.squeeze(1)?)
+
+    /// Expected returns `[B]` of `features [B, F]`.
+    fn of(&self, features: &Tensor) -> Result<Vec<f32>> {
+        Ok(self.network.forward(features)?.squeeze(1)?.affine(self.deviation, self.mean)?.to_vec1()?)
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use candle_core::DType;
+
     use super::*;
+    use crate::artifact::{Choice, End, Trajectory};
+
+    fn trajectory(rewards: &[f32], end: End) -> Trajectory {
+        let step = |&reward| Choice { item: 0, reward, candidates: vec![], scores: vec![], call: String::new() };
+        Trajectory { user: 0, steps: rewards.iter().map(step).collect(), end }
+    }
+
+    /// Forty trajectories of one step, from one state and with two actions in turn; γ = ½.
+    fn of_two_actions(steps: [(f32, End); 2]) -> [f32; 2] {
+        let ones = Tensor::ones((40, 1), DType::F32, &Device::Cpu).unwrap();
+        let which: Vec<f32> = (0..40).map(|k| (k % 2) as f32).collect();
+        let rows = Rows {
+            pairs: Tensor::from_vec(which, (40, 1), &Device::Cpu).unwrap(),
+            states: ones.clone(),
+            after: ones.clone(),
+            going_on: ones.squeeze(1).unwrap(),
+            log_policy: None,
+        };
+        let trajectories = (0..40).map(|k| trajectory(&[steps[k % 2].0], steps[k % 2].1)).collect();
+        let found = advantages(&rows, &Demonstrations { trajectories }, &Rules::default(), 0.5, 1).unwrap();
+        [found[0], found[1]]
+    }
 
     #[test]
-    fn a_better_action_has_the_higher_advantage() {
-        // One state, two actions; the second returns more.
-        let states = Tensor::ones((40, 1), candle_core::DType::F32, &Device::Cpu).unwrap();
-        let which: Vec<f32> = (0..40).map(|k| (k % 2) as f32).collect();
-        let pairs = Tensor::from_vec(which.clone(), (40, 1), &Device::Cpu).unwrap();
-        let returns: Vec<f32> = which.iter().map(|a| 3.0 + 2.0 * a).collect();
-        let found = advantages(&states, &pairs, &returns, 1).unwrap();
-        assert!((found[0] + 1.0).abs() < 0.1 && (found[1] - 1.0).abs() < 0.1, "±1 deviation, found {:?}", &found[..2]);
+    fn a_better_action_has_the_higher_advantage_in_units_of_the_return() {
+        let found = of_two_actions([(3.0, End::Similar), (23.0, End::Similar)]);
+        assert!((found[0] + 10.0).abs() < 1.0 && (found[1] - 10.0).abs() < 1.0, "±10, found {found:?}");
+    }
+
+    #[test]
+    fn a_demonstration_that_was_cut_off_goes_on() {
+        // V = ½·1 + ½·(1 + ½·V) = 4/3; Q = 1 where the user left, 5/3 where not.
+        let found = of_two_actions([(1.0, End::Similar), (1.0, End::Horizon)]);
+        assert!((found[0] + 1.0 / 3.0).abs() < 0.05 && (found[1] - 1.0 / 3.0).abs() < 0.05, "±⅓, found {found:?}");
     }
 
     #[test]
     fn returns_are_discounted_within_each_trajectory() {
-        use crate::artifact::{Choice, End, Trajectory};
-        let step = |reward| Choice { item: 0, reward, candidates: vec![], scores: vec![], call: String::new() };
-        let trajectory = |rewards: &[f32]| Trajectory {
-            user: 0,
-            steps: rewards.iter().map(|&r| step(r)).collect(),
-            end: End::Horizon,
-        };
-        let demonstrations = Demonstrations { trajectories: vec![trajectory(&[1.0, 2.0, 4.0]), trajectory(&[8.0])] };
-        assert_eq!(returns(&demonstrations, 0.5), [3.0, 4.0, 4.0, 8.0]);
+        let trajectories = vec![trajectory(&[1.0, 2.0, 4.0], End::Similar), trajectory(&[8.0], End::Horizon)];
+        let demonstrations = Demonstrations { trajectories };
+        let of = |penalty| returns(&demonstrations, &Rules { penalty, ..Rules::default() }, 0.5, &[0.0, 6.0]);
+        assert_eq!(of(None), [3.0, 4.0, 4.0, 11.0]);
+        assert_eq!(of(Some(-2.0)), [1.5, 1.0, -2.0, 11.0], "what is logged where the user left");
     }
 }

@@ -1,6 +1,6 @@
 //! The game that GAIL and AIRL play: a generator learns to look like the expert, a discriminator learns to tell them apart.
 //!
-//! Each round: some updates of the generator on r = (1 − ω)·r̂ + ω·r_IRL, fresh episodes into the replay, some steps of the
+//! Each round: some updates of the generator on r = (1 − ω)·r̂ + ω·r_IRL, r̂ as the world logs it to learners, fresh episodes into the replay, some steps of the
 //! discriminator on balanced batches. Everything that a round needs is in its checkpoint.
 
 use std::cell::Cell;
@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
 use candle_core::{Device, Tensor};
-use pipeline::Context;
+use pipeline::{Context, Stage as _};
 use rand::RngExt;
 
-use super::advantage::{advantages, returns};
+use super::advantage::advantages;
 use super::steps::Steps;
 use super::texts::text_vectors;
 use super::{DiscriminatorSettings, Inputs, Outputs, Weighing};
@@ -22,13 +22,14 @@ use crate::nn::discriminator::{Rows, Shape};
 use crate::nn::loss::log_probability;
 use crate::nn::{ActorCritic, AdamW, Discriminator, RewardForm, State, Training, rng};
 use crate::rl::a2c::{Batch, Learner};
+use crate::rl::reward::mixed;
 use crate::rl::{A2c, Demonstrated};
 
 /// Steps of each kind in the picture of learned and true reward.
 const PAIRS: usize = 2000;
 
-/// The name in a checkpoint of r_IRL's running variance.
-const VARIANCE: &str = "variance";
+/// The names in a checkpoint of the running variances: of what the generator is paid, and of what the file pays.
+const VARIANCES: [&str; 2] = ["variance", "variance_of_file"];
 
 /// What the two stages have in common.
 pub(super) struct Game<'a> {
@@ -59,13 +60,47 @@ pub(super) struct Game<'a> {
 }
 
 impl Game<'_> {
+    /// What no type can say, by the names of the stages' fields.
+    pub fn check(&self) -> Result<(), (String, String)> {
+        let wrong = |path: &str, message: &str| Err((path.to_owned(), message.to_owned()));
+        let below = |path: &str| {
+            let path = path.to_owned();
+            move |(at, message): (String, String)| (format!("{path}.{at}"), message)
+        };
+        if self.rounds == 0 {
+            return wrong("rounds", "without a round nothing is learned");
+        }
+        if self.policy_steps == 0 {
+            return wrong("policy_steps", "the generator learns at least once a round");
+        }
+        if !(0.0..=1.0).contains(&self.omega) {
+            return wrong("omega", "a share lies between 0 and 1");
+        }
+        self.discriminator.check().map_err(below("discriminator"))?;
+        self.weights.check().map_err(below("weights"))?;
+        self.policy.check().map_err(below("policy"))?;
+        let usual = A2c::default();
+        if self.policy.omega != usual.omega {
+            return wrong("policy.omega", "the generator's share of r_IRL is this stage's own `omega`");
+        }
+        if self.policy.iterations != usual.iterations {
+            return wrong("policy.iterations", "the generator makes `rounds` times `policy_steps` updates");
+        }
+        Ok(())
+    }
+
+    /// The generator's seed, another for each pair of seeds: an exclusive or would be 0 wherever the two are equal.
+    fn generator_seed(&self) -> u64 {
+        rng(&[self.seed, 0x6e4e, self.policy.seed]).random()
+    }
+
     /// Plays it.
     pub fn play(&self, inputs: &Inputs, cx: &Context) -> Result<Outputs> {
         let world = &inputs.world;
         let config = A2c {
             iterations: self.rounds * self.policy_steps,
             omega: self.omega,
-            seed: self.policy.seed ^ self.seed,
+            seed: self.generator_seed(),
             ..self.policy.clone()
         };
         let pairs = Demonstrated::new(&inputs.demonstrations, None, world, config.network.window)?;
@@ -83,23 +118,20 @@ impl Game<'_> {
         let mut adam = AdamW::new(discriminator.params(), settings.learning_rate, settings.weight_decay, 1.0)?;
         let mut generator = Learner::new(&config, world)?;
         let mut expert_rows = features.steps(&expert.observation, &expert.actions, &expert.over)?;
-        let advantages = advantages(
-            &expert_rows.states,
-            &expert_rows.pairs,
-            &returns(&inputs.demonstrations, config.gamma),
-            self.seed,
-        )?;
+        let advantages = advantages(&expert_rows, &inputs.demonstrations, &world.rules, config.gamma, self.seed)?;
         let mut replay: Vec<Steps> = Vec::new();
         let mut curves = Curves::default();
-        // Of r_IRL without its mean: a shift would change the wish to stay.
-        let variance: Cell<Option<f32>> = Cell::new(None);
+        // Apart, for in AIRL's form the one holds log π and the other does not.
+        let [paid, filed] = [Running::default(), Running::default()];
         let training = Training::open(cx, "checkpoints", 1)?;
         let mut done = 0;
         if let Some((number, bytes)) = training.latest()? {
             let networks = vec![generator.trained(), ("discriminator", discriminator.params(), &mut adam)];
             let mut state = State { networks, arrays: BTreeMap::new(), curves: &mut curves };
             state.restore(&bytes)?;
-            variance.set(state.arrays.remove(VARIANCE).map(|array| array.data[0]));
+            for (running, name) in [&paid, &filed].into_iter().zip(VARIANCES) {
+                running.0.set(state.arrays.remove(name).map(|array| array.data[0]));
+            }
             let names: std::collections::BTreeSet<String> =
                 state.arrays.keys().filter_map(|name| Some(name.rsplit_once('.')?.0.to_owned())).collect();
             replay = names.iter().map(|name| Steps::restore(&state.arrays, name)).collect::<Result<_>>()?;
@@ -119,11 +151,14 @@ impl Game<'_> {
                     if let Some(acting) = &acting {
                         rows.log_policy = Some(log_policy(acting, &batch.observation, &batch.actions)?);
                     }
-                    let irl: Vec<f32> = discriminator.rewards(self.reward, &rows)?.to_vec1()?;
-                    let scale = self.scale_after(&irl, &variance);
-                    let omega = self.omega as f32;
-                    let mixed = |(r, irl): (&f32, &f32)| (1.0 - omega) * r + omega * (irl / scale);
-                    Ok(batch.rewards.iter().zip(&irl).map(mixed).collect())
+                    let mut irl: Vec<f32> = discriminator.rewards(self.reward, &rows)?.to_vec1()?;
+                    if self.scaled {
+                        paid.see(&irl);
+                        filed.see(&discriminator.rewards(self.of_file, &rows)?.to_vec1()?);
+                        let scale = paid.deviation();
+                        irl.iter_mut().for_each(|r| *r /= scale);
+                    }
+                    Ok(mixed(&batch.logged, &irl, self.omega))
                 };
                 let progress = generator.update(world, round * self.policy_steps + step, imitated, reward)?;
                 seen = (progress.episode_return, progress.length);
@@ -146,8 +181,8 @@ impl Game<'_> {
             for step in 0..settings.steps {
                 let (l, a) =
                     self.tell_apart(&discriminator, &mut adam, (&expert_rows, &counts), &generated, [round, step])?;
-                loss += l / settings.steps.max(1) as f64;
-                accuracy += a / settings.steps.max(1) as f64;
+                loss += l / settings.steps as f64;
+                accuracy += a / settings.steps as f64;
             }
             let mean = |rows: &Rows| -> Result<f64> {
                 let rewards = discriminator.rewards(self.reward, rows)?.mean_all()?;
@@ -160,7 +195,7 @@ impl Game<'_> {
             curves.push("demonstrated_reward", round + 1, mean(&expert_rows)?);
             curves.push("generated_reward", round + 1, mean(&generated)?);
             if self.scaled {
-                curves.push("reward_scale", round + 1, f64::from(deviation(&variance)));
+                curves.push("reward_scale", round + 1, f64::from(paid.deviation()));
             }
             bar.inc_with(1, &format!("accuracy {accuracy:.2}"));
             if accuracy > settings.stop_above_accuracy {
@@ -170,7 +205,9 @@ impl Game<'_> {
             training.passed(round + 1, || {
                 let saved = replay.iter().enumerate().flat_map(|(k, steps)| steps.save(&format!("replay.{k:06}")));
                 let mut arrays: BTreeMap<String, Array> = saved.collect();
-                arrays.extend(variance.get().map(|v| (VARIANCE.to_owned(), Array::new(&[1], vec![v]))));
+                for (running, name) in [&paid, &filed].into_iter().zip(VARIANCES) {
+                    arrays.extend(running.0.get().map(|v| (name.to_owned(), Array::new(&[1], vec![v]))));
+                }
                 let networks = vec![generator.trained(), ("discriminator", discriminator.params(), &mut adam)];
                 State { networks, arrays, curves: &mut curves }.save()
             })?;
@@ -178,16 +215,13 @@ impl Game<'_> {
         self.ask_policy(&mut expert_rows, &expert, &generator.network)?;
         let logits: Vec<f32> = discriminator.logits(&expert_rows)?.to_vec1()?;
         let weights = self.weights.weigh(&inputs.demonstrations, &advantages, &logits)?;
-        let scale = if self.scaled { f64::from(deviation(&variance)) } else { 1.0 };
+        let scale = if self.scaled { f64::from(filed.deviation()) } else { 1.0 };
         discriminator.describe(self.of_file, scale, remark);
-        let generated = match replay.pop() {
-            Some(steps) => steps,
-            None => Steps::generated(generator.collect(world, config.iterations)?),
-        };
-        let judge = inputs.truth.as_ref().unwrap_or(world);
+        let generated = replay.pop().context("no generated steps")?;
         let mut shown = Vec::new();
-        for (series, steps) in [("demonstrations", &expert), ("generator", &generated)] {
-            shown.extend(self.pairs(series, &steps.first(PAIRS), &features, &discriminator, judge)?);
+        for (number, series, steps) in [(0, "demonstrations", &expert), (1, "generator", &generated)] {
+            let steps = steps.drawn(PAIRS, rng(&[self.seed, 0x9a17, number]));
+            shown.extend(self.pairs(series, &steps, &features, &discriminator, inputs)?);
         }
         let mut reward = RewardModel(discriminator.export()?);
         if let Some(texts) = features.texts() {
@@ -201,6 +235,7 @@ impl Game<'_> {
             inputs: features.width(),
             window,
             vectors: world.vectors_digest(),
+            horizon: world.rules.horizon,
             hidden: self.discriminator.hidden,
             clip: self.discriminator.logit_clip,
             states: features.state_width(),
@@ -213,8 +248,7 @@ impl Game<'_> {
 
     /// What should be known before the reward is believed.
     fn remark(&self, world: &World) -> Option<String> {
-        let people_leave = world.rules.similar_below.is_some() || world.rules.low_reward.is_some();
-        people_leave.then(|| self.reward.confounds_length()).flatten().map(str::to_owned)
+        world.people_leave().then(|| self.reward.confounds_length()).flatten().map(str::to_owned)
     }
 
     /// Whether what the generator is paid holds log π.
@@ -243,19 +277,6 @@ impl Game<'_> {
         all.context("no generated steps")
     }
 
-    /// What r_IRL is divided by, after a batch of it: 1 or its running deviation.
-    fn scale_after(&self, irl: &[f32], variance: &Cell<Option<f32>>) -> f32 {
-        if !self.scaled {
-            return 1.0;
-        }
-        let count = irl.len().max(1) as f64;
-        let mean = irl.iter().map(|&r| f64::from(r)).sum::<f64>() / count;
-        let now = irl.iter().map(|&r| (f64::from(r) - mean).powi(2)).sum::<f64>() / count;
-        let running = variance.get().map_or(now, |before| 0.9 * f64::from(before) + 0.1 * now);
-        variance.set(Some(running as f32));
-        deviation(variance)
-    }
-
     /// One step of the discriminator on a balanced batch; its loss and the share that it told apart before the step.
     fn tell_apart(
         &self,
@@ -275,7 +296,7 @@ impl Game<'_> {
         let batch = expert.take(&of_expert)?.followed_by(&generated.take(&of_generated)?)?;
         let ones = Tensor::ones(size, candle_core::DType::F32, &Device::Cpu)?;
         let weights = Tensor::cat(&[&counts.index_select(&of_expert, 0)?, &ones], 0)?;
-        let logits = discriminator.logits(&batch)?;
+        let logits = discriminator.unclipped_logits(&batch)?;
         let (high, low) = (1.0 - self.discriminator.label_smoothing as f32, self.discriminator.label_smoothing as f32);
         let targets: Vec<f32> = (0..2 * size).map(|k| if k < size { high } else { low }).collect();
         let loss = adversarial_loss(&logits, &Tensor::new(targets, &Device::Cpu)?, &weights)?;
@@ -285,17 +306,19 @@ impl Game<'_> {
         Ok((f64::from(loss.to_scalar::<f32>()?), right as f64 / (2 * size) as f64))
     }
 
-    /// The file's reward beside that of `judge`.
+    /// The file's reward beside that of the true world, or of the training world where that is not known.
     fn pairs(
         &self,
         series: &str,
         steps: &Steps,
         features: &Features,
         discriminator: &Discriminator,
-        judge: &World,
+        inputs: &Inputs,
     ) -> Result<Vec<RewardPair>> {
         let rows = features.steps(&steps.observation, &steps.actions, &steps.over)?;
         let learned = (discriminator.rewards(self.of_file, &rows)? / discriminator.shape().scale)?.to_vec1::<f32>()?;
+        let judge = inputs.truth.as_ref().unwrap_or(&inputs.world);
+        let of_truth = inputs.truth.is_some();
         let mut shown = Vec::with_capacity(learned.len());
         for ((&user, &item), learned) in steps.observation.user.iter().zip(&steps.actions).zip(learned) {
             let known = (user as usize) < judge.users() && (item as usize) < judge.items();
@@ -304,14 +327,30 @@ impl Game<'_> {
                 "user {user} or item {item} is not in `truth`. help: connect a world of the same log"
             );
             let true_reward = f64::from(judge.reward.row(user as usize)[item as usize]);
-            shown.push(RewardPair { series: series.to_owned(), learned: f64::from(learned), true_reward });
+            shown.push(RewardPair { series: series.to_owned(), learned: f64::from(learned), true_reward, of_truth });
         }
         Ok(shown)
     }
 }
 
-fn deviation(variance: &Cell<Option<f32>>) -> f32 {
-    variance.get().map_or(1.0, |v| v.sqrt().max(1e-6))
+/// The running variance of a reward. Never its mean: a shift would change the wish to stay.
+#[derive(Default)]
+struct Running(Cell<Option<f32>>);
+
+impl Running {
+    /// Takes a batch of it into account.
+    fn see(&self, rewards: &[f32]) {
+        let count = rewards.len().max(1) as f64;
+        let mean = rewards.iter().map(|&r| f64::from(r)).sum::<f64>() / count;
+        let now = rewards.iter().map(|&r| (f64::from(r) - mean).powi(2)).sum::<f64>() / count;
+        let running = self.0.get().map_or(now, |before| 0.9 * f64::from(before) + 0.1 * now);
+        self.0.set(Some(running as f32));
+    }
+
+    /// Its root, 1 before any batch.
+    fn deviation(&self) -> f32 {
+        self.0.get().map_or(1.0, |v| v.sqrt().max(1e-6))
+    }
 }
 
 fn copy(network: &ActorCritic) -> Result<ActorCritic> {
@@ -322,4 +361,22 @@ fn copy(network: &ActorCritic) -> Result<ActorCritic> {
 fn log_policy(network: &ActorCritic, observation: &crate::env::Observation, actions: &[u32]) -> Result<Tensor> {
     let logits = network.logits(&states(network, observation)?)?.detach();
     Ok(log_probability(&logits, &Tensor::from_slice(actions, actions.len(), &Device::Cpu)?)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::irl::Gail;
+
+    #[test]
+    fn equal_seeds_do_not_cancel() {
+        let drawn = |seed: u64, of_policy: u64| {
+            let policy = A2c { seed: of_policy, ..A2c::default() };
+            Gail { seed, policy, ..Gail::default() }.game().generator_seed()
+        };
+        let seeds: std::collections::BTreeSet<u64> =
+            [(0, 0), (1, 1), (2, 2), (1, 2), (2, 1)].map(|(seed, of_policy)| drawn(seed, of_policy)).into();
+        assert_eq!(seeds.len(), 5);
+        assert_eq!(drawn(1, 2), drawn(1, 2));
+    }
 }

@@ -28,21 +28,23 @@ pub struct Airl {
     pub rounds: u64,
     /// Generator updates a round.
     pub policy_steps: u64,
-    /// Share ω of r_IRL in the generator's reward, in [0, 1]; 1 is AIRL itself.
+    /// Share ω of r_IRL in the generator's reward, in [0, 1]; 1 is AIRL itself, where `policy.imitation` is 0.
     pub omega: f64,
     /// What the generator is paid: `log_d_minus_log_one_minus_d` (f − log π) or another form of D with `policy.entropy: 0`, or `f` with
     /// `policy.entropy` equal to `omega`.
     pub reward: RewardForm,
     /// Whether g sees the state alone, as the proof of disentangled rewards wants it; else state and action.
     pub state_only: bool,
-    /// Whether the generator's r_IRL and the file's are divided by the running deviation, never shifted by the mean; not with `f`, whose unit
-    /// is a nat.
+    /// Whether the generator's r_IRL and the file's f are divided, each by its own running deviation, never shifted by the mean; not
+    /// with `f`, whose unit is a nat.
     pub scale_reward: bool,
     /// The discriminator.
     pub discriminator: DiscriminatorSettings,
     /// How demonstrations are weighed.
     pub weights: Weighing,
-    /// The generator; its `omega` and `iterations` are set by this stage, and its `gamma` is the γ of f.
+    /// The generator; its `omega` and `iterations` are set by this stage, each round is a checkpoint, and its `gamma` is the γ of f.
+    /// Without any setting it has no entropy bonus and does not imitate; where one is set, those left out are rl.a2c's, so say
+    /// `imitation: 0` and `entropy: 0` too.
     pub policy: A2c,
     /// Seed of the discriminator and of the batches.
     pub seed: u64,
@@ -59,32 +61,44 @@ impl Default for Airl {
             scale_reward: false,
             discriminator: DiscriminatorSettings::default(),
             weights: Weighing::default(),
-            policy: A2c { entropy: 0.0, ..A2c::default() },
+            policy: A2c { entropy: 0.0, imitation: 0.0, ..A2c::default() },
             seed: 0,
+        }
+    }
+}
+
+impl Airl {
+    /// The game that it plays.
+    pub(super) fn game(&self) -> Game<'_> {
+        Game {
+            rounds: self.rounds,
+            policy_steps: self.policy_steps,
+            omega: self.omega,
+            reward: self.reward,
+            of_file: RewardForm::F,
+            discount: Some(self.policy.gamma),
+            state_only: self.state_only,
+            scaled: self.scale_reward,
+            discriminator: &self.discriminator,
+            weights: &self.weights,
+            policy: &self.policy,
+            seed: self.seed,
         }
     }
 }
 
 impl Stage for Airl {
     const KIND: &'static str = "irl.airl";
-    /// 1: first.
-    const VERSION: u32 = 1;
+    /// 1: first. 2: as version 4 of irl.gail; the file's f is divided by its own deviation; the generator does not imitate.
+    const VERSION: u32 = 2;
     const ABOUT: &'static str = "learn a reward and demonstration weights by adversarial inverse RL (AIRL's form)";
+    const NOT_IN_KEY: &'static [&'static str] = &["policy.checkpoint_every"];
     type Inputs = Inputs;
     type Outputs = Outputs;
 
     fn check(&self) -> Result<(), (String, String)> {
         let wrong = |path: &str, message: &str| Err((path.to_owned(), message.to_owned()));
-        let below = |path: &str| {
-            let path = path.to_owned();
-            move |(at, message): (String, String)| (format!("{path}.{at}"), message)
-        };
-        if !(0.0..=1.0).contains(&self.omega) {
-            return wrong("omega", "a share lies between 0 and 1");
-        }
-        self.discriminator.check().map_err(below("discriminator"))?;
-        self.weights.check().map_err(below("weights"))?;
-        self.policy.check().map_err(below("policy"))?;
+        self.game().check()?;
         let (f, bonus) = (self.reward == RewardForm::F, self.policy.entropy);
         if !f && bonus != 0.0 {
             let message =
@@ -101,21 +115,7 @@ impl Stage for Airl {
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
-        let game = Game {
-            rounds: self.rounds,
-            policy_steps: self.policy_steps,
-            omega: self.omega,
-            reward: self.reward,
-            of_file: RewardForm::F,
-            discount: Some(self.policy.gamma),
-            state_only: self.state_only,
-            scaled: self.scale_reward,
-            discriminator: &self.discriminator,
-            weights: &self.weights,
-            policy: &self.policy,
-            seed: self.seed,
-        };
-        game.play(&inputs, cx)
+        self.game().play(&inputs, cx)
     }
 }
 
@@ -128,7 +128,7 @@ mod tests {
     use crate::nn::training::assert_resumes_exactly;
 
     fn small() -> Airl {
-        let policy = A2c { episodes: 4, entropy: 0.0, ..A2c::default() };
+        let policy = A2c { episodes: 4, ..Airl::default().policy };
         Airl { rounds: 5, discriminator: brief(2), policy, ..Airl::default() }
     }
 
@@ -154,6 +154,31 @@ mod tests {
         assert_eq!((shape.reward, shape.discount, shape.remark), (RewardForm::F, Some(0.9), None));
         assert!(LearnedReward::load(&outputs.reward, &cycle().world, 7).is_ok());
         assert_eq!(outputs.weights.weight.len(), 18);
+    }
+
+    #[test]
+    fn the_unit_of_the_file_is_its_own() {
+        let deviation = |values: &[f64]| {
+            let mean = values.iter().sum::<f64>() / values.len() as f64;
+            (values.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / values.len() as f64).sqrt()
+        };
+        // One update, so that what is seen is one batch: of 400 steps or so, whose f is told anew by the next 400.
+        let policy = A2c { episodes: 80, ..Airl::default().policy };
+        let stage = Airl { rounds: 1, policy_steps: 1, scale_reward: true, policy, ..small() };
+        let folder = tempfile::tempdir().unwrap();
+        let outputs = stage.run(cycle(), &Context::detached(folder.path())).unwrap();
+        let of_generator = outputs.pairs.0.iter().filter(|pair| pair.series == "generator").map(|pair| pair.learned);
+        let found = deviation(&of_generator.collect::<Vec<f64>>());
+        let paid = outputs.curves.0.iter().find(|point| point.series == "reward_scale").unwrap().value;
+        let scale = outputs.reward.0.about::<Shape>().unwrap().scale;
+        assert!((0.7..1.4).contains(&found), "the file's reward has deviation {found}");
+        assert!((scale - paid).abs() > 1e-4, "f and f − log π do not deviate equally: {scale} {paid}");
+    }
+
+    #[test]
+    fn by_default_nothing_but_airl_moves_the_generator() {
+        let Airl { omega, policy, .. } = Airl::default();
+        assert_eq!((omega, policy.imitation, policy.entropy), (1.0, 0.0, 0.0));
     }
 
     #[test]

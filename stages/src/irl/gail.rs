@@ -6,7 +6,8 @@
 //! r_IRL is a form of D_E, by default −log(1 − D_E) ≥ 0 (so it rewards staying alive); w_IRL = (1/D − 1)^κ with D = 1 − D_E.
 //!
 //! Ho and Ermon 2016 (arXiv 1606.03476, eq. 17); IL-Rec (arXiv 2510.13229) computes this form although it says AIRL. The
-//! generator is `rl`'s actor-critic on r = (1 − ω)·r̂ + ω·r_IRL. Left out: gradient penalties.
+//! generator is `rl`'s actor-critic on r = (1 − ω)·r̂ + ω·r_IRL, which by default also imitates the demonstrations (+ λ·L_imit,
+//! `policy.imitation`, as in IL-Rec; with `omega: 1` and `policy.imitation: 0` it is GAIL itself). Left out: gradient penalties.
 
 use anyhow::Result;
 use pipeline::{Context, Stage};
@@ -38,7 +39,7 @@ pub struct Gail {
     pub discriminator: DiscriminatorSettings,
     /// How demonstrations are weighed.
     pub weights: Weighing,
-    /// The generator; its `omega` and `iterations` are set by this stage.
+    /// The generator; its `omega` and `iterations` are set by this stage, and each round is a checkpoint.
     pub policy: A2c,
     /// Seed of the discriminator and of the batches.
     pub seed: u64,
@@ -61,34 +62,10 @@ impl Default for Gail {
     }
 }
 
-impl Stage for Gail {
-    const KIND: &'static str = "irl.gail";
-    /// 1: first. 2: the reward says which states and vectors it is for; the generator's defaults are those of rl.a2c. 3: reward
-    /// forms and stabilisers; the reward's file says its form; pairs of learned and true reward.
-    const VERSION: u32 = 3;
-    const ABOUT: &'static str = "learn a reward and demonstration weights by adversarial inverse RL (GAIL's form)";
-    type Inputs = Inputs;
-    type Outputs = Outputs;
-
-    fn check(&self) -> Result<(), (String, String)> {
-        let wrong = |path: &str, message: &str| Err((path.to_owned(), message.to_owned()));
-        let below = |path: &str| {
-            let path = path.to_owned();
-            move |(at, message): (String, String)| (format!("{path}.{at}"), message)
-        };
-        if !(0.0..=1.0).contains(&self.omega) {
-            return wrong("omega", "a share lies between 0 and 1");
-        }
-        if self.reward == RewardForm::F {
-            return wrong("reward", "`f` is the reward of irl.airl; GAIL's logit is `log_d_minus_log_one_minus_d`");
-        }
-        self.discriminator.check().map_err(below("discriminator"))?;
-        self.weights.check().map_err(below("weights"))?;
-        self.policy.check().map_err(below("policy"))
-    }
-
-    fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
-        let game = Game {
+impl Gail {
+    /// The game that it plays.
+    pub(super) fn game(&self) -> Game<'_> {
+        Game {
             rounds: self.rounds,
             policy_steps: self.policy_steps,
             omega: self.omega,
@@ -101,16 +78,40 @@ impl Stage for Gail {
             weights: &self.weights,
             policy: &self.policy,
             seed: self.seed,
-        };
-        game.play(&inputs, cx)
+        }
+    }
+}
+
+impl Stage for Gail {
+    const KIND: &'static str = "irl.gail";
+    /// 1: first. 2: the reward says which states and vectors it is for; the generator's defaults are those of rl.a2c. 3: reward
+    /// forms and stabilisers; the reward's file says its form; pairs of learned and true reward. 4: advantages in units of the return, with what comes after a demonstration that was
+    /// cut off; the generator is paid what the rules log; logits are cut after learning; seeds are hashed; pairs are drawn.
+    const VERSION: u32 = 4;
+    const ABOUT: &'static str = "learn a reward and demonstration weights by adversarial inverse RL (GAIL's form)";
+    const NOT_IN_KEY: &'static [&'static str] = &["policy.checkpoint_every"];
+    type Inputs = Inputs;
+    type Outputs = Outputs;
+
+    fn check(&self) -> Result<(), (String, String)> {
+        let wrong = |path: &str, message: &str| Err((path.to_owned(), message.to_owned()));
+        if self.reward == RewardForm::F {
+            return wrong("reward", "`f` is the reward of irl.airl; GAIL's logit is `log_d_minus_log_one_minus_d`");
+        }
+        self.game().check()
+    }
+
+    fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
+        self.game().play(&inputs, cx)
     }
 }
 
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::artifact::{Array, Choice, Demonstrations, End, Items, Trajectory};
+    use crate::artifact::{Array, Choice, Demonstrations, End, Items, Repeats, Trajectory, World};
     use crate::env::{LearnedReward, cluster_world, last_steps};
+    use crate::irl::Scheme;
     use crate::nn::training::assert_resumes_exactly;
     use crate::rl::{Demonstrated, NetworkConfig};
 
@@ -160,9 +161,41 @@ pub(super) mod tests {
         assert!(remark(&small(), cycle()).unwrap().contains("never negative"));
         let both_signs = Gail { reward: RewardForm::LogDMinusLogOneMinusD, ..small() };
         assert_eq!(remark(&both_signs, cycle()), None);
-        let mut staying = cycle();
-        staying.world.rules.similar_below = None;
-        assert_eq!(remark(&small(), staying), None);
+        let with_rules = |change: fn(&mut World)| {
+            let mut inputs = cycle();
+            inputs.world.rules.similar_below = None;
+            change(&mut inputs.world);
+            remark(&small(), inputs)
+        };
+        assert_eq!(with_rules(|_| ()), None);
+        // A category above which people leave is a rule as well, and none counts where whole rounds are played.
+        let by_category = |world: &mut World| {
+            world.categories = Some(Array::new(&[6, 1], vec![1.0; 6]));
+            world.rules.category_above = Some(3);
+        };
+        assert!(with_rules(by_category).unwrap().contains("never negative"));
+        let whole_rounds = |world: &mut World| {
+            world.rules.similar_below = Some(0.5);
+            world.rules.repeats = Repeats::MaskedExactRounds;
+        };
+        assert_eq!(with_rules(whole_rounds), None);
+    }
+
+    #[test]
+    fn the_generator_is_paid_the_penalty_for_leaving() {
+        let omitted = |penalty: Option<f32>| {
+            let mut inputs = cycle();
+            inputs.world.rules.penalty = penalty;
+            let end = End::Similar;
+            inputs.demonstrations.trajectories.iter_mut().for_each(|trajectory| trajectory.end = end);
+            let stage =
+                Gail { omega: 0.0, weights: Weighing { scheme: Scheme::None, ..Weighing::default() }, ..small() };
+            let outputs = run(&stage, inputs);
+            (outputs.reward, outputs.weights.w_env)
+        };
+        let (without, with) = (omitted(None), omitted(Some(-50.0)));
+        assert!(without.0 != with.0, "the generator plays otherwise, so the discriminator sees something else");
+        assert!(without.1 != with.1, "so are the demonstrations");
     }
 
     #[test]
@@ -183,6 +216,7 @@ pub(super) mod tests {
             let (mine, theirs) = (&plain.pairs.0[k], &pictured.pairs.0[k]);
             assert_eq!((mine.series.as_str(), mine.learned), ("demonstrations", f64::from(*reward)));
             assert!((mine.true_reward * 10.0 - theirs.true_reward).abs() < 1e-9);
+            assert!(!mine.of_truth && theirs.of_truth);
         }
     }
 
@@ -206,6 +240,13 @@ pub(super) mod tests {
         let discriminator = DiscriminatorSettings { replay_rounds: 0, ..DiscriminatorSettings::default() };
         assert_eq!(Gail { discriminator, ..Gail::default() }.check().unwrap_err().0, "discriminator.replay_rounds");
         assert_eq!(Gail { omega: 2.0, ..Gail::default() }.check().unwrap_err().0, "omega");
+        assert_eq!(Gail { rounds: 0, ..Gail::default() }.check().unwrap_err().0, "rounds");
+        assert_eq!(Gail { policy_steps: 0, ..Gail::default() }.check().unwrap_err().0, "policy_steps");
+        let policy = A2c { omega: 0.1, ..A2c::default() };
+        assert_eq!(Gail { policy, ..Gail::default() }.check().unwrap_err().0, "policy.omega");
+        let policy = A2c { iterations: 10, ..A2c::default() };
+        assert_eq!(Gail { policy, ..Gail::default() }.check().unwrap_err().0, "policy.iterations");
+        assert_eq!(Gail::NOT_IN_KEY, ["policy.checkpoint_every"]);
         assert_eq!(Gail { reward: RewardForm::F, ..Gail::default() }.check().unwrap_err().0, "reward");
         let policy = A2c { network: NetworkConfig { hidden: 0, ..NetworkConfig::default() }, ..A2c::default() };
         assert_eq!(Gail { policy, ..Gail::default() }.check().unwrap_err().0, "policy.network.hidden");

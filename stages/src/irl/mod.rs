@@ -32,7 +32,7 @@ pipeline::ports! {
         demonstrations: Demonstrations,
         /// The catalogue: with it the discriminator reads the items' titles and genres in the place of the world's vectors.
         items: Option<Items>,
-        /// The true world, where it is known; for the picture `pairs` alone, nothing is learned from it.
+        /// The true world, where it is known; for the picture `pairs` alone: nothing is learned from it, so it may be the judge.
         truth: Option<World>,
     }
 }
@@ -47,7 +47,7 @@ pipeline::ports! {
         /// `discriminator_loss`, `accuracy`, `generator_return`, `generator_length`, `demonstrated_reward`, `generated_reward` and
         /// `reward_scale` a round.
         curves: Curves,
-        /// The learned reward beside the world's, step by step.
+        /// The learned reward beside that of `truth`, or of `world` without, step by step.
         pairs: RewardPairs,
     }
 }

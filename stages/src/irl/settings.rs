@@ -62,6 +62,9 @@ impl DiscriminatorSettings {
         if !(0.0..0.5).contains(&self.label_smoothing) {
             return wrong("label_smoothing", "smoothing lies between 0 and ½");
         }
+        if self.steps == 0 {
+            return wrong("steps", "a round teaches the discriminator at least once");
+        }
         if self.batch_size == 0 {
             return wrong("batch_size", "a batch holds at least one step of each kind");
         }
@@ -102,6 +105,7 @@ mod tests {
             settings.check().unwrap_err().0
         };
         assert_eq!(refused(|s| s.label_smoothing = 0.5), "label_smoothing");
+        assert_eq!(refused(|s| s.steps = 0), "steps");
         assert_eq!(refused(|s| s.batch_size = 0), "batch_size");
         assert_eq!(refused(|s| s.replay_rounds = 0), "replay_rounds");
         assert_eq!(refused(|s| s.hidden = 0), "hidden");

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
 
 use crate::artifact::{Array, Demonstrations, World};
 use crate::env::{Observation, last_steps};
@@ -25,8 +27,7 @@ impl Steps {
     /// over: its last state has a next one.
     pub fn demonstrated(pairs: &Demonstrated, demonstrations: &Demonstrations, world: &World) -> Self {
         let over = demonstrations.trajectories.iter().flat_map(|trajectory| {
-            let length = trajectory.steps.len();
-            let ends = trajectory.end.terminal() || length >= world.rules.horizon;
+            let (length, ends) = (trajectory.steps.len(), trajectory.over(world.rules.horizon));
             (1..=length).map(move |step| ends && step == length)
         });
         Self { over: over.collect(), observation: pairs.observation.clone(), actions: pairs.actions.clone() }
@@ -37,13 +38,18 @@ impl Steps {
         Self { over: last_steps(&batch.lengths), observation: batch.observation, actions: batch.actions }
     }
 
-    /// The first `count` steps, or all.
-    pub fn first(&self, count: usize) -> Self {
-        let rows: Vec<usize> = (0..count.min(self.actions.len())).collect();
+    /// `count` of the steps, evenly drawn, or all; in their order.
+    pub fn drawn(&self, count: usize, mut draw: ChaCha8Rng) -> Self {
+        let mut rows: Vec<usize> = (0..self.actions.len()).collect();
+        if rows.len() > count {
+            rows.shuffle(&mut draw);
+            rows.truncate(count);
+            rows.sort_unstable();
+        }
         Self {
             observation: self.observation.take(&rows),
-            actions: self.actions[..rows.len()].to_vec(),
-            over: self.over[..rows.len()].to_vec(),
+            actions: rows.iter().map(|&row| self.actions[row]).collect(),
+            over: rows.iter().map(|&row| self.over[row]).collect(),
         }
     }
 
@@ -99,6 +105,7 @@ mod tests {
     use super::*;
     use crate::artifact::{Choice, End, Trajectory};
     use crate::env::cluster_world;
+    use crate::nn::rng;
 
     #[test]
     fn steps_come_back_and_a_cut_demonstration_is_not_over() {
@@ -117,7 +124,11 @@ mod tests {
         assert_eq!(steps.over, [false, false, false, false, true, false, true]);
         let saved: BTreeMap<String, Array> = steps.save("x").into_iter().collect();
         assert_eq!(Steps::restore(&saved, "x").unwrap(), steps);
-        assert_eq!(steps.first(2).actions, [0, 2]);
+        assert_eq!(steps.drawn(7, rng(&[1])), steps);
+        let drawn = |seed| steps.drawn(2, rng(&[seed]));
+        assert_eq!((drawn(1).actions.len(), drawn(1)), (2, drawn(1)));
+        let reaches_the_last = (0..20).any(|seed| drawn(seed).observation.progress[1] > 0.5 && drawn(seed).over[1]);
+        assert!(reaches_the_last, "not only the first steps are shown");
         assert!(Steps::restore(&saved, "y").is_err());
     }
 }

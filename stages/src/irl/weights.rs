@@ -32,7 +32,8 @@ pub enum Scheme {
 pub struct Weighing {
     /// What decides.
     pub scheme: Scheme,
-    /// Temperature β of w_env = exp(A/β) and of `return_softmax`, above 0; IL-Rec: 10 on Steam, 1 on Amazon.
+    /// Temperature β, above 0: of w_env = exp(A/β) in units of the discounted return, as IL-Rec's 10 on Steam and 1 on Amazon; of
+    /// `return_softmax` in deviations of the return.
     pub beta: f64,
     /// κ of w_IRL, 0 or more.
     pub kappa: f64,
@@ -83,7 +84,11 @@ impl Weighing {
         let (trajectory, step) = demonstrations.steps().map(|(t, s, _)| (t as u32, s as u32)).unzip();
         let weights = Weights { trajectory, step, w_env: mixed(1.0), w_irl: mixed(0.0), weight };
         let finite = [&weights.w_env, &weights.w_irl, &weights.weight].into_iter().flatten().all(|w| w.is_finite());
-        ensure!(finite, "a weight is not finite. help: raise `weights.beta` or lower `weights.kappa`");
+        let help = match self.scheme {
+            Scheme::Sign => "no step's advantage is 0 or more, it seems: take another `weights.scheme`",
+            _ => "look at the demonstrations' rewards and scores, and whether the discriminator's loss is a number",
+        };
+        ensure!(finite, "a weight of scheme {:?} is not finite. help: {help}", self.scheme);
         Ok(weights)
     }
 
@@ -113,7 +118,8 @@ mod tests {
     use super::*;
     use crate::artifact::{End, Trajectory, World};
     use crate::env::{Features, Student, cluster_world, play};
-    use crate::irl::advantage::{advantages, returns};
+    use crate::irl::advantage::advantages;
+    use crate::irl::steps::Steps;
     use crate::nn::rng;
     use crate::rl::{BehaviourCloning, Demonstrated, NetworkConfig};
 
@@ -152,7 +158,7 @@ mod tests {
     #[test]
     fn no_weight_is_infinite_and_settings_are_refused_by_their_names() {
         let error = Weighing { scheme: Scheme::Sign, ..Weighing::default() }.weigh(&three(), &[-1.0; 3], &[0.0; 3]);
-        assert!(error.unwrap_err().to_string().contains("help: "));
+        assert!(error.unwrap_err().to_string().contains("help: no step's advantage"));
         assert_eq!(Weighing { alpha: 1.5, ..Weighing::default() }.check().unwrap_err().0, "alpha");
         assert_eq!(Weighing { beta: 0.0, ..Weighing::default() }.check().unwrap_err().0, "beta");
         assert_eq!(Weighing { kappa: -1.0, ..Weighing::default() }.check().unwrap_err().0, "kappa");
@@ -176,13 +182,9 @@ mod tests {
         let demonstrations = Demonstrations { trajectories: (0..12).map(|k| trajectory(k % 2 == 0)).collect() };
         let pairs = Demonstrated::new(&demonstrations, None, &world, 1).unwrap();
         let features = Features::new(&world);
-        let advantages = advantages(
-            &features.states(&pairs.observation).unwrap(),
-            &features.compute(&pairs.observation, &pairs.actions).unwrap(),
-            &returns(&demonstrations, 0.0),
-            1,
-        )
-        .unwrap();
+        let steps = Steps::demonstrated(&pairs, &demonstrations, &world);
+        let rows = features.steps(&steps.observation, &steps.actions, &steps.over).unwrap();
+        let advantages = advantages(&rows, &demonstrations, &world.rules, 0.0, 1).unwrap();
         let copy = |scheme: Scheme| {
             let weighing = Weighing { scheme, alpha: 1.0, beta: 0.5, ..Weighing::default() };
             let weights = weighing.weigh(&demonstrations, &advantages, &vec![0.0; advantages.len()]).unwrap();

@@ -18,6 +18,8 @@ pub struct Shape {
     pub window: usize,
     /// Which vectors those features were made of: [`World::vectors_digest`](crate::artifact::World::vectors_digest).
     pub vectors: String,
+    /// Turns of an episode there: what progress through a session, a part of those features, is measured by.
+    pub horizon: usize,
     /// Width of the hidden layer.
     pub hidden: usize,
     /// Logits are cut to ±this, so that one sure answer does not drown the others.
@@ -44,6 +46,7 @@ impl Default for Shape {
             inputs: 0,
             window: 0,
             vectors: String::new(),
+            horizon: 0,
             hidden: 64,
             clip: 10.0,
             states: 0,
@@ -154,6 +157,11 @@ impl Discriminator {
 
     /// `[B]`, high where the expert is likely, in either form.
     pub fn logits(&self, rows: &Rows) -> Result<Tensor> {
+        self.clipped(&self.unclipped_logits(rows)?)
+    }
+
+    /// `[B]`, what is learned from: the logits before the cut, beyond which nothing would have a gradient.
+    pub fn unclipped_logits(&self, rows: &Rows) -> Result<Tensor> {
         self.logits_of(&self.f(rows)?, rows)
     }
 
@@ -161,14 +169,14 @@ impl Discriminator {
     pub fn rewards(&self, form: RewardForm, rows: &Rows) -> Result<Tensor> {
         let f = self.f(rows)?;
         // The policy is no part of f: a file's reward is asked by learners whose π it does not know.
-        let logits = if form == RewardForm::F { f.clone() } else { self.logits_of(&f, rows)? };
+        let logits = if form == RewardForm::F { f.clone() } else { self.clipped(&self.logits_of(&f, rows)?)? };
         Ok(form.of(&logits, &f)?)
     }
 
     fn logits_of(&self, f: &Tensor, rows: &Rows) -> Result<Tensor> {
         match (&self.potential, &rows.log_policy) {
-            (None, _) => self.clipped(f),
-            (Some(_), Some(log_policy)) => self.clipped(&airl_logits(f, log_policy)?),
+            (None, _) => Ok(f.clone()),
+            (Some(_), Some(log_policy)) => Ok(airl_logits(f, log_policy)?),
             (Some(_), None) => anyhow::bail!("AIRL's logits need log π of each step"),
         }
     }
@@ -219,12 +227,24 @@ mod tests {
         for (discount, state_only, spectral_norm) in
             [(None, false, false), (None, true, true), (Some(0.9), false, true), (Some(0.9), true, false)]
         {
-            let shape =
-                Shape { inputs: 3, states: 2, hidden: 4, discount, state_only, spectral_norm, ..Shape::default() };
+            // A cut that every answer is beyond stops no learning.
+            let clip = 1e-9;
+            let shape = Shape {
+                inputs: 3,
+                states: 2,
+                hidden: 4,
+                clip,
+                discount,
+                state_only,
+                spectral_norm,
+                ..Shape::default()
+            };
             let discriminator = Discriminator::new(shape, 1).unwrap();
             assert_every_parameter_learns(discriminator.params(), || {
-                adversarial_loss(&discriminator.logits(&rows()).unwrap(), &expert, &ones)
+                adversarial_loss(&discriminator.unclipped_logits(&rows()).unwrap(), &expert, &ones)
             });
+            let answers = discriminator.logits(&rows()).unwrap().to_vec1::<f32>().unwrap();
+            assert!(answers.iter().all(|z| z.abs() <= 1e-9), "{answers:?}");
         }
     }
 

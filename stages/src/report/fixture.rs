@@ -302,7 +302,12 @@ fn rewards() -> RewardPairs {
     let mut noise = Noise(5);
     let mut pair = |series: &str, slope: f64| {
         let true_reward = (3.2 + 0.9 * noise.normal()).clamp(1.0, 5.0);
-        RewardPair { series: series.to_owned(), learned: slope * true_reward + 0.6 * noise.normal(), true_reward }
+        RewardPair {
+            series: series.to_owned(),
+            learned: slope * true_reward + 0.6 * noise.normal(),
+            true_reward,
+            of_truth: true,
+        }
     };
     let demonstrated: Vec<_> = (0..240).map(|_| pair("demonstrations", 0.7)).collect();
     RewardPairs(demonstrated.into_iter().chain((0..900).map(|_| pair("generator", 0.1))).collect())

@@ -147,7 +147,7 @@ mod tests {
             "Of 18 differences (same users on both sides), 18 hold with all judged together",
             "half of the episodes return more than 135",
             "too sure of itself; 18000 ratings",
-            "the learned reward tells little of the true one",
+            "the learned reward tells little of the true reward",
             "2 of 4 estimates are conclusive.",
             "2 of 4 off-policy estimates rest on too small a sample",
         ] {

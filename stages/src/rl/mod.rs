@@ -23,7 +23,7 @@ mod network;
 mod ppo;
 mod q_values;
 mod replay;
-mod reward;
+pub mod reward;
 
 pub use a2c::A2c;
 pub use bc::BehaviourCloning;

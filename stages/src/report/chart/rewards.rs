@@ -1,4 +1,5 @@
-//! A learned reward against the true one: a dot a step, and the mean in bins of equal counts along the truth.
+//! A learned reward against a world's, the true one where it is known: a dot a step, and the mean in bins of equal counts along
+//! the latter ("the truth" below).
 
 use super::SMALL;
 use super::canvas::{Anchor, Canvas};
@@ -29,10 +30,12 @@ pub(in super::super) fn draw(stage: &str, pairs: &RewardPairs) -> Vec<Drawn> {
             None => series.push((&pair.series, vec![point])),
         }
     }
-    series.into_iter().map(|(name, points)| one(&format!("{stage} · {name}"), &points)).collect()
+    let world = if pairs.0.iter().all(|pair| pair.of_truth) { "true reward" } else { "reward of the training world" };
+    series.into_iter().map(|(name, points)| one(&format!("{stage} · {name}"), &points, world)).collect()
 }
 
-fn one(title: &str, points: &[[f64; 2]]) -> Drawn {
+/// `world` says whose reward the first coordinate is.
+fn one(title: &str, points: &[[f64; 2]], world: &str) -> Drawn {
     let [width, height] = [SMALL[0], 220.0];
     let (left, right, top, bottom) = (48.0, width - 12.0, 24.0, height - 40.0);
     let mut canvas = Canvas::new(width, height);
@@ -57,22 +60,22 @@ fn one(title: &str, points: &[[f64; 2]]) -> Drawn {
         canvas.dot("mean-dot", at, 3.2);
     }
     canvas.text("axis-name", Anchor::Start, [2.0, 11.0], "learned reward");
-    canvas.text("axis-name", Anchor::End, [right, height - 4.0], "true reward");
-    let svg = canvas.finish(&format!("Learned against true reward, {title}"));
-    Drawn { title: title.to_owned(), caption: caption(points), svg }
+    canvas.text("axis-name", Anchor::End, [right, height - 4.0], world);
+    let svg = canvas.finish(&format!("Learned reward against {world}, {title}"));
+    Drawn { title: title.to_owned(), caption: caption(points, world), svg }
 }
 
-fn caption(points: &[[f64; 2]]) -> String {
+fn caption(points: &[[f64; 2]], world: &str) -> String {
     let steps = points.len();
     let Some(rank) = correlation(&ranked(points)) else {
         return format!("{steps} steps; one of the two rewards does not vary, so nothing can be said");
     };
     let straight = correlation(points).map(|r| format!(", Pearson {}", say::two(r))).unwrap_or_default();
     let word = match rank {
-        r if r >= 0.7 => "the learned reward orders steps as the truth does",
-        r if r >= 0.3 => "the order is kept in part",
-        r if r > -0.3 => "the learned reward tells little of the true one",
-        _ => "the learned reward prefers what truly pays less",
+        r if r >= 0.7 => format!("the learned reward orders steps as the {world} does"),
+        r if r >= 0.3 => format!("the order of the {world} is kept in part"),
+        r if r > -0.3 => format!("the learned reward tells little of the {world}"),
+        _ => format!("the learned reward prefers what the {world} ranks low"),
     };
     format!("{word} (Spearman {}{straight}; {steps} steps)", say::two(rank))
 }
@@ -133,10 +136,10 @@ mod tests {
         assert_eq!(correlation(&[[1.0, 2.0], [1.0, 3.0]]), None);
         assert_eq!(ranked(&[[5.0, 1.0], [5.0, 0.0], [1.0, 2.0]]), [[1.5, 1.0], [1.5, 0.0], [0.0, 2.0]]);
         assert!(
-            caption(&points)
-                .starts_with("the learned reward orders steps as the truth does (Spearman 1.00, Pearson 0.98")
+            caption(&points, "true reward")
+                .starts_with("the learned reward orders steps as the true reward does (Spearman 1.00, Pearson 0.98")
         );
-        assert!(caption(&[[1.0, 2.0], [1.0, 3.0]]).contains("nothing can be said"));
+        assert!(caption(&[[1.0, 2.0], [1.0, 3.0]], "true reward").contains("nothing can be said"));
     }
 
     #[test]
@@ -147,19 +150,28 @@ mod tests {
 
     #[test]
     fn each_series_has_its_chart() {
-        let pair =
-            |series: &str, learned| RewardPair { series: series.to_owned(), learned, true_reward: 2.0 * learned };
+        let pair = |series: &str, learned| RewardPair {
+            series: series.to_owned(),
+            learned,
+            true_reward: 2.0 * learned,
+            of_truth: false,
+        };
         let pairs = vec![
             pair("generator", 1.0),
             pair("demonstrations", 2.0),
             pair("generator", f64::NAN),
             pair("generator", 3.0),
         ];
-        let drawn = draw("reward", &RewardPairs(pairs));
+        let drawn = draw("reward", &RewardPairs(pairs.clone()));
         assert_eq!(
             drawn.iter().map(|d| d.title.as_str()).collect::<Vec<_>>(),
             ["reward · generator", "reward · demonstrations"]
         );
         assert!(drawn[0].svg.matches("class=\"cloud\"").count() == 2 && !drawn[0].svg.contains("NaN"));
+        // What is not known to be true is not called so.
+        assert!(drawn[0].svg.contains(">reward of the training world<") && !drawn[0].svg.contains("true reward"));
+        let truly = |pair: RewardPair| RewardPair { of_truth: true, ..pair };
+        let drawn = draw("reward", &RewardPairs(pairs.into_iter().map(truly).collect()));
+        assert!(drawn[0].svg.contains(">true reward<"));
     }
 }
