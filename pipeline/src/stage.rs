@@ -27,6 +27,9 @@ pub struct Apart {
     pub from: &'static str,
     /// Input ports, of any stage, through which they may after all (`distances`).
     pub except: &'static [&'static str],
+    /// The kind of artifact of which `port` holds a part: what it was drawn from is out of sight too, except through the stages
+    /// that drew it, for what they kept back they kept back from the other parts. None where it is no part of anything.
+    pub drawn_from: Option<&'static str>,
     /// Why, as the end of a message.
     pub why: &'static str,
     /// What to do instead.

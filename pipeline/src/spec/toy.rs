@@ -156,6 +156,8 @@ pub struct Score {
     seed: u64,
     /// Whether policies must not have been made with the world.
     apart: bool,
+    /// Whether the log that the world was made from is out of sight too.
+    drawn: bool,
 }
 
 impl Stage for Score {
@@ -165,8 +167,14 @@ impl Stage for Score {
     type Inputs = ScoreIn;
     type Outputs = ScoreOut;
     fn apart(&self) -> Vec<Apart> {
-        let apart =
-            Apart { port: "world", from: "policies", except: &["metrics"], why: "judge apart", help: "another world" };
+        let apart = Apart {
+            port: "world",
+            from: "policies",
+            except: &["metrics"],
+            drawn_from: self.drawn.then_some("interactions"),
+            why: "judge apart",
+            help: "another world",
+        };
         if self.apart { vec![apart] } else { Vec::new() }
     }
     fn run(&self, _: ScoreIn, _: &Context) -> anyhow::Result<ScoreOut> {

@@ -82,3 +82,25 @@ fn what_cannot_be_told_is_said_with_the_way_out() {
     let told = project.run("report --page page");
     assert!(told.code == 1 && told.stderr.contains("is damaged or lost\nhelp: "), "{told:?}");
 }
+
+#[test]
+fn of_a_run_that_failed_it_is_said_and_the_last_good_one_offered() {
+    let project = Project::new(
+        "name: f\nstages:\n  bad: { use: toy.fail, with: { how: error } }\n  page: { use: toy.page, inputs: { values: { x: bad.value } } }\n",
+    );
+    let told = || {
+        let told = project.run("report");
+        assert!(told.code == 2 && told.stderr.contains("of f ended before it made a page\nhelp: run "), "{told:?}");
+        told.stderr
+    };
+    assert_eq!(project.run("run x.yaml").code, 1);
+    assert!(told().contains("ended as `failed`; run the experiment again"), "{}", told());
+    project.ok("run x.yaml --set stages.bad.with.how=no");
+    let good = project.runs().pop().unwrap();
+    assert_eq!(project.run("run x.yaml").code, 1);
+    assert!(
+        told().contains(&format!("ended as `failed`; `apprentice report {good}` tells the last one")),
+        "{}",
+        told()
+    );
+}

@@ -22,7 +22,8 @@ pub struct CalibrationBin {
     pub predicted: f64,
     /// Mean held-out rating.
     pub observed: f64,
-    /// Root mean predictive variance (spread of the members and noise), in units of the rating; 0 where the model states none.
+    /// Root mean predictive variance, in units of the rating: the spread of the members, and as noise the variance that the model
+    /// states or, where it states none, its mean squared error on what it was fitted on.
     pub deviation: f64,
     /// Root mean squared error in the bin.
     pub error: f64,

@@ -6,8 +6,8 @@ use anyhow::{Context as _, Result};
 use pipeline::Artifact;
 use serde::{Deserialize, Serialize};
 
-use super::World;
 use super::tensors::TensorFile;
+use super::{DistancesFrom, World};
 
 /// Parameters by name with the description that rebuilds the module (`about` is its config as JSON).
 pub type Network = TensorFile;
@@ -25,9 +25,11 @@ pub struct Origin {
     pub learned_in: String,
     /// Turns of an episode there: what progress through a session is measured by.
     pub horizon: usize,
-    /// [`World::distances_digest`] of that world: equal to the judge's where the policy was trained with the judge's distances,
-    /// which is a privilege.
+    /// [`World::distances_digest`] of that world: equal to the judge's where the policy was trained with the judge's distances.
     pub distances_digest: String,
+    /// Where that world had them from: what tells whether equal ones are a privilege. Policies of earlier programs do not say.
+    #[serde(default)]
+    pub distances: Option<DistancesFrom>,
 }
 
 impl Policy {
@@ -38,6 +40,7 @@ impl Policy {
         about.insert("learned_in".to_owned(), world.rewards_digest().into());
         about.insert("horizon".to_owned(), world.rules.horizon.into());
         about.insert("distances_digest".to_owned(), world.distances_digest().into());
+        about.insert("distances".to_owned(), serde_json::to_value(&world.distances)?);
         network.about = serde_json::to_string(&about)?;
         Ok(Self(network))
     }

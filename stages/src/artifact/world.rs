@@ -110,10 +110,13 @@ impl Rules {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum DistancesFrom {
-    /// From what the world itself was made of.
+    /// From the columns of its own rewards: who has them knows something of its people.
     #[default]
     Own,
-    /// From another world: who learns here with the distances of the judge is privileged, as the published learners are.
+    /// From what the catalogue says of its items, their genres or titles: no secret of any world.
+    Catalogue,
+    /// From the rewards of another world: who learns here with the distances of the judge is privileged, as the published
+    /// learners are.
     Shared {
         /// [`World::distances_digest`] of the world they were taken from.
         digest: String,
@@ -184,12 +187,6 @@ impl World {
         let by_category = rules.category_above.is_some() && self.categories.is_some();
         let by_any = rules.similar_below.is_some() || rules.low_reward.is_some() || by_category;
         by_any && rules.repeats != Repeats::MaskedExactRounds && rules.spared < rules.horizon
-    }
-    /// Whether a user who remembers `recent` leaves at `item`, whatever it pays.
-    #[must_use]
-    pub fn conflicts(&self, item: u32, recent: &[u32]) -> bool {
-        self.rules.repeats != Repeats::MaskedExactRounds
-            && (self.too_similar(item, recent) || self.too_much_of_a_category(item, recent))
     }
     /// Whether `item` is too near to one of `recent` under the `similar` rule.
     #[must_use]

@@ -13,14 +13,13 @@ use crate::artifact::Rankings;
 /// # Errors
 /// When the ranking holds nothing new.
 pub fn candidates(episodes: &Episodes, e: usize, rankings: &Rankings, count: usize) -> Result<Vec<u32>> {
-    let (world, user) = (episodes.world(), episodes.user(e));
+    let (episode, user) = (episodes.episode(e), episodes.user(e));
     let seen: BTreeSet<u32> = episodes.items(e).iter().copied().collect();
     let ranking = &rankings.items[user as usize];
     let fresh = || ranking.iter().copied().filter(|item| !seen.contains(item));
-    let remembered = episodes.remembered(e);
     let mut offered: Vec<u32> = Vec::new();
     if rankings.avoid_alike {
-        offered = fresh().filter(|&item| !world.conflicts(item, remembered)).take(count).collect();
+        offered = fresh().filter(|&item| !episode.conflicts(item)).take(count).collect();
     }
     if offered.is_empty() {
         offered = fresh().take(count).collect();
@@ -30,7 +29,7 @@ pub fn candidates(episodes: &Episodes, e: usize, rankings: &Rankings, count: usi
         "user {user} was shown all {} items of the ranking and the episode goes on\nhelp: set `depth` of the retrieve stage \
          above the horizon of {}",
         ranking.len(),
-        world.rules.horizon
+        episodes.world().rules.horizon
     );
     Ok(offered)
 }

@@ -9,7 +9,7 @@ use super::{Agent, Decide, Episode, Episodes, candidates};
 use crate::artifact::Rankings;
 
 /// Uniform over the catalogue, or over the items that do not conflict with what the user remembers (which needs the quit
-/// distances: privileged).
+/// distances: privileged), and over the catalogue again where all do.
 pub struct Random {
     /// Whether conflicting items are left out.
     pub non_conflicting: bool,
@@ -22,14 +22,9 @@ impl Decide for Random {
         }
         let items = 0..episode.world().items() as u32;
         let free: Vec<u32> = items.filter(|&item| episode.allowed(item) && !episode.conflicts(item)).collect();
-        // Where everything conflicts any item ends the episode alike.
-        Ok(if free.is_empty() { first_allowed(episode) } else { free[draw.random_range(0..free.len())] })
+        // Where everything conflicts the user leaves in any case, but what is shown last is still paid for.
+        Ok(if free.is_empty() { episode.random_allowed(draw) } else { free[draw.random_range(0..free.len())] })
     }
-}
-
-/// The lowest item that may be recommended; 0 where none may, which `step` refuses.
-fn first_allowed(episode: &Episode) -> u32 {
-    (0..episode.world().items() as u32).find(|&item| episode.allowed(item)).unwrap_or(0)
 }
 
 /// The best item of a fixed order that does not conflict with what the user remembers (privileged).
@@ -46,21 +41,26 @@ impl Decide for Popular {
     }
 }
 
-/// The item of highest true reward that does not conflict (privileged twice; myopic, so not a proven upper bound). Ties go
-/// to the lowest id.
+/// The item of highest true reward that does not conflict, or of all where all do (privileged twice; myopic, so not a proven
+/// upper bound). Ties go to the lowest id.
 pub struct GreedyOracle;
 
 impl Decide for GreedyOracle {
     fn decide(&self, episode: &Episode, _: &mut ChaCha8Rng) -> Result<u32> {
         let rewards = episode.world().reward.row(episode.user as usize);
-        let mut best: Option<u32> = None;
-        for item in 0..rewards.len() as u32 {
-            let better = best.is_none_or(|b| rewards[item as usize] > rewards[b as usize]);
-            if better && episode.allowed(item) && !episode.conflicts(item) {
-                best = Some(item);
+        let best = |free: &dyn Fn(u32) -> bool| {
+            let mut best: Option<u32> = None;
+            for item in 0..rewards.len() as u32 {
+                let better = best.is_none_or(|b| rewards[item as usize] > rewards[b as usize]);
+                if better && free(item) {
+                    best = Some(item);
+                }
             }
-        }
-        Ok(best.unwrap_or_else(|| first_allowed(episode)))
+            best
+        };
+        let found = best(&|item| episode.allowed(item) && !episode.conflicts(item));
+        // Where everything conflicts the user leaves in any case, but what is shown last is still paid for.
+        found.or_else(|| best(&|item| episode.allowed(item))).context("no item may be recommended")
     }
 }
 
@@ -92,5 +92,33 @@ mod tests {
         assert!((total(&Popular { order: vec![4, 2, 0, 1, 3, 5] }) - 120.0).abs() < 1e-4);
         let random = play(&world, &[0], &Random { non_conflicting: true }, 1).unwrap();
         assert_eq!(random.items(0).len(), 30);
+    }
+
+    #[test]
+    fn where_everything_conflicts_the_last_item_is_the_best_or_drawn() {
+        // One cluster: whoever saw any item leaves at the next one.
+        let mut world = cluster_world(&[1.0], 3, 1, 9, 1);
+        world.reward.data = vec![1.0, 2.0, 3.0];
+        let played = |agent: &dyn Agent, seed| play(&world, &[0], agent, seed).unwrap().items(0).to_vec();
+        assert_eq!(played(&GreedyOracle, 1), [2, 2]);
+        assert_eq!(played(&Popular { order: vec![1, 2, 0] }, 1), [1, 1]);
+        let last: std::collections::BTreeSet<u32> =
+            (0..30).map(|seed| played(&Random { non_conflicting: true }, seed)[1]).collect();
+        assert_eq!(last.len(), 3);
+        // Masked: the best of those that are left.
+        world.rules.repeats = crate::artifact::Repeats::Masked;
+        assert_eq!(play(&world, &[0], &GreedyOracle, 1).unwrap().items(0), [2, 1]);
+    }
+
+    #[test]
+    fn where_nobody_leaves_yet_nothing_conflicts() {
+        // Spared two turns: the oracle takes the best item twice, then must avoid what is remembered.
+        let mut world = cluster_world(&[5.0, 4.0], 1, 1, 4, 1);
+        world.rules.spared = 2;
+        assert_eq!(play(&world, &[0], &GreedyOracle, 1).unwrap().items(0), [0, 0, 1, 0]);
+        let rankings = Rankings { items: vec![vec![0, 1]], scores: vec![vec![0.0; 2]], avoid_alike: true };
+        let mut episodes = Episodes::new(&world, &[0]);
+        episodes.step(&[0], &[1]).unwrap();
+        assert_eq!(candidates(&episodes, 0, &rankings, 2).unwrap(), [0]);
     }
 }

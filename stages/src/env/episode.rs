@@ -40,8 +40,7 @@ impl<'a> Episode<'a> {
     /// Whether the user leaves at `item`, whatever it pays.
     #[must_use]
     pub fn conflicts(&self, item: u32) -> bool {
-        self.world.rules.repeats != Repeats::MaskedExactRounds
-            && (self.too_similar(item) || self.world.too_much_of_a_category(item, self.remembered()))
+        self.drives_away(item).is_some()
     }
     /// An item drawn evenly from those that may be recommended, the lowest where none may (which `step` refuses).
     #[must_use]
@@ -61,6 +60,24 @@ impl<'a> Episode<'a> {
             item += u32::from(masked <= item);
         }
         item
+    }
+
+    /// Whether nobody leaves at this turn, whatever is shown.
+    fn stays(&self) -> bool {
+        self.items.len() < self.world.rules.spared || self.world.rules.repeats == Repeats::MaskedExactRounds
+    }
+
+    /// Why the user leaves at `item`, whatever it pays.
+    fn drives_away(&self, item: u32) -> Option<End> {
+        if self.stays() {
+            None
+        } else if self.too_similar(item) {
+            Some(End::Similar)
+        } else if self.world.too_much_of_a_category(item, self.remembered()) {
+            Some(End::Category)
+        } else {
+            None
+        }
     }
 
     fn too_similar(&self, item: u32) -> bool {
@@ -84,18 +101,8 @@ impl<'a> Episode<'a> {
             self.user
         );
         let reward = self.world.reward.row(self.user as usize)[item as usize];
-        let stays = turn < rules.spared || rules.repeats == Repeats::MaskedExactRounds;
-        let end = if !stays && rules.low_reward.is_some_and(|low| reward < low) {
-            Some(End::LowReward)
-        } else if !stays && self.too_similar(item) {
-            Some(End::Similar)
-        } else if !stays && self.world.too_much_of_a_category(item, self.remembered()) {
-            Some(End::Category)
-        } else if turn + 1 >= rules.horizon {
-            Some(End::Horizon)
-        } else {
-            None
-        };
-        Ok((reward, end))
+        let bad = !self.stays() && rules.low_reward.is_some_and(|low| reward < low);
+        let left = bad.then_some(End::LowReward).or_else(|| self.drives_away(item));
+        Ok((reward, left.or_else(|| (turn + 1 >= rules.horizon).then_some(End::Horizon))))
     }
 }

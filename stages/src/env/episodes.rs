@@ -83,11 +83,6 @@ impl<'w> Episodes<'w> {
         let (world, near, user) = (self.world, self.near.as_ref(), self.users[e]);
         Episode { world, near, user, items: self.items(e), rewards: self.rewards(e) }
     }
-    /// The items that the user still remembers under the `similar` rule.
-    #[must_use]
-    pub fn remembered(&self, e: usize) -> &[u32] {
-        self.episode(e).remembered()
-    }
     /// The episodes that go on.
     #[must_use]
     pub fn live(&self) -> Vec<usize> {

@@ -1,5 +1,7 @@
 //! Which checkpoint of a training is judged: the one that does best in a validation world, never the best by the judge.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context as _, Result, ensure};
 use pipeline::Named;
 
@@ -15,6 +17,24 @@ fn parted(cell: &str, field: &str) -> Option<(String, String)> {
     let (own, rest): (Vec<&str>, Vec<&str>) =
         cell.split(',').partition(|part| part.split_once('=').is_some_and(|(key, _)| key == field));
     Some((rest.join(","), own.first()?.split_once('=')?.1.to_owned()))
+}
+
+/// An error where no policy's cell has the field: misspelt, all checkpoints would be judged as seeds.
+pub(super) fn known(field: &str, policies: &[Named<Policy>]) -> Result<()> {
+    let swept: BTreeSet<&str> = policies
+        .iter()
+        .flat_map(|policy| policy.cell.split(','))
+        .filter_map(|part| part.split_once('=').map(|(key, _)| key))
+        .collect();
+    ensure!(
+        swept.contains(field),
+        "`checkpoint: {field}` names no field that is swept in the policies. help: {}",
+        match swept.is_empty() {
+            true => "they are of no sweep; leave `checkpoint` out".to_owned(),
+            false => format!("swept are {}", swept.into_iter().collect::<Vec<_>>().join(", ")),
+        }
+    );
+    Ok(())
 }
 
 /// Of the policies of one row the checkpoint of each training with the highest mean inclusive return over all users of

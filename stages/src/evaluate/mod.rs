@@ -19,6 +19,8 @@ mod judged;
 mod latency;
 mod offpolicy;
 mod origin;
+#[cfg(test)]
+mod origin_tests;
 mod people;
 mod rows;
 mod table;
@@ -95,8 +97,8 @@ pub enum Judge {
     /// Never: such an experiment is refused.
     #[default]
     Apart,
-    /// For asking how much of a result is learning and how much the error of the world model. Such rows are labelled as
-    /// privileged.
+    /// For asking how much of a result is learning and how much the error of the world model. All rows that learned are
+    /// labelled as privileged, for nothing keeps what they learned from apart. A validation world is apart even so.
     SameAsTraining,
 }
 
@@ -164,8 +166,9 @@ impl Stage for Evaluate {
     /// 1: first. 2: the remarks say where the retriever and the teacher know the distances. 3: more measures, controls,
     /// comparisons and profiles; the seeds of two rows are drawn apart; episodes keep whole sums and steps. 4: where a teacher's
     /// recording ran out of items, that user is compared over as many turns; the popular cycle shows no item twice where
-    /// repeats are masked.
-    const VERSION: u32 = 4;
+    /// repeats are masked. 5: where every item conflicts the oracle takes the best and random draws; what conflicts knows of
+    /// spared turns; privilege goes by whose the distances are; `gap` only of policies that learned at `training`.
+    const VERSION: u32 = 5;
     const ABOUT: &'static str = "judge policies in a world they did not learn from, beside honest controls";
     type Inputs = Inputs;
     type Outputs = Outputs;
@@ -191,19 +194,26 @@ impl Stage for Evaluate {
     }
 
     fn apart(&self) -> Vec<Apart> {
-        if self.judge == Judge::SameAsTraining {
-            return Vec::new();
-        }
         let apart = |from| Apart {
             port: "world",
             from,
             // A world at `truth` is for irl's picture: nothing is learned from it.
             except: &["distances", "truth"],
+            drawn_from: None,
             why: "the judge must not be what policies learned from",
             help: "judge in a world of another family that no policy learned from, or say `judge: same_as_training` under \
                    `with`: the rows are then labelled as privileged",
         };
-        ["policies", "training", "demonstrations", "validation"].map(apart).into()
+        let mut kept: Vec<Apart> = match self.judge {
+            Judge::Apart => ["policies", "training", "demonstrations"].map(apart).into(),
+            Judge::SameAsTraining => Vec::new(),
+        };
+        kept.push(Apart {
+            why: "what the judge chose looks better in it than elsewhere",
+            help: "choose checkpoints in a world that is neither the judge nor made with it",
+            ..apart("validation")
+        });
+        kept
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
@@ -212,7 +222,7 @@ impl Stage for Evaluate {
         let all = people::judged(world, people)?;
         let users = &all[..all.len().min(self.users.unwrap_or(usize::MAX))];
         ensure!(!users.is_empty() && world.items() > 0, "the world has nobody or nothing to play with");
-        let origins = Origins::new(self.judge, world);
+        let origins = Origins::new(self.judge, world, inputs.training.as_ref());
         origins.refuse(&inputs)?;
         let told = inputs.teacher.as_ref().map(|told| people::taught(told, people.map(|_| &all[..]))).transpose()?;
         let teacher = told.as_ref().map(|told| teacher::replay(world, told)).transpose()?;

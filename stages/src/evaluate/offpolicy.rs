@@ -17,17 +17,22 @@ use pipeline::{Apart, Context, Many, Named, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Act;
 use super::bootstrap::{Bootstrap, Grid, Resampling};
 use super::origin::called;
 use super::weighing::{Logged, by_user, effective};
 use crate::artifact::{Estimate, Estimates, Interactions, Policy, Propensities, World};
 use crate::env::{Observation, Student, states};
 use crate::nn::ActorCritic;
+use crate::rl::{Cql, Dqn};
 
 /// States that a network takes at once.
 const BATCH: usize = 512;
 /// The estimators in the order of the table.
 const ESTIMATORS: [&str; 5] = ["ips", "snips", "per_decision", "doubly_robust", "direct"];
+
+/// Learners whose networks give values.
+const OF_VALUES: [&str; 2] = [Dqn::KIND, Cql::KIND];
 
 /// `evaluate.offpolicy`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -35,6 +40,10 @@ const ESTIMATORS: [&str; 5] = ["ips", "snips", "per_decision", "doubly_robust", 
 pub struct OffPolicy {
     /// How the items of the log were chosen.
     pub logging: Logging,
+    /// How policies act. The policy that draws from its distribution is estimated by default, which is not the one that a table
+    /// of greedy policies judges: `greedy` is that one, and few rows of a log show just its items. A learner of values
+    /// (`rl.dqn`, `rl.cql`) has no distribution and is always greedy.
+    pub act: Act,
     /// Interactions of one user that make an episode, from 1; 5 by default, for products of more weights say nothing.
     pub horizon: usize,
     /// No weight counts more than this; nothing is cut when absent. Less variance for some bias.
@@ -57,13 +66,21 @@ pub enum Logging {
     /// An estimate for logs of what people chose: an item's share in `train`, each item given one interaction more.
     Popularity,
     /// By the chances at `propensities`: one rating of a user is of an item with that pair's chance to be rated over the
-    /// number of the user's ratings in the log.
+    /// number of pairs that the user rated in the log that they describe, of which `log` may be a part.
     Propensities,
 }
 
 impl Default for OffPolicy {
     fn default() -> Self {
-        Self { logging: Logging::Uniform, horizon: 5, clip: None, least_effective: 100.0, bootstrap: 2000, seed: 0 }
+        Self {
+            logging: Logging::Uniform,
+            act: Act::Sample,
+            horizon: 5,
+            clip: None,
+            least_effective: 100.0,
+            bootstrap: 2000,
+            seed: 0,
+        }
     }
 }
 
@@ -93,8 +110,9 @@ pipeline::ports! {
 
 impl Stage for OffPolicy {
     const KIND: &'static str = "evaluate.offpolicy";
-    /// 1: first.
-    const VERSION: u32 = 1;
+    /// 1: first. 2: propensities are shared among all that a user rated in their log; learners of values are greedy; remarks
+    /// say how a policy acts.
+    const VERSION: u32 = 2;
     const ABOUT: &'static str = "estimate from a log, without a simulator, what policies would have earned";
     type Inputs = Inputs;
     type Outputs = Outputs;
@@ -120,7 +138,9 @@ impl Stage for OffPolicy {
         let apart = |from| Apart {
             port: "log",
             from,
-            except: &["holdout"],
+            // Propensities tell how often was rated, not what.
+            except: &["holdout", "propensities"],
+            drawn_from: Some(<Interactions as pipeline::Artifact>::KIND),
             why: "what was learned from a log looks better in it than elsewhere",
             help: "estimate from interactions that were kept back, such as `split.test`",
         };
@@ -136,8 +156,9 @@ impl Stage for OffPolicy {
         for policy in policies {
             cx.go_on()?;
             let network = Student::load(&policy.value, world.users(), world.items()).with_context(|| called(policy))?;
-            let logged = episodes.judged(&network, world, &propensity, self.clip)?;
-            estimates.extend(self.estimates(policy, &logged));
+            let act = self.acts(policy)?;
+            let logged = episodes.judged(&network, world, &propensity, act, self.clip)?;
+            estimates.extend(self.estimates(policy, act, &logged));
             bar.inc(1);
         }
         Ok(Outputs { estimates: Estimates(estimates) })
@@ -145,6 +166,12 @@ impl Stage for OffPolicy {
 }
 
 impl OffPolicy {
+    /// How a policy acts: values are no logits of a distribution.
+    fn acts(&self, policy: &Named<Policy>) -> Result<Act> {
+        let learner = policy.value.origin().with_context(|| called(policy))?.learner;
+        Ok(if OF_VALUES.contains(&learner.as_str()) { Act::Greedy } else { self.act })
+    }
+
     /// μ(a|u) of each row.
     fn propensity(&self, inputs: &Inputs, episodes: &Episodes) -> Result<Vec<f64>> {
         let items = inputs.world.items();
@@ -162,14 +189,21 @@ impl OffPolicy {
                     "`logging: propensities` needs them. help: connect `world.propensities` of the log to `propensities`",
                 )?;
                 let mut rated = vec![0.0; inputs.world.users()];
-                episodes.log.user.iter().for_each(|&user| rated[user as usize] += 1.0);
+                // A part drawn from the log has its items as likely as the whole, not more so.
+                for &user in &known.user {
+                    let rated = rated.get_mut(user as usize);
+                    *rated.with_context(|| {
+                        let users = inputs.world.users();
+                        format!("`propensities` names user {user}, the world has {users}. help: make both from one ingest stage")
+                    })? += 1.0;
+                }
                 let chances = known.of(&episodes.log)?.into_iter().zip(&episodes.log.user);
                 Ok(chances.map(|(chance, &user)| chance / rated[user as usize]).collect())
             }
         }
     }
 
-    fn estimates(&self, policy: &Named<Policy>, logged: &[Logged]) -> Vec<Estimate> {
+    fn estimates(&self, policy: &Named<Policy>, act: Act, logged: &[Logged]) -> Vec<Estimate> {
         let users = by_user(logged);
         let grids: [[Grid; 2]; 5] =
             std::array::from_fn(|k| std::array::from_fn(|end| vec![users.iter().map(|sums| sums[k][end]).collect()]));
@@ -192,21 +226,26 @@ impl OffPolicy {
                 effective_sample: sizes[k],
                 rows: logged.len() as u32,
                 conclusive: enough && !model_alone,
-                remark: self.remark(enough, model_alone),
+                remark: self.remark(act, enough, model_alone),
             }
         };
         (0..ESTIMATORS.len()).map(estimate).collect()
     }
 
-    fn remark(&self, enough: bool, model_alone: bool) -> String {
-        if model_alone {
-            return "the world model's word alone: no logged rating enters".to_owned();
-        }
-        let mut remark = match self.logging {
-            Logging::Uniform => "items of the log taken as drawn alike".to_owned(),
-            Logging::Popularity => "items of the log taken as drawn by their share in `train`, an estimate".to_owned(),
-            Logging::Propensities => "items of the log taken as drawn by their propensities".to_owned(),
+    fn remark(&self, act: Act, enough: bool, model_alone: bool) -> String {
+        let acts = match act {
+            Act::Greedy => "takes its likeliest item",
+            Act::Sample => "draws its actions",
         };
+        if model_alone {
+            return format!("{acts}; the world model's word alone: no logged rating enters");
+        }
+        let drawn = match self.logging {
+            Logging::Uniform => "alike",
+            Logging::Popularity => "by their share in `train`, an estimate",
+            Logging::Propensities => "by their propensities",
+        };
+        let mut remark = format!("{acts}; items of the log taken as drawn {drawn}");
         if let Some(clip) = self.clip {
             remark += &format!("; weights cut at {clip}");
         }
@@ -269,6 +308,7 @@ impl Episodes {
         network: &ActorCritic,
         world: &World,
         propensity: &[f64],
+        act: Act,
         clip: Option<f64>,
     ) -> Result<Vec<Logged>> {
         let window = network.shape().window;
@@ -285,7 +325,10 @@ impl Episodes {
             let logits = network.logits(&states(network, &observation)?)?.flatten_all()?.to_vec1::<f32>()?;
             for (row, logits) in rows.zip(logits.chunks_exact(world.items())) {
                 let (user, item) = (self.log.user[row], self.log.item[row] as usize);
-                let chances = softmax(logits);
+                let chances = match act {
+                    Act::Greedy => greedy(logits),
+                    Act::Sample => softmax(logits),
+                };
                 let expected = world.reward.row(user as usize);
                 let weight = chances[item] / propensity[row];
                 judged.push(Logged {
@@ -302,6 +345,14 @@ impl Episodes {
     }
 }
 
+/// All on the largest, the first of equals, as when serving.
+fn greedy(logits: &[f32]) -> Vec<f64> {
+    let mut chances = vec![0.0; logits.len()];
+    let best = (0..logits.len()).reduce(|best, k| if logits[k] > logits[best] { k } else { best });
+    best.into_iter().for_each(|best| chances[best] = 1.0);
+    chances
+}
+
 fn softmax(logits: &[f32]) -> Vec<f64> {
     let high = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let parts: Vec<f64> = logits.iter().map(|&logit| f64::from(logit - high).exp()).collect();
@@ -310,148 +361,4 @@ fn softmax(logits: &[f32]) -> Vec<f64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use super::*;
-    use crate::env::cluster_world;
-    use crate::nn::Encoder;
-    use crate::nn::actor_critic::Shape;
-
-    const ROWS: [(u32, usize, f64, f64, f64, f64); 4] = [
-        // user, turn, weight, rating, r̂, q
-        (0, 0, 2.0, 5.0, 4.0, 3.0),
-        (0, 1, 0.5, 3.0, 3.0, 2.0),
-        (0, 0, 1.0, 1.0, 2.0, 2.0),
-        (1, 0, 4.0, 2.0, 1.0, 1.0),
-    ];
-
-    fn logged() -> Vec<Logged> {
-        let row =
-            |&(user, turn, weight, rating, expected, value)| Logged { user, turn, weight, rating, expected, value };
-        ROWS.iter().map(row).collect()
-    }
-
-    #[test]
-    fn estimates_and_effective_samples_by_hand() {
-        // w·r: 10, 1.5, 1 | 8. Products of weights: 2, 1, 1 | 4. q + w(r − r̂): 5, 2, 1 | 5.
-        let users = by_user(&logged());
-        assert_eq!(users[0], [[12.5, 3.0], [12.5, 3.5], [14.0, 3.0], [8.0, 3.0], [7.0, 3.0]]);
-        assert_eq!(users[1], [[8.0, 1.0], [8.0, 4.0], [8.0, 1.0], [5.0, 1.0], [1.0, 1.0]]);
-        let single = 7.5 * 7.5 / (4.0 + 0.25 + 1.0 + 16.0);
-        assert_eq!(effective(&logged()), [single, single, 64.0 / 22.0, single, 4.0]);
-        let policy = Named { name: "p".into(), cell: String::new(), value: policy(&world()) };
-        let found = OffPolicy { least_effective: 2.7, ..OffPolicy::default() }.estimates(&policy, &logged());
-        let values: Vec<f64> = found.iter().map(|estimate| estimate.value).collect();
-        assert_eq!(values, [20.5 / 4.0, 20.5 / 7.5, 22.0 / 4.0, 13.0 / 4.0, 8.0 / 4.0]);
-        // 64/22 = 2.9 is enough, 2.65 is not, and the model alone never is.
-        let conclusive: Vec<bool> = found.iter().map(|estimate| estimate.conclusive).collect();
-        assert_eq!(conclusive, [false, false, true, false, false]);
-        assert!(found[0].remark.contains("not conclusive") && !found[2].remark.contains("not conclusive"));
-        // Two users: each interval runs from the one to the other.
-        assert_eq!((found[0].low, found[0].high), (12.5 / 3.0, 8.0));
-    }
-
-    fn world() -> World {
-        let mut world = cluster_world(&[5.0, 4.0, 3.0], 2, 1, 4, 2);
-        world.reward.data.iter_mut().enumerate().for_each(|(k, reward)| *reward += k as f32 / 10.0);
-        world
-    }
-
-    fn policy(world: &World) -> Policy {
-        let shape = Shape {
-            users: 2,
-            items: 6,
-            width: 3,
-            window: 2,
-            hidden: 4,
-            prior: 2.0,
-            avoid: 0.0,
-            alike_share: 0.5,
-            encoder: Encoder::Window,
-        };
-        let mut vectors = world.user_vectors.clone();
-        vectors.data = vec![0.5, 0.25, 0.0, 0.0, 0.5, 1.0];
-        let network = ActorCritic::new(shape, &vectors, &world.item_vectors, 7).unwrap();
-        Policy::new(network.export().unwrap(), "rl.a2c", world).unwrap()
-    }
-
-    /// Every item once, with the rating that the world expects: then each estimator is the policy's expected rating.
-    fn whole_log(world: &World) -> Interactions {
-        let (user, item): (Vec<u32>, Vec<u32>) = (0..12).map(|k| (k / 6, k % 6)).unzip();
-        Interactions { user, item, rating: world.reward.data.clone(), timestamp: (0..12).collect() }
-    }
-
-    fn run(stage: &OffPolicy, log: Interactions, train: Option<Interactions>) -> Result<Vec<Estimate>> {
-        let (world, propensities) = (world(), None);
-        let policies = vec![Named { name: "p".into(), cell: "seed=0".into(), value: policy(&world) }];
-        let inputs = Inputs { world, log, train, propensities, policies };
-        Ok(stage.run(inputs, &Context::detached(Path::new("unused")))?.estimates.0)
-    }
-
-    #[test]
-    fn on_a_log_that_shows_everything_all_estimators_agree() {
-        let stage = OffPolicy { horizon: 1, ..OffPolicy::default() };
-        let found = run(&stage, whole_log(&world()), None).unwrap();
-        assert_eq!(found.len(), 5);
-        for estimate in &found {
-            assert!((estimate.value - found[4].value).abs() < 1e-6, "{estimate:?}");
-            assert!(estimate.value > 3.0 && estimate.value < 6.2);
-            assert_eq!((estimate.rows, estimate.cell.as_str()), (12, "seed=0"));
-        }
-        // The policy is not uniform, or the test would say little.
-        assert!(found[0].effective_sample < 11.9, "{}", found[0].effective_sample);
-        // Weights of at most ½: of 12 rows of mean weight 1 that is a smaller estimate.
-        let cut = run(&OffPolicy { clip: Some(0.5), ..stage.clone() }, whole_log(&world()), None).unwrap();
-        assert!(cut[0].value < found[0].value && cut[0].remark.contains("weights cut at 0.5"));
-    }
-
-    #[test]
-    fn episodes_are_runs_of_one_user_in_time() {
-        let log = Interactions {
-            user: vec![1, 0, 1, 1, 1],
-            item: vec![3, 0, 2, 1, 0],
-            rating: vec![3.0, 9.0, 2.0, 1.0, 0.0],
-            timestamp: vec![30, 5, 20, 10, 40],
-        };
-        let episodes = Episodes::of(&log, &world(), 3).unwrap();
-        assert_eq!(episodes.log.item, [0, 1, 2, 3, 0]);
-        assert_eq!(episodes.turn, [0, 0, 1, 2, 0]);
-    }
-
-    #[test]
-    fn propensities_are_shared_among_the_ratings_of_a_user() {
-        let log =
-            Interactions { user: vec![0, 0, 1], item: vec![2, 1, 3], rating: vec![1.0; 3], timestamp: vec![1, 2, 3] };
-        let world = world();
-        let episodes = Episodes::of(&log, &world, 5).unwrap();
-        let stage = OffPolicy { logging: Logging::Propensities, ..OffPolicy::default() };
-        let found = |pairs: Option<Vec<(u32, u32, f64)>>| {
-            let propensities = pairs.map(|pairs| Propensities::new(pairs).unwrap());
-            let (world, log) = (world.clone(), log.clone());
-            stage.propensity(&Inputs { world, log, train: None, propensities, policies: Vec::new() }, &episodes)
-        };
-        let pairs = vec![(0, 2, 0.5), (0, 1, 0.25), (1, 3, 0.125)];
-        assert_eq!(found(Some(pairs.clone())).unwrap(), [0.25, 0.125, 0.125]);
-        assert!(found(None).unwrap_err().to_string().contains("help: connect `world.propensities`"));
-        let error = found(Some(pairs[1..].to_vec())).unwrap_err().to_string();
-        assert!(error.starts_with("user 0 rated item 2, but there is no propensity of that."), "{error}");
-    }
-
-    #[test]
-    fn popularity_is_a_share_and_what_cannot_be_estimated_is_named() {
-        let stage = OffPolicy { logging: Logging::Popularity, ..OffPolicy::default() };
-        // Counts 1 + [2, 0, 0, 0, 0, 1] of 9.
-        let train = Interactions { user: vec![0; 3], item: vec![0, 0, 5], rating: vec![1.0; 3], timestamp: vec![0; 3] };
-        assert_eq!(shares(&train, 6).unwrap(), [3.0, 1.0, 1.0, 1.0, 1.0, 2.0].map(|count| count / 9.0));
-        assert!(shares(&train, 5).unwrap_err().to_string().contains("item 5"));
-        assert!(run(&stage, whole_log(&world()), Some(train)).unwrap()[0].remark.contains("an estimate"));
-        let error = |log, stage| format!("{:#}", run(stage, log, None).unwrap_err());
-        assert!(error(whole_log(&world()), &stage).contains("help: connect the train part"));
-        let uniform = OffPolicy::default();
-        assert!(error(Interactions::default(), &uniform).contains("help: connect interactions that were kept back"));
-        let mut strange = whole_log(&world());
-        strange.item[3] = 6;
-        assert!(error(strange, &uniform).starts_with("row 3 of the log is of user 0 and item 6"));
-    }
-}
+mod tests;

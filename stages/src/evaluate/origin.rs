@@ -4,48 +4,109 @@ use anyhow::{Context as _, Result, bail};
 use pipeline::Named;
 
 use super::{Inputs, Judge};
-use crate::artifact::{DistancesFrom, Policy, World};
+use crate::artifact::{DistancesFrom, Origin, Policy, Repeats, World};
 
 const HELP: &str = "help: judge in a world of another family, or set `judge: same_as_training` to ask how much of a result is \
                     learning; such rows are labelled as privileged";
 
+const HELP_VALIDATION: &str = "help: choose checkpoints in a world of its own; those that the judge chose look better in it \
+                               than elsewhere";
+
 const LEARNED_HERE: &str = "privileged: learned in the world that judges it";
+const NOT_KEPT_APART: &str =
+    "privileged: under `judge: same_as_training` nothing keeps what it learned from apart from the judge";
 const HAD_DISTANCES: &str = "privileged: trained with the judge's distances";
+const FROM_A_THIRD: &str = "privileged: its training world and the judge have their distances from a third world, so it knew \
+                            when people leave";
+const NOT_SAID: &str = "privileged as far as is known: trained with the judge's distances, and does not say whose they were; \
+                        connect its world to `training`, or train it again";
 const SHARES_DISTANCES: &str = "the judge has its training world's distances, so they agree on when people leave";
+const OF_THE_CATALOGUE: &str = "its training world and the judge have the distances of the catalogue, so they agree on when \
+                                people leave";
+
+/// What a policy knows of the judge's item distances.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Knows {
+    /// Nothing, or nobody leaves because of them.
+    Nothing,
+    /// What anyone can read in the catalogue.
+    OfTheCatalogue,
+    /// What its own training world lent the judge.
+    Lent,
+    /// What the judge alone could know.
+    OfTheJudge,
+    /// What the judge has from a world that is not the training world.
+    OfAThird,
+    /// The same distances; whose they are the policy does not say.
+    NotSaid,
+}
+
+impl Knows {
+    fn remark(self) -> Option<&'static str> {
+        match self {
+            Self::Nothing => None,
+            Self::OfTheCatalogue => Some(OF_THE_CATALOGUE),
+            Self::Lent => Some(SHARES_DISTANCES),
+            Self::OfTheJudge => Some(HAD_DISTANCES),
+            Self::OfAThird => Some(FROM_A_THIRD),
+            Self::NotSaid => Some(NOT_SAID),
+        }
+    }
+
+    fn privileged(self) -> bool {
+        matches!(self, Self::OfTheJudge | Self::OfAThird | Self::NotSaid)
+    }
+}
+
+/// What a world is known by.
+struct Marks {
+    /// [`World::rewards_digest`].
+    rewards: String,
+    /// [`World::distances_digest`].
+    distances: String,
+    from: DistancesFrom,
+}
+
+impl Marks {
+    fn of(world: &World) -> Self {
+        let (rewards, distances) = (world.rewards_digest(), world.distances_digest());
+        Self { rewards, distances, from: world.distances.clone() }
+    }
+}
 
 /// What the judge may have in common with what policies learned from.
 pub(super) struct Origins {
     judge: Judge,
-    /// [`World::rewards_digest`] of the judge.
-    rewards: String,
-    /// [`World::distances_digest`] of the judge.
-    distances: String,
-    /// Whether the judge took its distances from another world: then who has the same ones knows nothing of the judge.
-    borrowed: bool,
+    own: Marks,
+    /// Whether anybody leaves the judge because items are alike.
+    leaves_alike: bool,
+    /// The world at `training`.
+    training: Option<Marks>,
 }
 
 impl Origins {
-    /// Of what is judged by `world`.
-    pub fn new(judge: Judge, world: &World) -> Self {
+    /// Of what is judged by `world`, where policies are said to have learned in `training`.
+    pub fn new(judge: Judge, world: &World, training: Option<&World>) -> Self {
+        let rules = &world.rules;
         Self {
             judge,
-            rewards: world.rewards_digest(),
-            distances: world.distances_digest(),
-            borrowed: world.distances != DistancesFrom::Own,
+            own: Marks::of(world),
+            leaves_alike: rules.similar_below.is_some() && rules.repeats != Repeats::MaskedExactRounds,
+            training: training.map(Marks::of),
         }
     }
 
-    /// An error where a world or policy among the inputs has the judge's rewards and may not. The engine sees to what
-    /// descends from the judge; this also sees a second world with equal rewards.
+    /// An error where a world or policy among the inputs has the judge's rewards and may not; the validation world never may.
+    /// The engine sees to what descends from the judge; this also sees a second world with equal rewards.
     pub fn refuse(&self, inputs: &Inputs) -> Result<()> {
+        if inputs.validation.as_ref().is_some_and(|world| world.rewards_digest() == self.own.rewards) {
+            bail!("the world at `validation` has the rewards of the judging world. {HELP_VALIDATION}");
+        }
         if self.judge == Judge::SameAsTraining {
             return Ok(());
         }
-        let worlds = [("training", &inputs.training), ("validation", &inputs.validation)];
-        for (port, world) in worlds {
-            if world.as_ref().is_some_and(|world| world.rewards_digest() == self.rewards) {
-                bail!("the world at `{port}` has the rewards of the judging world. {HELP}");
-            }
+        if self.training.as_ref().is_some_and(|training| training.rewards == self.own.rewards) {
+            bail!("the world at `training` has the rewards of the judging world. {HELP}");
         }
         for policy in &inputs.policies {
             if self.judged_by_its_teacher(policy)? {
@@ -57,24 +118,62 @@ impl Origins {
 
     /// Whether a policy learned in a world with the judge's rewards.
     fn judged_by_its_teacher(&self, policy: &Named<Policy>) -> Result<bool> {
-        let origin = policy.value.origin().with_context(|| called(policy))?;
-        Ok(origin.learned_in == self.rewards)
+        Ok(origin(policy)?.learned_in == self.own.rewards)
+    }
+
+    /// Whether one of these policies learned in another world than the one at `training`, if there is one.
+    pub fn learned_elsewhere(&self, policies: &[(String, &Named<Policy>)]) -> Result<bool> {
+        let Some(training) = &self.training else { return Ok(false) };
+        for (_, policy) in policies {
+            if origin(policy)?.learned_in != training.rewards {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn knows(&self, origin: &Origin) -> Knows {
+        if !self.leaves_alike || origin.distances_digest != self.own.distances {
+            return Knows::Nothing;
+        }
+        // The world at `training` speaks for a policy that does not say and learned there.
+        let there =
+            |training: &&Marks| training.rewards == origin.learned_in && training.distances == origin.distances_digest;
+        let training = self.training.as_ref().filter(there).map(|training| &training.from);
+        match (&self.own.from, origin.distances.as_ref().or(training)) {
+            (DistancesFrom::Catalogue, _) | (_, Some(DistancesFrom::Catalogue)) => Knows::OfTheCatalogue,
+            (DistancesFrom::Own, _) => Knows::OfTheJudge,
+            (DistancesFrom::Shared { digest }, Some(DistancesFrom::Own)) if *digest == origin.distances_digest => {
+                Knows::Lent
+            }
+            (DistancesFrom::Shared { .. }, Some(_)) => Knows::OfAThird,
+            (DistancesFrom::Shared { .. }, None) => Knows::NotSaid,
+        }
     }
 
     /// Whether policies know of the judge what they should not, and what a reader must know of that.
     pub fn told<'a>(&self, policies: impl Iterator<Item = &'a Named<Policy>>) -> Result<(bool, Vec<&'static str>)> {
-        let (mut rewards, mut distances) = (false, false);
+        let mut rewards = false;
+        let mut known: Vec<Knows> = Vec::new();
         for policy in policies {
             rewards |= self.judged_by_its_teacher(policy)?;
-            distances |= policy.value.origin()?.distances_digest == self.distances;
+            let knows = self.knows(&origin(policy)?);
+            if !known.contains(&knows) {
+                known.push(knows);
+            }
         }
-        let remarks = [
-            rewards.then_some(LEARNED_HERE),
-            (distances && !self.borrowed && !rewards).then_some(HAD_DISTANCES),
-            (distances && self.borrowed && !rewards).then_some(SHARES_DISTANCES),
-        ];
-        Ok((rewards || (distances && !self.borrowed), remarks.into_iter().flatten().collect()))
+        if rewards {
+            return Ok((true, vec![LEARNED_HERE]));
+        }
+        let unguarded = self.judge == Judge::SameAsTraining;
+        let remarks = unguarded.then_some(NOT_KEPT_APART).into_iter();
+        let remarks = remarks.chain(known.iter().filter_map(|knows| knows.remark())).collect();
+        Ok((unguarded || known.iter().any(|knows| knows.privileged()), remarks))
     }
+}
+
+fn origin(policy: &Named<Policy>) -> Result<Origin> {
+    policy.value.origin().with_context(|| called(policy))
 }
 
 /// A policy as messages call it.

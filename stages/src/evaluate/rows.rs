@@ -29,6 +29,7 @@ pub(super) const TEACHER: &str = "teacher (LLM)";
 const KNOWS_DISTANCES: &str = "privileged: knows the judging distances";
 const KNOWS_ALL: &str = "privileged: knows the judging rewards and distances; myopic, so not a proven upper bound";
 const STAYS: &str = "trained in the training world on a reward of 1 a step: what staying alone gives";
+const ELSEWHERE: &str = "learned in another world than the one at `training`, so it has no gap";
 const COPIES: &str = "copies the demonstrations of the training world";
 
 /// Fewer training seeds say little of how another seed would do.
@@ -87,6 +88,9 @@ impl Players<'_> {
     /// Plays all rows; the controls that could not be made beside them.
     pub fn play(&self, cx: &Context) -> Result<(Vec<Row>, Vec<Metric>)> {
         let policies = self.grouped()?;
+        if let Some(field) = &self.config.checkpoint {
+            checkpoint::known(field, &self.inputs.policies)?;
+        }
         let rankings = self.inputs.rankings.as_ref().map(|rankings| self.checked(rankings)).transpose()?;
         let mut lacking = Vec::new();
         let (constant, cloning) = self.trained(cx, &mut lacking)?;
@@ -140,10 +144,6 @@ impl Players<'_> {
 
     /// The controls that learn, those that are wanted and can be made: paid to stay, and copying.
     fn trained(&self, cx: &Context, lacking: &mut Vec<Metric>) -> Result<(Many<Policy>, Many<Policy>)> {
-        // Controls beside nothing need no learner among them.
-        if self.inputs.policies.is_empty() {
-            return Ok((Vec::new(), Vec::new()));
-        }
         let Inputs { training, demonstrations, .. } = self.inputs;
         if let Some(training) = training {
             let (users, items) = (self.world.users(), self.world.items());
@@ -154,6 +154,10 @@ impl Players<'_> {
                 training.users(),
                 training.items()
             );
+        }
+        // Controls beside nothing need no learner among them.
+        if self.inputs.policies.is_empty() {
+            return Ok((Vec::new(), Vec::new()));
         }
         let controls = &self.config.controls;
         let constant = match training {
@@ -281,13 +285,18 @@ impl Players<'_> {
             self.student(cell, policy, k, bar).with_context(|| called(policy))
         };
         let cells: Vec<Result<Cell>> = policies.par_iter().enumerate().map(cell).collect();
-        let cells: Vec<Cell> = cells.into_iter().collect::<Result<_>>()?;
+        let mut cells: Vec<Cell> = cells.into_iter().collect::<Result<_>>()?;
         let mut remarks = if remark.is_empty() { Vec::new() } else { vec![remark] };
         if self.config.act == Act::Sample {
             remarks.push("draws its actions".to_owned());
         }
         let (privileged, told) = self.origins.told(policies.iter().map(|(_, policy)| *policy))?;
         remarks.extend(told.into_iter().map(str::to_owned));
+        // The controls that learn do so at `training`, whatever they are paid there.
+        if !control && self.origins.learned_elsewhere(policies)? {
+            cells.iter_mut().flat_map(|cell| &mut cell.episodes).for_each(|episode| episode.training = None);
+            remarks.push(ELSEWHERE.to_owned());
+        }
         if let Some((_, first)) = policies.first() {
             let network = Student::load(&first.value, self.world.users(), self.world.items())?;
             let agent = Student { network: &network, sample: self.config.act == Act::Sample };

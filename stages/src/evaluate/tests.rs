@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use super::*;
-use crate::artifact::{Choice, DistancesFrom, End, Metric, Trajectory};
+use crate::artifact::{Choice, End, Metric, Trajectory};
 use crate::env::cluster_world;
 use crate::nn::ActorCritic;
 use crate::nn::Encoder;
@@ -11,12 +11,12 @@ use pipeline::{Artifact, Named};
 const USERS: usize = 6;
 
 /// Clusters {0, 1}, {2, 3}, {4, 5} that pay 5, 4 and 3; the last cluster's item is remembered; four turns.
-fn world() -> World {
+pub(super) fn world() -> World {
     cluster_world(&[5.0, 4.0, 3.0], 2, 1, 4, USERS)
 }
 
 /// The same audience paying half as much: what policies learned in.
-fn elsewhere() -> World {
+pub(super) fn elsewhere() -> World {
     let mut world = world();
     world.reward.data.iter_mut().for_each(|reward| *reward /= 2.0);
     world.distance.data.iter_mut().for_each(|distance| *distance *= 2.0);
@@ -51,7 +51,7 @@ fn trajectory(user: u32, items: &[u32], end: End) -> Trajectory {
     Trajectory { user, steps: items.iter().map(choice).collect(), end }
 }
 
-fn inputs() -> Inputs {
+pub(super) fn inputs() -> Inputs {
     let world = world();
     // Popularity: 4 before 2 before the rest.
     let train =
@@ -78,15 +78,15 @@ fn inputs() -> Inputs {
     }
 }
 
-fn run(config: &Evaluate, inputs: Inputs) -> Result<Outputs> {
+pub(super) fn run(config: &Evaluate, inputs: Inputs) -> Result<Outputs> {
     config.run(inputs, &Context::detached(Path::new("unused")))
 }
 
-fn quick() -> Evaluate {
+pub(super) fn quick() -> Evaluate {
     Evaluate { bootstrap: 200, ..Evaluate::default() }
 }
 
-fn get<'a>(metrics: &'a Metrics, policy: &str, metric: &str) -> &'a Metric {
+pub(super) fn get<'a>(metrics: &'a Metrics, policy: &str, metric: &str) -> &'a Metric {
     let found = metrics.0.iter().find(|m| m.policy == policy && m.metric == metric);
     found.unwrap_or_else(|| panic!("no {metric} of {policy}"))
 }
@@ -361,41 +361,29 @@ fn rows_are_compared_on_the_same_users() {
 }
 
 #[test]
-fn nobody_is_judged_by_what_it_learned_from() {
-    let judged = |judge, world: World| {
-        let config = Evaluate { judge, ..quick() };
-        run(&config, Inputs { world, teacher: None, ..inputs() })
-    };
-    let error = format!("{:#}", judged(Judge::Apart, elsewhere()).err().unwrap());
-    assert!(
-        error.starts_with("policy `a2c` of seed=0 learned from the rewards that judge it. help: judge in"),
-        "{error}"
-    );
-    let metrics = judged(Judge::SameAsTraining, elsewhere()).unwrap().metrics;
-    let found = get(&metrics, "a2c", "return_inclusive");
-    assert!(found.privileged && found.remark.contains("learned in the world that judges it"), "{found:?}");
-    assert!(!get(&metrics, rows::CYCLE, "return_inclusive").privileged);
-    let inputs = Inputs { training: Some(world()), ..inputs() };
-    let error = format!("{:#}", run(&quick(), inputs).err().unwrap());
-    assert!(error.starts_with("the world at `training` has the rewards of the judging world."), "{error}");
-    // The same distances: a privilege where they are the judge's own, and to be known where it borrowed them.
-    let with_distances = |from: DistancesFrom| {
-        let mut world = world();
-        world.distance = elsewhere().distance;
-        world.distances = from;
-        let metrics = judged(Judge::Apart, world).unwrap().metrics;
-        let found = get(&metrics, "a2c", "return_inclusive");
-        (found.privileged, found.remark.clone())
-    };
-    let (privileged, remark) = with_distances(DistancesFrom::Own);
-    assert!(privileged && remark == "privileged: trained with the judge's distances", "{remark}");
-    let (privileged, remark) = with_distances(DistancesFrom::Shared { digest: String::new() });
-    assert!(!privileged && remark.starts_with("the judge has its training world's distances"), "{remark}");
-    let apart = Stage::apart(&Evaluate::default());
-    assert!(
-        apart.iter().all(|apart| apart.port == "world" && apart.except == ["distances", "truth"]) && apart.len() == 4
-    );
-    assert!(Stage::apart(&Evaluate { judge: Judge::SameAsTraining, ..quick() }).is_empty());
+fn a_gap_is_that_of_the_world_that_was_learned_in() {
+    let mut third = elsewhere();
+    third.reward.data[0] += 0.25;
+    let config = Evaluate { controls: Controls { constant: false, ..Controls::default() }, ..quick() };
+    let metrics = run(&config, Inputs { training: Some(third), ..inputs() }).unwrap().metrics;
+    assert!(metrics.0.iter().all(|metric| metric.policy != "a2c" || metric.metric != "gap"));
+    assert!(get(&metrics, "a2c", "return_inclusive").remark.contains("learned in another world than the one at"));
+    get(&metrics, rows::ORACLE, "gap");
+    let small = cluster_world(&[5.0], 2, 1, 4, USERS);
+    let alone = Inputs { training: Some(small), policies: Vec::new(), ..inputs() };
+    let error = format!("{:#}", run(&config, alone).err().unwrap());
+    assert!(error.starts_with("the world at `training` has 6 users and 2 items, the judge 6 and 6. help: "), "{error}");
+}
+
+#[test]
+fn settings_that_say_nothing_are_refused() {
+    let misspelt = Evaluate { checkpoint: Some("iteration".into()), ..quick() };
+    let error = format!("{:#}", run(&misspelt, inputs()).err().unwrap());
+    assert_eq!(error, "`checkpoint: iteration` names no field that is swept in the policies. help: swept are seed");
+    let idle = Controls { iterations: 0, ..Controls::default() };
+    let (path, message) = Evaluate { controls: idle.clone(), ..quick() }.check().unwrap_err();
+    assert!(path == "controls.iterations" && message.contains("never updated"), "{message}");
+    assert!(Evaluate { controls: Controls { constant: false, ..idle }, ..quick() }.check().is_ok());
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The controls that learn: one that is only paid to stay, and one that only copies.
 //!
-//! A world with quit rules pays for length. The constant-reward learner is paid 1 for every step that does not drive its user
-//! away and starts without the training world's taste: what it returns is what staying alone gives, and a learned reward that
+//! A world with quit rules pays for length. The constant-reward learner is paid 1 for every step but one whose low reward drives
+//! its user away (where an item is too similar the last step is paid for, as rewards are inclusive), and starts without the training world's taste: what it returns is what staying alone gives, and a learned reward that
 //! does no better has learned no taste.
 
 use anyhow::{Context as _, Result};
@@ -18,7 +18,7 @@ use crate::rl::{A2c, BehaviourCloning, NetworkConfig, a2c, bc};
 pub struct Controls {
     /// Whether an actor-critic that is paid 1 a step is trained; needs `training`.
     pub constant: bool,
-    /// Its updates, of 32 episodes each; 200 by default.
+    /// Its updates, of 32 episodes each, from 1; 200 by default.
     pub iterations: u64,
     /// Whether the demonstrations are copied where no policy comes from `rl.bc`; needs `training` and `demonstrations`.
     pub cloning: bool,
@@ -37,6 +37,10 @@ impl Controls {
     pub fn check(&self) -> Result<(), (String, String)> {
         if self.seeds == 0 {
             return Err(("seeds".into(), "a control is trained at least once; `constant: false` leaves it out".into()));
+        }
+        if self.constant && self.iterations == 0 {
+            let help = "what was never updated learned nothing; `constant: false` leaves the control out";
+            return Err(("iterations".into(), help.into()));
         }
         Ok(())
     }

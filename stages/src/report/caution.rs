@@ -114,12 +114,13 @@ fn missing_controls(rows: &[Row], metrics: Option<&Metrics>) -> Option<String> {
     })
 }
 
-/// Off-policy estimates that rest on too few logged interactions.
+/// Off-policy estimates that rest on too few logged interactions; the world model's own word (`direct`) rests on none.
 fn small_sample(estimates: &Estimates) -> Option<String> {
-    let weak = || estimates.0.iter().filter(|estimate| !estimate.conclusive);
+    let weighed = || estimates.0.iter().filter(|estimate| estimate.estimator != "direct");
+    let weak = || weighed().filter(|estimate| !estimate.conclusive);
     let sample = |smallest: f64, value: f64| if value.is_finite() { smallest.min(value) } else { smallest };
     let smallest = weak().map(|estimate| estimate.effective_sample).fold(f64::INFINITY, sample);
-    let (few, all) = (weak().count(), estimates.0.len());
+    let (few, all) = (weak().count(), weighed().count());
     (few > 0).then(|| {
         let size = if smallest.is_finite() {
             format!(" (effective sample down to {})", say::about(smallest))
@@ -306,7 +307,10 @@ mod tests {
         let mut rows = fixture::rows(&[("a2c", false, 135.0, 1.0)]);
         let coverage = Estimate { mean: 0.05, low: 0.05, high: 0.05 };
         rows[0].measures.insert("coverage".to_owned(), coverage);
-        let estimates = Estimates(vec![estimate(false, 3.2), estimate(false, f64::NAN), estimate(true, 90.0)]);
+        let direct = Weighed { estimator: "direct".to_owned(), ..estimate(false, 100.0) };
+        let alone = Estimates(vec![direct.clone(), estimate(true, 90.0)]);
+        assert_eq!(super::small_sample(&alone), None, "the model's own word rests on no sample");
+        let estimates = Estimates(vec![estimate(false, 3.2), estimate(false, f64::NAN), estimate(true, 90.0), direct]);
         let said =
             cautions(&rows, &Cast::of(&rows, None), Evidence { estimates: Some(&estimates), ..Evidence::default() });
         assert!(said[1].starts_with("2 of 3 off-policy estimates") && said[1].contains("down to 3.20"), "{said:?}");

@@ -67,17 +67,17 @@ pub(super) fn judge(comparisons: &Comparisons) -> Vec<Judged<'_>> {
     };
     let judged = |comparison| {
         let c: &Comparison = comparison;
-        Judged { comparison, p: of(c), apart: c.low > 0.0 || c.high < 0.0 }
+        Judged { comparison, p: of(c), apart: c.low < c.high && (c.low > 0.0 || c.high < 0.0) }
     };
     all.into_iter().map(judged).collect()
 }
 
-/// How likely so large a difference is where there is none; 1 where nothing differs.
+/// How likely so large a difference is where there is none; 1 where nothing differs, and where the interval has no width: then
+/// every resample was the same, as where only seeds are drawn and there is one, so nothing was put to a test.
 fn p(comparison: &Comparison) -> f64 {
     let error = (comparison.high - comparison.low) / WIDTH;
     match comparison.difference.abs() {
-        0.0 => 1.0,
-        _ if error <= 0.0 => 0.0,
+        size if size == 0.0 || error <= 0.0 => 1.0,
         size => erfc(size / error / std::f64::consts::SQRT_2),
     }
 }
@@ -187,7 +187,11 @@ mod tests {
     #[test]
     fn an_interval_that_just_touches_zero_has_five_percent() {
         assert!((p(&compare("a", "b", 1.0, 1.0)) - 0.05).abs() < 1e-6);
-        assert_eq!((p(&compare("a", "b", 0.0, 1.0)), p(&compare("a", "b", 1.0, 0.0))), (1.0, 0.0));
+        assert_eq!((p(&compare("a", "b", 0.0, 1.0)), p(&compare("a", "b", 1.0, 0.0))), (1.0, 1.0));
+        // Without width nothing was tested: it neither holds nor would pass alone.
+        let untested = Comparisons(vec![compare("a", "b", 1.0, 0.0)]);
+        let judged = judge(&untested);
+        assert!(!judged[0].holds() && !judged[0].apart);
     }
 
     #[test]

@@ -45,18 +45,20 @@ pub(super) fn meaning(row: &Row) -> Option<&'static str> {
         (Role::Teacher, _) => "The language model that was imitated, playing by itself in the judging world.",
         (_, "random") => "Draws any item. Whoever is near this row has learned nothing.",
         (_, "random non-conflicting") => {
-            "Draws among the items that are not too near to a recent one: what avoiding the quit rule is worth without taste."
+            "Draws among the items that conflict with no quit rule (too near to a recent one, too much of a category): what \
+             avoiding those is worth without taste."
         }
         (_, "popular non-conflicting") => {
-            "The items with the best mean rating in the training log, skipping those too near to a recent one. Not personal; \
-             the bar that a learned policy must pass to be worth its training."
+            "The items with the best mean rating in the training log, skipping those that conflict with a quit rule. Not \
+             personal; the bar that a learned policy must pass to be worth its training."
         }
         (_, "popular cycle") => {
-            "Shows a few popular items in turn, far enough apart that nobody leaves: what variety without any taste is worth."
+            "Shows a few popular items in turn, one more than people remember, whether they are alike or not: what variety \
+             without any taste is worth."
         }
         (_, "constant-reward learner") => {
-            "The same learner with a reward of 1 for every step: what learning to keep people alone gives. A policy that is \
-             not above it has learned survival, not taste."
+            "An actor-critic with its default settings and a reward of 1 for every step: what learning to keep people alone \
+             gives. A policy that is not above it shows no more than survival."
         }
         (_, "greedy oracle") => {
             "Takes, for each user, the item with the highest judging reward that does not conflict. It sees the answers, so it \
@@ -68,9 +70,6 @@ pub(super) fn meaning(row: &Row) -> Option<&'static str> {
         }
         (_, "bc" | "behaviour cloning") => {
             "Behaviour cloning: imitates the demonstrations step by step, without any reward."
-        }
-        (_, "a2c") => {
-            "Actor-critic learning in the training world on its reward and the one inferred from the demonstrations."
         }
         _ => return None,
     })

@@ -85,7 +85,9 @@ impl Stage for Report {
     const KIND: &'static str = "report";
     // 1: the first page. 2: differences judged together, profiles, calibration, learned rewards, off-policy estimates, bands
     // over seeds, more cautions, and a place for what was run. 3: rows are privileged by their column; words for every end.
-    const VERSION: u32 = 3;
+    // 4: no difference is real whose interval has no width; `direct` is no small sample; words for calibration and rows that are
+    // true of any setting.
+    const VERSION: u32 = 4;
     const ABOUT: &'static str = "Renders metrics, episodes and learning curves as one self-contained HTML page";
     type Inputs = Inputs;
     type Outputs = Outputs;

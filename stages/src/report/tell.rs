@@ -45,22 +45,36 @@ pub fn tell(request: &Request) -> Result<String> {
     for ran in request.runs {
         let found = tables_of(ran)?;
         if found.is_empty() {
-            bail!(Wrong(format!(
-                "run {} of {} holds no metrics, so there is nothing to tell\n\
-                 help: add a stage `use: evaluate` to the experiment and run it",
-                ran.id, ran.experiment
-            )));
+            bail!(Wrong(nothing(ran)));
         }
         tables.extend(found);
     }
     let alone = request.runs.len() == 1;
     match request.form {
-        Form::Csv => Ok(separated::csv(&tables)),
+        Form::Csv => {
+            let mut all = Vec::new();
+            for ran in request.runs {
+                all.extend(estimates(ran)?.into_iter().map(|(stage, estimates)| (ran, stage, estimates)));
+            }
+            Ok(separated::csv(&tables, &all))
+        }
         Form::Json => Ok(object(request.runs, &tables).to_string()),
         Form::Md if alone => Ok(markdown::run(&request.runs[0], &tables, &estimates(&request.runs[0])?)),
         Form::Md => Ok(several::markdown(request.runs, &tables)),
         Form::Html => several::page(request.runs, &tables),
     }
+}
+
+/// Why a run has nothing to tell, and what to do; where it stopped early, the command says which other run to ask for.
+fn nothing(ran: &Ran) -> String {
+    let Ran { id, experiment, status, .. } = ran;
+    if status == "ok" {
+        return format!(
+            "run {id} of {experiment} holds no metrics, so there is nothing to tell\n\
+             help: add a stage `use: evaluate` to the experiment and run it"
+        );
+    }
+    format!("run {id} of {experiment} ended before it had any metrics, so there is nothing to tell")
 }
 
 /// The tables of a run in the order of its experiment.
@@ -226,6 +240,13 @@ mod tests {
             error(&ran)
         );
         ran.stages.clear();
+        ran.status = "failed".to_owned();
+        assert!(
+            error(&ran).ends_with("ended before it had any metrics, so there is nothing to tell"),
+            "{}",
+            error(&ran)
+        );
+        ran.status = "ok".to_owned();
         assert!(error(&ran).contains("holds no metrics") && error(&ran).contains("help: "), "{}", error(&ran));
     }
 

@@ -71,13 +71,22 @@ fn judge_is_training(ran: &Ran) -> Option<String> {
 
 fn distances(ran: &Ran) -> Option<String> {
     let lends = |to: &str, from: &str| maker(ran, to).is_some_and(|stage| read(stage, "distances").any(|d| d == from));
-    let mut judge_borrows = false;
-    let mut learner_borrows = false;
+    let lender = |world: &str| maker(ran, world).and_then(|stage| read(stage, "distances").next());
+    let (mut judge_borrows, mut learner_borrows, mut both_borrow) = (false, false, false);
     for (_, judge) in judges(ran) {
         for (_, trained) in learners(ran).filter(|(_, trained)| *trained != judge) {
             judge_borrows |= lends(judge, trained);
             learner_borrows |= lends(trained, judge);
+            both_borrow |=
+                lender(judge).is_some_and(|third| lender(trained) == Some(third) && !of_catalogue(ran, third));
         }
+    }
+    if both_borrow {
+        return Some(
+            "The judge and the training world take their item distances from one third world: when people leave was known in \
+             training (privileged)."
+                .to_owned(),
+        );
     }
     match (judge_borrows, learner_borrows) {
         (_, true) => Some(
@@ -91,6 +100,12 @@ fn distances(ran: &Ran) -> Option<String> {
         ),
         (false, false) => None,
     }
+}
+
+/// Whether a world has its item distances from the catalogue, which is no secret.
+fn of_catalogue(ran: &Ran, world: &str) -> bool {
+    let by = maker(ran, world).and_then(|stage| stage.config.pointer("/audience/distance")?.as_str());
+    by.is_some_and(|by| by != "columns")
 }
 
 fn reward_forms(ran: &Ran) -> Vec<String> {
@@ -141,6 +156,21 @@ mod tests {
         assert_eq!(traps(&ran), Vec::<String>::new());
         ran.stages[0].inputs = stage("x", "y", &[("distances", "w2")], &[]).inputs;
         assert!(traps(&ran)[0].contains("(privileged)"));
+    }
+
+    #[test]
+    fn a_third_world_that_lends_to_both_is_told_unless_it_has_its_distances_from_the_catalogue() {
+        let mut ran = ran();
+        ran.stages = vec![
+            stage("truth", "world.given", &[], &["w0"]),
+            stage("train", "world.deepfm", &[("distances", "w0")], &["w1"]),
+            stage("judge", "world.mf", &[("distances", "w0")], &["w2"]),
+            stage("policy", "rl.a2c", &[("world", "w1")], &["p"]),
+            stage("score", "evaluate", &[("world", "w2"), ("policies", "p")], &["m"]),
+        ];
+        assert!(traps(&ran)[0].contains("one third world") && traps(&ran)[0].contains("(privileged)"));
+        ran.stages[0].config = json!({ "audience": { "distance": "genres" } });
+        assert_eq!(traps(&ran), Vec::<String>::new());
     }
 
     #[test]

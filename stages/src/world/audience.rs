@@ -107,8 +107,12 @@ impl Audience {
             Some(_) if self.distance != DistanceBy::Columns => {
                 bail!("`audience.distance` is set, but `distances` brings its own. help: leave out one of the two")
             }
+            // What a lender has from the catalogue anyone could have.
+            Some(world) if world.distances == DistancesFrom::Catalogue => {
+                (world.distance.clone(), DistancesFrom::Catalogue)
+            }
             Some(world) => (world.distance.clone(), DistancesFrom::Shared { digest: world.distances_digest() }),
-            None => (self.distance.distances(items, &reward)?, DistancesFrom::Own),
+            None => (self.distance.distances(items, &reward)?, self.distance.from()),
         };
         ensure!(distance.shape[0] == reward.shape[1], "the shared distances are of another catalogue");
         ensure!(
@@ -165,7 +169,7 @@ mod tests {
         let world = audience.complete(None, &Items::default(), reward.clone()).unwrap();
         assert_eq!(world.distance.data, [0.0, 0.0, 4.0, 0.0, 0.0, 4.0, 4.0, 4.0, 0.0]);
         assert_eq!(world.rules.similar_below, Some(4.0));
-        assert!(world.conflicts(1, &[0]) && !world.conflicts(2, &[0]) && world.conflicts(2, &[2]));
+        assert!(world.too_similar(1, &[0]) && !world.too_similar(2, &[0]) && world.too_similar(2, &[2]));
         for (u, i) in [(0, 0), (0, 2), (1, 1), (1, 2)] {
             let product: f32 =
                 world.user_vectors.row(u).iter().zip(world.item_vectors.row(i)).map(|(a, b)| a * b).sum();
@@ -194,7 +198,7 @@ mod tests {
         let conflicts = |threshold: f64| {
             let similar = Some(Similar::EuclideanBelow(threshold));
             let audience = Audience { vectors: 2, similar, ..Audience::default() };
-            audience.complete(None, &Items::default(), reward.clone()).unwrap().conflicts(0, &[1])
+            audience.complete(None, &Items::default(), reward.clone()).unwrap().too_similar(0, &[1])
         };
         assert!(!conflicts(4.99) && !conflicts(5.0) && conflicts(5.01));
     }
@@ -207,13 +211,17 @@ mod tests {
         let similar = Some(Similar::Below(0.5));
         let audience = Audience { vectors: 2, distance: DistanceBy::Genres, similar, ..Audience::default() };
         let own = audience.complete(None, &items, reward.clone()).unwrap();
-        assert_eq!(own.distances, DistancesFrom::Own);
+        assert_eq!(own.distances, DistancesFrom::Catalogue);
         assert_eq!(own.categories.as_ref().unwrap().data, [1.0, 0.0, 0.0, 1.0, 0.0, 1.0]);
-        assert!(own.conflicts(1, &[2]) && !own.conflicts(1, &[0]));
+        assert!(own.too_similar(1, &[2]) && !own.too_similar(1, &[0]));
         let sharing = Audience { vectors: 2, ..Audience::default() };
         let shared = sharing.complete(Some(&own), &items, reward.clone()).unwrap();
-        assert_eq!(shared.distances, DistancesFrom::Shared { digest: own.distances_digest() });
-        assert_eq!(shared.distances_digest(), own.distances_digest());
+        assert_eq!(shared.distances, DistancesFrom::Catalogue, "what anyone could have is not lent");
+        let columns = sharing.complete(None, &items, reward.clone()).unwrap();
+        assert_eq!(columns.distances, DistancesFrom::Own);
+        let shared = sharing.complete(Some(&columns), &items, reward.clone()).unwrap();
+        assert_eq!(shared.distances, DistancesFrom::Shared { digest: columns.distances_digest() });
+        assert_eq!(shared.distances_digest(), columns.distances_digest());
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("world");
         pipeline::Artifact::write(&shared, &path).unwrap();

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::titles::title_distances;
-use crate::artifact::{Array, Items};
+use crate::artifact::{Array, DistancesFrom, Items};
 
 /// What makes two items feel alike.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -46,6 +46,14 @@ pub enum Similar {
 pub(super) const USUAL: Similar = Similar::ClosestShare(0.02);
 
 impl DistanceBy {
+    /// What a world with such distances says of where they come from.
+    pub(super) fn from(self) -> DistancesFrom {
+        match self {
+            Self::Columns => DistancesFrom::Own,
+            Self::Genres | Self::Text => DistancesFrom::Catalogue,
+        }
+    }
+
     /// Distances of `items` to each other, `[I, I]`, symmetric, zero on the diagonal; `reward [U, I]` is the completed matrix.
     pub(super) fn distances(self, items: &Items, reward: &Array) -> Result<Array> {
         match self {

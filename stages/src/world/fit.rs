@@ -39,7 +39,8 @@ pub(super) struct Fit {
     /// AdamW's step size.
     pub learning_rate: f64,
     /// λ of λ·|θ|² beside the sum of squared errors: a rating counts against it once, so that what few have rated stays near
-    /// the mean. (A penalty for each rating would leave an item with one rating of 5 on top of every list.)
+    /// the mean. (A penalty for each rating would leave an item with one rating of 5 on top of every list.) With negatives the
+    /// errors are averaged over twice as many rows while N stays that of the ratings, so that the same λ shrinks twice as much.
     pub l2: f64,
     /// Seed of the order of batches.
     pub seed: u64,

@@ -49,8 +49,8 @@ pipeline::ports! {
 
 impl Stage for Given {
     const KIND: &'static str = "world.given";
-    /// 1: first. 2: the world holds categories.
-    const VERSION: u32 = 2;
+    /// 1: first. 2: the world holds categories. 3: the world says whose its distances are.
+    const VERSION: u32 = 3;
     const ABOUT: &'static str = "take a true matrix of rewards as a simulated world";
     type Inputs = Inputs;
     type Outputs = Outputs;

@@ -36,8 +36,8 @@ impl Default for Means {
 
 impl Stage for Means {
     const KIND: &'static str = "world.means";
-    /// 1: first.
-    const VERSION: u32 = 1;
+    /// 1: first. 2: the world says whose its distances are.
+    const VERSION: u32 = 2;
     const ABOUT: &'static str = "complete shrunken means of items and users to a simulated world";
     type Inputs = Inputs;
     type Outputs = Outputs;

@@ -233,6 +233,15 @@ fn what_is_kept_apart_may_not_be_made_with_each_other() {
     assert!(loads(&judged("j", "p.policy", true)), "both come from one log, which is no world");
     assert!(loads(&judged("world", "p.policy", false)), "only where the stage says so");
     assert!(loads(&judged("world", "q.policy", true)), "`metrics` is excepted");
+    // Where the world is a part of the log, so is what was made with the log past the stage that drew the part.
+    let drawn = |policies: &str| judged("world", policies, true).replace("apart: true", "apart: true, drawn: true");
+    let other = drawn("r.policy").replace("  s: ", "  r: { use: learn.a2c, inputs: { world: j } }\n  s: ");
+    same(
+        faults(&other, &[]),
+        &[
+            "toy.yaml:10:54 r.policy | `r.policy` was made with `log.interactions`, of which `s.world` is a part: judge apart | another world",
+        ],
+    );
     // One fault for all cells of a sweep.
     same(
         faults(&judged("world", "{ b: q.policy, a: p.policy }", true), &[]),

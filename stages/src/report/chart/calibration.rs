@@ -65,16 +65,16 @@ fn caption(bins: &[&CalibrationBin]) -> String {
     };
     let off = mean(&|bin| (bin.predicted - bin.observed).abs());
     let rmse = mean(&|bin| bin.error * bin.error).sqrt();
-    let stated = mean(&|bin| bin.deviation * bin.deviation).sqrt();
+    let expected = mean(&|bin| bin.deviation * bin.deviation).sqrt();
     let mut said = format!("off by {} on average over the bins; held-out error {}", say::two(off), say::two(rmse));
-    // Only a model that states a spread can be too sure of itself.
-    if stated > 0.0 && stated.is_finite() {
-        let word = match rmse / stated {
-            ratio if ratio > 1.25 => "too sure of itself",
-            ratio if ratio < 0.8 => "surer than it says",
-            _ => "about as sure as it should be",
+    // The file does not tell what a model states of its noise from what its fit left over, so no model is said to be sure.
+    if expected > 0.0 && expected.is_finite() {
+        let word = match rmse / expected {
+            ratio if ratio > 1.25 => "more than",
+            ratio if ratio < 0.8 => "less than",
+            _ => "about",
         };
-        said += &format!(", stated {}: {word}", say::two(stated));
+        said += &format!(", {word} the {} that its spread and noise let expect", say::two(expected));
     }
     format!("{said}; {count:.0} ratings")
 }
@@ -98,8 +98,10 @@ mod tests {
         ];
         assert_eq!(
             caption(&[&bins[0], &bins[1]]),
-            "off by 0.50 on average over the bins; held-out error 1.00, stated 0.50: too sure of itself; 20 ratings"
+            "off by 0.50 on average over the bins; held-out error 1.00, more than the 0.50 that its spread and noise let expect; 20 ratings"
         );
+        let timid = [&bin("mean", 0, 2.0, 2.5, 2.0)];
+        assert!(caption(&timid).contains("held-out error 1.00, less than the 2.00 that"), "{}", caption(&timid));
         let drawn = draw("world", &Calibration(bins));
         assert_eq!(drawn.iter().map(|d| d.title.as_str()).collect::<Vec<_>>(), ["world · mean", "world · member0"]);
         assert!(drawn[0].svg.matches("class=\"mark").count() == 2 && !drawn[0].svg.contains("NaN"));

@@ -104,9 +104,10 @@ fn ranked(points: &[[f64; 2]]) -> Vec<[f64; 2]> {
         let mut order: Vec<usize> = (0..points.len()).collect();
         order.sort_by(|&a, &b| points[a][i].total_cmp(&points[b][i]));
         let mut ranks = vec![0.0; points.len()];
+        let mut before = 0;
         for tie in order.chunk_by(|&a, &b| points[a][i] == points[b][i]) {
-            let before = order.iter().position(|at| at == &tie[0]).unwrap_or_default() as f64;
-            tie.iter().for_each(|&at| ranks[at] = before + (tie.len() - 1) as f64 / 2.0);
+            tie.iter().for_each(|&at| ranks[at] = before as f64 + (tie.len() - 1) as f64 / 2.0);
+            before += tie.len();
         }
         ranks
     };

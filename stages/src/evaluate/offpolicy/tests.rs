@@ -1,0 +1,171 @@
+use std::path::Path;
+
+use super::*;
+use crate::env::cluster_world;
+use crate::nn::Encoder;
+use crate::nn::actor_critic::Shape;
+
+const ROWS: [(u32, usize, f64, f64, f64, f64); 4] = [
+    // user, turn, weight, rating, r̂, q
+    (0, 0, 2.0, 5.0, 4.0, 3.0),
+    (0, 1, 0.5, 3.0, 3.0, 2.0),
+    (0, 0, 1.0, 1.0, 2.0, 2.0),
+    (1, 0, 4.0, 2.0, 1.0, 1.0),
+];
+
+fn logged() -> Vec<Logged> {
+    let row = |&(user, turn, weight, rating, expected, value)| Logged { user, turn, weight, rating, expected, value };
+    ROWS.iter().map(row).collect()
+}
+
+#[test]
+fn estimates_and_effective_samples_by_hand() {
+    // w·r: 10, 1.5, 1 | 8. Products of weights: 2, 1, 1 | 4. q + w(r − r̂): 5, 2, 1 | 5.
+    let users = by_user(&logged());
+    assert_eq!(users[0], [[12.5, 3.0], [12.5, 3.5], [14.0, 3.0], [8.0, 3.0], [7.0, 3.0]]);
+    assert_eq!(users[1], [[8.0, 1.0], [8.0, 4.0], [8.0, 1.0], [5.0, 1.0], [1.0, 1.0]]);
+    let single = 7.5 * 7.5 / (4.0 + 0.25 + 1.0 + 16.0);
+    assert_eq!(effective(&logged()), [single, single, 64.0 / 22.0, single, 4.0]);
+    let policy = Named { name: "p".into(), cell: String::new(), value: policy(&world()) };
+    let found = OffPolicy { least_effective: 2.7, ..OffPolicy::default() }.estimates(&policy, Act::Sample, &logged());
+    let values: Vec<f64> = found.iter().map(|estimate| estimate.value).collect();
+    assert_eq!(values, [20.5 / 4.0, 20.5 / 7.5, 22.0 / 4.0, 13.0 / 4.0, 8.0 / 4.0]);
+    // 64/22 = 2.9 is enough, 2.65 is not, and the model alone never is.
+    let conclusive: Vec<bool> = found.iter().map(|estimate| estimate.conclusive).collect();
+    assert_eq!(conclusive, [false, false, true, false, false]);
+    assert!(found[0].remark.contains("not conclusive") && !found[2].remark.contains("not conclusive"));
+    // Two users: each interval runs from the one to the other.
+    assert_eq!((found[0].low, found[0].high), (12.5 / 3.0, 8.0));
+}
+
+fn world() -> World {
+    let mut world = cluster_world(&[5.0, 4.0, 3.0], 2, 1, 4, 2);
+    world.reward.data.iter_mut().enumerate().for_each(|(k, reward)| *reward += k as f32 / 10.0);
+    world
+}
+
+fn policy(world: &World) -> Policy {
+    let shape = Shape {
+        users: 2,
+        items: 6,
+        width: 3,
+        window: 2,
+        hidden: 4,
+        prior: 2.0,
+        avoid: 0.0,
+        alike_share: 0.5,
+        encoder: Encoder::Window,
+    };
+    let mut vectors = world.user_vectors.clone();
+    vectors.data = vec![0.5, 0.25, 0.0, 0.0, 0.5, 1.0];
+    let network = ActorCritic::new(shape, &vectors, &world.item_vectors, 7).unwrap();
+    Policy::new(network.export().unwrap(), "rl.a2c", world).unwrap()
+}
+
+/// Every item once, with the rating that the world expects: then each estimator is the policy's expected rating.
+fn whole_log(world: &World) -> Interactions {
+    let (user, item): (Vec<u32>, Vec<u32>) = (0..12).map(|k| (k / 6, k % 6)).unzip();
+    Interactions { user, item, rating: world.reward.data.clone(), timestamp: (0..12).collect() }
+}
+
+fn run(stage: &OffPolicy, log: Interactions, train: Option<Interactions>) -> Result<Vec<Estimate>> {
+    let (world, propensities) = (world(), None);
+    let policies = vec![Named { name: "p".into(), cell: "seed=0".into(), value: policy(&world) }];
+    let inputs = Inputs { world, log, train, propensities, policies };
+    Ok(stage.run(inputs, &Context::detached(Path::new("unused")))?.estimates.0)
+}
+
+#[test]
+fn the_log_that_the_rows_were_kept_back_from_is_out_of_sight_too() {
+    let apart = OffPolicy::default().apart();
+    assert!(apart.iter().all(|apart| apart.port == "log" && apart.drawn_from == Some("interactions")));
+}
+
+#[test]
+fn on_a_log_that_shows_everything_all_estimators_agree() {
+    let stage = OffPolicy { horizon: 1, ..OffPolicy::default() };
+    let found = run(&stage, whole_log(&world()), None).unwrap();
+    assert_eq!(found.len(), 5);
+    for estimate in &found {
+        assert!((estimate.value - found[4].value).abs() < 1e-6, "{estimate:?}");
+        assert!(estimate.value > 3.0 && estimate.value < 6.2);
+        assert_eq!((estimate.rows, estimate.cell.as_str()), (12, "seed=0"));
+    }
+    // The policy is not uniform, or the test would say little.
+    assert!(found[0].effective_sample < 11.9, "{}", found[0].effective_sample);
+    // Weights of at most ½: of 12 rows of mean weight 1 that is a smaller estimate.
+    let cut = run(&OffPolicy { clip: Some(0.5), ..stage.clone() }, whole_log(&world()), None).unwrap();
+    assert!(cut[0].value < found[0].value && cut[0].remark.contains("weights cut at 0.5"));
+}
+
+#[test]
+fn a_greedy_policy_is_estimated_by_the_rows_that_show_its_items() {
+    // Of each user's six rows one shows the likeliest item, with a weight of 6.
+    let log = || whole_log(&world());
+    let greedy = OffPolicy { act: Act::Greedy, horizon: 1, ..OffPolicy::default() };
+    let found = run(&greedy, log(), None).unwrap();
+    assert_eq!(found[0].effective_sample, 2.0);
+    assert!(found[0].remark.starts_with("takes its likeliest item; items of the log"), "{}", found[0].remark);
+    assert!(found.iter().all(|estimate| (estimate.value - found[4].value).abs() < 1e-6), "{found:?}");
+    let drawn = run(&OffPolicy { act: Act::Sample, ..greedy }, log(), None).unwrap();
+    assert!(drawn[0].remark.starts_with("draws its actions; ") && drawn[0].effective_sample > 2.0);
+    // Values are no logits: who learned them is greedy whatever is set.
+    let network = policy(&world()).0;
+    for (learner, expected) in [(Dqn::KIND, Act::Greedy), (Cql::KIND, Act::Greedy), ("rl.a2c", Act::Sample)] {
+        let value = Policy::new(network.clone(), learner, &world()).unwrap();
+        let policy = Named { name: "p".into(), cell: String::new(), value };
+        assert_eq!(OffPolicy::default().acts(&policy).unwrap(), expected);
+    }
+    assert_eq!(super::greedy(&[1.0, 3.0, 3.0]), [0.0, 1.0, 0.0]);
+}
+
+#[test]
+fn episodes_are_runs_of_one_user_in_time() {
+    let log = Interactions {
+        user: vec![1, 0, 1, 1, 1],
+        item: vec![3, 0, 2, 1, 0],
+        rating: vec![3.0, 9.0, 2.0, 1.0, 0.0],
+        timestamp: vec![30, 5, 20, 10, 40],
+    };
+    let episodes = Episodes::of(&log, &world(), 3).unwrap();
+    assert_eq!(episodes.log.item, [0, 1, 2, 3, 0]);
+    assert_eq!(episodes.turn, [0, 0, 1, 2, 0]);
+}
+
+#[test]
+fn propensities_are_shared_among_the_ratings_of_a_user() {
+    let log = Interactions { user: vec![0, 0, 1], item: vec![2, 1, 3], rating: vec![1.0; 3], timestamp: vec![1, 2, 3] };
+    let world = world();
+    let episodes = Episodes::of(&log, &world, 5).unwrap();
+    let stage = OffPolicy { logging: Logging::Propensities, ..OffPolicy::default() };
+    let found = |pairs: Option<Vec<(u32, u32, f64)>>| {
+        let propensities = pairs.map(|pairs| Propensities::new(pairs).unwrap());
+        let (world, log) = (world.clone(), log.clone());
+        stage.propensity(&Inputs { world, log, train: None, propensities, policies: Vec::new() }, &episodes)
+    };
+    let pairs = vec![(0, 2, 0.5), (0, 1, 0.25), (1, 3, 0.125)];
+    assert_eq!(found(Some(pairs.clone())).unwrap(), [0.25, 0.125, 0.125]);
+    // What else user 0 rated was not kept back: the log is half of it, and its items are no likelier for that.
+    let whole = [pairs.clone(), vec![(0, 3, 0.5), (0, 4, 0.5)]].concat();
+    assert_eq!(found(Some(whole)).unwrap(), [0.125, 0.0625, 0.125]);
+    assert!(found(None).unwrap_err().to_string().contains("help: connect `world.propensities`"));
+    let error = found(Some(pairs[1..].to_vec())).unwrap_err().to_string();
+    assert!(error.starts_with("user 0 rated item 2, but there is no propensity of that."), "{error}");
+}
+
+#[test]
+fn popularity_is_a_share_and_what_cannot_be_estimated_is_named() {
+    let stage = OffPolicy { logging: Logging::Popularity, ..OffPolicy::default() };
+    // Counts 1 + [2, 0, 0, 0, 0, 1] of 9.
+    let train = Interactions { user: vec![0; 3], item: vec![0, 0, 5], rating: vec![1.0; 3], timestamp: vec![0; 3] };
+    assert_eq!(shares(&train, 6).unwrap(), [3.0, 1.0, 1.0, 1.0, 1.0, 2.0].map(|count| count / 9.0));
+    assert!(shares(&train, 5).unwrap_err().to_string().contains("item 5"));
+    assert!(run(&stage, whole_log(&world()), Some(train)).unwrap()[0].remark.contains("an estimate"));
+    let error = |log, stage| format!("{:#}", run(stage, log, None).unwrap_err());
+    assert!(error(whole_log(&world()), &stage).contains("help: connect the train part"));
+    let uniform = OffPolicy::default();
+    assert!(error(Interactions::default(), &uniform).contains("help: connect interactions that were kept back"));
+    let mut strange = whole_log(&world());
+    strange.item[3] = 6;
+    assert!(error(strange, &uniform).starts_with("row 3 of the log is of user 0 and item 6"));
+}
