@@ -71,7 +71,9 @@ fn other_forms(project: &Project, run: &str) {
     let csv = project.ok(&["report", "--format", "csv"]).stdout;
     assert_eq!(
         csv.lines().next(),
-        Some("run,experiment,stage,policy,control,privileged,remark,metric,mean,low,high,seeds,episodes")
+        Some(
+            "run,experiment,stage,policy,control,privileged,remark,metric,mean,low,high,seeds,episodes,cell,effective_sample,logged,conclusive"
+        )
     );
     assert!(
         csv.lines().skip(1).all(|line| line.starts_with(run))

@@ -29,9 +29,11 @@ pub(super) fn report(session: &Session, args: &args::Report) -> Result<Exit, Fai
     let runs = runs.map_err(Failure::wrong)?;
     let ran = runs.into_iter().map(|run| Ran::of(&store, run)).collect::<Result<Vec<_>, _>>()?;
     let form = if session.global.json && args.html.is_none() { Form::Json } else { args.format.unwrap_or_default() };
-    let with_way_out = |error: anyhow::Error| match error.downcast::<Wrong>() {
-        Ok(Wrong(said)) => Wrong(said + &instead(&ran, &known)).into(),
-        Err(error) => error,
+    let with_way_out = |error: anyhow::Error| -> anyhow::Error {
+        match error.downcast::<Wrong>() {
+            Ok(Wrong(said)) => Wrong(said + &instead(&ran, &known)).into(),
+            Err(error) => error,
+        }
     };
     let page = match &ran[..] {
         [one] if form == Form::Html => {

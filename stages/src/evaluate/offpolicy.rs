@@ -13,7 +13,7 @@
 //! the row says so. Left out: logging propensities of each single row, which no benchmark here has.
 
 use anyhow::{Context as _, Result, ensure};
-use pipeline::{Apart, Context, Many, Named, Stage};
+use pipeline::{Apart, Artifact as _, Context, Many, Named, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

@@ -148,7 +148,7 @@ mod tests {
             "a2c: above random, random non-conflicting, popular non-conflicting, retriever alone, teacher (LLM) and bc; below",
             "Of 18 differences (same users on both sides), 18 hold with all judged together",
             "half of the episodes return more than 135",
-            "too sure of itself; 18000 ratings",
+            "more than the 0.60 that its spread and noise let expect; 18000 ratings",
             "the learned reward tells little of the true reward",
             "2 of 4 estimates are conclusive.",
             "2 of 4 off-policy estimates rest on too small a sample",
