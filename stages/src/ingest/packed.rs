@@ -1,6 +1,6 @@
 //! Columns of numbers in as few bytes as each of them needs, so that the disk is not waited for.
 //!
-//! Not as small as a compressor makes them, but as quick as copying: half of a log of ratings is bytes that say nothing.
+//! Not as small as a compressor makes them, but as quick as copying: half of the bytes of a log of ratings say nothing.
 
 use anyhow::{Context as _, Result, ensure};
 

@@ -42,8 +42,12 @@ impl Numbers {
                 }
                 self.decimal[place] = number + 1;
             }
-            Key::Short(key) => drop(self.short.insert(key, number)),
-            Key::Long => drop(self.long.insert(id.to_owned(), number)),
+            Key::Short(key) => {
+                self.short.insert(key, number);
+            }
+            Key::Long => {
+                self.long.insert(id.to_owned(), number);
+            }
         }
     }
 }
@@ -63,10 +67,10 @@ impl Key {
         if bytes.len() <= 6 && matches!(bytes, [b'1'..=b'9', ..]) && bytes.iter().all(u8::is_ascii_digit) {
             return Self::Decimal(bytes.iter().fold(0, |value, digit| 10 * value + usize::from(digit - b'0')));
         }
-        match bytes.len() < size_of::<u128>() {
-            true => Self::Short(bytes.iter().fold(1, |key, &byte| key << 8 | u128::from(byte))),
-            false => Self::Long,
+        if bytes.len() >= size_of::<u128>() {
+            return Self::Long;
         }
+        Self::Short(bytes.iter().fold(1, |key, &byte| (key << 8) | u128::from(byte)))
     }
 }
 
