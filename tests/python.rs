@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use pipeline::Artifact as _;
 use serde_json::json;
-use stages::artifact::{Array, Policy, Rules, Window, World};
+use stages::artifact::{Array, DistancesFrom, Policy, Rules, Window, World};
 use stages::env::{Observation, states};
 use stages::nn::actor_critic::Shape;
 use stages::nn::{ActorCritic, Average, Encoder, GruEncoder, Transformer};
@@ -59,6 +59,7 @@ fn world() -> World {
         item_vectors: numbers(&[ITEMS, WIDTH], 11),
         deviation: None,
         categories: None,
+        distances: DistancesFrom::Own,
         rules: Rules {
             horizon: 10,
             window: 3,
