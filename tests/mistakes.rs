@@ -100,12 +100,27 @@ fn own(rows: &str, with: &str) -> Project {
 fn a_broken_row_is_named_by_line_column_and_value_or_dropped_aloud() {
     let rows = "a\tx\t4\t1\na\ty\tfour\t2\nb\tx\t3\t3\n";
     own(rows, "").run(&["run", "x.yaml"]).ends_with(1).says(&[
-        "1 rows of mine/mine.inter do not fit",
+        "1 row of mine/mine.inter does not fit",
         "mine.inter:3: column `rating`: found \"four\", wanted",
         "help: mend the file, or set `on_bad_row: drop`",
     ]);
     let dropped = own(rows, ", on_bad_row: drop").ok(&["run", "x.yaml"]);
-    dropped.says(&["dropped from mine.inter", "1 rows", "line 3, \"four\"", "2 interactions, 2 users, 1 items"]);
+    dropped.says(&["dropped from mine.inter", "1 row (", "line 3, \"four\"", "2 interactions, 2 users, 1 item"]);
+}
+
+#[test]
+fn what_is_rounded_and_what_is_left_empty_is_told() {
+    let config = "name: own\nassets: { mine: { from: [{ path: mine }] } }\nstages:\n  log: { use: ingest.recbole, with: { asset: mine } }\n  \
+                  split: { use: split, inputs: { interactions: log.interactions } }\n";
+    let head = "user_id:token\titem_id:token\trating:float\ttimestamp:float\n";
+    let rows = "a\tx\t4\t1.9\nb\ty\t3\t2\n";
+    let told = Project::new().config(config).file("mine/mine.inter", &format!("{head}{rows}")).ok(&["run", "x.yaml"]);
+    told.says(&[
+        "times in mine.inter",
+        "1 of 2 rounded down to whole seconds",
+        "2 train, 0 test: nothing is kept back",
+    ]);
+    own("", "").run(&["run", "x.yaml"]).ends_with(1).says(&["mine.inter gave no interactions", "help: see that it is"]);
 }
 
 #[test]

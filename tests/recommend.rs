@@ -18,7 +18,7 @@ fn a_policy_answers_one_user_and_many_alike() {
     project.ok(&asked).prints(&["1.", &text(&items[0]["title"]), "4.", &text(&items[3]["title"])]);
 
     let view = "artifacts/smoke/policy@seed=0/policy.safetensors";
-    let lines = "{\"user\": \"3\", \"history\": [\"7\", \"2\"]}\n\n{\"user\": \"4\"}\n";
+    let lines = "{\"user\": 3, \"history\": [7, \"2\"]}\n\n{\"user\": \"4\"}\n";
     let project = project.file("people.ndjson", lines);
     let batch = project.ok(&["recommend", view, "--batch", "people.ndjson", "-n", "4"]);
     let batch = batch.says(&["2 answers in", "µs each"]);
@@ -29,7 +29,11 @@ fn a_policy_answers_one_user_and_many_alike() {
 
 #[test]
 fn what_cannot_be_answered_is_named() {
-    let project = Project::smoke().file("bad.ndjson", "{\"user\": \"3\"}\n{\"usr\": \"3\"}\n");
+    let project = Project::smoke()
+        .file("bad.ndjson", "{\"user\": \"3\"}\n{\"usr\": \"3\"}\n")
+        .file("who.ndjson", "{\"user\": \"3\"}\n\n{\"user\": \"x\"}\n")
+        .file("what.ndjson", "{\"user\": \"3\", \"history\": [\"Heat\"]}\n")
+        .file("earned.ndjson", "{\"user\": \"3\", \"history\": [\"7\"], \"rewards\": [1e39]}\n");
     project.ok(&["run", "x.yaml", "-q"]);
     let policy = "policy@seed=0.policy";
     let wrong = |args: &[&str], parts: &[&str]| {
@@ -38,6 +42,11 @@ fn what_cannot_be_answered_is_named() {
     wrong(&[policy, "--user", "x"], &["no user \"x\"", "help: it knows the 40 users"]);
     wrong(&[policy, "--user", "3", "--history", "Heat"], &["no item \"Heat\"", "help: "]);
     wrong(&[policy, "--batch", "bad.ndjson"], &["bad.ndjson:2: unknown field `usr`", "help: each line is an object"]);
+    wrong(&[policy, "--batch", "who.ndjson"], &["who.ndjson:3: the policy knows no user \"x\"", "help: it knows"]);
+    wrong(&[policy, "--batch", "what.ndjson"], &["what.ndjson:1: the policy's catalogue has no item \"Heat\""]);
+    wrong(&[policy, "--batch", "earned.ndjson"], &["earned.ndjson:1: a reward is not a finite number"]);
+    wrong(&[policy, "--user", "3", "-n", "0"], &["wanted a whole number from 1"]);
+    wrong(&[policy, "--user", "3", "--history", "7", "--reward", "nan"], &["wanted a finite number"]);
     wrong(&[policy, "--batch", "none.ndjson"], &["cannot read `none.ndjson`"]);
     wrong(&["policy", "--user", "3"], &["`policy` was swept", "policy@seed=0"]);
     wrong(&["score.metrics", "--user", "3"], &["is of kind `metrics`, not a policy"]);

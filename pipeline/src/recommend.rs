@@ -1,7 +1,9 @@
 //! What `apprentice recommend` asks of the code that knows policies.
 
+use std::fmt;
 use std::path::Path;
 
+use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use crate::inspect::Beside;
@@ -27,14 +29,67 @@ pub struct Questions {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Asked {
-    /// The user's id in the source.
+    /// The user's id in the source; a text or a whole number.
+    #[serde(deserialize_with = "id")]
     pub user: String,
-    /// Items shown in this session, oldest first, by id or exact title.
-    #[serde(default)]
+    /// Items shown in this session, oldest first, by id (a text or a whole number) or exact title.
+    #[serde(default, deserialize_with = "ids")]
     pub history: Vec<String>,
     /// What each of them earned, on the scale of the log; some policies read it.
     #[serde(default)]
     pub rewards: Vec<f32>,
+    /// `FILE:LINE` of the question, where it is from a file.
+    #[serde(skip)]
+    pub place: Option<String>,
+}
+
+/// Ids are texts here, and numbers in many a file.
+struct Id;
+
+impl Visitor<'_> for Id {
+    type Value = String;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an id: a text or a whole number")
+    }
+
+    fn visit_str<E: Error>(self, id: &str) -> Result<String, E> {
+        Ok(id.to_owned())
+    }
+
+    fn visit_u64<E: Error>(self, id: u64) -> Result<String, E> {
+        Ok(id.to_string())
+    }
+
+    fn visit_i64<E: Error>(self, id: i64) -> Result<String, E> {
+        Ok(id.to_string())
+    }
+}
+
+fn id<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    from.deserialize_any(Id)
+}
+
+fn ids<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    struct Ids;
+    impl<'de> Visitor<'de> for Ids {
+        type Value = Vec<String>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list of ids")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<String>, A::Error> {
+            #[derive(Deserialize)]
+            struct One(#[serde(deserialize_with = "id")] String);
+            let mut ids = Vec::new();
+            while let Some(One(id)) = list.next_element()? {
+                ids.push(id);
+            }
+            Ok(ids)
+        }
+    }
+    from.deserialize_seq(Ids)
 }
 
 /// What a policy answers.
@@ -64,4 +119,23 @@ pub struct Recommended {
     pub title: Option<String>,
     /// The policy's score: a log-probability or a value, by the kind of policy.
     pub score: f32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_may_be_numbers() {
+        let asked: Asked = serde_json::from_str(r#"{"user": 3, "history": [4, "Heat", -1]}"#).unwrap();
+        assert_eq!((&*asked.user, asked.history), ("3", vec!["4".to_owned(), "Heat".into(), "-1".into()]));
+        for (line, part) in [
+            (r#"{"user": 3.5}"#, "floating point `3.5`, expected an id: a text or a whole number"),
+            (r#"{"user": "3", "history": [null]}"#, "null, expected an id"),
+            (r#"{"user": "3", "history": 4}"#, "integer `4`, expected a list of ids"),
+        ] {
+            let error = serde_json::from_str::<Asked>(line).unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        }
+    }
 }

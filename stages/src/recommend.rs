@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Error, Result};
 use pipeline::recommend::{Answer, Answers, Asked, Questions, Recommended};
 use pipeline::{Artifact, Wrong};
 
@@ -26,7 +26,7 @@ pub fn recommend(path: &Path, questions: &Questions) -> Result<Answers> {
     let network = ActorCritic::import(&policy.0)?;
     let names = Names::of(questions, &network)?;
     let sessions: Vec<Session> =
-        questions.asked.iter().map(|asked| names.session(asked, &network)).collect::<Result<_>>()?;
+        questions.asked.iter().map(|asked| names.session(asked, &network).map_err(at(asked))).collect::<Result<_>>()?;
     let horizon = policy.origin()?.horizon;
 
     let begun = Instant::now();
@@ -50,6 +50,15 @@ pub fn recommend(path: &Path, questions: &Questions) -> Result<Answers> {
         items: chosen.into_iter().map(|(item, score)| names.item(item, score)).collect(),
     };
     Ok(Answers { answers: questions.asked.iter().zip(chosen).map(answer).collect(), seconds })
+}
+
+/// Says of an error which question of a file it is about.
+fn at(asked: &Asked) -> impl FnOnce(Error) -> Error {
+    let place = asked.place.clone();
+    |error| match place {
+        Some(place) => error.context(place),
+        None => error,
+    }
 }
 
 /// The `count` items of highest score that are not in `history`, best first; ties to the lowest id.
@@ -219,7 +228,8 @@ mod tests {
             }
         }
         let history = history.iter().map(|&item| item.to_owned()).collect();
-        recommend(&path, &Questions { asked: vec![Asked { user: user.into(), history, rewards }], count, beside })
+        let asked = vec![Asked { user: user.into(), history, rewards, place: None }];
+        recommend(&path, &Questions { asked, count, beside })
     }
 
     #[test]

@@ -414,17 +414,27 @@ pub(crate) struct Recommend {
     #[arg(long, value_name = "ITEM", conflicts_with = "batch")]
     pub history: Vec<String>,
     /// What the item of the same place earned, on the scale of the log; some policies read it. May be given again.
-    #[arg(long, value_name = "RATING", conflicts_with = "batch")]
+    #[arg(long, value_name = "RATING", conflicts_with = "batch", value_parser = rating)]
     pub reward: Vec<f32>,
     /// Answer each line of this file, in one batch; `-` is standard input.
     #[arg(long, value_name = "FILE")]
     pub batch: Option<PathBuf>,
     /// How many items.
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 10)]
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 10, value_parser = at_least_one)]
     pub count: usize,
     /// The experiment that the stage belongs to; by default the one that ran last.
     #[arg(short, long, value_name = "NAME")]
     pub experiment: Option<String>,
+}
+
+/// A finite number.
+fn rating(text: &str) -> Result<f32, String> {
+    text.parse().ok().filter(|rating: &f32| rating.is_finite()).ok_or_else(|| "wanted a finite number".into())
+}
+
+/// A whole number from 1.
+fn at_least_one(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|&count| count > 0).ok_or_else(|| "wanted a whole number from 1".into())
 }
 
 /// `30d` and the like.

@@ -10,6 +10,7 @@ use super::args;
 use super::inspect::{ancestors, policy};
 use super::session::Session;
 use super::{format, print, print_json, talk};
+use crate::escape::shown;
 use crate::exit::Failure;
 use crate::recommend::{Answer, Asked, Questions};
 use crate::{Exit, Wrong};
@@ -20,7 +21,7 @@ pub(super) fn recommend(session: &Session, args: &args::Recommend) -> Result<Exi
     let beside = entry.map(|entry| ancestors(&store, &entry)).transpose()?.unwrap_or_default();
     let asked = match (&args.user, &args.batch) {
         (Some(user), None) => {
-            vec![Asked { user: user.clone(), history: args.history.clone(), rewards: args.reward.clone() }]
+            vec![Asked { user: user.clone(), history: args.history.clone(), rewards: args.reward.clone(), place: None }]
         }
         (None, Some(batch)) => questions(batch)?,
         _ => unreachable!("the command line asks for one of the two"),
@@ -45,8 +46,9 @@ fn to_text(answer: &Answer) -> String {
     let row = |(place, item): (usize, &crate::recommend::Recommended)| {
         vec![
             format!("{:>3}.", place + 1),
-            item.title.clone().unwrap_or_default(),
-            item.id.clone(),
+            // A title is somebody else's text: it must not break the table, nor widen it for all.
+            shown(item.title.as_deref().unwrap_or_default(), 80),
+            shown(&item.id, 80),
             format!("{:.3}", item.score),
         ]
     };
@@ -65,10 +67,34 @@ fn questions(path: &Path) -> Result<Vec<Asked>, Failure> {
     }
     let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
     let question = |(number, line): (usize, &str)| {
-        serde_json::from_str(line).map_err(|error| {
+        let asked = serde_json::from_str::<Asked>(line).map_err(|error| error.to_string()).and_then(|asked| {
+            // JSON has no infinite numbers, but large ones that 32 bits do not hold.
+            if !asked.rewards.iter().all(|reward| reward.is_finite()) {
+                return Err("a reward is not a finite number of 32 bits".to_owned());
+            }
+            Ok(Asked { place: Some(format!("{name}:{number}")), ..asked })
+        });
+        asked.map_err(|error| {
             let help = r#"help: each line is an object such as {"user": "196", "history": ["242"]}"#;
             Failure::from(anyhow::Error::new(Wrong(format!("{name}:{number}: {error}\n{help}"))))
         })
     };
     lines.map(question).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recommend::Recommended;
+
+    #[test]
+    fn a_hostile_title_keeps_its_line_and_width() {
+        let item = |id: &str, title: &str| Recommended { id: id.into(), title: Some(title.into()), score: 0.0 };
+        let items = vec![item("1", "a\nb\u{1b}[31m"), item("2", &"x".repeat(10_000))];
+        let text = to_text(&Answer { user: "u".into(), items });
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 2, "{text}");
+        assert!(lines[0].contains(r"a\nb\u{1b}[31m") && lines[1].contains("xxx…"), "{text}");
+        assert!(lines.iter().all(|line| line.chars().count() < 110), "{text}");
+    }
 }

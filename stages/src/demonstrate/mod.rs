@@ -118,8 +118,9 @@ pipeline::ports! {
 
 impl Stage for Demonstrate {
     const KIND: &'static str = "demonstrate";
-    /// 1: first. 2: the identity of a model behind a server includes the path of its address.
-    const VERSION: u32 = 2;
+    /// 1: first. 2: the identity of a model behind a server includes the path of its address. 3: offers that avoid alike items
+    /// know who is spared.
+    const VERSION: u32 = 3;
     const ABOUT: &'static str = "let a language model recommend to simulated users and keep what it did";
     const NOT_IN_KEY: &'static [&'static str] =
         &["llm.openai.api_key", "llm.openai.in_flight", "llm.openai.timeout_seconds", "llm.openai.retries"];

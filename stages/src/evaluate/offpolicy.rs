@@ -140,7 +140,7 @@ impl Stage for OffPolicy {
             from,
             // Propensities tell how often was rated, not what.
             except: &["holdout", "propensities"],
-            drawn_from: Some(<Interactions as pipeline::Artifact>::KIND),
+            drawn_from: Some(Interactions::KIND),
             why: "what was learned from a log looks better in it than elsewhere",
             help: "estimate from interactions that were kept back, such as `split.test`",
         };

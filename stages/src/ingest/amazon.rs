@@ -17,11 +17,13 @@ use serde::{Deserialize, Serialize};
 use super::bad_rows::{Fault, OnBadRow};
 use super::catalogue::{Described, described, join};
 use super::expect::Expect;
+use super::narrow::{self, Seconds};
 use super::piece::Row;
 use super::record::{Record, number, record, text, texts};
 use super::shards::Lines;
 use super::unpacked::unpacked;
 use super::{NoInputs, Outputs};
+use crate::world::check_member;
 
 /// `ingest.amazon`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -44,14 +46,19 @@ pub struct Amazon {
 
 impl Stage for Amazon {
     const KIND: &'static str = "ingest.amazon";
-    /// 1: first.
-    const VERSION: u32 = 1;
+    /// 1: first. 2: times are rounded down; numbers that do not fit and an empty log are refused.
+    const VERSION: u32 = 2;
     const ABOUT: &'static str = "read reviews of Amazon with their metadata (2014, 2018, 2023)";
     type Inputs = NoInputs;
     type Outputs = Outputs;
 
     fn assets(&self) -> Vec<AssetName> {
         vec![self.asset.clone()]
+    }
+
+    fn check(&self) -> Result<(), (String, String)> {
+        check_member(Some(&self.reviews), "reviews")?;
+        check_member(self.metadata.as_deref(), "metadata")
     }
 
     fn run(&self, _: NoInputs, cx: &Context) -> Result<Outputs> {
@@ -65,7 +72,7 @@ impl Stage for Amazon {
             parse: &|line, take| take(record(line).and_then(|record| review(&record))),
         };
         let mut read = lines.read(cx)?;
-        read.bad.settle(&path, self.on_bad_row, cx)?;
+        read.settle(&path, self.on_bad_row, cx)?;
         let items = match &self.metadata {
             Some(metadata) => {
                 let ids = std::mem::take(&mut read.new[1]);
@@ -92,9 +99,9 @@ fn review(review: &Record) -> Result<Row<'static>, Fault> {
         id if id.is_empty() => Err(Fault::value(name, "", "an id")),
         id => Ok(id),
     };
-    let seconds = number(review, time)? / if is_of_2023 { 1000.0 } else { 1.0 };
-    let rating = number(review, rating)? as f32;
-    Ok(Row { user: id(user)?.into(), item: id(item)?.into(), rating, timestamp: seconds as i64 })
+    let timestamp = Seconds::read(number(review, time), if is_of_2023 { 1000.0 } else { 1.0 }, time)?;
+    let rating = narrow::rating(number(review, rating)?, rating)?;
+    Ok(Row { user: id(user)?.into(), item: id(item)?.into(), rating, timestamp })
 }
 
 fn product(product: &Record) -> Result<Described, Fault> {

@@ -29,6 +29,8 @@ pub(super) struct Fault {
     found: String,
     /// What should stand there.
     wanted: String,
+    /// What else helps, besides mending or dropping.
+    help: Option<String>,
 }
 
 impl Fault {
@@ -36,12 +38,17 @@ impl Fault {
     pub fn value(column: &str, value: &str, wanted: &str) -> Self {
         // One long value must not fill the screen or the memory.
         let value: String = value.chars().take(200).collect();
-        Self { column: Some(column.to_owned()), found: format!("{value:?}"), wanted: wanted.to_owned() }
+        Self { column: Some(column.to_owned()), found: format!("{value:?}"), wanted: wanted.to_owned(), help: None }
     }
 
     /// A whole row at fault.
     pub fn row(found: impl Into<String>, wanted: impl Into<String>) -> Self {
-        Self { column: None, found: found.into(), wanted: wanted.into() }
+        Self { column: None, found: found.into(), wanted: wanted.into(), help: None }
+    }
+
+    /// The same with what else helps.
+    pub fn help(self, help: &str) -> Self {
+        Self { help: Some(help.to_owned()), ..self }
     }
 
     fn reason(&self) -> String {
@@ -101,7 +108,10 @@ impl BadRows {
         let Some((first_line, first)) = self.first.first() else { return Ok(()) };
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         if policy == OnBadRow::Refuse {
-            let mut text = format!("{} rows of {} do not fit:", self.count, path.display());
+            let mut text = match self.count {
+                1 => format!("1 row of {} does not fit:", path.display()),
+                count => format!("{count} rows of {} do not fit:", path.display()),
+            };
             for (line, fault) in &self.first {
                 text += &format!("\n  {name}:{line}: {fault}");
             }
@@ -109,13 +119,19 @@ impl BadRows {
             if more > 0 {
                 text += &format!("\n  … and {more} more");
             }
-            bail!("{text}\nhelp: mend the file, or set `on_bad_row: drop` to leave such rows out");
+            let help = self.first.iter().find_map(|(_, fault)| fault.help.as_ref());
+            let help = help.map(|help| format!("{help}; ")).unwrap_or_default();
+            bail!("{text}\nhelp: {help}mend the file, or set `on_bad_row: drop` to leave such rows out");
         }
         let reasons: Vec<String> = self.reasons.iter().map(|(reason, count)| format!("{count} × {reason}")).collect();
         let (count, reasons) = (self.count, reasons.join(", "));
         cx.note(
             &format!("dropped from {name}"),
-            format!("{count} rows ({reasons}; the first: line {first_line}, {})", first.found),
+            format!(
+                "{count} {} ({reasons}; the first: line {first_line}, {})",
+                if count == 1 { "row" } else { "rows" },
+                first.found
+            ),
         );
         Ok(())
     }

@@ -15,6 +15,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::NoInputs;
+use super::piece::not_empty;
 use crate::artifact::{Array, Interactions, Items, Users, read_matrix};
 
 /// The feature of a coat that stands as its genre.
@@ -44,8 +45,8 @@ pipeline::ports! {
 
 impl Stage for Coat {
     const KIND: &'static str = "ingest.coat";
-    /// 1: first. 2: items have their features.
-    const VERSION: u32 = 2;
+    /// 1: first. 2: items have their features. 3: an empty log is refused.
+    const VERSION: u32 = 3;
     const ABOUT: &'static str = "read Coat shopping: ratings that people chose to give, and ratings of random coats";
     type Inputs = NoInputs;
     type Outputs = Outputs;
@@ -73,6 +74,8 @@ impl Stage for Coat {
             users: users.as_users(),
         };
         let (chosen, random) = (outputs.interactions.len(), outputs.random.len());
+        not_empty(chosen, &folder.join("train.ascii"))?;
+        not_empty(random, &folder.join("test.ascii"))?;
         let [people, coats] = train.shape[..] else { unreachable!("a matrix has two dimensions") };
         cx.note("read", format!("{chosen} chosen and {random} random ratings, {people} users, {coats} items"));
         Ok(outputs)

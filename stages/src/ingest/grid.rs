@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Error, Result, anyhow, bail, ensure};
 use arrow::array::{Array, FixedSizeListArray, LargeListArray, ListArray, RecordBatch};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -67,7 +67,7 @@ impl Grid {
                 let names = header(&path, separator)?;
                 let width = names.len();
                 let rows = lines(&path, 1, on_bad_row, cx, |line| {
-                    let fields = quoted(line, separator);
+                    let fields = quoted(line, separator)?;
                     if fields.len() != width {
                         return Err(Fault::row(format!("{} fields", fields.len()), width.to_string()));
                     }
@@ -130,13 +130,10 @@ impl Grid {
 
     /// That there is a column of this name.
     pub fn has(&self, name: &str) -> Result<()> {
-        ensure!(
-            self.rows.is_empty() || self.names.iter().any(|known| known == name),
-            "{} has no column `{name}`; it has {}",
-            self.path.display(),
-            self.names.join(", ")
-        );
-        Ok(())
+        if self.rows.is_empty() || self.names.iter().any(|known| known == name) {
+            return Ok(());
+        }
+        Err(no_column(&self.path, &self.names, name))
     }
 }
 
@@ -178,6 +175,7 @@ pub(super) fn header(path: &Path, separator: &str) -> Result<Vec<String>> {
     BufReader::new(file).read_line(&mut line).with_context(|| format!("cannot read {}", path.display()))?;
     // What some editors write before the first character of UTF-8.
     let names = quoted(line.trim_start_matches('\u{feff}').trim_end_matches(['\n', '\r']), separator);
+    let names = names.map_err(|fault| anyhow!("{}:1: {fault}\nhelp: name each column in one line", path.display()))?;
     ensure!(names != [""], "{} has no header\nhelp: its first line names the columns", path.display());
     Ok(names)
 }
@@ -185,7 +183,22 @@ pub(super) fn header(path: &Path, separator: &str) -> Result<Vec<String>> {
 /// The place of a column in a header.
 pub(super) fn place(path: &Path, names: &[String], name: &str) -> Result<usize> {
     let found = names.iter().position(|known| known == name);
-    found.with_context(|| format!("{} has no column `{name}`; it has {}", path.display(), names.join(", ")))
+    found.ok_or_else(|| no_column(path, names, name))
+}
+
+/// That a file lacks a column, and why that may be.
+pub(super) fn no_column(path: &Path, names: &[String], name: &str) -> Error {
+    let holds = |separator: char| names.iter().any(|known| known.contains(separator));
+    let help = if holds('\t') {
+        "its columns seem to be apart by tabs: name the file .tsv"
+    } else if holds(';') {
+        "its columns seem to be apart by semicolons: write it with commas, or with tabs as .tsv"
+    } else if names.len() == 1 && holds(',') {
+        "its columns seem to be apart by commas: name the file .csv"
+    } else {
+        "name one of these columns in the experiment"
+    };
+    anyhow!("{} has no column `{name}`; it has {}\nhelp: {help}", path.display(), names.join(", "))
 }
 
 /// What the filled lines after `skip` say.
@@ -234,6 +247,22 @@ mod tests {
         let numbers: ArrayRef = Arc::new(Int32Array::from(vec![1]));
         let nested = StructArray::from(vec![(Arc::new(Field::new("x", DataType::Int32, false)), numbers)]);
         assert!(value(&nested, 0).unwrap_err().to_string().contains("help: only lists and plain values"));
+    }
+
+    #[test]
+    fn a_missing_column_hints_at_the_separator() {
+        let help = |name: &str, header: &str, separator: &str| {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join(name);
+            std::fs::write(&path, header).unwrap();
+            place(&path, &self::header(&path, separator).unwrap(), "stars").unwrap_err().to_string()
+        };
+        assert!(help("a.csv", "who;what;stars\n", ",").contains(
+            "has no column `stars`; it has who;what;stars\nhelp: its columns seem to be apart by semicolons"
+        ));
+        assert!(help("a.csv", "who\twhat\tstars\n", ",").contains("apart by tabs: name the file .tsv"));
+        assert!(help("a.tsv", "who,what,stars\n", "\t").contains("apart by commas: name the file .csv"));
+        assert!(help("a.csv", "who,what\n", ",").contains("help: name one of these columns"));
     }
 
     #[test]

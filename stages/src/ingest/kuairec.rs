@@ -50,8 +50,8 @@ pipeline::ports! {
 
 impl Stage for KuaiRec {
     const KIND: &'static str = "ingest.kuairec";
-    /// 1: first.
-    const VERSION: u32 = 1;
+    /// 1: first. 2: times are rounded down; numbers that do not fit, open quotes and an empty log are refused.
+    const VERSION: u32 = 2;
     const ABOUT: &'static str = "read KuaiRec: watch ratios of short videos, and the part that is almost full";
     type Inputs = NoInputs;
     type Outputs = Outputs;
@@ -102,7 +102,7 @@ impl KuaiRec {
             parse: &|line, take| take(form.parse(line)),
         };
         let mut read = lines.read(cx)?;
-        read.bad.settle(&path, self.on_bad_row, cx)?;
+        read.settle(&path, self.on_bad_row, cx)?;
         if let Some(most) = self.at_most {
             for ratio in &mut read.interactions.rating {
                 *ratio = ratio.min(most as f32);

@@ -16,6 +16,7 @@ mod grid;
 mod kuairec;
 mod literal;
 mod movielens;
+mod narrow;
 mod packed;
 mod parquet_log;
 mod piece;
@@ -65,7 +66,8 @@ pipeline::ports! {
 impl Outputs {
     /// Notes on the run how much was read.
     fn say(&self, cx: &Context) {
-        let (rows, users, items) = (self.interactions.len(), self.users.len(), self.items.len());
-        cx.note("read", format!("{rows} interactions, {users} users, {items} items"));
+        let counts = [(self.interactions.len(), "interaction"), (self.users.len(), "user"), (self.items.len(), "item")];
+        let said = counts.map(|(count, noun)| format!("{count} {noun}{}", if count == 1 { "" } else { "s" }));
+        cx.note("read", said.join(", "));
     }
 }

@@ -17,7 +17,7 @@ use pipeline::{AssetName, Context, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::bad_rows::OnBadRow;
+use super::bad_rows::{Fault, OnBadRow};
 use super::expect::Expect;
 use super::separated::{Separated, Time, quoted};
 use super::shards::Lines;
@@ -40,8 +40,8 @@ pub struct MovieLens {
 
 impl Stage for MovieLens {
     const KIND: &'static str = "ingest.movielens";
-    /// 1: first.
-    const VERSION: u32 = 1;
+    /// 1: first. 2: times are rounded down; numbers that do not fit, open quotes and an empty log are refused.
+    const VERSION: u32 = 2;
     const ABOUT: &'static str = "read MovieLens (100K, 1M, 10M, 20M to 32M, latest) as GroupLens publishes it";
     type Inputs = NoInputs;
     type Outputs = Outputs;
@@ -64,7 +64,7 @@ impl Stage for MovieLens {
             parse: &|line, take| take(form.parse(line)),
         };
         let read = lines.read(cx)?;
-        read.bad.settle(&path, self.on_bad_row, cx)?;
+        read.settle(&path, self.on_bad_row, cx)?;
         let [new_users, _] = read.new;
         let users = users.unwrap_or_else(|| Users { id: new_users, features: BTreeMap::new() });
         let outputs = Outputs { interactions: read.interactions, items, users };
@@ -119,12 +119,12 @@ impl Release {
         match self {
             Self::Tabs => {
                 let names: Vec<String> =
-                    table(&folder.join("u.genre"), |line| line.split('|').map(str::to_owned).collect())?
+                    table(&folder.join("u.genre"), |line| Ok(line.split('|').map(str::to_owned).collect()))?
                         .into_iter()
                         .map(|(_, mut fields)| fields.swap_remove(0))
                         .collect();
                 let path = folder.join("u.item");
-                for (line, fields) in table(&path, |line| line.split('|').map(str::to_owned).collect())? {
+                for (line, fields) in table(&path, |line| Ok(line.split('|').map(str::to_owned).collect()))? {
                     expect_fields(&path, line, &fields, 5 + names.len())?;
                     let flags = fields[5..].iter().zip(&names).filter(|(flag, _)| *flag == "1");
                     push(&mut items, &fields[0], &fields[1], flags.map(|(_, name)| name.clone()).collect());
@@ -133,8 +133,9 @@ impl Release {
             Self::Colons | Self::Csv => {
                 let csv = self == Self::Csv;
                 let path = folder.join(if csv { "movies.csv" } else { "movies.dat" });
-                let split =
-                    |line: &str| if csv { quoted(line, ",") } else { line.split("::").map(str::to_owned).collect() };
+                let split = |line: &str| {
+                    if csv { quoted(line, ",") } else { Ok(line.split("::").map(str::to_owned).collect()) }
+                };
                 for (line, fields) in table(&path, split)?.into_iter().skip(usize::from(csv)) {
                     expect_fields(&path, line, &fields, 3)?;
                     let genres =
@@ -158,7 +159,7 @@ impl Release {
             return Ok(None);
         }
         let mut users = Users::default();
-        for (line, fields) in table(&path, |line| line.split(separator).map(str::to_owned).collect())? {
+        for (line, fields) in table(&path, |line| Ok(line.split(separator).map(str::to_owned).collect()))? {
             expect_fields(&path, line, &fields, 1 + columns.len())?;
             users.id.push(fields[0].clone());
             for (column, value) in columns.iter().zip(&fields[1..]) {
@@ -170,12 +171,16 @@ impl Release {
 }
 
 /// The filled lines of a small file with their numbers, split into fields. The older releases are Latin-1.
-fn table(path: &Path, split: impl Fn(&str) -> Vec<String>) -> Result<Vec<(usize, Vec<String>)>> {
+fn table(path: &Path, split: impl Fn(&str) -> Result<Vec<String>, Fault>) -> Result<Vec<(usize, Vec<String>)>> {
     let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     let text = String::from_utf8(bytes)
         .unwrap_or_else(|error| error.as_bytes().iter().map(|&byte| char::from(byte)).collect());
     let filled = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    Ok(filled.map(|(number, line)| (number + 1, split(line))).collect())
+    let fields = |(number, line): (usize, &str)| match split(line) {
+        Ok(fields) => Ok((number + 1, fields)),
+        Err(fault) => bail!("{}:{}: {fault}", path.display(), number + 1),
+    };
+    filled.map(fields).collect()
 }
 
 fn expect_fields(path: &Path, line: usize, fields: &[String], wanted: usize) -> Result<()> {

@@ -7,13 +7,31 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Float64Type, TimeUnit};
+use arrow::datatypes::{DataType, Float64Type, Int64Type, TimeUnit};
 use pipeline::Context;
 
 use super::bad_rows::Fault;
-use super::grid::batches;
+use super::grid::{batches, no_column};
+use super::narrow::{self, Seconds};
 use super::piece::{Ids, Joined, Numbering, Piece, ReadLog, Row};
 use super::table::LogColumns;
+
+/// A column of times, with how many make a second.
+enum Times {
+    /// Typed as a time.
+    Typed(ArrayRef, i64),
+    /// Plain numbers.
+    Numbers(ArrayRef, f64),
+}
+
+fn per_second(unit: TimeUnit) -> i64 {
+    match unit {
+        TimeUnit::Second => 1,
+        TimeUnit::Millisecond => 1_000,
+        TimeUnit::Microsecond => 1_000_000,
+        TimeUnit::Nanosecond => 1_000_000_000,
+    }
+}
 
 impl LogColumns {
     /// Reads the whole log.
@@ -23,19 +41,22 @@ impl LogColumns {
             cx.go_on()?;
             let batch = batch?;
             let column = |name: &str| {
-                batch.column_by_name(name).with_context(|| format!("{} has no column `{name}`", path.display()))
+                let names = || batch.schema().fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>();
+                batch.column_by_name(name).ok_or_else(|| no_column(path, &names(), name))
             };
             let texts = |name: &str| -> Result<ArrayRef> { Ok(cast(column(name)?, &DataType::Utf8)?) };
-            let numbers = |name: &str| -> Result<ArrayRef> { Ok(cast(column(name)?, &DataType::Float64)?) };
+            let numbers = |name: &str| -> Result<ArrayRef> {
+                let place = || format!("column `{name}` of {} is not of numbers", path.display());
+                cast(column(name)?, &DataType::Float64).with_context(place)
+            };
             let (users, items) = (texts(&self.user)?, texts(&self.item)?);
             let ratings = self.rating.as_deref().map(numbers).transpose()?;
             let times = match &self.timestamp {
                 Some(time) => Some(match column(&time.column)?.data_type() {
-                    DataType::Timestamp(_, _) => {
-                        let whole = cast(column(&time.column)?, &DataType::Timestamp(TimeUnit::Second, None))?;
-                        (cast(&cast(&whole, &DataType::Int64)?, &DataType::Float64)?, 1.0)
+                    DataType::Timestamp(unit, _) => {
+                        Times::Typed(cast(column(&time.column)?, &DataType::Int64)?, per_second(*unit))
                     }
-                    _ => (numbers(&time.column)?, time.unit.per_second()),
+                    _ => Times::Numbers(numbers(&time.column)?, time.unit.per_second()),
                 }),
                 None => None,
             };
@@ -51,18 +72,26 @@ impl LogColumns {
             for row in 0..batch.num_rows() {
                 piece.lines += 1;
                 let rating = match (&ratings, &self.rating) {
-                    (Some(ratings), Some(name)) => finite(ratings, row, name),
+                    (Some(ratings), Some(name)) => {
+                        finite(ratings, row, name).and_then(|rating| narrow::rating(rating, name))
+                    }
                     _ => Ok(1.0),
                 };
-                let seconds = match (&times, &self.timestamp) {
-                    (Some((times, per_second)), Some(time)) => {
-                        finite(times, row, &time.column).map(|time| time / per_second)
+                let timestamp = match (&times, &self.timestamp) {
+                    (Some(Times::Typed(times, _)), Some(time)) if times.is_null(row) => {
+                        Err(Fault::value(&time.column, "", "a time"))
                     }
-                    _ => Ok(0.0),
+                    (Some(Times::Typed(times, per_second)), _) => {
+                        Ok(Seconds::of_parts(times.as_primitive::<Int64Type>().value(row), *per_second))
+                    }
+                    (Some(Times::Numbers(times, per_second)), Some(time)) => {
+                        Seconds::read(finite(times, row, &time.column), *per_second, &time.column)
+                    }
+                    _ => Ok(Seconds::exactly(0)),
                 };
                 let row = rating.and_then(|rating| {
                     let (user, item) = (id(&users, row).into(), id(&items, row).into());
-                    Ok(Row { user, item, rating: rating as f32, timestamp: seconds? as i64 })
+                    Ok(Row { user, item, rating, timestamp: timestamp? })
                 });
                 piece.take(row, ids, &mut numbering);
             }

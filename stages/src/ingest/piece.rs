@@ -4,12 +4,15 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 use foldhash::fast::FixedState;
+use pipeline::Context;
 use serde::{Deserialize, Serialize};
 
-use super::bad_rows::{BadRows, Fault};
+use super::bad_rows::{BadRows, Fault, OnBadRow};
+use super::narrow::Seconds;
 use super::packed::{pack, unpack};
 use crate::artifact::Interactions;
 
@@ -82,8 +85,8 @@ pub(super) struct Row<'a> {
     pub item: Cow<'a, str>,
     /// Finite.
     pub rating: f32,
-    /// Seconds since 1970.
-    pub timestamp: i64,
+    /// When.
+    pub timestamp: Seconds,
 }
 
 /// A log that was read.
@@ -97,6 +100,34 @@ pub(super) struct ReadLog {
     pub bad: BadRows,
     /// How many rows the file has in all.
     pub rows: u64,
+    /// Of how many rows that fit the time was no whole second.
+    pub rounded: u64,
+}
+
+impl ReadLog {
+    /// Settles the rows that do not fit and notes times that were rounded.
+    ///
+    /// # Errors
+    /// Where rows are refused, or none is left.
+    pub fn settle(&self, path: &Path, on_bad_row: OnBadRow, cx: &Context) -> Result<()> {
+        self.bad.settle(path, on_bad_row, cx)?;
+        let rows = self.interactions.len();
+        if self.rounded > 0 {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            cx.note(&format!("times in {name}"), format!("{} of {rows} rounded down to whole seconds", self.rounded));
+        }
+        not_empty(rows, path)
+    }
+}
+
+/// A log of no rows is refused: nothing can be learned from it, and later stages would say so less plainly.
+pub(super) fn not_empty(rows: usize, path: &Path) -> Result<()> {
+    ensure!(
+        rows > 0,
+        "{} gave no interactions\nhelp: see that it is the right file and whole, and what `on_bad_row: drop` left out",
+        path.display()
+    );
+    Ok(())
 }
 
 /// The ids that may occur.
@@ -157,6 +188,7 @@ pub(super) struct Piece {
     new: [Vec<String>; 2],
     bad: BadRows,
     rows: u64,
+    rounded: u64,
     /// Physical lines.
     pub lines: u64,
 }
@@ -167,6 +199,7 @@ struct About {
     new: [Vec<String>; 2],
     bad: BadRows,
     rows: u64,
+    rounded: u64,
     lines: u64,
     kept: usize,
 }
@@ -183,7 +216,8 @@ impl Piece {
                 self.columns.user.push(number(0, &row.user));
                 self.columns.item.push(number(1, &row.item));
                 self.columns.rating.push(row.rating);
-                self.columns.timestamp.push(row.timestamp);
+                self.columns.timestamp.push(row.timestamp.whole);
+                self.rounded += u64::from(!row.timestamp.exact);
             }
             Err(fault) => self.bad.add(fault, || self.lines),
         }
@@ -191,9 +225,9 @@ impl Piece {
 
     /// `length of the JSON (8 bytes, little-endian) · JSON · user · item · bits of the rating · timestamp`, the columns packed.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
-        let Self { columns, new, bad, rows, lines } = self;
-        let (new, bad, rows, lines) = (new.clone(), bad.clone(), *rows, *lines);
-        let about = serde_json::to_vec(&About { new, bad, rows, lines, kept: columns.len() })?;
+        let Self { columns, new, bad, rows, rounded, lines } = self;
+        let (new, bad, rows, rounded, lines) = (new.clone(), bad.clone(), *rows, *rounded, *lines);
+        let about = serde_json::to_vec(&About { new, bad, rows, rounded, lines, kept: columns.len() })?;
         let mut bytes = Vec::with_capacity(8 + about.len() + 20 * columns.len());
         bytes.extend((about.len() as u64).to_le_bytes());
         bytes.extend(about);
@@ -208,7 +242,7 @@ impl Piece {
         let (length, rest) = bytes.split_first_chunk::<8>().context("a shard of fewer than 8 bytes")?;
         let (about, mut rest) =
             rest.split_at_checked(u64::from_le_bytes(*length) as usize).context("a shard that ends early")?;
-        let About { new, bad, rows, lines, kept } = serde_json::from_slice(about)?;
+        let About { new, bad, rows, rounded, lines, kept } = serde_json::from_slice(about)?;
         let columns = Interactions {
             user: unpack(&mut rest, kept, |x| x as u32)?,
             item: unpack(&mut rest, kept, |x| x as u32)?,
@@ -216,7 +250,7 @@ impl Piece {
             timestamp: unpack(&mut rest, kept, |x| x)?,
         };
         ensure!(rest.is_empty(), "a shard of {kept} rows with {} bytes too many", rest.len());
-        Ok(Self { columns, new, bad, rows, lines })
+        Ok(Self { columns, new, bad, rows, rounded, lines })
     }
 }
 
@@ -231,7 +265,7 @@ pub(super) struct Joined {
 impl Joined {
     /// Appends the next piece.
     pub fn push(&mut self, piece: &Piece) {
-        let Piece { columns, new, bad, rows, lines } = piece;
+        let Piece { columns, new, bad, rows, rounded, lines } = piece;
         let log = &mut self.log;
         for (k, (column, into)) in
             [(&columns.user, &mut log.interactions.user), (&columns.item, &mut log.interactions.item)]
@@ -246,6 +280,7 @@ impl Joined {
         log.interactions.timestamp.extend(&columns.timestamp);
         log.bad.append(bad.clone(), self.lines);
         log.rows += rows;
+        log.rounded += rounded;
         self.lines += lines;
     }
 }

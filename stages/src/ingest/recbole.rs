@@ -63,7 +63,8 @@ fn timestamp() -> Option<String> {
 impl Stage for Recbole {
     const KIND: &'static str = "ingest.recbole";
     /// 1: first. 2: an id that only dropped rows mention gets no number. 3: a row of too few fields does not fit.
-    const VERSION: u32 = 3;
+    /// 4: times are rounded down; numbers that do not fit and an empty log are refused.
+    const VERSION: u32 = 4;
     const ABOUT: &'static str = "read a log in RecBole's atomic format (.inter, .item, .user)";
     type Inputs = NoInputs;
     type Outputs = Outputs;
@@ -168,7 +169,7 @@ impl Recbole {
             parse: &|line, take| take(form.parse(line)),
         };
         let read = lines.read(cx)?;
-        read.bad.settle(path, self.on_bad_row, cx)?;
+        read.settle(path, self.on_bad_row, cx)?;
         Ok(read)
     }
 }

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::bad_rows::Fault;
+use super::narrow::{self, Seconds};
 use super::piece::Row;
 
 /// Where a row's parts stand among the fields of a line.
@@ -48,7 +49,7 @@ impl Separated<'_> {
     pub fn parse<'l>(&self, line: &'l str) -> Result<Row<'l>, Fault> {
         let wanted = [Some(self.user), Some(self.item), self.rating.map(|x| x.1), self.time.map(|x| x.at)];
         if self.quotes && line.contains('"') {
-            let fields = quoted(line, self.separator);
+            let fields = quoted(line, self.separator)?;
             let found = wanted.map(|at| Cow::Owned(at.and_then(|at| fields.get(at).cloned()).unwrap_or_default()));
             return self.row(fields.len(), found);
         }
@@ -84,11 +85,13 @@ impl Separated<'_> {
         }
         let [user, item, rating, time] = found;
         let timestamp = match self.time {
-            Some(form) if !(form.may_be_missing && time.is_empty()) => number(&time, form.column)? / form.per_second,
-            _ => 0.0,
+            Some(form) if !(form.may_be_missing && time.is_empty()) => {
+                Seconds::read(number(&time, form.column), form.per_second, form.column)?
+            }
+            _ => Seconds::exactly(0),
         };
-        let rating = self.rating.map_or(Ok(1.0), |(column, _)| number(&rating, column))?;
-        Ok(Row { user, item, rating: rating as f32, timestamp: timestamp as i64 })
+        let rating = self.rating.map_or(Ok(1.0), |(column, _)| narrow::rating(number(&rating, column)?, column))?;
+        Ok(Row { user, item, rating, timestamp })
     }
 }
 
@@ -117,7 +120,10 @@ fn plain(text: &[u8]) -> Option<f64> {
 }
 
 /// The fields of a line of which some stand in quotes; in them a quote is written twice (RFC 4180).
-pub(super) fn quoted(line: &str, separator: &str) -> Vec<String> {
+///
+/// # Errors
+/// Where a quote is left open: the field goes on in the next line, or was never closed.
+pub(super) fn quoted(line: &str, separator: &str) -> Result<Vec<String>, Fault> {
     let mut fields = vec![String::new()];
     let mut inside = false;
     let mut rest = line;
@@ -138,7 +144,13 @@ pub(super) fn quoted(line: &str, separator: &str) -> Vec<String> {
             other => field.push(other),
         }
     }
-    fields
+    if inside {
+        let fault = Fault::row("a quote that is left open", "each quote closed in its line");
+        return Err(
+            fault.help("line breaks in quotes are not read: write the file without them, or as .ndjson or .parquet")
+        );
+    }
+    Ok(fields)
 }
 
 #[cfg(test)]
@@ -155,7 +167,7 @@ mod tests {
         for separator in ["::", "\t"] {
             let form = form(separator);
             let row = form.parse(&"1::1193::4.5::978300760".replace("::", separator)).map(|row| {
-                assert_eq!((&*row.user, &*row.item, row.rating, row.timestamp), ("1", "1193", 4.5, 978_300_760));
+                assert_eq!((&*row.user, &*row.item, row.rating, row.timestamp.whole), ("1", "1193", 4.5, 978_300_760));
             });
             row.unwrap_or_else(|fault| panic!("{fault}"));
             let fault = |line: &str| form.parse(&line.replace("::", separator)).err().unwrap().to_string();
@@ -169,11 +181,14 @@ mod tests {
     fn quotes_units_and_what_may_be_missing() {
         let time = Some(Time { column: "t", at: 2, per_second: 1000.0, may_be_missing: true });
         let form = Separated { separator: ",", quotes: true, fields: 3, user: 0, item: 1, rating: None, time };
-        let row = |line: &str| form.parse(line).map(|row| (row.item.into_owned(), row.rating, row.timestamp));
+        let row = |line: &str| form.parse(line).map(|row| (row.item.into_owned(), row.rating, row.timestamp.whole));
         assert_eq!(row(r#"u,"a, ""b""",1500"#).ok().unwrap(), ("a, \"b\"".to_owned(), 1.0, 1));
         assert_eq!(row("u,a,-2000").ok().unwrap(), ("a".to_owned(), 1.0, -2));
         assert_eq!(row("u,a,").ok().unwrap().2, 0);
-        assert!(row(r#"u,"a,3"#).is_err());
+        for line in [r#"u,"a,3"#, r#"u,a,"3"#] {
+            let fault = form.parse(line).err().unwrap().to_string();
+            assert_eq!(fault, "found a quote that is left open, wanted each quote closed in its line");
+        }
     }
 
     #[test]

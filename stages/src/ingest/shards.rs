@@ -174,6 +174,7 @@ fn bytes(path: &Path, start: u64, end: u64) -> Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::narrow::Seconds;
     use super::*;
 
     fn parse<'l>(line: &'l str, take: Take<'_, 'l>) {
@@ -185,8 +186,8 @@ mod tests {
         let [user, item, rating] = fields[..] else {
             return Err(Fault::row(format!("{} fields", fields.len()), "3"));
         };
-        let rating = rating.parse().map_err(|_| Fault::value("rating", rating, "a number"))?;
-        Ok(Row { user: user.into(), item: item.into(), rating, timestamp: 0 })
+        let rating: f32 = rating.parse().map_err(|_| Fault::value("rating", rating, "a number"))?;
+        Ok(Row { user: user.into(), item: item.into(), rating, timestamp: Seconds::of_parts(rating as i64, 2) })
     }
 
     fn lines<'a>(path: &'a Path, known: [Option<&'a [String]>; 2]) -> Lines<'a> {
@@ -211,7 +212,8 @@ mod tests {
         assert_eq!(whole.interactions.user, [0, 1, 0, 2, 1, 3]);
         assert_eq!(whole.interactions.item, [0, 1, 2, 1, 0, 3]);
         assert_eq!(whole.interactions.rating, [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
-        assert_eq!(whole.rows, 9);
+        assert_eq!(whole.interactions.timestamp, [0, 1, 1, 2, 2, 3]);
+        assert_eq!((whole.rows, whole.rounded), (9, 3));
         let error =
             whole.bad.settle(&path, super::super::bad_rows::OnBadRow::Refuse, &Context::detached(folder.path()));
         let error = error.unwrap_err().to_string();

@@ -19,6 +19,7 @@ use serde_json::Value;
 use super::bad_rows::{Fault, OnBadRow};
 use super::catalogue::{Described, described, join};
 use super::expect::Expect;
+use super::narrow::{self, Seconds};
 use super::piece::Row;
 use super::record::{Record, number, record, text, texts};
 use super::shards::{Lines, Take};
@@ -62,8 +63,8 @@ const REVIEWS: [&str; 3] = ["steam_reviews.json", "steam_new.json", "australian_
 
 impl Stage for Steam {
     const KIND: &'static str = "ingest.steam";
-    /// 1: first.
-    const VERSION: u32 = 1;
+    /// 1: first. 2: hours that do not fit and an empty log are refused.
+    const VERSION: u32 = 2;
     const ABOUT: &'static str = "read reviews of games on Steam (steam_reviews, australian_user_reviews)";
     type Inputs = NoInputs;
     type Outputs = Outputs;
@@ -87,7 +88,7 @@ impl Stage for Steam {
             parse: if is_nested { &nested } else { &single },
         };
         let mut read = lines.read(cx)?;
-        read.bad.settle(&path, self.on_bad_row, cx)?;
+        read.settle(&path, self.on_bad_row, cx)?;
         let games = ["steam_games.json"];
         let items = match one_of(folder, &games) {
             Ok(games) => {
@@ -110,11 +111,11 @@ impl Steam {
         let timestamp = date::iso(&day).ok_or_else(|| Fault::value("date", &day, "a date as 2017-12-17"))?;
         let rating = match self.rating {
             Rating::Reviewed => 1.0,
-            Rating::Hours => number(review, "hours")?,
+            Rating::Hours => narrow::rating(number(review, "hours")?, "hours")?,
             Rating::Recommended => recommended(review)?,
         };
         let (user, item) = (text(review, "username")?, text(review, "product_id")?);
-        Ok(Row { user: user.into(), item: item.into(), rating: rating as f32, timestamp })
+        Ok(Row { user: user.into(), item: item.into(), rating, timestamp: Seconds::exactly(timestamp) })
     }
 
     fn nested(&self, line: &str, take: Take<'_, '_>) {
@@ -142,17 +143,17 @@ impl Steam {
         let timestamp = date::english(day, self.year).ok_or_else(|| Fault::value("posted", &posted, wanted))?;
         let rating = match self.rating {
             Rating::Reviewed => 1.0,
-            Rating::Hours => number(review, "hours")?,
+            Rating::Hours => narrow::rating(number(review, "hours")?, "hours")?,
             Rating::Recommended => recommended(review)?,
         };
         let item = text(review, "item_id")?;
-        Ok(Row { user: Cow::Owned(user.to_owned()), item: item.into(), rating: rating as f32, timestamp })
+        Ok(Row { user: Cow::Owned(user.to_owned()), item: item.into(), rating, timestamp: Seconds::exactly(timestamp) })
     }
 }
 
-fn recommended(review: &Record) -> Result<f64, Fault> {
+fn recommended(review: &Record) -> Result<f32, Fault> {
     match review.get("recommend") {
-        Some(Value::Bool(is)) => Ok(f64::from(u8::from(*is))),
+        Some(Value::Bool(is)) => Ok(f32::from(u8::from(*is))),
         other => Err(Fault::value("recommend", &other.map(Value::to_string).unwrap_or_default(), "True or False")),
     }
 }

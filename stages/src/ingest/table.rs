@@ -15,6 +15,7 @@ use super::bad_rows::{Fault, OnBadRow};
 use super::catalogue::join;
 use super::expect::Expect;
 use super::grid::{Form, Grid, header, place};
+use super::narrow::{self, Seconds};
 use super::piece::{Ids, ReadLog, Row};
 use super::record::{Record, number, record, text, texts};
 use super::separated::{Separated, Time};
@@ -22,6 +23,7 @@ use super::shards::Lines;
 use super::unpacked::unpacked;
 use super::{NoInputs, Outputs};
 use crate::artifact::{Items, Users};
+use crate::world::check_member;
 
 /// `ingest.table`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -146,8 +148,8 @@ pub struct UserColumns {
 
 impl Stage for Table {
     const KIND: &'static str = "ingest.table";
-    /// 1: first.
-    const VERSION: u32 = 1;
+    /// 1: first. 2: times are rounded down; numbers that do not fit, open quotes and an empty log are refused.
+    const VERSION: u32 = 2;
     const ABOUT: &'static str = "read a log by a map of columns: CSV, TSV, JSON records, Parquet";
     type Inputs = NoInputs;
     type Outputs = Outputs;
@@ -161,7 +163,9 @@ impl Stage for Table {
         {
             return Err(("items.genres.separator".into(), "something stands between two genres".into()));
         }
-        Ok(())
+        check_member(Some(&self.log.file), "log.file")?;
+        check_member(self.items.as_ref().map(|items| &*items.file), "items.file")?;
+        check_member(self.users.as_ref().map(|users| &*users.file), "users.file")
     }
 
     fn run(&self, _: NoInputs, cx: &Context) -> Result<Outputs> {
@@ -171,7 +175,7 @@ impl Stage for Table {
         let path = unpacked(&folder.join(&self.log.file), cx)?;
         let known = [users.as_ref().map(|users| &*users.id), items.as_ref().map(|items| &*items.id)];
         let read = self.log.read(&path, known, cx)?;
-        read.bad.settle(&path, self.on_bad_row, cx)?;
+        read.settle(&path, self.on_bad_row, cx)?;
         let rows = read.rows;
         let outputs = join(read, users, items);
         self.expect.check(&path, rows, &outputs)?;
@@ -206,11 +210,12 @@ impl LogColumns {
     }
 
     fn of_record(&self, record: &Record) -> Result<Row<'static>, Fault> {
-        let rating = self.rating.as_ref().map_or(Ok(1.0), |name| number(record, name))?;
-        let time = self.timestamp.as_ref();
-        let seconds = time.map_or(Ok(0.0), |time| Ok(number(record, &time.column)? / time.unit.per_second()))?;
+        let rating = self.rating.as_ref().map_or(Ok(1.0), |name| narrow::rating(number(record, name)?, name))?;
+        let timestamp = self.timestamp.as_ref().map_or(Ok(Seconds::exactly(0)), |time| {
+            Seconds::read(number(record, &time.column), time.unit.per_second(), &time.column)
+        })?;
         let (user, item) = (text(record, &self.user)?.into(), text(record, &self.item)?.into());
-        Ok(Row { user, item, rating: rating as f32, timestamp: seconds as i64 })
+        Ok(Row { user, item, rating, timestamp })
     }
 }
 
@@ -296,6 +301,14 @@ mod tests {
         serde_json::from_value::<Table>(config)?.run(NoInputs {}, &cx)
     }
 
+    fn parquet(folder: &Path, columns: Vec<(&str, ArrayRef)>) {
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let file = File::create(folder.join("log.parquet")).unwrap();
+        let mut writer = ArrowWriter::try_new(file, batch.schema(), None).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+    }
+
     fn log(file: &str) -> Value {
         let time = json!({ "column": "ms", "unit": "milliseconds" });
         json!({ "file": file, "user": "who", "item": "what", "rating": "stars", "timestamp": time })
@@ -328,18 +341,14 @@ mod tests {
             Arc::new(Int64Array::from(times.to_vec())) as ArrayRef,
             Arc::new(TimestampMillisecondArray::from(times.to_vec())),
         ] {
+            let folder = tempfile::tempdir().unwrap();
             let columns: Vec<(&str, ArrayRef)> = vec![
                 ("who", Arc::new(StringArray::from(vec!["7", "b", "7"]))),
                 ("what", Arc::new(StringArray::from(vec!["x, y", "x, y", "z"]))),
                 ("stars", Arc::new(Float64Array::from(vec![Some(4.5), Some(1.0), Some(3.0)]))),
                 ("ms", ms),
             ];
-            let batch = RecordBatch::try_from_iter(columns).unwrap();
-            let folder = tempfile::tempdir().unwrap();
-            let file = File::create(folder.path().join("log.parquet")).unwrap();
-            let mut writer = ArrowWriter::try_new(file, batch.schema(), None).unwrap();
-            writer.write(&batch).unwrap();
-            writer.close().unwrap();
+            parquet(folder.path(), columns);
             is_the_log(&run_in(folder.path(), json!({ "log": log("log.parquet") })).unwrap());
             let missing =
                 run_in(folder.path(), json!({ "log": { "file": "log.parquet", "user": "who", "item": "it" } }));
@@ -386,6 +395,97 @@ mod tests {
                 .contains("log.csv:2: column `i`: found \"2\", wanted an id that is listed")
         );
         assert!(error("items.xls", "").contains("help: name it .csv"));
+    }
+
+    #[test]
+    fn files_outside_of_the_asset_are_refused() {
+        let refused = |with: Value| {
+            let mut config = json!({ "asset": "x", "log": { "file": "log.csv", "user": "u", "item": "i" } });
+            config.as_object_mut().unwrap().extend(with.as_object().unwrap().clone());
+            serde_json::from_value::<Table>(config).unwrap().check().err().map(|(path, _)| path)
+        };
+        assert_eq!(refused(json!({ "users": { "file": "deep/users.csv", "id": "u" } })), None);
+        for file in ["", "/etc/passwd", "../outside.csv"] {
+            let log = json!({ "log": { "file": file, "user": "u", "item": "i" } });
+            assert_eq!(refused(log).unwrap(), "log.file");
+            assert_eq!(refused(json!({ "items": { "file": file, "id": "i" } })).unwrap(), "items.file");
+            assert_eq!(refused(json!({ "users": { "file": file, "id": "u" } })).unwrap(), "users.file");
+        }
+    }
+
+    #[test]
+    fn numbers_that_cannot_be_kept_do_not_fit() {
+        let rows = [("4", "1500"), ("1e39", "1"), ("4", "99999999999999999999e3"), ("3", "-5"), ("3", "2024-05-01")];
+        let csv: String = rows.iter().map(|(stars, ms)| format!("u,i,{stars},{ms}\n")).collect();
+        let records: String = rows
+            .iter()
+            .map(|(stars, ms)| {
+                format!("{{\"who\": \"u\", \"what\": \"i\", \"stars\": \"{stars}\", \"ms\": \"{ms}\"}}\n")
+            })
+            .collect();
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("log.csv"), format!("who,what,stars,ms\n{csv}")).unwrap();
+        std::fs::write(folder.path().join("log.ndjson"), records).unwrap();
+        let columns: Vec<(&str, ArrayRef)> = vec![
+            ("who", Arc::new(StringArray::from(vec!["u"; 5]))),
+            ("what", Arc::new(StringArray::from(vec!["i"; 5]))),
+            ("stars", Arc::new(StringArray::from(rows.map(|row| row.0).to_vec()))),
+            ("ms", Arc::new(StringArray::from(rows.map(|row| row.1).to_vec()))),
+        ];
+        parquet(folder.path(), columns);
+        for file in ["log.csv", "log.ndjson", "log.parquet"] {
+            let error = run_in(folder.path(), json!({ "log": log(file) })).err().unwrap().to_string();
+            for part in [
+                "column `stars`: found \"1e39\", wanted a number that 32 bits hold",
+                "column `ms`: found \"1e23\", wanted a time that 64 bits hold",
+                "help: times are numbers since 1970, not dates in text",
+                "; mend the file, or set `on_bad_row: drop`",
+            ] {
+                assert!(error.contains(part), "{file}: {error}");
+            }
+            let kept = run_in(folder.path(), json!({ "log": log(file), "on_bad_row": "drop" })).unwrap().interactions;
+            assert_eq!((&*kept.rating, &*kept.timestamp), (&[4.0, 3.0][..], &[1, -1][..]), "{file}");
+        }
+    }
+
+    #[test]
+    fn typed_times_are_rounded_down() {
+        let folder = tempfile::tempdir().unwrap();
+        let columns: Vec<(&str, ArrayRef)> = vec![
+            ("who", Arc::new(StringArray::from(vec!["u"; 2]))),
+            ("what", Arc::new(StringArray::from(vec!["i"; 2]))),
+            ("stars", Arc::new(Int64Array::from(vec![1; 2]))),
+            ("ms", Arc::new(TimestampMillisecondArray::from(vec![-5, 1999]))),
+        ];
+        parquet(folder.path(), columns);
+        let outputs = run_in(folder.path(), json!({ "log": log("log.parquet") })).unwrap();
+        assert_eq!(outputs.interactions.timestamp, [-1, 1]);
+    }
+
+    #[test]
+    fn a_log_of_no_rows_is_refused() {
+        for text in ["who,what,stars,ms\n", "who,what,stars,ms\n7,x,good,1\n"] {
+            let with = json!({ "log": log("log.csv"), "on_bad_row": "drop" });
+            let error = run(&[("log.csv", text)], with).err().unwrap().to_string();
+            assert!(error.contains("log.csv gave no interactions\nhelp: see that it is the right file"), "{error}");
+        }
+    }
+
+    #[test]
+    fn line_breaks_in_quotes_are_refused_by_name() {
+        for text in ["u,i\n1,\"a\nb\"\n", "u,i\n1,\"a\n"] {
+            let with = json!({ "log": { "file": "log.csv", "user": "u", "item": "i" } });
+            let error = run(&[("log.csv", text)], with).err().unwrap().to_string();
+            assert!(error.contains("log.csv:2: found a quote that is left open"), "{error}");
+            assert!(error.contains("help: line breaks in quotes are not read: "), "{error}");
+        }
+        let files = [("log.csv", "u,i\n1,2\n"), ("items.csv", "i,t\n2,\"a\nb\"\n")];
+        let with = json!({
+            "log": { "file": "log.csv", "user": "u", "item": "i" },
+            "items": { "file": "items.csv", "id": "i", "title": "t" },
+        });
+        let error = run(&files, with).err().unwrap().to_string();
+        assert!(error.contains("items.csv:2: found a quote that is left open"), "{error}");
     }
 
     #[test]

@@ -18,8 +18,9 @@ use serde_json::Value;
 
 use super::bad_rows::{BadRows, Fault};
 use super::told::{Account, Outcome, Told, Turn};
-use super::{NoInputs, OnBadRow, fireact, literal, told_lines};
+use super::{NoInputs, OnBadRow, fireact, literal, narrow, told_lines};
 use crate::artifact::{Call, Calls, Choice, Demonstrations, End, Interactions, Items, Trajectory, Users};
+use crate::world::check_member;
 
 /// `ingest.transcripts`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -110,8 +111,8 @@ pipeline::ports! {
 
 impl Stage for Transcripts {
     const KIND: &'static str = "ingest.transcripts";
-    /// 1: first.
-    const VERSION: u32 = 1;
+    /// 1: first. 2: a reward that 32 bits do not hold does not fit.
+    const VERSION: u32 = 2;
     const ABOUT: &'static str = "read episodes that a language model played elsewhere, with its thoughts";
     type Inputs = NoInputs;
     type Outputs = Outputs;
@@ -122,11 +123,12 @@ impl Stage for Transcripts {
 
     fn check(&self) -> Result<(), (String, String)> {
         if let AtQuit::Reward(reward) = self.at_quit
-            && !reward.is_finite()
+            && !(reward as f32).is_finite()
         {
-            return Err(("at_quit.reward".into(), "a finite number".into()));
+            return Err(("at_quit.reward".into(), "a finite number that 32 bits hold".into()));
         }
-        Ok(())
+        check_member(self.titles.as_deref(), "titles")?;
+        check_member(self.genres.as_deref(), "genres")
     }
 
     fn run(&self, _: NoInputs, cx: &Context) -> Result<Outputs> {
@@ -295,13 +297,20 @@ impl Ids {
             };
             let reward = match (turn.outcome, at_quit) {
                 (Outcome::Stays(reward), _) => {
+                    let reward = match narrow::rating(reward, "reward") {
+                        Ok(reward) => reward,
+                        Err(fault) => {
+                            bad.add(fault, || turn.line);
+                            continue;
+                        }
+                    };
                     out.interactions.user.push(user);
                     out.interactions.item.push(item);
-                    out.interactions.rating.push(reward as f32);
+                    out.interactions.rating.push(reward);
                     out.interactions.timestamp.push(0);
                     reward
                 }
-                (Outcome::Leaves, AtQuit::Reward(reward)) => reward,
+                (Outcome::Leaves, AtQuit::Reward(reward)) => reward as f32,
                 (Outcome::Leaves, AtQuit::Exclude) => continue,
             };
             let key = blake3::hash(format!("{episode} step {number}").as_bytes()).to_hex().to_string();
@@ -312,7 +321,7 @@ impl Ids {
             let answer = Value::from(format!("{thought}recommend[{}]", turn.said)).to_string();
             out.calls.0.push(Call { key: key.clone(), model: model.clone(), request, answer });
             let (candidates, scores) = (Vec::new(), Vec::new());
-            steps.push(Choice { item, reward: reward as f32, candidates, scores, call: key });
+            steps.push(Choice { item, reward, candidates, scores, call: key });
             before = Some(turn);
         }
         if !steps.is_empty() {
@@ -459,6 +468,15 @@ mod tests {
         let out = Transcripts { on_bad_row: OnBadRow::Drop, ..config }.run(NoInputs {}, &cx).unwrap();
         let trajectory = &out.demonstrations.trajectories[0];
         assert_eq!((trajectory.steps.len(), trajectory.end), (1, End::Stopped));
+    }
+
+    #[test]
+    fn files_outside_of_the_asset_are_refused() {
+        let outside = || Some("../titles.json".to_owned());
+        assert_eq!(Transcripts { titles: outside(), ..config() }.check().unwrap_err().0, "titles");
+        assert_eq!(Transcripts { genres: outside(), ..config() }.check().unwrap_err().0, "genres");
+        let at_quit = AtQuit::Reward(-1e39);
+        assert_eq!(Transcripts { at_quit, ..config() }.check().unwrap_err().0, "at_quit.reward");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Files of a dataset by name, unpacked where they are packed with gzip.
 
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -40,7 +40,13 @@ pub(super) fn unpacked(path: &Path, cx: &Context) -> Result<PathBuf> {
         cx.go_on()?;
         std::fs::create_dir_all(&folder).with_context(place)?;
         let part = cx.scratch().join("unpacking");
-        let mut packed = MultiGzDecoder::new(BufReader::new(File::open(path).with_context(place)?));
+        let mut packed = BufReader::new(File::open(path).with_context(place)?);
+        ensure!(
+            packed.fill_buf().with_context(place)?.starts_with(&[0x1f, 0x8b]),
+            "{} is not packed with gzip\nhelp: leave `.gz` out of its name where it is plain, or get the file again",
+            path.display()
+        );
+        let mut packed = MultiGzDecoder::new(packed);
         let mut to = File::create(&part).with_context(place)?;
         std::io::copy(&mut packed, &mut to).with_context(place)?;
         // A torn copy must not be taken for a whole one after a power cut.
@@ -79,6 +85,9 @@ mod tests {
         std::fs::write(folder.path().join("torn.gz"), &bytes[..20]).unwrap();
         let error = unpacked(&folder.path().join("torn.gz"), &cx).unwrap_err();
         assert!(format!("{error:#}").contains("cannot unpack"), "{error:#}");
+        std::fs::write(folder.path().join("plain.gz"), "<html>").unwrap();
+        let error = unpacked(&folder.path().join("plain.gz"), &cx).unwrap_err().to_string();
+        assert!(error.contains("plain.gz is not packed with gzip\nhelp: leave `.gz` out"), "{error}");
         assert_eq!(unpacked(&plain, &cx).unwrap(), plain);
         std::fs::write(folder.path().join("log.json"), "").unwrap();
         assert!(one_of(folder.path(), &["log.json"]).unwrap_err().to_string().contains("wanted one of them"));

@@ -211,7 +211,7 @@ fn order_by_convention(cast: &Cast) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Evidence, cautions, small_sample};
+    use super::{Evidence, cautions};
     use crate::artifact::{Comparison, Comparisons, End, Estimate as Weighed, Estimates, Metrics, Rollout, Rollouts};
     use crate::report::fixture;
     use crate::report::row::{Estimate, Row};

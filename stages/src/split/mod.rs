@@ -120,7 +120,8 @@ impl Stage for Split {
             }
         };
         let (test, train): (Vec<usize>, Vec<usize>) = rows_of.into_iter().flatten().partition(|&row| held[row]);
-        cx.note("cut", format!("{} train, {} test", train.len(), test.len()));
+        let empty = if test.is_empty() { ": nothing is kept back, so nothing can be judged by it" } else { "" };
+        cx.note("cut", format!("{} train, {} test{empty}", train.len(), test.len()));
         Ok(Outputs { train: log.take(&train), test: log.take(&test) })
     }
 }

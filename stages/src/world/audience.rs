@@ -114,7 +114,13 @@ impl Audience {
             Some(world) => (world.distance.clone(), DistancesFrom::Shared { digest: world.distances_digest() }),
             None => (self.distance.distances(items, &reward)?, self.distance.from()),
         };
-        ensure!(distance.shape[0] == reward.shape[1], "the shared distances are of another catalogue");
+        ensure!(
+            distance.shape[0] == reward.shape[1],
+            "the shared distances are of another catalogue: of {} items, and this world has {}\nhelp: connect `distances` to a \
+             world of the same `items`",
+            distance.shape[0],
+            reward.shape[1]
+        );
         ensure!(
             self.repeats == Repeats::Allowed || self.horizon < reward.shape[1],
             "a catalogue of {} items cannot fill {} turns without a repeat and leave a choice. help: lower \
@@ -187,6 +193,9 @@ mod tests {
             other.complete(Some(&shared), &Items::default(), reward.clone()).unwrap().rules.similar_below,
             Some(0.5)
         );
+        let fewer = Array::new(&[2, 2], vec![5.0, 5.0, 1.0, 1.0]);
+        let error = other.complete(Some(&shared), &Items::default(), fewer).unwrap_err().to_string();
+        assert!(error.contains("of another catalogue: of 3 items, and this world has 2\nhelp: connect"), "{error}");
         let error = below.complete(Some(&shared), &Items::default(), reward).unwrap_err().to_string();
         assert!(error.contains("`audience.similar` is set, but `distances` brings its own"), "{error}");
     }

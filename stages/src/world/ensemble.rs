@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use pipeline::Context;
 use rayon::prelude::*;
 
+use super::distance::tell_alike;
 use super::fit::{Completed, Fit, RatingModel, Ratings, complete_matrix};
 use super::ips::Ips;
 use super::negatives::Negatives;
@@ -152,6 +153,7 @@ pub(super) fn complete(
         }
     }
     let mut world = audience.complete(inputs.distances.as_ref(), &inputs.items, mean)?;
+    tell_alike(&world, cx);
     world.deviation = deviation;
     Ok(Outputs { world, curves, calibration })
 }

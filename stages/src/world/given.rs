@@ -11,6 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Audience;
+use super::distance::tell_alike;
 use crate::artifact::{Items, Users, World, read_matrix};
 
 /// `world.given`.
@@ -76,12 +77,14 @@ impl Stage for Given {
             reward.shape[1]
         );
         let world = self.audience.complete(inputs.distances.as_ref(), &inputs.items, reward);
-        Ok(Outputs { world: world.with_context(|| format!("complete {}", path.display()))? })
+        let world = world.with_context(|| format!("complete {}", path.display()))?;
+        tell_alike(&world, cx);
+        Ok(Outputs { world })
     }
 }
 
 /// A file of an asset may be named by a path inside the asset's folder only; `path` is the setting's.
-pub(super) fn check_member(member: Option<&str>, path: &str) -> Result<(), (String, String)> {
+pub(crate) fn check_member(member: Option<&str>, path: &str) -> Result<(), (String, String)> {
     let inside = |member: &str| !member.is_empty() && !member.starts_with('/') && !member.split('/').any(|p| p == "..");
     if member.is_some_and(|member| !inside(member)) {
         return Err((path.into(), "a path inside the asset's folder".into()));
