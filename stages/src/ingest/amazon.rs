@@ -23,7 +23,7 @@ use super::record::{Record, number, record, text, texts};
 use super::shards::Lines;
 use super::unpacked::unpacked;
 use super::{NoInputs, Outputs};
-use crate::world::check_member;
+use crate::artifact::check_member;
 
 /// `ingest.amazon`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -22,8 +22,8 @@ use super::separated::{Separated, Time};
 use super::shards::Lines;
 use super::unpacked::unpacked;
 use super::{NoInputs, Outputs};
+use crate::artifact::check_member;
 use crate::artifact::{Items, Users};
-use crate::world::check_member;
 
 /// `ingest.table`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

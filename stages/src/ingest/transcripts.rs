@@ -19,8 +19,7 @@ use serde_json::Value;
 use super::bad_rows::{BadRows, Fault};
 use super::told::{Account, Outcome, Told, Turn};
 use super::{NoInputs, OnBadRow, fireact, literal, narrow, told_lines};
-use crate::artifact::{Call, Calls, Choice, Demonstrations, End, Interactions, Items, Trajectory, Users};
-use crate::world::check_member;
+use crate::artifact::{Call, Calls, Choice, Demonstrations, End, Interactions, Items, Trajectory, Users, check_member};
 
 /// `ingest.transcripts`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

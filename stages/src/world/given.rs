@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Audience;
 use super::distance::tell_alike;
-use crate::artifact::{Items, Users, World, read_matrix};
+use crate::artifact::{Items, Users, World, check_member, read_matrix};
 
 /// `world.given`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -81,15 +81,6 @@ impl Stage for Given {
         tell_alike(&world, cx);
         Ok(Outputs { world })
     }
-}
-
-/// A file of an asset may be named by a path inside the asset's folder only; `path` is the setting's.
-pub(crate) fn check_member(member: Option<&str>, path: &str) -> Result<(), (String, String)> {
-    let inside = |member: &str| !member.is_empty() && !member.starts_with('/') && !member.split('/').any(|p| p == "..");
-    if member.is_some_and(|member| !inside(member)) {
-        return Err((path.into(), "a path inside the asset's folder".into()));
-    }
-    Ok(())
 }
 
 /// The file of an asset: the asset itself, or what it holds under that name.

@@ -23,7 +23,6 @@ pub use audience::Audience;
 pub use deepfm::DeepFm;
 pub use distance::{DistanceBy, Similar};
 pub use given::Given;
-pub(crate) use given::check_member;
 pub use ips::Ips;
 pub use means::Means;
 pub use mf::MatrixFactorisation;

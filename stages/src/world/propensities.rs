@@ -11,8 +11,8 @@ use pipeline::{AssetName, Context, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::given::{check_member, member_of};
-use crate::artifact::{Interactions, Items, Propensities, Users, read_matrix};
+use super::given::member_of;
+use crate::artifact::{Interactions, Items, Propensities, Users, check_member, read_matrix};
 
 /// `world.propensities`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
