@@ -46,7 +46,9 @@ fn every_output_as_text_and_as_json_by_name_and_by_path() {
         match format {
             "parquet" | "arrow" => {
                 let table = &json["content"]["table"];
-                assert!(table["rows"].as_u64().unwrap() > 0, "{name} has no rows");
+                // The judge has seen every rating, so there is none to tell how far it is off.
+                let empty = name == "judge.calibration";
+                assert_eq!(table["rows"] == 0, empty, "{name} has {} rows", table["rows"]);
                 assert!(!table["columns"].as_array().unwrap().is_empty(), "{name} has no columns");
             }
             "safetensors" => assert!(!json["content"]["tensors"].as_array().unwrap().is_empty(), "{name}"),
