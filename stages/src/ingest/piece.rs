@@ -205,6 +205,18 @@ struct About {
 }
 
 impl Piece {
+    /// Room for the rows of so many bytes, about; memory that no row comes to fill is never touched.
+    pub fn with_room_for(bytes: usize) -> Self {
+        let rows = bytes / 16;
+        let columns = Interactions {
+            user: Vec::with_capacity(rows),
+            item: Vec::with_capacity(rows),
+            rating: Vec::with_capacity(rows),
+            timestamp: Vec::with_capacity(rows),
+        };
+        Self { columns, ..Self::default() }
+    }
+
     /// Takes a row, or counts what is wrong with it at the line that `lines` says.
     pub fn take(&mut self, row: Result<Row<'_>, Fault>, ids: &Ids, numbering: &mut Numbering) {
         self.rows += 1;

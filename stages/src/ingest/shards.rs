@@ -112,7 +112,7 @@ impl Lines<'_> {
 
     /// The rows of one shard after `header` lines.
     fn piece(&self, bytes: &[u8], header: u64, ids: &Ids) -> Piece {
-        let mut piece = Piece::default();
+        let mut piece = Piece::with_room_for(bytes.len());
         let mut numbering = Numbering::default();
         let mut read = |line: &[u8], text: Result<&str, Utf8Error>| {
             piece.lines += 1;
