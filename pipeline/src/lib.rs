@@ -36,4 +36,6 @@ pub use exit::{Exit, Unreachable, Wrong};
 pub use ports::{Arity, Many, Named, PortField, PortFile, PortSpec, Ports};
 pub use reason::MissReason;
 pub use secret::Secret;
-pub use stage::{AnyStage, Apart, AssetName, Catalog, ConfigError, Figures, FiguresOf, Generator, Stage, StageKind};
+pub use stage::{
+    AnyStage, Apart, AssetName, Catalog, ConfigError, Figures, FiguresOf, Generator, Stage, StageKind, Wants,
+};

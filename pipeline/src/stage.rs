@@ -36,6 +36,21 @@ pub struct Apart {
     pub help: &'static str,
 }
 
+/// A setting that wants an input connected, or that has no place beside one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wants {
+    /// The setting, as a path below `with` (`imitation`, `audience.similar`).
+    pub setting: &'static str,
+    /// The optional input.
+    pub port: &'static str,
+    /// Whether it must be connected; else it must not be.
+    pub connected: bool,
+    /// Why, as the end of a message.
+    pub why: String,
+    /// What to do.
+    pub help: &'static str,
+}
+
 /// One kind of stage.
 ///
 /// Derive `Deserialize` with `deny_unknown_fields`, give every field a default or a reason to be required, and document
@@ -66,6 +81,10 @@ pub trait Stage: DeserializeOwned + Serialize + JsonSchema + Send + Sync + 'stat
     fn apart(&self) -> Vec<Apart> {
         Vec::new()
     }
+    /// Which optional inputs these settings want, or leave no room for; refused as early.
+    fn wants(&self) -> Vec<Wants> {
+        Vec::new()
+    }
     /// Does the work. Must be a function of config, inputs and assets alone, equal byte for byte on any number of threads,
     /// and go on from its last unit in `cx.scratch()` when it was interrupted.
     fn run(&self, inputs: Self::Inputs, cx: &Context) -> anyhow::Result<Self::Outputs>;
@@ -79,6 +98,8 @@ pub trait AnyStage: Send + Sync {
     fn assets(&self) -> Vec<AssetName>;
     /// As [`Stage::apart`].
     fn apart(&self) -> Vec<Apart>;
+    /// As [`Stage::wants`].
+    fn wants(&self) -> Vec<Wants>;
     /// Reads the inputs, runs, and writes each output as `<out>/<port>`.
     fn execute(&self, inputs: &(dyn Fn(&str) -> Vec<PortFile> + Sync), cx: &Context, out: &Path) -> anyhow::Result<()>;
 }
@@ -92,6 +113,9 @@ impl<S: Stage> AnyStage for S {
     }
     fn apart(&self) -> Vec<Apart> {
         Stage::apart(self)
+    }
+    fn wants(&self) -> Vec<Wants> {
+        Stage::wants(self)
     }
     fn execute(&self, inputs: &(dyn Fn(&str) -> Vec<PortFile> + Sync), cx: &Context, out: &Path) -> anyhow::Result<()> {
         let inputs = S::Inputs::read(inputs)?;

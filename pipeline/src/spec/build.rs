@@ -6,7 +6,7 @@ use super::config::{Subject, read_config};
 use super::inputs::{Feed, Scope, Wire, wires};
 use super::sweep::{self, Axis, Cell, Side};
 use super::tree::{Data, Entry, Tree};
-use super::{Link, Node, SecretUse, secrets};
+use super::{Link, Node, SecretUse, secrets, wants};
 use crate::diagnostic::{Diagnostic, MOST, Span, listed};
 use crate::{AnyStage, Arity, Catalog, StageKind};
 
@@ -54,9 +54,13 @@ pub(crate) fn nodes(
                 if errors.len() > MOST {
                     break;
                 }
-                let Some((config, secrets)) = config(&block, kind, cell, assets, errors) else { continue };
+                let Some((config, with, secrets)) = config(&block, kind, cell, assets, errors) else { continue };
                 let inputs: Vec<(String, Vec<Link>)> =
                     wires.iter().map(|wire| (wire.port.name.to_owned(), links(wire, cell, &above))).collect();
+                if !block.inputs_broken {
+                    let wanted = config.wants();
+                    errors.extend(wanted.iter().filter_map(|wants| wants::fault(&block, wants, &with, &inputs)));
+                }
                 // After a fault above, links may point at nodes that were not made.
                 if errors.is_empty() {
                     let kept = config.apart();
@@ -112,7 +116,7 @@ fn config(
     cell: &Cell,
     assets: &[&str],
     errors: &mut Vec<Diagnostic>,
-) -> Option<(Box<dyn AnyStage>, Vec<SecretUse>)> {
+) -> Option<(Box<dyn AnyStage>, Tree, Vec<SecretUse>)> {
     let span = block.span_of(block.with);
     let empty = Tree { span, data: Data::Map(Vec::new()) };
     let mut tree = block.with.map_or(empty, |entry| entry.value.clone());
@@ -139,7 +143,7 @@ fn config(
             }));
         }
     }
-    Some((config, secrets))
+    Some((config, tree, secrets))
 }
 
 /// Puts one value of a sweep at its path, making the mappings on the way.

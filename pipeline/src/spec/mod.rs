@@ -22,6 +22,7 @@ mod top;
 #[cfg(test)]
 pub(crate) mod toy;
 mod tree;
+mod wants;
 mod words;
 
 use std::collections::BTreeMap;

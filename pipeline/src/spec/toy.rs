@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Experiment, load};
 use crate::diagnostic::Diagnostics;
-use crate::{Apart, Artifact, AssetName, Catalog, Context, Generator, Many, Stage, StageKind, ports};
+use crate::{Apart, Artifact, AssetName, Catalog, Context, Generator, Many, Stage, StageKind, Wants, ports};
 
 macro_rules! toy_artifacts {
     ($($name:ident $kind:literal),*) => {$(
@@ -158,6 +158,16 @@ pub struct Score {
     apart: bool,
     /// Whether the log that the world was made from is out of sight too.
     drawn: bool,
+    /// How to clip the policies that are connected.
+    clip: Option<Clip>,
+}
+
+/// How to clip.
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Clip {
+    /// At how many deviations; below 0 of no policy.
+    at: f64,
 }
 
 impl Stage for Score {
@@ -176,6 +186,16 @@ impl Stage for Score {
             help: "another world",
         };
         if self.apart { vec![apart] } else { Vec::new() }
+    }
+    fn wants(&self) -> Vec<Wants> {
+        let wants = |clip: &Clip| Wants {
+            setting: "clip.at",
+            port: "policies",
+            connected: clip.at >= 0.0,
+            why: "they say how far".into(),
+            help: "connect them, or not",
+        };
+        self.clip.iter().map(wants).collect()
     }
     fn run(&self, _: ScoreIn, _: &Context) -> anyhow::Result<ScoreOut> {
         Ok(ScoreOut { metrics: Metrics, by_user: Metrics })

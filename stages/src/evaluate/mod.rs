@@ -32,7 +32,7 @@ mod versus;
 mod weighing;
 
 use anyhow::{Result, ensure};
-use pipeline::{Apart, Context, Many, Stage};
+use pipeline::{Apart, Context, Many, Stage, Wants};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -214,6 +214,17 @@ impl Stage for Evaluate {
             ..apart("validation")
         });
         kept
+    }
+
+    fn wants(&self) -> Vec<Wants> {
+        let wants = self.checkpoint.as_ref().map(|_| Wants {
+            setting: "checkpoint",
+            port: "validation",
+            connected: true,
+            why: "checkpoints are chosen in a world that is not the judge".to_owned(),
+            help: "connect such a world, or sweep no checkpoints",
+        });
+        wants.into_iter().collect()
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {

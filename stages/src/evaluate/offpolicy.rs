@@ -13,7 +13,7 @@
 //! the row says so. Left out: logging propensities of each single row, which no benchmark here has.
 
 use anyhow::{Context as _, Result, ensure};
-use pipeline::{Apart, Artifact as _, Context, Many, Named, Stage};
+use pipeline::{Apart, Artifact as _, Context, Many, Named, Stage, Wants};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -145,6 +145,20 @@ impl Stage for OffPolicy {
             help: "estimate from interactions that were kept back, such as `split.test`",
         };
         ["policies", "world"].map(apart).into()
+    }
+
+    fn wants(&self) -> Vec<Wants> {
+        let wants =
+            |port, why: &str, help| Wants { setting: "logging", port, connected: true, why: why.to_owned(), help };
+        match self.logging {
+            Logging::Uniform => vec![],
+            Logging::Popularity => {
+                vec![wants("train", "it must know what is popular", "connect the train part of the split")]
+            }
+            Logging::Propensities => {
+                vec![wants("propensities", "it reads them", "connect `world.propensities` of the log")]
+            }
+        }
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {

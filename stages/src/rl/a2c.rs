@@ -9,7 +9,7 @@
 
 use anyhow::{Context as _, Result};
 use candle_core::{Device, Tensor};
-use pipeline::{Context, Stage};
+use pipeline::{Context, Stage, Wants};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -120,6 +120,10 @@ impl Stage for A2c {
         checks::weight("value_loss", self.value_loss)?;
         checks::finite("entropy", self.entropy)?;
         checks::below("network", self.network.check())
+    }
+
+    fn wants(&self) -> Vec<Wants> {
+        MixedReward::wants(self.omega).into_iter().chain(Demonstrated::wants(self.imitation)).collect()
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {

@@ -2,6 +2,7 @@
 
 use anyhow::{Result, ensure};
 use candle_core::{Device, Tensor};
+use pipeline::Wants;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
@@ -67,6 +68,18 @@ impl Demonstrated {
             ),
             _ => Ok(None),
         }
+    }
+
+    /// What a learner's weight of imitation wants connected.
+    #[must_use]
+    pub fn wants(imitation: f64) -> Option<Wants> {
+        (imitation > 0.0).then(|| Wants {
+            setting: "imitation",
+            port: "demonstrations",
+            connected: true,
+            why: format!("it is {imitation}, so there must be something to imitate"),
+            help: "connect demonstrations, or set `imitation: 0`",
+        })
     }
 
     /// Up to `count` different rows.

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
 use candle_core::{Device, Tensor};
-use pipeline::{Context, Stage};
+use pipeline::{Context, Stage, Wants};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use schemars::JsonSchema;
@@ -132,6 +132,10 @@ impl Stage for Dqn {
         checks::step_size("learning_rate", self.learning_rate)?;
         checks::above_zero("clip", self.clip, "the largest norm of a gradient is above 0")?;
         checks::below("network", self.network.check())
+    }
+
+    fn wants(&self) -> Vec<Wants> {
+        MixedReward::wants(self.omega).into_iter().collect()
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {

@@ -1,6 +1,7 @@
 //! What learners that act are paid: r = (1 − ω)·r̂ + ω·r_IRL.
 
 use anyhow::Result;
+use pipeline::Wants;
 
 use super::batch::Batch;
 use crate::artifact::{RewardModel, World};
@@ -26,6 +27,18 @@ impl<'w> MixedReward<'w> {
             _ => None,
         };
         Ok(Self { omega, learned })
+    }
+
+    /// What a learner's ω wants connected.
+    #[must_use]
+    pub fn wants(omega: f64) -> Option<Wants> {
+        (omega > 0.0).then(|| Wants {
+            setting: "omega",
+            port: "reward",
+            connected: true,
+            why: format!("it is {omega}, the share of a learned reward"),
+            help: "connect the reward of an irl stage, or set `omega: 0`",
+        })
     }
 
     /// The rewards of a batch, `[S]`.

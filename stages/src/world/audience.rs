@@ -1,6 +1,7 @@
 //! Who watches: a completed reward matrix becomes a world with quit rules, item distances and vectors for policies.
 
 use anyhow::{Result, bail, ensure};
+use pipeline::Wants;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -94,6 +95,20 @@ impl Audience {
             ),
             _ => Ok(()),
         }
+    }
+
+    /// What has no place beside another world's distances.
+    pub fn wants(&self) -> Vec<Wants> {
+        let alone = |setting| Wants {
+            setting,
+            port: "distances",
+            connected: false,
+            why: "distances come with a threshold of their own".to_owned(),
+            help: "leave out one of the two",
+        };
+        let similar = self.similar.is_some().then(|| alone("audience.similar"));
+        let distance = (self.distance != DistanceBy::Columns).then(|| alone("audience.distance"));
+        similar.into_iter().chain(distance).collect()
     }
 
     /// Completes `reward [U, I]` of `items` to a world; item distances and their threshold are those of `shared`, if given.

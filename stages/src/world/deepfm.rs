@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Result;
 use candle_core::{Device, Tensor};
 use candle_nn::Module;
-use pipeline::{Context, Stage};
+use pipeline::{Context, Stage, Wants};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -93,6 +93,10 @@ impl Stage for DeepFm {
         }
         self.fit(String::new(), self.seed).check()?;
         self.ensemble().check()
+    }
+
+    fn wants(&self) -> Vec<Wants> {
+        self.audience.wants()
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
-use pipeline::{AssetName, Context, Stage};
+use pipeline::{AssetName, Context, Stage, Wants};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -63,6 +63,10 @@ impl Stage for Given {
     fn check(&self) -> Result<(), (String, String)> {
         check_member(self.member.as_deref(), "member")?;
         self.audience.check()
+    }
+
+    fn wants(&self) -> Vec<Wants> {
+        self.audience.wants()
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {

@@ -4,7 +4,7 @@
 //! biases", in closed form: one pass, items first). Nothing is drawn and nothing is learned by steps: the world to beat.
 
 use anyhow::{Result, ensure};
-use pipeline::{Context, Stage};
+use pipeline::{Context, Stage, Wants};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -49,6 +49,10 @@ impl Stage for Means {
             }
         }
         self.ensemble().check()
+    }
+
+    fn wants(&self) -> Vec<Wants> {
+        self.audience.wants()
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {

@@ -4,7 +4,7 @@
 
 use anyhow::Result;
 use candle_core::Tensor;
-use pipeline::{Context, Stage};
+use pipeline::{Context, Stage, Wants};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -72,6 +72,10 @@ impl Stage for MatrixFactorisation {
         }
         self.fit(String::new(), self.seed).check()?;
         self.ensemble().check()
+    }
+
+    fn wants(&self) -> Vec<Wants> {
+        self.audience.wants()
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, ensure};
-use pipeline::{AssetName, Context, Stage};
+use pipeline::{AssetName, Context, Stage, Wants};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -88,6 +88,17 @@ impl Stage for EstimatePropensities {
             PropensitiesBy::Given { member, .. } => check_member(member.as_deref(), "by.given.member"),
             PropensitiesBy::Counts | PropensitiesBy::NaiveBayes { .. } => Ok(()),
         }
+    }
+
+    fn wants(&self) -> Vec<Wants> {
+        let wants = matches!(self.by, PropensitiesBy::NaiveBayes { .. }).then(|| Wants {
+            setting: "by.naive_bayes",
+            port: "random",
+            connected: true,
+            why: "it compares the log with ratings of items that nobody chose".to_owned(),
+            help: "connect them, or take `by: counts`",
+        });
+        wants.into_iter().collect()
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {

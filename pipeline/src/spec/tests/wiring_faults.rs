@@ -250,3 +250,37 @@ fn what_is_kept_apart_may_not_be_made_with_each_other() {
         ],
     );
 }
+
+#[test]
+fn settings_that_want_an_input_or_leave_no_room_for_it() {
+    let score = |policies: &str, with: &str| {
+        format!(
+            "{HEAD}  x: {{ use: learn.a2c, inputs: {{ world: world.world }} }}\n  y: {{ use: score, inputs: {{ world: world.world{policies} }}, with: {with} }}\n"
+        )
+    };
+    let policies = ", policies: x.policy";
+    for (inputs, with) in
+        [("", "{}"), (policies, "{}"), (policies, "{ clip: { at: 1 } }"), ("", "{ clip: { at: -1 } }")]
+    {
+        assert!(load_text(&score(inputs, with), &[]).is_ok(), "{inputs} {with}");
+    }
+    same(
+        faults(&score("", "{ clip: { at: 1 } }"), &[]),
+        &[
+            "toy.yaml:7:68 at | `y` has no input `policies`, which `clip.at` wants: they say how far | connect them, or not",
+        ],
+    );
+    // What is not written itself is shown at what is.
+    same(
+        faults(&score("", "{ clip: {} }"), &[]),
+        &[
+            "toy.yaml:7:60 clip | `y` has no input `policies`, which `clip.at` wants: they say how far | connect them, or not",
+        ],
+    );
+    same(
+        faults(&score(policies, "{ clip: { at: -1 } }"), &[]),
+        &[
+            "toy.yaml:7:88 at | `y` has an input `policies`, beside which `clip.at` has no place: they say how far | connect them, or not",
+        ],
+    );
+}
