@@ -96,7 +96,7 @@ impl Grounder {
         let (mut exact, mut normalised) = (HashMap::<_, Vec<u32>, _>::default(), HashMap::default());
         let (mut keys, mut texts, mut years): (Vec<Vec<u32>>, Vec<String>, _) = (Vec::new(), Vec::new(), Vec::new());
         for (item, title) in (0..).zip(&items.title) {
-            exact.entry(title.trim().to_owned()).or_default().push(item);
+            exact.entry(title.clone()).or_default().push(item);
             let key = key(title);
             years.push(items.year[item as usize].or(key.year));
             if key.text.is_empty() {
@@ -125,9 +125,8 @@ impl Grounder {
     /// What a text means, without embeddings.
     #[must_use]
     pub fn ground(&self, text: &str) -> Grounding {
-        let text = text.trim();
-        if let Some(items) = self.exact.get(text).filter(|_| !text.is_empty()) {
-            return Grounding { how: How::Exact, nearest: Some(items[0]), similarity: 1.0, alike: items.len() };
+        if let Some(exact) = self.exact(text) {
+            return exact;
         }
         let key = key(text);
         if let Some(&place) = self.normalised.get(&key.text) {
@@ -141,6 +140,14 @@ impl Grounder {
         let similarity = near.similarity();
         let how = if similarity >= self.settings.trigram { How::Trigram } else { How::Unmatched };
         Grounding { how, nearest: Some(item), similarity, alike: alike + near.alike - 1 }
+    }
+
+    /// What a text means that is a title letter by letter; `None` where it is none.
+    #[must_use]
+    pub fn exact(&self, text: &str) -> Option<Grounding> {
+        // What says nothing is not the item that has no title.
+        let items = self.exact.get(text).filter(|_| !text.is_empty())?;
+        Some(Grounding { how: How::Exact, nearest: Some(items[0]), similarity: 1.0, alike: items.len() })
     }
 
     /// What a text with this vector means. Where the titles say nothing, the vectors do.
@@ -182,7 +189,8 @@ impl Grounder {
     /// items that have none, the first. A year alone parts no title: models get years wrong.
     fn by_year(&self, place: u32, year: Option<i32>) -> (u32, usize) {
         let items = &self.keys[place as usize];
-        let away = |item: u32| year.map(|year| self.years[item as usize].map_or(i32::MAX, |of| of.abs_diff(year) as i32));
+        let away =
+            |item: u32| year.map(|year| self.years[item as usize].map_or(i32::MAX, |of| of.abs_diff(year) as i32));
         let nearest = items.iter().map(|&item| away(item)).min().flatten();
         let alike: Vec<u32> = items.iter().copied().filter(|&item| away(item) == nearest).collect();
         (alike[0], alike.len())

@@ -17,8 +17,8 @@ pub(super) struct Key {
 
 /// Articles that a catalogue puts last: `Piano, The`, `Misérables, Les`.
 const LAST: [&str; 20] = [
-    "the", "a", "an", "le", "la", "les", "l'", "un", "une", "el", "los", "las", "il", "lo", "gli", "i", "der", "die", "das",
-    "den",
+    "the", "a", "an", "le", "la", "les", "l'", "un", "une", "el", "los", "las", "il", "lo", "gli", "i", "der", "die",
+    "das", "den",
 ];
 /// Articles that are dropped at the beginning. Only English ones: `Die Hard` begins with none.
 const FIRST: [&str; 3] = ["the ", "a ", "an "];
@@ -157,8 +157,9 @@ mod tests {
 
     #[test]
     fn nothing_is_lost_of_what_is_short_or_strange() {
-        assert_eq!(["The", "A", "?!", "", "The ★", "+", "C++", ", The"].map(text), [
-            "the", "a", "", "", "the", "plus", "c plus plus", "the"
-        ]);
+        assert_eq!(
+            ["The", "A", "?!", "", "The ★", "+", "C++", ", The"].map(text),
+            ["the", "a", "", "", "the", "plus", "c plus plus", "the"]
+        );
     }
 }

@@ -56,7 +56,9 @@ impl Trigrams {
             shared[*number as usize] += 1;
         }
         let mut best: Option<Nearest> = None;
-        for (number, (&shared, &size)) in (0..).zip(shared.iter().zip(&self.sizes)).filter(|(_, (shared, _))| **shared > 0) {
+        for (number, (&shared, &size)) in
+            (0..).zip(shared.iter().zip(&self.sizes)).filter(|(_, (shared, _))| **shared > 0)
+        {
             let union = set.len() as u32 + size - shared;
             let new = Nearest { text: number, alike: 1, shared, union };
             // Compared as fractions: no rounding can part what is equal.
@@ -119,7 +121,8 @@ mod tests {
 
     #[test]
     fn the_search_is_exact() {
-        let titles: Vec<String> = (0..300u32).map(|k| format!("{:x} game {}", k.wrapping_mul(2_654_435_761), k % 17)).collect();
+        let titles: Vec<String> =
+            (0..300u32).map(|k| format!("{:x} game {}", k.wrapping_mul(2_654_435_761), k % 17)).collect();
         let index = Trigrams::new(titles.iter().map(String::as_str));
         for k in 0..40u32 {
             let text = format!("{:x} gane {k}", k.wrapping_mul(40_503));
