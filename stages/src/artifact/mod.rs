@@ -8,6 +8,7 @@ mod calibration;
 mod comparisons;
 mod curves;
 mod demonstrations;
+mod describe;
 mod episode;
 mod estimates;
 mod frame;

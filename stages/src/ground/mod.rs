@@ -90,12 +90,14 @@ pub struct Grounder {
 }
 
 impl Grounder {
-    /// For this catalogue. An item without a title is found by embeddings only.
+    /// For this catalogue. Items without titles are found by their descriptions ([`Items::called`]), and those without either
+    /// by embeddings only.
     #[must_use]
     pub fn new(items: &Items, settings: Grounds) -> Self {
         let (mut exact, mut normalised) = (HashMap::<_, Vec<u32>, _>::default(), HashMap::default());
         let (mut keys, mut texts, mut years): (Vec<Vec<u32>>, Vec<String>, _) = (Vec::new(), Vec::new(), Vec::new());
-        for (item, title) in (0..).zip(&items.title) {
+        let titles = items.called();
+        for (item, title) in (0..).zip(&titles) {
             exact.entry(title.clone()).or_default().push(item);
             let key = key(title);
             years.push(items.year[item as usize].or(key.year));
@@ -110,7 +112,7 @@ impl Grounder {
             keys[place as usize].push(item);
         }
         let trigrams = Trigrams::new(texts.iter().map(String::as_str));
-        Self { settings, titles: items.title.clone(), years, exact, normalised, keys, trigrams, vectors: None }
+        Self { settings, titles, years, exact, normalised, keys, trigrams, vectors: None }
     }
 
     /// The same with `vectors [items, width]`, for texts that come with a vector of their own.

@@ -27,6 +27,12 @@ const FIRST: [&str; 3] = ["the ", "a ", "an "];
 pub(super) fn key(text: &str) -> Key {
     let (text, year) = without_year(text.trim());
     let mut lower = text.to_lowercase();
+    // Catalogues that were read from pages of the web.
+    for (entity, sign) in [("&amp;", "&"), ("&#39;", "'"), ("&quot;", "\""), ("&lt;", "<"), ("&gt;", ">")] {
+        if lower.contains(entity) {
+            lower = lower.replace(entity, sign);
+        }
+    }
     if let Some((rest, article)) = lower.rsplit_once(',')
         && LAST.contains(&article.trim().replace('’', "'").as_str())
     {
@@ -123,6 +129,8 @@ mod tests {
             ("Avventura, L' (1960)", "L’Avventura", "lavventura"),
             ("Assassin’s Creed® Brotherhood", "Assassin's Creed: Brotherhood", "assassins creed brotherhood"),
             ("Command & Conquer", "Command and Conquer", "command and conquer"),
+            ("Might &amp; Magic", "Might & Magic", "might and magic"),
+            ("Assassin&#39;s &quot;Creed&quot;", "Assassins Creed", "assassins creed"),
             ("Pokémon", "POKEMON", "pokemon"),
             ("Bjørn ß Łódź", "bjorn SS lodz", "bjorn ss lodz"),
             ("ＦＩＮＡＬ ＦＡＮＴＡＳＹ Ⅳ", "Final Fantasy IV", "final fantasy iv"),

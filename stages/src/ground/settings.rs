@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields)]
 pub struct Grounds {
     /// The least similarity at which the nearest title by trigrams is taken, above 0 and up to 1: runs of three letters that
-    /// both have, by those that either has (Jaccard). The default parts what is spelt otherwise (`Civilisation V`) from
-    /// what begins alike (`Need for Speed Heat`, `Need for Speed: Shift`); it was set on Steam's titles.
+    /// both have, by those that either has (Jaccard). No threshold parts one title in other words from another part of its
+    /// series: at the default, chosen by looking at what GPT-3.5 said on Steam, both come through (`Darkest Dungeon 2` as
+    /// `Darkest Dungeon®`), and what merely begins alike mostly does not (`Stellaris` as `Stellar 2D`).
     #[serde(default = "Grounds::spelt_otherwise")]
     pub trigram: f64,
     /// The least cosine at which the nearest item by embeddings is taken, −1 to 1; used where there are vectors. The default

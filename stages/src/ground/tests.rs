@@ -55,6 +55,14 @@ fn of_two_items_of_one_title_the_first_counts_unless_a_year_says_otherwise() {
 }
 
 #[test]
+fn what_has_no_title_is_found_by_its_description() {
+    let mut coats = catalogue(&[("", None), ("", None)]);
+    coats.genres = ["pea", "rain"].map(|genre| vec![genre.to_owned()]).to_vec();
+    let grounding = Grounder::new(&coats, Grounds::default()).ground("Rain!");
+    assert_eq!((grounding.how, grounding.nearest), (How::Normalised, Some(1)));
+}
+
+#[test]
 fn vectors_speak_where_titles_say_nothing() {
     let settings = Grounds { embedding: 0.7, ..Grounds::default() };
     let vectors = Array { shape: vec![2, 2], data: vec![1.0, 0.0, 0.0, 1.0] };
