@@ -199,7 +199,7 @@ impl Grounder {
     }
 }
 
-/// A text that means no item.
+/// A text that means no item; it reads on after "found".
 #[derive(Clone, Debug, PartialEq)]
 pub struct Refused {
     text: String,
@@ -210,10 +210,10 @@ impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // One long answer must not fill the screen.
         let short = |text: &str| text.chars().take(200).collect::<String>();
-        write!(f, "{:?} is no title of the catalogue", short(&self.text))?;
+        write!(f, "the name {:?}", short(&self.text))?;
         match &self.nearest {
-            Some((title, similarity)) => write!(f, "; the nearest is {:?} at {similarity:.2}", short(title)),
-            None => write!(f, ", and nothing there is like it"),
+            Some((title, similarity)) => write!(f, " (the nearest title, {:?}, is at {similarity:.2})", short(title)),
+            None => write!(f, " (like no title at all)"),
         }
     }
 }

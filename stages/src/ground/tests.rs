@@ -88,9 +88,9 @@ fn what_is_under_the_threshold_follows_the_policy() {
     assert_eq!(settled("Bread", Unmatched::Nearest), Ok(Some(0)));
     assert_eq!(settled("?", Unmatched::Nearest), Ok(None));
     let near = settled("Bread", Unmatched::Refuse).unwrap_err();
-    assert_eq!(near, r#""Bread" is no title of the catalogue; the nearest is "Braid" at 0.20"#);
-    let far = settled("\u{1b}[2J", Unmatched::Refuse).unwrap_err();
-    assert_eq!(far, r#""\u{1b}[2J" is no title of the catalogue, and nothing there is like it"#);
+    assert_eq!(near, r#"the name "Bread" (the nearest title, "Braid", is at 0.20)"#);
+    let far = settled("\u{1b}[2Jé", Unmatched::Refuse).unwrap_err();
+    assert_eq!(far, r#"the name "\u{1b}[2Jé" (like no title at all)"#);
     for policy in [Unmatched::Drop, Unmatched::Nearest, Unmatched::Refuse] {
         assert_eq!(settled("braid", policy), Ok(Some(0)));
     }

@@ -119,7 +119,7 @@ impl Entering<'_> {
                 return None;
             }
             Err(refused) => {
-                let fault = Fault::row(refused.to_string(), "a title of the catalogue, or one that is near enough");
+                let fault = Fault::row(refused.to_string(), "a name near enough to a title of the catalogue");
                 let help = "lower `ground.trigram`, or set `ground.unmatched` to `nearest` or `drop`";
                 bad.add(fault.help(help), || turn.line);
                 return None;

@@ -183,7 +183,7 @@ impl Stage for Transcripts {
         tell(account, cx);
         meant.tell(&out.groundings, cx);
         if grounded_here > 0 {
-            cx.note("recorded without an item", format!("{grounded_here}, of which {left_out} left out"));
+            cx.note("without a recorded item", format!("{grounded_here}, grounded here; {left_out} of them left out"));
         }
         cx.note("pairs", covered(&out));
         Ok(out)
@@ -368,7 +368,9 @@ mod tests {
         cx.add_asset("told", folder.path());
         let config =
             Transcripts { episodes: "told".into(), everyone: None, format: Format::Lines, genres: None, ..config() };
-        assert!(config.run(NoInputs {}, &cx).err().unwrap().to_string().contains("is no title of the catalogue"));
+        assert!(
+            config.run(NoInputs {}, &cx).err().unwrap().to_string().contains("near enough to a title of the catalogue")
+        );
         let out = Transcripts { on_bad_row: OnBadRow::Drop, ..config }.run(NoInputs {}, &cx).unwrap();
         let trajectory = &out.demonstrations.trajectories[0];
         assert_eq!((trajectory.steps.len(), trajectory.end), (1, End::Stopped));
@@ -402,7 +404,8 @@ mod tests {
         let error = unrecorded(serde_json::json!({}), OnBadRow::Refuse).err().unwrap().to_string();
         let (line, help) = error.split_once("\nhelp: ").unwrap();
         assert!(
-            line.contains("told.ndjson:1: found \"Anno 1800\" is no title") && line.contains("\"Anno 1404\""),
+            line.contains("told.ndjson:1: found the name \"Anno 1800\" (the nearest title, ")
+                && line.contains("\"Anno 1404\""),
             "{error}"
         );
         assert!(help.starts_with("lower `ground.trigram`"), "{error}");
