@@ -28,36 +28,37 @@ pub(super) fn read(text: &str) -> Result<(Vec<Told>, Account, BadRows)> {
     let file: Vec<(String, Value)> = file.into_iter().collect();
     let read: Vec<_> = file.par_iter().map(|(task, recorded)| episode(task, recorded)).collect();
     let (mut told, mut account, mut bad) = (Vec::with_capacity(file.len()), Account::default(), BadRows::default());
-    for (episode, faults) in read {
-        faults.into_iter().for_each(|(line, fault)| bad.add(fault, || line));
-        if let Some((episode, counted)) = episode {
-            account.add(counted);
-            told.push(episode);
+    for read in read {
+        match read {
+            Ok(reading) => {
+                reading.faults.into_iter().for_each(|(line, fault)| bad.add(fault, || line));
+                account.add(Account { episodes: 1, ..reading.account });
+                told.push(reading.told);
+            }
+            Err(fault) => bad.add(fault, || 1),
         }
     }
     Ok((told, account, bad))
 }
 
-/// One episode, where there is one, and its lines that do not fit.
-fn episode(task: &str, episode: &Value) -> (Option<(Told, Account)>, Vec<(u64, Fault)>) {
-    let none =
-        |field: &str, wanted: &str| (None, vec![(1, Fault::value(&format!("task {task}: {field}"), "", wanted))]);
+/// One episode with the faults of its lines, or why it is none.
+fn episode(task: &str, episode: &Value) -> Result<Reading, Fault> {
+    let none = |field: &str, wanted: &str| Fault::value(&format!("task {task}: {field}"), "", wanted);
     let user = match &episode["userid"] {
         Value::String(user) => user.clone(),
         Value::Number(user) => user.to_string(),
-        _ => return none("userid", "a number or a text"),
+        _ => return Err(none("userid", "a number or a text")),
     };
     let lines = episode["traj_by_line"].as_array();
     let lines: Option<Vec<&str>> = lines.and_then(|lines| lines.iter().map(Value::as_str).collect());
-    let Some(lines) = lines else { return none("traj_by_line", "a list of texts") };
+    let lines = lines.ok_or_else(|| none("traj_by_line", "a list of texts"))?;
     let mut reading = Reading { told: Told { user, ..Told::default() }, ..Reading::default() };
-    let mut faults = Vec::new();
     for (number, line) in (1..).zip(lines) {
         if let Err(wanted) = reading.line(number, line) {
-            faults.push((number, Fault::value(&format!("task {task}"), line, wanted)));
+            reading.faults.push((number, Fault::value(&format!("task {task}"), line, wanted)));
         }
     }
-    (Some((reading.told, Account { episodes: 1, ..reading.account })), faults)
+    Ok(reading)
 }
 
 /// An episode as far as it was read.
@@ -65,6 +66,8 @@ fn episode(task: &str, episode: &Value) -> (Option<(Told, Account)>, Vec<(u64, F
 struct Reading {
     told: Told,
     account: Account,
+    /// By line in the episode.
+    faults: Vec<(u64, Fault)>,
     thought: String,
     /// What the action says.
     action: String,
