@@ -36,7 +36,8 @@ impl Items {
         };
         let said = |(name, value): (&str, String)| match (name, value.as_str()) {
             ("gender", _) | (_, "" | "no" | "No" | "false" | "False" | "0") => None,
-            ("color" | "colour", _) => Some(value),
+            // `other` alone could be the kind.
+            ("color" | "colour", colour) if colour != "other" => Some(value),
             (_, "yes" | "Yes" | "true" | "True" | "1") => Some(plain(name)),
             _ => Some(format!("{} {value}", plain(name))),
         };
@@ -77,6 +78,7 @@ mod tests {
         assert_eq!(described(&["parkas"], &coat, None).unwrap(), "women's parkas, red, onfrontpage");
         let coat = [("colour", "blue"), ("gender", "men"), ("onfrontpage", "no")];
         assert_eq!(described(&[], &coat, None).unwrap(), "for men, blue");
+        assert_eq!(described(&["rain"], &[("color", "other")], None).unwrap(), "rain, color other");
         let film = [("director", "Michael\n Mann"), ("studio", "")];
         assert_eq!(
             described(&["Crime", "Drama"], &film, Some(1995)).unwrap(),

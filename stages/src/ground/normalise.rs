@@ -170,4 +170,13 @@ mod tests {
             ["the", "a", "", "", "the", "plus", "c plus plus", "the"]
         );
     }
+
+    #[test]
+    fn any_character_is_folded_to_words_with_one_space_between() {
+        for letter in (0..0x3_0000).filter_map(char::from_u32) {
+            let text = text(&format!("(The {letter}{letter} x{letter}), The"));
+            assert!(!text.starts_with(' ') && !text.ends_with(' ') && !text.contains("  "), "{letter:?}: {text:?}");
+            assert!(text.contains('x'), "{letter:?}: {text:?}");
+        }
+    }
 }
