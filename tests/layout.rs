@@ -7,15 +7,21 @@ use crate::project::repository;
 use crate::source::{Source, sources};
 
 /// The nouns of `stages` and what each may use.
-const NOUNS: [(&str, &[&str]); 5] =
-    [("artifact", &[]), ("inspect", &["artifact"]), ("llm", &[]), ("nn", &["artifact"]), ("env", &["artifact", "nn"])];
+const NOUNS: [(&str, &[&str]); 6] = [
+    ("artifact", &[]),
+    ("ground", &["artifact"]),
+    ("inspect", &["artifact"]),
+    ("llm", &[]),
+    ("nn", &["artifact"]),
+    ("env", &["artifact", "nn"]),
+];
 /// Whether a module at the root of the crate is a noun.
 pub fn is_noun(module: &str) -> bool {
     NOUNS.iter().any(|(noun, _)| *noun == module)
 }
 
 /// What a stage may use: artifacts and how to handle them, never another stage.
-const FOR_STAGES: &[&str] = &["artifact", "env", "llm", "nn"];
+const FOR_STAGES: &[&str] = &["artifact", "env", "ground", "llm", "nn"];
 /// Who may use the learners of `rl`: adversarial inverse RL needs a generator, and the evaluation trains the controls that
 /// every table must have (a learner that is only paid to stay, and plain copying).
 pub const EXCEPTION: (&[&str], &str) = (&["evaluate", "irl"], "rl");

@@ -5,6 +5,7 @@ pub mod demonstrate;
 pub mod env;
 pub mod evaluate;
 pub mod filter;
+pub mod ground;
 pub mod ingest;
 pub mod inspect;
 pub mod irl;

@@ -97,7 +97,7 @@ pipeline::ports! {
     pub struct Inputs {
         /// Where the episodes are played.
         world: World,
-        /// The catalogue, for the titles.
+        /// The catalogue, for the titles; items without one are described by their genres and features.
         items: Items,
         /// What the users rated before; nothing kept back.
         train: Interactions,
@@ -119,8 +119,8 @@ pipeline::ports! {
 impl Stage for Demonstrate {
     const KIND: &'static str = "demonstrate";
     /// 1: first. 2: the identity of a model behind a server includes the path of its address. 3: offers that avoid alike items
-    /// know who is spared.
-    const VERSION: u32 = 3;
+    /// know who is spared. 4: items without a title are described in the prompts.
+    const VERSION: u32 = 4;
     const ABOUT: &'static str = "let a language model recommend to simulated users and keep what it did";
     const NOT_IN_KEY: &'static [&'static str] =
         &["llm.openai.api_key", "llm.openai.in_flight", "llm.openai.timeout_seconds", "llm.openai.retries"];

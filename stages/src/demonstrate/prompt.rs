@@ -100,9 +100,10 @@ fn forgotten(shown: usize, remember: usize) -> usize {
     shown.saturating_sub(remember) / remember * remember
 }
 
-/// Titles in one line and in the order of speech; where several items share one, the year tells them apart, else the id.
+/// Titles in one line and in the order of speech, descriptions where there are none; where several items share one, the year
+/// tells them apart, else the id.
 fn names(items: &Items) -> Vec<String> {
-    let plain: Vec<String> = items.title.iter().map(|title| spoken(title)).collect();
+    let plain: Vec<String> = items.called().iter().map(|title| spoken(title)).collect();
     let dated =
         |row: usize, name: &String| items.year[row].map_or_else(|| name.clone(), |year| format!("{name} ({year})"));
     let dated = distinguish(&plain, dated);
@@ -155,6 +156,13 @@ mod tests {
             ("Fly", None),
         ]);
         assert_eq!(names(&catalogue), ["Fargo", "Heat (1986)", "Heat (1995)", "X Y", "[i4]", "Fly [i5]", "Fly [i6]"]);
+    }
+
+    #[test]
+    fn what_has_no_title_is_described() {
+        let mut catalogue = items(&[("", None), ("", None), ("", None)]);
+        catalogue.genres = ["pea", "pea", ""].map(|genre| vec![genre.to_owned()]).to_vec();
+        assert_eq!(names(&catalogue), ["pea [i0]", "pea [i1]", "[i2]"]);
     }
 
     #[test]

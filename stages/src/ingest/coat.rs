@@ -2,7 +2,7 @@
 //! were drawn at random.
 //!
 //! `train.ascii` and `test.ascii` are matrices of users × items in which 0 means "not rated"; `user_item_features/` holds
-//! one-hot features and the names of their columns. Items have no titles: a coat is described by its features. The
+//! one-hot features and the names of their columns. Items have no titles: a coat is described by its features ([`Items::describe`]). The
 //! propensities are read by `world.propensities`.
 
 use std::collections::BTreeMap;
@@ -45,8 +45,9 @@ pipeline::ports! {
 
 impl Stage for Coat {
     const KIND: &'static str = "ingest.coat";
-    /// 1: first. 2: items have their features. 3: an empty log is refused.
-    const VERSION: u32 = 3;
+    /// 1: first. 2: items have their features. 3: an empty log is refused. 4: coats are described in words, not by the names
+    /// of columns.
+    const VERSION: u32 = 4;
     const ABOUT: &'static str = "read Coat shopping: ratings that people chose to give, and ratings of random coats";
     type Inputs = NoInputs;
     type Outputs = Outputs;
@@ -143,24 +144,17 @@ impl Features {
     }
 
     fn as_items(&self) -> Items {
-        let title = |row: usize| {
-            let parts: Vec<String> = self
-                .values
-                .iter()
-                .filter(|(_, values)| !values[row].is_empty())
-                .map(|(feature, values)| format!("{feature} {}", values[row]))
-                .collect();
-            parts.join(", ")
-        };
         let of = |wanted: &str| self.values.iter().find(|(feature, _)| feature == wanted);
         let genres = |row: usize| of(GENRE).map(|(_, values)| values[row].clone()).into_iter().collect();
-        Items {
+        let mut items = Items {
             id: self.ids(),
-            title: (0..self.rows).map(title).collect(),
+            title: vec![String::new(); self.rows],
             year: vec![None; self.rows],
             genres: (0..self.rows).map(genres).collect(),
             features: self.values.iter().filter(|(feature, _)| feature != GENRE).cloned().collect(),
-        }
+        };
+        items.title = (0..self.rows).map(|row| items.describe(row).unwrap_or_default()).collect();
+        items
     }
 }
 
@@ -193,10 +187,7 @@ mod tests {
         assert_eq!((outputs.interactions.user, outputs.interactions.item), (vec![0, 1, 1], vec![1, 0, 2]));
         assert_eq!(outputs.interactions.rating, [2.0, 5.0, 1.0]);
         assert_eq!((outputs.random.user, outputs.random.rating), (vec![0], vec![3.0]));
-        assert_eq!(
-            outputs.items.title,
-            ["gender men, jackettype pea", "gender women, jackettype rain", "gender men, jackettype rain"]
-        );
+        assert_eq!(outputs.items.title, ["men's pea", "women's rain", "men's rain"]);
         assert_eq!(outputs.items.genres[1], ["rain"]);
         assert_eq!(outputs.items.features.keys().collect::<Vec<_>>(), ["gender"], "the genre is no feature once more");
         assert_eq!(outputs.items.features["gender"], ["men", "women", "men"]);

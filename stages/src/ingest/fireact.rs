@@ -15,6 +15,7 @@
 //! theirs.
 
 use anyhow::{Context as _, Result};
+use rayon::prelude::*;
 use serde_json::Value;
 
 use super::bad_rows::{BadRows, Fault};
@@ -24,32 +25,40 @@ use super::told::{Account, Outcome, Told, Turn};
 /// The episodes of one file. Lines that do not fit are counted by their place in their episode and left out.
 pub(super) fn read(text: &str) -> Result<(Vec<Told>, Account, BadRows)> {
     let file: serde_json::Map<String, Value> = serde_json::from_str(text).context("wanted {task: {…}} as JSON")?;
+    let file: Vec<(String, Value)> = file.into_iter().collect();
+    let read: Vec<_> = file.par_iter().map(|(task, recorded)| episode(task, recorded)).collect();
     let (mut told, mut account, mut bad) = (Vec::with_capacity(file.len()), Account::default(), BadRows::default());
-    for (task, episode) in &file {
-        let user = match &episode["userid"] {
-            Value::String(user) => user.clone(),
-            Value::Number(user) => user.to_string(),
-            _ => {
-                bad.add(Fault::value(&format!("task {task}: userid"), "", "a number or a text"), || 1);
-                continue;
+    for read in read {
+        match read {
+            Ok(reading) => {
+                reading.faults.into_iter().for_each(|(line, fault)| bad.add(fault, || line));
+                account.add(Account { episodes: 1, ..reading.account });
+                told.push(reading.told);
             }
-        };
-        let lines = episode["traj_by_line"].as_array();
-        let lines: Option<Vec<&str>> = lines.and_then(|lines| lines.iter().map(Value::as_str).collect());
-        let Some(lines) = lines else {
-            bad.add(Fault::value(&format!("task {task}: traj_by_line"), "", "a list of texts"), || 1);
-            continue;
-        };
-        let mut reading = Reading { told: Told { user, ..Told::default() }, ..Reading::default() };
-        for (number, line) in (1..).zip(lines) {
-            if let Err(fault) = reading.line(number, line) {
-                bad.add(Fault::value(&format!("task {task}"), line, fault), || number);
-            }
+            Err(fault) => bad.add(fault, || 1),
         }
-        account.add(Account { episodes: 1, ..reading.account });
-        told.push(reading.told);
     }
     Ok((told, account, bad))
+}
+
+/// One episode with the faults of its lines, or why it is none.
+fn episode(task: &str, episode: &Value) -> Result<Reading, Fault> {
+    let none = |field: &str, wanted: &str| Fault::value(&format!("task {task}: {field}"), "", wanted);
+    let user = match &episode["userid"] {
+        Value::String(user) => user.clone(),
+        Value::Number(user) => user.to_string(),
+        _ => return Err(none("userid", "a number or a text")),
+    };
+    let lines = episode["traj_by_line"].as_array();
+    let lines: Option<Vec<&str>> = lines.and_then(|lines| lines.iter().map(Value::as_str).collect());
+    let lines = lines.ok_or_else(|| none("traj_by_line", "a list of texts"))?;
+    let mut reading = Reading { told: Told { user, ..Told::default() }, ..Reading::default() };
+    for (number, line) in (1..).zip(lines) {
+        if let Err(wanted) = reading.line(number, line) {
+            reading.faults.push((number, Fault::value(&format!("task {task}"), line, wanted)));
+        }
+    }
+    Ok(reading)
 }
 
 /// An episode as far as it was read.
@@ -57,7 +66,11 @@ pub(super) fn read(text: &str) -> Result<(Vec<Told>, Account, BadRows)> {
 struct Reading {
     told: Told,
     account: Account,
+    /// By line in the episode.
+    faults: Vec<(u64, Fault)>,
     thought: String,
+    /// What the action says.
+    action: String,
     /// What was said and what was taken for it, until the outcome is known.
     named: Option<(String, String)>,
     observed: Vec<String>,
@@ -90,6 +103,7 @@ impl Reading {
     fn action(&mut self, action: &str) {
         self.account.actions += 1;
         self.observed.clear();
+        action.clone_into(&mut self.action);
         self.named = inside(action, "recommend[").map(|said| (said.to_owned(), said.to_owned()));
         if self.named.is_none() {
             self.account.no_recommendation += 1;
@@ -100,6 +114,8 @@ impl Reading {
     fn observation(&mut self, line: u64, whole: &str, observation: &str) -> Result<(), &'static str> {
         self.observed.push(whole.to_owned());
         if observation.starts_with("Invalid Action") && self.named.is_none() {
+            let said = std::mem::take(&mut self.action);
+            self.turn(line, said, None, Outcome::Failed("it recommends nothing".into()));
             return Ok(());
         }
         let (said, title) = self.named.clone().ok_or("an observation after a recommendation")?;
@@ -121,11 +137,15 @@ impl Reading {
             self.account.stays += 1;
             Outcome::Stays(reward)
         };
+        self.named = None;
+        self.turn(line, said, Some(title), outcome);
+        Ok(())
+    }
+
+    fn turn(&mut self, line: u64, said: String, title: Option<String>, outcome: Outcome) {
         let thought = std::mem::take(&mut self.thought);
         let observed = std::mem::take(&mut self.observed).join("\n");
-        self.named = None;
-        self.told.turns.push(Turn { thought, said, title, observed, outcome, line });
-        Ok(())
+        self.told.turns.push(Turn { thought, said, title, raw: None, observed, outcome, line });
     }
 }
 
@@ -173,14 +193,20 @@ mod tests {
         let (told, account, bad) = read(&text).unwrap();
         assert_eq!(bad, BadRows::default());
         assert_eq!((told[0].user.as_str(), &told[0].history[..]), ("88719", &["A".to_owned(), "B's".to_owned()][..]));
-        let turns: Vec<_> =
-            told[0].turns.iter().map(|t| (t.thought.as_str(), t.said.as_str(), t.title.as_str(), t.outcome)).collect();
+        let turn =
+            |t: &Turn| (t.thought.clone(), t.said.clone(), t.title.clone().unwrap_or_default(), t.outcome.clone());
+        let turns: Vec<_> = told[0].turns.iter().map(turn).collect();
+        let wanted =
+            |thought: &str, said: &str, title: &str, outcome| (thought.into(), said.into(), title.into(), outcome);
+        let nothing = || Outcome::Failed("it recommends nothing".into());
         assert_eq!(
             turns,
             [
-                ("games\nof all kinds", "Plain [Sight]", "Plain [Sight]", Outcome::Stays(4.0)),
-                ("more", "The Sims 4", "The Sims™ 3", Outcome::Stays(3.5)),
-                ("last", "C", "C", Outcome::Leaves),
+                wanted("games\nof all kinds", "Plain [Sight]", "Plain [Sight]", Outcome::Stays(4.0)),
+                wanted("more", "The Sims 4", "The Sims™ 3", Outcome::Stays(3.5)),
+                wanted("stop", "Stop", "", nothing()),
+                wanted("", "Episode finished, User Stop, reward=-1000.00000", "", nothing()),
+                wanted("last", "C", "C", Outcome::Leaves),
             ]
         );
         let wanted =

@@ -7,14 +7,17 @@
 mod amazon;
 mod atomic;
 mod bad_rows;
+mod billp_maps;
 mod catalogue;
 mod coat;
 mod date;
+mod entered;
 mod expect;
 mod fireact;
 mod grid;
 mod kuairec;
 mod literal;
+mod meant;
 mod movielens;
 mod narrow;
 mod packed;

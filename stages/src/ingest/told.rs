@@ -18,10 +18,12 @@ pub(super) struct Told {
 pub(super) struct Turn {
     /// What the model thought, as recorded; may be empty.
     pub thought: String,
-    /// The item it named.
+    /// The item it named; where it recommended nothing, what it said instead.
     pub said: String,
-    /// The catalogue's title that was taken for it; `said` itself where it was in the catalogue.
-    pub title: String,
+    /// The title that the source took it for; `said` itself where that was in its catalogue. `None` where it took none.
+    pub title: Option<String>,
+    /// The answer as it came, where the source keeps it.
+    pub raw: Option<String>,
     /// What the model was told of it.
     pub observed: String,
     pub outcome: Outcome,
@@ -29,13 +31,29 @@ pub(super) struct Turn {
     pub line: u64,
 }
 
-/// What the user did.
-#[derive(Clone, Copy, Debug, PartialEq)]
+impl Told {
+    /// The turns that recommended something.
+    pub fn recommendations(&self) -> impl Iterator<Item = &Turn> {
+        self.turns.iter().filter(|turn| !matches!(turn.outcome, Outcome::Failed(_)))
+    }
+}
+
+impl Turn {
+    /// The name that says which item it was: the recorded one where there is one.
+    pub fn name(&self) -> &str {
+        self.title.as_deref().unwrap_or(&self.said)
+    }
+}
+
+/// What came of a recommendation.
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Outcome {
     /// Stayed and paid this.
     Stays(f64),
     /// Left. What the source writes as a reward then is a mark (−1000 in BiLLP), no rating.
     Leaves,
+    /// There was none, for this reason.
+    Failed(String),
 }
 
 /// Where every line that is an action went.

@@ -4,10 +4,13 @@
 //! {"user": "u1", "history": ["A"], "steps": [{"thought": "…", "said": "x", "title": "B", "reward": 4}], "left": true}
 //! ```
 //!
-//! `history`, `question`, `thought`, `said` (as `title` where absent) and `observed` may be left out. Every step but the last
-//! of an episode with `left` has a `reward`.
+//! A step names an item by `title`, as the source grounded it, or by `said` alone, as the model wrote it, which then is
+//! grounded here; with both, `title` counts. `raw` is the whole answer as it came. A step that recommended nothing says why
+//! instead: `{"failed": "time-out", "raw": "…"}`. `question`, `history`, `thought`, `raw` and `observed` may be left out.
+//! Every other step but the last of an episode with `left` has a `reward`.
 
 use anyhow::Result;
+use rayon::prelude::*;
 use serde::Deserialize;
 
 use super::bad_rows::{BadRows, Fault};
@@ -32,18 +35,25 @@ struct Step {
     #[serde(default)]
     thought: String,
     said: Option<String>,
-    title: String,
+    title: Option<String>,
+    raw: Option<String>,
     #[serde(default)]
     observed: String,
     reward: Option<f64>,
+    failed: Option<String>,
 }
 
 /// The episodes of one file; lines that do not fit are counted and left out.
 pub(super) fn read(text: &str) -> Result<(Vec<Told>, Account, BadRows)> {
+    let lines: Vec<(u64, &str)> = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()).collect();
+    let read = |&(number, line): &(u64, &str)| {
+        let line = serde_json::from_str::<Line>(line).map_err(|error| in_one_line(&error.to_string()))?;
+        episode(line, number)
+    };
+    let read: Vec<Result<_, String>> = lines.par_iter().map(read).collect();
     let (mut told, mut account, mut bad) = (Vec::new(), Account::default(), BadRows::default());
-    for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()) {
-        let read = serde_json::from_str::<Line>(line).map_err(|error| error.to_string());
-        match read.and_then(|line| episode(line, number)) {
+    for ((number, _), read) in lines.into_iter().zip(read) {
+        match read {
             Ok((episode, counted)) => {
                 told.push(episode);
                 account.add(counted);
@@ -54,26 +64,42 @@ pub(super) fn read(text: &str) -> Result<(Vec<Told>, Account, BadRows)> {
     Ok((told, account, bad))
 }
 
+/// The parser sees one line, and calls it line 1 whichever it is.
+fn in_one_line(error: &str) -> String {
+    error.replace(" at line 1 column ", " at column ")
+}
+
 fn episode(line: Line, number: u64) -> Result<(Told, Account), String> {
     let mut account = Account { episodes: 1, actions: line.steps.len() as u64, ..Account::default() };
     let mut turns = Vec::with_capacity(line.steps.len());
     let last = line.steps.len();
     for (at, step) in (1..).zip(line.steps) {
-        let outcome = match step.reward {
-            _ if line.left && at == last => Outcome::Leaves,
-            Some(reward) => Outcome::Stays(reward),
-            None => return Err(format!("step {at} without a `reward`")),
-        };
+        let outcome = outcome(&step, line.left && at == last).map_err(|fault| format!("step {at} {fault}"))?;
         match outcome {
             Outcome::Stays(_) => account.stays += 1,
             Outcome::Leaves => account.leaves += 1,
+            Outcome::Failed(_) => account.no_recommendation += 1,
         }
-        let said = step.said.unwrap_or_else(|| step.title.clone());
-        account.regrounded += u64::from(said != step.title);
-        let (thought, title, observed) = (step.thought, step.title, step.observed);
-        turns.push(Turn { thought, said, title, observed, outcome, line: number });
+        let Step { thought, said, title, raw, observed, .. } = step;
+        account.regrounded += u64::from(title.is_some() && said.is_some() && said != title);
+        let said = said.or_else(|| title.clone()).unwrap_or_default();
+        turns.push(Turn { thought, said, title, raw, observed, outcome, line: number });
     }
     Ok((Told { user: line.user, question: line.question, history: line.history, turns }, account))
+}
+
+/// What came of a step, or what is wrong with it.
+fn outcome(step: &Step, left: bool) -> Result<Outcome, &'static str> {
+    match (&step.failed, step.reward) {
+        (Some(_), _) if left => Err("is `failed`, so that nobody can have left at it"),
+        (Some(_), Some(_)) => Err("is `failed` and has a `reward`"),
+        (Some(_), None) if step.title.is_some() => Err("is `failed` and has a `title`"),
+        (Some(reason), None) => Ok(Outcome::Failed(reason.clone())),
+        _ if step.title.is_none() && step.said.is_none() => Err("without `title` or `said`"),
+        _ if left => Ok(Outcome::Leaves),
+        (None, Some(reward)) => Ok(Outcome::Stays(reward)),
+        (None, None) => Err("without a `reward`"),
+    }
 }
 
 #[cfg(test)]
@@ -91,11 +117,44 @@ mod tests {
         );
         let (told, account, bad) = read(text).unwrap();
         assert_eq!(told.len(), 1);
-        let outcomes: Vec<_> = told[0].turns.iter().map(|turn| (turn.said.as_str(), turn.outcome)).collect();
-        assert_eq!(outcomes, [("A", Outcome::Stays(4.0)), ("b", Outcome::Leaves)]);
+        let outcomes: Vec<_> = told[0].turns.iter().map(|turn| (turn.said.as_str(), &turn.outcome)).collect();
+        assert_eq!(outcomes, [("A", &Outcome::Stays(4.0)), ("b", &Outcome::Leaves)]);
         let wanted = Account { episodes: 1, actions: 2, stays: 1, leaves: 1, regrounded: 1, ..Account::default() };
         assert_eq!(account, wanted);
         let shown = format!("{bad:?}");
         assert!(shown.contains("step 1 without a `reward`") && shown.contains("unknown field `lefd`"), "{shown}");
+        assert!(shown.contains("first: [(3, ") && shown.contains("at column 33"), "{shown}");
+    }
+
+    #[test]
+    fn what_was_thought_written_and_not_written_is_kept() {
+        let text = r#"{"user": "u", "steps": [{"thought": "t", "said": "x", "raw": "t\nx", "reward": 1},
+            {"failed": "time-out", "raw": "<html>"}]}"#;
+        let (told, account, bad) = read(&text.replace('\n', "")).unwrap();
+        assert_eq!(bad, BadRows::default());
+        let [first, second] = &told[0].turns[..] else { panic!("{told:?}") };
+        assert_eq!((first.thought.as_str(), first.name(), &first.title), ("t", "x", &None));
+        assert_eq!(first.raw.as_deref(), Some("t\nx"));
+        assert_eq!((second.raw.as_deref(), &second.outcome), (Some("<html>"), &Outcome::Failed("time-out".into())));
+        assert_eq!((account.actions, account.stays, account.no_recommendation, account.regrounded), (2, 1, 1, 0));
+    }
+
+    #[test]
+    fn steps_that_contradict_themselves_say_so() {
+        let fault = |step: &str, left: bool| {
+            let (told, _, bad) = read(&format!(r#"{{"user": "u", "steps": [{step}], "left": {left}}}"#)).unwrap();
+            assert!(told.is_empty(), "{step}");
+            format!("{bad:?}")
+        };
+        for (step, left, wanted) in [
+            (r#"{"failed": "f"}"#, true, "step 1 is `failed`, so that nobody can have left at it"),
+            (r#"{"failed": "f", "reward": 1}"#, false, "step 1 is `failed` and has a `reward`"),
+            (r#"{"failed": "f", "title": "A"}"#, false, "step 1 is `failed` and has a `title`"),
+            (r#"{"reward": 1}"#, false, "step 1 without `title` or `said`"),
+            (r#"{"raw": "x"}"#, true, "step 1 without `title` or `said`"),
+        ] {
+            let fault = fault(step, left);
+            assert!(fault.contains(wanted), "{step}: {fault}");
+        }
     }
 }

@@ -2,10 +2,11 @@
 //! demonstrations.
 //!
 //! Two forms: BiLLP's text ([`fireact`](super::fireact), arXiv 2403.00843) and plain lines of JSON
-//! ([`told_lines`](super::told_lines)). The names are grounded as they were recorded; what the model said, thought and was
-//! told is kept as calls. Left out: grounding anew, and where an episode stopped for an unknown reason, guessing it.
+//! ([`told_lines`](super::told_lines)). A name means what the source took it for; where it took it for no item of the
+//! catalogue, it is grounded here ([`crate::ground`]). What the model said, thought and was told is kept as calls, and so is
+//! what recommended nothing. Left out: where an episode stopped for an unknown reason, guessing it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -14,12 +15,14 @@ use pipeline::{AssetName, Context, Stage};
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-use super::bad_rows::{BadRows, Fault};
-use super::told::{Account, Outcome, Told, Turn};
-use super::{NoInputs, OnBadRow, fireact, literal, narrow, told_lines};
-use crate::artifact::{Call, Calls, Choice, Demonstrations, End, Interactions, Items, Trajectory, Users, check_member};
+use super::bad_rows::BadRows;
+use super::entered::{Entering, Ids};
+use super::meant::Meant;
+use super::told::{Account, Told, Turn};
+use super::{NoInputs, OnBadRow, billp_maps, fireact, told_lines};
+use crate::artifact::{Calls, Demonstrations, Groundings, Interactions, Items, Users, check_member};
+use crate::ground::Grounds;
 
 /// `ingest.transcripts`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -37,7 +40,7 @@ pub struct Transcripts {
     #[serde(default)]
     pub format: Format,
     /// A file of the folder with the catalogue as BiLLP has it (`{"id2item_dict": {"0": title}}`); without, the titles that
-    /// occur are the catalogue.
+    /// occur are the catalogue, and so are names without a title.
     #[serde(default)]
     pub titles: Option<String>,
     /// A file of the folder with genres as BiLLP has them (`{title: "['Action', 'Indie']"}`).
@@ -49,6 +52,10 @@ pub struct Transcripts {
     /// What the recommendation at which a user left becomes.
     #[serde(default)]
     pub at_quit: AtQuit,
+    /// What names mean that the source took for no item of the catalogue. Names of which it says the item are not touched:
+    /// of these `groundings` tells whether they would be found, too.
+    #[serde(default)]
+    pub ground: Grounds,
     /// What happens to lines that do not fit.
     #[serde(default)]
     pub on_bad_row: OnBadRow,
@@ -103,15 +110,18 @@ pipeline::ports! {
         users: Users,
         /// The episodes, without those that hold no step.
         demonstrations: Demonstrations,
-        /// What the model was told, thought and said.
+        /// What the model was told, thought and said, also where it recommended nothing (`{"failed": why, "raw": text}`).
         calls: Calls,
+        /// What each name that the model wrote is taken for by its letters, beside what the source took it for.
+        groundings: Groundings,
     }
 }
 
 impl Stage for Transcripts {
     const KIND: &'static str = "ingest.transcripts";
-    /// 1: first. 2: a reward that 32 bits do not hold does not fit.
-    const VERSION: u32 = 2;
+    /// 1: first. 2: a reward that 32 bits do not hold does not fit. 3: names are grounded, and answers without a
+    /// recommendation are kept among the calls.
+    const VERSION: u32 = 3;
     const ABOUT: &'static str = "read episodes that a language model played elsewhere, with its thoughts";
     type Inputs = NoInputs;
     type Outputs = Outputs;
@@ -126,6 +136,7 @@ impl Stage for Transcripts {
         {
             return Err(("at_quit.reward".into(), "a finite number that 32 bits hold".into()));
         }
+        self.ground.check().map_err(|(field, wanted)| (format!("ground.{field}"), wanted))?;
         check_member(self.titles.as_deref(), "titles")?;
         check_member(self.genres.as_deref(), "genres")
     }
@@ -138,32 +149,44 @@ impl Stage for Transcripts {
         let all: Vec<&PathBuf> = all.into_iter().collect();
         let read: Vec<Result<Recording>> = all.par_iter().map(|path| self.read(path)).collect();
         let read: Vec<Recording> = read.into_iter().collect::<Result<_>>()?;
-        let ids = Ids::new(self, folder, &read)?;
+        let told: Vec<&Told> = read.iter().flat_map(|recording| &recording.told).collect();
+        let catalogue = self.catalogue(folder, &told)?;
+        let meant = Meant::new(&catalogue, &self.ground, told.iter().copied());
+        let ids = Ids::new(self.keep, &catalogue, &meant, &told);
 
-        let mut outputs = Outputs {
+        let out = Outputs {
             interactions: Interactions::default(),
             items: ids.items.clone(),
             users: ids.users.clone(),
             demonstrations: Demonstrations::default(),
             calls: Calls::default(),
+            groundings: Groundings::default(),
         };
+        let (left_out, grounded_here) = (0, 0);
+        let mut entering = Entering { ids: &ids, meant: &meant, at_quit: self.at_quit, out, left_out, grounded_here };
         let mut account = Account::default();
-        for (path, mut recording) in all.into_iter().zip(read).filter(|(path, _)| chosen.contains(path)) {
+        let files = || all.iter().zip(&read).filter(|(path, _)| chosen.contains(path));
+        for (path, recording) in files() {
             account.add(recording.account);
-            for told in &recording.told {
-                ids.enter(told, path, self.at_quit, &mut outputs, &mut recording.bad)?;
-            }
-            recording.bad.settle(path, self.on_bad_row, cx)?;
+            let mut bad = recording.bad.clone();
+            recording.told.iter().for_each(|told| entering.episode(told, path, &mut bad));
+            bad.settle(path, self.on_bad_row, cx)?;
         }
+        let Entering { mut out, left_out, grounded_here, .. } = entering;
         ensure!(
-            !outputs.demonstrations.trajectories.is_empty(),
+            !out.demonstrations.trajectories.is_empty(),
             "no episode with a step in {} files of {}. help: see what `episodes` and `at_quit` choose",
             chosen.len(),
             folder.display()
         );
+        out.groundings = meant.groundings(files().flat_map(|(_, recording)| &recording.told));
         tell(account, cx);
-        cx.note("pairs", covered(&outputs));
-        Ok(outputs)
+        meant.tell(&out.groundings, cx);
+        if grounded_here > 0 {
+            cx.note("without a recorded item", format!("{grounded_here}, grounded here; {left_out} of them left out"));
+        }
+        cx.note("pairs", covered(&out));
+        Ok(out)
     }
 }
 
@@ -175,6 +198,29 @@ struct Recording {
 }
 
 impl Transcripts {
+    /// The whole catalogue.
+    fn catalogue(&self, folder: &Path, told: &[&Told]) -> Result<Items> {
+        let entries: Vec<(String, String)> = match &self.titles {
+            Some(name) => billp_maps::titles(&folder.join(name))?,
+            None => {
+                let names = told.iter().flat_map(|told| told.history.iter().map(String::as_str));
+                let names = names.chain(told.iter().flat_map(|told| told.recommendations()).map(Turn::name));
+                let names: BTreeSet<&str> = names.collect();
+                names.into_iter().enumerate().map(|(id, title)| (id.to_string(), title.to_owned())).collect()
+            }
+        };
+        let genres = self.genres.as_ref().map(|name| billp_maps::genres(&folder.join(name))).transpose()?;
+        let genres = genres.unwrap_or_default();
+        let (id, title): (Vec<String>, Vec<String>) = entries.into_iter().unzip();
+        Ok(Items {
+            year: vec![None; id.len()],
+            genres: title.iter().map(|title| genres.get(title).cloned().unwrap_or_default()).collect(),
+            id,
+            title,
+            ..Items::default()
+        })
+    }
+
     fn read(&self, path: &Path) -> Result<Recording> {
         let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         let read = match self.format {
@@ -186,6 +232,7 @@ impl Transcripts {
     }
 }
 
+/// Notes on the run where every action went.
 fn tell(account: Account, cx: &Context) {
     let Account { episodes, actions, stays, leaves, regrounded, no_recommendation, claimed } = account;
     cx.note("read", format!("{episodes} episodes with {actions} actions"));
@@ -229,152 +276,10 @@ fn files(folder: &Path, beginning: &str) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Who is who and what is what.
-struct Ids {
-    items: Items,
-    users: Users,
-    item_of: BTreeMap<String, u32>,
-    user_of: BTreeMap<String, u32>,
-}
-
-impl Ids {
-    fn new(config: &Transcripts, folder: &Path, read: &[Recording]) -> Result<Self> {
-        let episodes = || read.iter().flat_map(|recording| &recording.told);
-        let named: BTreeSet<&str> = episodes()
-            .flat_map(|told| told.history.iter().chain(told.turns.iter().map(|turn| &turn.title)))
-            .map(String::as_str)
-            .collect();
-        let catalogue: Vec<(String, String)> = match &config.titles {
-            Some(name) => titles(&folder.join(name))?,
-            None => named.iter().enumerate().map(|(id, title)| (id.to_string(), (*title).to_owned())).collect(),
-        };
-        let genres = config.genres.as_ref().map(|name| genres(&folder.join(name))).transpose()?.unwrap_or_default();
-        let mut items = Items::default();
-        let mut item_of = BTreeMap::new();
-        for (id, title) in catalogue {
-            if config.keep == Keep::Named && !named.contains(title.as_str()) {
-                continue;
-            }
-            // Of two items of one title nobody can say which was meant: the first is.
-            item_of.entry(title.clone()).or_insert(items.len() as u32);
-            items.genres.push(genres.get(&title).cloned().unwrap_or_default());
-            items.id.push(id);
-            items.title.push(title);
-            items.year.push(None);
-        }
-        let mut histories: BTreeMap<&str, &[String]> = BTreeMap::new();
-        for told in episodes() {
-            histories.entry(&told.user).or_insert(&told.history);
-        }
-        let mut users = Users::default();
-        for (user, history) in &histories {
-            let seen = history.iter().filter_map(|title| Some(&items.genres[*item_of.get(title)? as usize]));
-            let favourites = commonest(seen.flatten());
-            users.id.push((*user).to_owned());
-            for place in 0..3 {
-                let genre = favourites.get(place).copied().unwrap_or_default().to_owned();
-                users.features.entry(format!("genre {}", place + 1)).or_default().push(genre);
-            }
-        }
-        let user_of = (0..).zip(&users.id).map(|(k, id)| (id.clone(), k)).collect();
-        Ok(Self { items, users, item_of, user_of })
-    }
-
-    /// Adds one episode.
-    fn enter(&self, told: &Told, path: &Path, at_quit: AtQuit, out: &mut Outputs, bad: &mut BadRows) -> Result<()> {
-        let user = self.user_of[&told.user];
-        let model = format!("transcript {}", path.file_name().unwrap_or_default().to_string_lossy());
-        let episode = format!("{model} {} of user {user}", out.demonstrations.trajectories.len());
-        let mut steps = Vec::new();
-        let mut before: Option<&Turn> = None;
-        let mut left = false;
-        for (number, turn) in told.turns.iter().enumerate() {
-            left |= turn.outcome == Outcome::Leaves;
-            let Some(&item) = self.item_of.get(&turn.title) else {
-                bad.add(Fault::value("title", &turn.title, "in the catalogue"), || turn.line);
-                continue;
-            };
-            let reward = match (turn.outcome, at_quit) {
-                (Outcome::Stays(reward), _) => {
-                    let reward = match narrow::rating(reward, "reward") {
-                        Ok(reward) => reward,
-                        Err(fault) => {
-                            bad.add(fault, || turn.line);
-                            continue;
-                        }
-                    };
-                    out.interactions.user.push(user);
-                    out.interactions.item.push(item);
-                    out.interactions.rating.push(reward);
-                    out.interactions.timestamp.push(0);
-                    reward
-                }
-                (Outcome::Leaves, AtQuit::Reward(reward)) => reward as f32,
-                (Outcome::Leaves, AtQuit::Exclude) => continue,
-            };
-            let key = blake3::hash(format!("{episode} step {number}").as_bytes()).to_hex().to_string();
-            let context = std::iter::once(&told.question).chain(before.map(|turn| &turn.observed));
-            let context: Vec<&String> = context.filter(|text| !text.is_empty()).collect();
-            let request = serde_json::json!({ "context": context }).to_string();
-            let thought = if turn.thought.is_empty() { String::new() } else { format!("{}\n", turn.thought) };
-            let answer = Value::from(format!("{thought}recommend[{}]", turn.said)).to_string();
-            out.calls.0.push(Call { key: key.clone(), model: model.clone(), request, answer });
-            let (candidates, scores) = (Vec::new(), Vec::new());
-            steps.push(Choice { item, reward, candidates, scores, call: key });
-            before = Some(turn);
-        }
-        if !steps.is_empty() {
-            let end = if left { End::Stopped } else { End::Horizon };
-            out.demonstrations.trajectories.push(Trajectory { user, steps, end });
-        }
-        Ok(())
-    }
-}
-
-/// Texts by how often they come, the commonest first; ties by name.
-fn commonest<'a>(texts: impl Iterator<Item = &'a String>) -> Vec<&'a str> {
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    texts.for_each(|text| *counts.entry(text).or_default() += 1);
-    let mut order: Vec<(&str, usize)> = counts.into_iter().collect();
-    order.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
-    order.into_iter().map(|(text, _)| text).collect()
-}
-
-/// Ids and titles, by id.
-fn titles(path: &Path) -> Result<Vec<(String, String)>> {
-    let file = json(path)?;
-    let map = file["id2item_dict"].as_object();
-    let map = map.with_context(|| format!("{}: wanted {{\"id2item_dict\": {{id: title}}}}", path.display()))?;
-    let entry = |(id, title): (&String, &Value)| {
-        let place = || format!("{}: id {id:?} with title {title}, wanted a number and a text", path.display());
-        Ok((id.parse::<u64>().with_context(place)?, title.as_str().with_context(place)?.to_owned()))
-    };
-    let mut titles: Vec<(u64, String)> = map.iter().map(entry).collect::<Result<_>>()?;
-    titles.sort();
-    Ok(titles.into_iter().map(|(id, title)| (id.to_string(), title)).collect())
-}
-
-/// Genres by title.
-fn genres(path: &Path) -> Result<BTreeMap<String, Vec<String>>> {
-    let file = json(path)?;
-    let map = file.as_object().with_context(|| format!("{}: wanted {{title: list}}", path.display()))?;
-    let entry = |(title, list): (&String, &Value)| {
-        let texts = list.as_str().and_then(literal::texts);
-        let place =
-            || format!("{}: the genres of {title:?} are {list}, wanted a list of texts as text", path.display());
-        Ok((title.clone(), texts.with_context(place)?))
-    };
-    map.iter().map(entry).collect()
-}
-
-fn json(path: &Path) -> Result<Value> {
-    let text = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    serde_json::from_slice(&text).with_context(|| format!("{} is no JSON", path.display()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::artifact::End;
 
     fn config() -> Transcripts {
         serde_json::from_value(serde_json::json!({
@@ -463,10 +368,72 @@ mod tests {
         cx.add_asset("told", folder.path());
         let config =
             Transcripts { episodes: "told".into(), everyone: None, format: Format::Lines, genres: None, ..config() };
-        assert!(config.run(NoInputs {}, &cx).err().unwrap().to_string().contains("in the catalogue"));
+        assert!(
+            config.run(NoInputs {}, &cx).err().unwrap().to_string().contains("near enough to a title of the catalogue")
+        );
         let out = Transcripts { on_bad_row: OnBadRow::Drop, ..config }.run(NoInputs {}, &cx).unwrap();
         let trajectory = &out.demonstrations.trajectories[0];
         assert_eq!((trajectory.steps.len(), trajectory.end), (1, End::Stopped));
+    }
+
+    /// Steps without a recorded item, one without a recommendation, and one whose recorded title is misspelt.
+    fn unrecorded(grounds: serde_json::Value, on_bad_row: OnBadRow) -> Result<Outputs> {
+        let folder = tempfile::tempdir().unwrap();
+        let line = r#"{"user": "u", "steps": [{"said": "sims 3", "raw": "<b>", "reward": 4}, {"failed": "time-out"},
+            {"said": "?", "title": "Braid.", "reward": 3}, {"said": "Anno 1800", "reward": 2}]}"#;
+        fs::write(folder.path().join("told.ndjson"), line.replace('\n', "")).unwrap();
+        let maps = r#"{"id2item_dict": {"5": "Anno 1404", "6": "Braid", "7": "The Sims™ 3", "8": "Seen by nobody"}}"#;
+        fs::write(folder.path().join("maps.json"), maps).unwrap();
+        let mut cx = Context::detached(folder.path());
+        cx.add_asset("told", folder.path());
+        let config = serde_json::json!({
+            "asset": "told", "episodes": "told", "format": "lines", "titles": "maps.json", "ground": grounds
+        });
+        Transcripts { on_bad_row, ..serde_json::from_value(config).unwrap() }.run(NoInputs {}, &cx)
+    }
+
+    #[test]
+    fn names_without_an_item_are_grounded_and_the_rest_follows_the_policy() {
+        let items = |unmatched: &str| {
+            let out = unrecorded(serde_json::json!({ "unmatched": unmatched }), OnBadRow::Refuse).unwrap();
+            let steps = &out.demonstrations.trajectories[0].steps;
+            steps.iter().map(|step| out.items.id[step.item as usize].clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(items("drop"), ["7", "6"]);
+        assert_eq!(items("nearest"), ["7", "6", "5"]);
+        let error = unrecorded(serde_json::json!({}), OnBadRow::Refuse).err().unwrap().to_string();
+        let (line, help) = error.split_once("\nhelp: ").unwrap();
+        assert!(
+            line.contains("told.ndjson:1: found the name \"Anno 1800\" (the nearest title, ")
+                && line.contains("\"Anno 1404\""),
+            "{error}"
+        );
+        assert!(help.starts_with("lower `ground.trigram`"), "{error}");
+        let out = unrecorded(serde_json::json!({}), OnBadRow::Drop).unwrap();
+        assert_eq!(out.items.id, ["6", "7"]);
+        let loose = unrecorded(serde_json::json!({ "trigram": 0.3 }), OnBadRow::Refuse).unwrap();
+        assert_eq!(loose.interactions.rating, [4.0, 3.0, 2.0]);
+    }
+
+    #[test]
+    fn answers_are_kept_as_they_came_and_so_are_those_without_a_recommendation() {
+        let out = unrecorded(serde_json::json!({ "unmatched": "drop" }), OnBadRow::Refuse).unwrap();
+        let answers: Vec<&str> = out.calls.0.iter().map(|call| call.answer.as_str()).collect();
+        assert_eq!(answers, [r#""<b>""#, r#"{"failed":"time-out","raw":""}"#, r#""recommend[?]""#]);
+        assert_eq!(out.demonstrations.trajectories[0].steps[1].call, out.calls.0[2].key);
+    }
+
+    #[test]
+    fn groundings_stand_beside_what_was_recorded() {
+        let out = run(&config()).unwrap();
+        let rows: Vec<_> =
+            out.groundings.0.iter().map(|row| (row.said.as_str(), row.how.as_str(), row.agrees())).collect();
+        assert_eq!(rows, [("B", "exact", Some(true)), ("x", "unmatched", Some(false))]);
+        let out = unrecorded(serde_json::json!({ "unmatched": "drop" }), OnBadRow::Refuse).unwrap();
+        let rows: Vec<_> =
+            out.groundings.0.iter().map(|row| (row.said.as_str(), row.how.as_str(), row.agrees())).collect();
+        assert_eq!(rows, [("?", "unmatched", None), ("Anno 1800", "unmatched", None), ("sims 3", "normalised", None)]);
+        assert_eq!(out.groundings.0[1].title.as_deref(), Some("Anno 1404"), "the nearest, which was not taken");
     }
 
     #[test]
@@ -474,6 +441,8 @@ mod tests {
         let outside = || Some("../titles.json".to_owned());
         assert_eq!(Transcripts { titles: outside(), ..config() }.check().unwrap_err().0, "titles");
         assert_eq!(Transcripts { genres: outside(), ..config() }.check().unwrap_err().0, "genres");
+        let ground = Grounds { trigram: 0.0, ..Grounds::default() };
+        assert_eq!(Transcripts { ground, ..config() }.check().unwrap_err().0, "ground.trigram");
         let at_quit = AtQuit::Reward(-1e39);
         assert_eq!(Transcripts { at_quit, ..config() }.check().unwrap_err().0, "at_quit.reward");
     }
