@@ -10,7 +10,7 @@ use super::*;
 use crate::artifact::Rules;
 use crate::env::cluster_world;
 use crate::llm::gguf::toy;
-use crate::llm::{Answer, GgufConfig, Player, Players, Reading, Request, Score};
+use crate::llm::{Answer, GgufConfig, Player, Players, Reading, Request, Score, Writing};
 
 const USERS: usize = 5;
 const ITEMS: usize = 12;
@@ -79,6 +79,9 @@ impl Llm for Breaking<'_> {
     fn read(&self, request: &Request, answer: &str, references: &[String]) -> Result<Reading> {
         self.inner.read(request, answer, references)
     }
+    fn written(&self, answer: &str) -> Result<String> {
+        self.inner.written(answer)
+    }
 }
 
 impl Player for BreakingPlayer<'_> {
@@ -87,6 +90,12 @@ impl Player for BreakingPlayer<'_> {
             return Err(Interrupted.into());
         }
         self.0.ask(request)
+    }
+    fn write(&mut self, writing: &Writing) -> Result<Answer> {
+        if self.1.fetch_sub(1, Ordering::Relaxed) == 0 {
+            return Err(Interrupted.into());
+        }
+        self.0.write(writing)
     }
 }
 
@@ -173,6 +182,9 @@ impl Llm for Mumbling {
     fn read(&self, _: &Request, answer: &str, _: &[String]) -> Result<Reading> {
         Ok(Reading { index: answer.parse().ok(), scores: vec![] })
     }
+    fn written(&self, answer: &str) -> Result<String> {
+        Ok(answer.to_owned())
+    }
 }
 
 struct MumblingPlayer {
@@ -185,6 +197,9 @@ impl Player for MumblingPlayer {
         self.asked += 1;
         let text = if self.asked.is_multiple_of(self.every) { "1" } else { "hm" };
         Ok(Answer { text: text.into(), tokens: 1 })
+    }
+    fn write(&mut self, _: &Writing) -> Result<Answer> {
+        bail!("asked to write")
     }
 }
 
@@ -221,6 +236,9 @@ impl Llm for Refusing {
     fn read(&self, _: &Request, _: &str, _: &[String]) -> Result<Reading> {
         Ok(Reading { index: Some(0), scores: vec![] })
     }
+    fn written(&self, answer: &str) -> Result<String> {
+        Ok(answer.to_owned())
+    }
 }
 
 impl Player for Refusing {
@@ -229,6 +247,9 @@ impl Player for Refusing {
             bail!("no");
         }
         Ok(Answer { text: "0".into(), tokens: 0 })
+    }
+    fn write(&mut self, _: &Writing) -> Result<Answer> {
+        bail!("asked to write")
     }
 }
 
