@@ -27,14 +27,14 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, ensure};
 use pipeline::progress::Bar;
 use pipeline::units::Vault;
-use pipeline::{AssetName, Context, Stage};
+use pipeline::{AssetName, Context, Stage, Wants};
 use rand::seq::SliceRandom;
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::artifact::{Call, Calls, Demonstrations, Interactions, Items, Rankings, World};
-use crate::llm::{Llm, LlmConfig};
+use crate::llm::{Failed, Llm, LlmConfig, Recorded};
 use crate::nn::rng;
 use desk::Desk;
 use episode::{Played, Table};
@@ -103,6 +103,8 @@ pipeline::ports! {
         train: Interactions,
         /// The retriever's offers.
         rankings: Rankings,
+        /// Recorded calls, which `llm: { replay: {} }` answers from; nothing without.
+        calls: Option<Calls>,
     }
 }
 
@@ -122,8 +124,17 @@ impl Stage for Demonstrate {
     /// know who is spared. 4: items without a title are described in the prompts.
     const VERSION: u32 = 4;
     const ABOUT: &'static str = "let a language model recommend to simulated users and keep what it did";
-    const NOT_IN_KEY: &'static [&'static str] =
-        &["llm.openai.api_key", "llm.openai.in_flight", "llm.openai.timeout_seconds", "llm.openai.retries"];
+    const NOT_IN_KEY: &'static [&'static str] = &[
+        "llm.openai.api_key",
+        "llm.openai.in_flight",
+        "llm.openai.requests_per_minute",
+        "llm.openai.tokens_per_minute",
+        "llm.openai.timeout_seconds",
+        "llm.openai.retries",
+        "llm.openai.prices",
+        "llm.openai.budget_usd",
+        "llm.openai.max_calls",
+    ];
     type Inputs = Inputs;
     type Outputs = Outputs;
 
@@ -149,8 +160,16 @@ impl Stage for Demonstrate {
         Ok(())
     }
 
+    fn wants(&self) -> Vec<Wants> {
+        let (why, help) = match self.llm.replays() {
+            true => ("it answers from recorded calls", "connect the `calls` of an earlier stage"),
+            false => ("only `llm: { replay: {} }` answers from recorded calls", "leave the input out, or replay it"),
+        };
+        vec![Wants { setting: "llm", port: "calls", connected: self.llm.replays(), why: why.into(), help }]
+    }
+
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
-        let llm = self.llm.open(cx)?;
+        let llm = self.llm.open(cx, recorded(inputs.calls.as_ref()))?;
         self.demonstrate(&*llm, &inputs, cx)
     }
 }
@@ -195,6 +214,7 @@ impl Demonstrate {
         };
         let played: Vec<Played> = results.into_iter().filter_map(Result::transpose).collect::<Result<_>>()?;
         tell(&played, &desk, start, cx);
+        llm.spent()?.into_iter().for_each(|spent| cx.note("spent", spent));
         readable(&played)?;
         let trajectories = played.iter().map(|played| played.trajectory.clone()).collect();
         Ok(Outputs { demonstrations: Demonstrations { trajectories }, calls: in_order_of_use(&played) })
@@ -269,6 +289,9 @@ fn tell(played: &[Played], desk: &Desk, start: Instant, cx: &Context) {
     let (tally, seconds) = (desk.tally(), start.elapsed().as_secs_f64());
     cx.note("decisions", format!("{decisions} in {} episodes", played.len()));
     cx.note("calls", format!("{} asked, {} served from the store", tally.asked, tally.served));
+    if tally.failed > 0 {
+        cx.note("failed calls", format!("{}; they are asked again by the next run that needs them", tally.failed));
+    }
     if tally.asked > 0 {
         cx.note("tokens", format!("{} new, {:.0} a second", tally.tokens, tally.tokens as f64 / seconds));
     }
@@ -290,9 +313,25 @@ fn readable(played: &[Played]) -> Result<()> {
         2 * count <= decisions,
         "{count} of {decisions} answers name no candidate, the first of them is: {}. help: use a larger model, or let it \
          write more tokens",
-        example.answer
+        example.told()
     );
     Ok(())
+}
+
+/// Calls as a model that replays them knows them.
+fn recorded(calls: Option<&Calls>) -> Vec<Recorded> {
+    let record = |call: &Call| Recorded {
+        model: call.model.clone(),
+        request: call.request.clone(),
+        answer: call.failure.as_ref().map_or_else(
+            || Ok(call.answer.clone()),
+            |failure| {
+                let (status, reason) = (failure.status, failure.reason.clone());
+                Err(Failed { status, reason, raw: call.answer.clone() })
+            },
+        ),
+    };
+    calls.map_or_else(Vec::new, |calls| calls.0.iter().map(record).collect())
 }
 
 fn in_order_of_use(played: &[Played]) -> Calls {

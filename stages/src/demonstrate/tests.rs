@@ -37,7 +37,7 @@ fn inputs() -> Inputs {
         scores: vec![vec![0.0; ITEMS]; USERS],
         avoid_alike: false,
     };
-    Inputs { world, items, train, rankings }
+    Inputs { world, items, train, rankings, calls: None }
 }
 
 fn stage() -> Demonstrate {
@@ -105,7 +105,7 @@ fn played(folder: &Path, threads: usize, stop: i64) -> Result<[Vec<u8>; 2]> {
     toy::write_toy(&model)?;
     let mut cx = Context::detached(folder);
     cx.add_asset("toy", &model);
-    let llm = stage().llm.open(&cx)?;
+    let llm = stage().llm.open(&cx, vec![])?;
     let llm = Breaking { inner: &*llm, left: AtomicI64::new(stop) };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
     let outputs = pool.install(|| stage().demonstrate(&llm, &inputs(), &cx))?;
