@@ -280,7 +280,8 @@ impl Calls {
     fn of(batch: &RecordBatch) -> Result<Self> {
         let text = |name| frame::column::<StringArray>(batch, name);
         let (key, model, request, answer) = (text("key")?, text("model")?, text("request")?, text("answer")?);
-        let (reason, status) = (text("failure")?, frame::column::<UInt32Array>(batch, "status")?);
+        let reason = frame::nullable::<StringArray>(batch, "failure")?;
+        let status = frame::nullable::<UInt32Array>(batch, "status")?;
         let failure = |row| Failure {
             status: status.is_valid(row).then(|| status.value(row) as u16),
             reason: reason.value(row).to_owned(),
@@ -293,5 +294,31 @@ impl Calls {
             failure: reason.is_valid(row).then(|| failure(row)),
         };
         Ok(Self((0..key.len()).map(call).collect()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failed_calls_come_back_as_they_were() {
+        let failed = |status| Some(Failure { status, reason: "it said no".into() });
+        let call = |key: &str, failure| Call {
+            key: key.into(),
+            model: "m".into(),
+            request: "{}".into(),
+            answer: "raw".into(),
+            failure,
+        };
+        let calls = Calls(vec![call("a", None), call("b", failed(Some(400))), call("c", failed(None))]);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("calls");
+        for calls in [calls.clone(), Calls(vec![calls.0[0].clone()]), Calls::default()] {
+            calls.write(&path).unwrap();
+            assert_eq!(Calls::read(&path).unwrap(), calls);
+        }
+        let told: Vec<String> = calls.0.iter().map(Call::told).collect();
+        assert_eq!(told, ["raw", "failed: it said no", "failed: it said no"]);
     }
 }

@@ -135,13 +135,13 @@ fn refusal(config: &OpenaiConfig, url: &str, status: u16, text: &str, after: Opt
     match status {
         // OpenAI says so of an empty account, too, which no patience fills.
         429 if text.contains("insufficient_quota") => Trouble::Final(Exhausted(format!("{why}{credit}")).into()),
-        408 | 409 | 425 | 429 | 500.. => Trouble::Passing { why, after },
+        408 | 409 | 425 | 429 | 500 | 502.. => Trouble::Passing { why, after },
         401 | 403 => {
             let help = format!("\nhelp: see that `{variable}` holds a key that may use `{}`", config.model);
             Trouble::Final(anyhow!("{why}{help}"))
         }
         402 => Trouble::Final(Exhausted(format!("{why}{credit}")).into()),
-        404 | 405 | ..=399 => {
+        404 | 405 | 501 | ..=399 => {
             let help = format!("\nhelp: see that `base_url` is right and the server has the model `{}`", config.model);
             Trouble::Final(anyhow!("{why}{help}"))
         }
