@@ -14,12 +14,14 @@
 
 mod desk;
 mod episode;
+mod estimate;
 mod logged;
 mod prompt;
 mod replay;
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -166,6 +168,10 @@ impl Stage for Demonstrate {
             false => ("only `llm: { replay: {} }` answers from recorded calls", "leave the input out, or replay it"),
         };
         vec![Wants { setting: "llm", port: "calls", connected: self.llm.replays(), why: why.into(), help }]
+    }
+
+    fn estimate(&self, made: &dyn Fn(&str) -> Option<PathBuf>) -> Result<Option<String>> {
+        self.cost(made)
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {

@@ -16,7 +16,7 @@ const USERS: usize = 5;
 const ITEMS: usize = 12;
 
 /// Four clusters of three items, a window of two, eight turns.
-fn inputs() -> Inputs {
+pub(super) fn inputs() -> Inputs {
     let world = cluster_world(&[5.0, 4.0, 3.0, 2.0], 3, 2, 8, USERS);
     let items = Items {
         id: (0..ITEMS).map(|item| item.to_string()).collect(),
@@ -40,7 +40,7 @@ fn inputs() -> Inputs {
     Inputs { world, items, train, rankings, calls: None }
 }
 
-fn stage() -> Demonstrate {
+pub(super) fn stage() -> Demonstrate {
     let llm = LlmConfig::Gguf(GgufConfig { asset: AssetName("toy".into()), score: Score::Pmi });
     Demonstrate {
         llm,
