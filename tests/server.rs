@@ -108,7 +108,8 @@ fn killed_with_a_hundred_calls_in_flight_it_forgets_nothing_and_pays_for_those_a
 
     // `440 calls, 70840 + 443 tokens and 0.071726 USD in all runs, 37 of them of unknown outcome and counted at their worst`
     let spent = note(&events, "demos", "spent");
-    let numbers: Vec<f64> = spent.split(|c: char| !c.is_ascii_digit() && c != '.').filter_map(|n| n.parse().ok()).collect();
+    let numbers: Vec<f64> =
+        spent.split(|c: char| !c.is_ascii_digit() && c != '.').filter_map(|n| n.parse().ok()).collect();
     let (calls, unknown) = (numbers[0] as usize, *numbers.get(4).unwrap_or(&0.0) as usize);
     assert!(calls >= received.len(), "{spent}: {} requests came", received.len());
     assert!(calls <= received.len() + kills * IN_FLIGHT && unknown <= kills * IN_FLIGHT, "{spent}");
@@ -170,7 +171,10 @@ fn failed_calls_are_rows_with_their_reason_and_too_many_of_them_fail_the_stage()
     assert!(row.contains("answered 400: not to our liking") && row.ends_with(",400"), "{row}");
     let all = MockServer::start(|_, _| Some(response(400, "", "no")));
     let project = self::project(&all.base_url, "");
-    project.run(&["run", "x.yaml", "demos"]).ends_with(1).says(&["questions failed, the last of them: ", "answered 400: no"]);
+    project
+        .run(&["run", "x.yaml", "demos"])
+        .ends_with(1)
+        .says(&["questions failed, the last of them: ", "answered 400: no"]);
 }
 
 /// SmolLM2 as the quickstart gets it.
@@ -263,7 +267,8 @@ fn llama_cpp_chooses_writes_and_turns_texts_into_vectors() {
         }
     }
     let llm = open(false);
-    let writing = Writing { context, cue: "Thought:".into(), max_tokens: 12, stop: "\n".into(), temperature: 0.0, draw: 0 };
+    let writing =
+        Writing { context, cue: "Thought:".into(), max_tokens: 12, stop: "\n".into(), temperature: 0.0, draw: 0 };
     let written = llm.written(&llm.players("").unwrap()().write(&writing).unwrap().text).unwrap();
     println!("wrote {written:?}");
     assert!(!written.is_empty() && !written.contains('\n'));

@@ -26,8 +26,8 @@ impl Demonstrate {
         let turns = horizon.unwrap_or(1);
         let calls = (self.users * turns) as u64;
         let words = self.llm.estimate(calls, self.prompt_tokens(horizon, items.as_ref()));
-        let each = if horizon.is_none() { " for each turn of the world's horizon" } else { "" };
-        Ok(words.map(|words| format!("{words}{each} (an estimate; what is in the store costs nothing)")))
+        let each = if horizon.is_none() { "each turn of the world's horizon: " } else { "" };
+        Ok(words.map(|words| format!("{each}{words} (an estimate; what is in the store costs nothing)")))
     }
 
     /// Tokens of a prompt on average.
@@ -40,7 +40,11 @@ impl Demonstrate {
         // Between `remember` and twice as many, less while an episode is young.
         let shown = (1.5 * self.remember as f64).min(horizon.map_or(f64::MAX, |horizon| horizon as f64 / 2.0));
         let own = self.instructions.as_ref().map_or(0.0, |text| text.len() as f64 / BYTES);
-        WORDS + own + (title + 1.0) * self.liked as f64 + (title + AROUND) * shown + (title + 3.0) * self.candidates as f64
+        WORDS
+            + own
+            + (title + 1.0) * self.liked as f64
+            + (title + AROUND) * shown
+            + (title + 3.0) * self.candidates as f64
     }
 }
 
@@ -60,7 +64,7 @@ mod tests {
         let said = stage.cost(&|_| None).unwrap().unwrap();
         assert_eq!(
             said,
-            "about 4 calls, 876 tokens, 0.0012 USD for each turn of the world's horizon (an estimate; what is in the store costs \
+            "each turn of the world's horizon: about 4 calls, 876 tokens, 0.0012 USD (an estimate; what is in the store costs \
              nothing)"
         );
         let folder = tempfile::tempdir().unwrap();
