@@ -65,6 +65,10 @@ pub struct Writing {
     pub temperature: f64,
     /// Of equal requests another number is another draw: a new try.
     pub draw: u64,
+    /// Whether it must be a whole number from the first to the second. A model in this process can write nothing else; what a
+    /// server says may be something else all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub integer: Option<(i32, i32)>,
 }
 
 impl Writing {
