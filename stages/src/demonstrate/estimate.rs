@@ -6,7 +6,10 @@ use anyhow::Result;
 use pipeline::Artifact as _;
 
 use super::Demonstrate;
+use super::expert::Actor;
+use super::roles::VALUE;
 use crate::artifact::{Items, World};
+use crate::llm::Work;
 
 /// Tokens of the fixed words: instructions of our own, how to answer, what a chat template adds.
 const WORDS: f64 = 90.0;
@@ -18,15 +21,39 @@ const BYTES: f64 = 4.0;
 const TITLE: f64 = 7.0;
 
 impl Demonstrate {
-    /// One call a turn for each user, each with a prompt of the usual length. What the store has the answer to costs nothing, and
-    /// people may leave early: it is rather too much than too little.
+    /// The calls of every role at every turn of each user, with prompts of the usual length. What the store has the answer to
+    /// costs nothing, people may leave early and most titles are found at the first try: it is rather too much than too little.
     pub(super) fn cost(&self, made: &dyn Fn(&str) -> Option<PathBuf>) -> Result<Option<String>> {
         let horizon = made("world").map(|world| World::rules_of(&world)).transpose()?.map(|rules| rules.horizon);
         let items = made("items").map(|items| Items::read(&items)).transpose()?;
-        let turns = horizon.unwrap_or(1);
-        let calls = (self.users * turns) as u64;
-        let words = self.llm.estimate(calls, self.prompt_tokens(horizon, items.as_ref()));
+        let users = self.users as u64;
+        let turns = users * horizon.unwrap_or(1) as u64;
+        let (expert, roles) = (self.expert, &self.roles);
+        // Texts of each kind and the longest of them; an episode of unknown length has its reflection counted with each turn.
+        let mut texts = Vec::new();
+        let mut choices = 0;
+        match &self.actor {
+            Actor::Choose => choices = turns,
+            Actor::Write(spoken) => texts.push((turns, spoken.max_tokens)),
+        }
+        if expert.plans() {
+            texts.push((turns, roles.thought_tokens));
+        }
+        if expert.criticises() {
+            texts.push((turns, VALUE));
+        }
+        if expert.reflects() {
+            texts.push((users, roles.reflection_tokens));
+        }
+        let count = texts.iter().map(|(count, _)| count).sum::<u64>();
+        let work = Work {
+            choices,
+            texts: count,
+            prompt_tokens: ((choices + count) as f64 * self.prompt_tokens(horizon, items.as_ref())) as u64,
+            text_tokens: texts.iter().map(|&(count, longest)| count * u64::from(longest)).sum(),
+        };
         let each = if horizon.is_none() { "each turn of the world's horizon: " } else { "" };
+        let words = self.llm.estimate(&work);
         Ok(words.map(|words| format!("{each}{words} (an estimate; what is in the store costs nothing)")))
     }
 
@@ -50,6 +77,7 @@ impl Demonstrate {
 
 #[cfg(test)]
 mod tests {
+    use super::super::expert::{Expert, Spoken};
     use super::super::tests::{inputs, stage};
     use super::*;
     use crate::llm::LlmConfig;
@@ -67,6 +95,10 @@ mod tests {
             "each turn of the world's horizon: about 4 calls, 876 tokens, 0.0012 USD (an estimate; what is in the store costs \
              nothing)"
         );
+        let full = Demonstrate { expert: Expert::Full, actor: Actor::Write(Spoken::default()), ..stage.clone() };
+        let said = full.cost(&|_| None).unwrap().unwrap();
+        // Four texts of 24, 32, 8 and 64 tokens for each of four people.
+        assert!(said.contains("about 16 calls, 3888 tokens"), "{said}");
         let folder = tempfile::tempdir().unwrap();
         let inputs = inputs();
         inputs.world.write(&folder.path().join("world")).unwrap();

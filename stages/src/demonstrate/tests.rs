@@ -37,7 +37,7 @@ pub(super) fn inputs() -> Inputs {
         scores: vec![vec![0.0; ITEMS]; USERS],
         avoid_alike: false,
     };
-    Inputs { world, items, train, rankings, calls: None }
+    Inputs { world, items, train, rankings, calls: None, memories: None }
 }
 
 pub(super) fn stage() -> Demonstrate {
@@ -51,6 +51,10 @@ pub(super) fn stage() -> Demonstrate {
         remember: 2,
         noun: "thing".into(),
         instructions: None,
+        expert: Expert::default(),
+        actor: Actor::default(),
+        roles: RoleSettings::default(),
+        min_success: 0.5,
     }
 }
 
@@ -100,19 +104,31 @@ impl Player for BreakingPlayer<'_> {
 }
 
 /// Plays in `folder` until the `stop`-th question; the bytes of the artifacts.
-fn played(folder: &Path, threads: usize, stop: i64) -> Result<[Vec<u8>; 2]> {
+fn played(folder: &Path, threads: usize, stop: i64) -> Result<[Vec<u8>; 3]> {
+    played_by(&stage(), folder, threads, stop)
+}
+
+fn played_by(stage: &Demonstrate, folder: &Path, threads: usize, stop: i64) -> Result<[Vec<u8>; 3]> {
     let model = folder.join("toy.gguf");
     toy::write_toy(&model)?;
     let mut cx = Context::detached(folder);
     cx.add_asset("toy", &model);
-    let llm = stage().llm.open(&cx, vec![])?;
+    let llm = stage.llm.open(&cx, vec![])?;
     let llm = Breaking { inner: &*llm, left: AtomicI64::new(stop) };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
-    let outputs = pool.install(|| stage().demonstrate(&llm, &inputs(), &cx))?;
-    let (demonstrations, calls) = (tempfile::tempdir()?, tempfile::tempdir()?);
-    outputs.demonstrations.write(&demonstrations.path().join("file"))?;
-    outputs.calls.write(&calls.path().join("file"))?;
-    Ok([std::fs::read(demonstrations.path().join("file"))?, std::fs::read(calls.path().join("file"))?])
+    let outputs = pool.install(|| stage.demonstrate(&llm, &inputs(), &cx))?;
+    let file = folder.join("written");
+    let bytes = |write: &dyn Fn(&Path) -> Result<()>| -> Result<Vec<u8>> {
+        write(&file)?;
+        let bytes = std::fs::read(&file)?;
+        std::fs::remove_file(&file)?;
+        Ok(bytes)
+    };
+    Ok([
+        bytes(&|path| outputs.demonstrations.write(path))?,
+        bytes(&|path| outputs.calls.write(path))?,
+        bytes(&|path| outputs.memories.write(path))?,
+    ])
 }
 
 #[test]
@@ -131,6 +147,22 @@ fn equal_bytes_on_any_thread_count_and_after_a_stop_at_any_call() {
 }
 
 #[test]
+fn an_expert_with_all_roles_goes_on_from_any_call_to_equal_bytes() {
+    let roles = RoleSettings { batch: 2, thought_tokens: 6, reflection_tokens: 6, ..RoleSettings::default() };
+    let stage = Demonstrate { expert: Expert::Full, roles, ..stage() };
+    let whole = tempfile::tempdir().unwrap();
+    let expected = played_by(&stage, whole.path(), 1, -1).unwrap();
+    let other = tempfile::tempdir().unwrap();
+    assert!(played_by(&stage, other.path(), 2, -1).unwrap() == expected, "two threads");
+    for (threads, stop) in [(1, 0), (1, 1), (2, 2), (1, 7), (2, 40), (1, 61)] {
+        let folder = tempfile::tempdir().unwrap();
+        let stopped = played_by(&stage, folder.path(), threads, stop).unwrap_err();
+        assert!(stopped.is::<Interrupted>(), "{stopped:#}");
+        assert!(played_by(&stage, folder.path(), 3 - threads, -1).unwrap() == expected, "stopped at call {stop}");
+    }
+}
+
+#[test]
 fn what_comes_out_tells_the_whole_story() {
     let folder = tempfile::tempdir().unwrap();
     let model = folder.path().join("toy.gguf");
@@ -138,7 +170,7 @@ fn what_comes_out_tells_the_whole_story() {
     let mut cx = Context::detached(folder.path());
     cx.add_asset("toy", &model);
     assert_eq!(stage().assets(), [AssetName("toy".into())]);
-    let Outputs { demonstrations, calls } = stage().run(inputs(), &cx).unwrap();
+    let Outputs { demonstrations, calls, .. } = stage().run(inputs(), &cx).unwrap();
     let users: Vec<u32> = demonstrations.trajectories.iter().map(|trajectory| trajectory.user).collect();
     assert!(users.len() == 4 && users.is_sorted());
     let keys: BTreeSet<&String> = calls.0.iter().map(|call| &call.key).collect();
@@ -214,7 +246,10 @@ fn silence_falls_back_on_the_retriever_until_it_is_too_much() {
         assert_eq!(choice.item, choice.candidates[step % 2]);
     }
     let error = play(3).err().unwrap().to_string();
-    assert!(error.starts_with("24 of 32 answers name no candidate, the first of them is: hm."), "{error}");
+    assert!(
+        error.starts_with("24 of 32 answers name nothing that may be shown, the first of them is: hm\n"),
+        "{error}"
+    );
 }
 
 /// A model that refuses one user's questions.

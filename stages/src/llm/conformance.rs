@@ -63,6 +63,7 @@ pub(crate) fn conforms(llm: &dyn Llm) {
         stop: "\n".to_owned(),
         temperature,
         draw,
+        integer: None,
     };
     for writing in [writing(0.0, 0), writing(0.5, 0), writing(0.5, 1)] {
         let alone = players().write(&writing).unwrap().text;
@@ -71,5 +72,8 @@ pub(crate) fn conforms(llm: &dyn Llm) {
         let text = llm.written(&alone).unwrap();
         assert!(!text.contains('\n') && text.trim() == text, "{text:?}");
     }
+    let number = Writing { integer: Some((-5, 5)), ..writing(0.5, 0) };
+    let text = llm.written(&one.write(&number).unwrap().text).unwrap();
+    assert!(text.parse().is_ok_and(|number: i32| (-5..=5).contains(&number)), "{text:?}");
     assert!(llm.written("").is_err(), "silence is no answer of a provider");
 }

@@ -71,6 +71,10 @@ pub struct Writing {
     pub temperature: f64,
     /// Of equal requests another number is another draw: a new try.
     pub draw: u64,
+    /// Whether it must be a whole number from the first to the second. A model in this process can write nothing else; what a
+    /// server says may be something else all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub integer: Option<(i32, i32)>,
 }
 
 impl Writing {
@@ -205,6 +209,19 @@ pub trait Player {
     fn write(&mut self, writing: &Writing) -> Result<Answer>;
 }
 
+/// What a model would be asked, before it is asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Work {
+    /// Choices to make.
+    pub choices: u64,
+    /// Texts to write.
+    pub texts: u64,
+    /// Tokens to read, in all.
+    pub prompt_tokens: u64,
+    /// Tokens of the texts at most, in all.
+    pub text_tokens: u64,
+}
+
 /// Which language model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -238,12 +255,12 @@ impl LlmConfig {
         }
     }
 
-    /// What so many calls with prompts of about so many tokens may come to; `None` where they cost nothing but time.
+    /// What that work may come to, in words; `None` where it costs nothing but time.
     #[must_use]
-    pub fn estimate(&self, calls: u64, prompt_tokens: f64) -> Option<String> {
+    pub fn estimate(&self, work: &Work) -> Option<String> {
         match self {
             Self::Gguf(_) | Self::Replay(_) => None,
-            Self::Openai(config) => Some(config.estimate(calls, prompt_tokens)),
+            Self::Openai(config) => Some(config.estimate(work)),
         }
     }
 

@@ -1,5 +1,7 @@
 //! One conversation with a model: what was evaluated is kept, and prompts that share a beginning pay only for the rest.
 
+use std::ops::RangeInclusive;
+
 use anyhow::{Context, Result, ensure};
 use candle_core::Tensor;
 use rand::RngExt;
@@ -120,10 +122,40 @@ impl<'m> Session<'m> {
         let seed = blake3::hash(writing.canonical().as_bytes());
         let mut draws = ChaCha8Rng::from_seed(*seed.as_bytes());
         let temperature = writing.temperature;
+        if let Some((low, high)) = writing.integer {
+            return self.number(&segments, low..=high, temperature, draws.random());
+        }
         self.go_on(&segments, writing.max_tokens as usize, &writing.stop, |logits| match temperature > 0.0 {
             true => logits.drawn(0, temperature, draws.random()),
             false => logits.best(0),
         })
+    }
+
+    /// A whole number of `range`, by how likely the model finds each after the prompt: the likeliest, or drawn by `draw`.
+    fn number(
+        &mut self,
+        segments: &[String],
+        range: RangeInclusive<i32>,
+        temperature: f64,
+        draw: f64,
+    ) -> Result<String> {
+        let numbers: Vec<i32> = range.collect();
+        let options: Vec<String> = numbers.iter().map(ToString::to_string).collect();
+        let scores: Vec<f64> = self.score(segments, &options)?.iter().map(|score| score.logprob_sum).collect();
+        let best =
+            (0..scores.len()).reduce(|a, b| if scores[b] > scores[a] { b } else { a }).context("no number to write")?;
+        let mut chosen = best;
+        if temperature > 0.0 {
+            let share = |k: usize| ((scores[k] - scores[best]) / temperature).exp();
+            let mut left = draw * (0..scores.len()).map(share).sum::<f64>();
+            chosen = (0..scores.len())
+                .find(|&k| {
+                    left -= share(k);
+                    left < 0.0
+                })
+                .unwrap_or(best);
+        }
+        Ok(options[chosen].clone())
     }
 
     fn go_on(

@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use ureq::http::Uri;
 
+use super::super::Work;
 use super::budget::{Limits, Prices, Tokens};
 
 /// `llm: { openai: … }`.
@@ -94,12 +95,11 @@ impl OpenaiConfig {
         Limits { max_calls: self.max_calls, budget_usd: self.budget_usd, prices: self.prices }
     }
 
-    /// What so many calls may come to, in words.
-    pub(in super::super) fn estimate(&self, calls: u64, prompt_tokens: f64) -> String {
-        let tokens = Tokens {
-            prompt: (calls as f64 * prompt_tokens) as u64,
-            completion: calls.saturating_mul(self.max_tokens.into()),
-        };
+    /// What that work may come to, in words.
+    pub(in super::super) fn estimate(&self, work: &Work) -> String {
+        let calls = work.choices.saturating_add(work.texts);
+        let chosen = work.choices.saturating_mul(self.max_tokens.into());
+        let tokens = Tokens { prompt: work.prompt_tokens, completion: work.text_tokens.saturating_add(chosen) };
         let mut words = format!("about {calls} calls, {} tokens", tokens.sum());
         if let Some(prices) = self.prices {
             let usd = prices.nano_usd(tokens) as f64 / 1e9;
@@ -199,12 +199,13 @@ mod tests {
     #[test]
     fn an_estimate_says_what_it_would_break() {
         let free: OpenaiConfig = serde_json::from_value(json!({ "model": "m" })).unwrap();
-        assert_eq!(free.estimate(10, 92.0), "about 10 calls, 1000 tokens");
+        let work = Work { choices: 5, texts: 5, prompt_tokens: 900, text_tokens: 60 };
+        assert_eq!(free.estimate(&work), "about 10 calls, 1000 tokens");
         let prices = Some(Prices { input: 1.0, output: 10.0 });
         let paid = OpenaiConfig { prices, budget_usd: Some(0.001), max_calls: Some(9), ..free };
         assert_eq!(
-            paid.estimate(10, 92.0),
-            "about 10 calls, 1000 tokens, 0.0017 USD, more than `budget_usd: 0.001`, more than `max_calls: 9`"
+            paid.estimate(&work),
+            "about 10 calls, 1000 tokens, 0.0019 USD, more than `budget_usd: 0.001`, more than `max_calls: 9`"
         );
     }
 }

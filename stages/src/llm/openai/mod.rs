@@ -263,7 +263,10 @@ impl Remote {
 
     fn text(&self, writing: &Writing) -> Value {
         let (instructions, rest) = writing.context.split_first().map_or(("", &[][..]), |(first, rest)| (first, rest));
-        let user = format!("{}{}", rest.concat(), writing.cue);
+        let form = writing.integer.map_or_else(String::new, |(low, high)| {
+            format!("\nAnswer with a whole number from {low} to {high} and nothing else.")
+        });
+        let user = format!("{}{}{form}", rest.concat(), writing.cue);
         let mut body = json!({
             "model": self.config.model,
             "messages": [{ "role": "system", "content": instructions }, { "role": "user", "content": user }],
