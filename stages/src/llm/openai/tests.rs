@@ -256,7 +256,10 @@ fn letters_are_asked_for_and_scored() {
 
 #[test]
 fn letters_conform_where_no_probabilities_are_offered() {
-    let server = MockServer::start(|_, body| Some(completion(if body.len() % 2 == 0 { "A" } else { "B." })));
+    let server = MockServer::start(|_, body| {
+        let choice = if body.len() % 2 == 0 { "A" } else { "B." };
+        Some(completion(if body.contains("whole number") { "3" } else { choice }))
+    });
     conforms(&open(&OpenaiConfig { logprobs: true, ..config(&server) }).1);
 }
 
