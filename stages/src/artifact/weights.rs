@@ -9,16 +9,14 @@ use pipeline::Artifact;
 
 use super::frame;
 
-/// Parquet, one row for each step of the demonstrations, in their order: `trajectory: u32`, `step: u32`, `item: u32`,
-/// `w_env: f32`, `w_irl: f32`, `weight: f32` (mean 1 over the whole set).
+/// Parquet, one row for each step of the demonstrations, in their order: `trajectory: u32`, `step: u32`, `w_env: f32`,
+/// `w_irl: f32`, `weight: f32` (mean 1 over the whole set).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Weights {
     /// The trajectory's number.
     pub trajectory: Vec<u32>,
     /// The step within it.
     pub step: Vec<u32>,
-    /// The item that was shown there; tells weights of other demonstrations, even where those are as long.
-    pub item: Vec<u32>,
     /// exp(A/β), normalised to mean 1: how much better the step was than usual in the world.
     pub w_env: Vec<f32>,
     /// (1/D − 1)^κ, normalised to mean 1: how much the discriminator takes it for the expert's.
@@ -30,13 +28,12 @@ pub struct Weights {
 impl Artifact for Weights {
     const KIND: &'static str = "weights";
     const EXTENSION: &'static str = "parquet";
-    const FORMAT: u32 = 2;
+    const FORMAT: u32 = 1;
 
     fn write(&self, path: &Path) -> Result<()> {
         let columns: Vec<(&str, arrow::array::ArrayRef)> = vec![
             ("trajectory", Arc::new(UInt32Array::from(self.trajectory.clone()))),
             ("step", Arc::new(UInt32Array::from(self.step.clone()))),
-            ("item", Arc::new(UInt32Array::from(self.item.clone()))),
             ("w_env", Arc::new(Float32Array::from(self.w_env.clone()))),
             ("w_irl", Arc::new(Float32Array::from(self.w_irl.clone()))),
             ("weight", Arc::new(Float32Array::from(self.weight.clone()))),
@@ -51,7 +48,6 @@ impl Artifact for Weights {
         Ok(Self {
             trajectory: ids("trajectory")?,
             step: ids("step")?,
-            item: ids("item")?,
             w_env: floats("w_env")?,
             w_irl: floats("w_irl")?,
             weight: floats("weight")?,

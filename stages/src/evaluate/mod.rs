@@ -168,8 +168,7 @@ impl Stage for Evaluate {
     /// recording ran out of items, that user is compared over as many turns; the popular cycle shows no item twice where
     /// repeats are masked. 5: where every item conflicts the oracle takes the best and random draws; what conflicts knows of
     /// spared turns; privilege goes by whose the distances are; `gap` only of policies that learned at `training`.
-    /// 6: under `act: sample` learners of values take their best item.
-    const VERSION: u32 = 6;
+    const VERSION: u32 = 5;
     const ABOUT: &'static str = "judge policies in a world they did not learn from, beside honest controls";
     type Inputs = Inputs;
     type Outputs = Outputs;

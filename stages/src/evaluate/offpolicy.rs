@@ -19,16 +19,20 @@ use serde::{Deserialize, Serialize};
 
 use super::Act;
 use super::bootstrap::{Bootstrap, Grid, Resampling};
-use super::origin::{acts, called};
+use super::origin::called;
 use super::weighing::{Logged, by_user, effective};
 use crate::artifact::{Estimate, Estimates, Interactions, Policy, Propensities, World};
 use crate::env::{Observation, Student, states};
 use crate::nn::ActorCritic;
+use crate::rl::{Cql, Dqn};
 
 /// States that a network takes at once.
 const BATCH: usize = 512;
 /// The estimators in the order of the table.
 const ESTIMATORS: [&str; 5] = ["ips", "snips", "per_decision", "doubly_robust", "direct"];
+
+/// Learners whose networks give values.
+const OF_VALUES: [&str; 2] = [Dqn::KIND, Cql::KIND];
 
 /// `evaluate.offpolicy`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -166,7 +170,7 @@ impl Stage for OffPolicy {
         for policy in policies {
             cx.go_on()?;
             let network = Student::load(&policy.value, world.users(), world.items()).with_context(|| called(policy))?;
-            let act = acts(policy, self.act)?;
+            let act = self.acts(policy)?;
             let logged = episodes.judged(&network, world, &propensity, act, self.clip)?;
             estimates.extend(self.estimates(policy, act, &logged));
             bar.inc(1);
@@ -176,6 +180,12 @@ impl Stage for OffPolicy {
 }
 
 impl OffPolicy {
+    /// How a policy acts: values are no logits of a distribution.
+    fn acts(&self, policy: &Named<Policy>) -> Result<Act> {
+        let learner = policy.value.origin().with_context(|| called(policy))?.learner;
+        Ok(if OF_VALUES.contains(&learner.as_str()) { Act::Greedy } else { self.act })
+    }
+
     /// μ(a|u) of each row.
     fn propensity(&self, inputs: &Inputs, episodes: &Episodes) -> Result<Vec<f64>> {
         let items = inputs.world.items();

@@ -17,7 +17,7 @@ use super::texts::text_vectors;
 use super::{DiscriminatorSettings, Inputs, Outputs, Weighing};
 use crate::artifact::{Array, Curves, RewardModel, RewardPair, RewardPairs, World};
 use crate::env::{Features, TEXTS, last_steps, states};
-use crate::nn::adversarial::told_apart;
+use crate::nn::adversarial::adversarial_loss;
 use crate::nn::discriminator::{Rows, Shape};
 use crate::nn::loss::log_probability;
 use crate::nn::{ActorCritic, AdamW, Discriminator, RewardForm, State, Training, rng};
@@ -143,8 +143,8 @@ impl Game<'_> {
             let imitated = (config.imitation > 0.0).then_some(&pairs);
             let mut seen = (0.0, 0.0);
             for step in 0..self.policy_steps {
-                // The same variables: the reward is asked before they learn from it, so π is that of the episodes.
-                let acting = self.reads_policy().then(|| generator.network.clone());
+                // As it is when the episodes are played: π is a constant of the reward.
+                let acting = self.reads_policy().then(|| copy(&generator.network)).transpose()?;
                 let reward = |batch: &Batch| {
                     let over = last_steps(&batch.lengths);
                     let mut rows = features.steps(&batch.observation, &batch.actions, &over)?;
@@ -294,12 +294,16 @@ impl Game<'_> {
         };
         let (of_expert, of_generated) = (rows(expert.pairs.dim(0)?)?, rows(generated.pairs.dim(0)?)?);
         let batch = expert.take(&of_expert)?.followed_by(&generated.take(&of_generated)?)?;
+        let ones = Tensor::ones(size, candle_core::DType::F32, &Device::Cpu)?;
+        let weights = Tensor::cat(&[&counts.index_select(&of_expert, 0)?, &ones], 0)?;
         let logits = discriminator.unclipped_logits(&batch)?;
-        let (loss, accuracy) =
-            told_apart(&logits, &counts.index_select(&of_expert, 0)?, self.discriminator.label_smoothing)?;
+        let (high, low) = (1.0 - self.discriminator.label_smoothing as f32, self.discriminator.label_smoothing as f32);
+        let targets: Vec<f32> = (0..2 * size).map(|k| if k < size { high } else { low }).collect();
+        let loss = adversarial_loss(&logits, &Tensor::new(targets, &Device::Cpu)?, &weights)?;
+        let right = logits.to_vec1::<f32>()?.iter().enumerate().filter(|(k, z)| (*k < size) == (**z > 0.0)).count();
         adam.descend(discriminator.params(), &loss)
             .with_context(|| format!("the discriminator in round {}", place[0]))?;
-        Ok((f64::from(loss.to_scalar::<f32>()?), accuracy))
+        Ok((f64::from(loss.to_scalar::<f32>()?), right as f64 / (2 * size) as f64))
     }
 
     /// The file's reward beside that of the true world, or of the training world where that is not known.
@@ -347,6 +351,10 @@ impl Running {
     fn deviation(&self) -> f32 {
         self.0.get().map_or(1.0, |v| v.sqrt().max(1e-6))
     }
+}
+
+fn copy(network: &ActorCritic) -> Result<ActorCritic> {
+    ActorCritic::import(&network.export()?)
 }
 
 /// log π(a|s) by the very logits that sampling reads, `[S]`, cut from the graph.

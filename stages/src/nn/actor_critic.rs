@@ -95,8 +95,7 @@ impl States {
 /// knows what the world knows (p = `prior`) and learns the rest: what the demonstrations add, and when people leave. c and d
 /// are learned numbers for items that were just shown (0 at first) and for items like them (−`avoid`/100 at first; a hundred times
 /// as large as the optimiser sees them, because a logit has further to go than a weight). Likeness comes from the policy's own vectors; no
-/// quit distance or threshold of a world enters. A clone shares the parameters.
-#[derive(Clone)]
+/// quit distance or threshold of a world enters.
 pub struct ActorCritic {
     shape: Shape,
     params: Params,

@@ -143,13 +143,8 @@ impl Discriminator {
 
     /// GAIL's form: the features that g sees, `[B, F]` → logits `[B]`, high where the expert is likely.
     pub fn logits_expert_is_high(&self, features: &Tensor) -> Result<Tensor> {
-        self.clipped(&self.unclipped_expert_is_high(features)?)
-    }
-
-    /// The same before the cut, `[B]`: what is learned from, as [`Discriminator::unclipped_logits`].
-    pub fn unclipped_expert_is_high(&self, features: &Tensor) -> Result<Tensor> {
         ensure!(self.potential.is_none(), "AIRL's logits need the next states and log π too");
-        Ok(self.g.forward(features)?.squeeze(1)?)
+        self.clipped(&self.g.forward(features)?.squeeze(1)?)
     }
 
     /// f `[B]`: the shaped reward in AIRL's form, the unclipped logit in GAIL's.

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 use rand::RngExt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,7 @@ use super::checks::{self, Checked};
 use super::demonstrated::Demonstrated;
 use crate::artifact::{Array, World};
 use crate::env::Features;
-use crate::nn::adversarial::told_apart;
+use crate::nn::adversarial::adversarial_loss;
 use crate::nn::discriminator::Shape;
 use crate::nn::loss::softplus;
 use crate::nn::params::{to_array, to_tensor};
@@ -130,7 +130,10 @@ impl<'w> Adversary<'w> {
             self.played.remove(0);
         }
         let (size, played) = (self.config.batch_size, Tensor::cat(&self.played, 0)?);
-        let equal = Tensor::ones(size, DType::F32, &Device::Cpu)?;
+        let (high, low) = (1.0 - self.config.label_smoothing as f32, self.config.label_smoothing as f32);
+        let targets: Vec<f32> = (0..2 * size).map(|k| if k < size { high } else { low }).collect();
+        let targets = Tensor::new(targets, &Device::Cpu)?;
+        let equal = targets.ones_like()?;
         let mut told = Told { loss: 0.0, accuracy: 0.0 };
         for step in 0..self.config.steps {
             let mut draw = rng(&[self.seed, 0xd15c, round, step]);
@@ -140,9 +143,11 @@ impl<'w> Adversary<'w> {
                 Ok(of.index_select(&Tensor::new(rows, &Device::Cpu)?, 0)?)
             };
             let rows = Tensor::cat(&[rows(&self.demonstrated)?, rows(&played)?], 0)?;
-            let logits = self.discriminator.unclipped_expert_is_high(&rows)?;
-            let (loss, accuracy) = told_apart(&logits, &equal, self.config.label_smoothing)?;
-            told = Told { loss: f64::from(loss.to_scalar::<f32>()?), accuracy };
+            let logits = self.discriminator.logits_expert_is_high(&rows)?;
+            let loss = adversarial_loss(&logits, &targets, &equal)?;
+            let right = |(k, z): &(usize, &f32)| (*k < size) == (**z > 0.0);
+            let right = logits.to_vec1::<f32>()?.iter().enumerate().filter(right).count();
+            told = Told { loss: f64::from(loss.to_scalar::<f32>()?), accuracy: right as f64 / (2 * size) as f64 };
             if told.accuracy > self.config.stop_above_accuracy {
                 break;
             }

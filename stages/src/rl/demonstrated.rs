@@ -103,20 +103,15 @@ impl Demonstrated {
 /// Whether the weights are of these steps, one of each in their order.
 fn paired(weights: &Weights, demonstrations: &Demonstrations) -> Result<()> {
     let help = "help: connect the `demonstrations` that the irl stage of the `weights` learned from";
-    let steps: Vec<(usize, usize, u32)> = demonstrations.steps().map(|(t, s, choice)| (t, s, choice.item)).collect();
+    let steps: Vec<(usize, usize)> = demonstrations.steps().map(|(t, s, _)| (t, s)).collect();
     let rows = weights.weight.len();
     ensure!(rows == steps.len(), "{rows} weights for {} demonstrated steps. {help}", steps.len());
-    for (row, (t, s, item)) in steps.into_iter().enumerate() {
+    for (row, (t, s)) in steps.into_iter().enumerate() {
         let (trajectory, step) = (weights.trajectory[row] as usize, weights.step[row] as usize);
         ensure!(
             (trajectory, step) == (t, s),
             "row {row} of the weights is of trajectory {trajectory}, step {step}; the demonstrations have trajectory {t}, step \
              {s} there. {help}"
-        );
-        ensure!(
-            weights.item[row] == item,
-            "row {row} of the weights is of item {}; the demonstrations show item {item} at trajectory {t}, step {s}. {help}",
-            weights.item[row]
         );
         for (name, weight) in [("weight", weights.weight[row]), ("w_env", weights.w_env[row])] {
             ensure!(
@@ -142,7 +137,6 @@ mod tests {
         let weights = Weights {
             trajectory: vec![0, 0, 0, 1, 1, 1],
             step: vec![0, 1, 2, 0, 1, 2],
-            item: demonstrations.steps().map(|(_, _, choice)| choice.item).collect(),
             w_env: vec![1.0; 6],
             w_irl: vec![1.0; 6],
             weight: vec![0.5, 1.5, 1.0, 0.5, 1.5, 1.0],
@@ -159,12 +153,6 @@ mod tests {
             others,
             "row 2 of the weights is of trajectory 1, step 0; the demonstrations have trajectory 0, step 2",
         );
-        // As many rows of episodes as long, with other items.
-        let mut item = weights.item.clone();
-        item[4] += 1;
-        let wanted =
-            format!("row 4 of the weights is of item {}; the demonstrations show item {}", item[4], item[4] - 1);
-        refused(Weights { item, ..weights.clone() }, &wanted);
         refused(Weights { weight: vec![1.0; 5], ..weights.clone() }, "5 weights for 6 demonstrated steps");
         let nan = vec![1.0, 1.0, 1.0, 1.0, f32::NAN, 1.0];
         refused(Weights { w_env: nan, ..weights }, "`w_env` of demonstrated trajectory 1, step 1 is NaN");

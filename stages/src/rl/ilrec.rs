@@ -139,8 +139,8 @@ pipeline::ports! {
 impl Stage for IlRec {
     const KIND: &'static str = "rl.ilrec";
     /// 1: first. 2: returns of a demonstration that was only cut off go on; demonstrated advantages are cut at 0 before they are
-    /// scaled; the penalty for leaving is learned from. 3: the discriminator's logits are cut after learning.
-    const VERSION: u32 = 3;
+    /// scaled; the penalty for leaving is learned from.
+    const VERSION: u32 = 2;
     const ABOUT: &'static str = "train discriminator, weights and policy together on mixed replay, as IL-Rec does";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
     type Inputs = Inputs;

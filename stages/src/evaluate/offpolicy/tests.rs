@@ -4,7 +4,6 @@ use super::*;
 use crate::env::cluster_world;
 use crate::nn::Encoder;
 use crate::nn::actor_critic::Shape;
-use crate::rl::{Cql, Dqn};
 
 const ROWS: [(u32, usize, f64, f64, f64, f64); 4] = [
     // user, turn, weight, rating, r̂, q
@@ -115,7 +114,7 @@ fn a_greedy_policy_is_estimated_by_the_rows_that_show_its_items() {
     for (learner, expected) in [(Dqn::KIND, Act::Greedy), (Cql::KIND, Act::Greedy), ("rl.a2c", Act::Sample)] {
         let value = Policy::new(network.clone(), learner, &world()).unwrap();
         let policy = Named { name: "p".into(), cell: String::new(), value };
-        assert_eq!(acts(&policy, Act::Sample).unwrap(), expected);
+        assert_eq!(OffPolicy::default().acts(&policy).unwrap(), expected);
     }
     assert_eq!(super::greedy(&[1.0, 3.0, 3.0]), [0.0, 1.0, 0.0]);
 }
