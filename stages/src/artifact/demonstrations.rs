@@ -116,7 +116,7 @@ impl Demonstrations {
     pub fn digest(&self) -> String {
         let mut hasher = blake3::Hasher::new();
         // Every number as four bytes, and how many there are before each list, so that no two demonstrations read alike.
-        let mut tell = |number: u32| drop(hasher.update(&number.to_le_bytes()));
+        let mut tell = |number: u32| _ = hasher.update(&number.to_le_bytes());
         for Trajectory { user, steps, end } in &self.trajectories {
             let end = End::ALL.iter().position(|other| other == end).unwrap_or(End::ALL.len());
             [*user, end as u32, steps.len() as u32].into_iter().for_each(&mut tell);
