@@ -107,3 +107,61 @@ impl<'w> Adversary<'w> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use pipeline::{Context, Stage as _};
+
+    use super::*;
+    use crate::env::cluster_world;
+    use crate::nn::training::assert_resumes_exactly;
+    use crate::rl::IlRec;
+    use crate::rl::conformance::{demonstrated_cycles, small_network};
+    use crate::rl::ilrec::{Inputs, WeightsConfig};
+
+    fn small() -> DiscriminatorSettings {
+        DiscriminatorSettings { batch_size: 32, hidden: 16, ..DiscriminatorSettings::default() }
+    }
+
+    /// The catalogue's texts, the spectral norm and the weights change what the discriminator makes of it, and resume exactly.
+    #[test]
+    fn the_discriminator_has_every_setting_that_it_has_in_inverse_rl() {
+        let world = cluster_world(&[5.0, 4.0, 3.0], 2, 2, 8, 4);
+        let names: Vec<String> = (0..6).map(|k| format!("item {k}")).collect();
+        let catalogue = Items { id: names.clone(), title: names, genres: vec![vec![]; 6], ..Items::default() };
+        let inputs = |items: Option<Items>| {
+            let demonstrations = demonstrated_cycles(&world, &[&[0, 2, 4]]);
+            Inputs { world: world.clone(), demonstrations, weights: None, items }
+        };
+        let with = |change: fn(&mut DiscriminatorSettings)| {
+            let weights = WeightsConfig { every: 1, ..WeightsConfig::default() };
+            let (discriminator, network) = (small(), small_network());
+            let mut config = IlRec {
+                iterations: 4,
+                episodes: 4,
+                omega: 1.0,
+                discriminator,
+                weights,
+                network,
+                checkpoint_every: 1,
+                ..IlRec::default()
+            };
+            change(&mut config.discriminator);
+            config
+        };
+        let run = |config: &IlRec, items: Option<Items>| {
+            let folder = tempfile::tempdir().unwrap();
+            config.run(inputs(items), &Context::detached(folder.path())).unwrap().policy
+        };
+        let plain = run(&with(|_| ()), None);
+        assert!(run(&with(|d| d.spectral_norm = true), None) != plain);
+        assert!(run(&with(|d| d.weighted = true), None) != plain);
+        assert!(run(&with(|d| d.steps = Some(0)), None) != plain);
+        let texts = run(&with(|_| ()), Some(catalogue.clone()));
+        assert!(texts != plain && run(&with(|d| d.text_width = 3), Some(catalogue.clone())) != texts);
+        let of_texts = |config: &IlRec| {
+            assert_resumes_exactly(config, || inputs(Some(catalogue.clone())), |o| (o.policy, o.curves), 4);
+        };
+        of_texts(&with(|d| d.weighted = true));
+    }
+}
