@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::Observation;
 use crate::artifact::{Array, RewardModel, World};
 use crate::nn::Discriminator;
-use crate::nn::discriminator::Rows;
+use crate::nn::discriminator::{Around, Rows};
 
 /// What a discriminator sees of a state and an action: `[v_u, mean of the window's x_i, x_a, v_u ∘ x_a, progress]`, and of a
 /// state alone: `[v_u, mean of the window's x_i, progress]`. v are the training world's vectors; x are the items' vectors of the
@@ -103,9 +103,11 @@ impl<'w> Features<'w> {
         let going_on: Vec<f32> = over.iter().map(|&over| if over { 0.0 } else { 1.0 }).collect();
         Ok(Rows {
             pairs: self.compute(observation, actions)?,
-            states: self.states(observation)?,
-            after: self.states_after(observation, actions)?,
-            going_on: Tensor::from_vec(going_on, over.len(), &Device::Cpu)?,
+            around: Some(Around {
+                states: self.states(observation)?,
+                after: self.states_after(observation, actions)?,
+                going_on: Tensor::from_vec(going_on, over.len(), &Device::Cpu)?,
+            }),
             log_policy: None,
         })
     }

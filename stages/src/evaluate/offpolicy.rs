@@ -20,19 +20,16 @@ use serde::{Deserialize, Serialize};
 use super::Act;
 use super::bootstrap::{Bootstrap, Grid, Resampling};
 use super::origin::called;
+use super::values::gives_values;
 use super::weighing::{Logged, by_user, effective};
 use crate::artifact::{Estimate, Estimates, Interactions, Policy, Propensities, World};
 use crate::env::{Observation, Student, states};
 use crate::nn::ActorCritic;
-use crate::rl::{Cql, Dqn};
 
 /// States that a network takes at once.
 const BATCH: usize = 512;
 /// The estimators in the order of the table.
 const ESTIMATORS: [&str; 5] = ["ips", "snips", "per_decision", "doubly_robust", "direct"];
-
-/// Learners whose networks give values.
-const OF_VALUES: [&str; 2] = [Dqn::KIND, Cql::KIND];
 
 /// `evaluate.offpolicy`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -182,8 +179,7 @@ impl Stage for OffPolicy {
 impl OffPolicy {
     /// How a policy acts: values are no logits of a distribution.
     fn acts(&self, policy: &Named<Policy>) -> Result<Act> {
-        let learner = policy.value.origin().with_context(|| called(policy))?.learner;
-        Ok(if OF_VALUES.contains(&learner.as_str()) { Act::Greedy } else { self.act })
+        Ok(if gives_values(policy)? { Act::Greedy } else { self.act })
     }
 
     /// μ(a|u) of each row.

@@ -81,3 +81,17 @@ fn whose_distances_are_known_decides_what_is_privileged() {
     assert_eq!(told(Own, Some(shared()), None, exact), (false, String::new()));
     assert_eq!(told(Own, Some(shared()), None, Rules { similar_below: None, ..usual() }), (false, String::new()));
 }
+
+#[test]
+fn a_policy_of_values_draws_nothing() {
+    let of_values = |act| {
+        let mut inputs = inputs();
+        let network = inputs.policies[1].value.0.clone();
+        inputs.policies[1].value = Policy::new(network, "rl.dqn", &elsewhere()).unwrap();
+        run(&Evaluate { act, ..quick() }, inputs)
+    };
+    assert!(of_values(Act::Greedy).is_ok());
+    let error = format!("{:#}", of_values(Act::Sample).err().unwrap());
+    assert!(error.starts_with("policy `bc` of seed=0 gives values"), "{error}");
+    assert!(error.contains("help: set `act: greedy`"), "{error}");
+}

@@ -16,8 +16,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::adversarial::Game;
-use super::{DiscriminatorSettings, Inputs, Outputs, Weighing};
-use crate::nn::RewardForm;
+use super::{Inputs, Outputs, Weighing};
+use crate::nn::{DiscriminatorSettings, RewardForm};
 use crate::rl::A2c;
 
 /// `irl.airl`.

@@ -15,8 +15,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::adversarial::Game;
-use super::{DiscriminatorSettings, Inputs, Outputs, Weighing};
-use crate::nn::RewardForm;
+use super::{Inputs, Outputs, Weighing};
+use crate::nn::{DiscriminatorSettings, RewardForm};
 use crate::rl::A2c;
 
 /// `irl.gail`.
@@ -131,7 +131,12 @@ pub(super) mod tests {
     }
 
     pub(in crate::irl) fn brief(replay_rounds: usize) -> DiscriminatorSettings {
-        DiscriminatorSettings { replay_rounds, stop_above_accuracy: 1.1, steps: 4, ..DiscriminatorSettings::default() }
+        DiscriminatorSettings {
+            replay_rounds,
+            stop_above_accuracy: 1.1,
+            steps: Some(4),
+            ..DiscriminatorSettings::default()
+        }
     }
 
     fn small() -> Gail {
@@ -241,6 +246,8 @@ pub(super) mod tests {
         assert_eq!(Gail { policy, ..Gail::default() }.check().unwrap_err().0, "policy.gamma");
         let discriminator = DiscriminatorSettings { replay_rounds: 0, ..DiscriminatorSettings::default() };
         assert_eq!(Gail { discriminator, ..Gail::default() }.check().unwrap_err().0, "discriminator.replay_rounds");
+        let discriminator = DiscriminatorSettings { steps: Some(0), ..DiscriminatorSettings::default() };
+        assert_eq!(Gail { discriminator, ..Gail::default() }.check().unwrap_err().0, "discriminator.steps");
         assert_eq!(Gail { omega: 2.0, ..Gail::default() }.check().unwrap_err().0, "omega");
         assert_eq!(Gail { rounds: 0, ..Gail::default() }.check().unwrap_err().0, "rounds");
         assert_eq!(Gail { policy_steps: 0, ..Gail::default() }.check().unwrap_err().0, "policy_steps");

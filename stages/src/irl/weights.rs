@@ -82,7 +82,14 @@ impl Weighing {
             }
         };
         let (trajectory, step) = demonstrations.steps().map(|(t, s, _)| (t as u32, s as u32)).unzip();
-        let weights = Weights { trajectory, step, w_env: mixed(1.0), w_irl: mixed(0.0), weight };
+        let weights = Weights {
+            trajectory,
+            step,
+            w_env: mixed(1.0),
+            w_irl: mixed(0.0),
+            weight,
+            demonstrations: demonstrations.digest(),
+        };
         let finite = [&weights.w_env, &weights.w_irl, &weights.weight].into_iter().flatten().all(|w| w.is_finite());
         let help = match self.scheme {
             Scheme::Sign => "no step's advantage is 0 or more, it seems: take another `weights.scheme`",

@@ -4,6 +4,7 @@ use super::*;
 use crate::env::cluster_world;
 use crate::nn::Encoder;
 use crate::nn::actor_critic::Shape;
+use crate::rl::{Cql, Dqn};
 
 const ROWS: [(u32, usize, f64, f64, f64, f64); 4] = [
     // user, turn, weight, rating, r̂, q
