@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use pipeline::units::Vault;
 
 use crate::artifact::Call;
-use crate::llm::{Llm, Player, Reading, Request};
+use crate::llm::{Answer, Llm, Player, Reading, Request, Writing, key};
 
 /// A model with the store of its answers.
 pub(super) struct Desk<'a> {
@@ -51,15 +51,26 @@ impl<'a> Desk<'a> {
         Ok((reading.with_context(|| format!("cannot read the answer of call {}", calls[0].key))?, calls))
     }
 
+    /// The text that the model writes, and the call behind it.
+    pub fn write(&self, player: &mut dyn Player, writing: &Writing) -> Result<(String, Arc<Call>)> {
+        let call = self.kept_or_new(&writing.canonical(), || player.write(writing))?;
+        let text = self.llm.written(&call.answer);
+        Ok((text.with_context(|| format!("cannot read the answer of call {}", call.key))?, call))
+    }
+
     fn answer(&self, player: &mut dyn Player, request: &Request) -> Result<Arc<Call>> {
-        let key = request.key(&self.identity);
+        self.kept_or_new(&request.canonical(), || player.ask(request))
+    }
+
+    fn kept_or_new(&self, canonical: &str, ask: impl FnOnce() -> Result<Answer>) -> Result<Arc<Call>> {
+        let key = key(&self.identity, canonical);
         if let Some(call) = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
             return Ok(call.clone());
         }
         let (answer, new_tokens) = match self.kept(&key)? {
             Some(kept) => (kept, None),
             None => {
-                let new = player.ask(request)?;
+                let new = ask()?;
                 (new.text, Some(new.tokens))
             }
         };
@@ -79,7 +90,7 @@ impl<'a> Desk<'a> {
                 text(&key, self.vault.put_new(&key, answer.as_bytes())?)?
             }
         };
-        let request = request.canonical();
+        let request = canonical.to_owned();
         let call = Arc::new(Call { key: key.clone(), model: self.identity.clone(), request, answer });
         known.insert(key, call.clone());
         Ok(call)

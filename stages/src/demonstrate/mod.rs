@@ -1,7 +1,9 @@
 //! A language model recommends to simulated users, and what it does is written down.
 //!
-//! Each turn a retriever offers the best items that the episode has not shown, the model chooses one by its title, and the
-//! world answers. The model knows what the user liked in the training log and what came of its last recommendations; it
+//! Each turn a retriever offers the best items that the episode has not shown, the model chooses one by its title (or names
+//! one, which is looked for in the catalogue), and the world answers. `expert` says which roles it plays beside: a planner
+//! that thinks first, a critic that values where each action led, a reflector that writes what to do otherwise. What they leave
+//! is remembered and comes to mind with people alike. The model knows what the user liked in the training log and what came of its last recommendations; it
 //! never sees the world's rewards before it chose. Of the distances behind the quit rules it learns only where the retriever
 //! does: with `avoid_alike` the offers leave out what would end the episode, and the evaluation says so beside the row.
 //!
@@ -10,13 +12,18 @@
 //! state of its own: after a kill it plays the episodes again from the store up to the call that was never answered.
 //! Experiments share the store, so the same user in the same world is asked once.
 //!
-//! Not here: free-text recommendation, memories across episodes, reflection, calls in batches.
+//! Memories are carried from batch to batch of users, never within one, so neither do they depend on who was faster.
+//!
+//! Not here: calls in batches, embeddings of texts.
 
 mod desk;
 mod episode;
+mod expert;
 mod logged;
 mod prompt;
+mod recall;
 mod replay;
+mod roles;
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -27,20 +34,24 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, ensure};
 use pipeline::progress::Bar;
 use pipeline::units::Vault;
-use pipeline::{AssetName, Context, Stage};
+use pipeline::{AssetName, Context, Stage, Wants};
 use rand::seq::SliceRandom;
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::artifact::{Call, Calls, Demonstrations, Interactions, Items, Rankings, World};
+use crate::artifact::{Call, Calls, Demonstrations, Interactions, Items, Memories, Rankings, World};
+use crate::ground::Grounder;
 use crate::llm::{Llm, LlmConfig};
 use crate::nn::rng;
 use desk::Desk;
 use episode::{Played, Table};
+use expert::{Actor, Expert, RoleSettings};
 pub use logged::Logged;
 use prompt::Prompt;
+use recall::Recall;
 pub use replay::Replay;
+use roles::Roles;
 
 /// `demonstrate`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -70,6 +81,19 @@ pub struct Demonstrate {
     /// The first words of the prompt, in place of the program's own.
     #[serde(default)]
     pub instructions: Option<String>,
+    /// Which roles it plays.
+    #[serde(default)]
+    pub expert: Expert,
+    /// How it says what it recommends.
+    #[serde(default)]
+    pub actor: Actor,
+    /// What its roles write and remember.
+    #[serde(default)]
+    pub roles: RoleSettings,
+    /// The least share of turns at which it named something that may be shown; else the stage fails. In the other turns the
+    /// retriever's first offer stands in, and is counted.
+    #[serde(default = "Demonstrate::half")]
+    pub min_success: f64,
 }
 
 /// Defaults that serde asks for by name; the design's figures for a small embedded model.
@@ -90,6 +114,9 @@ impl Demonstrate {
     fn item() -> String {
         "item".into()
     }
+    fn half() -> f64 {
+        0.5
+    }
 }
 
 pipeline::ports! {
@@ -103,6 +130,8 @@ pipeline::ports! {
         train: Interactions,
         /// The retriever's offers.
         rankings: Rankings,
+        /// What an earlier stage's expert remembered, such as that of other people; nothing without.
+        memories: Option<Memories>,
     }
 }
 
@@ -113,14 +142,17 @@ pipeline::ports! {
         demonstrations: Demonstrations,
         /// Every call behind them.
         calls: Calls,
+        /// What it remembers at the end, with what it was given; empty where no role remembers.
+        memories: Memories,
     }
 }
 
 impl Stage for Demonstrate {
     const KIND: &'static str = "demonstrate";
     /// 1: first. 2: the identity of a model behind a server includes the path of its address. 3: offers that avoid alike items
-    /// know who is spared. 4: items without a title are described in the prompts.
-    const VERSION: u32 = 4;
+    /// know who is spared. 4: items without a title are described in the prompts. 5: experts with
+    /// roles and memories; long names and what a tokenizer takes for its own are cut.
+    const VERSION: u32 = 5;
     const ABOUT: &'static str = "let a language model recommend to simulated users and keep what it did";
     const NOT_IN_KEY: &'static [&'static str] =
         &["llm.openai.api_key", "llm.openai.in_flight", "llm.openai.timeout_seconds", "llm.openai.retries"];
@@ -146,7 +178,23 @@ impl Stage for Demonstrate {
         if self.noun.trim().is_empty() {
             return wrong("noun", "a word for what is recommended, such as `movie`");
         }
-        Ok(())
+        if !(0.0..=1.0).contains(&self.min_success) {
+            return wrong("min_success", "a share lies between 0 and 1");
+        }
+        self.actor.check().map_err(|(path, message)| (format!("actor.{path}"), message))?;
+        self.roles.check().map_err(|(path, message)| (format!("roles.{path}"), message))
+    }
+
+    fn wants(&self) -> Vec<Wants> {
+        let idle = !self.expert.reflects();
+        let wants = idle.then(|| Wants {
+            setting: "expert",
+            port: "memories",
+            connected: false,
+            why: "an expert that does not reflect recalls nothing".to_owned(),
+            help: "set `expert: reflexion` or `expert: full`, or leave the input out",
+        });
+        wants.into_iter().collect()
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
@@ -169,35 +217,49 @@ impl Demonstrate {
         let bar = cx.bar("decisions", Some((users.len() * world.rules.horizon) as u64), "decisions");
         // Raised when one episode failed: the others stop at their next decision.
         let failed = AtomicBool::new(false);
+        let spoken = match &self.actor {
+            Actor::Choose => None,
+            Actor::Write(spoken) => Some(Grounder::new(&prompt.catalogue(&inputs.items), spoken.ground.clone())),
+        };
         let table = Table {
             world,
             rankings: &inputs.rankings,
-            prompt: &prompt,
+            roles: Roles { expert: self.expert, settings: &self.roles, prompt: &prompt },
+            actor: &self.actor,
+            grounder: spoken.as_ref(),
             desk: &desk,
             candidates: self.candidates,
             go_on: &|| cx.go_on().map(|()| !failed.load(Ordering::Relaxed)),
             decided: &|| move_on(&bar, &desk, start),
         };
-        let play = |&user: &u32| -> Result<Option<Played>> {
-            let played = table.play(user, &favourites[user as usize], &mut *players());
-            match &played {
-                // The bar counts to the horizon; what an early end saved is done too.
-                Ok(Some(played)) => bar.inc((world.rules.horizon - played.trajectory.steps.len()) as u64),
-                Ok(None) => {}
-                Err(_) => failed.store(true, Ordering::Relaxed),
-            }
-            played.with_context(|| format!("the episode of user {user}"))
-        };
-        let all = || users.par_iter().with_max_len(1).map(play).collect::<Vec<_>>();
-        let results = match llm.at_once() {
-            None => all(),
-            Some(players) => rayon::ThreadPoolBuilder::new().num_threads(players).build()?.install(all),
-        };
-        let played: Vec<Played> = results.into_iter().filter_map(Result::transpose).collect::<Result<_>>()?;
+        let mut recall = Recall::new(&self.roles, world, inputs.memories.as_ref());
+        let pool =
+            llm.at_once().map(|players| rayon::ThreadPoolBuilder::new().num_threads(players).build()).transpose()?;
+        // Who remembers nothing need not wait for anybody.
+        let batch = if self.expert.reflects() { self.roles.batch } else { users.len() };
+        let mut played: Vec<Played> = Vec::new();
+        for batch in users.chunks(batch) {
+            let play = |&user: &u32| -> Result<Option<Played>> {
+                let played = table.play(user, &favourites[user as usize], &recall.of(user), &mut *players());
+                match &played {
+                    // The bar counts to the horizon; what an early end saved is done too.
+                    Ok(Some(played)) => bar.inc((world.rules.horizon - played.trajectory.steps.len()) as u64),
+                    Ok(None) => {}
+                    Err(_) => failed.store(true, Ordering::Relaxed),
+                }
+                played.with_context(|| format!("the episode of user {user}"))
+            };
+            let all = || batch.par_iter().with_max_len(1).map(play).collect::<Vec<_>>();
+            let results = pool.as_ref().map_or_else(all, |pool| pool.install(all));
+            let new: Vec<Played> = results.into_iter().filter_map(Result::transpose).collect::<Result<_>>()?;
+            recall.keep(new.iter().flat_map(|played| played.memories.iter().cloned()));
+            played.extend(new);
+        }
         tell(&played, &desk, start, cx);
-        readable(&played)?;
+        self.readable(&played)?;
         let trajectories = played.iter().map(|played| played.trajectory.clone()).collect();
-        Ok(Outputs { demonstrations: Demonstrations { trajectories }, calls: in_order_of_use(&played) })
+        let memories = recall.into_memories();
+        Ok(Outputs { demonstrations: Demonstrations { trajectories }, calls: in_order_of_use(&played), memories })
     }
 
     /// Whether the inputs speak of the same users and items.
@@ -217,6 +279,22 @@ impl Demonstrate {
             "the training log holds a user or an item that the world of {users} users and {items} items does not"
         );
         ensure!(self.users <= users, "{} users asked for, the world has {users}. help: lower `users`", self.users);
+        Ok(())
+    }
+
+    /// A model whose answers mostly name nothing demonstrates nothing.
+    fn readable(&self, played: &[Played]) -> Result<()> {
+        let decisions: usize = played.iter().map(|played| played.trajectory.steps.len()).sum();
+        let mut unread = played.iter().filter_map(|played| played.unread.as_ref());
+        let Some((example, first)) = unread.next() else { return Ok(()) };
+        let count = first + unread.map(|(_, count)| count).sum::<usize>();
+        ensure!(
+            (decisions - count) as f64 >= self.min_success * decisions as f64,
+            "{count} of {decisions} answers name nothing that may be shown, the first of them is: {}\nhelp: use a larger model, let \
+             it write more tokens, or lower `min_success` from {}",
+            example.answer,
+            self.min_success
+        );
         Ok(())
     }
 
@@ -278,21 +356,14 @@ fn tell(played: &[Played], desk: &Desk, start: Instant, cx: &Context) {
     if unread > 0 {
         cx.note("answers without a choice", format!("{unread}; the retriever's first choice stands in for them"));
     }
-}
-
-/// A model whose answers mostly name no candidate demonstrates nothing.
-fn readable(played: &[Played]) -> Result<()> {
-    let decisions: usize = played.iter().map(|played| played.trajectory.steps.len()).sum();
-    let mut unread = played.iter().filter_map(|played| played.unread.as_ref());
-    let Some((example, first)) = unread.next() else { return Ok(()) };
-    let count = first + unread.map(|(_, count)| count).sum::<usize>();
-    ensure!(
-        2 * count <= decisions,
-        "{count} of {decisions} answers name no candidate, the first of them is: {}. help: use a larger model, or let it \
-         write more tokens",
-        example.answer
-    );
-    Ok(())
+    let unvalued: usize = played.iter().map(|played| played.unvalued).sum();
+    if unvalued > 0 {
+        cx.note("values that are no number", format!("{unvalued}; nothing is remembered of these actions"));
+    }
+    let memories: usize = played.iter().map(|played| played.memories.len()).sum();
+    if memories > 0 {
+        cx.note("remembered", format!("{memories} actions and reflections"));
+    }
 }
 
 fn in_order_of_use(played: &[Played]) -> Calls {
@@ -302,5 +373,7 @@ fn in_order_of_use(played: &[Played]) -> Calls {
     Calls(distinct.map(|call: &Arc<Call>| Call::clone(call)).collect())
 }
 
+#[cfg(test)]
+mod roles_tests;
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,9 @@ use minijinja::{Environment, UndefinedBehavior, Value, context};
 use crate::artifact::{Interactions, Items};
 use crate::llm::Request;
 
+/// The longest name of an item, in characters.
+const LONGEST_NAME: usize = 200;
+
 /// The parts of every prompt of one stage.
 pub(super) struct Prompt {
     environment: Environment<'static>,
@@ -38,6 +41,12 @@ impl Prompt {
         environment.add_template("liked", include_str!("prompt/liked.j2"))?;
         environment.add_template("shown", include_str!("prompt/shown.j2"))?;
         environment.add_template("cue", include_str!("prompt/cue.j2"))?;
+        environment.add_template("thought", include_str!("prompt/thought.j2"))?;
+        environment.add_template("thinking", include_str!("prompt/thinking.j2"))?;
+        environment.add_template("recalled", include_str!("prompt/recalled.j2"))?;
+        environment.add_template("advice", include_str!("prompt/advice.j2"))?;
+        environment.add_template("value", include_str!("prompt/value.j2"))?;
+        environment.add_template("reflect", include_str!("prompt/reflect.j2"))?;
         let highest = train.rating.iter().copied().fold(f32::MIN, f32::max);
         let mut prompt = Self {
             environment,
@@ -80,16 +89,61 @@ impl Prompt {
         self.line("shown", context! { noun => self.noun.as_str(), title => self.name(item), rating, highest })
     }
 
-    /// Asks for one of `candidates` after `begin` and the last of the lines `shown`.
-    pub fn request(&self, begin: &[String], shown: &[String], candidates: &[u32]) -> Request {
-        Request {
-            context: begin.iter().chain(&shown[forgotten(shown.len(), self.remember)..]).cloned().collect(),
-            cue: self.cue.clone(),
-            options: candidates.iter().map(|&item| self.name(item).to_owned()).collect(),
-        }
+    /// What is told at a turn: `begin` and the last of the lines `shown`.
+    pub fn told(&self, begin: &[String], shown: &[String]) -> Vec<String> {
+        begin.iter().chain(&shown[forgotten(shown.len(), self.remember)..]).cloned().collect()
     }
 
-    fn name(&self, item: u32) -> &str {
+    /// Asks for one of `candidates` after what was told.
+    pub fn request(&self, told: Vec<String>, candidates: &[u32]) -> Request {
+        let options = candidates.iter().map(|&item| self.name(item).to_owned()).collect();
+        Request { context: told, cue: self.cue.clone(), options }
+    }
+
+    /// What a title that is written goes on from.
+    pub fn cue(&self) -> &str {
+        &self.cue
+    }
+
+    /// What the planner goes on from.
+    pub fn thought_cue(&self) -> Result<String> {
+        self.render("thought", context! { noun => self.noun.as_str() })
+    }
+
+    /// The line about a thought.
+    pub fn thinking(&self, thought: &str) -> Result<String> {
+        self.line("thinking", context! { thought })
+    }
+
+    /// The line about reflections.
+    pub fn recalled(&self, reflections: &[String]) -> Result<String> {
+        let reflections: Value = reflections.iter().cloned().collect();
+        self.line("recalled", context! { reflections })
+    }
+
+    /// The line about items that went well and badly before; at least one of the two holds some.
+    pub fn advice(&self, good: &[u32], bad: &[u32]) -> Result<String> {
+        let names = |items: &[u32]| -> Value { items.iter().map(|&item| self.name(item).to_owned()).collect() };
+        self.line("advice", context! { good => names(good), bad => names(bad) })
+    }
+
+    /// What the critic goes on from.
+    pub fn value_cue(&self, low: i32, high: i32) -> Result<String> {
+        self.render("value", context! { low, high })
+    }
+
+    /// What the reflector goes on from.
+    pub fn reflect_cue(&self, turns: usize, left: bool) -> Result<String> {
+        self.render("reflect", context! { turns, left })
+    }
+
+    /// The catalogue as the prompts name it, to look up in it what a model writes.
+    pub fn catalogue(&self, items: &Items) -> Items {
+        Items { title: self.names.clone(), ..items.clone() }
+    }
+
+    /// What an item is called.
+    pub fn name(&self, item: u32) -> &str {
         &self.names[item as usize]
     }
 }
@@ -110,9 +164,20 @@ fn names(items: &Items) -> Vec<String> {
     distinguish(&dated, |row, name| format!("{name} [{}]", items.id[row]).trim_start().to_owned())
 }
 
+/// A model's or a catalogue's words as one line of a prompt: what is longer is cut, and what a chat template or a tokenizer
+/// would take for its own is taken apart. Words stay words: nothing in them is filled in or run.
+pub(super) fn tame(text: &str, most: usize) -> String {
+    let line = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
+    let line = line.collect::<Vec<_>>().join(" ").replace("<|", "< |");
+    match line.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", line[..end].trim_end()),
+        None => line,
+    }
+}
+
 /// Catalogues put an article last (`Piano, The`); a model knows the title as people say it, and finds it likelier so.
 fn spoken(title: &str) -> String {
-    let title = title.split_whitespace().collect::<Vec<_>>().join(" ");
+    let title = tame(title, LONGEST_NAME);
     let article =
         ["The", "A", "An"].iter().find_map(|article| Some((article, title.strip_suffix(article)?.strip_suffix(", ")?)));
     article.map_or_else(|| title.clone(), |(article, rest)| format!("{article} {rest}"))
@@ -166,6 +231,16 @@ mod tests {
     }
 
     #[test]
+    fn words_from_outside_are_one_short_line() {
+        assert_eq!(tame("a\u{1b}[31m\n\n b\u{0}c <|im_end|>{{ x }}", 99), "a [31m b c < |im_end|>{{ x }}");
+        assert_eq!(tame("żółwie i koty", 6), "żółwie…");
+        assert_eq!(tame("żółwie", 6), "żółwie");
+        let long = items(&[(&"Long ".repeat(4_000), None), (&"Long ".repeat(5_000), None)]);
+        let named = names(&long);
+        assert!(named.iter().all(|name| name.chars().count() < 220) && named[0] != named[1], "{named:?}");
+    }
+
+    #[test]
     fn articles_come_first() {
         let said = ["Piano, The", "Close Shave, A", "Othello", "Good, Bad, An "].map(spoken);
         assert_eq!(said, ["The Piano", "A Close Shave", "Othello", "An Good, Bad"]);
@@ -184,7 +259,7 @@ mod tests {
         let prompt = Prompt::new("movie", None, 7, &catalogue, &train).unwrap();
         let begin = prompt.begin(&[1, 0]).unwrap();
         let shown = [prompt.shown(2, 3.12).unwrap()];
-        let request = prompt.request(&begin, &shown, &[0, 1]);
+        let request = prompt.request(prompt.told(&begin, &shown), &[0, 1]);
         assert_eq!(
             request.context.concat(),
             "You recommend one movie at a time to a user. Choose what this user will rate highly, and vary: a user who is shown \

@@ -10,13 +10,13 @@ use super::*;
 use crate::artifact::Rules;
 use crate::env::cluster_world;
 use crate::llm::gguf::toy;
-use crate::llm::{Answer, GgufConfig, Player, Players, Reading, Request, Score};
+use crate::llm::{Answer, GgufConfig, Player, Players, Reading, Request, Score, Writing};
 
 const USERS: usize = 5;
 const ITEMS: usize = 12;
 
 /// Four clusters of three items, a window of two, eight turns.
-fn inputs() -> Inputs {
+pub(super) fn inputs() -> Inputs {
     let world = cluster_world(&[5.0, 4.0, 3.0, 2.0], 3, 2, 8, USERS);
     let items = Items {
         id: (0..ITEMS).map(|item| item.to_string()).collect(),
@@ -37,10 +37,10 @@ fn inputs() -> Inputs {
         scores: vec![vec![0.0; ITEMS]; USERS],
         avoid_alike: false,
     };
-    Inputs { world, items, train, rankings }
+    Inputs { world, items, train, rankings, memories: None }
 }
 
-fn stage() -> Demonstrate {
+pub(super) fn stage() -> Demonstrate {
     let llm = LlmConfig::Gguf(GgufConfig { asset: AssetName("toy".into()), score: Score::Pmi });
     Demonstrate {
         llm,
@@ -51,6 +51,10 @@ fn stage() -> Demonstrate {
         remember: 2,
         noun: "thing".into(),
         instructions: None,
+        expert: Expert::default(),
+        actor: Actor::default(),
+        roles: RoleSettings::default(),
+        min_success: 0.5,
     }
 }
 
@@ -79,6 +83,9 @@ impl Llm for Breaking<'_> {
     fn read(&self, request: &Request, answer: &str, references: &[String]) -> Result<Reading> {
         self.inner.read(request, answer, references)
     }
+    fn written(&self, answer: &str) -> Result<String> {
+        self.inner.written(answer)
+    }
 }
 
 impl Player for BreakingPlayer<'_> {
@@ -88,22 +95,40 @@ impl Player for BreakingPlayer<'_> {
         }
         self.0.ask(request)
     }
+    fn write(&mut self, writing: &Writing) -> Result<Answer> {
+        if self.1.fetch_sub(1, Ordering::Relaxed) == 0 {
+            return Err(Interrupted.into());
+        }
+        self.0.write(writing)
+    }
 }
 
 /// Plays in `folder` until the `stop`-th question; the bytes of the artifacts.
-fn played(folder: &Path, threads: usize, stop: i64) -> Result<[Vec<u8>; 2]> {
+fn played(folder: &Path, threads: usize, stop: i64) -> Result<[Vec<u8>; 3]> {
+    played_by(&stage(), folder, threads, stop)
+}
+
+fn played_by(stage: &Demonstrate, folder: &Path, threads: usize, stop: i64) -> Result<[Vec<u8>; 3]> {
     let model = folder.join("toy.gguf");
     toy::write_toy(&model)?;
     let mut cx = Context::detached(folder);
     cx.add_asset("toy", &model);
-    let llm = stage().llm.open(&cx)?;
+    let llm = stage.llm.open(&cx)?;
     let llm = Breaking { inner: &*llm, left: AtomicI64::new(stop) };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
-    let outputs = pool.install(|| stage().demonstrate(&llm, &inputs(), &cx))?;
-    let (demonstrations, calls) = (tempfile::tempdir()?, tempfile::tempdir()?);
-    outputs.demonstrations.write(&demonstrations.path().join("file"))?;
-    outputs.calls.write(&calls.path().join("file"))?;
-    Ok([std::fs::read(demonstrations.path().join("file"))?, std::fs::read(calls.path().join("file"))?])
+    let outputs = pool.install(|| stage.demonstrate(&llm, &inputs(), &cx))?;
+    let file = folder.join("written");
+    let bytes = |write: &dyn Fn(&Path) -> Result<()>| -> Result<Vec<u8>> {
+        write(&file)?;
+        let bytes = std::fs::read(&file)?;
+        std::fs::remove_file(&file)?;
+        Ok(bytes)
+    };
+    Ok([
+        bytes(&|path| outputs.demonstrations.write(path))?,
+        bytes(&|path| outputs.calls.write(path))?,
+        bytes(&|path| outputs.memories.write(path))?,
+    ])
 }
 
 #[test]
@@ -122,6 +147,22 @@ fn equal_bytes_on_any_thread_count_and_after_a_stop_at_any_call() {
 }
 
 #[test]
+fn an_expert_with_all_roles_goes_on_from_any_call_to_equal_bytes() {
+    let roles = RoleSettings { batch: 2, thought_tokens: 6, reflection_tokens: 6, ..RoleSettings::default() };
+    let stage = Demonstrate { expert: Expert::Full, roles, ..stage() };
+    let whole = tempfile::tempdir().unwrap();
+    let expected = played_by(&stage, whole.path(), 1, -1).unwrap();
+    let other = tempfile::tempdir().unwrap();
+    assert!(played_by(&stage, other.path(), 2, -1).unwrap() == expected, "two threads");
+    for (threads, stop) in [(1, 0), (1, 1), (2, 2), (1, 7), (2, 40), (1, 61)] {
+        let folder = tempfile::tempdir().unwrap();
+        let stopped = played_by(&stage, folder.path(), threads, stop).unwrap_err();
+        assert!(stopped.is::<Interrupted>(), "{stopped:#}");
+        assert!(played_by(&stage, folder.path(), 3 - threads, -1).unwrap() == expected, "stopped at call {stop}");
+    }
+}
+
+#[test]
 fn what_comes_out_tells_the_whole_story() {
     let folder = tempfile::tempdir().unwrap();
     let model = folder.path().join("toy.gguf");
@@ -129,7 +170,7 @@ fn what_comes_out_tells_the_whole_story() {
     let mut cx = Context::detached(folder.path());
     cx.add_asset("toy", &model);
     assert_eq!(stage().assets(), [AssetName("toy".into())]);
-    let Outputs { demonstrations, calls } = stage().run(inputs(), &cx).unwrap();
+    let Outputs { demonstrations, calls, .. } = stage().run(inputs(), &cx).unwrap();
     let users: Vec<u32> = demonstrations.trajectories.iter().map(|trajectory| trajectory.user).collect();
     assert!(users.len() == 4 && users.is_sorted());
     let keys: BTreeSet<&String> = calls.0.iter().map(|call| &call.key).collect();
@@ -173,6 +214,9 @@ impl Llm for Mumbling {
     fn read(&self, _: &Request, answer: &str, _: &[String]) -> Result<Reading> {
         Ok(Reading { index: answer.parse().ok(), scores: vec![] })
     }
+    fn written(&self, answer: &str) -> Result<String> {
+        Ok(answer.to_owned())
+    }
 }
 
 struct MumblingPlayer {
@@ -185,6 +229,9 @@ impl Player for MumblingPlayer {
         self.asked += 1;
         let text = if self.asked.is_multiple_of(self.every) { "1" } else { "hm" };
         Ok(Answer { text: text.into(), tokens: 1 })
+    }
+    fn write(&mut self, _: &Writing) -> Result<Answer> {
+        bail!("asked to write")
     }
 }
 
@@ -199,7 +246,10 @@ fn silence_falls_back_on_the_retriever_until_it_is_too_much() {
         assert_eq!(choice.item, choice.candidates[step % 2]);
     }
     let error = play(3).err().unwrap().to_string();
-    assert!(error.starts_with("24 of 32 answers name no candidate, the first of them is: hm."), "{error}");
+    assert!(
+        error.starts_with("24 of 32 answers name nothing that may be shown, the first of them is: hm\n"),
+        "{error}"
+    );
 }
 
 /// A model that refuses one user's questions.
@@ -221,6 +271,9 @@ impl Llm for Refusing {
     fn read(&self, _: &Request, _: &str, _: &[String]) -> Result<Reading> {
         Ok(Reading { index: Some(0), scores: vec![] })
     }
+    fn written(&self, answer: &str) -> Result<String> {
+        Ok(answer.to_owned())
+    }
 }
 
 impl Player for Refusing {
@@ -229,6 +282,9 @@ impl Player for Refusing {
             bail!("no");
         }
         Ok(Answer { text: "0".into(), tokens: 0 })
+    }
+    fn write(&mut self, _: &Writing) -> Result<Answer> {
+        bail!("asked to write")
     }
 }
 

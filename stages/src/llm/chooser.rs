@@ -5,8 +5,8 @@
 //! (Holtzman et al. 2021, eq. 3), here a token, because titles differ in length:
 //! `score(y) = (ln p(y | context, cue) − ln p(y | cue)) / |y|`.
 //!
-//! Not here: chat templates. The prompt is plain text that the title goes on with, which is what the file was trained on
-//! most, and saves the tokens.
+//! When it chooses, the prompt is plain text that the title goes on with, which is what the file was trained on most, and saves
+//! the tokens. When it writes, it answers in the form of the file's own chat template, if it has one.
 
 use std::path::Path;
 
@@ -16,7 +16,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::gguf::{Gguf, Session};
-use super::{Answer, Llm, Player, Players, Reading, Request};
+use super::{Answer, Llm, Player, Players, Reading, Request, Writing};
 
 /// Raised when an equal request to an equal file should give another raw answer.
 const FORM: u32 = 1;
@@ -83,6 +83,13 @@ impl Raw {
     }
 }
 
+/// The raw answer to a writing.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Text {
+    text: String,
+}
+
 impl Llm for Chooser {
     fn identity(&self) -> String {
         let name = serde_json::Value::from(self.model.name());
@@ -125,6 +132,11 @@ impl Llm for Chooser {
         }
         Ok(Reading { index: best(&scores), scores })
     }
+
+    fn written(&self, answer: &str) -> Result<String> {
+        let raw: Text = serde_json::from_str(answer).with_context(|| format!("no text of a GGUF model: {answer}"))?;
+        Ok(raw.text.trim().to_owned())
+    }
 }
 
 /// The first of the highest.
@@ -151,6 +163,12 @@ impl Player for Conversation<'_> {
             tokens: scores.iter().map(|score| score.tokens).collect(),
         };
         Ok(Answer { text: serde_json::to_string(&raw)?, tokens: session.evaluated_tokens() - before })
+    }
+
+    fn write(&mut self, writing: &Writing) -> Result<Answer> {
+        let before = self.talk.evaluated_tokens();
+        let text = self.talk.write(writing)?;
+        Ok(Answer { text: serde_json::to_string(&Text { text })?, tokens: self.talk.evaluated_tokens() - before })
     }
 }
 

@@ -1,6 +1,6 @@
 //! What every provider must do, whatever it is.
 
-use super::{Llm, Request};
+use super::{Llm, Request, Writing};
 
 /// A request about `Next:`.
 pub(crate) fn request(context: &[&str], options: &[&str]) -> Request {
@@ -36,6 +36,7 @@ pub(crate) fn conforms(llm: &dyn Llm) {
     }
 
     let [mut one, _] = two_players;
+    let first_answer = &alone[0];
     for (request, answer) in [&first, &second, &other].into_iter().zip(&alone) {
         let references = llm.references(request);
         for reference in &references {
@@ -53,4 +54,26 @@ pub(crate) fn conforms(llm: &dyn Llm) {
 
     assert!(one.ask(&request(&[opening], &[])).is_err(), "nothing to choose from");
     assert!(llm.read(&first, "", &[]).map_or(true, |reading| reading.index.is_none()), "silence is no choice");
+
+    // Writing neither disturbs a conversation nor depends on it.
+    let writing = |temperature: f64, draw: u64| Writing {
+        context: vec![opening.to_owned(), "The user likes Alien.\n".to_owned()],
+        cue: "Thought:".to_owned(),
+        max_tokens: 8,
+        stop: "\n".to_owned(),
+        temperature,
+        draw,
+        integer: None,
+    };
+    for writing in [writing(0.0, 0), writing(0.5, 0), writing(0.5, 1)] {
+        let alone = players().write(&writing).unwrap().text;
+        assert_eq!(one.write(&writing).unwrap().text, alone);
+        assert_eq!(one.ask(&first).unwrap().text, *first_answer);
+        let text = llm.written(&alone).unwrap();
+        assert!(!text.contains('\n') && text.trim() == text, "{text:?}");
+    }
+    let number = Writing { integer: Some((-5, 5)), ..writing(0.5, 0) };
+    let text = llm.written(&one.write(&number).unwrap().text).unwrap();
+    assert!(text.parse().is_ok_and(|number: i32| (-5..=5).contains(&number)), "{text:?}");
+    assert!(llm.written("").is_err(), "silence is no answer of a provider");
 }

@@ -1,4 +1,4 @@
-//! Language models that choose among options: one contract, and the providers behind it.
+//! Language models that choose among options and write: one contract, and the providers behind it.
 //!
 //! Asking and reading are apart. [`Player::ask`] costs time or money and gives a raw answer, which the caller keeps under
 //! the model's [identity](Llm::identity) and the [`Request`]; [`Llm::read`] turns a raw answer into a choice and costs
@@ -42,16 +42,52 @@ impl Request {
         serde_json::to_string(self).expect("a request is texts only")
     }
 
-    /// BLAKE3 of the model's identity and the request, 64 hex digits.
+    /// See [`key`].
     #[must_use]
     pub fn key(&self, identity: &str) -> String {
-        let mut hasher = blake3::Hasher::new();
-        // The length keeps the end of one apart from the beginning of the other.
-        hasher.update(&(identity.len() as u64).to_le_bytes());
-        hasher.update(identity.as_bytes());
-        hasher.update(self.canonical().as_bytes());
-        hasher.finalize().to_hex().to_string()
+        key(identity, &self.canonical())
     }
+}
+
+/// One text to write. Its JSON is what is kept and hashed; no choice has the same.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Writing {
+    /// What the model is told, oldest first; each piece ends with a newline. The first are the instructions.
+    pub context: Vec<String>,
+    /// What it goes on from or answers, without a space at the end (`Thought:`).
+    pub cue: String,
+    /// The longest text, in tokens.
+    pub max_tokens: u32,
+    /// The text ends before this; nothing when it is empty.
+    pub stop: String,
+    /// 0 for the most probable text.
+    pub temperature: f64,
+    /// Of equal requests another number is another draw: a new try.
+    pub draw: u64,
+    /// Whether it must be a whole number from the first to the second. A model in this process can write nothing else; what a
+    /// server says may be something else all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub integer: Option<(i32, i32)>,
+}
+
+impl Writing {
+    /// The request as it is kept: compact JSON, fields in this order.
+    #[must_use]
+    pub fn canonical(&self) -> String {
+        serde_json::to_string(self).expect("a request is texts and numbers only")
+    }
+}
+
+/// BLAKE3 of a model's identity and a canonical request, 64 hex digits.
+#[must_use]
+pub fn key(identity: &str, canonical: &str) -> String {
+    let mut hasher = blake3::Hasher::new();
+    // The length keeps the end of one apart from the beginning of the other.
+    hasher.update(&(identity.len() as u64).to_le_bytes());
+    hasher.update(identity.as_bytes());
+    hasher.update(canonical.as_bytes());
+    hasher.finalize().to_hex().to_string()
 }
 
 /// What came back.
@@ -76,7 +112,7 @@ pub struct Reading {
 /// Makes players, each at the beginning of its own conversation. Shared between threads.
 pub type Players<'a> = Box<dyn Fn() -> Box<dyn Player + 'a> + Sync + 'a>;
 
-/// A language model that chooses.
+/// A language model that chooses and writes.
 pub trait Llm: Sync {
     /// What its answers depend on besides the request: provider, model, sampling. Never a secret.
     fn identity(&self) -> String;
@@ -96,6 +132,11 @@ pub trait Llm: Sync {
     /// When an answer is not this provider's, which a damaged store would explain. An answer that simply makes no choice is
     /// no error.
     fn read(&self, request: &Request, answer: &str, references: &[String]) -> Result<Reading>;
+    /// The text that an answer to a [`Writing`] holds, without what surrounds it.
+    ///
+    /// # Errors
+    /// When the answer is not this provider's.
+    fn written(&self, answer: &str) -> Result<String>;
 }
 
 /// One conversation. It may be asked anything at any time; asking what continues the last request is cheapest.
@@ -105,6 +146,11 @@ pub trait Player {
     /// # Errors
     /// When there is no option, or the model cannot or will not answer.
     fn ask(&mut self, request: &Request) -> Result<Answer>;
+    /// Has the model write.
+    ///
+    /// # Errors
+    /// When the model cannot or will not answer.
+    fn write(&mut self, writing: &Writing) -> Result<Answer>;
 }
 
 /// Which language model.

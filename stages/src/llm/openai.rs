@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use ureq::http::{Response, Uri};
 
 use super::retry::{Trouble, persist};
-use super::{Answer, Llm, Player, Players, Reading, Request};
+use super::{Answer, Llm, Player, Players, Reading, Request, Writing};
 
 /// Raised when an equal request to an equal model should be worded anew. 2: the path of the address is in the identity, because
 /// one host may serve several models under several paths.
@@ -176,6 +176,11 @@ impl Llm for Remote {
         let raw: Raw = serde_json::from_str(answer).with_context(|| format!("no answer of a server: {answer}"))?;
         Ok(Reading { index: named(&raw.reply, &request.options), scores: vec![] })
     }
+
+    fn written(&self, answer: &str) -> Result<String> {
+        let raw: Raw = serde_json::from_str(answer).with_context(|| format!("no answer of a server: {answer}"))?;
+        Ok(raw.reply.trim().to_owned())
+    }
 }
 
 /// The option that a reply names: by nothing but its number, else by its title, else by the only number in it that fits.
@@ -203,15 +208,25 @@ struct Caller<'a>(&'a Remote);
 impl Player for Caller<'_> {
     fn ask(&mut self, request: &Request) -> Result<Answer> {
         ensure!(!request.options.is_empty(), "no option to choose from");
+        self.send(&self.0.choice(request))
+    }
+
+    fn write(&mut self, writing: &Writing) -> Result<Answer> {
+        self.send(&self.0.text(writing))
+    }
+}
+
+impl Caller<'_> {
+    fn send(&self, body: &Value) -> Result<Answer> {
         let remote = self.0;
-        let raw = persist(remote.config.retries, &remote.pause, || remote.send(request))?;
+        let raw = persist(remote.config.retries, &remote.pause, || remote.send(body))?;
         let tokens = raw.usage.as_ref().map_or(0, |usage| usage.prompt_tokens + usage.completion_tokens);
         Ok(Answer { text: serde_json::to_string(&raw)?, tokens })
     }
 }
 
 impl Remote {
-    fn send(&self, request: &Request) -> Result<Raw, Trouble> {
+    fn send(&self, body: &Value) -> Result<Raw, Trouble> {
         let url = format!("{}/chat/completions", self.server);
         let key = self.key().map_err(Trouble::Final)?;
         let mut call = self.agent.post(&url);
@@ -223,7 +238,7 @@ impl Remote {
             ureq::Error::BadUri(_) | ureq::Error::Http(_) => Trouble::Final(anyhow!("cannot ask {url}: {error}")),
             error => passing(format!("{url} does not answer: {error}")),
         };
-        let mut response = call.send_json(self.body(request)).map_err(broken)?;
+        let mut response = call.send_json(body).map_err(broken)?;
         let status = response.status().as_u16();
         let after = retry_after(&response);
         let text = response.body_mut().read_to_string().map_err(broken)?;
@@ -252,7 +267,7 @@ impl Remote {
         secret.reveal().with_context(needed).map(Some)
     }
 
-    fn body(&self, request: &Request) -> Value {
+    fn choice(&self, request: &Request) -> Value {
         let (instructions, rest) = request.context.split_first().map_or(("", &[][..]), |(first, rest)| (first, rest));
         let list: String =
             request.options.iter().enumerate().map(|(index, option)| format!("{}. {option}\n", index + 1)).collect();
@@ -264,6 +279,25 @@ impl Remote {
             "max_tokens": self.config.max_tokens,
             "temperature": self.config.temperature,
         })
+    }
+
+    fn text(&self, writing: &Writing) -> Value {
+        let (instructions, rest) = writing.context.split_first().map_or(("", &[][..]), |(first, rest)| (first, rest));
+        let form = writing.integer.map_or_else(String::new, |(low, high)| {
+            format!("\nAnswer with a whole number from {low} to {high} and nothing else.")
+        });
+        let user = format!("{}{}{form}", rest.concat(), writing.cue);
+        let mut body = json!({
+            "model": self.config.model,
+            "messages": [{ "role": "system", "content": instructions }, { "role": "user", "content": user }],
+            "max_tokens": writing.max_tokens,
+            "temperature": writing.temperature,
+            "seed": writing.draw,
+        });
+        if !writing.stop.is_empty() {
+            body["stop"] = json!([writing.stop]);
+        }
+        body
     }
 }
 

@@ -37,6 +37,24 @@ impl Logits {
         f64::from(self.values[id as usize * self.normalisers.len() + column]) - self.normalisers[column]
     }
 
+    /// A token of `column` drawn from softmax(logits / temperature) by one number `draw` in [0, 1); none when a score is no number.
+    pub(super) fn drawn(&self, column: usize, temperature: f64, draw: f64) -> Option<u32> {
+        let scores = || self.values.iter().skip(column).step_by(self.normalisers.len()).map(|&x| f64::from(x));
+        let top = scores().fold(f64::NEG_INFINITY, f64::max);
+        let total: f64 = scores().map(|x| ((x - top) / temperature).exp()).sum();
+        if !total.is_finite() {
+            return None;
+        }
+        let mut left = draw * total;
+        for (id, x) in (0_u32..).zip(scores()) {
+            left -= ((x - top) / temperature).exp();
+            if left < 0.0 {
+                return Some(id);
+            }
+        }
+        self.best(column)
+    }
+
     /// The most probable token of `column`, the first of several; none when a score is no number.
     pub(super) fn best(&self, column: usize) -> Option<u32> {
         let mut best = (0, f32::NEG_INFINITY);
@@ -72,9 +90,19 @@ mod tests {
     }
 
     #[test]
+    fn draws_by_hand() {
+        // Shares ¼, ½, ¼; at half the temperature their squares: 1/6, 2/3, 1/6.
+        let logits = logits([[0.0, 0.0], [2.0_f32.ln(), 0.0], [0.0, 0.0]]);
+        let drawn = |temperature, draws: [f64; 4]| draws.map(|draw| logits.drawn(0, temperature, draw).unwrap());
+        assert_eq!(drawn(1.0, [0.0, 0.24, 0.26, 0.74]), [0, 0, 1, 1]);
+        assert_eq!(drawn(1.0, [0.76, 0.999, 0.5, 0.25]), [2, 2, 1, 1]);
+        assert_eq!(drawn(0.5, [0.16, 0.17, 0.83, 0.84]), [0, 1, 1, 2]);
+    }
+
+    #[test]
     fn damage_shows() {
         let logits = logits([[f32::NAN, 0.0], [0.0, f32::INFINITY], [0.0, 0.0]]);
-        assert_eq!(logits.best(0), None);
+        assert_eq!((logits.best(0), logits.drawn(0, 1.0, 0.5)), (None, None));
         assert!(!logits.log_probability(0, 1).is_finite() && !logits.log_probability(1, 0).is_finite());
     }
 }

@@ -16,8 +16,9 @@
 //! long as nobody else runs, so the binary turns them off (`RAYON_NUM_THREADS=1`, `CANDLE_NUM_THREADS=1`). The bits do
 //! not depend on it.
 //!
-//! Not here: sampling, training, GPUs, weights kept quantised in memory (f32 takes 4 bytes a weight and is faster).
+//! Not here: training, GPUs, weights kept quantised in memory (f32 takes 4 bytes a weight and is faster).
 
+mod chat;
 mod decoder;
 mod logits;
 mod metadata;
@@ -35,6 +36,7 @@ use anyhow::Result;
 
 pub use session::{Score, Session};
 
+use chat::Chat;
 use decoder::Decoder;
 use metadata::Header;
 use shape::Shape;
@@ -44,6 +46,7 @@ use tokenizer::Tokens;
 pub struct Gguf {
     name: String,
     tokens: Tokens,
+    chat: Option<Chat>,
     decoder: Decoder,
 }
 
@@ -58,8 +61,9 @@ impl Gguf {
         let tokens = Tokens::from_header(&header)?;
         let shape = Shape::from_header(&header, tokens.len())?;
         let name = header.text("general.name")?.unwrap_or_else(|| header.place());
+        let chat = Chat::from_header(&header)?;
         let decoder = Decoder::load(&mut header, shape)?;
-        Ok(Self { name, tokens, decoder })
+        Ok(Self { name, tokens, chat, decoder })
     }
 
     /// The model's name from its metadata; the path when it has none.

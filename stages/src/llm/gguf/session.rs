@@ -1,10 +1,17 @@
 //! One conversation with a model: what was evaluated is kept, and prompts that share a beginning pay only for the rest.
 
+use std::ops::RangeInclusive;
+
 use anyhow::{Context, Result, ensure};
 use candle_core::Tensor;
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
 
 use super::Gguf;
 use super::decoder::KeyValues;
+use super::logits::Logits;
+use crate::llm::Writing;
 
 /// Most tokens in one forward pass; bounds the memory of attention and of the logits. A pass is cut by the prompt's own
 /// lengths only, so that equal prompts are always evaluated in equal pieces.
@@ -99,6 +106,65 @@ impl<'m> Session<'m> {
     /// # Errors
     /// A prompt without a token, or longer than the model's context.
     pub fn reply(&mut self, segments: &[String], max_tokens: usize, stop: &str) -> Result<String> {
+        self.go_on(segments, max_tokens, stop, |logits| logits.best(0))
+    }
+
+    /// Writes what is asked for, in the form of the file's chat template, or without one as plain text that goes on. What is
+    /// drawn depends on the request alone.
+    ///
+    /// # Errors
+    /// As [`Session::reply`]; and where the template cannot be rendered.
+    pub fn write(&mut self, writing: &Writing) -> Result<String> {
+        let segments = match &self.model.chat {
+            Some(chat) => chat.segments(&writing.context, &writing.cue)?,
+            None => writing.context.iter().chain([&writing.cue]).cloned().collect(),
+        };
+        let seed = blake3::hash(writing.canonical().as_bytes());
+        let mut draws = ChaCha8Rng::from_seed(*seed.as_bytes());
+        let temperature = writing.temperature;
+        if let Some((low, high)) = writing.integer {
+            return self.number(&segments, low..=high, temperature, draws.random());
+        }
+        self.go_on(&segments, writing.max_tokens as usize, &writing.stop, |logits| match temperature > 0.0 {
+            true => logits.drawn(0, temperature, draws.random()),
+            false => logits.best(0),
+        })
+    }
+
+    /// A whole number of `range`, by how likely the model finds each after the prompt: the likeliest, or drawn by `draw`.
+    fn number(
+        &mut self,
+        segments: &[String],
+        range: RangeInclusive<i32>,
+        temperature: f64,
+        draw: f64,
+    ) -> Result<String> {
+        let numbers: Vec<i32> = range.collect();
+        let options: Vec<String> = numbers.iter().map(ToString::to_string).collect();
+        let scores: Vec<f64> = self.score(segments, &options)?.iter().map(|score| score.logprob_sum).collect();
+        let best =
+            (0..scores.len()).reduce(|a, b| if scores[b] > scores[a] { b } else { a }).context("no number to write")?;
+        let mut chosen = best;
+        if temperature > 0.0 {
+            let share = |k: usize| ((scores[k] - scores[best]) / temperature).exp();
+            let mut left = draw * (0..scores.len()).map(share).sum::<f64>();
+            chosen = (0..scores.len())
+                .find(|&k| {
+                    left -= share(k);
+                    left < 0.0
+                })
+                .unwrap_or(best);
+        }
+        Ok(options[chosen].clone())
+    }
+
+    fn go_on(
+        &mut self,
+        segments: &[String],
+        max_tokens: usize,
+        stop: &str,
+        mut pick: impl FnMut(&Logits) -> Option<u32>,
+    ) -> Result<String> {
         let (before, mut last) = self.evaluate(segments, 0)?;
         let mut written: Vec<u32> = Vec::new();
         let mut passes: Vec<KeyValues> = Vec::new();
@@ -111,8 +177,7 @@ impl<'m> Session<'m> {
                 last = output;
                 passes.push(pass);
             }
-            let best = self.model.decoder.logits(&last)?.best(0);
-            let token = best.with_context(|| damaged(&self.model.name))?;
+            let token = pick(&self.model.decoder.logits(&last)?).with_context(|| damaged(&self.model.name))?;
             if self.model.tokens.is_control(token) {
                 break;
             }
