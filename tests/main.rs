@@ -5,6 +5,8 @@ mod inspect;
 mod layout;
 mod looking;
 mod mistakes;
+#[path = "../stages/src/llm/openai/mock_server.rs"]
+mod mock_server;
 mod project;
 mod published;
 mod python;
@@ -12,6 +14,7 @@ mod recommend;
 mod report;
 mod resume;
 mod schema;
+mod server;
 mod smoke;
 mod source;
 mod texts;

@@ -20,19 +20,19 @@ const USERS: usize = 3;
 const ITEMS: usize = 9;
 const WIDTH: usize = 4;
 
-/// The folder that holds the two packages, if pip gives them.
-fn packages() -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("numpy-and-safetensors");
+/// The folder of that name with these packages, if pip gives them; each is imported by its own name.
+pub fn packages(folder: &str, names: &[&str]) -> Option<PathBuf> {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(folder);
     let works = || {
         let mut python = Command::new("python3");
-        python.args(["-c", "import numpy, safetensors"]).env("PYTHONPATH", &folder);
+        python.args(["-c", &format!("import {}", names.join(", "))]).env("PYTHONPATH", &folder);
         python.output().is_ok_and(|output| output.status.success())
     };
     if works() {
         return Some(folder);
     }
     let mut pip = Command::new("python3");
-    pip.args(["-m", "pip", "install", "--quiet", "--upgrade", "--target"]).arg(&folder).args(["numpy", "safetensors"]);
+    pip.args(["-m", "pip", "install", "--quiet", "--upgrade", "--target"]).arg(&folder).args(names);
     let said = match pip.output() {
         Ok(output) => String::from_utf8_lossy(&output.stderr).into_owned(),
         Err(error) => error.to_string(),
@@ -40,8 +40,9 @@ fn packages() -> Option<PathBuf> {
     if works() {
         return Some(folder);
     }
-    assert!(std::env::var_os("APPRENTICE_REQUIRE_NETWORK").is_none(), "pip gives no NumPy: {said}");
-    println!("skipped: pip gives no NumPy: {said}");
+    let names = names.join(" and ");
+    assert!(std::env::var_os("APPRENTICE_REQUIRE_NETWORK").is_none(), "pip gives no {names}: {said}");
+    println!("skipped: pip gives no {names}: {said}");
     None
 }
 
@@ -95,7 +96,7 @@ fn policy(world: &World, encoder: Encoder) -> (Policy, ActorCritic) {
 
 #[test]
 fn a_policy_scores_the_same_in_numpy() {
-    let Some(packages) = packages() else { return };
+    let Some(packages) = packages("numpy-and-safetensors", &["numpy", "safetensors"]) else { return };
     let world = world();
     let histories: [(u32, &[u32], &[f32]); 4] = [
         (0, &[], &[]),

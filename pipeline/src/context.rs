@@ -33,6 +33,7 @@ pub struct Interrupted;
 pub struct Context {
     pub(crate) scratch: PathBuf,
     pub(crate) calls: PathBuf,
+    pub(crate) spent: PathBuf,
     pub(crate) assets: BTreeMap<String, PathBuf>,
     pub(crate) progress: Progress,
     pub(crate) threads: usize,
@@ -50,6 +51,11 @@ impl Context {
     pub fn calls(&self) -> &Path {
         &self.calls
     }
+    /// The [ledger](crate::units::Ledger) of what the experiment's stage spent, in all its runs, settings and cells.
+    #[must_use]
+    pub fn spent(&self) -> &Path {
+        &self.spent
+    }
     /// The verified local file or folder of an asset that [`crate::Stage::assets`] named.
     ///
     /// # Errors
@@ -66,6 +72,7 @@ impl Context {
         Self {
             scratch: self.scratch.join(name),
             calls: self.calls.clone(),
+            spent: self.spent.clone(),
             assets: self.assets.clone(),
             progress: self.progress.clone(),
             threads: self.threads,
@@ -93,6 +100,11 @@ impl Context {
     pub fn go_on(&self) -> anyhow::Result<()> {
         if self.cancel.is_raised() { Err(Interrupted.into()) } else { Ok(()) }
     }
+    /// The flag behind [`Context::go_on`], for what outlives a borrow of this.
+    #[must_use]
+    pub fn cancel(&self) -> Cancel {
+        self.cancel.clone()
+    }
     /// Asks the stage to stop, as Ctrl-C does.
     pub fn interrupt(&self) {
         self.cancel.raise();
@@ -107,6 +119,7 @@ impl Context {
         Self {
             scratch: scratch.to_path_buf(),
             calls: scratch.join("calls"),
+            spent: scratch.join("spent"),
             assets: BTreeMap::new(),
             progress: Progress::silent(),
             threads: rayon::current_num_threads(),

@@ -10,6 +10,11 @@ use crate::run::Locked;
 #[error("{0}")]
 pub struct Unreachable(pub String);
 
+/// The error of a stage that may not spend more, or has nothing left to spend; what was answered before is kept.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Exhausted(pub String);
+
 /// What the user asked for cannot be done as it was asked: an unknown column, a filter that is no filter.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -29,6 +34,8 @@ pub enum Exit {
     WorkFound = 3,
     /// Another run holds a lock, and `--no-wait` was given.
     Locked = 4,
+    /// A budget, a number of calls or an account is used up; what was answered is kept.
+    Exhausted = 5,
     /// The store is damaged.
     Damaged = 6,
     /// The provider of a language model is not reachable; what it answered before is kept.
@@ -47,6 +54,7 @@ Exit codes:
     2  the experiment or the command is wrong
     3  `plan --check` found work to do
     4  another run is making a result, and `--no-wait` was given
+    5  a budget, a number of calls or an account is used up; what was answered is kept
     6  the store is damaged
     7  the provider of a language model is not reachable; what it answered is kept
     8  some stages failed under `--keep-going`; the others are up to date
@@ -79,6 +87,8 @@ impl From<anyhow::Error> for Failure {
             Exit::Locked
         } else if any(|cause| cause.is::<Interrupted>()) {
             Exit::Interrupted
+        } else if any(|cause| cause.is::<Exhausted>()) {
+            Exit::Exhausted
         } else if any(|cause| cause.is::<Unreachable>()) {
             Exit::Unreachable
         } else {
@@ -100,6 +110,8 @@ mod tests {
         assert_eq!(Failure::from(error).exit, Exit::Interrupted);
         let error = Err::<(), _>(Unreachable("busy".into())).context("stage demos").unwrap_err();
         assert_eq!(Failure::from(error).exit, Exit::Unreachable);
+        let error = Err::<(), _>(Exhausted("spent".into())).context("stage demos").unwrap_err();
+        assert_eq!(Failure::from(error).exit, Exit::Exhausted);
         let error = Err::<(), _>(Wrong("no column `x`".into())).context("x.parquet").unwrap_err();
         assert_eq!(Failure::from(error).exit, Exit::Wrong);
         assert_eq!(Failure::from(anyhow::anyhow!("disk full")).exit, Exit::Failed);
@@ -108,7 +120,7 @@ mod tests {
     #[test]
     fn the_table_lists_every_code() {
         use Exit::*;
-        for exit in [Ok, Failed, Wrong, WorkFound, Locked, Damaged, Unreachable, Partial, Interrupted] {
+        for exit in [Ok, Failed, Wrong, WorkFound, Locked, Exhausted, Damaged, Unreachable, Partial, Interrupted] {
             let code = format!("{:>5}  ", exit as u8);
             assert!(TABLE.lines().any(|line| line.starts_with(&code)), "{exit:?}");
         }

@@ -32,7 +32,7 @@ mod upkeep;
 
 pub use artifact::Artifact;
 pub use context::{Cancel, Context, Interrupted};
-pub use exit::{Exit, Unreachable, Wrong};
+pub use exit::{Exhausted, Exit, Unreachable, Wrong};
 pub use ports::{Arity, Many, Named, PortField, PortFile, PortSpec, Ports};
 pub use reason::MissReason;
 pub use secret::Secret;

@@ -27,6 +27,7 @@ fn to_text(verified: &Verified) -> String {
         (verified.results, "result"),
         (verified.answers, "answer"),
         (verified.units, "file of unfinished work"),
+        (verified.ledgers, "ledger"),
         (verified.runs, "run"),
         (verified.assets, "asset"),
     ];

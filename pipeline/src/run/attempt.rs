@@ -41,6 +41,7 @@ impl Run<'_> {
         let cx = Context {
             scratch: scratch.clone(),
             calls: store.part("calls"),
+            spent: store.spent(&self.project.experiment.name, &node.stage),
             assets: assets.iter().map(|(name, found)| (name.clone(), found.path.clone())).collect(),
             progress: self.progress(index),
             threads: self.options.threads,

@@ -5,6 +5,7 @@
 //!                  /entries/<key>.json   the commit point: written after the objects that it names
 //!                  /scratch/<key>/       work in progress, with <key>.lock beside it
 //!                  /calls/               answers of language models, shared by all experiments
+//!                  /spent/<experiment>/  what each stage spent on them, in all runs
 //!                  /last/<experiment>/   the last key of each stage, and the stamps of its view
 //!                  /damaged/             what was found damaged and moved out of the way
 //!                  /runs/<id>/           the records of runs
@@ -81,6 +82,11 @@ impl Store {
     /// A part of the store, such as `runs`.
     pub fn part(&self, name: &str) -> PathBuf {
         self.artifacts.join("store").join(name)
+    }
+
+    /// The ledger of what a stage spent.
+    pub fn spent(&self, experiment: &str, stage: &str) -> PathBuf {
+        self.part("spent").join(file_name(experiment)).join(file_name(stage))
     }
 
     /// The result of a key, where it is whole as far as existence and sizes tell. Contents are checked by whoever reads

@@ -13,8 +13,8 @@ use super::SUM;
 use crate::seam::reached;
 use crate::store::sync_parent;
 
-const LENGTH: usize = 4;
-const HEADER: usize = LENGTH + SUM;
+pub(super) const LENGTH: usize = 4;
+pub(super) const HEADER: usize = LENGTH + SUM;
 
 /// An append-only, framed file. One writer at a time: the lock of the key sees to that.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ impl Log {
         file.read_to_end(&mut bytes).with_context(wanted)?;
         let mut frames = Vec::new();
         let mut end = 0;
-        while let Some(payload) = frame_at(&bytes, end) {
+        while let Some(payload) = frame_at(0, &bytes, end) {
             end += HEADER + payload.len();
             frames.push(payload.to_vec());
         }
@@ -58,11 +58,7 @@ impl Log {
     /// # Errors
     /// When the disk refuses (the log is then as before), or the payload is over 4 GiB.
     pub fn append(&mut self, payload: &[u8]) -> anyhow::Result<()> {
-        ensure!(u32::try_from(payload.len()).is_ok(), "a frame holds at most 4 GiB, found {} bytes", payload.len());
-        let mut frame = Vec::with_capacity(HEADER + payload.len());
-        frame.extend((payload.len() as u32).to_le_bytes());
-        frame.extend(sum(self.end, payload).as_bytes());
-        frame.extend(payload);
+        let frame = frame(self.end, payload)?;
         let written = self.file.write_all(&frame).and_then(|()| {
             reached("written", &self.path);
             self.file.sync_data()
@@ -88,7 +84,7 @@ impl Log {
 /// kill tore is no damage.
 pub(crate) fn damaged_frame(bytes: &[u8]) -> Option<usize> {
     let mut end = 0;
-    while let Some(payload) = frame_at(bytes, end) {
+    while let Some(payload) = frame_at(0, bytes, end) {
         end += HEADER + payload.len();
     }
     let length = bytes.get(end..end + LENGTH).and_then(|length| length.try_into().ok()).map(u32::from_le_bytes)?;
@@ -105,12 +101,23 @@ fn sum(position: u64, payload: &[u8]) -> blake3::Hash {
     hasher.finalize()
 }
 
-fn frame_at(bytes: &[u8], start: usize) -> Option<&[u8]> {
+/// A payload with what makes it a frame at that place in the file.
+pub(super) fn frame(position: u64, payload: &[u8]) -> anyhow::Result<Vec<u8>> {
+    ensure!(u32::try_from(payload.len()).is_ok(), "a frame holds at most 4 GiB, found {} bytes", payload.len());
+    let mut frame = Vec::with_capacity(HEADER + payload.len());
+    frame.extend((payload.len() as u32).to_le_bytes());
+    frame.extend(sum(position, payload).as_bytes());
+    frame.extend(payload);
+    Ok(frame)
+}
+
+/// The payload of the whole frame at `start` of bytes that begin at `base` in the file.
+pub(super) fn frame_at(base: u64, bytes: &[u8], start: usize) -> Option<&[u8]> {
     let header = bytes.get(start..start + HEADER)?;
     let length = u32::from_le_bytes(header[..LENGTH].try_into().ok()?) as usize;
     let payload = bytes.get(start + HEADER..(start + HEADER).checked_add(length)?)?;
     let stored = blake3::Hash::from_bytes(header[LENGTH..].try_into().ok()?);
-    (stored == sum(start as u64, payload)).then_some(payload)
+    (stored == sum(base + start as u64, payload)).then_some(payload)
 }
 
 #[cfg(test)]

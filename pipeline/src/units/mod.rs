@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | [`Log`] | many small records in order: finished users, answered batches | all whole frames are there |
 //! | [`Checkpoints`] | one growing state: weights and optimiser of a training run | the last whole state is there |
+//! | [`Ledger`] | records of several processes on which decisions rest: what was spent | all whole records are there |
 //! | [`Vault`] | values that stages and experiments share: answers of a language model | a value is whole or absent; the first one stays |
 //!
 //! Each of them carries checksums, because a file that was half written, or lost a bit since, must be noticed and not
@@ -11,11 +12,14 @@
 //! stage's work.
 
 mod checkpoints;
+mod ledger;
 mod log;
 mod vault;
 
 pub use checkpoints::Checkpoints;
 pub(crate) use checkpoints::is_whole_checkpoint;
+pub(crate) use ledger::damaged_record;
+pub use ledger::{Ledger, Record};
 pub use log::Log;
 pub(crate) use log::damaged_frame;
 pub use vault::Vault;

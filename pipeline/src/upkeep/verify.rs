@@ -25,6 +25,8 @@ pub(crate) struct Verified {
     pub answers: usize,
     /// Checkpoints and logs of unfinished work.
     pub units: usize,
+    /// What stages spent.
+    pub ledgers: usize,
     pub runs: usize,
     /// Of the cache, which other stores share.
     pub assets: usize,
@@ -34,7 +36,7 @@ pub(crate) struct Verified {
 /// One thing that is damaged or lost.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Fault {
-    /// `object`, `entry`, `answer`, `checkpoint`, `log`, `memory`, `run` or `asset`.
+    /// `object`, `entry`, `answer`, `checkpoint`, `log`, `ledger`, `memory`, `run` or `asset`.
     pub what: &'static str,
     pub path: PathBuf,
     /// What is wrong, and what becomes of it.
@@ -90,6 +92,16 @@ pub(crate) fn verify(store: &Store, cache: &Path, progress: &Progress) -> anyhow
     found.faults.extend(in_parallel(progress, "unfinished work", &work, |path| {
         let what = if path.extension() == Some("checkpoint".as_ref()) { "checkpoint" } else { "log" };
         unit(path).unwrap_or_else(|error| Some(refused(what, path, &error)))
+    }));
+
+    let ledgers = ledgers(store)?;
+    found.ledgers = ledgers.len();
+    found.faults.extend(in_parallel(progress, "ledgers", &ledgers, |path| match read_if_there(path) {
+        Ok(bytes) => units::damaged_record(&bytes.unwrap_or_default()).map(|at| {
+            let text = format!("is damaged at byte {at}; its stage asks nothing before it is put back or moved away");
+            fault("ledger", path, &text)
+        }),
+        Err(error) => Some(refused("ledger", path, &error)),
     }));
 
     for remembered in store.all_last()?.into_iter().filter(|remembered| remembered.last.is_none()) {
@@ -196,6 +208,15 @@ fn unfinished(store: &Store) -> anyhow::Result<Vec<PathBuf>> {
                 if path.is_dir() { folders.push(path) } else { files.push(path) }
             }
         }
+    }
+    Ok(files)
+}
+
+/// The ledgers of all stages of all experiments.
+fn ledgers(store: &Store) -> anyhow::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for folder in list(&store.part("spent"))?.into_iter().filter(|path| path.is_dir()) {
+        files.extend(list(&folder)?.into_iter().filter(|path| path.is_file()));
     }
     Ok(files)
 }

@@ -228,26 +228,50 @@ pub struct Call {
     pub model: String,
     /// The request as sent, readable.
     pub request: String,
-    /// The answer as received, before any parsing.
+    /// The answer as received, before any parsing; of a failed call, the beginning of what came in its place.
     pub answer: String,
+    /// How it failed, where it did.
+    pub failure: Option<Failure>,
 }
 
-/// Arrow IPC, one row a call, in the order of use: `key`, `model`, `request`, `answer`, all utf8.
+/// How a call failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The server's status, where one came.
+    pub status: Option<u16>,
+    /// What happened, in a sentence.
+    pub reason: String,
+}
+
+impl Call {
+    /// The answer, or how there came to be none.
+    #[must_use]
+    pub fn told(&self) -> String {
+        self.failure.as_ref().map_or_else(|| self.answer.clone(), |failure| format!("failed: {}", failure.reason))
+    }
+}
+
+/// Arrow IPC, one row a call, in the order of use: `key`, `model`, `request`, `answer`, all utf8; `failure: utf8`, the reason of a
+/// failed call and null of an answered one; `status: u32`, the server's where a failed call has one, else null.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Calls(pub Vec<Call>);
 
 impl Artifact for Calls {
     const KIND: &'static str = "calls";
     const EXTENSION: &'static str = "arrow";
-    const FORMAT: u32 = 1;
+    /// 2: failed calls are rows, too.
+    const FORMAT: u32 = 2;
 
     fn write(&self, path: &Path) -> Result<()> {
+        let failures = || self.0.iter().map(|call| call.failure.as_ref());
         let text = |pick: fn(&Call) -> &String| Arc::new(StringArray::from_iter_values(self.0.iter().map(pick)));
         let columns: Vec<(&str, arrow::array::ArrayRef)> = vec![
             ("key", text(|c| &c.key)),
             ("model", text(|c| &c.model)),
             ("request", text(|c| &c.request)),
             ("answer", text(|c| &c.answer)),
+            ("failure", Arc::new(StringArray::from_iter(failures().map(|f| Some(&f?.reason))))),
+            ("status", Arc::new(UInt32Array::from_iter(failures().map(|f| f?.status.map(u32::from))))),
         ];
         frame::write_arrow(path, &frame::batch(Self::KIND, Self::FORMAT, columns)?)
     }
@@ -274,11 +298,18 @@ impl Calls {
     fn of(batch: &RecordBatch) -> Result<Self> {
         let text = |name| frame::column::<StringArray>(batch, name);
         let (key, model, request, answer) = (text("key")?, text("model")?, text("request")?, text("answer")?);
+        let reason = frame::nullable::<StringArray>(batch, "failure")?;
+        let status = frame::nullable::<UInt32Array>(batch, "status")?;
+        let failure = |row| Failure {
+            status: status.is_valid(row).then(|| status.value(row) as u16),
+            reason: reason.value(row).to_owned(),
+        };
         let call = |row| Call {
             key: key.value(row).to_owned(),
             model: model.value(row).to_owned(),
             request: request.value(row).to_owned(),
             answer: answer.value(row).to_owned(),
+            failure: reason.is_valid(row).then(|| failure(row)),
         };
         Ok(Self((0..key.len()).map(call).collect()))
     }
@@ -312,5 +343,26 @@ mod tests {
             one.digest(),
         ];
         assert_eq!(BTreeSet::from(others).len(), 10);
+    }
+
+    #[test]
+    fn failed_calls_come_back_as_they_were() {
+        let failed = |status| Some(Failure { status, reason: "it said no".into() });
+        let call = |key: &str, failure| Call {
+            key: key.into(),
+            model: "m".into(),
+            request: "{}".into(),
+            answer: "raw".into(),
+            failure,
+        };
+        let calls = Calls(vec![call("a", None), call("b", failed(Some(400))), call("c", failed(None))]);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("calls");
+        for calls in [calls.clone(), Calls(vec![calls.0[0].clone()]), Calls::default()] {
+            calls.write(&path).unwrap();
+            assert_eq!(Calls::read(&path).unwrap(), calls);
+        }
+        let told: Vec<String> = calls.0.iter().map(Call::told).collect();
+        assert_eq!(told, ["raw", "failed: it said no", "failed: it said no"]);
     }
 }

@@ -39,7 +39,7 @@ pub(crate) use arrow_blocks::check as check_arrow_blocks;
 pub use calibration::{Calibration, CalibrationBin};
 pub use comparisons::{Comparison, Comparisons};
 pub use curves::{Curves, Point};
-pub use demonstrations::{Call, Calls, Choice, Demonstrations, End, Trajectory};
+pub use demonstrations::{Call, Calls, Choice, Demonstrations, End, Failure, Trajectory};
 pub use episode::{Episode, Step};
 pub use estimates::{Estimate, Estimates};
 pub use groundings::{GroundedName, Groundings};

@@ -1,14 +1,14 @@
 //! Where questions are answered: from the store, or by the model and then into the store before anyone uses it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result};
 use pipeline::units::Vault;
 
-use crate::artifact::Call;
-use crate::llm::{Answer, Llm, Player, Reading, Request, Writing, key};
+use crate::artifact::{Call, Failure};
+use crate::llm::{Answer, Failed, Llm, Player, Reading, Request, Writing, key};
 
 /// A model with the store of its answers.
 pub(super) struct Desk<'a> {
@@ -18,7 +18,12 @@ pub(super) struct Desk<'a> {
     /// Answers in use here, by key. One answer a key: where two episodes ask the same at once, the first one kept counts
     /// for both, else a resumed run could read another answer than this one.
     known: Mutex<BTreeMap<String, Arc<Call>>>,
+    /// Keys that a server is being asked now, so that two episodes do not pay for one question.
+    asking: Mutex<BTreeSet<String>>,
+    /// Told when one of them is done.
+    asked_one: Condvar,
     asked: AtomicU64,
+    failed: AtomicU64,
     served: AtomicU64,
     tokens: AtomicU64,
 }
@@ -28,6 +33,8 @@ pub(super) struct Desk<'a> {
 pub(super) struct Tally {
     /// Questions that the model answered.
     pub asked: u64,
+    /// Questions that it was asked and did not answer.
+    pub failed: u64,
     /// Different questions that the store had the answer to.
     pub served: u64,
     /// Tokens newly evaluated or billed.
@@ -36,24 +43,31 @@ pub(super) struct Tally {
 
 impl<'a> Desk<'a> {
     pub fn new(llm: &'a dyn Llm, vault: Vault) -> Self {
-        let (asked, served, tokens) = Default::default();
-        Self { llm, identity: llm.identity(), vault, known: Mutex::default(), asked, served, tokens }
+        let (known, asking, asked_one, asked, failed, served, tokens) = Default::default();
+        Self { llm, identity: llm.identity(), vault, known, asking, asked_one, asked, failed, served, tokens }
     }
 
-    /// The reading of the model's answer, the call behind it and then those that the reading needed.
+    /// The reading of the model's answer, the call behind it and then those that the reading needed. A failed call chooses
+    /// nothing.
     pub fn choose(&self, player: &mut dyn Player, request: &Request) -> Result<(Reading, Vec<Arc<Call>>)> {
         let mut calls = vec![self.answer(player, request)?];
         for reference in self.llm.references(request) {
             calls.push(self.answer(player, &reference)?);
+        }
+        if calls.iter().any(|call| call.failure.is_some()) {
+            return Ok((Reading { index: None, scores: vec![] }, calls));
         }
         let references: Vec<String> = calls[1..].iter().map(|call| call.answer.clone()).collect();
         let reading = self.llm.read(request, &calls[0].answer, &references);
         Ok((reading.with_context(|| format!("cannot read the answer of call {}", calls[0].key))?, calls))
     }
 
-    /// The text that the model writes, and the call behind it.
+    /// The text that the model writes, and the call behind it. A failed call writes nothing.
     pub fn write(&self, player: &mut dyn Player, writing: &Writing) -> Result<(String, Arc<Call>)> {
         let call = self.kept_or_new(&writing.canonical(), || player.write(writing))?;
+        if call.failure.is_some() {
+            return Ok((String::new(), call));
+        }
         let text = self.llm.written(&call.answer);
         Ok((text.with_context(|| format!("cannot read the answer of call {}", call.key))?, call))
     }
@@ -64,36 +78,58 @@ impl<'a> Desk<'a> {
 
     fn kept_or_new(&self, canonical: &str, ask: impl FnOnce() -> Result<Answer>) -> Result<Arc<Call>> {
         let key = key(&self.identity, canonical);
+        // A model in this process shares its threads with others' questions: who waits for one of them there may wait for
+        // himself. Equal questions are cheap there, too.
+        let _turn = self.llm.at_once().map(|_| self.turn(&key));
         if let Some(call) = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
             return Ok(call.clone());
         }
+        let mut failure = None;
         let (answer, new_tokens) = match self.kept(&key)? {
             Some(kept) => (kept, None),
-            None => {
-                let new = ask()?;
-                (new.text, Some(new.tokens))
-            }
+            None => match ask() {
+                Ok(new) => (new.text, Some(new.tokens)),
+                Err(error) => {
+                    let Failed { status, reason, raw } = error.downcast()?;
+                    failure = Some(Failure { status, reason });
+                    (raw, None)
+                }
+            },
         };
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(call) = known.get(&key) {
             return Ok(call.clone());
         }
-        let answer = match new_tokens {
-            None => {
+        let answer = match (&failure, new_tokens) {
+            // Not kept: the next run asks again.
+            (Some(_), _) => {
+                self.failed.fetch_add(1, Ordering::Relaxed);
+                answer
+            }
+            (None, None) => {
                 self.served.fetch_add(1, Ordering::Relaxed);
                 answer
             }
-            Some(tokens) => {
+            (None, Some(tokens)) => {
                 self.asked.fetch_add(1, Ordering::Relaxed);
                 self.tokens.fetch_add(tokens, Ordering::Relaxed);
                 // Another run may have asked the same meanwhile; then its answer counts.
                 text(&key, self.vault.put_new(&key, answer.as_bytes())?)?
             }
         };
-        let request = canonical.to_owned();
-        let call = Arc::new(Call { key: key.clone(), model: self.identity.clone(), request, answer });
+        let (model, request) = (self.identity.clone(), canonical.to_owned());
+        let call = Arc::new(Call { key: key.clone(), model, request, answer, failure });
         known.insert(key, call.clone());
         Ok(call)
+    }
+
+    /// Waits until nobody else asks for `key`.
+    fn turn(&self, key: &str) -> Turn<'_> {
+        let mut asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
+        while !asking.insert(key.to_owned()) {
+            asking = self.asked_one.wait(asking).unwrap_or_else(PoisonError::into_inner);
+        }
+        Turn { asking: &self.asking, asked_one: &self.asked_one, key: key.to_owned() }
     }
 
     fn kept(&self, key: &str) -> Result<Option<String>> {
@@ -102,7 +138,22 @@ impl<'a> Desk<'a> {
 
     pub fn tally(&self) -> Tally {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        Tally { asked: read(&self.asked), served: read(&self.served), tokens: read(&self.tokens) }
+        let (asked, failed, served) = (read(&self.asked), read(&self.failed), read(&self.served));
+        Tally { asked, failed, served, tokens: read(&self.tokens) }
+    }
+}
+
+/// The right to ask for a key; given back when it is dropped.
+struct Turn<'a> {
+    asking: &'a Mutex<BTreeSet<String>>,
+    asked_one: &'a Condvar,
+    key: String,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.asking.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+        self.asked_one.notify_all();
     }
 }
 

@@ -42,7 +42,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::artifact::{Call, Calls, Demonstrations, Interactions, Items, Memories, Rankings, World};
 use crate::ground::Grounder;
-use crate::llm::{Llm, LlmConfig};
+use crate::llm::{Failed, Llm, LlmConfig, Recorded};
 use crate::nn::rng;
 use desk::Desk;
 use episode::{Played, Table};
@@ -132,6 +132,8 @@ pipeline::ports! {
         rankings: Rankings,
         /// What an earlier stage's expert remembered, such as that of other people; nothing without.
         memories: Option<Memories>,
+        /// Recorded calls, which `llm: { replay: {} }` answers from; nothing without.
+        calls: Option<Calls>,
     }
 }
 
@@ -154,8 +156,17 @@ impl Stage for Demonstrate {
     /// roles and memories; long names and what a tokenizer takes for its own are cut.
     const VERSION: u32 = 5;
     const ABOUT: &'static str = "let a language model recommend to simulated users and keep what it did";
-    const NOT_IN_KEY: &'static [&'static str] =
-        &["llm.openai.api_key", "llm.openai.in_flight", "llm.openai.timeout_seconds", "llm.openai.retries"];
+    const NOT_IN_KEY: &'static [&'static str] = &[
+        "llm.openai.api_key",
+        "llm.openai.in_flight",
+        "llm.openai.requests_per_minute",
+        "llm.openai.tokens_per_minute",
+        "llm.openai.timeout_seconds",
+        "llm.openai.retries",
+        "llm.openai.prices",
+        "llm.openai.budget_usd",
+        "llm.openai.max_calls",
+    ];
     type Inputs = Inputs;
     type Outputs = Outputs;
 
@@ -187,18 +198,23 @@ impl Stage for Demonstrate {
 
     fn wants(&self) -> Vec<Wants> {
         let idle = !self.expert.reflects();
-        let wants = idle.then(|| Wants {
+        let idle = idle.then(|| Wants {
             setting: "expert",
             port: "memories",
             connected: false,
             why: "an expert that does not reflect recalls nothing".to_owned(),
             help: "set `expert: reflexion` or `expert: full`, or leave the input out",
         });
-        wants.into_iter().collect()
+        let (why, help) = match self.llm.replays() {
+            true => ("it answers from recorded calls", "connect the `calls` of an earlier stage"),
+            false => ("only `llm: { replay: {} }` answers from recorded calls", "leave the input out, or replay it"),
+        };
+        let calls = Wants { setting: "llm", port: "calls", connected: self.llm.replays(), why: why.into(), help };
+        idle.into_iter().chain([calls]).collect()
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
-        let llm = self.llm.open(cx)?;
+        let llm = self.llm.open(cx, recorded(inputs.calls.as_ref()))?;
         self.demonstrate(&*llm, &inputs, cx)
     }
 }
@@ -256,6 +272,7 @@ impl Demonstrate {
             played.extend(new);
         }
         tell(&played, &desk, start, cx);
+        llm.spent()?.into_iter().for_each(|spent| cx.note("spent", spent));
         self.readable(&played)?;
         let trajectories = played.iter().map(|played| played.trajectory.clone()).collect();
         let memories = recall.into_memories();
@@ -292,7 +309,7 @@ impl Demonstrate {
             (decisions - count) as f64 >= self.min_success * decisions as f64,
             "{count} of {decisions} answers name nothing that may be shown, the first of them is: {}\nhelp: use a larger model, let \
              it write more tokens, or lower `min_success` from {}",
-            example.answer,
+            example.told(),
             self.min_success
         );
         Ok(())
@@ -347,6 +364,9 @@ fn tell(played: &[Played], desk: &Desk, start: Instant, cx: &Context) {
     let (tally, seconds) = (desk.tally(), start.elapsed().as_secs_f64());
     cx.note("decisions", format!("{decisions} in {} episodes", played.len()));
     cx.note("calls", format!("{} asked, {} served from the store", tally.asked, tally.served));
+    if tally.failed > 0 {
+        cx.note("failed calls", format!("{}; they are asked again by the next run that needs them", tally.failed));
+    }
     if tally.asked > 0 {
         cx.note("tokens", format!("{} new, {:.0} a second", tally.tokens, tally.tokens as f64 / seconds));
     }
@@ -364,6 +384,22 @@ fn tell(played: &[Played], desk: &Desk, start: Instant, cx: &Context) {
     if memories > 0 {
         cx.note("remembered", format!("{memories} actions and reflections"));
     }
+}
+
+/// Calls as a model that replays them knows them.
+fn recorded(calls: Option<&Calls>) -> Vec<Recorded> {
+    let record = |call: &Call| Recorded {
+        model: call.model.clone(),
+        request: call.request.clone(),
+        answer: call.failure.as_ref().map_or_else(
+            || Ok(call.answer.clone()),
+            |failure| {
+                let (status, reason) = (failure.status, failure.reason.clone());
+                Err(Failed { status, reason, raw: call.answer.clone() })
+            },
+        ),
+    };
+    calls.map_or_else(Vec::new, |calls| calls.0.iter().map(record).collect())
 }
 
 fn in_order_of_use(played: &[Played]) -> Calls {

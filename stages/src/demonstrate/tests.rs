@@ -37,7 +37,7 @@ pub(super) fn inputs() -> Inputs {
         scores: vec![vec![0.0; ITEMS]; USERS],
         avoid_alike: false,
     };
-    Inputs { world, items, train, rankings, memories: None }
+    Inputs { world, items, train, rankings, memories: None, calls: None }
 }
 
 pub(super) fn stage() -> Demonstrate {
@@ -113,7 +113,7 @@ fn played_by(stage: &Demonstrate, folder: &Path, threads: usize, stop: i64) -> R
     toy::write_toy(&model)?;
     let mut cx = Context::detached(folder);
     cx.add_asset("toy", &model);
-    let llm = stage.llm.open(&cx)?;
+    let llm = stage.llm.open(&cx, vec![])?;
     let llm = Breaking { inner: &*llm, left: AtomicI64::new(stop) };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
     let outputs = pool.install(|| stage.demonstrate(&llm, &inputs(), &cx))?;

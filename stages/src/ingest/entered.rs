@@ -96,7 +96,7 @@ impl Entering<'_> {
             let context: Vec<&String> = context.filter(|text| !text.is_empty()).collect();
             let request = json!({ "context": context }).to_string();
             let answer = answer(turn).to_string();
-            self.out.calls.0.push(Call { key: key.clone(), model: model.clone(), request, answer });
+            self.out.calls.0.push(Call { key: key.clone(), model: model.clone(), request, answer, failure: None });
             if let Some((item, reward)) = step {
                 let (candidates, scores) = (Vec::new(), Vec::new());
                 steps.push(Choice { item, reward, candidates, scores, call: key });

@@ -146,7 +146,7 @@ fn turns(trajectory: &Trajectory, items: Option<&Items>, calls: &BTreeMap<&str, 
                 .zip(scores)
                 .map(|(title, score)| Candidate { title, score })
                 .collect(),
-            answer: call.map(|call| serde_json::from_str(&call.answer).unwrap_or_else(|_| call.answer.clone().into())),
+            answer: call.map(|call| serde_json::from_str(&call.told()).unwrap_or_else(|_| call.told().into())),
             chosen: step.title,
             place: step.place,
             reward: step.reward,
@@ -269,6 +269,7 @@ mod tests {
                 model: "toy".into(),
                 request: serde_json::json!({ "context": context, "cue": "Recommended:", "options": [] }).to_string(),
                 answer: answer.into(),
+                failure: None,
             };
             let calls = vec![
                 call("b", &["Choose well.\n", "She liked Heat.\n"], "{\"scores\":[1,2]}"),

@@ -111,34 +111,48 @@ impl Llm for Chooser {
     }
 
     fn references(&self, request: &Request) -> Vec<Request> {
-        let alone =
-            |option: &String| Request { context: vec![], cue: request.cue.clone(), options: vec![option.clone()] };
-        match self.score {
-            Score::Pmi => request.options.iter().map(alone).collect(),
-            Score::MeanLogprob => vec![],
-        }
+        references(self.score, request)
     }
 
-    fn read(&self, request: &Request, answer: &str, references: &[String]) -> Result<Reading> {
-        let raw = Raw::parse(answer, request.options.len())?;
-        let mut scores = Vec::with_capacity(raw.tokens.len());
-        for (option, (sum, &tokens)) in raw.logprob_sum.iter().zip(&raw.tokens).enumerate() {
-            let neutral = match self.score {
-                Score::MeanLogprob => 0.0,
-                Score::Pmi => {
-                    let reference = references.get(option).context("a reference without an answer")?;
-                    Raw::parse(reference, 1)?.logprob_sum[0]
-                }
-            };
-            scores.push(((sum - neutral) / tokens as f64) as f32);
-        }
-        Ok(Reading { index: best(&scores), scores })
+    fn read(&self, request: &Request, answer: &str, answers: &[String]) -> Result<Reading> {
+        read(self.score, request, answer, answers)
     }
 
     fn written(&self, answer: &str) -> Result<String> {
-        let raw: Text = serde_json::from_str(answer).with_context(|| format!("no text of a GGUF model: {answer}"))?;
-        Ok(raw.text.trim().to_owned())
+        written(answer)
     }
+}
+
+/// The options alone after the cue, where the score takes out what they are worth there.
+pub(super) fn references(score: Score, request: &Request) -> Vec<Request> {
+    let alone = |option: &String| Request { context: vec![], cue: request.cue.clone(), options: vec![option.clone()] };
+    match score {
+        Score::Pmi => request.options.iter().map(alone).collect(),
+        Score::MeanLogprob => vec![],
+    }
+}
+
+/// What an answer says, given those to the references.
+pub(super) fn read(score: Score, request: &Request, answer: &str, references: &[String]) -> Result<Reading> {
+    let raw = Raw::parse(answer, request.options.len())?;
+    let mut scores = Vec::with_capacity(raw.tokens.len());
+    for (option, (sum, &tokens)) in raw.logprob_sum.iter().zip(&raw.tokens).enumerate() {
+        let neutral = match score {
+            Score::MeanLogprob => 0.0,
+            Score::Pmi => {
+                let reference = references.get(option).context("a reference without an answer")?;
+                Raw::parse(reference, 1)?.logprob_sum[0]
+            }
+        };
+        scores.push(((sum - neutral) / tokens as f64) as f32);
+    }
+    Ok(Reading { index: best(&scores), scores })
+}
+
+/// The text that an answer holds.
+pub(super) fn written(answer: &str) -> Result<String> {
+    let raw: Text = serde_json::from_str(answer).with_context(|| format!("no text of a GGUF model: {answer}"))?;
+    Ok(raw.text.trim().to_owned())
 }
 
 /// The first of the highest.

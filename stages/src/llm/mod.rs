@@ -4,15 +4,18 @@
 //! the model's [identity](Llm::identity) and the [`Request`]; [`Llm::read`] turns a raw answer into a choice and costs
 //! nothing, so a better reading needs no new call. An answer is always read from its kept text, never from what was in
 //! memory when it came, so that a resumed run reads the same.
+//!
+//! A question that the model was asked and did not answer is a [`Failed`]: it says nothing about other questions, so it becomes
+//! a row among the calls and does not end the stage. It is no answer either, so it is not kept for other runs.
 
 mod chooser;
 #[cfg(test)]
 pub(crate) mod conformance;
 pub mod gguf;
-#[cfg(test)]
-mod mock_server;
 mod openai;
-mod retry;
+mod replay;
+
+use std::fmt;
 
 use anyhow::Result;
 use pipeline::{AssetName, Context};
@@ -20,7 +23,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use chooser::{GgufConfig, Score};
-pub use openai::OpenaiConfig;
+pub use openai::{OpenaiConfig, Prices};
+pub use replay::{Recorded, ReplayConfig};
 
 /// One choice to make. Its JSON is what is kept and hashed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,6 +104,45 @@ pub struct Answer {
     pub tokens: u64,
 }
 
+/// The error of a question that the model was asked and did not answer; others may fare better.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failed {
+    /// The server's status, where one came.
+    pub status: Option<u16>,
+    /// What happened, in a sentence.
+    pub reason: String,
+    /// The beginning of what came in place of an answer.
+    pub raw: String,
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
+
+impl std::error::Error for Failed {}
+
+/// Texts as vectors.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Vectors {
+    /// One a text, in the order of the texts; of one length, finite, not normalised.
+    pub vectors: Vec<Vec<f32>>,
+    /// As [`Answer::tokens`].
+    pub tokens: u64,
+}
+
+/// A model that turns texts into vectors: near where they mean the like.
+pub trait Embedder: Sync {
+    /// The space in which its vectors lie: what they depend on besides the text. Never a secret.
+    fn space(&self) -> String;
+    /// One vector for each text.
+    ///
+    /// # Errors
+    /// When a text is empty, or the model cannot or will not answer.
+    fn embed(&self, texts: &[String]) -> Result<Vectors>;
+}
+
 /// What an answer says.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reading {
@@ -137,6 +180,17 @@ pub trait Llm: Sync {
     /// # Errors
     /// When the answer is not this provider's.
     fn written(&self, answer: &str) -> Result<String>;
+    /// What its calls came to in all runs of the stage, where somebody keeps account.
+    ///
+    /// # Errors
+    /// When the account cannot be read.
+    fn spent(&self) -> Result<Option<String>> {
+        Ok(None)
+    }
+    /// The model beside it that turns texts into vectors, where there is one.
+    fn embedder(&self) -> Option<&dyn Embedder> {
+        None
+    }
 }
 
 /// One conversation. It may be asked anything at any time; asking what continues the last request is cheapest.
@@ -144,12 +198,12 @@ pub trait Player {
     /// Asks the model.
     ///
     /// # Errors
-    /// When there is no option, or the model cannot or will not answer.
+    /// [`Failed`] when this question got no answer. Any other when there is no option, or the model cannot be asked.
     fn ask(&mut self, request: &Request) -> Result<Answer>;
     /// Has the model write.
     ///
     /// # Errors
-    /// When the model cannot or will not answer.
+    /// [`Failed`] when this question got no answer. Any other when the model cannot be asked.
     fn write(&mut self, writing: &Writing) -> Result<Answer>;
 }
 
@@ -161,6 +215,8 @@ pub enum LlmConfig {
     Gguf(GgufConfig),
     /// A model behind an OpenAI-compatible server: it answers with the number of an option.
     Openai(OpenaiConfig),
+    /// Recorded calls, from the input `calls`: what was not recorded is an error.
+    Replay(ReplayConfig),
 }
 
 impl LlmConfig {
@@ -169,7 +225,7 @@ impl LlmConfig {
     pub fn asset(&self) -> Option<AssetName> {
         match self {
             Self::Gguf(config) => Some(config.asset.clone()),
-            Self::Openai(_) => None,
+            Self::Openai(_) | Self::Replay(_) => None,
         }
     }
 
@@ -179,19 +235,27 @@ impl LlmConfig {
     /// Where a value is out of its range.
     pub fn check(&self) -> Result<(), (String, String)> {
         match self {
-            Self::Gguf(_) => Ok(()),
+            Self::Gguf(_) | Self::Replay(_) => Ok(()),
             Self::Openai(config) => config.check().map_err(|(path, message)| (format!("openai.{path}"), message)),
         }
     }
 
-    /// Makes it ready to be asked.
+    /// Whether it is nothing but recorded calls.
+    #[must_use]
+    pub fn replays(&self) -> bool {
+        matches!(self, Self::Replay(_))
+    }
+
+    /// Makes it ready to be asked; `recorded` is what a replay knows.
     ///
     /// # Errors
-    /// When its file cannot be read; a server is first spoken to when it is asked something.
-    pub fn open(&self, cx: &Context) -> Result<Box<dyn Llm>> {
+    /// When its file or its ledger cannot be read, or the recorded calls cannot be replayed; a server is first spoken to when
+    /// it is asked something.
+    pub fn open(&self, cx: &Context, recorded: Vec<Recorded>) -> Result<Box<dyn Llm>> {
         match self {
             Self::Gguf(config) => Ok(Box::new(config.open(cx.asset(&config.asset)?)?)),
-            Self::Openai(config) => Ok(Box::new(config.open()?)),
+            Self::Openai(config) => Ok(Box::new(config.open(cx.spent(), cx.cancel())?)),
+            Self::Replay(config) => Ok(Box::new(config.open(recorded)?)),
         }
     }
 }

@@ -126,7 +126,7 @@ pub fn artifacts(folder: &Path) -> Vec<Vec<u8>> {
         training: Some(1.5),
         end: End::Similar,
     };
-    let call = Call { key: "k".into(), model: "m".into(), request: "{}".into(), answer: "{}".into() };
+    let call = Call { key: "k".into(), model: "m".into(), request: "{}".into(), answer: "{}".into(), failure: None };
     let items = Items {
         id: vec!["a".into(), "b".into()],
         title: vec!["A".into(), "B".into()],

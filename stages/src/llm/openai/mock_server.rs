@@ -13,7 +13,7 @@ pub(crate) struct Received {
     pub body: String,
 }
 
-/// Serves until the test's process ends.
+/// Serves until the test's process ends, every connection in a thread of its own.
 pub(crate) struct MockServer {
     /// `http://127.0.0.1:PORT/v1`.
     pub base_url: String,
@@ -22,20 +22,33 @@ pub(crate) struct MockServer {
 
 impl MockServer {
     /// `reply` makes the bytes to send from the number of the request, from 0, and its body; none to just hang up.
-    pub fn start(reply: impl Fn(usize, &str) -> Option<String> + Send + 'static) -> Self {
+    pub fn start(reply: impl Fn(usize, &str) -> Option<String> + Send + Sync + 'static) -> Self {
+        Self::raw(move |number, body, stream| {
+            if let Some(answer) = reply(number, body) {
+                // Whoever asked may be gone.
+                let _ = stream.write_all(answer.as_bytes());
+            }
+        })
+    }
+
+    /// `serve` does with the connection what it likes, once the request was read.
+    pub fn raw(serve: impl Fn(usize, &str, &mut TcpStream) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let base_url = format!("http://{}/v1", listener.local_addr().unwrap());
         let received = Arc::new(Mutex::new(Vec::new()));
-        let log = received.clone();
+        let (log, serve) = (received.clone(), Arc::new(serve));
         std::thread::spawn(move || {
-            for (number, stream) in listener.incoming().enumerate() {
-                let mut stream = stream.unwrap();
-                let request = read(&stream);
-                let answer = reply(number, &request.body);
-                log.lock().unwrap().push(request);
-                if let Some(answer) = answer {
-                    stream.write_all(answer.as_bytes()).unwrap();
-                }
+            for stream in listener.incoming() {
+                let (log, serve, mut stream) = (log.clone(), serve.clone(), stream.unwrap());
+                std::thread::spawn(move || {
+                    let Some(request) = read(&stream) else { return };
+                    let number = {
+                        let mut log = log.lock().unwrap();
+                        log.push(request.clone());
+                        log.len() - 1
+                    };
+                    serve(number, &request.body, &mut stream);
+                });
             }
         });
         Self { base_url, received }
@@ -53,15 +66,18 @@ pub(crate) fn response(status: u16, headers: &str, body: &str) -> String {
     format!("HTTP/1.1 {status} Mock\r\n{headers}connection: close\r\ncontent-length: {length}\r\n\r\n{body}")
 }
 
-fn read(stream: &TcpStream) -> Received {
+/// None where the client went away before it had asked.
+fn read(stream: &TcpStream) -> Option<Received> {
     let mut reader = BufReader::new(stream);
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
-        assert!(reader.read_line(&mut head).unwrap() > 0, "a request that ends in its head: {head}");
+        if reader.read_line(&mut head).ok()? == 0 {
+            return None;
+        }
     }
     let length =
         head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length:")?.trim().parse().ok());
     let mut body = vec![0; length.unwrap_or(0)];
-    reader.read_exact(&mut body).unwrap();
-    Received { head, body: String::from_utf8(body).unwrap() }
+    reader.read_exact(&mut body).ok()?;
+    Some(Received { head, body: String::from_utf8(body).ok()? })
 }

@@ -1,0 +1,396 @@
+//! What a stage's calls came to, over all its runs, and what they still may.
+//!
+//! Before a request is sent, its worst case is written into the ledger; when the outcome is known, the outcome. So whatever
+//! is killed whenever, no run spends what another one counted as free: a request without an outcome counts as one call at
+//! its worst case, because the server may have answered it and written the bill. A refusal (any status but 200) costs
+//! nothing and is no call.
+//!
+//! Money is counted in billionths of a dollar, as whole numbers: sums are exact.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use pipeline::units::{Ledger, Record};
+use pipeline::{Cancel, Exhausted, Interrupted};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Billionths.
+const NANO: f64 = 1e9;
+/// How often who waits for others' outcomes looks whether it should stop.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// What tokens cost, in US dollars a million.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Prices {
+    /// A million tokens that the model reads.
+    pub input: f64,
+    /// A million tokens that it writes.
+    pub output: f64,
+}
+
+impl Prices {
+    /// What so many tokens cost, in billionths of a dollar, rounded up.
+    pub(super) fn nano_usd(self, tokens: Tokens) -> u64 {
+        let per_token = NANO / 1e6;
+        (per_token * (tokens.prompt as f64 * self.input + tokens.completion as f64 * self.output)).ceil() as u64
+    }
+}
+
+/// Tokens read and written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Tokens {
+    pub prompt: u64,
+    pub completion: u64,
+}
+
+impl Tokens {
+    pub fn sum(self) -> u64 {
+        self.prompt.saturating_add(self.completion)
+    }
+}
+
+/// One line of the ledger, as JSON.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Line {
+    /// A request is about to be sent; the most that it may come to.
+    Reserved { tokens: Tokens, nano_usd: Option<u64> },
+    /// What it came to; `of` is where its reservation stands.
+    Answered { of: u64, tokens: Tokens, nano_usd: Option<u64> },
+    /// It came to nothing.
+    Refused { of: u64 },
+}
+
+/// What was spent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Spent {
+    /// Requests that were answered, and those of which nobody knows.
+    pub calls: u64,
+    /// Those of which nobody knows, counted at their worst.
+    pub unknown: u64,
+    pub tokens: Tokens,
+    pub nano_usd: u64,
+}
+
+impl Spent {
+    fn add(&mut self, tokens: Tokens, nano_usd: u64) {
+        self.calls += 1;
+        self.tokens.prompt = self.tokens.prompt.saturating_add(tokens.prompt);
+        self.tokens.completion = self.tokens.completion.saturating_add(tokens.completion);
+        self.nano_usd = self.nano_usd.saturating_add(nano_usd);
+    }
+
+    pub fn usd(&self) -> f64 {
+        self.nano_usd as f64 / NANO
+    }
+}
+
+/// What may be spent.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Limits {
+    pub max_calls: Option<u64>,
+    pub budget_usd: Option<f64>,
+    pub prices: Option<Prices>,
+}
+
+/// The ledger of a stage with its limits, shared by all threads.
+pub(super) struct Budget {
+    limits: Limits,
+    state: Mutex<State>,
+    /// Told when an outcome came in.
+    settled: Condvar,
+}
+
+struct State {
+    ledger: Ledger,
+    /// Settled requests, of all processes.
+    done: Spent,
+    /// Reservations without an outcome, of all processes.
+    open: BTreeMap<u64, (Tokens, Option<u64>)>,
+    /// Requests of this process that are under way.
+    under_way: usize,
+}
+
+/// A request that may be sent. Dropped without an outcome, it stays in the ledger as one whose outcome nobody knows.
+pub(super) struct Ticket<'a> {
+    budget: &'a Budget,
+    of: u64,
+    worst: Tokens,
+}
+
+impl Budget {
+    pub fn open(ledger: &Path, limits: Limits) -> Result<Self> {
+        let ledger = Ledger::open(ledger)?;
+        let mut state = State { ledger, done: Spent::default(), open: BTreeMap::new(), under_way: 0 };
+        state.turn(&limits, |_| None)?;
+        Ok(Self { limits, state: Mutex::new(state), settled: Condvar::new() })
+    }
+
+    /// Takes what a request may come to; waits where requests under way hold what is left.
+    ///
+    /// # Errors
+    /// [`Exhausted`] where too little is left, [`Interrupted`] when it was told to stop while it waited.
+    pub fn reserve(&self, worst: Tokens, cancel: &Cancel) -> Result<Ticket<'_>> {
+        let nano_usd = self.limits.prices.map(|prices| prices.nano_usd(worst));
+        let line = serde_json::to_vec(&Line::Reserved { tokens: worst, nano_usd })?;
+        let mut state = self.lock();
+        loop {
+            let mut short = None;
+            let of = state.turn(&self.limits, |spent| {
+                short = self.limits.short(spent, nano_usd.unwrap_or(0));
+                short.is_none().then_some(line.clone())
+            })?;
+            if let Some(of) = of {
+                state.under_way += 1;
+                return Ok(Ticket { budget: self, of, worst });
+            }
+            if cancel.is_raised() {
+                return Err(Interrupted.into());
+            }
+            if state.under_way == 0 {
+                return Err(Exhausted(short.unwrap_or_default()).into());
+            }
+            state = self.settled.wait_timeout(state, LOOK).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Everything that was spent, with what other processes wrote meanwhile.
+    pub fn spent(&self) -> Result<Spent> {
+        let mut state = self.lock();
+        state.turn(&self.limits, |_| None)?;
+        Ok(state.spent(&self.limits))
+    }
+
+    fn settle(&self, line: &Line) -> Result<()> {
+        let line = serde_json::to_vec(line)?;
+        self.lock().turn(&self.limits, |_| Some(line)).map(drop)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Ticket<'_> {
+    /// The request was answered; where the server does not say what it took, the worst case counts.
+    pub fn answered(self, tokens: Option<Tokens>) -> Result<()> {
+        let tokens = tokens.unwrap_or(self.worst);
+        let nano_usd = self.budget.limits.prices.map(|prices| prices.nano_usd(tokens));
+        self.budget.settle(&Line::Answered { of: self.of, tokens, nano_usd })
+    }
+
+    /// The request was refused, or never sent.
+    pub fn refused(self) -> Result<()> {
+        self.budget.settle(&Line::Refused { of: self.of })
+    }
+}
+
+impl Drop for Ticket<'_> {
+    fn drop(&mut self) {
+        self.budget.lock().under_way -= 1;
+        self.budget.settled.notify_all();
+    }
+}
+
+impl State {
+    /// Takes in what is new in the ledger, and appends what `decide` makes of the sum.
+    fn turn(&mut self, limits: &Limits, decide: impl FnOnce(&Spent) -> Option<Vec<u8>>) -> Result<Option<u64>> {
+        let Self { ledger, done, open, .. } = self;
+        let mut unread = Ok(());
+        let position = ledger.turn(|new| {
+            unread = new.iter().try_for_each(|record| take_in(record, limits, done, open));
+            if unread.is_ok() { decide(&sum(done, open, limits)) } else { None }
+        })?;
+        unread?;
+        Ok(position)
+    }
+
+    fn spent(&self, limits: &Limits) -> Spent {
+        sum(&self.done, &self.open, limits)
+    }
+}
+
+fn take_in(
+    record: &Record,
+    limits: &Limits,
+    done: &mut Spent,
+    open: &mut BTreeMap<u64, (Tokens, Option<u64>)>,
+) -> Result<()> {
+    let line: Line = serde_json::from_slice(&record.payload)
+        .with_context(|| format!("the ledger's record at byte {} is none of this program", record.position))?;
+    match line {
+        Line::Reserved { tokens, nano_usd } => {
+            open.insert(record.position, (tokens, nano_usd));
+        }
+        Line::Refused { of } => {
+            open.remove(&of);
+        }
+        Line::Answered { of, tokens, nano_usd } => {
+            if open.remove(&of).is_some() {
+                done.add(tokens, limits.cost(tokens, nano_usd));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn sum(done: &Spent, open: &BTreeMap<u64, (Tokens, Option<u64>)>, limits: &Limits) -> Spent {
+    let mut spent = *done;
+    for &(tokens, nano_usd) in open.values() {
+        spent.add(tokens, limits.cost(tokens, nano_usd));
+        spent.unknown += 1;
+    }
+    spent
+}
+
+impl Limits {
+    /// What tokens cost: as it was written down, else at today's prices.
+    fn cost(&self, tokens: Tokens, written: Option<u64>) -> u64 {
+        written.or_else(|| self.prices.map(|prices| prices.nano_usd(tokens))).unwrap_or(0)
+    }
+
+    /// Why nothing that may cost `next` is left, with what to do.
+    fn short(&self, spent: &Spent, next: u64) -> Option<String> {
+        let unknown = match spent.unknown {
+            0 => String::new(),
+            count => format!(" (of {count} of them no outcome is known, so they count at their worst)"),
+        };
+        let kept = "and run again: what was answered is kept and costs nothing";
+        if let Some(max) = self.max_calls.filter(|&max| spent.calls >= max) {
+            return Some(format!(
+                "`max_calls: {max}` is used up: the stage's runs made {} calls{unknown}\nhelp: raise `max_calls`, {kept}",
+                spent.calls
+            ));
+        }
+        let budget = self.budget_usd?;
+        let left = (budget * NANO).floor() as u64;
+        (spent.nano_usd.saturating_add(next) > left).then(|| {
+            format!(
+                "`budget_usd: {budget}` is used up: the stage's runs spent {:.6} USD in {} calls{unknown}, and the next one may cost \
+                 {:.6} USD\nhelp: raise `budget_usd`, {kept}",
+                spent.usd(),
+                spent.calls,
+                next as f64 / NANO
+            )
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PRICES: Prices = Prices { input: 1.0, output: 10.0 };
+
+    fn tokens(prompt: u64, completion: u64) -> Tokens {
+        Tokens { prompt, completion }
+    }
+
+    fn budget(folder: &Path, limits: Limits) -> Budget {
+        Budget::open(&folder.join("ledger"), limits).unwrap()
+    }
+
+    fn stopped(budget: &Budget, worst: Tokens) -> String {
+        let error = budget.reserve(worst, &Cancel::default()).err().unwrap();
+        assert!(error.is::<Exhausted>(), "{error:#}");
+        error.to_string()
+    }
+
+    #[test]
+    fn prices_by_hand() {
+        assert_eq!(PRICES.nano_usd(tokens(1000, 100)), 2_000_000, "0.001 + 0.001 dollars");
+        assert_eq!(Prices { input: 0.0001, output: 0.0 }.nano_usd(tokens(1, 0)), 1, "rounded up");
+        assert_eq!(PRICES.nano_usd(tokens(u64::MAX, u64::MAX)), u64::MAX);
+    }
+
+    #[test]
+    fn outcomes_replace_worst_cases_and_outlive_the_process() {
+        let folder = tempfile::tempdir().unwrap();
+        let limits = Limits { prices: Some(PRICES), ..Limits::default() };
+        let first = budget(folder.path(), limits);
+        let cancel = Cancel::default();
+        let ask = || first.reserve(tokens(1000, 100), &cancel).unwrap();
+        ask().answered(Some(tokens(400, 2))).unwrap();
+        ask().refused().unwrap();
+        ask().answered(None).unwrap();
+        drop(ask());
+        let spent = Spent { calls: 3, unknown: 1, tokens: tokens(2400, 202), nano_usd: 4_420_000 };
+        assert_eq!(first.spent().unwrap(), spent);
+        assert_eq!(budget(folder.path(), limits).spent().unwrap(), spent);
+        let dearer = Limits { prices: Some(Prices { input: 9.0, output: 9.0 }), ..limits };
+        assert_eq!(budget(folder.path(), dearer).spent().unwrap(), spent, "what was paid was paid");
+    }
+
+    #[test]
+    fn without_prices_tokens_are_kept_and_priced_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let free = budget(folder.path(), Limits::default());
+        free.reserve(tokens(9, 9), &Cancel::default()).unwrap().answered(Some(tokens(1000, 100))).unwrap();
+        assert_eq!(free.spent().unwrap().nano_usd, 0);
+        let limits = Limits { prices: Some(PRICES), ..Limits::default() };
+        assert_eq!(budget(folder.path(), limits).spent().unwrap().nano_usd, 2_000_000);
+    }
+
+    #[test]
+    fn nothing_goes_over_a_limit() {
+        let folder = tempfile::tempdir().unwrap();
+        let cancel = Cancel::default();
+        let two = budget(folder.path(), Limits { max_calls: Some(2), ..Limits::default() });
+        for _ in 0..2 {
+            two.reserve(tokens(10, 1), &cancel).unwrap().answered(Some(tokens(10, 1))).unwrap();
+        }
+        let said = stopped(&two, tokens(10, 1));
+        assert!(
+            said.starts_with("`max_calls: 2` is used up: the stage's runs made 2 calls\nhelp: raise `max_calls`"),
+            "{said}"
+        );
+        let limits = Limits { budget_usd: Some(0.003), prices: Some(PRICES), max_calls: None };
+        let paid = budget(folder.path(), limits);
+        // Two calls of 20 microdollars are known.
+        drop(paid.reserve(tokens(1000, 100), &cancel).unwrap());
+        let said = stopped(&paid, tokens(1000, 0));
+        assert!(
+            said.starts_with(
+                "`budget_usd: 0.003` is used up: the stage's runs spent 0.002040 USD in 3 calls (of 1 of them no outcome is known, so \
+                 they count at their worst), and the next one may cost 0.001000 USD\nhelp: raise `budget_usd`"
+            ),
+            "{said}"
+        );
+        assert!(paid.reserve(tokens(960, 0), &cancel).is_ok(), "to the last billionth");
+    }
+
+    #[test]
+    fn threads_wait_for_what_requests_under_way_may_give_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let budget = budget(folder.path(), Limits { max_calls: Some(10), ..Limits::default() });
+        let cancel = Cancel::default();
+        // Every other request is refused and gives its place back.
+        let ask = |number: usize| -> Result<usize> {
+            let ticket = budget.reserve(tokens(1, 1), &cancel)?;
+            std::thread::yield_now();
+            if number.is_multiple_of(2) { ticket.refused().map(|()| 0) } else { ticket.answered(None).map(|()| 1) }
+        };
+        let answered: usize = std::thread::scope(|scope| {
+            let work = || (0..10).map(|number| ask(number).unwrap_or(0)).sum::<usize>();
+            let workers: Vec<_> = (0..4).map(|_| scope.spawn(work)).collect();
+            workers.into_iter().map(|worker| worker.join().unwrap()).sum()
+        });
+        assert_eq!((answered, budget.spent().unwrap().calls), (10, 10), "refusals took nobody's place for good");
+    }
+
+    #[test]
+    fn a_waiting_thread_can_be_stopped() {
+        let folder = tempfile::tempdir().unwrap();
+        let budget = budget(folder.path(), Limits { max_calls: Some(1), ..Limits::default() });
+        let cancel = Cancel::default();
+        let held = budget.reserve(tokens(1, 1), &cancel).unwrap();
+        cancel.raise();
+        assert!(budget.reserve(tokens(1, 1), &cancel).err().unwrap().is::<Interrupted>());
+        drop(held);
+    }
+}

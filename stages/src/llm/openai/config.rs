@@ -1,0 +1,178 @@
+//! The settings of a model behind a server, and what no type can say of them.
+
+use pipeline::Secret;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use ureq::http::Uri;
+
+use super::budget::{Limits, Prices};
+
+/// `llm: { openai: … }`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OpenaiConfig {
+    /// The server, up to the `/v1` or what it has in its place.
+    #[serde(default = "OpenaiConfig::base_url")]
+    pub base_url: String,
+    /// The model's name, as the server knows it.
+    pub model: String,
+    /// The model that turns texts into vectors, as the server knows it; nothing where none is needed.
+    #[serde(default)]
+    pub embedding_model: Option<String>,
+    /// The key, as `${env:NAME}`: the environment variable that holds it; `null` for a server that needs none.
+    #[serde(default = "OpenaiConfig::api_key")]
+    pub api_key: Option<Secret>,
+    /// How many requests may be under way at once.
+    #[serde(default = "OpenaiConfig::in_flight")]
+    pub in_flight: usize,
+    /// How many requests may be sent in a minute; they are spread over it. Nothing for no limit but the server's.
+    #[serde(default)]
+    pub requests_per_minute: Option<f64>,
+    /// How many tokens, read and written, may pass in a minute.
+    #[serde(default)]
+    pub tokens_per_minute: Option<f64>,
+    /// Seconds to wait for one whole answer.
+    #[serde(default = "OpenaiConfig::timeout_seconds")]
+    pub timeout_seconds: f64,
+    /// How often a request is sent again after a timeout, a broken connection, a 429, a 5xx, or an answer that is none.
+    #[serde(default = "OpenaiConfig::retries")]
+    pub retries: u32,
+    /// The longest answer to a choice, in tokens; a model that thinks aloud needs more.
+    #[serde(default = "OpenaiConfig::max_tokens")]
+    pub max_tokens: u32,
+    /// 0 for the most probable choice.
+    #[serde(default)]
+    pub temperature: f64,
+    /// Whether to choose by the log-probabilities of the options' letters, which then are the scores. A server that gives none
+    /// is read by its reply; one that refuses the question wants `false`.
+    #[serde(default)]
+    pub logprobs: bool,
+    /// What tokens cost, in US dollars a million.
+    #[serde(default)]
+    pub prices: Option<Prices>,
+    /// The most that the stage may spend, over all its runs and cells; needs `prices`. At the limit the run ends with code 5.
+    #[serde(default)]
+    pub budget_usd: Option<f64>,
+    /// The most calls that the stage may make, over all its runs and cells. At the limit the run ends with code 5.
+    #[serde(default)]
+    pub max_calls: Option<u64>,
+}
+
+impl OpenaiConfig {
+    fn base_url() -> String {
+        "https://api.openai.com/v1".into()
+    }
+    fn api_key() -> Option<Secret> {
+        Some(Secret::of("OPENAI_API_KEY"))
+    }
+    fn in_flight() -> usize {
+        4
+    }
+    fn timeout_seconds() -> f64 {
+        60.0
+    }
+    fn retries() -> u32 {
+        4
+    }
+    fn max_tokens() -> u32 {
+        8
+    }
+
+    /// The server's scheme, host, port and path without a `/` at the end, and the host alone.
+    pub(super) fn server(&self) -> Option<(String, String)> {
+        let uri: Uri = self.base_url.parse().ok()?;
+        let scheme = uri.scheme_str().filter(|scheme| ["http", "https"].contains(scheme))?;
+        let authority = uri.authority().filter(|authority| !authority.as_str().contains('@'))?;
+        if uri.query().is_some() {
+            return None;
+        }
+        let path = uri.path().trim_end_matches('/');
+        Some((format!("{scheme}://{authority}{path}"), authority.host().to_owned()))
+    }
+
+    pub(super) fn limits(&self) -> Limits {
+        Limits { max_calls: self.max_calls, budget_usd: self.budget_usd, prices: self.prices }
+    }
+
+    /// What no type can say: the path at fault and a sentence.
+    pub(in super::super) fn check(&self) -> Result<(), (String, String)> {
+        let wrong = |path: &str, message: &str| Err((path.to_owned(), message.to_owned()));
+        let positive = |value: Option<f64>| value.is_none_or(|value| value > 0.0 && value.is_finite());
+        if self.server().is_none() {
+            return wrong(
+                "base_url",
+                "an address such as `https://api.openai.com/v1`, without a user, a password or a `?` in it",
+            );
+        }
+        if self.model.trim().is_empty() {
+            return wrong("model", "the model's name, as the server knows it");
+        }
+        if self.embedding_model.as_ref().is_some_and(|model| model.trim().is_empty()) {
+            return wrong("embedding_model", "the model's name, as the server knows it, or nothing");
+        }
+        if !(1..=256).contains(&self.in_flight) {
+            return wrong("in_flight", "1 to 256 requests at once");
+        }
+        if !positive(self.requests_per_minute) {
+            return wrong("requests_per_minute", "more than 0 requests, or nothing for no limit");
+        }
+        if !positive(self.tokens_per_minute) {
+            return wrong("tokens_per_minute", "more than 0 tokens, or nothing for no limit");
+        }
+        if !(self.timeout_seconds > 0.0 && self.timeout_seconds <= 3600.0) {
+            return wrong("timeout_seconds", "more than 0 and at most 3600 seconds");
+        }
+        if self.max_tokens == 0 {
+            return wrong("max_tokens", "at least one token");
+        }
+        if !(0.0..=2.0).contains(&self.temperature) {
+            return wrong("temperature", "0 to 2");
+        }
+        let price = |price: f64| price >= 0.0 && price.is_finite();
+        if self.prices.is_some_and(|prices| !(price(prices.input) && price(prices.output))) {
+            return wrong("prices", "US dollars a million tokens, 0 or more");
+        }
+        match self.budget_usd {
+            Some(budget) if !(budget >= 0.0 && budget.is_finite()) => wrong("budget_usd", "US dollars, 0 or more"),
+            Some(_) if self.prices.is_none() => wrong(
+                "budget_usd",
+                "`prices` beside it, such as `{ input: 0.15, output: 0.6 }`: US dollars a million tokens",
+            ),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_config_is_checked() {
+        let parsed: OpenaiConfig = serde_json::from_value(json!({ "model": "m" })).unwrap();
+        assert_eq!((parsed.base_url.as_str(), parsed.check()), ("https://api.openai.com/v1", Ok(())));
+        assert_eq!(parsed.api_key, Some(Secret::of("OPENAI_API_KEY")));
+        let prices = Some(Prices { input: 1.0, output: 2.0 });
+        let paid = OpenaiConfig { prices, budget_usd: Some(0.0), max_calls: Some(0), ..parsed.clone() };
+        assert_eq!(paid.check(), Ok(()));
+        for (spoilt, path) in [
+            (OpenaiConfig { base_url: "api.openai.com".into(), ..parsed.clone() }, "base_url"),
+            (OpenaiConfig { base_url: "https://me:secret@host/v1".into(), ..parsed.clone() }, "base_url"),
+            (OpenaiConfig { model: " ".into(), ..parsed.clone() }, "model"),
+            (OpenaiConfig { embedding_model: Some(String::new()), ..parsed.clone() }, "embedding_model"),
+            (OpenaiConfig { in_flight: 0, ..parsed.clone() }, "in_flight"),
+            (OpenaiConfig { requests_per_minute: Some(0.0), ..parsed.clone() }, "requests_per_minute"),
+            (OpenaiConfig { tokens_per_minute: Some(f64::INFINITY), ..parsed.clone() }, "tokens_per_minute"),
+            (OpenaiConfig { timeout_seconds: f64::NAN, ..parsed.clone() }, "timeout_seconds"),
+            (OpenaiConfig { max_tokens: 0, ..parsed.clone() }, "max_tokens"),
+            (OpenaiConfig { temperature: 3.0, ..parsed.clone() }, "temperature"),
+            (OpenaiConfig { prices: Some(Prices { input: -1.0, output: 0.0 }), ..parsed.clone() }, "prices"),
+            (OpenaiConfig { budget_usd: Some(1.0), ..parsed.clone() }, "budget_usd"),
+            (OpenaiConfig { prices, budget_usd: Some(f64::NAN), ..parsed.clone() }, "budget_usd"),
+        ] {
+            assert_eq!(spoilt.check().unwrap_err().0, path);
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! The pause that a server asks for.
+//!
+//! `Retry-After` is a number of seconds or a date (RFC 9110, 10.2.3); `retry-after-ms`, which some providers send beside it,
+//! is finer. A date is taken against the server's own `Date`, so nobody's clock has to be right.
+//!
+//! Not here: the two forms of dates that RFC 9110 calls obsolete.
+
+use std::time::Duration;
+
+use ureq::http::HeaderMap;
+
+/// None where the server asks for none, or not in words of these kinds.
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name| headers.get(name)?.to_str().ok().map(str::trim);
+    let number = |name| text(name)?.parse::<f64>().ok();
+    if let Some(milliseconds) = number("retry-after-ms") {
+        return Duration::try_from_secs_f64(milliseconds / 1000.0).ok();
+    }
+    if let Some(seconds) = number("retry-after") {
+        return Duration::try_from_secs_f64(seconds).ok();
+    }
+    let (then, now) = (seconds_of(text("retry-after")?)?, seconds_of(text("date")?)?);
+    Some(Duration::from_secs(then.saturating_sub(now)))
+}
+
+/// `Sun, 06 Nov 1994 08:49:37 GMT` as seconds since 1970.
+fn seconds_of(date: &str) -> Option<u64> {
+    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let parts: Vec<&str> = date.split(' ').collect();
+    let &[_, day, month, year, time, "GMT"] = &parts[..] else { return None };
+    let (day, year): (u64, u64) = (day.parse().ok()?, year.parse().ok()?);
+    let month = MONTHS.iter().position(|&name| name == month)? as u64 + 1;
+    let clock: Vec<u64> = time.split(':').map(|part| part.parse().ok()).collect::<Option<_>>()?;
+    let &[hour, minute, second] = &clock[..] else { return None };
+    let possible = (1970..=9999).contains(&year) && (1..=31).contains(&day) && hour < 24 && minute < 60 && second <= 60;
+    // Days of the civil calendar with years that begin in March, so that the leap day is the last (H. Hinnant).
+    let shifted = if month > 2 { year } else { year - 1 };
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let days = 365 * shifted + shifted / 4 - shifted / 100 + shifted / 400 + day_of_year;
+    possible.then(|| (days - 719_468) * 86_400 + hour * 3600 + minute * 60 + second)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(headers: &[(&'static str, &'static str)]) -> Option<f64> {
+        let headers: HeaderMap =
+            headers.iter().map(|&(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+        retry_after(&headers).map(|pause| pause.as_secs_f64())
+    }
+
+    #[test]
+    fn dates_by_hand() {
+        assert_eq!(seconds_of("Sun, 06 Nov 1994 08:49:37 GMT"), Some(784_111_777));
+        assert_eq!(seconds_of("Thu, 01 Jan 1970 00:00:00 GMT"), Some(0));
+        assert_eq!(seconds_of("Thu, 29 Feb 2024 23:59:59 GMT"), Some(1_709_251_199));
+        for wrong in
+            ["", "tomorrow", "Sun, 06 Nov 1994 08:49:37", "Sun, 99 Nov 1994 08:49:37 GMT", "a, 1 May 99 1:1:1 GMT"]
+        {
+            assert_eq!(seconds_of(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn seconds_milliseconds_and_dates() {
+        assert_eq!(asked(&[("retry-after", " 7 ")]), Some(7.0));
+        assert_eq!(asked(&[("retry-after", "7"), ("retry-after-ms", "250")]), Some(0.25));
+        let now = ("date", "Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(asked(&[now, ("retry-after", "Sun, 06 Nov 1994 08:50:00 GMT")]), Some(23.0));
+        assert_eq!(asked(&[now, ("retry-after", "Sun, 06 Nov 1994 08:00:00 GMT")]), Some(0.0), "already over");
+        for wrong in ["", "-3", "soon", "nan", "1e999"] {
+            assert_eq!(asked(&[now, ("retry-after", wrong)]), None, "{wrong}");
+        }
+        assert_eq!(asked(&[]), None);
+        assert_eq!(asked(&[("retry-after", "Sun, 06 Nov 1994 08:50:00 GMT")]), None, "without the server's clock");
+    }
+}

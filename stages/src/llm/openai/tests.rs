@@ -1,0 +1,295 @@
+//! The provider against a server that answers as it should, or refuses as servers do.
+
+use pipeline::{Exhausted, Secret, Unreachable};
+use tempfile::TempDir;
+
+use super::super::conformance::{conforms, request};
+use super::mock_server::{MockServer, response};
+use super::*;
+
+/// Set wherever programs run, and not to be found in an answer by chance.
+const SECRET: &str = "PATH";
+
+fn config(server: &MockServer) -> OpenaiConfig {
+    let fields = json!({ "base_url": server.base_url, "model": "m", "api_key": Secret::of(SECRET), "retries": 2 });
+    serde_json::from_value(fields).unwrap()
+}
+
+/// With a ledger of its own, and without sleep.
+fn open(config: &OpenaiConfig) -> (TempDir, Remote) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut remote = config.open(&folder.path().join("ledger"), Cancel::default()).unwrap();
+    remote.rest.sleep = |_| {};
+    (folder, remote)
+}
+
+fn remote(server: &MockServer) -> (TempDir, Remote) {
+    open(&config(server))
+}
+
+fn completion(content: &str) -> String {
+    let choice = json!({ "message": { "role": "assistant", "content": content }, "finish_reason": "stop" });
+    let usage = json!({ "prompt_tokens": 40, "completion_tokens": 2, "total_tokens": 42 });
+    response(200, "", &json!({ "choices": [choice], "usage": usage }).to_string())
+}
+
+fn ask(remote: &Remote) -> Result<Answer> {
+    let players = remote.players("").unwrap();
+    players().ask(&request(&["Be brief.\n", "Shown: Alien.\n"], &["Heat", "Fargo"]))
+}
+
+#[test]
+fn it_conforms() {
+    // Answers by the length of the question, so that different ones get different answers.
+    let server = MockServer::start(|_, body| Some(completion(&format!("{}", 1 + body.len() % 2))));
+    conforms(&remote(&server).1);
+}
+
+#[test]
+fn what_is_sent_and_what_is_kept() {
+    let server = MockServer::start(|_, _| Some(completion("2.")));
+    let (_ledger, remote) = remote(&server);
+    let answer = ask(&remote).unwrap();
+    let kept = r#"{"reply":"2.","finish_reason":"stop","usage":{"prompt_tokens":40,"completion_tokens":2}}"#;
+    assert_eq!(answer, Answer { text: kept.into(), tokens: 42 });
+    let received = &server.received()[0];
+    let secret = std::env::var(SECRET).unwrap();
+    assert!(received.head.starts_with("POST /v1/chat/completions HTTP/1.1\r\n"));
+    assert!(received.head.contains(&format!("authorization: Bearer {secret}\r\n")));
+    let body: Value = serde_json::from_str(&received.body).unwrap();
+    assert_eq!(
+        body,
+        json!({
+            "model": "m",
+            "messages": [
+                { "role": "system", "content": "Be brief.\nAnswer with the number of your choice and nothing else." },
+                { "role": "user", "content": "Shown: Alien.\nCandidates:\n1. Heat\n2. Fargo\nNext:" },
+            ],
+            "max_tokens": 8,
+            "temperature": 0.0,
+        })
+    );
+    let server = &server.base_url;
+    assert_eq!(
+        remote.identity(),
+        format!(r#"{{"provider":"openai","form":2,"server":"{server}","model":"m","max_tokens":8,"temperature":0}}"#)
+    );
+}
+
+#[test]
+fn passing_trouble_is_tried_again() {
+    let server = MockServer::start(|number, _| match number {
+        0 => Some(response(429, "retry-after: 7\r\n", "slow down")),
+        1 => None,
+        _ => Some(completion("1")),
+    });
+    assert!(ask(&remote(&server).1).is_ok());
+    assert_eq!(server.received().len(), 3);
+}
+
+#[test]
+fn a_server_that_stays_away_is_unreachable() {
+    let busy = MockServer::start(|_, _| Some(response(503, "", "over\nloaded")));
+    let error = ask(&remote(&busy).1).unwrap_err();
+    let url = format!("{}/chat/completions", busy.base_url);
+    assert!(error.is::<Unreachable>());
+    assert!(error.to_string().starts_with(&format!("{url} answered 503: over loaded (3 tries)\nhelp: ")), "{error}");
+    let silent = MockServer::start(|_, _| None);
+    let error = ask(&remote(&silent).1).unwrap_err();
+    assert!(error.is::<Unreachable>() && error.to_string().contains("does not answer"), "{error}");
+    assert_eq!(silent.received().len(), 3);
+    let later = MockServer::start(|_, _| Some(response(429, "retry-after: 3600\r\n", "")));
+    let error = ask(&remote(&later).1).unwrap_err();
+    assert!(error.is::<Unreachable>() && error.to_string().contains("come back in 3600 s"), "{error}");
+    assert_eq!(later.received().len(), 1);
+}
+
+#[test]
+fn a_refusal_is_final_and_keeps_the_key_to_itself() {
+    for (status, help) in [(400, ""), (401, "help: see that `PATH`"), (402, "credit"), (403, "`PATH`"), (404, "`m`")] {
+        let server = MockServer::start(move |_, _| {
+            Some(response(status, "", &format!("not with {}", std::env::var(SECRET).unwrap())))
+        });
+        let error = format!("{:#}", ask(&remote(&server).1).unwrap_err());
+        assert!(
+            error.contains(&format!("answered {status}: not with ${{env:PATH}}")) && error.contains(help),
+            "{error}"
+        );
+        assert_eq!(server.received().len(), 1, "{status} is not tried again");
+    }
+}
+
+#[test]
+fn a_missing_key_names_its_variable() {
+    let server = MockServer::start(|_, _| Some(completion("1")));
+    let named = OpenaiConfig { api_key: Some(Secret::of("NO_SUCH_KEY_IS_SET")), ..config(&server) };
+    let error = format!("{:#}", ask(&open(&named).1).unwrap_err());
+    assert!(error.contains(": the environment variable `NO_SUCH_KEY_IS_SET` is not set\nhelp: "), "{error}");
+    assert!(server.received().is_empty());
+    let none = OpenaiConfig { api_key: None, ..named };
+    assert!(ask(&open(&none).1).is_ok());
+    assert!(!server.received()[0].head.to_lowercase().contains("authorization"));
+}
+
+#[test]
+fn an_empty_account_is_a_quota_and_other_refusals_are_about_one_question() {
+    for (status, body) in [(402, "pay"), (429, r#"{"error":{"code":"insufficient_quota"}}"#)] {
+        let server = MockServer::start(move |_, _| Some(response(status, "", body)));
+        let error = ask(&remote(&server).1).unwrap_err();
+        assert!(error.is::<Exhausted>() && error.to_string().contains("\nhelp: the account"), "{error:#}");
+        assert_eq!(server.received().len(), 1);
+    }
+    let server = MockServer::start(|_, _| Some(response(400, "", "too\nlong")));
+    let failed = ask(&remote(&server).1).unwrap_err().downcast::<Failed>().unwrap();
+    assert_eq!((failed.status, failed.raw.as_str()), (Some(400), "too long"));
+}
+
+#[test]
+fn when_every_question_fails_it_is_not_the_questions() {
+    let server = MockServer::start(|number, _| match number {
+        5 => Some(completion("1")),
+        _ => Some(response(400, "", "no such parameter")),
+    });
+    let (_ledger, hopeless) = remote(&server);
+    let errors: Vec<_> = (0..5).map(|_| ask(&hopeless).unwrap_err()).collect();
+    assert!(errors[..4].iter().all(|error| error.is::<Failed>()));
+    let said = errors[4].to_string();
+    assert!(!errors[4].is::<Failed>() && said.starts_with("all of the first 5 questions failed"), "{said}");
+    let (_ledger, mixed) = remote(&server);
+    ask(&mixed).unwrap();
+    assert!((0..6).all(|_| ask(&mixed).unwrap_err().is::<Failed>()), "after an answer, a failure is one question's");
+}
+
+#[test]
+fn a_budget_holds_over_all_runs() {
+    let server = MockServer::start(|_, _| Some(completion("1")));
+    let folder = tempfile::tempdir().unwrap();
+    let (input, output) = (1.0, 10.0);
+    let open = |budget_usd: f64| {
+        let paid =
+            OpenaiConfig { prices: Some(Prices { input, output }), budget_usd: Some(budget_usd), ..config(&server) };
+        paid.open(&folder.path().join("ledger"), Cancel::default()).unwrap()
+    };
+    // An answer costs 40 + 2 · 10 microdollars; at its worst one of these costs about four times as much.
+    let mut calls = 0;
+    let mut error = None;
+    while error.is_none() {
+        error = ask(&open(0.001)).err();
+        calls += usize::from(error.is_none());
+    }
+    let error = error.unwrap();
+    assert!(error.is::<Exhausted>() && error.to_string().contains("\nhelp: raise `budget_usd`"), "{error:#}");
+    assert!((10..=16).contains(&calls) && server.received().len() == calls, "{calls} calls");
+    let spent = open(0.001).budget.spent().unwrap();
+    assert_eq!((spent.calls, spent.nano_usd), (calls as u64, calls as u64 * 60_000));
+    assert_eq!(
+        open(0.001).spent().unwrap().unwrap(),
+        format!("{calls} calls, {} + {} tokens and {:.6} USD in all runs", 40 * calls, 2 * calls, 6e-5 * calls as f64)
+    );
+    ask(&open(0.002)).unwrap();
+}
+
+#[test]
+fn a_limit_of_calls_counts_answers_and_not_refusals() {
+    let server = MockServer::start(|number, _| match number {
+        0 | 2 => Some(response(503, "", "busy")),
+        _ => Some(completion("1")),
+    });
+    let few = OpenaiConfig { max_calls: Some(2), ..config(&server) };
+    let (_ledger, remote) = open(&few);
+    ask(&remote).unwrap();
+    ask(&remote).unwrap();
+    assert!(ask(&remote).unwrap_err().is::<Exhausted>());
+    assert_eq!(server.received().len(), 4, "two refusals and two answers");
+}
+
+#[test]
+fn nothing_that_was_never_sent_is_counted() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let fields = json!({ "base_url": format!("http://{closed}/v1"), "model": "m", "api_key": null, "retries": 1 });
+    let config: OpenaiConfig = serde_json::from_value(fields).unwrap();
+    let (_ledger, remote) = open(&config);
+    assert!(ask(&remote).unwrap_err().is::<Unreachable>());
+    assert_eq!(remote.budget.spent().unwrap(), budget::Spent::default());
+}
+
+#[test]
+fn a_hundred_at_once_stay_within_the_limit_and_the_ledger_is_exact() {
+    let server = MockServer::start(|number, _| match number % 7 {
+        3 => Some(response(429, "retry-after: 0\r\n", "")),
+        _ => Some(completion("1")),
+    });
+    let many = OpenaiConfig { max_calls: Some(150), retries: 20, ..config(&server) };
+    let (_ledger, remote) = open(&many);
+    let answered: usize = std::thread::scope(|scope| {
+        let work = || (0..2).filter(|_| ask(&remote).is_ok()).count();
+        let workers: Vec<_> = (0..100).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().map(|worker| worker.join().unwrap()).sum()
+    });
+    let spent = remote.budget.spent().unwrap();
+    assert_eq!((answered, spent.calls, spent.unknown), (150, 150, 0));
+    assert_eq!(spent.tokens, Tokens { prompt: 150 * 40, completion: 150 * 2 });
+}
+
+#[test]
+fn letters_are_asked_for_and_scored() {
+    let server = MockServer::start(|_, _| {
+        let listed = json!([{ "token": "B", "logprob": -0.2 }, { "token": " A", "logprob": -2.5 }]);
+        let place = json!({ "token": "B", "logprob": -0.2, "top_logprobs": listed });
+        let choice =
+            json!({ "message": { "content": "B" }, "finish_reason": "length", "logprobs": { "content": [place] } });
+        Some(response(200, "", &json!({ "choices": [choice] }).to_string()))
+    });
+    let letters = OpenaiConfig { logprobs: true, ..config(&server) };
+    let (_ledger, remote) = open(&letters);
+    let answer = ask(&remote).unwrap();
+    let asked = request(&["Be brief.\n", "Shown: Alien.\n"], &["Heat", "Fargo"]);
+    assert_eq!(remote.read(&asked, &answer.text, &[]).unwrap(), Reading { index: Some(1), scores: vec![-2.5, -0.2] });
+    let body: Value = serde_json::from_str(&server.received()[0].body).unwrap();
+    assert_eq!((&body["logprobs"], &body["top_logprobs"]), (&json!(true), &json!(20)));
+    assert_eq!(body["messages"][1]["content"], "Shown: Alien.\nCandidates:\nA. Heat\nB. Fargo\nNext:");
+    assert!(remote.identity().ends_with(r#""temperature":0,"logprobs":true}"#));
+    let too_many = vec!["x"; 21];
+    let error = remote.players("").unwrap()().ask(&request(&["a\n"], &too_many)).unwrap_err();
+    assert!(error.to_string().starts_with("21 options"), "{error}");
+}
+
+#[test]
+fn letters_conform_where_no_probabilities_are_offered() {
+    let server = MockServer::start(|_, body| Some(completion(if body.len() % 2 == 0 { "A" } else { "B." })));
+    conforms(&open(&OpenaiConfig { logprobs: true, ..config(&server) }).1);
+}
+
+#[test]
+fn texts_become_vectors_in_batches() {
+    let server = MockServer::start(|_, body| {
+        let body: Value = serde_json::from_str(body).unwrap();
+        let texts = body["input"].as_array().unwrap().iter().enumerate();
+        let data: Vec<Value> = texts
+            .map(|(index, text)| json!({ "index": index, "embedding": [text.as_str().unwrap().len(), 1] }))
+            .collect();
+        Some(response(200, "", &json!({ "data": data, "usage": { "prompt_tokens": 5 } }).to_string()))
+    });
+    let (_ledger, remote) = open(&OpenaiConfig { embedding_model: Some("e".into()), ..config(&server) });
+    let texts: Vec<String> = (1..=100).map(|length| "x".repeat(length)).collect();
+    let embedder = remote.embedder().unwrap();
+    let Vectors { vectors, tokens } = embedder.embed(&texts).unwrap();
+    let expected: Vec<Vec<f32>> = (1..=100_u8).map(|length| vec![f32::from(length), 1.0]).collect();
+    assert_eq!((vectors, tokens), (expected, 10));
+    assert_eq!(server.received().len(), 2);
+    assert!(server.received()[0].head.starts_with("POST /v1/embeddings "));
+    assert!(embedder.embed(&["".into()]).is_err());
+    assert!(embedder.space().contains(r#""embedding_model":"e""#));
+    assert!(open(&config(&server)).1.embedder().is_none());
+}
+
+#[test]
+fn the_pace_is_kept_over_all_threads() {
+    let server = MockServer::start(|_, _| Some(completion("1")));
+    let slow = OpenaiConfig { requests_per_minute: Some(1200.0), ..config(&server) };
+    let folder = tempfile::tempdir().unwrap();
+    let remote = slow.open(&folder.path().join("ledger"), Cancel::default()).unwrap();
+    let start = Instant::now();
+    std::thread::scope(|scope| (0..8).for_each(|_| drop(scope.spawn(|| ask(&remote).unwrap()))));
+    assert!(start.elapsed().as_secs_f64() >= 7.0 * 0.05, "eight requests are seven pauses of 50 ms apart");
+}

@@ -1,0 +1,288 @@
+//! Recorded calls as a model: it answers what it was once asked, and nothing else.
+//!
+//! The answers are read as the provider read them that gave them, so an episode that was played with a server, or with a
+//! model that is not here any more, can be played again without either. Its identity holds a digest of all it knows.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::chooser::{self, Score};
+use super::openai::reply;
+use super::{Answer, Failed, Llm, Player, Players, Reading, Request, Writing};
+
+/// The most of a request that an error repeats, in characters.
+const QUOTED: usize = 300;
+
+/// `llm: { replay: … }`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReplayConfig {
+    /// What makes one option better than another, in answers of a GGUF model.
+    #[serde(default)]
+    pub score: Score,
+}
+
+/// One call that was recorded.
+#[derive(Clone, Debug)]
+pub struct Recorded {
+    /// The identity of the model.
+    pub model: String,
+    /// The canonical request.
+    pub request: String,
+    /// What it answered, or how it failed.
+    pub answer: Result<String, Failed>,
+}
+
+/// Whose answers they are.
+#[derive(Clone, Copy)]
+enum Reader {
+    Gguf(Score),
+    Openai,
+}
+
+/// Recorded calls, ready to be asked.
+pub(super) struct Replayed {
+    identity: String,
+    reader: Reader,
+    answers: BTreeMap<String, Result<String, Failed>>,
+}
+
+impl ReplayConfig {
+    pub(super) fn open(&self, calls: Vec<Recorded>) -> Result<Replayed> {
+        let model = calls.first().context("no calls are recorded")?.model.clone();
+        if let Some(other) = calls.iter().find(|call| call.model != model) {
+            bail!("calls of one model can be replayed, and these are of `{model}` and of `{}`", other.model);
+        }
+        let reader = self.reader(&model)?;
+        let mut hasher = blake3::Hasher::new();
+        let mut answers = BTreeMap::new();
+        for call in calls {
+            answers.entry(call.request).or_insert(call.answer);
+        }
+        for (request, answer) in &answers {
+            let answer = answer.as_ref().map_or_else(|failed| failed.reason.as_str(), String::as_str);
+            for text in [request.as_str(), answer] {
+                hasher.update(&(text.len() as u64).to_le_bytes()).update(text.as_bytes());
+            }
+        }
+        let of = Value::from(model);
+        let identity = format!(r#"{{"provider":"replay","blake3":"{}","of":{of}}}"#, hasher.finalize().to_hex());
+        Ok(Replayed { identity, reader, answers })
+    }
+
+    /// Who can read the answers of a model with that identity.
+    fn reader(&self, model: &str) -> Result<Reader> {
+        let about: Value = serde_json::from_str(model).unwrap_or_default();
+        match (about["provider"].as_str(), about["of"].as_str()) {
+            (Some("gguf"), _) => Ok(Reader::Gguf(self.score)),
+            (Some("openai"), _) => Ok(Reader::Openai),
+            (Some("replay"), Some(of)) => self.reader(of),
+            _ => bail!(
+                "the calls are of `{model}`, whose answers cannot be read here\nhelp: connect the calls of a `demonstrate` stage; \
+                 episodes that were played elsewhere are demonstrations already"
+            ),
+        }
+    }
+}
+
+impl Llm for Replayed {
+    fn identity(&self) -> String {
+        self.identity.clone()
+    }
+
+    fn at_once(&self) -> Option<usize> {
+        None
+    }
+
+    fn players<'a>(&'a self, _: &str) -> Result<Players<'a>> {
+        Ok(Box::new(move || Box::new(Reciter(self))))
+    }
+
+    fn references(&self, request: &Request) -> Vec<Request> {
+        match self.reader {
+            Reader::Gguf(score) => chooser::references(score, request),
+            Reader::Openai => vec![],
+        }
+    }
+
+    fn read(&self, request: &Request, answer: &str, references: &[String]) -> Result<Reading> {
+        match self.reader {
+            Reader::Gguf(score) => chooser::read(score, request, answer, references),
+            Reader::Openai => reply::read(request, answer),
+        }
+    }
+
+    fn written(&self, answer: &str) -> Result<String> {
+        match self.reader {
+            Reader::Gguf(_) => chooser::written(answer),
+            Reader::Openai => reply::written(answer),
+        }
+    }
+}
+
+struct Reciter<'a>(&'a Replayed);
+
+impl Reciter<'_> {
+    fn recite(&self, request: &str) -> Result<Answer> {
+        match self.0.answers.get(request) {
+            Some(Ok(text)) => Ok(Answer { text: text.clone(), tokens: 0 }),
+            Some(Err(failed)) => Err(failed.clone().into()),
+            None => {
+                let cut = if request.chars().nth(QUOTED).is_some() { "…" } else { "" };
+                let shown: String = request.chars().take(QUOTED).collect();
+                bail!(
+                    "none of the {} recorded calls answers the request {shown}{cut}\nhelp: replay with the settings and inputs \
+                     that the calls were recorded with",
+                    self.0.answers.len()
+                )
+            }
+        }
+    }
+}
+
+impl Player for Reciter<'_> {
+    fn ask(&mut self, request: &Request) -> Result<Answer> {
+        ensure!(!request.options.is_empty(), "no option to choose from");
+        self.recite(&request.canonical())
+    }
+
+    fn write(&mut self, writing: &Writing) -> Result<Answer> {
+        self.recite(&writing.canonical())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::super::conformance::{conforms, request};
+    use super::super::gguf::toy;
+    use super::super::{GgufConfig, LlmConfig};
+    use super::*;
+
+    const SERVER: &str = r#"{"provider":"openai","form":2}"#;
+
+    fn recorded(model: &str, request: &Request, answer: &str) -> Recorded {
+        Recorded { model: model.into(), request: request.canonical(), answer: Ok(answer.into()) }
+    }
+
+    fn server(reply: &str) -> String {
+        format!(r#"{{"reply":"{reply}","finish_reason":"stop","usage":null}}"#)
+    }
+
+    /// Passes on to a model and writes down every call.
+    struct Recorder {
+        inner: Box<dyn Llm>,
+        calls: Mutex<Vec<Recorded>>,
+    }
+
+    struct Scribe<'a>(Box<dyn Player + 'a>, &'a Recorder);
+
+    impl Recorder {
+        fn note(&self, request: String, answer: Result<Answer>) -> Result<Answer> {
+            let answer = answer?;
+            let (model, text) = (self.inner.identity(), answer.text.clone());
+            self.calls.lock().unwrap().push(Recorded { model, request, answer: Ok(text) });
+            Ok(answer)
+        }
+    }
+
+    impl Llm for Recorder {
+        fn identity(&self) -> String {
+            self.inner.identity()
+        }
+        fn at_once(&self) -> Option<usize> {
+            self.inner.at_once()
+        }
+        fn players<'a>(&'a self, opening: &str) -> Result<Players<'a>> {
+            let players = self.inner.players(opening)?;
+            Ok(Box::new(move || Box::new(Scribe(players(), self))))
+        }
+        fn references(&self, request: &Request) -> Vec<Request> {
+            self.inner.references(request)
+        }
+        fn read(&self, request: &Request, answer: &str, references: &[String]) -> Result<Reading> {
+            self.inner.read(request, answer, references)
+        }
+        fn written(&self, answer: &str) -> Result<String> {
+            self.inner.written(answer)
+        }
+    }
+
+    impl Player for Scribe<'_> {
+        fn ask(&mut self, request: &Request) -> Result<Answer> {
+            self.1.note(request.canonical(), self.0.ask(request))
+        }
+        fn write(&mut self, writing: &Writing) -> Result<Answer> {
+            self.1.note(writing.canonical(), self.0.write(writing))
+        }
+    }
+
+    #[test]
+    fn what_a_model_answered_conforms_without_the_model() {
+        let folder = tempfile::tempdir().unwrap();
+        toy::write_toy(&folder.path().join("toy.gguf")).unwrap();
+        let mut cx = pipeline::Context::detached(folder.path());
+        cx.add_asset("toy", &folder.path().join("toy.gguf"));
+        let config = LlmConfig::Gguf(GgufConfig { asset: pipeline::AssetName("toy".into()), score: Score::Pmi });
+        let recorder = Recorder { inner: config.open(&cx, vec![]).unwrap(), calls: Mutex::default() };
+        conforms(&recorder);
+        let calls = recorder.calls.into_inner().unwrap();
+        let replayed = ReplayConfig::default().open(calls.clone()).unwrap();
+        conforms(&replayed);
+        let model = replayed.identity();
+        let again = calls.into_iter().map(|call| Recorded { model: model.clone(), ..call }).collect();
+        conforms(&ReplayConfig::default().open(again).unwrap());
+    }
+
+    #[test]
+    fn a_miss_names_the_request() {
+        let asked = request(&["a\n"], &["x", "y"]);
+        let replayed = ReplayConfig::default().open(vec![recorded(SERVER, &asked, &server("2"))]).unwrap();
+        let players = replayed.players("").unwrap();
+        assert_eq!(players().ask(&asked).unwrap().text, server("2"));
+        assert_eq!(replayed.read(&asked, &server("2"), &[]).unwrap().index, Some(1));
+        let error = players().ask(&request(&["b\n"], &["x", "y"])).unwrap_err().to_string();
+        let named =
+            r#"none of the 1 recorded calls answers the request {"context":["b\n"],"cue":"Next:","options":["x","y"]}"#;
+        assert!(error.starts_with(named) && error.contains("\nhelp: "), "{error}");
+        let long = request(&["b\n".repeat(500).as_str()], &["x"]);
+        assert!(players().ask(&long).unwrap_err().to_string().chars().count() < 500);
+    }
+
+    #[test]
+    fn failures_are_replayed_as_failures() {
+        let asked = request(&["a\n"], &["x", "y"]);
+        let failed = Failed { status: Some(400), reason: "too long".into(), raw: "no".into() };
+        let call = Recorded { answer: Err(failed.clone()), ..recorded(SERVER, &asked, "") };
+        let replayed = ReplayConfig::default().open(vec![call]).unwrap();
+        let error = replayed.players("").unwrap()().ask(&asked).unwrap_err();
+        assert_eq!(error.downcast::<Failed>().unwrap(), failed);
+    }
+
+    #[test]
+    fn the_identity_is_that_of_all_answers() {
+        let asked = request(&["a\n"], &["x", "y"]);
+        let identity = |reply: &str| {
+            ReplayConfig::default().open(vec![recorded(SERVER, &asked, &server(reply))]).unwrap().identity()
+        };
+        assert_eq!(identity("1"), identity("1"));
+        assert_ne!(identity("1"), identity("2"));
+    }
+
+    #[test]
+    fn calls_that_cannot_be_replayed_are_refused() {
+        let asked = request(&["a\n"], &["x", "y"]);
+        let refused = |models: &[&str]| {
+            let calls = models.iter().map(|model| recorded(model, &asked, "{}")).collect();
+            ReplayConfig::default().open(calls).err().unwrap().to_string()
+        };
+        assert_eq!(refused(&[]), "no calls are recorded");
+        assert!(refused(&["gpt-3.5"]).contains("`gpt-3.5`, whose answers cannot be read here\nhelp: "));
+        assert!(refused(&[SERVER, "x"]).contains("calls of one model"));
+    }
+}
