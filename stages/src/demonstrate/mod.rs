@@ -216,7 +216,7 @@ impl Demonstrate {
             known,
             "the training log holds a user or an item that the world of {users} users and {items} items does not"
         );
-        ensure!(self.users <= users, "{} users asked for, the world has {users}. help: lower `users`", self.users);
+        ensure!(self.users <= users, "{} users asked for, the world has {users}\nhelp: lower `users`", self.users);
         Ok(())
     }
 
@@ -288,7 +288,7 @@ fn readable(played: &[Played]) -> Result<()> {
     let count = first + unread.map(|(_, count)| count).sum::<usize>();
     ensure!(
         2 * count <= decisions,
-        "{count} of {decisions} answers name no candidate, the first of them is: {}. help: use a larger model, or let it \
+        "{count} of {decisions} answers name no candidate, the first of them is: {}\nhelp: use a larger model, or let it \
          write more tokens",
         example.answer
     );

@@ -10,7 +10,7 @@ fn nobody_is_judged_by_what_it_learned_from() {
     };
     let error = format!("{:#}", judged(Judge::Apart, elsewhere()).err().unwrap());
     assert!(
-        error.starts_with("policy `a2c` of seed=0 learned from the rewards that judge it. help: judge in"),
+        error.starts_with("policy `a2c` of seed=0 learned from the rewards that judge it\nhelp: judge in"),
         "{error}"
     );
     let metrics = judged(Judge::SameAsTraining, elsewhere()).unwrap().metrics;
@@ -31,7 +31,7 @@ fn a_judge_that_is_the_training_world_chooses_no_checkpoint_and_labels_what_lear
     let kept: Vec<&str> = Stage::apart(&same).iter().map(|apart| apart.from).collect();
     assert_eq!(kept, ["validation"]);
     let error = format!("{:#}", run(&same, Inputs { validation: Some(world()), ..inputs() }).err().unwrap());
-    assert!(error.starts_with("the world at `validation` has the rewards of the judging world. help: "), "{error}");
+    assert!(error.starts_with("the world at `validation` has the rewards of the judging world\nhelp: "), "{error}");
     // A policy of another world: what it learned from besides nobody looked into.
     let metrics = run(&same, inputs()).unwrap().metrics;
     let found = get(&metrics, "a2c", "return_inclusive");

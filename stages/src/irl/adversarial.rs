@@ -320,7 +320,7 @@ impl Game<'_> {
             let known = (user as usize) < judge.users() && (item as usize) < judge.items();
             anyhow::ensure!(
                 known,
-                "user {user} or item {item} is not in `truth`. help: connect a world of the same log"
+                "user {user} or item {item} is not in `truth`\nhelp: connect a world of the same log"
             );
             let true_reward = f64::from(judge.reward.row(user as usize)[item as usize]);
             shown.push(RewardPair { series: series.to_owned(), learned: f64::from(learned), true_reward, of_truth });

@@ -238,9 +238,9 @@ impl Remote {
         }
         let variable = self.config.api_key.as_ref().map_or("api_key", Secret::variable);
         let help = match status {
-            401 | 403 => format!(". help: see that `{variable}` holds a key that may use `{}`", self.config.model),
-            402 => ". help: the account has no credit left; answered calls are kept".to_owned(),
-            404 => format!(". help: see that `base_url` is right and the server has the model `{}`", self.config.model),
+            401 | 403 => format!("\nhelp: see that `{variable}` holds a key that may use `{}`", self.config.model),
+            402 => "\nhelp: the account has no credit left; answered calls are kept".to_owned(),
+            404 => format!("\nhelp: see that `base_url` is right and the server has the model `{}`", self.config.model),
             _ => String::new(),
         };
         Err(Trouble::Final(anyhow!("{why}{help}")))
@@ -392,7 +392,7 @@ mod tests {
         let url = format!("{}/chat/completions", busy.base_url);
         assert!(error.is::<Unreachable>());
         assert!(
-            error.to_string().starts_with(&format!("{url} answered 503: over loaded (3 tries). help: ")),
+            error.to_string().starts_with(&format!("{url} answered 503: over loaded (3 tries)\nhelp: ")),
             "{error}"
         );
         let silent = MockServer::start(|_, _| None);

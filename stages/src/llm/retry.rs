@@ -46,12 +46,12 @@ pub(super) fn persist<T>(
         failed += 1;
         if let Some(after) = after.filter(|&after| after > LONGEST) {
             let seconds = after.as_secs();
-            return Err(Unreachable(format!("{why}; it asks to come back in {seconds} s. help: run again then")).into());
+            return Err(Unreachable(format!("{why}; it asks to come back in {seconds} s\nhelp: run again then")).into());
         }
         if failed > retries {
             let help =
                 "help: see that the server runs and `base_url` is right, then run again: answered calls are kept";
-            return Err(Unreachable(format!("{why} ({failed} tries). {help}")).into());
+            return Err(Unreachable(format!("{why} ({failed} tries)\n{help}")).into());
         }
         pause(after.unwrap_or_else(|| FIRST.saturating_mul(1 << (failed - 1).min(6)).min(LONGEST)));
     }
@@ -90,7 +90,7 @@ mod tests {
     fn it_gives_up_with_a_type_that_says_why() {
         let (result, pauses) = tried(1, vec![passing(None), passing(None)]);
         let error = result.unwrap_err();
-        assert!(error.is::<Unreachable>() && error.to_string().starts_with("busy (2 tries). help: "), "{error}");
+        assert!(error.is::<Unreachable>() && error.to_string().starts_with("busy (2 tries)\nhelp: "), "{error}");
         assert_eq!(pauses, [1]);
         let (result, pauses) = tried(4, vec![passing(Some(61))]);
         assert!(result.unwrap_err().is::<Unreachable>() && pauses.is_empty());

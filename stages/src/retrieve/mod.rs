@@ -93,7 +93,7 @@ impl Stage for Retrieve {
         let log = &inputs.interactions;
         if let Some(row) = log.user.iter().position(|&user| user as usize >= users) {
             let user = log.user[row];
-            anyhow::bail!("row {row} of the log names user {user} of {users}. help: take both from one ingest stage");
+            anyhow::bail!("row {row} of the log names user {user} of {users}\nhelp: take both from one ingest stage");
         }
         ensure!(items > 0, "the catalogue is empty");
         let popularity = Popularity::of(log, items, USUAL_PRIOR)?;

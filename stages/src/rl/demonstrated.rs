@@ -64,7 +64,7 @@ impl Demonstrated {
         match demonstrations {
             Some(demonstrations) if imitation > 0.0 => Ok(Some(Self::new(demonstrations, weights, world, window)?)),
             None if imitation > 0.0 => anyhow::bail!(
-                "imitation is {imitation}, but no `demonstrations` are connected. help: connect them, or set `imitation: 0`"
+                "imitation is {imitation}, but no `demonstrations` are connected\nhelp: connect them, or set `imitation: 0`"
             ),
             _ => Ok(None),
         }
@@ -105,23 +105,23 @@ fn paired(weights: &Weights, demonstrations: &Demonstrations) -> Result<()> {
     let help = "help: connect the `demonstrations` that the irl stage of the `weights` learned from";
     let steps: Vec<(usize, usize, u32)> = demonstrations.steps().map(|(t, s, choice)| (t, s, choice.item)).collect();
     let rows = weights.weight.len();
-    ensure!(rows == steps.len(), "{rows} weights for {} demonstrated steps. {help}", steps.len());
+    ensure!(rows == steps.len(), "{rows} weights for {} demonstrated steps\n{help}", steps.len());
     for (row, (t, s, item)) in steps.into_iter().enumerate() {
         let (trajectory, step) = (weights.trajectory[row] as usize, weights.step[row] as usize);
         ensure!(
             (trajectory, step) == (t, s),
             "row {row} of the weights is of trajectory {trajectory}, step {step}; the demonstrations have trajectory {t}, step \
-             {s} there. {help}"
+             {s} there\n{help}"
         );
         ensure!(
             weights.item[row] == item,
-            "row {row} of the weights is of item {}; the demonstrations show item {item} at trajectory {t}, step {s}. {help}",
+            "row {row} of the weights is of item {}; the demonstrations show item {item} at trajectory {t}, step {s}\n{help}",
             weights.item[row]
         );
         for (name, weight) in [("weight", weights.weight[row]), ("w_env", weights.w_env[row])] {
             ensure!(
                 weight.is_finite(),
-                "`{name}` of demonstrated trajectory {t}, step {s} is {weight}, which is not finite. help: look at the irl stage \
+                "`{name}` of demonstrated trajectory {t}, step {s} is {weight}, which is not finite\nhelp: look at the irl stage \
                  that weighed it"
             );
         }
