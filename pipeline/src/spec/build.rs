@@ -4,6 +4,7 @@ use super::apart;
 use super::block::Block;
 use super::config::{Subject, read_config};
 use super::inputs::{Feed, Scope, Wire, wires};
+use super::numbering::Numbered;
 use super::sweep::{self, Axis, Cell, Side};
 use super::tree::{Data, Entry, Tree};
 use super::{Link, Node, SecretUse, secrets, wants};
@@ -34,6 +35,7 @@ pub(crate) fn nodes(
 ) -> Vec<Node> {
     let mut above: Vec<Built> = Vec::new();
     let mut nodes = Vec::new();
+    let mut numberings = Vec::new();
     let (mut count, mut links_made) = (0, 0);
     for (index, entry) in stages.iter().enumerate() {
         if errors.len() > MOST {
@@ -65,6 +67,9 @@ pub(crate) fn nodes(
                 if errors.is_empty() {
                     let kept = config.apart();
                     errors.extend(kept.iter().find_map(|kept| apart::fault(block.name, kept, &inputs, &wires, &nodes)));
+                    let numbered = Numbered { kinds: catalog.numbered, above: &nodes, by: &numberings };
+                    errors.extend(numbered.fault(block.name, &inputs, &wires));
+                    numberings.push(numbered.of(kind, &inputs, &wires));
                 }
                 let cell = sweep::name(cell);
                 let id = if cell.is_empty() { block.name.to_owned() } else { format!("{}@{cell}", block.name) };

@@ -56,6 +56,7 @@ impl Stage for KCore {
     /// 1: first.
     const VERSION: u32 = 1;
     const ABOUT: &'static str = "leave out users and items with few interactions until none is left";
+    const NUMBERS_ANEW: bool = true;
     type Inputs = Inputs;
     type Outputs = Outputs;
 
@@ -70,6 +71,7 @@ impl Stage for KCore {
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
         let Inputs { interactions: log, items, users } = inputs;
+        log.check_within("interactions", users.len(), items.len())?;
         let (rows, rounds) = self.core(&log, users.len(), items.len());
         ensure!(
             !rows.is_empty(),
@@ -182,6 +184,44 @@ mod tests {
         assert_eq!(core.interactions.user, [0, 0, 1, 1, 0]);
         assert_eq!(core.interactions.item, [0, 1, 1, 0, 0]);
         assert_eq!(core.interactions.rating, [0.0, 2.0, 4.0, 6.0, 7.0]);
+    }
+
+    /// Whether an experiment with these inputs of its stages `cut` and `world` may run, and else why not.
+    fn wired(split: &str, items: &str, users: &str) -> Result<(), String> {
+        let text = format!(
+            "name: x
+assets: {{ toy: {{ from: [{{ generate: toy-log }}] }} }}
+stages:
+  log: {{ use: ingest.recbole, with: {{ asset: toy }} }}
+  core: {{ use: filter.kcore, inputs: {{ interactions: log.interactions, items: log.items, users: log.users }} }}
+  cut: {{ use: split, inputs: {{ interactions: {split} }} }}
+  world: {{ use: world.means, inputs: {{ interactions: cut.train, items: {items}, users: {users} }} }}
+"
+        );
+        let checked = pipeline::spec::check("x.yaml", "".into(), text, &[], &crate::CATALOG);
+        checked.map(drop).map_err(|faults| faults.render(false))
+    }
+
+    #[test]
+    fn tables_from_before_it_fit_no_log_from_behind_it() {
+        assert_eq!(wired("core.interactions", "core.items", "core.users"), Ok(()));
+        assert_eq!(wired("log.interactions", "log.items", "log.users"), Ok(()));
+        let error = wired("core.interactions", "log.items", "core.users").unwrap_err();
+        let said = "`world.items` is `log.items`, but `world.interactions` is `cut.train`, for which `core` numbered users and";
+        assert!(error.contains(said), "{error}");
+        assert!(error.contains("x.yaml:7:66") && error.contains("help: connect `core.items`, or what"), "{error}");
+        let error = wired("log.interactions", "core.items", "core.users").unwrap_err();
+        assert!(error.contains("`world.interactions` is `cut.train`, but `world."), "{error}");
+        assert!(error.contains("connect `core.interactions`"), "{error}");
+    }
+
+    #[test]
+    fn a_log_of_another_catalogue_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut inputs = inputs();
+        inputs.items = inputs.items.take(&[0, 1, 2]);
+        let error = KCore::default().run(inputs, &Context::detached(folder.path())).err().unwrap().to_string();
+        assert!(error.contains("item 3, but there are 5 users and 3 items") && error.contains("\nhelp: "), "{error}");
     }
 
     #[test]
