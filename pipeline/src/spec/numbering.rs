@@ -30,7 +30,7 @@ impl Numbered<'_> {
     pub fn fault(&self, stage: &str, inputs: &[(String, Vec<Link>)], wires: &[Wire]) -> Option<Diagnostic> {
         let all = self.speaking(inputs, wires);
         // Whoever put a stage there to number anew meant what comes behind it.
-        let (meant, new) = all.iter().max_by_key(|(_, link)| self.by[link.node])?;
+        let (meant, new) = all.iter().rev().max_by_key(|(_, link)| self.by[link.node])?;
         let by = &self.above[self.by[new.node]?];
         let (wire, old) = all.iter().find(|(_, link)| self.by[link.node] != self.by[new.node])?;
         let feed = wire.feeds.iter().find(|feed| feed.output == old.port && feed.name == old.name)?;

@@ -199,7 +199,7 @@ fn silence_falls_back_on_the_retriever_until_it_is_too_much() {
         assert_eq!(choice.item, choice.candidates[step % 2]);
     }
     let error = play(3).err().unwrap().to_string();
-    assert!(error.starts_with("24 of 32 answers name no candidate, the first of them is: hm."), "{error}");
+    assert!(error.starts_with("24 of 32 answers name no candidate, the first of them is: hm\nhelp: "), "{error}");
 }
 
 /// A model that refuses one user's questions.
