@@ -27,30 +27,33 @@ impl Numbered<'_> {
     }
 
     /// What is wrong with the inputs of a node of `stage`.
-    pub fn fault(&self, stage: &str, inputs: &[(String, Vec<Link>)], wires: &[Wire]) -> Option<Diagnostic> {
+    pub fn faults(&self, stage: &str, inputs: &[(String, Vec<Link>)], wires: &[Wire]) -> Vec<Diagnostic> {
         let all = self.speaking(inputs, wires);
         // Whoever put a stage there to number anew meant what comes behind it.
-        let (meant, new) = all.iter().rev().max_by_key(|(_, link)| self.by[link.node])?;
-        let by = &self.above[self.by[new.node]?];
-        let (wire, old) = all.iter().find(|(_, link)| self.by[link.node] != self.by[new.node])?;
-        let feed = wire.feeds.iter().find(|feed| feed.output == old.port && feed.name == old.name)?;
+        let newest = all.iter().rev().max_by_key(|(_, link)| self.by[link.node]);
+        let Some(&(meant, new)) = newest else { return Vec::new() };
+        let Some(by) = self.by[new.node].map(|by| &self.above[by]) else { return Vec::new() };
         let named = |link: &Link| format!("{}.{}", self.above[link.node].stage, link.port);
-        let message = format!(
-            "`{stage}.{}` is `{}`, but `{stage}.{}` is `{}`, for which `{}` numbered users and items anew",
-            wire.port.name,
-            named(old),
-            meant.port.name,
-            named(new),
-            by.id,
-        );
-        let outputs = (by.kind.outputs)();
-        let fitting = outputs.iter().filter(|output| output.kind == wire.port.kind);
-        let fitting: Vec<String> = fitting.map(|output| format!("{}.{}", by.stage, output.name)).collect();
-        let help = match &fitting[..] {
-            [] => format!("connect what was made of the outputs of `{}`", by.stage),
-            _ => format!("connect {}, or what was made of it", listed(fitting.iter().map(String::as_str))),
+        let fault = |(wire, old): &(&Wire, &Link)| {
+            let feed = wire.feeds.iter().find(|feed| feed.output == old.port && feed.name == old.name)?;
+            let message = format!(
+                "`{stage}.{}` is `{}`, but `{stage}.{}` is `{}`, for which `{}` numbered users and items anew",
+                wire.port.name,
+                named(old),
+                meant.port.name,
+                named(new),
+                by.id,
+            );
+            let outputs = (by.kind.outputs)();
+            let fitting = outputs.iter().filter(|output| output.kind == wire.port.kind);
+            let fitting: Vec<String> = fitting.map(|output| format!("{}.{}", by.stage, output.name)).collect();
+            let help = match &fitting[..] {
+                [] => format!("connect what was made of the outputs of `{}`", by.stage),
+                _ => format!("connect {}, or what was made of it", listed(fitting.iter().map(String::as_str))),
+            };
+            Some(Diagnostic::at(feed.span, message).help(help))
         };
-        Some(Diagnostic::at(feed.span, message).help(help))
+        all.iter().filter(|(_, link)| self.by[link.node] != self.by[new.node]).filter_map(fault).collect()
     }
 
     /// The inputs that know users or items by numbers.

@@ -44,8 +44,8 @@ impl Saved {
 impl std::fmt::Display for Saved {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.units {
-            Some(1) => write!(f, "goes on after 1 unit that is saved"),
-            Some(units) => write!(f, "goes on after {units} units that are saved"),
+            Some(1) => write!(f, "goes on after 1 saved unit"),
+            Some(units) => write!(f, "goes on after {units} saved units"),
             None => write!(f, "goes on from saved units"),
         }
     }
@@ -69,7 +69,7 @@ mod tests {
             training.save(units, b"state").unwrap();
         }
         assert_eq!(found(), Some(Saved { units: Some(120) }));
-        assert_eq!(found().unwrap().to_string(), "goes on after 120 units that are saved");
+        assert_eq!(found().unwrap().to_string(), "goes on after 120 saved units");
         log.append(b"row").unwrap();
         assert_eq!(found().unwrap().to_string(), "goes on from saved units");
     }
