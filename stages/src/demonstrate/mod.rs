@@ -282,20 +282,15 @@ impl Demonstrate {
     /// Whether the inputs speak of the same users and items.
     fn compare(&self, inputs: &Inputs) -> Result<()> {
         let (users, items) = (inputs.world.users(), inputs.world.items());
-        ensure!(inputs.items.len() == items, "the catalogue has {} items, the world {items}", inputs.items.len());
+        inputs.items.check_world(&inputs.world)?;
         let rankings = &inputs.rankings.items;
         ensure!(rankings.len() == users, "the rankings are of {} users, the world has {users}", rankings.len());
         let known = rankings.iter().flatten().all(|&item| (item as usize) < items);
         ensure!(known, "the rankings hold an item that is not among the world's {items}");
         let train = &inputs.train;
         ensure!(!train.is_empty(), "the training log is empty");
-        let known = train.user.iter().all(|&user| (user as usize) < users)
-            && train.item.iter().all(|&item| (item as usize) < items);
-        ensure!(
-            known,
-            "the training log holds a user or an item that the world of {users} users and {items} items does not"
-        );
-        ensure!(self.users <= users, "{} users asked for, the world has {users}. help: lower `users`", self.users);
+        train.check_within("train", users, items)?;
+        ensure!(self.users <= users, "{} users asked for, the world has {users}\nhelp: lower `users`", self.users);
         Ok(())
     }
 

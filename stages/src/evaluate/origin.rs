@@ -100,17 +100,17 @@ impl Origins {
     /// The engine sees to what descends from the judge; this also sees a second world with equal rewards.
     pub fn refuse(&self, inputs: &Inputs) -> Result<()> {
         if inputs.validation.as_ref().is_some_and(|world| world.rewards_digest() == self.own.rewards) {
-            bail!("the world at `validation` has the rewards of the judging world. {HELP_VALIDATION}");
+            bail!("the world at `validation` has the rewards of the judging world\n{HELP_VALIDATION}");
         }
         if self.judge == Judge::SameAsTraining {
             return Ok(());
         }
         if self.training.as_ref().is_some_and(|training| training.rewards == self.own.rewards) {
-            bail!("the world at `training` has the rewards of the judging world. {HELP}");
+            bail!("the world at `training` has the rewards of the judging world\n{HELP}");
         }
         for policy in &inputs.policies {
             if self.judged_by_its_teacher(policy)? {
-                bail!("{} learned from the rewards that judge it. {HELP}", called(policy));
+                bail!("{} learned from the rewards that judge it\n{HELP}", called(policy));
             }
         }
         Ok(())

@@ -149,7 +149,7 @@ impl Players<'_> {
             let (users, items) = (self.world.users(), self.world.items());
             ensure!(
                 (training.users(), training.items()) == (users, items),
-                "the world at `training` has {} users and {} items, the judge {users} and {items}. help: make both from one \
+                "the world at `training` has {} users and {} items, the judge {users} and {items}\nhelp: make both from one \
                  ingest stage",
                 training.users(),
                 training.items()
@@ -201,7 +201,7 @@ impl Players<'_> {
             let name = policy.name.as_str();
             let own = [RANDOM, FREE, POPULAR, CYCLE, ORACLE, RETRIEVER, CONSTANT, CLONING];
             let taken = own.contains(&name) || name.starts_with("teacher");
-            ensure!(!taken, "a policy cannot be called `{name}`: that row is the evaluation's own. help: rename it");
+            ensure!(!taken, "a policy cannot be called `{name}`: that row is the evaluation's own\nhelp: rename it");
             match groups.iter_mut().find(|(known, _)| *known == name) {
                 Some((_, cells)) => cells.push(policy),
                 None => groups.push((name, vec![policy])),
@@ -215,7 +215,7 @@ impl Players<'_> {
         let (users, items) = (world.users(), world.items());
         ensure!(
             rankings.items.len() == users,
-            "the rankings are of {} users, the world of {users}. help: make both from one ingest stage",
+            "the rankings are of {} users, the world of {users}\nhelp: make both from one ingest stage",
             rankings.items.len()
         );
         for (user, ranking) in rankings.items.iter().enumerate() {
@@ -225,7 +225,7 @@ impl Players<'_> {
             }
             ensure!(
                 ranking.len() >= horizon,
-                "user {user}'s ranking holds {} items for episodes of {horizon} turns. help: set `depth` of the retrieve stage \
+                "user {user}'s ranking holds {} items for episodes of {horizon} turns\nhelp: set `depth` of the retrieve stage \
                  to {horizon} or more, or `horizon` of the world to at most the size of the catalogue ({items})",
                 ranking.len()
             );

@@ -23,7 +23,7 @@ pub(super) fn refuse(policies: &[Named<Policy>]) -> Result<()> {
     for policy in policies {
         ensure!(
             !gives_values(policy)?,
-            "{} gives values, no distribution to draw from, and `act` is `sample`. help: set `act: greedy`, or judge the policies \
+            "{} gives values, no distribution to draw from, and `act` is `sample`\nhelp: set `act: greedy`, or judge the policies \
              of {} and {} in a stage of their own",
             called(policy),
             Dqn::KIND,

@@ -110,7 +110,10 @@ impl Game<'_> {
         let pairs = Demonstrated::new(&inputs.demonstrations, None, world, config.network.window)?;
         let expert = Steps::demonstrated(&pairs, &inputs.demonstrations, world);
         let features = match &inputs.items {
-            Some(items) => Features::with_texts(world, text_vectors(items, self.discriminator.text_width, self.seed))?,
+            Some(items) => {
+                items.check_world(world)?;
+                Features::with_texts(world, text_vectors(items, self.discriminator.text_width, self.seed))?
+            }
             None => Features::new(world),
         };
         let remark = self.remark(world);
@@ -297,7 +300,7 @@ impl Game<'_> {
             let known = (user as usize) < judge.users() && (item as usize) < judge.items();
             anyhow::ensure!(
                 known,
-                "user {user} or item {item} is not in `truth`. help: connect a world of the same log"
+                "user {user} or item {item} is not in `truth`\nhelp: connect a world of the same log"
             );
             let true_reward = f64::from(judge.reward.row(user as usize)[item as usize]);
             shown.push(RewardPair { series: series.to_owned(), learned: f64::from(learned), true_reward, of_truth });

@@ -95,7 +95,7 @@ impl Weighing {
             Scheme::Sign => "no step's advantage is 0 or more, it seems: take another `weights.scheme`",
             _ => "look at the demonstrations' rewards and scores, and whether the discriminator's loss is a number",
         };
-        ensure!(finite, "a weight of scheme {:?} is not finite. help: {help}", self.scheme);
+        ensure!(finite, "a weight of scheme {:?} is not finite\nhelp: {help}", self.scheme);
         Ok(weights)
     }
 

@@ -78,7 +78,7 @@ impl States {
         let stuck = allowed.chunks_exact(items.max(1)).position(|row| row.iter().all(|&a| a == 0.0));
         ensure!(
             stuck.is_none(),
-            "state {} has none of {items} items left to show. help: lower `audience.horizon` below the size of the catalogue, or \
+            "state {} has none of {items} items left to show\nhelp: lower `audience.horizon` below the size of the catalogue, or \
              take `audience.repeats: allowed`",
             stuck.unwrap_or(0)
         );
@@ -348,7 +348,7 @@ mod tests {
         assert!(bias.iter().all(|g| g.is_finite()) && bias.iter().sum::<f32>().abs() < 1e-6, "{bias:?}");
         assert!(states(&network).forbid([(0, 3)]).is_err());
         let stuck = states(&network).forbid([(1, 0), (1, 1), (1, 2)]).unwrap_err().to_string();
-        assert!(stuck.contains("state 1 has none of 3 items left to show. help: lower `audience.horizon`"), "{stuck}");
+        assert!(stuck.contains("state 1 has none of 3 items left to show\nhelp: lower `audience.horizon`"), "{stuck}");
     }
 
     #[test]

@@ -65,7 +65,7 @@ impl Demonstrated {
         match demonstrations {
             Some(demonstrations) if imitation > 0.0 => Ok(Some(Self::new(demonstrations, weights, world, window)?)),
             None if imitation > 0.0 => anyhow::bail!(
-                "imitation is {imitation}, but no `demonstrations` are connected. help: connect them, or set `imitation: 0`"
+                "imitation is {imitation}, but no `demonstrations` are connected\nhelp: connect them, or set `imitation: 0`"
             ),
             _ => {
                 if let (Some(demonstrations), Some(weights)) = (demonstrations, weights) {
@@ -111,18 +111,18 @@ fn paired(weights: &Weights, demonstrations: &Demonstrations) -> Result<()> {
     let help = "help: connect to `demonstrations` what is connected to `demonstrations` of the irl stage that made the `weights`";
     let steps: Vec<(usize, usize)> = demonstrations.steps().map(|(t, s, _)| (t, s)).collect();
     let rows = weights.weight.len();
-    ensure!(rows == steps.len(), "{rows} weights for {} demonstrated steps. {help}", steps.len());
+    ensure!(rows == steps.len(), "{rows} weights for {} demonstrated steps\n{help}", steps.len());
     for (row, (t, s)) in steps.into_iter().enumerate() {
         let (trajectory, step) = (weights.trajectory[row] as usize, weights.step[row] as usize);
         ensure!(
             (trajectory, step) == (t, s),
             "row {row} of the weights is of trajectory {trajectory}, step {step}; the demonstrations have trajectory {t}, step \
-             {s} there. {help}"
+             {s} there\n{help}"
         );
         for (name, weight) in [("weight", weights.weight[row]), ("w_env", weights.w_env[row])] {
             ensure!(
                 weight.is_finite(),
-                "`{name}` of demonstrated trajectory {t}, step {s} is {weight}, which is not finite. help: look at the irl stage \
+                "`{name}` of demonstrated trajectory {t}, step {s} is {weight}, which is not finite\nhelp: look at the irl stage \
                  that weighed it"
             );
         }
@@ -130,7 +130,7 @@ fn paired(weights: &Weights, demonstrations: &Demonstrations) -> Result<()> {
     // As many steps in as many episodes may still be others.
     ensure!(
         weights.demonstrations == demonstrations.digest(),
-        "the steps at `weights` are not those at `demonstrations`: they are as many, but of other users, items or rewards. {help}"
+        "the steps at `weights` are not those at `demonstrations`: they are as many, but of other users, items or rewards\n{help}"
     );
     Ok(())
 }
