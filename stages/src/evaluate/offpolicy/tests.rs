@@ -151,7 +151,7 @@ fn propensities_are_shared_among_the_ratings_of_a_user() {
     assert_eq!(found(Some(whole)).unwrap(), [0.125, 0.0625, 0.125]);
     assert!(found(None).unwrap_err().to_string().contains("help: connect `world.propensities`"));
     let error = found(Some(pairs[1..].to_vec())).unwrap_err().to_string();
-    assert!(error.starts_with("user 0 rated item 2, but there is no propensity of that."), "{error}");
+    assert!(error.starts_with("user 0 rated item 2, but there is no propensity of that\nhelp: "), "{error}");
 }
 
 #[test]
