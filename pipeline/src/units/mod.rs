@@ -12,12 +12,14 @@
 
 mod checkpoints;
 mod log;
+mod saved;
 mod vault;
 
 pub use checkpoints::Checkpoints;
 pub(crate) use checkpoints::is_whole_checkpoint;
 pub use log::Log;
 pub(crate) use log::damaged_frame;
+pub(crate) use saved::Saved;
 pub use vault::Vault;
 pub(crate) use vault::{is_whole_value, values};
 
