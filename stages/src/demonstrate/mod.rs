@@ -119,8 +119,9 @@ pipeline::ports! {
 impl Stage for Demonstrate {
     const KIND: &'static str = "demonstrate";
     /// 1: first. 2: the identity of a model behind a server includes the path of its address. 3: offers that avoid alike items
-    /// know who is spared. 4: items without a title are described in the prompts.
-    const VERSION: u32 = 4;
+    /// know who is spared. 4: items without a title are described in the prompts. 5: prompts clip long titles, and show no
+    /// control character.
+    const VERSION: u32 = 5;
     const ABOUT: &'static str = "let a language model recommend to simulated users and keep what it did";
     const NOT_IN_KEY: &'static [&'static str] =
         &["llm.openai.api_key", "llm.openai.in_flight", "llm.openai.timeout_seconds", "llm.openai.retries"];
@@ -203,19 +204,14 @@ impl Demonstrate {
     /// Whether the inputs speak of the same users and items.
     fn compare(&self, inputs: &Inputs) -> Result<()> {
         let (users, items) = (inputs.world.users(), inputs.world.items());
-        ensure!(inputs.items.len() == items, "the catalogue has {} items, the world {items}", inputs.items.len());
+        inputs.items.check_world(&inputs.world)?;
         let rankings = &inputs.rankings.items;
         ensure!(rankings.len() == users, "the rankings are of {} users, the world has {users}", rankings.len());
         let known = rankings.iter().flatten().all(|&item| (item as usize) < items);
         ensure!(known, "the rankings hold an item that is not among the world's {items}");
         let train = &inputs.train;
         ensure!(!train.is_empty(), "the training log is empty");
-        let known = train.user.iter().all(|&user| (user as usize) < users)
-            && train.item.iter().all(|&item| (item as usize) < items);
-        ensure!(
-            known,
-            "the training log holds a user or an item that the world of {users} users and {items} items does not"
-        );
+        train.check_within("train", users, items)?;
         ensure!(self.users <= users, "{} users asked for, the world has {users}\nhelp: lower `users`", self.users);
         Ok(())
     }

@@ -199,7 +199,7 @@ fn silence_falls_back_on_the_retriever_until_it_is_too_much() {
         assert_eq!(choice.item, choice.candidates[step % 2]);
     }
     let error = play(3).err().unwrap().to_string();
-    assert!(error.starts_with("24 of 32 answers name no candidate, the first of them is: hm."), "{error}");
+    assert!(error.starts_with("24 of 32 answers name no candidate, the first of them is: hm\nhelp: "), "{error}");
 }
 
 /// A model that refuses one user's questions.
@@ -247,10 +247,10 @@ fn inputs_that_do_not_belong_together_are_refused() {
         let error = stage.compare(&inputs).unwrap_err().to_string();
         assert!(error.contains(message), "{error}");
     };
-    refused(|inputs, _| inputs.items.id.truncate(3), "the catalogue has 3 items, the world 12");
+    refused(|inputs, _| inputs.items.id.truncate(3), "the catalogue at `items` has 3 items, the world 12\nhelp: ");
     refused(|inputs, _| inputs.rankings.items.truncate(3), "the rankings are of 3 users, the world has 5");
     refused(|inputs, _| inputs.rankings.items[0][0] = 12, "the rankings hold an item");
-    refused(|inputs, _| inputs.train.user[0] = 5, "the training log holds a user or an item");
+    refused(|inputs, _| inputs.train.user[0] = 5, "row 0 of the log at `train` is of user 5");
     refused(|inputs, _| inputs.train = Interactions::default(), "the training log is empty");
     refused(|_, stage| stage.users = 6, "help: lower `users`");
 }

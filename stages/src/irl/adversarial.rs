@@ -106,7 +106,10 @@ impl Game<'_> {
         let pairs = Demonstrated::new(&inputs.demonstrations, None, world, config.network.window)?;
         let expert = Steps::demonstrated(&pairs, &inputs.demonstrations, world);
         let features = match &inputs.items {
-            Some(items) => Features::with_texts(world, text_vectors(items, self.discriminator.text_width, self.seed))?,
+            Some(items) => {
+                items.check_world(world)?;
+                Features::with_texts(world, text_vectors(items, self.discriminator.text_width, self.seed))?
+            }
             None => Features::new(world),
         };
         let remark = self.remark(world);

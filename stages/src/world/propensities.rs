@@ -105,6 +105,7 @@ impl Stage for EstimatePropensities {
         let log = &inputs.interactions;
         ensure!(!log.is_empty(), "no interaction to estimate a propensity of");
         let (users, items) = (inputs.users.len(), inputs.items.len());
+        log.check_within("interactions", users, items)?;
         let of_rows = match &self.by {
             PropensitiesBy::Counts => counts(log, users, items),
             PropensitiesBy::NaiveBayes { smoothing } => {
