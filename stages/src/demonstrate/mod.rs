@@ -152,8 +152,13 @@ pipeline::ports! {
 impl Stage for Demonstrate {
     const KIND: &'static str = "demonstrate";
     /// 1: first. 2: the identity of a model behind a server includes the path of its address. 3: offers that avoid alike items
+<<<<<<< HEAD
     /// know who is spared. 4: items without a title are described in the prompts. 5: experts with
     /// roles and memories; long names and what a tokenizer takes for its own are cut.
+=======
+    /// know who is spared. 4: items without a title are described in the prompts. 5: prompts clip long titles, and show no
+    /// control character.
+>>>>>>> review
     const VERSION: u32 = 5;
     const ABOUT: &'static str = "let a language model recommend to simulated users and keep what it did";
     const NOT_IN_KEY: &'static [&'static str] = &[
