@@ -1,6 +1,6 @@
 //! A stage *is* its configuration: a documented, strict struct that maps input artifacts to output artifacts.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
@@ -87,6 +87,14 @@ pub trait Stage: DeserializeOwned + Serialize + JsonSchema + Send + Sync + 'stat
     fn wants(&self) -> Vec<Wants> {
         Vec::new()
     }
+    /// What running it would come to, where that is money or calls: an estimate in words. `made` gives the file behind an input
+    /// that is made already.
+    ///
+    /// # Errors
+    /// When such a file cannot be read.
+    fn estimate(&self, _made: &dyn Fn(&str) -> Option<PathBuf>) -> anyhow::Result<Option<String>> {
+        Ok(None)
+    }
     /// Does the work. Must be a function of config, inputs and assets alone, equal byte for byte on any number of threads,
     /// and go on from its last unit in `cx.scratch()` when it was interrupted.
     fn run(&self, inputs: Self::Inputs, cx: &Context) -> anyhow::Result<Self::Outputs>;
@@ -102,6 +110,11 @@ pub trait AnyStage: Send + Sync {
     fn apart(&self) -> Vec<Apart>;
     /// As [`Stage::wants`].
     fn wants(&self) -> Vec<Wants>;
+    /// As [`Stage::estimate`].
+    ///
+    /// # Errors
+    /// As there.
+    fn estimate(&self, made: &dyn Fn(&str) -> Option<PathBuf>) -> anyhow::Result<Option<String>>;
     /// Reads the inputs, runs, and writes each output as `<out>/<port>`.
     fn execute(&self, inputs: &(dyn Fn(&str) -> Vec<PortFile> + Sync), cx: &Context, out: &Path) -> anyhow::Result<()>;
 }
@@ -118,6 +131,9 @@ impl<S: Stage> AnyStage for S {
     }
     fn wants(&self) -> Vec<Wants> {
         Stage::wants(self)
+    }
+    fn estimate(&self, made: &dyn Fn(&str) -> Option<PathBuf>) -> anyhow::Result<Option<String>> {
+        Stage::estimate(self, made)
     }
     fn execute(&self, inputs: &(dyn Fn(&str) -> Vec<PortFile> + Sync), cx: &Context, out: &Path) -> anyhow::Result<()> {
         let inputs = S::Inputs::read(inputs)?;

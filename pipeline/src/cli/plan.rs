@@ -53,6 +53,7 @@ fn to_json(project: &Project, plan: &Plan) -> Value {
         }
         row["words"] = words(project, plan, index).1.into();
         row["first_cause"] = first_cause(project, plan, index);
+        row["estimate"] = plan.estimate(project, index).into();
         row
     };
     json!({ "experiment": project.experiment.name, "stages": plan.verdicts.iter().map(row).collect::<Vec<_>>() })
@@ -74,7 +75,8 @@ fn to_text(project: &Project, plan: &Plan) -> String {
     for &index in plan.verdicts.keys() {
         let (short, long) = words(project, plan, index);
         *counts.entry(short).or_default() += 1;
-        rows.push(vec![project.node(index).id.clone(), sentence(short, &long)]);
+        let estimate = plan.estimate(project, index).map(|estimate| format!("; {estimate}")).unwrap_or_default();
+        rows.push(vec![project.node(index).id.clone(), sentence(short, &long) + &estimate]);
     }
     let part = |word: &str| {
         let &n = counts.get(word)?;

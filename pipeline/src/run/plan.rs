@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::Project;
+use super::project::links;
 use crate::MissReason;
 use crate::key::Material;
 use crate::store::{Entry, Found};
@@ -81,6 +82,22 @@ impl Plan {
             }
             return Ok(found);
         }
+    }
+}
+
+impl Plan {
+    /// What a node that has to run would come to, where its stage can say.
+    pub fn estimate(&self, project: &Project, index: usize) -> Option<String> {
+        if self.hits.contains_key(&index) {
+            return None;
+        }
+        let made = |port: &str| {
+            let link = links(project.node(index), port).first()?;
+            let output = self.hits.get(&link.node)?.output(link.port)?;
+            Some(project.store.object(&output.digest))
+        };
+        // A plan does not fail on what is only said beside it; the run will say what is wrong.
+        project.node(index).config.estimate(&made).ok().flatten()
     }
 }
 

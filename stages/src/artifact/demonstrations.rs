@@ -357,8 +357,9 @@ mod tests {
         };
         let calls = Calls(vec![call("a", None), call("b", failed(Some(400))), call("c", failed(None))]);
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("calls");
-        for calls in [calls.clone(), Calls(vec![calls.0[0].clone()]), Calls::default()] {
+        let several = [calls.clone(), Calls(vec![calls.0[0].clone()]), Calls::default()];
+        for (number, calls) in several.into_iter().enumerate() {
+            let path = folder.path().join(number.to_string());
             calls.write(&path).unwrap();
             assert_eq!(Calls::read(&path).unwrap(), calls);
         }

@@ -1,16 +1,19 @@
 //! Named float arrays with one JSON description: the safetensors files of this program.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io::Read as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensors, serialize_to_file};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 /// The one key of `__metadata__`: a single key, because the format's own map has no order and bytes must be equal.
 const KEY: &str = "apprentice";
+/// The longest header that is read, as safetensors itself bounds it.
+const LONGEST: u64 = 100_000_000;
 
 /// A dense row-major array of f32.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -86,17 +89,8 @@ impl TensorFile {
         let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
         let (_, header) = SafeTensors::read_metadata(&bytes)
             .with_context(|| format!("{} is not a whole safetensors file", path.display()))?;
-        let header = header.metadata().as_ref().and_then(|map| map.get(KEY));
-        let header = header.with_context(|| format!("{} was not written by this program", path.display()))?;
-        let header: serde_json::Value = serde_json::from_str(header)?;
-        ensure!(
-            header["kind"] == kind && header["format"] == format,
-            "{} holds {}/{}, wanted {kind}/{format}",
-            path.display(),
-            header["kind"].as_str().unwrap_or("?"),
-            header["format"],
-        );
-        let mut file = Self { arrays: BTreeMap::new(), about: header["about"].as_str().unwrap_or_default().to_owned() };
+        let header = description(path, header.metadata().as_ref(), kind, format)?;
+        let mut file = Self { arrays: BTreeMap::new(), about: header };
         for (name, view) in SafeTensors::deserialize(&bytes)?.tensors() {
             ensure!(view.dtype() == Dtype::F32, "array `{name}` is {:?}, wanted F32", view.dtype());
             let data = view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
@@ -104,4 +98,40 @@ impl TensorFile {
         }
         Ok(file)
     }
+
+    /// The description of a file, without its arrays.
+    pub fn describe<T: DeserializeOwned>(path: &Path, kind: &str, format: u32) -> Result<T> {
+        let wanted = || format!("cannot read the beginning of {}", path.display());
+        let mut file = std::fs::File::open(path).with_context(wanted)?;
+        let mut length = [0; 8];
+        file.read_exact(&mut length).with_context(wanted)?;
+        let length = u64::from_le_bytes(length);
+        let mut bytes = Vec::new();
+        file.take(length.min(LONGEST)).read_to_end(&mut bytes).with_context(wanted)?;
+        let header: Header = serde_json::from_slice(&bytes).with_context(wanted)?;
+        let about = description(path, header.metadata.as_ref(), kind, format)?;
+        Self { arrays: BTreeMap::new(), about }.about()
+    }
+}
+
+/// The part of a safetensors header that is not about arrays.
+#[derive(Deserialize)]
+struct Header {
+    #[serde(rename = "__metadata__")]
+    metadata: Option<HashMap<String, String>>,
+}
+
+/// What a file's metadata say it is, when it is of that kind and format.
+fn description(path: &Path, metadata: Option<&HashMap<String, String>>, kind: &str, format: u32) -> Result<String> {
+    let header = metadata.and_then(|map| map.get(KEY));
+    let header = header.with_context(|| format!("{} was not written by this program", path.display()))?;
+    let header: serde_json::Value = serde_json::from_str(header)?;
+    ensure!(
+        header["kind"] == kind && header["format"] == format,
+        "{} holds {}/{}, wanted {kind}/{format}",
+        path.display(),
+        header["kind"].as_str().unwrap_or("?"),
+        header["format"],
+    );
+    Ok(header["about"].as_str().unwrap_or_default().to_owned())
 }

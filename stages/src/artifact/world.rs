@@ -155,6 +155,15 @@ pub struct World {
 }
 
 impl World {
+    /// The rules of a world's file, without reading the world.
+    ///
+    /// # Errors
+    /// When the file is no world, or is damaged at its beginning.
+    pub fn rules_of(path: &Path) -> Result<Rules> {
+        let About { rules, .. } = TensorFile::describe(path, Self::KIND, Self::FORMAT)?;
+        Ok(rules)
+    }
+
     /// Number of users U.
     #[must_use]
     pub fn users(&self) -> usize {

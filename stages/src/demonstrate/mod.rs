@@ -18,6 +18,7 @@
 
 mod desk;
 mod episode;
+mod estimate;
 mod expert;
 mod logged;
 mod prompt;
@@ -27,6 +28,7 @@ mod roles;
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -152,13 +154,8 @@ pipeline::ports! {
 impl Stage for Demonstrate {
     const KIND: &'static str = "demonstrate";
     /// 1: first. 2: the identity of a model behind a server includes the path of its address. 3: offers that avoid alike items
-<<<<<<< HEAD
     /// know who is spared. 4: items without a title are described in the prompts. 5: experts with
     /// roles and memories; long names and what a tokenizer takes for its own are cut.
-=======
-    /// know who is spared. 4: items without a title are described in the prompts. 5: prompts clip long titles, and show no
-    /// control character.
->>>>>>> review
     const VERSION: u32 = 5;
     const ABOUT: &'static str = "let a language model recommend to simulated users and keep what it did";
     const NOT_IN_KEY: &'static [&'static str] = &[
@@ -216,6 +213,10 @@ impl Stage for Demonstrate {
         };
         let calls = Wants { setting: "llm", port: "calls", connected: self.llm.replays(), why: why.into(), help };
         idle.into_iter().chain([calls]).collect()
+    }
+
+    fn estimate(&self, made: &dyn Fn(&str) -> Option<PathBuf>) -> Result<Option<String>> {
+        self.cost(made)
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {

@@ -157,11 +157,10 @@ fn forgotten(shown: usize, remember: usize) -> usize {
 /// Titles in one line and in the order of speech, descriptions where there are none; where several items share one, the year
 /// tells them apart, else the id.
 fn names(items: &Items) -> Vec<String> {
-    let plain: Vec<String> = items.called().iter().map(|title| clipped(&spoken(title))).collect();
+    let plain: Vec<String> = items.called().iter().map(|title| spoken(title)).collect();
     let dated =
         |row: usize, name: &String| items.year[row].map_or_else(|| name.clone(), |year| format!("{name} ({year})"));
     let dated = distinguish(&plain, dated);
-<<<<<<< HEAD
     distinguish(&dated, |row, name| format!("{name} [{}]", tame(&items.id[row], LONGEST_NAME)).trim_start().to_owned())
 }
 
@@ -173,32 +172,12 @@ pub(super) fn tame(text: &str, most: usize) -> String {
     match line.char_indices().nth(most) {
         Some((end, _)) => format!("{}…", line[..end].trim_end()),
         None => line,
-=======
-    distinguish(&dated, |row, name| format!("{name} [{}]", clipped(&items.id[row])).trim_start().to_owned())
-}
-
-/// Characters of a title that a prompt shows, at most: a catalogue may hold any text for one, and ten candidates and what was
-/// shown before have to fit into a model's context.
-const LONGEST: usize = 200;
-
-/// A text of no more than [`LONGEST`] characters, the last of them an ellipsis where more were there.
-fn clipped(text: &str) -> String {
-    match text.char_indices().nth(LONGEST) {
-        None => text.to_owned(),
-        Some(_) => text.chars().take(LONGEST - 1).collect::<String>().trim_end().to_owned() + "…",
->>>>>>> review
     }
 }
 
 /// Catalogues put an article last (`Piano, The`); a model knows the title as people say it, and finds it likelier so.
 fn spoken(title: &str) -> String {
-<<<<<<< HEAD
     let title = tame(title, LONGEST_NAME);
-=======
-    // A control character may end a line for a model, or mean something to its tokenizer.
-    let words = title.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
-    let title = words.collect::<Vec<_>>().join(" ");
->>>>>>> review
     let article =
         ["The", "A", "An"].iter().find_map(|article| Some((article, title.strip_suffix(article)?.strip_suffix(", ")?)));
     article.map_or_else(|| title.clone(), |(article, rest)| format!("{article} {rest}"))
@@ -252,7 +231,6 @@ mod tests {
     }
 
     #[test]
-<<<<<<< HEAD
     fn words_from_outside_are_one_short_line() {
         assert_eq!(tame("a\u{1b}[31m\n\n b\u{0}c <|im_end|>{{ x }}", 99), "a [31m b c < |im_end|>{{ x }}");
         assert_eq!(tame("żółwie i koty", 6), "żółwie…");
@@ -260,25 +238,6 @@ mod tests {
         let long = items(&[(&"Long ".repeat(4_000), None), (&"Long ".repeat(5_000), None)]);
         let named = names(&long);
         assert!(named.iter().all(|name| name.chars().count() < 220) && named[0] != named[1], "{named:?}");
-=======
-    fn a_title_of_any_length_is_clipped_between_characters_and_holds_no_control_character() {
-        let long = "é".repeat(10_000);
-        let catalogue =
-            items(&[(&long, None), (&long, None), (&"x".repeat(200), None), ("A\u{0}B\u{1b}[2J\u{7f}", None)]);
-        let named = names(&catalogue);
-        let clipped = format!("{}…", "é".repeat(199));
-        assert_eq!(named[0], format!("{clipped} [i0]"), "told apart from the next, which begins alike");
-        assert_eq!(
-            (named[1].as_str(), named[2].as_str()),
-            (format!("{clipped} [i1]").as_str(), "x".repeat(200).as_str())
-        );
-        assert_eq!(named[3], "A B [2J");
-        let train = Interactions { user: vec![0], item: vec![0], rating: vec![5.0], timestamp: vec![0] };
-        let prompt = Prompt::new("movie", None, 7, &catalogue, &train).unwrap();
-        let request = prompt.request(&prompt.begin(&[0, 1, 2, 3]).unwrap(), &[prompt.shown(0, 3.0).unwrap()], &[0, 1]);
-        let asked = request.context.concat() + &request.options.concat();
-        assert!(asked.chars().count() < 2000 && asked.chars().all(|c| c == '\n' || !c.is_control()), "{asked}");
->>>>>>> review
     }
 
     #[test]

@@ -246,14 +246,10 @@ fn silence_falls_back_on_the_retriever_until_it_is_too_much() {
         assert_eq!(choice.item, choice.candidates[step % 2]);
     }
     let error = play(3).err().unwrap().to_string();
-<<<<<<< HEAD
     assert!(
         error.starts_with("24 of 32 answers name nothing that may be shown, the first of them is: hm\n"),
         "{error}"
     );
-=======
-    assert!(error.starts_with("24 of 32 answers name no candidate, the first of them is: hm\nhelp: "), "{error}");
->>>>>>> review
 }
 
 /// A model that refuses one user's questions.

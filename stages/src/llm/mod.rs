@@ -14,6 +14,7 @@ pub(crate) mod conformance;
 pub mod gguf;
 mod openai;
 mod replay;
+mod shelf;
 
 use std::fmt;
 
@@ -25,6 +26,7 @@ use serde::{Deserialize, Serialize};
 pub use chooser::{GgufConfig, Score};
 pub use openai::{OpenaiConfig, Prices};
 pub use replay::{Recorded, ReplayConfig};
+pub use shelf::vectors_of;
 
 /// One choice to make. Its JSON is what is kept and hashed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -237,6 +239,15 @@ impl LlmConfig {
         match self {
             Self::Gguf(_) | Self::Replay(_) => Ok(()),
             Self::Openai(config) => config.check().map_err(|(path, message)| (format!("openai.{path}"), message)),
+        }
+    }
+
+    /// What so many calls with prompts of about so many tokens may come to; `None` where they cost nothing but time.
+    #[must_use]
+    pub fn estimate(&self, calls: u64, prompt_tokens: f64) -> Option<String> {
+        match self {
+            Self::Gguf(_) | Self::Replay(_) => None,
+            Self::Openai(config) => Some(config.estimate(calls, prompt_tokens)),
         }
     }
 

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use ureq::http::Uri;
 
-use super::budget::{Limits, Prices};
+use super::budget::{Limits, Prices, Tokens};
 
 /// `llm: { openai: … }`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -94,6 +94,26 @@ impl OpenaiConfig {
         Limits { max_calls: self.max_calls, budget_usd: self.budget_usd, prices: self.prices }
     }
 
+    /// What so many calls may come to, in words.
+    pub(in super::super) fn estimate(&self, calls: u64, prompt_tokens: f64) -> String {
+        let tokens = Tokens {
+            prompt: (calls as f64 * prompt_tokens) as u64,
+            completion: calls.saturating_mul(self.max_tokens.into()),
+        };
+        let mut words = format!("about {calls} calls, {} tokens", tokens.sum());
+        if let Some(prices) = self.prices {
+            let usd = prices.nano_usd(tokens) as f64 / 1e9;
+            words += &format!(", {usd:.4} USD");
+            if let Some(budget) = self.budget_usd.filter(|&budget| usd > budget) {
+                words += &format!(", more than `budget_usd: {budget}`");
+            }
+        }
+        if let Some(max) = self.max_calls.filter(|&max| calls > max) {
+            words += &format!(", more than `max_calls: {max}`");
+        }
+        words
+    }
+
     /// What no type can say: the path at fault and a sentence.
     pub(in super::super) fn check(&self) -> Result<(), (String, String)> {
         let wrong = |path: &str, message: &str| Err((path.to_owned(), message.to_owned()));
@@ -174,5 +194,17 @@ mod tests {
         ] {
             assert_eq!(spoilt.check().unwrap_err().0, path);
         }
+    }
+
+    #[test]
+    fn an_estimate_says_what_it_would_break() {
+        let free: OpenaiConfig = serde_json::from_value(json!({ "model": "m" })).unwrap();
+        assert_eq!(free.estimate(10, 92.0), "about 10 calls, 1000 tokens");
+        let prices = Some(Prices { input: 1.0, output: 10.0 });
+        let paid = OpenaiConfig { prices, budget_usd: Some(0.001), max_calls: Some(9), ..free };
+        assert_eq!(
+            paid.estimate(10, 92.0),
+            "about 10 calls, 1000 tokens, 0.0017 USD, more than `budget_usd: 0.001`, more than `max_calls: 9`"
+        );
     }
 }

@@ -131,8 +131,24 @@ fn no_http_at_all() {
 fn an_answer_of_ten_megabytes() {
     let body = format!(r#"{{"choices":[{{"message":{{"content":"{}"}}}}]}}"#, "x".repeat(10_000_000));
     let server = MockServer::start(move |_, _| Some(response(200, "", &body)));
-    let failed = failed(&server, &format!("answered more than {COMPLETION} bytes"));
+    let failed = failed(&server, &format!("answered more than {} bytes", most(8)));
     assert_eq!(failed.raw, "");
+}
+
+#[test]
+fn a_small_answer_that_unpacks_to_a_large_one() {
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    for _ in 0..200 {
+        packed.write_all(&[b' '; 1 << 20]).unwrap();
+    }
+    let packed = packed.finish().unwrap();
+    assert!(packed.len() < most(8) as usize, "{} bytes", packed.len());
+    let server = MockServer::raw(move |_, _, stream| {
+        let length = packed.len();
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: {length}\r\n\r\n");
+        let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&packed));
+    });
+    failed(&server, &format!("answered more than {} bytes", most(8)));
 }
 
 #[test]
@@ -168,7 +184,7 @@ fn garbage_wrong_types_and_missing_fields() {
 
 #[test]
 fn nested_without_end() {
-    let server = MockServer::start(|_, _| Some(response(200, "", &"[".repeat(1_000_000))));
+    let server = MockServer::start(|_, _| Some(response(200, "", &"[".repeat(200_000))));
     let failed = failed(&server, "no chat completion");
     assert_eq!(failed.raw.len(), 2000, "the beginning of it");
 }

@@ -44,8 +44,12 @@ use super::{Answer, Embedder, Failed, Llm, Player, Players, Reading, Request, Ve
 /// Raised when an equal request to an equal model should be worded anew. 2: the path of the address is in the identity, because
 /// one host may serve several models under several paths.
 const FORM: u32 = 2;
-/// The most bytes of a chat completion that are read: the longest text of the largest models fits.
-const COMPLETION: u64 = 2 << 20;
+/// The most bytes of a chat completion that are read, besides those for each token.
+const COMPLETION: u64 = 256 << 10;
+/// The most bytes that a token of it may take: the token, and what is said of its probability and of twenty others'.
+const TOKEN: u64 = 4 << 10;
+/// The most bytes of the longest completion.
+const LONGEST: u64 = 16 << 20;
 /// The most bytes of embeddings that are read: [`TEXTS`] vectors of 8192 numbers fit.
 const EMBEDDINGS: u64 = 16 << 20;
 /// How many texts one request turns into vectors.
@@ -174,12 +178,17 @@ fn bound(bytes: usize, texts: usize) -> u64 {
     (bytes + 32 * (texts + 1)) as u64
 }
 
+/// The most bytes that are read of a completion of so many tokens.
+fn most(max_tokens: u32) -> u64 {
+    (COMPLETION + TOKEN * u64::from(max_tokens)).min(LONGEST)
+}
+
 impl Remote {
     fn chat(&self, body: &Value, max_tokens: u32) -> Result<Answer> {
         let messages = body["messages"].as_array().map_or(&[][..], Vec::as_slice);
         let bytes = messages.iter().filter_map(|message| message["content"].as_str()).map(str::len).sum();
         let worst = Tokens { prompt: bound(bytes, messages.len()), completion: max_tokens.into() };
-        let (raw, usage): (Raw, _) = self.ask("chat/completions", body, worst, COMPLETION, &completion)?;
+        let (raw, usage): (Raw, _) = self.ask("chat/completions", body, worst, most(max_tokens), &completion)?;
         let tokens = usage.map_or(0, |usage| Tokens::from(usage).sum());
         Ok(Answer { text: serde_json::to_string(&raw)?, tokens })
     }

@@ -87,16 +87,20 @@ pub(super) fn persist<T>(
             }
             Err(Trouble::Passing { why, .. }) if over => {
                 let help = "see that the server runs and `base_url` is right, then run again: answered calls are kept";
-                return Err(Unreachable(format!("{why} ({tries} tries)\nhelp: {help}")).into());
+                return Err(Unreachable(format!("{why} ({})\nhelp: {help}", counted(tries))).into());
             }
             Err(Trouble::Malformed(failure)) if over => {
-                return Err(Failed { reason: format!("{} ({tries} tries)", failure.reason), ..failure }.into());
+                return Err(Failed { reason: format!("{} ({})", failure.reason, counted(tries)), ..failure }.into());
             }
             Err(Trouble::Passing { after, .. }) => after,
             Err(Trouble::Malformed(_)) => None,
         };
         rest(after.unwrap_or_else(|| FIRST.saturating_mul(1 << (tries - 1).min(6)).min(LONGEST)))?;
     }
+}
+
+fn counted(tries: u32) -> String {
+    if tries == 1 { "1 try".into() } else { format!("{tries} tries") }
 }
 
 #[cfg(test)]

@@ -1,0 +1,82 @@
+//! What the stage may cost, said before it runs.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use pipeline::Artifact as _;
+
+use super::Demonstrate;
+use crate::artifact::{Items, World};
+
+/// Tokens of the fixed words: instructions of our own, how to answer, what a chat template adds.
+const WORDS: f64 = 90.0;
+/// Tokens of the words around a title in a line about a shown item.
+const AROUND: f64 = 14.0;
+/// Bytes of a token in most texts.
+const BYTES: f64 = 4.0;
+/// Tokens of a title where the catalogue is not known yet.
+const TITLE: f64 = 7.0;
+
+impl Demonstrate {
+    /// One call a turn for each user, each with a prompt of the usual length. What the store has the answer to costs nothing, and
+    /// people may leave early: it is rather too much than too little.
+    pub(super) fn cost(&self, made: &dyn Fn(&str) -> Option<PathBuf>) -> Result<Option<String>> {
+        let horizon = made("world").map(|world| World::rules_of(&world)).transpose()?.map(|rules| rules.horizon);
+        let items = made("items").map(|items| Items::read(&items)).transpose()?;
+        let turns = horizon.unwrap_or(1);
+        let calls = (self.users * turns) as u64;
+        let words = self.llm.estimate(calls, self.prompt_tokens(horizon, items.as_ref()));
+        let each = if horizon.is_none() { "each turn of the world's horizon: " } else { "" };
+        Ok(words.map(|words| format!("{each}{words} (an estimate; what is in the store costs nothing)")))
+    }
+
+    /// Tokens of a prompt on average.
+    fn prompt_tokens(&self, horizon: Option<usize>, items: Option<&Items>) -> f64 {
+        let bytes = |items: &Items| {
+            let all: usize = items.called().iter().map(|title| title.len()).sum();
+            all as f64 / items.len().max(1) as f64
+        };
+        let title = items.map_or(TITLE, |items| 1.0 + bytes(items) / BYTES);
+        // Between `remember` and twice as many, less while an episode is young.
+        let shown = (1.5 * self.remember as f64).min(horizon.map_or(f64::MAX, |horizon| horizon as f64 / 2.0));
+        let own = self.instructions.as_ref().map_or(0.0, |text| text.len() as f64 / BYTES);
+        WORDS
+            + own
+            + (title + 1.0) * self.liked as f64
+            + (title + AROUND) * shown
+            + (title + 3.0) * self.candidates as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{inputs, stage};
+    use super::*;
+    use crate::llm::LlmConfig;
+
+    #[test]
+    fn by_hand_with_and_without_what_it_reads() {
+        let openai = serde_json::json!({ "openai": { "model": "m", "prices": { "input": 1.0, "output": 10.0 } } });
+        let llm: LlmConfig = serde_json::from_value(openai).unwrap();
+        let stage = Demonstrate { llm, instructions: Some("12345678".into()), ..stage() };
+        // 90 + 2 + 8·2 + 21·3 + 10·4 tokens, and 8 written.
+        assert_eq!(stage.prompt_tokens(None, None), 211.0);
+        let said = stage.cost(&|_| None).unwrap().unwrap();
+        assert_eq!(
+            said,
+            "each turn of the world's horizon: about 4 calls, 876 tokens, 0.0012 USD (an estimate; what is in the store costs \
+             nothing)"
+        );
+        let folder = tempfile::tempdir().unwrap();
+        let inputs = inputs();
+        inputs.world.write(&folder.path().join("world")).unwrap();
+        inputs.items.write(&folder.path().join("items")).unwrap();
+        let said = stage.cost(&|port| Some(folder.path().join(port))).unwrap().unwrap();
+        assert!(said.starts_with("about 32 calls, ") && said.contains(" USD (an estimate"), "{said}");
+    }
+
+    #[test]
+    fn a_model_of_ones_own_costs_nothing() {
+        assert_eq!(stage().cost(&|_| None).unwrap(), None);
+    }
+}
