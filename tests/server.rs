@@ -267,8 +267,15 @@ fn llama_cpp_chooses_writes_and_turns_texts_into_vectors() {
         }
     }
     let llm = open(false);
-    let writing =
-        Writing { context, cue: "Thought:".into(), max_tokens: 12, stop: "\n".into(), temperature: 0.0, draw: 0 };
+    let writing = Writing {
+        context,
+        cue: "Thought:".into(),
+        max_tokens: 12,
+        stop: "\n".into(),
+        temperature: 0.0,
+        draw: 0,
+        integer: None,
+    };
     let written = llm.written(&llm.players("").unwrap()().write(&writing).unwrap().text).unwrap();
     println!("wrote {written:?}");
     assert!(!written.is_empty() && !written.contains('\n'));

@@ -18,13 +18,14 @@ const BYTES: f64 = 4.0;
 const TITLE: f64 = 7.0;
 
 impl Demonstrate {
-    /// One call a turn for each user, each with a prompt of the usual length. What the store has the answer to costs nothing, and
+    /// One call a turn for each user and role, each with a prompt of the usual length. What the store has the answer to costs nothing, and
     /// people may leave early: it is rather too much than too little.
     pub(super) fn cost(&self, made: &dyn Fn(&str) -> Option<PathBuf>) -> Result<Option<String>> {
         let horizon = made("world").map(|world| World::rules_of(&world)).transpose()?.map(|rules| rules.horizon);
         let items = made("items").map(|items| Items::read(&items)).transpose()?;
         let turns = horizon.unwrap_or(1);
-        let calls = (self.users * turns) as u64;
+        let a_turn = 1 + usize::from(self.expert.plans()) + usize::from(self.expert.criticises());
+        let calls = (self.users * (turns * a_turn + usize::from(self.expert.reflects()))) as u64;
         let words = self.llm.estimate(calls, self.prompt_tokens(horizon, items.as_ref()));
         let each = if horizon.is_none() { "each turn of the world's horizon: " } else { "" };
         Ok(words.map(|words| format!("{each}{words} (an estimate; what is in the store costs nothing)")))
