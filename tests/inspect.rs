@@ -107,7 +107,12 @@ fn an_episode_as_a_conversation(project: &Project) {
         "episode 0 of ",
         "policy ",
         "return_inclusive",
+        "step 0\n  policy ",
     ]);
+    // Who judges episodes reads no catalogue: the titles come from that of the worlds.
+    let told = project.ok(&["inspect", "score.steps", "--episode", "0", "--json"]).json();
+    let (whose, turn) = (&told["content"]["policy"], &told["content"]["turns"][0]);
+    assert!(!text(whose).is_empty() && !text(&turn["chosen"]).starts_with("item "), "{whose}: {turn}");
     project
         .run(&["inspect", "demos.demonstrations", "--episode", "9999"])
         .ends_with(2)

@@ -1,6 +1,7 @@
 //! Texts that people read, word for word.
 
 use crate::project::Project;
+use crate::source::sources;
 
 const SHORT: &str = "\
 name: short
@@ -85,4 +86,18 @@ fn help_names_every_command_option_and_exit_code() {
     ])
     .prints(&["    0  all is well", "    1  a stage failed", "    2  the experiment", "  130  interrupted"]);
     project.ok(&["--version"]).prints(&["apprentice 0."]);
+}
+
+/// Whoever reads an error finds the next step at the beginning of its last line, and programs are given it by itself.
+#[test]
+fn a_help_is_a_line_of_its_own() {
+    let mut inside = Vec::new();
+    for source in ["pipeline/src", "stages/src"].iter().flat_map(|folder| sources(folder, &["rs"])) {
+        for (number, line) in source.text.lines().enumerate() {
+            if [". help: ", "; help: ", ". {help", ". {HELP"].iter().any(|wrong| line.contains(wrong)) {
+                inside.push(format!("{}:{}: {}", source.path, number + 1, line.trim()));
+            }
+        }
+    }
+    assert!(inside.is_empty(), "{}", inside.join("\n"));
 }

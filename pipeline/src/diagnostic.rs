@@ -215,6 +215,13 @@ impl Diagnostics {
         Cow::Owned(Diagnostic { message, span: None, label: None, ..fault.clone() })
     }
 
+    /// One fault without a place, in the form of [`Diagnostics::to_json`].
+    #[must_use]
+    pub(crate) fn placeless(message: &str, help: Option<&str>) -> Value {
+        let place = Value::Null;
+        json!([{ "message": message, "file": place, "line": place, "column": place, "label": place, "help": help }])
+    }
+
     /// `[{message, file, line, column, label, help}]`; the place is null where there is none.
     #[must_use]
     pub fn to_json(&self) -> Value {

@@ -61,6 +61,8 @@ pub enum Event {
         seconds: f64,
         /// The error with its causes, where it failed.
         error: Option<String>,
+        /// What to do about it, which `error` ends with; nothing where nobody knows.
+        help: Option<String>,
         /// The file with everything that the stage said.
         log: Option<String>,
     },

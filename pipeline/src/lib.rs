@@ -27,6 +27,7 @@ pub mod secret;
 pub mod spec;
 mod stage;
 mod store;
+mod told;
 pub mod units;
 mod upkeep;
 

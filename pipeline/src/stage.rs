@@ -64,6 +64,8 @@ pub trait Stage: DeserializeOwned + Serialize + JsonSchema + Send + Sync + 'stat
     const ABOUT: &'static str;
     /// Dotted config paths that change how the result is reached but not the result (`llm.openai.in_flight`): not in the key.
     const NOT_IN_KEY: &'static [&'static str] = &[];
+    /// Whether its outputs number users and items anew, so that they fit nothing that was made before it.
+    const NUMBERS_ANEW: bool = false;
     /// What it reads.
     type Inputs: Ports;
     /// What it writes.
@@ -158,6 +160,8 @@ pub struct StageKind {
     pub about: &'static str,
     /// As [`Stage::NOT_IN_KEY`].
     pub not_in_key: &'static [&'static str],
+    /// As [`Stage::NUMBERS_ANEW`].
+    pub numbers_anew: bool,
     /// The input ports.
     pub inputs: fn() -> Vec<PortSpec>,
     /// The output ports.
@@ -177,6 +181,7 @@ impl StageKind {
             version: S::VERSION,
             about: S::ABOUT,
             not_in_key: S::NOT_IN_KEY,
+            numbers_anew: S::NUMBERS_ANEW,
             inputs: S::Inputs::specs,
             outputs: S::Outputs::specs,
             schema: |generator| generator.subschema_for::<S>(),
@@ -216,6 +221,8 @@ pub struct FiguresOf {
 pub struct Catalog {
     /// Stage kinds, alphabetical.
     pub stages: &'static [StageKind],
+    /// The kinds of artifacts that know users or items by their numbers, alphabetical.
+    pub numbered: &'static [&'static str],
     /// Generated assets, alphabetical.
     pub generators: &'static [Generator],
     /// Looks into the files that stages make.

@@ -20,7 +20,9 @@ pub mod world;
 
 use pipeline::{Artifact as _, Catalog, FiguresOf, Generator, StageKind};
 
-use artifact::Metrics;
+use artifact::{
+    Demonstrations, Interactions, Items, Metrics, Policy, Propensities, Rankings, RewardModel, Users, Weights, World,
+};
 
 /// Every kind of stage, alphabetical: the one place where a new one is entered.
 pub static CATALOG: Catalog = Catalog {
@@ -55,6 +57,18 @@ pub static CATALOG: Catalog = Catalog {
         StageKind::of::<world::Means>(),
         StageKind::of::<world::MatrixFactorisation>(),
         StageKind::of::<world::EstimatePropensities>(),
+    ],
+    numbered: &[
+        Demonstrations::KIND,
+        Interactions::KIND,
+        Items::KIND,
+        Policy::KIND,
+        Propensities::KIND,
+        Rankings::KIND,
+        RewardModel::KIND,
+        Users::KIND,
+        Weights::KIND,
+        World::KIND,
     ],
     generators: &[
         Generator {

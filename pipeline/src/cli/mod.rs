@@ -21,11 +21,12 @@ use std::io::{ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::diagnostic::Diagnostics;
 use crate::exit::Failure;
 use crate::secret::{redact, redact_json};
+use crate::told::Told;
 use crate::{Catalog, Exit, escape, spec};
 use args::{Cli, Command};
 use session::Session;
@@ -43,7 +44,7 @@ pub fn main(catalog: &'static Catalog, prepare: fn(threads: usize)) -> ExitCode 
         Err(told) => {
             let complaint = told.use_stderr();
             if complaint && std::env::args_os().any(|word| word == "--json") {
-                let _ = print_error(Exit::Wrong, told.to_string().trim_end(), None);
+                let _ = print_error(Exit::Wrong, told.to_string().trim_end(), &unread(&told));
             } else {
                 // Help and version go to standard output, complaints to standard error; that nobody reads them is no failure.
                 let _ = told.print();
@@ -100,20 +101,34 @@ fn complain(session: &Session, failure: &Failure) -> Exit {
         return Exit::Ok;
     }
     let diagnostics = failure.error.downcast_ref::<Diagnostics>();
+    let told = Told::of(&failure.error);
     if session.global.json {
-        let _ = print_error(failure.exit, &format!("{:#}", failure.error), diagnostics);
+        let placeless = || Diagnostics::placeless(&told.message, told.help().as_deref());
+        let diagnostics = diagnostics.map_or_else(placeless, Diagnostics::to_json);
+        let _ = print_error(failure.exit, &told.to_string(), &diagnostics);
     } else if let Some(diagnostics) = diagnostics {
         let text = diagnostics.render(std::io::stderr().is_terminal());
         let _ = write!(std::io::stderr(), "{}", redact(&text));
     } else {
-        talk(&format!("error: {:#}", failure.error));
+        talk(&format!("error: {told}"));
     }
     failure.exit
 }
 
-/// An error for programs: one line on standard output, so that it also ends a stream of events.
-fn print_error(exit: Exit, error: &str, diagnostics: Option<&Diagnostics>) -> Result<Exit, Failure> {
-    let diagnostics = diagnostics.map(Diagnostics::to_json);
+/// A command line that cannot be read, as [`Diagnostics::to_json`] has it: what is wrong is its first paragraph.
+fn unread(told: &clap::Error) -> Value {
+    let text = told.to_string();
+    let message = text.split("\n\n").next().unwrap_or(&text).trim_end().trim_start_matches("error: ");
+    let tip = text.lines().find_map(|line| line.trim_start().strip_prefix("tip: "));
+    Diagnostics::placeless(
+        message,
+        Some(tip.unwrap_or("`apprentice --help` lists the commands, `apprentice COMMAND --help` their options")),
+    )
+}
+
+/// An error for programs: one line on standard output, so that it also ends a stream of events. `error` is what a person is
+/// told, `diagnostics` the same in parts.
+fn print_error(exit: Exit, error: &str, diagnostics: &Value) -> Result<Exit, Failure> {
     let error = json!({ "event": "error", "exit": exit as u8, "error": error, "diagnostics": diagnostics });
     write(&escape::json(&format!("{}\n", numbered(error))))
 }
@@ -134,14 +149,14 @@ fn write(text: &str) -> Result<Exit, Failure> {
 }
 
 /// Prints an object as JSON, with the number of its schema.
-fn print_json(value: serde_json::Value) -> Result<Exit, Failure> {
+fn print_json(value: Value) -> Result<Exit, Failure> {
     write(&escape::json(&format!("{:#}\n", numbered(value))))
 }
 
 /// The fields of an object behind the number of their schema, without any secret.
-fn numbered(value: serde_json::Value) -> serde_json::Value {
+fn numbered(value: Value) -> Value {
     let mut whole = json!({ "schema_version": SCHEMA });
-    if let (Some(whole), serde_json::Value::Object(fields)) = (whole.as_object_mut(), value) {
+    if let (Some(whole), Value::Object(fields)) = (whole.as_object_mut(), value) {
         whole.extend(fields);
     }
     redact_json(&mut whole);

@@ -18,7 +18,7 @@ use crate::{Exit, Wrong};
 pub(super) fn recommend(session: &Session, args: &args::Recommend) -> Result<Exit, Failure> {
     let store = session.store();
     let (path, entry) = policy(&store, &args.policy, args.experiment.as_deref())?;
-    let beside = entry.map(|entry| ancestors(&store, &entry)).transpose()?.unwrap_or_default();
+    let beside = entry.map(|entry| ancestors(&store, &entry, |_| true)).transpose()?.unwrap_or_default();
     let asked = match (&args.user, &args.batch) {
         (Some(user), None) => {
             vec![Asked { user: user.clone(), history: args.history.clone(), rewards: args.reward.clone(), place: None }]

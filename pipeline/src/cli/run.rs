@@ -12,6 +12,7 @@ use crate::exit::Failure;
 use crate::record::NodeRecord;
 use crate::run::{self, Options, Outcome, Project, select};
 use crate::secret::redact;
+use crate::told::Told;
 use crate::{Cancel, Exit, interrupt};
 
 /// Independent stages gain little beyond this, and each holds its data in memory.
@@ -68,7 +69,7 @@ fn end(session: &Session, project: &Project, outcome: Outcome) -> Result<Exit, F
         let id = &project.node(index).id;
         let log = outcome.logs.get(&index).map(|log| format!("\nlog: {}", log.display())).unwrap_or_default();
         if !session.global.json {
-            talk(&format!("error: stage `{id}` failed: {error:#}{log}"));
+            talk(&format!("error: stage `{id}` failed: {}{log}", Told::of(&error)));
         }
         Failure::from(error).exit
     });

@@ -33,6 +33,7 @@ use crate::record::{NodeRecord, Record, RunFolder};
 use crate::report::{self, Ran, Render};
 use crate::secret::redact;
 use crate::store::Entry;
+use crate::told::Told;
 use crate::{Cancel, Interrupted};
 use redacted::Redacted;
 use scheduler::Visit;
@@ -217,7 +218,8 @@ impl Run<'_> {
     fn tell_end(&self, index: usize, status: Status, start: Instant, error: Option<&anyhow::Error>) {
         let id = &self.project.node(index).id;
         let entry = self.done.lock().unwrap_or_else(PoisonError::into_inner).get(&index).cloned();
-        let text = error.map(|error| redact(&format!("{error:#}")).into_owned());
+        let told = error.map(Told::of);
+        let text = told.as_ref().map(|told| redact(&told.to_string()).into_owned());
         let log = self.record.log_so_far(id);
         let seconds = start.elapsed().as_secs_f64();
         self.record.ended(index, status, entry.as_ref(), seconds, text.clone());
@@ -226,6 +228,7 @@ impl Run<'_> {
             status,
             seconds,
             error: text,
+            help: told.and_then(|told| told.help()).map(|help| redact(&help).into_owned()),
             log: log.map(|path| path.display().to_string()),
         });
     }

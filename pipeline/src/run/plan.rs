@@ -9,6 +9,7 @@ use super::project::links;
 use crate::MissReason;
 use crate::key::Material;
 use crate::store::{Entry, Found};
+use crate::units::Saved;
 
 /// What would become of a node.
 #[derive(Clone, Debug, Serialize)]
@@ -16,8 +17,8 @@ use crate::store::{Entry, Found};
 pub(crate) enum Verdict {
     /// Its result is in the store.
     Hit { key: String },
-    /// It runs.
-    Run { key: String, reason: MissReason },
+    /// It runs; from `saved` on, where a broken-off run left work.
+    Run { key: String, reason: MissReason, saved: Option<Saved> },
     /// What it reads is not known before `on` has run. It runs for `reason` of its own, or, where there is none, when those
     /// come out with another content.
     After { on: Vec<String>, reason: Option<MissReason> },
@@ -140,13 +141,14 @@ fn verdict(project: &Project, index: usize, forced: bool, plan: &mut Plan) -> an
     }
     let key = material.key();
     let found = project.store.lookup(&key)?;
+    let saved = || Saved::in_scratch(&project.store.scratch(&key));
     let verdict = match found {
-        _ if forced => Verdict::Run { key, reason: MissReason::Forced },
+        _ if forced => Verdict::Run { reason: MissReason::Forced, saved: saved()?, key },
         Found::Entry(entry) => {
             plan.hits.insert(index, *entry);
             Verdict::Hit { key }
         }
-        found => Verdict::Run { key, reason: project.reason(index, &material, &found)? },
+        found => Verdict::Run { reason: project.reason(index, &material, &found)?, saved: saved()?, key },
     };
     plan.materials.insert(index, material);
     Ok(verdict)

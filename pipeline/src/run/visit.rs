@@ -5,14 +5,14 @@ use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use super::{Locked, Run};
-use crate::Interrupted;
 use crate::asset::Resolved;
 use crate::event::{Event, Status};
 use crate::key::Material;
 use crate::seam::reached;
 use crate::spec::Link;
 use crate::store::{Damage, Entry, Found, Kept, KeyLock};
-use crate::{MissReason, store};
+use crate::units::Saved;
+use crate::{Interrupted, MissReason};
 
 /// How often a waiting run looks whether the lock is free: soon enough for a person, seldom enough for the disk.
 const WAIT: Duration = Duration::from_millis(100);
@@ -91,7 +91,7 @@ impl Run<'_> {
         let key = material.key();
         let before = self.project.store.entry(&key)?;
         let scratch = self.project.store.scratch(&key);
-        let resumed = !store::list(&scratch)?.is_empty();
+        let resumed = Saved::in_scratch(&scratch)?.is_some();
         self.record.missed(index, &reason);
         let why = reason.to_string();
         self.tell(&Event::StageStarted { stage: self.id(index), key, reason, why, resumed });

@@ -4,6 +4,7 @@ use super::apart;
 use super::block::Block;
 use super::config::{Subject, read_config};
 use super::inputs::{Feed, Scope, Wire, wires};
+use super::numbering::Numbered;
 use super::sweep::{self, Axis, Cell, Side};
 use super::tree::{Data, Entry, Tree};
 use super::{Link, Node, SecretUse, secrets, wants};
@@ -34,6 +35,9 @@ pub(crate) fn nodes(
 ) -> Vec<Node> {
     let mut above: Vec<Built> = Vec::new();
     let mut nodes = Vec::new();
+    let mut numberings = Vec::new();
+    // Faults of what is connected with what: they leave every node to its place.
+    let mut told = 0;
     let (mut count, mut links_made) = (0, 0);
     for (index, entry) in stages.iter().enumerate() {
         if errors.len() > MOST {
@@ -62,9 +66,13 @@ pub(crate) fn nodes(
                     errors.extend(wanted.iter().filter_map(|wants| wants::fault(&block, wants, &with, &inputs)));
                 }
                 // After a fault above, links may point at nodes that were not made.
-                if errors.is_empty() {
+                if errors.len() == told {
                     let kept = config.apart();
                     errors.extend(kept.iter().find_map(|kept| apart::fault(block.name, kept, &inputs, &wires, &nodes)));
+                    let numbered = Numbered { kinds: catalog.numbered, above: &nodes, by: &numberings };
+                    errors.extend(numbered.faults(block.name, &inputs, &wires));
+                    numberings.push(numbered.of(kind, &inputs, &wires));
+                    told = errors.len();
                 }
                 let cell = sweep::name(cell);
                 let id = if cell.is_empty() { block.name.to_owned() } else { format!("{}@{cell}", block.name) };

@@ -9,6 +9,7 @@ mod block;
 mod build;
 mod config;
 mod inputs;
+mod numbering;
 mod outline;
 mod schema;
 mod secrets;

@@ -222,6 +222,7 @@ pub static CATALOG: Catalog = Catalog {
         StageKind::of::<Plain>(),
         StageKind::of::<Score>(),
     ],
+    numbered: &[],
     generators: &[Generator { name: "toy-log", about: "Ten rows.", write: |_| Ok(()) }],
     inspect: |_, _, _| Ok(crate::inspect::Verdict::Whole),
     recommend: |_, _| anyhow::bail!("toys have no policy"),

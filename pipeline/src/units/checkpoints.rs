@@ -86,7 +86,7 @@ pub(crate) fn is_whole_checkpoint(path: &Path) -> anyhow::Result<Option<bool>> {
 }
 
 /// The number in the name of a checkpoint.
-fn number(path: &Path) -> Option<u64> {
+pub(super) fn number(path: &Path) -> Option<u64> {
     path.extension().filter(|found| *found == EXTENSION)?;
     path.file_stem()?.to_str()?.parse().ok()
 }

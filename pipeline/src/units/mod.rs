@@ -14,6 +14,7 @@
 mod checkpoints;
 mod ledger;
 mod log;
+mod saved;
 mod vault;
 
 pub use checkpoints::Checkpoints;
@@ -22,6 +23,7 @@ pub(crate) use ledger::damaged_record;
 pub use ledger::{Ledger, Record};
 pub use log::Log;
 pub(crate) use log::damaged_frame;
+pub(crate) use saved::Saved;
 pub use vault::Vault;
 pub(crate) use vault::{is_whole_value, values};
 

@@ -32,6 +32,38 @@ fn what_is_wrong_with_the_command_or_the_experiment_is_code_2() {
 }
 
 #[test]
+fn programs_are_given_the_help_of_every_error_by_itself() {
+    let project = Project::new(SUM);
+    for (args, message, help) in [
+        ("run x.yaml suum --json", "experiment `sum` has no stage `suum`", "did you mean `sum`?"),
+        ("diff 1 2 --json", "no run", "`apprentice runs` lists them"),
+        ("runs --jsn --json", "unexpected argument '--jsn' found", "a similar argument exists: '--json'"),
+        ("rnu x.yaml --json", "unrecognized subcommand 'rnu'", "a similar subcommand exists: 'runs'"),
+    ] {
+        let told: Value = serde_json::from_str(&project.run(args).stdout).unwrap();
+        let fault = &told["diagnostics"][0];
+        assert!(fault["message"].as_str().unwrap().contains(message), "{args}: {told:#}");
+        assert!(!fault["message"].as_str().unwrap().contains("help"), "{args}: {told:#}");
+        assert_eq!((&fault["help"], &fault["line"]), (&help.into(), &Value::Null), "{args}: {told:#}");
+        assert!(told["error"].as_str().unwrap().contains(message), "{args}: {told:#}");
+    }
+}
+
+#[test]
+fn a_failed_stage_gives_its_help_by_itself() {
+    let project = Project::new("name: f\nstages:\n  bad: { use: toy.fail, with: { how: panic } }\n");
+    let ended = project.start("").until(|event| event["event"] == "stage_ended");
+    let (error, help) = (ended["error"].as_str().unwrap(), ended["help"].as_str().unwrap());
+    assert!(help.starts_with("this is a bug in the program") && error.ends_with(&format!("\nhelp: {help}")), "{ended}");
+    project.write("x.yaml", "name: f\nstages:\n  bad: { use: toy.fail, with: { how: error } }\n");
+    let ended = project.start("").until(|event| event["event"] == "stage_ended");
+    assert_eq!(
+        (&ended["help"], &ended["error"]),
+        (&Value::Null, &"read the ratings: row 7: found `x`, wanted a number".into())
+    );
+}
+
+#[test]
 fn plan_check_ends_with_3_until_all_is_done() {
     let project = Project::new(SUM);
     let plan = project.run("plan x.yaml --check");

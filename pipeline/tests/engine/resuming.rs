@@ -20,7 +20,11 @@ fn a_killed_run_goes_on_from_its_last_unit_to_the_same_bytes() {
         started.child.kill().unwrap();
         started.child.wait().unwrap();
         assert_eq!(project.count("entries"), 0);
+        let saved = if unit == 0 { "" } else { "; goes on from saved units" };
+        assert_eq!(project.plan("slow", ""), format!("run: it has no result yet{saved}"), "killed at unit {unit}");
     }
+    let other = project.plan("slow", "--set stages.slow.with.units=11");
+    assert_eq!(other, "run: it has no result yet", "the saved units are of another key");
     let mut last = project.start("");
     assert_eq!(last.until(|event| event["event"] == "stage_started")["resumed"], true);
     assert_eq!(last.until(|event| event["name"] == "units found")["value"], "7");

@@ -25,6 +25,7 @@ static CATALOG: Catalog = Catalog {
         StageKind::of::<slow::Slow>(),
         StageKind::of::<stages::Whim>(),
     ],
+    numbered: &[],
     generators: &[Generator {
         name: "seven",
         about: "The number seven.",

@@ -109,6 +109,24 @@ impl Demonstrations {
             .enumerate()
             .flat_map(|(t, trajectory)| trajectory.steps.iter().enumerate().map(move |(s, choice)| (t, s, choice)))
     }
+
+    /// BLAKE3 of all that is learned from, in hex: users, ends, items, rewards, candidates and scores. Which calls are behind them is
+    /// left out: the same steps are the same demonstrations.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        let mut hasher = blake3::Hasher::new();
+        // Every number as four bytes, and how many there are before each list, so that no two demonstrations read alike.
+        let mut tell = |number: u32| _ = hasher.update(&number.to_le_bytes());
+        for Trajectory { user, steps, end } in &self.trajectories {
+            let end = End::ALL.iter().position(|other| other == end).unwrap_or(End::ALL.len());
+            [*user, end as u32, steps.len() as u32].into_iter().for_each(&mut tell);
+            for Choice { item, reward, candidates, scores, call: _ } in steps {
+                [*item, reward.to_bits(), candidates.len() as u32, scores.len() as u32].into_iter().for_each(&mut tell);
+                candidates.iter().copied().chain(scores.iter().map(|score| score.to_bits())).for_each(&mut tell);
+            }
+        }
+        hasher.finalize().to_hex().to_string()
+    }
 }
 
 impl Demonstrations {
@@ -300,6 +318,32 @@ impl Calls {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_digest_tells_apart_what_is_learned_from_and_nothing_else() {
+        let step = |item, reward| Choice { item, reward, candidates: vec![1, 2], scores: vec![], call: "a".to_owned() };
+        let first = Trajectory { user: 3, steps: vec![step(1, 2.0), step(2, 1.0)], end: End::Horizon };
+        let one = Demonstrations { trajectories: vec![first] };
+        let changed = |change: fn(&mut Trajectory)| {
+            let mut other = one.clone();
+            change(&mut other.trajectories[0]);
+            other.digest()
+        };
+        assert_eq!(changed(|t| t.steps[0].call = "b".to_owned()), one.digest());
+        let others = [
+            changed(|t| t.user = 4),
+            changed(|t| t.end = End::Stopped),
+            changed(|t| t.steps.swap(0, 1)),
+            changed(|t| t.steps[1].item = 1),
+            changed(|t| t.steps[0].reward = 2.5),
+            changed(|t| t.steps[0].candidates.truncate(1)),
+            changed(|t| t.steps[1].scores = vec![0.5, 0.5]),
+            changed(|t| t.steps.truncate(1)),
+            Demonstrations { trajectories: [&one.trajectories[..], &one.trajectories[..]].concat() }.digest(),
+            one.digest(),
+        ];
+        assert_eq!(BTreeSet::from(others).len(), 10);
+    }
 
     #[test]
     fn failed_calls_come_back_as_they_were() {

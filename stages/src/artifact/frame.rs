@@ -17,6 +17,7 @@ use arrow::ipc::writer::FileWriter;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::metadata::{KeyValue, ParquetMetaData};
 use parquet::file::properties::WriterProperties;
 
 use super::guard::guarded;
@@ -41,14 +42,43 @@ pub(super) fn properties() -> Result<WriterProperties> {
 }
 
 pub(super) fn write_parquet(path: &Path, batch: &RecordBatch) -> Result<()> {
+    write(path, batch, properties()?)
+}
+
+/// As [`write_parquet`], with a text under `key` in the footer, beside the schema: Parquet keeps such pairs in their order.
+pub(super) fn write_parquet_saying(path: &Path, batch: &RecordBatch, (key, text): (&str, &str)) -> Result<()> {
+    let said = vec![KeyValue::new(key.to_owned(), text.to_owned())];
+    write(path, batch, properties()?.into_builder().set_key_value_metadata(Some(said)).build())
+}
+
+fn write(path: &Path, batch: &RecordBatch, properties: WriterProperties) -> Result<()> {
     let file = File::create_new(path).with_context(|| format!("cannot create {}", path.display()))?;
-    let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties()?))?;
+    let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties))?;
     writer.write(batch)?;
     writer.close()?;
     Ok(())
 }
 
 pub(super) fn read_parquet(path: &Path, kind: &str, format: u32) -> Result<RecordBatch> {
+    Ok(read(path, kind, format, |_| Ok(()))?.0)
+}
+
+/// As [`read_parquet`], with the text that [`write_parquet_saying`] wrote under `key`.
+pub(super) fn read_parquet_saying(path: &Path, kind: &str, format: u32, key: &str) -> Result<(RecordBatch, String)> {
+    read(path, kind, format, |metadata| {
+        let said = metadata.file_metadata().key_value_metadata();
+        let found = said.into_iter().flatten().find(|pair| pair.key == key).and_then(|pair| pair.value.clone());
+        found.with_context(|| format!("no `{key}` in the footer of {}", path.display()))
+    })
+}
+
+/// The table, and what `said` finds in its footer.
+fn read<T>(
+    path: &Path,
+    kind: &str,
+    format: u32,
+    said: impl Fn(&ParquetMetaData) -> Result<T>,
+) -> Result<(RecordBatch, T)> {
     let file = open(path, 8, parquet_footer::check)
         .with_context(|| format!("{} is not a whole Parquet file", path.display()))?;
     whole(path, || {
@@ -56,8 +86,9 @@ pub(super) fn read_parquet(path: &Path, kind: &str, format: u32) -> Result<Recor
             .with_context(|| format!("{} is not a whole Parquet file", path.display()))?;
         let schema = builder.schema().clone();
         check(path, &schema, kind, format)?;
+        let said = said(builder.metadata())?;
         let batches: Vec<RecordBatch> = builder.build()?.collect::<Result<_, _>>()?;
-        Ok(concat_batches(&schema, &batches)?)
+        Ok((concat_batches(&schema, &batches)?, said))
     })
 }
 

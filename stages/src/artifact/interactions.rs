@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use arrow::array::{ArrayRef, Float32Array, Int64Array, UInt32Array};
 use pipeline::Artifact;
 
+use super::items::ONE_NUMBERING;
 use super::{frame, row_groups};
 
 /// Parquet, one row an interaction, in the order of the source:
@@ -34,6 +35,22 @@ impl Interactions {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.user.is_empty()
+    }
+    /// Whether every row, of the log at the input `port`, is of one of `users` and one of `items`.
+    ///
+    /// # Errors
+    /// With the first row that is not, and both sizes.
+    pub fn check_within(&self, port: &str, users: usize, items: usize) -> Result<()> {
+        let strange = |(&user, &item): (&u32, &u32)| user as usize >= users || item as usize >= items;
+        if let Some(row) = self.user.iter().zip(&self.item).position(strange) {
+            bail!(
+                "row {row} of the log at `{port}` is of user {} and item {}, but there are {users} users and {items} items, \
+                 counted from 0\n{ONE_NUMBERING}",
+                self.user[row],
+                self.item[row]
+            );
+        }
+        Ok(())
     }
     /// The rows at `keep`, in that order.
     #[must_use]

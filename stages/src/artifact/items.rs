@@ -8,7 +8,7 @@ use anyhow::{Result, ensure};
 use arrow::array::{Array, ArrayRef, Int32Array, ListBuilder, StringArray, StringBuilder};
 use pipeline::Artifact;
 
-use super::frame;
+use super::{World, frame};
 
 /// Parquet, one row an item; the row number is the item's id everywhere else:
 /// `id: utf8` (as in the source), `title: utf8`, `year: i32?`, `genres: list<utf8>`, and one `utf8` column for each other
@@ -27,6 +27,10 @@ pub struct Items {
     pub features: BTreeMap<String, Vec<String>>,
 }
 
+/// What to do where tables, logs and worlds do not fit each other.
+pub(super) const ONE_NUMBERING: &str = "help: take all of them from one stage or from what was made of it: most likely one comes from \
+                                        before a `filter.kcore`, which numbers users and items anew";
+
 /// The columns that every catalogue has.
 const NAMED: [&str; 4] = ["id", "title", "year", "genres"];
 
@@ -40,6 +44,19 @@ impl Items {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.id.is_empty()
+    }
+    /// Whether the catalogue is that of `world`, as far as their sizes tell.
+    ///
+    /// # Errors
+    /// With both sizes, where they differ.
+    pub fn check_world(&self, world: &World) -> Result<()> {
+        ensure!(
+            self.len() == world.items(),
+            "the catalogue at `items` has {} items, the world {}\n{ONE_NUMBERING}",
+            self.len(),
+            world.items()
+        );
+        Ok(())
     }
     /// The items at `keep`, in that order.
     #[must_use]

@@ -63,7 +63,7 @@ impl Propensities {
             let place = self.item[first..last].binary_search(&item).ok();
             place.map(|place| self.propensity[first + place]).with_context(|| {
                 format!(
-                    "user {user} rated item {item}, but there is no propensity of that. help: estimate the propensities on \
+                    "user {user} rated item {item}, but there is no propensity of that\nhelp: estimate the propensities on \
                      the log that holds all of these ratings"
                 )
             })

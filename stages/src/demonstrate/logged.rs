@@ -70,11 +70,11 @@ impl Stage for Logged {
         let mut rows: Vec<usize> = (0..log.len()).filter(taken).collect();
         ensure!(
             !log.is_empty(),
-            "the log holds no interaction. help: look at what the ingest or split stage before it dropped"
+            "the log holds no interaction\nhelp: look at what the ingest or split stage before it dropped"
         );
         ensure!(
             !rows.is_empty(),
-            "none of {} interactions is rated at least {}. help: lower `at_least`",
+            "none of {} interactions is rated at least {}\nhelp: lower `at_least`",
             log.len(),
             self.at_least.unwrap_or_default()
         );
@@ -140,7 +140,7 @@ mod tests {
         assert!(error.contains("none of 6 interactions is rated at least 6"), "{error}");
         assert_eq!(Logged { length: Some(0), ..Logged::default() }.check().unwrap_err().0, "length");
         let error = episodes(&Logged::default(), Interactions::default()).unwrap_err().to_string();
-        assert!(error.contains("the log holds no interaction. help: "), "{error}");
+        assert!(error.contains("the log holds no interaction\nhelp: "), "{error}");
     }
 
     #[test]

@@ -132,10 +132,10 @@ pipeline::ports! {
         train: Interactions,
         /// The retriever's offers.
         rankings: Rankings,
-        /// Recorded calls, which `llm: { replay: {} }` answers from; nothing without.
-        calls: Option<Calls>,
         /// What an earlier stage's expert remembered, such as that of other people; nothing without.
         memories: Option<Memories>,
+        /// Recorded calls, which `llm: { replay: {} }` answers from; nothing without.
+        calls: Option<Calls>,
     }
 }
 
@@ -200,7 +200,7 @@ impl Stage for Demonstrate {
 
     fn wants(&self) -> Vec<Wants> {
         let idle = !self.expert.reflects();
-        let memories = idle.then(|| Wants {
+        let idle = idle.then(|| Wants {
             setting: "expert",
             port: "memories",
             connected: false,
@@ -212,7 +212,7 @@ impl Stage for Demonstrate {
             false => ("only `llm: { replay: {} }` answers from recorded calls", "leave the input out, or replay it"),
         };
         let calls = Wants { setting: "llm", port: "calls", connected: self.llm.replays(), why: why.into(), help };
-        memories.into_iter().chain([calls]).collect()
+        idle.into_iter().chain([calls]).collect()
     }
 
     fn estimate(&self, made: &dyn Fn(&str) -> Option<PathBuf>) -> Result<Option<String>> {
@@ -288,20 +288,15 @@ impl Demonstrate {
     /// Whether the inputs speak of the same users and items.
     fn compare(&self, inputs: &Inputs) -> Result<()> {
         let (users, items) = (inputs.world.users(), inputs.world.items());
-        ensure!(inputs.items.len() == items, "the catalogue has {} items, the world {items}", inputs.items.len());
+        inputs.items.check_world(&inputs.world)?;
         let rankings = &inputs.rankings.items;
         ensure!(rankings.len() == users, "the rankings are of {} users, the world has {users}", rankings.len());
         let known = rankings.iter().flatten().all(|&item| (item as usize) < items);
         ensure!(known, "the rankings hold an item that is not among the world's {items}");
         let train = &inputs.train;
         ensure!(!train.is_empty(), "the training log is empty");
-        let known = train.user.iter().all(|&user| (user as usize) < users)
-            && train.item.iter().all(|&item| (item as usize) < items);
-        ensure!(
-            known,
-            "the training log holds a user or an item that the world of {users} users and {items} items does not"
-        );
-        ensure!(self.users <= users, "{} users asked for, the world has {users}. help: lower `users`", self.users);
+        train.check_within("train", users, items)?;
+        ensure!(self.users <= users, "{} users asked for, the world has {users}\nhelp: lower `users`", self.users);
         Ok(())
     }
 

@@ -161,7 +161,7 @@ fn names(items: &Items) -> Vec<String> {
     let dated =
         |row: usize, name: &String| items.year[row].map_or_else(|| name.clone(), |year| format!("{name} ({year})"));
     let dated = distinguish(&plain, dated);
-    distinguish(&dated, |row, name| format!("{name} [{}]", items.id[row]).trim_start().to_owned())
+    distinguish(&dated, |row, name| format!("{name} [{}]", tame(&items.id[row], LONGEST_NAME)).trim_start().to_owned())
 }
 
 /// A model's or a catalogue's words as one line of a prompt: what is longer is cut, and what a chat template or a tokenizer

@@ -69,7 +69,7 @@ impl Stage for Replay {
             ensure!(
                 (told.user as usize) < world.users()
                     && told.steps.iter().all(|step| (step.item as usize) < world.items()),
-                "episode {number} is of a user or an item that the world of {} users and {} items does not have. help: make \
+                "episode {number} is of a user or an item that the world of {} users and {} items does not have\nhelp: make \
                  both from one ingest stage",
                 world.users(),
                 world.items()
@@ -81,7 +81,7 @@ impl Stage for Replay {
         }
         ensure!(
             !trajectories.is_empty(),
-            "no episode to play again. help: look at the `demonstrations` that are connected"
+            "no episode to play again\nhelp: look at the `demonstrations` that are connected"
         );
         cx.note("episodes", trajectories.len());
         cx.note("items after the user had left", unused);
@@ -102,7 +102,7 @@ fn answered(world: &World, told: &Trajectory) -> Result<Trajectory> {
     for choice in &told.steps {
         episodes.step(&[0], &[choice.item]).with_context(|| {
             format!(
-                "step {} cannot be played here. help: record episodes in a world that masks repeats, too, or take \
+                "step {} cannot be played here\nhelp: record episodes in a world that masks repeats, too, or take \
                  `audience.repeats: allowed`",
                 steps.len()
             )
@@ -166,6 +166,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let error = Replay::default().run(inputs, &Context::detached(folder.path())).err().unwrap();
         let error = format!("{error:#}");
-        assert!(error.contains("episode 1 of user 1: step 2 cannot be played here. help: "), "{error}");
+        assert!(error.contains("episode 1 of user 1: step 2 cannot be played here\nhelp: "), "{error}");
     }
 }

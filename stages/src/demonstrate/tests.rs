@@ -37,7 +37,7 @@ pub(super) fn inputs() -> Inputs {
         scores: vec![vec![0.0; ITEMS]; USERS],
         avoid_alike: false,
     };
-    Inputs { world, items, train, rankings, calls: None, memories: None }
+    Inputs { world, items, train, rankings, memories: None, calls: None }
 }
 
 pub(super) fn stage() -> Demonstrate {
@@ -303,10 +303,10 @@ fn inputs_that_do_not_belong_together_are_refused() {
         let error = stage.compare(&inputs).unwrap_err().to_string();
         assert!(error.contains(message), "{error}");
     };
-    refused(|inputs, _| inputs.items.id.truncate(3), "the catalogue has 3 items, the world 12");
+    refused(|inputs, _| inputs.items.id.truncate(3), "the catalogue at `items` has 3 items, the world 12\nhelp: ");
     refused(|inputs, _| inputs.rankings.items.truncate(3), "the rankings are of 3 users, the world has 5");
     refused(|inputs, _| inputs.rankings.items[0][0] = 12, "the rankings hold an item");
-    refused(|inputs, _| inputs.train.user[0] = 5, "the training log holds a user or an item");
+    refused(|inputs, _| inputs.train.user[0] = 5, "row 0 of the log at `train` is of user 5");
     refused(|inputs, _| inputs.train = Interactions::default(), "the training log is empty");
     refused(|_, stage| stage.users = 6, "help: lower `users`");
 }

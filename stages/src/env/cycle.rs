@@ -23,12 +23,12 @@ impl Cycle {
     /// # Errors
     /// On a log with items beyond the catalogue, or an empty cycle.
     pub fn new(log: &Interactions, items: usize, at_least: f32, length: usize) -> Result<Self> {
-        ensure!(length > 0 && items > 0, "a cycle of no item. help: take one more than the audience's `window`");
+        ensure!(length > 0 && items > 0, "a cycle of no item\nhelp: take one more than the audience's `window`");
         let mut counts = vec![0_usize; items];
         for (row, (&item, &rating)) in log.item.iter().zip(&log.rating).enumerate() {
             let count = counts.get_mut(item as usize).with_context(|| {
                 format!(
-                    "row {row} of the log names item {item} in a catalogue of {items}. help: take both from one ingest stage"
+                    "row {row} of the log names item {item} in a catalogue of {items}\nhelp: take both from one ingest stage"
                 )
             })?;
             *count += usize::from(rating >= at_least);

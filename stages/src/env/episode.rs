@@ -96,7 +96,7 @@ impl<'a> Episode<'a> {
         let (rules, turn) = (&self.world.rules, self.items.len());
         ensure!(
             self.allowed(item),
-            "item {item} was recommended to user {} again at turn {turn}, in a world that masks repeats. help: take \
+            "item {item} was recommended to user {} again at turn {turn}, in a world that masks repeats\nhelp: take \
              `repeats: allowed`, or a catalogue that is larger than the horizon",
             self.user
         );

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::Observation;
 use crate::artifact::{Array, RewardModel, World};
 use crate::nn::Discriminator;
-use crate::nn::discriminator::Rows;
+use crate::nn::discriminator::{Around, Rows};
 
 /// What a discriminator sees of a state and an action: `[v_u, mean of the window's x_i, x_a, v_u ∘ x_a, progress]`, and of a
 /// state alone: `[v_u, mean of the window's x_i, progress]`. v are the training world's vectors; x are the items' vectors of the
@@ -31,7 +31,7 @@ impl<'w> Features<'w> {
     pub fn with_texts(world: &'w World, texts: Array) -> Result<Self> {
         ensure!(
             texts.shape.len() == 2 && texts.shape[0] == world.items(),
-            "texts of {:?} for {} items. help: connect the `items` that the world was fitted with",
+            "texts of {:?} for {} items\nhelp: connect the `items` that the world was fitted with",
             texts.shape,
             world.items()
         );
@@ -103,9 +103,11 @@ impl<'w> Features<'w> {
         let going_on: Vec<f32> = over.iter().map(|&over| if over { 0.0 } else { 1.0 }).collect();
         Ok(Rows {
             pairs: self.compute(observation, actions)?,
-            states: self.states(observation)?,
-            after: self.states_after(observation, actions)?,
-            going_on: Tensor::from_vec(going_on, over.len(), &Device::Cpu)?,
+            around: Some(Around {
+                states: self.states(observation)?,
+                after: self.states_after(observation, actions)?,
+                going_on: Tensor::from_vec(going_on, over.len(), &Device::Cpu)?,
+            }),
             log_policy: None,
         })
     }
@@ -157,17 +159,17 @@ impl<'w> LearnedReward<'w> {
         let shape = discriminator.shape();
         ensure!(
             shape.window == window,
-            "the reward was learned from states of {} items, the policy's hold {window}. help: give both stages the same \
+            "the reward was learned from states of {} items, the policy's hold {window}\nhelp: give both stages the same \
              `network.window` (in an irl stage it is `policy.network.window`)",
             shape.window
         );
         ensure!(
             shape.vectors == world.vectors_digest(),
-            "the reward was learned in another world. help: connect the `world` of the stage that learned it"
+            "the reward was learned in another world\nhelp: connect the `world` of the stage that learned it"
         );
         ensure!(
             shape.horizon == world.rules.horizon,
-            "the reward was learned in episodes of {} turns, here they have {}. help: give both worlds the same `horizon`, or \
+            "the reward was learned in episodes of {} turns, here they have {}\nhelp: give both worlds the same `horizon`, or \
              connect the `world` of the stage that learned it",
             shape.horizon,
             world.rules.horizon

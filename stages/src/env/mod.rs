@@ -13,6 +13,7 @@ mod popularity;
 #[cfg(test)]
 mod protocols;
 mod student;
+mod texts;
 
 pub use agent::{Agent, Decide, play};
 pub use candidates::candidates;
@@ -26,3 +27,4 @@ pub use learned_reward::{Features, LearnedReward, TEXTS, last_steps};
 pub use observation::{Observation, observe};
 pub use popularity::{Popularity, USUAL_PRIOR};
 pub use student::{Student, states};
+pub use texts::text_vectors;

@@ -22,12 +22,12 @@ impl Popularity {
     /// # Errors
     /// On an empty log, or one with items beyond the catalogue.
     pub fn of(log: &Interactions, items: usize, prior: f64) -> Result<Self> {
-        ensure!(!log.is_empty(), "no interaction to tell what is popular. help: connect the train part of a split");
+        ensure!(!log.is_empty(), "no interaction to tell what is popular\nhelp: connect the train part of a split");
         let (mut sums, mut counts) = (vec![0.0; items], vec![0.0; items]);
         for (row, (&item, &rating)) in log.item.iter().zip(&log.rating).enumerate() {
             ensure!(
                 (item as usize) < items,
-                "row {row} of the log names item {item} in a catalogue of {items}. help: take both from one ingest stage"
+                "row {row} of the log names item {item} in a catalogue of {items}\nhelp: take both from one ingest stage"
             );
             sums[item as usize] += f64::from(rating);
             counts[item as usize] += 1.0;

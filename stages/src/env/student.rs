@@ -35,7 +35,7 @@ impl Student<'_> {
         let shape = network.shape();
         ensure!(
             shape.users == users && shape.items == items,
-            "the policy knows {} users and {} items, the world {users} and {items}. help: judge it in a world that was made from the \
+            "the policy knows {} users and {} items, the world {users} and {items}\nhelp: judge it in a world that was made from the \
              ingest stage of the world it learned in",
             shape.users,
             shape.items
@@ -105,7 +105,7 @@ mod tests {
         let policy = Policy::new(network.export().unwrap(), "rl.bc", &world).unwrap();
         assert!(Student::load(&policy, 3, 4).is_ok());
         let error = Student::load(&policy, 3, 5).err().unwrap().to_string();
-        assert!(error.contains("3 users and 4 items, the world 3 and 5. help: "), "{error}");
+        assert!(error.contains("3 users and 4 items, the world 3 and 5\nhelp: "), "{error}");
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub(super) fn known(field: &str, policies: &[Named<Policy>]) -> Result<()> {
         .collect();
     ensure!(
         swept.contains(field),
-        "`checkpoint: {field}` names no field that is swept in the policies. help: {}",
+        "`checkpoint: {field}` names no field that is swept in the policies\nhelp: {}",
         match swept.is_empty() {
             true => "they are of no sweep; leave `checkpoint` out".to_owned(),
             false => format!("swept are {}", swept.into_iter().collect::<Vec<_>>().join(", ")),
@@ -60,10 +60,10 @@ pub(super) fn choose<'a>(
     }
     ensure!(
         plain.is_empty(),
-        "some policies of one name have a `{field}` in their cell and some have none. help: give them different names"
+        "some policies of one name have a `{field}` in their cell and some have none\nhelp: give them different names"
     );
     let world = validation.with_context(|| {
-        format!("`checkpoint: {field}` chooses by a validation world. help: connect one to `validation`; the judge is no choice")
+        format!("`checkpoint: {field}` chooses by a validation world\nhelp: connect one to `validation`; the judge is no choice")
     })?;
     let users: Vec<u32> = (0..world.users() as u32).collect();
     let mut chosen = Vec::new();

@@ -28,6 +28,7 @@ mod teacher;
 #[cfg(test)]
 mod tests;
 mod trained;
+mod values;
 mod versus;
 mod weighing;
 
@@ -86,7 +87,8 @@ pub enum Act {
     /// The most likely item, as when serving.
     #[default]
     Greedy,
-    /// An item drawn from the distribution, as when learning.
+    /// An item drawn from the distribution, as when learning. `evaluate` refuses learners of values (`rl.dqn`, `rl.cql`), which
+    /// have none; `evaluate.offpolicy` takes their best item.
     Sample,
 }
 
@@ -168,7 +170,7 @@ impl Stage for Evaluate {
     /// recording ran out of items, that user is compared over as many turns; the popular cycle shows no item twice where
     /// repeats are masked. 5: where every item conflicts the oracle takes the best and random draws; what conflicts knows of
     /// spared turns; privilege goes by whose the distances are; `gap` only of policies that learned at `training`.
-    /// 6: under `act: sample` learners of values take their best item.
+    /// 6: policies of values that are to draw are refused.
     const VERSION: u32 = 6;
     const ABOUT: &'static str = "judge policies in a world they did not learn from, beside honest controls";
     type Inputs = Inputs;
@@ -236,6 +238,9 @@ impl Stage for Evaluate {
         ensure!(!users.is_empty() && world.items() > 0, "the world has nobody or nothing to play with");
         let origins = Origins::new(self.judge, world, inputs.training.as_ref());
         origins.refuse(&inputs)?;
+        if self.act == Act::Sample {
+            values::refuse(&inputs.policies)?;
+        }
         let told = inputs.teacher.as_ref().map(|told| people::taught(told, people.map(|_| &all[..]))).transpose()?;
         let teacher = told.as_ref().map(|told| teacher::replay(world, told)).transpose()?;
         let turns = teacher.as_ref().map_or_else(|| Turns::all(world.rules.horizon), teacher::turns);

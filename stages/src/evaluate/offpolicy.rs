@@ -19,7 +19,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Act;
 use super::bootstrap::{Bootstrap, Grid, Resampling};
-use super::origin::{acts, called};
+use super::origin::called;
+use super::values::gives_values;
 use super::weighing::{Logged, by_user, effective};
 use crate::artifact::{Estimate, Estimates, Interactions, Policy, Propensities, World};
 use crate::env::{Observation, Student, states};
@@ -166,7 +167,7 @@ impl Stage for OffPolicy {
         for policy in policies {
             cx.go_on()?;
             let network = Student::load(&policy.value, world.users(), world.items()).with_context(|| called(policy))?;
-            let act = acts(policy, self.act)?;
+            let act = self.acts(policy)?;
             let logged = episodes.judged(&network, world, &propensity, act, self.clip)?;
             estimates.extend(self.estimates(policy, act, &logged));
             bar.inc(1);
@@ -176,6 +177,11 @@ impl Stage for OffPolicy {
 }
 
 impl OffPolicy {
+    /// How a policy acts: values are no logits of a distribution.
+    fn acts(&self, policy: &Named<Policy>) -> Result<Act> {
+        Ok(if gives_values(policy)? { Act::Greedy } else { self.act })
+    }
+
     /// μ(a|u) of each row.
     fn propensity(&self, inputs: &Inputs, episodes: &Episodes) -> Result<Vec<f64>> {
         let items = inputs.world.items();
@@ -183,14 +189,14 @@ impl OffPolicy {
             Logging::Uniform => Ok(vec![1.0 / items as f64; episodes.log.item.len()]),
             Logging::Popularity => {
                 let train = inputs.train.as_ref().context(
-                    "`logging: popularity` needs to know what is popular. help: connect the train part of the split to `train`",
+                    "`logging: popularity` needs to know what is popular\nhelp: connect the train part of the split to `train`",
                 )?;
                 let shares = shares(train, items)?;
                 Ok(episodes.log.item.iter().map(|&item| shares[item as usize]).collect())
             }
             Logging::Propensities => {
                 let known = inputs.propensities.as_ref().context(
-                    "`logging: propensities` needs them. help: connect `world.propensities` of the log to `propensities`",
+                    "`logging: propensities` needs them\nhelp: connect `world.propensities` of the log to `propensities`",
                 )?;
                 let mut rated = vec![0.0; inputs.world.users()];
                 // A part drawn from the log has its items as likely as the whole, not more so.
@@ -198,7 +204,7 @@ impl OffPolicy {
                     let rated = rated.get_mut(user as usize);
                     *rated.with_context(|| {
                         let users = inputs.world.users();
-                        format!("`propensities` names user {user}, the world has {users}. help: make both from one ingest stage")
+                        format!("`propensities` names user {user}, the world has {users}\nhelp: make both from one ingest stage")
                     })? += 1.0;
                 }
                 let chances = known.of(&episodes.log)?.into_iter().zip(&episodes.log.user);
@@ -285,13 +291,13 @@ impl Episodes {
     fn of(log: &Interactions, world: &World, horizon: usize) -> Result<Self> {
         ensure!(
             !log.is_empty(),
-            "the log has no row. help: connect interactions that were kept back, such as `split.test`"
+            "the log has no row\nhelp: connect interactions that were kept back, such as `split.test`"
         );
         let (users, items) = (world.users(), world.items());
         for (row, (&user, &item)) in log.user.iter().zip(&log.item).enumerate() {
             ensure!(
                 (user as usize) < users && (item as usize) < items,
-                "row {row} of the log is of user {user} and item {item}, the world has {users} users and {items} items. help: \
+                "row {row} of the log is of user {user} and item {item}, the world has {users} users and {items} items\nhelp: \
                  make both from one ingest stage"
             );
         }

@@ -1,11 +1,10 @@
 //! Where what is judged comes from: nothing may have learned from its judge.
 
 use anyhow::{Context as _, Result, bail};
-use pipeline::{Named, Stage as _};
+use pipeline::Named;
 
-use super::{Act, Inputs, Judge};
+use super::{Inputs, Judge};
 use crate::artifact::{DistancesFrom, Origin, Policy, Repeats, World};
-use crate::rl::{Cql, Dqn};
 
 const HELP: &str = "help: judge in a world of another family, or set `judge: same_as_training` to ask how much of a result is \
                     learning; such rows are labelled as privileged";
@@ -24,15 +23,6 @@ const NOT_SAID: &str = "privileged as far as is known: trained with the judge's 
 const SHARES_DISTANCES: &str = "the judge has its training world's distances, so they agree on when people leave";
 const OF_THE_CATALOGUE: &str = "its training world and the judge have the distances of the catalogue, so they agree on when \
                                 people leave";
-
-/// Learners whose networks give values.
-const OF_VALUES: [&str; 2] = [Dqn::KIND, Cql::KIND];
-
-/// How a policy acts where `wanted` is asked for: values are no logits of a distribution, so none is drawn from them.
-pub(super) fn acts(policy: &Named<Policy>, wanted: Act) -> Result<Act> {
-    let learner = policy.value.origin().with_context(|| called(policy))?.learner;
-    Ok(if OF_VALUES.contains(&learner.as_str()) { Act::Greedy } else { wanted })
-}
 
 /// What a policy knows of the judge's item distances.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -110,17 +100,17 @@ impl Origins {
     /// The engine sees to what descends from the judge; this also sees a second world with equal rewards.
     pub fn refuse(&self, inputs: &Inputs) -> Result<()> {
         if inputs.validation.as_ref().is_some_and(|world| world.rewards_digest() == self.own.rewards) {
-            bail!("the world at `validation` has the rewards of the judging world. {HELP_VALIDATION}");
+            bail!("the world at `validation` has the rewards of the judging world\n{HELP_VALIDATION}");
         }
         if self.judge == Judge::SameAsTraining {
             return Ok(());
         }
         if self.training.as_ref().is_some_and(|training| training.rewards == self.own.rewards) {
-            bail!("the world at `training` has the rewards of the judging world. {HELP}");
+            bail!("the world at `training` has the rewards of the judging world\n{HELP}");
         }
         for policy in &inputs.policies {
             if self.judged_by_its_teacher(policy)? {
-                bail!("{} learned from the rewards that judge it. {HELP}", called(policy));
+                bail!("{} learned from the rewards that judge it\n{HELP}", called(policy));
             }
         }
         Ok(())

@@ -10,7 +10,7 @@ fn nobody_is_judged_by_what_it_learned_from() {
     };
     let error = format!("{:#}", judged(Judge::Apart, elsewhere()).err().unwrap());
     assert!(
-        error.starts_with("policy `a2c` of seed=0 learned from the rewards that judge it. help: judge in"),
+        error.starts_with("policy `a2c` of seed=0 learned from the rewards that judge it\nhelp: judge in"),
         "{error}"
     );
     let metrics = judged(Judge::SameAsTraining, elsewhere()).unwrap().metrics;
@@ -19,7 +19,7 @@ fn nobody_is_judged_by_what_it_learned_from() {
     assert!(!get(&metrics, rows::CYCLE, "return_inclusive").privileged);
     let inputs = Inputs { training: Some(world()), ..inputs() };
     let error = format!("{:#}", run(&quick(), inputs).err().unwrap());
-    assert!(error.starts_with("the world at `training` has the rewards of the judging world."), "{error}");
+    assert!(error.starts_with("the world at `training` has the rewards of the judging world\nhelp: "), "{error}");
     // The same distances: a privilege where they are the judge's own, and to be known where it borrowed them.
     let apart = Stage::apart(&Evaluate::default());
     assert!(apart.iter().all(|apart| apart.port == "world" && apart.except.contains(&"distances")) && apart.len() == 4);
@@ -31,7 +31,7 @@ fn a_judge_that_is_the_training_world_chooses_no_checkpoint_and_labels_what_lear
     let kept: Vec<&str> = Stage::apart(&same).iter().map(|apart| apart.from).collect();
     assert_eq!(kept, ["validation"]);
     let error = format!("{:#}", run(&same, Inputs { validation: Some(world()), ..inputs() }).err().unwrap());
-    assert!(error.starts_with("the world at `validation` has the rewards of the judging world. help: "), "{error}");
+    assert!(error.starts_with("the world at `validation` has the rewards of the judging world\nhelp: "), "{error}");
     // A policy of another world: what it learned from besides nobody looked into.
     let metrics = run(&same, inputs()).unwrap().metrics;
     let found = get(&metrics, "a2c", "return_inclusive");
@@ -80,4 +80,18 @@ fn whose_distances_are_known_decides_what_is_privileged() {
     let exact = Rules { repeats: Repeats::MaskedExactRounds, ..usual() };
     assert_eq!(told(Own, Some(shared()), None, exact), (false, String::new()));
     assert_eq!(told(Own, Some(shared()), None, Rules { similar_below: None, ..usual() }), (false, String::new()));
+}
+
+#[test]
+fn a_policy_of_values_draws_nothing() {
+    let of_values = |act| {
+        let mut inputs = inputs();
+        let network = inputs.policies[1].value.0.clone();
+        inputs.policies[1].value = Policy::new(network, "rl.dqn", &elsewhere()).unwrap();
+        run(&Evaluate { act, ..quick() }, inputs)
+    };
+    assert!(of_values(Act::Greedy).is_ok());
+    let error = format!("{:#}", of_values(Act::Sample).err().unwrap());
+    assert!(error.starts_with("policy `bc` of seed=0 gives values"), "{error}");
+    assert!(error.contains("help: set `act: greedy`"), "{error}");
 }

@@ -14,12 +14,12 @@ pub(super) fn judged(world: &World, people: Option<&Interactions>) -> Result<Vec
     users.dedup();
     ensure!(
         people.is_none() || !users.is_empty(),
-        "the log at `people` has no row, so nobody is judged. help: connect a log with the users to judge, such as the test \
+        "the log at `people` has no row, so nobody is judged\nhelp: connect a log with the users to judge, such as the test \
          part of a split, or leave `people` out to judge all"
     );
     if let Some(&strange) = users.last().filter(|user| **user as usize >= world.users()) {
         bail!(
-            "the log at `people` holds user {strange}, the judging world has {}. help: make both from one ingest stage",
+            "the log at `people` holds user {strange}, the judging world has {}\nhelp: make both from one ingest stage",
             world.users()
         );
     }
@@ -37,7 +37,7 @@ pub(super) fn taught(teacher: &Demonstrations, people: Option<&[u32]>) -> Result
         .collect();
     ensure!(
         !trajectories.is_empty() || teacher.trajectories.is_empty(),
-        "none of the teacher's {} users is judged: none has a row in the log at `people`. help: let the teacher's demonstrate \
+        "none of the teacher's {} users is judged: none has a row in the log at `people`\nhelp: let the teacher's demonstrate \
          stage play with more `users`, or leave `people` or `teacher` out",
         teacher.trajectories.len()
     );

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::checkpoint;
 use super::judged::{Cell, Row, Yardstick};
 use super::latency::latency;
-use super::origin::{Origins, acts, called};
+use super::origin::{Origins, called};
 use super::teacher::Turns;
 use super::{Act, Evaluate, Inputs};
 use crate::artifact::{Interactions, Metric, Policy, Rankings, World};
@@ -149,7 +149,7 @@ impl Players<'_> {
             let (users, items) = (self.world.users(), self.world.items());
             ensure!(
                 (training.users(), training.items()) == (users, items),
-                "the world at `training` has {} users and {} items, the judge {users} and {items}. help: make both from one \
+                "the world at `training` has {} users and {} items, the judge {users} and {items}\nhelp: make both from one \
                  ingest stage",
                 training.users(),
                 training.items()
@@ -201,7 +201,7 @@ impl Players<'_> {
             let name = policy.name.as_str();
             let own = [RANDOM, FREE, POPULAR, CYCLE, ORACLE, RETRIEVER, CONSTANT, CLONING];
             let taken = own.contains(&name) || name.starts_with("teacher");
-            ensure!(!taken, "a policy cannot be called `{name}`: that row is the evaluation's own. help: rename it");
+            ensure!(!taken, "a policy cannot be called `{name}`: that row is the evaluation's own\nhelp: rename it");
             match groups.iter_mut().find(|(known, _)| *known == name) {
                 Some((_, cells)) => cells.push(policy),
                 None => groups.push((name, vec![policy])),
@@ -215,7 +215,7 @@ impl Players<'_> {
         let (users, items) = (world.users(), world.items());
         ensure!(
             rankings.items.len() == users,
-            "the rankings are of {} users, the world of {users}. help: make both from one ingest stage",
+            "the rankings are of {} users, the world of {users}\nhelp: make both from one ingest stage",
             rankings.items.len()
         );
         for (user, ranking) in rankings.items.iter().enumerate() {
@@ -225,7 +225,7 @@ impl Players<'_> {
             }
             ensure!(
                 ranking.len() >= horizon,
-                "user {user}'s ranking holds {} items for episodes of {horizon} turns. help: set `depth` of the retrieve stage \
+                "user {user}'s ranking holds {} items for episodes of {horizon} turns\nhelp: set `depth` of the retrieve stage \
                  to {horizon} or more, or `horizon` of the world to at most the size of the catalogue ({items})",
                 ranking.len()
             );
@@ -287,11 +287,8 @@ impl Players<'_> {
         let cells: Vec<Result<Cell>> = policies.par_iter().enumerate().map(cell).collect();
         let mut cells: Vec<Cell> = cells.into_iter().collect::<Result<_>>()?;
         let mut remarks = if remark.is_empty() { Vec::new() } else { vec![remark] };
-        if let (Act::Sample, Some((_, first))) = (self.config.act, policies.first()) {
-            let drawn = acts(first, Act::Sample)? == Act::Sample;
-            remarks.push(
-                if drawn { "draws its actions" } else { "takes its best item: values are no probabilities" }.to_owned(),
-            );
+        if self.config.act == Act::Sample {
+            remarks.push("draws its actions".to_owned());
         }
         let (privileged, told) = self.origins.told(policies.iter().map(|(_, policy)| *policy))?;
         remarks.extend(told.into_iter().map(str::to_owned));
@@ -302,7 +299,7 @@ impl Players<'_> {
         }
         if let Some((_, first)) = policies.first() {
             let network = Student::load(&first.value, self.world.users(), self.world.items())?;
-            let agent = Student { network: &network, sample: acts(first, self.config.act)? == Act::Sample };
+            let agent = Student { network: &network, sample: self.config.act == Act::Sample };
             cx.note(&format!("time of {name}"), latency(self.world, self.users, &agent)?);
         }
         if cells.len() < ENOUGH_SEEDS && !control {
@@ -314,7 +311,7 @@ impl Players<'_> {
 
     fn student(&self, cell: &str, policy: &Named<Policy>, k: usize, bar: &Bar) -> Result<Cell> {
         let network = Student::load(&policy.value, self.world.users(), self.world.items())?;
-        let agent = Student { network: &network, sample: acts(policy, self.config.act)? == Act::Sample };
+        let agent = Student { network: &network, sample: self.config.act == Act::Sample };
         self.cell(cell, &agent, k, bar)
     }
 

@@ -10,7 +10,7 @@ use crate::env::Episodes;
 /// The episodes of demonstrations in `world`, step by step; an error where they were not played in that very world.
 pub(super) fn replay<'w>(world: &'w World, demonstrations: &Demonstrations) -> Result<Episodes<'w>> {
     let played = &demonstrations.trajectories;
-    ensure!(!played.is_empty(), "the teacher played no episode. help: let its demonstrate stage play with some users");
+    ensure!(!played.is_empty(), "the teacher played no episode\nhelp: let its demonstrate stage play with some users");
     let mut users = BTreeSet::new();
     for (t, trajectory) in played.iter().enumerate() {
         let (user, steps) = (trajectory.user, trajectory.steps.len());
@@ -54,7 +54,7 @@ pub(super) fn replay<'w>(world: &'w World, demonstrations: &Demonstrations) -> R
 
 fn elsewhere(what: &str) -> String {
     format!(
-        "the teacher played in another world than the judging one: {what}. help: connect `teacher` to a demonstrate stage \
+        "the teacher played in another world than the judging one: {what}\nhelp: connect `teacher` to a demonstrate stage \
          whose `world` is the one that judges"
     )
 }

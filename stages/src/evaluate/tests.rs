@@ -372,14 +372,14 @@ fn a_gap_is_that_of_the_world_that_was_learned_in() {
     let small = cluster_world(&[5.0], 2, 1, 4, USERS);
     let alone = Inputs { training: Some(small), policies: Vec::new(), ..inputs() };
     let error = format!("{:#}", run(&config, alone).err().unwrap());
-    assert!(error.starts_with("the world at `training` has 6 users and 2 items, the judge 6 and 6. help: "), "{error}");
+    assert!(error.starts_with("the world at `training` has 6 users and 2 items, the judge 6 and 6\nhelp: "), "{error}");
 }
 
 #[test]
 fn settings_that_say_nothing_are_refused() {
     let misspelt = Evaluate { checkpoint: Some("iteration".into()), ..quick() };
     let error = format!("{:#}", run(&misspelt, inputs()).err().unwrap());
-    assert_eq!(error, "`checkpoint: iteration` names no field that is swept in the policies. help: swept are seed");
+    assert_eq!(error, "`checkpoint: iteration` names no field that is swept in the policies\nhelp: swept are seed");
     let idle = Controls { iterations: 0, ..Controls::default() };
     let (path, message) = Evaluate { controls: idle.clone(), ..quick() }.check().unwrap_err();
     assert!(path == "controls.iterations" && message.contains("never updated"), "{message}");
@@ -434,7 +434,7 @@ fn what_cannot_be_judged_is_named() {
     };
     let shallow = error(|inputs| inputs.rankings.as_mut().unwrap().items[5].truncate(3));
     assert!(
-        shallow.starts_with("user 5's ranking holds 3 items for episodes of 4 turns. help: set `depth`"),
+        shallow.starts_with("user 5's ranking holds 3 items for episodes of 4 turns\nhelp: set `depth`"),
         "{shallow}"
     );
     let others = error(|inputs| inputs.rankings.as_mut().unwrap().items.truncate(2));

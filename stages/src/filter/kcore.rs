@@ -56,6 +56,7 @@ impl Stage for KCore {
     /// 1: first.
     const VERSION: u32 = 1;
     const ABOUT: &'static str = "leave out users and items with few interactions until none is left";
+    const NUMBERS_ANEW: bool = true;
     type Inputs = Inputs;
     type Outputs = Outputs;
 
@@ -70,6 +71,7 @@ impl Stage for KCore {
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
         let Inputs { interactions: log, items, users } = inputs;
+        log.check_within("interactions", users.len(), items.len())?;
         let (rows, rounds) = self.core(&log, users.len(), items.len());
         ensure!(
             !rows.is_empty(),
@@ -182,6 +184,60 @@ mod tests {
         assert_eq!(core.interactions.user, [0, 0, 1, 1, 0]);
         assert_eq!(core.interactions.item, [0, 1, 1, 0, 0]);
         assert_eq!(core.interactions.rating, [0.0, 2.0, 4.0, 6.0, 7.0]);
+    }
+
+    /// What is wrong with an experiment with these inputs of its stages `cut`, `world` and `offers`.
+    fn wired(split: &str, items: &str, users: &str) -> Option<String> {
+        let tables = format!("items: {items}, users: {users}");
+        let text = format!(
+            "name: x
+assets: {{ toy: {{ from: [{{ generate: toy-log }}] }} }}
+stages:
+  log: {{ use: ingest.recbole, with: {{ asset: toy }} }}
+  core: {{ use: filter.kcore, inputs: {{ interactions: log.interactions, items: log.items, users: log.users }} }}
+  cut: {{ use: split, inputs: {{ interactions: {split} }} }}
+  world: {{ use: world.means, inputs: {{ interactions: cut.train, {tables} }} }}
+  offers: {{ use: retrieve, inputs: {{ interactions: cut.train, {tables} }} }}
+"
+        );
+        let faults = pipeline::spec::check("x.yaml", "".into(), text, &[], &crate::CATALOG).err()?;
+        // Without the frame, and in one line.
+        Some(faults.render(false).split_whitespace().filter(|word| *word != "│").collect::<Vec<_>>().join(" "))
+    }
+
+    #[test]
+    fn tables_from_before_it_fit_no_log_from_behind_it() {
+        assert_eq!(wired("core.interactions", "core.items", "core.users"), None);
+        assert_eq!(wired("log.interactions", "log.items", "log.users"), None);
+        let numbered = "for which `core` numbered users and items anew";
+        let error = wired("core.interactions", "log.items", "log.users").unwrap();
+        for part in [
+            format!("`world.items` is `log.items`, but `world.interactions` is `cut.train`, {numbered}").as_str(),
+            "x.yaml:7:72",
+            "help: connect `core.items`, or what was made of it",
+            format!("`world.users` is `log.users`, but `world.interactions` is `cut.train`, {numbered}").as_str(),
+            format!("`offers.items` is `log.items`, but `offers.interactions` is `cut.train`, {numbered}").as_str(),
+            "4 errors in x.yaml",
+        ] {
+            assert!(error.contains(part), "no `{part}` in {error}");
+        }
+        let error = wired("log.interactions", "core.items", "core.users").unwrap();
+        for part in [
+            format!("`world.interactions` is `cut.train`, but `world.items` is `core.items`, {numbered}").as_str(),
+            "help: connect `core.interactions`, or what was made of it",
+            "2 errors in x.yaml",
+        ] {
+            assert!(error.contains(part), "no `{part}` in {error}");
+        }
+    }
+
+    #[test]
+    fn a_log_of_another_catalogue_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut inputs = inputs();
+        inputs.items = inputs.items.take(&[0, 1, 2]);
+        let error = KCore::default().run(inputs, &Context::detached(folder.path())).err().unwrap().to_string();
+        assert!(error.contains("item 3, but there are 5 users and 3 items") && error.contains("\nhelp: "), "{error}");
     }
 
     #[test]

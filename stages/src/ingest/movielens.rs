@@ -88,7 +88,7 @@ impl Release {
         match found[..] {
             [release] => Ok(release),
             [] => bail!(
-                "{} holds none of `u.data`, `ratings.dat`, `ratings.csv`. help: name the folder that the release's archive \
+                "{} holds none of `u.data`, `ratings.dat`, `ratings.csv`\nhelp: name the folder that the release's archive \
                  unpacks to",
                 folder.display()
             ),

@@ -175,7 +175,7 @@ impl Stage for Transcripts {
         let Entering { mut out, left_out, grounded_here, .. } = entering;
         ensure!(
             !out.demonstrations.trajectories.is_empty(),
-            "no episode with a step in {} files of {}. help: see what `episodes` and `at_quit` choose",
+            "no episode with a step in {} files of {}\nhelp: see what `episodes` and `at_quit` choose",
             chosen.len(),
             folder.display()
         );

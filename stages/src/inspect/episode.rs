@@ -19,7 +19,7 @@ use super::page::{Page, counted};
 use super::selection::{Draw, Selection};
 use super::source::Source;
 use super::{Opened, medium, table, write_json};
-use crate::artifact::{Call, Calls, Demonstrations, Episode, Items, Rollouts, Steps, Trajectory, guarded};
+use crate::artifact::{Call, Calls, Demonstrations, Episode, Items, Played, Rollouts, Steps, Trajectory, guarded};
 
 /// The key of the schema's metadata that holds the kind of an artifact.
 const KIND: &str = "apprentice";
@@ -38,19 +38,24 @@ pub(super) fn show(path: &Path, opened: Opened, index: usize, request: &Request,
             let trajectory = guarded(|| Demonstrations::one(path, index).map_err(|error| format!("{error:#}")));
             let trajectory = trajectory.map_err(|error| super::damaged("its episodes cannot be read", error))?;
             let trajectory = trajectory.ok_or_else(|| Wrong(format!("it has no episode {index}; the first is 0")))?;
-            conversation(&trajectory, index, request, out)
+            write(&conversation(&trajectory, None, index, request)?, request, out)
         }
         Some(Steps::KIND) => {
-            let steps = guarded(|| Steps::read(path).map_err(|error| format!("{error:#}")));
-            let steps = steps.map_err(|error| super::damaged("its episodes cannot be read", error))?.0;
+            let steps = judged(path)?;
             let count = counted(steps.len() as u64, "episode");
             let wrong = || Wrong(format!("it has no episode {index}; it has {count}, the first is 0"));
-            let trajectory = steps.get(index).ok_or_else(wrong)?.trajectory();
-            conversation(&trajectory, index, request, out)
+            let played = steps.get(index).ok_or_else(wrong)?;
+            write(&conversation(&played.trajectory(), Some(played), index, request)?, request, out)
         }
         Some(Rollouts::KIND) => row(source, index, request, out),
         _ => Err(no_episodes()),
     }
+}
+
+/// The steps of judged episodes.
+fn judged(path: &Path) -> Result<Vec<Played>> {
+    let steps = guarded(|| Steps::read(path).map_err(|error| format!("{error:#}")));
+    Ok(steps.map_err(|error| super::damaged("its episodes cannot be read", error))?.0)
 }
 
 fn no_episodes() -> anyhow::Error {
@@ -84,6 +89,10 @@ struct Candidate {
 #[derive(Debug, Serialize)]
 struct Conversation {
     episode: usize,
+    /// The row of the table whose episode this is; absent where it was not judged.
+    policy: Option<String>,
+    /// Its seed or the like; empty where there is only one.
+    cell: Option<String>,
     user: u32,
     #[serde(rename = "return")]
     total: f64,
@@ -95,28 +104,39 @@ struct Conversation {
     turns: Vec<Turn>,
 }
 
-fn conversation(trajectory: &Trajectory, index: usize, request: &Request, out: &mut dyn Write) -> Result<()> {
+/// An episode in words; of a judged one `played` says whose it is.
+fn conversation(
+    trajectory: &Trajectory,
+    played: Option<&Played>,
+    index: usize,
+    request: &Request,
+) -> Result<Conversation> {
     let items = beside(request, Items::KIND).map(Items::read).transpose().context("read the catalogue")?;
     let keys: BTreeSet<&str> = trajectory.steps.iter().map(|step| step.call.as_str()).collect();
     let calls = beside(request, Calls::KIND).map(|path| Calls::with_keys(path, &keys)).transpose();
     let calls = calls.context("read the calls")?.unwrap_or_default().0;
     let calls: BTreeMap<&str, &Call> = calls.iter().map(|call| (call.key.as_str(), call)).collect();
-    let told = Conversation {
+    Ok(Conversation {
         episode: index,
+        policy: played.map(|played| played.policy.clone()),
+        cell: played.map(|played| played.cell.clone()),
         user: trajectory.user,
         total: trajectory.total(),
         end: trajectory.end.name(),
         terminal: trajectory.end.terminal(),
         model: calls.values().next().map(|call| call.model.clone()),
         turns: turns(trajectory, items.as_ref(), &calls),
-    };
+    })
+}
+
+fn write(told: &Conversation, request: &Request, out: &mut dyn Write) -> Result<()> {
     match medium(request.format)? {
         Some(medium) => {
             let mut page = Page::new(medium);
-            tell(&mut page, &told);
+            tell(&mut page, told);
             Ok(out.write_all(page.text.as_bytes())?)
         }
-        None => write_json(&told, out),
+        None => write_json(told, out),
     }
 }
 
@@ -165,10 +185,17 @@ fn tell(page: &mut Page, told: &Conversation) {
         _ => "cut off at the horizon",
     };
     let steps = counted(told.turns.len() as u64, "step");
-    page.title(&format!("episode {}: user {}, {steps}, return {:.2}, {end}", told.episode, told.user, told.total));
+    let whose = told.policy.as_ref().map_or(String::new(), |policy| {
+        let cell = told.cell.as_ref().filter(|cell| !cell.is_empty());
+        format!(" of {}{}", safe(policy), cell.map_or(String::new(), |cell| format!(" ({})", safe(cell))))
+    });
+    let (episode, user, total) = (told.episode, told.user, told.total);
+    page.title(&format!("episode {episode}{whose}: user {user}, {steps}, return {total:.2}, {end}"));
     if let Some(model) = &told.model {
         page.line(&format!("the model is {}", safe(model)));
     }
+    // Who is judged may be no language model.
+    let speaker = if told.policy.is_some() { "policy" } else { "model" };
     for turn in &told.turns {
         page.heading(&format!("step {}", turn.step));
         for text in &turn.told {
@@ -185,7 +212,7 @@ fn tell(page: &mut Page, told: &Conversation) {
         let said =
             words.map_or_else(|| vec![format!("{cue}{}", safe(&turn.chosen))], |text| text.lines().map(safe).collect());
         for (number, line) in said.iter().enumerate() {
-            page.line(&format!("  {}  {line}", if number == 0 { "model" } else { "     " }));
+            page.line(&format!("  {:<6} {line}", if number == 0 { speaker } else { "" }));
         }
         page.line(&format!("  world  {}: {:.2}", safe(&turn.chosen), turn.reward));
     }
@@ -197,7 +224,7 @@ fn words(answer: &Value) -> Option<String> {
     text.map(ToOwned::to_owned)
 }
 
-/// A judged episode: its row.
+/// A judged episode: its row, and its steps where they lie beside.
 fn row(source: &Source, index: usize, request: &Request, out: &mut dyn Write) -> Result<()> {
     let mut found = None;
     let all = Selection::new(&Request::default(), source.schema(), true)?;
@@ -213,6 +240,10 @@ fn row(source: &Source, index: usize, request: &Request, out: &mut dyn Write) ->
     })?;
     let names = source.schema().fields().iter().map(|field| field.name().clone());
     let fields: Vec<(String, Cell)> = names.zip(cells).collect();
+    // Both are in the same order.
+    let steps = beside(request, Steps::KIND).map(judged).transpose()?.unwrap_or_default();
+    let told = steps.get(index).map(|played| conversation(&played.trajectory(), Some(played), index, request));
+    let told = told.transpose()?;
     match medium(request.format)? {
         Some(medium) => {
             let mut page = Page::new(medium);
@@ -220,12 +251,17 @@ fn row(source: &Source, index: usize, request: &Request, out: &mut dyn Write) ->
             let rows: Vec<_> =
                 fields.iter().map(|(name, cell)| vec![escape::shown(name, TEXT), table::bound(cell)]).collect();
             page.table("Outcome", &["what", "value"], &[], &rows);
-            page.line(
-                " Its steps are not in the file: `rollouts` keeps one row an episode, `steps` beside it each step.",
-            );
+            match &told {
+                Some(told) => tell(&mut page, told),
+                None => page.line(
+                    " Its steps are not in the file: `rollouts` keeps one row an episode, `steps` beside it each step.",
+                ),
+            }
             Ok(out.write_all(page.text.as_bytes())?)
         }
-        None => write_json(&serde_json::json!({ "episode": index, "outcome": Cell::Record(fields) }), out),
+        None => {
+            write_json(&serde_json::json!({ "episode": index, "outcome": Cell::Record(fields), "steps": told }), out)
+        }
     }
 }
 
@@ -236,7 +272,7 @@ mod tests {
     use super::super::inspect;
     use super::super::testing::inspected;
     use super::*;
-    use crate::artifact::{Choice, End, Played};
+    use crate::artifact::{Choice, End, Rollout};
 
     struct Folder(tempfile::TempDir);
 
@@ -338,8 +374,33 @@ step 1
         steps.write(&path).unwrap();
         assert_eq!(Steps::read(&path).unwrap(), steps);
         let text = inspected(&path, &folder.request(0, Format::Table));
-        assert!(text.starts_with("episode 0: user 3, 2 steps, return 8.00, the user left: too similar"), "{text}");
-        assert!(text.contains("world  Heat (1995): 4.00"), "{text}");
+        let title = "episode 0 of a2c (seed=0): user 3, 2 steps, return 8.00, the user left: too similar";
+        assert!(text.starts_with(title), "{text}");
+        assert!(text.contains("  policy Heat (1995)\n  world  Heat (1995): 4.00"), "{text}");
+        let json: Value = serde_json::from_str(&inspected(&path, &folder.request(1, Format::Json))).unwrap();
+        assert_eq!((&json["policy"], &json["cell"], &json["user"]), (&"a2c".into(), &"seed=0".into(), &9.into()));
+        // The row of an episode is told with its steps, where they are known.
+        let outcome = |played: &Played| Rollout {
+            policy: played.policy.clone(),
+            cell: played.cell.clone(),
+            user: played.user,
+            length: played.items.len() as u32,
+            inclusive: 8.0,
+            exclusive: 4.0,
+            distinct: 1,
+            diversity: 0.0,
+            novelty: 0.0,
+            top_category: None,
+            training: None,
+            end: played.end,
+        };
+        let rollouts = folder.0.path().join("rollouts");
+        Rollouts(steps.0.iter().map(outcome).collect()).write(&rollouts).unwrap();
+        let mut request = folder.request(0, Format::Table);
+        assert!(inspected(&rollouts, &request).contains("Its steps are not in the file"));
+        request.beside.push(Beside { kind: "steps".into(), path: path.clone() });
+        let text = inspected(&rollouts, &request);
+        assert!(text.contains("a2c") && text.contains(title) && text.contains("world  Heat (1995): 4.00"), "{text}");
         let error = inspect(&path, &folder.request(2, Format::Table), &mut Vec::new()).unwrap_err();
         assert!(format!("{error:#}").contains("it has no episode 2; it has 2 episodes"), "{error:#}");
     }

@@ -9,7 +9,7 @@ use candle_core::{Device, Tensor};
 use candle_nn::Module;
 
 use crate::artifact::{Demonstrations, Rules};
-use crate::nn::discriminator::Rows;
+use crate::nn::discriminator::{Around, Rows};
 use crate::nn::{AdamW, Init, Mlp, Params};
 
 /// Fits of V after the first, where a demonstration was cut off. After k of them the share γ^(k·length) of its tail is missing.
@@ -50,16 +50,16 @@ pub(super) fn advantages(
             cut.push((t, end - 1));
         }
     }
-    let fit =
-        |tails: &[f64]| Fit::new(&rows.states, &returns(demonstrations, rules, gamma, tails), seed.wrapping_add(1));
+    let Around { states, after, .. } = rows.around()?;
+    let fit = |tails: &[f64]| Fit::new(states, &returns(demonstrations, rules, gamma, tails), seed.wrapping_add(1));
     let mut value = fit(&tails)?;
     for _ in 0..if cut.is_empty() { 0 } else { BOOTSTRAPS } {
-        let beyond = value.of(&rows.after)?;
+        let beyond = value.of(after)?;
         cut.iter().for_each(|&(t, row)| tails[t] = f64::from(beyond[row]));
         value = fit(&tails)?;
     }
     let quality = Fit::new(&rows.pairs, &returns(demonstrations, rules, gamma, &tails), seed)?;
-    let (q, v) = (quality.of(&rows.pairs)?, value.of(&rows.states)?);
+    let (q, v) = (quality.of(&rows.pairs)?, value.of(states)?);
     Ok(q.into_iter().zip(v).map(|(q, v)| q - v).collect())
 }
 
@@ -113,9 +113,7 @@ mod tests {
         let which: Vec<f32> = (0..40).map(|k| (k % 2) as f32).collect();
         let rows = Rows {
             pairs: Tensor::from_vec(which, (40, 1), &Device::Cpu).unwrap(),
-            states: ones.clone(),
-            after: ones.clone(),
-            going_on: ones.squeeze(1).unwrap(),
+            around: Some(Around { states: ones.clone(), after: ones.clone(), going_on: ones.squeeze(1).unwrap() }),
             log_policy: None,
         };
         let trajectories = (0..40).map(|k| trajectory(&[steps[k % 2].0], steps[k % 2].1)).collect();

@@ -13,17 +13,18 @@ use rand::RngExt;
 
 use super::advantage::advantages;
 use super::steps::Steps;
-use super::texts::text_vectors;
-use super::{DiscriminatorSettings, Inputs, Outputs, Weighing};
+use super::{Inputs, Outputs, Weighing};
 use crate::artifact::{Array, Curves, RewardModel, RewardPair, RewardPairs, World};
-use crate::env::{Features, TEXTS, last_steps, states};
-use crate::nn::adversarial::told_apart;
+use crate::env::{Features, TEXTS, last_steps, states, text_vectors};
 use crate::nn::discriminator::{Rows, Shape};
 use crate::nn::loss::log_probability;
-use crate::nn::{ActorCritic, AdamW, Discriminator, RewardForm, State, Training, rng};
+use crate::nn::{ActorCritic, Discriminator, DiscriminatorSettings, Opponent, RewardForm, State, Training, rng};
 use crate::rl::a2c::{Batch, Learner};
 use crate::rl::reward::mixed;
 use crate::rl::{A2c, Demonstrated};
+
+/// Gradient steps of the discriminator a round where the settings do not say.
+const USUAL_STEPS: u64 = 10;
 
 /// Steps of each kind in the picture of learned and true reward.
 const PAIRS: usize = 2000;
@@ -76,6 +77,9 @@ impl Game<'_> {
         if !(0.0..=1.0).contains(&self.omega) {
             return wrong("omega", "a share lies between 0 and 1");
         }
+        if self.discriminator.steps == Some(0) {
+            return wrong("discriminator.steps", "a round teaches the discriminator at least once");
+        }
         self.discriminator.check().map_err(below("discriminator"))?;
         self.weights.check().map_err(below("weights"))?;
         self.policy.check().map_err(below("policy"))?;
@@ -106,16 +110,18 @@ impl Game<'_> {
         let pairs = Demonstrated::new(&inputs.demonstrations, None, world, config.network.window)?;
         let expert = Steps::demonstrated(&pairs, &inputs.demonstrations, world);
         let features = match &inputs.items {
-            Some(items) => Features::with_texts(world, text_vectors(items, self.discriminator.text_width, self.seed))?,
+            Some(items) => {
+                items.check_world(world)?;
+                Features::with_texts(world, text_vectors(items, self.discriminator.text_width, self.seed))?
+            }
             None => Features::new(world),
         };
         let remark = self.remark(world);
         if let Some(remark) = &remark {
             cx.note("warning", remark);
         }
-        let mut discriminator = Discriminator::new(self.shape(&features, config.network.window, world), self.seed)?;
         let settings = self.discriminator;
-        let mut adam = AdamW::new(discriminator.params(), settings.learning_rate, settings.weight_decay, 1.0)?;
+        let mut opponent = Opponent::new(settings, self.shape(&features, config.network.window, world), self.seed)?;
         let mut generator = Learner::new(&config, world)?;
         let mut expert_rows = features.steps(&expert.observation, &expert.actions, &expert.over)?;
         let advantages = advantages(&expert_rows, &inputs.demonstrations, &world.rules, config.gamma, self.seed)?;
@@ -126,7 +132,7 @@ impl Game<'_> {
         let training = Training::open(cx, "checkpoints", 1)?;
         let mut done = 0;
         if let Some((number, bytes)) = training.latest()? {
-            let networks = vec![generator.trained(), ("discriminator", discriminator.params(), &mut adam)];
+            let networks = vec![generator.trained(), opponent.trained()];
             let mut state = State { networks, arrays: BTreeMap::new(), curves: &mut curves };
             state.restore(&bytes)?;
             for (running, name) in [&paid, &filed].into_iter().zip(VARIANCES) {
@@ -143,12 +149,12 @@ impl Game<'_> {
             let imitated = (config.imitation > 0.0).then_some(&pairs);
             let mut seen = (0.0, 0.0);
             for step in 0..self.policy_steps {
-                // The same variables: the reward is asked before they learn from it, so π is that of the episodes.
-                let acting = self.reads_policy().then(|| generator.network.clone());
-                let reward = |batch: &Batch| {
+                let discriminator = &opponent.discriminator;
+                // The policy as it played the batch: π is a constant of the reward.
+                let reward = |batch: &Batch, acting: &ActorCritic| {
                     let over = last_steps(&batch.lengths);
                     let mut rows = features.steps(&batch.observation, &batch.actions, &over)?;
-                    if let Some(acting) = &acting {
+                    if self.reads_policy() {
                         rows.log_policy = Some(log_policy(acting, &batch.observation, &batch.actions)?);
                     }
                     let mut irl: Vec<f32> = discriminator.rewards(self.reward, &rows)?.to_vec1()?;
@@ -171,21 +177,22 @@ impl Game<'_> {
             self.ask_policy(&mut expert_rows, &expert, &generator.network)?;
             let generated = self.rows_of(&replay, &features, &generator.network)?;
             let counts = if settings.weighted {
-                let logits: Vec<f32> = discriminator.logits(&expert_rows)?.to_vec1()?;
+                let logits: Vec<f32> = opponent.discriminator.logits(&expert_rows)?.to_vec1()?;
                 self.weights.weigh(&inputs.demonstrations, &advantages, &logits)?.weight
             } else {
                 vec![1.0; expert.actions.len()]
             };
             let counts = Tensor::from_vec(counts, expert.actions.len(), &Device::Cpu)?;
             let (mut loss, mut accuracy) = (0.0, 0.0);
-            for step in 0..settings.steps {
-                let (l, a) =
-                    self.tell_apart(&discriminator, &mut adam, (&expert_rows, &counts), &generated, [round, step])?;
-                loss += l / settings.steps as f64;
-                accuracy += a / settings.steps as f64;
+            let steps = settings.steps.unwrap_or(USUAL_STEPS);
+            for step in 0..steps {
+                // Each step is learned from; only between rounds it may be enough.
+                let told = opponent.learn((&expert_rows, &counts), &generated, [round, step], f64::INFINITY)?;
+                loss += told.loss / steps as f64;
+                accuracy += told.accuracy / steps as f64;
             }
             let mean = |rows: &Rows| -> Result<f64> {
-                let rewards = discriminator.rewards(self.reward, rows)?.mean_all()?;
+                let rewards = opponent.discriminator.rewards(self.reward, rows)?.mean_all()?;
                 Ok(f64::from(rewards.to_scalar::<f32>()?))
             };
             curves.push("discriminator_loss", round + 1, loss);
@@ -208,11 +215,12 @@ impl Game<'_> {
                 for (running, name) in [&paid, &filed].into_iter().zip(VARIANCES) {
                     arrays.extend(running.0.get().map(|v| (name.to_owned(), Array::new(&[1], vec![v]))));
                 }
-                let networks = vec![generator.trained(), ("discriminator", discriminator.params(), &mut adam)];
+                let networks = vec![generator.trained(), opponent.trained()];
                 State { networks, arrays, curves: &mut curves }.save()
             })?;
         }
         self.ask_policy(&mut expert_rows, &expert, &generator.network)?;
+        let Opponent { mut discriminator, .. } = opponent;
         let logits: Vec<f32> = discriminator.logits(&expert_rows)?.to_vec1()?;
         let weights = self.weights.weigh(&inputs.demonstrations, &advantages, &logits)?;
         let scale = if self.scaled { f64::from(filed.deviation()) } else { 1.0 };
@@ -236,12 +244,9 @@ impl Game<'_> {
             window,
             vectors: world.vectors_digest(),
             horizon: world.rules.horizon,
-            hidden: self.discriminator.hidden,
-            clip: self.discriminator.logit_clip,
             states: features.state_width(),
             state_only: self.state_only,
             discount: self.discount,
-            spectral_norm: self.discriminator.spectral_norm,
             ..Shape::default()
         }
     }
@@ -277,31 +282,6 @@ impl Game<'_> {
         all.context("no generated steps")
     }
 
-    /// One step of the discriminator on a balanced batch; its loss and the share that it told apart before the step.
-    fn tell_apart(
-        &self,
-        discriminator: &Discriminator,
-        adam: &mut AdamW,
-        (expert, counts): (&Rows, &Tensor),
-        generated: &Rows,
-        place: [u64; 2],
-    ) -> Result<(f64, f64)> {
-        let size = self.discriminator.batch_size;
-        let mut draw = rng(&[self.seed, 0xd15c, place[0], place[1]]);
-        let mut rows = |count: usize| -> Result<Tensor> {
-            let rows: Vec<u32> = (0..size).map(|_| draw.random_range(0..count as u32)).collect();
-            Ok(Tensor::new(rows, &Device::Cpu)?)
-        };
-        let (of_expert, of_generated) = (rows(expert.pairs.dim(0)?)?, rows(generated.pairs.dim(0)?)?);
-        let batch = expert.take(&of_expert)?.followed_by(&generated.take(&of_generated)?)?;
-        let logits = discriminator.unclipped_logits(&batch)?;
-        let (loss, accuracy) =
-            told_apart(&logits, &counts.index_select(&of_expert, 0)?, self.discriminator.label_smoothing)?;
-        adam.descend(discriminator.params(), &loss)
-            .with_context(|| format!("the discriminator in round {}", place[0]))?;
-        Ok((f64::from(loss.to_scalar::<f32>()?), accuracy))
-    }
-
     /// The file's reward beside that of the true world, or of the training world where that is not known.
     fn pairs(
         &self,
@@ -320,7 +300,7 @@ impl Game<'_> {
             let known = (user as usize) < judge.users() && (item as usize) < judge.items();
             anyhow::ensure!(
                 known,
-                "user {user} or item {item} is not in `truth`. help: connect a world of the same log"
+                "user {user} or item {item} is not in `truth`\nhelp: connect a world of the same log"
             );
             let true_reward = f64::from(judge.reward.row(user as usize)[item as usize]);
             shown.push(RewardPair { series: series.to_owned(), learned: f64::from(learned), true_reward, of_truth });

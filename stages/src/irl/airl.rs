@@ -16,8 +16,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::adversarial::Game;
-use super::{DiscriminatorSettings, Inputs, Outputs, Weighing};
-use crate::nn::RewardForm;
+use super::{Inputs, Outputs, Weighing};
+use crate::nn::{DiscriminatorSettings, RewardForm};
 use crate::rl::A2c;
 
 /// `irl.airl`.
@@ -89,9 +89,8 @@ impl Airl {
 
 impl Stage for Airl {
     const KIND: &'static str = "irl.airl";
-    /// 1: first. 2: as version 4 of irl.gail; the file's f is divided by its own deviation; the generator does not imitate. 3: weights
-    /// name their items.
-    const VERSION: u32 = 3;
+    /// 1: first. 2: as version 4 of irl.gail; the file's f is divided by its own deviation; the generator does not imitate.
+    const VERSION: u32 = 2;
     const ABOUT: &'static str = "learn a reward and demonstration weights by adversarial inverse RL (AIRL's form)";
     const NOT_IN_KEY: &'static [&'static str] = &["policy.checkpoint_every"];
     type Inputs = Inputs;

@@ -15,8 +15,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::adversarial::Game;
-use super::{DiscriminatorSettings, Inputs, Outputs, Weighing};
-use crate::nn::RewardForm;
+use super::{Inputs, Outputs, Weighing};
+use crate::nn::{DiscriminatorSettings, RewardForm};
 use crate::rl::A2c;
 
 /// `irl.gail`.
@@ -86,9 +86,8 @@ impl Stage for Gail {
     const KIND: &'static str = "irl.gail";
     /// 1: first. 2: the reward says which states and vectors it is for; the generator's defaults are those of rl.a2c. 3: reward
     /// forms and stabilisers; the reward's file says its form; pairs of learned and true reward. 4: advantages in units of the return, with what comes after a demonstration that was
-    /// cut off; the generator is paid what the rules log; logits are cut after learning; seeds are hashed; pairs are drawn. 5: weights name
-    /// their items.
-    const VERSION: u32 = 5;
+    /// cut off; the generator is paid what the rules log; logits are cut after learning; seeds are hashed; pairs are drawn.
+    const VERSION: u32 = 4;
     const ABOUT: &'static str = "learn a reward and demonstration weights by adversarial inverse RL (GAIL's form)";
     const NOT_IN_KEY: &'static [&'static str] = &["policy.checkpoint_every"];
     type Inputs = Inputs;
@@ -132,7 +131,12 @@ pub(super) mod tests {
     }
 
     pub(in crate::irl) fn brief(replay_rounds: usize) -> DiscriminatorSettings {
-        DiscriminatorSettings { replay_rounds, stop_above_accuracy: 1.1, steps: 4, ..DiscriminatorSettings::default() }
+        DiscriminatorSettings {
+            replay_rounds,
+            stop_above_accuracy: 1.1,
+            steps: Some(4),
+            ..DiscriminatorSettings::default()
+        }
     }
 
     fn small() -> Gail {
@@ -242,6 +246,8 @@ pub(super) mod tests {
         assert_eq!(Gail { policy, ..Gail::default() }.check().unwrap_err().0, "policy.gamma");
         let discriminator = DiscriminatorSettings { replay_rounds: 0, ..DiscriminatorSettings::default() };
         assert_eq!(Gail { discriminator, ..Gail::default() }.check().unwrap_err().0, "discriminator.replay_rounds");
+        let discriminator = DiscriminatorSettings { steps: Some(0), ..DiscriminatorSettings::default() };
+        assert_eq!(Gail { discriminator, ..Gail::default() }.check().unwrap_err().0, "discriminator.steps");
         assert_eq!(Gail { omega: 2.0, ..Gail::default() }.check().unwrap_err().0, "omega");
         assert_eq!(Gail { rounds: 0, ..Gail::default() }.check().unwrap_err().0, "rounds");
         assert_eq!(Gail { policy_steps: 0, ..Gail::default() }.check().unwrap_err().0, "policy_steps");

@@ -6,9 +6,7 @@ mod advantage;
 mod adversarial;
 mod airl;
 mod gail;
-mod settings;
 mod steps;
-mod texts;
 mod weights;
 
 #[cfg(test)]
@@ -18,7 +16,6 @@ mod tabular;
 
 pub use airl::Airl;
 pub use gail::Gail;
-pub use settings::DiscriminatorSettings;
 pub use weights::{Scheme, Weighing};
 
 use crate::artifact::{Curves, Demonstrations, Items, RewardModel, RewardPairs, Weights, World};

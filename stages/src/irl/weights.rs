@@ -82,14 +82,20 @@ impl Weighing {
             }
         };
         let (trajectory, step) = demonstrations.steps().map(|(t, s, _)| (t as u32, s as u32)).unzip();
-        let item = demonstrations.steps().map(|(_, _, choice)| choice.item).collect();
-        let weights = Weights { trajectory, step, item, w_env: mixed(1.0), w_irl: mixed(0.0), weight };
+        let weights = Weights {
+            trajectory,
+            step,
+            w_env: mixed(1.0),
+            w_irl: mixed(0.0),
+            weight,
+            demonstrations: demonstrations.digest(),
+        };
         let finite = [&weights.w_env, &weights.w_irl, &weights.weight].into_iter().flatten().all(|w| w.is_finite());
         let help = match self.scheme {
             Scheme::Sign => "no step's advantage is 0 or more, it seems: take another `weights.scheme`",
             _ => "look at the demonstrations' rewards and scores, and whether the discriminator's loss is a number",
         };
-        ensure!(finite, "a weight of scheme {:?} is not finite. help: {help}", self.scheme);
+        ensure!(finite, "a weight of scheme {:?} is not finite\nhelp: {help}", self.scheme);
         Ok(weights)
     }
 

@@ -105,7 +105,9 @@ impl Llm for Chooser {
         if !opening.is_empty() {
             first.prepare(&[opening.to_owned()])?;
         }
-        Ok(Box::new(move || Box::new(Conversation { talk: first.fork(), aside: self.model.session() })))
+        let conversation =
+            move || Conversation { talk: first.fork(), aside: self.model.session(), pen: self.model.session() };
+        Ok(Box::new(move || Box::new(conversation())))
     }
 
     fn references(&self, request: &Request) -> Vec<Request> {
@@ -158,10 +160,12 @@ fn best(scores: &[f32]) -> Option<usize> {
     (0..scores.len()).reduce(|best, option| if scores[option] > scores[best] { option } else { best })
 }
 
-/// One user's conversation, and beside it the place where references are asked, so that they do not push it out.
+/// One user's conversation, and beside it the places where references are asked and texts are written, so that they do not push
+/// it out.
 struct Conversation<'m> {
     talk: Session<'m>,
     aside: Session<'m>,
+    pen: Session<'m>,
 }
 
 impl Player for Conversation<'_> {
@@ -180,9 +184,9 @@ impl Player for Conversation<'_> {
     }
 
     fn write(&mut self, writing: &Writing) -> Result<Answer> {
-        let before = self.talk.evaluated_tokens();
-        let text = self.talk.write(writing)?;
-        Ok(Answer { text: serde_json::to_string(&Text { text })?, tokens: self.talk.evaluated_tokens() - before })
+        let before = self.pen.evaluated_tokens();
+        let text = self.pen.write(writing)?;
+        Ok(Answer { text: serde_json::to_string(&Text { text })?, tokens: self.pen.evaluated_tokens() - before })
     }
 }
 

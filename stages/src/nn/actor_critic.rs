@@ -78,7 +78,7 @@ impl States {
         let stuck = allowed.chunks_exact(items.max(1)).position(|row| row.iter().all(|&a| a == 0.0));
         ensure!(
             stuck.is_none(),
-            "state {} has none of {items} items left to show. help: lower `audience.horizon` below the size of the catalogue, or \
+            "state {} has none of {items} items left to show\nhelp: lower `audience.horizon` below the size of the catalogue, or \
              take `audience.repeats: allowed`",
             stuck.unwrap_or(0)
         );
@@ -95,8 +95,7 @@ impl States {
 /// knows what the world knows (p = `prior`) and learns the rest: what the demonstrations add, and when people leave. c and d
 /// are learned numbers for items that were just shown (0 at first) and for items like them (−`avoid`/100 at first; a hundred times
 /// as large as the optimiser sees them, because a logit has further to go than a weight). Likeness comes from the policy's own vectors; no
-/// quit distance or threshold of a world enters. A clone shares the parameters.
-#[derive(Clone)]
+/// quit distance or threshold of a world enters.
 pub struct ActorCritic {
     shape: Shape,
     params: Params,
@@ -349,7 +348,7 @@ mod tests {
         assert!(bias.iter().all(|g| g.is_finite()) && bias.iter().sum::<f32>().abs() < 1e-6, "{bias:?}");
         assert!(states(&network).forbid([(0, 3)]).is_err());
         let stuck = states(&network).forbid([(1, 0), (1, 1), (1, 2)]).unwrap_err().to_string();
-        assert!(stuck.contains("state 1 has none of 3 items left to show. help: lower `audience.horizon`"), "{stuck}");
+        assert!(stuck.contains("state 1 has none of 3 items left to show\nhelp: lower `audience.horizon`"), "{stuck}");
     }
 
     #[test]

@@ -62,7 +62,7 @@ impl AdamW {
             }
         }
         let norm = squares.sqrt();
-        ensure!(norm.is_finite(), "the gradient is not finite. help: lower `learning_rate`");
+        ensure!(norm.is_finite(), "the gradient is not finite\nhelp: lower `learning_rate`");
         let scale = if norm > self.clip { self.clip / norm } else { 1.0 };
         self.step += 1;
         let (correct_1, correct_2) = (1.0 - BETA_1.powi(self.step as i32), 1.0 - BETA_2.powi(self.step as i32));

@@ -13,18 +13,6 @@ pub fn adversarial_loss(logits: &Tensor, targets: &Tensor, weights: &Tensor) -> 
     (bce_with_logits(logits, targets)? * weights)?.mean_all()
 }
 
-/// The loss of a balanced batch and the share of it that is told apart: `logits [2B]`, the expert's B rows first, which count
-/// `weights [B]`; targets are 1 − ε and ε.
-pub fn told_apart(logits: &Tensor, weights: &Tensor, label_smoothing: f64) -> Result<(Tensor, f64)> {
-    let size = weights.dim(0)?;
-    let (of_expert, of_generated) =
-        ((weights.ones_like()? * (1.0 - label_smoothing))?, (weights.ones_like()? * label_smoothing)?);
-    let targets = Tensor::cat(&[&of_expert, &of_generated], 0)?;
-    let loss = adversarial_loss(logits, &targets, &Tensor::cat(&[weights, &weights.ones_like()?], 0)?)?;
-    let right = logits.to_vec1::<f32>()?.iter().enumerate().filter(|(k, z)| (*k < size) == (**z > 0.0)).count();
-    Ok((loss, right as f64 / (2 * size) as f64))
-}
-
 /// f(s, a, s') = g + γ·h(s') − h(s): `g`, `potential` (h of s) and `potential_after` (h of s', 0 where the episode is over), all
 /// `[B]` → `[B]`. Fu, Luo and Levine 2018, arXiv 1710.11248, eq. 4.
 pub fn shaped(g: &Tensor, potential: &Tensor, potential_after: &Tensor, gamma: f64) -> Result<Tensor> {
@@ -54,22 +42,6 @@ mod tests {
         let f = shaped(&tensor(&[1.0, 2.0]), &tensor(&[3.0, 4.0]), &tensor(&[5.0, 0.0]), 0.5).unwrap();
         assert_eq!(f.to_vec1::<f64>().unwrap(), [0.5, -2.0]);
         assert_eq!(airl_logits(&f, &tensor(&[-1.0, -2.0])).unwrap().to_vec1::<f64>().unwrap(), [1.5, 0.0]);
-    }
-
-    #[test]
-    fn a_balanced_batch_by_hand() {
-        let tensor = |values: &[f32]| Tensor::new(values, &Device::Cpu).unwrap();
-        // Logit ln 3 is D = 3/4. The first is right, the second is taken for played, the third for the expert's.
-        let z = 3.0_f32.ln();
-        let (loss, accuracy) = told_apart(&tensor(&[z, -z, z, -z]), &tensor(&[2.0, 0.0]), 0.0).unwrap();
-        let wanted = (2.0 * (4.0_f32 / 3.0).ln() + 4.0_f32.ln() + (4.0_f32 / 3.0).ln()) / 4.0;
-        assert!((loss.to_scalar::<f32>().unwrap() - wanted).abs() < 1e-6);
-        assert_eq!(accuracy, 0.5);
-        // With smoothing, each target is a mixture.
-        let (loss, _) = told_apart(&tensor(&[z, z]), &tensor(&[1.0]), 0.25).unwrap();
-        let (sure, unsure) = ((4.0_f32 / 3.0).ln(), 4.0_f32.ln());
-        let wanted = (0.75 * sure + 0.25 * unsure + 0.25 * sure + 0.75 * unsure) / 2.0;
-        assert!((loss.to_scalar::<f32>().unwrap() - wanted).abs() < 1e-6);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Tells the expert's choices from a policy's, in GAIL's form or in AIRL's.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result};
 use candle_core::Tensor;
 use candle_nn::Module;
 use serde::{Deserialize, Serialize};
@@ -64,38 +64,64 @@ impl Default for Shape {
 pub struct Rows {
     /// `[B, F]`, features of state and action.
     pub pairs: Tensor,
+    /// The states alone, before and after: what AIRL's form and a g of the state read.
+    pub around: Option<Around>,
+    /// `[B]`, log π of the action, under the masking used to sample; only AIRL's logits read it.
+    pub log_policy: Option<Tensor>,
+}
+
+/// The states around B steps.
+pub struct Around {
     /// `[B, F_s]`, features of the state.
     pub states: Tensor,
     /// `[B, F_s]`, features of the state after the action.
     pub after: Tensor,
     /// `[B]`, 1 where the episode goes on, 0 where it is over: h(terminal) = 0.
     pub going_on: Tensor,
-    /// `[B]`, log π of the action, under the masking used to sample; only AIRL's logits read it.
-    pub log_policy: Option<Tensor>,
 }
 
 impl Rows {
+    /// Rows for a g of state and action in GAIL's form, which reads nothing else: `pairs [B, F]`.
+    #[must_use]
+    pub fn of_pairs(pairs: Tensor) -> Self {
+        Self { pairs, around: None, log_policy: None }
+    }
+
+    /// The states around the steps.
+    ///
+    /// # Errors
+    /// When they were left out.
+    pub fn around(&self) -> Result<&Around> {
+        self.around.as_ref().context("this form reads the states around each step")
+    }
+
     /// The rows at `rows [N]` of u32.
     pub fn take(&self, rows: &Tensor) -> Result<Self> {
         let at = |x: &Tensor| x.index_select(rows, 0);
+        let around = |Around { states, after, going_on }: &Around| {
+            Ok::<_, anyhow::Error>(Around { states: at(states)?, after: at(after)?, going_on: at(going_on)? })
+        };
         Ok(Self {
             pairs: at(&self.pairs)?,
-            states: at(&self.states)?,
-            after: at(&self.after)?,
-            going_on: at(&self.going_on)?,
+            around: self.around.as_ref().map(around).transpose()?,
             log_policy: self.log_policy.as_ref().map(at).transpose()?,
         })
     }
 
-    /// These rows, then the others. Only where both know log π it is kept.
+    /// These rows, then the others. What is not known of both is left out.
     pub fn followed_by(&self, other: &Self) -> Result<Self> {
         let both = |a: &Tensor, b: &Tensor| Tensor::cat(&[a, b], 0);
         let log_policy = self.log_policy.as_ref().zip(other.log_policy.as_ref()).map(|(a, b)| both(a, b));
+        let around = |(a, b): (&Around, &Around)| {
+            Ok::<_, anyhow::Error>(Around {
+                states: both(&a.states, &b.states)?,
+                after: both(&a.after, &b.after)?,
+                going_on: both(&a.going_on, &b.going_on)?,
+            })
+        };
         Ok(Self {
             pairs: both(&self.pairs, &other.pairs)?,
-            states: both(&self.states, &other.states)?,
-            after: both(&self.after, &other.after)?,
-            going_on: both(&self.going_on, &other.going_on)?,
+            around: self.around.as_ref().zip(other.around.as_ref()).map(around).transpose()?,
             log_policy: log_policy.transpose()?,
         })
     }
@@ -141,23 +167,14 @@ impl Discriminator {
         &self.params
     }
 
-    /// GAIL's form: the features that g sees, `[B, F]` → logits `[B]`, high where the expert is likely.
-    pub fn logits_expert_is_high(&self, features: &Tensor) -> Result<Tensor> {
-        self.clipped(&self.unclipped_expert_is_high(features)?)
-    }
-
-    /// The same before the cut, `[B]`: what is learned from, as [`Discriminator::unclipped_logits`].
-    pub fn unclipped_expert_is_high(&self, features: &Tensor) -> Result<Tensor> {
-        ensure!(self.potential.is_none(), "AIRL's logits need the next states and log π too");
-        Ok(self.g.forward(features)?.squeeze(1)?)
-    }
-
     /// f `[B]`: the shaped reward in AIRL's form, the unclipped logit in GAIL's.
     pub fn f(&self, rows: &Rows) -> Result<Tensor> {
-        let g = self.g.forward(if self.shape.state_only { &rows.states } else { &rows.pairs })?.squeeze(1)?;
+        let seen = if self.shape.state_only { &rows.around()?.states } else { &rows.pairs };
+        let g = self.g.forward(seen)?.squeeze(1)?;
         let (Some(potential), Some(gamma)) = (&self.potential, self.shape.discount) else { return Ok(g) };
-        let after = (potential.forward(&rows.after)?.squeeze(1)? * &rows.going_on)?;
-        Ok(shaped(&g, &potential.forward(&rows.states)?.squeeze(1)?, &after, gamma)?)
+        let Around { states, after, going_on } = rows.around()?;
+        let after = (potential.forward(after)?.squeeze(1)? * going_on)?;
+        Ok(shaped(&g, &potential.forward(states)?.squeeze(1)?, &after, gamma)?)
     }
 
     /// `[B]`, high where the expert is likely, in either form.
@@ -218,9 +235,7 @@ mod tests {
         let tensor = |values: [f32; 4]| Tensor::new(&values, &Device::Cpu).unwrap();
         Rows {
             pairs: normal(2, 3),
-            states: normal(3, 2),
-            after: normal(4, 2),
-            going_on: tensor([1.0, 1.0, 0.0, 1.0]),
+            around: Some(Around { states: normal(3, 2), after: normal(4, 2), going_on: tensor([1.0, 1.0, 0.0, 1.0]) }),
             log_policy: Some(tensor([-1.0, -0.5, -2.0, -0.1])),
         }
     }
@@ -259,11 +274,13 @@ mod tests {
         let discriminator = Discriminator::new(shape, 1).unwrap();
         let f = |rows: &Rows| discriminator.f(rows).unwrap().to_vec1::<f32>().unwrap();
         let (before, mut moved) = (f(&rows()), rows());
-        moved.after = (moved.after + 1.0).unwrap();
+        let around = moved.around.as_mut().unwrap();
+        around.after = (&around.after + 1.0).unwrap();
         let after = f(&moved);
         assert_eq!(before[2], after[2]);
         assert!((before[0] - after[0]).abs() > 1e-4);
         assert!(discriminator.logits(&Rows { log_policy: None, ..rows() }).is_err());
         assert!(discriminator.rewards(RewardForm::F, &Rows { log_policy: None, ..rows() }).is_ok());
+        assert!(discriminator.f(&Rows::of_pairs(rows().pairs)).is_err(), "AIRL's form reads the states");
     }
 }

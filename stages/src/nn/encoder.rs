@@ -117,7 +117,6 @@ pub(super) struct Recent<'t> {
 }
 
 /// An [`Encoder`] with its parameters.
-#[derive(Clone)]
 pub(super) enum Encoding {
     Window,
     Average { last: usize },
@@ -126,7 +125,6 @@ pub(super) enum Encoding {
 }
 
 /// The parameters of [`Encoder::Transformer`].
-#[derive(Clone)]
 pub(super) struct Tokens {
     user: Linear,
     item: Linear,

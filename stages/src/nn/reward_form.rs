@@ -39,11 +39,11 @@ impl RewardForm {
         match self {
             Self::NegLogOneMinusD => Some(
                 "−log(1 − D) is never negative, and here people leave: it pays staying, whatever is shown. A longer episode is \
-                 then no sign that the expert is understood. help: `reward: log_d_minus_log_one_minus_d` has both signs",
+                 then no sign that the expert is understood\nhelp: `reward: log_d_minus_log_one_minus_d` has both signs",
             ),
             Self::LogD => Some(
                 "log D is never positive, and here people leave: it pays leaving, whatever is shown. A shorter episode is then no \
-                 sign that the expert is understood. help: `reward: log_d_minus_log_one_minus_d` has both signs",
+                 sign that the expert is understood\nhelp: `reward: log_d_minus_log_one_minus_d` has both signs",
             ),
             Self::LogDMinusLogOneMinusD | Self::F => None,
         }

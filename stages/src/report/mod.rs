@@ -95,14 +95,14 @@ impl Stage for Report {
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
         ensure!(
             !inputs.metrics.0.is_empty(),
-            "input `metrics` holds no row, so there is nothing to report. help: connect the metrics of an evaluate stage"
+            "input `metrics` holds no row, so there is nothing to report\nhelp: connect the metrics of an evaluate stage"
         );
         let rows = row::rows(&inputs.metrics, inputs.rollouts.as_ref());
         if let Some(name) = &self.baseline {
             let names: Vec<_> = rows.iter().map(|row| format!("`{}`", row.name)).collect();
             ensure!(
                 rows.iter().any(|row| row.name == *name),
-                "`baseline` names no row of the metrics: `{name}`. help: the rows are {}",
+                "`baseline` names no row of the metrics: `{name}`\nhelp: the rows are {}",
                 say::list(&names)
             );
         }
@@ -271,7 +271,7 @@ mod tests {
         };
         let wrong = Report { title: None, baseline: Some("populer".to_owned()) };
         assert!(
-            error(&wrong, fixture::inputs()).starts_with("`baseline` names no row of the metrics: `populer`. help: ")
+            error(&wrong, fixture::inputs()).starts_with("`baseline` names no row of the metrics: `populer`\nhelp: ")
         );
         let mut empty = fixture::inputs();
         empty.metrics = Metrics::default();

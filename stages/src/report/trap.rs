@@ -115,7 +115,31 @@ fn reward_forms(ran: &Ran) -> Vec<String> {
         FORMS.iter().find(|(name, _)| *name == form).map(|(_, trap)| *trap)
     };
     let irl = ran.stages.iter().filter(|stage| stage.kind.starts_with("irl."));
-    irl.filter_map(|stage| Some(format!("Stage {} {}.", stage.name, form(stage)?))).collect()
+    let formed: Vec<(&str, &str, &str)> = irl
+        .filter_map(|stage| {
+            let (name, cell) = parts(&stage.name);
+            Some((name, form(stage)?, cell))
+        })
+        .collect();
+    // A sweep's seeds as a rule learn one form: it is told once, with the cells that it holds for.
+    let mut told: Vec<(&str, &str)> = Vec::new();
+    for &(name, trap, _) in &formed {
+        if !told.contains(&(name, trap)) {
+            told.push((name, trap));
+        }
+    }
+    let sentence = |&(name, trap): &(&str, &str)| {
+        let same = formed.iter().filter(|(other, form, cell)| (*other, *form) == (name, trap) && !cell.is_empty());
+        let cells: Vec<String> = same.map(|(_, _, cell)| (*cell).to_owned()).collect();
+        let cells = if cells.is_empty() { String::new() } else { format!(" ({})", say::list(&cells)) };
+        format!("Stage {name}{cells} {trap}.")
+    };
+    told.iter().map(sentence).collect()
+}
+
+/// The name of a stage without its cell, and the cell, which is empty where the stage is not swept.
+pub(super) fn parts(name: &str) -> (&str, &str) {
+    name.split_once('@').unwrap_or((name, ""))
 }
 
 fn elsewhere(ran: &Ran) -> Option<String> {
@@ -171,6 +195,26 @@ mod tests {
         assert!(traps(&ran)[0].contains("one third world") && traps(&ran)[0].contains("(privileged)"));
         ran.stages[0].config = json!({ "audience": { "distance": "genres" } });
         assert_eq!(traps(&ran), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_reward_form_is_told_once_a_stage_with_its_seeds() {
+        let mut ran = ran();
+        let learned = |name: &str, reward: &str| {
+            let mut stage = stage(name, "irl.gail", &[], &[]);
+            stage.config = json!({ "reward": reward });
+            stage
+        };
+        ran.stages = vec![
+            learned("reward@seed=0", "neg_log_one_minus_d"),
+            learned("other", "neg_log_one_minus_d"),
+            learned("reward@seed=1", "neg_log_one_minus_d"),
+            learned("reward@seed=2", "log_d"),
+        ];
+        let said = traps(&ran);
+        let begins = ["Stage reward (seed=0 and seed=1) ", "Stage other learned ", "Stage reward (seed=2) "];
+        assert_eq!(said.len(), 3, "{said:?}");
+        assert!(said.iter().zip(begins).all(|(said, begin)| said.starts_with(begin)), "{said:?}");
     }
 
     #[test]

@@ -64,9 +64,30 @@ fn stage(ran: &Ran, stage: &RanStage) -> Value {
         took => stage.made_in_seconds.map(say::seconds),
         made_by => made_elsewhere(ran, stage),
         seed => seed(&stage.config),
-        notes => stage.notes.iter().map(|(name, value)| context! { name, value }).collect::<Value>(),
+        notes => notes(ran, stage).into_iter().map(|(name, value)| context! { name, value }).collect::<Value>(),
         config => if stage.config.is_null() { String::new() } else { format!("{:#}", stage.config) },
     }
+}
+
+/// What a stage noted. A warning that cells of one sweep share stands at the first of them, which names the others.
+fn notes(ran: &Ran, stage: &RanStage) -> Vec<(String, String)> {
+    const WARNING: &str = "warning";
+    let name = trap::parts(&stage.name).0;
+    let told = |(key, value): (&String, &String)| {
+        let warns = |other: &&RanStage| {
+            trap::parts(&other.name).0 == name && other.notes.get(WARNING).is_some_and(|text| text == value)
+        };
+        let same: Vec<&RanStage> = if key == WARNING { ran.stages.iter().filter(warns).collect() } else { Vec::new() };
+        match &same[..] {
+            [first, ..] if first.name != stage.name => None,
+            [_, _, ..] => {
+                let cells: Vec<String> = same.iter().map(|cell| trap::parts(&cell.name).1.to_owned()).collect();
+                Some((key.clone(), format!("{value} (holds for {})", say::list(&cells))))
+            }
+            _ => Some((key.clone(), value.clone())),
+        }
+    };
+    stage.notes.iter().filter_map(told).collect()
 }
 
 /// The run that made the result, and where, unless it was this one.
@@ -126,6 +147,28 @@ mod tests {
             assert!(text.contains(part), "`{part}` is missing in\n{text}");
         }
         assert!(!text.contains("<script") && !text.contains("<b>&"));
+    }
+
+    #[test]
+    fn a_warning_stands_once_a_stage_with_the_seeds_that_it_holds_for() {
+        let mut ran = ran();
+        let warned = |name: &str, text: &str| {
+            let mut stage = stage(name, "irl.gail", &[], &[]);
+            stage.notes.insert("warning".to_owned(), text.to_owned());
+            stage.notes.insert("rounds".to_owned(), "4".to_owned());
+            stage
+        };
+        ran.stages = vec![
+            warned("reward@seed=0", "it survives"),
+            warned("reward@seed=1", "it survives"),
+            warned("reward@seed=2", "it leaves"),
+            warned("other", "it survives"),
+        ];
+        let text = section(&ran).unwrap();
+        assert_eq!(text.matches("<dd>it survives").count(), 2, "{text}");
+        assert!(text.contains("<dd>it survives (holds for seed=0 and seed=1)</dd>"), "{text}");
+        assert!(text.contains("<dd>it survives</dd>") && text.contains("<dd>it leaves</dd>"), "{text}");
+        assert_eq!(text.matches("<dt>rounds</dt>").count(), 4);
     }
 
     #[test]

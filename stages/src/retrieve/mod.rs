@@ -91,10 +91,7 @@ impl Stage for Retrieve {
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
         let (users, items) = (inputs.users.len(), inputs.items.len());
         let log = &inputs.interactions;
-        if let Some(row) = log.user.iter().position(|&user| user as usize >= users) {
-            let user = log.user[row];
-            anyhow::bail!("row {row} of the log names user {user} of {users}. help: take both from one ingest stage");
-        }
+        log.check_within("interactions", users, items)?;
         ensure!(items > 0, "the catalogue is empty");
         let popularity = Popularity::of(log, items, USUAL_PRIOR)?;
         let bar = cx.bar("rank", Some(users as u64), "users");
@@ -198,6 +195,6 @@ mod tests {
         let mut inputs = inputs();
         inputs.interactions.user[4] = 9;
         let error = Retrieve::default().run(inputs, &Context::detached(std::path::Path::new("unused")));
-        assert!(error.err().unwrap().to_string().starts_with("row 4 of the log names user 9 of 4"));
+        assert!(error.err().unwrap().to_string().starts_with("row 4 of the log at `interactions` is of user 9"));
     }
 }

@@ -158,7 +158,7 @@ struct InWorld<'a> {
 impl PolicyLearner for InWorld<'_> {
     fn update(&mut self, number: u64) -> Result<Seen> {
         let demonstrated = self.demonstrated.as_ref();
-        Ok(self.learner.update(self.world, number, demonstrated, |batch| self.reward.of(batch))?.series())
+        Ok(self.learner.update(self.world, number, demonstrated, |batch, _| self.reward.of(batch))?.series())
     }
     fn policy(&self) -> &ActorCritic {
         &self.learner.network
@@ -224,17 +224,17 @@ impl<'c> Learner<'c> {
         Batch::play(world, &student, self.config.episodes, self.config.network.window, draw)
     }
 
-    /// One update: play, reward, learn.
+    /// One update: play, reward, learn. `reward` is told the batch and the policy that played it.
     pub fn update(
         &mut self,
         world: &World,
         iteration: u64,
         demonstrated: Option<&Demonstrated>,
-        reward: impl Fn(&Batch) -> Result<Vec<f32>>,
+        reward: impl Fn(&Batch, &ActorCritic) -> Result<Vec<f32>>,
     ) -> Result<Progress> {
         let config = self.config;
         let batch = self.collect(world, iteration)?;
-        let rewards = batch.finite(reward(&batch)?).with_context(|| format!("update {iteration}"))?;
+        let rewards = batch.finite(reward(&batch, &self.network)?).with_context(|| format!("update {iteration}"))?;
         let Heads { logits, values, .. } = self.network.heads(&states(&self.network, &batch.observation)?)?;
         let unit = self.value_unit as f32;
         let known: Vec<f32> = values.to_vec1::<f32>()?.into_iter().map(|v| v * unit).collect();

@@ -84,7 +84,7 @@ impl Batch {
         ensure!(rewards.len() == self.steps(), "{} rewards for {} steps", rewards.len(), self.steps());
         if let Some(row) = rewards.iter().position(|r| !r.is_finite()) {
             anyhow::bail!(
-                "the reward of user {} for item {} is {}, which is not finite. help: look at the world, and at the learned \
+                "the reward of user {} for item {} is {}, which is not finite\nhelp: look at the world, and at the learned \
                  reward where one is connected",
                 self.observation.user[row],
                 self.actions[row],

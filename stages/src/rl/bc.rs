@@ -165,8 +165,8 @@ mod tests {
             let steps: Vec<(u32, u32)> = demonstrations.steps().map(|(t, s, _)| (t as u32, s as u32)).collect();
             let weight: Vec<f32> = steps.iter().map(|&(t, _)| weight[t as usize]).collect();
             let (trajectory, step) = steps.into_iter().unzip();
-            let item = demonstrations.steps().map(|(_, _, choice)| choice.item).collect();
-            let weights = Weights { trajectory, step, item, w_env: weight.clone(), w_irl: weight.clone(), weight };
+            let (w_env, w_irl) = (weight.clone(), weight.clone());
+            let weights = Weights { trajectory, step, w_env, w_irl, weight, demonstrations: demonstrations.digest() };
             let (world, demonstrations) = (world.clone(), demonstrations.clone());
             let inputs = Inputs { world: world.clone(), demonstrations, weights: Some(weights) };
             let folder = tempfile::tempdir().unwrap();

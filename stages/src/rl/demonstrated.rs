@@ -53,7 +53,8 @@ impl Demonstrated {
     /// Pairs for a learner that imitates beside learning: those of [`Demonstrated::new`] where `imitation` is above 0.
     ///
     /// # Errors
-    /// When there is something to imitate by, but nothing to imitate.
+    /// When there is something to imitate by, but nothing to imitate; and see [`Demonstrated::new`]: weights of other steps are
+    /// refused even where nothing is imitated.
     pub fn wanted(
         imitation: f64,
         demonstrations: Option<&Demonstrations>,
@@ -64,9 +65,14 @@ impl Demonstrated {
         match demonstrations {
             Some(demonstrations) if imitation > 0.0 => Ok(Some(Self::new(demonstrations, weights, world, window)?)),
             None if imitation > 0.0 => anyhow::bail!(
-                "imitation is {imitation}, but no `demonstrations` are connected. help: connect them, or set `imitation: 0`"
+                "imitation is {imitation}, but no `demonstrations` are connected\nhelp: connect them, or set `imitation: 0`"
             ),
-            _ => Ok(None),
+            _ => {
+                if let (Some(demonstrations), Some(weights)) = (demonstrations, weights) {
+                    paired(weights, demonstrations)?;
+                }
+                Ok(None)
+            }
         }
     }
 
@@ -102,30 +108,30 @@ impl Demonstrated {
 
 /// Whether the weights are of these steps, one of each in their order.
 fn paired(weights: &Weights, demonstrations: &Demonstrations) -> Result<()> {
-    let help = "help: connect the `demonstrations` that the irl stage of the `weights` learned from";
-    let steps: Vec<(usize, usize, u32)> = demonstrations.steps().map(|(t, s, choice)| (t, s, choice.item)).collect();
+    let help = "help: connect to `demonstrations` what is connected to `demonstrations` of the irl stage that made the `weights`";
+    let steps: Vec<(usize, usize)> = demonstrations.steps().map(|(t, s, _)| (t, s)).collect();
     let rows = weights.weight.len();
-    ensure!(rows == steps.len(), "{rows} weights for {} demonstrated steps. {help}", steps.len());
-    for (row, (t, s, item)) in steps.into_iter().enumerate() {
+    ensure!(rows == steps.len(), "{rows} weights for {} demonstrated steps\n{help}", steps.len());
+    for (row, (t, s)) in steps.into_iter().enumerate() {
         let (trajectory, step) = (weights.trajectory[row] as usize, weights.step[row] as usize);
         ensure!(
             (trajectory, step) == (t, s),
             "row {row} of the weights is of trajectory {trajectory}, step {step}; the demonstrations have trajectory {t}, step \
-             {s} there. {help}"
-        );
-        ensure!(
-            weights.item[row] == item,
-            "row {row} of the weights is of item {}; the demonstrations show item {item} at trajectory {t}, step {s}. {help}",
-            weights.item[row]
+             {s} there\n{help}"
         );
         for (name, weight) in [("weight", weights.weight[row]), ("w_env", weights.w_env[row])] {
             ensure!(
                 weight.is_finite(),
-                "`{name}` of demonstrated trajectory {t}, step {s} is {weight}, which is not finite. help: look at the irl stage \
+                "`{name}` of demonstrated trajectory {t}, step {s} is {weight}, which is not finite\nhelp: look at the irl stage \
                  that weighed it"
             );
         }
     }
+    // As many steps in as many episodes may still be others.
+    ensure!(
+        weights.demonstrations == demonstrations.digest(),
+        "the steps at `weights` are not those at `demonstrations`: they are as many, but of other users, items or rewards\n{help}"
+    );
     Ok(())
 }
 
@@ -142,10 +148,10 @@ mod tests {
         let weights = Weights {
             trajectory: vec![0, 0, 0, 1, 1, 1],
             step: vec![0, 1, 2, 0, 1, 2],
-            item: demonstrations.steps().map(|(_, _, choice)| choice.item).collect(),
             w_env: vec![1.0; 6],
             w_irl: vec![1.0; 6],
             weight: vec![0.5, 1.5, 1.0, 0.5, 1.5, 1.0],
+            demonstrations: demonstrations.digest(),
         };
         let pairs = |weights: &Weights| Demonstrated::new(&demonstrations, Some(weights), &world, 2);
         assert_eq!(pairs(&weights).unwrap().weights, weights.weight);
@@ -159,12 +165,12 @@ mod tests {
             others,
             "row 2 of the weights is of trajectory 1, step 0; the demonstrations have trajectory 0, step 2",
         );
-        // As many rows of episodes as long, with other items.
-        let mut item = weights.item.clone();
-        item[4] += 1;
-        let wanted =
-            format!("row 4 of the weights is of item {}; the demonstrations show item {}", item[4], item[4] - 1);
-        refused(Weights { item, ..weights.clone() }, &wanted);
+        let mut rewarded = demonstrations.clone();
+        rewarded.trajectories[1].steps[2].reward += 1.0;
+        let of_others = Weights { demonstrations: rewarded.digest(), ..weights.clone() };
+        refused(of_others.clone(), "the steps at `weights` are not those at `demonstrations`");
+        let idle = Demonstrated::wanted(0.0, Some(&demonstrations), Some(&of_others), &world, 2);
+        assert!(idle.is_err(), "a wrong wiring is refused where nothing is imitated, too");
         refused(Weights { weight: vec![1.0; 5], ..weights.clone() }, "5 weights for 6 demonstrated steps");
         let nan = vec![1.0, 1.0, 1.0, 1.0, f32::NAN, 1.0];
         refused(Weights { w_env: nan, ..weights }, "`w_env` of demonstrated trajectory 1, step 1 is NaN");

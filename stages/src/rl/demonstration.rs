@@ -35,12 +35,12 @@ impl Demonstration {
         for (t, trajectory) in demonstrations.trajectories.iter().enumerate() {
             ensure!(
                 (trajectory.user as usize) < users,
-                "demonstrated trajectory {t} is of user {}, the world has {users}. help: make both from one ingest stage",
+                "demonstrated trajectory {t} is of user {}, the world has {users}\nhelp: make both from one ingest stage",
                 trajectory.user
             );
             ensure!(
                 trajectory.steps.len() <= horizon,
-                "demonstrated trajectory {t} has {} steps, more than the world's horizon of {horizon}. help: set `length: \
+                "demonstrated trajectory {t} has {} steps, more than the world's horizon of {horizon}\nhelp: set `length: \
                  {horizon}` in `demonstrate.logged`, or raise `audience.horizon`",
                 trajectory.steps.len()
             );
@@ -49,18 +49,18 @@ impl Demonstration {
                 let (item, place) = (step.item, || format!("demonstrated trajectory {t}, step {s}"));
                 ensure!(
                     (item as usize) < items,
-                    "{}: item {item} is not among the world's {items}. help: make both from one ingest stage",
+                    "{}: item {item} is not among the world's {items}\nhelp: make both from one ingest stage",
                     place()
                 );
                 ensure!(
                     step.reward.is_finite(),
-                    "{}: the reward of item {item} is {}, which is not finite. help: look at the world that paid it",
+                    "{}: the reward of item {item} is {}, which is not finite\nhelp: look at the world that paid it",
                     place(),
                     step.reward
                 );
                 ensure!(
                     shown.insert(item) || world.rules.repeats == Repeats::Allowed,
-                    "{}: item {item} was shown before, and the world masks repeats. help: let the demonstrations be played in a \
+                    "{}: item {item} was shown before, and the world masks repeats\nhelp: let the demonstrations be played in a \
                      world that masks them, too, or take `audience.repeats: allowed`",
                     place()
                 );
@@ -76,7 +76,7 @@ impl Demonstration {
         }
         ensure!(
             all.iter().any(|episode| !episode.items.is_empty()),
-            "no demonstrated step to learn from. help: look at the `demonstrations` that are connected, `apprentice inspect` \
+            "no demonstrated step to learn from\nhelp: look at the `demonstrations` that are connected, `apprentice inspect` \
              shows them"
         );
         Ok(all)

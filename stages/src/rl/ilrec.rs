@@ -26,20 +26,20 @@ use serde::{Deserialize, Serialize};
 
 use super::a2c::policy_gradient_loss;
 use super::advantage::{go_on, n_step_returns, normalised_and_cut};
-use super::adversary::{Adversary, DiscriminatorConfig};
+use super::adversary::Adversary;
 use super::batch::{Batch, value_unit};
 use super::checks::{self, Checked};
 use super::demonstration::Demonstration;
 use super::learner::{Plan, Seen, Trained, train};
 use super::reward::mixed;
 use super::{Demonstrated, NetworkConfig, Outputs, PolicyLearner};
-use crate::artifact::{Array, Demonstrations, Weights, World};
+use crate::artifact::{Array, Demonstrations, Items, Weights, World};
 use crate::env::{Observation, Student, states};
 use crate::nn::actor_critic::Heads;
 use crate::nn::loss::value_loss;
 use crate::nn::schedule::to_a_tenth;
 use crate::nn::weighting::mixed_weights;
-use crate::nn::{ActorCritic, AdamW, Choice, choice, rng};
+use crate::nn::{ActorCritic, AdamW, Choice, DiscriminatorSettings, choice, rng};
 
 /// `rl.ilrec`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -71,7 +71,7 @@ pub struct IlRec {
     /// Largest norm of a gradient.
     pub clip: f64,
     /// How the expert's steps are told from the policy's.
-    pub discriminator: DiscriminatorConfig,
+    pub discriminator: DiscriminatorSettings,
     /// How much each demonstrated step counts.
     pub weights: WeightsConfig,
     /// The network.
@@ -109,7 +109,7 @@ impl Default for IlRec {
             imitation: 0.25,
             imitation_batch: 128,
             clip: 1.0,
-            discriminator: DiscriminatorConfig::default(),
+            discriminator: DiscriminatorSettings::default(),
             weights: WeightsConfig::default(),
             network: NetworkConfig::default(),
             checkpoint_every: 25,
@@ -133,13 +133,15 @@ pipeline::ports! {
         demonstrations: Demonstrations,
         /// Whose `w_env` says how much better each demonstrated step was than usual; 1 without.
         weights: Option<Weights>,
+        /// The catalogue: with it the discriminator reads the items' titles and genres in the place of the world's vectors.
+        items: Option<Items>,
     }
 }
 
 impl Stage for IlRec {
     const KIND: &'static str = "rl.ilrec";
     /// 1: first. 2: returns of a demonstration that was only cut off go on; demonstrated advantages are cut at 0 before they are
-    /// scaled; the penalty for leaving is learned from. 3: the discriminator's logits are cut after learning.
+    /// scaled; the penalty for leaving is learned from. 3: the discriminator learns from logits that are not cut.
     const VERSION: u32 = 3;
     const ABOUT: &'static str = "train discriminator, weights and policy together on mixed replay, as IL-Rec does";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
@@ -169,7 +171,7 @@ impl Stage for IlRec {
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
         let world = &inputs.world;
-        let mut learner = Learner::new(self, world, &inputs.demonstrations, inputs.weights.as_ref())?;
+        let mut learner = Learner::new(self, &inputs)?;
         let plan = Plan {
             kind: Self::KIND,
             updates: self.iterations,
@@ -211,13 +213,9 @@ struct Learner<'a> {
 }
 
 impl<'a> Learner<'a> {
-    fn new(
-        config: &'a IlRec,
-        world: &'a World,
-        demonstrations: &Demonstrations,
-        weights: Option<&Weights>,
-    ) -> Result<Self> {
-        let window = config.network.window;
+    fn new(config: &'a IlRec, inputs: &'a Inputs) -> Result<Self> {
+        let Inputs { world, demonstrations, weights, items } = inputs;
+        let (weights, window) = (weights.as_ref(), config.network.window);
         let mut pairs = Demonstrated::new(demonstrations, weights, world, window)?;
         let log = |w: &f32| w.max(f32::MIN_POSITIVE).ln();
         let log_env = match weights {
@@ -238,7 +236,7 @@ impl<'a> Learner<'a> {
             adam: AdamW::new(network.params(), config.learning_rate, 0.0, config.clip)?,
             network,
             value_unit: value_unit(world, config.gamma),
-            adversary: Adversary::new(&config.discriminator, &pairs, world, config.seed)?,
+            adversary: Adversary::new(&config.discriminator, &pairs, world, items.as_ref(), config.seed)?,
             shown,
             after,
             cut,
@@ -299,7 +297,7 @@ impl PolicyLearner for Learner<'_> {
         let played = Batch::play(self.world, &student, config.episodes, config.network.window, draw)?;
         let (episode_return, length) = (played.episode_return(), played.length());
 
-        let told = self.adversary.learn(&played, number).with_context(place)?;
+        let told = self.adversary.learn(&played, &self.pairs.weights, number).with_context(place)?;
         let WeightsConfig { every, kappa, alpha } = self.config.weights;
         if every > 0 && number.is_multiple_of(every) {
             self.pairs.weights =
@@ -374,7 +372,7 @@ mod tests {
             learning_rate: 0.01,
             omega: 0.3,
             imitation_batch: 32,
-            discriminator: DiscriminatorConfig { batch_size: 32, hidden: 16, ..DiscriminatorConfig::default() },
+            discriminator: DiscriminatorSettings { batch_size: 32, hidden: 16, ..DiscriminatorSettings::default() },
             network: small_network(),
             ..IlRec::default()
         }
@@ -382,7 +380,7 @@ mod tests {
 
     fn trained(config: &IlRec, world: &World, demonstrations: Demonstrations) -> Outputs {
         let folder = tempfile::tempdir().unwrap();
-        let inputs = Inputs { world: world.clone(), demonstrations, weights: None };
+        let inputs = Inputs { world: world.clone(), demonstrations, weights: None, items: None };
         config.run(inputs, &Context::detached(folder.path())).unwrap()
     }
 
@@ -394,13 +392,13 @@ mod tests {
             config
         };
         let weights = WeightsConfig { every: 2, ..WeightsConfig::default() };
-        let discriminator = DiscriminatorConfig { replay_rounds: 2, ..solver().discriminator };
+        let discriminator = DiscriminatorSettings { replay_rounds: 2, ..solver().discriminator };
         assert_keeps_the_contract(&Subject {
             short: IlRec { iterations: 5, episodes: 4, weights, discriminator, ..solver() },
             untrained: IlRec { iterations: 0, ..solver() },
             solver: solver(),
             updates: 5,
-            inputs: |world, demonstrations| Inputs { world, demonstrations, weights: None },
+            inputs: |world, demonstrations| Inputs { world, demonstrations, weights: None, items: None },
             still: &[],
             refused: vec![
                 (with(|c| c.gamma = 1.5), "gamma"),
@@ -452,7 +450,8 @@ mod tests {
         let mut demonstrations = demonstrated_cycles(&world, &[&[0, 2, 4]]);
         demonstrations.trajectories[1].steps.truncate(3);
         let config = IlRec { demonstration_share: 0.6, ..solver() };
-        let learner = Learner::new(&config, &world, &demonstrations, None).unwrap();
+        let inputs = Inputs { world: world.clone(), demonstrations, weights: None, items: None };
+        let learner = Learner::new(&config, &inputs).unwrap();
         assert_eq!(learner.cut, [None, Some(0)], "of eight turns, eight and three");
         assert_eq!((&learner.after.recent[..], learner.after.progress[0]), (&[4, 2][..], 0.375));
         let mut played = Batch::empty(&world, 2);

@@ -22,7 +22,7 @@ impl<'w> MixedReward<'w> {
         let learned = match model {
             Some(model) if omega > 0.0 => Some(LearnedReward::load(model, world, window)?),
             None if omega > 0.0 => anyhow::bail!(
-                "omega is {omega}, but no `reward` is connected. help: connect the reward of an irl stage, or set `omega: 0`"
+                "omega is {omega}, but no `reward` is connected\nhelp: connect the reward of an irl stage, or set `omega: 0`"
             ),
             _ => None,
         };

@@ -120,7 +120,7 @@ impl Audience {
         let users = reward.shape[0];
         let (distance, distances) = match shared {
             Some(_) if self.distance != DistanceBy::Columns => {
-                bail!("`audience.distance` is set, but `distances` brings its own. help: leave out one of the two")
+                bail!("`audience.distance` is set, but `distances` brings its own\nhelp: leave out one of the two")
             }
             // What a lender has from the catalogue anyone could have.
             Some(world) if world.distances == DistancesFrom::Catalogue => {
@@ -138,7 +138,7 @@ impl Audience {
         );
         ensure!(
             self.repeats == Repeats::Allowed || self.horizon < reward.shape[1],
-            "a catalogue of {} items cannot fill {} turns without a repeat and leave a choice. help: lower \
+            "a catalogue of {} items cannot fill {} turns without a repeat and leave a choice\nhelp: lower \
              `audience.horizon`, or take `repeats: allowed`",
             reward.shape[1],
             self.horizon
@@ -146,12 +146,12 @@ impl Audience {
         let categories = categories(items);
         ensure!(
             self.category_above.is_none() || categories.is_some(),
-            "`audience.category_above` is set, but no item has a category. help: name the catalogue's column of genres where \
+            "`audience.category_above` is set, but no item has a category\nhelp: name the catalogue's column of genres where \
              the log is read, or leave `category_above` out"
         );
         let similar_below = match (shared, self.similar) {
             (Some(_), Some(_)) => bail!(
-                "`audience.similar` is set, but `distances` brings its own threshold. help: leave out one of the two"
+                "`audience.similar` is set, but `distances` brings its own threshold\nhelp: leave out one of the two"
             ),
             (Some(world), None) => world.rules.similar_below,
             (None, similar) => match similar.unwrap_or(USUAL) {
@@ -279,7 +279,7 @@ mod tests {
         let items = Items { genres, id: vec![String::new(); 3], ..Items::default() };
         let audience = |category_above| Audience { vectors: 2, category_above, ..Audience::default() };
         let error = audience(Some(0)).complete(None, &Items::default(), reward.clone()).unwrap_err().to_string();
-        assert!(error.contains("no item has a category. help: name the catalogue's column"), "{error}");
+        assert!(error.contains("no item has a category\nhelp: name the catalogue's column"), "{error}");
         let judge = audience(Some(0)).complete(None, &items, reward.clone()).unwrap();
         assert!(judge.too_much_of_a_category(1, &[2]) && !judge.too_much_of_a_category(1, &[0]));
         let sharing =

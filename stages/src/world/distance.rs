@@ -62,7 +62,7 @@ impl DistanceBy {
             Self::Genres => {
                 ensure!(
                     items.genres.iter().any(|genres| !genres.is_empty()),
-                    "`audience.distance` is `genres`, but no item has one. help: name the catalogue's column of genres where \
+                    "`audience.distance` is `genres`, but no item has one\nhelp: name the catalogue's column of genres where \
                      the log is read, or take `columns` or `text`"
                 );
                 Ok(genre_distances(&items.genres))
@@ -187,6 +187,6 @@ mod tests {
         let items = items(&[&[], &[]]);
         assert_eq!(categories(&items), None);
         let error = DistanceBy::Genres.distances(&items, &Array::default()).unwrap_err().to_string();
-        assert!(error.starts_with("`audience.distance` is `genres`, but no item has one. help: "), "{error}");
+        assert!(error.starts_with("`audience.distance` is `genres`, but no item has one\nhelp: "), "{error}");
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! Every family of fitted worlds ends here: models become a world, curves, and a calibration on what was held out.
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use pipeline::Context;
 use rayon::prelude::*;
 
@@ -59,6 +59,7 @@ impl Ensemble<'_> {
     ) -> Result<Outputs> {
         let log = &inputs.interactions;
         ensure!(!log.is_empty(), "no interaction to fit a world on");
+        inputs.check()?;
         let (users, items) = (inputs.users.len(), inputs.items.len());
         let weights = self.weights(inputs)?;
         let negatives = self.negatives.then(|| Negatives::new(log, users, items));
@@ -137,7 +138,7 @@ pub(super) fn complete(
             }
             let mut said = format!("rmse {:.4}, mae {:.4}, nll {:.4}", scores.rmse, scores.mae, scores.nll);
             if let Some(propensities) = &inputs.propensities {
-                let of = propensities.of(holdout).context("the hold-out")?;
+                let of = propensities.of(holdout)?;
                 let weighted = promises.weighted_rmse(&ips.weights(&of, mean.data.len()));
                 curves.push("rmse.holdout.world.ips", last, weighted);
                 said += &format!(", rmse by inverse propensity {weighted:.4}");

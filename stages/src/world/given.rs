@@ -75,7 +75,7 @@ impl Stage for Given {
         let (users, items) = (inputs.users.len(), inputs.items.len());
         ensure!(
             reward.shape == [users, items],
-            "{} is {} × {}, the log has {users} users and {items} items. help: rows are users and columns are items",
+            "{} is {} × {}, the log has {users} users and {items} items\nhelp: rows are users and columns are items",
             path.display(),
             reward.shape[0],
             reward.shape[1]

@@ -58,6 +58,7 @@ impl Stage for Means {
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
         let log = &inputs.interactions;
         ensure!(!log.is_empty(), "no interaction to fit a world on");
+        inputs.check()?;
         let weights = self.ensemble().weights(&inputs)?.unwrap_or_else(|| vec![1.0; log.len()]);
         let rating = self.means(log, &weights, inputs.users.len(), inputs.items.len());
         let mut curves = Curves::default();
@@ -137,6 +138,23 @@ mod tests {
         assert_eq!(series, [["rmse.train", "rmse.holdout"].as_slice(), &ends].concat());
         assert_eq!(outputs.calibration.0.iter().map(|bin| bin.count).sum::<u32>(), 6);
         assert_eq!(outputs.world.deviation, None);
+    }
+
+    #[test]
+    fn a_log_of_another_catalogue_is_refused_with_the_sizes() {
+        let folder = tempfile::tempdir().unwrap();
+        let audience = Audience { vectors: 2, ..Audience::default() };
+        let stage = Means { audience, ..Means::default() };
+        let error = |held: bool| {
+            let mut inputs = weighted(small_log());
+            let log = if held { inputs.holdout.as_mut().unwrap() } else { &mut inputs.interactions };
+            log.item[2] = 8;
+            stage.run(inputs, &Context::detached(folder.path())).err().unwrap().to_string()
+        };
+        assert!(error(false).starts_with("row 2 of the log at `interactions` is of user "), "{}", error(false));
+        assert!(error(true).starts_with("row 2 of the log at `holdout` is of user "), "{}", error(true));
+        assert!(error(true).contains("item 8, but there are 6 users and 8 items"), "{}", error(true));
+        assert!(error(true).contains("\nhelp: ") && error(true).contains("filter.kcore"), "{}", error(true));
     }
 
     #[test]

@@ -145,6 +145,7 @@ mod tests {
     use candle_core::Device;
 
     use super::*;
+    use crate::artifact::Propensities;
     use crate::nn::gradient_check::assert_every_parameter_learns;
     use crate::nn::training::assert_resumes_exactly;
     use crate::world::{small_log, weighted};
@@ -160,6 +161,23 @@ mod tests {
         let by_hand = 3.0 + p[0].iter().zip(&q[1]).map(|(a, b)| a * b).sum::<f32>();
         let found = model.predict(&user, &item).unwrap().rating.to_vec1::<f32>().unwrap()[0];
         assert!((found - by_hand).abs() < 1e-6, "{found} {by_hand}");
+    }
+
+    #[test]
+    fn a_holdout_without_propensities_is_refused_before_anything_is_fitted() {
+        let folder = tempfile::tempdir().unwrap();
+        for fit in [true, false] {
+            let mut inputs = weighted(small_log());
+            let (log, all) = (&inputs.interactions, inputs.propensities.as_ref().unwrap());
+            let pairs = log.user.iter().zip(&log.item).zip(all.of(log).unwrap()).map(|((&u, &i), p)| (u, i, p));
+            inputs.propensities = Some(Propensities::new(pairs.collect()).unwrap());
+            let audience = Audience { vectors: 2, ..Audience::default() };
+            let ips = Ips { fit, ..Ips::default() };
+            let stage = MatrixFactorisation { epochs: 2, ips, audience, ..MatrixFactorisation::default() };
+            let error = format!("{:#}", stage.run(inputs, &Context::detached(folder.path())).err().unwrap());
+            assert!(error.starts_with("the hold-out: user ") && error.contains("no propensity of that"), "{error}");
+            assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "a fit leaves checkpoints");
+        }
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub use means::Means;
 pub use mf::MatrixFactorisation;
 pub use propensities::EstimatePropensities;
 
+use anyhow::{Context as _, Result};
+
 use crate::artifact::{Calibration, Curves, Interactions, Items, Propensities, Users, World};
 
 pipeline::ports! {
@@ -47,6 +49,21 @@ pipeline::ports! {
         /// differ in what people like, not in when they leave: as published, learners are trained with the judge's distances,
         /// which is a privilege, and the world remembers whose it has.
         distances: Option<World>,
+    }
+}
+
+impl Inputs {
+    /// What would else be found after the fit: ratings of nobody, and a hold-out of which no propensity is known.
+    fn check(&self) -> Result<()> {
+        let (users, items) = (self.users.len(), self.items.len());
+        self.interactions.check_within("interactions", users, items)?;
+        if let Some(holdout) = &self.holdout {
+            holdout.check_within("holdout", users, items)?;
+            if let Some(propensities) = &self.propensities {
+                propensities.of(holdout).context("the hold-out")?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -105,11 +105,12 @@ impl Stage for EstimatePropensities {
         let log = &inputs.interactions;
         ensure!(!log.is_empty(), "no interaction to estimate a propensity of");
         let (users, items) = (inputs.users.len(), inputs.items.len());
+        log.check_within("interactions", users, items)?;
         let of_rows = match &self.by {
             PropensitiesBy::Counts => counts(log, users, items),
             PropensitiesBy::NaiveBayes { smoothing } => {
                 let random = inputs.random.as_ref().filter(|random| !random.is_empty()).context(
-                    "`naive_bayes` compares the log with ratings of items that nobody chose. help: connect `random`, or take \
+                    "`naive_bayes` compares the log with ratings of items that nobody chose\nhelp: connect `random`, or take \
                      `by: counts`",
                 )?;
                 naive_bayes(log, random, *smoothing, users * items)?
@@ -167,7 +168,7 @@ fn naive_bayes(log: &Interactions, random: &Interactions, smoothing: f64, pairs:
         let rating = f32::from_bits(*bits);
         ensure!(
             *drawn + smoothing > 0.0 || *chosen == 0.0,
-            "rating {rating} stands in the log, but in none of the random ratings. help: set `smoothing` above 0"
+            "rating {rating} stands in the log, but in none of the random ratings\nhelp: set `smoothing` above 0"
         );
         let p = share(*chosen, log.len()) * (log.len() as f64 / pairs as f64) / share(*drawn, random.len());
         Ok((*bits, p.min(1.0)))
@@ -209,7 +210,7 @@ mod tests {
         assert!((found[0] - (4.0 / 6.0) * 0.2 / (2.0 / 7.0)).abs() < 1e-12, "{found:?}");
         let unseen = naive_bayes(&chosen, &log(&[(0, 0, 1.0)]), 0.0, 20).unwrap_err().to_string();
         assert!(
-            unseen.starts_with("rating 5 stands in the log, but in none of the random ratings. help: "),
+            unseen.starts_with("rating 5 stands in the log, but in none of the random ratings\nhelp: "),
             "{unseen}"
         );
     }

@@ -16,7 +16,7 @@ pub(super) fn title_distances(titles: &[String]) -> Result<Array> {
     let counts: Vec<BTreeMap<String, usize>> = titles.iter().map(|title| trigrams(title)).collect();
     ensure!(
         counts.iter().any(|count| !count.is_empty()),
-        "`audience.distance` is `text`, but no item has a title. help: name the catalogue's column of titles where the log is \
+        "`audience.distance` is `text`, but no item has a title\nhelp: name the catalogue's column of titles where the log is \
          read, or take `columns` or `genres`"
     );
     let mut holding: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
@@ -91,6 +91,6 @@ mod tests {
 
     #[test]
     fn a_catalogue_without_titles_is_refused() {
-        assert!(title_distances(&[String::new()]).unwrap_err().to_string().contains("no item has a title. help:"));
+        assert!(title_distances(&[String::new()]).unwrap_err().to_string().contains("no item has a title\nhelp:"));
     }
 }

@@ -26,9 +26,12 @@ static CATALOG: Catalog = Catalog {
         StageKind::of::<stages::Round>(),
         StageKind::of::<stages::Whim>(),
     ],
+    numbered: &[],
     generators: &[Generator { name: "seven", about: "The number seven.", write: |_| Ok(()) }],
     inspect: |_, _, _| Ok(Verdict::Whole),
+    recommend: |_, _| anyhow::bail!("toys have no policy"),
     figures: &[],
+    report: |_| Ok(String::new()),
     starter: "",
 };
 

@@ -6,8 +6,13 @@ use super::makers::Makers;
 use crate::inspect::Beside;
 use crate::store::{Entry, Store};
 
-/// The files that a result was made from, directly or through others, as far as they are whole; the nearest first.
-pub(in crate::cli) fn ancestors(store: &Store, entry: &Entry) -> anyhow::Result<Vec<Beside>> {
+/// The files of the `wanted` kinds that a result was made from, directly or through others, as far as they are whole; the
+/// nearest first.
+pub(in crate::cli) fn ancestors(
+    store: &Store,
+    entry: &Entry,
+    wanted: fn(kind: &str) -> bool,
+) -> anyhow::Result<Vec<Beside>> {
     let mut makers = Makers::of(store)?;
     let mut known = BTreeSet::new();
     let (mut found, mut next) = (Vec::new(), vec![entry.clone()]);
@@ -20,6 +25,9 @@ pub(in crate::cli) fn ancestors(store: &Store, entry: &Entry) -> anyhow::Result<
                 }
                 if let Some((maker, _)) = makers.find(digest, Some(&entry.made.experiment))? {
                     above.push(maker);
+                }
+                if !wanted(kind) {
+                    continue;
                 }
                 if let Ok(path) = store.check_object(digest)? {
                     found.push(Beside { kind: kind.to_owned(), path });

@@ -230,7 +230,11 @@ fn show(store: &Store, args: &Inspect) -> Result<Show, Failure> {
     })
 }
 
-/// The other outputs of the stage that made a content, and its inputs, as far as they are whole.
+/// What catalogues are called among the kinds of artifacts.
+const CATALOGUE: &str = "items";
+
+/// The other outputs of the stage that made a content, its inputs, and the catalogues behind these, as far as they are whole:
+/// who judges episodes need not know what the items are called.
 fn beside(store: &Store, content: &Content) -> anyhow::Result<Vec<Beside>> {
     let Some((entry, made)) = &content.origin else { return Ok(Vec::new()) };
     let outputs = entry.outputs.iter().filter(|output| output.digest != made.digest);
@@ -242,6 +246,7 @@ fn beside(store: &Store, content: &Content) -> anyhow::Result<Vec<Beside>> {
             found.push(Beside { kind, path });
         }
     }
+    found.extend(ancestors(store, entry, |kind| kind == CATALOGUE)?);
     Ok(found)
 }
 

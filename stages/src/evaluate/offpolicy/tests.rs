@@ -115,7 +115,7 @@ fn a_greedy_policy_is_estimated_by_the_rows_that_show_its_items() {
     for (learner, expected) in [(Dqn::KIND, Act::Greedy), (Cql::KIND, Act::Greedy), ("rl.a2c", Act::Sample)] {
         let value = Policy::new(network.clone(), learner, &world()).unwrap();
         let policy = Named { name: "p".into(), cell: String::new(), value };
-        assert_eq!(acts(&policy, Act::Sample).unwrap(), expected);
+        assert_eq!(OffPolicy::default().acts(&policy).unwrap(), expected);
     }
     assert_eq!(super::greedy(&[1.0, 3.0, 3.0]), [0.0, 1.0, 0.0]);
 }
@@ -151,7 +151,7 @@ fn propensities_are_shared_among_the_ratings_of_a_user() {
     assert_eq!(found(Some(whole)).unwrap(), [0.125, 0.0625, 0.125]);
     assert!(found(None).unwrap_err().to_string().contains("help: connect `world.propensities`"));
     let error = found(Some(pairs[1..].to_vec())).unwrap_err().to_string();
-    assert!(error.starts_with("user 0 rated item 2, but there is no propensity of that."), "{error}");
+    assert!(error.starts_with("user 0 rated item 2, but there is no propensity of that\nhelp: "), "{error}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use candle_core::{DType, Device, Tensor, Var};
 
 use crate::nn::adversarial::adversarial_loss;
-use crate::nn::discriminator::Shape;
+use crate::nn::discriminator::{Rows, Shape};
 use crate::nn::{AdamW, Discriminator, Params};
 
 const EXPERT: [f64; 3] = [0.5, 0.3, 0.2];
@@ -19,13 +19,13 @@ fn both(logits: &Tensor, expert: [f64; 3]) -> Tensor {
 fn the_discriminator_finds_the_density_ratio() {
     let discriminator = Discriminator::new(Shape { inputs: 3, hidden: 8, ..Shape::default() }, 1).unwrap();
     let mut adam = AdamW::new(discriminator.params(), 0.02, 0.0, f64::INFINITY).unwrap();
-    let one_hot = Tensor::eye(3, DType::F32, &Device::Cpu).unwrap();
+    let one_hot = Rows::of_pairs(Tensor::eye(3, DType::F32, &Device::Cpu).unwrap());
     for step in 0..3000 {
         adam.learning_rate = 0.02 * (1.0 - f64::from(step) / 3000.0);
-        let logits = discriminator.logits_expert_is_high(&one_hot).unwrap();
+        let logits = discriminator.unclipped_logits(&one_hot).unwrap();
         adam.descend(discriminator.params(), &both(&logits, EXPERT)).unwrap();
     }
-    let logits = discriminator.logits_expert_is_high(&one_hot).unwrap().to_vec1::<f32>().unwrap();
+    let logits = discriminator.logits(&one_hot).unwrap().to_vec1::<f32>().unwrap();
     for ((z, e), p) in logits.iter().zip(EXPERT).zip(POLICY) {
         let (ratio, d) = (f64::from(*z).exp(), 1.0 / (1.0 + f64::from(*z).exp()));
         assert!((ratio - e / p).abs() < 1e-3, "1/D − 1 is {ratio} for {}", e / p);

@@ -72,7 +72,7 @@ impl Decoder {
         let head = if tied { embedding.clone() } else { take("output.weight".into(), &[vocabulary, width])? };
         if let Some(name) = left.first() {
             bail!(
-                "{}: {} tensors are of no use to this decoder, the first is `{name}`. help: use a plain llama \
+                "{}: {} tensors are of no use to this decoder, the first is `{name}`\nhelp: use a plain llama \
                  model such as SmolLM2, or an HTTP provider",
                 header.place(),
                 left.len()

@@ -22,7 +22,7 @@ impl Header {
         let file = File::open(path).with_context(|| format!("cannot open the model {}", path.display()))?;
         let mut reader = BufReader::new(file);
         let content = Content::read(&mut reader).with_context(|| {
-            format!("{} is not a readable GGUF file. help: fetch it again; it may be torn", path.display())
+            format!("{} is not a readable GGUF file\nhelp: fetch it again; it may be torn", path.display())
         })?;
         Ok(Self { path: path.to_owned(), content, reader })
     }
@@ -106,7 +106,7 @@ impl Header {
             content.tensor(reader, name, &Device::Cpu)?.dequantize(&Device::Cpu)
         };
         read(&self.content, &mut self.reader).with_context(|| {
-            format!("{place}: cannot read tensor `{name}`. help: fetch the file again; it may be torn")
+            format!("{place}: cannot read tensor `{name}`\nhelp: fetch the file again; it may be torn")
         })
     }
 }

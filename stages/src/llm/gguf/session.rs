@@ -209,7 +209,7 @@ impl<'m> Session<'m> {
         ensure!(
             length + reserve <= context,
             "the prompt has {length} tokens and its longest continuation {reserve}: {} more than the {context} that {} \
-             can hold. help: show fewer turns or fewer candidates",
+             can hold\nhelp: show fewer turns or fewer candidates",
             length + reserve - context,
             self.model.name
         );
@@ -284,7 +284,7 @@ fn batches(options: &[Vec<u32>]) -> Vec<&[Vec<u32>]> {
 }
 
 fn damaged(name: &str) -> String {
-    format!("the model {name} gives no finite probabilities. help: its weights may be damaged; fetch the file again")
+    format!("the model {name} gives no finite probabilities\nhelp: its weights may be damaged; fetch the file again")
 }
 
 #[cfg(test)]

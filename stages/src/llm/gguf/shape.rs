@@ -89,7 +89,7 @@ impl Shape {
         let unknown: BTreeSet<&str> = header.keys().filter(|k| k.starts_with("llama.") && !known.contains(k)).collect();
         ensure!(
             unknown.is_empty(),
-            "{place}: the model asks for {unknown:?}, which this decoder does not have. help: use a plain llama model \
+            "{place}: the model asks for {unknown:?}, which this decoder does not have\nhelp: use a plain llama model \
              such as SmolLM2, or an HTTP provider"
         );
         Ok(shape)

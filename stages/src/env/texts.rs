@@ -9,7 +9,8 @@ use crate::nn::rng;
 use rand::RngExt;
 
 /// One vector an item, `[I, width]`, of length 1; all 0 where there is no text.
-pub(super) fn text_vectors(items: &Items, width: usize, seed: u64) -> Array {
+#[must_use]
+pub fn text_vectors(items: &Items, width: usize, seed: u64) -> Array {
     let mut data = Vec::with_capacity(items.len() * width);
     for (title, genres) in items.title.iter().zip(&items.genres) {
         let text = format!(" {title} {} ", genres.join(" ")).to_lowercase();

@@ -1,17 +1,18 @@
-//! The discriminator as a setting of every adversarial stage, with what keeps its training stable.
+//! The discriminator as a setting of every adversarial stage (`irl` and `rl.ilrec`), with what keeps its training stable.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::nn::AdamW;
+use super::AdamW;
 
 /// How the discriminator learns. Left out: a gradient penalty, which needs second derivatives that candle has not; the spectral
 /// norm bounds the slope in its place.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DiscriminatorSettings {
-    /// Gradient steps a round.
-    pub steps: u64,
+    /// Gradient steps a round. When absent 10 in an irl stage, which takes at least 1, and 2 in `rl.ilrec`, whose rounds are many
+    /// and short and where 0 leaves the discriminator as it began.
+    pub steps: Option<u64>,
     /// Demonstrated and generated steps of a gradient step, as many of each.
     pub batch_size: usize,
     /// Rounds of generated steps that are kept to learn from.
@@ -22,15 +23,16 @@ pub struct DiscriminatorSettings {
     pub weight_decay: f64,
     /// ε: targets are 1 − ε and ε instead of 1 and 0, in [0, ½); 0 for exact density ratios, which a small sample seldom supports.
     pub label_smoothing: f64,
-    /// Logits are cut to ± this.
+    /// Logits are cut to ± this where a reward or a weight is made of them; what is learned from is never cut.
     pub logit_clip: f64,
     /// Width of the hidden layer.
     pub hidden: usize,
     /// Whether each layer is divided by its largest singular value (Miyato et al. 2018): a smoother, less sure discriminator.
     pub spectral_norm: bool,
-    /// Whether demonstrated steps count as the last round weighs them (ŵ of IL-Rec) instead of 1 each, as its code has it.
+    /// Whether demonstrated steps count as they were last weighed (ŵ of IL-Rec) instead of 1 each, as its code has it.
     pub weighted: bool,
-    /// The rounds stop early once this share of steps is told apart in a round: a surer discriminator teaches nothing.
+    /// Once more than this share of steps is told apart, an irl stage ends with that round and `rl.ilrec` teaches no further in it: a
+    /// surer discriminator teaches nothing.
     pub stop_above_accuracy: f64,
     /// Numbers in an item's text vector, where `items` is connected.
     pub text_width: usize,
@@ -39,7 +41,7 @@ pub struct DiscriminatorSettings {
 impl Default for DiscriminatorSettings {
     fn default() -> Self {
         Self {
-            steps: 10,
+            steps: None,
             batch_size: 128,
             replay_rounds: 5,
             learning_rate: 0.001,
@@ -61,9 +63,6 @@ impl DiscriminatorSettings {
         let wrong = |path: &str, message: &str| Err((path.to_owned(), message.to_owned()));
         if !(0.0..0.5).contains(&self.label_smoothing) {
             return wrong("label_smoothing", "smoothing lies between 0 and ½");
-        }
-        if self.steps == 0 {
-            return wrong("steps", "a round teaches the discriminator at least once");
         }
         if self.batch_size == 0 {
             return wrong("batch_size", "a batch holds at least one step of each kind");
@@ -87,7 +86,7 @@ impl DiscriminatorSettings {
             return wrong("logit_clip", "a bound is above 0");
         }
         if self.stop_above_accuracy.is_nan() || self.stop_above_accuracy <= 0.0 {
-            return wrong("stop_above_accuracy", "a share above 0; above 1 the rounds never stop early");
+            return wrong("stop_above_accuracy", "a share above 0; above 1 nothing ends early");
         }
         Ok(())
     }
@@ -105,7 +104,6 @@ mod tests {
             settings.check().unwrap_err().0
         };
         assert_eq!(refused(|s| s.label_smoothing = 0.5), "label_smoothing");
-        assert_eq!(refused(|s| s.steps = 0), "steps");
         assert_eq!(refused(|s| s.batch_size = 0), "batch_size");
         assert_eq!(refused(|s| s.replay_rounds = 0), "replay_rounds");
         assert_eq!(refused(|s| s.hidden = 0), "hidden");
