@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use pipeline::units::Vault;
 
 use crate::artifact::{Call, Failure};
-use crate::llm::{Answer, Failed, Llm, Player, Reading, Request, Writing, key};
+use crate::llm::{Answer, Failed, Llm, Player, Reading, Request, Writing, key, vectors_of};
 
 /// A model with the store of its answers.
 pub(super) struct Desk<'a> {
@@ -70,6 +70,14 @@ impl<'a> Desk<'a> {
         }
         let text = self.llm.written(&call.answer);
         Ok((text.with_context(|| format!("cannot read the answer of call {}", call.key))?, call))
+    }
+
+    /// The vectors of texts, where the model comes with another one that makes them; each text is paid for once.
+    pub fn vectors(&self, texts: &[String]) -> Result<Option<Vec<Vec<f32>>>> {
+        let Some(embedder) = self.llm.embedder() else { return Ok(None) };
+        let found = vectors_of(embedder, &self.vault, texts)?;
+        self.tokens.fetch_add(found.tokens, Ordering::Relaxed);
+        Ok(Some(found.vectors))
     }
 
     fn answer(&self, player: &mut dyn Player, request: &Request) -> Result<Arc<Call>> {

@@ -10,8 +10,8 @@ use super::recall::Recalled;
 use super::roles::{Roles, first_line, number};
 use crate::artifact::{Call, Choice, Memory, Rankings, Trajectory, World};
 use crate::env::{Episodes, candidates};
-use crate::ground::Grounder;
-use crate::llm::Player;
+use crate::ground::{Grounder, Grounding, How};
+use crate::llm::{Failed, Player};
 
 /// How many items that went well, and badly, a prompt names.
 const ADVISED: usize = 3;
@@ -86,12 +86,29 @@ impl Table<'_> {
         let trajectory = Trajectory { user, steps: vec![], end: crate::artifact::End::Horizon };
         let played = Played { trajectory, calls: vec![], unread: None, unvalued: 0, memories: vec![] };
         let (table, shown, value) = (self, vec![], 0.0);
-        Playing { table, user, player, episodes, recalled, begin, shown, value, played }.to_the_end()
+        Playing { table, user, player, episodes, recalled, begin, shown, value, played }.into_played()
+    }
+}
+
+impl Table<'_> {
+    /// What a name means: by its letters, else, where the model comes with vectors, by its meaning.
+    fn meant(&self, grounder: &Grounder, said: &str) -> Result<Grounding> {
+        let by_letters = grounder.ground(said);
+        if by_letters.how != How::Unmatched || said.is_empty() {
+            return Ok(by_letters);
+        }
+        match self.desk.vectors(&[said.to_owned()]) {
+            Ok(Some(vectors)) => grounder.ground_with(said, &vectors[0]),
+            Ok(None) => Ok(by_letters),
+            // This one name has no vector; others may have.
+            Err(error) if error.is::<Failed>() => Ok(by_letters),
+            Err(error) => Err(error),
+        }
     }
 }
 
 impl Playing<'_> {
-    fn to_the_end(mut self) -> Result<Option<Played>> {
+    fn into_played(mut self) -> Result<Option<Played>> {
         let expert = self.table.roles.expert;
         loop {
             if let Some(end) = self.episodes.end(0) {
@@ -153,15 +170,15 @@ impl Playing<'_> {
 
     /// By writing a title, again where it means nothing that may be shown.
     fn name(&mut self, told: &[String], tries: u64, max_tokens: u32) -> Result<Decision> {
-        let (roles, grounder) =
-            (&self.table.roles, self.table.grounder.context("an actor that writes without a catalogue")?);
+        let roles = &self.table.roles;
+        let grounder = self.table.grounder.context("an actor that writes without a catalogue")?;
         let mut writing = roles.line(told, roles.prompt.cue().to_owned(), max_tokens);
         loop {
             let (text, call) = self.write(&writing)?;
             let said = first_line(&text);
             let said = said.trim_matches(|c: char| "\"'“”*. ".contains(c));
             // What no title is near enough to is no choice, whatever the policy: the next try may name one.
-            let item = grounder.settle(said, &grounder.ground(said)).ok().flatten();
+            let item = grounder.settle(said, &self.table.meant(grounder, said)?).ok().flatten();
             let item = item.filter(|&item| self.episodes.episode(0).allowed(item));
             writing.draw += 1;
             if item.is_some() || writing.draw >= tries {

@@ -14,7 +14,7 @@
 //!
 //! Memories are carried from batch to batch of users, never within one, so neither do they depend on who was faster.
 //!
-//! Not here: calls in batches, embeddings of texts.
+//! Not here: calls in batches.
 
 mod desk;
 mod episode;
@@ -42,7 +42,7 @@ use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::artifact::{Call, Calls, Demonstrations, Interactions, Items, Memories, Rankings, World};
+use crate::artifact::{Array, Call, Calls, Demonstrations, Interactions, Items, Memories, Rankings, World};
 use crate::ground::Grounder;
 use crate::llm::{Failed, Llm, LlmConfig, Recorded};
 use crate::nn::rng;
@@ -241,7 +241,18 @@ impl Demonstrate {
         let failed = AtomicBool::new(false);
         let spoken = match &self.actor {
             Actor::Choose => None,
-            Actor::Write(spoken) => Some(Grounder::new(&prompt.catalogue(&inputs.items), spoken.ground.clone())),
+            Actor::Write(spoken) => {
+                let catalogue = prompt.catalogue(&inputs.items);
+                let vectors = desk.vectors(&catalogue.title).context("turn the titles into vectors")?;
+                let grounder = Grounder::new(&catalogue, spoken.ground.clone());
+                Some(match vectors {
+                    Some(vectors) => {
+                        let shape = [vectors.len(), vectors.first().map_or(0, Vec::len)];
+                        grounder.with_vectors(&Array::new(&shape, vectors.concat()))?
+                    }
+                    None => grounder,
+                })
+            }
         };
         let table = Table {
             world,

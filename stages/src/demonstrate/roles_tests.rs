@@ -3,22 +3,27 @@
 use std::sync::Mutex;
 
 use super::expert::Spoken;
-use super::tests::{inputs, stage};
+use super::tests::{ITEMS, inputs, stage};
 use super::*;
 use crate::artifact::Memory;
 use crate::ground::{Grounds, Unmatched};
-use crate::llm::{Answer, Player, Players, Reading, Request, Writing};
+use crate::llm::{Answer, Embedder, Player, Players, Reading, Request, Vectors, Writing};
 
 /// Answers a writing as `script` says; chooses the first option. Keeps what it was asked.
 struct Scripted<F: Fn(&Writing) -> String + Sync> {
     script: F,
     chosen: Mutex<Vec<Request>>,
     wrote: Mutex<Vec<Writing>>,
+    /// What texts mean, for a model that knows.
+    meaning: Option<fn(&str) -> Vec<f32>>,
+    /// Texts that were turned into vectors.
+    embedded: Mutex<Vec<String>>,
 }
 
 impl<F: Fn(&Writing) -> String + Sync> Scripted<F> {
     fn new(script: F) -> Self {
-        Self { script, chosen: Mutex::default(), wrote: Mutex::default() }
+        let (chosen, wrote, embedded) = Default::default();
+        Self { script, chosen, wrote, meaning: None, embedded }
     }
 }
 
@@ -40,6 +45,20 @@ impl<F: Fn(&Writing) -> String + Sync> Llm for Scripted<F> {
     }
     fn written(&self, answer: &str) -> Result<String> {
         Ok(answer.to_owned())
+    }
+    fn embedder(&self) -> Option<&dyn Embedder> {
+        self.meaning.is_some().then_some(self)
+    }
+}
+
+impl<F: Fn(&Writing) -> String + Sync> Embedder for Scripted<F> {
+    fn space(&self) -> String {
+        "meanings".into()
+    }
+    fn embed(&self, texts: &[String]) -> Result<Vectors> {
+        self.embedded.lock().unwrap().extend(texts.iter().cloned());
+        let vectors = texts.iter().map(|text| self.meaning.expect("asked without one")(text)).collect();
+        Ok(Vectors { vectors, tokens: 1 })
     }
 }
 
@@ -172,6 +191,21 @@ fn an_actor_that_writes_names_an_item_in_its_own_words_and_tries_again() {
     let ground = Grounds { unmatched: Unmatched::Nearest, ..Grounds::default() };
     let near = Spoken { tries: 1, ground, ..Spoken::default() };
     play(&writes(near), &Scripted::new(|_: &Writing| "thin overcoat".to_owned()), &inputs()).unwrap();
+}
+
+#[test]
+fn a_name_without_a_title_is_found_by_what_it_means() {
+    let say = |_: &Writing| "something cosy".to_owned();
+    let mut llm = Scripted::new(say);
+    llm.meaning =
+        Some(|text| if text.contains("cosy") || text.contains("1997") { vec![1.0, 0.1] } else { vec![0.0, 1.0] });
+    let inputs = inputs();
+    let outputs = play(&writes(Spoken::default()), &llm, &inputs).unwrap();
+    assert!(outputs.demonstrations.steps().all(|(_, _, step)| step.item == 7));
+    let embedded = llm.embedded.into_inner().unwrap();
+    assert_eq!(embedded.len(), ITEMS + 1, "each title and the one name once: {embedded:?}");
+    let error = play(&writes(Spoken::default()), &Scripted::new(say), &inputs).err().unwrap().to_string();
+    assert!(error.contains("answers name nothing that may be shown"), "letters alone do not find it: {error}");
 }
 
 #[test]

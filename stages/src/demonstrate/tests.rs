@@ -13,7 +13,7 @@ use crate::llm::gguf::toy;
 use crate::llm::{Answer, GgufConfig, Player, Players, Reading, Request, Score, Writing};
 
 const USERS: usize = 5;
-const ITEMS: usize = 12;
+pub(super) const ITEMS: usize = 12;
 
 /// Four clusters of three items, a window of two, eight turns.
 pub(super) fn inputs() -> Inputs {

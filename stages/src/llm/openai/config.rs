@@ -17,7 +17,8 @@ pub struct OpenaiConfig {
     pub base_url: String,
     /// The model's name, as the server knows it.
     pub model: String,
-    /// The model that turns texts into vectors, as the server knows it; nothing where none is needed.
+    /// The model that turns texts into vectors, as the server knows it, by which an actor that writes is understood where no title
+    /// is like its words; nothing for letters alone. Its tokens count at the price of input.
     #[serde(default)]
     pub embedding_model: Option<String>,
     /// The key, as `${env:NAME}`: the environment variable that holds it; `null` for a server that needs none.
