@@ -86,12 +86,12 @@ impl Table<'_> {
         let trajectory = Trajectory { user, steps: vec![], end: crate::artifact::End::Horizon };
         let played = Played { trajectory, calls: vec![], unread: None, unvalued: 0, memories: vec![] };
         let (table, shown, value) = (self, vec![], 0.0);
-        Playing { table, user, player, episodes, recalled, begin, shown, value, played }.to_the_end()
+        Playing { table, user, player, episodes, recalled, begin, shown, value, played }.play_out()
     }
 }
 
 impl Playing<'_> {
-    fn to_the_end(mut self) -> Result<Option<Played>> {
+    fn play_out(mut self) -> Result<Option<Played>> {
         let expert = self.table.roles.expert;
         loop {
             if let Some(end) = self.episodes.end(0) {
