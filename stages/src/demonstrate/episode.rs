@@ -86,11 +86,9 @@ impl Table<'_> {
         let trajectory = Trajectory { user, steps: vec![], end: crate::artifact::End::Horizon };
         let played = Played { trajectory, calls: vec![], unread: None, unvalued: 0, memories: vec![] };
         let (table, shown, value) = (self, vec![], 0.0);
-        Playing { table, user, player, episodes, recalled, begin, shown, value, played }.into_played()
+        Playing { table, user, player, episodes, recalled, begin, shown, value, played }.play_out()
     }
-}
 
-impl Table<'_> {
     /// What a name means: by its letters, else, where the model comes with vectors, by its meaning.
     fn meant(&self, grounder: &Grounder, said: &str) -> Result<Grounding> {
         let by_letters = grounder.ground(said);
@@ -108,7 +106,7 @@ impl Table<'_> {
 }
 
 impl Playing<'_> {
-    fn into_played(mut self) -> Result<Option<Played>> {
+    fn play_out(mut self) -> Result<Option<Played>> {
         let expert = self.table.roles.expert;
         loop {
             if let Some(end) = self.episodes.end(0) {
