@@ -25,14 +25,19 @@ const TURNS: usize = 4;
 
 /// A project in which a model behind `base_url` recommends to everybody; `more` are settings of the model.
 fn project(base_url: &str, more: &str) -> Project {
+    project_of(ITEMS, base_url, more)
+}
+
+/// The same with so many items.
+fn project_of(items: usize, base_url: &str, more: &str) -> Project {
     let mut log = String::from("user_id:token\titem_id:token\trating:float\ttimestamp:float\n");
     for user in 0..USERS {
         for k in 0..6 {
-            let (item, rating) = ((user * 7 + k * 11 + user / 9 * k) % ITEMS, 1 + (user + k * 3) % 5);
+            let (item, rating) = ((user * 7 + k * 11 + user / 9 * k) % items, 1 + (user + k * 3) % 5);
             writeln!(log, "u{user}\ti{item}\t{rating}\t{}", user * 10 + k).unwrap();
         }
     }
-    let titles: String = (0..ITEMS).map(|item| format!("i{item}\tTitle {item}\n")).collect();
+    let titles: String = (0..items).map(|item| format!("i{item}\tTitle {item}\n")).collect();
     Project::new()
         .file("log/log.inter", &log)
         .file("log/log.item", &format!("item_id:token\ttitle:token_seq\n{titles}"))
@@ -289,9 +294,22 @@ fn llama_cpp_chooses_writes_and_turns_texts_into_vectors() {
     // The whole stage, with a model that is not ours.
     let start = Instant::now();
     let project = project(&server.base_url, ", logprobs: true, timeout_seconds: 120");
-    let few = ["--set", "stages.demos.with.users=2", "--set", "stages.world.with.audience.horizon=2"];
-    project.ok(&[&["run", "x.yaml", "demos"], &few[..]].concat()).says(&["4 in 2 episodes", "spent"]);
+    let few = ["--set", "stages.demos.with.users=2", "--set", "stages.world.with.audience.horizon=1"];
+    project.ok(&[&["run", "x.yaml", "demos"], &few[..]].concat()).says(&["2 in 2 episodes", "spent"]);
     let demos = project.ok(&["inspect", "demos.demonstrations", "--json"]).json();
-    assert_eq!(demos["content"]["table"]["rows"], 4);
-    println!("four decisions in {:.1} s", start.elapsed().as_secs_f64());
+    assert_eq!(demos["content"]["table"]["rows"], 2);
+    println!("two decisions in {:.1} s", start.elapsed().as_secs_f64());
+
+    // It writes what it likes, and is understood by its meaning.
+    let project = project_of(20, &server.base_url, ", embedding_model: smollm2, timeout_seconds: 120");
+    let one = [
+        "stages.demos.with.users=1",
+        "stages.world.with.audience.horizon=1",
+        "stages.demos.with.actor={\"write\":{\"tries\":2,\"ground\":{\"embedding\":-1}}}",
+    ];
+    let sets: Vec<&str> = one.iter().flat_map(|set| ["--set", set]).collect();
+    project.ok(&[&["run", "x.yaml", "demos"], &sets[..]].concat()).says(&["1 in 1 episodes", "spent"]);
+    // Each title, and one text or more with or without a vector.
+    assert!(project.files("calls").len() > 20, "{}", project.files("calls").len());
+    println!("one name in {:.1} s in all", start.elapsed().as_secs_f64());
 }

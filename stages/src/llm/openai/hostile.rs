@@ -80,6 +80,37 @@ fn a_head_that_never_ends() {
 }
 
 #[test]
+fn a_server_that_is_always_about_to_answer() {
+    for (piece, pause) in [("HTTP/1.1 100 Continue\r\n\r\n", 5), ("HTTP/1.1 102 Processing\r\n\r\n", 0)] {
+        let server = MockServer::raw(move |_, _, stream| drip(stream, "", piece, Duration::from_millis(pause)));
+        let (error, _) = asked(&server);
+        assert!(error.is::<Unreachable>() || error.to_string().contains("answered 102"), "{error:#}");
+    }
+}
+
+#[test]
+fn lengths_without_sense() {
+    for length in ["99999999999999999999999", "-1", "many", "9223372036854775807"] {
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{{}}");
+        let server = MockServer::start(move |_, _| Some(head.clone()));
+        let (error, _) = asked(&server);
+        let said = format!("{error:#}");
+        assert!(
+            ["does not answer", "cannot ask", "no chat completion"].iter().any(|part| said.contains(part)),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn a_redirect_without_end() {
+    let server = MockServer::start(|_, _| Some(response(302, "location: /v1/chat/completions\r\n", "")));
+    let (error, _) = asked(&server);
+    assert!(server.received().len() <= 30, "{} requests", server.received().len());
+    assert!(!error.to_string().is_empty());
+}
+
+#[test]
 fn a_body_that_comes_letter_by_letter() {
     let head = "HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n{";
     let server = MockServer::raw(move |_, _, stream| drip(stream, head, " ", Duration::from_millis(5)));
