@@ -239,11 +239,14 @@ fn file(store: &Store, path: &Path) -> Result<Content, Failure> {
         true => Some(digest_of(path).map_err(unreadable)?),
         false => None,
     };
-    let origin = match &digest {
-        Some(digest) => Makers::of(store)?.find(digest, None)?,
-        None => None,
+    // Of several results with equal bytes it is the one whose copy the path is.
+    let view = view_of(store, path)?;
+    let origin = match (&digest, &view) {
+        (Some(digest), Some((entry, output, _))) if output.digest == *digest => Some((entry.clone(), output.clone())),
+        (Some(digest), _) => Makers::of(store)?.find(digest, None)?,
+        (None, _) => None,
     };
-    let changed_view = if origin.is_none() { view_of(store, path)? } else { None };
+    let changed_view = view.filter(|_| origin.is_none()).map(|(_, _, name)| name);
     Ok(Content {
         name: path.display().to_string(),
         path: path.to_path_buf(),
@@ -254,8 +257,8 @@ fn file(store: &Store, path: &Path) -> Result<Content, Failure> {
     })
 }
 
-/// The `stage.port` of which a path is the readable copy.
-fn view_of(store: &Store, path: &Path) -> anyhow::Result<Option<String>> {
+/// The output of which a path is the readable copy, and its name, `stage.port`.
+fn view_of(store: &Store, path: &Path) -> anyhow::Result<Option<(Entry, Output, String)>> {
     let Ok(path) = path.canonicalize() else { return Ok(None) };
     for remembered in store.all_last()? {
         let Some(last) = remembered.last else { continue };
@@ -263,7 +266,8 @@ fn view_of(store: &Store, path: &Path) -> anyhow::Result<Option<String>> {
         for output in &entry.outputs {
             let view = store.view(&remembered.experiment, &last.stage, output);
             if view.canonicalize().is_ok_and(|view| view == path) {
-                return Ok(Some(format!("{}.{}", last.stage, output.port)));
+                let name = format!("{}.{}", last.stage, output.port);
+                return Ok(Some((entry.clone(), output.clone(), name)));
             }
         }
     }
