@@ -75,6 +75,8 @@ impl<'a> Desk<'a> {
     /// The vectors of texts, where the model comes with another one that makes them; each text is paid for once.
     pub fn vectors(&self, texts: &[String]) -> Result<Option<Vec<Vec<f32>>>> {
         let Some(embedder) = self.llm.embedder() else { return Ok(None) };
+        // As for questions: two episodes that say the same pay once.
+        let _turn = self.turn(&format!("vectors of {texts:?}"));
         let found = vectors_of(embedder, &self.vault, texts)?;
         self.tokens.fetch_add(found.tokens, Ordering::Relaxed);
         Ok(Some(found.vectors))
