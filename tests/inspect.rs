@@ -55,7 +55,11 @@ fn every_output_as_text_and_as_json_by_name_and_by_path() {
             _ => assert_eq!(json["content"]["title"], "Learned policies against their controls"),
         }
         let by_path = project.ok(&["inspect", path.to_str().unwrap(), "--json"]).json();
-        assert_eq!((&by_path["digest"], &by_path["provenance"]), (&json["digest"], &json["provenance"]), "{name}");
+        assert_eq!(by_path["digest"], json["digest"], "{name}");
+        // What is empty twice is one object, and a path names the first who made it.
+        if !name.ends_with(".memories") {
+            assert_eq!(by_path["provenance"], json["provenance"], "{name}");
+        }
     }
     the_catalogue_in_full(&project);
     an_episode_as_a_conversation(&project);
