@@ -46,7 +46,7 @@ fn every_output_as_text_and_as_json_by_name_and_by_path() {
         match format {
             "parquet" | "arrow" => {
                 let table = &json["content"]["table"];
-                // The judge has seen every rating, so there is none to tell how far it is off; an actor alone remembers nothing.
+                // The judge has seen every rating, so there is none to tell how far it is off; who only acts remembers nothing.
                 let empty = name == "judge.calibration" || name.ends_with(".memories");
                 assert_eq!(table["rows"] == 0, empty, "{name} has {} rows", table["rows"]);
                 assert!(!table["columns"].as_array().unwrap().is_empty(), "{name} has no columns");
@@ -55,6 +55,7 @@ fn every_output_as_text_and_as_json_by_name_and_by_path() {
             _ => assert_eq!(json["content"]["title"], "Learned policies against their controls"),
         }
         let by_path = project.ok(&["inspect", path.to_str().unwrap(), "--json"]).json();
+        // Also of results with equal bytes, such as two empty memories.
         assert_eq!((&by_path["digest"], &by_path["provenance"]), (&json["digest"], &json["provenance"]), "{name}");
     }
     the_catalogue_in_full(&project);
