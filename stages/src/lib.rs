@@ -50,6 +50,7 @@ pub static CATALOG: Catalog = Catalog {
         StageKind::of::<rl::Cql>(),
         StageKind::of::<rl::Dqn>(),
         StageKind::of::<rl::IlRec>(),
+        StageKind::of::<rl::Iql>(),
         StageKind::of::<rl::Ppo>(),
         StageKind::of::<split::Split>(),
         StageKind::of::<world::DeepFm>(),

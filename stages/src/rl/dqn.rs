@@ -12,7 +12,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 use pipeline::{Context, Stage, Wants};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use super::batch::Batch;
 use super::checks::{self, Checked};
 use super::learner::{Plan, Seen, Trained, train};
-use super::q_values::QValues;
+use super::q_values::{QValues, taken};
 use super::replay::Replay;
 use super::reward::MixedReward;
 use super::{NetworkConfig, Outputs, PolicyLearner};
@@ -187,8 +187,8 @@ impl PolicyLearner for Learner<'_> {
             let mut draw = rng(&[config.seed, 0xd91, number, step]);
             let transitions = self.replay.sample(config.batch_size, config.gamma, config.n_step, &mut draw);
             let targets = self.values.targets(&transitions)?;
-            let actions = Tensor::from_slice(&transitions.actions, config.batch_size, &Device::Cpu)?;
-            let loss = q_loss(&self.values.now(&transitions.now)?.q, &actions, &targets, self.values.unit)?;
+            let q = self.values.now(&transitions.now)?.q;
+            let loss = q_loss(&q, &transitions.taken()?, &targets, self.values.unit)?;
             error += f64::from(loss.to_scalar::<f32>()?) / config.gradient_steps as f64;
             self.adam
                 .descend(self.values.network.params(), &loss)
@@ -241,12 +241,13 @@ impl Agent for EpsilonGreedy<'_> {
 
 /// mean(huber((Q(s, a) − y)/unit)): `q [N, I]`, `actions [N]`, `targets [N]` → scalar; the target is a constant.
 pub fn q_loss(q: &Tensor, actions: &Tensor, targets: &Tensor, unit: f64) -> candle_core::Result<Tensor> {
-    let taken = q.gather(&actions.unsqueeze(1)?, 1)?.squeeze(1)?;
-    huber(&((taken - targets)? / unit)?)?.mean_all()
+    huber(&((taken(q, actions)? - targets)? / unit)?)?.mean_all()
 }
 
 #[cfg(test)]
 mod tests {
+    use candle_core::Device;
+
     use super::*;
     use crate::nn::gradient_check::assert_finite_differences;
     use crate::rl::conformance::{Subject, assert_keeps_the_contract, small_network};

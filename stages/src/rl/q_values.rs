@@ -50,11 +50,12 @@ impl QValues {
     /// prices (van Hasselt, Guez and Silver 2016, arXiv 1509.06461, eq. 4).
     pub fn targets(&self, transitions: &Transitions) -> Result<Tensor> {
         let best = self.now(&transitions.next)?.best;
-        let priced = self.values(&self.target, &transitions.next)?.q.gather(&best.unsqueeze(1)?, 1)?.squeeze(1)?;
-        let count = transitions.actions.len();
-        let discounts = Tensor::from_slice(&transitions.discounts, count, &Device::Cpu)?;
-        let returns = Tensor::from_slice(&transitions.returns, count, &Device::Cpu)?;
-        Ok((returns + (priced.detach() * discounts)?)?)
+        transitions.go_on_with(&taken(&self.slow(&transitions.next)?.q, &best)?)
+    }
+
+    /// Q̄ of the target network.
+    pub fn slow(&self, observation: &Observation) -> Result<Values> {
+        self.values(&self.target, observation)
     }
 
     fn values(&self, network: &ActorCritic, observation: &Observation) -> Result<Values> {
@@ -80,6 +81,16 @@ impl QValues {
         ensure!(!arrays.is_empty(), "no target network in the checkpoint");
         self.target.params().import(&arrays)
     }
+}
+
+/// Q of what was done: `q [N, I]`, `actions [N]` of u32 → `[N]`.
+pub fn taken(q: &Tensor, actions: &Tensor) -> candle_core::Result<Tensor> {
+    q.gather(&actions.unsqueeze(1)?, 1)?.squeeze(1)
+}
+
+/// ½·mean((Q(s, a) − y)²): `q [N, I]`, `actions [N]`, `targets [N]` → scalar; the target is a constant.
+pub fn bellman_loss(q: &Tensor, actions: &Tensor, targets: &Tensor) -> candle_core::Result<Tensor> {
+    (taken(q, actions)? - targets)?.sqr()?.mean_all()? * 0.5
 }
 
 /// V·unit + A − mean_a A: `advantages [B, I]`, `values [B]`, `allowed [B, I]` of 1 and 0, which says what the mean is over → `[B, I]`.
@@ -114,6 +125,16 @@ mod tests {
         assert_finite_differences(&advantages, |a| {
             (dueling(a, &tensor(&[0.5, -1.0]), 10.0, Some(&allowed))?.sqr()? * &weights)?.sum_all()
         });
+    }
+
+    #[test]
+    fn the_squared_error_agrees_with_hand_computed_values() {
+        let q = Tensor::new(&[[0.0, 2.0, 5.0], [1.0, 1.0, 1.0]], &Device::Cpu).unwrap();
+        let actions = Tensor::new(&[1_u32, 0], &Device::Cpu).unwrap();
+        let targets = Tensor::new(&[5.0, 0.0], &Device::Cpu).unwrap();
+        let loss = bellman_loss(&q, &actions, &targets).unwrap().to_scalar::<f64>().unwrap();
+        assert!((loss - 2.5).abs() < 1e-12, "½·(9 + 1)/2, found {loss}");
+        assert_finite_differences(&q, |q| bellman_loss(q, &actions, &targets));
     }
 
     #[test]
