@@ -48,6 +48,7 @@ pub static CATALOG: Catalog = Catalog {
         StageKind::of::<rl::A2c>(),
         StageKind::of::<rl::BehaviourCloning>(),
         StageKind::of::<rl::Cql>(),
+        StageKind::of::<rl::Crr>(),
         StageKind::of::<rl::Dqn>(),
         StageKind::of::<rl::IlRec>(),
         StageKind::of::<rl::Iql>(),

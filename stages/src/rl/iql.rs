@@ -23,6 +23,7 @@ use super::checks::{self, Checked};
 use super::learner::{Plan, Seen, Trained, train};
 use super::q_values::{QValues, bellman_loss, taken};
 use super::replay::Replay;
+use super::weighted::{exponential_weights, weighted_loss};
 use super::{NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{Array, Demonstrations, World};
 use crate::env::states;
@@ -159,7 +160,7 @@ impl PolicyLearner for Learner<'_> {
         let paid = taken(&self.values.slow(&transitions.now)?.q, &actions)?.detach();
         let Heads { logits, values, .. } = self.policy.heads(&states(&self.policy, &transitions.now)?)?;
         let above = ((&paid / unit)? - &values)?;
-        let weights = advantage_weights(&(above.detach() * unit)?, config.beta, config.largest_weight)?;
+        let weights = exponential_weights(&(above.detach() * unit)?, config.beta, config.largest_weight)?;
         let value = expectile_loss(&above, config.expectile)?;
         let log_probability = choice(&logits, &transitions.actions)?.log_probability;
         let imitation = weighted_loss(&log_probability, &weights)?;
@@ -204,17 +205,6 @@ impl PolicyLearner for Learner<'_> {
 pub fn expectile_loss(above: &Tensor, expectile: f64) -> candle_core::Result<Tensor> {
     let (better, worse) = (above.relu()?, above.neg()?.relu()?);
     ((better.sqr()? * expectile)? + (worse.sqr()? * (1.0 - expectile))?)?.mean_all()
-}
-
-/// min(exp(β·A), `largest`): `advantages [N]`, in the unit of rewards → `[N]`; Kostrikov et al. 2022, eq. 7.
-pub fn advantage_weights(advantages: &Tensor, beta: f64, largest: f64) -> candle_core::Result<Tensor> {
-    // Cut before the exponential, which would else overflow.
-    (advantages * beta)?.minimum(largest.ln())?.exp()
-}
-
-/// −mean(w·log π(a|s)): `log_probability [N]`, `weights [N]` → scalar; the weights are constants.
-pub fn weighted_loss(log_probability: &Tensor, weights: &Tensor) -> candle_core::Result<Tensor> {
-    (log_probability * weights)?.mean_all()?.neg()
 }
 
 #[cfg(test)]
@@ -281,21 +271,13 @@ mod tests {
     }
 
     #[test]
-    fn losses_agree_with_hand_computed_values_and_finite_differences() {
+    fn the_loss_agrees_with_hand_computed_values_and_finite_differences() {
         let tensor = |values: &[f64]| Tensor::new(values, &Device::Cpu).unwrap();
         let above = tensor(&[2.0, -1.0, 0.5]);
         // (0.7·4 + 0.3·1 + 0.7·0.25)/3.
         let loss = expectile_loss(&above, 0.7).unwrap().to_scalar::<f64>().unwrap();
         assert!((loss - 3.275 / 3.0).abs() < 1e-12, "{loss}");
         assert_finite_differences(&above, |above| expectile_loss(above, 0.7));
-        // e^(2·0), e^(2·ln 2) and no more than 5 of e^2000.
-        let weights = advantage_weights(&tensor(&[0.0, 2.0_f64.ln(), 1000.0]), 2.0, 5.0).unwrap();
-        let found = weights.to_vec1::<f64>().unwrap();
-        assert!(found.iter().zip([1.0, 4.0, 5.0]).all(|(a, b)| (a - b).abs() < 1e-12), "{found:?}");
-        let logs = tensor(&[-1.0, -2.0, -0.5]);
-        let loss = weighted_loss(&logs, &weights).unwrap().to_scalar::<f64>().unwrap();
-        assert!((loss - 11.5 / 3.0).abs() < 1e-12, "(1 + 8 + 2.5)/3, found {loss}");
-        assert_finite_differences(&logs, |logs| weighted_loss(logs, &weights));
     }
 
     /// Two items were shown in one state and paid 1 and 3: its worth goes from their mean towards the better one.

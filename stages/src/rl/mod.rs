@@ -14,6 +14,7 @@ mod checks;
 #[cfg(test)]
 mod conformance;
 mod cql;
+mod crr;
 mod demonstrated;
 mod demonstration;
 mod dqn;
@@ -25,10 +26,12 @@ mod ppo;
 mod q_values;
 mod replay;
 pub mod reward;
+mod weighted;
 
 pub use a2c::A2c;
 pub use bc::BehaviourCloning;
 pub use cql::Cql;
+pub use crr::Crr;
 pub use demonstrated::Demonstrated;
 pub use dqn::Dqn;
 pub use ilrec::IlRec;

@@ -109,7 +109,7 @@ fn dueling(advantages: &Tensor, values: &Tensor, unit: f64, allowed: Option<&Ten
 mod tests {
     use super::*;
     use crate::env::cluster_world;
-    use crate::nn::gradient_check::assert_finite_differences;
+    use crate::nn::gradient_check::{assert_every_parameter_learns, assert_finite_differences};
     use crate::rl::conformance::small_network;
 
     #[test]
@@ -135,6 +135,21 @@ mod tests {
         let loss = bellman_loss(&q, &actions, &targets).unwrap().to_scalar::<f64>().unwrap();
         assert!((loss - 2.5).abs() < 1e-12, "½·(9 + 1)/2, found {loss}");
         assert_finite_differences(&q, |q| bellman_loss(q, &actions, &targets));
+    }
+
+    #[test]
+    fn every_parameter_learns() {
+        let mut world = cluster_world(&[5.0, 4.0, 3.0], 1, 1, 10, 2);
+        world.user_vectors.data = vec![1.0, 0.5, -0.5, 0.25, 2.0, -1.0];
+        let values = QValues::new(&small_network(), &world, 0.9, 1).unwrap();
+        let mut now = Observation::of(&world, 2);
+        now.push(0, &[0], &[5.0], 10, 3);
+        now.push(1, &[0, 2], &[5.0, 3.0], 10, 3);
+        let actions = Tensor::new(&[1_u32, 0], &Device::Cpu).unwrap();
+        let targets = Tensor::new(&[3.0_f32, -1.0], &Device::Cpu).unwrap();
+        assert_every_parameter_learns(values.network.params(), || {
+            bellman_loss(&values.now(&now).unwrap().q, &actions, &targets)
+        });
     }
 
     #[test]
