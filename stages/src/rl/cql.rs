@@ -23,9 +23,9 @@ use super::learner::{Plan, Seen, Trained, train};
 use super::q_values::{QValues, bellman_loss, taken};
 use super::replay::Replay;
 use super::{NetworkConfig, Outputs, PolicyLearner};
-use crate::artifact::{Array, Demonstrations, World};
+use crate::artifact::{Array, Demonstrations, TensorFile, World};
 use crate::nn::schedule::to_a_tenth;
-use crate::nn::{ActorCritic, AdamW, rng};
+use crate::nn::{AdamW, rng};
 
 /// `rl.cql`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -151,8 +151,8 @@ impl PolicyLearner for Learner<'_> {
             ("value_error", f64::from(error.to_scalar::<f32>()?)),
         ])
     }
-    fn policy(&self) -> &ActorCritic {
-        &self.values.network
+    fn policy(&self) -> Result<TensorFile> {
+        self.values.network.export()
     }
     fn trained(&mut self) -> Trained<'_> {
         vec![("policy", self.values.network.params(), &mut self.adam)]

@@ -12,7 +12,6 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
-use candle_core::Tensor;
 use pipeline::{Context, Stage, Wants};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
@@ -22,15 +21,14 @@ use serde::{Deserialize, Serialize};
 use super::batch::Batch;
 use super::checks::{self, Checked};
 use super::learner::{Plan, Seen, Trained, train};
-use super::q_values::{QValues, taken};
+use super::q_values::{QValues, huber_loss};
 use super::replay::Replay;
 use super::reward::MixedReward;
 use super::{NetworkConfig, Outputs, PolicyLearner};
-use crate::artifact::{Array, RewardModel, World};
+use crate::artifact::{Array, RewardModel, TensorFile, World};
 use crate::env::{Agent, Episodes, Student};
-use crate::nn::loss::huber;
 use crate::nn::schedule::{linear, to_a_tenth};
-use crate::nn::{ActorCritic, AdamW, rng};
+use crate::nn::{AdamW, rng};
 
 /// `rl.dqn`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -188,7 +186,7 @@ impl PolicyLearner for Learner<'_> {
             let transitions = self.replay.sample(config.batch_size, config.gamma, config.n_step, &mut draw);
             let targets = self.values.targets(&transitions)?;
             let q = self.values.now(&transitions.now)?.q;
-            let loss = q_loss(&q, &transitions.taken()?, &targets, self.values.unit)?;
+            let loss = huber_loss(&q, &transitions.taken()?, &targets, self.values.unit)?;
             error += f64::from(loss.to_scalar::<f32>()?) / config.gradient_steps as f64;
             self.adam
                 .descend(self.values.network.params(), &loss)
@@ -204,8 +202,8 @@ impl PolicyLearner for Learner<'_> {
             ("epsilon", epsilon),
         ])
     }
-    fn policy(&self) -> &ActorCritic {
-        &self.values.network
+    fn policy(&self) -> Result<TensorFile> {
+        self.values.network.export()
     }
     fn trained(&mut self) -> Trained<'_> {
         vec![("policy", self.values.network.params(), &mut self.adam)]
@@ -239,17 +237,9 @@ impl Agent for EpsilonGreedy<'_> {
     }
 }
 
-/// mean(huber((Q(s, a) − y)/unit)): `q [N, I]`, `actions [N]`, `targets [N]` → scalar; the target is a constant.
-pub fn q_loss(q: &Tensor, actions: &Tensor, targets: &Tensor, unit: f64) -> candle_core::Result<Tensor> {
-    huber(&((taken(q, actions)? - targets)? / unit)?)?.mean_all()
-}
-
 #[cfg(test)]
 mod tests {
-    use candle_core::Device;
-
     use super::*;
-    use crate::nn::gradient_check::assert_finite_differences;
     use crate::rl::conformance::{Subject, assert_keeps_the_contract, small_network};
 
     #[test]
@@ -303,17 +293,5 @@ mod tests {
             ],
             acts: true,
         });
-    }
-
-    #[test]
-    fn the_loss_agrees_with_hand_computed_values_and_finite_differences() {
-        let tensor = |values: &[f64]| Tensor::new(values, &Device::Cpu).unwrap();
-        let q = tensor(&[1.0, 2.0, 6.0, 0.0, 5.0, 3.0]).reshape((2, 3)).unwrap();
-        let actions = Tensor::new(&[2_u32, 0], &Device::Cpu).unwrap();
-        // Differences 6 − 5 = 1 and 0 − 8 = −8, over 2: ½ and −4: (⅛ + 3½)/2.
-        let targets = tensor(&[5.0, 8.0]);
-        let loss = q_loss(&q, &actions, &targets, 2.0).unwrap().to_scalar::<f64>().unwrap();
-        assert!((loss - 1.8125).abs() < 1e-12, "{loss}");
-        assert_finite_differences(&q, |q| q_loss(q, &actions, &targets, 2.0));
     }
 }

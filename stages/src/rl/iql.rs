@@ -25,7 +25,7 @@ use super::q_values::{QValues, bellman_loss, taken};
 use super::replay::Replay;
 use super::weighted::{exponential_weights, weighted_loss};
 use super::{NetworkConfig, Outputs, PolicyLearner};
-use crate::artifact::{Array, Demonstrations, World};
+use crate::artifact::{Array, Demonstrations, TensorFile, World};
 use crate::env::states;
 use crate::nn::actor_critic::Heads;
 use crate::nn::schedule::to_a_tenth;
@@ -183,8 +183,8 @@ impl PolicyLearner for Learner<'_> {
             ("mean_weight", number(&weights.mean_all()?)?),
         ])
     }
-    fn policy(&self) -> &ActorCritic {
-        &self.policy
+    fn policy(&self) -> Result<TensorFile> {
+        self.policy.export()
     }
     fn trained(&mut self) -> Trained<'_> {
         vec![

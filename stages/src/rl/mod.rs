@@ -10,6 +10,7 @@ mod advantage;
 mod adversary;
 mod batch;
 pub mod bc;
+mod bcq;
 mod checks;
 #[cfg(test)]
 mod conformance;
@@ -30,6 +31,7 @@ mod weighted;
 
 pub use a2c::A2c;
 pub use bc::BehaviourCloning;
+pub use bcq::Bcq;
 pub use cql::Cql;
 pub use crr::Crr;
 pub use demonstrated::Demonstrated;
@@ -40,7 +42,13 @@ pub use learner::PolicyLearner;
 pub use network::NetworkConfig;
 pub use ppo::Ppo;
 
+use pipeline::Stage as _;
+
 use crate::artifact::{Curves, Policy};
+
+/// The learners whose policies give values: their scores are in the unit of rewards, and their softmax is a policy that nobody
+/// learned.
+pub const OF_VALUES: [&str; 3] = [Bcq::KIND, Cql::KIND, Dqn::KIND];
 
 pipeline::ports! {
     /// What every learner gives.

@@ -16,6 +16,7 @@ use crate::artifact::{Array, World};
 use crate::env::{Observation, states};
 use crate::nn::ActorCritic;
 use crate::nn::actor_critic::Heads;
+use crate::nn::loss::huber;
 
 /// A network read as Q, with its target network.
 pub struct QValues {
@@ -93,6 +94,11 @@ pub fn bellman_loss(q: &Tensor, actions: &Tensor, targets: &Tensor) -> candle_co
     (taken(q, actions)? - targets)?.sqr()?.mean_all()? * 0.5
 }
 
+/// mean(huber((Q(s, a) − y)/unit)): `q [N, I]`, `actions [N]`, `targets [N]` → scalar; the target is a constant.
+pub fn huber_loss(q: &Tensor, actions: &Tensor, targets: &Tensor, unit: f64) -> candle_core::Result<Tensor> {
+    huber(&((taken(q, actions)? - targets)? / unit)?)?.mean_all()
+}
+
 /// V·unit + A − mean_a A: `advantages [B, I]`, `values [B]`, `allowed [B, I]` of 1 and 0, which says what the mean is over → `[B, I]`.
 fn dueling(advantages: &Tensor, values: &Tensor, unit: f64, allowed: Option<&Tensor>) -> candle_core::Result<Tensor> {
     let mean = match allowed {
@@ -125,6 +131,17 @@ mod tests {
         assert_finite_differences(&advantages, |a| {
             (dueling(a, &tensor(&[0.5, -1.0]), 10.0, Some(&allowed))?.sqr()? * &weights)?.sum_all()
         });
+    }
+
+    #[test]
+    fn hubers_error_agrees_with_hand_computed_values() {
+        let q = Tensor::new(&[[1.0, 2.0, 6.0], [0.0, 5.0, 3.0]], &Device::Cpu).unwrap();
+        let actions = Tensor::new(&[2_u32, 0], &Device::Cpu).unwrap();
+        // Differences 6 − 5 = 1 and 0 − 8 = −8, over 2: ½ and −4: (⅛ + 3½)/2.
+        let targets = Tensor::new(&[5.0, 8.0], &Device::Cpu).unwrap();
+        let loss = huber_loss(&q, &actions, &targets, 2.0).unwrap().to_scalar::<f64>().unwrap();
+        assert!((loss - 1.8125).abs() < 1e-12, "{loss}");
+        assert_finite_differences(&q, |q| huber_loss(q, &actions, &targets, 2.0));
     }
 
     #[test]
