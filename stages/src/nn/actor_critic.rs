@@ -196,7 +196,7 @@ impl ActorCritic {
     }
 
     /// v_u `[B, D]` and x `[B, D + X + 1]`.
-    fn inputs(&self, states: &States) -> Result<(Tensor, Tensor)> {
+    pub(super) fn inputs(&self, states: &States) -> Result<(Tensor, Tensor)> {
         let users = self.user_vectors.index_select(&states.user, 0)?;
         let items = self.item_in.forward(&states.recent)?;
         let recent = Recent { users: &users, items: &items, rewards: &states.rewards, there: &states.there };
@@ -207,8 +207,19 @@ impl ActorCritic {
     /// Both heads; the states are encoded once.
     pub fn heads(&self, states: &States) -> Result<Heads> {
         let (users, inputs) = self.inputs(states)?;
-        let values = self.critic.forward(&inputs)?.squeeze(1)?;
-        Ok(Heads { logits: self.scores(states, &users, &inputs)?, values, allowed: states.allowed.clone() })
+        self.heads_on(states, &users, &inputs)
+    }
+
+    /// Both heads, and those of a network of the same shape that reads the states as this one encodes them: what learns both
+    /// shares the encoder. The other's own takes no part.
+    pub fn heads_beside(&self, other: &Self, states: &States) -> Result<(Heads, Heads)> {
+        let (users, inputs) = self.inputs(states)?;
+        Ok((self.heads_on(states, &users, &inputs)?, other.heads_on(states, &users, &inputs)?))
+    }
+
+    fn heads_on(&self, states: &States, users: &Tensor, inputs: &Tensor) -> Result<Heads> {
+        let values = self.critic.forward(inputs)?.squeeze(1)?;
+        Ok(Heads { logits: self.scores(states, users, inputs)?, values, allowed: states.allowed.clone() })
     }
 
     /// Scores of the whole catalogue, `[B, I]`.

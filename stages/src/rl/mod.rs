@@ -27,6 +27,8 @@ mod ppo;
 mod q_values;
 mod replay;
 pub mod reward;
+mod sqn;
+mod target;
 mod weighted;
 
 pub use a2c::A2c;
@@ -41,6 +43,7 @@ pub use iql::Iql;
 pub use learner::PolicyLearner;
 pub use network::NetworkConfig;
 pub use ppo::Ppo;
+pub use sqn::Sqn;
 
 use pipeline::Stage as _;
 

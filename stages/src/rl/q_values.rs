@@ -6,17 +6,21 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use candle_core::{D, Device, Tensor};
 
 use super::NetworkConfig;
 use super::batch::value_unit;
 use super::replay::Transitions;
+use super::target;
 use crate::artifact::{Array, World};
 use crate::env::{Observation, states};
 use crate::nn::ActorCritic;
 use crate::nn::actor_critic::Heads;
 use crate::nn::loss::huber;
+
+/// What the target's parameters are called in a checkpoint.
+const TARGET: &str = "target.";
 
 /// A network read as Q, with its target network.
 pub struct QValues {
@@ -60,27 +64,30 @@ impl QValues {
     }
 
     fn values(&self, network: &ActorCritic, observation: &Observation) -> Result<Values> {
-        let Heads { logits, values, allowed } = network.heads(&states(network, observation)?)?;
-        Ok(Values { q: dueling(&logits, &values, self.unit, allowed.as_ref())?, best: logits.argmax(1)? })
+        Ok(Values::of(&network.heads(&states(network, observation)?)?, self.unit)?)
     }
 
     /// Sets the target to what has been learned.
     pub fn renew(&self) -> Result<()> {
-        self.target.params().import(&self.network.params().export()?)
+        target::renew(self.target.params(), self.network.params())
     }
 
-    /// The target's parameters, by `target.<name>`.
+    /// The target's parameters, for a checkpoint.
     pub fn export_target(&self) -> Result<BTreeMap<String, Array>> {
-        let named = |(name, array)| (format!("target.{name}"), array);
-        Ok(self.target.params().export()?.into_iter().map(named).collect())
+        target::export(TARGET, self.target.params())
     }
 
     /// Goes back to what [`QValues::export_target`] gave.
     pub fn import_target(&self, arrays: &BTreeMap<String, Array>) -> Result<()> {
-        let of = |(name, array): (&String, &Array)| Some((name.strip_prefix("target.")?.to_owned(), array.clone()));
-        let arrays: BTreeMap<String, Array> = arrays.iter().filter_map(of).collect();
-        ensure!(!arrays.is_empty(), "no target network in the checkpoint");
-        self.target.params().import(&arrays)
+        target::import(TARGET, self.target.params(), arrays)
+    }
+}
+
+impl Values {
+    /// Both heads read as Q; `unit` is that of the value head, in rewards.
+    pub fn of(heads: &Heads, unit: f64) -> candle_core::Result<Self> {
+        let Heads { logits, values, allowed } = heads;
+        Ok(Self { q: dueling(logits, values, unit, allowed.as_ref())?, best: logits.argmax(1)? })
     }
 }
 
