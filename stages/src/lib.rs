@@ -48,6 +48,7 @@ pub static CATALOG: Catalog = Catalog {
         StageKind::of::<rl::A2c>(),
         StageKind::of::<rl::BehaviourCloning>(),
         StageKind::of::<rl::Bcq>(),
+        StageKind::of::<rl::C51>(),
         StageKind::of::<rl::Cql>(),
         StageKind::of::<rl::Crr>(),
         StageKind::of::<rl::Dqn>(),

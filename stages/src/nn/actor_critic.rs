@@ -85,6 +85,14 @@ impl States {
         self.allowed = Some(Tensor::from_vec(allowed, (batch, items), &Device::Cpu)?);
         Ok(())
     }
+
+    /// `scores [B, I]`, far below all of them where an item is forbidden.
+    pub(super) fn among_allowed(&self, scores: &Tensor) -> candle_core::Result<Tensor> {
+        match &self.allowed {
+            Some(allowed) => among(scores, allowed),
+            None => Ok(scores.clone()),
+        }
+    }
 }
 
 /// logits = E_out · (MLP(x) + p·v_u) + b + 100·(c·shown + d·alike), value = MLP'(x), with x = [v_u, encoder(recent), progress]
@@ -112,6 +120,12 @@ pub struct ActorCritic {
     encoding: Encoding,
     actor: Mlp,
     critic: Mlp,
+}
+
+/// `scores [B, I]` where `allowed [B, I]` is 1, and far below all of them where it is 0.
+pub fn among(scores: &Tensor, allowed: &Tensor) -> candle_core::Result<Tensor> {
+    // Added, and not −∞: gradients stay finite.
+    scores + ((allowed - 1.0)? * -NOT_THERE)?
 }
 
 /// What the network says of B states.
@@ -233,11 +247,7 @@ impl ActorCritic {
         let scores = query.matmul(&self.item_out.t()?)?.broadcast_add(&self.bias)?;
         let near = states.near.matmul(&Tensor::cat(&[&self.shown, &self.alike], 0)?.unsqueeze(1)?)?;
         let scores = (&scores + near.reshape(scores.shape())?)?;
-        match &states.allowed {
-            // Added, and not −∞: gradients stay finite.
-            Some(allowed) => Ok((scores + ((allowed - 1.0)? * -NOT_THERE)?)?),
-            None => Ok(scores),
-        }
+        Ok(states.among_allowed(&scores)?)
     }
 
     /// The network as a file's content, the frozen table included, so that a policy can be served by itself.

@@ -3,16 +3,16 @@
 use anyhow::Result;
 use candle_core::{D, Tensor};
 
-use super::actor_critic::States;
+use super::ActorCritic;
+use super::actor_critic::{States, among};
 use super::served::{Scores, Served};
-use super::{ActorCritic, NOT_THERE};
 use crate::artifact::TensorFile;
 
 /// Where the behaviour's parameters stand in a file, beside those of the values.
 const PREFIX: &str = "behaviour.";
 
 /// Scores are the values' advantages where G(a|s) ≥ τ·max_b G(b|s), with G the softmax of the behaviour, and
-/// [`NOT_THERE`] elsewhere (Fujimoto et al. 2019, arXiv 1910.01708, eq. 8).
+/// [`NOT_THERE`](super::NOT_THERE) elsewhere (Fujimoto et al. 2019, arXiv 1910.01708, eq. 8).
 pub struct Constrained {
     values: ActorCritic,
     behaviour: ActorCritic,
@@ -55,20 +55,15 @@ pub fn usual(logits: &Tensor, threshold: f64) -> candle_core::Result<Tensor> {
     logits.broadcast_ge(&least)?.to_dtype(logits.dtype())
 }
 
-/// `scores [B, I]` where `usual [B, I]` is 1, and far below all of them where it is 0.
-pub fn among(scores: &Tensor, usual: &Tensor) -> candle_core::Result<Tensor> {
-    scores + ((usual - 1.0)? * -NOT_THERE)?
-}
-
 #[cfg(test)]
 mod tests {
     use candle_core::Device;
 
     use super::*;
     use crate::artifact::Array;
-    use crate::nn::Encoder;
     use crate::nn::actor_critic::Shape;
     use crate::nn::served::load;
+    use crate::nn::{Encoder, NOT_THERE};
 
     #[test]
     fn what_is_usual_agrees_with_hand_computed_values() {

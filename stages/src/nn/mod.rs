@@ -7,6 +7,7 @@ pub mod actor_critic;
 mod adam_w;
 pub mod adversarial;
 mod attention;
+pub mod categorical;
 mod choice;
 pub mod constrained;
 pub mod discriminator;

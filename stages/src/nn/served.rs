@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ActorCritic;
 use super::actor_critic::{Shape, States};
+use super::categorical::{Categorical, Support};
 use super::constrained::Constrained;
 use crate::artifact::TensorFile;
 
@@ -54,6 +55,8 @@ pub enum Served {
         /// τ.
         threshold: f64,
     },
+    /// See [`Categorical`].
+    Categorical(Support),
 }
 
 #[derive(Deserialize)]
@@ -71,5 +74,6 @@ pub fn load(file: &TensorFile) -> Result<Box<dyn Scores>> {
     Ok(match served {
         Served::Logits => Box::new(ActorCritic::import(file)?),
         Served::Constrained { threshold } => Box::new(Constrained::import(file, threshold)?),
+        Served::Categorical(support) => Box::new(Categorical::import(file, support)?),
     })
 }

@@ -13,20 +13,19 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
 use pipeline::{Context, Stage, Wants};
-use rand::RngExt;
-use rand_chacha::ChaCha8Rng;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::batch::Batch;
 use super::checks::{self, Checked};
+use super::epsilon_greedy::EpsilonGreedy;
 use super::learner::{Plan, Seen, Trained, train};
 use super::q_values::{QValues, huber_loss};
 use super::replay::Replay;
 use super::reward::MixedReward;
 use super::{NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{Array, RewardModel, TensorFile, World};
-use crate::env::{Agent, Episodes, Student};
+use crate::env::Student;
 use crate::nn::schedule::{linear, to_a_tenth};
 use crate::nn::{AdamW, rng};
 
@@ -216,24 +215,6 @@ impl PolicyLearner for Learner<'_> {
     fn restore(&mut self, kept: &BTreeMap<String, Array>) -> Result<()> {
         self.values.import_target(kept)?;
         self.replay.import(kept, "replay.")
-    }
-}
-
-/// Takes the best item, or with probability ε any that may be shown.
-struct EpsilonGreedy<'a> {
-    student: Student<'a>,
-    epsilon: f64,
-}
-
-impl Agent for EpsilonGreedy<'_> {
-    fn act(&self, episodes: &Episodes, live: &[usize], draws: &mut [ChaCha8Rng]) -> Result<Vec<u32>> {
-        let mut actions = self.student.act(episodes, live, draws)?;
-        for ((action, &e), draw) in actions.iter_mut().zip(live).zip(draws) {
-            if draw.random::<f64>() < self.epsilon {
-                *action = episodes.episode(e).random_allowed(draw);
-            }
-        }
-        Ok(actions)
     }
 }
 

@@ -11,6 +11,7 @@ mod adversary;
 mod batch;
 pub mod bc;
 mod bcq;
+mod c51;
 mod checks;
 #[cfg(test)]
 mod conformance;
@@ -19,6 +20,7 @@ mod crr;
 mod demonstrated;
 mod demonstration;
 mod dqn;
+mod epsilon_greedy;
 mod ilrec;
 mod iql;
 pub mod learner;
@@ -34,6 +36,7 @@ mod weighted;
 pub use a2c::A2c;
 pub use bc::BehaviourCloning;
 pub use bcq::Bcq;
+pub use c51::C51;
 pub use cql::Cql;
 pub use crr::Crr;
 pub use demonstrated::Demonstrated;
@@ -51,7 +54,7 @@ use crate::artifact::{Curves, Policy};
 
 /// The learners whose policies give values: their scores are in the unit of rewards, and their softmax is a policy that nobody
 /// learned.
-pub const OF_VALUES: [&str; 3] = [Bcq::KIND, Cql::KIND, Dqn::KIND];
+pub const OF_VALUES: [&str; 4] = [Bcq::KIND, C51::KIND, Cql::KIND, Dqn::KIND];
 
 pipeline::ports! {
     /// What every learner gives.
