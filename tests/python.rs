@@ -59,6 +59,8 @@ fn world() -> World {
         user_vectors: numbers(&[USERS, WIDTH], 5),
         item_vectors: numbers(&[ITEMS, WIDTH], 11),
         deviation: None,
+        stated: None,
+        bonus: None,
         categories: None,
         distances: DistancesFrom::Own,
         rules: Rules {

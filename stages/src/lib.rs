@@ -61,6 +61,7 @@ pub static CATALOG: Catalog = Catalog {
         StageKind::of::<world::Given>(),
         StageKind::of::<world::Means>(),
         StageKind::of::<world::MatrixFactorisation>(),
+        StageKind::of::<world::Pessimistic>(),
         StageKind::of::<world::EstimatePropensities>(),
     ],
     numbered: &[

@@ -12,7 +12,7 @@ use crate::artifact::TensorFile;
 const PREFIX: &str = "behaviour.";
 
 /// Scores are the values' advantages where G(a|s) ≥ τ·max_b G(b|s), with G the softmax of the behaviour, and
-/// [`NOT_THERE`](super::NOT_THERE) elsewhere (Fujimoto et al. 2019, arXiv 1910.01708, eq. 8).
+/// [`NOT_THERE`](super::NOT_THERE) elsewhere (Fujimoto et al. 2019, arXiv 1910.01708, algorithm 1).
 pub struct Constrained {
     values: ActorCritic,
     behaviour: ActorCritic,

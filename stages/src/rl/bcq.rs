@@ -4,7 +4,7 @@
 //! L_Q = mean(huber((Q(s, a_demo) − y)/unit)), with the unit of the value head
 //! L_G = −mean(log G(a_demo|s)) + c·mean(z²), with z the logits of G
 //!
-//! Fujimoto et al. 2019 (*Benchmarking batch deep reinforcement learning algorithms*, arXiv 1910.01708, eq. 8 and 9, algorithm 1).
+//! Fujimoto et al. 2019 (*Benchmarking batch deep reinforcement learning algorithms*, arXiv 1910.01708, algorithm 1).
 //! Q says which items are good and is wrong about those that the log has not; the behaviour network G says which ones people
 //! were shown in such a state, and τ how usual an item must be: at 0 this is Q-learning, at 1 it copies. The policy takes the
 //! best allowed item by Q, when it learns and when it is served; its file holds both networks. Published: τ 0.3, c 0.01,

@@ -186,7 +186,8 @@ impl C51 {
         let turns: f64 = (0..world.rules.horizon).map(|t| self.gamma.powi(t as i32)).sum();
         let rewards = || world.reward.data.iter().chain(&world.rules.penalty).filter(|r| r.is_finite());
         let least = rewards().fold(0.0, |least: f32, &r| least.min(r));
-        let most = rewards().fold(0.0, |most: f32, &r| most.max(r));
+        let beside = world.bonus.iter().flat_map(|bonus| &bonus.data).fold(0.0, |most: f32, &r| most.max(r));
+        let most = rewards().fold(0.0, |most: f32, &r| most.max(r)) + beside;
         let low = self.lowest_return.unwrap_or(f64::from(least) * turns);
         let mut high = self.highest_return.unwrap_or(f64::from(most) * turns);
         if least == 0.0 && most == 0.0 && self.highest_return.is_none() {

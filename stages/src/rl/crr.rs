@@ -4,7 +4,7 @@
 //! L_π = −mean(f(A(s, a_demo))·log π(a_demo|s)),  f = 1[A > 0] (binary) or min(exp(A/β), w_max) (exponential)
 //! L_Q = ½·mean((Q(s, a_demo) − r − γ·Σ_b π(b|s′)·Q̄(s′, b))²)
 //!
-//! Wang et al. 2020 (arXiv 2006.15134, eq. 1, 3 and 4, algorithm 1; `mean` of its advantages). Unlike in `rl.iql`, Q is that of
+//! Wang et al. 2020 (arXiv 2006.15134, algorithm 1; `mean` of its advantages). Unlike in `rl.iql`, Q is that of
 //! the policy that is learned, and is asked about items that nobody took in a state, though only as far as π takes them.
 //! Published: β 1, w_max 20, targets renewed every 100 steps, Adam with 1e-4. The items are discrete, so both sums are exact
 //! where the paper draws four actions. Left out: the distributional critic (Q is dueling as in `rl.dqn`), the `max` of the
@@ -63,7 +63,7 @@ impl Filter {
         checks::above_zero("exponential.largest_weight", *largest_weight, "a weight is above 0")
     }
 
-    /// f(A): `advantages [N]`, in the unit of rewards → `[N]`; Wang et al. 2020, eq. 3 and 4.
+    /// f(A): `advantages [N]`, in the unit of rewards → `[N]`.
     pub fn weights(&self, advantages: &Tensor) -> candle_core::Result<Tensor> {
         match self {
             Self::Binary => advantages.gt(0.0)?.to_dtype(advantages.dtype()),

@@ -2,7 +2,7 @@
 //!
 //! L = −mean(log π(a_demo|s)) + c·mean(huber((Q(s, a_demo) − y)/unit)),  y = r + γ·Q̄(s′, argmax_a Q(s′, a))
 //!
-//! Xin et al. 2020 (*Self-supervised reinforcement learning for recommender systems*, arXiv 2006.05779, eq. 3, 7 and 9: SQN).
+//! Xin et al. 2020 (*Self-supervised reinforcement learning for recommender systems*, arXiv 2006.05779, algorithm 1: SQN).
 //! Two heads read one encoding of the state: that of π, which is trained as a next-item recommender and is what is served,
 //! and that of Q, which sees the rewards and shapes what the encoder keeps of a session; it chooses nothing. Published: c 1,
 //! γ 0.5, rewards of 0.2 for a click and 1 for a purchase, Adam with 0.005 to 0.01, encoders GRU4Rec, Caser, NextItNet and

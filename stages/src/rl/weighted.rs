@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 
 /// min(exp(β·A), `largest`): `advantages [N]`, in the unit of rewards → `[N]`; Kostrikov et al. 2022 (arXiv 2110.06169), eq. 7;
-/// Wang et al. 2020 (arXiv 2006.15134), eq. 4 with β for 1/β.
+/// Wang et al. 2020 (arXiv 2006.15134) with β for 1/β.
 pub fn exponential_weights(advantages: &Tensor, beta: f64, largest: f64) -> candle_core::Result<Tensor> {
     // Cut before the exponential, which would else overflow.
     (advantages * beta)?.minimum(largest.ln())?.exp()
