@@ -297,6 +297,7 @@ mod tests {
     use crate::nn::encoder::{Average, GruEncoder, Transformer};
     use crate::nn::gradient_check::assert_every_parameter_learns;
     use crate::nn::loss::log_probability;
+    use crate::nn::{Caser, SasRec};
 
     fn small(encoder: Encoder) -> ActorCritic {
         let shape = Shape {
@@ -320,12 +321,14 @@ mod tests {
         network.states(&[0, 1], &[2, 0, 1, 3], &[1.0, 2.0, 3.0, 0.0], &[0.5, 0.25]).unwrap()
     }
 
-    fn encoders() -> [Encoder; 4] {
+    fn encoders() -> [Encoder; 6] {
         [
             Encoder::Window,
             Encoder::Average(Average::default()),
             Encoder::Gru(GruEncoder { width: 3 }),
             Encoder::Transformer(Transformer { width: 4, ..Transformer::default() }),
+            Encoder::Sasrec(SasRec { width: 4, ..SasRec::default() }),
+            Encoder::Caser(Caser::default()),
         ]
     }
 
