@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use candle_core::{D, Device, Tensor};
+use candle_core::{D, Tensor};
 
 use super::NetworkConfig;
 use super::batch::value_unit;
@@ -120,6 +120,8 @@ fn dueling(advantages: &Tensor, values: &Tensor, unit: f64, allowed: Option<&Ten
 
 #[cfg(test)]
 mod tests {
+    use candle_core::Device;
+
     use super::*;
     use crate::env::cluster_world;
     use crate::nn::gradient_check::{assert_every_parameter_learns, assert_finite_differences};
