@@ -13,8 +13,8 @@ use super::{DistancesFrom, World};
 pub type Network = TensorFile;
 
 /// safetensors: the parameters of a policy π(a|s), with the encoder's and head's shape and its [`Origin`] in the metadata; where its
-/// scores are not the network's own logits, also how they are made ([`Served`](crate::nn::served::Served)) under `served`, and
-/// the parameters of what makes them.
+/// scores are not the network's own logits, also how they are made (`served`, see `nn/served.rs`) and the parameters of what
+/// makes them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Policy(pub Network);
 
