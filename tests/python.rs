@@ -12,7 +12,9 @@ use serde_json::json;
 use stages::artifact::{Array, DistancesFrom, Policy, Rules, Window, World};
 use stages::env::{Observation, states};
 use stages::nn::actor_critic::Shape;
-use stages::nn::{ActorCritic, Average, Encoder, GruEncoder, Transformer};
+use stages::nn::categorical::{Categorical, Support};
+use stages::nn::constrained::Constrained;
+use stages::nn::{ActorCritic, Average, Caser, Encoder, GruEncoder, SasRec, Scores, Transformer, served};
 
 use crate::project::repository;
 
@@ -59,6 +61,8 @@ fn world() -> World {
         user_vectors: numbers(&[USERS, WIDTH], 5),
         item_vectors: numbers(&[ITEMS, WIDTH], 11),
         deviation: None,
+        stated: None,
+        bonus: None,
         categories: None,
         distances: DistancesFrom::Own,
         rules: Rules {
@@ -72,8 +76,16 @@ fn world() -> World {
     }
 }
 
+/// How a policy's scores come about.
+#[derive(Clone, Copy, Debug)]
+enum Form {
+    Logits,
+    Constrained,
+    Categorical,
+}
+
 /// A policy with that encoder, in which no parameter has its first value.
-fn policy(world: &World, encoder: Encoder) -> (Policy, ActorCritic) {
+fn policy(world: &World, encoder: Encoder, form: Form) -> (Policy, Box<dyn Scores>) {
     let shape = Shape {
         users: USERS,
         items: ITEMS,
@@ -85,12 +97,21 @@ fn policy(world: &World, encoder: Encoder) -> (Policy, ActorCritic) {
         avoid: 1.0,
         alike_share: 0.2,
     };
-    let mut file = ActorCritic::new(shape, &world.user_vectors, &world.item_vectors, 1).unwrap().export().unwrap();
+    let network = |seed| ActorCritic::new(shape.clone(), &world.user_vectors, &world.item_vectors, seed).unwrap();
+    let mut file = match form {
+        Form::Logits => network(1).export(),
+        Form::Constrained => Constrained::export(&network(1), &network(2), 0.3),
+        Form::Categorical => {
+            let support = Support { low: -2.0, high: 5.0, atoms: 7 };
+            Categorical::new(network(1), support, 3).and_then(|network| network.export())
+        }
+    }
+    .unwrap();
     for (start, (_, array)) in file.arrays.iter_mut().filter(|(name, _)| !name.starts_with("table.")).enumerate() {
         let change = numbers(&array.shape, 13 * start);
         array.data.iter_mut().zip(change.data).for_each(|(x, change)| *x += 0.2 * change);
     }
-    let network = ActorCritic::import(&file).unwrap();
+    let network = served::load(&file).unwrap();
     (Policy::new(file, "rl.a2c", world).unwrap(), network)
 }
 
@@ -111,16 +132,20 @@ fn a_policy_scores_the_same_in_numpy() {
     let state = |(user, items, rewards): (u32, &[u32], &[f32])| json!({ "user": user, "history": items, "rewards": rewards, "progress": items.len() as f64 / 10.0 });
     let stdin = json!(histories.map(state)).to_string();
     let folder = tempfile::tempdir().unwrap();
-    for (k, encoder) in [
-        Encoder::Window,
-        Encoder::Average(Average { last: 3 }),
-        Encoder::Gru(GruEncoder { width: 5 }),
-        Encoder::Transformer(Transformer { layers: 2, width: 6, heads: 2 }),
+    for (k, (encoder, form)) in [
+        (Encoder::Window, Form::Logits),
+        (Encoder::Average(Average { last: 3 }), Form::Logits),
+        (Encoder::Gru(GruEncoder { width: 5 }), Form::Logits),
+        (Encoder::Transformer(Transformer { layers: 2, width: 6, heads: 2 }), Form::Logits),
+        (Encoder::Sasrec(SasRec { layers: 2, width: 6, heads: 2 }), Form::Logits),
+        (Encoder::Caser(Caser { horizontal: 3, vertical: 2, width: 5 }), Form::Logits),
+        (Encoder::Sasrec(SasRec { layers: 1, width: 4, heads: 1 }), Form::Constrained),
+        (Encoder::Gru(GruEncoder { width: 5 }), Form::Categorical),
     ]
     .into_iter()
     .enumerate()
     {
-        let (policy, network) = policy(&world, encoder.clone());
+        let (policy, network) = policy(&world, encoder.clone(), form);
         let file = folder.path().join(format!("{k}.safetensors"));
         policy.write(&file).unwrap();
         let mut python = Command::new("python3")
@@ -133,13 +158,13 @@ fn a_policy_scores_the_same_in_numpy() {
             .unwrap();
         python.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();
         let output = python.wait_with_output().unwrap();
-        assert!(output.status.success(), "python failed for {encoder:?}");
+        assert!(output.status.success(), "python failed for {encoder:?}, {form:?}");
         let found: Vec<Vec<f64>> = serde_json::from_slice(&output.stdout).unwrap();
         let wanted = network.logits(&states(&network, &observation).unwrap()).unwrap().to_vec2::<f32>().unwrap();
         for (found, wanted) in found.concat().iter().zip(wanted.concat()) {
             let wanted = f64::from(wanted);
             let error = (found - wanted).abs() / wanted.abs().max(1.0);
-            assert!(error < 1e-5, "{found} in NumPy, {wanted} here, with {encoder:?}");
+            assert!(error < 1e-5, "{found} in NumPy, {wanted} here, with {encoder:?}, {form:?}");
         }
         assert_eq!((found.len(), found[0].len()), (4, ITEMS));
     }

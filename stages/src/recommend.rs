@@ -12,7 +12,7 @@ use pipeline::{Artifact, Wrong};
 
 use crate::artifact::{Items, Policy, Users};
 use crate::env::{Observation, states};
-use crate::nn::ActorCritic;
+use crate::nn::{Scores, served};
 
 /// Questions that are decided at once.
 const BATCH: usize = 256;
@@ -23,7 +23,7 @@ const BATCH: usize = 256;
 /// [`Wrong`] where a user or an item is not known to the policy.
 pub fn recommend(path: &Path, questions: &Questions) -> Result<Answers> {
     let policy = Policy::read(path)?;
-    let network = ActorCritic::import(&policy.0)?;
+    let network = served::load(&policy.0)?;
     let names = Names::of(questions, &network)?;
     let sessions: Vec<Session> =
         questions.asked.iter().map(|asked| names.session(asked, &network).map_err(at(asked))).collect::<Result<_>>()?;
@@ -103,7 +103,7 @@ struct Names {
 
 impl Names {
     /// From the nearest catalogue and people that fit the policy; without them ids are rows.
-    fn of(questions: &Questions, network: &ActorCritic) -> Result<Self> {
+    fn of(questions: &Questions, network: &dyn Scores) -> Result<Self> {
         let shape = network.shape();
         let items = nearest(questions, |items: &Items| items.len() == shape.items)?;
         let users = nearest(questions, |users: &Users| users.len() == shape.users)?;
@@ -126,7 +126,7 @@ impl Names {
         Ok(Self { items, users: shape.users, item_of, user_of })
     }
 
-    fn session(&self, asked: &Asked, network: &ActorCritic) -> Result<Session> {
+    fn session(&self, asked: &Asked, network: &dyn Scores) -> Result<Session> {
         let user = self.user_of.get(&asked.user);
         let unknown = || {
             let known = self.user_of.keys().next().map_or_else(String::new, |id| format!(", such as {id:?}"));
@@ -179,7 +179,7 @@ mod tests {
     use super::*;
     use crate::env::cluster_world;
     use crate::nn::actor_critic::Shape;
-    use crate::nn::{Encoder, GruEncoder};
+    use crate::nn::{ActorCritic, Encoder, GruEncoder};
 
     fn ask(user: &str, history: &[&str], count: usize, named: bool) -> Result<Answers> {
         ask_of(Encoder::Window, user, history, vec![], count, named)

@@ -92,6 +92,8 @@ fn world(reward: Array) -> World {
         user_vectors: Array::new(&[users, 1], vec![0.0; users]),
         item_vectors: Array::new(&[items, 1], vec![0.0; items]),
         deviation: None,
+        stated: None,
+        bonus: None,
         categories: None,
         distances: DistancesFrom::Own,
         rules,

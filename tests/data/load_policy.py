@@ -32,20 +32,40 @@ class Policy:
 
     def logits(self, user, history, rewards, progress):
         """Scores of all items for `user` after `history` (oldest first), which paid `rewards`; higher is better."""
-        p, window, items = self.p, self.shape["window"], self.shape["items"]
+        state, served = (user, history, rewards, progress), self.shape.get("served", "logits")
+        if served == "logits":
+            return self.network(self.p, *state)[0]
+        if "constrained" in served:  # the best by value among what is usual
+            usual = self.network({**self.p, **self.below("behaviour.")}, *state)[0]
+            least = usual.max() + np.log(served["constrained"]["threshold"])
+            return self.network(self.p, *state)[0] + np.where(usual >= least, 0, -1e9)
+        # The mean of a distribution over atoms, which the logits tilt.
+        tilt, x = self.network(self.p, *state)
+        atoms, p = served["categorical"], self.below("atoms.")
+        hidden = np.tanh(p["hidden.0.weight"] @ x + p["hidden.0.bias"])
+        own = p["weight"].reshape(len(tilt), atoms["atoms"], -1) @ hidden + p["bias"]
+        chances = softmax(own + tilt[:, None] * np.linspace(-1, 1, atoms["atoms"]))
+        return chances @ np.linspace(atoms["low"], atoms["high"], atoms["atoms"])
+
+    def below(self, prefix):
+        return {name[len(prefix):]: array for name, array in self.p.items() if name.startswith(prefix)}
+
+    def network(self, p, user, history, rewards, progress):
+        """Logits of all items by these parameters, and what they are computed from."""
+        window, items = self.shape["window"], self.shape["items"]
         recent = (list(history)[::-1] + [items] * window)[:window]  # newest first; `items` where there is none
         paid = np.array((list(rewards)[::-1] + [0.0] * window)[:window], np.float32)
         there = np.array([item < items for item in recent])
         v = self.users[user]
-        x = np.concatenate([v, self.encode(v, p["item_in"][recent], paid, there), [progress]])
-        query = self.mlp("actor", x) + p["prior"] * v
+        x = np.concatenate([v, self.encode(p, v, p["item_in"][recent], paid, there), [progress]])
+        query = mlp(p, "actor", x) + p["prior"] * v
         shown, alike = np.zeros(items), np.zeros(items)
         for item in (item for item in recent if item < items):
             shown[item] += 1
             alike += self.likeness[item]
-        return query @ p["item_out"].T + p["bias"] + 100 * (p["shown"] * shown + p["alike"] * alike)
+        return query @ p["item_out"].T + p["bias"] + 100 * (p["shown"] * shown + p["alike"] * alike), x
 
-    def encode(self, user, items, paid, there):
+    def encode(self, p, user, items, paid, there):
         """The last items as one vector; what kind of encoder it is stands in the file."""
         encoder = self.shape.get("encoder", "window")
         if encoder == "window":
@@ -54,45 +74,77 @@ class Policy:
             there = there[: encoder["average"]["last"]]
             return (items[: len(there)] * there[:, None]).sum(0) / max(there.sum(), 1)
         if "gru" in encoder:
-            return self.gru(np.concatenate([items, paid[:, None]], 1), there)
-        return self.transformer(encoder["transformer"], user, items, paid, there)
+            return gru(p, np.concatenate([items, paid[:, None]], 1), there)
+        if "sasrec" in encoder:
+            return sasrec(p, encoder["sasrec"], items, there)
+        if "caser" in encoder:
+            return caser(p, items * there[:, None])
+        return transformer(p, encoder["transformer"], user, items, paid, there)
 
-    def gru(self, x, there):
-        p, h = self.p, np.zeros(len(self.p["encoder.hidden"]))
-        for now in np.flatnonzero(there)[::-1]:  # oldest first
-            reset, keep, new = np.split(x[now] @ p["encoder.input"] + p["encoder.input_bias"], 3)
-            reset_h, keep_h, new_h = np.split(h @ p["encoder.hidden"], 3)
-            reset, keep = 1 / (1 + np.exp(-(reset + reset_h))), 1 / (1 + np.exp(-(keep + keep_h)))
-            new = np.tanh(new + reset * (new_h + p["encoder.hidden_bias"]))
-            h = (1 - keep) * new + keep * h
-        return h
 
-    def transformer(self, shape, user, items, paid, there):
-        of_items = self.linear("encoder.item", items) + self.linear("encoder.reward", paid[:, None])
-        x = np.concatenate([self.linear("encoder.user", user[None]), of_items]) + self.p["encoder.place"]
-        mask = np.where(np.concatenate([[True], there]), 0, -1e9)
-        for k in range(shape["layers"]):
-            name = f"encoder.block.{k}"
-            q, k, v = np.split(self.linear(f"{name}.queries_keys_values", self.norm(f"{name}.first_norm", x)), 3, 1)
-            heads = []
-            for q, k, v in zip(*(np.split(part, shape["heads"], 1) for part in (q, k, v))):
-                scores = q @ k.T / np.sqrt(q.shape[1]) + mask
-                shares = np.exp(scores - scores.max(1, keepdims=True))
-                heads.append(shares / shares.sum(1, keepdims=True) @ v)
-            x = x + self.linear(f"{name}.output", np.concatenate(heads, 1))
-            x = x + self.mlp(f"{name}.feed_forward", self.norm(f"{name}.second_norm", x))
-        return np.maximum(self.norm("encoder.norm", x[0]), 0)
+def gru(p, x, there):
+    h = np.zeros(len(p["encoder.hidden"]))
+    for now in np.flatnonzero(there)[::-1]:  # oldest first
+        reset, keep, new = np.split(x[now] @ p["encoder.input"] + p["encoder.input_bias"], 3)
+        reset_h, keep_h, new_h = np.split(h @ p["encoder.hidden"], 3)
+        reset, keep = 1 / (1 + np.exp(-(reset + reset_h))), 1 / (1 + np.exp(-(keep + keep_h)))
+        new = np.tanh(new + reset * (new_h + p["encoder.hidden_bias"]))
+        h = (1 - keep) * new + keep * h
+    return h
 
-    def linear(self, name, x):
-        return x @ self.p[f"{name}.weight"].T + self.p[f"{name}.bias"]
 
-    def mlp(self, name, x):
-        return self.linear(f"{name}.1", np.tanh(self.linear(f"{name}.0", x)))
+def transformer(p, shape, user, items, paid, there):
+    of_items = linear(p, "encoder.item", items) + linear(p, "encoder.reward", paid[:, None])
+    x = np.concatenate([linear(p, "encoder.user", user[None]), of_items]) + p["encoder.place"]
+    x = blocks(p, shape, x, np.where(np.concatenate([[True], there]), 0, -1e9))
+    return np.maximum(norm(p, "encoder.norm", x[0]), 0)
 
-    def norm(self, name, x):
-        centred = x - x.mean(-1, keepdims=True)
-        scaled = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-5)
-        return scaled * self.p[f"{name}.gain"] + self.p[f"{name}.bias"]
+
+def sasrec(p, shape, items, there):
+    x = linear(p, "encoder.item", items) + p["encoder.place"]
+    old = np.arange(len(items))  # an item sees itself and older ones
+    x = blocks(p, shape, x, np.where(there & (old[None, :] >= old[:, None]), 0, -1e9))
+    return norm(p, "encoder.norm", x[0]) * there[0]
+
+
+def blocks(p, shape, x, mask):
+    for k in range(shape["layers"]):
+        name = f"encoder.block.{k}"
+        q, k, v = np.split(linear(p, f"{name}.queries_keys_values", norm(p, f"{name}.first_norm", x)), 3, 1)
+        heads = []
+        for q, k, v in zip(*(np.split(part, shape["heads"], 1) for part in (q, k, v))):
+            heads.append(softmax(q @ k.T / np.sqrt(q.shape[1]) + mask) @ v)
+        x = x + linear(p, f"{name}.output", np.concatenate(heads, 1))
+        x = x + mlp(p, f"{name}.feed_forward", norm(p, f"{name}.second_norm", x))
+    return x
+
+
+def caser(p, image):
+    found = []
+    for height in range(1, len(image) + 1):
+        slices = np.stack([image[t : t + height].reshape(-1) for t in range(len(image) - height + 1)])
+        found.append(np.maximum(linear(p, f"encoder.horizontal.{height}", slices), 0).max(0))
+    found.append((p["encoder.vertical"] @ image).reshape(-1))
+    return np.maximum(linear(p, "encoder.output", np.concatenate(found)), 0)
+
+
+def softmax(x):
+    shares = np.exp(x - x.max(-1, keepdims=True))
+    return shares / shares.sum(-1, keepdims=True)
+
+
+def linear(p, name, x):
+    return x @ p[f"{name}.weight"].T + p[f"{name}.bias"]
+
+
+def mlp(p, name, x):
+    return linear(p, f"{name}.1", np.tanh(linear(p, f"{name}.0", x)))
+
+
+def norm(p, name, x):
+    centred = x - x.mean(-1, keepdims=True)
+    scaled = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-5)
+    return scaled * p[f"{name}.gain"] + p[f"{name}.bias"]
 
 
 if __name__ == "__main__":

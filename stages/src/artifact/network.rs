@@ -12,7 +12,9 @@ use super::{DistancesFrom, World};
 /// Parameters by name with the description that rebuilds the module (`about` is its config as JSON).
 pub type Network = TensorFile;
 
-/// safetensors: the parameters of a policy π(a|s), with the encoder's and head's shape and its [`Origin`] in the metadata.
+/// safetensors: the parameters of a policy π(a|s), with the encoder's and head's shape and its [`Origin`] in the metadata; where its
+/// scores are not the network's own logits, also how they are made (`served`, see `nn/served.rs`) and the parameters of what
+/// makes them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Policy(pub Network);
 
@@ -35,13 +37,11 @@ pub struct Origin {
 impl Policy {
     /// A network that `learner` trained in that world.
     pub fn new(mut network: Network, learner: &str, world: &World) -> Result<Self> {
-        let mut about: serde_json::Map<String, serde_json::Value> = network.about()?;
-        about.insert("learner".to_owned(), learner.into());
-        about.insert("learned_in".to_owned(), world.rewards_digest().into());
-        about.insert("horizon".to_owned(), world.rules.horizon.into());
-        about.insert("distances_digest".to_owned(), world.distances_digest().into());
-        about.insert("distances".to_owned(), serde_json::to_value(&world.distances)?);
-        network.about = serde_json::to_string(&about)?;
+        network.tell("learner", &learner)?;
+        network.tell("learned_in", &world.rewards_digest())?;
+        network.tell("horizon", &world.rules.horizon)?;
+        network.tell("distances_digest", &world.distances_digest())?;
+        network.tell("distances", &world.distances)?;
         Ok(Self(network))
     }
 
@@ -59,7 +59,7 @@ pub struct RewardModel(pub Network);
 impl Artifact for Policy {
     const KIND: &'static str = "policy";
     const EXTENSION: &'static str = "safetensors";
-    const FORMAT: u32 = 3;
+    const FORMAT: u32 = 4;
     fn write(&self, path: &Path) -> Result<()> {
         self.0.write(path, Self::KIND, Self::FORMAT)
     }

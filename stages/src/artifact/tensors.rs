@@ -60,6 +60,13 @@ impl TensorFile {
     pub fn about<T: DeserializeOwned>(&self) -> Result<T> {
         serde_json::from_str(&self.about).context("the description in the file's metadata")
     }
+    /// Adds to the description, a JSON object, or says something else under that name.
+    pub fn tell(&mut self, name: &str, what: &impl Serialize) -> Result<()> {
+        let mut about: serde_json::Map<String, serde_json::Value> = self.about()?;
+        about.insert(name.to_owned(), serde_json::to_value(what)?);
+        self.about = serde_json::to_string(&about)?;
+        Ok(())
+    }
     /// Removes and returns an array.
     pub fn take(&mut self, name: &str) -> Result<Array> {
         self.arrays.remove(name).with_context(|| format!("no array `{name}` in the file"))

@@ -132,7 +132,8 @@ struct About {
 
 /// safetensors: `reward [U, I]` on the log's rating scale, `distance [I, I]`, `user_vectors [U, D]` and
 /// `item_vectors [I, D]` (the model's own factors, for policies that start from what the world knows), the quit rules, and
-/// where the distances come from; where they are known also `deviation [U, I]` and `categories [I, C]`.
+/// where the distances come from; where they are known also `deviation [U, I]`, `stated [U, I]`, `bonus [I + 1, I + 1]` and
+/// `categories [I, C]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct World {
     /// Expected reward of user × item, `[U, I]`.
@@ -146,6 +147,12 @@ pub struct World {
     /// How far the members of an ensemble disagree about each reward: √(Σ_k (r_k − r̄)² / K), `[U, I]`, in units of the rating.
     /// It says what the models do not know, not how much a person's answers vary. Only of fitted worlds with several members.
     pub deviation: Option<Array>,
+    /// The largest deviation of an answer that a member states, √max_k σ²_k, `[U, I]`, in units of the rating. It holds how much
+    /// answers vary, too. Only of worlds whose models state one.
+    pub stated: Option<Array>,
+    /// What is paid beside `reward` for whatever is shown after (the last item, the one before), `[I + 1, I + 1]`, I for none; the
+    /// sum is never below 0. Only of worlds that pay for where a session has come to.
+    pub bonus: Option<Array>,
     /// Which categories each item belongs to, 1 or 0, `[I, C]`. Only where the catalogue names some.
     pub categories: Option<Array>,
     /// When people leave.
@@ -179,10 +186,22 @@ impl World {
     pub fn vectors_digest(&self) -> String {
         digest(&[&self.user_vectors, &self.item_vectors])
     }
+    /// What `item` pays a user who was shown these items, oldest first.
+    #[must_use]
+    pub fn pays(&self, user: u32, item: u32, shown: &[u32]) -> f32 {
+        let reward = self.reward.row(user as usize)[item as usize];
+        let Some(bonus) = &self.bonus else { return reward };
+        let none = self.items();
+        let back = |steps: usize| shown.len().checked_sub(steps).map_or(none, |at| shown[at] as usize);
+        (reward + bonus.row(back(1))[back(2)]).max(0.0)
+    }
     /// BLAKE3 of the rewards, in hex: two worlds with equal rewards are one judge.
     #[must_use]
     pub fn rewards_digest(&self) -> String {
-        digest(&[&self.reward])
+        match &self.bonus {
+            Some(bonus) => digest(&[&self.reward, bonus]),
+            None => digest(&[&self.reward]),
+        }
     }
     /// BLAKE3 of the item distances, in hex: two worlds with equal distances have people leave at the same items.
     #[must_use]
@@ -232,7 +251,7 @@ fn digest(arrays: &[&Array]) -> String {
 impl Artifact for World {
     const KIND: &'static str = "world";
     const EXTENSION: &'static str = "safetensors";
-    const FORMAT: u32 = 3;
+    const FORMAT: u32 = 4;
 
     fn write(&self, path: &Path) -> Result<()> {
         let mut file = TensorFile::new(&About { rules: self.rules.clone(), distances: self.distances.clone() })?;
@@ -244,7 +263,12 @@ impl Artifact for World {
         ] {
             file.arrays.insert(name.to_owned(), array.clone());
         }
-        for (name, array) in [("deviation", &self.deviation), ("categories", &self.categories)] {
+        for (name, array) in [
+            ("deviation", &self.deviation),
+            ("stated", &self.stated),
+            ("bonus", &self.bonus),
+            ("categories", &self.categories),
+        ] {
             if let Some(array) = array {
                 file.arrays.insert(name.to_owned(), array.clone());
             }
@@ -261,6 +285,8 @@ impl Artifact for World {
             user_vectors: file.take("user_vectors")?,
             item_vectors: file.take("item_vectors")?,
             deviation: file.arrays.remove("deviation"),
+            stated: file.arrays.remove("stated"),
+            bonus: file.arrays.remove("bonus"),
             categories: file.arrays.remove("categories"),
             rules,
             distances,
@@ -272,6 +298,9 @@ impl Artifact for World {
         let fits =
             |array: &Option<Array>, wanted: &dyn Fn(&[usize]) -> bool| array.as_ref().is_none_or(|a| wanted(&a.shape));
         ensure!(fits(&world.deviation, &|shape| shape == [users, items]), "deviation is not {users} × {items}");
+        ensure!(fits(&world.stated, &|shape| shape == [users, items]), "stated is not {users} × {items}");
+        let places = items + 1;
+        ensure!(fits(&world.bonus, &|shape| shape == [places, places]), "bonus is not {places} × {places}");
         ensure!(
             fits(&world.categories, &|shape| shape.len() == 2 && shape[0] == items),
             "categories are not of {items} items"

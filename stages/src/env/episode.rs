@@ -100,8 +100,10 @@ impl<'a> Episode<'a> {
              `repeats: allowed`, or a catalogue that is larger than the horizon",
             self.user
         );
-        let reward = self.world.reward.row(self.user as usize)[item as usize];
-        let bad = !self.stays() && rules.low_reward.is_some_and(|low| reward < low);
+        let reward = self.world.pays(self.user, item, self.items);
+        // What is paid for where the session has come to makes no item better.
+        let own = self.world.reward.row(self.user as usize)[item as usize];
+        let bad = !self.stays() && rules.low_reward.is_some_and(|low| own < low);
         let left = bad.then_some(End::LowReward).or_else(|| self.drives_away(item));
         Ok((reward, left.or_else(|| (turn + 1 >= rules.horizon).then_some(End::Horizon))))
     }

@@ -159,6 +159,8 @@ pub(crate) mod tests {
             user_vectors: Array::new(&[users, pay.len()], vec![0.0; users * pay.len()]),
             item_vectors: Array::new(&[items, pay.len()], one_hot),
             deviation: None,
+            stated: None,
+            bonus: None,
             categories: None,
             distances: DistancesFrom::Own,
             rules: Rules { horizon, window, similar_below: Some(0.5), ..Rules::default() },

@@ -6,13 +6,13 @@ use rand_chacha::ChaCha8Rng;
 
 use super::{Agent, Episodes, Observation, observe};
 use crate::artifact::Policy;
-use crate::nn::ActorCritic;
 use crate::nn::actor_critic::States;
+use crate::nn::{Scores, served};
 
 /// States as the network takes them, without what the world masks: the one place where an observation becomes tensors.
-pub fn states(network: &ActorCritic, observation: &Observation) -> Result<States> {
+pub fn states(network: &dyn Scores, observation: &Observation) -> Result<States> {
     let mut states =
-        network.states(&observation.user, &observation.recent, &observation.rewards, &observation.progress)?;
+        network.reader().states(&observation.user, &observation.recent, &observation.rewards, &observation.progress)?;
     if observation.masking {
         let masked = |row| observation.masked(row).iter().map(move |&item| (row, item));
         states.forbid((0..observation.len()).flat_map(masked))?;
@@ -23,15 +23,15 @@ pub fn states(network: &ActorCritic, observation: &Observation) -> Result<States
 /// A network that recommends.
 pub struct Student<'a> {
     /// The network.
-    pub network: &'a ActorCritic,
+    pub network: &'a dyn Scores,
     /// Whether it draws from π (while learning) or takes the most likely item (when judged).
     pub sample: bool,
 }
 
 impl Student<'_> {
     /// The network of a policy file, checked against a catalogue of `items` and `users`.
-    pub fn load(policy: &Policy, users: usize, items: usize) -> Result<ActorCritic> {
-        let network = ActorCritic::import(&policy.0)?;
+    pub fn load(policy: &Policy, users: usize, items: usize) -> Result<Box<dyn Scores>> {
+        let network = served::load(&policy.0)?;
         let shape = network.shape();
         ensure!(
             shape.users == users && shape.items == items,
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
     use crate::env::cluster_world;
     use crate::nn::actor_critic::Shape;
-    use crate::nn::{Encoder, rng};
+    use crate::nn::{ActorCritic, Encoder, rng};
 
     #[test]
     fn a_policy_of_another_catalogue_is_refused_with_what_to_do() {

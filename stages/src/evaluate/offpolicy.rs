@@ -24,7 +24,7 @@ use super::values::gives_values;
 use super::weighing::{Logged, by_user, effective};
 use crate::artifact::{Estimate, Estimates, Interactions, Policy, Propensities, World};
 use crate::env::{Observation, Student, states};
-use crate::nn::ActorCritic;
+use crate::nn::Scores;
 
 /// States that a network takes at once.
 const BATCH: usize = 512;
@@ -315,7 +315,7 @@ impl Episodes {
     /// Every row as a policy sees it.
     fn judged(
         &self,
-        network: &ActorCritic,
+        network: &dyn Scores,
         world: &World,
         propensity: &[f64],
         act: Act,

@@ -1,20 +1,20 @@
 //! Policies of learners of values, which draw nothing.
 //!
-//! The logits of `rl.dqn` and `rl.cql` are advantages in the unit of rewards: their softmax is a policy that nobody learned, and it
-//! would change with the unit. What was learned is to take the best item. Rejected: to draw by the ε with which `rl.dqn` explored,
+//! The scores of `rl.dqn`, `rl.cql` and others are values in the unit of rewards: their softmax is a policy that nobody learned,
+//! and it would change with the unit. What was learned is to take the best item. Rejected: to draw by the ε with which `rl.dqn` explored,
 //! which is a setting of its training, and `rl.cql` has none.
 
 use anyhow::{Context as _, Result, ensure};
-use pipeline::{Named, Stage as _};
+use pipeline::Named;
 
 use super::origin::called;
 use crate::artifact::Policy;
-use crate::rl::{Cql, Dqn};
+use crate::rl::OF_VALUES;
 
 /// Whether a policy gives values in the place of a distribution.
 pub(super) fn gives_values(policy: &Named<Policy>) -> Result<bool> {
     let learner = policy.value.origin().with_context(|| called(policy))?.learner;
-    Ok([Dqn::KIND, Cql::KIND].contains(&learner.as_str()))
+    Ok(OF_VALUES.contains(&learner.as_str()))
 }
 
 /// An error where a policy that is to draw its actions gives values: beside rows that draw, one that does not would be compared
@@ -24,10 +24,9 @@ pub(super) fn refuse(policies: &[Named<Policy>]) -> Result<()> {
         ensure!(
             !gives_values(policy)?,
             "{} gives values, no distribution to draw from, and `act` is `sample`\nhelp: set `act: greedy`, or judge the policies \
-             of {} and {} in a stage of their own",
+             of {} in a stage of their own",
             called(policy),
-            Dqn::KIND,
-            Cql::KIND
+            OF_VALUES.join(", ")
         );
     }
     Ok(())

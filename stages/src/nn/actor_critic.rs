@@ -85,6 +85,14 @@ impl States {
         self.allowed = Some(Tensor::from_vec(allowed, (batch, items), &Device::Cpu)?);
         Ok(())
     }
+
+    /// `scores [B, I]`, far below all of them where an item is forbidden.
+    pub(super) fn among_allowed(&self, scores: &Tensor) -> candle_core::Result<Tensor> {
+        match &self.allowed {
+            Some(allowed) => among(scores, allowed),
+            None => Ok(scores.clone()),
+        }
+    }
 }
 
 /// logits = E_out · (MLP(x) + p·v_u) + b + 100·(c·shown + d·alike), value = MLP'(x), with x = [v_u, encoder(recent), progress]
@@ -112,6 +120,12 @@ pub struct ActorCritic {
     encoding: Encoding,
     actor: Mlp,
     critic: Mlp,
+}
+
+/// `scores [B, I]` where `allowed [B, I]` is 1, and far below all of them where it is 0.
+pub fn among(scores: &Tensor, allowed: &Tensor) -> candle_core::Result<Tensor> {
+    // Added, and not −∞: gradients stay finite.
+    scores + ((allowed - 1.0)? * -NOT_THERE)?
 }
 
 /// What the network says of B states.
@@ -196,7 +210,7 @@ impl ActorCritic {
     }
 
     /// v_u `[B, D]` and x `[B, D + X + 1]`.
-    fn inputs(&self, states: &States) -> Result<(Tensor, Tensor)> {
+    pub(super) fn inputs(&self, states: &States) -> Result<(Tensor, Tensor)> {
         let users = self.user_vectors.index_select(&states.user, 0)?;
         let items = self.item_in.forward(&states.recent)?;
         let recent = Recent { users: &users, items: &items, rewards: &states.rewards, there: &states.there };
@@ -207,8 +221,19 @@ impl ActorCritic {
     /// Both heads; the states are encoded once.
     pub fn heads(&self, states: &States) -> Result<Heads> {
         let (users, inputs) = self.inputs(states)?;
-        let values = self.critic.forward(&inputs)?.squeeze(1)?;
-        Ok(Heads { logits: self.scores(states, &users, &inputs)?, values, allowed: states.allowed.clone() })
+        self.heads_on(states, &users, &inputs)
+    }
+
+    /// Both heads, and those of a network of the same shape that reads the states as this one encodes them: what learns both
+    /// shares the encoder. The other's own takes no part.
+    pub fn heads_beside(&self, other: &Self, states: &States) -> Result<(Heads, Heads)> {
+        let (users, inputs) = self.inputs(states)?;
+        Ok((self.heads_on(states, &users, &inputs)?, other.heads_on(states, &users, &inputs)?))
+    }
+
+    fn heads_on(&self, states: &States, users: &Tensor, inputs: &Tensor) -> Result<Heads> {
+        let values = self.critic.forward(inputs)?.squeeze(1)?;
+        Ok(Heads { logits: self.scores(states, users, inputs)?, values, allowed: states.allowed.clone() })
     }
 
     /// Scores of the whole catalogue, `[B, I]`.
@@ -222,11 +247,7 @@ impl ActorCritic {
         let scores = query.matmul(&self.item_out.t()?)?.broadcast_add(&self.bias)?;
         let near = states.near.matmul(&Tensor::cat(&[&self.shown, &self.alike], 0)?.unsqueeze(1)?)?;
         let scores = (&scores + near.reshape(scores.shape())?)?;
-        match &states.allowed {
-            // Added, and not −∞: gradients stay finite.
-            Some(allowed) => Ok((scores + ((allowed - 1.0)? * -NOT_THERE)?)?),
-            None => Ok(scores),
-        }
+        Ok(states.among_allowed(&scores)?)
     }
 
     /// The network as a file's content, the frozen table included, so that a policy can be served by itself.
@@ -276,6 +297,7 @@ mod tests {
     use crate::nn::encoder::{Average, GruEncoder, Transformer};
     use crate::nn::gradient_check::assert_every_parameter_learns;
     use crate::nn::loss::log_probability;
+    use crate::nn::{Caser, SasRec};
 
     fn small(encoder: Encoder) -> ActorCritic {
         let shape = Shape {
@@ -299,12 +321,14 @@ mod tests {
         network.states(&[0, 1], &[2, 0, 1, 3], &[1.0, 2.0, 3.0, 0.0], &[0.5, 0.25]).unwrap()
     }
 
-    fn encoders() -> [Encoder; 4] {
+    fn encoders() -> [Encoder; 6] {
         [
             Encoder::Window,
             Encoder::Average(Average::default()),
             Encoder::Gru(GruEncoder { width: 3 }),
             Encoder::Transformer(Transformer { width: 4, ..Transformer::default() }),
+            Encoder::Sasrec(SasRec { width: 4, ..SasRec::default() }),
+            Encoder::Caser(Caser::default()),
         ]
     }
 

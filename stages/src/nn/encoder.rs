@@ -1,6 +1,4 @@
 //! How the last items of an episode become one vector: the state encoders of the student.
-//!
-//! Left out: SASRec and Caser, of which the small transformer and the window are the simple cases.
 
 use anyhow::Result;
 use candle_core::{DType, Device, Tensor};
@@ -8,6 +6,8 @@ use candle_nn::{Linear, Module};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::caser::{Caser, Filters};
+use super::sasrec::{Causal, SasRec};
 use super::{AttentionBlock, Gru, Init, LayerNorm, NOT_THERE, Params};
 
 /// How a policy reads the last items.
@@ -23,6 +23,10 @@ pub enum Encoder {
     Gru(GruEncoder),
     /// IL-Rec's small transformer over a token of the user and one of each item with its reward.
     Transformer(Transformer),
+    /// SASRec's causal transformer over the items alone. It sees order, but no reward.
+    Sasrec(SasRec),
+    /// Caser's convolutions over the window. It sees order, but no reward.
+    Caser(Caser),
 }
 
 /// Settings of [`Encoder::Average`].
@@ -89,6 +93,14 @@ impl Encoder {
             Self::Transformer(Transformer { width, heads, .. }) if *width == 0 || !width.is_multiple_of(*heads) => {
                 wrong("transformer.width", "a multiple of `heads`, above 0")
             }
+            Self::Sasrec(SasRec { layers: 0, .. }) => wrong("sasrec.layers", "at least one block"),
+            Self::Sasrec(SasRec { heads: 0, .. }) => wrong("sasrec.heads", "at least one head"),
+            Self::Sasrec(SasRec { width, heads, .. }) if *width == 0 || !width.is_multiple_of(*heads) => {
+                wrong("sasrec.width", "a multiple of `heads`, above 0")
+            }
+            Self::Caser(Caser { horizontal: 0, .. }) => wrong("caser.horizontal", "at least one filter of each height"),
+            Self::Caser(Caser { vertical: 0, .. }) => wrong("caser.vertical", "at least one filter"),
+            Self::Caser(Caser { width: 0, .. }) => wrong("caser.width", "at least one number comes out"),
             _ => Ok(()),
         }
     }
@@ -100,6 +112,8 @@ impl Encoder {
             Self::Average(_) => vector,
             Self::Gru(gru) => gru.width,
             Self::Transformer(transformer) => transformer.width,
+            Self::Sasrec(sasrec) => sasrec.width,
+            Self::Caser(caser) => caser.width,
         }
     }
 }
@@ -122,6 +136,8 @@ pub(super) enum Encoding {
     Average { last: usize },
     Gru(Gru),
     Transformer(Box<Tokens>),
+    Sasrec(Box<Causal>),
+    Caser(Box<Filters>),
 }
 
 /// The parameters of [`Encoder::Transformer`].
@@ -145,6 +161,8 @@ impl Encoding {
             Encoder::Transformer(shape) => {
                 Self::Transformer(Box::new(Tokens::new(shape, vector, window, params, init)?))
             }
+            Encoder::Sasrec(shape) => Self::Sasrec(Box::new(Causal::new(shape, vector, window, params, init)?)),
+            Encoder::Caser(shape) => Self::Caser(Box::new(Filters::new(shape, vector, window, params, init)?)),
         })
     }
 
@@ -163,6 +181,8 @@ impl Encoding {
                 gru.forward(&Tensor::cat(&[recent.items, &recent.rewards.unsqueeze(2)?], 2)?, recent.there)
             }
             Self::Transformer(tokens) => tokens.forward(recent),
+            Self::Sasrec(causal) => causal.forward(recent),
+            Self::Caser(filters) => filters.forward(recent),
         }
     }
 }
@@ -220,12 +240,14 @@ mod tests {
         encoding.forward(&recent).unwrap()
     }
 
-    fn all() -> [Encoder; 4] {
+    fn all() -> [Encoder; 6] {
         [
             Encoder::Window,
             Encoder::Average(Average { last: 2 }),
             Encoder::Gru(GruEncoder { width: 3 }),
             Encoder::Transformer(Transformer { layers: 2, width: 4, heads: 2 }),
+            Encoder::Sasrec(SasRec { layers: 2, width: 4, heads: 2 }),
+            Encoder::Caser(Caser { horizontal: 3, vertical: 2, width: 4 }),
         ]
     }
 
@@ -273,6 +295,8 @@ mod tests {
         assert_eq!(refused(Encoder::Gru(GruEncoder { width: 0 })), "gru.width");
         let shape = Transformer { width: 33, ..Transformer::default() };
         assert_eq!(refused(Encoder::Transformer(shape)), "transformer.width");
+        assert_eq!(refused(Encoder::Sasrec(SasRec { heads: 3, ..SasRec::default() })), "sasrec.width");
+        assert_eq!(refused(Encoder::Caser(Caser { vertical: 0, ..Caser::default() })), "caser.vertical");
         all().into_iter().for_each(|shape| shape.check().unwrap());
     }
 }

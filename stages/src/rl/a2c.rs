@@ -20,7 +20,7 @@ use super::checks::{self, Checked};
 use super::learner::{Plan, Seen, Trained, train};
 use super::reward::MixedReward;
 use super::{Demonstrated, NetworkConfig, Outputs, PolicyLearner};
-use crate::artifact::{Demonstrations, RewardModel, Weights, World};
+use crate::artifact::{Demonstrations, RewardModel, TensorFile, Weights, World};
 use crate::env::{Student, states};
 use crate::nn::actor_critic::Heads;
 use crate::nn::loss::value_loss;
@@ -160,8 +160,8 @@ impl PolicyLearner for InWorld<'_> {
         let demonstrated = self.demonstrated.as_ref();
         Ok(self.learner.update(self.world, number, demonstrated, |batch, _| self.reward.of(batch))?.series())
     }
-    fn policy(&self) -> &ActorCritic {
-        &self.learner.network
+    fn policy(&self) -> Result<TensorFile> {
+        self.learner.network.export()
     }
     fn trained(&mut self) -> Trained<'_> {
         vec![self.learner.trained()]

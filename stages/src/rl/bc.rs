@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::checks::{self, Checked};
 use super::learner::{Plan, Seen, Trained, train};
 use super::{Demonstrated, NetworkConfig, Outputs, PolicyLearner};
-use crate::artifact::{Demonstrations, Weights, World};
+use crate::artifact::{Demonstrations, TensorFile, Weights, World};
 use crate::nn::{ActorCritic, AdamW, rng};
 
 /// `rl.bc`.
@@ -110,8 +110,8 @@ impl PolicyLearner for Learner<'_> {
         }
         Ok(vec![("imitation_loss", sum / order.len() as f64)])
     }
-    fn policy(&self) -> &ActorCritic {
-        &self.network
+    fn policy(&self) -> Result<TensorFile> {
+        self.network.export()
     }
     fn trained(&mut self) -> Trained<'_> {
         vec![("policy", self.network.params(), &mut self.adam)]

@@ -19,6 +19,11 @@ pub fn share(path: &str, value: f64) -> Checked {
     wanted(path, (0.0..=1.0).contains(&value), "a share lies between 0 and 1")
 }
 
+/// Between 0 and 1, both excluded.
+pub fn inside(path: &str, value: f64, message: &str) -> Checked {
+    wanted(path, value > 0.0 && value < 1.0, message)
+}
+
 /// A step size: above 0.
 pub fn step_size(path: &str, value: f64) -> Checked {
     wanted(path, AdamW::is_step_size(value), "a step size is above 0")

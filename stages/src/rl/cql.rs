@@ -13,19 +13,19 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
-use candle_core::{D, Device, Tensor};
+use candle_core::{D, Tensor};
 use pipeline::{Context, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::checks::{self, Checked};
 use super::learner::{Plan, Seen, Trained, train};
-use super::q_values::QValues;
+use super::q_values::{QValues, bellman_loss, taken};
 use super::replay::Replay;
 use super::{NetworkConfig, Outputs, PolicyLearner};
-use crate::artifact::{Array, Demonstrations, World};
+use crate::artifact::{Array, Demonstrations, TensorFile, World};
 use crate::nn::schedule::to_a_tenth;
-use crate::nn::{ActorCritic, AdamW, rng};
+use crate::nn::{AdamW, rng};
 
 /// `rl.cql`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -137,7 +137,7 @@ impl PolicyLearner for Learner<'_> {
         let mut draw = rng(&[config.seed, 0xc91, number]);
         let transitions = self.log.sample(config.batch_size, config.gamma, config.n_step, &mut draw);
         let targets = self.values.targets(&transitions)?;
-        let actions = Tensor::from_slice(&transitions.actions, config.batch_size, &Device::Cpu)?;
+        let actions = transitions.taken()?;
         let q = self.values.now(&transitions.now)?.q;
         let (conservative, error) = (conservative_loss(&q, &actions)?, bellman_loss(&q, &actions, &targets)?);
         let loss = ((&conservative * config.alpha)? + &error)?;
@@ -151,8 +151,8 @@ impl PolicyLearner for Learner<'_> {
             ("value_error", f64::from(error.to_scalar::<f32>()?)),
         ])
     }
-    fn policy(&self) -> &ActorCritic {
-        &self.values.network
+    fn policy(&self) -> Result<TensorFile> {
+        self.values.network.export()
     }
     fn trained(&mut self) -> Trained<'_> {
         vec![("policy", self.values.network.params(), &mut self.adam)]
@@ -167,18 +167,13 @@ impl PolicyLearner for Learner<'_> {
 
 /// mean(log Σ_a exp Q(s, a) − Q(s, a_demo)) ≥ 0: `q [N, I]`, `actions [N]` → scalar; the first part of Kumar et al. 2020, eq. 4.
 pub fn conservative_loss(q: &Tensor, actions: &Tensor) -> candle_core::Result<Tensor> {
-    let taken = q.gather(&actions.unsqueeze(1)?, 1)?.squeeze(1)?;
-    (q.log_sum_exp(D::Minus1)? - taken)?.mean_all()
-}
-
-/// ½·mean((Q(s, a_demo) − y)²): `q [N, I]`, `actions [N]`, `targets [N]` → scalar; the target is a constant.
-pub fn bellman_loss(q: &Tensor, actions: &Tensor, targets: &Tensor) -> candle_core::Result<Tensor> {
-    let taken = q.gather(&actions.unsqueeze(1)?, 1)?.squeeze(1)?;
-    (taken - targets)?.sqr()?.mean_all()? * 0.5
+    (q.log_sum_exp(D::Minus1)? - taken(q, actions)?)?.mean_all()
 }
 
 #[cfg(test)]
 mod tests {
+    use candle_core::Device;
+
     use super::*;
     use crate::env::cluster_world;
     use crate::nn::gradient_check::assert_finite_differences;
@@ -249,17 +244,13 @@ mod tests {
     }
 
     #[test]
-    fn losses_agree_with_hand_computed_values_and_finite_differences() {
+    fn the_loss_agrees_with_hand_computed_values_and_finite_differences() {
         let tensor = |values: &[f64]| Tensor::new(values, &Device::Cpu).unwrap();
         let q = tensor(&[0.0, 2.0_f64.ln(), 5.0_f64.ln(), 1.0, 1.0, 1.0]).reshape((2, 3)).unwrap();
         let actions = Tensor::new(&[1_u32, 0], &Device::Cpu).unwrap();
         // (ln 8 − ln 2 + ln 3e − 1)/2 = (ln 4 + ln 3)/2.
         let loss = conservative_loss(&q, &actions).unwrap().to_scalar::<f64>().unwrap();
         assert!((loss - 12.0_f64.ln() / 2.0).abs() < 1e-12, "{loss}");
-        let targets = tensor(&[2.0_f64.ln() + 3.0, 0.0]);
-        let loss = bellman_loss(&q, &actions, &targets).unwrap().to_scalar::<f64>().unwrap();
-        assert!((loss - 2.5).abs() < 1e-12, "½·(9 + 1)/2, found {loss}");
         assert_finite_differences(&q, |q| conservative_loss(q, &actions));
-        assert_finite_differences(&q, |q| bellman_loss(q, &actions, &targets));
     }
 }

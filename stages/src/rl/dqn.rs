@@ -12,25 +12,22 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
-use candle_core::{Device, Tensor};
 use pipeline::{Context, Stage, Wants};
-use rand::RngExt;
-use rand_chacha::ChaCha8Rng;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::batch::Batch;
 use super::checks::{self, Checked};
+use super::epsilon_greedy::EpsilonGreedy;
 use super::learner::{Plan, Seen, Trained, train};
-use super::q_values::QValues;
+use super::q_values::{QValues, huber_loss};
 use super::replay::Replay;
 use super::reward::MixedReward;
 use super::{NetworkConfig, Outputs, PolicyLearner};
-use crate::artifact::{Array, RewardModel, World};
-use crate::env::{Agent, Episodes, Student};
-use crate::nn::loss::huber;
+use crate::artifact::{Array, RewardModel, TensorFile, World};
+use crate::env::Student;
 use crate::nn::schedule::{linear, to_a_tenth};
-use crate::nn::{ActorCritic, AdamW, rng};
+use crate::nn::{AdamW, rng};
 
 /// `rl.dqn`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -187,8 +184,8 @@ impl PolicyLearner for Learner<'_> {
             let mut draw = rng(&[config.seed, 0xd91, number, step]);
             let transitions = self.replay.sample(config.batch_size, config.gamma, config.n_step, &mut draw);
             let targets = self.values.targets(&transitions)?;
-            let actions = Tensor::from_slice(&transitions.actions, config.batch_size, &Device::Cpu)?;
-            let loss = q_loss(&self.values.now(&transitions.now)?.q, &actions, &targets, self.values.unit)?;
+            let q = self.values.now(&transitions.now)?.q;
+            let loss = huber_loss(&q, &transitions.taken()?, &targets, self.values.unit)?;
             error += f64::from(loss.to_scalar::<f32>()?) / config.gradient_steps as f64;
             self.adam
                 .descend(self.values.network.params(), &loss)
@@ -204,8 +201,8 @@ impl PolicyLearner for Learner<'_> {
             ("epsilon", epsilon),
         ])
     }
-    fn policy(&self) -> &ActorCritic {
-        &self.values.network
+    fn policy(&self) -> Result<TensorFile> {
+        self.values.network.export()
     }
     fn trained(&mut self) -> Trained<'_> {
         vec![("policy", self.values.network.params(), &mut self.adam)]
@@ -221,34 +218,9 @@ impl PolicyLearner for Learner<'_> {
     }
 }
 
-/// Takes the best item, or with probability ε any that may be shown.
-struct EpsilonGreedy<'a> {
-    student: Student<'a>,
-    epsilon: f64,
-}
-
-impl Agent for EpsilonGreedy<'_> {
-    fn act(&self, episodes: &Episodes, live: &[usize], draws: &mut [ChaCha8Rng]) -> Result<Vec<u32>> {
-        let mut actions = self.student.act(episodes, live, draws)?;
-        for ((action, &e), draw) in actions.iter_mut().zip(live).zip(draws) {
-            if draw.random::<f64>() < self.epsilon {
-                *action = episodes.episode(e).random_allowed(draw);
-            }
-        }
-        Ok(actions)
-    }
-}
-
-/// mean(huber((Q(s, a) − y)/unit)): `q [N, I]`, `actions [N]`, `targets [N]` → scalar; the target is a constant.
-pub fn q_loss(q: &Tensor, actions: &Tensor, targets: &Tensor, unit: f64) -> candle_core::Result<Tensor> {
-    let taken = q.gather(&actions.unsqueeze(1)?, 1)?.squeeze(1)?;
-    huber(&((taken - targets)? / unit)?)?.mean_all()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nn::gradient_check::assert_finite_differences;
     use crate::rl::conformance::{Subject, assert_keeps_the_contract, small_network};
 
     #[test]
@@ -302,17 +274,5 @@ mod tests {
             ],
             acts: true,
         });
-    }
-
-    #[test]
-    fn the_loss_agrees_with_hand_computed_values_and_finite_differences() {
-        let tensor = |values: &[f64]| Tensor::new(values, &Device::Cpu).unwrap();
-        let q = tensor(&[1.0, 2.0, 6.0, 0.0, 5.0, 3.0]).reshape((2, 3)).unwrap();
-        let actions = Tensor::new(&[2_u32, 0], &Device::Cpu).unwrap();
-        // Differences 6 − 5 = 1 and 0 − 8 = −8, over 2: ½ and −4: (⅛ + 3½)/2.
-        let targets = tensor(&[5.0, 8.0]);
-        let loss = q_loss(&q, &actions, &targets, 2.0).unwrap().to_scalar::<f64>().unwrap();
-        assert!((loss - 1.8125).abs() < 1e-12, "{loss}");
-        assert_finite_differences(&q, |q| q_loss(q, &actions, &targets, 2.0));
     }
 }

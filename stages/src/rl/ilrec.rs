@@ -33,7 +33,7 @@ use super::demonstration::Demonstration;
 use super::learner::{Plan, Seen, Trained, train};
 use super::reward::mixed;
 use super::{Demonstrated, NetworkConfig, Outputs, PolicyLearner};
-use crate::artifact::{Array, Demonstrations, Items, Weights, World};
+use crate::artifact::{Array, Demonstrations, Items, TensorFile, Weights, World};
 use crate::env::{Observation, Student, states};
 use crate::nn::actor_critic::Heads;
 use crate::nn::loss::value_loss;
@@ -340,8 +340,8 @@ impl PolicyLearner for Learner<'_> {
             ("heaviest_weight", f64::from(heaviest)),
         ])
     }
-    fn policy(&self) -> &ActorCritic {
-        &self.network
+    fn policy(&self) -> Result<TensorFile> {
+        self.network.export()
     }
     fn trained(&mut self) -> Trained<'_> {
         vec![("policy", self.network.params(), &mut self.adam), self.adversary.trained()]

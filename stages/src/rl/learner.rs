@@ -6,8 +6,8 @@ use anyhow::Result;
 use pipeline::Context;
 
 use super::Outputs;
-use crate::artifact::{Array, Curves, Policy, World};
-use crate::nn::{ActorCritic, AdamW, Params, State, Training};
+use crate::artifact::{Array, Curves, Policy, TensorFile, World};
+use crate::nn::{AdamW, Params, State, Training};
 
 /// What one update saw, by the name of its curve. The first is shown beside the progress bar.
 pub type Seen = Vec<(&'static str, f64)>;
@@ -21,8 +21,8 @@ pub trait PolicyLearner {
     /// Learns once; `number` counts from 0.
     fn update(&mut self, number: u64) -> Result<Seen>;
 
-    /// The policy so far.
-    fn policy(&self) -> &ActorCritic;
+    /// The policy so far, as its file's content.
+    fn policy(&self) -> Result<TensorFile>;
 
     /// What is trained.
     fn trained(&mut self) -> Trained<'_>;
@@ -75,5 +75,5 @@ pub fn train(learner: &mut impl PolicyLearner, plan: &Plan, world: &World, cx: &
             State { networks: learner.trained(), arrays, curves: &mut curves }.save()
         })?;
     }
-    Ok(Outputs { policy: Policy::new(learner.policy().export()?, plan.kind, world)?, curves })
+    Ok(Outputs { policy: Policy::new(learner.policy()?, plan.kind, world)?, curves })
 }

@@ -10,32 +10,51 @@ mod advantage;
 mod adversary;
 mod batch;
 pub mod bc;
+mod bcq;
+mod c51;
 mod checks;
 #[cfg(test)]
 mod conformance;
 mod cql;
+mod crr;
 mod demonstrated;
 mod demonstration;
 mod dqn;
+mod epsilon_greedy;
 mod ilrec;
+mod iql;
 pub mod learner;
 mod network;
 mod ppo;
 mod q_values;
 mod replay;
 pub mod reward;
+mod sqn;
+mod target;
+mod weighted;
 
 pub use a2c::A2c;
 pub use bc::BehaviourCloning;
+pub use bcq::Bcq;
+pub use c51::C51;
 pub use cql::Cql;
+pub use crr::Crr;
 pub use demonstrated::Demonstrated;
 pub use dqn::Dqn;
 pub use ilrec::IlRec;
+pub use iql::Iql;
 pub use learner::PolicyLearner;
 pub use network::NetworkConfig;
 pub use ppo::Ppo;
+pub use sqn::Sqn;
+
+use pipeline::Stage as _;
 
 use crate::artifact::{Curves, Policy};
+
+/// The learners whose policies give values: their scores are in the unit of rewards, and their softmax is a policy that nobody
+/// learned.
+pub const OF_VALUES: [&str; 4] = [Bcq::KIND, C51::KIND, Cql::KIND, Dqn::KIND];
 
 pipeline::ports! {
     /// What every learner gives.

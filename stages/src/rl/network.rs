@@ -16,8 +16,8 @@ pub struct NetworkConfig {
     pub window: usize,
     /// Width of the hidden layer.
     pub hidden: usize,
-    /// How the last items are read: `window` (their vectors side by side, ours), `average` (EasyRL4Rec's default), `gru` or
-    /// `transformer` (IL-Rec's).
+    /// How the last items are read: `window` (their vectors side by side, ours), `average` (EasyRL4Rec's default), `gru`,
+    /// `transformer` (IL-Rec's), `sasrec` or `caser`.
     pub encoder: Encoder,
     /// How strongly a new policy follows the training world's own vectors; 0 starts uniform.
     pub prior: f64,

@@ -20,7 +20,7 @@ use super::checks::{self, Checked};
 use super::learner::{Plan, Seen, Trained, train};
 use super::reward::MixedReward;
 use super::{Demonstrated, NetworkConfig, Outputs, PolicyLearner};
-use crate::artifact::{Demonstrations, RewardModel, Weights, World};
+use crate::artifact::{Demonstrations, RewardModel, TensorFile, Weights, World};
 use crate::env::{Student, states};
 use crate::nn::actor_critic::Heads;
 use crate::nn::loss::value_loss;
@@ -232,8 +232,8 @@ impl PolicyLearner for Learner<'_> {
             ("gradient_steps", sums.steps),
         ])
     }
-    fn policy(&self) -> &ActorCritic {
-        &self.network
+    fn policy(&self) -> Result<TensorFile> {
+        self.network.export()
     }
     fn trained(&mut self) -> Trained<'_> {
         vec![("policy", self.network.params(), &mut self.adam)]

@@ -6,16 +6,21 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Result, ensure};
-use candle_core::{D, Device, Tensor};
+use anyhow::Result;
+use candle_core::{D, Tensor};
 
 use super::NetworkConfig;
 use super::batch::value_unit;
 use super::replay::Transitions;
+use super::target;
 use crate::artifact::{Array, World};
 use crate::env::{Observation, states};
 use crate::nn::ActorCritic;
 use crate::nn::actor_critic::Heads;
+use crate::nn::loss::huber;
+
+/// What the target's parameters are called in a checkpoint.
+const TARGET: &str = "target.";
 
 /// A network read as Q, with its target network.
 pub struct QValues {
@@ -50,36 +55,55 @@ impl QValues {
     /// prices (van Hasselt, Guez and Silver 2016, arXiv 1509.06461, eq. 4).
     pub fn targets(&self, transitions: &Transitions) -> Result<Tensor> {
         let best = self.now(&transitions.next)?.best;
-        let priced = self.values(&self.target, &transitions.next)?.q.gather(&best.unsqueeze(1)?, 1)?.squeeze(1)?;
-        let count = transitions.actions.len();
-        let discounts = Tensor::from_slice(&transitions.discounts, count, &Device::Cpu)?;
-        let returns = Tensor::from_slice(&transitions.returns, count, &Device::Cpu)?;
-        Ok((returns + (priced.detach() * discounts)?)?)
+        transitions.go_on_with(&taken(&self.slow(&transitions.next)?.q, &best)?)
+    }
+
+    /// Q̄ of the target network.
+    pub fn slow(&self, observation: &Observation) -> Result<Values> {
+        self.values(&self.target, observation)
     }
 
     fn values(&self, network: &ActorCritic, observation: &Observation) -> Result<Values> {
-        let Heads { logits, values, allowed } = network.heads(&states(network, observation)?)?;
-        Ok(Values { q: dueling(&logits, &values, self.unit, allowed.as_ref())?, best: logits.argmax(1)? })
+        Ok(Values::of(&network.heads(&states(network, observation)?)?, self.unit)?)
     }
 
     /// Sets the target to what has been learned.
     pub fn renew(&self) -> Result<()> {
-        self.target.params().import(&self.network.params().export()?)
+        target::renew(self.target.params(), self.network.params())
     }
 
-    /// The target's parameters, by `target.<name>`.
+    /// The target's parameters, for a checkpoint.
     pub fn export_target(&self) -> Result<BTreeMap<String, Array>> {
-        let named = |(name, array)| (format!("target.{name}"), array);
-        Ok(self.target.params().export()?.into_iter().map(named).collect())
+        target::export(TARGET, self.target.params())
     }
 
     /// Goes back to what [`QValues::export_target`] gave.
     pub fn import_target(&self, arrays: &BTreeMap<String, Array>) -> Result<()> {
-        let of = |(name, array): (&String, &Array)| Some((name.strip_prefix("target.")?.to_owned(), array.clone()));
-        let arrays: BTreeMap<String, Array> = arrays.iter().filter_map(of).collect();
-        ensure!(!arrays.is_empty(), "no target network in the checkpoint");
-        self.target.params().import(&arrays)
+        target::import(TARGET, self.target.params(), arrays)
     }
+}
+
+impl Values {
+    /// Both heads read as Q; `unit` is that of the value head, in rewards.
+    pub fn of(heads: &Heads, unit: f64) -> candle_core::Result<Self> {
+        let Heads { logits, values, allowed } = heads;
+        Ok(Self { q: dueling(logits, values, unit, allowed.as_ref())?, best: logits.argmax(1)? })
+    }
+}
+
+/// Q of what was done: `q [N, I]`, `actions [N]` of u32 → `[N]`.
+pub fn taken(q: &Tensor, actions: &Tensor) -> candle_core::Result<Tensor> {
+    q.gather(&actions.unsqueeze(1)?, 1)?.squeeze(1)
+}
+
+/// ½·mean((Q(s, a) − y)²): `q [N, I]`, `actions [N]`, `targets [N]` → scalar; the target is a constant.
+pub fn bellman_loss(q: &Tensor, actions: &Tensor, targets: &Tensor) -> candle_core::Result<Tensor> {
+    (taken(q, actions)? - targets)?.sqr()?.mean_all()? * 0.5
+}
+
+/// mean(huber((Q(s, a) − y)/unit)): `q [N, I]`, `actions [N]`, `targets [N]` → scalar; the target is a constant.
+pub fn huber_loss(q: &Tensor, actions: &Tensor, targets: &Tensor, unit: f64) -> candle_core::Result<Tensor> {
+    huber(&((taken(q, actions)? - targets)? / unit)?)?.mean_all()
 }
 
 /// V·unit + A − mean_a A: `advantages [B, I]`, `values [B]`, `allowed [B, I]` of 1 and 0, which says what the mean is over → `[B, I]`.
@@ -96,9 +120,11 @@ fn dueling(advantages: &Tensor, values: &Tensor, unit: f64, allowed: Option<&Ten
 
 #[cfg(test)]
 mod tests {
+    use candle_core::Device;
+
     use super::*;
     use crate::env::cluster_world;
-    use crate::nn::gradient_check::assert_finite_differences;
+    use crate::nn::gradient_check::{assert_every_parameter_learns, assert_finite_differences};
     use crate::rl::conformance::small_network;
 
     #[test]
@@ -113,6 +139,42 @@ mod tests {
         let weights = tensor(&[1.0, -2.0, 0.5, 0.3, 1.0, -1.0]).reshape((2, 3)).unwrap();
         assert_finite_differences(&advantages, |a| {
             (dueling(a, &tensor(&[0.5, -1.0]), 10.0, Some(&allowed))?.sqr()? * &weights)?.sum_all()
+        });
+    }
+
+    #[test]
+    fn hubers_error_agrees_with_hand_computed_values() {
+        let q = Tensor::new(&[[1.0, 2.0, 6.0], [0.0, 5.0, 3.0]], &Device::Cpu).unwrap();
+        let actions = Tensor::new(&[2_u32, 0], &Device::Cpu).unwrap();
+        // Differences 6 − 5 = 1 and 0 − 8 = −8, over 2: ½ and −4: (⅛ + 3½)/2.
+        let targets = Tensor::new(&[5.0, 8.0], &Device::Cpu).unwrap();
+        let loss = huber_loss(&q, &actions, &targets, 2.0).unwrap().to_scalar::<f64>().unwrap();
+        assert!((loss - 1.8125).abs() < 1e-12, "{loss}");
+        assert_finite_differences(&q, |q| huber_loss(q, &actions, &targets, 2.0));
+    }
+
+    #[test]
+    fn the_squared_error_agrees_with_hand_computed_values() {
+        let q = Tensor::new(&[[0.0, 2.0, 5.0], [1.0, 1.0, 1.0]], &Device::Cpu).unwrap();
+        let actions = Tensor::new(&[1_u32, 0], &Device::Cpu).unwrap();
+        let targets = Tensor::new(&[5.0, 0.0], &Device::Cpu).unwrap();
+        let loss = bellman_loss(&q, &actions, &targets).unwrap().to_scalar::<f64>().unwrap();
+        assert!((loss - 2.5).abs() < 1e-12, "½·(9 + 1)/2, found {loss}");
+        assert_finite_differences(&q, |q| bellman_loss(q, &actions, &targets));
+    }
+
+    #[test]
+    fn every_parameter_learns() {
+        let mut world = cluster_world(&[5.0, 4.0, 3.0], 1, 1, 10, 2);
+        world.user_vectors.data = vec![1.0, 0.5, -0.5, 0.25, 2.0, -1.0];
+        let values = QValues::new(&small_network(), &world, 0.9, 1).unwrap();
+        let mut now = Observation::of(&world, 2);
+        now.push(0, &[0], &[5.0], 10, 3);
+        now.push(1, &[0, 2], &[5.0, 3.0], 10, 3);
+        let actions = Tensor::new(&[1_u32, 0], &Device::Cpu).unwrap();
+        let targets = Tensor::new(&[3.0_f32, -1.0], &Device::Cpu).unwrap();
+        assert_every_parameter_learns(values.network.params(), || {
+            bellman_loss(&values.now(&now).unwrap().q, &actions, &targets)
         });
     }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use anyhow::{Context as _, Result};
+use candle_core::{Device, Tensor};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
@@ -47,6 +48,19 @@ pub struct Transitions {
     pub next: Observation,
     /// `[N]`: γᵐ, or 0 where the episode was over within the m steps.
     pub discounts: Vec<f32>,
+}
+
+impl Transitions {
+    /// R + γᵐ·v, `[N]`, with `values [N]` of what comes after, in the unit of rewards: what Q is drawn to, without a gradient.
+    pub fn go_on_with(&self, values: &Tensor) -> Result<Tensor> {
+        let tensor = |numbers: &[f32]| Tensor::from_slice(numbers, self.actions.len(), &Device::Cpu);
+        Ok((tensor(&self.returns)? + (values.detach() * tensor(&self.discounts)?)?)?)
+    }
+
+    /// The items as a tensor, `[N]` of u32.
+    pub fn taken(&self) -> Result<Tensor> {
+        Ok(Tensor::from_slice(&self.actions, self.actions.len(), &Device::Cpu)?)
+    }
 }
 
 impl Replay {

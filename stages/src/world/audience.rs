@@ -174,7 +174,19 @@ impl Audience {
             penalty: self.penalty.map(|x| x as f32),
             repeats: self.repeats,
         };
-        Ok(World { reward, distance, user_vectors, item_vectors, deviation: None, categories, rules, distances })
+        let (deviation, stated, bonus) = (None, None, None);
+        Ok(World {
+            reward,
+            distance,
+            user_vectors,
+            item_vectors,
+            deviation,
+            stated,
+            bonus,
+            categories,
+            rules,
+            distances,
+        })
     }
 }
 

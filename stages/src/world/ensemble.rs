@@ -156,6 +156,7 @@ pub(super) fn complete(
     let mut world = audience.complete(inputs.distances.as_ref(), &inputs.items, mean)?;
     tell_alike(&world, cx);
     world.deviation = deviation;
+    world.stated = largest_stated(members);
     Ok(Outputs { world, curves, calibration })
 }
 
@@ -174,6 +175,14 @@ fn mean_and_deviation(members: &[Member]) -> (Array, Option<Array>) {
     let several = members.len() > 1;
     let deviation = several.then(|| Array::new(shape, (0..mean.data.len()).map(deviation).collect()));
     (mean, deviation)
+}
+
+/// √max_k σ²_k of the members that state a variance, `[U, I]`.
+fn largest_stated(members: &[Member]) -> Option<Array> {
+    let stated: Vec<&Array> = members.iter().filter_map(|member| member.completed.variance.as_ref()).collect();
+    let shape = &stated.first()?.shape;
+    let largest = |cell: usize| stated.iter().map(|variance| variance.data[cell]).fold(0.0, f32::max).sqrt();
+    Some(Array::new(shape, (0..shape.iter().product()).map(largest).collect()))
 }
 
 /// What the world promises: variance is that between the members, and noise: the mean of what the members state (together the
@@ -271,6 +280,9 @@ mod tests {
         assert_eq!(of_mean(&silent, &mean, deviation.as_ref(), &fitted, &held).variance, [4.5, 0.5]);
         assert_eq!(of_member(&silent[0], &fitted, &held).variance, [2.0; 2]);
         assert_eq!(mean_and_deviation(&silent[..1]).1, None);
+        let stating = [member([0.0; 4], Some([0.25, 1.0, 4.0, 0.0])), member([0.0; 4], Some([1.0, 0.25, 1.0, 0.0]))];
+        assert_eq!(largest_stated(&stating).unwrap().data, [1.0, 1.0, 2.0, 0.0]);
+        assert_eq!(largest_stated(&silent), None);
     }
 
     #[test]

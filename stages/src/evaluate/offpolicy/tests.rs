@@ -2,8 +2,8 @@ use std::path::Path;
 
 use super::*;
 use crate::env::cluster_world;
-use crate::nn::Encoder;
 use crate::nn::actor_critic::Shape;
+use crate::nn::{ActorCritic, Encoder};
 use crate::rl::{Cql, Dqn};
 
 const ROWS: [(u32, usize, f64, f64, f64, f64); 4] = [

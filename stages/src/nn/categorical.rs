@@ -1,0 +1,260 @@
+//! Distributions of returns over the whole catalogue: for each state and item a categorical one over a fixed row of atoms.
+//!
+//! log p_k(s, a) = log softmax_k(x_k·A(s, a) + h(s)·W_{a,k} + b_{a,k}),  h = tanh(M·input),  x_k from −1 to 1
+//!
+//! W and b are the output layer of Bellemare et al. 2017 (arXiv 1707.06887). The tilt x_k·A(s, a), with A the logits of an
+//! [`ActorCritic`], moves the mean up with A: so that what the student knows of the world's vectors and of items that were just
+//! shown serves distributions, too. Served is the mean Σ_k z_k·p_k.
+
+use anyhow::Result;
+use candle_core::{D, DType, Device, Tensor};
+use candle_nn::Module;
+use serde::{Deserialize, Serialize};
+
+use super::actor_critic::States;
+use super::served::{Scores, Served};
+use super::{ActorCritic, Init, Mlp, Params};
+use crate::artifact::TensorFile;
+
+/// Where the distributions' parameters stand in a file, beside those of the tilt.
+const PREFIX: &str = "atoms.";
+
+/// The row of atoms z_k: `atoms` returns from `low` to `high`, evenly spaced.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Support {
+    /// z of the first.
+    pub low: f64,
+    /// z of the last, above `low`.
+    pub high: f64,
+    /// How many, at least 2.
+    pub atoms: usize,
+}
+
+impl Support {
+    /// Between two atoms.
+    #[must_use]
+    pub fn step(&self) -> f64 {
+        (self.high - self.low) / (self.atoms - 1) as f64
+    }
+
+    /// z, in order.
+    #[must_use]
+    pub fn values(&self) -> Vec<f64> {
+        (0..self.atoms).map(|k| self.low + self.step() * k as f64).collect()
+    }
+
+    /// Where the mass of R + γ·Z lies on the atoms, `[N·K]`: `returns [N]`, `discounts [N]` and `chances [N·K]` of Z. What falls
+    /// between two atoms is shared by how near it is to each, and what falls beyond the ends stays there. Bellemare et al. 2017,
+    /// eq. 7 and algorithm 1.
+    #[must_use]
+    pub fn project(&self, returns: &[f32], discounts: &[f32], chances: &[f32]) -> Vec<f32> {
+        let mut mass = vec![0.0_f64; chances.len()];
+        let values = self.values();
+        let rows = chances.chunks_exact(self.atoms).zip(mass.chunks_exact_mut(self.atoms));
+        for ((chances, mass), (&paid, &discount)) in rows.zip(returns.iter().zip(discounts)) {
+            for (&chance, z) in chances.iter().zip(&values) {
+                let moved = (f64::from(paid) + f64::from(discount) * z).clamp(self.low, self.high);
+                let place = ((moved - self.low) / self.step()).clamp(0.0, (self.atoms - 1) as f64);
+                let (below, share) = (place.floor(), place.fract());
+                mass[below as usize] += f64::from(chance) * (1.0 - share);
+                if share > 0.0 {
+                    mass[below as usize + 1] += f64::from(chance) * share;
+                }
+            }
+        }
+        mass.into_iter().map(|m| m as f32).collect()
+    }
+}
+
+/// A network of distributions.
+pub struct Categorical {
+    support: Support,
+    tilt: ActorCritic,
+    params: Params,
+    hidden: Mlp,
+    /// `[I, K·H]`.
+    weight: Tensor,
+    /// `[I, K]`.
+    bias: Tensor,
+    /// `[K]`: from −1 to 1.
+    places: Tensor,
+}
+
+impl Categorical {
+    /// A new one over a tilt, whose shape it takes.
+    pub fn new(tilt: ActorCritic, support: Support, seed: u64) -> Result<Self> {
+        let (mut init, mut params, shape) = (Init::new(seed), Params::default(), tilt.shape());
+        let inputs = shape.width + shape.encoder.width(shape.width, shape.window) + 1;
+        let (items, hidden, atoms) = (shape.items, shape.hidden, support.atoms);
+        let places = (0..atoms).map(|k| (2.0 * k as f64 / (atoms - 1) as f64 - 1.0) as f32);
+        Ok(Self {
+            hidden: Mlp::new(&mut params, "hidden", &[inputs, hidden], 1.0, &mut init)?,
+            weight: params.add("weight", &init.normal(&[items, atoms * hidden], 0.1 / (hidden as f64).sqrt())?)?,
+            bias: params.add("bias", &Tensor::zeros((items, atoms), DType::F32, &Device::Cpu)?)?,
+            places: Tensor::from_iter(places, &Device::Cpu)?,
+            tilt,
+            params,
+            support,
+        })
+    }
+
+    /// The atoms.
+    #[must_use]
+    pub fn support(&self) -> &Support {
+        &self.support
+    }
+
+    /// The parameters of the tilt, and those of the distributions.
+    #[must_use]
+    pub fn params(&self) -> (&Params, &Params) {
+        (self.tilt.params(), &self.params)
+    }
+
+    /// A and h `[B, H]`.
+    fn parts(&self, states: &States) -> Result<(Tensor, Tensor)> {
+        let (_, inputs) = self.tilt.inputs(states)?;
+        Ok((self.tilt.logits(states)?, self.hidden.forward(&inputs)?.tanh()?))
+    }
+
+    /// log p of what was done: `actions [B]` of u32 → `[B, K]`.
+    pub fn log_chances(&self, states: &States, actions: &Tensor) -> Result<Tensor> {
+        let (tilt, hidden) = self.parts(states)?;
+        let (rows, width) = hidden.dims2()?;
+        let weight = self.weight.index_select(actions, 0)?.reshape((rows, self.support.atoms, width))?;
+        let own = weight.matmul(&hidden.unsqueeze(2)?)?.squeeze(2)?;
+        let tilted = tilt.gather(&actions.unsqueeze(1)?, 1)?.broadcast_mul(&self.places.unsqueeze(0)?)?;
+        let logits = ((own + self.bias.index_select(actions, 0)?)? + tilted)?;
+        Ok(candle_nn::ops::log_softmax(&logits, D::Minus1)?)
+    }
+
+    /// Q = Σ_k z_k·p_k of the whole catalogue, `[B, I]`, in the unit of rewards.
+    pub fn means(&self, states: &States) -> Result<Tensor> {
+        let (tilt, hidden) = self.parts(states)?;
+        let ((rows, width), (items, atoms)) = (hidden.dims2()?, self.bias.dims2()?);
+        let weight = self.weight.reshape((items * atoms, width))?;
+        let own = hidden.matmul(&weight.t()?)?.reshape((rows, items, atoms))?;
+        let tilted = tilt.unsqueeze(2)?.broadcast_mul(&self.places.reshape((1, 1, atoms))?)?;
+        let logits = own.broadcast_add(&self.bias.unsqueeze(0)?)?.add(&tilted)?;
+        let chances = candle_nn::ops::softmax(&logits, D::Minus1)?.reshape((rows * items, atoms))?;
+        let values = self.support.values().into_iter().map(|z| z as f32);
+        let values = Tensor::from_iter(values, &Device::Cpu)?.unsqueeze(1)?;
+        Ok(chances.matmul(&values)?.reshape((rows, items))?)
+    }
+
+    /// The content of a file.
+    pub fn export(&self) -> Result<TensorFile> {
+        let mut file = self.tilt.export()?;
+        let named = |(name, array)| (format!("{PREFIX}{name}"), array);
+        file.arrays.extend(self.params.export()?.into_iter().map(named));
+        file.tell("served", &Served::Categorical(self.support))?;
+        Ok(file)
+    }
+
+    /// What [`Categorical::export`] gave.
+    pub(super) fn import(file: &TensorFile, support: Support) -> Result<Self> {
+        let network = Self::new(ActorCritic::import(file)?, support, 0)?;
+        let of = |(name, array): (&String, _)| Some((name.strip_prefix(PREFIX)?.to_owned(), Clone::clone(array)));
+        network.params.import(&file.arrays.iter().filter_map(of).collect())?;
+        Ok(network)
+    }
+}
+
+impl Scores for Categorical {
+    fn reader(&self) -> &ActorCritic {
+        &self.tilt
+    }
+    fn logits(&self, states: &States) -> Result<Tensor> {
+        Ok(states.among_allowed(&self.means(states)?)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::artifact::Array;
+    use crate::nn::Encoder;
+    use crate::nn::actor_critic::Shape;
+    use crate::nn::gradient_check::assert_every_parameter_learns;
+    use crate::nn::served::load;
+
+    const SUPPORT: Support = Support { low: 0.0, high: 4.0, atoms: 5 };
+
+    fn network() -> Categorical {
+        let shape = Shape {
+            users: 2,
+            items: 3,
+            width: 2,
+            window: 2,
+            hidden: 4,
+            encoder: Encoder::Window,
+            prior: 1.0,
+            avoid: 1.0,
+            alike_share: 0.5,
+        };
+        let users = Array::new(&[2, 2], vec![1.0, 0.5, -0.5, 2.0]);
+        let items = Array::new(&[3, 2], vec![1.0, 0.0, 0.0, 1.0, 0.5, 0.5]);
+        Categorical::new(ActorCritic::new(shape, &users, &items, 3).unwrap(), SUPPORT, 4).unwrap()
+    }
+
+    fn states(network: &Categorical) -> States {
+        network.reader().states(&[0, 1], &[2, 0, 1, 3], &[1.0, 2.0, 3.0, 0.0], &[0.5, 0.25]).unwrap()
+    }
+
+    #[test]
+    fn a_projection_agrees_with_hand_computed_values() {
+        let project = |paid, discount, chances: [f32; 5]| SUPPORT.project(&[paid], &[discount], &chances);
+        // 1 + ½·{0, 2, 4} = {1, 2, 3} with shares ¼, ½, ¼.
+        assert_eq!(project(1.0, 0.5, [0.25, 0.0, 0.5, 0.0, 0.25]), [0.0, 0.25, 0.5, 0.25, 0.0]);
+        // ½ + ½·{0, 1} = {½, 1}: the first lies between two atoms.
+        assert_eq!(project(0.5, 0.5, [0.5, 0.5, 0.0, 0.0, 0.0]), [0.25, 0.75, 0.0, 0.0, 0.0]);
+        // ¼ alone: three quarters of it to 0.
+        assert_eq!(project(0.25, 0.0, [0.2, 0.2, 0.2, 0.2, 0.2])[..2], [0.75, 0.25]);
+        // 3 + {0, 4}: 7 is beyond the end, and −2 before the beginning.
+        assert_eq!(project(3.0, 1.0, [0.5, 0.0, 0.0, 0.0, 0.5]), [0.0, 0.0, 0.0, 0.5, 0.5]);
+        assert_eq!(project(-2.0, 0.0, [1.0, 0.0, 0.0, 0.0, 0.0]), [1.0, 0.0, 0.0, 0.0, 0.0]);
+        let two = SUPPORT.project(&[1.0, 2.0], &[0.0, 0.0], &[0.2; 10]);
+        assert!((two[1] - 1.0).abs() < 1e-6 && (two[7] - 1.0).abs() < 1e-6, "{two:?}");
+    }
+
+    #[test]
+    fn means_are_those_of_the_chances_of_each_item() {
+        let network = network();
+        let states = states(&network);
+        let means = network.means(&states).unwrap().to_vec2::<f32>().unwrap();
+        for item in 0..3_u32 {
+            let actions = Tensor::new(&[item, item], &Device::Cpu).unwrap();
+            let chances = network.log_chances(&states, &actions).unwrap().exp().unwrap().to_vec2::<f32>().unwrap();
+            for (row, chances) in chances.iter().enumerate() {
+                let mean: f32 = chances.iter().zip(SUPPORT.values()).map(|(p, z)| p * z as f32).sum();
+                assert!((mean - means[row][item as usize]).abs() < 1e-5, "{mean} for {means:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_parameter_learns_from_what_was_done() {
+        let network = network();
+        let (states, actions) = (states(&network), Tensor::new(&[2_u32, 2], &Device::Cpu).unwrap());
+        let mass = Tensor::new(&[[0.0_f32, 0.5, 0.5, 0.0, 0.0], [0.0, 0.0, 0.0, 0.2, 0.8]], &Device::Cpu).unwrap();
+        let loss = || (network.log_chances(&states, &actions).unwrap() * &mass)?.sum_all();
+        assert_every_parameter_learns(network.params().1, loss);
+        let gradients = loss().unwrap().backward().unwrap();
+        for (name, var) in network.params().0.iter().filter(|(name, _)| !name.starts_with("critic.")) {
+            let size = gradients.get(var.as_tensor()).unwrap().abs().unwrap().sum_all().unwrap();
+            assert!(size.to_scalar::<f32>().unwrap() > 0.0, "`{name}` receives no gradient");
+        }
+    }
+
+    #[test]
+    fn a_file_serves_the_mean_and_never_what_is_masked() {
+        let network = network();
+        let served = load(&network.export().unwrap()).unwrap();
+        let means = network.means(&states(&network)).unwrap().to_vec2::<f32>().unwrap();
+        let found = |states: &States| served.logits(states).unwrap().to_vec2::<f32>().unwrap();
+        assert_eq!(found(&states(&network)), means);
+        let mut masked = states(&network);
+        masked.forbid([(0, 1)]).unwrap();
+        let scores = found(&masked);
+        assert!(scores[0][1] < -1e8 && scores[0][0] == means[0][0] && scores[1] == means[1], "{scores:?}");
+    }
+}

@@ -1,0 +1,277 @@
+//! Discrete batch-constrained Q-learning on demonstrations alone: Q-learning that never asks what nobody would do.
+//!
+//! allowed(s) = {a : G(a|s) ≥ τ·max_b G(b|s)};  a′ = argmax_{a ∈ allowed(s′)} Q(s′, a);  y = r + γ·Q̄(s′, a′)
+//! L_Q = mean(huber((Q(s, a_demo) − y)/unit)), with the unit of the value head
+//! L_G = −mean(log G(a_demo|s)) + c·mean(z²), with z the logits of G
+//!
+//! Fujimoto et al. 2019 (*Benchmarking batch deep reinforcement learning algorithms*, arXiv 1910.01708, algorithm 1).
+//! Q says which items are good and is wrong about those that the log has not; the behaviour network G says which ones people
+//! were shown in such a state, and τ how usual an item must be: at 0 this is Q-learning, at 1 it copies. The policy takes the
+//! best allowed item by Q, when it learns and when it is served; its file holds both networks. Published: τ 0.3, c 0.01,
+//! Huber's loss, the target renewed every 8,000 steps, Adam with 6.25e-5. As in the release for states that are vectors, the
+//! networks share nothing; Q is dueling, as in `rl.dqn`. Left out: the small share of random items when it acts.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result};
+use candle_core::Tensor;
+use pipeline::{Context, Stage};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::checks::{self, Checked};
+use super::learner::{Plan, Seen, Trained, train};
+use super::q_values::{QValues, huber_loss, taken};
+use super::replay::Replay;
+use super::{NetworkConfig, Outputs, PolicyLearner};
+use crate::artifact::{Array, Demonstrations, TensorFile, World};
+use crate::env::states;
+use crate::nn::actor_critic::{Heads, among};
+use crate::nn::constrained::{Constrained, usual};
+use crate::nn::schedule::to_a_tenth;
+use crate::nn::{ActorCritic, AdamW, choice, rng};
+
+/// `rl.bcq`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Bcq {
+    /// Gradient steps, each of one of Q and G.
+    pub iterations: u64,
+    /// Transitions of a gradient step.
+    pub batch_size: usize,
+    /// τ: how likely an item must be beside the likeliest one to be allowed, in [0, 1]; the paper's: 0.3.
+    pub threshold: f64,
+    /// c: what the mean square of the behaviour's logits costs, 0 or more; the paper's: 0.01.
+    pub logit_penalty: f64,
+    /// Discount γ, in [0, 1].
+    pub gamma: f64,
+    /// Gradient steps between two renewals of the target network.
+    pub target_period: u64,
+    /// AdamW's step size, falling linearly to a tenth over the training.
+    pub learning_rate: f64,
+    /// AdamW's decoupled decay.
+    pub weight_decay: f64,
+    /// Largest norm of a gradient.
+    pub clip: f64,
+    /// Both networks; `prior: 1` starts the advantages at the world's own rewards.
+    pub network: NetworkConfig,
+    /// Gradient steps between two checkpoints.
+    pub checkpoint_every: u64,
+    /// Seed of the weights and of the batches.
+    pub seed: u64,
+}
+
+impl Default for Bcq {
+    fn default() -> Self {
+        Self {
+            iterations: 1500,
+            batch_size: 128,
+            threshold: 0.3,
+            logit_penalty: 0.01,
+            gamma: 0.9,
+            target_period: 50,
+            learning_rate: 0.002,
+            weight_decay: 0.001,
+            clip: 10.0,
+            network: NetworkConfig { prior: 1.0, ..NetworkConfig::default() },
+            checkpoint_every: 100,
+            seed: 0,
+        }
+    }
+}
+
+pipeline::ports! {
+    /// What is learned from.
+    pub struct Inputs {
+        /// The training world, for its vectors; it is never asked.
+        world: World,
+        /// The log: states, items and the rewards that were paid.
+        demonstrations: Demonstrations,
+    }
+}
+
+impl Stage for Bcq {
+    const KIND: &'static str = "rl.bcq";
+    /// 1: first.
+    const VERSION: u32 = 1;
+    const ABOUT: &'static str = "train a policy offline on demonstrations by discrete batch-constrained Q-learning";
+    const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
+    type Inputs = Inputs;
+    type Outputs = Outputs;
+
+    fn check(&self) -> Checked {
+        checks::some("batch_size", self.batch_size, "a gradient step needs at least one transition")?;
+        checks::share("threshold", self.threshold)?;
+        checks::weight("logit_penalty", self.logit_penalty)?;
+        checks::discount("gamma", self.gamma)?;
+        checks::some("target_period", self.target_period as usize, "a target lasts at least one gradient step")?;
+        checks::step_size("learning_rate", self.learning_rate)?;
+        checks::weight("weight_decay", self.weight_decay)?;
+        checks::above_zero("clip", self.clip, "the largest norm of a gradient is above 0")?;
+        checks::checkpoints(self.checkpoint_every)?;
+        checks::below("network", self.network.check())
+    }
+
+    fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
+        let world = &inputs.world;
+        let behaviour = self.network.build(world, self.seed.wrapping_add(1))?;
+        let values = QValues::new(&self.network, world, self.gamma, self.seed)?;
+        let adam =
+            |network: &ActorCritic| AdamW::new(network.params(), self.learning_rate, self.weight_decay, self.clip);
+        let mut learner = Learner {
+            config: self,
+            log: Replay::of_demonstrations(&inputs.demonstrations, self.network.window, world)?,
+            behaviour_adam: adam(&behaviour)?,
+            values_adam: adam(&values.network)?,
+            behaviour,
+            values,
+        };
+        let plan =
+            Plan { kind: Self::KIND, updates: self.iterations, unit: "steps", checkpoint_every: self.checkpoint_every };
+        train(&mut learner, &plan, world, cx)
+    }
+}
+
+struct Learner<'c> {
+    config: &'c Bcq,
+    log: Replay,
+    /// G.
+    behaviour: ActorCritic,
+    behaviour_adam: AdamW,
+    values: QValues,
+    values_adam: AdamW,
+}
+
+impl PolicyLearner for Learner<'_> {
+    fn update(&mut self, number: u64) -> Result<Seen> {
+        let config = self.config;
+        let mut draw = rng(&[config.seed, 0xbc9, number]);
+        let transitions = self.log.sample(config.batch_size, config.gamma, 1, &mut draw);
+        let actions = transitions.taken()?;
+        let allowed = usual(&self.behaviour.logits(&states(&self.behaviour, &transitions.next)?)?, config.threshold)?;
+        let best = among(&self.values.now(&transitions.next)?.q, &allowed)?.argmax(1)?;
+        let targets = transitions.go_on_with(&taken(&self.values.slow(&transitions.next)?.q, &best)?)?;
+        let error = huber_loss(&self.values.now(&transitions.now)?.q, &actions, &targets, self.values.unit)?;
+        let Heads { logits, allowed: shown, .. } = self.behaviour.heads(&states(&self.behaviour, &transitions.now)?)?;
+        let imitation = choice(&logits, &transitions.actions)?.log_probability.mean_all()?.neg()?;
+        let behaviour = (&imitation + (mean_square(&logits, shown.as_ref())? * config.logit_penalty)?)?;
+
+        let place = || format!("update {number}");
+        for adam in [&mut self.behaviour_adam, &mut self.values_adam] {
+            adam.learning_rate = to_a_tenth(config.learning_rate, number, config.iterations);
+        }
+        self.behaviour_adam.descend(self.behaviour.params(), &behaviour).with_context(place)?;
+        self.values_adam.descend(self.values.network.params(), &error).with_context(place)?;
+        if (number + 1).is_multiple_of(config.target_period) {
+            self.values.renew()?;
+        }
+        let number = |tensor: &Tensor| tensor.to_scalar::<f32>().map(f64::from);
+        let width = allowed.dim(1)? as f64;
+        Ok(vec![
+            ("imitation_loss", number(&imitation)?),
+            ("value_error", number(&error)?),
+            ("allowed_items", number(&allowed.mean_all()?)? * width),
+        ])
+    }
+    fn policy(&self) -> Result<TensorFile> {
+        Constrained::export(&self.values.network, &self.behaviour, self.config.threshold)
+    }
+    fn trained(&mut self) -> Trained<'_> {
+        vec![
+            ("behaviour", self.behaviour.params(), &mut self.behaviour_adam),
+            ("values", self.values.network.params(), &mut self.values_adam),
+        ]
+    }
+    fn kept(&self) -> Result<BTreeMap<String, Array>> {
+        self.values.export_target()
+    }
+    fn restore(&mut self, kept: &BTreeMap<String, Array>) -> Result<()> {
+        self.values.import_target(kept)
+    }
+}
+
+/// mean(z²) over the items that may be shown: `logits [N, I]`, `shown [N, I]` of 1 and 0 → scalar. What is masked has a logit that
+/// nobody learned.
+fn mean_square(logits: &Tensor, shown: Option<&Tensor>) -> candle_core::Result<Tensor> {
+    match shown {
+        None => logits.sqr()?.mean_all(),
+        Some(shown) => (logits * shown)?.sqr()?.sum_all()? / shown.sum_all()?,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::*;
+    use crate::env::cluster_world;
+    use crate::nn::NOT_THERE;
+    use crate::nn::gradient_check::assert_finite_differences;
+    use crate::rl::conformance::{
+        Subject, assert_keeps_the_contract, demonstrated_cycles, greedy_returns, small_network,
+    };
+
+    fn solver() -> Bcq {
+        Bcq { iterations: 400, learning_rate: 0.01, network: small_network(), ..Bcq::default() }
+    }
+
+    #[test]
+    fn it_keeps_the_contract_of_learners() {
+        let with = |change: fn(&mut Bcq)| {
+            let mut config = Bcq::default();
+            change(&mut config);
+            config
+        };
+        assert_keeps_the_contract(&Subject {
+            short: Bcq { iterations: 5, batch_size: 9, target_period: 2, ..solver() },
+            untrained: Bcq { iterations: 0, ..solver() },
+            solver: solver(),
+            updates: 5,
+            inputs: |world, demonstrations| Inputs { world, demonstrations },
+            // What a state is worth is no part of copying.
+            still: &["behaviour.critic."],
+            refused: vec![
+                (with(|c| c.batch_size = 0), "batch_size"),
+                (with(|c| c.threshold = 1.5), "threshold"),
+                (with(|c| c.logit_penalty = -1.0), "logit_penalty"),
+                (with(|c| c.gamma = 1.5), "gamma"),
+                (with(|c| c.target_period = 0), "target_period"),
+                (with(|c| c.learning_rate = 0.0), "learning_rate"),
+                (with(|c| c.weight_decay = f64::NAN), "weight_decay"),
+                (with(|c| c.clip = 0.0), "clip"),
+                (with(|c| c.checkpoint_every = 0), "checkpoint_every"),
+                (with(|c| c.network.window = 0), "network.window"),
+            ],
+            acts: false,
+        });
+    }
+
+    /// Of two demonstrated cycles the better returns 120 and the other, over clusters that pay 4, 3 and 2, 90; the worse is
+    /// shown three times as often, so that at first the better has a third of its chance.
+    #[test]
+    fn it_prefers_what_paid_among_what_was_usual() {
+        let world = cluster_world(&[5.0, 4.0, 3.0, 2.0], 2, 2, 30, 2);
+        let (good, bad): (&[u32], &[u32]) = (&[0, 2, 4], &[2, 4, 6]);
+        let returns = |threshold: f64| {
+            let demonstrations = demonstrated_cycles(&world, &[good, bad, bad, bad]);
+            let folder = tempfile::tempdir().unwrap();
+            let stage = Bcq { threshold, ..solver() };
+            let inputs = Inputs { world: world.clone(), demonstrations };
+            greedy_returns(&stage.run(inputs, &Context::detached(folder.path())).unwrap().policy, &world)
+        };
+        assert_eq!(returns(0.2), [120.0, 120.0]);
+        assert_eq!(returns(0.7), [90.0, 90.0], "only what was most usual is allowed");
+    }
+
+    #[test]
+    fn the_penalty_agrees_with_hand_computed_values_and_finite_differences() {
+        let logits = Tensor::new(&[[1.0, -2.0], [3.0, 0.5]], &Device::Cpu).unwrap();
+        let plain = mean_square(&logits, None).unwrap().to_scalar::<f64>().unwrap();
+        assert!((plain - 14.25 / 4.0).abs() < 1e-12, "{plain}");
+        let shown = Tensor::new(&[[1.0, 1.0], [0.0, 1.0]], &Device::Cpu).unwrap();
+        let masked = Tensor::new(&[[1.0, -2.0], [NOT_THERE, 0.5]], &Device::Cpu).unwrap();
+        let found = mean_square(&masked, Some(&shown)).unwrap().to_scalar::<f64>().unwrap();
+        assert!((found - 5.25 / 3.0).abs() < 1e-12, "{found}");
+        assert_finite_differences(&logits, |logits| mean_square(logits, Some(&shown)));
+    }
+}

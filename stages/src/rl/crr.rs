@@ -1,0 +1,329 @@
+//! Critic-regularised regression on demonstrations alone: behaviour cloning of those steps that the critic finds good.
+//!
+//! A(s, a) = Q(s, a) − Σ_b π(b|s)·Q(s, b)
+//! L_π = −mean(f(A(s, a_demo))·log π(a_demo|s)),  f = 1[A > 0] (binary) or min(exp(A/β), w_max) (exponential)
+//! L_Q = ½·mean((Q(s, a_demo) − r − γ·Σ_b π(b|s′)·Q̄(s′, b))²)
+//!
+//! Wang et al. 2020 (arXiv 2006.15134, algorithm 1; `mean` of its advantages). Unlike in `rl.iql`, Q is that of
+//! the policy that is learned, and is asked about items that nobody took in a state, though only as far as π takes them.
+//! Published: β 1, w_max 20, targets renewed every 100 steps, Adam with 1e-4. The items are discrete, so both sums are exact
+//! where the paper draws four actions. Left out: the distributional critic (Q is dueling as in `rl.dqn`), the `max` of the
+//! advantages, the slow copy of π in the target (the present π chooses, the slow Q̄ prices), and CRR's policy at serving time
+//! that re-weighs by Q.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result};
+use candle_core::{D, Tensor};
+use pipeline::{Context, Stage};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::checks::{self, Checked};
+use super::learner::{Plan, Seen, Trained, train};
+use super::q_values::{QValues, bellman_loss, taken};
+use super::replay::Replay;
+use super::weighted::{exponential_weights, weighted_loss};
+use super::{NetworkConfig, Outputs, PolicyLearner};
+use crate::artifact::{Array, Demonstrations, TensorFile, World};
+use crate::env::{Observation, states};
+use crate::nn::schedule::to_a_tenth;
+use crate::nn::{ActorCritic, AdamW, choice, rng};
+
+/// Which demonstrated steps are copied.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Filter {
+    /// Those that are better than what the policy does, all alike: the paper's `CRR binary`.
+    Binary,
+    /// All, the better the more: the paper's `CRR exp`.
+    Exponential(Exponential),
+}
+
+/// Settings of [`Filter::Exponential`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Exponential {
+    /// β, in the unit of rewards, above 0: an advantage of β counts e times as much as none. The paper's: 1.
+    pub temperature: f64,
+    /// w_max: the largest weight of a step, above 0; the paper's: 20.
+    pub largest_weight: f64,
+}
+
+impl Default for Exponential {
+    fn default() -> Self {
+        Self { temperature: 1.0, largest_weight: 20.0 }
+    }
+}
+
+impl Filter {
+    fn check(&self) -> Checked {
+        let Self::Exponential(Exponential { temperature, largest_weight }) = self else { return Ok(()) };
+        checks::above_zero("exponential.temperature", *temperature, "a temperature is above 0")?;
+        checks::above_zero("exponential.largest_weight", *largest_weight, "a weight is above 0")
+    }
+
+    /// f(A): `advantages [N]`, in the unit of rewards → `[N]`.
+    pub fn weights(&self, advantages: &Tensor) -> candle_core::Result<Tensor> {
+        match self {
+            Self::Binary => advantages.gt(0.0)?.to_dtype(advantages.dtype()),
+            Self::Exponential(Exponential { temperature, largest_weight }) => {
+                exponential_weights(advantages, 1.0 / temperature, *largest_weight)
+            }
+        }
+    }
+}
+
+/// `rl.crr`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Crr {
+    /// Gradient steps, each of one of Q and π.
+    pub iterations: u64,
+    /// Transitions of a gradient step.
+    pub batch_size: usize,
+    /// f: which demonstrated steps are copied, `binary` or `exponential`.
+    pub filter: Filter,
+    /// Discount γ, in [0, 1].
+    pub gamma: f64,
+    /// Gradient steps between two renewals of the target network; the paper's: 100.
+    pub target_period: u64,
+    /// AdamW's step size, falling linearly to a tenth over the training.
+    pub learning_rate: f64,
+    /// AdamW's decoupled decay.
+    pub weight_decay: f64,
+    /// Largest norm of a gradient.
+    pub clip: f64,
+    /// Both networks.
+    pub network: NetworkConfig,
+    /// Gradient steps between two checkpoints.
+    pub checkpoint_every: u64,
+    /// Seed of the weights and of the batches.
+    pub seed: u64,
+}
+
+impl Default for Crr {
+    fn default() -> Self {
+        Self {
+            iterations: 1500,
+            batch_size: 128,
+            filter: Filter::Exponential(Exponential::default()),
+            gamma: 0.9,
+            target_period: 50,
+            learning_rate: 0.002,
+            weight_decay: 0.001,
+            clip: 10.0,
+            network: NetworkConfig { prior: 1.0, ..NetworkConfig::default() },
+            checkpoint_every: 100,
+            seed: 0,
+        }
+    }
+}
+
+pipeline::ports! {
+    /// What is learned from.
+    pub struct Inputs {
+        /// The training world, for its vectors; it is never asked.
+        world: World,
+        /// The log: states, items and the rewards that were paid.
+        demonstrations: Demonstrations,
+    }
+}
+
+impl Stage for Crr {
+    const KIND: &'static str = "rl.crr";
+    /// 1: first.
+    const VERSION: u32 = 1;
+    const ABOUT: &'static str = "train a policy offline on demonstrations by critic-regularised regression";
+    const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
+    type Inputs = Inputs;
+    type Outputs = Outputs;
+
+    fn check(&self) -> Checked {
+        checks::some("batch_size", self.batch_size, "a gradient step needs at least one transition")?;
+        checks::below("filter", self.filter.check())?;
+        checks::discount("gamma", self.gamma)?;
+        checks::some("target_period", self.target_period as usize, "a target lasts at least one gradient step")?;
+        checks::step_size("learning_rate", self.learning_rate)?;
+        checks::weight("weight_decay", self.weight_decay)?;
+        checks::above_zero("clip", self.clip, "the largest norm of a gradient is above 0")?;
+        checks::checkpoints(self.checkpoint_every)?;
+        checks::below("network", self.network.check())
+    }
+
+    fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
+        let world = &inputs.world;
+        let policy = self.network.build(world, self.seed)?;
+        let values = QValues::new(&self.network, world, self.gamma, self.seed.wrapping_add(1))?;
+        let adam =
+            |network: &ActorCritic| AdamW::new(network.params(), self.learning_rate, self.weight_decay, self.clip);
+        let mut learner = Learner {
+            config: self,
+            log: Replay::of_demonstrations(&inputs.demonstrations, self.network.window, world)?,
+            policy_adam: adam(&policy)?,
+            values_adam: adam(&values.network)?,
+            policy,
+            values,
+        };
+        let plan =
+            Plan { kind: Self::KIND, updates: self.iterations, unit: "steps", checkpoint_every: self.checkpoint_every };
+        train(&mut learner, &plan, world, cx)
+    }
+}
+
+struct Learner<'c> {
+    config: &'c Crr,
+    log: Replay,
+    policy: ActorCritic,
+    policy_adam: AdamW,
+    values: QValues,
+    values_adam: AdamW,
+}
+
+impl Learner<'_> {
+    /// What π scores, `[N, I]`.
+    fn logits(&self, observation: &Observation) -> Result<Tensor> {
+        self.policy.logits(&states(&self.policy, observation)?)
+    }
+}
+
+impl PolicyLearner for Learner<'_> {
+    fn update(&mut self, number: u64) -> Result<Seen> {
+        let config = self.config;
+        let mut draw = rng(&[config.seed, 0xc44, number]);
+        let transitions = self.log.sample(config.batch_size, config.gamma, 1, &mut draw);
+        let actions = transitions.taken()?;
+        let after = expected(&self.values.slow(&transitions.next)?.q, &self.logits(&transitions.next)?)?;
+        let targets = transitions.go_on_with(&after)?;
+        let q = self.values.now(&transitions.now)?.q;
+        let logits = self.logits(&transitions.now)?;
+        let advantages = (taken(&q, &actions)? - expected(&q, &logits)?)?.detach();
+        let weights = config.filter.weights(&advantages)?;
+        let log_probability = choice(&logits, &transitions.actions)?.log_probability;
+        let imitation = weighted_loss(&log_probability, &weights)?;
+        let error = bellman_loss(&q, &actions, &targets)?;
+
+        let place = || format!("update {number}");
+        for adam in [&mut self.policy_adam, &mut self.values_adam] {
+            adam.learning_rate = to_a_tenth(config.learning_rate, number, config.iterations);
+        }
+        self.policy_adam.descend(self.policy.params(), &imitation).with_context(place)?;
+        self.values_adam.descend(self.values.network.params(), &error).with_context(place)?;
+        if (number + 1).is_multiple_of(config.target_period) {
+            self.values.renew()?;
+        }
+        let number = |tensor: &Tensor| tensor.to_scalar::<f32>().map(f64::from);
+        Ok(vec![
+            ("imitation_loss", number(&imitation)?),
+            ("value_error", number(&error)?),
+            ("mean_weight", number(&weights.mean_all()?)?),
+        ])
+    }
+    fn policy(&self) -> Result<TensorFile> {
+        self.policy.export()
+    }
+    fn trained(&mut self) -> Trained<'_> {
+        vec![
+            ("policy", self.policy.params(), &mut self.policy_adam),
+            ("values", self.values.network.params(), &mut self.values_adam),
+        ]
+    }
+    fn kept(&self) -> Result<BTreeMap<String, Array>> {
+        self.values.export_target()
+    }
+    fn restore(&mut self, kept: &BTreeMap<String, Array>) -> Result<()> {
+        self.values.import_target(kept)
+    }
+}
+
+/// Σ_b π(b|s)·Q(s, b): `q [N, I]`, `logits [N, I]` of π → `[N]`.
+fn expected(q: &Tensor, logits: &Tensor) -> candle_core::Result<Tensor> {
+    (candle_nn::ops::softmax(logits, D::Minus1)? * q)?.sum(D::Minus1)
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::*;
+    use crate::env::cluster_world;
+    use crate::nn::gradient_check::assert_finite_differences;
+    use crate::rl::conformance::{
+        Subject, assert_keeps_the_contract, demonstrated_cycles, greedy_returns, small_network,
+    };
+
+    fn solver() -> Crr {
+        Crr { iterations: 300, learning_rate: 0.01, network: small_network(), ..Crr::default() }
+    }
+
+    fn exponential(temperature: f64) -> Filter {
+        Filter::Exponential(Exponential { temperature, ..Exponential::default() })
+    }
+
+    #[test]
+    fn it_keeps_the_contract_of_learners() {
+        let with = |change: fn(&mut Crr)| {
+            let mut config = Crr::default();
+            change(&mut config);
+            config
+        };
+        for filter in [Filter::Binary, Filter::Exponential(Exponential::default())] {
+            assert_keeps_the_contract(&Subject {
+                short: Crr { iterations: 5, batch_size: 9, target_period: 2, filter: filter.clone(), ..solver() },
+                untrained: Crr { iterations: 0, ..solver() },
+                solver: Crr { filter, ..solver() },
+                updates: 5,
+                inputs: |world, demonstrations| Inputs { world, demonstrations },
+                // What a state is worth is told by the other network.
+                still: &["critic."],
+                refused: vec![
+                    (with(|c| c.batch_size = 0), "batch_size"),
+                    (with(|c| c.filter = exponential(0.0)), "filter.exponential.temperature"),
+                    (with(|c| c.gamma = 1.5), "gamma"),
+                    (with(|c| c.target_period = 0), "target_period"),
+                    (with(|c| c.learning_rate = 0.0), "learning_rate"),
+                    (with(|c| c.weight_decay = f64::NAN), "weight_decay"),
+                    (with(|c| c.clip = 0.0), "clip"),
+                    (with(|c| c.checkpoint_every = 0), "checkpoint_every"),
+                    (with(|c| c.network.window = 0), "network.window"),
+                ],
+                acts: false,
+            });
+        }
+    }
+
+    /// Of two demonstrated cycles the better returns 120 and the other, over clusters that pay 4, 3 and 2, 90; the worse is
+    /// shown three times as often.
+    #[test]
+    fn it_prefers_what_paid_over_what_was_frequent() {
+        let world = cluster_world(&[5.0, 4.0, 3.0, 2.0], 2, 2, 30, 2);
+        let (good, bad): (&[u32], &[u32]) = (&[0, 2, 4], &[2, 4, 6]);
+        let returns = |filter: Filter| {
+            let demonstrations = demonstrated_cycles(&world, &[good, bad, bad, bad]);
+            let folder = tempfile::tempdir().unwrap();
+            let stage = Crr { filter, ..solver() };
+            let inputs = Inputs { world: world.clone(), demonstrations };
+            greedy_returns(&stage.run(inputs, &Context::detached(folder.path())).unwrap().policy, &world)
+        };
+        assert_eq!(returns(exponential(1.0)), [120.0, 120.0]);
+        assert_eq!(returns(Filter::Binary), [120.0, 120.0]);
+        assert_eq!(returns(exponential(1e6)), [90.0, 90.0], "a high temperature copies");
+    }
+
+    #[test]
+    fn advantages_and_weights_agree_with_hand_computed_values() {
+        let tensor = |values: &[f64]| Tensor::new(values, &Device::Cpu).unwrap();
+        let q = tensor(&[4.0, 8.0, 1.0, 3.0]).reshape((2, 2)).unwrap();
+        let logits = tensor(&[3.0_f64.ln(), 0.0, 0.0, 0.0]).reshape((2, 2)).unwrap();
+        // π is (¾, ¼) and (½, ½): 3 + 2 and ½ + 1½.
+        let values = expected(&q, &logits).unwrap().to_vec1::<f64>().unwrap();
+        assert!((values[0] - 5.0).abs() < 1e-12 && (values[1] - 2.0).abs() < 1e-12, "{values:?}");
+        assert_finite_differences(&q, |q| expected(q, &logits)?.sqr()?.sum_all());
+        let advantages = tensor(&[-1.0, 0.0, 2.0, 100.0]);
+        let binary = Filter::Binary.weights(&advantages).unwrap().to_vec1::<f64>().unwrap();
+        assert_eq!(binary, [0.0, 0.0, 1.0, 1.0]);
+        let found = exponential(2.0).weights(&advantages).unwrap().to_vec1::<f64>().unwrap();
+        let wanted = [(-0.5_f64).exp(), 1.0, 1.0_f64.exp(), 20.0];
+        assert!(found.iter().zip(wanted).all(|(a, b)| (a - b).abs() < 1e-12), "{found:?}");
+    }
+}

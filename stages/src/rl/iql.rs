@@ -1,0 +1,296 @@
+//! Implicit Q-learning on demonstrations alone: no step is taken in a world, and no value is asked of an item that nobody took.
+//!
+//! L_V = mean(|τ − 1[u < 0]|·u²),  u = (Q̄(s, a_demo) − V(s))/unit, with the unit of the value head
+//! L_Q = ½·mean((Q(s, a_demo) − r − γ·V(s′))²)
+//! L_π = −mean(min(exp(β·(Q̄(s, a_demo) − V(s))), w_max)·log π(a_demo|s))
+//!
+//! Kostrikov, Nair and Levine 2022 (arXiv 2110.06169, eq. 5, 6 and 7). V is the τ-expectile of what the demonstrated items of
+//! a state are worth: at τ = ½ their mean, so that the policy is one step of improvement on whoever demonstrated; towards 1
+//! the best of them, so that good parts of different episodes are joined. Published: τ 0.7 and β 3 (locomotion), τ 0.9 and β
+//! 10 (mazes), weights cut at 100, γ 0.99, Adam with 3e-4. π and V share the vectors of the last items and how they are read,
+//! Q has a network of its own, dueling as in `rl.dqn`; the policy's softmax takes the place of the paper's Gaussian. Left out:
+//! the smaller of two Qs, and targets that follow a little at each step (they are renewed every `target_period`).
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result};
+use candle_core::Tensor;
+use pipeline::{Context, Stage};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::checks::{self, Checked};
+use super::learner::{Plan, Seen, Trained, train};
+use super::q_values::{QValues, bellman_loss, taken};
+use super::replay::Replay;
+use super::weighted::{exponential_weights, weighted_loss};
+use super::{NetworkConfig, Outputs, PolicyLearner};
+use crate::artifact::{Array, Demonstrations, TensorFile, World};
+use crate::env::states;
+use crate::nn::actor_critic::Heads;
+use crate::nn::schedule::to_a_tenth;
+use crate::nn::{ActorCritic, AdamW, choice, rng};
+
+/// `rl.iql`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Iql {
+    /// Gradient steps, each of one of V, Q and π.
+    pub iterations: u64,
+    /// Transitions of a gradient step.
+    pub batch_size: usize,
+    /// τ: which expectile of what was demonstrated a state is worth, above 0 and below 1. The paper's for locomotion: 0.7.
+    pub expectile: f64,
+    /// β: how strongly the policy prefers what is worth more, 0 or more, per unit of reward; 0 is behaviour cloning. The
+    /// paper's for locomotion: 3.
+    pub beta: f64,
+    /// w_max: the largest weight of a demonstrated step, above 0; the paper's: 100.
+    pub largest_weight: f64,
+    /// Discount γ, in [0, 1].
+    pub gamma: f64,
+    /// Gradient steps between two renewals of the target network.
+    pub target_period: u64,
+    /// AdamW's step size, falling linearly to a tenth over the training.
+    pub learning_rate: f64,
+    /// AdamW's decoupled decay.
+    pub weight_decay: f64,
+    /// Largest norm of a gradient.
+    pub clip: f64,
+    /// Both networks.
+    pub network: NetworkConfig,
+    /// Gradient steps between two checkpoints.
+    pub checkpoint_every: u64,
+    /// Seed of the weights and of the batches.
+    pub seed: u64,
+}
+
+impl Default for Iql {
+    fn default() -> Self {
+        Self {
+            iterations: 1500,
+            batch_size: 128,
+            expectile: 0.7,
+            beta: 3.0,
+            largest_weight: 100.0,
+            gamma: 0.9,
+            target_period: 50,
+            learning_rate: 0.002,
+            weight_decay: 0.001,
+            clip: 10.0,
+            network: NetworkConfig { prior: 1.0, ..NetworkConfig::default() },
+            checkpoint_every: 100,
+            seed: 0,
+        }
+    }
+}
+
+pipeline::ports! {
+    /// What is learned from.
+    pub struct Inputs {
+        /// The training world, for its vectors; it is never asked.
+        world: World,
+        /// The log: states, items and the rewards that were paid.
+        demonstrations: Demonstrations,
+    }
+}
+
+impl Stage for Iql {
+    const KIND: &'static str = "rl.iql";
+    /// 1: first.
+    const VERSION: u32 = 1;
+    const ABOUT: &'static str = "train a policy offline on demonstrations by implicit Q-learning";
+    const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
+    type Inputs = Inputs;
+    type Outputs = Outputs;
+
+    fn check(&self) -> Checked {
+        checks::some("batch_size", self.batch_size, "a gradient step needs at least one transition")?;
+        checks::inside("expectile", self.expectile, "an expectile lies between 0 and 1, both excluded")?;
+        checks::weight("beta", self.beta)?;
+        checks::above_zero("largest_weight", self.largest_weight, "a weight is above 0")?;
+        checks::discount("gamma", self.gamma)?;
+        checks::some("target_period", self.target_period as usize, "a target lasts at least one gradient step")?;
+        checks::step_size("learning_rate", self.learning_rate)?;
+        checks::weight("weight_decay", self.weight_decay)?;
+        checks::above_zero("clip", self.clip, "the largest norm of a gradient is above 0")?;
+        checks::checkpoints(self.checkpoint_every)?;
+        checks::below("network", self.network.check())
+    }
+
+    fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
+        let world = &inputs.world;
+        let policy = self.network.build(world, self.seed)?;
+        let values = QValues::new(&self.network, world, self.gamma, self.seed.wrapping_add(1))?;
+        let adam =
+            |network: &ActorCritic| AdamW::new(network.params(), self.learning_rate, self.weight_decay, self.clip);
+        let mut learner = Learner {
+            config: self,
+            log: Replay::of_demonstrations(&inputs.demonstrations, self.network.window, world)?,
+            policy_adam: adam(&policy)?,
+            values_adam: adam(&values.network)?,
+            policy,
+            values,
+        };
+        let plan =
+            Plan { kind: Self::KIND, updates: self.iterations, unit: "steps", checkpoint_every: self.checkpoint_every };
+        train(&mut learner, &plan, world, cx)
+    }
+}
+
+struct Learner<'c> {
+    config: &'c Iql,
+    log: Replay,
+    /// π, and V as its value head.
+    policy: ActorCritic,
+    policy_adam: AdamW,
+    values: QValues,
+    values_adam: AdamW,
+}
+
+impl PolicyLearner for Learner<'_> {
+    fn update(&mut self, number: u64) -> Result<Seen> {
+        let config = self.config;
+        let unit = self.values.unit;
+        let mut draw = rng(&[config.seed, 0x191, number]);
+        let transitions = self.log.sample(config.batch_size, config.gamma, 1, &mut draw);
+        let actions = transitions.taken()?;
+        // As the paper has it, all three read what the others were before this step.
+        let after = self.policy.heads(&states(&self.policy, &transitions.next)?)?.values;
+        let targets = transitions.go_on_with(&(after * unit)?)?;
+        let paid = taken(&self.values.slow(&transitions.now)?.q, &actions)?.detach();
+        let Heads { logits, values, .. } = self.policy.heads(&states(&self.policy, &transitions.now)?)?;
+        let above = ((&paid / unit)? - &values)?;
+        let weights = exponential_weights(&(above.detach() * unit)?, config.beta, config.largest_weight)?;
+        let value = expectile_loss(&above, config.expectile)?;
+        let log_probability = choice(&logits, &transitions.actions)?.log_probability;
+        let imitation = weighted_loss(&log_probability, &weights)?;
+        let error = bellman_loss(&self.values.now(&transitions.now)?.q, &actions, &targets)?;
+
+        let place = || format!("update {number}");
+        for adam in [&mut self.policy_adam, &mut self.values_adam] {
+            adam.learning_rate = to_a_tenth(config.learning_rate, number, config.iterations);
+        }
+        self.policy_adam.descend(self.policy.params(), &(&value + &imitation)?).with_context(place)?;
+        self.values_adam.descend(self.values.network.params(), &error).with_context(place)?;
+        if (number + 1).is_multiple_of(config.target_period) {
+            self.values.renew()?;
+        }
+        let number = |tensor: &Tensor| tensor.to_scalar::<f32>().map(f64::from);
+        Ok(vec![
+            ("imitation_loss", number(&imitation)?),
+            ("value_loss", number(&value)?),
+            ("value_error", number(&error)?),
+            ("mean_weight", number(&weights.mean_all()?)?),
+        ])
+    }
+    fn policy(&self) -> Result<TensorFile> {
+        self.policy.export()
+    }
+    fn trained(&mut self) -> Trained<'_> {
+        vec![
+            ("policy", self.policy.params(), &mut self.policy_adam),
+            ("values", self.values.network.params(), &mut self.values_adam),
+        ]
+    }
+    fn kept(&self) -> Result<BTreeMap<String, Array>> {
+        self.values.export_target()
+    }
+    fn restore(&mut self, kept: &BTreeMap<String, Array>) -> Result<()> {
+        self.values.import_target(kept)
+    }
+}
+
+/// mean(|τ − 1[u < 0]|·u²): `above [N]`, how far what was done is worth more than the state → scalar; Kostrikov et al. 2022,
+/// eq. 5.
+pub fn expectile_loss(above: &Tensor, expectile: f64) -> candle_core::Result<Tensor> {
+    let (better, worse) = (above.relu()?, above.neg()?.relu()?);
+    ((better.sqr()? * expectile)? + (worse.sqr()? * (1.0 - expectile))?)?.mean_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::*;
+    use crate::env::cluster_world;
+    use crate::nn::gradient_check::assert_finite_differences;
+    use crate::rl::conformance::{
+        Subject, assert_keeps_the_contract, demonstrated_cycles, greedy_returns, small_network,
+    };
+
+    fn solver() -> Iql {
+        Iql { iterations: 300, learning_rate: 0.01, network: small_network(), ..Iql::default() }
+    }
+
+    #[test]
+    fn it_keeps_the_contract_of_learners() {
+        let with = |change: fn(&mut Iql)| {
+            let mut config = Iql::default();
+            change(&mut config);
+            config
+        };
+        assert_keeps_the_contract(&Subject {
+            short: Iql { iterations: 5, batch_size: 9, target_period: 2, ..solver() },
+            untrained: Iql { iterations: 0, ..solver() },
+            solver: solver(),
+            updates: 5,
+            inputs: |world, demonstrations| Inputs { world, demonstrations },
+            still: &[],
+            refused: vec![
+                (with(|c| c.batch_size = 0), "batch_size"),
+                (with(|c| c.expectile = 1.0), "expectile"),
+                (with(|c| c.beta = -1.0), "beta"),
+                (with(|c| c.largest_weight = 0.0), "largest_weight"),
+                (with(|c| c.gamma = 1.5), "gamma"),
+                (with(|c| c.target_period = 0), "target_period"),
+                (with(|c| c.learning_rate = 0.0), "learning_rate"),
+                (with(|c| c.weight_decay = f64::NAN), "weight_decay"),
+                (with(|c| c.clip = 0.0), "clip"),
+                (with(|c| c.checkpoint_every = 0), "checkpoint_every"),
+                (with(|c| c.network.window = 0), "network.window"),
+            ],
+            acts: false,
+        });
+    }
+
+    /// Of two demonstrated cycles the better returns 120 and the other, over clusters that pay 4, 3 and 2, 90; the worse is
+    /// shown three times as often.
+    #[test]
+    fn it_prefers_what_paid_over_what_was_frequent() {
+        let world = cluster_world(&[5.0, 4.0, 3.0, 2.0], 2, 2, 30, 2);
+        let (good, bad): (&[u32], &[u32]) = (&[0, 2, 4], &[2, 4, 6]);
+        let returns = |beta: f64| {
+            let demonstrations = demonstrated_cycles(&world, &[good, bad, bad, bad]);
+            let folder = tempfile::tempdir().unwrap();
+            let stage = Iql { beta, ..solver() };
+            let inputs = Inputs { world: world.clone(), demonstrations };
+            greedy_returns(&stage.run(inputs, &Context::detached(folder.path())).unwrap().policy, &world)
+        };
+        assert_eq!(returns(3.0), [120.0, 120.0]);
+        assert_eq!(returns(0.0), [90.0, 90.0], "without β it copies");
+    }
+
+    #[test]
+    fn the_loss_agrees_with_hand_computed_values_and_finite_differences() {
+        let tensor = |values: &[f64]| Tensor::new(values, &Device::Cpu).unwrap();
+        let above = tensor(&[2.0, -1.0, 0.5]);
+        // (0.7·4 + 0.3·1 + 0.7·0.25)/3.
+        let loss = expectile_loss(&above, 0.7).unwrap().to_scalar::<f64>().unwrap();
+        assert!((loss - 3.275 / 3.0).abs() < 1e-12, "{loss}");
+        assert_finite_differences(&above, |above| expectile_loss(above, 0.7));
+    }
+
+    /// Two items were shown in one state and paid 1 and 3: its worth goes from their mean towards the better one.
+    #[test]
+    fn an_expectile_lies_between_the_mean_and_the_best() {
+        let paid = [1.0, 3.0];
+        // The minimum solves τ·(3 − V) = (1 − τ)·(V − 1).
+        for (expectile, wanted) in [(0.5, 2.0), (0.75, 2.5), (0.9, 2.8)] {
+            let loss = |value: f64| {
+                let above = Tensor::new(&paid.map(|paid| paid - value), &Device::Cpu).unwrap();
+                expectile_loss(&above, expectile).unwrap().to_scalar::<f64>().unwrap()
+            };
+            assert!(loss(wanted) < loss(wanted + 1e-3) && loss(wanted) < loss(wanted - 1e-3), "{expectile}");
+        }
+    }
+}

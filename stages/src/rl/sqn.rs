@@ -1,0 +1,307 @@
+//! Self-supervised Q-learning on demonstrations alone: behaviour cloning whose encoder also has to tell what comes after.
+//!
+//! L = −mean(log π(a_demo|s)) + c·mean(huber((Q(s, a_demo) − y)/unit)),  y = r + γ·Q̄(s′, argmax_a Q(s′, a))
+//!
+//! Xin et al. 2020 (*Self-supervised reinforcement learning for recommender systems*, arXiv 2006.05779, algorithm 1: SQN).
+//! Two heads read one encoding of the state: that of π, which is trained as a next-item recommender and is what is served,
+//! and that of Q, which sees the rewards and shapes what the encoder keeps of a session; it chooses nothing. Published: c 1,
+//! γ 0.5, rewards of 0.2 for a click and 1 for a purchase, Adam with 0.005 to 0.01, encoders GRU4Rec, Caser, NextItNet and
+//! SASRec (see `network.encoder`). Left out: SAC, which weighs the cross-entropy by Q (see `rl.crr`); the two Q networks that
+//! learn in turns, in place of which a slow copy prices what the present network chooses, as in `rl.dqn`; and the square, in
+//! place of which stands Huber's loss in the unit of the value head.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result};
+use pipeline::{Context, Stage};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::batch::value_unit;
+use super::checks::{self, Checked};
+use super::learner::{Plan, Seen, Trained, train};
+use super::q_values::{Values, huber_loss, taken};
+use super::replay::Replay;
+use super::{NetworkConfig, Outputs, PolicyLearner, target};
+use crate::artifact::{Array, Demonstrations, TensorFile, World};
+use crate::env::{Observation, states};
+use crate::nn::actor_critic::Heads;
+use crate::nn::schedule::to_a_tenth;
+use crate::nn::{ActorCritic, AdamW, choice, rng};
+
+/// `rl.sqn`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Sqn {
+    /// Gradient steps.
+    pub iterations: u64,
+    /// Transitions of a gradient step.
+    pub batch_size: usize,
+    /// c: what the loss of Q counts beside the cross-entropy, 0 or more; 0 is behaviour cloning, the paper's: 1.
+    pub value_loss: f64,
+    /// Discount γ, in [0, 1]; the paper's: 0.5.
+    pub gamma: f64,
+    /// Gradient steps between two renewals of the target network.
+    pub target_period: u64,
+    /// AdamW's step size, falling linearly to a tenth over the training.
+    pub learning_rate: f64,
+    /// AdamW's decoupled decay.
+    pub weight_decay: f64,
+    /// Largest norm of a gradient.
+    pub clip: f64,
+    /// The network.
+    pub network: NetworkConfig,
+    /// Gradient steps between two checkpoints.
+    pub checkpoint_every: u64,
+    /// Seed of the weights and of the batches.
+    pub seed: u64,
+}
+
+impl Default for Sqn {
+    fn default() -> Self {
+        Self {
+            iterations: 1500,
+            batch_size: 128,
+            value_loss: 1.0,
+            gamma: 0.5,
+            target_period: 50,
+            learning_rate: 0.002,
+            weight_decay: 0.001,
+            clip: 10.0,
+            network: NetworkConfig { prior: 1.0, ..NetworkConfig::default() },
+            checkpoint_every: 100,
+            seed: 0,
+        }
+    }
+}
+
+pipeline::ports! {
+    /// What is learned from.
+    pub struct Inputs {
+        /// The training world, for its vectors; it is never asked.
+        world: World,
+        /// The log: states, items and the rewards that were paid.
+        demonstrations: Demonstrations,
+    }
+}
+
+impl Stage for Sqn {
+    const KIND: &'static str = "rl.sqn";
+    /// 1: first.
+    const VERSION: u32 = 1;
+    const ABOUT: &'static str = "train a policy offline on demonstrations by self-supervised Q-learning";
+    const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
+    type Inputs = Inputs;
+    type Outputs = Outputs;
+
+    fn check(&self) -> Checked {
+        checks::some("batch_size", self.batch_size, "a gradient step needs at least one transition")?;
+        checks::weight("value_loss", self.value_loss)?;
+        checks::discount("gamma", self.gamma)?;
+        checks::some("target_period", self.target_period as usize, "a target lasts at least one gradient step")?;
+        checks::step_size("learning_rate", self.learning_rate)?;
+        checks::weight("weight_decay", self.weight_decay)?;
+        checks::above_zero("clip", self.clip, "the largest norm of a gradient is above 0")?;
+        checks::checkpoints(self.checkpoint_every)?;
+        checks::below("network", self.network.check())
+    }
+
+    fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
+        let world = &inputs.world;
+        let (learned, slow) = (TwoHeads::new(self, world)?, TwoHeads::new(self, world)?);
+        let adam =
+            |network: &ActorCritic| AdamW::new(network.params(), self.learning_rate, self.weight_decay, self.clip);
+        let mut learner = Learner {
+            config: self,
+            log: Replay::of_demonstrations(&inputs.demonstrations, self.network.window, world)?,
+            policy_adam: adam(&learned.policy)?,
+            values_adam: adam(&learned.values)?,
+            learned,
+            slow,
+        };
+        let plan =
+            Plan { kind: Self::KIND, updates: self.iterations, unit: "steps", checkpoint_every: self.checkpoint_every };
+        train(&mut learner, &plan, world, cx)
+    }
+}
+
+/// One encoder with the heads of π and of Q.
+struct TwoHeads {
+    /// The encoder and π.
+    policy: ActorCritic,
+    /// Q, of which only the heads are used.
+    values: ActorCritic,
+    /// Rewards in one unit of the value head.
+    unit: f64,
+}
+
+impl TwoHeads {
+    fn new(config: &Sqn, world: &World) -> Result<Self> {
+        Ok(Self {
+            policy: config.network.build(world, config.seed)?,
+            values: config.network.build(world, config.seed.wrapping_add(1))?,
+            unit: value_unit(world, config.gamma),
+        })
+    }
+
+    /// What π and Q say of B states.
+    fn say(&self, observation: &Observation) -> Result<(Heads, Values)> {
+        let (policy, values) = self.policy.heads_beside(&self.values, &states(&self.policy, observation)?)?;
+        Ok((policy, Values::of(&values, self.unit)?))
+    }
+}
+
+struct Learner<'c> {
+    config: &'c Sqn,
+    log: Replay,
+    learned: TwoHeads,
+    policy_adam: AdamW,
+    values_adam: AdamW,
+    slow: TwoHeads,
+}
+
+impl PolicyLearner for Learner<'_> {
+    fn update(&mut self, number: u64) -> Result<Seen> {
+        let config = self.config;
+        let mut draw = rng(&[config.seed, 0x599, number]);
+        let transitions = self.log.sample(config.batch_size, config.gamma, 1, &mut draw);
+        let best = self.learned.say(&transitions.next)?.1.best;
+        let targets = transitions.go_on_with(&taken(&self.slow.say(&transitions.next)?.1.q, &best)?)?;
+        let (policy, values) = self.learned.say(&transitions.now)?;
+        let imitation = choice(&policy.logits, &transitions.actions)?.log_probability.mean_all()?.neg()?;
+        let error = huber_loss(&values.q, &transitions.taken()?, &targets, self.learned.unit)?;
+
+        // One gradient of the sum: the encoder belongs to both heads.
+        let gradients = (&imitation + (&error * config.value_loss)?)?.backward()?;
+        for (adam, network) in
+            [(&mut self.policy_adam, &self.learned.policy), (&mut self.values_adam, &self.learned.values)]
+        {
+            adam.learning_rate = to_a_tenth(config.learning_rate, number, config.iterations);
+            adam.apply(network.params(), &gradients).with_context(|| format!("update {number}"))?;
+        }
+        if (number + 1).is_multiple_of(config.target_period) {
+            target::renew(self.slow.policy.params(), self.learned.policy.params())?;
+            target::renew(self.slow.values.params(), self.learned.values.params())?;
+        }
+        Ok(vec![
+            ("imitation_loss", f64::from(imitation.to_scalar::<f32>()?)),
+            ("value_error", f64::from(error.to_scalar::<f32>()?)),
+        ])
+    }
+    fn policy(&self) -> Result<TensorFile> {
+        self.learned.policy.export()
+    }
+    fn trained(&mut self) -> Trained<'_> {
+        vec![
+            ("policy", self.learned.policy.params(), &mut self.policy_adam),
+            ("values", self.learned.values.params(), &mut self.values_adam),
+        ]
+    }
+    fn kept(&self) -> Result<BTreeMap<String, Array>> {
+        let mut kept = target::export("target.policy.", self.slow.policy.params())?;
+        kept.extend(target::export("target.values.", self.slow.values.params())?);
+        Ok(kept)
+    }
+    fn restore(&mut self, kept: &BTreeMap<String, Array>) -> Result<()> {
+        target::import("target.policy.", self.slow.policy.params(), kept)?;
+        target::import("target.values.", self.slow.values.params(), kept)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{Device, Tensor};
+
+    use super::*;
+    use crate::env::cluster_world;
+    use crate::nn::{Encoder, GruEncoder};
+    use crate::rl::conformance::{Subject, assert_keeps_the_contract, demonstrated_cycles, small_network};
+
+    fn solver() -> Sqn {
+        Sqn { iterations: 300, learning_rate: 0.01, network: small_network(), ..Sqn::default() }
+    }
+
+    #[test]
+    fn it_keeps_the_contract_of_learners() {
+        let with = |change: fn(&mut Sqn)| {
+            let mut config = Sqn::default();
+            change(&mut config);
+            config
+        };
+        assert_keeps_the_contract(&Subject {
+            short: Sqn { iterations: 5, batch_size: 9, target_period: 2, ..solver() },
+            untrained: Sqn { iterations: 0, ..solver() },
+            solver: solver(),
+            updates: 5,
+            inputs: |world, demonstrations| Inputs { world, demonstrations },
+            // What a state is worth is told by the head of Q.
+            still: &["critic."],
+            refused: vec![
+                (with(|c| c.batch_size = 0), "batch_size"),
+                (with(|c| c.value_loss = -1.0), "value_loss"),
+                (with(|c| c.gamma = 1.5), "gamma"),
+                (with(|c| c.target_period = 0), "target_period"),
+                (with(|c| c.learning_rate = 0.0), "learning_rate"),
+                (with(|c| c.weight_decay = f64::NAN), "weight_decay"),
+                (with(|c| c.clip = 0.0), "clip"),
+                (with(|c| c.checkpoint_every = 0), "checkpoint_every"),
+                (with(|c| c.network.window = 0), "network.window"),
+            ],
+            acts: false,
+        });
+    }
+
+    /// Three states of a world whose users differ.
+    fn shared() -> (TwoHeads, Observation) {
+        let mut world = cluster_world(&[5.0, 4.0, 3.0], 1, 1, 10, 2);
+        world.user_vectors.data = vec![1.0, 0.5, -0.5, 0.25, 2.0, -1.0];
+        let network = NetworkConfig { encoder: Encoder::Gru(GruEncoder { width: 3 }), ..small_network() };
+        let mut seen = Observation::of(&world, 2);
+        for (user, items, rewards) in [(0, &[][..], &[][..]), (0, &[0], &[5.0]), (1, &[0, 2], &[5.0, 3.0])] {
+            seen.push(user, items, rewards, 10, 3);
+        }
+        (TwoHeads::new(&Sqn { network, ..Sqn::default() }, &world).unwrap(), seen)
+    }
+
+    #[test]
+    fn the_loss_of_q_moves_the_encoder_and_its_own_heads_and_no_other() {
+        let (both, seen) = shared();
+        let actions = Tensor::new(&[1_u32, 0, 2], &Device::Cpu).unwrap();
+        let targets = Tensor::new(&[3.0_f32, -1.0, 2.0], &Device::Cpu).unwrap();
+        let error = huber_loss(&both.say(&seen).unwrap().1.q, &actions, &targets, 2.0).unwrap();
+        let gradients = error.backward().unwrap();
+        let encodes = |name: &str| name == "item_in" || name.starts_with("encoder.");
+        for (network, reads) in [(&both.policy, true), (&both.values, false)] {
+            for (name, var) in network.params().iter() {
+                let size = gradients.get(var.as_tensor()).map(|g| g.abs().unwrap().sum_all().unwrap());
+                let moved = size.is_some_and(|size| size.to_scalar::<f32>().unwrap() > 0.0);
+                assert_eq!(moved, encodes(name) == reads, "`{name}` of the encoder's network: {reads}");
+            }
+        }
+    }
+
+    #[test]
+    fn both_heads_read_one_encoding() {
+        let (both, seen) = shared();
+        let logits = |network: &ActorCritic| network.logits(&states(network, &seen).unwrap()).unwrap();
+        let numbers = |tensor: &Tensor| tensor.to_vec2::<f32>().unwrap();
+        assert_eq!(numbers(&both.say(&seen).unwrap().0.logits), numbers(&logits(&both.policy)));
+        let before = numbers(&both.say(&seen).unwrap().1.q);
+        let mut changed = both.policy.params().export().unwrap();
+        changed.get_mut("item_in").unwrap().data.iter_mut().for_each(|x| *x += 1.0);
+        both.policy.params().import(&changed).unwrap();
+        assert_ne!(numbers(&both.say(&seen).unwrap().1.q), before, "Q reads what the policy's network encodes");
+    }
+
+    #[test]
+    fn the_rewards_reach_the_policy_through_the_encoder() {
+        let world = cluster_world(&[5.0, 4.0, 3.0], 2, 2, 8, 2);
+        let policy = |value_loss: f64| {
+            let folder = tempfile::tempdir().unwrap();
+            let inputs = Inputs { demonstrations: demonstrated_cycles(&world, &[&[0, 2, 4]]), world: world.clone() };
+            let stage = Sqn { iterations: 3, value_loss, ..solver() };
+            stage.run(inputs, &Context::detached(folder.path())).unwrap().policy
+        };
+        assert!(policy(0.0) != policy(1.0));
+    }
+}
