@@ -17,6 +17,7 @@
 //! Not here: calls in batches.
 
 mod desk;
+mod effort;
 mod episode;
 mod estimate;
 mod expert;
@@ -42,7 +43,7 @@ use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::artifact::{Array, Call, Calls, Demonstrations, Interactions, Items, Memories, Rankings, World};
+use crate::artifact::{Array, Call, Calls, Demonstrations, Efforts, Interactions, Items, Memories, Rankings, World};
 use crate::ground::Grounder;
 use crate::llm::{Failed, Llm, LlmConfig, Recorded};
 use crate::nn::rng;
@@ -148,6 +149,8 @@ pipeline::ports! {
         calls: Calls,
         /// What it remembers at the end, with what it was given; empty where no role remembers.
         memories: Memories,
+        /// What each episode took: calls, and tokens where the model tells.
+        efforts: Efforts,
     }
 }
 
@@ -155,8 +158,8 @@ impl Stage for Demonstrate {
     const KIND: &'static str = "demonstrate";
     /// 1: first. 2: the identity of a model behind a server includes the path of its address. 3: offers that avoid alike items
     /// know who is spared. 4: items without a title are described in the prompts. 5: experts with
-    /// roles and memories; long names and what a tokenizer takes for its own are cut.
-    const VERSION: u32 = 5;
+    /// roles and memories; long names and what a tokenizer takes for its own are cut. 6: `efforts`.
+    const VERSION: u32 = 6;
     const ABOUT: &'static str = "let a language model recommend to simulated users and keep what it did";
     const NOT_IN_KEY: &'static [&'static str] = &[
         "llm.openai.api_key",
@@ -292,8 +295,12 @@ impl Demonstrate {
         llm.spent()?.into_iter().for_each(|spent| cx.note("spent", spent));
         self.readable(&played)?;
         let trajectories = played.iter().map(|played| played.trajectory.clone()).collect();
-        let memories = recall.into_memories();
-        Ok(Outputs { demonstrations: Demonstrations { trajectories }, calls: in_order_of_use(&played), memories })
+        Ok(Outputs {
+            demonstrations: Demonstrations { trajectories },
+            calls: in_order_of_use(&played),
+            memories: recall.into_memories(),
+            efforts: effort::efforts(&played, llm)?,
+        })
     }
 
     /// Whether the inputs speak of the same users and items.
