@@ -20,6 +20,7 @@ mod say;
 mod separated;
 mod several;
 mod speed;
+mod teachers;
 mod tell;
 mod trap;
 mod verdict;
@@ -66,8 +67,8 @@ ports! {
         rewards: Many<RewardPairs>,
         /// Learning curves of any stages.
         curves: Many<Curves>,
-        /// The language model's episodes, for examples; needs `items`.
-        demonstrations: Option<Demonstrations>,
+        /// Episodes of language models, for examples; needs `items`.
+        demonstrations: Many<Demonstrations>,
         /// Titles for the examples.
         items: Option<Items>,
     }
@@ -86,8 +87,8 @@ impl Stage for Report {
     // 1: the first page. 2: differences judged together, profiles, calibration, learned rewards, off-policy estimates, bands
     // over seeds, more cautions, and a place for what was run. 3: rows are privileged by their column; words for every end.
     // 4: no difference is real whose interval has no width; `direct` is no small sample; words for calibration and rows that are
-    // true of any setting.
-    const VERSION: u32 = 4;
+    // true of any setting. 5: several language models, and what they were asked.
+    const VERSION: u32 = 5;
     const ABOUT: &'static str = "Renders metrics, episodes and learning curves as one self-contained HTML page";
     type Inputs = Inputs;
     type Outputs = Outputs;
@@ -236,7 +237,7 @@ mod tests {
             curves.value.0.iter_mut().for_each(|point| point.value = f64::NAN);
         }
         inputs.curves.push(pipeline::Named { name: "idle".into(), cell: String::new(), value: Curves::default() });
-        inputs.demonstrations = Some(Demonstrations::default());
+        inputs.demonstrations[0].value = Demonstrations::default();
         inputs.rollouts = Some(Rollouts::default());
         let page = page(&Report::default(), inputs);
         assert!(!page.contains("NaN") && !page.contains("inf<") && !page.contains("\"inf"));
@@ -256,7 +257,7 @@ mod tests {
             calibration: Vec::new(),
             rewards: Vec::new(),
             curves: Vec::new(),
-            demonstrations: None,
+            demonstrations: Vec::new(),
             items: None,
         };
         let page = page(&Report::default(), inputs);
