@@ -26,6 +26,7 @@ mod prompt;
 mod recall;
 mod replay;
 mod roles;
+mod templates;
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -55,6 +56,7 @@ use prompt::Prompt;
 use recall::Recall;
 pub use replay::Replay;
 use roles::Roles;
+pub use templates::Prompts;
 
 /// `demonstrate`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -84,6 +86,9 @@ pub struct Demonstrate {
     /// The first words of the prompt, in place of the program's own.
     #[serde(default)]
     pub instructions: Option<String>,
+    /// Templates in place of the program's own, by their names.
+    #[serde(default)]
+    pub prompts: Prompts,
     /// Which roles it plays.
     #[serde(default)]
     pub expert: Expert,
@@ -197,6 +202,7 @@ impl Stage for Demonstrate {
         if !(0.0..=1.0).contains(&self.min_success) {
             return wrong("min_success", "a share lies between 0 and 1");
         }
+        self.prompts.check().map_err(|(path, message)| (format!("prompts.{path}"), message))?;
         self.actor.check().map_err(|(path, message)| (format!("actor.{path}"), message))?;
         self.roles.check().map_err(|(path, message)| (format!("roles.{path}"), message))
     }
@@ -232,7 +238,8 @@ impl Demonstrate {
     fn demonstrate(&self, llm: &dyn Llm, inputs: &Inputs, cx: &Context) -> Result<Outputs> {
         self.compare(inputs)?;
         let (world, noun) = (&inputs.world, self.noun.trim());
-        let prompt = Prompt::new(noun, self.instructions.as_deref(), self.remember, &inputs.items, &inputs.train)?;
+        let instructions = self.instructions.as_deref();
+        let prompt = Prompt::new(noun, instructions, &self.prompts, self.remember, &inputs.items, &inputs.train)?;
         let desk = Desk::new(llm, Vault::open(cx.calls())?);
         let users = self.choose_users(world.users());
         let favourites = favourites(&inputs.train, world.users(), self.liked);

@@ -51,6 +51,7 @@ pub(super) fn stage() -> Demonstrate {
         remember: 2,
         noun: "thing".into(),
         instructions: None,
+        prompts: Prompts::default(),
         expert: Expert::default(),
         actor: Actor::default(),
         roles: RoleSettings::default(),
