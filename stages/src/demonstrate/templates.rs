@@ -17,29 +17,29 @@ const FUEL: u64 = 20_000;
 /// The longest template, in characters.
 const LONGEST: usize = 10_000;
 
-/// What the prompts say in place of the program's own words, each a minijinja template.
+/// What the prompts say in place of the program's own words: minijinja templates, each of the variables that its line names.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Prompts {
-    /// The first words of every prompt. It may use `noun` and `instructions` (none where the setting is not made).
+    /// The first words of every prompt, of `noun` and `instructions` (none where the setting is not made).
     pub opening: Option<String>,
-    /// What the user liked. It may use `titles`, a list, best first.
+    /// What the user liked, of `titles`, a list, best first.
     pub liked: Option<String>,
-    /// What came of a recommendation. It may use `noun`, `title`, `rating` and `highest`, the top of the scale.
+    /// What came of a recommendation, of `noun`, `title`, `rating` and `highest`, the top of the scale.
     pub shown: Option<String>,
-    /// What the chosen or written title goes on from. It may use `noun`.
+    /// What the chosen or written title goes on from, of `noun`.
     pub cue: Option<String>,
-    /// What the planner goes on from. It may use `noun`.
+    /// What the planner goes on from, of `noun`.
     pub thought: Option<String>,
-    /// How its thought is told. It may use `thought`.
+    /// How its thought is told, of `thought`.
     pub thinking: Option<String>,
-    /// What was written after episodes with people alike. It may use `reflections`, a list, the nearest first.
+    /// What was written after episodes with people alike, of `reflections`, a list, the nearest first.
     pub recalled: Option<String>,
-    /// What went well and badly with people alike. It may use `good` and `bad`, lists of titles of which one may be empty.
+    /// What went well and badly with people alike, of `good` and `bad`, lists of titles of which one may be empty.
     pub advice: Option<String>,
-    /// What the critic goes on from. It may use `low` and `high`, the ends of its scale.
+    /// What the critic goes on from, of `low` and `high`, the ends of its scale.
     pub value: Option<String>,
-    /// What the reflector goes on from. It may use `turns` and `left`, whether the user left.
+    /// What the reflector goes on from, of `turns` and `left`, whether the user left.
     pub reflect: Option<String>,
 }
 
