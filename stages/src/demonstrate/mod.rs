@@ -50,7 +50,7 @@ use crate::llm::{Failed, Llm, LlmConfig, Recorded};
 use crate::nn::rng;
 use desk::Desk;
 use episode::{Played, Table};
-use expert::{Actor, Expert, RoleSettings};
+use expert::{Actor, AlikeBy, Expert, RoleSettings};
 pub use logged::Logged;
 use prompt::Prompt;
 use recall::Recall;
@@ -163,7 +163,8 @@ impl Stage for Demonstrate {
     const KIND: &'static str = "demonstrate";
     /// 1: first. 2: the identity of a model behind a server includes the path of its address. 3: offers that avoid alike items
     /// know who is spared. 4: items without a title are described in the prompts. 5: experts with
-    /// roles and memories; long names and what a tokenizer takes for its own are cut. 6: `efforts`.
+    /// roles and memories; long names and what a tokenizer takes for its own are cut. 6: `efforts`, templates of
+    /// one's own, people alike by texts.
     const VERSION: u32 = 6;
     const ABOUT: &'static str = "let a language model recommend to simulated users and keep what it did";
     const NOT_IN_KEY: &'static [&'static str] = &[
@@ -204,6 +205,11 @@ impl Stage for Demonstrate {
         }
         self.prompts.check().map_err(|(path, message)| (format!("prompts.{path}"), message))?;
         self.actor.check().map_err(|(path, message)| (format!("actor.{path}"), message))?;
+        if self.roles.alike_by == AlikeBy::Texts && !self.llm.embeds() {
+            let wanted =
+                "texts are compared by a model that turns them into vectors: name one at `llm.openai.embedding_model`";
+            return wrong("roles.alike_by", wanted);
+        }
         self.roles.check().map_err(|(path, message)| (format!("roles.{path}"), message))
     }
 
@@ -281,7 +287,15 @@ impl Demonstrate {
         // Who remembers nothing need not wait for anybody.
         let batch = if self.expert.reflects() { self.roles.batch } else { users.len() };
         let mut played: Vec<Played> = Vec::new();
+        let beginning = |user: u32| prompt.start(favourites.get(user as usize).map_or(&[][..], Vec::as_slice));
+        let vectors = |texts: &[String]| {
+            let found = desk.vectors(texts).context("turn what people liked into vectors")?;
+            found.context("people are to be alike by texts, and this model turns none into vectors")
+        };
         for batch in users.chunks(batch) {
+            if self.roles.alike_by == AlikeBy::Texts && self.expert.reflects() {
+                recall.meet(batch, &beginning, &vectors)?;
+            }
             let play = |&user: &u32| -> Result<Option<Played>> {
                 let played = table.play(user, &favourites[user as usize], &recall.of(user), &mut *players());
                 match &played {

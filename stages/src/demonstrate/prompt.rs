@@ -73,6 +73,11 @@ impl Prompt {
         Ok(context)
     }
 
+    /// What tells one user's beginning from another's; empty where nothing does.
+    pub fn start(&self, liked: &[u32]) -> Result<String> {
+        Ok(self.begin(liked)?.get(1..).unwrap_or_default().concat().trim().to_owned())
+    }
+
     /// The line about one shown item.
     pub fn shown(&self, item: u32, reward: f32) -> Result<String> {
         let (rating, highest) = (format!("{reward:.1}"), self.highest.to_string());

@@ -12,7 +12,7 @@ use crate::env::cluster_world;
 use crate::llm::gguf::toy;
 use crate::llm::{Answer, GgufConfig, Player, Players, Reading, Request, Score, Writing};
 
-const USERS: usize = 5;
+pub(super) const USERS: usize = 5;
 pub(super) const ITEMS: usize = 12;
 
 /// Four clusters of three items, a window of two, eight turns.

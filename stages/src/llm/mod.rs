@@ -290,6 +290,15 @@ impl LlmConfig {
         }
     }
 
+    /// Whether a model that turns texts into vectors comes with it.
+    #[must_use]
+    pub fn embeds(&self) -> bool {
+        match self {
+            Self::Gguf(_) | Self::Replay(_) => false,
+            Self::Openai(config) => config.embedding_model.is_some(),
+        }
+    }
+
     /// Whether it is nothing but recorded calls.
     #[must_use]
     pub fn replays(&self) -> bool {
