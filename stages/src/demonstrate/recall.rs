@@ -8,6 +8,9 @@ use anyhow::Result;
 use super::expert::{AlikeBy, RoleSettings};
 use crate::artifact::{Memories, Memory, World};
 
+/// Turns texts into vectors, one for each.
+type Embed<'e> = dyn Fn(&[String]) -> Result<Vec<Vec<f32>>> + 'e;
+
 /// All that is remembered so far.
 pub(super) struct Recall<'a> {
     world: &'a World,
@@ -41,7 +44,7 @@ impl<'a> Recall<'a> {
         &mut self,
         users: &[u32],
         start: &dyn Fn(u32) -> Result<String>,
-        vectors: &dyn Fn(&[String]) -> Result<Vec<Vec<f32>>>,
+        vectors: &Embed,
     ) -> Result<()> {
         let known = self.meanings.get_or_insert_default();
         let people = self.memories.iter().map(Memory::user).chain(users.iter().copied());
