@@ -40,12 +40,7 @@ impl<'a> Recall<'a> {
 
     /// Learns the meaning of the beginnings of `users` and of all who are remembered, as far as it is not known yet. `start`
     /// gives the beginning of one of the world's people, `vectors` those of texts.
-    pub fn meet(
-        &mut self,
-        users: &[u32],
-        start: &dyn Fn(u32) -> Result<String>,
-        vectors: &Embed,
-    ) -> Result<()> {
+    pub fn meet(&mut self, users: &[u32], start: &dyn Fn(u32) -> Result<String>, vectors: &Embed) -> Result<()> {
         let known = self.meanings.get_or_insert_default();
         let people = self.memories.iter().map(Memory::user).chain(users.iter().copied());
         let new: BTreeSet<u32> = people.filter(|user| !known.contains_key(user)).collect();

@@ -87,7 +87,7 @@ impl Stage for Report {
     // 1: the first page. 2: differences judged together, profiles, calibration, learned rewards, off-policy estimates, bands
     // over seeds, more cautions, and a place for what was run. 3: rows are privileged by their column; words for every end.
     // 4: no difference is real whose interval has no width; `direct` is no small sample; words for calibration and rows that are
-    // true of any setting. 5: several language models, and what they were asked.
+    // true of any setting. 5: several language models, and what they were asked; a difference without a width decides nothing.
     const VERSION: u32 = 5;
     const ABOUT: &'static str = "Renders metrics, episodes and learning curves as one self-contained HTML page";
     type Inputs = Inputs;
@@ -123,7 +123,7 @@ mod tests {
     use pipeline::{Context, Stage};
 
     use super::{Inputs, Report, fixture};
-    use crate::artifact::{Curves, Demonstrations, Metrics, Page, Rollouts};
+    use crate::artifact::{Curves, Demonstrations, Metric, Metrics, Page, Rollouts};
 
     fn page(report: &Report, inputs: Inputs) -> String {
         report.run(inputs, &Context::detached(Path::new("unused"))).expect("the page renders").page.0
@@ -215,6 +215,27 @@ mod tests {
             let (_, section) = page.split_once(part).expect("the section is there");
             assert!(section.split("<h2>").next().expect("a part").contains("&lt;script&gt;"), "{part}");
         }
+    }
+
+    #[test]
+    fn several_language_models_stand_side_by_side() {
+        let mut inputs = fixture::inputs();
+        let teacher = |metric: &&Metric| metric.policy.starts_with("teacher");
+        let mut second: Vec<Metric> = inputs.metrics.0.iter().filter(teacher).cloned().collect();
+        second.push(Metric { metric: "calls".to_owned(), mean: 31.5, low: 31.5, high: 31.5, ..second[0].clone() });
+        second.iter_mut().for_each(|metric| metric.policy = "teacher <script>".to_owned());
+        inputs.metrics.0.extend(second);
+        let mut other = inputs.demonstrations[0].clone();
+        other.cell = "expert=<script>".to_owned();
+        inputs.demonstrations.push(other);
+        let page = page(&Report::default(), inputs);
+        let (_, table) = page.split_once("<h3>The language models</h3>").expect("they have a table");
+        let (table, rest) = table.split_once("</table>").expect("it ends");
+        assert!(table.contains("teacher (LLM)</th>") && table.contains("teacher &lt;script&gt;</th>"), "{table}");
+        assert!(table.contains("31.5</td>") && table.contains("tokens read</th>"), "{table}");
+        assert!(rest.contains("<h3>demos</h3>") && rest.contains("<h3>demos expert=&lt;script&gt;</h3>"));
+        assert_eq!(rest.matches("Episode of median return").count(), 2);
+        assert!(!rest.contains("Episode of lowest return") && !page.contains("<script"));
     }
 
     #[test]

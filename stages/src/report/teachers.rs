@@ -162,7 +162,10 @@ pub(super) fn models(ran: &Ran) -> Result<Vec<Models>> {
 
 #[cfg(test)]
 mod tests {
+    use pipeline::Artifact as _;
+
     use super::*;
+    use crate::artifact::Metrics;
     use crate::report::fixture::{self, stage};
 
     /// Two models judged by `score`; the second did what the first did.
@@ -221,6 +224,24 @@ mod tests {
         assert!(models.said().contains("came from the store"));
         let json = models.to_json();
         assert_eq!((&json["rows"][1]["seconds"], &json["rows"][0]["calls"]), (&0.5.into(), &30.0.into()));
+    }
+
+    #[test]
+    fn the_page_of_a_run_says_it_and_escapes_it() {
+        let (mut ran, _) = example();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metrics");
+        let mut metrics = fixture::inputs().metrics;
+        metrics.0.retain(|metric| metric.policy.starts_with("teacher"));
+        metrics.0.iter_mut().for_each(|metric| metric.policy = "teacher <b>".to_owned());
+        metrics.write(&path).unwrap();
+        let file = &mut ran.stages[2].files[0];
+        (file.kind, file.object) = (Metrics::KIND.to_owned(), path.clone());
+        file.digest = blake3::hash(&std::fs::read(&path).unwrap()).to_hex().to_string();
+        let text = super::super::what_ran::section(&ran).unwrap();
+        let (_, table) = text.split_once("<h3>What the language models took</h3>").expect("they have a table");
+        assert!(table.contains("teacher &lt;b&gt;</th>") && table.contains(">0.0020 USD</td>"), "{table}");
+        assert!(!text.contains("teacher <b>"));
     }
 
     #[test]

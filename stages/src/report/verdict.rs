@@ -37,13 +37,15 @@ impl Standing {
             (std::cmp::Ordering::Less, false) => Self::Below,
         }
     }
-    /// As [`Standing::of`], from the interval of a paired difference.
+    /// As [`Standing::of`], from the interval of a paired difference. One without a width, as of a single user, put nothing to a
+    /// test.
     fn of_difference(difference: &Estimate) -> Self {
+        let tested = difference.low < difference.high;
         match difference.mean.total_cmp(&0.0) {
-            std::cmp::Ordering::Greater if difference.low > 0.0 => Self::Above,
+            std::cmp::Ordering::Greater if difference.low > 0.0 && tested => Self::Above,
             std::cmp::Ordering::Greater => Self::MaybeAbove,
             std::cmp::Ordering::Equal => Self::Level,
-            std::cmp::Ordering::Less if difference.high < 0.0 => Self::Below,
+            std::cmp::Ordering::Less if difference.high < 0.0 && tested => Self::Below,
             std::cmp::Ordering::Less => Self::MaybeBelow,
         }
     }
@@ -310,6 +312,9 @@ mod tests {
         );
         assert!(verdict.sentences[1].contains("−1.2 [−1.8, −0.6]"), "{}", verdict.sentences[1]);
         assert!(verdict.sentences[1].contains("cost return"), "{}", verdict.sentences[1]);
+        rows[2].measures.insert("over_retriever".into(), estimate(1.0, 0.0));
+        let said = Cast::of(&rows, None).verdict().sentences.pop().unwrap();
+        assert!(said.ends_with("add nothing that can be seen here."), "of a single user: {said}");
         rows[3].measures.insert("over_popular".into(), estimate(0.8, 0.9));
         assert_eq!(Cast::of(&rows, None).verdict().comparisons[0].standing, Standing::MaybeAbove);
     }
