@@ -22,8 +22,16 @@ const READ: usize = 512;
 const PREFIX: usize = 300;
 const WRITTEN: usize = 32;
 const TITLES: [&str; 10] = [
-    " Toy Story", " GoldenEye", " 12 Angry Men", " Get Shorty", " Apollo 13", " Fargo", " Die Hard 2", " The Godfather",
-    " Blade Runner", " Trainspotting",
+    " Toy Story",
+    " GoldenEye",
+    " 12 Angry Men",
+    " Get Shorty",
+    " Apollo 13",
+    " Fargo",
+    " Die Hard 2",
+    " The Godfather",
+    " Blade Runner",
+    " Trainspotting",
 ];
 
 fn main() {

@@ -6,10 +6,10 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
-use super::operators::exp;
 use super::packed::PANEL;
 use super::product::{add_block, cut, widest};
 use super::shape::Shape;
+use crate::nn::exp;
 
 /// Keys and values of some consecutive tokens in one layer.
 pub(super) struct KeyValues {

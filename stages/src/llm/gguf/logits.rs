@@ -2,7 +2,7 @@
 
 use pulp::Arch;
 
-use super::operators::exp;
+use crate::nn::exp;
 
 /// Exponentials that are summed side by side.
 const LANES: usize = 16;

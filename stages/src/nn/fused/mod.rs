@@ -19,6 +19,7 @@ mod taken;
 mod wide;
 
 pub use adam::{Moments, Rates, Step, sum_of_squares};
+pub use elementary::exp;
 pub use layer_norm::layer_norm;
 pub use linear::{Activation, linear};
 pub use real::{Real, contiguous, with_slices};
