@@ -27,7 +27,7 @@ fn every_output_as_text_and_as_json_by_name_and_by_path() {
     let project = Project::smoke();
     project.ok(&["run", "x.yaml", "-q"]);
     let outputs = outputs(&project);
-    assert_eq!(outputs.len(), 34);
+    assert_eq!(outputs.len(), 36);
     for (name, path) in &outputs {
         let shown = project.ok(&["inspect", name]);
         let format = match path.extension().unwrap().to_str().unwrap() {

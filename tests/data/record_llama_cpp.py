@@ -2,7 +2,13 @@
 
     pip install xllamacpp gguf
     python tests/data/record_llama_cpp.py SmolLM2-135M-Instruct.Q4_1.gguf > tests/data/llama_cpp_smollm2.json
-    python tests/data/record_llama_cpp.py toy.gguf > tests/data/llama_cpp_toy.json     # written by `write_toy`
+    TOYS=/tmp cargo test --release --lib -- --ignored write_the_toys
+    python tests/data/record_llama_cpp.py /tmp/toy.gguf > tests/data/llama_cpp_toy.json    # and toy_qwen2
+    python tests/data/record_llama_cpp.py /tmp/toy_gpt_2.gguf --texts > tests/data/llama_cpp_toy_gpt_2.json    # and llama_bpe
+    python tests/data/record_llama_cpp.py SmolLM2-135M-Instruct.Q4_1.gguf --titles ml-100k.item > tests/data/llama_cpp_titles.json
+
+With `--texts` only token ids are recorded; with `--titles` those of the first 500 titles of RecBole's `ml-100k.item`, by row
+and without the titles themselves.
 
 Each number is recorded twice. `as_is` is the file itself: for quantised weights llama.cpp then also rounds the
 activations to 8 bits, which we do not, so our numbers differ a little. `f32` is the same file with its weights
@@ -75,6 +81,7 @@ PROMPTS = [
 ]
 OPTIONS = ["Toy Story", "GoldenEye", "12 Angry Men", "Misérables, Les", "2001: A Space Odyssey", "Apollo 13<|im_end|>"]
 TOP = 12
+TITLES = 500
 REPLY = 12
 
 
@@ -116,7 +123,7 @@ class Server:
 def expanded(path, out):
     """Writes `path` again with all weights as f32; returns the number of tokens in the vocabulary."""
     reader = gguf.GGUFReader(path)
-    writer = gguf.GGUFWriter(out, "llama")
+    writer = gguf.GGUFWriter(out, reader.fields["general.architecture"].contents())
     for name, field in reader.fields.items():
         if name.startswith("GGUF.") or name in ("general.architecture", "general.file_type"):
             continue
@@ -161,8 +168,29 @@ def laid_out(value, depth=0):
     return "{" + indent + ("," + indent).join(inner) + indent[:-1] + "}"
 
 
+def recorded(path):
+    return {
+        "program": "llama.cpp, in process through xllamacpp",
+        "version": importlib.metadata.version("xllamacpp"),
+        "command": " ".join(["python tests/data/record_llama_cpp.py", *(pathlib.Path(a).name for a in sys.argv[1:])]),
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+    }
+
+
+def only_ids(path):
+    """Token ids and nothing else."""
+    server = Server(path)
+    if "--texts" in sys.argv:
+        return {"recorded": recorded(path), "texts": [{"text": text, "ids": server.ids(text)} for text in TEXTS]}
+    rows = pathlib.Path(sys.argv[3]).read_text(encoding="utf-8").splitlines()[1 : 1 + TITLES]
+    return {"recorded": recorded(path), "titles": [server.ids(row.split("\t")[1]) for row in rows]}
+
+
 def main():
     path = pathlib.Path(sys.argv[1])
+    if len(sys.argv) > 2:
+        print(laid_out(only_ids(path)))
+        return
     with tempfile.TemporaryDirectory() as folder:
         f32 = pathlib.Path(folder) / "f32.gguf"
         vocabulary = expanded(path, f32)
@@ -172,12 +200,6 @@ def main():
         lengths = [len(server.ids(prompt)) for prompt in PROMPTS]
         quantised = record(server, vocabulary)
         exact = record(Server(f32), vocabulary)
-    recorded = {
-        "program": "llama.cpp, in process through xllamacpp",
-        "version": importlib.metadata.version("xllamacpp"),
-        "command": f"python tests/data/record_llama_cpp.py {path.name}",
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-    }
     prompts = []
     for prompt, length, (first_q, sums_q, _), (first_f, sums_f, reply) in zip(PROMPTS, lengths, quantised, exact):
         top = sorted(first_f, key=first_f.get, reverse=True)[:TOP]
@@ -187,7 +209,7 @@ def main():
             for o, n, q, f in zip(OPTIONS, counts, sums_q, sums_f)
         ]
         prompts.append({"prompt": prompt, "tokens": length, "reply": reply, "first_token": first, "options": options})
-    print(laid_out({"recorded": recorded, "texts": texts, "prompts": prompts}))
+    print(laid_out({"recorded": recorded(path), "texts": texts, "prompts": prompts}))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ pub struct Comparison {
     pub policy: String,
     /// The row it is compared with.
     pub other: String,
-    /// What is compared: `return_inclusive`, or `return_teacher_users` where one of the two is the teacher.
+    /// What is compared: `return_inclusive`, or `return_teacher_users` where one of the two is a teacher: with the users
+    /// and over the turns that it was given, of two teachers those that both were.
     pub metric: String,
     /// Mean over seeds and users of `policy` less `other`, the same user on both sides.
     pub difference: f64,

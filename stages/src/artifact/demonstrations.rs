@@ -1,6 +1,8 @@
 //! What a language model did, step by step, and the calls behind it.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -291,6 +293,19 @@ impl Calls {
         let wanted = |batch: &RecordBatch| {
             let key = frame::column::<StringArray>(batch, "key")?;
             Ok(key.iter().map(|key| key.map(|key| keys.contains(key))).collect())
+        };
+        Self::of(&frame::read_arrow_where(path, Self::KIND, Self::FORMAT, wanted)?)
+    }
+
+    /// The calls at these places, from 0, as many of them as there are, without keeping the others.
+    ///
+    /// # Errors
+    /// When the file is not one of calls, or is damaged.
+    pub fn rows(path: &Path, rows: Range<usize>) -> Result<Self> {
+        let passed = Cell::new(0);
+        let wanted = |batch: &RecordBatch| {
+            let first = passed.replace(passed.get() + batch.num_rows());
+            Ok((0..batch.num_rows()).map(|row| Some(rows.contains(&(first + row)))).collect())
         };
         Self::of(&frame::read_arrow_where(path, Self::KIND, Self::FORMAT, wanted)?)
     }

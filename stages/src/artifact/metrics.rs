@@ -36,10 +36,13 @@ pub struct Metric {
     ///   where a training world is connected.
     /// - `missing`: no number (all are 0). A control that could not be made; the remark says what to connect.
     ///
-    /// Of policies also the lead in `return_inclusive` with the same users: `over_popular`, `over_retriever`. Where a
-    /// teacher was judged, of every row `return_teacher_users`: the inclusive return with the teacher's users over the turns
-    /// that the teacher was given; and leads in that: `over_teacher` of policies, `over_popular` and `over_retriever` of the
-    /// teacher.
+    /// - `calls`, `tokens_read`, `tokens_written`: what a language model was asked for an episode, see
+    ///   [`Effort`](super::Effort); only where that is connected and all its episodes know it.
+    ///
+    /// Of policies also the lead in `return_inclusive` with the same users: `over_popular`, `over_retriever`. Where
+    /// teachers were judged, of every row `return_teacher_users`: the inclusive return with the users and over the turns that
+    /// all of them were given. And leads over the users and turns that one teacher was given: `over_teacher` of policies over
+    /// the teacher that returns most, `over_popular` and `over_retriever` of each teacher.
     pub metric: String,
     /// The mean over seeds and users.
     pub mean: f64,

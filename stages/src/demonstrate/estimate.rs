@@ -66,7 +66,8 @@ impl Demonstrate {
         let title = items.map_or(TITLE, |items| 1.0 + bytes(items) / BYTES);
         // Between `remember` and twice as many, less while an episode is young.
         let shown = (1.5 * self.remember as f64).min(horizon.map_or(f64::MAX, |horizon| horizon as f64 / 2.0));
-        let own = self.instructions.as_ref().map_or(0.0, |text| text.len() as f64 / BYTES);
+        let own = [&self.instructions, &self.prompts.opening].into_iter().flatten();
+        let own = own.map(|text| text.len() as f64 / BYTES).sum::<f64>();
         WORDS
             + own
             + (title + 1.0) * self.liked as f64

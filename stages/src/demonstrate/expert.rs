@@ -79,10 +79,24 @@ pub struct RoleSettings {
     /// How many people play at once, from the memory as it was before them; what they leave is remembered after them, in the
     /// order of users, so that the memory does not depend on who was faster.
     pub batch: usize,
-    /// Of how many of the people most alike by the world's vectors the memory is recalled.
+    /// Of how many of the people most alike the memory is recalled.
     pub recall: usize,
+    /// What people are alike by.
+    pub alike_by: AlikeBy,
     /// How alike at least, as a cosine from −1 to 1.
     pub above: f64,
+}
+
+/// What people are alike by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AlikeBy {
+    /// The world's vectors of people, as it fitted them or as their features make them.
+    #[default]
+    Vectors,
+    /// The meaning of what their episodes begin with, what they liked, by a model that turns texts into vectors
+    /// (`llm: { openai: { embedding_model: … } }`). People of whom nothing is told are alike to nobody.
+    Texts,
 }
 
 impl Default for RoleSettings {
@@ -94,6 +108,7 @@ impl Default for RoleSettings {
             gamma: 0.9,
             batch: 10,
             recall: 2,
+            alike_by: AlikeBy::Vectors,
             above: -1.0,
         }
     }

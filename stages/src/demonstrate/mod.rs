@@ -17,6 +17,7 @@
 //! Not here: calls in batches.
 
 mod desk;
+mod effort;
 mod episode;
 mod estimate;
 mod expert;
@@ -25,6 +26,7 @@ mod prompt;
 mod recall;
 mod replay;
 mod roles;
+mod templates;
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -42,18 +44,19 @@ use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::artifact::{Array, Call, Calls, Demonstrations, Interactions, Items, Memories, Rankings, World};
+use crate::artifact::{Array, Call, Calls, Demonstrations, Efforts, Interactions, Items, Memories, Rankings, World};
 use crate::ground::Grounder;
 use crate::llm::{Failed, Llm, LlmConfig, Recorded};
 use crate::nn::rng;
 use desk::Desk;
 use episode::{Played, Table};
-use expert::{Actor, Expert, RoleSettings};
+use expert::{Actor, AlikeBy, Expert, RoleSettings};
 pub use logged::Logged;
 use prompt::Prompt;
 use recall::Recall;
 pub use replay::Replay;
 use roles::Roles;
+pub use templates::Prompts;
 
 /// `demonstrate`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -83,6 +86,9 @@ pub struct Demonstrate {
     /// The first words of the prompt, in place of the program's own.
     #[serde(default)]
     pub instructions: Option<String>,
+    /// Templates in place of the program's own, by their names.
+    #[serde(default)]
+    pub prompts: Prompts,
     /// Which roles it plays.
     #[serde(default)]
     pub expert: Expert,
@@ -148,6 +154,8 @@ pipeline::ports! {
         calls: Calls,
         /// What it remembers at the end, with what it was given; empty where no role remembers.
         memories: Memories,
+        /// What each episode took: calls, and tokens where the model tells.
+        efforts: Efforts,
     }
 }
 
@@ -155,8 +163,9 @@ impl Stage for Demonstrate {
     const KIND: &'static str = "demonstrate";
     /// 1: first. 2: the identity of a model behind a server includes the path of its address. 3: offers that avoid alike items
     /// know who is spared. 4: items without a title are described in the prompts. 5: experts with
-    /// roles and memories; long names and what a tokenizer takes for its own are cut.
-    const VERSION: u32 = 5;
+    /// roles and memories; long names and what a tokenizer takes for its own are cut. 6: `efforts`, templates of
+    /// one's own, people alike by texts.
+    const VERSION: u32 = 6;
     const ABOUT: &'static str = "let a language model recommend to simulated users and keep what it did";
     const NOT_IN_KEY: &'static [&'static str] = &[
         "llm.openai.api_key",
@@ -194,7 +203,13 @@ impl Stage for Demonstrate {
         if !(0.0..=1.0).contains(&self.min_success) {
             return wrong("min_success", "a share lies between 0 and 1");
         }
+        self.prompts.check().map_err(|(path, message)| (format!("prompts.{path}"), message))?;
         self.actor.check().map_err(|(path, message)| (format!("actor.{path}"), message))?;
+        if self.roles.alike_by == AlikeBy::Texts && !self.llm.embeds() {
+            let wanted =
+                "texts are compared by a model that turns them into vectors: name one at `llm.openai.embedding_model`";
+            return wrong("roles.alike_by", wanted);
+        }
         self.roles.check().map_err(|(path, message)| (format!("roles.{path}"), message))
     }
 
@@ -229,7 +244,8 @@ impl Demonstrate {
     fn demonstrate(&self, llm: &dyn Llm, inputs: &Inputs, cx: &Context) -> Result<Outputs> {
         self.compare(inputs)?;
         let (world, noun) = (&inputs.world, self.noun.trim());
-        let prompt = Prompt::new(noun, self.instructions.as_deref(), self.remember, &inputs.items, &inputs.train)?;
+        let instructions = self.instructions.as_deref();
+        let prompt = Prompt::new(noun, instructions, &self.prompts, self.remember, &inputs.items, &inputs.train)?;
         let desk = Desk::new(llm, Vault::open(cx.calls())?);
         let users = self.choose_users(world.users());
         let favourites = favourites(&inputs.train, world.users(), self.liked);
@@ -271,7 +287,15 @@ impl Demonstrate {
         // Who remembers nothing need not wait for anybody.
         let batch = if self.expert.reflects() { self.roles.batch } else { users.len() };
         let mut played: Vec<Played> = Vec::new();
+        let beginning = |user: u32| prompt.start(favourites.get(user as usize).map_or(&[][..], Vec::as_slice));
+        let vectors = |texts: &[String]| {
+            let found = desk.vectors(texts).context("turn what people liked into vectors")?;
+            found.context("people are to be alike by texts, and this model turns none into vectors")
+        };
         for batch in users.chunks(batch) {
+            if self.roles.alike_by == AlikeBy::Texts && self.expert.reflects() {
+                recall.meet(batch, &beginning, &vectors)?;
+            }
             let play = |&user: &u32| -> Result<Option<Played>> {
                 let played = table.play(user, &favourites[user as usize], &recall.of(user), &mut *players());
                 match &played {
@@ -292,8 +316,12 @@ impl Demonstrate {
         llm.spent()?.into_iter().for_each(|spent| cx.note("spent", spent));
         self.readable(&played)?;
         let trajectories = played.iter().map(|played| played.trajectory.clone()).collect();
-        let memories = recall.into_memories();
-        Ok(Outputs { demonstrations: Demonstrations { trajectories }, calls: in_order_of_use(&played), memories })
+        Ok(Outputs {
+            demonstrations: Demonstrations { trajectories },
+            calls: in_order_of_use(&played),
+            memories: recall.into_memories(),
+            efforts: effort::efforts(&played, llm)?,
+        })
     }
 
     /// Whether the inputs speak of the same users and items.

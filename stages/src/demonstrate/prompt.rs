@@ -1,11 +1,12 @@
 //! What the model reads: instructions, what the user liked, what was shown so far, and the cue that a title completes.
 //!
-//! The texts are templates (`prompt/*.j2`) and end up in the request, so a changed template asks anew by itself. Titles are
+//! The texts are [templates](super::templates) and end up in the request, so a changed template asks anew by itself. Titles are
 //! short on purpose: every token is evaluated.
 
 use anyhow::{Context as _, Result};
-use minijinja::{Environment, UndefinedBehavior, Value, context};
+use minijinja::{Environment, Value, context};
 
+use super::templates::Prompts;
 use crate::artifact::{Interactions, Items};
 use crate::llm::Request;
 
@@ -31,25 +32,14 @@ impl Prompt {
     pub fn new(
         noun: &str,
         instructions: Option<&str>,
+        prompts: &Prompts,
         remember: usize,
         items: &Items,
         train: &Interactions,
     ) -> Result<Self> {
-        let mut environment = Environment::new();
-        environment.set_undefined_behavior(UndefinedBehavior::Strict);
-        environment.add_template("opening", include_str!("prompt/opening.j2"))?;
-        environment.add_template("liked", include_str!("prompt/liked.j2"))?;
-        environment.add_template("shown", include_str!("prompt/shown.j2"))?;
-        environment.add_template("cue", include_str!("prompt/cue.j2"))?;
-        environment.add_template("thought", include_str!("prompt/thought.j2"))?;
-        environment.add_template("thinking", include_str!("prompt/thinking.j2"))?;
-        environment.add_template("recalled", include_str!("prompt/recalled.j2"))?;
-        environment.add_template("advice", include_str!("prompt/advice.j2"))?;
-        environment.add_template("value", include_str!("prompt/value.j2"))?;
-        environment.add_template("reflect", include_str!("prompt/reflect.j2"))?;
         let highest = train.rating.iter().copied().fold(f32::MIN, f32::max);
         let mut prompt = Self {
-            environment,
+            environment: prompts.environment()?,
             noun: noun.to_owned(),
             names: names(items),
             highest,
@@ -81,6 +71,11 @@ impl Prompt {
             context.push(self.line("liked", context! { titles })?);
         }
         Ok(context)
+    }
+
+    /// What tells one user's beginning from another's; empty where nothing does.
+    pub fn start(&self, liked: &[u32]) -> Result<String> {
+        Ok(self.begin(liked)?.get(1..).unwrap_or_default().concat().trim().to_owned())
     }
 
     /// The line about one shown item.
@@ -256,7 +251,7 @@ mod tests {
     fn a_prompt_in_full() {
         let train = Interactions { user: vec![0], item: vec![0], rating: vec![5.0], timestamp: vec![0] };
         let catalogue = items(&[("Fargo", None), ("Heat", None), ("Big", None)]);
-        let prompt = Prompt::new("movie", None, 7, &catalogue, &train).unwrap();
+        let prompt = Prompt::new("movie", None, &Prompts::default(), 7, &catalogue, &train).unwrap();
         let begin = prompt.begin(&[1, 0]).unwrap();
         let shown = [prompt.shown(2, 3.12).unwrap()];
         let request = prompt.request(prompt.told(&begin, &shown), &[0, 1]);
@@ -271,7 +266,7 @@ mod tests {
             (request.cue.as_str(), &request.options[..]),
             ("Recommended movie:", &["Fargo".into(), "Heat".into()][..])
         );
-        let told = Prompt::new("movie", Some("Be bold."), 7, &catalogue, &train).unwrap();
+        let told = Prompt::new("movie", Some("Be bold."), &Prompts::default(), 7, &catalogue, &train).unwrap();
         assert_eq!(told.begin(&[]).unwrap(), ["Be bold.\n"], "own instructions, a user without a history");
     }
 }

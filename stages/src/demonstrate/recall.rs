@@ -1,9 +1,15 @@
-//! What the expert remembers, and what of it comes to mind with a user: that of the people most alike, by exact search.
+//! What the expert remembers, and what of it comes to mind with a user: that of the people most alike, by exact search among
+//! the world's vectors, or among those of the texts that their episodes begin with.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::expert::RoleSettings;
+use anyhow::Result;
+
+use super::expert::{AlikeBy, RoleSettings};
 use crate::artifact::{Memories, Memory, World};
+
+/// Turns texts into vectors, one for each.
+type Embed<'e> = dyn Fn(&[String]) -> Result<Vec<Vec<f32>>> + 'e;
 
 /// All that is remembered so far.
 pub(super) struct Recall<'a> {
@@ -11,6 +17,8 @@ pub(super) struct Recall<'a> {
     most: usize,
     above: f64,
     memories: Vec<Memory>,
+    /// What people's beginnings mean, where that makes them alike; nothing of those who have none.
+    meanings: Option<BTreeMap<u32, Vec<f32>>>,
 }
 
 /// What comes to mind with one user.
@@ -26,7 +34,26 @@ impl<'a> Recall<'a> {
     /// What is known before the first episode.
     pub fn new(settings: &RoleSettings, world: &'a World, before: Option<&Memories>) -> Self {
         let memories = before.map_or_else(Vec::new, |before| before.0.clone());
-        Self { world, most: settings.recall, above: settings.above, memories }
+        let meanings = (settings.alike_by == AlikeBy::Texts).then(BTreeMap::new);
+        Self { world, most: settings.recall, above: settings.above, memories, meanings }
+    }
+
+    /// Learns the meaning of the beginnings of `users` and of all who are remembered, as far as it is not known yet. `start`
+    /// gives the beginning of one of the world's people, `vectors` those of texts.
+    pub fn meet(&mut self, users: &[u32], start: &dyn Fn(u32) -> Result<String>, vectors: &Embed) -> Result<()> {
+        let known = self.meanings.get_or_insert_default();
+        let people = self.memories.iter().map(Memory::user).chain(users.iter().copied());
+        let new: BTreeSet<u32> = people.filter(|user| !known.contains_key(user)).collect();
+        let mut told: Vec<(u32, String)> = Vec::new();
+        for user in new.into_iter().filter(|user| (*user as usize) < self.world.users()) {
+            told.push((user, start(user)?));
+        }
+        told.retain(|(_, text)| !text.is_empty());
+        let (users, texts): (Vec<u32>, Vec<String>) = told.into_iter().unzip();
+        if !texts.is_empty() {
+            known.extend(users.into_iter().zip(vectors(&texts)?));
+        }
+        Ok(())
     }
 
     /// What comes to mind with `user`. Of equally near people the lower number counts first.
@@ -57,8 +84,10 @@ impl<'a> Recall<'a> {
 
     /// The cosine of two people's vectors; 0 where one has none, as a person of another world.
     fn alike(&self, a: u32, b: u32) -> f64 {
-        let row =
-            |user: u32| ((user as usize) < self.world.users()).then(|| self.world.user_vectors.row(user as usize));
+        let row = |user: u32| match &self.meanings {
+            Some(known) => known.get(&user).map(Vec::as_slice),
+            None => ((user as usize) < self.world.users()).then(|| self.world.user_vectors.row(user as usize)),
+        };
         let (Some(a), Some(b)) = (row(a), row(b)) else { return 0.0 };
         let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(a * b)).sum::<f64>();
         let size = (dot(a, a) * dot(b, b)).sqrt();

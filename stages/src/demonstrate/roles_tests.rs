@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use super::expert::Spoken;
-use super::tests::{ITEMS, inputs, stage};
+use super::tests::{ITEMS, USERS, inputs, stage};
 use super::*;
 use crate::artifact::Memory;
 use crate::ground::{Grounds, Unmatched};
@@ -233,4 +233,56 @@ fn hostile_answers_stay_words() {
             .iter()
             .all(|memory| !matches!(memory, Memory::Reflection { text, .. } if text.contains("<|")))
     );
+}
+
+/// What the test's people liked, by the years of their titles.
+fn liked_of(writing: &Writing) -> &str {
+    writing.context.get(1).map_or("", String::as_str)
+}
+
+#[test]
+fn people_are_alike_by_the_meaning_of_what_they_liked() {
+    let script = |writing: &Writing| match writing.cue.split(' ').next() {
+        Some("Thought") => "Something thin.".to_owned(),
+        _ if liked_of(writing).contains("(1995)") => "Of zero.".into(),
+        _ if liked_of(writing).contains("(1993)") => "Of one.".into(),
+        _ => "Of others.".into(),
+    };
+    // User 2 is at a cosine of 0.6 to user 0 and of 0.8 to user 1; of 3 and 4 nothing is told.
+    let mut llm = Scripted::new(script);
+    llm.meaning = Some(|text| match (text.contains("(1995)"), text.contains("(1993)")) {
+        (true, _) => vec![2.0, 0.0],
+        (_, true) => vec![0.0, 3.0],
+        _ => vec![0.6, 0.8],
+    });
+    let played = |alike_by, above: f64| {
+        llm.wrote.lock().unwrap().clear();
+        llm.embedded.lock().unwrap().clear();
+        let roles = RoleSettings { batch: 2, recall: 1, above, alike_by, ..RoleSettings::default() };
+        let stage = Demonstrate { users: USERS, expert: Expert::Reflexion, roles, ..stage() };
+        play(&stage, &llm, &inputs()).unwrap();
+        let told = |user: &str| {
+            let wrote = llm.wrote.lock().unwrap();
+            let first = wrote.iter().find(|writing| liked_of(writing).contains(user)).unwrap();
+            first.context.iter().find(|line| line.starts_with("With people")).map(|line| line.trim().to_owned())
+        };
+        (told("(1990)"), llm.embedded.lock().unwrap().len())
+    };
+    let with = |words: &str| Some(format!("With people like this user: {words}"));
+    // By the world's vectors all are alike, and the lower number counts first.
+    assert_eq!(played(AlikeBy::Vectors, -1.0), (with("Of zero."), 0));
+    assert_eq!(played(AlikeBy::Texts, -1.0), (with("Of one."), 3), "each text is paid for once");
+    assert_eq!(played(AlikeBy::Texts, 0.79).0, with("Of one."));
+    assert_eq!(played(AlikeBy::Texts, 0.81).0, None);
+}
+
+#[test]
+fn texts_need_a_model_that_turns_them_into_vectors() {
+    let roles = RoleSettings { alike_by: AlikeBy::Texts, ..RoleSettings::default() };
+    let (path, wanted) = Demonstrate { roles: roles.clone(), ..stage() }.check().unwrap_err();
+    assert!(path == "roles.alike_by" && wanted.contains("llm.openai.embedding_model"), "{wanted}");
+    let llm = |more: &str| serde_json::from_str(&format!(r#"{{"openai": {{"model": "m"{more}}}}}"#)).unwrap();
+    assert!(Demonstrate { llm: llm(""), roles: roles.clone(), ..stage() }.check().is_err());
+    let embedding = llm(r#", "embedding_model": "e""#);
+    assert_eq!(Demonstrate { llm: embedding, roles, ..stage() }.check(), Ok(()));
 }

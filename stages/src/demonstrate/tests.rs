@@ -12,7 +12,7 @@ use crate::env::cluster_world;
 use crate::llm::gguf::toy;
 use crate::llm::{Answer, GgufConfig, Player, Players, Reading, Request, Score, Writing};
 
-const USERS: usize = 5;
+pub(super) const USERS: usize = 5;
 pub(super) const ITEMS: usize = 12;
 
 /// Four clusters of three items, a window of two, eight turns.
@@ -51,6 +51,7 @@ pub(super) fn stage() -> Demonstrate {
         remember: 2,
         noun: "thing".into(),
         instructions: None,
+        prompts: Prompts::default(),
         expert: Expert::default(),
         actor: Actor::default(),
         roles: RoleSettings::default(),
@@ -104,11 +105,11 @@ impl Player for BreakingPlayer<'_> {
 }
 
 /// Plays in `folder` until the `stop`-th question; the bytes of the artifacts.
-fn played(folder: &Path, threads: usize, stop: i64) -> Result<[Vec<u8>; 3]> {
+fn played(folder: &Path, threads: usize, stop: i64) -> Result<[Vec<u8>; 4]> {
     played_by(&stage(), folder, threads, stop)
 }
 
-fn played_by(stage: &Demonstrate, folder: &Path, threads: usize, stop: i64) -> Result<[Vec<u8>; 3]> {
+fn played_by(stage: &Demonstrate, folder: &Path, threads: usize, stop: i64) -> Result<[Vec<u8>; 4]> {
     let model = folder.join("toy.gguf");
     toy::write_toy(&model)?;
     let mut cx = Context::detached(folder);
@@ -128,6 +129,7 @@ fn played_by(stage: &Demonstrate, folder: &Path, threads: usize, stop: i64) -> R
         bytes(&|path| outputs.demonstrations.write(path))?,
         bytes(&|path| outputs.calls.write(path))?,
         bytes(&|path| outputs.memories.write(path))?,
+        bytes(&|path| outputs.efforts.write(path))?,
     ])
 }
 
@@ -170,11 +172,13 @@ fn what_comes_out_tells_the_whole_story() {
     let mut cx = Context::detached(folder.path());
     cx.add_asset("toy", &model);
     assert_eq!(stage().assets(), [AssetName("toy".into())]);
-    let Outputs { demonstrations, calls, .. } = stage().run(inputs(), &cx).unwrap();
+    let Outputs { demonstrations, calls, efforts, .. } = stage().run(inputs(), &cx).unwrap();
     let users: Vec<u32> = demonstrations.trajectories.iter().map(|trajectory| trajectory.user).collect();
     assert!(users.len() == 4 && users.is_sorted());
     let keys: BTreeSet<&String> = calls.0.iter().map(|call| &call.key).collect();
     assert_eq!(keys.len(), calls.0.len(), "each call once");
+    assert_eq!(efforts.0.iter().map(|effort| effort.user).collect::<Vec<_>>(), users);
+    assert_eq!(efforts.0.iter().map(|effort| effort.calls as usize).sum::<usize>(), calls.0.len());
     for trajectory in &demonstrations.trajectories {
         let ranking = &inputs().rankings.items[trajectory.user as usize];
         let mut shown: Vec<u32> = Vec::new();

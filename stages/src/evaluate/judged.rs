@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::teacher::Turns;
-use crate::artifact::{End, Interactions, Played, Rollout, World};
+use super::teachers::Taught;
+use crate::artifact::{Effort, End, Interactions, Played, Rollout, World};
 use crate::env::Episodes;
 
 /// One row of the table.
@@ -16,6 +16,8 @@ pub(super) struct Row {
     pub remark: String,
     /// One a training seed or repetition; all play with the same users in the same order.
     pub cells: Vec<Cell>,
+    /// Of a teacher: with whom others can be compared with it, and how far.
+    pub taught: Option<Taught>,
 }
 
 /// The episodes of one training seed, or of one repetition of a control that draws.
@@ -40,14 +42,14 @@ pub(super) struct Episode {
     pub inclusive: f64,
     /// Without the last reward, where the user left at it.
     pub exclusive: f64,
-    /// The return (inclusive) of its first turns, as many as the teacher was given.
-    pub opening: f64,
     pub distinct: u32,
     pub diversity: f64,
     pub novelty: f64,
     pub top_category: Option<f64>,
     /// What the training world would have paid for the same items.
     pub training: Option<f64>,
+    /// What a language model was asked for it.
+    pub effort: Option<Effort>,
     pub end: End,
 }
 
@@ -56,19 +58,17 @@ pub(super) struct Yardstick<'a> {
     training: Option<&'a World>,
     /// −ln of each item's share in the train log.
     novelty: Vec<f64>,
-    /// The turns that [`Episode::opening`] sums.
-    turns: Turns,
 }
 
 impl<'a> Yardstick<'a> {
     /// Items unseen in `train` are as novel as can be, not infinitely so: each is given one interaction more than it has.
-    pub fn new(training: Option<&'a World>, train: &Interactions, items: usize, turns: Turns) -> Self {
+    pub fn new(training: Option<&'a World>, train: &Interactions, items: usize) -> Self {
         let mut counts = vec![1.0; items];
         for &item in &train.item {
             counts[item as usize] += 1.0;
         }
         let all: f64 = counts.iter().sum();
-        Self { training, novelty: counts.iter().map(|count| f64::ln(all / count)).collect(), turns }
+        Self { training, novelty: counts.iter().map(|count| f64::ln(all / count)).collect() }
     }
 
     /// What was played. An episode that nobody ended was cut by its player.
@@ -99,12 +99,12 @@ impl<'a> Yardstick<'a> {
             rewards: rewards.to_vec(),
             inclusive: sum(rewards),
             exclusive: sum(&rewards[..rewards.len() - usize::from(end.terminal() && !rewards.is_empty())]),
-            opening: sum(&rewards[..rewards.len().min(self.turns.with(user))]),
             distinct: items.iter().collect::<BTreeSet<_>>().len() as u32,
             diversity: diversity(world, items),
             novelty: items.iter().map(|&item| self.novelty[item as usize]).sum::<f64>() / items.len() as f64,
             top_category: top_category(world, items),
             training: self.training.map(paid),
+            effort: None,
             end,
         }
     }
@@ -114,6 +114,10 @@ impl Episode {
     /// Steps, the quitting one included.
     pub fn length(&self) -> f64 {
         self.items.len() as f64
+    }
+    /// The return (inclusive) of its first `turns`.
+    pub fn opening(&self, turns: usize) -> f64 {
+        self.rewards.iter().take(turns).map(|&reward| f64::from(reward)).sum()
     }
     /// Steps that the user stayed for.
     pub fn continued(&self) -> f64 {
@@ -194,9 +198,9 @@ mod tests {
         episodes.step(&[0, 1, 2], &[0, 0, 0]).unwrap();
         episodes.step(&[0, 1], &[2, 1]).unwrap();
         episodes.step(&[0], &[0]).unwrap();
-        let cell = Yardstick::new(None, &log(&[0]), 4, Turns::all(2)).cell("", &episodes);
+        let cell = Yardstick::new(None, &log(&[0]), 4).cell("", &episodes);
         let seen: Vec<_> =
-            cell.episodes.iter().map(|e| (e.end, e.inclusive, e.exclusive, e.opening, e.continued())).collect();
+            cell.episodes.iter().map(|e| (e.end, e.inclusive, e.exclusive, e.opening(2), e.continued())).collect();
         assert_eq!(
             seen,
             [
@@ -224,7 +228,7 @@ mod tests {
         }
         episodes.step(&[1], &[3]).unwrap();
         // Four items, log of six: counts 1 + [4, 1, 0, 1] = 5, 2, 1, 2 of 10.
-        let yardstick = Yardstick::new(Some(&training), &log(&[0, 0, 0, 0, 1, 3]), 4, Turns::all(9));
+        let yardstick = Yardstick::new(Some(&training), &log(&[0, 0, 0, 0, 1, 3]), 4);
         let cell = yardstick.cell("", &episodes);
         let first = &cell.episodes[0];
         // Pairs at distance 1: (0,2) (0,3) (1,2) (1,3), at 0: (0,1) (2,3); a distance of 1 counts ½.

@@ -2,7 +2,7 @@
 //!
 //! Each user plays one episode for each training seed (each repetition of a control that draws). The rows: random, random
 //! and popular among the items that do not conflict, a cycle of popular items, the greedy oracle, the retriever alone, a
-//! learner that is only paid to stay, copying alone, the language model itself, then the policies. The controls are always
+//! learner that is only paid to stay, copying alone, each language model itself, then the policies. The controls are always
 //! there: a table without them can make anything look good; what could not be made is listed as missing.
 //!
 //! The judge and what policies learned from are never the same: the engine refuses an experiment in which a policy descends
@@ -25,6 +25,9 @@ mod people;
 mod rows;
 mod table;
 mod teacher;
+mod teachers;
+#[cfg(test)]
+mod teachers_tests;
 #[cfg(test)]
 mod tests;
 mod trained;
@@ -38,7 +41,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::artifact::{
-    Comparisons, Demonstrations, Interactions, Metrics, Policy, Profiles, Rankings, Rollouts, Steps, World,
+    Comparisons, Demonstrations, Efforts, Interactions, Metrics, Policy, Profiles, Rankings, Rollouts, Steps, World,
 };
 use crate::env::USUAL_PRIOR;
 use bootstrap::Bootstrap;
@@ -47,7 +50,6 @@ use judged::{Row, Yardstick};
 pub use offpolicy::OffPolicy;
 use origin::Origins;
 use rows::Players;
-use teacher::Turns;
 pub use trained::Controls;
 
 /// `evaluate`.
@@ -133,8 +135,10 @@ pipeline::ports! {
         rankings: Option<Rankings>,
         /// Who is judged; policies of one name are the training seeds of one row.
         policies: Many<Policy>,
-        /// The language model's episodes in the judging world, for its own row.
-        teacher: Option<Demonstrations>,
+        /// What language models played in the judging world; each has its own row.
+        teacher: Many<Demonstrations>,
+        /// What they were asked for that, from the same stages by the same names: calls and tokens an episode.
+        efforts: Many<Efforts>,
         /// The world that the policies learned in: what it would have paid stands beside what the judge pays, and the controls
         /// that learn do so in it.
         training: Option<World>,
@@ -170,8 +174,8 @@ impl Stage for Evaluate {
     /// recording ran out of items, that user is compared over as many turns; the popular cycle shows no item twice where
     /// repeats are masked. 5: where every item conflicts the oracle takes the best and random draws; what conflicts knows of
     /// spared turns; privilege goes by whose the distances are; `gap` only of policies that learned at `training`.
-    /// 6: policies of values that are to draw are refused.
-    const VERSION: u32 = 6;
+    /// 6: policies of values that are to draw are refused. 7: several teachers, and what they were asked.
+    const VERSION: u32 = 7;
     const ABOUT: &'static str = "judge policies in a world they did not learn from, beside honest controls";
     type Inputs = Inputs;
     type Outputs = Outputs;
@@ -241,9 +245,8 @@ impl Stage for Evaluate {
         if self.act == Act::Sample {
             values::refuse(&inputs.policies)?;
         }
-        let told = inputs.teacher.as_ref().map(|told| people::taught(told, people.map(|_| &all[..]))).transpose()?;
-        let teacher = told.as_ref().map(|told| teacher::replay(world, told)).transpose()?;
-        let turns = teacher.as_ref().map_or_else(|| Turns::all(world.rules.horizon), teacher::turns);
+        let people = people.map(|_| &all[..]);
+        let teachers = teachers::teachers(world, &inputs.teacher, &inputs.efforts, users, people)?;
         let popularity = rows::popular(&inputs.train, world, self)?;
         let players = Players {
             config: self,
@@ -251,28 +254,23 @@ impl Stage for Evaluate {
             users,
             inputs: &inputs,
             popularity,
-            teacher: teacher.as_ref(),
-            turns: turns.clone(),
-            yardstick: Yardstick::new(inputs.training.as_ref(), &inputs.train, world.items(), turns),
+            teachers: &teachers,
+            yardstick: Yardstick::new(inputs.training.as_ref(), &inputs.train, world.items()),
             origins,
         };
         let (rows, missing) = players.play(cx)?;
         cx.note("episodes", rows.iter().flat_map(|row| &row.cells).map(|cell| cell.episodes.len()).sum::<usize>());
         cx.go_on()?;
-        let taught = teacher.as_ref().and_then(|teacher| {
-            let place = |e: usize| users.binary_search(&teacher.user(e)).ok();
-            (0..teacher.len()).map(place).collect::<Option<Vec<usize>>>()
-        });
-        if teacher.is_some() && taught.is_none() {
-            cx.note("teacher", "played with users beyond `users`, so no row is compared on the same users");
+        for teacher in teachers.iter().filter(|teacher| !teacher.taught.judged) {
+            cx.note(&teacher.row, "played with users beyond `users`, so no row is compared on the same users");
         }
         let bootstrap = Bootstrap { seed: self.episodes_seed, resamples: self.bootstrap, resampling: self.resampling };
-        let mut metrics = table::table(&rows, taught.as_deref(), &bootstrap);
+        let mut metrics = table::table(&rows, &bootstrap);
         metrics.0.extend(missing);
         cx.go_on()?;
         Ok(Outputs {
             metrics,
-            comparisons: versus::comparisons(&rows, taught.as_deref(), &bootstrap),
+            comparisons: versus::comparisons(&rows, &bootstrap),
             profiles: versus::profiles(&rows, &bootstrap),
             rollouts: Rollouts(rows.iter().flat_map(Row::rollouts).collect()),
             steps: Steps(rows.iter().flat_map(Row::steps).collect()),

@@ -6,7 +6,7 @@ use crate::artifact::{DistancesFrom, Repeats, Rules};
 fn nobody_is_judged_by_what_it_learned_from() {
     let judged = |judge, world: World| {
         let config = Evaluate { judge, ..quick() };
-        run(&config, Inputs { world, teacher: None, ..inputs() })
+        run(&config, Inputs { world, teacher: Vec::new(), ..inputs() })
     };
     let error = format!("{:#}", judged(Judge::Apart, elsewhere()).err().unwrap());
     assert!(
@@ -45,7 +45,7 @@ fn whose_distances_are_known_decides_what_is_privileged() {
     let digest = elsewhere().distances_digest();
     let shared = || DistancesFrom::Shared { digest: digest.clone() };
     let told = |judge: DistancesFrom, learned: Option<DistancesFrom>, training: Option<World>, rules: Rules| {
-        let mut inputs = Inputs { teacher: None, rankings: None, training, ..inputs() };
+        let mut inputs = Inputs { teacher: Vec::new(), rankings: None, training, ..inputs() };
         (inputs.world.distance, inputs.world.distances, inputs.world.rules) = (elsewhere().distance, judge, rules);
         for policy in &mut inputs.policies {
             let mut about: serde_json::Map<String, serde_json::Value> = policy.value.0.about().unwrap();

@@ -37,8 +37,8 @@ pub(super) fn taught(teacher: &Demonstrations, people: Option<&[u32]>) -> Result
         .collect();
     ensure!(
         !trajectories.is_empty() || teacher.trajectories.is_empty(),
-        "none of the teacher's {} users is judged: none has a row in the log at `people`\nhelp: let the teacher's demonstrate \
-         stage play with more `users`, or leave `people` or `teacher` out",
+        "none of its {} users is judged: none has a row in the log at `people`\nhelp: let its demonstrate stage play with more \
+         `users`, or leave `people` or `teacher` out",
         teacher.trajectories.len()
     );
     Ok(Demonstrations { trajectories })
@@ -75,6 +75,6 @@ mod tests {
         let left = taught(&teacher, Some(&[0, 2])).unwrap();
         assert_eq!(left.trajectories.iter().map(|t| t.user).collect::<Vec<_>>(), [0]);
         let error = taught(&teacher, Some(&[1])).unwrap_err().to_string();
-        assert!(error.starts_with("none of the teacher's 2 users is judged") && error.contains("help: "), "{error}");
+        assert!(error.starts_with("none of its 2 users is judged") && error.contains("help: "), "{error}");
     }
 }

@@ -11,9 +11,10 @@ use super::judged::{Cell, Row, Yardstick};
 use super::latency::latency;
 use super::origin::{Origins, called};
 use super::teacher::Turns;
+use super::teachers::{TEACHER, Teacher};
 use super::{Act, Evaluate, Inputs};
 use crate::artifact::{Interactions, Metric, Policy, Rankings, World};
-use crate::env::{Agent, Cycle, Episodes, GreedyOracle, Popular, Popularity, Random, Ranked, Student, play};
+use crate::env::{Agent, Cycle, GreedyOracle, Popular, Popularity, Random, Ranked, Student, play};
 use crate::nn::rng;
 
 pub(super) const RANDOM: &str = "random";
@@ -24,7 +25,6 @@ pub(super) const ORACLE: &str = "greedy oracle";
 pub(super) const RETRIEVER: &str = "retriever alone";
 pub(super) const CONSTANT: &str = "constant-reward learner";
 pub(super) const CLONING: &str = "behaviour cloning";
-pub(super) const TEACHER: &str = "teacher (LLM)";
 
 const KNOWS_DISTANCES: &str = "privileged: knows the judging distances";
 const KNOWS_ALL: &str = "privileged: knows the judging rewards and distances; myopic, so not a proven upper bound";
@@ -46,10 +46,8 @@ pub(super) struct Players<'a> {
     pub users: &'a [u32],
     pub inputs: &'a Inputs,
     pub popularity: Favourites,
-    /// What the language model played.
-    pub teacher: Option<&'a Episodes<'a>>,
-    /// Turns that the teacher was given.
-    pub turns: Turns,
+    /// The language models and what they played.
+    pub teachers: &'a [Teacher<'a>],
     pub yardstick: Yardstick<'a>,
     pub origins: Origins,
 }
@@ -119,15 +117,7 @@ impl Players<'_> {
                 rows.push(self.students(name, true, remark.to_owned(), &cells, cx, &bar)?);
             }
         }
-        if let Some(teacher) = self.teacher {
-            rows.push(Row {
-                name: TEACHER.to_owned(),
-                control: false,
-                privileged: self.inputs.rankings.as_ref().is_some_and(|rankings| rankings.avoid_alike),
-                remark: self.on_teacher(teacher),
-                cells: vec![self.yardstick.cell("", teacher)],
-            });
-        }
+        rows.extend(self.teachers.iter().map(|teacher| self.teacher(teacher)));
         for (name, policies) in policies {
             cx.go_on()?;
             let (cells, chosen) = match &self.config.checkpoint {
@@ -188,7 +178,7 @@ impl Players<'_> {
                 Vec::new()
             }
         };
-        if self.teacher.is_none() {
+        if self.teachers.is_empty() {
             lacking.push(missing(TEACHER, "connect `teacher`: the demonstrator in the judging world"));
         }
         Ok((constant, cloning))
@@ -233,8 +223,23 @@ impl Players<'_> {
         Ok(Ranked { rankings })
     }
 
-    fn on_teacher(&self, teacher: &Episodes) -> String {
-        let (users, horizon) = (teacher.len(), self.world.rules.horizon);
+    fn teacher(&self, teacher: &Teacher) -> Row {
+        let mut cell = self.yardstick.cell("", &teacher.episodes);
+        for (episode, effort) in cell.episodes.iter_mut().zip(teacher.efforts.iter().flatten()) {
+            episode.effort = Some(*effort);
+        }
+        Row {
+            name: teacher.row.clone(),
+            control: false,
+            privileged: self.inputs.rankings.as_ref().is_some_and(|rankings| rankings.avoid_alike),
+            remark: self.on_teacher(teacher),
+            cells: vec![cell],
+            taught: Some(teacher.taught.clone()),
+        }
+    }
+
+    fn on_teacher(&self, teacher: &Teacher) -> String {
+        let (users, horizon) = (teacher.episodes.len(), self.world.rules.horizon);
         let mut remark = format!("judged on its own {users} users, because it is slow");
         match &self.inputs.rankings {
             Some(rankings) if rankings.avoid_alike => {
@@ -243,7 +248,7 @@ impl Players<'_> {
             Some(_) => {}
             None => remark += "; connect `rankings` to learn whether its offers knew the distances",
         }
-        let Turns { most, fewer } = &self.turns;
+        let Turns { most, fewer } = &teacher.taught.turns;
         if *most < horizon {
             remark += &format!("; cut after {most} turns of {horizon}, so its return stands beside no other");
         }
@@ -268,6 +273,7 @@ impl Players<'_> {
             remark: remark.to_owned(),
             // In order, so that the error told is always the same.
             cells: cells.into_iter().collect::<Result<_>>().with_context(|| format!("row `{name}`"))?,
+            taught: None,
         })
     }
 
@@ -306,7 +312,7 @@ impl Players<'_> {
             let few = format!("{}: fewer than {ENOUGH_SEEDS} say little of how another would do", cells.len());
             cx.note(&format!("seeds of {name}"), few);
         }
-        Ok(Row { name: name.to_owned(), control, privileged, remark: remarks.join("; "), cells })
+        Ok(Row { name: name.to_owned(), control, privileged, remark: remarks.join("; "), cells, taught: None })
     }
 
     fn student(&self, cell: &str, policy: &Named<Policy>, k: usize, bar: &Bar) -> Result<Cell> {

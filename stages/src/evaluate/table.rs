@@ -3,7 +3,8 @@
 use super::aggregates::Sorted;
 use super::bootstrap::{Bootstrap, Grid, Interval};
 use super::judged::{Cell, Episode, Row};
-use super::rows::{POPULAR, RETRIEVER, TEACHER};
+use super::rows::{POPULAR, RETRIEVER};
+use super::teachers::{Ground, Taught, best};
 use crate::artifact::{End, Metric, Metrics};
 
 /// What one episode adds to a mean.
@@ -33,16 +34,21 @@ const RATIOS: [(&str, Of, Of); 2] =
     [("reward_each", |e| e.inclusive, Episode::length), ("reward_each_exclusive", |e| e.exclusive, Episode::continued)];
 
 /// Quantities that only some episodes know; a row has them where all its episodes do.
-const OPTIONAL: [(&str, Perhaps); 3] = [
+const OPTIONAL: [(&str, Perhaps); 6] = [
     ("top_category", |e| e.top_category),
     ("return_training", |e| e.training),
     ("gap", |e| Some(e.training? - e.inclusive)),
+    ("calls", |e| Some(f64::from(e.effort?.calls))),
+    ("tokens_read", |e| Some(e.effort?.tokens_read? as f64)),
+    ("tokens_written", |e| Some(e.effort?.tokens_written? as f64)),
 ];
 
-/// The table of `rows`, which all but the teacher's play with the same users in the same order. `taught` holds the places
-/// among them of the teacher's users, in the teacher's order, where each is there.
-pub(super) fn table(rows: &[Row], taught: Option<&[usize]>, bootstrap: &Bootstrap) -> Metrics {
-    let measure = |(number, row)| Measures { row, number, bootstrap, metrics: Vec::new() }.of(rows, taught);
+/// The rows that others are measured against, by the name of the lead over them.
+const LEADS: [(&str, &str); 2] = [("over_popular", POPULAR), ("over_retriever", RETRIEVER)];
+
+/// The table of `rows`, which all but the teachers' play with the same users in the same order.
+pub(super) fn table(rows: &[Row], bootstrap: &Bootstrap) -> Metrics {
+    let measure = |(number, row)| Measures { row, number, bootstrap, metrics: Vec::new() }.of(rows);
     Metrics(rows.iter().enumerate().flat_map(measure).collect())
 }
 
@@ -56,7 +62,7 @@ struct Measures<'a> {
 }
 
 impl Measures<'_> {
-    fn of(mut self, rows: &[Row], taught: Option<&[usize]>) -> Vec<Metric> {
+    fn of(mut self, rows: &[Row]) -> Vec<Metric> {
         let row = self.row;
         let everyone = everyone_of(row);
         let mut means: Vec<(&str, Grid)> = MEANS.iter().map(|&(name, of)| (name, grid(row, &everyone, of))).collect();
@@ -67,17 +73,14 @@ impl Measures<'_> {
                 means.push((name, row.cells.iter().map(value).collect()));
             }
         }
-        if !row.control && row.name != TEACHER {
-            for (name, other) in [("over_popular", POPULAR), ("over_retriever", RETRIEVER)] {
-                means.extend(lead(row, &everyone, find(rows, other), &everyone, |e| e.inclusive).map(|of| (name, of)));
-            }
+        if !row.control && row.taught.is_none() {
+            let leads = LEADS.iter().filter_map(|(name, other)| Some((*name, find(rows, other)?)));
+            means.extend(leads.map(|(name, other)| (name, lead(row, other, |e| e.inclusive))));
         }
         self.means(&means, everyone.len());
         self.ratios(&everyone);
         self.middle(&everyone);
-        if let Some(taught) = taught {
-            self.on_taught(rows, taught);
-        }
+        self.on_taught(rows);
         // Fewer different users show fewer different items, so drawing users would say too little: only seeds are drawn.
         let of = |pick: fn(&Cell) -> f64| -> Grid { row.cells.iter().map(|cell| vec![pick(cell)]).collect() };
         let covered =
@@ -90,22 +93,27 @@ impl Measures<'_> {
         self.metrics
     }
 
-    /// The inclusive return with the teacher's users over the turns that the teacher was given.
-    fn on_taught(&mut self, rows: &[Row], taught: &[usize]) {
+    /// The inclusive return with the users and over the turns that all teachers were given, and leads over those of one.
+    fn on_taught(&mut self, rows: &[Row]) {
         let row = self.row;
-        let order = |row: &Row| if row.name == TEACHER { everyone_of(row) } else { taught.to_vec() };
-        let own = order(row);
-        let others: &[(&str, &str)] = match (row.name == TEACHER, row.control) {
-            (true, _) => &[("over_popular", POPULAR), ("over_retriever", RETRIEVER)],
-            (false, false) => &[("over_teacher", TEACHER)],
-            (false, true) => &[],
-        };
-        let mut means = vec![("return_teacher_users", grid(row, &own, |e| e.opening))];
-        for &(name, other) in others {
-            let Some(other) = find(rows, other) else { continue };
-            means.extend(lead(row, &own, Some(other), &order(other), |e| e.opening).map(|of| (name, of)));
+        let judged: Vec<&Taught> =
+            rows.iter().filter_map(|row| row.taught.as_ref()).filter(|taught| taught.judged).collect();
+        // A teacher that played with others shares no ground with anybody.
+        let apart = row.taught.as_ref().is_some_and(|taught| !taught.judged);
+        if let Some(ground) = Ground::of(&judged).filter(|_| !apart) {
+            self.means(&[("return_teacher_users", ground.grid(row))], ground.users());
         }
-        self.means(&means, taught.len());
+        let teacher = if row.control { None } else { row.taught.as_ref().map_or_else(|| best(rows), |_| Some(row)) };
+        let Some(teacher) = teacher else { return };
+        let Some(ground) = teacher.taught.as_ref().and_then(|taught| Ground::of(&[taught])) else { return };
+        let leads: Vec<(&str, Grid)> = match row.taught {
+            None => vec![("over_teacher", ground.lead(row, teacher))],
+            Some(_) => {
+                let others = LEADS.iter().filter_map(|(name, other)| Some((*name, find(rows, other)?)));
+                others.map(|(name, other)| (name, ground.lead(row, other))).collect()
+            }
+        };
+        self.means(&leads, ground.users());
     }
 
     fn means(&mut self, means: &[(&str, Grid)], users: usize) {
@@ -170,11 +178,12 @@ pub(super) fn grid(row: &Row, places: &[usize], of: Of) -> Grid {
 }
 
 /// The lead over the first cell of `other` with the same user.
-fn lead(row: &Row, own: &[usize], other: Option<&Row>, places: &[usize], of: Of) -> Option<Grid> {
-    let other = &grid(other?, places, of)[0];
-    let mut grid = grid(row, own, of);
+fn lead(row: &Row, other: &Row, of: Of) -> Grid {
+    let everyone = everyone_of(row);
+    let other = &grid(other, &everyone, of)[0];
+    let mut grid = grid(row, &everyone, of);
     for row in &mut grid {
         row.iter_mut().zip(other).for_each(|(own, other)| *own -= other);
     }
-    Some(grid)
+    grid
 }

@@ -10,13 +10,13 @@ use crate::env::Episodes;
 /// The episodes of demonstrations in `world`, step by step; an error where they were not played in that very world.
 pub(super) fn replay<'w>(world: &'w World, demonstrations: &Demonstrations) -> Result<Episodes<'w>> {
     let played = &demonstrations.trajectories;
-    ensure!(!played.is_empty(), "the teacher played no episode\nhelp: let its demonstrate stage play with some users");
+    ensure!(!played.is_empty(), "played no episode\nhelp: let its demonstrate stage play with some users");
     let mut users = BTreeSet::new();
     for (t, trajectory) in played.iter().enumerate() {
         let (user, steps) = (trajectory.user, trajectory.steps.len());
         ensure!((user as usize) < world.users(), "{}", elsewhere(&format!("episode {t} is of user {user}")));
-        ensure!(users.insert(user), "the teacher played twice with user {user}; a table takes one episode a user");
-        ensure!(steps > 0, "the teacher's episode {t} has no step");
+        ensure!(users.insert(user), "played twice with user {user}; a table takes one episode a user");
+        ensure!(steps > 0, "its episode {t} has no step");
         let strange = trajectory.steps.iter().find(|choice| choice.item as usize >= world.items());
         if let Some(choice) = strange {
             bail!("{}", elsewhere(&format!("episode {t} shows item {}", choice.item)));
@@ -54,7 +54,7 @@ pub(super) fn replay<'w>(world: &'w World, demonstrations: &Demonstrations) -> R
 
 fn elsewhere(what: &str) -> String {
     format!(
-        "the teacher played in another world than the judging one: {what}\nhelp: connect `teacher` to a demonstrate stage \
+        "played in another world than the judging one: {what}\nhelp: connect `teacher` to a demonstrate stage \
          whose `world` is the one that judges"
     )
 }
@@ -69,11 +69,6 @@ pub(super) struct Turns {
 }
 
 impl Turns {
-    /// As many with everyone.
-    pub fn all(most: usize) -> Self {
-        Self { most, fewer: BTreeMap::new() }
-    }
-
     /// With that user.
     pub fn with(&self, user: u32) -> usize {
         self.fewer.get(&user).copied().unwrap_or(self.most)
@@ -120,7 +115,7 @@ mod tests {
         };
         let episodes = replay(&world, &told).unwrap();
         assert_eq!((episodes.end(0), episodes.end(1)), (Some(End::Similar), None));
-        assert_eq!(turns(&episodes), Turns::all(3));
+        assert_eq!(turns(&episodes), Turns { most: 3, fewer: BTreeMap::new() });
     }
 
     #[test]
@@ -159,6 +154,6 @@ mod tests {
         }
         let one = || trajectory(1, &[(0, 5.0)], End::Horizon);
         assert!(error(vec![one(), one()]).contains("twice with user 1"));
-        assert!(error(Vec::new()).contains("no episode"));
+        assert!(error(Vec::new()).contains("played no episode"));
     }
 }

@@ -37,7 +37,7 @@ fn policy(world: &World, seed: u64) -> Policy {
     Policy::new(network.export().unwrap(), "rl.a2c", &elsewhere()).unwrap()
 }
 
-fn trajectory(user: u32, items: &[u32], end: End) -> Trajectory {
+pub(super) fn trajectory(user: u32, items: &[u32], end: End) -> Trajectory {
     let pay = |item: u32| [5.0, 4.0, 3.0][item as usize / 2];
     let choice = |&item: &u32| Choice {
         item,
@@ -47,6 +47,10 @@ fn trajectory(user: u32, items: &[u32], end: End) -> Trajectory {
         call: String::new(),
     };
     Trajectory { user, steps: items.iter().map(choice).collect(), end }
+}
+
+fn teacher(name: &str, cell: &str, trajectories: Vec<Trajectory>) -> Named<Demonstrations> {
+    Named { name: name.into(), cell: cell.into(), value: Demonstrations { trajectories } }
 }
 
 pub(super) fn inputs() -> Inputs {
@@ -68,7 +72,8 @@ pub(super) fn inputs() -> Inputs {
         train,
         rankings: Some(rankings),
         policies,
-        teacher: Some(Demonstrations { trajectories }),
+        teacher: vec![teacher("teacher", "", trajectories)],
+        efforts: Vec::new(),
         training: None,
         demonstrations: None,
         validation: None,
@@ -91,7 +96,7 @@ pub(super) fn get<'a>(metrics: &'a Metrics, policy: &str, metric: &str) -> &'a M
     found.unwrap_or_else(|| panic!("no {metric} of {policy}"))
 }
 
-fn near(a: f64, b: f64) -> bool {
+pub(super) fn near(a: f64, b: f64) -> bool {
     (a - b).abs() < 1e-9
 }
 
@@ -107,7 +112,7 @@ fn the_rows_stand_in_order_with_their_seeds_and_remarks() {
         rows::CYCLE,
         rows::ORACLE,
         rows::RETRIEVER,
-        rows::TEACHER,
+        teachers::TEACHER,
         "a2c",
         "bc",
     ];
@@ -119,11 +124,13 @@ fn the_rows_stand_in_order_with_their_seeds_and_remarks() {
     let seen = |row| (count(row).control, count(row).seeds, count(row).episodes);
     assert_eq!(seen(rows::RANDOM), (true, 5, 30));
     assert_eq!(seen(rows::POPULAR), (true, 1, 6));
-    assert_eq!(seen(rows::TEACHER), (false, 1, 2));
+    assert_eq!(seen(teachers::TEACHER), (false, 1, 2));
     assert_eq!(seen("a2c"), (false, 2, 12));
     assert!(count(rows::POPULAR).remark.starts_with("privileged") && count(rows::POPULAR).privileged);
     assert!(!count(rows::CYCLE).privileged && !count("a2c").privileged);
-    assert!(count(rows::TEACHER).remark.contains("2 users") && count(rows::TEACHER).remark.contains("2 turns of 4"));
+    assert!(
+        count(teachers::TEACHER).remark.contains("2 users") && count(teachers::TEACHER).remark.contains("2 turns of 4")
+    );
     assert_eq!(count("a2c").remark, "");
 }
 
@@ -137,9 +144,9 @@ fn who_knows_the_distances_is_said() {
     let avoiding = |inputs: &mut Inputs| inputs.rankings.as_mut().unwrap().avoid_alike = true;
     assert_eq!(remark(|_| {}, rows::RETRIEVER), "");
     assert!(remark(avoiding, rows::RETRIEVER).starts_with("privileged"));
-    assert!(!remark(|_| {}, rows::TEACHER).contains("privileged"));
-    assert!(remark(avoiding, rows::TEACHER).contains("privileged"));
-    assert!(remark(|inputs| inputs.rankings = None, rows::TEACHER).contains("connect `rankings`"));
+    assert!(!remark(|_| {}, teachers::TEACHER).contains("privileged"));
+    assert!(remark(avoiding, teachers::TEACHER).contains("privileged"));
+    assert!(remark(|inputs| inputs.rankings = None, teachers::TEACHER).contains("connect `rankings`"));
 }
 
 #[test]
@@ -196,18 +203,23 @@ fn the_teacher_is_compared_on_its_users_and_turns_only() {
     let metrics = run(&quick(), inputs()).unwrap().metrics;
     let mean = |row, metric| get(&metrics, row, metric).mean;
     // User 3: 5 + 4, stays. User 0: 4 + 4, leaves.
-    assert!(near(mean(rows::TEACHER, "return_inclusive"), 8.5) && near(mean(rows::TEACHER, "return_exclusive"), 6.5));
-    assert!(near(mean(rows::TEACHER, "return_teacher_users"), 8.5));
+    assert!(
+        near(mean(teachers::TEACHER, "return_inclusive"), 8.5)
+            && near(mean(teachers::TEACHER, "return_exclusive"), 6.5)
+    );
+    assert!(near(mean(teachers::TEACHER, "return_teacher_users"), 8.5));
     // The retriever's first two turns: 5 + 5 with user 3, 5 + 4 with user 0.
     assert!(near(mean(rows::RETRIEVER, "return_teacher_users"), 9.5));
-    assert!(near(mean(rows::TEACHER, "over_retriever"), -1.0) && near(mean(rows::TEACHER, "over_popular"), 1.5));
+    assert!(
+        near(mean(teachers::TEACHER, "over_retriever"), -1.0) && near(mean(teachers::TEACHER, "over_popular"), 1.5)
+    );
     assert_eq!(get(&metrics, rows::RETRIEVER, "return_teacher_users").episodes, 2);
-    let (own, teacher) = (mean("a2c", "return_teacher_users"), mean(rows::TEACHER, "return_teacher_users"));
+    let (own, teacher) = (mean("a2c", "return_teacher_users"), mean(teachers::TEACHER, "return_teacher_users"));
     assert!(near(mean("a2c", "over_teacher"), own - teacher));
     // A teacher who played beyond the judged users is judged alone.
     let few = run(&Evaluate { users: Some(3), ..quick() }, inputs()).unwrap().metrics;
     assert!(few.0.iter().all(|metric| metric.metric != "return_teacher_users" && metric.metric != "over_teacher"));
-    assert!(near(get(&few, rows::TEACHER, "return_inclusive").mean, 8.5));
+    assert!(near(get(&few, teachers::TEACHER, "return_inclusive").mean, 8.5));
 }
 
 /// The means of one row from the files alone, by the definitions in [`Metric`] and in nothing else in common with the stage.
@@ -297,7 +309,11 @@ fn every_figure_can_be_computed_again_from_the_files() {
 fn what_the_training_world_would_have_paid_stands_beside() {
     let folder = tempfile::tempdir().unwrap();
     let config = Evaluate { controls: Controls { iterations: 2, seeds: 2, ..Controls::default() }, ..quick() };
-    let inputs = Inputs { training: Some(elsewhere()), demonstrations: inputs().teacher, ..inputs() };
+    let inputs = Inputs {
+        training: Some(elsewhere()),
+        demonstrations: inputs().teacher.pop().map(|told| told.value),
+        ..inputs()
+    };
     let metrics = config.run(inputs, &Context::detached(folder.path())).unwrap().metrics;
     let mean = |row, metric| get(&metrics, row, metric).mean;
     assert!(near(mean(rows::ORACLE, "return_training"), 9.0) && near(mean(rows::ORACLE, "gap"), -9.0));
@@ -317,15 +333,15 @@ fn only_the_people_are_judged_in_every_row() {
     assert!(out.rollouts.0.iter().all(|rollout| [3, 5].contains(&rollout.user)));
     let episodes = |row, metric| get(&out.metrics, row, metric).episodes;
     assert_eq!(episodes(rows::POPULAR, "return_inclusive"), 2);
-    assert_eq!((episodes(rows::TEACHER, "return_inclusive"), episodes("a2c", "return_teacher_users")), (1, 2));
+    assert_eq!((episodes(teachers::TEACHER, "return_inclusive"), episodes("a2c", "return_teacher_users")), (1, 2));
     // User 3 is odd: offered 0 and 1, it leaves at the second turn, where the teacher was paid for 0 and 2.
-    assert!(near(get(&out.metrics, rows::TEACHER, "over_retriever").mean, (5.0 + 4.0) - (5.0 + 5.0)));
+    assert!(near(get(&out.metrics, teachers::TEACHER, "over_retriever").mean, (5.0 + 4.0) - (5.0 + 5.0)));
     let versus = |a: &str, b: &str| {
         let found = out.comparisons.0.iter().find(|c| c.policy == a && c.other == b).unwrap();
         (found.users, found.metric.clone())
     };
     assert_eq!(versus("a2c", rows::POPULAR), (2, "return_inclusive".to_owned()));
-    assert_eq!(versus("a2c", rows::TEACHER), (1, "return_teacher_users".to_owned()));
+    assert_eq!(versus("a2c", teachers::TEACHER), (1, "return_teacher_users".to_owned()));
 }
 
 #[test]
@@ -343,7 +359,7 @@ fn rows_are_compared_on_the_same_users() {
     assert_eq!((found.seeds, found.users, found.metric.as_str()), (1, 6, "return_inclusive"));
     assert!(found.probability_low <= found.probability && found.probability <= found.probability_high);
     // The teacher with user 3: 9 for 10 of the retriever; with user 0: 8 for 9. Never better.
-    let found = pair(rows::TEACHER, rows::RETRIEVER);
+    let found = pair(teachers::TEACHER, rows::RETRIEVER);
     assert_eq!((found.difference, found.low, found.high, found.probability), (-1.0, -1.0, -1.0, 0.0));
     assert_eq!((found.users, found.metric.as_str()), (2, "return_teacher_users"));
     // From the other side everything is turned.

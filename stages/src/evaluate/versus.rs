@@ -3,8 +3,8 @@
 use super::aggregates::{Duel, Sorted};
 use super::bootstrap::{Bootstrap, Grid, Interval};
 use super::judged::Row;
-use super::rows::TEACHER;
-use super::table::{Of, everyone_of, grid};
+use super::table::{everyone_of, grid};
+use super::teachers::{Ground, Taught};
 use crate::artifact::{Comparison, Comparisons, ProfilePoint, Profiles};
 
 /// Thresholds of a profile, both ends included.
@@ -18,9 +18,8 @@ struct Pair<'a> {
     returns: [Grid; 2],
 }
 
-/// Each policy and the teacher against each other row; `taught` as in [`super::table::table`]: with the teacher only the
-/// teacher's users and turns are compared.
-pub(super) fn comparisons(rows: &[Row], taught: Option<&[usize]>, bootstrap: &Bootstrap) -> Comparisons {
+/// Each policy and teacher against each other row; with a teacher only its users and turns are compared.
+pub(super) fn comparisons(rows: &[Row], bootstrap: &Bootstrap) -> Comparisons {
     let learned = |row: &Row| !row.control;
     let mut found: Vec<Comparison> = Vec::new();
     for (x, row) in rows.iter().enumerate().filter(|(_, row)| learned(row)) {
@@ -29,7 +28,7 @@ pub(super) fn comparisons(rows: &[Row], taught: Option<&[usize]>, bootstrap: &Bo
             let known = found.iter().find(|known| (&known.policy, &known.other) == (&other.name, &row.name));
             let comparison = match known {
                 Some(known) => Some(turned(known)),
-                None => pair([(x, row), (y, other)], taught).map(|pair| compare(&pair, bootstrap)),
+                None => pair([(x, row), (y, other)]).map(|pair| compare(&pair, bootstrap)),
             };
             found.extend(comparison);
         }
@@ -37,19 +36,14 @@ pub(super) fn comparisons(rows: &[Row], taught: Option<&[usize]>, bootstrap: &Bo
     Comparisons(found)
 }
 
-fn pair<'a>(rows: [(usize, &'a Row); 2], taught: Option<&[usize]>) -> Option<Pair<'a>> {
-    let is_teacher = |row: &Row| row.name == TEACHER;
-    if !rows.iter().any(|(_, row)| is_teacher(row)) {
+fn pair(rows: [(usize, &Row); 2]) -> Option<Pair<'_>> {
+    let teachers: Vec<&Taught> = rows.iter().filter_map(|(_, row)| row.taught.as_ref()).collect();
+    if teachers.is_empty() {
         let returns = rows.map(|(_, row)| grid(row, &everyone_of(row), |e| e.inclusive));
         return Some(Pair { rows, metric: "return_inclusive", returns });
     }
-    let taught = taught?;
-    let opening: Of = |e| e.opening;
-    let returns = rows.map(|(_, row)| match is_teacher(row) {
-        true => grid(row, &everyone_of(row), opening),
-        false => grid(row, taught, opening),
-    });
-    Some(Pair { rows, metric: "return_teacher_users", returns })
+    let ground = Ground::of(&teachers)?;
+    Some(Pair { rows, metric: "return_teacher_users", returns: rows.map(|(_, row)| ground.grid(row)) })
 }
 
 fn compare(pair: &Pair, bootstrap: &Bootstrap) -> Comparison {

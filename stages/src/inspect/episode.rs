@@ -1,4 +1,4 @@
-//! One episode as a conversation: what the model was told, what it chose among, what came of it.
+//! One episode as a conversation: what the model was told and asked, what it chose among, what came of it.
 //!
 //! The titles come from the catalogue and the prompts from the calls that lie beside the demonstrations; without them the
 //! items are numbers and only the choices are told. Of judged episodes `rollouts` holds one row each, `steps` each step.
@@ -13,13 +13,16 @@ use pipeline::{Artifact, Wrong};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::asides::{Aside, Asides, asides};
 use super::cell::{Cell, Length};
 use super::escape;
 use super::page::{Page, counted};
 use super::selection::{Draw, Selection};
 use super::source::Source;
 use super::{Opened, medium, table, write_json};
-use crate::artifact::{Call, Calls, Demonstrations, Episode, Items, Played, Rollouts, Steps, Trajectory, guarded};
+use crate::artifact::{
+    Call, Calls, Demonstrations, Efforts, Episode, Items, Played, Rollouts, Steps, Trajectory, guarded,
+};
 
 /// The key of the schema's metadata that holds the kind of an artifact.
 const KIND: &str = "apprentice";
@@ -34,11 +37,13 @@ pub(super) fn show(path: &Path, opened: Opened, index: usize, request: &Request,
     let Opened::Table(source) = &opened else { return Err(no_episodes()) };
     let kind = source.schema().metadata().get(KIND).and_then(|kind| kind.split_once('/')).map(|(kind, _)| kind);
     match kind {
-        Some(Demonstrations::KIND) => {
-            let trajectory = guarded(|| Demonstrations::one(path, index).map_err(|error| format!("{error:#}")));
-            let trajectory = trajectory.map_err(|error| super::damaged("its episodes cannot be read", error))?;
-            let trajectory = trajectory.ok_or_else(|| Wrong(format!("it has no episode {index}; the first is 0")))?;
-            write(&conversation(&trajectory, None, index, request)?, request, out)
+        Some(Demonstrations::KIND) => demonstrated(path, index, request, out),
+        // The calls of an episode are told with it.
+        Some(Calls::KIND) => {
+            let told = beside(request, Demonstrations::KIND).ok_or_else(no_episodes)?;
+            let mut request = request.clone();
+            request.beside.insert(0, Beside { kind: Calls::KIND.into(), path: path.to_owned() });
+            demonstrated(told, index, &request, out)
         }
         Some(Steps::KIND) => {
             let steps = judged(path)?;
@@ -52,6 +57,14 @@ pub(super) fn show(path: &Path, opened: Opened, index: usize, request: &Request,
     }
 }
 
+/// Writes one episode of a file of demonstrations.
+fn demonstrated(path: &Path, index: usize, request: &Request, out: &mut dyn Write) -> Result<()> {
+    let trajectory = guarded(|| Demonstrations::one(path, index).map_err(|error| format!("{error:#}")));
+    let trajectory = trajectory.map_err(|error| super::damaged("its episodes cannot be read", error))?;
+    let trajectory = trajectory.ok_or_else(|| Wrong(format!("it has no episode {index}; the first is 0")))?;
+    write(&conversation(&trajectory, None, index, request)?, request, out)
+}
+
 /// The steps of judged episodes.
 fn judged(path: &Path) -> Result<Vec<Played>> {
     let steps = guarded(|| Steps::read(path).map_err(|error| format!("{error:#}")));
@@ -59,7 +72,7 @@ fn judged(path: &Path) -> Result<Vec<Played>> {
 }
 
 fn no_episodes() -> anyhow::Error {
-    Wrong("it holds no episodes\nhelp: demonstrations, rollouts and steps do".into()).into()
+    Wrong("it holds no episodes\nhelp: demonstrations, the calls behind them, rollouts and steps do".into()).into()
 }
 
 /// A turn of the conversation, ready to tell.
@@ -68,6 +81,8 @@ struct Turn {
     step: usize,
     /// What the model was told since the last turn.
     told: Vec<String>,
+    /// What it was asked besides.
+    asides: Asides,
     /// The words that its choice completes.
     cue: Option<String>,
     candidates: Vec<Candidate>,
@@ -102,6 +117,8 @@ struct Conversation {
     terminal: bool,
     model: Option<String>,
     turns: Vec<Turn>,
+    /// What it was asked at the end.
+    last: Vec<Aside>,
 }
 
 /// An episode in words; of a judged one `played` says whose it is.
@@ -113,8 +130,12 @@ fn conversation(
 ) -> Result<Conversation> {
     let items = beside(request, Items::KIND).map(Items::read).transpose().context("read the catalogue")?;
     let keys: BTreeSet<&str> = trajectory.steps.iter().map(|step| step.call.as_str()).collect();
-    let calls = beside(request, Calls::KIND).map(|path| Calls::with_keys(path, &keys)).transpose();
+    let told_by = beside(request, Calls::KIND);
+    let calls = told_by.map(|path| Calls::with_keys(path, &keys)).transpose();
     let calls = calls.context("read the calls")?.unwrap_or_default().0;
+    // Who is judged may be no language model, and his episodes are not those of the stage that asked one.
+    let efforts = beside(request, Efforts::KIND).filter(|_| played.is_none());
+    let (mut asides, last) = asides(trajectory, index, told_by, efforts)?;
     let calls: BTreeMap<&str, &Call> = calls.iter().map(|call| (call.key.as_str(), call)).collect();
     Ok(Conversation {
         episode: index,
@@ -125,7 +146,8 @@ fn conversation(
         end: trajectory.end.name(),
         terminal: trajectory.end.terminal(),
         model: calls.values().next().map(|call| call.model.clone()),
-        turns: turns(trajectory, items.as_ref(), &calls),
+        turns: turns(trajectory, items.as_ref(), &calls, &mut asides),
+        last,
     })
 }
 
@@ -144,7 +166,12 @@ fn beside<'a>(request: &'a Request, kind: &str) -> Option<&'a Path> {
     request.beside.iter().find(|file: &&Beside| file.kind == kind).map(|file| file.path.as_path())
 }
 
-fn turns(trajectory: &Trajectory, items: Option<&Items>, calls: &BTreeMap<&str, &Call>) -> Vec<Turn> {
+fn turns(
+    trajectory: &Trajectory,
+    items: Option<&Items>,
+    calls: &BTreeMap<&str, &Call>,
+    asides: &mut [Asides],
+) -> Vec<Turn> {
     let mut before: Vec<String> = Vec::new();
     let steps = Episode::of(trajectory, items).steps.into_iter().zip(&trajectory.steps);
     let turn = |(number, (step, choice)): (usize, (crate::artifact::Step, &crate::artifact::Choice))| {
@@ -159,6 +186,7 @@ fn turns(trajectory: &Trajectory, items: Option<&Items>, calls: &BTreeMap<&str, 
         Turn {
             step: number,
             told,
+            asides: std::mem::take(&mut asides[number]),
             cue: request.as_ref().and_then(|request| request["cue"].as_str().map(ToOwned::to_owned)),
             candidates: step
                 .candidates
@@ -198,9 +226,15 @@ fn tell(page: &mut Page, told: &Conversation) {
     let speaker = if told.policy.is_some() { "policy" } else { "model" };
     for turn in &told.turns {
         page.heading(&format!("step {}", turn.step));
-        for text in &turn.told {
-            text.lines().for_each(|line| page.line(&format!("  user   {}", safe(line))));
+        // What the planner was told comes before its thought, and the thought is then told to the actor.
+        let mut untold: Vec<&String> = turn.told.iter().collect();
+        for aside in &turn.asides.before {
+            let (told, rest) = untold.into_iter().partition(|text| aside.context.contains(text));
+            untold = rest;
+            told_lines(page, told);
+            asked(page, aside);
         }
+        told_lines(page, untold);
         for (place, candidate) in turn.candidates.iter().enumerate() {
             let mark = if turn.place == Some(place + 1) { "→" } else { " " };
             let score = candidate.score.map_or(String::new(), |score| format!("  ({score:.3})"));
@@ -215,7 +249,25 @@ fn tell(page: &mut Page, told: &Conversation) {
             page.line(&format!("  {:<6} {line}", if number == 0 { speaker } else { "" }));
         }
         page.line(&format!("  world  {}: {:.2}", safe(&turn.chosen), turn.reward));
+        turn.asides.after.iter().for_each(|aside| asked(page, aside));
     }
+    if !told.last.is_empty() {
+        page.heading("at the end");
+        told.last.iter().for_each(|aside| asked(page, aside));
+    }
+}
+
+fn told_lines(page: &mut Page, texts: Vec<&String>) {
+    let lines = texts.into_iter().flat_map(|text| text.lines());
+    lines.for_each(|line| page.line(&format!("  user   {}", escape::shown(line.trim_end(), TEXT))));
+}
+
+/// A question beside the recommendations, and its answer.
+fn asked(page: &mut Page, aside: &Aside) {
+    page.line(&format!("  asked  {}", escape::shown(&aside.cue, TEXT)));
+    let reply = || aside.answer["reply"].as_str().map(ToOwned::to_owned);
+    let said = words(&aside.answer).or_else(reply).unwrap_or_else(|| aside.answer.to_string());
+    said.trim().lines().for_each(|line| page.line(&format!("  model  {}", escape::shown(line, TEXT))));
 }
 
 /// What a model said, where its answer is words and not scores.
@@ -261,160 +313,6 @@ fn row(source: &Source, index: usize, request: &Request, out: &mut dyn Write) ->
         }
         None => {
             write_json(&serde_json::json!({ "episode": index, "outcome": Cell::Record(fields), "steps": told }), out)
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use pipeline::inspect::{Format, Show};
-
-    use super::super::inspect;
-    use super::super::testing::inspected;
-    use super::*;
-    use crate::artifact::{Choice, End, Rollout};
-
-    struct Folder(tempfile::TempDir);
-
-    impl Folder {
-        /// Two episodes, a catalogue with a hostile title, and the calls behind the second.
-        fn new() -> Self {
-            let folder = tempfile::tempdir().unwrap();
-            let choice = |item: u32, call: &str| Choice {
-                item,
-                reward: 4.0,
-                candidates: vec![0, 1],
-                scores: vec![-1.5, -0.25],
-                call: call.into(),
-            };
-            let trajectories = vec![
-                Trajectory { user: 3, steps: vec![choice(0, "a")], end: End::Horizon },
-                Trajectory { user: 9, steps: vec![choice(1, "b"), choice(0, "c")], end: End::Similar },
-            ];
-            Demonstrations { trajectories }.write(&folder.path().join("demonstrations")).unwrap();
-            let items = Items {
-                id: vec!["x".into(), "y".into()],
-                title: vec!["Heat".into(), "Fargo\u{1b}[2J".into()],
-                year: vec![Some(1995), None],
-                genres: vec![vec![], vec![]],
-                ..Items::default()
-            };
-            items.write(&folder.path().join("items")).unwrap();
-            let call = |key: &str, context: &[&str], answer: &str| Call {
-                key: key.into(),
-                model: "toy".into(),
-                request: serde_json::json!({ "context": context, "cue": "Recommended:", "options": [] }).to_string(),
-                answer: answer.into(),
-                failure: None,
-            };
-            let calls = vec![
-                call("b", &["Choose well.\n", "She liked Heat.\n"], "{\"scores\":[1,2]}"),
-                call("c", &["Choose well.\n", "She liked Heat.\n", "Fargo: 4 of 5.\n"], "\"I take the first\""),
-                call("z", &["Never shown.\n"], "{}"),
-            ];
-            Calls(calls).write(&folder.path().join("calls")).unwrap();
-            Self(folder)
-        }
-
-        fn request(&self, episode: usize, format: Format) -> Request {
-            let beside = ["items", "calls"].map(|kind| Beside { kind: kind.into(), path: self.0.path().join(kind) });
-            Request { show: Show::Episode(episode), format, beside: beside.into(), ..Request::default() }
-        }
-    }
-
-    #[test]
-    fn an_episode_reads_as_a_conversation() {
-        let folder = Folder::new();
-        let text = inspected(&folder.0.path().join("demonstrations"), &folder.request(1, Format::Table));
-        let wanted = "\
-episode 1: user 9, 2 steps, return 8.00, the user left: too similar
-the model is toy
-
-step 0
-  user   Choose well.
-  user   She liked Heat.
-  offer   1. Heat (1995)  (-1.500)
-  offer → 2. Fargo\\u{1b}[2J  (-0.250)
-  model  Recommended: Fargo\\u{1b}[2J
-  world  Fargo\\u{1b}[2J: 4.00
-
-step 1
-  user   Fargo: 4 of 5.
-  offer → 1. Heat (1995)  (-1.500)
-  offer   2. Fargo\\u{1b}[2J  (-0.250)
-  model  I take the first
-  world  Heat (1995): 4.00
-";
-        assert_eq!(text, wanted, "\n{text}");
-    }
-
-    #[test]
-    fn without_its_neighbours_an_episode_is_told_in_numbers() {
-        let folder = Folder::new();
-        let request = Request { beside: Vec::new(), ..folder.request(0, Format::Json) };
-        let json: Value = serde_json::from_str(&inspected(&folder.0.path().join("demonstrations"), &request)).unwrap();
-        assert_eq!((&json["user"], &json["end"], &json["terminal"]), (&3.into(), &"horizon".into(), &false.into()));
-        let turn = &json["turns"][0];
-        assert_eq!((&turn["chosen"], &turn["place"], &turn["answer"]), (&"item 0".into(), &1.into(), &Value::Null));
-    }
-
-    #[test]
-    fn a_judged_episode_is_told_step_by_step() {
-        let folder = Folder::new();
-        let played = |user, items: &[u32]| Played {
-            policy: "a2c".into(),
-            cell: "seed=0".into(),
-            user,
-            items: items.to_vec(),
-            rewards: vec![4.0; items.len()],
-            end: End::Similar,
-        };
-        let steps = Steps(vec![played(3, &[0, 1]), played(9, &[1])]);
-        let path = folder.0.path().join("steps");
-        steps.write(&path).unwrap();
-        assert_eq!(Steps::read(&path).unwrap(), steps);
-        let text = inspected(&path, &folder.request(0, Format::Table));
-        let title = "episode 0 of a2c (seed=0): user 3, 2 steps, return 8.00, the user left: too similar";
-        assert!(text.starts_with(title), "{text}");
-        assert!(text.contains("  policy Heat (1995)\n  world  Heat (1995): 4.00"), "{text}");
-        let json: Value = serde_json::from_str(&inspected(&path, &folder.request(1, Format::Json))).unwrap();
-        assert_eq!((&json["policy"], &json["cell"], &json["user"]), (&"a2c".into(), &"seed=0".into(), &9.into()));
-        // The row of an episode is told with its steps, where they are known.
-        let outcome = |played: &Played| Rollout {
-            policy: played.policy.clone(),
-            cell: played.cell.clone(),
-            user: played.user,
-            length: played.items.len() as u32,
-            inclusive: 8.0,
-            exclusive: 4.0,
-            distinct: 1,
-            diversity: 0.0,
-            novelty: 0.0,
-            top_category: None,
-            training: None,
-            end: played.end,
-        };
-        let rollouts = folder.0.path().join("rollouts");
-        Rollouts(steps.0.iter().map(outcome).collect()).write(&rollouts).unwrap();
-        let mut request = folder.request(0, Format::Table);
-        assert!(inspected(&rollouts, &request).contains("Its steps are not in the file"));
-        request.beside.push(Beside { kind: "steps".into(), path: path.clone() });
-        let text = inspected(&rollouts, &request);
-        assert!(text.contains("a2c") && text.contains(title) && text.contains("world  Heat (1995): 4.00"), "{text}");
-        let error = inspect(&path, &folder.request(2, Format::Table), &mut Vec::new()).unwrap_err();
-        assert!(format!("{error:#}").contains("it has no episode 2; it has 2 episodes"), "{error:#}");
-    }
-
-    #[test]
-    fn an_episode_that_is_not_there_is_a_wrong_request() {
-        let folder = Folder::new();
-        for (file, words) in [("demonstrations", "it has no episode 7"), ("items", "it holds no episodes")] {
-            let path = folder.0.path().join(file);
-            let error = inspect(&path, &folder.request(7, Format::Table), &mut Vec::new()).unwrap_err();
-            assert!(
-                error.chain().any(|cause| cause.is::<Wrong>()) && format!("{error:#}").contains(words),
-                "{error:#}"
-            );
         }
     }
 }

@@ -13,9 +13,12 @@ mod against;
 mod against_rows;
 mod against_tensors;
 mod arrow;
+mod asides;
 mod cell;
 mod columns;
 mod episode;
+#[cfg(test)]
+mod episode_tests;
 mod escape;
 mod filter;
 mod html;

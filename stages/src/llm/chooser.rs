@@ -19,7 +19,9 @@ use super::gguf::{Gguf, Session};
 use super::{Answer, Llm, Player, Players, Reading, Request, Writing};
 
 /// Raised when an equal request to an equal file should give another raw answer.
-const FORM: u32 = 1;
+const FORM: u32 = 2;
+/// Conversations for each thread: they share the model's passes.
+const PLAYERS: usize = 4;
 
 /// `llm: { gguf: … }`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -97,7 +99,7 @@ impl Llm for Chooser {
     }
 
     fn at_once(&self) -> Option<usize> {
-        None
+        Some(PLAYERS * rayon::current_num_threads())
     }
 
     fn players<'a>(&'a self, opening: &str) -> Result<Players<'a>> {

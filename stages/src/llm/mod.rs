@@ -17,6 +17,7 @@ mod replay;
 mod shelf;
 
 use std::fmt;
+use std::ops::Add;
 
 use anyhow::Result;
 use pipeline::{AssetName, Context};
@@ -106,6 +107,23 @@ pub struct Answer {
     pub tokens: u64,
 }
 
+/// Tokens of questions and their answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tokens {
+    /// Of whole prompts, as if nothing were cached.
+    pub read: u64,
+    /// Of what the model wrote.
+    pub written: u64,
+}
+
+impl Add for Tokens {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { read: self.read.saturating_add(other.read), written: self.written.saturating_add(other.written) }
+    }
+}
+
 /// The error of a question that the model was asked and did not answer; others may fare better.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failed {
@@ -182,6 +200,14 @@ pub trait Llm: Sync {
     /// # Errors
     /// When the answer is not this provider's.
     fn written(&self, answer: &str) -> Result<String>;
+    /// Tokens of a question, as it is kept, and its answer: a function of the two, so that it is the same where the answer came
+    /// from the store. `None` where they do not tell.
+    ///
+    /// # Errors
+    /// When the answer is not this provider's.
+    fn tokens(&self, _request: &str, _answer: &str) -> Result<Option<Tokens>> {
+        Ok(None)
+    }
     /// What its calls came to in all runs of the stage, where somebody keeps account.
     ///
     /// # Errors
@@ -261,6 +287,15 @@ impl LlmConfig {
         match self {
             Self::Gguf(_) | Self::Replay(_) => None,
             Self::Openai(config) => Some(config.estimate(work)),
+        }
+    }
+
+    /// Whether a model that turns texts into vectors comes with it.
+    #[must_use]
+    pub fn embeds(&self) -> bool {
+        match self {
+            Self::Gguf(_) | Self::Replay(_) => false,
+            Self::Openai(config) => config.embedding_model.is_some(),
         }
     }
 

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::chooser::{self, Score};
 use super::openai::reply;
-use super::{Answer, Failed, Llm, Player, Players, Reading, Request, Writing};
+use super::{Answer, Failed, Llm, Player, Players, Reading, Request, Tokens, Writing};
 
 /// The most of a request that an error repeats, in characters.
 const QUOTED: usize = 300;
@@ -120,6 +120,14 @@ impl Llm for Replayed {
         match self.reader {
             Reader::Gguf(_) => chooser::written(answer),
             Reader::Openai => reply::written(answer),
+        }
+    }
+
+    fn tokens(&self, _: &str, answer: &str) -> Result<Option<Tokens>> {
+        match self.reader {
+            // The model that could count them is not here.
+            Reader::Gguf(_) => Ok(None),
+            Reader::Openai => reply::tokens(answer),
         }
     }
 }

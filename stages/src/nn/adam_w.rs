@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, ensure};
-use candle_core::Tensor;
 use candle_core::backprop::GradStore;
+use candle_core::{CpuStorage, DType, Tensor, Var, WithDType};
 
 use super::Params;
-use super::params::{to_array, to_tensor};
+use super::fused::{Moments, Rates, Step, sum_of_squares, with_slices};
 use crate::artifact::Array;
 
 /// m ← β₁m + (1−β₁)g; v ← β₂v + (1−β₂)g²; θ ← θ − η·(m̂/(√v̂ + ε) + λθ), with gradients first scaled to a global norm of at
@@ -20,11 +20,26 @@ pub struct AdamW {
     /// Largest global gradient norm; infinity for none.
     pub clip: f64,
     step: u32,
-    moments: BTreeMap<String, (Tensor, Tensor)>,
+    moments: BTreeMap<String, OfParameter>,
 }
 
-const BETA_1: f64 = 0.9;
-const BETA_2: f64 = 0.999;
+/// The moments of one parameter with its shape.
+struct OfParameter {
+    shape: Vec<usize>,
+    moments: Moments,
+}
+
+impl OfParameter {
+    fn new(var: &Var) -> Self {
+        let zeros = || match var.dtype() {
+            DType::F64 => CpuStorage::F64(vec![0.0; var.elem_count()]),
+            _ => CpuStorage::F32(vec![0.0; var.elem_count()]),
+        };
+        Self { shape: var.dims().to_vec(), moments: Moments { mean: zeros(), square: zeros() } }
+    }
+}
+
+const BETAS: [f64; 2] = [0.9, 0.999];
 const EPSILON: f64 = 1e-8;
 
 impl AdamW {
@@ -36,10 +51,7 @@ impl AdamW {
 
     /// A fresh optimiser for `params`.
     pub fn new(params: &Params, learning_rate: f64, weight_decay: f64, clip: f64) -> Result<Self> {
-        let moments = params
-            .iter()
-            .map(|(name, var)| Ok((name.clone(), (var.zeros_like()?, var.zeros_like()?))))
-            .collect::<Result<_>>()?;
+        let moments = params.iter().map(|(name, var)| (name.clone(), OfParameter::new(var))).collect();
         Ok(Self { learning_rate, weight_decay, clip, step: 0, moments })
     }
 
@@ -58,24 +70,27 @@ impl AdamW {
         let mut squares = 0.0;
         for (_, var) in params.iter() {
             if let Some(gradient) = gradients.get(var.as_tensor()) {
-                squares += gradient.sqr()?.sum_all()?.to_dtype(candle_core::DType::F64)?.to_scalar::<f64>()?;
+                squares += match gradient.dtype() {
+                    DType::F64 => with_slices::<f64, _, 1>([gradient], |[all]| sum_of_squares(all))?,
+                    _ => with_slices::<f32, _, 1>([gradient], |[all]| sum_of_squares(all))?,
+                };
             }
         }
         let norm = squares.sqrt();
         ensure!(norm.is_finite(), "the gradient is not finite\nhelp: lower `learning_rate`");
-        let scale = if norm > self.clip { self.clip / norm } else { 1.0 };
         self.step += 1;
-        let (correct_1, correct_2) = (1.0 - BETA_1.powi(self.step as i32), 1.0 - BETA_2.powi(self.step as i32));
+        let rates = Rates {
+            scale: if norm > self.clip { self.clip / norm } else { 1.0 },
+            betas: BETAS,
+            corrections: BETAS.map(|beta| 1.0 / (1.0 - beta.powi(self.step as i32))),
+            epsilon: EPSILON,
+            learning_rate: self.learning_rate,
+            weight_decay: self.weight_decay,
+        };
         for (name, var) in params.iter() {
             let Some(gradient) = gradients.get(var.as_tensor()) else { continue };
-            // Without this a chain of graphs grows through the moments.
-            let gradient = (gradient.detach() * scale)?;
-            let (m, v) = self.moments.get_mut(name).context("the optimiser was made for other parameters")?;
-            *m = ((&*m * BETA_1)? + (&gradient * (1.0 - BETA_1))?)?;
-            *v = ((&*v * BETA_2)? + (gradient.sqr()? * (1.0 - BETA_2))?)?;
-            let update = ((&*m / correct_1)? / ((&*v / correct_2)?.sqrt()? + EPSILON)?)?;
-            let decay = (var.as_tensor().detach() * self.weight_decay)?;
-            var.set(&(var.as_tensor().detach() - ((update + decay)? * self.learning_rate)?)?)?;
+            let own = self.moments.get_mut(name).context("the optimiser was made for other parameters")?;
+            var.inplace_op2(&gradient.contiguous()?, &Step::new(rates, &mut own.moments))?;
         }
         Ok(norm)
     }
@@ -83,9 +98,9 @@ impl AdamW {
     /// The state as arrays, `m.<name>` and `v.<name>`, with the step count as `step`.
     pub fn export(&self) -> Result<BTreeMap<String, Array>> {
         let mut state = BTreeMap::from([("step".to_owned(), Array::new(&[1], vec![self.step as f32]))]);
-        for (name, (m, v)) in &self.moments {
-            state.insert(format!("m.{name}"), to_array(m)?);
-            state.insert(format!("v.{name}"), to_array(v)?);
+        for (name, OfParameter { shape, moments }) in &self.moments {
+            state.insert(format!("m.{name}"), Array::new(shape, in_f32(&moments.mean)?));
+            state.insert(format!("v.{name}"), Array::new(shape, in_f32(&moments.square)?));
         }
         Ok(state)
     }
@@ -94,12 +109,25 @@ impl AdamW {
     pub fn import(&mut self, state: &BTreeMap<String, Array>) -> Result<()> {
         let get = |name: &str| state.get(name).with_context(|| format!("no optimiser state `{name}`"));
         self.step = get("step")?.data[0] as u32;
-        for (name, (m, v)) in &mut self.moments {
-            *m = to_tensor(get(&format!("m.{name}"))?)?;
-            *v = to_tensor(get(&format!("v.{name}"))?)?;
+        for (name, OfParameter { shape, moments }) in &mut self.moments {
+            for (which, moment) in [("m", &mut moments.mean), ("v", &mut moments.square)] {
+                let array = get(&format!("{which}.{name}"))?;
+                ensure!(array.shape == *shape, "`{which}.{name}` is {:?} in the state and {shape:?} here", array.shape);
+                match moment {
+                    CpuStorage::F64(all) => *all = array.data.iter().map(|&x| f64::from(x)).collect(),
+                    all => *all = CpuStorage::F32(array.data.clone()),
+                }
+            }
         }
         Ok(())
     }
+}
+
+fn in_f32(moment: &CpuStorage) -> Result<Vec<f32>> {
+    Ok(match moment {
+        CpuStorage::F64(all) => all.iter().map(|&x| x as f32).collect(),
+        all => f32::cpu_storage_as_slice(all)?.to_vec(),
+    })
 }
 
 #[cfg(test)]
@@ -107,6 +135,7 @@ mod tests {
     use candle_core::Device;
 
     use super::*;
+    use crate::nn::Init;
 
     fn one_parameter(value: f64) -> (Params, Tensor) {
         let mut params = Params::default();
@@ -142,6 +171,32 @@ mod tests {
         assert!((value(&params) - 1.0).abs() < 1e-15);
     }
 
+    /// Against the same step composed of tensor operations, in f32 and over more numbers than one thread takes.
+    #[test]
+    fn a_step_in_place_is_the_composed_one_on_any_number_of_threads() {
+        let (mut params, shape) = (Params::default(), [300, 257]);
+        let x = params.add("x", &Init::new(1).normal(&shape, 1.0).unwrap()).unwrap();
+        let (g, before) = (Init::new(2).normal(&shape, 1.0).unwrap(), x.copy().unwrap());
+        let with = |threads: usize| {
+            params.iter().for_each(|(_, var)| var.set(&before).unwrap());
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| {
+                let mut adam = AdamW::new(&params, 0.1, 0.01, 1.0).unwrap();
+                adam.descend(&params, &(&x * &g).unwrap().sum_all().unwrap()).unwrap()
+            })
+        };
+        let norm = with(1);
+        let found = x.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        // m̂ = g/norm, v̂ = (g/norm)².
+        let g = (&g / norm).unwrap();
+        let update = (&g / (g.abs().unwrap() + EPSILON).unwrap()).unwrap();
+        let wanted = (&before - ((update + (&before * 0.01).unwrap()).unwrap() * 0.1).unwrap()).unwrap();
+        let wanted = wanted.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        assert!(found.iter().zip(&wanted).all(|(a, b)| (a - b).abs() < 1e-5));
+        assert_eq!(with(3).to_bits(), norm.to_bits());
+        assert_eq!(x.flatten_all().unwrap().to_vec1::<f32>().unwrap(), found);
+    }
+
     #[test]
     fn a_restored_optimiser_goes_on_exactly() {
         let run = |restore: bool| {
@@ -152,10 +207,6 @@ mod tests {
                     let state = adam.export().unwrap();
                     adam = AdamW::new(&params, 0.1, 0.0, 0.5).unwrap();
                     adam.import(&state).unwrap();
-                    let f64s = |t: &Tensor| t.to_dtype(candle_core::DType::F64).unwrap();
-                    for (m, v) in adam.moments.values_mut() {
-                        (*m, *v) = (f64s(m), f64s(v));
-                    }
                 }
                 adam.descend(&params, &x.sqr().unwrap().sum_all().unwrap()).unwrap();
             }

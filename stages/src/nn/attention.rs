@@ -2,8 +2,9 @@
 
 use anyhow::Result;
 use candle_core::{D, DType, Device, Tensor};
-use candle_nn::{Linear, Module};
+use candle_nn::Module;
 
+use super::fused::{Activation, linear};
 use super::{Init, LayerNorm, Mlp, Params};
 
 /// What is added to the score of a key that is not there: e^−1e9 is 0, and unlike −∞ it keeps gradients finite.
@@ -16,8 +17,9 @@ pub const NOT_THERE: f64 = -1e9;
 pub struct AttentionBlock {
     heads: usize,
     first_norm: LayerNorm,
-    queries_keys_values: Linear,
-    output: Linear,
+    /// Weight `[O, I]` and bias `[O]`, of each.
+    queries_keys_values: (Tensor, Tensor),
+    output: (Tensor, Tensor),
     second_norm: LayerNorm,
     feed_forward: Mlp,
 }
@@ -26,15 +28,15 @@ impl AttentionBlock {
     /// Over tokens of `width` numbers, a multiple of `heads`; everything is declared below `name`.
     pub fn new(params: &mut Params, name: &str, width: usize, heads: usize, init: &mut Init) -> Result<Self> {
         anyhow::ensure!(heads > 0 && width.is_multiple_of(heads), "{heads} heads cannot share a width of {width}");
-        let mut linear = |params: &mut Params, part: &str, to: usize| -> Result<Linear> {
+        let mut layer = |params: &mut Params, part: &str, to: usize| -> Result<(Tensor, Tensor)> {
             let weight = params.add(&format!("{name}.{part}.weight"), &init.glorot(to, width, 1.0)?)?;
             let bias = params.add(&format!("{name}.{part}.bias"), &Tensor::zeros(to, DType::F32, &Device::Cpu)?)?;
-            Ok(Linear::new(weight, Some(bias)))
+            Ok((weight, bias))
         };
         Ok(Self {
             heads,
-            queries_keys_values: linear(params, "queries_keys_values", 3 * width)?,
-            output: linear(params, "output", width)?,
+            queries_keys_values: layer(params, "queries_keys_values", 3 * width)?,
+            output: layer(params, "output", width)?,
             first_norm: LayerNorm::new(params, &format!("{name}.first_norm"), width)?,
             second_norm: LayerNorm::new(params, &format!("{name}.second_norm"), width)?,
             feed_forward: Mlp::new(params, &format!("{name}.feed_forward"), &[width, 2 * width, width], 1.0, init)?,
@@ -50,13 +52,14 @@ impl AttentionBlock {
     fn attend(&self, x: &Tensor, mask: &Tensor) -> candle_core::Result<Tensor> {
         let (batch, tokens, width) = x.dims3()?;
         let size = width / self.heads;
-        let all = self.queries_keys_values.forward(x)?.reshape((batch, tokens, 3, self.heads, size))?;
+        let (weight, bias) = &self.queries_keys_values;
+        let all = linear(x, weight, bias, Activation::None)?.reshape((batch, tokens, 3, self.heads, size))?;
         // `[B, heads, T, size]` each.
         let part = |k: usize| all.narrow(2, k, 1)?.squeeze(2)?.transpose(1, 2)?.contiguous();
         let scores = (part(0)?.matmul(&part(1)?.t()?.contiguous()?)? / (size as f64).sqrt())?;
         let shares = candle_nn::ops::softmax(&scores.broadcast_add(mask)?, D::Minus1)?;
         let mixed = shares.matmul(&part(2)?)?.transpose(1, 2)?.reshape((batch, tokens, width))?;
-        self.output.forward(&mixed)
+        linear(&mixed, &self.output.0, &self.output.1, Activation::None)
     }
 }
 

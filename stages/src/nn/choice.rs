@@ -3,8 +3,10 @@
 //! The same as `log_softmax`, `gather` and −Σ π log π composed of tensor operations, which walk the catalogue some thirty times
 //! for a step of actor-critic; this walks it twice, and rows are shared among the threads of the stage.
 
-use candle_core::{CpuStorage, CustomOp1, Error, Layout, Result, Shape, Tensor, WithDType};
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
+
+use super::fused::{LANES, Real, contiguous, highest, wide, with_slices};
 
 /// What a policy thinks of the items that were taken in B states.
 pub struct Choice {
@@ -42,66 +44,64 @@ impl CustomOp1 for Fused {
     /// `[B, A]` → `[B, 2]`: log π(a), H.
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let (rows, width) = layout.shape().dims2()?;
-        let (start, end) = layout.contiguous_offsets().ok_or_else(|| Error::msg("logits with gaps"))?;
-        let shape = Shape::from((rows, 2));
-        match storage {
-            CpuStorage::F32(all) => Ok((CpuStorage::F32(forward(&all[start..end], width, &self.actions)), shape)),
-            CpuStorage::F64(all) => Ok((CpuStorage::F64(forward(&all[start..end], width, &self.actions)), shape)),
-            _ => candle_core::bail!("logits are f32 or f64"),
-        }
+        let found = match storage {
+            CpuStorage::F64(_) => forward(contiguous::<f64>(storage, layout)?, width, &self.actions),
+            _ => forward(contiguous::<f32>(storage, layout)?, width, &self.actions),
+        };
+        Ok((found, Shape::from((rows, 2))))
     }
 
     fn bwd(&self, logits: &Tensor, both: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        fn of<T: Real>(fused: &Fused, logits: &Tensor, both: &Tensor, gradient: &Tensor) -> Result<Tensor> {
-            let flat = |tensor: &Tensor| tensor.flatten_all()?.to_vec1::<T>();
-            let width = logits.dim(1)?;
-            let found = backward(&flat(logits)?, width, &fused.actions, &flat(both)?, &flat(gradient)?);
+        fn of<T: Real>(fused: &Fused, tensors: [&Tensor; 3]) -> Result<Tensor> {
+            let (logits, width) = (tensors[0], tensors[0].dim(1)?);
+            let found = with_slices::<T, _, 3>(tensors, |[logits, both, gradient]| {
+                backward(logits, width, &fused.actions, both, gradient)
+            })?;
             Tensor::from_vec(found, logits.shape(), logits.device())
         }
         let found = match logits.dtype() {
-            candle_core::DType::F64 => of::<f64>(self, logits, both, gradient)?,
-            _ => of::<f32>(self, logits, both, gradient)?,
+            candle_core::DType::F64 => of::<f64>(self, [logits, both, gradient])?,
+            _ => of::<f32>(self, [logits, both, gradient])?,
         };
         Ok(Some(found))
     }
 }
 
-/// f32 for work, f64 for proofs.
-trait Real: WithDType + std::ops::Neg<Output = Self> {
-    fn e_to(self) -> Self;
-    fn ln(self) -> Self;
-}
-impl Real for f32 {
-    fn e_to(self) -> Self {
-        self.exp()
-    }
-    fn ln(self) -> Self {
-        self.ln()
-    }
-}
-impl Real for f64 {
-    fn e_to(self) -> Self {
-        self.exp()
-    }
-    fn ln(self) -> Self {
-        self.ln()
-    }
-}
-
 /// With m the largest logit, Z = Σ e^(z−m) and S = Σ (z−m)·e^(z−m): log π(a) = z_a − m − ln Z, H = ln Z − S/Z.
-fn forward<T: Real>(logits: &[T], width: usize, actions: &[u32]) -> Vec<T> {
+fn forward<T: Real>(logits: &[T], width: usize, actions: &[u32]) -> CpuStorage {
     let row = |(z, &action): (&[T], &u32)| {
-        let high = z.iter().copied().fold(z[0], |a, b| if b > a { b } else { a });
-        let (mut sum, mut mean) = (T::zero(), T::zero());
-        for &z in z {
-            let e = (z - high).e_to();
-            sum += e;
-            mean += (z - high) * e;
-        }
+        let (high, sum, mean) = wide(
+            #[inline(always)]
+            || {
+                let high = highest(z);
+                let (sum, mean) = shares(z, high);
+                (high, sum, mean)
+            },
+        );
         [z[action as usize] - high - sum.ln(), sum.ln() - mean / sum]
     };
     let rows = logits.par_chunks_exact(width).zip(actions).with_min_len(ROWS);
-    rows.map(row).collect::<Vec<_>>().concat()
+    T::to_cpu_storage_owned(rows.map(row).collect::<Vec<_>>().concat())
+}
+
+/// Z and S, each 16th into sums of its own, which are then added in their order.
+#[inline(always)]
+fn shares<T: Real>(z: &[T], high: T) -> (T, T) {
+    let (mut sums, mut means) = ([T::zero(); LANES], [T::zero(); LANES]);
+    let (chunks, rest) = z.as_chunks::<LANES>();
+    for chunk in chunks {
+        for k in 0..LANES {
+            let below = chunk[k] - high;
+            let e = below.exp();
+            sums[k] += e;
+            means[k] += below * e;
+        }
+    }
+    let mut all = (T::zero(), T::zero());
+    for below in rest.iter().map(|&z| z - high) {
+        all = (all.0 + below.exp(), all.1 + below * below.exp());
+    }
+    sums.into_iter().zip(means).fold(all, |all, (sum, mean)| (all.0 + sum, all.1 + mean))
 }
 
 /// ∂/∂z_i = g·(1[i = a] − π_i) − h·π_i·(log π_i + H), where g and h are the gradients of log π(a) and H.
@@ -114,10 +114,16 @@ fn backward<T: Real>(logits: &[T], width: usize, actions: &[u32], both: &[T], gr
         let action = action as usize;
         // log π_i = z_i − log-sum-exp.
         let all = z[action] - both[0];
-        for (out, &z) in out.iter_mut().zip(z) {
-            let log = z - all;
-            *out = -(log.e_to() * (g + h * (log + both[1])));
-        }
+        let entropy = both[1];
+        wide(
+            #[inline(always)]
+            || {
+                for (out, &z) in out.iter_mut().zip(z) {
+                    let log = z - all;
+                    *out = -(log.exp() * (g + h * (log + entropy)));
+                }
+            },
+        );
         out[action] += g;
     });
     found

@@ -20,8 +20,11 @@ pub struct Shape {
     pub vectors: String,
     /// Turns of an episode there: what progress through a session, a part of those features, is measured by.
     pub horizon: usize,
-    /// Width of the hidden layer.
+    /// Width of a hidden layer.
     pub hidden: usize,
+    /// Hidden layers of g and of the potential, from 1.
+    #[serde(default = "one")]
+    pub layers: usize,
     /// Logits are cut to ±this, so that one sure answer does not drown the others.
     pub clip: f64,
     /// Numbers in the features of one state.
@@ -40,6 +43,11 @@ pub struct Shape {
     pub remark: Option<String>,
 }
 
+/// Files that do not say how many layers they have were made with one.
+fn one() -> usize {
+    1
+}
+
 impl Default for Shape {
     fn default() -> Self {
         Self {
@@ -48,6 +56,7 @@ impl Default for Shape {
             vectors: String::new(),
             horizon: 0,
             hidden: 64,
+            layers: 1,
             clip: 10.0,
             states: 0,
             state_only: false,
@@ -142,7 +151,9 @@ impl Discriminator {
         let mut params = Params::default();
         let mut init = Init::new(seed);
         let mut network = |name: &str, inputs: usize| {
-            let network = Mlp::new(&mut params, name, &[inputs, shape.hidden, 1], 1.0, &mut init)?;
+            let mut widths = vec![shape.hidden; shape.layers + 2];
+            (widths[0], widths[shape.layers + 1]) = (inputs, 1);
+            let network = Mlp::new(&mut params, name, &widths, 1.0, &mut init)?;
             Ok::<_, anyhow::Error>(if shape.spectral_norm { network.with_spectral_norm() } else { network })
         };
         let g = network("network", if shape.state_only { shape.states } else { shape.inputs })?;

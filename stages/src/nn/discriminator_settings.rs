@@ -25,8 +25,10 @@ pub struct DiscriminatorSettings {
     pub label_smoothing: f64,
     /// Logits are cut to ± this where a reward or a weight is made of them; what is learned from is never cut.
     pub logit_clip: f64,
-    /// Width of the hidden layer.
+    /// Width of a hidden layer.
     pub hidden: usize,
+    /// Hidden layers, from 1; the networks of the library `imitation` have 2.
+    pub layers: usize,
     /// Whether each layer is divided by its largest singular value (Miyato et al. 2018): a smoother, less sure discriminator.
     pub spectral_norm: bool,
     /// Whether demonstrated steps count as they were last weighed (ŵ of IL-Rec) instead of 1 each, as its code has it.
@@ -49,6 +51,7 @@ impl Default for DiscriminatorSettings {
             label_smoothing: 0.1,
             logit_clip: 10.0,
             hidden: 64,
+            layers: 1,
             spectral_norm: false,
             weighted: false,
             stop_above_accuracy: 0.95,
@@ -72,6 +75,9 @@ impl DiscriminatorSettings {
         }
         if self.hidden == 0 {
             return wrong("hidden", "a layer has at least one unit");
+        }
+        if self.layers == 0 {
+            return wrong("layers", "a discriminator has at least one hidden layer");
         }
         if self.text_width == 0 {
             return wrong("text_width", "a text's vector has at least one number");
@@ -107,6 +113,7 @@ mod tests {
         assert_eq!(refused(|s| s.batch_size = 0), "batch_size");
         assert_eq!(refused(|s| s.replay_rounds = 0), "replay_rounds");
         assert_eq!(refused(|s| s.hidden = 0), "hidden");
+        assert_eq!(refused(|s| s.layers = 0), "layers");
         assert_eq!(refused(|s| s.text_width = 0), "text_width");
         assert_eq!(refused(|s| s.learning_rate = 0.0), "learning_rate");
         assert_eq!(refused(|s| s.weight_decay = f64::NAN), "weight_decay");

@@ -2,11 +2,12 @@
 
 use anyhow::Result;
 use candle_core::{DType, Device, Tensor};
-use candle_nn::{Linear, Module};
+use candle_nn::Module;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::caser::{Caser, Filters};
+use super::fused::{Activation, linear};
 use super::sasrec::{Causal, SasRec};
 use super::{AttentionBlock, Gru, Init, LayerNorm, NOT_THERE, Params};
 
@@ -142,9 +143,10 @@ pub(super) enum Encoding {
 
 /// The parameters of [`Encoder::Transformer`].
 pub(super) struct Tokens {
-    user: Linear,
-    item: Linear,
-    reward: Linear,
+    /// Weight `[width, I]` and bias `[width]`, of each.
+    user: (Tensor, Tensor),
+    item: (Tensor, Tensor),
+    reward: (Tensor, Tensor),
     /// `[1 + W, width]`: the user's place, then the items'.
     place: Tensor,
     blocks: Vec<AttentionBlock>,
@@ -190,15 +192,15 @@ impl Encoding {
 impl Tokens {
     fn new(shape: &Transformer, vector: usize, window: usize, params: &mut Params, init: &mut Init) -> Result<Self> {
         let width = shape.width;
-        let mut linear = |params: &mut Params, name: &str, from: usize| -> Result<Linear> {
+        let mut layer = |params: &mut Params, name: &str, from: usize| -> Result<(Tensor, Tensor)> {
             let weight = params.add(&format!("encoder.{name}.weight"), &init.glorot(width, from, 1.0)?)?;
             let bias = params.add(&format!("encoder.{name}.bias"), &Tensor::zeros(width, DType::F32, &Device::Cpu)?)?;
-            Ok(Linear::new(weight, Some(bias)))
+            Ok((weight, bias))
         };
         Ok(Self {
-            user: linear(params, "user", vector)?,
-            item: linear(params, "item", vector)?,
-            reward: linear(params, "reward", 1)?,
+            user: layer(params, "user", vector)?,
+            item: layer(params, "item", vector)?,
+            reward: layer(params, "reward", 1)?,
             place: params.add("encoder.place", &init.normal(&[1 + window, width], 0.1)?)?,
             blocks: (0..shape.layers)
                 .map(|k| AttentionBlock::new(params, &format!("encoder.block.{k}"), width, shape.heads, init))
@@ -209,9 +211,9 @@ impl Tokens {
 
     /// relu(LN(·)) of the user's token after the blocks, `[B, width]`.
     fn forward(&self, recent: &Recent) -> candle_core::Result<Tensor> {
-        let items =
-            (self.item.forward(recent.items)? + self.reward.forward(&recent.rewards.unsqueeze(2)?.contiguous()?)?)?;
-        let user = self.user.forward(recent.users)?.unsqueeze(1)?;
+        let of = |x: &Tensor, (weight, bias): &(Tensor, Tensor)| linear(x, weight, bias, Activation::None);
+        let items = (of(recent.items, &self.item)? + of(&recent.rewards.unsqueeze(2)?, &self.reward)?)?;
+        let user = of(recent.users, &self.user)?.unsqueeze(1)?;
         let mut x = Tensor::cat(&[&user, &items], 1)?.broadcast_add(&self.place)?;
         // 0 for the user and for items, NOT_THERE for what is none.
         let absent = ((recent.there - 1.0)? * -NOT_THERE)?;

@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Result, Tensor, Var};
 
-use super::Params;
+use super::{Init, Params};
 
 /// Fails unless every parameter receives a gradient that is not all zero.
 pub fn assert_every_parameter_learns(params: &Params, loss: impl Fn() -> Result<Tensor>) {
@@ -39,6 +39,32 @@ pub fn assert_parameters_are_exact(params: &Params, loss: impl Fn() -> Result<Te
         };
         assert_agrees(name, &values(gradients.get(var.as_tensor()).unwrap()), &start, at);
         at(start.clone());
+    }
+}
+
+/// Fails unless both functions of tensors in f64 have the same values, and the same gradients of a weighed sum of them.
+pub fn assert_same_gradients<const N: usize>(
+    tensors: &[Tensor; N],
+    fused: impl Fn([&Tensor; N]) -> Result<Tensor>,
+    plain: impl Fn([&Tensor; N]) -> Result<Tensor>,
+) {
+    let vars: Vec<Var> = tensors.iter().map(|tensor| Var::from_tensor(tensor).unwrap()).collect();
+    let given: [&Tensor; N] = std::array::from_fn(|k| vars[k].as_tensor());
+    let flat = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f64>().unwrap();
+    let all = |found: Tensor| {
+        let weights = Init::new(9).normal(found.dims(), 1.0).unwrap().to_dtype(DType::F64).unwrap();
+        let gradients = (&found * weights).unwrap().sum_all().unwrap().backward().unwrap();
+        let of = |var: &Var| flat(gradients.get(var.as_tensor()).expect("each has a gradient"));
+        (found.dims().to_vec(), [vec![flat(&found)], vars.iter().map(of).collect()].concat())
+    };
+    let ((fused_shape, fused), (plain_shape, plain)) = (all(fused(given).unwrap()), all(plain(given).unwrap()));
+    assert_eq!(fused_shape, plain_shape);
+    for (which, (fused, plain)) in fused.iter().zip(&plain).enumerate() {
+        assert_eq!(fused.len(), plain.len());
+        for (k, (a, b)) in fused.iter().zip(plain).enumerate() {
+            let error = (a - b).abs() / a.abs().max(b.abs()).max(1.0);
+            assert!(error < 1e-10, "values (0) or gradient {which}, element {k}: {a} fused, {b} plain");
+        }
     }
 }
 

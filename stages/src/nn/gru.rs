@@ -2,8 +2,8 @@
 
 use anyhow::Result;
 use candle_core::{DType, Device, Tensor};
-use candle_nn::ops::sigmoid;
 
+use super::fused::{Activation, linear, recurrent};
 use super::{Init, Params};
 
 /// r = σ(W_r x + U_r h + b_r), z = σ(W_z x + U_z h + b_z), n = tanh(W_n x + b_n + r ∘ (U_n h + c_n)),
@@ -18,7 +18,6 @@ pub struct Gru {
     hidden: Tensor,
     /// c_n, `[H]`; the gates need no second bias.
     hidden_bias: Tensor,
-    width: usize,
 }
 
 impl Gru {
@@ -34,33 +33,14 @@ impl Gru {
             input_bias: params.add(&format!("{name}.input_bias"), &zeros(3 * width)?)?,
             hidden: params.add(&format!("{name}.hidden"), &wide(width)?)?,
             hidden_bias: params.add(&format!("{name}.hidden_bias"), &zeros(width)?)?,
-            width,
         })
     }
 
     /// The last h: `x [B, T, D]` newest first, `there [B, T]` 1 where there is a step and 0 where h is to stay → `[B, H]`.
     pub fn forward(&self, x: &Tensor, there: &Tensor) -> candle_core::Result<Tensor> {
-        let (batch, turns, inputs) = x.dims3()?;
         // One product for all steps.
-        let x = x.reshape((batch * turns, inputs))?.matmul(&self.input)?.broadcast_add(&self.input_bias)?;
-        let x = x.reshape((batch, turns, 3 * self.width))?;
-        let mut h = Tensor::zeros((batch, self.width), x.dtype(), x.device())?;
-        for turn in (0..turns).rev() {
-            let next = self.step(&x.narrow(1, turn, 1)?.squeeze(1)?, &h)?;
-            h = (&h + (next - &h)?.broadcast_mul(&there.narrow(1, turn, 1)?)?)?;
-        }
-        Ok(h)
-    }
-
-    /// `x [B, 3H]` after its product, `h [B, H]` → `[B, H]`.
-    fn step(&self, x: &Tensor, h: &Tensor) -> candle_core::Result<Tensor> {
-        let of_hidden = h.matmul(&self.hidden)?;
-        let part = |t: &Tensor, k: usize| t.narrow(1, k * self.width, self.width);
-        let gates = sigmoid(&(x.narrow(1, 0, 2 * self.width)? + of_hidden.narrow(1, 0, 2 * self.width)?)?)?;
-        let (reset, keep) = (part(&gates, 0)?, part(&gates, 1)?);
-        let remembered = part(&of_hidden, 2)?.broadcast_add(&self.hidden_bias)?;
-        let new = (part(x, 2)? + (reset * remembered)?)?.tanh()?;
-        &new + (keep * (h - &new)?)?
+        let x = linear(x, &self.input.t()?, &self.input_bias, Activation::None)?;
+        recurrent(&x, &self.hidden, &self.hidden_bias, there)
     }
 }
 
@@ -80,7 +60,6 @@ mod tests {
             input_bias: Tensor::new(&zeros, &Device::Cpu).unwrap(),
             hidden: ones,
             hidden_bias: Tensor::new(&zeros[..1], &Device::Cpu).unwrap(),
-            width: 1,
         };
         let x = Tensor::ones((1, 2, 1), DType::F64, &Device::Cpu).unwrap();
         let both = Tensor::ones((1, 2), DType::F64, &Device::Cpu).unwrap();

@@ -1,15 +1,15 @@
 //! Layer normalisation that keeps its gradient.
 
 use anyhow::Result;
-use candle_core::{D, DType, Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use candle_nn::Module;
 
 use super::Params;
+use super::fused::layer_norm;
 
 const EPSILON: f64 = 1e-5;
 
-/// g ∘ (x − mean) / √(variance + 1e-5) + b over the last dimension (Ba, Kiros and Hinton 2016, eq. 4), composed of plain
-/// operations: candle's fused one cuts the gradient.
+/// g ∘ (x − mean) / √(variance + 1e-5) + b over the last dimension (Ba, Kiros and Hinton 2016, eq. 4).
 #[derive(Clone, Debug)]
 pub struct LayerNorm {
     gain: Tensor,
@@ -29,10 +29,7 @@ impl LayerNorm {
 impl Module for LayerNorm {
     /// `x […, D]` → `[…, D]`.
     fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
-        let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
-        let variance = centred.sqr()?.mean_keepdim(D::Minus1)?;
-        let normalised = centred.broadcast_div(&(variance + EPSILON)?.sqrt()?)?;
-        normalised.broadcast_mul(&self.gain)?.broadcast_add(&self.bias)
+        layer_norm(x, &self.gain, &self.bias, EPSILON)
     }
 }
 

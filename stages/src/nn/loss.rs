@@ -2,10 +2,7 @@
 
 use candle_core::{Result, Tensor};
 
-/// ln(1 + eˣ) without overflow: max(x, 0) + ln(1 + e^−|x|). Any shape.
-pub fn softplus(x: &Tensor) -> Result<Tensor> {
-    x.relu()? + (x.abs()?.neg()?.exp()? + 1.0)?.log()?
-}
+pub use super::fused::{Taken, softplus, taken};
 
 /// Binary cross-entropy of `logits` against `targets` in [0, 1], any equal shapes → one value an element:
 /// softplus(z) − z·y. Stable for any logit, unlike `candle_nn::loss::binary_cross_entropy_with_logit`.
@@ -15,7 +12,8 @@ pub fn bce_with_logits(logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
 
 /// log π of the taken actions: `logits [B, A]`, `action [B]` of u32 → `[B]`.
 pub fn log_probability(logits: &Tensor, action: &Tensor) -> Result<Tensor> {
-    candle_nn::ops::log_softmax(logits, 1)?.gather(&action.unsqueeze(1)?, 1)?.squeeze(1)
+    let Taken { logit, log_sum_exp } = taken(logits, action)?;
+    logit - log_sum_exp
 }
 
 /// mean((V − R)²): `values [S], targets [S]` → scalar.

@@ -2,8 +2,9 @@
 
 use anyhow::Result;
 use candle_core::{DType, Device, Tensor};
-use candle_nn::{Linear, Module};
+use candle_nn::Module;
 
+use super::fused::{Activation, linear};
 use super::{Init, Params, spectral};
 
 /// Linear layers with tanh between them; the last layer is linear.
@@ -12,7 +13,8 @@ use super::{Init, Params, spectral};
 /// enough to prove each gradient.
 #[derive(Clone, Debug)]
 pub struct Mlp {
-    layers: Vec<Linear>,
+    /// `[O, I]` and `[O]` of each.
+    layers: Vec<(Tensor, Tensor)>,
     spectral_norm: bool,
 }
 
@@ -25,7 +27,7 @@ impl Mlp {
             let gain = if k + 2 == widths.len() { last_gain } else { 1.0 };
             let weight = params.add(&format!("{name}.{k}.weight"), &init.glorot(pair[1], pair[0], gain)?)?;
             let bias = params.add(&format!("{name}.{k}.bias"), &Tensor::zeros(pair[1], DType::F32, &Device::Cpu)?)?;
-            layers.push(Linear::new(weight, Some(bias)));
+            layers.push((weight, bias));
         }
         Ok(Self { layers, spectral_norm: false })
     }
@@ -41,15 +43,13 @@ impl Module for Mlp {
     /// `x [B, widths[0]]` → `[B, widths.last()]`.
     fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
         let mut x = x.clone();
-        for (k, layer) in self.layers.iter().enumerate() {
+        for (k, (weight, bias)) in self.layers.iter().enumerate() {
+            let activation = if k + 1 < self.layers.len() { Activation::Tanh } else { Activation::None };
             x = if self.spectral_norm {
-                Linear::new(spectral::normalised(layer.weight())?, layer.bias().cloned()).forward(&x)?
+                linear(&x, &spectral::normalised(weight)?, bias, activation)?
             } else {
-                layer.forward(&x)?
+                linear(&x, weight, bias, activation)?
             };
-            if k + 1 < self.layers.len() {
-                x = x.tanh()?;
-            }
         }
         Ok(x)
     }

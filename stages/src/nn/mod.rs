@@ -15,6 +15,7 @@ pub mod discriminator;
 mod discriminator_settings;
 mod embedding;
 mod encoder;
+mod fused;
 mod gru;
 mod init;
 mod layer_norm;

@@ -32,10 +32,11 @@ pub struct Told {
 }
 
 impl Opponent {
-    /// A new one that reads what `shape` says, with the width, the cut and the norm of its `settings`.
+    /// A new one that reads what `shape` says, with the layers, the cut and the norm of its `settings`.
     pub fn new(settings: &DiscriminatorSettings, shape: Shape, seed: u64) -> Result<Self> {
         let shape = Shape {
             hidden: settings.hidden,
+            layers: settings.layers,
             clip: settings.logit_clip,
             spectral_norm: settings.spectral_norm,
             ..shape

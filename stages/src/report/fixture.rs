@@ -112,7 +112,7 @@ pub(super) fn inputs() -> Inputs {
         calibration: vec![Named { name: "world".to_owned(), cell: String::new(), value: calibration() }],
         rewards: vec![Named { name: "reward".to_owned(), cell: String::new(), value: rewards() }],
         curves: curves(),
-        demonstrations: Some(demonstrations()),
+        demonstrations: vec![Named { name: "demos".to_owned(), cell: String::new(), value: demonstrations() }],
         items: Some(items()),
     }
 }

@@ -5,7 +5,7 @@ use pipeline::escape::is_unsafe;
 use pipeline::report::Ran;
 
 use super::tell::Table;
-use super::{estimate, measure, say, speed, trap, what_ran};
+use super::{estimate, measure, say, speed, teachers, trap, what_ran};
 use crate::artifact::Estimates;
 
 /// One run with its tables.
@@ -28,6 +28,7 @@ pub(super) fn run(ran: &Ran, tables: &[Table], estimates: &[(&str, Estimates)]) 
     text += &facts(ran);
     text += &list("From the record", &trap::traps(ran));
     text += &times(ran);
+    text += &models(ran, tables);
     text += &stages(ran);
     text + &fenced("yaml", &ran.config)
 }
@@ -98,6 +99,18 @@ fn times(ran: &Ran) -> String {
         lines.extend(speed.rows.iter().map(|row| row.cells().map(|cell| escape(&cell)).to_vec()));
         text += &table(&lines);
         text += &paragraph(&[speed.teacher]);
+    }
+    text
+}
+
+/// What the language models of each table return and take.
+fn models(ran: &Ran, tables: &[Table]) -> String {
+    let mut text = String::new();
+    for models in tables.iter().filter_map(|table| teachers::Models::of(ran, table.stage, &table.rows)) {
+        let mut lines = vec![teachers::Models::heads().into_iter().map(str::to_owned).collect()];
+        lines.extend(models.cells().iter().map(|cells| cells.iter().map(|cell| escape(cell)).collect::<Vec<_>>()));
+        text += &table(&lines);
+        text += &paragraph(&[models.said()]);
     }
     text
 }

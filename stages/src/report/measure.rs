@@ -44,6 +44,9 @@ pub(super) fn label(name: &str) -> String {
         "over_popular" => "lead over popular",
         "over_retriever" => "lead over the retriever",
         "over_teacher" => "lead over the teacher",
+        "calls" => "calls an episode",
+        "tokens_read" => "tokens read an episode",
+        "tokens_written" => "tokens written an episode",
         _ => return name.replace('_', " "),
     };
     known.to_owned()
@@ -53,7 +56,7 @@ pub(super) fn label(name: &str) -> String {
 pub(super) fn written(name: &str, estimate: Estimate) -> String {
     let write = match name {
         "coverage" | "coverage_per_step" | "repeat_rate" | "top_category" => say::percent,
-        "distinct" | "gap" => say::one,
+        "distinct" | "gap" | "calls" => say::one,
         "reward_each" | "reward_each_exclusive" | "diversity" | "novelty" => say::two,
         _ if name.starts_with("end_") => say::percent,
         _ if ["return_", "length", "over_"].iter().any(|start| name.starts_with(start)) => say::one,

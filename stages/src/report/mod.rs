@@ -20,6 +20,7 @@ mod say;
 mod separated;
 mod several;
 mod speed;
+mod teachers;
 mod tell;
 mod trap;
 mod verdict;
@@ -66,8 +67,8 @@ ports! {
         rewards: Many<RewardPairs>,
         /// Learning curves of any stages.
         curves: Many<Curves>,
-        /// The language model's episodes, for examples; needs `items`.
-        demonstrations: Option<Demonstrations>,
+        /// Episodes of language models, for examples; needs `items`.
+        demonstrations: Many<Demonstrations>,
         /// Titles for the examples.
         items: Option<Items>,
     }
@@ -86,8 +87,8 @@ impl Stage for Report {
     // 1: the first page. 2: differences judged together, profiles, calibration, learned rewards, off-policy estimates, bands
     // over seeds, more cautions, and a place for what was run. 3: rows are privileged by their column; words for every end.
     // 4: no difference is real whose interval has no width; `direct` is no small sample; words for calibration and rows that are
-    // true of any setting.
-    const VERSION: u32 = 4;
+    // true of any setting. 5: several language models, and what they were asked; a difference without a width decides nothing.
+    const VERSION: u32 = 5;
     const ABOUT: &'static str = "Renders metrics, episodes and learning curves as one self-contained HTML page";
     type Inputs = Inputs;
     type Outputs = Outputs;
@@ -122,7 +123,7 @@ mod tests {
     use pipeline::{Context, Stage};
 
     use super::{Inputs, Report, fixture};
-    use crate::artifact::{Curves, Demonstrations, Metrics, Page, Rollouts};
+    use crate::artifact::{Curves, Demonstrations, Metric, Metrics, Page, Rollouts};
 
     fn page(report: &Report, inputs: Inputs) -> String {
         report.run(inputs, &Context::detached(Path::new("unused"))).expect("the page renders").page.0
@@ -217,6 +218,27 @@ mod tests {
     }
 
     #[test]
+    fn several_language_models_stand_side_by_side() {
+        let mut inputs = fixture::inputs();
+        let teacher = |metric: &&Metric| metric.policy.starts_with("teacher");
+        let mut second: Vec<Metric> = inputs.metrics.0.iter().filter(teacher).cloned().collect();
+        second.push(Metric { metric: "calls".to_owned(), mean: 31.5, low: 31.5, high: 31.5, ..second[0].clone() });
+        second.iter_mut().for_each(|metric| metric.policy = "teacher <script>".to_owned());
+        inputs.metrics.0.extend(second);
+        let mut other = inputs.demonstrations[0].clone();
+        other.cell = "expert=<script>".to_owned();
+        inputs.demonstrations.push(other);
+        let page = page(&Report::default(), inputs);
+        let (_, table) = page.split_once("<h3>The language models</h3>").expect("they have a table");
+        let (table, rest) = table.split_once("</table>").expect("it ends");
+        assert!(table.contains("teacher (LLM)</th>") && table.contains("teacher &lt;script&gt;</th>"), "{table}");
+        assert!(table.contains("31.5</td>") && table.contains("tokens read</th>"), "{table}");
+        assert!(rest.contains("<h3>demos</h3>") && rest.contains("<h3>demos expert=&lt;script&gt;</h3>"));
+        assert_eq!(rest.matches("Episode of median return").count(), 2);
+        assert!(!rest.contains("Episode of lowest return") && !page.contains("<script"));
+    }
+
+    #[test]
     fn the_place_for_what_was_run_is_there_once_whatever_the_data_hold() {
         let mut inputs = fixture::inputs();
         for metric in &mut inputs.metrics.0 {
@@ -236,7 +258,7 @@ mod tests {
             curves.value.0.iter_mut().for_each(|point| point.value = f64::NAN);
         }
         inputs.curves.push(pipeline::Named { name: "idle".into(), cell: String::new(), value: Curves::default() });
-        inputs.demonstrations = Some(Demonstrations::default());
+        inputs.demonstrations[0].value = Demonstrations::default();
         inputs.rollouts = Some(Rollouts::default());
         let page = page(&Report::default(), inputs);
         assert!(!page.contains("NaN") && !page.contains("inf<") && !page.contains("\"inf"));
@@ -256,7 +278,7 @@ mod tests {
             calibration: Vec::new(),
             rewards: Vec::new(),
             curves: Vec::new(),
-            demonstrations: None,
+            demonstrations: Vec::new(),
             items: None,
         };
         let page = page(&Report::default(), inputs);

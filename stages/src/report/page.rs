@@ -6,10 +6,10 @@ use minijinja::{Environment, UndefinedBehavior, Value, context};
 
 use super::caution::Evidence;
 use super::chart::{NARROW, WIDE, calibration, curves, profile, rewards, ridge, scatter, whisker};
-use super::row::Row;
+use super::row::{Role, Row};
 use super::verdict::{Cast, Comparison};
-use super::{Inputs, caution, difference, episode, estimate, legend, measure, say};
-use crate::artifact::{Comparisons, End, Page, Profiles, Step};
+use super::{Inputs, caution, difference, episode, estimate, legend, measure, say, teachers};
+use crate::artifact::{Comparisons, Demonstrations, End, Page, Profiles, Step};
 
 /// Steps of an episode that are printed before the rest folds away.
 const UNFOLDED: usize = 5;
@@ -38,6 +38,7 @@ pub(super) fn render(title: &str, rows: &[Row], cast: &Cast, inputs: &Inputs) ->
         cautions => caution::cautions(rows, cast, evidence),
         rows => rows.iter().map(table_row).collect::<Value>(),
         judged => inputs.comparisons.as_ref().map(judged),
+        models => Some(teachers::rows(rows)).filter(|rows| !rows.is_empty()).map(|rows| teachers::table(&rows)),
         more => more(rows),
         profiles => inputs.profiles.as_ref().map(|profiles| profiles_of(profiles, rows)),
         calibration => inputs.calibration.iter().flat_map(|world| calibration::draw(&named(world), &world.value))
@@ -52,8 +53,7 @@ pub(super) fn render(title: &str, rows: &[Row], cast: &Cast, inputs: &Inputs) ->
         scatter => both(&|width| scatter::draw(rows, width)),
         ridge => both(&|width| ridge::draw(rows, width)),
         panels => panels.iter().map(panel).collect::<Value>(),
-        episodes => episodes(inputs),
-        first_taken => inputs.demonstrations.as_ref().and_then(episode::first_taken).map(first_taken),
+        at_work => at_work(inputs),
         terms => legend::TERMS.iter().map(|&(term, text)| context! { term, text }).collect::<Value>(),
         meanings => meanings(rows),
         has_rollouts => inputs.rollouts.is_some(),
@@ -136,7 +136,7 @@ fn absent(inputs: &Inputs) -> Vec<&'static str> {
         ("calibration", inputs.calibration.is_empty()),
         ("rewards", inputs.rewards.is_empty()),
         ("curves", inputs.curves.is_empty()),
-        ("demonstrations", inputs.demonstrations.is_none()),
+        ("demonstrations", inputs.demonstrations.is_empty()),
     ];
     all.into_iter().filter(|(_, absent)| *absent).map(|(name, _)| name).collect()
 }
@@ -200,10 +200,24 @@ fn panel(panel: &curves::Panel) -> Value {
     context! { title => drawn.title, caption => drawn.caption, svg => drawn.svg.map(Value::from_safe_string) }
 }
 
-fn episodes(inputs: &Inputs) -> Value {
-    let (Some(demonstrations), Some(items)) = (&inputs.demonstrations, &inputs.items) else {
-        return Vec::<Value>::new().into();
+/// Episodes of each language model; of several only the first example of each.
+fn at_work(inputs: &Inputs) -> Value {
+    let Some(items) = &inputs.items else { return Vec::<Value>::new().into() };
+    let several = inputs.demonstrations.len() > 1;
+    let model = |model: &pipeline::Named<Demonstrations>| {
+        let mut examples = episode::examples(&model.value, items);
+        examples.truncate(if several { 1 } else { examples.len() });
+        context! {
+            name => several.then(|| named(model)),
+            first_taken => episode::first_taken(&model.value).map(first_taken),
+            episodes => examples.into_iter().map(one_episode).collect::<Value>(),
+        }
     };
+    let models = inputs.demonstrations.iter().filter(|model| !model.value.trajectories.is_empty());
+    models.map(model).collect()
+}
+
+fn one_episode(example: episode::Example) -> Value {
     let step = |(number, step): (usize, &Step)| {
         let offered = step.candidates.iter().enumerate();
         let offered =
@@ -216,32 +230,31 @@ fn episodes(inputs: &Inputs) -> Value {
             candidates => offered.collect::<Value>(),
         }
     };
-    let episode = |example: episode::Example| {
-        let episode = example.told;
-        let steps: Vec<Value> = episode.steps.iter().enumerate().map(step).collect();
-        let (shown, folded) = steps.split_at(steps.len().min(UNFOLDED));
-        context! {
-            why => example.why,
-            user => episode.user,
-            total => say::one(episode.total),
-            length => steps.len(),
-            end => end_in_words(episode.end),
-            left => episode.end.terminal(),
-            shown,
-            folded,
-        }
-    };
-    episode::examples(demonstrations, items).into_iter().map(episode).collect()
+    let episode = example.told;
+    let steps: Vec<Value> = episode.steps.iter().enumerate().map(step).collect();
+    let (shown, folded) = steps.split_at(steps.len().min(UNFOLDED));
+    context! {
+        why => example.why,
+        user => episode.user,
+        total => say::one(episode.total),
+        length => steps.len(),
+        end => end_in_words(episode.end),
+        left => episode.end.terminal(),
+        shown,
+        folded,
+    }
 }
 
 fn first_taken(taken: episode::FirstTaken) -> Value {
     context! { share => say::percent(taken.share), by_chance => say::percent(taken.by_chance), choices => taken.choices }
 }
 
-/// The legend's entries for the rows of this table that have one.
+/// The legend's entries for the rows of this table that have one; all language models have the same.
 fn meanings(rows: &[Row]) -> Value {
     let entry = |row: &Row| {
         Some(context! { name => row.name.as_str(), role => row.role.name(), text => legend::meaning(row)? })
     };
-    rows.iter().filter_map(entry).collect()
+    let first = rows.iter().position(|row| row.role == Role::Teacher);
+    let once = |(k, row): &(usize, &Row)| row.role != Role::Teacher || Some(*k) == first;
+    rows.iter().enumerate().filter(once).filter_map(|(_, row)| entry(row)).collect()
 }

@@ -9,7 +9,7 @@ use super::caution::Evidence;
 use super::difference;
 use super::row::{self, Row};
 use super::verdict::Cast;
-use super::{caution, markdown, separated, several, speed, trap, what_ran};
+use super::{caution, markdown, separated, several, speed, teachers, trap, what_ran};
 use crate::artifact::{Comparisons, Estimates, Metric, Metrics, Page, Rollouts};
 
 /// The table of one evaluation in one run, with what belongs to it.
@@ -78,7 +78,7 @@ fn nothing(ran: &Ran) -> String {
 }
 
 /// The tables of a run in the order of its experiment.
-fn tables_of(ran: &Ran) -> Result<Vec<Table<'_>>> {
+pub(super) fn tables_of(ran: &Ran) -> Result<Vec<Table<'_>>> {
     let mut tables = Vec::new();
     for (stage, file) in ran.files(Metrics::KIND) {
         let metrics: Metrics = read(file)?;
@@ -155,6 +155,12 @@ fn object(runs: &[Ran], tables: &[Table]) -> Value {
             "differences": table.differences(), "cautions": table.cautions(),
         })
     };
+    let models = |ran: &Ran| {
+        let own = tables.iter().filter(move |table| table.ran.id == ran.id);
+        own.filter_map(|table| teachers::Models::of(table.ran, table.stage, &table.rows))
+            .collect::<Vec<_>>()
+            .into_iter()
+    };
     let run = |ran: &Ran| {
         let own = tables.iter().filter(|table| table.ran.id == ran.id).map(table);
         json!({
@@ -162,6 +168,7 @@ fn object(runs: &[Ran], tables: &[Table]) -> Value {
             "machine": ran.machine, "program": ran.program, "started": ran.started, "seconds": ran.seconds,
             "jobs": ran.jobs, "threads": ran.threads, "cautions": trap::traps(ran),
             "times": speed::speeds(ran).iter().map(speed::Speed::to_json).collect::<Vec<_>>(),
+            "models": models(ran).map(|models| models.to_json()).collect::<Vec<_>>(),
             "stages": ran.stages.iter().map(stage).collect::<Vec<_>>(), "tables": own.collect::<Vec<_>>(),
         })
     };

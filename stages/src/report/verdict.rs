@@ -37,13 +37,15 @@ impl Standing {
             (std::cmp::Ordering::Less, false) => Self::Below,
         }
     }
-    /// As [`Standing::of`], from the interval of a paired difference.
+    /// As [`Standing::of`], from the interval of a paired difference. One without a width, as of a single user, put nothing to a
+    /// test.
     fn of_difference(difference: &Estimate) -> Self {
+        let tested = difference.low < difference.high;
         match difference.mean.total_cmp(&0.0) {
-            std::cmp::Ordering::Greater if difference.low > 0.0 => Self::Above,
+            std::cmp::Ordering::Greater if difference.low > 0.0 && tested => Self::Above,
             std::cmp::Ordering::Greater => Self::MaybeAbove,
             std::cmp::Ordering::Equal => Self::Level,
-            std::cmp::Ordering::Less if difference.high < 0.0 => Self::Below,
+            std::cmp::Ordering::Less if difference.high < 0.0 && tested => Self::Below,
             std::cmp::Ordering::Less => Self::MaybeBelow,
         }
     }
@@ -87,6 +89,8 @@ pub(super) struct Cast<'a> {
     pub baseline: Option<&'a Row>,
     /// The best language model.
     pub teacher: Option<&'a Row>,
+    /// How many it is the best of.
+    pub teachers: usize,
     /// What offered the language model its candidates.
     pub retriever: Option<&'a Row>,
     /// The best learned row.
@@ -114,6 +118,7 @@ impl<'a> Cast<'a> {
                 None => control("popular"),
             },
             teacher: best(Role::Teacher),
+            teachers: judged().filter(|row| row.role == Role::Teacher).count(),
             retriever: control("retriever"),
             best: best(Role::Learned),
             learned: judged().filter(|row| row.role == Role::Learned).count(),
@@ -135,10 +140,14 @@ impl<'a> Cast<'a> {
     fn comparisons(&self) -> Vec<Comparison> {
         let Some(best) = self.best else { return Vec::new() };
         let named = |row: Option<&'a Row>, name: &str, paired| row.map(|row| (row, name.to_owned(), paired));
+        let teacher = match self.teachers {
+            0 | 1 => "its teacher".to_owned(),
+            n => format!("the best of {n} language models"),
+        };
         let popular = |row: &Row| if row.name.starts_with("popular") { "over_popular" } else { "" };
         let others = [
             self.baseline.map(|row| (row, row.name.clone(), popular(row))),
-            named(self.teacher, "its teacher", "over_teacher"),
+            named(self.teacher, &teacher, "over_teacher"),
             named(self.retriever, "the retriever alone", "over_retriever"),
         ];
         let compare = |(row, name, paired)| compare(best, row, name, best.get(paired));
@@ -147,7 +156,8 @@ impl<'a> Cast<'a> {
 
     fn on_best(&self, comparisons: &[Comparison]) -> Option<String> {
         let Some(best) = self.best else {
-            return Some("No learned policy was judged: this page shows controls only.".to_owned());
+            let shown = if self.teacher.is_some() { "language models and controls" } else { "controls only" };
+            return Some(format!("No learned policy was judged: this page shows {shown}."));
         };
         let who = match self.learned {
             1 => format!("The learned policy, {},", best.name),
@@ -166,7 +176,10 @@ impl<'a> Cast<'a> {
     fn on_teacher(&self) -> Option<String> {
         let (teacher, retriever) = (self.teacher?, self.retriever?);
         let (own, base) = (teacher.returns()?, retriever.returns()?);
-        let head = format!("The language model itself returns {}", say::interval(own));
+        let head = match self.teachers {
+            0 | 1 => format!("The language model itself returns {}", say::interval(own)),
+            n => format!("The best of {n} language models, {}, returns {}", teacher.name, say::interval(own)),
+        };
         let base = say::interval(base);
         let fair = standing(teacher, retriever)? != Standing::Incomparable;
         if let Some(difference) = teacher.get("over_retriever").filter(|_| fair) {
@@ -266,6 +279,20 @@ mod tests {
     }
 
     #[test]
+    fn of_several_language_models_the_best_is_meant() {
+        let said = sentences(&[
+            ("retriever alone", true, 125.0, 0.5),
+            ("teacher expert=act_only", false, 120.0, 6.0),
+            ("teacher expert=react", false, 137.0, 6.0),
+            ("a2c", false, 135.0, 1.0),
+        ]);
+        assert!(said[0].contains("below the best of 2 language models (137.0 [131.0, 143.0]), though"), "{said:?}");
+        assert!(said[1].starts_with("The best of 2 language models, teacher expert=react, returns 137.0"), "{said:?}");
+        let said = sentences(&[("retriever alone", true, 125.0, 0.5), ("teacher a", false, 120.0, 6.0)]);
+        assert!(said[0].ends_with("shows language models and controls."), "{said:?}");
+    }
+
+    #[test]
     fn a_paired_difference_decides_where_it_was_measured() {
         let mut rows = fixture::rows(&[
             ("popular non-conflicting", true, 130.0, 0.7),
@@ -285,6 +312,9 @@ mod tests {
         );
         assert!(verdict.sentences[1].contains("−1.2 [−1.8, −0.6]"), "{}", verdict.sentences[1]);
         assert!(verdict.sentences[1].contains("cost return"), "{}", verdict.sentences[1]);
+        rows[2].measures.insert("over_retriever".into(), estimate(1.0, 0.0));
+        let said = Cast::of(&rows, None).verdict().sentences.pop().unwrap();
+        assert!(said.ends_with("add nothing that can be seen here."), "of a single user: {said}");
         rows[3].measures.insert("over_popular".into(), estimate(0.8, 0.9));
         assert_eq!(Cast::of(&rows, None).verdict().comparisons[0].standing, Standing::MaybeAbove);
     }

@@ -6,11 +6,26 @@ use pipeline::report::{Ran, RanAsset, RanStage};
 
 use super::page::fill;
 use super::speed::{Speed, Timed};
-use super::{say, speed, trap};
+use super::{say, speed, teachers, trap};
 
 /// The section, ready to be put into a page.
 pub(super) fn section(ran: &Ran) -> Result<String> {
-    fill("what_ran.html.j2", context! { run => facts(ran), traps => trap::traps(ran), speeds => speeds(ran) })
+    let models = teachers::models(ran)?;
+    let several = models.len() > 1;
+    let table = |models: &teachers::Models| {
+        context! { stage => several.then_some(models.stage.as_str()), said => models.said(), rows => models.cells() }
+    };
+    let models: Value = models.iter().map(table).collect();
+    fill(
+        "what_ran.html.j2",
+        context! {
+            run => facts(ran),
+            traps => trap::traps(ran),
+            speeds => speeds(ran),
+            models,
+            heads => teachers::Models::heads(),
+        },
+    )
 }
 
 /// The times of each evaluation; its stage is named where there are several.

@@ -1,43 +1,64 @@
 //! The llama transformer, forward only: RMSNorm, rotary positions, grouped-query attention, SwiGLU.
 //!
-//! Touvron et al. 2023 (arXiv:2302.13971, §2.2); grouped queries: Ainslie et al. 2023 (arXiv:2305.13245). The weights
-//! are expanded to f32 when loaded: plain f32 matrix products evaluate about 360 tokens a second of SmolLM2-135M on one
-//! core, candle's product on the quantised weights, which goes token by token, about 43. Forward only: nothing here
-//! carries a gradient.
+//! Touvron et al. 2023 (arXiv:2302.13971, §2.2); grouped queries: Ainslie et al. 2023 (arXiv:2305.13245). Qwen2 is the same with
+//! biases on queries, keys and values (arXiv:2407.10671, §2.2). Forward only: nothing here carries a gradient, and nothing is a
+//! tensor of candle, whose products on quantised weights go token by token, and whose float products need the weights expanded.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use anyhow::{Result, bail};
-use candle_core::{Device, Tensor};
 
+use super::attention::{KeyValues, attention};
 use super::logits::Logits;
 use super::metadata::Header;
-use super::operators::{Rotation, attention_weights, rms_norm};
+use super::operators::{Rotation, rms_norm, swiglu};
+use super::packed::Packed;
+use super::product::{Inputs, product};
 use super::shape::Shape;
+
+/// A linear map, with what is added to each row of its result.
+struct Biased {
+    weights: Packed,
+    bias: Option<Vec<f32>>,
+}
 
 struct Layer {
     attention_norm: Vec<f32>,
-    /// Queries, keys and values in one product `[(heads + 2 kv_heads) head, width]`.
-    qkv: Tensor,
-    attention_out: Tensor,
+    queries: Biased,
+    keys: Biased,
+    values: Biased,
+    attention_out: Packed,
     forward_norm: Vec<f32>,
-    /// Gate and up in one product `[2 hidden, width]`.
-    gate_up: Tensor,
-    down: Tensor,
+    gate: Packed,
+    up: Packed,
+    down: Packed,
 }
 
-/// Keys and values of some consecutive tokens: for each layer two tensors `[kv_heads, tokens, head]`.
+/// Keys and values of some consecutive tokens, layer by layer.
 #[derive(Clone)]
-pub(super) struct KeyValues(Vec<(Tensor, Tensor)>);
+pub(super) struct Pass(Arc<Vec<KeyValues>>);
 
-/// Weights of one model, all f32.
+/// What is evaluated behind what: some tokens of one prompt.
+pub(super) struct Part {
+    /// All of it is seen.
+    pub past: Vec<Pass>,
+    /// At least one; each below the vocabulary.
+    pub tokens: Vec<u32>,
+    /// Where each token stands in its text.
+    pub positions: Vec<usize>,
+    /// Whether token i may look at token j of `tokens`, at `i · tokens + j`.
+    pub sees: Vec<bool>,
+}
+
+/// Weights of one model.
 pub(super) struct Decoder {
     pub(super) shape: Shape,
-    embedding: Tensor,
+    embedding: Packed,
     layers: Vec<Layer>,
     norm: Vec<f32>,
     /// `[vocabulary, width]`; the embedding itself when the file has no `output.weight`.
-    head: Tensor,
+    head: Option<Packed>,
 }
 
 impl Decoder {
@@ -45,34 +66,44 @@ impl Decoder {
     pub(super) fn load(header: &mut Header, shape: Shape) -> Result<Self> {
         let mut left: BTreeSet<String> = header.tensor_names().into_iter().collect();
         let tied = !left.contains("output.weight");
-        let mut take = |name: String, dims: &[usize]| {
-            left.remove(&name);
-            header.tensor(&name, dims)
-        };
-        let Shape { width, hidden, vocabulary, .. } = shape;
+        let Shape { width, hidden, vocabulary, biased, .. } = shape;
         let (q, kv) = (shape.heads * shape.head, shape.kv_heads * shape.head);
         // Not with room for `shape.layers`: a damaged file may announce more than there is memory for.
         let mut layers = Vec::new();
         for layer in 0..shape.layers {
-            let mut take = |part: &str, dims: &[usize]| take(format!("blk.{layer}.{part}.weight"), dims);
+            let mut name = |part: &str| {
+                let name = format!("blk.{layer}.{part}");
+                left.remove(&name);
+                name
+            };
+            let mut map = |part: &str, rows| -> Result<Biased> {
+                let weights = header.weights(&name(&format!("{part}.weight")), rows, width)?;
+                let bias = biased.then(|| header.floats(&name(&format!("{part}.bias")), rows)).transpose()?;
+                Ok(Biased { weights, bias })
+            };
+            let (queries, keys, values) = (map("attn_q", q)?, map("attn_k", kv)?, map("attn_v", kv)?);
             layers.push(Layer {
-                attention_norm: take("attn_norm", &[width])?.to_vec1()?,
-                qkv: Tensor::cat(
-                    &[take("attn_q", &[q, width])?, take("attn_k", &[kv, width])?, take("attn_v", &[kv, width])?],
-                    0,
-                )?,
-                attention_out: take("attn_output", &[width, q])?,
-                forward_norm: take("ffn_norm", &[width])?.to_vec1()?,
-                gate_up: Tensor::cat(&[take("ffn_gate", &[hidden, width])?, take("ffn_up", &[hidden, width])?], 0)?,
-                down: take("ffn_down", &[width, hidden])?,
+                attention_norm: header.floats(&name("attn_norm.weight"), width)?,
+                queries,
+                keys,
+                values,
+                attention_out: header.weights(&name("attn_output.weight"), width, q)?,
+                forward_norm: header.floats(&name("ffn_norm.weight"), width)?,
+                gate: header.weights(&name("ffn_gate.weight"), hidden, width)?,
+                up: header.weights(&name("ffn_up.weight"), hidden, width)?,
+                down: header.weights(&name("ffn_down.weight"), width, hidden)?,
             });
         }
-        let norm = take("output_norm.weight".into(), &[width])?.to_vec1()?;
-        let embedding = take("token_embd.weight".into(), &[vocabulary, width])?;
-        let head = if tied { embedding.clone() } else { take("output.weight".into(), &[vocabulary, width])? };
+        let mut name = |name: &'static str| {
+            left.remove(name);
+            name
+        };
+        let norm = header.floats(name("output_norm.weight"), width)?;
+        let embedding = header.weights(name("token_embd.weight"), vocabulary, width)?;
+        let head = if tied { None } else { Some(header.weights(name("output.weight"), vocabulary, width)?) };
         if let Some(name) = left.first() {
             bail!(
-                "{}: {} tensors are of no use to this decoder, the first is `{name}`\nhelp: use a plain llama \
+                "{}: {} tensors are of no use to this decoder, the first is `{name}`\nhelp: use a plain llama or Qwen2 \
                  model such as SmolLM2, or an HTTP provider",
                 header.place(),
                 left.len()
@@ -81,61 +112,68 @@ impl Decoder {
         Ok(Self { shape, embedding, layers, norm, head })
     }
 
-    /// Evaluates `tokens` behind `past`.
+    /// Evaluates the tokens of all parts in one go; a part's result is the same whatever the others are.
     ///
-    /// `positions[i]` is where token i stands in its text; `sees(i, j)` says whether token i may look at token j of
-    /// `tokens` (all of `past` is seen). Returns the last layer's normed output `[tokens, width]` and the new keys and
-    /// values. The caller keeps ids below the vocabulary and `tokens` non-empty.
-    pub(super) fn forward(
-        &self,
-        past: &[&KeyValues],
-        tokens: &[u32],
-        positions: &[usize],
-        sees: impl Fn(usize, usize) -> bool,
-    ) -> Result<(Tensor, KeyValues)> {
-        let Shape { heads, kv_heads, head, hidden, epsilon, .. } = self.shape;
-        let (count, group) = (tokens.len(), heads / kv_heads);
-        let rotation = Rotation::new(positions, head, self.shape.rope_base);
-        let sees: Vec<bool> = (0..count * count).map(|pair| sees(pair / count, pair % count)).collect();
-        let scale = (head as f32).powf(-0.5);
-        let mut x = self.embedding.index_select(&Tensor::new(tokens, &Device::Cpu)?, 0)?;
-        let mut fresh = Vec::with_capacity(self.layers.len());
+    /// Returns for each part the last layer's normed output `[tokens, width]`, and the new keys and values.
+    pub(super) fn forward(&self, parts: &[Part]) -> Vec<(Vec<f32>, Pass)> {
+        let Shape { heads, kv_heads, head, width, epsilon, .. } = self.shape;
+        let positions = parts.iter().flat_map(|part| part.positions.iter().copied());
+        let rotation = Rotation::new(positions, head, self.shape.rope_base, self.shape.pairs);
+        let tokens = parts.iter().flat_map(|part| &part.tokens);
+        let mut x: Vec<f32> = tokens.flat_map(|id| self.embedding.row(*id as usize)).collect();
+        let mut fresh: Vec<Vec<KeyValues>> = parts.iter().map(|_| Vec::new()).collect();
         for (index, layer) in self.layers.iter().enumerate() {
-            let qkv = product(&layer.qkv, &rms_norm(&x, &layer.attention_norm, epsilon)?)?;
-            let rows = |from: usize, n: usize| qkv.narrow(0, from * head, n * head);
-            let q = rotation.apply(&rows(0, heads)?)?;
-            let k = rotation.apply(&rows(heads, kv_heads)?)?;
-            let v =
-                rows(heads + kv_heads, kv_heads)?.reshape((kv_heads, head, count))?.transpose(1, 2)?.contiguous()?;
-            let mut keys: Vec<&Tensor> = past.iter().map(|block| &block.0[index].0).collect();
-            let mut values: Vec<&Tensor> = past.iter().map(|block| &block.0[index].1).collect();
-            keys.push(&k);
-            values.push(&v);
-            let (keys, values) = (Tensor::cat(&keys, 1)?, Tensor::cat(&values, 1)?);
-            let length = keys.dim(1)?;
-            // A key head is shared by `group` query heads: they become rows of one product instead of copies of the
-            // key.
-            let scores = q.reshape((kv_heads, group * count, head))?.matmul(&keys.transpose(1, 2)?)?;
-            let weights = attention_weights(&scores.reshape((heads, count, length))?, &sees, scale)?;
-            let seen = weights.reshape((kv_heads, group * count, length))?.matmul(&values)?;
-            let seen = seen.reshape((heads, count, head))?.transpose(0, 1)?.reshape((count, heads * head))?;
-            x = (x + product(&layer.attention_out, &seen)?.t()?)?;
-            let gate_up = product(&layer.gate_up, &rms_norm(&x, &layer.forward_norm, epsilon)?)?;
-            let inner = (gate_up.narrow(0, 0, hidden)?.silu()? * gate_up.narrow(0, hidden, hidden)?)?;
-            x = (x + layer.down.matmul(&inner)?.t()?)?;
-            fresh.push((k, v));
+            let normed = Inputs::new(&rms_norm(&x, &layer.attention_norm, epsilon), width);
+            let (mut queries, mut keys) = (layer.queries.apply(&normed), layer.keys.apply(&normed));
+            let values = layer.values.apply(&normed);
+            rotation.apply(&mut queries);
+            rotation.apply(&mut keys);
+            let mut taken = Vec::with_capacity(queries.len());
+            let mut first = 0;
+            for (part, fresh) in parts.iter().zip(&mut fresh) {
+                let range = |width: usize| first * width..(first + part.tokens.len()) * width;
+                let own = range(kv_heads * head);
+                let own = KeyValues::new(&self.shape, &keys[own.clone()], &values[own]);
+                let mut blocks: Vec<&KeyValues> = part.past.iter().map(|pass| &pass.0[index]).collect();
+                blocks.push(&own);
+                taken.extend(attention(&self.shape, &queries[range(heads * head)], &blocks, &part.sees));
+                fresh.push(own);
+                first += part.tokens.len();
+            }
+            add(&mut x, &product(&layer.attention_out, &Inputs::new(&taken, heads * head)));
+            let normed = Inputs::new(&rms_norm(&x, &layer.forward_norm, epsilon), width);
+            let mut inner = product(&layer.gate, &normed);
+            swiglu(&mut inner, &product(&layer.up, &normed));
+            add(&mut x, &product(&layer.down, &Inputs::new(&inner, self.shape.hidden)));
         }
-        Ok((rms_norm(&x, &self.norm, epsilon)?, KeyValues(fresh)))
+        let out = rms_norm(&x, &self.norm, epsilon);
+        let mut rest = &out[..];
+        let mut results = Vec::with_capacity(parts.len());
+        for (part, fresh) in parts.iter().zip(fresh) {
+            let (rows, others) = rest.split_at(part.tokens.len() * width);
+            results.push((rows.to_vec(), Pass(Arc::new(fresh))));
+            rest = others;
+        }
+        results
     }
 
-    /// Rows of [`Decoder::forward`]'s output `[rows, width]` → scores of the next token, a column for each row.
-    pub(super) fn logits(&self, rows: &Tensor) -> Result<Logits> {
-        Ok(Logits::new(&product(&self.head, rows)?)?)
+    /// Rows of [`Decoder::forward`]'s output `[rows, width]` → scores of the next token, a row for each.
+    pub(super) fn logits(&self, rows: &[f32]) -> Logits {
+        let head = self.head.as_ref().unwrap_or(&self.embedding);
+        Logits::new(product(head, &Inputs::new(rows, self.shape.width)), self.shape.vocabulary)
     }
 }
 
-/// `weight [out, in] · x [tokens, in]ᵀ` → `[out, tokens]`. In this order gemm reads the weights as they lie; the other
-/// way round it first repacks them, which for a dozen tokens takes longer than the product.
-fn product(weight: &Tensor, x: &Tensor) -> candle_core::Result<Tensor> {
-    weight.matmul(&x.t()?)
+impl Biased {
+    fn apply(&self, inputs: &Inputs) -> Vec<f32> {
+        let mut out = product(&self.weights, inputs);
+        if let Some(bias) = &self.bias {
+            out.chunks_exact_mut(bias.len()).for_each(|row| add(row, bias));
+        }
+        out
+    }
+}
+
+fn add(x: &mut [f32], y: &[f32]) {
+    x.iter_mut().zip(y).for_each(|(x, y)| *x += y);
 }

@@ -1,45 +1,48 @@
 //! What the model says about the next token, as log-probabilities.
 
-use candle_core::{Result, Tensor};
+use pulp::Arch;
 
-/// Scores of every token after several prompts, one column each.
+use super::operators::exp;
+
+/// Exponentials that are summed side by side.
+const LANES: usize = 16;
+
+/// Scores of every token after several prompts, one row each.
 pub(super) struct Logits {
-    /// `[vocabulary, columns]`, as the product with the weights leaves it.
+    /// `[rows, vocabulary]`.
     values: Vec<f32>,
-    /// ln Σ exp of each column.
+    vocabulary: usize,
+    /// ln Σ exp of each row.
     normalisers: Vec<f64>,
 }
 
 impl Logits {
-    /// `[vocabulary, columns]`.
-    pub(super) fn new(logits: &Tensor) -> Result<Self> {
-        let columns = logits.dim(1)?;
-        let values = logits.flatten_all()?.to_vec1::<f32>()?;
-        // The largest is taken out first so that no exponential overflows.
-        let mut tops = vec![f32::NEG_INFINITY; columns];
-        for row in values.chunks_exact(columns) {
-            for (top, value) in tops.iter_mut().zip(row) {
-                *top = top.max(*value);
-            }
-        }
-        let mut sums = vec![0.0_f64; columns];
-        for row in values.chunks_exact(columns) {
-            for ((sum, value), top) in sums.iter_mut().zip(row).zip(&tops) {
-                *sum += f64::from((value - top).exp());
-            }
-        }
-        let normalisers = sums.into_iter().zip(tops).map(|(sum, top)| f64::from(top) + sum.ln()).collect();
-        Ok(Self { values, normalisers })
+    /// From `[rows, vocabulary]`.
+    pub(super) fn new(values: Vec<f32>, vocabulary: usize) -> Self {
+        let mut normalisers = Vec::with_capacity(values.len() / vocabulary);
+        Arch::new().dispatch(
+            #[inline(always)]
+            || {
+                for row in values.chunks_exact(vocabulary) {
+                    normalisers.push(normaliser(row));
+                }
+            },
+        );
+        Self { values, vocabulary, normalisers }
     }
 
-    /// ln p of token `id` in `column`; not finite when the weights are damaged.
-    pub(super) fn log_probability(&self, column: usize, id: u32) -> f64 {
-        f64::from(self.values[id as usize * self.normalisers.len() + column]) - self.normalisers[column]
+    fn row(&self, row: usize) -> &[f32] {
+        &self.values[row * self.vocabulary..][..self.vocabulary]
     }
 
-    /// A token of `column` drawn from softmax(logits / temperature) by one number `draw` in [0, 1); none when a score is no number.
-    pub(super) fn drawn(&self, column: usize, temperature: f64, draw: f64) -> Option<u32> {
-        let scores = || self.values.iter().skip(column).step_by(self.normalisers.len()).map(|&x| f64::from(x));
+    /// ln p of token `id` in `row`; not finite when the weights are damaged.
+    pub(super) fn log_probability(&self, row: usize, id: u32) -> f64 {
+        f64::from(self.row(row)[id as usize]) - self.normalisers[row]
+    }
+
+    /// A token of `row` drawn from softmax(logits / temperature) by one number `draw` in [0, 1); none when a score is no number.
+    pub(super) fn drawn(&self, row: usize, temperature: f64, draw: f64) -> Option<u32> {
+        let scores = || self.row(row).iter().map(|&x| f64::from(x));
         let top = scores().fold(f64::NEG_INFINITY, f64::max);
         let total: f64 = scores().map(|x| ((x - top) / temperature).exp()).sum();
         if !total.is_finite() {
@@ -52,13 +55,13 @@ impl Logits {
                 return Some(id);
             }
         }
-        self.best(column)
+        self.best(row)
     }
 
-    /// The most probable token of `column`, the first of several; none when a score is no number.
-    pub(super) fn best(&self, column: usize) -> Option<u32> {
+    /// The most probable token of `row`, the first of several; none when a score is no number.
+    pub(super) fn best(&self, row: usize) -> Option<u32> {
         let mut best = (0, f32::NEG_INFINITY);
-        for (id, value) in (0_u32..).zip(self.values.iter().skip(column).step_by(self.normalisers.len())) {
+        for (id, value) in (0_u32..).zip(self.row(row)) {
             if value.is_nan() {
                 return None;
             }
@@ -70,21 +73,43 @@ impl Logits {
     }
 }
 
+/// ln Σ exp of a row.
+#[inline(always)]
+fn normaliser(row: &[f32]) -> f64 {
+    // The largest is taken out first so that no exponential overflows. A score that is no number is not lost: it makes the sum
+    // no number.
+    let mut tops = [f32::NEG_INFINITY; LANES];
+    for part in row.chunks(LANES) {
+        for (top, x) in tops.iter_mut().zip(part) {
+            *top = if *x > *top { *x } else { *top };
+        }
+    }
+    let top = tops.into_iter().fold(f32::NEG_INFINITY, f32::max);
+    let mut sums = [0.0_f64; LANES];
+    for part in row.chunks(LANES) {
+        for (sum, x) in sums.iter_mut().zip(part) {
+            *sum += f64::from(exp(x - top));
+        }
+    }
+    f64::from(top) + sums.iter().sum::<f64>().ln()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::Device;
 
+    /// The columns of `values` are the rows of the logits.
     fn logits(values: [[f32; 2]; 3]) -> Logits {
-        Logits::new(&Tensor::new(&values, &Device::Cpu).unwrap()).unwrap()
+        let rows = [0, 1].map(|row| values.map(|value| value[row]));
+        Logits::new(rows.concat(), 3)
     }
 
     #[test]
     fn log_probabilities_by_hand() {
-        // Odds 1 : 2 : 1 in the first column; numbers whose exponential overflows in the second.
+        // Odds 1 : 2 : 1 in the first row; numbers whose exponential overflows in the second.
         let logits = logits([[0.0, 1000.0], [2.0_f32.ln(), 1000.0], [0.0, -1000.0]]);
-        for (column, id, wanted) in [(0, 0, 0.25_f64), (0, 1, 0.5), (1, 0, 0.5)] {
-            assert!((logits.log_probability(column, id) - wanted.ln()).abs() < 1e-6);
+        for (row, id, wanted) in [(0, 0, 0.25_f64), (0, 1, 0.5), (1, 0, 0.5)] {
+            assert!((logits.log_probability(row, id) - wanted.ln()).abs() < 1e-6);
         }
         assert_eq!((logits.best(0), logits.best(1)), (Some(1), Some(0)));
     }

@@ -1,13 +1,16 @@
 //! The header of a GGUF file: typed look-ups whose errors name the file and the key.
 
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
-use candle_core::Tensor;
-use candle_core::quantized::gguf_file::{Content, Value};
+use candle_core::quantized::GgmlDType;
+use candle_core::quantized::gguf_file::{Content, TensorInfo, Value};
+
+use super::blocks::Format;
+use super::packed::Packed;
 
 /// An open GGUF file: its metadata and, one by one, its tensors.
 pub(super) struct Header {
@@ -94,20 +97,65 @@ impl Header {
         names
     }
 
-    /// Reads one tensor as f32 and checks its shape (outermost dimension first).
-    pub(super) fn tensor(&mut self, name: &str, shape: &[usize]) -> Result<Tensor> {
+    /// Reads a vector of `length` numbers, which files store as floats.
+    pub(super) fn floats(&mut self, name: &str, length: usize) -> Result<Vec<f32>> {
+        self.tensor(name, &[length])
+    }
+
+    /// Reads the weights `[rows, columns]` of a linear map as they are stored, where that is known.
+    pub(super) fn weights(&mut self, name: &str, rows: usize, columns: usize) -> Result<Packed> {
+        let kind = self.info(name, &[rows, columns])?.ggml_dtype;
+        let packed = match (Format::of(kind), kind) {
+            (Some(format), _) => self
+                .seek(name)
+                .and_then(|reader| Packed::grouped(rows, columns, format, |row| Ok(reader.read_exact(row)?))),
+            (None, GgmlDType::F16 | GgmlDType::BF16) if columns.is_multiple_of(2) => {
+                self.seek(name).and_then(|reader| {
+                    let mut bytes = vec![0; 2 * columns];
+                    Packed::halves(rows, columns, kind, |row| {
+                        reader.read_exact(&mut bytes)?;
+                        row.iter_mut().zip(bytes.as_chunks().0).for_each(|(out, two)| *out = u16::from_le_bytes(*two));
+                        Ok(())
+                    })
+                })
+            }
+            _ => return Ok(Packed::full(rows, columns, &self.tensor(name, &[rows, columns])?)),
+        };
+        packed.with_context(|| self.torn(name))
+    }
+
+    fn info(&self, name: &str, shape: &[usize]) -> Result<&TensorInfo> {
         let place = self.place();
         let info =
             self.content.tensor_infos.get(name).with_context(|| format!("{place}: tensor `{name}` is missing"))?;
         if info.shape.dims() != shape {
             bail!("{place}: tensor `{name}` has shape {:?}, the metadata ask for {shape:?}", info.shape.dims());
         }
+        Ok(info)
+    }
+
+    /// The file from where the tensor begins.
+    fn seek(&mut self, name: &str) -> Result<&mut BufReader<File>> {
+        let at = self
+            .content
+            .tensor_infos
+            .get(name)
+            .and_then(|info| info.offset.checked_add(self.content.tensor_data_offset));
+        self.reader.seek(SeekFrom::Start(at.context("an offset beyond any file")?))?;
+        Ok(&mut self.reader)
+    }
+
+    /// Reads one tensor as f32 and checks its shape (outermost dimension first).
+    fn tensor(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+        self.info(name, shape)?;
         let read = |content: &Content, reader: &mut BufReader<File>| {
-            content.tensor(reader, name, &Device::Cpu)?.dequantize(&Device::Cpu)
+            content.tensor(reader, name, &Device::Cpu)?.dequantize(&Device::Cpu)?.flatten_all()?.to_vec1()
         };
-        read(&self.content, &mut self.reader).with_context(|| {
-            format!("{place}: cannot read tensor `{name}`\nhelp: fetch the file again; it may be torn")
-        })
+        read(&self.content, &mut self.reader).with_context(|| self.torn(name))
+    }
+
+    fn torn(&self, name: &str) -> String {
+        format!("{}: cannot read tensor `{name}`\nhelp: fetch the file again; it may be torn", self.place())
     }
 }
 

@@ -1,7 +1,7 @@
 //! A language model in a GGUF file, run inside the process: it scores given texts after a prompt, or writes a reply.
 //!
-//! Supported: llama-architecture files with the `smollm` tokenizer (SmolLM and SmolLM2 of any size and quantisation
-//! that candle reads). Anything in a file that would change the result and is not known here is an error, never a
+//! Supported: files of the llama and Qwen2 architectures with a byte-level tokenizer cut as SmolLM, GPT-2, Qwen2 or Llama 3 cut
+//! theirs, of any quantisation that candle reads. Anything in a file that would change the result and is not known here is an error, never a
 //! guess. Token ids and log-probabilities are checked against recorded llama.cpp values
 //! (`tests/data/llama_cpp_*.json`).
 //!
@@ -10,19 +10,27 @@
 //! line costs one line.
 //!
 //! # Exactly the same again
-//! What is multiplied depends on the prompt alone, never on what was cached: a run that resumes in the middle gets the
-//! bits that an uninterrupted run got. The float kernels are chosen by the CPU's instruction set, so another kind of
-//! CPU may differ in the last digits. Work is spread over sessions, one thread each; candle's own threads only help as
-//! long as nobody else runs, so the binary turns them off (`RAYON_NUM_THREADS=1`, `CANDLE_NUM_THREADS=1`). The bits do
-//! not depend on it.
+//! What a token gives depends on the tokens that it sees and on nothing else: not on what was cached, on how a prompt was cut
+//! into passes, on who shared a pass, on the number of threads or the width of the CPU's vectors. So a run that resumes in
+//! the middle gets the bits that an uninterrupted run got.
 //!
-//! Not here: training, GPUs, weights kept quantised in memory (f32 takes 4 bytes a weight and is faster).
+//! # Where the time goes
+//! Weights stay as the file stores them and are expanded stretch by stretch into the CPU's first cache ([`packed`],
+//! [`product`]). That costs a pass of one token about as much as one of eight, so sessions on several threads share passes
+//! ([`gather`]).
+//!
+//! Not here: training, GPUs.
 
+mod attention;
+mod blocks;
 mod chat;
 mod decoder;
+mod gather;
 mod logits;
 mod metadata;
 mod operators;
+mod packed;
+mod product;
 #[cfg(test)]
 mod recording;
 mod session;
@@ -38,6 +46,7 @@ pub use session::{Score, Session};
 
 use chat::Chat;
 use decoder::Decoder;
+use gather::Gather;
 use metadata::Header;
 use shape::Shape;
 use tokenizer::Tokens;
@@ -48,10 +57,11 @@ pub struct Gguf {
     tokens: Tokens,
     chat: Option<Chat>,
     decoder: Decoder,
+    gather: Gather,
 }
 
 impl Gguf {
-    /// Reads a whole model into memory as f32 (SmolLM2-135M: 0.54 GB).
+    /// Reads a whole model into memory, 4-bit and 8-bit weights as such (SmolLM2-135M as Q4_1: 0.11 GB).
     ///
     /// # Errors
     /// The file is absent, torn, not GGUF, or holds a model that this decoder would compute wrongly; the message names
@@ -63,7 +73,7 @@ impl Gguf {
         let name = header.text("general.name")?.unwrap_or_else(|| header.place());
         let chat = Chat::from_header(&header)?;
         let decoder = Decoder::load(&mut header, shape)?;
-        Ok(Self { name, tokens, chat, decoder })
+        Ok(Self { name, tokens, chat, decoder, gather: Gather::new(rayon::current_num_threads()) })
     }
 
     /// The model's name from its metadata; the path when it has none.
@@ -118,11 +128,15 @@ mod tests {
         };
         let text = |text: &str| Some(Value::String(text.to_owned()));
         for (key, value, message) in [
-            ("general.architecture", text("gemma"), "FILE: architecture `gemma` is not supported; supported: llama"),
+            (
+                "general.architecture",
+                text("gemma"),
+                "FILE: architecture `gemma` is not supported; supported: llama, qwen2",
+            ),
             (
                 "tokenizer.ggml.pre",
-                text("qwen2"),
-                "FILE: tokenizer.ggml.pre `qwen2` is not supported; supported: smollm",
+                text("tekken"),
+                "FILE: tokenizer.ggml.pre `tekken` is not supported; supported: smollm, gpt-2, qwen2, llama-bpe",
             ),
             ("tokenizer.ggml.model", None, "FILE: metadata key `tokenizer.ggml.model` is missing"),
             ("llama.block_count", None, "FILE: metadata key `llama.block_count` is missing"),
@@ -148,9 +162,9 @@ mod tests {
             ),
             ("llama.feed_forward_length", Some(Value::U32(32)), "tensor `blk.0.ffn_gate.weight` has shape [64, 32]"),
             ("llama.block_count", Some(Value::U32(1)), "tensors are of no use to this decoder, the first is `blk.1."),
-            ("llama.block_count", Some(Value::U32(3)), "FILE: tensor `blk.2.attn_norm.weight` is missing"),
+            ("llama.block_count", Some(Value::U32(3)), "FILE: tensor `blk.2.attn_q.weight` is missing"),
             // More layers than any memory has room for.
-            ("llama.block_count", Some(Value::U64(u64::MAX >> 1)), "FILE: tensor `blk.2.attn_norm.weight` is missing"),
+            ("llama.block_count", Some(Value::U64(u64::MAX >> 1)), "FILE: tensor `blk.2.attn_q.weight` is missing"),
         ] {
             let error = refused(key, value);
             assert!(error.contains(message), "{key}: {error}");

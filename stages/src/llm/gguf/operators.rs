@@ -1,125 +1,150 @@
-//! The decoder's row-wise operators, on one thread.
-//!
-//! candle_nn has them too, but spreads each over rayon's threads. Called from a worker of a rayon pool, such an
-//! operator may pick up another session while it waits for its own parts, which mixes two sessions on one stack.
+//! The decoder's operators that go number by number, on one thread.
 
-use candle_core::{Device, Result, Tensor};
+use pulp::Arch;
+
+/// Numbers that are summed side by side; in a fixed order, whatever the CPU.
+const LANES: usize = 16;
 
 /// `x [tokens, width]` → `x / sqrt(mean(x²) + epsilon) · gain`, row by row (Zhang & Sennrich 2019, eq. 4).
-pub(super) fn rms_norm(x: &Tensor, gain: &[f32], epsilon: f32) -> Result<Tensor> {
-    let mut values = x.flatten_all()?.to_vec1::<f32>()?;
-    for row in values.chunks_exact_mut(gain.len()) {
-        let square: f32 = row.iter().map(|v| v * v).sum();
-        let scale = 1.0 / (square / gain.len() as f32 + epsilon).sqrt();
-        for (value, gain) in row.iter_mut().zip(gain) {
-            *value *= scale * gain;
-        }
-    }
-    Tensor::from_vec(values, x.shape(), &Device::Cpu)
+pub(super) fn rms_norm(x: &[f32], gain: &[f32], epsilon: f32) -> Vec<f32> {
+    let mut out = x.to_vec();
+    Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            for row in out.chunks_exact_mut(gain.len()) {
+                let mut squares = [0.0_f32; LANES];
+                for part in row.chunks(LANES) {
+                    squares.iter_mut().zip(part).for_each(|(sum, x)| *sum = x.mul_add(*x, *sum));
+                }
+                let scale = 1.0 / (squares.iter().sum::<f32>() / gain.len() as f32 + epsilon).sqrt();
+                row.iter_mut().zip(gain).for_each(|(x, gain)| *x *= scale * gain);
+            }
+        },
+    );
+    out
 }
 
-/// Cosines and sines of position · base^(-2i/head), laid out `[head / 2, tokens]` (Su et al. 2021, eq. 15).
+/// Which numbers of a head make a pair that positions turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pairs {
+    /// (0, 1), (2, 3), …: the order of the weights in llama files.
+    Neighbours,
+    /// (0, n/2), (1, n/2 + 1), …: in Qwen2 files.
+    Halves,
+}
+
+/// Cosines and sines of position · base^(-2i/head), laid out `[tokens, head / 2]` (Su et al. 2021, eq. 15).
 pub(super) struct Rotation {
-    cos: Vec<f32>,
-    sin: Vec<f32>,
-    tokens: usize,
+    turns: Vec<(f32, f32)>,
     head: usize,
+    pairs: Pairs,
 }
 
 impl Rotation {
-    pub(super) fn new(positions: &[usize], head: usize, base: f64) -> Self {
+    pub(super) fn new(positions: impl Iterator<Item = usize>, head: usize, base: f64, pairs: Pairs) -> Self {
         let angle = |i: usize, position: usize| position as f64 * base.powf(-2.0 * i as f64 / head as f64);
-        let angles = || (0..head / 2).flat_map(|i| positions.iter().map(move |position| angle(i, *position)));
-        Self {
-            cos: angles().map(|a| a.cos() as f32).collect(),
-            sin: angles().map(|a| a.sin() as f32).collect(),
-            tokens: positions.len(),
-            head,
-        }
+        let turns = positions.flat_map(|position| (0..head / 2).map(move |i| angle(i, position)));
+        Self { turns: turns.map(|angle| (angle.cos() as f32, angle.sin() as f32)).collect(), head, pairs }
     }
 
-    /// `x [heads · head, tokens]` → `[heads, tokens, head]`, each pair of neighbours (0,1), (2,3), … turned by its
-    /// angle. Llama files order their weights for neighbours, not for halves.
-    pub(super) fn apply(&self, x: &Tensor) -> Result<Tensor> {
-        let (tokens, head) = (self.tokens, self.head);
-        let values = x.flatten_all()?.to_vec1::<f32>()?;
-        let mut turned = vec![0.0; values.len()];
-        for (from, to) in values.chunks_exact(head * tokens).zip(turned.chunks_exact_mut(head * tokens)) {
-            for pair in 0..head / 2 {
-                let (even, odd) = from[2 * pair * tokens..][..2 * tokens].split_at(tokens);
-                for token in 0..tokens {
-                    let (cos, sin) = (self.cos[pair * tokens + token], self.sin[pair * tokens + token]);
-                    to[token * head + 2 * pair] = even[token] * cos - odd[token] * sin;
-                    to[token * head + 2 * pair + 1] = even[token] * sin + odd[token] * cos;
+    /// Turns every head of `x [tokens, heads · head]` by its token's position.
+    pub(super) fn apply(&self, x: &mut [f32]) {
+        let (head, half) = (self.head, self.head / 2);
+        let tokens = self.turns.len() / half;
+        for (token, turns) in x.chunks_exact_mut(x.len() / tokens).zip(self.turns.chunks_exact(half)) {
+            for x in token.chunks_exact_mut(head) {
+                let turned = |a: f32, b: f32, (cos, sin): (f32, f32)| (a * cos - b * sin, a * sin + b * cos);
+                match self.pairs {
+                    Pairs::Neighbours => {
+                        for (pair, turn) in x.chunks_exact_mut(2).zip(turns) {
+                            (pair[0], pair[1]) = turned(pair[0], pair[1], *turn);
+                        }
+                    }
+                    Pairs::Halves => {
+                        let (first, second) = x.split_at_mut(half);
+                        for ((a, b), turn) in first.iter_mut().zip(second).zip(turns) {
+                            (*a, *b) = turned(*a, *b, *turn);
+                        }
+                    }
                 }
             }
         }
-        Tensor::from_vec(turned, (values.len() / (head * tokens), tokens, head), &Device::Cpu)
     }
 }
 
-/// `scores [heads, tokens, before + tokens]` → attention weights of the same shape: softmax of `scale · score` over
-/// what the token may see, 0 elsewhere. All of `before` is seen, and token j by token i where `sees[i · tokens + j]`.
-pub(super) fn attention_weights(scores: &Tensor, sees: &[bool], scale: f32) -> Result<Tensor> {
-    let (_, tokens, length) = scores.dims3()?;
-    let before = length - tokens;
-    let mut values = scores.flatten_all()?.to_vec1::<f32>()?;
-    for (index, row) in values.chunks_exact_mut(length).enumerate() {
-        let sees = &sees[index % tokens * tokens..][..tokens];
-        for (score, _) in row[before..].iter_mut().zip(sees).filter(|(_, sees)| !**sees) {
-            *score = f32::NEG_INFINITY;
-        }
-        let top = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let mut sum = 0.0;
-        for score in row.iter_mut() {
-            *score = ((*score - top) * scale).exp();
-            sum += *score;
-        }
-        let share = 1.0 / sum;
-        row.iter_mut().for_each(|weight| *weight *= share);
+/// `gate ← gate · σ(gate) · up`, number by number (Shazeer 2020, SwiGLU).
+pub(super) fn swiglu(gate: &mut [f32], up: &[f32]) {
+    Arch::new().dispatch(
+        #[inline(always)]
+        || gate.iter_mut().zip(up).for_each(|(gate, up)| *gate = *gate / (1.0 + exp(-*gate)) * up),
+    );
+}
+
+/// eˣ within 2 units in the last place; 0 below -87, and no more than e⁸⁸. Unlike the standard library's it has no branch, so
+/// that a loop over it runs in vectors (Cephes, `expf`: Cody & Waite's reduction and a polynomial).
+#[inline(always)]
+pub(super) fn exp(x: f32) -> f32 {
+    // Adding and taking away 1.5 · 2²³ rounds to a whole number, which then stands in the sum's last bits.
+    const ROUND: f32 = 12_582_912.0;
+    let inside = x.clamp(-87.0, 88.0);
+    let sum = inside.mul_add(std::f32::consts::LOG2_E, ROUND);
+    let whole = sum - ROUND;
+    // ln 2 in two parts, of which the first has few bits.
+    let rest = whole.mul_add(2.121_944_4e-4, whole.mul_add(-0.693_359_375, inside));
+    let mut series = 1.987_569_2e-4_f32;
+    for term in [1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 0.166_666_65, 0.5] {
+        series = series.mul_add(rest, term);
     }
-    Tensor::from_vec(values, scores.shape(), &Device::Cpu)
+    let mantissa = series.mul_add(rest * rest, rest) + 1.0;
+    let power = f32::from_bits((sum.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(127)) << 23);
+    if x < -87.0 { 0.0 } else { mantissa * power }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn close(found: &Tensor, wanted: &[f32]) {
-        let found = found.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    fn close(found: &[f32], wanted: &[f32]) {
         assert_eq!(found.len(), wanted.len());
         assert!(found.iter().zip(wanted).all(|(a, b)| (a - b).abs() < 1e-6), "{found:?} is not {wanted:?}");
     }
 
     #[test]
     fn rms_norm_by_hand() {
-        let x = Tensor::new(&[[3.0_f32, 4.0], [0.0, 2.0]], &Device::Cpu).unwrap();
         // Mean squares 12.5 and 2; with an epsilon of 3.5 the roots are 4 and √5.5.
-        close(&rms_norm(&x, &[1.0, 2.0], 3.5).unwrap(), &[0.75, 2.0, 0.0, 4.0 / 5.5_f32.sqrt()]);
+        close(&rms_norm(&[3.0, 4.0, 0.0, 2.0], &[1.0, 2.0], 3.5), &[0.75, 2.0, 0.0, 4.0 / 5.5_f32.sqrt()]);
     }
 
     #[test]
     fn rotation_by_hand() {
         // One head of four numbers at positions 0 and 1, base 1: both pairs turn by 1 radian per position.
-        let x = Tensor::new(&[[1.0_f32, 1.0], [0.0, 0.0], [0.0, 0.0], [2.0, 2.0]], &Device::Cpu).unwrap();
+        let x = [1.0, 0.0, 0.0, 2.0, 1.0, 0.0, 0.0, 2.0];
+        let turned = |base, pairs| {
+            let mut turned = x;
+            Rotation::new([0, 1].into_iter(), 4, base, pairs).apply(&mut turned);
+            turned
+        };
         let (sin, cos) = 1.0_f32.sin_cos();
-        let turned = Rotation::new(&[0, 1], 4, 1.0).apply(&x).unwrap();
-        assert_eq!(turned.dims(), [1, 2, 4]);
-        close(&turned, &[1.0, 0.0, 0.0, 2.0, cos, sin, -2.0 * sin, 2.0 * cos]);
+        close(&turned(1.0, Pairs::Neighbours), &[1.0, 0.0, 0.0, 2.0, cos, sin, -2.0 * sin, 2.0 * cos]);
+        close(&turned(1.0, Pairs::Halves), &[1.0, 0.0, 0.0, 2.0, cos, -2.0 * sin, sin, 2.0 * cos]);
         // With base 100 the second pair turns by 1/10 radian.
-        let turned = Rotation::new(&[0, 1], 4, 100.0).apply(&x).unwrap();
         let (sin, cos) = 0.1_f32.sin_cos();
-        close(&turned.narrow(1, 1, 1).unwrap().narrow(2, 2, 2).unwrap(), &[-2.0 * sin, 2.0 * cos]);
+        close(&turned(100.0, Pairs::Neighbours)[6..], &[-2.0 * sin, 2.0 * cos]);
     }
 
     #[test]
-    fn hidden_tokens_get_no_weight() {
-        // Two heads, two tokens behind one; token 1 does not see token 0. ln 3 / 2 at scale 2 triples a share.
-        let three = 3.0_f32.ln() / 2.0;
-        let row = [[0.0, three, 9.0], [0.0, 9.0, three]];
-        let scores = Tensor::new(&[row, row], &Device::Cpu).unwrap();
-        let weights = attention_weights(&scores, &[true, false, false, true], 2.0).unwrap();
-        let wanted = [0.25, 0.75, 0.0, 0.25, 0.0, 0.75];
-        close(&weights, &[wanted, wanted].concat());
+    fn swiglu_by_hand() {
+        let mut gate = [0.0, 1.0, -2.0];
+        swiglu(&mut gate, &[5.0, 2.0, 1.0]);
+        close(&gate, &[0.0, 2.0 / (1.0 + (-1.0_f32).exp()), -2.0 / (1.0 + 2.0_f32.exp())]);
+    }
+
+    #[test]
+    fn exp_is_nearly_exact() {
+        let steps = (-87_000..88_000).map(|x| x as f32 / 1000.0);
+        let worst = steps.map(|x| (f64::from(exp(x)) / f64::from(x).exp() - 1.0).abs()).fold(0.0, f64::max);
+        assert!(worst < 2.0 * f64::from(f32::EPSILON), "{worst:e}");
+        assert_eq!((exp(0.0), exp(-87.1), exp(f32::NEG_INFINITY)), (1.0, 0.0, 0.0));
+        assert!(exp(1e9).is_finite() && exp(f32::NAN).is_nan());
     }
 }

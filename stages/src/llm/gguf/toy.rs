@@ -25,6 +25,16 @@ const CONTEXT: u32 = 8192;
 const SPECIAL: [&str; 3] = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"];
 const MERGES: [&str; 7] = ["t h", "th e", "Ġ the", "i n", "e r", "o v", "ov i"];
 
+/// Merges over the borders at which texts are cut before them, so that another cut gives other tokens.
+#[cfg(test)]
+const CROSSING: [&str; 22] = [
+    "1 2", "12 3", "123 4", "2 0", "20 0", "0 0", "Ġ 1", "' s", "' S", "n '", "s '", "e ,", ", Ġ", "( C", "Ġ (", "! Ċ",
+    "Ċ Ċ", "Ġ Ġ", "ĠĠ Ġ", "ĠĠ l", "? .", "Â ½",
+];
+/// A word that no merges make.
+#[cfg(test)]
+const WHOLE: &str = "ĠStory";
+
 /// Writes the toy model: 2 layers, width 32, 266 tokens, 27 kB; equal bytes at every call.
 ///
 /// # Errors
@@ -41,37 +51,52 @@ pub(super) struct Toy {
 
 impl Toy {
     pub(super) fn new() -> Result<Self> {
+        Self::of("llama", "smollm", &MERGES, &[])
+    }
+
+    /// A model of another architecture, with merges that give away how its texts are cut.
+    #[cfg(test)]
+    pub(super) fn crossing(architecture: &str, pre: &str) -> Result<Self> {
+        Self::of(architecture, pre, &[&MERGES[..], &CROSSING].concat(), &[WHOLE])
+    }
+
+    fn of(architecture: &str, pre: &str, merges: &[&str], words: &[&str]) -> Result<Self> {
         let mut tokens: Vec<String> = SPECIAL.map(str::to_owned).to_vec();
         tokens.extend((0..=255).map(|byte| spelling(byte).to_string()));
-        tokens.extend(MERGES.map(|merge| merge.replace(' ', "")));
+        tokens.extend(merges.iter().map(|merge| merge.replace(' ', "")));
+        tokens.extend(words.iter().map(|&word| word.to_owned()));
         let types = (0..tokens.len()).map(|id| Value::I32(if id < SPECIAL.len() { 3 } else { 1 })).collect();
         let vocabulary = tokens.len();
         let text = |text: &str| Value::String(text.to_owned());
         let count = |n: usize| Value::U32(n as u32);
-        let metadata = [
-            ("general.architecture", text("llama")),
-            ("general.name", text("toy")),
-            ("llama.block_count", Value::U32(LAYERS)),
-            ("llama.context_length", Value::U32(CONTEXT)),
-            ("llama.embedding_length", count(WIDTH)),
-            ("llama.feed_forward_length", count(HIDDEN)),
-            ("llama.attention.head_count", count(HEADS)),
-            ("llama.attention.head_count_kv", count(KV_HEADS)),
-            ("llama.attention.layer_norm_rms_epsilon", Value::F32(1e-5)),
-            ("llama.rope.dimension_count", count(WIDTH / HEADS)),
-            ("llama.rope.freq_base", Value::F32(10_000.0)),
-            ("llama.vocab_size", count(vocabulary)),
+        let sizes = [
+            ("block_count", Value::U32(LAYERS)),
+            ("context_length", Value::U32(CONTEXT)),
+            ("embedding_length", count(WIDTH)),
+            ("feed_forward_length", count(HIDDEN)),
+            ("attention.head_count", count(HEADS)),
+            ("attention.head_count_kv", count(KV_HEADS)),
+            ("attention.layer_norm_rms_epsilon", Value::F32(1e-5)),
+            ("rope.dimension_count", count(WIDTH / HEADS)),
+            ("rope.freq_base", Value::F32(10_000.0)),
+            ("vocab_size", count(vocabulary)),
+        ];
+        let tokenizer = [
             ("tokenizer.ggml.model", text("gpt2")),
-            ("tokenizer.ggml.pre", text("smollm")),
+            ("tokenizer.ggml.pre", text(pre)),
             ("tokenizer.ggml.add_bos_token", Value::Bool(false)),
             ("tokenizer.ggml.bos_token_id", Value::U32(1)),
             ("tokenizer.ggml.eos_token_id", Value::U32(2)),
             ("tokenizer.ggml.tokens", Value::Array(tokens.into_iter().map(Value::String).collect())),
             ("tokenizer.ggml.token_type", Value::Array(types)),
-            ("tokenizer.ggml.merges", Value::Array(MERGES.map(text).to_vec())),
+            ("tokenizer.ggml.merges", Value::Array(merges.iter().map(|merge| text(merge)).collect())),
         ];
-        let metadata = metadata.map(|(key, value)| (key.to_owned(), value)).to_vec();
-        Ok(Self { metadata, tensors: tensors(vocabulary)? })
+        let owned = |(key, value): (&str, Value)| (key.to_owned(), value);
+        let mut metadata =
+            [("general.architecture", text(architecture)), ("general.name", text("toy"))].map(owned).to_vec();
+        metadata.extend(sizes.map(|(key, value)| (format!("{architecture}.{key}"), value)));
+        metadata.extend(tokenizer.map(owned));
+        Ok(Self { metadata, tensors: tensors(vocabulary, architecture == "qwen2")? })
     }
 
     pub(super) fn write(&self, path: &Path) -> Result<()> {
@@ -86,7 +111,7 @@ impl Toy {
 }
 
 /// Weights of about unit gain, from a fixed seed by additions and products only, so that every machine makes the same.
-fn tensors(vocabulary: usize) -> Result<Vec<(String, QTensor)>> {
+fn tensors(vocabulary: usize, biased: bool) -> Result<Vec<(String, QTensor)>> {
     let mut random = ChaCha8Rng::seed_from_u64(135);
     let mut tensors = Vec::new();
     // A uniform of half-width 0.3 over 32 inputs gives outputs of about the size of the inputs.
@@ -114,6 +139,11 @@ fn tensors(vocabulary: usize) -> Result<Vec<(String, QTensor)>> {
             ("ffn_down", WIDTH, HIDDEN),
         ] {
             add(format!("blk.{layer}.{part}.weight"), &[rows, columns], 0.0, GgmlDType::Q4_1)?;
+        }
+    }
+    for (part, rows) in [("attn_q", WIDTH), ("attn_k", kv), ("attn_v", kv)].into_iter().filter(|_| biased) {
+        for layer in 0..LAYERS {
+            add(format!("blk.{layer}.{part}.bias"), &[rows], 0.0, GgmlDType::F32)?;
         }
     }
     add("output_norm.weight".into(), &[WIDTH], 1.0, GgmlDType::F32)?;

@@ -114,6 +114,10 @@ impl Llm for Remote {
         reply::written(answer)
     }
 
+    fn tokens(&self, _: &str, answer: &str) -> Result<Option<super::Tokens>> {
+        reply::tokens(answer)
+    }
+
     fn spent(&self) -> Result<Option<String>> {
         let spent = self.budget.spent()?;
         let unknown = match spent.unknown {

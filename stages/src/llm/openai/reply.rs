@@ -93,6 +93,12 @@ pub(in super::super) fn written(answer: &str) -> Result<String> {
     Ok(parse(answer)?.reply.trim().to_owned())
 }
 
+/// The tokens that the server counted, where it did.
+pub(in super::super) fn tokens(answer: &str) -> Result<Option<super::super::Tokens>> {
+    let counted = |usage: Usage| super::super::Tokens { read: usage.prompt_tokens, written: usage.completion_tokens };
+    Ok(parse(answer)?.usage.map(counted))
+}
+
 /// The natural-log probability of each option's letter as the first token, with or without a space before it. A letter that
 /// is not listed is at most as likely as the last one that is, which stands for it. Empty where no letter is listed.
 fn scores(first: &[(String, f64)], options: usize) -> Vec<f32> {

@@ -52,6 +52,7 @@ fn what_is_sent_and_what_is_kept() {
     let answer = ask(&remote).unwrap();
     let kept = r#"{"reply":"2.","finish_reason":"stop","usage":{"prompt_tokens":40,"completion_tokens":2}}"#;
     assert_eq!(answer, Answer { text: kept.into(), tokens: 42 });
+    assert_eq!(remote.tokens("", kept).unwrap(), Some(crate::llm::Tokens { read: 40, written: 2 }));
     let received = &server.received()[0];
     let secret = std::env::var(SECRET).unwrap();
     assert!(received.head.starts_with("POST /v1/chat/completions HTTP/1.1\r\n"));

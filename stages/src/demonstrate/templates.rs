@@ -1,0 +1,306 @@
+//! The templates of the prompts: the program's own (`prompt/*.j2`), or what the experiment puts in their place.
+//!
+//! They are minijinja, strict, and are checked where the experiment is read: each is filled with made-up values, so that a variable
+//! that is not there, a filter that does not fit and a template that never ends are mistakes in a line of a file, not of a run.
+//! A template reaches the other templates and nothing else: no file, no environment, and no more steps than [`FUEL`].
+//!
+//! Not here: templates in files of their own. What a file says is known once it is fetched, which is too late for that check, and a
+//! block of text in the experiment (`|`) is as readable.
+
+use anyhow::Result;
+use minijinja::{Environment, Error, UndefinedBehavior, Value, context};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Steps that a template may take each time it is filled; the longest of ours takes some hundred.
+const FUEL: u64 = 20_000;
+/// The longest template, in characters.
+const LONGEST: usize = 10_000;
+
+/// What the prompts say in place of the program's own words: minijinja templates, each of the variables that its line names.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Prompts {
+    /// The first words of every prompt, of `noun` and `instructions` (none where the setting is not made).
+    pub opening: Option<String>,
+    /// What the user liked, of `titles`, a list, best first.
+    pub liked: Option<String>,
+    /// What came of a recommendation, of `noun`, `title`, `rating` and `highest`, the top of the scale.
+    pub shown: Option<String>,
+    /// What the chosen or written title goes on from, of `noun`.
+    pub cue: Option<String>,
+    /// What the planner goes on from, of `noun`.
+    pub thought: Option<String>,
+    /// How its thought is told, of `thought`.
+    pub thinking: Option<String>,
+    /// What was written after episodes with people alike, of `reflections`, a list, the nearest first.
+    pub recalled: Option<String>,
+    /// What went well and badly with people alike, of `good` and `bad`, lists of titles of which one may be empty.
+    pub advice: Option<String>,
+    /// What the critic goes on from, of `low` and `high`, the ends of its scale.
+    pub value: Option<String>,
+    /// What the reflector goes on from, of `turns` and `left`, whether the user left.
+    pub reflect: Option<String>,
+}
+
+/// A template by its name.
+struct Template<'a> {
+    name: &'static str,
+    own: &'static str,
+    given: &'a Option<String>,
+    /// Values as they may come: all that it may use, in every shape.
+    samples: Vec<Value>,
+}
+
+impl Prompts {
+    fn all(&self) -> [Template<'_>; 10] {
+        let (noun, titles) = ("item", ["The Piano", "Heat (1995)"]);
+        let none: [&str; 0] = [];
+        let template = |name, own, given, samples| Template { name, own, given, samples };
+        [
+            template(
+                "opening",
+                include_str!("prompt/opening.j2"),
+                &self.opening,
+                vec![context! { noun, instructions => Value::from(()) }, context! { noun, instructions => "Be bold." }],
+            ),
+            template("liked", include_str!("prompt/liked.j2"), &self.liked, vec![context! { titles }]),
+            template(
+                "shown",
+                include_str!("prompt/shown.j2"),
+                &self.shown,
+                vec![context! { noun, title => titles[0], rating => "3.5", highest => "5" }],
+            ),
+            template("cue", include_str!("prompt/cue.j2"), &self.cue, vec![context! { noun }]),
+            template("thought", include_str!("prompt/thought.j2"), &self.thought, vec![context! { noun }]),
+            template(
+                "thinking",
+                include_str!("prompt/thinking.j2"),
+                &self.thinking,
+                vec![context! { thought => "Something quiet." }],
+            ),
+            template(
+                "recalled",
+                include_str!("prompt/recalled.j2"),
+                &self.recalled,
+                vec![context! { reflections => ["Vary more.", "Less noise."] }],
+            ),
+            template(
+                "advice",
+                include_str!("prompt/advice.j2"),
+                &self.advice,
+                vec![
+                    context! { good => titles, bad => none },
+                    context! { good => none, bad => titles },
+                    context! { good => [titles[0]], bad => [titles[1]] },
+                ],
+            ),
+            template("value", include_str!("prompt/value.j2"), &self.value, vec![context! { low => -5, high => 5 }]),
+            template(
+                "reflect",
+                include_str!("prompt/reflect.j2"),
+                &self.reflect,
+                vec![context! { turns => 30, left => false }, context! { turns => 1, left => true }],
+            ),
+        ]
+    }
+
+    /// All templates, ready to be filled.
+    ///
+    /// # Errors
+    /// Where one cannot be read, which [`Prompts::check`] says more of.
+    pub(super) fn environment(&self) -> Result<Environment<'static>> {
+        let mut environment = Environment::new();
+        environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        environment.set_fuel(Some(FUEL));
+        for template in self.all() {
+            let text = template.given.clone().unwrap_or_else(|| template.own.to_owned());
+            environment.add_template_owned(template.name, text)?;
+        }
+        Ok(environment)
+    }
+
+    /// Whether each template can be filled and then says something: the name of the first that cannot, and what is wrong with it.
+    ///
+    /// # Errors
+    /// Where one cannot.
+    pub fn check(&self) -> Result<(), (String, String)> {
+        let templates = self.all();
+        for Template { name, given, .. } in &templates {
+            let Some(text) = given else { continue };
+            if text.chars().count() > LONGEST {
+                return Err(((*name).to_owned(), format!("a template has at most {LONGEST} characters")));
+            }
+            // By itself first, so that its own mistakes are not told of another.
+            let alone = Environment::new().add_template_owned(*name, text.clone()).map_err(|error| told(&error, text));
+            alone.map_err(|wrong| ((*name).to_owned(), wrong))?;
+        }
+        let environment = self.environment().map_err(|error| ("opening".to_owned(), format!("{error:#}")))?;
+        for Template { name, given, samples, .. } in &templates {
+            let Some(text) = given else { continue };
+            checked(&environment, name, text, samples).map_err(|wrong| ((*name).to_owned(), wrong))?;
+        }
+        Ok(())
+    }
+}
+
+/// Fills one template with every sample.
+fn checked(environment: &Environment, name: &str, text: &str, samples: &[Value]) -> Result<(), String> {
+    let template = environment.get_template(name).map_err(|error| told(&error, text))?;
+    let known: Vec<String> = samples
+        .first()
+        .and_then(|values| values.try_iter().ok())
+        .into_iter()
+        .flatten()
+        .map(|name| name.to_string())
+        .collect();
+    let globals: Vec<&str> = environment.globals().map(|(name, _)| name).collect();
+    let mut strange: Vec<String> = template.undeclared_variables(false).into_iter().collect();
+    strange.retain(|name| !known.contains(name) && !globals.contains(&name.as_str()));
+    strange.sort_by_key(|name| place_of(name, text));
+    if let Some(name) = strange.first() {
+        let has: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
+        let wrong = format!("`{name}` is no variable of this template, which has {}", has.join(", "));
+        return Err(at(text, place_of(name, text), name.len(), &wrong));
+    }
+    for values in samples {
+        let filled = template.render(values).map_err(|error| told(&error, text))?;
+        if filled.trim().is_empty() {
+            return Err("it says nothing".to_owned());
+        }
+    }
+    Ok(())
+}
+
+/// Where a variable first stands in a template, in bytes: inside a tag and not as a part of a longer word.
+fn place_of(name: &str, text: &str) -> usize {
+    let part = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == '.');
+    let whole = |&(at, found): &(usize, &str)| {
+        let inside = text[..at]
+            .rfind(['{', '}'])
+            .is_some_and(|brace| text[brace..].starts_with('{') || text[..brace].ends_with("{%"));
+        inside
+            && !part(text[..at].chars().next_back())
+            && !part(text[at + found.len()..].chars().next().filter(|c| *c != '.'))
+    };
+    text.match_indices(name).find(whole).map_or(0, |(at, _)| at)
+}
+
+/// What minijinja says, with its place.
+fn told(error: &Error, text: &str) -> String {
+    let said = match error.detail() {
+        Some(detail) => format!("{}: {detail}", error.kind()),
+        None => error.kind().to_string(),
+    };
+    match error.range() {
+        Some(range) if error.template_source().is_none_or(|source| source == text) => {
+            at(text, range.start, range.len(), &said)
+        }
+        _ => said,
+    }
+}
+
+/// `what` with the line of `text` where it is, and a caret under it.
+fn at(text: &str, start: usize, length: usize, what: &str) -> String {
+    let start = (0..=start.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+    let begin = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
+    let line = text[begin..].lines().next().unwrap_or_default();
+    let (number, column) = (text[..start].matches('\n').count() + 1, text[begin..start].chars().count());
+    let carets = length.clamp(1, line.chars().count().saturating_sub(column).max(1));
+    format!(
+        "{what}\n  line {number} of the template: {line}\n{:indent$}{:^<carets$}",
+        "",
+        "",
+        indent = format!("  line {number} of the template: ").len() + column
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wrong(prompts: Prompts) -> (String, String) {
+        prompts.check().unwrap_err()
+    }
+
+    fn thought(text: &str) -> Prompts {
+        Prompts { thought: Some(text.to_owned()), ..Prompts::default() }
+    }
+
+    #[test]
+    fn ours_are_as_strict_as_any() {
+        let own = |name: &str| {
+            let template = Prompts::default().all().into_iter().find(|template| template.name == name).unwrap().own;
+            Some(template.to_owned())
+        };
+        let all = Prompts {
+            opening: own("opening"),
+            liked: own("liked"),
+            shown: own("shown"),
+            cue: own("cue"),
+            thought: own("thought"),
+            thinking: own("thinking"),
+            recalled: own("recalled"),
+            advice: own("advice"),
+            value: own("value"),
+            reflect: own("reflect"),
+        };
+        assert_eq!(all.check(), Ok(()));
+        assert_eq!(Prompts::default().check(), Ok(()));
+    }
+
+    #[test]
+    fn a_mistake_is_told_with_its_line_and_what_there_is() {
+        let (path, said) = wrong(thought("Think.\nWhich {{ nuon }} next:"));
+        assert_eq!(path, "thought");
+        assert_eq!(
+            said,
+            "`nuon` is no variable of this template, which has `noun`\n  \
+             line 2 of the template: Which {{ nuon }} next:\n                                   ^^^^"
+        );
+        let (_, said) = wrong(Prompts { shown: Some("nothing {{ titel }} {{ nuon }}".into()), ..Prompts::default() });
+        assert!(
+            said.starts_with(
+                "`titel` is no variable of this template, which has `noun`, `title`, `rating`, `highest`\n"
+            ),
+            "{said}"
+        );
+        let (_, said) = wrong(thought("Which {{ noun next:"));
+        assert!(
+            said.starts_with("syntax error: ") && said.contains("line 1 of the template: Which {{ noun next:\n"),
+            "{said}"
+        );
+        let (_, said) = wrong(thought("{{ noun | shout }}"));
+        assert!(said.contains("filter shout is unknown"), "{said}");
+        let (_, said) = wrong(thought("{{ noun.plural }}"));
+        assert!(said.starts_with("undefined value"), "{said}");
+        let (_, said) = wrong(thought("{% if noun == 'film' %}x{% endif %}"));
+        assert_eq!(said, "it says nothing");
+        let (_, said) = wrong(Prompts { advice: Some("{{ bad[0] }}".into()), ..Prompts::default() });
+        assert!(said.starts_with("undefined value"), "one of the two may be empty: {said}");
+        let error = serde_json::from_str::<Prompts>(r#"{"thougt": "x"}"#).unwrap_err().to_string();
+        assert!(error.starts_with("unknown field `thougt`, expected one of `opening`, `liked`"), "{error}");
+    }
+
+    #[test]
+    fn a_template_reads_no_file_and_ends() {
+        for read in ["{% include '/etc/passwd' %}", "{% import '../x' as x %}{{ noun }}", "{% extends 'Cargo.toml' %}"]
+        {
+            let (_, said) = wrong(thought(read));
+            assert!(said.starts_with("template not found"), "{read}: {said}");
+        }
+        let forever = "{% for i in range(9999) %}{% for j in range(9999) %}{{ i * j }}{% endfor %}{% endfor %}";
+        for endless in [forever, "{% include 'thought' %}", "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}"] {
+            let (path, said) = wrong(thought(endless));
+            assert!(path == "thought" && !said.is_empty(), "{said}");
+        }
+        assert!(wrong(thought(&"x".repeat(LONGEST + 1))).1.starts_with("a template has at most"));
+    }
+
+    #[test]
+    fn a_variable_is_found_where_it_is_used() {
+        assert_eq!(place_of("noun", "noun of {{ pronoun }} {{ noun }}"), 25);
+        assert_eq!(place_of("bad", "{% if bad %}bad{% endif %}"), 6);
+        assert_eq!(place_of("bad", "{{ x.bad }}{{ bad.x }}"), 14);
+    }
+}

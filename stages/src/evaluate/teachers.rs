@@ -1,0 +1,217 @@
+//! The language models of a table: what their rows are called, what they were asked, and on what ground others are compared with
+//! them.
+//!
+//! A model is slow, so it plays with few users and perhaps fewer turns. A row is compared with it over the users and turns that
+//! the model was given, and two models over those that both were given.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context as _, Result, bail};
+use pipeline::Named;
+
+use super::bootstrap::Grid;
+use super::judged::Row;
+use super::people;
+use super::teacher::{Turns, replay, turns};
+use crate::artifact::{Demonstrations, Effort, Efforts, World};
+use crate::env::Episodes;
+
+/// The row of a teacher that is the only one, and of one that is missing.
+pub(super) const TEACHER: &str = "teacher (LLM)";
+
+/// One language model with the episodes it played.
+pub(super) struct Teacher<'w> {
+    /// What its row is called.
+    pub row: String,
+    pub episodes: Episodes<'w>,
+    /// What it was asked, an entry an episode; `None` where that is not connected.
+    pub efforts: Option<Vec<Effort>>,
+    pub taught: Taught,
+}
+
+/// With whom a teacher played and how many turns it was given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Taught {
+    /// In its own order.
+    pub users: Vec<u32>,
+    pub turns: Turns,
+    /// Whether every one of these users is judged; else nothing is compared with it.
+    pub judged: bool,
+}
+
+/// The teachers among the inputs, their episodes played again in `world`. `users` are judged; `people` are those that may be,
+/// where a log says so.
+pub(super) fn teachers<'w>(
+    world: &'w World,
+    told: &[Named<Demonstrations>],
+    efforts: &[Named<Efforts>],
+    users: &[u32],
+    people: Option<&[u32]>,
+) -> Result<Vec<Teacher<'w>>> {
+    if let Some(lost) = efforts.iter().find(|effort| !told.iter().any(|teacher| same(teacher, effort))) {
+        bail!(
+            "the efforts of {} are of no teacher\nhelp: connect the same stages by the same names to `teacher` and `efforts`",
+            called(lost)
+        );
+    }
+    let teacher = |(row, named): (String, &Named<Demonstrations>)| {
+        let played = || -> Result<(Episodes<'w>, Option<Vec<Effort>>)> {
+            let episodes = replay(world, &people::taught(&named.value, people)?)?;
+            let known = efforts.iter().find(|effort| same(named, effort));
+            let efforts = known.map(|known| of_episodes(&known.value, &episodes)).transpose()?;
+            Ok((episodes, efforts))
+        };
+        let (episodes, efforts) = played().with_context(|| format!("teacher {}", called(named)))?;
+        let own: Vec<u32> = (0..episodes.len()).map(|e| episodes.user(e)).collect();
+        let judged = own.iter().all(|user| users.binary_search(user).is_ok());
+        let taught = Taught { users: own, turns: turns(&episodes), judged };
+        Ok(Teacher { row, episodes, efforts, taught })
+    };
+    names(told)?.into_iter().zip(told).map(teacher).collect()
+}
+
+/// Whether both come from one stage and cell, by the names given in the experiment.
+fn same<A, B>(one: &Named<A>, other: &Named<B>) -> bool {
+    (&one.name, &one.cell) == (&other.name, &other.cell)
+}
+
+/// An input as messages call it.
+fn called<A>(named: &Named<A>) -> String {
+    match named.cell.as_str() {
+        "" => format!("`{}`", named.name),
+        cell => format!("`{}` of {cell}", named.name),
+    }
+}
+
+/// What each of the episodes took.
+fn of_episodes(efforts: &Efforts, episodes: &Episodes) -> Result<Vec<Effort>> {
+    let known: BTreeMap<u32, Effort> = efforts.0.iter().map(|effort| (effort.user, *effort)).collect();
+    let of = |e: usize| {
+        let user = episodes.user(e);
+        known.get(&user).copied().with_context(|| {
+            format!(
+                "its efforts know nothing of the episode of user {user}\nhelp: connect the `efforts` of the stage whose \
+                 `demonstrations` are at `teacher`"
+            )
+        })
+    };
+    (0..episodes.len()).map(of).collect()
+}
+
+/// What the rows are called: one alone by what it is, several by their cells, and by their stages where they have none or cells
+/// of two stages are called alike.
+fn names(teachers: &[Named<Demonstrations>]) -> Result<Vec<String>> {
+    if teachers.len() == 1 {
+        return Ok(vec![TEACHER.to_owned()]);
+    }
+    let name = |teacher: &Named<Demonstrations>| {
+        let Named { name, cell, .. } = teacher;
+        let alike = teachers.iter().filter(|other| other.cell == *cell).count();
+        match (cell.as_str(), alike) {
+            ("", _) => format!("teacher {name}"),
+            (_, 1) => format!("teacher {cell}"),
+            _ => format!("teacher {name} {cell}"),
+        }
+    };
+    let names: Vec<String> = teachers.iter().map(name).collect();
+    let mut seen = BTreeSet::new();
+    if let Some(twice) = names.iter().find(|name| !seen.insert(*name)) {
+        bail!(
+            "two teachers would have the row `{twice}`\nhelp: give them other names: `teacher: {{ small: …, large: … }}`"
+        );
+    }
+    Ok(names)
+}
+
+/// The users and turns that some teachers have in common.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Ground(Vec<(u32, usize)>);
+
+impl Ground {
+    /// `None` where one of them played with users who are not judged, where they have no user in common, or without teachers.
+    pub fn of(teachers: &[&Taught]) -> Option<Self> {
+        let (first, others) = teachers.split_first()?;
+        if teachers.iter().any(|teacher| !teacher.judged) {
+            return None;
+        }
+        let others: Vec<(BTreeSet<u32>, &Turns)> =
+            others.iter().map(|other| (other.users.iter().copied().collect(), &other.turns)).collect();
+        let shared = first.users.iter().filter(|user| others.iter().all(|(users, _)| users.contains(user)));
+        let turns = |user: u32| others.iter().fold(first.turns.with(user), |least, (_, t)| least.min(t.with(user)));
+        let ground: Vec<(u32, usize)> = shared.map(|&user| (user, turns(user))).collect();
+        (!ground.is_empty()).then_some(Self(ground))
+    }
+
+    /// How many users.
+    pub fn users(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The return of each cell with each of these users over these turns, for a row that played with all of them.
+    pub fn grid(&self, row: &Row) -> Grid {
+        let place: BTreeMap<u32, usize> = row.cells[0].episodes.iter().map(|e| e.user).zip(0..).collect();
+        let cell = |cell: &super::judged::Cell| {
+            self.0.iter().map(|(user, turns)| cell.episodes[place[user]].opening(*turns)).collect()
+        };
+        row.cells.iter().map(cell).collect()
+    }
+
+    /// The lead of a row over the first cell of another.
+    pub fn lead(&self, row: &Row, other: &Row) -> Grid {
+        let other = &self.grid(other)[0];
+        let mut grid = self.grid(row);
+        grid.iter_mut().for_each(|row| row.iter_mut().zip(other).for_each(|(own, other)| *own -= other));
+        grid
+    }
+}
+
+/// Of several teachers the one that policies are measured against: the first with the highest mean return.
+pub(super) fn best(rows: &[Row]) -> Option<&Row> {
+    let mean = |row: &Row| {
+        let episodes = &row.cells[0].episodes;
+        episodes.iter().map(|episode| episode.inclusive).sum::<f64>() / episodes.len() as f64
+    };
+    let higher = |best: &'_ Row, row: &'_ Row| mean(row) > mean(best);
+    rows.iter().filter(|row| row.taught.is_some()).reduce(|best, row| if higher(best, row) { row } else { best })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(name: &str, cell: &str, value: Demonstrations) -> Named<Demonstrations> {
+        Named { name: name.into(), cell: cell.into(), value }
+    }
+
+    fn taught(users: &[u32], most: usize, fewer: &[(u32, usize)]) -> Taught {
+        let turns = Turns { most, fewer: fewer.iter().copied().collect() };
+        Taught { users: users.to_vec(), turns, judged: true }
+    }
+
+    #[test]
+    fn rows_are_called_by_what_tells_them_apart() {
+        let of = |rows: &[(&str, &str)]| {
+            let rows: Vec<_> = rows.iter().map(|(name, cell)| named(name, cell, Demonstrations::default())).collect();
+            names(&rows)
+        };
+        assert_eq!(of(&[("expert", "expert=react")]).unwrap(), [TEACHER]);
+        let several = [("expert", "expert=react"), ("expert", "expert=full"), ("named", "")];
+        assert_eq!(of(&several).unwrap(), ["teacher expert=react", "teacher expert=full", "teacher named"]);
+        let alike = [("small", "seed=1"), ("large", "seed=1"), ("large", "seed=2")];
+        assert_eq!(of(&alike).unwrap(), ["teacher small seed=1", "teacher large seed=1", "teacher seed=2"]);
+        let error = of(&[("a=1", ""), ("b", "a=1")]).unwrap_err().to_string();
+        assert!(error.starts_with("two teachers would have the row `teacher a=1`\nhelp: "), "{error}");
+        assert!(of(&[]).unwrap().is_empty());
+    }
+
+    #[test]
+    fn teachers_have_in_common_what_each_was_given() {
+        let (one, other) = (taught(&[4, 1, 2], 9, &[(2, 3)]), taught(&[1, 2, 7, 4], 5, &[(4, 1)]));
+        assert_eq!(Ground::of(&[&one]), Some(Ground(vec![(4, 9), (1, 9), (2, 3)])));
+        assert_eq!(Ground::of(&[&one, &other]), Some(Ground(vec![(4, 1), (1, 5), (2, 3)])));
+        assert_eq!(Ground::of(&[&other, &one]), Some(Ground(vec![(1, 5), (2, 3), (4, 1)])));
+        assert_eq!(Ground::of(&[&one, &taught(&[3], 9, &[])]), None, "nobody in common");
+        assert_eq!(Ground::of(&[&one, &Taught { judged: false, ..other }]), None);
+        assert_eq!(Ground::of(&[]), None);
+    }
+}

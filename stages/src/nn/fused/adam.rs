@@ -1,0 +1,142 @@
+//! One step of AdamW through a parameter and its two moments, in one walk and in place.
+
+use std::sync::Mutex;
+
+use candle_core::{CpuStorage, Error, InplaceOp2, Layout, Result};
+use rayon::prelude::*;
+
+use super::{LANES, Real, contiguous, wide};
+
+/// The two moments of one parameter, of its kind and in its order.
+pub struct Moments {
+    /// The mean of the gradient, m.
+    pub mean: CpuStorage,
+    /// The mean of its square, v.
+    pub square: CpuStorage,
+}
+
+/// What one step is made of; see [`AdamW`](crate::nn::AdamW).
+#[derive(Clone, Copy)]
+pub struct Rates {
+    /// What gradients are first multiplied by.
+    pub scale: f64,
+    /// β₁ and β₂.
+    pub betas: [f64; 2],
+    /// 1/(1 − β₁ᵗ) and 1/(1 − β₂ᵗ).
+    pub corrections: [f64; 2],
+    /// ε.
+    pub epsilon: f64,
+    /// η.
+    pub learning_rate: f64,
+    /// λ.
+    pub weight_decay: f64,
+}
+
+/// For `parameter.inplace_op2(gradient, …)`.
+pub struct Step<'m> {
+    rates: Rates,
+    /// Changed in an operator that candle hands around as a constant.
+    moments: Mutex<&'m mut Moments>,
+}
+
+impl<'m> Step<'m> {
+    /// A step that also renews `moments`.
+    pub fn new(rates: Rates, moments: &'m mut Moments) -> Self {
+        Self { rates, moments: Mutex::new(moments) }
+    }
+}
+
+/// Numbers that are worth a thread.
+const PART: usize = 1 << 15;
+
+impl InplaceOp2 for Step<'_> {
+    fn name(&self) -> &'static str {
+        "adam-w"
+    }
+
+    fn cpu_fwd(
+        &self,
+        parameter: &mut CpuStorage,
+        parameter_layout: &Layout,
+        gradient: &CpuStorage,
+        gradient_layout: &Layout,
+    ) -> Result<()> {
+        let mut moments = self.moments.lock().map_err(|_| Error::msg("a thread ended within this operator"))?;
+        match parameter {
+            CpuStorage::F64(_) => step::<f64>(
+                self.rates,
+                &mut moments,
+                parameter,
+                parameter_layout,
+                contiguous(gradient, gradient_layout)?,
+            ),
+            _ => step::<f32>(
+                self.rates,
+                &mut moments,
+                parameter,
+                parameter_layout,
+                contiguous(gradient, gradient_layout)?,
+            ),
+        }
+    }
+}
+
+/// m ← β₁m + (1−β₁)g; v ← β₂v + (1−β₂)g²; θ ← θ − η·(m̂/(√v̂ + ε) + λθ).
+fn step<T: Real>(
+    rates: Rates,
+    moments: &mut Moments,
+    parameter: &mut CpuStorage,
+    layout: &Layout,
+    gradient: &[T],
+) -> Result<()> {
+    let (start, end) = layout.contiguous_offsets().ok_or_else(|| Error::msg("a parameter with gaps"))?;
+    let parameter = &mut T::slice_mut(parameter)?[start..end];
+    let (mean, square) = (T::slice_mut(&mut moments.mean)?, T::slice_mut(&mut moments.square)?);
+    if [gradient.len(), mean.len(), square.len()] != [parameter.len(); 3] {
+        candle_core::bail!("a gradient or moments of another size than the parameter's {}", parameter.len());
+    }
+    let of = T::from_f64;
+    let (scale, epsilon, rate, decay) =
+        (of(rates.scale), of(rates.epsilon), of(rates.learning_rate), of(rates.weight_decay));
+    let ([keep_1, keep_2], [correct_1, correct_2]) = (rates.betas.map(of), rates.corrections.map(of));
+    let (new_1, new_2) = (of(1.0 - rates.betas[0]), of(1.0 - rates.betas[1]));
+    let parts = parameter.par_chunks_mut(PART).zip(gradient.par_chunks(PART));
+    let parts = parts.zip(mean.par_chunks_mut(PART)).zip(square.par_chunks_mut(PART));
+    parts.for_each(|(((parameter, gradient), mean), square)| {
+        wide(
+            #[inline(always)]
+            || {
+                let each = parameter.iter_mut().zip(gradient).zip(mean.iter_mut()).zip(square.iter_mut());
+                for (((x, &g), m), v) in each {
+                    let g = g * scale;
+                    *m = *m * keep_1 + g * new_1;
+                    *v = *v * keep_2 + g * g * new_2;
+                    let update = *m * correct_1 / ((*v * correct_2).sqrt() + epsilon);
+                    *x -= (update + *x * decay) * rate;
+                }
+            },
+        );
+    });
+    Ok(())
+}
+
+/// Σ x² in f64, by parts that are added in their order on any number of threads.
+pub fn sum_of_squares<T: Real>(all: &[T]) -> f64 {
+    let parts = all.par_chunks(PART).map(|part| {
+        wide(
+            #[inline(always)]
+            || {
+                let mut lanes = [0.0_f64; LANES];
+                let (chunks, rest) = part.as_chunks::<LANES>();
+                for chunk in chunks {
+                    for (lane, &x) in lanes.iter_mut().zip(chunk) {
+                        let x = x.wide();
+                        *lane += x * x;
+                    }
+                }
+                rest.iter().map(|x| x.wide() * x.wide()).chain(lanes).fold(0.0, |sum, square| sum + square)
+            },
+        )
+    });
+    parts.collect::<Vec<f64>>().into_iter().fold(0.0, |sum, part| sum + part)
+}

@@ -1,0 +1,28 @@
+//! Operators that do in one pass, forward and back, what candle composes of many.
+//!
+//! A composed operator walks memory once for each of its parts, and its gradient once more for each, with a buffer of zeros to add
+//! to; at the widths of the networks here those walks cost more than the matrix products between them. Each operator here is one
+//! of candle's custom ones, is checked in its tests against the plain composition and against finite differences in f64, and sums
+//! in one fixed order, so that its bits depend neither on threads nor on the width of the processor's registers. The products
+//! themselves stay candle's.
+//!
+//! Deliberately not here: second derivatives, and devices other than the CPU.
+
+mod adam;
+mod elementary;
+mod layer_norm;
+mod linear;
+mod real;
+mod recurrent;
+mod softplus;
+mod taken;
+mod wide;
+
+pub use adam::{Moments, Rates, Step, sum_of_squares};
+pub use layer_norm::layer_norm;
+pub use linear::{Activation, linear};
+pub use real::{Real, contiguous, with_slices};
+pub use recurrent::recurrent;
+pub use softplus::softplus;
+pub use taken::{Taken, highest, taken};
+pub use wide::{LANES, wide};

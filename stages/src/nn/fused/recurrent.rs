@@ -1,0 +1,310 @@
+//! All steps of a gated recurrent unit as one operator.
+
+use std::sync::Mutex;
+
+use candle_core::backend::BackendStorage as _;
+use candle_core::{CpuStorage, CustomOp3, DType, Error, Layout, Result, Shape, Tensor};
+
+use super::{Real, contiguous, wide, with_slices};
+
+/// The last h of the recurrence in [`Gru`](crate::nn::Gru): `x [B, T, 3H]` after its product and newest first, `hidden [H, 3H]`,
+/// `hidden_bias [H]` and `there [B, T]` of 1 and 0, a constant → `[B, H]`.
+///
+/// # Errors
+/// When the shapes do not fit.
+pub fn recurrent(x: &Tensor, hidden: &Tensor, hidden_bias: &Tensor, there: &Tensor) -> Result<Tensor> {
+    let ((batch, turns, gates), (width, outputs)) = (x.dims3()?, hidden.dims2()?);
+    if gates != 3 * width || outputs != 3 * width || hidden_bias.dims() != [width] || there.dims() != [batch, turns] {
+        candle_core::bail!(
+            "a recurrence of {:?}, {:?} and {:?} does not read {:?}",
+            hidden.dims(),
+            hidden_bias.dims(),
+            there.dims(),
+            x.dims()
+        );
+    }
+    let steps = Steps { batch, turns, width, there: there.contiguous()?.detach(), passed: Mutex::new(None) };
+    x.contiguous()?.apply_op3(&hidden.contiguous()?, hidden_bias, steps)
+}
+
+struct Steps {
+    batch: usize,
+    turns: usize,
+    width: usize,
+    there: Tensor,
+    /// What the way back needs of the way there.
+    passed: Mutex<Option<Passed>>,
+}
+
+/// Oldest step first.
+struct Passed {
+    /// `[T + 1, B, H]`: h before each step, and after the last.
+    h: CpuStorage,
+    /// `[T, B, 4H]`: r, z, n, and U_n·h + c_n.
+    gates: CpuStorage,
+}
+
+impl CustomOp3 for Steps {
+    fn name(&self) -> &'static str {
+        "recurrent"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        hidden: &CpuStorage,
+        hidden_layout: &Layout,
+        bias: &CpuStorage,
+        bias_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (last, passed) = match x {
+            CpuStorage::F64(_) => {
+                self.forward::<f64>(contiguous(x, x_layout)?, hidden, hidden_layout, contiguous(bias, bias_layout)?)
+            }
+            _ => self.forward::<f32>(contiguous(x, x_layout)?, hidden, hidden_layout, contiguous(bias, bias_layout)?),
+        }?;
+        *self.passed.lock().map_err(|_| Error::msg("a thread ended within this operator"))? = Some(passed);
+        Ok((last, Shape::from((self.batch, self.width))))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        hidden: &Tensor,
+        _bias: &Tensor,
+        _h: &Tensor,
+        gradient: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let passed = self.passed.lock().map_err(|_| Error::msg("a thread ended within this operator"))?;
+        let passed = passed.as_ref().ok_or_else(|| Error::msg("the way back was asked for before the way there"))?;
+        let [of_x, of_hidden, of_bias] = match x.dtype() {
+            DType::F64 => self.backward::<f64>(hidden, gradient, passed)?,
+            _ => self.backward::<f32>(hidden, gradient, passed)?,
+        };
+        Ok((Some(of_x), Some(of_hidden), Some(of_bias)))
+    }
+}
+
+impl Steps {
+    /// `[B, columns]` of step `step` in a storage of `[…, B, columns]`.
+    fn at(&self, step: usize, columns: usize) -> Layout {
+        Layout::contiguous_with_offset((self.batch, columns), step * self.batch * columns)
+    }
+
+    fn forward<T: Real>(
+        &self,
+        x: &[T],
+        hidden: &CpuStorage,
+        hidden_layout: &Layout,
+        bias: &[T],
+    ) -> Result<(CpuStorage, Passed)> {
+        let (batch, turns, width) = (self.batch, self.turns, self.width);
+        let mut h = T::to_cpu_storage_owned(vec![T::zero(); (turns + 1) * batch * width]);
+        let mut gates = vec![T::zero(); turns * batch * 4 * width];
+        with_slices::<T, _, 1>([&self.there], |[there]| {
+            for step in 0..turns {
+                let sizes = (1, batch, 3 * width, width);
+                let of_h = h.matmul(hidden, sizes, &self.at(step, width), hidden_layout)?;
+                let of_h = T::cpu_storage_as_slice(&of_h)?;
+                let (before, after) = T::slice_mut(&mut h)?[step * batch * width..].split_at_mut(batch * width);
+                let gates = &mut gates[step * batch * 4 * width..][..batch * 4 * width];
+                let turn = turns - 1 - step;
+                wide(
+                    #[inline(always)]
+                    || {
+                        for row in 0..batch {
+                            let seen = row * turns + turn;
+                            let place = row * width..(row + 1) * width;
+                            step_forward(
+                                &x[seen * 3 * width..][..3 * width],
+                                &of_h[3 * row * width..][..3 * width],
+                                bias,
+                                there[seen],
+                                &before[place.clone()],
+                                &mut after[place],
+                                &mut gates[4 * row * width..][..4 * width],
+                            );
+                        }
+                    },
+                );
+            }
+            Ok::<(), Error>(())
+        })??;
+        let last = T::cpu_storage_as_slice(&h)?[turns * batch * width..].to_vec();
+        Ok((T::to_cpu_storage_owned(last), Passed { h, gates: T::to_cpu_storage_owned(gates) }))
+    }
+
+    /// The gradients of `x`, `hidden` and `hidden_bias`.
+    fn backward<T: Real>(&self, hidden: &Tensor, gradient: &Tensor, passed: &Passed) -> Result<[Tensor; 3]> {
+        let (batch, turns, width) = (self.batch, self.turns, self.width);
+        let gates = T::cpu_storage_as_slice(&passed.gates)?;
+        let h = T::cpu_storage_as_slice(&passed.h)?;
+        let mut of_x = vec![T::zero(); batch * turns * 3 * width];
+        // `[T, B, 3H]`, the gradients of h·U before each step.
+        let mut of_products = T::to_cpu_storage_owned(vec![T::zero(); turns * batch * 3 * width]);
+        let mut of_bias = vec![T::zero(); width];
+        let mut of_h = with_slices::<T, _, 1>([gradient], |[gradient]| gradient.to_vec())?;
+        let transposed = Layout::contiguous((width, 3 * width)).transpose(0, 1)?;
+        with_slices::<T, _, 2>([&self.there, hidden], |[there, hidden]| {
+            let hidden = T::to_cpu_storage(hidden);
+            for step in (0..turns).rev() {
+                let turn = turns - 1 - step;
+                let products = &mut T::slice_mut(&mut of_products)?[step * batch * 3 * width..];
+                wide(
+                    #[inline(always)]
+                    || {
+                        for row in 0..batch {
+                            let (seen, passed) = (row * turns + turn, step * batch + row);
+                            step_backward(
+                                &gates[passed * 4 * width..][..4 * width],
+                                &h[passed * width..][..width],
+                                there[seen],
+                                &mut of_h[row * width..][..width],
+                                &mut of_x[seen * 3 * width..][..3 * width],
+                                &mut products[3 * row * width..][..3 * width],
+                                &mut of_bias,
+                            );
+                        }
+                    },
+                );
+                // Before the first step h is a constant.
+                if step > 0 {
+                    let sizes = (1, batch, width, 3 * width);
+                    let more = of_products.matmul(&hidden, sizes, &self.at(step, 3 * width), &transposed)?;
+                    of_h.iter_mut().zip(T::cpu_storage_as_slice(&more)?).for_each(|(sum, &more)| *sum += more);
+                }
+            }
+            Ok::<(), Error>(())
+        })??;
+        let all = turns * batch;
+        let before = Layout::contiguous((all, width)).transpose(0, 1)?;
+        let after = Layout::contiguous((all, 3 * width));
+        let of_hidden = passed.h.matmul(&of_products, (1, width, 3 * width, all), &before, &after)?;
+        let device = hidden.device();
+        Ok([
+            Tensor::from_vec(of_x, (batch, turns, 3 * width), device)?,
+            Tensor::from_slice(T::cpu_storage_as_slice(&of_hidden)?, (width, 3 * width), device)?,
+            Tensor::from_vec(of_bias, width, device)?,
+        ])
+    }
+}
+
+/// One row of one step: `x` and `of_h [3H]`, `before` and `after [H]`, `gates [4H]`.
+#[inline(always)]
+fn step_forward<T: Real>(x: &[T], of_h: &[T], bias: &[T], there: T, before: &[T], after: &mut [T], gates: &mut [T]) {
+    let width = before.len();
+    let (x_reset, x_keep, x_new) = thirds(x, width);
+    let (h_reset, h_keep, h_new) = thirds(of_h, width);
+    let (bias, after) = (&bias[..width], &mut after[..width]);
+    let [reset, keep, new, remembered] = quarters(gates, width);
+    for k in 0..width {
+        let (r, z) = ((x_reset[k] + h_reset[k]).sigmoid(), (x_keep[k] + h_keep[k]).sigmoid());
+        let q = h_new[k] + bias[k];
+        let n = (x_new[k] + r * q).tanh();
+        (reset[k], keep[k], new[k], remembered[k]) = (r, z, n, q);
+        after[k] = before[k] + there * (n + z * (before[k] - n) - before[k]);
+    }
+}
+
+/// One row of one step back: `of_h [H]` is the gradient after the step and becomes what reaches h before it, but for the way
+/// through the products, whose gradient goes to `products [3H]`.
+#[inline(always)]
+fn step_backward<T: Real>(
+    gates: &[T],
+    before: &[T],
+    there: T,
+    of_h: &mut [T],
+    of_x: &mut [T],
+    products: &mut [T],
+    of_bias: &mut [T],
+) {
+    let width = before.len();
+    let (reset, rest) = gates.split_at(width);
+    let (keep, new, remembered) = thirds(rest, width);
+    let (of_h, of_bias) = (&mut of_h[..width], &mut of_bias[..width]);
+    let [x_reset, x_keep, x_new] = thirds_mut(of_x, width);
+    let [p_reset, p_keep, p_new] = thirds_mut(products, width);
+    for k in 0..width {
+        let (r, z, n, q) = (reset[k], keep[k], new[k], remembered[k]);
+        let of_next = there * of_h[k];
+        let of_new = of_next * (T::one() - z) * (T::one() - n * n);
+        let of_keep = of_next * (before[k] - n) * z * (T::one() - z);
+        let of_reset = of_new * q * r * (T::one() - r);
+        (x_reset[k], x_keep[k], x_new[k]) = (of_reset, of_keep, of_new);
+        (p_reset[k], p_keep[k], p_new[k]) = (of_reset, of_keep, of_new * r);
+        of_bias[k] += of_new * r;
+        of_h[k] = of_h[k] - of_next + of_next * z;
+    }
+}
+
+#[inline(always)]
+fn thirds<T>(all: &[T], width: usize) -> (&[T], &[T], &[T]) {
+    let (first, rest) = all.split_at(width);
+    let (second, third) = rest.split_at(width);
+    (first, second, &third[..width])
+}
+
+#[inline(always)]
+fn thirds_mut<T>(all: &mut [T], width: usize) -> [&mut [T]; 3] {
+    let (first, rest) = all.split_at_mut(width);
+    let (second, third) = rest.split_at_mut(width);
+    [first, second, &mut third[..width]]
+}
+
+#[inline(always)]
+fn quarters<T>(all: &mut [T], width: usize) -> [&mut [T]; 4] {
+    let (first, rest) = all.split_at_mut(width);
+    let [second, third, fourth] = thirds_mut(rest, width);
+    [first, second, third, fourth]
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+    use candle_nn::ops::sigmoid;
+
+    use super::*;
+    use crate::nn::Init;
+    use crate::nn::gradient_check::{assert_finite_differences, assert_same_gradients};
+
+    fn values(seed: u64, shape: &[usize]) -> Tensor {
+        Init::new(seed).normal(shape, 0.8).unwrap().to_dtype(DType::F64).unwrap()
+    }
+
+    fn plain(x: &Tensor, hidden: &Tensor, hidden_bias: &Tensor, there: &Tensor) -> Result<Tensor> {
+        let ((batch, turns, _), (width, _)) = (x.dims3()?, hidden.dims2()?);
+        let mut h = Tensor::zeros((batch, width), x.dtype(), x.device())?;
+        for turn in (0..turns).rev() {
+            let (x, of_h) = (x.narrow(1, turn, 1)?.squeeze(1)?, h.matmul(hidden)?);
+            let part = |t: &Tensor, k: usize| t.narrow(1, k * width, width);
+            let gates = sigmoid(&(x.narrow(1, 0, 2 * width)? + of_h.narrow(1, 0, 2 * width)?)?)?;
+            let remembered = part(&of_h, 2)?.broadcast_add(hidden_bias)?;
+            let new = (part(&x, 2)? + (part(&gates, 0)? * remembered)?)?.tanh()?;
+            let next = (&new + (part(&gates, 1)? * (&h - &new)?)?)?;
+            h = (&h + (next - &h)?.broadcast_mul(&there.narrow(1, turn, 1)?)?)?;
+        }
+        Ok(h)
+    }
+
+    fn there() -> Tensor {
+        Tensor::new(&[[1.0, 1.0, 0.0], [1.0, 1.0, 1.0]], &Device::Cpu).unwrap()
+    }
+
+    #[test]
+    fn it_is_what_the_plain_operations_give() {
+        let tensors = [values(1, &[2, 3, 15]), values(2, &[5, 15]), values(3, &[5])];
+        let fused = |[x, hidden, bias]: [&Tensor; 3]| recurrent(x, hidden, bias, &there());
+        assert_same_gradients(&tensors, fused, |[x, hidden, bias]| plain(x, hidden, bias, &there()));
+    }
+
+    #[test]
+    fn gradients_agree_with_finite_differences() {
+        let (x, hidden, bias) = (values(1, &[2, 3, 6]), values(2, &[2, 6]), values(3, &[2]));
+        let loss = |x: &Tensor, hidden: &Tensor, bias: &Tensor| recurrent(x, hidden, bias, &there())?.sqr()?.sum_all();
+        assert_finite_differences(&x, |x| loss(x, &hidden, &bias));
+        assert_finite_differences(&hidden, |hidden| loss(&x, hidden, &bias));
+        assert_finite_differences(&bias, |bias| loss(&x, &hidden, bias));
+        assert!(recurrent(&x, &hidden, &hidden, &there()).is_err());
+    }
+}

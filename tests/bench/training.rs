@@ -1,0 +1,228 @@
+//! How long one gradient step of each kind takes, one JSON line a measurement with the keys of the peers; see README.md.
+
+use std::env;
+use std::fs;
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+use anyhow::Result;
+use candle_core::{D, DType, Device, Tensor};
+use candle_nn::Module as _;
+use serde_json::{Value, json};
+use stages::nn::discriminator::{Around, Rows, Shape};
+use stages::nn::loss::{huber, log_probability};
+use stages::nn::{AdamW, DiscriminatorSettings, Embedding, Gru, Init, Mlp, Opponent, Params};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Numbers of a state, states in the log, items, and the widths of the networks: those of the peers.
+const OBS: usize = 64;
+const LOG: usize = 20_000;
+const ACTIONS: usize = 1_000;
+const HIDDEN: usize = 256;
+const BATCH: usize = 256;
+
+fn main() -> ExitCode {
+    let given = |name: &str, or: &str| {
+        let mut arguments = env::args().skip_while(|argument| argument != name);
+        arguments.nth(1).unwrap_or_else(|| or.to_owned())
+    };
+    let (what, threads) = (given("--what", "bc,cql,airl,gru"), given("--threads", "1"));
+    if env::var_os("CANDLE_NUM_THREADS").is_none() {
+        // candle reads these once, and the program sets them before its first tensor: stages have threads of their own.
+        let again = env::current_exe().and_then(|own| {
+            let settled = [("RAYON_NUM_THREADS", "1"), ("CANDLE_NUM_THREADS", "1")];
+            Command::new(own).args(env::args().skip(1)).envs(settled).status()
+        });
+        return if again.is_ok_and(|status| status.success()) { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
+    let threads: usize = threads.parse().expect("--threads takes a number");
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+    for what in what.split(',') {
+        let steps = pool.install(|| measured(what, threads));
+        if let Err(error) = steps {
+            eprintln!("{what}: {error:#}");
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn measured(what: &str, threads: usize) -> Result<()> {
+    let plain = json!({ "obs": OBS, "actions": ACTIONS, "batch": BATCH, "hidden": HIDDEN });
+    match what {
+        "bc" => measure("discrete_bc_step", threads, plain, behaviour_cloning()?),
+        "cql" => measure("discrete_cql_step", threads, plain, conservative()?),
+        "airl" => {
+            for hidden in [32, 256] {
+                let shape = json!({ "obs": OBS, "actions": 50, "batch": 512, "hidden": hidden });
+                measure("airl_disc_step", threads, shape, discriminator(hidden)?)?;
+            }
+            Ok(())
+        }
+        "gru" => {
+            let shape = json!({ "items": 10_000, "hidden": 64, "seq": 10, "batch": BATCH, "loss": "last_position" });
+            measure("gru_fullsoftmax_step", threads, shape, recurrent()?)
+        }
+        other => anyhow::bail!("no step is called so: `{other}`"),
+    }
+}
+
+/// Times each step by itself, after five for nothing, up to 400 in the seconds of `BENCH_BUDGET_S`, like the peers.
+fn measure(bench: &str, threads: usize, shape: Value, mut step: impl FnMut() -> Result<f32>) -> Result<()> {
+    let budget: f64 = env::var("BENCH_BUDGET_S").ok().and_then(|text| text.parse().ok()).unwrap_or(20.0);
+    for _ in 0..5 {
+        step()?;
+    }
+    let (begin, before, mut seconds, mut loss) = (Instant::now(), processor_seconds(), Vec::new(), 0.0);
+    while seconds.len() < 400 && (seconds.len() < 5 || begin.elapsed().as_secs_f64() < budget) {
+        let begin = Instant::now();
+        loss = step()?;
+        seconds.push(begin.elapsed().as_secs_f64());
+    }
+    let processor = (processor_seconds() - before) / seconds.len() as f64;
+    seconds.sort_by(f64::total_cmp);
+    let at = |share: f64| seconds[((share * seconds.len() as f64) as usize).min(seconds.len() - 1)];
+    let rounded = |number: f64| (number * 1e4).round() / 1e4;
+    let mut line =
+        json!({ "bench": bench, "impl": "apprentice", "version": env!("CARGO_PKG_VERSION"), "threads": threads });
+    let all = line.as_object_mut().expect("an object");
+    all.extend(shape.as_object().expect("an object").clone());
+    for (name, value) in [
+        ("ms_min", 1e3 * seconds[0]),
+        ("ms_p10", 1e3 * at(0.1)),
+        ("ms_median", 1e3 * at(0.5)),
+        ("cpu_ms_mean", 1e3 * processor),
+        ("steps_s_best", 1.0 / seconds[0]),
+        ("steps_s_median", 1.0 / at(0.5)),
+        ("loss", f64::from(loss)),
+    ] {
+        all.insert(name.to_owned(), rounded(value).into());
+    }
+    all.insert("n_steps".to_owned(), seconds.len().into());
+    println!("{line}");
+    Ok(())
+}
+
+/// What the processors spent on this process, by the kernel's clock of hundredths; 0 where there is no such file.
+fn processor_seconds() -> f64 {
+    let text = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let after_name = text.rsplit(')').next().unwrap_or_default();
+    let ticks: f64 = after_name.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<f64>().ok()).sum();
+    ticks / 100.0
+}
+
+/// Numbers that only have to be spread: splitmix64.
+struct Draw(u64);
+
+impl Draw {
+    fn below(&mut self, bound: usize) -> u32 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((mixed ^ (mixed >> 31)) % bound as u64) as u32
+    }
+
+    fn ids(&mut self, count: usize, bound: usize) -> Vec<u32> {
+        (0..count).map(|_| self.below(bound)).collect()
+    }
+
+    fn batch(&mut self, count: usize, bound: usize) -> Result<Tensor> {
+        Ok(Tensor::new(self.ids(count, bound), &Device::Cpu)?)
+    }
+}
+
+fn normal(seed: u64, shape: &[usize]) -> Result<Tensor> {
+    Ok(Init::new(seed).normal(shape, 1.0)?)
+}
+
+/// −mean log π(a|s) of a network 64 → 256 → 256 → 1,000.
+fn behaviour_cloning() -> Result<impl FnMut() -> Result<f32>> {
+    let mut params = Params::default();
+    let network = Mlp::new(&mut params, "q", &[OBS, HIDDEN, HIDDEN, ACTIONS], 1.0, &mut Init::new(0))?;
+    let mut adam = AdamW::new(&params, 3e-4, 0.0, f64::INFINITY)?;
+    let mut draw = Draw(0);
+    let (states, actions) = (normal(1, &[LOG, OBS])?, draw.batch(LOG, ACTIONS)?);
+    Ok(move || {
+        let rows = draw.batch(BATCH, LOG)?;
+        let logits = network.forward(&states.index_select(&rows, 0)?)?;
+        let loss = log_probability(&logits, &actions.index_select(&rows, 0)?)?.mean_all()?.neg()?;
+        adam.descend(&params, &loss)?;
+        Ok(loss.to_scalar()?)
+    })
+}
+
+/// Huber's loss to a double-DQN target, and the conservative penalty.
+fn conservative() -> Result<impl FnMut() -> Result<f32>> {
+    let widths = [OBS, HIDDEN, HIDDEN, ACTIONS];
+    let mut params = Params::default();
+    let network = Mlp::new(&mut params, "q", &widths, 1.0, &mut Init::new(0))?;
+    let target = Mlp::new(&mut Params::default(), "q", &widths, 1.0, &mut Init::new(1))?;
+    let mut adam = AdamW::new(&params, 3e-4, 0.0, f64::INFINITY)?;
+    let mut draw = Draw(0);
+    let (states, next, rewards) = (normal(1, &[LOG, OBS])?, normal(2, &[LOG, OBS])?, normal(3, &[LOG])?);
+    let actions = draw.batch(LOG, ACTIONS)?;
+    let going_on = draw.ids(LOG, 20).into_iter().map(|drawn| f32::from(drawn > 0)).collect::<Vec<f32>>();
+    let going_on = Tensor::new(going_on, &Device::Cpu)?;
+    Ok(move || {
+        let rows = draw.batch(BATCH, LOG)?;
+        let at = |x: &Tensor| x.index_select(&rows, 0);
+        let (next, actions) = (at(&next)?, at(&actions)?);
+        let best = network.forward(&next)?.argmax_keepdim(D::Minus1)?;
+        let priced = target.forward(&next)?.gather(&best, 1)?.squeeze(1)?.detach();
+        let wanted = (at(&rewards)? + ((priced * at(&going_on)?)? * 0.99)?)?;
+        let q = network.forward(&at(&states)?)?;
+        let taken = q.gather(&actions.unsqueeze(1)?, 1)?.squeeze(1)?;
+        let loss = (huber(&(taken - wanted)?)?.mean_all()? - log_probability(&q, &actions)?.mean_all()?)?;
+        adam.descend(&params, &loss)?;
+        Ok(loss.to_scalar()?)
+    })
+}
+
+/// AIRL's discriminator with two hidden layers, taught as every adversarial stage teaches it.
+fn discriminator(hidden: usize) -> Result<impl FnMut() -> Result<f32>> {
+    let inputs = 2 * OBS + 50 + 1;
+    let settings = DiscriminatorSettings { hidden, layers: 2, batch_size: 512, ..DiscriminatorSettings::default() };
+    let mut opponent =
+        Opponent::new(&settings, Shape { inputs, states: OBS, discount: Some(0.99), ..Shape::default() }, 0)?;
+    let rows = |seed: u64| {
+        let going_on = Tensor::ones(LOG, DType::F32, &Device::Cpu)?;
+        Ok::<_, anyhow::Error>(Rows {
+            pairs: normal(seed, &[LOG, inputs])?,
+            around: Some(Around {
+                states: normal(seed + 1, &[LOG, OBS])?,
+                after: normal(seed + 2, &[LOG, OBS])?,
+                going_on,
+            }),
+            log_policy: Some((normal(seed + 3, &[LOG])? - 3.0)?),
+        })
+    };
+    let (expert, played) = (rows(1)?, rows(5)?);
+    let counts = Tensor::ones(LOG, DType::F32, &Device::Cpu)?;
+    let mut step = 0;
+    Ok(move || {
+        step += 1;
+        Ok(opponent.learn((&expert, &counts), &played, [0, step], 2.0)?.loss as f32)
+    })
+}
+
+/// The next of 10,000 items after ten, by a recurrent unit of 64 numbers.
+fn recurrent() -> Result<impl FnMut() -> Result<f32>> {
+    let (items, width, turns, log) = (10_000, 64, 10, 4096);
+    let (mut params, mut init) = (Params::default(), Init::new(0));
+    let table = Embedding::new(&mut params, "items", &init.normal(&[items, width], 0.1)?)?;
+    let gru = Gru::new(&mut params, "gru", width, width, &mut init)?;
+    let head = Mlp::new(&mut params, "head", &[width, items], 1.0, &mut init)?;
+    let mut adam = AdamW::new(&params, 3e-4, 0.0, f64::INFINITY)?;
+    let mut draw = Draw(0);
+    let (seen, next) = (draw.batch(log * turns, items)?.reshape((log, turns))?, draw.batch(log, items)?);
+    let there = Tensor::ones((BATCH, turns), DType::F32, &Device::Cpu)?;
+    Ok(move || {
+        let rows = draw.batch(BATCH, log)?;
+        let states = gru.forward(&table.forward(&seen.index_select(&rows, 0)?)?, &there)?;
+        let loss = log_probability(&head.forward(&states)?, &next.index_select(&rows, 0)?)?.mean_all()?.neg()?;
+        adam.descend(&params, &loss)?;
+        Ok(loss.to_scalar()?)
+    })
+}
