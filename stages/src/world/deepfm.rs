@@ -79,7 +79,8 @@ impl Stage for DeepFm {
     const KIND: &'static str = "world.deepfm";
     /// 1: first. 2: calibration, deviation and categories; items have features. 3: the world says whose its
     /// distances are.
-    const VERSION: u32 = 3;
+    /// 4: steps of training are fused, so sums round otherwise.
+    const VERSION: u32 = 4;
     const ABOUT: &'static str = "fit DeepFM to ratings and features and complete it to a simulated world";
     type Inputs = Inputs;
     type Outputs = Outputs;
