@@ -109,7 +109,8 @@ impl Stage for OffPolicy {
     const KIND: &'static str = "evaluate.offpolicy";
     /// 1: first. 2: propensities are shared among all that a user rated in their log; learners of values are greedy; remarks
     /// say how a policy acts.
-    const VERSION: u32 = 2;
+    /// 3: the layers of a policy are fused, so sums round otherwise.
+    const VERSION: u32 = 3;
     const ABOUT: &'static str = "estimate from a log, without a simulator, what policies would have earned";
     type Inputs = Inputs;
     type Outputs = Outputs;

@@ -87,7 +87,8 @@ impl Stage for Gail {
     /// 1: first. 2: the reward says which states and vectors it is for; the generator's defaults are those of rl.a2c. 3: reward
     /// forms and stabilisers; the reward's file says its form; pairs of learned and true reward. 4: advantages in units of the return, with what comes after a demonstration that was
     /// cut off; the generator is paid what the rules log; logits are cut after learning; seeds are hashed; pairs are drawn.
-    const VERSION: u32 = 4;
+    /// 5: steps of training are fused, so sums round otherwise; `discriminator.layers`.
+    const VERSION: u32 = 5;
     const ABOUT: &'static str = "learn a reward and demonstration weights by adversarial inverse RL (GAIL's form)";
     const NOT_IN_KEY: &'static [&'static str] = &["policy.checkpoint_every"];
     type Inputs = Inputs;

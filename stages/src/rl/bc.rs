@@ -64,7 +64,8 @@ pipeline::ports! {
 impl Stage for BehaviourCloning {
     const KIND: &'static str = "rl.bc";
     /// 1: first. 2: log π is one operation, so sums round otherwise; `network.encoder`.
-    const VERSION: u32 = 2;
+    /// 3: steps of training are fused, so sums round otherwise.
+    const VERSION: u32 = 3;
     const ABOUT: &'static str = "copy the demonstrations by (weighted) behaviour cloning";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
     type Inputs = Inputs;

@@ -108,7 +108,8 @@ pipeline::ports! {
 impl Stage for Dqn {
     const KIND: &'static str = "rl.dqn";
     /// 1: first.
-    const VERSION: u32 = 1;
+    /// 2: steps of training are fused, so sums round otherwise.
+    const VERSION: u32 = 2;
     const ABOUT: &'static str =
         "train a policy by deep Q-learning (double, dueling, n-step) on world and learned reward";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];

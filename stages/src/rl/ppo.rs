@@ -111,7 +111,8 @@ pipeline::ports! {
 impl Stage for Ppo {
     const KIND: &'static str = "rl.ppo";
     /// 1: first.
-    const VERSION: u32 = 1;
+    /// 2: steps of training are fused, so sums round otherwise.
+    const VERSION: u32 = 2;
     const ABOUT: &'static str =
         "train a policy by proximal policy optimisation on world and learned reward, with imitation";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];

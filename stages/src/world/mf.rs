@@ -61,7 +61,8 @@ impl Default for MatrixFactorisation {
 impl Stage for MatrixFactorisation {
     const KIND: &'static str = "world.mf";
     /// 1: first. 2: calibration, deviation and categories. 3: the world says whose its distances are.
-    const VERSION: u32 = 3;
+    /// 4: steps of training are fused, so sums round otherwise.
+    const VERSION: u32 = 4;
     const ABOUT: &'static str = "fit matrix factorisation to ratings and complete it to a simulated world";
     type Inputs = Inputs;
     type Outputs = Outputs;

@@ -35,7 +35,7 @@ pub fn tanh(x: f32) -> f32 {
     let size = x.abs();
     let square = x * x;
     let mut series = -5.704_988_7e-3;
-    for coefficient in [2.063_908_9e-2, -5.373_971_6e-2, 0.133_314_42, -0.333_332_82] {
+    for coefficient in [2.063_909e-2, -5.373_971_6e-2, 0.133_314_42, -0.333_332_8] {
         series = series * square + coefficient;
     }
     let near = series * square * x + x;
