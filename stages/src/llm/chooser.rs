@@ -123,6 +123,23 @@ impl Llm for Chooser {
     fn written(&self, answer: &str) -> Result<String> {
         written(answer)
     }
+
+    /// By the file's own tokenizer, segment by segment as they are evaluated; without what a chat template puts around them. An
+    /// option is read but for its last token, which is only predicted.
+    fn tokens(&self, request: &str, answer: &str) -> Result<Option<super::Tokens>> {
+        let count = |text: &str| -> Result<u64> { Ok(self.model.tokenize(text)?.len() as u64) };
+        let prompt = |context: &[String], cue: &str| -> Result<u64> {
+            context.iter().try_fold(count(cue)?, |sum, text| Ok(sum + count(text)?))
+        };
+        if let Ok(request) = serde_json::from_str::<Request>(request) {
+            let options = Raw::parse(answer, request.options.len())?.tokens;
+            let options: u64 = options.iter().map(|tokens| *tokens as u64 - 1).sum();
+            return Ok(Some(super::Tokens { read: prompt(&request.context, &request.cue)? + options, written: 0 }));
+        }
+        let writing: Writing = serde_json::from_str(request).context("a question that is neither choice nor text")?;
+        let read = prompt(&writing.context, &writing.cue)?;
+        Ok(Some(super::Tokens { read, written: count(&written(answer)?)? }))
+    }
 }
 
 /// The options alone after the cue, where the score takes out what they are worth there.
@@ -246,6 +263,32 @@ mod tests {
         assert_eq!(cost(&[opening, "one\n"]), count("one\n") + cue_and_option);
         assert_eq!(cost(&[]), cue_and_option);
         assert_eq!(cost(&[opening, "one\n", "two\n"]), count("two\n") + cue_and_option);
+    }
+
+    #[test]
+    fn tokens_are_those_of_the_whole_prompt_whatever_was_cached() {
+        let model = open(Score::Pmi);
+        let count = |text: &str| model.model.tokenize(text).unwrap().len() as u64;
+        let mut player = model.players("You recommend movies.\n").unwrap()();
+        let asked = request(&["You recommend movies.\n", "one\n"], &["x", "y"]);
+        let answer = player.ask(&asked).unwrap();
+        let read = count("You recommend movies.\n") + count("one\n") + count("Next:") + count(" x") + count(" y") - 2;
+        let tokens = |request: &str, answer: &str| model.tokens(request, answer).unwrap().unwrap();
+        let found = tokens(&asked.canonical(), &answer.text);
+        assert_eq!((found.read, found.written), (read, 0));
+        assert!(answer.tokens < read, "the opening was paid for before");
+        let writing = Writing {
+            context: vec!["one\n".into()],
+            cue: "Thought:".into(),
+            max_tokens: 4,
+            stop: String::new(),
+            temperature: 0.0,
+            draw: 0,
+            integer: None,
+        };
+        let found = tokens(&writing.canonical(), r#"{"text":" over inner "}"#);
+        assert_eq!((found.read, found.written), (count("one\n") + count("Thought:"), count("over inner")));
+        assert!(model.tokens("{}", &answer.text).is_err());
     }
 
     #[test]
