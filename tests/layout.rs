@@ -11,7 +11,7 @@ const NOUNS: [(&str, &[&str]); 6] = [
     ("artifact", &[]),
     ("ground", &["artifact"]),
     ("inspect", &["artifact"]),
-    ("llm", &[]),
+    ("llm", &["nn"]),
     ("nn", &["artifact"]),
     ("env", &["artifact", "nn"]),
 ];

@@ -7,8 +7,8 @@
 use std::path::Path;
 use std::time::Instant;
 
+use candle_core::quantized::QTensor;
 use candle_core::quantized::gguf_file::Content;
-use candle_core::quantized::{QMatMul, QTensor};
 use candle_core::{Device, Module, Tensor};
 use serde_json::json;
 use stages::llm::gguf::Gguf;
@@ -121,6 +121,7 @@ fn median(mut work: impl FnMut(usize)) -> f64 {
 }
 
 /// Seconds that candle's products on the quantised layers take for 64 tokens: a bound for any model built on them.
+#[expect(clippy::disallowed_types, reason = "it is measured, nothing is trained with it")]
 fn candles_products(path: &Path) -> f64 {
     let mut file = std::fs::File::open(path).expect("a file");
     let content = Content::read(&mut file).expect("a header");
@@ -129,7 +130,7 @@ fn candles_products(path: &Path) -> f64 {
         let weights: QTensor = content.tensor(&mut file, name, &Device::Cpu).expect("a tensor");
         let columns = weights.shape().dims()[1];
         let x = Tensor::ones((64, columns), candle_core::DType::F32, &Device::Cpu).expect("inputs");
-        maps.push((QMatMul::from_qtensor(weights).expect("a product"), x));
+        maps.push((candle_core::quantized::QMatMul::from_qtensor(weights).expect("a product"), x));
     }
     median(|_| maps.iter().for_each(|(map, x)| drop(map.forward(x).expect("a product"))))
 }

@@ -2,7 +2,7 @@
 
     pip install xllamacpp gguf
     python tests/data/record_llama_cpp.py SmolLM2-135M-Instruct.Q4_1.gguf > tests/data/llama_cpp_smollm2.json
-    TOYS=/tmp cargo test --release --lib -- --ignored write_the_toys
+    TOYS=/tmp cargo test --release --lib -- the_toys_agree    # writes them there
     python tests/data/record_llama_cpp.py /tmp/toy.gguf > tests/data/llama_cpp_toy.json    # and toy_qwen2
     python tests/data/record_llama_cpp.py /tmp/toy_gpt_2.gguf --texts > tests/data/llama_cpp_toy_gpt_2.json    # and llama_bpe
     python tests/data/record_llama_cpp.py SmolLM2-135M-Instruct.Q4_1.gguf --titles ml-100k.item > tests/data/llama_cpp_titles.json
