@@ -13,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
+ROOT = Path(__file__).resolve().parents[2]
 
 # What is asked of our bench, of the peers' JAX script, and of their PyTorch scripts.
 STEPS = [
@@ -28,8 +28,8 @@ STEPS = [
 def built():
     """The bench's program, built if it must be."""
     command = ["cargo", "bench", "--locked", "--workspace", "--bench", "training", "--no-run"]
-    done = subprocess.run(command, cwd=HERE, check=True, capture_output=True, text=True)
-    return re.search(r"tests/bench/training\.rs \((.+)\)", done.stderr).group(1)
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    return ROOT / re.search(r"tests/bench/training\.rs \((.+)\)", done.stderr).group(1)
 
 
 def lines(command, threads, budget, folder=None):
