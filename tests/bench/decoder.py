@@ -19,7 +19,7 @@ path, threads = sys.argv[1], int(sys.argv[2])
 resident = lambda: float(next(l for l in open("/proc/self/status") if l.startswith("VmRSS:")).split()[1]) / 1e3
 baseline = resident()
 params = xllamacpp.CommonParams()
-params.model.path, params.n_ctx, params.n_parallel = path, 4096 * 4, 4 * threads
+params.model.path, params.n_ctx, params.n_parallel = path, 1024, 1
 params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
 server = xllamacpp.Server(params)
 def post(body):

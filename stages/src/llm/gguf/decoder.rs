@@ -49,6 +49,18 @@ pub(super) struct Part {
     pub positions: Vec<usize>,
     /// Whether token i may look at token j of `tokens`, at `i · tokens + j`.
     pub sees: Vec<bool>,
+    /// Whether the scores of what follows the last token are wanted.
+    pub next: bool,
+}
+
+/// What became of a part.
+pub(super) struct Evaluated {
+    /// The last layer's normed output `[tokens, width]`.
+    pub rows: Vec<f32>,
+    /// The new keys and values.
+    pub pass: Pass,
+    /// Where they were wanted, the scores of what follows, in row 0.
+    pub next: Option<Logits>,
 }
 
 /// Weights of one model.
@@ -113,9 +125,7 @@ impl Decoder {
     }
 
     /// Evaluates the tokens of all parts in one go; a part's result is the same whatever the others are.
-    ///
-    /// Returns for each part the last layer's normed output `[tokens, width]`, and the new keys and values.
-    pub(super) fn forward(&self, parts: &[Part]) -> Vec<(Vec<f32>, Pass)> {
+    pub(super) fn forward(&self, parts: &[Part]) -> Vec<Evaluated> {
         let Shape { heads, kv_heads, head, width, epsilon, .. } = self.shape;
         let positions = parts.iter().flat_map(|part| part.positions.iter().copied());
         let rotation = Rotation::new(positions, head, self.shape.rope_base, self.shape.pairs);
@@ -149,18 +159,34 @@ impl Decoder {
         let out = rms_norm(&x, &self.norm, epsilon);
         let mut rest = &out[..];
         let mut results = Vec::with_capacity(parts.len());
+        let mut last = Vec::new();
         for (part, fresh) in parts.iter().zip(fresh) {
             let (rows, others) = rest.split_at(part.tokens.len() * width);
-            results.push((rows.to_vec(), Pass(Arc::new(fresh))));
+            if part.next {
+                last.extend_from_slice(&rows[rows.len() - width..]);
+            }
+            results.push(Evaluated { rows: rows.to_vec(), pass: Pass(Arc::new(fresh)), next: None });
             rest = others;
+        }
+        let scores = self.scores(&last);
+        let wanted = results.iter_mut().zip(parts).filter(|(_, part)| part.next);
+        for ((result, _), row) in wanted.zip(scores.chunks_exact(self.shape.vocabulary)) {
+            result.next = Some(Logits::new(row.to_vec(), self.shape.vocabulary));
         }
         results
     }
 
     /// Rows of [`Decoder::forward`]'s output `[rows, width]` → scores of the next token, a row for each.
     pub(super) fn logits(&self, rows: &[f32]) -> Logits {
-        let head = self.head.as_ref().unwrap_or(&self.embedding);
-        Logits::new(product(head, &Inputs::new(rows, self.shape.width)), self.shape.vocabulary)
+        Logits::new(self.scores(rows), self.shape.vocabulary)
+    }
+
+    /// `[rows, vocabulary]`.
+    fn scores(&self, rows: &[f32]) -> Vec<f32> {
+        if rows.is_empty() {
+            return Vec::new();
+        }
+        product(self.head.as_ref().unwrap_or(&self.embedding), &Inputs::new(rows, self.shape.width))
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::decoder::{Decoder, Part, Pass};
+use super::decoder::{Decoder, Evaluated, Part};
 
 /// How long a pass waits for company; a pass of one token takes ten times as long.
 const MOMENT: Duration = Duration::from_millis(2);
@@ -26,7 +26,7 @@ pub(super) struct Gather {
 struct State {
     next: u64,
     waiting: Vec<(u64, Part)>,
-    done: BTreeMap<u64, (Vec<f32>, Pass)>,
+    done: BTreeMap<u64, Evaluated>,
     running: usize,
     /// A pass panicked: those it took along would wait for ever.
     broken: bool,
@@ -38,7 +38,7 @@ impl Gather {
     }
 
     /// As [`Decoder::forward`] for one part.
-    pub(super) fn forward(&self, decoder: &Decoder, part: Part) -> (Vec<f32>, Pass) {
+    pub(super) fn forward(&self, decoder: &Decoder, part: Part) -> Evaluated {
         let mut state = self.lock();
         let ticket = state.next;
         state.next += 1;
@@ -113,7 +113,13 @@ mod tests {
 
     fn part(token: u32, tokens: usize) -> Part {
         let sees = (0..tokens * tokens).map(|pair| pair % tokens <= pair / tokens).collect();
-        Part { past: vec![], tokens: vec![token; tokens], positions: (0..tokens).collect(), sees }
+        Part {
+            past: vec![],
+            tokens: vec![token; tokens],
+            positions: (0..tokens).collect(),
+            sees,
+            next: token.is_multiple_of(2),
+        }
     }
 
     #[test]
@@ -136,13 +142,17 @@ mod tests {
         toy::write_toy(&path).unwrap();
         let model = Gguf::load(&path).unwrap();
         let gather = Gather::new(2);
-        let alone: Vec<Vec<f32>> = (0..12).map(|token| model.decoder.forward(&[part(token, 3)]).remove(0).0).collect();
+        let alone: Vec<Evaluated> = (0..12).map(|token| model.decoder.forward(&[part(token, 3)]).remove(0)).collect();
         std::thread::scope(|scope| {
             for (token, alone) in (0..12).zip(&alone) {
                 let (gather, decoder) = (&gather, &model.decoder);
                 scope.spawn(move || {
                     for _ in 0..20 {
-                        assert_eq!(&gather.forward(decoder, part(token, 3)).0, alone, "token {token}");
+                        let together = gather.forward(decoder, part(token, 3));
+                        assert_eq!(together.rows, alone.rows, "token {token}");
+                        assert_eq!(together.next.is_some(), token % 2 == 0);
+                        let likely = |found: &Evaluated| found.next.as_ref().map(|next| next.log_probability(0, 7));
+                        assert_eq!(likely(&together), likely(alone), "token {token}");
                     }
                 });
             }

@@ -45,7 +45,7 @@ use anyhow::Result;
 pub use session::{Score, Session};
 
 use chat::Chat;
-use decoder::Decoder;
+use decoder::{Decoder, Evaluated, Part};
 use gather::Gather;
 use metadata::Header;
 use shape::Shape;
@@ -94,6 +94,11 @@ impl Gguf {
     /// The tokenizer refuses the text (not known to happen with byte-level BPE).
     pub fn tokenize(&self, text: &str) -> Result<Vec<u32>> {
         self.tokens.encode(text)
+    }
+
+    /// Evaluates a part, together with those that other sessions bring.
+    fn forward(&self, part: Part) -> Evaluated {
+        self.gather.forward(&self.decoder, part)
     }
 
     /// A new conversation with nothing evaluated yet.

@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
 use super::Gguf;
-use super::decoder::{Part, Pass};
+use super::decoder::{Evaluated, Part, Pass};
 use super::logits::Logits;
 use crate::llm::Writing;
 
@@ -167,19 +167,22 @@ impl<'m> Session<'m> {
         stop: &str,
         mut pick: impl FnMut(&Logits) -> Option<u32>,
     ) -> Result<String> {
-        let (before, mut last) = self.evaluate(segments, 0)?;
+        let (before, last) = self.evaluate(segments, 0)?;
+        let mut next = None;
         let mut written: Vec<u32> = Vec::new();
         let mut passes: Vec<Pass> = Vec::new();
         let mut text = String::new();
         for position in before..self.model.context_length().min(before.saturating_add(max_tokens)) {
             if let Some(token) = written.last() {
                 let past = self.segments.iter().flat_map(|segment| &segment.passes).chain(&passes).cloned().collect();
-                let (output, pass) = self.forward(past, &[*token], vec![position - 1], |_, _| true);
+                let (tokens, positions, sees) = (vec![*token], vec![position - 1], vec![true]);
+                let evaluated = self.model.forward(Part { past, tokens, positions, sees, next: true });
                 self.evaluated += 1;
-                last = output;
-                passes.push(pass);
+                next = evaluated.next;
+                passes.push(evaluated.pass);
             }
-            let token = pick(&self.model.decoder.logits(&last)).with_context(|| damaged(&self.model.name))?;
+            let logits = next.take().unwrap_or_else(|| self.model.decoder.logits(&last));
+            let token = pick(&logits).with_context(|| damaged(&self.model.name))?;
             if self.model.tokens.is_control(token) {
                 break;
             }
@@ -223,8 +226,8 @@ impl<'m> Session<'m> {
                 let positions: Vec<usize> = (before..before + pass.len()).collect();
                 let past =
                     self.segments.iter().chain([&segment]).flat_map(|segment| &segment.passes).cloned().collect();
-                let (output, fresh) = self.forward(past, pass, positions, |i, j| j <= i);
-                segment.last = Some(output[output.len() - self.model.decoder.shape.width..].to_vec());
+                let Evaluated { rows, pass: fresh, .. } = self.forward(past, pass, positions, |i, j| j <= i);
+                segment.last = Some(rows[rows.len() - self.model.decoder.shape.width..].to_vec());
                 segment.passes.push(fresh);
                 before += pass.len();
                 self.evaluated += pass.len() as u64;
@@ -241,10 +244,10 @@ impl<'m> Session<'m> {
         tokens: &[u32],
         positions: Vec<usize>,
         sees: impl Fn(usize, usize) -> bool,
-    ) -> (Vec<f32>, Pass) {
+    ) -> Evaluated {
         let count = tokens.len();
         let sees = (0..count * count).map(|pair| sees(pair / count, pair % count)).collect();
-        self.model.gather.forward(&self.model.decoder, Part { past, tokens: tokens.to_vec(), positions, sees })
+        self.model.forward(Part { past, tokens: tokens.to_vec(), positions, sees, next: false })
     }
 
     /// ln p of each of these options `before` tokens into the prompt whose last output is `last`.
@@ -263,7 +266,7 @@ impl<'m> Session<'m> {
         if !tokens.is_empty() {
             let past = self.segments.iter().flat_map(|segment| &segment.passes).cloned().collect();
             let sees = |i: usize, j: usize| j <= i && owner[i] == owner[j];
-            rows.extend(self.forward(past, &tokens, positions, sees).0);
+            rows.extend(self.forward(past, &tokens, positions, sees).rows);
             self.evaluated += tokens.len() as u64;
         }
         // Row 0 predicts every option's first token; an option's own rows, one fewer than its tokens, follow from `start`.
