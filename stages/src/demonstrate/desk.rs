@@ -88,8 +88,8 @@ impl<'a> Desk<'a> {
 
     fn kept_or_new(&self, canonical: &str, ask: impl FnOnce() -> Result<Answer>) -> Result<Arc<Call>> {
         let key = key(&self.identity, canonical);
-        // A model in this process shares its threads with others' questions: who waits for one of them there may wait for
-        // himself. Equal questions are cheap there, too.
+        // What has no number of its own (a recording) plays on threads that others' work shares: who waits for one of them there
+        // may wait for himself. Its answers cost nothing.
         let _turn = self.llm.at_once().map(|_| self.turn(&key));
         if let Some(call) = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
             return Ok(call.clone());

@@ -174,7 +174,8 @@ impl Stage for Evaluate {
     /// recording ran out of items, that user is compared over as many turns; the popular cycle shows no item twice where
     /// repeats are masked. 5: where every item conflicts the oracle takes the best and random draws; what conflicts knows of
     /// spared turns; privilege goes by whose the distances are; `gap` only of policies that learned at `training`.
-    /// 6: policies of values that are to draw are refused. 7: several teachers, and what they were asked.
+    /// 6: policies of values that are to draw are refused. 7: several teachers, and what they were asked; the controls'
+    /// training is fused, so sums round otherwise.
     const VERSION: u32 = 7;
     const ABOUT: &'static str = "judge policies in a world they did not learn from, beside honest controls";
     type Inputs = Inputs;

@@ -1,11 +1,6 @@
 //! What the model says about the next token, as log-probabilities.
 
-use pulp::Arch;
-
-use crate::nn::exp;
-
-/// Exponentials that are summed side by side.
-const LANES: usize = 16;
+use crate::nn::{LANES, exp, wide};
 
 /// Scores of every token after several prompts, one row each.
 pub(super) struct Logits {
@@ -20,7 +15,7 @@ impl Logits {
     /// From `[rows, vocabulary]`.
     pub(super) fn new(values: Vec<f32>, vocabulary: usize) -> Self {
         let mut normalisers = Vec::with_capacity(values.len() / vocabulary);
-        Arch::new().dispatch(
+        wide(
             #[inline(always)]
             || {
                 for row in values.chunks_exact(vocabulary) {

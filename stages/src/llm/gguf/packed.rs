@@ -22,11 +22,11 @@ pub(super) struct Packed {
 enum Store {
     Grouped(Grouped),
     /// Two bfloat16 a word.
-    Brain {
+    Bfloat16 {
         words: Vec<u32>,
     },
     /// Two float16 a word.
-    Half {
+    Float16 {
         words: Vec<u32>,
     },
     Full(Vec<f32>),
@@ -100,7 +100,7 @@ impl Packed {
                 words[place] = u32::from(pair[0]) | u32::from(pair[1]) << 16;
             }
         }
-        let store = if kind == GgmlDType::BF16 { Store::Brain { words } } else { Store::Half { words } };
+        let store = if kind == GgmlDType::BF16 { Store::Bfloat16 { words } } else { Store::Float16 { words } };
         Ok(Self { rows, columns, store })
     }
 
@@ -119,7 +119,7 @@ impl Packed {
     pub(super) fn stride(&self) -> usize {
         match &self.store {
             Store::Grouped(grouped) => grouped.group,
-            Store::Brain { .. } | Store::Half { .. } => 2,
+            Store::Bfloat16 { .. } | Store::Float16 { .. } => 2,
             Store::Full(_) => 1,
         }
     }
@@ -132,8 +132,8 @@ impl Packed {
         match &self.store {
             Store::Grouped(grouped) if grouped.bits == 4 => grouped.expand::<8>(self.columns, panel, from, out),
             Store::Grouped(grouped) => grouped.expand::<4>(self.columns, panel, from, out),
-            Store::Brain { words } => self.expand_pairs(words, panel, from, out, brain),
-            Store::Half { words } => self.expand_pairs(words, panel, from, out, half),
+            Store::Bfloat16 { words } => self.expand_pairs(words, panel, from, out, bfloat16),
+            Store::Float16 { words } => self.expand_pairs(words, panel, from, out, float16),
             Store::Full(values) => {
                 out.copy_from_slice(&values[(panel * self.columns + from) * PANEL..][..out.len()]);
             }
@@ -169,8 +169,8 @@ impl Packed {
                     number.mul_add(scales[at], leasts[at])
                 })
                 .collect(),
-            Store::Brain { words } => columns.map(|column| brain(word(words, 2, column) & 0xFFFF)).collect(),
-            Store::Half { words } => columns.map(|column| half(word(words, 2, column) & 0xFFFF)).collect(),
+            Store::Bfloat16 { words } => columns.map(|column| bfloat16(word(words, 2, column) & 0xFFFF)).collect(),
+            Store::Float16 { words } => columns.map(|column| float16(word(words, 2, column) & 0xFFFF)).collect(),
             Store::Full(values) => columns.map(|column| values[place(column)]).collect(),
         }
     }
@@ -203,13 +203,13 @@ impl Grouped {
 }
 
 #[inline(always)]
-fn brain(bits: u32) -> f32 {
+fn bfloat16(bits: u32) -> f32 {
     f32::from_bits(bits << 16)
 }
 
 /// The float16 of these bits; where the exponent says infinity, 65536 or more. The product that mends the bias is exact.
 #[inline(always)]
-fn half(bits: u32) -> f32 {
+fn float16(bits: u32) -> f32 {
     let magnitude = f32::from_bits((bits & 0x7FFF) << 13) * f32::from_bits((127 + 112) << 23);
     f32::from_bits(magnitude.to_bits() | (bits & 0x8000) << 16)
 }
@@ -290,7 +290,7 @@ mod tests {
         for bits in 0..=0xFFFF_u16 {
             let wanted = f16::from_bits(bits).to_f32();
             if wanted.is_finite() {
-                assert_eq!(half(u32::from(bits)).to_bits(), wanted.to_bits(), "{bits:x}");
+                assert_eq!(float16(u32::from(bits)).to_bits(), wanted.to_bits(), "{bits:x}");
             }
         }
     }
