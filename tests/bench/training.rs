@@ -10,7 +10,7 @@ use candle_core::{D, DType, Device, Tensor};
 use candle_nn::Module as _;
 use serde_json::{Value, json};
 use stages::nn::discriminator::{Around, Rows, Shape};
-use stages::nn::loss::{huber, log_probability};
+use stages::nn::loss::{Chosen, huber};
 use stages::nn::{AdamW, DiscriminatorSettings, Embedding, Gru, Init, Mlp, Opponent, Params};
 
 #[global_allocator]
@@ -146,8 +146,8 @@ fn behaviour_cloning() -> Result<impl FnMut() -> Result<f32>> {
     let (states, actions) = (normal(1, &[LOG, OBS])?, draw.batch(LOG, ACTIONS)?);
     Ok(move || {
         let rows = draw.batch(BATCH, LOG)?;
-        let logits = network.forward(&states.index_select(&rows, 0)?)?;
-        let loss = log_probability(&logits, &actions.index_select(&rows, 0)?)?.mean_all()?.neg()?;
+        let actions = actions.index_select(&rows, 0)?.to_vec1()?;
+        let loss = network.chosen(&states.index_select(&rows, 0)?, &actions)?.log_probability.mean_all()?.neg()?;
         adam.descend(&params, &loss)?;
         Ok(loss.to_scalar()?)
     })
@@ -168,13 +168,12 @@ fn conservative() -> Result<impl FnMut() -> Result<f32>> {
     Ok(move || {
         let rows = draw.batch(BATCH, LOG)?;
         let at = |x: &Tensor| x.index_select(&rows, 0);
-        let (next, actions) = (at(&next)?, at(&actions)?);
+        let (next, actions) = (at(&next)?, at(&actions)?.to_vec1()?);
         let best = network.forward(&next)?.argmax_keepdim(D::Minus1)?;
         let priced = target.forward(&next)?.gather(&best, 1)?.squeeze(1)?.detach();
         let wanted = (at(&rewards)? + ((priced * at(&going_on)?)? * 0.99)?)?;
-        let q = network.forward(&at(&states)?)?;
-        let taken = q.gather(&actions.unsqueeze(1)?, 1)?.squeeze(1)?;
-        let loss = (huber(&(taken - wanted)?)?.mean_all()? - log_probability(&q, &actions)?.mean_all()?)?;
+        let Chosen { logit, log_probability, .. } = network.chosen(&at(&states)?, &actions)?;
+        let loss = (huber(&(logit - wanted)?)?.mean_all()? - log_probability.mean_all()?)?;
         adam.descend(&params, &loss)?;
         Ok(loss.to_scalar()?)
     })
@@ -221,7 +220,8 @@ fn recurrent() -> Result<impl FnMut() -> Result<f32>> {
     Ok(move || {
         let rows = draw.batch(BATCH, log)?;
         let states = gru.forward(&table.forward(&seen.index_select(&rows, 0)?)?, &there)?;
-        let loss = log_probability(&head.forward(&states)?, &next.index_select(&rows, 0)?)?.mean_all()?.neg()?;
+        let next = next.index_select(&rows, 0)?.to_vec1()?;
+        let loss = head.chosen(&states, &next)?.log_probability.mean_all()?.neg()?;
         adam.descend(&params, &loss)?;
         Ok(loss.to_scalar()?)
     })

@@ -8,8 +8,9 @@ use candle_nn::Module;
 use serde::{Deserialize, Serialize};
 
 use super::encoder::{Encoding, Recent};
+use super::fused::{Chosen, Scene, head};
 use super::params::{to_array, to_tensor};
-use super::{Embedding, Encoder, Init, Mlp, NOT_THERE, Params, check_ids};
+use super::{Choice, Embedding, Encoder, Init, Mlp, NOT_THERE, Params, check_ids};
 use crate::artifact::{Array, TensorFile};
 
 /// How much larger the logits of what was just shown are than their parameters.
@@ -242,9 +243,35 @@ impl ActorCritic {
         self.scores(states, &users, &inputs)
     }
 
+    /// What the actor thinks of the `actions [B]` that were taken: the same as [`choice`](super::choice) of the logits, which are not
+    /// kept.
+    pub fn choice(&self, states: &States, actions: &[u32]) -> Result<Choice> {
+        let (users, inputs) = self.inputs(states)?;
+        self.choice_on(states, &users, &inputs, actions)
+    }
+
+    /// The same with the critic's values `[B]`; the states are encoded once.
+    pub fn choice_and_values(&self, states: &States, actions: &[u32]) -> Result<(Choice, Tensor)> {
+        let (users, inputs) = self.inputs(states)?;
+        let values = self.critic.forward(&inputs)?.squeeze(1)?;
+        Ok((self.choice_on(states, &users, &inputs, actions)?, values))
+    }
+
+    fn choice_on(&self, states: &States, users: &Tensor, inputs: &Tensor, actions: &[u32]) -> Result<Choice> {
+        let rest = Tensor::cat(&[&self.bias, &self.shown, &self.alike], 0)?;
+        let scene = Scene { near: Some(&states.near), allowed: states.allowed.as_ref() };
+        let query = self.query(users, inputs)?;
+        let Chosen { log_probability, entropy, .. } = head(&query, &self.item_out, &rest, scene, actions)?;
+        Ok(Choice { log_probability, entropy })
+    }
+
+    /// `[B, D]`.
+    fn query(&self, users: &Tensor, inputs: &Tensor) -> candle_core::Result<Tensor> {
+        self.actor.forward(inputs)? + users.broadcast_mul(&self.prior)?
+    }
+
     fn scores(&self, states: &States, users: &Tensor, inputs: &Tensor) -> Result<Tensor> {
-        let query = (self.actor.forward(inputs)? + users.broadcast_mul(&self.prior)?)?;
-        let scores = query.matmul(&self.item_out.t()?)?.broadcast_add(&self.bias)?;
+        let scores = self.query(users, inputs)?.matmul(&self.item_out.t()?)?.broadcast_add(&self.bias)?;
         let near = states.near.matmul(&Tensor::cat(&[&self.shown, &self.alike], 0)?.unsqueeze(1)?)?;
         let scores = (&scores + near.reshape(scores.shape())?)?;
         Ok(states.among_allowed(&scores)?)
@@ -352,6 +379,32 @@ mod tests {
                 let Heads { logits, values, .. } = network.heads(&states).unwrap();
                 log_probability(&logits, &action)?.sum_all()? + values.sqr()?.sum_all()?
             });
+        }
+    }
+
+    /// In values and in the gradient of every parameter, whether all items may be taken or not.
+    #[test]
+    fn what_is_thought_of_the_taken_is_what_the_logits_say() {
+        for forbidden in [vec![], vec![(0, 2), (1, 0)]] {
+            let network = small(Encoder::Gru(GruEncoder { width: 3 }));
+            let mut states = states(&network);
+            states.forbid(forbidden).unwrap();
+            let of = |Choice { log_probability, entropy }: Choice, values: Tensor| {
+                let loss = ((log_probability + (entropy * 0.3).unwrap()).unwrap() + values.sqr().unwrap()).unwrap();
+                let gradients = loss.sum_all().unwrap().backward().unwrap();
+                let flat = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+                let parameters = network.params().iter().map(|(_, var)| flat(gradients.get(var.as_tensor()).unwrap()));
+                std::iter::once(flat(&loss)).chain(parameters).flatten().collect::<Vec<f32>>()
+            };
+            let Heads { logits, values, .. } = network.heads(&states).unwrap();
+            let plain = of(crate::nn::choice(&logits, &[1, 2]).unwrap(), values);
+            let (choice, values) = network.choice_and_values(&states, &[1, 2]).unwrap();
+            for (a, b) in of(choice, values).iter().zip(&plain) {
+                assert!((a - b).abs() < 1e-5 * b.abs().max(1.0), "{a} {b}");
+            }
+            let alone = network.choice(&states, &[1, 2]).unwrap().log_probability.to_vec1::<f32>().unwrap();
+            let (choice, _) = network.choice_and_values(&states, &[1, 2]).unwrap();
+            assert_eq!(alone, choice.log_probability.to_vec1::<f32>().unwrap());
         }
     }
 

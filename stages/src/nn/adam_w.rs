@@ -7,7 +7,7 @@ use candle_core::backprop::GradStore;
 use candle_core::{CpuStorage, DType, Tensor, Var, WithDType};
 
 use super::Params;
-use super::fused::{Moments, Rates, Step, sum_of_squares, with_slices};
+use super::fused::{Gradient, Moments, Rates, Step, sum_of_squares, taking, with_slices};
 use crate::artifact::Array;
 
 /// m ← β₁m + (1−β₁)g; v ← β₂v + (1−β₂)g²; θ ← θ − η·(m̂/(√v̂ + ε) + λθ), with gradients first scaled to a global norm of at
@@ -19,6 +19,7 @@ pub struct AdamW {
     pub weight_decay: f64,
     /// Largest global gradient norm; infinity for none.
     pub clip: f64,
+    used_rows: bool,
     step: u32,
     moments: BTreeMap<String, OfParameter>,
 }
@@ -52,14 +53,30 @@ impl AdamW {
     /// A fresh optimiser for `params`.
     pub fn new(params: &Params, learning_rate: f64, weight_decay: f64, clip: f64) -> Result<Self> {
         let moments = params.iter().map(|(name, var)| (name.clone(), OfParameter::new(var))).collect();
-        Ok(Self { learning_rate, weight_decay, clip, step: 0, moments })
+        Ok(Self { learning_rate, weight_decay, clip, used_rows: false, step: 0, moments })
+    }
+
+    /// Of a table of which a loss uses some rows, steps these alone: the others keep their values and their moments, as if
+    /// there had been no step (Adam of PyTorch's `SparseAdam`). Else a row that was used long ago goes on by its moments, and a step
+    /// costs as much as the whole table.
+    #[must_use]
+    pub fn of_used_rows(self) -> Self {
+        Self { used_rows: true, ..self }
     }
 
     /// One descent step on `loss`; returns the gradient's norm before clipping. A parameter that the loss does not reach
     /// stays as it is.
     pub fn descend(&mut self, params: &Params, loss: &Tensor) -> Result<f64> {
-        let gradients = loss.backward()?;
-        self.apply(params, &gradients)
+        let tensors: Vec<&Tensor> = params.iter().map(|(_, var)| var.as_tensor()).collect();
+        let (of_others, handed) = taking(&tensors, || loss.backward());
+        let of_others = of_others?;
+        let both = tensors.iter().zip(handed).map(|(parameter, handed)| {
+            Ok(match (handed, of_others.get(parameter)) {
+                (Some(handed), Some(other)) => Some(Gradient::Whole((handed.whole(parameter)? + other)?)),
+                (handed, other) => handed.or_else(|| other.cloned().map(Gradient::Whole)),
+            })
+        });
+        self.step(params, both.collect::<Result<_>>()?)
     }
 
     /// One step along the given gradients.
@@ -67,14 +84,22 @@ impl AdamW {
     /// # Errors
     /// When a gradient is not finite; the parameters are then as before.
     pub fn apply(&mut self, params: &Params, gradients: &GradStore) -> Result<f64> {
+        let of = |var: &Var| gradients.get(var.as_tensor()).cloned().map(Gradient::Whole);
+        self.step(params, params.iter().map(|(_, var)| of(var)).collect())
+    }
+
+    /// One step along gradients in the order of `params`.
+    fn step(&mut self, params: &Params, gradients: Vec<Option<Gradient>>) -> Result<f64> {
         let mut squares = 0.0;
-        for (_, var) in params.iter() {
-            if let Some(gradient) = gradients.get(var.as_tensor()) {
-                squares += match gradient.dtype() {
-                    DType::F64 => with_slices::<f64, _, 1>([gradient], |[all]| sum_of_squares(all))?,
-                    _ => with_slices::<f32, _, 1>([gradient], |[all]| sum_of_squares(all))?,
-                };
-            }
+        for gradient in gradients.iter().flatten() {
+            let values = match gradient {
+                Gradient::Whole(values) => values,
+                Gradient::Rows(rows) => &rows.values,
+            };
+            squares += match values.dtype() {
+                DType::F64 => with_slices::<f64, _, 1>([values], |[all]| sum_of_squares(all))?,
+                _ => with_slices::<f32, _, 1>([values], |[all]| sum_of_squares(all))?,
+            };
         }
         let norm = squares.sqrt();
         ensure!(norm.is_finite(), "the gradient is not finite\nhelp: lower `learning_rate`");
@@ -87,10 +112,18 @@ impl AdamW {
             learning_rate: self.learning_rate,
             weight_decay: self.weight_decay,
         };
-        for (name, var) in params.iter() {
-            let Some(gradient) = gradients.get(var.as_tensor()) else { continue };
+        for ((name, var), gradient) in params.iter().zip(gradients) {
+            let Some(gradient) = gradient else { continue };
             let own = self.moments.get_mut(name).context("the optimiser was made for other parameters")?;
-            var.inplace_op2(&gradient.contiguous()?, &Step::new(rates, &mut own.moments))?;
+            match gradient {
+                Gradient::Rows(rows) if self.used_rows => {
+                    var.inplace_op2(&rows.values, &Step::of_rows(rates, &rows.ids, &mut own.moments))?;
+                }
+                gradient => {
+                    let gradient = gradient.whole(var.as_tensor())?.contiguous()?;
+                    var.inplace_op2(&gradient, &Step::new(rates, &mut own.moments))?;
+                }
+            }
         }
         Ok(norm)
     }

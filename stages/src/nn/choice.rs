@@ -6,7 +6,7 @@
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::fused::{LANES, Real, contiguous, highest, wide, with_slices};
+use super::fused::{Real, contiguous, highest, shares, wide, with_slices};
 
 /// What a policy thinks of the items that were taken in B states.
 pub struct Choice {
@@ -74,7 +74,7 @@ fn forward<T: Real>(logits: &[T], width: usize, actions: &[u32]) -> CpuStorage {
             #[inline(always)]
             || {
                 let high = highest(z);
-                let (sum, mean) = shares(z, high);
+                let [sum, mean] = shares(z, high);
                 (high, sum, mean)
             },
         );
@@ -82,26 +82,6 @@ fn forward<T: Real>(logits: &[T], width: usize, actions: &[u32]) -> CpuStorage {
     };
     let rows = logits.par_chunks_exact(width).zip(actions).with_min_len(ROWS);
     T::to_cpu_storage_owned(rows.map(row).collect::<Vec<_>>().concat())
-}
-
-/// Z and S, each 16th into sums of its own, which are then added in their order.
-#[inline(always)]
-fn shares<T: Real>(z: &[T], high: T) -> (T, T) {
-    let (mut sums, mut means) = ([T::zero(); LANES], [T::zero(); LANES]);
-    let (chunks, rest) = z.as_chunks::<LANES>();
-    for chunk in chunks {
-        for k in 0..LANES {
-            let below = chunk[k] - high;
-            let e = below.exp();
-            sums[k] += e;
-            means[k] += below * e;
-        }
-    }
-    let mut all = (T::zero(), T::zero());
-    for below in rest.iter().map(|&z| z - high) {
-        all = (all.0 + below.exp(), all.1 + below * below.exp());
-    }
-    sums.into_iter().zip(means).fold(all, |all, (sum, mean)| (all.0 + sum, all.1 + mean))
 }
 
 /// ∂/∂z_i = g·(1[i = a] − π_i) − h·π_i·(log π_i + H), where g and h are the gradients of log π(a) and H.

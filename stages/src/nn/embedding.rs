@@ -4,6 +4,7 @@ use anyhow::{Result, ensure};
 use candle_core::Tensor;
 
 use super::Params;
+use super::fused::lookup;
 
 /// A trainable table `[N, D]`.
 #[derive(Clone, Debug)]
@@ -20,9 +21,10 @@ impl Embedding {
 
     /// The rows of `ids`, any shape `[…]` of u32 → `[…, D]`.
     ///
-    /// The caller has checked the ids (see [`check_ids`]): candle answers some beyond the table with zeros.
+    /// # Errors
+    /// When an id is beyond the table.
     pub fn forward(&self, ids: &Tensor) -> candle_core::Result<Tensor> {
-        let rows = self.table.index_select(&ids.flatten_all()?, 0)?;
+        let rows = lookup(&self.table, ids.flatten_all()?.to_vec1()?)?;
         let mut shape = ids.dims().to_vec();
         shape.push(self.table.dim(1)?);
         rows.reshape(shape)

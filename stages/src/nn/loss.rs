@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor};
 
-pub use super::fused::{Taken, softplus, taken};
+pub use super::fused::{Chosen, Scene, Taken, head, softplus, taken};
 
 /// Binary cross-entropy of `logits` against `targets` in [0, 1], any equal shapes → one value an element:
 /// softplus(z) − z·y. Stable for any logit, unlike `candle_nn::loss::binary_cross_entropy_with_logit`.

@@ -4,7 +4,7 @@ use anyhow::Result;
 use candle_core::{DType, Device, Tensor};
 use candle_nn::Module;
 
-use super::fused::{Activation, linear};
+use super::fused::{Activation, Chosen, Scene, head, linear};
 use super::{Init, Params, spectral};
 
 /// Linear layers with tanh between them; the last layer is linear.
@@ -32,6 +32,26 @@ impl Mlp {
         Ok(Self { layers, spectral_norm: false })
     }
 
+    /// What a softmax over the outputs says of the `items [B]` that were taken, without the outputs: `x [B, widths[0]]`.
+    ///
+    /// # Errors
+    /// When an item is no output.
+    pub fn chosen(&self, x: &Tensor, items: &[u32]) -> candle_core::Result<Chosen> {
+        let (mut x, last) = (x.clone(), self.layers.len() - 1);
+        for k in 0..last {
+            let (weight, bias) = self.layer(k)?;
+            x = linear(&x, &weight, bias, Activation::Tanh)?;
+        }
+        let (weight, bias) = self.layer(last)?;
+        head(&x, &weight, bias, Scene::default(), items)
+    }
+
+    /// The weight that is multiplied with, and the bias.
+    fn layer(&self, k: usize) -> candle_core::Result<(Tensor, &Tensor)> {
+        let (weight, bias) = &self.layers[k];
+        Ok((if self.spectral_norm { spectral::normalised(weight)? } else { weight.clone() }, bias))
+    }
+
     /// The same, each weight divided by its largest singular value in every forward pass.
     #[must_use]
     pub fn with_spectral_norm(self) -> Self {
@@ -43,13 +63,10 @@ impl Module for Mlp {
     /// `x [B, widths[0]]` → `[B, widths.last()]`.
     fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
         let mut x = x.clone();
-        for (k, (weight, bias)) in self.layers.iter().enumerate() {
+        for k in 0..self.layers.len() {
+            let (weight, bias) = self.layer(k)?;
             let activation = if k + 1 < self.layers.len() { Activation::Tanh } else { Activation::None };
-            x = if self.spectral_norm {
-                linear(&x, &spectral::normalised(weight)?, bias, activation)?
-            } else {
-                linear(&x, weight, bias, activation)?
-            };
+            x = linear(&x, &weight, bias, activation)?;
         }
         Ok(x)
     }
@@ -66,6 +83,16 @@ mod tests {
         let mlp = Mlp::new(&mut params, "m", &[3, 5, 2], 1.0, &mut Init::new(1)).unwrap();
         let x = Init::new(2).normal(&[4, 3], 1.0).unwrap();
         assert_every_parameter_learns(&params, || mlp.forward(&x)?.sqr()?.sum_all());
+        // Through a softmax over the outputs, too.
+        assert_every_parameter_learns(&params, || mlp.chosen(&x, &[0, 1, 1, 0])?.log_probability.sum_all());
+        let log = crate::nn::loss::log_probability(
+            &mlp.forward(&x).unwrap(),
+            &Tensor::new(&[0_u32, 1, 1, 0], &Device::Cpu).unwrap(),
+        );
+        let fused = mlp.chosen(&x, &[0, 1, 1, 0]).unwrap().log_probability.to_vec1::<f32>().unwrap();
+        for (a, b) in fused.iter().zip(log.unwrap().to_vec1::<f32>().unwrap()) {
+            assert!((a - b).abs() < 1e-6, "{a} {b}");
+        }
         assert_finite_differences(&Init::new(3).normal(&[4, 3], 1.0).unwrap(), |x| x.tanh()?.sqr()?.sum_all());
     }
 }

@@ -22,10 +22,9 @@ use super::reward::MixedReward;
 use super::{Demonstrated, NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{Demonstrations, RewardModel, TensorFile, Weights, World};
 use crate::env::{Student, states};
-use crate::nn::actor_critic::Heads;
 use crate::nn::loss::value_loss;
 use crate::nn::schedule::to_a_tenth;
-use crate::nn::{ActorCritic, AdamW, Choice, Params, choice, rng};
+use crate::nn::{ActorCritic, AdamW, Choice, Params, rng};
 
 /// `rl.a2c`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -236,7 +235,8 @@ impl<'c> Learner<'c> {
         let config = self.config;
         let batch = self.collect(world, iteration)?;
         let rewards = batch.finite(reward(&batch, &self.network)?).with_context(|| format!("update {iteration}"))?;
-        let Heads { logits, values, .. } = self.network.heads(&states(&self.network, &batch.observation)?)?;
+        let (choice, values) =
+            self.network.choice_and_values(&states(&self.network, &batch.observation)?, &batch.actions)?;
         let unit = self.value_unit as f32;
         let known: Vec<f32> = values.to_vec1::<f32>()?.into_iter().map(|v| v * unit).collect();
         let returns = n_step_returns(&rewards, &known, &batch.lengths, config.gamma, config.n_step);
@@ -245,7 +245,7 @@ impl<'c> Learner<'c> {
 
         let steps = batch.steps();
         let advantages = Tensor::from_vec(advantages, steps, &Device::Cpu)?;
-        let Choice { log_probability, entropy } = choice(&logits, &batch.actions)?;
+        let Choice { log_probability, entropy } = choice;
         let actor = policy_gradient_loss(&log_probability, &advantages)?;
         let entropy = entropy.mean_all()?;
         let critic = value_loss(&values, &Tensor::from_vec(targets, steps, &Device::Cpu)?)?;

@@ -9,7 +9,7 @@ use rand_chacha::ChaCha8Rng;
 use super::demonstration::Demonstration;
 use crate::artifact::{Demonstrations, Weights, World};
 use crate::env::{Observation, states};
-use crate::nn::{ActorCritic, choice};
+use crate::nn::ActorCritic;
 
 /// What the expert did in each state, in the order of the demonstrations: N pairs.
 pub struct Demonstrated {
@@ -102,7 +102,7 @@ impl Demonstrated {
         let states = states(network, &self.observation.take(rows))?;
         let actions: Vec<u32> = rows.iter().map(|&row| self.actions[row]).collect();
         let weights = Tensor::from_iter(rows.iter().map(|&row| self.weights[row]), &Device::Cpu)?;
-        Ok((choice(&network.logits(&states)?, &actions)?.log_probability * weights)?.mean_all()?.neg()?)
+        Ok((network.choice(&states, &actions)?.log_probability * weights)?.mean_all()?.neg()?)
     }
 }
 

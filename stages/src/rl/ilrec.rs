@@ -35,11 +35,10 @@ use super::reward::mixed;
 use super::{Demonstrated, NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{Array, Demonstrations, Items, TensorFile, Weights, World};
 use crate::env::{Observation, Student, states};
-use crate::nn::actor_critic::Heads;
 use crate::nn::loss::value_loss;
 use crate::nn::schedule::to_a_tenth;
 use crate::nn::weighting::mixed_weights;
-use crate::nn::{ActorCritic, AdamW, Choice, DiscriminatorSettings, choice, rng};
+use crate::nn::{ActorCritic, AdamW, Choice, DiscriminatorSettings, rng};
 
 /// `rl.ilrec`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -309,7 +308,8 @@ impl PolicyLearner for Learner<'_> {
         let rewards = mixed(&batch.logged, &self.adversary.rewards(&batch)?, config.omega);
         let mut rewards = batch.finite(rewards).with_context(place)?;
         go_on(&mut rewards, &last, &self.values_after(&after)?, config.gamma);
-        let Heads { logits, values, .. } = self.network.heads(&states(&self.network, &batch.observation)?)?;
+        let (choice, values) =
+            self.network.choice_and_values(&states(&self.network, &batch.observation)?, &batch.actions)?;
         let unit = self.value_unit as f32;
         let known: Vec<f32> = values.to_vec1::<f32>()?.into_iter().map(|v| v * unit).collect();
         let returns = n_step_returns(&rewards, &known, &batch.lengths, config.gamma, config.n_step);
@@ -318,7 +318,7 @@ impl PolicyLearner for Learner<'_> {
 
         let steps = batch.steps();
         let advantages = Tensor::from_vec(advantages, steps, &Device::Cpu)?;
-        let Choice { log_probability, entropy } = choice(&logits, &batch.actions)?;
+        let Choice { log_probability, entropy } = choice;
         let actor = policy_gradient_loss(&log_probability, &advantages)?;
         let entropy = entropy.narrow(0, 0, count)?.mean_all()?;
         let critic = value_loss(&values, &Tensor::from_vec(targets, steps, &Device::Cpu)?)?;

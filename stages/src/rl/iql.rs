@@ -27,9 +27,8 @@ use super::weighted::{exponential_weights, weighted_loss};
 use super::{NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{Array, Demonstrations, TensorFile, World};
 use crate::env::states;
-use crate::nn::actor_critic::Heads;
 use crate::nn::schedule::to_a_tenth;
-use crate::nn::{ActorCritic, AdamW, choice, rng};
+use crate::nn::{ActorCritic, AdamW, rng};
 
 /// `rl.iql`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -158,12 +157,12 @@ impl PolicyLearner for Learner<'_> {
         let after = self.policy.heads(&states(&self.policy, &transitions.next)?)?.values;
         let targets = transitions.go_on_with(&(after * unit)?)?;
         let paid = taken(&self.values.slow(&transitions.now)?.q, &actions)?.detach();
-        let Heads { logits, values, .. } = self.policy.heads(&states(&self.policy, &transitions.now)?)?;
+        let seen = states(&self.policy, &transitions.now)?;
+        let (choice, values) = self.policy.choice_and_values(&seen, &transitions.actions)?;
         let above = ((&paid / unit)? - &values)?;
         let weights = exponential_weights(&(above.detach() * unit)?, config.beta, config.largest_weight)?;
         let value = expectile_loss(&above, config.expectile)?;
-        let log_probability = choice(&logits, &transitions.actions)?.log_probability;
-        let imitation = weighted_loss(&log_probability, &weights)?;
+        let imitation = weighted_loss(&choice.log_probability, &weights)?;
         let error = bellman_loss(&self.values.now(&transitions.now)?.q, &actions, &targets)?;
 
         let place = || format!("update {number}");

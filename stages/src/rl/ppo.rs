@@ -22,10 +22,9 @@ use super::reward::MixedReward;
 use super::{Demonstrated, NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{Demonstrations, RewardModel, TensorFile, Weights, World};
 use crate::env::{Student, states};
-use crate::nn::actor_critic::Heads;
 use crate::nn::loss::value_loss;
 use crate::nn::schedule::to_a_tenth;
-use crate::nn::{ActorCritic, AdamW, Choice, choice, rng};
+use crate::nn::{ActorCritic, AdamW, Choice, rng};
 
 /// `rl.ppo`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -249,12 +248,13 @@ impl Learner<'_> {
         let draw = rng(&[config.seed, 0x99a, number]);
         let batch = Batch::play(self.world, &student, config.episodes, config.network.window, draw)?;
         let rewards = batch.finite(self.reward.of(&batch)?).with_context(|| format!("update {number}"))?;
-        let Heads { logits, values, .. } = self.network.heads(&states(&self.network, &batch.observation)?)?;
+        let (choice, values) =
+            self.network.choice_and_values(&states(&self.network, &batch.observation)?, &batch.actions)?;
         let unit = self.value_unit as f32;
         let known: Vec<f32> = values.to_vec1::<f32>()?.into_iter().map(|v| v * unit).collect();
         let advantages = generalised_advantages(&rewards, &known, &batch.lengths, config.gamma, config.lambda);
         Ok(Round {
-            log_old: choice(&logits, &batch.actions)?.log_probability.to_vec1()?,
+            log_old: choice.log_probability.to_vec1()?,
             targets: advantages.iter().zip(&known).map(|(a, v)| (a + v) / unit).collect(),
             advantages: normalised(advantages),
             batch,
@@ -267,8 +267,7 @@ impl Learner<'_> {
         let taken = |values: &[f32]| Tensor::from_iter(rows.iter().map(|&row| values[row]), &Device::Cpu);
         let actions: Vec<u32> = rows.iter().map(|&row| round.batch.actions[row]).collect();
         let states = states(&self.network, &round.batch.observation.take(rows))?;
-        let Heads { logits, values, .. } = self.network.heads(&states)?;
-        let Choice { log_probability, entropy } = choice(&logits, &actions)?;
+        let (Choice { log_probability, entropy }, values) = self.network.choice_and_values(&states, &actions)?;
         let change = (log_probability - taken(&round.log_old)?)?;
         let actor = clipped_loss(&change, &taken(&round.advantages)?, config.clip_ratio)?;
         let entropy = entropy.mean_all()?;

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use candle_core::{CpuStorage, Error, InplaceOp2, Layout, Result};
 use rayon::prelude::*;
 
-use super::{LANES, Real, contiguous, wide};
+use super::{LANES, PART, Real, contiguous, wide};
 
 /// The two moments of one parameter, of its kind and in its order.
 pub struct Moments {
@@ -35,6 +35,8 @@ pub struct Rates {
 /// For `parameter.inplace_op2(gradient, …)`.
 pub struct Step<'m> {
     rates: Rates,
+    /// The rows of the parameter that the gradient is of; all without.
+    rows: Option<&'m [u32]>,
     /// Changed in an operator that candle hands around as a constant.
     moments: Mutex<&'m mut Moments>,
 }
@@ -42,12 +44,14 @@ pub struct Step<'m> {
 impl<'m> Step<'m> {
     /// A step that also renews `moments`.
     pub fn new(rates: Rates, moments: &'m mut Moments) -> Self {
-        Self { rates, moments: Mutex::new(moments) }
+        Self { rates, rows: None, moments: Mutex::new(moments) }
+    }
+
+    /// A step of some rows of a table alone, along `[rows, D]`; the others and their moments stay as they are.
+    pub fn of_rows(rates: Rates, rows: &'m [u32], moments: &'m mut Moments) -> Self {
+        Self { rates, rows: Some(rows), moments: Mutex::new(moments) }
     }
 }
-
-/// Numbers that are worth a thread.
-const PART: usize = 1 << 15;
 
 impl InplaceOp2 for Step<'_> {
     fn name(&self) -> &'static str {
@@ -63,61 +67,72 @@ impl InplaceOp2 for Step<'_> {
     ) -> Result<()> {
         let mut moments = self.moments.lock().map_err(|_| Error::msg("a thread ended within this operator"))?;
         match parameter {
-            CpuStorage::F64(_) => step::<f64>(
-                self.rates,
-                &mut moments,
-                parameter,
-                parameter_layout,
-                contiguous(gradient, gradient_layout)?,
-            ),
-            _ => step::<f32>(
-                self.rates,
-                &mut moments,
-                parameter,
-                parameter_layout,
-                contiguous(gradient, gradient_layout)?,
-            ),
+            CpuStorage::F64(_) => {
+                self.step::<f64>(&mut moments, parameter, parameter_layout, contiguous(gradient, gradient_layout)?)
+            }
+            _ => self.step::<f32>(&mut moments, parameter, parameter_layout, contiguous(gradient, gradient_layout)?),
         }
     }
 }
 
-/// m ← β₁m + (1−β₁)g; v ← β₂v + (1−β₂)g²; θ ← θ − η·(m̂/(√v̂ + ε) + λθ).
-fn step<T: Real>(
-    rates: Rates,
-    moments: &mut Moments,
-    parameter: &mut CpuStorage,
-    layout: &Layout,
-    gradient: &[T],
-) -> Result<()> {
-    let (start, end) = layout.contiguous_offsets().ok_or_else(|| Error::msg("a parameter with gaps"))?;
-    let parameter = &mut T::slice_mut(parameter)?[start..end];
-    let (mean, square) = (T::slice_mut(&mut moments.mean)?, T::slice_mut(&mut moments.square)?);
-    if [gradient.len(), mean.len(), square.len()] != [parameter.len(); 3] {
-        candle_core::bail!("a gradient or moments of another size than the parameter's {}", parameter.len());
+impl Step<'_> {
+    fn step<T: Real>(
+        &self,
+        moments: &mut Moments,
+        parameter: &mut CpuStorage,
+        layout: &Layout,
+        gradient: &[T],
+    ) -> Result<()> {
+        let (start, end) = layout.contiguous_offsets().ok_or_else(|| Error::msg("a parameter with gaps"))?;
+        let parameter = &mut T::vec_mut(parameter)?[start..end];
+        let (mean, square) = (T::vec_mut(&mut moments.mean)?, T::vec_mut(&mut moments.square)?);
+        if [mean.len(), square.len()] != [parameter.len(); 2] {
+            candle_core::bail!("moments of another size than the parameter's {}", parameter.len());
+        }
+        let Some(rows) = self.rows else {
+            if gradient.len() != parameter.len() {
+                candle_core::bail!("a gradient of {} numbers for {}", gradient.len(), parameter.len());
+            }
+            let parts = parameter.par_chunks_mut(PART).zip(gradient.par_chunks(PART));
+            let parts = parts.zip(mean.par_chunks_mut(PART)).zip(square.par_chunks_mut(PART));
+            parts.for_each(|(((parameter, gradient), mean), square)| {
+                along(self.rates, gradient, parameter, mean, square);
+            });
+            return Ok(());
+        };
+        let width = layout.shape().dims2()?.1;
+        if gradient.len() != rows.len() * width {
+            candle_core::bail!("a gradient of {} numbers for {} rows of {width}", gradient.len(), rows.len());
+        }
+        for (&row, gradient) in rows.iter().zip(gradient.chunks_exact(width.max(1))) {
+            let place = row as usize * width..(row as usize + 1) * width;
+            let parameter = parameter.get_mut(place.clone()).ok_or_else(|| Error::msg("a row beyond its table"))?;
+            along(self.rates, gradient, parameter, &mut mean[place.clone()], &mut square[place]);
+        }
+        Ok(())
     }
+}
+
+/// m ← β₁m + (1−β₁)g; v ← β₂v + (1−β₂)g²; θ ← θ − η·(m̂/(√v̂ + ε) + λθ).
+fn along<T: Real>(rates: Rates, gradient: &[T], parameter: &mut [T], mean: &mut [T], square: &mut [T]) {
     let of = T::from_f64;
     let (scale, epsilon, rate, decay) =
         (of(rates.scale), of(rates.epsilon), of(rates.learning_rate), of(rates.weight_decay));
     let ([keep_1, keep_2], [correct_1, correct_2]) = (rates.betas.map(of), rates.corrections.map(of));
     let (new_1, new_2) = (of(1.0 - rates.betas[0]), of(1.0 - rates.betas[1]));
-    let parts = parameter.par_chunks_mut(PART).zip(gradient.par_chunks(PART));
-    let parts = parts.zip(mean.par_chunks_mut(PART)).zip(square.par_chunks_mut(PART));
-    parts.for_each(|(((parameter, gradient), mean), square)| {
-        wide(
-            #[inline(always)]
-            || {
-                let each = parameter.iter_mut().zip(gradient).zip(mean.iter_mut()).zip(square.iter_mut());
-                for (((x, &g), m), v) in each {
-                    let g = g * scale;
-                    *m = *m * keep_1 + g * new_1;
-                    *v = *v * keep_2 + g * g * new_2;
-                    let update = *m * correct_1 / ((*v * correct_2).sqrt() + epsilon);
-                    *x -= (update + *x * decay) * rate;
-                }
-            },
-        );
-    });
-    Ok(())
+    wide(
+        #[inline(always)]
+        || {
+            let each = parameter.iter_mut().zip(gradient).zip(mean.iter_mut()).zip(square.iter_mut());
+            for (((x, &g), m), v) in each {
+                let g = g * scale;
+                *m = *m * keep_1 + g * new_1;
+                *v = *v * keep_2 + g * g * new_2;
+                let update = *m * correct_1 / ((*v * correct_2).sqrt() + epsilon);
+                *x -= (update + *x * decay) * rate;
+            }
+        },
+    );
 }
 
 /// Σ x² in f64, by parts that are added in their order on any number of threads.

@@ -1,9 +1,11 @@
 //! A linear layer with its activation.
 
-use candle_core::backend::BackendStorage as _;
 use candle_core::{CpuStorage, CustomOp3, DType, Layout, Result, Shape, Tensor};
+use rayon::prelude::*;
 
-use super::{Real, contiguous, wide, with_slices};
+use super::handed::handed_over;
+use super::product::{Matrix, multiply, multiply_and};
+use super::{PART, Real, contiguous, wide, with_slices};
 
 /// What follows the sum of a layer.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -21,15 +23,16 @@ pub enum Activation {
 pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor, activation: Activation) -> Result<Tensor> {
     let layer = Layer { activation };
     let (outputs, inputs) = weight.dims2()?;
+    let weight = &weight.contiguous()?;
     if x.rank() == 2 {
-        return x.apply_op3(weight, bias, layer);
+        return x.contiguous()?.apply_op3(weight, bias, layer);
     }
     let mut shape = x.dims().to_vec();
     if shape.pop() != Some(inputs) {
         candle_core::bail!("{:?} numbers for a layer of {inputs}", x.dims());
     }
     shape.push(outputs);
-    x.reshape(((), inputs))?.apply_op3(weight, bias, layer)?.reshape(shape)
+    x.reshape(((), inputs))?.contiguous()?.apply_op3(weight, bias, layer)?.reshape(shape)
 }
 
 struct Layer {
@@ -54,86 +57,115 @@ impl CustomOp3 for Layer {
         if inputs != read || bias_layout.dims() != [outputs] {
             candle_core::bail!("a layer of {read} → {outputs} with {:?} biases reads no {inputs}", bias_layout.dims());
         }
-        let sizes = (1, rows, outputs, inputs);
-        let mut sums = x.matmul(weight, sizes, x_layout, &weight_layout.transpose(0, 1)?)?;
-        match bias {
-            CpuStorage::F64(_) => {
-                forward::<f64>(f64::slice_mut(&mut sums)?, contiguous(bias, bias_layout)?, self.activation)
-            }
-            _ => forward::<f32>(f32::slice_mut(&mut sums)?, contiguous(bias, bias_layout)?, self.activation),
-        }
-        Ok((sums, Shape::from((rows, outputs))))
+        let (storages, layouts) = ([x, weight, bias], [x_layout, weight_layout, bias_layout]);
+        let found = match bias {
+            CpuStorage::F64(_) => forward::<f64>(storages, layouts, [rows, inputs, outputs], self.activation)?,
+            _ => forward::<f32>(storages, layouts, [rows, inputs, outputs], self.activation)?,
+        };
+        Ok((found, Shape::from((rows, outputs))))
     }
 
     fn bwd(
         &self,
         x: &Tensor,
         weight: &Tensor,
-        _bias: &Tensor,
+        bias: &Tensor,
         y: &Tensor,
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let (of_sums, of_bias) = match y.dtype() {
-            DType::F64 => backward::<f64>(y, gradient, self.activation)?,
-            _ => backward::<f32>(y, gradient, self.activation)?,
+        let (of_x, of_weight, of_bias) = match y.dtype() {
+            DType::F64 => backward::<f64>([x, weight, y, gradient], self.activation)?,
+            _ => backward::<f32>([x, weight, y, gradient], self.activation)?,
         };
-        let of_x = if x.track_op() { Some(of_sums.matmul(&weight.detach())?) } else { None };
-        Ok((of_x, Some(of_sums.t()?.matmul(&x.detach())?), Some(of_bias)))
+        Ok((of_x, handed_over(weight, of_weight)?, handed_over(bias, of_bias)?))
     }
 }
 
-/// `sums [B·O]`, `bias [O]`.
-fn forward<T: Real>(sums: &mut [T], bias: &[T], activation: Activation) {
-    wide(
+/// `[x, weight, bias]` and `[B, I, O]`.
+fn forward<T: Real>(
+    storages: [&CpuStorage; 3],
+    layouts: [&Layout; 3],
+    [rows, inputs, outputs]: [usize; 3],
+    activation: Activation,
+) -> Result<CpuStorage> {
+    let of = |k: usize| contiguous::<T>(storages[k], layouts[k]);
+    let (x, weight, bias) = (Matrix::new(of(0)?, rows, inputs)?, Matrix::new(of(1)?, outputs, inputs)?, of(2)?);
+    let mut found = vec![T::zero(); rows * outputs];
+    multiply_and(
+        x,
+        weight.t(),
+        &mut found,
         #[inline(always)]
-        || {
-            for row in sums.chunks_exact_mut(bias.len().max(1)) {
-                match activation {
-                    Activation::None => row.iter_mut().zip(bias).for_each(|(z, &b)| *z += b),
-                    Activation::Tanh => row.iter_mut().zip(bias).for_each(|(z, &b)| *z = (*z + b).tanh()),
+        |_, column, sums| {
+            let each = sums.iter_mut().zip(&bias[column..]);
+            match activation {
+                Activation::None => each.for_each(|(z, &b)| *z += b),
+                Activation::Tanh => each.for_each(|(z, &b)| *z = (*z + b).tanh()),
+            }
+        },
+    )?;
+    Ok(T::to_cpu_storage_owned(found))
+}
+
+/// The gradients of `[x, weight, bias]` from `[x, weight, y, gradient]`.
+fn backward<T: Real>(tensors: [&Tensor; 4], activation: Activation) -> Result<(Option<Tensor>, Tensor, Tensor)> {
+    let ((rows, inputs), outputs, device) = (tensors[0].dims2()?, tensors[2].dim(1)?, tensors[0].device());
+    let mut of_x = tensors[0].track_op().then(|| vec![T::zero(); rows * inputs]);
+    let (mut of_weight, mut of_bias) = (vec![T::zero(); outputs * inputs], vec![T::zero(); outputs]);
+    with_slices::<T, _, 4>(tensors, |[x, weight, y, gradient]| {
+        let own;
+        let of_sums = match activation {
+            Activation::None => gradient,
+            Activation::Tanh => {
+                own = through_tanh(y, gradient);
+                &own
+            }
+        };
+        add_rows(of_sums, &mut of_bias);
+        let (x, weight) = (Matrix::new(x, rows, inputs)?, Matrix::new(weight, outputs, inputs)?);
+        let of_sums = Matrix::new(of_sums, rows, outputs)?;
+        let (of_x, of_weight) = rayon::join(
+            || of_x.as_mut().map_or(Ok(()), |of_x| multiply(of_sums, weight, of_x)),
+            || multiply(of_sums.t(), x, &mut of_weight),
+        );
+        of_x.and(of_weight)
+    })??;
+    let of_x = of_x.map(|of_x| Tensor::from_vec(of_x, (rows, inputs), device)).transpose()?;
+    let of_weight = Tensor::from_vec(of_weight, (outputs, inputs), device)?;
+    Ok((of_x, of_weight, Tensor::from_vec(of_bias, outputs, device)?))
+}
+
+/// Σ over `rows [B·O]` in `sum [O]`, from the first row to the last.
+pub fn add_rows<T: Real>(rows: &[T], sum: &mut [T]) {
+    let outputs = sum.len().max(1);
+    let size = if rows.len() < 2 * PART { outputs } else { COLUMNS };
+    sum.par_chunks_mut(size).enumerate().for_each(|(k, sum)| {
+        wide(
+            #[inline(always)]
+            || {
+                for row in rows.chunks_exact(outputs) {
+                    sum.iter_mut().zip(&row[k * size..]).for_each(|(sum, &x)| *sum += x);
                 }
-            }
-        },
-    );
-}
-
-/// The gradients of the sums `[B, O]` and of the bias `[O]`, whose rows are added from the first to the last.
-fn backward<T: Real>(y: &Tensor, gradient: &Tensor, activation: Activation) -> Result<(Tensor, Tensor)> {
-    let (rows, outputs) = y.dims2()?;
-    let mut of_bias = vec![T::zero(); outputs];
-    let of_sums = match activation {
-        Activation::None => {
-            with_slices::<T, _, 1>([gradient], |[gradient]| add_rows(gradient, &mut of_bias))?;
-            gradient.contiguous()?
-        }
-        Activation::Tanh => {
-            let mut of_sums = vec![T::zero(); rows * outputs];
-            with_slices::<T, _, 2>([y, gradient], |[y, gradient]| through_tanh(y, gradient, &mut of_sums))?;
-            add_rows(&of_sums, &mut of_bias);
-            Tensor::from_vec(of_sums, (rows, outputs), y.device())?
-        }
-    };
-    Ok((of_sums, Tensor::from_vec(of_bias, outputs, y.device())?))
-}
-
-fn add_rows<T: Real>(rows: &[T], sum: &mut [T]) {
-    wide(
-        #[inline(always)]
-        || {
-            for row in rows.chunks_exact(sum.len().max(1)) {
-                sum.iter_mut().zip(row).for_each(|(sum, &x)| *sum += x);
-            }
-        },
-    );
+            },
+        );
+    });
 }
 
 /// g·(1 − y²).
-fn through_tanh<T: Real>(y: &[T], gradient: &[T], out: &mut [T]) {
-    wide(
-        #[inline(always)]
-        || out.iter_mut().zip(y).zip(gradient).for_each(|((out, &y), &g)| *out = g * (T::one() - y * y)),
-    );
+fn through_tanh<T: Real>(y: &[T], gradient: &[T]) -> Vec<T> {
+    let mut found = vec![T::zero(); y.len()];
+    let parts = found.par_chunks_mut(PART).zip(y.par_chunks(PART)).zip(gradient.par_chunks(PART));
+    parts.for_each(|((out, y), gradient)| {
+        wide(
+            #[inline(always)]
+            || out.iter_mut().zip(y).zip(gradient).for_each(|((out, &y), &g)| *out = g * (T::one() - y * y)),
+        );
+    });
+    found
 }
+
+/// Columns of which a thread adds the rows, where there is enough of them.
+const COLUMNS: usize = 128;
 
 #[cfg(test)]
 mod tests {

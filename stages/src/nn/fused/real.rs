@@ -26,7 +26,7 @@ pub trait Real: WithDType + std::ops::Neg<Output = Self> {
     ///
     /// # Errors
     /// When the storage holds numbers of another kind.
-    fn slice_mut(storage: &mut CpuStorage) -> Result<&mut [Self]>;
+    fn vec_mut(storage: &mut CpuStorage) -> Result<&mut Vec<Self>>;
 }
 
 impl Real for f32 {
@@ -62,7 +62,7 @@ impl Real for f32 {
     fn wide(self) -> f64 {
         f64::from(self)
     }
-    fn slice_mut(storage: &mut CpuStorage) -> Result<&mut [Self]> {
+    fn vec_mut(storage: &mut CpuStorage) -> Result<&mut Vec<Self>> {
         match storage {
             CpuStorage::F32(all) => Ok(all),
             _ => Err(Error::msg("not all of the tensors are f32")),
@@ -103,7 +103,7 @@ impl Real for f64 {
     fn wide(self) -> f64 {
         self
     }
-    fn slice_mut(storage: &mut CpuStorage) -> Result<&mut [Self]> {
+    fn vec_mut(storage: &mut CpuStorage) -> Result<&mut Vec<Self>> {
         match storage {
             CpuStorage::F64(all) => Ok(all),
             _ => Err(Error::msg("not all of the tensors are f64")),

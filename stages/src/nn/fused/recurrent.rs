@@ -2,9 +2,11 @@
 
 use std::sync::Mutex;
 
-use candle_core::backend::BackendStorage as _;
 use candle_core::{CpuStorage, CustomOp3, DType, Error, Layout, Result, Shape, Tensor};
+use rayon::prelude::*;
 
+use super::handed::handed_over;
+use super::product::{Matrix, multiply};
 use super::{Real, contiguous, wide, with_slices};
 
 /// The last h of the recurrence in [`Gru`](crate::nn::Gru): `x [B, T, 3H]` after its product and newest first, `hidden [H, 3H]`,
@@ -14,7 +16,12 @@ use super::{Real, contiguous, wide, with_slices};
 /// When the shapes do not fit.
 pub fn recurrent(x: &Tensor, hidden: &Tensor, hidden_bias: &Tensor, there: &Tensor) -> Result<Tensor> {
     let ((batch, turns, gates), (width, outputs)) = (x.dims3()?, hidden.dims2()?);
-    if gates != 3 * width || outputs != 3 * width || hidden_bias.dims() != [width] || there.dims() != [batch, turns] {
+    if turns == 0
+        || gates != 3 * width
+        || outputs != 3 * width
+        || hidden_bias.dims() != [width]
+        || there.dims() != [batch, turns]
+    {
         candle_core::bail!(
             "a recurrence of {:?}, {:?} and {:?} does not read {:?}",
             hidden.dims(),
@@ -36,13 +43,21 @@ struct Steps {
     passed: Mutex<Option<Passed>>,
 }
 
-/// Oldest step first.
 struct Passed {
-    /// `[T + 1, B, H]`: h before each step, and after the last.
+    /// Of each block of rows.
+    blocks: Vec<OfRows>,
+}
+
+/// Of R rows, the oldest step first.
+struct OfRows {
+    /// `[T + 1, R, H]`: h before each step, and after the last.
     h: CpuStorage,
-    /// `[T, B, 4H]`: r, z, n, and U_n·h + c_n.
+    /// `[T, R, 4H]`: r, z, n, and U_n·h + c_n.
     gates: CpuStorage,
 }
+
+/// Rows that a thread takes through all steps: no row needs another.
+const ROWS: usize = 64;
 
 impl CustomOp3 for Steps {
     fn name(&self) -> &'static str {
@@ -59,10 +74,16 @@ impl CustomOp3 for Steps {
         bias_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let (last, passed) = match x {
-            CpuStorage::F64(_) => {
-                self.forward::<f64>(contiguous(x, x_layout)?, hidden, hidden_layout, contiguous(bias, bias_layout)?)
-            }
-            _ => self.forward::<f32>(contiguous(x, x_layout)?, hidden, hidden_layout, contiguous(bias, bias_layout)?),
+            CpuStorage::F64(_) => self.forward::<f64>(
+                contiguous(x, x_layout)?,
+                contiguous(hidden, hidden_layout)?,
+                contiguous(bias, bias_layout)?,
+            ),
+            _ => self.forward::<f32>(
+                contiguous(x, x_layout)?,
+                contiguous(hidden, hidden_layout)?,
+                contiguous(bias, bias_layout)?,
+            ),
         }?;
         *self.passed.lock().map_err(|_| Error::msg("a thread ended within this operator"))? = Some(passed);
         Ok((last, Shape::from((self.batch, self.width))))
@@ -72,7 +93,7 @@ impl CustomOp3 for Steps {
         &self,
         x: &Tensor,
         hidden: &Tensor,
-        _bias: &Tensor,
+        bias: &Tensor,
         _h: &Tensor,
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
@@ -82,111 +103,130 @@ impl CustomOp3 for Steps {
             DType::F64 => self.backward::<f64>(hidden, gradient, passed)?,
             _ => self.backward::<f32>(hidden, gradient, passed)?,
         };
-        Ok((Some(of_x), Some(of_hidden), Some(of_bias)))
+        Ok((Some(of_x), handed_over(hidden, of_hidden)?, handed_over(bias, of_bias)?))
     }
 }
 
 impl Steps {
-    /// `[B, columns]` of step `step` in a storage of `[…, B, columns]`.
-    fn at(&self, step: usize, columns: usize) -> Layout {
-        Layout::contiguous_with_offset((self.batch, columns), step * self.batch * columns)
-    }
-
-    fn forward<T: Real>(
-        &self,
-        x: &[T],
-        hidden: &CpuStorage,
-        hidden_layout: &Layout,
-        bias: &[T],
-    ) -> Result<(CpuStorage, Passed)> {
-        let (batch, turns, width) = (self.batch, self.turns, self.width);
-        let mut h = T::to_cpu_storage_owned(vec![T::zero(); (turns + 1) * batch * width]);
-        let mut gates = vec![T::zero(); turns * batch * 4 * width];
-        with_slices::<T, _, 1>([&self.there], |[there]| {
-            for step in 0..turns {
-                let sizes = (1, batch, 3 * width, width);
-                let of_h = h.matmul(hidden, sizes, &self.at(step, width), hidden_layout)?;
-                let of_h = T::cpu_storage_as_slice(&of_h)?;
-                let (before, after) = T::slice_mut(&mut h)?[step * batch * width..].split_at_mut(batch * width);
-                let gates = &mut gates[step * batch * 4 * width..][..batch * 4 * width];
-                let turn = turns - 1 - step;
-                wide(
-                    #[inline(always)]
-                    || {
-                        for row in 0..batch {
-                            let seen = row * turns + turn;
-                            let place = row * width..(row + 1) * width;
-                            step_forward(
-                                &x[seen * 3 * width..][..3 * width],
-                                &of_h[3 * row * width..][..3 * width],
-                                bias,
-                                there[seen],
-                                &before[place.clone()],
-                                &mut after[place],
-                                &mut gates[4 * row * width..][..4 * width],
-                            );
-                        }
-                    },
-                );
-            }
-            Ok::<(), Error>(())
+    fn forward<T: Real>(&self, x: &[T], hidden: &[T], bias: &[T]) -> Result<(CpuStorage, Passed)> {
+        let (turns, width) = (self.turns, self.width);
+        let hidden = Matrix::new(hidden, width, 3 * width)?;
+        let blocks = with_slices::<T, _, 1>([&self.there], |[there]| {
+            let rows = x.par_chunks(ROWS * turns * 3 * width).zip(there.par_chunks(ROWS * turns));
+            rows.map(|(x, there)| self.block_forward(x, hidden, bias, there)).collect::<Result<Vec<_>>>()
         })??;
-        let last = T::cpu_storage_as_slice(&h)?[turns * batch * width..].to_vec();
-        Ok((T::to_cpu_storage_owned(last), Passed { h, gates: T::to_cpu_storage_owned(gates) }))
+        let last = blocks.iter().flat_map(|(h, _)| &h[h.len() / (turns + 1) * turns..]).copied().collect();
+        let own = |all: Vec<T>| T::to_cpu_storage_owned(all);
+        let blocks = blocks.into_iter().map(|(h, gates)| OfRows { h: own(h), gates: own(gates) }).collect();
+        Ok((own(last), Passed { blocks }))
     }
 
-    /// The gradients of `x`, `hidden` and `hidden_bias`.
+    /// All steps of some rows: h and the gates, as [`OfRows`] holds them.
+    fn block_forward<T: Real>(&self, x: &[T], hidden: Matrix<T>, bias: &[T], there: &[T]) -> Result<(Vec<T>, Vec<T>)> {
+        let (turns, width) = (self.turns, self.width);
+        let rows = there.len() / turns;
+        let mut h = vec![T::zero(); (turns + 1) * rows * width];
+        let mut gates = vec![T::zero(); turns * rows * 4 * width];
+        let mut of_h = vec![T::zero(); rows * 3 * width];
+        for step in 0..turns {
+            let (before, after) = h[step * rows * width..].split_at_mut(rows * width);
+            multiply(Matrix::new(before, rows, width)?, hidden, &mut of_h)?;
+            let gates = &mut gates[step * rows * 4 * width..][..rows * 4 * width];
+            let turn = turns - 1 - step;
+            wide(
+                #[inline(always)]
+                || {
+                    for row in 0..rows {
+                        let seen = row * turns + turn;
+                        let place = row * width..(row + 1) * width;
+                        step_forward(
+                            &x[seen * 3 * width..][..3 * width],
+                            &of_h[3 * row * width..][..3 * width],
+                            bias,
+                            there[seen],
+                            &before[place.clone()],
+                            &mut after[place],
+                            &mut gates[4 * row * width..][..4 * width],
+                        );
+                    }
+                },
+            );
+        }
+        Ok((h, gates))
+    }
+
+    /// The gradients of `x`, `hidden` and `hidden_bias`; the latter two of the blocks are added in their order.
     fn backward<T: Real>(&self, hidden: &Tensor, gradient: &Tensor, passed: &Passed) -> Result<[Tensor; 3]> {
         let (batch, turns, width) = (self.batch, self.turns, self.width);
-        let gates = T::cpu_storage_as_slice(&passed.gates)?;
-        let h = T::cpu_storage_as_slice(&passed.h)?;
         let mut of_x = vec![T::zero(); batch * turns * 3 * width];
-        // `[T, B, 3H]`, the gradients of h·U before each step.
-        let mut of_products = T::to_cpu_storage_owned(vec![T::zero(); turns * batch * 3 * width]);
-        let mut of_bias = vec![T::zero(); width];
-        let mut of_h = with_slices::<T, _, 1>([gradient], |[gradient]| gradient.to_vec())?;
-        let transposed = Layout::contiguous((width, 3 * width)).transpose(0, 1)?;
-        with_slices::<T, _, 2>([&self.there, hidden], |[there, hidden]| {
-            let hidden = T::to_cpu_storage(hidden);
-            for step in (0..turns).rev() {
-                let turn = turns - 1 - step;
-                let products = &mut T::slice_mut(&mut of_products)?[step * batch * 3 * width..];
-                wide(
-                    #[inline(always)]
-                    || {
-                        for row in 0..batch {
-                            let (seen, passed) = (row * turns + turn, step * batch + row);
-                            step_backward(
-                                &gates[passed * 4 * width..][..4 * width],
-                                &h[passed * width..][..width],
-                                there[seen],
-                                &mut of_h[row * width..][..width],
-                                &mut of_x[seen * 3 * width..][..3 * width],
-                                &mut products[3 * row * width..][..3 * width],
-                                &mut of_bias,
-                            );
-                        }
-                    },
-                );
-                // Before the first step h is a constant.
-                if step > 0 {
-                    let sizes = (1, batch, width, 3 * width);
-                    let more = of_products.matmul(&hidden, sizes, &self.at(step, 3 * width), &transposed)?;
-                    of_h.iter_mut().zip(T::cpu_storage_as_slice(&more)?).for_each(|(sum, &more)| *sum += more);
-                }
-            }
-            Ok::<(), Error>(())
+        let found = with_slices::<T, _, 3>([&self.there, hidden, gradient], |[there, hidden, gradient]| {
+            let hidden = Matrix::new(hidden, width, 3 * width)?;
+            let rows = of_x.par_chunks_mut(ROWS * turns * 3 * width).zip(there.par_chunks(ROWS * turns));
+            let rows = rows.zip(gradient.par_chunks(ROWS * width)).zip(&passed.blocks);
+            let blocks = rows.map(|(((of_x, there), gradient), passed)| {
+                let passed = (T::cpu_storage_as_slice(&passed.h)?, T::cpu_storage_as_slice(&passed.gates)?);
+                self.block_backward(hidden, gradient, there, passed, of_x)
+            });
+            blocks.collect::<Result<Vec<_>>>()
         })??;
-        let all = turns * batch;
-        let before = Layout::contiguous((all, width)).transpose(0, 1)?;
-        let after = Layout::contiguous((all, 3 * width));
-        let of_hidden = passed.h.matmul(&of_products, (1, width, 3 * width, all), &before, &after)?;
+        let (mut of_hidden, mut of_bias) = (vec![T::zero(); 3 * width * width], vec![T::zero(); width]);
+        for (hidden, bias) in &found {
+            of_hidden.iter_mut().zip(hidden).for_each(|(sum, &more)| *sum += more);
+            of_bias.iter_mut().zip(bias).for_each(|(sum, &more)| *sum += more);
+        }
         let device = hidden.device();
         Ok([
             Tensor::from_vec(of_x, (batch, turns, 3 * width), device)?,
-            Tensor::from_slice(T::cpu_storage_as_slice(&of_hidden)?, (width, 3 * width), device)?,
+            Tensor::from_vec(of_hidden, (width, 3 * width), device)?,
             Tensor::from_vec(of_bias, width, device)?,
         ])
+    }
+
+    /// What some rows add to the gradients of `hidden` and `hidden_bias`, and in `of_x` the gradient of theirs.
+    fn block_backward<T: Real>(
+        &self,
+        hidden: Matrix<T>,
+        gradient: &[T],
+        there: &[T],
+        (h, gates): (&[T], &[T]),
+        of_x: &mut [T],
+    ) -> Result<(Vec<T>, Vec<T>)> {
+        let (turns, width) = (self.turns, self.width);
+        let rows = there.len() / turns;
+        // `[T, rows, 3H]`, the gradients of h·U before each step.
+        let mut of_products = vec![T::zero(); turns * rows * 3 * width];
+        let (mut of_bias, mut of_h) = (vec![T::zero(); width], gradient.to_vec());
+        let mut more = vec![T::zero(); rows * width];
+        for step in (0..turns).rev() {
+            let turn = turns - 1 - step;
+            let products = &mut of_products[step * rows * 3 * width..][..rows * 3 * width];
+            wide(
+                #[inline(always)]
+                || {
+                    for row in 0..rows {
+                        let (seen, passed) = (row * turns + turn, step * rows + row);
+                        step_backward(
+                            &gates[passed * 4 * width..][..4 * width],
+                            &h[passed * width..][..width],
+                            there[seen],
+                            &mut of_h[row * width..][..width],
+                            &mut of_x[seen * 3 * width..][..3 * width],
+                            &mut products[3 * row * width..][..3 * width],
+                            &mut of_bias,
+                        );
+                    }
+                },
+            );
+            // Before the first step h is a constant.
+            if step > 0 {
+                multiply(Matrix::new(products, rows, 3 * width)?, hidden.t(), &mut more)?;
+                of_h.iter_mut().zip(&more).for_each(|(sum, &more)| *sum += more);
+            }
+        }
+        let mut of_hidden = vec![T::zero(); 3 * width * width];
+        let before = Matrix::new(&h[..turns * rows * width], turns * rows, width)?;
+        multiply(before.t(), Matrix::new(&of_products, turns * rows, 3 * width)?, &mut of_hidden)?;
+        Ok((of_hidden, of_bias))
     }
 }
 

@@ -10,3 +10,6 @@ pub const LANES: usize = 16;
 pub fn wide<R>(work: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(work)
 }
+
+/// Numbers of an elementwise pass that are worth a thread.
+pub const PART: usize = 1 << 15;

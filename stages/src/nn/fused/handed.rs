@@ -1,0 +1,206 @@
+//! Gradients of parameters, handed by the operators to the optimiser that asked for them.
+//!
+//! Candle's own way adds each gradient to a buffer of zeros as large as the parameter: for a table of 100,000 items more work than
+//! the step that follows. So while an optimiser goes back from a loss, operators hand the gradients of its parameters over here, of a
+//! table only the rows that were used; without one they return them to candle, as any operator does. What is open belongs to the
+//! thread that walks back: a pool may start other trainings on it in between, whose parameters are others.
+
+use std::cell::RefCell;
+
+use candle_core::{DType, Error, Result, Tensor, TensorId};
+
+use super::{Real, with_slices};
+
+/// The gradient of one parameter.
+pub enum Gradient {
+    /// Of all of it.
+    Whole(Tensor),
+    /// Of some rows of a table; the others' is 0.
+    Rows(Rows),
+}
+
+/// Rows of a table `[N, D]`.
+pub struct Rows {
+    /// Which, in ascending order, each once.
+    pub ids: Vec<u32>,
+    /// `[ids, D]`.
+    pub values: Tensor,
+}
+
+/// Gradients by the parameter.
+type Book = Vec<(TensorId, Option<Gradient>)>;
+
+thread_local! {
+    static OPEN: RefCell<Vec<Book>> = const { RefCell::new(Vec::new()) };
+}
+
+/// What `work`, which goes back from a loss, hands over for `parameters`, in their order, beside what it returns.
+pub fn taking<R>(parameters: &[&Tensor], work: impl FnOnce() -> R) -> (R, Vec<Option<Gradient>>) {
+    /// Closes the book when `work` panics, too.
+    struct Closed;
+    impl Drop for Closed {
+        fn drop(&mut self) {
+            OPEN.with_borrow_mut(Vec::pop);
+        }
+    }
+    OPEN.with_borrow_mut(|open| open.push(parameters.iter().map(|parameter| (parameter.id(), None)).collect()));
+    let closed = Closed;
+    let found = work();
+    let given = OPEN.with_borrow_mut(|open| open.last_mut().map(std::mem::take)).unwrap_or_default();
+    drop(closed);
+    (found, given.into_iter().map(|(_, gradient)| gradient).collect())
+}
+
+impl From<Tensor> for Gradient {
+    fn from(whole: Tensor) -> Self {
+        Self::Whole(whole)
+    }
+}
+
+impl From<Rows> for Gradient {
+    fn from(rows: Rows) -> Self {
+        Self::Rows(rows)
+    }
+}
+
+impl Gradient {
+    /// Of all of `parameter`.
+    ///
+    /// # Errors
+    /// When a row is none of it.
+    pub fn whole(self, parameter: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Whole(gradient) => Ok(gradient),
+            Self::Rows(rows) => rows.dense(parameter),
+        }
+    }
+}
+
+/// The gradient of an operator's argument for candle; nothing where it was handed to who takes it.
+///
+/// # Errors
+/// When two gradients of a parameter do not fit.
+pub fn handed_over(argument: &Tensor, gradient: impl Into<Gradient>) -> Result<Option<Tensor>> {
+    let gradient = gradient.into();
+    OPEN.with_borrow_mut(|open| {
+        let place = open.iter_mut().rev().flatten().find(|(id, _)| *id == argument.id());
+        let Some((_, sum)) = place else { return gradient.whole(argument).map(Some) };
+        *sum = Some(match (sum.take(), gradient) {
+            (None, gradient) => gradient,
+            (Some(Gradient::Rows(sum)), Gradient::Rows(more)) => Gradient::Rows(sum.and(&more)?),
+            (Some(sum), more) => Gradient::Whole((sum.whole(argument)? + more.whole(argument)?)?),
+        });
+        Ok(None)
+    })
+}
+
+impl Rows {
+    /// Of the gradients `[B, D]` of the rows `ids [B]`, which may stand there again and again: each row's are added in their order.
+    ///
+    /// # Errors
+    /// When there are not as many.
+    pub fn new(ids: &[u32], gradients: &Tensor) -> Result<Self> {
+        match gradients.dtype() {
+            DType::F64 => Self::of::<f64>(ids, gradients),
+            _ => Self::of::<f32>(ids, gradients),
+        }
+    }
+
+    fn of<T: Real>(ids: &[u32], gradients: &Tensor) -> Result<Self> {
+        let (count, width) = gradients.dims2()?;
+        if ids.len() != count {
+            candle_core::bail!("{} ids for {count} rows", ids.len());
+        }
+        let mut order: Vec<(u32, u32)> = ids.iter().zip(0..).map(|(&id, at)| (id, at)).collect();
+        order.sort_unstable();
+        let mut own: Vec<u32> = order.iter().map(|&(id, _)| id).collect();
+        own.dedup();
+        let mut values = vec![T::zero(); own.len() * width];
+        with_slices::<T, _, 1>([gradients], |[gradients]| {
+            let sums = order.chunk_by(|a, b| a.0 == b.0).zip(values.chunks_exact_mut(width.max(1)));
+            for (same, sum) in sums {
+                for &(_, at) in same {
+                    let row = &gradients[at as usize * width..][..width];
+                    sum.iter_mut().zip(row).for_each(|(sum, &x)| *sum += x);
+                }
+            }
+        })?;
+        let values = Tensor::from_vec(values, (own.len(), width), gradients.device())?;
+        Ok(Self { ids: own, values })
+    }
+
+    /// As the gradient of all of `table`.
+    fn dense(&self, table: &Tensor) -> Result<Tensor> {
+        fn of<T: Real>(rows: &Rows, table: &Tensor) -> Result<Tensor> {
+            let (count, width) = table.dims2()?;
+            let mut all = vec![T::zero(); count * width];
+            with_slices::<T, _, 1>([&rows.values], |[values]| {
+                for (&id, row) in rows.ids.iter().zip(values.chunks_exact(width.max(1))) {
+                    let place = all.get_mut(id as usize * width..).and_then(|all| all.get_mut(..width));
+                    place.ok_or_else(|| Error::msg("a row beyond its table"))?.copy_from_slice(row);
+                }
+                Ok::<(), Error>(())
+            })??;
+            Tensor::from_vec(all, (count, width), table.device())
+        }
+        match table.dtype() {
+            DType::F64 => of::<f64>(self, table),
+            _ => of::<f32>(self, table),
+        }
+    }
+
+    /// These rows and those, their values added where both have one.
+    fn and(&self, more: &Self) -> Result<Self> {
+        Self::new(&[self.ids.as_slice(), &more.ids].concat(), &Tensor::cat(&[&self.values, &more.values], 0)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{Device, Var};
+
+    use super::*;
+
+    fn table() -> Var {
+        Var::new(&[[1.0_f32, 2.0], [3.0, 4.0], [5.0, 6.0]], &Device::Cpu).unwrap()
+    }
+
+    fn rows(ids: &[u32], values: &[[f32; 2]]) -> Rows {
+        let values = Tensor::from_slice(values.as_flattened(), (ids.len(), 2), &Device::Cpu).unwrap();
+        Rows::new(ids, &values).unwrap()
+    }
+
+    #[test]
+    fn rows_that_are_used_again_are_added_and_the_others_are_zero() {
+        let found = rows(&[2, 0, 2], &[[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]);
+        assert_eq!(found.ids, [0, 2]);
+        let all = found.dense(table().as_tensor()).unwrap().to_vec2::<f32>().unwrap();
+        assert_eq!(all, [[3.0, 4.0], [0.0, 0.0], [6.0, 8.0]]);
+        assert!(rows(&[3], &[[1.0, 1.0]]).dense(table().as_tensor()).is_err());
+        assert!(Rows::new(&[1, 2], &Tensor::new(&[[1.0_f32]], &Device::Cpu).unwrap()).is_err());
+    }
+
+    #[test]
+    fn who_takes_gets_the_sum_and_candle_what_nobody_takes() {
+        let (table, other) = (table(), table());
+        let (table, other) = (table.as_tensor(), other.as_tensor());
+        let give = |to: &Tensor, id: u32| handed_over(to, rows(&[id], &[[1.0, 1.0]])).unwrap();
+        assert_eq!(give(table, 1).unwrap().to_vec2::<f32>().unwrap(), [[0.0, 0.0], [1.0, 1.0], [0.0, 0.0]]);
+        let (returned, taken) = taking(&[table], || {
+            // What another training on this thread takes is its own.
+            let ((), inner) = taking(&[other], || assert!(give(other, 0).is_none()));
+            assert!(matches!(&inner[0], Some(Gradient::Rows(rows)) if rows.ids == [0]));
+            assert!(give(table, 1).is_none() && give(table, 0).is_none());
+            give(other, 2)
+        });
+        assert!(returned.is_some());
+        assert!(matches!(&taken[0], Some(Gradient::Rows(rows)) if rows.ids == [0, 1]));
+        let (_, taken) = taking(&[table, other], || {
+            give(table, 2);
+            handed_over(table, table.ones_like().unwrap()).unwrap()
+        });
+        let Some(Gradient::Whole(sum)) = &taken[0] else { panic!("a gradient of all of it") };
+        assert_eq!(sum.to_vec2::<f32>().unwrap(), [[1.0, 1.0], [1.0, 1.0], [2.0, 2.0]]);
+        assert!(taken[1].is_none());
+    }
+}
