@@ -57,6 +57,36 @@ fn the_same_for_programs() {
     assert!(all.iter().any(|found| found["line"] == 7 && found["column"] == 17), "{json:#}");
 }
 
+const LOWERED: &str = "\
+name: lowered
+assets: { toy: { from: [{ generate: toy-log }] } }
+stages:
+  log: { use: ingest.recbole, with: { asset: toy } }
+  world: { use: world.mf, inputs: { interactions: log.interactions, items: log.items, users: log.users } }
+  low: { use: world.pessimistic, inputs: { world: world.world } }
+  score: { use: evaluate, inputs: { world: low.world, train: log.interactions, training: world.world } }
+";
+
+#[test]
+fn nobody_is_judged_by_a_world_that_was_made_to_learn_in() {
+    let project = Project::new().config(LOWERED);
+    let error = project.run(&["plan", "x.yaml"]).ends_with(2).stderr;
+    for part in [
+        "x.yaml:7:51",
+        "`low.world` is made by world.pessimistic and has no place at `score.world`",
+        "────┬────",
+        "help: judge in the world that it was made from",
+    ] {
+        assert!(error.contains(part), "no {part:?} in:\n{error}");
+    }
+    let swapped = LOWERED
+        .replace("training: world.world", "training: low.world")
+        .replace("world: low.world, train:", "world: world.world, train:");
+    // A judge must not be what the training world was made from, either.
+    let error = Project::new().config(&swapped).run(&["plan", "x.yaml"]).ends_with(2).stderr;
+    assert!(error.contains("`low.world` was made with `world.world`") && !error.contains("has no place"), "{error}");
+}
+
 #[test]
 fn a_typo_in_a_set_is_shown_in_the_set() {
     let project = Project::smoke();

@@ -38,5 +38,5 @@ pub use ports::{Arity, Many, Named, PortField, PortFile, PortSpec, Ports};
 pub use reason::MissReason;
 pub use secret::Secret;
 pub use stage::{
-    AnyStage, Apart, AssetName, Catalog, ConfigError, Figures, FiguresOf, Generator, Stage, StageKind, Wants,
+    AnyStage, Apart, AssetName, Catalog, ConfigError, Figures, FiguresOf, Generator, Stage, StageKind, Unfit, Wants,
 };

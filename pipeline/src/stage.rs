@@ -36,6 +36,19 @@ pub struct Apart {
     pub help: &'static str,
 }
 
+/// An input that takes no artifact of one kind of stage, although its type would fit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unfit {
+    /// The input.
+    pub port: &'static str,
+    /// The kind of stage whose output has no place there (`world.pessimistic`).
+    pub made_by: &'static str,
+    /// Why, as the end of a message.
+    pub why: &'static str,
+    /// What to do instead.
+    pub help: &'static str,
+}
+
 /// A setting that wants an input connected, or that has no place beside one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wants {
@@ -83,6 +96,10 @@ pub trait Stage: DeserializeOwned + Serialize + JsonSchema + Send + Sync + 'stat
     fn apart(&self) -> Vec<Apart> {
         Vec::new()
     }
+    /// What has no place at which input; refused as early.
+    fn unfit(&self) -> Vec<Unfit> {
+        Vec::new()
+    }
     /// Which optional inputs these settings want, or leave no room for; refused as early.
     fn wants(&self) -> Vec<Wants> {
         Vec::new()
@@ -108,6 +125,8 @@ pub trait AnyStage: Send + Sync {
     fn assets(&self) -> Vec<AssetName>;
     /// As [`Stage::apart`].
     fn apart(&self) -> Vec<Apart>;
+    /// As [`Stage::unfit`].
+    fn unfit(&self) -> Vec<Unfit>;
     /// As [`Stage::wants`].
     fn wants(&self) -> Vec<Wants>;
     /// As [`Stage::estimate`].
@@ -128,6 +147,9 @@ impl<S: Stage> AnyStage for S {
     }
     fn apart(&self) -> Vec<Apart> {
         Stage::apart(self)
+    }
+    fn unfit(&self) -> Vec<Unfit> {
+        Stage::unfit(self)
     }
     fn wants(&self) -> Vec<Wants> {
         Stage::wants(self)

@@ -7,6 +7,7 @@ use super::inputs::{Feed, Scope, Wire, wires};
 use super::numbering::Numbered;
 use super::sweep::{self, Axis, Cell, Side};
 use super::tree::{Data, Entry, Tree};
+use super::unfit;
 use super::{Link, Node, SecretUse, secrets, wants};
 use crate::diagnostic::{Diagnostic, MOST, Span, listed};
 use crate::{AnyStage, Arity, Catalog, StageKind};
@@ -69,6 +70,8 @@ pub(crate) fn nodes(
                 if errors.len() == told {
                     let kept = config.apart();
                     errors.extend(kept.iter().find_map(|kept| apart::fault(block.name, kept, &inputs, &wires, &nodes)));
+                    let unfit = config.unfit();
+                    errors.extend(unfit.iter().find_map(|unfit| unfit::fault(block.name, unfit, &wires, &above)));
                     let numbered = Numbered { kinds: catalog.numbered, above: &nodes, by: &numberings };
                     errors.extend(numbered.faults(block.name, &inputs, &wires));
                     numberings.push(numbered.of(kind, &inputs, &wires));

@@ -23,6 +23,7 @@ mod top;
 #[cfg(test)]
 pub(crate) mod toy;
 mod tree;
+mod unfit;
 mod wants;
 mod words;
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Experiment, load};
 use crate::diagnostic::Diagnostics;
-use crate::{Apart, Artifact, AssetName, Catalog, Context, Generator, Many, Stage, StageKind, Wants, ports};
+use crate::{Apart, Artifact, AssetName, Catalog, Context, Generator, Many, Stage, StageKind, Unfit, Wants, ports};
 
 macro_rules! toy_artifacts {
     ($($name:ident $kind:literal),*) => {$(
@@ -158,6 +158,8 @@ pub struct Score {
     apart: bool,
     /// Whether the log that the world was made from is out of sight too.
     drawn: bool,
+    /// Whether only settled learners are scored.
+    settled: bool,
     /// How to clip the policies that are connected.
     clip: Option<Clip>,
 }
@@ -186,6 +188,10 @@ impl Stage for Score {
             help: "another world",
         };
         if self.apart { vec![apart] } else { Vec::new() }
+    }
+    fn unfit(&self) -> Vec<Unfit> {
+        let unfit = Unfit { port: "policies", made_by: "learn.a2c", why: "too new", help: "an older one" };
+        if self.settled { vec![unfit] } else { Vec::new() }
     }
     fn wants(&self) -> Vec<Wants> {
         let wants = |clip: &Clip| Wants {

@@ -34,6 +34,9 @@ pub struct Metric {
     /// - `end_similar`, `end_low_reward`, …: shares of the reasons for which episodes ended; they sum to 1.
     /// - `return_training`: what the training world would pay for the same items, and `gap`: that less `return_inclusive`. Only
     ///   where a training world is connected.
+    ///   Of the plan of a fitted world both are of that world.
+    /// - `return_bound`: what no policy exceeds; only of the best plan. `world_rmse`, `world_correlation`: how far the rewards of
+    ///   the planned world are from the judge's, over all items of a user (Pearson's r); only of plans of fitted worlds.
     /// - `missing`: no number (all are 0). A control that could not be made; the remark says what to connect.
     ///
     /// - `calls`, `tokens_read`, `tokens_written`: what a language model was asked for an episode, see

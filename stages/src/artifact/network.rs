@@ -34,6 +34,20 @@ pub struct Origin {
     pub distances: Option<DistancesFrom>,
 }
 
+impl Origin {
+    /// Of what `learner` makes of that world.
+    #[must_use]
+    pub fn of(learner: &str, world: &World) -> Self {
+        Self {
+            learner: learner.to_owned(),
+            learned_in: world.rewards_digest(),
+            horizon: world.rules.horizon,
+            distances_digest: world.distances_digest(),
+            distances: Some(world.distances.clone()),
+        }
+    }
+}
+
 impl Policy {
     /// A network that `learner` trained in that world.
     pub fn new(mut network: Network, learner: &str, world: &World) -> Result<Self> {

@@ -42,7 +42,7 @@ impl Decide for Popular {
 }
 
 /// The item of highest true reward that does not conflict, or of all where all do (privileged twice; myopic, so not a proven
-/// upper bound). Ties go to the lowest id.
+/// upper bound: that is [`plans`](super::plans)). Ties go to the lowest id.
 pub struct GreedyOracle;
 
 impl Decide for GreedyOracle {

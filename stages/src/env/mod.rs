@@ -9,6 +9,7 @@ mod episodes;
 mod learned_reward;
 mod near;
 mod observation;
+mod plan;
 mod popularity;
 #[cfg(test)]
 mod protocols;
@@ -25,6 +26,7 @@ pub use episodes::Episodes;
 pub(crate) use episodes::tests::cluster_world;
 pub use learned_reward::{Features, LearnedReward, TEXTS, last_steps};
 pub use observation::{Observation, observe};
+pub use plan::{Follow, Plan, plans, unplanned};
 pub use popularity::{Popularity, USUAL_PRIOR};
 pub use student::{Student, states};
 pub use texts::text_vectors;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::bootstrap::Grid;
 use super::teachers::Taught;
 use crate::artifact::{Effort, End, Interactions, Played, Rollout, World};
 use crate::env::Episodes;
@@ -18,6 +19,8 @@ pub(super) struct Row {
     pub cells: Vec<Cell>,
     /// Of a teacher: with whom others can be compared with it, and how far.
     pub taught: Option<Taught>,
+    /// Quantities of this row alone, by their names in the table: one number a cell and user.
+    pub beside: Vec<(&'static str, Grid)>,
 }
 
 /// The episodes of one training seed, or of one repetition of a control that draws.

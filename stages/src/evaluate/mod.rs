@@ -1,9 +1,9 @@
 //! `evaluate`: every policy in a world that none of them learned from, beside the rows that keep the table honest.
 //!
 //! Each user plays one episode for each training seed (each repetition of a control that draws). The rows: random, random
-//! and popular among the items that do not conflict, a cycle of popular items, the greedy oracle, the retriever alone, a
-//! learner that is only paid to stay, copying alone, each language model itself, then the policies. The controls are always
-//! there: a table without them can make anything look good; what could not be made is listed as missing.
+//! and popular among the items that do not conflict, a cycle of popular items, the greedy oracle, the best plan there is with a
+//! bound that nobody exceeds, the retriever alone, a learner that is only paid to stay, copying alone, each language model
+//! itself, the plans of fitted worlds, then the policies. The controls are always there: a table without them can make anything look good; what could not be made is listed as missing.
 //!
 //! The judge and what policies learned from are never the same: the engine refuses an experiment in which a policy descends
 //! from the judging world (its item distances excepted), and this stage a policy whose training world had the judge's rewards.
@@ -22,6 +22,7 @@ mod origin;
 #[cfg(test)]
 mod origin_tests;
 mod people;
+mod plans;
 mod rows;
 mod table;
 mod teacher;
@@ -36,7 +37,7 @@ mod versus;
 mod weighing;
 
 use anyhow::{Result, ensure};
-use pipeline::{Apart, Context, Many, Stage, Wants};
+use pipeline::{Apart, Context, Many, Stage, Unfit, Wants};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -142,6 +143,9 @@ pipeline::ports! {
         /// The world that the policies learned in: what it would have paid stands beside what the judge pays, and the controls
         /// that learn do so in it.
         training: Option<World>,
+        /// Fitted worlds whose best plans are judged, each in a row of its own: what they are worth to one who plans perfectly and
+        /// learns nothing. Worlds of one name are the seeds of one row.
+        planned: Many<World>,
         /// The demonstrations that the policies learned from; copied for a row where no policy is a mere copy.
         demonstrations: Option<Demonstrations>,
         /// Chooses among checkpoints.
@@ -175,8 +179,8 @@ impl Stage for Evaluate {
     /// repeats are masked. 5: where every item conflicts the oracle takes the best and random draws; what conflicts knows of
     /// spared turns; privilege goes by whose the distances are; `gap` only of policies that learned at `training`.
     /// 6: policies of values that are to draw are refused. 7: several teachers, and what they were asked; the controls'
-    /// training is fused, so sums round otherwise.
-    const VERSION: u32 = 7;
+    /// training is fused, so sums round otherwise. 8: the best plan and its bound; plans of fitted worlds.
+    const VERSION: u32 = 8;
     const ABOUT: &'static str = "judge policies in a world they did not learn from, beside honest controls";
     type Inputs = Inputs;
     type Outputs = Outputs;
@@ -213,7 +217,7 @@ impl Stage for Evaluate {
                    `with`: the rows are then labelled as privileged",
         };
         let mut kept: Vec<Apart> = match self.judge {
-            Judge::Apart => ["policies", "training", "demonstrations"].map(apart).into(),
+            Judge::Apart => ["policies", "training", "planned", "demonstrations"].map(apart).into(),
             Judge::SameAsTraining => Vec::new(),
         };
         kept.push(Apart {
@@ -222,6 +226,17 @@ impl Stage for Evaluate {
             ..apart("validation")
         });
         kept
+    }
+
+    fn unfit(&self) -> Vec<Unfit> {
+        let world = Unfit {
+            port: "world",
+            made_by: "world.pessimistic",
+            why: "its rewards are lowered where its models are unsure, so what it pays is no rating of anybody",
+            help: "judge in the world that it was made from, if no policy learned there, or in one of another family; worlds made \
+                   to learn in belong at `training`",
+        };
+        vec![world]
     }
 
     fn wants(&self) -> Vec<Wants> {

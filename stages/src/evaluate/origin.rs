@@ -12,6 +12,9 @@ const HELP: &str = "help: judge in a world of another family, or set `judge: sam
 const HELP_VALIDATION: &str = "help: choose checkpoints in a world of its own; those that the judge chose look better in it \
                                than elsewhere";
 
+const HELP_PLANNED: &str =
+    "help: the row `best plan` is the plan in the judging world; connect worlds of another family here";
+
 const LEARNED_HERE: &str = "privileged: learned in the world that judges it";
 const NOT_KEPT_APART: &str =
     "privileged: under `judge: same_as_training` nothing keeps what it learned from apart from the judge";
@@ -108,8 +111,13 @@ impl Origins {
         if self.training.as_ref().is_some_and(|training| training.rewards == self.own.rewards) {
             bail!("the world at `training` has the rewards of the judging world\n{HELP}");
         }
+        if let Some(planned) = inputs.planned.iter().find(|planned| planned.value.rewards_digest() == self.own.rewards)
+        {
+            let name = named("world", planned);
+            bail!("{name} at `planned` has the rewards of the judging world\n{HELP_PLANNED}");
+        }
         for policy in &inputs.policies {
-            if self.judged_by_its_teacher(policy)? {
+            if self.judged_by_its_teacher(&origin(policy)?) {
                 bail!("{} learned from the rewards that judge it\n{HELP}", called(policy));
             }
         }
@@ -117,8 +125,8 @@ impl Origins {
     }
 
     /// Whether a policy learned in a world with the judge's rewards.
-    fn judged_by_its_teacher(&self, policy: &Named<Policy>) -> Result<bool> {
-        Ok(origin(policy)?.learned_in == self.own.rewards)
+    fn judged_by_its_teacher(&self, origin: &Origin) -> bool {
+        origin.learned_in == self.own.rewards
     }
 
     /// Whether one of these policies learned in another world than the one at `training`, if there is one.
@@ -151,35 +159,41 @@ impl Origins {
         }
     }
 
-    /// Whether policies know of the judge what they should not, and what a reader must know of that.
-    pub fn told<'a>(&self, policies: impl Iterator<Item = &'a Named<Policy>>) -> Result<(bool, Vec<&'static str>)> {
+    /// Whether what comes from there knows of the judge what it should not, and what a reader must know of that.
+    pub fn told(&self, origins: &[Origin]) -> (bool, Vec<&'static str>) {
         let mut rewards = false;
         let mut known: Vec<Knows> = Vec::new();
-        for policy in policies {
-            rewards |= self.judged_by_its_teacher(policy)?;
-            let knows = self.knows(&origin(policy)?);
+        for origin in origins {
+            rewards |= self.judged_by_its_teacher(origin);
+            let knows = self.knows(origin);
             if !known.contains(&knows) {
                 known.push(knows);
             }
         }
         if rewards {
-            return Ok((true, vec![LEARNED_HERE]));
+            return (true, vec![LEARNED_HERE]);
         }
         let unguarded = self.judge == Judge::SameAsTraining;
         let remarks = unguarded.then_some(NOT_KEPT_APART).into_iter();
         let remarks = remarks.chain(known.iter().filter_map(|knows| knows.remark())).collect();
-        Ok((unguarded || known.iter().any(|knows| knows.privileged()), remarks))
+        (unguarded || known.iter().any(|knows| knows.privileged()), remarks)
     }
 }
 
-fn origin(policy: &Named<Policy>) -> Result<Origin> {
+/// Where a policy comes from.
+pub(super) fn origin(policy: &Named<Policy>) -> Result<Origin> {
     policy.value.origin().with_context(|| called(policy))
 }
 
 /// A policy as messages call it.
 pub(super) fn called(policy: &Named<Policy>) -> String {
-    match policy.cell.as_str() {
-        "" => format!("policy `{}`", policy.name),
-        cell => format!("policy `{}` of {cell}", policy.name),
+    named("policy", policy)
+}
+
+/// What is connected by a name, as messages call it: its kind and that.
+pub(super) fn named<A>(kind: &str, named: &Named<A>) -> String {
+    match named.cell.as_str() {
+        "" => format!("{kind} `{}`", named.name),
+        cell => format!("{kind} `{}` of {cell}", named.name),
     }
 }

@@ -22,7 +22,7 @@ fn nobody_is_judged_by_what_it_learned_from() {
     assert!(error.starts_with("the world at `training` has the rewards of the judging world\nhelp: "), "{error}");
     // The same distances: a privilege where they are the judge's own, and to be known where it borrowed them.
     let apart = Stage::apart(&Evaluate::default());
-    assert!(apart.iter().all(|apart| apart.port == "world" && apart.except.contains(&"distances")) && apart.len() == 4);
+    assert!(apart.iter().all(|apart| apart.port == "world" && apart.except.contains(&"distances")) && apart.len() == 5);
 }
 
 #[test]

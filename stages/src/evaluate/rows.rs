@@ -9,12 +9,13 @@ use rayon::prelude::*;
 use super::checkpoint;
 use super::judged::{Cell, Row, Yardstick};
 use super::latency::latency;
-use super::origin::{Origins, called};
+use super::origin::{Origins, called, origin};
+use super::plans::PLAN;
 use super::teacher::Turns;
 use super::teachers::{TEACHER, Teacher};
 use super::{Act, Evaluate, Inputs};
 use crate::artifact::{Interactions, Metric, Policy, Rankings, World};
-use crate::env::{Agent, Cycle, GreedyOracle, Popular, Popularity, Random, Ranked, Student, play};
+use crate::env::{Agent, Cycle, Episodes, GreedyOracle, Popular, Popularity, Random, Ranked, Student, play, unplanned};
 use crate::nn::rng;
 
 pub(super) const RANDOM: &str = "random";
@@ -22,6 +23,7 @@ pub(super) const FREE: &str = "random non-conflicting";
 pub(super) const POPULAR: &str = "popular non-conflicting";
 pub(super) const CYCLE: &str = "popular cycle";
 pub(super) const ORACLE: &str = "greedy oracle";
+pub(super) const BEST: &str = "best plan";
 pub(super) const RETRIEVER: &str = "retriever alone";
 pub(super) const CONSTANT: &str = "constant-reward learner";
 pub(super) const CLONING: &str = "behaviour cloning";
@@ -94,8 +96,9 @@ impl Players<'_> {
         let (constant, cloning) = self.trained(cx, &mut lacking)?;
 
         let draws = self.config.repetitions;
-        let learned = self.inputs.policies.len() + constant.len() + cloning.len();
-        let cells = 2 * draws + 3 + usize::from(rankings.is_some()) + learned;
+        let learned = self.inputs.policies.len() + constant.len() + cloning.len() + self.inputs.planned.len();
+        let fixed = 3 + usize::from(unplanned(self.world).is_none()) + usize::from(rankings.is_some());
+        let cells = 2 * draws + fixed + learned;
         let bar = cx.bar("play", Some((cells * self.users.len()) as u64), "episodes");
         let Favourites { order, cycle } = &self.popularity;
         let cycles =
@@ -107,6 +110,10 @@ impl Players<'_> {
             self.control(CYCLE, &cycles, cycle, 1, &bar)?,
             self.control(ORACLE, KNOWS_ALL, &GreedyOracle, 1, &bar)?,
         ];
+        match unplanned(self.world) {
+            None => rows.push(self.best_plan(cx, &bar)?),
+            Some(why) => lacking.push(missing(BEST, &format!("not made in this world: {why}"))),
+        }
         if let Some(rankings) = &rankings {
             let remark = if rankings.rankings.avoid_alike { KNOWS_DISTANCES } else { "" };
             rows.push(self.control(RETRIEVER, remark, rankings, 1, &bar)?);
@@ -118,6 +125,7 @@ impl Players<'_> {
             }
         }
         rows.extend(self.teachers.iter().map(|teacher| self.teacher(teacher)));
+        rows.extend(self.planned(cx, &bar)?);
         for (name, policies) in policies {
             cx.go_on()?;
             let (cells, chosen) = match &self.config.checkpoint {
@@ -189,8 +197,8 @@ impl Players<'_> {
         let mut groups: Vec<Group> = Vec::new();
         for policy in &self.inputs.policies {
             let name = policy.name.as_str();
-            let own = [RANDOM, FREE, POPULAR, CYCLE, ORACLE, RETRIEVER, CONSTANT, CLONING];
-            let taken = own.contains(&name) || name.starts_with("teacher");
+            let own = [RANDOM, FREE, POPULAR, CYCLE, ORACLE, BEST, RETRIEVER, CONSTANT, CLONING];
+            let taken = own.contains(&name) || name.starts_with("teacher") || name.starts_with(PLAN);
             ensure!(!taken, "a policy cannot be called `{name}`: that row is the evaluation's own\nhelp: rename it");
             match groups.iter_mut().find(|(known, _)| *known == name) {
                 Some((_, cells)) => cells.push(policy),
@@ -235,6 +243,7 @@ impl Players<'_> {
             remark: self.on_teacher(teacher),
             cells: vec![cell],
             taught: Some(teacher.taught.clone()),
+            beside: Vec::new(),
         }
     }
 
@@ -260,7 +269,7 @@ impl Players<'_> {
         remark
     }
 
-    fn control(&self, name: &str, remark: &str, agent: &dyn Agent, repetitions: usize, bar: &Bar) -> Result<Row> {
+    pub fn control(&self, name: &str, remark: &str, agent: &dyn Agent, repetitions: usize, bar: &Bar) -> Result<Row> {
         let cell = |k: usize| {
             let cell = if repetitions > 1 { format!("episode={k}") } else { String::new() };
             self.cell(&cell, agent, k, bar)
@@ -274,6 +283,7 @@ impl Players<'_> {
             // In order, so that the error told is always the same.
             cells: cells.into_iter().collect::<Result<_>>().with_context(|| format!("row `{name}`"))?,
             taught: None,
+            beside: Vec::new(),
         })
     }
 
@@ -296,7 +306,8 @@ impl Players<'_> {
         if self.config.act == Act::Sample {
             remarks.push("draws its actions".to_owned());
         }
-        let (privileged, told) = self.origins.told(policies.iter().map(|(_, policy)| *policy))?;
+        let origins = policies.iter().map(|(_, policy)| origin(policy)).collect::<Result<Vec<_>>>()?;
+        let (privileged, told) = self.origins.told(&origins);
         remarks.extend(told.into_iter().map(str::to_owned));
         // The controls that learn do so at `training`, whatever they are paid there.
         if !control && self.origins.learned_elsewhere(policies)? {
@@ -312,7 +323,8 @@ impl Players<'_> {
             let few = format!("{}: fewer than {ENOUGH_SEEDS} say little of how another would do", cells.len());
             cx.note(&format!("seeds of {name}"), few);
         }
-        Ok(Row { name: name.to_owned(), control, privileged, remark: remarks.join("; "), cells, taught: None })
+        let (name, remark) = (name.to_owned(), remarks.join("; "));
+        Ok(Row { name, control, privileged, remark, cells, taught: None, beside: Vec::new() })
     }
 
     fn student(&self, cell: &str, policy: &Named<Policy>, k: usize, bar: &Bar) -> Result<Cell> {
@@ -322,9 +334,14 @@ impl Players<'_> {
     }
 
     fn cell(&self, name: &str, agent: &dyn Agent, k: usize, bar: &Bar) -> Result<Cell> {
+        Ok(self.yardstick.cell(name, &self.played(agent, k, bar)?))
+    }
+
+    /// The k-th episodes of an agent, one with each user.
+    pub fn played(&self, agent: &dyn Agent, k: usize, bar: &Bar) -> Result<Episodes<'_>> {
         let seed = rng(&[self.config.episodes_seed, 0xe7a1, k as u64]).random();
         let episodes = play(self.world, self.users, agent, seed)?;
         bar.inc(self.users.len() as u64);
-        Ok(self.yardstick.cell(name, &episodes))
+        Ok(episodes)
     }
 }

@@ -77,6 +77,7 @@ impl Measures<'_> {
             let leads = LEADS.iter().filter_map(|(name, other)| Some((*name, find(rows, other)?)));
             means.extend(leads.map(|(name, other)| (name, lead(row, other, |e| e.inclusive))));
         }
+        means.extend(row.beside.iter().cloned());
         self.means(&means, everyone.len());
         self.ratios(&everyone);
         self.middle(&everyone);

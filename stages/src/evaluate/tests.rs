@@ -75,6 +75,7 @@ pub(super) fn inputs() -> Inputs {
         teacher: vec![teacher("teacher", "", trajectories)],
         efforts: Vec::new(),
         training: None,
+        planned: Vec::new(),
         demonstrations: None,
         validation: None,
         people: None,
@@ -111,6 +112,7 @@ fn the_rows_stand_in_order_with_their_seeds_and_remarks() {
         rows::POPULAR,
         rows::CYCLE,
         rows::ORACLE,
+        rows::BEST,
         rows::RETRIEVER,
         teachers::TEACHER,
         "a2c",
@@ -283,7 +285,7 @@ fn every_figure_can_be_computed_again_from_the_files() {
     let metrics = Metrics::read(&at("metrics")).unwrap();
     let mut rows: Vec<&str> = rollouts.0.iter().map(|r| r.policy.as_str()).collect();
     rows.dedup();
-    assert_eq!(rows.len(), 10);
+    assert_eq!(rows.len(), 11);
     for row in rows {
         let mut of_row: Vec<&str> = metrics.0.iter().filter(|m| m.policy == row).map(|m| m.metric.as_str()).collect();
         for (metric, expected) in recomputed(&rollouts, &steps, row, 6.0) {
@@ -291,8 +293,9 @@ fn every_figure_can_be_computed_again_from_the_files() {
             assert!(near(found.mean, expected), "{metric} of {row}: {} for {expected}", found.mean);
             of_row.retain(|name| *name != metric);
         }
-        // Leads are differences of those.
-        assert!(of_row.iter().all(|m| m.starts_with("over_") || *m == "return_teacher_users"), "{of_row:?}");
+        // Leads are differences of those, and no episode tells what nobody exceeds.
+        let of_others = |m: &&str| m.starts_with("over_") || ["return_teacher_users", "return_bound"].contains(m);
+        assert!(of_row.iter().all(of_others), "{of_row:?}");
     }
     for policy in ["a2c", "bc"] {
         let mean = |row, metric| get(&metrics, row, metric).mean;
@@ -351,8 +354,8 @@ fn rows_are_compared_on_the_same_users() {
         let found = outputs.comparisons.0.iter().find(|c| c.policy == policy && c.other == other);
         found.unwrap_or_else(|| panic!("no {policy} against {other}"))
     };
-    // Three learned rows against eight others each.
-    assert_eq!(outputs.comparisons.0.len(), 24);
+    // Three learned rows against nine others each.
+    assert_eq!(outputs.comparisons.0.len(), 27);
     let mean = |row, metric| get(&outputs.metrics, row, metric).mean;
     let found = pair("a2c", rows::ORACLE);
     assert!(near(found.difference, mean("a2c", "return_inclusive") - mean(rows::ORACLE, "return_inclusive")));
@@ -372,8 +375,10 @@ fn rows_are_compared_on_the_same_users() {
     let of = |row: &str| outputs.profiles.0.iter().filter(|p| p.policy == row).collect::<Vec<_>>();
     let oracle = of(rows::ORACLE);
     assert_eq!(oracle.len(), 51);
-    // Nobody returns more than the oracle's 18 here, and everybody of it does up to there.
-    assert_eq!((oracle[50].threshold, oracle[50].share, oracle[49].share), (18.0, 0.0, 1.0));
+    // Nobody returns more than 19, which the best plan does, and the oracle 18; everybody of both does up to there.
+    let best = of(rows::BEST);
+    assert_eq!((best[50].threshold, best[50].share, best[49].share), (19.0, 0.0, 1.0));
+    assert!(oracle.iter().all(|point| point.share == f64::from(u8::from(point.threshold < 18.0))));
 }
 
 #[test]

@@ -64,6 +64,14 @@ pub(super) fn meaning(row: &Row) -> Option<&'static str> {
             "Takes, for each user, the item with the highest judging reward that does not conflict. It sees the answers, so it \
              marks the upper end; it does not plan ahead, so it is not a proven maximum."
         }
+        (_, "best plan") => {
+            "Sees the judging rewards and plans whole episodes. Its remark says with how many users it is proven that nobody can \
+             return more: the upper end of the table."
+        }
+        (_, name) if name.starts_with("plan of ") => {
+            "Shows the best that a fitted world knows, by its own lights, without any learning. What it lacks to the best plan is \
+             lost by that world alone."
+        }
         (_, "retriever alone") => {
             "Takes the first of the candidates that the language model is offered. What the language model adds shows against \
              this row only."

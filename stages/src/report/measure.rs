@@ -40,6 +40,9 @@ pub(super) fn label(name: &str) -> String {
         "distinct" => "distinct items",
         "return_teacher_users" => "return, teacher's users",
         "return_training" => "return by the training world",
+        "return_bound" => "what nobody exceeds",
+        "world_rmse" => "world's RMSE, all pairs",
+        "world_correlation" => "world's correlation, a user's items",
         "gap" => "training world less judge",
         "over_popular" => "lead over popular",
         "over_retriever" => "lead over the retriever",
@@ -57,7 +60,9 @@ pub(super) fn written(name: &str, estimate: Estimate) -> String {
     let write = match name {
         "coverage" | "coverage_per_step" | "repeat_rate" | "top_category" => say::percent,
         "distinct" | "gap" | "calls" => say::one,
-        "reward_each" | "reward_each_exclusive" | "diversity" | "novelty" => say::two,
+        "reward_each" | "reward_each_exclusive" | "diversity" | "novelty" | "world_rmse" | "world_correlation" => {
+            say::two
+        }
         _ if name.starts_with("end_") => say::percent,
         _ if ["return_", "length", "over_"].iter().any(|start| name.starts_with(start)) => say::one,
         _ => say::about,

@@ -11,6 +11,8 @@ pub(super) enum Role {
     Control,
     /// The language model that was imitated.
     Teacher,
+    /// What planning in a fitted world gives, without any learning.
+    Plan,
     /// A trained policy.
     Learned,
 }
@@ -21,6 +23,7 @@ impl Role {
         match self {
             Self::Control => "control",
             Self::Teacher => "teacher",
+            Self::Plan => "plan",
             Self::Learned => "learned",
         }
     }
@@ -88,6 +91,7 @@ pub(super) fn rows(metrics: &Metrics, rollouts: Option<&Rollouts>) -> Vec<Row> {
             let role = match metric.control {
                 _ if metric.policy.starts_with("teacher") => Role::Teacher,
                 true => Role::Control,
+                false if metric.policy.starts_with("plan of ") => Role::Plan,
                 false => Role::Learned,
             };
             let (name, remark) = (metric.policy.clone(), metric.remark.clone());
@@ -132,6 +136,7 @@ mod tests {
             metric("random", true, "return_inclusive", 24.1),
             metric("a2c", false, "return_inclusive", f64::NAN),
             metric("teacher (LLM)", true, "return_inclusive", 118.0),
+            metric("plan of world", false, "return_inclusive", 131.0),
             metric("random", true, "length", 8.0),
             metric("behaviour cloning", true, "missing", 0.0),
         ]);
@@ -144,6 +149,7 @@ mod tests {
                 ("random", Role::Control, Some(24.1)),
                 ("a2c", Role::Learned, None),
                 ("teacher (LLM)", Role::Teacher, Some(118.0)),
+                ("plan of world", Role::Plan, Some(131.0)),
             ]
         );
         assert_eq!(rows[0].get("length").map(|length| length.mean), Some(8.0));

@@ -252,6 +252,23 @@ fn what_is_kept_apart_may_not_be_made_with_each_other() {
 }
 
 #[test]
+fn an_input_may_have_no_place_for_what_a_kind_of_stage_makes() {
+    let score = |settled: bool| {
+        format!(
+            "{HEAD}  p: {{ use: learn.a2c, inputs: {{ world: world }}, each: {{ seed: [0, 1] }} }}\n  s: {{ use: score, inputs: {{ world: world, policies: {{ a: p.policy }} }}, with: {{ settled: {settled} }} }}\n"
+        )
+    };
+    assert!(load_text(&score(false), &[]).is_ok());
+    // Once for all cells.
+    same(
+        faults(&score(true), &[]),
+        &[
+            "toy.yaml:7:59 p.policy | `p.policy` is made by learn.a2c and has no place at `s.policies`: too new | an older one",
+        ],
+    );
+}
+
+#[test]
 fn settings_that_want_an_input_or_leave_no_room_for_it() {
     let score = |policies: &str, with: &str| {
         format!(

@@ -80,7 +80,9 @@ impl Canvas {
         let (class, tip) = (role.name(), HtmlEscape(tip));
         self.push(format_args!(r#"<g class="{kind} {class}"><title>{tip}</title>"#));
         match role {
-            Role::Control => self.push(format_args!(r#"<circle cx="{x:.1}" cy="{y:.1}" r="{:.1}"/>"#, 4.5 * size)),
+            Role::Control | Role::Plan => {
+                self.push(format_args!(r#"<circle cx="{x:.1}" cy="{y:.1}" r="{:.1}"/>"#, 4.5 * size));
+            }
             Role::Teacher => {
                 let reach = 6.5 * size;
                 let [left, right, up, down] = [x - reach, x + reach, y - reach, y + reach];
