@@ -55,6 +55,7 @@ pub static CATALOG: Catalog = Catalog {
         StageKind::of::<rl::IlRec>(),
         StageKind::of::<rl::Iql>(),
         StageKind::of::<rl::Ppo>(),
+        StageKind::of::<rl::Sac>(),
         StageKind::of::<rl::Sqn>(),
         StageKind::of::<split::Split>(),
         StageKind::of::<world::DeepFm>(),

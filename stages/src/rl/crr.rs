@@ -14,14 +14,14 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
-use candle_core::{D, Tensor};
+use candle_core::Tensor;
 use pipeline::{Context, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::checks::{self, Checked};
 use super::learner::{Plan, Seen, Trained, train};
-use super::q_values::{QValues, bellman_loss, taken};
+use super::q_values::{QValues, bellman_loss, expected, taken};
 use super::replay::Replay;
 use super::weighted::{exponential_weights, weighted_loss};
 use super::{NetworkConfig, Outputs, PolicyLearner};
@@ -234,11 +234,6 @@ impl PolicyLearner for Learner<'_> {
     fn restore(&mut self, kept: &BTreeMap<String, Array>) -> Result<()> {
         self.values.import_target(kept)
     }
-}
-
-/// Σ_b π(b|s)·Q(s, b): `q [N, I]`, `logits [N, I]` of π → `[N]`.
-fn expected(q: &Tensor, logits: &Tensor) -> candle_core::Result<Tensor> {
-    (candle_nn::ops::softmax(logits, D::Minus1)? * q)?.sum(D::Minus1)
 }
 
 #[cfg(test)]

@@ -29,6 +29,7 @@ mod ppo;
 mod q_values;
 mod replay;
 pub mod reward;
+mod sac;
 mod sqn;
 mod target;
 mod weighted;
@@ -46,6 +47,7 @@ pub use iql::Iql;
 pub use learner::PolicyLearner;
 pub use network::NetworkConfig;
 pub use ppo::Ppo;
+pub use sac::Sac;
 pub use sqn::Sqn;
 
 use pipeline::Stage as _;

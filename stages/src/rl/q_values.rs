@@ -15,9 +15,9 @@ use super::replay::Transitions;
 use super::target;
 use crate::artifact::{Array, World};
 use crate::env::{Observation, states};
-use crate::nn::ActorCritic;
 use crate::nn::actor_critic::Heads;
 use crate::nn::loss::huber;
+use crate::nn::{ActorCritic, Params};
 
 /// What the target's parameters are called in a checkpoint.
 const TARGET: &str = "target.";
@@ -72,6 +72,11 @@ impl QValues {
         target::renew(self.target.params(), self.network.params())
     }
 
+    /// The target's parameters, for a checkpoint with more than one (see [`target::export`]).
+    pub fn target(&self) -> &Params {
+        self.target.params()
+    }
+
     /// The target's parameters, for a checkpoint.
     pub fn export_target(&self) -> Result<BTreeMap<String, Array>> {
         target::export(TARGET, self.target.params())
@@ -94,6 +99,11 @@ impl Values {
 /// Q of what was done: `q [N, I]`, `actions [N]` of u32 → `[N]`.
 pub fn taken(q: &Tensor, actions: &Tensor) -> candle_core::Result<Tensor> {
     q.gather(&actions.unsqueeze(1)?, 1)?.squeeze(1)
+}
+
+/// What a policy expects: Σ_b π(b|s)·Q(s, b): `q [N, I]`, `logits [N, I]` of π → `[N]`.
+pub fn expected(q: &Tensor, logits: &Tensor) -> candle_core::Result<Tensor> {
+    (candle_nn::ops::softmax(logits, D::Minus1)? * q)?.sum(D::Minus1)
 }
 
 /// ½·mean((Q(s, a) − y)²): `q [N, I]`, `actions [N]`, `targets [N]` → scalar; the target is a constant.

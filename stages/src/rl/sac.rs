@@ -1,0 +1,423 @@
+//! Discrete soft actor-critic: a policy that is paid for what its critics expect and for staying uncertain, from a replay.
+//!
+//! r = (1 − ω)·r̂ + ω·r_IRL
+//! V(s) = Σ_a π(a|s)·(min_i Q_i(s, a) − α·log π(a|s)), of the slow Q̄_i in targets
+//! L_Q = Σ_i ½·mean((Q_i(s, a) − r − γ·V̄(s′))²)
+//! L_π = mean(Σ_a π(a|s)·(α·log π(a|s) − min_i Q_i(s, a))) = −mean(V(s)), Q as constants
+//! L_α = mean(α·(H(π(·|s)) − H̄)),  H̄ = c·log|A(s)|, π as a constant
+//!
+//! Christodoulou 2019 (arXiv 1910.07207): its soft value of discrete actions, policy objective and temperature objective, all
+//! sums exact; α is exp of a learned number. A(s) are the items that may be shown in s, which are the whole catalogue unless
+//! the world masks repeats. Published for games of up to 18 actions: c 0.98, Adam with 3e-4, one replay of transitions. Left
+//! out: the first steps at random (a new policy draws from softmax(Q/α) of what the training world knows, see `network`), and
+//! the slow average of the targets (they are copied every `target_period` steps, as in `rl.dqn`). Q is dueling as in `rl.dqn`,
+//! and nothing is worth anything after the last turn.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result};
+use candle_core::{Device, Tensor};
+use pipeline::{Context, Stage, Wants};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::batch::Batch;
+use super::checks::{self, Checked};
+use super::learner::{Plan, Seen, Trained, train};
+use super::q_values::{QValues, bellman_loss, expected};
+use super::replay::{Replay, Transitions};
+use super::reward::MixedReward;
+use super::{NetworkConfig, Outputs, PolicyLearner, target};
+use crate::artifact::{Array, RewardModel, TensorFile, World};
+use crate::env::{Observation, Student, states};
+use crate::nn::schedule::to_a_tenth;
+use crate::nn::{ActorCritic, AdamW, Params, choice, rng};
+
+/// `rl.sac`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Sac {
+    /// Rounds; each plays `episodes` whole episodes and takes `gradient_steps`.
+    pub iterations: u64,
+    /// Episodes a round.
+    pub episodes: usize,
+    /// Gradient steps a round, each of both critics, the policy and the temperature.
+    pub gradient_steps: u64,
+    /// Transitions of a gradient step.
+    pub batch_size: usize,
+    /// Episodes that the replay keeps.
+    pub replay_episodes: usize,
+    /// Discount γ, in [0, 1]; 0.5 by default, as in `rl.dqn`.
+    pub gamma: f64,
+    /// α at first, in the unit of rewards, above 0.
+    pub temperature: f64,
+    /// c: how uncertain the policy is kept, as a share of the entropy of the uniform policy, in [0, 1]. The paper's: 0.98, for 18
+    /// actions at most.
+    pub target_entropy: f64,
+    /// Step size of log α, falling as `learning_rate` does; 0 keeps `temperature`.
+    pub temperature_rate: f64,
+    /// Gradient steps between two renewals of the target networks.
+    pub target_period: u64,
+    /// AdamW's step size of critics and policy, falling linearly to a tenth over the training.
+    pub learning_rate: f64,
+    /// Share ω of r_IRL in the reward, in [0, 1].
+    pub omega: f64,
+    /// Largest norm of a gradient.
+    pub clip: f64,
+    /// All networks; `prior: 1` starts the critics' advantages at the world's own rewards. `prior` and `avoid` of the policy are
+    /// those of the critics over `temperature`, so that it starts at softmax(Q/α).
+    pub network: NetworkConfig,
+    /// Rounds between two checkpoints.
+    pub checkpoint_every: u64,
+    /// Seed of the weights, the users, the draws and the batches.
+    pub seed: u64,
+}
+
+impl Default for Sac {
+    fn default() -> Self {
+        Self {
+            iterations: 300,
+            episodes: 16,
+            gradient_steps: 8,
+            batch_size: 256,
+            replay_episodes: 2000,
+            gamma: 0.5,
+            temperature: 1.0,
+            target_entropy: 0.3,
+            temperature_rate: 0.01,
+            target_period: 40,
+            learning_rate: 0.002,
+            omega: 0.0,
+            clip: 1.0,
+            network: NetworkConfig { prior: 1.0, ..NetworkConfig::default() },
+            checkpoint_every: 25,
+            seed: 0,
+        }
+    }
+}
+
+pipeline::ports! {
+    /// What is learned from.
+    pub struct Inputs {
+        /// The training world; never the judging one.
+        world: World,
+        /// r_IRL, wanted where `omega` is above 0.
+        reward: Option<RewardModel>,
+    }
+}
+
+impl Stage for Sac {
+    const KIND: &'static str = "rl.sac";
+    /// 1: first.
+    const VERSION: u32 = 1;
+    const ABOUT: &'static str = "train a policy by discrete soft actor-critic on world and learned reward";
+    const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
+    type Inputs = Inputs;
+    type Outputs = Outputs;
+
+    fn check(&self) -> Checked {
+        checks::discount("gamma", self.gamma)?;
+        checks::share("omega", self.omega)?;
+        checks::share("target_entropy", self.target_entropy)?;
+        checks::above_zero("temperature", self.temperature, "a temperature is above 0")?;
+        checks::finite("temperature", self.temperature)?;
+        checks::weight("temperature_rate", self.temperature_rate)?;
+        checks::some("episodes", self.episodes, "a round needs at least one episode")?;
+        checks::some("gradient_steps", self.gradient_steps as usize, "a round is learned from at least once")?;
+        checks::some("batch_size", self.batch_size, "a gradient step needs at least one transition")?;
+        checks::some("replay_episodes", self.replay_episodes, "a replay keeps at least one episode")?;
+        checks::some("target_period", self.target_period as usize, "a target lasts at least one gradient step")?;
+        checks::checkpoints(self.checkpoint_every)?;
+        checks::step_size("learning_rate", self.learning_rate)?;
+        checks::above_zero("clip", self.clip, "the largest norm of a gradient is above 0")?;
+        checks::below("network", self.network.check())
+    }
+
+    fn wants(&self) -> Vec<Wants> {
+        MixedReward::wants(self.omega).into_iter().collect()
+    }
+
+    fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
+        let world = &inputs.world;
+        let critic = |k| QValues::new(&self.network, world, self.gamma, self.seed.wrapping_add(k));
+        let adam = |params: &Params| AdamW::new(params, self.learning_rate, 0.0, self.clip);
+        let (policy, critics) = (self.policy_network().build(world, self.seed)?, [critic(1)?, critic(2)?]);
+        let mut temperature = Params::default();
+        let log_temperature = temperature.add("log", &Tensor::new(&[self.temperature.ln() as f32], &Device::Cpu)?)?;
+        let mut learner = Learner {
+            config: self,
+            world,
+            reward: MixedReward::new(self.omega, inputs.reward.as_ref(), world, self.network.window)?,
+            replay: Replay::new(self.replay_episodes, self.network.window, world),
+            policy_adam: adam(policy.params())?,
+            critic_adams: [adam(critics[0].network.params())?, adam(critics[1].network.params())?],
+            temperature_adam: AdamW::new(&temperature, self.temperature_rate, 0.0, f64::INFINITY)?,
+            policy,
+            critics,
+            temperature,
+            log_temperature,
+        };
+        let plan = Plan {
+            kind: Self::KIND,
+            updates: self.iterations,
+            unit: "rounds",
+            checkpoint_every: self.checkpoint_every,
+        };
+        train(&mut learner, &plan, world, cx)
+    }
+}
+
+impl Sac {
+    /// The network of a policy that starts at softmax(Q/α), with Q of a new critic.
+    fn policy_network(&self) -> NetworkConfig {
+        let NetworkConfig { prior, avoid, .. } = self.network;
+        NetworkConfig { prior: prior / self.temperature, avoid: avoid / self.temperature, ..self.network.clone() }
+    }
+}
+
+struct Learner<'a> {
+    config: &'a Sac,
+    world: &'a World,
+    reward: MixedReward<'a>,
+    replay: Replay,
+    policy: ActorCritic,
+    policy_adam: AdamW,
+    critics: [QValues; 2],
+    critic_adams: [AdamW; 2],
+    /// log α, by itself.
+    temperature: Params,
+    log_temperature: Tensor,
+    temperature_adam: AdamW,
+}
+
+/// What a gradient step saw.
+struct Step {
+    value_error: f64,
+    entropy: f64,
+}
+
+impl Learner<'_> {
+    /// Of the critics, the policy and the temperature, in the paper's order.
+    fn step(&mut self, transitions: &Transitions) -> Result<Step> {
+        let Self { config, policy, critics, .. } = self;
+        let alpha = self.log_temperature.exp()?;
+        let logits = |observation: &Observation| policy.logits(&states(policy, observation)?);
+
+        let slow = critics[0].slow(&transitions.next)?.q.minimum(&critics[1].slow(&transitions.next)?.q)?;
+        let after = soft_value(&slow, &logits(&transitions.next)?, &alpha)?;
+        let (targets, actions) = (transitions.go_on_with(&after)?, transitions.taken()?);
+        let mut value_error = 0.0;
+        for (critic, adam) in critics.iter().zip(&mut self.critic_adams) {
+            let error = bellman_loss(&critic.now(&transitions.now)?.q, &actions, &targets)?;
+            adam.descend(critic.network.params(), &error)?;
+            value_error += number(&error)? / 2.0;
+        }
+
+        let q = critics[0].now(&transitions.now)?.q.minimum(&critics[1].now(&transitions.now)?.q)?;
+        let now = logits(&transitions.now)?;
+        let loss = soft_value(&q.detach(), &now, &alpha.detach())?.mean_all()?.neg()?;
+        self.policy_adam.descend(policy.params(), &loss)?;
+
+        let wanted = target_entropies(&transitions.now, self.world.items(), config.target_entropy)?;
+        let entropies = entropy(&now)?.detach();
+        let loss = temperature_loss(&alpha, &entropies, &wanted)?;
+        self.temperature_adam.descend(&self.temperature, &loss)?;
+        Ok(Step { value_error, entropy: number(&entropies.mean_all()?)? })
+    }
+}
+
+impl PolicyLearner for Learner<'_> {
+    fn update(&mut self, number: u64) -> Result<Seen> {
+        let config = self.config;
+        let agent = Student { network: &self.policy, sample: true };
+        let draw = rng(&[config.seed, 0x5ac0, number]);
+        let batch = Batch::play(self.world, &agent, config.episodes, config.network.window, draw)?;
+        let paid = batch.finite(self.reward.of(&batch)?).with_context(|| format!("update {number}"))?;
+        self.replay.add(&batch, &paid);
+
+        let rate = |first| to_a_tenth(first, number, config.iterations);
+        for adam in self.critic_adams.iter_mut().chain([&mut self.policy_adam]) {
+            adam.learning_rate = rate(config.learning_rate);
+        }
+        self.temperature_adam.learning_rate = rate(config.temperature_rate);
+        let mut mean = Step { value_error: 0.0, entropy: 0.0 };
+        for step in 0..config.gradient_steps {
+            let mut draw = rng(&[config.seed, 0x5ac1, number, step]);
+            let transitions = self.replay.sample(config.batch_size, config.gamma, 1, &mut draw);
+            let seen = self.step(&transitions).with_context(|| format!("update {number}, gradient step {step}"))?;
+            mean.value_error += seen.value_error / config.gradient_steps as f64;
+            mean.entropy += seen.entropy / config.gradient_steps as f64;
+            if (number * config.gradient_steps + step + 1).is_multiple_of(config.target_period) {
+                self.critics.iter().try_for_each(QValues::renew)?;
+            }
+        }
+        Ok(vec![
+            ("return", batch.episode_return()),
+            ("length", batch.length()),
+            ("value_error", mean.value_error),
+            ("entropy", mean.entropy),
+            ("temperature", f64::from(self.log_temperature.to_vec1::<f32>()?[0].exp())),
+        ])
+    }
+    fn policy(&self) -> Result<TensorFile> {
+        self.policy.export()
+    }
+    fn trained(&mut self) -> Trained<'_> {
+        let [first, second] = &mut self.critic_adams;
+        vec![
+            ("policy", self.policy.params(), &mut self.policy_adam),
+            ("critic.0", self.critics[0].network.params(), first),
+            ("critic.1", self.critics[1].network.params(), second),
+            ("temperature", &self.temperature, &mut self.temperature_adam),
+        ]
+    }
+    fn kept(&self) -> Result<BTreeMap<String, Array>> {
+        let mut kept = BTreeMap::new();
+        for (prefix, critic) in TARGETS.into_iter().zip(&self.critics) {
+            kept.extend(target::export(prefix, critic.target())?);
+        }
+        kept.extend(self.replay.export().into_iter().map(|(name, array)| (format!("replay.{name}"), array)));
+        Ok(kept)
+    }
+    fn restore(&mut self, kept: &BTreeMap<String, Array>) -> Result<()> {
+        for (prefix, critic) in TARGETS.into_iter().zip(&self.critics) {
+            target::import(prefix, critic.target(), kept)?;
+        }
+        self.replay.import(kept, "replay.")
+    }
+}
+
+/// What the targets are called in a checkpoint.
+const TARGETS: [&str; 2] = ["target.0.", "target.1."];
+
+fn number(scalar: &Tensor) -> Result<f64> {
+    Ok(f64::from(scalar.to_scalar::<f32>()?))
+}
+
+/// −Σ_a π log π: `logits [N, I]` → `[N]`, nats.
+fn entropy(logits: &Tensor) -> candle_core::Result<Tensor> {
+    // The fused operator also says log π of an item, which nobody asked for here.
+    Ok(choice(logits, &vec![0; logits.dim(0)?])?.entropy)
+}
+
+/// V = Σ_a π(a|s)·(Q(s, a) − α·log π(a|s)): `q [N, I]`, `logits [N, I]` of π, `temperature [1]` → `[N]`. What may not be shown
+/// has no share in it.
+fn soft_value(q: &Tensor, logits: &Tensor, temperature: &Tensor) -> candle_core::Result<Tensor> {
+    expected(q, logits)? + entropy(logits)?.broadcast_mul(temperature)?
+}
+
+/// c·log|A(s)| of each state, `[N]`, nats; `items` of which a state may mask some.
+fn target_entropies(observation: &Observation, items: usize, share: f64) -> Result<Tensor> {
+    let wanted = |row| (share * ((items - observation.masked(row).len()) as f64).ln()) as f32;
+    Ok(Tensor::from_iter((0..observation.len()).map(wanted), &Device::Cpu)?)
+}
+
+/// mean(α·(H − H̄)): `temperature [1]`, `entropies [N]` and `wanted [N]` → scalar. α rises where π is too certain.
+fn temperature_loss(temperature: &Tensor, entropies: &Tensor, wanted: &Tensor) -> candle_core::Result<Tensor> {
+    temperature.broadcast_mul(&(entropies - wanted)?)?.mean_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::cluster_world;
+    use crate::nn::NOT_THERE;
+    use crate::nn::gradient_check::assert_finite_differences;
+    use crate::rl::conformance::{Subject, assert_keeps_the_contract, small_network};
+
+    fn solver() -> Sac {
+        Sac {
+            iterations: 150,
+            episodes: 8,
+            batch_size: 128,
+            learning_rate: 0.01,
+            network: small_network(),
+            ..Sac::default()
+        }
+    }
+
+    #[test]
+    fn it_keeps_the_contract_of_learners() {
+        let with = |change: fn(&mut Sac)| {
+            let mut config = Sac::default();
+            change(&mut config);
+            config
+        };
+        assert_keeps_the_contract(&Subject {
+            // The targets are renewed and the replay forgets within the few updates.
+            short: Sac {
+                iterations: 5,
+                episodes: 4,
+                gradient_steps: 3,
+                batch_size: 9,
+                replay_episodes: 6,
+                target_period: 4,
+                ..solver()
+            },
+            untrained: Sac { iterations: 0, ..solver() },
+            solver: solver(),
+            updates: 5,
+            inputs: |world, _| Inputs { world, reward: None },
+            // What a state is worth is told by the critics.
+            still: &["critic."],
+            refused: vec![
+                (with(|c| c.gamma = 1.5), "gamma"),
+                (with(|c| c.omega = 2.0), "omega"),
+                (with(|c| c.target_entropy = 1.1), "target_entropy"),
+                (with(|c| c.temperature = 0.0), "temperature"),
+                (with(|c| c.temperature = f64::INFINITY), "temperature"),
+                (with(|c| c.temperature_rate = -0.1), "temperature_rate"),
+                (with(|c| c.episodes = 0), "episodes"),
+                (with(|c| c.gradient_steps = 0), "gradient_steps"),
+                (with(|c| c.batch_size = 0), "batch_size"),
+                (with(|c| c.replay_episodes = 0), "replay_episodes"),
+                (with(|c| c.target_period = 0), "target_period"),
+                (with(|c| c.checkpoint_every = 0), "checkpoint_every"),
+                (with(|c| c.learning_rate = 0.0), "learning_rate"),
+                (with(|c| c.clip = 0.0), "clip"),
+                (with(|c| c.network.hidden = 0), "network.hidden"),
+            ],
+            acts: true,
+        });
+    }
+
+    fn tensor(values: &[f64]) -> Tensor {
+        Tensor::new(values, &Device::Cpu).unwrap()
+    }
+
+    #[test]
+    fn losses_agree_with_hand_computed_values() {
+        // π is (¾, ¼): 3 + 2 of Q, and with α = 2 twice the entropy. Of the second state's three items one may not be shown.
+        let forbidden = NOT_THERE;
+        let q = tensor(&[4.0, 8.0, forbidden, 1.0, forbidden, 3.0]).reshape((2, 3)).unwrap();
+        let logits = tensor(&[3.0_f64.ln(), 0.0, forbidden, 0.0, forbidden, 0.0]).reshape((2, 3)).unwrap();
+        let found = soft_value(&q, &logits, &tensor(&[2.0])).unwrap().to_vec1::<f64>().unwrap();
+        let (uneven, even) = (-0.75 * 0.75_f64.ln() - 0.25 * 0.25_f64.ln(), 2.0_f64.ln());
+        let wanted = [5.0 + 2.0 * uneven, 2.0 + 2.0 * even];
+        assert!(found.iter().zip(wanted).all(|(a, b)| (a - b).abs() < 1e-12), "{found:?} {wanted:?}");
+        // 2·((1 − ½) + (0 − 1))/2.
+        let loss = temperature_loss(&tensor(&[2.0]), &tensor(&[1.0, 0.0]), &tensor(&[0.5, 1.0])).unwrap();
+        assert_eq!(loss.to_scalar::<f64>().unwrap(), -0.5);
+    }
+
+    #[test]
+    fn gradients_agree_with_finite_differences() {
+        let q = tensor(&[4.0, 8.0, 1.0, 3.0, -2.0, 0.5]).reshape((2, 3)).unwrap();
+        let logits = tensor(&[0.3, -1.2, 0.4, 0.01, 1.0, 0.5]).reshape((2, 3)).unwrap();
+        assert_finite_differences(&logits, |z| soft_value(&q, z, &tensor(&[0.7]))?.mean_all()?.neg());
+        assert_finite_differences(&tensor(&[-0.5]), |log| {
+            temperature_loss(&log.exp()?, &tensor(&[1.0, 0.2]), &tensor(&[0.5, 0.3]))
+        });
+    }
+
+    #[test]
+    fn the_uncertainty_that_is_wanted_is_among_what_may_be_shown() {
+        let mut world = cluster_world(&[5.0, 4.0, 3.0], 2, 2, 5, 4);
+        world.rules.repeats = crate::artifact::Repeats::Masked;
+        let mut observation = Observation::of(&world, 2);
+        observation.push(0, &[], &[], 5, 6);
+        observation.push(0, &[0, 3], &[5.0, 4.0], 5, 6);
+        let found = target_entropies(&observation, 6, 0.5).unwrap().to_vec1::<f32>().unwrap();
+        assert_eq!(found, [0.5 * 6.0_f32.ln(), 0.5 * 4.0_f32.ln()]);
+    }
+}
