@@ -6,12 +6,14 @@
 //! in one fixed order, so that its bits depend neither on threads nor on the width of the processor's registers. The products
 //! themselves stay candle's.
 //!
-//! Deliberately not here: second derivatives, and devices other than the CPU.
+//! They work on the processor. On a card each entry gives the composition in [`plain`] instead. Deliberately not here: second
+//! derivatives.
 
 mod adam;
 mod elementary;
 mod layer_norm;
 mod linear;
+pub mod plain;
 mod real;
 mod recurrent;
 mod softplus;
