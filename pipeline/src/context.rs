@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::Device;
 use crate::progress::{Bar, Progress};
 use crate::stage::AssetName;
 
@@ -37,6 +38,7 @@ pub struct Context {
     pub(crate) assets: BTreeMap<String, PathBuf>,
     pub(crate) progress: Progress,
     pub(crate) threads: usize,
+    pub(crate) device: Device,
     pub(crate) cancel: Cancel,
 }
 
@@ -76,6 +78,7 @@ impl Context {
             assets: self.assets.clone(),
             progress: self.progress.clone(),
             threads: self.threads,
+            device: self.device,
             cancel: self.cancel.clone(),
         }
     }
@@ -92,6 +95,16 @@ impl Context {
     #[must_use]
     pub fn threads(&self) -> usize {
         self.threads
+    }
+    /// Where the user wants a training to compute; `cpu` for stages that do not [train](crate::Stage::TRAINS).
+    #[must_use]
+    pub fn device(&self) -> Device {
+        self.device
+    }
+    /// The same context with another device, for tests and benchmarks.
+    #[must_use]
+    pub fn on(self, device: Device) -> Self {
+        Self { device, ..self }
     }
     /// Returns [`Interrupted`] once the user pressed Ctrl-C; call it between two units.
     ///
@@ -123,6 +136,7 @@ impl Context {
             assets: BTreeMap::new(),
             progress: Progress::silent(),
             threads: rayon::current_num_threads(),
+            device: Device::Cpu,
             cancel: Cancel::default(),
         }
     }

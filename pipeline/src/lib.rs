@@ -5,6 +5,7 @@ pub mod asset;
 pub mod cli;
 mod clock;
 mod context;
+mod device;
 pub mod diagnostic;
 mod diff;
 pub mod escape;
@@ -33,6 +34,7 @@ mod upkeep;
 
 pub use artifact::Artifact;
 pub use context::{Cancel, Context, Interrupted};
+pub use device::{Device, Devices};
 pub use exit::{Exhausted, Exit, Unreachable, Wrong};
 pub use ports::{Arity, Many, Named, PortField, PortFile, PortSpec, Ports};
 pub use reason::MissReason;

@@ -11,7 +11,7 @@ use crate::inspect::Inspect;
 use crate::recommend::Recommend;
 use crate::report::Render;
 use crate::spec::read_strictly;
-use crate::{Context, PortFile, PortSpec, Ports};
+use crate::{Context, Devices, PortFile, PortSpec, Ports};
 
 /// The name of an entry of the experiment's `assets`; a stage's config field of this type makes the engine fetch it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -79,6 +79,8 @@ pub trait Stage: DeserializeOwned + Serialize + JsonSchema + Send + Sync + 'stat
     const NOT_IN_KEY: &'static [&'static str] = &[];
     /// Whether its outputs number users and items anew, so that they fit nothing that was made before it.
     const NUMBERS_ANEW: bool = false;
+    /// Whether it trains, and so can compute on another [device](crate::Device) than the processor.
+    const TRAINS: bool = false;
     /// What it reads.
     type Inputs: Ports;
     /// What it writes.
@@ -184,6 +186,8 @@ pub struct StageKind {
     pub not_in_key: &'static [&'static str],
     /// As [`Stage::NUMBERS_ANEW`].
     pub numbers_anew: bool,
+    /// As [`Stage::TRAINS`].
+    pub trains: bool,
     /// The input ports.
     pub inputs: fn() -> Vec<PortSpec>,
     /// The output ports.
@@ -204,6 +208,7 @@ impl StageKind {
             about: S::ABOUT,
             not_in_key: S::NOT_IN_KEY,
             numbers_anew: S::NUMBERS_ANEW,
+            trains: S::TRAINS,
             inputs: S::Inputs::specs,
             outputs: S::Outputs::specs,
             schema: |generator| generator.subschema_for::<S>(),
@@ -247,6 +252,8 @@ pub struct Catalog {
     pub numbered: &'static [&'static str],
     /// Generated assets, alphabetical.
     pub generators: &'static [Generator],
+    /// What stages that train can compute on.
+    pub devices: Devices,
     /// Looks into the files that stages make.
     pub inspect: Inspect,
     /// Answers with a policy.

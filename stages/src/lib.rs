@@ -89,6 +89,7 @@ pub static CATALOG: Catalog = Catalog {
             write: ingest::toy::write_toy,
         },
     ],
+    devices: nn::device::DEVICES,
     inspect: inspect::inspect,
     recommend: recommend::recommend,
     figures: &[FiguresOf { kind: Metrics::KIND, read: artifact::figures }],

@@ -8,6 +8,7 @@ use std::time::Instant;
 use anyhow::Result;
 use candle_core::{D, DType, Device, Tensor};
 use candle_nn::Module as _;
+use pipeline::Context;
 use serde_json::{Value, json};
 use stages::nn::discriminator::{Around, Rows, Shape};
 use stages::nn::loss::{Chosen, huber};
@@ -38,9 +39,18 @@ fn main() -> ExitCode {
         return if again.is_ok_and(|status| status.success()) { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
     let threads: usize = threads.parse().expect("--threads takes a number");
+    let device = given("--device", "cpu").parse().expect("--device takes cpu or cuda");
+    let scratch = env::temp_dir();
+    let device = match stages::nn::device::of(&Context::detached(&scratch).on(device)) {
+        Ok(device) => device,
+        Err(error) => {
+            eprintln!("{error:#}");
+            return ExitCode::FAILURE;
+        }
+    };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
     for what in what.split(',') {
-        let steps = pool.install(|| measured(what, threads));
+        let steps = pool.install(|| measured(what, threads, &device));
         if let Err(error) = steps {
             eprintln!("{what}: {error:#}");
             return ExitCode::FAILURE;
@@ -49,21 +59,22 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn measured(what: &str, threads: usize) -> Result<()> {
-    let plain = json!({ "obs": OBS, "actions": ACTIONS, "batch": BATCH, "hidden": HIDDEN });
+fn measured(what: &str, threads: usize, device: &Device) -> Result<()> {
+    let place = if device.is_cpu() { "cpu" } else { "cuda" };
+    let plain = json!({ "device": place, "obs": OBS, "actions": ACTIONS, "batch": BATCH, "hidden": HIDDEN });
     match what {
-        "bc" => measure("discrete_bc_step", threads, plain, behaviour_cloning()?),
-        "cql" => measure("discrete_cql_step", threads, plain, conservative()?),
+        "bc" => measure("discrete_bc_step", threads, plain, behaviour_cloning(device)?),
+        "cql" => measure("discrete_cql_step", threads, plain, conservative(device)?),
         "airl" => {
             for hidden in [32, 256] {
-                let shape = json!({ "obs": OBS, "actions": 50, "batch": 512, "hidden": hidden });
-                measure("airl_disc_step", threads, shape, discriminator(hidden)?)?;
+                let shape = json!({ "device": place, "obs": OBS, "actions": 50, "batch": 512, "hidden": hidden });
+                measure("airl_disc_step", threads, shape, discriminator(hidden, device)?)?;
             }
             Ok(())
         }
         "gru" => {
-            let shape = json!({ "items": 10_000, "hidden": 64, "seq": 10, "batch": BATCH, "loss": "last_position" });
-            measure("gru_fullsoftmax_step", threads, shape, recurrent()?)
+            let shape = json!({ "device": place, "items": 10_000, "hidden": 64, "seq": 10, "batch": BATCH, "loss": "last_position" });
+            measure("gru_fullsoftmax_step", threads, shape, recurrent(device)?)
         }
         other => anyhow::bail!("no step is called so: `{other}`"),
     }
@@ -128,24 +139,25 @@ impl Draw {
         (0..count).map(|_| self.below(bound)).collect()
     }
 
-    fn batch(&mut self, count: usize, bound: usize) -> Result<Tensor> {
-        Ok(Tensor::new(self.ids(count, bound), &Device::Cpu)?)
+    fn batch(&mut self, count: usize, bound: usize, device: &Device) -> Result<Tensor> {
+        Ok(Tensor::new(self.ids(count, bound), device)?)
     }
 }
 
-fn normal(seed: u64, shape: &[usize]) -> Result<Tensor> {
-    Ok(Init::new(seed).normal(shape, 1.0)?)
+fn normal(seed: u64, shape: &[usize], device: &Device) -> Result<Tensor> {
+    Ok(Init::new(seed).normal(shape, 1.0)?.to_device(device)?)
 }
 
 /// −mean log π(a|s) of a network 64 → 256 → 256 → 1,000.
-fn behaviour_cloning() -> Result<impl FnMut() -> Result<f32>> {
-    let mut params = Params::default();
+fn behaviour_cloning(device: &Device) -> Result<impl FnMut() -> Result<f32> + use<>> {
+    let mut params = Params::on(device);
     let network = Mlp::new(&mut params, "q", &[OBS, HIDDEN, HIDDEN, ACTIONS], 1.0, &mut Init::new(0))?;
     let mut adam = AdamW::new(&params, 3e-4, 0.0, f64::INFINITY)?;
     let mut draw = Draw(0);
-    let (states, actions) = (normal(1, &[LOG, OBS])?, draw.batch(LOG, ACTIONS)?);
+    let (states, actions) = (normal(1, &[LOG, OBS], device)?, draw.batch(LOG, ACTIONS, device)?);
+    let device = device.clone();
     Ok(move || {
-        let rows = draw.batch(BATCH, LOG)?;
+        let rows = draw.batch(BATCH, LOG, &device)?;
         let actions = actions.index_select(&rows, 0)?.to_vec1()?;
         let loss = network.chosen(&states.index_select(&rows, 0)?, &actions)?.log_probability.mean_all()?.neg()?;
         adam.descend(&params, &loss)?;
@@ -154,19 +166,21 @@ fn behaviour_cloning() -> Result<impl FnMut() -> Result<f32>> {
 }
 
 /// Huber's loss to a double-DQN target, and the conservative penalty.
-fn conservative() -> Result<impl FnMut() -> Result<f32>> {
+fn conservative(device: &Device) -> Result<impl FnMut() -> Result<f32> + use<>> {
     let widths = [OBS, HIDDEN, HIDDEN, ACTIONS];
-    let mut params = Params::default();
+    let mut params = Params::on(device);
     let network = Mlp::new(&mut params, "q", &widths, 1.0, &mut Init::new(0))?;
-    let target = Mlp::new(&mut Params::default(), "q", &widths, 1.0, &mut Init::new(1))?;
+    let target = Mlp::new(&mut Params::on(device), "q", &widths, 1.0, &mut Init::new(1))?;
     let mut adam = AdamW::new(&params, 3e-4, 0.0, f64::INFINITY)?;
     let mut draw = Draw(0);
-    let (states, next, rewards) = (normal(1, &[LOG, OBS])?, normal(2, &[LOG, OBS])?, normal(3, &[LOG])?);
-    let actions = draw.batch(LOG, ACTIONS)?;
+    let (states, next, rewards) =
+        (normal(1, &[LOG, OBS], device)?, normal(2, &[LOG, OBS], device)?, normal(3, &[LOG], device)?);
+    let actions = draw.batch(LOG, ACTIONS, device)?;
     let going_on = draw.ids(LOG, 20).into_iter().map(|drawn| f32::from(drawn > 0)).collect::<Vec<f32>>();
-    let going_on = Tensor::new(going_on, &Device::Cpu)?;
+    let going_on = Tensor::new(going_on, device)?;
+    let device = device.clone();
     Ok(move || {
-        let rows = draw.batch(BATCH, LOG)?;
+        let rows = draw.batch(BATCH, LOG, &device)?;
         let at = |x: &Tensor| x.index_select(&rows, 0);
         let (next, actions) = (at(&next)?, at(&actions)?.to_vec1()?);
         let best = network.forward(&next)?.argmax_keepdim(D::Minus1)?;
@@ -180,25 +194,25 @@ fn conservative() -> Result<impl FnMut() -> Result<f32>> {
 }
 
 /// AIRL's discriminator with two hidden layers, taught as every adversarial stage teaches it.
-fn discriminator(hidden: usize) -> Result<impl FnMut() -> Result<f32>> {
+fn discriminator(hidden: usize, device: &Device) -> Result<impl FnMut() -> Result<f32> + use<>> {
     let inputs = 2 * OBS + 50 + 1;
     let settings = DiscriminatorSettings { hidden, layers: 2, batch_size: 512, ..DiscriminatorSettings::default() };
     let mut opponent =
-        Opponent::new(&settings, Shape { inputs, states: OBS, discount: Some(0.99), ..Shape::default() }, 0)?;
+        Opponent::new(device, &settings, Shape { inputs, states: OBS, discount: Some(0.99), ..Shape::default() }, 0)?;
     let rows = |seed: u64| {
-        let going_on = Tensor::ones(LOG, DType::F32, &Device::Cpu)?;
+        let going_on = Tensor::ones(LOG, DType::F32, device)?;
         Ok::<_, anyhow::Error>(Rows {
-            pairs: normal(seed, &[LOG, inputs])?,
+            pairs: normal(seed, &[LOG, inputs], device)?,
             around: Some(Around {
-                states: normal(seed + 1, &[LOG, OBS])?,
-                after: normal(seed + 2, &[LOG, OBS])?,
+                states: normal(seed + 1, &[LOG, OBS], device)?,
+                after: normal(seed + 2, &[LOG, OBS], device)?,
                 going_on,
             }),
-            log_policy: Some((normal(seed + 3, &[LOG])? - 3.0)?),
+            log_policy: Some((normal(seed + 3, &[LOG], device)? - 3.0)?),
         })
     };
     let (expert, played) = (rows(1)?, rows(5)?);
-    let counts = Tensor::ones(LOG, DType::F32, &Device::Cpu)?;
+    let counts = Tensor::ones(LOG, DType::F32, device)?;
     let mut step = 0;
     Ok(move || {
         step += 1;
@@ -207,18 +221,20 @@ fn discriminator(hidden: usize) -> Result<impl FnMut() -> Result<f32>> {
 }
 
 /// The next of 10,000 items after ten, by a recurrent unit of 64 numbers.
-fn recurrent() -> Result<impl FnMut() -> Result<f32>> {
+fn recurrent(device: &Device) -> Result<impl FnMut() -> Result<f32> + use<>> {
     let (items, width, turns, log) = (10_000, 64, 10, 4096);
-    let (mut params, mut init) = (Params::default(), Init::new(0));
+    let (mut params, mut init) = (Params::on(device), Init::new(0));
     let table = Embedding::new(&mut params, "items", &init.normal(&[items, width], 0.1)?)?;
     let gru = Gru::new(&mut params, "gru", width, width, &mut init)?;
     let head = Mlp::new(&mut params, "head", &[width, items], 1.0, &mut init)?;
     let mut adam = AdamW::new(&params, 3e-4, 0.0, f64::INFINITY)?;
     let mut draw = Draw(0);
-    let (seen, next) = (draw.batch(log * turns, items)?.reshape((log, turns))?, draw.batch(log, items)?);
-    let there = Tensor::ones((BATCH, turns), DType::F32, &Device::Cpu)?;
+    let (seen, next) =
+        (draw.batch(log * turns, items, device)?.reshape((log, turns))?, draw.batch(log, items, device)?);
+    let there = Tensor::ones((BATCH, turns), DType::F32, device)?;
+    let device = device.clone();
     Ok(move || {
-        let rows = draw.batch(BATCH, log)?;
+        let rows = draw.batch(BATCH, log, &device)?;
         let states = gru.forward(&table.forward(&seen.index_select(&rows, 0)?)?, &there)?;
         let next = next.index_select(&rows, 0)?.to_vec1()?;
         let loss = head.chosen(&states, &next)?.log_probability.mean_all()?.neg()?;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::Device;
 use crate::exit;
 use crate::inspect::Format;
 use crate::report::Form;
@@ -56,6 +57,10 @@ pub(crate) struct Global {
     /// Threads for numerical work, by default one a core; the results are the same on any number.
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
+    /// Where stages that train compute: `cpu`, `cuda` (the first NVIDIA card) or `cuda:1`; by default where the experiment
+    /// says, else on the cpu. What is made already is not made again for another device.
+    #[arg(long, global = true, value_name = "DEVICE", env = "APPRENTICE_DEVICE")]
+    pub device: Option<Device>,
     /// Say more: `run` lists also the stages that are up to date, `gc` every file.
     #[arg(short, long, global = true)]
     pub verbose: bool,

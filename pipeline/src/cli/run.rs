@@ -1,5 +1,7 @@
 //! `apprentice run`.
 
+use std::collections::BTreeSet;
+
 use anyhow::Context as _;
 
 use super::args::Run;
@@ -13,7 +15,7 @@ use crate::record::NodeRecord;
 use crate::run::{self, Options, Outcome, Project, select};
 use crate::secret::redact;
 use crate::told::Told;
-use crate::{Cancel, Exit, interrupt};
+use crate::{Cancel, Device, Exit, interrupt};
 
 /// Independent stages gain little beyond this, and each holds its data in memory.
 const MOST_JOBS: usize = 4;
@@ -24,6 +26,7 @@ pub(super) fn run(session: &Session, args: &Run) -> Result<Exit, Failure> {
     let wanted = select(&experiment, &args.stages).map_err(Failure::wrong)?;
     let chosen = project.with_needs(&wanted);
     let forced = forced(&project, &chosen, &args.force)?;
+    look_for_devices(session, &project, &chosen, &forced)?;
     let threads = session.global.threads();
     let cancel = Cancel::default();
     interrupt::listen(&cancel).context("listen for Ctrl-C")?;
@@ -47,6 +50,27 @@ pub(super) fn run(session: &Session, args: &Run) -> Result<Exit, Failure> {
     let screen = screen(session.global.json, args.quiet, session.global.verbose);
     let outcome = run::run(&project, &options, screen)?;
     end(session, &project, outcome)
+}
+
+/// Whether the devices are there on which stages that have to run are to train: told before hours of other work are done.
+fn look_for_devices(
+    session: &Session,
+    project: &Project,
+    chosen: &BTreeSet<usize>,
+    forced: &BTreeSet<usize>,
+) -> Result<(), Failure> {
+    let asked = |&index: &usize| project.node(index).device.filter(|&device| device != Device::Cpu);
+    if !chosen.iter().any(|index| asked(index).is_some()) {
+        return Ok(());
+    }
+    let plan = run::plan(project, chosen, forced)?;
+    for index in chosen.iter().filter(|index| !plan.hits.contains_key(index)) {
+        if let Some(device) = asked(index) {
+            let stage = || format!("stage `{}` is to train on `{device}`", project.node(*index).id);
+            (session.catalog.devices.probe)(device).with_context(stage).map_err(Failure::wrong)?;
+        }
+    }
+    Ok(())
 }
 
 /// Tells what came of the run. Under `--json` the events have told it already.

@@ -29,7 +29,15 @@ impl Session {
 
     /// Reads an experiment file.
     pub fn load(&self, source: &Source) -> Result<Experiment, Failure> {
-        spec::load(&source.experiment, &source.set, self.catalog).map_err(Failure::wrong)
+        if let Some((what, help)) = self.global.device.and_then(|device| self.catalog.devices.lacks(device)) {
+            return Err(Failure::wrong(anyhow::anyhow!("`--device`: {what}\nhelp: {help}")));
+        }
+        let mut experiment = spec::load(&source.experiment, &source.set, self.catalog).map_err(Failure::wrong)?;
+        // What is said for once goes before what the file says.
+        for node in experiment.nodes.iter_mut().filter(|node| node.kind.trains) {
+            node.device = self.global.device.or(node.device);
+        }
+        Ok(experiment)
     }
 
     /// An experiment with its store and assets.

@@ -22,7 +22,7 @@ use crate::run::{Options, Project};
 use crate::seam::reached;
 use crate::secret::redact;
 use crate::store::{Entry, Holder, Store, write_atomically, write_in_passing};
-use crate::{MissReason, clock, machine};
+use crate::{Device, MissReason, clock, machine};
 use journal::Journal;
 pub(crate) use past::{RunFolder, damaged, find, folders, newest, runs};
 
@@ -61,6 +61,9 @@ pub(crate) struct NodeRecord {
     pub kind: String,
     pub status: Status,
     pub key: Option<String>,
+    /// Where it trained, if it did in this run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
     /// Why it ran, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -115,6 +118,7 @@ impl Record {
             kind: project.node(index).kind.kind.into(),
             status: Status::Skipped,
             key: None,
+            device: None,
             reason: None,
             seconds: 0.0,
             notes: BTreeMap::new(),
@@ -183,9 +187,11 @@ impl Record {
         keys.write_all(format!("{key}\n").as_bytes()).with_context(|| format!("write into `{}`", self.dir.display()))
     }
 
-    /// The node has to run. After a power cut, too, `gc` shall know whose unfinished work it finds.
-    pub fn missed(&self, index: usize, reason: &MissReason) {
-        self.row(index, |row| row.reason = Some(reason.to_string()));
+    /// The node has to run, and trains on that device if it trains. After a power cut, too, `gc` shall know whose unfinished work it finds.
+    pub fn missed(&self, index: usize, reason: &MissReason, device: Option<Device>) {
+        self.row(index, |row| {
+            (row.reason, row.device) = (Some(reason.to_string()), device.map(|device| device.to_string()));
+        });
         let _ = self.keys.lock().unwrap_or_else(PoisonError::into_inner).sync_data();
     }
 

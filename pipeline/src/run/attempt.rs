@@ -45,6 +45,7 @@ impl Run<'_> {
             assets: assets.iter().map(|(name, found)| (name.clone(), found.path.clone())).collect(),
             progress: self.progress(index),
             threads: self.options.threads,
+            device: node.trained_on().unwrap_or_default(),
             cancel: self.options.cancel.clone(),
         };
         let files = |port: &str| {
@@ -86,6 +87,7 @@ impl Run<'_> {
             host: clock::host(),
             finished: clock::timestamp(clock::now()),
             seconds: start.elapsed().as_secs_f64(),
+            device: node.trained_on().map(|device| device.to_string()),
             assets: assets.iter().map(asset_made).collect(),
         };
         let entry = store.commit(Entry { key, material, outputs, made }, &out)?;

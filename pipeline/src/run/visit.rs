@@ -92,7 +92,7 @@ impl Run<'_> {
         let before = self.project.store.entry(&key)?;
         let scratch = self.project.store.scratch(&key);
         let resumed = Saved::in_scratch(&scratch)?.is_some();
-        self.record.missed(index, &reason);
+        self.record.missed(index, &reason, self.project.node(index).trained_on());
         let why = reason.to_string();
         self.tell(&Event::StageStarted { stage: self.id(index), key, reason, why, resumed });
         let entry = self.attempt(index, material, contents, assets)?;

@@ -1,19 +1,21 @@
-//! One entry of `stages`: its four keys.
+//! One entry of `stages`: its five keys.
 
 use super::sweep::{self, Axis};
 use super::top::{meant, only};
 use super::tree::{Data, Entry};
 use crate::diagnostic::{Diagnostic, Span, listed};
-use crate::{Catalog, StageKind};
+use crate::{Catalog, Device, StageKind};
 
 /// What may stand in a stage.
-pub(crate) const STAGE_KEYS: &[&str] = &["use", "inputs", "with", "each"];
+pub(crate) const STAGE_KEYS: &[&str] = &["use", "device", "inputs", "with", "each"];
 
 /// A stage as written; what is wrong or absent is left out, after it was reported.
 pub(crate) struct Block<'t> {
     pub name: &'t str,
     pub name_span: Span,
     pub kind: Option<&'static StageKind>,
+    /// Where it is to train, if the file says so.
+    pub device: Option<Device>,
     pub inputs: Option<&'t Entry>,
     /// `inputs` is written, but not as a mapping: then nothing is said about what it lacks.
     pub inputs_broken: bool,
@@ -30,6 +32,7 @@ impl<'t> Block<'t> {
             name: &entry.key,
             name_span: entry.key_span,
             kind: None,
+            device: None,
             inputs: None,
             inputs_broken: false,
             with: None,
@@ -43,6 +46,7 @@ impl<'t> Block<'t> {
         }
         only(&entry.value, &of, STAGE_KEYS, errors);
         block.kind = kind(entry, &of, catalog, errors);
+        block.device = device(entry, block.kind, catalog, errors);
         block.inputs = mapping(entry, "inputs", errors);
         block.inputs_broken = block.inputs.is_none() && entry.value.get("inputs").is_some();
         block.with = mapping(entry, "with", errors);
@@ -93,4 +97,29 @@ fn kind(
         errors.push(fault.suggest(name, known(), all));
     }
     found
+}
+
+/// Reads `device`; refused where nothing is trained, and where this program could not use it.
+fn device(stage: &Entry, kind: Option<&StageKind>, catalog: &Catalog, errors: &mut Vec<Diagnostic>) -> Option<Device> {
+    let entry = stage.value.get("device")?;
+    let fault = |message: String| Diagnostic::at(entry.value.span, message);
+    let read = match entry.value.text() {
+        Some(text) => text.parse::<Device>(),
+        None => Err(format!("`device` takes the name of a device, not {}", entry.value.noun())),
+    };
+    match (read, kind) {
+        (Err(message), _) => errors.push(fault(message).help("for example `device: cuda`")),
+        (Ok(_), Some(kind)) if !kind.trains => {
+            let training = catalog.stages.iter().filter(|row| row.trains).map(|row| row.kind);
+            let message = format!("{} trains nothing, so it has no device", kind.kind);
+            errors.push(
+                fault(message).help(format!("leave it out here; the stage kinds that train: {}", listed(training))),
+            );
+        }
+        (Ok(device), _) => match catalog.devices.lacks(device) {
+            Some((message, help)) => errors.push(fault(message).help(help)),
+            None => return Some(device),
+        },
+    }
+    None
 }

@@ -79,7 +79,8 @@ pub(crate) fn nodes(
                 }
                 let cell = sweep::name(cell);
                 let id = if cell.is_empty() { block.name.to_owned() } else { format!("{}@{cell}", block.name) };
-                nodes.push(Node { id, stage: block.name.to_owned(), cell, kind, config, secrets, inputs });
+                let (stage, device) = (block.name.to_owned(), block.device);
+                nodes.push(Node { id, stage, cell, kind, device, config, secrets, inputs });
             }
         }
         let first = count;

@@ -38,7 +38,7 @@ pub use starter::write_starter;
 
 use crate::asset::AssetSpec;
 use crate::diagnostic::{Diagnostic, Diagnostics, Source, Span, place};
-use crate::{AnyStage, Catalog, StageKind, secret};
+use crate::{AnyStage, Catalog, Device, StageKind, secret};
 
 /// A checked experiment.
 pub struct Experiment {
@@ -64,12 +64,21 @@ pub struct Node {
     pub cell: String,
     /// Its row in the catalogue.
     pub kind: &'static StageKind,
+    /// Where it is to train, if the file says so; no part of its key.
+    pub device: Option<Device>,
     /// Its config, read and checked.
     pub config: Box<dyn AnyStage>,
     /// The secrets that its config names in the file.
     pub secrets: Vec<SecretUse>,
     /// What feeds each input port, in the order of the kind's ports; a port that is left open has no links.
     pub inputs: Vec<(String, Vec<Link>)>,
+}
+
+impl Node {
+    /// The device of a stage that trains.
+    pub(crate) fn trained_on(&self) -> Option<Device> {
+        self.kind.trains.then(|| self.device.unwrap_or_default())
+    }
 }
 
 /// One artifact that flows into a port.

@@ -10,6 +10,7 @@ use crate::asset::AssetSpec;
 use crate::{Arity, Catalog, PortSpec, StageKind};
 
 const NAME: &str = "^[a-z0-9][a-z0-9_-]{0,63}$";
+const DEVICE: &str = "^(cpu|cuda(:[0-9]+)?)$";
 const REFERENCE: &str = r"^[a-z0-9][a-z0-9_-]*(\.[A-Za-z0-9_]+)?$";
 
 /// The schema (draft 2020-12) of an experiment over the stages of a catalogue.
@@ -23,10 +24,12 @@ pub fn schema(catalog: &Catalog) -> Value {
         .map(|kind| {
             let with = (kind.schema)(&mut generator).to_value();
             let inputs = inputs(kind);
+            // Where nothing is trained there is no device.
+            let device = if kind.trains { json!({}) } else { json!(false) };
             let needed: &[&str] = if inputs["required"] == json!([]) { &[] } else { &["inputs"] };
             json!({
                 "if": { "properties": { "use": { "const": kind.kind } }, "required": ["use"] },
-                "then": { "properties": { "with": with, "inputs": inputs }, "required": needed },
+                "then": { "properties": { "device": device, "with": with, "inputs": inputs }, "required": needed },
             })
         })
         .collect();
@@ -64,6 +67,11 @@ pub fn schema(catalog: &Catalog) -> Value {
                     "additionalProperties": false,
                     "properties": {
                         "use": { "description": "The kind of stage.", "oneOf": uses },
+                        "device": {
+                            "description": "Where the stage trains: `cpu`, `cuda` or `cuda:1`; `--device` goes before it. Not a part of what is made.",
+                            "type": "string",
+                            "pattern": DEVICE,
+                        },
                         "inputs": { "description": "What feeds each input port: `stage.port`." },
                         "with": { "description": "The config of the stage; what is left out has its default." },
                         "each": {

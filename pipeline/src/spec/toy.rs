@@ -132,6 +132,7 @@ impl Stage for Learn {
     const KIND: &'static str = "learn.a2c";
     const VERSION: u32 = 1;
     const ABOUT: &'static str = "Learns a policy.";
+    const TRAINS: bool = true;
     type Inputs = LearnIn;
     type Outputs = LearnOut;
     fn check(&self) -> Result<(), (String, String)> {
@@ -230,6 +231,7 @@ pub static CATALOG: Catalog = Catalog {
     ],
     numbered: &[],
     generators: &[Generator { name: "toy-log", about: "Ten rows.", write: |_| Ok(()) }],
+    devices: crate::Devices::CPU,
     inspect: |_, _, _| Ok(crate::inspect::Verdict::Whole),
     recommend: |_, _| anyhow::bail!("toys have no policy"),
     figures: &[],

@@ -50,6 +50,9 @@ pub(crate) struct Made {
     /// UTC, `2025-01-31T12:00:00Z`.
     pub finished: String,
     pub seconds: f64,
+    /// Where it was trained, if that is what the stage does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
     /// The assets that it read, in the order of the key's digests.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub assets: Vec<AssetMade>,

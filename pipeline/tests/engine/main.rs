@@ -6,6 +6,7 @@ mod commands;
 mod completing;
 mod crowd;
 mod damage;
+mod devices;
 mod diff;
 mod disk;
 mod failing;

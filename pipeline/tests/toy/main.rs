@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use pipeline::inspect::{self, Format, Show, Verdict};
 use pipeline::report::{Form, Request};
-use pipeline::{Artifact as _, Catalog, Figures, FiguresOf, Generator, StageKind};
+use pipeline::{Artifact as _, Catalog, Device, Devices, Figures, FiguresOf, Generator, StageKind};
 use serde_json::json;
 
 static CATALOG: Catalog = Catalog {
@@ -23,6 +23,7 @@ static CATALOG: Catalog = Catalog {
         StageKind::of::<stages::Page>(),
         StageKind::of::<stages::Round>(),
         StageKind::of::<slow::Slow>(),
+        StageKind::of::<stages::Train>(),
         StageKind::of::<stages::Whim>(),
     ],
     numbered: &[],
@@ -31,11 +32,21 @@ static CATALOG: Catalog = Catalog {
         about: "The number seven.",
         write: |path| Ok(std::fs::write(path, "7")?),
     }],
+    devices: DEVICES,
     inspect: look_into,
     recommend: |_, _| anyhow::bail!("toys have no policy"),
     figures: &[FiguresOf { kind: "value", read: figures }],
     report,
     starter: "# A number.\nname: starter\nstages:\n  one: { use: toy.number, with: { value: 1 } }\n",
+};
+
+/// A machine with one card.
+const DEVICES: Devices = Devices {
+    cuda: true,
+    probe: |device| match device {
+        Device::Cuda(number) if number > 0 => anyhow::bail!("there is no card {number}\nhelp: there is one, `cuda:0`"),
+        _ => Ok(()),
+    },
 };
 
 /// Knows texts alone; an episode is a line, and a file of nothing is damaged.

@@ -77,6 +77,28 @@ impl Stage for Number {
     }
 }
 
+/// Learns a number, wherever it is told to.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Train {
+    /// The number.
+    #[serde(default)]
+    value: f64,
+}
+
+impl Stage for Train {
+    const KIND: &'static str = "toy.train";
+    const VERSION: u32 = 1;
+    const ABOUT: &'static str = "Learns a number.";
+    const TRAINS: bool = true;
+    type Inputs = Nothing;
+    type Outputs = One;
+    fn run(&self, _: Nothing, cx: &Context) -> anyhow::Result<One> {
+        cx.note("told", cx.device());
+        Ok(One { value: Value(self.value) })
+    }
+}
+
 ports! { pub struct Pair { first: Value, second: Value } }
 
 /// Gives two numbers, the first from a file that no key knows of.

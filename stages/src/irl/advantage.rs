@@ -5,7 +5,7 @@
 //! last step stands for what was still to come: V is fitted anew to the returns that hold the V before (fitted value iteration).
 
 use anyhow::Result;
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 use candle_nn::Module;
 
 use crate::artifact::{Demonstrations, Rules};
@@ -77,8 +77,8 @@ impl Fit {
         let mean = returns.iter().sum::<f64>() / count;
         let deviation = (returns.iter().map(|r| (r - mean).powi(2)).sum::<f64>() / count).sqrt().max(1e-6);
         let targets: Vec<f32> = returns.iter().map(|r| ((r - mean) / deviation) as f32).collect();
-        let targets = Tensor::from_vec(targets, returns.len(), &Device::Cpu)?;
-        let mut params = Params::default();
+        let targets = Tensor::from_vec(targets, returns.len(), features.device())?;
+        let mut params = Params::on(features.device());
         let widths = [features.dim(1)?, 32, 1];
         let network = Mlp::new(&mut params, "network", &widths, 1.0, &mut Init::new(seed))?;
         let mut adam = AdamW::new(&params, 0.005, 0.01, 1.0)?;
@@ -97,7 +97,7 @@ impl Fit {
 
 #[cfg(test)]
 mod tests {
-    use candle_core::DType;
+    use candle_core::{DType, Device};
 
     use super::*;
     use crate::artifact::{Choice, End, Trajectory};

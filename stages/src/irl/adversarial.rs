@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 use pipeline::{Context, Stage as _};
 use rand::RngExt;
 
@@ -18,7 +18,9 @@ use crate::artifact::{Array, Curves, RewardModel, RewardPair, RewardPairs, World
 use crate::env::{Features, TEXTS, last_steps, states, text_vectors};
 use crate::nn::discriminator::{Rows, Shape};
 use crate::nn::loss::log_probability;
-use crate::nn::{ActorCritic, Discriminator, DiscriminatorSettings, Opponent, RewardForm, State, Training, rng};
+use crate::nn::{
+    ActorCritic, Discriminator, DiscriminatorSettings, Opponent, RewardForm, State, Training, device, rng,
+};
 use crate::rl::a2c::{Batch, Learner};
 use crate::rl::reward::mixed;
 use crate::rl::{A2c, Demonstrated};
@@ -101,6 +103,7 @@ impl Game<'_> {
     /// Plays it.
     pub fn play(&self, inputs: &Inputs, cx: &Context) -> Result<Outputs> {
         let world = &inputs.world;
+        let device = device::of(cx)?;
         let config = A2c {
             iterations: self.rounds * self.policy_steps,
             omega: self.omega,
@@ -121,9 +124,10 @@ impl Game<'_> {
             cx.note("warning", remark);
         }
         let settings = self.discriminator;
-        let mut opponent = Opponent::new(settings, self.shape(&features, config.network.window, world), self.seed)?;
-        let mut generator = Learner::new(&config, world)?;
-        let mut expert_rows = features.steps(&expert.observation, &expert.actions, &expert.over)?;
+        let mut opponent =
+            Opponent::new(&device, settings, self.shape(&features, config.network.window, world), self.seed)?;
+        let mut generator = Learner::new(&config, world, &device)?;
+        let mut expert_rows = features.steps(&expert.observation, &expert.actions, &expert.over)?.to_device(&device)?;
         let advantages = advantages(&expert_rows, &inputs.demonstrations, &world.rules, config.gamma, self.seed)?;
         let mut replay: Vec<Steps> = Vec::new();
         let mut curves = Curves::default();
@@ -153,7 +157,7 @@ impl Game<'_> {
                 // The policy as it played the batch: π is a constant of the reward.
                 let reward = |batch: &Batch, acting: &ActorCritic| {
                     let over = last_steps(&batch.lengths);
-                    let mut rows = features.steps(&batch.observation, &batch.actions, &over)?;
+                    let mut rows = features.steps(&batch.observation, &batch.actions, &over)?.to_device(&device)?;
                     if self.reads_policy() {
                         rows.log_policy = Some(log_policy(acting, &batch.observation, &batch.actions)?);
                     }
@@ -182,7 +186,7 @@ impl Game<'_> {
             } else {
                 vec![1.0; expert.actions.len()]
             };
-            let counts = Tensor::from_vec(counts, expert.actions.len(), &Device::Cpu)?;
+            let counts = Tensor::from_vec(counts, expert.actions.len(), &device)?;
             let (mut loss, mut accuracy) = (0.0, 0.0);
             let steps = settings.steps.unwrap_or(USUAL_STEPS);
             for step in 0..steps {
@@ -272,7 +276,8 @@ impl Game<'_> {
     fn rows_of(&self, replay: &[Steps], features: &Features, network: &ActorCritic) -> Result<Rows> {
         let mut all: Option<Rows> = None;
         for steps in replay {
-            let mut rows = features.steps(&steps.observation, &steps.actions, &steps.over)?;
+            let mut rows =
+                features.steps(&steps.observation, &steps.actions, &steps.over)?.to_device(network.device())?;
             self.ask_policy(&mut rows, steps, network)?;
             all = Some(match all {
                 Some(before) => before.followed_by(&rows)?,
@@ -292,6 +297,7 @@ impl Game<'_> {
         inputs: &Inputs,
     ) -> Result<Vec<RewardPair>> {
         let rows = features.steps(&steps.observation, &steps.actions, &steps.over)?;
+        let rows = rows.to_device(discriminator.params().device())?;
         let learned = (discriminator.rewards(self.of_file, &rows)? / discriminator.shape().scale)?.to_vec1::<f32>()?;
         let judge = inputs.truth.as_ref().unwrap_or(&inputs.world);
         let of_truth = inputs.truth.is_some();
@@ -332,7 +338,7 @@ impl Running {
 /// log π(a|s) by the very logits that sampling reads, `[S]`, cut from the graph.
 fn log_policy(network: &ActorCritic, observation: &crate::env::Observation, actions: &[u32]) -> Result<Tensor> {
     let logits = network.logits(&states(network, observation)?)?.detach();
-    Ok(log_probability(&logits, &Tensor::from_slice(actions, actions.len(), &Device::Cpu)?)?)
+    Ok(log_probability(&logits, &Tensor::from_slice(actions, actions.len(), logits.device())?)?)
 }
 
 #[cfg(test)]

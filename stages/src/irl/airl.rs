@@ -94,6 +94,7 @@ impl Stage for Airl {
     const VERSION: u32 = 3;
     const ABOUT: &'static str = "learn a reward and demonstration weights by adversarial inverse RL (AIRL's form)";
     const NOT_IN_KEY: &'static [&'static str] = &["policy.checkpoint_every"];
+    const TRAINS: bool = true;
     type Inputs = Inputs;
     type Outputs = Outputs;
 

@@ -91,6 +91,7 @@ impl Stage for Gail {
     const VERSION: u32 = 5;
     const ABOUT: &'static str = "learn a reward and demonstration weights by adversarial inverse RL (GAIL's form)";
     const NOT_IN_KEY: &'static [&'static str] = &["policy.checkpoint_every"];
+    const TRAINS: bool = true;
     type Inputs = Inputs;
     type Outputs = Outputs;
 

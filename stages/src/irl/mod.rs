@@ -12,6 +12,8 @@ mod weights;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
+mod on_a_card;
+#[cfg(test)]
 mod tabular;
 
 pub use airl::Airl;

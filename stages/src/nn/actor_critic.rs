@@ -83,7 +83,7 @@ impl States {
              take `audience.repeats: allowed`",
             stuck.unwrap_or(0)
         );
-        self.allowed = Some(Tensor::from_vec(allowed, (batch, items), &Device::Cpu)?);
+        self.allowed = Some(Tensor::from_vec(allowed, (batch, items), self.user.device())?);
         Ok(())
     }
 
@@ -140,12 +140,23 @@ pub struct Heads {
 }
 
 impl ActorCritic {
-    /// A new network from the world's `user_vectors [U, D]` and `item_vectors [I, D]`.
+    /// A new network from the world's `user_vectors [U, D]` and `item_vectors [I, D]`, on the processor.
     pub fn new(shape: Shape, user_vectors: &Array, item_vectors: &Array, seed: u64) -> Result<Self> {
+        Self::new_on(&Device::Cpu, shape, user_vectors, item_vectors, seed)
+    }
+
+    /// The same on that device.
+    pub fn new_on(
+        device: &Device,
+        shape: Shape,
+        user_vectors: &Array,
+        item_vectors: &Array,
+        seed: u64,
+    ) -> Result<Self> {
         ensure!(user_vectors.shape == [shape.users, shape.width], "user vectors are {:?}", user_vectors.shape);
         ensure!(item_vectors.shape == [shape.items, shape.width], "item vectors are {:?}", item_vectors.shape);
         let mut init = Init::new(seed);
-        let mut params = Params::default();
+        let mut params = Params::on(device);
         let items = to_tensor(item_vectors)?;
         let padding = Tensor::zeros((1, shape.width), DType::F32, &Device::Cpu)?;
         let scalar = |value: f64| Tensor::new(&[value as f32], &Device::Cpu);
@@ -153,7 +164,7 @@ impl ActorCritic {
         let encoding = Encoding::new(&shape.encoder, shape.width, shape.window, &mut params, &mut init)?;
         Ok(Self {
             encoding,
-            user_vectors: to_tensor(user_vectors)?,
+            user_vectors: to_tensor(user_vectors)?.to_device(device)?,
             likeness: likeness(user_vectors, item_vectors, shape.alike_share)?,
             item_in: Embedding::new(&mut params, "item_in", &Tensor::cat(&[&items, &padding], 0)?)?,
             item_out: params.add("item_out", &items)?,
@@ -186,14 +197,15 @@ impl ActorCritic {
                 row.chunks_exact_mut(2).zip(like).for_each(|(pair, like)| pair[1] += NEAR * like);
             }
         }
+        let device = self.device();
         Ok(States {
-            user: Tensor::from_slice(user, batch, &Device::Cpu)?,
-            recent: Tensor::from_slice(recent, (batch, window), &Device::Cpu)?,
-            rewards: Tensor::from_slice(rewards, (batch, window), &Device::Cpu)?,
-            there: Tensor::from_iter(recent.iter().map(|&item| f32::from((item as usize) < items)), &Device::Cpu)?
+            user: Tensor::from_slice(user, batch, device)?,
+            recent: Tensor::from_slice(recent, (batch, window), device)?,
+            rewards: Tensor::from_slice(rewards, (batch, window), device)?,
+            there: Tensor::from_iter(recent.iter().map(|&item| f32::from((item as usize) < items)), device)?
                 .reshape((batch, window))?,
-            progress: Tensor::from_slice(progress, (batch, 1), &Device::Cpu)?,
-            near: Tensor::from_vec(near, (batch * items, 2), &Device::Cpu)?,
+            progress: Tensor::from_slice(progress, (batch, 1), device)?,
+            near: Tensor::from_vec(near, (batch * items, 2), device)?,
             allowed: None,
         })
     }
@@ -202,6 +214,12 @@ impl ActorCritic {
     #[must_use]
     pub fn params(&self) -> &Params {
         &self.params
+    }
+
+    /// Where it computes.
+    #[must_use]
+    pub fn device(&self) -> &Device {
+        self.params.device()
     }
 
     /// The shape.

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, ensure};
 use candle_core::backprop::GradStore;
-use candle_core::{CpuStorage, DType, Tensor, Var, WithDType};
+use candle_core::{CpuStorage, DType, Device, Tensor, Var, WithDType};
 
 use super::Params;
-use super::fused::{Gradient, Moments, Rates, Step, sum_of_squares, taking, with_slices};
+use super::fused::{Gradient, Moments, Rates, Step, plain, sum_of_squares, taking, with_slices};
+use super::params::{to_array, to_tensor};
 use crate::artifact::Array;
 
 /// m ← β₁m + (1−β₁)g; v ← β₂v + (1−β₂)g²; θ ← θ − η·(m̂/(√v̂ + ε) + λθ), with gradients first scaled to a global norm of at
@@ -27,16 +28,72 @@ pub struct AdamW {
 /// The moments of one parameter with its shape.
 struct OfParameter {
     shape: Vec<usize>,
-    moments: Moments,
+    moments: Where,
+}
+
+/// Where the moments of a parameter are: beside it.
+enum Where {
+    Processor(Moments),
+    /// m and v on a card.
+    Card([Tensor; 2]),
 }
 
 impl OfParameter {
-    fn new(var: &Var) -> Self {
+    fn new(var: &Var) -> Result<Self> {
         let zeros = || match var.dtype() {
             DType::F64 => CpuStorage::F64(vec![0.0; var.elem_count()]),
             _ => CpuStorage::F32(vec![0.0; var.elem_count()]),
         };
-        Self { shape: var.dims().to_vec(), moments: Moments { mean: zeros(), square: zeros() } }
+        let moments = match var.device() {
+            Device::Cpu => Where::Processor(Moments { mean: zeros(), square: zeros() }),
+            _ => Where::Card([var.zeros_like()?, var.zeros_like()?]),
+        };
+        Ok(Self { shape: var.dims().to_vec(), moments })
+    }
+
+    /// Along all of the gradient or, where it is of some rows of a table and `used_rows` asks for it, with these alone.
+    fn step(&mut self, var: &Var, gradient: Gradient, rates: Rates, used_rows: bool) -> Result<()> {
+        match (&mut self.moments, gradient) {
+            (Where::Processor(moments), Gradient::Rows(rows)) if used_rows => {
+                var.inplace_op2(&rows.values, &Step::of_rows(rates, &rows.ids, moments))?;
+            }
+            (Where::Processor(moments), gradient) => {
+                var.inplace_op2(&gradient.whole(var.as_tensor())?.contiguous()?, &Step::new(rates, moments))?;
+            }
+            (Where::Card([mean, square]), gradient) => {
+                let gradient = gradient.whole(var.as_tensor())?;
+                [*mean, *square] = plain::adam(var, &gradient, mean, square, &rates)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// m and v.
+    fn export(&self) -> Result<[Array; 2]> {
+        let on_processor = |moment: &CpuStorage| anyhow::Ok(Array::new(&self.shape, in_f32(moment)?));
+        match &self.moments {
+            Where::Processor(Moments { mean, square }) => Ok([on_processor(mean)?, on_processor(square)?]),
+            Where::Card([mean, square]) => Ok([to_array(mean)?, to_array(square)?]),
+        }
+    }
+
+    fn import(&mut self, [mean, square]: [&Array; 2]) -> Result<()> {
+        match &mut self.moments {
+            Where::Processor(moments) => {
+                for (moment, array) in [(&mut moments.mean, mean), (&mut moments.square, square)] {
+                    match moment {
+                        CpuStorage::F64(all) => *all = array.data.iter().map(|&x| f64::from(x)).collect(),
+                        all => *all = CpuStorage::F32(array.data.clone()),
+                    }
+                }
+            }
+            Where::Card(moments) => {
+                for (moment, array) in moments.iter_mut().zip([mean, square]) {
+                    *moment = to_tensor(array)?.to_dtype(moment.dtype())?.to_device(moment.device())?;
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -52,7 +109,8 @@ impl AdamW {
 
     /// A fresh optimiser for `params`.
     pub fn new(params: &Params, learning_rate: f64, weight_decay: f64, clip: f64) -> Result<Self> {
-        let moments = params.iter().map(|(name, var)| (name.clone(), OfParameter::new(var))).collect();
+        let moments = params.iter().map(|(name, var)| Ok((name.clone(), OfParameter::new(var)?)));
+        let moments = moments.collect::<Result<_>>()?;
         Ok(Self { learning_rate, weight_decay, clip, used_rows: false, step: 0, moments })
     }
 
@@ -90,18 +148,7 @@ impl AdamW {
 
     /// One step along gradients in the order of `params`.
     fn step(&mut self, params: &Params, gradients: Vec<Option<Gradient>>) -> Result<f64> {
-        let mut squares = 0.0;
-        for gradient in gradients.iter().flatten() {
-            let values = match gradient {
-                Gradient::Whole(values) => values,
-                Gradient::Rows(rows) => &rows.values,
-            };
-            squares += match values.dtype() {
-                DType::F64 => with_slices::<f64, _, 1>([values], |[all]| sum_of_squares(all))?,
-                _ => with_slices::<f32, _, 1>([values], |[all]| sum_of_squares(all))?,
-            };
-        }
-        let norm = squares.sqrt();
+        let norm = norm(gradients.iter().flatten().map(Gradient::values))?;
         ensure!(norm.is_finite(), "the gradient is not finite\nhelp: lower `learning_rate`");
         self.step += 1;
         let rates = Rates {
@@ -115,15 +162,7 @@ impl AdamW {
         for ((name, var), gradient) in params.iter().zip(gradients) {
             let Some(gradient) = gradient else { continue };
             let own = self.moments.get_mut(name).context("the optimiser was made for other parameters")?;
-            match gradient {
-                Gradient::Rows(rows) if self.used_rows => {
-                    var.inplace_op2(&rows.values, &Step::of_rows(rates, &rows.ids, &mut own.moments))?;
-                }
-                gradient => {
-                    let gradient = gradient.whole(var.as_tensor())?.contiguous()?;
-                    var.inplace_op2(&gradient, &Step::new(rates, &mut own.moments))?;
-                }
-            }
+            own.step(var, gradient, rates, self.used_rows)?;
         }
         Ok(norm)
     }
@@ -131,9 +170,10 @@ impl AdamW {
     /// The state as arrays, `m.<name>` and `v.<name>`, with the step count as `step`.
     pub fn export(&self) -> Result<BTreeMap<String, Array>> {
         let mut state = BTreeMap::from([("step".to_owned(), Array::new(&[1], vec![self.step as f32]))]);
-        for (name, OfParameter { shape, moments }) in &self.moments {
-            state.insert(format!("m.{name}"), Array::new(shape, in_f32(&moments.mean)?));
-            state.insert(format!("v.{name}"), Array::new(shape, in_f32(&moments.square)?));
+        for (name, own) in &self.moments {
+            let [mean, square] = own.export()?;
+            state.insert(format!("m.{name}"), mean);
+            state.insert(format!("v.{name}"), square);
         }
         Ok(state)
     }
@@ -142,18 +182,35 @@ impl AdamW {
     pub fn import(&mut self, state: &BTreeMap<String, Array>) -> Result<()> {
         let get = |name: &str| state.get(name).with_context(|| format!("no optimiser state `{name}`"));
         self.step = get("step")?.data[0] as u32;
-        for (name, OfParameter { shape, moments }) in &mut self.moments {
-            for (which, moment) in [("m", &mut moments.mean), ("v", &mut moments.square)] {
-                let array = get(&format!("{which}.{name}"))?;
-                ensure!(array.shape == *shape, "`{which}.{name}` is {:?} in the state and {shape:?} here", array.shape);
-                match moment {
-                    CpuStorage::F64(all) => *all = array.data.iter().map(|&x| f64::from(x)).collect(),
-                    all => *all = CpuStorage::F32(array.data.clone()),
-                }
+        for (name, own) in &mut self.moments {
+            let both = [format!("m.{name}"), format!("v.{name}")];
+            for which in &both {
+                let (found, wanted) = (&get(which)?.shape, &own.shape);
+                ensure!(found == wanted, "`{which}` is {found:?} in the state and {wanted:?} here");
             }
+            own.import([get(&both[0])?, get(&both[1])?])?;
         }
         Ok(())
     }
+}
+
+/// √Σ x² over all of the gradients. What is on a card is summed there and waited for once.
+fn norm<'g>(gradients: impl Iterator<Item = &'g Tensor>) -> Result<f64> {
+    let (mut squares, mut elsewhere) = (0.0, Vec::new());
+    for gradient in gradients {
+        squares += match (gradient.device(), gradient.dtype()) {
+            (Device::Cpu, DType::F64) => with_slices::<f64, _, 1>([gradient], |[all]| sum_of_squares(all))?,
+            (Device::Cpu, _) => with_slices::<f32, _, 1>([gradient], |[all]| sum_of_squares(all))?,
+            _ => {
+                elsewhere.push(plain::sum_of_squares(gradient)?.to_dtype(DType::F64)?);
+                0.0
+            }
+        };
+    }
+    if !elsewhere.is_empty() {
+        squares += Tensor::stack(&elsewhere, 0)?.sum_all()?.to_scalar::<f64>()?;
+    }
+    Ok(squares.sqrt())
 }
 
 fn in_f32(moment: &CpuStorage) -> Result<Vec<f32>> {

@@ -81,9 +81,9 @@ pub struct Categorical {
 }
 
 impl Categorical {
-    /// A new one over a tilt, whose shape it takes.
+    /// A new one over a tilt, whose shape and device it takes.
     pub fn new(tilt: ActorCritic, support: Support, seed: u64) -> Result<Self> {
-        let (mut init, mut params, shape) = (Init::new(seed), Params::default(), tilt.shape());
+        let (mut init, mut params, shape) = (Init::new(seed), Params::on(tilt.device()), tilt.shape());
         let inputs = shape.width + shape.encoder.width(shape.width, shape.window) + 1;
         let (items, hidden, atoms) = (shape.items, shape.hidden, support.atoms);
         let places = (0..atoms).map(|k| (2.0 * k as f64 / (atoms - 1) as f64 - 1.0) as f32);
@@ -91,7 +91,7 @@ impl Categorical {
             hidden: Mlp::new(&mut params, "hidden", &[inputs, hidden], 1.0, &mut init)?,
             weight: params.add("weight", &init.normal(&[items, atoms * hidden], 0.1 / (hidden as f64).sqrt())?)?,
             bias: params.add("bias", &Tensor::zeros((items, atoms), DType::F32, &Device::Cpu)?)?,
-            places: Tensor::from_iter(places, &Device::Cpu)?,
+            places: Tensor::from_iter(places, tilt.device())?,
             tilt,
             params,
             support,
@@ -137,7 +137,7 @@ impl Categorical {
         let logits = own.broadcast_add(&self.bias.unsqueeze(0)?)?.add(&tilted)?;
         let chances = candle_nn::ops::softmax(&logits, D::Minus1)?.reshape((rows * items, atoms))?;
         let values = self.support.values().into_iter().map(|z| z as f32);
-        let values = Tensor::from_iter(values, &Device::Cpu)?.unsqueeze(1)?;
+        let values = Tensor::from_iter(values, chances.device())?.unsqueeze(1)?;
         Ok(chances.matmul(&values)?.reshape((rows, items))?)
     }
 

@@ -6,7 +6,7 @@
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::fused::{Real, contiguous, highest, shares, wide, with_slices};
+use super::fused::{Real, contiguous, highest, plain, shares, wide, with_slices};
 
 /// What a policy thinks of the items that were taken in B states.
 pub struct Choice {
@@ -24,6 +24,10 @@ pub fn choice(logits: &Tensor, actions: &[u32]) -> Result<Choice> {
     let (rows, width) = logits.dims2()?;
     if actions.len() != rows || actions.iter().any(|&action| action as usize >= width) {
         candle_core::bail!("{} actions for logits of {rows} × {width}, or one beyond", actions.len());
+    }
+    if !logits.device().is_cpu() {
+        let (log_probability, entropy) = plain::choice(logits, &Tensor::new(actions, logits.device())?)?;
+        return Ok(Choice { log_probability, entropy });
     }
     let both = logits.contiguous()?.apply_op1(Fused { actions: actions.to_vec() })?;
     Ok(Choice { log_probability: both.narrow(1, 0, 1)?.squeeze(1)?, entropy: both.narrow(1, 1, 1)?.squeeze(1)? })
@@ -115,25 +119,22 @@ mod tests {
 
     use super::*;
     use crate::nn::Init;
-    use crate::nn::gradient_check::assert_finite_differences;
-    use crate::nn::loss::log_probability;
-
-    /// −Σ π log π of `logits [B, A]` → `[B]`, in nats.
-    fn entropy(logits: &Tensor) -> candle_core::Result<Tensor> {
-        let log_probabilities = candle_nn::ops::log_softmax(logits, 1)?;
-        (log_probabilities.exp()? * &log_probabilities)?.sum(1)?.neg()
-    }
+    use crate::nn::gradient_check::{assert_finite_differences, assert_same_gradients};
 
     #[test]
     fn it_is_what_the_plain_operations_give() {
         let logits = (Init::new(1).normal(&[100, 7], 3.0).unwrap().to_dtype(DType::F64).unwrap() + 500.0).unwrap();
         let actions: Vec<u32> = (0..100).map(|k| k % 7).collect();
-        let Choice { log_probability: log, entropy: mixed } = choice(&logits, &actions).unwrap();
-        let actions = Tensor::new(actions, &Device::Cpu).unwrap();
-        for (fused, plain) in [(log, log_probability(&logits, &actions)), (mixed, entropy(&logits))] {
-            let (fused, plain) = (fused.to_vec1::<f64>().unwrap(), plain.unwrap().to_vec1::<f64>().unwrap());
-            assert!(fused.iter().zip(&plain).all(|(a, b)| (a - b).abs() < 1e-10), "{fused:?} {plain:?}");
-        }
+        let items = Tensor::new(actions.clone(), &Device::Cpu).unwrap();
+        let fused = |[z]: [&Tensor; 1]| {
+            let Choice { log_probability, entropy } = choice(z, &actions)?;
+            Tensor::stack(&[log_probability, entropy], 0)
+        };
+        let plain = |[z]: [&Tensor; 1]| {
+            let (log_probability, entropy) = plain::choice(z, &items)?;
+            Tensor::stack(&[log_probability, entropy], 0)
+        };
+        assert_same_gradients(&[logits], fused, plain);
     }
 
     #[test]

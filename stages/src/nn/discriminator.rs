@@ -1,7 +1,7 @@
 //! Tells the expert's choices from a policy's, in GAIL's form or in AIRL's.
 
 use anyhow::{Context as _, Result};
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 use candle_nn::Module;
 use serde::{Deserialize, Serialize};
 
@@ -104,6 +104,19 @@ impl Rows {
         self.around.as_ref().context("this form reads the states around each step")
     }
 
+    /// The same rows on that device.
+    pub fn to_device(&self, device: &Device) -> Result<Self> {
+        let there = |x: &Tensor| x.to_device(device);
+        let around = |Around { states, after, going_on }: &Around| {
+            Ok::<_, anyhow::Error>(Around { states: there(states)?, after: there(after)?, going_on: there(going_on)? })
+        };
+        Ok(Self {
+            pairs: there(&self.pairs)?,
+            around: self.around.as_ref().map(around).transpose()?,
+            log_policy: self.log_policy.as_ref().map(there).transpose()?,
+        })
+    }
+
     /// The rows at `rows [N]` of u32.
     pub fn take(&self, rows: &Tensor) -> Result<Self> {
         let at = |x: &Tensor| x.index_select(rows, 0);
@@ -146,9 +159,14 @@ pub struct Discriminator {
 }
 
 impl Discriminator {
-    /// A new network.
+    /// A new network, on the processor.
     pub fn new(shape: Shape, seed: u64) -> Result<Self> {
-        let mut params = Params::default();
+        Self::new_on(&Device::Cpu, shape, seed)
+    }
+
+    /// The same on that device.
+    pub fn new_on(device: &Device, shape: Shape, seed: u64) -> Result<Self> {
+        let mut params = Params::on(device);
         let mut init = Init::new(seed);
         let mut network = |name: &str, inputs: usize| {
             let mut widths = vec![shape.hidden; shape.layers + 2];
@@ -235,7 +253,6 @@ impl Discriminator {
 
 #[cfg(test)]
 mod tests {
-    use candle_core::Device;
 
     use super::*;
     use crate::nn::adversarial::adversarial_loss;

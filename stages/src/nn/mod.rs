@@ -11,6 +11,7 @@ mod caser;
 pub mod categorical;
 mod choice;
 pub mod constrained;
+pub mod device;
 pub mod discriminator;
 mod discriminator_settings;
 mod embedding;
@@ -33,6 +34,8 @@ pub mod weighting;
 
 #[cfg(test)]
 pub mod gradient_check;
+#[cfg(test)]
+pub mod on_a_card;
 
 pub use actor_critic::ActorCritic;
 pub use adam_w::AdamW;

@@ -32,8 +32,8 @@ pub struct Told {
 }
 
 impl Opponent {
-    /// A new one that reads what `shape` says, with the layers, the cut and the norm of its `settings`.
-    pub fn new(settings: &DiscriminatorSettings, shape: Shape, seed: u64) -> Result<Self> {
+    /// A new one on that device that reads what `shape` says, with the layers, the cut and the norm of its `settings`.
+    pub fn new(device: &Device, settings: &DiscriminatorSettings, shape: Shape, seed: u64) -> Result<Self> {
         let shape = Shape {
             hidden: settings.hidden,
             layers: settings.layers,
@@ -41,7 +41,7 @@ impl Opponent {
             spectral_norm: settings.spectral_norm,
             ..shape
         };
-        let discriminator = Discriminator::new(shape, seed)?;
+        let discriminator = Discriminator::new_on(device, shape, seed)?;
         Ok(Self {
             adam: AdamW::new(discriminator.params(), settings.learning_rate, settings.weight_decay, 1.0)?,
             discriminator,
@@ -60,20 +60,20 @@ impl Opponent {
         place: [u64; 2],
         enough: f64,
     ) -> Result<Told> {
-        let size = self.batch_size;
+        let (size, device) = (self.batch_size, self.discriminator.params().device());
         let mut draw = rng(&[self.seed, 0xd15c, place[0], place[1]]);
         let mut rows = |count: usize| -> Result<Tensor> {
             let rows: Vec<u32> = (0..size).map(|_| draw.random_range(0..count as u32)).collect();
-            Ok(Tensor::new(rows, &Device::Cpu)?)
+            Ok(Tensor::new(rows, device)?)
         };
         let (of_expert, of_played) = (rows(expert.pairs.dim(0)?)?, rows(played.pairs.dim(0)?)?);
         let batch = expert.take(&of_expert)?.followed_by(&played.take(&of_played)?)?;
-        let ones = Tensor::ones(size, DType::F32, &Device::Cpu)?;
+        let ones = Tensor::ones(size, DType::F32, device)?;
         let weights = Tensor::cat(&[&counts.index_select(&of_expert, 0)?, &ones], 0)?;
         let (high, low) = (1.0 - self.label_smoothing, self.label_smoothing);
         let targets: Vec<f32> = (0..2 * size).map(|k| if k < size { high } else { low }).collect();
         let logits = self.discriminator.unclipped_logits(&batch)?;
-        let loss = adversarial_loss(&logits, &Tensor::new(targets, &Device::Cpu)?, &weights)?;
+        let loss = adversarial_loss(&logits, &Tensor::new(targets, device)?, &weights)?;
         let right = logits.to_vec1::<f32>()?.iter().enumerate().filter(|(k, z)| (*k < size) == (**z > 0.0)).count();
         let told = Told { loss: f64::from(loss.to_scalar::<f32>()?), accuracy: right as f64 / (2 * size) as f64 };
         if told.accuracy <= enough {
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     fn opponent(settings: &DiscriminatorSettings) -> Opponent {
-        Opponent::new(settings, Shape { inputs: 2, ..Shape::default() }, 1).unwrap()
+        Opponent::new(&Device::Cpu, settings, Shape { inputs: 2, ..Shape::default() }, 1).unwrap()
     }
 
     fn rows(features: [f32; 2]) -> Rows {

@@ -14,19 +14,34 @@ pub struct Params {
     vars: BTreeMap<String, Var>,
     /// What initial values are turned into; as they come where it is `None`.
     dtype: Option<DType>,
+    /// Where they are; the processor where it is `None`.
+    device: Option<Device>,
 }
 
 impl Params {
+    /// Parameters on that device.
+    #[must_use]
+    pub fn on(device: &Device) -> Self {
+        Self { device: Some(device.clone()), ..Self::default() }
+    }
+
+    /// Where they are.
+    #[must_use]
+    pub fn device(&self) -> &Device {
+        self.device.as_ref().unwrap_or(&Device::Cpu)
+    }
+
     /// Parameters in f64, whose gradients can be compared with finite differences.
     #[cfg(test)]
     pub fn in_f64() -> Self {
         Self { dtype: Some(DType::F64), ..Self::default() }
     }
 
-    /// Adds a parameter with its initial value and returns the tensor that stays bound to it.
+    /// Adds a parameter with its initial value, from wherever, and returns the tensor that stays bound to it.
     pub fn add(&mut self, name: &str, initial: &Tensor) -> Result<Tensor> {
         ensure!(!self.vars.contains_key(name), "parameter `{name}` is declared twice");
-        let var = Var::from_tensor(&initial.to_dtype(self.dtype.unwrap_or(initial.dtype()))?)?;
+        let var =
+            Var::from_tensor(&initial.to_dtype(self.dtype.unwrap_or(initial.dtype()))?.to_device(self.device())?)?;
         let tensor = var.as_tensor().clone();
         self.vars.insert(name.to_owned(), var);
         Ok(tensor)
@@ -52,7 +67,7 @@ impl Params {
                 array.shape,
                 var.dims()
             );
-            var.set(&to_tensor(array)?.to_dtype(var.dtype())?)?;
+            var.set(&to_tensor(array)?.to_dtype(var.dtype())?.to_device(var.device())?)?;
         }
         Ok(())
     }
@@ -63,7 +78,7 @@ pub fn to_array(tensor: &Tensor) -> Result<Array> {
     Ok(Array::new(tensor.dims(), tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?))
 }
 
-/// A tensor of an array's values.
+/// A tensor of an array's values, on the processor.
 pub fn to_tensor(array: &Array) -> Result<Tensor> {
     Ok(Tensor::from_slice(&array.data, array.shape.as_slice(), &Device::Cpu)?)
 }

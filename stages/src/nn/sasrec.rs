@@ -54,7 +54,7 @@ impl Causal {
         let weight = params.add("encoder.item.weight", &init.glorot(width, vector, 1.0)?)?;
         let bias = params.add("encoder.item.bias", &Tensor::zeros(width, DType::F32, &Device::Cpu)?)?;
         let younger = |k: usize| if k % window < k / window { NOT_THERE } else { 0.0 };
-        let past = Tensor::from_iter((0..window * window).map(younger), &Device::Cpu)?;
+        let past = Tensor::from_iter((0..window * window).map(younger), params.device())?;
         Ok(Self {
             item: Linear::new(weight, Some(bias)),
             place: params.add("encoder.place", &init.normal(&[window, width], 0.1)?)?,

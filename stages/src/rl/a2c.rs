@@ -24,7 +24,7 @@ use crate::artifact::{Demonstrations, RewardModel, TensorFile, Weights, World};
 use crate::env::{Student, states};
 use crate::nn::loss::value_loss;
 use crate::nn::schedule::to_a_tenth;
-use crate::nn::{ActorCritic, AdamW, Choice, Params, rng};
+use crate::nn::{ActorCritic, AdamW, Choice, Params, device, rng};
 
 /// `rl.a2c`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -103,6 +103,7 @@ impl Stage for A2c {
     const VERSION: u32 = 3;
     const ABOUT: &'static str = "train a policy by advantage actor-critic on world and learned reward, with imitation";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
+    const TRAINS: bool = true;
     type Inputs = Inputs;
     type Outputs = Outputs;
 
@@ -128,6 +129,7 @@ impl Stage for A2c {
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
         let world = &inputs.world;
+        let device = device::of(cx)?;
         let reward = MixedReward::new(self.omega, inputs.reward.as_ref(), world, self.network.window)?;
         let demonstrated = Demonstrated::wanted(
             self.imitation,
@@ -136,7 +138,7 @@ impl Stage for A2c {
             world,
             self.network.window,
         )?;
-        let mut learner = InWorld { learner: Learner::new(self, world)?, world, demonstrated, reward };
+        let mut learner = InWorld { learner: Learner::new(self, world, &device)?, world, demonstrated, reward };
         let plan = Plan {
             kind: Self::KIND,
             updates: self.iterations,
@@ -205,9 +207,9 @@ pub struct Learner<'c> {
 }
 
 impl<'c> Learner<'c> {
-    /// A fresh learner.
-    pub fn new(config: &'c A2c, world: &World) -> Result<Self> {
-        let network = config.network.build(world, config.seed)?;
+    /// A fresh learner on that device.
+    pub fn new(config: &'c A2c, world: &World, device: &Device) -> Result<Self> {
+        let network = config.network.build(world, config.seed, device)?;
         let adam = AdamW::new(network.params(), config.learning_rate, 0.0, config.clip)?;
         Ok(Self { config, network, adam, value_unit: value_unit(world, config.gamma) })
     }
@@ -244,11 +246,11 @@ impl<'c> Learner<'c> {
         let targets: Vec<f32> = returns.iter().map(|r| r / unit).collect();
 
         let steps = batch.steps();
-        let advantages = Tensor::from_vec(advantages, steps, &Device::Cpu)?;
+        let advantages = Tensor::from_vec(advantages, steps, values.device())?;
         let Choice { log_probability, entropy } = choice;
         let actor = policy_gradient_loss(&log_probability, &advantages)?;
         let entropy = entropy.mean_all()?;
-        let critic = value_loss(&values, &Tensor::from_vec(targets, steps, &Device::Cpu)?)?;
+        let critic = value_loss(&values, &Tensor::from_vec(targets, steps, values.device())?)?;
         let mut loss = ((&actor - (&entropy * config.entropy)?)? + (&critic * config.value_loss)?)?;
         let mut imitation = 0.0;
         if let Some(demonstrated) = demonstrated {

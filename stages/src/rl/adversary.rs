@@ -24,14 +24,16 @@ pub struct Adversary<'w> {
     settings: DiscriminatorSettings,
     features: Features<'w>,
     opponent: Opponent,
+    device: Device,
     demonstrated: Rows,
     /// Features of the last rounds' played steps, oldest first.
     played: Vec<Tensor>,
 }
 
 impl<'w> Adversary<'w> {
-    /// A new one against the expert of `pairs`, which reads the texts of `items` where there are some.
+    /// A new one on that device against the expert of `pairs`, which reads the texts of `items` where there are some.
     pub fn new(
+        device: &Device,
         settings: &DiscriminatorSettings,
         pairs: &Demonstrated,
         world: &'w World,
@@ -49,8 +51,9 @@ impl<'w> Adversary<'w> {
             ..Shape::default()
         };
         Ok(Self {
-            opponent: Opponent::new(settings, shape, seed)?,
-            demonstrated: Rows::of_pairs(features.compute(&pairs.observation, &pairs.actions)?),
+            opponent: Opponent::new(device, settings, shape, seed)?,
+            device: device.clone(),
+            demonstrated: Rows::of_pairs(features.compute(&pairs.observation, &pairs.actions)?).to_device(device)?,
             features,
             played: Vec::new(),
             settings: settings.clone(),
@@ -60,13 +63,13 @@ impl<'w> Adversary<'w> {
     /// Adds a round's played steps and learns from what is kept; the last batch's outcome. `weights [N]` are the demonstrated
     /// steps', and count where the settings say so.
     pub fn learn(&mut self, batch: &Batch, weights: &[f32], round: u64) -> Result<Told> {
-        self.played.push(self.features.compute(&batch.observation, &batch.actions)?);
+        self.played.push(self.features.compute(&batch.observation, &batch.actions)?.to_device(&self.device)?);
         if self.played.len() > self.settings.replay_rounds {
             self.played.remove(0);
         }
         let played = Rows::of_pairs(Tensor::cat(&self.played, 0)?);
         let counts = if self.settings.weighted { weights.to_vec() } else { vec![1.0; weights.len()] };
-        let counts = Tensor::from_vec(counts, weights.len(), &Device::Cpu)?;
+        let counts = Tensor::from_vec(counts, weights.len(), &self.device)?;
         let enough = self.settings.stop_above_accuracy;
         let mut told = Told { loss: 0.0, accuracy: 0.0 };
         for step in 0..self.settings.steps.unwrap_or(USUAL_STEPS) {
@@ -85,7 +88,8 @@ impl<'w> Adversary<'w> {
 
     /// r_IRL = −log(1 − D_E) = softplus(logit) ≥ 0 of a batch, `[S]`.
     pub fn rewards(&self, batch: &Batch) -> Result<Vec<f32>> {
-        let rows = Rows::of_pairs(self.features.compute(&batch.observation, &batch.actions)?);
+        let rows =
+            Rows::of_pairs(self.features.compute(&batch.observation, &batch.actions)?).to_device(&self.device)?;
         Ok(self.opponent.discriminator.rewards(RewardForm::NegLogOneMinusD, &rows)?.to_vec1()?)
     }
 
@@ -103,7 +107,7 @@ impl<'w> Adversary<'w> {
     /// Goes back to what [`Adversary::kept`] gave.
     pub fn restore(&mut self, kept: &BTreeMap<String, Array>) -> Result<()> {
         let rounds = kept.iter().filter(|(name, _)| name.starts_with("played."));
-        self.played = rounds.map(|(_, array)| to_tensor(array)).collect::<Result<_>>()?;
+        self.played = rounds.map(|(_, array)| Ok(to_tensor(array)?.to_device(&self.device)?)).collect::<Result<_>>()?;
         Ok(())
     }
 }

@@ -13,7 +13,7 @@ use super::checks::{self, Checked};
 use super::learner::{Plan, Seen, Trained, train};
 use super::{Demonstrated, NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{Demonstrations, TensorFile, Weights, World};
-use crate::nn::{ActorCritic, AdamW, rng};
+use crate::nn::{ActorCritic, AdamW, device, rng};
 
 /// `rl.bc`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -68,6 +68,7 @@ impl Stage for BehaviourCloning {
     const VERSION: u32 = 3;
     const ABOUT: &'static str = "copy the demonstrations by (weighted) behaviour cloning";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
+    const TRAINS: bool = true;
     type Inputs = Inputs;
     type Outputs = Outputs;
 
@@ -81,8 +82,9 @@ impl Stage for BehaviourCloning {
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
         let world = &inputs.world;
+        let device = device::of(cx)?;
         let pairs = Demonstrated::new(&inputs.demonstrations, inputs.weights.as_ref(), world, self.network.window)?;
-        let network = self.network.build(world, self.seed)?;
+        let network = self.network.build(world, self.seed, &device)?;
         let adam = AdamW::new(network.params(), self.learning_rate, self.weight_decay, 1.0)?;
         let mut learner = Learner { config: self, pairs, network, adam };
         let plan =

@@ -29,7 +29,7 @@ use crate::env::states;
 use crate::nn::actor_critic::{Heads, among};
 use crate::nn::constrained::{Constrained, usual};
 use crate::nn::schedule::to_a_tenth;
-use crate::nn::{ActorCritic, AdamW, choice, rng};
+use crate::nn::{ActorCritic, AdamW, choice, device, rng};
 
 /// `rl.bcq`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -96,6 +96,7 @@ impl Stage for Bcq {
     const VERSION: u32 = 1;
     const ABOUT: &'static str = "train a policy offline on demonstrations by discrete batch-constrained Q-learning";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
+    const TRAINS: bool = true;
     type Inputs = Inputs;
     type Outputs = Outputs;
 
@@ -114,8 +115,9 @@ impl Stage for Bcq {
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
         let world = &inputs.world;
-        let behaviour = self.network.build(world, self.seed.wrapping_add(1))?;
-        let values = QValues::new(&self.network, world, self.gamma, self.seed)?;
+        let device = device::of(cx)?;
+        let behaviour = self.network.build(world, self.seed.wrapping_add(1), &device)?;
+        let values = QValues::new(&self.network, world, self.gamma, self.seed, &device)?;
         let adam =
             |network: &ActorCritic| AdamW::new(network.params(), self.learning_rate, self.weight_decay, self.clip);
         let mut learner = Learner {
@@ -147,7 +149,7 @@ impl PolicyLearner for Learner<'_> {
         let config = self.config;
         let mut draw = rng(&[config.seed, 0xbc9, number]);
         let transitions = self.log.sample(config.batch_size, config.gamma, 1, &mut draw);
-        let actions = transitions.taken()?;
+        let actions = transitions.taken(self.behaviour.device())?;
         let allowed = usual(&self.behaviour.logits(&states(&self.behaviour, &transitions.next)?)?, config.threshold)?;
         let best = among(&self.values.now(&transitions.next)?.q, &allowed)?.argmax(1)?;
         let targets = transitions.go_on_with(&taken(&self.values.slow(&transitions.next)?.q, &best)?)?;

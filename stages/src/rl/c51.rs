@@ -12,7 +12,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, ensure};
-use candle_core::{D, Device, Tensor};
+use candle_core::{D, Tensor};
 use pipeline::{Context, Stage, Wants};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -28,7 +28,7 @@ use crate::artifact::{Array, RewardModel, TensorFile, World};
 use crate::env::{Student, states};
 use crate::nn::categorical::{Categorical, Support};
 use crate::nn::schedule::{linear, to_a_tenth};
-use crate::nn::{AdamW, Scores, rng};
+use crate::nn::{AdamW, Scores, device, rng};
 
 /// `rl.c51`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -120,6 +120,7 @@ impl Stage for C51 {
     const VERSION: u32 = 1;
     const ABOUT: &'static str = "train a policy by categorical deep Q-learning on world and learned reward";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
+    const TRAINS: bool = true;
     type Inputs = Inputs;
     type Outputs = Outputs;
 
@@ -154,8 +155,10 @@ impl Stage for C51 {
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
         let world = &inputs.world;
+        let device = device::of(cx)?;
         let support = self.support(world)?;
-        let build = || Categorical::new(self.network.build(world, self.seed)?, support, self.seed.wrapping_add(1));
+        let build =
+            || Categorical::new(self.network.build(world, self.seed, &device)?, support, self.seed.wrapping_add(1));
         let (learned, slow) = (build()?, build()?);
         let (tilt, atoms) = learned.params();
         let adam = |params| AdamW::new(params, self.learning_rate, 0.0, self.clip);
@@ -222,7 +225,7 @@ impl Learner<'_> {
         let chances = self.slow.log_chances(&read(&self.slow)?, &best)?.exp()?;
         let chances = chances.flatten_all()?.to_vec1::<f32>()?;
         let mass = self.learned.support().project(&transitions.returns, &transitions.discounts, &chances);
-        Ok(Tensor::from_vec(mass, (transitions.actions.len(), self.config.atoms), &Device::Cpu)?)
+        Ok(Tensor::from_vec(mass, (transitions.actions.len(), self.config.atoms), best.device())?)
     }
 }
 
@@ -243,7 +246,8 @@ impl PolicyLearner for Learner<'_> {
             let transitions = self.replay.sample(config.batch_size, config.gamma, config.n_step, &mut draw);
             let mass = self.targets(&transitions)?;
             let now = states(&self.learned, &transitions.now)?;
-            let loss = distribution_loss(&self.learned.log_chances(&now, &transitions.taken()?)?, &mass)?;
+            let actions = transitions.taken(mass.device())?;
+            let loss = distribution_loss(&self.learned.log_chances(&now, &actions)?, &mass)?;
             error += f64::from(loss.to_scalar::<f32>()?) / config.gradient_steps as f64;
             let gradients = loss.backward()?;
             let (tilt, atoms) = self.learned.params();
@@ -293,6 +297,8 @@ pub fn distribution_loss(log_chances: &Tensor, mass: &Tensor) -> candle_core::Re
 
 #[cfg(test)]
 mod tests {
+    use candle_core::Device;
+
     use super::*;
     use crate::env::cluster_world;
     use crate::nn::gradient_check::assert_finite_differences;

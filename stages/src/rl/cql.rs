@@ -25,7 +25,7 @@ use super::replay::Replay;
 use super::{NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{Array, Demonstrations, TensorFile, World};
 use crate::nn::schedule::to_a_tenth;
-use crate::nn::{AdamW, rng};
+use crate::nn::{AdamW, device, rng};
 
 /// `rl.cql`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -94,6 +94,7 @@ impl Stage for Cql {
     const VERSION: u32 = 3;
     const ABOUT: &'static str = "train a policy offline on demonstrations by conservative Q-learning";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
+    const TRAINS: bool = true;
     type Inputs = Inputs;
     type Outputs = Outputs;
 
@@ -112,7 +113,8 @@ impl Stage for Cql {
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
         let world = &inputs.world;
-        let values = QValues::new(&self.network, world, self.gamma, self.seed)?;
+        let device = device::of(cx)?;
+        let values = QValues::new(&self.network, world, self.gamma, self.seed, &device)?;
         let mut learner = Learner {
             config: self,
             log: Replay::of_demonstrations(&inputs.demonstrations, self.network.window, world)?,
@@ -138,7 +140,7 @@ impl PolicyLearner for Learner<'_> {
         let mut draw = rng(&[config.seed, 0xc91, number]);
         let transitions = self.log.sample(config.batch_size, config.gamma, config.n_step, &mut draw);
         let targets = self.values.targets(&transitions)?;
-        let actions = transitions.taken()?;
+        let actions = transitions.taken(self.values.network.device())?;
         let q = self.values.now(&transitions.now)?.q;
         let (conservative, error) = (conservative_loss(&q, &actions)?, bellman_loss(&q, &actions, &targets)?);
         let loss = ((&conservative * config.alpha)? + &error)?;

@@ -28,7 +28,7 @@ use super::{NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{Array, Demonstrations, TensorFile, World};
 use crate::env::{Observation, states};
 use crate::nn::schedule::to_a_tenth;
-use crate::nn::{ActorCritic, AdamW, choice, rng};
+use crate::nn::{ActorCritic, AdamW, choice, device, rng};
 
 /// Which demonstrated steps are copied.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -136,6 +136,7 @@ impl Stage for Crr {
     const VERSION: u32 = 1;
     const ABOUT: &'static str = "train a policy offline on demonstrations by critic-regularised regression";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
+    const TRAINS: bool = true;
     type Inputs = Inputs;
     type Outputs = Outputs;
 
@@ -153,8 +154,9 @@ impl Stage for Crr {
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
         let world = &inputs.world;
-        let policy = self.network.build(world, self.seed)?;
-        let values = QValues::new(&self.network, world, self.gamma, self.seed.wrapping_add(1))?;
+        let device = device::of(cx)?;
+        let policy = self.network.build(world, self.seed, &device)?;
+        let values = QValues::new(&self.network, world, self.gamma, self.seed.wrapping_add(1), &device)?;
         let adam =
             |network: &ActorCritic| AdamW::new(network.params(), self.learning_rate, self.weight_decay, self.clip);
         let mut learner = Learner {
@@ -192,7 +194,7 @@ impl PolicyLearner for Learner<'_> {
         let config = self.config;
         let mut draw = rng(&[config.seed, 0xc44, number]);
         let transitions = self.log.sample(config.batch_size, config.gamma, 1, &mut draw);
-        let actions = transitions.taken()?;
+        let actions = transitions.taken(self.policy.device())?;
         let after = expected(&self.values.slow(&transitions.next)?.q, &self.logits(&transitions.next)?)?;
         let targets = transitions.go_on_with(&after)?;
         let q = self.values.now(&transitions.now)?.q;

@@ -1,7 +1,7 @@
 //! Demonstrations as training pairs.
 
 use anyhow::{Result, ensure};
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 use pipeline::Wants;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -101,7 +101,7 @@ impl Demonstrated {
     pub fn imitation_loss(&self, network: &ActorCritic, rows: &[usize]) -> Result<Tensor> {
         let states = states(network, &self.observation.take(rows))?;
         let actions: Vec<u32> = rows.iter().map(|&row| self.actions[row]).collect();
-        let weights = Tensor::from_iter(rows.iter().map(|&row| self.weights[row]), &Device::Cpu)?;
+        let weights = Tensor::from_iter(rows.iter().map(|&row| self.weights[row]), network.device())?;
         Ok((network.choice(&states, &actions)?.log_probability * weights)?.mean_all()?.neg()?)
     }
 }

@@ -27,7 +27,7 @@ use super::{NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{Array, RewardModel, TensorFile, World};
 use crate::env::Student;
 use crate::nn::schedule::{linear, to_a_tenth};
-use crate::nn::{AdamW, rng};
+use crate::nn::{AdamW, device, rng};
 
 /// `rl.dqn`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -113,6 +113,7 @@ impl Stage for Dqn {
     const ABOUT: &'static str =
         "train a policy by deep Q-learning (double, dueling, n-step) on world and learned reward";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
+    const TRAINS: bool = true;
     type Inputs = Inputs;
     type Outputs = Outputs;
 
@@ -140,7 +141,8 @@ impl Stage for Dqn {
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
         let world = &inputs.world;
-        let values = QValues::new(&self.network, world, self.gamma, self.seed)?;
+        let device = device::of(cx)?;
+        let values = QValues::new(&self.network, world, self.gamma, self.seed, &device)?;
         let mut learner = Learner {
             config: self,
             world,
@@ -186,7 +188,8 @@ impl PolicyLearner for Learner<'_> {
             let transitions = self.replay.sample(config.batch_size, config.gamma, config.n_step, &mut draw);
             let targets = self.values.targets(&transitions)?;
             let q = self.values.now(&transitions.now)?.q;
-            let loss = huber_loss(&q, &transitions.taken()?, &targets, self.values.unit)?;
+            let actions = transitions.taken(self.values.network.device())?;
+            let loss = huber_loss(&q, &actions, &targets, self.values.unit)?;
             error += f64::from(loss.to_scalar::<f32>()?) / config.gradient_steps as f64;
             self.adam
                 .descend(self.values.network.params(), &loss)

@@ -38,7 +38,7 @@ use crate::env::{Observation, Student, states};
 use crate::nn::loss::value_loss;
 use crate::nn::schedule::to_a_tenth;
 use crate::nn::weighting::mixed_weights;
-use crate::nn::{ActorCritic, AdamW, Choice, DiscriminatorSettings, rng};
+use crate::nn::{ActorCritic, AdamW, Choice, DiscriminatorSettings, device, rng};
 
 /// `rl.ilrec`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -145,6 +145,7 @@ impl Stage for IlRec {
     const VERSION: u32 = 4;
     const ABOUT: &'static str = "train discriminator, weights and policy together on mixed replay, as IL-Rec does";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
+    const TRAINS: bool = true;
     type Inputs = Inputs;
     type Outputs = Outputs;
 
@@ -171,7 +172,8 @@ impl Stage for IlRec {
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
         let world = &inputs.world;
-        let mut learner = Learner::new(self, &inputs)?;
+        let device = device::of(cx)?;
+        let mut learner = Learner::new(self, &inputs, &device)?;
         let plan = Plan {
             kind: Self::KIND,
             updates: self.iterations,
@@ -213,7 +215,7 @@ struct Learner<'a> {
 }
 
 impl<'a> Learner<'a> {
-    fn new(config: &'a IlRec, inputs: &'a Inputs) -> Result<Self> {
+    fn new(config: &'a IlRec, inputs: &'a Inputs, device: &Device) -> Result<Self> {
         let Inputs { world, demonstrations, weights, items } = inputs;
         let (weights, window) = (weights.as_ref(), config.network.window);
         let mut pairs = Demonstrated::new(demonstrations, weights, world, window)?;
@@ -231,12 +233,12 @@ impl<'a> Learner<'a> {
                 after.push(user, &items, &rewards, world.rules.horizon, world.items() as u32);
             }
         }
-        let network = config.network.build(world, config.seed)?;
+        let network = config.network.build(world, config.seed, device)?;
         Ok(Self {
             adam: AdamW::new(network.params(), config.learning_rate, 0.0, config.clip)?,
             network,
             value_unit: value_unit(world, config.gamma),
-            adversary: Adversary::new(&config.discriminator, &pairs, world, items.as_ref(), config.seed)?,
+            adversary: Adversary::new(device, &config.discriminator, &pairs, world, items.as_ref(), config.seed)?,
             shown,
             after,
             cut,
@@ -317,11 +319,11 @@ impl PolicyLearner for Learner<'_> {
         let targets: Vec<f32> = returns.iter().map(|r| r / unit).collect();
 
         let steps = batch.steps();
-        let advantages = Tensor::from_vec(advantages, steps, &Device::Cpu)?;
+        let advantages = Tensor::from_vec(advantages, steps, values.device())?;
         let Choice { log_probability, entropy } = choice;
         let actor = policy_gradient_loss(&log_probability, &advantages)?;
         let entropy = entropy.narrow(0, 0, count)?.mean_all()?;
-        let critic = value_loss(&values, &Tensor::from_vec(targets, steps, &Device::Cpu)?)?;
+        let critic = value_loss(&values, &Tensor::from_vec(targets, steps, values.device())?)?;
         let rows = self.pairs.draw(config.imitation_batch, rng(&[config.seed, 0x1317, number]));
         let copy = self.pairs.imitation_loss(&self.network, &rows)?;
         let learned = ((&actor - (&entropy * config.entropy)?)? + (&critic * config.value_loss)?)?;
@@ -452,7 +454,7 @@ mod tests {
         demonstrations.trajectories[1].steps.truncate(3);
         let config = IlRec { demonstration_share: 0.6, ..solver() };
         let inputs = Inputs { world: world.clone(), demonstrations, weights: None, items: None };
-        let learner = Learner::new(&config, &inputs).unwrap();
+        let learner = Learner::new(&config, &inputs, &Device::Cpu).unwrap();
         assert_eq!(learner.cut, [None, Some(0)], "of eight turns, eight and three");
         assert_eq!((&learner.after.recent[..], learner.after.progress[0]), (&[4, 2][..], 0.375));
         let mut played = Batch::empty(&world, 2);

@@ -28,7 +28,7 @@ use super::{NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{Array, Demonstrations, TensorFile, World};
 use crate::env::states;
 use crate::nn::schedule::to_a_tenth;
-use crate::nn::{ActorCritic, AdamW, rng};
+use crate::nn::{ActorCritic, AdamW, device, rng};
 
 /// `rl.iql`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -99,6 +99,7 @@ impl Stage for Iql {
     const VERSION: u32 = 1;
     const ABOUT: &'static str = "train a policy offline on demonstrations by implicit Q-learning";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
+    const TRAINS: bool = true;
     type Inputs = Inputs;
     type Outputs = Outputs;
 
@@ -118,8 +119,9 @@ impl Stage for Iql {
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
         let world = &inputs.world;
-        let policy = self.network.build(world, self.seed)?;
-        let values = QValues::new(&self.network, world, self.gamma, self.seed.wrapping_add(1))?;
+        let device = device::of(cx)?;
+        let policy = self.network.build(world, self.seed, &device)?;
+        let values = QValues::new(&self.network, world, self.gamma, self.seed.wrapping_add(1), &device)?;
         let adam =
             |network: &ActorCritic| AdamW::new(network.params(), self.learning_rate, self.weight_decay, self.clip);
         let mut learner = Learner {
@@ -152,7 +154,7 @@ impl PolicyLearner for Learner<'_> {
         let unit = self.values.unit;
         let mut draw = rng(&[config.seed, 0x191, number]);
         let transitions = self.log.sample(config.batch_size, config.gamma, 1, &mut draw);
-        let actions = transitions.taken()?;
+        let actions = transitions.taken(self.policy.device())?;
         // As the paper has it, all three read what the others were before this step.
         let after = self.policy.heads(&states(&self.policy, &transitions.next)?)?.values;
         let targets = transitions.go_on_with(&(after * unit)?)?;

@@ -25,6 +25,8 @@ mod ilrec;
 mod iql;
 pub mod learner;
 mod network;
+#[cfg(test)]
+mod on_a_card;
 mod ppo;
 mod q_values;
 mod replay;

@@ -1,6 +1,7 @@
 //! The policy's network as a setting of every learner.
 
 use anyhow::Result;
+use candle_core::Device;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -54,8 +55,8 @@ impl NetworkConfig {
         self.encoder.check().map_err(|(path, message)| (format!("encoder.{path}"), message))
     }
 
-    /// A new network for that world.
-    pub fn build(&self, world: &World, seed: u64) -> Result<ActorCritic> {
+    /// A new network for that world, on that device.
+    pub fn build(&self, world: &World, seed: u64, device: &Device) -> Result<ActorCritic> {
         let shape = Shape {
             users: world.users(),
             items: world.items(),
@@ -67,6 +68,6 @@ impl NetworkConfig {
             avoid: self.avoid,
             alike_share: self.alike_share,
         };
-        ActorCritic::new(shape, &world.user_vectors, &world.item_vectors, seed)
+        ActorCritic::new_on(device, shape, &world.user_vectors, &world.item_vectors, seed)
     }
 }

@@ -8,7 +8,7 @@
 //! or was cut off. Left out: clipping of the value, and the penalty form of the objective.
 
 use anyhow::{Context as _, Result};
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 use pipeline::{Context, Stage, Wants};
 use rand::seq::SliceRandom;
 use schemars::JsonSchema;
@@ -24,7 +24,7 @@ use crate::artifact::{Demonstrations, RewardModel, TensorFile, Weights, World};
 use crate::env::{Student, states};
 use crate::nn::loss::value_loss;
 use crate::nn::schedule::to_a_tenth;
-use crate::nn::{ActorCritic, AdamW, Choice, rng};
+use crate::nn::{ActorCritic, AdamW, Choice, device, rng};
 
 /// `rl.ppo`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -115,6 +115,7 @@ impl Stage for Ppo {
     const ABOUT: &'static str =
         "train a policy by proximal policy optimisation on world and learned reward, with imitation";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
+    const TRAINS: bool = true;
     type Inputs = Inputs;
     type Outputs = Outputs;
 
@@ -144,8 +145,9 @@ impl Stage for Ppo {
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
         let world = &inputs.world;
+        let device = device::of(cx)?;
         let window = self.network.window;
-        let network = self.network.build(world, self.seed)?;
+        let network = self.network.build(world, self.seed, &device)?;
         let mut learner = Learner {
             config: self,
             world,
@@ -264,7 +266,8 @@ impl Learner<'_> {
     /// One gradient step on the given rows of a round.
     fn descend(&mut self, round: &Round, rows: &[usize], place: &[u64; 3], sums: &mut Sums) -> Result<()> {
         let config = self.config;
-        let taken = |values: &[f32]| Tensor::from_iter(rows.iter().map(|&row| values[row]), &Device::Cpu);
+        let device = self.network.device().clone();
+        let taken = |values: &[f32]| Tensor::from_iter(rows.iter().map(|&row| values[row]), &device);
         let actions: Vec<u32> = rows.iter().map(|&row| round.batch.actions[row]).collect();
         let states = states(&self.network, &round.batch.observation.take(rows))?;
         let (Choice { log_probability, entropy }, values) = self.network.choice_and_values(&states, &actions)?;
@@ -304,6 +307,8 @@ fn divergence(change: &[f32]) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use candle_core::Device;
+
     use super::*;
     use crate::nn::gradient_check::assert_finite_differences;
     use crate::rl::conformance::{Subject, assert_keeps_the_contract, small_network};

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use candle_core::{D, Tensor};
+use candle_core::{D, Device, Tensor};
 
 use super::NetworkConfig;
 use super::batch::value_unit;
@@ -40,9 +40,9 @@ pub struct Values {
 }
 
 impl QValues {
-    /// A new network, and a target equal to it.
-    pub fn new(config: &NetworkConfig, world: &World, gamma: f64, seed: u64) -> Result<Self> {
-        let build = || config.build(world, seed);
+    /// A new network on that device, and a target equal to it.
+    pub fn new(config: &NetworkConfig, world: &World, gamma: f64, seed: u64, device: &Device) -> Result<Self> {
+        let build = || config.build(world, seed, device);
         Ok(Self { network: build()?, target: build()?, unit: value_unit(world, gamma) })
     }
 
@@ -130,8 +130,6 @@ fn dueling(advantages: &Tensor, values: &Tensor, unit: f64, allowed: Option<&Ten
 
 #[cfg(test)]
 mod tests {
-    use candle_core::Device;
-
     use super::*;
     use crate::env::cluster_world;
     use crate::nn::gradient_check::{assert_every_parameter_learns, assert_finite_differences};
@@ -177,7 +175,7 @@ mod tests {
     fn every_parameter_learns() {
         let mut world = cluster_world(&[5.0, 4.0, 3.0], 1, 1, 10, 2);
         world.user_vectors.data = vec![1.0, 0.5, -0.5, 0.25, 2.0, -1.0];
-        let values = QValues::new(&small_network(), &world, 0.9, 1).unwrap();
+        let values = QValues::new(&small_network(), &world, 0.9, 1, &Device::Cpu).unwrap();
         let mut now = Observation::of(&world, 2);
         now.push(0, &[0], &[5.0], 10, 3);
         now.push(1, &[0, 2], &[5.0, 3.0], 10, 3);
@@ -191,7 +189,7 @@ mod tests {
     #[test]
     fn the_network_chooses_and_the_target_prices() {
         let world = cluster_world(&[5.0, 4.0, 3.0], 1, 1, 10, 1);
-        let values = QValues::new(&small_network(), &world, 0.9, 1).unwrap();
+        let values = QValues::new(&small_network(), &world, 0.9, 1, &Device::Cpu).unwrap();
         // The network now likes item 2; the target still prices it as before.
         let mut changed = values.network.params().export().unwrap();
         changed.get_mut("bias").unwrap().data = vec![0.0, 0.0, 50.0];

@@ -53,13 +53,13 @@ pub struct Transitions {
 impl Transitions {
     /// R + γᵐ·v, `[N]`, with `values [N]` of what comes after, in the unit of rewards: what Q is drawn to, without a gradient.
     pub fn go_on_with(&self, values: &Tensor) -> Result<Tensor> {
-        let tensor = |numbers: &[f32]| Tensor::from_slice(numbers, self.actions.len(), &Device::Cpu);
+        let tensor = |numbers: &[f32]| Tensor::from_slice(numbers, self.actions.len(), values.device());
         Ok((tensor(&self.returns)? + (values.detach() * tensor(&self.discounts)?)?)?)
     }
 
-    /// The items as a tensor, `[N]` of u32.
-    pub fn taken(&self) -> Result<Tensor> {
-        Ok(Tensor::from_slice(&self.actions, self.actions.len(), &Device::Cpu)?)
+    /// The items as a tensor on that device, `[N]` of u32.
+    pub fn taken(&self, device: &Device) -> Result<Tensor> {
+        Ok(Tensor::from_slice(&self.actions, self.actions.len(), device)?)
     }
 }
 

@@ -13,6 +13,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
+use candle_core::Device;
 use pipeline::{Context, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -27,7 +28,7 @@ use crate::artifact::{Array, Demonstrations, TensorFile, World};
 use crate::env::{Observation, states};
 use crate::nn::actor_critic::Heads;
 use crate::nn::schedule::to_a_tenth;
-use crate::nn::{ActorCritic, AdamW, choice, rng};
+use crate::nn::{ActorCritic, AdamW, choice, device, rng};
 
 /// `rl.sqn`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -91,6 +92,7 @@ impl Stage for Sqn {
     const VERSION: u32 = 1;
     const ABOUT: &'static str = "train a policy offline on demonstrations by self-supervised Q-learning";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
+    const TRAINS: bool = true;
     type Inputs = Inputs;
     type Outputs = Outputs;
 
@@ -108,7 +110,8 @@ impl Stage for Sqn {
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
         let world = &inputs.world;
-        let (learned, slow) = (TwoHeads::new(self, world)?, TwoHeads::new(self, world)?);
+        let device = device::of(cx)?;
+        let (learned, slow) = (TwoHeads::new(self, world, &device)?, TwoHeads::new(self, world, &device)?);
         let adam =
             |network: &ActorCritic| AdamW::new(network.params(), self.learning_rate, self.weight_decay, self.clip);
         let mut learner = Learner {
@@ -136,10 +139,10 @@ struct TwoHeads {
 }
 
 impl TwoHeads {
-    fn new(config: &Sqn, world: &World) -> Result<Self> {
+    fn new(config: &Sqn, world: &World, device: &Device) -> Result<Self> {
         Ok(Self {
-            policy: config.network.build(world, config.seed)?,
-            values: config.network.build(world, config.seed.wrapping_add(1))?,
+            policy: config.network.build(world, config.seed, device)?,
+            values: config.network.build(world, config.seed.wrapping_add(1), device)?,
             unit: value_unit(world, config.gamma),
         })
     }
@@ -169,7 +172,8 @@ impl PolicyLearner for Learner<'_> {
         let targets = transitions.go_on_with(&taken(&self.slow.say(&transitions.next)?.1.q, &best)?)?;
         let (policy, values) = self.learned.say(&transitions.now)?;
         let imitation = choice(&policy.logits, &transitions.actions)?.log_probability.mean_all()?.neg()?;
-        let error = huber_loss(&values.q, &transitions.taken()?, &targets, self.learned.unit)?;
+        let actions = transitions.taken(self.learned.policy.device())?;
+        let error = huber_loss(&values.q, &actions, &targets, self.learned.unit)?;
 
         // One gradient of the sum: the encoder belongs to both heads.
         let gradients = (&imitation + (&error * config.value_loss)?)?.backward()?;
@@ -210,7 +214,7 @@ impl PolicyLearner for Learner<'_> {
 
 #[cfg(test)]
 mod tests {
-    use candle_core::{Device, Tensor};
+    use candle_core::Tensor;
 
     use super::*;
     use crate::env::cluster_world;
@@ -260,7 +264,7 @@ mod tests {
         for (user, items, rewards) in [(0, &[][..], &[][..]), (0, &[0], &[5.0]), (1, &[0, 2], &[5.0, 3.0])] {
             seen.push(user, items, rewards, 10, 3);
         }
-        (TwoHeads::new(&Sqn { network, ..Sqn::default() }, &world).unwrap(), seen)
+        (TwoHeads::new(&Sqn { network, ..Sqn::default() }, &world, &Device::Cpu).unwrap(), seen)
     }
 
     #[test]

@@ -82,6 +82,7 @@ impl Stage for DeepFm {
     /// otherwise.
     const VERSION: u32 = 4;
     const ABOUT: &'static str = "fit DeepFM to ratings and features and complete it to a simulated world";
+    const TRAINS: bool = true;
     type Inputs = Inputs;
     type Outputs = Outputs;
 
@@ -102,7 +103,7 @@ impl Stage for DeepFm {
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
         let fields = Fields::new(&inputs.users, &inputs.items, self.max_distinct)?;
-        let build = |params: &mut Params, seed, mean| Model::new(params, self, fields.clone(), mean, seed);
+        let build = |params: &mut Params, seed, mean| Model::new(params, self, &fields, mean, seed);
         self.ensemble().run(&inputs, cx, |name, seed| self.fit(name, seed), build)
     }
 }
@@ -120,7 +121,6 @@ impl DeepFm {
 }
 
 /// Which row of one shared embedding table each field of a user or item takes.
-#[derive(Clone)]
 struct Fields {
     /// `[U, F_u]` and `[I, F_i]` of u32.
     user: Tensor,
@@ -166,6 +166,14 @@ impl Fields {
     }
 }
 
+impl Fields {
+    /// The same on that device.
+    fn on(&self, device: &Device) -> Result<Self> {
+        let there = |x: &Tensor| x.to_device(device);
+        Ok(Self { user: there(&self.user)?, item: there(&self.item)?, genres: there(&self.genres)?, rows: self.rows })
+    }
+}
+
 /// Numbers the distinct values from `rows` on, in their order.
 fn number<'a>(values: impl Iterator<Item = &'a str> + Clone, rows: &mut u32) -> Vec<u32> {
     let distinct: BTreeSet<&str> = values.clone().collect();
@@ -193,7 +201,8 @@ struct Model {
 }
 
 impl Model {
-    fn new(params: &mut Params, config: &DeepFm, fields: Fields, mean: f64, seed: u64) -> Result<Self> {
+    fn new(params: &mut Params, config: &DeepFm, fields: &Fields, mean: f64, seed: u64) -> Result<Self> {
+        let fields = fields.on(params.device())?;
         let mut init = Init::new(seed);
         let width = config.embedding;
         let count = fields.user.dim(1)? + fields.item.dim(1)? + 1;
@@ -265,7 +274,7 @@ mod tests {
         let mut params = Params::default();
         let fields = Fields::new(&users, &items, 10).unwrap();
         assert_eq!(fields.rows, 2 + 2 + 2 + 2 + 1);
-        let model = Model::new(&mut params, &DeepFm::default(), fields, 3.0, 0).unwrap();
+        let model = Model::new(&mut params, &DeepFm::default(), &fields, 3.0, 0).unwrap();
         let (user, item) =
             (Tensor::new(&[0_u32, 1], &Device::Cpu).unwrap(), Tensor::new(&[0_u32, 1], &Device::Cpu).unwrap());
         assert_every_parameter_learns(&params, || model.predict(&user, &item).unwrap().rating.sqr()?.sum_all());
@@ -333,7 +342,7 @@ mod tests {
         pairs(&mut inputs.interactions, 4..8, &|user, item| if (user * 7 + item * 3) % 4 < 2 { 1.0 } else { 5.0 });
         let stage = DeepFm { gaussian: true, epochs: 150, batch_size: 48, l2: 0.5, members: 1, ..DeepFm::default() };
         let fields = Fields::new(&inputs.users, &inputs.items, 10).unwrap();
-        let model = Model::new(&mut params, &stage, fields, 3.0, 0).unwrap();
+        let model = Model::new(&mut params, &stage, &fields, 3.0, 0).unwrap();
         let ids = |ids: &[u32]| Tensor::new(ids, &Device::Cpu).unwrap();
         let says = |item: u32| model.predict(&ids(&[0, 1, 2]), &ids(&[item; 3])).unwrap();
         assert_every_parameter_learns(&params, || {

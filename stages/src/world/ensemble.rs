@@ -14,7 +14,7 @@ use super::negatives::Negatives;
 use super::scores::Promises;
 use super::{Audience, Inputs, Outputs};
 use crate::artifact::{Array, Calibration, Curves, Interactions};
-use crate::nn::Params;
+use crate::nn::{Params, device};
 
 /// What an ensemble is besides its models; each family has fields and defaults of its own for it.
 pub(super) struct Ensemble<'a> {
@@ -74,12 +74,13 @@ impl Ensemble<'_> {
         let mean = if self.negatives { mean / 2.0 } else { mean };
         let (low, high) = range(log);
         let range = (if self.negatives { low.min(0.0) } else { low }, high);
+        let device = device::of(cx)?;
         let member = |k: u64| -> Result<Member> {
             let fit = fit(format!("member{k}"), self.seed.wrapping_add(k));
-            let mut params = Params::default();
+            let mut params = Params::on(&device);
             let model = build(&mut params, fit.seed, mean)?;
             let curves = fit.run(&params, &model, &ratings, cx)?;
-            Ok(Member { curves, completed: complete_matrix(&model, users, items, range)? })
+            Ok(Member { curves, completed: complete_matrix(&model, users, items, range, &device)? })
         };
         let members: Vec<Member> = (0..self.members).into_par_iter().map(member).collect::<Result<_>>()?;
         complete(&members, self.ips, self.audience, inputs, cx)

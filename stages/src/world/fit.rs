@@ -100,7 +100,7 @@ impl Fit {
             order.shuffle(&mut rng(&[self.seed, 0xf17, epoch]));
             let mut squares = 0.0;
             for rows in order.chunks(self.batch_size) {
-                let (error, mean_square) = loss(model, ratings, rows, self.seed, epoch)?;
+                let (error, mean_square) = loss(model, ratings, rows, [self.seed, epoch], params.device())?;
                 squares += mean_square * rows.len() as f64;
                 let loss = (error + (model.size()? * (self.l2 / log.len() as f64))?)?;
                 adam.descend(params, &loss).with_context(|| format!("epoch {epoch}"))?;
@@ -109,7 +109,7 @@ impl Fit {
             curves.push("rmse.train", epoch + 1, train);
             let mut message = format!("rmse {train:.4}");
             if let Some(holdout) = holdout.filter(|holdout| !holdout.is_empty()) {
-                let (held, likelihood) = held_out(model, holdout)?;
+                let (held, likelihood) = held_out(model, holdout, params.device())?;
                 curves.push("rmse.holdout", epoch + 1, held);
                 message += &format!(", held out {held:.4}");
                 if let Some(likelihood) = likelihood {
@@ -132,8 +132,8 @@ fn loss(
     model: &dyn RatingModel,
     ratings: &Ratings<'_>,
     rows: &[usize],
-    seed: u64,
-    epoch: u64,
+    [seed, epoch]: [u64; 2],
+    device: &Device,
 ) -> Result<(Tensor, f64)> {
     let log = ratings.log;
     let mut user: Vec<u32> = rows.iter().map(|&row| log.user[row]).collect();
@@ -151,8 +151,8 @@ fn loss(
             weight.iter_mut().for_each(|weight| weight.push(1.0));
         }
     }
-    let tensor = |values: Vec<f32>| Tensor::new(values, &Device::Cpu);
-    let predicted = model.predict(&Tensor::new(user, &Device::Cpu)?, &Tensor::new(item, &Device::Cpu)?)?;
+    let tensor = |values: Vec<f32>| Tensor::new(values, device);
+    let predicted = model.predict(&Tensor::new(user, device)?, &Tensor::new(item, device)?)?;
     let squared = (predicted.rating - tensor(rating)?)?.sqr()?;
     let mean_square = f64::from(squared.narrow(0, 0, rows.len())?.mean_all()?.to_scalar::<f32>()?);
     let mut losses = match predicted.log_variance {
@@ -166,12 +166,12 @@ fn loss(
 }
 
 /// The root mean squared error of a log, and its mean negative log-likelihood where the model states its variance.
-fn held_out(model: &dyn RatingModel, log: &Interactions) -> Result<(f64, Option<f64>)> {
+fn held_out(model: &dyn RatingModel, log: &Interactions, device: &Device) -> Result<(f64, Option<f64>)> {
     let rows: Vec<usize> = (0..log.len()).collect();
     let (mut squares, mut likelihood) = (0.0, None);
     for rows in rows.chunks(8192) {
-        let rating = Tensor::from_iter(rows.iter().map(|&row| log.rating[row]), &Device::Cpu)?;
-        let predicted = model.predict(&ids(&log.user, rows)?, &ids(&log.item, rows)?)?;
+        let rating = Tensor::from_iter(rows.iter().map(|&row| log.rating[row]), device)?;
+        let predicted = model.predict(&ids(&log.user, rows, device)?, &ids(&log.item, rows, device)?)?;
         let error = (predicted.rating - rating)?;
         squares += f64::from(error.sqr()?.sum_all()?.to_scalar::<f32>()?);
         if let Some(log_variance) = predicted.log_variance {
@@ -185,8 +185,8 @@ fn held_out(model: &dyn RatingModel, log: &Interactions) -> Result<(f64, Option<
     Ok(((squares / ratings).sqrt(), likelihood.map(|sum| sum / ratings)))
 }
 
-fn ids(values: &[u32], rows: &[usize]) -> Result<Tensor> {
-    Ok(Tensor::from_iter(rows.iter().map(|&row| values[row]), &Device::Cpu)?)
+fn ids(values: &[u32], rows: &[usize], device: &Device) -> Result<Tensor> {
+    Ok(Tensor::from_iter(rows.iter().map(|&row| values[row]), device)?)
 }
 
 /// What a model says of every user and item.
@@ -203,6 +203,7 @@ pub(super) fn complete_matrix(
     users: usize,
     items: usize,
     (low, high): (f32, f32),
+    device: &Device,
 ) -> Result<Completed> {
     let (mut rating, mut variance) = (Vec::with_capacity(users * items), Vec::new());
     let block = (65_536 / items.max(1)).max(1);
@@ -210,7 +211,7 @@ pub(super) fn complete_matrix(
         let block = first..(first + block).min(users);
         let pairs = block.flat_map(|user| (0..items).map(move |item| (user as u32, item as u32)));
         let (user, item): (Vec<u32>, Vec<u32>) = pairs.unzip();
-        let predicted = model.predict(&Tensor::new(user, &Device::Cpu)?, &Tensor::new(item, &Device::Cpu)?)?;
+        let predicted = model.predict(&Tensor::new(user, device)?, &Tensor::new(item, device)?)?;
         rating.extend(predicted.rating.to_vec1::<f32>()?.into_iter().map(|x| x.clamp(low, high)));
         if let Some(log_variance) = predicted.log_variance {
             variance.extend(log_variance.to_vec1::<f32>()?.into_iter().map(f32::exp));

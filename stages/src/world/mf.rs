@@ -64,6 +64,7 @@ impl Stage for MatrixFactorisation {
     /// 4: steps of training are fused, so sums round otherwise.
     const VERSION: u32 = 4;
     const ABOUT: &'static str = "fit matrix factorisation to ratings and complete it to a simulated world";
+    const TRAINS: bool = true;
     type Inputs = Inputs;
     type Outputs = Outputs;
 

@@ -15,6 +15,8 @@ mod ips;
 mod means;
 mod mf;
 mod negatives;
+#[cfg(test)]
+mod on_a_card;
 mod pessimistic;
 mod propensities;
 mod scores;

@@ -7,9 +7,9 @@ use serde_json::{Map, Value, json};
 
 use super::super::format;
 use super::makers::Makers;
-use crate::escape;
 use crate::reason::short;
 use crate::store::{AssetMade, Entry, Store};
+use crate::{Device, escape};
 
 pub(super) struct Lineage {
     /// Digest of an input → the result that holds it, of all results above the one asked for.
@@ -124,13 +124,15 @@ fn draw(text: &mut String, branch: &Branch<'_>, before: &str, under: &str) {
         Branch::Result { link, entry, port, below } => {
             let (made, material) = (&entry.made, &entry.material);
             let kind = format!("({}, version {})", material.kind, material.version);
+            let device = made.device.as_deref().filter(|&device| device != Device::Cpu.to_string());
             let facts = vec![
                 format!(
-                    "key {}, run {} of {}, {}",
+                    "key {}, run {} of {}, {}{}",
                     short(&entry.key),
                     made.run,
                     made.experiment,
-                    format::seconds(made.seconds)
+                    format::seconds(made.seconds),
+                    device.map(|device| format!(", on {device}")).unwrap_or_default()
                 ),
                 format!("command {}", escape::shown(&made.command, usize::MAX)),
                 format!("config {}", escape::shown(&material.config.to_string(), usize::MAX)),

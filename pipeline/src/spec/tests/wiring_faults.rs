@@ -16,6 +16,25 @@ fn kinds_of_stages() {
 }
 
 #[test]
+fn devices() {
+    let stage =
+        |device: &str| below(&format!("  x: {{ use: learn.a2c, device: {device}, inputs: {{ world: world }} }}"));
+    same(
+        stage("cuda"),
+        &[
+            "toy.yaml:6:32 cuda | `cuda:0` needs a program that was built for NVIDIA cards, and this one was not | build it with `cargo build --release --features cuda`, or train on the `cpu`",
+        ],
+    );
+    same(stage("2"), &["toy.yaml:6:32 2 | `device` takes the name of a device, not 2 | for example `device: cuda`"]);
+    same(
+        below("  x: { use: fit, device: cpu, inputs: { interactions: log.interactions } }"),
+        &[
+            "toy.yaml:6:26 cpu | fit trains nothing, so it has no device | leave it out here; the stage kinds that train: `learn.a2c`",
+        ],
+    );
+}
+
+#[test]
 fn references() {
     same(
         below("  x: { use: fit, inputs: { interactions: lgo.interactions } }"),

@@ -64,6 +64,15 @@ impl From<Rows> for Gradient {
 }
 
 impl Gradient {
+    /// Its numbers; those that are not there are 0.
+    #[must_use]
+    pub fn values(&self) -> &Tensor {
+        match self {
+            Self::Whole(values) => values,
+            Self::Rows(rows) => &rows.values,
+        }
+    }
+
     /// Of all of `parameter`.
     ///
     /// # Errors

@@ -7,7 +7,8 @@
 //! shared by the threads of the pool in parts whose borders depend on shapes alone; gradients of parameters go straight to the
 //! optimiser that asked for them.
 //!
-//! Deliberately not here: second derivatives, and devices other than the CPU.
+//! They work on the processor. On a card each entry gives the composition in [`plain`] instead. Deliberately not here: second
+//! derivatives.
 
 mod adam;
 mod elementary;
@@ -16,6 +17,7 @@ mod head;
 mod layer_norm;
 mod linear;
 mod lookup;
+pub mod plain;
 mod product;
 mod real;
 mod recurrent;

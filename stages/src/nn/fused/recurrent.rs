@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::handed::handed_over;
 use super::product::{Matrix, multiply};
-use super::{Real, contiguous, wide, with_slices};
+use super::{Real, contiguous, plain, wide, with_slices};
 
 /// The last h of the recurrence in [`Gru`](crate::nn::Gru): `x [B, T, 3H]` after its product and newest first, `hidden [H, 3H]`,
 /// `hidden_bias [H]` and `there [B, T]` of 1 and 0, a constant → `[B, H]`.
@@ -29,6 +29,9 @@ pub fn recurrent(x: &Tensor, hidden: &Tensor, hidden_bias: &Tensor, there: &Tens
             there.dims(),
             x.dims()
         );
+    }
+    if !x.device().is_cpu() {
+        return plain::recurrent(x, hidden, hidden_bias, there);
     }
     let steps = Steps { batch, turns, width, there: there.contiguous()?.detach(), passed: Mutex::new(None) };
     x.contiguous()?.apply_op3(&hidden.contiguous()?, hidden_bias, steps)
@@ -302,7 +305,6 @@ fn quarters<T>(all: &mut [T], width: usize) -> [&mut [T]; 4] {
 #[cfg(test)]
 mod tests {
     use candle_core::Device;
-    use candle_nn::ops::sigmoid;
 
     use super::*;
     use crate::nn::Init;
@@ -310,21 +312,6 @@ mod tests {
 
     fn values(seed: u64, shape: &[usize]) -> Tensor {
         Init::new(seed).normal(shape, 0.8).unwrap().to_dtype(DType::F64).unwrap()
-    }
-
-    fn plain(x: &Tensor, hidden: &Tensor, hidden_bias: &Tensor, there: &Tensor) -> Result<Tensor> {
-        let ((batch, turns, _), (width, _)) = (x.dims3()?, hidden.dims2()?);
-        let mut h = Tensor::zeros((batch, width), x.dtype(), x.device())?;
-        for turn in (0..turns).rev() {
-            let (x, of_h) = (x.narrow(1, turn, 1)?.squeeze(1)?, h.matmul(hidden)?);
-            let part = |t: &Tensor, k: usize| t.narrow(1, k * width, width);
-            let gates = sigmoid(&(x.narrow(1, 0, 2 * width)? + of_h.narrow(1, 0, 2 * width)?)?)?;
-            let remembered = part(&of_h, 2)?.broadcast_add(hidden_bias)?;
-            let new = (part(&x, 2)? + (part(&gates, 0)? * remembered)?)?.tanh()?;
-            let next = (&new + (part(&gates, 1)? * (&h - &new)?)?)?;
-            h = (&h + (next - &h)?.broadcast_mul(&there.narrow(1, turn, 1)?)?)?;
-        }
-        Ok(h)
     }
 
     fn there() -> Tensor {
@@ -335,7 +322,7 @@ mod tests {
     fn it_is_what_the_plain_operations_give() {
         let tensors = [values(1, &[2, 3, 15]), values(2, &[5, 15]), values(3, &[5])];
         let fused = |[x, hidden, bias]: [&Tensor; 3]| recurrent(x, hidden, bias, &there());
-        assert_same_gradients(&tensors, fused, |[x, hidden, bias]| plain(x, hidden, bias, &there()));
+        assert_same_gradients(&tensors, fused, |[x, hidden, bias]| plain::recurrent(x, hidden, bias, &there()));
     }
 
     #[test]

@@ -1,0 +1,107 @@
+//! The device that a training computes on: the processor, or an NVIDIA card where the program was built for one.
+//!
+//! A stage opens it once and hands it down: parameters are made there, each batch is moved there once, and what is exported or
+//! saved comes back, so that files and checkpoints know of no device. Tensors of two openings of one card do not mix.
+
+use anyhow::{Context as _, Result};
+use candle_core::Device;
+use pipeline::{Context, Devices};
+
+/// What this program can compute on.
+pub const DEVICES: Devices = Devices { cuda: cfg!(feature = "cuda"), probe: |device| open(device).map(|_| ()) };
+
+/// The device of a stage that trains, opened. A card is noted with its name.
+///
+/// # Errors
+/// When there is no such card.
+pub fn of(cx: &Context) -> Result<Device> {
+    let device = open(cx.device())?;
+    if let Some(name) = name(&device) {
+        cx.note("device", format!("{}, {name}", cx.device()));
+    }
+    Ok(device)
+}
+
+fn open(device: pipeline::Device) -> Result<Device> {
+    match device {
+        pipeline::Device::Cpu => Ok(Device::Cpu),
+        pipeline::Device::Cuda(number) => card(number).with_context(|| {
+            format!(
+                "the card `{device}` cannot be used\nhelp: `nvidia-smi` lists the cards and whether the driver works; or train on the \
+                 `cpu`"
+            )
+        }),
+    }
+}
+
+#[cfg(not(feature = "cuda"))]
+fn card(_: usize) -> Result<Device> {
+    anyhow::bail!("this program was not built for NVIDIA cards")
+}
+
+#[cfg(not(feature = "cuda"))]
+fn name(_: &Device) -> Option<String> {
+    None
+}
+
+/// Opens a card, and lets it keep the memory that was freed: else each time that the processor waits for a result, the driver
+/// gives all free memory back to the system, and the next tensor pays for getting it again.
+#[cfg(feature = "cuda")]
+fn card(number: usize) -> Result<Device> {
+    let device = Device::new_cuda(number)?;
+    keep_freed_memory(&device)?;
+    Ok(device)
+}
+
+#[cfg(feature = "cuda")]
+#[expect(unsafe_code, reason = "the driver's call is only reachable as a foreign function")]
+fn keep_freed_memory(device: &Device) -> Result<()> {
+    use candle_core::cuda::cudarc::driver::sys;
+    let context = device.as_cuda_device()?.cuda_stream().context().clone();
+    if !context.has_async_alloc() {
+        return Ok(());
+    }
+    context.bind_to_thread()?;
+    let mut pool = std::ptr::null_mut();
+    let mut all = u64::MAX;
+    let threshold = sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
+    // SAFETY: the context is current on this thread; both pointers are to locals of the kinds that the calls ask for, and outlive
+    // them.
+    unsafe {
+        sys::cuDeviceGetDefaultMemPool(&mut pool, context.cu_device()).result()?;
+        sys::cuMemPoolSetAttribute(pool, threshold, (&raw mut all).cast()).result()?;
+    }
+    Ok(())
+}
+
+#[cfg(feature = "cuda")]
+fn name(device: &Device) -> Option<String> {
+    let context = device.as_cuda_device().ok()?.cuda_stream().context().clone();
+    Some(context.name().unwrap_or_else(|_| "a card without a name".to_owned()))
+}
+
+/// The first card, for tests that need one; without one they say so and pass.
+#[cfg(test)]
+pub fn card_for_test(what: &str) -> Option<Device> {
+    match open(pipeline::Device::Cuda(0)) {
+        Ok(device) => Some(device),
+        Err(why) => {
+            eprintln!("skipped, {what} needs a card: {why:#}");
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_processor_is_always_there_and_a_missing_card_is_named() {
+        let cx = Context::detached(std::path::Path::new("."));
+        assert!(of(&cx).unwrap().is_cpu());
+        let error = of(&cx.on(pipeline::Device::Cuda(97))).err().expect("nobody has so many cards");
+        let error = format!("{error:#}");
+        assert!(error.contains("the card `cuda:97` cannot be used\nhelp: "), "{error}");
+    }
+}

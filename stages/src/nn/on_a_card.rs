@@ -1,0 +1,305 @@
+//! Tests on an NVIDIA card: what is composed there, and what trains there, agrees with the processor. Without a card, or in a
+//! program that was not built for one, they say so and pass.
+
+use std::collections::BTreeMap;
+
+use candle_core::{DType, Device, Result, Tensor, Var};
+use pipeline::{Context, Interrupted, Stage};
+
+use super::actor_critic::Shape;
+use super::fused::{Activation, layer_norm, linear, recurrent};
+use super::loss::{huber, softplus, taken};
+use super::{
+    ActorCritic, AdamW, Average, Caser, Choice, Encoder, GruEncoder, Init, Params, SasRec, Transformer, choice, device,
+    rng, spectral,
+};
+use crate::artifact::Array;
+use crate::nn::categorical::{Categorical, Support};
+
+/// Numbers by name.
+pub type Numbers = BTreeMap<String, Vec<f32>>;
+
+/// The first card, where there is one.
+fn card(what: &str) -> Option<Device> {
+    device::card_for_test(what)
+}
+
+/// How far the worst number of each name is off, beside `allowed` of the largest of that name; empty where none is farther.
+fn off(processor: &Numbers, card: &Numbers, allowed: f32) -> Vec<String> {
+    let mut told = Vec::new();
+    for (name, wanted) in processor {
+        let Some(found) = card.get(name).filter(|found| found.len() == wanted.len()) else {
+            told.push(format!("`{name}` is missing or of another size"));
+            continue;
+        };
+        let largest = wanted.iter().fold(1e-3_f32, |largest, x| largest.max(x.abs()));
+        let worst = wanted.iter().zip(found).map(|(a, b)| (a - b).abs()).fold(0.0, nan_or_larger);
+        if worst.is_nan() || worst > allowed * largest {
+            told.push(format!("`{name}` is off by {worst:.2e} where the largest is {largest:.2e}"));
+        }
+    }
+    told
+}
+
+fn nan_or_larger(worst: f32, x: f32) -> f32 {
+    if x.is_nan() || x > worst { x } else { worst }
+}
+
+fn flat(tensor: &Tensor) -> Result<Vec<f32>> {
+    tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1()
+}
+
+/// The value of `of` and its gradients at each of the tensors, there.
+fn with_gradients(there: &Device, tensors: &[Tensor], of: &dyn Fn(&[Tensor]) -> Result<Tensor>) -> Result<Numbers> {
+    let vars: Vec<Var> = tensors.iter().map(|t| Var::from_tensor(&t.to_device(there)?)).collect::<Result<_>>()?;
+    let given: Vec<Tensor> = vars.iter().map(|var| var.as_tensor().clone()).collect();
+    let found = of(&given)?;
+    let weights = Init::new(9).normal(found.dims(), 1.0)?.to_device(there)?;
+    let gradients = (&found * weights)?.sum_all()?.backward()?;
+    let mut numbers = Numbers::from([("value".to_owned(), flat(&found)?)]);
+    for (k, var) in vars.iter().enumerate() {
+        let gradient = gradients.get(var.as_tensor()).map(flat).transpose()?.unwrap_or_default();
+        numbers.insert(format!("gradient {k}"), gradient);
+    }
+    Ok(numbers)
+}
+
+type Operator = (&'static str, Vec<Tensor>, Box<dyn Fn(&[Tensor]) -> Result<Tensor>>);
+
+fn operators() -> Vec<Operator> {
+    let values = |seed, shape: &[usize]| Init::new(seed).normal(shape, 1.0).unwrap();
+    let layer = |activation| move |t: &[Tensor]| linear(&t[0], &t[1], &t[2], activation);
+    let ids: Vec<u32> = (0..64).map(|k| k * 7 % 37).collect();
+    let (items, actions) = (ids.clone(), ids);
+    let there = Tensor::new(&[[1.0_f32, 1.0, 0.0], [1.0, 1.0, 1.0]], &Device::Cpu).unwrap();
+    vec![
+        (
+            "linear",
+            vec![values(1, &[37, 50]), values(2, &[19, 50]), values(3, &[19])],
+            Box::new(layer(Activation::None)),
+        ),
+        (
+            "tanh",
+            vec![values(1, &[4, 9, 50]), values(2, &[19, 50]), values(3, &[19])],
+            Box::new(layer(Activation::Tanh)),
+        ),
+        (
+            "layer norm",
+            vec![values(1, &[3, 4, 35]), values(2, &[35]), values(3, &[35])],
+            Box::new(|t| layer_norm(&t[0], &t[1], &t[2], 1e-5)),
+        ),
+        ("softplus", vec![values(1, &[300])], Box::new(|t| softplus(&(&t[0] * 20.0)?))),
+        (
+            "recurrent",
+            vec![values(1, &[2, 3, 15]), values(2, &[5, 15]), values(3, &[5])],
+            Box::new(move |t| recurrent(&t[0], &t[1], &t[2], &there.to_device(t[0].device())?)),
+        ),
+        (
+            "taken",
+            vec![values(1, &[64, 37])],
+            Box::new(move |t| {
+                let taken = taken(&t[0], &Tensor::new(items.clone(), t[0].device())?)?;
+                Tensor::stack(&[taken.logit, taken.log_sum_exp], 0)
+            }),
+        ),
+        (
+            "choice",
+            vec![values(1, &[64, 37])],
+            Box::new(move |t| {
+                let Choice { log_probability, entropy } = choice(&t[0], &actions)?;
+                Tensor::stack(&[log_probability, entropy], 0)
+            }),
+        ),
+        ("huber", vec![values(1, &[64])], Box::new(|t| huber(&t[0]))),
+        ("spectral norm", vec![values(1, &[9, 21])], Box::new(|t| spectral::normalised(&t[0]))),
+    ]
+}
+
+#[test]
+fn operators_and_their_gradients_agree() {
+    let Some(card) = card("comparing operators") else { return };
+    let mut told = Vec::new();
+    for (name, tensors, of) in operators() {
+        let on = |there: &Device| with_gradients(there, &tensors, &of);
+        match on(&card) {
+            Ok(found) => {
+                told.extend(off(&on(&Device::Cpu).unwrap(), &found, 1e-4).iter().map(|off| format!("{name}: {off}")))
+            }
+            Err(error) => told.push(format!("{name}: {error}")),
+        }
+    }
+    assert!(told.is_empty(), "{told:#?}");
+}
+
+fn encoders() -> [Encoder; 6] {
+    [
+        Encoder::Window,
+        Encoder::Average(Average::default()),
+        Encoder::Gru(GruEncoder { width: 8 }),
+        Encoder::Transformer(Transformer { width: 8, ..Transformer::default() }),
+        Encoder::Sasrec(SasRec { width: 8, ..SasRec::default() }),
+        Encoder::Caser(Caser { horizontal: 3, vertical: 2, width: 8 }),
+    ]
+}
+
+fn student(there: &Device, encoder: Encoder) -> anyhow::Result<ActorCritic> {
+    let shape = Shape {
+        users: 5,
+        items: 23,
+        width: 6,
+        window: 4,
+        hidden: 16,
+        encoder,
+        prior: 1.0,
+        avoid: 1.0,
+        alike_share: 0.1,
+    };
+    let vectors = |seed, count| {
+        Init::new(seed).normal(&[count, 6], 1.0).and_then(|t| flat(&t)).map(|v| Array::new(&[count, 6], v))
+    };
+    ActorCritic::new_on(there, shape, &vectors(1, 5)?, &vectors(2, 23)?, 3)
+}
+
+/// The loss of a student and the gradient of each of its parameters; some items are forbidden, and some states are young.
+fn of_student(there: &Device, encoder: Encoder) -> anyhow::Result<Numbers> {
+    let network = student(there, encoder)?;
+    let recent: Vec<u32> = (0..40).map(|k| if k % 4 > k / 4 { 23 } else { k * 5 % 23 }).collect();
+    let paid: Vec<f32> = recent.iter().map(|&item| if item == 23 { 0.0 } else { item as f32 / 9.0 }).collect();
+    let progress: Vec<f32> = (0..10).map(|k| k as f32 / 10.0).collect();
+    let mut states = network.states(&[0, 1, 2, 3, 4, 0, 1, 2, 3, 4], &recent, &paid, &progress)?;
+    states.forbid((0..10).map(|row| (row, row as u32)))?;
+    let heads = network.heads(&states)?;
+    let Choice { log_probability, entropy } = choice(&heads.logits, &[20, 1, 2, 3, 4, 11, 12, 13, 14, 15])?;
+    let loss = ((log_probability.mean_all()? + (heads.values - 1.0)?.sqr()?.mean_all()?)? + entropy.mean_all()?)?;
+    let gradients = loss.backward()?;
+    let mut numbers = Numbers::from([("loss".to_owned(), flat(&loss)?)]);
+    for (name, var) in network.params().iter() {
+        numbers.insert(name.clone(), gradients.get(var.as_tensor()).map(flat).transpose()?.unwrap_or_default());
+    }
+    Ok(numbers)
+}
+
+#[test]
+fn students_of_every_encoder_learn_alike() {
+    let Some(card) = card("comparing students") else { return };
+    let mut told = Vec::new();
+    for encoder in encoders() {
+        match of_student(&card, encoder.clone()) {
+            Ok(found) => {
+                let wanted = of_student(&Device::Cpu, encoder.clone()).unwrap();
+                told.extend(off(&wanted, &found, 2e-4).iter().map(|off| format!("{encoder:?}: {off}")));
+            }
+            Err(error) => told.push(format!("{encoder:?}: {error:#}")),
+        }
+    }
+    assert!(told.is_empty(), "{told:#?}");
+}
+
+#[test]
+fn distributions_learn_alike() {
+    let Some(card) = card("comparing distributions") else { return };
+    let of = |there: &Device| -> anyhow::Result<Numbers> {
+        let support = Support { low: 0.0, high: 4.0, atoms: 11 };
+        let network = Categorical::new(student(there, Encoder::Window)?, support, 4)?;
+        let states = crate::nn::Scores::reader(&network).states(
+            &[0, 4],
+            &[2, 0, 23, 23, 1, 3, 9, 7],
+            &[1.0; 8],
+            &[0.5, 0.25],
+        )?;
+        let logs = network.log_chances(&states, &Tensor::new(&[2_u32, 7], there)?)?;
+        let means = network.means(&states)?;
+        let gradients = (logs.mean_all()? + means.sqr()?.mean_all()?)?.backward()?;
+        let mut numbers = Numbers::from([("logs".to_owned(), flat(&logs)?), ("means".to_owned(), flat(&means)?)]);
+        for (name, var) in network.params().0.iter().chain(network.params().1.iter()) {
+            numbers.insert(name.clone(), gradients.get(var.as_tensor()).map(flat).transpose()?.unwrap_or_default());
+        }
+        Ok(numbers)
+    };
+    let told = off(&of(&Device::Cpu).unwrap(), &of(&card).unwrap(), 2e-4);
+    assert!(told.is_empty(), "{told:#?}");
+}
+
+/// Five steps, of which the optimiser is exported after the second and goes on in the other place where `moved`.
+fn five_steps(there: [&Device; 2]) -> anyhow::Result<Numbers> {
+    let shape = [40, 30];
+    let mut saved = None;
+    let mut numbers = Numbers::new();
+    for (part, there) in there.into_iter().enumerate() {
+        let mut params = Params::on(there);
+        let x = params.add("x", &Init::new(1).normal(&shape, 1.0)?)?;
+        let mut adam = AdamW::new(&params, 0.1, 0.01, 1.0)?;
+        if let Some((values, state)) = &saved {
+            params.import(values)?;
+            adam.import(state)?;
+        }
+        for step in [0..2, 2..5][part].clone() {
+            let g = Init::new(2 + step).normal(&shape, 1.0)?.to_device(there)?;
+            let norm = adam.descend(&params, &(&x * &g)?.sum_all()?)?;
+            numbers.insert(format!("norm {step}"), vec![norm as f32]);
+        }
+        saved = Some((params.export()?, adam.export()?));
+    }
+    let (values, state) = saved.expect("two parts");
+    numbers.extend(values.into_iter().chain(state).map(|(name, array)| (name, array.data)));
+    Ok(numbers)
+}
+
+#[test]
+fn the_optimiser_steps_alike_and_goes_on_in_the_other_place() {
+    let Some(card) = card("comparing steps of the optimiser") else { return };
+    let wanted = five_steps([&Device::Cpu, &Device::Cpu]).unwrap();
+    let mut told = Vec::new();
+    for there in [[&card, &card], [&card, &Device::Cpu], [&Device::Cpu, &card]] {
+        told.extend(off(&wanted, &five_steps(there).unwrap(), 1e-5));
+    }
+    assert!(told.is_empty(), "{told:#?}");
+}
+
+/// A stage trains on the card as on the processor, and goes on there and back when it is interrupted after each unit. What is off by
+/// more than a thousandth may be one number in fifty: where a gradient is as good as 0, AdamW's first steps go by its sign.
+pub fn assert_trains_alike<S: Stage>(
+    what: &str,
+    stage: &S,
+    inputs: &dyn Fn() -> S::Inputs,
+    numbers: &dyn Fn(S::Outputs) -> Numbers,
+) {
+    let Some(_) = card(what) else { return };
+    let on = |folder: &std::path::Path, device| stage.run(inputs(), &Context::detached(folder).on(device));
+    let whole = |device| {
+        let folder = tempfile::tempdir().unwrap();
+        numbers(on(folder.path(), device).unwrap_or_else(|error| panic!("{what} on {device}: {error:#}")))
+    };
+    let to_and_fro = || {
+        let folder = tempfile::tempdir().unwrap();
+        for turn in 0.. {
+            let device = if turn % 2 == 0 { pipeline::Device::Cuda(0) } else { pipeline::Device::Cpu };
+            let cx = Context::detached(folder.path()).on(device);
+            cx.interrupt();
+            match stage.run(inputs(), &cx) {
+                Ok(outputs) => return numbers(outputs),
+                Err(error) => assert!(error.is::<Interrupted>() && turn < 1000, "{what}, turn {turn}: {error:#}"),
+            }
+        }
+        unreachable!("a training ends")
+    };
+    let wanted = whole(pipeline::Device::Cpu);
+    for (how, found) in [("on the card", whole(pipeline::Device::Cuda(0))), ("to and fro", to_and_fro())] {
+        let all: usize = wanted.values().map(Vec::len).sum();
+        let pairs = wanted.iter().flat_map(|(name, values)| {
+            let found = found.get(name).unwrap_or_else(|| panic!("{what} {how}: no `{name}`"));
+            assert_eq!(found.len(), values.len(), "{what} {how}: `{name}`");
+            values.iter().zip(found).map(move |(a, b)| (name, *a, *b))
+        });
+        let far: Vec<_> = pairs.filter(|(_, a, b)| !((a - b).abs() <= 1e-3 * a.abs().max(1.0))).collect();
+        let shown = &far[..far.len().min(5)];
+        assert!(50 * far.len() <= all, "{what} {how}: {} of {all} numbers are off, such as {shown:?}", far.len());
+    }
+}
+
+/// A world's user or item vectors for such tests: all of them different, so that no two items are worth the same to a rounding.
+pub fn apart(array: &mut Array, seed: u64) {
+    use rand::RngExt as _;
+    let mut draw = rng(&[seed, 0xca4d]);
+    array.data.iter_mut().for_each(|x| *x += draw.random_range(-0.5..0.5));
+}

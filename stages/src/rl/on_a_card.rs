@@ -1,0 +1,114 @@
+//! Every learner on an NVIDIA card; see [`assert_trains_alike`].
+
+use pipeline::Stage;
+
+use super::conformance::{demonstrated_cycles, small_network};
+use super::{
+    A2c, Bcq, BehaviourCloning, C51, Cql, Crr, Dqn, IlRec, Iql, Outputs, Ppo, Sqn, a2c, bc, bcq, c51, cql, crr, dqn,
+    ilrec, iql, ppo, sqn,
+};
+use crate::artifact::{Demonstrations, World};
+use crate::env::cluster_world;
+use crate::nn::on_a_card::{Numbers, apart, assert_trains_alike};
+
+fn world() -> World {
+    let mut world = cluster_world(&[5.0, 4.0, 3.0], 2, 2, 8, 4);
+    apart(&mut world.user_vectors, 1);
+    apart(&mut world.item_vectors, 2);
+    world
+}
+
+fn demonstrations(world: &World) -> Demonstrations {
+    demonstrated_cycles(world, &[&[0, 2, 4]])
+}
+
+/// The policy's parameters, and what was seen on the way.
+fn numbers(outputs: Outputs) -> Numbers {
+    let mut numbers: Numbers = outputs.policy.0.arrays.into_iter().map(|(name, array)| (name, array.data)).collect();
+    for point in outputs.curves.0 {
+        numbers.entry(point.series).or_default().push(point.value as f32);
+    }
+    numbers
+}
+
+fn alike<S: Stage<Outputs = Outputs>>(stage: &S, inputs: fn(World, Demonstrations) -> S::Inputs) {
+    stage.check().unwrap();
+    assert_trains_alike(S::KIND, stage, &|| inputs(world(), demonstrations(&world())), &numbers);
+}
+
+#[test]
+fn bc_trains_alike() {
+    let stage = BehaviourCloning { epochs: 3, batch_size: 8, network: small_network(), ..BehaviourCloning::default() };
+    alike(&stage, |world, demonstrations| bc::Inputs { world, demonstrations, weights: None });
+}
+
+#[test]
+fn cql_trains_alike() {
+    let stage = Cql { iterations: 3, batch_size: 16, target_period: 2, network: small_network(), ..Cql::default() };
+    alike(&stage, |world, demonstrations| cql::Inputs { world, demonstrations });
+}
+
+#[test]
+fn bcq_trains_alike() {
+    let stage = Bcq { iterations: 3, batch_size: 16, target_period: 2, network: small_network(), ..Bcq::default() };
+    alike(&stage, |world, demonstrations| bcq::Inputs { world, demonstrations });
+}
+
+#[test]
+fn crr_trains_alike() {
+    let stage = Crr { iterations: 3, batch_size: 16, target_period: 2, network: small_network(), ..Crr::default() };
+    alike(&stage, |world, demonstrations| crr::Inputs { world, demonstrations });
+}
+
+#[test]
+fn iql_trains_alike() {
+    let stage = Iql { iterations: 3, batch_size: 16, target_period: 2, network: small_network(), ..Iql::default() };
+    alike(&stage, |world, demonstrations| iql::Inputs { world, demonstrations });
+}
+
+#[test]
+fn sqn_trains_alike() {
+    let stage = Sqn { iterations: 3, batch_size: 16, target_period: 2, network: small_network(), ..Sqn::default() };
+    alike(&stage, |world, demonstrations| sqn::Inputs { world, demonstrations });
+}
+
+#[test]
+fn dqn_trains_alike() {
+    let stage = Dqn { iterations: 3, episodes: 4, gradient_steps: 2, network: small_network(), ..Dqn::default() };
+    alike(&stage, |world, _| dqn::Inputs { world, reward: None });
+}
+
+#[test]
+fn c51_trains_alike() {
+    let stage =
+        C51 { iterations: 3, episodes: 4, gradient_steps: 2, atoms: 11, network: small_network(), ..C51::default() };
+    alike(&stage, |world, _| c51::Inputs { world, reward: None });
+}
+
+#[test]
+fn a2c_trains_alike() {
+    let stage = A2c { iterations: 3, episodes: 4, network: small_network(), ..A2c::default() };
+    alike(&stage, |world, demonstrations| a2c::Inputs {
+        world,
+        reward: None,
+        demonstrations: Some(demonstrations),
+        weights: None,
+    });
+}
+
+#[test]
+fn ppo_trains_alike() {
+    let stage = Ppo { iterations: 3, episodes: 4, batch_size: 16, network: small_network(), ..Ppo::default() };
+    alike(&stage, |world, demonstrations| ppo::Inputs {
+        world,
+        reward: None,
+        demonstrations: Some(demonstrations),
+        weights: None,
+    });
+}
+
+#[test]
+fn ilrec_trains_alike() {
+    let stage = IlRec { iterations: 3, episodes: 4, network: small_network(), ..IlRec::default() };
+    alike(&stage, |world, demonstrations| ilrec::Inputs { world, demonstrations, weights: None, items: None });
+}
