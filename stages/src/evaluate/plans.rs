@@ -54,10 +54,12 @@ impl Players<'_> {
             cells.push(cell);
             all.extend(plans);
         }
-        let origins: Vec<Origin> = worlds.iter().map(|world| Origin::of(PLAN, &world.value)).collect();
+        let origins: Vec<Origin> = worlds.iter().map(|world| Origin::of("plan", &world.value)).collect();
         let (privileged, told) = self.origins.told(&origins);
-        let remarks: Vec<String> =
-            [ALONE.to_owned(), proven(&all)].into_iter().chain(told.into_iter().map(str::to_owned)).collect();
+        let remarks: Vec<String> = [ALONE.to_owned(), format!("there {}", proven(&all))]
+            .into_iter()
+            .chain(told.into_iter().map(str::to_owned))
+            .collect();
         let of = |measure: fn(&[f32], &[f32]) -> f64| -> Grid {
             let cell = |world: &&Named<World>| {
                 let user =

@@ -8,8 +8,8 @@ use super::pairs::{Bits, Pairs, has};
 use crate::artifact::World;
 
 /// Branches after which a search ends with what it has, and with what its open branches may still hold as the bound. Far more
-/// than the benchmarks here need.
-const MOST: u64 = 100_000;
+/// than benchmarks need: with 14 % of Coat's pairs in conflict a set takes 8 on average, and with 40 % some reach it.
+const MOST: u64 = 20_000;
 
 /// What one user likes, best first.
 pub(super) struct Taste<'w> {
