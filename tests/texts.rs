@@ -81,6 +81,7 @@ fn help_names_every_command_option_and_exit_code() {
         "--offline",
         "--json",
         "--threads <N>",
+        "--device <DEVICE>",
         "Examples:",
         "Exit codes:",
     ])
