@@ -31,7 +31,7 @@ use super::{NetworkConfig, Outputs, PolicyLearner, target};
 use crate::artifact::{Array, RewardModel, TensorFile, World};
 use crate::env::{Observation, Student, states};
 use crate::nn::schedule::to_a_tenth;
-use crate::nn::{ActorCritic, AdamW, Params, choice, rng};
+use crate::nn::{ActorCritic, AdamW, Params, choice, device, rng};
 
 /// `rl.sac`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -112,6 +112,7 @@ impl Stage for Sac {
     const VERSION: u32 = 1;
     const ABOUT: &'static str = "train a policy by discrete soft actor-critic on world and learned reward";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
+    const TRAINS: bool = true;
     type Inputs = Inputs;
     type Outputs = Outputs;
 
@@ -139,10 +140,11 @@ impl Stage for Sac {
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
         let world = &inputs.world;
-        let critic = |k| QValues::new(&self.network, world, self.gamma, self.seed.wrapping_add(k));
+        let device = device::of(cx)?;
+        let critic = |k| QValues::new(&self.network, world, self.gamma, self.seed.wrapping_add(k), &device);
         let adam = |params: &Params| AdamW::new(params, self.learning_rate, 0.0, self.clip);
-        let (policy, critics) = (self.policy_network().build(world, self.seed)?, [critic(1)?, critic(2)?]);
-        let mut temperature = Params::default();
+        let (policy, critics) = (self.policy_network().build(world, self.seed, &device)?, [critic(1)?, critic(2)?]);
+        let mut temperature = Params::on(&device);
         let log_temperature = temperature.add("log", &Tensor::new(&[self.temperature.ln() as f32], &Device::Cpu)?)?;
         let mut learner = Learner {
             config: self,
@@ -205,7 +207,7 @@ impl Learner<'_> {
 
         let slow = critics[0].slow(&transitions.next)?.q.minimum(&critics[1].slow(&transitions.next)?.q)?;
         let after = soft_value(&slow, &logits(&transitions.next)?, &alpha)?;
-        let (targets, actions) = (transitions.go_on_with(&after)?, transitions.taken()?);
+        let (targets, actions) = (transitions.go_on_with(&after)?, transitions.taken(after.device())?);
         let mut value_error = 0.0;
         for (critic, adam) in critics.iter().zip(&mut self.critic_adams) {
             let error = bellman_loss(&critic.now(&transitions.now)?.q, &actions, &targets)?;
@@ -219,6 +221,7 @@ impl Learner<'_> {
         self.policy_adam.descend(policy.params(), &loss)?;
 
         let wanted = target_entropies(&transitions.now, self.world.items(), config.target_entropy)?;
+        let wanted = wanted.to_device(now.device())?;
         let entropies = entropy(&now)?.detach();
         let loss = temperature_loss(&alpha, &entropies, &wanted)?;
         self.temperature_adam.descend(&self.temperature, &loss)?;
