@@ -26,5 +26,5 @@ pub(crate) use episodes::tests::cluster_world;
 pub use learned_reward::{Features, LearnedReward, TEXTS, last_steps};
 pub use observation::{Observation, observe};
 pub use popularity::{Popularity, USUAL_PRIOR};
-pub use student::{Student, states};
+pub use student::{Student, states, states_among};
 pub use texts::text_vectors;

@@ -24,10 +24,7 @@ impl Embedding {
     /// # Errors
     /// When an id is beyond the table.
     pub fn forward(&self, ids: &Tensor) -> candle_core::Result<Tensor> {
-        let rows = lookup(&self.table, ids.flatten_all()?.to_vec1()?)?;
-        let mut shape = ids.dims().to_vec();
-        shape.push(self.table.dim(1)?);
-        rows.reshape(shape)
+        lookup(&self.table, ids)
     }
 }
 
