@@ -13,16 +13,17 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+FOLDER = Path(__file__).resolve().parent
+ROOT = FOLDER.parents[1]
 
-# What is asked of our bench, of the peers' JAX script, and of their PyTorch scripts.
-STEPS = [
-    ("bc", ["--what", "bc"], ["bench_cql_torch.py", "--what", "bc"]),
-    ("cql", ["--what", "cql"], ["bench_cql_torch.py", "--what", "cql"]),
-    ("airl", ["--what", "airl", "--airl-hidden", "32"], ["bench_airl.py", "--impl", "torch", "--hidden", "32"]),
-    ("airl", ["--what", "airl", "--airl-hidden", "256"], ["bench_airl.py", "--impl", "torch", "--hidden", "256"]),
-    ("gru", ["--what", "gru"], ["bench_gru.py"]),
-]
+STEPS = ["bc", "cql", "airl-32", "airl-256", "gru", "sampled"]
+
+# The peers' scripts, the environment that runs each, and what it is asked for beside.
+PEERS = {
+    "jax": ("jax", ["training_jax.py"]),
+    "torch": ("torch", ["training_torch.py"]),
+    "compile": ("torch", ["training_torch.py", "--program", "compile"]),
+}
 
 
 def built():
@@ -32,13 +33,13 @@ def built():
     return ROOT / re.search(r"tests/bench/training\.rs \((.+)\)", done.stderr).group(1)
 
 
-def lines(command, threads, budget, folder=None):
+def lines(command, threads, budget):
     """What a program measured."""
     cores = sorted(os.sched_getaffinity(0))[:threads]
     environment = dict(os.environ, BENCH_BUDGET_S=str(budget), CUDA_VISIBLE_DEVICES="")
     done = subprocess.run(
         [*command, "--threads", str(threads)],
-        cwd=folder,
+        cwd=FOLDER,
         env=environment,
         capture_output=True,
         text=True,
@@ -49,47 +50,52 @@ def lines(command, threads, budget, folder=None):
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
 
+def table(found, peaks):
+    """Of each step and program: the medians over the rounds, what share of the processors' peak its products alone come to, and how
+    many times as long as ours it takes."""
+    print("\n| step | hidden | threads | program | best ms | median ms | processor ms | share of the peak | ours is faster |")
+    print("|---|---:|---:|---|---:|---:|---:|---:|---:|")
+    for (bench, hidden, threads), programs in found.items():
+        own = statistics.median(line["ms_median"] for line in programs["apprentice"])
+        gflop = programs["apprentice"][0]["gflop"]
+        for program, all_ in programs.items():
+            best = min(line["ms_min"] for line in all_)
+            median = statistics.median(line["ms_median"] for line in all_)
+            processor = statistics.median(line["cpu_ms_mean"] for line in all_)
+            share = 1e3 * gflop / median / max(peaks[threads])
+            times = f"{best:.2f} | {median:.2f} | {processor:.2f} | {share:.2f} | {median / own:.2f}"
+            print(f"| {bench} | {hidden} | {threads} | {program} | {times} |")
+    for threads, peak in peaks.items():
+        print(f"\nPeak of products alone, {threads} threads: {max(peak):.0f} GFLOP/s (of each round: {[round(p) for p in peak]}).")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scripts", type=Path, required=True, help="folder with the peers' bench_jax.py and its like")
     parser.add_argument("--peers", type=Path, required=True, help="folder with the virtual environments `jax` and `torch`")
-    parser.add_argument("--only", default="jax,torch", help="peers to run")
+    parser.add_argument("--only", default=",".join(PEERS), help="peers to run")
+    parser.add_argument("--steps", default=",".join(STEPS))
     parser.add_argument("--ours", help="the built bench; cargo builds it where this is not given")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--budget", type=float, default=4, help="seconds a measurement")
     parser.add_argument("--threads", default="1,2")
     given = parser.parse_args()
-    ours, only = given.ours or built(), given.only.split(",")
-    python = {name: given.peers / name / "bin" / "python" for name in only}
-    found = {}
+    ours, found, peaks = given.ours or built(), {}, {}
     for round_ in range(given.rounds):
         for threads in map(int, given.threads.split(",")):
-            seen = set()
-            for what, jax, torch in STEPS:
-                commands = [] if what in seen else [([ours, "--what", what], None)]
-                seen.add(what)
-                if "jax" in only:
-                    commands.append(([python["jax"], "bench_jax.py", *jax], given.scripts))
-                if "torch" in only:
-                    commands.append(([python["torch"], *torch], given.scripts))
-                for command, folder in commands:
-                    for line in lines(command, threads, given.budget, folder):
-                        print(json.dumps({**line, "round": round_}), flush=True)
+            for line in lines([ours, "--what", "peak"], threads, given.budget):
+                print(json.dumps({**line, "round": round_}), flush=True)
+                peaks.setdefault(threads, []).append(line["gflops"])
+            for what in given.steps.split(","):
+                commands = [[ours, "--what", what]]
+                for environment, command in map(PEERS.get, given.only.split(",")):
+                    commands.append([given.peers / environment / "bin" / "python", *command, "--what", what])
+                for command in commands:
+                    for line in lines(command, threads, given.budget):
+                        line |= {"round": round_, "load": os.getloadavg()[0]}
+                        print(json.dumps(line), flush=True)
                         step = (line["bench"], line["hidden"], threads)
                         found.setdefault(step, {}).setdefault(line["impl"], []).append(line)
-    print("\n| step | hidden | threads | program | best ms | median ms | processor ms | ours is faster: median | processor |")
-    print("|---|---:|---:|---|---:|---:|---:|---:|---:|")
-    for (bench, hidden, threads), programs in found.items():
-        of = {}
-        for program, all_ in programs.items():
-            best = min(line["ms_min"] for line in all_)
-            median = statistics.median(line["ms_median"] for line in all_)
-            processor = statistics.median(line.get("cpu_ms_mean", line.get("cpu_ms_median", 0)) for line in all_)
-            of[program] = (best, median, processor)
-        for program, (best, median, processor) in of.items():
-            _, own_median, own_processor = of["apprentice"]
-            ratios = f"{median / own_median:.2f} | {processor / max(own_processor, 1e-9):.2f}"
-            print(f"| {bench} | {hidden} | {threads} | {program} | {best:.2f} | {median:.2f} | {processor:.2f} | {ratios} |")
+    table(found, peaks)
 
 
 if __name__ == "__main__":

@@ -9,10 +9,11 @@ use anyhow::Result;
 use candle_core::{D, DType, Device, Tensor};
 use candle_nn::Module as _;
 use pipeline::Context;
-use serde_json::{Value, json};
+use serde_json::json;
 use stages::nn::discriminator::{Around, Rows, Shape};
-use stages::nn::loss::{Chosen, huber};
-use stages::nn::{AdamW, DiscriminatorSettings, Embedding, Gru, Init, Mlp, Opponent, Params};
+use stages::nn::loss::{Chosen, Scene, head, huber};
+use stages::nn::sampled::Proposal;
+use stages::nn::{AdamW, DiscriminatorSettings, Embedding, Gru, Init, Mlp, Opponent, Params, rng};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -23,13 +24,20 @@ const LOG: usize = 20_000;
 const ACTIONS: usize = 1_000;
 const HIDDEN: usize = 256;
 const BATCH: usize = 256;
+/// Of the recurrent step and of the sampled one: items, width, items seen, sequences in the log, negatives.
+const ITEMS: usize = 10_000;
+const MANY: usize = 100_000;
+const WIDTH: usize = 64;
+const TURNS: usize = 10;
+const SEQUENCES: usize = 4096;
+const NEGATIVES: usize = 1000;
 
 fn main() -> ExitCode {
     let given = |name: &str, or: &str| {
         let mut arguments = env::args().skip_while(|argument| argument != name);
         arguments.nth(1).unwrap_or_else(|| or.to_owned())
     };
-    let (what, threads) = (given("--what", "bc,cql,airl,gru"), given("--threads", "1"));
+    let (what, threads) = (given("--what", "peak,bc,cql,airl-32,airl-256,gru,sampled"), given("--threads", "1"));
     if env::var_os("CANDLE_NUM_THREADS").is_none() {
         // candle reads these once, and the program sets them before its first tensor: stages have threads of their own.
         let again = env::current_exe().and_then(|own| {
@@ -60,28 +68,77 @@ fn main() -> ExitCode {
 }
 
 fn measured(what: &str, threads: usize, device: &Device) -> Result<()> {
-    let place = if device.is_cpu() { "cpu" } else { "cuda" };
-    let plain = json!({ "device": place, "obs": OBS, "actions": ACTIONS, "batch": BATCH, "hidden": HIDDEN });
     match what {
-        "bc" => measure("discrete_bc_step", threads, plain, behaviour_cloning(device)?),
-        "cql" => measure("discrete_cql_step", threads, plain, conservative(device)?),
-        "airl" => {
-            for hidden in [32, 256] {
-                let shape = json!({ "device": place, "obs": OBS, "actions": 50, "batch": 512, "hidden": hidden });
-                measure("airl_disc_step", threads, shape, discriminator(hidden, device)?)?;
-            }
-            Ok(())
+        "peak" => peak(threads),
+        "bc" => {
+            measure("discrete_bc_step", threads, HIDDEN, 3.0 * discrete(BATCH) - first(), behaviour_cloning(device)?)
         }
+        // Two forward passes more, of the network and of the target over the states after.
+        "cql" => measure("discrete_cql_step", threads, HIDDEN, 5.0 * discrete(BATCH) - first(), conservative(device)?),
+        "airl-32" => measure("airl_disc_step", threads, 32, adversary(32), discriminator(32, device)?),
+        "airl-256" => measure("airl_disc_step", threads, 256, adversary(256), discriminator(256, device)?),
         "gru" => {
-            let shape = json!({ "device": place, "items": 10_000, "hidden": 64, "seq": 10, "batch": BATCH, "loss": "last_position" });
-            measure("gru_fullsoftmax_step", threads, shape, recurrent(device)?)
+            let turns = product(BATCH * TURNS, WIDTH, 3 * WIDTH);
+            let all = 3.0 * (2.0 * turns + product(BATCH, WIDTH, ITEMS));
+            measure("gru_fullsoftmax_step", threads, WIDTH, all, recurrent(device)?)
+        }
+        "sampled" => {
+            let candidates = product(BATCH, WIDTH, NEGATIVES + BATCH);
+            let all = 3.0 * (candidates + 2.0 * product(BATCH, WIDTH, WIDTH));
+            measure("sampled_softmax_step", threads, WIDTH, all, sampled(device)?)
         }
         other => anyhow::bail!("no step is called so: `{other}`"),
     }
 }
 
+/// Floating-point operations of a product of `[m, k]` and `[k, n]`, in thousands of millions.
+fn product(m: usize, k: usize, n: usize) -> f64 {
+    2e-9 * (m * k * n) as f64
+}
+
+/// Of 64 → 256 → 256 → 1,000 forward; back it is twice that, but for the gradient of the states.
+fn discrete(rows: usize) -> f64 {
+    product(rows, OBS, HIDDEN) + product(rows, HIDDEN, HIDDEN) + product(rows, HIDDEN, ACTIONS)
+}
+
+fn first() -> f64 {
+    product(BATCH, OBS, HIDDEN)
+}
+
+/// Of g once and of the potential twice, forward and back.
+fn adversary(hidden: usize) -> f64 {
+    let rest = 3.0 * (product(1024, hidden, hidden) + product(1024, hidden, 1));
+    2.0 * product(1024, 2 * OBS + 51, hidden) + 4.0 * product(1024, OBS, hidden) + 3.0 * rest
+}
+
+/// The products of candle's kernels alone, 512 × 512 × 512, one after the other on each thread.
+fn peak(threads: usize) -> Result<()> {
+    let matrices = |seed| normal(seed, &[512, 512], &Device::Cpu);
+    let (a, b) = (matrices(1)?, matrices(2)?);
+    let (mut best, mut all) = (f64::INFINITY, Vec::new());
+    for _ in 0..40 {
+        let begin = Instant::now();
+        rayon::broadcast(|_| (0..8).try_for_each(|_| a.matmul(&b).map(drop))).into_iter().collect::<Result<(), _>>()?;
+        all.push(begin.elapsed().as_secs_f64());
+        best = all.iter().copied().fold(best, f64::min);
+    }
+    all.sort_by(f64::total_cmp);
+    let of = |seconds: f64| threads as f64 * 8.0 * product(512, 512, 512) / seconds;
+    let line = json!({ "bench": "peak", "impl": "apprentice", "threads": threads, "hidden": 0, "gflops": of(best),
+        "gflops_median": of(all[all.len() / 2]) });
+    println!("{line}");
+    Ok(())
+}
+
 /// Times each step by itself, after five for nothing, up to 400 in the seconds of `BENCH_BUDGET_S`, like the peers.
-fn measure(bench: &str, threads: usize, shape: Value, mut step: impl FnMut() -> Result<f32>) -> Result<()> {
+/// `gflop` are the operations of its products.
+fn measure(
+    bench: &str,
+    threads: usize,
+    hidden: usize,
+    gflop: f64,
+    mut step: impl FnMut() -> Result<f32>,
+) -> Result<()> {
     let budget: f64 = env::var("BENCH_BUDGET_S").ok().and_then(|text| text.parse().ok()).unwrap_or(20.0);
     for _ in 0..5 {
         step()?;
@@ -96,15 +153,16 @@ fn measure(bench: &str, threads: usize, shape: Value, mut step: impl FnMut() -> 
     seconds.sort_by(f64::total_cmp);
     let at = |share: f64| seconds[((share * seconds.len() as f64) as usize).min(seconds.len() - 1)];
     let rounded = |number: f64| (number * 1e4).round() / 1e4;
+    let version = env!("CARGO_PKG_VERSION");
     let mut line =
-        json!({ "bench": bench, "impl": "apprentice", "version": env!("CARGO_PKG_VERSION"), "threads": threads });
+        json!({ "bench": bench, "impl": "apprentice", "version": version, "threads": threads, "hidden": hidden });
     let all = line.as_object_mut().expect("an object");
-    all.extend(shape.as_object().expect("an object").clone());
     for (name, value) in [
         ("ms_min", 1e3 * seconds[0]),
         ("ms_p10", 1e3 * at(0.1)),
         ("ms_median", 1e3 * at(0.5)),
         ("cpu_ms_mean", 1e3 * processor),
+        ("gflop", gflop),
         ("steps_s_best", 1.0 / seconds[0]),
         ("steps_s_median", 1.0 / at(0.5)),
         ("loss", f64::from(loss)),
@@ -222,11 +280,11 @@ fn discriminator(hidden: usize, device: &Device) -> Result<impl FnMut() -> Resul
 
 /// The next of 10,000 items after ten, by a recurrent unit of 64 numbers.
 fn recurrent(device: &Device) -> Result<impl FnMut() -> Result<f32> + use<>> {
-    let (items, width, turns, log) = (10_000, 64, 10, 4096);
+    let (items, width, turns, log) = (ITEMS, WIDTH, TURNS, SEQUENCES);
     let (mut params, mut init) = (Params::on(device), Init::new(0));
     let table = Embedding::new(&mut params, "items", &init.normal(&[items, width], 0.1)?)?;
     let gru = Gru::new(&mut params, "gru", width, width, &mut init)?;
-    let head = Mlp::new(&mut params, "head", &[width, items], 1.0, &mut init)?;
+    let out = Mlp::new(&mut params, "head", &[width, items], 1.0, &mut init)?;
     let mut adam = AdamW::new(&params, 3e-4, 0.0, f64::INFINITY)?;
     let mut draw = Draw(0);
     let (seen, next) =
@@ -237,7 +295,38 @@ fn recurrent(device: &Device) -> Result<impl FnMut() -> Result<f32> + use<>> {
         let rows = draw.batch(BATCH, log, &device)?;
         let states = gru.forward(&table.forward(&seen.index_select(&rows, 0)?)?, &there)?;
         let next = next.index_select(&rows, 0)?.to_vec1()?;
-        let loss = head.chosen(&states, &next)?.log_probability.mean_all()?.neg()?;
+        let loss = out.chosen(&states, &next)?.log_probability.mean_all()?.neg()?;
+        adam.descend(&params, &loss)?;
+        Ok(loss.to_scalar()?)
+    })
+}
+
+/// The next of 100,000 items after ten, by the mean of their vectors, a network 64 → 64 → 64 and a softmax over a sample, with steps
+/// of the rows that were used.
+fn sampled(device: &Device) -> Result<impl FnMut() -> Result<f32> + use<>> {
+    let (mut params, mut init) = (Params::on(device), Init::new(0));
+    let seen_table = Embedding::new(&mut params, "seen", &init.normal(&[MANY, WIDTH], 1.0)?)?;
+    let out = Embedding::new(&mut params, "out", &init.normal(&[MANY, WIDTH], 1.0)?)?;
+    let bias = Embedding::new(&mut params, "bias", &Tensor::zeros((MANY, 1), DType::F32, &Device::Cpu)?)?;
+    let network = Mlp::new(&mut params, "network", &[WIDTH, WIDTH, WIDTH], 1.0, &mut init)?;
+    let mut adam = AdamW::new(&params, 3e-4, 0.0, f64::INFINITY)?.of_used_rows();
+    let (mut draw, mut negatives, proposal) = (Draw(0), rng(&[0]), Proposal::new(MANY, &[]));
+    let (seen, next) = (
+        draw.batch(SEQUENCES * TURNS, MANY, device)?.reshape((SEQUENCES, TURNS))?,
+        draw.batch(SEQUENCES, MANY, device)?,
+    );
+    let device = device.clone();
+    Ok(move || {
+        let rows = draw.batch(BATCH, SEQUENCES, &device)?;
+        let query = network.forward(&seen_table.forward(&seen.index_select(&rows, 0)?)?.mean(1)?)?;
+        let taken: Vec<u32> = next.index_select(&rows, 0)?.to_vec1()?;
+        let candidates = proposal.candidates(&taken, NEGATIVES, &mut negatives)?;
+        let items = Tensor::from_slice(&candidates.items, candidates.items.len(), &device)?;
+        let rest = (bias.forward(&items)?.squeeze(1)? - candidates.log_proposal.to_device(&device)?)?;
+        let allowed = candidates.allowed(|_| &[])?.to_device(&device)?;
+        let scene = Scene { near: None, allowed: Some(&allowed) };
+        let chosen = head(&query, &out.forward(&items)?, &rest, scene, &candidates.own())?;
+        let loss = chosen.log_probability.mean_all()?.neg()?;
         adam.descend(&params, &loss)?;
         Ok(loss.to_scalar()?)
     })

@@ -7,7 +7,8 @@ use rand_chacha::ChaCha8Rng;
 use super::{Agent, Episodes, Observation, observe};
 use crate::artifact::Policy;
 use crate::nn::actor_critic::States;
-use crate::nn::{Scores, served};
+use crate::nn::sampled::Candidates;
+use crate::nn::{ActorCritic, Scores, served};
 
 /// States as the network takes them, without what the world masks: the one place where an observation becomes tensors.
 pub fn states(network: &dyn Scores, observation: &Observation) -> Result<States> {
@@ -18,6 +19,13 @@ pub fn states(network: &dyn Scores, observation: &Observation) -> Result<States>
         states.forbid((0..observation.len()).flat_map(masked))?;
     }
     Ok(states)
+}
+
+/// The same for a softmax over a sample, see [`sampled`](crate::nn::sampled).
+pub fn states_among(network: &ActorCritic, observation: &Observation, candidates: &Candidates) -> Result<States> {
+    let allowed = candidates.allowed(|row| observation.masked(row))?;
+    let Observation { user, recent, rewards, progress, .. } = observation;
+    network.states_among(user, recent, rewards, progress, &candidates.items, allowed)
 }
 
 /// A network that recommends.

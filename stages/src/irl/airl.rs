@@ -91,7 +91,8 @@ impl Stage for Airl {
     const KIND: &'static str = "irl.airl";
     /// 1: first. 2: as version 4 of irl.gail; the file's f is divided by its own deviation; the generator does not imitate.
     /// 3: steps of training are fused, so sums round otherwise; `discriminator.layers`.
-    const VERSION: u32 = 3;
+    /// 4: gradients are summed in parts, for threads, so they round otherwise.
+    const VERSION: u32 = 4;
     const ABOUT: &'static str = "learn a reward and demonstration weights by adversarial inverse RL (AIRL's form)";
     const NOT_IN_KEY: &'static [&'static str] = &["policy.checkpoint_every"];
     const TRAINS: bool = true;

@@ -88,7 +88,8 @@ impl Stage for Gail {
     /// forms and stabilisers; the reward's file says its form; pairs of learned and true reward. 4: advantages in units of the return, with what comes after a demonstration that was
     /// cut off; the generator is paid what the rules log; logits are cut after learning; seeds are hashed; pairs are drawn.
     /// 5: steps of training are fused, so sums round otherwise; `discriminator.layers`.
-    const VERSION: u32 = 5;
+    /// 6: gradients are summed in parts, for threads, so they round otherwise.
+    const VERSION: u32 = 6;
     const ABOUT: &'static str = "learn a reward and demonstration weights by adversarial inverse RL (GAIL's form)";
     const NOT_IN_KEY: &'static [&'static str] = &["policy.checkpoint_every"];
     const TRAINS: bool = true;

@@ -8,8 +8,9 @@ use candle_nn::Module;
 use serde::{Deserialize, Serialize};
 
 use super::encoder::{Encoding, Recent};
-use super::fused::{Chosen, Scene, head};
+use super::fused::{Chosen, Scene, head, lookup};
 use super::params::{to_array, to_tensor};
+use super::sampled::Candidates;
 use super::{Choice, Embedding, Encoder, Init, Mlp, NOT_THERE, Params, check_ids};
 use crate::artifact::{Array, TensorFile};
 
@@ -183,18 +184,57 @@ impl ActorCritic {
     /// States from flat arrays: `user [B]`, `recent [B·W]` newest first with I for none, `rewards [B·W]` that those paid,
     /// `progress [B]`.
     pub fn states(&self, user: &[u32], recent: &[u32], rewards: &[f32], progress: &[f32]) -> Result<States> {
+        let items = self.shape.items;
+        let near = |item: usize, row: &mut [f32]| {
+            row[2 * item] += NEAR;
+            let like = &self.likeness[item * items..][..items];
+            row.chunks_exact_mut(2).zip(like).for_each(|(pair, like)| pair[1] += NEAR * like);
+        };
+        self.states_near(user, recent, rewards, progress, items, near)
+    }
+
+    /// States for [`ActorCritic::choice_among`], which are told apart by these candidates alone.
+    pub fn states_among(
+        &self,
+        user: &[u32],
+        recent: &[u32],
+        rewards: &[f32],
+        progress: &[f32],
+        candidates: &[u32],
+        allowed: Tensor,
+    ) -> Result<States> {
+        let items = self.shape.items;
+        check_ids("candidate", candidates, items)?;
+        let near = |item: usize, row: &mut [f32]| {
+            let like = &self.likeness[item * items..][..items];
+            for (pair, &candidate) in row.chunks_exact_mut(2).zip(candidates) {
+                pair[0] += if candidate as usize == item { NEAR } else { 0.0 };
+                pair[1] += NEAR * like[candidate as usize];
+            }
+        };
+        let states = self.states_near(user, recent, rewards, progress, candidates.len(), near)?;
+        Ok(States { allowed: Some(allowed.to_device(self.device())?), ..states })
+    }
+
+    /// States told apart by `columns` items: `near(item, row)` adds what a recent item says of each to `row [columns, 2]`.
+    fn states_near(
+        &self,
+        user: &[u32],
+        recent: &[u32],
+        rewards: &[f32],
+        progress: &[f32],
+        columns: usize,
+        add_near: impl Fn(usize, &mut [f32]),
+    ) -> Result<States> {
         let (batch, items, window) = (user.len(), self.shape.items, self.shape.window);
         ensure!(recent.len() == batch * window, "{} recent items for {batch} states of {window}", recent.len());
         ensure!(rewards.len() == batch * window, "{} rewards for {batch} states of {window}", rewards.len());
         check_ids("user", user, self.shape.users)?;
         check_ids("item", recent, items + 1)?;
-        let mut near = vec![0.0_f32; 2 * batch * items];
+        let mut near = vec![0.0_f32; 2 * batch * columns];
         for (k, &item) in recent.iter().enumerate() {
             if (item as usize) < items {
-                let row = &mut near[2 * (k / window) * items..][..2 * items];
-                row[2 * item as usize] += NEAR;
-                let like = &self.likeness[item as usize * items..][..items];
-                row.chunks_exact_mut(2).zip(like).for_each(|(pair, like)| pair[1] += NEAR * like);
+                add_near(item as usize, &mut near[2 * (k / window) * columns..][..2 * columns]);
             }
         }
         let device = self.device();
@@ -205,7 +245,7 @@ impl ActorCritic {
             there: Tensor::from_iter(recent.iter().map(|&item| f32::from((item as usize) < items)), device)?
                 .reshape((batch, window))?,
             progress: Tensor::from_slice(progress, (batch, 1), device)?,
-            near: Tensor::from_vec(near, (batch * items, 2), device)?,
+            near: Tensor::from_vec(near, (batch * columns, 2), device)?,
             allowed: None,
         })
     }
@@ -281,6 +321,18 @@ impl ActorCritic {
         let query = self.query(users, inputs)?;
         let Chosen { log_probability, entropy, .. } = head(&query, &self.item_out, &rest, scene, actions)?;
         Ok(Choice { log_probability, entropy })
+    }
+
+    /// log π̂ `[B]` of what was taken, by a softmax over a sample, see [`sampled`](super::sampled). Of the tables it reads, and its
+    /// gradient has, the rows of the candidates alone.
+    pub fn choice_among(&self, states: &States, candidates: &Candidates) -> Result<Tensor> {
+        let (users, inputs) = self.inputs(states)?;
+        let items = Tensor::from_slice(&candidates.items, candidates.items.len(), self.bias.device())?;
+        let (weight, bias) = (lookup(&self.item_out, &items)?, lookup(&self.bias, &items)?);
+        let bias = (bias - candidates.log_proposal.to_device(self.device())?)?;
+        let rest = Tensor::cat(&[&bias, &self.shown, &self.alike], 0)?;
+        let scene = Scene { near: Some(&states.near), allowed: states.allowed.as_ref() };
+        Ok(head(&self.query(&users, &inputs)?, &weight, &rest, scene, &candidates.own())?.log_probability)
     }
 
     /// `[B, D]`.
@@ -423,6 +475,32 @@ mod tests {
             let alone = network.choice(&states, &[1, 2]).unwrap().log_probability.to_vec1::<f32>().unwrap();
             let (choice, _) = network.choice_and_values(&states, &[1, 2]).unwrap();
             assert_eq!(alone, choice.log_probability.to_vec1::<f32>().unwrap());
+        }
+    }
+
+    /// With every item once and equal chances to be drawn, a sample is the catalogue.
+    #[test]
+    fn a_softmax_over_a_sample_of_everything_is_the_full_one() {
+        let network = small(Encoder::Window);
+        let log_proposal = Tensor::full(-1.1_f32, 5, &Device::Cpu).unwrap();
+        let candidates = Candidates { items: vec![2, 0, 1, /* taken */ 1, 2], states: 2, log_proposal };
+        let masked = |row: usize| if row == 0 { &[2][..] } else { &[] };
+        let allowed = candidates.allowed(masked).unwrap();
+        let (user, recent, rewards, progress) = ([0, 1], [2, 0, 1, 3], [1.0, 2.0, 3.0, 0.0], [0.5, 0.25]);
+        let among = network.states_among(&user, &recent, &rewards, &progress, &candidates.items, allowed).unwrap();
+        let mut states = states(&network);
+        states.forbid([(0, 2)]).unwrap();
+        let of = |log: Tensor| {
+            let gradients = log.sum_all().unwrap().backward().unwrap();
+            let flat = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            let parameters = network.params().iter().filter_map(|(_, var)| gradients.get(var.as_tensor()).map(flat));
+            std::iter::once(flat(&log)).chain(parameters).flatten().collect::<Vec<f32>>()
+        };
+        let sampled = of(network.choice_among(&among, &candidates).unwrap());
+        let full = of(network.choice(&states, &[1, 2]).unwrap().log_probability);
+        assert_eq!(sampled.len(), full.len());
+        for (a, b) in sampled.iter().zip(&full) {
+            assert!((a - b).abs() < 1e-4 * b.abs().max(1.0), "{a} sampled, {b} full");
         }
     }
 

@@ -24,15 +24,7 @@ impl Embedding {
     /// # Errors
     /// When an id is beyond the table.
     pub fn forward(&self, ids: &Tensor) -> candle_core::Result<Tensor> {
-        let flat = ids.flatten_all()?;
-        let rows = match flat.device().is_cpu() {
-            true => lookup(&self.table, flat.to_vec1()?)?,
-            // To look at the ids would be to wait for the card.
-            false => self.table.index_select(&flat, 0)?,
-        };
-        let mut shape = ids.dims().to_vec();
-        shape.push(self.table.dim(1)?);
-        rows.reshape(shape)
+        lookup(&self.table, ids)
     }
 }
 

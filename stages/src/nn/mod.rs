@@ -25,6 +25,7 @@ mod mlp;
 mod opponent;
 pub mod params;
 mod reward_form;
+pub mod sampled;
 mod sasrec;
 pub mod schedule;
 pub mod served;

@@ -100,7 +100,8 @@ impl Stage for A2c {
     /// 1: first. 2: both heads read one encoding and log π and the entropy are one operation, so sums
     /// round otherwise; `network.encoder`.
     /// 3: steps of training are fused, so sums round otherwise.
-    const VERSION: u32 = 3;
+    /// 4: gradients are summed in parts, for threads, so they round otherwise.
+    const VERSION: u32 = 4;
     const ABOUT: &'static str = "train a policy by advantage actor-critic on world and learned reward, with imitation";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
     const TRAINS: bool = true;

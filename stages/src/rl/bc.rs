@@ -13,6 +13,7 @@ use super::checks::{self, Checked};
 use super::learner::{Plan, Seen, Trained, train};
 use super::{Demonstrated, NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{Demonstrations, TensorFile, Weights, World};
+use crate::nn::sampled::Proposal;
 use crate::nn::{ActorCritic, AdamW, device, rng};
 
 /// `rl.bc`.
@@ -27,12 +28,40 @@ pub struct BehaviourCloning {
     pub learning_rate: f64,
     /// AdamW's decoupled decay.
     pub weight_decay: f64,
+    /// What π is made of while it learns; what is served is over the whole catalogue either way.
+    pub softmax: Softmax,
     /// The network.
     pub network: NetworkConfig,
     /// Epochs between two checkpoints.
     pub checkpoint_every: u64,
     /// Seed of the weights and of the order of batches.
     pub seed: u64,
+}
+
+/// The items over which log π is normalised.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Softmax {
+    /// The whole catalogue.
+    #[default]
+    Full,
+    /// A sample of it, drawn by how often items were demonstrated and corrected for that: of the tables of items a step touches only
+    /// the rows of the sample and of the states, the others keep their values and their moments.
+    Sampled(Sampled),
+}
+
+/// Settings of [`Softmax::Sampled`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Sampled {
+    /// Items drawn for each update, from 1; ours: 1,000.
+    pub negatives: usize,
+}
+
+impl Default for Sampled {
+    fn default() -> Self {
+        Self { negatives: 1000 }
+    }
 }
 
 impl Default for BehaviourCloning {
@@ -42,6 +71,7 @@ impl Default for BehaviourCloning {
             batch_size: 128,
             learning_rate: 0.003,
             weight_decay: 0.001,
+            softmax: Softmax::default(),
             network: NetworkConfig::default(),
             checkpoint_every: 10,
             seed: 0,
@@ -65,7 +95,8 @@ impl Stage for BehaviourCloning {
     const KIND: &'static str = "rl.bc";
     /// 1: first. 2: log π is one operation, so sums round otherwise; `network.encoder`.
     /// 3: steps of training are fused, so sums round otherwise.
-    const VERSION: u32 = 3;
+    /// 4: gradients are summed in parts, for threads, so they round otherwise; `softmax`.
+    const VERSION: u32 = 4;
     const ABOUT: &'static str = "copy the demonstrations by (weighted) behaviour cloning";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
     const TRAINS: bool = true;
@@ -76,6 +107,9 @@ impl Stage for BehaviourCloning {
         checks::some("batch_size", self.batch_size, "an update needs at least one step")?;
         checks::step_size("learning_rate", self.learning_rate)?;
         checks::weight("weight_decay", self.weight_decay)?;
+        if let Softmax::Sampled(Sampled { negatives }) = self.softmax {
+            checks::some("softmax.sampled.negatives", negatives, "a softmax tells an item apart from at least one")?;
+        }
         checks::checkpoints(self.checkpoint_every)?;
         checks::below("network", self.network.check())
     }
@@ -86,7 +120,13 @@ impl Stage for BehaviourCloning {
         let pairs = Demonstrated::new(&inputs.demonstrations, inputs.weights.as_ref(), world, self.network.window)?;
         let network = self.network.build(world, self.seed, &device)?;
         let adam = AdamW::new(network.params(), self.learning_rate, self.weight_decay, 1.0)?;
-        let mut learner = Learner { config: self, pairs, network, adam };
+        let (adam, sample) = match self.softmax {
+            Softmax::Full => (adam, None),
+            Softmax::Sampled(Sampled { negatives }) => {
+                (adam.of_used_rows(), Some((Proposal::new(world.items(), &pairs.actions), negatives)))
+            }
+        };
+        let mut learner = Learner { config: self, pairs, network, adam, sample };
         let plan =
             Plan { kind: Self::KIND, updates: self.epochs, unit: "epochs", checkpoint_every: self.checkpoint_every };
         train(&mut learner, &plan, world, cx)
@@ -98,16 +138,24 @@ struct Learner<'c> {
     pairs: Demonstrated,
     network: ActorCritic,
     adam: AdamW,
+    /// What negatives are drawn from, and how many an update.
+    sample: Option<(Proposal, usize)>,
 }
 
 impl PolicyLearner for Learner<'_> {
     /// One pass over all pairs, in a new order.
     fn update(&mut self, epoch: u64) -> Result<Seen> {
         let mut order: Vec<usize> = (0..self.pairs.actions.len()).collect();
-        order.shuffle(&mut rng(&[self.config.seed, 0xbc, epoch]));
+        let mut draw = rng(&[self.config.seed, 0xbc, epoch]);
+        order.shuffle(&mut draw);
         let mut sum = 0.0;
         for rows in order.chunks(self.config.batch_size) {
-            let loss = self.pairs.imitation_loss(&self.network, rows)?;
+            let loss = match &self.sample {
+                None => self.pairs.imitation_loss(&self.network, rows)?,
+                Some((proposal, negatives)) => {
+                    self.pairs.sampled_imitation_loss(&self.network, rows, (proposal, *negatives), &mut draw)?
+                }
+            };
             sum += f64::from(loss.to_scalar::<f32>()?) * rows.len() as f64;
             self.adam.descend(self.network.params(), &loss).with_context(|| format!("epoch {epoch}"))?;
         }
@@ -154,6 +202,24 @@ mod tests {
                 (with(|c| c.checkpoint_every = 0), "checkpoint_every"),
                 (with(|c| c.network.hidden = 0), "network.hidden"),
             ],
+            acts: false,
+        });
+    }
+
+    #[test]
+    fn a_softmax_over_a_sample_keeps_the_contract_too() {
+        let sampled = |negatives| Softmax::Sampled(Sampled { negatives });
+        assert_keeps_the_contract(&Subject {
+            short: BehaviourCloning { epochs: 5, batch_size: 7, softmax: sampled(2), ..solver() },
+            untrained: BehaviourCloning { epochs: 0, softmax: sampled(2), ..solver() },
+            solver: BehaviourCloning { softmax: sampled(3), ..solver() },
+            updates: 5,
+            inputs: |world, demonstrations| Inputs { world, demonstrations, weights: None },
+            still: &["critic."],
+            refused: vec![(
+                BehaviourCloning { softmax: sampled(0), ..BehaviourCloning::default() },
+                "softmax.sampled.negatives",
+            )],
             acts: false,
         });
     }

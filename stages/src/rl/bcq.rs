@@ -93,7 +93,8 @@ pipeline::ports! {
 impl Stage for Bcq {
     const KIND: &'static str = "rl.bcq";
     /// 1: first.
-    const VERSION: u32 = 1;
+    /// 2: gradients are summed in parts, for threads, so they round otherwise.
+    const VERSION: u32 = 2;
     const ABOUT: &'static str = "train a policy offline on demonstrations by discrete batch-constrained Q-learning";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
     const TRAINS: bool = true;

@@ -117,7 +117,8 @@ pipeline::ports! {
 impl Stage for C51 {
     const KIND: &'static str = "rl.c51";
     /// 1: first.
-    const VERSION: u32 = 1;
+    /// 2: gradients are summed in parts, for threads, so they round otherwise.
+    const VERSION: u32 = 2;
     const ABOUT: &'static str = "train a policy by categorical deep Q-learning on world and learned reward";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
     const TRAINS: bool = true;

@@ -91,7 +91,8 @@ impl Stage for Cql {
     const KIND: &'static str = "rl.cql";
     /// 1: first. 2: after a demonstration that was only cut off its next state is priced; the penalty for leaving is learned from.
     /// 3: steps of training are fused, so sums round otherwise.
-    const VERSION: u32 = 3;
+    /// 4: gradients are summed in parts, for threads, so they round otherwise.
+    const VERSION: u32 = 4;
     const ABOUT: &'static str = "train a policy offline on demonstrations by conservative Q-learning";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
     const TRAINS: bool = true;

@@ -133,7 +133,8 @@ pipeline::ports! {
 impl Stage for Crr {
     const KIND: &'static str = "rl.crr";
     /// 1: first.
-    const VERSION: u32 = 1;
+    /// 2: gradients are summed in parts, for threads, so they round otherwise.
+    const VERSION: u32 = 2;
     const ABOUT: &'static str = "train a policy offline on demonstrations by critic-regularised regression";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
     const TRAINS: bool = true;

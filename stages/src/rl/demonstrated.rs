@@ -8,8 +8,9 @@ use rand_chacha::ChaCha8Rng;
 
 use super::demonstration::Demonstration;
 use crate::artifact::{Demonstrations, Weights, World};
-use crate::env::{Observation, states};
+use crate::env::{Observation, states, states_among};
 use crate::nn::ActorCritic;
+use crate::nn::sampled::Proposal;
 
 /// What the expert did in each state, in the order of the demonstrations: N pairs.
 pub struct Demonstrated {
@@ -103,6 +104,21 @@ impl Demonstrated {
         let actions: Vec<u32> = rows.iter().map(|&row| self.actions[row]).collect();
         let weights = Tensor::from_iter(rows.iter().map(|&row| self.weights[row]), network.device())?;
         Ok((network.choice(&states, &actions)?.log_probability * weights)?.mean_all()?.neg()?)
+    }
+
+    /// The same by a softmax over `negatives` draws from `proposal`, one sample for all of the rows.
+    pub fn sampled_imitation_loss(
+        &self,
+        network: &ActorCritic,
+        rows: &[usize],
+        (proposal, negatives): (&Proposal, usize),
+        draw: &mut ChaCha8Rng,
+    ) -> Result<Tensor> {
+        let actions: Vec<u32> = rows.iter().map(|&row| self.actions[row]).collect();
+        let candidates = proposal.candidates(&actions, negatives, draw)?;
+        let states = states_among(network, &self.observation.take(rows), &candidates)?;
+        let weights = Tensor::from_iter(rows.iter().map(|&row| self.weights[row]), &Device::Cpu)?;
+        Ok((network.choice_among(&states, &candidates)? * weights)?.mean_all()?.neg()?)
     }
 }
 

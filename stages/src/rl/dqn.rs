@@ -109,7 +109,8 @@ impl Stage for Dqn {
     const KIND: &'static str = "rl.dqn";
     /// 1: first.
     /// 2: steps of training are fused, so sums round otherwise.
-    const VERSION: u32 = 2;
+    /// 3: gradients are summed in parts, for threads, so they round otherwise.
+    const VERSION: u32 = 3;
     const ABOUT: &'static str =
         "train a policy by deep Q-learning (double, dueling, n-step) on world and learned reward";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];

@@ -142,7 +142,8 @@ impl Stage for IlRec {
     /// 1: first. 2: returns of a demonstration that was only cut off go on; demonstrated advantages are cut at 0 before they are
     /// scaled; the penalty for leaving is learned from. 3: the discriminator learns from logits that are not cut.
     /// 4: steps of training are fused, so sums round otherwise; `discriminator.layers`.
-    const VERSION: u32 = 4;
+    /// 5: gradients are summed in parts, for threads, so they round otherwise.
+    const VERSION: u32 = 5;
     const ABOUT: &'static str = "train discriminator, weights and policy together on mixed replay, as IL-Rec does";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
     const TRAINS: bool = true;

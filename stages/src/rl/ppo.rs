@@ -111,7 +111,8 @@ impl Stage for Ppo {
     const KIND: &'static str = "rl.ppo";
     /// 1: first.
     /// 2: steps of training are fused, so sums round otherwise.
-    const VERSION: u32 = 2;
+    /// 3: gradients are summed in parts, for threads, so they round otherwise.
+    const VERSION: u32 = 3;
     const ABOUT: &'static str =
         "train a policy by proximal policy optimisation on world and learned reward, with imitation";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];

@@ -80,7 +80,8 @@ impl Stage for DeepFm {
     /// 1: first. 2: calibration, deviation and categories; items have features. 3: the world says whose its
     /// distances are. 4: with `gaussian` it says what its models state of themselves; steps of training are fused, so sums round
     /// otherwise.
-    const VERSION: u32 = 4;
+    /// 5: gradients are summed in parts, for threads, so they round otherwise.
+    const VERSION: u32 = 5;
     const ABOUT: &'static str = "fit DeepFM to ratings and features and complete it to a simulated world";
     const TRAINS: bool = true;
     type Inputs = Inputs;

@@ -100,7 +100,7 @@ impl Step<'_> {
             });
             return Ok(());
         };
-        let width = layout.shape().dims2()?.1;
+        let width = layout.dims()[1..].iter().product::<usize>();
         if gradient.len() != rows.len() * width {
             candle_core::bail!("a gradient of {} numbers for {} rows of {width}", gradient.len(), rows.len());
         }

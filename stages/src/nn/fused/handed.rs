@@ -19,11 +19,11 @@ pub enum Gradient {
     Rows(Rows),
 }
 
-/// Rows of a table `[N, D]`.
+/// Rows of a table `[N, D]` or `[N]`.
 pub struct Rows {
     /// Which, in ascending order, each once.
     pub ids: Vec<u32>,
-    /// `[ids, D]`.
+    /// `[ids, D]` or `[ids]`.
     pub values: Tensor,
 }
 
@@ -104,21 +104,23 @@ pub fn handed_over(argument: &Tensor, gradient: impl Into<Gradient>) -> Result<O
 }
 
 impl Rows {
-    /// Of the gradients `[B, D]` of the rows `ids [B]`, which may stand there again and again: each row's are added in their order.
+    /// Of the gradients `[…, D]` or `[…]` of the rows `ids [B]` of a table of the given shape; an id may stand there again and again:
+    /// its gradients are added in their order.
     ///
     /// # Errors
     /// When there are not as many.
-    pub fn new(ids: &[u32], gradients: &Tensor) -> Result<Self> {
+    pub fn new(ids: &[u32], gradients: &Tensor, table: &[usize]) -> Result<Self> {
         match gradients.dtype() {
-            DType::F64 => Self::of::<f64>(ids, gradients),
-            _ => Self::of::<f32>(ids, gradients),
+            DType::F64 => Self::of::<f64>(ids, gradients, table),
+            _ => Self::of::<f32>(ids, gradients, table),
         }
     }
 
-    fn of<T: Real>(ids: &[u32], gradients: &Tensor) -> Result<Self> {
-        let (count, width) = gradients.dims2()?;
-        if ids.len() != count {
-            candle_core::bail!("{} ids for {count} rows", ids.len());
+    fn of<T: Real>(ids: &[u32], gradients: &Tensor, table: &[usize]) -> Result<Self> {
+        let mut shape = table.to_vec();
+        let width = shape[1..].iter().product::<usize>();
+        if ids.len() * width != gradients.elem_count() {
+            candle_core::bail!("{} ids for gradients of {:?}", ids.len(), gradients.dims());
         }
         let mut order: Vec<(u32, u32)> = ids.iter().zip(0..).map(|(&id, at)| (id, at)).collect();
         order.sort_unstable();
@@ -134,15 +136,16 @@ impl Rows {
                 }
             }
         })?;
-        let values = Tensor::from_vec(values, (own.len(), width), gradients.device())?;
+        shape[0] = own.len();
+        let values = Tensor::from_vec(values, shape, gradients.device())?;
         Ok(Self { ids: own, values })
     }
 
     /// As the gradient of all of `table`.
     fn dense(&self, table: &Tensor) -> Result<Tensor> {
         fn of<T: Real>(rows: &Rows, table: &Tensor) -> Result<Tensor> {
-            let (count, width) = table.dims2()?;
-            let mut all = vec![T::zero(); count * width];
+            let mut all = vec![T::zero(); table.elem_count()];
+            let width = table.elem_count() / table.dim(0)?.max(1);
             with_slices::<T, _, 1>([&rows.values], |[values]| {
                 for (&id, row) in rows.ids.iter().zip(values.chunks_exact(width.max(1))) {
                     let place = all.get_mut(id as usize * width..).and_then(|all| all.get_mut(..width));
@@ -150,7 +153,7 @@ impl Rows {
                 }
                 Ok::<(), Error>(())
             })??;
-            Tensor::from_vec(all, (count, width), table.device())
+            Tensor::from_vec(all, table.shape(), table.device())
         }
         match table.dtype() {
             DType::F64 => of::<f64>(self, table),
@@ -160,7 +163,8 @@ impl Rows {
 
     /// These rows and those, their values added where both have one.
     fn and(&self, more: &Self) -> Result<Self> {
-        Self::new(&[self.ids.as_slice(), &more.ids].concat(), &Tensor::cat(&[&self.values, &more.values], 0)?)
+        let ids = [self.ids.as_slice(), &more.ids].concat();
+        Self::new(&ids, &Tensor::cat(&[&self.values, &more.values], 0)?, self.values.dims())
     }
 }
 
@@ -176,7 +180,7 @@ mod tests {
 
     fn rows(ids: &[u32], values: &[[f32; 2]]) -> Rows {
         let values = Tensor::from_slice(values.as_flattened(), (ids.len(), 2), &Device::Cpu).unwrap();
-        Rows::new(ids, &values).unwrap()
+        Rows::new(ids, &values, &[3, 2]).unwrap()
     }
 
     #[test]
@@ -186,7 +190,7 @@ mod tests {
         let all = found.dense(table().as_tensor()).unwrap().to_vec2::<f32>().unwrap();
         assert_eq!(all, [[3.0, 4.0], [0.0, 0.0], [6.0, 8.0]]);
         assert!(rows(&[3], &[[1.0, 1.0]]).dense(table().as_tensor()).is_err());
-        assert!(Rows::new(&[1, 2], &Tensor::new(&[[1.0_f32]], &Device::Cpu).unwrap()).is_err());
+        assert!(Rows::new(&[1, 2], &Tensor::new(&[[1.0_f32]], &Device::Cpu).unwrap(), &[3, 1]).is_err());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use super::handed::handed_over;
 use super::linear::add_rows;
-use super::product::{Matrix, multiply, multiply_and};
+use super::product::{Matrix, product, product_and};
 use super::taken::highest;
 use super::{LANES, PART, Real, contiguous, wide, with_slices};
 use crate::nn::NOT_THERE;
@@ -154,16 +154,14 @@ impl Head {
     /// `[B, A]`.
     fn scores<T: Real>(&self, [x, weight, rest]: [&[T]; 3], (width, inner): (usize, usize)) -> Result<Vec<T>> {
         let rows = self.items.len();
-        let mut scores = vec![T::zero(); rows * width];
         let (bias, of_near) = rest.split_at(width);
         let extra = of_near.len();
         let (x, weight) = (Matrix::new(x, rows, inner)?, Matrix::new(weight, width, inner)?);
         let far = T::from_f64(-NOT_THERE);
         with_slices::<T, _, 2>([&self.near, &self.allowed], |[near, allowed]| {
-            multiply_and(
+            product_and(
                 x,
                 weight.t(),
-                &mut scores,
                 #[inline(always)]
                 |row, column, scores| {
                     scores.iter_mut().zip(&bias[column..]).for_each(|(z, &b)| *z += b);
@@ -180,17 +178,16 @@ impl Head {
                     }
                 },
             )
-        })??;
-        Ok(scores)
+        })?
     }
 
     /// The gradients of `[x, weight, rest]` from `[x, weight, rest, found, gradient]`.
     fn backward<T: Real>(&self, tensors: [&Tensor; 5]) -> Result<(Option<Tensor>, Tensor, Tensor)> {
         let ((rows, inner), (width, _), device) = (tensors[0].dims2()?, tensors[1].dims2()?, tensors[0].device());
         let kept = self.scores.lock().map_err(|_| Error::msg("a thread ended within this operator"))?.take();
-        let mut of_x = tensors[0].track_op().then(|| vec![T::zero(); rows * inner]);
-        let (mut of_weight, mut of_rest) = (vec![T::zero(); width * inner], vec![T::zero(); tensors[2].elem_count()]);
-        with_slices::<T, _, 5>(tensors, |[x, weight, rest, found, gradient]| {
+        let asked = tensors[0].track_op();
+        let mut of_rest = vec![T::zero(); tensors[2].elem_count()];
+        let (of_x, of_weight) = with_slices::<T, _, 5>(tensors, |[x, weight, rest, found, gradient]| {
             let mut scores = match kept {
                 Some(mut kept) => std::mem::take(T::vec_mut(&mut kept)?),
                 // Asked a second time, about the same way there.
@@ -200,10 +197,10 @@ impl Head {
             self.through_softmax(&mut scores, width, found, gradient, of_near)?;
             let (x, weight) = (Matrix::new(x, rows, inner)?, Matrix::new(weight, width, inner)?);
             let of_scores = Matrix::new(&scores, rows, width)?;
-            let of_x = || of_x.as_mut().map_or(Ok(()), |of_x| multiply(of_scores, weight, of_x));
-            let of_weight = || multiply(of_scores.t(), x, &mut of_weight);
+            let of_x = || asked.then(|| product(of_scores, weight)).transpose();
+            let of_weight = || product(of_scores.t(), x);
             let (of_x, (of_weight, ())) = rayon::join(of_x, || rayon::join(of_weight, || add_rows(&scores, of_bias)));
-            of_x.and(of_weight)
+            Ok::<_, Error>((of_x?, of_weight?))
         })??;
         let of_x = of_x.map(|of_x| Tensor::from_vec(of_x, (rows, inner), device)).transpose()?;
         let of_weight = Tensor::from_vec(of_weight, (width, inner), device)?;

@@ -1,10 +1,10 @@
 //! A linear layer with its activation.
 
-use candle_core::{CpuStorage, CustomOp3, DType, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp3, DType, Error, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
 use super::handed::handed_over;
-use super::product::{Matrix, multiply, multiply_and};
+use super::product::{Matrix, product, product_and};
 use super::{PART, Real, contiguous, plain, wide, with_slices};
 
 /// What follows the sum of a layer.
@@ -21,20 +21,20 @@ pub enum Activation {
 /// # Errors
 /// When the shapes do not fit.
 pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor, activation: Activation) -> Result<Tensor> {
+    if x.device().is_cpu() {
+        return x.contiguous()?.apply_op3(&weight.contiguous()?, bias, Layer { activation });
+    }
     let (outputs, inputs) = weight.dims2()?;
-    let layer = |x: &Tensor| match x.device().is_cpu() {
-        true => x.contiguous()?.apply_op3(&weight.contiguous()?, bias, Layer { activation }),
-        false => plain::linear(x, weight, bias, activation),
-    };
-    if x.rank() == 2 {
-        return layer(x);
+    let (rows, shape) = rows_of(x.dims(), inputs, outputs)?;
+    plain::linear(&x.reshape((rows, inputs))?, weight, bias, activation)?.reshape(shape)
+}
+
+/// How many rows of `inputs` numbers there are in `[…, I]`, and the shape after the layer.
+fn rows_of(shape: &[usize], inputs: usize, outputs: usize) -> Result<(usize, Vec<usize>)> {
+    match shape {
+        [rows @ .., last] if *last == inputs => Ok((rows.iter().product(), [rows, &[outputs]].concat())),
+        _ => candle_core::bail!("{shape:?} numbers for a layer of {inputs}"),
     }
-    let mut shape = x.dims().to_vec();
-    if shape.pop() != Some(inputs) {
-        candle_core::bail!("{:?} numbers for a layer of {inputs}", x.dims());
-    }
-    shape.push(outputs);
-    layer(&x.reshape(((), inputs))?)?.reshape(shape)
 }
 
 struct Layer {
@@ -55,16 +55,17 @@ impl CustomOp3 for Layer {
         bias: &CpuStorage,
         bias_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let ((rows, inputs), (outputs, read)) = (x_layout.shape().dims2()?, weight_layout.shape().dims2()?);
-        if inputs != read || bias_layout.dims() != [outputs] {
-            candle_core::bail!("a layer of {read} → {outputs} with {:?} biases reads no {inputs}", bias_layout.dims());
+        let (outputs, inputs) = weight_layout.shape().dims2()?;
+        let (rows, shape) = rows_of(x_layout.dims(), inputs, outputs)?;
+        if bias_layout.dims() != [outputs] {
+            candle_core::bail!("a layer of {inputs} → {outputs} with {:?} biases", bias_layout.dims());
         }
         let (storages, layouts) = ([x, weight, bias], [x_layout, weight_layout, bias_layout]);
         let found = match bias {
             CpuStorage::F64(_) => forward::<f64>(storages, layouts, [rows, inputs, outputs], self.activation)?,
             _ => forward::<f32>(storages, layouts, [rows, inputs, outputs], self.activation)?,
         };
-        Ok((found, Shape::from((rows, outputs))))
+        Ok((found, Shape::from(shape)))
     }
 
     fn bwd(
@@ -92,11 +93,9 @@ fn forward<T: Real>(
 ) -> Result<CpuStorage> {
     let of = |k: usize| contiguous::<T>(storages[k], layouts[k]);
     let (x, weight, bias) = (Matrix::new(of(0)?, rows, inputs)?, Matrix::new(of(1)?, outputs, inputs)?, of(2)?);
-    let mut found = vec![T::zero(); rows * outputs];
-    multiply_and(
+    let found = product_and(
         x,
         weight.t(),
-        &mut found,
         #[inline(always)]
         |_, column, sums| {
             let each = sums.iter_mut().zip(&bias[column..]);
@@ -111,10 +110,10 @@ fn forward<T: Real>(
 
 /// The gradients of `[x, weight, bias]` from `[x, weight, y, gradient]`.
 fn backward<T: Real>(tensors: [&Tensor; 4], activation: Activation) -> Result<(Option<Tensor>, Tensor, Tensor)> {
-    let ((rows, inputs), outputs, device) = (tensors[0].dims2()?, tensors[2].dim(1)?, tensors[0].device());
-    let mut of_x = tensors[0].track_op().then(|| vec![T::zero(); rows * inputs]);
-    let (mut of_weight, mut of_bias) = (vec![T::zero(); outputs * inputs], vec![T::zero(); outputs]);
-    with_slices::<T, _, 4>(tensors, |[x, weight, y, gradient]| {
+    let ((outputs, inputs), asked, device) = (tensors[1].dims2()?, tensors[0].track_op(), tensors[0].device());
+    let (rows, _) = rows_of(tensors[0].dims(), inputs, outputs)?;
+    let mut of_bias = vec![T::zero(); outputs];
+    let (of_x, of_weight) = with_slices::<T, _, 4>(tensors, |[x, weight, y, gradient]| {
         let own;
         let of_sums = match activation {
             Activation::None => gradient,
@@ -126,13 +125,11 @@ fn backward<T: Real>(tensors: [&Tensor; 4], activation: Activation) -> Result<(O
         add_rows(of_sums, &mut of_bias);
         let (x, weight) = (Matrix::new(x, rows, inputs)?, Matrix::new(weight, outputs, inputs)?);
         let of_sums = Matrix::new(of_sums, rows, outputs)?;
-        let (of_x, of_weight) = rayon::join(
-            || of_x.as_mut().map_or(Ok(()), |of_x| multiply(of_sums, weight, of_x)),
-            || multiply(of_sums.t(), x, &mut of_weight),
-        );
-        of_x.and(of_weight)
+        let (of_x, of_weight) =
+            rayon::join(|| asked.then(|| product(of_sums, weight)).transpose(), || product(of_sums.t(), x));
+        Ok::<_, Error>((of_x?, of_weight?))
     })??;
-    let of_x = of_x.map(|of_x| Tensor::from_vec(of_x, (rows, inputs), device)).transpose()?;
+    let of_x = of_x.map(|of_x| Tensor::from_vec(of_x, tensors[0].shape(), device)).transpose()?;
     let of_weight = Tensor::from_vec(of_weight, (outputs, inputs), device)?;
     Ok((of_x, of_weight, Tensor::from_vec(of_bias, outputs, device)?))
 }

@@ -5,24 +5,27 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use super::handed::{Rows, handed_over};
 use super::{Real, contiguous};
 
-/// The rows `ids [B]` of `table [N, D]` → `[B, D]`. An optimiser that takes gradients by itself gets those of the rows that were used
-/// (see `handed`); candle gets one of the whole table.
+/// The rows `ids […]` of u32 of `table [N, D]` or `[N]` → `[…, D]` or `[…]`. An optimiser that takes gradients by itself gets those of
+/// the rows that were used (see `handed`); candle gets one of the whole table.
 ///
 /// # Errors
-/// When a row is none of the N.
-pub fn lookup(table: &Tensor, ids: Vec<u32>) -> Result<Tensor> {
-    let (count, _) = table.dims2()?;
+/// When a row is none of the N; on a card nobody looks, which would mean to wait for it.
+pub fn lookup(table: &Tensor, ids: &Tensor) -> Result<Tensor> {
+    let shape = [ids.dims(), &table.dims()[1..]].concat();
+    if !table.device().is_cpu() {
+        return table.index_select(&ids.flatten_all()?, 0)?.reshape(shape);
+    }
+    let (count, ids) = (table.dim(0)?, ids.flatten_all()?.to_vec1::<u32>()?);
     if let Some(id) = ids.iter().find(|&&id| id as usize >= count) {
         candle_core::bail!("row {id} of a table of {count}");
     }
-    if !table.device().is_cpu() {
-        return table.index_select(&Tensor::new(ids, table.device())?, 0);
-    }
-    table.contiguous()?.apply_op1(Lookup { ids })
+    table.contiguous()?.apply_op1(Lookup { ids, shape: Shape::from(shape) })
 }
 
 struct Lookup {
     ids: Vec<u32>,
+    /// Of what is found.
+    shape: Shape,
 }
 
 impl CustomOp1 for Lookup {
@@ -36,16 +39,16 @@ impl CustomOp1 for Lookup {
             ids.iter().for_each(|&id| found.extend_from_slice(&table[id as usize * width..][..width]));
             T::to_cpu_storage_owned(found)
         }
-        let (_, width) = layout.shape().dims2()?;
+        let width = layout.dims()[1..].iter().product();
         let found = match table {
             CpuStorage::F64(_) => of::<f64>(contiguous(table, layout)?, width, &self.ids),
             _ => of::<f32>(contiguous(table, layout)?, width, &self.ids),
         };
-        Ok((found, Shape::from((self.ids.len(), width))))
+        Ok((found, self.shape.clone()))
     }
 
     fn bwd(&self, table: &Tensor, _: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        handed_over(table, Rows::new(&self.ids, gradient)?)
+        handed_over(table, Rows::new(&self.ids, gradient, table.dims())?)
     }
 }
 
@@ -60,10 +63,12 @@ mod tests {
     #[test]
     fn it_is_what_the_plain_operation_gives_and_its_gradient_is_exact() {
         let table = Init::new(1).normal(&[7, 5], 1.0).unwrap().to_dtype(DType::F64).unwrap();
-        let ids = vec![6, 0, 6, 6, 3];
-        let plain = Tensor::new(ids.clone(), &Device::Cpu).unwrap();
-        assert_finite_differences(&table, |table| lookup(table, ids.clone())?.sqr()?.sum_all());
-        assert_same_gradients(&[table.clone()], |[t]| lookup(t, ids.clone()), |[t]| t.index_select(&plain, 0));
-        assert!(lookup(&table, vec![7]).is_err());
+        let ids = Tensor::new(&[[6_u32, 0], [6, 6], [3, 6]], &Device::Cpu).unwrap();
+        let plain = |t: &Tensor| t.index_select(&ids.flatten_all()?, 0);
+        assert_finite_differences(&table, |table| lookup(table, &ids)?.sqr()?.sum_all());
+        assert_same_gradients(&[table.clone()], |[t]| lookup(t, &ids), |[t]| plain(t)?.reshape((3, 2, 5)));
+        assert!(lookup(&table, &Tensor::new(&[7_u32], &Device::Cpu).unwrap()).is_err());
+        let column = table.narrow(1, 0, 1).unwrap().squeeze(1).unwrap().contiguous().unwrap();
+        assert_same_gradients(&[column], |[t]| lookup(t, &ids), |[t]| plain(t)?.reshape((3, 2)));
     }
 }

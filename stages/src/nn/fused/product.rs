@@ -67,36 +67,59 @@ const LANES_OF_A_BLOCK: usize = 64;
 /// # Errors
 /// When the sizes do not fit.
 pub fn multiply<T: Real>(a: Matrix<T>, b: Matrix<T>, out: &mut [T]) -> Result<()> {
-    multiply_and(a, b, out, |_, _, _| ())
+    write(a, b, &Place(out.as_mut_ptr()), out.len(), |_, _, _| ())
+}
+
+/// `a [M, K]` · `b [K, N]`, row by row.
+///
+/// # Errors
+/// When the sizes do not fit.
+pub fn product<T: Real>(a: Matrix<T>, b: Matrix<T>) -> Result<Vec<T>> {
+    product_and(a, b, |_, _, _| ())
 }
 
 /// The same, and each thread hands the rows of its block to `finish(row, first column, numbers)` while they are at hand.
 ///
 /// # Errors
 /// When the sizes do not fit.
-pub fn multiply_and<T: Real>(
+pub fn product_and<T: Real>(
     a: Matrix<T>,
     b: Matrix<T>,
-    out: &mut [T],
+    finish: impl Fn(usize, usize, &mut [T]) + Sync,
+) -> Result<Vec<T>> {
+    // Not filled with zeros first, which one thread would do, and over memory that is often fresh.
+    let count = a.rows * b.columns;
+    let mut out = Vec::with_capacity(count);
+    write(a, b, &Place(out.as_mut_ptr()), count, finish)?;
+    // SAFETY: there is room for them, and the blocks have written each.
+    unsafe { out.set_len(count) };
+    Ok(out)
+}
+
+/// The product where `out` begins, which has room for `room` numbers.
+fn write<T: Real>(
+    a: Matrix<T>,
+    b: Matrix<T>,
+    out: &Place<T>,
+    room: usize,
     finish: impl Fn(usize, usize, &mut [T]) + Sync,
 ) -> Result<()> {
     let (rows, columns, inner) = (a.rows, b.columns, a.columns);
-    if b.rows != inner || out.len() != rows * columns {
-        candle_core::bail!("{rows} × {inner} times {} × {columns} does not make {} numbers", b.rows, out.len());
+    if b.rows != inner || room != rows * columns {
+        candle_core::bail!("{rows} × {inner} times {} × {columns} does not make {room} numbers", b.rows);
     }
-    if out.is_empty() {
+    if room == 0 {
         return Ok(());
     }
     let (size, longer) = (block(rows, columns, inner), rows.max(columns));
-    let place = Place(out.as_mut_ptr());
     let work = |k: usize| {
         let (from, count) = (k * size, size.min(longer - k * size));
         let (first_row, first_column, height, width) =
             if rows > columns { (from, 0, count, columns) } else { (0, from, rows, count) };
-        // SAFETY: `out` holds rows × columns numbers, of which each block writes its own rows or its own columns and nobody else
+        // SAFETY: `out` has room for rows × columns numbers, of which each block writes its own rows or its own columns and nobody else
         // reads or writes them meanwhile; `Matrix` has checked that its slice holds all of its rows and columns.
         unsafe {
-            let out = place.at(first_row * columns + first_column);
+            let out = out.at(first_row * columns + first_column);
             gemm::gemm(
                 height,
                 width,
@@ -169,12 +192,10 @@ mod tests {
             let turned: Vec<f32> = (0..k * n).map(|at| b[(at % k) * n + at / k]).collect();
             let with = |threads: usize, b: Matrix<f32>| {
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-                let mut out = vec![f32::NAN; m * n];
                 let add = |_: usize, column: usize, row: &mut [f32]| {
                     row.iter_mut().enumerate().for_each(|(at, z)| *z += (column + at) as f32);
                 };
-                pool.install(|| multiply_and(Matrix::new(&a, m, k).unwrap(), b, &mut out, add)).unwrap();
-                out
+                pool.install(|| product_and(Matrix::new(&a, m, k).unwrap(), b, add)).unwrap()
             };
             let found = with(1, Matrix::new(&b, k, n).unwrap());
             for threads in [2, 3] {
@@ -195,7 +216,9 @@ mod tests {
         let (four, six) = ([0.0_f32; 4], [0.0_f32; 6]);
         let (a, b) = (Matrix::new(&four, 2, 2).unwrap(), Matrix::new(&six, 2, 3).unwrap());
         multiply(a, b, &mut [0.0; 6]).unwrap();
-        assert!(multiply(a, b, &mut [0.0; 5]).is_err() && multiply(a, b.t(), &mut [0.0; 6]).is_err());
+        assert!(multiply(a, b, &mut [0.0; 5]).is_err() && product(a, b.t()).is_err());
+        let none = Matrix::new(&four[..0], 2, 0).unwrap();
+        assert_eq!(product(none, Matrix::new(&four[..0], 0, 3).unwrap()).unwrap(), [0.0; 6]);
         assert!(Matrix::new(&four, 2, 3).is_err());
     }
 }

@@ -6,7 +6,7 @@ use candle_core::{CpuStorage, CustomOp3, DType, Error, Layout, Result, Shape, Te
 use rayon::prelude::*;
 
 use super::handed::handed_over;
-use super::product::{Matrix, multiply};
+use super::product::{Matrix, multiply, product};
 use super::{Real, contiguous, plain, wide, with_slices};
 
 /// The last h of the recurrence in [`Gru`](crate::nn::Gru): `x [B, T, 3H]` after its product and newest first, `hidden [H, 3H]`,
@@ -226,10 +226,8 @@ impl Steps {
                 of_h.iter_mut().zip(&more).for_each(|(sum, &more)| *sum += more);
             }
         }
-        let mut of_hidden = vec![T::zero(); 3 * width * width];
         let before = Matrix::new(&h[..turns * rows * width], turns * rows, width)?;
-        multiply(before.t(), Matrix::new(&of_products, turns * rows, 3 * width)?, &mut of_hidden)?;
-        Ok((of_hidden, of_bias))
+        Ok((product(before.t(), Matrix::new(&of_products, turns * rows, 3 * width)?)?, of_bias))
     }
 }
 
