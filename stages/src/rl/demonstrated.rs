@@ -117,7 +117,7 @@ impl Demonstrated {
         let actions: Vec<u32> = rows.iter().map(|&row| self.actions[row]).collect();
         let candidates = proposal.candidates(&actions, negatives, draw)?;
         let states = states_among(network, &self.observation.take(rows), &candidates)?;
-        let weights = Tensor::from_iter(rows.iter().map(|&row| self.weights[row]), &Device::Cpu)?;
+        let weights = Tensor::from_iter(rows.iter().map(|&row| self.weights[row]), network.device())?;
         Ok((network.choice_among(&states, &candidates)? * weights)?.mean_all()?.neg()?)
     }
 }
