@@ -147,7 +147,10 @@ fn loss(log_probability: &Tensor, advantages: &Tensor, entropy: &Tensor, bonus: 
 
 #[cfg(test)]
 mod tests {
+    use candle_core::Device;
+
     use super::*;
+    use crate::nn::choice;
     use crate::nn::gradient_check::assert_finite_differences;
     use crate::rl::conformance::{Subject, assert_keeps_the_contract, small_network, with};
 
