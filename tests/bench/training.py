@@ -33,21 +33,32 @@ def built():
     return ROOT / re.search(r"tests/bench/training\.rs \((.+)\)", done.stderr).group(1)
 
 
-def lines(command, threads, budget):
-    """What a program measured."""
-    cores = sorted(os.sched_getaffinity(0))[:threads]
-    environment = dict(os.environ, BENCH_BUDGET_S=str(budget), CUDA_VISIBLE_DEVICES="")
-    done = subprocess.run(
-        [*command, "--threads", str(threads)],
-        cwd=FOLDER,
-        env=environment,
-        capture_output=True,
-        text=True,
-        preexec_fn=lambda: os.sched_setaffinity(0, cores),
-    )
-    if done.returncode != 0:
-        sys.exit(f"{command[0]} failed\n{done.stderr[-2000:]}")
-    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+class Program:
+    """A program that measures the steps it is told, started once: what it imports takes longer than what is measured."""
+
+    def __init__(self, command, threads, budget):
+        self.command, cores = [*map(str, command), "--threads", str(threads), "--what", "-"], sorted(os.sched_getaffinity(0))
+        self.process = subprocess.Popen(
+            self.command,
+            cwd=FOLDER,
+            env=dict(os.environ, BENCH_BUDGET_S=str(budget), CUDA_VISIBLE_DEVICES="", PYTHONDONTWRITEBYTECODE="1"),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            preexec_fn=lambda: os.sched_setaffinity(0, cores[:threads]),
+        )
+
+    def measure(self, what):
+        self.process.stdin.write(f"{what}\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        if not line:
+            sys.exit(f"{' '.join(self.command)} ended at {what}")
+        return json.loads(line)
+
+    def end(self):
+        self.process.stdin.close()
+        self.process.wait()
 
 
 def table(found, peaks):
@@ -82,19 +93,21 @@ def main():
     ours, found, peaks = given.ours or built(), {}, {}
     for round_ in range(given.rounds):
         for threads in map(int, given.threads.split(",")):
-            for line in lines([ours, "--what", "peak"], threads, given.budget):
-                print(json.dumps({**line, "round": round_}), flush=True)
-                peaks.setdefault(threads, []).append(line["gflops"])
+            commands = [[ours]]
+            for environment, command in map(PEERS.get, filter(None, given.only.split(","))):
+                commands.append([given.peers / environment / "bin" / "python", *command])
+            programs = [Program(command, threads, given.budget) for command in commands]
+            line = programs[0].measure("peak")
+            print(json.dumps(line | {"round": round_}), flush=True)
+            peaks.setdefault(threads, []).append(line["gflops"])
             for what in given.steps.split(","):
-                commands = [[ours, "--what", what]]
-                for environment, command in map(PEERS.get, given.only.split(",")):
-                    commands.append([given.peers / environment / "bin" / "python", *command, "--what", what])
-                for command in commands:
-                    for line in lines(command, threads, given.budget):
-                        line |= {"round": round_, "load": os.getloadavg()[0]}
-                        print(json.dumps(line), flush=True)
-                        step = (line["bench"], line["hidden"], threads)
-                        found.setdefault(step, {}).setdefault(line["impl"], []).append(line)
+                for program in programs:
+                    line = program.measure(what) | {"round": round_, "load": os.getloadavg()[0]}
+                    print(json.dumps(line), flush=True)
+                    step = (line["bench"], line["hidden"], threads)
+                    found.setdefault(step, {}).setdefault(line["impl"], []).append(line)
+            for program in programs:
+                program.end()
     table(found, peaks)
 
 

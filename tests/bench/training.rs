@@ -2,6 +2,7 @@
 
 use std::env;
 use std::fs;
+use std::io;
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
@@ -57,9 +58,12 @@ fn main() -> ExitCode {
         }
     };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
-    for what in what.split(',') {
-        let steps = pool.install(|| measured(what, threads, &device));
-        if let Err(error) = steps {
+    let told: Box<dyn Iterator<Item = String>> = match what.as_str() {
+        "-" => Box::new(io::stdin().lines().map_while(Result::ok)),
+        steps => Box::new(steps.split(',').map(str::to_owned).collect::<Vec<_>>().into_iter()),
+    };
+    for what in told {
+        if let Err(error) = pool.install(|| measured(&what, threads, &device)) {
             eprintln!("{what}: {error:#}");
             return ExitCode::FAILURE;
         }

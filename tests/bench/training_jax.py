@@ -3,7 +3,7 @@
 import os
 
 from training_steps import ACTIONS, AIRL_ACTIONS, AIRL_BATCH, BATCH, HIDDEN, ITEMS, LOG, MANY, NEGATIVES, OBS, SEQUENCES
-from training_steps import TURNS, WIDTH, arguments, measure
+from training_steps import TURNS, WIDTH, arguments, asked, measure
 
 given = arguments()
 os.environ["JAX_PLATFORMS"] = "cpu"
@@ -155,5 +155,5 @@ STEPS = {
     "gru": recurrent,
     "sampled": sampled,
 }
-for what in given.what.split(","):
+for what in asked(given):
     measure(what, "jax-jit", jax.__version__, given.threads, STEPS[what]())

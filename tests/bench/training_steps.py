@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import sys
 import time
 
 OBS, LOG, ACTIONS, HIDDEN, BATCH = 64, 20_000, 1_000, 256, 256
@@ -23,11 +24,16 @@ SHAPES = {
 
 def arguments(**more):
     parser = argparse.ArgumentParser()
-    parser.add_argument("--what", default=",".join(SHAPES))
+    parser.add_argument("--what", default=",".join(SHAPES), help="steps, or - to be told them line by line")
     parser.add_argument("--threads", type=int, default=2)
     for name, choices in more.items():
         parser.add_argument(f"--{name}", choices=choices, default=choices[0])
     return parser.parse_args()
+
+
+def asked(given):
+    """The steps to be measured, one after the other."""
+    return map(str.strip, sys.stdin) if given.what == "-" else given.what.split(",")
 
 
 def measure(what, program, version, threads, step):

@@ -7,7 +7,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from training_steps import ACTIONS, AIRL_ACTIONS, AIRL_BATCH, BATCH, HIDDEN, ITEMS, LOG, MANY, NEGATIVES, OBS, SEQUENCES
-from training_steps import TURNS, WIDTH, arguments, measure
+from training_steps import TURNS, WIDTH, arguments, asked, measure
 
 given = arguments(program=["eager", "compile"])
 torch.set_num_threads(given.threads)
@@ -124,5 +124,5 @@ STEPS = {
     "gru": recurrent,
     "sampled": sampled,
 }
-for what in given.what.split(","):
+for what in asked(given):
     measure(what, f"torch-{given.program}", torch.__version__, given.threads, STEPS[what]())

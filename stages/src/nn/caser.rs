@@ -5,9 +5,9 @@
 //!
 //! Tang and Wang 2018 (*Personalized top-N sequential recommendation via convolutional sequence embedding*, arXiv 1809.07426,
 //! §3). Horizontal filters look for what was shown in h turns on end, wherever in the window; vertical ones weigh the turns.
-//! Published: W 5, 16 horizontal filters of each height, 4 vertical ones, width 50, dropout 0.5. Where a session is younger
-//! than the window its items are 0, as in the paper. Left out: dropout, and the user's vector beside z, which the student
-//! reads anyway.
+//! In the authors' release, for MovieLens-1M: W 5, 16 horizontal filters of each height, 4 vertical ones, width 50, dropout
+//! 0.5. Where a session is younger than the window its items are 0, as in the paper. Left out: dropout, and the user's vector
+//! beside z, which the student reads anyway.
 
 use anyhow::Result;
 use candle_core::Tensor;
@@ -22,11 +22,11 @@ use super::{Init, Params};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Caser {
-    /// Horizontal filters of each height, from 1; the paper's: 16.
+    /// Horizontal filters of each height, from 1; the release's: 16.
     pub horizontal: usize,
-    /// Vertical filters, from 1; the paper's: 4.
+    /// Vertical filters, from 1; the release's: 4.
     pub vertical: usize,
-    /// Numbers that come out, from 1; the paper's: 50.
+    /// Numbers that come out, from 1; the release's: 50.
     pub width: usize,
 }
 

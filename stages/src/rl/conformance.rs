@@ -1,10 +1,12 @@
 //! What every learner keeps: it solves its small worlds, resumes to the same bytes, gives equal bytes on one thread and on
 //! two, moves every parameter, refuses settings by their name, and names a reward that is no number.
 
+use std::collections::BTreeMap;
+
 use pipeline::{Context, Stage};
 
 use super::{NetworkConfig, Outputs};
-use crate::artifact::{Choice, Demonstrations, End, Policy, Repeats, Trajectory, World};
+use crate::artifact::{Choice, Curves, Demonstrations, End, Policy, Repeats, Trajectory, World};
 use crate::env::{Student, cluster_world, play};
 use crate::nn::training::assert_resumes_exactly;
 
@@ -75,6 +77,19 @@ fn solution(world: &World) -> Demonstrations {
     demonstrated_cycles(world, &[cycle])
 }
 
+/// The default settings with one change, to be refused.
+pub fn with<S: Default>(change: fn(&mut S)) -> S {
+    let mut config = S::default();
+    change(&mut config);
+    config
+}
+
+/// What each series of a training said last.
+fn ends(curves: &Curves) -> String {
+    let ends: BTreeMap<&str, f64> = curves.0.iter().map(|point| (point.series.as_str(), point.value)).collect();
+    ends.into_iter().map(|(series, value)| format!("{series} {value:.3}")).collect::<Vec<_>>().join(", ")
+}
+
 fn run<S: Stage<Outputs = Outputs>>(stage: &S, inputs: S::Inputs) -> anyhow::Result<Outputs> {
     let folder = tempfile::tempdir().unwrap();
     stage.run(inputs, &Context::detached(folder.path()))
@@ -104,7 +119,12 @@ where
     for (world, wanted) in [(three_clusters(), 120.0), (two_clusters(), 13.0)] {
         let outputs = run(&subject.solver, inputs(world.clone())).unwrap();
         for (user, found) in greedy_returns(&outputs.policy, &world).into_iter().enumerate() {
-            assert!(found >= wanted - 1e-3, "user {user} of {} items returned {found} of {wanted}", world.items());
+            assert!(
+                found >= wanted - 1e-3,
+                "user {user} of {} items returned {found} of {wanted}; the training ended at {}",
+                world.items(),
+                ends(&outputs.curves)
+            );
         }
         assert!(outputs.curves.0.iter().all(|point| point.value.is_finite()));
     }

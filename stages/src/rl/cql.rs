@@ -13,17 +13,18 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
-use candle_core::{D, Tensor};
+use candle_core::Tensor;
 use pipeline::{Context, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::checks::{self, Checked};
 use super::learner::{Plan, Seen, Trained, train};
-use super::q_values::{QValues, bellman_loss, taken};
+use super::q_values::{QValues, bellman_loss};
 use super::replay::Replay;
 use super::{NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{Array, Demonstrations, TensorFile, World};
+use crate::nn::loss::log_probability;
 use crate::nn::schedule::to_a_tenth;
 use crate::nn::{AdamW, device, rng};
 
@@ -91,7 +92,7 @@ impl Stage for Cql {
     const KIND: &'static str = "rl.cql";
     /// 1: first. 2: after a demonstration that was only cut off its next state is priced; the penalty for leaving is learned from.
     /// 3: steps of training are fused, so sums round otherwise.
-    /// 4: gradients are summed in parts, for threads, so they round otherwise.
+    /// 4: gradients are summed in parts, for threads, and the conservative loss is fused, so they round otherwise.
     const VERSION: u32 = 4;
     const ABOUT: &'static str = "train a policy offline on demonstrations by conservative Q-learning";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
@@ -169,9 +170,10 @@ impl PolicyLearner for Learner<'_> {
     }
 }
 
-/// mean(log Σ_a exp Q(s, a) − Q(s, a_demo)) ≥ 0: `q [N, I]`, `actions [N]` → scalar; the first part of Kumar et al. 2020, eq. 4.
+/// mean(log Σ_a exp Q(s, a) − Q(s, a_demo)) ≥ 0, the cross-entropy of softmax(Q): `q [N, I]`, `actions [N]` → scalar; the first
+/// part of Kumar et al. 2020, eq. 4.
 pub fn conservative_loss(q: &Tensor, actions: &Tensor) -> candle_core::Result<Tensor> {
-    (q.log_sum_exp(D::Minus1)? - taken(q, actions)?)?.mean_all()
+    log_probability(q, actions)?.mean_all()?.neg()
 }
 
 #[cfg(test)]
@@ -182,7 +184,7 @@ mod tests {
     use crate::env::cluster_world;
     use crate::nn::gradient_check::assert_finite_differences;
     use crate::rl::conformance::{
-        Subject, assert_keeps_the_contract, demonstrated_cycles, greedy_returns, small_network,
+        Subject, assert_keeps_the_contract, demonstrated_cycles, greedy_returns, small_network, with,
     };
 
     fn solver() -> Cql {
@@ -191,11 +193,6 @@ mod tests {
 
     #[test]
     fn it_keeps_the_contract_of_learners() {
-        let with = |change: fn(&mut Cql)| {
-            let mut config = Cql::default();
-            change(&mut config);
-            config
-        };
         assert_keeps_the_contract(&Subject {
             short: Cql { iterations: 5, batch_size: 9, target_period: 2, ..solver() },
             untrained: Cql { iterations: 0, ..solver() },
@@ -204,7 +201,7 @@ mod tests {
             inputs: |world, demonstrations| Inputs { world, demonstrations },
             still: &[],
             refused: vec![
-                (with(|c| c.batch_size = 0), "batch_size"),
+                (with(|c: &mut Cql| c.batch_size = 0), "batch_size"),
                 (with(|c| c.alpha = -1.0), "alpha"),
                 (with(|c| c.gamma = 1.5), "gamma"),
                 (with(|c| c.n_step = 0), "n_step"),

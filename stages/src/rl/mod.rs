@@ -32,6 +32,8 @@ mod q_values;
 mod replay;
 pub mod reward;
 mod sac;
+#[cfg(test)]
+mod skeleton;
 mod sqn;
 mod target;
 mod weighted;

@@ -326,7 +326,7 @@ mod tests {
     use crate::env::cluster_world;
     use crate::nn::NOT_THERE;
     use crate::nn::gradient_check::assert_finite_differences;
-    use crate::rl::conformance::{Subject, assert_keeps_the_contract, small_network};
+    use crate::rl::conformance::{Subject, assert_keeps_the_contract, small_network, with};
 
     fn solver() -> Sac {
         Sac {
@@ -341,11 +341,6 @@ mod tests {
 
     #[test]
     fn it_keeps_the_contract_of_learners() {
-        let with = |change: fn(&mut Sac)| {
-            let mut config = Sac::default();
-            change(&mut config);
-            config
-        };
         assert_keeps_the_contract(&Subject {
             // The targets are renewed and the replay forgets within the few updates.
             short: Sac {
@@ -364,7 +359,7 @@ mod tests {
             // What a state is worth is told by the critics.
             still: &["critic."],
             refused: vec![
-                (with(|c| c.gamma = 1.5), "gamma"),
+                (with(|c: &mut Sac| c.gamma = 1.5), "gamma"),
                 (with(|c| c.omega = 2.0), "omega"),
                 (with(|c| c.target_entropy = 1.1), "target_entropy"),
                 (with(|c| c.temperature = 0.0), "temperature"),

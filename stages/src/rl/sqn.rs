@@ -6,9 +6,9 @@
 //! Two heads read one encoding of the state: that of π, which is trained as a next-item recommender and is what is served,
 //! and that of Q, which sees the rewards and shapes what the encoder keeps of a session; it chooses nothing. Published: c 1,
 //! γ 0.5, rewards of 0.2 for a click and 1 for a purchase, Adam with 0.005 to 0.01, encoders GRU4Rec, Caser, NextItNet and
-//! SASRec (see `network.encoder`). Left out: SAC, which weighs the cross-entropy by Q (see `rl.crr`); the two Q networks that
-//! learn in turns, in place of which a slow copy prices what the present network chooses, as in `rl.dqn`; and the square, in
-//! place of which stands Huber's loss in the unit of the value head.
+//! SASRec (see `network.encoder`). Left out: the paper's SAC (self-supervised actor-critic, not `rl.sac`), which weighs the
+//! cross-entropy by Q (see `rl.crr`); the two Q networks that learn in turns, in place of which a slow copy prices what the
+//! present network chooses, as in `rl.dqn`; and the square, in place of which stands Huber's loss in the unit of the value head.
 
 use std::collections::BTreeMap;
 

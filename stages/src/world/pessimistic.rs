@@ -49,7 +49,7 @@ impl Default for By {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Mopo {
-    /// λ: what a unit of σ costs, 0 or more; 1 by default, among the 0.5 to 5 of the paper's tasks.
+    /// λ: what a unit of σ costs, 0 or more; 1 by default, among the 0.5, 1 and 5 of the authors' tasks.
     pub penalty: f64,
 }
 
@@ -65,8 +65,8 @@ impl Default for Mopo {
 pub struct Dorl {
     /// λ_σ: what a unit of σ costs, 0 or more; ours.
     pub penalty: f64,
-    /// λ_H: what a session that is wholly open is paid a turn, for one and for two items back each, 0 or more. Published: Coat 3,
-    /// MovieLens-1M 5, KuaiRec 5, KuaiRand 0.05.
+    /// λ_H: what a session that is wholly open is paid a turn, for one and for two items back each, 0 or more. DORL's scripts:
+    /// KuaiRec 5, KuaiRand 0.05; EasyRL4Rec's: Coat 3, MovieLens-1M 5.
     pub entropy: f64,
 }
 
