@@ -6,7 +6,7 @@ from training_steps import ACTIONS, AIRL_ACTIONS, AIRL_BATCH, BATCH, HIDDEN, ITE
 from training_steps import TURNS, WIDTH, arguments, asked, measure
 
 given = arguments()
-os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["JAX_PLATFORMS"] = given.device
 if given.threads == 1:
     os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 
@@ -156,4 +156,4 @@ STEPS = {
     "sampled": sampled,
 }
 for what in asked(given):
-    measure(what, "jax-jit", jax.__version__, given.threads, STEPS[what]())
+    measure(what, "jax-jit", jax.__version__, given, STEPS[what]())

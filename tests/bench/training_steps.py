@@ -26,6 +26,7 @@ def arguments(**more):
     parser = argparse.ArgumentParser()
     parser.add_argument("--what", default=",".join(SHAPES), help="steps, or - to be told them line by line")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     for name, choices in more.items():
         parser.add_argument(f"--{name}", choices=choices, default=choices[0])
     return parser.parse_args()
@@ -36,7 +37,7 @@ def asked(given):
     return map(str.strip, sys.stdin) if given.what == "-" else given.what.split(",")
 
 
-def measure(what, program, version, threads, step):
+def measure(what, program, version, given, step):
     """Times each step by itself, after five for nothing, up to 400 in the seconds of BENCH_BUDGET_S; prints one JSON line."""
     budget = float(os.environ.get("BENCH_BUDGET_S", "20"))
     for _ in range(5):
@@ -50,6 +51,6 @@ def measure(what, program, version, threads, step):
     wall.sort()
     bench, shape = SHAPES[what]
     milliseconds = {"ms_min": 1e3 * wall[0], "ms_median": 1e3 * wall[len(wall) // 2], "cpu_ms_mean": 1e3 * processor}
-    line = {"bench": bench, "impl": program, "version": version, "threads": threads, **shape}
+    line = {"bench": bench, "impl": program, "version": version, "threads": given.threads, "device": given.device, **shape}
     line |= {name: round(value, 4) for name, value in milliseconds.items()}
     print(json.dumps(line | {"n_steps": len(wall), "load": os.getloadavg()[0]}), flush=True)

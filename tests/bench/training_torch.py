@@ -11,6 +11,7 @@ from training_steps import TURNS, WIDTH, arguments, asked, measure
 
 given = arguments(program=["eager", "compile"])
 torch.set_num_threads(given.threads)
+torch.set_default_device(given.device)
 torch.manual_seed(0)
 
 
@@ -30,6 +31,8 @@ def stepping(loss, batch, *optimisers):
         value.backward()
         for optimiser in optimisers:
             optimiser.step()
+        if given.device == "cuda":
+            torch.cuda.synchronize()
 
     return step
 
@@ -125,4 +128,4 @@ STEPS = {
     "sampled": sampled,
 }
 for what in asked(given):
-    measure(what, f"torch-{given.program}", torch.__version__, given.threads, STEPS[what]())
+    measure(what, f"torch-{given.program}", torch.__version__, given, STEPS[what]())

@@ -60,6 +60,9 @@ impl OfParameter {
             (Where::Processor(moments), gradient) => {
                 var.inplace_op2(&gradient.whole(var.as_tensor())?.contiguous()?, &Step::new(rates, moments))?;
             }
+            (Where::Card([mean, square]), Gradient::Marked { whole, used }) if used_rows => {
+                [*mean, *square] = plain::adam_of_used_rows(var, (&whole, &used), [mean, square], &rates)?;
+            }
             (Where::Card([mean, square]), gradient) => {
                 let gradient = gradient.whole(var.as_tensor())?;
                 [*mean, *square] = plain::adam(var, &gradient, mean, square, &rates)?;
@@ -285,6 +288,44 @@ mod tests {
         assert!(found.iter().zip(&wanted).all(|(a, b)| (a - b).abs() < 1e-5));
         assert_eq!(with(3).to_bits(), norm.to_bits());
         assert_eq!(x.flatten_all().unwrap().to_vec1::<f32>().unwrap(), found);
+    }
+
+    /// Two steps with other rows, so that moments that go on would be seen.
+    #[test]
+    fn steps_of_used_rows_are_those_that_are_composed() {
+        let start = Init::new(1).normal(&[4, 3], 1.0).unwrap();
+        let steps = [(vec![2_u32, 0, 2], 2), (vec![1, 1, 0], 3)].map(|(ids, seed)| {
+            let ids = Tensor::new(ids, &Device::Cpu).unwrap();
+            (ids, Init::new(seed).normal(&[3, 3], 1.0).unwrap())
+        });
+        let (mut params, mut others) = (Params::default(), Params::default());
+        let (table, other) = (params.add("x", &start).unwrap(), others.add("x", &start).unwrap());
+        let mut adam = AdamW::new(&params, 0.1, 0.01, f64::INFINITY).unwrap().of_used_rows();
+        let zeros = || start.zeros_like().unwrap();
+        let mut card = OfParameter { shape: vec![4, 3], moments: Where::Card([zeros(), zeros()]) };
+        let flat = |x: &Tensor| x.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        for (step, (ids, weights)) in steps.iter().enumerate() {
+            let found = crate::nn::fused::lookup(&table, ids).unwrap();
+            adam.descend(&params, &(found * weights).unwrap().sum_all().unwrap()).unwrap();
+            let corrections = BETAS.map(|beta| 1.0 / (1.0 - beta.powi(step as i32 + 1)));
+            let rates = Rates {
+                scale: 1.0,
+                betas: BETAS,
+                corrections,
+                epsilon: EPSILON,
+                learning_rate: 0.1,
+                weight_decay: 0.01,
+            };
+            let var = others.iter().next().unwrap().1;
+            card.step(var, Gradient::marked(ids, weights, &other).unwrap(), rates, true).unwrap();
+            let (mine, composed) = (flat(&table), flat(&other));
+            assert!(mine.iter().zip(&composed).all(|(a, b)| (a - b).abs() < 1e-6), "{mine:?} {composed:?}");
+            assert_eq!(composed[9..], flat(&start)[9..], "the last row was never used");
+        }
+        let [found, wanted] = [card.export().unwrap(), adam.moments["x"].export().unwrap()];
+        for (found, wanted) in found.iter().zip(&wanted) {
+            assert!(found.data.iter().zip(&wanted.data).all(|(a, b)| (a - b).abs() < 1e-6), "{found:?} {wanted:?}");
+        }
     }
 
     #[test]

@@ -29,8 +29,8 @@ pub fn choice(logits: &Tensor, actions: &[u32]) -> Result<Choice> {
         let (log_probability, entropy) = plain::choice(logits, &Tensor::new(actions, logits.device())?)?;
         return Ok(Choice { log_probability, entropy });
     }
-    let both = logits.contiguous()?.apply_op1(Fused { actions: actions.to_vec() })?;
-    Ok(Choice { log_probability: both.narrow(1, 0, 1)?.squeeze(1)?, entropy: both.narrow(1, 1, 1)?.squeeze(1)? })
+    let found = logits.contiguous()?.apply_op1(Fused { actions: actions.to_vec() })?;
+    Ok(Choice { log_probability: found.narrow(1, 0, 1)?.squeeze(1)?, entropy: found.narrow(1, 1, 1)?.squeeze(1)? })
 }
 
 /// Rows that are worth a thread.
@@ -45,29 +45,28 @@ impl CustomOp1 for Fused {
         "choice"
     }
 
-    /// `[B, A]` → `[B, 2]`: log π(a), H.
+    /// `[B, A]` → `[B, 3]`: log π(a), H, log-sum-exp. (The last for the way back: z_a − log π(a) is nothing where a may not be taken.)
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let (rows, width) = layout.shape().dims2()?;
         let found = match storage {
             CpuStorage::F64(_) => forward(contiguous::<f64>(storage, layout)?, width, &self.actions),
             _ => forward(contiguous::<f32>(storage, layout)?, width, &self.actions),
         };
-        Ok((found, Shape::from((rows, 2))))
+        Ok((found, Shape::from((rows, 3))))
     }
 
-    fn bwd(&self, logits: &Tensor, both: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
+    fn bwd(&self, logits: &Tensor, found: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
         fn of<T: Real>(fused: &Fused, tensors: [&Tensor; 3]) -> Result<Tensor> {
             let (logits, width) = (tensors[0], tensors[0].dim(1)?);
-            let found = with_slices::<T, _, 3>(tensors, |[logits, both, gradient]| {
-                backward(logits, width, &fused.actions, both, gradient)
+            let gradients = with_slices::<T, _, 3>(tensors, |[logits, found, gradient]| {
+                backward(logits, width, &fused.actions, found, gradient)
             })?;
-            Tensor::from_vec(found, logits.shape(), logits.device())
+            Tensor::from_vec(gradients, logits.shape(), logits.device())
         }
-        let found = match logits.dtype() {
-            candle_core::DType::F64 => of::<f64>(self, [logits, both, gradient])?,
-            _ => of::<f32>(self, [logits, both, gradient])?,
-        };
-        Ok(Some(found))
+        Ok(Some(match logits.dtype() {
+            candle_core::DType::F64 => of::<f64>(self, [logits, found, gradient])?,
+            _ => of::<f32>(self, [logits, found, gradient])?,
+        }))
     }
 }
 
@@ -82,35 +81,33 @@ fn forward<T: Real>(logits: &[T], width: usize, actions: &[u32]) -> CpuStorage {
                 (high, sum, mean)
             },
         );
-        [z[action as usize] - high - sum.ln(), sum.ln() - mean / sum]
+        [z[action as usize] - high - sum.ln(), sum.ln() - mean / sum, high + sum.ln()]
     };
     let rows = logits.par_chunks_exact(width).zip(actions).with_min_len(ROWS);
     T::to_cpu_storage_owned(rows.map(row).collect::<Vec<_>>().concat())
 }
 
 /// ∂/∂z_i = g·(1[i = a] − π_i) − h·π_i·(log π_i + H), where g and h are the gradients of log π(a) and H.
-fn backward<T: Real>(logits: &[T], width: usize, actions: &[u32], both: &[T], gradient: &[T]) -> Vec<T> {
-    let mut found = vec![T::zero(); logits.len()];
-    let rows = found.par_chunks_exact_mut(width).zip(logits.par_chunks_exact(width));
-    let rows = rows.zip(actions).zip(both.par_chunks_exact(2)).zip(gradient.par_chunks_exact(2));
-    rows.with_min_len(ROWS).for_each(|((((out, z), &action), both), gradient)| {
+fn backward<T: Real>(logits: &[T], width: usize, actions: &[u32], found: &[T], gradient: &[T]) -> Vec<T> {
+    let mut gradients = vec![T::zero(); logits.len()];
+    let rows = gradients.par_chunks_exact_mut(width).zip(logits.par_chunks_exact(width));
+    let rows = rows.zip(actions).zip(found.par_chunks_exact(3)).zip(gradient.par_chunks_exact(3));
+    rows.with_min_len(ROWS).for_each(|((((out, z), &action), found), gradient)| {
         let (g, h) = (gradient[0], gradient[1]);
-        let action = action as usize;
-        // log π_i = z_i − log-sum-exp.
-        let all = z[action] - both[0];
-        let entropy = both[1];
+        let (entropy, all) = (found[1], found[2]);
         wide(
             #[inline(always)]
             || {
                 for (out, &z) in out.iter_mut().zip(z) {
+                    // log π_i.
                     let log = z - all;
                     *out = -(log.exp() * (g + h * (log + entropy)));
                 }
             },
         );
-        out[action] += g;
+        out[action as usize] += g;
     });
-    found
+    gradients
 }
 
 #[cfg(test)]
@@ -158,6 +155,11 @@ mod tests {
         let gradients = (log_probability + entropy).unwrap().sum_all().unwrap().backward().unwrap();
         let found = gradients.get(logits.as_tensor()).unwrap().to_vec2::<f32>().unwrap();
         assert_eq!(found, [[0.5, 0.0, -0.5]]);
+        // Of what may not be taken, too: −∂ log-sum-exp, and 1 for itself.
+        let of = |Choice { log_probability, entropy }: Choice| (log_probability + entropy)?.sum_all()?.backward();
+        let gradients = of(choice(logits.as_tensor(), &[1]).unwrap()).unwrap();
+        let found = gradients.get(logits.as_tensor()).unwrap().to_vec2::<f32>().unwrap();
+        assert_eq!(found, [[-0.5, 1.0, -0.5]]);
         assert!(choice(logits.as_tensor(), &[3]).is_err());
     }
 }

@@ -7,8 +7,9 @@ use candle_core::{DType, Device, Result, Tensor, Var};
 use pipeline::{Context, Interrupted, Stage};
 
 use super::actor_critic::Shape;
-use super::fused::{Activation, layer_norm, linear, recurrent};
+use super::fused::{Activation, Chosen, Scene, head, layer_norm, linear, lookup, recurrent};
 use super::loss::{huber, softplus, taken};
+use super::sampled::Proposal;
 use super::{
     ActorCritic, AdamW, Average, Caser, Choice, Encoder, GruEncoder, Init, Params, SasRec, Transformer, choice, device,
     rng, spectral,
@@ -70,7 +71,12 @@ fn operators() -> Vec<Operator> {
     let values = |seed, shape: &[usize]| Init::new(seed).normal(shape, 1.0).unwrap();
     let layer = |activation| move |t: &[Tensor]| linear(&t[0], &t[1], &t[2], activation);
     let ids: Vec<u32> = (0..64).map(|k| k * 7 % 37).collect();
-    let (items, actions) = (ids.clone(), ids);
+    let (items, actions, drawn) = (ids.clone(), ids.clone(), Tensor::new(ids.clone(), &Device::Cpu).unwrap());
+    let near = values(4, &[64 * 37, 2]);
+    // All that are taken, and two of three of the others.
+    let open = |at: usize| f32::from(at % 3 > 0 || ids[at / 37] as usize == at % 37);
+    let allowed = Tensor::from_iter((0..64 * 37).map(open), &Device::Cpu).unwrap().reshape((64, 37)).unwrap();
+    let taken_there = ids.clone();
     let there = Tensor::new(&[[1.0_f32, 1.0, 0.0], [1.0, 1.0, 1.0]], &Device::Cpu).unwrap();
     vec![
         (
@@ -108,6 +114,24 @@ fn operators() -> Vec<Operator> {
             Box::new(move |t| {
                 let Choice { log_probability, entropy } = choice(&t[0], &actions)?;
                 Tensor::stack(&[log_probability, entropy], 0)
+            }),
+        ),
+        (
+            "head",
+            vec![values(1, &[64, 9]), values(2, &[37, 9]), values(3, &[37 + 2])],
+            Box::new(move |t| {
+                let (near, allowed) = (near.to_device(t[0].device())?, allowed.to_device(t[0].device())?);
+                let scene = Scene { near: Some(&near), allowed: Some(&allowed) };
+                let Chosen { logit, log_probability, entropy } = head(&t[0], &t[1], &t[2], scene, &taken_there)?;
+                Tensor::stack(&[logit, log_probability, entropy], 0)
+            }),
+        ),
+        (
+            "lookup",
+            vec![values(1, &[37, 5]), values(2, &[37])],
+            Box::new(move |t| {
+                let ids = drawn.to_device(t[0].device())?;
+                lookup(&t[0], &ids.reshape((8, 8))?)?.flatten_to(1)?.broadcast_mul(&lookup(&t[1], &ids)?.unsqueeze(1)?)
             }),
         ),
         ("huber", vec![values(1, &[64])], Box::new(|t| huber(&t[0]))),
@@ -160,8 +184,8 @@ fn student(there: &Device, encoder: Encoder) -> anyhow::Result<ActorCritic> {
     ActorCritic::new_on(there, shape, &vectors(1, 5)?, &vectors(2, 23)?, 3)
 }
 
-/// The loss of a student and the gradient of each of its parameters; some items are forbidden, and some states are young.
-fn of_student(there: &Device, encoder: Encoder) -> anyhow::Result<Numbers> {
+/// The loss of a student and the gradient of each of its parameters; in each state an item is forbidden, and some states are young.
+fn of_student(there: &Device, encoder: Encoder, taken: &[u32; 10]) -> anyhow::Result<Numbers> {
     let network = student(there, encoder)?;
     let recent: Vec<u32> = (0..40).map(|k| if k % 4 > k / 4 { 23 } else { k * 5 % 23 }).collect();
     let paid: Vec<f32> = recent.iter().map(|&item| if item == 23 { 0.0 } else { item as f32 / 9.0 }).collect();
@@ -169,8 +193,10 @@ fn of_student(there: &Device, encoder: Encoder) -> anyhow::Result<Numbers> {
     let mut states = network.states(&[0, 1, 2, 3, 4, 0, 1, 2, 3, 4], &recent, &paid, &progress)?;
     states.forbid((0..10).map(|row| (row, row as u32)))?;
     let heads = network.heads(&states)?;
-    let Choice { log_probability, entropy } = choice(&heads.logits, &[20, 1, 2, 3, 4, 11, 12, 13, 14, 15])?;
+    let Choice { log_probability, entropy } = choice(&heads.logits, taken)?;
+    let again = network.choice(&states, taken)?;
     let loss = ((log_probability.mean_all()? + (heads.values - 1.0)?.sqr()?.mean_all()?)? + entropy.mean_all()?)?;
+    let loss = (loss + (again.log_probability.mean_all()? * 2.0)? - again.entropy.mean_all()?)?;
     let gradients = loss.backward()?;
     let mut numbers = Numbers::from([("loss".to_owned(), flat(&loss)?)]);
     for (name, var) in network.params().iter() {
@@ -183,13 +209,15 @@ fn of_student(there: &Device, encoder: Encoder) -> anyhow::Result<Numbers> {
 fn students_of_every_encoder_learn_alike() {
     let Some(card) = card("comparing students") else { return };
     let mut told = Vec::new();
-    for encoder in encoders() {
-        match of_student(&card, encoder.clone()) {
+    // Also where what is forbidden is taken, in the second to the fifth state.
+    let (open, forbidden) = ([20, 2, 3, 4, 5, 11, 12, 13, 14, 15], [20, 1, 2, 3, 4, 11, 12, 13, 14, 15]);
+    for (encoder, taken) in encoders().iter().flat_map(|encoder| [(encoder, &open), (encoder, &forbidden)]) {
+        match of_student(&card, encoder.clone(), taken) {
             Ok(found) => {
-                let wanted = of_student(&Device::Cpu, encoder.clone()).unwrap();
-                told.extend(off(&wanted, &found, 2e-4).iter().map(|off| format!("{encoder:?}: {off}")));
+                let wanted = of_student(&Device::Cpu, encoder.clone(), taken).unwrap();
+                told.extend(off(&wanted, &found, 2e-4).iter().map(|off| format!("{encoder:?}, {taken:?}: {off}")));
             }
-            Err(error) => told.push(format!("{encoder:?}: {error:#}")),
+            Err(error) => told.push(format!("{encoder:?}, {taken:?}: {error:#}")),
         }
     }
     assert!(told.is_empty(), "{told:#?}");
@@ -218,6 +246,31 @@ fn distributions_learn_alike() {
     };
     let told = off(&of(&Device::Cpu).unwrap(), &of(&card).unwrap(), 2e-4);
     assert!(told.is_empty(), "{told:#?}");
+}
+
+/// A softmax over a sample, and two steps of the rows that were used: the second uses others.
+fn of_sample(there: &Device) -> anyhow::Result<Numbers> {
+    let network = student(there, Encoder::Average(Average::default()))?;
+    let mut adam = AdamW::new(network.params(), 0.1, 0.01, 1.0)?.of_used_rows();
+    let proposal = Proposal::new(23, &[4, 4, 4, 7]);
+    let mut numbers = Numbers::new();
+    for (step, taken) in [[4, 7], [9, 7]].iter().enumerate() {
+        let candidates = proposal.candidates(taken, 5, &mut rng(&[step as u64]))?;
+        let allowed = candidates.allowed(|_| &[3])?;
+        let (recent, paid) = ([2, 0, 23, 23, 1, 3, 9, 7], [1.0; 8]);
+        let states = network.states_among(&[0, 4], &recent, &paid, &[0.5, 0.25], &candidates.items, allowed)?;
+        let loss = network.choice_among(&states, &candidates)?.mean_all()?.neg()?;
+        let norm = adam.descend(network.params(), &loss)?;
+        numbers.insert(format!("step {step}"), vec![norm as f32, loss.to_scalar()?]);
+    }
+    numbers.extend(network.params().export()?.into_iter().map(|(name, array)| (name, array.data)));
+    Ok(numbers)
+}
+
+#[test]
+fn samples_are_learned_from_alike() {
+    let Some(card) = card("comparing samples") else { return };
+    assert_alike("a sample", &of_sample(&Device::Cpu).unwrap(), &of_sample(&card).unwrap());
 }
 
 /// Five steps, of which the optimiser is exported after the second and goes on in the other place where `moved`.
@@ -256,8 +309,7 @@ fn the_optimiser_steps_alike_and_goes_on_in_the_other_place() {
     assert!(told.is_empty(), "{told:#?}");
 }
 
-/// A stage trains on the card as on the processor, and goes on there and back when it is interrupted after each unit. What is off by
-/// more than a thousandth may be one number in fifty: where a gradient is as good as 0, AdamW's first steps go by its sign.
+/// A stage trains on the card as on the processor, and goes on there and back when it is interrupted after each unit.
 pub fn assert_trains_alike<S: Stage>(
     what: &str,
     stage: &S,
@@ -285,16 +337,22 @@ pub fn assert_trains_alike<S: Stage>(
     };
     let wanted = whole(pipeline::Device::Cpu);
     for (how, found) in [("on the card", whole(pipeline::Device::Cuda(0))), ("to and fro", to_and_fro())] {
-        let all: usize = wanted.values().map(Vec::len).sum();
-        let pairs = wanted.iter().flat_map(|(name, values)| {
-            let found = found.get(name).unwrap_or_else(|| panic!("{what} {how}: no `{name}`"));
-            assert_eq!(found.len(), values.len(), "{what} {how}: `{name}`");
-            values.iter().zip(found).map(move |(a, b)| (name, *a, *b))
-        });
-        let far: Vec<_> = pairs.filter(|(_, a, b)| !((a - b).abs() <= 1e-3 * a.abs().max(1.0))).collect();
-        let shown = &far[..far.len().min(5)];
-        assert!(50 * far.len() <= all, "{what} {how}: {} of {all} numbers are off, such as {shown:?}", far.len());
+        assert_alike(&format!("{what} {how}"), &wanted, &found);
     }
+}
+
+/// Of all numbers one in fifty may be off by more than a thousandth: where a gradient is as good as 0, AdamW's first steps go by its
+/// sign.
+fn assert_alike(what: &str, wanted: &Numbers, found: &Numbers) {
+    let all: usize = wanted.values().map(Vec::len).sum();
+    let pairs = wanted.iter().flat_map(|(name, values)| {
+        let found = found.get(name).unwrap_or_else(|| panic!("{what}: no `{name}`"));
+        assert_eq!(found.len(), values.len(), "{what}: `{name}`");
+        values.iter().zip(found).map(move |(a, b)| (name, *a, *b))
+    });
+    let far: Vec<_> = pairs.filter(|(_, a, b)| !((a - b).abs() <= 1e-3 * a.abs().max(1.0))).collect();
+    let shown = &far[..far.len().min(5)];
+    assert!(50 * far.len() <= all, "{what}: {} of {all} numbers are off, such as {shown:?}", far.len());
 }
 
 /// A world's user or item vectors for such tests: all of them different, so that no two items are worth the same to a rounding.

@@ -4,8 +4,8 @@ use pipeline::Stage;
 
 use super::conformance::{demonstrated_cycles, small_network};
 use super::{
-    A2c, Bcq, BehaviourCloning, C51, Cql, Crr, Dqn, IlRec, Iql, Outputs, Ppo, Sqn, a2c, bc, bcq, c51, cql, crr, dqn,
-    ilrec, iql, ppo, sqn,
+    A2c, Bcq, BehaviourCloning, C51, Cql, Crr, Dqn, IlRec, Iql, Outputs, Ppo, Sac, Sqn, a2c, bc, bcq, c51, cql, crr,
+    dqn, ilrec, iql, ppo, sac, sqn,
 };
 use crate::artifact::{Demonstrations, World};
 use crate::env::cluster_world;
@@ -43,6 +43,14 @@ fn bc_trains_alike() {
 }
 
 #[test]
+fn bc_over_a_sample_trains_alike() {
+    let softmax = bc::Softmax::Sampled(bc::Sampled { negatives: 4 });
+    let network = small_network();
+    let stage = BehaviourCloning { epochs: 3, batch_size: 8, softmax, network, ..BehaviourCloning::default() };
+    alike(&stage, |world, demonstrations| bc::Inputs { world, demonstrations, weights: None });
+}
+
+#[test]
 fn cql_trains_alike() {
     let stage = Cql { iterations: 3, batch_size: 16, target_period: 2, network: small_network(), ..Cql::default() };
     alike(&stage, |world, demonstrations| cql::Inputs { world, demonstrations });
@@ -76,6 +84,12 @@ fn sqn_trains_alike() {
 fn dqn_trains_alike() {
     let stage = Dqn { iterations: 3, episodes: 4, gradient_steps: 2, network: small_network(), ..Dqn::default() };
     alike(&stage, |world, _| dqn::Inputs { world, reward: None });
+}
+
+#[test]
+fn sac_trains_alike() {
+    let stage = Sac { iterations: 3, episodes: 4, gradient_steps: 2, network: small_network(), ..Sac::default() };
+    alike(&stage, |world, _| sac::Inputs { world, reward: None });
 }
 
 #[test]

@@ -17,6 +17,13 @@ pub enum Gradient {
     Whole(Tensor),
     /// Of some rows of a table; the others' is 0.
     Rows(Rows),
+    /// Of some rows of a table on a card, which nobody waits for to tell them from the others.
+    Marked {
+        /// Of all of it.
+        whole: Tensor,
+        /// `[N]`: above 0 for each row that was used, else 0.
+        used: Tensor,
+    },
 }
 
 /// Rows of a table `[N, D]` or `[N]`.
@@ -64,11 +71,26 @@ impl From<Rows> for Gradient {
 }
 
 impl Gradient {
+    /// [`Gradient::Marked`] of the gradients `[…, D]` or `[…]` of the rows `ids [B]` of `table`.
+    ///
+    /// # Errors
+    /// When there are not as many.
+    pub fn marked(ids: &Tensor, gradients: &Tensor, table: &Tensor) -> Result<Self> {
+        let (drawn, rows) = (ids.dim(0)?, table.dim(0)?);
+        let width = table.elem_count() / rows.max(1);
+        let ones = Tensor::ones((drawn, 1), gradients.dtype(), gradients.device())?;
+        let with_ones = Tensor::cat(&[&gradients.reshape((drawn, width))?, &ones], 1)?;
+        let zeros = Tensor::zeros((rows, width + 1), gradients.dtype(), gradients.device())?;
+        let sums = zeros.index_add(ids, &with_ones, 0)?;
+        let whole = sums.narrow(1, 0, width)?.contiguous()?.reshape(table.shape())?;
+        Ok(Self::Marked { whole, used: sums.narrow(1, width, 1)?.contiguous()?.squeeze(1)? })
+    }
+
     /// Its numbers; those that are not there are 0.
     #[must_use]
     pub fn values(&self) -> &Tensor {
         match self {
-            Self::Whole(values) => values,
+            Self::Whole(values) | Self::Marked { whole: values, .. } => values,
             Self::Rows(rows) => &rows.values,
         }
     }
@@ -79,7 +101,7 @@ impl Gradient {
     /// When a row is none of it.
     pub fn whole(self, parameter: &Tensor) -> Result<Tensor> {
         match self {
-            Self::Whole(gradient) => Ok(gradient),
+            Self::Whole(gradient) | Self::Marked { whole: gradient, .. } => Ok(gradient),
             Self::Rows(rows) => rows.dense(parameter),
         }
     }
@@ -97,6 +119,9 @@ pub fn handed_over(argument: &Tensor, gradient: impl Into<Gradient>) -> Result<O
         *sum = Some(match (sum.take(), gradient) {
             (None, gradient) => gradient,
             (Some(Gradient::Rows(sum)), Gradient::Rows(more)) => Gradient::Rows(sum.and(&more)?),
+            (Some(Gradient::Marked { whole: sum, used }), Gradient::Marked { whole, used: too }) => {
+                Gradient::Marked { whole: (sum + whole)?, used: (used + too)? }
+            }
             (Some(sum), more) => Gradient::Whole((sum.whole(argument)? + more.whole(argument)?)?),
         });
         Ok(None)
@@ -191,6 +216,25 @@ mod tests {
         assert_eq!(all, [[3.0, 4.0], [0.0, 0.0], [6.0, 8.0]]);
         assert!(rows(&[3], &[[1.0, 1.0]]).dense(table().as_tensor()).is_err());
         assert!(Rows::new(&[1, 2], &Tensor::new(&[[1.0_f32]], &Device::Cpu).unwrap(), &[3, 1]).is_err());
+    }
+
+    #[test]
+    fn what_is_marked_is_what_the_rows_say() {
+        let (table, ids) = (table(), [2_u32, 0, 2]);
+        let values = [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]];
+        let given = Tensor::new(&values, &Device::Cpu).unwrap().reshape((1, 3, 2)).unwrap();
+        let of = |table: &Tensor, given: &Tensor| {
+            let marked = Gradient::marked(&Tensor::new(&ids, &Device::Cpu).unwrap(), given, table).unwrap();
+            let Gradient::Marked { whole, used } = marked else { panic!("it is marked") };
+            (whole, used.to_vec1::<f32>().unwrap())
+        };
+        let (whole, used) = of(table.as_tensor(), &given);
+        let wanted = rows(&ids, &values).dense(table.as_tensor()).unwrap();
+        assert_eq!(whole.to_vec2::<f32>().unwrap(), wanted.to_vec2::<f32>().unwrap());
+        assert_eq!(used, [1.0, 0.0, 2.0]);
+        let (bias, given) = (table.narrow(1, 0, 1).unwrap().squeeze(1).unwrap(), given.narrow(2, 1, 1).unwrap());
+        let (whole, used) = of(&bias, &given.contiguous().unwrap().reshape((1, 3)).unwrap());
+        assert_eq!((whole.to_vec1::<f32>().unwrap(), used), (vec![4.0, 0.0, 8.0], vec![1.0, 0.0, 2.0]));
     }
 
     #[test]

@@ -94,7 +94,7 @@ impl CustomOp3 for Head {
         "head"
     }
 
-    /// → `[3, B]`: the logit, log π and H.
+    /// → `[4, B]`: the logit, log π, H and log-sum-exp. (The last for the way back: z − log π is nothing for what may not be taken.)
     fn cpu_fwd(
         &self,
         x: &CpuStorage,
@@ -110,7 +110,7 @@ impl CustomOp3 for Head {
             _ => self.forward::<f32>(storages, layouts)?,
         };
         *self.scores.lock().map_err(|_| Error::msg("a thread ended within this operator"))? = Some(scores);
-        Ok((found, Shape::from((3, self.items.len()))))
+        Ok((found, Shape::from((4, self.items.len()))))
     }
 
     fn bwd(
@@ -143,11 +143,11 @@ impl Head {
                 },
             );
             let logit = z[item as usize];
-            [logit, logit - high - sum.ln(), sum.ln() - mean / sum]
+            [logit, logit - high - sum.ln(), sum.ln() - mean / sum, high + sum.ln()]
         };
         let rows = scores.par_chunks_exact(width).zip(&self.items).with_min_len(least(width));
-        let rows: Vec<[T; 3]> = rows.map(row).collect();
-        let found = (0..3).flat_map(|k| rows.iter().map(move |row| row[k])).collect();
+        let rows: Vec<[T; 4]> = rows.map(row).collect();
+        let found = (0..4).flat_map(|k| rows.iter().map(move |row| row[k])).collect();
         Ok((T::to_cpu_storage_owned(found), T::to_cpu_storage_owned(scores)))
     }
 
@@ -222,7 +222,7 @@ impl Head {
             let each = scores.par_chunks_exact_mut(width).zip(&self.items).enumerate();
             let each = each.with_min_len(least(width)).map(|(row, (z, &item))| {
                 let [a, g, h] = [gradient[row], gradient[rows + row], gradient[2 * rows + row]];
-                let (all, entropy) = (found[row] - found[rows + row], found[2 * rows + row]);
+                let (entropy, all) = (found[2 * rows + row], found[3 * rows + row]);
                 let mut sums = vec![T::zero(); extra];
                 wide(
                     #[inline(always)]
@@ -319,6 +319,26 @@ mod tests {
         assert_finite_differences(&x, |x| loss(x, &weight, &rest));
         assert_finite_differences(&weight, |weight| loss(&x, weight, &rest));
         assert_finite_differences(&rest, |rest| loss(&x, &weight, rest));
+    }
+
+    #[test]
+    fn what_may_not_be_taken_has_the_gradient_of_the_plain_operations() {
+        let single = |tensor: Tensor| tensor.to_dtype(DType::F32).unwrap();
+        let allowed = single(allowed());
+        let scene = Scene { near: None, allowed: Some(&allowed) };
+        let (x, weight) = (single(values(1, &[4, 5])), single(values(2, &[37, 5])));
+        let rest = candle_core::Var::from_tensor(&single(values(3, &[37]))).unwrap();
+        let of = |chosen: Result<Chosen>| {
+            let Chosen { logit, log_probability, entropy } = chosen.unwrap();
+            let loss = ((logit.mean_all()? - log_probability.mean_all()?)? + entropy.mean_all()?)?;
+            loss.backward()?.get(rest.as_tensor()).expect("it has one").to_vec1::<f32>()
+        };
+        // In the second state item 4 is not allowed.
+        let items = [36, 4, 7, 7];
+        assert_eq!(allowed.to_vec2::<f32>().unwrap()[1][4], 0.0);
+        let fused = of(head(&x, &weight, rest.as_tensor(), scene, &items)).unwrap();
+        let plain = of(composed(&x, &weight, rest.as_tensor(), scene, &items)).unwrap();
+        assert!(fused.iter().zip(&plain).all(|(a, b)| (a - b).abs() < 1e-6), "{fused:?} fused, {plain:?} plain");
     }
 
     #[test]

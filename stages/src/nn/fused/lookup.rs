@@ -1,8 +1,9 @@
 //! Rows of a table by id, whose gradient is of these rows alone.
 
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
+use candle_core::backend::BackendStorage as _;
+use candle_core::{CpuStorage, CudaStorage, CustomOp1, Layout, Result, Shape, Storage, Tensor};
 
-use super::handed::{Rows, handed_over};
+use super::handed::{Gradient, Rows, handed_over};
 use super::{Real, contiguous};
 
 /// The rows `ids […]` of u32 of `table [N, D]` or `[N]` → `[…, D]` or `[…]`. An optimiser that takes gradients by itself gets those of
@@ -11,19 +12,13 @@ use super::{Real, contiguous};
 /// # Errors
 /// When a row is none of the N; on a card nobody looks, which would mean to wait for it.
 pub fn lookup(table: &Tensor, ids: &Tensor) -> Result<Tensor> {
-    let shape = [ids.dims(), &table.dims()[1..]].concat();
-    if !table.device().is_cpu() {
-        return table.index_select(&ids.flatten_all()?, 0)?.reshape(shape);
-    }
-    let (count, ids) = (table.dim(0)?, ids.flatten_all()?.to_vec1::<u32>()?);
-    if let Some(id) = ids.iter().find(|&&id| id as usize >= count) {
-        candle_core::bail!("row {id} of a table of {count}");
-    }
-    table.contiguous()?.apply_op1(Lookup { ids, shape: Shape::from(shape) })
+    let shape = Shape::from([ids.dims(), &table.dims()[1..]].concat());
+    table.contiguous()?.apply_op1(Lookup { ids: ids.flatten_all()?, shape })
 }
 
 struct Lookup {
-    ids: Vec<u32>,
+    /// `[B]`, where the table is.
+    ids: Tensor,
     /// Of what is found.
     shape: Shape,
 }
@@ -39,16 +34,29 @@ impl CustomOp1 for Lookup {
             ids.iter().for_each(|&id| found.extend_from_slice(&table[id as usize * width..][..width]));
             T::to_cpu_storage_owned(found)
         }
+        let (count, ids) = (layout.dims()[0], self.ids.to_vec1::<u32>()?);
+        if let Some(id) = ids.iter().find(|&&id| id as usize >= count) {
+            candle_core::bail!("row {id} of a table of {count}");
+        }
         let width = layout.dims()[1..].iter().product();
         let found = match table {
-            CpuStorage::F64(_) => of::<f64>(contiguous(table, layout)?, width, &self.ids),
-            _ => of::<f32>(contiguous(table, layout)?, width, &self.ids),
+            CpuStorage::F64(_) => of::<f64>(contiguous(table, layout)?, width, &ids),
+            _ => of::<f32>(contiguous(table, layout)?, width, &ids),
         };
         Ok((found, self.shape.clone()))
     }
 
+    fn cuda_fwd(&self, table: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
+        let (ids, of_ids) = self.ids.storage_and_layout();
+        let Storage::Cuda(ids) = &*ids else { candle_core::bail!("ids that are not beside their table") };
+        Ok((table.index_select(ids, layout, of_ids, 0)?, self.shape.clone()))
+    }
+
     fn bwd(&self, table: &Tensor, _: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        handed_over(table, Rows::new(&self.ids, gradient, table.dims())?)
+        match table.device().is_cpu() {
+            true => handed_over(table, Rows::new(&self.ids.to_vec1::<u32>()?, gradient, table.dims())?),
+            false => handed_over(table, Gradient::marked(&self.ids, gradient, table)?),
+        }
     }
 }
 

@@ -74,6 +74,22 @@ pub fn adam(var: &Var, gradient: &Tensor, mean: &Tensor, square: &Tensor, rates:
     Ok([mean, square])
 }
 
+/// The same where of a table only the rows with `used [N]` above 0 are stepped; the others keep their values and moments.
+pub fn adam_of_used_rows(
+    var: &Var,
+    (gradient, used): (&Tensor, &Tensor),
+    [mean, square]: [&Tensor; 2],
+    rates: &Rates,
+) -> Result<[Tensor; 2]> {
+    let before = var.as_tensor().copy()?.detach();
+    let [new_mean, new_square] = adam(var, gradient, mean, square, rates)?;
+    let mut shape = vec![1; var.rank()];
+    shape[0] = var.dim(0)?;
+    let used = used.gt(0.0)?.reshape(shape)?.broadcast_as(var.shape())?.contiguous()?;
+    var.set(&used.where_cond(&var.as_tensor().detach(), &before)?)?;
+    Ok([used.where_cond(&new_mean, mean)?, used.where_cond(&new_square, square)?])
+}
+
 /// Σ x², a scalar.
 pub fn sum_of_squares(x: &Tensor) -> Result<Tensor> {
     x.detach().sqr()?.sum_all()
