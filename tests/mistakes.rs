@@ -93,9 +93,9 @@ fn nobody_is_judged_by_a_world_that_was_made_to_learn_in() {
     let project = Project::new().config(LOWERED);
     let error = project.run(&["plan", "x.yaml"]).ends_with(2).stderr;
     for part in [
-        "x.yaml:7:51",
+        "x.yaml:7:44",
         "`low.world` is made by world.pessimistic and has no place at `score.world`",
-        "────┬────",
+        "─────────",
         "help: judge in the world that it was made from",
     ] {
         assert!(error.contains(part), "no {part:?} in:\n{error}");
