@@ -113,7 +113,7 @@ mod tests {
     fn the_processor_is_always_there_and_a_missing_card_is_named() {
         let cx = Context::detached(std::path::Path::new("."));
         assert!(of(&cx).unwrap().is_cpu());
-        let error = of(&cx.on(pipeline::Device::Cuda(97))).err().expect("nobody has so many cards");
+        let error = of(&cx.on(pipeline::Device::Cuda(97))).expect_err("nobody has so many cards");
         let error = format!("{error:#}");
         assert!(error.contains("the card `cuda:97` cannot be used\nhelp: "), "{error}");
     }

@@ -74,7 +74,7 @@ fn operators() -> Vec<Operator> {
     let (items, actions, drawn) = (ids.clone(), ids.clone(), Tensor::new(ids.clone(), &Device::Cpu).unwrap());
     let near = values(4, &[64 * 37, 2]);
     // All that are taken, and two of three of the others.
-    let open = |at: usize| f32::from(at % 3 > 0 || ids[at / 37] as usize == at % 37);
+    let open = |at: usize| f32::from(!at.is_multiple_of(3) || ids[at / 37] as usize == at % 37);
     let allowed = Tensor::from_iter((0..64 * 37).map(open), &Device::Cpu).unwrap().reshape((64, 37)).unwrap();
     let taken_there = ids.clone();
     let there = Tensor::new(&[[1.0_f32, 1.0, 0.0], [1.0, 1.0, 1.0]], &Device::Cpu).unwrap();
@@ -350,7 +350,8 @@ fn assert_alike(what: &str, wanted: &Numbers, found: &Numbers) {
         assert_eq!(found.len(), values.len(), "{what}: `{name}`");
         values.iter().zip(found).map(move |(a, b)| (name, *a, *b))
     });
-    let far: Vec<_> = pairs.filter(|(_, a, b)| !((a - b).abs() <= 1e-3 * a.abs().max(1.0))).collect();
+    let close = |a: f32, b: f32| (a - b).abs() <= 1e-3 * a.abs().max(1.0);
+    let far: Vec<_> = pairs.filter(|(_, a, b)| !close(*a, *b)).collect();
     let shown = &far[..far.len().min(5)];
     assert!(50 * far.len() <= all, "{what}: {} of {all} numbers are off, such as {shown:?}", far.len());
 }

@@ -74,7 +74,7 @@ mod tests {
         let ids = Tensor::new(&[[6_u32, 0], [6, 6], [3, 6]], &Device::Cpu).unwrap();
         let plain = |t: &Tensor| t.index_select(&ids.flatten_all()?, 0);
         assert_finite_differences(&table, |table| lookup(table, &ids)?.sqr()?.sum_all());
-        assert_same_gradients(&[table.clone()], |[t]| lookup(t, &ids), |[t]| plain(t)?.reshape((3, 2, 5)));
+        assert_same_gradients(std::array::from_ref(&table), |[t]| lookup(t, &ids), |[t]| plain(t)?.reshape((3, 2, 5)));
         assert!(lookup(&table, &Tensor::new(&[7_u32], &Device::Cpu).unwrap()).is_err());
         let column = table.narrow(1, 0, 1).unwrap().squeeze(1).unwrap().contiguous().unwrap();
         assert_same_gradients(&[column], |[t]| lookup(t, &ids), |[t]| plain(t)?.reshape((3, 2)));
