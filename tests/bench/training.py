@@ -36,7 +36,7 @@ def built():
 class Program:
     """A program that measures the steps it is told, started once: what it imports takes longer than what is measured."""
 
-    def __init__(self, command, threads, budget):
+    def __init__(self, command, threads, budget, imports):
         self.command, cores = [*map(str, command), "--threads", str(threads), "--what", "-"], sorted(os.sched_getaffinity(0))
         self.process = subprocess.Popen(
             self.command,
@@ -47,6 +47,8 @@ class Program:
             text=True,
             preexec_fn=lambda: os.sched_setaffinity(0, cores[:threads]),
         )
+        if imports:
+            self.process.stdout.readline()
 
     def measure(self, what):
         self.process.stdin.write(f"{what}\n")
@@ -93,10 +95,10 @@ def main():
     ours, found, peaks = given.ours or built(), {}, {}
     for round_ in range(given.rounds):
         for threads in map(int, given.threads.split(",")):
-            commands = [[ours]]
+            programs = [Program([ours], threads, given.budget, False)]
             for environment, command in map(PEERS.get, filter(None, given.only.split(","))):
-                commands.append([given.peers / environment / "bin" / "python", *command])
-            programs = [Program(command, threads, given.budget) for command in commands]
+                command = [given.peers / environment / "bin" / "python", *command]
+                programs.append(Program(command, threads, given.budget, True))
             line = programs[0].measure("peak")
             print(json.dumps(line | {"round": round_}), flush=True)
             peaks.setdefault(threads, []).append(line["gflops"])

@@ -33,8 +33,11 @@ def arguments(**more):
 
 
 def asked(given):
-    """The steps to be measured, one after the other."""
-    return map(str.strip, sys.stdin) if given.what == "-" else given.what.split(",")
+    """The steps to be measured, one after the other. Who tells them waits for a first line: until then this only imports."""
+    if given.what != "-":
+        return given.what.split(",")
+    print("ready", flush=True)
+    return map(str.strip, sys.stdin)
 
 
 def measure(what, program, version, given, step):

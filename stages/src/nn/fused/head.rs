@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use super::handed::handed_over;
 use super::linear::add_rows;
-use super::product::{Matrix, product, product_and};
+use super::product::{Matrix, both, product, product_and};
 use super::taken::highest;
 use super::{LANES, PART, Real, contiguous, wide, with_slices};
 use crate::nn::NOT_THERE;
@@ -199,7 +199,8 @@ impl Head {
             let of_scores = Matrix::new(&scores, rows, width)?;
             let of_x = || asked.then(|| product(of_scores, weight)).transpose();
             let of_weight = || product(of_scores.t(), x);
-            let (of_x, (of_weight, ())) = rayon::join(of_x, || rayon::join(of_weight, || add_rows(&scores, of_bias)));
+            let of_both = || both(rows * width * inner, of_x, of_weight);
+            let ((of_x, of_weight), ()) = both(rows * width * inner, of_both, || add_rows(&scores, of_bias));
             Ok::<_, Error>((of_x?, of_weight?))
         })??;
         let of_x = of_x.map(|of_x| Tensor::from_vec(of_x, (rows, inner), device)).transpose()?;

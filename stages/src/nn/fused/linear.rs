@@ -4,7 +4,7 @@ use candle_core::{CpuStorage, CustomOp3, DType, Error, Layout, Result, Shape, Te
 use rayon::prelude::*;
 
 use super::handed::handed_over;
-use super::product::{Matrix, product, product_and};
+use super::product::{Matrix, both, product, product_and};
 use super::{PART, Real, contiguous, plain, wide, with_slices};
 
 /// What follows the sum of a layer.
@@ -125,8 +125,11 @@ fn backward<T: Real>(tensors: [&Tensor; 4], activation: Activation) -> Result<(O
         add_rows(of_sums, &mut of_bias);
         let (x, weight) = (Matrix::new(x, rows, inputs)?, Matrix::new(weight, outputs, inputs)?);
         let of_sums = Matrix::new(of_sums, rows, outputs)?;
-        let (of_x, of_weight) =
-            rayon::join(|| asked.then(|| product(of_sums, weight)).transpose(), || product(of_sums.t(), x));
+        let (of_x, of_weight) = both(
+            rows * inputs * outputs,
+            || asked.then(|| product(of_sums, weight)).transpose(),
+            || product(of_sums.t(), x),
+        );
         Ok::<_, Error>((of_x?, of_weight?))
     })??;
     let of_x = of_x.map(|of_x| Tensor::from_vec(of_x, tensors[0].shape(), device)).transpose()?;

@@ -62,6 +62,16 @@ fn block(rows: usize, columns: usize, inner: usize) -> usize {
 /// What blocks are multiples of.
 const LANES_OF_A_BLOCK: usize = 64;
 
+/// Both, beside each other where each is of enough `multiply_adds` for a thread: to wait for one that has other things to do costs
+/// more than a small product.
+pub fn both<A: Send, B: Send>(
+    multiply_adds: usize,
+    one: impl FnOnce() -> A + Send,
+    other: impl FnOnce() -> B + Send,
+) -> (A, B) {
+    if multiply_adds < PART { (one(), other()) } else { rayon::join(one, other) }
+}
+
 /// `a [M, K]` · `b [K, N]`, row by row in `out [M·N]`, whatever was there.
 ///
 /// # Errors
