@@ -62,9 +62,8 @@ fn a_card_is_refused_with_what_to_do_by_a_program_that_was_not_built_for_one() {
             "error: `--device`: `cuda:1` needs a program that was built for NVIDIA cards, and this one was not\n";
         assert_eq!(refused.stderr, format!("{told}{help}"));
     }
-    let set = ["--set", "stages.bc.device=cuda"];
-    let refused = project.run(&["plan", "x.yaml", set[0], set[1]]).ends_with(2);
-    refused.says(&["--set stages.bc.device=cuda", "`cuda:0` needs a program", "--features cuda"]);
+    let refused = project.run(&["plan", "x.yaml", "--set", "stages.bc.device=cuda"]).ends_with(2);
+    refused.says(&["`cuda:0` needs a program", "--set:1:18", "stages.bc.device=cuda", "--features cuda"]);
     // The processor may be named, and is not told of.
     project.ok(&["run", "x.yaml", "log", "--device", "cpu", "-q"]);
 }
