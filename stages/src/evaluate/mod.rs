@@ -176,7 +176,8 @@ impl Stage for Evaluate {
     /// spared turns; privilege goes by whose the distances are; `gap` only of policies that learned at `training`.
     /// 6: policies of values that are to draw are refused. 7: several teachers, and what they were asked; the controls'
     /// training is fused, so sums round otherwise.
-    const VERSION: u32 = 7;
+    /// 8: the controls that are trained round otherwise: their gradients are summed in parts, for threads.
+    const VERSION: u32 = 8;
     const ABOUT: &'static str = "judge policies in a world they did not learn from, beside honest controls";
     type Inputs = Inputs;
     type Outputs = Outputs;
