@@ -179,7 +179,8 @@ impl Stage for Evaluate {
     /// repeats are masked. 5: where every item conflicts the oracle takes the best and random draws; what conflicts knows of
     /// spared turns; privilege goes by whose the distances are; `gap` only of policies that learned at `training`.
     /// 6: policies of values that are to draw are refused. 7: several teachers, and what they were asked; the controls'
-    /// training is fused, so sums round otherwise. 8: the best plan and its bound; plans of fitted worlds.
+    /// training is fused, so sums round otherwise. 8: the best plan and its bound; plans of fitted worlds; the gradients of the
+    /// controls that are trained are summed in parts, for threads.
     const VERSION: u32 = 8;
     const ABOUT: &'static str = "judge policies in a world they did not learn from, beside honest controls";
     type Inputs = Inputs;

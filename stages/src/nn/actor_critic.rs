@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::encoder::{Encoding, Recent};
 use super::fused::{Chosen, Scene, head, lookup};
+use super::likeness::likeness;
 use super::params::{to_array, to_tensor};
 use super::sampled::Candidates;
 use super::{Choice, Embedding, Encoder, Init, Mlp, NOT_THERE, Params, check_ids};
@@ -368,26 +369,6 @@ impl ActorCritic {
     }
 }
 
-/// How alike two items are to the policy: exp(−(δ/σ)⁸), `[I, I]`, where δ is the root mean square difference of the users'
-/// answers to them by the vectors (`users [U, D]`, `items [I, D]`) and σ the distance below which `share` of all pairs lie.
-/// Nearly a step: a bell with the power 2 also shuns the good items just beyond σ.
-fn likeness(users: &Array, items: &Array, share: f64) -> Result<Vec<f32>> {
-    let wide = |array: &Array| -> Result<Tensor> { Ok(to_tensor(array)?.to_dtype(DType::F64)?) };
-    let (users, items) = (wide(users)?, wide(items)?);
-    let count = items.dim(0)?;
-    let metric = (users.t()?.matmul(&users)? / users.dim(0)? as f64)?;
-    let gram: Vec<f64> = items.matmul(&metric)?.matmul(&items.t()?)?.flatten_all()?.to_vec1()?;
-    let square = |i: usize, j: usize| (gram[i * count + i] + gram[j * count + j] - 2.0 * gram[i * count + j]).max(0.0);
-    let mut pairs: Vec<f64> = (0..count).flat_map(|i| (0..i).map(move |j| (i, j))).map(|(i, j)| square(i, j)).collect();
-    if pairs.is_empty() {
-        return Ok(vec![1.0; count * count]);
-    }
-    let rank = ((pairs.len() as f64 * share) as usize).min(pairs.len() - 1);
-    let bandwidth = pairs.select_nth_unstable_by(rank, f64::total_cmp).1.max(1e-12);
-    let alike = |k: usize| (-(square(k / count, k % count) / bandwidth).powi(4)).exp() as f32;
-    Ok((0..count * count).map(alike).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -472,9 +453,6 @@ mod tests {
             for (a, b) in of(choice, values).iter().zip(&plain) {
                 assert!((a - b).abs() < 1e-5 * b.abs().max(1.0), "{a} {b}");
             }
-            let alone = network.choice(&states, &[1, 2]).unwrap().log_probability.to_vec1::<f32>().unwrap();
-            let (choice, _) = network.choice_and_values(&states, &[1, 2]).unwrap();
-            assert_eq!(alone, choice.log_probability.to_vec1::<f32>().unwrap());
         }
     }
 

@@ -20,6 +20,7 @@ mod fused;
 mod gru;
 mod init;
 mod layer_norm;
+mod likeness;
 pub mod loss;
 mod mlp;
 mod opponent;
