@@ -101,7 +101,7 @@ fn proven(plans: &[Plan]) -> String {
         true => format!("proven to be the best with all {exact} users"),
         false => {
             let gap = mean_bound(plans) - plans.iter().map(|plan| plan.value).sum::<f64>() / plans.len() as f64;
-            format!("proven to be the best with {exact} of {} users, on average within {gap:.2}", plans.len())
+            format!("proven to be the best with {exact} of {} users, on average within {gap:.3}", plans.len())
         }
     }
 }
