@@ -6,8 +6,8 @@ use rand_chacha::ChaCha8Rng;
 
 use super::{Agent, Episodes, Observation, observe};
 use crate::artifact::Policy;
-use crate::nn::actor_critic::States;
 use crate::nn::sampled::Candidates;
+use crate::nn::states::States;
 use crate::nn::{ActorCritic, Scores, served};
 
 /// States as the network takes them, without what the world masks: the one place where an observation becomes tensors.

@@ -12,7 +12,8 @@ use super::fused::{Chosen, Scene, head, lookup};
 use super::likeness::likeness;
 use super::params::{to_array, to_tensor};
 use super::sampled::Candidates;
-use super::{Choice, Embedding, Encoder, Init, Mlp, NOT_THERE, Params, check_ids};
+use super::states::States;
+use super::{Choice, Embedding, Encoder, Init, Mlp, Params, check_ids};
 use crate::artifact::{Array, TensorFile};
 
 /// How much larger the logits of what was just shown are than their parameters.
@@ -42,62 +43,6 @@ pub struct Shape {
     pub alike_share: f64,
 }
 
-/// A batch of B states as tensors; made by [`ActorCritic::states`].
-pub struct States {
-    /// `[B]` of u32.
-    user: Tensor,
-    /// `[B, W]` of u32, newest first, I where the episode is younger.
-    recent: Tensor,
-    /// `[B, W]` of f32: what they were paid, 0 where the episode is younger.
-    rewards: Tensor,
-    /// `[B, W]` of f32: 1 where there is an item, else 0.
-    there: Tensor,
-    /// `[B, 1]` of f32: turns played over the horizon.
-    progress: Tensor,
-    /// `[B·I, 2]` of f32, a hundred times: how often the item stands in `recent`, and Σ over `recent` of how alike it is, see
-    /// [`likeness`]. One table, so that one product weighs both.
-    near: Tensor,
-    /// `[B, I]` of f32: 1 where an item may be shown, else 0; `None` where all may. See [`States::forbid`].
-    allowed: Option<Tensor>,
-}
-
-impl States {
-    /// Forbids items, given as (row, item), such as repeats in a protocol that masks them: their logits become
-    /// [`NOT_THERE`], so that π and log π are those of the items that are left, for sampling and for learning alike.
-    ///
-    /// # Errors
-    /// On a row or an item that is none, and where a state would have no item left.
-    pub fn forbid(&mut self, forbidden: impl IntoIterator<Item = (usize, u32)>) -> Result<()> {
-        let batch = self.user.dim(0)?;
-        let items = self.near.dim(0)? / batch.max(1);
-        let mut allowed = vec![1.0_f32; batch * items];
-        for (row, item) in forbidden {
-            ensure!(
-                row < batch && (item as usize) < items,
-                "item {item} cannot be masked in state {row}: there are {items} items and {batch} states"
-            );
-            allowed[row * items + item as usize] = 0.0;
-        }
-        let stuck = allowed.chunks_exact(items.max(1)).position(|row| row.iter().all(|&a| a == 0.0));
-        ensure!(
-            stuck.is_none(),
-            "state {} has none of {items} items left to show\nhelp: lower `audience.horizon` below the size of the catalogue, or \
-             take `audience.repeats: allowed`",
-            stuck.unwrap_or(0)
-        );
-        self.allowed = Some(Tensor::from_vec(allowed, (batch, items), self.user.device())?);
-        Ok(())
-    }
-
-    /// `scores [B, I]`, far below all of them where an item is forbidden.
-    pub(super) fn among_allowed(&self, scores: &Tensor) -> candle_core::Result<Tensor> {
-        match &self.allowed {
-            Some(allowed) => among(scores, allowed),
-            None => Ok(scores.clone()),
-        }
-    }
-}
-
 /// logits = E_out · (MLP(x) + p·v_u) + b + 100·(c·shown + d·alike), value = MLP'(x), with x = [v_u, encoder(recent), progress]
 /// and an encoder over E_in(recent), see [`Encoder`]. For learners of π the logits are those of the softmax; for learners of Q
 /// they are its advantages and the value is V (see `rl`): either way the best item is the one of the highest logit.
@@ -125,15 +70,9 @@ pub struct ActorCritic {
     critic: Mlp,
 }
 
-/// `scores [B, I]` where `allowed [B, I]` is 1, and far below all of them where it is 0.
-pub fn among(scores: &Tensor, allowed: &Tensor) -> candle_core::Result<Tensor> {
-    // Added, and not −∞: gradients stay finite.
-    scores + ((allowed - 1.0)? * -NOT_THERE)?
-}
-
 /// What the network says of B states.
 pub struct Heads {
-    /// Scores of the whole catalogue, `[B, I]`; [`NOT_THERE`] where an item is forbidden.
+    /// Scores of the whole catalogue, `[B, I]`; [`NOT_THERE`](super::NOT_THERE) where an item is forbidden.
     pub logits: Tensor,
     /// The critic's value, `[B]`.
     pub values: Tensor,

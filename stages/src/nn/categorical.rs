@@ -11,8 +11,8 @@ use candle_core::{D, DType, Device, Tensor};
 use candle_nn::Module;
 use serde::{Deserialize, Serialize};
 
-use super::actor_critic::States;
 use super::served::{Scores, Served};
+use super::states::States;
 use super::{ActorCritic, Init, Mlp, Params};
 use crate::artifact::TensorFile;
 

@@ -4,8 +4,8 @@ use anyhow::Result;
 use candle_core::{D, Tensor};
 
 use super::ActorCritic;
-use super::actor_critic::{States, among};
 use super::served::{Scores, Served};
+use super::states::{States, among};
 use crate::artifact::TensorFile;
 
 /// Where the behaviour's parameters stand in a file, beside those of the values.

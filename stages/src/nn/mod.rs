@@ -31,6 +31,7 @@ mod sasrec;
 pub mod schedule;
 pub mod served;
 pub mod spectral;
+pub mod states;
 pub mod training;
 pub mod weighting;
 

@@ -6,9 +6,10 @@ use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::ActorCritic;
-use super::actor_critic::{Shape, States};
+use super::actor_critic::Shape;
 use super::categorical::{Categorical, Support};
 use super::constrained::Constrained;
+use super::states::States;
 use crate::artifact::TensorFile;
 
 /// What a policy is asked.

@@ -26,9 +26,10 @@ use super::replay::Replay;
 use super::{NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{Array, Demonstrations, TensorFile, World};
 use crate::env::states;
-use crate::nn::actor_critic::{Heads, among};
+use crate::nn::actor_critic::Heads;
 use crate::nn::constrained::{Constrained, usual};
 use crate::nn::schedule::to_a_tenth;
+use crate::nn::states::among;
 use crate::nn::{ActorCritic, AdamW, choice, device, rng};
 
 /// `rl.bcq`.

@@ -14,7 +14,7 @@ use super::product::{Matrix, both, product, product_and};
 use super::taken::highest;
 use super::{LANES, PART, Real, contiguous, wide, with_slices};
 use crate::nn::NOT_THERE;
-use crate::nn::actor_critic::among;
+use crate::nn::states::among;
 
 /// What is known of the items that were taken in B states.
 pub struct Chosen {
