@@ -25,6 +25,9 @@ PEERS = {
     "compile": ("torch", ["training_torch.py", "--program", "compile"]),
 }
 
+# `torch.compile` refuses sparse gradients: "Cannot access storage of SparseTensorImpl".
+REFUSED = {"compile": ["sampled"]}
+
 
 def built():
     """The bench's program, built if it must be."""
@@ -36,7 +39,8 @@ def built():
 class Program:
     """A program that measures the steps it is told, started once: what it imports takes longer than what is measured."""
 
-    def __init__(self, command, threads, budget, imports):
+    def __init__(self, command, threads, budget, imports, refused=()):
+        self.refused = refused
         self.command, cores = [*map(str, command), "--threads", str(threads), "--what", "-"], sorted(os.sched_getaffinity(0))
         self.process = subprocess.Popen(
             self.command,
@@ -96,14 +100,15 @@ def main():
     for round_ in range(given.rounds):
         for threads in map(int, given.threads.split(",")):
             programs = [Program([ours], threads, given.budget, False)]
-            for environment, command in map(PEERS.get, filter(None, given.only.split(","))):
+            for peer in filter(None, given.only.split(",")):
+                environment, command = PEERS[peer]
                 command = [given.peers / environment / "bin" / "python", *command]
-                programs.append(Program(command, threads, given.budget, True))
+                programs.append(Program(command, threads, given.budget, True, REFUSED.get(peer, ())))
             line = programs[0].measure("peak")
             print(json.dumps(line | {"round": round_}), flush=True)
             peaks.setdefault(threads, []).append(line["gflops"])
             for what in given.steps.split(","):
-                for program in programs:
+                for program in (program for program in programs if what not in program.refused):
                     line = program.measure(what) | {"round": round_, "load": os.getloadavg()[0]}
                     print(json.dumps(line), flush=True)
                     step = (line["bench"], line["hidden"], threads)
