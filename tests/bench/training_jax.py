@@ -3,7 +3,7 @@
 import os
 
 from training_steps import ACTIONS, AIRL_ACTIONS, AIRL_BATCH, BATCH, HIDDEN, ITEMS, LOG, MANY, NEGATIVES, OBS, SEQUENCES
-from training_steps import TURNS, WIDTH, arguments, asked, measure
+from training_steps import TURNS, WIDTH, arguments, measure_asked
 
 given = arguments()
 os.environ["JAX_PLATFORMS"] = given.device
@@ -147,13 +147,4 @@ def sampled():
     return stepping(parameters, loss)
 
 
-STEPS = {
-    "bc": lambda: discrete(False),
-    "cql": lambda: discrete(True),
-    "airl-32": lambda: discriminator(32),
-    "airl-256": lambda: discriminator(256),
-    "gru": recurrent,
-    "sampled": sampled,
-}
-for what in asked(given):
-    measure(what, "jax-jit", jax.__version__, given, STEPS[what]())
+measure_asked(given, "jax-jit", jax.__version__, discrete, discriminator, recurrent, sampled)

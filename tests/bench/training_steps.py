@@ -57,3 +57,17 @@ def measure(what, program, version, given, step):
     line = {"bench": bench, "impl": program, "version": version, "threads": given.threads, "device": given.device, **shape}
     line |= {name: round(value, 4) for name, value in milliseconds.items()}
     print(json.dumps(line | {"n_steps": len(wall), "load": os.getloadavg()[0]}), flush=True)
+
+
+def measure_asked(given, program, version, discrete, discriminator, recurrent, sampled):
+    """Measures the steps that are asked for; each is made when its turn comes, by what makes it."""
+    steps = {
+        "bc": lambda: discrete(False),
+        "cql": lambda: discrete(True),
+        "airl-32": lambda: discriminator(32),
+        "airl-256": lambda: discriminator(256),
+        "gru": recurrent,
+        "sampled": sampled,
+    }
+    for what in asked(given):
+        measure(what, program, version, given, steps[what]())

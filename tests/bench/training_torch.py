@@ -7,7 +7,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from training_steps import ACTIONS, AIRL_ACTIONS, AIRL_BATCH, BATCH, HIDDEN, ITEMS, LOG, MANY, NEGATIVES, OBS, SEQUENCES
-from training_steps import TURNS, WIDTH, arguments, asked, measure
+from training_steps import TURNS, WIDTH, arguments, measure_asked
 
 given = arguments(program=["eager", "compile"])
 torch.set_num_threads(given.threads)
@@ -119,13 +119,4 @@ def sampled():
     )
 
 
-STEPS = {
-    "bc": lambda: discrete(False),
-    "cql": lambda: discrete(True),
-    "airl-32": lambda: discriminator(32),
-    "airl-256": lambda: discriminator(256),
-    "gru": recurrent,
-    "sampled": sampled,
-}
-for what in asked(given):
-    measure(what, f"torch-{given.program}", torch.__version__, given, STEPS[what]())
+measure_asked(given, f"torch-{given.program}", torch.__version__, discrete, discriminator, recurrent, sampled)

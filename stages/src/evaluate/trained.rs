@@ -10,7 +10,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::artifact::{Demonstrations, Policy, World};
-use crate::rl::{A2c, BehaviourCloning, NetworkConfig, a2c, bc};
+use crate::rl::inputs::Imitating;
+use crate::rl::{A2c, BehaviourCloning, NetworkConfig, bc};
 
 /// The controls that are trained where a training world is connected.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -57,7 +58,7 @@ impl Controls {
                 seed,
                 ..A2c::default()
             };
-            let inputs = a2c::Inputs { world: world.clone(), reward: None, demonstrations: None, weights: None };
+            let inputs = Imitating { world: world.clone(), reward: None, demonstrations: None, weights: None };
             Ok(learner.run(inputs, cx)?.policy)
         })
     }

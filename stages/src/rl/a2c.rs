@@ -17,10 +17,11 @@ use super::advantage::{n_step_returns, normalised};
 pub use super::batch::Batch;
 use super::batch::value_unit;
 use super::checks::{self, Checked};
+use super::inputs::Imitating;
 use super::learner::{Plan, Seen, Trained, train};
 use super::reward::MixedReward;
 use super::{Demonstrated, NetworkConfig, Outputs, PolicyLearner};
-use crate::artifact::{Demonstrations, RewardModel, TensorFile, Weights, World};
+use crate::artifact::{TensorFile, World};
 use crate::env::{Student, states};
 use crate::nn::loss::value_loss;
 use crate::nn::schedule::to_a_tenth;
@@ -81,20 +82,6 @@ impl Default for A2c {
     }
 }
 
-pipeline::ports! {
-    /// What is learned from.
-    pub struct Inputs {
-        /// The training world; never the judging one.
-        world: World,
-        /// r_IRL, wanted where `omega` is above 0.
-        reward: Option<RewardModel>,
-        /// What to imitate, wanted where `imitation` is above 0.
-        demonstrations: Option<Demonstrations>,
-        /// How much each demonstrated step counts; 1 without.
-        weights: Option<Weights>,
-    }
-}
-
 impl Stage for A2c {
     const KIND: &'static str = "rl.a2c";
     /// 1: first. 2: both heads read one encoding and log π and the entropy are one operation, so sums
@@ -105,30 +92,25 @@ impl Stage for A2c {
     const ABOUT: &'static str = "train a policy by advantage actor-critic on world and learned reward, with imitation";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
     const TRAINS: bool = true;
-    type Inputs = Inputs;
+    type Inputs = Imitating;
     type Outputs = Outputs;
 
     fn check(&self) -> Checked {
         checks::discount("gamma", self.gamma)?;
         checks::share("omega", self.omega)?;
-        checks::some("n_step", self.n_step, "a return looks at least one step ahead")?;
-        checks::some("episodes", self.episodes, "an update needs at least one episode")?;
-        checks::checkpoints(self.checkpoint_every)?;
-        let message = "an update imitates at least one step; `imitation: 0` turns it off";
-        checks::some("imitation_batch", self.imitation_batch, message)?;
-        checks::step_size("learning_rate", self.learning_rate)?;
-        checks::above_zero("clip", self.clip, "the largest norm of a gradient is above 0")?;
-        checks::weight("imitation", self.imitation)?;
+        checks::n_step(self.n_step)?;
+        checks::episodes(self.episodes)?;
+        checks::imitation(self.imitation, self.imitation_batch)?;
         checks::weight("value_loss", self.value_loss)?;
         checks::finite("entropy", self.entropy)?;
-        checks::below("network", self.network.check())
+        checks::training(self.learning_rate, self.clip, self.checkpoint_every, &self.network)
     }
 
     fn wants(&self) -> Vec<Wants> {
         MixedReward::wants(self.omega).into_iter().chain(Demonstrated::wants(self.imitation)).collect()
     }
 
-    fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
+    fn run(&self, inputs: Imitating, cx: &Context) -> Result<Outputs> {
         let world = &inputs.world;
         let device = device::of(cx)?;
         let reward = MixedReward::new(self.omega, inputs.reward.as_ref(), world, self.network.window)?;
@@ -303,7 +285,7 @@ mod tests {
             untrained: A2c { iterations: 0, ..solver.clone() },
             solver,
             updates: 5,
-            inputs: |world, _| Inputs { world, reward: None, demonstrations: None, weights: None },
+            inputs: |world, _| Imitating { world, reward: None, demonstrations: None, weights: None },
             still: &[],
             refused: vec![
                 (with(|c| c.gamma = 1.5), "gamma"),

@@ -104,7 +104,7 @@ impl Stage for BehaviourCloning {
     type Outputs = Outputs;
 
     fn check(&self) -> Checked {
-        checks::some("batch_size", self.batch_size, "an update needs at least one step")?;
+        checks::batch_size(self.batch_size)?;
         checks::step_size("learning_rate", self.learning_rate)?;
         checks::weight("weight_decay", self.weight_decay)?;
         if let Softmax::Sampled(Sampled { negatives }) = self.softmax {

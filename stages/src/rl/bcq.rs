@@ -20,11 +20,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::checks::{self, Checked};
+use super::inputs::Logged;
 use super::learner::{Plan, Seen, Trained, train};
 use super::q_values::{QValues, huber_loss, taken};
 use super::replay::Replay;
 use super::{NetworkConfig, Outputs, PolicyLearner};
-use crate::artifact::{Array, Demonstrations, TensorFile, World};
+use crate::artifact::{Array, TensorFile};
 use crate::env::states;
 use crate::nn::actor_critic::Heads;
 use crate::nn::constrained::{Constrained, usual};
@@ -81,16 +82,6 @@ impl Default for Bcq {
     }
 }
 
-pipeline::ports! {
-    /// What is learned from.
-    pub struct Inputs {
-        /// The training world, for its vectors; it is never asked.
-        world: World,
-        /// The log: states, items and the rewards that were paid.
-        demonstrations: Demonstrations,
-    }
-}
-
 impl Stage for Bcq {
     const KIND: &'static str = "rl.bcq";
     /// 1: first.
@@ -99,23 +90,20 @@ impl Stage for Bcq {
     const ABOUT: &'static str = "train a policy offline on demonstrations by discrete batch-constrained Q-learning";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
     const TRAINS: bool = true;
-    type Inputs = Inputs;
+    type Inputs = Logged;
     type Outputs = Outputs;
 
     fn check(&self) -> Checked {
-        checks::some("batch_size", self.batch_size, "a gradient step needs at least one transition")?;
+        checks::batch_size(self.batch_size)?;
         checks::share("threshold", self.threshold)?;
         checks::weight("logit_penalty", self.logit_penalty)?;
         checks::discount("gamma", self.gamma)?;
-        checks::some("target_period", self.target_period as usize, "a target lasts at least one gradient step")?;
-        checks::step_size("learning_rate", self.learning_rate)?;
+        checks::target_period(self.target_period)?;
         checks::weight("weight_decay", self.weight_decay)?;
-        checks::above_zero("clip", self.clip, "the largest norm of a gradient is above 0")?;
-        checks::checkpoints(self.checkpoint_every)?;
-        checks::below("network", self.network.check())
+        checks::training(self.learning_rate, self.clip, self.checkpoint_every, &self.network)
     }
 
-    fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
+    fn run(&self, inputs: Logged, cx: &Context) -> Result<Outputs> {
         let world = &inputs.world;
         let device = device::of(cx)?;
         let behaviour = self.network.build(world, self.seed.wrapping_add(1), &device)?;
@@ -231,7 +219,7 @@ mod tests {
             untrained: Bcq { iterations: 0, ..solver() },
             solver: solver(),
             updates: 5,
-            inputs: |world, demonstrations| Inputs { world, demonstrations },
+            inputs: |world, demonstrations| Logged { world, demonstrations },
             // What a state is worth is no part of copying.
             still: &["behaviour.critic."],
             refused: vec![
@@ -260,7 +248,7 @@ mod tests {
             let demonstrations = demonstrated_cycles(&world, &[good, bad, bad, bad]);
             let folder = tempfile::tempdir().unwrap();
             let stage = Bcq { threshold, ..solver() };
-            let inputs = Inputs { world: world.clone(), demonstrations };
+            let inputs = Logged { world: world.clone(), demonstrations };
             greedy_returns(&stage.run(inputs, &Context::detached(folder.path())).unwrap().policy, &world)
         };
         assert_eq!(returns(0.2), [120.0, 120.0]);

@@ -1,5 +1,6 @@
 //! What settings of learners must keep, and how it is said.
 
+use super::NetworkConfig;
 use crate::nn::AdamW;
 
 /// The outcome of a check: the path of the setting and what is wrong with it.
@@ -47,6 +48,57 @@ pub fn finite(path: &str, value: f64) -> Checked {
 /// A count of at least one.
 pub fn some(path: &str, value: usize, message: &str) -> Checked {
     wanted(path, value > 0, message)
+}
+
+/// Episodes that are played before something is learned of them.
+pub fn episodes(value: usize) -> Checked {
+    some("episodes", value, "at least one episode is played before it is learned from")
+}
+
+/// Gradient steps of a round.
+pub fn gradient_steps(value: u64) -> Checked {
+    some("gradient_steps", value as usize, "a round is learned from at least once")
+}
+
+/// Steps or transitions of a gradient step.
+pub fn batch_size(value: usize) -> Checked {
+    some("batch_size", value, "a gradient step needs at least one step of an episode")
+}
+
+/// Episodes of a replay.
+pub fn replay_episodes(value: usize) -> Checked {
+    some("replay_episodes", value, "a replay keeps at least one episode")
+}
+
+/// Steps of a return before something else tells the rest of it.
+pub fn n_step(value: usize) -> Checked {
+    some("n_step", value, "a return looks at least one step ahead")
+}
+
+/// Gradient steps between two renewals of a slow copy.
+pub fn target_period(value: u64) -> Checked {
+    some("target_period", value as usize, "a target lasts at least one gradient step")
+}
+
+/// The shares of random items, and of the rounds over which the first falls to the last.
+pub fn epsilon(first: f64, last: f64, until: f64) -> Checked {
+    share("epsilon_first", first)?;
+    share("epsilon_last", last)?;
+    share("epsilon_until", until)
+}
+
+/// What imitation counts for, and the demonstrated steps of each time.
+pub fn imitation(value: f64, batch: usize) -> Checked {
+    weight("imitation", value)?;
+    some("imitation_batch", batch, "at least one step is imitated at a time; `imitation: 0` turns it off")
+}
+
+/// How any network here is trained: its step size, the largest norm of its gradient, and the updates between two checkpoints.
+pub fn training(learning_rate: f64, clip: f64, checkpoint_every: u64, network: &NetworkConfig) -> Checked {
+    step_size("learning_rate", learning_rate)?;
+    above_zero("clip", clip, "the largest norm of a gradient is above 0")?;
+    checkpoints(checkpoint_every)?;
+    below("network", network.check())
 }
 
 /// The updates between two checkpoints: at least one.

@@ -19,11 +19,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::checks::{self, Checked};
+use super::inputs::Logged;
 use super::learner::{Plan, Seen, Trained, train};
 use super::q_values::{QValues, bellman_loss};
 use super::replay::Replay;
 use super::{NetworkConfig, Outputs, PolicyLearner};
-use crate::artifact::{Array, Demonstrations, TensorFile, World};
+use crate::artifact::{Array, TensorFile};
 use crate::nn::loss::log_probability;
 use crate::nn::schedule::to_a_tenth;
 use crate::nn::{AdamW, device, rng};
@@ -78,16 +79,6 @@ impl Default for Cql {
     }
 }
 
-pipeline::ports! {
-    /// What is learned from.
-    pub struct Inputs {
-        /// The training world, for its vectors; it is never asked.
-        world: World,
-        /// The log: states, items and the rewards that were paid.
-        demonstrations: Demonstrations,
-    }
-}
-
 impl Stage for Cql {
     const KIND: &'static str = "rl.cql";
     /// 1: first. 2: after a demonstration that was only cut off its next state is priced; the penalty for leaving is learned from.
@@ -97,23 +88,20 @@ impl Stage for Cql {
     const ABOUT: &'static str = "train a policy offline on demonstrations by conservative Q-learning";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
     const TRAINS: bool = true;
-    type Inputs = Inputs;
+    type Inputs = Logged;
     type Outputs = Outputs;
 
     fn check(&self) -> Checked {
-        checks::some("batch_size", self.batch_size, "a gradient step needs at least one transition")?;
+        checks::batch_size(self.batch_size)?;
         checks::weight("alpha", self.alpha)?;
         checks::discount("gamma", self.gamma)?;
-        checks::some("n_step", self.n_step, "a return looks at least one step ahead")?;
-        checks::some("target_period", self.target_period as usize, "a target lasts at least one gradient step")?;
-        checks::step_size("learning_rate", self.learning_rate)?;
+        checks::n_step(self.n_step)?;
+        checks::target_period(self.target_period)?;
         checks::weight("weight_decay", self.weight_decay)?;
-        checks::above_zero("clip", self.clip, "the largest norm of a gradient is above 0")?;
-        checks::checkpoints(self.checkpoint_every)?;
-        checks::below("network", self.network.check())
+        checks::training(self.learning_rate, self.clip, self.checkpoint_every, &self.network)
     }
 
-    fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
+    fn run(&self, inputs: Logged, cx: &Context) -> Result<Outputs> {
         let world = &inputs.world;
         let device = device::of(cx)?;
         let values = QValues::new(&self.network, world, self.gamma, self.seed, &device)?;
@@ -198,7 +186,7 @@ mod tests {
             untrained: Cql { iterations: 0, ..solver() },
             solver: solver(),
             updates: 5,
-            inputs: |world, demonstrations| Inputs { world, demonstrations },
+            inputs: |world, demonstrations| Logged { world, demonstrations },
             still: &[],
             refused: vec![
                 (with(|c: &mut Cql| c.batch_size = 0), "batch_size"),
@@ -226,7 +214,7 @@ mod tests {
             let demonstrations = demonstrated_cycles(&world, &[good, bad, bad, bad]);
             let folder = tempfile::tempdir().unwrap();
             let stage = Cql { alpha, ..solver() };
-            let inputs = Inputs { world: world.clone(), demonstrations };
+            let inputs = Logged { world: world.clone(), demonstrations };
             greedy_returns(&stage.run(inputs, &Context::detached(folder.path())).unwrap().policy, &world)
         };
         assert_eq!(returns(0.5), [120.0, 120.0]);
@@ -239,7 +227,7 @@ mod tests {
         let mut demonstrations = demonstrated_cycles(&world, &[&[0, 2, 4]]);
         demonstrations.trajectories[0].steps[3].reward = f32::NAN;
         let folder = tempfile::tempdir().unwrap();
-        let outcome = solver().run(Inputs { world, demonstrations }, &Context::detached(folder.path()));
+        let outcome = solver().run(Logged { world, demonstrations }, &Context::detached(folder.path()));
         let error = outcome.err().unwrap().to_string();
         assert!(error.starts_with("demonstrated trajectory 0, step 3: the reward of item 0 is NaN"), "{error}");
     }

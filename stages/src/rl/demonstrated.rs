@@ -7,6 +7,7 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
 use super::demonstration::Demonstration;
+use super::weighted::weighted_loss;
 use crate::artifact::{Demonstrations, Weights, World};
 use crate::env::{Observation, states, states_among};
 use crate::nn::ActorCritic;
@@ -99,14 +100,19 @@ impl Demonstrated {
     }
 
     /// L_imit = −mean(w · log π(a|s)) over the pairs at `rows` (IL-Rec's imitation loss).
+    ///
+    /// # Errors
+    /// When a row is none of the pairs, or the network is of another world.
     pub fn imitation_loss(&self, network: &ActorCritic, rows: &[usize]) -> Result<Tensor> {
         let states = states(network, &self.observation.take(rows))?;
-        let actions: Vec<u32> = rows.iter().map(|&row| self.actions[row]).collect();
-        let weights = Tensor::from_iter(rows.iter().map(|&row| self.weights[row]), network.device())?;
-        Ok((network.choice(&states, &actions)?.log_probability * weights)?.mean_all()?.neg()?)
+        let chosen = network.choice(&states, &self.actions_of(rows))?;
+        self.weighed(&chosen.log_probability, rows)
     }
 
     /// The same by a softmax over `negatives` draws from `proposal`, one sample for all of the rows.
+    ///
+    /// # Errors
+    /// See [`Demonstrated::imitation_loss`]; and when the proposal is of another catalogue.
     pub fn sampled_imitation_loss(
         &self,
         network: &ActorCritic,
@@ -114,11 +120,19 @@ impl Demonstrated {
         (proposal, negatives): (&Proposal, usize),
         draw: &mut ChaCha8Rng,
     ) -> Result<Tensor> {
-        let actions: Vec<u32> = rows.iter().map(|&row| self.actions[row]).collect();
-        let candidates = proposal.candidates(&actions, negatives, draw)?;
+        let candidates = proposal.candidates(&self.actions_of(rows), negatives, draw)?;
         let states = states_among(network, &self.observation.take(rows), &candidates)?;
-        let weights = Tensor::from_iter(rows.iter().map(|&row| self.weights[row]), network.device())?;
-        Ok((network.choice_among(&states, &candidates)? * weights)?.mean_all()?.neg()?)
+        self.weighed(&network.choice_among(&states, &candidates)?, rows)
+    }
+
+    fn actions_of(&self, rows: &[usize]) -> Vec<u32> {
+        rows.iter().map(|&row| self.actions[row]).collect()
+    }
+
+    /// The loss by `log_probability [B]` of the pairs at B `rows`.
+    fn weighed(&self, log_probability: &Tensor, rows: &[usize]) -> Result<Tensor> {
+        let weights = Tensor::from_iter(rows.iter().map(|&row| self.weights[row]), log_probability.device())?;
+        Ok(weighted_loss(log_probability, &weights)?)
     }
 }
 

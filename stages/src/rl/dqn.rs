@@ -19,12 +19,13 @@ use serde::{Deserialize, Serialize};
 use super::batch::Batch;
 use super::checks::{self, Checked};
 use super::epsilon_greedy::EpsilonGreedy;
+use super::inputs::InWorld;
 use super::learner::{Plan, Seen, Trained, train};
 use super::q_values::{QValues, huber_loss};
 use super::replay::Replay;
 use super::reward::MixedReward;
 use super::{NetworkConfig, Outputs, PolicyLearner};
-use crate::artifact::{Array, RewardModel, TensorFile, World};
+use crate::artifact::{Array, TensorFile, World};
 use crate::env::Student;
 use crate::nn::schedule::{linear, to_a_tenth};
 use crate::nn::{AdamW, device, rng};
@@ -95,16 +96,6 @@ impl Default for Dqn {
     }
 }
 
-pipeline::ports! {
-    /// What is learned from.
-    pub struct Inputs {
-        /// The training world; never the judging one.
-        world: World,
-        /// r_IRL, wanted where `omega` is above 0.
-        reward: Option<RewardModel>,
-    }
-}
-
 impl Stage for Dqn {
     const KIND: &'static str = "rl.dqn";
     /// 1: first.
@@ -115,32 +106,27 @@ impl Stage for Dqn {
         "train a policy by deep Q-learning (double, dueling, n-step) on world and learned reward";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
     const TRAINS: bool = true;
-    type Inputs = Inputs;
+    type Inputs = InWorld;
     type Outputs = Outputs;
 
     fn check(&self) -> Checked {
         checks::discount("gamma", self.gamma)?;
         checks::share("omega", self.omega)?;
-        checks::share("epsilon_first", self.epsilon_first)?;
-        checks::share("epsilon_last", self.epsilon_last)?;
-        checks::share("epsilon_until", self.epsilon_until)?;
-        checks::some("episodes", self.episodes, "a round needs at least one episode")?;
-        checks::some("gradient_steps", self.gradient_steps as usize, "a round is learned from at least once")?;
-        checks::some("batch_size", self.batch_size, "a gradient step needs at least one transition")?;
-        checks::some("replay_episodes", self.replay_episodes, "a replay keeps at least one episode")?;
-        checks::some("n_step", self.n_step, "a return looks at least one step ahead")?;
-        checks::some("target_period", self.target_period as usize, "a target lasts at least one gradient step")?;
-        checks::checkpoints(self.checkpoint_every)?;
-        checks::step_size("learning_rate", self.learning_rate)?;
-        checks::above_zero("clip", self.clip, "the largest norm of a gradient is above 0")?;
-        checks::below("network", self.network.check())
+        checks::epsilon(self.epsilon_first, self.epsilon_last, self.epsilon_until)?;
+        checks::episodes(self.episodes)?;
+        checks::gradient_steps(self.gradient_steps)?;
+        checks::batch_size(self.batch_size)?;
+        checks::replay_episodes(self.replay_episodes)?;
+        checks::n_step(self.n_step)?;
+        checks::target_period(self.target_period)?;
+        checks::training(self.learning_rate, self.clip, self.checkpoint_every, &self.network)
     }
 
     fn wants(&self) -> Vec<Wants> {
         MixedReward::wants(self.omega).into_iter().collect()
     }
 
-    fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
+    fn run(&self, inputs: InWorld, cx: &Context) -> Result<Outputs> {
         let world = &inputs.world;
         let device = device::of(cx)?;
         let values = QValues::new(&self.network, world, self.gamma, self.seed, &device)?;
@@ -258,7 +244,7 @@ mod tests {
             untrained: Dqn { iterations: 0, ..solver.clone() },
             solver,
             updates: 5,
-            inputs: |world, _| Inputs { world, reward: None },
+            inputs: |world, _| InWorld { world, reward: None },
             still: &[],
             refused: vec![
                 (with(|c| c.gamma = 1.5), "gamma"),

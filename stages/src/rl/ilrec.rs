@@ -155,20 +155,15 @@ impl Stage for IlRec {
         checks::share("omega", self.omega)?;
         checks::share("demonstration_share", self.demonstration_share)?;
         checks::above_zero("demonstration_share", 1.0 - self.demonstration_share, "below 1: the policy plays, too")?;
-        checks::some("n_step", self.n_step, "a return looks at least one step ahead")?;
-        checks::some("episodes", self.episodes, "a round needs at least one episode")?;
-        checks::checkpoints(self.checkpoint_every)?;
-        let message = "a round imitates at least one step; `imitation: 0` turns it off";
-        checks::some("imitation_batch", self.imitation_batch, message)?;
-        checks::step_size("learning_rate", self.learning_rate)?;
-        checks::above_zero("clip", self.clip, "the largest norm of a gradient is above 0")?;
-        checks::weight("imitation", self.imitation)?;
+        checks::n_step(self.n_step)?;
+        checks::episodes(self.episodes)?;
+        checks::imitation(self.imitation, self.imitation_batch)?;
         checks::weight("value_loss", self.value_loss)?;
         checks::finite("entropy", self.entropy)?;
         checks::below("discriminator", self.discriminator.check())?;
         checks::share("weights.alpha", self.weights.alpha)?;
         checks::weight("weights.kappa", self.weights.kappa)?;
-        checks::below("network", self.network.check())
+        checks::training(self.learning_rate, self.clip, self.checkpoint_every, &self.network)
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {

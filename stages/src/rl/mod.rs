@@ -22,6 +22,7 @@ mod demonstration;
 mod dqn;
 mod epsilon_greedy;
 mod ilrec;
+pub mod inputs;
 mod iql;
 pub mod learner;
 mod network;

@@ -3,10 +3,8 @@
 use pipeline::Stage;
 
 use super::conformance::{demonstrated_cycles, small_network};
-use super::{
-    A2c, Bcq, BehaviourCloning, C51, Cql, Crr, Dqn, IlRec, Iql, Outputs, Ppo, Sac, Sqn, a2c, bc, bcq, c51, cql, crr,
-    dqn, ilrec, iql, ppo, sac, sqn,
-};
+use super::inputs::{Imitating, InWorld, Logged};
+use super::{A2c, Bcq, BehaviourCloning, C51, Cql, Crr, Dqn, IlRec, Iql, Outputs, Ppo, Sac, Sqn, bc, ilrec};
 use crate::artifact::{Demonstrations, World};
 use crate::env::cluster_world;
 use crate::nn::on_a_card::{Numbers, apart, assert_trains_alike};
@@ -53,56 +51,56 @@ fn bc_over_a_sample_trains_alike() {
 #[test]
 fn cql_trains_alike() {
     let stage = Cql { iterations: 3, batch_size: 16, target_period: 2, network: small_network(), ..Cql::default() };
-    alike(&stage, |world, demonstrations| cql::Inputs { world, demonstrations });
+    alike(&stage, |world, demonstrations| Logged { world, demonstrations });
 }
 
 #[test]
 fn bcq_trains_alike() {
     let stage = Bcq { iterations: 3, batch_size: 16, target_period: 2, network: small_network(), ..Bcq::default() };
-    alike(&stage, |world, demonstrations| bcq::Inputs { world, demonstrations });
+    alike(&stage, |world, demonstrations| Logged { world, demonstrations });
 }
 
 #[test]
 fn crr_trains_alike() {
     let stage = Crr { iterations: 3, batch_size: 16, target_period: 2, network: small_network(), ..Crr::default() };
-    alike(&stage, |world, demonstrations| crr::Inputs { world, demonstrations });
+    alike(&stage, |world, demonstrations| Logged { world, demonstrations });
 }
 
 #[test]
 fn iql_trains_alike() {
     let stage = Iql { iterations: 3, batch_size: 16, target_period: 2, network: small_network(), ..Iql::default() };
-    alike(&stage, |world, demonstrations| iql::Inputs { world, demonstrations });
+    alike(&stage, |world, demonstrations| Logged { world, demonstrations });
 }
 
 #[test]
 fn sqn_trains_alike() {
     let stage = Sqn { iterations: 3, batch_size: 16, target_period: 2, network: small_network(), ..Sqn::default() };
-    alike(&stage, |world, demonstrations| sqn::Inputs { world, demonstrations });
+    alike(&stage, |world, demonstrations| Logged { world, demonstrations });
 }
 
 #[test]
 fn dqn_trains_alike() {
     let stage = Dqn { iterations: 3, episodes: 4, gradient_steps: 2, network: small_network(), ..Dqn::default() };
-    alike(&stage, |world, _| dqn::Inputs { world, reward: None });
+    alike(&stage, |world, _| InWorld { world, reward: None });
 }
 
 #[test]
 fn sac_trains_alike() {
     let stage = Sac { iterations: 3, episodes: 4, gradient_steps: 2, network: small_network(), ..Sac::default() };
-    alike(&stage, |world, _| sac::Inputs { world, reward: None });
+    alike(&stage, |world, _| InWorld { world, reward: None });
 }
 
 #[test]
 fn c51_trains_alike() {
     let stage =
         C51 { iterations: 3, episodes: 4, gradient_steps: 2, atoms: 11, network: small_network(), ..C51::default() };
-    alike(&stage, |world, _| c51::Inputs { world, reward: None });
+    alike(&stage, |world, _| InWorld { world, reward: None });
 }
 
 #[test]
 fn a2c_trains_alike() {
     let stage = A2c { iterations: 3, episodes: 4, network: small_network(), ..A2c::default() };
-    alike(&stage, |world, demonstrations| a2c::Inputs {
+    alike(&stage, |world, demonstrations| Imitating {
         world,
         reward: None,
         demonstrations: Some(demonstrations),
@@ -113,7 +111,7 @@ fn a2c_trains_alike() {
 #[test]
 fn ppo_trains_alike() {
     let stage = Ppo { iterations: 3, episodes: 4, batch_size: 16, network: small_network(), ..Ppo::default() };
-    alike(&stage, |world, demonstrations| ppo::Inputs {
+    alike(&stage, |world, demonstrations| Imitating {
         world,
         reward: None,
         demonstrations: Some(demonstrations),

@@ -17,10 +17,11 @@ use serde::{Deserialize, Serialize};
 use super::advantage::{generalised_advantages, normalised};
 use super::batch::{Batch, value_unit};
 use super::checks::{self, Checked};
+use super::inputs::Imitating;
 use super::learner::{Plan, Seen, Trained, train};
 use super::reward::MixedReward;
 use super::{Demonstrated, NetworkConfig, Outputs, PolicyLearner};
-use crate::artifact::{Demonstrations, RewardModel, TensorFile, Weights, World};
+use crate::artifact::{TensorFile, World};
 use crate::env::{Student, states};
 use crate::nn::loss::value_loss;
 use crate::nn::schedule::to_a_tenth;
@@ -93,20 +94,6 @@ impl Default for Ppo {
     }
 }
 
-pipeline::ports! {
-    /// What is learned from.
-    pub struct Inputs {
-        /// The training world; never the judging one.
-        world: World,
-        /// r_IRL, wanted where `omega` is above 0.
-        reward: Option<RewardModel>,
-        /// What to imitate, wanted where `imitation` is above 0.
-        demonstrations: Option<Demonstrations>,
-        /// How much each demonstrated step counts; 1 without.
-        weights: Option<Weights>,
-    }
-}
-
 impl Stage for Ppo {
     const KIND: &'static str = "rl.ppo";
     /// 1: first.
@@ -117,34 +104,29 @@ impl Stage for Ppo {
         "train a policy by proximal policy optimisation on world and learned reward, with imitation";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
     const TRAINS: bool = true;
-    type Inputs = Inputs;
+    type Inputs = Imitating;
     type Outputs = Outputs;
 
     fn check(&self) -> Checked {
         checks::discount("gamma", self.gamma)?;
         checks::share("lambda", self.lambda)?;
         checks::share("omega", self.omega)?;
-        checks::some("episodes", self.episodes, "a round needs at least one episode")?;
+        checks::episodes(self.episodes)?;
         checks::some("epochs", self.epochs as usize, "a round is learned from at least once")?;
-        checks::some("batch_size", self.batch_size, "a gradient step needs at least one step")?;
-        checks::checkpoints(self.checkpoint_every)?;
-        let message = "a gradient step imitates at least one step; `imitation: 0` turns it off";
-        checks::some("imitation_batch", self.imitation_batch, message)?;
-        checks::step_size("learning_rate", self.learning_rate)?;
+        checks::batch_size(self.batch_size)?;
         checks::above_zero("clip_ratio", self.clip_ratio, "how far a ratio may move is above 0")?;
         checks::above_zero("target_kl", self.target_kl, "a divergence is above 0")?;
-        checks::above_zero("clip", self.clip, "the largest norm of a gradient is above 0")?;
-        checks::weight("imitation", self.imitation)?;
+        checks::imitation(self.imitation, self.imitation_batch)?;
         checks::weight("value_loss", self.value_loss)?;
         checks::finite("entropy", self.entropy)?;
-        checks::below("network", self.network.check())
+        checks::training(self.learning_rate, self.clip, self.checkpoint_every, &self.network)
     }
 
     fn wants(&self) -> Vec<Wants> {
         MixedReward::wants(self.omega).into_iter().chain(Demonstrated::wants(self.imitation)).collect()
     }
 
-    fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
+    fn run(&self, inputs: Imitating, cx: &Context) -> Result<Outputs> {
         let world = &inputs.world;
         let device = device::of(cx)?;
         let window = self.network.window;
@@ -335,7 +317,7 @@ mod tests {
             untrained: Ppo { iterations: 0, ..solver.clone() },
             solver,
             updates: 4,
-            inputs: |world, demonstrations| Inputs {
+            inputs: |world, demonstrations| Imitating {
                 world,
                 reward: None,
                 demonstrations: Some(demonstrations),

@@ -23,12 +23,13 @@ use serde::{Deserialize, Serialize};
 
 use super::batch::Batch;
 use super::checks::{self, Checked};
+use super::inputs::InWorld;
 use super::learner::{Plan, Seen, Trained, train};
 use super::q_values::{QValues, bellman_loss, expected};
 use super::replay::{Replay, Transitions};
 use super::reward::MixedReward;
 use super::{NetworkConfig, Outputs, PolicyLearner, target};
-use crate::artifact::{Array, RewardModel, TensorFile, World};
+use crate::artifact::{Array, TensorFile, World};
 use crate::env::{Observation, Student, states};
 use crate::nn::schedule::to_a_tenth;
 use crate::nn::{ActorCritic, AdamW, Params, choice, device, rng};
@@ -96,16 +97,6 @@ impl Default for Sac {
     }
 }
 
-pipeline::ports! {
-    /// What is learned from.
-    pub struct Inputs {
-        /// The training world; never the judging one.
-        world: World,
-        /// r_IRL, wanted where `omega` is above 0.
-        reward: Option<RewardModel>,
-    }
-}
-
 impl Stage for Sac {
     const KIND: &'static str = "rl.sac";
     /// 1: first.
@@ -113,7 +104,7 @@ impl Stage for Sac {
     const ABOUT: &'static str = "train a policy by discrete soft actor-critic on world and learned reward";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
     const TRAINS: bool = true;
-    type Inputs = Inputs;
+    type Inputs = InWorld;
     type Outputs = Outputs;
 
     fn check(&self) -> Checked {
@@ -123,22 +114,19 @@ impl Stage for Sac {
         checks::above_zero("temperature", self.temperature, "a temperature is above 0")?;
         checks::finite("temperature", self.temperature)?;
         checks::weight("temperature_rate", self.temperature_rate)?;
-        checks::some("episodes", self.episodes, "a round needs at least one episode")?;
-        checks::some("gradient_steps", self.gradient_steps as usize, "a round is learned from at least once")?;
-        checks::some("batch_size", self.batch_size, "a gradient step needs at least one transition")?;
-        checks::some("replay_episodes", self.replay_episodes, "a replay keeps at least one episode")?;
-        checks::some("target_period", self.target_period as usize, "a target lasts at least one gradient step")?;
-        checks::checkpoints(self.checkpoint_every)?;
-        checks::step_size("learning_rate", self.learning_rate)?;
-        checks::above_zero("clip", self.clip, "the largest norm of a gradient is above 0")?;
-        checks::below("network", self.network.check())
+        checks::episodes(self.episodes)?;
+        checks::gradient_steps(self.gradient_steps)?;
+        checks::batch_size(self.batch_size)?;
+        checks::replay_episodes(self.replay_episodes)?;
+        checks::target_period(self.target_period)?;
+        checks::training(self.learning_rate, self.clip, self.checkpoint_every, &self.network)
     }
 
     fn wants(&self) -> Vec<Wants> {
         MixedReward::wants(self.omega).into_iter().collect()
     }
 
-    fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
+    fn run(&self, inputs: InWorld, cx: &Context) -> Result<Outputs> {
         let world = &inputs.world;
         let device = device::of(cx)?;
         let critic = |k| QValues::new(&self.network, world, self.gamma, self.seed.wrapping_add(k), &device);
@@ -355,7 +343,7 @@ mod tests {
             untrained: Sac { iterations: 0, ..solver() },
             solver: solver(),
             updates: 5,
-            inputs: |world, _| Inputs { world, reward: None },
+            inputs: |world, _| InWorld { world, reward: None },
             // What a state is worth is told by the critics.
             still: &["critic."],
             refused: vec![

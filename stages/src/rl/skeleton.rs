@@ -78,7 +78,7 @@ impl Stage for Skeleton {
     type Outputs = Outputs;
 
     fn check(&self) -> Checked {
-        checks::some("episodes", self.episodes, "an update needs at least one episode")?;
+        checks::episodes(self.episodes)?;
         checks::discount("gamma", self.gamma)?;
         checks::weight("entropy", self.entropy)?;
         checks::step_size("learning_rate", self.learning_rate)?;

@@ -20,11 +20,12 @@ use serde::{Deserialize, Serialize};
 
 use super::batch::value_unit;
 use super::checks::{self, Checked};
+use super::inputs::Logged;
 use super::learner::{Plan, Seen, Trained, train};
 use super::q_values::{Values, huber_loss, taken};
 use super::replay::Replay;
 use super::{NetworkConfig, Outputs, PolicyLearner, target};
-use crate::artifact::{Array, Demonstrations, TensorFile, World};
+use crate::artifact::{Array, TensorFile, World};
 use crate::env::{Observation, states};
 use crate::nn::actor_critic::Heads;
 use crate::nn::schedule::to_a_tenth;
@@ -76,16 +77,6 @@ impl Default for Sqn {
     }
 }
 
-pipeline::ports! {
-    /// What is learned from.
-    pub struct Inputs {
-        /// The training world, for its vectors; it is never asked.
-        world: World,
-        /// The log: states, items and the rewards that were paid.
-        demonstrations: Demonstrations,
-    }
-}
-
 impl Stage for Sqn {
     const KIND: &'static str = "rl.sqn";
     /// 1: first.
@@ -94,22 +85,19 @@ impl Stage for Sqn {
     const ABOUT: &'static str = "train a policy offline on demonstrations by self-supervised Q-learning";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
     const TRAINS: bool = true;
-    type Inputs = Inputs;
+    type Inputs = Logged;
     type Outputs = Outputs;
 
     fn check(&self) -> Checked {
-        checks::some("batch_size", self.batch_size, "a gradient step needs at least one transition")?;
+        checks::batch_size(self.batch_size)?;
         checks::weight("value_loss", self.value_loss)?;
         checks::discount("gamma", self.gamma)?;
-        checks::some("target_period", self.target_period as usize, "a target lasts at least one gradient step")?;
-        checks::step_size("learning_rate", self.learning_rate)?;
+        checks::target_period(self.target_period)?;
         checks::weight("weight_decay", self.weight_decay)?;
-        checks::above_zero("clip", self.clip, "the largest norm of a gradient is above 0")?;
-        checks::checkpoints(self.checkpoint_every)?;
-        checks::below("network", self.network.check())
+        checks::training(self.learning_rate, self.clip, self.checkpoint_every, &self.network)
     }
 
-    fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
+    fn run(&self, inputs: Logged, cx: &Context) -> Result<Outputs> {
         let world = &inputs.world;
         let device = device::of(cx)?;
         let (learned, slow) = (TwoHeads::new(self, world, &device)?, TwoHeads::new(self, world, &device)?);
@@ -238,7 +226,7 @@ mod tests {
             untrained: Sqn { iterations: 0, ..solver() },
             solver: solver(),
             updates: 5,
-            inputs: |world, demonstrations| Inputs { world, demonstrations },
+            inputs: |world, demonstrations| Logged { world, demonstrations },
             // What a state is worth is told by the head of Q.
             still: &["critic."],
             refused: vec![
@@ -303,7 +291,7 @@ mod tests {
         let world = cluster_world(&[5.0, 4.0, 3.0], 2, 2, 8, 2);
         let policy = |value_loss: f64| {
             let folder = tempfile::tempdir().unwrap();
-            let inputs = Inputs { demonstrations: demonstrated_cycles(&world, &[&[0, 2, 4]]), world: world.clone() };
+            let inputs = Logged { demonstrations: demonstrated_cycles(&world, &[&[0, 2, 4]]), world: world.clone() };
             let stage = Sqn { iterations: 3, value_loss, ..solver() };
             stage.run(inputs, &Context::detached(folder.path())).unwrap().policy
         };

@@ -8,11 +8,17 @@ use crate::artifact::Array;
 use crate::nn::Params;
 
 /// Sets a copy to what has been learned.
+///
+/// # Errors
+/// When the copy has other names or shapes.
 pub fn renew(copy: &Params, learned: &Params) -> Result<()> {
     copy.import(&learned.export()?)
 }
 
 /// The copy's parameters, by `<prefix><name>`.
+///
+/// # Errors
+/// When a parameter cannot be read from its device.
 pub fn export(prefix: &str, copy: &Params) -> Result<BTreeMap<String, Array>> {
     Ok(copy.export()?.into_iter().map(|(name, array)| (format!("{prefix}{name}"), array)).collect())
 }

@@ -5,16 +5,16 @@
 
 use std::sync::Mutex;
 
-use candle_core::{CpuStorage, CustomOp3, D, DType, Error, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp3, DType, Error, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
 use super::handed::handed_over;
 use super::linear::add_rows;
+use super::plain;
 use super::product::{Matrix, both, product, product_and};
 use super::taken::highest;
 use super::{LANES, PART, Real, contiguous, wide, with_slices};
 use crate::nn::NOT_THERE;
-use crate::nn::states::among;
 
 /// What is known of the items that were taken in B states.
 pub struct Chosen {
@@ -55,30 +55,12 @@ pub fn head(x: &Tensor, weight: &Tensor, rest: &Tensor, scene: Scene, items: &[u
         candle_core::bail!("what is allowed is {:?} for {rows} × {width}", allowed.dims());
     }
     if !x.device().is_cpu() {
-        return composed(x, weight, rest, scene, items);
+        return plain::head(x, weight, rest, scene, items);
     }
     let head = Head { near, allowed, items: items.to_vec(), scores: Mutex::new(None) };
     let all = x.contiguous()?.apply_op3(&weight.contiguous()?, &rest.contiguous()?, head)?;
     let part = |k: usize| all.narrow(0, k, 1)?.squeeze(0);
     Ok(Chosen { logit: part(0)?, log_probability: part(1)?, entropy: part(2)? })
-}
-
-/// The same of candle's operations, for other devices.
-fn composed(x: &Tensor, weight: &Tensor, rest: &Tensor, scene: Scene, items: &[u32]) -> Result<Chosen> {
-    let width = weight.dim(0)?;
-    let mut scores = x.matmul(&weight.t()?)?.broadcast_add(&rest.narrow(0, 0, width)?)?;
-    if let Some(near) = scene.near {
-        let weights = rest.narrow(0, width, near.dim(1)?)?.unsqueeze(1)?;
-        scores = (&scores + near.matmul(&weights)?.reshape(scores.shape())?)?;
-    }
-    if let Some(allowed) = scene.allowed {
-        scores = among(&scores, allowed)?;
-    }
-    let log = candle_nn::ops::log_softmax(&scores, D::Minus1)?;
-    let items = Tensor::new(items, x.device())?.unsqueeze(1)?;
-    let of = |z: &Tensor| z.gather(&items, 1)?.squeeze(1);
-    let entropy = (log.exp()? * &log)?.sum(D::Minus1)?.neg()?;
-    Ok(Chosen { logit: of(&scores)?, log_probability: of(&log)?, entropy })
 }
 
 struct Head {
@@ -308,7 +290,7 @@ mod tests {
             let rest = values(3, &[37 + 2 * usize::from(near.is_some())]);
             let tensors = [values(1, &[4, 5]), values(2, &[37, 5]), rest];
             let fused = |[x, w, r]: [&Tensor; 3]| all(head(x, w, r, scene, &ITEMS)?);
-            assert_same_gradients(&tensors, fused, |[x, w, r]| all(composed(x, w, r, scene, &ITEMS)?));
+            assert_same_gradients(&tensors, fused, |[x, w, r]| all(plain::head(x, w, r, scene, &ITEMS)?));
         }
     }
 
@@ -338,7 +320,7 @@ mod tests {
         let items = [36, 4, 7, 7];
         assert_eq!(allowed.to_vec2::<f32>().unwrap()[1][4], 0.0);
         let fused = of(head(&x, &weight, rest.as_tensor(), scene, &items)).unwrap();
-        let plain = of(composed(&x, &weight, rest.as_tensor(), scene, &items)).unwrap();
+        let plain = of(plain::head(&x, &weight, rest.as_tensor(), scene, &items)).unwrap();
         assert!(fused.iter().zip(&plain).all(|(a, b)| (a - b).abs() < 1e-6), "{fused:?} fused, {plain:?} plain");
     }
 

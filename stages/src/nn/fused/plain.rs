@@ -4,7 +4,8 @@
 use candle_core::{D, Result, Tensor, Var};
 use candle_nn::ops::sigmoid;
 
-use super::{Activation, Rates};
+use super::{Activation, Chosen, Rates, Scene};
+use crate::nn::states::among;
 
 /// See [`linear`](super::linear); `x [B, I]`.
 pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor, activation: Activation) -> Result<Tensor> {
@@ -60,6 +61,23 @@ pub fn choice(logits: &Tensor, items: &Tensor) -> Result<(Tensor, Tensor)> {
     let logs = below.broadcast_sub(&below.exp()?.sum_keepdim(D::Minus1)?.log()?)?;
     let entropy = (logs.exp()? * &logs)?.sum(D::Minus1)?.neg()?;
     Ok((logs.gather(&items.unsqueeze(1)?, 1)?.squeeze(1)?, entropy))
+}
+
+/// See [`head`](super::head).
+pub fn head(x: &Tensor, weight: &Tensor, rest: &Tensor, scene: Scene, items: &[u32]) -> Result<Chosen> {
+    let width = weight.dim(0)?;
+    let mut scores = x.matmul(&weight.t()?)?.broadcast_add(&rest.narrow(0, 0, width)?)?;
+    if let Some(near) = scene.near {
+        let weights = rest.narrow(0, width, near.dim(1)?)?.unsqueeze(1)?;
+        scores = (&scores + near.matmul(&weights)?.reshape(scores.shape())?)?;
+    }
+    if let Some(allowed) = scene.allowed {
+        scores = among(&scores, allowed)?;
+    }
+    let items = Tensor::new(items, x.device())?;
+    let logit = scores.gather(&items.unsqueeze(1)?, 1)?.squeeze(1)?;
+    let (log_probability, entropy) = choice(&scores, &items)?;
+    Ok(Chosen { logit, log_probability, entropy })
 }
 
 /// One step of AdamW: θ, and the new m and v; see [`Step`](super::Step).
