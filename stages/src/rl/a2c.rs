@@ -263,7 +263,7 @@ pub fn policy_gradient_loss(log_probability: &Tensor, advantage: &Tensor) -> can
 mod tests {
     use super::*;
     use crate::nn::gradient_check::assert_finite_differences;
-    use crate::rl::conformance::{Subject, assert_keeps_the_contract, small_network};
+    use crate::rl::conformance::{Subject, assert_keeps_the_contract, small_network, with};
 
     #[test]
     fn it_keeps_the_contract_of_learners() {
@@ -275,11 +275,6 @@ mod tests {
             network: small_network(),
             ..A2c::default()
         };
-        let with = |change: fn(&mut A2c)| {
-            let mut config = A2c::default();
-            change(&mut config);
-            config
-        };
         assert_keeps_the_contract(&Subject {
             short: A2c { iterations: 5, episodes: 4, ..solver.clone() },
             untrained: A2c { iterations: 0, ..solver.clone() },
@@ -288,7 +283,7 @@ mod tests {
             inputs: |world, _| Imitating { world, reward: None, demonstrations: None, weights: None },
             still: &[],
             refused: vec![
-                (with(|c| c.gamma = 1.5), "gamma"),
+                (with(|c: &mut A2c| c.gamma = 1.5), "gamma"),
                 (with(|c| c.omega = -0.1), "omega"),
                 (with(|c| c.n_step = 0), "n_step"),
                 (with(|c| c.episodes = 0), "episodes"),

@@ -174,7 +174,7 @@ mod tests {
     use super::*;
     use crate::artifact::Policy;
     use crate::env::{Student, cluster_world, play};
-    use crate::rl::conformance::{Subject, assert_keeps_the_contract, demonstrated_cycles, small_network};
+    use crate::rl::conformance::{Subject, assert_keeps_the_contract, demonstrated_cycles, small_network, with};
 
     fn solver() -> BehaviourCloning {
         BehaviourCloning { epochs: 150, learning_rate: 0.02, network: small_network(), ..BehaviourCloning::default() }
@@ -182,11 +182,6 @@ mod tests {
 
     #[test]
     fn it_keeps_the_contract_of_learners() {
-        let with = |change: fn(&mut BehaviourCloning)| {
-            let mut config = BehaviourCloning::default();
-            change(&mut config);
-            config
-        };
         assert_keeps_the_contract(&Subject {
             short: BehaviourCloning { epochs: 5, batch_size: 7, ..solver() },
             untrained: BehaviourCloning { epochs: 0, ..solver() },
@@ -196,7 +191,7 @@ mod tests {
             // What a state is worth is no part of copying.
             still: &["critic."],
             refused: vec![
-                (with(|c| c.batch_size = 0), "batch_size"),
+                (with(|c: &mut BehaviourCloning| c.batch_size = 0), "batch_size"),
                 (with(|c| c.learning_rate = f64::NAN), "learning_rate"),
                 (with(|c| c.weight_decay = -1.0), "weight_decay"),
                 (with(|c| c.checkpoint_every = 0), "checkpoint_every"),

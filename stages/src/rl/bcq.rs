@@ -196,11 +196,10 @@ mod tests {
     use candle_core::Device;
 
     use super::*;
-    use crate::env::cluster_world;
     use crate::nn::NOT_THERE;
     use crate::nn::gradient_check::assert_finite_differences;
     use crate::rl::conformance::{
-        Subject, assert_keeps_the_contract, demonstrated_cycles, greedy_returns, small_network,
+        Subject, assert_keeps_the_contract, returns_after_good_and_frequent, small_network, with,
     };
 
     fn solver() -> Bcq {
@@ -209,11 +208,6 @@ mod tests {
 
     #[test]
     fn it_keeps_the_contract_of_learners() {
-        let with = |change: fn(&mut Bcq)| {
-            let mut config = Bcq::default();
-            change(&mut config);
-            config
-        };
         assert_keeps_the_contract(&Subject {
             short: Bcq { iterations: 5, batch_size: 9, target_period: 2, ..solver() },
             untrained: Bcq { iterations: 0, ..solver() },
@@ -223,7 +217,7 @@ mod tests {
             // What a state is worth is no part of copying.
             still: &["behaviour.critic."],
             refused: vec![
-                (with(|c| c.batch_size = 0), "batch_size"),
+                (with(|c: &mut Bcq| c.batch_size = 0), "batch_size"),
                 (with(|c| c.threshold = 1.5), "threshold"),
                 (with(|c| c.logit_penalty = -1.0), "logit_penalty"),
                 (with(|c| c.gamma = 1.5), "gamma"),
@@ -238,19 +232,10 @@ mod tests {
         });
     }
 
-    /// Of two demonstrated cycles the better returns 120 and the other, over clusters that pay 4, 3 and 2, 90; the worse is
-    /// shown three times as often, so that at first the better has a third of its chance.
+    /// At first what pays more has a third of the chance of what was frequent.
     #[test]
     fn it_prefers_what_paid_among_what_was_usual() {
-        let world = cluster_world(&[5.0, 4.0, 3.0, 2.0], 2, 2, 30, 2);
-        let (good, bad): (&[u32], &[u32]) = (&[0, 2, 4], &[2, 4, 6]);
-        let returns = |threshold: f64| {
-            let demonstrations = demonstrated_cycles(&world, &[good, bad, bad, bad]);
-            let folder = tempfile::tempdir().unwrap();
-            let stage = Bcq { threshold, ..solver() };
-            let inputs = Logged { world: world.clone(), demonstrations };
-            greedy_returns(&stage.run(inputs, &Context::detached(folder.path())).unwrap().policy, &world)
-        };
+        let returns = |threshold: f64| returns_after_good_and_frequent(&Bcq { threshold, ..solver() });
         assert_eq!(returns(0.2), [120.0, 120.0]);
         assert_eq!(returns(0.7), [90.0, 90.0], "only what was most usual is allowed");
     }

@@ -289,7 +289,7 @@ mod tests {
     use super::*;
     use crate::env::cluster_world;
     use crate::nn::gradient_check::assert_finite_differences;
-    use crate::rl::conformance::{Subject, assert_keeps_the_contract, small_network};
+    use crate::rl::conformance::{Subject, assert_keeps_the_contract, small_network, with};
 
     #[test]
     fn it_keeps_the_contract_of_learners() {
@@ -300,11 +300,6 @@ mod tests {
             learning_rate: 0.01,
             network: small_network(),
             ..C51::default()
-        };
-        let with = |change: fn(&mut C51)| {
-            let mut config = C51::default();
-            change(&mut config);
-            config
         };
         assert_keeps_the_contract(&Subject {
             // The target is renewed and the replay forgets within the few updates.
@@ -325,7 +320,7 @@ mod tests {
             // The mean of a distribution is what a state is worth.
             still: &["critic."],
             refused: vec![
-                (with(|c| c.gamma = 1.5), "gamma"),
+                (with(|c: &mut C51| c.gamma = 1.5), "gamma"),
                 (with(|c| c.omega = 2.0), "omega"),
                 (with(|c| c.epsilon_first = 1.1), "epsilon_first"),
                 (with(|c| c.epsilon_last = -0.1), "epsilon_last"),

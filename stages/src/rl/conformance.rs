@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use pipeline::{Context, Stage};
 
+use super::inputs::Logged;
 use super::{NetworkConfig, Outputs};
 use crate::artifact::{Choice, Curves, Demonstrations, End, Policy, Repeats, Trajectory, World};
 use crate::env::{Student, cluster_world, play};
@@ -102,6 +103,16 @@ pub fn greedy_returns(policy: &Policy, world: &World) -> Vec<f32> {
     let users: Vec<u32> = (0..world.users() as u32).collect();
     let judged = play(world, &users, &Student { network: &network, sample: false }, 0).unwrap();
     users.iter().map(|&u| judged.rewards(u as usize).iter().sum()).collect()
+}
+
+/// What greedy episodes return after a log of two cycles: the better, over clusters that pay 5, 4 and 3, returns 120, and the other,
+/// over those that pay 4, 3 and 2, 90; the worse is shown three times as often. Who copies returns 90.
+#[track_caller]
+pub fn returns_after_good_and_frequent<S: Stage<Inputs = Logged, Outputs = Outputs>>(stage: &S) -> Vec<f32> {
+    let world = cluster_world(&[5.0, 4.0, 3.0, 2.0], 2, 2, 30, 2);
+    let (good, frequent): (&[u32], &[u32]) = (&[0, 2, 4], &[2, 4, 6]);
+    let demonstrations = demonstrated_cycles(&world, &[good, frequent, frequent, frequent]);
+    greedy_returns(&run(stage, Logged { world: world.clone(), demonstrations }).unwrap().policy, &world)
 }
 
 /// All of it.

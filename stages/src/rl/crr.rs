@@ -232,10 +232,9 @@ mod tests {
     use candle_core::Device;
 
     use super::*;
-    use crate::env::cluster_world;
     use crate::nn::gradient_check::assert_finite_differences;
     use crate::rl::conformance::{
-        Subject, assert_keeps_the_contract, demonstrated_cycles, greedy_returns, small_network,
+        Subject, assert_keeps_the_contract, returns_after_good_and_frequent, small_network, with,
     };
 
     fn solver() -> Crr {
@@ -248,11 +247,6 @@ mod tests {
 
     #[test]
     fn it_keeps_the_contract_of_learners() {
-        let with = |change: fn(&mut Crr)| {
-            let mut config = Crr::default();
-            change(&mut config);
-            config
-        };
         for filter in [Filter::Binary, Filter::Exponential(Exponential::default())] {
             assert_keeps_the_contract(&Subject {
                 short: Crr { iterations: 5, batch_size: 9, target_period: 2, filter: filter.clone(), ..solver() },
@@ -263,7 +257,7 @@ mod tests {
                 // What a state is worth is told by the other network.
                 still: &["critic."],
                 refused: vec![
-                    (with(|c| c.batch_size = 0), "batch_size"),
+                    (with(|c: &mut Crr| c.batch_size = 0), "batch_size"),
                     (with(|c| c.filter = exponential(0.0)), "filter.exponential.temperature"),
                     (with(|c| c.gamma = 1.5), "gamma"),
                     (with(|c| c.target_period = 0), "target_period"),
@@ -278,19 +272,9 @@ mod tests {
         }
     }
 
-    /// Of two demonstrated cycles the better returns 120 and the other, over clusters that pay 4, 3 and 2, 90; the worse is
-    /// shown three times as often.
     #[test]
     fn it_prefers_what_paid_over_what_was_frequent() {
-        let world = cluster_world(&[5.0, 4.0, 3.0, 2.0], 2, 2, 30, 2);
-        let (good, bad): (&[u32], &[u32]) = (&[0, 2, 4], &[2, 4, 6]);
-        let returns = |filter: Filter| {
-            let demonstrations = demonstrated_cycles(&world, &[good, bad, bad, bad]);
-            let folder = tempfile::tempdir().unwrap();
-            let stage = Crr { filter, ..solver() };
-            let inputs = Logged { world: world.clone(), demonstrations };
-            greedy_returns(&stage.run(inputs, &Context::detached(folder.path())).unwrap().policy, &world)
-        };
+        let returns = |filter: Filter| returns_after_good_and_frequent(&Crr { filter, ..solver() });
         assert_eq!(returns(exponential(1.0)), [120.0, 120.0]);
         assert_eq!(returns(Filter::Binary), [120.0, 120.0]);
         assert_eq!(returns(exponential(1e6)), [90.0, 90.0], "a high temperature copies");

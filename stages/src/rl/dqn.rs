@@ -212,7 +212,7 @@ impl PolicyLearner for Learner<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rl::conformance::{Subject, assert_keeps_the_contract, small_network};
+    use crate::rl::conformance::{Subject, assert_keeps_the_contract, small_network, with};
 
     #[test]
     fn it_keeps_the_contract_of_learners() {
@@ -223,11 +223,6 @@ mod tests {
             learning_rate: 0.01,
             network: small_network(),
             ..Dqn::default()
-        };
-        let with = |change: fn(&mut Dqn)| {
-            let mut config = Dqn::default();
-            change(&mut config);
-            config
         };
         assert_keeps_the_contract(&Subject {
             // The target is renewed and the replay forgets within the few updates.
@@ -247,7 +242,7 @@ mod tests {
             inputs: |world, _| InWorld { world, reward: None },
             still: &[],
             refused: vec![
-                (with(|c| c.gamma = 1.5), "gamma"),
+                (with(|c: &mut Dqn| c.gamma = 1.5), "gamma"),
                 (with(|c| c.omega = 2.0), "omega"),
                 (with(|c| c.epsilon_first = 1.1), "epsilon_first"),
                 (with(|c| c.epsilon_last = -0.1), "epsilon_last"),

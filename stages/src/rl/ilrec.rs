@@ -361,7 +361,7 @@ mod tests {
     use super::*;
     use crate::env::cluster_world;
     use crate::rl::conformance::{
-        Subject, assert_keeps_the_contract, demonstrated_cycles, greedy_returns, small_network,
+        Subject, assert_keeps_the_contract, demonstrated_cycles, greedy_returns, small_network, with,
     };
 
     fn solver() -> IlRec {
@@ -385,11 +385,6 @@ mod tests {
 
     #[test]
     fn it_keeps_the_contract_of_learners() {
-        let with = |change: fn(&mut IlRec)| {
-            let mut config = IlRec::default();
-            change(&mut config);
-            config
-        };
         let weights = WeightsConfig { every: 2, ..WeightsConfig::default() };
         let discriminator = DiscriminatorSettings { replay_rounds: 2, ..solver().discriminator };
         assert_keeps_the_contract(&Subject {
@@ -400,7 +395,7 @@ mod tests {
             inputs: |world, demonstrations| Inputs { world, demonstrations, weights: None, items: None },
             still: &[],
             refused: vec![
-                (with(|c| c.gamma = 1.5), "gamma"),
+                (with(|c: &mut IlRec| c.gamma = 1.5), "gamma"),
                 (with(|c| c.omega = 2.0), "omega"),
                 (with(|c| c.demonstration_share = 1.0), "demonstration_share"),
                 (with(|c| c.demonstration_share = -0.1), "demonstration_share"),

@@ -202,10 +202,9 @@ mod tests {
     use candle_core::Device;
 
     use super::*;
-    use crate::env::cluster_world;
     use crate::nn::gradient_check::assert_finite_differences;
     use crate::rl::conformance::{
-        Subject, assert_keeps_the_contract, demonstrated_cycles, greedy_returns, small_network,
+        Subject, assert_keeps_the_contract, returns_after_good_and_frequent, small_network, with,
     };
 
     fn solver() -> Iql {
@@ -214,11 +213,6 @@ mod tests {
 
     #[test]
     fn it_keeps_the_contract_of_learners() {
-        let with = |change: fn(&mut Iql)| {
-            let mut config = Iql::default();
-            change(&mut config);
-            config
-        };
         assert_keeps_the_contract(&Subject {
             short: Iql { iterations: 5, batch_size: 9, target_period: 2, ..solver() },
             untrained: Iql { iterations: 0, ..solver() },
@@ -227,7 +221,7 @@ mod tests {
             inputs: |world, demonstrations| Logged { world, demonstrations },
             still: &[],
             refused: vec![
-                (with(|c| c.batch_size = 0), "batch_size"),
+                (with(|c: &mut Iql| c.batch_size = 0), "batch_size"),
                 (with(|c| c.expectile = 1.0), "expectile"),
                 (with(|c| c.beta = -1.0), "beta"),
                 (with(|c| c.largest_weight = 0.0), "largest_weight"),
@@ -243,19 +237,9 @@ mod tests {
         });
     }
 
-    /// Of two demonstrated cycles the better returns 120 and the other, over clusters that pay 4, 3 and 2, 90; the worse is
-    /// shown three times as often.
     #[test]
     fn it_prefers_what_paid_over_what_was_frequent() {
-        let world = cluster_world(&[5.0, 4.0, 3.0, 2.0], 2, 2, 30, 2);
-        let (good, bad): (&[u32], &[u32]) = (&[0, 2, 4], &[2, 4, 6]);
-        let returns = |beta: f64| {
-            let demonstrations = demonstrated_cycles(&world, &[good, bad, bad, bad]);
-            let folder = tempfile::tempdir().unwrap();
-            let stage = Iql { beta, ..solver() };
-            let inputs = Logged { world: world.clone(), demonstrations };
-            greedy_returns(&stage.run(inputs, &Context::detached(folder.path())).unwrap().policy, &world)
-        };
+        let returns = |beta: f64| returns_after_good_and_frequent(&Iql { beta, ..solver() });
         assert_eq!(returns(3.0), [120.0, 120.0]);
         assert_eq!(returns(0.0), [90.0, 90.0], "without β it copies");
     }

@@ -294,7 +294,7 @@ mod tests {
 
     use super::*;
     use crate::nn::gradient_check::assert_finite_differences;
-    use crate::rl::conformance::{Subject, assert_keeps_the_contract, small_network};
+    use crate::rl::conformance::{Subject, assert_keeps_the_contract, small_network, with};
 
     #[test]
     fn it_keeps_the_contract_of_learners() {
@@ -306,11 +306,6 @@ mod tests {
             imitation: 0.0,
             network: small_network(),
             ..Ppo::default()
-        };
-        let with = |change: fn(&mut Ppo)| {
-            let mut config = Ppo::default();
-            change(&mut config);
-            config
         };
         assert_keeps_the_contract(&Subject {
             short: Ppo { iterations: 4, episodes: 4, batch_size: 5, imitation: 0.1, ..solver.clone() },
@@ -325,7 +320,7 @@ mod tests {
             },
             still: &[],
             refused: vec![
-                (with(|c| c.gamma = 1.5), "gamma"),
+                (with(|c: &mut Ppo| c.gamma = 1.5), "gamma"),
                 (with(|c| c.lambda = -0.5), "lambda"),
                 (with(|c| c.omega = 2.0), "omega"),
                 (with(|c| c.episodes = 0), "episodes"),

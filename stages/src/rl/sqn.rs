@@ -208,7 +208,7 @@ mod tests {
     use super::*;
     use crate::env::cluster_world;
     use crate::nn::{Encoder, GruEncoder};
-    use crate::rl::conformance::{Subject, assert_keeps_the_contract, demonstrated_cycles, small_network};
+    use crate::rl::conformance::{Subject, assert_keeps_the_contract, demonstrated_cycles, small_network, with};
 
     fn solver() -> Sqn {
         Sqn { iterations: 300, learning_rate: 0.01, network: small_network(), ..Sqn::default() }
@@ -216,11 +216,6 @@ mod tests {
 
     #[test]
     fn it_keeps_the_contract_of_learners() {
-        let with = |change: fn(&mut Sqn)| {
-            let mut config = Sqn::default();
-            change(&mut config);
-            config
-        };
         assert_keeps_the_contract(&Subject {
             short: Sqn { iterations: 5, batch_size: 9, target_period: 2, ..solver() },
             untrained: Sqn { iterations: 0, ..solver() },
@@ -230,7 +225,7 @@ mod tests {
             // What a state is worth is told by the head of Q.
             still: &["critic."],
             refused: vec![
-                (with(|c| c.batch_size = 0), "batch_size"),
+                (with(|c: &mut Sqn| c.batch_size = 0), "batch_size"),
                 (with(|c| c.value_loss = -1.0), "value_loss"),
                 (with(|c| c.gamma = 1.5), "gamma"),
                 (with(|c| c.target_period = 0), "target_period"),
