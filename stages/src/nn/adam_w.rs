@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, ensure};
-use candle_core::backprop::GradStore;
 use candle_core::{CpuStorage, DType, Device, Tensor, Var, WithDType};
 
 use super::Params;
@@ -127,8 +126,21 @@ impl AdamW {
 
     /// One descent step on `loss`; returns the gradient's norm before clipping. A parameter that the loss does not reach
     /// stays as it is.
+    ///
+    /// # Errors
+    /// When the gradient is not finite; the parameters are then as before.
     pub fn descend(&mut self, params: &Params, loss: &Tensor) -> Result<f64> {
-        let tensors: Vec<&Tensor> = params.iter().map(|(_, var)| var.as_tensor()).collect();
+        let [norm] = Self::descend_together([(self, params)], loss)?;
+        Ok(norm)
+    }
+
+    /// The same of optimisers that share a loss, each with its own parameters, clip and norm.
+    ///
+    /// # Errors
+    /// When a gradient is not finite; the parameters of that optimiser, and of those after it, are then as before.
+    pub fn descend_together<const N: usize>(trained: [(&mut Self, &Params); N], loss: &Tensor) -> Result<[f64; N]> {
+        let tensors = trained.iter().flat_map(|(_, params)| params.iter());
+        let tensors: Vec<&Tensor> = tensors.map(|(_, var)| var.as_tensor()).collect();
         let (of_others, handed) = taking(&tensors, || loss.backward());
         let of_others = of_others?;
         let both = tensors.iter().zip(handed).map(|(parameter, handed)| {
@@ -137,16 +149,12 @@ impl AdamW {
                 (handed, other) => handed.or_else(|| other.cloned().map(Gradient::Whole)),
             })
         });
-        self.step(params, both.collect::<Result<_>>()?)
-    }
-
-    /// One step along the given gradients.
-    ///
-    /// # Errors
-    /// When a gradient is not finite; the parameters are then as before.
-    pub fn apply(&mut self, params: &Params, gradients: &GradStore) -> Result<f64> {
-        let of = |var: &Var| gradients.get(var.as_tensor()).cloned().map(Gradient::Whole);
-        self.step(params, params.iter().map(|(_, var)| of(var)).collect())
+        let mut gradients = both.collect::<Result<Vec<_>>>()?.into_iter();
+        let mut norms = [0.0; N];
+        for ((adam, params), norm) in trained.into_iter().zip(&mut norms) {
+            *norm = adam.step(params, gradients.by_ref().take(params.iter().count()).collect())?;
+        }
+        Ok(norms)
     }
 
     /// One step along gradients in the order of `params`.

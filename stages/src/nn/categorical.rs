@@ -11,6 +11,7 @@ use candle_core::{D, DType, Device, Tensor};
 use candle_nn::Module;
 use serde::{Deserialize, Serialize};
 
+use super::fused::{Atoms, lookup, means};
 use super::served::{Scores, Served};
 use super::states::States;
 use super::{ActorCritic, Init, Mlp, Params};
@@ -76,8 +77,8 @@ pub struct Categorical {
     weight: Tensor,
     /// `[I, K]`.
     bias: Tensor,
-    /// `[K]`: from −1 to 1.
-    places: Tensor,
+    /// From −1 to 1, and z.
+    row: Atoms,
 }
 
 impl Categorical {
@@ -87,11 +88,16 @@ impl Categorical {
         let inputs = shape.width + shape.encoder.width(shape.width, shape.window) + 1;
         let (items, hidden, atoms) = (shape.items, shape.hidden, support.atoms);
         let places = (0..atoms).map(|k| (2.0 * k as f64 / (atoms - 1) as f64 - 1.0) as f32);
+        let values = support.values().into_iter().map(|z| z as f32);
+        let row = Atoms {
+            places: Tensor::from_iter(places, tilt.device())?,
+            values: Tensor::from_iter(values, tilt.device())?,
+        };
         Ok(Self {
             hidden: Mlp::new(&mut params, "hidden", &[inputs, hidden], 1.0, &mut init)?,
             weight: params.add("weight", &init.normal(&[items, atoms * hidden], 0.1 / (hidden as f64).sqrt())?)?,
             bias: params.add("bias", &Tensor::zeros((items, atoms), DType::F32, &Device::Cpu)?)?,
-            places: Tensor::from_iter(places, tilt.device())?,
+            row,
             tilt,
             params,
             support,
@@ -120,25 +126,17 @@ impl Categorical {
     pub fn log_chances(&self, states: &States, actions: &Tensor) -> Result<Tensor> {
         let (tilt, hidden) = self.parts(states)?;
         let (rows, width) = hidden.dims2()?;
-        let weight = self.weight.index_select(actions, 0)?.reshape((rows, self.support.atoms, width))?;
+        let weight = lookup(&self.weight, actions)?.reshape((rows, self.support.atoms, width))?;
         let own = weight.matmul(&hidden.unsqueeze(2)?)?.squeeze(2)?;
-        let tilted = tilt.gather(&actions.unsqueeze(1)?, 1)?.broadcast_mul(&self.places.unsqueeze(0)?)?;
-        let logits = ((own + self.bias.index_select(actions, 0)?)? + tilted)?;
+        let tilted = tilt.gather(&actions.unsqueeze(1)?, 1)?.broadcast_mul(&self.row.places.unsqueeze(0)?)?;
+        let logits = ((own + lookup(&self.bias, actions)?)? + tilted)?;
         Ok(candle_nn::ops::log_softmax(&logits, D::Minus1)?)
     }
 
-    /// Q = Σ_k z_k·p_k of the whole catalogue, `[B, I]`, in the unit of rewards.
+    /// Q = Σ_k z_k·p_k of the whole catalogue, `[B, I]`, in the unit of rewards; a constant.
     pub fn means(&self, states: &States) -> Result<Tensor> {
         let (tilt, hidden) = self.parts(states)?;
-        let ((rows, width), (items, atoms)) = (hidden.dims2()?, self.bias.dims2()?);
-        let weight = self.weight.reshape((items * atoms, width))?;
-        let own = hidden.matmul(&weight.t()?)?.reshape((rows, items, atoms))?;
-        let tilted = tilt.unsqueeze(2)?.broadcast_mul(&self.places.reshape((1, 1, atoms))?)?;
-        let logits = own.broadcast_add(&self.bias.unsqueeze(0)?)?.add(&tilted)?;
-        let chances = candle_nn::ops::softmax(&logits, D::Minus1)?.reshape((rows * items, atoms))?;
-        let values = self.support.values().into_iter().map(|z| z as f32);
-        let values = Tensor::from_iter(values, chances.device())?.unsqueeze(1)?;
-        Ok(chances.matmul(&values)?.reshape((rows, items))?)
+        Ok(means(&hidden, &self.weight, &self.bias, &tilt, &self.row)?)
     }
 
     /// The content of a file.

@@ -109,7 +109,8 @@ impl Stage for C51 {
     const KIND: &'static str = "rl.c51";
     /// 1: first.
     /// 2: gradients are summed in parts, for threads, so they round otherwise.
-    const VERSION: u32 = 2;
+    /// 3: means over the catalogue are fused, so sums round otherwise.
+    const VERSION: u32 = 3;
     const ABOUT: &'static str = "train a policy by categorical deep Q-learning on world and learned reward";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
     const TRAINS: bool = true;
@@ -227,6 +228,9 @@ impl PolicyLearner for Learner<'_> {
         let paid = batch.finite(self.reward.of(&batch)?).with_context(|| format!("update {number}"))?;
         self.replay.add(&batch, &paid);
 
+        for adam in [&mut self.tilt_adam, &mut self.atoms_adam] {
+            adam.learning_rate = to_a_tenth(config.learning_rate, number, config.iterations);
+        }
         let mut error = 0.0;
         for step in 0..config.gradient_steps {
             let mut draw = rng(&[config.seed, 0xc511, number, step]);
@@ -236,12 +240,10 @@ impl PolicyLearner for Learner<'_> {
             let actions = transitions.taken(mass.device())?;
             let loss = distribution_loss(&self.learned.log_chances(&now, &actions)?, &mass)?;
             error += f64::from(loss.to_scalar::<f32>()?) / config.gradient_steps as f64;
-            let gradients = loss.backward()?;
             let (tilt, atoms) = self.learned.params();
-            for (adam, params) in [(&mut self.tilt_adam, tilt), (&mut self.atoms_adam, atoms)] {
-                adam.learning_rate = to_a_tenth(config.learning_rate, number, config.iterations);
-                adam.apply(params, &gradients).with_context(|| format!("update {number}, gradient step {step}"))?;
-            }
+            let trained = [(&mut self.tilt_adam, tilt), (&mut self.atoms_adam, atoms)];
+            AdamW::descend_together(trained, &loss)
+                .with_context(|| format!("update {number}, gradient step {step}"))?;
             if (number * config.gradient_steps + step + 1).is_multiple_of(config.target_period) {
                 let (slow_tilt, slow_atoms) = self.slow.params();
                 target::renew(slow_tilt, tilt)?;

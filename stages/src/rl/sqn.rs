@@ -164,14 +164,14 @@ impl PolicyLearner for Learner<'_> {
         let actions = transitions.taken(self.learned.policy.device())?;
         let error = huber_loss(&values.q, &actions, &targets, self.learned.unit)?;
 
-        // One gradient of the sum: the encoder belongs to both heads.
-        let gradients = (&imitation + (&error * config.value_loss)?)?.backward()?;
-        for (adam, network) in
-            [(&mut self.policy_adam, &self.learned.policy), (&mut self.values_adam, &self.learned.values)]
-        {
+        for adam in [&mut self.policy_adam, &mut self.values_adam] {
             adam.learning_rate = to_a_tenth(config.learning_rate, number, config.iterations);
-            adam.apply(network.params(), &gradients).with_context(|| format!("update {number}"))?;
         }
+        // One gradient of the sum: the encoder belongs to both heads.
+        let loss = (&imitation + (&error * config.value_loss)?)?;
+        let (policy, values) = (self.learned.policy.params(), self.learned.values.params());
+        let trained = [(&mut self.policy_adam, policy), (&mut self.values_adam, values)];
+        AdamW::descend_together(trained, &loss).with_context(|| format!("update {number}"))?;
         if (number + 1).is_multiple_of(config.target_period) {
             target::renew(self.slow.policy.params(), self.learned.policy.params())?;
             target::renew(self.slow.values.params(), self.learned.values.params())?;

@@ -4,7 +4,7 @@
 use candle_core::{D, Result, Tensor, Var};
 use candle_nn::ops::sigmoid;
 
-use super::{Activation, Chosen, Rates, Scene};
+use super::{Activation, Atoms, Chosen, Rates, Scene};
 use crate::nn::states::among;
 
 /// See [`linear`](super::linear); `x [B, I]`.
@@ -78,6 +78,16 @@ pub fn head(x: &Tensor, weight: &Tensor, rest: &Tensor, scene: Scene, items: &[u
     let logit = scores.gather(&items.unsqueeze(1)?, 1)?.squeeze(1)?;
     let (log_probability, entropy) = choice(&scores, &items)?;
     Ok(Chosen { logit, log_probability, entropy })
+}
+
+/// See [`means`](super::means).
+pub fn means(hidden: &Tensor, weight: &Tensor, bias: &Tensor, tilt: &Tensor, atoms: &Atoms) -> Result<Tensor> {
+    let ((rows, width), (items, count)) = (hidden.dims2()?, bias.dims2()?);
+    let own = hidden.matmul(&weight.reshape((items * count, width))?.t()?)?.reshape((rows, items, count))?;
+    let tilted = tilt.unsqueeze(2)?.broadcast_mul(&atoms.places.reshape((1, 1, count))?)?;
+    let logits = own.broadcast_add(&bias.unsqueeze(0)?)?.add(&tilted)?;
+    let chances = candle_nn::ops::softmax(&logits, D::Minus1)?.reshape((rows * items, count))?;
+    chances.matmul(&atoms.values.unsqueeze(1)?)?.reshape((rows, items))
 }
 
 /// One step of AdamW: θ, and the new m and v; see [`Step`](super::Step).
