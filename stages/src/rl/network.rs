@@ -5,6 +5,7 @@ use candle_core::Device;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::checks::{self, Checked};
 use crate::artifact::World;
 use crate::nn::actor_critic::Shape;
 use crate::nn::{ActorCritic, Encoder};
@@ -36,23 +37,13 @@ impl Default for NetworkConfig {
 
 impl NetworkConfig {
     /// What no type can say.
-    pub fn check(&self) -> Result<(), (String, String)> {
-        let wrong = |path: &str, message: &str| Err((path.to_owned(), message.to_owned()));
-        if self.window == 0 {
-            return wrong("window", "a state holds at least the last item");
-        }
-        if self.hidden == 0 {
-            return wrong("hidden", "a layer has at least one unit");
-        }
-        if !(0.0..=1.0).contains(&self.alike_share) {
-            return wrong("alike_share", "a share lies between 0 and 1");
-        }
-        for (path, strength) in [("prior", self.prior), ("avoid", self.avoid)] {
-            if !strength.is_finite() {
-                return wrong(path, "a finite number");
-            }
-        }
-        self.encoder.check().map_err(|(path, message)| (format!("encoder.{path}"), message))
+    pub fn check(&self) -> Checked {
+        checks::some("window", self.window, "a state holds at least the last item")?;
+        checks::some("hidden", self.hidden, "a layer has at least one unit")?;
+        checks::share("alike_share", self.alike_share)?;
+        checks::finite("prior", self.prior)?;
+        checks::finite("avoid", self.avoid)?;
+        checks::below("encoder", self.encoder.check())
     }
 
     /// A new network for that world, on that device.
