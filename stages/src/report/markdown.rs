@@ -26,7 +26,7 @@ pub(super) fn run(ran: &Ran, tables: &[Table], estimates: &[(&str, Estimates)]) 
     }
     text += "## What was run\n\n";
     text += &facts(ran);
-    text += &list("From the record", &trap::traps(ran));
+    text += &list("From the record", &trap::traps(ran, None));
     text += &times(ran);
     text += &models(ran, tables);
     text += &stages(ran);

@@ -174,7 +174,7 @@ fn cautions(runs: &[Ran], tables: &[Table]) -> Vec<(String, String)> {
     let mut found: Vec<(String, Vec<String>)> = Vec::new();
     for (at, ran) in runs.iter().enumerate() {
         let own = tables.iter().filter(|table| table.ran.id == ran.id).flat_map(Table::cautions);
-        for text in trap::traps(ran).into_iter().chain(own) {
+        for text in trap::traps(ran, None).into_iter().chain(own) {
             match found.iter_mut().find(|(known, _)| *known == text) {
                 Some((_, runs)) => runs.push((at + 1).to_string()),
                 None => found.push((text, vec![(at + 1).to_string()])),

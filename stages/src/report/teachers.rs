@@ -238,7 +238,7 @@ mod tests {
         let file = &mut ran.stages[2].files[0];
         (file.kind, file.object) = (Metrics::KIND.to_owned(), path.clone());
         file.digest = blake3::hash(&std::fs::read(&path).unwrap()).to_hex().to_string();
-        let text = super::super::what_ran::section(&ran).unwrap();
+        let text = super::super::what_ran::section(&ran, None).unwrap();
         let (_, table) = text.split_once("<h3>What the language models took</h3>").expect("they have a table");
         assert!(table.contains("teacher &lt;b&gt;</th>") && table.contains(">0.0020 USD</td>"), "{table}");
         assert!(!text.contains("teacher <b>"));

@@ -33,7 +33,7 @@ pub fn tell(request: &Request) -> Result<String> {
     if let (Some(file), [ran]) = (request.page, request.runs) {
         let page =
             Page(std::fs::read_to_string(file.path()?).with_context(|| format!("read {}.{}", file.stage, file.port))?);
-        return page.with(&what_ran::section(ran)?).with_context(|| {
+        return page.with(&what_ran::section(ran, Some(file))?).with_context(|| {
             format!(
                 "the page {}.{} of run {} was made by an earlier program and has no place for what was run\n\
                  help: run the experiment again",
@@ -166,7 +166,7 @@ fn object(runs: &[Ran], tables: &[Table]) -> Value {
         json!({
             "run": ran.id, "experiment": ran.experiment, "status": ran.status, "command": ran.command, "host": ran.host,
             "machine": ran.machine, "program": ran.program, "started": ran.started, "seconds": ran.seconds,
-            "jobs": ran.jobs, "threads": ran.threads, "cautions": trap::traps(ran),
+            "jobs": ran.jobs, "threads": ran.threads, "cautions": trap::traps(ran, None),
             "times": speed::speeds(ran).iter().map(speed::Speed::to_json).collect::<Vec<_>>(),
             "models": models(ran).map(|models| models.to_json()).collect::<Vec<_>>(),
             "stages": ran.stages.iter().map(stage).collect::<Vec<_>>(), "tables": own.collect::<Vec<_>>(),

@@ -1,7 +1,7 @@
 //! Traps that only the record of a run shows: which world judged, which one trained, who lent the distances, which reward
 //! form was learned, and where results came from. They are computed from settings and digests, never from names of stages.
 
-use pipeline::report::{Ran, RanStage};
+use pipeline::report::{Ran, RanFile, RanStage};
 
 use super::say;
 
@@ -19,16 +19,19 @@ const FORMS: [(&str, &str); 2] = [
     ),
 ];
 
-/// Sentences of warning.
-pub(super) fn traps(ran: &Ran) -> Vec<String> {
+/// Sentences of warning about a run; about what `page` was made from, where it is told with one.
+pub(super) fn traps(ran: &Ran, page: Option<&RanFile>) -> Vec<String> {
+    let maker = page.and_then(|page| ran.stages.iter().find(|stage| stage.name == page.stage));
+    let stages = maker.map_or_else(|| ran.stages.iter().collect(), |maker| behind(ran, maker));
+    let judged = judged(ran, &stages);
     let mut said = Vec::new();
     if ran.status != "ok" {
         said.push(format!("This run ended as “{}”: what it did not reach is missing here.", ran.status));
     }
-    said.extend(judge_is_training(ran));
-    said.extend(distances(ran));
-    said.extend(reward_forms(ran));
-    said.extend(elsewhere(ran));
+    said.extend(judge_is_training(&judged));
+    said.extend(distances(ran, &judged));
+    said.extend(reward_forms(&stages));
+    said.extend(elsewhere(ran, &stages));
     said
 }
 
@@ -37,14 +40,41 @@ fn read<'a>(stage: &'a RanStage, port: &'a str) -> impl Iterator<Item = &'a str>
     stage.inputs.iter().filter(move |input| input.port == port).map(|input| input.digest.as_str())
 }
 
-fn judges(ran: &Ran) -> impl Iterator<Item = (&RanStage, &str)> {
-    let judging = ran.stages.iter().filter(|stage| stage.kind == "evaluate");
-    judging.flat_map(|stage| read(stage, "world").map(move |world| (stage, world)))
+/// A stage with all that it was made from, by contents, in the order of the run.
+fn behind<'a>(ran: &'a Ran, stage: &'a RanStage) -> Vec<&'a RanStage> {
+    let mut found = vec![stage];
+    let mut at = 0;
+    while let Some(stage) = found.get(at) {
+        let made = |maker: &&RanStage| {
+            maker.files.iter().any(|file| stage.inputs.iter().any(|input| input.digest == file.digest))
+        };
+        let fresh = |maker: &&RanStage| !found.iter().any(|known| known.name == maker.name);
+        let makers: Vec<&RanStage> = ran.stages.iter().filter(made).filter(fresh).collect();
+        found.extend(makers);
+        at += 1;
+    }
+    ran.stages.iter().filter(|stage| found.iter().any(|known| known.name == stage.name)).collect()
 }
 
-fn learners(ran: &Ran) -> impl Iterator<Item = (&RanStage, &str)> {
+/// An evaluation and a stage that learned something behind it, with the contents of their worlds.
+struct Judged<'a> {
+    judge: &'a RanStage,
+    judging: &'a str,
+    learner: &'a RanStage,
+    training: &'a str,
+}
+
+fn judged<'a>(ran: &'a Ran, stages: &[&'a RanStage]) -> Vec<Judged<'a>> {
     let learns = |stage: &&RanStage| stage.kind.starts_with("rl.") || stage.kind.starts_with("irl.");
-    ran.stages.iter().filter(learns).flat_map(|stage| read(stage, "world").map(move |world| (stage, world)))
+    let mut found = Vec::new();
+    for &judge in stages.iter().filter(|stage| stage.kind == "evaluate") {
+        for learner in behind(ran, judge).into_iter().filter(learns) {
+            for judging in read(judge, "world") {
+                found.extend(read(learner, "world").map(|training| Judged { judge, judging, learner, training }));
+            }
+        }
+    }
+    found
 }
 
 /// The stage that made a content.
@@ -52,34 +82,37 @@ fn maker<'a>(ran: &'a Ran, digest: &str) -> Option<&'a RanStage> {
     ran.stages.iter().find(|stage| stage.files.iter().any(|file| file.digest == digest))
 }
 
-fn judge_is_training(ran: &Ran) -> Option<String> {
-    let same: Vec<String> = judges(ran)
-        .flat_map(|(judge, world)| {
-            let same = learners(ran).filter(move |(_, trained)| *trained == world);
-            same.map(move |(learner, _)| (learner, judge))
-        })
-        .map(|(learner, judge)| format!("{} (judged by {})", learner.name, judge.name))
-        .collect();
-    (!same.is_empty()).then(|| {
+fn judge_is_training(judged: &[Judged]) -> Option<String> {
+    let mut same: Vec<(&str, Vec<String>)> = Vec::new();
+    for Judged { judge, learner, .. } in judged.iter().filter(|pair| pair.judging == pair.training) {
+        if same.last().is_none_or(|(name, _)| *name != judge.name) {
+            same.push((&judge.name, Vec::new()));
+        }
+        let name = parts(&learner.name).0.to_owned();
+        if let Some((_, learners)) = same.last_mut().filter(|(_, learners)| !learners.contains(&name)) {
+            learners.push(name);
+        }
+    }
+    let told = same.iter().map(|(judge, learners)| format!("{} (judged by {judge})", say::list(learners)));
+    let told: Vec<String> = told.collect();
+    (!told.is_empty()).then(|| {
         format!(
             "Judging and training world are the same for {}: the table then shows how well a policy fits its own model of \
              people, not people.",
-            say::list(&same)
+            say::list(&told)
         )
     })
 }
 
-fn distances(ran: &Ran) -> Option<String> {
+fn distances(ran: &Ran, judged: &[Judged]) -> Option<String> {
     let lends = |to: &str, from: &str| maker(ran, to).is_some_and(|stage| read(stage, "distances").any(|d| d == from));
     let lender = |world: &str| maker(ran, world).and_then(|stage| read(stage, "distances").next());
     let (mut judge_borrows, mut learner_borrows, mut both_borrow) = (false, false, false);
-    for (_, judge) in judges(ran) {
-        for (_, trained) in learners(ran).filter(|(_, trained)| *trained != judge) {
-            judge_borrows |= lends(judge, trained);
-            learner_borrows |= lends(trained, judge);
-            both_borrow |=
-                lender(judge).is_some_and(|third| lender(trained) == Some(third) && !of_catalogue(ran, third));
-        }
+    for &Judged { judging, training, .. } in judged.iter().filter(|pair| pair.judging != pair.training) {
+        judge_borrows |= lends(judging, training);
+        learner_borrows |= lends(training, judging);
+        both_borrow |=
+            lender(judging).is_some_and(|third| lender(training) == Some(third) && !of_catalogue(ran, third));
     }
     if both_borrow {
         return Some(
@@ -108,13 +141,13 @@ fn of_catalogue(ran: &Ran, world: &str) -> bool {
     by.is_some_and(|by| by != "columns")
 }
 
-fn reward_forms(ran: &Ran) -> Vec<String> {
+fn reward_forms(stages: &[&RanStage]) -> Vec<String> {
     // A record holds every default, so a stage that learns a reward always says in which form.
     let form = |stage: &RanStage| {
         let form = stage.config.get("reward")?.as_str()?;
         FORMS.iter().find(|(name, _)| *name == form).map(|(_, trap)| *trap)
     };
-    let irl = ran.stages.iter().filter(|stage| stage.kind.starts_with("irl."));
+    let irl = stages.iter().filter(|stage| stage.kind.starts_with("irl."));
     let formed: Vec<(&str, &str, &str)> = irl
         .filter_map(|stage| {
             let (name, cell) = parts(&stage.name);
@@ -142,9 +175,9 @@ pub(super) fn parts(name: &str) -> (&str, &str) {
     name.split_once('@').unwrap_or((name, ""))
 }
 
-fn elsewhere(ran: &Ran) -> Option<String> {
+fn elsewhere(ran: &Ran, stages: &[&RanStage]) -> Option<String> {
     let mut hosts: Vec<String> = Vec::new();
-    for (_, host) in ran.stages.iter().filter_map(|stage| stage.made_by.as_ref()) {
+    for (_, host) in stages.iter().filter_map(|stage| stage.made_by.as_ref()) {
         if *host != ran.host && !hosts.contains(host) {
             hosts.push(host.clone());
         }
@@ -170,16 +203,45 @@ mod tests {
             stage("policy", "rl.a2c", &[("world", "w1")], &["p"]),
             stage("score", "evaluate", &[("world", "w2"), ("policies", "p")], &["m"]),
         ];
-        let said = traps(&ran);
+        let said = traps(&ran, None);
         assert_eq!(said.len(), 1, "{said:?}");
         assert!(said[0].starts_with("The judge takes its item distances from the training world"));
         ran.stages[2].inputs[0].digest = "w2".to_owned();
-        assert!(traps(&ran)[0].starts_with("Judging and training world are the same for policy (judged by score)"));
+        assert!(
+            traps(&ran, None)[0].starts_with("Judging and training world are the same for policy (judged by score)")
+        );
         ran.stages[2].inputs[0].digest = "w1".to_owned();
         ran.stages[1].inputs.clear();
-        assert_eq!(traps(&ran), Vec::<String>::new());
+        assert_eq!(traps(&ran, None), Vec::<String>::new());
         ran.stages[0].inputs = stage("x", "y", &[("distances", "w2")], &[]).inputs;
-        assert!(traps(&ran)[0].contains("(privileged)"));
+        assert!(traps(&ran, None)[0].contains("(privileged)"));
+    }
+
+    #[test]
+    fn only_what_an_evaluation_judged_is_told_and_of_a_page_only_what_it_was_made_from() {
+        let mut ran = ran();
+        ran.stages = vec![
+            stage("truth", "world.given", &[], &["w1"]),
+            stage("train", "world.deepfm", &[("distances", "w1")], &["w2"]),
+            stage("same@seed=0", "rl.a2c", &[("world", "w1")], &["p0"]),
+            stage("same@seed=1", "rl.a2c", &[("world", "w1")], &["p1"]),
+            stage("also", "rl.dqn", &[("world", "w1")], &["p2"]),
+            stage("other", "rl.ppo", &[("world", "w2")], &["p3"]),
+            stage(
+                "inner",
+                "evaluate",
+                &[("world", "w1"), ("policies", "p0"), ("policies", "p1"), ("policies", "p2")],
+                &["m"],
+            ),
+            stage("outer", "evaluate", &[("world", "w1"), ("policies", "p3")], &["n"]),
+            stage("page", "report", &[("metrics", "n")], &["page"]),
+        ];
+        let said = traps(&ran, None);
+        assert_eq!(said.len(), 2, "{said:?}");
+        assert!(said[0].starts_with("Judging and training world are the same for same and also (judged by inner): "));
+        let of_page = traps(&ran, ran.stages[8].files.first());
+        assert_eq!(of_page, said[1..], "that page shows nothing of the other evaluation");
+        assert!(of_page[0].starts_with("The training world takes its item distances from the judge"));
     }
 
     #[test]
@@ -192,9 +254,9 @@ mod tests {
             stage("policy", "rl.a2c", &[("world", "w1")], &["p"]),
             stage("score", "evaluate", &[("world", "w2"), ("policies", "p")], &["m"]),
         ];
-        assert!(traps(&ran)[0].contains("one third world") && traps(&ran)[0].contains("(privileged)"));
+        assert!(traps(&ran, None)[0].contains("one third world") && traps(&ran, None)[0].contains("(privileged)"));
         ran.stages[0].config = json!({ "audience": { "distance": "genres" } });
-        assert_eq!(traps(&ran), Vec::<String>::new());
+        assert_eq!(traps(&ran, None), Vec::<String>::new());
     }
 
     #[test]
@@ -211,7 +273,7 @@ mod tests {
             learned("reward@seed=1", "neg_log_one_minus_d"),
             learned("reward@seed=2", "log_d"),
         ];
-        let said = traps(&ran);
+        let said = traps(&ran, None);
         let begins = ["Stage reward (seed=0 and seed=1) ", "Stage other learned ", "Stage reward (seed=2) "];
         assert_eq!(said.len(), 3, "{said:?}");
         assert!(said.iter().zip(begins).all(|(said, begin)| said.starts_with(begin)), "{said:?}");
@@ -223,14 +285,14 @@ mod tests {
         let mut reward = stage("reward", "irl.gail", &[], &[]);
         reward.config = json!({ "rounds": 4, "reward": "neg_log_one_minus_d" });
         ran.stages = vec![reward];
-        assert!(traps(&ran)[0].starts_with("Stage reward learned a reward that is never negative"));
+        assert!(traps(&ran, None)[0].starts_with("Stage reward learned a reward that is never negative"));
         ran.stages[0].config = json!({ "reward": "log_d", "policy": { "reward": "neg_log_one_minus_d" } });
-        assert!(traps(&ran)[0].starts_with("Stage reward learned a reward that is never positive"));
+        assert!(traps(&ran, None)[0].starts_with("Stage reward learned a reward that is never positive"));
         ran.stages[0].config = json!({ "reward": "log_d_minus_log_one_minus_d" });
-        assert!(traps(&ran).is_empty());
+        assert!(traps(&ran, None).is_empty());
         ran.stages[0].made_by = Some(("20250101T000000Z-1".to_owned(), "elsewhere".to_owned()));
-        assert!(traps(&ran)[0].contains("other machines (elsewhere)"));
+        assert!(traps(&ran, None)[0].contains("other machines (elsewhere)"));
         ran.status = "partial".to_owned();
-        assert!(traps(&ran)[0].starts_with("This run ended as “partial”"));
+        assert!(traps(&ran, None)[0].starts_with("This run ended as “partial”"));
     }
 }

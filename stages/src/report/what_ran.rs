@@ -2,14 +2,14 @@
 
 use anyhow::Result;
 use minijinja::{Value, context};
-use pipeline::report::{Ran, RanAsset, RanStage};
+use pipeline::report::{Ran, RanAsset, RanFile, RanStage};
 
 use super::page::fill;
 use super::speed::{Speed, Timed};
 use super::{say, speed, teachers, trap};
 
-/// The section, ready to be put into a page.
-pub(super) fn section(ran: &Ran) -> Result<String> {
+/// The section, ready to be put into `page`.
+pub(super) fn section(ran: &Ran, page: Option<&RanFile>) -> Result<String> {
     let models = teachers::models(ran)?;
     let several = models.len() > 1;
     let table = |models: &teachers::Models| {
@@ -20,7 +20,7 @@ pub(super) fn section(ran: &Ran) -> Result<String> {
         "what_ran.html.j2",
         context! {
             run => facts(ran),
-            traps => trap::traps(ran),
+            traps => trap::traps(ran, page),
             speeds => speeds(ran),
             models,
             heads => teachers::Models::heads(),
@@ -146,7 +146,7 @@ mod tests {
         made.made_in_seconds = Some(65.0);
         made.made_by = Some(("20240101T000000Z-1".to_owned(), ran.host.clone()));
         ran.stages = vec![made];
-        let text = section(&ran).unwrap();
+        let text = section(&ran, None).unwrap();
         for part in [
             "20250131T120000Z-4242",
             "&lt;script&gt;",
@@ -179,7 +179,7 @@ mod tests {
             warned("reward@seed=2", "it leaves"),
             warned("other", "it survives"),
         ];
-        let text = section(&ran).unwrap();
+        let text = section(&ran, None).unwrap();
         assert_eq!(text.matches("<dd>it survives").count(), 2, "{text}");
         assert!(text.contains("<dd>it survives (holds for seed=0 and seed=1)</dd>"), "{text}");
         assert!(text.contains("<dd>it survives</dd>") && text.contains("<dd>it leaves</dd>"), "{text}");
