@@ -98,6 +98,8 @@ struct Names {
     items: Option<Items>,
     users: usize,
     item_of: BTreeMap<String, u32>,
+    /// Without titles that are ids, too.
+    titled: BTreeMap<String, Vec<u32>>,
     user_of: BTreeMap<String, u32>,
 }
 
@@ -107,23 +109,22 @@ impl Names {
         let shape = network.shape();
         let items = nearest(questions, |items: &Items| items.len() == shape.items)?;
         let users = nearest(questions, |users: &Users| users.len() == shape.users)?;
-        let mut item_of = BTreeMap::new();
-        match &items {
-            // An id goes before a title that reads like it, and of equal titles the first counts.
-            Some(items) => {
-                for names in [&items.id, &items.title] {
-                    for (row, name) in (0..).zip(names) {
-                        item_of.entry(name.clone()).or_insert(row);
-                    }
-                }
+        let item_of: BTreeMap<String, u32> = match &items {
+            Some(items) => items.id.iter().cloned().zip(0..).collect(),
+            None => (0..shape.items as u32).map(|row| (row.to_string(), row)).collect(),
+        };
+        let mut titled: BTreeMap<String, Vec<u32>> = BTreeMap::new();
+        for (title, row) in items.iter().flat_map(|items| &items.title).zip(0..) {
+            // An id goes before a title that reads like it.
+            if !item_of.contains_key(title) {
+                titled.entry(title.clone()).or_default().push(row);
             }
-            None => item_of.extend((0..shape.items as u32).map(|row| (row.to_string(), row))),
         }
         let user_of = match users {
             Some(users) => (0..).zip(users.id).map(|(row, id)| (id, row)).collect(),
             None => (0..shape.users as u32).map(|row| (row.to_string(), row)).collect(),
         };
-        Ok(Self { items, users: shape.users, item_of, user_of })
+        Ok(Self { items, users: shape.users, item_of, titled, user_of })
     }
 
     fn session(&self, asked: &Asked, network: &dyn Scores) -> Result<Session> {
@@ -137,15 +138,21 @@ impl Names {
             ))
         };
         let item = |name: &String| {
-            let unknown = || {
-                Wrong(format!(
-                    "the policy's catalogue has no item {name:?}\nhelp: give its id or its exact title; `apprentice \
-                     inspect log.items --rows` lists them"
-                ))
-            };
-            Ok(*self.item_of.get(name).ok_or_else(unknown)?)
+            let wrong = |what: String| Wrong(format!("{what}; `apprentice inspect log.items --rows` lists them"));
+            let titled = self.titled.get(name).map_or(&[][..], Vec::as_slice);
+            match (self.item_of.get(name), titled) {
+                (Some(&item), _) | (None, &[item]) => Ok(item),
+                (None, []) => Err(wrong(format!(
+                    "the policy's catalogue has no item {name:?}\nhelp: give its id or its exact title"
+                ))),
+                (None, several) => {
+                    let ids: Vec<String> = several.iter().map(|&item| self.item(item, 0.0).id).collect();
+                    let (ids, count) = (ids.join(", "), several.len());
+                    Err(wrong(format!("{count} items have the title {name:?}\nhelp: give the id of one: {ids}")))
+                }
+            }
         };
-        let history: Vec<u32> = asked.history.iter().map(item).collect::<Result<_>>()?;
+        let history = asked.history.iter().map(item).collect::<Result<Vec<u32>, Wrong>>()?;
         let (items, earned) = (history.len(), asked.rewards.len());
         if earned != items && (earned > 0 || network.shape().encoder.reads_rewards()) {
             let help = match network.shape().encoder.reads_rewards() {
@@ -212,7 +219,8 @@ mod tests {
         let texts = |letter: char, count: usize| (0..count).map(|k| format!("{letter}{k}")).collect::<Vec<_>>();
         let items = |count| Items {
             id: texts('i', count),
-            title: texts('T', count),
+            // The second and the third are both called T1.
+            title: (0..count).map(|k| format!("T{}", k - usize::from(k == 2))).collect(),
             year: vec![None; count],
             genres: vec![vec![]; count],
             ..Items::default()
@@ -254,6 +262,8 @@ mod tests {
         };
         assert!(error("7", &[]).contains("no user \"7\"\nhelp: it knows the 3 users"));
         assert!(error("u0", &["Heat"]).contains("no item \"Heat\"\nhelp: give its id"));
+        let twice = error("u0", &["T1"]);
+        assert!(twice.contains("2 items have the title \"T1\"\nhelp: give the id of one: i1, i2"), "{twice}");
     }
 
     #[test]

@@ -94,8 +94,12 @@ impl TensorFile {
     /// Reads the whole file; an error when it is of another kind or format.
     pub fn read(path: &Path, kind: &str, format: u32) -> Result<Self> {
         let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let (_, header) = SafeTensors::read_metadata(&bytes)
-            .with_context(|| format!("{} is not a whole safetensors file", path.display()))?;
+        let (_, header) = SafeTensors::read_metadata(&bytes).with_context(|| {
+            format!(
+                "{} is not a whole safetensors file\nhelp: it is of another kind, or damaged: `apprentice inspect FILE` tells which",
+                path.display()
+            )
+        })?;
         let header = description(path, header.metadata().as_ref(), kind, format)?;
         let mut file = Self { arrays: BTreeMap::new(), about: header };
         for (name, view) in SafeTensors::deserialize(&bytes)?.tensors() {

@@ -46,9 +46,7 @@ impl AtomicFile {
     }
 
     fn column(&self, name: &str) -> Result<&Column> {
-        self.frame.column(name).ok().with_context(|| {
-            format!("{} has no field `{name}`; it has {}", self.path.display(), self.names().join(", "))
-        })
+        self.frame.column(name).ok().with_context(|| no_field(&self.path, name, &self.names()))
     }
 
     /// A field as text; a missing value is empty.
@@ -120,4 +118,13 @@ fn diagnose(path: &Path) -> Result<()> {
         );
     }
     Ok(())
+}
+/// What is wrong where a file lacks a field.
+pub fn no_field(path: &Path, name: &str, names: &[String]) -> String {
+    format!(
+        "{} has no field `{name}`; it has {}\nhelp: the stage's settings name the fields (`title`, `year`, `genres`, `rating`, \
+         `timestamp`): correct the one that says `{name}`",
+        path.display(),
+        names.join(", ")
+    )
 }

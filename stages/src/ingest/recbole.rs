@@ -12,7 +12,7 @@ use pipeline::{AssetName, Context, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::atomic::{AtomicFile, names_of, only};
+use super::atomic::{AtomicFile, names_of, no_field, only};
 use super::bad_rows::{BadRows, Fault, OnBadRow};
 use super::catalogue::join;
 use super::expect::Expect;
@@ -150,7 +150,7 @@ impl Recbole {
         let names = names_of(path, header.trim_end_matches(['\n', '\r']).split('\t'))?;
         let at = |name: &str| {
             let found = names.iter().position(|known| known == name);
-            found.with_context(|| format!("{} has no field `{name}`; it has {}", path.display(), names.join(", ")))
+            found.with_context(|| no_field(path, name, &names))
         };
         let form = Separated {
             separator: "\t",

@@ -175,9 +175,16 @@ impl Stage for Transcripts {
         let Entering { mut out, left_out, grounded_here, .. } = entering;
         ensure!(
             !out.demonstrations.trajectories.is_empty(),
-            "no episode with a step in {} files of {}\nhelp: see what `episodes` and `at_quit` choose",
+            "no episode with a step in {} files of {}{}",
             chosen.len(),
-            folder.display()
+            folder.display(),
+            match left_out {
+                0 => "\nhelp: see what `episodes` and `at_quit` choose".to_owned(),
+                _ => format!(
+                    ": {left_out} steps name nothing that is near enough to an item, and `unmatched: drop` leaves them out\nhelp: \
+                     set `ground.trigram` lower, or look at what is said and at the titles"
+                ),
+            }
         );
         out.groundings = meant.groundings(files().flat_map(|(_, recording)| &recording.told));
         tell(account, cx);
@@ -445,6 +452,25 @@ mod tests {
         assert_eq!(Transcripts { ground, ..config() }.check().unwrap_err().0, "ground.trigram");
         let at_quit = AtQuit::Reward(-1e39);
         assert_eq!(Transcripts { at_quit, ..config() }.check().unwrap_err().0, "at_quit.reward");
+    }
+
+    #[test]
+    fn where_all_that_was_said_is_left_out_the_policy_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("told.ndjson"), r#"{"user": "u", "steps": [{"said": "zzz", "reward": 4}]}"#)
+            .unwrap();
+        fs::write(folder.path().join("maps.json"), r#"{"id2item_dict": {"5": "Anno 1404"}}"#).unwrap();
+        let mut cx = Context::detached(folder.path());
+        cx.add_asset("told", folder.path());
+        let config: Transcripts = serde_json::from_value(serde_json::json!({
+            "asset": "told", "episodes": "told", "format": "lines", "titles": "maps.json", "ground": { "unmatched": "drop" }
+        }))
+        .unwrap();
+        let error = config.run(NoInputs {}, &cx).err().unwrap().to_string();
+        assert!(
+            error.contains(": 1 steps name nothing that is near enough to an item, and `unmatched: drop`"),
+            "{error}"
+        );
     }
 
     #[test]

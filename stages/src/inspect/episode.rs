@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use pipeline::inspect::{Beside, Request};
 use pipeline::{Artifact, Wrong};
 use serde::Serialize;
@@ -61,7 +61,12 @@ pub(super) fn show(path: &Path, opened: Opened, index: usize, request: &Request,
 fn demonstrated(path: &Path, index: usize, request: &Request, out: &mut dyn Write) -> Result<()> {
     let trajectory = guarded(|| Demonstrations::one(path, index).map_err(|error| format!("{error:#}")));
     let trajectory = trajectory.map_err(|error| super::damaged("its episodes cannot be read", error))?;
-    let trajectory = trajectory.ok_or_else(|| Wrong(format!("it has no episode {index}; the first is 0")))?;
+    let Some(trajectory) = trajectory else {
+        let all = guarded(|| Demonstrations::read(path).map_err(|error| format!("{error:#}")));
+        let all = all.map_err(|error| super::damaged("its episodes cannot be read", error))?;
+        let count = counted(all.trajectories.len() as u64, "episode");
+        bail!(Wrong(format!("it has no episode {index}; it has {count}, the first is 0")));
+    };
     write(&conversation(&trajectory, None, index, request)?, request, out)
 }
 

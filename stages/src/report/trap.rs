@@ -19,6 +19,9 @@ const FORMS: [(&str, &str); 2] = [
     ),
 ];
 
+/// What stages call a note that a reader must not miss.
+pub(super) const WARNING: &str = "warning";
+
 /// Sentences of warning about a run; about what `page` was made from, where it is told with one.
 pub(super) fn traps(ran: &Ran, page: Option<&RanFile>) -> Vec<String> {
     let maker = page.and_then(|page| ran.stages.iter().find(|stage| stage.name == page.stage));
@@ -31,6 +34,7 @@ pub(super) fn traps(ran: &Ran, page: Option<&RanFile>) -> Vec<String> {
     said.extend(judge_is_training(&judged));
     said.extend(distances(ran, &judged));
     said.extend(reward_forms(&stages));
+    said.extend(warnings(&stages));
     said.extend(elsewhere(ran, &stages));
     said
 }
@@ -170,6 +174,19 @@ fn reward_forms(stages: &[&RanStage]) -> Vec<String> {
     told.iter().map(sentence).collect()
 }
 
+/// What stages warned of themselves; what a learned reward is, is told by its form.
+fn warnings(stages: &[&RanStage]) -> Vec<String> {
+    let mut told: Vec<String> = Vec::new();
+    for stage in stages.iter().filter(|stage| !stage.kind.starts_with("irl.")) {
+        let Some(warning) = stage.notes.get(WARNING).and_then(|warning| warning.lines().next()) else { continue };
+        let sentence = format!("Stage {}: {warning}.", parts(&stage.name).0);
+        if !told.contains(&sentence) {
+            told.push(sentence);
+        }
+    }
+    told
+}
+
 /// The name of a stage without its cell, and the cell, which is empty where the stage is not swept.
 pub(super) fn parts(name: &str) -> (&str, &str) {
     name.split_once('@').unwrap_or((name, ""))
@@ -242,6 +259,18 @@ mod tests {
         let of_page = traps(&ran, ran.stages[8].files.first());
         assert_eq!(of_page, said[1..], "that page shows nothing of the other evaluation");
         assert!(of_page[0].starts_with("The training world takes its item distances from the judge"));
+    }
+
+    #[test]
+    fn what_stages_warn_of_is_told_once() {
+        let mut ran = ran();
+        ran.stages = [("world@seed=0", "world.mf"), ("world@seed=1", "world.mf"), ("reward", "irl.gail")]
+            .map(|(name, kind)| stage(name, kind, &[], &[]))
+            .to_vec();
+        for stage in &mut ran.stages {
+            stage.notes.insert("warning".to_owned(), "what was held out was fitted\nhelp: another".to_owned());
+        }
+        assert_eq!(traps(&ran, None), ["Stage world: what was held out was fitted."]);
     }
 
     #[test]

@@ -86,13 +86,13 @@ fn stage(ran: &Ran, stage: &RanStage) -> Value {
 
 /// What a stage noted. A warning that cells of one sweep share stands at the first of them, which names the others.
 fn notes(ran: &Ran, stage: &RanStage) -> Vec<(String, String)> {
-    const WARNING: &str = "warning";
     let name = trap::parts(&stage.name).0;
     let told = |(key, value): (&String, &String)| {
         let warns = |other: &&RanStage| {
-            trap::parts(&other.name).0 == name && other.notes.get(WARNING).is_some_and(|text| text == value)
+            trap::parts(&other.name).0 == name && other.notes.get(trap::WARNING).is_some_and(|text| text == value)
         };
-        let same: Vec<&RanStage> = if key == WARNING { ran.stages.iter().filter(warns).collect() } else { Vec::new() };
+        let same: Vec<&RanStage> =
+            if key == trap::WARNING { ran.stages.iter().filter(warns).collect() } else { Vec::new() };
         match &same[..] {
             [first, ..] if first.name != stage.name => None,
             [_, _, ..] => {

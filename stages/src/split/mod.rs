@@ -115,6 +115,10 @@ impl Stage for Split {
                 "the input `test` is used only where `by` is `given`\nhelp: set `by: given`, or leave the input out"
             );
         }
+        let by_time = matches!(self.by, By::Time | By::LeaveLast(_));
+        if let Some(warning) = by_time.then(|| of_one_time(log, &rows_of)).flatten() {
+            cx.note("warning", warning);
+        }
         let held = match self.by {
             By::Time => last(&rows_of, log.len(), |rows| self.share(rows)),
             By::LeaveLast(count) => last(&rows_of, log.len(), |rows| count.min(rows.saturating_sub(1))),
@@ -183,6 +187,19 @@ impl Split {
     }
 }
 
+/// What is wrong with a cut by time where most users have one time for all that they did, as in a log without times.
+fn of_one_time(log: &Interactions, rows_of: &[Vec<usize>]) -> Option<String> {
+    let several: Vec<&Vec<usize>> = rows_of.iter().filter(|rows| rows.len() > 1).collect();
+    let time = |row: Option<&usize>| row.map(|&row| log.timestamp[row]);
+    let (count, all) = (several.iter().filter(|rows| time(rows.first()) == time(rows.last())).count(), several.len());
+    (2 * count > all).then(|| {
+        format!(
+            "all that a user did has one time, with {count} of {all} users: their last interactions are the last rows of the file\n\
+             help: name the log's `timestamp`, or set `by: random`"
+        )
+    })
+}
+
 /// The rows of each user, by time.
 fn by_user(log: &Interactions) -> Vec<Vec<usize>> {
     let users = log.user.iter().max().map_or(0, |&user| user as usize + 1);
@@ -242,6 +259,17 @@ mod tests {
         let [train, test] = cut(&Split { test: 0.4, ..Split::default() }, log(), None).unwrap();
         assert_eq!(train, [2, 3, 6, 1, 5], "a user with one interaction stays in train");
         assert_eq!(test, [0, 4]);
+    }
+
+    #[test]
+    fn a_log_without_times_is_told() {
+        let told = |timestamp: Vec<i64>| {
+            let log = Interactions { timestamp, ..log() };
+            of_one_time(&log, &by_user(&log))
+        };
+        assert_eq!(told(log().timestamp), None);
+        let said = told(vec![0; 7]).unwrap();
+        assert!(said.starts_with("all that a user did has one time, with 1 of 1 users: "), "{said}");
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //!
 //! Every family of fitted worlds ends here: models become a world, curves, and a calibration on what was held out.
 
+use std::collections::HashSet;
+
 use anyhow::{Result, ensure};
 use pipeline::Context;
 use rayon::prelude::*;
@@ -131,6 +133,9 @@ pub(super) fn complete(
     match inputs.holdout.as_ref().filter(|holdout| !holdout.is_empty()) {
         None => cx.note("calibration", "none: connect `holdout` to learn how far the world is off"),
         Some(holdout) => {
+            if let Some(warning) = seen_before(&inputs.interactions, holdout) {
+                cx.note("warning", warning);
+            }
             let promises = of_mean(members, &mean, deviation.as_ref(), &inputs.interactions, holdout);
             let last = curves.0.iter().map(|point| point.step).max().unwrap_or(0);
             let scores = promises.scores();
@@ -159,6 +164,20 @@ pub(super) fn complete(
     world.deviation = deviation;
     world.stated = largest_stated(members);
     Ok(Outputs { world, curves, calibration })
+}
+
+/// What is wrong with a hold-out of which more than a tenth was fitted. (A few: people rate an item again, or are asked for one that
+/// they had chosen.)
+fn seen_before(fitted: &Interactions, holdout: &Interactions) -> Option<String> {
+    let pairs = |log: &Interactions| log.user.iter().copied().zip(log.item.iter().copied()).collect::<Vec<_>>();
+    let known: HashSet<(u32, u32)> = pairs(fitted).into_iter().collect();
+    let (seen, all) = (pairs(holdout).iter().filter(|pair| known.contains(pair)).count(), holdout.len());
+    (10 * seen > all).then(|| {
+        format!(
+            "{seen} of {all} ratings at `holdout` are of a user and an item that were fitted: how far the world is off there is \
+             no test\nhelp: connect ratings that are not at `interactions`"
+        )
+    })
 }
 
 /// The members' mean, and √(Σ_k (r_k − r̄)² / K) where there are several, both `[U, I]`.
@@ -284,6 +303,17 @@ mod tests {
         let stating = [member([0.0; 4], Some([0.25, 1.0, 4.0, 0.0])), member([0.0; 4], Some([1.0, 0.25, 1.0, 0.0]))];
         assert_eq!(largest_stated(&stating).unwrap().data, [1.0, 1.0, 2.0, 0.0]);
         assert_eq!(largest_stated(&silent), None);
+    }
+
+    #[test]
+    fn a_holdout_that_was_fitted_is_told() {
+        let fitted = log(&[(0, 0, 3.0), (0, 1, 2.0)]);
+        let mut held = vec![(1, 0, 3.0); 18];
+        held.extend([(0, 0, 3.0), (0, 1, 4.0)]);
+        assert_eq!(seen_before(&fitted, &log(&held)), None, "a tenth may be asked again");
+        held.push((0, 1, 2.0));
+        let said = seen_before(&fitted, &log(&held)).unwrap();
+        assert!(said.starts_with("3 of 21 ratings at `holdout` are of a user and an item that were fitted"), "{said}");
     }
 
     #[test]
