@@ -52,7 +52,11 @@ impl Demonstrate {
             prompt_tokens: ((choices + count) as f64 * self.prompt_tokens(horizon, items.as_ref())) as u64,
             text_tokens: texts.iter().map(|&(count, longest)| count * u64::from(longest)).sum(),
         };
-        let each = if horizon.is_none() { "each turn of the world's horizon: " } else { "" };
+        let each = if horizon.is_none() {
+            "for each turn of an episode, of which the world that is not made yet has as many as its horizon: "
+        } else {
+            ""
+        };
         let words = self.llm.estimate(&work);
         Ok(words.map(|words| format!("{each}{words} (an estimate; what is in the store costs nothing)")))
     }
@@ -93,8 +97,8 @@ mod tests {
         let said = stage.cost(&|_| None).unwrap().unwrap();
         assert_eq!(
             said,
-            "each turn of the world's horizon: about 4 calls, 876 tokens, 0.0012 USD (an estimate; what is in the store costs \
-             nothing)"
+            "for each turn of an episode, of which the world that is not made yet has as many as its horizon: about 4 calls, 876 \
+             tokens, 0.0012 USD (an estimate; what is in the store costs nothing)"
         );
         let full = Demonstrate { expert: Expert::Full, actor: Actor::Write(Spoken::default()), ..stage.clone() };
         let said = full.cost(&|_| None).unwrap().unwrap();
