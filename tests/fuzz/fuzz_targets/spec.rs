@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use libfuzzer_sys::fuzz_target;
 use pipeline::inspect::Verdict;
 use pipeline::spec::{Experiment, check};
-use pipeline::{Catalog, Generator, StageKind};
+use pipeline::{Catalog, Devices, Generator, StageKind};
 
 static CATALOG: Catalog = Catalog {
     stages: &[
@@ -24,10 +24,12 @@ static CATALOG: Catalog = Catalog {
         StageKind::of::<stages::Number>(),
         StageKind::of::<stages::Page>(),
         StageKind::of::<stages::Round>(),
+        StageKind::of::<stages::Train>(),
         StageKind::of::<stages::Whim>(),
     ],
     numbered: &[],
     generators: &[Generator { name: "seven", about: "The number seven.", write: |_| Ok(()) }],
+    devices: Devices::CPU,
     inspect: |_, _, _| Ok(Verdict::Whole),
     recommend: |_, _| anyhow::bail!("toys have no policy"),
     figures: &[],
