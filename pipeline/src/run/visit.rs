@@ -91,10 +91,13 @@ impl Run<'_> {
         let key = material.key();
         let before = self.project.store.entry(&key)?;
         let scratch = self.project.store.scratch(&key);
-        let resumed = Saved::in_scratch(&scratch)?.is_some();
+        let (saved, damage) = Saved::with_damage(&scratch)?;
         self.record.missed(index, &reason, self.project.node(index).trained_on());
         let why = reason.to_string();
-        self.tell(&Event::StageStarted { stage: self.id(index), key, reason, why, resumed });
+        self.tell(&Event::StageStarted { stage: self.id(index), key, reason, why, resumed: saved.is_some() });
+        if let Some(text) = damage.told(saved) {
+            self.warn(index, &text);
+        }
         let entry = self.attempt(index, material, contents, assets)?;
         self.checked
             .lock()

@@ -85,6 +85,24 @@ pub(crate) fn is_whole_checkpoint(path: &Path) -> anyhow::Result<Option<bool>> {
     Ok(read_if_there(path)?.map(|bytes| payload(number, &bytes).is_some()))
 }
 
+/// What [`Checkpoints::latest`] would find in a folder with these files, without removing anything: the number of the last
+/// whole checkpoint, and how many damaged ones stand above it. One that cannot be read from here counts as whole: the stage
+/// will say what is wrong with it.
+pub(crate) fn standing(files: &[PathBuf]) -> (Option<u64>, usize) {
+    let mut numbered: Vec<_> = files.iter().filter_map(|path| Some((number(path)?, path))).collect();
+    numbered.sort_unstable();
+    let mut damaged = 0;
+    for (number, path) in numbered.into_iter().rev() {
+        match is_whole_checkpoint(path) {
+            Ok(Some(true)) | Err(_) => return (Some(number), damaged),
+            Ok(Some(false)) => damaged += 1,
+            // A run at work has removed it since.
+            Ok(None) => {}
+        }
+    }
+    (None, damaged)
+}
+
 /// The number in the name of a checkpoint.
 pub(super) fn number(path: &Path) -> Option<u64> {
     path.extension().filter(|found| *found == EXTENSION)?;

@@ -18,7 +18,7 @@ mod saved;
 mod vault;
 
 pub use checkpoints::Checkpoints;
-pub(crate) use checkpoints::is_whole_checkpoint;
+pub(crate) use checkpoints::{is_whole_checkpoint, standing};
 pub(crate) use ledger::damaged_record;
 pub use ledger::{Ledger, Record};
 pub use log::Log;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::checkpoints;
+use super::checkpoints::{self, standing};
 use crate::store::{is_temporary, list};
 
 /// Work that the next run goes on from.
@@ -14,30 +14,63 @@ pub(crate) struct Saved {
     pub units: Option<u64>,
 }
 
+/// Checkpoints that the next run cannot go on from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Damaged {
+    /// How many there are, each newer than the last whole one of its training.
+    pub checkpoints: usize,
+    /// Of how many trainings not one is whole.
+    pub lost: usize,
+}
+
 impl Saved {
-    /// What lies in a stage's scratch folder; nothing where no unit was finished. Checksums are looked at when the stage goes on.
+    /// What lies in a stage's scratch folder; nothing where no unit was finished. Damaged checkpoints do not count. The
+    /// checksums of logs are looked at when the stage goes on.
     pub fn in_scratch(scratch: &Path) -> anyhow::Result<Option<Self>> {
+        Ok(Self::with_damage(scratch)?.0)
+    }
+
+    /// The same, and the checkpoints that do not count.
+    pub fn with_damage(scratch: &Path) -> anyhow::Result<(Option<Self>, Damaged)> {
         let (mut checkpoints, mut others) = (Vec::new(), 0);
+        let mut damage = Damaged::default();
         let mut folders = vec![scratch.to_path_buf()];
         while let Some(folder) = folders.pop() {
             let (inside, files): (Vec<PathBuf>, Vec<PathBuf>) =
                 list(&folder)?.into_iter().partition(|path| path.is_dir());
             folders.extend(inside);
-            let mut of_folder = Vec::new();
-            for path in files.iter().filter(|path| !is_temporary(path)) {
-                match checkpoints::number(path) {
-                    Some(number) => of_folder.push(number),
-                    // A log is made before its first frame; what a run at work has removed since is no work either.
-                    None => others += usize::from(path.metadata().is_ok_and(|found| found.len() > 0)),
-                }
+            for path in files.iter().filter(|path| !is_temporary(path) && checkpoints::number(path).is_none()) {
+                // A log is made before its first frame; what a run at work has removed since is no work either.
+                others += usize::from(path.metadata().is_ok_and(|found| found.len() > 0));
             }
-            checkpoints.extend(of_folder.into_iter().max());
+            let (whole, damaged) = standing(&files);
+            checkpoints.extend(whole);
+            damage.checkpoints += damaged;
+            damage.lost += usize::from(damaged > 0 && whole.is_none());
         }
-        Ok(match (&checkpoints[..], others) {
+        let saved = match (&checkpoints[..], others) {
             ([], 0) => None,
             (&[units], 0) => Some(Self { units: Some(units) }),
             _ => Some(Self { units: None }),
-        })
+        };
+        Ok((saved, damage))
+    }
+}
+
+impl Damaged {
+    /// What a stage does about it that goes on from `saved`; nothing where nothing is damaged.
+    pub fn told(self, saved: Option<Saved>) -> Option<String> {
+        let what = match self.checkpoints {
+            0 => return None,
+            1 => "1 saved checkpoint is damaged".to_owned(),
+            n => format!("{n} saved checkpoints are damaged"),
+        };
+        let then = match (self.lost, saved) {
+            (0, _) => "the stage goes on from the last whole one before",
+            (_, None) => "no other is there, so the stage begins anew",
+            (_, Some(_)) => "the training that has no other begins anew",
+        };
+        Some(format!("{what}; {then}"))
     }
 }
 
@@ -72,6 +105,30 @@ mod tests {
         assert_eq!(found().unwrap().to_string(), "goes on after 120 saved units");
         log.append(b"row").unwrap();
         assert_eq!(found().unwrap().to_string(), "goes on from saved units");
+    }
+
+    #[test]
+    fn damaged_checkpoints_are_not_gone_on_from() {
+        let dir = tempfile::tempdir().unwrap();
+        let training = dir.path().join("a2c");
+        let checkpoints = Checkpoints::open(&training).unwrap();
+        for units in [20, 120] {
+            checkpoints.save(units, b"state").unwrap();
+        }
+        let told = || {
+            let (saved, damage) = Saved::with_damage(dir.path()).unwrap();
+            (saved.and_then(|saved| saved.units), damage.told(saved).unwrap_or_default())
+        };
+        assert_eq!(told(), (Some(120), String::new()));
+        std::fs::write(training.join("120.checkpoint"), "spoilt").unwrap();
+        let words = "1 saved checkpoint is damaged; the stage goes on from the last whole one before";
+        assert_eq!(told(), (Some(20), words.into()));
+        std::fs::write(training.join("20.checkpoint"), "").unwrap();
+        let words = "2 saved checkpoints are damaged; no other is there, so the stage begins anew";
+        assert_eq!(told(), (None, words.into()));
+        Checkpoints::open(&dir.path().join("other")).unwrap().save(3, b"state").unwrap();
+        assert_eq!(told().1, "2 saved checkpoints are damaged; the training that has no other begins anew");
+        assert_eq!(checkpoints.latest().unwrap(), None, "as it was told");
     }
 
     #[test]

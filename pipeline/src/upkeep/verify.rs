@@ -222,9 +222,18 @@ fn ledgers(store: &Store) -> anyhow::Result<Vec<PathBuf>> {
 }
 
 fn unit(path: &Path) -> anyhow::Result<Option<Fault>> {
-    if let Some(whole) = units::is_whole_checkpoint(path)? {
-        let text = "is damaged; the stage goes on from the one before";
-        return Ok((!whole).then(|| fault("checkpoint", path, text)));
+    match units::is_whole_checkpoint(path)? {
+        Some(true) => return Ok(None),
+        Some(false) => {
+            let beside = list(path.parent().unwrap_or(path))?;
+            let then = match units::standing(&beside) {
+                (Some(_), 0) => "a newer one is whole, and the stage goes on from that",
+                (Some(_), _) => "the stage goes on from the one before",
+                (None, _) => "none before it is whole, so this work begins anew",
+            };
+            return Ok(Some(fault("checkpoint", path, &format!("is damaged; {then}"))));
+        }
+        None => {}
     }
     let bytes = read_if_there(path).with_context(|| format!("check `{}`", path.display()))?.unwrap_or_default();
     Ok(units::damaged_frame(&bytes)

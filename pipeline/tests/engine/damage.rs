@@ -142,6 +142,30 @@ fn verify_names_all_that_can_be_damaged() {
     assert_eq!(fs::read_to_string(project.path("artifacts/slow/slow/value.txt")).unwrap(), "385\n");
 }
 
+#[test]
+fn damaged_checkpoints_are_told_and_what_is_said_of_them_happens() {
+    let project = Project::new(SLOW);
+    project.start_and_hold(7, "").kill();
+    let work = files(&project).into_keys().find(|path| path.ends_with("sums/6.checkpoint")).unwrap();
+    let sums = work.parent().unwrap();
+    // Without its log the stage is one training: all that it goes on from are its sums.
+    fs::remove_file(sums.parent().unwrap().join("squares")).unwrap();
+    assert_eq!(project.plan("slow", ""), "run: it has no result yet; goes on after 6 saved units");
+    fs::write(sums.join("6.checkpoint"), "torn").unwrap();
+    assert_eq!(project.plan("slow", ""), "run: it has no result yet; goes on after 3 saved units");
+    let told = project.run("verify").stdout;
+    assert!(told.contains("6.checkpoint` is damaged; the stage goes on from the one before\n"), "{told}");
+    fs::write(sums.join("3.checkpoint"), "torn").unwrap();
+    assert_eq!(project.plan("slow", ""), "run: it has no result yet");
+    let told = project.run("verify").stdout;
+    let line = "is damaged; none before it is whole, so this work begins anew\n";
+    assert_eq!(told.matches(line).count(), 2, "{told}");
+    let told = project.run("run x.yaml").stderr;
+    let line = "slow warning: 2 saved checkpoints are damaged; no other is there, so the stage begins anew\n";
+    assert!(told.contains("slow runs: it has no result yet\n") && told.contains(line), "{told}");
+    assert_eq!(fs::read_to_string(project.path("artifacts/slow/slow/value.txt")).unwrap(), "385\n");
+}
+
 /// A file that the disk does not give is a fault like others: the rest is looked at all the same.
 #[cfg(unix)]
 #[test]
