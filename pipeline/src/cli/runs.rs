@@ -1,5 +1,6 @@
 //! `apprentice runs`.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -11,8 +12,12 @@ use crate::event::Status;
 use crate::exit::Failure;
 use crate::reason::short;
 use crate::record::{self, NodeRecord, RunFolder, RunRecord};
+use crate::store::Store;
 use crate::upkeep::{Prune, to_forget};
 use crate::{Exit, clock};
+
+/// Stands where nothing is known.
+const UNKNOWN: &str = "–";
 
 pub(super) fn runs(session: &Session, args: &Runs) -> Result<Exit, Failure> {
     let runs = record::runs(&session.store())?;
@@ -27,12 +32,13 @@ pub(super) fn runs(session: &Session, args: &Runs) -> Result<Exit, Failure> {
         RunFolder::of(&session.store(), &run.id).pin(args.pin)?;
         return list(session, std::slice::from_ref(run));
     }
-    let state = State::of(session, run)?;
+    let state = State::of(&session.store(), run)?;
     if session.global.json {
-        return print_json(json!({ "run": state.to_json(run) }));
+        return print_json(json!({ "run": state.to_json() }));
     }
+    let run = &state.run;
     let folder = session.store().part("runs").join(&run.id);
-    let nodes: Vec<_> = run.nodes.iter().map(node_row).collect();
+    let nodes: Vec<_> = run.nodes.iter().map(|node| node_row(node, &state)).collect();
     let facts = [
         ("run", run.id.clone()),
         ("experiment", run.experiment.clone()),
@@ -40,7 +46,7 @@ pub(super) fn runs(session: &Session, args: &Runs) -> Result<Exit, Failure> {
         ("command", run.command.clone()),
         ("on", format!("{}, {} threads, {} at once, {}", run.host, run.threads, run.jobs, run.program)),
         ("started", run.started.clone()),
-        ("took", format::seconds(run.seconds)),
+        ("took", state.took()),
         ("folder", folder.display().to_string()),
     ];
     let facts = facts.map(|(name, value)| vec![name.into(), value]);
@@ -56,34 +62,59 @@ pub(super) fn runs(session: &Session, args: &Runs) -> Result<Exit, Failure> {
     print(&text)
 }
 
-/// What a run is now, which its record does not say.
-struct State {
+/// A run as it is now, which its record alone does not say.
+pub(super) struct State {
+    /// With what its events tell beyond its record.
+    pub run: RunRecord,
+    /// Whether anything is known of how far it came.
+    known: bool,
+    /// The stages that are at work, or were when it was killed.
+    begun: BTreeSet<String>,
     alive: bool,
     pinned: bool,
 }
 
 impl State {
-    fn of(session: &Session, run: &RunRecord) -> Result<Self, Failure> {
-        let folder = RunFolder::of(&session.store(), &run.id);
-        Ok(Self { alive: folder.is_alive()?, pinned: folder.is_pinned() })
+    pub fn of(store: &Store, run: &RunRecord) -> anyhow::Result<Self> {
+        let folder = RunFolder::of(store, &run.id);
+        let (alive, pinned) = (folder.is_alive()?, folder.is_pinned());
+        let so_far = folder.so_far(run)?;
+        let known = so_far.is_some();
+        let (mut run, begun) = so_far.unwrap_or_else(|| (run.clone(), BTreeSet::new()));
+        if alive && let Some(started) = clock::parse(&run.started) {
+            run.seconds = clock::now().saturating_sub(started).as_secs_f64();
+        }
+        Ok(Self { run, known, begun, alive, pinned })
     }
 
-    fn to_json(&self, run: &RunRecord) -> Value {
-        let mut value = serde_json::to_value(run).expect("a run's record is plain JSON");
+    pub fn took(&self) -> String {
+        if self.known || self.alive { format::seconds(self.run.seconds) } else { UNKNOWN.into() }
+    }
+
+    /// How a stage ended, and what it took.
+    pub fn ended(&self, node: &NodeRecord) -> (&'static str, String) {
+        match (self.begun.contains(&node.stage), self.alive) {
+            (true, true) => ("at work", UNKNOWN.into()),
+            (true, false) => ("killed", UNKNOWN.into()),
+            (false, _) => (node.status.word(), format::seconds(node.seconds)),
+        }
+    }
+
+    fn to_json(&self) -> Value {
+        let mut value = serde_json::to_value(&self.run).expect("a run's record is plain JSON");
         (value["alive"], value["pinned"]) = (self.alive.into(), self.pinned.into());
         value
     }
 }
 
 fn list(session: &Session, runs: &[RunRecord]) -> Result<Exit, Failure> {
-    let states = runs.iter().map(|run| State::of(session, run)).collect::<Result<Vec<_>, _>>()?;
-    let rows = runs.iter().zip(&states);
+    let states = runs.iter().map(|run| State::of(&session.store(), run)).collect::<Result<Vec<_>, _>>()?;
     let damaged: Vec<String> = record::damaged(&session.store())?.iter().map(RunFolder::id).collect();
     if session.global.json {
-        let runs: Vec<_> = rows.map(|(run, state)| state.to_json(run)).collect();
+        let runs: Vec<_> = states.iter().map(State::to_json).collect();
         return print_json(json!({ "runs": runs, "damaged": damaged }));
     }
-    let rows = rows.map(|(run, state)| row(run, state)).chain(damaged.iter().map(|id| damaged_row(id)));
+    let rows = states.iter().map(row).chain(damaged.iter().map(|id| damaged_row(id)));
     print(&format::columns(&rows.collect::<Vec<_>>()))
 }
 
@@ -95,6 +126,7 @@ fn prune(session: &Session, args: &Runs, runs: &[RunRecord]) -> Result<Exit, Fai
     let damaged = record::damaged(&store)?;
     let gate = if args.apply && !(runs.is_empty() && damaged.is_empty()) { Some(store.alone()?) } else { None };
     let old: Vec<_> = to_forget(&store, runs, &prune, clock::now())?.into_iter().cloned().collect();
+    let states = old.iter().map(|run| State::of(&store, run)).collect::<Result<Vec<_>, _>>()?;
     // What cannot be read tells neither its age nor its experiment.
     let folders = old.iter().map(|run| RunFolder::of(&store, &run.id)).chain(damaged.iter().cloned());
     for folder in folders.filter(|_| gate.is_some()) {
@@ -105,8 +137,7 @@ fn prune(session: &Session, args: &Runs, runs: &[RunRecord]) -> Result<Exit, Fai
         let ids: Vec<_> = old.iter().map(|run| run.id.clone()).chain(damaged.iter().map(RunFolder::id)).collect();
         return print_json(json!({ "to_forget": ids, "applied": args.apply }));
     }
-    let rows = old.iter().map(|run| row(run, &State { alive: false, pinned: false }));
-    let rows = rows.chain(damaged.iter().map(|folder| damaged_row(&folder.id())));
+    let rows = states.iter().map(row).chain(damaged.iter().map(|folder| damaged_row(&folder.id())));
     let (count, stay) = (format::count(old.len() + damaged.len(), "run"), runs.len() - old.len());
     let end = match args.apply {
         true => format!("{count} forgotten, {stay} stay; `apprentice gc` finds what only they needed"),
@@ -119,21 +150,23 @@ fn damaged_row(id: &str) -> Vec<String> {
     vec![id.to_owned(), String::new(), "its record is damaged".into()]
 }
 
-fn row(run: &RunRecord, state: &State) -> Vec<String> {
+fn row(state: &State) -> Vec<String> {
+    let run = &state.run;
     let count = |status| run.nodes.iter().filter(|node| node.status == status).count();
+    let counts = || format!("{} hit, {} ran, {} failed", count(Status::Hit), count(Status::Ran), count(Status::Failed));
     vec![
         run.id.clone(),
         run.experiment.clone(),
         run.word(state.alive).into(),
         run.started.replace('T', " ").trim_end_matches('Z').into(),
-        format::seconds(run.seconds),
-        format!("{} hit, {} ran, {} failed", count(Status::Hit), count(Status::Ran), count(Status::Failed)),
+        state.took(),
+        if state.known { counts() } else { UNKNOWN.into() },
         if state.pinned { "pinned".into() } else { String::new() },
     ]
 }
 
-fn node_row(node: &NodeRecord) -> Vec<String> {
-    let status = node.status.word();
+fn node_row(node: &NodeRecord, state: &State) -> Vec<String> {
+    let (status, took) = state.ended(node);
     let key = node.key.as_deref().map(short).unwrap_or_default();
-    vec![node.stage.clone(), status.into(), format::seconds(node.seconds), key, node.reason.clone().unwrap_or_default()]
+    vec![node.stage.clone(), status.into(), took, key, node.reason.clone().unwrap_or_default()]
 }

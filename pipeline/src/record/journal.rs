@@ -16,6 +16,9 @@ use crate::progress::Throttle;
 use crate::seam::reached;
 use crate::store::file_name;
 
+/// The events of a run, one a line.
+pub(super) const EVENTS: &str = "events.jsonl";
+
 /// At most one line a bar in this time, so that a stage that counts millions of rows does not fill the disk.
 const EVERY: Duration = Duration::from_secs(2);
 
@@ -38,7 +41,7 @@ impl Journal {
         let wanted = || format!("make the run's record in `{}`", dir.display());
         let logs = dir.join("logs");
         fs::create_dir(&logs).with_context(wanted)?;
-        let events = File::create(dir.join("events.jsonl")).with_context(wanted)?;
+        let events = File::create(dir.join(EVENTS)).with_context(wanted)?;
         let files = Mutex::new(Files { events, logs: BTreeMap::new() });
         Ok(Self { logs, start: Instant::now(), throttle: Throttle::new(EVERY), files })
     }

@@ -5,6 +5,7 @@
 
 mod journal;
 mod past;
+mod so_far;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};

@@ -38,10 +38,39 @@ fn the_list_says_what_is_at_work_and_what_was_killed() {
     let run = project.start_and_hold(2, "");
     let line = project.ok("runs");
     assert!(line.contains("  slow  running  20") && line.contains("0 hit, 0 ran, 0 failed"), "{line}");
+    let shown = project.ok("runs last");
+    assert!(shown.contains("\nslow   at work        –") && shown.contains("\nafter  did not begin  0.00 s"), "{shown}");
+    assert!(project.ok("inspect last").contains("\nslow   at work        –"), "{}", project.ok("inspect last"));
     run.kill();
     assert!(project.ok("runs").contains("  slow  killed  20"), "{}", project.ok("runs"));
+    assert!(project.ok("runs last").contains("\nslow   killed         –"), "{}", project.ok("runs last"));
     project.ok("run x.yaml");
     assert!(project.ok("runs").lines().nth(1).unwrap().contains("  slow  ok      20"));
+}
+
+#[test]
+fn of_a_run_that_was_killed_what_its_events_know_is_shown() {
+    let first = "  one: { use: toy.number, with: { value: 1 } }\n";
+    let project = Project::new(&SLOW.replace("  slow:", &format!("{first}  slow:")));
+    project.ok("run x.yaml one");
+    project.start_and_hold(2, "--force one -j 1").kill();
+    let run = project.runs().pop().unwrap();
+    let seconds = |project: &Project| {
+        let told: Value = serde_json::from_str(&project.ok("runs last --json")).unwrap();
+        told["run"]["seconds"].as_f64().unwrap()
+    };
+    let line = || project.ok("runs").lines().last().unwrap().to_owned();
+    assert!(line().ends_with("0 hit, 1 ran, 0 failed") && seconds(&project) > 0.0, "{}", line());
+    // As if it had taken longer; the last line is torn.
+    let events = project.path(&format!("artifacts/store/runs/{run}/events.jsonl"));
+    let told = std::fs::read_to_string(&events).unwrap();
+    let later = r#"{"event":"progress","seconds":75.0,"stage":"slow"}"#;
+    std::fs::write(&events, format!("{told}{later}\n{{\"event\":\"stage_en")).unwrap();
+    assert!(line().ends_with("1 min 15 s  0 hit, 1 ran, 0 failed"), "{}", line());
+    std::fs::remove_file(&events).unwrap();
+    assert_eq!(line().split_whitespace().rev().take(2).collect::<Vec<_>>(), ["–", "–"], "{}", line());
+    assert!(project.ok("runs last").contains("\ntook        –\n"), "{}", project.ok("runs last"));
+    assert!(project.ok("inspect last").contains("\ntook        –\n"), "{}", project.ok("inspect last"));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::format;
+use super::super::runs::State;
 use super::origin;
 use crate::escape;
 use crate::reason::short;
@@ -28,12 +29,14 @@ pub(super) fn result(entry: &Entry, store: &Store) -> anyhow::Result<(Value, Str
 
 /// A run as JSON and as text: its stages, and the output files of each.
 pub(super) fn run(run: &RunRecord, store: &Store) -> anyhow::Result<(Value, String)> {
+    let state = State::of(store, run)?;
+    let run = &state.run;
     let mut rows = Vec::new();
     for node in &run.nodes {
-        let status = node.status.word();
+        let (status, took) = state.ended(node);
         let entry = node.key.as_deref().map(|key| store.entry(key)).transpose()?.flatten();
         let key = node.key.as_deref().map(short).unwrap_or_default();
-        rows.push(vec![node.stage.clone(), status.into(), format::seconds(node.seconds), key]);
+        rows.push(vec![node.stage.clone(), status.into(), took, key]);
         for (port, digest) in &node.outputs {
             let output = entry.as_ref().and_then(|entry| entry.output(port)).filter(|output| output.digest == *digest);
             let (kind, bytes) = output
@@ -47,7 +50,7 @@ pub(super) fn run(run: &RunRecord, store: &Store) -> anyhow::Result<(Value, Stri
         ("command", escape::shown(&run.command, usize::MAX)),
         ("on", format!("{}, {} threads, {} at once, {}", run.host, run.threads, run.jobs, run.program)),
         ("started", run.started.clone()),
-        ("took", format::seconds(run.seconds)),
+        ("took", state.took()),
         ("folder", store.part("runs").join(&run.id).display().to_string()),
     ];
     let facts = facts.map(|(name, value)| vec![name.into(), value]);
