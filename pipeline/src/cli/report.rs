@@ -7,11 +7,11 @@ use super::session::Session;
 use super::{print, print_json, talk};
 use crate::event::RunStatus;
 use crate::exit::Failure;
-use crate::record::{self, RunRecord};
+use crate::record::{self, RUNNING, RunRecord};
 use crate::report::{Form, Ran, RanFile, Request};
 use crate::secret::redact;
 use crate::store::write_atomically;
-use crate::{Exit, Wrong};
+use crate::{Exit, Wrong, spec};
 
 pub(super) fn report(session: &Session, args: &args::Report) -> Result<Exit, Failure> {
     let store = session.store();
@@ -29,15 +29,19 @@ pub(super) fn report(session: &Session, args: &args::Report) -> Result<Exit, Fai
     let runs = runs.map_err(Failure::wrong)?;
     let ran = runs.into_iter().map(|run| Ran::of(&store, run)).collect::<Result<Vec<_>, _>>()?;
     let form = if session.global.json && args.html.is_none() { Form::Json } else { args.format.unwrap_or_default() };
-    let with_way_out = |error: anyhow::Error| -> anyhow::Error {
+    let with_way_out = |error: anyhow::Error, lacks: &dyn Fn(&Ran) -> Option<String>| -> anyhow::Error {
         match error.downcast::<Wrong>() {
-            Ok(Wrong(said)) => Wrong(said + &instead(&ran, &known)).into(),
+            Ok(Wrong(said)) => Wrong(ran.iter().find_map(lacks).unwrap_or(said) + &instead(&ran, &known)).into(),
             Err(error) => error,
         }
     };
+    let lacks_page = |run: &Ran| lacks(session, run, "page", &|_, extension| extension == PAGE);
+    let compared = |kind: &str, _: &str| session.catalog.figures.iter().any(|figures| figures.kind == kind);
+    let lacks_figures = |run: &Ran| lacks(session, run, "figures", &compared);
     let page = match &ran[..] {
         [one] if form == Form::Html => {
-            Some(page(one, args.page.as_deref()).map_err(with_way_out).map_err(Failure::wrong)?)
+            let page = page(one, args.page.as_deref()).map_err(|error| with_way_out(error, &lacks_page));
+            Some(page.map_err(Failure::wrong)?)
         }
         _ if args.page.is_some() => {
             return Err(Failure::wrong(anyhow!(
@@ -47,7 +51,8 @@ pub(super) fn report(session: &Session, args: &args::Report) -> Result<Exit, Fai
         }
         _ => None,
     };
-    let text = (session.catalog.report)(&Request { form, runs: &ran, page }).map_err(with_way_out)?;
+    let text = (session.catalog.report)(&Request { form, runs: &ran, page });
+    let text = text.map_err(|error| with_way_out(error, &lacks_figures))?;
     if let Some(path) = &args.html {
         write_atomically(path, redact(&text).as_bytes()).with_context(|| format!("write `{}`", path.display()))?;
         talk(&format!("wrote `{}`", path.display()));
@@ -61,14 +66,47 @@ pub(super) fn report(session: &Session, args: &args::Report) -> Result<Exit, Fai
     }
 }
 
-/// Of runs that did not end well: that they did not, and the last one of the experiment that did.
+/// What pages end with.
+const PAGE: &str = "html";
+
+/// Of a run that made no output for which `fits` is true, told its kind and extension: that it is still at work, or that it
+/// left out the stage that makes one.
+fn lacks(session: &Session, run: &Ran, what: &str, fits: &dyn Fn(&str, &str) -> bool) -> Option<String> {
+    let Ran { id, experiment, status, .. } = run;
+    if run.stages.iter().flat_map(|stage| &stage.files).any(|file| fits(&file.kind, &file.extension)) {
+        return None;
+    }
+    if status == RUNNING {
+        return Some(format!("run {id} of {experiment} is still at work and has made no {what} yet"));
+    }
+    let makes = |kind: &str| {
+        let outputs = session.catalog.stage(kind).map(|kind| (kind.outputs)()).unwrap_or_default();
+        outputs.iter().any(|port| fits(port.kind, port.extension))
+    };
+    let included = |name: &str| run.stages.iter().any(|stage| stage.name.split('@').next() == Some(name));
+    let mut stages = spec::stages_in(&run.config).into_iter().filter(|_| status == "ok");
+    let (left_out, _) = stages.find(|(name, kind)| makes(kind) && !included(name))?;
+    Some(format!(
+        "run {id} of {experiment} made no {what}: it did not include `{left_out}`\n\
+         help: `apprentice run EXPERIMENT.yaml {left_out}` runs it and what it needs"
+    ))
+}
+
+/// Of runs that did not end well, or not yet: that they did not, and the last one of the experiment that did.
 fn instead(ran: &[Ran], known: &[RunRecord]) -> String {
     let Some(stopped) = ran.iter().find(|run| run.status != "ok") else { return String::new() };
-    let ended = format!("\nhelp: run {} ended as `{}`", stopped.id, stopped.status);
+    let (ended, next) = match &*stopped.status {
+        RUNNING => {
+            (format!("run {} is still running", stopped.id), "wait for its end: `apprentice runs` shows how far it is")
+        }
+        status => {
+            (format!("run {} ended as `{status}`", stopped.id), "run the experiment again: it goes on where it stopped")
+        }
+    };
     let good = |run: &&RunRecord| run.experiment == stopped.experiment && run.status == RunStatus::Ok;
     match known.iter().rfind(good) {
-        Some(good) => format!("{ended}; `apprentice report {}` tells the last one that finished", good.id),
-        None => format!("{ended}; run the experiment again: it goes on where it stopped"),
+        Some(good) => format!("\nhelp: {ended}; `apprentice report {}` tells the last one that finished", good.id),
+        None => format!("\nhelp: {ended}; {next}"),
     }
 }
 

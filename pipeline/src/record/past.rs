@@ -15,6 +15,8 @@ pub(super) const KEYS: &str = "keys";
 const RECORD: &str = "run.json";
 /// The experiment's file as it was; never written again.
 pub(super) const EXPERIMENT: &str = "experiment.yaml";
+/// What a run at work is called.
+pub(crate) const RUNNING: &str = "running";
 /// Its presence keeps a run from being forgotten.
 const PIN: &str = "pinned";
 
@@ -167,7 +169,7 @@ impl RunRecord {
     /// How it ended, in words; `alive` is whether it is at work.
     pub fn word(&self, alive: bool) -> &'static str {
         match self.status {
-            RunStatus::Running if alive => "running",
+            RunStatus::Running if alive => RUNNING,
             RunStatus::Running => "killed",
             RunStatus::Ok => "ok",
             RunStatus::Failed => "failed",

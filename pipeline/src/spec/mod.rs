@@ -31,7 +31,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 pub(crate) use config::read_strictly;
-pub(crate) use outline::{fields, stage_names};
+pub(crate) use outline::{fields, stage_names, stages_in};
 pub use schema::schema;
 pub use secrets::SecretUse;
 pub use starter::write_starter;

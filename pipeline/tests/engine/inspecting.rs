@@ -168,3 +168,20 @@ fn an_output_of_another_experiment_is_told_where_it_is() {
     assert!(ended.code == 2 && ended.stderr.contains("help: `sum` has: `--experiment sum`"), "{ended:?}");
     assert!(project.ok("inspect round.value --experiment sum").contains('6'));
 }
+
+#[test]
+fn a_stage_that_no_run_included_is_told_as_one_without_a_result() {
+    let project = Project::new(SUM);
+    project.ok("run x.yaml a b");
+    for what in ["sum.value", "sum", "sum@seed=1.value"] {
+        let told = project.run(&format!("inspect {what}"));
+        let wanted =
+            "stage `sum` of experiment `sum` has no result yet\nhelp: `apprentice run EXPERIMENT.yaml sum` runs it";
+        assert!(told.code == 2 && told.stderr.contains(wanted), "{told:?}");
+    }
+    let told = project.run("inspect summ.value").stderr;
+    assert!(
+        told.contains("`summ.value` is neither a file nor") && told.contains("help: its stages are a, b"),
+        "{told}"
+    );
+}

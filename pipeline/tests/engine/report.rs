@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::project::{Project, SUM};
+use crate::project::{Project, SLOW, SUM};
 
 #[test]
 fn every_run_leaves_its_page_beside_the_view() {
@@ -103,4 +103,33 @@ fn of_a_run_that_failed_it_is_said_and_the_last_good_one_offered() {
         "{}",
         told()
     );
+}
+
+#[test]
+fn a_run_at_work_is_not_told_as_one_that_ended() {
+    let page = "  page: { use: toy.page, inputs: { values: { x: after.value } } }\n";
+    let project = Project::new(&format!("{SLOW}{page}"));
+    let run = project.start_and_hold(2, "");
+    for (args, what) in [("report", "page"), ("report --format md", "figures"), ("report last last", "figures")] {
+        let told = project.run(args);
+        let begins = format!("of slow is still at work and has made no {what} yet\nhelp: run ");
+        let ends = " is still running; wait for its end: `apprentice runs` shows how far it is\n";
+        assert!(told.code == 2 && told.stderr.contains(&begins) && told.stderr.ends_with(ends), "{args}: {told:?}");
+    }
+    run.kill();
+    assert!(project.run("report").stderr.contains(" ended as `killed`; run the experiment again"));
+}
+
+#[test]
+fn of_a_run_that_left_the_stage_out_it_is_said_how_to_run_it() {
+    let project = Project::new(SUM);
+    project.ok("run x.yaml sum");
+    let told = project.run("report");
+    let wanted = "of sum made no page: it did not include `page`\nhelp: `apprentice run EXPERIMENT.yaml page` runs it";
+    assert!(told.code == 2 && told.stderr.contains(wanted), "{told:?}");
+    project.write("x.yaml", "name: f\nstages:\n  bad: { use: toy.page }\n  a: { use: toy.number }\n");
+    project.ok("run x.yaml bad");
+    let told = project.run("report --format csv");
+    let wanted = "of f made no figures: it did not include `a`\nhelp: `apprentice run EXPERIMENT.yaml a` runs it";
+    assert!(told.code == 2 && told.stderr.contains(wanted), "{told:?}");
 }

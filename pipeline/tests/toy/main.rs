@@ -84,6 +84,9 @@ fn report(request: &Request<'_>) -> anyhow::Result<String> {
     }
     Ok(match request.form {
         Form::Json => json!({ "rows": rows }).to_string(),
+    if rows.is_empty() {
+        return Err(pipeline::Wrong("no run holds a value".into()).into());
+    }
         form => format!("{form} {rows:?}\n"),
     })
 }

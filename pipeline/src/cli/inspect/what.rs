@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use anyhow::anyhow;
 
 use super::makers::Makers;
-use crate::Exit;
 use crate::exit::Failure;
-use crate::record::{self, RunRecord};
+use crate::record::{self, RunFolder, RunRecord};
 use crate::store::{Entry, Last, Output, Stamp, Store, digest_of};
+use crate::{Exit, spec};
 
 /// Digits of a key or digest that are taken for one.
 const PREFIX: usize = 4;
@@ -86,6 +86,12 @@ fn nothing(store: &Store, what: &str, experiment: Option<&str>, stages: &[Last])
             store.artifacts().display()
         );
     };
+    if let Some(stage) = left_out(store, what, experiment) {
+        return anyhow!(
+            "stage `{stage}` of experiment `{experiment}` has no result yet\n\
+             help: `apprentice run EXPERIMENT.yaml {stage}` runs it and what it needs"
+        );
+    }
     let known = match stages {
         [] => "it has no results here".into(),
         _ => format!("its stages are {}", names(&stages.iter().collect::<Vec<_>>())),
@@ -94,6 +100,17 @@ fn nothing(store: &Store, what: &str, experiment: Option<&str>, stages: &[Last])
         "`{what}` is neither a file nor an output of experiment `{experiment}`, nor a run, nor the beginning of a key or \
          digest\nhelp: {known}"
     )
+}
+
+/// The stage that `what` begins with, where the newest run of the experiment has it in its file. What cannot be read tells
+/// nothing.
+fn left_out(store: &Store, what: &str, experiment: &str) -> Option<String> {
+    let runs = record::runs(store).ok()?;
+    let newest = runs.iter().rfind(|run| run.experiment == experiment)?;
+    let written = RunFolder::of(store, &newest.id).experiment().ok()?;
+    let is_meant =
+        |name: &str| what.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '@']));
+    spec::stages_in(&written).into_iter().map(|(name, _)| name).find(|name| is_meant(name))
 }
 
 fn names(lasts: &[&Last]) -> String {
