@@ -63,6 +63,21 @@ fn dispatch(session: &Session, command: &Command) -> Result<Exit, Failure> {
     if !matches!(command, Command::Graph(_) | Command::Schema | Command::Init(_) | Command::Completions { .. }) {
         session.store().check_format().map_err(Failure::wrong)?;
     }
+    if let Some(folder) = session.global.data.iter().find(|folder| !folder.is_dir()) {
+        return Err(Failure::wrong(anyhow::anyhow!(
+            "`--data {}` is no folder\nhelp: give the folder that holds the assets, or leave `--data` out",
+            folder.display()
+        )));
+    }
+    let artifacts = session.store().artifacts().to_path_buf();
+    let looks = matches!(command, Command::Verify | Command::Runs(_) | Command::Gc(_));
+    if looks && !session.global.json && !artifacts.is_dir() {
+        talk(&format!(
+            "warning: there is no folder of results `{}`\n\
+             help: `apprentice run EXPERIMENT.yaml` makes one; `--artifacts DIR` looks into another folder",
+            artifacts.display()
+        ));
+    }
     match command {
         Command::Run(args) => run::run(session, args),
         Command::Plan(args) => plan::plan(session, args),

@@ -16,6 +16,8 @@ fn what_is_wrong_with_the_command_or_the_experiment_is_code_2() {
         "run x.yaml nosuch",
         "run x.yaml --force nosuch",
         "run x.yaml --threads 0",
+        "run x.yaml --data absent",
+        "plan x.yaml --data x.yaml",
         "run x.yaml --set stages.sum.with.pluss=1",
         "explain x.yaml nosuch",
         "inspect nosuch.value",
@@ -247,4 +249,26 @@ fn what_an_experiment_says_commands_no_terminal() {
         + &project.ok("diff last~1 last")
         + &project.ok("run x.yaml --json --force ask"));
     assert!(!told.contains(|c: char| pipeline::escape::is_unsafe(c) && c != '\n'), "{told:?}");
+}
+
+#[test]
+fn folders_that_are_not_there_are_told() {
+    let project = Project::new(SUM);
+    let told = project.run("plan x.yaml --data . --data absent").stderr;
+    assert_eq!(
+        told,
+        "error: `--data absent` is no folder\nhelp: give the folder that holds the assets, or leave `--data` out\n"
+    );
+    let ended = project.run_with("plan x.yaml", &[("APPRENTICE_DATA", "absent")]);
+    assert_eq!((ended.code, &*ended.stderr), (0, ""), "a variable is for every project");
+    for args in ["runs", "verify", "gc"] {
+        let ended = project.run(&format!("{args} --artifacts absent"));
+        assert_eq!(ended.code, 0, "{ended:?}");
+        let told =
+            "warning: there is no folder of results `absent`\nhelp: `apprentice run EXPERIMENT.yaml` makes one; ";
+        assert!(ended.stderr.starts_with(told), "{ended:?}");
+        assert_eq!(project.run(&format!("{args} --artifacts absent --json")).stderr, "", "{args}");
+    }
+    project.ok("run x.yaml a");
+    assert_eq!(project.run("runs").stderr, "");
 }
