@@ -2,6 +2,7 @@
 
 use super::apart;
 use super::block::Block;
+use super::circle::Circles;
 use super::config::{Subject, read_config};
 use super::inputs::{Feed, Scope, Wire, wires};
 use super::numbering::Numbered;
@@ -37,15 +38,16 @@ pub(crate) fn nodes(
     let mut above: Vec<Built> = Vec::new();
     let mut nodes = Vec::new();
     let mut numberings = Vec::new();
+    let circles = Circles::of(stages);
     // Faults of what is connected with what: they leave every node to its place.
     let mut told = 0;
     let (mut count, mut links_made) = (0, 0);
-    for (index, entry) in stages.iter().enumerate() {
+    for entry in stages {
         if errors.len() > MOST {
             break;
         }
         let block = Block::read(entry, catalog, errors);
-        let wires = wires(&block, &Scope { above: &above, below: &stages[index..] }, errors);
+        let wires = wires(&block, &Scope { above: &above, written: stages, circles: &circles }, errors);
         let cells = sweep::join(&sides(&block, &wires, &above), errors);
         links_made += cells.len() * wires.iter().map(|wire| width(wire, &above)).sum::<usize>();
         if count + cells.len() > MOST_NODES || links_made > MOST_LINKS {

@@ -2,6 +2,7 @@
 
 use super::block::Block;
 use super::build::Built;
+use super::circle::Circles;
 use super::top::meant;
 use super::tree::{Data, Entry, Tree};
 use super::words::a;
@@ -26,11 +27,13 @@ pub(crate) struct Feed {
 }
 
 /// What a reference is looked up in.
-pub(crate) struct Scope<'a> {
+pub(crate) struct Scope<'a, 't> {
     /// The stages above.
     pub above: &'a [Built],
-    /// The names below, this stage's own first.
-    pub below: &'a [Entry],
+    /// All stages as they are written.
+    pub written: &'a [Entry],
+    /// Which of them read each other.
+    pub circles: &'a Circles<'t>,
 }
 
 /// Resolves all inputs of a stage, one wire for each port in the order of the kind's fields. Ports of an unknown kind are
@@ -102,7 +105,7 @@ fn wire(block: &Block, port: PortSpec, written: &[Entry], scope: &Scope, errors:
 }
 
 /// The references of one port: a text, a list of texts, or texts with group names.
-fn references(value: &Tree) -> Vec<(Option<&str>, &Tree)> {
+pub(super) fn references(value: &Tree) -> Vec<(Option<&str>, &Tree)> {
     match &value.data {
         Data::Scalar(_) => vec![(None, value)],
         Data::List(items) => items.iter().map(|item| (None, item)).collect(),
@@ -125,7 +128,8 @@ fn resolve(
     };
     let (stage, output) = text.split_once('.').map_or((text, None), |(stage, output)| (stage, Some(output)));
     let Some(index) = scope.above.iter().position(|built| built.name == stage) else {
-        errors.push(no_stage(block, port, stage, reference.span, scope));
+        let circle = if stage == block.name { None } else { scope.circles.fault(block.name, stage, reference.span) };
+        errors.push(circle.unwrap_or_else(|| no_stage(block, port, stage, reference.span, scope)));
         return None;
     };
     let built = &scope.above[index];
@@ -171,7 +175,7 @@ fn no_stage(block: &Block, port: Option<&PortSpec>, stage: &str, span: Span, sco
     if stage == block.name {
         return Diagnostic::at(span, format!("`{stage}` cannot read its own output"));
     }
-    if scope.below.iter().any(|entry| entry.key == stage) {
+    if scope.written.iter().any(|entry| entry.key == stage) {
         return Diagnostic::at(span, format!("`{stage}` is written below `{}`", block.name))
             .help(format!("stages stand in reading order: move `{stage}` above `{}`", block.name));
     }

@@ -7,6 +7,7 @@
 mod apart;
 mod block;
 mod build;
+mod circle;
 mod config;
 mod inputs;
 mod numbering;

@@ -81,6 +81,19 @@ fn a_file_that_is_wrong_everywhere_ends_after_the_first_faults() {
 }
 
 #[test]
+fn a_circle_of_ten_thousand_stages_is_told_soon_and_in_few_words() {
+    let stage =
+        |n: usize| format!("  s{n}: {{ use: fit, inputs: {{ interactions: s{}.interactions }} }}\n", (n + 1) % 10_000);
+    let text = format!("name: round\nstages:\n{}", (0..10_000).map(stage).collect::<String>());
+    let start = Instant::now();
+    let Err(all) = load_text(&text, &[]) else { panic!("this should not load") };
+    assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
+    let first =
+        "`s0` reads `s1`, `s1` reads `s2`, `s2` reads `s3`, `s3` reads `s4`, …, and `s9999` reads `s0`, so none";
+    assert!(all.list()[0].message.starts_with(first), "{}", all.list()[0].message);
+}
+
+#[test]
 fn hostile_depths_and_bombs_are_refused() {
     const TOO_MUCH: &str = "the values are nested too deeply or too many";
     assert_eq!(parse(&"- ".repeat(100)), TOO_MUCH);

@@ -72,6 +72,29 @@ fn references() {
         ),
         &["toy.yaml:6:41 y.world | `y` is written below `x` | stages stand in reading order: move `y` above `x`"],
     );
+    let help = "no order of these stages helps: let one of them read something else";
+    same(
+        below(
+            "  x: { use: learn.a2c, inputs: { world: y.world } }\n  y: { use: fit, inputs: { interactions: log.interactions, items: x.policy } }",
+        ),
+        &[
+            &*format!(
+                "toy.yaml:6:41 y.world | `x` reads `y`, and `y` reads `x`, so none of them can run first | {help}"
+            ),
+            "toy.yaml:7:67 x.policy | `y.items` takes items, but `x.policy` is a policy | for items there is `log.items`",
+        ],
+    );
+    same(
+        below(
+            "  x: { use: fitt, inputs: { a: z.b } }\n  y: { use: fitt, inputs: { a: { one: x.b } } }\n  z: { use: fitt, inputs: { a: [log.items, y.b] } }",
+        )
+        .into_iter()
+        .filter(|fault| !fault.contains("stage kind"))
+        .collect(),
+        &[&*format!(
+            "toy.yaml:6:32 z.b | `x` reads `z`, `z` reads `y`, and `y` reads `x`, so none of them can run first | {help}"
+        )],
+    );
     same(
         below(
             "  x: { use: fitt, inputs: { anything: wrld.world } }\n  y: { use: learn.a2c, inputs: { world: x.world } }",
