@@ -2,11 +2,17 @@
 //!
 //! Each cause in a chain may end in a `help:` line. Joined as they are, a cause would stand behind the help of the error that
 //! it led to, in the same line; so helps are taken out of the chain and told at its end, and programs are given them apart.
+//! A full disk can show itself wherever something is written, so its help is here.
 
 use std::fmt;
+use std::io::{self, ErrorKind};
 
 /// How the line of a help begins.
 const HELP: &str = "\nhelp: ";
+
+/// What to do where a disk takes no more.
+const FULL: &str = "free some space there, or use another disk (`--artifacts DIR` for the results); what was committed stays, and \
+                    the next run goes on from it";
 
 /// What is wrong, and what to do about it.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,6 +27,7 @@ impl Told {
     /// An error with its causes.
     pub fn of(error: &anyhow::Error) -> Self {
         let (mut messages, mut helps) = (Vec::new(), Vec::new());
+        let full = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>()).any(is_full);
         for cause in error.chain() {
             let text = cause.to_string();
             let mut parts = text.split(HELP);
@@ -31,6 +38,9 @@ impl Told {
                 }
             }
         }
+        if full && helps.is_empty() {
+            helps.push(FULL.to_owned());
+        }
         Self { message: messages.join(": "), helps }
     }
 
@@ -38,6 +48,10 @@ impl Told {
     pub fn help(&self) -> Option<String> {
         (!self.helps.is_empty()).then(|| self.helps.join("\n"))
     }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
 }
 
 impl fmt::Display for Told {
@@ -63,6 +77,10 @@ mod tests {
         assert_eq!(told.to_string(), format!("{}\nhelp: look at it\nhelp: fetch it again", told.message));
         let twice = Err::<(), _>(anyhow!("a\nhelp: x")).context("b\nhelp: x").unwrap_err();
         assert_eq!(Told::of(&twice).help().as_deref(), Some("x"));
+        let full =
+            |context: &'static str| Err::<(), _>(io::Error::from(ErrorKind::StorageFull)).context(context).unwrap_err();
+        assert_eq!(Told::of(&full("save")).help().as_deref(), Some(FULL));
+        assert_eq!(Told::of(&full("save\nhelp: x")).help().as_deref(), Some("x"));
         let plain = Told::of(&anyhow!("no help: at all\nbut lines"));
         assert_eq!((plain.to_string().as_str(), plain.help()), ("no help: at all\nbut lines", None));
     }

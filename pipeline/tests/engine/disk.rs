@@ -57,7 +57,7 @@ fn a_disk_that_fills_up_at_any_page_loses_nothing() {
             break;
         }
         assert_eq!(output.status.code(), Some(1), "{told}");
-        assert!(talk.contains("No space left on device"), "{told}");
+        assert!(talk.contains("No space left on device") && talk.contains("\nhelp: "), "{told}");
         failed += 1;
     }
     assert!(failed > 10, "only {failed} sizes were too small");
