@@ -185,3 +185,18 @@ fn a_stage_that_no_run_included_is_told_as_one_without_a_result() {
         "{told}"
     );
 }
+
+/// Who renders a file tells every error as one of the file.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_output_that_takes_no_more_is_not_told_as_a_fault_of_the_file() {
+    let project = Project::new(SUM);
+    project.ok("run x.yaml");
+    for args in ["inspect a.value --rows --format csv", "inspect a.value"] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let ended = project.command(args).stdout(full).output().unwrap();
+        let told = String::from_utf8(ended.stderr).unwrap();
+        let wanted = "error: write to standard output: No space left on device (os error 28)\nhelp: ";
+        assert!(ended.status.code() == Some(1) && told.starts_with(wanted), "{args}: {told}");
+    }
+}

@@ -9,6 +9,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use pipeline::inspect::{self, Format, Show, Verdict};
 use pipeline::report::{Form, Request};
 use pipeline::{Artifact as _, Catalog, Device, Devices, Figures, FiguresOf, Generator, StageKind};
@@ -59,10 +60,11 @@ fn look_into(path: &Path, request: &inspect::Request, out: &mut dyn Write) -> an
         Show::Verify => format!("{} bytes\n", text.len()),
         _ => text.clone(),
     };
-    match request.format {
-        Format::Json => write!(out, "{}", json!({ "text": shown }))?,
-        _ => write!(out, "{shown}")?,
-    }
+    let written = match request.format {
+        Format::Json => write!(out, "{}", json!({ "text": shown })),
+        _ => out.write_all(shown.as_bytes()).and_then(|()| out.flush()),
+    };
+    written.with_context(|| format!("read `{}`", path.display()))?;
     Ok(if text.is_empty() { Verdict::Damaged } else { Verdict::Whole })
 }
 
@@ -82,11 +84,11 @@ fn report(request: &Request<'_>) -> anyhow::Result<String> {
             rows.push(json!([run.id, stage.name, std::fs::read_to_string(file.path()?)?.trim()]));
         }
     }
-    Ok(match request.form {
-        Form::Json => json!({ "rows": rows }).to_string(),
     if rows.is_empty() {
         return Err(pipeline::Wrong("no run holds a value".into()).into());
     }
+    Ok(match request.form {
+        Form::Json => json!({ "rows": rows }).to_string(),
         form => format!("{form} {rows:?}\n"),
     })
 }

@@ -4,6 +4,7 @@ mod ancestors;
 mod lineage;
 mod makers;
 mod origin;
+mod output;
 mod result;
 mod what;
 
@@ -25,6 +26,7 @@ use crate::{Exit, escape};
 pub(super) use ancestors::ancestors;
 use lineage::Lineage;
 use origin::Origin;
+use output::Output;
 use what::{Content, What};
 
 pub(super) fn inspect(session: &Session, args: &Inspect) -> Result<Exit, Failure> {
@@ -143,7 +145,7 @@ fn look(session: &Session, store: &Store, args: &Inspect, content: &Content, for
         progress: Progress::new("inspect", [screen(false, format == Format::Json, false)].into()),
     };
     let origin = if overview { Origin::of(store, content)? } else { None };
-    let out = &mut BufWriter::new(io::stdout().lock());
+    let out = &mut BufWriter::new(Output::new(io::stdout().lock()));
     let verdict = match format {
         Format::Json => json_around(session, &request, content, origin.as_ref(), out),
         _ => (session.catalog.inspect)(&content.path, &request, out).and_then(|verdict| {
@@ -159,25 +161,21 @@ fn look(session: &Session, store: &Store, args: &Inspect, content: &Content, for
         }),
     };
     let verdict = verdict.and_then(|verdict| {
-        out.flush().context("write to standard output")?;
+        out.flush()?;
         Ok(verdict)
     });
+    if let Some(error) = out.get_mut().refused() {
+        // Nothing went wrong where the reader of our output has gone.
+        let exit = if error.kind() == ErrorKind::BrokenPipe { Exit::Ok } else { Exit::Failed };
+        return Err(Failure::new(exit, anyhow::Error::new(error).context("write to standard output")));
+    }
     match verdict {
         Ok(Verdict::Whole) if args.verify && content.changed_view.is_some() => Ok(Exit::Failed),
         Ok(Verdict::Whole) => Ok(Exit::Ok),
         // The bytes are those that were made, so that the fault is not the store's.
         Ok(Verdict::Damaged) => Ok(Exit::Failed),
-        Err(error) if gone(&error) => Err(Failure::new(Exit::Ok, error)),
         Err(error) => Err(error.into()),
     }
-}
-
-/// Whether the reader of our output has gone.
-fn gone(error: &anyhow::Error) -> bool {
-    let broken = |cause: &(dyn std::error::Error + 'static)| {
-        cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
-    };
-    error.chain().any(broken)
 }
 
 /// An object with the answer as its `content`. Rows pass through as they come, however many there are.
