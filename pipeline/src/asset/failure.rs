@@ -1,6 +1,6 @@
 //! The error of an asset that could not be had, which tells a person without network what to put where.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::AssetSpec;
 use super::spec::{Kind, is_inner_path, is_plain_name};
@@ -44,6 +44,14 @@ pub(super) fn unobtainable(
     }
     let what = if causes.iter().any(|(kind, _)| kind.is_folder() == Some(true)) { "folder" } else { "file" };
     let places: Vec<String> = names.iter().map(|name| format!("DIR/{name}")).collect();
+    // Most often a path is only mistyped.
+    for (kind, _) in causes {
+        if let Kind::Path(path) = kind {
+            let begins =
+                if Path::new(path).is_relative() { ", which begins at the folder of the experiment file" } else { "" };
+            text += &format!("\nhelp: correct `path: {path}`{begins}");
+        }
+    }
     text += &format!("\nhelp: get the {what} on another machine, put it at {}", places.join(" or "));
     if let Some(wanted) = spec.wanted() {
         text += &format!(" (SHA-256 {wanted})");

@@ -49,6 +49,6 @@ impl Session {
             base: experiment.base.clone(),
             generators: self.catalog.generators,
         });
-        Project { experiment, store: self.store(), assets: Assets::new(&experiment.assets, resolver) }
+        Project { experiment, store: self.store(), assets: Assets::new(experiment, resolver) }
     }
 }

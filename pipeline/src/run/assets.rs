@@ -2,17 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context as _, bail};
 
 use crate::asset::{AssetSpec, Resolved, Resolver};
 use crate::progress::Progress;
-use crate::spec::Node;
+use crate::spec::{Experiment, Node};
 use crate::{Cancel, Interrupted};
 
 pub(crate) struct Assets<'a> {
     specs: &'a BTreeMap<String, AssetSpec>,
+    /// Where each is written.
+    places: &'a BTreeMap<String, String>,
     resolver: Resolver,
     /// Each under a lock of its own: an asset that is here does not wait for one that is fetched.
     resolved: BTreeMap<&'a str, Mutex<Option<Resolved>>>,
@@ -21,9 +24,10 @@ pub(crate) struct Assets<'a> {
 }
 
 impl<'a> Assets<'a> {
-    pub fn new(specs: &'a BTreeMap<String, AssetSpec>, resolver: Resolver) -> Self {
+    pub fn new(experiment: &'a Experiment, resolver: Resolver) -> Self {
+        let (specs, places) = (&experiment.assets, &experiment.asset_places);
         let resolved = specs.keys().map(|name| (name.as_str(), Mutex::default())).collect();
-        Self { specs, resolver, resolved, line: Mutex::default() }
+        Self { specs, places, resolver, resolved, line: Mutex::default() }
     }
 
     /// The assets of a node that are on this machine, by name in the stage's order; `Err` with the name of the first that is
@@ -57,7 +61,8 @@ impl<'a> Assets<'a> {
                 Some(found) => found,
                 None => {
                     let _line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
-                    let found = self.resolver.fetch(&name, spec, progress, cancel)?;
+                    let found = self.resolver.fetch(&name, spec, progress, cancel);
+                    let found = found.map_err(|error| self.located(&name, error))?;
                     progress.note(&format!("asset {name}"), &found.origin);
                     found
                 }
@@ -80,6 +85,34 @@ impl<'a> Assets<'a> {
             }
         };
         bail!("{what} while the stage was at work, so its result is not kept\nhelp: run it again")
+    }
+
+    /// Adds to the error of a stage that looked for a folder where an asset is a file: that it is, and what to write instead.
+    pub fn wanted_folder(&self, found: &[(String, Resolved)], error: anyhow::Error) -> anyhow::Error {
+        let told = format!("{error:#}");
+        let io = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>());
+        let is_listed = io.is_some_and(|error| error.kind() == ErrorKind::NotADirectory);
+        let is_meant = |path: &Path| {
+            let path = path.display().to_string();
+            // The stage says so, or names a file below the one that is no folder.
+            (is_listed && told.contains(&path)) || told.contains(&format!("{path}/"))
+        };
+        match found.iter().find(|(_, found)| found.path.is_file() && is_meant(&found.path)) {
+            Some((name, _)) => {
+                let what = format!("asset `{name}` is a file, and the stage wants a folder");
+                let help = "`path` must be the folder that holds the file, not the file itself (`path: FOLDER/`)";
+                self.located(name, error.context(format!("{what}\nhelp: {help}")))
+            }
+            None => error,
+        }
+    }
+
+    /// Adds where the experiment names an asset.
+    fn located(&self, name: &str, error: anyhow::Error) -> anyhow::Error {
+        match self.places.get(name) {
+            Some(place) if !error.is::<Interrupted>() => error.context(place.clone()),
+            _ => error,
+        }
     }
 
     fn look(&self, name: &str) -> Option<Resolved> {
@@ -108,20 +141,55 @@ mod tests {
     use super::*;
     use crate::asset::ResolverOptions;
 
+    fn experiment(base: &Path) -> Experiment {
+        let spec: AssetSpec = serde_yaml::from_str("from: [{ path: ratings }]").unwrap();
+        Experiment {
+            name: "toy".into(),
+            base: base.into(),
+            source: String::new(),
+            assets: BTreeMap::from([("log".to_owned(), spec)]),
+            asset_places: BTreeMap::from([("log".to_owned(), "x.yaml:2:20".to_owned())]),
+            nodes: vec![],
+        }
+    }
+
+    fn assets(experiment: &Experiment) -> Assets<'_> {
+        let resolver = Resolver::new(ResolverOptions {
+            data: vec![],
+            cache: experiment.base.join("cache"),
+            offline: true,
+            base: experiment.base.clone(),
+            generators: &[],
+        });
+        Assets::new(experiment, resolver)
+    }
+
+    #[test]
+    fn a_file_that_a_stage_took_for_a_folder_is_told_with_its_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let experiment = experiment(dir.path());
+        let assets = assets(&experiment);
+        let path = dir.path().join("ratings");
+        fs::write(&path, "1").unwrap();
+        let found = [("log".to_owned(), assets.look("log").unwrap())];
+        let told = |error: anyhow::Error| crate::told::Told::of(&assets.wanted_folder(&found, error)).to_string();
+        let begins = "x.yaml:2:20: asset `log` is a file, and the stage wants a folder: ";
+        let help = "\nhelp: `path` must be the folder that holds the file, not the file itself (`path: FOLDER/`)";
+        let listed = fs::read_dir(&path).map(|_| ()).with_context(|| format!("cannot list {}", path.display()));
+        let text = told(listed.unwrap_err());
+        assert!(text.starts_with(&format!("{begins}cannot list ")) && text.ends_with(help), "{text}");
+        let text = told(anyhow::anyhow!("{}/a.csv is not there", path.display()));
+        assert!(text.starts_with(begins) && text.ends_with(help), "{text}");
+        let other = format!("{}: row 3 holds no number", path.display());
+        assert_eq!(told(anyhow::anyhow!(other.clone())), other);
+    }
+
     #[test]
     fn changed_gone_and_unreadable_are_told_apart() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("ratings");
-        let spec: AssetSpec = serde_yaml::from_str("from: [{ path: ratings }]").unwrap();
-        let specs = BTreeMap::from([("log".to_owned(), spec)]);
-        let resolver = Resolver::new(ResolverOptions {
-            data: vec![],
-            cache: dir.path().join("cache"),
-            offline: true,
-            base: dir.path().into(),
-            generators: &[],
-        });
-        let assets = Assets::new(&specs, resolver);
+        let experiment = experiment(dir.path());
+        let assets = assets(&experiment);
         fs::write(&path, "1").unwrap();
         let found = assets.look("log").unwrap();
         let told = || format!("{:#}", assets.check_unchanged("log", &found).unwrap_err());

@@ -62,7 +62,7 @@ impl Run<'_> {
         let pool = pool.thread_name(|index| format!("{THREADS}pool-{index}")).build();
         let pool = pool.context("start the threads of the stage")?;
         let worked = panics::caught(|| pool.install(|| node.config.execute(&files, &cx, &out)));
-        worked.map_err(|error| located(node, error))?;
+        worked.map_err(|error| self.project.assets.wanted_folder(assets, located(node, error)))?;
         // A result of other bytes than those of the key must not go by it.
         for (name, found) in assets {
             self.project.assets.check_unchanged(name, found)?;

@@ -51,6 +51,8 @@ pub struct Experiment {
     pub source: String,
     /// What stages may name as assets.
     pub assets: BTreeMap<String, AssetSpec>,
+    /// Where each asset is written, `x.yaml:4:10`: at its first `path`, if it has one.
+    pub asset_places: BTreeMap<String, String>,
     /// In reading order, which is topological; sweeps are expanded.
     pub nodes: Vec<Node>,
 }
@@ -145,12 +147,16 @@ pub fn check(
     let mut sources = vec![Source { name: name.to_owned(), text }];
     sources.extend(sets.iter().map(|set| Source { name: "--set".into(), text: set.clone() }));
     match experiment {
-        Some(mut experiment) if errors.is_empty() => {
+        Some((mut experiment, asset_spans)) if errors.is_empty() => {
+            let shown = |span| {
+                let (file, line, column) = place(&sources, span);
+                format!("{file}:{line}:{column}")
+            };
+            experiment.asset_places = asset_spans.into_iter().map(|(name, span)| (name, shown(span))).collect();
             for node in &mut experiment.nodes {
                 secret::watch_all(&node.config.config());
                 for secret in &mut node.secrets {
-                    let (file, line, column) = place(&sources, secret.span);
-                    secret.place = format!("{file}:{line}:{column}");
+                    secret.place = shown(secret.span);
                 }
             }
             Ok(experiment)
@@ -165,7 +171,7 @@ fn experiment(
     sets: &[String],
     catalog: &'static Catalog,
     errors: &mut Vec<Diagnostic>,
-) -> Option<Experiment> {
+) -> Option<(Experiment, BTreeMap<String, Span>)> {
     let mut root = tree::parse(text, 0, 0, errors)?;
     let start = Span { source: 0, start: 0, end: text.lines().next().unwrap_or_default().len() };
     if !matches!(root.data, tree::Data::Map(_)) {
@@ -198,5 +204,7 @@ fn experiment(
             build::nodes(stages, &asset_names, catalog, errors)
         }
     };
-    Some(Experiment { name, base, source: text.to_owned(), assets, nodes })
+    let asset_places = BTreeMap::new();
+    let experiment = Experiment { name, base, source: text.to_owned(), assets, asset_places, nodes };
+    Some((experiment, top::asset_spans(&root)))
 }

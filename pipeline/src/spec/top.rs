@@ -106,6 +106,16 @@ pub(crate) fn assets(root: &Tree, catalog: &Catalog, errors: &mut Vec<Diagnostic
     assets
 }
 
+/// Where each asset is written: its first `path`, which a person may have to correct, else its name.
+pub(crate) fn asset_spans(root: &Tree) -> BTreeMap<String, Span> {
+    let path = |asset: &Entry| match &asset.value.get("from")?.value.data {
+        Data::List(sources) => sources.iter().find_map(|source| Some(source.get("path")?.value.span)),
+        _ => None,
+    };
+    let entries = root.get("assets").map_or(&[][..], |block| block.value.entries());
+    entries.iter().map(|asset| (asset.key.clone(), path(asset).unwrap_or(asset.key_span))).collect()
+}
+
 /// Reports generators that the program does not have.
 fn check_generators(asset: &Entry, catalog: &Catalog, errors: &mut Vec<Diagnostic>) {
     let Some(Data::List(sources)) = asset.value.get("from").map(|from| &from.value.data) else { return };

@@ -272,3 +272,13 @@ fn folders_that_are_not_there_are_told() {
     project.ok("run x.yaml a");
     assert_eq!(project.run("runs").stderr, "");
 }
+
+#[test]
+fn a_mistyped_path_of_an_asset_is_told_with_its_place() {
+    let project = Project::new(
+        "name: n\nassets:\n  num: { from: [{ path: nums/on }] }\nstages:\n  one: { use: toy.number, with: { asset: num } }\n",
+    );
+    let told = project.run("run x.yaml").stderr;
+    assert!(told.contains("error: stage `one` failed: x.yaml:3:25: asset `num` is not on this machine"), "{told}");
+    assert!(told.contains("\nhelp: correct `path: nums/on`, which begins at the folder of"), "{told}");
+}
