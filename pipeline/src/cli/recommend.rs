@@ -62,8 +62,10 @@ fn questions(path: &Path) -> Result<Vec<Asked>, Failure> {
     if path == Path::new("-") {
         std::io::stdin().read_to_string(&mut text).context("read standard input")?;
     } else {
-        text =
-            std::fs::read_to_string(path).map_err(|error| Failure::wrong(anyhow!("cannot read `{name}`: {error}")))?;
+        text = std::fs::read_to_string(path).map_err(|error| {
+            let help = "give the path of a text file with one question a line, or `-` for standard input";
+            Failure::wrong(anyhow!("cannot read `{name}`: {error}\nhelp: {help}"))
+        })?;
     }
     let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
     let question = |(number, line): (usize, &str)| {

@@ -249,6 +249,9 @@ fn describe(subject: &Subject, shape: &Shape, place: &Place, error: &ConfigError
             .help(format!("write `{{ {name}: {{ {body} }} }}`"));
     }
     let text = match words::wanted(message) {
+        Some(wanted) if words::is_large_number(place.value.text()) => {
+            format!("{what} takes {wanted}, and this number is too large")
+        }
         Some(wanted) => format!("{what} takes {wanted}, not {}", place.value.noun()),
         // The path of a check may name a value that the file leaves at its default.
         None if place.rest.is_empty() => format!("{what}: {message}"),

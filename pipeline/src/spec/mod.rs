@@ -115,7 +115,8 @@ fn read(path: &Path) -> Result<String, Diagnostic> {
         let fault = Diagnostic::nowhere(format!("cannot read the experiment `{}`: {error}", path.display()));
         match error.kind() {
             std::io::ErrorKind::NotFound => fault.help("`apprentice init` writes an experiment to begin with"),
-            _ => fault,
+            std::io::ErrorKind::IsADirectory => fault.help("it is a folder: give the path of an experiment file in it"),
+            _ => fault.help("see that you may read it, or give the path of another file"),
         }
     })?;
     String::from_utf8(bytes).map_err(|error| {

@@ -258,7 +258,9 @@ impl<'text> Reader<'text, '_> {
                 let whole = number.as_u64().map(Value::from).or_else(|| number.as_i64().map(Value::from));
                 let real = || number.as_f64().and_then(serde_json::Number::from_f64).map(Value::Number);
                 whole.or_else(real).unwrap_or_else(|| {
-                    self.errors.push(Diagnostic::at(span, format!("`{text}` is not a finite number")));
+                    let fault = Diagnostic::at(span, format!("`{text}` is not a finite number"));
+                    self.errors
+                        .push(fault.help("write a finite number such as `0.5`, or quote it where a text is meant"));
                     Value::from(0)
                 })
             }

@@ -44,6 +44,16 @@ pub(crate) fn wanted(message: &str) -> Option<String> {
     Some(words.to_owned())
 }
 
+/// Whether a text is one only because its digits are more than YAML takes for a number.
+pub(crate) fn is_large_number(text: Option<&str>) -> bool {
+    let Some(text) = text else { return false };
+    let digits = text.trim_start_matches(['+', '-']);
+    let is_read = text.parse::<u64>().is_ok() || text.parse::<i64>().is_ok();
+    let is_whole = digits.bytes().all(|byte| byte.is_ascii_digit());
+    let is_infinite = || digits.starts_with(|c: char| c.is_ascii_digit()) && text.parse().is_ok_and(f64::is_infinite);
+    !digits.is_empty() && !is_read && (is_whole || is_infinite())
+}
+
 /// The noun with the article it wants: `a world`, `an item`, `metrics`.
 pub(crate) fn a(noun: &str) -> String {
     let plural = noun.ends_with('s');
@@ -64,6 +74,11 @@ mod tests {
         assert_eq!(wanted("invalid type: string \"a, expected b\", expected f64").as_deref(), Some("a number"));
         assert_eq!(wanted("invalid length 3, expected a tuple of size 2").as_deref(), Some("a tuple of size 2"));
         assert_eq!(wanted("must lie between 0 and 1"), None);
+        let large = ["99999999999999999999", "-99999999999999999999", "1e400", "+1", "007", "", "-", "inf", "9x"];
+        assert_eq!(
+            large.map(|text| is_large_number(Some(text))),
+            [true, true, true, false, false, false, false, false, false]
+        );
         assert_eq!([a("world"), a("item"), a("metrics")], ["a world", "an item", "metrics"]);
     }
 }

@@ -121,7 +121,13 @@ fn wrong_types_and_values_out_of_range() {
         &[
             "21 4 | `layers` takes a list, not 4 | `layers`: Sizes of the hidden layers",
             "50 1e3 | `model.factors.rank` takes a whole number from 0 to 4294967295, not 1000.0 | `model.factors.rank`: Number of factors",
-            "64 .inf | `.inf` is not a finite number | ",
+            "64 .inf | `.inf` is not a finite number | write a finite number such as `0.5`, or quote it where a text is meant",
+        ],
+    );
+    same(
+        with("learn.a2c", "{ seed: 99999999999999999999 }"),
+        &[
+            "19 99999999999999999999 | `seed` takes a whole number, 0 or more, and this number is too large | `seed`: Seed of all random draws",
         ],
     );
     same(with("fit", "3"), &["11 3 | `with` takes a mapping, not 3 | "]);

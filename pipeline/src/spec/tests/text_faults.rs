@@ -205,6 +205,12 @@ fn a_file_that_cannot_be_read() {
         all.to_string().contains("cannot read the experiment") && all.to_string().contains("apprentice init"),
         "{all}"
     );
+    let Err(all) = read("") else { panic!("this should not load") };
+    assert_eq!(
+        all.list()[0].help.as_deref(),
+        Some("it is a folder: give the path of an experiment file in it"),
+        "{all}"
+    );
     std::fs::write(folder.path().join("latin.yaml"), b"name: t\n# caf\xe9\n").unwrap();
     let Err(all) = read("latin.yaml") else { panic!("this should not load") };
     assert!(all.list()[0].message.starts_with("line 2 of"), "{all}");
