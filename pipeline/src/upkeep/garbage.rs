@@ -208,7 +208,7 @@ impl Garbage {
                 continue;
             }
             let why = match path.extension().and_then(|extension| extension.to_str()) {
-                Some("out") => "outputs of a killed stage that were not committed",
+                Some("out") => "outputs of a stage that did not finish",
                 Some("lock") => "the lock of a killed process",
                 Some(_) => continue,
                 None if finished.contains(&*key) => "work of a stage that is finished",
