@@ -2,8 +2,8 @@
 
 use super::apart;
 use super::block::Block;
-use super::circle::Circles;
 use super::config::{Subject, read_config};
+use super::cycle::Cycles;
 use super::inputs::{Feed, Scope, Wire, wires};
 use super::numbering::Numbered;
 use super::sweep::{self, Axis, Cell, Side};
@@ -38,7 +38,7 @@ pub(crate) fn nodes(
     let mut above: Vec<Built> = Vec::new();
     let mut nodes = Vec::new();
     let mut numberings = Vec::new();
-    let circles = Circles::of(stages);
+    let cycles = Cycles::of(stages);
     // Faults of what is connected with what: they leave every node to its place.
     let mut told = 0;
     let (mut count, mut links_made) = (0, 0);
@@ -47,7 +47,7 @@ pub(crate) fn nodes(
             break;
         }
         let block = Block::read(entry, catalog, errors);
-        let wires = wires(&block, &Scope { above: &above, written: stages, circles: &circles }, errors);
+        let wires = wires(&block, &Scope { above: &above, written: stages, cycles: &cycles }, errors);
         let cells = sweep::join(&sides(&block, &wires, &above), errors);
         links_made += cells.len() * wires.iter().map(|wire| width(wire, &above)).sum::<usize>();
         if count + cells.len() > MOST_NODES || links_made > MOST_LINKS {

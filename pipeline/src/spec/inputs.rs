@@ -2,7 +2,7 @@
 
 use super::block::Block;
 use super::build::Built;
-use super::circle::Circles;
+use super::cycle::Cycles;
 use super::top::meant;
 use super::tree::{Data, Entry, Tree};
 use super::words::a;
@@ -33,7 +33,7 @@ pub(crate) struct Scope<'a, 't> {
     /// All stages as they are written.
     pub written: &'a [Entry],
     /// Which of them read each other.
-    pub circles: &'a Circles<'t>,
+    pub cycles: &'a Cycles<'t>,
 }
 
 /// Resolves all inputs of a stage, one wire for each port in the order of the kind's fields. Ports of an unknown kind are
@@ -128,8 +128,8 @@ fn resolve(
     };
     let (stage, output) = text.split_once('.').map_or((text, None), |(stage, output)| (stage, Some(output)));
     let Some(index) = scope.above.iter().position(|built| built.name == stage) else {
-        let circle = if stage == block.name { None } else { scope.circles.fault(block.name, stage, reference.span) };
-        errors.push(circle.unwrap_or_else(|| no_stage(block, port, stage, reference.span, scope)));
+        let cycle = if stage == block.name { None } else { scope.cycles.fault(block.name, stage, reference.span) };
+        errors.push(cycle.unwrap_or_else(|| no_stage(block, port, stage, reference.span, scope)));
         return None;
     };
     let built = &scope.above[index];

@@ -7,8 +7,8 @@
 mod apart;
 mod block;
 mod build;
-mod circle;
 mod config;
+mod cycle;
 mod inputs;
 mod numbering;
 mod outline;

@@ -28,8 +28,10 @@ pub(super) fn traps(ran: &Ran, page: Option<&RanFile>) -> Vec<String> {
     let stages = maker.map_or_else(|| ran.stages.iter().collect(), |maker| behind(ran, maker));
     let judged = judged(ran, &stages);
     let mut said = Vec::new();
-    if ran.status != "ok" {
-        said.push(format!("This run ended as “{}”: what it did not reach is missing here.", ran.status));
+    match &*ran.status {
+        "ok" => {}
+        "running" => said.push("This run is still at work: what it has not reached is missing here.".to_owned()),
+        status => said.push(format!("This run ended as “{status}”: what it did not reach is missing here.")),
     }
     said.extend(judge_is_training(&judged));
     said.extend(distances(ran, &judged));
@@ -323,5 +325,7 @@ mod tests {
         assert!(traps(&ran, None)[0].contains("other machines (elsewhere)"));
         ran.status = "partial".to_owned();
         assert!(traps(&ran, None)[0].starts_with("This run ended as “partial”"));
+        ran.status = "running".to_owned();
+        assert!(traps(&ran, None)[0].starts_with("This run is still at work"));
     }
 }

@@ -81,7 +81,7 @@ fn a_file_that_is_wrong_everywhere_ends_after_the_first_faults() {
 }
 
 #[test]
-fn a_circle_of_ten_thousand_stages_is_told_soon_and_in_few_words() {
+fn a_cycle_of_ten_thousand_stages_is_told_soon_and_in_few_words() {
     let stage =
         |n: usize| format!("  s{n}: {{ use: fit, inputs: {{ interactions: s{}.interactions }} }}\n", (n + 1) % 10_000);
     let text = format!("name: round\nstages:\n{}", (0..10_000).map(stage).collect::<String>());

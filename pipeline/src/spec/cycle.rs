@@ -9,18 +9,18 @@ use crate::diagnostic::{Diagnostic, Span};
 
 /// References that are followed in one file, all faults together: more than any experiment has that people wrote.
 const MOST_STEPS: usize = 100_000;
-/// Longer circles are told by their beginning and end.
+/// Longer cycles are told by their beginning and end.
 const MOST_TOLD: usize = 8;
 
-/// Looks for circles among the stages of a file.
-pub(crate) struct Circles<'t> {
+/// Looks for cycles among the stages of a file.
+pub(crate) struct Cycles<'t> {
     written: &'t [Entry],
     /// What each stage reads; made when the first is looked for.
     reads: OnceCell<BTreeMap<&'t str, Vec<&'t str>>>,
     steps: Cell<usize>,
 }
 
-impl<'t> Circles<'t> {
+impl<'t> Cycles<'t> {
     pub fn of(written: &'t [Entry]) -> Self {
         Self { written, reads: OnceCell::new(), steps: Cell::new(0) }
     }
