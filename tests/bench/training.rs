@@ -14,7 +14,7 @@ use serde_json::json;
 use stages::nn::discriminator::{Around, Rows, Shape};
 use stages::nn::loss::{Chosen, Scene, head, huber};
 use stages::nn::sampled::Proposal;
-use stages::nn::{AdamW, DiscriminatorSettings, Embedding, Gru, Init, Mlp, Opponent, Params, rng};
+use stages::nn::{AdamW, DiscriminatorSettings, Embedding, Gru, Init, Mlp, Opponent, Params, mean_of, rng};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -319,10 +319,11 @@ fn sampled(device: &Device) -> Result<impl FnMut() -> Result<f32> + use<>> {
         draw.batch(SEQUENCES * TURNS, MANY, device)?.reshape((SEQUENCES, TURNS))?,
         draw.batch(SEQUENCES, MANY, device)?,
     );
+    let there = Tensor::ones((BATCH, TURNS), DType::F32, device)?;
     let device = device.clone();
     Ok(move || {
         let rows = draw.batch(BATCH, SEQUENCES, &device)?;
-        let query = network.forward(&seen_table.forward(&seen.index_select(&rows, 0)?)?.mean(1)?)?;
+        let query = network.forward(&mean_of(&seen_table.forward(&seen.index_select(&rows, 0)?)?, &there)?)?;
         let taken: Vec<u32> = next.index_select(&rows, 0)?.to_vec1()?;
         let candidates = proposal.candidates(&taken, NEGATIVES, &mut negatives)?;
         let items = Tensor::from_slice(&candidates.items, candidates.items.len(), &device)?;

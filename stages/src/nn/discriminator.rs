@@ -6,6 +6,7 @@ use candle_nn::Module;
 use serde::{Deserialize, Serialize};
 
 use super::adversarial::{airl_logits, shaped};
+use super::fused::of_both;
 use super::{Init, Mlp, Params, RewardForm};
 use crate::artifact::TensorFile;
 
@@ -117,22 +118,21 @@ impl Rows {
         })
     }
 
-    /// The rows at `rows [N]` of u32.
-    pub fn take(&self, rows: &Tensor) -> Result<Self> {
-        let at = |x: &Tensor| x.index_select(rows, 0);
-        let around = |Around { states, after, going_on }: &Around| {
-            Ok::<_, anyhow::Error>(Around { states: at(states)?, after: at(after)?, going_on: at(going_on)? })
-        };
-        Ok(Self {
-            pairs: at(&self.pairs)?,
-            around: self.around.as_ref().map(around).transpose()?,
-            log_policy: self.log_policy.as_ref().map(at).transpose()?,
-        })
-    }
-
     /// These rows, then the others. What is not known of both is left out.
     pub fn followed_by(&self, other: &Self) -> Result<Self> {
-        let both = |a: &Tensor, b: &Tensor| Tensor::cat(&[a, b], 0);
+        self.with(other, |a, b| Ok(Tensor::cat(&[a, b], 0)?))
+    }
+
+    /// The rows at `ids`, then those of others at `more`. What is not known of both is left out.
+    ///
+    /// # Errors
+    /// When there is no such row.
+    pub fn taken(&self, ids: &[u32], other: &Self, more: &[u32]) -> Result<Self> {
+        self.with(other, |a, b| Ok(of_both((a, ids), (b, more))?))
+    }
+
+    /// What `both` makes of these tensors and those of others.
+    fn with(&self, other: &Self, both: impl Fn(&Tensor, &Tensor) -> Result<Tensor>) -> Result<Self> {
         let log_policy = self.log_policy.as_ref().zip(other.log_policy.as_ref()).map(|(a, b)| both(a, b));
         let around = |(a, b): (&Around, &Around)| {
             Ok::<_, anyhow::Error>(Around {

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::caser::{Caser, Filters};
-use super::fused::{Activation, linear};
+use super::fused::{Activation, linear, mean_of};
 use super::sasrec::{Causal, SasRec};
 use super::{AttentionBlock, Gru, Init, LayerNorm, NOT_THERE, Params};
 
@@ -175,9 +175,7 @@ impl Encoding {
             Self::Window => recent.items.reshape((batch, window * vector)),
             Self::Average { last } => {
                 let last = window.min(*last);
-                let there = recent.there.narrow(1, 0, last)?;
-                let sum = recent.items.narrow(1, 0, last)?.broadcast_mul(&there.unsqueeze(2)?)?.sum(1)?;
-                sum.broadcast_div(&there.sum_keepdim(1)?.maximum(1.0)?)
+                mean_of(&recent.items.narrow(1, 0, last)?, &recent.there.narrow(1, 0, last)?)
             }
             Self::Gru(gru) => {
                 gru.forward(&Tensor::cat(&[recent.items, &recent.rewards.unsqueeze(2)?], 2)?, recent.there)

@@ -4,7 +4,7 @@ use anyhow::Result;
 use candle_core::{DType, Device, Tensor};
 use candle_nn::Module;
 
-use super::fused::{Activation, Chosen, Scene, head, linear};
+use super::fused::{Activation, Chosen, Scene, chain, head};
 use super::{Init, Params, spectral};
 
 /// Linear layers with tanh between them; the last layer is linear.
@@ -37,13 +37,18 @@ impl Mlp {
     /// # Errors
     /// When an item is no output.
     pub fn chosen(&self, x: &Tensor, items: &[u32]) -> candle_core::Result<Chosen> {
-        let (mut x, last) = (x.clone(), self.layers.len() - 1);
-        for k in 0..last {
-            let (weight, bias) = self.layer(k)?;
-            x = linear(&x, &weight, bias, Activation::Tanh)?;
-        }
+        let last = self.layers.len() - 1;
         let (weight, bias) = self.layer(last)?;
-        head(&x, &weight, bias, Scene::default(), items)
+        head(&self.through(x, last)?, &weight, bias, Scene::default(), items)
+    }
+
+    /// What the first `count` layers make of `x`, with tanh after each but the network's last.
+    fn through(&self, x: &Tensor, count: usize) -> candle_core::Result<Tensor> {
+        let layer = |k: usize| {
+            let (weight, bias) = self.layer(k)?;
+            Ok((weight, bias, if k + 1 < self.layers.len() { Activation::Tanh } else { Activation::None }))
+        };
+        chain(x, &(0..count).map(layer).collect::<candle_core::Result<Vec<_>>>()?)
     }
 
     /// The weight that is multiplied with, and the bias.
@@ -62,13 +67,7 @@ impl Mlp {
 impl Module for Mlp {
     /// `x [B, widths[0]]` → `[B, widths.last()]`.
     fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
-        let mut x = x.clone();
-        for k in 0..self.layers.len() {
-            let (weight, bias) = self.layer(k)?;
-            let activation = if k + 1 < self.layers.len() { Activation::Tanh } else { Activation::None };
-            x = linear(&x, &weight, bias, activation)?;
-        }
-        Ok(x)
+        self.through(x, self.layers.len())
     }
 }
 

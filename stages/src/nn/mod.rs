@@ -49,7 +49,7 @@ pub use discriminator::Discriminator;
 pub use discriminator_settings::DiscriminatorSettings;
 pub use embedding::{Embedding, check_ids};
 pub use encoder::{Average, Encoder, GruEncoder, Transformer};
-pub use fused::{LANES, exp, wide};
+pub use fused::{LANES, exp, mean_of, wide};
 pub use gru::Gru;
 pub use init::{Init, rng};
 pub use layer_norm::LayerNorm;

@@ -62,14 +62,11 @@ impl Opponent {
     ) -> Result<Told> {
         let (size, device) = (self.batch_size, self.discriminator.params().device());
         let mut draw = rng(&[self.seed, 0xd15c, place[0], place[1]]);
-        let mut rows = |count: usize| -> Result<Tensor> {
-            let rows: Vec<u32> = (0..size).map(|_| draw.random_range(0..count as u32)).collect();
-            Ok(Tensor::new(rows, device)?)
-        };
-        let (of_expert, of_played) = (rows(expert.pairs.dim(0)?)?, rows(played.pairs.dim(0)?)?);
-        let batch = expert.take(&of_expert)?.followed_by(&played.take(&of_played)?)?;
+        let mut rows = |count: usize| -> Vec<u32> { (0..size).map(|_| draw.random_range(0..count as u32)).collect() };
+        let (of_expert, of_played) = (rows(expert.pairs.dim(0)?), rows(played.pairs.dim(0)?));
+        let batch = expert.taken(&of_expert, played, &of_played)?;
         let ones = Tensor::ones(size, DType::F32, device)?;
-        let weights = Tensor::cat(&[&counts.index_select(&of_expert, 0)?, &ones], 0)?;
+        let weights = Tensor::cat(&[&counts.index_select(&Tensor::new(of_expert, device)?, 0)?, &ones], 0)?;
         let (high, low) = (1.0 - self.label_smoothing, self.label_smoothing);
         let targets: Vec<f32> = (0..2 * size).map(|k| if k < size { high } else { low }).collect();
         let logits = self.discriminator.unclipped_logits(&batch)?;

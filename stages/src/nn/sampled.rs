@@ -9,6 +9,9 @@ use anyhow::Result;
 use candle_core::{Device, Tensor};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+
+use super::fused::PART;
 
 /// q, over I items.
 pub struct Proposal {
@@ -76,17 +79,21 @@ impl Candidates {
     ///
     /// # Errors
     /// When the tensor cannot be made.
-    pub fn allowed<'m>(&self, masked: impl Fn(usize) -> &'m [u32]) -> Result<Tensor> {
+    pub fn allowed<'m>(&self, masked: impl Fn(usize) -> &'m [u32] + Sync) -> Result<Tensor> {
         let (drawn, own) = self.items.split_at(self.items.len() - self.states);
+        let width = self.items.len().max(1);
         let mut allowed = vec![0.0_f32; self.states * self.items.len()];
-        for (row, (allowed, taken)) in allowed.chunks_exact_mut(self.items.len().max(1)).zip(own).enumerate() {
+        let rows = allowed.par_chunks_exact_mut(width).zip(own).enumerate();
+        rows.with_min_len((PART / width).max(1)).for_each(|(row, (allowed, taken))| {
+            allowed.iter_mut().zip(drawn).for_each(|(allowed, item)| *allowed = f32::from(item != taken));
             let mut masked = masked(row).to_vec();
             masked.sort_unstable();
-            for (allowed, item) in allowed.iter_mut().zip(drawn) {
-                *allowed = f32::from(item != taken && masked.binary_search(item).is_err());
+            if !masked.is_empty() {
+                let there = allowed.iter_mut().zip(drawn);
+                there.filter(|(_, item)| masked.binary_search(item).is_ok()).for_each(|(allowed, _)| *allowed = 0.0);
             }
             allowed[drawn.len() + row] = 1.0;
-        }
+        });
         Ok(Tensor::from_vec(allowed, (self.states, self.items.len()), &Device::Cpu)?)
     }
 }

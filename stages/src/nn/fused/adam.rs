@@ -104,13 +104,37 @@ impl Step<'_> {
         if gradient.len() != rows.len() * width {
             candle_core::bail!("a gradient of {} numbers for {} rows of {width}", gradient.len(), rows.len());
         }
-        for (&row, gradient) in rows.iter().zip(gradient.chunks_exact(width.max(1))) {
-            let place = row as usize * width..(row as usize + 1) * width;
-            let parameter = parameter.get_mut(place.clone()).ok_or_else(|| Error::msg("a row beyond its table"))?;
-            along(self.rates, gradient, parameter, &mut mean[place.clone()], &mut square[place]);
+        if let Some(&row) = rows.last().filter(|&&row| (row as usize + 1) * width > parameter.len()) {
+            candle_core::bail!("row {row} beyond its table of {}", layout.dims()[0]);
         }
+        along_rows(self.rates, (rows, 0), gradient, [parameter, mean, square]);
         Ok(())
     }
+}
+
+/// The rows of tables that begin with row `first`, in ascending order; the threads share them where they are many.
+fn along_rows<T: Real>(
+    rates: Rates,
+    (rows, first): (&[u32], usize),
+    gradient: &[T],
+    [parameter, mean, square]: [&mut [T]; 3],
+) {
+    let width = gradient.len() / rows.len().max(1);
+    if gradient.len() < PART || rows.len() < 2 {
+        for (&row, gradient) in rows.iter().zip(gradient.chunks_exact(width.max(1))) {
+            let place = (row as usize - first) * width..(row as usize - first + 1) * width;
+            along(rates, gradient, &mut parameter[place.clone()], &mut mean[place.clone()], &mut square[place]);
+        }
+        return;
+    }
+    let (half, border) = (rows.len() / 2, rows[rows.len() / 2] as usize);
+    let split = |all| <[T]>::split_at_mut(all, (border - first) * width);
+    let ((p, parameter), (m, mean), (v, square)) = (split(parameter), split(mean), split(square));
+    let (one, other) = gradient.split_at(half * width);
+    rayon::join(
+        || along_rows(rates, (&rows[..half], first), one, [p, m, v]),
+        || along_rows(rates, (&rows[half..], border), other, [parameter, mean, square]),
+    );
 }
 
 /// m ← β₁m + (1−β₁)g; v ← β₂v + (1−β₂)g²; θ ← θ − η·(m̂/(√v̂ + ε) + λθ).

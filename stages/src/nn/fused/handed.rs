@@ -8,8 +8,9 @@
 use std::cell::RefCell;
 
 use candle_core::{DType, Error, Result, Tensor, TensorId};
+use rayon::prelude::*;
 
-use super::{Real, with_slices};
+use super::{PART, Real, with_slices};
 
 /// The gradient of one parameter.
 pub enum Gradient {
@@ -152,14 +153,15 @@ impl Rows {
         let mut own: Vec<u32> = order.iter().map(|&(id, _)| id).collect();
         own.dedup();
         let mut values = vec![T::zero(); own.len() * width];
+        let same: Vec<&[(u32, u32)]> = order.chunk_by(|a, b| a.0 == b.0).collect();
         with_slices::<T, _, 1>([gradients], |[gradients]| {
-            let sums = order.chunk_by(|a, b| a.0 == b.0).zip(values.chunks_exact_mut(width.max(1)));
-            for (same, sum) in sums {
-                for &(_, at) in same {
+            let sums = values.par_chunks_exact_mut(width.max(1)).zip(&same).with_min_len((PART / width.max(1)).max(1));
+            sums.for_each(|(sum, same)| {
+                for &(_, at) in *same {
                     let row = &gradients[at as usize * width..][..width];
                     sum.iter_mut().zip(row).for_each(|(sum, &x)| *sum += x);
                 }
-            }
+            });
         })?;
         shape[0] = own.len();
         let values = Tensor::from_vec(values, shape, gradients.device())?;

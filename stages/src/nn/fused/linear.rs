@@ -1,6 +1,11 @@
-//! A linear layer with its activation.
+//! Linear layers with their activation, one or a chain of them.
+//!
+//! Candle adds every gradient to zeros that it makes first: of what stands between two layers that is as much work as tanh itself, on one
+//! thread. So a chain hands that over by itself: candle sees one number in its place, by which it finds the way.
 
-use candle_core::{CpuStorage, CustomOp3, DType, Error, Layout, Result, Shape, Tensor};
+use std::sync::{Arc, Mutex, OnceLock};
+
+use candle_core::{CpuStorage, CustomOp3, DType, Device, Error, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
 use super::handed::handed_over;
@@ -22,11 +27,57 @@ pub enum Activation {
 /// When the shapes do not fit.
 pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor, activation: Activation) -> Result<Tensor> {
     if x.device().is_cpu() {
-        return x.contiguous()?.apply_op3(&weight.contiguous()?, bias, Layer { activation });
+        let alone = Layer { activation, from: None, into: None };
+        return x.contiguous()?.apply_op3(&weight.contiguous()?, bias, alone);
     }
     let (outputs, inputs) = weight.dims2()?;
     let (rows, shape) = rows_of(x.dims(), inputs, outputs)?;
     plain::linear(&x.reshape((rows, inputs))?, weight, bias, activation)?.reshape(shape)
+}
+
+/// The same through several layers of `[O, I]` and `[O]`, each with its activation.
+///
+/// # Errors
+/// When the shapes do not fit.
+pub fn chain(x: &Tensor, layers: &[(Tensor, &Tensor, Activation)]) -> Result<Tensor> {
+    if !x.device().is_cpu() {
+        return layers
+            .iter()
+            .try_fold(x.clone(), |x, (weight, bias, activation)| linear(&x, weight, bias, *activation));
+    }
+    let (mut x, mut from) = (x.contiguous()?, None);
+    for (k, (weight, bias, activation)) in layers.iter().enumerate() {
+        let into = (k + 1 < layers.len()).then(Arc::<Between>::default);
+        let layer = Layer { activation: *activation, from: from.take(), into: into.clone() };
+        x = x.apply_op3(&weight.contiguous()?, bias, layer)?;
+        from = into;
+    }
+    Ok(x)
+}
+
+/// What stands between two layers of a chain.
+#[derive(Default)]
+struct Between {
+    /// `[…, O]`, of the way there.
+    y: OnceLock<Tensor>,
+    /// Its gradient, from the layer behind for the one before.
+    gradient: Mutex<Option<Tensor>>,
+}
+
+impl Between {
+    fn y(&self) -> Result<&Tensor> {
+        self.y.get().ok_or_else(|| Error::msg("a layer was asked for before the one that it reads"))
+    }
+
+    fn give(&self, gradient: Tensor) -> Result<()> {
+        *self.gradient.lock().map_err(|_| Error::msg("a thread ended within this operator"))? = Some(gradient);
+        Ok(())
+    }
+
+    fn take(&self) -> Result<Tensor> {
+        let given = self.gradient.lock().map_err(|_| Error::msg("a thread ended within this operator"))?.take();
+        given.ok_or_else(|| Error::msg("the way back came to a layer before the one behind it"))
+    }
 }
 
 /// How many rows of `inputs` numbers there are in `[…, I]`, and the shape after the layer.
@@ -39,6 +90,10 @@ fn rows_of(shape: &[usize], inputs: usize, outputs: usize) -> Result<(usize, Vec
 
 struct Layer {
     activation: Activation,
+    /// What it reads, where that is within a chain.
+    from: Option<Arc<Between>>,
+    /// What it writes, where that is.
+    into: Option<Arc<Between>>,
 }
 
 impl CustomOp3 for Layer {
@@ -56,16 +111,27 @@ impl CustomOp3 for Layer {
         bias_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let (outputs, inputs) = weight_layout.shape().dims2()?;
-        let (rows, shape) = rows_of(x_layout.dims(), inputs, outputs)?;
         if bias_layout.dims() != [outputs] {
             candle_core::bail!("a layer of {inputs} → {outputs} with {:?} biases", bias_layout.dims());
         }
+        let x_shape = match &self.from {
+            Some(from) => from.y()?.dims(),
+            None => x_layout.dims(),
+        };
+        let (rows, shape) = rows_of(x_shape, inputs, outputs)?;
         let (storages, layouts) = ([x, weight, bias], [x_layout, weight_layout, bias_layout]);
         let found = match bias {
-            CpuStorage::F64(_) => forward::<f64>(storages, layouts, [rows, inputs, outputs], self.activation)?,
-            _ => forward::<f32>(storages, layouts, [rows, inputs, outputs], self.activation)?,
+            CpuStorage::F64(_) => self.forward::<f64>(storages, layouts, [rows, inputs, outputs])?,
+            _ => self.forward::<f32>(storages, layouts, [rows, inputs, outputs])?,
         };
-        Ok((found, Shape::from(shape)))
+        let Some(into) = &self.into else { return Ok((found, Shape::from(shape))) };
+        let (one, y) = match found {
+            CpuStorage::F64(all) => (CpuStorage::F64(vec![0.0]), Tensor::from_vec(all, shape, &Device::Cpu)?),
+            CpuStorage::F32(all) => (CpuStorage::F32(vec![0.0]), Tensor::from_vec(all, shape, &Device::Cpu)?),
+            _ => candle_core::bail!("a layer of numbers that are neither f32 nor f64"),
+        };
+        into.y.set(y).map_err(|_| Error::msg("a layer was asked for twice"))?;
+        Ok((one, Shape::from(1)))
     }
 
     fn bwd(
@@ -76,41 +142,69 @@ impl CustomOp3 for Layer {
         y: &Tensor,
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let (y, gradient) = match &self.into {
+            Some(into) => (into.y()?, into.take()?),
+            None => (y, gradient.clone()),
+        };
+        let read = match &self.from {
+            Some(from) => from.y()?,
+            None => x,
+        };
+        let asked = x.track_op();
         let (of_x, of_weight, of_bias) = match y.dtype() {
-            DType::F64 => backward::<f64>([x, weight, y, gradient], self.activation)?,
-            _ => backward::<f32>([x, weight, y, gradient], self.activation)?,
+            DType::F64 => backward::<f64>([read, weight, y, &gradient], self.activation, asked)?,
+            _ => backward::<f32>([read, weight, y, &gradient], self.activation, asked)?,
+        };
+        let of_x = match (&self.from, of_x) {
+            (Some(from), Some(of_x)) => {
+                from.give(of_x)?;
+                Some(x.zeros_like()?)
+            }
+            (_, of_x) => of_x,
         };
         Ok((of_x, handed_over(weight, of_weight)?, handed_over(bias, of_bias)?))
     }
 }
 
-/// `[x, weight, bias]` and `[B, I, O]`.
-fn forward<T: Real>(
-    storages: [&CpuStorage; 3],
-    layouts: [&Layout; 3],
-    [rows, inputs, outputs]: [usize; 3],
-    activation: Activation,
-) -> Result<CpuStorage> {
-    let of = |k: usize| contiguous::<T>(storages[k], layouts[k]);
-    let (x, weight, bias) = (Matrix::new(of(0)?, rows, inputs)?, Matrix::new(of(1)?, outputs, inputs)?, of(2)?);
-    let found = product_and(
-        x,
-        weight.t(),
-        #[inline(always)]
-        |_, column, sums| {
-            let each = sums.iter_mut().zip(&bias[column..]);
-            match activation {
-                Activation::None => each.for_each(|(z, &b)| *z += b),
-                Activation::Tanh => each.for_each(|(z, &b)| *z = (*z + b).tanh()),
-            }
-        },
-    )?;
-    Ok(T::to_cpu_storage_owned(found))
+impl Layer {
+    /// `[x, weight, bias]` and `[B, I, O]`.
+    fn forward<T: Real>(
+        &self,
+        storages: [&CpuStorage; 3],
+        layouts: [&Layout; 3],
+        [rows, inputs, outputs]: [usize; 3],
+    ) -> Result<CpuStorage> {
+        let of = |k: usize| contiguous::<T>(storages[k], layouts[k]);
+        let (weight, bias) = (Matrix::new(of(1)?, outputs, inputs)?, of(2)?);
+        let from = |x: &[T]| {
+            product_and(
+                Matrix::new(x, rows, inputs)?,
+                weight.t(),
+                #[inline(always)]
+                |_, column, sums| {
+                    let each = sums.iter_mut().zip(&bias[column..]);
+                    match self.activation {
+                        Activation::None => each.for_each(|(z, &b)| *z += b),
+                        Activation::Tanh => each.for_each(|(z, &b)| *z = (*z + b).tanh()),
+                    }
+                },
+            )
+        };
+        let found = match &self.from {
+            Some(between) => with_slices::<T, _, 1>([between.y()?], |[x]| from(x))??,
+            None => from(of(0)?)?,
+        };
+        Ok(T::to_cpu_storage_owned(found))
+    }
 }
 
-/// The gradients of `[x, weight, bias]` from `[x, weight, y, gradient]`.
-fn backward<T: Real>(tensors: [&Tensor; 4], activation: Activation) -> Result<(Option<Tensor>, Tensor, Tensor)> {
-    let ((outputs, inputs), asked, device) = (tensors[1].dims2()?, tensors[0].track_op(), tensors[0].device());
+/// The gradients of `[x, weight, bias]` from `[x, weight, y, gradient]`; that of x where it is asked for.
+fn backward<T: Real>(
+    tensors: [&Tensor; 4],
+    activation: Activation,
+    asked: bool,
+) -> Result<(Option<Tensor>, Tensor, Tensor)> {
+    let ((outputs, inputs), device) = (tensors[1].dims2()?, tensors[0].device());
     let (rows, _) = rows_of(tensors[0].dims(), inputs, outputs)?;
     let mut of_bias = vec![T::zero(); outputs];
     let (of_x, of_weight) = with_slices::<T, _, 4>(tensors, |[x, weight, y, gradient]| {
@@ -171,8 +265,6 @@ const COLUMNS: usize = 128;
 
 #[cfg(test)]
 mod tests {
-    use candle_core::Device;
-
     use super::*;
     use crate::nn::Init;
     use crate::nn::gradient_check::{assert_finite_differences, assert_same_gradients};
@@ -193,6 +285,33 @@ mod tests {
             };
             assert_same_gradients(&tensors, fused, plain);
         }
+    }
+
+    #[test]
+    fn a_chain_is_its_layers_one_by_one_and_may_be_gone_back_through_again() {
+        let tensors =
+            [values(1, &[37, 5]), values(2, &[19, 5]), values(3, &[19]), values(4, &[11, 19]), values(5, &[11])];
+        let tensors: Vec<Tensor> = tensors.into_iter().chain([values(6, &[2, 11]), values(7, &[2])]).collect();
+        let tensors: [Tensor; 7] = tensors.try_into().unwrap();
+        let (none, tanh) = (Activation::None, Activation::Tanh);
+        let chained = |[x, a, b, c, d, e, f]: [&Tensor; 7]| {
+            chain(x, &[(a.clone(), b, tanh), (c.clone(), d, tanh), (e.clone(), f, none)])
+        };
+        assert_same_gradients(&tensors, chained, |[x, a, b, c, d, e, f]| {
+            linear(&linear(&linear(x, a, b, tanh)?, c, d, tanh)?, e, f, none)
+        });
+        let of = tensors.each_ref().map(|tensor| candle_core::Var::from_tensor(tensor).unwrap());
+        let loss = chained(of.each_ref().map(candle_core::Var::as_tensor)).unwrap().sqr().unwrap().sum_all().unwrap();
+        let back = |k: usize| {
+            let gradients = loss.backward().unwrap();
+            gradients.get(of[k].as_tensor()).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap()
+        };
+        assert_eq!(back(1), back(1));
+        // Nothing but the last layer is asked for.
+        let constant = |k: usize| tensors[k].clone();
+        let head = [(constant(1), &tensors[2], tanh), (of[3].as_tensor().clone(), &tensors[4], none)];
+        let loss = chain(&tensors[0], &head).unwrap().sqr().unwrap().sum_all().unwrap();
+        assert!(loss.backward().unwrap().get(of[3].as_tensor()).is_some());
     }
 
     #[test]

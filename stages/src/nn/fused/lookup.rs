@@ -1,10 +1,11 @@
 //! Rows of a table by id, whose gradient is of these rows alone.
 
 use candle_core::backend::BackendStorage as _;
-use candle_core::{CpuStorage, CudaStorage, CustomOp1, Layout, Result, Shape, Storage, Tensor};
+use candle_core::{CpuStorage, CudaStorage, CustomOp1, DType, Layout, Result, Shape, Storage, Tensor};
+use rayon::prelude::*;
 
 use super::handed::{Gradient, Rows, handed_over};
-use super::{Real, contiguous};
+use super::{PART, Real, contiguous, with_slices};
 
 /// The rows `ids […]` of u32 of `table [N, D]` or `[N]` → `[…, D]` or `[…]`. An optimiser that takes gradients by itself gets those of
 /// the rows that were used (see `handed`); candle gets one of the whole table.
@@ -30,8 +31,8 @@ impl CustomOp1 for Lookup {
 
     fn cpu_fwd(&self, table: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         fn of<T: Real>(table: &[T], width: usize, ids: &[u32]) -> CpuStorage {
-            let mut found = Vec::with_capacity(ids.len() * width);
-            ids.iter().for_each(|&id| found.extend_from_slice(&table[id as usize * width..][..width]));
+            let mut found = vec![T::zero(); ids.len() * width];
+            copy(table, width, ids, &mut found);
             T::to_cpu_storage_owned(found)
         }
         let (count, ids) = (layout.dims()[0], self.ids.to_vec1::<u32>()?);
@@ -60,9 +61,52 @@ impl CustomOp1 for Lookup {
     }
 }
 
+/// The rows at `ids` of `table`, all of which are there, shared by the threads.
+fn copy<T: Real>(table: &[T], width: usize, ids: &[u32], out: &mut [T]) {
+    let width = width.max(1);
+    let least = (PART / width).max(1);
+    out.par_chunks_exact_mut(width).zip(ids).with_min_len(least).for_each(|(out, &id)| {
+        out.copy_from_slice(&table[id as usize * width..][..width]);
+    });
+}
+
+/// The rows at `ids` of one table `[N, …]` and then those of another, as constants: `[B + C, …]`.
+///
+/// # Errors
+/// When a row is none of its table, or the tables are not alike.
+pub fn of_both((one, ids): (&Tensor, &[u32]), (other, more): (&Tensor, &[u32])) -> Result<Tensor> {
+    fn of<T: Real>(tables: [&Tensor; 2], width: usize, ids: [&[u32]; 2]) -> Result<Vec<T>> {
+        let mut found = vec![T::zero(); (ids[0].len() + ids[1].len()) * width];
+        let (first, second) = found.split_at_mut(ids[0].len() * width);
+        with_slices::<T, _, 2>(tables, |[one, other]| {
+            copy(one, width, ids[0], first);
+            copy(other, width, ids[1], second);
+        })?;
+        Ok(found)
+    }
+    let (rows, rest) = (one.dim(0)?, &one.dims()[1..]);
+    if rest != &other.dims()[1..] || one.dtype() != other.dtype() {
+        candle_core::bail!("rows of {:?} and of {:?}", one.dims(), other.dims());
+    }
+    for (ids, rows) in [(ids, rows), (more, other.dim(0)?)] {
+        if let Some(id) = ids.iter().find(|&&id| id as usize >= rows) {
+            candle_core::bail!("row {id} of a table of {rows}");
+        }
+    }
+    if !one.device().is_cpu() {
+        let at = |table: &Tensor, ids: &[u32]| table.index_select(&Tensor::new(ids, table.device())?, 0);
+        return Tensor::cat(&[at(one, ids)?, at(other, more)?], 0);
+    }
+    let (width, shape) = (rest.iter().product(), [&[ids.len() + more.len()], rest].concat());
+    match one.dtype() {
+        DType::F64 => Tensor::from_vec(of::<f64>([one, other], width, [ids, more])?, shape, one.device()),
+        _ => Tensor::from_vec(of::<f32>([one, other], width, [ids, more])?, shape, one.device()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use candle_core::{DType, Device};
+    use candle_core::Device;
 
     use super::*;
     use crate::nn::Init;
@@ -78,5 +122,24 @@ mod tests {
         assert!(lookup(&table, &Tensor::new(&[7_u32], &Device::Cpu).unwrap()).is_err());
         let column = table.narrow(1, 0, 1).unwrap().squeeze(1).unwrap().contiguous().unwrap();
         assert_same_gradients(&[column], |[t]| lookup(t, &ids), |[t]| plain(t)?.reshape((3, 2)));
+    }
+
+    #[test]
+    fn rows_of_two_tables_stand_one_after_the_other() {
+        for width in [None, Some(3)] {
+            let table = |seed, rows: usize| {
+                let shape: Vec<usize> = [rows].into_iter().chain(width).collect();
+                Init::new(seed).normal(&shape, 1.0).unwrap()
+            };
+            let (one, other, ids, more) = (table(1, 5), table(2, 4), [4_u32, 0, 4], [3_u32, 1]);
+            let at =
+                |table: &Tensor, ids: &[u32]| table.index_select(&Tensor::new(ids, &Device::Cpu).unwrap(), 0).unwrap();
+            let wanted = Tensor::cat(&[at(&one, &ids), at(&other, &more)], 0).unwrap();
+            let found = of_both((&one, &ids), (&other, &more)).unwrap();
+            assert_eq!(found.dims(), wanted.dims());
+            let numbers = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            assert_eq!(numbers(&found), numbers(&wanted));
+            assert!(of_both((&one, &[5]), (&other, &more)).is_err() && of_both((&one, &ids), (&other, &[4])).is_err());
+        }
     }
 }

@@ -90,6 +90,12 @@ pub fn means(hidden: &Tensor, weight: &Tensor, bias: &Tensor, tilt: &Tensor, ato
     chances.matmul(&atoms.values.unsqueeze(1)?)?.reshape((rows, items))
 }
 
+/// See [`mean_of`](super::mean_of).
+pub fn mean_of(x: &Tensor, there: &Tensor) -> Result<Tensor> {
+    let sum = x.broadcast_mul(&there.unsqueeze(2)?)?.sum(1)?;
+    sum.broadcast_div(&there.sum_keepdim(1)?.maximum(1.0)?)
+}
+
 /// One step of AdamW: θ, and the new m and v; see [`Step`](super::Step).
 pub fn adam(var: &Var, gradient: &Tensor, mean: &Tensor, square: &Tensor, rates: &Rates) -> Result<[Tensor; 2]> {
     let (x, g) = (var.as_tensor().detach(), (gradient.detach() * rates.scale)?);
