@@ -202,8 +202,10 @@ impl Discriminator {
         let g = self.g.forward(seen)?.squeeze(1)?;
         let (Some(potential), Some(gamma)) = (&self.potential, self.shape.discount) else { return Ok(g) };
         let Around { states, after, going_on } = rows.around()?;
-        let after = (potential.forward(after)?.squeeze(1)? * going_on)?;
-        Ok(shaped(&g, &potential.forward(states)?.squeeze(1)?, &after, gamma)?)
+        // Both at once: products of twice as many rows, and one gradient of each weight.
+        let (rows, both) = (states.dim(0)?, potential.forward(&Tensor::cat(&[states, after], 0)?)?.squeeze(1)?);
+        let after = (both.narrow(0, rows, rows)? * going_on)?;
+        Ok(shaped(&g, &both.narrow(0, 0, rows)?, &after, gamma)?)
     }
 
     /// `[B]`, high where the expert is likely, in either form.

@@ -47,7 +47,8 @@ pub fn chain(x: &Tensor, layers: &[(Tensor, &Tensor, Activation)]) -> Result<Ten
     }
     let (mut x, mut from) = (x.contiguous()?, None);
     for (k, (weight, bias, activation)) in layers.iter().enumerate() {
-        let into = (k + 1 < layers.len()).then(Arc::<Between>::default);
+        let between = || Arc::new(Between { activation: *activation, y: OnceLock::new(), gradient: Mutex::new(None) });
+        let into = (k + 1 < layers.len()).then(between);
         let layer = Layer { activation: *activation, from: from.take(), into: into.clone() };
         x = x.apply_op3(&weight.contiguous()?, bias, layer)?;
         from = into;
@@ -56,11 +57,12 @@ pub fn chain(x: &Tensor, layers: &[(Tensor, &Tensor, Activation)]) -> Result<Ten
 }
 
 /// What stands between two layers of a chain.
-#[derive(Default)]
 struct Between {
+    /// Of the layer before.
+    activation: Activation,
     /// `[…, O]`, of the way there.
     y: OnceLock<Tensor>,
-    /// Its gradient, from the layer behind for the one before.
+    /// The gradient of what went into the activation, from the layer behind for the one before.
     gradient: Mutex<Option<Tensor>>,
 }
 
@@ -142,18 +144,19 @@ impl CustomOp3 for Layer {
         y: &Tensor,
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let (y, gradient) = match &self.into {
-            Some(into) => (into.y()?, into.take()?),
-            None => (y, gradient.clone()),
+        // Within a chain the layer behind has gone back through the activation.
+        let (gradient, activation) = match &self.into {
+            Some(into) => (into.take()?, Activation::None),
+            None => (gradient.clone(), self.activation),
         };
-        let read = match &self.from {
-            Some(from) => from.y()?,
-            None => x,
+        let (read, read_activation) = match &self.from {
+            Some(from) => (from.y()?, from.activation),
+            None => (x, Activation::None),
         };
-        let asked = x.track_op();
-        let (of_x, of_weight, of_bias) = match y.dtype() {
-            DType::F64 => backward::<f64>([read, weight, y, &gradient], self.activation, asked)?,
-            _ => backward::<f32>([read, weight, y, &gradient], self.activation, asked)?,
+        let (asked, activations) = (x.track_op(), [read_activation, activation]);
+        let (of_x, of_weight, of_bias) = match gradient.dtype() {
+            DType::F64 => backward::<f64>([read, weight, y, &gradient], activations, asked)?,
+            _ => backward::<f32>([read, weight, y, &gradient], activations, asked)?,
         };
         let of_x = match (&self.from, of_x) {
             (Some(from), Some(of_x)) => {
@@ -198,10 +201,11 @@ impl Layer {
     }
 }
 
-/// The gradients of `[x, weight, bias]` from `[x, weight, y, gradient]`; that of x where it is asked for.
+/// The gradients of `[x, weight, bias]` from `[x, weight, y, gradient]`; that of x where it is asked for, and of what went into the
+/// activation that gave it.
 fn backward<T: Real>(
     tensors: [&Tensor; 4],
-    activation: Activation,
+    [of_read, activation]: [Activation; 2],
     asked: bool,
 ) -> Result<(Option<Tensor>, Tensor, Tensor)> {
     let ((outputs, inputs), device) = (tensors[1].dims2()?, tensors[0].device());
@@ -217,12 +221,25 @@ fn backward<T: Real>(
             }
         };
         add_rows(of_sums, &mut of_bias);
-        let (x, weight) = (Matrix::new(x, rows, inputs)?, Matrix::new(weight, outputs, inputs)?);
+        let weight = Matrix::new(weight, outputs, inputs)?;
         let of_sums = Matrix::new(of_sums, rows, outputs)?;
+        let of_x = || {
+            product_and(
+                of_sums,
+                weight,
+                #[inline(always)]
+                |row, column, gradient| {
+                    if of_read == Activation::Tanh {
+                        let y = &x[row * inputs + column..];
+                        gradient.iter_mut().zip(y).for_each(|(g, &y)| *g = *g * (T::one() - y * y));
+                    }
+                },
+            )
+        };
         let (of_x, of_weight) = both(
             rows * inputs * outputs,
-            || asked.then(|| product(of_sums, weight)).transpose(),
-            || product(of_sums.t(), x),
+            || asked.then(of_x).transpose(),
+            || product(of_sums.t(), Matrix::new(x, rows, inputs)?),
         );
         Ok::<_, Error>((of_x?, of_weight?))
     })??;
