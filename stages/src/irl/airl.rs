@@ -92,7 +92,8 @@ impl Stage for Airl {
     /// 1: first. 2: as version 4 of irl.gail; the file's f is divided by its own deviation; the generator does not imitate.
     /// 3: steps of training are fused, so sums round otherwise; `discriminator.layers`.
     /// 4: gradients are summed in parts, for threads, so they round otherwise.
-    const VERSION: u32 = 4;
+    /// 5: the potential reads both states of a step at once, so its gradients round otherwise.
+    const VERSION: u32 = 5;
     const ABOUT: &'static str = "learn a reward and demonstration weights by adversarial inverse RL (AIRL's form)";
     const NOT_IN_KEY: &'static [&'static str] = &["policy.checkpoint_every"];
     const TRAINS: bool = true;
