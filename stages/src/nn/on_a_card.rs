@@ -7,7 +7,7 @@ use candle_core::{DType, Device, Result, Tensor, Var};
 use pipeline::{Context, Interrupted, Stage};
 
 use super::actor_critic::Shape;
-use super::fused::{Activation, Chosen, Scene, head, layer_norm, linear, lookup, recurrent};
+use super::fused::{Activation, Chosen, Scene, chain, head, layer_norm, linear, lookup, mean_of, recurrent};
 use super::loss::{huber, softplus, taken};
 use super::sampled::Proposal;
 use super::{
@@ -78,6 +78,7 @@ fn operators() -> Vec<Operator> {
     let allowed = Tensor::from_iter((0..64 * 37).map(open), &Device::Cpu).unwrap().reshape((64, 37)).unwrap();
     let taken_there = ids.clone();
     let there = Tensor::new(&[[1.0_f32, 1.0, 0.0], [1.0, 1.0, 1.0]], &Device::Cpu).unwrap();
+    let there_again = there.clone();
     vec![
         (
             "linear",
@@ -88,6 +89,18 @@ fn operators() -> Vec<Operator> {
             "tanh",
             vec![values(1, &[4, 9, 50]), values(2, &[19, 50]), values(3, &[19])],
             Box::new(layer(Activation::Tanh)),
+        ),
+        (
+            "chain",
+            vec![values(1, &[37, 50]), values(2, &[19, 50]), values(3, &[19]), values(4, &[5, 19]), values(5, &[5])],
+            Box::new(|t| {
+                chain(&t[0], &[(t[1].clone(), &t[2], Activation::Tanh), (t[3].clone(), &t[4], Activation::None)])
+            }),
+        ),
+        (
+            "mean of",
+            vec![values(1, &[2, 3, 15])],
+            Box::new(move |t| mean_of(&t[0], &there_again.to_device(t[0].device())?)),
         ),
         (
             "layer norm",

@@ -231,7 +231,7 @@ fn backward<T: Real>(
                 |row, column, gradient| {
                     if of_read == Activation::Tanh {
                         let y = &x[row * inputs + column..];
-                        gradient.iter_mut().zip(y).for_each(|(g, &y)| *g = *g * (T::one() - y * y));
+                        gradient.iter_mut().zip(y).for_each(|(g, &y)| *g *= T::one() - y * y);
                     }
                 },
             )

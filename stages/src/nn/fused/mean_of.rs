@@ -63,7 +63,7 @@ impl Mean {
                             found.iter_mut().zip(x).for_each(|(sum, &x)| *sum += x * there);
                         }
                         let count = count(there);
-                        found.iter_mut().for_each(|sum| *sum = *sum / count);
+                        found.iter_mut().for_each(|sum| *sum /= count);
                     },
                 );
             });
