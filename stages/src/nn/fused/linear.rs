@@ -315,8 +315,13 @@ mod tests {
             chain(x, &[(a.clone(), b, tanh), (c.clone(), d, tanh), (e.clone(), f, none)])
         };
         assert_same_gradients(&tensors, chained, |[x, a, b, c, d, e, f]| {
-            linear(&linear(&linear(x, a, b, tanh)?, c, d, tanh)?, e, f, none)
+            plain::linear(&plain::linear(&plain::linear(x, a, b, tanh)?, c, d, tanh)?, e, f, none)
         });
+        let [x, a, b, c, d, e, f] = &tensors;
+        let x = x.narrow(0, 0, 3).unwrap();
+        assert_finite_differences(&x, |x| chained([x, a, b, c, d, e, f])?.sqr()?.sum_all());
+        assert_finite_differences(b, |b| chained([&x, a, b, c, d, e, f])?.sqr()?.sum_all());
+        assert_finite_differences(c, |c| chained([&x, a, b, c, d, e, f])?.sqr()?.sum_all());
         let of = tensors.each_ref().map(|tensor| candle_core::Var::from_tensor(tensor).unwrap());
         let loss = chained(of.each_ref().map(candle_core::Var::as_tensor)).unwrap().sqr().unwrap().sum_all().unwrap();
         let back = |k: usize| {
