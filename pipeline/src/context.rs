@@ -9,6 +9,9 @@ use crate::Device;
 use crate::progress::{Bar, Progress};
 use crate::stage::AssetName;
 
+/// The name of notes that a reader of a result must not miss; see [`Context::warn`].
+pub const WARNING: &str = "warning";
+
 /// A flag that Ctrl-C raises and long work looks at between two units.
 #[derive(Clone, Debug, Default)]
 pub struct Cancel(Arc<AtomicBool>);
@@ -90,6 +93,10 @@ impl Context {
     /// Shows one fact on the screen and keeps it in the run's record (`rows`, `100000`). Never in an object.
     pub fn note(&self, name: &str, value: impl ToString) {
         self.progress.note(name, &value.to_string());
+    }
+    /// Notes what a reader of the result must not miss: reports say it beside the result.
+    pub fn warn(&self, text: impl ToString) {
+        self.note(WARNING, text);
     }
     /// How many threads the user granted.
     #[must_use]

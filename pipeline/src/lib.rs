@@ -33,7 +33,7 @@ pub mod units;
 mod upkeep;
 
 pub use artifact::Artifact;
-pub use context::{Cancel, Context, Interrupted};
+pub use context::{Cancel, Context, Interrupted, WARNING};
 pub use device::{Device, Devices};
 pub use exit::{Exhausted, Exit, Unreachable, Wrong};
 pub use ports::{Arity, Many, Named, PortField, PortFile, PortSpec, Ports};

@@ -119,6 +119,7 @@ fn diagnose(path: &Path) -> Result<()> {
     }
     Ok(())
 }
+
 /// What is wrong where a file lacks a field.
 pub fn no_field(path: &Path, name: &str, names: &[String]) -> String {
     format!(

@@ -16,7 +16,10 @@ use super::literal;
 pub(super) fn titles(path: &Path) -> Result<Vec<(String, String)>> {
     let file = json(path)?;
     let map = file["id2item_dict"].as_object();
-    let map = map.with_context(|| format!("{}: wanted {{\"id2item_dict\": {{id: title}}}}\nhelp: write the catalogue so, as {{\"id2item_dict\": {{\"0\": \"Braid\"}}}}", path.display()))?;
+    let map = map.with_context(|| {
+        let help = r#"write the catalogue so, as {"id2item_dict": {"0": "Braid"}}"#;
+        format!("{}: wanted {{\"id2item_dict\": {{id: title}}}}\nhelp: {help}", path.display())
+    })?;
     let entry = |(id, title): (&String, &Value)| {
         let place = || format!("{}: id {id:?} with title {title}, wanted a number and a text", path.display());
         Ok((id.parse::<u64>().with_context(place)?, title.as_str().with_context(place)?.to_owned()))

@@ -121,7 +121,7 @@ impl Game<'_> {
         };
         let remark = self.remark(world);
         if let Some(remark) = &remark {
-            cx.note("warning", remark);
+            cx.warn(remark);
         }
         let settings = self.discriminator;
         let mut opponent =

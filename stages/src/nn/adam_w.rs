@@ -336,6 +336,53 @@ mod tests {
         }
     }
 
+    /// More rows than one thread takes; in a first step the rows that are used go where a step of the whole table takes them.
+    #[test]
+    fn many_used_rows_are_shared_by_the_threads_and_the_others_stay() {
+        let (start, weights) =
+            (Init::new(1).normal(&[3000, 33], 1.0).unwrap(), Init::new(2).normal(&[1500, 33], 1.0).unwrap());
+        let ids: Vec<u32> = (0..1500).map(|k| k * 7 % 3000).collect();
+        let stepped = |used_rows: bool, threads: usize| {
+            let mut params = Params::default();
+            let table = params.add("x", &start).unwrap();
+            let adam = AdamW::new(&params, 0.1, 0.01, f64::INFINITY).unwrap();
+            let mut adam = if used_rows { adam.of_used_rows() } else { adam };
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| {
+                let ids = Tensor::new(ids.as_slice(), &Device::Cpu).unwrap();
+                let found = crate::nn::fused::lookup(&table, &ids).unwrap();
+                adam.descend(&params, &(found * &weights).unwrap().sum_all().unwrap()).unwrap();
+            });
+            (table.to_vec2::<f32>().unwrap(), adam.export().unwrap())
+        };
+        let (one, whole, before) = (stepped(true, 1), stepped(false, 1).0, start.to_vec2::<f32>().unwrap());
+        assert!(stepped(true, 3) == one, "threads change no bit, of the table or of its moments");
+        for (row, found) in one.0.iter().enumerate() {
+            let wanted = if ids.contains(&(row as u32)) { &whole[row] } else { &before[row] };
+            assert_eq!(found, wanted, "row {row}");
+        }
+    }
+
+    #[test]
+    fn optimisers_that_share_a_loss_step_as_each_would_alone() {
+        let after = |steps: &dyn Fn([(&mut AdamW, &Params); 2], &Tensor)| {
+            let ((first, x), (second, y)) = (one_parameter(2.0), one_parameter(3.0));
+            let of = |params: &Params, rate| AdamW::new(params, rate, 0.0, f64::INFINITY).unwrap();
+            let (mut one, mut other) = (of(&first, 0.1), of(&second, 0.2));
+            let loss = (x.sqr().unwrap() * &y).unwrap().sum_all().unwrap();
+            steps([(&mut one, &first), (&mut other, &second)], &loss);
+            [value(&first), value(&second)]
+        };
+        let together = after(&|trained, loss| {
+            // 2xy and x².
+            assert_eq!(AdamW::descend_together(trained, loss).unwrap(), [12.0, 4.0]);
+        });
+        let [alone, _] = after(&|[(adam, params), _], loss| assert!(adam.descend(params, loss).is_ok()));
+        let [_, too] = after(&|[_, (adam, params)], loss| assert!(adam.descend(params, loss).is_ok()));
+        assert_eq!(together, [alone, too]);
+        assert!((together[0] - 1.9).abs() < 1e-7 && (together[1] - 2.8).abs() < 1e-7, "{together:?}");
+    }
+
     #[test]
     fn a_restored_optimiser_goes_on_exactly() {
         let run = |restore: bool| {

@@ -1,6 +1,7 @@
 //! Traps that only the record of a run shows: which world judged, which one trained, who lent the distances, which reward
 //! form was learned, and where results came from. They are computed from settings and digests, never from names of stages.
 
+use pipeline::WARNING;
 use pipeline::report::{Ran, RanFile, RanStage};
 
 use super::say;
@@ -18,9 +19,6 @@ const FORMS: [(&str, &str); 2] = [
          may be its doing",
     ),
 ];
-
-/// What stages call a note that a reader must not miss.
-pub(super) const WARNING: &str = "warning";
 
 /// Sentences of warning about a run; about what `page` was made from, where it is told with one.
 pub(super) fn traps(ran: &Ran, page: Option<&RanFile>) -> Vec<String> {

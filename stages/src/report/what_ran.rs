@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use minijinja::{Value, context};
+use pipeline::WARNING;
 use pipeline::report::{Ran, RanAsset, RanFile, RanStage};
 
 use super::page::fill;
@@ -89,10 +90,9 @@ fn notes(ran: &Ran, stage: &RanStage) -> Vec<(String, String)> {
     let name = trap::parts(&stage.name).0;
     let told = |(key, value): (&String, &String)| {
         let warns = |other: &&RanStage| {
-            trap::parts(&other.name).0 == name && other.notes.get(trap::WARNING).is_some_and(|text| text == value)
+            trap::parts(&other.name).0 == name && other.notes.get(WARNING).is_some_and(|text| text == value)
         };
-        let same: Vec<&RanStage> =
-            if key == trap::WARNING { ran.stages.iter().filter(warns).collect() } else { Vec::new() };
+        let same: Vec<&RanStage> = if key == WARNING { ran.stages.iter().filter(warns).collect() } else { Vec::new() };
         match &same[..] {
             [first, ..] if first.name != stage.name => None,
             [_, _, ..] => {

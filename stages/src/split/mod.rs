@@ -117,7 +117,7 @@ impl Stage for Split {
         }
         let by_time = matches!(self.by, By::Time | By::LeaveLast(_));
         if let Some(warning) = by_time.then(|| of_one_time(log, &rows_of)).flatten() {
-            cx.note("warning", warning);
+            cx.warn(warning);
         }
         let held = match self.by {
             By::Time => last(&rows_of, log.len(), |rows| self.share(rows)),

@@ -134,7 +134,7 @@ pub(super) fn complete(
         None => cx.note("calibration", "none: connect `holdout` to learn how far the world is off"),
         Some(holdout) => {
             if let Some(warning) = seen_before(&inputs.interactions, holdout) {
-                cx.note("warning", warning);
+                cx.warn(warning);
             }
             let promises = of_mean(members, &mean, deviation.as_ref(), &inputs.interactions, holdout);
             let last = curves.0.iter().map(|point| point.step).max().unwrap_or(0);
