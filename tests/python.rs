@@ -1,4 +1,4 @@
-//! A policy is a file that others can serve: `tests/data/load_policy.py` reads it in NumPy and scores as this program does.
+//! A policy is a file that others can serve: `tests/data/load_policy.py` reads it in NumPy and answers as this program does.
 //!
 //! NumPy and safetensors come from pip, once, into the build folder. Without a network the test says so and is skipped, unless
 //! `APPRENTICE_REQUIRE_NETWORK` is set.
@@ -8,15 +8,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use pipeline::Artifact as _;
-use serde_json::json;
-use stages::artifact::{Array, DistancesFrom, Policy, Rules, Window, World};
-use stages::env::{Observation, states};
+use pipeline::recommend::{Asked, Questions};
+use serde_json::{Value, json};
+use stages::artifact::{Array, DistancesFrom, Ids, Policy, Rules, Window, World};
 use stages::nn::actor_critic::Shape;
 use stages::nn::categorical::{Categorical, Support};
 use stages::nn::constrained::Constrained;
-use stages::nn::{ActorCritic, Average, Caser, Encoder, GruEncoder, SasRec, Scores, Transformer, served};
+use stages::nn::{ActorCritic, Average, Caser, Encoder, GruEncoder, SasRec, Transformer};
+use stages::recommend::recommend;
 
-use crate::project::repository;
+use crate::project::{repository, text};
 
 const USERS: usize = 3;
 const ITEMS: usize = 9;
@@ -73,7 +74,13 @@ fn world() -> World {
             low_reward: None,
             ..Rules::default()
         },
+        // Each reads like the row number of another.
+        ids: Ids { users: backwards(USERS), items: backwards(ITEMS), titles: backwards(ITEMS) },
     }
+}
+
+fn backwards(count: usize) -> Vec<String> {
+    (0..count).rev().map(|k| k.to_string()).collect()
 }
 
 /// How a policy's scores come about.
@@ -85,7 +92,7 @@ enum Form {
 }
 
 /// A policy with that encoder, in which no parameter has its first value.
-fn policy(world: &World, encoder: Encoder, form: Form) -> (Policy, Box<dyn Scores>) {
+fn policy(world: &World, encoder: Encoder, form: Form) -> Policy {
     let shape = Shape {
         users: USERS,
         items: ITEMS,
@@ -111,26 +118,25 @@ fn policy(world: &World, encoder: Encoder, form: Form) -> (Policy, Box<dyn Score
         let change = numbers(&array.shape, 13 * start);
         array.data.iter_mut().zip(change.data).for_each(|(x, change)| *x += 0.2 * change);
     }
-    let network = served::load(&file).unwrap();
-    (Policy::new(file, "rl.a2c", world).unwrap(), network)
+    Policy::new(file, "rl.a2c", world).unwrap()
 }
 
 #[test]
-fn a_policy_scores_the_same_in_numpy() {
+fn a_policy_answers_the_same_in_numpy() {
     let Some(packages) = packages("numpy-and-safetensors", &["numpy", "safetensors"]) else { return };
     let world = world();
-    let histories: [(u32, &[u32], &[f32]); 4] = [
-        (0, &[], &[]),
-        (1, &[4], &[2.5]),
-        (2, &[8, 0, 8], &[1.0, -0.5, 3.0]),
-        (0, &[1, 2, 3, 4, 5, 6], &[1.0, 2.0, 3.0, 4.0, 5.0, 0.5]),
+    let histories: [(&str, &[&str], &[f32]); 4] = [
+        ("2", &[], &[]),
+        ("1", &["4"], &[2.5]),
+        ("0", &["0", "8", "0"], &[1.0, -0.5, 3.0]),
+        ("2", &["7", "6", "5", "4", "3", "2"], &[1.0, 2.0, 3.0, 4.0, 5.0, 0.5]),
     ];
-    let mut observation = Observation::of(&world, 4);
-    for (user, items, rewards) in histories {
-        observation.push(user, items, rewards, world.rules.horizon, ITEMS as u32);
-    }
-    let state = |(user, items, rewards): (u32, &[u32], &[f32])| json!({ "user": user, "history": items, "rewards": rewards, "progress": items.len() as f64 / 10.0 });
-    let stdin = json!(histories.map(state)).to_string();
+    let asked = |&(user, items, rewards): &(&str, &[&str], &[f32])| Asked {
+        user: user.to_owned(),
+        history: items.iter().map(|&item| item.to_owned()).collect(),
+        rewards: rewards.to_vec(),
+        place: None,
+    };
     let folder = tempfile::tempdir().unwrap();
     for (k, (encoder, form)) in [
         (Encoder::Window, Form::Logits),
@@ -145,27 +151,53 @@ fn a_policy_scores_the_same_in_numpy() {
     .into_iter()
     .enumerate()
     {
-        let (policy, network) = policy(&world, encoder.clone(), form);
+        let policy = policy(&world, encoder.clone(), form);
         let file = folder.path().join(format!("{k}.safetensors"));
         policy.write(&file).unwrap();
-        let mut python = Command::new("python3")
-            .arg(repository().join("tests/data/load_policy.py"))
-            .arg(&file)
-            .env("PYTHONPATH", &packages)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        python.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();
-        let output = python.wait_with_output().unwrap();
-        assert!(output.status.success(), "python failed for {encoder:?}, {form:?}");
-        let found: Vec<Vec<f64>> = serde_json::from_slice(&output.stdout).unwrap();
-        let wanted = network.logits(&states(&network, &observation).unwrap()).unwrap().to_vec2::<f32>().unwrap();
-        for (found, wanted) in found.concat().iter().zip(wanted.concat()) {
-            let wanted = f64::from(wanted);
-            let error = (found - wanted).abs() / wanted.abs().max(1.0);
-            assert!(error < 1e-5, "{found} in NumPy, {wanted} here, with {encoder:?}, {form:?}");
+        for exclude_history in [false, true] {
+            let questions = Questions {
+                asked: histories.iter().map(asked).collect(),
+                count: ITEMS,
+                exclude_history,
+                ..Questions::default()
+            };
+            let line = |(user, history, rewards): &(&str, &[&str], &[f32])| {
+                json!({ "user": user, "history": history, "rewards": rewards, "exclude_history": exclude_history })
+                    .to_string()
+                    + "\n"
+            };
+            let found = in_python(&packages, &file, &histories.iter().map(line).collect::<String>());
+            let wanted = recommend(&file, &questions).unwrap().answers;
+            assert_eq!(found.len(), wanted.len());
+            for (found, wanted) in found.iter().zip(wanted) {
+                let ids = |items: &[Value]| items.iter().map(|item| text(&item["id"])).collect::<Vec<_>>();
+                let found = found["items"].as_array().unwrap();
+                let wanted_ids: Vec<&str> = wanted.items.iter().map(|item| item.id.as_str()).collect();
+                assert_eq!(ids(found), wanted_ids, "{encoder:?}, {form:?}, {exclude_history}");
+                for (found, wanted) in found.iter().zip(&wanted.items) {
+                    let (score, title) = (found["score"].as_f64().unwrap(), text(&found["title"]));
+                    let error = (score - f64::from(wanted.score)).abs() / f64::from(wanted.score).abs().max(1.0);
+                    assert!(error < 1e-5, "{score} in NumPy, {} here, with {encoder:?}, {form:?}", wanted.score);
+                    assert_eq!(Some(title), wanted.title);
+                }
+            }
         }
-        assert_eq!((found.len(), found[0].len()), (4, ITEMS));
     }
+}
+
+/// What the script answers to these lines.
+fn in_python(packages: &Path, file: &Path, lines: &str) -> Vec<Value> {
+    let mut python = Command::new("python3")
+        .arg(repository().join("tests/data/load_policy.py"))
+        .arg(file)
+        .arg(ITEMS.to_string())
+        .env("PYTHONPATH", packages)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    python.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+    let output = python.wait_with_output().unwrap();
+    assert!(output.status.success(), "python failed for {}", file.display());
+    String::from_utf8(output.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use crate::IdSpaces;
+
 /// A value that can be kept as one file and read back.
 ///
 /// The bytes of `write` must depend on the value alone: no time, host, path or thread count, because a key is made of the
@@ -13,9 +15,27 @@ pub trait Artifact: Sized + Send {
     const EXTENSION: &'static str;
     /// Raised when the file's layout changes; part of every key that reads or writes it.
     const FORMAT: u32;
+    /// Whether it names users or items by row number.
+    const NUMBERED: bool = false;
 
     /// Writes the whole value to `path`, which does not exist yet.
     fn write(&self, path: &Path) -> anyhow::Result<()>;
     /// Reads the whole value back; an error names what is wrong with the file.
     fn read(path: &Path) -> anyhow::Result<Self>;
+
+    /// Which ids its row numbers stand for, where the value itself holds the ids.
+    fn id_spaces(&self) -> IdSpaces {
+        IdSpaces::default()
+    }
+    /// As [`write`](Self::write), of a value whose row numbers stand for the ids of `spaces`: what is numbered and holds no ids
+    /// keeps that in its file.
+    fn write_within(&self, path: &Path, spaces: &IdSpaces) -> anyhow::Result<()> {
+        let _ = spaces;
+        self.write(path)
+    }
+    /// Which ids the row numbers in a file stand for, from its beginning or end alone.
+    fn id_spaces_of(path: &Path) -> anyhow::Result<IdSpaces> {
+        let _ = path;
+        Ok(IdSpaces::default())
+    }
 }

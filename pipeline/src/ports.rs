@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 
-use crate::Artifact;
+use crate::{Artifact, IdSpaces};
 
 /// How many artifacts a port takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub enum Arity {
 }
 
 /// One port as the engine sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct PortSpec {
     /// The port's name in the experiment file.
     pub name: &'static str,
@@ -30,6 +30,10 @@ pub struct PortSpec {
     pub extension: &'static str,
     /// How many artifacts it takes.
     pub arity: Arity,
+    /// As [`Artifact::NUMBERED`].
+    pub numbered: bool,
+    /// As [`Artifact::id_spaces_of`].
+    pub id_spaces: fn(&Path) -> anyhow::Result<IdSpaces>,
 }
 
 /// The file behind one reference of an input port.
@@ -63,12 +67,22 @@ pub trait PortField: Sized {
     fn spec(name: &'static str) -> PortSpec;
     /// Reads it from the files that the experiment connected.
     fn read(name: &str, files: &[PortFile]) -> anyhow::Result<Self>;
-    /// Writes it as `<dir>/<name>`; only single artifacts can be outputs.
-    fn write(&self, name: &str, dir: &Path) -> anyhow::Result<()>;
+    /// As [`Artifact::id_spaces`].
+    fn id_spaces(&self) -> IdSpaces;
+    /// Writes it as `<dir>/<name>`, within these spaces of ids; only single artifacts can be outputs.
+    fn write(&self, name: &str, dir: &Path, spaces: &IdSpaces) -> anyhow::Result<()>;
 }
 
 fn spec<A: Artifact>(name: &'static str, arity: Arity) -> PortSpec {
-    PortSpec { name, kind: A::KIND, format: A::FORMAT, extension: A::EXTENSION, arity }
+    PortSpec {
+        name,
+        kind: A::KIND,
+        format: A::FORMAT,
+        extension: A::EXTENSION,
+        arity,
+        numbered: A::NUMBERED,
+        id_spaces: A::id_spaces_of,
+    }
 }
 
 fn read_one<A: Artifact>(port: &str, file: &PortFile) -> anyhow::Result<A> {
@@ -83,8 +97,11 @@ impl<A: Artifact> PortField for A {
         let [file] = files else { bail!("input `{name}` takes one {}, found {}", A::KIND, files.len()) };
         read_one(name, file)
     }
-    fn write(&self, name: &str, dir: &Path) -> anyhow::Result<()> {
-        Artifact::write(self, &dir.join(name)).with_context(|| format!("output `{name}`"))
+    fn id_spaces(&self) -> IdSpaces {
+        Artifact::id_spaces(self)
+    }
+    fn write(&self, name: &str, dir: &Path, spaces: &IdSpaces) -> anyhow::Result<()> {
+        self.write_within(&dir.join(name), spaces).with_context(|| format!("output `{name}`"))
     }
 }
 
@@ -99,7 +116,10 @@ impl<A: Artifact> PortField for Option<A> {
             _ => bail!("input `{name}` takes one {}, found {}", A::KIND, files.len()),
         }
     }
-    fn write(&self, name: &str, _: &Path) -> anyhow::Result<()> {
+    fn id_spaces(&self) -> IdSpaces {
+        self.as_ref().map(Artifact::id_spaces).unwrap_or_default()
+    }
+    fn write(&self, name: &str, _: &Path, _: &IdSpaces) -> anyhow::Result<()> {
         bail!("output `{name}` is optional: outputs are single artifacts")
     }
 }
@@ -114,7 +134,10 @@ impl<A: Artifact> PortField for Many<A> {
         };
         files.iter().map(named).collect()
     }
-    fn write(&self, name: &str, _: &Path) -> anyhow::Result<()> {
+    fn id_spaces(&self) -> IdSpaces {
+        self.iter().map(|named| named.value.id_spaces()).fold(IdSpaces::default(), IdSpaces::and)
+    }
+    fn write(&self, name: &str, _: &Path, _: &IdSpaces) -> anyhow::Result<()> {
         bail!("output `{name}` holds many artifacts: outputs are single artifacts")
     }
 }
@@ -125,8 +148,10 @@ pub trait Ports: Sized {
     fn specs() -> Vec<PortSpec>;
     /// Reads every field; `files` answers with the files connected to a port.
     fn read(files: &dyn Fn(&str) -> Vec<PortFile>) -> anyhow::Result<Self>;
-    /// Writes every field into `dir`, each under its port's name.
-    fn write(&self, dir: &Path) -> anyhow::Result<()>;
+    /// Which ids the fields that hold ids give row numbers to.
+    fn id_spaces(&self) -> IdSpaces;
+    /// Writes every field into `dir`, each under its port's name and within these spaces of ids.
+    fn write(&self, dir: &Path, spaces: &IdSpaces) -> anyhow::Result<()>;
 }
 
 /// Declares a struct of ports: fields are `A`, `Option<A>` or `Many<A>` of an [`Artifact`] `A`.
@@ -150,9 +175,12 @@ macro_rules! ports {
                 let _ = files;
                 Ok(Self { $($field: <$kind as $crate::PortField>::read(stringify!($field), &files(stringify!($field)))?),* })
             }
-            fn write(&self, dir: &::std::path::Path) -> anyhow::Result<()> {
-                let _ = dir;
-                $(<$kind as $crate::PortField>::write(&self.$field, stringify!($field), dir)?;)*
+            fn id_spaces(&self) -> $crate::IdSpaces {
+                $crate::IdSpaces::default()$(.and(<$kind as $crate::PortField>::id_spaces(&self.$field)))*
+            }
+            fn write(&self, dir: &::std::path::Path, spaces: &$crate::IdSpaces) -> anyhow::Result<()> {
+                let _ = (dir, spaces);
+                $(<$kind as $crate::PortField>::write(&self.$field, stringify!($field), dir, spaces)?;)*
                 Ok(())
             }
         }

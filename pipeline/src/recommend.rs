@@ -6,8 +6,6 @@ use std::path::Path;
 use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
-use crate::inspect::Beside;
-
 /// Answers with a policy's file.
 ///
 /// # Errors
@@ -21,8 +19,10 @@ pub struct Questions {
     pub asked: Vec<Asked>,
     /// How many items an answer holds.
     pub count: usize,
-    /// Files that tell what ids mean, the nearest ancestor of the policy first.
-    pub beside: Vec<Beside>,
+    /// Whether nothing of a history is recommended again, also where the world that the policy learned in allows repeats.
+    pub exclude_history: bool,
+    /// Whether users and items go by their row numbers from 0, not by their ids.
+    pub rows: bool,
 }
 
 /// Somebody who wants a recommendation.
@@ -106,16 +106,19 @@ pub struct Answers {
 pub struct Answer {
     /// Whom it is for.
     pub user: String,
-    /// Items, best first; none of the history.
+    /// Items, best first.
     pub items: Vec<Recommended>,
+    /// Why there are fewer than asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 /// One recommended item.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Recommended {
-    /// Its id in the source; its row where no catalogue is known.
+    /// Its id in the source, or its row number where those were asked for.
     pub id: String,
-    /// Its title, where a catalogue is known.
+    /// Its title, where one is known.
     pub title: Option<String>,
     /// The policy's score: a log-probability or a value, by the kind of policy.
     pub score: f32,

@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::id_spaces::{self, Speaker};
 use crate::inspect::Inspect;
 use crate::recommend::Recommend;
 use crate::report::Render;
@@ -160,8 +161,10 @@ impl<S: Stage> AnyStage for S {
         Stage::estimate(self, made)
     }
     fn execute(&self, inputs: &(dyn Fn(&str) -> Vec<PortFile> + Sync), cx: &Context, out: &Path) -> anyhow::Result<()> {
-        let inputs = S::Inputs::read(inputs)?;
-        self.run(inputs, cx)?.write(out)
+        let spaces = id_spaces::agreed(&Speaker::all(&S::Inputs::specs(), inputs)?)?;
+        let outputs = self.run(S::Inputs::read(inputs)?, cx)?;
+        // What holds ids says itself what its numbers mean: tables that were read, or numbered anew.
+        outputs.write(out, &spaces.and(outputs.id_spaces()))
     }
 }
 
@@ -248,8 +251,6 @@ pub struct FiguresOf {
 pub struct Catalog {
     /// Stage kinds, alphabetical.
     pub stages: &'static [StageKind],
-    /// The kinds of artifacts that know users or items by their numbers, alphabetical.
-    pub numbered: &'static [&'static str],
     /// Generated assets, alphabetical.
     pub generators: &'static [Generator],
     /// What stages that train can compute on.

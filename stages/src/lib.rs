@@ -20,9 +20,7 @@ pub mod world;
 
 use pipeline::{Artifact as _, Catalog, FiguresOf, Generator, StageKind};
 
-use artifact::{
-    Demonstrations, Interactions, Items, Metrics, Policy, Propensities, Rankings, RewardModel, Users, Weights, World,
-};
+use artifact::Metrics;
 
 /// Every kind of stage, alphabetical: the one place where a new one is entered.
 pub static CATALOG: Catalog = Catalog {
@@ -64,18 +62,6 @@ pub static CATALOG: Catalog = Catalog {
         StageKind::of::<world::MatrixFactorisation>(),
         StageKind::of::<world::Pessimistic>(),
         StageKind::of::<world::EstimatePropensities>(),
-    ],
-    numbered: &[
-        Demonstrations::KIND,
-        Interactions::KIND,
-        Items::KIND,
-        Policy::KIND,
-        Propensities::KIND,
-        Rankings::KIND,
-        RewardModel::KIND,
-        Users::KIND,
-        Weights::KIND,
-        World::KIND,
     ],
     generators: &[
         Generator {

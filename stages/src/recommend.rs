@@ -1,8 +1,10 @@
 //! Answers for `apprentice recommend`: a trained policy, asked outside of any world.
 //!
-//! What was shown is not shown again; apart from that the answer is the policy's own. No quit distance is known here.
+//! It is served as it is judged: greedily, and with repeats where the world that it learned in allows them, unless the history is
+//! to be excluded. What its file says of ids is all that is asked: the file answers alike wherever it lies. No quit distance is
+//! known here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Instant;
 
@@ -10,9 +12,9 @@ use anyhow::{Error, Result};
 use pipeline::recommend::{Answer, Answers, Asked, Questions, Recommended};
 use pipeline::{Artifact, Wrong};
 
-use crate::artifact::{Items, Policy, Users};
+use crate::artifact::{Ids, Policy, Repeats};
 use crate::env::{Observation, states};
-use crate::nn::{Scores, served};
+use crate::nn::{NOT_THERE, Scores, served};
 
 /// Questions that are decided at once.
 const BATCH: usize = 256;
@@ -20,36 +22,61 @@ const BATCH: usize = 256;
 /// Answers questions with the policy of a file.
 ///
 /// # Errors
-/// [`Wrong`] where a user or an item is not known to the policy.
+/// [`Wrong`] where a user or an item is not known to the policy, or nothing is left to recommend.
 pub fn recommend(path: &Path, questions: &Questions) -> Result<Answers> {
     let policy = Policy::read(path)?;
     let network = served::load(&policy.0)?;
-    let names = Names::of(questions, &network)?;
+    let origin = policy.origin()?;
+    let names = Names::of(policy.ids()?, questions.rows, &network)?;
+    let exclude = questions.exclude_history || origin.repeats != Repeats::Allowed;
+    let session = |asked: &Asked| {
+        let session = names.session(asked, &network)?;
+        if exclude {
+            left(&session, network.shape().items)?
+        }
+        Ok(session)
+    };
     let sessions: Vec<Session> =
-        questions.asked.iter().map(|asked| names.session(asked, &network).map_err(at(asked))).collect::<Result<_>>()?;
-    let horizon = policy.origin()?.horizon;
+        questions.asked.iter().map(|asked| session(asked).map_err(at(asked))).collect::<Result<_>>()?;
 
     let begun = Instant::now();
     let mut chosen = Vec::with_capacity(sessions.len());
     for sessions in sessions.chunks(BATCH) {
         let shape = network.shape();
-        let mut observation = Observation::unmasked(shape.window);
+        let mut observation = Observation { masking: exclude, ..Observation::unmasked(shape.window) };
         for Session { user, history, rewards } in sessions {
             // A session that is longer than any it learned from is at its end.
-            let first = history.len().saturating_sub(horizon.saturating_sub(1));
-            observation.push(*user, &history[first..], &rewards[first..], horizon, shape.items as u32);
+            let first = history.len().saturating_sub(origin.horizon.saturating_sub(1));
+            observation.push(*user, &history[first..], &rewards[first..], origin.horizon, shape.items as u32);
+            observation.mask_also(&history[..first]);
         }
         let scores = network.logits(&states(&network, &observation)?)?.flatten_all()?.to_vec1::<f32>()?;
-        let best = |(scores, session): (&[f32], &Session)| best(scores, &session.history, questions.count);
-        chosen.extend(scores.chunks_exact(shape.items).zip(sessions).map(best));
+        chosen.extend(scores.chunks_exact(shape.items).map(|scores| best(scores, questions.count)));
     }
     let seconds = begun.elapsed().as_secs_f64();
 
+    let wanted = questions.count.min(network.shape().items);
     let answer = |(asked, chosen): (&Asked, Vec<(u32, f32)>)| Answer {
         user: asked.user.clone(),
+        note: (chosen.len() < wanted).then(|| {
+            let why = if exclude { "what was shown is left out" } else { "the policy takes no other in this state" };
+            format!("{} instead of {wanted}: {why}", chosen.len())
+        }),
         items: chosen.into_iter().map(|(item, score)| names.item(item, score)).collect(),
     };
     Ok(Answers { answers: questions.asked.iter().zip(chosen).map(answer).collect(), seconds })
+}
+
+/// Whether the history leaves anything to recommend.
+fn left(session: &Session, items: usize) -> Result<(), Wrong> {
+    let shown: BTreeSet<u32> = session.history.iter().copied().collect();
+    if shown.len() < items {
+        return Ok(());
+    }
+    Err(Wrong(format!(
+        "all {items} items of the policy's catalogue were shown already, and none is to be shown again\nhelp: give a shorter \
+         history, the items of this session alone"
+    )))
 }
 
 /// Says of an error which question of a file it is about.
@@ -61,10 +88,10 @@ fn at(asked: &Asked) -> impl FnOnce(Error) -> Error {
     }
 }
 
-/// The `count` items of highest score that are not in `history`, best first; ties to the lowest id.
-fn best(scores: &[f32], history: &[u32], count: usize) -> Vec<(u32, f32)> {
-    let fresh = (0..scores.len() as u32).filter(|item| !history.contains(item));
-    let mut ranked: Vec<(u32, f32)> = fresh.map(|item| (item, scores[item as usize])).collect();
+/// The `count` items of highest score among those that may be taken, best first; ties to the lowest id.
+fn best(scores: &[f32], count: usize) -> Vec<(u32, f32)> {
+    let allowed = |&(_, score): &(u32, f32)| f64::from(score) > NOT_THERE / 2.0;
+    let mut ranked: Vec<(u32, f32)> = (0..).zip(scores.iter().copied()).filter(allowed).collect();
     let order = |a: &(u32, f32), b: &(u32, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
     if count < ranked.len() {
         ranked.select_nth_unstable_by(count, order);
@@ -72,17 +99,6 @@ fn best(scores: &[f32], history: &[u32], count: usize) -> Vec<(u32, f32)> {
     }
     ranked.sort_by(order);
     ranked
-}
-
-/// The nearest artifact of its kind that fits.
-fn nearest<A: Artifact>(questions: &Questions, fits: impl Fn(&A) -> bool) -> Result<Option<A>> {
-    for file in questions.beside.iter().filter(|file| file.kind == A::KIND) {
-        let found = A::read(&file.path)?;
-        if fits(&found) {
-            return Ok(Some(found));
-        }
-    }
-    Ok(None)
 }
 
 /// A question in the policy's own numbers.
@@ -95,7 +111,9 @@ struct Session {
 
 /// What ids and titles mean to a policy.
 struct Names {
-    items: Option<Items>,
+    ids: Ids,
+    /// Whether ids are row numbers, as they were asked for.
+    rows: bool,
     users: usize,
     item_of: BTreeMap<String, u32>,
     /// Without titles that are ids, too.
@@ -104,27 +122,25 @@ struct Names {
 }
 
 impl Names {
-    /// From the nearest catalogue and people that fit the policy; without them ids are rows.
-    fn of(questions: &Questions, network: &dyn Scores) -> Result<Self> {
+    /// Those of the policy's file, or its row numbers.
+    fn of(ids: Ids, rows: bool, network: &dyn Scores) -> Result<Self> {
         let shape = network.shape();
-        let items = nearest(questions, |items: &Items| items.len() == shape.items)?;
-        let users = nearest(questions, |users: &Users| users.len() == shape.users)?;
-        let item_of: BTreeMap<String, u32> = match &items {
-            Some(items) => items.id.iter().cloned().zip(0..).collect(),
-            None => (0..shape.items as u32).map(|row| (row.to_string(), row)).collect(),
-        };
+        if !rows && (ids.users.is_empty() || ids.items.is_empty()) {
+            let what = "the policy's file does not say which users and items its rows stand for".to_owned();
+            return Err(Wrong(format!("{what}\nhelp: `--rows` asks by row number, from 0")).into());
+        }
+        let numbers = |count: usize| (0..count as u32).map(|row| (row.to_string(), row)).collect();
+        let named = |ids: &[String]| ids.iter().cloned().zip(0..).collect();
+        let item_of: BTreeMap<String, u32> = if rows { numbers(shape.items) } else { named(&ids.items) };
+        let user_of = if rows { numbers(shape.users) } else { named(&ids.users) };
         let mut titled: BTreeMap<String, Vec<u32>> = BTreeMap::new();
-        for (title, row) in items.iter().flat_map(|items| &items.title).zip(0..) {
+        for (title, row) in ids.titles.iter().zip(0..) {
             // An id goes before a title that reads like it.
             if !item_of.contains_key(title) {
                 titled.entry(title.clone()).or_default().push(row);
             }
         }
-        let user_of = match users {
-            Some(users) => (0..).zip(users.id).map(|(row, id)| (id, row)).collect(),
-            None => (0..shape.users as u32).map(|row| (row.to_string(), row)).collect(),
-        };
-        Ok(Self { items, users: shape.users, item_of, titled, user_of })
+        Ok(Self { ids, rows, users: shape.users, item_of, titled, user_of })
     }
 
     fn session(&self, asked: &Asked, network: &dyn Scores) -> Result<Session> {
@@ -171,37 +187,40 @@ impl Names {
     }
 
     fn item(&self, row: u32, score: f32) -> Recommended {
-        let of = |names: &[String]| names[row as usize].clone();
-        match &self.items {
-            Some(items) => Recommended { id: of(&items.id), title: Some(of(&items.title)), score },
-            None => Recommended { id: row.to_string(), title: None, score },
-        }
+        let of = |names: &[String]| names.get(row as usize).cloned();
+        let id = of(&self.ids.items).filter(|_| !self.rows).unwrap_or_else(|| row.to_string());
+        Recommended { id, title: of(&self.ids.titles), score }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use pipeline::inspect::Beside;
-
     use super::*;
+    use crate::artifact::World;
     use crate::env::cluster_world;
     use crate::nn::actor_critic::Shape;
     use crate::nn::{ActorCritic, Encoder, GruEncoder};
 
-    fn ask(user: &str, history: &[&str], count: usize, named: bool) -> Result<Answers> {
-        ask_of(Encoder::Window, user, history, vec![], count, named)
+    /// Three users `u0` and four items `i0`, the second and the third of which are both called `T1`.
+    fn world() -> World {
+        let mut world = cluster_world(&[5.0, 4.0], 2, 1, 4, 3);
+        let texts = |letter: char, count: usize| (0..count).map(|k| format!("{letter}{k}")).collect::<Vec<_>>();
+        let titles = (0..4).map(|k| format!("T{}", k - usize::from(k == 2))).collect();
+        world.ids = Ids { users: texts('u', 3), items: texts('i', 4), titles };
+        world
     }
 
-    fn ask_of(
-        encoder: Encoder,
-        user: &str,
-        history: &[&str],
-        rewards: Vec<f32>,
-        count: usize,
-        named: bool,
-    ) -> Result<Answers> {
+    fn asked(user: &str, history: &[&str], rewards: Vec<f32>, count: usize) -> Questions {
+        let history = history.iter().map(|&item| item.to_owned()).collect();
+        Questions {
+            asked: vec![Asked { user: user.into(), history, rewards, place: None }],
+            count,
+            ..Questions::default()
+        }
+    }
+
+    fn ask_in(world: &World, encoder: Encoder, questions: &Questions) -> Result<Vec<Answer>> {
         let folder = tempfile::tempdir().unwrap();
-        let world = cluster_world(&[5.0, 4.0], 2, 1, 4, 3);
         let shape = Shape {
             users: 3,
             items: 4,
@@ -215,48 +234,81 @@ mod tests {
         };
         let network = ActorCritic::new(shape, &world.user_vectors, &world.item_vectors, 1).unwrap();
         let path = folder.path().join("policy");
-        Policy::new(network.export().unwrap(), "rl.bc", &world).unwrap().write(&path).unwrap();
-        let texts = |letter: char, count: usize| (0..count).map(|k| format!("{letter}{k}")).collect::<Vec<_>>();
-        let items = |count| Items {
-            id: texts('i', count),
-            // The second and the third are both called T1.
-            title: (0..count).map(|k| format!("T{}", k - usize::from(k == 2))).collect(),
-            year: vec![None; count],
-            genres: vec![vec![]; count],
-            ..Items::default()
-        };
-        let mut beside = Vec::new();
-        if named {
-            // The nearest catalogue is of another policy.
-            items(5).write(&folder.path().join("others")).unwrap();
-            items(4).write(&folder.path().join("items")).unwrap();
-            Users { id: texts('u', 3), ..Users::default() }.write(&folder.path().join("users")).unwrap();
-            for (kind, name) in [("items", "others"), ("items", "items"), ("users", "users")] {
-                beside.push(Beside { kind: kind.into(), path: folder.path().join(name) });
-            }
-        }
-        let history = history.iter().map(|&item| item.to_owned()).collect();
-        let asked = vec![Asked { user: user.into(), history, rewards, place: None }];
-        recommend(&path, &Questions { asked, count, beside })
+        Policy::new(network.export().unwrap(), "rl.bc", world).unwrap().write(&path).unwrap();
+        Ok(recommend(&path, questions)?.answers)
+    }
+
+    fn ask(user: &str, history: &[&str], count: usize) -> Result<Vec<Answer>> {
+        ask_in(&world(), Encoder::Window, &asked(user, history, vec![], count))
+    }
+
+    fn ids(answers: &[Answer]) -> Vec<&str> {
+        let mut ids: Vec<_> = answers[0].items.iter().map(|item| item.id.as_str()).collect();
+        ids.sort_unstable();
+        ids
     }
 
     #[test]
-    fn answers_are_the_best_of_what_was_not_shown() {
-        assert_eq!(best(&[1.0, 3.0, 2.0, 3.0], &[1], 2), [(3, 3.0), (2, 2.0)]);
-        assert_eq!(best(&[1.0, 1.0], &[], 9), [(0, 1.0), (1, 1.0)]);
-        let answers = ask("u2", &["i1", "T3"], 10, true).unwrap().answers;
-        let mut ids: Vec<_> = answers[0].items.iter().map(|item| item.id.as_str()).collect();
-        ids.sort_unstable();
-        assert_eq!(ids, ["i0", "i2"]);
-        assert!(answers[0].items[0].score >= answers[0].items[1].score);
-        assert!(answers[0].items[0].title.as_ref().unwrap().starts_with('T'));
-        assert_eq!(ask("2", &["1"], 1, false).unwrap().answers[0].items.len(), 1);
+    fn the_best_are_among_what_may_be_taken() {
+        let not = NOT_THERE as f32;
+        assert_eq!(best(&[1.0, 3.0 + not, 2.0, 3.0], 2), [(3, 3.0), (2, 2.0)]);
+        assert_eq!(best(&[1.0, 1.0, not], 9), [(0, 1.0), (1, 1.0)]);
+    }
+
+    #[test]
+    fn repeats_follow_the_world_unless_the_history_is_excluded() {
+        let allowed = ask("u2", &["i1", "T3"], 10).unwrap();
+        assert_eq!((ids(&allowed), &allowed[0].note), (vec!["i0", "i1", "i2", "i3"], &None));
+        assert!(allowed[0].items[0].score >= allowed[0].items[1].score);
+        assert!(allowed[0].items[0].title.as_ref().unwrap().starts_with('T'));
+
+        let excluding = Questions { exclude_history: true, ..asked("u2", &["i1", "T3"], vec![], 10) };
+        let excluded = ask_in(&world(), Encoder::Window, &excluding).unwrap();
+        assert_eq!(ids(&excluded), ["i0", "i2"]);
+        assert_eq!(excluded[0].note.as_deref(), Some("2 instead of 4: what was shown is left out"));
+        let mut masked = world();
+        masked.rules.repeats = Repeats::Masked;
+        let follows = ask_in(&masked, Encoder::Window, &asked("u2", &["i1", "T3"], vec![], 10)).unwrap();
+        assert_eq!(ids(&follows), ["i0", "i2"], "the world that it learned in shows nothing twice");
+
+        // A history that is longer than any episode is masked as a whole, though only its end is read.
+        let long = ["i0", "i1", "i2", "i1", "i2"];
+        let excluding = Questions { exclude_history: true, ..asked("u2", &long, vec![], 10) };
+        assert_eq!(ids(&ask_in(&world(), Encoder::Window, &excluding).unwrap()), ["i3"]);
+        let excluding = Questions { exclude_history: true, ..asked("u2", &["i0", "i1", "i2", "i3"], vec![], 1) };
+        let error = ask_in(&world(), Encoder::Window, &excluding).unwrap_err().to_string();
+        assert!(error.starts_with("all 4 items of the policy's catalogue were shown already"), "{error}");
+    }
+
+    #[test]
+    fn ids_are_ids_and_rows_are_asked_for_by_name() {
+        // Ids that read like the row numbers of other users and items.
+        let mut turned = world();
+        let texts = |of: [&str; 4]| of.map(str::to_owned).to_vec();
+        turned.ids =
+            Ids { users: texts(["2", "1", "0", ""])[..3].to_vec(), items: texts(["3", "2", "1", "0"]), titles: vec![] };
+        // All users of this world are alike; a vector of their own tells them apart.
+        turned.user_vectors.data = vec![9.0, 0.0, 0.0, 9.0, -9.0, -9.0];
+        let ask = |user: &str, rows: bool| {
+            let answers = ask_in(&turned, Encoder::Window, &Questions { rows, ..asked(user, &[], vec![], 4) }).unwrap();
+            answers[0].items.iter().map(|item| (item.id.parse::<u32>().unwrap(), item.score)).collect::<Vec<_>>()
+        };
+        let (by_id, by_row) = (ask("2", false), ask("0", true));
+        let turned_back: Vec<_> = by_row.iter().map(|&(row, score)| (3 - row, score)).collect();
+        assert_eq!(by_id, turned_back, "user `2` is in row 0, and items are named by id");
+        assert_ne!(by_id, ask("0", false));
+
+        let unknown = World { ids: Ids::default(), ..world() };
+        let error = ask_in(&unknown, Encoder::Window, &asked("0", &[], vec![], 1)).unwrap_err().to_string();
+        assert!(error.contains("does not say which users and items its rows stand for\nhelp: `--rows`"), "{error}");
+        let rows = Questions { rows: true, ..asked("0", &["3"], vec![], 1) };
+        assert!(ask_in(&unknown, Encoder::Window, &rows).is_ok());
     }
 
     #[test]
     fn who_and_what_is_not_known_is_named() {
         let error = |user, history: &[&str]| {
-            let error = ask(user, history, 1, true).unwrap_err();
+            let error = ask(user, history, 1).unwrap_err();
             assert!(error.chain().any(|cause| cause.is::<Wrong>()));
             format!("{error:#}")
         };
@@ -268,7 +320,8 @@ mod tests {
 
     #[test]
     fn rewards_are_wanted_only_by_a_policy_that_reads_them() {
-        let error = |encoder, rewards| ask_of(encoder, "u0", &["i1", "i2"], rewards, 1, true).unwrap_err().to_string();
+        let ask = |encoder, history: &[&str], rewards| ask_in(&world(), encoder, &asked("u0", history, rewards, 1));
+        let error = |encoder, rewards| ask(encoder, &["i1", "i2"], rewards).unwrap_err().to_string();
         let reads = error(Encoder::Gru(GruEncoder { width: 3 }), vec![]);
         assert!(reads.contains("0 of them have a reward\nhelp: this policy reads what each item earned"), "{reads}");
         let ignores = error(Encoder::Window, vec![4.0]);
@@ -276,6 +329,6 @@ mod tests {
             ignores.contains("help: this policy does not read what items earned: leave the rewards out"),
             "{ignores}"
         );
-        assert!(ask_of(Encoder::Window, "u0", &["i1"], vec![], 1, true).is_ok());
+        assert!(ask(Encoder::Window, &["i1"], vec![]).is_ok());
     }
 }

@@ -1,10 +1,11 @@
-"""A policy of `apprentice` in NumPy: reads the file and scores the catalogue. Needs `pip install numpy safetensors`.
+"""A policy of `apprentice` in NumPy: reads the file and recommends. Needs `pip install numpy safetensors`.
 
     policy = Policy("artifacts/quickstart/policy@seed=0/policy.safetensors")
-    scores = policy.logits(user=3, history=[50, 172], rewards=[4.2, 3.9], progress=2 / 30)
-    best = scores.argmax()
+    policy.recommend("196", history=["242", "302"], rewards=[4.2, 3.9], count=5)  # [(id, title, score), ...]
 
-`python load_policy.py FILE < states.json` prints the logits of a list of such states.
+Users and items are named by their ids in the log. `policy.logits` takes row numbers instead, see there.
+
+`python load_policy.py FILE [COUNT] < people.ndjson` answers each line as `apprentice recommend FILE --batch people.ndjson` does.
 """
 
 import json
@@ -13,14 +14,19 @@ import sys
 import numpy as np
 from safetensors import safe_open
 
+NOT_THERE = -1e9  # added to scores of what may not be shown
+
 
 class Policy:
     def __init__(self, path):
         with safe_open(path, "numpy") as file:
             self.p = {name: file.get_tensor(name) for name in file.keys()}
             header = json.loads(file.metadata()["apprentice"])
-        assert header["kind"] == "policy", header
+        assert (header["kind"], header["format"]) == ("policy", 5), header
         self.shape = json.loads(header["about"])
+        # What rows stand for: lists of texts, kept as the bytes of their JSON.
+        text = lambda name: json.loads(self.p.pop(name).tobytes()) if name in self.p else None
+        self.user_ids, self.item_ids, self.titles = text("ids.users"), text("ids.items"), text("ids.titles")
         self.users, items = self.p["table.user_vectors"], self.p["table.item_vectors"].astype(np.float64)
         # How alike two items are: close in what the users answer to them.
         metric = self.users.T.astype(np.float64) @ self.users / len(self.users)
@@ -30,27 +36,52 @@ class Policy:
         rank = min(int(len(pairs) * self.shape["alike_share"]), len(pairs) - 1)
         self.likeness = np.exp(-((square / max(pairs[rank], 1e-12)) ** 4))
 
-    def logits(self, user, history, rewards, progress):
-        """Scores of all items for `user` after `history` (oldest first), which paid `rewards`; higher is better."""
-        state, served = (user, history, rewards, progress), self.shape.get("served", "logits")
+    def recommend(self, user, history=(), rewards=None, count=10, exclude_history=False):
+        """The best `count` items as (id, title, score), best first, for the user with that id after the items with those ids,
+        oldest first, which paid `rewards`. Repeats follow the rule of the world that the policy learned in."""
+        user, shown = self.row(self.user_ids, user, "user"), [self.row(self.item_ids, item, "item") for item in history]
+        horizon = self.shape["horizon"]
+        last = shown[max(len(shown) - (horizon - 1), 0) :]  # a longer session is at its end
+        paid = list(rewards)[len(shown) - len(last) :] if rewards else [0.0] * len(last)
+        exclude = exclude_history or self.shape.get("repeats", "allowed") != "allowed"
+        scores = self.logits(user, last, paid, len(last) / horizon, shown if exclude else ())
+        ranked = sorted(np.flatnonzero(scores > NOT_THERE / 2), key=lambda row: (-scores[row], row))[:count]
+        return [(self.item_ids[row], self.titles[row] if self.titles else None, float(scores[row])) for row in ranked]
+
+    def row(self, ids, wanted, what):
+        if ids is None:
+            raise ValueError(f"the file does not say which {what}s its rows stand for; `logits` takes row numbers")
+        if str(wanted) not in ids:
+            raise KeyError(f"the policy knows no {what} {wanted!r}")
+        return ids.index(str(wanted))
+
+    def logits(self, user, history, rewards, progress, masked=()):
+        """Scores of all items by row number; higher is better. `user`, `history` (oldest first, paid `rewards`) and `masked` are
+        row numbers from 0, not ids; `progress` is turns played over the horizon."""
+        state, served = (user, history, rewards, progress, masked), self.shape.get("served", "logits")
         if served == "logits":
             return self.network(self.p, *state)[0]
         if "constrained" in served:  # the best by value among what is usual
             usual = self.network({**self.p, **self.below("behaviour.")}, *state)[0]
             least = usual.max() + np.log(served["constrained"]["threshold"])
-            return self.network(self.p, *state)[0] + np.where(usual >= least, 0, -1e9)
+            return self.network(self.p, *state)[0] + np.where(usual >= least, 0, NOT_THERE)
         # The mean of a distribution over atoms, which the logits tilt.
-        tilt, x = self.network(self.p, *state)
+        tilt, x = self.network(self.p, *state[:-1])
         atoms, p = served["categorical"], self.below("atoms.")
         hidden = np.tanh(p["hidden.0.weight"] @ x + p["hidden.0.bias"])
         own = p["weight"].reshape(len(tilt), atoms["atoms"], -1) @ hidden + p["bias"]
         chances = softmax(own + tilt[:, None] * np.linspace(-1, 1, atoms["atoms"]))
-        return chances @ np.linspace(atoms["low"], atoms["high"], atoms["atoms"])
+        return chances @ np.linspace(atoms["low"], atoms["high"], atoms["atoms"]) + self.mask(masked)
+
+    def mask(self, items):
+        mask = np.zeros(self.shape["items"])
+        mask[list(items)] = NOT_THERE
+        return mask
 
     def below(self, prefix):
         return {name[len(prefix):]: array for name, array in self.p.items() if name.startswith(prefix)}
 
-    def network(self, p, user, history, rewards, progress):
+    def network(self, p, user, history, rewards, progress, masked=()):
         """Logits of all items by these parameters, and what they are computed from."""
         window, items = self.shape["window"], self.shape["items"]
         recent = (list(history)[::-1] + [items] * window)[:window]  # newest first; `items` where there is none
@@ -63,7 +94,8 @@ class Policy:
         for item in (item for item in recent if item < items):
             shown[item] += 1
             alike += self.likeness[item]
-        return query @ p["item_out"].T + p["bias"] + 100 * (p["shown"] * shown + p["alike"] * alike), x
+        logits = query @ p["item_out"].T + p["bias"] + 100 * (p["shown"] * shown + p["alike"] * alike)
+        return logits + self.mask(masked), x
 
     def encode(self, p, user, items, paid, there):
         """The last items as one vector; what kind of encoder it is stands in the file."""
@@ -96,14 +128,14 @@ def gru(p, x, there):
 def transformer(p, shape, user, items, paid, there):
     of_items = linear(p, "encoder.item", items) + linear(p, "encoder.reward", paid[:, None])
     x = np.concatenate([linear(p, "encoder.user", user[None]), of_items]) + p["encoder.place"]
-    x = blocks(p, shape, x, np.where(np.concatenate([[True], there]), 0, -1e9))
+    x = blocks(p, shape, x, np.where(np.concatenate([[True], there]), 0, NOT_THERE))
     return np.maximum(norm(p, "encoder.norm", x[0]), 0)
 
 
 def sasrec(p, shape, items, there):
     x = linear(p, "encoder.item", items) + p["encoder.place"]
     old = np.arange(len(items))  # an item sees itself and older ones
-    x = blocks(p, shape, x, np.where(there & (old[None, :] >= old[:, None]), 0, -1e9))
+    x = blocks(p, shape, x, np.where(there & (old[None, :] >= old[:, None]), 0, NOT_THERE))
     return norm(p, "encoder.norm", x[0]) * there[0]
 
 
@@ -148,5 +180,8 @@ def norm(p, name, x):
 
 
 if __name__ == "__main__":
-    policy = Policy(sys.argv[1])
-    print(json.dumps([policy.logits(**state).tolist() for state in json.load(sys.stdin)]))
+    policy, count = Policy(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 10
+    for line in filter(str.strip, sys.stdin):
+        asked = json.loads(line)
+        items = [dict(zip(("id", "title", "score"), item)) for item in policy.recommend(**asked, count=count)]
+        print(json.dumps({"user": str(asked["user"]), "items": items}))

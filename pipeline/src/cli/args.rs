@@ -427,6 +427,12 @@ pub(crate) struct Recommend {
     /// How many items.
     #[arg(short = 'n', long, value_name = "N", default_value_t = 10, value_parser = at_least_one)]
     pub count: usize,
+    /// Recommend nothing of the history again. Without it repeats follow the rule of the world that the policy learned in.
+    #[arg(long)]
+    pub exclude_history: bool,
+    /// Take users and items as row numbers from 0 and answer with row numbers, instead of ids.
+    #[arg(long)]
+    pub rows: bool,
     /// The experiment that the stage belongs to; by default the one that ran last.
     #[arg(short, long, value_name = "NAME")]
     pub experiment: Option<String>,

@@ -17,6 +17,7 @@ pub(super) fn plan(session: &Session, args: &args::Plan) -> Result<Exit, Failure
     let chosen = project.with_needs(&select(&experiment, &args.stages).map_err(Failure::wrong)?);
     let forced = forced(&project, &chosen, &args.force)?;
     let plan = run::plan(&project, &chosen, &forced)?;
+    plan.check_ids(&project).map_err(Failure::wrong)?;
     if session.global.json {
         print_json(to_json(&project, &plan))?;
     } else {

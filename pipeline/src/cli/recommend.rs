@@ -7,7 +7,7 @@ use anyhow::{Context as _, anyhow};
 use serde_json::json;
 
 use super::args;
-use super::inspect::{ancestors, policy};
+use super::inspect::policy;
 use super::session::Session;
 use super::{format, print, print_json, talk};
 use crate::escape::shown;
@@ -17,8 +17,7 @@ use crate::{Exit, Wrong};
 
 pub(super) fn recommend(session: &Session, args: &args::Recommend) -> Result<Exit, Failure> {
     let store = session.store();
-    let (path, entry) = policy(&store, &args.policy, args.experiment.as_deref())?;
-    let beside = entry.map(|entry| ancestors(&store, &entry, |_| true)).transpose()?.unwrap_or_default();
+    let path = policy(&store, &args.policy, args.experiment.as_deref())?;
     let asked = match (&args.user, &args.batch) {
         (Some(user), None) => {
             vec![Asked { user: user.clone(), history: args.history.clone(), rewards: args.reward.clone(), place: None }]
@@ -26,7 +25,7 @@ pub(super) fn recommend(session: &Session, args: &args::Recommend) -> Result<Exi
         (None, Some(batch)) => questions(batch)?,
         _ => unreachable!("the command line asks for one of the two"),
     };
-    let questions = Questions { asked, count: args.count, beside };
+    let questions = Questions { asked, count: args.count, exclude_history: args.exclude_history, rows: args.rows };
     let answers = (session.catalog.recommend)(&path, &questions)?;
     if args.batch.is_some() {
         let lines = answers.answers.iter().map(|answer| json!(answer).to_string() + "\n");
@@ -38,6 +37,9 @@ pub(super) fn recommend(session: &Session, args: &args::Recommend) -> Result<Exi
     let Some(answer) = answers.answers.first() else { return Ok(Exit::Ok) };
     if session.global.json {
         return print_json(json!({ "answer": answer, "seconds": answers.seconds }));
+    }
+    if let Some(note) = &answer.note {
+        talk(note);
     }
     print(&to_text(answer))
 }
@@ -93,7 +95,7 @@ mod tests {
     fn a_hostile_title_keeps_its_line_and_width() {
         let item = |id: &str, title: &str| Recommended { id: id.into(), title: Some(title.into()), score: 0.0 };
         let items = vec![item("1", "a\nb\u{1b}[31m"), item("2", &"x".repeat(10_000))];
-        let text = to_text(&Answer { user: "u".into(), items });
+        let text = to_text(&Answer { user: "u".into(), items, note: None });
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 2, "{text}");
         assert!(lines[0].contains(r"a\nb\u{1b}[31m") && lines[1].contains("xxx…"), "{text}");

@@ -1,7 +1,5 @@
 //! `apprentice run`.
 
-use std::collections::BTreeSet;
-
 use anyhow::Context as _;
 
 use super::args::Run;
@@ -12,7 +10,7 @@ use super::{format, print, talk};
 use crate::event::{RunStatus, Status};
 use crate::exit::Failure;
 use crate::record::NodeRecord;
-use crate::run::{self, Options, Outcome, Project, select};
+use crate::run::{self, Options, Outcome, Plan, Project, select};
 use crate::secret::redact;
 use crate::told::Told;
 use crate::{Cancel, Device, Exit, interrupt};
@@ -26,7 +24,9 @@ pub(super) fn run(session: &Session, args: &Run) -> Result<Exit, Failure> {
     let wanted = select(&experiment, &args.stages).map_err(Failure::wrong)?;
     let chosen = project.with_needs(&wanted);
     let forced = forced(&project, &chosen, &args.force)?;
-    look_for_devices(session, &project, &chosen, &forced)?;
+    let plan = run::plan(&project, &chosen, &forced)?;
+    plan.check_ids(&project).map_err(Failure::wrong)?;
+    look_for_devices(session, &project, &plan)?;
     let threads = session.global.threads();
     let cancel = Cancel::default();
     interrupt::listen(&cancel).context("listen for Ctrl-C")?;
@@ -53,18 +53,9 @@ pub(super) fn run(session: &Session, args: &Run) -> Result<Exit, Failure> {
 }
 
 /// Whether the devices are there on which stages that have to run are to train: told before hours of other work are done.
-fn look_for_devices(
-    session: &Session,
-    project: &Project,
-    chosen: &BTreeSet<usize>,
-    forced: &BTreeSet<usize>,
-) -> Result<(), Failure> {
+fn look_for_devices(session: &Session, project: &Project, plan: &Plan) -> Result<(), Failure> {
     let asked = |&index: &usize| project.node(index).device.filter(|&device| device != Device::Cpu);
-    if !chosen.iter().any(|index| asked(index).is_some()) {
-        return Ok(());
-    }
-    let plan = run::plan(project, chosen, forced)?;
-    for index in chosen.iter().filter(|index| !plan.hits.contains_key(index)) {
+    for index in plan.verdicts.keys().filter(|index| !plan.hits.contains_key(index)) {
         if let Some(device) = asked(index) {
             let stage = || format!("stage `{}` is to train on `{device}`", project.node(*index).id);
             (session.catalog.devices.probe)(device).with_context(stage).map_err(Failure::wrong)?;

@@ -6,6 +6,7 @@
 
 mod assets;
 mod attempt;
+mod id_conflicts;
 mod panics;
 mod plan;
 mod project;

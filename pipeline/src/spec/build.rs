@@ -74,7 +74,7 @@ pub(crate) fn nodes(
                     errors.extend(kept.iter().find_map(|kept| apart::fault(block.name, kept, &inputs, &wires, &nodes)));
                     let unfit = config.unfit();
                     errors.extend(unfit.iter().find_map(|unfit| unfit::fault(block.name, unfit, &wires, &above)));
-                    let numbered = Numbered { kinds: catalog.numbered, above: &nodes, by: &numberings };
+                    let numbered = Numbered { above: &nodes, by: &numberings };
                     errors.extend(numbered.faults(block.name, &inputs, &wires));
                     numberings.push(numbered.of(kind, &inputs, &wires));
                     told = errors.len();

@@ -8,8 +8,6 @@ use crate::diagnostic::{Diagnostic, listed};
 
 /// Who gave the numbers in what the nodes above give.
 pub(crate) struct Numbered<'a> {
-    /// As [`crate::Catalog::numbered`].
-    pub kinds: &'a [&'static str],
     /// The nodes that inputs come from.
     pub above: &'a [Node],
     /// For each of them the last node to number anew; none where the numbers are those of the log as it was read.
@@ -58,7 +56,7 @@ impl Numbered<'_> {
 
     /// The inputs that know users or items by numbers.
     fn speaking<'i>(&self, inputs: &'i [(String, Vec<Link>)], wires: &'i [Wire]) -> Vec<(&'i Wire, &'i Link)> {
-        let both = inputs.iter().zip(wires).filter(|(_, wire)| self.kinds.contains(&wire.port.kind));
+        let both = inputs.iter().zip(wires).filter(|(_, wire)| wire.port.numbered);
         both.flat_map(|((_, links), wire)| links.iter().map(move |link| (wire, link))).collect()
     }
 }

@@ -229,7 +229,6 @@ pub static CATALOG: Catalog = Catalog {
         StageKind::of::<Plain>(),
         StageKind::of::<Score>(),
     ],
-    numbered: &[],
     generators: &[Generator { name: "toy-log", about: "Ten rows.", write: |_| Ok(()) }],
     devices: crate::Devices::CPU,
     inspect: |_, _, _| Ok(crate::inspect::Verdict::Whole),

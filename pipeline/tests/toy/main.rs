@@ -27,7 +27,6 @@ static CATALOG: Catalog = Catalog {
         StageKind::of::<stages::Train>(),
         StageKind::of::<stages::Whim>(),
     ],
-    numbered: &[],
     generators: &[Generator {
         name: "seven",
         about: "The number seven.",

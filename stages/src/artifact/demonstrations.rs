@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use arrow::array::{
     Array, Float32Array, Float32Builder, ListArray, ListBuilder, RecordBatch, StringArray, UInt32Array, UInt32Builder,
 };
-use pipeline::Artifact;
+use pipeline::{Artifact, IdSpaces};
 
 use super::frame;
 
@@ -183,9 +183,19 @@ impl Demonstrations {
 impl Artifact for Demonstrations {
     const KIND: &'static str = "demonstrations";
     const EXTENSION: &'static str = "arrow";
-    const FORMAT: u32 = 1;
+    /// 2: with the spaces of ids that its row numbers belong to.
+    const FORMAT: u32 = 2;
+    const NUMBERED: bool = true;
 
     fn write(&self, path: &Path) -> Result<()> {
+        self.write_within(path, &IdSpaces::default())
+    }
+
+    fn id_spaces_of(path: &Path) -> Result<IdSpaces> {
+        frame::arrow_id_spaces(path, Self::KIND, Self::FORMAT)
+    }
+
+    fn write_within(&self, path: &Path, spaces: &IdSpaces) -> Result<()> {
         let (mut candidates, mut scores) =
             (ListBuilder::new(UInt32Builder::new()), ListBuilder::new(Float32Builder::new()));
         for (_, _, choice) in self.steps() {
@@ -195,9 +205,10 @@ impl Artifact for Demonstrations {
             scores.append(true);
         }
         let of = |t: usize| &self.trajectories[t];
-        let batch = frame::batch(
+        let batch = frame::batch_within(
             Self::KIND,
             Self::FORMAT,
+            spaces,
             vec![
                 ("trajectory", Arc::new(UInt32Array::from_iter_values(self.steps().map(|(t, _, _)| t as u32)))),
                 ("user", Arc::new(UInt32Array::from_iter_values(self.steps().map(|(t, _, _)| of(t).user)))),

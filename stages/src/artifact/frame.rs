@@ -19,8 +19,10 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::{KeyValue, ParquetMetaData};
 use parquet::file::properties::WriterProperties;
+use pipeline::IdSpaces;
 
 use super::guard::guarded;
+use super::tensors::older;
 use super::{arrow_blocks, parquet_footer};
 
 /// The one metadata key; a single key, because the writers do not promise an order.
@@ -28,9 +30,20 @@ const KEY: &str = "apprentice";
 
 /// Builds a batch whose schema says `kind/format`; a column is nullable only when it holds a null.
 pub(super) fn batch(kind: &str, format: u32, columns: Vec<(&str, ArrayRef)>) -> Result<RecordBatch> {
+    batch_within(kind, format, &IdSpaces::default(), columns)
+}
+
+/// As [`batch`], with the digests of the ids that its row numbers stand for: `kind/format items=… users=…`.
+pub(super) fn batch_within(
+    kind: &str,
+    format: u32,
+    spaces: &IdSpaces,
+    columns: Vec<(&str, ArrayRef)>,
+) -> Result<RecordBatch> {
     let fields: Vec<Field> =
         columns.iter().map(|(name, array)| Field::new(*name, array.data_type().clone(), array.is_nullable())).collect();
-    let metadata = HashMap::from([(KEY.to_owned(), format!("{kind}/{format}"))]);
+    let said: String = spaces.iter().map(|(name, digest)| format!(" {name}={digest}")).collect();
+    let metadata = HashMap::from([(KEY.to_owned(), format!("{kind}/{format}{said}"))]);
     let schema = Schema::new_with_metadata(fields, metadata);
     Ok(RecordBatch::try_new(Arc::new(schema), columns.into_iter().map(|(_, array)| array).collect())?)
 }
@@ -148,13 +161,37 @@ fn whole<T>(path: &Path, read: impl FnOnce() -> Result<T>) -> Result<T> {
     read.map_err(|panic| error.unwrap_or_else(|| anyhow!("{} is damaged: {panic}", path.display())))
 }
 
-fn check(path: &Path, schema: &Schema, kind: &str, format: u32) -> Result<()> {
+/// Checks kind and format, and gives the spaces that follow them.
+fn check(path: &Path, schema: &Schema, kind: &str, format: u32) -> Result<IdSpaces> {
     let wanted = format!("{kind}/{format}");
-    match schema.metadata().get(KEY) {
-        Some(found) if *found == wanted => Ok(()),
-        Some(found) => bail!("{} holds {found}, wanted {wanted}", path.display()),
-        None => bail!("{} was not written by this program: no `{KEY}` in its schema, wanted {wanted}", path.display()),
-    }
+    let Some(said) = schema.metadata().get(KEY) else {
+        bail!("{} was not written by this program: no `{KEY}` in its schema, wanted {wanted}", path.display())
+    };
+    let mut said = said.split(' ');
+    let found = said.next().unwrap_or_default();
+    let before =
+        |(kind, number): (&str, &str)| (kind.to_owned(), number.parse().is_ok_and(|found: u32| found < format));
+    let (found_kind, before) = found.split_once('/').map(before).unwrap_or_default();
+    ensure!(found == wanted, "{} holds {found}, wanted {wanted}{}", path.display(), older(kind, &found_kind, before));
+    Ok(said.filter_map(|space| space.split_once('=')).map(|(name, id)| (name.to_owned(), id.to_owned())).collect())
+}
+
+/// Which ids the row numbers of a Parquet file stand for, from its footer alone.
+pub(super) fn parquet_id_spaces(path: &Path, kind: &str, format: u32) -> Result<IdSpaces> {
+    let torn = || format!("{} is not a whole Parquet file", path.display());
+    let file = open(path, 8, parquet_footer::check).with_context(torn)?;
+    whole(path, || {
+        let builder = ParquetRecordBatchReaderBuilder::try_new(file).with_context(torn)?;
+        check(path, builder.schema(), kind, format)
+    })
+}
+
+/// Which ids the row numbers of an Arrow file stand for, from its footer alone.
+pub(super) fn arrow_id_spaces(path: &Path, kind: &str, format: u32) -> Result<IdSpaces> {
+    let torn = || format!("{} is not a whole Arrow file", path.display());
+    let file =
+        open(path, 10, |file, bytes, footer| arrow_blocks::check(file, bytes, footer).map(drop)).with_context(torn)?;
+    whole(path, || check(path, &FileReader::try_new(file, None).with_context(torn)?.schema(), kind, format))
 }
 
 /// The column `name` as the array type `A`, without nulls.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use arrow::array::{ArrayRef, Float32Array, Int64Array, UInt32Array};
-use pipeline::Artifact;
+use pipeline::{Artifact, IdSpaces};
 
 use super::items::ONE_NUMBERING;
 use super::{frame, row_groups};
@@ -67,9 +67,19 @@ impl Interactions {
 impl Artifact for Interactions {
     const KIND: &'static str = "interactions";
     const EXTENSION: &'static str = "parquet";
-    const FORMAT: u32 = 1;
+    /// 2: with the spaces of ids that its row numbers belong to.
+    const FORMAT: u32 = 2;
+    const NUMBERED: bool = true;
 
     fn write(&self, path: &Path) -> Result<()> {
+        self.write_within(path, &IdSpaces::default())
+    }
+
+    fn id_spaces_of(path: &Path) -> Result<IdSpaces> {
+        frame::parquet_id_spaces(path, Self::KIND, Self::FORMAT)
+    }
+
+    fn write_within(&self, path: &Path, spaces: &IdSpaces) -> Result<()> {
         row_groups::write(path, self.len(), |rows| {
             let columns: Vec<(&str, ArrayRef)> = vec![
                 ("user", Arc::new(UInt32Array::from(self.user[rows.clone()].to_vec()))),
@@ -77,7 +87,7 @@ impl Artifact for Interactions {
                 ("rating", Arc::new(Float32Array::from(self.rating[rows.clone()].to_vec()))),
                 ("timestamp", Arc::new(Int64Array::from(self.timestamp[rows].to_vec()))),
             ];
-            frame::batch(Self::KIND, Self::FORMAT, columns)
+            frame::batch_within(Self::KIND, Self::FORMAT, spaces, columns)
         })
     }
 

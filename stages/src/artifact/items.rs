@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 use arrow::array::{Array, ArrayRef, Int32Array, ListBuilder, StringArray, StringBuilder};
-use pipeline::Artifact;
+use pipeline::{Artifact, IdSpaces};
 
+use super::ids::item_space;
 use super::{World, frame};
 
 /// Parquet, one row an item; the row number is the item's id everywhere else:
@@ -75,7 +76,17 @@ impl Items {
 impl Artifact for Items {
     const KIND: &'static str = "items";
     const EXTENSION: &'static str = "parquet";
-    const FORMAT: u32 = 2;
+    /// 3: with the spaces of ids that its row numbers belong to.
+    const FORMAT: u32 = 3;
+    const NUMBERED: bool = true;
+
+    fn id_spaces(&self) -> IdSpaces {
+        item_space(&self.id)
+    }
+
+    fn id_spaces_of(path: &Path) -> Result<IdSpaces> {
+        frame::parquet_id_spaces(path, Self::KIND, Self::FORMAT)
+    }
 
     fn write(&self, path: &Path) -> Result<()> {
         let mut genres = ListBuilder::new(StringBuilder::new());
@@ -95,7 +106,7 @@ impl Artifact for Items {
             ensure!(!NAMED.contains(&name.as_str()), "a feature of items cannot be called `{name}`: that is a column");
             columns.push((name, Arc::new(StringArray::from_iter_values(values))));
         }
-        frame::write_parquet(path, &frame::batch(Self::KIND, Self::FORMAT, columns)?)
+        frame::write_parquet(path, &frame::batch_within(Self::KIND, Self::FORMAT, &self.id_spaces(), columns)?)
     }
 
     fn read(path: &Path) -> Result<Self> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use arrow::array::{Array, ArrayRef, Float32Array, StringArray, UInt32Array};
-use pipeline::Artifact;
+use pipeline::{Artifact, IdSpaces};
 
 use super::frame;
 
@@ -54,9 +54,19 @@ pub struct Memories(pub Vec<Memory>);
 impl Artifact for Memories {
     const KIND: &'static str = "memories";
     const EXTENSION: &'static str = "parquet";
-    const FORMAT: u32 = 1;
+    /// 2: with the spaces of ids that its row numbers belong to.
+    const FORMAT: u32 = 2;
+    const NUMBERED: bool = true;
 
     fn write(&self, path: &Path) -> Result<()> {
+        self.write_within(path, &IdSpaces::default())
+    }
+
+    fn id_spaces_of(path: &Path) -> Result<IdSpaces> {
+        frame::parquet_id_spaces(path, Self::KIND, Self::FORMAT)
+    }
+
+    fn write_within(&self, path: &Path, spaces: &IdSpaces) -> Result<()> {
         let rows = || self.0.iter();
         let number = |of: fn(&Memory) -> Option<u32>| -> ArrayRef { Arc::new(rows().map(of).collect::<UInt32Array>()) };
         let real = |of: fn(&Memory) -> Option<f32>| -> ArrayRef { Arc::new(rows().map(of).collect::<Float32Array>()) };
@@ -76,7 +86,7 @@ impl Artifact for Memories {
             ("advantage", real(|m| if let Memory::Action { advantage, .. } = m { Some(*advantage) } else { None })),
             ("text", text(|m| if let Memory::Reflection { text, .. } = m { Some(text) } else { None })),
         ];
-        frame::write_parquet(path, &frame::batch(Self::KIND, Self::FORMAT, columns)?)
+        frame::write_parquet(path, &frame::batch_within(Self::KIND, Self::FORMAT, spaces, columns)?)
     }
 
     fn read(path: &Path) -> Result<Self> {

@@ -3,18 +3,18 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use pipeline::Artifact;
+use pipeline::{Artifact, IdSpaces};
 use serde::{Deserialize, Serialize};
 
 use super::tensors::TensorFile;
-use super::{DistancesFrom, World};
+use super::{DistancesFrom, Ids, Repeats, World};
 
 /// Parameters by name with the description that rebuilds the module (`about` is its config as JSON).
 pub type Network = TensorFile;
 
 /// safetensors: the parameters of a policy π(a|s), with the encoder's and head's shape and its [`Origin`] in the metadata; where its
 /// scores are not the network's own logits, also how they are made (`served`, see `nn/served.rs`) and the parameters of what
-/// makes them.
+/// makes them; and the [`Ids`] of the users and items that it answers for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Policy(pub Network);
 
@@ -32,6 +32,9 @@ pub struct Origin {
     /// Where that world had them from: what tells whether equal ones are a privilege. Policies of earlier programs do not say.
     #[serde(default)]
     pub distances: Option<DistancesFrom>,
+    /// Whether items may be shown again there: what it learned to do, and how it is judged and served.
+    #[serde(default)]
+    pub repeats: Repeats,
 }
 
 impl Origin {
@@ -44,6 +47,7 @@ impl Origin {
             horizon: world.rules.horizon,
             distances_digest: world.distances_digest(),
             distances: Some(world.distances.clone()),
+            repeats: world.rules.repeats,
         }
     }
 }
@@ -56,7 +60,18 @@ impl Policy {
         network.tell("horizon", &world.rules.horizon)?;
         network.tell("distances_digest", &world.distances_digest())?;
         network.tell("distances", &world.distances)?;
+        network.tell("repeats", &world.rules.repeats)?;
+        world.ids.tell(&mut network);
         Ok(Self(network))
+    }
+
+    /// The ids that its row numbers stand for.
+    ///
+    /// # Errors
+    /// When they do not fit its users and items.
+    pub fn ids(&self) -> Result<Ids> {
+        let rows = |table: &str| self.0.arrays.get(table).and_then(|array| array.shape.first().copied()).unwrap_or(0);
+        Ids::told(&self.0, rows("table.user_vectors"), rows("table.item_vectors"))
     }
 
     /// Where it comes from.
@@ -73,9 +88,17 @@ pub struct RewardModel(pub Network);
 impl Artifact for Policy {
     const KIND: &'static str = "policy";
     const EXTENSION: &'static str = "safetensors";
-    const FORMAT: u32 = 4;
+    /// 5: with the ids that its row numbers stand for, and whether items may be shown again.
+    const FORMAT: u32 = 5;
+    const NUMBERED: bool = true;
     fn write(&self, path: &Path) -> Result<()> {
-        self.0.write(path, Self::KIND, Self::FORMAT)
+        self.0.write(path, Self::KIND, Self::FORMAT, &self.ids()?.spaces())
+    }
+    fn id_spaces(&self) -> IdSpaces {
+        self.ids().map(|ids| ids.spaces()).unwrap_or_default()
+    }
+    fn id_spaces_of(path: &Path) -> Result<IdSpaces> {
+        TensorFile::id_spaces_of(path, Self::KIND, Self::FORMAT)
     }
     fn read(path: &Path) -> Result<Self> {
         Ok(Self(TensorFile::read(path, Self::KIND, Self::FORMAT)?))
@@ -85,9 +108,17 @@ impl Artifact for Policy {
 impl Artifact for RewardModel {
     const KIND: &'static str = "reward-model";
     const EXTENSION: &'static str = "safetensors";
-    const FORMAT: u32 = 3;
+    /// 4: with the spaces of ids that its row numbers belong to.
+    const FORMAT: u32 = 4;
+    const NUMBERED: bool = true;
     fn write(&self, path: &Path) -> Result<()> {
-        self.0.write(path, Self::KIND, Self::FORMAT)
+        self.write_within(path, &IdSpaces::default())
+    }
+    fn write_within(&self, path: &Path, spaces: &IdSpaces) -> Result<()> {
+        self.0.write(path, Self::KIND, Self::FORMAT, spaces)
+    }
+    fn id_spaces_of(path: &Path) -> Result<IdSpaces> {
+        TensorFile::id_spaces_of(path, Self::KIND, Self::FORMAT)
     }
     fn read(path: &Path) -> Result<Self> {
         Ok(Self(TensorFile::read(path, Self::KIND, Self::FORMAT)?))

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
 use arrow::array::{Float64Array, UInt32Array};
-use pipeline::Artifact;
+use pipeline::{Artifact, IdSpaces};
 
 use super::{Interactions, frame};
 
@@ -75,15 +75,25 @@ impl Propensities {
 impl Artifact for Propensities {
     const KIND: &'static str = "propensities";
     const EXTENSION: &'static str = "parquet";
-    const FORMAT: u32 = 1;
+    /// 2: with the spaces of ids that its row numbers belong to.
+    const FORMAT: u32 = 2;
+    const NUMBERED: bool = true;
 
     fn write(&self, path: &Path) -> Result<()> {
+        self.write_within(path, &IdSpaces::default())
+    }
+
+    fn id_spaces_of(path: &Path) -> Result<IdSpaces> {
+        frame::parquet_id_spaces(path, Self::KIND, Self::FORMAT)
+    }
+
+    fn write_within(&self, path: &Path, spaces: &IdSpaces) -> Result<()> {
         let columns: Vec<(&str, arrow::array::ArrayRef)> = vec![
             ("user", Arc::new(UInt32Array::from(self.user.clone()))),
             ("item", Arc::new(UInt32Array::from(self.item.clone()))),
             ("propensity", Arc::new(Float64Array::from(self.propensity.clone()))),
         ];
-        frame::write_parquet(path, &frame::batch(Self::KIND, Self::FORMAT, columns)?)
+        frame::write_parquet(path, &frame::batch_within(Self::KIND, Self::FORMAT, spaces, columns)?)
     }
 
     fn read(path: &Path) -> Result<Self> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 use arrow::array::{BooleanArray, Float32Array, UInt32Array};
-use pipeline::Artifact;
+use pipeline::{Artifact, IdSpaces};
 
 use super::frame;
 
@@ -25,9 +25,19 @@ pub struct Rankings {
 impl Artifact for Rankings {
     const KIND: &'static str = "rankings";
     const EXTENSION: &'static str = "parquet";
-    const FORMAT: u32 = 1;
+    /// 2: with the spaces of ids that its row numbers belong to.
+    const FORMAT: u32 = 2;
+    const NUMBERED: bool = true;
 
     fn write(&self, path: &Path) -> Result<()> {
+        self.write_within(path, &IdSpaces::default())
+    }
+
+    fn id_spaces_of(path: &Path) -> Result<IdSpaces> {
+        frame::parquet_id_spaces(path, Self::KIND, Self::FORMAT)
+    }
+
+    fn write_within(&self, path: &Path, spaces: &IdSpaces) -> Result<()> {
         ensure!(self.items.len() == self.scores.len(), "rankings and scores are of different users");
         for (user, (items, scores)) in self.items.iter().zip(&self.scores).enumerate() {
             ensure!(!items.is_empty(), "user {user} has an empty ranking, which the file cannot say");
@@ -41,7 +51,7 @@ impl Artifact for Rankings {
             ("score", Arc::new(Float32Array::from_iter_values(self.scores.iter().flatten().copied()))),
             ("avoid_alike", Arc::new(BooleanArray::from(vec![self.avoid_alike; rows().count()]))),
         ];
-        frame::write_parquet(path, &frame::batch(Self::KIND, Self::FORMAT, columns)?)
+        frame::write_parquet(path, &frame::batch_within(Self::KIND, Self::FORMAT, spaces, columns)?)
     }
 
     fn read(path: &Path) -> Result<Self> {

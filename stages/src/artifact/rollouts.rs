@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use arrow::array::{Array, ArrayRef, Float64Array, StringArray, UInt32Array};
-use pipeline::Artifact;
+use pipeline::{Artifact, IdSpaces};
 
 use super::End;
 use super::frame;
@@ -48,9 +48,19 @@ pub struct Rollouts(pub Vec<Rollout>);
 impl Artifact for Rollouts {
     const KIND: &'static str = "rollouts";
     const EXTENSION: &'static str = "parquet";
-    const FORMAT: u32 = 2;
+    /// 3: with the spaces of ids that its row numbers belong to.
+    const FORMAT: u32 = 3;
+    const NUMBERED: bool = true;
 
     fn write(&self, path: &Path) -> Result<()> {
+        self.write_within(path, &IdSpaces::default())
+    }
+
+    fn id_spaces_of(path: &Path) -> Result<IdSpaces> {
+        frame::parquet_id_spaces(path, Self::KIND, Self::FORMAT)
+    }
+
+    fn write_within(&self, path: &Path, spaces: &IdSpaces) -> Result<()> {
         let rows = &self.0;
         let text =
             |pick: fn(&Rollout) -> &str| -> ArrayRef { Arc::new(StringArray::from_iter_values(rows.iter().map(pick))) };
@@ -73,7 +83,7 @@ impl Artifact for Rollouts {
             ("return_training", float(|r| r.training)),
             ("end", text(|r| r.end.name())),
         ];
-        frame::write_parquet(path, &frame::batch(Self::KIND, Self::FORMAT, columns)?)
+        frame::write_parquet(path, &frame::batch_within(Self::KIND, Self::FORMAT, spaces, columns)?)
     }
 
     fn read(path: &Path) -> Result<Self> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use arrow::array::{Float32Array, StringArray, UInt32Array};
-use pipeline::Artifact;
+use pipeline::{Artifact, IdSpaces};
 
 use super::frame;
 use super::{Choice, End, Trajectory};
@@ -50,9 +50,19 @@ pub struct Steps(pub Vec<Played>);
 impl Artifact for Steps {
     const KIND: &'static str = "steps";
     const EXTENSION: &'static str = "parquet";
-    const FORMAT: u32 = 1;
+    /// 2: with the spaces of ids that its row numbers belong to.
+    const FORMAT: u32 = 2;
+    const NUMBERED: bool = true;
 
     fn write(&self, path: &Path) -> Result<()> {
+        self.write_within(path, &IdSpaces::default())
+    }
+
+    fn id_spaces_of(path: &Path) -> Result<IdSpaces> {
+        frame::parquet_id_spaces(path, Self::KIND, Self::FORMAT)
+    }
+
+    fn write_within(&self, path: &Path, spaces: &IdSpaces) -> Result<()> {
         let each = || self.0.iter().flat_map(|played| (0..played.items.len()).map(move |t| (played, t)));
         let columns: Vec<(&str, arrow::array::ArrayRef)> = vec![
             ("policy", Arc::new(StringArray::from_iter_values(each().map(|(played, _)| &played.policy)))),
@@ -63,7 +73,7 @@ impl Artifact for Steps {
             ("reward", Arc::new(Float32Array::from_iter_values(each().map(|(played, t)| played.rewards[t])))),
             ("end", Arc::new(StringArray::from_iter_values(each().map(|(played, _)| played.end.name())))),
         ];
-        frame::write_parquet(path, &frame::batch(Self::KIND, Self::FORMAT, columns)?)
+        frame::write_parquet(path, &frame::batch_within(Self::KIND, Self::FORMAT, spaces, columns)?)
     }
 
     fn read(path: &Path) -> Result<Self> {

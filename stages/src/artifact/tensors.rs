@@ -5,6 +5,7 @@ use std::io::Read as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
+use pipeline::IdSpaces;
 use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensors, serialize_to_file};
 use serde::de::DeserializeOwned;
@@ -47,6 +48,8 @@ impl Array {
 pub struct TensorFile {
     /// The arrays.
     pub arrays: BTreeMap<String, Array>,
+    /// Lists of texts; in the file each is an array of bytes, the JSON of the list.
+    pub texts: BTreeMap<String, Vec<String>>,
     /// Serialised description, such as a network's shape.
     pub about: String,
 }
@@ -54,7 +57,7 @@ pub struct TensorFile {
 impl TensorFile {
     /// Arrays with their description.
     pub fn new(about: &impl Serialize) -> Result<Self> {
-        Ok(Self { arrays: BTreeMap::new(), about: serde_json::to_string(about)? })
+        Ok(Self { about: serde_json::to_string(about)?, ..Self::default() })
     }
     /// The description, typed.
     pub fn about<T: DeserializeOwned>(&self) -> Result<T> {
@@ -72,22 +75,27 @@ impl TensorFile {
         self.arrays.remove(name).with_context(|| format!("no array `{name}` in the file"))
     }
 
-    /// Serialises the arrays in the order of their names.
-    pub fn write(&self, path: &Path, kind: &str, format: u32) -> Result<()> {
-        let bytes: Vec<(&String, &[usize], Vec<u8>)> = self
-            .arrays
-            .iter()
-            .map(|(name, array)| {
-                (name, array.shape.as_slice(), array.data.iter().flat_map(|x| x.to_le_bytes()).collect())
-            })
-            .collect();
-        let mut views = Vec::with_capacity(bytes.len());
-        for (name, shape, bytes) in &bytes {
-            views.push(((*name).clone(), TensorView::new(Dtype::F32, shape.to_vec(), bytes)?));
+    /// Serialises arrays and texts in the order of their names; `spaces` says which ids its row numbers stand for.
+    pub fn write(&self, path: &Path, kind: &str, format: u32, spaces: &IdSpaces) -> Result<()> {
+        let mut parts: Vec<(&String, Dtype, Vec<usize>, Vec<u8>)> = Vec::new();
+        for (name, array) in &self.arrays {
+            let bytes = array.data.iter().flat_map(|x| x.to_le_bytes()).collect();
+            parts.push((name, Dtype::F32, array.shape.clone(), bytes));
         }
-        let header = serde_json::json!({ "kind": kind, "format": format, "about": self.about }).to_string();
+        for (name, list) in &self.texts {
+            let bytes = serde_json::to_vec(list)?;
+            parts.push((name, Dtype::U8, vec![bytes.len()], bytes));
+        }
+        let mut views = Vec::with_capacity(parts.len());
+        for (name, dtype, shape, bytes) in &parts {
+            views.push(((*name).clone(), TensorView::new(*dtype, shape.clone(), bytes)?));
+        }
+        let mut header = serde_json::json!({ "kind": kind, "format": format, "about": self.about });
+        if !spaces.is_empty() {
+            header["id_spaces"] = serde_json::to_value(spaces)?;
+        }
         ensure!(!path.exists(), "{} exists already", path.display());
-        serialize_to_file(views, Some(HashMap::from([(KEY.to_owned(), header)])), path)
+        serialize_to_file(views, Some(HashMap::from([(KEY.to_owned(), header.to_string())])), path)
             .with_context(|| format!("cannot write {}", path.display()))
     }
 
@@ -100,9 +108,14 @@ impl TensorFile {
                 path.display()
             )
         })?;
-        let header = description(path, header.metadata().as_ref(), kind, format)?;
-        let mut file = Self { arrays: BTreeMap::new(), about: header };
+        let About { about, .. } = description(path, header.metadata().as_ref(), kind, format)?;
+        let mut file = Self { about, ..Self::default() };
         for (name, view) in SafeTensors::deserialize(&bytes)?.tensors() {
+            if view.dtype() == Dtype::U8 {
+                let list = serde_json::from_slice(view.data());
+                file.texts.insert(name.clone(), list.with_context(|| format!("`{name}` is no list of texts"))?);
+                continue;
+            }
             ensure!(view.dtype() == Dtype::F32, "array `{name}` is {:?}, wanted F32", view.dtype());
             let data = view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
             file.arrays.insert(name, Array::new(view.shape(), data));
@@ -112,6 +125,16 @@ impl TensorFile {
 
     /// The description of a file, without its arrays.
     pub fn describe<T: DeserializeOwned>(path: &Path, kind: &str, format: u32) -> Result<T> {
+        let About { about, .. } = Self::beginning(path, kind, format)?;
+        Self { about, ..Self::default() }.about()
+    }
+
+    /// Which ids the row numbers in a file stand for, without its arrays.
+    pub fn id_spaces_of(path: &Path, kind: &str, format: u32) -> Result<IdSpaces> {
+        Ok(Self::beginning(path, kind, format)?.id_spaces)
+    }
+
+    fn beginning(path: &Path, kind: &str, format: u32) -> Result<About> {
         let wanted = || format!("cannot read the beginning of {}", path.display());
         let mut file = std::fs::File::open(path).with_context(wanted)?;
         let mut length = [0; 8];
@@ -120,8 +143,7 @@ impl TensorFile {
         let mut bytes = Vec::new();
         file.take(length.min(LONGEST)).read_to_end(&mut bytes).with_context(wanted)?;
         let header: Header = serde_json::from_slice(&bytes).with_context(wanted)?;
-        let about = description(path, header.metadata.as_ref(), kind, format)?;
-        Self { arrays: BTreeMap::new(), about }.about()
+        description(path, header.metadata.as_ref(), kind, format)
     }
 }
 
@@ -132,17 +154,38 @@ struct Header {
     metadata: Option<HashMap<String, String>>,
 }
 
+/// What this program says of a file in its metadata.
+#[derive(Deserialize)]
+struct About {
+    kind: String,
+    format: u32,
+    #[serde(default)]
+    about: String,
+    #[serde(default)]
+    id_spaces: IdSpaces,
+}
+
 /// What a file's metadata say it is, when it is of that kind and format.
-fn description(path: &Path, metadata: Option<&HashMap<String, String>>, kind: &str, format: u32) -> Result<String> {
+fn description(path: &Path, metadata: Option<&HashMap<String, String>>, kind: &str, format: u32) -> Result<About> {
     let header = metadata.and_then(|map| map.get(KEY));
     let header = header.with_context(|| format!("{} was not written by this program", path.display()))?;
-    let header: serde_json::Value = serde_json::from_str(header)?;
+    let about: About = serde_json::from_str(header)?;
     ensure!(
-        header["kind"] == kind && header["format"] == format,
-        "{} holds {}/{}, wanted {kind}/{format}",
+        about.kind == kind && about.format == format,
+        "{} holds {}/{}, wanted {kind}/{format}{}",
         path.display(),
-        header["kind"].as_str().unwrap_or("?"),
-        header["format"],
+        about.kind,
+        about.format,
+        older(kind, &about.kind, about.format < format)
     );
-    Ok(header["about"].as_str().unwrap_or_default().to_owned())
+    Ok(about)
+}
+
+/// What to do about a file of an older program.
+pub(super) fn older(kind: &str, found: &str, before: bool) -> &'static str {
+    if kind == found && before {
+        "\nhelp: an earlier version of the program wrote it: run the experiment again, which makes it anew"
+    } else {
+        ""
+    }
 }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use arrow::array::{ArrayRef, StringArray};
-use pipeline::Artifact;
+use pipeline::{Artifact, IdSpaces};
 
 use super::frame;
+use super::ids::user_space;
 
 /// Parquet, one row a user; the row number is the user's id everywhere else:
 /// `id: utf8` (as in the source) and one `utf8` column for each feature of the source, empty where unknown.
@@ -45,14 +46,24 @@ impl Users {
 impl Artifact for Users {
     const KIND: &'static str = "users";
     const EXTENSION: &'static str = "parquet";
-    const FORMAT: u32 = 1;
+    /// 2: with the spaces of ids that its row numbers belong to.
+    const FORMAT: u32 = 2;
+    const NUMBERED: bool = true;
+
+    fn id_spaces(&self) -> IdSpaces {
+        user_space(&self.id)
+    }
+
+    fn id_spaces_of(path: &Path) -> Result<IdSpaces> {
+        frame::parquet_id_spaces(path, Self::KIND, Self::FORMAT)
+    }
 
     fn write(&self, path: &Path) -> Result<()> {
         let mut columns: Vec<(&str, ArrayRef)> = vec![("id", Arc::new(StringArray::from_iter_values(&self.id)))];
         for (name, values) in &self.features {
             columns.push((name, Arc::new(StringArray::from_iter_values(values))));
         }
-        frame::write_parquet(path, &frame::batch(Self::KIND, Self::FORMAT, columns)?)
+        frame::write_parquet(path, &frame::batch_within(Self::KIND, Self::FORMAT, &self.id_spaces(), columns)?)
     }
 
     fn read(path: &Path) -> Result<Self> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use arrow::array::{Float32Array, UInt32Array};
-use pipeline::Artifact;
+use pipeline::{Artifact, IdSpaces};
 
 use super::frame;
 
@@ -34,9 +34,19 @@ const DEMONSTRATIONS: &str = "demonstrations";
 impl Artifact for Weights {
     const KIND: &'static str = "weights";
     const EXTENSION: &'static str = "parquet";
-    const FORMAT: u32 = 2;
+    /// 3: with the spaces of ids that its row numbers belong to.
+    const FORMAT: u32 = 3;
+    const NUMBERED: bool = true;
 
     fn write(&self, path: &Path) -> Result<()> {
+        self.write_within(path, &IdSpaces::default())
+    }
+
+    fn id_spaces_of(path: &Path) -> Result<IdSpaces> {
+        frame::parquet_id_spaces(path, Self::KIND, Self::FORMAT)
+    }
+
+    fn write_within(&self, path: &Path, spaces: &IdSpaces) -> Result<()> {
         let columns: Vec<(&str, arrow::array::ArrayRef)> = vec![
             ("trajectory", Arc::new(UInt32Array::from(self.trajectory.clone()))),
             ("step", Arc::new(UInt32Array::from(self.step.clone()))),
@@ -44,7 +54,7 @@ impl Artifact for Weights {
             ("w_irl", Arc::new(Float32Array::from(self.w_irl.clone()))),
             ("weight", Arc::new(Float32Array::from(self.weight.clone()))),
         ];
-        let batch = frame::batch(Self::KIND, Self::FORMAT, columns)?;
+        let batch = frame::batch_within(Self::KIND, Self::FORMAT, spaces, columns)?;
         frame::write_parquet_saying(path, &batch, (DEMONSTRATIONS, &self.demonstrations))
     }
 

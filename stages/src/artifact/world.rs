@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use anyhow::{Result, ensure};
-use pipeline::Artifact;
+use pipeline::{Artifact, IdSpaces};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Ids;
 use super::demonstrations::End;
 use super::tensors::{Array, TensorFile};
 
@@ -133,7 +134,7 @@ struct About {
 /// safetensors: `reward [U, I]` on the log's rating scale, `distance [I, I]`, `user_vectors [U, D]` and
 /// `item_vectors [I, D]` (the model's own factors, for policies that start from what the world knows), the quit rules, and
 /// where the distances come from; where they are known also `deviation [U, I]`, `stated [U, I]`, `bonus [I + 1, I + 1]` and
-/// `categories [I, C]`.
+/// `categories [I, C]`; and the [`Ids`] of its users and items.
 #[derive(Clone, Debug, PartialEq)]
 pub struct World {
     /// Expected reward of user × item, `[U, I]`.
@@ -159,6 +160,8 @@ pub struct World {
     pub rules: Rules,
     /// Where `distance` comes from.
     pub distances: DistancesFrom,
+    /// What its rows stand for.
+    pub ids: Ids,
 }
 
 impl World {
@@ -251,7 +254,17 @@ fn digest(arrays: &[&Array]) -> String {
 impl Artifact for World {
     const KIND: &'static str = "world";
     const EXTENSION: &'static str = "safetensors";
-    const FORMAT: u32 = 4;
+    /// 5: with the ids that its row numbers stand for.
+    const FORMAT: u32 = 5;
+    const NUMBERED: bool = true;
+
+    fn id_spaces(&self) -> IdSpaces {
+        self.ids.spaces()
+    }
+
+    fn id_spaces_of(path: &Path) -> Result<IdSpaces> {
+        TensorFile::id_spaces_of(path, Self::KIND, Self::FORMAT)
+    }
 
     fn write(&self, path: &Path) -> Result<()> {
         let mut file = TensorFile::new(&About { rules: self.rules.clone(), distances: self.distances.clone() })?;
@@ -273,13 +286,14 @@ impl Artifact for World {
                 file.arrays.insert(name.to_owned(), array.clone());
             }
         }
-        file.write(path, Self::KIND, Self::FORMAT)
+        self.ids.tell(&mut file);
+        file.write(path, Self::KIND, Self::FORMAT, &self.ids.spaces())
     }
 
     fn read(path: &Path) -> Result<Self> {
         let mut file = TensorFile::read(path, Self::KIND, Self::FORMAT)?;
         let About { rules, distances } = file.about()?;
-        let world = Self {
+        let mut world = Self {
             reward: file.take("reward")?,
             distance: file.take("distance")?,
             user_vectors: file.take("user_vectors")?,
@@ -290,8 +304,10 @@ impl Artifact for World {
             categories: file.arrays.remove("categories"),
             rules,
             distances,
+            ids: Ids::default(),
         };
         let (users, items) = (world.users(), world.items());
+        world.ids = Ids::told(&file, users, items)?;
         ensure!(world.distance.shape == [items, items], "distance is {:?} for {items} items", world.distance.shape);
         ensure!(world.user_vectors.shape[0] == users, "user_vectors is {:?}", world.user_vectors.shape);
         ensure!(world.item_vectors.shape[0] == items, "item_vectors is {:?}", world.item_vectors.shape);

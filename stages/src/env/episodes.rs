@@ -143,7 +143,7 @@ type Place<'a> = ((&'a mut [u32], &'a mut [f32]), (&'a u32, &'a mut u32, &'a mut
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::artifact::{Array, DistancesFrom, Rules, Window};
+    use crate::artifact::{Array, DistancesFrom, Ids, Rules, Window};
     use crate::env::{Random, play};
 
     /// `clusters` equal clusters of `size` items; two items conflict when they share a cluster; cluster k pays `pay[k]`.
@@ -164,6 +164,7 @@ pub(crate) mod tests {
             categories: None,
             distances: DistancesFrom::Own,
             rules: Rules { horizon, window, similar_below: Some(0.5), ..Rules::default() },
+            ids: Ids::default(),
         }
     }
 

@@ -71,6 +71,24 @@ impl Observation {
         }
     }
 
+    /// With the present states of the episodes in `live`, too.
+    #[must_use]
+    pub fn with(mut self, episodes: &Episodes, live: &[usize]) -> Self {
+        let (horizon, padding) = (episodes.world().rules.horizon, episodes.world().items() as u32);
+        for &e in live {
+            self.push(episodes.user(e), episodes.items(e), episodes.rewards(e), horizon, padding);
+        }
+        self
+    }
+
+    /// Masks `items` in the newest state, too, where anything is masked.
+    pub fn mask_also(&mut self, items: &[u32]) {
+        if let (true, Some(end)) = (self.masking, self.mask_ends.last_mut()) {
+            self.masks.extend_from_slice(items);
+            *end = self.masks.len();
+        }
+    }
+
     /// The states at `rows`, in that order.
     #[must_use]
     pub fn take(&self, rows: &[usize]) -> Self {
@@ -100,12 +118,7 @@ impl Observation {
 /// The present states of the episodes in `live`, with the last `window` items.
 #[must_use]
 pub fn observe(episodes: &Episodes, live: &[usize], window: usize) -> Observation {
-    let mut observation = Observation::of(episodes.world(), window);
-    let (horizon, padding) = (episodes.world().rules.horizon, episodes.world().items() as u32);
-    for &e in live {
-        observation.push(episodes.user(e), episodes.items(e), episodes.rewards(e), horizon, padding);
-    }
-    observation
+    Observation::of(episodes.world(), window).with(episodes, live)
 }
 
 #[cfg(test)]

@@ -52,14 +52,29 @@ impl Student<'_> {
     }
 }
 
-impl Agent for Student<'_> {
-    fn act(&self, episodes: &Episodes, live: &[usize], draws: &mut [ChaCha8Rng]) -> Result<Vec<u32>> {
+impl Student<'_> {
+    fn choose(&self, observation: &Observation, draws: &mut [ChaCha8Rng]) -> Result<Vec<u32>> {
         let shape = self.network.shape();
-        let observation = observe(episodes, live, shape.window);
-        let states = states(self.network, &observation)?;
+        let states = states(self.network, observation)?;
         let logits = self.network.logits(&states)?.flatten_all()?.to_vec1::<f32>()?;
         let rows = logits.chunks_exact(shape.items);
         Ok(rows.zip(draws).map(|(row, draw)| if self.sample { sample(row, draw) } else { best(row) }).collect())
+    }
+}
+
+impl Agent for Student<'_> {
+    fn act(&self, episodes: &Episodes, live: &[usize], draws: &mut [ChaCha8Rng]) -> Result<Vec<u32>> {
+        self.choose(&observe(episodes, live, self.network.shape().window), draws)
+    }
+}
+
+/// A network that recommends nothing of an episode again, whatever its world allows.
+pub struct WithoutRepeats<'a>(pub Student<'a>);
+
+impl Agent for WithoutRepeats<'_> {
+    fn act(&self, episodes: &Episodes, live: &[usize], draws: &mut [ChaCha8Rng]) -> Result<Vec<u32>> {
+        let observation = Observation { masking: true, ..Observation::unmasked(self.0.network.shape().window) };
+        self.0.choose(&observation.with(episodes, live), draws)
     }
 }
 
@@ -114,6 +129,33 @@ mod tests {
         assert!(Student::load(&policy, 3, 4).is_ok());
         let error = Student::load(&policy, 3, 5).err().unwrap().to_string();
         assert!(error.contains("3 users and 4 items, the world 3 and 5\nhelp: "), "{error}");
+    }
+
+    #[test]
+    fn without_repeats_nothing_comes_twice_where_it_might() {
+        let world = cluster_world(&[5.0, 4.0, 3.0, 2.0], 2, 1, 6, 3);
+        let shape = Shape {
+            users: 3,
+            items: 8,
+            width: 4,
+            window: 2,
+            hidden: 4,
+            prior: 1.0,
+            avoid: 0.0,
+            alike_share: 0.5,
+            encoder: Encoder::Window,
+        };
+        let network = ActorCritic::new(shape, &world.user_vectors, &world.item_vectors, 1).unwrap();
+        let student = || Student { network: &network, sample: false };
+        let mut stays = world.clone();
+        stays.rules.similar_below = None;
+        let repeats = |agent: &dyn Agent| {
+            let played = crate::env::play(&stays, &[0, 1, 2], agent, 0).unwrap();
+            let distinct = |e| played.items(e).iter().collect::<std::collections::BTreeSet<_>>().len();
+            (0..3).map(|e| played.items(e).len() - distinct(e)).sum::<usize>()
+        };
+        assert!(repeats(&student()) > 0, "an untrained network shows its favourite again");
+        assert_eq!(repeats(&WithoutRepeats(student())), 0);
     }
 
     #[test]

@@ -63,6 +63,9 @@ pub struct Evaluate {
     pub repetitions: usize,
     /// How policies act.
     pub act: Act,
+    /// Judges each policy a second time, in a row of its own, as `recommend --exclude-history` serves it: nothing that was shown in
+    /// an episode is shown again. Where the world masks repeats, that is the first row already. Off by default.
+    pub exclude_history: bool,
     /// What is popular is what is rated best on average, where each item is given so many ratings at the log's mean beside its
     /// own; 0 is the plain mean, under which one lucky rating makes an item popular.
     pub popularity_prior: f64,
@@ -113,6 +116,7 @@ impl Default for Evaluate {
             episodes_seed: 0,
             repetitions: 5,
             act: Act::Greedy,
+            exclude_history: false,
             popularity_prior: USUAL_PRIOR,
             liked: 4.0,
             controls: Controls::default(),

@@ -14,8 +14,10 @@ use super::plans::PLAN;
 use super::teacher::Turns;
 use super::teachers::{TEACHER, Teacher};
 use super::{Act, Evaluate, Inputs};
-use crate::artifact::{Interactions, Metric, Policy, Rankings, World};
-use crate::env::{Agent, Cycle, Episodes, GreedyOracle, Popular, Popularity, Random, Ranked, Student, play, unplanned};
+use crate::artifact::{Interactions, Metric, Policy, Rankings, Repeats, World};
+use crate::env::{
+    Agent, Cycle, Episodes, GreedyOracle, Popular, Popularity, Random, Ranked, Student, WithoutRepeats, play, unplanned,
+};
 use crate::nn::rng;
 
 pub(super) const RANDOM: &str = "random";
@@ -28,10 +30,14 @@ pub(super) const RETRIEVER: &str = "retriever alone";
 pub(super) const CONSTANT: &str = "constant-reward learner";
 pub(super) const CLONING: &str = "behaviour cloning";
 
+/// What the name of a row of policies ends in that show nothing twice.
+const NO_REPEATS: &str = " without repeats";
+
 const KNOWS_DISTANCES: &str = "privileged: knows the judging distances";
 const KNOWS_ALL: &str = "privileged: knows the judging rewards and distances; myopic, so not a proven upper bound";
 const STAYS: &str = "trained in the training world on a reward of 1 a step: what staying alone gives";
 const ELSEWHERE: &str = "learned in another world than the one at `training`, so it has no gap";
+const SERVED: &str = "shows nothing twice in an episode, as `recommend --exclude-history` serves it";
 const COPIES: &str = "copies the demonstrations of the training world";
 
 /// Fewer training seeds say little of how another seed would do.
@@ -96,7 +102,8 @@ impl Players<'_> {
         let (constant, cloning) = self.trained(cx, &mut lacking)?;
 
         let draws = self.config.repetitions;
-        let learned = self.inputs.policies.len() + constant.len() + cloning.len() + self.inputs.planned.len();
+        let policies_played = self.inputs.policies.len() * if self.twice() { 2 } else { 1 };
+        let learned = policies_played + constant.len() + cloning.len() + self.inputs.planned.len();
         let fixed = 3 + usize::from(unplanned(self.world).is_none()) + usize::from(rankings.is_some());
         let cells = 2 * draws + fixed + learned;
         let bar = cx.bar("play", Some((cells * self.users.len()) as u64), "episodes");
@@ -133,6 +140,9 @@ impl Players<'_> {
                 Some(field) => checkpoint::choose(field, &policies, self.inputs.validation.as_ref())?,
             };
             rows.push(self.students(name, false, chosen, &cells, cx, &bar)?);
+            if self.twice() {
+                rows.push(self.without_repeats(&rows[rows.len() - 1], &cells, &bar)?);
+            }
         }
         for metric in &lacking {
             cx.note(&format!("no {}", metric.policy), &metric.remark);
@@ -198,7 +208,10 @@ impl Players<'_> {
         for policy in &self.inputs.policies {
             let name = policy.name.as_str();
             let own = [RANDOM, FREE, POPULAR, CYCLE, ORACLE, BEST, RETRIEVER, CONSTANT, CLONING];
-            let taken = own.contains(&name) || name.starts_with("teacher") || name.starts_with(PLAN);
+            let taken = own.contains(&name)
+                || name.starts_with("teacher")
+                || name.starts_with(PLAN)
+                || name.ends_with(NO_REPEATS);
             ensure!(!taken, "a policy cannot be called `{name}`: that row is the evaluation's own\nhelp: rename it");
             match groups.iter_mut().find(|(known, _)| *known == name) {
                 Some((_, cells)) => cells.push(policy),
@@ -331,6 +344,37 @@ impl Players<'_> {
         let network = Student::load(&policy.value, self.world.users(), self.world.items())?;
         let agent = Student { network: &network, sample: self.config.act == Act::Sample };
         self.cell(cell, &agent, k, bar)
+    }
+
+    /// Whether each policy plays twice: as the world's rule has it, and without repeats.
+    fn twice(&self) -> bool {
+        self.config.exclude_history && self.world.rules.repeats == Repeats::Allowed
+    }
+
+    /// The row of the same policies where nothing is shown twice.
+    fn without_repeats(&self, of: &Row, policies: &[(String, &Named<Policy>)], bar: &Bar) -> Result<Row> {
+        let cell = |(k, (cell, policy)): (usize, &(String, &Named<Policy>))| {
+            let network = Student::load(&policy.value, self.world.users(), self.world.items())?;
+            let student = Student { network: &network, sample: self.config.act == Act::Sample };
+            self.cell(cell, &WithoutRepeats(student), k, bar).with_context(|| called(policy))
+        };
+        let cells: Vec<Result<Cell>> = policies.par_iter().enumerate().map(cell).collect();
+        let mut cells: Vec<Cell> = cells.into_iter().collect::<Result<_>>()?;
+        for (own, plain) in cells.iter_mut().zip(&of.cells) {
+            for (own, plain) in own.episodes.iter_mut().zip(&plain.episodes) {
+                own.training = own.training.filter(|_| plain.training.is_some());
+            }
+        }
+        let remarks = [of.remark.as_str(), SERVED].into_iter().filter(|remark| !remark.is_empty());
+        Ok(Row {
+            name: format!("{}{NO_REPEATS}", of.name),
+            control: of.control,
+            privileged: of.privileged,
+            remark: remarks.collect::<Vec<_>>().join("; "),
+            cells,
+            taught: None,
+            beside: Vec::new(),
+        })
     }
 
     fn cell(&self, name: &str, agent: &dyn Agent, k: usize, bar: &Bar) -> Result<Cell> {

@@ -159,7 +159,7 @@ pub(super) fn complete(
             }
         }
     }
-    let mut world = audience.complete(inputs.distances.as_ref(), &inputs.items, mean)?;
+    let mut world = audience.complete(inputs.distances.as_ref(), &inputs.items, &inputs.users, mean)?;
     tell_alike(&world, cx);
     world.deviation = deviation;
     world.stated = largest_stated(members);

@@ -248,8 +248,8 @@ fn beside(store: &Store, content: &Content) -> anyhow::Result<Vec<Beside>> {
     Ok(found)
 }
 
-/// The file of a policy, and the result that it is of, where the store knows.
-pub(super) fn policy(store: &Store, what: &str, experiment: Option<&str>) -> Result<(PathBuf, Option<Entry>), Failure> {
+/// The file of a policy.
+pub(super) fn policy(store: &Store, what: &str, experiment: Option<&str>) -> Result<PathBuf, Failure> {
     const KIND: &str = "policy";
     // A stage that trains a policy also tells how it went; which of the two is meant is plain.
     let found = what::find(store, what, experiment)
@@ -260,10 +260,10 @@ pub(super) fn policy(store: &Store, what: &str, experiment: Option<&str>) -> Res
     match found {
         What::Content(content) => match content.origin {
             Some((_, output)) if output.kind != KIND => Err(no_policy(&format!("of kind `{}`", output.kind))),
-            origin => Ok((content.path, origin.map(|(entry, _)| entry))),
+            _ => Ok(content.path),
         },
         What::Result(entry) => match entry.outputs.iter().find(|output| output.kind == KIND) {
-            Some(output) => Ok((what::whole(store, &output.digest)?, Some(*entry))),
+            Some(output) => what::whole(store, &output.digest),
             None => Err(no_policy(&format!("a result of {}", outputs(&entry)))),
         },
         What::Run(_) => Err(no_policy("a run")),

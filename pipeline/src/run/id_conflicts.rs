@@ -1,0 +1,37 @@
+//! Inputs that number users or items differently, found before anything runs: as far as results are made already.
+
+use std::collections::BTreeMap;
+
+use super::project::links;
+use super::{Plan, Project};
+use crate::id_spaces::{IdSpaces, Speaker, agreed};
+
+impl Plan {
+    /// Refuses a node that has to run and whose inputs do not number alike.
+    ///
+    /// What is not made yet numbers as what it is made from, where its stage does not number anew. What cannot be read, or says
+    /// nothing, is left to the stage.
+    ///
+    /// # Errors
+    /// With the stage and the first two inputs that differ.
+    pub fn check_ids(&self, project: &Project) -> anyhow::Result<()> {
+        let mut foreseen: BTreeMap<usize, IdSpaces> = BTreeMap::new();
+        for &index in self.verdicts.keys().filter(|index| !self.hits.contains_key(index)) {
+            let node = project.node(index);
+            let mut speakers = Vec::new();
+            for port in (node.kind.inputs)().into_iter().filter(|port| port.numbered) {
+                for link in links(node, port.name) {
+                    let made = self.hits.get(&link.node).and_then(|entry| entry.output(link.port));
+                    let spaces = match made {
+                        Some(output) => (port.id_spaces)(&project.store.object(&output.digest)).unwrap_or_default(),
+                        None => foreseen.get(&link.node).cloned().unwrap_or_default(),
+                    };
+                    speakers.push(Speaker { port: port.name, name: project.node(link.node).id.clone(), spaces });
+                }
+            }
+            let spaces = agreed(&speakers).map_err(|error| error.context(format!("stage `{}`", node.id)))?;
+            foreseen.insert(index, if node.kind.numbers_anew { IdSpaces::default() } else { spaces });
+        }
+        Ok(())
+    }
+}
