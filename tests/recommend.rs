@@ -9,6 +9,7 @@ fn a_policy_answers_one_user_and_many_alike() {
     let project = Project::smoke();
     project.ok(&["run", "x.yaml", "-q"]);
     let asked = ["recommend", "policy@seed=0", "--user", "3", "--history", "7", "--history", "Drama 2", "-n", "4"];
+    let asked = [&asked[..], &["--exclude-history"]].concat();
     let answer = project.ok(&[&asked[..], &["--json"]].concat()).json()["answer"].clone();
     let items = answer["items"].as_array().unwrap();
     assert_eq!(items.len(), 4);
@@ -20,7 +21,7 @@ fn a_policy_answers_one_user_and_many_alike() {
     let view = "artifacts/smoke/policy@seed=0/policy.safetensors";
     let lines = "{\"user\": 3, \"history\": [7, \"2\"]}\n\n{\"user\": \"4\"}\n";
     let project = project.file("people.ndjson", lines);
-    let batch = project.ok(&["recommend", view, "--batch", "people.ndjson", "-n", "4"]);
+    let batch = project.ok(&["recommend", view, "--batch", "people.ndjson", "-n", "4", "--exclude-history"]);
     let batch = batch.says(&["2 answers in", "µs each"]);
     let first: Value = serde_json::from_str(batch.stdout.lines().next().unwrap()).unwrap();
     assert_eq!(first, answer, "a batch says what one question says");
