@@ -29,15 +29,14 @@ pub fn recommend(path: &Path, questions: &Questions) -> Result<Answers> {
     let origin = policy.origin()?;
     let names = Names::of(policy.ids()?, questions.rows, &network)?;
     let exclude = questions.exclude_history || origin.repeats != Repeats::Allowed;
-    let session = |asked: &Asked| {
-        let session = names.session(asked, &network)?;
-        if exclude {
-            left(&session, network.shape().items)?
-        }
-        Ok(session)
-    };
     let sessions: Vec<Session> =
-        questions.asked.iter().map(|asked| session(asked).map_err(at(asked))).collect::<Result<_>>()?;
+        questions.asked.iter().map(|asked| names.session(asked, &network).map_err(at(asked))).collect::<Result<_>>()?;
+    let fresh: Vec<usize> = match exclude {
+        true => (questions.asked.iter().zip(&sessions))
+            .map(|(asked, session)| left(session, network.shape().items).map_err(Error::from).map_err(at(asked)))
+            .collect::<Result<_>>()?,
+        false => vec![network.shape().items; sessions.len()],
+    };
 
     let begun = Instant::now();
     let mut chosen = Vec::with_capacity(sessions.len());
@@ -56,22 +55,26 @@ pub fn recommend(path: &Path, questions: &Questions) -> Result<Answers> {
     let seconds = begun.elapsed().as_secs_f64();
 
     let wanted = questions.count.min(network.shape().items);
-    let answer = |(asked, chosen): (&Asked, Vec<(u32, f32)>)| Answer {
+    let note = |found: usize, fresh: usize| match found {
+        _ if found < wanted.min(fresh) => {
+            Some(format!("{found} instead of {wanted}: the policy takes no other in this state"))
+        }
+        _ if found < wanted => Some(format!("{found} instead of {wanted}: what was shown is left out")),
+        _ => None,
+    };
+    let answer = |((asked, fresh), chosen): ((&Asked, usize), Vec<(u32, f32)>)| Answer {
         user: asked.user.clone(),
-        note: (chosen.len() < wanted).then(|| {
-            let why = if exclude { "what was shown is left out" } else { "the policy takes no other in this state" };
-            format!("{} instead of {wanted}: {why}", chosen.len())
-        }),
+        note: note(chosen.len(), fresh),
         items: chosen.into_iter().map(|(item, score)| names.item(item, score)).collect(),
     };
-    Ok(Answers { answers: questions.asked.iter().zip(chosen).map(answer).collect(), seconds })
+    Ok(Answers { answers: questions.asked.iter().zip(fresh).zip(chosen).map(answer).collect(), seconds })
 }
 
-/// Whether the history leaves anything to recommend.
-fn left(session: &Session, items: usize) -> Result<(), Wrong> {
+/// How many of the catalogue's items the history leaves, at least one.
+fn left(session: &Session, items: usize) -> Result<usize, Wrong> {
     let shown: BTreeSet<u32> = session.history.iter().copied().collect();
     if shown.len() < items {
-        return Ok(());
+        return Ok(items - shown.len());
     }
     Err(Wrong(format!(
         "all {items} items of the policy's catalogue were shown already, and none is to be shown again\nhelp: give a shorter \
@@ -199,6 +202,7 @@ mod tests {
     use crate::artifact::World;
     use crate::env::cluster_world;
     use crate::nn::actor_critic::Shape;
+    use crate::nn::constrained::Constrained;
     use crate::nn::{ActorCritic, Encoder, GruEncoder};
 
     /// Three users `u0` and four items `i0`, the second and the third of which are both called `T1`.
@@ -278,6 +282,50 @@ mod tests {
         let excluding = Questions { exclude_history: true, ..asked("u2", &["i0", "i1", "i2", "i3"], vec![], 1) };
         let error = ask_in(&world(), Encoder::Window, &excluding).unwrap_err().to_string();
         assert!(error.starts_with("all 4 items of the policy's catalogue were shown already"), "{error}");
+    }
+
+    #[test]
+    fn a_policy_that_takes_only_what_is_usual_says_so_and_does_not_run_dry() {
+        let world = world();
+        let shape = Shape {
+            users: 3,
+            items: 4,
+            width: 2,
+            window: 2,
+            hidden: 4,
+            prior: 1.0,
+            avoid: 0.0,
+            alike_share: 0.5,
+            encoder: Encoder::Window,
+        };
+        let network = |bias: [f32; 4]| {
+            let network = ActorCritic::new(shape.clone(), &world.user_vectors, &world.item_vectors, 3).unwrap();
+            let mut arrays = network.params().export().unwrap();
+            arrays.get_mut("bias").unwrap().data = bias.to_vec();
+            network.params().import(&arrays).unwrap();
+            network
+        };
+        // Behaviour takes item 0, else item 1, else items 2 and 3 alike; item 3 is worth most.
+        let (values, behaviour) = (network([0.0, 10.0, 20.0, 30.0]), network([90.0, 60.0, 30.0, 30.0]));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("policy");
+        let file = Constrained::export(&values, &behaviour, 0.001).unwrap();
+        Policy::new(file, "rl.bcq", &world).unwrap().write(&path).unwrap();
+        let ask = |history: &[&str], exclude_history| {
+            let answers = recommend(&path, &Questions { exclude_history, ..asked("u0", history, vec![], 3) }).unwrap();
+            let Answer { items, note, .. } = answers.answers.into_iter().next().unwrap();
+            (items.into_iter().map(|item| item.id).collect::<Vec<_>>(), note.unwrap_or_default())
+        };
+        assert_eq!(
+            ask(&[], false),
+            (vec!["i0".into()], "1 instead of 3: the policy takes no other in this state".into())
+        );
+        assert_eq!(ask(&["i0"], true).0, ["i1"]);
+        assert_eq!(
+            ask(&["i0", "i1"], true).0,
+            ["i3", "i2"],
+            "all that was usual is in the history: what is then, by value"
+        );
     }
 
     #[test]
