@@ -1,7 +1,7 @@
 //! Who watches: a completed reward matrix becomes a world with quit rules, item distances and vectors for policies.
 
 use anyhow::{Result, bail, ensure};
-use pipeline::Wants;
+use pipeline::{Context, Wants};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -112,7 +112,7 @@ impl Audience {
     }
 
     /// Completes `reward [U, I]` of `items` to a world; item distances and their threshold are those of `shared`, if given.
-    pub fn complete(&self, shared: Option<&World>, items: &Items, reward: Array) -> Result<World> {
+    pub fn complete(&self, shared: Option<&World>, items: &Items, reward: Array, cx: &Context) -> Result<World> {
         ensure!(
             reward.data.iter().all(|x| x.is_finite()),
             "the fitted rewards are not all finite; lower learning_rate"
@@ -127,7 +127,7 @@ impl Audience {
                 (world.distance.clone(), DistancesFrom::Catalogue)
             }
             Some(world) => (world.distance.clone(), DistancesFrom::Shared { digest: world.distances_digest() }),
-            None => (self.distance.distances(items, &reward)?, self.distance.from()),
+            None => (self.distance.distances(items, &reward, cx)?, self.distance.from()),
         };
         ensure!(
             distance.shape[0] == reward.shape[1],
@@ -162,7 +162,7 @@ impl Audience {
                 Similar::Off => None,
             },
         };
-        let (user_vectors, item_vectors) = factorise(&reward, self.vectors)?;
+        let (user_vectors, item_vectors) = factorise(&reward, self.vectors, cx)?;
         let rules = Rules {
             horizon: self.horizon,
             window: self.window,
@@ -194,12 +194,16 @@ impl Audience {
 mod tests {
     use super::*;
 
+    fn cx() -> Context {
+        Context::detached(std::path::Path::new("unused"))
+    }
+
     #[test]
     fn distances_threshold_and_vectors_of_a_small_matrix() {
         // Items 0 and 1 are alike; item 2 is the opposite.
         let reward = Array::new(&[2, 3], vec![5.0, 5.0, 1.0, 1.0, 1.0, 5.0]);
         let audience = Audience { vectors: 2, similar: Some(Similar::ClosestShare(0.4)), ..Audience::default() };
-        let world = audience.complete(None, &Items::default(), reward.clone()).unwrap();
+        let world = audience.complete(None, &Items::default(), reward.clone(), &cx()).unwrap();
         assert_eq!(world.distance.data, [0.0, 0.0, 4.0, 0.0, 0.0, 4.0, 4.0, 4.0, 0.0]);
         assert_eq!(world.rules.similar_below, Some(4.0));
         assert!(world.too_similar(1, &[0]) && !world.too_similar(2, &[0]) && world.too_similar(2, &[2]));
@@ -214,16 +218,16 @@ mod tests {
     fn shared_distances_bring_their_threshold_and_no_other_is_taken() {
         let reward = Array::new(&[2, 3], vec![5.0, 5.0, 1.0, 1.0, 1.0, 5.0]);
         let below = Audience { vectors: 2, similar: Some(Similar::Below(0.5)), ..Audience::default() };
-        let shared = below.complete(None, &Items::default(), reward.clone()).unwrap();
+        let shared = below.complete(None, &Items::default(), reward.clone(), &cx()).unwrap();
         let other = Audience { vectors: 2, ..Audience::default() };
         assert_eq!(
-            other.complete(Some(&shared), &Items::default(), reward.clone()).unwrap().rules.similar_below,
+            other.complete(Some(&shared), &Items::default(), reward.clone(), &cx()).unwrap().rules.similar_below,
             Some(0.5)
         );
         let fewer = Array::new(&[2, 2], vec![5.0, 5.0, 1.0, 1.0]);
-        let error = other.complete(Some(&shared), &Items::default(), fewer).unwrap_err().to_string();
+        let error = other.complete(Some(&shared), &Items::default(), fewer, &cx()).unwrap_err().to_string();
         assert!(error.contains("of another catalogue: of 3 items, and this world has 2\nhelp: connect"), "{error}");
-        let error = below.complete(Some(&shared), &Items::default(), reward).unwrap_err().to_string();
+        let error = below.complete(Some(&shared), &Items::default(), reward, &cx()).unwrap_err().to_string();
         assert!(error.contains("`audience.similar` is set, but `distances` brings its own"), "{error}");
     }
 
@@ -234,7 +238,7 @@ mod tests {
         let conflicts = |threshold: f64| {
             let similar = Some(Similar::EuclideanBelow(threshold));
             let audience = Audience { vectors: 2, similar, ..Audience::default() };
-            audience.complete(None, &Items::default(), reward.clone()).unwrap().too_similar(0, &[1])
+            audience.complete(None, &Items::default(), reward.clone(), &cx()).unwrap().too_similar(0, &[1])
         };
         assert!(!conflicts(4.99) && !conflicts(5.0) && conflicts(5.01));
     }
@@ -246,23 +250,23 @@ mod tests {
         let items = Items { genres, id: vec![String::new(); 3], ..Items::default() };
         let similar = Some(Similar::Below(0.5));
         let audience = Audience { vectors: 2, distance: DistanceBy::Genres, similar, ..Audience::default() };
-        let own = audience.complete(None, &items, reward.clone()).unwrap();
+        let own = audience.complete(None, &items, reward.clone(), &cx()).unwrap();
         assert_eq!(own.distances, DistancesFrom::Catalogue);
         assert_eq!(own.categories.as_ref().unwrap().data, [1.0, 0.0, 0.0, 1.0, 0.0, 1.0]);
         assert!(own.too_similar(1, &[2]) && !own.too_similar(1, &[0]));
         let sharing = Audience { vectors: 2, ..Audience::default() };
-        let shared = sharing.complete(Some(&own), &items, reward.clone()).unwrap();
+        let shared = sharing.complete(Some(&own), &items, reward.clone(), &cx()).unwrap();
         assert_eq!(shared.distances, DistancesFrom::Catalogue, "what anyone could have is not lent");
-        let columns = sharing.complete(None, &items, reward.clone()).unwrap();
+        let columns = sharing.complete(None, &items, reward.clone(), &cx()).unwrap();
         assert_eq!(columns.distances, DistancesFrom::Own);
-        let shared = sharing.complete(Some(&columns), &items, reward.clone()).unwrap();
+        let shared = sharing.complete(Some(&columns), &items, reward.clone(), &cx()).unwrap();
         assert_eq!(shared.distances, DistancesFrom::Shared { digest: columns.distances_digest() });
         assert_eq!(shared.distances_digest(), columns.distances_digest());
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("world");
         pipeline::Artifact::write(&shared, &path).unwrap();
         assert_eq!(<World as pipeline::Artifact>::read(&path).unwrap(), shared);
-        let error = audience.complete(Some(&own), &items, reward).unwrap_err().to_string();
+        let error = audience.complete(Some(&own), &items, reward, &cx()).unwrap_err().to_string();
         assert!(error.starts_with("`audience.distance` is set, but `distances` brings its own"), "{error}");
     }
 
@@ -271,7 +275,7 @@ mod tests {
         let reward = Array::new(&[2, 3], vec![5.0, 5.0, 1.0, 1.0, 1.0, 5.0]);
         let complete = |horizon: usize, repeats: Repeats| {
             let audience = Audience { vectors: 2, horizon, repeats, ..Audience::default() };
-            audience.complete(None, &Items::default(), reward.clone()).map(|world| world.rules.repeats)
+            audience.complete(None, &Items::default(), reward.clone(), &cx()).map(|world| world.rules.repeats)
         };
         for repeats in [Repeats::Masked, Repeats::MaskedExactRounds] {
             assert_eq!(complete(2, repeats).unwrap(), repeats);
@@ -290,12 +294,12 @@ mod tests {
         let genres = ["a", "b", "b"].map(|name| vec![name.to_owned()]).to_vec();
         let items = Items { genres, id: vec![String::new(); 3], ..Items::default() };
         let audience = |category_above| Audience { vectors: 2, category_above, ..Audience::default() };
-        let error = audience(Some(0)).complete(None, &Items::default(), reward.clone()).unwrap_err().to_string();
+        let error = audience(Some(0)).complete(None, &Items::default(), reward.clone(), &cx()).unwrap_err().to_string();
         assert!(error.contains("no item has a category\nhelp: name the catalogue's column"), "{error}");
-        let judge = audience(Some(0)).complete(None, &items, reward.clone()).unwrap();
+        let judge = audience(Some(0)).complete(None, &items, reward.clone(), &cx()).unwrap();
         assert!(judge.too_much_of_a_category(1, &[2]) && !judge.too_much_of_a_category(1, &[0]));
         let sharing =
-            |above| audience(above).complete(Some(&judge), &items, reward.clone()).unwrap().rules.category_above;
+            |above| audience(above).complete(Some(&judge), &items, reward.clone(), &cx()).unwrap().rules.category_above;
         assert_eq!((sharing(None), sharing(Some(1))), (None, Some(1)));
     }
 
