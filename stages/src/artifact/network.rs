@@ -32,6 +32,9 @@ pub struct Origin {
     /// Where that world had them from: what tells whether equal ones are a privilege. Policies of earlier programs do not say.
     #[serde(default)]
     pub distances: Option<DistancesFrom>,
+    /// Whether its parameters are those that it began with, to the bit: then it has learned nothing.
+    #[serde(default)]
+    pub untrained: bool,
 }
 
 impl Origin {
@@ -44,6 +47,7 @@ impl Origin {
             horizon: world.rules.horizon,
             distances_digest: world.distances_digest(),
             distances: Some(world.distances.clone()),
+            untrained: false,
         }
     }
 }
@@ -57,6 +61,11 @@ impl Policy {
         network.tell("distances_digest", &world.distances_digest())?;
         network.tell("distances", &world.distances)?;
         Ok(Self(network))
+    }
+
+    /// Says of a policy that its parameters are those that it began with.
+    pub fn tell_untrained(&mut self) -> Result<()> {
+        self.0.tell("untrained", &true)
     }
 
     /// Where it comes from.
@@ -73,7 +82,7 @@ pub struct RewardModel(pub Network);
 impl Artifact for Policy {
     const KIND: &'static str = "policy";
     const EXTENSION: &'static str = "safetensors";
-    const FORMAT: u32 = 4;
+    const FORMAT: u32 = 5;
     fn write(&self, path: &Path) -> Result<()> {
         self.0.write(path, Self::KIND, Self::FORMAT)
     }
