@@ -54,6 +54,9 @@ impl Progress {
     }
 }
 
+/// Below this many bytes hashing is over before a bar would be seen.
+pub(crate) const WORTH_A_BAR: u64 = 64 << 20;
+
 /// One bar; closes itself when dropped. Shared between threads.
 pub struct Bar {
     progress: Progress,

@@ -15,11 +15,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::Work;
-use crate::progress::Bar;
+use crate::progress::{Bar, WORTH_A_BAR};
 use crate::store::digest_with;
-
-/// Below this many bytes hashing is over before a bar would be seen.
-const WORTH_A_BAR: u64 = 64 << 20;
 
 /// What tells cheaply whether a file is still the one that was hashed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,13 +5,14 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 
 use super::project::links;
 use super::visit::Contents;
 use super::{Run, THREADS, panics};
 use crate::asset::Resolved;
 use crate::key::Material;
+use crate::progress::WORTH_A_BAR;
 use crate::seam::reached;
 use crate::secret::Unset;
 use crate::spec::Node;
@@ -76,8 +77,11 @@ impl Run<'_> {
             bytes: 0,
         };
         let outputs: Vec<_> = (node.kind.outputs)().into_iter().map(output).collect();
+        let mut bytes = 0;
         for output in &outputs {
-            ensure!(out.join(&output.port).is_file(), "{} wrote no output `{}`", node.kind.kind, output.port);
+            let written = fs::metadata(out.join(&output.port)).ok().filter(fs::Metadata::is_file);
+            let written = written.with_context(|| format!("{} wrote no output `{}`", node.kind.kind, output.port))?;
+            bytes += written.len();
         }
         let made = Made {
             experiment: self.project.experiment.name.clone(),
@@ -90,7 +94,9 @@ impl Run<'_> {
             device: node.trained_on().map(|device| device.to_string()),
             assets: assets.iter().map(asset_made).collect(),
         };
-        let entry = store.commit(Entry { key, material, outputs, made }, &out)?;
+        let bar = (bytes >= WORTH_A_BAR).then(|| cx.bar("keep", Some(bytes), "bytes"));
+        let hashed = |bytes| bar.iter().for_each(|bar| bar.inc(bytes));
+        let entry = store.commit(Entry { key, material, outputs, made }, &out, &hashed)?;
         // The result is in the store, whatever becomes of what it was made in.
         for error in [&out, &scratch].into_iter().filter_map(|dir| remove(dir).err()) {
             self.warn(index, &format!("the stage is done, and its working folder stays: {error:#}"));

@@ -141,12 +141,13 @@ impl Store {
     }
 
     /// Moves the files `<dir>/<port>` of `outputs` into the store and then writes the entry: from here on the key is a hit.
-    /// The caller holds the key's lock. Digests and sizes of `outputs` are filled in here.
-    pub fn commit(&self, mut entry: Entry, dir: &Path) -> anyhow::Result<Entry> {
+    /// The caller holds the key's lock. Digests and sizes of `outputs` are filled in here. `hashed`
+    /// is told how many bytes more are hashed.
+    pub fn commit(&self, mut entry: Entry, dir: &Path, hashed: &dyn Fn(u64)) -> anyhow::Result<Entry> {
         let kept = |port: &str| format!("keep output `{port}` in `{}`", self.artifacts.display());
         // What takes long comes before the gate.
         for output in &mut entry.outputs {
-            let ready = self.ready_object(&dir.join(&output.port));
+            let ready = self.ready_object(&dir.join(&output.port), hashed);
             (output.digest, output.bytes) = ready.with_context(|| kept(&output.port))?;
         }
         // Between the first object and the entry nothing names the objects yet.
@@ -235,7 +236,7 @@ mod tests {
         let entry = Entry { outputs: vec![output], ..entry() };
         let gate = store.alone().unwrap();
         std::thread::scope(|scope| {
-            let commit = scope.spawn(|| store.commit(entry, dir.path()).unwrap());
+            let commit = scope.spawn(|| store.commit(entry, dir.path(), &|_| {}).unwrap());
             // It becomes read-only when it has been hashed.
             let is_hashed = || fs::metadata(&out).is_ok_and(|found| found.permissions().readonly());
             let start = Instant::now();

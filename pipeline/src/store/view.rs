@@ -150,7 +150,7 @@ mod tests {
             digest: String::new(),
             bytes: 0,
         };
-        let entry = store.commit(Entry { outputs: vec![output], ..entry() }, &out).unwrap();
+        let entry = store.commit(Entry { outputs: vec![output], ..entry() }, &out, &|_| {}).unwrap();
         (dir, store, entry)
     }
 

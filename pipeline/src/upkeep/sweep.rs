@@ -125,7 +125,8 @@ mod tests {
             assets: vec![],
         };
         let outputs = vec![output("one"), output("two")];
-        store.commit(Entry { key: material.key(), material, outputs, made: Made::default() }, &out).unwrap()
+        let entry = Entry { key: material.key(), material, outputs, made: Made::default() };
+        store.commit(entry, &out, &|_| {}).unwrap()
     }
 
     /// A store with one result that stays, two that do not, and what killed processes left.

@@ -37,6 +37,7 @@ pub struct Metric {
     ///   Of the plan of a fitted world both are of that world.
     /// - `return_bound`: what no policy exceeds; only of the best plan. `world_rmse`, `world_correlation`: how far the rewards of
     ///   the planned world are from the judge's, over all items of a user (Pearson's r); only of plans of fitted worlds.
+    /// - `untrained`: the share of the row's policies that have the parameters they began with; only where there is one.
     /// - `missing`: no number (all are 0). A control that could not be made; the remark says what to connect.
     ///
     /// - `calls`, `tokens_read`, `tokens_written`: what a language model was asked for an episode, see

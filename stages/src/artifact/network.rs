@@ -35,6 +35,9 @@ pub struct Origin {
     /// Whether items may be shown again there: what it learned to do, and how it is judged and served.
     #[serde(default)]
     pub repeats: Repeats,
+    /// Whether its parameters are those that it began with, to the bit: then it has learned nothing.
+    #[serde(default)]
+    pub untrained: bool,
 }
 
 impl Origin {
@@ -48,6 +51,7 @@ impl Origin {
             distances_digest: world.distances_digest(),
             distances: Some(world.distances.clone()),
             repeats: world.rules.repeats,
+            untrained: false,
         }
     }
 }
@@ -74,6 +78,11 @@ impl Policy {
         Ids::told(&self.0, rows("table.user_vectors"), rows("table.item_vectors"))
     }
 
+    /// Says of a policy that its parameters are those that it began with.
+    pub fn tell_untrained(&mut self) -> Result<()> {
+        self.0.tell("untrained", &true)
+    }
+
     /// Where it comes from.
     pub fn origin(&self) -> Result<Origin> {
         self.0.about().context("the policy does not say where it was trained")
@@ -88,7 +97,7 @@ pub struct RewardModel(pub Network);
 impl Artifact for Policy {
     const KIND: &'static str = "policy";
     const EXTENSION: &'static str = "safetensors";
-    /// 5: with the ids that its row numbers stand for, and whether items may be shown again.
+    /// 5: with the ids that its row numbers stand for, whether items may be shown again, and whether it was trained at all.
     const FORMAT: u32 = 5;
     const NUMBERED: bool = true;
     fn write(&self, path: &Path) -> Result<()> {

@@ -184,8 +184,8 @@ impl Stage for Evaluate {
     /// spared turns; privilege goes by whose the distances are; `gap` only of policies that learned at `training`.
     /// 6: policies of values that are to draw are refused. 7: several teachers, and what they were asked; the controls'
     /// training is fused, so sums round otherwise. 8: the best plan and its bound; plans of fitted worlds; the gradients of the
-    /// controls that are trained are summed in parts, for threads.
-    const VERSION: u32 = 8;
+    /// controls that are trained are summed in parts, for threads. 9: policies that were never trained are said to be.
+    const VERSION: u32 = 9;
     const ABOUT: &'static str = "judge policies in a world they did not learn from, beside honest controls";
     type Inputs = Inputs;
     type Outputs = Outputs;
@@ -286,13 +286,16 @@ impl Stage for Evaluate {
             cx.note(&teacher.row, "played with users beyond `users`, so no row is compared on the same users");
         }
         let bootstrap = Bootstrap { seed: self.episodes_seed, resamples: self.bootstrap, resampling: self.resampling };
-        let mut metrics = table::table(&rows, &bootstrap);
+        // Each row is resampled twice: for the table and for its profile. Each learned one once more, against all others.
+        let learned = rows.iter().filter(|row| !row.control).count();
+        let bar = cx.bar("intervals", Some((2 * rows.len() + learned) as u64), "rows");
+        let mut metrics = table::table(&rows, &bootstrap, &bar);
         metrics.0.extend(missing);
         cx.go_on()?;
         Ok(Outputs {
             metrics,
-            comparisons: versus::comparisons(&rows, &bootstrap),
-            profiles: versus::profiles(&rows, &bootstrap),
+            comparisons: versus::comparisons(&rows, &bootstrap, &bar),
+            profiles: versus::profiles(&rows, &bootstrap, &bar),
             rollouts: Rollouts(rows.iter().flat_map(Row::rollouts).collect()),
             steps: Steps(rows.iter().flat_map(Row::steps).collect()),
         })

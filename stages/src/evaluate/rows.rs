@@ -14,7 +14,7 @@ use super::plans::PLAN;
 use super::teacher::Turns;
 use super::teachers::{TEACHER, Teacher};
 use super::{Act, Evaluate, Inputs};
-use crate::artifact::{Interactions, Metric, Policy, Rankings, Repeats, World};
+use crate::artifact::{Interactions, Metric, Origin, Policy, Rankings, Repeats, World};
 use crate::env::{
     Agent, Cycle, Episodes, GreedyOracle, Popular, Popularity, Random, Ranked, Student, WithoutRepeats, play, unplanned,
 };
@@ -38,6 +38,7 @@ const KNOWS_ALL: &str = "privileged: knows the judging rewards and distances; my
 const STAYS: &str = "trained in the training world on a reward of 1 a step: what staying alone gives";
 const ELSEWHERE: &str = "learned in another world than the one at `training`, so it has no gap";
 const SERVED: &str = "shows nothing twice in an episode, as `recommend --exclude-history` serves it";
+const UNTRAINED: &str = "untrained: shows what its initialisation returns";
 const COPIES: &str = "copies the demonstrations of the training world";
 
 /// Fewer training seeds say little of how another seed would do.
@@ -322,6 +323,12 @@ impl Players<'_> {
         let origins = policies.iter().map(|(_, policy)| origin(policy)).collect::<Result<Vec<_>>>()?;
         let (privileged, told) = self.origins.told(&origins);
         remarks.extend(told.into_iter().map(str::to_owned));
+        let untrained = origins.iter().filter(|origin| origin.untrained).count();
+        if untrained > 0 && untrained == origins.len() {
+            remarks.push(UNTRAINED.to_owned());
+        } else if untrained > 0 {
+            remarks.push(format!("{untrained} of its {} policies are untrained", origins.len()));
+        }
         // The controls that learn do so at `training`, whatever they are paid there.
         if !control && self.origins.learned_elsewhere(policies)? {
             cells.iter_mut().flat_map(|cell| &mut cell.episodes).for_each(|episode| episode.training = None);
@@ -336,8 +343,10 @@ impl Players<'_> {
             let few = format!("{}: fewer than {ENOUGH_SEEDS} say little of how another would do", cells.len());
             cx.note(&format!("seeds of {name}"), few);
         }
+        let share = |origin: &Origin| vec![f64::from(u8::from(origin.untrained)); self.users.len()];
+        let beside = if untrained > 0 { vec![("untrained", origins.iter().map(share).collect())] } else { Vec::new() };
         let (name, remark) = (name.to_owned(), remarks.join("; "));
-        Ok(Row { name, control, privileged, remark, cells, taught: None, beside: Vec::new() })
+        Ok(Row { name, control, privileged, remark, cells, taught: None, beside })
     }
 
     fn student(&self, cell: &str, policy: &Named<Policy>, k: usize, bar: &Bar) -> Result<Cell> {

@@ -1,5 +1,7 @@
 //! From judged rows to the numbers of the table.
 
+use pipeline::progress::Bar;
+
 use super::aggregates::Sorted;
 use super::bootstrap::{Bootstrap, Grid, Interval};
 use super::judged::{Cell, Episode, Row};
@@ -46,9 +48,13 @@ const OPTIONAL: [(&str, Perhaps); 6] = [
 /// The rows that others are measured against, by the name of the lead over them.
 const LEADS: [(&str, &str); 2] = [("over_popular", POPULAR), ("over_retriever", RETRIEVER)];
 
-/// The table of `rows`, which all but the teachers' play with the same users in the same order.
-pub(super) fn table(rows: &[Row], bootstrap: &Bootstrap) -> Metrics {
-    let measure = |(number, row)| Measures { row, number, bootstrap, metrics: Vec::new() }.of(rows);
+/// The table of `rows`, which all but the teachers' play with the same users in the same order; each moves `bar` by one.
+pub(super) fn table(rows: &[Row], bootstrap: &Bootstrap, bar: &Bar) -> Metrics {
+    let measure = |(number, row)| {
+        let metrics = Measures { row, number, bootstrap, metrics: Vec::new() }.of(rows);
+        bar.inc(1);
+        metrics
+    };
     Metrics(rows.iter().enumerate().flat_map(measure).collect())
 }
 

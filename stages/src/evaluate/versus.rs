@@ -1,5 +1,7 @@
 //! Every learned row against every other row, and how often each row returns how much.
 
+use pipeline::progress::Bar;
+
 use super::aggregates::{Duel, Sorted};
 use super::bootstrap::{Bootstrap, Grid, Interval};
 use super::judged::Row;
@@ -18,8 +20,9 @@ struct Pair<'a> {
     returns: [Grid; 2],
 }
 
-/// Each policy and teacher against each other row; with a teacher only its users and turns are compared.
-pub(super) fn comparisons(rows: &[Row], bootstrap: &Bootstrap) -> Comparisons {
+/// Each policy and teacher against each other row; with a teacher only its users and turns are compared. Each policy
+/// and teacher moves `bar` by one.
+pub(super) fn comparisons(rows: &[Row], bootstrap: &Bootstrap, bar: &Bar) -> Comparisons {
     let learned = |row: &Row| !row.control;
     let mut found: Vec<Comparison> = Vec::new();
     for (x, row) in rows.iter().enumerate().filter(|(_, row)| learned(row)) {
@@ -32,6 +35,7 @@ pub(super) fn comparisons(rows: &[Row], bootstrap: &Bootstrap) -> Comparisons {
             };
             found.extend(comparison);
         }
+        bar.inc(1);
     }
     Comparisons(found)
 }
@@ -86,8 +90,9 @@ fn turned(known: &Comparison) -> Comparison {
     }
 }
 
-/// The profiles of all rows over the same thresholds, from the lowest to the highest return of the table.
-pub(super) fn profiles(rows: &[Row], bootstrap: &Bootstrap) -> Profiles {
+/// The profiles of all rows over the same thresholds, from the lowest to the highest return of the table; each moves `bar`
+/// by one.
+pub(super) fn profiles(rows: &[Row], bootstrap: &Bootstrap, bar: &Bar) -> Profiles {
     let returns = || rows.iter().flat_map(|row| &row.cells).flat_map(|cell| &cell.episodes).map(|e| e.inclusive);
     let (low, high) = (returns().fold(f64::INFINITY, f64::min), returns().fold(f64::NEG_INFINITY, f64::max));
     let step = (high - low) / (THRESHOLDS - 1) as f64;
@@ -98,6 +103,7 @@ pub(super) fn profiles(rows: &[Row], bootstrap: &Bootstrap) -> Profiles {
         let shares = bootstrap.intervals(&[(number as u64, row.cells.len())], everyone.len(), |draws| {
             sorted.above(&thresholds, &draws[0])
         });
+        bar.inc(1);
         let point = |(&threshold, Interval { mean: share, low, high }): (&f64, Interval)| ProfilePoint {
             policy: row.name.clone(),
             threshold,

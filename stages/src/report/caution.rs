@@ -58,7 +58,9 @@ fn gap(cast: &Cast) -> Option<String> {
 fn privileged(rows: &[Row]) -> Option<String> {
     let told = |row: &&Row| row.privileged;
     let learned = names(rows.iter().filter(told).filter(|row| row.role == Role::Learned));
-    let controls = names(rows.iter().filter(told).filter(|row| row.role != Role::Learned));
+    // What has learned nothing made no use of what it was told.
+    let others = |row: &&Row| !matches!(row.role, Role::Learned | Role::Untrained);
+    let controls = names(rows.iter().filter(told).filter(others));
     let learned = (!learned.is_empty()).then(|| {
         let was = if learned.len() == 1 { "was" } else { "were" };
         format!(

@@ -124,11 +124,13 @@ pub(super) fn sentences(judged: &[Judged]) -> Vec<String> {
     let (all, hold, apart) = (pairs(&|_| true), pairs(&|j| j.holds()), pairs(&|j| j.apart));
     let more = match apart - hold.min(apart) {
         0 => String::new(),
+        1 => "; 1 more would pass if it were the only one, and is not called real here".to_owned(),
         more => format!("; {more} more would pass if each were the only one, and are not called real here"),
     };
     said.push(format!(
-        "Of {all} {} (same users on both sides), {hold} hold with all judged together, at 5 % after Holm{more}.",
-        if all == 1 { "difference" } else { "differences" }
+        "Of {all} {} (same users on both sides), {hold} {} with all judged together, at 5 % after Holm{more}.",
+        if all == 1 { "difference" } else { "differences" },
+        if hold == 1 { "holds" } else { "hold" }
     ));
     said
 }
@@ -212,8 +214,8 @@ mod tests {
             [
                 "a2c: above random; not to be told from bc and popular.",
                 "bc: not to be told from a2c.",
-                "Of 3 differences (same users on both sides), 1 hold with all judged together, at 5 % after Holm; 1 more \
-                 would pass if each were the only one, and are not called real here.",
+                "Of 3 differences (same users on both sides), 1 holds with all judged together, at 5 % after Holm; 1 more \
+                 would pass if it were the only one, and is not called real here.",
             ]
         );
     }

@@ -4,6 +4,7 @@
 use pipeline::escape::is_unsafe;
 use pipeline::report::Ran;
 
+use super::cost::Cost;
 use super::tell::Table;
 use super::{estimate, measure, say, speed, teachers, trap, what_ran};
 use crate::artifact::Estimates;
@@ -80,6 +81,7 @@ fn facts(ran: &Ran) -> String {
         vec!["machine".to_owned(), escape(&format!("{}{machine}", ran.host))],
         vec!["started".to_owned(), format!("{}, took {}", escape(&what_ran::started(ran)), say::seconds(ran.seconds))],
     ];
+    lines.extend(Cost::of(ran).said().map(|said| vec!["cost".to_owned(), escape(&said)]));
     for asset in what_ran::assets(ran) {
         lines.push(vec![
             escape(&format!("asset {}", asset.name)),

@@ -43,6 +43,7 @@ pub(super) fn label(name: &str) -> String {
         "return_bound" => "what nobody exceeds",
         "world_rmse" => "world's RMSE, all pairs",
         "world_correlation" => "world's correlation, a user's items",
+        "untrained" => "untrained policies",
         "gap" => "training world less judge",
         "over_popular" => "lead over popular",
         "over_retriever" => "lead over the retriever",
@@ -58,7 +59,7 @@ pub(super) fn label(name: &str) -> String {
 /// A value with its interval, in digits that fit it.
 pub(super) fn written(name: &str, estimate: Estimate) -> String {
     let write = match name {
-        "coverage" | "coverage_per_step" | "repeat_rate" | "top_category" => say::percent,
+        "coverage" | "coverage_per_step" | "repeat_rate" | "top_category" | "untrained" => say::percent,
         "distinct" | "gap" | "calls" => say::one,
         "reward_each" | "reward_each_exclusive" | "diversity" | "novelty" | "world_rmse" | "world_correlation" => {
             say::two
@@ -67,8 +68,9 @@ pub(super) fn written(name: &str, estimate: Estimate) -> String {
         _ if ["return_", "length", "over_"].iter().any(|start| name.starts_with(start)) => say::one,
         _ => say::about,
     };
+    let varies = estimate.low < estimate.high;
     let [mean, low, high] = [estimate.mean, estimate.low, estimate.high].map(write);
-    if low == high { mean } else { format!("{mean} [{low}, {high}]") }
+    if varies { format!("{mean} [{low}, {high}]") } else { mean }
 }
 
 #[cfg(test)]

@@ -6,12 +6,14 @@
 
 mod caution;
 mod chart;
+mod cost;
 mod difference;
 mod episode;
 mod estimate;
 #[cfg(test)]
 mod fixture;
 mod legend;
+mod link;
 mod markdown;
 mod measure;
 mod page;
@@ -89,7 +91,10 @@ impl Stage for Report {
     // 4: no difference is real whose interval has no width; `direct` is no small sample; words for calibration and rows that are
     // true of any setting. 5: several language models, and what they were asked; a difference without a width decides nothing.
     // 6: intervals of language models stand below their means, so that their table needs no scrolling on a desk.
-    const VERSION: u32 = 6;
+    // 7: terms are explained and linked where they are first used; what was never trained is none of the learned; what lasted for
+    // all its turns did not end by a quit rule; shares and differences are not rounded to what they are not; text that is read from
+    // right to left keeps its place.
+    const VERSION: u32 = 7;
     const ABOUT: &'static str = "Renders metrics, episodes and learning curves as one self-contained HTML page";
     type Inputs = Inputs;
     type Outputs = Outputs;
@@ -124,10 +129,18 @@ mod tests {
     use pipeline::{Context, Stage};
 
     use super::{Inputs, Report, fixture};
-    use crate::artifact::{Curves, Demonstrations, Metric, Metrics, Page, Rollouts};
+    use crate::artifact::{Curves, Demonstrations, End, Metric, Metrics, Page, Rollouts};
 
     fn page(report: &Report, inputs: Inputs) -> String {
         report.run(inputs, &Context::detached(Path::new("unused"))).expect("the page renders").page.0
+    }
+
+    /// The page without its links, for sentences that a link stands in.
+    fn unlinked(page: &str) -> String {
+        let mut parts = page.split("<a class=\"term\"");
+        let first = parts.next().unwrap_or_default().to_owned();
+        let rest = parts.map(|part| part.split_once('>').map_or("", |(_, rest)| rest).replacen("</a>", "", 1));
+        first + &rest.collect::<String>()
     }
 
     #[test]
@@ -138,7 +151,7 @@ mod tests {
 
     #[test]
     fn the_page_says_what_the_data_say() {
-        let page = page(&Report::default(), fixture::inputs());
+        let page = unlinked(&page(&Report::default(), fixture::inputs()));
         for part in [
             "The best of 2 learned policies, a2c, returns 135.0 [134.0, 136.0] an episode: above popular non-conflicting",
             "The language model itself returns 118.0 [112.0, 124.0], worse than the retriever alone (125.0",
@@ -219,6 +232,109 @@ mod tests {
     }
 
     #[test]
+    fn every_link_leads_to_a_meaning_that_stands_there_once() {
+        let page = page(&Report::default(), fixture::inputs());
+        let ends: Vec<&str> = page.split("href=\"#").skip(1).filter_map(|part| part.split('"').next()).collect();
+        assert!(ends.len() > 20, "{ends:?}");
+        for end in ends {
+            assert_eq!(page.matches(&format!("id=\"{end}\"")).count(), 1, "{end}");
+        }
+        // Return and privilege are explained where they are first used, in the verdict and the cautions.
+        let (top, _) = page.split_once("<h2>The table</h2>").expect("the table is there");
+        for word in ["#term-return", "#term-privileged", "#term-learned", "#term-interval", "#row-2"] {
+            assert!(top.contains(word), "{word}");
+        }
+    }
+
+    #[test]
+    fn what_was_never_trained_is_none_of_the_learned() {
+        let mut inputs = fixture::inputs();
+        let bc = inputs.metrics.0.iter().find(|metric| metric.policy == "bc").expect("it is there").clone();
+        inputs.metrics.0.push(Metric { metric: "untrained".to_owned(), mean: 1.0, low: 1.0, high: 1.0, ..bc });
+        let page = unlinked(&page(&Report::default(), inputs));
+        assert!(page.contains("The learned policy, a2c, returns 135.0"), "{page}");
+        assert!(!page.contains("Fewer than 5 training seeds") && page.contains("<tr class=\"untrained\">"));
+        let mut inputs = fixture::inputs();
+        inputs.metrics.0.retain(|metric| metric.policy != "a2c");
+        let some = inputs.metrics.0.iter().find(|metric| metric.policy == "bc").expect("it is there").clone();
+        inputs.metrics.0.push(Metric {
+            metric: "untrained".to_owned(),
+            mean: 0.5,
+            low: 0.0,
+            high: 1.0,
+            ..some.clone()
+        });
+        let learned = unlinked(&super::tests::page(&Report::default(), inputs));
+        assert!(learned.contains("The learned policy, bc, returns"), "half of it was trained");
+        let mut inputs = fixture::inputs();
+        inputs.metrics.0.retain(|metric| metric.policy != "a2c");
+        inputs.metrics.0.push(Metric { metric: "untrained".to_owned(), mean: 1.0, low: 1.0, high: 1.0, ..some });
+        let none = unlinked(&super::tests::page(&Report::default(), inputs));
+        let said = "No learned policy was judged: this page shows language models, policies that were never trained and controls.";
+        assert!(none.contains(said), "{none}");
+    }
+
+    #[test]
+    fn an_episode_that_lasted_did_not_end_by_a_quit_rule() {
+        let ends = |page: &str| -> String {
+            let (_, table) = page.split_once("<tbody>").expect("the table is there");
+            let (_, row) = table.split_once(">greedy oracle</a>").expect("the row is there");
+            let (_, cell) = row.split_once("<td class=\"ends\">").expect("its ends");
+            cell.split("</td>").next().unwrap_or_default().to_owned()
+        };
+        // At the last turn nothing is lost by leaving: a planner ends on an item that it had to avoid until then.
+        let planner = |inputs: &mut Inputs| {
+            for metric in inputs.metrics.0.iter_mut().filter(|metric| metric.policy == "greedy oracle") {
+                match metric.metric.as_str() {
+                    "end_similar" => (metric.mean, metric.low, metric.high) = (1.0, 1.0, 1.0),
+                    "end_horizon" => (metric.mean, metric.low, metric.high) = (0.0, 0.0, 0.0),
+                    _ => {}
+                }
+            }
+            for rollout in inputs.rollouts.iter_mut().flat_map(|rollouts| &mut rollouts.0) {
+                if rollout.policy == "greedy oracle" {
+                    rollout.end = End::Similar;
+                }
+            }
+        };
+        let mut inputs = fixture::inputs();
+        planner(&mut inputs);
+        let found = ends(&page(&Report::default(), inputs));
+        assert!(found.contains("horizon 100 %") && !found.contains("too similar"), "{found}");
+        // The same is known without episodes: another row, whose episodes were all cut, was no longer.
+        let mut inputs = fixture::inputs();
+        planner(&mut inputs);
+        inputs.rollouts = None;
+        let found = ends(&page(&Report::default(), inputs));
+        assert!(found.contains("horizon 100 %") && !found.contains("too similar"), "{found}");
+        // A shorter one did end by the rule.
+        let mut inputs = fixture::inputs();
+        planner(&mut inputs);
+        for rollout in inputs.rollouts.iter_mut().flat_map(|rollouts| &mut rollouts.0) {
+            if rollout.policy == "greedy oracle" {
+                rollout.length = 29;
+            }
+        }
+        assert!(ends(&page(&Report::default(), inputs)).contains("too similar 100 %"));
+    }
+
+    #[test]
+    fn text_that_is_read_from_right_to_left_turns_nothing_around() {
+        // pagedjs/pagedjs#67: a number beside Hebrew went to its other side. And one character can reverse the rest of a line.
+        let mut inputs = fixture::inputs();
+        for metric in inputs.metrics.0.iter_mut().filter(|metric| metric.policy == "a2c") {
+            metric.policy = "שלום".to_owned();
+        }
+        for title in inputs.items.iter_mut().flat_map(|items| &mut items.title) {
+            title.insert_str(0, "עולם\u{202e}");
+        }
+        let page = unlinked(&page(&Report::default(), inputs));
+        assert!(page.contains("learned policies, <bdi>שלום</bdi>, returns 135.0 [134.0, 136.0]"), "{page}");
+        assert!(page.contains("<b><bdi>עולם\\u{202e}"), "{page}");
+        assert!(!page.contains('\u{202e}'));
+    }
+
+    #[test]
     fn several_language_models_stand_side_by_side() {
         let mut inputs = fixture::inputs();
         let teacher = |metric: &&Metric| metric.policy.starts_with("teacher");
@@ -261,7 +377,7 @@ mod tests {
         inputs.curves.push(pipeline::Named { name: "idle".into(), cell: String::new(), value: Curves::default() });
         inputs.demonstrations[0].value = Demonstrations::default();
         inputs.rollouts = Some(Rollouts::default());
-        let page = page(&Report::default(), inputs);
+        let page = unlinked(&page(&Report::default(), inputs));
         assert!(!page.contains("NaN") && !page.contains("inf<") && !page.contains("\"inf"));
         assert!(page.contains("no value is finite"));
         assert!(page.contains("bc without a finite return"));

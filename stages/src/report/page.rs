@@ -3,13 +3,15 @@
 use anyhow::{Context as _, Result};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, UndefinedBehavior, Value, context};
+use pipeline::escape::is_unsafe;
 
 use super::caution::Evidence;
 use super::chart::{NARROW, WIDE, calibration, curves, profile, rewards, ridge, scatter, whisker};
-use super::row::{Role, Row};
+use super::link::{self, Linker};
+use super::row::Row;
 use super::verdict::{Cast, Comparison};
-use super::{Inputs, caution, difference, episode, estimate, legend, measure, say, teachers};
-use crate::artifact::{Comparisons, Demonstrations, End, Page, Profiles, Step};
+use super::{Inputs, caution, difference, episode, estimate, legend, measure, row, say, teachers};
+use crate::artifact::{Demonstrations, End, Page, Profiles, Step};
 
 /// Steps of an episode that are printed before the rest folds away.
 const UNFOLDED: usize = 5;
@@ -30,14 +32,23 @@ pub(super) fn render(title: &str, rows: &[Row], cast: &Cast, inputs: &Inputs) ->
         }
         _ => Value::from(()),
     };
+    // In the order of the page: the first use of a term leads to its meaning.
+    let mut linker = Linker::new(rows);
+    let mut linked = |texts: &[String]| texts.iter().map(|text| linker.text(text)).collect::<Vec<_>>();
+    let sentences = linked(&verdict.sentences);
+    let cautions = linked(&caution::cautions(rows, cast, evidence));
+    let differences = inputs.comparisons.as_ref().map(difference::judge);
+    let differences = differences.map(|judged| judged_together(&judged, &linked(&difference::sentences(&judged))));
+    let horizon = row::horizon(rows);
     let page = context! {
         title,
-        sentences => verdict.sentences,
+        sentences,
         comparisons => verdict.comparisons.iter().map(comparison).collect::<Value>(),
         best => cast.best.map(|row| row.name.as_str()),
-        cautions => caution::cautions(rows, cast, evidence),
-        rows => rows.iter().map(table_row).collect::<Value>(),
-        judged => inputs.comparisons.as_ref().map(judged),
+        cautions,
+        heads => heads(),
+        rows => rows.iter().enumerate().map(|(place, row)| table_row(place, row, horizon)).collect::<Value>(),
+        judged => differences,
         models => Some(teachers::rows(rows)).filter(|rows| !rows.is_empty()).map(|rows| teachers::table(&rows)),
         more => more(rows),
         profiles => inputs.profiles.as_ref().map(|profiles| profiles_of(profiles, rows)),
@@ -54,7 +65,7 @@ pub(super) fn render(title: &str, rows: &[Row], cast: &Cast, inputs: &Inputs) ->
         ridge => both(&|width| ridge::draw(rows, width)),
         panels => panels.iter().map(panel).collect::<Value>(),
         at_work => at_work(inputs),
-        terms => legend::TERMS.iter().map(|&(term, text)| context! { term, text }).collect::<Value>(),
+        terms => terms(),
         meanings => meanings(rows),
         has_rollouts => inputs.rollouts.is_some(),
     };
@@ -71,7 +82,21 @@ pub(super) fn fill(template: &str, with: Value) -> Result<String> {
     environment.add_template("page.html.j2", include_str!("page.html.j2"))?;
     environment.add_template("several.html.j2", include_str!("several.html.j2"))?;
     environment.add_template("what_ran.html.j2", include_str!("what_ran.html.j2"))?;
-    environment.get_template(template)?.render(with).with_context(|| format!("cannot fill the template {template}"))
+    let page = environment.get_template(template)?.render(with);
+    Ok(harmless(&page.with_context(|| format!("cannot fill the template {template}"))?))
+}
+
+/// A page in which no character that a name or a title brought with it turns around what follows: such are written as escapes.
+fn harmless(page: &str) -> String {
+    let mut out = String::with_capacity(page.len());
+    for character in page.chars() {
+        if is_unsafe(character) && !matches!(character, '\n' | '\t') {
+            out.extend(character.escape_unicode());
+        } else {
+            out.push(character);
+        }
+    }
+    out
 }
 
 /// What was measured beyond the table's own columns.
@@ -86,14 +111,15 @@ fn more(rows: &[Row]) -> Value {
             .map(|name| row.get(name).map_or("–".to_owned(), |e| measure::written(name, e)))
             .collect::<Vec<_>>()
     };
+    let meaning = |name: &String| Some(context! { name => measure::label(name), text => legend::measure(name)? });
     context! {
+        meanings => measures.iter().filter_map(meaning).collect::<Value>(),
         names => measures.iter().map(|name| measure::label(name)).collect::<Vec<_>>(),
         rows => rows.iter().map(|row| context! { name => row.name.as_str(), cells => cells(row) }).collect::<Value>(),
     }
 }
 
-fn judged(comparisons: &Comparisons) -> Value {
-    let judged = difference::judge(comparisons);
+fn judged_together(judged: &[difference::Judged], sentences: &[Value]) -> Value {
     let row = |j: &difference::Judged| {
         let c = j.comparison;
         let chance = [c.probability, c.probability_low, c.probability_high].map(say::percent);
@@ -109,7 +135,7 @@ fn judged(comparisons: &Comparisons) -> Value {
             users => c.users,
         }
     };
-    context! { sentences => difference::sentences(&judged), rows => judged.iter().map(row).collect::<Value>() }
+    context! { sentences, rows => judged.iter().map(row).collect::<Value>() }
 }
 
 fn profiles_of(profiles: &Profiles, rows: &[Row]) -> Value {
@@ -147,20 +173,41 @@ fn comparison(comparison: &Comparison) -> Value {
         Some(paired) => format!("[{}, {}], same users", say::one(paired.low), say::one(paired.high)),
         None => words.to_owned(),
     };
-    let difference = say::one(comparison.difference);
-    let difference = if comparison.difference > 0.0 { format!("+{difference}") } else { difference };
+    let difference = say::lead(comparison.difference);
     context! { against => comparison.against.as_str(), difference, sign, class, words }
 }
 
-fn table_row(row: &Row) -> Value {
+/// "How to read this": the terms, each with its address.
+pub(super) fn terms() -> Value {
+    let term = |term: &legend::Term| context! { id => link::term_id(term.id), term => term.term, text => term.text };
+    legend::TERMS.iter().map(term).collect()
+}
+
+/// The heads of the table's columns, which lead to their meaning.
+fn heads() -> Value {
+    let heads = [
+        ("policy", "learned", ""),
+        ("return", "return", ""),
+        ("return, exclusive", "return", ""),
+        ("reward per step", "each", ""),
+        ("length", "each", ""),
+        ("coverage", "coverage", ""),
+        ("distinct items", "coverage", ""),
+        ("episodes end by", "ends", "ends"),
+        ("seeds", "seeds", ""),
+        ("episodes", "episode", ""),
+    ];
+    heads.into_iter().map(|(label, id, class)| context! { head => link::head(label, id), class }).collect()
+}
+
+/// A row of the table; `horizon` as [`Row::ends`] has it.
+fn table_row(place: usize, row: &Row, horizon: Option<f64>) -> Value {
     let mean = |metric: &str, write: fn(f64) -> String| row.get(metric).map(|estimate| write(estimate.mean));
-    let share = |end: End| row.get(&format!("end_{}", end.name())).map(|estimate| estimate.mean);
-    // A bar of shares, each from where the one before it stops; kept in 0..=1 whatever the file says.
+    // A bar of shares, each from where the one before it stops.
     let mut from = 0.0;
-    let ends: Vec<Value> = End::ALL
+    let ends: Vec<Value> = row
+        .ends(horizon)
         .into_iter()
-        .filter_map(|end| Some((end, share(end)?.clamp(0.0, 1.0))))
-        .filter(|(_, share)| *share > 0.0)
         .map(|(end, share)| {
             let x = from;
             from += share;
@@ -169,7 +216,10 @@ fn table_row(row: &Row) -> Value {
         })
         .collect();
     context! {
-        name => row.name.as_str(),
+        name => legend::meaning(row).map_or_else(
+            || Value::from(row.name.as_str()),
+            |meaning| Value::from_safe_string(link::anchor(&link::row_id(place), meaning, &row.name)),
+        ),
         role => row.role.name(),
         remark => row.remark.as_str(),
         mean => mean("return_inclusive", say::one),
@@ -249,12 +299,11 @@ fn first_taken(taken: episode::FirstTaken) -> Value {
     context! { share => say::percent(taken.share), by_chance => say::percent(taken.by_chance), choices => taken.choices }
 }
 
-/// The legend's entries for the rows of this table that have one; all language models have the same.
+/// The legend's entries for the rows of this table that have one.
 fn meanings(rows: &[Row]) -> Value {
-    let entry = |row: &Row| {
-        Some(context! { name => row.name.as_str(), role => row.role.name(), text => legend::meaning(row)? })
+    let entry = |(place, row): (usize, &Row)| {
+        let (id, name) = (link::row_id(place), row.name.as_str());
+        Some(context! { id, name, role => row.role.name(), text => legend::meaning(row)? })
     };
-    let first = rows.iter().position(|row| row.role == Role::Teacher);
-    let once = |(k, row): &(usize, &Row)| row.role != Role::Teacher || Some(*k) == first;
-    rows.iter().enumerate().filter(once).filter_map(|(_, row)| entry(row)).collect()
+    rows.iter().enumerate().filter_map(entry).collect()
 }

@@ -13,6 +13,8 @@ pub(super) enum Role {
     Teacher,
     /// What planning in a fitted world gives, without any learning.
     Plan,
+    /// A policy that was never trained: what its initialisation is worth.
+    Untrained,
     /// A trained policy.
     Learned,
 }
@@ -24,6 +26,7 @@ impl Role {
             Self::Control => "control",
             Self::Teacher => "teacher",
             Self::Plan => "plan",
+            Self::Untrained => "untrained",
             Self::Learned => "learned",
         }
     }
@@ -53,6 +56,8 @@ pub(super) struct Judged {
     pub users: BTreeSet<u32>,
     /// Return (inclusive) of each episode.
     pub returns: Vec<f64>,
+    /// What ended each episode; the horizon where it lasted for all turns, whatever the last one was.
+    pub ends: Vec<End>,
 }
 
 /// One row of the table. A measure that is absent or not finite is `None`, never zero.
@@ -74,10 +79,31 @@ impl Row {
     pub fn get(&self, metric: &str) -> Option<Estimate> {
         self.measures.get(metric).copied()
     }
+    /// What ended the episodes, as shares in the order of [`End::ALL`], without those that never did; nothing where it is not
+    /// known. An episode that lasted for all its turns did not end by a quit rule, whatever its last item was. `horizon` is how
+    /// long episodes are, where a row tells it that was cut every time.
+    pub fn ends(&self, horizon: Option<f64>) -> Vec<(End, f64)> {
+        let all = self.judged.ends.len() as f64;
+        let told = |end: End| self.get(&format!("end_{}", end.name())).map(|share| share.mean.clamp(0.0, 1.0));
+        let lasted = self.get("length").zip(horizon).is_some_and(|(length, horizon)| length.mean >= horizon);
+        let share = |end: End| match end {
+            _ if all > 0.0 => Some(self.judged.ends.iter().filter(|found| **found == end).count() as f64 / all),
+            End::Horizon if lasted => told(end).map(|_| 1.0),
+            _ if lasted => None,
+            _ => told(end),
+        };
+        End::ALL.into_iter().filter_map(|end| Some((end, share(end)?))).filter(|(_, share)| *share > 0.0).collect()
+    }
     /// The measure that the page is about.
     pub fn returns(&self) -> Option<Estimate> {
         self.get("return_inclusive")
     }
+}
+
+/// How long episodes are, where a row says it whose episodes were all cut.
+pub(super) fn horizon(rows: &[Row]) -> Option<f64> {
+    let cut = |row: &&Row| row.get("end_horizon").is_some_and(|share| share.mean >= 1.0);
+    rows.iter().filter(cut).filter_map(|row| Some(row.get("length")?.mean)).reduce(f64::max)
 }
 
 /// Not a measure: such a line names a control that the evaluation could not make, and its remark says why.
@@ -108,10 +134,21 @@ pub(super) fn rows(metrics: &Metrics, rollouts: Option<&Rollouts>) -> Vec<Row> {
             row.measures.insert(metric.metric.clone(), estimate);
         }
     }
-    for rollout in rollouts.iter().flat_map(|rollouts| &rollouts.0) {
+    // A share below 1 is of a row with some that were trained.
+    let never_trained = |row: &&mut Row| row.get("untrained").is_some_and(|share| share.mean >= 1.0);
+    for row in rows.iter_mut().filter(|row| row.role == Role::Learned).filter(never_trained) {
+        row.role = Role::Untrained;
+    }
+    let episodes = || rollouts.iter().flat_map(|rollouts| &rollouts.0);
+    // Lengths of cut episodes are the horizon itself, or that of a recording that was cut earlier.
+    let horizon = episodes().filter(|rollout| rollout.end == End::Horizon).map(|rollout| rollout.length).max();
+    for rollout in episodes() {
         let Some(row) = rows.iter_mut().find(|row| row.name == rollout.policy) else { continue };
         row.judged.users.insert(rollout.user);
         row.judged.returns.push(rollout.inclusive);
+        // At the last turn there is nothing to lose by leaving, so a plan may end on what it had to avoid until then.
+        let lasted = horizon.is_some_and(|horizon| rollout.length >= horizon);
+        row.judged.ends.push(if lasted { End::Horizon } else { rollout.end });
         if rollout.end == End::Horizon {
             row.judged.cut_at = row.judged.cut_at.max(Some(rollout.length));
         }

@@ -4,12 +4,18 @@ use super::row::Estimate;
 
 /// Two decimals, with a true minus sign.
 pub(super) fn two(value: f64) -> String {
-    format!("{value:.2}").replace('-', "−")
+    signed(format!("{value:.2}"))
 }
 
 /// One decimal.
 pub(super) fn one(value: f64) -> String {
-    format!("{value:.1}").replace('-', "−")
+    signed(format!("{value:.1}"))
+}
+
+/// A written number with a true minus sign; what rounds to zero has none.
+fn signed(text: String) -> String {
+    let is_zero = !text.contains(|c: char| c != '-' && c != '.' && c != '0');
+    if is_zero { text.replace('-', "") } else { text.replace('-', "−") }
 }
 
 /// About three digits of a value of unknown size.
@@ -25,11 +31,12 @@ pub(super) fn about(value: f64) -> String {
     text.replace('-', "−")
 }
 
-/// A share as a percentage; what is there but rounds to nothing is said to be there.
+/// A share as a percentage; what is there but rounds to nothing is said to be there, and what is not all is not said to be all.
 pub(super) fn percent(share: f64) -> String {
     match share * 100.0 {
         p if p > 0.0 && p < 0.1 => "< 0.1 %".to_owned(),
-        p if p >= 99.95 || p == 0.0 => format!("{p:.0} %"),
+        p if p >= 99.95 && p < 100.0 => "> 99.9 %".to_owned(),
+        p if p >= 100.0 || p == 0.0 => format!("{p:.0} %"),
         p => format!("{p:.1} %"),
     }
 }
@@ -53,13 +60,18 @@ pub(super) fn p(p: f64) -> String {
 /// A mean with its interval; the mean alone where nothing varies.
 pub(super) fn interval(estimate: Estimate) -> String {
     let [mean, low, high] = [estimate.mean, estimate.low, estimate.high].map(one);
-    if low == high { mean } else { format!("{mean} [{low}, {high}]") }
+    if estimate.low < estimate.high { format!("{mean} [{low}, {high}]") } else { mean }
 }
 
 /// A difference with its sign and its interval.
 pub(super) fn difference(estimate: Estimate) -> String {
-    let sign = if estimate.mean > 0.0 { "+" } else { "" };
-    format!("{sign}{} [{}, {}]", one(estimate.mean), one(estimate.low), one(estimate.high))
+    format!("{} [{}, {}]", lead(estimate.mean), one(estimate.low), one(estimate.high))
+}
+
+/// A difference with its sign.
+pub(super) fn lead(difference: f64) -> String {
+    let text = one(difference);
+    if difference > 0.0 && text != one(0.0) { format!("+{text}") } else { text }
 }
 
 /// `a`, `a and b`, `a, b and c`.
@@ -73,7 +85,7 @@ pub(super) fn list(parts: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{about, interval, list, one, p, percent, seconds};
+    use super::{about, interval, lead, list, one, p, percent, seconds, two};
     use crate::report::row::Estimate;
 
     #[test]
@@ -82,7 +94,13 @@ mod tests {
             [0.0, 0.0004, 0.25, 12.34, 135.2, 1_234_567.0].map(about),
             ["0", "4.0e−4", "0.25", "12.3", "135", "1.2e6"]
         );
-        assert_eq!([0.0, 0.0004, 0.125, 0.9996, 1.0].map(percent), ["0 %", "< 0.1 %", "12.5 %", "100 %", "100 %"]);
+        assert_eq!([0.0, 0.0004, 0.125, 0.999, 1.0].map(percent), ["0 %", "< 0.1 %", "12.5 %", "99.9 %", "100 %"]);
+        // coveragepy/coveragepy#41: 513 of 514 lines were called 100 %.
+        assert_eq!([0.9995, 0.9996, 1.0 - 1e-12].map(percent), ["> 99.9 %"; 3]);
+        // yakew7/Fair-Code#515: a difference that rounds to nothing was called −0.0.
+        assert_eq!([-0.04, -0.0, 0.04].map(one), ["0.0"; 3]);
+        assert_eq!([-0.04, 0.04, 0.05001, -0.06, 2.0].map(lead), ["0.0", "0.0", "+0.1", "−0.1", "+2.0"]);
+        assert_eq!((two(-0.004), two(-0.006)), ("0.00".to_owned(), "−0.01".to_owned()));
         assert_eq!([0.083, 12.34, 200.0, 7500.0].map(seconds), ["0.08 s", "12.3 s", "3 min 20 s", "2 h 05 min"]);
         assert_eq!([0.0, 0.0123].map(p), ["< 0.001", "0.012"]);
         assert_eq!(one(-2.52), "−2.5");

@@ -38,7 +38,7 @@ impl Timed {
     /// Its cells: name, time, ratio.
     pub fn cells(&self) -> [String; 3] {
         let sign = if self.at_least { "≥ " } else { "" };
-        let times = self.times_faster.map_or("–".to_owned(), |times| format!("{sign}{} ×", say::about(times)));
+        let times = self.times_faster.map_or("–".to_owned(), |times| format!("{sign}{} ×", rough(times)));
         let time = match self.milliseconds {
             ms if ms < 1.0 => format!("{:.0} µs", ms * 1e3),
             ms => format!("{} ms", say::about(ms)),
@@ -78,6 +78,15 @@ fn speed(ran: &Ran, judging: &RanStage) -> Option<Speed> {
         at_least,
     };
     Some(Speed { stage: judging.name.clone(), rows: timed.into_iter().map(row).collect(), teacher })
+}
+
+/// A ratio of two times to two digits, of which no more can be known; rounded down, for some are lower bounds.
+fn rough(times: f64) -> String {
+    if times < 10.0 {
+        return say::about(times);
+    }
+    let unit = 10f64.powf(times.log10().floor() - 1.0);
+    format!("{:.0}", (times / unit + 1e-9).floor() * unit)
 }
 
 /// Milliseconds of `median 0.123 ms, …`.
@@ -195,6 +204,7 @@ mod tests {
         assert!(found.teacher.starts_with(said), "{}", found.teacher);
         let quick = Timed { milliseconds: 0.013, ..speeds(&example()).remove(0).rows.remove(0) };
         assert_eq!(quick.cells()[1], "13 µs");
+        assert_eq!([2.5, 10.0, 99.9, 250.0, 10_495.0].map(super::rough), ["2.50", "10", "99", "250", "10000"]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::caution::Evidence;
 use super::difference;
 use super::row::{self, Row};
 use super::verdict::Cast;
-use super::{caution, markdown, separated, several, speed, teachers, trap, what_ran};
+use super::{caution, cost, markdown, separated, several, speed, teachers, trap, what_ran};
 use crate::artifact::{Comparisons, Estimates, Metric, Metrics, Page, Rollouts};
 
 /// The table of one evaluation in one run, with what belongs to it.
@@ -165,7 +165,7 @@ fn object(runs: &[Ran], tables: &[Table]) -> Value {
         let own = tables.iter().filter(|table| table.ran.id == ran.id).map(table);
         json!({
             "run": ran.id, "experiment": ran.experiment, "status": ran.status, "command": ran.command, "host": ran.host,
-            "machine": ran.machine, "program": ran.program, "started": ran.started, "seconds": ran.seconds,
+            "machine": ran.machine, "program": ran.program, "started": ran.started, "seconds": ran.seconds, "cost": cost::Cost::of(ran).to_json(),
             "jobs": ran.jobs, "threads": ran.threads, "cautions": trap::traps(ran, None),
             "times": speed::speeds(ran).iter().map(speed::Speed::to_json).collect::<Vec<_>>(),
             "models": models(ran).map(|models| models.to_json()).collect::<Vec<_>>(),

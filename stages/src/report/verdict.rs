@@ -97,6 +97,8 @@ pub(super) struct Cast<'a> {
     pub best: Option<&'a Row>,
     /// How many learned rows it is the best of.
     pub learned: usize,
+    /// How many rows show policies that were never trained; they are none of the learned.
+    pub untrained: usize,
 }
 
 impl<'a> Cast<'a> {
@@ -122,6 +124,7 @@ impl<'a> Cast<'a> {
             retriever: control("retriever"),
             best: best(Role::Learned),
             learned: judged().filter(|row| row.role == Role::Learned).count(),
+            untrained: judged().filter(|row| row.role == Role::Untrained).count(),
         }
     }
 
@@ -156,7 +159,13 @@ impl<'a> Cast<'a> {
 
     fn on_best(&self, comparisons: &[Comparison]) -> Option<String> {
         let Some(best) = self.best else {
-            let shown = if self.teacher.is_some() { "language models and controls" } else { "controls only" };
+            let beside = [
+                (self.teacher.is_some(), "language models"),
+                (self.untrained > 0, "policies that were never trained"),
+                (true, "controls"),
+            ];
+            let beside: Vec<String> = beside.iter().filter(|(is, _)| *is).map(|(_, what)| (*what).to_owned()).collect();
+            let shown = if beside.len() == 1 { "controls only".to_owned() } else { say::list(&beside) };
             return Some(format!("No learned policy was judged: this page shows {shown}."));
         };
         let who = match self.learned {

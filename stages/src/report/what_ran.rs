@@ -5,6 +5,7 @@ use minijinja::{Value, context};
 use pipeline::WARNING;
 use pipeline::report::{Ran, RanAsset, RanFile, RanStage};
 
+use super::cost::Cost;
 use super::page::fill;
 use super::speed::{Speed, Timed};
 use super::{say, speed, teachers, trap};
@@ -58,6 +59,7 @@ pub(super) fn facts(ran: &Ran) -> Value {
         program => ran.program.as_str(),
         started => started(ran),
         took => say::seconds(ran.seconds),
+        cost => Cost::of(ran).said(),
         jobs => ran.jobs,
         threads => ran.threads,
         config => ran.config.as_str(),

@@ -157,6 +157,8 @@ where
     assert!(one == two, "one thread and two give different bytes");
 
     let untrained = run(&subject.untrained, inputs(world.clone())).unwrap().policy;
+    let told = [&untrained, &one.0].map(|policy| policy.origin().unwrap().untrained);
+    assert_eq!(told, [true, false], "a policy says whether it has learned nothing");
     for (name, before) in &untrained.0.arrays {
         let still = name.starts_with("table.") || subject.still.iter().any(|prefix| name.starts_with(prefix));
         assert_eq!(one.0.0.arrays[name] == *before, still, "`{name}` was to {}", if still { "stay" } else { "move" });

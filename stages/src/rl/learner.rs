@@ -50,9 +50,10 @@ pub struct Plan {
     pub checkpoint_every: u64,
 }
 
-/// Goes on from the last checkpoint to the end of the plan.
+/// Goes on from the last checkpoint to the end of the plan. A policy that ends with the parameters that it began with says so.
 pub fn train(learner: &mut impl PolicyLearner, plan: &Plan, world: &World, cx: &Context) -> Result<Outputs> {
     let training = Training::open(cx, "checkpoints", plan.checkpoint_every)?;
+    let began_with = learner.policy()?.arrays;
     let mut curves = Curves::default();
     let mut done = 0;
     if let Some((number, bytes)) = training.latest()? {
@@ -75,5 +76,9 @@ pub fn train(learner: &mut impl PolicyLearner, plan: &Plan, world: &World, cx: &
             State { networks: learner.trained(), arrays, curves: &mut curves }.save()
         })?;
     }
-    Ok(Outputs { policy: Policy::new(learner.policy()?, plan.kind, world)?, curves })
+    let mut policy = Policy::new(learner.policy()?, plan.kind, world)?;
+    if policy.0.arrays == began_with {
+        policy.tell_untrained()?;
+    }
+    Ok(Outputs { policy, curves })
 }

@@ -1,7 +1,7 @@
 //! Who watches: a completed reward matrix becomes a world with quit rules, item distances and vectors for policies.
 
 use anyhow::{Result, bail, ensure};
-use pipeline::Wants;
+use pipeline::{Context, Wants};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -111,8 +111,16 @@ impl Audience {
         similar.into_iter().chain(distance).collect()
     }
 
-    /// Completes `reward [U, I]` of `users` and `items` to a world; item distances and their threshold are those of `shared`, if given.
-    pub fn complete(&self, shared: Option<&World>, items: &Items, users: &Users, reward: Array) -> Result<World> {
+    /// Completes `reward [U, I]` of `users` and `items` to a world; item distances and their threshold are those of `shared`, if
+    /// given.
+    pub fn complete(
+        &self,
+        shared: Option<&World>,
+        items: &Items,
+        users: &Users,
+        reward: Array,
+        cx: &Context,
+    ) -> Result<World> {
         ensure!(
             reward.data.iter().all(|x| x.is_finite()),
             "the fitted rewards are not all finite; lower learning_rate"
@@ -128,7 +136,7 @@ impl Audience {
                 (world.distance.clone(), DistancesFrom::Catalogue)
             }
             Some(world) => (world.distance.clone(), DistancesFrom::Shared { digest: world.distances_digest() }),
-            None => (self.distance.distances(items, &reward)?, self.distance.from()),
+            None => (self.distance.distances(items, &reward, cx)?, self.distance.from()),
         };
         ensure!(
             distance.shape[0] == reward.shape[1],
@@ -163,7 +171,7 @@ impl Audience {
                 Similar::Off => None,
             },
         };
-        let (user_vectors, item_vectors) = factorise(&reward, self.vectors)?;
+        let (user_vectors, item_vectors) = factorise(&reward, self.vectors, cx)?;
         let rules = Rules {
             horizon: self.horizon,
             window: self.window,
@@ -196,12 +204,16 @@ impl Audience {
 mod tests {
     use super::*;
 
+    fn cx() -> Context {
+        Context::detached(std::path::Path::new("unused"))
+    }
+
     #[test]
     fn distances_threshold_and_vectors_of_a_small_matrix() {
         // Items 0 and 1 are alike; item 2 is the opposite.
         let reward = Array::new(&[2, 3], vec![5.0, 5.0, 1.0, 1.0, 1.0, 5.0]);
         let audience = Audience { vectors: 2, similar: Some(Similar::ClosestShare(0.4)), ..Audience::default() };
-        let world = audience.complete(None, &Items::default(), &Users::default(), reward.clone()).unwrap();
+        let world = audience.complete(None, &Items::default(), &Users::default(), reward.clone(), &cx()).unwrap();
         assert_eq!(world.distance.data, [0.0, 0.0, 4.0, 0.0, 0.0, 4.0, 4.0, 4.0, 0.0]);
         assert_eq!(world.rules.similar_below, Some(4.0));
         assert!(world.too_similar(1, &[0]) && !world.too_similar(2, &[0]) && world.too_similar(2, &[2]));
@@ -216,21 +228,22 @@ mod tests {
     fn shared_distances_bring_their_threshold_and_no_other_is_taken() {
         let reward = Array::new(&[2, 3], vec![5.0, 5.0, 1.0, 1.0, 1.0, 5.0]);
         let below = Audience { vectors: 2, similar: Some(Similar::Below(0.5)), ..Audience::default() };
-        let shared = below.complete(None, &Items::default(), &Users::default(), reward.clone()).unwrap();
+        let shared = below.complete(None, &Items::default(), &Users::default(), reward.clone(), &cx()).unwrap();
         let other = Audience { vectors: 2, ..Audience::default() };
         assert_eq!(
             other
-                .complete(Some(&shared), &Items::default(), &Users::default(), reward.clone())
+                .complete(Some(&shared), &Items::default(), &Users::default(), reward.clone(), &cx())
                 .unwrap()
                 .rules
                 .similar_below,
             Some(0.5)
         );
         let fewer = Array::new(&[2, 2], vec![5.0, 5.0, 1.0, 1.0]);
-        let error = other.complete(Some(&shared), &Items::default(), &Users::default(), fewer).unwrap_err().to_string();
+        let error =
+            other.complete(Some(&shared), &Items::default(), &Users::default(), fewer, &cx()).unwrap_err().to_string();
         assert!(error.contains("of another catalogue: of 3 items, and this world has 2\nhelp: connect"), "{error}");
         let error =
-            below.complete(Some(&shared), &Items::default(), &Users::default(), reward).unwrap_err().to_string();
+            below.complete(Some(&shared), &Items::default(), &Users::default(), reward, &cx()).unwrap_err().to_string();
         assert!(error.contains("`audience.similar` is set, but `distances` brings its own"), "{error}");
     }
 
@@ -241,7 +254,10 @@ mod tests {
         let conflicts = |threshold: f64| {
             let similar = Some(Similar::EuclideanBelow(threshold));
             let audience = Audience { vectors: 2, similar, ..Audience::default() };
-            audience.complete(None, &Items::default(), &Users::default(), reward.clone()).unwrap().too_similar(0, &[1])
+            audience
+                .complete(None, &Items::default(), &Users::default(), reward.clone(), &cx())
+                .unwrap()
+                .too_similar(0, &[1])
         };
         assert!(!conflicts(4.99) && !conflicts(5.0) && conflicts(5.01));
     }
@@ -253,23 +269,23 @@ mod tests {
         let items = Items { genres, id: vec![String::new(); 3], ..Items::default() };
         let similar = Some(Similar::Below(0.5));
         let audience = Audience { vectors: 2, distance: DistanceBy::Genres, similar, ..Audience::default() };
-        let own = audience.complete(None, &items, &Users::default(), reward.clone()).unwrap();
+        let own = audience.complete(None, &items, &Users::default(), reward.clone(), &cx()).unwrap();
         assert_eq!(own.distances, DistancesFrom::Catalogue);
         assert_eq!(own.categories.as_ref().unwrap().data, [1.0, 0.0, 0.0, 1.0, 0.0, 1.0]);
         assert!(own.too_similar(1, &[2]) && !own.too_similar(1, &[0]));
         let sharing = Audience { vectors: 2, ..Audience::default() };
-        let shared = sharing.complete(Some(&own), &items, &Users::default(), reward.clone()).unwrap();
+        let shared = sharing.complete(Some(&own), &items, &Users::default(), reward.clone(), &cx()).unwrap();
         assert_eq!(shared.distances, DistancesFrom::Catalogue, "what anyone could have is not lent");
-        let columns = sharing.complete(None, &items, &Users::default(), reward.clone()).unwrap();
+        let columns = sharing.complete(None, &items, &Users::default(), reward.clone(), &cx()).unwrap();
         assert_eq!(columns.distances, DistancesFrom::Own);
-        let shared = sharing.complete(Some(&columns), &items, &Users::default(), reward.clone()).unwrap();
+        let shared = sharing.complete(Some(&columns), &items, &Users::default(), reward.clone(), &cx()).unwrap();
         assert_eq!(shared.distances, DistancesFrom::Shared { digest: columns.distances_digest() });
         assert_eq!(shared.distances_digest(), columns.distances_digest());
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("world");
         pipeline::Artifact::write(&shared, &path).unwrap();
         assert_eq!(<World as pipeline::Artifact>::read(&path).unwrap(), shared);
-        let error = audience.complete(Some(&own), &items, &Users::default(), reward).unwrap_err().to_string();
+        let error = audience.complete(Some(&own), &items, &Users::default(), reward, &cx()).unwrap_err().to_string();
         assert!(error.starts_with("`audience.distance` is set, but `distances` brings its own"), "{error}");
     }
 
@@ -279,7 +295,7 @@ mod tests {
         let complete = |horizon: usize, repeats: Repeats| {
             let audience = Audience { vectors: 2, horizon, repeats, ..Audience::default() };
             audience
-                .complete(None, &Items::default(), &Users::default(), reward.clone())
+                .complete(None, &Items::default(), &Users::default(), reward.clone(), &cx())
                 .map(|world| world.rules.repeats)
         };
         for repeats in [Repeats::Masked, Repeats::MaskedExactRounds] {
@@ -300,15 +316,15 @@ mod tests {
         let items = Items { genres, id: vec![String::new(); 3], ..Items::default() };
         let audience = |category_above| Audience { vectors: 2, category_above, ..Audience::default() };
         let error = audience(Some(0))
-            .complete(None, &Items::default(), &Users::default(), reward.clone())
+            .complete(None, &Items::default(), &Users::default(), reward.clone(), &cx())
             .unwrap_err()
             .to_string();
         assert!(error.contains("no item has a category\nhelp: name the catalogue's column"), "{error}");
-        let judge = audience(Some(0)).complete(None, &items, &Users::default(), reward.clone()).unwrap();
+        let judge = audience(Some(0)).complete(None, &items, &Users::default(), reward.clone(), &cx()).unwrap();
         assert!(judge.too_much_of_a_category(1, &[2]) && !judge.too_much_of_a_category(1, &[0]));
         let sharing = |above| {
             audience(above)
-                .complete(Some(&judge), &items, &Users::default(), reward.clone())
+                .complete(Some(&judge), &items, &Users::default(), reward.clone(), &cx())
                 .unwrap()
                 .rules
                 .category_above

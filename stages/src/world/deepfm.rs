@@ -353,7 +353,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let ratings = Ratings { log: &inputs.interactions, weights: None, negatives: None, holdout: None };
         let fit = stage.fit("m".into(), 0);
-        fit.run(&params, &model, &ratings, &Context::detached(folder.path())).unwrap();
+        let cx = Context::detached(folder.path());
+        fit.run(&params, &model, &ratings, &cx, &cx.bar("fit", None, "epochs")).unwrap();
         let stated = |item| says(item).log_variance.unwrap().to_vec1::<f32>().unwrap()[0];
         assert!(stated(1) + 1.0 < stated(5), "{} {}", stated(1), stated(5));
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::{Result, ensure};
 use candle_core::{DType, Device, Tensor};
 use pipeline::Context;
+use pipeline::progress::Bar;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -46,6 +47,9 @@ pub enum Similar {
 /// A share, because it makes worlds of different scales comparable.
 pub(super) const USUAL: Similar = Similar::ClosestShare(0.02);
 
+/// Rows of products that are made between two words on how far it is.
+const BLOCK: usize = 256;
+
 impl DistanceBy {
     /// What a world with such distances says of where they come from.
     pub(super) fn from(self) -> DistancesFrom {
@@ -56,38 +60,58 @@ impl DistanceBy {
     }
 
     /// Distances of `items` to each other, `[I, I]`, symmetric, zero on the diagonal; `reward [U, I]` is the completed matrix.
-    pub(super) fn distances(self, items: &Items, reward: &Array) -> Result<Array> {
+    pub(super) fn distances(self, items: &Items, reward: &Array, cx: &Context) -> Result<Array> {
+        let rows = if self == Self::Columns { reward.shape[1] } else { items.len() } as u64;
+        // What takes long passes over the rows twice: for the products of two, and for the distances.
+        let bar = cx.bar("distances", Some(if self == Self::Genres { rows } else { 2 * rows }), "rows");
         match self {
-            Self::Columns => column_distances(reward),
+            Self::Columns => column_distances(reward, &bar),
             Self::Genres => {
                 ensure!(
                     items.genres.iter().any(|genres| !genres.is_empty()),
                     "`audience.distance` is `genres`, but no item has one\nhelp: name the catalogue's column of genres where \
                      the log is read, or take `columns` or `text`"
                 );
-                Ok(genre_distances(&items.genres))
+                Ok(genre_distances(&items.genres, &bar))
             }
-            Self::Text => title_distances(&items.title),
+            Self::Text => title_distances(&items.title, &bar),
         }
     }
 }
 
 /// Root mean square difference of the items' columns: `reward [U, I]` → `[I, I]`, in units of the rating. (EasyRL4Rec takes
 /// the Euclidean distance, which is √U times as much; a mean does not grow with the log.)
-fn column_distances(reward: &Array) -> Result<Array> {
+fn column_distances(reward: &Array, bar: &Bar) -> Result<Array> {
     let (users, items) = (reward.shape[0], reward.shape[1]);
     let matrix = Tensor::from_slice(&reward.data, (users, items), &Device::Cpu)?.to_dtype(DType::F64)?;
-    let gram: Vec<f64> = matrix.t()?.matmul(&matrix)?.flatten_all()?.to_vec1()?;
-    Ok(symmetric(items, |i, j| {
+    let gram = products(&matrix, BLOCK, bar)?;
+    Ok(symmetric(items, bar, |i, j| {
         let square = gram[i * items + i] + gram[j * items + j] - 2.0 * gram[i * items + j];
         (square.max(0.0) / users as f64).sqrt() as f32
     }))
 }
 
+/// `matrix [U, I]` → `matrixᵀ · matrix`, `[I, I]`, `block` rows of it at a time: of many users one product takes minutes. Each
+/// number is the sum over the users in the order that the whole product has, so the blocks change no bit.
+fn products(matrix: &Tensor, block: usize, bar: &Bar) -> Result<Vec<f64>> {
+    let items = matrix.dim(1)?;
+    let mut gram = Vec::with_capacity(items * items);
+    let mut first = 0;
+    while first < items {
+        // A single row would go another way through the kernel, and round otherwise.
+        let rows = if items - first <= block + 1 { items - first } else { block };
+        let some = matrix.narrow(1, first, rows)?.t()?.matmul(matrix)?;
+        gram.extend(some.flatten_all()?.to_vec1::<f64>()?);
+        first += rows;
+        bar.inc(rows as u64);
+    }
+    Ok(gram)
+}
+
 /// Jaccard distance of sets of genres.
-fn genre_distances(genres: &[Vec<String>]) -> Array {
+fn genre_distances(genres: &[Vec<String>], bar: &Bar) -> Array {
     let sets: Vec<BTreeSet<&String>> = genres.iter().map(|list| list.iter().collect()).collect();
-    symmetric(sets.len(), |i, j| {
+    symmetric(sets.len(), bar, |i, j| {
         let common = sets[i].intersection(&sets[j]).count();
         let all = sets[i].len() + sets[j].len() - common;
         if all == 0 { 1.0 } else { (1.0 - common as f64 / all as f64) as f32 }
@@ -102,8 +126,8 @@ pub(super) fn categories(items: &Items) -> Option<Array> {
     (!names.is_empty()).then(|| Array::new(&[items.len(), names.len()], rows.concat()))
 }
 
-/// A matrix of what `of` says of i > j.
-pub(super) fn symmetric(items: usize, of: impl Fn(usize, usize) -> f32) -> Array {
+/// A matrix of what `of` says of i > j; each row moves `bar` by one.
+pub(super) fn symmetric(items: usize, bar: &Bar, of: impl Fn(usize, usize) -> f32) -> Array {
     let mut data = vec![0.0_f32; items * items];
     for i in 0..items {
         for j in 0..i {
@@ -111,6 +135,7 @@ pub(super) fn symmetric(items: usize, of: impl Fn(usize, usize) -> f32) -> Array
             data[i * items + j] = distance;
             data[j * items + i] = distance;
         }
+        bar.inc(1);
     }
     Array::new(&[items, items], data)
 }
@@ -151,6 +176,25 @@ fn alike(distance: &Array, below: f32) -> Option<String> {
 mod tests {
     use super::*;
 
+    fn cx() -> Context {
+        Context::detached(std::path::Path::new("unused"))
+    }
+
+    #[test]
+    fn products_in_blocks_are_those_of_the_whole_to_the_bit() {
+        // More users than one panel of the kernel takes, more items than one block.
+        for (users, items) in [(1300, 65), (700, 130), (3, 64), (2000, 33)] {
+            let matrix = crate::nn::Init::new(7).normal(&[users, items], 1.7).unwrap().to_dtype(DType::F64).unwrap();
+            let whole: Vec<f64> =
+                matrix.t().unwrap().matmul(&matrix).unwrap().flatten_all().unwrap().to_vec1().unwrap();
+            for block in [2, 16, 32, 64] {
+                let found = products(&matrix, block, &cx().bar("x", None, "rows")).unwrap();
+                assert!(found.iter().zip(&whole).all(|(a, b)| a.to_bits() == b.to_bits()), "{users} {items} {block}");
+                assert_eq!(found.len(), whole.len());
+            }
+        }
+    }
+
     #[test]
     fn how_many_pairs_are_alike_is_told_and_none_aloud() {
         let distance = Array::new(&[3, 3], vec![0.0, 0.5, 1.0, 0.5, 0.0, 0.5, 1.0, 0.5, 0.0]);
@@ -174,7 +218,7 @@ mod tests {
     #[test]
     fn genres_are_apart_by_what_they_do_not_share() {
         let items = items(&[&["war", "drama"], &["drama"], &["drama", "war"], &["comedy"], &[], &[]]);
-        let distance = DistanceBy::Genres.distances(&items, &Array::default()).unwrap();
+        let distance = DistanceBy::Genres.distances(&items, &Array::default(), &cx()).unwrap();
         assert_eq!(distance.row(0), [0.0, 0.5, 0.0, 1.0, 1.0, 1.0]);
         assert_eq!(distance.row(5), [1.0, 1.0, 1.0, 1.0, 1.0, 0.0], "of what nothing is known nothing is alike");
         let categories = categories(&items).unwrap();
@@ -186,7 +230,7 @@ mod tests {
     fn genres_of_a_catalogue_without_any_are_refused() {
         let items = items(&[&[], &[]]);
         assert_eq!(categories(&items), None);
-        let error = DistanceBy::Genres.distances(&items, &Array::default()).unwrap_err().to_string();
+        let error = DistanceBy::Genres.distances(&items, &Array::default(), &cx()).unwrap_err().to_string();
         assert!(error.starts_with("`audience.distance` is `genres`, but no item has one\nhelp: "), "{error}");
     }
 }

@@ -4,9 +4,11 @@
 //! Every family of fitted worlds ends here: models become a world, curves, and a calibration on what was held out.
 
 use std::collections::HashSet;
+use std::sync::OnceLock;
 
 use anyhow::{Result, ensure};
 use pipeline::Context;
+use pipeline::progress::Bar;
 use rayon::prelude::*;
 
 use super::distance::tell_alike;
@@ -77,12 +79,17 @@ impl Ensemble<'_> {
         let (low, high) = range(log);
         let range = (if self.negatives { low.min(0.0) } else { low }, high);
         let device = device::of(cx)?;
+        let member_fit = |k: u64| fit(format!("member{k}"), self.seed.wrapping_add(k));
+        // Members are fitted side by side: one bar for all of them, for two of one name would overwrite each other.
+        let fitting = cx.bar("fit", Some((0..self.members).map(|k| member_fit(k).epochs).sum()), "epochs");
+        let completing: OnceLock<Bar> = OnceLock::new();
+        let completing = || completing.get_or_init(|| cx.bar("complete", Some(self.members * users as u64), "users"));
         let member = |k: u64| -> Result<Member> {
-            let fit = fit(format!("member{k}"), self.seed.wrapping_add(k));
+            let fit = member_fit(k);
             let mut params = Params::on(&device);
             let model = build(&mut params, fit.seed, mean)?;
-            let curves = fit.run(&params, &model, &ratings, cx)?;
-            Ok(Member { curves, completed: complete_matrix(&model, users, items, range, &device)? })
+            let curves = fit.run(&params, &model, &ratings, cx, &fitting)?;
+            Ok(Member { curves, completed: complete_matrix(&model, [users, items], range, &device, completing())? })
         };
         let members: Vec<Member> = (0..self.members).into_par_iter().map(member).collect::<Result<_>>()?;
         complete(&members, self.ips, self.audience, inputs, cx)
@@ -119,7 +126,7 @@ pub(super) fn complete(
     inputs: &Inputs,
     cx: &Context,
 ) -> Result<Outputs> {
-    let (mean, deviation) = mean_and_deviation(members);
+    let (mean, deviation) = mean_and_deviation(members, cx);
     let mut curves = Curves::default();
     for (k, member) in members.iter().enumerate() {
         for point in &member.curves.0 {
@@ -128,9 +135,10 @@ pub(super) fn complete(
             curves.push(series, point.step, point.value);
         }
     }
-    note_fit(members, cx);
     let mut calibration = Calibration::default();
-    match inputs.holdout.as_ref().filter(|holdout| !holdout.is_empty()) {
+    let holdout = inputs.holdout.as_ref().filter(|holdout| !holdout.is_empty());
+    note_fit(members, &mean, &inputs.interactions, holdout, cx);
+    match holdout {
         None => cx.note("calibration", "none: connect `holdout` to learn how far the world is off"),
         Some(holdout) => {
             if let Some(warning) = seen_before(&inputs.interactions, holdout) {
@@ -159,7 +167,7 @@ pub(super) fn complete(
             }
         }
     }
-    let mut world = audience.complete(inputs.distances.as_ref(), &inputs.items, &inputs.users, mean)?;
+    let mut world = audience.complete(inputs.distances.as_ref(), &inputs.items, &inputs.users, mean, cx)?;
     tell_alike(&world, cx);
     world.deviation = deviation;
     world.stated = largest_stated(members);
@@ -181,7 +189,7 @@ fn seen_before(fitted: &Interactions, holdout: &Interactions) -> Option<String> 
 }
 
 /// The members' mean, and √(Σ_k (r_k − r̄)² / K) where there are several, both `[U, I]`.
-fn mean_and_deviation(members: &[Member]) -> (Array, Option<Array>) {
+fn mean_and_deviation(members: &[Member], cx: &Context) -> (Array, Option<Array>) {
     let shape = &members[0].completed.rating.shape;
     let mut mean = Array::new(shape, vec![0.0; members[0].completed.rating.data.len()]);
     for member in members {
@@ -192,9 +200,18 @@ fn mean_and_deviation(members: &[Member]) -> (Array, Option<Array>) {
         let square = |member: &Member| f64::from(member.completed.rating.data[cell] - mean.data[cell]).powi(2);
         (members.iter().map(square).sum::<f64>() / members.len() as f64).sqrt() as f32
     };
-    let several = members.len() > 1;
-    let deviation = several.then(|| Array::new(shape, (0..mean.data.len()).map(deviation).collect()));
-    (mean, deviation)
+    if members.len() == 1 {
+        return (mean, None);
+    }
+    let [users, items] = [shape[0], shape[1]];
+    let bar = cx.bar("spread", Some(users as u64), "users");
+    let mut data = Vec::with_capacity(mean.data.len());
+    for user in 0..users {
+        data.extend((user * items..(user + 1) * items).map(deviation));
+        bar.inc(1);
+    }
+    let deviation = Array::new(shape, data);
+    (mean, Some(deviation))
 }
 
 /// √max_k σ²_k of the members that state a variance, `[U, I]`.
@@ -253,17 +270,25 @@ fn cells(matrix: &Array, log: &Interactions) -> impl Iterator<Item = usize> {
     log.user.iter().zip(&log.item).map(move |(&user, &item)| user as usize * items + item as usize)
 }
 
-/// Notes how well the models fit at the end: the means over the members, which do not depend on who was last.
-fn note_fit(members: &[Member], cx: &Context) {
-    let last = |series: &str| {
-        let of =
-            |member: &Member| member.curves.0.iter().rfind(|point| point.series == series).map(|point| point.value);
-        let values: Vec<f64> = members.iter().filter_map(of).collect();
-        (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+/// Notes how well what the world pays fits: the mean of its models, which is nearer to people than any one of them. What one of
+/// them is off by alone stands behind it, as the mean over the members, which does not depend on who was last.
+fn note_fit(members: &[Member], mean: &Array, fitted: &Interactions, holdout: Option<&Interactions>, cx: &Context) {
+    let of = |matrix: &Array| {
+        let [fitted, held] = [Some(fitted), holdout].map(|log| log.map(|log| mean_square(matrix, log).sqrt()));
+        (fitted.unwrap_or_default(), held)
     };
-    let Some(train) = last("rmse.train") else { return };
-    let held = last("rmse.holdout").map_or_else(String::new, |held| format!(", held out {held:.4}"));
-    cx.note("fit", format!("rmse {train:.4}{held}"));
+    let written = |(fitted, held): (f64, Option<f64>)| {
+        format!("rmse {fitted:.4}{}", held.map_or_else(String::new, |held| format!(", held out {held:.4}")))
+    };
+    let mut said = written(of(mean));
+    if members.len() > 1 {
+        let alone: Vec<(f64, Option<f64>)> = members.iter().map(|member| of(&member.completed.rating)).collect();
+        let average = |values: Vec<f64>| values.iter().sum::<f64>() / members.len() as f64;
+        let held = holdout.map(|_| average(alone.iter().filter_map(|(_, held)| *held).collect()));
+        let alone = written((average(alone.iter().map(|(fitted, _)| *fitted).collect()), held));
+        said = format!("{said} (the mean of {} models; one alone {alone})", members.len());
+    }
+    cx.note("fit", said);
 }
 
 #[cfg(test)]
@@ -289,7 +314,8 @@ mod tests {
     #[test]
     fn mean_spread_and_predictive_variance_by_hand() {
         let stating = [member([1.0, 2.0, 3.0, 4.0], Some([0.5; 4])), member([3.0, 2.0, 3.0, 0.0], Some([1.5; 4]))];
-        let (mean, deviation) = mean_and_deviation(&stating);
+        let cx = Context::detached(std::path::Path::new("unused"));
+        let (mean, deviation) = mean_and_deviation(&stating, &cx);
         assert_eq!(mean.data, [2.0, 2.0, 3.0, 2.0]);
         assert_eq!(deviation.as_ref().unwrap().data, [1.0, 0.0, 0.0, 2.0]);
         let (fitted, held) = (log(&[(0, 0, 3.0), (0, 1, 2.0)]), log(&[(1, 1, 5.0), (0, 1, 1.0)]));
@@ -299,7 +325,7 @@ mod tests {
         // The mean is off by 1 and by 0 on what was fitted.
         assert_eq!(of_mean(&silent, &mean, deviation.as_ref(), &fitted, &held).variance, [4.5, 0.5]);
         assert_eq!(of_member(&silent[0], &fitted, &held).variance, [2.0; 2]);
-        assert_eq!(mean_and_deviation(&silent[..1]).1, None);
+        assert_eq!(mean_and_deviation(&silent[..1], &cx).1, None);
         let stating = [member([0.0; 4], Some([0.25, 1.0, 4.0, 0.0])), member([0.0; 4], Some([1.0, 0.25, 1.0, 0.0]))];
         assert_eq!(largest_stated(&stating).unwrap().data, [1.0, 1.0, 2.0, 0.0]);
         assert_eq!(largest_stated(&silent), None);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result, ensure};
 use candle_core::{Device, Tensor};
 use pipeline::Context;
+use pipeline::progress::Bar;
 use rand::seq::SliceRandom;
 
 use super::gaussian;
@@ -75,13 +76,15 @@ impl Fit {
     }
 
     /// Minimises mean(w·loss) + l2·|θ|²/N, where the loss of a rating is (r̂ − r)², or [`gaussian::loss`] where the model states
-    /// its variance; scores the hold-out each epoch. `rmse.train` is of the ratings themselves, unweighted.
+    /// its variance; scores the hold-out each epoch. `rmse.train` is of the ratings themselves, unweighted. Each epoch moves
+    /// `bar` by one.
     pub(super) fn run(
         &self,
         params: &Params,
         model: &dyn RatingModel,
         ratings: &Ratings<'_>,
         cx: &Context,
+        bar: &Bar,
     ) -> Result<Curves> {
         let Ratings { log, holdout, .. } = *ratings;
         ensure!(!log.is_empty(), "no interaction to fit a world on");
@@ -93,7 +96,6 @@ impl Fit {
             state(params, &mut adam, &mut curves).restore(&bytes)?;
             done = number;
         }
-        let bar = cx.bar("fit", Some(self.epochs), "epochs");
         bar.inc(done);
         for epoch in done..self.epochs {
             let mut order: Vec<usize> = (0..log.len()).collect();
@@ -197,18 +199,19 @@ pub(super) struct Completed {
     pub variance: Option<Array>,
 }
 
-/// All pairs, ratings clamped to `range`, a block of users at a time.
+/// All pairs, ratings clamped to `range`, a block of users at a time; each user moves `bar` by one.
 pub(super) fn complete_matrix(
     model: &dyn RatingModel,
-    users: usize,
-    items: usize,
+    [users, items]: [usize; 2],
     (low, high): (f32, f32),
     device: &Device,
+    bar: &Bar,
 ) -> Result<Completed> {
     let (mut rating, mut variance) = (Vec::with_capacity(users * items), Vec::new());
     let block = (65_536 / items.max(1)).max(1);
     for first in (0..users).step_by(block) {
         let block = first..(first + block).min(users);
+        let answered = block.len() as u64;
         let pairs = block.flat_map(|user| (0..items).map(move |item| (user as u32, item as u32)));
         let (user, item): (Vec<u32>, Vec<u32>) = pairs.unzip();
         let predicted = model.predict(&Tensor::new(user, device)?, &Tensor::new(item, device)?)?;
@@ -216,6 +219,7 @@ pub(super) fn complete_matrix(
         if let Some(log_variance) = predicted.log_variance {
             variance.extend(log_variance.to_vec1::<f32>()?.into_iter().map(f32::exp));
         }
+        bar.inc(answered);
     }
     let shape = [users, items];
     let variance = (!variance.is_empty()).then(|| Array::new(&shape, variance));

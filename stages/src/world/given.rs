@@ -80,7 +80,7 @@ impl Stage for Given {
             reward.shape[0],
             reward.shape[1]
         );
-        let world = self.audience.complete(inputs.distances.as_ref(), &inputs.items, &inputs.users, reward);
+        let world = self.audience.complete(inputs.distances.as_ref(), &inputs.items, &inputs.users, reward, cx);
         let world = world.with_context(|| format!("complete {}", path.display()))?;
         tell_alike(&world, cx);
         Ok(Outputs { world })

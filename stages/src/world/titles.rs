@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Result, ensure};
+use pipeline::progress::Bar;
 use rayon::prelude::*;
 
 use super::distance::symmetric;
@@ -12,7 +13,7 @@ use crate::artifact::Array;
 
 /// 1 − cos of the titles' vectors, `[I, I]`. A trigram's weight is its count times ln((1 + n)/(1 + df)) + 1, where df of the n
 /// titles hold it (Salton and Buckley 1988; the 1s keep what all titles hold above 0).
-pub(super) fn title_distances(titles: &[String]) -> Result<Array> {
+pub(super) fn title_distances(titles: &[String], bar: &Bar) -> Result<Array> {
     let counts: Vec<BTreeMap<String, usize>> = titles.iter().map(|title| trigrams(title)).collect();
     ensure!(
         counts.iter().any(|count| !count.is_empty()),
@@ -48,10 +49,11 @@ pub(super) fn title_distances(titles: &[String]) -> Result<Array> {
                     cosine[other] += x * vectors[other][trigram];
                 }
             }
+            bar.inc(1);
             cosine
         })
         .collect();
-    Ok(symmetric(titles.len(), |i, j| (1.0 - rows[i][j]).clamp(0.0, 1.0) as f32))
+    Ok(symmetric(titles.len(), bar, |i, j| (1.0 - rows[i][j]).clamp(0.0, 1.0) as f32))
 }
 
 /// How often each three characters in a row stand in the title: in lower case, words apart by one blank and one around.
@@ -73,10 +75,14 @@ fn trigrams(title: &str) -> BTreeMap<String, usize> {
 mod tests {
     use super::*;
 
+    fn bar() -> Bar {
+        pipeline::Context::detached(std::path::Path::new("unused")).bar("distances", None, "rows")
+    }
+
     #[test]
     fn titles_are_apart_as_computed_by_hand() {
         let titles = ["Ab", "ab!", "abc", "xyz", ""].map(str::to_owned);
-        let distance = title_distances(&titles).unwrap();
+        let distance = title_distances(&titles, &bar()).unwrap();
         // " ab" is in three of five titles, "ab " in two, "abc" and "bc " in one.
         let idf = |df: f64| (6.0 / (1.0 + df)).ln() + 1.0;
         let (common, end, own) = (idf(3.0), idf(2.0), idf(1.0));
@@ -91,6 +97,8 @@ mod tests {
 
     #[test]
     fn a_catalogue_without_titles_is_refused() {
-        assert!(title_distances(&[String::new()]).unwrap_err().to_string().contains("no item has a title\nhelp:"));
+        assert!(
+            title_distances(&[String::new()], &bar()).unwrap_err().to_string().contains("no item has a title\nhelp:")
+        );
     }
 }

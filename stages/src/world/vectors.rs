@@ -2,21 +2,27 @@
 
 use anyhow::{Result, ensure};
 use candle_core::{DType, Device, Tensor};
+use pipeline::Context;
 
 use crate::artifact::Array;
 use crate::nn::Init;
 
+/// Iterations of the subspace.
+const PASSES: u64 = 30;
+
 /// `reward [U, I]` less its mean ≈ `user [U, D] · item [I, D]ᵀ`, the best such product, by orthogonal (subspace) iteration.
 /// Both factors are scaled to the same root mean square.
-pub(super) fn factorise(reward: &Array, width: usize) -> Result<(Array, Array)> {
+pub(super) fn factorise(reward: &Array, width: usize, cx: &Context) -> Result<(Array, Array)> {
     let (users, items) = (reward.shape[0], reward.shape[1]);
     ensure!(width <= users.min(items), "audience.vectors is {width}, but there are {users} users and {items} items");
     let mean = reward.data.iter().map(|&x| f64::from(x)).sum::<f64>() / reward.data.len() as f64;
     let matrix = (Tensor::from_slice(&reward.data, (users, items), &Device::Cpu)?.to_dtype(DType::F64)? - mean)?;
     let transposed = matrix.t()?.contiguous()?;
     let mut basis = Init::new(0).normal(&[items, width], 1.0)?.to_dtype(DType::F64)?;
-    for _ in 0..30 {
+    let bar = cx.bar("vectors", Some(PASSES), "passes");
+    for _ in 0..PASSES {
         basis = orthonormal(&transposed.matmul(&matrix.matmul(&basis)?)?)?;
+        bar.inc(1);
     }
     let scores = matrix.matmul(&basis)?;
     let mean_square = |t: &Tensor| t.sqr()?.mean_all()?.to_scalar::<f64>();

@@ -80,7 +80,7 @@ impl Canvas {
         let (class, tip) = (role.name(), HtmlEscape(tip));
         self.push(format_args!(r#"<g class="{kind} {class}"><title>{tip}</title>"#));
         match role {
-            Role::Control | Role::Plan => {
+            Role::Control | Role::Plan | Role::Untrained => {
                 self.push(format_args!(r#"<circle cx="{x:.1}" cy="{y:.1}" r="{:.1}"/>"#, 4.5 * size));
             }
             Role::Teacher => {

@@ -1,0 +1,152 @@
+//! Words of the page that lead to their meaning: each term at its first use, so that nobody meets one that is not explained.
+
+use std::collections::BTreeSet;
+
+use minijinja::{HtmlEscape, Value};
+
+use super::legend::{self, TERMS};
+use super::row::Row;
+
+/// A word that has an entry under "How to read this".
+struct Word<'a> {
+    word: &'a str,
+    /// The entry's address.
+    id: String,
+    text: &'a str,
+}
+
+/// Links the first use of each word, in the order in which texts are given to it.
+pub(super) struct Linker<'a> {
+    /// Longest first: `popular non-conflicting` before `non-conflicting`.
+    words: Vec<Word<'a>>,
+    used: BTreeSet<String>,
+    /// Names of rows that are read from right to left.
+    from_right: Vec<&'a str>,
+}
+
+/// The address of a row's entry.
+pub(super) fn row_id(place: usize) -> String {
+    format!("row-{place}")
+}
+
+/// The address of a term's entry.
+pub(super) fn term_id(id: &str) -> String {
+    format!("term-{id}")
+}
+
+impl<'a> Linker<'a> {
+    /// Knows all terms, and the rows of this table that have an entry.
+    pub fn new(rows: &'a [Row]) -> Self {
+        let terms = TERMS
+            .iter()
+            .flat_map(|term| term.words.iter().map(|&word| Word { word, id: term_id(term.id), text: term.text }));
+        let first = |(place, row): (usize, &'a Row)| {
+            Some(Word { word: &row.name, id: row_id(place), text: legend::meaning(row)? })
+        };
+        let mut words: Vec<Word> = rows.iter().enumerate().filter_map(first).chain(terms).collect();
+        words.sort_by_key(|word| std::cmp::Reverse(word.word.len()));
+        let names = rows.iter().map(|row| row.name.as_str());
+        Self {
+            words,
+            used: BTreeSet::new(),
+            from_right: names.filter(|name| name.contains(reads_from_right)).collect(),
+        }
+    }
+
+    /// The text as HTML, with a link at the first use of each word that had none before.
+    pub fn text(&mut self, text: &str) -> Value {
+        // ASCII alone changes its case without changing its length.
+        let lower = text.to_ascii_lowercase();
+        let mut found: Vec<(usize, &Word)> = Vec::new();
+        for word in &self.words {
+            let free = |at: usize| {
+                found.iter().all(|(from, other)| at + word.word.len() <= *from || from + other.word.len() <= at)
+            };
+            let wanted = word.word.to_ascii_lowercase();
+            let place = lower
+                .match_indices(&wanted)
+                .map(|(at, _)| at)
+                .find(|&at| stands_alone(text, at, wanted.len()) && free(at));
+            // A longer word that is known keeps its place even where it is not linked again.
+            found.extend(place.map(|at| (at, word)));
+        }
+        found.sort_by_key(|(at, _)| *at);
+        let (mut out, mut from) = (String::new(), 0);
+        for (at, word) in found {
+            if self.used.insert(word.id.clone()) {
+                let end = at + word.word.len();
+                out += &self.isolated(&text[from..at]);
+                out += &anchor(&word.id, word.text, &text[at..end]);
+                from = end;
+            }
+        }
+        Value::from_safe_string(out + &self.isolated(&text[from..]))
+    }
+
+    /// The text as HTML in which names that are read from right to left turn nothing around them.
+    fn isolated(&self, text: &str) -> String {
+        let mut out = HtmlEscape(text).to_string();
+        for name in &self.from_right {
+            let name = HtmlEscape(name).to_string();
+            out = out.replace(&name, &format!("<bdi>{name}</bdi>"));
+        }
+        out
+    }
+}
+
+/// A link to the entry of that address, which also shows when it is pointed at.
+pub(super) fn anchor(id: &str, meaning: &str, label: &str) -> String {
+    format!(r##"<a class="term" href="#{id}" title="{}">{}</a>"##, HtmlEscape(meaning), HtmlEscape(label))
+}
+
+/// The head of a column that has an entry.
+pub(super) fn head(label: &str, id: &str) -> Value {
+    let text = TERMS.iter().find(|term| term.id == id).map_or("", |term| term.text);
+    Value::from_safe_string(anchor(&term_id(id), text, label))
+}
+
+/// Whether a character is of a script that is read from right to left (the blocks of Unicode that hold such).
+fn reads_from_right(c: char) -> bool {
+    matches!(c, '\u{590}'..='\u{8ff}' | '\u{fb1d}'..='\u{fdff}' | '\u{fe70}'..='\u{feff}' | '\u{10800}'..='\u{10fff}' | '\u{1e800}'..='\u{1efff}')
+}
+
+/// Whether a place in a text is a whole word.
+fn stands_alone(text: &str, at: usize, length: usize) -> bool {
+    let part = |c: char| c.is_alphanumeric() || c == '-' || c == '_';
+    let end = at + length;
+    text.is_char_boundary(at)
+        && text.is_char_boundary(end)
+        && !text[..at].chars().next_back().is_some_and(part)
+        && !text[end..].chars().next().is_some_and(part)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Linker;
+    use crate::report::fixture;
+
+    #[test]
+    fn the_first_use_of_a_term_is_linked_and_no_part_of_a_word() {
+        let rows = fixture::rows(&[("popular non-conflicting", true, 132.0, 0.0), ("<b>", false, 135.0, 1.0)]);
+        let mut linker = Linker::new(&rows);
+        let text = linker
+            .text("The learned policy, <b>, returns 135.0: above popular non-conflicting, and returns")
+            .to_string();
+        assert!(text.contains(r##"<a class="term" href="#term-return" title="The sum of rewards"##), "{text}");
+        assert_eq!(text.matches("<a ").count(), 3, "{text}");
+        assert!(
+            text.contains(r##"href="#row-0""##) && text.contains(">popular non-conflicting</a>, and returns"),
+            "{text}"
+        );
+        assert!(text.contains("&lt;b&gt;") && !text.contains("<b>"), "{text}");
+        // Known already, a part of another word, and one that only the longer word holds.
+        assert_eq!(linker.text("return, judgement, reseed").to_string(), "return, judgement, reseed");
+        assert_eq!(linker.text("popular non-conflicting").to_string(), "popular non-conflicting");
+        assert!(
+            linker
+                .text("Privileged: é interval")
+                .to_string()
+                .starts_with(r##"<a class="term" href="#term-privileged""##)
+        );
+    }
+}
