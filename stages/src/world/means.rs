@@ -13,6 +13,10 @@ use super::fit::Completed;
 use super::{Audience, Inputs, Ips, Outputs};
 use crate::artifact::{Array, Curves, Interactions};
 
+/// What to do with a log of one rating.
+const NO_TASTE: &str = "name the log's ratings where it is read (`rating`); a log that only says what people chose can be fitted by \
+                        `world.mf` or `world.deepfm` with `negatives: true`";
+
 /// `world.means`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -58,7 +62,7 @@ impl Stage for Means {
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
         let log = &inputs.interactions;
         ensure!(!log.is_empty(), "no interaction to fit a world on");
-        inputs.check()?;
+        inputs.check(false, NO_TASTE)?;
         let weights = self.ensemble().weights(&inputs)?.unwrap_or_else(|| vec![1.0; log.len()]);
         let rating = self.means(log, &weights, inputs.users.len(), inputs.items.len());
         let mut curves = Curves::default();

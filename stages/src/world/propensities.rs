@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use pipeline::{AssetName, Context, Stage, Wants};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -113,6 +113,13 @@ impl Stage for EstimatePropensities {
                     "`naive_bayes` compares the log with ratings of items that nobody chose\nhelp: connect `random`, or take \
                      `by: counts`",
                 )?;
+                if let Some(rating) = log.only_rating() {
+                    bail!(
+                        "all {} ratings of the log are {rating}, and `naive_bayes` tells pairs apart by their ratings alone\nhelp: name the \
+                         log's ratings where it is read (`rating`), or take `by: counts`",
+                        log.len()
+                    );
+                }
                 naive_bayes(log, random, *smoothing, users * items)?
             }
             PropensitiesBy::Given { asset, member } => {
