@@ -14,7 +14,8 @@ use serde::Serialize;
 use super::cell::Cell;
 use super::escape::{self, CELL};
 use super::numbers::{NumberSummary, Numbers};
-use super::{Content, Description, Format, damaged};
+use super::{Content, Description, Format};
+use crate::artifact::damaged;
 
 /// Longest header that the format allows, in bytes.
 const LONGEST_HEADER: u64 = 100_000_000;
