@@ -205,6 +205,11 @@ fn lines(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, BinaryArray, RecordBatch};
+    use parquet::arrow::ArrowWriter;
+
     use super::*;
 
     #[test]
@@ -221,6 +226,21 @@ mod tests {
         assert!(help("a.csv", "who\twhat\tstars\n", ",").contains("apart by tabs: name the file .tsv"));
         assert!(help("a.tsv", "who,what,stars\n", "\t").contains("apart by commas: name the file .csv"));
         assert!(help("a.csv", "who,what\n", ",").contains("help: name one of these columns"));
+    }
+
+    /// pola-rs/polars#29235: an enumeration, and a text of older tools, is stored as bytes; a title must not be their digits.
+    #[test]
+    fn texts_that_are_stored_as_bytes_are_texts() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("items.parquet");
+        let titles: ArrayRef = Arc::new(BinaryArray::from(vec![Some("Heat".as_bytes()), None, Some("É".as_bytes())]));
+        let batch = RecordBatch::try_from_iter([("title", titles)]).unwrap();
+        let mut writer = ArrowWriter::try_new(File::create(&path).unwrap(), batch.schema(), None).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+        let grid = Grid::read(&path, OnBadRow::Refuse, &Context::detached(folder.path())).unwrap();
+        let titles: Vec<&Value> = grid.rows.iter().map(|(_, record)| &record["title"]).collect();
+        assert_eq!(titles, [&Value::from("Heat"), &Value::Null, &Value::from("É")]);
     }
 
     #[test]

@@ -193,6 +193,24 @@ mod tests {
         assert!((f64::from(rankings.scores[0][0]) - (28.375 / 7.0 + 10.0 * 0.5)).abs() < 1e-6);
     }
 
+    /// A catalogue of 200,000 items and a ranking of ten: what a user keeps is ten, or 100,000 users take 80 GB.
+    #[test]
+    fn a_ranking_takes_no_more_room_than_it_is_deep() {
+        let stage = Retrieve { depth: 10, ..Retrieve::default() };
+        let scores: Vec<f64> = (0..200_000).map(f64::from).collect();
+        let mut room = Vec::new();
+        for _ in 0..2 {
+            let (items, scores) = stage.first(&scores, &mut room);
+            assert_eq!((items.len(), items[0], scores[9]), (10, 199_999, 199_990.0));
+            assert!(
+                items.capacity() <= 10 && scores.capacity() <= 10,
+                "{} and {}",
+                items.capacity(),
+                scores.capacity()
+            );
+        }
+    }
+
     #[test]
     fn equal_bytes_on_any_thread_count_and_bad_ids_are_named() {
         let on = |threads| {

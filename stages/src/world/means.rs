@@ -162,6 +162,21 @@ mod tests {
     }
 
     #[test]
+    fn a_log_of_one_rating_is_refused_with_what_helps() {
+        let folder = tempfile::tempdir().unwrap();
+        let audience = Audience { vectors: 2, ..Audience::default() };
+        let mut inputs = small_log();
+        inputs.interactions.rating.fill(1.0);
+        let stage = Means { audience, ..Means::default() };
+        let error = stage.run(inputs, &Context::detached(folder.path())).err().unwrap().to_string();
+        assert!(
+            error.starts_with("all 30 ratings at `interactions` are 1: there is no taste in them to fit"),
+            "{error}"
+        );
+        assert!(error.contains("\nhelp: name the log's ratings") && error.contains("`negatives: true`"), "{error}");
+    }
+
+    #[test]
     fn propensities_that_only_score_leave_the_fit_alone() {
         let folder = tempfile::tempdir().unwrap();
         let run = |fit: bool, connected: bool| {
