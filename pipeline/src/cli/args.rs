@@ -135,7 +135,8 @@ single quotes; a column whose name is not a word stands in double quotes.
 Of a large file only what its frame says is shown (schema, rows, and for Parquet nulls, min and max from the footer);
 `--scan` reads every value.
 
-`--verify` ends with code 1 where the file is damaged, and with 6 where the store does not hold what was made.")]
+`--verify` ends with code 1 where the file is damaged, with 2 where it is of a kind that is not read (encrypted, packed with
+BROTLI, another format), and with 6 where the store does not hold what was made.")]
     Inspect(Inspect),
     /// Draw the stages of an experiment and what flows between them.
     #[command(after_help = "\

@@ -92,7 +92,7 @@ fn read<T>(
     format: u32,
     said: impl Fn(&ParquetMetaData) -> Result<T>,
 ) -> Result<(RecordBatch, T)> {
-    let file = open(path, 8, parquet_footer::check)
+    let file = open(path, 8, |file, bytes, length| parquet_footer::check(file, bytes, length).map(drop))
         .with_context(|| format!("{} is not a whole Parquet file", path.display()))?;
     whole(path, || {
         let builder = ParquetRecordBatchReaderBuilder::try_new(file)

@@ -52,6 +52,12 @@ impl Interactions {
         }
         Ok(())
     }
+    /// The rating that all rows have, where there are two or more: a log that only says what people chose.
+    #[must_use]
+    pub fn only_rating(&self) -> Option<f32> {
+        let (&first, rest) = self.rating.split_first()?;
+        (!rest.is_empty() && rest.iter().all(|&rating| rating == first)).then_some(first)
+    }
     /// The rows at `keep`, in that order.
     #[must_use]
     pub fn take(&self, keep: &[usize]) -> Self {

@@ -15,6 +15,8 @@ const DEEPEST_SCHEMA: usize = 100;
 const DEEPEST: usize = 32;
 /// `FileMetaData.schema`, a list of `SchemaElement`.
 const SCHEMA: i64 = 2;
+/// `FileMetaData.encryption_algorithm`: there where a footer in clear stands behind columns that are not.
+const ENCRYPTION: i64 = 8;
 /// `SchemaElement.num_children`.
 const CHILDREN: i64 = 5;
 
@@ -24,20 +26,20 @@ const I32: u8 = 5;
 const LIST: u8 = 9;
 const STRUCT: u8 = 12;
 
-/// Checks the footer of `length` bytes before the last 8.
+/// Checks the footer of `length` bytes before the last 8; says whether columns of the file are encrypted.
 ///
 /// # Errors
 /// What is wrong with it.
-pub(crate) fn check(file: &mut File, bytes: u64, length: u64) -> Result<()> {
+pub(crate) fn check(file: &mut File, bytes: u64, length: u64) -> Result<bool> {
     let mut footer = vec![0; usize::try_from(length)?];
     file.seek(SeekFrom::Start(bytes - 8 - length))?;
     file.read_exact(&mut footer)?;
     walk(&footer)
 }
 
-fn walk(footer: &[u8]) -> Result<()> {
+fn walk(footer: &[u8]) -> Result<bool> {
     let mut reader = Reader { rest: footer };
-    let mut field = 0;
+    let (mut field, mut encrypted) = (0, false);
     let mut children = Vec::new();
     while let Some(kind) = reader.field(&mut field)? {
         if field == SCHEMA && kind == LIST {
@@ -47,10 +49,12 @@ fn walk(footer: &[u8]) -> Result<()> {
                 children.push(reader.schema_element()?);
             }
         } else {
+            encrypted |= field == ENCRYPTION;
             reader.skip(kind, DEEPEST)?;
         }
     }
-    check_depth(&children)
+    check_depth(&children)?;
+    Ok(encrypted)
 }
 
 /// The schema is its tree, depth first; of each element the number of children.
@@ -202,6 +206,13 @@ mod tests {
         let footer = [0x29, 0xfc, 0xff, 0xff, 0xff, 0x7f, 0];
         assert_eq!(walk(&footer).unwrap_err().to_string(), "a list of 268435455 elements in 1 bytes");
         assert_eq!(walk(&[0x18, 0x7f, 0]).unwrap_err().to_string(), "it ends inside a value");
+    }
+
+    #[test]
+    fn columns_that_are_encrypted_are_seen() {
+        // Field 8, a struct with nothing in it.
+        assert!(walk(&[0x8c, 0, 0]).unwrap());
+        assert!(!walk(&[0x7c, 0, 0]).unwrap());
     }
 
     #[test]

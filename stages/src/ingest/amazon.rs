@@ -9,6 +9,10 @@
 //! the parent, as its authors advise: variants of a product are one. Left out: texts, votes, prices, and the "ratings only" CSV,
 //! which `ingest.table` reads.
 
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+
 use anyhow::Result;
 use pipeline::{AssetName, Context, Stage};
 use schemars::JsonSchema;
@@ -21,9 +25,13 @@ use super::narrow::{self, Seconds};
 use super::piece::Row;
 use super::record::{Record, number, record, text, texts};
 use super::shards::Lines;
+use super::time_unit::Unit;
 use super::unpacked::unpacked;
 use super::{NoInputs, Outputs};
 use crate::artifact::check_member;
+
+/// The field that reviews of 2023 alone have.
+const OF_2023: &str = "parent_asin";
 
 /// `ingest.amazon`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -72,7 +80,8 @@ impl Stage for Amazon {
             parse: &|line, take| take(record(line).and_then(|record| review(&record))),
         };
         let mut read = lines.read(cx)?;
-        read.settle(&path, self.on_bad_row, cx)?;
+        let unit = if counts_milliseconds(&path) { Unit::Milliseconds } else { Unit::Seconds };
+        read.settle_in(unit, None, &path, self.on_bad_row, cx)?;
         let items = match &self.metadata {
             Some(metadata) => {
                 let ids = std::mem::take(&mut read.new[1]);
@@ -88,8 +97,16 @@ impl Stage for Amazon {
     }
 }
 
+/// Whether the first review is of 2023's form, so that a doubt about the times names the right unit.
+fn counts_milliseconds(path: &Path) -> bool {
+    let Ok(file) = File::open(path) else { return false };
+    let mut lines = BufReader::new(file).lines().map_while(Result::ok);
+    let first = lines.find(|line| !line.trim().is_empty()).and_then(|line| record(&line).ok());
+    first.is_some_and(|first| first.contains_key(OF_2023))
+}
+
 fn review(review: &Record) -> Result<Row<'static>, Fault> {
-    let is_of_2023 = review.contains_key("parent_asin");
+    let is_of_2023 = review.contains_key(OF_2023);
     let [user, item, rating, time] = if is_of_2023 {
         ["user_id", "parent_asin", "rating", "timestamp"]
     } else {

@@ -9,13 +9,12 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Error, Result, anyhow, bail, ensure};
-use arrow::array::{Array, FixedSizeListArray, LargeListArray, ListArray, RecordBatch};
-use arrow::util::display::{ArrayFormatter, FormatOptions};
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use pipeline::Context;
 use serde_json::Value;
 
 use super::bad_rows::{BadRows, Fault, OnBadRow};
+use super::parquet_parts::parts;
+use super::parquet_value::value;
 use super::record::{Record, record, text};
 use super::separated::quoted;
 use super::unpacked::unpacked;
@@ -32,8 +31,11 @@ pub(super) enum Form {
 }
 
 impl Form {
-    /// By the ending of the name.
+    /// By the ending of the name; of a folder the parts are Parquet.
     pub fn of(path: &Path) -> Result<Self> {
+        if path.is_dir() {
+            return Ok(Self::Parquet);
+        }
         match path.extension().unwrap_or_default().to_string_lossy().as_ref() {
             "csv" => Ok(Self::Separated(",")),
             "tsv" | "tab" => Ok(Self::Separated("\t")),
@@ -91,15 +93,20 @@ impl Grid {
 
     fn of_parquet(path: PathBuf) -> Result<Self> {
         let (mut rows, mut names) = (Vec::new(), Vec::new());
-        for batch in batches(&path)? {
-            let batch = batch?;
-            names = batch.schema().fields().iter().map(|field| field.name().clone()).collect();
-            for row in 0..batch.num_rows() {
-                let mut record = Record::new();
-                for (name, column) in names.iter().zip(batch.columns()) {
-                    record.insert(name.clone(), value(column, row)?);
+        for part in parts(&path)? {
+            for batch in part.batches(None)? {
+                let batch = batch?;
+                for field in batch.schema().fields() {
+                    if !names.contains(field.name()) {
+                        names.push(field.name().clone());
+                    }
                 }
-                rows.push((rows.len() as u64 + 1, record));
+                for row in 0..batch.num_rows() {
+                    let columns = batch.schema_ref().fields().iter().zip(batch.columns());
+                    let said = columns.map(|(field, column)| Ok((field.name().clone(), value(column, row)?)));
+                    let record = said.collect::<Result<Record>>();
+                    rows.push((rows.len() as u64 + 1, record.with_context(|| part.path().display().to_string())?));
+                }
             }
         }
         Ok(Self { path, names, rows })
@@ -135,37 +142,6 @@ impl Grid {
         }
         Err(no_column(&self.path, &self.names, name))
     }
-}
-
-/// The batches of a Parquet file.
-pub(super) fn batches(path: &Path) -> Result<impl Iterator<Item = Result<RecordBatch>>> {
-    let place = || format!("cannot read {}", path.display());
-    let file = File::open(path).with_context(place)?;
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file).with_context(place)?.with_batch_size(1 << 16);
-    let path = path.to_path_buf();
-    let reader = reader.build()?;
-    Ok(reader.map(move |batch| batch.with_context(|| format!("cannot read {}", path.display()))))
-}
-
-/// A value as text, lists as lists of such.
-fn value(column: &dyn Array, row: usize) -> Result<Value> {
-    if column.is_null(row) {
-        return Ok(Value::Null);
-    }
-    let any = column.as_any();
-    let list = None
-        .or_else(|| any.downcast_ref::<ListArray>().map(|lists| lists.value(row)))
-        .or_else(|| any.downcast_ref::<LargeListArray>().map(|lists| lists.value(row)))
-        .or_else(|| any.downcast_ref::<FixedSizeListArray>().map(|lists| lists.value(row)));
-    if let Some(list) = list {
-        return (0..list.len()).map(|at| value(&list, at)).collect::<Result<_>>().map(Value::Array);
-    }
-    ensure!(
-        !column.data_type().is_nested(),
-        "a column is {}\nhelp: only lists and plain values can be read; leave the column out",
-        column.data_type()
-    );
-    Ok(Value::String(ArrayFormatter::try_new(column, &FormatOptions::default())?.value(row).to_string()))
 }
 
 /// The names in the first line.
@@ -231,23 +207,10 @@ fn lines(
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{ArrayRef, Int32Array, LargeListBuilder, StringBuilder, StructArray};
-    use arrow::datatypes::{DataType, Field};
+    use arrow::array::{ArrayRef, BinaryArray, RecordBatch};
+    use parquet::arrow::ArrowWriter;
 
     use super::*;
-
-    #[test]
-    fn lists_of_any_width_are_lists_and_other_nested_values_are_refused() {
-        let mut lists = LargeListBuilder::new(StringBuilder::new());
-        lists.append_value([Some("Drama"), Some("War")]);
-        lists.append_null();
-        let lists = lists.finish();
-        assert_eq!(value(&lists, 0).unwrap(), serde_json::json!(["Drama", "War"]));
-        assert_eq!(value(&lists, 1).unwrap(), Value::Null);
-        let numbers: ArrayRef = Arc::new(Int32Array::from(vec![1]));
-        let nested = StructArray::from(vec![(Arc::new(Field::new("x", DataType::Int32, false)), numbers)]);
-        assert!(value(&nested, 0).unwrap_err().to_string().contains("help: only lists and plain values"));
-    }
 
     #[test]
     fn a_missing_column_hints_at_the_separator() {
@@ -263,6 +226,21 @@ mod tests {
         assert!(help("a.csv", "who\twhat\tstars\n", ",").contains("apart by tabs: name the file .tsv"));
         assert!(help("a.tsv", "who,what,stars\n", "\t").contains("apart by commas: name the file .csv"));
         assert!(help("a.csv", "who,what\n", ",").contains("help: name one of these columns"));
+    }
+
+    /// pola-rs/polars#29235: an enumeration, and a text of older tools, is stored as bytes; a title must not be their digits.
+    #[test]
+    fn texts_that_are_stored_as_bytes_are_texts() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("items.parquet");
+        let titles: ArrayRef = Arc::new(BinaryArray::from(vec![Some("Heat".as_bytes()), None, Some("É".as_bytes())]));
+        let batch = RecordBatch::try_from_iter([("title", titles)]).unwrap();
+        let mut writer = ArrowWriter::try_new(File::create(&path).unwrap(), batch.schema(), None).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+        let grid = Grid::read(&path, OnBadRow::Refuse, &Context::detached(folder.path())).unwrap();
+        let titles: Vec<&Value> = grid.rows.iter().map(|(_, record)| &record["title"]).collect();
+        assert_eq!(titles, [&Value::from("Heat"), &Value::Null, &Value::from("É")]);
     }
 
     #[test]

@@ -22,6 +22,8 @@ mod movielens;
 mod narrow;
 mod packed;
 mod parquet_log;
+mod parquet_parts;
+mod parquet_value;
 mod piece;
 mod recbole;
 mod record;
@@ -29,6 +31,7 @@ mod separated;
 mod shards;
 mod steam;
 mod table;
+mod time_unit;
 mod told;
 mod told_lines;
 pub mod toy;
@@ -72,5 +75,9 @@ impl Outputs {
         let counts = [(self.interactions.len(), "interaction"), (self.users.len(), "user"), (self.items.len(), "item")];
         let said = counts.map(|(count, noun)| format!("{count} {noun}{}", if count == 1 { "" } else { "s" }));
         cx.note("read", said.join(", "));
+        if let Some(rating) = self.interactions.only_rating() {
+            let who = "a world is fitted to such a log only with `negatives: true`";
+            cx.note("ratings", format!("all are {rating}, so that they tell no taste: {who}"));
+        }
     }
 }

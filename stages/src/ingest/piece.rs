@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::bad_rows::{BadRows, Fault, OnBadRow};
 use super::narrow::Seconds;
 use super::packed::{pack, unpack};
+use super::time_unit::{Unit, doubt};
 use crate::artifact::Interactions;
 
 /// The numbers of ids. Nothing goes through these maps in their order.
@@ -105,16 +106,35 @@ pub(super) struct ReadLog {
 }
 
 impl ReadLog {
-    /// Settles the rows that do not fit and notes times that were rounded.
+    /// Settles the rows that do not fit, notes times that were rounded, and warns of times that seem to be in another unit, in a
+    /// format that counts in seconds.
     ///
     /// # Errors
     /// Where rows are refused, or none is left.
     pub fn settle(&self, path: &Path, on_bad_row: OnBadRow, cx: &Context) -> Result<()> {
+        self.settle_in(Unit::Seconds, None, path, on_bad_row, cx)
+    }
+
+    /// As [`ReadLog::settle`], of a log whose times count in `unit`; `setting` is where that can be set.
+    ///
+    /// # Errors
+    /// Where rows are refused, or none is left.
+    pub fn settle_in(
+        &self,
+        unit: Unit,
+        setting: Option<&str>,
+        path: &Path,
+        on_bad_row: OnBadRow,
+        cx: &Context,
+    ) -> Result<()> {
         self.bad.settle(path, on_bad_row, cx)?;
         let rows = self.interactions.len();
         if self.rounded > 0 {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             cx.note(&format!("times in {name}"), format!("{} of {rows} rounded down to whole seconds", self.rounded));
+        }
+        if let Some(doubt) = doubt(&self.interactions.timestamp, unit, setting) {
+            cx.warn(format!("{}: {doubt}", path.file_name().unwrap_or_default().to_string_lossy()));
         }
         not_empty(rows, path)
     }

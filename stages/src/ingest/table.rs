@@ -1,6 +1,6 @@
 //! Any log with a column for each part, by a map of columns: CSV, TSV, one JSON record a line, Parquet.
 //!
-//! The form is told by the ending of a file's name; all but Parquet may end in `.gz`. A row of CSV is one line (fields may stand in
+//! The form is told by the ending of a file's name; all but Parquet may end in `.gz`. A folder is Parquet in parts. A row of CSV is one line (fields may stand in
 //! quotes, but hold no line's end). Left out: files without a header, times as dates.
 
 use std::path::Path;
@@ -20,6 +20,7 @@ use super::piece::{Ids, ReadLog, Row};
 use super::record::{Record, number, record, text, texts};
 use super::separated::{Separated, Time};
 use super::shards::Lines;
+use super::time_unit::Unit;
 use super::unpacked::unpacked;
 use super::{NoInputs, Outputs};
 use crate::artifact::check_member;
@@ -51,7 +52,7 @@ pub struct Table {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LogColumns {
-    /// The file in the asset's folder.
+    /// The file in the asset's folder; of Parquet also a folder of parts, as Spark writes it.
     pub file: String,
     /// The column of the users' ids.
     pub user: String,
@@ -69,37 +70,11 @@ pub struct LogColumns {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TimeColumn {
-    /// The column; numbers since 1970. A column of Parquet that is typed as a time needs no unit.
+    /// The column; numbers since 1970. A column of Parquet that is typed as a date or a time needs no unit.
     pub column: String,
     /// What the numbers count.
     #[serde(default)]
     pub unit: Unit,
-}
-
-/// What a time counts since 1970.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Unit {
-    /// Seconds.
-    #[default]
-    Seconds,
-    /// Thousandths of a second.
-    Milliseconds,
-    /// Millionths of a second.
-    Microseconds,
-    /// Billionths of a second.
-    Nanoseconds,
-}
-
-impl Unit {
-    pub(super) fn per_second(self) -> f64 {
-        match self {
-            Self::Seconds => 1.0,
-            Self::Milliseconds => 1e3,
-            Self::Microseconds => 1e6,
-            Self::Nanoseconds => 1e9,
-        }
-    }
 }
 
 /// Where the catalogue's parts stand.
@@ -149,7 +124,8 @@ pub struct UserColumns {
 impl Stage for Table {
     const KIND: &'static str = "ingest.table";
     /// 1: first. 2: times are rounded down; numbers that do not fit, open quotes and an empty log are refused.
-    const VERSION: u32 = 2;
+    /// 3: in Parquet, whole numbers in floats are whole numbers, bytes and enumerations are texts, late times of INT96 do not wrap around.
+    const VERSION: u32 = 3;
     const ABOUT: &'static str = "read a log by a map of columns: CSV, TSV, JSON records, Parquet";
     type Inputs = NoInputs;
     type Outputs = Outputs;
@@ -175,7 +151,8 @@ impl Stage for Table {
         let path = unpacked(&folder.join(&self.log.file), cx)?;
         let known = [users.as_ref().map(|users| &*users.id), items.as_ref().map(|items| &*items.id)];
         let read = self.log.read(&path, known, cx)?;
-        read.settle(&path, self.on_bad_row, cx)?;
+        let unit = self.log.timestamp.as_ref().map_or(Unit::Seconds, |time| time.unit);
+        read.settle_in(unit, Some("log.timestamp.unit"), &path, self.on_bad_row, cx)?;
         let rows = read.rows;
         let outputs = join(read, users, items);
         self.expect.check(&path, rows, &outputs)?;

@@ -7,12 +7,14 @@ use std::io::{Read, Seek, SeekFrom};
 use anyhow::{Result, ensure};
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::ipc::reader::FileReader;
+use arrow::ipc::{Field, root_as_footer};
 use serde::Serialize;
 
 use super::columns::TableDescription;
+use super::escape::{self, CELL};
 use super::source::Batches;
-use super::{Content, Description, Format, damaged, escape};
-use crate::artifact::{check_arrow_blocks, guarded};
+use super::{Content, Description, Format};
+use crate::artifact::{Unsupported, check_arrow_blocks, damaged, guarded};
 
 /// First and last bytes of every Arrow file.
 pub(super) const MAGIC: &[u8] = b"ARROW1";
@@ -47,8 +49,12 @@ impl ArrowFile {
         let batches = check_arrow_blocks(&mut file, bytes, footer)
             .map_err(|error| damaged("its frame cannot be read", format!("{error:#}")))?;
         let again = file.try_clone()?;
-        let reader = guarded(|| FileReader::try_new_buffered(again, None))
-            .map_err(|error| damaged("its Arrow footer cannot be read", error))?;
+        let reader = guarded(|| FileReader::try_new_buffered(again, None)).map_err(|error| {
+            match unread_type(&mut file, footer) {
+                Some(text) => Unsupported(text).into(),
+                None => damaged("its Arrow footer cannot be read", error),
+            }
+        })?;
         let metadata = reader.custom_metadata().iter().map(|(key, value)| (key.clone(), value.clone())).collect();
         Ok(Self { file, schema: reader.schema(), bytes, batches, metadata })
     }
@@ -105,6 +111,27 @@ impl ArrowFile {
             },
         }
     }
+}
+
+/// What to say of a file whose footer is whole, but has a column of integers that are wider than 64 bits, which polars writes.
+fn unread_type(file: &mut File, footer: u64) -> Option<String> {
+    let mut bytes = vec![0; usize::try_from(footer).ok()?];
+    file.seek(SeekFrom::End(-10 - i64::try_from(footer).ok()?)).ok()?;
+    file.read_exact(&mut bytes).ok()?;
+    let wide = guarded(|| {
+        let footer = root_as_footer(&bytes).map_err(|error| error.to_string())?;
+        let fields = footer.schema().and_then(|schema| schema.fields()).into_iter().flatten();
+        let width = |field: Field<'_>| field.type_as_int().map(|int| int.bitWidth());
+        let wide =
+            fields.filter_map(|field| Some((field.name()?.to_owned(), width(field).filter(|width| *width > 64)?)));
+        Ok::<_, String>(wide.collect::<Vec<_>>())
+    });
+    let (name, width) = wide.ok()?.into_iter().next()?;
+    let name = escape::shown(&name, CELL);
+    Some(format!(
+        "its column `{name}` is of integers of {width} bits, which cannot be read here\nhelp: write it as integers of 64 bits, decimals or \
+         texts"
+    ))
 }
 
 /// Tells a file that was not written to its end from a damaged one, in words better than a parser has. Returns the
@@ -164,6 +191,27 @@ mod tests {
             Field::new("shown", shown.data_type().clone(), true),
         ]);
         RecordBatch::try_new(Arc::new(schema), vec![Arc::new(genres), Arc::new(shown)]).unwrap()
+    }
+
+    /// As polars writes 128-bit integers: a footer of 64 bits in which the width was changed stands for one.
+    #[test]
+    fn integers_that_are_too_wide_are_named_and_no_damage() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x");
+        let numbers: ArrayRef = Arc::new(Int64Array::from(vec![1]));
+        write(&path, &[RecordBatch::try_from_iter([("n", numbers)]).unwrap()], None);
+        let mut bytes = std::fs::read(&path).unwrap();
+        let from = bytes.len() - 200;
+        let at = from + bytes[from..].windows(4).position(|four| four == [64, 0, 0, 0]).unwrap();
+        bytes[at] = 128;
+        std::fs::write(&path, bytes).unwrap();
+        let error = describe(&path, 1).unwrap_err();
+        assert!(error.chain().any(|cause| cause.is::<Unsupported>()), "{error:#}");
+        let text = format!("{error:#}");
+        assert!(
+            text.contains("its column `n` is of integers of 128 bits, which cannot be read here\nhelp: "),
+            "{text}"
+        );
     }
 
     fn described(batches: &[RecordBatch], compression: Option<CompressionType>) -> Description {

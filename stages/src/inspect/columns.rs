@@ -7,12 +7,11 @@ use pipeline::inspect::Request;
 use serde::Serialize;
 
 use super::cell::{Cell, Length};
-use super::damaged;
 use super::parquet_layout::FooterStatistics;
 use super::selection::{Draw, Selection};
 use super::source::Source;
 use super::statistics::{ColumnStatistics, Gauge};
-use crate::artifact::guarded;
+use crate::artifact::{damaged, guarded};
 
 /// Columns measured in one pass over the file. A column's state takes up to 8 MB (its million values), so a pass takes
 /// about 128 MB however wide the table is.

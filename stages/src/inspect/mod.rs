@@ -38,12 +38,11 @@ mod texts;
 mod verify;
 
 use std::collections::BTreeMap;
-use std::fmt::Display;
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::path::Path;
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Error, Result, anyhow, ensure};
 use pipeline::Wrong;
 use pipeline::inspect::{Format as Style, Request, Show, Verdict};
 use serde::Serialize;
@@ -54,6 +53,8 @@ use parquet::ParquetFile;
 use safetensors::TensorsFile;
 use selection::Selection;
 use source::Source;
+
+use crate::artifact::{PARQUET_MAGIC, START, Unsupported, damaged, stranger};
 
 pub use arrow::ArrowLayout;
 pub use cell::Cell;
@@ -141,11 +142,16 @@ enum Opened {
 /// Looks into the file at `path` and writes what is asked for; ends in a newline. See [`pipeline::inspect::Inspect`].
 ///
 /// # Errors
-/// [`Wrong`] where what is asked for does not fit the file; else when the file cannot be opened, is of another format, torn
-/// or damaged. The error names the file and what was found.
+/// [`Wrong`] where what is asked for does not fit the file, or it is of a kind that is not read here; else when the file cannot be
+/// opened, is torn or damaged. The error names the file and what was found.
 pub fn inspect(path: &Path, request: &Request, out: &mut dyn Write) -> Result<Verdict> {
     let name = name(path, request);
-    answer(path, &name, request, out).with_context(|| escape::shown(&name, usize::MAX))
+    let answer = answer(path, &name, request, out).map_err(|error| match error.downcast::<Unsupported>() {
+        // Not the file's fault, and so not that of who made it: nothing says that it is damaged.
+        Ok(Unsupported(text)) => Wrong(text).into(),
+        Err(error) => error,
+    });
+    answer.with_context(|| escape::shown(&name, usize::MAX))
 }
 
 fn answer(path: &Path, name: &str, request: &Request, out: &mut dyn Write) -> Result<Verdict> {
@@ -213,14 +219,14 @@ fn open(path: &Path) -> Result<Opened> {
     let mut file = File::open(path).context("cannot be opened")?;
     let bytes = file.metadata()?.len();
     let mut start = Vec::new();
-    (&mut file).take(16).read_to_end(&mut start)?;
+    (&mut file).take(START as u64).read_to_end(&mut start)?;
     file.rewind()?;
     Ok(match start.as_slice() {
-        start if start.starts_with(parquet::MAGIC) => Opened::Table(Source::Parquet(ParquetFile::open(file, bytes)?)),
+        start if start.starts_with(PARQUET_MAGIC) => Opened::Table(Source::Parquet(ParquetFile::open(file, bytes)?)),
         start if start.starts_with(arrow::MAGIC) => Opened::Table(Source::Arrow(ArrowFile::open(file, bytes)?)),
         start if safetensors::recognise(start) => Opened::Tensors(TensorsFile::open(file, bytes)?),
         start if html::recognise(start) => Opened::Page(file, bytes),
-        start => bail!("{}", unknown(start)),
+        start => return Err(unknown(start)),
     })
 }
 
@@ -235,31 +241,23 @@ impl Opened {
     }
 }
 
-/// The error for a file that begins and ends as it should, but cannot be read in between.
-fn damaged(what: impl Display, cause: impl Display) -> anyhow::Error {
-    let cause = escape::shown(&cause.to_string(), 400);
-    anyhow!("{what}: the file is damaged ({cause})\nhelp: make the file again")
-}
-
 /// What to say about a file that begins with these bytes and is none of ours.
-fn unknown(start: &[u8]) -> String {
+fn unknown(start: &[u8]) -> Error {
     const HELP: &str = "help: Parquet begins with `PAR1`, an Arrow file with `ARROW1`, safetensors with the length of its \
                         header and `{`";
     if start.is_empty() {
-        return format!("is empty (0 bytes), so it is neither Parquet nor Arrow nor safetensors\n{HELP}");
+        return anyhow!("is empty (0 bytes), so it is neither Parquet nor Arrow nor safetensors\n{HELP}");
     }
-    let guess = match start {
-        [b'F', b'E', b'A', b'1', ..] => "; that is Feather version 1, which must be rewritten as version 2",
-        [0xff, 0xff, 0xff, 0xff, ..] => "; that is perhaps an Arrow stream, which must be rewritten as an Arrow file",
-        [b'G', b'G', b'U', b'F', ..] => "; that is a GGUF model",
-        [b'P', b'K', 3, 4, ..] => "; that is a ZIP archive, which must be unpacked first",
-        [0x1f, 0x8b, ..] => "; that is gzip, which must be unpacked first",
-        [b'{' | b'[', ..] => "; that is perhaps JSON, which any editor shows",
-        _ => "",
-    };
-    let hex: Vec<_> = start.iter().map(|byte| format!("{byte:02x}")).collect();
-    let text: String = start.iter().map(|&b| if b.is_ascii_graphic() || b == b' ' { b as char } else { '.' }).collect();
-    format!("is of an unknown format: it begins with {} (`{text}`){guess}\n{HELP}", hex.join(" "))
+    let start = &start[..start.len().min(START)];
+    let first = &start[..start.len().min(16)];
+    let hex: Vec<_> = first.iter().map(|byte| format!("{byte:02x}")).collect();
+    let text: String = first.iter().map(|&b| if b.is_ascii_graphic() || b == b' ' { b as char } else { '.' }).collect();
+    let begins = format!("it begins with {} (`{text}`)", hex.join(" "));
+    Unsupported(match stranger(start) {
+        Some(found) => format!("is {}: {begins}\nhelp: {}", found.is, found.help),
+        None => format!("is of an unknown format: {begins}\n{HELP}"),
+    })
+    .into()
 }
 
 #[cfg(test)]

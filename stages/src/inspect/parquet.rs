@@ -1,26 +1,20 @@
 //! Parquet files: the table, and how it is laid out.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::Result;
 use arrow::datatypes::SchemaRef;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
-use parquet::basic::CompressionCodec;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReaderBuilder};
 use parquet::file::metadata::ParquetMetaData;
 
 use super::columns::TableDescription;
 use super::escape::{self, CELL};
 use super::parquet_layout::{FooterStatistics, footer, layout};
 use super::source::Batches;
-use super::{Content, Description, Format, damaged};
-use crate::artifact::{check_parquet_footer, guarded};
+use super::{Content, Description, Format};
+use crate::artifact::{Unsupported, codec_not_read, damaged, guarded, open_parquet};
 
-/// First and last bytes of every Parquet file.
-pub(super) const MAGIC: &[u8] = b"PAR1";
-/// Last bytes of a file whose footer is encrypted.
-const ENCRYPTED: &[u8] = b"PARE";
 /// Rows decoded at a time.
 const BATCH: usize = 8192;
 
@@ -32,16 +26,13 @@ pub(super) struct ParquetFile {
 }
 
 impl ParquetFile {
-    /// Opens a file that begins with [`MAGIC`].
+    /// Opens a file that begins as Parquet does.
     ///
     /// # Errors
-    /// When the file is torn, or its footer is damaged.
+    /// [`Unsupported`] where it is encrypted, or packed with what cannot be unpacked here; else when it is torn, or its footer is
+    /// damaged.
     pub fn open(mut file: File, bytes: u64) -> Result<Self> {
-        let footer = check_end(&mut file, bytes)?;
-        check_parquet_footer(&mut file, bytes, footer)
-            .map_err(|error| damaged("its Parquet footer cannot be read", error))?;
-        let metadata = guarded(|| ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()))
-            .map_err(|error| damaged("its Parquet footer cannot be read", error))?;
+        let metadata = open_parquet(&mut file, bytes)?;
         check_codecs(metadata.metadata())?;
         Ok(Self { file, metadata, bytes })
     }
@@ -121,41 +112,16 @@ impl ParquetFile {
 
 /// Refuses what this program is built without before it is taken for damage.
 fn check_codecs(metadata: &ParquetMetaData) -> Result<()> {
-    for chunk in metadata.row_groups().iter().flat_map(|group| group.columns()) {
-        if let codec @ (CompressionCodec::BROTLI | CompressionCodec::LZO) = chunk.compression_codec() {
-            let column = escape::shown(&chunk.column_path().string(), CELL);
-            bail!(
-                "its column `{column}` is compressed with {codec}, which cannot be read\nhelp: write it again with ZSTD"
-            );
+    let parquet = metadata.file_metadata().schema_descr();
+    for leaf in 0..parquet.num_columns() {
+        if let Some(codec) = codec_not_read(metadata, leaf) {
+            let column = escape::shown(&parquet.column(leaf).path().string(), CELL);
+            let help = "help: write it again with ZSTD";
+            let text = format!("its column `{column}` is compressed with {codec}, which cannot be read here\n{help}");
+            return Err(Unsupported(text).into());
         }
     }
     Ok(())
-}
-
-/// Tells a file that was not written to its end from a damaged one, in words better than a parser has. Returns
-/// the length of the footer.
-fn check_end(file: &mut File, bytes: u64) -> Result<u64> {
-    let help = "help: it was probably interrupted while it was written; make it again";
-    let least = 2 * MAGIC.len() as u64 + 4;
-    ensure!(bytes >= least, "starts like Parquet, but has only {bytes} of at least {least} bytes\n{help}");
-    let mut end = [0; 8];
-    file.seek(SeekFrom::End(-8))?;
-    file.read_exact(&mut end)?;
-    let (length, magic) = end.split_at(4);
-    if magic == ENCRYPTED {
-        bail!("is Parquet with an encrypted footer, which cannot be read without its key");
-    }
-    ensure!(
-        magic == MAGIC,
-        "starts like Parquet, but the last 4 of its {bytes} bytes are `{}` instead of `PAR1`: its footer is missing\n{help}",
-        escape::shown(&String::from_utf8_lossy(magic), 8)
-    );
-    let length = length.iter().rev().fold(0, |length, &byte| length << 8 | u64::from(byte));
-    ensure!(
-        length + least <= bytes,
-        "its last bytes announce a Parquet footer of {length} bytes, but the whole file has {bytes}\n{help}"
-    );
-    Ok(length)
 }
 
 #[cfg(test)]

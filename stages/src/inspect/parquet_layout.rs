@@ -6,7 +6,9 @@ use anyhow::Result;
 use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::SchemaRef;
 use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
+use parquet::basic::SortOrder;
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
+use parquet::file::statistics::Statistics;
 use serde::Serialize;
 
 use super::cell::Cell;
@@ -136,10 +138,57 @@ fn read_footer(
         gauge.push(&values)?;
         Ok(Some(gauge.finish()))
     };
-    let (min, max) = (seen(read.row_group_mins(groups)?)?, seen(read.row_group_maxes(groups)?)?);
+    let statistics = groups.iter().filter_map(|group| group.column(leaf).statistics());
+    let are_old = statistics.into_iter().any(Statistics::is_min_max_deprecated);
+    // Older writers compared the bytes of texts as signed numbers, so that their bounds of `é` and `a` are the wrong way round.
+    let (min, max) = match are_old && parquet.column(leaf).sort_order() != SortOrder::SIGNED {
+        true => (None, None),
+        false => (seen(read.row_group_mins(groups)?)?, seen(read.row_group_maxes(groups)?)?),
+    };
     Ok(Some(FooterStatistics {
         nulls: (nulls.null_count() == 0).then(|| nulls.values().iter().sum()),
         min: min.map_or(Cell::Null, |seen| seen.min()),
         max: max.map_or(Cell::Null, |seen| seen.max()),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::datatypes::{DataType, Field, Schema};
+    use parquet::file::metadata::{ColumnChunkMetaData, FileMetaData};
+    use parquet::schema::parser::parse_message_type;
+    use parquet::schema::types::SchemaDescriptor;
+
+    use super::*;
+
+    /// apache/arrow#34139: the bounds of files of Spark 1 and Hive are those of signed bytes, and no damage.
+    #[test]
+    fn bounds_of_texts_that_older_writers_compared_as_signed_are_not_believed() {
+        let schema = parse_message_type("message m { required binary word (UTF8); required int32 number; }").unwrap();
+        let schema = Arc::new(SchemaDescriptor::new(Arc::new(schema)));
+        let bounds = |is_old: bool| {
+            let words = Statistics::byte_array(Some("é".into()), Some("z".into()), None, Some(0), is_old);
+            let numbers = Statistics::int32(Some(-1), Some(2), None, Some(0), is_old);
+            let chunk = |leaf: usize, statistics: Statistics| {
+                ColumnChunkMetaData::builder(schema.column(leaf))
+                    .set_num_values(2)
+                    .set_statistics(statistics)
+                    .build()
+                    .unwrap()
+            };
+            let chunks = vec![chunk(0, words), chunk(1, numbers)];
+            let group = RowGroupMetaData::builder(Arc::clone(&schema)).set_num_rows(2).set_column_metadata(chunks);
+            let file = FileMetaData::new(1, 2, None, None, Arc::clone(&schema), None);
+            let metadata = ParquetMetaData::new(file, vec![group.build().unwrap()]);
+            let fields = vec![Field::new("word", DataType::Utf8, false), Field::new("number", DataType::Int32, false)];
+            let arrow = Arc::new(Schema::new(fields));
+            let [words, numbers] = [0, 1].map(|leaf| footer(&metadata, &arrow, leaf).unwrap());
+            (words.nulls, words.min, words.max, numbers.min, numbers.max)
+        };
+        let numbers = (Cell::Whole(-1), Cell::Whole(2));
+        assert_eq!(bounds(true), (Some(0), Cell::Null, Cell::Null, numbers.0.clone(), numbers.1.clone()));
+        assert_eq!(bounds(false), (Some(0), Cell::Text("é".into()), Cell::Text("z".into()), numbers.0, numbers.1));
+    }
 }

@@ -14,7 +14,8 @@ use serde::Serialize;
 use super::cell::Cell;
 use super::escape::{self, CELL};
 use super::numbers::{NumberSummary, Numbers};
-use super::{Content, Description, Format, damaged};
+use super::{Content, Description, Format};
+use crate::artifact::{Unsupported, damaged};
 
 /// Longest header that the format allows, in bytes.
 const LONGEST_HEADER: u64 = 100_000_000;
@@ -77,8 +78,10 @@ impl TensorsFile {
         let mut header = vec![0; usize::try_from(length)?];
         file.read_exact(&mut header)?;
         // A checked header holds no shape whose size overflows.
-        let header: Metadata = serde_json::from_slice(&header)
-            .map_err(|error| damaged("starts like safetensors, but its header cannot be read", error))?;
+        let header: Metadata = serde_json::from_slice(&header).map_err(|error| match unread_type(&header) {
+            Some(text) => Unsupported(text).into(),
+            None => damaged("starts like safetensors, but its header cannot be read", error),
+        })?;
         let start = 8 + length;
         let wanted = start.saturating_add(header.data_len() as u64);
         ensure!(wanted == bytes, "its safetensors header announces {wanted} bytes, but the file has {bytes}\n{help}");
@@ -156,6 +159,18 @@ impl TensorsFile {
             },
         })
     }
+}
+
+/// What to say of a header that names a type of elements which is not known here, as formats of quantised models come and go.
+fn unread_type(header: &[u8]) -> Option<String> {
+    let header: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(header).ok()?;
+    let types = header.iter().filter_map(|(name, tensor)| Some((name, tensor.get("dtype")?.as_str()?)));
+    let is_known = |dtype: &str| serde_json::from_value::<Dtype>(dtype.into()).is_ok();
+    let (name, dtype) = types.into_iter().find(|(_, dtype)| !is_known(dtype))?;
+    let (name, dtype) = (escape::shown(name, CELL), escape::shown(dtype, CELL));
+    Some(format!(
+        "its tensor `{name}` is of type {dtype}, which is not known here\nhelp: write it in a type such as F32"
+    ))
 }
 
 /// Statistics of the elements in `data`, or `None` for a type that is not decoded.
@@ -322,5 +337,9 @@ Tensors
         assert!(refused(&[&bytes[..], &[0]].concat()).contains("announces"));
         let lying = String::from_utf8_lossy(&bytes).replace("[2]", "[3]").into_bytes();
         assert!(refused(&lying).contains("its header cannot be read"));
+        let newer = String::from_utf8_lossy(&bytes).replace("\"F32\"", "\"I4\" ").into_bytes();
+        let error = described(&newer).unwrap_err();
+        assert!(error.chain().any(|cause| cause.is::<Unsupported>()), "{error:#}");
+        assert!(refused(&newer).contains("its tensor `t` is of type I4, which is not known here\nhelp: "), "{error:#}");
     }
 }

@@ -10,10 +10,9 @@ use arrow::error::ArrowError;
 use pipeline::progress::{Bar, Progress};
 
 use super::arrow::ArrowFile;
-use super::damaged;
 use super::filter::Filter;
 use super::parquet::ParquetFile;
-use crate::artifact::guarded;
+use crate::artifact::{damaged, guarded};
 
 /// Values up to which a table is read as a whole without being asked to: about a second.
 const FEW_VALUES: u64 = 20_000_000;

@@ -1,11 +1,19 @@
 //! Small files, and what is said about them.
 
 use std::fs::File;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use arrow::array::RecordBatch;
 use parquet::arrow::ArrowWriter;
+use parquet::basic::Compression;
+use parquet::file::metadata::{
+    ColumnChunkMetaData, FileMetaData, ParquetMetaData, ParquetMetaDataWriter, RowGroupMetaData,
+};
+use parquet::schema::parser::parse_message_type;
+use parquet::schema::types::SchemaDescriptor;
 use pipeline::inspect::Request;
 
 use super::page::Medium;
@@ -37,6 +45,20 @@ pub fn parquet(folder: &Path, batch: &RecordBatch) -> PathBuf {
     let mut writer = ArrowWriter::try_new(File::create(&path).unwrap(), batch.schema(), None).unwrap();
     writer.write(batch).unwrap();
     writer.close().unwrap();
+    path
+}
+
+/// A Parquet file of a column `flag` in one row group without rows, whose chunk is announced with that codec, without bytes, at 0.
+pub fn without_pages(folder: &Path, compression: Compression) -> PathBuf {
+    let schema = parse_message_type("message m { optional boolean flag; }").unwrap();
+    let schema = Arc::new(SchemaDescriptor::new(Arc::new(schema)));
+    let chunk = ColumnChunkMetaData::builder(schema.column(0)).set_compression(compression).build().unwrap();
+    let group = RowGroupMetaData::builder(Arc::clone(&schema)).set_column_metadata(vec![chunk]).build().unwrap();
+    let metadata = ParquetMetaData::new(FileMetaData::new(2, 0, None, None, schema, None), vec![group]);
+    let path = folder.join("empty.parquet");
+    let mut file = File::create(&path).unwrap();
+    file.write_all(b"PAR1").unwrap();
+    ParquetMetaDataWriter::new(file, &metadata).finish().unwrap();
     path
 }
 

@@ -27,7 +27,7 @@ use super::safetensors::{CHUNK, TensorsFile};
 use super::source::Source;
 use super::statistics::Gauge;
 use super::{Format, Opened, medium, open, table, write_json};
-use crate::artifact::guarded;
+use crate::artifact::{Unsupported, guarded};
 
 /// Faults that are listed; the rest is counted.
 const LISTED: usize = 100;
@@ -61,7 +61,7 @@ struct Fault {
 /// Checks the file at `path` and writes what was found.
 ///
 /// # Errors
-/// When there is no file to check, or the writer gives up.
+/// [`Unsupported`] where it is of a kind that is not read here; else when there is no file to check, or the writer gives up.
 pub(super) fn verify(path: &Path, name: &str, request: &Request, out: &mut dyn Write) -> Result<Verdict> {
     let mut found = Verification { file: name.to_owned(), ..Verification::default() };
     if let Ok(metadata) = std::fs::metadata(path) {
@@ -77,8 +77,10 @@ pub(super) fn verify(path: &Path, name: &str, request: &Request, out: &mut dyn W
                 Opened::Page(file, _) => found.page(file)?,
             }
         }
-        // Nothing was read: there is no file, or it may not be read.
-        Err(error) if error.chain().any(|cause| cause.is::<std::io::Error>()) => return Err(error),
+        // Nothing was read: there is no file, or it may not be read, or it is of a kind that nobody here can judge.
+        Err(error) if error.chain().any(|cause| cause.is::<std::io::Error>() || cause.is::<Unsupported>()) => {
+            return Err(error);
+        }
         Err(error) => found.fault("file", &format!("{error:#}")),
     }
     found.whole = found.faults.is_empty();
@@ -142,6 +144,10 @@ impl Verification {
     fn pages(&mut self, file: &ParquetFile, group: usize, leaf: usize, place: &str) {
         let metadata = file.metadata().row_group(group);
         let chunk = metadata.column(leaf);
+        // Where nothing was stored there is nothing that could lie somewhere; some writers then say that it begins at 0.
+        if chunk.num_values() == 0 && chunk.compressed_size() == 0 {
+            return;
+        }
         let range = guarded(|| Ok::<_, String>(chunk.byte_range()));
         let inside = range.as_ref().is_ok_and(|(start, length)| {
             *start >= 4 && start.checked_add(*length).is_some_and(|end| end <= file.bytes())
@@ -333,12 +339,13 @@ fn lies(bound: &Cell, value: &Cell) -> Option<Side> {
 
 #[cfg(test)]
 mod tests {
+    use ::parquet::basic::Compression;
     use arrow::array::*;
     use pipeline::inspect::{Format as Style, Show};
     use serde_json::Value;
 
     use super::super::inspect;
-    use super::super::testing::parquet;
+    use super::super::testing::{parquet, without_pages};
     use super::*;
 
     fn verified(path: &Path) -> (Verdict, Value) {
@@ -402,6 +409,40 @@ mod tests {
         assert!(found["faults"][0]["fault"].as_str().unwrap().contains("its footer is missing"), "{found}");
         let request = Request { show: Show::Verify, ..Request::default() };
         assert!(inspect(&folder.path().join("absent"), &request, &mut Vec::new()).is_err());
+    }
+
+    /// pyarrow writes an empty column of flags so.
+    #[test]
+    fn a_column_without_a_page_is_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let (verdict, found) = verified(&without_pages(folder.path(), Compression::UNCOMPRESSED));
+        assert_eq!(verdict, Verdict::Whole, "{found}");
+    }
+
+    #[test]
+    fn what_cannot_be_read_here_is_not_called_damaged() {
+        let folder = tempfile::tempdir().unwrap();
+        let refused = |path: &Path| {
+            let request = Request { show: Show::Verify, ..Request::default() };
+            let error = inspect(path, &request, &mut Vec::new()).unwrap_err();
+            assert!(error.chain().any(|cause| cause.is::<pipeline::Wrong>()), "{error:#}");
+            format!("{error:#}")
+        };
+        let found = refused(&without_pages(folder.path(), Compression::BROTLI(Default::default())));
+        assert!(
+            found.contains("its column `flag` is compressed with BROTLI, which cannot be read here\nhelp: "),
+            "{found}"
+        );
+        let other = folder.path().join("other");
+        for (bytes, words) in [
+            (&b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"[..], "is a Git LFS pointer"),
+            (b"PARE\0\0\0\0PARE", "encrypted"),
+            (b"u,i\n1,2\n", "is text"),
+        ] {
+            std::fs::write(&other, bytes).unwrap();
+            let found = refused(&other);
+            assert!(found.contains(words) && found.contains("\nhelp: "), "{found}");
+        }
     }
 
     #[test]

@@ -62,25 +62,29 @@ impl Likes {
                 let count = f64::from(std::mem::take(&mut together[item as usize]));
                 (item, count / (fans(h) * fans(item as usize)).sqrt())
             };
-            others.into_iter().map(similarity).filter(|&(item, _)| item as usize != h).collect()
+            let mut row: Vec<(u32, f64)> =
+                others.into_iter().map(similarity).filter(|&(item, _)| item as usize != h).collect();
+            // It stays until every user is ranked, and grew by doubling.
+            row.shrink_to_fit();
+            row
         };
         (0..items).into_par_iter().map_init(|| vec![0; items], row).collect()
     }
 
-    /// The mean similarity of each item to what `user` likes, `[I]`; zeros for who likes nothing. A mean, where item-based
-    /// top-N takes the sum, so that the balance with popularity is the same for a user of ten ratings and of a thousand.
-    pub fn company(&self, user: usize, similar: &[Vec<(u32, f64)>]) -> Vec<f64> {
+    /// The mean similarity of each item to what `user` likes, `[I]`, into `company`; zeros for who likes nothing. A mean, where
+    /// item-based top-N takes the sum, so that the balance with popularity is the same for a user of ten ratings and of a thousand.
+    pub fn company(&self, user: usize, similar: &[Vec<(u32, f64)>], company: &mut Vec<f64>) {
         let liked = &self.of_user[user];
-        let mut company = vec![0.0; self.of_item.len()];
+        company.clear();
+        company.resize(self.of_item.len(), 0.0);
         for &h in liked {
             for &(item, similarity) in &similar[h as usize] {
                 company[item as usize] += similarity;
             }
         }
-        for value in &mut company {
+        for value in company {
             *value /= liked.len().max(1) as f64;
         }
-        company
     }
 }
 
@@ -103,7 +107,9 @@ mod tests {
         assert_eq!(similar[0].iter().map(|pair| pair.0).collect::<Vec<_>>(), [1, 2]);
         assert!(near(similar[0][0].1, 1.0) && near(similar[0][1].1, 0.5));
         assert!(similar[3].is_empty());
-        let company = likes.company(0, &similar);
+        let mut company = vec![9.0; 2];
+        likes.company(0, &similar, &mut company);
+        assert_eq!(company.len(), 4);
         for (found, expected) in company.iter().zip([0.5, 0.5, 0.5, 0.0]) {
             assert!(near(*found, expected), "{company:?}");
         }

@@ -93,11 +93,18 @@ impl Stage for Retrieve {
         let log = &inputs.interactions;
         log.check_within("interactions", users, items)?;
         ensure!(items > 0, "the catalogue is empty");
+        if let Some(rating) = log.only_rating().filter(|_| self.by == By::Popular || self.similarity == 0.0) {
+            cx.warn(format!(
+                "all ratings are {rating}, so that no item is more popular than another: everybody is offered the first {} of the \
+                 catalogue\nhelp: take `by: cooccurrence` with a `similarity` above 0, or name the log's ratings where it is read",
+                self.depth.min(items)
+            ));
+        }
         let popularity = Popularity::of(log, items, USUAL_PRIOR)?;
         let bar = cx.bar("rank", Some(users as u64), "users");
         let ranked: Vec<(Vec<u32>, Vec<f32>)> = match self.by {
             By::Popular => {
-                let ranking = self.first(&popularity.mean);
+                let ranking = self.first(&popularity.mean, &mut Vec::new());
                 bar.inc(users as u64);
                 vec![ranking; users]
             }
@@ -105,14 +112,15 @@ impl Stage for Retrieve {
                 let likes = Likes::of(log, users, items);
                 let similar = likes.similarities();
                 cx.go_on()?;
-                let rank = |user: usize| {
-                    let company = likes.company(user, &similar);
-                    let score = |(mean, company): (&f64, f64)| mean + self.similarity * company;
-                    let scores: Vec<f64> = popularity.mean.iter().zip(company).map(score).collect();
+                let rank = |(scores, order): &mut (Vec<f64>, Vec<u32>), user: usize| {
+                    likes.company(user, &similar, scores);
+                    let score = |(company, mean): (&mut f64, &f64)| *company = mean + self.similarity * *company;
+                    scores.iter_mut().zip(&popularity.mean).for_each(score);
                     bar.inc(1);
-                    self.first(&scores)
+                    self.first(scores, order)
                 };
-                (0..users).into_par_iter().map(rank).collect()
+                // What is as long as the catalogue is kept once for each user at work, not once for each user.
+                (0..users).into_par_iter().map_init(Default::default, rank).collect()
             }
         };
         let (items, scores) = ranked.into_iter().unzip();
@@ -121,17 +129,17 @@ impl Stage for Retrieve {
 }
 
 impl Retrieve {
-    /// The best items and their scores; ties go to the lowest id.
-    fn first(&self, scores: &[f64]) -> (Vec<u32>, Vec<f32>) {
-        let mut order: Vec<u32> = (0..scores.len() as u32).collect();
+    /// The best items and their scores, no longer than they have to be; ties go to the lowest id. `order` is room to work in.
+    fn first(&self, scores: &[f64], order: &mut Vec<u32>) -> (Vec<u32>, Vec<f32>) {
+        order.clear();
+        order.extend(0..scores.len() as u32);
         let by_score = |a: &u32, b: &u32| scores[*b as usize].total_cmp(&scores[*a as usize]).then(a.cmp(b));
         if self.depth < order.len() {
             order.select_nth_unstable_by(self.depth, by_score);
             order.truncate(self.depth);
         }
         order.sort_by(by_score);
-        let scores = order.iter().map(|&item| scores[item as usize] as f32).collect();
-        (order, scores)
+        (order.clone(), order.iter().map(|&item| scores[item as usize] as f32).collect())
     }
 }
 
@@ -183,6 +191,24 @@ mod tests {
         assert_eq!(rankings.items[3], [3, 1, 4, 0, 2]);
         // User 0 likes {0, 1}; similarity(0, 1) = 2/√(2·2) = 1, half of it after the mean over the two.
         assert!((f64::from(rankings.scores[0][0]) - (28.375 / 7.0 + 10.0 * 0.5)).abs() < 1e-6);
+    }
+
+    /// A catalogue of 200,000 items and a ranking of ten: what a user keeps is ten, or 100,000 users take 80 GB.
+    #[test]
+    fn a_ranking_takes_no_more_room_than_it_is_deep() {
+        let stage = Retrieve { depth: 10, ..Retrieve::default() };
+        let scores: Vec<f64> = (0..200_000).map(f64::from).collect();
+        let mut room = Vec::new();
+        for _ in 0..2 {
+            let (items, scores) = stage.first(&scores, &mut room);
+            assert_eq!((items.len(), items[0], scores[9]), (10, 199_999, 199_990.0));
+            assert!(
+                items.capacity() <= 10 && scores.capacity() <= 10,
+                "{} and {}",
+                items.capacity(),
+                scores.capacity()
+            );
+        }
     }
 
     #[test]

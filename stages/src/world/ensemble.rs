@@ -20,6 +20,10 @@ use super::{Audience, Inputs, Outputs};
 use crate::artifact::{Array, Calibration, Curves, Interactions};
 use crate::nn::{Params, device};
 
+/// What to do with a log of one rating.
+const NO_TASTE: &str = "name the log's ratings where it is read (`rating`), or set `negatives: true` where it only says what people \
+                        chose: what they did not is then fitted to 0";
+
 /// What an ensemble is besides its models; each family has fields and defaults of its own for it.
 pub(super) struct Ensemble<'a> {
     /// How many models.
@@ -63,7 +67,7 @@ impl Ensemble<'_> {
     ) -> Result<Outputs> {
         let log = &inputs.interactions;
         ensure!(!log.is_empty(), "no interaction to fit a world on");
-        inputs.check()?;
+        inputs.check(self.negatives, NO_TASTE)?;
         let (users, items) = (inputs.users.len(), inputs.items.len());
         let weights = self.weights(inputs)?;
         let negatives = self.negatives.then(|| Negatives::new(log, users, items));

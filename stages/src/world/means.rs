@@ -13,6 +13,10 @@ use super::fit::Completed;
 use super::{Audience, Inputs, Ips, Outputs};
 use crate::artifact::{Array, Curves, Interactions};
 
+/// What to do with a log of one rating.
+const NO_TASTE: &str = "name the log's ratings where it is read (`rating`); a log that only says what people chose can be fitted by \
+                        `world.mf` or `world.deepfm` with `negatives: true`";
+
 /// `world.means`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -58,7 +62,7 @@ impl Stage for Means {
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
         let log = &inputs.interactions;
         ensure!(!log.is_empty(), "no interaction to fit a world on");
-        inputs.check()?;
+        inputs.check(false, NO_TASTE)?;
         let weights = self.ensemble().weights(&inputs)?.unwrap_or_else(|| vec![1.0; log.len()]);
         let rating = self.means(log, &weights, inputs.users.len(), inputs.items.len());
         let mut curves = Curves::default();
@@ -155,6 +159,21 @@ mod tests {
         assert!(error(true).starts_with("row 2 of the log at `holdout` is of user "), "{}", error(true));
         assert!(error(true).contains("item 8, but there are 6 users and 8 items"), "{}", error(true));
         assert!(error(true).contains("\nhelp: ") && error(true).contains("filter.kcore"), "{}", error(true));
+    }
+
+    #[test]
+    fn a_log_of_one_rating_is_refused_with_what_helps() {
+        let folder = tempfile::tempdir().unwrap();
+        let audience = Audience { vectors: 2, ..Audience::default() };
+        let mut inputs = small_log();
+        inputs.interactions.rating.fill(1.0);
+        let stage = Means { audience, ..Means::default() };
+        let error = stage.run(inputs, &Context::detached(folder.path())).err().unwrap().to_string();
+        assert!(
+            error.starts_with("all 30 ratings at `interactions` are 1: there is no taste in them to fit"),
+            "{error}"
+        );
+        assert!(error.contains("\nhelp: name the log's ratings") && error.contains("`negatives: true`"), "{error}");
     }
 
     #[test]

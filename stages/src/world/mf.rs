@@ -183,6 +183,25 @@ mod tests {
     }
 
     #[test]
+    fn a_log_of_one_rating_is_fitted_only_beside_what_was_not_chosen() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = |negatives: bool, rating: f32| {
+            let mut inputs = small_log();
+            inputs.interactions.rating.fill(rating);
+            let audience = Audience { vectors: 2, ..Audience::default() };
+            let stage = MatrixFactorisation { epochs: 1, negatives, audience, ..MatrixFactorisation::default() };
+            stage.run(inputs, &Context::detached(folder.path())).map_err(|error| error.to_string())
+        };
+        for (negatives, rating) in [(false, 1.0), (false, 0.0), (true, 0.0)] {
+            let error = run(negatives, rating).err().unwrap();
+            assert!(error.starts_with(&format!("all 30 ratings at `interactions` are {rating}: ")), "{error}");
+            assert!(error.contains("\nhelp: ") && error.contains("`negatives: true`"), "{error}");
+            assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "a fit leaves checkpoints");
+        }
+        assert!(run(true, 1.0).is_ok());
+    }
+
+    #[test]
     fn interrupted_after_every_epoch_it_ends_the_same() {
         let audience = Audience { vectors: 2, ..Audience::default() };
         let stage = MatrixFactorisation { epochs: 4, batch_size: 5, audience, ..MatrixFactorisation::default() };

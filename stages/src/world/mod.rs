@@ -33,7 +33,7 @@ pub use mf::MatrixFactorisation;
 pub use pessimistic::Pessimistic;
 pub use propensities::EstimatePropensities;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use crate::artifact::{Calibration, Curves, Interactions, Items, Propensities, Users, World};
 
@@ -58,8 +58,16 @@ pipeline::ports! {
 }
 
 impl Inputs {
-    /// What would else be found after the fit: ratings of nobody, and a hold-out of which no propensity is known.
-    fn check(&self) -> Result<()> {
+    /// What would else be found after the fit: ratings of nobody, ratings that say nothing, and a hold-out of which no propensity
+    /// is known. `negatives` says whether what was not rated is fitted to 0; `help` is what to do where all ratings are one.
+    fn check(&self, negatives: bool, help: &str) -> Result<()> {
+        if let Some(rating) = self.interactions.only_rating().filter(|&rating| !negatives || rating == 0.0) {
+            bail!(
+                "all {} ratings at `interactions` are {rating}: there is no taste in them to fit, and every user would give every item \
+                 {rating}\nhelp: {help}",
+                self.interactions.len()
+            );
+        }
         let (users, items) = (self.users.len(), self.items.len());
         self.interactions.check_within("interactions", users, items)?;
         if let Some(holdout) = &self.holdout {

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use pipeline::{AssetName, Context, Stage, Wants};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -113,6 +113,13 @@ impl Stage for EstimatePropensities {
                     "`naive_bayes` compares the log with ratings of items that nobody chose\nhelp: connect `random`, or take \
                      `by: counts`",
                 )?;
+                if let Some(rating) = log.only_rating() {
+                    bail!(
+                        "all {} ratings of the log are {rating}, and `naive_bayes` tells pairs apart by their ratings alone\nhelp: name the \
+                         log's ratings where it is read (`rating`), or take `by: counts`",
+                        log.len()
+                    );
+                }
                 naive_bayes(log, random, *smoothing, users * items)?
             }
             PropensitiesBy::Given { asset, member } => {
@@ -236,6 +243,14 @@ mod tests {
         assert_eq!(found.len(), run(PropensitiesBy::Counts, 6).unwrap().len());
         let error = run(given(), 5).unwrap_err().to_string();
         assert!(error.contains("p is 5 × 8, the log has 6 users and 8 items"), "{error}");
+        let mut small = small_log();
+        small.interactions.rating.fill(1.0);
+        let random = Some(log(&[(0, 0, 1.0), (0, 1, 2.0)]));
+        let inputs = Inputs { interactions: small.interactions, items: small.items, users: small.users, random };
+        let by = PropensitiesBy::NaiveBayes { smoothing: 1.0 };
+        let error =
+            EstimatePropensities { by }.run(inputs, &Context::detached(folder.path())).err().unwrap().to_string();
+        assert!(error.starts_with("all 30 ratings of the log are 1, and `naive_bayes` tells"), "{error}");
         let error = run(PropensitiesBy::NaiveBayes { smoothing: 1.0 }, 6).unwrap_err().to_string();
         assert!(error.contains("help: connect `random`, or take `by: counts`"), "{error}");
     }

@@ -1,0 +1,123 @@
+//! What the numbers of a time count, and times that seem to count something else than they were read as.
+//!
+//! Milliseconds read as seconds lie in the year 52971, seconds read as milliseconds in January 1970. Nothing else fails then: users'
+//! orders stay, and only what cuts by time goes wrong, in silence.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What a time counts since 1970.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    /// Seconds.
+    #[default]
+    Seconds,
+    /// Thousandths of a second.
+    Milliseconds,
+    /// Millionths of a second.
+    Microseconds,
+    /// Billionths of a second.
+    Nanoseconds,
+}
+
+impl Unit {
+    pub(super) fn per_second(self) -> f64 {
+        match self {
+            Self::Seconds => 1.0,
+            Self::Milliseconds => 1e3,
+            Self::Microseconds => 1e6,
+            Self::Nanoseconds => 1e9,
+        }
+    }
+}
+
+/// From when on a log's times are believed: 1980. Small numbers that count from another start than 1970 are not taken for a fault.
+const FIRST: i64 = 315_532_800;
+/// From when on another unit is proposed: 1990.
+const LIKELY: i64 = 631_152_000;
+/// Until when: 2100.
+const LAST: i64 = 4_102_444_800;
+
+const UNITS: [(Unit, &str); 4] = [
+    (Unit::Seconds, "seconds"),
+    (Unit::Milliseconds, "milliseconds"),
+    (Unit::Microseconds, "microseconds"),
+    (Unit::Nanoseconds, "nanoseconds"),
+];
+
+/// What is wrong with times (in seconds since 1970) that were read as counts of `unit`; `setting` is where the unit can be set, and
+/// `None` where the format has only one.
+pub(super) fn doubt(times: &[i64], unit: Unit, setting: Option<&str>) -> Option<String> {
+    let believed = |time: i64| (FIRST..LAST).contains(&time);
+    // A count of one unit, read as another.
+    let read_as = |time: i64, other: Unit| {
+        let seconds = time as f64 * unit.per_second() / other.per_second();
+        (LIKELY as f64..LAST as f64).contains(&seconds).then_some(seconds as i64)
+    };
+    let candidates = UNITS.iter().filter(|(other, _)| *other != unit).map(|&(other, name)| {
+        let mut doubted = times.iter().filter(|&&time| !believed(time) && read_as(time, other).is_some());
+        (doubted.next().copied(), 1 + doubted.count(), other, name)
+    });
+    let (first, count, other, name) = candidates.filter(|(first, ..)| first.is_some()).max_by_key(|found| found.1)?;
+    let first = first?;
+    let as_read = UNITS.iter().find(|(one, _)| *one == unit)?.1;
+    let help = match setting {
+        Some(setting) => format!("set `{setting}: {name}`"),
+        None => format!(
+            "this format counts in {as_read}: write the times so, or read the file with `ingest.table`, which takes a `unit`"
+        ),
+    };
+    let rows = times.len();
+    Some(format!(
+        "{count} of {rows} times lie far from today when read as {as_read} (the first in the year {}), but not as {name} ({})\nhelp: \
+         {help}",
+        year(first),
+        year(read_as(first, other)?)
+    ))
+}
+
+/// The year of a time, counted in years of mean length: it is right but for a day around New Year.
+fn year(time: i64) -> i64 {
+    1970 + (time as f64 / 31_556_952.0).floor() as i64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_unit_is_told_with_both_years_and_the_setting() {
+        let doubt = |times: &[i64], unit| doubt(times, unit, Some("log.timestamp.unit"));
+        let said = doubt(&[1_609_459_200_000, 1_609_459_201_000], Unit::Seconds).unwrap();
+        assert_eq!(
+            said,
+            "2 of 2 times lie far from today when read as seconds (the first in the year 52971), but not as milliseconds (2021)\nhelp: \
+             set `log.timestamp.unit: milliseconds`"
+        );
+        let said = doubt(&[1_609_459_200_000_000], Unit::Seconds).unwrap();
+        assert!(said.contains("`log.timestamp.unit: microseconds`"), "{said}");
+        let said = doubt(&[1_609_459], Unit::Milliseconds).unwrap();
+        assert!(said.contains("read as milliseconds (the first in the year 1970), but not as seconds (20"), "{said}");
+        assert!(doubt(&[1_609_459_200], Unit::Nanoseconds).is_none());
+        // 1.6e15 as nanoseconds is a count of microseconds.
+        assert!(doubt(&[1_609_459], Unit::Nanoseconds).unwrap().contains("unit: microseconds"));
+    }
+
+    #[test]
+    fn what_may_be_meant_is_left_alone() {
+        for times in [
+            vec![],
+            vec![0; 3],
+            (0..1000).collect(),
+            vec![1, 86_400, 2_592_000],
+            vec![874_724_710, 1_700_000_000],
+            // 1975, and Spark's 9999-12-31.
+            vec![157_766_400, 253_402_214_400],
+        ] {
+            assert_eq!(doubt(&times, Unit::Seconds, None), None, "{times:?}");
+        }
+        // One row in the wrong unit is told, too.
+        assert!(doubt(&[1_700_000_000, 1_700_000_000_000], Unit::Seconds, None).unwrap().starts_with("1 of 2 times"));
+    }
+}
