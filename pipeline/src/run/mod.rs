@@ -6,6 +6,7 @@
 
 mod assets;
 mod attempt;
+mod lacks;
 mod panics;
 mod plan;
 mod project;
@@ -23,6 +24,7 @@ use std::time::Instant;
 use anyhow::Context as _;
 
 pub(crate) use assets::Assets;
+pub(crate) use lacks::{Lack, lacks, may_lack};
 pub(crate) use plan::{Plan, Verdict, plan};
 pub(crate) use project::Project;
 pub(crate) use select::select;
