@@ -2,8 +2,10 @@
 
 use std::process::ExitCode;
 
+use pipeline::memory::Watched;
+
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: Watched<mimalloc::MiMalloc> = Watched(mimalloc::MiMalloc);
 
 fn main() -> ExitCode {
     pipeline::cli::main(&stages::CATALOG, settle_threads)

@@ -181,7 +181,7 @@ assets: { log: { from: [{ pip: recbole==1.2.1, member: recbole/dataset_example/m
 stages: { log: { use: ingest.recbole, with: { asset: log } } }
 ";
     let project = Project::new().config(config);
-    project.run(&["run", "x.yaml", "--offline", "--data", "."]).ends_with(1).says(&[
+    project.run(&["run", "x.yaml", "--offline", "--data", "."]).ends_with(2).says(&[
         "asset `log` is not on this machine and no source gives it",
         "holds no `log`, no `ml-100k`",
         "recbole==1.2.1",

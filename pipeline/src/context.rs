@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::Device;
+use crate::copies;
 use crate::progress::{Bar, Progress};
 use crate::stage::AssetName;
 
@@ -85,6 +86,10 @@ impl Context {
             cancel: self.cancel.clone(),
         }
     }
+    /// Calls a copy in [`Context::scratch`] by the name of the file that it stands for, in all that is told from here on.
+    pub fn stands_for(&self, copy: &Path, original: &Path) {
+        copies::stands_for(copy, original);
+    }
     /// Opens a progress bar: `total` units of `unit`, or a spinner where the total is not known.
     #[must_use]
     pub fn bar(&self, label: &str, total: Option<u64>, unit: &'static str) -> Bar {
@@ -92,7 +97,7 @@ impl Context {
     }
     /// Shows one fact on the screen and keeps it in the run's record (`rows`, `100000`). Never in an object.
     pub fn note(&self, name: &str, value: impl ToString) {
-        self.progress.note(name, &value.to_string());
+        self.progress.note(name, &copies::named(&value.to_string()));
     }
     /// Notes what a reader of the result must not miss: reports say it beside the result.
     pub fn warn(&self, text: impl ToString) {

@@ -28,7 +28,7 @@ pub enum Exit {
     Ok = 0,
     /// A stage failed, or the machine refused something (disk, permission).
     Failed = 1,
-    /// The experiment or the command is wrong.
+    /// The experiment or the command is wrong, or what its stages need is not here: an asset, a secret, a device.
     Wrong = 2,
     /// `plan --check` found work.
     WorkFound = 3,
@@ -42,7 +42,9 @@ pub enum Exit {
     Unreachable = 7,
     /// Stages failed under `--keep-going`; the others are up to date.
     Partial = 8,
-    /// Stopped by the user; finished units are saved.
+    /// No memory was left; finished units are saved.
+    OutOfMemory = 9,
+    /// Stopped by Ctrl-C or SIGTERM; finished units are saved.
     Interrupted = 130,
 }
 
@@ -51,14 +53,15 @@ pub(crate) const TABLE: &str = "\
 Exit codes:
     0  all is well
     1  a stage failed, or the machine refused something (disk, permission)
-    2  the experiment or the command is wrong
+    2  the experiment or the command is wrong, or what it needs is not here (an asset, a secret, a device)
     3  `plan --check` found work to do
     4  another run is making a result, and `--no-wait` was given
     5  a budget, a number of calls or an account is used up; what was answered is kept
     6  the store is damaged
     7  the provider of a language model is not reachable; what it answered is kept
     8  some stages failed under `--keep-going`; the others are up to date
-  130  interrupted; finished units are saved, and the next run goes on from them";
+    9  no memory was left; finished units are saved, and the next run goes on from them
+  130  interrupted (Ctrl-C, SIGTERM); finished units are saved, and the next run goes on from them";
 
 /// An error and the code that the program ends with.
 #[derive(Debug)]
@@ -120,7 +123,9 @@ mod tests {
     #[test]
     fn the_table_lists_every_code() {
         use Exit::*;
-        for exit in [Ok, Failed, Wrong, WorkFound, Locked, Exhausted, Damaged, Unreachable, Partial, Interrupted] {
+        for exit in
+            [Ok, Failed, Wrong, WorkFound, Locked, Exhausted, Damaged, Unreachable, Partial, OutOfMemory, Interrupted]
+        {
             let code = format!("{:>5}  ", exit as u8);
             assert!(TABLE.lines().any(|line| line.starts_with(&code)), "{exit:?}");
         }

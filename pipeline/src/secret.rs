@@ -53,8 +53,13 @@ impl Secret {
     /// # Errors
     /// When the variable is not set, empty, or not UTF-8. The engine adds the place in the experiment file.
     pub fn reveal(&self) -> anyhow::Result<String> {
-        watch(&self.variable).ok_or_else(|| Unset { variable: self.variable.clone() }.into())
+        watch(&self.variable).ok_or_else(|| unset(&self.variable))
     }
+}
+
+/// The error of a variable that is not set.
+pub(crate) fn unset(variable: &str) -> anyhow::Error {
+    Unset { variable: variable.to_owned() }.into()
 }
 
 /// The variable of a text that is `${env:NAME}` and nothing else.

@@ -7,6 +7,8 @@
 use std::fmt;
 use std::io::{self, ErrorKind};
 
+use crate::copies::named;
+
 /// How the line of a help begins.
 const HELP: &str = "\nhelp: ";
 
@@ -30,6 +32,7 @@ impl Told {
         let full = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>()).any(is_full);
         for cause in error.chain() {
             let text = cause.to_string();
+            let text = named(&text);
             let mut parts = text.split(HELP);
             messages.extend(parts.next().map(ToOwned::to_owned));
             for help in parts.map(ToOwned::to_owned) {

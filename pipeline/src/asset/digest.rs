@@ -5,16 +5,17 @@
 //! permissions, empty folders and the folder's own name do not. Links are followed.
 
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::Work;
+use super::walk::{Written, unreadable, walk};
 use crate::progress::{Bar, WORTH_A_BAR};
 use crate::store::digest_with;
 
@@ -47,15 +48,31 @@ pub(super) struct Tree {
 impl Tree {
     /// Lists what lies at `root` without reading any content.
     pub(super) fn list(root: &Path) -> anyhow::Result<Self> {
-        let place = || format!("cannot list `{}`", root.display());
-        let is_folder = fs::metadata(root).with_context(place)?.is_dir();
+        Self::list_beside(root, &[])
+    }
+
+    /// The same of what must not hold any of these folders.
+    pub(super) fn list_beside(root: &Path, written: &[Written]) -> anyhow::Result<Self> {
         let mut stamps = Vec::new();
-        walk(root, "", &mut stamps).with_context(place)?;
+        walk(root, written, &mut |path, metadata| stamps.push(stamp(path, metadata)))?;
         stamps.sort_by(|a, b| a.path.cmp(&b.path));
+        let is_folder = stamps.first().is_none_or(|stamp| !stamp.path.is_empty());
         if stamps.is_empty() {
             bail!("`{}` is an empty folder", root.display());
         }
         Ok(Self { root: root.to_path_buf(), is_folder, stamps })
+    }
+
+    /// The first file that may not be read.
+    pub(super) fn check_readable(&self) -> anyhow::Result<()> {
+        self.stamps.iter().map(|stamp| self.path(stamp)).try_for_each(|path| {
+            let opened = File::open(&path).map(drop);
+            opened.map_err(|error| unreadable(&path, error))
+        })
+    }
+
+    fn path(&self, stamp: &Stamp) -> PathBuf {
+        if self.is_folder { self.root.join(&stamp.path) } else { self.root.clone() }
     }
 
     /// BLAKE3 as hex; stops when cancelled.
@@ -67,12 +84,11 @@ impl Tree {
             }
             work.go_on()
         };
-        let of_file =
-            |path: PathBuf| digest_with(&path, hashed).with_context(|| format!("cannot read `{}`", path.display()));
+        let of_file = |path: PathBuf| digest_with(&path, hashed).map_err(|error| named(&path, error));
         if !self.is_folder {
             return of_file(self.root.clone());
         }
-        let digests = self.stamps.par_iter().map(|stamp| of_file(self.root.join(&stamp.path)));
+        let digests = self.stamps.par_iter().map(|stamp| of_file(self.path(stamp)));
         let listing = self.listing(digests.collect::<anyhow::Result<_>>()?);
         Ok(blake3::hash(listing.as_bytes()).to_hex().to_string())
     }
@@ -101,11 +117,11 @@ impl Tree {
                 }
             }
         };
-        let mut of_file = |path: PathBuf| read(&path).with_context(|| format!("cannot read `{}`", path.display()));
+        let mut of_file = |path: PathBuf| read(&path).map_err(|error| named(&path, error));
         if !self.is_folder {
             return of_file(self.root.clone());
         }
-        let digests = self.stamps.iter().map(|stamp| of_file(self.root.join(&stamp.path)));
+        let digests = self.stamps.iter().map(|stamp| of_file(self.path(stamp)));
         let listing = self.listing(digests.collect::<anyhow::Result<_>>()?);
         Ok(hex(Sha256::new_with_prefix(listing)))
     }
@@ -122,28 +138,23 @@ impl Tree {
     }
 }
 
+/// Adds to an error which file it is of.
+fn named(path: &Path, error: anyhow::Error) -> anyhow::Error {
+    match error.downcast::<io::Error>() {
+        Ok(error) => unreadable(path, error),
+        Err(error) => error.context(format!("cannot read `{}`", path.display())),
+    }
+}
+
 fn hex(hasher: Sha256) -> String {
     hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn walk(path: &Path, relative: &str, stamps: &mut Vec<Stamp>) -> anyhow::Result<()> {
-    let metadata = fs::metadata(path).with_context(|| path.display().to_string())?;
-    if metadata.is_dir() {
-        for entry in fs::read_dir(path)? {
-            let name = entry?.file_name();
-            let Some(name) = name.to_str() else { bail!("the name of `{}` is not UTF-8", path.join(name).display()) };
-            let below = if relative.is_empty() { name.to_owned() } else { format!("{relative}/{name}") };
-            walk(&path.join(name), &below, stamps)?;
-        }
-    } else if metadata.is_file() {
-        let since = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-        let modified = since.map_or(0, |since| since.as_nanos() as u64);
-        let (changed, number) = change(&metadata);
-        stamps.push(Stamp { path: relative.to_owned(), size: metadata.len(), modified, changed, number });
-    } else {
-        bail!("`{}` is neither a file nor a folder", path.display());
-    }
-    Ok(())
+fn stamp(path: &str, metadata: &fs::Metadata) -> Stamp {
+    let since = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    let modified = since.map_or(0, |since| since.as_nanos() as u64);
+    let (changed, number) = change(metadata);
+    Stamp { path: path.to_owned(), size: metadata.len(), modified, changed, number }
 }
 
 /// `changed` and `number` of a stamp.

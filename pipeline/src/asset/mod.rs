@@ -26,6 +26,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod verify;
+mod walk;
 mod wheel;
 
 use std::fs;
@@ -34,12 +35,15 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 
 pub use cache::default_cache;
+pub(crate) use pip::end_children;
 pub use spec::{AssetSpec, Source};
 #[cfg(test)]
 use verify::Checked;
 pub(crate) use verify::verify_cache;
+pub(crate) use walk::Written;
 
 use crate::progress::{Bar, Progress};
+use crate::told::Told;
 use crate::{Cancel, Generator, Interrupted};
 use cache::{Cache, Record, Slot};
 use digest::Tree;
@@ -79,6 +83,8 @@ pub struct Resolver {
     options: ResolverOptions,
     cache: Cache,
     pip: Pip,
+    /// What no asset may hold, because it changes while a run goes on.
+    written: Vec<Written>,
 }
 
 /// What goes along with long work on one asset: how to show it and when to stop.
@@ -104,8 +110,48 @@ impl Resolver {
     /// A resolver for one experiment.
     #[must_use]
     pub fn new(options: ResolverOptions) -> Self {
-        let cache = Cache::new(options.cache.clone());
-        Self { options, cache, pip: Pip::default() }
+        let help = "let the asset be a folder without it, or name another one for the cache with APPRENTICE_CACHE";
+        let written = vec![Written::new("the cached assets in", &options.cache, help)];
+        Self { cache: Cache::new(options.cache.clone()), options, pip: Pip::default(), written }
+    }
+
+    /// Refuses assets that hold the results of this program, which the experiment of that name puts below `artifacts`: such an
+    /// asset would be another one after every run, and what a stage read of it be in no key.
+    #[must_use]
+    pub fn beside_results(mut self, artifacts: &Path, experiment: &str) -> Self {
+        const HELP: &str =
+            "give the data a folder of its own (`path: data/`), or keep the results elsewhere with `--artifacts DIR`";
+        let own = |path: &Path| Written::new("the results in", path, HELP);
+        let (store, experiment) = (artifacts.join("store"), artifacts.join(experiment));
+        self.written.splice(0..0, [own(artifacts), own(&store), own(&experiment)]);
+        self
+    }
+
+    /// Why the asset cannot be had, as far as that shows without network and, where no SHA-256 is wanted, without reading it;
+    /// nothing where it is here, or may be fetched.
+    pub(crate) fn lacking(&self, name: &str, spec: &AssetSpec) -> Option<anyhow::Error> {
+        if let Some(path) = self.in_data(name, spec) {
+            return self.can_be_used(&path, spec).err().map(|error| wrong_in_data(name, &error));
+        }
+        let mut causes = Vec::new();
+        for kind in spec.from.iter().filter_map(|source| source.kind().ok()) {
+            let cause = match kind {
+                Kind::Path(path) => self.can_be_used(&failure::place(&self.options.base, path), spec).err()?,
+                _ if !self.options.offline || matches!(kind, Kind::Generate(_)) => return None,
+                _ if self.slot(kind, spec).hit(&maker(kind), &Work::silent()).is_some() => return None,
+                _ => not_tried(),
+            };
+            causes.push((kind, cause));
+        }
+        Some(failure::unobtainable(name, spec, &self.options.data, &self.options.base, &causes))
+    }
+
+    fn can_be_used(&self, path: &Path, spec: &AssetSpec) -> anyhow::Result<()> {
+        if spec.wanted().is_some() {
+            return self.in_place(path, String::new(), spec, &Work::silent()).map(drop);
+        }
+        let tree = Tree::list_beside(path, &self.written)?;
+        if self.cache.seen(path, &tree).is_some() { Ok(()) } else { tree.check_readable() }
     }
 
     /// The asset where it is there already, without network and without long work: what a plan needs.
@@ -158,7 +204,7 @@ impl Resolver {
                 Err(error) => causes.push((kind, error)),
             }
         }
-        Err(failure::unobtainable(name, spec, &self.options.data, &causes))
+        Err(failure::unobtainable(name, spec, &self.options.data, &self.options.base, &causes))
     }
 
     /// Whether the asset that was found still lies there with the content of then.
@@ -174,10 +220,7 @@ impl Resolver {
         if let Some(path) = self.in_data(name, spec) {
             let origin = format!("data {}", path.display());
             return self.in_place(&path, origin, spec, work).map(Some).or_else(|error| {
-                if error.is::<Interrupted>() {
-                    return Err(error);
-                }
-                bail!("asset `{name}`: {error:#}\nhelp: put the right one there, or remove it to have it fetched")
+                if error.is::<Interrupted>() { Err(error) } else { Err(wrong_in_data(name, &error)) }
             });
         }
         for kind in spec.from.iter().filter_map(|source| source.kind().ok()) {
@@ -212,17 +255,15 @@ impl Resolver {
 
     fn try_source(&self, kind: Kind, spec: &AssetSpec, work: &Work) -> anyhow::Result<Resolved> {
         match kind {
-            Kind::Path(path) => self.in_place(&self.options.base.join(path), kind.to_string(), spec, work),
-            Kind::Url(_) | Kind::Archive { .. } | Kind::Pip { .. } if self.options.offline => {
-                bail!("not tried: the run is offline")
-            }
+            Kind::Path(path) => self.in_place(&failure::place(&self.options.base, path), kind.to_string(), spec, work),
+            Kind::Url(_) | Kind::Archive { .. } | Kind::Pip { .. } if self.options.offline => Err(not_tried()),
             Kind::Url(_) | Kind::Archive { .. } | Kind::Pip { .. } | Kind::Generate(_) => self.bring(kind, spec, work),
         }
     }
 
     /// The digests of what lies at `path`, checked against the wanted one.
     fn in_place(&self, path: &Path, origin: String, spec: &AssetSpec, work: &Work) -> anyhow::Result<Resolved> {
-        let tree = Tree::list(path)?;
+        let tree = Tree::list_beside(path, &self.written)?;
         let digest = self.digest(path, &tree, work)?;
         // Reading all once more, at a third of the speed, only where somebody asks.
         let sha256 = spec.wanted().map(|_| self.cache.sha256(&tree, &digest, work)).transpose()?;
@@ -312,6 +353,17 @@ impl Resolver {
             .find(|generator| generator.name == wanted)
             .with_context(|| format!("this program has no generator `{wanted}`; it has {}", names()))
     }
+}
+
+/// The error of what lies in a data folder under the name of an asset and cannot be it.
+fn wrong_in_data(name: &str, error: &anyhow::Error) -> anyhow::Error {
+    let told = Told::of(error);
+    let help = told.help().unwrap_or_else(|| "put the right one there, or remove it to have it fetched".into());
+    anyhow::anyhow!("asset `{name}`: {}\nhelp: {}", told.message, help.replace('\n', "\nhelp: "))
+}
+
+fn not_tried() -> anyhow::Error {
+    anyhow::anyhow!("not tried: the run is offline")
 }
 
 fn check(what: &str, sha256: &str, spec: &AssetSpec) -> anyhow::Result<()> {

@@ -8,6 +8,7 @@ use std::io::{BufRead as _, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -37,14 +38,37 @@ enum Line {
     Err(String),
 }
 
+/// The downloads under way: a process that leaves in the middle of its work drops nothing.
+static UNDER_WAY: Mutex<Vec<Weak<Mutex<Child>>>> = Mutex::new(Vec::new());
+
 /// Kills its process when dropped, so that no way out leaves a download behind.
-struct Killed(Child);
+struct Killed(Arc<Mutex<Child>>);
+
+impl Killed {
+    fn new(child: Child) -> Self {
+        let child = Arc::new(Mutex::new(child));
+        let mut all = UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|known| known.strong_count() > 0);
+        all.push(Arc::downgrade(&child));
+        Self(child)
+    }
+    fn child(&self) -> MutexGuard<'_, Child> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl Drop for Killed {
     fn drop(&mut self) {
         // An error means that it has ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child().kill();
+        let _ = self.child().wait();
+    }
+}
+
+/// Ends every download of this process, which is about to leave.
+pub(crate) fn end_children() {
+    for child in UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner).iter().filter_map(Weak::upgrade) {
+        let _ = child.lock().unwrap_or_else(PoisonError::into_inner).kill();
     }
 }
 
@@ -80,7 +104,7 @@ impl Pip {
             child.env(variable, &temporary);
         }
         let child = child.spawn().with_context(|| format!("cannot start `{}`", command.join(" ")))?;
-        let complaint = watch(Killed(child), &temporary, work)?;
+        let complaint = watch(&Killed::new(child), &temporary, work)?;
         if let Some(complaint) = complaint {
             bail!("`{} download {requirement}` failed:\n{complaint}", command.join(" "));
         }
@@ -108,10 +132,12 @@ impl Pip {
 }
 
 /// Waits for pip's end with a bar of the bytes in `temporary`; `Some` is the end of its complaint where it failed.
-fn watch(mut pip: Killed, temporary: &Path, work: &Work) -> anyhow::Result<Option<String>> {
+fn watch(pip: &Killed, temporary: &Path, work: &Work) -> anyhow::Result<Option<String>> {
     let (send, lines) = mpsc::channel();
-    listen(pip.0.stdout.take(), Line::Out, send.clone());
-    listen(pip.0.stderr.take(), Line::Err, send);
+    let out = pip.child().stdout.take();
+    let err = pip.child().stderr.take();
+    listen(out, Line::Out, send.clone());
+    listen(err, Line::Err, send);
     let bar = work.bar("pip download", None, "bytes");
     let (mut counted, mut said, mut complaint) = (0, String::new(), VecDeque::new());
     loop {
@@ -131,7 +157,7 @@ fn watch(mut pip: Killed, temporary: &Path, work: &Work) -> anyhow::Result<Optio
     }
     let status = loop {
         work.go_on()?;
-        if let Some(status) = pip.0.try_wait().context("cannot wait for pip")? {
+        if let Some(status) = pip.child().try_wait().context("cannot wait for pip")? {
             break status;
         }
         std::thread::sleep(GLANCE);

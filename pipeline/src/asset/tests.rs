@@ -281,7 +281,7 @@ fn the_error_lists_every_place_and_what_to_do() {
          {url}: the server answers 404 Not Found\n  \
          pip a==1 · a/model.gguf: this machine has no pip: tried `no-such-pip`\n  \
          generate nothing: this program has no generator `nothing`; it has `folder`, `counted`\n  \
-         path gone.gguf: cannot list `{gone}`: No such file or directory (os error 2)\n\
+         path gone.gguf: cannot read `{gone}`: No such file or directory (os error 2)\n\
          help: correct `path: gone.gguf`, which begins at the folder of the experiment file\n\
          help: get the file on another machine, put it at DIR/thing or DIR/model.gguf or DIR/nothing or DIR/gone.gguf \
          (SHA-256 {digest}), and give `--data DIR`",

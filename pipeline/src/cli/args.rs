@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::Device;
 use crate::exit;
+use crate::home::expanded;
 use crate::inspect::Format;
 use crate::report::Form;
 
@@ -43,10 +45,10 @@ pub(crate) struct Cli {
 #[command(next_help_heading = "Options of every command")]
 pub(crate) struct Global {
     /// Folder of results: the store and a readable view of it.
-    #[arg(long, global = true, value_name = "DIR", env = "APPRENTICE_ARTIFACTS", default_value = "artifacts")]
+    #[arg(long, global = true, value_name = "DIR", env = "APPRENTICE_ARTIFACTS", default_value = "artifacts", value_parser = place())]
     pub artifacts: PathBuf,
     /// Folder to look into for assets before fetching them; may be given again. Also the folders in APPRENTICE_DATA.
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR", value_parser = place())]
     pub data: Vec<PathBuf>,
     /// Fetch nothing: an asset that is not here is an error. (The server of a language model is asked all the same.)
     #[arg(long, global = true)]
@@ -77,7 +79,7 @@ impl Global {
     pub fn data(&self) -> Vec<PathBuf> {
         let named = std::env::var_os("APPRENTICE_DATA").unwrap_or_default();
         let named = std::env::split_paths(&named).filter(|path| !path.as_os_str().is_empty());
-        self.data.iter().cloned().chain(named).collect()
+        self.data.iter().cloned().chain(named.map(|path| expanded(&path))).collect()
     }
 }
 
@@ -282,7 +284,7 @@ pub(crate) struct Inspect {
     /// A file, an output as `stage.port` or `stage@cell.port`, a run, or the beginning of a key or digest.
     #[arg(value_name = "WHAT")]
     pub what: String,
-    /// The experiment that the stage belongs to; by default the one that ran last.
+    /// The experiment that the stage belongs to; by default that of the newest run that has it.
     #[arg(short, long, value_name = "NAME")]
     pub experiment: Option<String>,
     /// Show this many of the first rows; by default 10, and all of them as csv or ndjson.
@@ -379,11 +381,12 @@ pub(crate) struct Diff {
 
 #[derive(Debug, Args)]
 pub(crate) struct Report {
-    /// The run, by default the newest: the beginning of its id, `last`, or `last~1`. Several are put side by side.
+    /// The run: the beginning of its id, `last`, or `last~1`; by default the newest that made what is to be told. Several are put
+    /// side by side.
     #[arg(value_name = "RUN")]
     pub runs: Vec<String>,
     /// Write the page into this file instead of standard output.
-    #[arg(long, value_name = "FILE", conflicts_with = "format")]
+    #[arg(long, value_name = "FILE", conflicts_with = "format", value_parser = place())]
     pub html: Option<PathBuf>,
     /// The form of the report, by default html. `--json` prints one object for programs.
     #[arg(long, value_name = "FORMAT", value_enum)]
@@ -434,9 +437,14 @@ pub(crate) struct Recommend {
     /// Take users and items as row numbers from 0 and answer with row numbers, instead of ids.
     #[arg(long)]
     pub rows: bool,
-    /// The experiment that the stage belongs to; by default the one that ran last.
+    /// The experiment that the stage belongs to; by default that of the newest run that has it.
     #[arg(short, long, value_name = "NAME")]
     pub experiment: Option<String>,
+}
+
+/// A path, in which `~` is the home also where no shell has put it there.
+fn place() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().map(|path| expanded(&path))
 }
 
 /// A finite number.

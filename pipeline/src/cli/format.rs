@@ -13,6 +13,25 @@ pub(super) fn seconds(seconds: f64) -> String {
     }
 }
 
+/// How fast something goes: `410 steps/s`, `2.35 epochs/s`; and where one unit takes longer than a second, `3 min 20 s/epoch`.
+pub(super) fn pace(rate: f64, unit: &str) -> String {
+    match rate {
+        rate if rate >= 9.995 => format!("{rate:.0} {unit}/s"),
+        rate if rate >= 1.0 => format!("{rate:.2} {unit}/s"),
+        rate => format!("{}/{}", seconds(1.0 / rate), one(unit)),
+    }
+}
+
+/// The name of one of many: `epoch` of `epochs`, `batch` of `batches`, `policy` of `policies`.
+pub(super) fn one(units: &str) -> String {
+    if let Some(stem) = units.strip_suffix("ies") {
+        return format!("{stem}y");
+    }
+    let hisses = ["ches", "shes", "xes"].iter().any(|end| units.ends_with(end));
+    let one = units.strip_suffix(if hisses { "es" } else { "s" }).unwrap_or(units);
+    if one.is_empty() { "unit".into() } else { one.into() }
+}
+
 /// `512 B`, `1.5 KiB`, `96.0 MiB`.
 pub(super) fn bytes(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
@@ -66,6 +85,14 @@ mod tests {
             ["0.00 s", "9.94 s", "10.0 s", "1 min 00 s", "3 min 20 s", "2 h 05 min"]
         );
         assert_eq!([0, 1023, 1536, 100 << 20].map(bytes), ["0 B", "1023 B", "1.5 KiB", "100.0 MiB"]);
+        assert_eq!(
+            [410.4, 9.995, 9.99, 1.0, 0.999, 0.004].map(|rate| pace(rate, "epochs")),
+            ["410 epochs/s", "10 epochs/s", "9.99 epochs/s", "1.00 epochs/s", "1.00 s/epoch", "4 min 10 s/epoch"]
+        );
+        assert_eq!(
+            ["epochs", "batches", "policies", "bytes", ""].map(one),
+            ["epoch", "batch", "policy", "byte", "unit"]
+        );
         assert_eq!((count(1, "hit"), count(0, "hit")), ("1 hit".into(), "0 hits".into()));
         assert_eq!(columns(&[vec!["a".into(), "b".into()], vec!["long".into()]]), "a     b\nlong\n");
     }

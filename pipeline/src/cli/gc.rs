@@ -23,7 +23,8 @@ pub(super) fn gc(session: &Session, args: &args::Gc) -> Result<Exit, Failure> {
     let mut interrupted = false;
     if let Some(gate) = &gate {
         let cancel = Cancel::default();
-        interrupt::listen(&cancel).map_err(|error| anyhow::Error::new(error).context("listen for Ctrl-C"))?;
+        interrupt::listen(&cancel, |heard| talk(&heard.words(None)))
+            .map_err(|error| anyhow::Error::new(error).context("listen for Ctrl-C"))?;
         let swept = upkeep::sweep(&store, gate, &garbage.items, &cancel, &mut |item| {
             (removed, bytes) = (removed + 1, bytes + item.bytes);
         });

@@ -18,6 +18,7 @@ mod session;
 mod verify;
 
 use std::io::{ErrorKind, IsTerminal, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -61,6 +62,7 @@ pub fn main(catalog: &'static Catalog, prepare: fn(threads: usize)) -> ExitCode 
 
 fn dispatch(session: &Session, command: &Command) -> Result<Exit, Failure> {
     if !matches!(command, Command::Graph(_) | Command::Schema | Command::Init(_) | Command::Completions { .. }) {
+        usable(session.store().artifacts()).map_err(Failure::wrong)?;
         session.store().check_format().map_err(Failure::wrong)?;
     }
     if let Some(folder) = session.global.data.iter().find(|folder| !folder.is_dir()) {
@@ -106,6 +108,23 @@ fn dispatch(session: &Session, command: &Command) -> Result<Exit, Failure> {
             print(&script)
         }
         Command::Complete { words } => complete::complete(session, words),
+    }
+}
+
+/// Refuses a folder of results that cannot become one.
+fn usable(artifacts: &Path) -> anyhow::Result<()> {
+    const HELP: &str = "help: give a folder with `--artifacts DIR`";
+    match artifacts.metadata() {
+        Ok(metadata) if !metadata.is_dir() => anyhow::bail!("`{}` is no folder\n{HELP}", artifacts.display()),
+        Err(error) if error.kind() == ErrorKind::NotFound => match artifacts.read_link() {
+            Ok(target) => anyhow::bail!(
+                "`{}` is a link to `{}`, which is not there\nhelp: make that folder, or remove the link",
+                artifacts.display(),
+                target.display()
+            ),
+            Err(_) => Ok(()),
+        },
+        _ => Ok(()),
     }
 }
 

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::args;
+use super::run::refuse;
 use super::session::Session;
-use super::{format, print, print_json};
+use super::{format, print, print_json, talk};
 use crate::Exit;
 use crate::exit::Failure;
-use crate::run::{self, Plan, Project, Verdict, select};
+use crate::run::{self, Lack, Plan, Project, Verdict, select};
 
 pub(super) fn plan(session: &Session, args: &args::Plan) -> Result<Exit, Failure> {
     let experiment = session.load(&args.source)?;
@@ -18,10 +19,19 @@ pub(super) fn plan(session: &Session, args: &args::Plan) -> Result<Exit, Failure
     let forced = forced(&project, &chosen, &args.force)?;
     let plan = run::plan(&project, &chosen, &forced)?;
     plan.check_ids(&project).map_err(Failure::wrong)?;
+    let lacks = run::lacks(&project, &plan);
+    let (certain, others): (Vec<_>, Vec<_>) = lacks.iter().cloned().partition(|lack| lack.certain);
     if session.global.json {
-        print_json(to_json(&project, &plan))?;
+        print_json(to_json(&project, &plan, &lacks))?;
+        if !certain.is_empty() {
+            return Ok(Exit::Wrong);
+        }
     } else {
         print(&to_text(&project, &plan))?;
+        others.iter().for_each(|lack| talk(&format!("warning: {}", lack.text())));
+        if let Some(failure) = refuse(&certain) {
+            return Err(failure);
+        }
     }
     Ok(if args.check && !plan.is_done() { Exit::WorkFound } else { Exit::Ok })
 }
@@ -45,7 +55,7 @@ pub(super) fn forced(
     }
 }
 
-fn to_json(project: &Project, plan: &Plan) -> Value {
+fn to_json(project: &Project, plan: &Plan, lacks: &[Lack]) -> Value {
     let row = |(&index, verdict): (&usize, &Verdict)| {
         let mut row = json!({ "stage": project.node(index).id, "kind": project.node(index).kind.kind });
         let fields = serde_json::to_value(verdict).expect("a verdict is plain JSON");
@@ -57,7 +67,8 @@ fn to_json(project: &Project, plan: &Plan) -> Value {
         row["estimate"] = plan.estimate(project, index).into();
         row
     };
-    json!({ "experiment": project.experiment.name, "stages": plan.verdicts.iter().map(row).collect::<Vec<_>>() })
+    let stages: Vec<_> = plan.verdicts.iter().map(row).collect();
+    json!({ "experiment": project.experiment.name, "stages": stages, "lacks": lacks })
 }
 
 /// The stage upstream where the need to run begins, with its reason; null where it begins at the stage itself.
@@ -87,7 +98,7 @@ fn to_text(project: &Project, plan: &Plan) -> String {
             _ => format!("{n} {word}"),
         })
     };
-    let counted: Vec<_> = ["hit", "will run", "may run", "waits"].into_iter().filter_map(part).collect();
+    let counted: Vec<_> = ["hit", "will run", "may run", "cannot run", "waits"].into_iter().filter_map(part).collect();
     format!("{}{}: {}\n", format::columns(&rows), format::count(plan.verdicts.len(), "stage"), counted.join(", "))
 }
 
@@ -120,6 +131,9 @@ pub(super) fn words(project: &Project, plan: &Plan, index: usize) -> (&'static s
                 format!("{link} {}", sentence(short, &long))
             });
             ("waits", format!("for {}{}", grouped(on), cause.unwrap_or_default()))
+        }
+        Verdict::Fetch { asset } if project.assets.lacking(asset).is_some() => {
+            ("cannot run", format!("asset {asset} is not here"))
         }
         Verdict::Fetch { asset } => ("may run", format!("asset {asset} is not here yet and will be fetched")),
     }

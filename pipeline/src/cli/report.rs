@@ -23,12 +23,14 @@ pub(super) fn report(session: &Session, args: &args::Report) -> Result<Exit, Fai
             store.artifacts().display()
         )));
     }
-    let newest = ["last".to_owned()];
-    let names = if args.runs.is_empty() { &newest[..] } else { &args.runs };
-    let runs = names.iter().map(|name| record::find(&known, name)).collect::<Result<Vec<_>, _>>();
-    let runs = runs.map_err(Failure::wrong)?;
-    let ran = runs.into_iter().map(|run| Ran::of(&store, run)).collect::<Result<Vec<_>, _>>()?;
     let form = if session.global.json && args.html.is_none() { Form::Json } else { args.format.unwrap_or_default() };
+    let ran = if args.runs.is_empty() {
+        vec![newest(session, args, form, &known)?]
+    } else {
+        let runs = args.runs.iter().map(|name| record::find(&known, name)).collect::<Result<Vec<_>, _>>();
+        let runs = runs.map_err(Failure::wrong)?;
+        runs.into_iter().map(|run| Ran::of(&store, run)).collect::<Result<Vec<_>, _>>()?
+    };
     let with_way_out = |error: anyhow::Error, lacks: &dyn Fn(&Ran) -> Option<String>| -> anyhow::Error {
         match error.downcast::<Wrong>() {
             Ok(Wrong(said)) => Wrong(ran.iter().find_map(lacks).unwrap_or(said) + &instead(&ran, &known)).into(),
@@ -64,6 +66,35 @@ pub(super) fn report(session: &Session, args: &args::Report) -> Result<Exit, Fai
         Form::Json => print_json(serde_json::from_str(&text).context("read the report's JSON")?),
         Form::Html | Form::Md | Form::Csv => print(&text),
     }
+}
+
+/// The newest run that made what the form tells, said on the screen; where none did, the newest of all, so that what it lacks
+/// is told. A failed run, or one of a single stage, hides no result of another.
+fn newest(session: &Session, args: &args::Report, form: Form, known: &[RunRecord]) -> Result<Ran, Failure> {
+    let store = session.store();
+    let what = if form == Form::Html { "a page" } else { "figures" };
+    let has = |ran: &Ran| match form {
+        Form::Html => ran.pages().any(|page| args.page.as_ref().is_none_or(|stage| page.stage == *stage)),
+        // Only who renders them knows what can be rendered.
+        _ => {
+            let told = (session.catalog.report)(&Request { form, runs: std::slice::from_ref(ran), page: None });
+            !told.is_err_and(|error| error.is::<Wrong>())
+        }
+    };
+    let mut later: Vec<Ran> = Vec::new();
+    for run in known.iter().rev() {
+        let ran = Ran::of(&store, run)?;
+        if has(&ran) {
+            let newer = later.first().map(|newest| {
+                let Ran { id, experiment, status, .. } = newest;
+                format!(", the newest run that made {what}: run {id} of {experiment} ({status}) made none")
+            });
+            talk(&format!("run {} of {} ({}){}", ran.id, ran.experiment, ran.status, newer.unwrap_or_default()));
+            return Ok(ran);
+        }
+        later.push(ran);
+    }
+    later.into_iter().next().ok_or_else(|| Failure::wrong(anyhow!("no run is recorded")))
 }
 
 /// What pages end with.

@@ -1,19 +1,23 @@
 //! `apprentice run`.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use anyhow::Context as _;
 
 use super::args::Run;
 use super::plan::forced;
-use super::screen::screen;
+use super::screen::{Shown, screen};
 use super::session::Session;
 use super::{format, print, talk};
 use crate::event::{RunStatus, Status};
 use crate::exit::Failure;
+use crate::interrupt::Heard;
 use crate::record::NodeRecord;
-use crate::run::{self, Options, Outcome, Plan, Project, select};
+use crate::run::{self, Lack, Options, Outcome, Project, select};
 use crate::secret::redact;
 use crate::told::Told;
-use crate::{Cancel, Device, Exit, interrupt};
+use crate::{Cancel, Device, Exit, interrupt, memory};
 
 /// Independent stages gain little beyond this, and each holds its data in memory.
 const MOST_JOBS: usize = 4;
@@ -24,12 +28,13 @@ pub(super) fn run(session: &Session, args: &Run) -> Result<Exit, Failure> {
     let wanted = select(&experiment, &args.stages).map_err(Failure::wrong)?;
     let chosen = project.with_needs(&wanted);
     let forced = forced(&project, &chosen, &args.force)?;
-    let plan = run::plan(&project, &chosen, &forced)?;
-    plan.check_ids(&project).map_err(Failure::wrong)?;
-    look_for_devices(session, &project, &plan)?;
+    look_for_needs(session, &project, &chosen, &forced, args.keep_going)?;
     let threads = session.global.threads();
     let cancel = Cancel::default();
-    interrupt::listen(&cancel).context("listen for Ctrl-C")?;
+    let screen = screen(session.global.json, args.quiet, session.global.verbose);
+    let shown = Arc::clone(&screen);
+    interrupt::listen(&cancel, move |what| heard(what, &*shown)).context("listen for Ctrl-C")?;
+    memory::explain_aborts().context("listen for the end of memory")?;
     let options = Options {
         chosen,
         forced,
@@ -47,21 +52,58 @@ pub(super) fn run(session: &Session, args: &Run) -> Result<Exit, Failure> {
             "warning: {why}: two runs at once may make one result twice, and `gc` does not work here\nhelp: run one at a time, or keep the results on a local disk with `--artifacts DIR`"
         ));
     }
-    let screen = screen(session.global.json, args.quiet, session.global.verbose);
     let outcome = run::run(&project, &options, screen)?;
     end(session, &project, outcome)
 }
 
-/// Whether the devices are there on which stages that have to run are to train: told before hours of other work are done.
-fn look_for_devices(session: &Session, project: &Project, plan: &Plan) -> Result<(), Failure> {
+/// Whether the devices, assets and secrets are there that the stages need which have to run: told before hours of other work
+/// are done. Under `--keep-going` those that lack something are left to fail by themselves.
+fn look_for_needs(
+    session: &Session,
+    project: &Project,
+    chosen: &BTreeSet<usize>,
+    forced: &BTreeSet<usize>,
+    keep_going: bool,
+) -> Result<(), Failure> {
     let asked = |&index: &usize| project.node(index).device.filter(|&device| device != Device::Cpu);
-    for index in plan.verdicts.keys().filter(|index| !plan.hits.contains_key(index)) {
+    let devices = chosen.iter().any(|index| asked(index).is_some());
+    if !devices && !run::may_lack(project, chosen) && !run::may_differ(project, chosen) {
+        return Ok(());
+    }
+    let plan = run::plan(project, chosen, forced)?;
+    plan.check_ids(project).map_err(Failure::wrong)?;
+    for index in chosen.iter().filter(|index| !plan.hits.contains_key(index)) {
         if let Some(device) = asked(index) {
             let stage = || format!("stage `{}` is to train on `{device}`", project.node(*index).id);
             (session.catalog.devices.probe)(device).with_context(stage).map_err(Failure::wrong)?;
         }
     }
-    Ok(())
+    let (certain, others): (Vec<_>, Vec<_>) = run::lacks(project, &plan).into_iter().partition(|lack| lack.certain);
+    let told = if keep_going { certain.iter().chain(&others).collect::<Vec<_>>() } else { others.iter().collect() };
+    told.iter().for_each(|lack| talk(&format!("warning: {}", lack.text())));
+    if keep_going { Ok(()) } else { refuse(&certain).map_or(Ok(()), Err) }
+}
+
+/// The failure of what lacks so much; none where nothing is lacking.
+pub(super) fn refuse(lacks: &[Lack]) -> Option<Failure> {
+    const LAST: &str = "`--keep-going` runs the other stages, and what can go on without";
+    if lacks.is_empty() {
+        return None;
+    }
+    let texts: Vec<String> = lacks.iter().map(Lack::text).collect();
+    let (messages, helps): (Vec<_>, Vec<_>) =
+        texts.iter().map(|text| text.split_once("\nhelp: ").unwrap_or((text, ""))).unzip();
+    let helps = helps.into_iter().filter(|help| !help.is_empty()).map(|help| format!("\nhelp: {help}"));
+    let text = format!("{}{}\nhelp: {LAST}", messages.join("\nerror: "), helps.collect::<String>());
+    Some(Failure::wrong(anyhow::anyhow!(text)))
+}
+
+/// Tells a person who stops the run.
+fn heard(heard: Heard, screen: &dyn Shown) {
+    if heard == Heard::Leaving {
+        screen.clear();
+    }
+    screen.say(&heard.words(screen.one_more().as_deref()));
 }
 
 /// Tells what came of the run. Under `--json` the events have told it already.

@@ -49,6 +49,7 @@ impl Session {
             base: experiment.base.clone(),
             generators: self.catalog.generators,
         });
+        let resolver = resolver.beside_results(&self.global.artifacts, &experiment.name);
         Project { experiment, store: self.store(), assets: Assets::new(experiment, resolver) }
     }
 }

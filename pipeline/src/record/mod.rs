@@ -25,7 +25,7 @@ use crate::secret::redact;
 use crate::store::{Entry, Holder, Store, write_atomically, write_in_passing};
 use crate::{Device, MissReason, clock, machine};
 use journal::Journal;
-pub(crate) use past::{RUNNING, RunFolder, damaged, find, folders, newest, runs};
+pub(crate) use past::{RUNNING, RunFolder, damaged, find, folders, runs};
 
 /// Raised when the fields of `run.json` change their names or meaning.
 const SCHEMA: u32 = 1;

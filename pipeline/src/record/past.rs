@@ -70,16 +70,6 @@ pub(crate) fn damaged(store: &Store) -> anyhow::Result<Vec<RunFolder>> {
     Ok(damaged)
 }
 
-/// The record of the newest run that can be read.
-pub(crate) fn newest(store: &Store) -> anyhow::Result<Option<RunRecord>> {
-    for folder in folders(store)?.into_iter().rev() {
-        if let Some(Ok(record)) = folder.record()? {
-            return Ok(Some(record));
-        }
-    }
-    Ok(None)
-}
-
 /// The run that a person means: the beginning of its id, `last`, or `last~2` for two before it.
 ///
 /// # Errors

@@ -73,6 +73,12 @@ impl<'a> Assets<'a> {
         names(node).into_iter().map(one).collect()
     }
 
+    /// Why an asset cannot be had, with its place, as far as that shows without network; nothing where it can, or may.
+    pub fn lacking(&self, name: &str) -> Option<anyhow::Error> {
+        let error = self.resolver.lacking(name, self.specs.get(name)?)?;
+        Some(self.located(name, error))
+    }
+
     /// Makes sure that an asset which a stage has read still has the content that went into the key.
     pub fn check_unchanged(&self, name: &str, found: &Resolved) -> anyhow::Result<()> {
         let what = match self.resolver.is_unchanged(found) {

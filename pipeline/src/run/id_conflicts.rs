@@ -1,10 +1,21 @@
 //! Inputs that number users or items differently, found before anything runs: as far as results are made already.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::project::links;
 use super::{Plan, Project};
 use crate::id_spaces::{IdSpaces, Speaker, agreed};
+
+/// Whether several of the stages read ids of their own, so that inputs could number differently; found out without reading
+/// anything.
+pub(crate) fn may_differ(project: &Project, chosen: &BTreeSet<usize>) -> bool {
+    let numbered = |ports: Vec<crate::PortSpec>| ports.iter().any(|port| port.numbered);
+    let reads = |&&index: &&usize| {
+        let kind = project.node(index).kind;
+        numbered((kind.outputs)()) && (kind.numbers_anew || !numbered((kind.inputs)()))
+    };
+    chosen.iter().filter(reads).count() > 1
+}
 
 impl Plan {
     /// Refuses a node that has to run and whose inputs do not number alike.

@@ -7,6 +7,7 @@
 mod assets;
 mod attempt;
 mod id_conflicts;
+mod lacks;
 mod panics;
 mod plan;
 mod project;
@@ -24,6 +25,8 @@ use std::time::Instant;
 use anyhow::Context as _;
 
 pub(crate) use assets::Assets;
+pub(crate) use id_conflicts::may_differ;
+pub(crate) use lacks::{Lack, lacks, may_lack};
 pub(crate) use plan::{Plan, Verdict, plan};
 pub(crate) use project::Project;
 pub(crate) use select::select;

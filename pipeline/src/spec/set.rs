@@ -8,6 +8,9 @@ use super::top::TOP_KEYS;
 use super::tree::{self, Data, Entry, Tree};
 use crate::diagnostic::{Diagnostic, Span, listed, nearest};
 
+/// `#` signs of one value that are looked at, so that a value of nothing else is soon read.
+const MARKS: usize = 100;
+
 /// Applies one `path=value`; `source` is the number of its text among the sources.
 pub(crate) fn apply(root: &mut Tree, text: &str, source: usize, errors: &mut Vec<Diagnostic>) {
     let whole = Span { source, start: 0, end: text.len() };
@@ -16,7 +19,17 @@ pub(crate) fn apply(root: &mut Tree, text: &str, source: usize, errors: &mut Vec
         errors.push(fault.help("for example `--set stages.policy.with.gamma=0.9`"));
         return;
     };
-    let Some(value) = tree::parse(value, source, path.len() + 1, errors) else { return };
+    let (written, start) = (value, path.len() + 1);
+    // At the beginning of a line these would be ends of documents, and leave nothing.
+    let is_text = tree::is_end_of_document(written);
+    let text =
+        || Tree { span: Span { start, ..whole }, data: Data::Scalar(Value::String(written.trim_end().to_owned())) };
+    let parsed = if is_text { Some(text()) } else { tree::parse(written, source, start, errors) };
+    let Some(value) = parsed else { return };
+    if let Some(fault) = left_out(written, source, start, &value) {
+        errors.push(fault);
+        return;
+    }
     let segments = segments(path, source);
     if segments.len() > tree::MAX_DEPTH {
         let fault = Diagnostic::at(Span { end: path.len(), ..whole }, "the path leads deeper than any experiment");
@@ -26,6 +39,20 @@ pub(crate) fn apply(root: &mut Tree, text: &str, source: usize, errors: &mut Vec
     if let Err(fault) = place(root, path, &segments, value) {
         errors.push(*fault);
     }
+}
+
+/// The fault of a value that YAML ends at a `#`: on a command line nobody comments, and a part of the value would be lost.
+fn left_out(written: &str, source: usize, start: usize, value: &Tree) -> Option<Diagnostic> {
+    let begins = |&(at, _): &(usize, &str)| written[..at].chars().next_back().is_none_or(char::is_whitespace);
+    // What begins a comment is missed by nothing before it.
+    let is_lost = |&(at, _): &(usize, &str)| {
+        let before = tree::parse(&written[..at], source, start, &mut Vec::new());
+        before.is_some_and(|before| before.to_json() == value.to_json())
+    };
+    let (at, _) = written.match_indices('#').filter(begins).take(MARKS).find(is_lost)?;
+    let span = Span { source, start: start + at, end: start + written.trim_end().len() };
+    let fault = Diagnostic::at(span, "`#` begins a comment, which would be lost");
+    Some(fault.help("quote the value: `--set 'path=\"a #1\"'`"))
 }
 
 /// The path cut at its dots, each piece with its place. The name of a swept value (`each.llm.temperature`) keeps its dots.

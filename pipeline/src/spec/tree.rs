@@ -1,10 +1,11 @@
 //! YAML as a tree that remembers where each key and value stands.
 //!
 //! The parser gives structure and places; what a plain scalar *is* (`1e-3`, `true`, `~`) is serde_yaml's word. Duplicate
-//! keys are reported here, because a mapping of any other library has already lost them. Tags are refused: choices are
-//! written `name: { … }`.
+//! keys are reported here, because a mapping of any other library has already lost them. `<<: *x` merges as YAML 1.1 has it
+//! (see [`Reader::mapping`]). Of tags those are known that say what a value is anyway (`!!str`, `!!int`); all others are
+//! refused: choices are written `name: { … }`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span as Marks, Tag};
 use serde_json::Value;
@@ -15,6 +16,10 @@ use crate::diagnostic::{Diagnostic, MOST, Span};
 pub(crate) const MAX_DEPTH: usize = 64;
 /// Aliases can multiply a small file into any size; this many values are more than any experiment has.
 const MAX_NODES: usize = 200_000;
+/// The key that merges.
+const MERGE: &str = "<<";
+/// YAML's own tags for scalars.
+const SCALARS: &[&str] = &["str", "int", "float", "bool", "null"];
 const TOO_MUCH: &str = "the values are nested too deeply or too many";
 
 /// A value with its place.
@@ -91,6 +96,12 @@ pub(crate) fn parse(text: &str, source: usize, offset: usize, errors: &mut Vec<D
     }
 }
 
+/// Whether a text would end a document, or begin one, if it stood at the beginning of a line.
+pub(crate) fn is_end_of_document(text: &str) -> bool {
+    let rest = text.strip_prefix("---").or_else(|| text.strip_prefix("..."));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace))
+}
+
 struct Reader<'text, 'errors> {
     text: &'text str,
     parser: Parser<'text, saphyr_parser::StrInput<'text>>,
@@ -149,16 +160,20 @@ impl<'text> Reader<'text, '_> {
         }
         let (anchor, data, end) = match event {
             Event::Scalar(text, style, anchor, tag) => {
-                let tagged_text = self.tag(tag.as_deref(), start);
-                let value = if style == ScalarStyle::Plain && !tagged_text {
-                    self.plain(&text, start)
-                } else {
-                    Value::String(text.into_owned())
+                let value = match self.tag(tag.as_deref(), SCALARS, start) {
+                    Some("str") => Value::String(text.into_owned()),
+                    Some(tag) => {
+                        let value = self.plain(&text, start);
+                        self.hold_to(tag, &text, &value, start);
+                        value
+                    }
+                    None if style == ScalarStyle::Plain => self.plain(&text, start),
+                    None => Value::String(text.into_owned()),
                 };
                 (anchor, Data::Scalar(value), start.end)
             }
             Event::SequenceStart(anchor, tag) => {
-                self.tag(tag.as_deref(), start);
+                self.tag(tag.as_deref(), &["seq"], start);
                 let mut items: Vec<Tree> = Vec::new();
                 let end = loop {
                     let (event, marks) = self.next()?;
@@ -170,7 +185,7 @@ impl<'text> Reader<'text, '_> {
                 (anchor, Data::List(items), end)
             }
             Event::MappingStart(anchor, tag) => {
-                self.tag(tag.as_deref(), start);
+                self.tag(tag.as_deref(), &["map"], start);
                 let (entries, end) = self.mapping(start, depth)?;
                 (anchor, Data::Map(entries), end)
             }
@@ -187,36 +202,71 @@ impl<'text> Reader<'text, '_> {
         };
         let tree = Tree { span: Span { end, ..start }, data };
         if anchor > 0 {
-            self.kept += self.nodes - before;
-            if self.kept > MAX_NODES {
-                return Err(Diagnostic::at(start, TOO_MUCH).into());
-            }
-            self.anchors.insert(anchor, tree.clone());
+            self.keep(anchor, &tree, self.nodes - before)?;
         }
         Ok(tree)
     }
 
+    /// Remembers what an anchor names, of so many values.
+    fn keep(&mut self, anchor: usize, tree: &Tree, nodes: usize) -> Read<()> {
+        self.kept += nodes;
+        if self.kept > MAX_NODES {
+            return Err(Diagnostic::at(tree.span, TOO_MUCH).into());
+        }
+        self.anchors.insert(anchor, tree.clone());
+        Ok(())
+    }
+
+    /// The entries of a mapping, and where it ends.
+    ///
+    /// The key `<<` gives the entries of the mapping behind it, or of each in a list of them, as far as they are not written
+    /// beside it, before it or after it; of several in a list the first wins. Mappings inside are taken whole, not merged. What
+    /// came so keeps its place, so that a fault is shown where it is written.
     fn mapping(&mut self, start: Span, depth: usize) -> Read<(Vec<Entry>, usize)> {
         let mut entries: Vec<Entry> = Vec::new();
         // Where each key stands in `entries`: to search them would take minutes in a file of many thousand keys.
         let mut places: BTreeMap<String, usize> = BTreeMap::new();
+        // What `<<` gives, and how many entries stood before it.
+        let mut merged: Option<(Vec<Entry>, usize)> = None;
+        let mut last = None;
         loop {
             let (event, marks) = self.next()?;
             if event == Event::MappingEnd {
-                let end = self.end(marks, entries.last().map(|entry| entry.value.span.end), start);
+                let end = self.end(marks, last, start);
+                if let Some((more, at)) = merged {
+                    let more = more.into_iter().filter(|entry| !places.contains_key(&entry.key)).collect::<Vec<_>>();
+                    entries.splice(at..at, more);
+                }
                 return Ok((entries, end));
             }
             let key_span = self.span(marks);
-            let Event::Scalar(key, ..) = event else {
+            let Event::Scalar(key, style, anchor, tag) = event else {
                 return Err(Diagnostic::at(key_span, "a key must be a plain name")
                     .help("quote a value that begins with `[`, `{`, `*` or `&`")
                     .into());
             };
+            self.tag(tag.as_deref(), &["str"], key_span);
+            if anchor > 0 {
+                let name = Tree { span: key_span, data: Data::Scalar(Value::String(key.to_string())) };
+                self.keep(anchor, &name, 1)?;
+            }
             let (event, marks) = self.next()?;
             let mut value = self.value(event, marks, depth + 1)?;
             // The parser puts a value that is not written after the blank lines that follow; it belongs to its key.
             if value.is_null() && value.span.start == value.span.end {
                 value.span = Span { start: key_span.end, end: key_span.end, ..key_span };
+            }
+            last = Some(if value.span.start < key_span.start { key_span.end } else { value.span.end });
+            if key == MERGE && style == ScalarStyle::Plain {
+                let before = entries.len();
+                match merged {
+                    None => merged = Some((self.merged(value, key_span), before)),
+                    Some(_) => {
+                        let fault = Diagnostic::at(key_span, "the key `<<` is written twice");
+                        self.errors.push(fault.help("give it a list: `<<: [*a, *b]`"));
+                    }
+                }
+                continue;
             }
             if let Some(&first) = places.get(&*key) {
                 let line = self.line(entries[first].key_span);
@@ -239,18 +289,62 @@ impl<'text> Reader<'text, '_> {
         if close.end > close.start { close.end } else { last.unwrap_or(start.end).max(start.end) }
     }
 
-    /// Whether the tag makes the scalar a text; tags of other kinds are reported.
-    fn tag(&mut self, tag: Option<&Tag>, span: Span) -> bool {
-        let Some(tag) = tag else { return false };
-        if tag.is_yaml_core_schema() {
-            return tag.suffix == "str";
+    /// The entries that `<<` takes from its value; of a key that is in several mappings, the first.
+    fn merged(&mut self, value: Tree, key_span: Span) -> Vec<Entry> {
+        let sources = match value.data {
+            Data::List(items) => items,
+            data => vec![Tree { span: value.span, data }],
+        };
+        let mut entries: Vec<Entry> = Vec::new();
+        let mut known = BTreeSet::new();
+        for source in sources {
+            match source.data {
+                Data::Map(more) => entries.extend(more.into_iter().filter(|entry| known.insert(entry.key.clone()))),
+                _ => {
+                    let message = format!("`<<` takes a mapping or a list of mappings, not {}", source.noun());
+                    let fault = Diagnostic::at(key_span, message);
+                    self.errors.push(fault.help("name a mapping with `&x`, and merge it with `<<: *x`"));
+                }
+            }
         }
-        let message = format!("the YAML tag `{tag}` is not known here");
+        entries
+    }
+
+    /// The tag, where it is one of `known`, YAML's own for what stands there; any other is reported.
+    fn tag(&mut self, tag: Option<&Tag>, known: &[&'static str], span: Span) -> Option<&'static str> {
+        let tag = tag?;
+        let own = tag.is_yaml_core_schema();
+        // A lone `!` keeps a scalar a text, and says nothing of anything else.
+        let suffix = if tag.handle.is_empty() && tag.suffix == "!" { "str" } else { &*tag.suffix };
+        let found = known.iter().find(|known| (own || suffix != tag.suffix) && suffix == **known);
+        if let Some(found) = found {
+            return Some(found);
+        }
+        // The parser writes YAML's own tags out in full.
+        let name = if own { format!("!!{}", tag.suffix) } else { tag.to_string() };
+        let message = format!("the YAML tag `{name}` is not known here");
         self.errors.push(Diagnostic::at(span, message).help("a choice is written as a key: `name: { … }`"));
-        false
+        None
+    }
+
+    /// Reports a scalar that is not what its tag says.
+    fn hold_to(&mut self, tag: &str, text: &str, value: &Value, span: Span) {
+        let (fits, wanted) = match tag {
+            "int" => (value.is_i64() || value.is_u64(), "a whole number"),
+            "float" => (value.is_number(), "a number"),
+            "bool" => (value.is_boolean(), "true or false"),
+            _ => (value.is_null(), "nothing"),
+        };
+        if !fits {
+            self.errors.push(Diagnostic::at(span, format!("`!!{tag}` wants {wanted}, not `{text}`")));
+        }
     }
 
     fn plain(&mut self, text: &str, span: Span) -> Value {
+        // Read alone it would be nothing.
+        if is_end_of_document(text) {
+            return Value::String(text.to_owned());
+        }
         match serde_yaml::from_str::<serde_yaml::Value>(text) {
             Ok(serde_yaml::Value::Null) => Value::Null,
             Ok(serde_yaml::Value::Bool(value)) => Value::Bool(value),

@@ -58,3 +58,25 @@ fn a_panic_is_an_error_of_its_stage() {
         assert!(!ended.stderr.contains("RUST_BACKTRACE"), "{}", ended.stderr);
     }
 }
+
+#[test]
+fn the_end_of_memory_names_the_stages_at_work_and_the_next_run_goes_on() {
+    let project = failing("memory");
+    // A stage that has ended is none of them.
+    let ended = project.run("run x.yaml a bad -j 1");
+    assert_eq!(ended.code, 9, "{ended:?}");
+    let words = "\nerror: out of memory: another 8589934591.9 GiB could not be had while these stages were at work: bad\nhelp: ";
+    assert!(ended.stderr.contains(words) && ended.stderr.contains("`--jobs 1`"), "{}", ended.stderr);
+    assert!(project.ok("runs").contains("  f  killed  "), "{}", project.ok("runs"));
+    assert_eq!(project.ran("a bad --set stages.bad.with.how=no"), ["bad"], "what was finished is kept");
+    // What may be refused is an error like others.
+    let ended = project.run("run x.yaml bad --set stages.bad.with.how=memory_in_vain");
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert!(
+        ended.stderr.contains("error: stage `bad` failed: read a file of 8 EiB: memory allocation failed"),
+        "{ended:?}"
+    );
+    // And what aborts for another reason does so as ever.
+    let killed = project.run_with("run x.yaml --force a", &[("TOY_KILL_AT", "3")]);
+    assert!(killed.code == -1 && !killed.stderr.contains("out of memory"), "{killed:?}");
+}

@@ -159,12 +159,17 @@ fn verify_tells_a_changed_copy_from_what_was_made() {
 }
 
 #[test]
-fn an_output_of_another_experiment_is_told_where_it_is() {
+fn an_output_that_the_newest_run_has_not_is_that_of_another_experiment() {
     let project = Project::new(SUM);
     project.ok("run x.yaml");
     project.write("y.yaml", "name: other\nstages:\n  one: { use: toy.number, with: { value: 1 } }\n");
     project.ok("run y.yaml");
     let ended = project.run("inspect round.value");
+    assert!(ended.code == 0 && ended.stdout.starts_with("6\n"), "{ended:?}");
+    assert!(
+        ended.stderr.starts_with("round.value of sum: run ") && ended.stderr.ends_with(" of other (ok) has none\n")
+    );
+    let ended = project.run("inspect round.value --experiment other");
     assert!(ended.code == 2 && ended.stderr.contains("help: `sum` has: `--experiment sum`"), "{ended:?}");
     assert!(project.ok("inspect round.value --experiment sum").contains('6'));
 }

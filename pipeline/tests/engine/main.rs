@@ -1,6 +1,7 @@
 //! The engine's promises, each tried on the toy program.
 
 mod any_store;
+mod assets;
 mod caching;
 mod commands;
 mod completing;
@@ -16,6 +17,7 @@ mod inspecting;
 mod killing;
 mod locks;
 mod logs;
+mod newest;
 mod project;
 mod remains;
 mod report;

@@ -89,7 +89,7 @@ fn of_a_run_that_failed_it_is_said_and_the_last_good_one_offered() {
         "name: f\nstages:\n  bad: { use: toy.fail, with: { how: error } }\n  page: { use: toy.page, inputs: { values: { x: bad.value } } }\n",
     );
     let told = || {
-        let told = project.run("report");
+        let told = project.run("report last");
         assert!(told.code == 2 && told.stderr.contains("of f ended before it made a page\nhelp: run "), "{told:?}");
         told.stderr
     };
@@ -129,7 +129,7 @@ fn of_a_run_that_left_the_stage_out_it_is_said_how_to_run_it() {
     assert!(told.code == 2 && told.stderr.contains(wanted), "{told:?}");
     project.write("x.yaml", "name: f\nstages:\n  bad: { use: toy.page }\n  a: { use: toy.number }\n");
     project.ok("run x.yaml bad");
-    let told = project.run("report --format csv");
+    let told = project.run("report last --format csv");
     let wanted = "of f made no figures: it did not include `a`\nhelp: `apprentice run EXPERIMENT.yaml a` runs it";
     assert!(told.code == 2 && told.stderr.contains(wanted), "{told:?}");
 }

@@ -72,6 +72,85 @@ fn a_second_interrupt_ends_at_once() {
 }
 
 #[test]
+fn a_unit_that_takes_longer_than_the_grace_of_a_scheduler_is_left() {
+    let project = Project::new(SLOW);
+    let mut started = project.start_and_hold(2, "--set stages.slow.with.deaf=true");
+    let asked = std::time::Instant::now();
+    started.signal("TERM");
+    let mut talk = BufReader::new(started.child.stderr.take().unwrap());
+    assert_eq!(started.end().0, 130);
+    let took = asked.elapsed().as_secs();
+    assert!((9..25).contains(&took), "Slurm and Kubernetes kill after 30 s, and it took {took} s");
+    let mut told = String::new();
+    std::io::Read::read_to_string(&mut talk, &mut told).unwrap();
+    let first = "SIGTERM: stopping after the unit at work, or in the middle of it in 10 s\n";
+    assert!(told.starts_with(first) && told.contains("\nstopped in the middle of a unit; finished ones are"), "{told}");
+    assert_eq!(project.ran(""), ["after", "slow"]);
+    assert_eq!(project.objects(), undisturbed());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_process_that_leaves_leaves_no_download_behind() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let project = Project::new(
+        "name: web\nassets: { a: { from: [{ pip: a==1, member: a }] } }\nstages:\n  log: { use: toy.number, with: { asset: a } }\n",
+    );
+    std::fs::create_dir(project.path("bin")).unwrap();
+    // A pip that never ends.
+    let pid = project.path("pid");
+    let script = format!(
+        "#!/bin/sh\ncase \"$*\" in *--version) exit 0;; esac\necho $$ > {0}.new; mv {0}.new {0}; exec sleep 600\n",
+        pid.display()
+    );
+    project.write("bin/python3", &script);
+    std::fs::set_permissions(project.path("bin/python3"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", project.path("bin").display(), std::env::var("PATH").unwrap());
+    let mut child = project.command("run x.yaml").env("PATH", path).spawn().unwrap();
+    let wait = || std::thread::sleep(std::time::Duration::from_millis(5));
+    while !pid.exists() {
+        wait();
+    }
+    // One that has ended may stay in the list, as `Z`, until its parent asks for it.
+    let is_at_work = |process: &str| {
+        let listed = std::process::Command::new("ps").args(["-o", "stat=", "-p", process]).output().unwrap().stdout;
+        !listed.is_empty() && !listed.starts_with(b"Z")
+    };
+    // At once, so that the download has no time to hear of the first.
+    let script = format!("kill -INT {0}; kill -TERM {0}", child.id());
+    assert!(std::process::Command::new("sh").args(["-c", &script]).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let process = std::fs::read_to_string(&pid).unwrap();
+    let started = std::time::Instant::now();
+    // Who killed it has not waited for it.
+    while is_at_work(process.trim()) {
+        assert!(started.elapsed().as_secs() < 5, "the download goes on");
+        wait();
+    }
+}
+
+#[test]
+fn ctrl_c_says_how_long_the_unit_at_work_may_take() {
+    let project = Project::new(SLOW);
+    let gate = project.path("gate");
+    let sets = format!("--set stages.slow.with.hold_at=2 --set stages.slow.with.gate={}", gate.display());
+    let mut child = project.command(&format!("run x.yaml -v --set stages.slow.with.deaf=true {sets}")).spawn().unwrap();
+    let mut talk = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    // A line of progress comes after two seconds at the earliest, so that only the unit itself is waited for.
+    talk.read_line(&mut line).unwrap();
+    assert!(line.starts_with("slow runs: "), "{line}");
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    assert!(std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    line.clear();
+    talk.read_line(&mut line).unwrap();
+    let begins = "stopping after the unit at work (slow has been at this unit for ";
+    assert!(line.starts_with(begins) && line.ends_with(" s); press Ctrl-C again to stop now\n"), "{line}");
+    project.write("gate", "");
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+}
+
+#[test]
 fn what_had_not_begun_before_an_interrupt_is_told_so() {
     let project = Project::new(SLOW);
     let mut started = project.start_and_hold(9, "--set stages.slow.with.deaf=true");

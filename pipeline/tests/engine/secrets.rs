@@ -82,14 +82,40 @@ fn neither_the_value_nor_the_variable_nor_the_absence_of_a_secret_changes_a_key(
 }
 
 #[test]
-fn a_missing_secret_stops_its_stage_alone_and_is_told_with_its_place() {
+fn a_missing_secret_is_told_before_anything_runs() {
     let project = Project::new(ASK);
-    project.ok("plan x.yaml");
+    let error = "x.yaml:8:14 (`server.key`): the environment variable `TOY_KEY` is not set";
+    for command in ["plan", "run"] {
+        let ended = project.run(&format!("{command} x.yaml"));
+        assert_eq!(ended.code, 2, "{ended:?}");
+        let wanted = format!("error: stage `ask` needs what is not here: {error}\nhelp: put the secret into it");
+        assert!(
+            ended.stderr.starts_with(&wanted) && ended.stderr.contains("\nhelp: `--keep-going` "),
+            "{}",
+            ended.stderr
+        );
+    }
+    assert_eq!(project.count("entries"), 0);
+    let plan = project.run("plan x.yaml --json");
+    assert_eq!(plan.code, 2);
+    let told: serde_json::Value = serde_json::from_str(&plan.stdout).unwrap();
+    assert_eq!(told["lacks"][0]["stages"], serde_json::json!(["ask"]));
+    assert_eq!((&told["lacks"][0]["error"], &told["lacks"][0]["certain"]), (&error.into(), &true.into()));
+    // Stages that were not chosen need nothing, nor do hits.
+    assert!(project.run("plan x.yaml one").code == 0 && project.run("run x.yaml one").code == 0);
+    assert_eq!(run(&project, "run x.yaml").code, 0);
+    assert!(project.run("plan x.yaml --check").code == 0 && project.run("run x.yaml").code == 0);
     project.ok("explain x.yaml ask");
+}
+
+#[test]
+fn a_missing_secret_stops_its_stage_alone_under_keep_going_and_is_told_with_its_place() {
+    let project = Project::new(ASK);
     let ended = project.run("run x.yaml --keep-going");
     assert_eq!(ended.code, 8);
     let wanted =
         "error: stage `ask` failed: x.yaml:8:14 (`server.key`): the environment variable `TOY_KEY` is not set\nhelp: ";
+    assert!(ended.stderr.starts_with("warning: stage `ask` needs what is not here: x.yaml:8:14"), "{}", ended.stderr);
     assert!(ended.stderr.contains(wanted), "{}", ended.stderr);
     assert!(ended.stderr.contains("did not begin, because they need what failed: page\n"), "{}", ended.stderr);
     let ended = project.run("run x.yaml ask --set stages.ask.with.server.key=${env:OTHER_KEY}");
@@ -98,7 +124,7 @@ fn a_missing_secret_stops_its_stage_alone_and_is_told_with_its_place() {
         "{}",
         ended.stderr
     );
-    assert_eq!(project.run_with("run x.yaml ask", &[("TOY_KEY", "")]).code, 1, "an empty one is none");
+    assert_eq!(project.run_with("run x.yaml ask", &[("TOY_KEY", "")]).code, 2, "an empty one is none");
 }
 
 #[test]

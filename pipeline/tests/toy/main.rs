@@ -5,15 +5,20 @@ mod hold;
 mod slow;
 mod stages;
 
+use std::alloc::System;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use pipeline::inspect::{self, Format, Show, Verdict};
+use pipeline::memory::Watched;
 use pipeline::report::{Form, Request};
 use pipeline::{Artifact as _, Catalog, Device, Devices, Figures, FiguresOf, Generator, StageKind};
 use serde_json::json;
+
+#[global_allocator]
+static ALLOCATOR: Watched<System> = Watched(System);
 
 static CATALOG: Catalog = Catalog {
     stages: &[

@@ -189,6 +189,9 @@ impl Stage for Page {
     }
 }
 
+/// Bytes that no machine has.
+const MOST: usize = isize::MAX as usize;
+
 /// Goes wrong.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -203,6 +206,10 @@ enum How {
     Error,
     Panic,
     PanicInPool,
+    /// By asking for more memory than there can be.
+    Memory,
+    /// Likewise, and ready to be refused.
+    MemoryInVain,
     No,
 }
 
@@ -219,6 +226,12 @@ impl Stage for Fail {
             How::PanicInPool => {
                 let (value, ()) = rayon::join(|| self.panic_in_pool(), || ());
                 Ok(One { value: Value(value) })
+            }
+            How::Memory => Ok(One { value: Value(std::hint::black_box(Vec::<u8>::with_capacity(MOST)).len() as f64) }),
+            How::MemoryInVain => {
+                let refused = Vec::<u8>::new().try_reserve_exact(std::hint::black_box(MOST));
+                refused.context("read a file of 8 EiB")?;
+                Ok(One { value: Value(0.0) })
             }
             How::No => Ok(One { value: Value(1.0) }),
         }

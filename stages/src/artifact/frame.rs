@@ -179,7 +179,8 @@ fn check(path: &Path, schema: &Schema, kind: &str, format: u32) -> Result<IdSpac
 /// Which ids the row numbers of a Parquet file stand for, from its footer alone.
 pub(super) fn parquet_id_spaces(path: &Path, kind: &str, format: u32) -> Result<IdSpaces> {
     let torn = || format!("{} is not a whole Parquet file", path.display());
-    let file = open(path, 8, parquet_footer::check).with_context(torn)?;
+    let file =
+        open(path, 8, |file, bytes, length| parquet_footer::check(file, bytes, length).map(drop)).with_context(torn)?;
     whole(path, || {
         let builder = ParquetRecordBatchReaderBuilder::try_new(file).with_context(torn)?;
         check(path, builder.schema(), kind, format)

@@ -39,6 +39,7 @@ pub(super) fn unpacked(path: &Path, cx: &Context) -> Result<PathBuf> {
     let own = &blake3::hash(path.as_os_str().as_encoded_bytes()).to_hex()[..16];
     let folder = cx.scratch().join(format!("unpacked-{own}"));
     let whole = folder.join(path.file_stem().unwrap_or_default());
+    cx.stands_for(&whole, path);
     if !whole.exists() {
         cx.go_on()?;
         std::fs::create_dir_all(&folder).with_context(place)?;

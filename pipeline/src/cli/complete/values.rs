@@ -94,18 +94,29 @@ impl Values<'_> {
         found
     }
 
-    /// `stage.port` of the experiment that is named with `-e`, or that ran last.
+    /// `stage.port` of the experiment that is named with `-e`, or of all that have one, those that ran last first.
     fn outputs(&self) -> Vec<Candidate> {
         let store = self.store();
         let named = self.typed.values_of("experiment").next().map(str::to_owned);
-        let last = || record::runs(&store).ok()?.pop().map(|run| run.experiment);
-        let Some(experiment) = named.or_else(last) else { return Vec::new() };
-        let mut found = Vec::new();
-        for last in store.stages_of(&experiment).unwrap_or_default() {
-            let Ok(Some(entry)) = store.entry(&last.key) else { continue };
-            found.extend(
-                entry.outputs.into_iter().map(|output| (format!("{}.{}", last.stage, output.port), output.kind)),
-            );
+        let mut experiments: Vec<String> = named.into_iter().collect();
+        if experiments.is_empty() {
+            for run in record::runs(&store).unwrap_or_default().into_iter().rev() {
+                if !experiments.contains(&run.experiment) {
+                    experiments.push(run.experiment);
+                }
+            }
+        }
+        let mut found: Vec<Candidate> = Vec::new();
+        for experiment in experiments {
+            for last in store.stages_of(&experiment).unwrap_or_default() {
+                let Ok(Some(entry)) = store.entry(&last.key) else { continue };
+                for output in entry.outputs {
+                    let name = format!("{}.{}", last.stage, output.port);
+                    if !found.iter().any(|(known, _)| *known == name) {
+                        found.push((name, output.kind));
+                    }
+                }
+            }
         }
         found
     }

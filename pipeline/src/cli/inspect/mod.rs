@@ -3,6 +3,7 @@
 mod ancestors;
 mod lineage;
 mod makers;
+mod newest;
 mod origin;
 mod output;
 mod result;
@@ -10,6 +11,7 @@ mod what;
 
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
 use serde_json::{Value, json};
@@ -20,7 +22,7 @@ use super::session::Session;
 use super::{numbered, print};
 use crate::exit::Failure;
 use crate::inspect::{Beside, Format, Request, Show, Verdict};
-use crate::progress::Progress;
+use crate::progress::{Progress, Sink};
 use crate::store::{Entry, Store};
 use crate::{Exit, escape};
 pub(super) use ancestors::ancestors;
@@ -142,7 +144,7 @@ fn look(session: &Session, store: &Store, args: &Inspect, content: &Content, for
         seed: args.seed,
         scan: args.scan,
         beside: if args.episode.is_some() { beside(store, content)? } else { Vec::new() },
-        progress: Progress::new("inspect", [screen(false, format == Format::Json, false)].into()),
+        progress: Progress::new("inspect", [screen(false, format == Format::Json, false) as Arc<dyn Sink>].into()),
     };
     let origin = if overview { Origin::of(store, content)? } else { None };
     let out = &mut BufWriter::new(Output::new(io::stdout().lock()));

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::anyhow;
 
 use super::makers::Makers;
+use super::newest;
 use crate::exit::Failure;
 use crate::record::{self, RunFolder, RunRecord};
 use crate::store::{Entry, Last, Output, Stamp, Store, digest_of};
@@ -43,7 +44,7 @@ pub(super) fn find(store: &Store, what: &str, experiment: Option<&str>) -> Resul
     }
     let experiment = match experiment {
         Some(name) => Some(name.to_owned()),
-        None => record::newest(store)?.map(|run| run.experiment),
+        None => newest::experiment_with(store, what)?,
     };
     let stages = match &experiment {
         Some(name) => store.stages_of(name)?,
@@ -119,16 +120,7 @@ fn names(lasts: &[&Last]) -> String {
 
 /// The stage and port in `stage.port` or `stage@cell.port`; `None` where there is no such stage.
 fn split<'a>(stages: &[Last], what: &'a str) -> Option<(&'a str, Option<&'a str>)> {
-    let known = |name: &str| stages.iter().any(|last| is(last, name));
-    // The cell may hold a dot (`lr=0.1`), a port cannot; a stage with one output needs no port.
-    match what.rsplit_once('.') {
-        Some((stage, port)) if known(stage) => Some((stage, Some(port))),
-        _ => known(what).then_some((what, None)),
-    }
-}
-
-fn is(last: &Last, name: &str) -> bool {
-    last.stage == name || last.stage.split('@').next() == Some(name)
+    newest::split(what, &|name| stages.iter().any(|last| newest::is(&last.stage, name)))
 }
 
 fn output(
@@ -138,7 +130,7 @@ fn output(
     stage: &str,
     port: Option<&str>,
 ) -> Result<Content, Failure> {
-    let matching: Vec<_> = stages.iter().filter(|last| is(last, stage)).collect();
+    let matching: Vec<_> = stages.iter().filter(|last| newest::is(&last.stage, stage)).collect();
     let [last] = matching[..] else {
         return Err(Failure::wrong(anyhow!("`{stage}` was swept\nhelp: name one of its cells: {}", names(&matching))));
     };

@@ -7,12 +7,15 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
-use super::super::talk;
+use super::super::{format, talk};
 use super::Pace;
 use crate::escape::shown;
 
 /// Characters of a text beside a bar, at most: more would not fit into a line.
 const LONGEST: usize = 200;
+
+/// Units a second below which a bar has not moved yet.
+const SLOWEST: f64 = 1e-6;
 
 #[derive(Default)]
 pub(super) struct Bars {
@@ -31,10 +34,11 @@ impl Bars {
         // Braces in a unit would be read as fields of the template.
         let template = template.replace("UNIT", &unit.replace(['{', '}'], ""));
         let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
-        let style = style.with_key("rate", |state: &ProgressState, out: &mut dyn Write| {
-            let rate = state.per_sec();
-            // Nothing can be done about a line that cannot be drawn.
-            let _ = if rate < 10.0 { write!(out, "{rate:.2}/s") } else { write!(out, "{rate:.0}/s") };
+        let units = unit.to_owned();
+        let style = style.with_key("rate", move |state: &ProgressState, out: &mut dyn Write| {
+            // Before the first unit there is none. Nothing can be done about a line that cannot be drawn.
+            let rate = Some(state.per_sec()).filter(|rate| *rate > SLOWEST);
+            let _ = rate.map(|rate| out.write_str(&format::pace(rate, &units)));
         });
         let bar = total.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
         let bar = self
@@ -47,7 +51,7 @@ impl Bars {
 }
 
 impl Pace for Bars {
-    fn advanced(&self, stage: &str, label: &str, done: u64, total: Option<u64>, unit: &str, message: &str) {
+    fn advanced(&self, stage: &str, label: &str, done: u64, total: Option<u64>, unit: &str, message: &str, _: f64) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let bar = open
             .entry((stage.to_owned(), label.to_owned()))
@@ -66,5 +70,9 @@ impl Pace for Bars {
     }
     fn say(&self, line: &str) {
         self.all.suspend(|| talk(line));
+    }
+    fn clear(&self) {
+        // That a line stays is no reason to do anything else.
+        let _ = self.all.clear();
     }
 }

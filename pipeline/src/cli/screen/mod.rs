@@ -3,10 +3,12 @@
 mod bars;
 mod json;
 mod lines;
+mod units;
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 pub(super) use json::Json;
 
@@ -15,18 +17,38 @@ use crate::event::{Event, Status};
 use crate::progress::Sink;
 use bars::Bars;
 use lines::Lines;
+use units::Units;
+
+/// What a run is shown on, and who else may speak there.
+pub(super) trait Shown: Sink {
+    /// A line that must not tear what is shown.
+    fn say(&self, line: &str) {
+        talk(line);
+    }
+    /// Takes away what is only of the moment, because the process is about to leave.
+    fn clear(&self) {}
+    /// What one more unit of the stages at work takes, where that is known and not short.
+    fn one_more(&self) -> Option<String> {
+        None
+    }
+}
 
 /// How a bar of a stage is shown.
 trait Pace: Send + Sync {
-    fn advanced(&self, stage: &str, label: &str, done: u64, total: Option<u64>, unit: &str, message: &str);
+    /// `rate` is in units a second, 0 where it is not known yet.
+    #[expect(clippy::too_many_arguments, reason = "what a sink hears, and how fast it goes")]
+    fn advanced(&self, stage: &str, label: &str, done: u64, total: Option<u64>, unit: &str, message: &str, rate: f64);
     fn finished(&self, stage: &str, label: &str);
     /// A line of talk that must not tear the bars.
     fn say(&self, line: &str);
+    /// Takes the bars away.
+    fn clear(&self);
 }
 
 /// The screen for people.
 struct Screen {
     pace: Box<dyn Pace>,
+    units: Units,
     /// Also stages that are up to date.
     verbose: bool,
     /// What a stage noted, until its line is shown.
@@ -34,7 +56,7 @@ struct Screen {
 }
 
 /// The screen of a run.
-pub(super) fn screen(json: bool, quiet: bool, verbose: bool) -> Arc<dyn Sink> {
+pub(super) fn screen(json: bool, quiet: bool, verbose: bool) -> Arc<dyn Shown> {
     if json {
         return Arc::new(Json);
     }
@@ -43,14 +65,31 @@ pub(super) fn screen(json: bool, quiet: bool, verbose: bool) -> Arc<dyn Sink> {
     }
     let pace: Box<dyn Pace> =
         if std::io::stderr().is_terminal() { Box::new(Bars::default()) } else { Box::new(Lines::default()) };
-    Arc::new(Screen { pace, verbose, notes: Mutex::default() })
+    Arc::new(Screen { pace, units: Units::default(), verbose, notes: Mutex::default() })
+}
+
+impl Shown for Json {}
+impl Shown for Quiet {}
+
+impl Shown for Screen {
+    fn say(&self, line: &str) {
+        self.pace.say(line);
+    }
+    fn clear(&self) {
+        self.pace.clear();
+    }
+    fn one_more(&self) -> Option<String> {
+        self.units.longest(Instant::now())
+    }
 }
 
 impl Sink for Screen {
     fn advanced(&self, stage: &str, label: &str, done: u64, total: Option<u64>, unit: &str, message: &str) {
-        self.pace.advanced(stage, label, done, total, unit, message);
+        let rate = self.units.advanced(stage, label, done, unit, Instant::now());
+        self.pace.advanced(stage, label, done, total, unit, message, rate);
     }
     fn finished(&self, stage: &str, label: &str) {
+        self.units.finished(stage, label);
         self.pace.finished(stage, label);
     }
     fn note(&self, stage: &str, name: &str, value: &str) {

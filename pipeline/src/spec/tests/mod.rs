@@ -6,6 +6,7 @@ mod hostile;
 mod robust;
 mod text_faults;
 mod wiring_faults;
+mod yaml;
 
 use super::toy::load_text;
 

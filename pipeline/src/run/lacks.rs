@@ -1,0 +1,130 @@
+//! What the stages that will run lack: assets that nothing gives, and secrets whose variables are unset. Told before any work
+//! is done, because the first of them may be met hours later.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{Plan, Project, Verdict};
+use crate::secret;
+use crate::told::Told;
+
+/// One thing that is lacking.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Lack {
+    /// The stages that need it.
+    pub stages: Vec<String>,
+    /// Whether they certainly will; else some may turn out to be hits, which need nothing.
+    pub certain: bool,
+    /// What it is, with its place.
+    pub error: String,
+    /// What to do about it, one help a line.
+    pub help: Option<String>,
+}
+
+impl Lack {
+    /// For people, behind `error: ` or `warning: `.
+    pub fn text(&self) -> String {
+        let (stages, need) = match &self.stages[..] {
+            [one] => (format!("stage `{one}`"), "needs"),
+            [first, ..] => (format!("stage `{first}` and {} more", self.stages.len() - 1), "need"),
+            [] => ("a stage".into(), "needs"),
+        };
+        let may = if self.certain { need.to_owned() } else { "may need".into() };
+        let help = self.help.iter().flat_map(|help| help.lines()).map(|help| format!("\nhelp: {help}"));
+        format!("{stages} {may} what is not here: {}{}", self.error, help.collect::<String>())
+    }
+}
+
+/// Whether any of the stages could lack something; found out without reading anything, so that a run which lacks nothing need
+/// not be planned.
+pub(crate) fn may_lack(project: &Project, chosen: &BTreeSet<usize>) -> bool {
+    let assets: BTreeSet<String> = chosen.iter().flat_map(|&index| assets(project, index)).collect();
+    assets.iter().any(|name| project.assets.lacking(name).is_some())
+        || chosen.iter().flat_map(|&index| unset(project, index)).next().is_some()
+}
+
+/// What the stages that do not turn out to be hits lack, each thing once.
+pub(crate) fn lacks(project: &Project, plan: &Plan) -> Vec<Lack> {
+    let mut found: Vec<Lack> = Vec::new();
+    for (&index, verdict) in &plan.verdicts {
+        let certain = match verdict {
+            Verdict::Hit { .. } => continue,
+            Verdict::Run { .. } | Verdict::After { reason: Some(_), .. } => true,
+            // What it waits for may come out as it was, and its asset may be what it was.
+            Verdict::After { reason: None, .. } | Verdict::Fetch { .. } => false,
+        };
+        let lacking = assets(project, index).into_iter().filter_map(|name| project.assets.lacking(&name));
+        // Without its assets no stage has a key, and so none is a hit.
+        let lacking = lacking.map(|error| (true, Told::of(&error)));
+        let unset = unset(project, index).into_iter().map(|(place, variable)| {
+            let error = secret::unset(&variable);
+            (
+                certain,
+                Told::of(&match place {
+                    Some(place) => error.context(place),
+                    None => error,
+                }),
+            )
+        });
+        for (certain, told) in lacking.chain(unset) {
+            let id = project.node(index).id.clone();
+            let help = told.help();
+            match found.iter_mut().find(|lack| lack.error == told.message && lack.help == help) {
+                Some(lack) => {
+                    lack.stages.push(id);
+                    lack.certain |= certain;
+                }
+                None => found.push(Lack { stages: vec![id], certain, error: told.message, help }),
+            }
+        }
+    }
+    found
+}
+
+fn assets(project: &Project, index: usize) -> Vec<String> {
+    project.node(index).config.assets().into_iter().map(|name| name.0).collect()
+}
+
+/// The unset variables of a node's secrets, each with its place; a default has none.
+fn unset(project: &Project, index: usize) -> Vec<(Option<String>, String)> {
+    let node = project.node(index);
+    let mut variables = BTreeSet::new();
+    collect(&node.config.config(), &mut variables);
+    let unset = variables.into_iter().filter(|variable| secret::watch(variable).is_none());
+    let place = |variable: &String| {
+        let named = node.secrets.iter().find(|secret| secret.variable == *variable)?;
+        Some(format!("{} (`{}`)", named.place, named.field))
+    };
+    unset.map(|variable| (place(&variable), variable)).collect()
+}
+
+/// The variables that a config names; no field but a secret may name one.
+fn collect(config: &Value, variables: &mut BTreeSet<String>) {
+    match config {
+        Value::String(text) => variables.extend(secret::variable(text).map(str::to_owned)),
+        Value::Array(values) => values.iter().for_each(|value| collect(value, variables)),
+        Value::Object(map) => map.values().for_each(|value| collect(value, variables)),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lack_says_who_needs_it_and_how_surely() {
+        let lack = |stages: &[&str], certain| Lack {
+            stages: stages.iter().map(|&stage| stage.to_owned()).collect(),
+            certain,
+            error: "no key".into(),
+            help: Some("get one\nor none".into()),
+        };
+        let ends = "what is not here: no key\nhelp: get one\nhelp: or none";
+        assert_eq!(lack(&["a"], true).text(), format!("stage `a` needs {ends}"));
+        assert_eq!(lack(&["a", "b"], true).text(), format!("stage `a` and 1 more need {ends}"));
+        assert_eq!(lack(&["a", "b"], false).text(), format!("stage `a` and 1 more may need {ends}"));
+    }
+}
