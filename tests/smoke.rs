@@ -85,6 +85,16 @@ fn the_events_tell_the_whole_run() {
     let read = events.iter().filter(is("note")).find(|event| event["name"] == "read").unwrap();
     assert_eq!(read["value"], "800 interactions, 40 users, 60 items");
     assert!(events.iter().filter(is("progress")).any(|event| event["stage"] == "demos" && event["total"].is_u64()));
+    // Nothing that may take minutes is silent, also after the last epoch and the last episode.
+    let ends = |stage: &str, label: &str| {
+        let moved = events.iter().filter(is("progress"));
+        let last = moved.filter(|event| event["stage"] == stage && event["label"] == label).last();
+        last.is_some_and(|event| event["total"].is_u64() && event["done"] == event["total"])
+    };
+    for label in ["fit", "complete", "spread", "distances", "vectors"] {
+        assert!(ends("world", label), "the world tells nothing of `{label}`");
+    }
+    assert!(ends("score", "intervals"), "the evaluation tells nothing of `intervals`");
 
     // The run's own record holds the same story.
     let id = text(&last["run"]);

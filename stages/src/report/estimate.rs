@@ -13,7 +13,7 @@ pub(super) fn rows(estimates: &Estimates) -> Value {
             policy => estimate.policy.as_str(),
             cell => estimate.cell.as_str(),
             estimator => estimate.estimator.replace('_', " "),
-            value => value(estimate).map_or("–".to_owned(), |value| format!("{} [{}, {}]", say::two(value.mean), say::two(value.low), say::two(value.high))),
+            value => written(estimate),
             sample => say::about(estimate.effective_sample),
             logged => estimate.rows,
             conclusive => estimate.conclusive,
@@ -21,6 +21,12 @@ pub(super) fn rows(estimates: &Estimates) -> Value {
         }
     };
     estimates.0.iter().map(row).collect()
+}
+
+/// The estimate with its interval; a dash where one of the three is no number.
+pub(super) fn written(estimate: &Estimate) -> String {
+    let write = |found: row::Estimate| [found.mean, found.low, found.high].map(say::two);
+    value(estimate).map(write).map_or("–".to_owned(), |[mean, low, high]| format!("{mean} [{low}, {high}]"))
 }
 
 fn value(estimate: &Estimate) -> Option<row::Estimate> {

@@ -138,7 +138,8 @@ pub(super) const TERMS: &[Term] = &[
         &["same users", "judged together"],
         "A difference on the same users is taken user by user, so that what sets users apart does not blur it. A difference is \
          called real where it holds with all of them judged together: among a hundred pairs that are alike, five intervals of \
-         95 % leave out zero by chance (Holm’s correction).",
+         95 % leave out zero by chance (Holm’s correction). The chance to be better is the share of pairs of their runs with one \
+         user that the row wins, ties counted half (probability of improvement).",
     ),
     term(
         "seeds",
@@ -227,6 +228,46 @@ pub(super) fn measure(name: &str) -> Option<&'static str> {
         "calls" => "Requests to the language model in one episode.",
         "tokens_read" => "Tokens of the prompts in one episode.",
         "tokens_written" => "Tokens that the language model wrote in one episode.",
+        _ => return None,
+    })
+}
+
+/// What a series of a learning curve is, whichever member of an ensemble it is of.
+pub(super) fn series(name: &str) -> Option<&'static str> {
+    let name = name.split_once(".member").map_or(name, |(name, _)| name);
+    Some(match name {
+        "return" => {
+            "Mean return of the episodes that were played for the update, in the unit that training was paid in."
+        }
+        "length" => "Their mean length.",
+        "entropy" => {
+            "How undecided the policy is (nats): 0 where it always shows one item, ln of the catalogue where it draws any."
+        }
+        "value_error" => {
+            "Mean squared error of the critic’s values against what came, or were to come by its own target."
+        }
+        "distribution_loss" => "Cross-entropy of the predicted distribution of returns.",
+        "conservative_loss" => "How much higher actions that nobody took are valued than those in the log.",
+        "imitation_loss" | "imitation" => "Mean −ln of the probability that the policy gives to what was demonstrated.",
+        "mean_weight" => "Mean weight of a demonstrated step in the loss.",
+        "heaviest_weight" => "Largest weight of a demonstrated step.",
+        "demonstrated_share" => "Share of the steps of an update that were demonstrated.",
+        "gradient_steps" => "Steps of the optimiser in one round; fewer where it stopped early.",
+        "discriminator_loss" => {
+            "Cross-entropy of telling demonstrated steps from the policy’s; ln 2 = 0.69 where it cannot."
+        }
+        "accuracy" => "Share of steps that the discriminator tells right; 0.5 is chance.",
+        "demonstrated_reward" => "Mean learned reward of demonstrated steps.",
+        "generated_reward" => "Mean learned reward of the generating policy’s steps.",
+        "generator_return" => "Mean return of the policy that the discriminator is played against.",
+        "generator_length" => "Mean length of its episodes.",
+        "reward_scale" => "What the learned reward is divided by.",
+        "rmse.train" => "Root mean squared error on the ratings that are fitted, over an epoch.",
+        "rmse.holdout" => "The same on ratings that were held out.",
+        "nll.holdout" => "Mean negative log-likelihood of held-out ratings (nats).",
+        "rmse.holdout.world" | "mae.holdout.world" | "nll.holdout.world" | "rmse.holdout.world.ips" => {
+            "The error of what the world pays, the mean of all its models, on held-out ratings."
+        }
         _ => return None,
     })
 }

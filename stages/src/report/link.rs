@@ -59,16 +59,15 @@ impl<'a> Linker<'a> {
         let lower = text.to_ascii_lowercase();
         let mut found: Vec<(usize, &Word)> = Vec::new();
         for word in &self.words {
-            let free = |at: usize| {
-                found.iter().all(|(from, other)| at + word.word.len() <= *from || from + other.word.len() <= at)
-            };
             let wanted = word.word.to_ascii_lowercase();
-            let place = lower
-                .match_indices(&wanted)
-                .map(|(at, _)| at)
-                .find(|&at| stands_alone(text, at, wanted.len()) && free(at));
-            // A longer word that is known keeps its place even where it is not linked again.
-            found.extend(place.map(|at| (at, word)));
+            for (at, _) in lower.match_indices(&wanted) {
+                // What stands in a longer word is no word of its own, also where the longer one is not linked again.
+                let free =
+                    found.iter().all(|(from, other)| at + wanted.len() <= *from || from + other.word.len() <= at);
+                if free && stands_alone(text, at, wanted.len()) {
+                    found.push((at, word));
+                }
+            }
         }
         found.sort_by_key(|(at, _)| *at);
         let (mut out, mut from) = (String::new(), 0);
@@ -139,9 +138,10 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("&lt;b&gt;") && !text.contains("<b>"), "{text}");
-        // Known already, a part of another word, and one that only the longer word holds.
+        // Known already, a part of another word, and one that stands in the longer word alone.
         assert_eq!(linker.text("return, judgement, reseed").to_string(), "return, judgement, reseed");
-        assert_eq!(linker.text("popular non-conflicting").to_string(), "popular non-conflicting");
+        let twice = "popular non-conflicting, popular non-conflicting";
+        assert_eq!(linker.text(twice).to_string(), twice);
         assert!(
             linker
                 .text("Privileged: é interval")

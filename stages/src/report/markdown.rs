@@ -52,7 +52,7 @@ fn off_policy(estimates: &Estimates) -> String {
         ["policy", "estimator", "value", "effective sample", "logged", "conclusive", "remark"].map(str::to_owned);
     let mut lines = vec![head.to_vec()];
     for e in &estimates.0 {
-        let value = format!("{} [{}, {}]", say::two(e.value), say::two(e.low), say::two(e.high));
+        let value = estimate::written(e);
         let conclusive = if e.conclusive { "yes" } else { "no" }.to_owned();
         let policy = escape(format!("{} {}", e.policy, e.cell).trim());
         let sample = say::about(e.effective_sample);

@@ -60,14 +60,17 @@ pub(super) fn label(name: &str) -> String {
 pub(super) fn written(name: &str, estimate: Estimate) -> String {
     let write = match name {
         "coverage" | "coverage_per_step" | "repeat_rate" | "top_category" | "untrained" => say::percent,
-        "distinct" | "gap" | "calls" => say::one,
+        "distinct" | "calls" => say::one,
         "reward_each" | "reward_each_exclusive" | "diversity" | "novelty" | "world_rmse" | "world_correlation" => {
             say::two
         }
         _ if name.starts_with("end_") => say::percent,
-        _ if ["return_", "length", "over_"].iter().any(|start| name.starts_with(start)) => say::one,
+        _ if name.starts_with("length") => say::one,
         _ => say::about,
     };
+    if ["return_", "over_", "gap"].iter().any(|start| name.starts_with(start)) {
+        return say::interval(estimate);
+    }
     let varies = estimate.low < estimate.high;
     let [mean, low, high] = [estimate.mean, estimate.low, estimate.high].map(write);
     if varies { format!("{mean} [{low}, {high}]") } else { mean }
@@ -90,7 +93,7 @@ mod tests {
             ("some rate", "0.25 [0.20, 0.30]")
         );
         assert_eq!(written("coverage", estimate), "25.0 % [20.0 %, 30.0 %]");
-        assert_eq!(written("over_popular", estimate), "0.2 [0.2, 0.3]");
+        assert_eq!(written("over_popular", estimate), "0.25 [0.20, 0.30]");
         assert_eq!(written("length", Estimate { mean: 30.0, low: 30.0, high: 30.0 }), "30.0");
     }
 }

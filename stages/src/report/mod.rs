@@ -374,6 +374,12 @@ mod tests {
         for curves in &mut inputs.curves {
             curves.value.0.iter_mut().for_each(|point| point.value = f64::NAN);
         }
+        for estimate in inputs.estimates.iter_mut().flat_map(|estimates| &mut estimates.0) {
+            (estimate.value, estimate.effective_sample) = (f64::NAN, f64::NAN);
+        }
+        for comparison in inputs.comparisons.iter_mut().flat_map(|comparisons| &mut comparisons.0) {
+            comparison.probability = f64::NAN;
+        }
         inputs.curves.push(pipeline::Named { name: "idle".into(), cell: String::new(), value: Curves::default() });
         inputs.demonstrations[0].value = Demonstrations::default();
         inputs.rollouts = Some(Rollouts::default());

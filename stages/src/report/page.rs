@@ -64,6 +64,7 @@ pub(super) fn render(title: &str, rows: &[Row], cast: &Cast, inputs: &Inputs) ->
         scatter => both(&|width| scatter::draw(rows, width)),
         ridge => both(&|width| ridge::draw(rows, width)),
         panels => panels.iter().map(panel).collect::<Value>(),
+        series => series(&panels),
         at_work => at_work(inputs),
         terms => terms(),
         meanings => meanings(rows),
@@ -170,7 +171,7 @@ fn absent(inputs: &Inputs) -> Vec<&'static str> {
 fn comparison(comparison: &Comparison) -> Value {
     let (sign, class, words) = comparison.standing.words();
     let words = match comparison.paired {
-        Some(paired) => format!("[{}, {}], same users", say::one(paired.low), say::one(paired.high)),
+        Some(paired) => format!("{}, same users", say::ends(paired)),
         None => words.to_owned(),
     };
     let difference = say::lead(comparison.difference);
@@ -223,7 +224,7 @@ fn table_row(place: usize, row: &Row, horizon: Option<f64>) -> Value {
         role => row.role.name(),
         remark => row.remark.as_str(),
         mean => mean("return_inclusive", say::one),
-        interval => row.returns().filter(|r| r.low < r.high).map(|r| format!("[{}, {}]", say::one(r.low), say::one(r.high))),
+        interval => row.returns().filter(|r| r.low < r.high).map(say::ends),
         exclusive => mean("return_exclusive", say::one),
         each => mean("reward_each", say::two),
         length => mean("length", say::one),
@@ -243,6 +244,17 @@ fn end_in_words(end: End) -> &'static str {
         End::Stopped => "left, no reason known",
         End::Horizon => "horizon",
     }
+}
+
+/// What is measured in the panels, each series once.
+fn series(panels: &[curves::Panel]) -> Value {
+    let mut told: Vec<(&str, &str)> = Vec::new();
+    for (name, text) in panels.iter().filter_map(|panel| Some((&*panel.series, legend::series(&panel.series)?))) {
+        if !told.iter().any(|(_, known)| *known == text) {
+            told.push((name, text));
+        }
+    }
+    told.into_iter().map(|(name, text)| context! { name, text }).collect()
 }
 
 fn panel(panel: &curves::Panel) -> Value {

@@ -2,18 +2,43 @@
 
 use super::row::Estimate;
 
-/// Two decimals, with a true minus sign.
+/// Two decimals, or as many more as a small value needs, with a true minus sign.
 pub(super) fn two(value: f64) -> String {
-    signed(format!("{value:.2}"))
+    fixed(value, decimals(value, 2))
 }
 
-/// One decimal.
+/// One decimal, or as many more as a small value needs.
 pub(super) fn one(value: f64) -> String {
-    signed(format!("{value:.1}"))
+    fixed(value, decimals(value, 1))
 }
 
-/// A written number with a true minus sign; what rounds to zero has none.
+/// Values that stand together, in the digits of the largest.
+fn alike<const N: usize>(values: [f64; N], least: usize) -> [String; N] {
+    let largest = values.iter().fold(0.0, |largest: f64, value| largest.max(value.abs()));
+    values.map(|value| fixed(value, decimals(largest, least)))
+}
+
+/// Decimals of a value of that size: `least`, none where they would be lost in it, more where it is small. Rewards may be
+/// stars, clicks or milliseconds.
+fn decimals(size: f64, least: usize) -> usize {
+    match size.abs() {
+        size if size >= 1e5 => 0,
+        size if size >= 1.0 || size == 0.0 => least,
+        size if size >= 0.1 => least.max(2),
+        // Three digits of it, and no more zeros than anybody counts.
+        size => (-size.log10().floor()).clamp(0.0, 7.0) as usize + 2,
+    }
+}
+
+fn fixed(value: f64, decimals: usize) -> String {
+    signed(format!("{value:.decimals$}"))
+}
+
+/// A written number with a true minus sign; what rounds to zero has none, and what is no number is a dash.
 fn signed(text: String) -> String {
+    if !text.contains(|c: char| c.is_ascii_digit()) {
+        return "–".to_owned();
+    }
     let is_zero = !text.contains(|c: char| c != '-' && c != '.' && c != '0');
     if is_zero { text.replace('-', "") } else { text.replace('-', "−") }
 }
@@ -28,12 +53,13 @@ pub(super) fn about(value: f64) -> String {
         size if size >= 0.1 => format!("{value:.2}"),
         _ => format!("{value:.4}"),
     };
-    text.replace('-', "−")
+    signed(text)
 }
 
 /// A share as a percentage; what is there but rounds to nothing is said to be there, and what is not all is not said to be all.
 pub(super) fn percent(share: f64) -> String {
     match share * 100.0 {
+        p if !p.is_finite() => "–".to_owned(),
         p if p > 0.0 && p < 0.1 => "< 0.1 %".to_owned(),
         p if p >= 99.95 && p < 100.0 => "> 99.9 %".to_owned(),
         p if p >= 100.0 || p == 0.0 => format!("{p:.0} %"),
@@ -54,24 +80,36 @@ pub(super) fn seconds(seconds: f64) -> String {
 
 /// A p-value.
 pub(super) fn p(p: f64) -> String {
-    if p < 0.001 { "< 0.001".to_owned() } else { format!("{p:.3}") }
+    if p < 0.001 { "< 0.001".to_owned() } else { signed(format!("{p:.3}")) }
 }
 
 /// A mean with its interval; the mean alone where nothing varies.
 pub(super) fn interval(estimate: Estimate) -> String {
-    let [mean, low, high] = [estimate.mean, estimate.low, estimate.high].map(one);
+    let [mean, low, high] = alike([estimate.mean, estimate.low, estimate.high], 1);
     if estimate.low < estimate.high { format!("{mean} [{low}, {high}]") } else { mean }
+}
+
+/// The ends of an interval alone, in the digits of the whole.
+pub(super) fn ends(estimate: Estimate) -> String {
+    let [_, low, high] = alike([estimate.mean, estimate.low, estimate.high], 1);
+    format!("[{low}, {high}]")
 }
 
 /// A difference with its sign and its interval.
 pub(super) fn difference(estimate: Estimate) -> String {
-    format!("{} [{}, {}]", lead(estimate.mean), one(estimate.low), one(estimate.high))
+    let [mean, low, high] = alike([estimate.mean, estimate.low, estimate.high], 1);
+    format!("{} [{low}, {high}]", plus(estimate.mean, mean))
 }
 
 /// A difference with its sign.
 pub(super) fn lead(difference: f64) -> String {
-    let text = one(difference);
-    if difference > 0.0 && text != one(0.0) { format!("+{text}") } else { text }
+    plus(difference, one(difference))
+}
+
+/// A written difference with a plus where it is above what rounds to zero.
+fn plus(difference: f64, text: String) -> String {
+    let is_zero = !text.contains(|c: char| c != '.' && c != '0');
+    if difference > 0.0 && !is_zero { format!("+{text}") } else { text }
 }
 
 /// `a`, `a and b`, `a, b and c`.
@@ -85,7 +123,7 @@ pub(super) fn list(parts: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{about, interval, lead, list, one, p, percent, seconds, two};
+    use super::{about, difference, interval, lead, list, one, p, percent, seconds, two};
     use crate::report::row::Estimate;
 
     #[test]
@@ -98,10 +136,19 @@ mod tests {
         // coveragepy/coveragepy#41: 513 of 514 lines were called 100 %.
         assert_eq!([0.9995, 0.9996, 1.0 - 1e-12].map(percent), ["> 99.9 %"; 3]);
         // yakew7/Fair-Code#515: a difference that rounds to nothing was called −0.0.
-        assert_eq!([-0.04, -0.0, 0.04].map(one), ["0.0"; 3]);
-        assert_eq!([-0.04, 0.04, 0.05001, -0.06, 2.0].map(lead), ["0.0", "0.0", "+0.1", "−0.1", "+2.0"]);
-        assert_eq!((two(-0.004), two(-0.006)), ("0.00".to_owned(), "−0.01".to_owned()));
+        assert_eq!([-4e-12, -0.0, 0.000_04].map(one), ["0.000000000", "0.0", "0.0000400"]);
+        assert_eq!([-0.0, 0.04, -0.06, 2.0].map(lead), ["0.0", "+0.0400", "−0.0600", "+2.0"]);
+        let zero = difference(Estimate { mean: 0.04, low: -0.04, high: 1.5 });
+        assert_eq!(zero, "0.0 [0.0, 1.5]");
+        // argoverse/av2-api#263: fixed decimals made all small values one. Clicks and milliseconds are no stars: neither all zeros nor a digit that nobody measured.
+        let around = |mean: f64, half: f64| interval(Estimate { mean, low: mean - half, high: mean + half });
+        assert_eq!(around(0.3125, 0.02), "0.31 [0.29, 0.33]");
+        assert_eq!(around(0.0135, 0.001), "0.0135 [0.0125, 0.0145]");
+        assert_eq!(around(-1.28e8, 1e6), "−128000000 [−129000000, −127000000]");
+        assert_eq!([0.25, 0.05, 123_456.7].map(two), ["0.25", "0.0500", "123457"]);
         assert_eq!([0.083, 12.34, 200.0, 7500.0].map(seconds), ["0.08 s", "12.3 s", "3 min 20 s", "2 h 05 min"]);
+        // What is no number is none: neither `NaN %` nor `inf`.
+        assert_eq!([f64::NAN, f64::INFINITY].map(|x| [one(x), two(x), about(x), percent(x), p(x)]), [["–"; 5]; 2]);
         assert_eq!([0.0, 0.0123].map(p), ["< 0.001", "0.012"]);
         assert_eq!(one(-2.52), "−2.5");
         assert_eq!(interval(Estimate { mean: 132.0, low: 132.0, high: 132.0 }), "132.0");

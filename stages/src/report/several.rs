@@ -10,7 +10,7 @@ use minijinja::context;
 use pipeline::report::Ran;
 use serde_json::{Value, json};
 
-use super::page::fill;
+use super::page::{fill, terms};
 use super::row::Estimate;
 use super::tell::Table;
 use super::{markdown as md, measure, say, trap, what_ran};
@@ -224,6 +224,7 @@ pub(super) fn page(runs: &[Ran], tables: &[Table]) -> Result<String> {
         "several.html.j2",
         context! {
             title,
+            terms => terms(),
             runs => runs.iter().map(what_ran::facts).collect::<minijinja::Value>(),
             words => words(runs, tables, &sides),
             cautions => cautions(runs, tables).into_iter().map(|(runs, text)| context! { runs, text }).collect::<minijinja::Value>(),

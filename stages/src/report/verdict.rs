@@ -23,12 +23,18 @@ pub(super) enum Standing {
     MaybeBelow,
     /// Lower, intervals apart.
     Below,
+    /// Another mean, and neither interval has a width, as of one user and one seed: nothing was put to a test.
+    Untested,
     /// Judged under other rules: no comparison.
     Incomparable,
 }
 
 impl Standing {
     fn of(a: &Estimate, b: &Estimate) -> Self {
+        let tested = a.low < a.high || b.low < b.high;
+        if !tested && a.mean != b.mean {
+            return Self::Untested;
+        }
         match (a.mean.total_cmp(&b.mean), a.overlaps(b)) {
             (std::cmp::Ordering::Greater, false) => Self::Above,
             (std::cmp::Ordering::Greater, true) => Self::MaybeAbove,
@@ -57,6 +63,7 @@ impl Standing {
             Self::Level => ("=", "open", "equal means"),
             Self::MaybeBelow => ("▽", "open", "intervals overlap"),
             Self::Below => ("▼", "below", "intervals apart"),
+            Self::Untested => ("◇", "open", "nothing was tested"),
             Self::Incomparable => ("×", "open", "not comparable"),
         }
     }
@@ -218,6 +225,9 @@ impl<'a> Cast<'a> {
             Standing::Below => format!(
                 "{head}, worse than the retriever alone ({base}; intervals apart): its choices among the candidates cost return, and taking the first candidate each time does better."
             ),
+            Standing::Untested => format!(
+                "{head} beside {base} of the retriever alone, one number against another: whether its choices add anything was put to no test."
+            ),
             Standing::Incomparable => format!(
                 "{head}, but under other rules than the retriever alone ({base}): whether its choices add anything cannot be said."
             ),
@@ -252,6 +262,10 @@ fn compare(best: &Row, other: &Row, against: String, paired: Option<Estimate>) -
         Standing::Level => format!("level with {against} ({value})"),
         Standing::MaybeBelow => format!("below {against} ({value}), though the intervals overlap"),
         Standing::Below => format!("below {against} ({value}; intervals apart)"),
+        Standing::Untested => {
+            let word = if own.mean > theirs.mean { "higher" } else { "lower" };
+            format!("{word} than {against} ({value}), one number against another, which is no test")
+        }
         Standing::Incomparable => format!("not comparable with {against} ({value}), whose episodes are cut elsewhere"),
     };
     Some(Comparison { against, difference: own.mean - theirs.mean, paired: None, standing, clause })
@@ -285,6 +299,23 @@ mod tests {
                  candidates (125.0 [124.5, 125.5] alone; intervals apart): its choices add something.",
             ]
         );
+    }
+
+    #[test]
+    fn one_number_against_another_is_no_test() {
+        // google-research/rliable#20: an interval without a width looked like certainty.
+        let said = sentences(&[
+            ("popular non-conflicting", true, 132.0, 0.0),
+            ("retriever alone", true, 125.0, 0.0),
+            ("teacher (LLM)", false, 130.0, 0.0),
+            ("a2c", false, 135.0, 0.0),
+        ]);
+        assert!(
+            said[0].contains("higher than popular non-conflicting (132.0), one number against another, which is no"),
+            "{said:?}"
+        );
+        assert!(said[1].ends_with("whether its choices add anything was put to no test."), "{said:?}");
+        assert!(!said.iter().any(|said| said.contains("intervals apart")), "{said:?}");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use pipeline::WARNING;
 use pipeline::report::{Ran, RanAsset, RanFile, RanStage};
 
 use super::cost::Cost;
+use super::link::Linker;
 use super::page::fill;
 use super::speed::{Speed, Timed};
 use super::{say, speed, teachers, trap};
@@ -18,11 +19,13 @@ pub(super) fn section(ran: &Ran, page: Option<&RanFile>) -> Result<String> {
         context! { stage => several.then_some(models.stage.as_str()), said => models.said(), rows => models.cells() }
     };
     let models: Value = models.iter().map(table).collect();
+    // The page that it is put into explains the terms.
+    let mut linker = Linker::new(&[]);
     fill(
         "what_ran.html.j2",
         context! {
             run => facts(ran),
-            traps => trap::traps(ran, page),
+            traps => trap::traps(ran, page).iter().map(|trap| linker.text(trap)).collect::<Vec<_>>(),
             speeds => speeds(ran),
             models,
             heads => teachers::Models::heads(),

@@ -141,7 +141,7 @@ pub(super) fn complete(
     }
     let mut calibration = Calibration::default();
     let holdout = inputs.holdout.as_ref().filter(|holdout| !holdout.is_empty());
-    note_fit(members, &mean, &inputs.interactions, holdout, cx);
+    cx.note("fit", fit_said(members, &mean, &inputs.interactions, holdout));
     match holdout {
         None => cx.note("calibration", "none: connect `holdout` to learn how far the world is off"),
         Some(holdout) => {
@@ -274,25 +274,22 @@ fn cells(matrix: &Array, log: &Interactions) -> impl Iterator<Item = usize> {
     log.user.iter().zip(&log.item).map(move |(&user, &item)| user as usize * items + item as usize)
 }
 
-/// Notes how well what the world pays fits: the mean of its models, which is nearer to people than any one of them. What one of
-/// them is off by alone stands behind it, as the mean over the members, which does not depend on who was last.
-fn note_fit(members: &[Member], mean: &Array, fitted: &Interactions, holdout: Option<&Interactions>, cx: &Context) {
-    let of = |matrix: &Array| {
-        let [fitted, held] = [Some(fitted), holdout].map(|log| log.map(|log| mean_square(matrix, log).sqrt()));
-        (fitted.unwrap_or_default(), held)
+/// How well what the world pays fits: the mean of its models, which is nearer to people than any one of them. What one of them is
+/// off by alone stands behind it, as the mean over the members, which does not depend on who was last.
+fn fit_said(members: &[Member], mean: &Array, fitted: &Interactions, holdout: Option<&Interactions>) -> String {
+    let off = |matrix: &Array, log: &Interactions| mean_square(matrix, log).sqrt();
+    let written = |off: &dyn Fn(&Interactions) -> f64| {
+        let held = holdout.map_or_else(String::new, |holdout| format!(", held out {:.4}", off(holdout)));
+        format!("rmse {:.4}{held}", off(fitted))
     };
-    let written = |(fitted, held): (f64, Option<f64>)| {
-        format!("rmse {fitted:.4}{}", held.map_or_else(String::new, |held| format!(", held out {held:.4}")))
-    };
-    let mut said = written(of(mean));
-    if members.len() > 1 {
-        let alone: Vec<(f64, Option<f64>)> = members.iter().map(|member| of(&member.completed.rating)).collect();
-        let average = |values: Vec<f64>| values.iter().sum::<f64>() / members.len() as f64;
-        let held = holdout.map(|_| average(alone.iter().filter_map(|(_, held)| *held).collect()));
-        let alone = written((average(alone.iter().map(|(fitted, _)| *fitted).collect()), held));
-        said = format!("{said} (the mean of {} models; one alone {alone})", members.len());
+    let world = written(&|log| off(mean, log));
+    if members.len() == 1 {
+        return world;
     }
-    cx.note("fit", said);
+    let alone = |log: &Interactions| {
+        members.iter().map(|member| off(&member.completed.rating, log)).sum::<f64>() / members.len() as f64
+    };
+    format!("{world} (the mean of {} models; one alone {})", members.len(), written(&alone))
 }
 
 #[cfg(test)]
@@ -333,6 +330,22 @@ mod tests {
         let stating = [member([0.0; 4], Some([0.25, 1.0, 4.0, 0.0])), member([0.0; 4], Some([1.0, 0.25, 1.0, 0.0]))];
         assert_eq!(largest_stated(&stating).unwrap().data, [1.0, 1.0, 2.0, 0.0]);
         assert_eq!(largest_stated(&silent), None);
+    }
+
+    #[test]
+    fn the_fit_that_is_told_is_that_of_what_the_world_pays() {
+        // Two models that are off by 1 to either side: each alone is off by 1, their mean by nothing.
+        let two = [member([2.0; 4], None), member([4.0; 4], None)];
+        let cx = Context::detached(std::path::Path::new("unused"));
+        let (mean, _) = mean_and_deviation(&two, &cx);
+        let (fitted, held) = (log(&[(0, 0, 3.0), (0, 1, 3.0)]), log(&[(1, 1, 3.0), (1, 0, 5.0)]));
+        let said = fit_said(&two, &mean, &fitted, Some(&held));
+        // Held out alone: √((1 + 9)/2) and 1; together √(4/2).
+        let alone = (5.0_f64.sqrt() + 1.0) / 2.0;
+        let wanted =
+            format!("rmse 0.0000, held out 1.4142 (the mean of 2 models; one alone rmse 1.0000, held out {alone:.4})");
+        assert_eq!(said, wanted);
+        assert_eq!(fit_said(&two[..1], &two[0].completed.rating, &fitted, None), "rmse 1.0000");
     }
 
     #[test]

@@ -97,7 +97,11 @@ fn label(value: f64, step: f64) -> String {
         step if step >= 1e6 => format!("{:.0}M", value / 1e6),
         step if step >= 1e3 => format!("{:.0}k", value / 1e3),
         step if step >= 100.0 && value.abs() >= 1e4 => format!("{:.1}k", value / 1e3),
-        step if step < 1e-4 => format!("{value:.0e}"),
+        step if step < 1e-4 => {
+            // As many digits as tell a label from its neighbour.
+            let power = |x: f64| (x * 1.000_001).log10().floor();
+            format!("{value:.*e}", (power(value.abs()) - power(step)).max(0.0) as usize)
+        }
         step => format!("{value:.*}", (-(step * 1.000_001).log10().floor()).max(0.0) as usize),
     };
     text.replace('-', "−")
@@ -118,6 +122,9 @@ mod tests {
         assert_eq!(labels(0.05, 0.62, 3), ["0.2", "0.4", "0.6"]);
         assert_eq!(labels(-1.0, 1.0, 4), ["−1.0", "−0.5", "0", "0.5", "1.0"]);
         assert_eq!(labels(0.0, 40_000.0, 4), ["0", "10k", "20k", "30k", "40k"]);
+        // NPellet/jsGraph#56: labels in powers of ten repeated each other.
+        assert_eq!(labels(2e-5, 4e-5, 4), ["2.0e−5", "2.5e−5", "3.0e−5", "3.5e−5", "4.0e−5"]);
+        assert_eq!(labels(0.0, 4e-5, 4), ["0", "1e−5", "2e−5", "3e−5", "4e−5"]);
         assert_eq!(labels(3.1, 3.9, 4), ["3.2", "3.4", "3.6", "3.8"]);
     }
 

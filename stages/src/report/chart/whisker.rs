@@ -18,11 +18,19 @@ struct Layout {
 }
 
 impl Layout {
-    fn of(width: f64) -> Self {
+    /// `reach` is how wide the longest value is written.
+    fn of(width: f64, reach: f64) -> Self {
         if width < 600.0 {
             Self { left: 10.0, right: width - 10.0, top: 40.0, row: 42.0, whisker: 30.0, stacked: true }
         } else {
-            Self { left: 200.0, right: width - 165.0, top: 40.0, row: 30.0, whisker: 15.0, stacked: false }
+            Self {
+                left: 200.0,
+                right: width - f64::max(165.0, reach + 24.0),
+                top: 40.0,
+                row: 30.0,
+                whisker: 15.0,
+                stacked: false,
+            }
         }
     }
 }
@@ -33,12 +41,14 @@ pub(in super::super) fn draw(rows: &[Row], references: &[&str], width: f64) -> O
     if rows.is_empty() {
         return None;
     }
-    let at = Layout::of(width);
+    let values: Vec<String> = rows.iter().map(|(_, estimate)| say::interval(*estimate)).collect();
+    let reach = values.iter().map(|value| text_width(value, 12.0)).fold(0.0, f64::max);
+    let at = Layout::of(width, reach);
     let bottom = at.top + at.row * rows.len() as f64;
     let want = if at.stacked { 4 } else { 8 };
     // Zero belongs to a return: without it a small lead looks like a large one.
-    let values = rows.iter().flat_map(|(_, estimate)| [estimate.mean, estimate.low, estimate.high]);
-    let x = Scale::from_zero(values, at.left, at.right);
+    let ends = rows.iter().flat_map(|(_, estimate)| [estimate.mean, estimate.low, estimate.high]);
+    let x = Scale::from_zero(ends, at.left, at.right);
     let mut canvas = Canvas::new(width, bottom + 44.0);
 
     for (i, (row, _)) in rows.iter().enumerate() {
@@ -73,17 +83,16 @@ pub(in super::super) fn draw(rows: &[Row], references: &[&str], width: f64) -> O
         canvas.text("reference-name", Anchor::End, [(px - 6.0).max(reach), y], &label);
     }
 
-    for (i, (row, estimate)) in rows.iter().enumerate() {
+    for (i, ((row, estimate), value)) in rows.iter().zip(&values).enumerate() {
         let top = at.top + at.row * i as f64;
         let y = top + at.whisker;
         let class = row.role.name();
-        let value = say::interval(*estimate);
         if at.stacked {
             canvas.text(&format!("name {class}"), Anchor::Start, [4.0, top + 15.0], &clip(&row.name, 28));
-            canvas.text("value", Anchor::End, [width - 4.0, top + 15.0], &value);
+            canvas.text("value", Anchor::End, [width - 4.0, top + 15.0], value);
         } else {
             canvas.text(&format!("name {class}"), Anchor::End, [at.left - 14.0, y + 4.5], &clip(&row.name, 28));
-            canvas.text("value", Anchor::End, [width - 6.0, y + 4.5], &value);
+            canvas.text("value", Anchor::End, [width - 6.0, y + 4.5], value);
         }
         if estimate.low < estimate.high {
             let (low, high) = (x.at(estimate.low), x.at(estimate.high));
