@@ -58,7 +58,7 @@ pub struct LogColumns {
     pub user: String,
     /// The column of the items' ids.
     pub item: String,
-    /// The column of the ratings, finite numbers; without it all are 1.
+    /// The column of the ratings, finite numbers; without it all are 1, and a world is fitted to the log only with `negatives: true`.
     #[serde(default)]
     pub rating: Option<String>,
     /// The column of the times; without it all are 0.
