@@ -110,6 +110,14 @@ fn damage(project: &Project) {
     let found = project.run(&["inspect", "damaged.parquet", "--verify", "--json"]).ends_with(1).json();
     assert_eq!(found["content"]["whole"], false);
     assert!(text(&found["content"]["faults"][0]["fault"]).contains("its footer is missing"), "{found}");
+    // What is not read here is no damage.
+    fs::write(&path, "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n").unwrap();
+    for args in [&["inspect", "damaged.parquet", "--verify"][..], &["inspect", "damaged.parquet"]] {
+        project
+            .run(args)
+            .ends_with(2)
+            .says(&["damaged.parquet: is a Git LFS pointer", "help: fetch it with `git lfs pull`"]);
+    }
 }
 
 fn differences(project: &Project) {

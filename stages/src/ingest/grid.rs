@@ -62,7 +62,7 @@ pub(super) struct Grid {
 impl Grid {
     /// Reads it; rows with a wrong number of fields, or that are no record, are settled.
     pub fn read(path: &Path, on_bad_row: OnBadRow, cx: &Context) -> Result<Self> {
-        let path = unpacked(path, cx)?;
+        let path = if path.is_dir() { path.to_path_buf() } else { unpacked(path, cx)? };
         match Form::of(&path)? {
             Form::Parquet => Self::of_parquet(path),
             Form::Separated(separator) => {

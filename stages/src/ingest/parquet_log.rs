@@ -301,7 +301,7 @@ mod tests {
         assert_eq!(at(Arc::new(Date32Array::from(vec![18_628, -1])), "seconds"), [1_609_459_200, -86_400]);
         assert_eq!(at(Arc::new(Date64Array::from(vec![1_609_459_200_000])), "seconds"), [1_609_459_200]);
         assert_eq!(at(texts(&["1500", "2000.0"]), "milliseconds"), [1, 2]);
-        // As a float it would be 1609459200000000000: the next second.
+        // As a float it would be 1609459200000000000: the next second (as in jrothbaum/stata_parquet_io#51).
         let last: Vec<i64> = vec![1_609_459_199_999_999_999];
         assert_eq!(at(Arc::new(Int64Array::from(last)), "nanoseconds"), [1_609_459_199]);
         assert_eq!(at(Arc::new(UInt64Array::from(vec![1_609_459_199_999_999_999])), "nanoseconds"), [1_609_459_199]);
@@ -422,6 +422,11 @@ mod tests {
         assert_eq!((outputs.interactions.timestamp, outputs.interactions.rating), (vec![1, 2], vec![3.0, 3.0]));
         let found = run(folder.path(), log("hour")).err().unwrap().to_string();
         assert!(found.contains("part-0.parquet has no column `hour`; it has u, i, r, day"), "{found}");
+        // Files that were deleted or replaced still lie in such a table (derekwisong/datui#237).
+        std::fs::create_dir(folder.path().join("log/_delta_log")).unwrap();
+        std::fs::write(folder.path().join("log/_delta_log/00000000000000000000.json"), "{}").unwrap();
+        let found = run(folder.path(), log("day")).err().unwrap().to_string();
+        assert!(found.contains("seems to be a table of Delta Lake: only its `_delta_log` says"), "{found}");
         std::fs::create_dir(folder.path().join("none")).unwrap();
         let found = run(folder.path(), json!({ "file": "none", "user": "u", "item": "i" })).err().unwrap().to_string();
         assert!(found.contains("is a folder without any part of a table\nhelp: "), "{found}");

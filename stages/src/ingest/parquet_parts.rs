@@ -1,14 +1,15 @@
 //! A table in Parquet as tools write it: one file, or a folder of parts (Spark, Dask, DuckDB, `to_parquet` with `partition_cols`).
 //!
 //! Of a folder every file is a part whose name ends as those of Parquet do (where there is one; else every file) and begins neither
-//! with `_` nor with `.` (`_SUCCESS`, `.crc` files), in the order of their paths. Folders inside it may say a column (`country=de`), as Hive has it. What comes out are columns of a few plain
-//! types: dictionaries, UUIDs, enumerations and texts that were stored as bytes are texts.
+//! with `_` nor with `.` (`_SUCCESS`, `.crc` files), in the order of their paths. Folders inside it may say a column (`country=de`), as
+//! Hive has it. What comes out are columns of a few plain types: dictionaries, UUIDs, enumerations and texts that were stored as bytes
+//! are texts.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema};
@@ -25,6 +26,10 @@ const BATCH: usize = 1 << 16;
 const DEEPEST: usize = 16;
 /// How the names of Parquet files end.
 const ENDINGS: [&str; 4] = ["parquet", "parq", "pqt", "pq"];
+/// Folders that say which files of a table still hold (the others were replaced or deleted), how a file in them ends, and of what
+/// they are.
+const KEEPERS: [(&str, &str, &str); 3] =
+    [("_delta_log", "", "Delta Lake"), (".hoodie", "", "Hudi"), ("metadata", ".metadata.json", "Iceberg")];
 /// What Hive writes into a folder's name for a missing value.
 const MISSING: &str = "__HIVE_DEFAULT_PARTITION__";
 
@@ -39,6 +44,17 @@ pub(super) struct Part {
 pub(super) fn parts(path: &Path) -> Result<Vec<Part>> {
     let mut found = Vec::new();
     if path.is_dir() {
+        let keeps = |keeper: &str, end: &str| {
+            let entries = std::fs::read_dir(path.join(keeper)).into_iter().flatten().flatten();
+            entries.into_iter().any(|entry| entry.file_name().to_string_lossy().ends_with(end))
+        };
+        if let Some((keeper, _, of)) = KEEPERS.iter().find(|(keeper, end, _)| keeps(keeper, end)) {
+            bail!(
+                "{} seems to be a table of {of}: only its `{keeper}` says which of its files hold today\nhelp: write it as plain \
+                 Parquet, such as with `to_parquet` or a COPY",
+                path.display()
+            );
+        }
         gather(path, &[], DEEPEST, &mut found)?;
         let is_named_so =
             |part: &Part| part.path.extension().is_some_and(|end| ENDINGS.iter().any(|known| end == *known));

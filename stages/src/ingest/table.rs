@@ -58,7 +58,7 @@ pub struct LogColumns {
     pub user: String,
     /// The column of the items' ids.
     pub item: String,
-    /// The column of the ratings, finite numbers; without it all are 1.
+    /// The column of the ratings, finite numbers; without it all are 1, and a world is fitted to the log only with `negatives: true`.
     #[serde(default)]
     pub rating: Option<String>,
     /// The column of the times; without it all are 0.
@@ -148,7 +148,8 @@ impl Stage for Table {
         let folder = cx.asset(&self.asset)?;
         let items = self.items.as_ref().map(|columns| self.items(folder, columns, cx)).transpose()?;
         let users = self.users.as_ref().map(|columns| self.users(folder, columns, cx)).transpose()?;
-        let path = unpacked(&folder.join(&self.log.file), cx)?;
+        let log = folder.join(&self.log.file);
+        let path = if log.is_dir() { log } else { unpacked(&log, cx)? };
         let known = [users.as_ref().map(|users| &*users.id), items.as_ref().map(|items| &*items.id)];
         let read = self.log.read(&path, known, cx)?;
         let unit = self.log.timestamp.as_ref().map_or(Unit::Seconds, |time| time.unit);

@@ -25,11 +25,8 @@ pub(super) fn one_of(folder: &Path, names: &[&str]) -> Result<PathBuf> {
     }
 }
 
-/// The file itself (or the folder of its parts), or a copy in the stage's scratch folder where it is packed: shards need places in a file.
+/// The file itself, or a copy in the stage's scratch folder where it is packed: shards need places in a file.
 pub(super) fn unpacked(path: &Path, cx: &Context) -> Result<PathBuf> {
-    if path.is_dir() {
-        return Ok(path.to_path_buf());
-    }
     ensure!(path.is_file(), "{} is not there\nhelp: correct the name, or get the file", path.display());
     if path.extension().is_none_or(|extension| extension != "gz") {
         return Ok(path.to_path_buf());

@@ -146,10 +146,10 @@ enum Opened {
 /// opened, is torn or damaged. The error names the file and what was found.
 pub fn inspect(path: &Path, request: &Request, out: &mut dyn Write) -> Result<Verdict> {
     let name = name(path, request);
-    let answer = answer(path, &name, request, out).map_err(|error| match error.downcast::<Unsupported>() {
-        // Not the file's fault, and so not that of who made it: nothing says that it is damaged.
-        Ok(Unsupported(text)) => Wrong(text).into(),
-        Err(error) => error,
+    let answer = answer(path, &name, request, out).map_err(|error| {
+        // Nothing says that such a file is damaged, or that making it again would help.
+        let is_unsupported = error.chain().any(|cause| cause.is::<Unsupported>());
+        if is_unsupported { Wrong(format!("{error:#}")).into() } else { error }
     });
     answer.with_context(|| escape::shown(&name, usize::MAX))
 }
