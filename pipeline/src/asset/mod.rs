@@ -219,9 +219,10 @@ impl Resolver {
     fn look(&self, name: &str, spec: &AssetSpec, work: &Work) -> anyhow::Result<Option<Resolved>> {
         if let Some(path) = self.in_data(name, spec) {
             let origin = format!("data {}", path.display());
-            return self.in_place(&path, origin, spec, work).map(Some).or_else(|error| {
-                if error.is::<Interrupted>() { Err(error) } else { Err(wrong_in_data(name, &error)) }
-            });
+            return self
+                .in_place(&path, origin, spec, work)
+                .map(Some)
+                .map_err(|error| if error.is::<Interrupted>() { error } else { wrong_in_data(name, &error) });
         }
         for kind in spec.from.iter().filter_map(|source| source.kind().ok()) {
             if let Kind::Path(_) = kind {

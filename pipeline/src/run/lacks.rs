@@ -1,7 +1,7 @@
 //! What the stages that will run lack: assets that nothing gives, and secrets whose variables are unset. Told before any work
 //! is done, because the first of them may be met hours later.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -58,16 +58,8 @@ pub(crate) fn lacks(project: &Project, plan: &Plan) -> Vec<Lack> {
         let lacking = assets(project, index).into_iter().filter_map(|name| project.assets.lacking(&name));
         // Without its assets no stage has a key, and so none is a hit.
         let lacking = lacking.map(|error| (true, Told::of(&error)));
-        let unset = unset(project, index).into_iter().map(|(place, variable)| {
-            let error = secret::unset(&variable);
-            (
-                certain,
-                Told::of(&match place {
-                    Some(place) => error.context(place),
-                    None => error,
-                }),
-            )
-        });
+        let unset = unset(project, index).into_iter();
+        let unset = unset.map(|(place, variable)| (certain, Told::of(&secret::unset(&variable).context(place))));
         for (certain, told) in lacking.chain(unset) {
             let id = project.node(index).id.clone();
             let help = told.help();
@@ -87,25 +79,36 @@ fn assets(project: &Project, index: usize) -> Vec<String> {
     project.node(index).config.assets().into_iter().map(|name| name.0).collect()
 }
 
-/// The unset variables of a node's secrets, each with its place; a default has none.
-fn unset(project: &Project, index: usize) -> Vec<(Option<String>, String)> {
+/// The unset variables of a node's secrets, each with its place, or with its field where that was left at its default.
+fn unset(project: &Project, index: usize) -> Vec<(String, String)> {
     let node = project.node(index);
-    let mut variables = BTreeSet::new();
-    collect(&node.config.config(), &mut variables);
-    let unset = variables.into_iter().filter(|variable| secret::watch(variable).is_none());
-    let place = |variable: &String| {
-        let named = node.secrets.iter().find(|secret| secret.variable == *variable)?;
-        Some(format!("{} (`{}`)", named.place, named.field))
-    };
-    unset.map(|variable| (place(&variable), variable)).collect()
+    let mut variables = BTreeMap::new();
+    collect(&node.config.config(), "", &mut variables);
+    let unset = variables.into_iter().filter(|(variable, _)| secret::watch(variable).is_none());
+    let placed = unset.map(|(variable, field)| {
+        let named = node.secrets.iter().find(|secret| secret.variable == variable);
+        let place = named.map_or_else(
+            || format!("the default of `{field}`\nhelp: set `{field}: null` where none is needed"),
+            |secret| format!("{} (`{}`)", secret.place, secret.field),
+        );
+        (place, variable)
+    });
+    placed.collect()
 }
 
-/// The variables that a config names; no field but a secret may name one.
-fn collect(config: &Value, variables: &mut BTreeSet<String>) {
+/// The variables that a config names, each with the field; no field but a secret may name one.
+fn collect(config: &Value, field: &str, variables: &mut BTreeMap<String, String>) {
+    let below = |name: &str| if field.is_empty() { name.to_owned() } else { format!("{field}.{name}") };
     match config {
-        Value::String(text) => variables.extend(secret::variable(text).map(str::to_owned)),
-        Value::Array(values) => values.iter().for_each(|value| collect(value, variables)),
-        Value::Object(map) => map.values().for_each(|value| collect(value, variables)),
+        Value::String(text) => {
+            if let Some(variable) = secret::variable(text) {
+                variables.entry(variable.to_owned()).or_insert_with(|| field.to_owned());
+            }
+        }
+        Value::Array(values) => {
+            values.iter().enumerate().for_each(|(at, value)| collect(value, &below(&at.to_string()), variables));
+        }
+        Value::Object(map) => map.iter().for_each(|(name, value)| collect(value, &below(name), variables)),
         _ => {}
     }
 }
@@ -126,5 +129,15 @@ mod tests {
         assert_eq!(lack(&["a"], true).text(), format!("stage `a` needs {ends}"));
         assert_eq!(lack(&["a", "b"], true).text(), format!("stage `a` and 1 more need {ends}"));
         assert_eq!(lack(&["a", "b"], false).text(), format!("stage `a` and 1 more may need {ends}"));
+    }
+
+    #[test]
+    fn secrets_are_found_at_any_depth_with_their_field() {
+        let config =
+            serde_json::json!({ "a": [{ "key": "${env:ONE}" }], "b": "${env:TWO}", "c": "x", "d": "${env:TWO}" });
+        let mut found = BTreeMap::new();
+        collect(&config, "", &mut found);
+        let found: Vec<_> = found.iter().map(|(variable, field)| format!("{field} {variable}")).collect();
+        assert_eq!(found, ["a.0.key ONE", "b TWO"]);
     }
 }

@@ -124,7 +124,7 @@ mod entries {
         assert!(Command::new("mkfifo").arg(&bad).status().unwrap().success());
         says(&["asset `log`: `data/bad` is a named pipe, and an asset holds files and folders only", "take it out of"]);
         fs::write(&bad, "1").unwrap();
-        fs::set_permissions(&bad, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(&bad, fs::Permissions::from_mode(0o0)).unwrap();
         // Whoever may read everything is refused nothing.
         if fs::read(&bad).is_err() {
             says(&["asset `log`: cannot read `data/bad`: Permission denied", "help: give yourself the right"]);

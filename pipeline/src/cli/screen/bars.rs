@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
@@ -14,57 +15,71 @@ use crate::escape::shown;
 /// Characters of a text beside a bar, at most: more would not fit into a line.
 const LONGEST: usize = 200;
 
-/// Units a second below which a bar has not moved yet.
-const SLOWEST: f64 = 1e-6;
-
 #[derive(Default)]
 pub(super) struct Bars {
     all: MultiProgress,
-    open: Mutex<BTreeMap<(String, String), ProgressBar>>,
+    open: Mutex<BTreeMap<(String, String), Open>>,
+}
+
+struct Open {
+    bar: ProgressBar,
+    /// How many units it does in a second, as the bits of an `f64`. The bar's own estimate takes what an earlier run did for speed,
+    /// and for seconds knows none of a slow unit.
+    rate: Arc<AtomicU64>,
 }
 
 impl Bars {
-    fn new_bar(&self, stage: &str, label: &str, done: u64, total: Option<u64>, unit: &str) -> ProgressBar {
+    fn open(&self, stage: &str, label: &str, done: u64, total: Option<u64>, unit: &str) -> Open {
         let template = if total.is_some() {
             // The bar takes what is left of the line: one that broke would be drawn over its neighbours.
-            "{prefix:24}  {human_pos} of {human_len} UNIT  {rate}  {eta} left  {msg}  {wide_bar}"
+            "{prefix:24}  {human_pos} of {human_len} UNIT{pace}  {msg}  {wide_bar}"
         } else {
-            "{prefix:24}  {spinner}  {human_pos} UNIT  {rate}  {elapsed}  {wide_msg}"
+            "{prefix:24}  {spinner}  {human_pos} UNIT{pace}  {elapsed}  {wide_msg}"
         };
         // Braces in a unit would be read as fields of the template.
         let template = template.replace("UNIT", &unit.replace(['{', '}'], ""));
         let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
-        let units = unit.to_owned();
-        let style = style.with_key("rate", move |state: &ProgressState, out: &mut dyn Write| {
-            // Before the first unit there is none. Nothing can be done about a line that cannot be drawn.
-            let rate = Some(state.per_sec()).filter(|rate| *rate > SLOWEST);
-            let _ = rate.map(|rate| out.write_str(&format::pace(rate, &units)));
+        let rate = Arc::new(AtomicU64::new(0));
+        let (units, known) = (unit.to_owned(), Arc::clone(&rate));
+        let style = style.with_key("pace", move |state: &ProgressState, out: &mut dyn Write| {
+            let rate = f64::from_bits(known.load(Ordering::Relaxed));
+            // Nothing can be done about a line that cannot be drawn.
+            let _ = out.write_str(&pace(rate, state.len().map(|len| len.saturating_sub(state.pos())), &units));
         });
         let bar = total.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
         let bar = self
             .all
             .add(bar.with_position(done).with_prefix(shown(&format!("{stage} {label}"), LONGEST)).with_style(style));
-        // A steady tick keeps the time left honest while one unit takes long.
         bar.enable_steady_tick(Duration::from_millis(250));
-        bar
+        Open { bar, rate }
     }
 }
 
+/// `  12.5 s/epoch  3 min 20 s left`; nothing before the first unit is done.
+fn pace(rate: f64, left: Option<u64>, unit: &str) -> String {
+    if rate <= 0.0 {
+        return String::new();
+    }
+    let left = left.map(|left| format!("  {} left", format::seconds(left as f64 / rate))).unwrap_or_default();
+    format!("  {}{left}", format::pace(rate, unit))
+}
+
 impl Pace for Bars {
-    fn advanced(&self, stage: &str, label: &str, done: u64, total: Option<u64>, unit: &str, message: &str, _: f64) {
+    fn advanced(&self, stage: &str, label: &str, done: u64, total: Option<u64>, unit: &str, message: &str, rate: f64) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let bar = open
+        let open = open
             .entry((stage.to_owned(), label.to_owned()))
-            .or_insert_with(|| self.new_bar(stage, label, done, total, unit));
-        bar.set_position(done);
+            .or_insert_with(|| self.open(stage, label, done, total, unit));
+        open.rate.store(rate.to_bits(), Ordering::Relaxed);
+        open.bar.set_position(done);
         if !message.is_empty() {
-            bar.set_message(shown(message, LONGEST));
+            open.bar.set_message(shown(message, LONGEST));
         }
     }
     fn finished(&self, stage: &str, label: &str) {
-        let bar =
+        let open =
             self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&(stage.to_owned(), label.to_owned()));
-        if let Some(bar) = bar {
+        if let Some(Open { bar, .. }) = open {
             bar.finish_and_clear();
         }
     }
@@ -74,5 +89,17 @@ impl Pace for Bars {
     fn clear(&self) {
         // That a line stays is no reason to do anything else.
         let _ = self.all.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pace_is_told_once_it_is_known() {
+        assert_eq!(pace(0.0, Some(3), "epochs"), "");
+        assert_eq!(pace(0.08, Some(16), "epochs"), "  12.5 s/epoch  3 min 20 s left");
+        assert_eq!(pace(250.0, None, "rows"), "  250 rows/s");
     }
 }

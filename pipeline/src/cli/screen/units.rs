@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::super::format;
+
+/// What is done this soon after a bar opens was done by an earlier run, and is told in one go.
+const AT_ONCE: Duration = Duration::from_millis(50);
 
 /// Below this many seconds a unit is over before a person has read how long it takes.
 const WORTH_A_WORD: f64 = 1.0;
@@ -41,6 +44,9 @@ impl Units {
             done,
             moved: now,
         });
+        if now.duration_since(bar.opened) < AT_ONCE {
+            bar.from = done;
+        }
         if done != bar.done {
             (bar.done, bar.moved) = (done, now);
         }
@@ -77,8 +83,6 @@ impl Units {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
@@ -86,7 +90,8 @@ mod tests {
         let units = Units::default();
         let start = Instant::now();
         let after = |seconds| start + Duration::from_secs(seconds);
-        assert_eq!(units.advanced("world", "train", 3, "epochs", start), 0.0);
+        units.advanced("world", "train", 0, "epochs", start);
+        assert_eq!(units.advanced("world", "train", 3, "epochs", start), 0.0, "three are of an earlier run");
         units.advanced("log", "read", 0, "rows", start);
         units.advanced("log", "read", 5_000_000, "rows", after(59));
         assert_eq!(units.longest(after(59)).as_deref(), Some("world has been at this epoch for 59.0 s"));
