@@ -51,7 +51,10 @@ impl<'t> Reader<'t> {
                 while !self.takes('}') {
                     let Value::String(key) = self.value(depth + 1)? else { return None };
                     self.takes(':').then_some(())?;
-                    map.insert(key, self.value(depth + 1)?);
+                    // Python takes the last of two values in silence.
+                    if map.insert(key, self.value(depth + 1)?).is_some() {
+                        return None;
+                    }
                     self.ends_or_goes_on('}')?;
                 }
                 Some(Value::Object(map))

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::bad_rows::{BadRows, Fault, OnBadRow};
 use super::narrow::Seconds;
 use super::packed::{pack, unpack};
+use super::whole;
 use crate::artifact::Interactions;
 
 /// The numbers of ids. Nothing goes through these maps in their order.
@@ -105,19 +106,57 @@ pub(super) struct ReadLog {
 }
 
 impl ReadLog {
-    /// Settles the rows that do not fit and notes times that were rounded.
+    /// Settles the rows that do not fit, reads ids that are whole numbers written as floats as such ([`whole`]), and notes these
+    /// and times that were rounded.
     ///
     /// # Errors
     /// Where rows are refused, or none is left.
-    pub fn settle(&self, path: &Path, on_bad_row: OnBadRow, cx: &Context) -> Result<()> {
+    pub fn settle(&mut self, path: &Path, on_bad_row: OnBadRow, cx: &Context) -> Result<()> {
         self.bad.settle(path, on_bad_row, cx)?;
         let rows = self.interactions.len();
         if self.rounded > 0 {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             cx.note(&format!("times in {name}"), format!("{} of {rows} rounded down to whole seconds", self.rounded));
         }
+        for (ids, of) in self.new.iter_mut().zip(["user", "item"]) {
+            if whole::mend(ids) {
+                whole::say(of, path, cx);
+            }
+            whole::warn_of_doubtful(ids, of, path, cx);
+        }
         not_empty(rows, path)
     }
+}
+
+impl ReadLog {
+    /// Logs behind each other, each with whether its rows are kept. Ids that nobody listed are numbered over all of them, so that
+    /// whichever are kept, an id has one number.
+    pub fn behind_each_other(logs: Vec<(Self, bool)>) -> Self {
+        let (mut whole, mut places) = (Self::default(), Numbering::default());
+        for (log, is_kept) in logs {
+            let numbers: Vec<Vec<u32>> =
+                (0..2).map(|k| log.new[k].iter().map(|id| places.number(k, id, &mut whole.new[k])).collect()).collect();
+            if !is_kept {
+                continue;
+            }
+            let number = |k: usize, x: u32| numbers[k].get(x as usize).copied().unwrap_or(x);
+            whole.interactions.user.extend(log.interactions.user.iter().map(|&x| number(0, x)));
+            whole.interactions.item.extend(log.interactions.item.iter().map(|&x| number(1, x)));
+            whole.interactions.rating.extend(&log.interactions.rating);
+            whole.interactions.timestamp.extend(&log.interactions.timestamp);
+            whole.rows += log.rows;
+        }
+        whole
+    }
+}
+
+/// That a log holds no ratings, and what stands in their place.
+pub(super) fn say_without_ratings(path: &Path, cx: &Context) {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    cx.note(
+        "ratings",
+        format!("none are read from {name}: each row counts as 1, which says that it is there, and no more"),
+    );
 }
 
 /// A log of no rows is refused: nothing can be learned from it, and later stages would say so less plainly.
@@ -155,7 +194,8 @@ impl<'a> Ids<'a> {
                 return Err(Fault::value(self.columns[k], id, "an id"));
             }
             if let Some(known) = &self.known[k] {
-                let number = known.get(id);
+                // What every listed id is no float of is looked for as a whole number, too.
+                let number = known.get(id).or_else(|| known.get(whole::id(id)?));
                 numbers[k] = Some(number.ok_or_else(|| Fault::value(self.columns[k], id, "an id that is listed"))?);
             }
         }

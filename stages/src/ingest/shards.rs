@@ -6,7 +6,6 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::path::Path;
 use std::str::Utf8Error;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
@@ -18,6 +17,7 @@ use rayon::prelude::*;
 
 use super::bad_rows::Fault;
 use super::piece::{Ids, Joined, Numbering, Piece, ReadLog, Row};
+use crate::artifact::TextFile;
 
 /// Bytes of a shard, at least; one more line at most. A killed run goes on from its shards: with another size the `VERSION` of
 /// every reader must be raised.
@@ -31,7 +31,7 @@ pub(super) type Take<'t, 'l> = &'t mut dyn FnMut(Result<Row<'l>, Fault>);
 /// A log and how to read it.
 pub(super) struct Lines<'a> {
     /// The file.
-    pub path: &'a Path,
+    pub file: &'a TextFile,
     /// Lines before the first row.
     pub header: u64,
     /// The columns of users and items, for messages.
@@ -49,7 +49,9 @@ impl Lines<'_> {
     }
 
     fn read_in_shards(&self, size: u64, cx: &Context) -> Result<ReadLog> {
-        let ends = cut(self.path, size).with_context(|| format!("cannot read {}", self.path.display()))?;
+        let (file, begin) = self.file.open()?;
+        let place = || format!("cannot read {}", self.file.name().display());
+        let ends = cut(file.into_inner(), begin, size).with_context(place)?;
         let ids = Ids::new(self.columns, self.known);
         let bar = cx.bar("read", Some(ends.last().copied().unwrap_or(0)), "bytes");
         let (log, kept) = match ends.len() {
@@ -57,7 +59,7 @@ impl Lines<'_> {
             0 | 1 => (None, Vec::new()),
             _ => {
                 // A dataset may have several logs.
-                let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+                let name = self.file.path().file_name().unwrap_or_default().to_string_lossy();
                 let (log, frames) = Log::open(&cx.scratch().join(format!("{name}.packed")))?;
                 (Some(log), frames)
             }
@@ -67,10 +69,10 @@ impl Lines<'_> {
         for bytes in kept {
             joined.push(&Piece::from_bytes(&bytes)?);
         }
-        let start = |shard: usize| if shard == 0 { 0 } else { ends[shard - 1] };
+        let start = |shard: usize| if shard == 0 { begin } else { ends[shard - 1] };
         bar.inc(start(first));
         let piece = |&shard: &usize| {
-            let text = bytes(self.path, start(shard), ends[shard])?;
+            let text = bytes(self.file, start(shard), ends[shard])?;
             let piece = self.piece(&text, if shard == 0 { self.header } else { 0 }, &ids);
             bar.inc(ends[shard] - start(shard));
             Ok(Arc::new(piece))
@@ -134,12 +136,12 @@ impl Lines<'_> {
     }
 }
 
-/// Where each shard ends: at the first end of a line that is `size` bytes or more behind the end of the shard before.
-fn cut(path: &Path, size: u64) -> std::io::Result<Vec<u64>> {
-    let mut file = File::open(path)?;
+/// Where each shard ends: at the first end of a line that is `size` bytes or more behind the end of the shard before, which is
+/// `begin` for the first.
+fn cut(mut file: File, begin: u64, size: u64) -> std::io::Result<Vec<u64>> {
     let length = file.metadata()?.len();
     let mut ends = Vec::new();
-    let mut from = 0;
+    let mut from = begin;
     while from < length {
         let mut end = from + size;
         let mut block = [0; 4096];
@@ -163,9 +165,9 @@ fn cut(path: &Path, size: u64) -> std::io::Result<Vec<u64>> {
     Ok(ends)
 }
 
-fn bytes(path: &Path, start: u64, end: u64) -> Result<Vec<u8>> {
-    let place = || format!("cannot read {}", path.display());
-    let mut file = File::open(path).with_context(place)?;
+fn bytes(file: &TextFile, start: u64, end: u64) -> Result<Vec<u8>> {
+    let place = || format!("cannot read {}", file.name().display());
+    let mut file = File::open(file.path()).with_context(place)?;
     file.seek(SeekFrom::Start(start)).with_context(place)?;
     let mut bytes = vec![0; usize::try_from(end - start)?];
     file.read_exact(&mut bytes).with_context(place)?;
@@ -190,8 +192,8 @@ mod tests {
         Ok(Row { user: user.into(), item: item.into(), rating, timestamp: Seconds::of_parts(rating as i64, 2) })
     }
 
-    fn lines<'a>(path: &'a Path, known: [Option<&'a [String]>; 2]) -> Lines<'a> {
-        Lines { path, header: 1, columns: ["user", "item"], known, parse: &parse }
+    fn lines<'a>(file: &'a TextFile, known: [Option<&'a [String]>; 2]) -> Lines<'a> {
+        Lines { file, header: 1, columns: ["user", "item"], known, parse: &parse }
     }
 
     /// Blank lines, carriage returns, bad rows in several shards, no line's end at the end.
@@ -204,7 +206,7 @@ mod tests {
         std::fs::write(&path, TEXT).unwrap();
         let read = |size: u64| {
             let scratch = tempfile::tempdir().unwrap();
-            lines(&path, [None, None]).read_in_shards(size, &Context::detached(scratch.path())).unwrap()
+            lines(&TextFile::new(&path), [None, None]).read_in_shards(size, &Context::detached(scratch.path())).unwrap()
         };
         let whole = read(1000);
         assert_eq!(whole.new[0], ["a", "b", "\u{e9}", "f"]);
@@ -228,6 +230,10 @@ mod tests {
         for size in 1..TEXT.len() as u64 {
             assert_eq!(read(size), whole, "shards of {size} bytes");
         }
+        std::fs::write(&path, format!("\u{feff}{TEXT}")).unwrap();
+        for size in 1..TEXT.len() as u64 {
+            assert_eq!(read(size), whole, "shards of {size} bytes behind a mark");
+        }
     }
 
     #[test]
@@ -239,7 +245,7 @@ mod tests {
         for size in [8, 1000] {
             let scratch = tempfile::tempdir().unwrap();
             let cx = Context::detached(scratch.path());
-            let read = lines(&path, [Some(&users), None]).read_in_shards(size, &cx).unwrap();
+            let read = lines(&TextFile::new(&path), [Some(&users), None]).read_in_shards(size, &cx).unwrap();
             assert_eq!((read.interactions.user, read.interactions.item), (vec![1, 0, 0], vec![0, 0, 1]));
             assert_eq!(read.new, [vec![], vec!["x".to_owned(), "v".to_owned()]]);
         }
@@ -250,7 +256,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
         std::fs::write(&path, TEXT).unwrap();
-        let lines = lines(&path, [None, None]);
+        let file = TextFile::new(&path);
+        let lines = lines(&file, [None, None]);
         let whole = lines.read_in_shards(1000, &Context::detached(folder.path())).unwrap();
         let scratch = tempfile::tempdir().unwrap();
         let cx = Context::detached(scratch.path());

@@ -1,29 +1,28 @@
 //! Any log with a column for each part, by a map of columns: CSV, TSV, one JSON record a line, Parquet.
 //!
 //! The form is told by the ending of a file's name; all but Parquet may end in `.gz`. A row of CSV is one line (fields may stand in
-//! quotes, but hold no line's end). Left out: files without a header, times as dates.
+//! quotes, but hold no line's end). JSON may also be one array of records. Left out: times as dates.
 
 use std::path::Path;
-
-use anyhow::{Result, ensure};
-use pipeline::{AssetName, Context, Stage};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::bad_rows::{Fault, OnBadRow};
 use super::catalogue::join;
 use super::expect::Expect;
-use super::grid::{Form, Grid, header, place};
+use super::grid::{Form, Quotes};
+use super::header::{Header, once};
+use super::json_array::as_lines;
 use super::narrow::{self, Seconds};
-use super::piece::{Ids, ReadLog, Row};
-use super::record::{Record, number, record, text, texts};
+use super::piece::{Ids, ReadLog, Row, say_without_ratings};
+use super::record::{Record, number, record, text};
 use super::separated::{Separated, Time};
 use super::shards::Lines;
 use super::unpacked::unpacked;
 use super::{NoInputs, Outputs};
-use crate::artifact::check_member;
-use crate::artifact::{Items, Users};
+use crate::artifact::{TextFile, check_member};
+use anyhow::{Result, ensure};
+use pipeline::{AssetName, Context, Stage};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// `ingest.table`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -39,6 +38,9 @@ pub struct Table {
     /// The people; without it, they are those of the log. Rows of people not in it do not fit.
     #[serde(default)]
     pub users: Option<UserColumns>,
+    /// Whether fields of CSV and TSV may stand in double quotes.
+    #[serde(default)]
+    pub quotes: Quotes,
     /// What to do with a row that does not fit.
     #[serde(default)]
     pub on_bad_row: OnBadRow,
@@ -53,6 +55,10 @@ pub struct Table {
 pub struct LogColumns {
     /// The file in the asset's folder.
     pub file: String,
+    /// The names of the columns in their order, for CSV or TSV whose first line is a row already: `[item, user, rating, time]`.
+    /// Without it, the first line names them.
+    #[serde(default)]
+    pub names: Option<Vec<String>>,
     /// The column of the users' ids.
     pub user: String,
     /// The column of the items' ids.
@@ -113,7 +119,7 @@ pub struct ItemColumns {
     /// The column that names an item to people; its id without, and where it is empty.
     #[serde(default)]
     pub title: Option<String>,
-    /// The column of the year of release; what is no whole number reads as unknown.
+    /// The column of the year of release; what is no whole number (`1995`, `1995.0`) reads as unknown.
     #[serde(default)]
     pub year: Option<String>,
     /// The column of the genres.
@@ -127,7 +133,8 @@ pub struct ItemColumns {
 pub struct GenreColumn {
     /// The column.
     pub column: String,
-    /// What stands between two genres in a text; a list of JSON or Parquet needs none.
+    /// What stands between two genres in a text; a list of JSON or Parquet needs none, nor the text of one (`['Drama', 'War']`, as
+    /// pandas writes it). `(no genres listed)` is none.
     #[serde(default = "bar")]
     pub separator: String,
 }
@@ -148,8 +155,10 @@ pub struct UserColumns {
 
 impl Stage for Table {
     const KIND: &'static str = "ingest.table";
-    /// 1: first. 2: times are rounded down; numbers that do not fit, open quotes and an empty log are refused.
-    const VERSION: u32 = 2;
+    /// 1: first. 2: times are rounded down; numbers that do not fit, open quotes and an empty log are refused. 3: a quote opens a field
+    /// only at its beginning, and in TSV never unless asked; whole numbers in floats are ids and years; a list of genres in a text is
+    /// a list; a byte-order mark is no part of the text; times of nanoseconds keep their second.
+    const VERSION: u32 = 3;
     const ABOUT: &'static str = "read a log by a map of columns: CSV, TSV, JSON records, Parquet";
     type Inputs = NoInputs;
     type Outputs = Outputs;
@@ -163,6 +172,9 @@ impl Stage for Table {
         {
             return Err(("items.genres.separator".into(), "something stands between two genres".into()));
         }
+        if self.log.names.as_ref().is_some_and(|names| once(Path::new("log"), names).is_err()) {
+            return Err(("log.names".into(), "each name once".into()));
+        }
         check_member(Some(&self.log.file), "log.file")?;
         check_member(self.items.as_ref().map(|items| &*items.file), "items.file")?;
         check_member(self.users.as_ref().map(|users| &*users.file), "users.file")
@@ -172,39 +184,58 @@ impl Stage for Table {
         let folder = cx.asset(&self.asset)?;
         let items = self.items.as_ref().map(|columns| self.items(folder, columns, cx)).transpose()?;
         let users = self.users.as_ref().map(|columns| self.users(folder, columns, cx)).transpose()?;
-        let path = unpacked(&folder.join(&self.log.file), cx)?;
+        let file = unpacked(&folder.join(&self.log.file), cx)?;
         let known = [users.as_ref().map(|users| &*users.id), items.as_ref().map(|items| &*items.id)];
-        let read = self.log.read(&path, known, cx)?;
-        read.settle(&path, self.on_bad_row, cx)?;
+        let mut read = self.log.read(&file, self.quotes, known, cx)?;
+        read.settle(file.name(), self.on_bad_row, cx)?;
+        if self.log.rating.is_none() {
+            say_without_ratings(file.name(), cx);
+        }
         let rows = read.rows;
         let outputs = join(read, users, items);
-        self.expect.check(&path, rows, &outputs)?;
+        self.expect.check(file.name(), rows, &outputs)?;
         outputs.say(cx);
         Ok(outputs)
     }
 }
 
 impl LogColumns {
-    fn read(&self, path: &Path, known: [Option<&[String]>; 2], cx: &Context) -> Result<ReadLog> {
+    fn read(&self, file: &TextFile, quotes: Quotes, known: [Option<&[String]>; 2], cx: &Context) -> Result<ReadLog> {
         let columns = [&*self.user, &*self.item];
-        match Form::of(path)? {
-            Form::Parquet => self.of_parquet(path, &Ids::new(columns, known), cx),
+        let form = Form::of(file)?;
+        ensure!(
+            self.names.is_none() || matches!(form, Form::Separated(_)),
+            "{} names its columns itself\nhelp: leave out `names`, which is for CSV and TSV without a header",
+            file.name().display()
+        );
+        match form {
+            Form::Parquet => self.of_parquet(file.path(), &Ids::new(columns, known), cx),
             Form::Records => {
+                let file = &as_lines(file.clone(), cx)?;
                 let parse = |line: &str| record(line).and_then(|record| self.of_record(&record));
-                Lines { path, header: 0, columns, known, parse: &|line, take| take(parse(line)) }.read(cx)
+                Lines { file, header: 0, columns, known, parse: &|line, take| take(parse(line)) }.read(cx)
             }
             Form::Separated(separator) => {
-                let names = header(path, separator)?;
-                let at = |name: &str| place(path, &names, name);
+                let quotes = quotes.open(separator);
+                let header = match &self.names {
+                    Some(names) => {
+                        let line = names.join(separator);
+                        Header { file: file.name().to_path_buf(), names: names.clone(), line }
+                    }
+                    None => Header::read(file, separator, quotes)?,
+                };
+                let at = |name: &str| header.place(name);
                 let rating = self.rating.as_deref().map(|name| anyhow::Ok((name, at(name)?))).transpose()?;
                 let time = self.timestamp.as_ref().map(|time| {
-                    let (column, per_second) = (&*time.column, time.unit.per_second());
+                    let (column, per_second) = (&*time.column, time.unit.per_second() as i64);
                     anyhow::Ok(Time { column, at: at(column)?, per_second, may_be_missing: false })
                 });
                 let time = time.transpose()?;
-                let (user, item, fields) = (at(&self.user)?, at(&self.item)?, names.len());
-                let form = Separated { separator, quotes: true, fields, user, item, rating, time };
-                Lines { path, header: 1, columns, known, parse: &|line, take| take(form.parse(line)) }.read(cx)
+                let (user, item, fields) = (at(&self.user)?, at(&self.item)?, header.names.len());
+                let line = Some(&*header.line);
+                let form = Separated { separator, quotes, header: line, fields, user, item, rating, time };
+                let header = u64::from(self.names.is_none());
+                Lines { file, header, columns, known, parse: &|line, take| take(form.parse(line)) }.read(cx)
             }
         }
     }
@@ -212,64 +243,10 @@ impl LogColumns {
     fn of_record(&self, record: &Record) -> Result<Row<'static>, Fault> {
         let rating = self.rating.as_ref().map_or(Ok(1.0), |name| narrow::rating(number(record, name)?, name))?;
         let timestamp = self.timestamp.as_ref().map_or(Ok(Seconds::exactly(0)), |time| {
-            Seconds::read(number(record, &time.column), time.unit.per_second(), &time.column)
+            Seconds::of_record(record, time.unit.per_second() as i64, &time.column)
         })?;
         let (user, item) = (text(record, &self.user)?.into(), text(record, &self.item)?.into());
         Ok(Row { user, item, rating, timestamp })
-    }
-}
-
-impl Table {
-    fn items(&self, folder: &Path, columns: &ItemColumns, cx: &Context) -> Result<Items> {
-        let grid = Grid::read(&folder.join(&columns.file), self.on_bad_row, cx)?;
-        let genres = columns.genres.as_ref();
-        let optional = [columns.title.as_ref(), columns.year.as_ref(), genres.map(|genres| &genres.column)];
-        optional.into_iter().flatten().try_for_each(|name| grid.has(name))?;
-        let mut items = Items::default();
-        grid.listed(&columns.id, self.on_bad_row, cx, |id, record| {
-            let said = |name: &Option<String>| name.as_ref().map_or(Ok(String::new()), |name| text(record, name));
-            let (title, year) = (said(&columns.title)?, said(&columns.year)?);
-            items.title.push(if title.trim().is_empty() { id.clone() } else { title.trim().to_owned() });
-            items.year.push(year.trim().parse().ok());
-            items.genres.push(match genres.map(|genres| (record.get(&genres.column), &genres.separator)) {
-                Some((Some(Value::String(text)), separator)) => text
-                    .split(&**separator)
-                    .map(str::trim)
-                    .filter(|genre| !genre.is_empty())
-                    .map(str::to_owned)
-                    .collect(),
-                Some((value, _)) => texts(value),
-                None => Vec::new(),
-            });
-            items.id.push(id);
-            Ok(())
-        })?;
-        Ok(items)
-    }
-
-    fn users(&self, folder: &Path, columns: &UserColumns, cx: &Context) -> Result<Users> {
-        let grid = Grid::read(&folder.join(&columns.file), self.on_bad_row, cx)?;
-        let features: Vec<&String> = grid.names.iter().filter(|name| **name != columns.id).collect();
-        ensure!(
-            !features.iter().any(|name| *name == "id"),
-            "{} has a column `id` beside `{}`\nhelp: rename it: the users' ids go by that name",
-            grid.path.display(),
-            columns.id
-        );
-        let mut users =
-            Users { features: features.iter().map(|name| ((*name).clone(), Vec::new())).collect(), id: Vec::new() };
-        grid.listed(&columns.id, self.on_bad_row, cx, |id, record| {
-            users.id.push(id);
-            for (name, values) in &mut users.features {
-                values.push(match record.get(name) {
-                    None | Some(Value::Null) => String::new(),
-                    Some(Value::String(text)) => text.clone(),
-                    Some(other) => other.to_string(),
-                });
-            }
-            Ok(())
-        })?;
-        Ok(users)
     }
 }
 
@@ -280,7 +257,7 @@ mod tests {
 
     use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray};
     use parquet::arrow::ArrowWriter;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
