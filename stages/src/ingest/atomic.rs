@@ -92,23 +92,24 @@ impl AtomicHeader {
 /// What is wrong with a header of which these are the fields.
 fn fault(file: &Path, fields: &[String]) -> anyhow::Error {
     let place = file.display();
-    let of = |field: &String| {
-        let Some((_, kind)) = field.split_once(':') else {
-            return Some(format!(
-                "{place}:1: the header field `{field}` has no type; wanted `name:type`, as in `rating:float`\nhelp: name fields \
-                 and types in the first line, with a tab between two; a table without types is read by `ingest.table`"
-            ));
-        };
-        let help = match TYPES.into_iter().max_by(|a, b| likeness(a, kind).total_cmp(&likeness(b, kind))) {
-            Some(near) if likeness(near, kind) >= 0.5 => format!("did you mean `{near}`?"),
-            _ => "a tab stands between two fields".to_owned(),
-        };
-        let types = TYPES.join("`, `");
-        (!TYPES.contains(&kind)).then(|| {
-            format!("{place}:1: the header field `{field}` has the type `{kind}`; wanted `{types}`\nhelp: {help}")
-        })
+    if let Some(bare) = fields.iter().find(|field| !field.contains(':')) {
+        return anyhow::anyhow!(
+            "{place}:1: the header field `{bare}` has no type; wanted `name:type`, as in `rating:float`\nhelp: name fields and \
+             types in the first line, with a tab between two; a table without types is read by `ingest.table`"
+        );
+    }
+    let typed = fields.iter().filter_map(|field| field.split_once(':'));
+    let wrong: Vec<(&str, &str)> = typed.filter(|(_, kind)| !TYPES.contains(kind)).collect();
+    let written: Vec<String> = wrong.iter().map(|(name, kind)| format!("`{name}:{kind}`")).collect();
+    let near = |(name, kind): &(&str, &str)| {
+        let near = TYPES.into_iter().max_by(|a, b| likeness(a, kind).total_cmp(&likeness(b, kind)))?;
+        (likeness(near, kind) >= 0.5).then(|| format!("`{name}:{near}`"))
     };
-    anyhow::anyhow!(fields.iter().find_map(of).unwrap_or_else(|| format!("{place} has no header")))
+    let help = match wrong.iter().map(near).collect::<Option<Vec<_>>>() {
+        Some(meant) => format!("did you mean {}?", meant.join(", ")),
+        None => "name the fields with a tab between two".to_owned(),
+    };
+    anyhow::anyhow!("{place}:1: no known type: {}; wanted `{}`\nhelp: {help}", written.join(", "), TYPES.join("`, `"))
 }
 
 fn likeness(one: &str, other: &str) -> f64 {
@@ -245,12 +246,10 @@ mod tests {
     fn what_is_wrong_with_a_header_is_named() {
         let error = |text: &str| header(text).err().unwrap().to_string();
         for (text, wanted) in [
-            (
-                "user_id:token\trating:flaot\n",
-                "x.inter:1: the header field `rating:flaot` has the type `flaot`; wanted `token`",
-            ),
-            ("user_id:token\trating:flaot\n", "help: did you mean `float`?"),
-            ("user_id:token item_id:tokn\n", "the header field `item_id:tokn` has the type `tokn`"),
+            ("user_id:token\trating:flaot\n", "x.inter:1: no known type: `rating:flaot`; wanted `token`, `token_seq`"),
+            ("user_id:tokn\trating:flaot\n", "help: did you mean `user_id:token`, `rating:float`?"),
+            ("user_id:token\trating:integer\n", "help: name the fields with a tab between two"),
+            ("user_id:token item_id:tokn\n", "no known type: `item_id:tokn`; wanted"),
             ("user_id:token,rating\n", "the header field `rating` has no type; wanted `name:type`"),
             ("1\t2\t3\n", "the header field `1` has no type"),
             ("user_id:token\ta:float\tuser_id:token\n", "has two columns of the name `user_id`: its 1st and its 3rd"),

@@ -21,6 +21,7 @@ use super::bad_rows::{BadRows, Fault, OnBadRow};
 use super::header::Header;
 pub(super) use super::header::no_column;
 use super::json_array::as_lines;
+use super::piece::MISSING;
 use super::record::{Record, record, text};
 use super::separated::{fields, header_again, is_header};
 use super::unpacked::unpacked;
@@ -107,7 +108,8 @@ impl Grid {
                     if fields.len() != width {
                         return Err(Fault::row(format!("{} fields", fields.len()), width.to_string()));
                     }
-                    Ok(names.iter().cloned().zip(fields.into_iter().map(Value::String)).collect())
+                    let value = |field: String| if field == MISSING { Value::Null } else { Value::String(field) };
+                    Ok(names.iter().cloned().zip(fields.into_iter().map(value)).collect())
                 })?;
                 Ok(Self { path, names, rows })
             }

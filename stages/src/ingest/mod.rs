@@ -10,6 +10,8 @@ mod bad_rows;
 mod billp_maps;
 mod catalogue;
 mod coat;
+#[cfg(test)]
+mod copies;
 mod date;
 mod entered;
 mod expect;

