@@ -14,8 +14,8 @@ use stages::ingest::{NoInputs, Table};
 use crate::project::repository;
 use crate::python::packages;
 
-/// What fields are made of; quotes, separators and spaces in any order.
-const PIECES: [&str; 9] = ["a", "b c", "\"", "\"\"", ",", " ", "'", "\\", "é"];
+/// What fields are made of; quotes, separators, ends of lines and spaces in any order.
+const PIECES: [&str; 11] = ["a", "b c", "\"", "\"\"", ",", " ", "'", "\\", "é", "\n", "\r\n"];
 
 /// The next number of a row without a pattern, below `below`.
 fn draw(state: &mut u64, below: usize) -> usize {
@@ -27,7 +27,7 @@ fn draw(state: &mut u64, below: usize) -> usize {
 fn field(state: &mut u64) -> String {
     let text: String = (0..=draw(state, 3)).map(|_| PIECES[draw(state, PIECES.len())]).collect();
     match draw(state, 4) {
-        0 => text.replace(',', ";"),
+        0 => text.replace([',', '\r', '\n'], ";"),
         1 => format!("\"{text}\""),
         _ => format!("\"{}\"", text.replace('"', "\"\"")),
     }
@@ -58,7 +58,9 @@ fn quotes_mean_what_they_mean_to_pandas_and_duckdb() {
         let end = if number % 3 == 0 { "\r\n" } else { "\n" };
         // Users begin with a letter, so that quotes stand within fields, too.
         let rows: Vec<String> = (0..2)
-            .map(|_| format!("u{},{},i{},x{end}", field(state).replace(',', ""), field(state), draw(state, 9)))
+            .map(|_| {
+                format!("u{},{},i{},x{end}", field(state).replace([',', '\r', '\n'], ""), field(state), draw(state, 9))
+            })
             .collect();
         let header = if number % 2 == 0 { "u,i,x,y" } else { "\u{feff}u,i,x,y" };
         std::fs::write(path, format!("{header}{end}{}", rows.concat())).unwrap();

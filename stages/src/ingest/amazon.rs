@@ -74,6 +74,7 @@ impl Stage for Amazon {
             let lines = Lines {
                 file: &file,
                 header: 0,
+                quoted_by: None,
                 columns: ["user", "item"],
                 known: [None, None],
                 parse: &|line, take| take(record(line).and_then(|record| review(&record))),

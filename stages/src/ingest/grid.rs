@@ -1,7 +1,7 @@
 //! A small table beside a log, told apart by the ending of its name: `.csv`, `.tsv`, `.ndjson` (also `.jsonl`, `.json`: one record a
 //! line), `.parquet`.
 //!
-//! Whole in memory, every row a record. A row of separated text is one line; fields may stand in quotes. JSON may also be one array
+//! Whole in memory, every row a record. Fields of separated text may stand in quotes. JSON may also be one array
 //! of records.
 
 use std::collections::BTreeSet;
@@ -23,6 +23,7 @@ pub(super) use super::header::no_column;
 use super::json_array::as_lines;
 use super::piece::MISSING;
 use super::record::{Record, record, text};
+use super::row_ends::rows as rows_of;
 use super::separated::{fields, header_again, is_header};
 use super::unpacked::unpacked;
 use super::whole;
@@ -100,7 +101,7 @@ impl Grid {
                 let quotes = quotes.open(separator);
                 let Header { names, line: header, .. } = Header::read(&file, separator, quotes)?;
                 let width = names.len();
-                let rows = lines(&file, 1, on_bad_row, cx, |line| {
+                let rows = lines(&file, 1, separator.bytes().next().filter(|_| quotes), on_bad_row, cx, |line| {
                     if is_header(line, &header) {
                         return Err(header_again());
                     }
@@ -114,7 +115,7 @@ impl Grid {
                 Ok(Self { path, names, rows })
             }
             Form::Records => {
-                let rows = lines(&as_lines(file, cx)?, 0, on_bad_row, cx, record)?;
+                let rows = lines(&as_lines(file, cx)?, 0, None, on_bad_row, cx, record)?;
                 // Any record may leave out what it has nothing to say of.
                 let (mut names, mut known) = (Vec::new(), BTreeSet::new());
                 for name in rows.iter().flat_map(|(_, record)| record.keys()) {
@@ -214,26 +215,27 @@ fn value(column: &dyn Array, row: usize) -> Result<Value> {
     Ok(Value::String(ArrayFormatter::try_new(column, &FormatOptions::default())?.value(row).to_string()))
 }
 
-/// What the filled lines after `skip` say.
+/// What the filled rows after `skip` say, by their first lines.
 fn lines(
     file: &TextFile,
     skip: usize,
+    quoted_by: Option<u8>,
     on_bad_row: OnBadRow,
     cx: &Context,
     parse: impl Fn(&str) -> Result<Record, Fault>,
 ) -> Result<Vec<(u64, Record)>> {
     let bytes = file.bytes()?;
     let (mut rows, mut bad) = (Vec::new(), BadRows::default());
-    for (number, line) in bytes.split(|byte| *byte == b'\n').enumerate().skip(skip) {
+    for (number, line) in rows_of(&bytes, quoted_by, file)?.into_iter().skip(skip) {
         let text = str::from_utf8(line)
             .map_err(|_| Fault::row(format!("{:?}", String::from_utf8_lossy(line)), "UTF-8"))
-            .map(|line| line.trim_end_matches('\r'));
+            .map(|line| line.trim_end_matches(['\n', '\r']));
         if text.as_ref().is_ok_and(|text| text.trim().is_empty()) {
             continue;
         }
         match text.and_then(&parse) {
-            Ok(record) => rows.push((number as u64 + 1, record)),
-            Err(fault) => bad.add(fault, || number as u64 + 1),
+            Ok(record) => rows.push((number, record)),
+            Err(fault) => bad.add(fault, || number),
         }
     }
     bad.settle(file.name(), on_bad_row, cx)?;

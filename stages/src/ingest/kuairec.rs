@@ -102,6 +102,7 @@ impl KuaiRec {
         let lines = Lines {
             file: &file,
             header: 1,
+            quoted_by: form.quoted_by(),
             columns: ["user_id", "video_id"],
             known: [Some(&users.id), Some(&items.id)],
             parse: &|line, take| take(form.parse(line)),

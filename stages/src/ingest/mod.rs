@@ -31,6 +31,7 @@ mod piece;
 mod ratings_only;
 mod recbole;
 mod record;
+mod row_ends;
 mod separated;
 mod shards;
 mod steam;

@@ -21,6 +21,7 @@ use super::bad_rows::OnBadRow;
 use super::expect::Expect;
 use super::header::{Header, are_names, once};
 use super::piece::say_without_ratings;
+use super::row_ends::rows;
 use super::separated::{Separated, Time, fields, header_again, is_header};
 use super::shards::Lines;
 use super::{NoInputs, Outputs, genres, whole};
@@ -72,6 +73,7 @@ impl Stage for MovieLens {
         let lines = Lines {
             file: &file,
             header: u64::from(header.is_some()),
+            quoted_by: form.quoted_by(),
             columns: ["userId", "movieId"],
             known: [users.as_ref().map(|users| &*users.id), Some(&items.id)],
             parse: &|line, take| take(form.parse(line)),
@@ -228,25 +230,31 @@ impl Release {
 
     /// The filled lines of a small file behind its header, with their numbers, split into fields. The releases without a header
     /// are Latin-1; those as CSV are UTF-8, where another byte is a fault and no letter.
-    fn rows(self, file: &TextFile, separator: &str, header: Option<&Header>) -> Result<Vec<(usize, Vec<String>)>> {
+    fn rows(self, file: &TextFile, separator: &str, header: Option<&Header>) -> Result<Vec<(u64, Vec<String>)>> {
         let text = match (String::from_utf8(file.bytes()?), self) {
             (Ok(text), _) => text,
             (Err(error), Self::Csv) => file.utf8(error.into_bytes())?,
             (Err(error), _) => error.as_bytes().iter().map(|&byte| char::from(byte)).collect(),
         };
-        let filled = text.lines().enumerate().skip(usize::from(header.is_some()));
-        let parted = |(number, line): (usize, &str)| {
+        let quoted_by = separator.bytes().next().filter(|_| self == Self::Csv);
+        let rows = rows(text.as_bytes(), quoted_by, file)?.into_iter().skip(usize::from(header.is_some()));
+        let mut parted = Vec::new();
+        for (number, row) in rows {
+            let line = str::from_utf8(row)?.trim_end_matches(['\n', '\r']);
+            if line.trim().is_empty() {
+                continue;
+            }
             let again = header.filter(|header| is_header(line, &header.line)).map(|_| Err(header_again()));
             match again.unwrap_or_else(|| fields(line, separator, self == Self::Csv)) {
-                Ok(fields) => Ok((number + 1, fields)),
-                Err(fault) => bail!("{}:{}: {fault}", file.name().display(), number + 1),
+                Ok(fields) => parted.push((number, fields)),
+                Err(fault) => bail!("{}:{number}: {fault}", file.name().display()),
             }
-        };
-        filled.filter(|(_, line)| !line.trim().is_empty()).map(parted).collect()
+        }
+        Ok(parted)
     }
 }
 
-fn expect_fields(file: &TextFile, line: usize, fields: &[String], wanted: usize) -> Result<()> {
+fn expect_fields(file: &TextFile, line: u64, fields: &[String], wanted: usize) -> Result<()> {
     let found = fields.len();
     ensure!(
         found == wanted,

@@ -52,6 +52,7 @@ pub(super) fn read(file: &TextFile, cx: &Context) -> Result<ReadLog> {
     Lines {
         file,
         header: u64::from(is_header),
+        quoted_by: form.quoted_by(),
         columns: ["user", "item"],
         known: [None, None],
         parse: &|line, take| take(form.parse(line)),

@@ -231,6 +231,7 @@ impl Recbole {
         let lines = Lines {
             file: &file,
             header: 1,
+            quoted_by: form.quoted_by(),
             columns: ["user_id", "item_id"],
             known: [users.map(|users| &*users.id), items.map(|items| &*items.id)],
             parse: &|line, take| take(form.parse(line)),

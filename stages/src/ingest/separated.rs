@@ -10,7 +10,7 @@ use super::piece::Row;
 pub(super) struct Separated<'a> {
     /// What stands between two fields.
     pub separator: &'a str,
-    /// Whether a field may stand in quotes, in which a quote is written twice (RFC 4180). A line's end ends the row there too.
+    /// Whether a field may stand in quotes, in which a quote is written twice, and a line's end ends no row (RFC 4180).
     pub quotes: bool,
     /// The first line where it names the columns: files that are put together bring it once more, and it is no row.
     pub header: Option<&'a str>,
@@ -47,6 +47,11 @@ impl<'a> Time<'a> {
 }
 
 impl Separated<'_> {
+    /// The byte that separates fields which may stand in quotes: then a row may take several lines.
+    pub fn quoted_by(&self) -> Option<u8> {
+        self.separator.bytes().next().filter(|_| self.quotes)
+    }
+
     /// The row in a line.
     pub fn parse<'l>(&self, line: &'l str) -> Result<Row<'l>, Fault> {
         if self.header.is_some_and(|header| is_header(line, header)) {
@@ -145,8 +150,7 @@ pub(super) fn fields(line: &str, separator: &str, quotes: bool) -> Result<Vec<St
 /// like others, so that `a"b"c` is not taken for `abc`: so read pandas and DuckDB, too.
 ///
 /// # Errors
-/// Where a quote is left open: the field goes on in the next line, or was never closed. And where something follows a closed
-/// field: of `"a"b` pandas makes `ab`, which may be another's id, and DuckDB refuses it.
+/// Where a quote is left open. And where something follows a closed field: of `"a"b` pandas makes `ab`, which may be another's id, and DuckDB refuses it.
 pub(super) fn quoted(line: &str, separator: &str) -> Result<Vec<String>, Fault> {
     let mut fields = Vec::new();
     let mut rest = line;
@@ -187,8 +191,7 @@ fn in_quotes<'l>(inside: &'l str, separator: &str) -> Result<(String, Option<&'l
         })?;
         return Ok((field, Some(next)));
     }
-    let fault = Fault::row("a quote that is left open", "each quote closed in its line");
-    Err(fault.help("line breaks in quotes are not read: write the file without them, or as .ndjson or .parquet"))
+    Err(Fault::row("a quote that is left open", "each quote closed"))
 }
 
 #[cfg(test)]
@@ -235,7 +238,7 @@ mod tests {
         assert_eq!(row("u,a,").ok().unwrap().2, 0);
         for line in [r#"u,"a,3"#, r#"u,a,"3"#] {
             let fault = form.parse(line).err().unwrap().to_string();
-            assert_eq!(fault, "found a quote that is left open, wanted each quote closed in its line");
+            assert_eq!(fault, "found a quote that is left open, wanted each quote closed");
         }
         // whitfin/s3-concat#3: files that are put together bring their headers, and a log without ratings takes any text.
         for line in ["u,i,t", "\u{feff}u,i,t"] {

@@ -85,6 +85,7 @@ impl Stage for Steam {
         let lines = Lines {
             file: &file,
             header: 0,
+            quoted_by: None,
             columns,
             known: [None, None],
             parse: if is_nested { &nested } else { &single },

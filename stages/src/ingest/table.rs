@@ -1,7 +1,7 @@
 //! Any log with a column for each part, by a map of columns: CSV, TSV, one JSON record a line, Parquet.
 //!
-//! The form is told by the ending of a file's name; all but Parquet may end in `.gz`. A row of CSV is one line (fields may stand in
-//! quotes, but hold no line's end). JSON may also be one array of records. Left out: times as dates.
+//! The form is told by the ending of a file's name; all but Parquet may end in `.gz`. Fields of CSV may stand in quotes. JSON
+//! may also be one array of records. Left out: times as dates.
 
 use std::path::Path;
 
@@ -213,7 +213,8 @@ impl LogColumns {
             Form::Records => {
                 let file = &as_lines(file.clone(), cx)?;
                 let parse = |line: &str| record(line).and_then(|record| self.of_record(&record));
-                Lines { file, header: 0, columns, known, parse: &|line, take| take(parse(line)) }.read(cx)
+                Lines { file, header: 0, quoted_by: None, columns, known, parse: &|line, take| take(parse(line)) }
+                    .read(cx)
             }
             Form::Separated(separator) => {
                 let quotes = quotes.open(separator);
@@ -235,7 +236,15 @@ impl LogColumns {
                 let line = Some(&*header.line);
                 let form = Separated { separator, quotes, header: line, fields, user, item, rating, time };
                 let header = u64::from(self.names.is_none());
-                Lines { file, header, columns, known, parse: &|line, take| take(form.parse(line)) }.read(cx)
+                Lines {
+                    file,
+                    header,
+                    quoted_by: form.quoted_by(),
+                    columns,
+                    known,
+                    parse: &|line, take| take(form.parse(line)),
+                }
+                .read(cx)
             }
         }
     }
@@ -449,20 +458,21 @@ mod tests {
     }
 
     #[test]
-    fn line_breaks_in_quotes_are_refused_by_name() {
-        for text in ["u,i\n1,\"a\nb\"\n", "u,i\n1,\"a\n"] {
-            let with = json!({ "log": { "file": "log.csv", "user": "u", "item": "i" } });
-            let error = run(&[("log.csv", text)], with).err().unwrap().to_string();
-            assert!(error.contains("log.csv:2: found a quote that is left open"), "{error}");
-            assert!(error.contains("help: line breaks in quotes are not read: "), "{error}");
-        }
-        let files = [("log.csv", "u,i\n1,2\n"), ("items.csv", "i,t\n2,\"a\nb\"\n")];
+    fn line_breaks_in_quotes_are_part_of_the_field() {
         let with = json!({
             "log": { "file": "log.csv", "user": "u", "item": "i" },
             "items": { "file": "items.csv", "id": "i", "title": "t" },
         });
-        let error = run(&files, with).err().unwrap().to_string();
-        assert!(error.contains("items.csv:2: found a quote that is left open"), "{error}");
+        let items = "i,t\n2,\"a\nb\"\n\"3\r\nx\",c\n";
+        let outputs = run(&[("log.csv", "u,i\n1,\"3\r\nx\"\n1,2\n"), ("items.csv", items)], with.clone()).unwrap();
+        assert_eq!((outputs.items.title, outputs.interactions.item), (vec!["a\nb".to_owned(), "c".into()], vec![1, 0]));
+        for (log, items, place) in [("u,i\n1,\"2\n", items, "log.csv:2"), ("u,i\n1,2\n", "i,t\n2,\"a\n", "items.csv:2")]
+        {
+            let mut with = with.clone();
+            with["on_bad_row"] = "drop".into();
+            let error = run(&[("log.csv", log), ("items.csv", items)], with).err().unwrap().to_string();
+            assert!(error.contains(&format!("{place}: found a quote that is left open")), "{error}");
+        }
     }
 
     #[test]
