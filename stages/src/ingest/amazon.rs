@@ -18,9 +18,9 @@ use super::bad_rows::{Fault, OnBadRow};
 use super::catalogue::{Described, described, join};
 use super::expect::Expect;
 use super::json_array::as_lines;
-use super::narrow::{self, Seconds};
+use super::narrow;
 use super::piece::Row;
-use super::record::{Record, number, record, text, texts};
+use super::record::{Record, number, record, seconds, text, texts};
 use super::shards::Lines;
 use super::unpacked::unpacked;
 use super::{NoInputs, Outputs, ratings_only};
@@ -108,7 +108,7 @@ fn review(review: &Record) -> Result<Row<'static>, Fault> {
         id if id.is_empty() => Err(Fault::value(name, "", "an id")),
         id => Ok(id),
     };
-    let timestamp = Seconds::of_record(review, if is_of_2023 { 1000 } else { 1 }, time)?;
+    let timestamp = seconds(review, if is_of_2023 { 1000 } else { 1 }, time)?;
     let rating = narrow::rating(number(review, rating)?, rating)?;
     Ok(Row { user: id(user)?.into(), item: id(item)?.into(), rating, timestamp })
 }

@@ -188,3 +188,15 @@ fn a_header_that_comes_again_is_no_row_and_what_is_missing_no_value() {
     assert_eq!((read.title, read.year), (vec!["\"The\" A".to_owned(), "b".into()], vec![Some(1999), None]));
     assert_eq!(read.genres, [vec!["Drama", "War"], vec![]]);
 }
+
+/// edgexfoundry/device-sdk-c#150: as a float, the last nanosecond of a second is the first of the next one.
+#[test]
+fn nanoseconds_keep_their_second() {
+    let time = 1_500_000_000_999_999_999_u64;
+    let record = format!("{{\"u\": 7, \"i\": \"a\", \"t\": {time}}}\n");
+    for (file, text) in [("l.csv", format!("u,i,t\n7,a,{time}\n")), ("l.ndjson", record)] {
+        let time = json!({ "column": "t", "unit": "nanoseconds" });
+        let with = json!({ "log": { "file": file, "user": "u", "item": "i", "timestamp": time } });
+        assert_eq!(run(&[(file, text.as_bytes())], &with).unwrap().interactions.timestamp, [1_500_000_000], "{file}");
+    }
+}

@@ -1,11 +1,7 @@
 //! Numbers of a file as a log keeps them: ratings in 32 bits, times as whole seconds since 1970. What cannot be kept is a fault,
 //! never another number in silence.
 
-use serde_json::Value;
-
 use super::bad_rows::Fault;
-use super::record::Record;
-use super::{record, separated};
 
 /// What a time that is no number is told.
 const TIMES: &str = "times are numbers since 1970, not dates in text; `ingest.table` takes a `unit` of seconds, milliseconds, \
@@ -43,26 +39,6 @@ impl Seconds {
         Self { whole: parts.div_euclid(per_second), exact: parts.rem_euclid(per_second) == 0 }
     }
 
-    /// What a text of `column` says, a number of which `per_second` make a second. Whole ones are never taken for floats, which
-    /// have no room for nanoseconds since 1970.
-    pub fn of_text(text: &str, per_second: i64, column: &str) -> Result<Self, Fault> {
-        match text.parse() {
-            Ok(parts) => Ok(Self::of_parts(parts, per_second)),
-            Err(_) => Self::read(separated::number(text, column), per_second as f64, column),
-        }
-    }
-
-    /// The same of a record.
-    pub fn of_record(record: &Record, per_second: i64, column: &str) -> Result<Self, Fault> {
-        match record.get(column) {
-            Some(Value::String(text)) => Self::of_text(text, per_second, column),
-            Some(Value::Number(parts)) if parts.is_i64() => {
-                Ok(Self::of_parts(parts.as_i64().unwrap_or_default(), per_second))
-            }
-            _ => Self::read(record::number(record, column), per_second as f64, column),
-        }
-    }
-
     /// What was read of `column`, a number of which `per_second` make a second.
     pub fn read(time: Result<f64, Fault>, per_second: f64, column: &str) -> Result<Self, Fault> {
         let time = time.map_err(|fault| fault.help(TIMES))?;
@@ -88,18 +64,6 @@ mod tests {
                 fault.contains(&format!("`r`: found \"{number:e}\", wanted a number that 32 bits hold")),
                 "{fault}"
             );
-        }
-    }
-
-    /// edgexfoundry/device-sdk-c#150: read as a float, the last nanosecond of a second is the first of the next one.
-    #[test]
-    fn nanoseconds_keep_their_second() {
-        let (nanoseconds, second) = (1_500_000_000_999_999_999_i64, Some(1_500_000_000));
-        let of_text = |text: &str| Seconds::of_text(text, 1_000_000_000, "t").ok().map(|time| time.whole);
-        assert_eq!((of_text(&nanoseconds.to_string()), of_text("1.5e18")), (second, second));
-        for time in [Value::from(nanoseconds), Value::from(nanoseconds.to_string())] {
-            let record = Record::from_iter([("t".to_owned(), time)]);
-            assert_eq!(Seconds::of_record(&record, 1_000_000_000, "t").ok().map(|time| time.whole), second);
         }
     }
 

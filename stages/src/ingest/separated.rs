@@ -95,9 +95,7 @@ impl Separated<'_> {
         }
         let [user, item, rating, time] = found;
         let timestamp = match self.time {
-            Some(form) if !(form.may_be_missing && time.is_empty()) => {
-                Seconds::of_text(&time, form.per_second, form.column)?
-            }
+            Some(form) if !(form.may_be_missing && time.is_empty()) => seconds(&time, form.per_second, form.column)?,
             _ => Seconds::exactly(0),
         };
         let rating = self.rating.map_or(Ok(1.0), |(column, _)| narrow::rating(number(&rating, column)?, column))?;
@@ -109,6 +107,15 @@ impl Separated<'_> {
 pub(super) fn number(text: &str, column: &str) -> Result<f64, Fault> {
     let number = plain(text.as_bytes()).or_else(|| text.parse::<f64>().ok().filter(|number| number.is_finite()));
     number.ok_or_else(|| Fault::value(column, text, "a finite number"))
+}
+
+/// A time of which `per_second` make a second. A whole number is never taken for a float, which has no room for nanoseconds since
+/// 1970.
+pub(super) fn seconds(text: &str, per_second: i64, column: &str) -> Result<Seconds, Fault> {
+    match text.parse() {
+        Ok(parts) => Ok(Seconds::of_parts(parts, per_second)),
+        Err(_) => Seconds::read(number(text, column), per_second as f64, column),
+    }
 }
 
 /// Up to 15 digits with at most one point among them. Both the digits and the power of ten are exact in an `f64`, so their

@@ -13,7 +13,7 @@ use super::header::{Header, once};
 use super::json_array::as_lines;
 use super::narrow::{self, Seconds};
 use super::piece::{Ids, ReadLog, Row, say_without_ratings};
-use super::record::{Record, number, record, text};
+use super::record::{Record, number, record, seconds, text};
 use super::separated::{Separated, Time};
 use super::shards::Lines;
 use super::unpacked::unpacked;
@@ -251,9 +251,10 @@ impl LogColumns {
 
     fn of_record(&self, record: &Record) -> Result<Row<'static>, Fault> {
         let rating = self.rating.as_ref().map_or(Ok(1.0), |name| narrow::rating(number(record, name)?, name))?;
-        let timestamp = self.timestamp.as_ref().map_or(Ok(Seconds::exactly(0)), |time| {
-            Seconds::of_record(record, time.unit.per_second() as i64, &time.column)
-        })?;
+        let timestamp = self
+            .timestamp
+            .as_ref()
+            .map_or(Ok(Seconds::exactly(0)), |time| seconds(record, time.unit.per_second() as i64, &time.column))?;
         let (user, item) = (text(record, &self.user)?.into(), text(record, &self.item)?.into());
         Ok(Row { user, item, rating, timestamp })
     }
