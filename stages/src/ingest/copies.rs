@@ -149,6 +149,14 @@ fn whole_numbers_in_floats_are_whole_numbers() {
         assert_eq!(outputs.items.year, [Some(1995), None]);
         assert_eq!(outputs.items.genres, [vec!["Drama", "Sci-Fi"], vec![]]);
     }
+    // A row that is left out leaves nothing in any column.
+    let mut with = log("l.csv");
+    with.as_object_mut().unwrap().extend(sides.as_object().unwrap().clone());
+    with["on_bad_row"] = "drop".into();
+    let items: &[u8] = b"i,n,y,g\n9,X,1990,['A' 'B']\na,A,1995,C\nb,B,1996,\n";
+    let read = run(&[("l.csv", b"u,i,r,t\n7,a,3,10\n8,b,4,11\n"), ("m.csv", items)], &with).unwrap();
+    assert_eq!((read.items.title, read.items.year), (vec!["A".to_owned(), "B".into()], vec![Some(1995), Some(1996)]));
+    is_the_log(&run(&[("l.csv", b"u,i,r,t\n7,a,3,10\n8,b,4,11\n")], &log("l.csv")).unwrap());
     let records = RECORDS.replace(": 7", ": 7.0").replace(": 8", ": 8.0");
     is_the_log(&run(&[("l.ndjson", records.as_bytes())], &log("l.ndjson")).unwrap());
 }
@@ -163,6 +171,10 @@ fn columns_are_named_once_or_given() {
     let mut with = log("l.csv");
     with["log"]["names"] = json!(["u", "i", "r", "t"]);
     is_the_log(&run(&[("l.csv", rows)], &with).unwrap());
+    let mut sides = with.clone();
+    sides["items"] = json!({ "file": "m.csv", "names": ["n", "id"], "id": "id", "title": "n" });
+    let read = run(&[("l.csv", rows), ("m.csv", b"A,a\nB,b\n")], &sides).unwrap();
+    assert_eq!(read.items.title, ["A", "B"]);
     let found = error(&[("l.csv", b"u,i,r,t\n7,a,3,10\n")], &with);
     assert!(found.contains("l.csv:1: found the header once more"), "{found}");
     with["log"]["names"] = json!(["u", "u"]);

@@ -57,6 +57,22 @@ impl Form {
     }
 }
 
+impl Form {
+    /// The same for a file whose columns may have been given names.
+    ///
+    /// # Errors
+    /// Where they were, and the file names them itself.
+    pub fn with_names(file: &TextFile, names: Option<&[String]>) -> Result<Self> {
+        let form = Self::of(file)?;
+        ensure!(
+            names.is_none() || matches!(form, Self::Separated(_)),
+            "{} names its columns itself\nhelp: leave out `names`, which is for CSV and TSV without a header",
+            file.name().display()
+        );
+        Ok(form)
+    }
+}
+
 /// Whether fields of separated text may stand in quotes (RFC 4180).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -92,16 +108,25 @@ pub(super) struct Grid {
 
 impl Grid {
     /// Reads it; rows with a wrong number of fields, or that are no record, are settled.
-    pub fn read(path: &Path, quotes: Quotes, on_bad_row: OnBadRow, cx: &Context) -> Result<Self> {
+    ///
+    /// `names` are those of a separated text whose first line is a row.
+    pub fn read(
+        path: &Path,
+        names: Option<&[String]>,
+        quotes: Quotes,
+        on_bad_row: OnBadRow,
+        cx: &Context,
+    ) -> Result<Self> {
         let file = unpacked(path, cx)?;
         let path = file.name().to_path_buf();
-        match Form::of(&file)? {
+        match Form::with_names(&file, names)? {
             Form::Parquet => Self::of_parquet(file.path().to_path_buf()),
             Form::Separated(separator) => {
                 let quotes = quotes.open(separator);
-                let Header { names, line: header, .. } = Header::read(&file, separator, quotes)?;
+                let skip = usize::from(names.is_none());
+                let Header { names, line: header, .. } = Header::given_or_read(&file, names, separator, quotes)?;
                 let width = names.len();
-                let rows = lines(&file, 1, separator.bytes().next().filter(|_| quotes), on_bad_row, cx, |line| {
+                let rows = lines(&file, skip, separator.bytes().next().filter(|_| quotes), on_bad_row, cx, |line| {
                     if is_header(line, &header) {
                         return Err(header_again());
                     }
@@ -269,7 +294,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("users.ndjson");
         std::fs::write(&path, "{\"id\": \"a\"}\n{\"id\": \"b\", \"age\": 3}\n").unwrap();
-        let grid = Grid::read(&path, Quotes::ByEnding, OnBadRow::Refuse, &Context::detached(folder.path())).unwrap();
+        let grid =
+            Grid::read(&path, None, Quotes::ByEnding, OnBadRow::Refuse, &Context::detached(folder.path())).unwrap();
         assert_eq!(grid.names, ["id", "age"]);
     }
 }

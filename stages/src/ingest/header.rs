@@ -32,6 +32,16 @@ impl Header {
         Ok(Self { file: file.name().to_path_buf(), names, line })
     }
 
+    /// Names that were given for a file whose first line is a row, or else those in its first line.
+    pub fn given_or_read(file: &TextFile, names: Option<&[String]>, separator: &str, quotes: bool) -> Result<Self> {
+        match names {
+            Some(names) => {
+                Ok(Self { file: file.name().to_path_buf(), names: names.to_vec(), line: names.join(separator) })
+            }
+            None => Self::read(file, separator, quotes),
+        }
+    }
+
     /// The place of a column.
     pub fn place(&self, name: &str) -> Result<usize> {
         let found = self.names.iter().position(|known| known == name);

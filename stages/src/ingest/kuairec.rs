@@ -120,6 +120,7 @@ impl KuaiRec {
     fn items(&self, cx: &Context) -> Result<Items> {
         let grid = Grid::read(
             &one_of(cx.asset(&self.asset)?, &["item_categories.csv"])?,
+            None,
             Quotes::ByEnding,
             self.on_bad_row,
             cx,
@@ -144,6 +145,7 @@ impl KuaiRec {
     fn users(&self, cx: &Context) -> Result<Users> {
         let grid = Grid::read(
             &one_of(cx.asset(&self.asset)?, &["user_features.csv"])?,
+            None,
             Quotes::ByEnding,
             self.on_bad_row,
             cx,

@@ -134,7 +134,10 @@ impl ReadLog {
 impl ReadLog {
     /// Logs behind each other, each with whether its rows are kept. Ids that nobody listed are numbered over all of them, so that
     /// whichever are kept, an id has one number.
-    pub fn behind_each_other(logs: Vec<(Self, bool)>) -> Self {
+    pub fn behind_each_other(mut logs: Vec<(Self, bool)>) -> Self {
+        if logs.len() == 1 {
+            return logs.remove(0).0;
+        }
         let (mut whole, mut places) = (Self::default(), Numbering::default());
         for (log, is_kept) in logs {
             let numbers: Vec<Vec<u32>> =

@@ -5,6 +5,11 @@
 
 use std::path::Path;
 
+use anyhow::Result;
+use pipeline::{AssetName, Context, Stage};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use super::bad_rows::{Fault, OnBadRow};
 use super::catalogue::join;
 use super::expect::Expect;
@@ -19,10 +24,6 @@ use super::shards::Lines;
 use super::unpacked::unpacked;
 use super::{NoInputs, Outputs};
 use crate::artifact::{TextFile, check_member};
-use anyhow::{Result, ensure};
-use pipeline::{AssetName, Context, Stage};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
 /// `ingest.table`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -114,6 +115,9 @@ impl Unit {
 pub struct ItemColumns {
     /// The file in the asset's folder.
     pub file: String,
+    /// As `names` of the log.
+    #[serde(default)]
+    pub names: Option<Vec<String>>,
     /// The column of the ids, each once.
     pub id: String,
     /// The column that names an item to people; its id without, and where it is empty.
@@ -149,6 +153,9 @@ fn bar() -> String {
 pub struct UserColumns {
     /// The file in the asset's folder.
     pub file: String,
+    /// As `names` of the log.
+    #[serde(default)]
+    pub names: Option<Vec<String>>,
     /// The column of the ids, each once.
     pub id: String,
 }
@@ -172,8 +179,15 @@ impl Stage for Table {
         {
             return Err(("items.genres.separator".into(), "something stands between two genres".into()));
         }
-        if self.log.names.as_ref().is_some_and(|names| once(Path::new("log"), names).is_err()) {
-            return Err(("log.names".into(), "each name once".into()));
+        let named = [
+            ("log", self.log.names.as_ref()),
+            ("items", self.items.as_ref().and_then(|items| items.names.as_ref())),
+            ("users", self.users.as_ref().and_then(|users| users.names.as_ref())),
+        ];
+        for (of, names) in named {
+            if names.is_some_and(|names| once(Path::new(of), names).is_err()) {
+                return Err((format!("{of}.names"), "each name once".into()));
+            }
         }
         check_member(Some(&self.log.file), "log.file")?;
         check_member(self.items.as_ref().map(|items| &*items.file), "items.file")?;
@@ -202,13 +216,7 @@ impl Stage for Table {
 impl LogColumns {
     fn read(&self, file: &TextFile, quotes: Quotes, known: [Option<&[String]>; 2], cx: &Context) -> Result<ReadLog> {
         let columns = [&*self.user, &*self.item];
-        let form = Form::of(file)?;
-        ensure!(
-            self.names.is_none() || matches!(form, Form::Separated(_)),
-            "{} names its columns itself\nhelp: leave out `names`, which is for CSV and TSV without a header",
-            file.name().display()
-        );
-        match form {
+        match Form::with_names(file, self.names.as_deref())? {
             Form::Parquet => self.of_parquet(file.path(), &Ids::new(columns, known), cx),
             Form::Records => {
                 let file = &as_lines(file.clone(), cx)?;
@@ -218,13 +226,7 @@ impl LogColumns {
             }
             Form::Separated(separator) => {
                 let quotes = quotes.open(separator);
-                let header = match &self.names {
-                    Some(names) => {
-                        let line = names.join(separator);
-                        Header { file: file.name().to_path_buf(), names: names.clone(), line }
-                    }
-                    None => Header::read(file, separator, quotes)?,
-                };
+                let header = Header::given_or_read(file, self.names.as_deref(), separator, quotes)?;
                 let at = |name: &str| header.place(name);
                 let rating = self.rating.as_deref().map(|name| anyhow::Ok((name, at(name)?))).transpose()?;
                 let time = self.timestamp.as_ref().map(|time| {

@@ -14,7 +14,7 @@ use crate::artifact::{Items, Users};
 
 impl Table {
     pub(super) fn items(&self, folder: &Path, columns: &ItemColumns, cx: &Context) -> Result<Items> {
-        let grid = Grid::read(&folder.join(&columns.file), self.quotes, self.on_bad_row, cx)?;
+        let grid = Grid::read(&folder.join(&columns.file), columns.names.as_deref(), self.quotes, self.on_bad_row, cx)?;
         let genres = columns.genres.as_ref();
         let optional = [columns.title.as_ref(), columns.year.as_ref(), genres.map(|genres| &genres.column)];
         optional.into_iter().flatten().try_for_each(|name| grid.has(name))?;
@@ -22,6 +22,11 @@ impl Table {
         grid.listed(&columns.id, self.on_bad_row, cx, |id, record| {
             let said = |name: &Option<String>| name.as_ref().map_or(Ok(String::new()), |name| text(record, name));
             let (title, year) = (said(&columns.title)?, said(&columns.year)?);
+            // All that may be at fault comes first: a row that is left out must leave nothing in a column.
+            let of_genres = match genres {
+                Some(genres) => genres::of(record.get(&genres.column), &genres.separator, &genres.column)?,
+                None => Vec::new(),
+            };
             let read = whole::year(&year);
             if read.is_none() && !year.trim().is_empty() {
                 unknown.get_or_insert((items.year.len() + 1, year.clone()));
@@ -29,10 +34,7 @@ impl Table {
             }
             items.title.push(if title.trim().is_empty() { id.clone() } else { title.trim().to_owned() });
             items.year.push(read);
-            items.genres.push(match genres {
-                Some(genres) => genres::of(record.get(&genres.column), &genres.separator, &genres.column)?,
-                None => Vec::new(),
-            });
+            items.genres.push(of_genres);
             items.id.push(id);
             Ok(())
         })?;
@@ -46,7 +48,7 @@ impl Table {
     }
 
     pub(super) fn users(&self, folder: &Path, columns: &UserColumns, cx: &Context) -> Result<Users> {
-        let grid = Grid::read(&folder.join(&columns.file), self.quotes, self.on_bad_row, cx)?;
+        let grid = Grid::read(&folder.join(&columns.file), columns.names.as_deref(), self.quotes, self.on_bad_row, cx)?;
         let features: Vec<&String> =
             grid.names.iter().filter(|name| **name != columns.id && !name.is_empty()).collect();
         ensure!(
