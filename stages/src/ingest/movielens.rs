@@ -150,7 +150,8 @@ impl Release {
         };
         let time = named.any_of(TIME)?;
         if time.is_none() {
-            cx.warn(format!("{} has no column of times: all are 0", named.file.display()));
+            let name = named.file.file_name().unwrap_or_default().to_string_lossy();
+            cx.note("times", format!("{name} has no column of them: all are 0"));
         }
         Ok(Separated {
             separator,

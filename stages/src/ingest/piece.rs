@@ -121,11 +121,17 @@ impl ReadLog {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             cx.note(&format!("times in {name}"), format!("{} of {rows} rounded down to whole seconds", self.rounded));
         }
+        let mut doubts = Vec::new();
         for (ids, of) in self.new.iter_mut().zip(["user", "item"]) {
             if whole::mend(ids) {
                 whole::say(of, path, cx);
             }
-            whole::warn_of_doubtful(ids, of, path, cx);
+            doubts.extend(whole::doubts(ids, of));
+        }
+        if !doubts.is_empty() {
+            // One warning: of two, a run keeps the last.
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            cx.warn(format!("{name}: {}", doubts.join(". ")));
         }
         not_empty(rows, path)
     }

@@ -95,6 +95,9 @@ impl Stage for Recbole {
         let outputs = join(read, users, items);
         let kept: Vec<&PathBuf> = logs.iter().filter(|(_, is_kept)| *is_kept).map(|(path, _)| path).collect();
         self.expect.check(if let [log] = kept[..] { log } else { folder }, rows, &outputs)?;
+        if self.rating.is_none() {
+            kept.first().iter().for_each(|log| say_without_ratings(log, cx));
+        }
         outputs.say(cx);
         Ok(outputs)
     }
@@ -238,9 +241,6 @@ impl Recbole {
         };
         let mut read = lines.read(cx)?;
         read.settle(path, self.on_bad_row, cx)?;
-        if self.rating.is_none() {
-            say_without_ratings(path, cx);
-        }
         Ok(read)
     }
 }

@@ -68,40 +68,39 @@ const EMPTY: [&str; 6] = ["nan", "NaN", "None", "<NA>", "null", "NULL"];
 pub(super) fn say(column: &str, file: &Path, cx: &Context) {
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     cx.note(
-        &format!("ids in {name}"),
+        &format!("{column} ids in {name}"),
         format!("`{column}` holds whole numbers written as floats: `123.0` is read as `123`"),
     );
 }
 
-/// Warns of ids of which several may have become one, or one several.
-pub(super) fn warn_of_doubtful(ids: &[String], of: &str, file: &Path, cx: &Context) {
-    let name = file.file_name().unwrap_or_default().to_string_lossy();
+/// What is to be said of ids of which several may have become one, or one several.
+pub(super) fn doubts(ids: &[String], of: &str) -> Vec<String> {
+    let mut doubts = Vec::new();
     let rounded = ids.iter().filter(|id| is_rounded(id)).count();
     if let Some(first) = ids.iter().find(|id| is_rounded(id)) {
-        cx.warn(format!(
-            "{rounded} {of} ids of {name} are rounded numbers (the first: {first:?}), as a spreadsheet or pandas writes long ones: \
-             several may have become one; write ids as text"
+        doubts.push(format!(
+            "{rounded} {of} ids are rounded numbers (the first: {first:?}), as a spreadsheet or pandas writes long ones: several may \
+             have become one; write ids as text"
         ));
     }
     if let Some(empty) = ids.iter().find(|id| EMPTY.contains(&id.as_str())) {
-        cx.warn(format!(
-            "{name} has the {of} id {empty:?}, as pandas writes a missing one: all rows without a {of} count as one then; leave them \
-             out of the file"
+        doubts.push(format!(
+            "there is the {of} id {empty:?}, as pandas writes a missing one: if it is none, all rows without one count as one {of}; \
+             leave them out of the file"
         ));
     }
     let floats: Vec<&str> = ids.iter().filter_map(|text| id(text)).collect();
-    if floats.is_empty() {
-        return;
-    }
-    let known: HashSet<&str> = ids.iter().map(String::as_str).collect();
+    let known: HashSet<&str> =
+        if floats.is_empty() { HashSet::new() } else { ids.iter().map(String::as_str).collect() };
     let both: Vec<&str> = floats.into_iter().filter(|whole| known.contains(whole)).collect();
     if let Some(first) = both.first() {
-        cx.warn(format!(
-            "{} {of} ids of {name} are there twice, once as whole numbers and once as floats (the first: {first:?} and \
-             \"{first}.0\"), and count as two; write them alike",
+        doubts.push(format!(
+            "{} {of} ids are there twice, once as whole numbers and once as floats (the first: {first:?} and \"{first}.0\"), and \
+             count as two; write them alike",
             both.len()
         ));
     }
+    doubts
 }
 
 /// Whether a text is a number with an exponent as spreadsheets and pandas write it (`1.23E+11`): as an id, it has lost digits.
@@ -156,6 +155,15 @@ mod tests {
         {
             assert_eq!(mended(ids), (false, ids.join(" ")));
         }
+        let doubts = |ids: &[&str]| doubts(&ids.iter().map(ToString::to_string).collect::<Vec<_>>(), "user").join("|");
+        assert_eq!(doubts(&["1", "2.0", "x1e+5"]), "");
+        assert!(doubts(&["1", "1.0"]).contains("1 user ids are there twice"));
+        let both = doubts(&["1.23E+11", "nan"]);
+        assert!(
+            both.contains("1 user ids are rounded numbers (the first: \"1.23E+11\")")
+                && both.contains("|there is the user id \"nan\""),
+            "{both}"
+        );
         assert!(is_rounded("1.23E+11") && is_rounded("1e+16") && is_rounded("1.2345678901234568e+16"));
         for id in ["1e5", "12E+3", "E+1", "1.2", "b1e+5", "1.E+2", "1e+"] {
             assert!(!is_rounded(id), "{id}");
