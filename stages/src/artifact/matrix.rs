@@ -1,18 +1,17 @@
 //! A table of numbers in a text file: one row a line, numbers apart by blanks.
 
-use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::Array;
+use super::{Array, TextFile};
 
 /// Reads a matrix `[R, C]`; blank lines are no rows.
 ///
 /// # Errors
 /// When the file cannot be read, is empty, or a value is no finite number: with line, column, value.
 pub fn read_matrix(path: &Path) -> Result<Array> {
-    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text = TextFile::new(path).text()?;
     let place = path.display();
     let (mut rows, mut columns, mut data) = (0, 0, Vec::new());
     for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
@@ -41,6 +40,8 @@ pub fn read_matrix(path: &Path) -> Result<Array> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
@@ -51,7 +52,10 @@ mod tests {
             fs::write(&path, text).unwrap();
             read_matrix(&path).map_err(|error| error.to_string())
         };
-        assert_eq!(read("1 2.5 0\n\n 3 4 5\n").unwrap(), Array::new(&[2, 3], vec![1.0, 2.5, 0.0, 3.0, 4.0, 5.0]));
+        for mark in ["", "\u{feff}"] {
+            let text = format!("{mark}1 2.5 0\n\n 3 4 5\n");
+            assert_eq!(read(&text).unwrap(), Array::new(&[2, 3], vec![1.0, 2.5, 0.0, 3.0, 4.0, 5.0]));
+        }
         assert!(read("1 2\n3 x\n").unwrap_err().contains("m:2: column 2: found \"x\", wanted a finite number"));
         assert!(read("1 2\n\n3\n").unwrap_err().contains("m:3: found 1 numbers, wanted 2 as in the first row"));
         assert!(read("1 inf\n").unwrap_err().contains("found \"inf\""));

@@ -5,13 +5,9 @@
 //! | 2014, 2018 (Ni et al. 2019) | `reviewerID`, `asin`, `overall`, `unixReviewTime` in seconds | `asin`, `title`, `category` or `categories` |
 //! | 2023 (Hou et al. 2024) | `user_id`, `parent_asin`, `rating`, `timestamp` in milliseconds | `parent_asin`, `title`, `categories`, `main_category` |
 //!
-//! Lines are JSON; the metadata of 2014 are literals of Python, which are read, too. Both files may end in `.gz`. In 2023 the item is
-//! the parent, as its authors advise: variants of a product are one. Left out: texts, votes, prices, and the "ratings only" CSV,
-//! which `ingest.table` reads.
-
-use std::fs::File;
-use std::io::{BufRead as _, BufReader};
-use std::path::Path;
+//! Lines are JSON; the metadata of 2014 are literals of Python, which are read, too; either may also be one array of records. Both
+//! files may end in `.gz`. In 2023 the item is the parent, as its authors advise: variants of a product are one. The "ratings only"
+//! CSV of any release is read, too ([`ratings_only`](super::ratings_only)). Left out: texts, votes, prices.
 
 use anyhow::Result;
 use pipeline::{AssetName, Context, Stage};
@@ -21,13 +17,14 @@ use serde::{Deserialize, Serialize};
 use super::bad_rows::{Fault, OnBadRow};
 use super::catalogue::{Described, described, join};
 use super::expect::Expect;
-use super::narrow::{self, Seconds};
+use super::json_array::as_lines;
+use super::narrow;
 use super::piece::Row;
-use super::record::{Record, number, record, text, texts};
+use super::record::{Record, number, record, seconds, text, texts};
 use super::shards::Lines;
 use super::time_unit::Unit;
 use super::unpacked::unpacked;
-use super::{NoInputs, Outputs};
+use super::{NoInputs, Outputs, ratings_only};
 use crate::artifact::check_member;
 
 /// The field that reviews of 2023 alone have.
@@ -39,7 +36,8 @@ const OF_2023: &str = "parent_asin";
 pub struct Amazon {
     /// The folder with the files.
     pub asset: AssetName,
-    /// The file of reviews in it, as `Books_5.json.gz` or `Books.jsonl.gz`.
+    /// The file of reviews in it, as `Books_5.json.gz` or `Books.jsonl.gz`; or of ratings only, as `ratings_Books.csv` or
+    /// `Books.csv.gz`.
     pub reviews: String,
     /// The file of metadata in it, as `meta_Books.json.gz` or `meta_Books.jsonl.gz`; without it, items go by their ids.
     #[serde(default)]
@@ -54,8 +52,9 @@ pub struct Amazon {
 
 impl Stage for Amazon {
     const KIND: &'static str = "ingest.amazon";
-    /// 1: first. 2: times are rounded down; numbers that do not fit and an empty log are refused.
-    const VERSION: u32 = 2;
+    /// 1: first. 2: times are rounded down; numbers that do not fit and an empty log are refused. 3: a byte-order mark is no part of
+    /// the text; whole numbers in floats are ids; metadata that is not UTF-8 does not fit.
+    const VERSION: u32 = 3;
     const ABOUT: &'static str = "read reviews of Amazon with their metadata (2014, 2018, 2023)";
     type Inputs = NoInputs;
     type Outputs = Outputs;
@@ -71,38 +70,37 @@ impl Stage for Amazon {
 
     fn run(&self, _: NoInputs, cx: &Context) -> Result<Outputs> {
         let folder = cx.asset(&self.asset)?;
-        let path = unpacked(&folder.join(&self.reviews), cx)?;
-        let lines = Lines {
-            path: &path,
-            header: 0,
-            columns: ["user", "item"],
-            known: [None, None],
-            parse: &|line, take| take(record(line).and_then(|record| review(&record))),
+        let file = unpacked(&folder.join(&self.reviews), cx)?;
+        let mut read = if file.path().extension().is_some_and(|extension| extension == "csv") {
+            ratings_only::read(&file, cx)?
+        } else {
+            let file = as_lines(file.clone(), cx)?;
+            let lines = Lines {
+                file: &file,
+                header: 0,
+                quoted_by: None,
+                columns: ["user", "item"],
+                known: [None, None],
+                parse: &|line, take| take(record(line).and_then(|record| review(&record))),
+            };
+            lines.read(cx)?
         };
-        let mut read = lines.read(cx)?;
-        let unit = if counts_milliseconds(&path) { Unit::Milliseconds } else { Unit::Seconds };
-        read.settle_in(unit, None, &path, self.on_bad_row, cx)?;
+        // Only so that a doubt about the times names the right unit.
+        let unit = if file.first_line()?.contains(OF_2023) { Unit::Milliseconds } else { Unit::Seconds };
+        read.settle_in(unit, None, file.name(), self.on_bad_row, cx)?;
         let items = match &self.metadata {
             Some(metadata) => {
                 let ids = std::mem::take(&mut read.new[1]);
-                Some(described(ids, &unpacked(&folder.join(metadata), cx)?, self.on_bad_row, cx, product)?)
+                Some(described(ids, unpacked(&folder.join(metadata), cx)?, self.on_bad_row, cx, product)?)
             }
             None => None,
         };
         let rows = read.rows;
         let outputs = join(read, None, items);
-        self.expect.check(&path, rows, &outputs)?;
+        self.expect.check(file.name(), rows, &outputs)?;
         outputs.say(cx);
         Ok(outputs)
     }
-}
-
-/// Whether the first review is of 2023's form, so that a doubt about the times names the right unit.
-fn counts_milliseconds(path: &Path) -> bool {
-    let Ok(file) = File::open(path) else { return false };
-    let mut lines = BufReader::new(file).lines().map_while(Result::ok);
-    let first = lines.find(|line| !line.trim().is_empty()).and_then(|line| record(&line).ok());
-    first.is_some_and(|first| first.contains_key(OF_2023))
 }
 
 fn review(review: &Record) -> Result<Row<'static>, Fault> {
@@ -116,7 +114,7 @@ fn review(review: &Record) -> Result<Row<'static>, Fault> {
         id if id.is_empty() => Err(Fault::value(name, "", "an id")),
         id => Ok(id),
     };
-    let timestamp = Seconds::read(number(review, time), if is_of_2023 { 1000.0 } else { 1.0 }, time)?;
+    let timestamp = seconds(review, if is_of_2023 { 1000 } else { 1 }, time)?;
     let rating = narrow::rating(number(review, rating)?, rating)?;
     Ok(Row { user: id(user)?.into(), item: id(item)?.into(), rating, timestamp })
 }
@@ -136,7 +134,7 @@ fn product(product: &Record) -> Result<Described, Fault> {
 mod tests {
     use super::*;
 
-    fn run(reviews: &str, metadata: &str, extra: &str) -> Result<Outputs> {
+    fn run(reviews: &str, metadata: impl AsRef<[u8]>, extra: &str) -> Result<Outputs> {
         let (folder, scratch) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         std::fs::write(folder.path().join("r.json"), reviews).unwrap();
         std::fs::write(folder.path().join("m.json"), metadata).unwrap();
@@ -170,6 +168,19 @@ mod tests {
     }
 
     #[test]
+    fn a_mark_an_array_and_floats_change_nothing() {
+        let whole = run(OLD, "", "").unwrap();
+        let marked = format!("\u{feff}{OLD}");
+        let array = format!("[{}]", OLD.trim_end().replace('\n', ",\n"));
+        let floats = OLD.replace("1514764800", "1514764800.0").replace("\"AUI6\"", "77.0");
+        for (reviews, user) in [(&marked, "AUI6"), (&array, "AUI6"), (&floats, "77")] {
+            let read = run(reviews, "", r#", "on_bad_row": "drop""#).unwrap();
+            assert_eq!(read.interactions, whole.interactions, "{reviews}");
+            assert_eq!((&*read.users.id, &read.items.id), (&[user.to_owned()][..], &whole.items.id));
+        }
+    }
+
+    #[test]
     fn the_release_of_2023() {
         let reviews = r#"{"rating": 4.0, "title": "Nice", "text": "x", "images": [], "asin": "B00Y", "parent_asin": "B01C", "user_id": "AGKH", "timestamp": 1588687728923, "helpful_vote": 0, "verified_purchase": true}
 "#;
@@ -193,6 +204,9 @@ mod tests {
         );
         assert!(error("{}\n", "").contains("r.json:1: column `unixReviewTime`"));
         assert!(error(OLD, "\n<html>\n").contains("m.json:2: found \"<html>\", wanted a record"));
+        let latin = b"{\"asin\": \"5120053084\", \"title\": \"Caf\xe9\"}\n";
+        let latin = run(OLD, latin, "").err().unwrap().to_string();
+        assert!(latin.contains("m.json:1: found") && latin.contains("wanted UTF-8"), "{latin}");
         let dropped = run(&OLD.replace("2.0", "null"), "", r#", "on_bad_row": "drop""#).unwrap();
         assert_eq!(dropped.items.id, ["5120053084"], "a dropped row numbers nothing");
     }

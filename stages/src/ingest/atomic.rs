@@ -1,131 +1,264 @@
-//! One atomic file of RecBole: tab-separated, the header names each field and its type (`rating:float`).
+//! One atomic file of RecBole: the header names each field and its type (`rating:float`), and a tab stands between two fields.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use polars::prelude::{Column, CsvParseOptions, CsvReadOptions, DataFrame, SerReader};
+use pipeline::Context;
+
+use super::bad_rows::{BadRows, Fault, OnBadRow};
+use super::header::once;
+use super::separated::{fields, header_again, is_header};
+use super::whole;
+use crate::artifact::TextFile;
+
+/// The types of fields that RecBole knows.
+const TYPES: [&str; 4] = ["token", "token_seq", "float", "float_seq"];
+
+/// What may stand between two fields, the usual first: RecBole has a setting for it, and files are found with each.
+const SEPARATORS: [&str; 4] = ["\t", ",", " ", ";"];
+
+/// What a header says.
+pub(super) struct AtomicHeader {
+    /// The file as people know it.
+    pub file: PathBuf,
+    /// The fields' names, each once.
+    pub names: Vec<String>,
+    /// Their types, each of [`TYPES`].
+    types: Vec<String>,
+    /// What stands between two fields.
+    pub separator: &'static str,
+    /// The line itself.
+    pub line: String,
+}
+
+impl AtomicHeader {
+    /// The header of a file.
+    ///
+    /// # Errors
+    /// Where a field has no type that RecBole knows, or a name comes twice.
+    pub fn read(file: &TextFile) -> Result<Self> {
+        let line = file.first_line()?;
+        let parted = |separator: &str| fields(&line, separator, separator == ",").unwrap_or_default();
+        let is_typed = |field: &String| field.split_once(':').is_some_and(|(_, kind)| TYPES.contains(&kind));
+        let whole = SEPARATORS.into_iter().find(|separator| {
+            let fields = parted(separator);
+            !fields.is_empty() && fields.iter().all(is_typed)
+        });
+        let Some(separator) = whole else {
+            // What parts the most fields that are typed, or look so, was meant, and one of them is at fault.
+            let like = |separator: &str| {
+                let fields = parted(separator);
+                let typed = fields.iter().filter(|field| is_typed(field)).count();
+                (typed, fields.iter().filter(|field| field.matches(':').count() == 1).count())
+            };
+            let meant = SEPARATORS.into_iter().rev().max_by_key(|separator| like(separator)).unwrap_or("\t");
+            return Err(fault(file.name(), &parted(meant)));
+        };
+        let typed = parted(separator);
+        let (names, types): (Vec<_>, Vec<_>) = typed
+            .iter()
+            .filter_map(|field| field.split_once(':'))
+            .map(|(name, kind)| (name.to_owned(), kind.to_owned()))
+            .unzip();
+        once(file.name(), &names)?;
+        Ok(Self { file: file.name().to_path_buf(), names, types, separator, line })
+    }
+
+    /// Notes on the run what stands between two fields where it is no tab.
+    pub fn say(&self, cx: &Context) {
+        let name = self.file.file_name().unwrap_or_default().to_string_lossy();
+        match self.separator {
+            "\t" => {}
+            other => cx.note("form", format!("the fields of {name} are apart by {other:?}, not by tabs")),
+        }
+    }
+
+    /// The place of a field of single values; `help` says which setting names it.
+    pub fn single(&self, name: &str, help: &str) -> Result<usize> {
+        let at = self.names.iter().position(|known| known == name);
+        let at = at.with_context(|| {
+            format!("{} has no field `{name}`; it has {}\nhelp: {help}", self.file.display(), self.names.join(", "))
+        })?;
+        ensure!(
+            !self.types[at].ends_with("_seq"),
+            "{}: the field `{name}` is of type `{}`, but holds one value a row here\nhelp: {help}",
+            self.file.display(),
+            self.types[at]
+        );
+        Ok(at)
+    }
+}
+
+/// What is wrong with a header of which these are the fields.
+fn fault(file: &Path, fields: &[String]) -> anyhow::Error {
+    let place = file.display();
+    if let Some(bare) = fields.iter().find(|field| !field.contains(':')) {
+        return anyhow::anyhow!(
+            "{place}:1: the header field `{bare}` has no type; wanted `name:type`, as in `rating:float`\nhelp: name fields and \
+             types in the first line, with a tab between two; a table without types is read by `ingest.table`"
+        );
+    }
+    let typed = fields.iter().filter_map(|field| field.split_once(':'));
+    let wrong: Vec<(&str, &str)> = typed.filter(|(_, kind)| !TYPES.contains(kind)).collect();
+    let written: Vec<String> = wrong.iter().map(|(name, kind)| format!("`{name}:{kind}`")).collect();
+    let near = |(name, kind): &(&str, &str)| {
+        let near = TYPES.into_iter().max_by(|a, b| likeness(a, kind).total_cmp(&likeness(b, kind)))?;
+        (likeness(near, kind) >= 0.5).then(|| format!("`{name}:{near}`"))
+    };
+    let help = match wrong.iter().map(near).collect::<Option<Vec<_>>>() {
+        Some(meant) => format!("did you mean {}?", meant.join(", ")),
+        None => "name the fields with a tab between two".to_owned(),
+    };
+    anyhow::anyhow!("{place}:1: no known type: {}; wanted `{}`\nhelp: {help}", written.join(", "), TYPES.join("`, `"))
+}
+
+fn likeness(one: &str, other: &str) -> f64 {
+    strsim::normalized_damerau_levenshtein(one, other)
+}
 
 /// The parsed file; every column is text until it is asked for as something else.
 pub(super) struct AtomicFile {
-    pub path: PathBuf,
-    frame: DataFrame,
+    pub header: AtomicHeader,
+    /// By row.
+    rows: Vec<Vec<String>>,
+    /// The physical line of each row, from 1: blank lines are no rows.
+    lines: Vec<u64>,
 }
 
 impl AtomicFile {
-    /// Reads the one file in `folder` with that extension; `None` when there is none.
-    pub fn find(folder: &Path, extension: &str) -> Result<Option<Self>> {
-        only(folder, extension)?.map(|path| Self::read(&path)).transpose()
+    /// Reads the one file in `folder` with that extension; `None` when there is none. Rows that do not fit are settled.
+    pub fn find(folder: &Path, extension: &str, on_bad_row: OnBadRow, cx: &Context) -> Result<Option<Self>> {
+        let found = all(folder, extension)?;
+        ensure!(found.len() < 2, "{} holds {} .{extension} files, wanted one", folder.display(), found.len());
+        found.first().map(|path| Self::read(path, on_bad_row, cx)).transpose()
     }
 
-    fn read(path: &Path) -> Result<Self> {
-        let parse = CsvParseOptions::default().with_separator(b'\t').with_quote_char(None);
-        let frame = CsvReadOptions::default()
-            .with_parse_options(parse)
-            .with_has_header(true)
-            .with_infer_schema_length(Some(0))
-            .try_into_reader_with_file_path(Some(path.to_path_buf()))
-            .and_then(SerReader::finish);
-        let mut frame = match frame {
-            Ok(frame) => frame,
-            Err(error) => {
-                // polars does not say where; the line is worth a second look at the file.
-                diagnose(path)?;
-                return Err(error).with_context(|| format!("cannot read {}", path.display()));
+    fn read(path: &Path, on_bad_row: OnBadRow, cx: &Context) -> Result<Self> {
+        let file = TextFile::new(path);
+        let header = AtomicHeader::read(&file)?;
+        header.say(cx);
+        let (mut rows, mut lines, mut bad) = (Vec::new(), Vec::new(), BadRows::default());
+        for (number, line) in (1..).zip(file.bytes()?.split(|byte| *byte == b'\n')).skip(1) {
+            match header.row(line) {
+                Ok(fields) if fields.is_empty() => {}
+                Ok(fields) => {
+                    rows.push(fields);
+                    lines.push(number);
+                }
+                Err(fault) => bad.add(fault, || number),
             }
-        };
-        let names = names_of(path, frame.get_column_names().iter().map(|name| name.as_str()))?;
-        frame.set_column_names(&names)?;
-        Ok(Self { path: path.to_path_buf(), frame })
-    }
-
-    /// The fields' names without their types.
-    pub fn names(&self) -> Vec<String> {
-        self.frame.get_column_names().iter().map(|name| name.to_string()).collect()
-    }
-
-    fn column(&self, name: &str) -> Result<&Column> {
-        self.frame.column(name).ok().with_context(|| no_field(&self.path, name, &self.names()))
+        }
+        bad.settle(path, on_bad_row, cx)?;
+        Ok(Self { header, rows, lines })
     }
 
     /// A field as text; a missing value is empty.
     pub fn text(&self, name: &str) -> Result<Vec<&str>> {
-        Ok(self.column(name)?.str()?.iter().map(Option::unwrap_or_default).collect())
+        let at = self.header.names.iter().position(|known| known == name);
+        let at = at.with_context(|| no_field(&self.header.file, name, &self.header.names))?;
+        Ok(self.rows.iter().map(|row| row[at].as_str()).collect())
     }
 
-    /// A field as whole numbers; what is none reads as missing. Returns also the rows whose text was neither empty nor a
+    /// A field as years; what is no whole number reads as missing. Returns also the rows whose text was neither empty nor a whole
     /// number, so that the caller can say so.
-    pub fn whole(&self, name: &str) -> Result<(Vec<Option<i32>>, Vec<usize>)> {
+    pub fn years(&self, name: &str) -> Result<(Vec<Option<i32>>, Vec<usize>)> {
         let text = self.text(name)?;
-        let values: Vec<Option<i32>> = text.iter().map(|text| text.parse().ok()).collect();
-        let unread = (0..text.len()).filter(|&row| values[row].is_none() && !text[row].is_empty()).collect();
+        let values: Vec<Option<i32>> = text.iter().map(|text| whole::year(text)).collect();
+        let unread = (0..text.len()).filter(|&row| values[row].is_none() && !text[row].trim().is_empty()).collect();
         Ok((values, unread))
     }
 
-    /// The physical line of a row, from 1: blank lines are no rows.
-    pub fn line_of(&self, row: usize) -> usize {
-        let Ok(file) = File::open(&self.path) else { return row + 2 };
-        let filled = BufReader::new(file)
-            .split(b'\n')
-            .enumerate()
-            .filter(|(_, line)| line.as_ref().is_ok_and(|line| !line.iter().all(u8::is_ascii_whitespace)));
-        filled.map(|(line, _)| line + 1).nth(row + 1).unwrap_or(row + 2)
+    /// The physical line of a row, from 1.
+    pub fn line_of(&self, row: usize) -> u64 {
+        self.lines[row]
     }
 }
 
-/// The one file in `folder` with that extension; `None` when there is none.
-pub(super) fn only(folder: &Path, extension: &str) -> Result<Option<PathBuf>> {
+impl AtomicHeader {
+    /// The fields of a line, as many as the header has; none of a blank one.
+    fn row(&self, line: &[u8]) -> Result<Vec<String>, Fault> {
+        let line =
+            str::from_utf8(line).map_err(|_| Fault::row(format!("{:?}", String::from_utf8_lossy(line)), "UTF-8"))?;
+        let line = line.trim_end_matches('\r');
+        if line.trim().is_empty() {
+            return Ok(Vec::new());
+        }
+        if is_header(line, &self.line) {
+            return Err(header_again());
+        }
+        let fields = fields(line, self.separator, self.separator == ",")?;
+        let (found, wanted) = (fields.len(), self.names.len());
+        if found == wanted { Ok(fields) } else { Err(Fault::row(format!("{found} fields"), wanted.to_string())) }
+    }
+}
+
+/// The files in `folder` with that extension, by name.
+pub(super) fn all(folder: &Path, extension: &str) -> Result<Vec<PathBuf>> {
     let mut found: Vec<PathBuf> = std::fs::read_dir(folder)
         .with_context(|| format!("cannot list {}", folder.display()))?
         .map(|entry| Ok(entry?.path()))
         .collect::<Result<Vec<_>>>()?;
     found.retain(|path| path.extension().is_some_and(|e| e == extension));
     found.sort();
-    ensure!(found.len() < 2, "{} holds {} .{extension} files, wanted one", folder.display(), found.len());
-    Ok(found.pop())
-}
-
-/// The names of a header such as `user_id:token`, without their types.
-pub(super) fn names_of<'h>(path: &Path, header: impl Iterator<Item = &'h str>) -> Result<Vec<String>> {
-    let name = |field: &str| {
-        let (name, _) = field.split_once(':').with_context(|| {
-            format!(
-                "{}:1: the header field `{field}` has no type; wanted `name:type`, as in `rating:float`",
-                path.display()
-            )
-        })?;
-        Ok(name.to_owned())
-    };
-    header.map(name).collect()
-}
-
-/// Finds the first line that is not UTF-8 or has another number of fields than the header.
-fn diagnose(path: &Path) -> Result<()> {
-    let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-    let mut wanted = None;
-    for (number, line) in BufReader::new(file).split(b'\n').enumerate() {
-        let line = line.with_context(|| format!("cannot read {}", path.display()))?;
-        let place = format!("{}:{}", path.display(), number + 1);
-        let Ok(text) = std::str::from_utf8(&line) else {
-            bail!("{place}: the line is not UTF-8: {:?}", String::from_utf8_lossy(&line));
-        };
-        let fields = text.trim_end_matches('\r').split('\t').count();
-        let wanted = *wanted.get_or_insert(fields);
-        ensure!(
-            fields <= wanted || text.trim().is_empty(),
-            "{place}: found {fields} fields, wanted {wanted} as in the header: {text:?}"
-        );
+    if found.is_empty() && folder.is_file() {
+        bail!("{} is a file, wanted a folder", folder.display());
     }
-    Ok(())
+    Ok(found)
 }
 
 /// What is wrong where a file lacks a field.
-pub fn no_field(path: &Path, name: &str, names: &[String]) -> String {
+fn no_field(path: &Path, name: &str, names: &[String]) -> String {
     format!(
         "{} has no field `{name}`; it has {}\nhelp: the stage's settings name the fields (`title`, `year`, `genres`, `rating`, \
          `timestamp`): correct the one that says `{name}`",
         path.display(),
         names.join(", ")
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(text: &str) -> Result<AtomicHeader> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.inter");
+        std::fs::write(&path, text).unwrap();
+        AtomicHeader::read(&TextFile::new(&path))
+    }
+
+    #[test]
+    fn fields_are_apart_by_what_parts_them_whole() {
+        for (text, separator) in [
+            ("\u{feff}user_id:token\titem_id:token\r\n", "\t"),
+            ("user_id:token,item_id:token\n", ","),
+            ("\"user_id:token\",\"item_id:token\"\n", ","),
+            ("user_id:token item_id:token\n", " "),
+            ("user_id:token;item_id:token\n", ";"),
+        ] {
+            let header = header(text).unwrap();
+            assert_eq!((header.separator, &*header.names), (separator, &["user_id".to_owned(), "item_id".into()][..]));
+        }
+        assert_eq!(header("item_id:token\n").unwrap().names, ["item_id"]);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_header_is_named() {
+        let error = |text: &str| header(text).err().unwrap().to_string();
+        for (text, wanted) in [
+            ("user_id:token\trating:flaot\n", "x.inter:1: no known type: `rating:flaot`; wanted `token`, `token_seq`"),
+            ("user_id:tokn\trating:flaot\n", "help: did you mean `user_id:token`, `rating:float`?"),
+            ("user_id:token\trating:integer\n", "help: name the fields with a tab between two"),
+            ("user_id:token item_id:tokn\n", "no known type: `item_id:tokn`; wanted"),
+            ("user_id:token,rating\n", "the header field `rating` has no type; wanted `name:type`"),
+            ("1\t2\t3\n", "the header field `1` has no type"),
+            ("user_id:token\ta:float\tuser_id:token\n", "has two columns of the name `user_id`: its 1st and its 3rd"),
+            ("", "the header field `` has no type"),
+        ] {
+            assert!(error(text).contains(wanted), "{}\nwanted: {wanted}", error(text));
+        }
+        let header = header("user_id:token\titems:token_seq\n").unwrap();
+        let error = header.single("items", "say it").unwrap_err().to_string();
+        assert!(error.contains("the field `items` is of type `token_seq`, but holds one value a row"), "{error}");
+    }
 }

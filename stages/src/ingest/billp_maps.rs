@@ -1,13 +1,13 @@
 //! The two files beside BiLLP's episodes: ids with titles, and titles with genres.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
 use super::literal;
+use crate::artifact::TextFile;
 
 /// Ids and titles, by id: `{"id2item_dict": {"0": title}}`.
 ///
@@ -46,6 +46,6 @@ pub(super) fn genres(path: &Path) -> Result<BTreeMap<String, Vec<String>>> {
 }
 
 fn json(path: &Path) -> Result<Value> {
-    let text = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text = TextFile::new(path).bytes()?;
     serde_json::from_slice(&text).with_context(|| format!("{} is no JSON", path.display()))
 }

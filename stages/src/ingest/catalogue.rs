@@ -1,18 +1,17 @@
 //! The tables beside a log: those that a dataset lists, or what the log mentions, described as far as something describes it.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
-use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::io::BufRead as _;
 
 use anyhow::{Context as _, Result};
 use pipeline::Context;
 
 use super::Outputs;
 use super::bad_rows::{BadRows, Fault, OnBadRow};
+use super::json_array::as_lines;
 use super::piece::ReadLog;
 use super::record::{Record, record};
-use crate::artifact::{Items, Users};
+use crate::artifact::{Items, TextFile, Users};
 
 /// The log with the users and items that were listed, or those that it mentions.
 pub(super) fn join(read: ReadLog, users: Option<Users>, items: Option<Items>) -> Outputs {
@@ -36,32 +35,34 @@ pub(super) struct Described {
     pub genres: Vec<String>,
 }
 
-/// The items that the log mentions, by the records of a file of lines: the first about an item counts. Items without one go by
+/// The items that the log mentions, by the records of a file of lines or of one array: the first about an item counts. Items without one go by
 /// their ids; records of others are passed over.
 pub(super) fn described(
     ids: Vec<String>,
-    path: &Path,
+    file: TextFile,
     on_bad_row: OnBadRow,
     cx: &Context,
     describe: impl Fn(&Record) -> Result<Described, Fault>,
 ) -> Result<Items> {
-    let place = || format!("cannot read {}", path.display());
+    let file = as_lines(file, cx)?;
+    let place = || format!("cannot read {}", file.name().display());
     let mut items = nameless(ids);
     let mut open: HashMap<String, usize> = items.id.iter().cloned().zip(0..).collect();
     let mut bad = BadRows::default();
-    let file = File::open(path).with_context(place)?;
-    let bar = cx.bar("describe", Some(file.metadata().with_context(place)?.len()), "bytes");
-    for (number, line) in BufReader::new(file).split(b'\n').enumerate() {
+    let (reader, _) = file.open()?;
+    let bar = cx.bar("describe", Some(reader.get_ref().metadata().with_context(place)?.len()), "bytes");
+    for (number, line) in reader.split(b'\n').enumerate() {
         let line = line.with_context(place)?;
         bar.inc(line.len() as u64 + 1);
         if number % 4096 == 0 {
             cx.go_on()?;
         }
-        let line = String::from_utf8_lossy(&line);
-        if line.trim().is_empty() {
+        let line = str::from_utf8(&line)
+            .map_err(|_| Fault::row(format!("{:?}", String::from_utf8_lossy(&line[..line.len().min(60)])), "UTF-8"));
+        if line.as_ref().is_ok_and(|line| line.trim().is_empty()) {
             continue;
         }
-        match record(&line).and_then(|record| describe(&record)) {
+        match line.and_then(record).and_then(|record| describe(&record)) {
             Ok(found) => {
                 let Some(row) = open.remove(&found.id) else { continue };
                 if !found.title.trim().is_empty() {
@@ -73,7 +74,7 @@ pub(super) fn described(
             Err(fault) => bad.add(fault, || number as u64 + 1),
         }
     }
-    bad.settle(path, on_bad_row, cx)?;
+    bad.settle(file.name(), on_bad_row, cx)?;
     if !open.is_empty() {
         cx.note("not described", format!("{} of {} items go by their ids", open.len(), items.len()));
     }

@@ -6,7 +6,6 @@
 //! propensities are read by `world.propensities`.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
@@ -16,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::NoInputs;
 use super::piece::not_empty;
-use crate::artifact::{Array, Interactions, Items, Users, read_matrix};
+use crate::artifact::{Array, Interactions, Items, TextFile, Users, read_matrix};
 
 /// The feature of a coat that stands as its genre.
 const GENRE: &str = "jackettype";
@@ -46,8 +45,8 @@ pipeline::ports! {
 impl Stage for Coat {
     const KIND: &'static str = "ingest.coat";
     /// 1: first. 2: items have their features. 3: an empty log is refused. 4: coats are described in words, not by the names
-    /// of columns.
-    const VERSION: u32 = 4;
+    /// of columns. 5: a byte-order mark is no part of the first feature.
+    const VERSION: u32 = 5;
     const ABOUT: &'static str = "read Coat shopping: ratings that people chose to give, and ratings of random coats";
     type Inputs = NoInputs;
     type Outputs = Outputs;
@@ -108,7 +107,7 @@ impl Features {
     fn read(folder: &Path, of: &str, rows: usize) -> Result<Self> {
         let folder = folder.join("user_item_features");
         let path = folder.join(format!("{of}_features_map.txt"));
-        let names = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let names = TextFile::new(&path).text()?;
         let names: Vec<&str> = names.lines().filter(|line| !line.trim().is_empty()).collect();
         let one_hot = read_matrix(&folder.join(format!("{of}_features.ascii")))?;
         ensure!(
@@ -160,6 +159,8 @@ impl Features {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn run(change: impl Fn(&Path)) -> Result<Outputs> {
@@ -192,6 +193,23 @@ mod tests {
         assert_eq!(outputs.items.features.keys().collect::<Vec<_>>(), ["gender"], "the genre is no feature once more");
         assert_eq!(outputs.items.features["gender"], ["men", "women", "men"]);
         assert_eq!(outputs.users.features["age"], ["over 60", "20-30"]);
+    }
+
+    #[test]
+    fn a_mark_is_no_part_of_the_first_value() {
+        let whole = run(|_| {}).unwrap();
+        let marked = run(|folder| {
+            let names =
+                ["user_features_map.txt", "item_features_map.txt", "user_features.ascii", "item_features.ascii"];
+            let names = names.map(|name| format!("user_item_features/{name}"));
+            for name in names.iter().map(String::as_str).chain(["train.ascii", "test.ascii"]) {
+                let text = fs::read_to_string(folder.join(name)).unwrap();
+                fs::write(folder.join(name), format!("\u{feff}{text}")).unwrap();
+            }
+        });
+        let marked = marked.unwrap();
+        assert_eq!((marked.interactions, marked.users.features), (whole.interactions, whole.users.features));
+        assert_eq!(marked.items.features, whole.items.features);
     }
 
     #[test]

@@ -19,8 +19,8 @@ use rayon::prelude::*;
 use serde_json::Value;
 
 use super::bad_rows::{BadRows, Fault};
-use super::literal;
 use super::told::{Account, Outcome, Told, Turn};
+use super::{literal, whole};
 
 /// The episodes of one file. Lines that do not fit are counted by their place in their episode and left out.
 pub(super) fn read(text: &str) -> Result<(Vec<Told>, Account, BadRows)> {
@@ -46,7 +46,9 @@ fn episode(task: &str, episode: &Value) -> Result<Reading, Fault> {
     let none = |field: &str, wanted: &str| Fault::value(&format!("task {task}: {field}"), "", wanted);
     let user = match &episode["userid"] {
         Value::String(user) => user.clone(),
-        Value::Number(user) => user.to_string(),
+        Value::Number(user) => {
+            user.as_f64().and_then(whole::of_float).map_or_else(|| user.to_string(), |user| user.to_string())
+        }
         _ => return Err(none("userid", "a number or a text")),
     };
     let lines = episode["traj_by_line"].as_array();

@@ -1,23 +1,31 @@
 //! A small table beside a log, told apart by the ending of its name: `.csv`, `.tsv`, `.ndjson` (also `.jsonl`, `.json`: one record a
 //! line), `.parquet`.
 //!
-//! Whole in memory, every row a record. A row of separated text is one line; fields may stand in quotes.
+//! Whole in memory, every row a record. Fields of separated text may stand in quotes. JSON may also be one array
+//! of records.
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Error, Result, anyhow, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use pipeline::Context;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::bad_rows::{BadRows, Fault, OnBadRow};
+use super::header::Header;
+pub(super) use super::header::no_column;
+use super::json_array::as_lines;
 use super::parquet_parts::parts;
 use super::parquet_value::value;
+use super::piece::MISSING;
 use super::record::{Record, record, text};
-use super::separated::quoted;
+use super::row_ends::rows as rows_of;
+use super::separated::{fields, header_again, is_header};
 use super::unpacked::unpacked;
+use super::whole;
+use crate::artifact::TextFile;
 
 /// How a table is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,11 +40,11 @@ pub(super) enum Form {
 
 impl Form {
     /// By the ending of the name; of a folder the parts are Parquet.
-    pub fn of(path: &Path) -> Result<Self> {
-        if path.is_dir() {
+    pub fn of(file: &TextFile) -> Result<Self> {
+        if file.path().is_dir() {
             return Ok(Self::Parquet);
         }
-        match path.extension().unwrap_or_default().to_string_lossy().as_ref() {
+        match file.path().extension().unwrap_or_default().to_string_lossy().as_ref() {
             "csv" => Ok(Self::Separated(",")),
             "tsv" | "tab" => Ok(Self::Separated("\t")),
             "ndjson" | "jsonl" | "json" => Ok(Self::Records),
@@ -44,8 +52,48 @@ impl Form {
             other => bail!(
                 "{} ends in `{other}`, which is no form known here\nhelp: name it .csv, .tsv, .ndjson or .parquet (the first three \
                  may end in .gz)",
-                path.display()
+                file.name().display()
             ),
+        }
+    }
+}
+
+impl Form {
+    /// The same for a file whose columns may have been given names.
+    ///
+    /// # Errors
+    /// Where they were, and the file names them itself.
+    pub fn with_names(file: &TextFile, names: Option<&[String]>) -> Result<Self> {
+        let form = Self::of(file)?;
+        ensure!(
+            names.is_none() || matches!(form, Self::Separated(_)),
+            "{} names its columns itself\nhelp: leave out `names`, which is for CSV and TSV without a header",
+            file.name().display()
+        );
+        Ok(form)
+    }
+}
+
+/// Whether fields of separated text may stand in quotes (RFC 4180).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Quotes {
+    /// In CSV they may, in TSV a quote is a character like others.
+    #[default]
+    ByEnding,
+    /// They may.
+    Always,
+    /// A quote is a character like others.
+    Never,
+}
+
+impl Quotes {
+    /// Whether they may in text with that separator.
+    pub(super) fn open(self, separator: &str) -> bool {
+        match self {
+            Self::ByEnding => separator == ",",
+            Self::Always => true,
+            Self::Never => false,
         }
     }
 }
@@ -61,24 +109,39 @@ pub(super) struct Grid {
 
 impl Grid {
     /// Reads it; rows with a wrong number of fields, or that are no record, are settled.
-    pub fn read(path: &Path, on_bad_row: OnBadRow, cx: &Context) -> Result<Self> {
-        let path = if path.is_dir() { path.to_path_buf() } else { unpacked(path, cx)? };
-        match Form::of(&path)? {
-            Form::Parquet => Self::of_parquet(path),
+    ///
+    /// `names` are those of a separated text whose first line is a row.
+    pub fn read(
+        path: &Path,
+        names: Option<&[String]>,
+        quotes: Quotes,
+        on_bad_row: OnBadRow,
+        cx: &Context,
+    ) -> Result<Self> {
+        let file = if path.is_dir() { TextFile::new(path) } else { unpacked(path, cx)? };
+        let path = file.name().to_path_buf();
+        match Form::with_names(&file, names)? {
+            Form::Parquet => Self::of_parquet(file.path().to_path_buf()),
             Form::Separated(separator) => {
-                let names = header(&path, separator)?;
+                let quotes = quotes.open(separator);
+                let skip = usize::from(names.is_none());
+                let Header { names, line: header, .. } = Header::given_or_read(&file, names, separator, quotes)?;
                 let width = names.len();
-                let rows = lines(&path, 1, on_bad_row, cx, |line| {
-                    let fields = quoted(line, separator)?;
+                let rows = lines(&file, skip, separator.bytes().next().filter(|_| quotes), on_bad_row, cx, |line| {
+                    if is_header(line, &header) {
+                        return Err(header_again());
+                    }
+                    let fields = fields(line, separator, quotes)?;
                     if fields.len() != width {
                         return Err(Fault::row(format!("{} fields", fields.len()), width.to_string()));
                     }
-                    Ok(names.iter().cloned().zip(fields.into_iter().map(Value::String)).collect())
+                    let value = |field: String| if field == MISSING { Value::Null } else { Value::String(field) };
+                    Ok(names.iter().cloned().zip(fields.into_iter().map(value)).collect())
                 })?;
                 Ok(Self { path, names, rows })
             }
             Form::Records => {
-                let rows = lines(&path, 0, on_bad_row, cx, record)?;
+                let rows = lines(&as_lines(file, cx)?, 0, None, on_bad_row, cx, record)?;
                 // Any record may leave out what it has nothing to say of.
                 let (mut names, mut known) = (Vec::new(), BTreeSet::new());
                 for name in rows.iter().flat_map(|(_, record)| record.keys()) {
@@ -112,7 +175,8 @@ impl Grid {
         Ok(Self { path, names, rows })
     }
 
-    /// Gives each row with its id, which must be there once; rows that do not fit are settled.
+    /// Gives each row with its id, which must be there once; rows that do not fit are settled. Ids that all are whole numbers
+    /// written as floats are whole numbers ([`whole`]).
     pub fn listed(
         &self,
         column: &str,
@@ -122,8 +186,15 @@ impl Grid {
     ) -> Result<()> {
         self.has(column)?;
         let (mut bad, mut seen) = (BadRows::default(), BTreeSet::new());
+        let written = self.rows.iter().filter_map(|(_, record)| record.get(column)?.as_str());
+        let are_floats = whole::are_floats(written.filter(|id| !id.is_empty()));
+        if are_floats {
+            whole::say(column, &self.path, cx);
+        }
         for (line, record) in &self.rows {
-            let taken = text(record, column).and_then(|id| match id {
+            let id = text(record, column);
+            let id = if are_floats { id.map(|id| whole::id(&id).unwrap_or(&id).to_owned()) } else { id };
+            let taken = id.and_then(|id| match id {
                 id if id.is_empty() => Err(Fault::value(column, "", "an id")),
                 id if !seen.insert(id.clone()) => Err(Fault::value(column, &id, "an id of its own")),
                 id => row(id, record),
@@ -144,67 +215,36 @@ impl Grid {
     }
 }
 
-/// The names in the first line.
-pub(super) fn header(path: &Path, separator: &str) -> Result<Vec<String>> {
-    let mut line = String::new();
-    let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-    BufReader::new(file).read_line(&mut line).with_context(|| format!("cannot read {}", path.display()))?;
-    // What some editors write before the first character of UTF-8.
-    let names = quoted(line.trim_start_matches('\u{feff}').trim_end_matches(['\n', '\r']), separator);
-    let names = names.map_err(|fault| anyhow!("{}:1: {fault}\nhelp: name each column in one line", path.display()))?;
-    ensure!(names != [""], "{} has no header\nhelp: its first line names the columns", path.display());
-    Ok(names)
-}
-
-/// The place of a column in a header.
-pub(super) fn place(path: &Path, names: &[String], name: &str) -> Result<usize> {
-    let found = names.iter().position(|known| known == name);
-    found.ok_or_else(|| no_column(path, names, name))
-}
-
-/// That a file lacks a column, and why that may be.
-pub(super) fn no_column(path: &Path, names: &[String], name: &str) -> Error {
-    let holds = |separator: char| names.iter().any(|known| known.contains(separator));
-    let help = if holds('\t') {
-        "its columns seem to be apart by tabs: name the file .tsv"
-    } else if holds(';') {
-        "its columns seem to be apart by semicolons: write it with commas, or with tabs as .tsv"
-    } else if names.len() == 1 && holds(',') {
-        "its columns seem to be apart by commas: name the file .csv"
-    } else {
-        "name one of these columns in the experiment"
-    };
-    anyhow!("{} has no column `{name}`; it has {}\nhelp: {help}", path.display(), names.join(", "))
-}
-
-/// What the filled lines after `skip` say.
+/// What the filled rows after `skip` say, by their first lines.
 fn lines(
-    path: &Path,
+    file: &TextFile,
     skip: usize,
+    quoted_by: Option<u8>,
     on_bad_row: OnBadRow,
     cx: &Context,
     parse: impl Fn(&str) -> Result<Record, Fault>,
 ) -> Result<Vec<(u64, Record)>> {
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let bytes = file.bytes()?;
     let (mut rows, mut bad) = (Vec::new(), BadRows::default());
-    for (number, line) in bytes.split(|byte| *byte == b'\n').enumerate().skip(skip) {
+    for (number, line) in rows_of(&bytes, quoted_by, file)?.into_iter().skip(skip) {
         let text = str::from_utf8(line)
             .map_err(|_| Fault::row(format!("{:?}", String::from_utf8_lossy(line)), "UTF-8"))
-            .map(|line| line.trim_end_matches('\r'));
+            .map(|line| line.trim_end_matches(['\n', '\r']));
         if text.as_ref().is_ok_and(|text| text.trim().is_empty()) {
             continue;
         }
         match text.and_then(&parse) {
-            Ok(record) => rows.push((number as u64 + 1, record)),
-            Err(fault) => bad.add(fault, || number as u64 + 1),
+            Ok(record) => rows.push((number, record)),
+            Err(fault) => bad.add(fault, || number),
         }
     }
-    bad.settle(path, on_bad_row, cx)?;
+    bad.settle(file.name(), on_bad_row, cx)?;
     Ok(rows)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
     use std::sync::Arc;
 
     use arrow::array::{ArrayRef, BinaryArray, RecordBatch};
@@ -213,23 +253,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_missing_column_hints_at_the_separator() {
-        let help = |name: &str, header: &str, separator: &str| {
-            let folder = tempfile::tempdir().unwrap();
-            let path = folder.path().join(name);
-            std::fs::write(&path, header).unwrap();
-            place(&path, &self::header(&path, separator).unwrap(), "stars").unwrap_err().to_string()
-        };
-        assert!(help("a.csv", "who;what;stars\n", ",").contains(
-            "has no column `stars`; it has who;what;stars\nhelp: its columns seem to be apart by semicolons"
-        ));
-        assert!(help("a.csv", "who\twhat\tstars\n", ",").contains("apart by tabs: name the file .tsv"));
-        assert!(help("a.tsv", "who,what,stars\n", "\t").contains("apart by commas: name the file .csv"));
-        assert!(help("a.csv", "who,what\n", ",").contains("help: name one of these columns"));
-    }
-
     /// pola-rs/polars#29235: an enumeration, and a text of older tools, is stored as bytes; a title must not be their digits.
-    #[test]
     fn texts_that_are_stored_as_bytes_are_texts() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("items.parquet");
@@ -238,7 +262,8 @@ mod tests {
         let mut writer = ArrowWriter::try_new(File::create(&path).unwrap(), batch.schema(), None).unwrap();
         writer.write(&batch).unwrap();
         writer.close().unwrap();
-        let grid = Grid::read(&path, OnBadRow::Refuse, &Context::detached(folder.path())).unwrap();
+        let grid =
+            Grid::read(&path, None, Quotes::ByEnding, OnBadRow::Refuse, &Context::detached(folder.path())).unwrap();
         let titles: Vec<&Value> = grid.rows.iter().map(|(_, record)| &record["title"]).collect();
         assert_eq!(titles, [&Value::from("Heat"), &Value::Null, &Value::from("É")]);
     }
@@ -248,7 +273,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("users.ndjson");
         std::fs::write(&path, "{\"id\": \"a\"}\n{\"id\": \"b\", \"age\": 3}\n").unwrap();
-        let grid = Grid::read(&path, OnBadRow::Refuse, &Context::detached(folder.path())).unwrap();
+        let grid =
+            Grid::read(&path, None, Quotes::ByEnding, OnBadRow::Refuse, &Context::detached(folder.path())).unwrap();
         assert_eq!(grid.names, ["id", "age"]);
     }
 }

@@ -9,10 +9,13 @@ use anyhow::Result;
 use pipeline::{AssetName, Context, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::NoInputs;
 use super::bad_rows::{Fault, OnBadRow};
-use super::grid::{Grid, header, place};
+use super::genres;
+use super::grid::{Grid, Quotes};
+use super::header::Header;
 use super::record::{text, texts};
 use super::separated::{Separated, Time};
 use super::shards::Lines;
@@ -50,8 +53,9 @@ pipeline::ports! {
 
 impl Stage for KuaiRec {
     const KIND: &'static str = "ingest.kuairec";
-    /// 1: first. 2: times are rounded down; numbers that do not fit, open quotes and an empty log are refused.
-    const VERSION: u32 = 2;
+    /// 1: first. 2: times are rounded down; numbers that do not fit, open quotes and an empty log are refused. 3: a quote opens a
+    /// field only at its beginning, in the matrices, too; whole numbers in floats are ids and categories.
+    const VERSION: u32 = 3;
     const ABOUT: &'static str = "read KuaiRec: watch ratios of short videos, and the part that is almost full";
     type Inputs = NoInputs;
     type Outputs = Outputs;
@@ -82,27 +86,29 @@ impl Stage for KuaiRec {
 
 impl KuaiRec {
     fn matrix(&self, name: &str, users: &Users, items: &Items, cx: &Context) -> Result<Interactions> {
-        let path = unpacked(&one_of(cx.asset(&self.asset)?, &[name])?, cx)?;
-        let names = header(&path, ",")?;
-        let at = |name: &str| place(&path, &names, name);
+        let file = unpacked(&one_of(cx.asset(&self.asset)?, &[name])?, cx)?;
+        let header = Header::read(&file, ",", true)?;
+        let at = |name: &str| header.place(name);
         let form = Separated {
             separator: ",",
-            quotes: false,
-            fields: names.len(),
+            quotes: true,
+            header: Some(&header.line),
+            fields: header.names.len(),
             user: at("user_id")?,
             item: at("video_id")?,
             rating: Some(("watch_ratio", at("watch_ratio")?)),
             time: Some(Time { may_be_missing: true, ..Time::seconds("timestamp", at("timestamp")?) }),
         };
         let lines = Lines {
-            path: &path,
+            file: &file,
             header: 1,
+            quoted_by: form.quoted_by(),
             columns: ["user_id", "video_id"],
             known: [Some(&users.id), Some(&items.id)],
             parse: &|line, take| take(form.parse(line)),
         };
         let mut read = lines.read(cx)?;
-        read.settle(&path, self.on_bad_row, cx)?;
+        read.settle(file.name(), self.on_bad_row, cx)?;
         if let Some(most) = self.at_most {
             for ratio in &mut read.interactions.rating {
                 *ratio = ratio.min(most as f32);
@@ -112,16 +118,24 @@ impl KuaiRec {
     }
 
     fn items(&self, cx: &Context) -> Result<Items> {
-        let grid = Grid::read(&one_of(cx.asset(&self.asset)?, &["item_categories.csv"])?, self.on_bad_row, cx)?;
+        let grid = Grid::read(
+            &one_of(cx.asset(&self.asset)?, &["item_categories.csv"])?,
+            None,
+            Quotes::ByEnding,
+            self.on_bad_row,
+            cx,
+        )?;
         let mut items = Items::default();
         grid.has("feat")?;
         grid.listed("video_id", self.on_bad_row, cx, |id, record| {
             let feat = text(record, "feat")?;
-            let numbers = serde_json::from_str::<Vec<u32>>(&feat);
-            let numbers = numbers.map_err(|_| Fault::value("feat", &feat, "a list of numbers as [27, 9]"))?;
+            let numbers =
+                serde_json::from_str::<Vec<Value>>(&feat).ok().map(|list| genres::of(Some(&list.into()), ",", "feat"));
+            let numbers =
+                numbers.unwrap_or_else(|| Err(Fault::value("feat", &feat, "a list of numbers as [27, 9]")))?;
             items.title.push(format!("video {id}"));
             items.year.push(None);
-            items.genres.push(numbers.iter().map(u32::to_string).collect());
+            items.genres.push(numbers);
             items.id.push(id);
             Ok(())
         })?;
@@ -129,7 +143,13 @@ impl KuaiRec {
     }
 
     fn users(&self, cx: &Context) -> Result<Users> {
-        let grid = Grid::read(&one_of(cx.asset(&self.asset)?, &["user_features.csv"])?, self.on_bad_row, cx)?;
+        let grid = Grid::read(
+            &one_of(cx.asset(&self.asset)?, &["user_features.csv"])?,
+            None,
+            Quotes::ByEnding,
+            self.on_bad_row,
+            cx,
+        )?;
         let features = grid.names.iter().filter(|name| *name != "user_id" && !name.is_empty());
         let mut users =
             Users { features: features.map(|name| (name.clone(), Vec::new())).collect(), ..Users::default() };

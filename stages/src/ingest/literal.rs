@@ -1,7 +1,8 @@
 //! Literals of Python as some datasets hold them, one a line: `{'user': u'x', 'hours': 1.5, 'early': False}`.
 //!
 //! Read into the JSON that says the same: dicts with text as keys, lists and tuples, texts (`u''` and raw ones, all escapes but
-//! `\N{…}`), numbers, `True`, `False`, `None`. Left out: bytes, sets, complex numbers, sums of literals.
+//! `\N{…}`), numbers, `True`, `False`, `None`. JSON as Python writes it where a number is missing (`NaN`) is read, too: what is no
+//! number is nothing. Left out: bytes, sets, complex numbers, sums of literals.
 
 use serde_json::{Map, Number, Value};
 
@@ -51,7 +52,10 @@ impl<'t> Reader<'t> {
                 while !self.takes('}') {
                     let Value::String(key) = self.value(depth + 1)? else { return None };
                     self.takes(':').then_some(())?;
-                    map.insert(key, self.value(depth + 1)?);
+                    // Python takes the last of two values in silence.
+                    if map.insert(key, self.value(depth + 1)?).is_some() {
+                        return None;
+                    }
                     self.ends_or_goes_on('}')?;
                 }
                 Some(Value::Object(map))
@@ -89,9 +93,10 @@ impl<'t> Reader<'t> {
             };
         }
         match word {
-            "True" => Some(Value::Bool(true)),
-            "False" => Some(Value::Bool(false)),
-            "None" => Some(Value::Null),
+            // The latter of each are those of JSON, which Python writes with numbers that no JSON has.
+            "True" | "true" => Some(Value::Bool(true)),
+            "False" | "false" => Some(Value::Bool(false)),
+            "None" | "null" | "NaN" | "Infinity" | "-Infinity" => Some(Value::Null),
             _ => {
                 // Python 2 marks long numbers.
                 let number = word.strip_suffix('L').unwrap_or(word);
@@ -128,7 +133,7 @@ fn escaped(characters: &mut std::str::Chars<'_>, text: &mut String) -> Option<()
         'b' => '\u{8}',
         'f' => '\u{c}',
         'v' => '\u{b}',
-        same @ ('\\' | '\'' | '"') => same,
+        same @ ('\\' | '\'' | '"' | '/') => same,
         'x' => coded(characters, 2)?,
         'u' => coded(characters, 4)?,
         'U' => coded(characters, 8)?,
@@ -182,6 +187,14 @@ mod tests {
         assert_eq!(parse(text), Some(json!("a\n\t\\'\"A\u{20ac}\u{1f600}\u{1f600}\\d")));
         assert_eq!(parse(r"r'a\n'"), Some(json!(r"a\n")));
         assert_eq!(parse(r"'\ud83d'"), Some(json!("\u{fffd}")));
+    }
+
+    /// pandas-dev/pandas#30716: Python's own JSON is not everybody's.
+    #[test]
+    fn what_python_calls_json_is_read() {
+        let line = r#"{"id": "a\/b", "price": NaN, "far": [Infinity, -Infinity], "ok": true, "no": null, "n": 1.5}"#;
+        let wanted = json!({ "id": "a/b", "price": null, "far": [null, null], "ok": true, "no": null, "n": 1.5 });
+        assert_eq!(parse(line), Some(wanted));
     }
 
     #[test]

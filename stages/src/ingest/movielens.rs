@@ -6,23 +6,34 @@
 //! | 1M, 10M | `ratings.dat`, `::` | `movies.dat`, `::` | `users.dat`, `::` (1M only) |
 //! | 20M, 25M, 32M, latest | `ratings.csv` | `movies.csv` | none |
 //!
-//! A film's year is the number in brackets at the end of its title. Left out: tags, links, genomes.
+//! A film's year is the number in brackets at the end of its title. A first line that names columns decides which is which, also
+//! where a copy renames or adds some; without one, columns stand as published. Left out: tags, links, genomes.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use pipeline::{AssetName, Context, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::bad_rows::{Fault, OnBadRow};
+use super::bad_rows::OnBadRow;
 use super::expect::Expect;
-use super::separated::{Separated, Time, quoted};
+use super::header::{Header, are_names, once};
+use super::piece::say_without_ratings;
+use super::row_ends::rows;
+use super::separated::{Separated, Time, fields, header_again, is_header};
 use super::shards::Lines;
-use super::{NoInputs, Outputs};
-use crate::artifact::{Items, Users};
+use super::{NoInputs, Outputs, genres, whole};
+use crate::artifact::{Items, TextFile, Users};
+
+/// What the columns go by in the releases and in copies of them, of which the first that is there counts.
+const USER: &[&str] = &["userId", "user"];
+const FILM: &[&str] = &["movieId", "movie", "itemId", "item", "filmId"];
+const RATING: &[&str] = &["rating"];
+const TIME: &[&str] = &["timestamp", "time"];
+const TITLE: &[&str] = &["title", "movieTitle", "name"];
+const GENRES: &[&str] = &["genres", "genre"];
 
 /// `ingest.movielens`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -40,8 +51,9 @@ pub struct MovieLens {
 
 impl Stage for MovieLens {
     const KIND: &'static str = "ingest.movielens";
-    /// 1: first. 2: times are rounded down; numbers that do not fit, open quotes and an empty log are refused.
-    const VERSION: u32 = 2;
+    /// 1: first. 2: times are rounded down; numbers that do not fit, open quotes and an empty log are refused. 3: a header decides
+    /// which column is which, and a first line that is none is a row; a quote opens a field only at its beginning.
+    const VERSION: u32 = 3;
     const ABOUT: &'static str = "read MovieLens (100K, 1M, 10M, 20M to 32M, latest) as GroupLens publishes it";
     type Inputs = NoInputs;
     type Outputs = Outputs;
@@ -53,18 +65,24 @@ impl Stage for MovieLens {
     fn run(&self, _: NoInputs, cx: &Context) -> Result<Outputs> {
         let folder = cx.asset(&self.asset)?;
         let release = Release::of(folder)?;
-        let (items, users) = (release.items(folder)?, release.users(folder)?);
+        let (items, users) = (release.items(folder, cx)?, release.users(folder, cx)?);
         let path = folder.join(release.log());
-        let form = release.form();
+        let file = TextFile::new(&path);
+        let header = release.header(&file, &[USER, FILM])?;
+        let form = release.form(header.as_ref(), cx)?;
         let lines = Lines {
-            path: &path,
-            header: u64::from(release == Release::Csv),
+            file: &file,
+            header: u64::from(header.is_some()),
+            quoted_by: form.quoted_by(),
             columns: ["userId", "movieId"],
             known: [users.as_ref().map(|users| &*users.id), Some(&items.id)],
             parse: &|line, take| take(form.parse(line)),
         };
-        let read = lines.read(cx)?;
+        let mut read = lines.read(cx)?;
         read.settle(&path, self.on_bad_row, cx)?;
+        if form.rating.is_none() {
+            say_without_ratings(&path, cx);
+        }
         let [new_users, _] = read.new;
         let users = users.unwrap_or_else(|| Users { id: new_users, features: BTreeMap::new() });
         let outputs = Outputs { interactions: read.interactions, items, users };
@@ -104,91 +122,145 @@ impl Release {
         }
     }
 
-    fn form(self) -> Separated<'static> {
-        let separator = match self {
+    fn separator(self) -> &'static str {
+        match self {
             Self::Tabs => "\t",
             Self::Colons => "::",
             Self::Csv => ",",
-        };
-        let time = Some(Time::seconds("timestamp", 3));
-        Separated { separator, quotes: false, fields: 4, user: 0, item: 1, rating: Some(("rating", 2)), time }
+        }
     }
 
-    fn items(self, folder: &Path) -> Result<Items> {
+    /// The first line of a file, where it names columns.
+    fn header(self, file: &TextFile, known: &[&[&str]]) -> Result<Option<Header>> {
+        let line = file.first_line()?;
+        // What cannot be parted is told where the line is read as a row.
+        let names = fields(&line, self.separator(), self == Self::Csv).unwrap_or_default();
+        if line.trim().is_empty() || !are_names(&names, &known.concat()) {
+            return Ok(None);
+        }
+        once(file.name(), &names)?;
+        Ok(Some(Header { file: file.name().to_path_buf(), names, line }))
+    }
+
+    fn form<'h>(self, header: Option<&'h Header>, cx: &Context) -> Result<Separated<'h>> {
+        let (separator, quotes) = (self.separator(), self == Self::Csv);
+        let Some(named) = header else {
+            let (rating, time) = (Some(("rating", 2)), Some(Time::seconds("timestamp", 3)));
+            return Ok(Separated { separator, quotes, header: None, fields: 4, user: 0, item: 1, rating, time });
+        };
+        let time = named.any_of(TIME)?;
+        if time.is_none() {
+            let name = named.file.file_name().unwrap_or_default().to_string_lossy();
+            cx.note("times", format!("{name} has no column of them: all are 0"));
+        }
+        Ok(Separated {
+            separator,
+            quotes,
+            header: Some(&named.line),
+            fields: named.names.len(),
+            user: named.one_of(USER)?,
+            item: named.one_of(FILM)?,
+            rating: named.any_of(RATING)?.map(|at| ("rating", at)),
+            time: time.map(|at| Time::seconds("timestamp", at)),
+        })
+    }
+
+    fn items(self, folder: &Path, cx: &Context) -> Result<Items> {
         let mut items = Items::default();
         match self {
             Self::Tabs => {
+                let file = TextFile::new(&folder.join("u.genre"));
                 let names: Vec<String> =
-                    table(&folder.join("u.genre"), |line| Ok(line.split('|').map(str::to_owned).collect()))?
-                        .into_iter()
-                        .map(|(_, mut fields)| fields.swap_remove(0))
-                        .collect();
-                let path = folder.join("u.item");
-                for (line, fields) in table(&path, |line| Ok(line.split('|').map(str::to_owned).collect()))? {
-                    expect_fields(&path, line, &fields, 5 + names.len())?;
+                    self.rows(&file, "|", None)?.into_iter().map(|(_, mut fields)| fields.swap_remove(0)).collect();
+                let file = TextFile::new(&folder.join("u.item"));
+                for (line, fields) in self.rows(&file, "|", None)? {
+                    expect_fields(&file, line, &fields, 5 + names.len())?;
                     let flags = fields[5..].iter().zip(&names).filter(|(flag, _)| *flag == "1");
                     push(&mut items, &fields[0], &fields[1], flags.map(|(_, name)| name.clone()).collect());
                 }
             }
             Self::Colons | Self::Csv => {
-                let csv = self == Self::Csv;
-                let path = folder.join(if csv { "movies.csv" } else { "movies.dat" });
-                let split = |line: &str| {
-                    if csv { quoted(line, ",") } else { Ok(line.split("::").map(str::to_owned).collect()) }
+                let file = TextFile::new(&folder.join(if self == Self::Csv { "movies.csv" } else { "movies.dat" }));
+                let header = self.header(&file, &[FILM])?;
+                let (width, [id, title, listed]) = match &header {
+                    None => (3, [0, 1, 2]),
+                    Some(named) => {
+                        (named.names.len(), [named.one_of(FILM)?, named.one_of(TITLE)?, named.one_of(GENRES)?])
+                    }
                 };
-                for (line, fields) in table(&path, split)?.into_iter().skip(usize::from(csv)) {
-                    expect_fields(&path, line, &fields, 3)?;
+                for (line, fields) in self.rows(&file, self.separator(), header.as_ref())? {
+                    expect_fields(&file, line, &fields, width)?;
+                    let value = fields[listed].clone().into();
+                    let genres = genres::of(Some(&value), "|", "genres");
                     let genres =
-                        fields[2].split('|').filter(|genre| !genre.is_empty() && *genre != "(no genres listed)");
-                    push(&mut items, &fields[0], &fields[1], genres.map(str::to_owned).collect());
+                        genres.map_err(|fault| anyhow::anyhow!("{}:{line}: {fault}", file.name().display()))?;
+                    push(&mut items, &fields[id], &fields[title], genres);
+                }
+                if whole::mend(&mut items.id) {
+                    whole::say("movieId", file.name(), cx);
                 }
             }
         }
         Ok(items)
     }
 
-    fn users(self, folder: &Path) -> Result<Option<Users>> {
+    fn users(self, folder: &Path, cx: &Context) -> Result<Option<Users>> {
         let (name, separator, columns): (_, _, [&str; 4]) = match self {
             Self::Tabs => ("u.user", "|", ["age", "gender", "occupation", "zip_code"]),
             Self::Colons => ("users.dat", "::", ["gender", "age", "occupation", "zip_code"]),
             Self::Csv => return Ok(None),
         };
-        let path = folder.join(name);
-        if !path.is_file() {
+        let file = TextFile::new(&folder.join(name));
+        if !file.path().is_file() {
             // The release of 10M has the same form and no people.
             return Ok(None);
         }
         let mut users = Users::default();
-        for (line, fields) in table(&path, |line| Ok(line.split(separator).map(str::to_owned).collect()))? {
-            expect_fields(&path, line, &fields, 1 + columns.len())?;
+        for (line, fields) in self.rows(&file, separator, None)? {
+            expect_fields(&file, line, &fields, 1 + columns.len())?;
             users.id.push(fields[0].clone());
             for (column, value) in columns.iter().zip(&fields[1..]) {
                 users.features.entry((*column).to_owned()).or_default().push(value.clone());
             }
         }
+        if whole::mend(&mut users.id) {
+            whole::say("userId", file.name(), cx);
+        }
         Ok(Some(users))
+    }
+
+    /// The filled lines of a small file behind its header, with their numbers, split into fields. The releases without a header
+    /// are Latin-1; those as CSV are UTF-8, where another byte is a fault and no letter.
+    fn rows(self, file: &TextFile, separator: &str, header: Option<&Header>) -> Result<Vec<(u64, Vec<String>)>> {
+        let text = match (String::from_utf8(file.bytes()?), self) {
+            (Ok(text), _) => text,
+            (Err(error), Self::Csv) => file.utf8(error.into_bytes())?,
+            (Err(error), _) => error.as_bytes().iter().map(|&byte| char::from(byte)).collect(),
+        };
+        let quoted_by = separator.bytes().next().filter(|_| self == Self::Csv);
+        let rows = rows(text.as_bytes(), quoted_by, file)?.into_iter().skip(usize::from(header.is_some()));
+        let mut parted = Vec::new();
+        for (number, row) in rows {
+            let line = str::from_utf8(row)?.trim_end_matches(['\n', '\r']);
+            if line.trim().is_empty() {
+                continue;
+            }
+            let again = header.filter(|header| is_header(line, &header.line)).map(|_| Err(header_again()));
+            match again.unwrap_or_else(|| fields(line, separator, self == Self::Csv)) {
+                Ok(fields) => parted.push((number, fields)),
+                Err(fault) => bail!("{}:{number}: {fault}", file.name().display()),
+            }
+        }
+        Ok(parted)
     }
 }
 
-/// The filled lines of a small file with their numbers, split into fields. The older releases are Latin-1.
-fn table(path: &Path, split: impl Fn(&str) -> Result<Vec<String>, Fault>) -> Result<Vec<(usize, Vec<String>)>> {
-    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let text = String::from_utf8(bytes)
-        .unwrap_or_else(|error| error.as_bytes().iter().map(|&byte| char::from(byte)).collect());
-    let filled = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    let fields = |(number, line): (usize, &str)| match split(line) {
-        Ok(fields) => Ok((number + 1, fields)),
-        Err(fault) => bail!("{}:{}: {fault}", path.display(), number + 1),
-    };
-    filled.map(fields).collect()
-}
-
-fn expect_fields(path: &Path, line: usize, fields: &[String], wanted: usize) -> Result<()> {
+fn expect_fields(file: &TextFile, line: u64, fields: &[String], wanted: usize) -> Result<()> {
     let found = fields.len();
     ensure!(
         found == wanted,
         "{}:{line}: found {found} fields, wanted {wanted}: {:?}",
-        path.display(),
+        file.name().display(),
         fields.join(" ")
     );
     Ok(())
@@ -204,6 +276,8 @@ fn push(items: &mut Items, id: &str, title: &str, genres: Vec<String>) {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn run(files: &[(&str, &[u8])], extra: &str) -> Result<Outputs> {
@@ -270,6 +344,71 @@ mod tests {
         assert_eq!((&outputs.items.year, &outputs.items.genres[1]), (&vec![Some(1995), None], &vec![]));
         let error = run(files, r#", "expect": {"interactions": 3}"#).err().unwrap().to_string();
         assert!(error.contains("gave 2 interactions, but the experiment expects 3"), "{error}");
+    }
+
+    const FILMS: &[u8] = b"movieId,title,genres\n1,T (1995),Comedy\n2,\"U, The (1996)\",Drama\n";
+
+    /// What every copy of the same two rows gives.
+    fn are_the_rows(log: &[u8], films: &[u8]) {
+        let outputs = run(&[("ratings.csv", log), ("movies.csv", films)], "").unwrap();
+        let read = &outputs.interactions;
+        assert_eq!(outputs.users.id, ["7", "8"], "{}", String::from_utf8_lossy(log));
+        assert_eq!((&*read.user, &*read.item), (&[0, 1][..], &[1, 0][..]));
+        assert_eq!((&*read.rating, &*read.timestamp), (&[3.5, 4.0][..], &[1_112_486_027, 5][..]));
+        assert_eq!(outputs.items.title, ["T (1995)", "U, The (1996)"]);
+        assert_eq!(
+            (&*outputs.items.year, &*outputs.items.genres[0]),
+            (&[Some(1995), Some(1996)][..], &["Comedy".to_owned()][..])
+        );
+    }
+
+    #[test]
+    fn a_header_decides_which_column_is_which() {
+        for log in [
+            "userId,movieId,rating,timestamp\n7,2,3.5,1112486027\n8,1,4,5\n",
+            "movieId,userId,timestamp,rating\n2,7,1112486027,3.5\n1,8,5,4\n",
+            "\u{feff}\"userId\",\"movieId\",\"rating\",\"timestamp\"\r\n\"7\",\"2\",\"3.5\",\"1112486027\"\r\n\"8\",\"1\",\"4\",\"5\"\r\n",
+            ",user_id,movie_id,rating,timestamp\n0,7,2,3.5,1112486027\n1,8,1,4.0,5\n",
+            "User ID,Item,Rating,Time,what\n7,2,3.5,1112486027,x\n8,1,4.0,5,\n",
+            "userId,movieId,rating,timestamp\n7.0,2.0,3.5,1112486027.0\n8.0,1.0,4,5.0\n",
+            "7,2,3.5,1112486027\n8,1,4,5\n",
+        ] {
+            are_the_rows(log.as_bytes(), FILMS);
+        }
+        let log = b"userId,movieId,rating,timestamp\n7,2,3.5,1112486027\n8,1,4,5\n";
+        for films in [
+            "genres,title,movieId\nComedy,T (1995),1\nDrama,\"U, The (1996)\",2\n",
+            "\u{feff},movie_id,title,genre\n0,1,T (1995),['Comedy']\n1,2,\"U, The (1996)\",['Drama']\n",
+            "movieId,title,genres\n1.0,T (1995),Comedy\n2.0,\"U, The (1996)\",Drama\n",
+            "1,T (1995),Comedy\n2,\"U, The (1996)\",Drama\n",
+        ] {
+            are_the_rows(log, films.as_bytes());
+        }
+        let films: &[u8] = b"MovieID::Title::Genres\n1::A (1990)::Drama\n";
+        let log: &[u8] = b"UserID::MovieID::Rating::Timestamp\n3::1::5::978300760\n";
+        let colons = run(&[("ratings.dat", log), ("movies.dat", films)], "").unwrap();
+        assert_eq!((colons.users.id, colons.items.id), (vec!["3".to_owned()], vec!["1".to_owned()]));
+    }
+
+    #[test]
+    fn what_a_header_lacks_is_named_and_its_repetition_is_no_row() {
+        let error = |log: &str| {
+            format!("{:#}", run(&[("movies.csv", FILMS), ("ratings.csv", log.as_bytes())], "").err().unwrap())
+        };
+        let lacks = error("who,movieId,rating,timestamp\n7,2,3,4\n");
+        assert!(
+            lacks.contains("ratings.csv has no column of the name `userId` or `user`; it has who, movieId, rating"),
+            "{lacks}"
+        );
+        let twice = error("userId,movieId,rating,rating\n7,2,3,4\n");
+        assert!(twice.contains("has two columns of the name `rating`: its 3rd and its 4th"), "{twice}");
+        let again = error("userId,movieId\n7,2\nuserId,movieId\n8,1\n");
+        assert!(again.contains("ratings.csv:3: found the header once more, wanted a row"), "{again}");
+        let latin = run(&[("movies.csv", b"movieId,title,genres\n1,Caf\xe9,X\n"), ("ratings.csv", b"")], "");
+        let latin = latin.err().unwrap().to_string();
+        assert!(latin.contains("movies.csv:2: the line is not UTF-8: \"1,Caf\u{fffd},X\""), "{latin}");
+        let implicit = run(&[("movies.csv", FILMS), ("ratings.csv", b"userId,movieId\n7,2\n")], "").unwrap();
+        assert_eq!((implicit.interactions.rating, implicit.interactions.timestamp), (vec![1.0], vec![0]));
     }
 
     #[test]

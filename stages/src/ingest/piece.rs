@@ -15,6 +15,7 @@ use super::bad_rows::{BadRows, Fault, OnBadRow};
 use super::narrow::Seconds;
 use super::packed::{pack, unpack};
 use super::time_unit::{Unit, doubt};
+use super::whole;
 use crate::artifact::Interactions;
 
 /// The numbers of ids. Nothing goes through these maps in their order.
@@ -78,6 +79,9 @@ impl Key {
     }
 }
 
+/// What databases, and IMDb, write for what is missing.
+pub(super) const MISSING: &str = "\\N";
+
 /// One row of the log.
 pub(super) struct Row<'a> {
     /// The user's id, not empty.
@@ -106,12 +110,12 @@ pub(super) struct ReadLog {
 }
 
 impl ReadLog {
-    /// Settles the rows that do not fit, notes times that were rounded, and warns of times that seem to be in another unit, in a
-    /// format that counts in seconds.
+    /// Settles the rows that do not fit, reads ids that are whole numbers written as floats as such ([`whole`]), and notes these
+    /// and times that were rounded. Warns of ids and times that may not be what they seem, in a format that counts in seconds.
     ///
     /// # Errors
     /// Where rows are refused, or none is left.
-    pub fn settle(&self, path: &Path, on_bad_row: OnBadRow, cx: &Context) -> Result<()> {
+    pub fn settle(&mut self, path: &Path, on_bad_row: OnBadRow, cx: &Context) -> Result<()> {
         self.settle_in(Unit::Seconds, None, path, on_bad_row, cx)
     }
 
@@ -120,7 +124,7 @@ impl ReadLog {
     /// # Errors
     /// Where rows are refused, or none is left.
     pub fn settle_in(
-        &self,
+        &mut self,
         unit: Unit,
         setting: Option<&str>,
         path: &Path,
@@ -133,11 +137,55 @@ impl ReadLog {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             cx.note(&format!("times in {name}"), format!("{} of {rows} rounded down to whole seconds", self.rounded));
         }
-        if let Some(doubt) = doubt(&self.interactions.timestamp, unit, setting) {
-            cx.warn(format!("{}: {doubt}", path.file_name().unwrap_or_default().to_string_lossy()));
+        let mut doubts = Vec::new();
+        for (ids, of) in self.new.iter_mut().zip(["user", "item"]) {
+            if whole::mend(ids) {
+                whole::say(of, path, cx);
+            }
+            doubts.extend(whole::doubts(ids, of));
+        }
+        doubts.extend(doubt(&self.interactions.timestamp, unit, setting));
+        if !doubts.is_empty() {
+            // One warning: of two, a run keeps the last.
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            cx.warn(format!("{name}: {}", doubts.join(". ")));
         }
         not_empty(rows, path)
     }
+}
+
+impl ReadLog {
+    /// Logs behind each other, each with whether its rows are kept. Ids that nobody listed are numbered over all of them, so that
+    /// whichever are kept, an id has one number.
+    pub fn behind_each_other(mut logs: Vec<(Self, bool)>) -> Self {
+        if logs.len() == 1 {
+            return logs.remove(0).0;
+        }
+        let (mut whole, mut places) = (Self::default(), Numbering::default());
+        for (log, is_kept) in logs {
+            let numbers: Vec<Vec<u32>> =
+                (0..2).map(|k| log.new[k].iter().map(|id| places.number(k, id, &mut whole.new[k])).collect()).collect();
+            if !is_kept {
+                continue;
+            }
+            let number = |k: usize, x: u32| numbers[k].get(x as usize).copied().unwrap_or(x);
+            whole.interactions.user.extend(log.interactions.user.iter().map(|&x| number(0, x)));
+            whole.interactions.item.extend(log.interactions.item.iter().map(|&x| number(1, x)));
+            whole.interactions.rating.extend(&log.interactions.rating);
+            whole.interactions.timestamp.extend(&log.interactions.timestamp);
+            whole.rows += log.rows;
+        }
+        whole
+    }
+}
+
+/// That a log holds no ratings, and what stands in their place.
+pub(super) fn say_without_ratings(path: &Path, cx: &Context) {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    cx.note(
+        "ratings",
+        format!("none are read from {name}: each row counts as 1, which says that it is there, and no more"),
+    );
 }
 
 /// A log of no rows is refused: nothing can be learned from it, and later stages would say so less plainly.
@@ -171,11 +219,12 @@ impl<'a> Ids<'a> {
     fn find(&self, row: &Row<'_>) -> Result<[Option<u32>; 2], Fault> {
         let mut numbers = [None; 2];
         for (k, id) in [&row.user, &row.item].into_iter().enumerate() {
-            if id.is_empty() {
+            if id.is_empty() || id == MISSING {
                 return Err(Fault::value(self.columns[k], id, "an id"));
             }
             if let Some(known) = &self.known[k] {
-                let number = known.get(id);
+                // What every listed id is no float of is looked for as a whole number, too.
+                let number = known.get(id).or_else(|| known.get(whole::id(id)?));
                 numbers[k] = Some(number.ok_or_else(|| Fault::value(self.columns[k], id, "an id that is listed"))?);
             }
         }
@@ -320,6 +369,16 @@ impl Joined {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Kometa-Team/Kometa#1901: `\N` was taken for a value, and all who have none for one.
+    #[test]
+    fn what_databases_write_for_a_missing_id_is_none() {
+        let ids = Ids::new(["u", "i"], [None, None]);
+        for (user, item) in [(MISSING, "a"), ("a", MISSING), ("a", "")] {
+            let row = Row { user: user.into(), item: item.into(), rating: 1.0, timestamp: Seconds::exactly(0) };
+            assert!(ids.find(&row).err().unwrap().to_string().ends_with("wanted an id"));
+        }
+    }
 
     #[test]
     fn ids_of_any_length_have_numbers_of_their_own() {

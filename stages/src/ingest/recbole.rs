@@ -1,26 +1,26 @@
 //! RecBole's atomic files (`.inter`, `.item`, `.user`): the format that over forty public datasets are offered in.
 //!
-//! Left out: `.kg`, `.link`, `.net` and sequence-typed interactions.
+//! A folder may also hold a log cut into parts, as RecBole's `benchmark_filename` names them: `x.train.inter`, `x.valid.inter`,
+//! `x.test.inter`. Fields may be apart by commas, spaces or semicolons where the header says so. Left out: `.kg`, `.link`, `.net` and sequence-typed interactions.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
-use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail, ensure};
 use pipeline::{AssetName, Context, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::atomic::{AtomicFile, names_of, no_field, only};
+use super::atomic::{AtomicFile, AtomicHeader, all};
 use super::bad_rows::{BadRows, Fault, OnBadRow};
 use super::catalogue::join;
 use super::expect::Expect;
-use super::piece::ReadLog;
+use super::genres;
+use super::piece::{ReadLog, say_without_ratings};
 use super::separated::{Separated, Time};
 use super::shards::Lines;
-use super::{NoInputs, Outputs};
-use crate::artifact::{Items, Users};
+use super::{NoInputs, Outputs, whole};
+use crate::artifact::{Items, TextFile, Users};
 
 /// `ingest.recbole`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -28,19 +28,25 @@ use crate::artifact::{Items, Users};
 pub struct Recbole {
     /// The folder with the `.inter` file and, if there are any, the `.item` and `.user` files.
     pub asset: AssetName,
-    /// The `.inter` field that holds the rating.
+    /// The parts to read of a log that the folder holds in several (`x.train.inter`, `x.valid.inter`,
+    /// `x.test.inter`): `[train]`, or `[train, valid]`. Ids are numbered over all parts, so that two stages that read different
+    /// ones of a folder agree on every id: connect one with `test` as the input `test` of `split` with `by: given`. Not given for
+    /// a log in one file.
+    #[serde(default)]
+    pub parts: Vec<String>,
+    /// The `.inter` field that holds the rating. `null` for a log that has none: each row counts as 1.
     #[serde(default = "rating")]
-    pub rating: String,
+    pub rating: Option<String>,
     /// The `.inter` field that holds the time in seconds; without it all times are 0.
     #[serde(default = "timestamp")]
     pub timestamp: Option<String>,
     /// The `.item` field that names an item to people; its id without.
     #[serde(default)]
     pub title: Option<String>,
-    /// The `.item` field with the year of release.
+    /// The `.item` field with the year of release; what is no whole number (`1995`, `1995.0`) reads as unknown.
     #[serde(default)]
     pub year: Option<String>,
-    /// The `.item` field with the genres, separated by spaces.
+    /// The `.item` field with the genres, separated by spaces; `(no genres listed)` is none.
     #[serde(default)]
     pub genres: Option<String>,
     /// What to do with a row that does not fit.
@@ -51,8 +57,9 @@ pub struct Recbole {
     pub expect: Expect,
 }
 
-fn rating() -> String {
-    "rating".to_owned()
+#[expect(clippy::unnecessary_wraps, reason = "serde wants the field's type")]
+fn rating() -> Option<String> {
+    Some("rating".to_owned())
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "serde wants the field's type")]
@@ -63,8 +70,9 @@ fn timestamp() -> Option<String> {
 impl Stage for Recbole {
     const KIND: &'static str = "ingest.recbole";
     /// 1: first. 2: an id that only dropped rows mention gets no number. 3: a row of too few fields does not fit.
-    /// 4: times are rounded down; numbers that do not fit and an empty log are refused.
-    const VERSION: u32 = 4;
+    /// 4: times are rounded down; numbers that do not fit and an empty log are refused. 5: a byte-order mark is no part of the text;
+    /// whole numbers in floats are whole numbers; rows of items and users of too few fields do not fit; `(no genres listed)` is none.
+    const VERSION: u32 = 5;
     const ABOUT: &'static str = "read a log in RecBole's atomic format (.inter, .item, .user)";
     type Inputs = NoInputs;
     type Outputs = Outputs;
@@ -75,28 +83,87 @@ impl Stage for Recbole {
 
     fn run(&self, _: NoInputs, cx: &Context) -> Result<Outputs> {
         let folder = cx.asset(&self.asset)?;
-        let log = only(folder, "inter")?.with_context(|| format!("{} holds no .inter file", folder.display()))?;
-        let items = AtomicFile::find(folder, "item")?.map(|file| self.items(&file, cx)).transpose()?;
-        let users = AtomicFile::find(folder, "user")?.map(|file| self.users(&file, cx)).transpose()?;
-        let read = self.log(&log, users.as_ref(), items.as_ref(), cx)?;
+        let find = |extension: &str| AtomicFile::find(folder, extension, self.on_bad_row, cx);
+        let logs = self.logs(folder)?;
+        let items = find("item")?.map(|file| self.items(&file, cx)).transpose()?;
+        let users = find("user")?.map(|file| self.users(&file, cx)).transpose()?;
+        let read = |(path, is_kept): &(PathBuf, bool)| {
+            anyhow::Ok((self.log(path, users.as_ref(), items.as_ref(), cx)?, *is_kept))
+        };
+        let read = ReadLog::behind_each_other(logs.iter().map(read).collect::<Result<_>>()?);
         let rows = read.rows;
         let outputs = join(read, users, items);
-        self.expect.check(&log, rows, &outputs)?;
+        let kept: Vec<&PathBuf> = logs.iter().filter(|(_, is_kept)| *is_kept).map(|(path, _)| path).collect();
+        self.expect.check(if let [log] = kept[..] { log } else { folder }, rows, &outputs)?;
+        if self.rating.is_none() {
+            kept.first().iter().for_each(|log| say_without_ratings(log, cx));
+        }
         outputs.say(cx);
         Ok(outputs)
     }
 }
 
 impl Recbole {
+    /// The files of the log, each with whether its rows are read; the others only number ids.
+    fn logs(&self, folder: &Path) -> Result<Vec<(PathBuf, bool)>> {
+        let found = all(folder, "inter")?;
+        let place = folder.display();
+        ensure!(!found.is_empty(), "{place} holds no .inter file\nhelp: name the folder with the dataset's files");
+        let part = |path: &PathBuf| Some(path.file_stem()?.to_string_lossy().rsplit_once('.')?.1.to_owned());
+        if let ([log], []) = (&found[..], &self.parts[..]) {
+            return Ok(vec![(log.clone(), true)]);
+        }
+        let usual = |part: &str| ["train", "valid", "test"].iter().position(|usual| *usual == part).unwrap_or(3);
+        let mut parts: Vec<(String, PathBuf)> =
+            found.iter().filter_map(|path| Some((part(path)?, path.clone()))).collect();
+        parts.sort_by_key(|(part, path)| (usual(part), path.clone()));
+        let names: Vec<&str> = parts.iter().map(|(part, _)| &**part).collect();
+        let files: Vec<_> = found.iter().map(|path| path.file_name().unwrap_or_default().to_string_lossy()).collect();
+        let is_one_log = found.len() == parts.len() && (1..names.len()).all(|at| !names[..at].contains(&names[at]));
+        ensure!(
+            is_one_log,
+            "{place} holds {} .inter files, wanted one, or the parts of one as x.train.inter and x.test.inter: {}\nhelp: keep the \
+             files of one dataset in the folder",
+            files.len(),
+            files.join(", ")
+        );
+        if self.parts.is_empty() {
+            bail!(
+                "{place} holds a log in {} parts: {}\nhelp: say which to read, as `parts: [{}]`; a second stage with another part \
+                 numbers users and items alike, so that it may be the input `test` of `split` with `by: given`",
+                names.len(),
+                files.join(", "),
+                names[0]
+            );
+        }
+        for wanted in &self.parts {
+            ensure!(
+                names.contains(&&**wanted),
+                "{place} has no part `{wanted}`; it has {}\nhelp: correct `parts`",
+                names.join(", ")
+            );
+        }
+        // All are read, in an order that no setting changes: so ids have the numbers that they have in every other stage.
+        let is_kept = |part: &String| self.parts.contains(part);
+        Ok(parts.into_iter().map(|(part, path)| (path, is_kept(&part))).collect())
+    }
+
     fn items(&self, file: &AtomicFile, cx: &Context) -> Result<Items> {
         let owned =
             |name: &str| -> Result<Vec<String>> { Ok(file.text(name)?.into_iter().map(str::to_owned).collect()) };
-        let id = owned("item_id")?;
+        let mut id = owned("item_id")?;
+        if whole::mend(&mut id) {
+            whole::say("item_id", &file.header.file, cx);
+        }
         let title = self.title.as_deref().map_or_else(|| Ok(id.clone()), owned)?;
         let year = self.year.as_deref().map_or_else(|| Ok(vec![None; id.len()]), |name| years(file, name, cx))?;
         let genres = match &self.genres {
             Some(name) => {
-                file.text(name)?.iter().map(|text| text.split_whitespace().map(str::to_owned).collect()).collect()
+                let of = |text: &&str| match text.trim() {
+                    genres::NONE => Vec::new(),
+                    text => text.split_whitespace().map(str::to_owned).collect(),
+                };
+                file.text(name)?.iter().map(of).collect()
             }
             None => vec![Vec::new(); id.len()],
         };
@@ -113,11 +180,14 @@ impl Recbole {
 
     fn users(&self, file: &AtomicFile, cx: &Context) -> Result<Users> {
         let mut columns: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for name in file.names() {
-            columns.insert(name.clone(), file.text(&name)?.into_iter().map(str::to_owned).collect());
+        let path = &file.header.file;
+        for name in &file.header.names {
+            columns.insert(name.clone(), file.text(name)?.into_iter().map(str::to_owned).collect());
         }
-        let id =
-            columns.remove("user_id").with_context(|| format!("{} has no field `user_id`", file.path.display()))?;
+        let mut id = columns.remove("user_id").with_context(|| format!("{} has no field `user_id`", path.display()))?;
+        if whole::mend(&mut id) {
+            whole::say("user_id", path, cx);
+        }
         let drop = self.check_ids(file, &id, "user_id", cx)?;
         let features = columns.into_iter().map(|(name, values)| (name, without(values, &drop))).collect();
         Ok(Users { id: without(id, &drop), features })
@@ -135,40 +205,41 @@ impl Recbole {
             } else {
                 continue;
             };
-            bad.add(Fault::value(column, id, wanted), || file.line_of(row) as u64);
+            bad.add(Fault::value(column, id, wanted), || file.line_of(row));
             drop.push(row);
         }
-        bad.settle(&file.path, self.on_bad_row, cx)?;
+        bad.settle(&file.header.file, self.on_bad_row, cx)?;
         Ok(drop)
     }
 
     /// Reads the log. Without an `.item` or `.user` file the ids are numbered as they appear.
     fn log(&self, path: &Path, users: Option<&Users>, items: Option<&Items>, cx: &Context) -> Result<ReadLog> {
-        let place = || format!("cannot read {}", path.display());
-        let mut header = String::new();
-        BufReader::new(File::open(path).with_context(place)?).read_line(&mut header).with_context(place)?;
-        let names = names_of(path, header.trim_end_matches(['\n', '\r']).split('\t'))?;
-        let at = |name: &str| {
-            let found = names.iter().position(|known| known == name);
-            found.with_context(|| no_field(path, name, &names))
-        };
+        let file = TextFile::new(path);
+        let header = AtomicHeader::read(&file)?;
+        header.say(cx);
+        let other = "a log whose ids go by other names is read by `ingest.table`";
+        let rating = "name the field of the ratings as `rating`; for a log that holds none set `rating: null`: each row counts as 1";
+        let time = "name the field of the times as `timestamp`; for a log that holds none set `timestamp: null`: all times are 0";
+        let time = |name| anyhow::Ok(Time::seconds(name, header.single(name, time)?));
         let form = Separated {
-            separator: "\t",
-            quotes: false,
-            fields: names.len(),
-            user: at("user_id")?,
-            item: at("item_id")?,
-            rating: Some((&self.rating, at(&self.rating)?)),
-            time: self.timestamp.as_deref().map(|name| anyhow::Ok(Time::seconds(name, at(name)?))).transpose()?,
+            separator: header.separator,
+            quotes: header.separator == ",",
+            header: Some(&header.line),
+            fields: header.names.len(),
+            user: header.single("user_id", other)?,
+            item: header.single("item_id", other)?,
+            rating: self.rating.as_deref().map(|name| anyhow::Ok((name, header.single(name, rating)?))).transpose()?,
+            time: self.timestamp.as_deref().map(time).transpose()?,
         };
         let lines = Lines {
-            path,
+            file: &file,
             header: 1,
+            quoted_by: form.quoted_by(),
             columns: ["user_id", "item_id"],
             known: [users.map(|users| &*users.id), items.map(|items| &*items.id)],
             parse: &|line, take| take(form.parse(line)),
         };
-        let read = lines.read(cx)?;
+        let mut read = lines.read(cx)?;
         read.settle(path, self.on_bad_row, cx)?;
         Ok(read)
     }
@@ -176,10 +247,13 @@ impl Recbole {
 
 /// An item whose year is no number is still an item: the year reads as unknown, and the run says so.
 fn years(file: &AtomicFile, name: &str, cx: &Context) -> Result<Vec<Option<i32>>> {
-    let (years, unread) = file.whole(name)?;
+    let (years, unread) = file.years(name)?;
     if let Some(&first) = unread.first() {
         let (count, line, text) = (unread.len(), file.line_of(first), file.text(name)?[first]);
-        cx.note(&format!("unknown `{name}`"), format!("{count} are no number (the first: line {line}, {text:?})"));
+        cx.note(
+            &format!("unknown `{name}`"),
+            format!("{count} are no whole number (the first: line {line}, {text:?})"),
+        );
     }
     Ok(years)
 }
@@ -259,5 +333,87 @@ mod tests {
         assert_eq!(outputs.interactions.rating, [4.0, 3.0]);
         let error = run(&log, r#", "on_bad_row": "drop", "expect": {"interactions": 3}"#).err().unwrap();
         assert!(error.to_string().contains("gave 2 interactions, but the experiment expects 3"), "{error}");
+    }
+
+    /// The files of a folder, read by a stage of those settings.
+    fn run_files(files: &[(&str, &str)], settings: &str) -> Result<Outputs> {
+        let folder = tempfile::tempdir().unwrap();
+        files.iter().for_each(|(name, text)| std::fs::write(folder.path().join(name), text).unwrap());
+        read(folder.path(), &serde_json::from_str(&format!(r#"{{"asset": "log"{settings}}}"#)).unwrap())
+    }
+
+    #[test]
+    fn fields_may_be_apart_by_other_than_tabs_and_their_types_are_checked() {
+        let log = format!("{HEADER}9\ta\t4\t100\n7\tb\t2.5\t50\n");
+        let whole = run(&log, "").unwrap();
+        for separator in [",", " ", ";"] {
+            let other = run(&format!("\u{feff}{}", log.replace('\t', separator)), "").unwrap();
+            assert_eq!(other.interactions, whole.interactions, "{separator:?}");
+        }
+        for (header, wanted) in [
+            (
+                "user_id:token\titem_id:token\trating:flaot\n",
+                "no known type: `rating:flaot`; wanted `token`, `token_seq`",
+            ),
+            ("user_id:token\titem_id:token_seq\trating:float\n", "the field `item_id` is of type `token_seq`"),
+            ("user_id:token\titem_id:token\titem_id:token\n", "two columns of the name `item_id`: its 2nd and its 3rd"),
+        ] {
+            let error = run(&format!("{header}9\ta\t4\n"), "").err().unwrap().to_string();
+            assert!(error.contains(wanted), "{error}\nwanted: {wanted}");
+        }
+    }
+
+    #[test]
+    fn a_log_without_ratings_is_read_where_it_is_said_that_it_has_none() {
+        let log = [("x.inter", "user_id:token\titem_id:token\n1\ta\n2\tb\n")];
+        let error = run_files(&log, "").err().unwrap().to_string();
+        assert!(
+            error.contains("x.inter has no field `rating`; it has user_id, item_id\nhelp: name the field"),
+            "{error}"
+        );
+        assert!(error.contains("set `rating: null`: each row counts as 1"), "{error}");
+        let error = run_files(&log, r#", "rating": null"#).err().unwrap().to_string();
+        assert!(error.contains("no field `timestamp`") && error.contains("set `timestamp: null`"), "{error}");
+        let read = run_files(&log, r#", "rating": null, "timestamp": null"#).unwrap().interactions;
+        assert_eq!((read.rating, read.timestamp), (vec![1.0, 1.0], vec![0, 0]));
+    }
+
+    #[test]
+    fn parts_of_a_benchmark_are_read_by_name_and_agree_on_every_id() {
+        let of = |rows: &str| format!("user_id:token\titem_id:token\trating:float\ttimestamp:float\n{rows}");
+        let (train, valid, test) = (of("1\ta\t5\t1\n2\tb\t4\t2\n"), of("2\tc\t3\t3\n"), of("1\tc\t2\t4\n3\ta\t1\t5\n"));
+        let files = [("x.test.inter", &*test), ("x.train.inter", &train), ("x.valid.inter", &valid)];
+        let part = |parts: &str| run_files(&files, &format!(r#", "parts": {parts}"#));
+        let error = run_files(&files, "").err().unwrap().to_string();
+        assert!(error.contains("holds a log in 3 parts: x.test.inter, x.train.inter, x.valid.inter"), "{error}");
+        assert!(error.contains("help: say which to read, as `parts: [train]`"), "{error}");
+        let (learned, judged) = (part(r#"["train", "valid"]"#).unwrap(), part(r#"["test"]"#).unwrap());
+        assert_eq!((&learned.users.id, &learned.items.id), (&judged.users.id, &judged.items.id));
+        assert_eq!(learned.users.id, ["1", "2", "3"]);
+        assert_eq!((&*learned.interactions.user, &*learned.interactions.item), (&[0, 1, 1][..], &[0, 1, 2][..]));
+        assert_eq!((&*judged.interactions.user, &*judged.interactions.item), (&[0, 2][..], &[2, 0][..]));
+        assert_eq!(judged.interactions.rating, [2.0, 1.0]);
+        let error = part(r#"["dev"]"#).err().unwrap().to_string();
+        assert!(error.contains("has no part `dev`; it has train, valid, test"), "{error}");
+        let two = run_files(&[("x.inter", &*train), ("y.inter", &*test)], "").err().unwrap().to_string();
+        assert!(two.contains("holds 2 .inter files, wanted one, or the parts of one"), "{two}");
+    }
+
+    #[test]
+    fn rows_of_items_are_whole_and_their_ids_join() {
+        let log = "user_id:token\titem_id:token\trating:float\ttimestamp:float\n1.0\t7\t5\t1\n2.0\t8\t4\t2\n";
+        let settings = r#", "title": "t", "year": "y", "genres": "g", "on_bad_row": "drop""#;
+        let run = |items: &str, settings: &str| run_files(&[("x.inter", log), ("x.item", items)], settings);
+        let header = "\u{feff}item_id:token\tt:token_seq\ty:float\tg:token_seq\n";
+        let read =
+            run(&format!("{header}7.0\tA\t1995.0\t(no genres listed)\n8.0\tB\t\tDrama War\n"), settings).unwrap();
+        assert_eq!(
+            (read.users.id, read.items.id),
+            (vec!["1".to_owned(), "2".into()], vec!["7".to_owned(), "8".into()])
+        );
+        assert_eq!((read.items.year, &*read.items.genres[0]), (vec![Some(1995), None], &[][..]));
+        // pola-rs/polars#10585: a row that was cut had no genres and no year, in silence.
+        let cut = run(&format!("{header}7\tA\t1995\tDrama\n8\tB\n"), "").err().unwrap().to_string();
+        assert!(cut.contains("x.item:3: found 2 fields, wanted 4"), "{cut}");
     }
 }

@@ -1,31 +1,75 @@
 //! One record of named values: a line of JSON or of a literal of Python, or a row of a table.
 
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
 use super::bad_rows::Fault;
-use super::{literal, separated};
+use super::narrow::Seconds;
+use super::{literal, separated, whole};
 
 /// Names and values.
 pub(super) type Record = Map<String, Value>;
 
 /// The record in a line.
+///
+/// # Errors
+/// Where it is none, or has a name twice: of two values, none is known to be meant.
 pub(super) fn record(line: &str) -> Result<Record, Fault> {
-    let value = serde_json::from_str(line).ok().or_else(|| literal::parse(line));
-    match value {
+    let found = || format!("{:?}", line.chars().take(60).collect::<String>());
+    if let Ok(Named { record, twice }) = serde_json::from_str(line) {
+        return match twice {
+            None => Ok(record),
+            Some(name) => Err(Fault::row(format!("`{name}` twice in {}", found()), "each name once in a record")),
+        };
+    }
+    match literal::parse(line) {
         Some(Value::Object(record)) => Ok(record),
-        _ => Err(Fault::row(
-            format!("{:?}", line.chars().take(60).collect::<String>()),
-            "a record `{\"name\": value, …}`",
-        )),
+        _ => Err(Fault::row(found(), "a record `{\"name\": value, …}`")),
     }
 }
 
-/// A value as text: a text or a whole number, as ids are; empty where it is missing or null.
+/// A record as it is written: a map keeps the last of two values under one name.
+struct Named {
+    record: Record,
+    twice: Option<String>,
+}
+
+impl<'de> Deserialize<'de> for Named {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Names;
+        impl<'de> Visitor<'de> for Names {
+            type Value = Named;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a record")
+            }
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Named, M::Error> {
+                let mut named = Named { record: Map::new(), twice: None };
+                while let Some((name, value)) = map.next_entry::<String, Value>()? {
+                    if named.record.contains_key(&name) {
+                        named.twice.get_or_insert_with(|| name.clone());
+                    }
+                    named.record.insert(name, value);
+                }
+                Ok(named)
+            }
+        }
+        from.deserialize_map(Names)
+    }
+}
+
+/// A value as text: a text or a whole number, as ids are; empty where it is missing or null. A float without a fraction is the
+/// whole number (`123.0` is `123`): so pandas writes a column in which one is missing.
 pub(super) fn text(record: &Record, name: &str) -> Result<String, Fault> {
     match record.get(name) {
         None | Some(Value::Null) => Ok(String::new()),
         Some(Value::String(text)) => Ok(text.clone()),
         Some(Value::Number(number)) if !number.is_f64() => Ok(number.to_string()),
+        Some(Value::Number(number)) => match number.as_f64().and_then(whole::of_float) {
+            Some(whole) => Ok(whole.to_string()),
+            None => Err(Fault::value(name, &number.to_string(), "a text or a whole number")),
+        },
         Some(other) => Err(Fault::value(name, &other.to_string(), "a text or a whole number")),
     }
 }
@@ -41,11 +85,24 @@ pub(super) fn number(record: &Record, name: &str) -> Result<f64, Fault> {
     }
 }
 
-/// The texts in a value, however deep in lists, in their order; empty ones left out.
+/// A time of which `per_second` make a second, as [`separated::seconds`].
+pub(super) fn seconds(record: &Record, per_second: i64, name: &str) -> Result<Seconds, Fault> {
+    match record.get(name) {
+        Some(Value::String(text)) => separated::seconds(text, per_second, name),
+        Some(Value::Number(parts)) if parts.is_i64() => {
+            Ok(Seconds::of_parts(parts.as_i64().unwrap_or_default(), per_second))
+        }
+        _ => Seconds::read(number(record, name), per_second as f64, name),
+    }
+}
+
+/// The texts in a value, however deep in lists, in their order; empty ones left out. Of a record its `name` counts, as in
+/// `[{'id': 16, 'name': 'Animation'}]`.
 pub(super) fn texts(value: Option<&Value>) -> Vec<String> {
     match value {
         Some(Value::String(text)) if !text.trim().is_empty() => vec![text.trim().to_owned()],
         Some(Value::Array(list)) => list.iter().flat_map(|value| texts(Some(value))).collect(),
+        Some(Value::Object(record)) => texts(record.get("name")),
         _ => Vec::new(),
     }
 }
@@ -57,10 +114,12 @@ mod tests {
     #[test]
     fn values_are_read_by_name() {
         let record = record(
-            r#"{"id": 7, "name": "x", "hours": "1.5", "n": 2, "none": null, "tags": [["a", " "], "b "], "odd": 1.5}"#,
+            r#"{"id": 7, "float": 7.0, "vast": 1e16, "of": [{"id": 1, "name": "n"}, 3], "name": "x", "hours": "1.5", "n": 2, "none": null, "tags": [["a", " "], "b "], "odd": 1.5}"#,
         );
         let record = record.unwrap_or_else(|fault| panic!("{fault}"));
-        assert_eq!(text(&record, "id").ok().unwrap(), "7");
+        assert_eq!(text(&record, "id").ok().unwrap() + &text(&record, "float").ok().unwrap(), "77");
+        assert!(text(&record, "vast").is_err(), "floats of that size are not told apart");
+        assert_eq!(texts(record.get("of")), ["n"]);
         assert_eq!(text(&record, "none").ok().unwrap() + &text(&record, "gone").ok().unwrap(), "");
         assert_eq!((number(&record, "hours").ok(), number(&record, "n").ok()), (Some(1.5), Some(2.0)));
         assert_eq!(texts(record.get("tags")), ["a", "b"]);
@@ -70,5 +129,9 @@ mod tests {
         assert!(number(&record, "none").err().unwrap().to_string().contains("`none`: found \"null\""));
         let fault = super::record("[1]").err().unwrap().to_string();
         assert!(fault.contains("found \"[1]\", wanted a record"), "{fault}");
+        // brimdata/super#2523, jqlang/jq#1509: the last of two values was taken in silence.
+        let fault = super::record(r#"{"id": 1, "x": 0, "id": 2}"#).err().unwrap().to_string();
+        assert!(fault.contains("found `id` twice in") && fault.contains("wanted each name once"), "{fault}");
+        assert!(super::record("{'id': 1, 'x': 0, 'id': 2}").is_err());
     }
 }

@@ -1,12 +1,11 @@
 //! A log of lines, read in shards: in parallel, checked row by row, and committed shard by shard.
 //!
-//! A shard is about [`SHARD`] bytes, cut at a line's end. What a shard gives depends on its bytes alone, so neither threads
+//! A shard is about [`SHARD`] bytes, cut at a row's end, which is a line's but within quotes. What a shard gives depends on its bytes alone, so neither threads
 //! nor where a killed run went on changes the result. Ids that nobody listed are numbered as they appear: within a shard by
 //! the shard, and among shards when they are joined in their order.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
-use std::path::Path;
+use std::io::{BufRead as _, BufReader, Read, Seek, SeekFrom};
 use std::str::Utf8Error;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
@@ -18,6 +17,8 @@ use rayon::prelude::*;
 
 use super::bad_rows::Fault;
 use super::piece::{Ids, Joined, Numbering, Piece, ReadLog, Row};
+use super::row_ends::{RowEnds, rows};
+use crate::artifact::TextFile;
 
 /// Bytes of a shard, at least; one more line at most. A killed run goes on from its shards: with another size the `VERSION` of
 /// every reader must be raised.
@@ -31,14 +32,16 @@ pub(super) type Take<'t, 'l> = &'t mut dyn FnMut(Result<Row<'l>, Fault>);
 /// A log and how to read it.
 pub(super) struct Lines<'a> {
     /// The file.
-    pub path: &'a Path,
+    pub file: &'a TextFile,
     /// Lines before the first row.
     pub header: u64,
+    /// What separates fields that may stand in quotes, in which a line's end ends no row; without it every one does.
+    pub quoted_by: Option<u8>,
     /// The columns of users and items, for messages.
     pub columns: [&'a str; 2],
     /// The ids that may occur, in their rows; without them, ids are numbered as they appear.
     pub known: [Option<&'a [String]>; 2],
-    /// What a line says, without its end.
+    /// What a row says, without the end of its last line.
     pub parse: Parse<'a>,
 }
 
@@ -49,7 +52,12 @@ impl Lines<'_> {
     }
 
     fn read_in_shards(&self, size: u64, cx: &Context) -> Result<ReadLog> {
-        let ends = cut(self.path, size).with_context(|| format!("cannot read {}", self.path.display()))?;
+        let (file, begin) = self.file.open()?;
+        let place = || format!("cannot read {}", self.file.name().display());
+        let ends = match self.quoted_by {
+            None => cut(file.into_inner(), begin, size).with_context(place)?,
+            Some(separator) => cut_outside_of_quotes(file, separator, self.file, begin, size)?,
+        };
         let ids = Ids::new(self.columns, self.known);
         let bar = cx.bar("read", Some(ends.last().copied().unwrap_or(0)), "bytes");
         let (log, kept) = match ends.len() {
@@ -57,7 +65,7 @@ impl Lines<'_> {
             0 | 1 => (None, Vec::new()),
             _ => {
                 // A dataset may have several logs.
-                let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+                let name = self.file.path().file_name().unwrap_or_default().to_string_lossy();
                 let (log, frames) = Log::open(&cx.scratch().join(format!("{name}.packed")))?;
                 (Some(log), frames)
             }
@@ -67,11 +75,11 @@ impl Lines<'_> {
         for bytes in kept {
             joined.push(&Piece::from_bytes(&bytes)?);
         }
-        let start = |shard: usize| if shard == 0 { 0 } else { ends[shard - 1] };
+        let start = |shard: usize| if shard == 0 { begin } else { ends[shard - 1] };
         bar.inc(start(first));
         let piece = |&shard: &usize| {
-            let text = bytes(self.path, start(shard), ends[shard])?;
-            let piece = self.piece(&text, if shard == 0 { self.header } else { 0 }, &ids);
+            let text = bytes(self.file, start(shard), ends[shard])?;
+            let piece = self.piece(&text, if shard == 0 { self.header } else { 0 }, &ids)?;
             bar.inc(ends[shard] - start(shard));
             Ok(Arc::new(piece))
         };
@@ -111,12 +119,13 @@ impl Lines<'_> {
     }
 
     /// The rows of one shard after `header` lines.
-    fn piece(&self, bytes: &[u8], header: u64, ids: &Ids) -> Piece {
+    fn piece(&self, bytes: &[u8], header: u64, ids: &Ids) -> Result<Piece> {
         let mut piece = Piece::with_room_for(bytes.len());
         let mut numbering = Numbering::default();
-        let mut read = |line: &[u8], text: Result<&str, Utf8Error>| {
+        let mut read = |line: &[u8], text: Result<&str, Utf8Error>, more: u64| {
             piece.lines += 1;
             if piece.lines <= header || line.iter().all(u8::is_ascii_whitespace) {
+                piece.lines += more;
                 return;
             }
             let mut take = |row: Result<Row<'_>, Fault>| piece.take(row, ids, &mut numbering);
@@ -124,22 +133,31 @@ impl Lines<'_> {
                 Ok(text) => (self.parse)(text.trim_end_matches(['\n', '\r']), &mut take),
                 Err(_) => take(Err(Fault::row(format!("{:?}", String::from_utf8_lossy(line)), "UTF-8"))),
             }
+            // A row goes by its first line.
+            piece.lines += more;
         };
+        if self.quoted_by.is_some() && bytes.contains(&b'"') {
+            for (_, row) in rows(bytes, self.quoted_by, self.file)? {
+                let ends = row.iter().filter(|byte| **byte == b'\n').count() as u64;
+                read(row, str::from_utf8(row), ends.saturating_sub(1));
+            }
+            return Ok(piece);
+        }
         // One look at the whole is quicker than one at each line, which tells the lines that are at fault.
         match str::from_utf8(bytes) {
-            Ok(text) => text.split_inclusive('\n').for_each(|line| read(line.as_bytes(), Ok(line))),
-            Err(_) => bytes.split_inclusive(|byte| *byte == b'\n').for_each(|line| read(line, str::from_utf8(line))),
+            Ok(text) => text.split_inclusive('\n').for_each(|line| read(line.as_bytes(), Ok(line), 0)),
+            Err(_) => bytes.split_inclusive(|byte| *byte == b'\n').for_each(|line| read(line, str::from_utf8(line), 0)),
         }
-        piece
+        Ok(piece)
     }
 }
 
-/// Where each shard ends: at the first end of a line that is `size` bytes or more behind the end of the shard before.
-fn cut(path: &Path, size: u64) -> std::io::Result<Vec<u64>> {
-    let mut file = File::open(path)?;
+/// Where each shard ends: at the first end of a line that is `size` bytes or more behind the end of the shard before, which is
+/// `begin` for the first.
+fn cut(mut file: File, begin: u64, size: u64) -> std::io::Result<Vec<u64>> {
     let length = file.metadata()?.len();
     let mut ends = Vec::new();
-    let mut from = 0;
+    let mut from = begin;
     while from < length {
         let mut end = from + size;
         let mut block = [0; 4096];
@@ -163,9 +181,42 @@ fn cut(path: &Path, size: u64) -> std::io::Result<Vec<u64>> {
     Ok(ends)
 }
 
-fn bytes(path: &Path, start: u64, end: u64) -> Result<Vec<u8>> {
-    let place = || format!("cannot read {}", path.display());
-    let mut file = File::open(path).with_context(place)?;
+/// The same where a line's end in quotes ends no row: one pass over the file.
+fn cut_outside_of_quotes(
+    mut from: BufReader<File>,
+    separator: u8,
+    file: &TextFile,
+    begin: u64,
+    size: u64,
+) -> Result<Vec<u64>> {
+    let place = || format!("cannot read {}", file.name().display());
+    let (mut walk, mut ends, mut start, mut at) = (RowEnds::new(separator), Vec::new(), begin, begin);
+    loop {
+        let bytes = from.fill_buf().with_context(place)?;
+        if bytes.is_empty() {
+            break;
+        }
+        walk.go_on(bytes, file, |end| {
+            let end = at + end as u64;
+            if end >= start + size {
+                ends.push(end);
+                start = end;
+            }
+        })?;
+        let read = bytes.len();
+        at += read as u64;
+        from.consume(read);
+    }
+    walk.closed(file)?;
+    if start < at {
+        ends.push(at);
+    }
+    Ok(ends)
+}
+
+fn bytes(file: &TextFile, start: u64, end: u64) -> Result<Vec<u8>> {
+    let place = || format!("cannot read {}", file.name().display());
+    let mut file = File::open(file.path()).with_context(place)?;
     file.seek(SeekFrom::Start(start)).with_context(place)?;
     let mut bytes = vec![0; usize::try_from(end - start)?];
     file.read_exact(&mut bytes).with_context(place)?;
@@ -190,8 +241,8 @@ mod tests {
         Ok(Row { user: user.into(), item: item.into(), rating, timestamp: Seconds::of_parts(rating as i64, 2) })
     }
 
-    fn lines<'a>(path: &'a Path, known: [Option<&'a [String]>; 2]) -> Lines<'a> {
-        Lines { path, header: 1, columns: ["user", "item"], known, parse: &parse }
+    fn lines<'a>(file: &'a TextFile, known: [Option<&'a [String]>; 2]) -> Lines<'a> {
+        Lines { file, header: 1, quoted_by: None, columns: ["user", "item"], known, parse: &parse }
     }
 
     /// Blank lines, carriage returns, bad rows in several shards, no line's end at the end.
@@ -204,7 +255,7 @@ mod tests {
         std::fs::write(&path, TEXT).unwrap();
         let read = |size: u64| {
             let scratch = tempfile::tempdir().unwrap();
-            lines(&path, [None, None]).read_in_shards(size, &Context::detached(scratch.path())).unwrap()
+            lines(&TextFile::new(&path), [None, None]).read_in_shards(size, &Context::detached(scratch.path())).unwrap()
         };
         let whole = read(1000);
         assert_eq!(whole.new[0], ["a", "b", "\u{e9}", "f"]);
@@ -228,6 +279,30 @@ mod tests {
         for size in 1..TEXT.len() as u64 {
             assert_eq!(read(size), whole, "shards of {size} bytes");
         }
+        std::fs::write(&path, format!("\u{feff}{TEXT}")).unwrap();
+        for size in 1..TEXT.len() as u64 {
+            assert_eq!(read(size), whole, "shards of {size} bytes behind a mark");
+        }
+    }
+
+    #[test]
+    fn a_row_may_take_several_lines_in_quotes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        std::fs::write(&path, "u i r\na \"x\ny\" 1\r\nb z bad\nb \"x\ny\" 2\nc 1\"2 3").unwrap();
+        let file = TextFile::new(&path);
+        let read = |size: u64| {
+            let scratch = tempfile::tempdir().unwrap();
+            let lines = Lines { quoted_by: Some(b' '), ..lines(&file, [None, None]) };
+            lines.read_in_shards(size, &Context::detached(scratch.path())).unwrap()
+        };
+        let whole = read(1000);
+        assert_eq!(whole.new[1], ["\"x\ny\"", "1\"2"]);
+        assert_eq!(whole.interactions.rating, [1.0, 2.0, 3.0]);
+        assert!(format!("{:?}", whole.bad).contains("first: [(4, "), "{:?}", whole.bad);
+        for size in 1..60 {
+            assert_eq!(read(size), whole, "shards of {size} bytes");
+        }
     }
 
     #[test]
@@ -239,7 +314,7 @@ mod tests {
         for size in [8, 1000] {
             let scratch = tempfile::tempdir().unwrap();
             let cx = Context::detached(scratch.path());
-            let read = lines(&path, [Some(&users), None]).read_in_shards(size, &cx).unwrap();
+            let read = lines(&TextFile::new(&path), [Some(&users), None]).read_in_shards(size, &cx).unwrap();
             assert_eq!((read.interactions.user, read.interactions.item), (vec![1, 0, 0], vec![0, 0, 1]));
             assert_eq!(read.new, [vec![], vec!["x".to_owned(), "v".to_owned()]]);
         }
@@ -250,7 +325,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
         std::fs::write(&path, TEXT).unwrap();
-        let lines = lines(&path, [None, None]);
+        let file = TextFile::new(&path);
+        let lines = lines(&file, [None, None]);
         let whole = lines.read_in_shards(1000, &Context::detached(folder.path())).unwrap();
         let scratch = tempfile::tempdir().unwrap();
         let cx = Context::detached(scratch.path());

@@ -19,12 +19,13 @@ use serde_json::Value;
 use super::bad_rows::{Fault, OnBadRow};
 use super::catalogue::{Described, described, join};
 use super::expect::Expect;
+use super::json_array::as_lines;
 use super::narrow::{self, Seconds};
 use super::piece::Row;
 use super::record::{Record, number, record, text, texts};
 use super::shards::{Lines, Take};
 use super::unpacked::{one_of, unpacked};
-use super::{NoInputs, Outputs, date};
+use super::{NoInputs, Outputs, date, whole};
 
 /// `ingest.steam`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -63,8 +64,9 @@ const REVIEWS: [&str; 3] = ["steam_reviews.json", "steam_new.json", "australian_
 
 impl Stage for Steam {
     const KIND: &'static str = "ingest.steam";
-    /// 1: first. 2: hours that do not fit and an empty log are refused.
-    const VERSION: u32 = 2;
+    /// 1: first. 2: hours that do not fit and an empty log are refused. 3: a byte-order mark is no part of the text; whole numbers in
+    /// floats are ids; records that are not UTF-8 do not fit.
+    const VERSION: u32 = 3;
     const ABOUT: &'static str = "read reviews of games on Steam (steam_reviews, australian_user_reviews)";
     type Inputs = NoInputs;
     type Outputs = Outputs;
@@ -75,31 +77,32 @@ impl Stage for Steam {
 
     fn run(&self, _: NoInputs, cx: &Context) -> Result<Outputs> {
         let folder = cx.asset(&self.asset)?;
-        let path = unpacked(&one_of(folder, &REVIEWS)?, cx)?;
-        let is_nested = path.ends_with(REVIEWS[2]);
+        let file = as_lines(unpacked(&one_of(folder, &REVIEWS)?, cx)?, cx)?;
+        let is_nested = file.path().ends_with(REVIEWS[2]);
         let columns = if is_nested { ["user_id", "item_id"] } else { ["username", "product_id"] };
         let nested = |line: &str, take: Take<'_, '_>| self.nested(line, take);
         let single = |line: &str, take: Take<'_, '_>| take(record(line).and_then(|review| self.single(&review)));
         let lines = Lines {
-            path: &path,
+            file: &file,
             header: 0,
+            quoted_by: None,
             columns,
             known: [None, None],
             parse: if is_nested { &nested } else { &single },
         };
         let mut read = lines.read(cx)?;
-        read.settle(&path, self.on_bad_row, cx)?;
+        read.settle(file.name(), self.on_bad_row, cx)?;
         let games = ["steam_games.json"];
         let items = match one_of(folder, &games) {
             Ok(games) => {
                 let ids = std::mem::take(&mut read.new[1]);
-                Some(described(ids, &unpacked(&games, cx)?, self.on_bad_row, cx, game)?)
+                Some(described(ids, unpacked(&games, cx)?, self.on_bad_row, cx, game)?)
             }
             Err(_) => None,
         };
         let rows = read.rows;
         let outputs = join(read, None, items);
-        self.expect.check(&path, rows, &outputs)?;
+        self.expect.check(file.name(), rows, &outputs)?;
         outputs.say(cx);
         Ok(outputs)
     }
@@ -163,7 +166,7 @@ fn game(game: &Record) -> Result<Described, Fault> {
     let id = text(game, "id")?;
     let named = text(game, "app_name")?;
     let title = if named.is_empty() { text(game, "title")? } else { named };
-    let year = text(game, "release_date")?.get(..4).and_then(|year| year.parse().ok());
+    let year = text(game, "release_date")?.get(..4).and_then(whole::year);
     Ok(Described { id, title, year, genres: texts(game.get("genres")) })
 }
 

@@ -1,30 +1,30 @@
 //! Any log with a column for each part, by a map of columns: CSV, TSV, one JSON record a line, Parquet.
 //!
-//! The form is told by the ending of a file's name; all but Parquet may end in `.gz`. A folder is Parquet in parts. A row of CSV is one line (fields may stand in
-//! quotes, but hold no line's end). Left out: files without a header, times as dates.
+//! The form is told by the ending of a file's name; all but Parquet may end in `.gz`. A folder is Parquet in parts. Fields of CSV may
+//! stand in quotes. JSON may also be one array of records. Left out: times as dates in text.
 
 use std::path::Path;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use pipeline::{AssetName, Context, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::bad_rows::{Fault, OnBadRow};
 use super::catalogue::join;
 use super::expect::Expect;
-use super::grid::{Form, Grid, header, place};
+use super::grid::{Form, Quotes};
+use super::header::{Header, once};
+use super::json_array::as_lines;
 use super::narrow::{self, Seconds};
-use super::piece::{Ids, ReadLog, Row};
-use super::record::{Record, number, record, text, texts};
+use super::piece::{Ids, ReadLog, Row, say_without_ratings};
+use super::record::{Record, number, record, seconds, text};
 use super::separated::{Separated, Time};
 use super::shards::Lines;
 use super::time_unit::Unit;
 use super::unpacked::unpacked;
 use super::{NoInputs, Outputs};
-use crate::artifact::check_member;
-use crate::artifact::{Items, Users};
+use crate::artifact::{TextFile, check_member};
 
 /// `ingest.table`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -40,6 +40,9 @@ pub struct Table {
     /// The people; without it, they are those of the log. Rows of people not in it do not fit.
     #[serde(default)]
     pub users: Option<UserColumns>,
+    /// Whether fields of CSV and TSV may stand in double quotes.
+    #[serde(default)]
+    pub quotes: Quotes,
     /// What to do with a row that does not fit.
     #[serde(default)]
     pub on_bad_row: OnBadRow,
@@ -54,6 +57,10 @@ pub struct Table {
 pub struct LogColumns {
     /// The file in the asset's folder; of Parquet also a folder of parts, as Spark writes it.
     pub file: String,
+    /// The names of the columns in their order, for CSV or TSV whose first line is a row already: `[item, user, rating, time]`.
+    /// Without it, the first line names them.
+    #[serde(default)]
+    pub names: Option<Vec<String>>,
     /// The column of the users' ids.
     pub user: String,
     /// The column of the items' ids.
@@ -83,12 +90,15 @@ pub struct TimeColumn {
 pub struct ItemColumns {
     /// The file in the asset's folder.
     pub file: String,
+    /// As `names` of the log.
+    #[serde(default)]
+    pub names: Option<Vec<String>>,
     /// The column of the ids, each once.
     pub id: String,
     /// The column that names an item to people; its id without, and where it is empty.
     #[serde(default)]
     pub title: Option<String>,
-    /// The column of the year of release; what is no whole number reads as unknown.
+    /// The column of the year of release; what is no whole number (`1995`, `1995.0`) reads as unknown.
     #[serde(default)]
     pub year: Option<String>,
     /// The column of the genres.
@@ -102,7 +112,8 @@ pub struct ItemColumns {
 pub struct GenreColumn {
     /// The column.
     pub column: String,
-    /// What stands between two genres in a text; a list of JSON or Parquet needs none.
+    /// What stands between two genres in a text; a list of JSON or Parquet needs none, nor the text of one (`['Drama', 'War']`, as
+    /// pandas writes it). `(no genres listed)` is none.
     #[serde(default = "bar")]
     pub separator: String,
 }
@@ -117,14 +128,19 @@ fn bar() -> String {
 pub struct UserColumns {
     /// The file in the asset's folder.
     pub file: String,
+    /// As `names` of the log.
+    #[serde(default)]
+    pub names: Option<Vec<String>>,
     /// The column of the ids, each once.
     pub id: String,
 }
 
 impl Stage for Table {
     const KIND: &'static str = "ingest.table";
-    /// 1: first. 2: times are rounded down; numbers that do not fit, open quotes and an empty log are refused.
-    /// 3: in Parquet, whole numbers in floats are whole numbers, bytes and enumerations are texts, late times of INT96 do not wrap around.
+    /// 1: first. 2: times are rounded down; numbers that do not fit, open quotes and an empty log are refused. 3: a quote opens a field
+    /// only at its beginning, and in TSV never unless asked; whole numbers in floats are ids and years; a list of genres in a text is
+    /// a list; a byte-order mark is no part of the text; times of nanoseconds keep their second; in Parquet, bytes and enumerations
+    /// are texts, and late times of INT96 do not wrap around.
     const VERSION: u32 = 3;
     const ABOUT: &'static str = "read a log by a map of columns: CSV, TSV, JSON records, Parquet";
     type Inputs = NoInputs;
@@ -139,6 +155,16 @@ impl Stage for Table {
         {
             return Err(("items.genres.separator".into(), "something stands between two genres".into()));
         }
+        let named = [
+            ("log", self.log.names.as_ref()),
+            ("items", self.items.as_ref().and_then(|items| items.names.as_ref())),
+            ("users", self.users.as_ref().and_then(|users| users.names.as_ref())),
+        ];
+        for (of, names) in named {
+            if names.is_some_and(|names| once(Path::new(of), names).is_err()) {
+                return Err((format!("{of}.names"), "each name once".into()));
+            }
+        }
         check_member(Some(&self.log.file), "log.file")?;
         check_member(self.items.as_ref().map(|items| &*items.file), "items.file")?;
         check_member(self.users.as_ref().map(|users| &*users.file), "users.file")
@@ -149,105 +175,68 @@ impl Stage for Table {
         let items = self.items.as_ref().map(|columns| self.items(folder, columns, cx)).transpose()?;
         let users = self.users.as_ref().map(|columns| self.users(folder, columns, cx)).transpose()?;
         let log = folder.join(&self.log.file);
-        let path = if log.is_dir() { log } else { unpacked(&log, cx)? };
+        let file = if log.is_dir() { TextFile::new(&log) } else { unpacked(&log, cx)? };
         let known = [users.as_ref().map(|users| &*users.id), items.as_ref().map(|items| &*items.id)];
-        let read = self.log.read(&path, known, cx)?;
+        let mut read = self.log.read(&file, self.quotes, known, cx)?;
         let unit = self.log.timestamp.as_ref().map_or(Unit::Seconds, |time| time.unit);
-        read.settle_in(unit, Some("log.timestamp.unit"), &path, self.on_bad_row, cx)?;
+        read.settle_in(unit, Some("log.timestamp.unit"), file.name(), self.on_bad_row, cx)?;
+        if self.log.rating.is_none() {
+            say_without_ratings(file.name(), cx);
+        }
         let rows = read.rows;
         let outputs = join(read, users, items);
-        self.expect.check(&path, rows, &outputs)?;
+        self.expect.check(file.name(), rows, &outputs)?;
         outputs.say(cx);
         Ok(outputs)
     }
 }
 
 impl LogColumns {
-    fn read(&self, path: &Path, known: [Option<&[String]>; 2], cx: &Context) -> Result<ReadLog> {
+    fn read(&self, file: &TextFile, quotes: Quotes, known: [Option<&[String]>; 2], cx: &Context) -> Result<ReadLog> {
         let columns = [&*self.user, &*self.item];
-        match Form::of(path)? {
-            Form::Parquet => self.of_parquet(path, &Ids::new(columns, known), cx),
+        match Form::with_names(file, self.names.as_deref())? {
+            Form::Parquet => self.of_parquet(file.path(), &Ids::new(columns, known), cx),
             Form::Records => {
+                let file = &as_lines(file.clone(), cx)?;
                 let parse = |line: &str| record(line).and_then(|record| self.of_record(&record));
-                Lines { path, header: 0, columns, known, parse: &|line, take| take(parse(line)) }.read(cx)
+                Lines { file, header: 0, quoted_by: None, columns, known, parse: &|line, take| take(parse(line)) }
+                    .read(cx)
             }
             Form::Separated(separator) => {
-                let names = header(path, separator)?;
-                let at = |name: &str| place(path, &names, name);
+                let quotes = quotes.open(separator);
+                let header = Header::given_or_read(file, self.names.as_deref(), separator, quotes)?;
+                let at = |name: &str| header.place(name);
                 let rating = self.rating.as_deref().map(|name| anyhow::Ok((name, at(name)?))).transpose()?;
                 let time = self.timestamp.as_ref().map(|time| {
-                    let (column, per_second) = (&*time.column, time.unit.per_second());
+                    let (column, per_second) = (&*time.column, time.unit.per_second() as i64);
                     anyhow::Ok(Time { column, at: at(column)?, per_second, may_be_missing: false })
                 });
                 let time = time.transpose()?;
-                let (user, item, fields) = (at(&self.user)?, at(&self.item)?, names.len());
-                let form = Separated { separator, quotes: true, fields, user, item, rating, time };
-                Lines { path, header: 1, columns, known, parse: &|line, take| take(form.parse(line)) }.read(cx)
+                let (user, item, fields) = (at(&self.user)?, at(&self.item)?, header.names.len());
+                let line = Some(&*header.line);
+                let form = Separated { separator, quotes, header: line, fields, user, item, rating, time };
+                let header = u64::from(self.names.is_none());
+                Lines {
+                    file,
+                    header,
+                    quoted_by: form.quoted_by(),
+                    columns,
+                    known,
+                    parse: &|line, take| take(form.parse(line)),
+                }
+                .read(cx)
             }
         }
     }
 
     fn of_record(&self, record: &Record) -> Result<Row<'static>, Fault> {
         let rating = self.rating.as_ref().map_or(Ok(1.0), |name| narrow::rating(number(record, name)?, name))?;
-        let timestamp = self.timestamp.as_ref().map_or(Ok(Seconds::exactly(0)), |time| {
-            Seconds::read(number(record, &time.column), time.unit.per_second(), &time.column)
-        })?;
+        let timestamp = self
+            .timestamp
+            .as_ref()
+            .map_or(Ok(Seconds::exactly(0)), |time| seconds(record, time.unit.per_second() as i64, &time.column))?;
         let (user, item) = (text(record, &self.user)?.into(), text(record, &self.item)?.into());
         Ok(Row { user, item, rating, timestamp })
-    }
-}
-
-impl Table {
-    fn items(&self, folder: &Path, columns: &ItemColumns, cx: &Context) -> Result<Items> {
-        let grid = Grid::read(&folder.join(&columns.file), self.on_bad_row, cx)?;
-        let genres = columns.genres.as_ref();
-        let optional = [columns.title.as_ref(), columns.year.as_ref(), genres.map(|genres| &genres.column)];
-        optional.into_iter().flatten().try_for_each(|name| grid.has(name))?;
-        let mut items = Items::default();
-        grid.listed(&columns.id, self.on_bad_row, cx, |id, record| {
-            let said = |name: &Option<String>| name.as_ref().map_or(Ok(String::new()), |name| text(record, name));
-            let (title, year) = (said(&columns.title)?, said(&columns.year)?);
-            items.title.push(if title.trim().is_empty() { id.clone() } else { title.trim().to_owned() });
-            items.year.push(year.trim().parse().ok());
-            items.genres.push(match genres.map(|genres| (record.get(&genres.column), &genres.separator)) {
-                Some((Some(Value::String(text)), separator)) => text
-                    .split(&**separator)
-                    .map(str::trim)
-                    .filter(|genre| !genre.is_empty())
-                    .map(str::to_owned)
-                    .collect(),
-                Some((value, _)) => texts(value),
-                None => Vec::new(),
-            });
-            items.id.push(id);
-            Ok(())
-        })?;
-        Ok(items)
-    }
-
-    fn users(&self, folder: &Path, columns: &UserColumns, cx: &Context) -> Result<Users> {
-        let grid = Grid::read(&folder.join(&columns.file), self.on_bad_row, cx)?;
-        let features: Vec<&String> = grid.names.iter().filter(|name| **name != columns.id).collect();
-        ensure!(
-            !features.iter().any(|name| *name == "id"),
-            "{} has a column `id` beside `{}`\nhelp: rename it: the users' ids go by that name",
-            grid.path.display(),
-            columns.id
-        );
-        let mut users =
-            Users { features: features.iter().map(|name| ((*name).clone(), Vec::new())).collect(), id: Vec::new() };
-        grid.listed(&columns.id, self.on_bad_row, cx, |id, record| {
-            users.id.push(id);
-            for (name, values) in &mut users.features {
-                values.push(match record.get(name) {
-                    None | Some(Value::Null) => String::new(),
-                    Some(Value::String(text)) => text.clone(),
-                    Some(other) => other.to_string(),
-                });
-            }
-            Ok(())
-        })?;
-        Ok(users)
     }
 }
 
@@ -258,7 +247,7 @@ mod tests {
 
     use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray};
     use parquet::arrow::ArrowWriter;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -450,20 +439,21 @@ mod tests {
     }
 
     #[test]
-    fn line_breaks_in_quotes_are_refused_by_name() {
-        for text in ["u,i\n1,\"a\nb\"\n", "u,i\n1,\"a\n"] {
-            let with = json!({ "log": { "file": "log.csv", "user": "u", "item": "i" } });
-            let error = run(&[("log.csv", text)], with).err().unwrap().to_string();
-            assert!(error.contains("log.csv:2: found a quote that is left open"), "{error}");
-            assert!(error.contains("help: line breaks in quotes are not read: "), "{error}");
-        }
-        let files = [("log.csv", "u,i\n1,2\n"), ("items.csv", "i,t\n2,\"a\nb\"\n")];
+    fn line_breaks_in_quotes_are_part_of_the_field() {
         let with = json!({
             "log": { "file": "log.csv", "user": "u", "item": "i" },
             "items": { "file": "items.csv", "id": "i", "title": "t" },
         });
-        let error = run(&files, with).err().unwrap().to_string();
-        assert!(error.contains("items.csv:2: found a quote that is left open"), "{error}");
+        let items = "i,t\n2,\"a\nb\"\n\"3\r\nx\",c\n";
+        let outputs = run(&[("log.csv", "u,i\n1,\"3\r\nx\"\n1,2\n"), ("items.csv", items)], with.clone()).unwrap();
+        assert_eq!((outputs.items.title, outputs.interactions.item), (vec!["a\nb".to_owned(), "c".into()], vec![1, 0]));
+        for (log, items, place) in [("u,i\n1,\"2\n", items, "log.csv:2"), ("u,i\n1,2\n", "i,t\n2,\"a\n", "items.csv:2")]
+        {
+            let mut with = with.clone();
+            with["on_bad_row"] = "drop".into();
+            let error = run(&[("log.csv", log), ("items.csv", items)], with).err().unwrap().to_string();
+            assert!(error.contains(&format!("{place}: found a quote that is left open")), "{error}");
+        }
     }
 
     #[test]

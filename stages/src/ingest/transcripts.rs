@@ -21,7 +21,7 @@ use super::entered::{Entering, Ids};
 use super::meant::Meant;
 use super::told::{Account, Told, Turn};
 use super::{NoInputs, OnBadRow, billp_maps, fireact, told_lines};
-use crate::artifact::{Calls, Demonstrations, Groundings, Interactions, Items, Users, check_member};
+use crate::artifact::{Calls, Demonstrations, Groundings, Interactions, Items, TextFile, Users, check_member};
 use crate::ground::Grounds;
 
 /// `ingest.transcripts`.
@@ -120,8 +120,9 @@ pipeline::ports! {
 impl Stage for Transcripts {
     const KIND: &'static str = "ingest.transcripts";
     /// 1: first. 2: a reward that 32 bits do not hold does not fit. 3: names are grounded, and answers without a
-    /// recommendation are kept among the calls.
-    const VERSION: u32 = 3;
+    /// recommendation are kept among the calls. 4: a byte-order mark is no part of the text; users that are floats without a
+    /// fraction are whole numbers.
+    const VERSION: u32 = 4;
     const ABOUT: &'static str = "read episodes that a language model played elsewhere, with its thoughts";
     type Inputs = NoInputs;
     type Outputs = Outputs;
@@ -229,7 +230,7 @@ impl Transcripts {
     }
 
     fn read(&self, path: &Path) -> Result<Recording> {
-        let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let text = TextFile::new(path).text()?;
         let read = match self.format {
             Format::Fireact => fireact::read(&text),
             Format::Lines => told_lines::read(&text),

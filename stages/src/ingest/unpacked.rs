@@ -1,12 +1,14 @@
 //! Files of a dataset by name, unpacked where they are packed with gzip.
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use flate2::read::MultiGzDecoder;
+use flate2::bufread::GzDecoder;
 use pipeline::Context;
+
+use crate::artifact::TextFile;
 
 /// The one of `names` that the folder holds, as it is or with `.gz` behind it.
 pub(super) fn one_of(folder: &Path, names: &[&str]) -> Result<PathBuf> {
@@ -25,16 +27,21 @@ pub(super) fn one_of(folder: &Path, names: &[&str]) -> Result<PathBuf> {
     }
 }
 
-/// The file itself, or a copy in the stage's scratch folder where it is packed: shards need places in a file.
-pub(super) fn unpacked(path: &Path, cx: &Context) -> Result<PathBuf> {
+/// The folder in the stage's scratch folder for what is made from that file: two folders may hold files of one name.
+pub(super) fn own_folder(path: &Path, what: &str, cx: &Context) -> PathBuf {
+    let own = &blake3::hash(path.as_os_str().as_encoded_bytes()).to_hex()[..16];
+    cx.scratch().join(format!("{what}-{own}"))
+}
+
+/// The file itself, or a copy in the stage's scratch folder where it is packed: shards need places in a file. The copy goes by
+/// the file's own name.
+pub(super) fn unpacked(path: &Path, cx: &Context) -> Result<TextFile> {
     ensure!(path.is_file(), "{} is not there\nhelp: correct the name, or get the file", path.display());
     if path.extension().is_none_or(|extension| extension != "gz") {
-        return Ok(path.to_path_buf());
+        return Ok(TextFile::new(path));
     }
     let place = || format!("cannot unpack {}", path.display());
-    // Two folders may hold files of one name.
-    let own = &blake3::hash(path.as_os_str().as_encoded_bytes()).to_hex()[..16];
-    let folder = cx.scratch().join(format!("unpacked-{own}"));
+    let folder = own_folder(path, "unpacked", cx);
     let whole = folder.join(path.file_stem().unwrap_or_default());
     cx.stands_for(&whole, path);
     if !whole.exists() {
@@ -47,13 +54,38 @@ pub(super) fn unpacked(path: &Path, cx: &Context) -> Result<PathBuf> {
             "{} is not packed with gzip\nhelp: leave `.gz` out of its name where it is plain, or get the file again",
             path.display()
         );
-        let mut packed = MultiGzDecoder::new(packed);
         let mut to = File::create(&part).with_context(place)?;
-        std::io::copy(&mut packed, &mut to).with_context(place)?;
+        unpack(packed, &mut to, path)?;
         // A torn copy must not be taken for a whole one after a power cut.
         to.sync_all().and_then(|()| std::fs::rename(&part, &whole)).with_context(place)?;
     }
-    Ok(whole)
+    Ok(TextFile::copy(&whole, path))
+}
+
+/// Unpacks the parts of a gzip file, one behind the other. Tapes and archives fill the rest of a block with zeros, which are no
+/// part of it.
+fn unpack(mut packed: impl BufRead, to: &mut File, path: &Path) -> Result<()> {
+    let place = || format!("cannot unpack {}", path.display());
+    loop {
+        let next = packed.fill_buf().with_context(place)?;
+        match next.first() {
+            None => return Ok(()),
+            Some(0) => {
+                let is_zero = next.iter().all(|byte| *byte == 0);
+                ensure!(
+                    is_zero,
+                    "{} holds something else behind its packed part\nhelp: get the file again",
+                    path.display()
+                );
+                let read = next.len();
+                packed.consume(read);
+            }
+            Some(_) => {
+                let mut part = GzDecoder::new(&mut packed);
+                std::io::copy(&mut part, to).with_context(place)?;
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -76,22 +108,48 @@ mod tests {
         std::fs::write(folder.path().join("log.json.gz"), &bytes).unwrap();
         let path = one_of(folder.path(), &["other.json", "log.json"]).unwrap();
         let plain = unpacked(&path, &cx).unwrap();
-        assert_eq!(std::fs::read(&plain).unwrap(), b"one\ntwo\none\ntwo\n");
+        assert_eq!(plain.text().unwrap(), "one\ntwo\none\ntwo\n");
+        assert_eq!(plain.name(), path, "it goes by the name that people gave it");
         std::fs::create_dir(folder.path().join("more")).unwrap();
         let mut other = GzEncoder::new(Vec::new(), Compression::fast());
         other.write_all(b"other\n").unwrap();
         std::fs::write(folder.path().join("more/log.json.gz"), other.finish().unwrap()).unwrap();
         let second = unpacked(&folder.path().join("more/log.json.gz"), &cx).unwrap();
-        assert_eq!(std::fs::read(&second).unwrap(), b"other\n", "a file of the same name in another folder");
+        assert_eq!(second.text().unwrap(), "other\n", "a file of the same name in another folder");
         std::fs::write(folder.path().join("torn.gz"), &bytes[..20]).unwrap();
         let error = unpacked(&folder.path().join("torn.gz"), &cx).unwrap_err();
         assert!(format!("{error:#}").contains("cannot unpack"), "{error:#}");
         std::fs::write(folder.path().join("plain.gz"), "<html>").unwrap();
         let error = unpacked(&folder.path().join("plain.gz"), &cx).unwrap_err().to_string();
         assert!(error.contains("plain.gz is not packed with gzip\nhelp: leave `.gz` out"), "{error}");
-        assert_eq!(unpacked(&plain, &cx).unwrap(), plain);
+        assert_eq!(unpacked(plain.path(), &cx).unwrap().path(), plain.path());
         std::fs::write(folder.path().join("log.json"), "").unwrap();
         assert!(one_of(folder.path(), &["log.json"]).unwrap_err().to_string().contains("wanted one of them"));
         assert!(one_of(folder.path(), &["x"]).unwrap_err().to_string().contains("holds none of x"));
+    }
+
+    #[test]
+    fn zeros_behind_the_packed_part_are_no_part_of_it_and_nothing_else_may_stand_there() {
+        let (folder, scratch) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let path = folder.path().join("log.gz");
+        let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+        packed.write_all(b"one\n").unwrap();
+        let packed = packed.finish().unwrap();
+        for (behind, wanted) in [
+            (vec![0; 20_000], Ok("one\n")),
+            (b"\0\0x".to_vec(), Err("holds something else")),
+            (b"x".to_vec(), Err("cannot unpack")),
+        ] {
+            std::fs::write(&path, [packed.clone(), behind].concat()).unwrap();
+            let cx = Context::detached(scratch.path());
+            match (unpacked(&path, &cx), wanted) {
+                (Ok(file), Ok(text)) => {
+                    assert_eq!(file.text().unwrap(), text);
+                    std::fs::remove_file(file.path()).unwrap();
+                }
+                (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{error:#}"),
+                (found, _) => panic!("{found:?}"),
+            }
+        }
     }
 }

@@ -1,0 +1,118 @@
+//! Amazon's "ratings only" files: CSV of a user, an item, a rating and a time.
+//!
+//! The release of 2014 has users first, that of 2018 items, both without a header: ids of users begin with `A`, ids of items
+//! never do. That of 2023 has a header, and its times are milliseconds.
+
+use std::io::BufRead as _;
+
+use anyhow::{Context as _, Result, bail};
+use pipeline::Context;
+
+use super::header::{Header, are_names, once};
+use super::piece::ReadLog;
+use super::separated::{Separated, Time, quoted};
+use super::shards::Lines;
+use crate::artifact::TextFile;
+
+const USER: &[&str] = &["user_id", "reviewerID", "user"];
+const ITEM: &[&str] = &["parent_asin", "asin", "item", "product_id"];
+const RATING: &[&str] = &["rating", "overall"];
+const TIME: &[&str] = &["timestamp", "unixReviewTime", "time"];
+
+/// How many lines tell which column is which where no header does.
+const LOOK: usize = 1000;
+
+/// Reads the log; rows that do not fit are not settled yet.
+pub(super) fn read(file: &TextFile, cx: &Context) -> Result<ReadLog> {
+    let line = file.first_line()?;
+    let names = quoted(&line, ",").unwrap_or_default();
+    let is_header = are_names(&names, &[USER, ITEM].concat());
+    let header = Header { file: file.name().to_path_buf(), names, line };
+    let form = if is_header {
+        once(file.name(), &header.names)?;
+        // With the parent as item came milliseconds.
+        let per_second = if header.any_of(&["parent_asin"])?.is_some() { 1000 } else { 1 };
+        Separated {
+            separator: ",",
+            quotes: true,
+            header: Some(&header.line),
+            fields: header.names.len(),
+            user: header.one_of(USER)?,
+            item: header.one_of(ITEM)?,
+            rating: Some(("rating", header.one_of(RATING)?)),
+            time: Some(Time { per_second, ..Time::seconds("timestamp", header.one_of(TIME)?) }),
+        }
+    } else {
+        let user = user_of(file)?;
+        let order = if user == 0 { "user, item" } else { "item, user" };
+        cx.note("columns", format!("no header; {order}, rating, timestamp, for ids of users begin with A"));
+        let (rating, time) = (Some(("rating", 2)), Some(Time::seconds("timestamp", 3)));
+        Separated { separator: ",", quotes: true, header: None, fields: 4, user, item: 1 - user, rating, time }
+    };
+    Lines {
+        file,
+        header: u64::from(is_header),
+        quoted_by: form.quoted_by(),
+        columns: ["user", "item"],
+        known: [None, None],
+        parse: &|line, take| take(form.parse(line)),
+    }
+    .read(cx)
+}
+
+/// The place of the users' ids, 0 or 1, by the first lines.
+fn user_of(file: &TextFile) -> Result<usize> {
+    let place = || format!("cannot read {}", file.name().display());
+    let (mut first, mut second) = (0, 0);
+    for line in file.open()?.0.split(b'\n').take(LOOK) {
+        let line = line.with_context(place)?;
+        let line = String::from_utf8_lossy(&line);
+        let mut fields = line.split(',').map(|field| field.trim_start_matches('"').starts_with('A'));
+        first += u64::from(fields.next() == Some(true));
+        second += u64::from(fields.next() == Some(true));
+    }
+    match (first, second) {
+        (1.., 0) => Ok(0),
+        (0, 1..) => Ok(1),
+        _ => bail!(
+            "{} has no header, and its ids do not tell users from items: of the first lines {first} begin with `A`, as ids of users \
+             do, and of {second} the second field does\nhelp: read it with `ingest.table`, and name its columns in their order, as \
+             `names: [user, item, rating, timestamp]` (2014) or `names: [item, user, rating, timestamp]` (2018)",
+            file.name().display()
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(text: &str) -> Result<ReadLog> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ratings_Books.csv");
+        std::fs::write(&path, text).unwrap();
+        read(&TextFile::new(&path), &Context::detached(folder.path()))
+    }
+
+    #[test]
+    fn each_release_is_told_by_its_header_or_its_ids() {
+        for text in [
+            "A1X,0001,5.0,1252800000\nA2X,B1,1.0,1252800001\n",
+            "0001,A1X,5.0,1252800000\nB1,A2X,1.0,1252800001\n",
+            "user_id,parent_asin,rating,timestamp\nA1X,0001,5.0,1252800000000\nA2X,B1,1.0,1252800001999\n",
+            "\u{feff}asin,reviewerID,unixReviewTime,overall\n0001,A1X,1252800000,5.0\nB1,A2X,1252800001,1.0\n",
+        ] {
+            let read = run(text).unwrap();
+            assert_eq!(read.new, [["A1X", "A2X"].map(str::to_owned), ["0001", "B1"].map(str::to_owned)], "{text}");
+            assert_eq!(read.interactions.rating, [5.0, 1.0]);
+            assert_eq!(read.interactions.timestamp, [1_252_800_000, 1_252_800_001]);
+        }
+        for text in ["U1,B1,5.0,1\n", "A1,A2,5.0,1\n", "A1,B1,5,1\nB1,A1,5,1\n"] {
+            let error = run(text).err().unwrap().to_string();
+            assert!(
+                error.contains("ratings_Books.csv has no header, and its ids do not tell users from items"),
+                "{error}"
+            );
+        }
+    }
+}
