@@ -17,10 +17,9 @@ use super::parquet_parts::parts;
 use super::piece::{Ids, Joined, Numbering, Piece, ReadLog, Row};
 use super::separated;
 use super::table::LogColumns;
+use super::whole::EXACT;
 
 const SECONDS_A_DAY: i64 = 86_400;
-/// The first whole number that a float cannot tell from its neighbour.
-const BLURRED: f64 = 9_007_199_254_740_992.0;
 
 /// A column of ids.
 enum IdColumn {
@@ -154,7 +153,7 @@ fn whole(number: f64, name: &str) -> Result<String, Fault> {
     if number.fract() != 0.0 || !number.is_finite() {
         return Err(Fault::value(name, &number.to_string(), "a text or a whole number"));
     }
-    if number.abs() >= BLURRED {
+    if number.abs() >= EXACT {
         let fault =
             Fault::value(name, &format!("{number:e}"), "a whole number that a float holds exactly (below 2^53)");
         return Err(fault.help("the column was turned into floats, in which such ids are no longer told apart: write it as integers or texts"));

@@ -9,11 +9,11 @@ use std::path::Path;
 use pipeline::Context;
 
 /// From here on, neighbouring whole numbers share a float: 2⁵³.
-const EXACT: f64 = 9_007_199_254_740_992.0;
+pub(super) const EXACT: f64 = 9_007_199_254_740_992.0;
 
 /// A float that is a whole number, exactly.
 pub(super) fn of_float(number: f64) -> Option<i64> {
-    (number.fract() == 0.0 && number.abs() <= EXACT).then_some(number as i64)
+    (number.fract() == 0.0 && number.abs() < EXACT).then_some(number as i64)
 }
 
 /// A text that says a whole number: digits, or a float without a fraction (`1995.0`, `2e3`).
