@@ -184,7 +184,7 @@ pub(super) fn say_without_ratings(path: &Path, cx: &Context) {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     cx.note(
         "ratings",
-        format!("none are read from {name}: each row counts as 1, which says that it is there, and no more"),
+        format!("none are read from {name}: each row counts as 1, no more; where it has some, name them as `rating`"),
     );
 }
 
