@@ -200,3 +200,16 @@ fn a_wrong_command_line_says_how_it_is_meant() {
     project.run(&["run", "x.yaml", "polcy"]).ends_with(2).says(&["`polcy`", "policy"]);
     project.run(&["inspect", "log.items"]).ends_with(2).says(&["holds no results yet", "help: run an experiment"]);
 }
+
+#[test]
+fn a_stage_that_warns_twice_is_heard_twice() {
+    let project = Project::new()
+        .config(
+            "name: x\nassets: { a: { from: [{ path: logs/ }] } }\nstages:\n  log:\n    use: ingest.table\n    with: { asset: a, \
+             log: { file: l.csv, user: u, item: i, rating: r, timestamp: { column: t } } }\n",
+        )
+        .file("logs/l.csv", "u,i,r,t\nnan,1,3,1609459200000\n7,2,4,1609459201000\n");
+    let warned = ["l.csv: there is the user id \"nan\"", "l.csv: 2 of 2 times lie far from today when read as seconds"];
+    project.ok(&["run", "x.yaml"]).says(&warned);
+    project.ok(&["runs", "last"]).prints(&warned);
+}

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::Device;
 use crate::copies;
@@ -44,6 +44,7 @@ pub struct Context {
     pub(crate) threads: usize,
     pub(crate) device: Device,
     pub(crate) cancel: Cancel,
+    pub(crate) warnings: Arc<Mutex<Vec<String>>>,
 }
 
 impl Context {
@@ -84,6 +85,7 @@ impl Context {
             threads: self.threads,
             device: self.device,
             cancel: self.cancel.clone(),
+            warnings: self.warnings.clone(),
         }
     }
     /// Calls a copy in [`Context::scratch`] by the name of the file that it stands for, in all that is told from here on.
@@ -99,9 +101,15 @@ impl Context {
     pub fn note(&self, name: &str, value: impl ToString) {
         self.progress.note(name, &copies::named(&value.to_string()));
     }
-    /// Notes what a reader of the result must not miss: reports say it beside the result.
+    /// Notes what a reader of the result must not miss: reports say it beside the result. Several warnings stand in one note, each
+    /// from a new line.
     pub fn warn(&self, text: impl ToString) {
-        self.note(WARNING, text);
+        let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = text.to_string();
+        if !warnings.contains(&text) {
+            warnings.push(text);
+        }
+        self.note(WARNING, warnings.join("\n"));
     }
     /// How many threads the user granted.
     #[must_use]
@@ -150,6 +158,7 @@ impl Context {
             threads: rayon::current_num_threads(),
             device: Device::Cpu,
             cancel: Cancel::default(),
+            warnings: Arc::default(),
         }
     }
 }

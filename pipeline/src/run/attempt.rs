@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Context as _;
@@ -48,6 +49,7 @@ impl Run<'_> {
             threads: self.options.threads,
             device: node.trained_on().unwrap_or_default(),
             cancel: self.options.cancel.clone(),
+            warnings: Arc::default(),
         };
         let files = |port: &str| {
             let file = |link: &crate::spec::Link| PortFile {

@@ -145,10 +145,8 @@ impl ReadLog {
             doubts.extend(whole::doubts(ids, of));
         }
         doubts.extend(doubt(&self.interactions.timestamp, unit, setting));
-        if !doubts.is_empty() {
-            // One warning: of two, a run keeps the last.
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            cx.warn(format!("{name}: {}", doubts.join(". ")));
+        for doubt in doubts {
+            cx.warn(format!("{}: {doubt}", path.file_name().unwrap_or_default().to_string_lossy()));
         }
         not_empty(rows, path)
     }

@@ -178,10 +178,12 @@ fn reward_forms(stages: &[&RanStage]) -> Vec<String> {
 fn warnings(stages: &[&RanStage]) -> Vec<String> {
     let mut told: Vec<String> = Vec::new();
     for stage in stages.iter().filter(|stage| !stage.kind.starts_with("irl.")) {
-        let Some(warning) = stage.notes.get(WARNING).and_then(|warning| warning.lines().next()) else { continue };
-        let sentence = format!("Stage {}: {warning}.", parts(&stage.name).0);
-        if !told.contains(&sentence) {
-            told.push(sentence);
+        let lines = stage.notes.get(WARNING).into_iter().flat_map(|warnings| warnings.lines());
+        for warning in lines.filter(|line| !line.starts_with("help: ")) {
+            let sentence = format!("Stage {}: {warning}.", parts(&stage.name).0);
+            if !told.contains(&sentence) {
+                told.push(sentence);
+            }
         }
     }
     told
