@@ -61,8 +61,8 @@ pub(super) fn percent(share: f64) -> String {
     match share * 100.0 {
         p if !p.is_finite() => "–".to_owned(),
         p if p > 0.0 && p < 0.1 => "< 0.1 %".to_owned(),
-        p if p >= 99.95 && p < 100.0 => "> 99.9 %".to_owned(),
         p if p >= 100.0 || p == 0.0 => format!("{p:.0} %"),
+        p if p >= 99.95 => "> 99.9 %".to_owned(),
         p => format!("{p:.1} %"),
     }
 }
