@@ -29,6 +29,7 @@ pub mod spec;
 mod stage;
 mod store;
 mod told;
+mod trace;
 pub mod units;
 mod upkeep;
 

@@ -1,8 +1,9 @@
 //! One user's episode: retrieve candidates, think, let the model choose or name one, see what the user does, value it, reflect.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use super::desk::Desk;
 use super::expert::Actor;
@@ -15,6 +16,8 @@ use crate::llm::{Failed, Player};
 
 /// How many items that went well, and badly, a prompt names.
 const ADVISED: usize = 3;
+/// So many answers that name nothing, before the first that names something, mean that none will.
+const HOPELESS: usize = 8;
 
 /// What all episodes of a stage share.
 pub(super) struct Table<'a> {
@@ -31,6 +34,44 @@ pub(super) struct Table<'a> {
     pub go_on: &'a (dyn Fn() -> Result<bool> + Sync),
     /// Told after each decision.
     pub decided: &'a (dyn Fn() + Sync),
+    /// What became of the answers so far; none where it does not matter whether they name anything.
+    pub sense: Option<Sense>,
+}
+
+/// Whether any answer of a stage has named something that may be shown.
+#[derive(Default)]
+pub(super) struct Sense {
+    made: AtomicBool,
+    without: AtomicUsize,
+}
+
+impl Sense {
+    /// Takes in one more decision.
+    ///
+    /// # Errors
+    /// When it is one too many that names nothing.
+    fn take(&self, item: Option<u32>, call: &Call) -> Result<()> {
+        if item.is_some() {
+            self.made.store(true, Ordering::Relaxed);
+        } else {
+            let without = self.without.fetch_add(1, Ordering::Relaxed) + 1;
+            if without >= HOPELESS && !self.made.load(Ordering::Relaxed) {
+                bail!("all of the first {without} answers name nothing that may be shown, {}", unread(call));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How the first answer that names nothing is told, with what to do.
+pub(super) fn unread(call: &Call) -> String {
+    let told = call.told();
+    let help = if told.contains("\nhelp: ") {
+        ""
+    } else {
+        "\nhelp: use a larger model, let it write more tokens, or lower `min_success`"
+    };
+    format!("the first of them is: {told}{help}")
 }
 
 /// A finished episode.
@@ -147,6 +188,10 @@ impl Playing<'_> {
         };
         if item.is_none() {
             self.played.unread.get_or_insert((call.clone(), 0)).1 += 1;
+        }
+        if let Some(sense) = &table.sense {
+            let first = self.played.unread.as_ref().map_or(&call, |(first, _)| first);
+            sense.take(item, first)?;
         }
         let item = item.unwrap_or(first);
         self.episodes.step(&[0], &[item])?;
