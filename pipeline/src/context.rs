@@ -43,6 +43,7 @@ pub struct Context {
     pub(crate) threads: usize,
     pub(crate) device: Device,
     pub(crate) cancel: Cancel,
+    pub(crate) incomplete: Arc<AtomicBool>,
 }
 
 impl Context {
@@ -83,6 +84,7 @@ impl Context {
             threads: self.threads,
             device: self.device,
             cancel: self.cancel.clone(),
+            incomplete: self.incomplete.clone(),
         }
     }
     /// Opens a progress bar: `total` units of `unit`, or a spinner where the total is not known.
@@ -97,6 +99,11 @@ impl Context {
     /// Notes what a reader of the result must not miss: reports say it beside the result.
     pub fn warn(&self, text: impl ToString) {
         self.note(WARNING, text);
+    }
+    /// Says that another run may give the result what it lacks, such as answers that a server failed to give. It is kept and served
+    /// in this run, and the next one makes it again, from all that is saved; should that fail, it goes on with the result of before.
+    pub fn incomplete(&self) {
+        self.incomplete.store(true, Ordering::Relaxed);
     }
     /// How many threads the user granted.
     #[must_use]
@@ -145,6 +152,7 @@ impl Context {
             threads: rayon::current_num_threads(),
             device: Device::Cpu,
             cancel: Cancel::default(),
+            incomplete: Arc::default(),
         }
     }
 }

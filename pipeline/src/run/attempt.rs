@@ -3,6 +3,8 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use anyhow::{Context as _, ensure};
@@ -47,6 +49,7 @@ impl Run<'_> {
             threads: self.options.threads,
             device: node.trained_on().unwrap_or_default(),
             cancel: self.options.cancel.clone(),
+            incomplete: Arc::default(),
         };
         let files = |port: &str| {
             let file = |link: &crate::spec::Link| PortFile {
@@ -88,6 +91,7 @@ impl Run<'_> {
             finished: clock::timestamp(clock::now()),
             seconds: start.elapsed().as_secs_f64(),
             device: node.trained_on().map(|device| device.to_string()),
+            incomplete: cx.incomplete.load(Ordering::Relaxed),
             assets: assets.iter().map(asset_made).collect(),
         };
         let entry = store.commit(Entry { key, material, outputs, made }, &out)?;

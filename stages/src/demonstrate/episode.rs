@@ -1,9 +1,9 @@
 //! One user's episode: retrieve candidates, think, let the model choose or name one, see what the user does, value it, reflect.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
 use super::desk::Desk;
 use super::expert::Actor;
@@ -17,7 +17,7 @@ use crate::llm::{Failed, Player};
 /// How many items that went well, and badly, a prompt names.
 const ADVISED: usize = 3;
 /// So many answers that name nothing, before the first that names something, mean that none will.
-const HOPELESS: usize = 8;
+pub(super) const HOPELESS: usize = 8;
 
 /// What all episodes of a stage share.
 pub(super) struct Table<'a> {
@@ -43,35 +43,24 @@ pub(super) struct Table<'a> {
 pub(super) struct Sense {
     made: AtomicBool,
     without: AtomicUsize,
+    /// The first answer that named nothing, once there were too many.
+    hopeless: OnceLock<Arc<Call>>,
 }
 
 impl Sense {
-    /// Takes in one more decision.
-    ///
-    /// # Errors
-    /// When it is one too many that names nothing.
-    fn take(&self, item: Option<u32>, call: &Call) -> Result<()> {
+    /// Takes in one more decision; `first` is the first of the episode that named nothing.
+    fn take(&self, item: Option<u32>, first: &Arc<Call>) {
         if item.is_some() {
             self.made.store(true, Ordering::Relaxed);
-        } else {
-            let without = self.without.fetch_add(1, Ordering::Relaxed) + 1;
-            if without >= HOPELESS && !self.made.load(Ordering::Relaxed) {
-                bail!("all of the first {without} answers name nothing that may be shown, {}", unread(call));
-            }
+        } else if self.without.fetch_add(1, Ordering::Relaxed) + 1 >= HOPELESS && !self.made.load(Ordering::Relaxed) {
+            self.hopeless.get_or_init(|| first.clone());
         }
-        Ok(())
     }
-}
 
-/// How the first answer that names nothing is told, with what to do.
-pub(super) fn unread(call: &Call) -> String {
-    let told = call.told();
-    let help = if told.contains("\nhelp: ") {
-        ""
-    } else {
-        "\nhelp: use a larger model, let it write more tokens, or lower `min_success`"
-    };
-    format!("the first of them is: {told}{help}")
+    /// An answer that named nothing, where nothing is to be hoped for from the others.
+    pub fn hopeless(&self) -> Option<&Call> {
+        self.hopeless.get().map(|call| &**call)
+    }
 }
 
 /// A finished episode.
@@ -154,7 +143,8 @@ impl Playing<'_> {
                 self.played.trajectory.end = end;
                 break;
             }
-            if !(self.table.go_on)()? {
+            let hopeless = self.table.sense.as_ref().is_some_and(|sense| sense.hopeless().is_some());
+            if !(self.table.go_on)()? || hopeless {
                 return Ok(None);
             }
             self.turn()?;
@@ -191,7 +181,7 @@ impl Playing<'_> {
         }
         if let Some(sense) = &table.sense {
             let first = self.played.unread.as_ref().map_or(&call, |(first, _)| first);
-            sense.take(item, first)?;
+            sense.take(item, first);
         }
         let item = item.unwrap_or(first);
         self.episodes.step(&[0], &[item])?;

@@ -35,7 +35,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use pipeline::progress::Bar;
 use pipeline::units::Vault;
 use pipeline::{AssetName, Context, Stage, Wants};
@@ -49,7 +49,7 @@ use crate::ground::Grounder;
 use crate::llm::{Failed, Llm, LlmConfig, Recorded};
 use crate::nn::rng;
 use desk::Desk;
-use episode::{Played, Sense, Table, unread};
+use episode::{HOPELESS, Played, Sense, Table};
 use expert::{Actor, AlikeBy, Expert, RoleSettings};
 pub use logged::Logged;
 use prompt::Prompt;
@@ -311,10 +311,13 @@ impl Demonstrate {
             let all = || batch.par_iter().with_max_len(1).map(play).collect::<Vec<_>>();
             let results = pool.as_ref().map_or_else(all, |pool| pool.install(all));
             let new: Vec<Played> = results.into_iter().filter_map(Result::transpose).collect::<Result<_>>()?;
+            if let Some(example) = table.sense.as_ref().and_then(Sense::hopeless) {
+                bail!("all of the first {HOPELESS} answers {}", self.unread(example));
+            }
             recall.keep(new.iter().flat_map(|played| played.memories.iter().cloned()));
             played.extend(new);
         }
-        tell(&played, &desk, start, cx);
+        tell(&played, &desk, !self.llm.replays(), start, cx);
         llm.spent()?.into_iter().for_each(|spent| cx.note("spent", spent));
         self.readable(&played)?;
         let trajectories = played.iter().map(|played| played.trajectory.clone()).collect();
@@ -349,11 +352,28 @@ impl Demonstrate {
         let count = first + silent.map(|(_, count)| count).sum::<usize>();
         ensure!(
             (decisions - count) as f64 >= self.min_success * decisions as f64,
-            "{count} of {decisions} answers name nothing that may be shown, where `min_success` is {}: {}",
-            self.min_success,
-            unread(example)
+            "{count} of {decisions} answers {}",
+            self.unread(example)
         );
         Ok(())
+    }
+
+    /// That answers name nothing, with an example and what to do.
+    fn unread(&self, example: &Call) -> String {
+        let told = example.told();
+        let help = match (told.contains("\nhelp: "), &example.failure) {
+            (true, _) => String::new(),
+            (false, Some(_)) => format!(
+                "\nhelp: mend what the server reports and run again, which asks the failed ones again and keeps the others; or lower \
+                 `min_success` from {}",
+                self.min_success
+            ),
+            (false, None) => format!(
+                "\nhelp: use a larger model, let it write more tokens, or lower `min_success` from {}",
+                self.min_success
+            ),
+        };
+        format!("name nothing that may be shown, the first of them is: {told}{help}")
     }
 
     /// The first of a shuffle, ascending.
@@ -399,7 +419,8 @@ fn move_on(bar: &Bar, desk: &Desk, start: Instant) {
     }
 }
 
-fn tell(played: &[Played], desk: &Desk, start: Instant, cx: &Context) {
+/// `again`: whether another run may get an answer where this one got none.
+fn tell(played: &[Played], desk: &Desk, again: bool, start: Instant, cx: &Context) {
     let steps = || played.iter().flat_map(|played| &played.trajectory.steps);
     let decisions = steps().count();
     let (tally, seconds) = (desk.tally(), start.elapsed().as_secs_f64());
@@ -407,6 +428,9 @@ fn tell(played: &[Played], desk: &Desk, start: Instant, cx: &Context) {
     cx.note("calls", format!("{} asked, {} served from the store", tally.asked, tally.served));
     if tally.failed > 0 {
         cx.note("failed calls", format!("{}; they are asked again by the next run that needs them", tally.failed));
+        if again {
+            cx.incomplete();
+        }
     }
     if tally.asked > 0 {
         cx.note("tokens", format!("{} new, {:.0} a second", tally.tokens, tally.tokens as f64 / seconds));

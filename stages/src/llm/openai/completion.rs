@@ -12,7 +12,10 @@ use super::reply::{Raw, Usage, quote};
 /// The most of a server's own words that an error repeats, in characters.
 const QUOTED: usize = 300;
 
-/// A body as JSON. A mark of its byte order is no part of it, and numbers that JSON does not know become null.
+/// What servers that know what JSON is write for the logarithm of nothing.
+const IMPOSSIBLE: &str = "-9999.0";
+
+/// A body as JSON. A mark of its byte order is no part of it, and numbers that JSON does not know become some that it does.
 ///
 /// # Errors
 /// When it is none; says what it looks like.
@@ -20,7 +23,7 @@ pub(super) fn json(body: &str) -> Result<Value> {
     let text = body.trim_start_matches('\u{feff}').trim();
     match serde_json::from_str(text) {
         Ok(value) => Ok(value),
-        // Written by Python for the logarithm of nothing.
+        // As Python writes them.
         Err(error) => match serde_json::from_str(&without_infinities(text)) {
             Ok(value) => Ok(value),
             Err(_) => bail!("{error}{}", seen(text)),
@@ -28,7 +31,7 @@ pub(super) fn json(body: &str) -> Result<Value> {
     }
 }
 
-/// The text with null for `NaN`, `Infinity` and `-Infinity` outside of quotes.
+/// The text with null for `NaN` and `Infinity`, and [`IMPOSSIBLE`] for `-Infinity`, outside of quotes.
 fn without_infinities(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let (mut quoted, mut rest) = (false, text);
@@ -36,7 +39,7 @@ fn without_infinities(text: &str) -> String {
         let infinite = ["-Infinity", "Infinity", "NaN"].iter().find(|word| !quoted && rest.starts_with(*word));
         let step = match (c, infinite) {
             (_, Some(word)) => {
-                plain.push_str("null");
+                plain.push_str(if *word == "-Infinity" { IMPOSSIBLE } else { "null" });
                 word.len()
             }
             ('\\', _) if quoted => {
@@ -295,7 +298,10 @@ mod tests {
         let infinite = r#"{"choices":[{"message":{"content":"NaN \"-Infinity"},"logprobs":{"content":[{"token":"A",
             "top_logprobs":[{"token":"A","logprob":-0.1},{"token":"B","logprob":-Infinity}]}]}}]}"#;
         let raw = completion(&format!("\u{feff}\n{infinite}"), None).unwrap();
-        assert_eq!((raw.reply.as_str(), raw.first), ("NaN \"-Infinity", Some(vec![("A".to_owned(), -0.1)])));
+        assert_eq!(
+            (raw.reply.as_str(), raw.first),
+            ("NaN \"-Infinity", Some(vec![("A".to_owned(), -0.1), ("B".to_owned(), -9999.0)]))
+        );
     }
 
     #[test]

@@ -95,11 +95,15 @@ fn choice(raw: &Raw, options: &[String]) -> (Result<usize, Silent>, Vec<f32>) {
     let Ok(named) = found else { return (found.map(|named| named.option).map_err(Silent::Unclear), vec![]) };
     let begins = named.at.is_some_and(|at| raw.reply[..at].trim().is_empty());
     let listed = raw.chosen.as_deref().or_else(|| raw.first.as_deref().filter(|_| begins));
-    let scores = listed.map_or_else(Vec::new, |listed| scores(listed, options.len(), named.option));
-    let Some(best) = scores.iter().copied().reduce(f64::max) else { return (Ok(named.option), vec![]) };
-    let mut highest = (0..scores.len()).filter(|&option| scores[option] >= best);
+    let Some(scores) = listed.and_then(|listed| scores(listed, options.len(), named.option)) else {
+        return (Ok(named.option), vec![]);
+    };
+    let best = scores.iter().map(|score| score.0).fold(f64::MIN, f64::max);
+    let mut highest = (0..scores.len()).filter(|&option| scores[option] == (best, true));
     let index = highest.next().filter(|_| highest.next().is_none()).ok_or(Silent::Tied);
-    (index, scores.into_iter().map(|score| score as f32).collect())
+    // Where nothing is known to be less likely than the choice, there is no score but the choice.
+    let told = scores.iter().any(|score| score.0 < best);
+    (index, scores.into_iter().filter(|_| told).map(|score| score.0 as f32).collect())
 }
 
 /// The text that an answer holds, without thoughts before it.
@@ -119,6 +123,7 @@ pub(in super::super) fn lacking(request: &str, answer: &str) -> Result<Option<Fa
     let cut = raw.finish_reason.as_deref() == Some("length");
     let said = after_thoughts(&raw.reply);
     let quote = quote(&raw.reply, QUOTED);
+    let plainer = "\nhelp: use a model that answers as it is told to, or say in `instructions` how to";
     let longer = "\nhelp: let it write more: `max_tokens` for a choice, `roles` and `actor` for texts; a model that thinks first needs \
                   hundreds of tokens, and `leave_out: [stop]` so that its thoughts do not end at a line break";
     let why = match raw.finish_reason.as_deref() {
@@ -137,10 +142,10 @@ pub(in super::super) fn lacking(request: &str, answer: &str) -> Result<Option<Fa
             Err(_) | Ok(Ok(_)) => return Ok(None),
             Ok(Err(Silent::Tied)) => format!("the reply {quote} leaves two options equally likely"),
             Ok(Err(Silent::Unclear(Unclear::Several))) => {
-                format!("the reply names more than one option, or takes one back: {quote}")
+                format!("the reply names more than one option, or takes one back: {quote}{plainer}")
             }
             Ok(Err(Silent::Unclear(_))) => {
-                format!("the reply names no option: {quote}{}", if cut { longer } else { "" })
+                format!("the reply names no option: {quote}{}", if cut { longer } else { plainer })
             }
         },
     };
@@ -155,10 +160,10 @@ pub(super) fn quote(text: &str, most: usize) -> String {
     if line.is_empty() { "nothing".into() } else { line }
 }
 
-/// The natural-log probability of each option's letter at a place, with whatever marks stand around it in the token. A letter
-/// that is not listed is at most as likely as the last one that is, which stands for it. Empty where the letter that was `named`
-/// there is not listed: then it is another place.
-fn scores(listed: &[(String, f64)], options: usize, named: usize) -> Vec<f64> {
+/// The natural-log probability of each option's letter at a place, with whatever marks stand around it in the token, and whether
+/// it is listed: one that is not is at most as likely as the last one that is, which stands for it. None where the letter that was
+/// `named` there is not listed: then it is another place.
+fn scores(listed: &[(String, f64)], options: usize, named: usize) -> Option<Vec<(f64, bool)>> {
     let lowest = listed.iter().map(|(_, logprob)| *logprob).fold(0.0, f64::min);
     let bare = |token: &str| -> String {
         let plain: String = token.chars().map(super::words::fold).collect();
@@ -173,10 +178,8 @@ fn scores(listed: &[(String, f64)], options: usize, named: usize) -> Vec<f64> {
     };
     let options = options.min(LETTERS);
     // A model that answers in small letters is scored by them.
-    let Some(small) = [false, true].into_iter().find(|&small| named < options && of(named, small).is_some()) else {
-        return vec![];
-    };
-    (0..options).map(|option| of(option, small).unwrap_or(lowest)).collect()
+    let small = [false, true].into_iter().find(|&small| named < options && of(named, small).is_some())?;
+    Some((0..options).map(|option| of(option, small).map_or((lowest, false), |score| (score, true))).collect())
 }
 
 #[cfg(test)]
@@ -204,6 +207,8 @@ mod tests {
         assert_eq!(read("**", r#","first":[["**",-0.01],["A",-9.0]]"#), of(None), "no floor is a choice");
         let chosen = read("**B**", r#","chosen":[["B",-0.1],["A",-3.0]]"#);
         assert_eq!(chosen, Reading { index: Some(1), scores: vec![-3.0, -0.1, -3.0] });
+        // Nothing else is listed, so nothing is known of the others but that they are no likelier.
+        assert_eq!(read("B", r#","first":[["B",-0.1]]"#), of(Some(1)));
         let small = read("b", r#","first":[["b",-0.1],[" a",-3.0]]"#);
         assert_eq!(small, Reading { index: Some(1), scores: vec![-3.0, -0.1, -3.0] });
         let tie = read("A", r#","first":[["A",-0.7],["B",-0.7],["C",-2.0]]"#);
