@@ -74,7 +74,9 @@ impl Run<'_> {
                                 (Err(error), Some(before)) if !error.is::<Interrupted>() => {
                                     self.warn(
                                         index,
-                                        &format!("{error:#}; the result of before, which lacks something, is served"),
+                                        &format!(
+                                            "the result of before is served, and still lacks something: {error:#}"
+                                        ),
                                     );
                                     *before
                                 }

@@ -166,7 +166,9 @@ impl<'a> Desk<'a> {
         let failed = self.failed.fetch_add(1, Ordering::Relaxed) + 1;
         let Tally { asked, served, .. } = self.tally();
         if failed >= HOPELESS && asked + served == 0 {
-            bail!("all of the first {failed} questions failed, the last of them: {reason}");
+            let help =
+                if reason.contains("\nhelp: ") { "" } else { "\nhelp: mend what the server reports and run again" };
+            bail!("all of the first {failed} questions failed, the last of them: {reason}{help}");
         }
         Ok(())
     }

@@ -86,7 +86,7 @@ fn when_every_question_fails_it_is_not_the_questions() {
     let lenient = Demonstrate { min_success: 0.0, ..stage() };
     let llm = Moody::new(|_| "!");
     let error = format!("{:#}", play(&lenient, &llm, folder.path()).err().unwrap());
-    assert!(error.ends_with("all of the first 5 questions failed, the last of them: withheld"), "{error}");
+    assert!(error.contains("all of the first 5 questions failed, the last of them: withheld\nhelp: "), "{error}");
     assert_eq!(llm.questions(), 5, "nothing more was asked");
     // After an answer that is kept, a failure is one question's, also in the next run.
     let request = first_request();
