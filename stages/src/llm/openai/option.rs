@@ -5,7 +5,7 @@
 //! decides, and where it names two options, nothing is chosen. A reading that guesses would teach a student what nobody said:
 //! so `A` before a word is an article, `Plan B` and `Rocky 3` are titles, and `not B` is no choice.
 //!
-//! Not here: other alphabets' look-alikes, ordinals, and languages in which `answer` has another name.
+//! Not here: other alphabets' look-alikes, ordinals, and most languages but English.
 
 use std::collections::BTreeSet;
 
@@ -291,7 +291,12 @@ impl Text {
         if next >= self.words.len() || !self.spaces_only(next) {
             return Ok(!self.glued(next) || self.words.get(next).is_none());
         }
-        // `the answer is a film`; `Answer: A Bug's Life`, `Answer: 12 Angry Men`.
+        let number = self.chars[self.words[word].0].is_ascii_digit();
+        // `choose 2 films`
+        if number && !AFTER_NUMBER.contains(&self.low(next).as_str()) {
+            return Ok(false);
+        }
+        // `the answer is a film`; `Answer: A Bug's Life`.
         Ok(!self.is_small(word) && !self.begins_large(next))
     }
 
