@@ -197,7 +197,7 @@ fn failed_calls_are_rows_with_their_reason_and_too_many_of_them_fail_the_stage()
         1
     );
     let asked = some.received().len();
-    project.ok(&["run", "x.yaml", "demos"]).says(&["4 hits"]);
+    project.ok(&["run", "x.yaml", "demos"]).prints(&["4 hits"]);
     assert_eq!(some.received().len(), asked);
     let all = MockServer::start(|_, _| Some(response(400, "", "no")));
     let project = self::project(&all.base_url, "");

@@ -126,6 +126,15 @@ pub(super) fn named(reply: &str, options: &[String]) -> Result<Named, Unclear> {
     Ok(Named { at: found.at.map(|at| at + before), ..found })
 }
 
+/// The letter that a reply begins with where the title behind it is another option's (`B. Babe`): two options to a reader, and a
+/// choice to whoever has the letters' probabilities, which were asked for and came first.
+pub(super) fn letter_first(reply: &str, options: &[String]) -> Option<Named> {
+    let text = Text::new(reply);
+    let option = text.label(0, options).filter(|_| text.begins_large(0))?;
+    let marked = text.gap(1).iter().any(|c| ".):".contains(*c));
+    (marked && text.title_at(1, options).is_some()).then(|| Named { option, at: text.at(0) })
+}
+
 /// What a box, a tag or JSON holds; none where there is none of them.
 fn structured(said: &str, options: &[String]) -> Option<Result<Named, Unclear>> {
     let mut found = BTreeSet::new();

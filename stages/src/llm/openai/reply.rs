@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::{Failed, Reading, Request};
 use super::budget::Tokens;
-use super::option::{Unclear, after_thoughts, named};
+use super::option::{Unclear, after_thoughts, letter_first, named};
 
 /// The most options that letters can stand for, which is also the most likely tokens that a server lists.
 pub(super) const LETTERS: usize = 20;
@@ -91,7 +91,11 @@ enum Silent {
 /// The option that an answer chooses, and the scores of all where their letters' probabilities are known at the place of its own.
 /// Equal scores choose nothing: which of them a server writes then says how it numbers its tokens, not what the model prefers.
 fn choice(raw: &Raw, options: &[String]) -> (Result<usize, Silent>, Vec<f32>) {
-    let found = named(&raw.reply, options);
+    let letter = |why| match (why, &raw.first) {
+        (Unclear::Several, Some(_)) => letter_first(&raw.reply, options).ok_or(why),
+        _ => Err(why),
+    };
+    let found = named(&raw.reply, options).or_else(letter);
     let Ok(named) = found else { return (found.map(|named| named.option).map_err(Silent::Unclear), vec![]) };
     let begins = named.at.is_some_and(|at| raw.reply[..at].trim().is_empty());
     let listed = raw.chosen.as_deref().or_else(|| raw.first.as_deref().filter(|_| begins));
@@ -204,6 +208,9 @@ mod tests {
         // What was kept of a first token that is no option's letter: markup, a line break, a thought, a word.
         assert_eq!(read("**B**", r#","first":[["**",-0.01],["A",-9.0]]"#), of(Some(1)));
         assert_eq!(read("A good choice is B.", r#","first":[["A",-0.1],["B",-3.0]]"#), of(Some(1)));
+        let other = read("B. Heat", r#","first":[["B",-0.1],["A",-3.0]]"#);
+        assert_eq!(other.index, Some(1), "the letter was asked for, and has a probability");
+        assert_eq!(read("B. Heat", ""), of(None));
         assert_eq!(read("**", r#","first":[["**",-0.01],["A",-9.0]]"#), of(None), "no floor is a choice");
         let chosen = read("**B**", r#","chosen":[["B",-0.1],["A",-3.0]]"#);
         assert_eq!(chosen, Reading { index: Some(1), scores: vec![-3.0, -0.1, -3.0] });
