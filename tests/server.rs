@@ -7,6 +7,8 @@ use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use pipeline::Context;
@@ -165,8 +167,10 @@ fn a_limit_of_calls_stops_the_run_with_code_5_and_a_higher_one_goes_on() {
 
 #[test]
 fn failed_calls_are_rows_with_their_reason_and_too_many_of_them_fail_the_stage() {
-    let some = MockServer::start(|_, body| match body.len() % 4 {
-        0 => Some(response(400, "", "not to\nour liking")),
+    let well = Arc::new(AtomicBool::new(false));
+    let heals = well.clone();
+    let some = MockServer::start(move |_, body| match body.len() % 4 {
+        0 if !heals.load(Ordering::Relaxed) => Some(response(400, "", "not to\nour liking")),
         _ => Some(answer(body)),
     });
     let project = project(&some.base_url, "");
@@ -174,6 +178,27 @@ fn failed_calls_are_rows_with_their_reason_and_too_many_of_them_fail_the_stage()
     let rows = project.ok(&["inspect", "demos.calls", "--filter", "failure is not null", "--format", "csv"]).stdout;
     let row = rows.lines().nth(1).unwrap_or_else(|| panic!("no failed call in: {rows}"));
     assert!(row.contains("answered 400: not to our liking") && row.ends_with(",400"), "{row}");
+    // The next run asks them again and nothing else, as long as they fail; then everything is a hit.
+    let asked = some.received().len();
+    let again =
+        project.ok(&["run", "x.yaml", "demos"]).says(&["lacks something that another run may give it", "failed calls"]);
+    drop(again);
+    let failing = some.received().len() - asked;
+    assert!(failing > 0 && failing < asked / 2, "{failing} of {asked}");
+    assert!(some.received()[asked..].iter().all(|request| request.body.len() % 4 == 0));
+    well.store(true, Ordering::Relaxed);
+    project.ok(&["run", "x.yaml", "demos"]);
+    assert_eq!(
+        project
+            .ok(&["inspect", "demos.calls", "--filter", "failure is not null", "--format", "csv"])
+            .stdout
+            .lines()
+            .count(),
+        1
+    );
+    let asked = some.received().len();
+    project.ok(&["run", "x.yaml", "demos"]).prints(&["4 hits"]);
+    assert_eq!(some.received().len(), asked);
     let all = MockServer::start(|_, _| Some(response(400, "", "no")));
     let project = self::project(&all.base_url, "");
     project

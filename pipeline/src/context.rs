@@ -45,6 +45,7 @@ pub struct Context {
     pub(crate) device: Device,
     pub(crate) cancel: Cancel,
     pub(crate) warnings: Arc<Mutex<Vec<String>>>,
+    pub(crate) incomplete: Arc<AtomicBool>,
 }
 
 impl Context {
@@ -86,6 +87,7 @@ impl Context {
             device: self.device,
             cancel: self.cancel.clone(),
             warnings: self.warnings.clone(),
+            incomplete: self.incomplete.clone(),
         }
     }
     /// Calls a copy in [`Context::scratch`] by the name of the file that it stands for, in all that is told from here on.
@@ -110,6 +112,11 @@ impl Context {
             warnings.push(text);
         }
         self.note(WARNING, warnings.join("\n"));
+    }
+    /// Says that another run may give the result what it lacks, such as answers that a server failed to give. It is kept and served
+    /// in this run, and the next one makes it again, from all that is saved; should that fail, it goes on with the result of before.
+    pub fn incomplete(&self) {
+        self.incomplete.store(true, Ordering::Relaxed);
     }
     /// How many threads the user granted.
     #[must_use]
@@ -159,6 +166,7 @@ impl Context {
             device: Device::Cpu,
             cancel: Cancel::default(),
             warnings: Arc::default(),
+            incomplete: Arc::default(),
         }
     }
 }

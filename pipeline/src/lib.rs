@@ -33,6 +33,7 @@ pub mod spec;
 mod stage;
 mod store;
 mod told;
+mod trace;
 pub mod units;
 mod upkeep;
 

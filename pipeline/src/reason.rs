@@ -62,6 +62,8 @@ pub enum MissReason {
         /// The output port at fault, or `entry` for the record itself.
         port: String,
     },
+    /// The result is there, and the stage said that another run may give it what it lacks.
+    Incomplete,
     /// Asked for with `--force`.
     Forced,
 }
@@ -217,6 +219,7 @@ impl fmt::Display for MissReason {
             Self::Asset { name } => write!(f, "the content of asset {name} changed"),
             Self::Format { port } => write!(f, "the file format of {port} changed"),
             Self::Corrupt { port } => write!(f, "its {port} is damaged or lost"),
+            Self::Incomplete => f.write_str("its result lacks something that another run may give it"),
             Self::Forced => f.write_str("forced"),
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! A config holds the *name* of a variable, written `${env:NAME}`, and only in a field of type [`Secret`]. The value is read
 //! when a stage asks for it. It is never part of a config, so it reaches no key, no entry and no record by that way; and
-//! should a server's answer or an error repeat it, [`redact`] cuts it out of everything that the program tells or writes.
+//! should a server's answer or an error repeat it, [`redact`] cuts it out of everything that the program tells or writes, also
+//! where it is escaped or encoded on its way ([`trace`]).
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,17 +13,17 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::Value;
 
+use crate::trace::Trace;
+
 /// How a text that names a secret begins.
 pub(crate) const OPENING: &str = "${env:";
 /// Marks the fields of type [`Secret`] in a JSON schema.
 pub(crate) const FORMAT: &str = "secret";
 /// What a field of type [`Secret`] says to anything else; the value at fault is not repeated.
 pub(crate) const RULE: &str = "takes `${env:NAME}`, the name of an environment variable";
-/// A shorter value cannot be told from ordinary words and figures, so it is not cut out.
-const SHORTEST: usize = 4;
 
 /// The values that may be about, with their variables; the longest first, because one may contain another.
-static KNOWN: RwLock<Vec<(String, String)>> = RwLock::new(Vec::new());
+static KNOWN: RwLock<Vec<(Trace, String)>> = RwLock::new(Vec::new());
 
 /// A config field that holds a secret: `api_key: ${env:NAME}`. It is never part of a key.
 #[derive(Clone, PartialEq, Eq)]
@@ -72,11 +73,11 @@ pub(crate) fn variable(text: &str) -> Option<&str> {
 /// Reads a variable; from here on its value is cut out of texts.
 pub(crate) fn watch(variable: &str) -> Option<String> {
     let value = std::env::var(variable).ok().filter(|value| !value.is_empty())?;
-    if value.chars().count() >= SHORTEST {
+    if let Some(trace) = Trace::of(&value) {
         let mut known = KNOWN.write().unwrap_or_else(PoisonError::into_inner);
-        if !known.iter().any(|(old, _)| *old == value) {
-            known.push((value.clone(), variable.to_owned()));
-            known.sort_by_key(|(value, _)| std::cmp::Reverse(value.len()));
+        if !known.iter().any(|(old, _)| *old == trace) {
+            known.push((trace, variable.to_owned()));
+            known.sort_by_key(|(trace, _)| std::cmp::Reverse(trace.len()));
         }
     }
     Some(value)
@@ -97,9 +98,9 @@ pub(crate) fn watch_all(config: &Value) {
 pub fn redact(text: &str) -> Cow<'_, str> {
     let known = KNOWN.read().unwrap_or_else(PoisonError::into_inner);
     let mut text = Cow::Borrowed(text);
-    for (value, variable) in known.iter() {
-        if text.contains(value.as_str()) {
-            text = Cow::Owned(text.replace(value, &format!("{OPENING}{variable}}}")));
+    for (trace, variable) in known.iter() {
+        if let Some(clean) = trace.replaced(&text, &format!("{OPENING}{variable}}}")) {
+            text = Cow::Owned(clean);
         }
     }
     text
@@ -187,6 +188,8 @@ mod tests {
         redact_json(&mut row);
         assert_eq!(row, json!({ "a": ["x${env:PATH}", 3] }));
         assert!(matches!(redact("nothing here"), Cow::Borrowed("nothing here")));
+        let escaped = value.replace('/', "\\/");
+        assert_eq!(redact(&format!("<{escaped}>")), "<${env:PATH}>");
         let unset = Secret::of("NO_SUCH_SECRET_IS_SET").reveal().unwrap_err().to_string();
         assert!(unset.starts_with("the environment variable `NO_SUCH_SECRET_IS_SET` is not set\nhelp: "), "{unset}");
     }

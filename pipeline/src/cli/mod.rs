@@ -15,6 +15,7 @@ mod run;
 mod runs;
 mod screen;
 mod session;
+mod values;
 mod verify;
 
 use std::io::{ErrorKind, IsTerminal, Write};

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use anyhow::Context as _;
@@ -50,6 +51,7 @@ impl Run<'_> {
             device: node.trained_on().unwrap_or_default(),
             cancel: self.options.cancel.clone(),
             warnings: Arc::default(),
+            incomplete: Arc::default(),
         };
         let files = |port: &str| {
             let file = |link: &crate::spec::Link| PortFile {
@@ -95,6 +97,7 @@ impl Run<'_> {
             finished: clock::timestamp(clock::now()),
             seconds: start.elapsed().as_secs_f64(),
             device: node.trained_on().map(|device| device.to_string()),
+            incomplete: cx.incomplete.load(Ordering::Relaxed),
             assets: assets.iter().map(asset_made).collect(),
         };
         let bar = (bytes >= WORTH_A_BAR).then(|| cx.bar("keep", Some(bytes), "bytes"));

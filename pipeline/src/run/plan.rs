@@ -144,6 +144,9 @@ fn verdict(project: &Project, index: usize, forced: bool, plan: &mut Plan) -> an
     let saved = || Saved::in_scratch(&project.store.scratch(&key));
     let verdict = match found {
         _ if forced => Verdict::Run { reason: MissReason::Forced, saved: saved()?, key },
+        Found::Entry(entry) if entry.made.incomplete => {
+            Verdict::Run { reason: MissReason::Incomplete, saved: saved()?, key }
+        }
         Found::Entry(entry) => {
             plan.hits.insert(index, *entry);
             Verdict::Hit { key }

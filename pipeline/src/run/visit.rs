@@ -45,10 +45,17 @@ impl Run<'_> {
             let found = if forced { Found::Nothing } else { self.project.store.lookup(&key)? };
             drop(gate);
             let entry = match found {
-                Found::Entry(entry) => *entry,
+                Found::Entry(entry) if !self.lacks(&entry) => *entry,
                 found => {
-                    let reason =
-                        if forced { MissReason::Forced } else { self.project.reason(index, &material, &found)? };
+                    let before = match &found {
+                        Found::Entry(entry) => Some(entry.clone()),
+                        _ => None,
+                    };
+                    let reason = match forced {
+                        true => MissReason::Forced,
+                        false if before.is_some() => MissReason::Incomplete,
+                        false => self.project.reason(index, &material, &found)?,
+                    };
                     if self.remade_inputs(index, &contents)? {
                         continue;
                     }
@@ -59,10 +66,23 @@ impl Run<'_> {
                     let lock = self.lock(index, &key)?;
                     match if forced { Found::Nothing } else { self.project.store.lookup(&key)? } {
                         // Another run made it while we waited.
-                        Found::Entry(entry) => *entry,
+                        Found::Entry(entry) if before.as_ref().is_none_or(|before| before.made != entry.made) => *entry,
                         _ => {
-                            let entry = self.make(index, material, &contents, &assets, reason)?;
-                            (forced, status) = (false, Status::Ran);
+                            let made = self.make(index, material, &contents, &assets, reason);
+                            status = Status::Ran;
+                            let entry = match (made, before) {
+                                (Err(error), Some(before)) if !error.is::<Interrupted>() => {
+                                    self.warn(
+                                        index,
+                                        &format!(
+                                            "the result of before is served, and still lacks something: {error:#}"
+                                        ),
+                                    );
+                                    *before
+                                }
+                                (made, _) => made?,
+                            };
+                            forced = false;
                             drop((lock, turn));
                             reached("unlocked", &self.project.store.scratch(&key));
                             entry
@@ -77,6 +97,11 @@ impl Run<'_> {
             self.done.lock().unwrap_or_else(PoisonError::into_inner).insert(index, entry);
             return Ok(status);
         }
+    }
+
+    /// Whether an earlier run left a result of which its stage said that it lacks something.
+    fn lacks(&self, entry: &Entry) -> bool {
+        entry.made.incomplete && entry.made.run != self.record.id()
     }
 
     /// Runs the stage and commits its result.
@@ -109,7 +134,7 @@ impl Run<'_> {
                 .find(|old| entry.output(&old.port).map(|new| &new.digest) != Some(&old.digest))
                 .map(|old| old.port.clone())
         };
-        if let Some(port) = before.as_ref().and_then(differs) {
+        if let Some(port) = before.as_ref().filter(|before| !before.made.incomplete).and_then(differs) {
             self.warn(
                 index,
                 &format!(

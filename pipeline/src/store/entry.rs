@@ -53,6 +53,9 @@ pub(crate) struct Made {
     /// Where it was trained, if that is what the stage does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,
+    /// Whether the stage said that another run might give it what it lacks; see [`crate::Context::incomplete`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub incomplete: bool,
     /// The assets that it read, in the order of the key's digests.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub assets: Vec<AssetMade>,

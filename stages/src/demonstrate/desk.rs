@@ -4,11 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use pipeline::units::Vault;
 
 use crate::artifact::{Call, Failure};
 use crate::llm::{Answer, Failed, Llm, Player, Reading, Request, Writing, key, vectors_of};
+
+/// So many failed questions before the first answer mean that it is not the questions.
+const HOPELESS: u64 = 5;
 
 /// A model with the store of its answers.
 pub(super) struct Desk<'a> {
@@ -95,12 +98,14 @@ impl<'a> Desk<'a> {
             return Ok(call.clone());
         }
         let mut failure = None;
-        let (answer, new_tokens) = match self.kept(&key)? {
+        let (place, kept) = self.kept(&key, canonical)?;
+        let (answer, new_tokens) = match kept {
             Some(kept) => (kept, None),
             None => match ask() {
                 Ok(new) => (new.text, Some(new.tokens)),
                 Err(error) => {
                     let Failed { status, reason, raw } = error.downcast()?;
+                    self.despair(&reason)?;
                     failure = Some(Failure { status, reason });
                     (raw, None)
                 }
@@ -112,10 +117,7 @@ impl<'a> Desk<'a> {
         }
         let answer = match (&failure, new_tokens) {
             // Not kept: the next run asks again.
-            (Some(_), _) => {
-                self.failed.fetch_add(1, Ordering::Relaxed);
-                answer
-            }
+            (Some(_), _) => answer,
             (None, None) => {
                 self.served.fetch_add(1, Ordering::Relaxed);
                 answer
@@ -124,7 +126,7 @@ impl<'a> Desk<'a> {
                 self.asked.fetch_add(1, Ordering::Relaxed);
                 self.tokens.fetch_add(tokens, Ordering::Relaxed);
                 // Another run may have asked the same meanwhile; then its answer counts.
-                text(&key, self.vault.put_new(&key, answer.as_bytes())?)?
+                text(&key, self.vault.put_new(&place, answer.as_bytes())?)?
             }
         };
         let (model, request) = (self.identity.clone(), canonical.to_owned());
@@ -142,8 +144,33 @@ impl<'a> Desk<'a> {
         Turn { asking: &self.asking, asked_one: &self.asked_one, key: key.to_owned() }
     }
 
-    fn kept(&self, key: &str) -> Result<Option<String>> {
-        self.vault.get(key)?.map(|bytes| text(key, bytes)).transpose()
+    /// The kept answer to a key, and its place in the store. What the store holds stays, so where an older program kept there what
+    /// is no answer, the answer has its place beside it.
+    fn kept(&self, key: &str, canonical: &str) -> Result<(String, Option<String>)> {
+        let mut place = key.to_owned();
+        let mut beside = 0;
+        while let Some(bytes) = self.vault.get(&place)? {
+            let answer = text(key, bytes)?;
+            let lacking = self.llm.lacking(canonical, &answer);
+            if lacking.with_context(|| format!("cannot read the answer of call {key}"))?.is_none() {
+                return Ok((place, Some(answer)));
+            }
+            beside += 1;
+            place = format!("{key} {beside}");
+        }
+        Ok((place, None))
+    }
+
+    /// Counts a failed question, and gives up where nothing but such came.
+    fn despair(&self, reason: &str) -> Result<()> {
+        let failed = self.failed.fetch_add(1, Ordering::Relaxed) + 1;
+        let Tally { asked, served, .. } = self.tally();
+        if failed >= HOPELESS && asked + served == 0 {
+            let help =
+                if reason.contains("\nhelp: ") { "" } else { "\nhelp: mend what the server reports and run again" };
+            bail!("all of the first {failed} questions failed, the last of them: {reason}{help}");
+        }
+        Ok(())
     }
 
     pub fn tally(&self) -> Tally {

@@ -1,6 +1,7 @@
 //! One user's episode: retrieve candidates, think, let the model choose or name one, see what the user does, value it, reflect.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context as _, Result};
 
@@ -15,6 +16,8 @@ use crate::llm::{Failed, Player};
 
 /// How many items that went well, and badly, a prompt names.
 const ADVISED: usize = 3;
+/// So many answers that name nothing, before the first that names something, mean that none will.
+pub(super) const HOPELESS: usize = 8;
 
 /// What all episodes of a stage share.
 pub(super) struct Table<'a> {
@@ -31,6 +34,33 @@ pub(super) struct Table<'a> {
     pub go_on: &'a (dyn Fn() -> Result<bool> + Sync),
     /// Told after each decision.
     pub decided: &'a (dyn Fn() + Sync),
+    /// What became of the answers so far; none where it does not matter whether they name anything.
+    pub sense: Option<Sense>,
+}
+
+/// Whether any answer of a stage has named something that may be shown.
+#[derive(Default)]
+pub(super) struct Sense {
+    made: AtomicBool,
+    without: AtomicUsize,
+    /// The first answer that named nothing, once there were too many.
+    hopeless: OnceLock<Arc<Call>>,
+}
+
+impl Sense {
+    /// Takes in one more decision; `first` is the first of the episode that named nothing.
+    fn take(&self, item: Option<u32>, first: &Arc<Call>) {
+        if item.is_some() {
+            self.made.store(true, Ordering::Relaxed);
+        } else if self.without.fetch_add(1, Ordering::Relaxed) + 1 >= HOPELESS && !self.made.load(Ordering::Relaxed) {
+            self.hopeless.get_or_init(|| first.clone());
+        }
+    }
+
+    /// An answer that named nothing, where nothing is to be hoped for from the others.
+    pub fn hopeless(&self) -> Option<&Call> {
+        self.hopeless.get().map(|call| &**call)
+    }
 }
 
 /// A finished episode.
@@ -113,7 +143,8 @@ impl Playing<'_> {
                 self.played.trajectory.end = end;
                 break;
             }
-            if !(self.table.go_on)()? {
+            let hopeless = self.table.sense.as_ref().is_some_and(|sense| sense.hopeless().is_some());
+            if !(self.table.go_on)()? || hopeless {
                 return Ok(None);
             }
             self.turn()?;
@@ -147,6 +178,10 @@ impl Playing<'_> {
         };
         if item.is_none() {
             self.played.unread.get_or_insert((call.clone(), 0)).1 += 1;
+        }
+        if let Some(sense) = &table.sense {
+            let first = self.played.unread.as_ref().map_or(&call, |(first, _)| first);
+            sense.take(item, first);
         }
         let item = item.unwrap_or(first);
         self.episodes.step(&[0], &[item])?;

@@ -35,7 +35,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use pipeline::progress::Bar;
 use pipeline::units::Vault;
 use pipeline::{AssetName, Context, Stage, Wants};
@@ -49,7 +49,7 @@ use crate::ground::Grounder;
 use crate::llm::{Failed, Llm, LlmConfig, Recorded};
 use crate::nn::rng;
 use desk::Desk;
-use episode::{Played, Table};
+use episode::{HOPELESS, Played, Sense, Table};
 use expert::{Actor, AlikeBy, Expert, RoleSettings};
 pub use logged::Logged;
 use prompt::Prompt;
@@ -164,8 +164,9 @@ impl Stage for Demonstrate {
     /// 1: first. 2: the identity of a model behind a server includes the path of its address. 3: offers that avoid alike items
     /// know who is spared. 4: items without a title are described in the prompts. 5: experts with
     /// roles and memories; long names and what a tokenizer takes for its own are cut. 6: `efforts`, templates of
-    /// one's own, people alike by texts.
-    const VERSION: u32 = 6;
+    /// one's own, people alike by texts. 7: replies are understood in any dress, and what names no option or two is a failed call;
+    /// thoughts before an answer are no part of it; a critic's scale is not its value.
+    const VERSION: u32 = 7;
     const ABOUT: &'static str = "let a language model recommend to simulated users and keep what it did";
     const NOT_IN_KEY: &'static [&'static str] = &[
         "llm.openai.api_key",
@@ -280,6 +281,7 @@ impl Demonstrate {
             candidates: self.candidates,
             go_on: &|| cx.go_on().map(|()| !failed.load(Ordering::Relaxed)),
             decided: &|| move_on(&bar, &desk, start),
+            sense: (self.min_success > 0.0).then(Sense::default),
         };
         let mut recall = Recall::new(&self.roles, world, inputs.memories.as_ref());
         let pool =
@@ -309,10 +311,13 @@ impl Demonstrate {
             let all = || batch.par_iter().with_max_len(1).map(play).collect::<Vec<_>>();
             let results = pool.as_ref().map_or_else(all, |pool| pool.install(all));
             let new: Vec<Played> = results.into_iter().filter_map(Result::transpose).collect::<Result<_>>()?;
+            if let Some(example) = table.sense.as_ref().and_then(Sense::hopeless) {
+                bail!("all of the first {HOPELESS} answers {}", self.unread(example));
+            }
             recall.keep(new.iter().flat_map(|played| played.memories.iter().cloned()));
             played.extend(new);
         }
-        tell(&played, &desk, start, cx);
+        tell(&played, &desk, !self.llm.replays(), start, cx);
         llm.spent()?.into_iter().for_each(|spent| cx.note("spent", spent));
         self.readable(&played)?;
         let trajectories = played.iter().map(|played| played.trajectory.clone()).collect();
@@ -342,17 +347,33 @@ impl Demonstrate {
     /// A model whose answers mostly name nothing demonstrates nothing.
     fn readable(&self, played: &[Played]) -> Result<()> {
         let decisions: usize = played.iter().map(|played| played.trajectory.steps.len()).sum();
-        let mut unread = played.iter().filter_map(|played| played.unread.as_ref());
-        let Some((example, first)) = unread.next() else { return Ok(()) };
-        let count = first + unread.map(|(_, count)| count).sum::<usize>();
+        let mut silent = played.iter().filter_map(|played| played.unread.as_ref());
+        let Some((example, first)) = silent.next() else { return Ok(()) };
+        let count = first + silent.map(|(_, count)| count).sum::<usize>();
         ensure!(
             (decisions - count) as f64 >= self.min_success * decisions as f64,
-            "{count} of {decisions} answers name nothing that may be shown, the first of them is: {}\nhelp: use a larger model, let \
-             it write more tokens, or lower `min_success` from {}",
-            example.told(),
-            self.min_success
+            "{count} of {decisions} answers {}",
+            self.unread(example)
         );
         Ok(())
+    }
+
+    /// That answers name nothing, with an example and what to do.
+    fn unread(&self, example: &Call) -> String {
+        let told = example.told();
+        let help = match (told.contains("\nhelp: "), &example.failure) {
+            (true, _) => String::new(),
+            (false, Some(_)) => format!(
+                "\nhelp: mend what the server reports and run again, which asks the failed ones again and keeps the others; or lower \
+                 `min_success` from {}",
+                self.min_success
+            ),
+            (false, None) => format!(
+                "\nhelp: use a larger model, let it write more tokens, or lower `min_success` from {}",
+                self.min_success
+            ),
+        };
+        format!("name nothing that may be shown, the first of them is: {told}{help}")
     }
 
     /// The first of a shuffle, ascending.
@@ -398,7 +419,8 @@ fn move_on(bar: &Bar, desk: &Desk, start: Instant) {
     }
 }
 
-fn tell(played: &[Played], desk: &Desk, start: Instant, cx: &Context) {
+/// `again`: whether another run may get an answer where this one got none.
+fn tell(played: &[Played], desk: &Desk, again: bool, start: Instant, cx: &Context) {
     let steps = || played.iter().flat_map(|played| &played.trajectory.steps);
     let decisions = steps().count();
     let (tally, seconds) = (desk.tally(), start.elapsed().as_secs_f64());
@@ -406,6 +428,9 @@ fn tell(played: &[Played], desk: &Desk, start: Instant, cx: &Context) {
     cx.note("calls", format!("{} asked, {} served from the store", tally.asked, tally.served));
     if tally.failed > 0 {
         cx.note("failed calls", format!("{}; they are asked again by the next run that needs them", tally.failed));
+        if again {
+            cx.incomplete();
+        }
     }
     if tally.asked > 0 {
         cx.note("tokens", format!("{} new, {:.0} a second", tally.tokens, tally.tokens as f64 / seconds));
@@ -449,6 +474,8 @@ fn in_order_of_use(played: &[Played]) -> Calls {
     Calls(distinct.map(|call: &Arc<Call>| Call::clone(call)).collect())
 }
 
+#[cfg(test)]
+mod failing_tests;
 #[cfg(test)]
 mod roles_tests;
 #[cfg(test)]

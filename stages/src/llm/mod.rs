@@ -25,7 +25,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use chooser::{GgufConfig, Score};
-pub use openai::{OpenaiConfig, Prices};
+pub use openai::{MaxTokensField, OpenaiConfig, Parameter, Prices, SystemRole};
 pub use replay::{Recorded, ReplayConfig};
 pub use shelf::vectors_of;
 
@@ -129,7 +129,7 @@ impl Add for Tokens {
 pub struct Failed {
     /// The server's status, where one came.
     pub status: Option<u16>,
-    /// What happened, in a sentence.
+    /// What happened, in a sentence; behind it, where something can be done, a line `help: …`.
     pub reason: String,
     /// The beginning of what came in place of an answer.
     pub raw: String,
@@ -200,6 +200,14 @@ pub trait Llm: Sync {
     /// # Errors
     /// When the answer is not this provider's.
     fn written(&self, answer: &str) -> Result<String>;
+    /// What keeps `answer` from being one to `request`, both as they are kept: nothing was said, or no option was named. What lacks
+    /// something was never kept by this program, and may have been by an older one; it is asked again.
+    ///
+    /// # Errors
+    /// When the answer is not this provider's.
+    fn lacking(&self, _request: &str, _answer: &str) -> Result<Option<Failed>> {
+        Ok(None)
+    }
     /// Tokens of a question, as it is kept, and its answer: a function of the two, so that it is the same where the answer came
     /// from the store. `None` where they do not tell.
     ///

@@ -123,6 +123,13 @@ impl Llm for Replayed {
         }
     }
 
+    fn lacking(&self, request: &str, answer: &str) -> Result<Option<Failed>> {
+        match self.reader {
+            Reader::Gguf(_) => Ok(None),
+            Reader::Openai => reply::lacking(request, answer),
+        }
+    }
+
     fn tokens(&self, _: &str, answer: &str) -> Result<Option<Tokens>> {
         match self.reader {
             // The model that could count them is not here.
@@ -137,7 +144,11 @@ struct Reciter<'a>(&'a Replayed);
 impl Reciter<'_> {
     fn recite(&self, request: &str) -> Result<Answer> {
         match self.0.answers.get(request) {
-            Some(Ok(text)) => Ok(Answer { text: text.clone(), tokens: 0 }),
+            // An older program recorded what is no answer as one.
+            Some(Ok(text)) => match self.0.lacking(request, text)? {
+                None => Ok(Answer { text: text.clone(), tokens: 0 }),
+                Some(failed) => Err(failed.into()),
+            },
             Some(Err(failed)) => Err(failed.clone().into()),
             None => {
                 let cut = if request.chars().nth(QUOTED).is_some() { "…" } else { "" };

@@ -3,7 +3,7 @@
 //! The file's template is rendered strictly, without access to anything but the messages; what it does not know is an error,
 //! never a guess. Not here: Python's methods of texts (`.strip()`), tools, dates.
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, bail};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, context};
 
@@ -33,6 +33,19 @@ impl Chat {
         let (system, told) = context.split_first().map_or(("", &[][..]), |(first, rest)| (first.trim(), rest));
         let user = format!("{}{cue}", told.concat());
         let whole = self.render(system, &user)?;
+        // Compared by what a template may not change: it may trim, or write all in capitals.
+        let signs =
+            |text: &str| text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect::<String>();
+        let kept = signs(&whole);
+        for (what, text) in [("what it is asked", &user[..]), ("the instructions", system)] {
+            if !kept.contains(&signs(text)) {
+                bail!(
+                    "{}: the chat template of the file leaves out {what}, so the model would answer to something else\nhelp: use a model \
+                     with a plainer template, or one behind a server",
+                    self.place
+                );
+            }
+        }
         let Some(start) = whole.rfind(&user) else { return Ok(vec![whole]) };
         let mut segments = vec![whole[..start].to_owned()];
         segments.extend(told.iter().cloned());
@@ -103,6 +116,18 @@ mod tests {
     fn a_template_that_rewrites_its_messages_is_one_segment_and_one_that_fails_is_named() {
         let upper = chat("{% for m in messages %}{{ m.content|upper }}{{ eos_token }}{% endfor %}");
         assert_eq!(upper.segments(&texts(&["s\n", "a\n"]), "b").unwrap(), ["S</s>A\nB</s>"]);
+        for (template, lost) in [
+            ("hello", "what it is asked"),
+            ("{{ messages[0].content }}", "what it is asked"),
+            (
+                "{% for m in messages %}{% if m.role == 'user' %}{{ m.content }}{% endif %}{% endfor %}",
+                "the instructions",
+            ),
+        ] {
+            let error =
+                chat(template).segments(&texts(&["Be brief.\n", "Alien: 5\n"]), "Thought:").unwrap_err().to_string();
+            assert!(error.starts_with(&format!("FILE: the chat template of the file leaves out {lost}")), "{error}");
+        }
         for template in [
             "{{ unknown }}",
             "{{ raise_exception('no system') }}",

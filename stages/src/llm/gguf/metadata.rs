@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use candle_core::Device;
 use candle_core::quantized::GgmlDType;
 use candle_core::quantized::gguf_file::{Content, TensorInfo, Value};
@@ -22,12 +22,27 @@ pub(super) struct Header {
 impl Header {
     /// Reads the header; the tensors stay on the disk.
     pub(super) fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).with_context(|| format!("cannot open the model {}", path.display()))?;
+        let place = path.display();
+        let file = File::open(path).with_context(|| format!("cannot open the model {place}"))?;
         let mut reader = BufReader::new(file);
-        let content = Content::read(&mut reader).with_context(|| {
-            format!("{} is not a readable GGUF file\nhelp: fetch it again; it may be torn", path.display())
+        let mut begins = Vec::new();
+        reader.by_ref().take(64).read_to_end(&mut begins).with_context(|| format!("cannot read the model {place}"))?;
+        if let Some(other) = other_than_gguf(&begins) {
+            bail!("{place} is not a GGUF file, but {other}");
+        }
+        reader.rewind()?;
+        let content = Content::read(&mut reader).map_err(|error| {
+            anyhow!("{place} is not a readable GGUF file: {}\nhelp: fetch it again; it may be torn", plainly(&error))
         })?;
-        Ok(Self { path: path.to_owned(), content, reader })
+        let header = Self { path: path.to_owned(), content, reader };
+        if let Some(parts) = header.integer("split.count")?.filter(|&parts| parts > 1) {
+            let part = header.integer("split.no")?.unwrap_or_default() + 1;
+            bail!(
+                "{place} is part {part} of {parts} of a model\nhelp: join the parts with llama.cpp's `llama-gguf-split --merge`, or get the \
+                 model in one file"
+            );
+        }
+        Ok(header)
     }
 
     /// Where the file lies, for messages.
@@ -151,12 +166,54 @@ impl Header {
         let read = |content: &Content, reader: &mut BufReader<File>| {
             content.tensor(reader, name, &Device::Cpu)?.dequantize(&Device::Cpu)?.flatten_all()?.to_vec1()
         };
-        read(&self.content, &mut self.reader).with_context(|| self.torn(name))
+        let read: candle_core::Result<Vec<f32>> = read(&self.content, &mut self.reader);
+        read.map_err(|error| anyhow!("{}", plainly(&error))).with_context(|| self.torn(name))
     }
 
     fn torn(&self, name: &str) -> String {
         format!("{}: cannot read tensor `{name}`\nhelp: fetch the file again; it may be torn", self.place())
     }
+}
+
+/// What a file is that does not begin as GGUF does, with what to do; none for one that does.
+fn other_than_gguf(begins: &[u8]) -> Option<String> {
+    const OTHERS: [(&[u8], &str); 8] = [
+        (
+            b"version https://git-lfs",
+            "a pointer of Git LFS to one\nhelp: get the file itself: `git lfs pull`, or download it from where the model is shown",
+        ),
+        (b"<", "a web page\nhelp: download the file itself, not the page that shows it"),
+        (
+            b"PK\x03\x04",
+            "a ZIP archive\nhelp: unpack it, or convert a PyTorch model with llama.cpp's `convert_hf_to_gguf.py`",
+        ),
+        (b"\x1f\x8b", "compressed with gzip\nhelp: unpack it"),
+        (b"\x28\xb5\x2f\xfd", "compressed with zstd\nhelp: unpack it"),
+        (b"lmgg", "a model in the older format GGML\nhelp: get the model as GGUF"),
+        (b"fmgg", "a model in the older format GGMF\nhelp: get the model as GGUF"),
+        (b"tjgg", "a model in the older format GGJT\nhelp: get the model as GGUF"),
+    ];
+    if begins.starts_with(b"GGUF") || (!begins.is_empty() && begins.len() < 4 && b"GGUF".starts_with(begins)) {
+        return None;
+    }
+    if begins.is_empty() {
+        return Some("empty\nhelp: fetch it again".into());
+    }
+    if let Some((_, other)) = OTHERS.iter().find(|(magic, _)| begins.starts_with(magic)) {
+        return Some((*other).to_owned());
+    }
+    // The length of its header in eight bytes, then JSON.
+    if begins.get(4..9).is_some_and(|next| next[..4] == [0; 4] && next[4] == b'{') {
+        return Some("a model in safetensors\nhelp: convert it with llama.cpp's `convert_hf_to_gguf.py`, or get the model as GGUF".into());
+    }
+    let shown: String = begins.iter().take(8).map(|byte| format!("{byte:02x} ")).collect();
+    Some(format!("begins with the bytes {}\nhelp: get the model as GGUF", shown.trim_end()))
+}
+
+/// An error in its own words, without the trace that it may carry.
+fn plainly(error: &candle_core::Error) -> String {
+    let said = error.to_string();
+    said.lines().next().unwrap_or_default().to_owned()
 }
 
 fn whole(value: &Value) -> Option<usize> {
@@ -225,11 +282,38 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_no_gguf_says_so() {
+    fn a_file_that_is_no_gguf_says_what_it_is_without_a_trace() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("page.gguf");
-        std::fs::write(&path, "<html>not found</html>").unwrap();
-        let error = format!("{:#}", Header::open(&path).err().unwrap());
-        assert!(error.contains("page.gguf is not a readable GGUF file"), "{error}");
+        for (bytes, says) in [
+            (&b"<html>not found</html>"[..], "is not a GGUF file, but a web page\nhelp: "),
+            (
+                b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n",
+                "but a pointer of Git LFS to one\nhelp: ",
+            ),
+            (b"PK\x03\x04", "but a ZIP archive\nhelp: "),
+            (b"\x10\x02\0\0\0\0\0\0{\"a\":", "but a model in safetensors\nhelp: "),
+            (b"tjgg\x03\0\0\0", "but a model in the older format GGJT\nhelp: "),
+            (b"", "but empty\nhelp: "),
+            (b"\x01\x02\x03", "but begins with the bytes 01 02 03\nhelp: "),
+            (b"GGU", "is not a readable GGUF file: "),
+            (b"GGUF\x09\0\0\0", "is not a readable GGUF file: "),
+        ] {
+            std::fs::write(&path, bytes).unwrap();
+            let error = format!("{:#}", Header::open(&path).err().unwrap());
+            assert!(error.contains("page.gguf is not a ") && error.contains(says), "{error}");
+            assert_eq!(error.lines().count(), 2, "{error}");
+        }
+    }
+
+    #[test]
+    fn a_part_of_a_model_says_which() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m-00001-of-00002.gguf");
+        let values = [("split.count", Value::U16(2)), ("split.no", Value::U16(0))];
+        let metadata: Vec<_> = values.iter().map(|(key, value)| (*key, value)).collect();
+        gguf_file::write(&mut File::create(&path).unwrap(), &metadata, &[]).unwrap();
+        let error = Header::open(&path).err().unwrap().to_string();
+        assert!(error.contains("is part 1 of 2 of a model\nhelp: join the parts"), "{error}");
     }
 }

@@ -7,6 +7,7 @@ use ureq::http::Uri;
 
 use super::super::Work;
 use super::budget::{Limits, Prices, Tokens};
+use super::dialect::{MaxTokensField, Parameter, SystemRole};
 
 /// `llm: { openai: … }`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -36,19 +37,31 @@ pub struct OpenaiConfig {
     /// Seconds to wait for one whole answer.
     #[serde(default = "OpenaiConfig::timeout_seconds")]
     pub timeout_seconds: f64,
-    /// How often a request is sent again after a timeout, a broken connection, a 429, a 5xx, or an answer that is none.
+    /// How often a request is sent again after a timeout, a broken connection, a 429, a 5xx, or a response that is no answer of such
+    /// a server.
     #[serde(default = "OpenaiConfig::retries")]
     pub retries: u32,
-    /// The longest answer to a choice, in tokens; a model that thinks aloud needs more.
+    /// The longest answer to a choice, in tokens; a model that thinks aloud needs hundreds, and without them gives no answer.
     #[serde(default = "OpenaiConfig::max_tokens")]
     pub max_tokens: u32,
     /// 0 for the most probable choice.
     #[serde(default)]
     pub temperature: f64,
-    /// Whether to choose by the log-probabilities of the options' letters, which then are the scores. A server that gives none
-    /// is read by its reply; one that refuses the question wants `false`.
+    /// Whether to choose by the log-probabilities of the options' letters at the place where the reply names one, which then are
+    /// the scores; of equal ones none is chosen, and the call counts as failed. A server that gives none is read by its reply;
+    /// one that refuses the question wants `false`.
     #[serde(default)]
     pub logprobs: bool,
+    /// The name under which the longest answer is sent: OpenAI's reasoning models take none but `max_completion_tokens`.
+    #[serde(default)]
+    pub max_tokens_field: MaxTokensField,
+    /// Who says the instructions: `user` for models that know no system.
+    #[serde(default)]
+    pub system_role: SystemRole,
+    /// Parameters that are not sent, because the server refuses them; it then takes its own. Without `max_tokens` a server may
+    /// write, and bill, more than is reckoned with before a question.
+    #[serde(default)]
+    pub leave_out: Vec<Parameter>,
     /// What tokens cost, in US dollars a million.
     #[serde(default)]
     pub prices: Option<Prices>,

@@ -46,7 +46,7 @@ fn unreachable(server: &MockServer, says: &str) {
 fn failed(server: &MockServer, says: &str) -> Failed {
     let (error, spent) = asked(server);
     let failed = error.downcast::<Failed>().unwrap();
-    assert!(failed.reason.contains(says) && failed.reason.ends_with("(2 tries)"), "{failed}");
+    assert!(failed.reason.contains(says) && failed.reason.contains(" (2 tries)"), "{failed}");
     assert_eq!((spent.calls, spent.unknown), (2, 0), "{failed}");
     assert_eq!(failed.status, Some(200));
     failed

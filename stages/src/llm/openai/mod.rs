@@ -10,34 +10,41 @@
 //! Not here: streaming, tools, batches of a provider's own, discounts for cached tokens.
 
 mod budget;
+mod completion;
 mod config;
 mod date;
+mod dialect;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod mock_server;
+mod option;
 mod pace;
+mod refusal;
 pub(super) mod reply;
 mod retry;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod wire;
+mod words;
 
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Result, ensure};
 use pipeline::Cancel;
 use serde_json::{Value, json};
 
 pub use budget::Prices;
 use budget::{Budget, Tokens};
+use completion::{completion, vectors};
 pub use config::OpenaiConfig;
+pub use dialect::{MaxTokensField, Parameter, SystemRole};
 use pace::Pace;
 use reply::{LETTERS, Labels, Raw, Usage};
 use retry::{Rest, Trouble, persist};
-use wire::{Bill, Outcome, Wire, completion, vectors};
+use wire::{Bill, Outcome, Wire};
 
 use super::{Answer, Embedder, Failed, Llm, Player, Players, Reading, Request, Vectors, Writing};
 
@@ -54,8 +61,6 @@ const LONGEST: u64 = 16 << 20;
 const EMBEDDINGS: u64 = 16 << 20;
 /// How many texts one request turns into vectors.
 const TEXTS: usize = 64;
-/// So many failed questions before the first answer mean that it is not the questions.
-const HOPELESS: u64 = 5;
 
 impl OpenaiConfig {
     pub(super) fn open(&self, ledger: &Path, cancel: Cancel) -> Result<Remote> {
@@ -65,8 +70,6 @@ impl OpenaiConfig {
             budget: Budget::open(ledger, self.limits())?,
             rest: Rest { cancel, sleep: std::thread::sleep },
             start: Instant::now(),
-            answered: AtomicU64::new(0),
-            failed: AtomicU64::new(0),
             config: self.clone(),
         })
     }
@@ -80,8 +83,6 @@ pub(super) struct Remote {
     budget: Budget,
     rest: Rest,
     start: Instant,
-    answered: AtomicU64,
-    failed: AtomicU64,
 }
 
 impl Llm for Remote {
@@ -89,8 +90,9 @@ impl Llm for Remote {
         let OpenaiConfig { model, max_tokens, temperature, logprobs, .. } = &self.config;
         let (server, model) = (Value::from(self.wire.server.as_str()), Value::from(model.as_str()));
         let letters = if *logprobs { r#","logprobs":true"# } else { "" };
+        let accent = self.config.accent();
         format!(
-            r#"{{"provider":"openai","form":{FORM},"server":{server},"model":{model},"max_tokens":{max_tokens},"temperature":{temperature}{letters}}}"#
+            r#"{{"provider":"openai","form":{FORM},"server":{server},"model":{model},"max_tokens":{max_tokens},"temperature":{temperature}{letters}{accent}}}"#
         )
     }
 
@@ -112,6 +114,10 @@ impl Llm for Remote {
 
     fn written(&self, answer: &str) -> Result<String> {
         reply::written(answer)
+    }
+
+    fn lacking(&self, request: &str, answer: &str) -> Result<Option<Failed>> {
+        reply::lacking(request, answer)
     }
 
     fn tokens(&self, _: &str, answer: &str) -> Result<Option<super::Tokens>> {
@@ -168,11 +174,21 @@ impl Player for Caller<'_> {
             !letters || options <= LETTERS,
             "{options} options: with `logprobs` at most {LETTERS} can be told apart"
         );
-        self.0.chat(&self.0.choice(request), self.0.config.max_tokens)
+        let lettered = letters.then_some(&request.options[..]);
+        let answer = self.0.chat(&self.0.choice(request), self.0.config.max_tokens, lettered)?;
+        given(&request.canonical(), answer)
     }
 
     fn write(&mut self, writing: &Writing) -> Result<Answer> {
-        self.0.chat(&self.0.text(writing), writing.max_tokens)
+        given(&writing.canonical(), self.0.chat(&self.0.text(writing), writing.max_tokens, None)?)
+    }
+}
+
+/// What came, if it is an answer.
+fn given(request: &str, answer: Answer) -> Result<Answer> {
+    match reply::lacking(request, &answer.text)? {
+        None => Ok(answer),
+        Some(failed) => Err(Failed { status: Some(200), ..failed }.into()),
     }
 }
 
@@ -188,11 +204,13 @@ fn most(max_tokens: u32) -> u64 {
 }
 
 impl Remote {
-    fn chat(&self, body: &Value, max_tokens: u32) -> Result<Answer> {
+    /// `lettered`: the options of a choice by letters.
+    fn chat(&self, body: &Value, max_tokens: u32, lettered: Option<&[String]>) -> Result<Answer> {
         let messages = body["messages"].as_array().map_or(&[][..], Vec::as_slice);
         let bytes = messages.iter().filter_map(|message| message["content"].as_str()).map(str::len).sum();
         let worst = Tokens { prompt: bound(bytes, messages.len()), completion: max_tokens.into() };
-        let (raw, usage): (Raw, _) = self.ask("chat/completions", body, worst, most(max_tokens), &completion)?;
+        let parse = |text: &str| completion(text, lettered);
+        let (raw, usage): (Raw, _) = self.ask("chat/completions", body, worst, most(max_tokens), &parse)?;
         let tokens = usage.map_or(0, |usage| Tokens::from(usage).sum());
         Ok(Answer { text: serde_json::to_string(&raw)?, tokens })
     }
@@ -229,20 +247,7 @@ impl Remote {
             };
             answer.map(|answer| (answer, usage))
         };
-        let outcome = persist(self.config.retries, &rest, attempt);
-        match &outcome {
-            Ok(_) => {
-                self.answered.fetch_add(1, Ordering::Relaxed);
-            }
-            Err(error) if error.is::<Failed>() => {
-                let failed = self.failed.fetch_add(1, Ordering::Relaxed) + 1;
-                if failed >= HOPELESS && self.answered.load(Ordering::Relaxed) == 0 {
-                    return Err(anyhow!("all of the first {failed} questions failed, the last of them: {error}"));
-                }
-            }
-            Err(_) => {}
-        }
-        outcome
+        persist(self.config.retries, &rest, attempt)
     }
 
     fn choice(&self, request: &Request) -> Value {
@@ -262,7 +267,7 @@ impl Remote {
             body["logprobs"] = true.into();
             body["top_logprobs"] = LETTERS.into();
         }
-        body
+        self.config.spoken(body)
     }
 
     fn text(&self, writing: &Writing) -> Value {
@@ -281,6 +286,6 @@ impl Remote {
         if !writing.stop.is_empty() {
             body["stop"] = json!([writing.stop]);
         }
-        body
+        self.config.spoken(body)
     }
 }

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | passing | 429, 408, 5xx, a time-out, a connection that did not come about or broke off | again; at last the server counts as unreachable |
 //! | malformed | a web page, wrong types, too many bytes | again; at last this one question failed |
-//! | final | 400, 401, 402, 403, 404 and their like | never again |
+//! | final | 400, 401, 402, 403, 404 and their like; a refusal of the model's own | never again |
 //!
 //! Pauses double from one second, or are what the server asks for. No jitter: a handful of requests in flight do not
 //! stampede, and equal runs then behave alike.
@@ -90,7 +90,9 @@ pub(super) fn persist<T>(
                 return Err(Unreachable(format!("{why} ({})\nhelp: {help}", counted(tries))).into());
             }
             Err(Trouble::Malformed(failure)) if over => {
-                return Err(Failed { reason: format!("{} ({})", failure.reason, counted(tries)), ..failure }.into());
+                let (why, help) =
+                    failure.reason.split_at(failure.reason.find("\nhelp: ").unwrap_or(failure.reason.len()));
+                return Err(Failed { reason: format!("{why} ({}){help}", counted(tries)), ..failure }.into());
             }
             Err(Trouble::Passing { after, .. }) => after,
             Err(Trouble::Malformed(_)) => None,

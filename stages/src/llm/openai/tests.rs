@@ -146,19 +146,121 @@ fn an_empty_account_is_a_quota_and_other_refusals_are_about_one_question() {
 }
 
 #[test]
-fn when_every_question_fails_it_is_not_the_questions() {
-    let server = MockServer::start(|number, _| match number {
-        5 => Some(completion("1")),
-        _ => Some(response(400, "", "no such parameter")),
+fn an_answer_that_is_none_is_a_failed_call_that_was_paid_for() {
+    let of = |choice: Value| {
+        response(
+            200,
+            "",
+            &json!({ "choices": [choice], "usage": { "prompt_tokens": 40, "completion_tokens": 2 } }).to_string(),
+        )
+    };
+    for (choice, says, tries) in [
+        (json!({ "message": { "content": null }, "finish_reason": "stop" }), "the answer is empty (`stop`)", 1),
+        (json!({ "message": { "content": "" }, "finish_reason": "length" }), "(`length`)\nhelp: let it write more", 1),
+        (
+            json!({ "message": { "content": null, "refusal": "no" }, "finish_reason": "content_filter" }),
+            "the model refused: no",
+            1,
+        ),
+        (json!({ "message": { "content": "<think>Okay" }, "finish_reason": "length" }), "a thought without an end", 1),
+        (json!({ "message": { "content": "hm" }, "finish_reason": "stop" }), "the reply names no option: hm", 1),
+        (json!({ "message": { "content": "2, 1" }, "finish_reason": "stop" }), "more than one option", 1),
+        (
+            json!({ "message": { "content": "" }, "finish_reason": "error", "error": { "message": "died" } }),
+            "broke off with an error: died",
+            3,
+        ),
+    ] {
+        let answer = of(choice);
+        let server = MockServer::start(move |_, _| Some(answer.clone()));
+        let (_ledger, remote) = remote(&server);
+        let failed = ask(&remote).unwrap_err().downcast::<Failed>().unwrap();
+        assert!(failed.reason.contains(says) && failed.status == Some(200), "{failed:?}");
+        assert_eq!(server.received().len(), tries, "{says}");
+        assert_eq!(remote.budget.spent().unwrap().calls, tries as u64, "{says}");
+    }
+}
+
+#[test]
+fn an_option_is_scored_where_the_reply_names_it() {
+    let server = MockServer::start(|_, _| {
+        let place = |token: &str, top: Value| json!({ "token": token, "logprob": -0.1, "top_logprobs": top });
+        let mark = json!([{ "token": "**", "logprob": -0.01 }, { "token": "A", "logprob": -9.0 }]);
+        let letter = json!([{ "token": "B", "logprob": -0.2 }, { "token": " A", "logprob": -2.5 }]);
+        let places = [place("**", mark.clone()), place("B", letter), place("**", mark)];
+        let choice =
+            json!({ "message": { "content": "**B**" }, "finish_reason": "stop", "logprobs": { "content": places } });
+        Some(response(200, "", &json!({ "choices": [choice] }).to_string()))
     });
-    let (_ledger, hopeless) = remote(&server);
-    let errors: Vec<_> = (0..5).map(|_| ask(&hopeless).unwrap_err()).collect();
-    assert!(errors[..4].iter().all(|error| error.is::<Failed>()));
-    let said = errors[4].to_string();
-    assert!(!errors[4].is::<Failed>() && said.starts_with("all of the first 5 questions failed"), "{said}");
-    let (_ledger, mixed) = remote(&server);
-    ask(&mixed).unwrap();
-    assert!((0..6).all(|_| ask(&mixed).unwrap_err().is::<Failed>()), "after an answer, a failure is one question's");
+    let (_ledger, remote) = open(&OpenaiConfig { logprobs: true, ..config(&server) });
+    let answer = ask(&remote).unwrap();
+    let asked = request(&["Be brief.\n", "Shown: Alien.\n"], &["Heat", "Fargo"]);
+    assert_eq!(remote.read(&asked, &answer.text, &[]).unwrap(), Reading { index: Some(1), scores: vec![-2.5, -0.2] });
+}
+
+#[test]
+fn a_redirect_takes_the_question_along() {
+    for status in [301, 302, 307, 308] {
+        let server = MockServer::start(move |number, _| match number {
+            0 => Some(response(status, "location: /r/v1/chat/completions\r\n", "")),
+            _ => Some(completion("2")),
+        });
+        ask(&remote(&server).1).unwrap();
+        let [first, second] = &server.received()[..] else { panic!("two requests") };
+        assert!(
+            second.head.starts_with("POST /r/v1/chat/completions ") && second.body == first.body,
+            "{}",
+            second.head
+        );
+        assert!(second.head.contains("authorization: Bearer "));
+    }
+    for (status, to) in [(303, "/v1/other"), (307, "http://127.0.0.1:1/v1"), (307, "")] {
+        let server = MockServer::start(move |_, _| Some(response(status, &format!("location: {to}\r\n"), "")));
+        let error = ask(&remote(&server).1).unwrap_err().to_string();
+        assert!(
+            error.contains(&format!("answered {status}: it redirects to ")) && error.contains("\nhelp: set `base_url`"),
+            "{error}"
+        );
+        assert_eq!(server.received().len(), 1);
+    }
+}
+
+#[test]
+fn a_key_that_no_header_can_hold_is_refused_before_anything_is_sent() {
+    // Set wherever the tests run by cargo, and more than one line long.
+    let variable = std::env::vars().find(|(_, value)| value.len() > 8 && !value.is_ascii() || value.contains('\n'));
+    let server = MockServer::start(|_, _| Some(completion("1")));
+    for (value, holds) in
+        [("k-secret\n", "a line break"), ("k-secret\u{2019}", "a character outside ASCII"), ("k\tsecret", "a control")]
+    {
+        assert!(wire::sendable(value).unwrap_err().contains(holds), "{holds}");
+    }
+    assert_eq!(wire::sendable("sk-1 \"2\""), Ok(()));
+    if let Some((name, value)) = variable {
+        let named = OpenaiConfig { api_key: Some(Secret::of(&name)), ..config(&server) };
+        let error = format!("{:#}", ask(&open(&named).1).unwrap_err());
+        assert!(error.contains(&format!("`{name}` holds a ")) && !error.contains(&value), "{error}");
+        assert!(server.received().is_empty());
+    }
+}
+
+#[test]
+fn a_server_is_spoken_to_as_it_wants() {
+    let server = MockServer::start(|_, _| Some(completion("1")));
+    let wants = json!({
+        "base_url": server.base_url, "model": "m", "api_key": null,
+        "max_tokens_field": "max_completion_tokens", "system_role": "user", "leave_out": ["temperature"],
+    });
+    let (_ledger, remote) = open(&serde_json::from_value(wants).unwrap());
+    ask(&remote).unwrap();
+    let body: Value = serde_json::from_str(&server.received()[0].body).unwrap();
+    let told = "Be brief.\nAnswer with the number of your choice and nothing else.\nShown: Alien.\nCandidates:\n1. Heat\n2. Fargo\nNext:";
+    assert_eq!(
+        body,
+        json!({ "model": "m", "max_completion_tokens": 8, "messages": [{ "role": "user", "content": told }] })
+    );
+    let accent = r#""temperature":0,"max_tokens_field":"max_completion_tokens","system_role":"user","leave_out":["temperature"]}"#;
+    assert!(remote.identity().ends_with(accent), "{}", remote.identity());
 }
 
 #[test]

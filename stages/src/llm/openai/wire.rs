@@ -2,28 +2,33 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow, ensure};
-use pipeline::escape::is_unsafe;
-use pipeline::{Exhausted, Secret, secret};
-use serde::Deserialize;
+use anyhow::{Context as _, Result, anyhow};
+use pipeline::{Secret, secret};
 use serde_json::Value;
+use ureq::http::{Response, Uri};
+use ureq::unversioned::resolver::DefaultResolver;
+use ureq::unversioned::transport::{ConnectProxyConnector, Connector as _, TcpConnector};
+use ureq::{Agent, Body};
 
 use super::super::Failed;
+use super::completion::{json, usage};
 use super::config::OpenaiConfig;
 use super::date::retry_after;
-use super::reply::{Raw, Usage};
+use super::refusal::{KEPT, refusal};
+use super::reply::{Usage, quote};
 use super::retry::Trouble;
+use super::tls::{self, Trusting};
 
 /// The most of a server's own words that an error repeats, in characters.
 const QUOTED: usize = 300;
-/// The most of them that a failed call keeps.
-const KEPT: usize = 2000;
+/// How often one request is sent on to another address.
+const REDIRECTS: u32 = 5;
 
 /// Where requests go.
 pub(super) struct Wire {
     /// Up to the path, without a `/` at the end.
     pub server: String,
-    agent: ureq::Agent,
+    agent: Agent,
 }
 
 /// What became of one request.
@@ -46,14 +51,23 @@ impl Wire {
     pub fn new(config: &OpenaiConfig) -> Result<Self> {
         let (server, host) =
             config.server().with_context(|| format!("`{}` is no address of a server", config.base_url))?;
-        let agent = ureq::Agent::config_builder()
+        let agent = Agent::config_builder()
             .http_status_as_error(false)
+            // Followed here, so that a question stays a question.
+            .max_redirects(0)
             .timeout_global(Some(Duration::try_from_secs_f64(config.timeout_seconds)?))
             .user_agent(concat!("apprentice/", env!("CARGO_PKG_VERSION")));
         // A proxy could not reach this machine's own servers.
         let loopback = host == "localhost" || host == "[::1]" || host.starts_with("127.");
-        let agent = if loopback { agent.proxy(None) } else { agent };
-        Ok(Self { server, agent: agent.build().new_agent() })
+        let agent = if loopback { agent.proxy(None) } else { agent }.build();
+        let agent = match tls::named().filter(|_| server.starts_with("https:")) {
+            None => agent.new_agent(),
+            Some(file) => {
+                let connector = ().chain(ConnectProxyConnector::default()).chain(TcpConnector::default());
+                Agent::with_parts(agent, connector.chain(Trusting::of(file)?), DefaultResolver::default())
+            }
+        };
+        Ok(Self { server, agent })
     }
 
     /// Sends `body` to `path`, and reads at most `limit` bytes of what comes back with `parse`.
@@ -67,23 +81,16 @@ impl Wire {
     ) -> Outcome<T> {
         let url = format!("{}/{path}", self.server);
         let nothing = |error| Outcome { answer: Err(Trouble::Final(error)), bill: Bill::Nothing };
-        let mut call = self.agent.post(&url);
-        match config.api_key.as_ref().map(Secret::reveal).transpose() {
-            Ok(Some(key)) => call = call.header("authorization", format!("Bearer {key}")),
-            Ok(None) => {}
+        let key = match config.api_key.as_ref().map(bearer).transpose() {
+            Ok(key) => key,
+            Err(error) if error.is::<Unsendable>() => return nothing(error),
             Err(unset) => {
                 return nothing(unset.context(format!("{} may need a key (else set `api_key: null`)", self.server)));
             }
-        }
-        let mut response = match call.send_json(body) {
+        };
+        let mut response = match self.send(&url, key.as_deref(), body) {
             Ok(response) => response,
-            Err(error @ (ureq::Error::BadUri(_) | ureq::Error::Http(_))) => {
-                return nothing(anyhow!("cannot ask {url}: {error}"));
-            }
-            Err(error) => {
-                let bill = if never_arrived(&error) { Bill::Nothing } else { Bill::Unknown };
-                return Outcome { answer: Err(silent(&url, &error)), bill };
-            }
+            Err(outcome) => return Outcome { answer: Err(outcome.0), bill: outcome.1 },
         };
         let status = response.status().as_u16();
         let after = retry_after(response.headers());
@@ -105,13 +112,117 @@ impl Wire {
         if refused {
             return Outcome { answer: Err(refusal(config, &url, status, &text, after)), bill: Bill::Nothing };
         }
-        let bill = Bill::Answered(usage(&text));
+        let bill = Bill::Answered(json(&text).ok().and_then(|body| usage(&body)));
         let answer = parse(&text).map_err(|error| {
+            // No answer, and none would come at once.
+            if error.is::<Failed>() {
+                return Trouble::Final(error);
+            }
             let reason = format!("{url} answered: {}: {error:#}", quote(&text, QUOTED));
             Trouble::Malformed(Failed { status: Some(status), reason, raw: quote(&text, KEPT) })
         });
         Outcome { answer, bill }
     }
+
+    /// Sends a question, and sends it on to where the server says that it belongs.
+    fn send(&self, url: &str, key: Option<&str>, body: &Value) -> Result<Response<Body>, (Trouble, Bill)> {
+        let ours = |error| (Trouble::Final(error), Bill::Nothing);
+        let mut to = url.to_owned();
+        for _ in 0..=REDIRECTS {
+            let mut call = self.agent.post(&to);
+            if let Some(key) = key {
+                call = call.header("authorization", key);
+            }
+            let response = match call.send_json(body) {
+                Ok(response) => response,
+                Err(error @ (ureq::Error::BadUri(_) | ureq::Error::Http(_))) => {
+                    return Err(ours(anyhow!("cannot ask {to}: {error}")));
+                }
+                Err(error) => {
+                    let bill = if never_arrived(&error) { Bill::Nothing } else { Bill::Unknown };
+                    return Err((silent(&to, &error), bill));
+                }
+            };
+            let status = response.status().as_u16();
+            if ![301, 302, 303, 307, 308].contains(&status) {
+                return Ok(response);
+            }
+            let place = response.headers().get("location").and_then(|place| place.to_str().ok()).unwrap_or_default();
+            let place = secret::redact(place).into_owned();
+            let target = target(&to, &place).filter(|_| status != 303);
+            match target {
+                Some((next, true)) => to = next,
+                _ => {
+                    let place = quote(&place, QUOTED);
+                    return Err(ours(anyhow!(
+                        "{to} answered {status}: it redirects to {place}, where the question and its key are not taken unasked\nhelp: \
+                         set `base_url` to the address of the API there, if it is to be trusted"
+                    )));
+                }
+            }
+        }
+        Err(ours(anyhow!("{url} redirects in a circle, at last to {to}\nhelp: see that `base_url` is right")))
+    }
+}
+
+/// The error of a key that no header can hold.
+#[derive(Debug)]
+struct Unsendable(String);
+
+impl std::fmt::Display for Unsendable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Unsendable {}
+
+/// The header's value. What no header can hold is refused here, and not shown.
+fn bearer(key: &Secret) -> Result<String> {
+    let value = key.reveal()?;
+    let Err(holds) = sendable(&value) else { return Ok(format!("Bearer {value}")) };
+    let variable = key.variable();
+    Err(Unsendable(format!(
+        "the value of the environment variable `{variable}` holds {holds}, which no header can carry; nothing was sent\nhelp: set \
+         `{variable}` again to the key alone"
+    ))
+    .into())
+}
+
+/// Whether a header can hold a value; what it holds that none can.
+pub(super) fn sendable(value: &str) -> Result<(), &'static str> {
+    if value.contains(['\n', '\r']) {
+        Err("a line break")
+    } else if value.chars().any(char::is_control) {
+        Err("a control character")
+    } else if !value.is_ascii() {
+        Err("a character outside ASCII, such as a curly quote or a dash")
+    } else {
+        Ok(())
+    }
+}
+
+/// Where a redirect leads from `from`, and whether what was to be sent there may be: to the same host and port, or to the same
+/// host by an encrypted connection.
+fn target(from: &str, place: &str) -> Option<(String, bool)> {
+    let base: Uri = from.parse().ok()?;
+    let (scheme, authority) = (base.scheme_str()?, base.authority()?);
+    let to = if place.contains("://") {
+        place.to_owned()
+    } else if let Some(rest) = place.strip_prefix("//") {
+        format!("{scheme}://{rest}")
+    } else if place.starts_with('/') {
+        format!("{scheme}://{authority}{place}")
+    } else if place.is_empty() {
+        return None;
+    } else {
+        let folder = base.path().rsplit_once('/').map_or("", |(folder, _)| folder);
+        format!("{scheme}://{authority}{folder}/{place}")
+    };
+    let uri: Uri = to.parse().ok()?;
+    let same = uri.authority()? == authority && uri.scheme_str() == Some(scheme);
+    let safer = uri.scheme_str() == Some("https") && scheme == "http" && uri.host() == base.host();
+    Some((to, same || safer))
 }
 
 /// Whether a request certainly never reached a server.
@@ -125,106 +236,11 @@ fn never_arrived(error: &ureq::Error) -> bool {
 }
 
 fn silent(url: &str, error: &ureq::Error) -> Trouble {
+    if error.to_string().contains("certificate") {
+        let help = "let the environment variable `SSL_CERT_FILE` name the certificate of the server or of its authority, in PEM form";
+        return Trouble::Final(pipeline::Unreachable(format!("{url} is not trusted: {error}\nhelp: {help}")).into());
+    }
     Trouble::Passing { why: format!("{url} does not answer: {error}"), after: None }
-}
-
-fn refusal(config: &OpenaiConfig, url: &str, status: u16, text: &str, after: Option<Duration>) -> Trouble {
-    let why = format!("{url} answered {status}: {}", quote(text, QUOTED));
-    let variable = config.api_key.as_ref().map_or("api_key", Secret::variable);
-    let credit = "\nhelp: the account has no credit left; answered calls are kept";
-    match status {
-        // OpenAI says so of an empty account, too, which no patience fills.
-        429 if text.contains("insufficient_quota") => Trouble::Final(Exhausted(format!("{why}{credit}")).into()),
-        408 | 409 | 425 | 429 | 500 | 502.. => Trouble::Passing { why, after },
-        401 | 403 => {
-            let help = format!("\nhelp: see that `{variable}` holds a key that may use `{}`", config.model);
-            Trouble::Final(anyhow!("{why}{help}"))
-        }
-        402 => Trouble::Final(Exhausted(format!("{why}{credit}")).into()),
-        404 | 405 | 501 | ..=399 => {
-            let help = format!("\nhelp: see that `base_url` is right and the server has the model `{}`", config.model);
-            Trouble::Final(anyhow!("{why}{help}"))
-        }
-        // About this one question: too long, or not to the provider's liking.
-        _ => Trouble::Final(Failed { status: Some(status), reason: why, raw: quote(text, KEPT) }.into()),
-    }
-}
-
-/// What the server counted, where it says so in a form that can be read.
-fn usage(text: &str) -> Option<Usage> {
-    let mut answer: Value = serde_json::from_str(text).ok()?;
-    serde_json::from_value(answer.get_mut("usage")?.take()).ok()
-}
-
-/// A chat completion.
-pub(super) fn completion(text: &str) -> Result<Raw> {
-    #[derive(Deserialize)]
-    struct Completion {
-        choices: Vec<Alternative>,
-    }
-    #[derive(Deserialize)]
-    struct Alternative {
-        message: Message,
-        finish_reason: Option<String>,
-        // Of any form: whoever offers none may say so in their own way.
-        #[serde(default)]
-        logprobs: Value,
-    }
-    #[derive(Deserialize)]
-    struct Message {
-        // Absent or null where a model refused or only thought.
-        content: Option<String>,
-    }
-    let completion: Completion = serde_json::from_str(text).context("no chat completion came back")?;
-    let first = completion.choices.into_iter().next().context("a chat completion without choices came back")?;
-    Ok(Raw {
-        // Escaped in the answer's own form, a key would not have been found there.
-        reply: secret::redact(&first.message.content.unwrap_or_default()).into_owned(),
-        finish_reason: first.finish_reason.map(|reason| secret::redact(&reason).into_owned()),
-        usage: usage(text),
-        first: likeliest(&first.logprobs),
-    })
-}
-
-/// The likeliest tokens at the first place where the reply is not blank.
-fn likeliest(logprobs: &Value) -> Option<Vec<(String, f64)>> {
-    let place = |place: &Value| Some((place["token"].as_str()?.to_owned(), place["logprob"].as_f64()?));
-    let places = logprobs["content"].as_array()?;
-    let first = places.iter().find(|found| place(found).is_some_and(|(token, _)| !token.trim().is_empty()))?;
-    let listed: Vec<_> = first["top_logprobs"].as_array()?.iter().filter_map(place).collect();
-    (!listed.is_empty()).then_some(listed)
-}
-
-/// One vector a text, in their order.
-pub(super) fn vectors(text: &str, texts: usize) -> Result<Vec<Vec<f32>>> {
-    #[derive(Deserialize)]
-    struct Vectors {
-        data: Vec<Place>,
-    }
-    #[derive(Deserialize)]
-    struct Place {
-        index: usize,
-        embedding: Vec<f32>,
-    }
-    let Vectors { data } = serde_json::from_str(text).context("no embeddings came back")?;
-    let mut vectors = vec![vec![]; texts];
-    for Place { index, embedding } in data {
-        let place = vectors.get_mut(index).with_context(|| format!("an embedding of text {index} of {texts}"))?;
-        ensure!(place.is_empty() && !embedding.is_empty(), "two embeddings of text {index}, or an empty one");
-        ensure!(embedding.iter().all(|x| x.is_finite()), "an embedding of text {index} that is not finite");
-        *place = embedding;
-    }
-    let width = vectors.first().map_or(0, Vec::len);
-    ensure!(vectors.iter().all(|vector| vector.len() == width && width > 0), "{texts} embeddings of one length wanted");
-    Ok(vectors)
-}
-
-/// The beginning of a server's words in one line, safe to show.
-fn quote(text: &str, most: usize) -> String {
-    // No more than can be needed, however long it is.
-    let line: Vec<&str> = text.split_whitespace().take(most).collect();
-    let line: String = line.join(" ").chars().filter(|&c| !is_unsafe(c)).take(most).collect();
-    if line.is_empty() { "nothing".into() } else { line }
 }
 
 #[cfg(test)]
@@ -232,55 +248,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn log_probabilities_are_taken_where_the_reply_begins() {
-        let text = r#"{"choices":[{"message":{"content":" B"},"finish_reason":"length","logprobs":{"content":[
-            {"token":"\n","logprob":-0.1,"top_logprobs":[{"token":"x","logprob":-9}]},
-            {"token":" B","logprob":-0.5,"top_logprobs":[{"token":" B","logprob":-0.5},{"token":"A","logprob":-2}]}]}}]}"#;
-        let raw = completion(text).unwrap();
-        assert_eq!(raw.first.unwrap(), [(" B".to_owned(), -0.5), ("A".to_owned(), -2.0)]);
-        for none in ["null", "{}", "[]", r#"{"content":null}"#, r#"{"content":[{"token":"a"}]}"#, r#""no""#] {
-            let text = format!(r#"{{"choices":[{{"message":{{"content":"B"}},"logprobs":{none}}}]}}"#);
-            assert!(completion(&text).unwrap().first.is_none(), "{none}");
-        }
-    }
-
-    #[test]
-    fn a_bill_that_cannot_be_read_is_none() {
-        for (said, read) in [
-            (r#"{"usage":{"prompt_tokens":4,"completion_tokens":2}}"#, Some((4, 2))),
-            (r#"{"usage":{"prompt_tokens":4}}"#, Some((4, 0))),
-            (r#"{"usage":{"prompt_tokens":"many"}}"#, None),
-            (r#"{"usage":{"prompt_tokens":-4}}"#, None),
-            (r#"{"usage":null}"#, None),
-            ("[]", None),
-            ("<html>", None),
+    fn a_redirect_is_followed_to_the_same_host_alone() {
+        let from = "http://host:80/v1/chat/completions";
+        for (place, to, follows) in [
+            ("/r/v1/x", "http://host:80/r/v1/x", true),
+            ("x?a=b", "http://host:80/v1/chat/x?a=b", true),
+            ("http://host:80/", "http://host:80/", true),
+            ("https://host/v1/x", "https://host/v1/x", true),
+            ("//other/x", "http://other/x", false),
+            ("http://host:81/x", "http://host:81/x", false),
+            ("https://other/x", "https://other/x", false),
         ] {
-            assert_eq!(usage(said).map(|usage| (usage.prompt_tokens, usage.completion_tokens)), read, "{said}");
+            assert_eq!(target(from, place), Some((to.to_owned(), follows)), "{place}");
         }
-    }
-
-    #[test]
-    fn embeddings_are_put_in_order_and_counted() {
-        let two = r#"{"data":[{"index":1,"embedding":[3,4]},{"index":0,"embedding":[1,2.5]}]}"#;
-        assert_eq!(vectors(two, 2).unwrap(), [[1.0, 2.5], [3.0, 4.0]]);
-        for (texts, spoilt) in [
-            (3, two),
-            (1, two),
-            (2, r#"{"data":[{"index":0,"embedding":[1,2]},{"index":0,"embedding":[1,2]}]}"#),
-            (2, r#"{"data":[{"index":0,"embedding":[1,2]},{"index":1,"embedding":[1]}]}"#),
-            (1, r#"{"data":[{"index":0,"embedding":[]}]}"#),
-            (1, r#"{"data":[{"index":0,"embedding":[1e99]}]}"#),
-            (1, r#"{"data":[{"index":0,"embedding":"aGk="}]}"#),
-            (1, "{}"),
-        ] {
-            assert!(vectors(spoilt, texts).is_err(), "{spoilt}");
-        }
-    }
-
-    #[test]
-    fn quotes_are_one_short_line_without_commands_to_a_terminal() {
-        assert_eq!(quote("a\n\n b\u{1b}[31m\u{202e}c", 300), "a b[31mc");
-        assert_eq!(quote(&"x ".repeat(1_000_000), 10), "x x x x x ");
-        assert_eq!(quote(" \n", 9), "nothing");
+        assert_eq!(target("https://host/x", "http://host/x"), Some(("http://host/x".into(), false)), "in clear");
+        assert_eq!(target(from, ""), None);
     }
 }
