@@ -263,7 +263,7 @@ pub enum LlmConfig {
     /// A model in a GGUF file, run inside this process: it chooses by the probability of each option's text.
     Gguf(GgufConfig),
     /// A model behind an OpenAI-compatible server: it answers with the number of an option.
-    Openai(OpenaiConfig),
+    Openai(Box<OpenaiConfig>),
     /// Recorded calls, from the input `calls`: what was not recorded is an error.
     Replay(ReplayConfig),
 }

@@ -197,6 +197,9 @@ fn letter(option: usize) -> String {
         .map_or_else(String::new, |option| char::from(b'A' + option).to_string())
 }
 
+/// One way in which a reply may name an option.
+type Rule = fn(&Text, &[String]) -> Result<Named, Unclear>;
+
 impl Text {
     fn named(&self, options: &[String]) -> Result<Named, Unclear> {
         if self.words.is_empty() {
@@ -205,8 +208,7 @@ impl Text {
         if let Some(named) = self.alone(options) {
             return Ok(named);
         }
-        let rules: [fn(&Self, &[String]) -> Result<Named, Unclear>; 5] =
-            [Self::answered, Self::leading, Self::pointed, Self::titled, Self::standing];
+        let rules: [Rule; 5] = [Self::answered, Self::leading, Self::pointed, Self::titled, Self::standing];
         for rule in rules {
             match rule(self, options) {
                 Err(Unclear::Nothing) => {}
