@@ -88,7 +88,7 @@ fn the_events_tell_the_whole_run() {
     // Nothing that may take minutes is silent, also after the last epoch and the last episode.
     let ends = |stage: &str, label: &str| {
         let moved = events.iter().filter(is("progress"));
-        let last = moved.filter(|event| event["stage"] == stage && event["label"] == label).last();
+        let last = moved.filter(|event| event["stage"] == stage && event["label"] == label).next_back();
         last.is_some_and(|event| event["total"].is_u64() && event["done"] == event["total"])
     };
     for label in ["fit", "complete", "spread", "distances", "vectors"] {
