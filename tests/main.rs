@@ -21,3 +21,4 @@ mod smoke;
 mod source;
 mod texts;
 mod versions;
+mod wire_format;
