@@ -14,7 +14,7 @@ use super::plans::PLAN;
 use super::teacher::Turns;
 use super::teachers::{TEACHER, Teacher};
 use super::{Act, Evaluate, Inputs};
-use crate::artifact::{Interactions, Metric, Origin, Policy, Rankings, Repeats, World};
+use crate::artifact::{Interactions, Metric, Origin, Policy, Rankings, Repeats, WITHOUT_REPEATS, World};
 use crate::env::{
     Agent, Cycle, Episodes, GreedyOracle, Popular, Popularity, Random, Ranked, Student, WithoutRepeats, play, unplanned,
 };
@@ -29,9 +29,6 @@ pub(super) const BEST: &str = "best plan";
 pub(super) const RETRIEVER: &str = "retriever alone";
 pub(super) const CONSTANT: &str = "constant-reward learner";
 pub(super) const CLONING: &str = "behaviour cloning";
-
-/// What the name of a row of policies ends in that show nothing twice.
-const NO_REPEATS: &str = " without repeats";
 
 const KNOWS_DISTANCES: &str = "privileged: knows the judging distances";
 const KNOWS_ALL: &str = "privileged: knows the judging rewards and distances; myopic, so not a proven upper bound";
@@ -212,7 +209,7 @@ impl Players<'_> {
             let taken = own.contains(&name)
                 || name.starts_with("teacher")
                 || name.starts_with(PLAN)
-                || name.ends_with(NO_REPEATS);
+                || name.ends_with(WITHOUT_REPEATS);
             ensure!(!taken, "a policy cannot be called `{name}`: that row is the evaluation's own\nhelp: rename it");
             match groups.iter_mut().find(|(known, _)| *known == name) {
                 Some((_, cells)) => cells.push(policy),
@@ -376,13 +373,13 @@ impl Players<'_> {
         }
         let remarks = [of.remark.as_str(), SERVED].into_iter().filter(|remark| !remark.is_empty());
         Ok(Row {
-            name: format!("{}{NO_REPEATS}", of.name),
+            name: format!("{}{WITHOUT_REPEATS}", of.name),
             control: of.control,
             privileged: of.privileged,
             remark: remarks.collect::<Vec<_>>().join("; "),
             cells,
             taught: None,
-            beside: Vec::new(),
+            beside: of.beside.clone(),
         })
     }
 
