@@ -202,6 +202,29 @@ fn snippets_of_yaml_are_accepted() {
     assert!(seen >= 5, "only {seen} snippets were found");
 }
 
+/// The table of protocols is what readers copy into `audience`.
+#[test]
+fn protocols_are_settings_of_a_world() {
+    let text = fs::read_to_string(repository().join("stages/src/world/README.md")).unwrap();
+    let rows = text
+        .lines()
+        .filter(|line| line.starts_with("| "))
+        .filter_map(|line| line.rsplit_once(" | ").map(|cells| cells.1));
+    let settings: Vec<&str> =
+        rows.filter_map(|cell| code_spans(cell).0.first().copied()).filter(|span| span.contains(':')).collect();
+    assert_eq!(settings.len(), 9, "{settings:?}");
+    for audience in settings {
+        let experiment = format!(
+            "name: protocol\nassets: {{ toy: {{ from: [{{ generate: toy-log }}] }} }}\nstages:\n  \
+             log: {{ use: ingest.recbole, with: {{ asset: toy }} }}\n  \
+             world:\n    use: world.means\n    \
+             inputs: {{ interactions: log.interactions, items: log.items, users: log.users }}\n    \
+             with: {{ audience: {{ {audience} }} }}\n"
+        );
+        Project::new().config(&experiment).ok(&["plan", "x.yaml"]);
+    }
+}
+
 /// The ports of one side: `one`, `maybe?`, `several…`.
 fn ports(specs: &[PortSpec]) -> String {
     let mark = |arity| match arity {
