@@ -2,6 +2,7 @@
 
 mod assets;
 mod csv;
+mod docs;
 mod ids;
 mod inspect;
 mod layout;
