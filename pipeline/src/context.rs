@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::Device;
-use crate::copies;
+use crate::path_aliases;
 use crate::progress::{Bar, Progress};
 use crate::stage::AssetName;
 
@@ -92,7 +92,7 @@ impl Context {
     }
     /// Calls a copy in [`Context::scratch`] by the name of the file that it stands for, in all that is told from here on.
     pub fn stands_for(&self, copy: &Path, original: &Path) {
-        copies::stands_for(copy, original);
+        path_aliases::stands_for(copy, original);
     }
     /// Opens a progress bar: `total` units of `unit`, or a spinner where the total is not known.
     #[must_use]
@@ -101,7 +101,7 @@ impl Context {
     }
     /// Shows one fact on the screen and keeps it in the run's record (`rows`, `100000`). Never in an object.
     pub fn note(&self, name: &str, value: impl ToString) {
-        self.progress.note(name, &copies::named(&value.to_string()));
+        self.progress.note(name, &path_aliases::named(&value.to_string()));
     }
     /// Notes what a reader of the result must not miss: reports say it beside the result. Several warnings stand in one note, each
     /// from a new line.

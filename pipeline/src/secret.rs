@@ -13,7 +13,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::Value;
 
-use crate::trace::Trace;
+use crate::secret_matcher::SecretMatcher;
 
 /// How a text that names a secret begins.
 pub(crate) const OPENING: &str = "${env:";
@@ -23,7 +23,7 @@ pub(crate) const FORMAT: &str = "secret";
 pub(crate) const RULE: &str = "takes `${env:NAME}`, the name of an environment variable";
 
 /// The values that may be about, with their variables; the longest first, because one may contain another.
-static KNOWN: RwLock<Vec<(Trace, String)>> = RwLock::new(Vec::new());
+static KNOWN: RwLock<Vec<(SecretMatcher, String)>> = RwLock::new(Vec::new());
 
 /// A config field that holds a secret: `api_key: ${env:NAME}`. It is never part of a key.
 #[derive(Clone, PartialEq, Eq)]
@@ -73,7 +73,7 @@ pub(crate) fn variable(text: &str) -> Option<&str> {
 /// Reads a variable; from here on its value is cut out of texts.
 pub(crate) fn watch(variable: &str) -> Option<String> {
     let value = std::env::var(variable).ok().filter(|value| !value.is_empty())?;
-    if let Some(trace) = Trace::of(&value) {
+    if let Some(trace) = SecretMatcher::of(&value) {
         let mut known = KNOWN.write().unwrap_or_else(PoisonError::into_inner);
         if !known.iter().any(|(old, _)| *old == trace) {
             known.push((trace, variable.to_owned()));

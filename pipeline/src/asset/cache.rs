@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use super::digest::{Stamp, Tree};
 use super::seen::{self, Seen};
 use super::{Resolved, Work};
-use crate::home::expanded;
+use crate::home_dir::expand_tilde;
 use crate::store::{is_given, is_held, list};
 
 /// How often someone who waits looks whether the lock is free and whether to stop.
@@ -39,7 +39,8 @@ pub fn default_cache() -> PathBuf {
 }
 
 fn place(variable: impl Fn(&str) -> Option<OsString>, home: Option<PathBuf>) -> PathBuf {
-    let folder = |name: &str| variable(name).filter(|value| !value.is_empty()).map(|value| expanded(Path::new(&value)));
+    let folder =
+        |name: &str| variable(name).filter(|value| !value.is_empty()).map(|value| expand_tilde(Path::new(&value)));
     folder("APPRENTICE_CACHE")
         // The XDG rules say that a relative path there is to be ignored.
         .or_else(|| folder("XDG_CACHE_HOME").filter(|path| path.is_absolute()).map(|path| path.join("apprentice")))

@@ -219,7 +219,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("a");
         File::create(&file).unwrap().set_len(WORTH_A_BAR).unwrap();
-        let seen = Arc::new(Told::default());
+        let seen = Arc::new(RecordingSink::default());
         let progress = Progress::new("stage", [Arc::clone(&seen) as Arc<dyn Sink>].into());
         let work = Work { name: "weights".into(), progress, cancel: crate::Cancel::default() };
         Tree::list(&file).unwrap().blake3(&work).unwrap();
@@ -230,9 +230,9 @@ mod tests {
 
     /// What bars told: label and bytes done.
     #[derive(Default)]
-    struct Told(Mutex<Vec<(String, u64)>>);
+    struct RecordingSink(Mutex<Vec<(String, u64)>>);
 
-    impl Sink for Told {
+    impl Sink for RecordingSink {
         fn advanced(&self, _: &str, label: &str, done: u64, _: Option<u64>, _: &str, _: &str) {
             self.0.lock().unwrap().push((label.to_owned(), done));
         }

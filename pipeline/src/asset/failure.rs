@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use super::AssetSpec;
 use super::spec::{Kind, is_inner_path, is_plain_name};
 use super::walk::as_link;
-use crate::home;
-use crate::told::Told;
+use crate::error_report::ErrorReport;
+use crate::home_dir;
 
 /// Where a `path` source leads.
 pub(super) fn place(base: &Path, path: &str) -> PathBuf {
-    base.join(home::expanded(Path::new(path)))
+    base.join(home_dir::expand_tilde(Path::new(path)))
 }
 
 /// The names under which a data folder may hold the asset: its own, then those of its sources, and where a source is a path that
@@ -50,7 +50,7 @@ pub(super) fn unobtainable(
     if let [(kind, cause)] = causes
         && is_there(kind)
     {
-        let told = Told::of(cause);
+        let told = ErrorReport::of(cause);
         let help = if told.help().is_some() { "" } else { "\nhelp: put the right content there, or correct the asset" };
         return anyhow::anyhow!("asset `{name}`: {told}{help}");
     }
@@ -63,7 +63,7 @@ pub(super) fn unobtainable(
     }
     let mut helps = Vec::new();
     for (kind, error) in causes {
-        let told = Told::of(error);
+        let told = ErrorReport::of(error);
         text += &format!("\n  {kind}: {}", told.message.replace('\n', "\n    "));
         helps.extend(told.help().into_iter().flat_map(|help| help.lines().map(str::to_owned).collect::<Vec<_>>()));
     }

@@ -42,8 +42,8 @@ use verify::Checked;
 pub(crate) use verify::verify_cache;
 pub(crate) use walk::Written;
 
+use crate::error_report::ErrorReport;
 use crate::progress::{Bar, Progress};
-use crate::told::Told;
 use crate::{Cancel, Generator, Interrupted};
 use cache::{Cache, Record, Slot};
 use digest::Tree;
@@ -358,7 +358,7 @@ impl Resolver {
 
 /// The error of what lies in a data folder under the name of an asset and cannot be it.
 fn wrong_in_data(name: &str, error: &anyhow::Error) -> anyhow::Error {
-    let told = Told::of(error);
+    let told = ErrorReport::of(error);
     let help = told.help().unwrap_or_else(|| "put the right one there, or remove it to have it fetched".into());
     anyhow::anyhow!("asset `{name}`: {}\nhelp: {}", told.message, help.replace('\n', "\nhelp: "))
 }

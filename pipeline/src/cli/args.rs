@@ -9,7 +9,7 @@ use clap_complete::Shell;
 use super::values::{age, at_least_one, place, rating};
 use crate::Device;
 use crate::exit;
-use crate::home::expanded;
+use crate::home_dir::expand_tilde;
 use crate::inspect::Format;
 use crate::report::Form;
 
@@ -79,7 +79,7 @@ impl Global {
     pub fn data(&self) -> Vec<PathBuf> {
         let named = std::env::var_os("APPRENTICE_DATA").unwrap_or_default();
         let named = std::env::split_paths(&named).filter(|path| !path.as_os_str().is_empty());
-        self.data.iter().cloned().chain(named.map(|path| expanded(&path))).collect()
+        self.data.iter().cloned().chain(named.map(|path| expand_tilde(&path))).collect()
     }
 }
 

@@ -6,7 +6,7 @@ use super::args;
 use super::session::Session;
 use super::{format, print, print_json, talk};
 use crate::exit::Failure;
-use crate::upkeep::{self, Class, Garbage, Item, Wish};
+use crate::maintenance::{self, Class, Garbage, Item, Wish};
 use crate::{Cancel, Exit, Interrupted, interrupt};
 
 pub(super) fn gc(session: &Session, args: &args::Gc) -> Result<Exit, Failure> {
@@ -18,14 +18,14 @@ pub(super) fn gc(session: &Session, args: &args::Gc) -> Result<Exit, Failure> {
     // From before the first look to the last removal nobody may begin to rely on what goes. Looking alone needs nothing, and
     // works on a disk that cannot be written.
     let gate = if args.apply && store.part("").is_dir() { Some(store.alone()?) } else { None };
-    let garbage = upkeep::garbage(&store, &wish)?;
+    let garbage = maintenance::garbage(&store, &wish)?;
     let (mut removed, mut bytes) = (0, 0);
     let mut interrupted = false;
     if let Some(gate) = &gate {
         let cancel = Cancel::default();
         interrupt::listen(&cancel, |heard| talk(&heard.words(None)))
             .map_err(|error| anyhow::Error::new(error).context("listen for Ctrl-C"))?;
-        let swept = upkeep::sweep(&store, gate, &garbage.items, &cancel, &mut |item| {
+        let swept = maintenance::sweep(&store, gate, &garbage.items, &cancel, &mut |item| {
             (removed, bytes) = (removed + 1, bytes + item.bytes);
         });
         interrupted = swept.as_ref().is_err_and(|error| error.is::<Interrupted>());

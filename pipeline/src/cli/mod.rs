@@ -26,9 +26,9 @@ use clap::Parser as _;
 use serde_json::{Value, json};
 
 use crate::diagnostic::Diagnostics;
+use crate::error_report::ErrorReport;
 use crate::exit::Failure;
 use crate::secret::{redact, redact_json};
-use crate::told::Told;
 use crate::{Catalog, Exit, escape, spec};
 use args::{Cli, Command};
 use session::Session;
@@ -136,7 +136,7 @@ fn complain(session: &Session, failure: &Failure) -> Exit {
         return Exit::Ok;
     }
     let diagnostics = failure.error.downcast_ref::<Diagnostics>();
-    let told = Told::of(&failure.error);
+    let told = ErrorReport::of(&failure.error);
     if session.global.json {
         let placeless = || Diagnostics::placeless(&told.message, told.help().as_deref());
         let diagnostics = diagnostics.map_or_else(placeless, Diagnostics::to_json);

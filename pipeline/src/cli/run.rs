@@ -10,14 +10,14 @@ use super::plan::forced;
 use super::screen::{Shown, screen};
 use super::session::Session;
 use super::{format, print, talk};
+use crate::error_report::ErrorReport;
 use crate::event::{RunStatus, Status};
 use crate::exit::Failure;
 use crate::interrupt::Heard;
 use crate::record::NodeRecord;
 use crate::run::{self, Lack, Options, Outcome, Project, select};
 use crate::secret::redact;
-use crate::told::Told;
-use crate::{Cancel, Device, Exit, interrupt, memory};
+use crate::{Cancel, Device, Exit, interrupt, out_of_memory};
 
 /// Independent stages gain little beyond this, and each holds its data in memory.
 const MOST_JOBS: usize = 4;
@@ -34,7 +34,7 @@ pub(super) fn run(session: &Session, args: &Run) -> Result<Exit, Failure> {
     let screen = screen(session.global.json, args.quiet, session.global.verbose);
     let shown = Arc::clone(&screen);
     interrupt::listen(&cancel, move |what| heard(what, &*shown)).context("listen for Ctrl-C")?;
-    memory::explain_aborts().context("listen for the end of memory")?;
+    out_of_memory::explain_aborts().context("listen for the end of memory")?;
     let options = Options {
         chosen,
         forced,
@@ -126,7 +126,7 @@ fn end(session: &Session, project: &Project, outcome: Outcome) -> Result<Exit, F
         let id = &project.node(index).id;
         let log = outcome.logs.get(&index).map(|log| format!("\nlog: {}", log.display())).unwrap_or_default();
         if !session.global.json {
-            talk(&format!("error: stage `{id}` failed: {}{log}", Told::of(&error)));
+            talk(&format!("error: stage `{id}` failed: {}{log}", ErrorReport::of(&error)));
         }
         Failure::from(error).exit
     });

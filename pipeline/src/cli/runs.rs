@@ -10,10 +10,10 @@ use super::session::Session;
 use super::{format, print, print_json};
 use crate::event::Status;
 use crate::exit::Failure;
+use crate::maintenance::{Prune, to_forget};
 use crate::reason::short;
 use crate::record::{self, NodeRecord, RunFolder, RunRecord};
 use crate::store::Store;
-use crate::upkeep::{Prune, to_forget};
 use crate::{Exit, clock};
 
 /// Stands where nothing is known.

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use clap::builder::{PathBufValueParser, TypedValueParser};
 
-use crate::home::expanded;
+use crate::home_dir::expand_tilde;
 
 /// A path, in which `~` is the home also where no shell has put it there.
 pub(super) fn place() -> impl TypedValueParser<Value = PathBuf> {
-    PathBufValueParser::new().map(|path| expanded(&path))
+    PathBufValueParser::new().map(|path| expand_tilde(&path))
 }
 
 /// A finite number.

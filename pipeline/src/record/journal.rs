@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 
 use crate::clock;
 use crate::event::{EVENT_SCHEMA, Event};
+use crate::failpoints::reached;
 use crate::progress::Throttle;
-use crate::seam::reached;
 use crate::store::file_name;
 
 /// The events of a run, one a line.

@@ -18,12 +18,12 @@ use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{Event, RunStatus, Status};
+use crate::failpoints::reached;
 use crate::progress::Sink;
 use crate::run::{Options, Project};
-use crate::seam::reached;
 use crate::secret::redact;
 use crate::store::{Entry, Holder, Store, write_atomically, write_in_passing};
-use crate::{Device, MissReason, clock, machine};
+use crate::{Device, MissReason, clock, host_info};
 use journal::Journal;
 pub(crate) use past::{RUNNING, RunFolder, damaged, find, folders, runs};
 
@@ -133,7 +133,7 @@ impl Record {
             status: RunStatus::Running,
             command: options.command.clone(),
             host: clock::host(),
-            machine: machine::describe(),
+            machine: host_info::describe(),
             pid: std::process::id(),
             program: concat!("apprentice ", env!("CARGO_PKG_VERSION")).into(),
             started: started.clone(),

@@ -13,13 +13,13 @@ use super::project::links;
 use super::visit::Contents;
 use super::{Run, THREADS, panics};
 use crate::asset::Resolved;
+use crate::failpoints::reached;
 use crate::key::Material;
 use crate::progress::WORTH_A_BAR;
-use crate::seam::reached;
 use crate::secret::Unset;
 use crate::spec::Node;
 use crate::store::{AssetMade, Entry, Made, Output};
-use crate::{Context, PortFile, clock, memory};
+use crate::{Context, PortFile, clock, out_of_memory};
 
 impl Run<'_> {
     /// Runs the stage in its scratch folder and commits what it wrote. The caller holds the key's lock.
@@ -66,7 +66,7 @@ impl Run<'_> {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(self.options.threads);
         let pool = pool.thread_name(|index| format!("{THREADS}pool-{index}")).build();
         let pool = pool.context("start the threads of the stage")?;
-        let _at_work = memory::at_work(&node.id);
+        let _at_work = out_of_memory::at_work(&node.id);
         let worked = panics::caught(|| pool.install(|| node.config.execute(&files, &cx, &out)));
         worked.map_err(|error| self.project.assets.wanted_folder(assets, located(node, error)))?;
         // A result of other bytes than those of the key must not go by it.

@@ -7,8 +7,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{Plan, Project, Verdict};
+use crate::error_report::ErrorReport;
 use crate::secret;
-use crate::told::Told;
 
 /// One thing that is lacking.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -57,9 +57,9 @@ pub(crate) fn lacks(project: &Project, plan: &Plan) -> Vec<Lack> {
         };
         let lacking = assets(project, index).into_iter().filter_map(|name| project.assets.lacking(&name));
         // Without its assets no stage has a key, and so none is a hit.
-        let lacking = lacking.map(|error| (true, Told::of(&error)));
+        let lacking = lacking.map(|error| (true, ErrorReport::of(&error)));
         let unset = unset(project, index).into_iter();
-        let unset = unset.map(|(place, variable)| (certain, Told::of(&secret::unset(&variable).context(place))));
+        let unset = unset.map(|(place, variable)| (certain, ErrorReport::of(&secret::unset(&variable).context(place))));
         for (certain, told) in lacking.chain(unset) {
             let id = project.node(index).id.clone();
             let help = told.help();

@@ -31,13 +31,13 @@ pub(crate) use plan::{Plan, Verdict, plan};
 pub(crate) use project::Project;
 pub(crate) use select::select;
 
+use crate::error_report::ErrorReport;
 use crate::event::{Event, RunStatus, Status};
 use crate::progress::{Progress, Sink};
 use crate::record::{NodeRecord, Record, RunFolder};
 use crate::report::{self, Ran, Render};
 use crate::secret::redact;
 use crate::store::Entry;
-use crate::told::Told;
 use crate::{Cancel, Interrupted};
 use redacted::Redacted;
 use scheduler::Visit;
@@ -222,7 +222,7 @@ impl Run<'_> {
     fn tell_end(&self, index: usize, status: Status, start: Instant, error: Option<&anyhow::Error>) {
         let id = &self.project.node(index).id;
         let entry = self.done.lock().unwrap_or_else(PoisonError::into_inner).get(&index).cloned();
-        let told = error.map(Told::of);
+        let told = error.map(ErrorReport::of);
         let text = told.as_ref().map(|told| redact(&told.to_string()).into_owned());
         let log = self.record.log_so_far(id);
         let seconds = start.elapsed().as_secs_f64();

@@ -7,9 +7,9 @@ use serde::Serialize;
 use super::Project;
 use super::project::links;
 use crate::MissReason;
+use crate::checkpointing::Saved;
 use crate::key::Material;
 use crate::store::{Entry, Found};
-use crate::units::Saved;
 
 /// What would become of a node.
 #[derive(Clone, Debug, Serialize)]

@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use super::{Locked, Run};
 use crate::asset::Resolved;
+use crate::checkpointing::Saved;
 use crate::event::{Event, Status};
+use crate::failpoints::reached;
 use crate::key::Material;
-use crate::seam::reached;
 use crate::spec::Link;
 use crate::store::{Damage, Entry, Found, Kept, KeyLock};
-use crate::units::Saved;
 use crate::{Interrupted, MissReason};
 
 /// How often a waiting run looks whether the lock is free: soon enough for a person, seldom enough for the disk.

@@ -7,7 +7,7 @@ use std::path::Path;
 use tempfile::{NamedTempFile, TempPath};
 
 use super::lock::{given, is_the_file_at};
-use crate::seam::reached;
+use crate::failpoints::reached;
 
 /// Replaces or creates `path`: temporary file beside it, fsync, rename, fsync of the folder.
 pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {

@@ -8,7 +8,7 @@ use anyhow::{Context as _, ensure};
 
 use super::durable::{make_read_only, move_new, sync};
 use super::{Store, list};
-use crate::seam::reached;
+use crate::failpoints::reached;
 
 /// An object that is not what its name says. It was moved aside, so that nothing can be served from it.
 #[derive(Debug, thiserror::Error)]

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 
 use super::durable::{move_new, open_to_others, temporary};
 use super::{Damage, Entry, Last, Output, Stamp, Store, digest_of};
-use crate::seam::reached;
+use crate::failpoints::reached;
 
 impl Store {
     /// Where a person finds an output.

@@ -12,13 +12,13 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use pipeline::inspect::{self, Format, Show, Verdict};
-use pipeline::memory::Watched;
+use pipeline::out_of_memory::TrackingAllocator;
 use pipeline::report::{Form, Request};
 use pipeline::{Artifact as _, Catalog, Device, Devices, Figures, FiguresOf, Generator, StageKind};
 use serde_json::json;
 
 #[global_allocator]
-static ALLOCATOR: Watched<System> = Watched(System);
+static ALLOCATOR: TrackingAllocator<System> = TrackingAllocator(System);
 
 static CATALOG: Catalog = Catalog {
     stages: &[

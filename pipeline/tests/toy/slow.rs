@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use pipeline::units::{Checkpoints, Log, Vault};
+use pipeline::checkpointing::{Checkpoints, Log, Vault};
 use pipeline::{Context, Stage, ports};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result, bail};
-use pipeline::units::Vault;
+use pipeline::checkpointing::Vault;
 
 use crate::artifact::{Call, Failure};
 use crate::llm::{Answer, Failed, Llm, Player, Reading, Request, Writing, key, vectors_of};

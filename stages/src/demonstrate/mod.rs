@@ -36,8 +36,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use pipeline::checkpointing::Vault;
 use pipeline::progress::Bar;
-use pipeline::units::Vault;
 use pipeline::{AssetName, Context, Stage, Wants};
 use rand::seq::SliceRandom;
 use rayon::prelude::*;

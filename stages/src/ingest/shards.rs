@@ -12,7 +12,7 @@ use std::sync::mpsc::sync_channel;
 
 use anyhow::{Context as _, Result, anyhow};
 use pipeline::Context;
-use pipeline::units::Log;
+use pipeline::checkpointing::Log;
 use rayon::prelude::*;
 
 use super::bad_rows::Fault;

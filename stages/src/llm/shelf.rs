@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, ensure};
-use pipeline::units::Vault;
+use pipeline::checkpointing::Vault;
 use serde_json::json;
 
 use super::{Embedder, Vectors, key};

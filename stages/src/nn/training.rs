@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
 use pipeline::Context;
-use pipeline::units::Checkpoints;
+use pipeline::checkpointing::Checkpoints;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 

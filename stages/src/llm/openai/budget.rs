@@ -13,7 +13,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use pipeline::units::{Ledger, Record};
+use pipeline::checkpointing::{Ledger, Record};
 use pipeline::{Cancel, Exhausted, Interrupted};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 /// The path with `~` or `~/…` led to the home; unchanged where it begins otherwise, or where there is no home.
-pub(crate) fn expanded(path: &Path) -> PathBuf {
+pub(crate) fn expand_tilde(path: &Path) -> PathBuf {
     led_to(path, std::env::home_dir())
 }
 

@@ -32,13 +32,13 @@ pub(crate) fn named(text: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::told::Told;
+    use crate::error_report::ErrorReport;
 
     #[test]
     fn a_copy_goes_by_the_name_of_its_original() {
         stands_for(Path::new("store/scratch/k/unpacked-1/log.json"), Path::new("data/log.json.gz"));
         let error = anyhow::anyhow!("store/scratch/k/unpacked-1/log.json:3: no number\nhelp: see log.json");
-        let told = Told::of(&error.context("store/scratch/k/other")).to_string();
+        let told = ErrorReport::of(&error.context("store/scratch/k/other")).to_string();
         assert_eq!(told, "store/scratch/k/other: data/log.json.gz:3: no number\nhelp: see log.json");
     }
 }

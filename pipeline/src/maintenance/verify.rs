@@ -12,10 +12,10 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::asset::verify_cache;
+use crate::checkpointing;
 use crate::progress::{Bar, Progress};
 use crate::record::folders;
 use crate::store::{Entry, Store, list, read_if_there};
-use crate::units;
 
 /// What was looked at, and what is wrong.
 #[derive(Debug, Default, Serialize)]
@@ -77,11 +77,11 @@ pub(crate) fn verify(store: &Store, cache: &Path, progress: &Progress) -> anyhow
     found.faults.extend(unreadable);
     lost(store, &entries, &mut found.faults)?;
 
-    let answers = units::values(&store.part("calls"))?;
+    let answers = checkpointing::values(&store.part("calls"))?;
     found.answers = answers.len();
     found.faults.extend(in_parallel(progress, "answers", &answers, |path| {
         let text = "is damaged; the question is asked again when it comes up";
-        match units::is_whole_value(path) {
+        match checkpointing::is_whole_value(path) {
             Ok(whole) => whole.filter(|whole| !whole).map(|_| fault("answer", path, text)),
             Err(error) => Some(refused("answer", path, &error)),
         }
@@ -97,7 +97,7 @@ pub(crate) fn verify(store: &Store, cache: &Path, progress: &Progress) -> anyhow
     let ledgers = ledgers(store)?;
     found.ledgers = ledgers.len();
     found.faults.extend(in_parallel(progress, "ledgers", &ledgers, |path| match read_if_there(path) {
-        Ok(bytes) => units::damaged_record(&bytes.unwrap_or_default()).map(|at| {
+        Ok(bytes) => checkpointing::damaged_record(&bytes.unwrap_or_default()).map(|at| {
             let text = format!("is damaged at byte {at}; its stage asks nothing before it is put back or moved away");
             fault("ledger", path, &text)
         }),
@@ -222,11 +222,11 @@ fn ledgers(store: &Store) -> anyhow::Result<Vec<PathBuf>> {
 }
 
 fn unit(path: &Path) -> anyhow::Result<Option<Fault>> {
-    match units::is_whole_checkpoint(path)? {
+    match checkpointing::is_whole_checkpoint(path)? {
         Some(true) => return Ok(None),
         Some(false) => {
             let beside = list(path.parent().unwrap_or(path))?;
-            let then = match units::standing(&beside) {
+            let then = match checkpointing::standing(&beside) {
                 (Some(_), 0) => "a newer one is whole, and the stage goes on from that",
                 (Some(_), _) => "the stage goes on from the one before",
                 (None, _) => "none before it is whole, so this work begins anew",
@@ -236,7 +236,7 @@ fn unit(path: &Path) -> anyhow::Result<Option<Fault>> {
         None => {}
     }
     let bytes = read_if_there(path).with_context(|| format!("check `{}`", path.display()))?.unwrap_or_default();
-    Ok(units::damaged_frame(&bytes)
+    Ok(checkpointing::damaged_frame(&bytes)
         .map(|at| fault("log", path, &format!("is damaged at byte {at}; the units from there on are made again"))))
 }
 

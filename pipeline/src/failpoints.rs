@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 /// What a test program puts in the place of the world.
-pub struct Seam {
+pub struct Failpoints {
     /// Called at each commit point, with what was just done to which file or folder. Of a file: `created`, `written`,
     /// `synced`, `read-only`, `named`, `kept` (the name too survives a power cut), `aside` (moved away as damaged),
     /// `removed`; of the record of a run: `made`; of the lock of a key: `waits`, `locked`, `unlocked`.
@@ -17,21 +17,21 @@ pub struct Seam {
     pub now: fn(real: Duration) -> Duration,
 }
 
-static SEAM: OnceLock<Seam> = OnceLock::new();
+static FAILPOINTS: OnceLock<Failpoints> = OnceLock::new();
 
 /// Takes hold, for as long as the process lives; the first one counts.
-pub fn install(seam: Seam) {
-    let _ = SEAM.set(seam);
+pub fn install(failpoints: Failpoints) {
+    let _ = FAILPOINTS.set(failpoints);
 }
 
 /// A commit point: what was done before survives if the process ends here.
 pub(crate) fn reached(point: &'static str, path: &Path) {
-    if let Some(seam) = SEAM.get() {
-        (seam.reached)(point, path);
+    if let Some(failpoints) = FAILPOINTS.get() {
+        (failpoints.reached)(point, path);
     }
 }
 
 /// The time that the engine believes it is.
 pub(crate) fn now(real: Duration) -> Duration {
-    SEAM.get().map_or(real, |seam| (seam.now)(real))
+    FAILPOINTS.get().map_or(real, |failpoints| (failpoints.now)(real))
 }

@@ -87,7 +87,7 @@ impl std::fmt::Display for Saved {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::units::{Checkpoints, Log};
+    use crate::checkpointing::{Checkpoints, Log};
 
     #[test]
     fn finished_units_are_found_and_what_only_begins_is_none() {

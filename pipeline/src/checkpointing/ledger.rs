@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail, ensure};
 
 use super::log::{HEADER, LENGTH, frame, frame_at};
-use crate::seam::reached;
+use crate::failpoints::reached;
 use crate::store::{given, sync_parent};
 
 /// A file of records, shared between processes.

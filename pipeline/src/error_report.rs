@@ -7,7 +7,7 @@
 use std::fmt;
 use std::io::{self, ErrorKind};
 
-use crate::copies::named;
+use crate::path_aliases::named;
 
 /// How the line of a help begins.
 const HELP: &str = "\nhelp: ";
@@ -18,14 +18,14 @@ const FULL: &str = "free some space there, or use another disk (`--artifacts DIR
 
 /// What is wrong, and what to do about it.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Told {
+pub(crate) struct ErrorReport {
     /// The causes, the outermost first, without their helps.
     pub message: String,
     /// The helps in the same order, without the word.
     helps: Vec<String>,
 }
 
-impl Told {
+impl ErrorReport {
     /// An error with its causes.
     pub fn of(error: &anyhow::Error) -> Self {
         let (mut messages, mut helps) = (Vec::new(), Vec::new());
@@ -57,7 +57,7 @@ fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
 }
 
-impl fmt::Display for Told {
+impl fmt::Display for ErrorReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)?;
         self.helps.iter().try_for_each(|help| write!(f, "{HELP}{help}"))
@@ -74,17 +74,17 @@ mod tests {
     fn helps_stand_behind_the_last_cause_and_each_of_them_once() {
         let error = Err::<(), _>(anyhow!("no such byte\nhelp: fetch it again"));
         let error = error.context("m.gguf cannot be read\nhelp: look at it").context("stage demos").unwrap_err();
-        let told = Told::of(&error);
+        let told = ErrorReport::of(&error);
         assert_eq!(told.message, "stage demos: m.gguf cannot be read: no such byte");
         assert_eq!(told.help().as_deref(), Some("look at it\nfetch it again"));
         assert_eq!(told.to_string(), format!("{}\nhelp: look at it\nhelp: fetch it again", told.message));
         let twice = Err::<(), _>(anyhow!("a\nhelp: x")).context("b\nhelp: x").unwrap_err();
-        assert_eq!(Told::of(&twice).help().as_deref(), Some("x"));
+        assert_eq!(ErrorReport::of(&twice).help().as_deref(), Some("x"));
         let full =
             |context: &'static str| Err::<(), _>(io::Error::from(ErrorKind::StorageFull)).context(context).unwrap_err();
-        assert_eq!(Told::of(&full("save")).help().as_deref(), Some(FULL));
-        assert_eq!(Told::of(&full("save\nhelp: x")).help().as_deref(), Some("x"));
-        let plain = Told::of(&anyhow!("no help: at all\nbut lines"));
+        assert_eq!(ErrorReport::of(&full("save")).help().as_deref(), Some(FULL));
+        assert_eq!(ErrorReport::of(&full("save\nhelp: x")).help().as_deref(), Some("x"));
+        let plain = ErrorReport::of(&anyhow!("no help: at all\nbut lines"));
         assert_eq!((plain.to_string().as_str(), plain.help()), ("no help: at all\nbut lines", None));
     }
 }

@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::Roots;
 use crate::record::RunFolder;
 use crate::store::{Entry, Remembered, Stamp, Store, digest_of, file_name, is_hash, is_held, is_temporary, list};
-use crate::{report, units};
+use crate::{checkpointing, report};
 
 /// What is asked for beyond the usual.
 #[derive(Clone, Debug, Default)]
@@ -253,7 +253,7 @@ impl Garbage {
     }
 
     fn answers(&mut self, store: &Store, wanted: bool) -> anyhow::Result<()> {
-        let answers = units::values(&store.part("calls"))?;
+        let answers = checkpointing::values(&store.part("calls"))?;
         // Units of unfinished work go on exactly only with the answers that they were made with.
         if !wanted || self.stays.unfinished > 0 || self.stays.runs_at_work > 0 {
             self.stays.answers = answers.len();

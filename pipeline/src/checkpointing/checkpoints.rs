@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 
 use super::SUM;
-use crate::seam::reached;
+use crate::failpoints::reached;
 use crate::store::{read_if_there, write_atomically};
 
 const EXTENSION: &str = "checkpoint";

@@ -1,9 +1,9 @@
 //! What is said when there is no memory left: which stages were at work, and how much was asked for.
 //!
 //! Rust ends a program with `abort` when an allocation is refused that cannot be done without, and says how many bytes it
-//! wanted, not for what. [`Watched`] remembers on each thread what was refused last; when the process is about to abort on a
-//! thread to which something was refused, the stages at work are named and it ends with [`Exit::OutOfMemory`]. An allocation
-//! that *may* be refused (reading a file that is too large) stays an error of its stage. That is safe for the store as a kill
+//! wanted, not for what. [`TrackingAllocator`] remembers on each thread what was refused last; when the process is about to
+//! abort on a thread to which something was refused, the stages at work are named and it ends with [`Exit::OutOfMemory`]. An
+//! allocation that *may* be refused (reading a file that is too large) stays an error of its stage. That is safe for the store as a kill
 //! is: what is committed is committed.
 //!
 //! A kernel that grants more than it has kills instead (SIGKILL, 137), and asks nobody before.
@@ -29,10 +29,10 @@ thread_local! {
 }
 
 /// An allocator that remembers what it refused.
-pub struct Watched<A>(pub A);
+pub struct TrackingAllocator<A>(pub A);
 
 // SAFETY: everything is handed on to the allocator inside, and a pointer is only compared with null.
-unsafe impl<A: GlobalAlloc> GlobalAlloc for Watched<A> {
+unsafe impl<A: GlobalAlloc> GlobalAlloc for TrackingAllocator<A> {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: as the caller promised.
         granted(unsafe { self.0.alloc(layout) }, layout.size())

@@ -13,13 +13,13 @@ const ENCODED: usize = 5;
 
 /// What to look for.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Trace {
+pub(crate) struct SecretMatcher {
     core: Vec<char>,
     /// The inner signs of its base64 at each of the three places where it may begin within a group of four signs.
     encoded: Vec<Vec<u8>>,
 }
 
-impl Trace {
+impl SecretMatcher {
     /// None for a value that is too short.
     pub fn of(value: &str) -> Option<Self> {
         let quote = |c: char| c.is_whitespace() || "\"'`“”‘’".contains(c);
@@ -192,7 +192,7 @@ mod tests {
     use super::*;
 
     fn clean(value: &str, text: &str) -> String {
-        Trace::of(value).unwrap().replaced(text, "X").unwrap_or_else(|| text.to_owned())
+        SecretMatcher::of(value).unwrap().replaced(text, "X").unwrap_or_else(|| text.to_owned())
     }
 
     #[test]
@@ -226,7 +226,7 @@ mod tests {
         for value in ["abcdef\n", " abcdef", "\"abcdef\"", "'abcdef' ", "\u{201c}abcdef\u{201d}"] {
             assert_eq!(clean(value, "bad key abcdef"), "bad key X");
         }
-        assert!(Trace::of("'abc'").is_none(), "three signs are a word");
+        assert!(SecretMatcher::of("'abc'").is_none(), "three signs are a word");
     }
 
     #[test]

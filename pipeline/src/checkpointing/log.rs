@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, ensure};
 
 use super::SUM;
-use crate::seam::reached;
+use crate::failpoints::reached;
 use crate::store::sync_parent;
 
 pub(super) const LENGTH: usize = 4;
