@@ -123,7 +123,7 @@ impl Context {
     pub fn threads(&self) -> usize {
         self.threads
     }
-    /// Where the user wants a training to compute; `cpu` for stages that do not [train](crate::Stage::TRAINS).
+    /// Where the user wants a training to compute; `cpu` for stages that do not [train](crate::Stage::USES_DEVICE).
     #[must_use]
     pub fn device(&self) -> Device {
         self.device

@@ -46,5 +46,6 @@ pub use ports::{Arity, Many, Named, PortField, PortFile, PortSpec, Ports};
 pub use reason::MissReason;
 pub use secret::Secret;
 pub use stage::{
-    AnyStage, Apart, AssetName, Catalog, ConfigError, Figures, FiguresOf, Generator, Stage, StageKind, Unfit, Wants,
+    AnyStage, AssetName, Catalog, ConfigError, Figures, FiguresOf, ForbiddenSource, Generator, NoLeakage, Requirement,
+    Stage, StageKind,
 };

@@ -80,5 +80,5 @@ pub static CATALOG: Catalog = Catalog {
     recommend: recommend::recommend,
     figures: &[FiguresOf { kind: Metrics::KIND, read: artifact::figures }],
     report: report::tell,
-    starter: include_str!("../../configs/quickstart.yaml"),
+    template: include_str!("../../configs/quickstart.yaml"),
 };

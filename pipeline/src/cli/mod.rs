@@ -90,7 +90,7 @@ fn dispatch(session: &Session, command: &Command) -> Result<Exit, Failure> {
         Command::Schema if session.global.json => print_json(spec::schema(session.catalog)),
         Command::Schema => write(&escape::json(&format!("{:#}\n", spec::schema(session.catalog)))),
         Command::Init(args) => {
-            spec::write_starter(&args.path, session.catalog.starter).map_err(Failure::wrong)?;
+            spec::write_template(&args.path, session.catalog.template).map_err(Failure::wrong)?;
             let path = args.path.display();
             talk(&format!("wrote `{path}`; run it with `apprentice run {path}`"));
             if session.global.json { print_json(json!({ "path": args.path })) } else { Ok(Exit::Ok) }

@@ -34,7 +34,7 @@ impl Session {
         }
         let mut experiment = spec::load(&source.experiment, &source.set, self.catalog).map_err(Failure::wrong)?;
         // What is said for once goes before what the file says.
-        for node in experiment.nodes.iter_mut().filter(|node| node.kind.trains) {
+        for node in experiment.nodes.iter_mut().filter(|node| node.kind.uses_device) {
             node.device = self.global.device.or(node.device);
         }
         Ok(experiment)

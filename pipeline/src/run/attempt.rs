@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 
-use super::project::links;
+use super::project::edges;
 use super::visit::Contents;
 use super::{Run, THREADS, panics};
 use crate::asset::Resolved;
@@ -54,12 +54,12 @@ impl Run<'_> {
             incomplete: Arc::default(),
         };
         let files = |port: &str| {
-            let file = |link: &crate::spec::Link| PortFile {
-                name: link.name.clone(),
-                cell: link.cell.clone(),
-                path: store.object(&contents.behind(link)),
+            let file = |edge: &crate::spec::Edge| PortFile {
+                name: edge.name.clone(),
+                cell: edge.cell.clone(),
+                path: store.object(&contents.behind(edge)),
             };
-            links(node, port).iter().map(file).collect()
+            edges(node, port).iter().map(file).collect()
         };
         // A pool for each stage: in a shared one, the stage that began first would keep every thread until its queue is empty.
         // Which thread computes what changes no result, so the system may share the cores among all of them.

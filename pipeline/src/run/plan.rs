@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::Project;
-use super::project::links;
+use super::project::edges;
 use crate::MissReason;
 use crate::checkpointing::Saved;
 use crate::key::Material;
@@ -92,8 +92,8 @@ impl Plan {
             return None;
         }
         let made = |port: &str| {
-            let link = links(project.node(index), port).first()?;
-            let output = self.hits.get(&link.node)?.output(link.port)?;
+            let edge = edges(project.node(index), port).first()?;
+            let output = self.hits.get(&edge.node)?.output(edge.port)?;
             Some(project.store.object(&output.digest))
         };
         // A plan does not fail on what is only said beside it; the run will say what is wrong.
@@ -121,9 +121,9 @@ fn verdict(project: &Project, index: usize, forced: bool, plan: &mut Plan) -> an
         Ok(assets) => assets,
         Err(asset) => return Ok(Verdict::Fetch { asset }),
     };
-    let digest = |link: &crate::spec::Link| {
-        let entry = plan.hits.get(&link.node);
-        entry.and_then(|entry| entry.output(link.port)).map(|output| output.digest.clone()).unwrap_or_default()
+    let digest = |edge: &crate::spec::Edge| {
+        let entry = plan.hits.get(&edge.node);
+        entry.and_then(|entry| entry.output(edge.port)).map(|output| output.digest.clone()).unwrap_or_default()
     };
     let mut material = project.material(index, &assets, &digest);
     let on: Vec<_> = project.needs(index).into_iter().filter(|need| !plan.hits.contains_key(need)).collect();

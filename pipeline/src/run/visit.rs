@@ -10,7 +10,7 @@ use crate::checkpointing::Saved;
 use crate::event::{Event, Status};
 use crate::failpoints::reached;
 use crate::key::Material;
-use crate::spec::Link;
+use crate::spec::Edge;
 use crate::store::{Damage, Entry, Found, Kept, KeyLock};
 use crate::{Interrupted, MissReason};
 
@@ -22,9 +22,9 @@ const WAIT: Duration = Duration::from_millis(100);
 pub(super) struct Contents(BTreeMap<(usize, &'static str), String>);
 
 impl Contents {
-    /// The content behind a link of the node.
-    pub fn behind(&self, link: &Link) -> String {
-        self.0.get(&(link.node, link.port)).cloned().unwrap_or_default()
+    /// The content behind an edge of the node.
+    pub fn behind(&self, edge: &Edge) -> String {
+        self.0.get(&(edge.node, edge.port)).cloned().unwrap_or_default()
     }
 }
 
@@ -38,7 +38,7 @@ impl Run<'_> {
             let assets =
                 self.project.assets.fetched(self.project.node(index), &self.progress(index), &self.options.cancel)?;
             let contents = self.contents(index);
-            let material = self.project.material(index, &assets, &|link| contents.behind(link));
+            let material = self.project.material(index, &assets, &|edge| contents.behind(edge));
             let key = material.key();
             let gate = self.project.store.enter()?;
             self.record.keyed(index, &key)?;
@@ -167,8 +167,8 @@ impl Run<'_> {
     /// Checks the contents of the inputs; where one is damaged, the stage that made it is visited again. Says whether any was.
     fn remade_inputs(&self, index: usize, contents: &Contents) -> anyhow::Result<bool> {
         let mut remade = false;
-        for link in self.project.node(index).inputs.iter().flat_map(|(_, links)| links) {
-            let digest = contents.behind(link);
+        for edge in self.project.node(index).inputs.iter().flat_map(|(_, edges)| edges) {
+            let digest = contents.behind(edge);
             if self.checked.lock().unwrap_or_else(PoisonError::into_inner).contains(&digest) {
                 continue;
             }
@@ -177,15 +177,15 @@ impl Run<'_> {
                     self.checked.lock().unwrap_or_else(PoisonError::into_inner).insert(digest);
                 }
                 Err(damage) => {
-                    self.warn(link.node, &format!("{damage}; it is made again"));
+                    self.warn(edge.node, &format!("{damage}; it is made again"));
                     let start = Instant::now();
-                    match self.visit(link.node)? {
+                    match self.visit(edge.node)? {
                         // Somebody else made it. If that was this run, it has told so.
                         Status::Hit => {
                             let done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
-                            done.get(&link.node).into_iter().for_each(|entry| self.record.gives(link.node, entry));
+                            done.get(&edge.node).into_iter().for_each(|entry| self.record.gives(edge.node, entry));
                         }
-                        status => self.tell_end(link.node, status, start, None),
+                        status => self.tell_end(edge.node, status, start, None),
                     }
                     remade = true;
                 }
@@ -227,12 +227,12 @@ impl Run<'_> {
     /// What a node reads; what it needs is up to date.
     fn contents(&self, index: usize) -> Contents {
         let done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
-        let content = |link: &Link| {
-            let output = done.get(&link.node).and_then(|entry| entry.output(link.port));
-            ((link.node, link.port), output.map(|output| output.digest.clone()).unwrap_or_default())
+        let content = |edge: &Edge| {
+            let output = done.get(&edge.node).and_then(|entry| entry.output(edge.port));
+            ((edge.node, edge.port), output.map(|output| output.digest.clone()).unwrap_or_default())
         };
-        let links = self.project.node(index).inputs.iter().flat_map(|(_, links)| links);
-        Contents(links.map(content).collect())
+        let edges = self.project.node(index).inputs.iter().flat_map(|(_, edges)| edges);
+        Contents(edges.map(content).collect())
     }
 
     pub(super) fn id(&self, index: usize) -> String {

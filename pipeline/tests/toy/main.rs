@@ -42,7 +42,7 @@ static CATALOG: Catalog = Catalog {
     recommend: |_, _| anyhow::bail!("toys have no policy"),
     figures: &[FiguresOf { kind: "value", read: figures }],
     report,
-    starter: "# A number.\nname: starter\nstages:\n  one: { use: toy.number, with: { value: 1 } }\n",
+    template: "# A number.\nname: starter\nstages:\n  one: { use: toy.number, with: { value: 1 } }\n",
 };
 
 /// A machine with one card.

@@ -38,7 +38,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail, ensure};
 use pipeline::checkpointing::Vault;
 use pipeline::progress::Bar;
-use pipeline::{AssetName, Context, Stage, Wants};
+use pipeline::{AssetName, Context, Requirement, Stage};
 use rand::seq::SliceRandom;
 use rayon::prelude::*;
 use schemars::JsonSchema;
@@ -214,9 +214,9 @@ impl Stage for Demonstrate {
         self.roles.check().map_err(|(path, message)| (format!("roles.{path}"), message))
     }
 
-    fn wants(&self) -> Vec<Wants> {
+    fn requirements(&self) -> Vec<Requirement> {
         let idle = !self.expert.reflects();
-        let idle = idle.then(|| Wants {
+        let idle = idle.then(|| Requirement {
             setting: "expert",
             port: "memories",
             connected: false,
@@ -227,7 +227,7 @@ impl Stage for Demonstrate {
             true => ("it answers from recorded calls", "connect the `calls` of an earlier stage"),
             false => ("only `llm: { replay: {} }` answers from recorded calls", "leave the input out, or replay it"),
         };
-        let calls = Wants { setting: "llm", port: "calls", connected: self.llm.replays(), why: why.into(), help };
+        let calls = Requirement { setting: "llm", port: "calls", connected: self.llm.replays(), why: why.into(), help };
         idle.into_iter().chain([calls]).collect()
     }
 

@@ -37,7 +37,7 @@ mod versus;
 mod weighing;
 
 use anyhow::{Result, ensure};
-use pipeline::{Apart, Context, Many, Stage, Unfit, Wants};
+use pipeline::{Context, ForbiddenSource, Many, NoLeakage, Requirement, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -210,8 +210,8 @@ impl Stage for Evaluate {
         self.controls.check().map_err(|(path, message)| (format!("controls.{path}"), message))
     }
 
-    fn apart(&self) -> Vec<Apart> {
-        let apart = |from| Apart {
+    fn no_leakage(&self) -> Vec<NoLeakage> {
+        let rule = |from| NoLeakage {
             port: "world",
             from,
             // A world at `truth` is for irl's picture: nothing is learned from it.
@@ -221,20 +221,20 @@ impl Stage for Evaluate {
             help: "judge in a world of another family that no policy learned from, or say `judge: same_as_training` under \
                    `with`: the rows are then labelled as privileged",
         };
-        let mut kept: Vec<Apart> = match self.judge {
-            Judge::Apart => ["policies", "training", "planned", "demonstrations"].map(apart).into(),
+        let mut kept: Vec<NoLeakage> = match self.judge {
+            Judge::Apart => ["policies", "training", "planned", "demonstrations"].map(rule).into(),
             Judge::SameAsTraining => Vec::new(),
         };
-        kept.push(Apart {
+        kept.push(NoLeakage {
             why: "what the judge chose looks better in it than elsewhere",
             help: "choose checkpoints in a world that is neither the judge nor made with it",
-            ..apart("validation")
+            ..rule("validation")
         });
         kept
     }
 
-    fn unfit(&self) -> Vec<Unfit> {
-        let world = Unfit {
+    fn forbidden_sources(&self) -> Vec<ForbiddenSource> {
+        let world = ForbiddenSource {
             port: "world",
             made_by: "world.pessimistic",
             why: "its rewards are lowered where its models are unsure, so what it pays is no rating of anybody",
@@ -244,15 +244,15 @@ impl Stage for Evaluate {
         vec![world]
     }
 
-    fn wants(&self) -> Vec<Wants> {
-        let wants = self.checkpoint.as_ref().map(|_| Wants {
+    fn requirements(&self) -> Vec<Requirement> {
+        let requirement = self.checkpoint.as_ref().map(|_| Requirement {
             setting: "checkpoint",
             port: "validation",
             connected: true,
             why: "checkpoints are chosen in a world that is not the judge".to_owned(),
             help: "connect such a world, or sweep no checkpoints",
         });
-        wants.into_iter().collect()
+        requirement.into_iter().collect()
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {

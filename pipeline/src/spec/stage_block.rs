@@ -1,7 +1,7 @@
 //! One entry of `stages`: its five keys.
 
+use super::document::{meant, only};
 use super::sweep::{self, Axis};
-use super::top::{meant, only};
 use super::tree::{Data, Entry};
 use crate::diagnostic::{Diagnostic, Span, listed};
 use crate::{Catalog, Device, StageKind};
@@ -10,7 +10,7 @@ use crate::{Catalog, Device, StageKind};
 pub(crate) const STAGE_KEYS: &[&str] = &["use", "device", "inputs", "with", "each"];
 
 /// A stage as written; what is wrong or absent is left out, after it was reported.
-pub(crate) struct Block<'t> {
+pub(crate) struct StageBlock<'t> {
     pub name: &'t str,
     pub name_span: Span,
     pub kind: Option<&'static StageKind>,
@@ -25,7 +25,7 @@ pub(crate) struct Block<'t> {
     pub axes: Vec<Axis<'t>>,
 }
 
-impl<'t> Block<'t> {
+impl<'t> StageBlock<'t> {
     pub fn read(entry: &'t Entry, catalog: &'static Catalog, errors: &mut Vec<Diagnostic>) -> Self {
         let of = format!("stage `{}`", entry.key);
         let mut block = Self {
@@ -109,8 +109,8 @@ fn device(stage: &Entry, kind: Option<&StageKind>, catalog: &Catalog, errors: &m
     };
     match (read, kind) {
         (Err(message), _) => errors.push(fault(message).help("for example `device: cuda`")),
-        (Ok(_), Some(kind)) if !kind.trains => {
-            let training = catalog.stages.iter().filter(|row| row.trains).map(|row| row.kind);
+        (Ok(_), Some(kind)) if !kind.uses_device => {
+            let training = catalog.stages.iter().filter(|row| row.uses_device).map(|row| row.kind);
             let message = format!("{} trains nothing, so it has no device", kind.kind);
             errors.push(
                 fault(message).help(format!("leave it out here; the stage kinds that train: {}", listed(training))),

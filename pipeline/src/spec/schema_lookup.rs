@@ -10,7 +10,7 @@ use crate::secret;
 const CHOICES: [&str; 3] = ["oneOf", "anyOf", "allOf"];
 
 /// The schema of one config with all its definitions.
-pub(crate) struct Shape {
+pub(crate) struct SchemaLookup {
     root: Value,
     definitions: serde_json::Map<String, Value>,
 }
@@ -22,7 +22,7 @@ pub(crate) enum Step {
     Index(usize),
 }
 
-impl Shape {
+impl SchemaLookup {
     pub fn new(schema: &dyn Fn(&mut SchemaGenerator) -> Schema) -> Self {
         let mut generator = SchemaSettings::draft2020_12().into_generator();
         let root = schema(&mut generator).to_value();
@@ -39,7 +39,7 @@ impl Shape {
         Some(sentence.trim_end_matches('.').to_owned())
     }
 
-    /// The keys of the config itself, each with what [`Shape::about`] says of it.
+    /// The keys of the config itself, each with what [`SchemaLookup::about`] says of it.
     pub fn fields(&self) -> Vec<(String, String)> {
         let map = self.target(&self.root).get("properties").and_then(Value::as_object);
         let about = |name: &String| self.about(&[Step::Key(name.clone())]).unwrap_or_default();
