@@ -137,7 +137,7 @@ impl Context {
     ///
     /// # Errors
     /// [`Interrupted`], and nothing else.
-    pub fn go_on(&self) -> anyhow::Result<()> {
+    pub fn check_cancelled(&self) -> anyhow::Result<()> {
         if self.cancel.is_raised() { Err(Interrupted.into()) } else { Ok(()) }
     }
     /// The flag behind [`Context::go_on`], for what outlives a borrow of this.

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::Catalog;
-use crate::key::Material;
+use crate::key::KeyMaterial;
 use crate::reason::differences;
 use crate::record::{NodeRecord, RunRecord};
 use crate::store::{Entry, Output, Store, digest_of};
@@ -193,7 +193,7 @@ impl ComparedRun<'_> {
 
 /// A key in clear and the outputs that came of it, with a person's names: causes first, in the order in which a person would
 /// ask for them.
-fn readable(material: &Material, node: &NodeRecord) -> Value {
+fn readable(material: &KeyMaterial, node: &NodeRecord) -> Value {
     let mut inputs = Map::new();
     for (port, rows) in &material.inputs {
         let rows: Vec<_> = rows.as_array().into_iter().flatten().collect();

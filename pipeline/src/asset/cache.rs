@@ -22,7 +22,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
 
-use super::digest::{Stamp, Tree};
+use super::digest::{FileStamp, Tree};
 use super::seen::{self, Seen};
 use super::{Resolved, Work};
 use crate::home_dir::expand_tilde;
@@ -73,7 +73,7 @@ pub(super) struct Record {
     /// Which build of the program made it; empty for content that no program of ours makes.
     pub(super) maker: String,
     /// The files as they were when the digests were taken.
-    pub(super) files: Vec<Stamp>,
+    pub(super) files: Vec<FileStamp>,
     /// When that was, in nanoseconds since 1970.
     #[serde(default)]
     pub(super) read: u64,
@@ -182,7 +182,7 @@ impl Slot {
                 return Ok(file);
             }
             waiting.get_or_insert_with(|| work.bar("wait for another run that fetches", None, "")).inc(0);
-            work.go_on()?;
+            work.check_cancelled()?;
             std::thread::sleep(GLANCE);
         }
     }
@@ -201,7 +201,7 @@ impl Slot {
         let place = || format!("cannot write `{}`", path.display());
         let folder = path.parent().unwrap_or(&self.folder);
         let unharmed = Tree::list(&path).and_then(|tree| tree.blake3(work)).is_ok_and(|digest| digest == record.blake3);
-        work.go_on()?;
+        work.check_cancelled()?;
         if !unharmed {
             sync(made).with_context(place)?;
             if folder.exists() {

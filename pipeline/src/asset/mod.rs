@@ -101,7 +101,7 @@ impl Work {
     fn bar(&self, doing: &str, total: Option<u64>, unit: &'static str) -> Bar {
         self.progress.bar(&format!("{doing} {}", self.name), total, unit)
     }
-    fn go_on(&self) -> anyhow::Result<()> {
+    fn check_cancelled(&self) -> anyhow::Result<()> {
         if self.cancel.is_raised() { Err(Interrupted.into()) } else { Ok(()) }
     }
 }
@@ -195,7 +195,7 @@ impl Resolver {
         }
         let mut causes = Vec::new();
         for source in &spec.from {
-            work.go_on()?;
+            work.check_cancelled()?;
             let kind =
                 source.kind().map_err(|(field, sentence)| anyhow::anyhow!("asset `{name}`: {field} {sentence}"))?;
             match self.try_source(kind, spec, &work) {
@@ -236,7 +236,7 @@ impl Resolver {
             if let Some(found) = self.slot(kind, spec).hit(&maker(kind), work) {
                 return Ok(Some(found));
             }
-            work.go_on()?;
+            work.check_cancelled()?;
         }
         Ok(None)
     }
@@ -295,7 +295,7 @@ impl Resolver {
         if let Some(found) = slot.hit(&maker(kind), work) {
             return Ok(found);
         }
-        work.go_on()?;
+        work.check_cancelled()?;
         let parts = slot.parts()?;
         let mut scratch = None;
         let made = match kind {

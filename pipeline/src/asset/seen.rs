@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::cache::{Cache, publish};
-use super::digest::{Stamp, Tree};
+use super::digest::{FileStamp, Tree};
 use crate::clock;
 
 /// Nanoseconds of the coarsest clock of a file system in use (FAT).
@@ -18,7 +18,7 @@ const TICK: u64 = 2_000_000_000;
 
 /// How a tree looked when it was read.
 pub(super) struct Seen {
-    pub(super) files: Vec<Stamp>,
+    pub(super) files: Vec<FileStamp>,
     /// When reading began, in nanoseconds since 1970.
     pub(super) read: u64,
 }
@@ -29,7 +29,7 @@ struct Row {
     path: PathBuf,
     blake3: String,
     read: u64,
-    files: Vec<Stamp>,
+    files: Vec<FileStamp>,
 }
 
 /// Now, in nanoseconds since 1970.
@@ -40,7 +40,7 @@ pub(super) fn now() -> u64 {
 impl Seen {
     /// Whether `tree` is certainly what was read. A file from the future, as after a jump of the clock, is none of these.
     pub(super) fn is(&self, tree: &Tree) -> bool {
-        let settled = |file: &Stamp| file.modified.max(file.changed).saturating_add(TICK) <= self.read;
+        let settled = |file: &FileStamp| file.modified.max(file.changed).saturating_add(TICK) <= self.read;
         self.files == tree.stamps && self.files.iter().all(settled)
     }
 }

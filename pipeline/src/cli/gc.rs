@@ -17,15 +17,15 @@ pub(super) fn gc(session: &Session, args: &args::Gc) -> Result<Exit, Failure> {
     }
     // From before the first look to the last removal nobody may begin to rely on what goes. Looking alone needs nothing, and
     // works on a disk that cannot be written.
-    let gate = if args.apply && store.part("").is_dir() { Some(store.alone()?) } else { None };
+    let gc_lock = if args.apply && store.part("").is_dir() { Some(store.alone()?) } else { None };
     let garbage = maintenance::garbage(&store, &wish)?;
     let (mut removed, mut bytes) = (0, 0);
     let mut interrupted = false;
-    if let Some(gate) = &gate {
+    if let Some(gc_lock) = &gc_lock {
         let cancel = Cancel::default();
         interrupt::listen(&cancel, |heard| talk(&heard.words(None)))
             .map_err(|error| anyhow::Error::new(error).context("listen for Ctrl-C"))?;
-        let swept = maintenance::sweep(&store, gate, &garbage.items, &cancel, &mut |item| {
+        let swept = maintenance::sweep(&store, gc_lock, &garbage.items, &cancel, &mut |item| {
             (removed, bytes) = (removed + 1, bytes + item.bytes);
         });
         interrupted = swept.as_ref().is_err_and(|error| error.is::<Interrupted>());
@@ -33,7 +33,7 @@ pub(super) fn gc(session: &Session, args: &args::Gc) -> Result<Exit, Failure> {
             swept?;
         }
     }
-    drop(gate);
+    drop(gc_lock);
     let damaged = !garbage.unreadable.is_empty();
     if session.global.json {
         print_json(to_json(&garbage, args.apply, removed, bytes))?;

@@ -1,7 +1,7 @@
 //! What may go: everything in the store that [`Roots`] do not keep, what killed processes left behind, and what was damaged
 //! and has been made again.
 //!
-//! This only looks. Whoever means to act on it has the gate alone from before this until the end ([`super::sweep`]).
+//! This only looks. Whoever means to act on it holds the gc lock alone from before this until the end ([`super::sweep`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::Roots;
 use crate::record::RunFolder;
-use crate::store::{Entry, Remembered, Stamp, Store, digest_of, file_name, is_hash, is_held, is_temporary, list};
+use crate::store::{Entry, FileStamp, Remembered, Store, digest_of, file_name, is_hash, is_held, is_temporary, list};
 use crate::{checkpointing, report};
 
 /// What is asked for beyond the usual.
@@ -45,7 +45,7 @@ pub(super) enum How {
     /// A file that its writer may still hold.
     Temporary,
     /// A copy for people, which stays when they changed it.
-    View(Stamp),
+    View(FileStamp),
     /// A folder or lock of a key's work, which stays while the key is locked.
     Scratch(String),
     Run,
@@ -138,18 +138,19 @@ impl Garbage {
 
     fn views(&mut self, store: &Store, vanished: &[Remembered]) -> anyhow::Result<()> {
         let why = "of a stage that is gone or forgotten";
-        for Remembered { path, experiment, last } in vanished {
-            for (stage, views) in last.iter().map(|last| (&last.stage, &last.views)) {
+        for Remembered { path, experiment, latest } in vanished {
+            for (stage, views) in latest.iter().map(|latest| (&latest.stage, &latest.views)) {
                 for view in list(&store.artifacts().join(experiment).join(file_name(stage)))? {
                     if report::is_as_written(&view) {
                         let digest = digest_of(&view).with_context(|| format!("read `{}`", view.display()))?;
-                        let stamp = Stamp::of(&view, &digest).map(How::View);
+                        let stamp = FileStamp::of(&view, &digest).map(How::View);
                         stamp.into_iter().for_each(|how| self.add(Class::Views, view.clone(), why, how));
                         continue;
                     }
                     // A file that a person put there, or changed, is theirs.
-                    let stamp =
-                        views.get(stem(&view)).filter(|stamp| Stamp::of(&view, &stamp.digest).as_ref() == Some(stamp));
+                    let stamp = views
+                        .get(stem(&view))
+                        .filter(|stamp| FileStamp::of(&view, &stamp.digest).as_ref() == Some(stamp));
                     if let Some(stamp) = stamp.filter(|stamp| digest_of(&view).is_ok_and(|found| found == stamp.digest))
                     {
                         self.add(Class::Views, view, why, How::View(stamp.clone()));
@@ -228,8 +229,8 @@ impl Garbage {
         for part in ["last", "runs", "calls"] {
             folders.extend(list(&store.part(part))?.into_iter().filter(|path| path.is_dir()));
         }
-        for Remembered { experiment, last, .. } in store.all_last()? {
-            folders.extend(last.map(|last| store.artifacts().join(experiment).join(file_name(&last.stage))));
+        for Remembered { experiment, latest, .. } in store.all_latest()? {
+            folders.extend(latest.map(|latest| store.artifacts().join(experiment).join(file_name(&latest.stage))));
         }
         for path in folders.iter().map(|folder| list(folder)).collect::<Result<Vec<_>, _>>()?.into_iter().flatten() {
             if is_temporary(&path) && path.is_file() && !is_held(&path)? {

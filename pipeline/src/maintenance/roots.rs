@@ -71,14 +71,14 @@ impl Roots {
         let newest: BTreeMap<_, _> = recorded.iter().map(|run| (&run.experiment, run)).collect();
         roots.current = newest.values().flat_map(|run| &run.nodes).filter_map(|node| node.key.clone()).collect();
         let forget = forget.map(file_name);
-        for remembered in store.all_last()? {
-            let Some(last) = &remembered.last else {
+        for remembered in store.all_latest()? {
+            let Some(latest) = &remembered.latest else {
                 roots.unreadable.push(remembered.path);
                 continue;
             };
             let of_it: Vec<_> =
                 recorded.iter().filter(|run| file_name(&run.experiment) == remembered.experiment).collect();
-            let has_it = |run: &RunRecord| run.nodes.iter().any(|node| node.stage == last.stage);
+            let has_it = |run: &RunRecord| run.nodes.iter().any(|node| node.stage == latest.stage);
             let newest_whole = of_it.iter().rposition(|run| run.whole);
             let vanished = newest_whole.is_some_and(|whole| !of_it[whole..].iter().any(|run| has_it(run)));
             if vanished || Some(&remembered.experiment) == forget.as_ref() {
@@ -87,8 +87,8 @@ impl Roots {
                 }
                 continue;
             }
-            roots.keys.insert(last.key.clone());
-            roots.current.insert(last.key.clone());
+            roots.keys.insert(latest.key.clone());
+            roots.current.insert(latest.key.clone());
         }
         Ok(roots)
     }

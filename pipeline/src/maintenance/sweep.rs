@@ -9,17 +9,17 @@ use anyhow::Context as _;
 
 use super::garbage::{Class, How, Item};
 use crate::record::RunFolder;
-use crate::store::{Gate, Holder, Stamp, Store, sync_parent};
+use crate::store::{FileStamp, GcLock, Holder, Store, sync_parent};
 use crate::{Cancel, Interrupted};
 
-/// Takes `items` in their order and calls `taken` after each that is gone. `_gate` is the gate alone, passed since before the
-/// items were looked for.
+/// Takes `items` in their order and calls `taken` after each that is gone. `_gc_lock` is held alone since before the items were
+/// looked for.
 ///
 /// # Errors
 /// [`Interrupted`], or what the disk refuses. What was taken until then is gone; the rest is whole.
 pub(crate) fn sweep(
     store: &Store,
-    _gate: &Gate,
+    _gc_lock: &GcLock,
     items: &[Item],
     cancel: &Cancel,
     taken: &mut dyn FnMut(&Item),
@@ -58,7 +58,7 @@ fn take(store: &Store, item: &Item) -> anyhow::Result<bool> {
             remove(path)?;
         }
         How::View(stamp) => {
-            if Stamp::of(path, &stamp.digest).as_ref() != Some(stamp) {
+            if FileStamp::of(path, &stamp.digest).as_ref() != Some(stamp) {
                 return Ok(false);
             }
             remove(path)?;
@@ -97,9 +97,9 @@ mod tests {
 
     use super::super::{Garbage, Wish, garbage, verify};
     use super::*;
-    use crate::key::Material;
+    use crate::key::KeyMaterial;
     use crate::progress::Progress;
-    use crate::store::{Entry, Found, Made, Output};
+    use crate::store::{Entry, Lookup, Made, Output};
 
     /// Commits a result whose two outputs are `own` and `b`.
     fn commit(store: &Store, own: &str) -> Entry {
@@ -115,7 +115,7 @@ mod tests {
         };
         fs::write(out.join("one"), own).unwrap();
         fs::write(out.join("two"), "b").unwrap();
-        let material = Material {
+        let material = KeyMaterial {
             engine: 1,
             kind: "toy".into(),
             version: 1,
@@ -158,14 +158,14 @@ mod tests {
         assert_eq!(count, 2 + 2 + 2 + 2);
         for stop in 0..=count {
             let (_dir, store, stays) = littered();
-            let gate = store.alone().unwrap();
+            let gc_lock = store.alone().unwrap();
             let items = look(&store).items;
-            sweep(&store, &gate, &items[..stop], &Cancel::default(), &mut |_| ()).unwrap();
+            sweep(&store, &gc_lock, &items[..stop], &Cancel::default(), &mut |_| ()).unwrap();
             let left = verify(&store, &store.part("no cache"), &Progress::silent()).unwrap();
             assert!(left.faults.is_empty(), "after {stop}: {:?}", left.faults);
-            assert!(matches!(store.lookup(&stays.key).unwrap(), Found::Entry(_)), "after {stop}");
+            assert!(matches!(store.lookup(&stays.key).unwrap(), Lookup::Entry(_)), "after {stop}");
             let mut taken = 0;
-            sweep(&store, &gate, &look(&store).items, &Cancel::default(), &mut |_| taken += 1).unwrap();
+            sweep(&store, &gc_lock, &look(&store).items, &Cancel::default(), &mut |_| taken += 1).unwrap();
             assert_eq!(taken, count - stop);
             assert!(look(&store).items.is_empty());
             assert_eq!(store.objects().unwrap().len(), 2);
@@ -175,10 +175,10 @@ mod tests {
     #[test]
     fn an_interrupt_stops_before_the_next_item() {
         let (_dir, store, _) = littered();
-        let gate = store.alone().unwrap();
+        let gc_lock = store.alone().unwrap();
         let cancel = Cancel::default();
         let mut taken = 0;
-        let stopped = sweep(&store, &gate, &look(&store).items, &cancel, &mut |_| {
+        let stopped = sweep(&store, &gc_lock, &look(&store).items, &cancel, &mut |_| {
             taken += 1;
             cancel.raise();
         });

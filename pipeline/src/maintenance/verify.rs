@@ -104,7 +104,7 @@ pub(crate) fn verify(store: &Store, cache: &Path, progress: &Progress) -> anyhow
         Err(error) => Some(refused("ledger", path, &error)),
     }));
 
-    for remembered in store.all_last()?.into_iter().filter(|remembered| remembered.last.is_none()) {
+    for remembered in store.all_latest()?.into_iter().filter(|remembered| remembered.latest.is_none()) {
         let text = "is damaged; why the stage runs again cannot be told once";
         found.faults.push(fault("memory", &remembered.path, text));
     }

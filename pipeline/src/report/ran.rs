@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, anyhow};
 use serde_json::Value;
 
-use crate::key::Material;
+use crate::key::KeyMaterial;
 use crate::record::{NodeRecord, RunFolder, RunRecord};
 use crate::store::{Entry, Store, digest_of};
 
@@ -208,7 +208,7 @@ fn stage(store: &Store, node: &NodeRecord, makers: &mut Makers) -> anyhow::Resul
     })
 }
 
-fn inputs(material: &Material) -> Vec<RanInput> {
+fn inputs(material: &KeyMaterial) -> Vec<RanInput> {
     let rows = material
         .inputs
         .iter()

@@ -25,7 +25,7 @@ pub(crate) fn show(store: &Store, ran: &Ran, render: Render) -> anyhow::Result<(
         let runs = std::slice::from_ref(ran);
         let text = render(&Request { form: Form::Html, runs, page: Some(page) })?;
         let text = sealed(&redact(&text), &ran.id);
-        let _gate = store.enter()?;
+        let _gc_lock = store.enter()?;
         if fs::symlink_metadata(&path).is_ok() && !is_as_written(&path) {
             kept.push(keep(&path).with_context(|| format!("move `{}` aside", path.display()))?);
         }

@@ -14,7 +14,7 @@ use super::visit::Contents;
 use super::{Run, THREADS, panics};
 use crate::asset::Resolved;
 use crate::failpoints::reached;
-use crate::key::Material;
+use crate::key::KeyMaterial;
 use crate::progress::WORTH_A_BAR;
 use crate::secret::Unset;
 use crate::spec::Node;
@@ -26,7 +26,7 @@ impl Run<'_> {
     pub(super) fn attempt(
         &self,
         index: usize,
-        material: Material,
+        material: KeyMaterial,
         contents: &Contents,
         assets: &[(String, Resolved)],
     ) -> anyhow::Result<Entry> {

@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use super::{Locked, Run};
 use crate::asset::Resolved;
-use crate::checkpointing::Saved;
+use crate::checkpointing::ResumePoint;
 use crate::event::{Event, Status};
 use crate::failpoints::reached;
-use crate::key::Material;
+use crate::key::KeyMaterial;
 use crate::spec::Edge;
-use crate::store::{Damage, Entry, Found, Kept, KeyLock};
+use crate::store::{Damage, DisplacedFile, Entry, KeyLock, Lookup};
 use crate::{Interrupted, MissReason};
 
 /// How often a waiting run looks whether the lock is free: soon enough for a person, seldom enough for the disk.
@@ -40,15 +40,15 @@ impl Run<'_> {
             let contents = self.contents(index);
             let material = self.project.material(index, &assets, &|edge| contents.behind(edge));
             let key = material.key();
-            let gate = self.project.store.enter()?;
+            let gc_lock = self.project.store.enter()?;
             self.record.keyed(index, &key)?;
-            let found = if forced { Found::Nothing } else { self.project.store.lookup(&key)? };
-            drop(gate);
+            let found = if forced { Lookup::Nothing } else { self.project.store.lookup(&key)? };
+            drop(gc_lock);
             let entry = match found {
-                Found::Entry(entry) if !self.lacks(&entry) => *entry,
+                Lookup::Entry(entry) if !self.lacks(&entry) => *entry,
                 found => {
                     let before = match &found {
-                        Found::Entry(entry) => Some(entry.clone()),
+                        Lookup::Entry(entry) => Some(entry.clone()),
                         _ => None,
                     };
                     let reason = match forced {
@@ -64,9 +64,11 @@ impl Run<'_> {
                         self.tell(&Event::Waiting { stage: self.id(index), holder });
                     });
                     let lock = self.lock(index, &key)?;
-                    match if forced { Found::Nothing } else { self.project.store.lookup(&key)? } {
+                    match if forced { Lookup::Nothing } else { self.project.store.lookup(&key)? } {
                         // Another run made it while we waited.
-                        Found::Entry(entry) if before.as_ref().is_none_or(|before| before.made != entry.made) => *entry,
+                        Lookup::Entry(entry) if before.as_ref().is_none_or(|before| before.made != entry.made) => {
+                            *entry
+                        }
                         _ => {
                             let made = self.make(index, material, &contents, &assets, reason);
                             status = Status::Ran;
@@ -108,7 +110,7 @@ impl Run<'_> {
     fn make(
         &self,
         index: usize,
-        material: Material,
+        material: KeyMaterial,
         contents: &Contents,
         assets: &[(String, Resolved)],
         reason: MissReason,
@@ -116,7 +118,7 @@ impl Run<'_> {
         let key = material.key();
         let before = self.project.store.entry(&key)?;
         let scratch = self.project.store.scratch(&key);
-        let (saved, damage) = Saved::with_damage(&scratch)?;
+        let (saved, damage) = ResumePoint::with_damage(&scratch)?;
         self.record.missed(index, &reason, self.project.node(index).trained_on());
         let why = reason.to_string();
         self.tell(&Event::StageStarted { stage: self.id(index), key, reason, why, resumed: saved.is_some() });
@@ -149,7 +151,7 @@ impl Run<'_> {
     fn show(&self, index: usize, entry: &Entry) -> anyhow::Result<Option<Damage>> {
         match self.project.store.show(&self.project.experiment.name, &self.id(index), entry)? {
             Ok(kept) => {
-                for Kept { view, aside } in kept {
+                for DisplacedFile { view, aside } in kept {
                     let (view, aside) = (view.display(), aside.display());
                     self.warn(
                         index,

@@ -36,7 +36,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use pipeline::checkpointing::Vault;
+use pipeline::checkpointing::ValueStore;
 use pipeline::progress::Bar;
 use pipeline::{AssetName, Context, Requirement, Stage};
 use rand::seq::SliceRandom;
@@ -247,7 +247,7 @@ impl Demonstrate {
         let (world, noun) = (&inputs.world, self.noun.trim());
         let instructions = self.instructions.as_deref();
         let prompt = Prompt::new(noun, instructions, &self.prompts, self.remember, &inputs.items, &inputs.train)?;
-        let desk = Desk::new(llm, Vault::open(cx.calls())?);
+        let desk = Desk::new(llm, ValueStore::open(cx.calls())?);
         let users = self.choose_users(world.users());
         let favourites = favourites(&inputs.train, world.users(), self.liked);
         let players = llm.players(&prompt.opening)?;
@@ -279,7 +279,7 @@ impl Demonstrate {
             grounder: spoken.as_ref(),
             desk: &desk,
             candidates: self.candidates,
-            go_on: &|| cx.go_on().map(|()| !failed.load(Ordering::Relaxed)),
+            check_cancelled: &|| cx.check_cancelled().map(|()| !failed.load(Ordering::Relaxed)),
             decided: &|| move_on(&bar, &desk, start),
             sense: (self.min_success > 0.0).then(Sense::default),
         };

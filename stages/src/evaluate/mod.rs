@@ -281,7 +281,7 @@ impl Stage for Evaluate {
         };
         let (rows, missing) = players.play(cx)?;
         cx.note("episodes", rows.iter().flat_map(|row| &row.cells).map(|cell| cell.episodes.len()).sum::<usize>());
-        cx.go_on()?;
+        cx.check_cancelled()?;
         for teacher in teachers.iter().filter(|teacher| !teacher.taught.judged) {
             cx.note(&teacher.row, "played with users beyond `users`, so no row is compared on the same users");
         }
@@ -291,7 +291,7 @@ impl Stage for Evaluate {
         let bar = cx.bar("intervals", Some((2 * rows.len() + learned) as u64), "rows");
         let mut metrics = table::table(&rows, &bootstrap, &bar);
         metrics.0.extend(missing);
-        cx.go_on()?;
+        cx.check_cancelled()?;
         Ok(Outputs {
             metrics,
             comparisons: versus::comparisons(&rows, &bootstrap, &bar),

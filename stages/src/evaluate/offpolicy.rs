@@ -171,7 +171,7 @@ impl Stage for OffPolicy {
         let bar = cx.bar("estimate", Some(policies.len() as u64), "policies");
         let mut estimates = Vec::new();
         for policy in policies {
-            cx.go_on()?;
+            cx.check_cancelled()?;
             let network = Student::load(&policy.value, world.users(), world.items()).with_context(|| called(policy))?;
             let act = self.acts(policy)?;
             let logged = episodes.judged(&network, world, &propensity, act, self.clip)?;

@@ -14,8 +14,8 @@ pub(super) struct Makers<'s> {
 impl<'s> Makers<'s> {
     pub fn of(store: &'s Store) -> anyhow::Result<Self> {
         let mut entries = Vec::new();
-        for last in store.all_last()?.into_iter().filter_map(|remembered| remembered.last) {
-            entries.extend(store.entry(&last.key)?);
+        for latest in store.all_latest()?.into_iter().filter_map(|remembered| remembered.latest) {
+            entries.extend(store.entry(&latest.key)?);
         }
         Ok(Self { store, entries, read_all: false })
     }

@@ -8,7 +8,7 @@ use super::makers::Makers;
 use super::newest;
 use crate::exit::Failure;
 use crate::record::{self, RunFolder, RunRecord};
-use crate::store::{Entry, Last, Output, Stamp, Store, digest_of};
+use crate::store::{Entry, FileStamp, LatestResult, Output, Store, digest_of};
 use crate::{Exit, spec};
 
 /// Digits of a key or digest that are taken for one.
@@ -75,12 +75,12 @@ pub(super) fn find(store: &Store, what: &str, experiment: Option<&str>) -> Resul
 
 /// An experiment with a stage of that name.
 fn elsewhere(store: &Store, what: &str) -> anyhow::Result<Option<String>> {
-    let has = |last: &Last| split(std::slice::from_ref(last), what).is_some();
-    let remembered = store.all_last()?.into_iter().find(|remembered| remembered.last.as_ref().is_some_and(has));
+    let has = |latest: &LatestResult| split(std::slice::from_ref(latest), what).is_some();
+    let remembered = store.all_latest()?.into_iter().find(|remembered| remembered.latest.as_ref().is_some_and(has));
     Ok(remembered.map(|remembered| remembered.experiment))
 }
 
-fn nothing(store: &Store, what: &str, experiment: Option<&str>, stages: &[Last]) -> anyhow::Error {
+fn nothing(store: &Store, what: &str, experiment: Option<&str>, stages: &[LatestResult]) -> anyhow::Error {
     let Some(experiment) = experiment else {
         return anyhow!(
             "`{what}` is no file, and `{}` holds no results yet\nhelp: run an experiment, or give its folder with `--artifacts DIR`",
@@ -114,41 +114,40 @@ fn left_out(store: &Store, what: &str, experiment: &str) -> Option<String> {
     spec::stages_in(&written).into_iter().map(|(name, _)| name).find(|name| is_meant(name))
 }
 
-fn names(lasts: &[&Last]) -> String {
-    lasts.iter().map(|last| last.stage.clone()).collect::<Vec<_>>().join(", ")
+fn names(results: &[&LatestResult]) -> String {
+    results.iter().map(|latest| latest.stage.clone()).collect::<Vec<_>>().join(", ")
 }
 
 /// The stage and port in `stage.port` or `stage@cell.port`; `None` where there is no such stage.
-fn split<'a>(stages: &[Last], what: &'a str) -> Option<(&'a str, Option<&'a str>)> {
-    newest::split(what, &|name| stages.iter().any(|last| newest::is(&last.stage, name)))
+fn split<'a>(stages: &[LatestResult], what: &'a str) -> Option<(&'a str, Option<&'a str>)> {
+    newest::split(what, &|name| stages.iter().any(|latest| newest::is(&latest.stage, name)))
 }
 
 fn output(
     store: &Store,
     experiment: &str,
-    stages: &[Last],
+    stages: &[LatestResult],
     stage: &str,
     port: Option<&str>,
 ) -> Result<Content, Failure> {
-    let matching: Vec<_> = stages.iter().filter(|last| newest::is(&last.stage, stage)).collect();
-    let [last] = matching[..] else {
+    let matching: Vec<_> = stages.iter().filter(|latest| newest::is(&latest.stage, stage)).collect();
+    let [latest] = matching[..] else {
         return Err(Failure::wrong(anyhow!("`{stage}` was swept\nhelp: name one of its cells: {}", names(&matching))));
     };
-    let entry = store.entry(&last.key)?.ok_or_else(|| {
-        Failure::new(Exit::Damaged, anyhow!("the result of `{}` is lost\nhelp: run the experiment again", last.stage))
+    let entry = store.entry(&latest.key)?.ok_or_else(|| {
+        Failure::new(Exit::Damaged, anyhow!("the result of `{}` is lost\nhelp: run the experiment again", latest.stage))
     })?;
-    let output = chosen(&entry, port).cloned().ok_or_else(|| say_which(&entry, &last.stage))?;
-    let view = store.view(experiment, &last.stage, &output);
+    let output = chosen(&entry, port).cloned().ok_or_else(|| say_which(&entry, &latest.stage))?;
+    let view = store.view(experiment, &latest.stage, &output);
     // A view that is as it was left holds what it held.
-    let as_left = last
-        .views
-        .get(&output.port)
-        .is_some_and(|stamp| stamp.digest == output.digest && Stamp::of(&view, &output.digest).as_ref() == Some(stamp));
+    let as_left = latest.views.get(&output.port).is_some_and(|stamp| {
+        stamp.digest == output.digest && FileStamp::of(&view, &output.digest).as_ref() == Some(stamp)
+    });
     if as_left {
         return Ok(content(view.display().to_string(), view, entry, output));
     }
     let object = whole(store, &output.digest)?;
-    Ok(content(format!("{}.{}", last.stage, output.port), object, entry, output))
+    Ok(content(format!("{}.{}", latest.stage, output.port), object, entry, output))
 }
 
 fn chosen<'a>(entry: &'a Entry, port: Option<&str>) -> Option<&'a Output> {
@@ -182,7 +181,7 @@ pub(super) fn whole(store: &Store, digest: &str) -> Result<PathBuf, Failure> {
     })
 }
 
-/// The run whose id begins so, or `last`, `last~2`.
+/// The run whose id begins so, or `latest`, `latest~2`.
 fn run(store: &Store, what: &str) -> Result<Option<What>, Failure> {
     // Ids begin with the date: `20250131T…`.
     let is_last = what == "last" || what.starts_with("last~");
@@ -269,13 +268,13 @@ fn file(store: &Store, path: &Path) -> Result<Content, Failure> {
 /// The output of which a path is the readable copy, and its name, `stage.port`.
 fn view_of(store: &Store, path: &Path) -> anyhow::Result<Option<(Entry, Output, String)>> {
     let Ok(path) = path.canonicalize() else { return Ok(None) };
-    for remembered in store.all_last()? {
-        let Some(last) = remembered.last else { continue };
-        let Some(entry) = store.entry(&last.key)? else { continue };
+    for remembered in store.all_latest()? {
+        let Some(latest) = remembered.latest else { continue };
+        let Some(entry) = store.entry(&latest.key)? else { continue };
         for output in &entry.outputs {
-            let view = store.view(&remembered.experiment, &last.stage, output);
+            let view = store.view(&remembered.experiment, &latest.stage, output);
             if view.canonicalize().is_ok_and(|view| view == path) {
-                let name = format!("{}.{}", last.stage, output.port);
+                let name = format!("{}.{}", latest.stage, output.port);
                 return Ok(Some((entry.clone(), output.clone(), name)));
             }
         }

@@ -143,7 +143,7 @@ impl RunFolder {
     }
 
     /// Removes the record, unless its run is at work. The record itself goes first: what a kill leaves of the folder is no
-    /// run any more. The caller has the gate alone.
+    /// run any more. The caller holds the gc lock alone.
     pub fn forget(&self) -> anyhow::Result<bool> {
         if self.is_alive()? {
             return Ok(false);

@@ -9,7 +9,7 @@ use crate::store::{is_temporary, list};
 
 /// Work that the next run goes on from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Saved {
+pub(crate) struct ResumePoint {
     /// How many units are done, where all of the work is one training with checkpoints; else nobody but the stage knows.
     pub units: Option<u64>,
 }
@@ -23,7 +23,7 @@ pub(crate) struct Damaged {
     pub lost: usize,
 }
 
-impl Saved {
+impl ResumePoint {
     /// What lies in a stage's scratch folder; nothing where no unit was finished. Damaged checkpoints do not count. The
     /// checksums of logs are looked at when the stage goes on.
     pub fn in_scratch(scratch: &Path) -> anyhow::Result<Option<Self>> {
@@ -59,7 +59,7 @@ impl Saved {
 
 impl Damaged {
     /// What a stage does about it that goes on from `saved`; nothing where nothing is damaged.
-    pub fn told(self, saved: Option<Saved>) -> Option<String> {
+    pub fn told(self, saved: Option<ResumePoint>) -> Option<String> {
         let what = match self.checkpoints {
             0 => return None,
             1 => "1 saved checkpoint is damaged".to_owned(),
@@ -74,7 +74,7 @@ impl Damaged {
     }
 }
 
-impl std::fmt::Display for Saved {
+impl std::fmt::Display for ResumePoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.units {
             Some(1) => write!(f, "goes on after 1 saved unit"),
@@ -93,7 +93,7 @@ mod tests {
     fn finished_units_are_found_and_what_only_begins_is_none() {
         let dir = tempfile::tempdir().unwrap();
         let scratch = dir.path().join("key");
-        let found = || Saved::in_scratch(&scratch).unwrap();
+        let found = || ResumePoint::in_scratch(&scratch).unwrap();
         assert_eq!(found(), None, "there is no folder");
         let training = Checkpoints::open(&scratch.join("a2c")).unwrap();
         let (mut log, _) = Log::open(&scratch.join("rows")).unwrap();
@@ -101,7 +101,7 @@ mod tests {
         for units in [20, 120] {
             training.save(units, b"state").unwrap();
         }
-        assert_eq!(found(), Some(Saved { units: Some(120) }));
+        assert_eq!(found(), Some(ResumePoint { units: Some(120) }));
         assert_eq!(found().unwrap().to_string(), "goes on after 120 saved units");
         log.append(b"row").unwrap();
         assert_eq!(found().unwrap().to_string(), "goes on from saved units");
@@ -116,7 +116,7 @@ mod tests {
             checkpoints.save(units, b"state").unwrap();
         }
         let told = || {
-            let (saved, damage) = Saved::with_damage(dir.path()).unwrap();
+            let (saved, damage) = ResumePoint::with_damage(dir.path()).unwrap();
             (saved.and_then(|saved| saved.units), damage.told(saved).unwrap_or_default())
         };
         assert_eq!(told(), (Some(120), String::new()));
@@ -137,6 +137,6 @@ mod tests {
         for name in ["member0", "member1"] {
             Checkpoints::open(&dir.path().join(name)).unwrap().save(3, b"state").unwrap();
         }
-        assert_eq!(Saved::in_scratch(dir.path()).unwrap(), Some(Saved { units: None }));
+        assert_eq!(ResumePoint::in_scratch(dir.path()).unwrap(), Some(ResumePoint { units: None }));
     }
 }

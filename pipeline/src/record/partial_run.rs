@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::journal::EVENTS;
+use super::event_log::EVENTS;
 use super::{RunFolder, RunRecord};
 use crate::event::{RunStatus, Status};
 use crate::store::read_if_there;
@@ -24,7 +24,7 @@ struct Line {
 impl RunFolder {
     /// The record with what the events tell beyond it, and the stages that had begun and not ended; nothing where no event
     /// is there. A record that was ended knows all.
-    pub fn so_far(&self, run: &RunRecord) -> anyhow::Result<Option<(RunRecord, BTreeSet<String>)>> {
+    pub fn partial_run(&self, run: &RunRecord) -> anyhow::Result<Option<(RunRecord, BTreeSet<String>)>> {
         let mut run = run.clone();
         if run.status != RunStatus::Running {
             return Ok(Some((run, BTreeSet::new())));

@@ -1,9 +1,10 @@
-//! The gate between those who add to the store and the one who takes away from it.
+//! The lock between those who add to the store and the one who takes away from it, shared by the former.
 //!
-//! `gc` must not take what a run is just about to rely on. So a run steps through the gate whenever it does so: it writes the
-//! key that it asks for into its record and looks the key up ([`Store::enter`]), or it moves objects in and names them in an
-//! entry. Any number may be inside at once, each for a moment. Whoever takes away has the gate alone ([`Store::alone`]), and
-//! keeps what the records of runs ask for, also of runs still at work. Long work never happens inside, so nobody waits long.
+//! `gc` must not take what a run is just about to rely on. So a run holds this lock together with others whenever it does
+//! so: it writes the key that it asks for into its record and looks the key up ([`Store::enter`]), or it moves objects in
+//! and names them in an entry. Any number may hold it at once, each for a moment. Whoever takes away holds it alone
+//! ([`Store::alone`]), and keeps what the records of runs ask for, also of runs still at work. Long work never happens
+//! under it, so nobody waits long.
 //!
 //! Like the locks of keys it is a lock of the kernel, on `store/gate.lock`, and dies with its process.
 
@@ -13,27 +14,27 @@ use std::io::{self, ErrorKind};
 use anyhow::{Context as _, bail};
 
 use super::Store;
-use super::durable::temporary;
+use super::atomic_write::temporary;
 use super::lock::{given, no_locks_here};
 
-/// The gate, passed until dropped.
+/// The lock, held until dropped.
 #[derive(Debug)]
 #[must_use]
-pub(crate) struct Gate {
+pub(crate) struct GcLock {
     _file: File,
 }
 
 impl Store {
-    /// Passes the gate together with others; waits while somebody takes away.
-    pub fn enter(&self) -> anyhow::Result<Gate> {
+    /// Takes the lock together with others; waits while somebody takes away.
+    pub fn enter(&self) -> anyhow::Result<GcLock> {
         self.pass(File::lock_shared)
     }
 
-    /// Passes the gate alone; waits for those inside.
+    /// Takes the lock alone; waits for those who hold it.
     ///
     /// # Errors
     /// Where the file system holds no locks, too: a run at work could not be noticed.
-    pub fn alone(&self) -> anyhow::Result<Gate> {
+    pub fn alone(&self) -> anyhow::Result<GcLock> {
         if let Some(why) = self.locks_missing()? {
             bail!(
                 "cannot take anything away: {why}, so a run at work would not be noticed\nhelp: move the store to a local disk for this, and back"
@@ -42,7 +43,7 @@ impl Store {
         self.pass(File::lock)
     }
 
-    fn pass(&self, lock: fn(&File) -> io::Result<()>) -> anyhow::Result<Gate> {
+    fn pass(&self, lock: fn(&File) -> io::Result<()>) -> anyhow::Result<GcLock> {
         let path = self.part("gate.lock");
         let wanted = || format!("lock `{}`", path.display());
         let open = || OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
@@ -55,7 +56,7 @@ impl Store {
         };
         // Where there are no locks, whoever takes away refuses to work.
         given(lock(&file)).with_context(wanted)?;
-        Ok(Gate { _file: file })
+        Ok(GcLock { _file: file })
     }
 
     /// Why kernel locks cannot be relied on here; `None` where they hold. Found out by locking one file twice.

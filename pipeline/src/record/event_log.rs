@@ -22,7 +22,7 @@ pub(super) const EVENTS: &str = "events.jsonl";
 /// At most one line a bar in this time, so that a stage that counts millions of rows does not fill the disk.
 const EVERY: Duration = Duration::from_secs(2);
 
-pub(super) struct Journal {
+pub(super) struct EventLog {
     logs: PathBuf,
     start: Instant,
     throttle: Throttle,
@@ -36,7 +36,7 @@ struct Files {
     logs: BTreeMap<String, File>,
 }
 
-impl Journal {
+impl EventLog {
     pub fn create(dir: &Path) -> anyhow::Result<Self> {
         let wanted = || format!("make the run's record in `{}`", dir.display());
         let logs = dir.join("logs");

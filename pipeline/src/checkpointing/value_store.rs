@@ -15,11 +15,11 @@ use crate::store::{given, list, read_if_there, write_atomically, write_new};
 
 /// Values by key, safe between threads and processes: a value is whole or absent, and the first writer wins.
 #[derive(Clone, Debug)]
-pub struct Vault {
+pub struct ValueStore {
     dir: PathBuf,
 }
 
-impl Vault {
+impl ValueStore {
     /// Opens or creates the folder.
     ///
     /// # Errors
@@ -77,7 +77,7 @@ impl Vault {
     }
 }
 
-/// The files of all values below the folder of a vault, in the order of their names.
+/// The files of all values below the folder of a value store, in the order of their names.
 pub(crate) fn values(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let mut values = Vec::new();
     for folder in list(dir)?.into_iter().filter(|path| path.is_dir()) {
@@ -120,12 +120,12 @@ mod tests {
     #[test]
     fn keeps_values_apart_and_the_first_one_for_good() {
         let dir = tempfile::tempdir().unwrap();
-        let vault = Vault::open(dir.path()).unwrap();
-        assert_eq!(vault.get("a").unwrap(), None);
-        assert_eq!(vault.put_new("a", b"1").unwrap(), b"1");
-        assert_eq!(vault.put_new("b", b"").unwrap(), b"");
-        assert_eq!(vault.put_new("a", b"2").unwrap(), b"1");
-        let again = Vault::open(dir.path()).unwrap();
+        let store = ValueStore::open(dir.path()).unwrap();
+        assert_eq!(store.get("a").unwrap(), None);
+        assert_eq!(store.put_new("a", b"1").unwrap(), b"1");
+        assert_eq!(store.put_new("b", b"").unwrap(), b"");
+        assert_eq!(store.put_new("a", b"2").unwrap(), b"1");
+        let again = ValueStore::open(dir.path()).unwrap();
         assert_eq!(again.get("a").unwrap().unwrap(), b"1");
         assert_eq!(again.get("b").unwrap().unwrap(), b"");
     }
@@ -133,9 +133,9 @@ mod tests {
     #[test]
     fn a_value_damaged_at_any_byte_is_absent_and_can_be_put_again() {
         let dir = tempfile::tempdir().unwrap();
-        let vault = Vault::open(dir.path()).unwrap();
-        vault.put_new("question", b"answer").unwrap();
-        let path = vault.path("question");
+        let store = ValueStore::open(dir.path()).unwrap();
+        store.put_new("question", b"answer").unwrap();
+        let path = store.path("question");
         let whole = fs::read(&path).unwrap();
         for at in 0..whole.len() {
             let mut flipped = whole.clone();
@@ -143,32 +143,32 @@ mod tests {
             for damaged in [&whole[..at], &flipped] {
                 fs::write(&path, damaged).unwrap();
                 assert_eq!(is_whole_value(&path).unwrap(), Some(false));
-                assert_eq!(vault.get("question").unwrap(), None, "byte {at}");
-                assert_eq!(vault.put_new("question", b"other").unwrap(), b"other");
-                assert_eq!(vault.put_new("question", b"answer").unwrap(), b"other");
+                assert_eq!(store.get("question").unwrap(), None, "byte {at}");
+                assert_eq!(store.put_new("question", b"other").unwrap(), b"other");
+                assert_eq!(store.put_new("question", b"answer").unwrap(), b"other");
             }
         }
         assert_eq!(values(dir.path()).unwrap(), std::slice::from_ref(&path));
-        vault.put_new("question", b"answer").unwrap();
+        store.put_new("question", b"answer").unwrap();
         assert_eq!(is_whole_value(&path).unwrap(), Some(true));
     }
 
     #[test]
     fn many_writers_of_one_key_agree_on_one_value_also_over_a_damaged_one() {
         let dir = tempfile::tempdir().unwrap();
-        let vault = Vault::open(dir.path()).unwrap();
+        let store = ValueStore::open(dir.path()).unwrap();
         for round in 0..20 {
             let key = format!("key {round}");
             if round % 2 == 1 {
-                vault.put_new(&key, b"old").unwrap();
-                fs::write(vault.path(&key), b"spoiled").unwrap();
+                store.put_new(&key, b"old").unwrap();
+                fs::write(store.path(&key), b"spoiled").unwrap();
             }
-            let put = |writer: u8| vault.put_new(&key, &vec![writer; 10_000]).unwrap();
+            let put = |writer: u8| store.put_new(&key, &vec![writer; 10_000]).unwrap();
             let values: Vec<_> = std::thread::scope(|scope| {
                 let writers: Vec<_> = (0..8_u8).map(|writer| scope.spawn(move || put(writer))).collect();
                 writers.into_iter().map(|writer| writer.join().unwrap()).collect()
             });
-            let kept = vault.get(&key).unwrap().unwrap();
+            let kept = store.get(&key).unwrap().unwrap();
             assert_eq!(kept, vec![kept[0]; 10_000]);
             assert!(values.iter().all(|value| *value == kept), "round {round}");
         }
