@@ -140,7 +140,7 @@ impl Context {
     pub fn check_cancelled(&self) -> anyhow::Result<()> {
         if self.cancel.is_raised() { Err(Interrupted.into()) } else { Ok(()) }
     }
-    /// The flag behind [`Context::go_on`], for what outlives a borrow of this.
+    /// The flag behind [`Context::check_cancelled`], for what outlives a borrow of this.
     #[must_use]
     pub fn cancel(&self) -> Cancel {
         self.cancel.clone()

@@ -40,12 +40,12 @@ mod store;
 pub use artifact::Artifact;
 pub use context::{Cancel, Context, Interrupted, WARNING};
 pub use device::{Device, Devices};
-pub use exit::{Exhausted, Exit, Unreachable, Wrong};
+pub use exit::{BudgetExhausted, Exit, Unreachable, UsageError};
 pub use id_spaces::IdSpaces;
 pub use ports::{Arity, Many, Named, PortField, PortFile, PortSpec, Ports};
 pub use reason::MissReason;
 pub use secret::Secret;
 pub use stage::{
-    AnyStage, AssetName, Catalog, ConfigError, Figures, FiguresOf, ForbiddenSource, Generator, NoLeakage, Requirement,
-    Stage, StageKind,
+    AnyStage, AssetName, Catalog, ConfigError, Figures, ForbiddenSource, Generator, MetricsReader, NoLeakage,
+    Requirement, Stage, StageKind,
 };

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::id_spaces::{self, Speaker};
+use crate::id_spaces::{self, NumberedInput};
 use crate::inspect::Inspect;
 use crate::recommend::Recommend;
 use crate::report::Render;
@@ -161,7 +161,7 @@ impl<S: Stage> AnyStage for S {
         Stage::estimate(self, made)
     }
     fn execute(&self, inputs: &(dyn Fn(&str) -> Vec<PortFile> + Sync), cx: &Context, out: &Path) -> anyhow::Result<()> {
-        let spaces = id_spaces::agreed(&Speaker::all(&S::Inputs::specs(), inputs)?)?;
+        let spaces = id_spaces::agreed(&NumberedInput::all(&S::Inputs::specs(), inputs)?)?;
         let outputs = self.run(S::Inputs::read(inputs)?, cx)?;
         // What holds ids says itself what its numbers mean: tables that were read, or numbered anew.
         outputs.write(out, &spaces.and(outputs.id_spaces()))
@@ -240,7 +240,7 @@ pub struct Generator {
 pub type Figures = Vec<(String, f64)>;
 
 /// How to read the figures of a kind of artifact that holds results to compare, such as `metrics`.
-pub struct FiguresOf {
+pub struct MetricsReader {
     /// As [`crate::Artifact::KIND`].
     pub kind: &'static str,
     /// The numbers in a file of this kind by name, in its order.
@@ -260,7 +260,7 @@ pub struct Catalog {
     /// Answers with a policy.
     pub recommend: Recommend,
     /// The kinds of artifacts whose figures `diff` compares.
-    pub figures: &'static [FiguresOf],
+    pub figures: &'static [MetricsReader],
     /// Tells what runs came to, together with what was run.
     pub report: Render,
     /// The commented experiment that `init` writes.

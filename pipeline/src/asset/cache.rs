@@ -7,7 +7,7 @@
 //!     parts/                          downloads under way, and what a killed one left
 //!     lock                            held by whoever fetches
 //! <cache>/sha256/<blake3>             the SHA-256 of content that was hashed before, wherever it lay
-//! <cache>/seen/<key of the path>      the digest of a file or folder of the user, see [`super::seen`]
+//! <cache>/seen/<key of the path>      the digest of a file or folder of the user, see [`super::digest_cache`]
 //! ```
 //!
 //! A content that looks as it did when its digests were taken is served without being read. Removing any folder here is
@@ -23,7 +23,7 @@ use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
 
 use super::digest::{FileStamp, Tree};
-use super::seen::{self, Seen};
+use super::digest_cache::{self, TreeSnapshot};
 use super::{Resolved, Work};
 use crate::home_dir::expand_tilde;
 use crate::store::{is_given, is_held, list};
@@ -132,9 +132,9 @@ impl Slot {
         let mut record = self.record(maker)?;
         let path = self.content(&record);
         let tree = Tree::list(&path).ok()?;
-        let seen = Seen { files: record.files, read: record.read };
+        let seen = TreeSnapshot { files: record.files, read: record.read };
         if !seen.is(&tree) {
-            let read = seen::now();
+            let read = digest_cache::now();
             if tree.blake3(work).ok()? != record.blake3 {
                 return None;
             }
@@ -276,7 +276,7 @@ mod tests {
             name: "a.txt".into(),
             maker: String::new(),
             files: Vec::new(),
-            read: seen::now(),
+            read: digest_cache::now(),
         };
         slot.commit(&made, record, &Work::silent()).unwrap()
     }
@@ -342,7 +342,7 @@ mod tests {
         let made = commit(&slot, "content");
         let mut record = slot.record("").unwrap();
         // As if it had been read an hour after it came, and some bits had changed since without a trace.
-        (record.read, record.blake3) = (seen::now() + 3_600_000_000_000, format!("{}0", &record.blake3[..63]));
+        (record.read, record.blake3) = (digest_cache::now() + 3_600_000_000_000, format!("{}0", &record.blake3[..63]));
         slot.write(&record).unwrap();
         assert_eq!(slot.hit("", &Work::silent()).unwrap().digest, record.blake3);
         assert_ne!(made.digest, record.blake3);

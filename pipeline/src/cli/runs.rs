@@ -27,7 +27,7 @@ pub(super) fn runs(session: &Session, args: &Runs) -> Result<Exit, Failure> {
     let Some(wanted) = &args.run else {
         return list(session, &runs);
     };
-    let run = record::find(&runs, wanted).map_err(Failure::wrong)?;
+    let run = record::find(&runs, wanted).map_err(Failure::usage)?;
     if args.pin || args.unpin {
         RunFolder::of(&session.store(), &run.id).pin(args.pin)?;
         return list(session, std::slice::from_ref(run));

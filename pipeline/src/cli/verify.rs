@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::screen::screen;
+use super::progress_ui::progress_ui;
 use super::session::Session;
 use super::{format, print, print_json};
 use crate::Exit;
@@ -12,7 +12,7 @@ use crate::maintenance::{self, Fault, Verified};
 use crate::progress::{Progress, Sink};
 
 pub(super) fn verify(session: &Session) -> Result<Exit, Failure> {
-    let progress = Progress::new("verify", [screen(false, session.global.json, false) as Arc<dyn Sink>].into());
+    let progress = Progress::new("verify", [progress_ui(false, session.global.json, false) as Arc<dyn Sink>].into());
     let verified = maintenance::verify(&session.store(), &default_cache(), &progress)?;
     if session.global.json {
         print_json(serde_json::to_value(&verified).expect("what was verified is plain JSON"))?;

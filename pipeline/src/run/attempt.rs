@@ -9,8 +9,8 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 
+use super::execute_node::Contents;
 use super::project::edges;
-use super::visit::Contents;
 use super::{Run, THREADS, panics};
 use crate::asset::Resolved;
 use crate::failpoints::reached;

@@ -12,7 +12,7 @@ use crate::secret;
 
 /// One thing that is lacking.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Lack {
+pub(crate) struct MissingPrerequisite {
     /// The stages that need it.
     pub stages: Vec<String>,
     /// Whether they certainly will; else some may turn out to be hits, which need nothing.
@@ -23,7 +23,7 @@ pub(crate) struct Lack {
     pub help: Option<String>,
 }
 
-impl Lack {
+impl MissingPrerequisite {
     /// For people, behind `error: ` or `warning: `.
     pub fn text(&self) -> String {
         let (stages, need) = match &self.stages[..] {
@@ -39,15 +39,15 @@ impl Lack {
 
 /// Whether any of the stages could lack something; found out without reading anything, so that a run which lacks nothing need
 /// not be planned.
-pub(crate) fn may_lack(project: &Project, chosen: &BTreeSet<usize>) -> bool {
+pub(crate) fn may_miss_prerequisites(project: &Project, chosen: &BTreeSet<usize>) -> bool {
     let assets: BTreeSet<String> = chosen.iter().flat_map(|&index| assets(project, index)).collect();
     assets.iter().any(|name| project.assets.lacking(name).is_some())
         || chosen.iter().flat_map(|&index| unset(project, index)).next().is_some()
 }
 
 /// What the stages that do not turn out to be hits lack, each thing once.
-pub(crate) fn lacks(project: &Project, plan: &Plan) -> Vec<Lack> {
-    let mut found: Vec<Lack> = Vec::new();
+pub(crate) fn missing_prerequisites(project: &Project, plan: &Plan) -> Vec<MissingPrerequisite> {
+    let mut found: Vec<MissingPrerequisite> = Vec::new();
     for (&index, verdict) in &plan.verdicts {
         let certain = match verdict {
             Verdict::Hit { .. } => continue,
@@ -63,12 +63,12 @@ pub(crate) fn lacks(project: &Project, plan: &Plan) -> Vec<Lack> {
         for (certain, told) in lacking.chain(unset) {
             let id = project.node(index).id.clone();
             let help = told.help();
-            match found.iter_mut().find(|lack| lack.error == told.message && lack.help == help) {
-                Some(lack) => {
-                    lack.stages.push(id);
-                    lack.certain |= certain;
+            match found.iter_mut().find(|missing| missing.error == told.message && missing.help == help) {
+                Some(missing) => {
+                    missing.stages.push(id);
+                    missing.certain |= certain;
                 }
-                None => found.push(Lack { stages: vec![id], certain, error: told.message, help }),
+                None => found.push(MissingPrerequisite { stages: vec![id], certain, error: told.message, help }),
             }
         }
     }
@@ -119,16 +119,16 @@ mod tests {
 
     #[test]
     fn a_lack_says_who_needs_it_and_how_surely() {
-        let lack = |stages: &[&str], certain| Lack {
+        let missing = |stages: &[&str], certain| MissingPrerequisite {
             stages: stages.iter().map(|&stage| stage.to_owned()).collect(),
             certain,
             error: "no key".into(),
             help: Some("get one\nor none".into()),
         };
         let ends = "what is not here: no key\nhelp: get one\nhelp: or none";
-        assert_eq!(lack(&["a"], true).text(), format!("stage `a` needs {ends}"));
-        assert_eq!(lack(&["a", "b"], true).text(), format!("stage `a` and 1 more need {ends}"));
-        assert_eq!(lack(&["a", "b"], false).text(), format!("stage `a` and 1 more may need {ends}"));
+        assert_eq!(missing(&["a"], true).text(), format!("stage `a` needs {ends}"));
+        assert_eq!(missing(&["a", "b"], true).text(), format!("stage `a` and 1 more need {ends}"));
+        assert_eq!(missing(&["a", "b"], false).text(), format!("stage `a` and 1 more may need {ends}"));
     }
 
     #[test]

@@ -5,13 +5,13 @@
 
 use crate::store::{Entry, Output, Store};
 
-pub(super) struct Makers<'s> {
+pub(super) struct Producers<'s> {
     store: &'s Store,
     entries: Vec<Entry>,
     read_all: bool,
 }
 
-impl<'s> Makers<'s> {
+impl<'s> Producers<'s> {
     pub fn of(store: &'s Store) -> anyhow::Result<Self> {
         let mut entries = Vec::new();
         for latest in store.all_latest()?.into_iter().filter_map(|remembered| remembered.latest) {

@@ -6,9 +6,9 @@ use crate::event::Event;
 use crate::progress::Sink;
 use crate::secret::redact;
 
-pub(super) struct Redacted(pub Arc<dyn Sink>);
+pub(super) struct RedactingSink(pub Arc<dyn Sink>);
 
-impl Sink for Redacted {
+impl Sink for RedactingSink {
     fn advanced(&self, stage: &str, label: &str, done: u64, total: Option<u64>, unit: &str, message: &str) {
         self.0.advanced(stage, &redact(label), done, total, unit, &redact(message));
     }

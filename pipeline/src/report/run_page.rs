@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-use super::{Form, Ran, Render, Request};
+use super::{Render, ReportFormat, Request, RunSummary};
 use crate::secret::redact;
 use crate::store::{Store, keep, write_in_passing};
 
@@ -18,13 +18,17 @@ const ENDS: &str = " -->\n";
 const NAME: &str = "-as-run.html";
 
 /// Writes the page of a run for each page that it made; gives their paths, and what was moved aside.
-pub(crate) fn show(store: &Store, ran: &Ran, render: Render) -> anyhow::Result<(Vec<PathBuf>, Vec<PathBuf>)> {
+pub(crate) fn show(
+    store: &Store,
+    summary: &RunSummary,
+    render: Render,
+) -> anyhow::Result<(Vec<PathBuf>, Vec<PathBuf>)> {
     let (mut shown, mut kept) = (Vec::new(), Vec::new());
-    for page in ran.pages() {
-        let path = store.view_folder(&ran.experiment, &page.stage).join(format!("{}{NAME}", page.port));
-        let runs = std::slice::from_ref(ran);
-        let text = render(&Request { form: Form::Html, runs, page: Some(page) })?;
-        let text = sealed(&redact(&text), &ran.id);
+    for page in summary.pages() {
+        let path = store.view_folder(&summary.experiment, &page.stage).join(format!("{}{NAME}", page.port));
+        let runs = std::slice::from_ref(summary);
+        let text = render(&Request { format: ReportFormat::Html, runs, page: Some(page) })?;
+        let text = sealed(&redact(&text), &summary.id);
         let _gc_lock = store.enter()?;
         if fs::symlink_metadata(&path).is_ok() && !is_as_written(&path) {
             kept.push(keep(&path).with_context(|| format!("move `{}` aside", path.display()))?);

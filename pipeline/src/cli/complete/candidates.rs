@@ -11,12 +11,12 @@ use crate::record;
 use crate::spec::{self, Experiment};
 use crate::store::Store;
 
-pub(super) struct Values<'a> {
+pub(super) struct Candidates<'a> {
     pub session: &'a Session,
     pub typed: &'a Typed<'a>,
 }
 
-impl Values<'_> {
+impl Candidates<'_> {
     /// The values of an argument that begin as `current` does; others may be among them.
     pub fn of(&self, arg: &Arg, current: &str) -> Vec<Candidate> {
         let choices = arg.get_possible_values();

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
-use super::garbage::{Class, How, Item};
+use super::gc_plan::{Class, How, Item};
 use crate::record::RunFolder;
 use crate::store::{FileStamp, GcLock, Holder, Store, sync_parent};
 use crate::{Cancel, Interrupted};
@@ -17,7 +17,7 @@ use crate::{Cancel, Interrupted};
 ///
 /// # Errors
 /// [`Interrupted`], or what the disk refuses. What was taken until then is gone; the rest is whole.
-pub(crate) fn sweep(
+pub(crate) fn gc_apply(
     store: &Store,
     _gc_lock: &GcLock,
     items: &[Item],
@@ -95,7 +95,7 @@ fn remove(path: &Path) -> anyhow::Result<()> {
 mod tests {
     use serde_json::{Map, json};
 
-    use super::super::{Garbage, Wish, garbage, verify};
+    use super::super::{GcOptions, GcPlan, gc_plan, verify};
     use super::*;
     use crate::key::KeyMaterial;
     use crate::progress::Progress;
@@ -148,8 +148,8 @@ mod tests {
         (dir, store, stays)
     }
 
-    fn look(store: &Store) -> Garbage {
-        garbage(store, &Wish::default()).unwrap()
+    fn look(store: &Store) -> GcPlan {
+        gc_plan(store, &GcOptions::default()).unwrap()
     }
 
     #[test]
@@ -160,12 +160,12 @@ mod tests {
             let (_dir, store, stays) = littered();
             let gc_lock = store.alone().unwrap();
             let items = look(&store).items;
-            sweep(&store, &gc_lock, &items[..stop], &Cancel::default(), &mut |_| ()).unwrap();
+            gc_apply(&store, &gc_lock, &items[..stop], &Cancel::default(), &mut |_| ()).unwrap();
             let left = verify(&store, &store.part("no cache"), &Progress::silent()).unwrap();
             assert!(left.faults.is_empty(), "after {stop}: {:?}", left.faults);
             assert!(matches!(store.lookup(&stays.key).unwrap(), Lookup::Entry(_)), "after {stop}");
             let mut taken = 0;
-            sweep(&store, &gc_lock, &look(&store).items, &Cancel::default(), &mut |_| taken += 1).unwrap();
+            gc_apply(&store, &gc_lock, &look(&store).items, &Cancel::default(), &mut |_| taken += 1).unwrap();
             assert_eq!(taken, count - stop);
             assert!(look(&store).items.is_empty());
             assert_eq!(store.objects().unwrap().len(), 2);
@@ -178,7 +178,7 @@ mod tests {
         let gc_lock = store.alone().unwrap();
         let cancel = Cancel::default();
         let mut taken = 0;
-        let stopped = sweep(&store, &gc_lock, &look(&store).items, &cancel, &mut |_| {
+        let stopped = gc_apply(&store, &gc_lock, &look(&store).items, &cancel, &mut |_| {
             taken += 1;
             cancel.raise();
         });

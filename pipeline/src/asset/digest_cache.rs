@@ -17,7 +17,7 @@ use crate::clock;
 const TICK: u64 = 2_000_000_000;
 
 /// How a tree looked when it was read.
-pub(super) struct Seen {
+pub(super) struct TreeSnapshot {
     pub(super) files: Vec<FileStamp>,
     /// When reading began, in nanoseconds since 1970.
     pub(super) read: u64,
@@ -37,7 +37,7 @@ pub(super) fn now() -> u64 {
     clock::now().as_nanos() as u64
 }
 
-impl Seen {
+impl TreeSnapshot {
     /// Whether `tree` is certainly what was read. A file from the future, as after a jump of the clock, is none of these.
     pub(super) fn is(&self, tree: &Tree) -> bool {
         let settled = |file: &FileStamp| file.modified.max(file.changed).saturating_add(TICK) <= self.read;
@@ -47,16 +47,16 @@ impl Seen {
 
 impl Cache {
     /// The BLAKE3 of the tree at `path`, where it looks as it did when that was taken.
-    pub(super) fn seen(&self, path: &Path, tree: &Tree) -> Option<String> {
+    pub(super) fn cached_digest(&self, path: &Path, tree: &Tree) -> Option<String> {
         let (name, path) = self.place(path)?;
         let row: Row = serde_json::from_slice(&fs::read(name).ok()?).ok()?;
-        let known = row.path == path && Seen { files: row.files, read: row.read }.is(tree);
+        let known = row.path == path && TreeSnapshot { files: row.files, read: row.read }.is(tree);
         known.then_some(row.blake3)
     }
 
     /// Remembers that the tree at `path` had this BLAKE3 when reading it began at `read`. A cache that cannot be written to
     /// only means that it is read again next time.
-    pub(super) fn see(&self, path: &Path, blake3: &str, tree: &Tree, read: u64) {
+    pub(super) fn cache_digest(&self, path: &Path, blake3: &str, tree: &Tree, read: u64) {
         let Some((name, path)) = self.place(path) else { return };
         let row = Row { path, blake3: blake3.into(), read, files: tree.stamps.clone() };
         let Some((folder, name)) = name.parent().zip(name.file_name().and_then(|name| name.to_str())) else { return };
@@ -84,7 +84,7 @@ mod tests {
         fs::write(&file, "1").unwrap();
         let tree = Tree::list(&file).unwrap();
         let at = tree.stamps[0].modified.max(tree.stamps[0].changed);
-        let read = |read| Seen { files: tree.stamps.clone(), read };
+        let read = |read| TreeSnapshot { files: tree.stamps.clone(), read };
         assert!(read(at + TICK).is(&tree));
         for early in [at + TICK - 1, at, at - TICK, 0] {
             assert!(!read(early).is(&tree), "read at {early}, changed at {at}");
@@ -102,14 +102,14 @@ mod tests {
         fs::write(&file, "1").unwrap();
         fs::hard_link(&file, &twin).unwrap();
         let tree = Tree::list(&file).unwrap();
-        assert_eq!(cache.seen(&file, &tree), None);
-        cache.see(&file, "digest", &tree, now() + TICK);
-        assert_eq!(cache.seen(&file, &tree).as_deref(), Some("digest"));
-        assert_eq!(cache.seen(&twin, &tree), None);
-        cache.see(&file, "digest", &tree, now());
-        assert_eq!(cache.seen(&file, &tree), None, "it had just changed");
+        assert_eq!(cache.cached_digest(&file, &tree), None);
+        cache.cache_digest(&file, "digest", &tree, now() + TICK);
+        assert_eq!(cache.cached_digest(&file, &tree).as_deref(), Some("digest"));
+        assert_eq!(cache.cached_digest(&twin, &tree), None);
+        cache.cache_digest(&file, "digest", &tree, now());
+        assert_eq!(cache.cached_digest(&file, &tree), None, "it had just changed");
         fs::write(&file, "2").unwrap();
-        cache.see(&file, "digest", &tree, now() + TICK);
-        assert_eq!(cache.seen(&file, &Tree::list(&file).unwrap()), None);
+        cache.cache_digest(&file, "digest", &tree, now() + TICK);
+        assert_eq!(cache.cached_digest(&file, &Tree::list(&file).unwrap()), None);
     }
 }

@@ -3,7 +3,7 @@
 mod bars;
 mod json;
 mod lines;
-mod units;
+mod unit_times;
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
@@ -17,7 +17,7 @@ use crate::event::{Event, Status};
 use crate::progress::Sink;
 use bars::Bars;
 use lines::Lines;
-use units::Units;
+use unit_times::UnitTimes;
 
 /// What a run is shown on, and who else may speak there.
 pub(super) trait Shown: Sink {
@@ -46,9 +46,9 @@ trait Pace: Send + Sync {
 }
 
 /// The screen for people.
-struct Screen {
+struct ProgressUi {
     pace: Box<dyn Pace>,
-    units: Units,
+    units: UnitTimes,
     /// Also stages that are up to date.
     verbose: bool,
     /// What a stage noted, until its line is shown.
@@ -56,7 +56,7 @@ struct Screen {
 }
 
 /// The screen of a run.
-pub(super) fn screen(json: bool, quiet: bool, verbose: bool) -> Arc<dyn Shown> {
+pub(super) fn progress_ui(json: bool, quiet: bool, verbose: bool) -> Arc<dyn Shown> {
     if json {
         return Arc::new(Json);
     }
@@ -65,13 +65,13 @@ pub(super) fn screen(json: bool, quiet: bool, verbose: bool) -> Arc<dyn Shown> {
     }
     let pace: Box<dyn Pace> =
         if std::io::stderr().is_terminal() { Box::new(Bars::default()) } else { Box::new(Lines::default()) };
-    Arc::new(Screen { pace, units: Units::default(), verbose, notes: Mutex::default() })
+    Arc::new(ProgressUi { pace, units: UnitTimes::default(), verbose, notes: Mutex::default() })
 }
 
 impl Shown for Json {}
 impl Shown for Quiet {}
 
-impl Shown for Screen {
+impl Shown for ProgressUi {
     fn say(&self, line: &str) {
         self.pace.say(line);
     }
@@ -83,7 +83,7 @@ impl Shown for Screen {
     }
 }
 
-impl Sink for Screen {
+impl Sink for ProgressUi {
     fn advanced(&self, stage: &str, label: &str, done: u64, total: Option<u64>, unit: &str, message: &str) {
         let rate = self.units.advanced(stage, label, done, unit, Instant::now());
         self.pace.advanced(stage, label, done, total, unit, message, rate);

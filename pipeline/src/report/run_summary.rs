@@ -12,7 +12,7 @@ use crate::store::{Entry, Store, digest_of};
 
 /// One run.
 #[derive(Clone, Debug)]
-pub struct Ran {
+pub struct RunSummary {
     /// Its id.
     pub id: String,
     /// The experiment's name.
@@ -38,12 +38,12 @@ pub struct Ran {
     /// The experiment file as it was run, without secrets; changes by `--set` are in the command.
     pub config: String,
     /// In the order of the experiment.
-    pub stages: Vec<RanStage>,
+    pub stages: Vec<RunSummaryStage>,
 }
 
 /// One stage of a run.
 #[derive(Clone, Debug)]
-pub struct RanStage {
+pub struct RunSummaryStage {
     /// Its id, such as `policy@seed=3`.
     pub name: String,
     /// Its kind, such as `rl.a2c`.
@@ -61,18 +61,18 @@ pub struct RanStage {
     /// Its settings with every default filled in; null where it left no result.
     pub config: Value,
     /// What it read.
-    pub inputs: Vec<RanInput>,
+    pub inputs: Vec<RunSummaryInput>,
     /// What it read from outside.
-    pub assets: Vec<RanAsset>,
+    pub assets: Vec<RunSummaryAsset>,
     /// What it noted where it was made, by name; nothing where that run is forgotten.
     pub notes: BTreeMap<String, String>,
     /// What it made.
-    pub files: Vec<RanFile>,
+    pub files: Vec<RunSummaryFile>,
 }
 
 /// An artifact that a stage read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RanInput {
+pub struct RunSummaryInput {
     /// The port.
     pub port: String,
     /// The BLAKE3 of the content.
@@ -81,7 +81,7 @@ pub struct RanInput {
 
 /// An asset that a stage read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RanAsset {
+pub struct RunSummaryAsset {
     /// Its name in the experiment.
     pub name: String,
     /// Where it comes from.
@@ -92,7 +92,7 @@ pub struct RanAsset {
 
 /// A file that a stage made.
 #[derive(Clone, Debug)]
-pub struct RanFile {
+pub struct RunSummaryFile {
     /// The stage's id.
     pub stage: String,
     /// The port.
@@ -103,11 +103,11 @@ pub struct RanFile {
     pub extension: String,
     /// The BLAKE3 of the content.
     pub digest: String,
-    /// Where the object is; [`RanFile::path`] looks whether it is whole.
+    /// Where the object is; [`RunSummaryFile::path`] looks whether it is whole.
     pub object: PathBuf,
 }
 
-impl RanFile {
+impl RunSummaryFile {
     /// Where it lies, once its content was found to be what was made.
     ///
     /// # Errors
@@ -126,13 +126,13 @@ impl RanFile {
     }
 }
 
-impl Ran {
+impl RunSummary {
     /// What the record of a run and the store tell.
     pub(crate) fn of(store: &Store, run: &RunRecord) -> anyhow::Result<Self> {
         let folder = RunFolder::of(store, &run.id);
         let alive = folder.is_alive()?;
-        let mut makers = Makers { store, known: BTreeMap::new() };
-        let stages = run.nodes.iter().map(|node| stage(store, node, &mut makers)).collect::<anyhow::Result<_>>();
+        let mut producers = ProducerRecords { store, known: BTreeMap::new() };
+        let stages = run.nodes.iter().map(|node| stage(store, node, &mut producers)).collect::<anyhow::Result<_>>();
         Ok(Self {
             id: run.id.clone(),
             experiment: run.experiment.clone(),
@@ -151,25 +151,25 @@ impl Ran {
     }
 
     /// Every file of a kind of artifact, in the order of the experiment.
-    pub fn files<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = (&'a RanStage, &'a RanFile)> {
-        let of = move |stage: &'a RanStage| stage.files.iter().map(move |file| (stage, file));
+    pub fn files<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = (&'a RunSummaryStage, &'a RunSummaryFile)> {
+        let of = move |stage: &'a RunSummaryStage| stage.files.iter().map(move |file| (stage, file));
         self.stages.iter().flat_map(of).filter(move |(_, file)| file.kind == kind)
     }
 
     /// What a person opens in a browser.
-    pub fn pages(&self) -> impl Iterator<Item = &RanFile> {
+    pub fn pages(&self) -> impl Iterator<Item = &RunSummaryFile> {
         self.stages.iter().flat_map(|stage| &stage.files).filter(|file| file.extension == "html")
     }
 }
 
 /// The records of the runs that made what a run was served.
-struct Makers<'a> {
+struct ProducerRecords<'a> {
     store: &'a Store,
     /// By id; `None` where a run is forgotten or its record cannot be read.
     known: BTreeMap<String, Option<RunRecord>>,
 }
 
-impl Makers<'_> {
+impl ProducerRecords<'_> {
     /// What a stage noted where its result was made.
     fn notes(&mut self, made_by: &str, node: &NodeRecord) -> anyhow::Result<BTreeMap<String, String>> {
         if !self.known.contains_key(made_by) {
@@ -182,17 +182,17 @@ impl Makers<'_> {
     }
 }
 
-fn stage(store: &Store, node: &NodeRecord, makers: &mut Makers) -> anyhow::Result<RanStage> {
+fn stage(store: &Store, node: &NodeRecord, producers: &mut ProducerRecords) -> anyhow::Result<RunSummaryStage> {
     let entry = match &node.key {
         Some(key) if !node.outputs.is_empty() => store.entry(key)?,
         _ => None,
     };
     let entry = entry.as_ref();
     let notes = match entry {
-        Some(entry) if node.notes.is_empty() => makers.notes(&entry.made.run, node)?,
+        Some(entry) if node.notes.is_empty() => producers.notes(&entry.made.run, node)?,
         _ => node.notes.clone(),
     };
-    Ok(RanStage {
+    Ok(RunSummaryStage {
         name: node.stage.clone(),
         kind: node.kind.clone(),
         status: node.status.word().into(),
@@ -208,18 +208,21 @@ fn stage(store: &Store, node: &NodeRecord, makers: &mut Makers) -> anyhow::Resul
     })
 }
 
-fn inputs(material: &KeyMaterial) -> Vec<RanInput> {
+fn inputs(material: &KeyMaterial) -> Vec<RunSummaryInput> {
     let rows = material
         .inputs
         .iter()
         .flat_map(|(port, rows)| rows.as_array().into_iter().flatten().map(move |row| (port, row)));
-    rows.map(|(port, row)| RanInput { port: port.clone(), digest: row["digest"].as_str().unwrap_or_default().into() })
-        .collect()
+    rows.map(|(port, row)| RunSummaryInput {
+        port: port.clone(),
+        digest: row["digest"].as_str().unwrap_or_default().into(),
+    })
+    .collect()
 }
 
-fn assets(entry: &Entry) -> Vec<RanAsset> {
+fn assets(entry: &Entry) -> Vec<RunSummaryAsset> {
     let made = entry.made.assets.iter().zip(&entry.material.assets);
-    made.map(|(asset, digest)| RanAsset {
+    made.map(|(asset, digest)| RunSummaryAsset {
         name: asset.name.clone(),
         origin: asset.origin.clone(),
         digest: digest.clone(),
@@ -228,10 +231,10 @@ fn assets(entry: &Entry) -> Vec<RanAsset> {
 }
 
 /// The outputs as the run recorded them: a later run may have made the key again.
-fn files(store: &Store, node: &NodeRecord, entry: &Entry) -> Vec<RanFile> {
+fn files(store: &Store, node: &NodeRecord, entry: &Entry) -> Vec<RunSummaryFile> {
     let file = |output: &crate::store::Output| {
         let digest = node.outputs.get(&output.port)?;
-        Some(RanFile {
+        Some(RunSummaryFile {
             stage: node.stage.clone(),
             port: output.port.clone(),
             kind: output.kind.clone(),

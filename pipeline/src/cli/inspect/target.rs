@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
 
-use super::makers::Makers;
 use super::newest;
+use super::producers::Producers;
 use crate::exit::Failure;
 use crate::record::{self, RunFolder, RunRecord};
 use crate::store::{Entry, FileStamp, LatestResult, Output, Store, digest_of};
@@ -16,7 +16,7 @@ const PREFIX: usize = 4;
 /// Size in bytes up to which a file of unknown origin is hashed, only to tell its digest.
 const SMALL: u64 = 64 << 20;
 
-pub(super) enum What {
+pub(super) enum Target {
     Content(Box<Content>),
     /// A result with several outputs.
     Result(Box<Entry>),
@@ -37,10 +37,10 @@ pub(super) struct Content {
     pub changed_view: Option<String>,
 }
 
-pub(super) fn find(store: &Store, what: &str, experiment: Option<&str>) -> Result<What, Failure> {
+pub(super) fn find(store: &Store, what: &str, experiment: Option<&str>) -> Result<Target, Failure> {
     let path = Path::new(what);
     if path.is_file() {
-        return Ok(What::Content(Box::new(file(store, path)?)));
+        return Ok(Target::Content(Box::new(file(store, path)?)));
     }
     let experiment = match experiment {
         Some(name) => Some(name.to_owned()),
@@ -53,7 +53,7 @@ pub(super) fn find(store: &Store, what: &str, experiment: Option<&str>) -> Resul
     // A stage comes first: its name might be all hex digits.
     if let Some((stage, port)) = split(&stages, what) {
         let experiment = experiment.as_deref().unwrap_or_default();
-        return output(store, experiment, &stages, stage, port).map(|found| What::Content(Box::new(found)));
+        return output(store, experiment, &stages, stage, port).map(|found| Target::Content(Box::new(found)));
     }
     if let Some(found) = run(store, what)? {
         return Ok(found);
@@ -62,15 +62,15 @@ pub(super) fn find(store: &Store, what: &str, experiment: Option<&str>) -> Resul
         return Ok(found);
     }
     if path.is_dir() {
-        return Err(Failure::wrong(anyhow!("`{what}` is a folder\nhelp: give the path of a file in it")));
+        return Err(Failure::usage(anyhow!("`{what}` is a folder\nhelp: give the path of a file in it")));
     }
     if let Some(other) = elsewhere(store, what)? {
-        return Err(Failure::wrong(anyhow!(
+        return Err(Failure::usage(anyhow!(
             "experiment `{}` has no such output as `{what}`\nhelp: `{other}` has: `--experiment {other}`",
             experiment.unwrap_or_default()
         )));
     }
-    Err(Failure::wrong(nothing(store, what, experiment.as_deref(), &stages)))
+    Err(Failure::usage(nothing(store, what, experiment.as_deref(), &stages)))
 }
 
 /// An experiment with a stage of that name.
@@ -132,7 +132,7 @@ fn output(
 ) -> Result<Content, Failure> {
     let matching: Vec<_> = stages.iter().filter(|latest| newest::is(&latest.stage, stage)).collect();
     let [latest] = matching[..] else {
-        return Err(Failure::wrong(anyhow!("`{stage}` was swept\nhelp: name one of its cells: {}", names(&matching))));
+        return Err(Failure::usage(anyhow!("`{stage}` was swept\nhelp: name one of its cells: {}", names(&matching))));
     };
     let entry = store.entry(&latest.key)?.ok_or_else(|| {
         Failure::new(Exit::Damaged, anyhow!("the result of `{}` is lost\nhelp: run the experiment again", latest.stage))
@@ -160,7 +160,7 @@ fn chosen<'a>(entry: &'a Entry, port: Option<&str>) -> Option<&'a Output> {
 
 fn say_which(entry: &Entry, name: &str) -> Failure {
     let outputs = entry.outputs.iter().map(|output| output.port.as_str()).collect::<Vec<_>>().join(", ");
-    Failure::wrong(anyhow!("say which output of `{name}`, as `{name}.PORT`\nhelp: its outputs are {outputs}"))
+    Failure::usage(anyhow!("say which output of `{name}`, as `{name}.PORT`\nhelp: its outputs are {outputs}"))
 }
 
 fn content(name: String, path: PathBuf, entry: Entry, output: Output) -> Content {
@@ -182,7 +182,7 @@ pub(super) fn whole(store: &Store, digest: &str) -> Result<PathBuf, Failure> {
 }
 
 /// The run whose id begins so, or `latest`, `latest~2`.
-fn run(store: &Store, what: &str) -> Result<Option<What>, Failure> {
+fn run(store: &Store, what: &str) -> Result<Option<Target>, Failure> {
     // Ids begin with the date: `20250131T…`.
     let is_last = what == "last" || what.starts_with("last~");
     if !is_last && (what.len() < PREFIX || !what.starts_with(|digit: char| digit.is_ascii_digit())) {
@@ -192,12 +192,12 @@ fn run(store: &Store, what: &str) -> Result<Option<What>, Failure> {
     if !is_last && !runs.iter().any(|run| run.id.starts_with(what)) {
         return Ok(None);
     }
-    let run = record::find(&runs, what).map_err(Failure::wrong)?;
-    Ok(Some(What::Run(Box::new(run.clone()))))
+    let run = record::find(&runs, what).map_err(Failure::usage)?;
+    Ok(Some(Target::Run(Box::new(run.clone()))))
 }
 
 /// The result whose key, or the output whose digest, begins so; `KEY.port` for one of several outputs.
-fn by_prefix(store: &Store, what: &str) -> Result<Option<What>, Failure> {
+fn by_prefix(store: &Store, what: &str) -> Result<Option<Target>, Failure> {
     let (prefix, port) = what.split_once('.').map_or((what, None), |(prefix, port)| (prefix, Some(port)));
     if prefix.len() < PREFIX || !prefix.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Ok(None);
@@ -214,24 +214,24 @@ fn by_prefix(store: &Store, what: &str) -> Result<Option<What>, Failure> {
             let Some(entry) = store.entry(key)? else { return Ok(None) };
             match (chosen(&entry, port), port) {
                 (Some(output), _) => of_store(store, what, &entry, output).map(Some),
-                (None, None) => Ok(Some(What::Result(Box::new(entry)))),
+                (None, None) => Ok(Some(Target::Result(Box::new(entry)))),
                 (None, Some(_)) => Err(say_which(&entry, prefix)),
             }
         }
-        ([], [digest]) => match Makers::of(store)?.find(digest, None)? {
+        ([], [digest]) => match Producers::of(store)?.find(digest, None)? {
             Some((entry, output)) => of_store(store, what, &entry, &output).map(Some),
             None => Ok(None),
         },
         _ => {
             let several = keys.len() + digests.len();
-            Err(Failure::wrong(anyhow!("{several} keys and digests begin with `{prefix}`\nhelp: give more of it")))
+            Err(Failure::usage(anyhow!("{several} keys and digests begin with `{prefix}`\nhelp: give more of it")))
         }
     }
 }
 
-fn of_store(store: &Store, what: &str, entry: &Entry, output: &Output) -> Result<What, Failure> {
+fn of_store(store: &Store, what: &str, entry: &Entry, output: &Output) -> Result<Target, Failure> {
     let path = whole(store, &output.digest)?;
-    Ok(What::Content(Box::new(content(what.to_owned(), path, entry.clone(), output.clone()))))
+    Ok(Target::Content(Box::new(content(what.to_owned(), path, entry.clone(), output.clone()))))
 }
 
 /// The outputs of a result, as one may ask for them.
@@ -251,7 +251,7 @@ fn file(store: &Store, path: &Path) -> Result<Content, Failure> {
     let view = view_of(store, path)?;
     let origin = match (&digest, &view) {
         (Some(digest), Some((entry, output, _))) if output.digest == *digest => Some((entry.clone(), output.clone())),
-        (Some(digest), _) => Makers::of(store)?.find(digest, None)?,
+        (Some(digest), _) => Producers::of(store)?.find(digest, None)?,
         (None, _) => None,
     };
     let changed_view = view.filter(|_| origin.is_none()).map(|(_, _, name)| name);

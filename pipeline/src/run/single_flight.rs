@@ -7,20 +7,20 @@ use std::sync::{Condvar, Mutex, PoisonError};
 
 /// Which stage of this run is making which key.
 #[derive(Default)]
-pub(super) struct Turns {
+pub(super) struct SingleFlight {
     makers: Mutex<BTreeMap<String, String>>,
     ended: Condvar,
 }
 
 /// The right to make a key, until dropped.
-pub(super) struct Turn<'a> {
-    turns: &'a Turns,
+pub(super) struct Flight<'a> {
+    flights: &'a SingleFlight,
     key: String,
 }
 
-impl Turns {
+impl SingleFlight {
     /// Takes the turn of a key for `stage`; where another stage has it, says so once and waits for its end.
-    pub fn claim(&self, key: &str, stage: &str, waits_for: impl FnOnce(&str)) -> Turn<'_> {
+    pub fn claim(&self, key: &str, stage: &str, waits_for: impl FnOnce(&str)) -> Flight<'_> {
         let mut makers = self.makers.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(maker) = makers.get(key) {
             waits_for(maker);
@@ -29,14 +29,14 @@ impl Turns {
             makers = self.ended.wait(makers).unwrap_or_else(PoisonError::into_inner);
         }
         makers.insert(key.into(), stage.into());
-        Turn { turns: self, key: key.into() }
+        Flight { flights: self, key: key.into() }
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for Flight<'_> {
     fn drop(&mut self) {
-        self.turns.makers.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
-        self.turns.ended.notify_all();
+        self.flights.makers.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+        self.flights.ended.notify_all();
     }
 }
 
@@ -46,16 +46,16 @@ mod tests {
 
     #[test]
     fn the_second_is_told_of_the_first_and_comes_after_it() {
-        let turns = Turns::default();
-        let first = turns.claim("k", "a", |_| panic!("nobody has it"));
-        let _other = turns.claim("other", "a", |_| panic!("nobody has it"));
+        let flights = SingleFlight::default();
+        let first = flights.claim("k", "a", |_| panic!("nobody has it"));
+        let _other = flights.claim("other", "a", |_| panic!("nobody has it"));
         let order = Mutex::new(vec![]);
         std::thread::scope(|scope| {
             let (tell, told) = std::sync::mpsc::channel();
             let order = &order;
-            let turns = &turns;
+            let flights = &flights;
             scope.spawn(move || {
-                let _turn = turns.claim("k", "b", |maker| tell.send(maker.to_owned()).unwrap());
+                let _flight = flights.claim("k", "b", |maker| tell.send(maker.to_owned()).unwrap());
                 order.lock().unwrap().push("b");
             });
             assert_eq!(told.recv().unwrap(), "a");

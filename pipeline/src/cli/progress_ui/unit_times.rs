@@ -14,7 +14,7 @@ const WORTH_A_WORD: f64 = 1.0;
 
 /// The bars that are open.
 #[derive(Default)]
-pub(super) struct Units(Mutex<BTreeMap<(String, String), Bar>>);
+pub(super) struct UnitTimes(Mutex<BTreeMap<(String, String), Bar>>);
 
 struct Bar {
     unit: String,
@@ -33,7 +33,7 @@ impl Bar {
     }
 }
 
-impl Units {
+impl UnitTimes {
     /// A bar moved at this moment; gives how many units it does in a second, 0 where that is not known yet.
     pub fn advanced(&self, stage: &str, label: &str, done: u64, unit: &str, now: Instant) -> f64 {
         let mut bars = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn the_slowest_unit_is_told() {
-        let units = Units::default();
+        let units = UnitTimes::default();
         let start = Instant::now();
         let after = |seconds| start + Duration::from_secs(seconds);
         units.advanced("world", "train", 0, "epochs", start);

@@ -1,7 +1,7 @@
 //! What may go: everything in the store that [`Roots`] do not keep, what killed processes left behind, and what was damaged
 //! and has been made again.
 //!
-//! This only looks. Whoever means to act on it holds the gc lock alone from before this until the end ([`super::sweep`]).
+//! This only looks. Whoever means to act on it holds the gc lock alone from before this until the end ([`super::gc_apply`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -17,7 +17,7 @@ use crate::{checkpointing, report};
 
 /// What is asked for beyond the usual.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Wish {
+pub(crate) struct GcOptions {
     /// An experiment whose runs, last results and views are to go, too.
     pub forget: Option<String>,
     /// Whether the answers of language models are to go, too.
@@ -64,17 +64,17 @@ pub(crate) struct Item {
 
 /// What may go, and what stays.
 #[derive(Debug, Default, Serialize)]
-pub(crate) struct Garbage {
+pub(crate) struct GcPlan {
     /// In the order in which they must go.
     pub items: Vec<Item>,
-    pub stays: Stays,
+    pub stays: Retained,
     /// Files that cannot be read, so that what they name is not known; results and objects stay while there are any.
     pub unreadable: Vec<PathBuf>,
 }
 
 /// What stays, in figures.
 #[derive(Debug, Default, Serialize)]
-pub(crate) struct Stays {
+pub(crate) struct Retained {
     pub runs: usize,
     pub runs_at_work: usize,
     pub results: usize,
@@ -92,14 +92,14 @@ pub(crate) struct Stays {
 }
 
 /// Looks through the store.
-pub(crate) fn garbage(store: &Store, wish: &Wish) -> anyhow::Result<Garbage> {
-    let mut roots = Roots::of(store, wish.forget.as_deref())?;
+pub(crate) fn gc_plan(store: &Store, options: &GcOptions) -> anyhow::Result<GcPlan> {
+    let mut roots = Roots::of(store, options.forget.as_deref())?;
     let (entries, unreadable) = store.entries()?;
     let (needed, not_needed): (Vec<_>, Vec<_>) =
         unreadable.into_iter().partition(|path| roots.keys.contains(stem(path)));
     roots.unreadable.extend(needed);
     let known = roots.unreadable.is_empty();
-    let mut found = Garbage::default();
+    let mut found = GcPlan::default();
     (found.stays.runs, found.stays.runs_at_work) = (roots.runs, roots.alive);
     found.runs(&roots);
     if known {
@@ -115,13 +115,13 @@ pub(crate) fn garbage(store: &Store, wish: &Wish) -> anyhow::Result<Garbage> {
     found.scratch(store, &finished, &roots, known)?;
     found.temporary(store)?;
     found.damaged(store, &entries, &objects)?;
-    found.answers(store, wish.calls)?;
+    found.answers(store, options.calls)?;
     found.unreadable = roots.unreadable;
     found.items.sort_by_key(|item| item.class);
     Ok(found)
 }
 
-impl Garbage {
+impl GcPlan {
     fn add(&mut self, class: Class, path: PathBuf, why: &'static str, how: How) {
         let bytes = size(&path);
         self.items.push(Item { class, path, bytes, why, how });

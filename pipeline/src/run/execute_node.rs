@@ -30,7 +30,7 @@ impl Contents {
 
 impl Run<'_> {
     /// Makes the node a hit, running it where it is none. Its needs are up to date.
-    pub(super) fn visit(&self, index: usize) -> anyhow::Result<Status> {
+    pub(super) fn execute_node(&self, index: usize) -> anyhow::Result<Status> {
         let mut forced = self.options.forced.contains(&index);
         let mut status = Status::Hit;
         // Damage sends us round again: each turn moves at least one damaged object out of the way, so this ends.
@@ -59,7 +59,7 @@ impl Run<'_> {
                     if self.remade_inputs(index, &contents)? {
                         continue;
                     }
-                    let turn = self.turns.claim(&key, &self.id(index), |maker| {
+                    let flight = self.flights.claim(&key, &self.id(index), |maker| {
                         let holder = format!("{maker} in this run");
                         self.tell(&Event::Waiting { stage: self.id(index), holder });
                     });
@@ -85,7 +85,7 @@ impl Run<'_> {
                                 (made, _) => made?,
                             };
                             forced = false;
-                            drop((lock, turn));
+                            drop((lock, flight));
                             reached("unlocked", &self.project.store.scratch(&key));
                             entry
                         }
@@ -181,7 +181,7 @@ impl Run<'_> {
                 Err(damage) => {
                     self.warn(edge.node, &format!("{damage}; it is made again"));
                     let start = Instant::now();
-                    match self.visit(edge.node)? {
+                    match self.execute_node(edge.node)? {
                         // Somebody else made it. If that was this run, it has told so.
                         Status::Hit => {
                             let done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
