@@ -177,8 +177,8 @@ impl ProducerRecords<'_> {
             self.known.insert(made_by.into(), record);
         }
         let nodes = self.known.get(made_by).into_iter().flatten().flat_map(|record| &record.nodes);
-        let maker = nodes.into_iter().find(|known| known.key == node.key && !known.notes.is_empty());
-        Ok(maker.map(|maker| maker.notes.clone()).unwrap_or_default())
+        let producer = nodes.into_iter().find(|known| known.key == node.key && !known.notes.is_empty());
+        Ok(producer.map(|producer| producer.notes.clone()).unwrap_or_default())
     }
 }
 

@@ -6,10 +6,10 @@ use std::path::Path;
 
 use super::document;
 
-/// Stands in the starter beside what is about the data set that it uses.
+/// Stands in the template beside what is about the data set that it uses.
 const MARK: &str = "←";
 
-/// Writes the starter `text` to `path`, named after the file, which must not exist: an experiment is never overwritten.
+/// Writes the template `text` to `path`, named after the file, which must not exist: an experiment is never overwritten.
 ///
 /// # Errors
 /// When the file exists or cannot be written, or cannot give its name to an experiment.
@@ -47,7 +47,7 @@ fn name(path: &Path) -> anyhow::Result<String> {
     )
 }
 
-/// The starter under another name: the comment at its top is about the file that it was.
+/// The template under another name: the comment at its top is about the file that it was.
 fn named(text: &str, name: &str, path: &Path) -> String {
     let rest: Vec<&str> = text.lines().skip_while(|line| !line.starts_with("name:")).skip(1).collect();
     let marked = if text.contains(MARK) {

@@ -23,8 +23,8 @@ pub(in crate::cli) fn ancestors(
                 if !known.insert(digest.to_owned()) {
                     continue;
                 }
-                if let Some((maker, _)) = producers.find(digest, Some(&entry.made.experiment))? {
-                    above.push(maker);
+                if let Some((producer, _)) = producers.find(digest, Some(&entry.made.experiment))? {
+                    above.push(producer);
                 }
                 if !wanted(kind) {
                     continue;

@@ -35,7 +35,7 @@ enum Branch<'a> {
         digest: &'a str,
         made: Option<&'a AssetMade>,
     },
-    /// An input whose maker is gone.
+    /// An input whose producer is gone.
     Unknown {
         link: String,
         digest: &'a str,
@@ -52,9 +52,9 @@ impl Lineage {
                 if producers.contains_key(digest) {
                     continue;
                 }
-                if let Some((maker, output)) = all.find(digest, Some(&entry.made.experiment))? {
-                    next.push(maker.clone());
-                    producers.insert(digest.to_owned(), (maker, output.port));
+                if let Some((producer, output)) = all.find(digest, Some(&entry.made.experiment))? {
+                    next.push(producer.clone());
+                    producers.insert(digest.to_owned(), (producer, output.port));
                 }
             }
         }
@@ -76,7 +76,7 @@ impl Lineage {
             assets.map(|(index, digest)| Branch::Asset { digest, made: entry.made.assets.get(index) }).collect();
         for (link, digest) in inputs(entry) {
             below.push(match self.producers.get(digest) {
-                Some((maker, port)) => self.branch(link, maker, Some(port.clone()), shown),
+                Some((producer, port)) => self.branch(link, producer, Some(port.clone()), shown),
                 None => Branch::Unknown { link, digest },
             });
         }

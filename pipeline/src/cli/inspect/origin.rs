@@ -70,8 +70,8 @@ pub(super) fn inputs(store: &Store, entry: &Entry) -> anyhow::Result<Vec<Input>>
     let mut inputs = Vec::new();
     for (port, rows) in &entry.material.inputs {
         for digest in rows.as_array().into_iter().flatten().filter_map(|row| row["digest"].as_str()) {
-            let maker = producers.find(digest, Some(&entry.made.experiment))?;
-            let from = maker.map(|(maker, output)| format!("{}.{}", maker.made.stage, output.port));
+            let producer = producers.find(digest, Some(&entry.made.experiment))?;
+            let from = producer.map(|(producer, output)| format!("{}.{}", producer.made.stage, output.port));
             inputs.push(Input { port: port.clone(), digest: digest.to_owned(), from });
         }
     }
