@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
-use pipeline::memory::Watched;
+use pipeline::out_of_memory::TrackingAllocator;
 
 #[global_allocator]
-static ALLOCATOR: Watched<mimalloc::MiMalloc> = Watched(mimalloc::MiMalloc);
+static ALLOCATOR: TrackingAllocator<mimalloc::MiMalloc> = TrackingAllocator(mimalloc::MiMalloc);
 
 fn main() -> ExitCode {
     pipeline::cli::main(&stages::CATALOG, settle_threads)

@@ -10,6 +10,7 @@ mod looking;
 mod mistakes;
 #[path = "../stages/src/llm/openai/mock_server.rs"]
 mod mock_server;
+mod names;
 mod project;
 mod published;
 mod python;

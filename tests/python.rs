@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use pipeline::Artifact as _;
-use pipeline::recommend::{Asked, Questions};
+use pipeline::recommend::{RecommendBatch, RecommendQuery};
 use serde_json::{Value, json};
 use stages::artifact::{Array, DistancesFrom, Ids, Policy, Rules, Window, World};
 use stages::nn::actor_critic::Shape;
@@ -131,7 +131,7 @@ fn a_policy_answers_the_same_in_numpy() {
         ("0", &["0", "8", "0"], &[1.0, -0.5, 3.0]),
         ("2", &["7", "6", "5", "4", "3", "2"], &[1.0, 2.0, 3.0, 4.0, 5.0, 0.5]),
     ];
-    let asked = |&(user, items, rewards): &(&str, &[&str], &[f32])| Asked {
+    let query = |&(user, items, rewards): &(&str, &[&str], &[f32])| RecommendQuery {
         user: user.to_owned(),
         history: items.iter().map(|&item| item.to_owned()).collect(),
         rewards: rewards.to_vec(),
@@ -155,11 +155,11 @@ fn a_policy_answers_the_same_in_numpy() {
         let file = folder.path().join(format!("{k}.safetensors"));
         policy.write(&file).unwrap();
         for exclude_history in [false, true] {
-            let questions = Questions {
-                asked: histories.iter().map(asked).collect(),
+            let batch = RecommendBatch {
+                queries: histories.iter().map(query).collect(),
                 count: ITEMS,
                 exclude_history,
-                ..Questions::default()
+                ..RecommendBatch::default()
             };
             let line = |(user, history, rewards): &(&str, &[&str], &[f32])| {
                 json!({ "user": user, "history": history, "rewards": rewards, "exclude_history": exclude_history })
@@ -167,7 +167,7 @@ fn a_policy_answers_the_same_in_numpy() {
                     + "\n"
             };
             let found = in_python(&packages, &file, &histories.iter().map(line).collect::<String>());
-            let wanted = recommend(&file, &questions).unwrap().answers;
+            let wanted = recommend(&file, &batch).unwrap().answers;
             assert_eq!(found.len(), wanted.len());
             for (found, wanted) in found.iter().zip(wanted) {
                 let ids = |items: &[Value]| items.iter().map(|item| text(&item["id"])).collect::<Vec<_>>();

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// Now, in UTC.
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
 pub(crate) fn now() -> Duration {
-    crate::seam::now(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+    crate::failpoints::now(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
 }
 
 /// `2025-01-31T12:00:00Z`.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::Device;
-use crate::copies;
+use crate::path_aliases;
 use crate::progress::{Bar, Progress};
 use crate::stage::AssetName;
 
@@ -59,7 +59,7 @@ impl Context {
     pub fn calls(&self) -> &Path {
         &self.calls
     }
-    /// The [ledger](crate::units::Ledger) of what the experiment's stage spent, in all its runs, settings and cells.
+    /// The [ledger](crate::checkpointing::Ledger) of what the experiment's stage spent, in all its runs, settings and cells.
     #[must_use]
     pub fn spent(&self) -> &Path {
         &self.spent
@@ -92,7 +92,7 @@ impl Context {
     }
     /// Calls a copy in [`Context::scratch`] by the name of the file that it stands for, in all that is told from here on.
     pub fn stands_for(&self, copy: &Path, original: &Path) {
-        copies::stands_for(copy, original);
+        path_aliases::stands_for(copy, original);
     }
     /// Opens a progress bar: `total` units of `unit`, or a spinner where the total is not known.
     #[must_use]
@@ -101,7 +101,7 @@ impl Context {
     }
     /// Shows one fact on the screen and keeps it in the run's record (`rows`, `100000`). Never in an object.
     pub fn note(&self, name: &str, value: impl ToString) {
-        self.progress.note(name, &copies::named(&value.to_string()));
+        self.progress.note(name, &path_aliases::named(&value.to_string()));
     }
     /// Notes what a reader of the result must not miss: reports say it beside the result. Several warnings stand in one note, each
     /// from a new line.
@@ -123,7 +123,7 @@ impl Context {
     pub fn threads(&self) -> usize {
         self.threads
     }
-    /// Where the user wants a training to compute; `cpu` for stages that do not [train](crate::Stage::TRAINS).
+    /// Where the user wants a training to compute; `cpu` for stages that do not [train](crate::Stage::USES_DEVICE).
     #[must_use]
     pub fn device(&self) -> Device {
         self.device
@@ -137,10 +137,10 @@ impl Context {
     ///
     /// # Errors
     /// [`Interrupted`], and nothing else.
-    pub fn go_on(&self) -> anyhow::Result<()> {
+    pub fn check_cancelled(&self) -> anyhow::Result<()> {
         if self.cancel.is_raised() { Err(Interrupted.into()) } else { Ok(()) }
     }
-    /// The flag behind [`Context::go_on`], for what outlives a borrow of this.
+    /// The flag behind [`Context::check_cancelled`], for what outlives a borrow of this.
     #[must_use]
     pub fn cancel(&self) -> Cancel {
         self.cancel.clone()

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::Catalog;
-use crate::key::Material;
+use crate::key::KeyMaterial;
 use crate::reason::differences;
 use crate::record::{NodeRecord, RunRecord};
 use crate::store::{Entry, Output, Store, digest_of};
@@ -76,15 +76,15 @@ pub(crate) struct Figure {
     pub new: Option<f64>,
 }
 
-/// One side of the comparison.
-struct Side<'a> {
+/// A run that is compared, with its store.
+struct ComparedRun<'a> {
     store: &'a Store,
     run: &'a RunRecord,
 }
 
 /// Compares `old` with `new`.
 pub(crate) fn diff(store: &Store, catalog: &Catalog, old: &RunRecord, new: &RunRecord) -> anyhow::Result<Difference> {
-    let [old, new] = [old, new].map(|run| Side { store, run });
+    let [old, new] = [old, new].map(|run| ComparedRun { store, run });
     let mut found =
         Difference { first: None, stages: vec![], equal: 0, metrics: vec![], equal_metrics: 0, unread: vec![] };
     for node in &new.run.nodes {
@@ -157,7 +157,7 @@ impl Difference {
 /// (port, name) → figure, in the order of the artifact.
 type ByPort = Vec<((String, String), f64)>;
 
-impl Side<'_> {
+impl ComparedRun<'_> {
     fn node(&self, stage: &str) -> Option<&NodeRecord> {
         self.run.nodes.iter().find(|node| node.stage == stage)
     }
@@ -193,7 +193,7 @@ impl Side<'_> {
 
 /// A key in clear and the outputs that came of it, with a person's names: causes first, in the order in which a person would
 /// ask for them.
-fn readable(material: &Material, node: &NodeRecord) -> Value {
+fn readable(material: &KeyMaterial, node: &NodeRecord) -> Value {
     let mut inputs = Map::new();
     for (port, rows) in &material.inputs {
         let rows: Vec<_> = rows.as_array().into_iter().flatten().collect();

@@ -13,12 +13,12 @@ pub struct Unreachable(pub String);
 /// The error of a stage that may not spend more, or has nothing left to spend; what was answered before is kept.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct Exhausted(pub String);
+pub struct BudgetExhausted(pub String);
 
 /// What the user asked for cannot be done as it was asked: an unknown column, a filter that is no filter.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct Wrong(pub String);
+pub struct UsageError(pub String);
 
 /// The exit codes; `apprentice --help` lists them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,13 +29,13 @@ pub enum Exit {
     /// A stage failed, or the machine refused something (disk, permission).
     Failed = 1,
     /// The experiment or the command is wrong, or what its stages need is not here: an asset, a secret, a device.
-    Wrong = 2,
+    UsageError = 2,
     /// `plan --check` found work.
     WorkFound = 3,
     /// Another run holds a lock, and `--no-wait` was given.
     Locked = 4,
     /// A budget, a number of calls or an account is used up; what was answered is kept.
-    Exhausted = 5,
+    BudgetExhausted = 5,
     /// The store is damaged.
     Damaged = 6,
     /// The provider of a language model is not reachable; what it answered before is kept.
@@ -75,8 +75,8 @@ impl Failure {
         Self { exit, error: error.into() }
     }
     /// The experiment or the command is wrong.
-    pub fn wrong(error: impl Into<anyhow::Error>) -> Self {
-        Self::new(Exit::Wrong, error)
+    pub fn usage(error: impl Into<anyhow::Error>) -> Self {
+        Self::new(Exit::UsageError, error)
     }
 }
 
@@ -84,14 +84,14 @@ impl Failure {
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
         let any = |is: fn(&(dyn std::error::Error + 'static)) -> bool| error.chain().any(is);
-        let exit = if any(|cause| cause.is::<Diagnostics>() || cause.is::<Wrong>()) {
-            Exit::Wrong
+        let exit = if any(|cause| cause.is::<Diagnostics>() || cause.is::<UsageError>()) {
+            Exit::UsageError
         } else if any(|cause| cause.is::<Locked>()) {
             Exit::Locked
         } else if any(|cause| cause.is::<Interrupted>()) {
             Exit::Interrupted
-        } else if any(|cause| cause.is::<Exhausted>()) {
-            Exit::Exhausted
+        } else if any(|cause| cause.is::<BudgetExhausted>()) {
+            Exit::BudgetExhausted
         } else if any(|cause| cause.is::<Unreachable>()) {
             Exit::Unreachable
         } else {
@@ -113,19 +113,29 @@ mod tests {
         assert_eq!(Failure::from(error).exit, Exit::Interrupted);
         let error = Err::<(), _>(Unreachable("busy".into())).context("stage demos").unwrap_err();
         assert_eq!(Failure::from(error).exit, Exit::Unreachable);
-        let error = Err::<(), _>(Exhausted("spent".into())).context("stage demos").unwrap_err();
-        assert_eq!(Failure::from(error).exit, Exit::Exhausted);
-        let error = Err::<(), _>(Wrong("no column `x`".into())).context("x.parquet").unwrap_err();
-        assert_eq!(Failure::from(error).exit, Exit::Wrong);
+        let error = Err::<(), _>(BudgetExhausted("spent".into())).context("stage demos").unwrap_err();
+        assert_eq!(Failure::from(error).exit, Exit::BudgetExhausted);
+        let error = Err::<(), _>(UsageError("no column `x`".into())).context("x.parquet").unwrap_err();
+        assert_eq!(Failure::from(error).exit, Exit::UsageError);
         assert_eq!(Failure::from(anyhow::anyhow!("disk full")).exit, Exit::Failed);
     }
 
     #[test]
     fn the_table_lists_every_code() {
         use Exit::*;
-        for exit in
-            [Ok, Failed, Wrong, WorkFound, Locked, Exhausted, Damaged, Unreachable, Partial, OutOfMemory, Interrupted]
-        {
+        for exit in [
+            Ok,
+            Failed,
+            UsageError,
+            WorkFound,
+            Locked,
+            BudgetExhausted,
+            Damaged,
+            Unreachable,
+            Partial,
+            OutOfMemory,
+            Interrupted,
+        ] {
             let code = format!("{:>5}  ", exit as u8);
             assert!(TABLE.lines().any(|line| line.starts_with(&code)), "{exit:?}");
         }

@@ -32,11 +32,11 @@ fn rows(experiment: &Experiment) -> Vec<Row<'_>> {
             continue;
         }
         let mut edges = Vec::new();
-        for (port, links) in &node.inputs {
-            for link in links {
-                let stage = &experiment.nodes[link.node].stage;
+        for (port, incoming) in &node.inputs {
+            for edge in incoming {
+                let stage = &experiment.nodes[edge.node].stage;
                 let from = rows.iter().position(|row| row.node.stage == *stage);
-                let Some(edge) = from.map(|from| (from, link.port, port.as_str())) else { continue };
+                let Some(edge) = from.map(|from| (from, edge.port, port.as_str())) else { continue };
                 if !edges.contains(&edge) {
                     edges.push(edge);
                 }

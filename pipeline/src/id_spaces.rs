@@ -54,7 +54,7 @@ impl FromIterator<(String, String)> for IdSpaces {
 }
 
 /// One input that speaks of users or items by number.
-pub(crate) struct Speaker {
+pub(crate) struct NumberedInput {
     /// The port that it comes in by.
     pub port: &'static str,
     /// What it is called there.
@@ -63,7 +63,7 @@ pub(crate) struct Speaker {
     pub spaces: IdSpaces,
 }
 
-impl Speaker {
+impl NumberedInput {
     /// All files behind the inputs of a stage.
     ///
     /// # Errors
@@ -89,20 +89,20 @@ pub(crate) const HELP: &str = "take both from one ingest stage, or from what was
 ///
 /// # Errors
 /// With the first two that number users or items differently.
-pub(crate) fn agreed(speakers: &[Speaker]) -> anyhow::Result<IdSpaces> {
-    let mut found: BTreeMap<&str, (&Speaker, &str)> = BTreeMap::new();
-    for speaker in speakers {
-        for (space, digest) in speaker.spaces.iter() {
-            let &mut (first, known) = found.entry(space).or_insert((speaker, digest));
+pub(crate) fn agreed(inputs: &[NumberedInput]) -> anyhow::Result<IdSpaces> {
+    let mut found: BTreeMap<&str, (&NumberedInput, &str)> = BTreeMap::new();
+    for input in inputs {
+        for (space, digest) in input.spaces.iter() {
+            let &mut (first, known) = found.entry(space).or_insert((input, digest));
             if known != digest {
-                bail!("{}\nhelp: {HELP}", differ(space, first, speaker));
+                bail!("{}\nhelp: {HELP}", differ(space, first, input));
             }
         }
     }
     Ok(found.into_iter().map(|(space, (_, digest))| (space.to_owned(), digest.to_owned())).collect())
 }
 
-fn differ(space: &str, one: &Speaker, other: &Speaker) -> String {
+fn differ(space: &str, one: &NumberedInput, other: &NumberedInput) -> String {
     format!(
         "the inputs `{}` (of {}) and `{}` (of {}) do not number the same {space} in the same order, so row numbers of one mean \
          other {space} in the other",
@@ -118,8 +118,8 @@ mod tests {
         of.iter().map(|&id| id.to_owned()).collect()
     }
 
-    fn speaker(port: &'static str, spaces: IdSpaces) -> Speaker {
-        Speaker { port, name: format!("{port}_stage"), spaces }
+    fn input(port: &'static str, spaces: IdSpaces) -> NumberedInput {
+        NumberedInput { port, name: format!("{port}_stage"), spaces }
     }
 
     #[test]
@@ -134,12 +134,12 @@ mod tests {
     #[test]
     fn inputs_agree_space_by_space_and_the_first_two_that_differ_are_named() {
         let (users, items) = (IdSpaces::of("users", &ids(&["u"])), IdSpaces::of("items", &ids(&["i", "j"])));
-        let world = speaker("world", users.clone().and(items.clone()));
-        let all = [speaker("nothing", IdSpaces::default()), world, speaker("items", items.clone())];
+        let world = input("world", users.clone().and(items.clone()));
+        let all = [input("nothing", IdSpaces::default()), world, input("items", items.clone())];
         assert_eq!(agreed(&all).unwrap(), users.clone().and(items));
 
         let [_, world, _] = all;
-        let turned = speaker("items", IdSpaces::of("items", &ids(&["j", "i"])));
+        let turned = input("items", IdSpaces::of("items", &ids(&["j", "i"])));
         let error = agreed(&[world, turned]).unwrap_err().to_string();
         assert!(error.starts_with(
             "the inputs `world` (of world_stage) and `items` (of items_stage) do not number the same items"

@@ -10,7 +10,7 @@ use crate::progress::Progress;
 /// Says what is in the file at a path, in the form that is asked for, into the writer.
 ///
 /// # Errors
-/// [`crate::Wrong`] where what is asked for does not fit the file; else the file is unreadable, torn or damaged, or the
+/// [`crate::UsageError`] where what is asked for does not fit the file; else the file is unreadable, torn or damaged, or the
 /// writer gave up.
 pub type Inspect = fn(&Path, &Request, &mut dyn Write) -> anyhow::Result<Verdict>;
 
@@ -36,7 +36,7 @@ pub struct Request {
     /// Read every value for statistics, however large the file is.
     pub scan: bool,
     /// What was made together with the file, and from what it was made.
-    pub beside: Vec<Beside>,
+    pub related: Vec<RelatedFile>,
     /// Where the work on a large file is told.
     pub progress: Progress,
 }
@@ -53,7 +53,7 @@ impl Default for Request {
             sample: None,
             seed: 0,
             scan: false,
-            beside: Vec::new(),
+            related: Vec::new(),
             progress: Progress::silent(),
         }
     }
@@ -111,7 +111,7 @@ impl fmt::Display for Format {
 
 /// A file that belongs to the one in question.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Beside {
+pub struct RelatedFile {
     /// Its kind of artifact, such as `items`.
     pub kind: String,
     /// Where it lies.

@@ -23,7 +23,7 @@ pub(crate) struct Input {
 
 /// Everything that a stage's result depends on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Material {
+pub(crate) struct KeyMaterial {
     pub engine: u32,
     pub kind: String,
     pub version: u32,
@@ -36,7 +36,7 @@ pub(crate) struct Material {
     pub assets: Vec<String>,
 }
 
-impl Material {
+impl KeyMaterial {
     /// The material of `stage` with `assets` (`name`, `digest`) and with `inputs`, which answers with what is connected to a
     /// port.
     pub fn new(
@@ -220,10 +220,10 @@ mod tests {
 
     static KIND: StageKind = StageKind::of::<Model>();
 
-    fn material(config: Value, assets: &[(&str, &str)]) -> Material {
+    fn material(config: Value, assets: &[(&str, &str)]) -> KeyMaterial {
         let Ok(stage) = (KIND.parse)(config) else { panic!("no config of the stage") };
         let assets: Vec<_> = assets.iter().map(|(name, digest)| (name.to_string(), digest.to_string())).collect();
-        Material::new(&KIND, &*stage, &assets, &|_| vec![])
+        KeyMaterial::new(&KIND, &*stage, &assets, &|_| vec![])
     }
 
     #[test]
@@ -299,7 +299,7 @@ mod tests {
                 .map(|digest| Input { name: one_name.into(), cell: one_name.into(), digest: digest.clone() })
                 .collect(),
         };
-        Material::new(&GATHER, &*stage, &[], &inputs).key()
+        KeyMaterial::new(&GATHER, &*stage, &[], &inputs).key()
     }
 
     /// Few different values, so that equal ones are met as often as different ones.
@@ -344,7 +344,7 @@ mod tests {
     #[test]
     fn every_part_counts_and_the_order_of_fields_does_not() {
         let base = material(config("smol", "smol", 4), &[("smol", "d1")]);
-        let changes: [fn(&mut Material); 7] = [
+        let changes: [fn(&mut KeyMaterial); 7] = [
             |m| m.engine += 1,
             |m| m.kind.push('x'),
             |m| m.version += 1,
@@ -359,6 +359,6 @@ mod tests {
             assert_ne!(other.key(), base.key(), "change {index}");
         }
         let turned = json!({ "remote": { "url": "u" }, "asset": "asset d1", "name": "smol" });
-        assert_eq!(Material { config: turned, ..base.clone() }.key(), base.key());
+        assert_eq!(KeyMaterial { config: turned, ..base.clone() }.key(), base.key());
     }
 }

@@ -2,24 +2,28 @@
 
 mod artifact;
 pub mod asset;
+pub mod checkpointing;
 pub mod cli;
 mod clock;
 mod context;
-mod copies;
 mod device;
 pub mod diagnostic;
 mod diff;
+mod error_report;
 pub mod escape;
 pub mod event;
 mod exit;
+pub mod failpoints;
 pub mod graph;
-mod home;
+mod home_dir;
+mod host_info;
 mod id_spaces;
 pub mod inspect;
 mod interrupt;
 mod key;
-mod machine;
-pub mod memory;
+mod maintenance;
+pub mod out_of_memory;
+mod path_aliases;
 mod ports;
 pub mod progress;
 mod reason;
@@ -27,24 +31,21 @@ pub mod recommend;
 mod record;
 pub mod report;
 mod run;
-pub mod seam;
 pub mod secret;
+mod secret_matcher;
 pub mod spec;
 mod stage;
 mod store;
-mod told;
-mod trace;
-pub mod units;
-mod upkeep;
 
 pub use artifact::Artifact;
 pub use context::{Cancel, Context, Interrupted, WARNING};
 pub use device::{Device, Devices};
-pub use exit::{Exhausted, Exit, Unreachable, Wrong};
+pub use exit::{BudgetExhausted, Exit, Unreachable, UsageError};
 pub use id_spaces::IdSpaces;
 pub use ports::{Arity, Many, Named, PortField, PortFile, PortSpec, Ports};
 pub use reason::MissReason;
 pub use secret::Secret;
 pub use stage::{
-    AnyStage, Apart, AssetName, Catalog, ConfigError, Figures, FiguresOf, Generator, Stage, StageKind, Unfit, Wants,
+    AnyStage, AssetName, Catalog, ConfigError, Figures, ForbiddenSource, Generator, MetricsReader, NoLeakage,
+    Requirement, Stage, StageKind,
 };

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::key::Material;
+use crate::key::KeyMaterial;
 
 /// The first cause found; `Display` gives it in words (`gamma 0.9 → 0.95`).
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -71,7 +71,7 @@ pub enum MissReason {
 impl MissReason {
     /// Compares the key of now with the last one of the same stage; `asset_names` are the stage's, in its order. Causes
     /// nearer to the user's hand come first.
-    pub(crate) fn between(old: &Material, new: &Material, asset_names: &[String]) -> Self {
+    pub(crate) fn between(old: &KeyMaterial, new: &KeyMaterial, asset_names: &[String]) -> Self {
         if old.kind != new.kind {
             return Self::Kind { old: old.kind.clone(), new: new.kind.clone() };
         }
@@ -143,9 +143,9 @@ fn in_words(row: &Value) -> String {
 }
 
 /// Everything that differs between two keys of one stage: dotted path, old, new.
-pub(crate) fn changes(old: &Material, new: &Material) -> Vec<(String, Value, Value)> {
-    let json = |material: &Material| {
-        let rest = Material { inputs: Map::new(), ..material.clone() };
+pub(crate) fn changes(old: &KeyMaterial, new: &KeyMaterial) -> Vec<(String, Value, Value)> {
+    let json = |material: &KeyMaterial| {
+        let rest = KeyMaterial { inputs: Map::new(), ..material.clone() };
         serde_json::to_value(rest).expect("key material is plain JSON: maps with text keys")
     };
     let mut all = differences(&json(old), &json(new), "");
@@ -231,7 +231,7 @@ mod tests {
 
     use super::*;
 
-    fn material() -> Material {
+    fn material() -> KeyMaterial {
         serde_json::from_value(json!({
             "engine": 1, "kind": "rl.a2c", "version": 3,
             "config": { "gamma": 0.9, "llm": { "gguf": { "asset": "asset aa" } }, "layers": [64, 32] },
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn says(change: impl Fn(&mut Material), words: &str) {
+    fn says(change: impl Fn(&mut KeyMaterial), words: &str) {
         let mut new = material();
         change(&mut new);
         assert_eq!(MissReason::between(&material(), &new, &["model".into()]).to_string(), words);
@@ -279,7 +279,7 @@ mod tests {
 
     #[test]
     fn another_content_of_an_asset_is_told_by_its_name() {
-        let changed = |m: &mut Material| {
+        let changed = |m: &mut KeyMaterial| {
             m.assets = vec!["bb".into()];
             m.config["llm"]["gguf"]["asset"] = json!("asset bb");
         };

@@ -9,14 +9,14 @@ use serde::{Deserialize, Serialize};
 /// Answers with a policy's file.
 ///
 /// # Errors
-/// [`crate::Wrong`] where somebody asks about what the policy does not know; else a file cannot be read.
-pub type Recommend = fn(&Path, &Questions) -> anyhow::Result<Answers>;
+/// [`crate::UsageError`] where somebody asks about what the policy does not know; else a file cannot be read.
+pub type Recommend = fn(&Path, &RecommendBatch) -> anyhow::Result<Answers>;
 
 /// What a policy is asked.
 #[derive(Clone, Debug, Default)]
-pub struct Questions {
+pub struct RecommendBatch {
     /// One answer each, in this order.
-    pub asked: Vec<Asked>,
+    pub queries: Vec<RecommendQuery>,
     /// How many items an answer holds.
     pub count: usize,
     /// Whether nothing of a history is recommended again, also where the world that the policy learned in allows repeats.
@@ -28,7 +28,7 @@ pub struct Questions {
 /// Somebody who wants a recommendation.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Asked {
+pub struct RecommendQuery {
     /// The user's id in the source; a text or a whole number.
     #[serde(deserialize_with = "id")]
     pub user: String,
@@ -130,14 +130,14 @@ mod tests {
 
     #[test]
     fn ids_may_be_numbers() {
-        let asked: Asked = serde_json::from_str(r#"{"user": 3, "history": [4, "Heat", -1]}"#).unwrap();
-        assert_eq!((&*asked.user, asked.history), ("3", vec!["4".to_owned(), "Heat".into(), "-1".into()]));
+        let query: RecommendQuery = serde_json::from_str(r#"{"user": 3, "history": [4, "Heat", -1]}"#).unwrap();
+        assert_eq!((&*query.user, query.history), ("3", vec!["4".to_owned(), "Heat".into(), "-1".into()]));
         for (line, part) in [
             (r#"{"user": 3.5}"#, "floating point `3.5`, expected an id: a text or a whole number"),
             (r#"{"user": "3", "history": [null]}"#, "null, expected an id"),
             (r#"{"user": "3", "history": 4}"#, "integer `4`, expected a list of ids"),
         ] {
-            let error = serde_json::from_str::<Asked>(line).unwrap_err().to_string();
+            let error = serde_json::from_str::<RecommendQuery>(line).unwrap_err().to_string();
             assert!(error.contains(part), "{error}");
         }
     }

@@ -3,7 +3,7 @@
 //! A config holds the *name* of a variable, written `${env:NAME}`, and only in a field of type [`Secret`]. The value is read
 //! when a stage asks for it. It is never part of a config, so it reaches no key, no entry and no record by that way; and
 //! should a server's answer or an error repeat it, [`redact`] cuts it out of everything that the program tells or writes, also
-//! where it is escaped or encoded on its way ([`trace`]).
+//! where it is escaped or encoded on its way ([`secret_matcher`](crate::secret_matcher)).
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,7 +13,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::Value;
 
-use crate::trace::Trace;
+use crate::secret_matcher::SecretMatcher;
 
 /// How a text that names a secret begins.
 pub(crate) const OPENING: &str = "${env:";
@@ -23,7 +23,7 @@ pub(crate) const FORMAT: &str = "secret";
 pub(crate) const RULE: &str = "takes `${env:NAME}`, the name of an environment variable";
 
 /// The values that may be about, with their variables; the longest first, because one may contain another.
-static KNOWN: RwLock<Vec<(Trace, String)>> = RwLock::new(Vec::new());
+static KNOWN: RwLock<Vec<(SecretMatcher, String)>> = RwLock::new(Vec::new());
 
 /// A config field that holds a secret: `api_key: ${env:NAME}`. It is never part of a key.
 #[derive(Clone, PartialEq, Eq)]
@@ -73,11 +73,11 @@ pub(crate) fn variable(text: &str) -> Option<&str> {
 /// Reads a variable; from here on its value is cut out of texts.
 pub(crate) fn watch(variable: &str) -> Option<String> {
     let value = std::env::var(variable).ok().filter(|value| !value.is_empty())?;
-    if let Some(trace) = Trace::of(&value) {
+    if let Some(matcher) = SecretMatcher::of(&value) {
         let mut known = KNOWN.write().unwrap_or_else(PoisonError::into_inner);
-        if !known.iter().any(|(old, _)| *old == trace) {
-            known.push((trace, variable.to_owned()));
-            known.sort_by_key(|(trace, _)| std::cmp::Reverse(trace.len()));
+        if !known.iter().any(|(old, _)| *old == matcher) {
+            known.push((matcher, variable.to_owned()));
+            known.sort_by_key(|(matcher, _)| std::cmp::Reverse(matcher.len()));
         }
     }
     Some(value)
@@ -98,8 +98,8 @@ pub(crate) fn watch_all(config: &Value) {
 pub fn redact(text: &str) -> Cow<'_, str> {
     let known = KNOWN.read().unwrap_or_else(PoisonError::into_inner);
     let mut text = Cow::Borrowed(text);
-    for (trace, variable) in known.iter() {
-        if let Some(clean) = trace.replaced(&text, &format!("{OPENING}{variable}}}")) {
+    for (matcher, variable) in known.iter() {
+        if let Some(clean) = matcher.replaced(&text, &format!("{OPENING}{variable}}}")) {
             text = Cow::Owned(clean);
         }
     }

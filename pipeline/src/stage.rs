@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::id_spaces::{self, Speaker};
+use crate::id_spaces::{self, NumberedInput};
 use crate::inspect::Inspect;
 use crate::recommend::Recommend;
 use crate::report::Render;
@@ -21,7 +21,7 @@ pub struct AssetName(pub String);
 
 /// What comes into one input of a stage must not have been made with what comes into another.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Apart {
+pub struct NoLeakage {
     /// The input whose artifacts stay out of sight (`world`, the judge).
     pub port: &'static str,
     /// The input whose artifacts must not descend from those.
@@ -39,7 +39,7 @@ pub struct Apart {
 
 /// An input that takes no artifact of one kind of stage, although its type would fit.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unfit {
+pub struct ForbiddenSource {
     /// The input.
     pub port: &'static str,
     /// The kind of stage whose output has no place there (`world.pessimistic`).
@@ -52,7 +52,7 @@ pub struct Unfit {
 
 /// A setting that wants an input connected, or that has no place beside one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wants {
+pub struct Requirement {
     /// The setting, as a path below `with` (`imitation`, `audience.similar`).
     pub setting: &'static str,
     /// The optional input.
@@ -79,9 +79,9 @@ pub trait Stage: DeserializeOwned + Serialize + JsonSchema + Send + Sync + 'stat
     /// Dotted config paths that change how the result is reached but not the result (`llm.openai.in_flight`): not in the key.
     const NOT_IN_KEY: &'static [&'static str] = &[];
     /// Whether its outputs number users and items anew, so that they fit nothing that was made before it.
-    const NUMBERS_ANEW: bool = false;
+    const REINDEXES: bool = false;
     /// Whether it trains, and so can compute on another [device](crate::Device) than the processor.
-    const TRAINS: bool = false;
+    const USES_DEVICE: bool = false;
     /// What it reads.
     type Inputs: Ports;
     /// What it writes.
@@ -96,15 +96,15 @@ pub trait Stage: DeserializeOwned + Serialize + JsonSchema + Send + Sync + 'stat
         Ok(())
     }
     /// Which inputs must not descend from which; the engine refuses the experiment before anything runs.
-    fn apart(&self) -> Vec<Apart> {
+    fn no_leakage(&self) -> Vec<NoLeakage> {
         Vec::new()
     }
     /// What has no place at which input; refused as early.
-    fn unfit(&self) -> Vec<Unfit> {
+    fn forbidden_sources(&self) -> Vec<ForbiddenSource> {
         Vec::new()
     }
     /// Which optional inputs these settings want, or leave no room for; refused as early.
-    fn wants(&self) -> Vec<Wants> {
+    fn requirements(&self) -> Vec<Requirement> {
         Vec::new()
     }
     /// What running it would come to, where that is money or calls: an estimate in words. `made` gives the file behind an input
@@ -126,12 +126,12 @@ pub trait AnyStage: Send + Sync {
     fn config(&self) -> Value;
     /// As [`Stage::assets`].
     fn assets(&self) -> Vec<AssetName>;
-    /// As [`Stage::apart`].
-    fn apart(&self) -> Vec<Apart>;
-    /// As [`Stage::unfit`].
-    fn unfit(&self) -> Vec<Unfit>;
-    /// As [`Stage::wants`].
-    fn wants(&self) -> Vec<Wants>;
+    /// As [`Stage::no_leakage`].
+    fn no_leakage(&self) -> Vec<NoLeakage>;
+    /// As [`Stage::forbidden_sources`].
+    fn forbidden_sources(&self) -> Vec<ForbiddenSource>;
+    /// As [`Stage::requirements`].
+    fn requirements(&self) -> Vec<Requirement>;
     /// As [`Stage::estimate`].
     ///
     /// # Errors
@@ -148,20 +148,20 @@ impl<S: Stage> AnyStage for S {
     fn assets(&self) -> Vec<AssetName> {
         Stage::assets(self)
     }
-    fn apart(&self) -> Vec<Apart> {
-        Stage::apart(self)
+    fn no_leakage(&self) -> Vec<NoLeakage> {
+        Stage::no_leakage(self)
     }
-    fn unfit(&self) -> Vec<Unfit> {
-        Stage::unfit(self)
+    fn forbidden_sources(&self) -> Vec<ForbiddenSource> {
+        Stage::forbidden_sources(self)
     }
-    fn wants(&self) -> Vec<Wants> {
-        Stage::wants(self)
+    fn requirements(&self) -> Vec<Requirement> {
+        Stage::requirements(self)
     }
     fn estimate(&self, made: &dyn Fn(&str) -> Option<PathBuf>) -> anyhow::Result<Option<String>> {
         Stage::estimate(self, made)
     }
     fn execute(&self, inputs: &(dyn Fn(&str) -> Vec<PortFile> + Sync), cx: &Context, out: &Path) -> anyhow::Result<()> {
-        let spaces = id_spaces::agreed(&Speaker::all(&S::Inputs::specs(), inputs)?)?;
+        let spaces = id_spaces::agreed(&NumberedInput::all(&S::Inputs::specs(), inputs)?)?;
         let outputs = self.run(S::Inputs::read(inputs)?, cx)?;
         // What holds ids says itself what its numbers mean: tables that were read, or numbered anew.
         outputs.write(out, &spaces.and(outputs.id_spaces()))
@@ -187,10 +187,10 @@ pub struct StageKind {
     pub about: &'static str,
     /// As [`Stage::NOT_IN_KEY`].
     pub not_in_key: &'static [&'static str],
-    /// As [`Stage::NUMBERS_ANEW`].
-    pub numbers_anew: bool,
-    /// As [`Stage::TRAINS`].
-    pub trains: bool,
+    /// As [`Stage::REINDEXES`].
+    pub reindexes: bool,
+    /// As [`Stage::USES_DEVICE`].
+    pub uses_device: bool,
     /// The input ports.
     pub inputs: fn() -> Vec<PortSpec>,
     /// The output ports.
@@ -210,8 +210,8 @@ impl StageKind {
             version: S::VERSION,
             about: S::ABOUT,
             not_in_key: S::NOT_IN_KEY,
-            numbers_anew: S::NUMBERS_ANEW,
-            trains: S::TRAINS,
+            reindexes: S::REINDEXES,
+            uses_device: S::USES_DEVICE,
             inputs: S::Inputs::specs,
             outputs: S::Outputs::specs,
             schema: |generator| generator.subschema_for::<S>(),
@@ -240,7 +240,7 @@ pub struct Generator {
 pub type Figures = Vec<(String, f64)>;
 
 /// How to read the figures of a kind of artifact that holds results to compare, such as `metrics`.
-pub struct FiguresOf {
+pub struct MetricsReader {
     /// As [`crate::Artifact::KIND`].
     pub kind: &'static str,
     /// The numbers in a file of this kind by name, in its order.
@@ -260,11 +260,11 @@ pub struct Catalog {
     /// Answers with a policy.
     pub recommend: Recommend,
     /// The kinds of artifacts whose figures `diff` compares.
-    pub figures: &'static [FiguresOf],
+    pub figures: &'static [MetricsReader],
     /// Tells what runs came to, together with what was run.
     pub report: Render,
     /// The commented experiment that `init` writes.
-    pub starter: &'static str,
+    pub template: &'static str,
 }
 
 impl Catalog {

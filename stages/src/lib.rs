@@ -18,7 +18,7 @@ pub mod rl;
 pub mod split;
 pub mod world;
 
-use pipeline::{Artifact as _, Catalog, FiguresOf, Generator, StageKind};
+use pipeline::{Artifact as _, Catalog, Generator, MetricsReader, StageKind};
 
 use artifact::Metrics;
 
@@ -78,7 +78,7 @@ pub static CATALOG: Catalog = Catalog {
     devices: nn::device::DEVICES,
     inspect: inspect::inspect,
     recommend: recommend::recommend,
-    figures: &[FiguresOf { kind: Metrics::KIND, read: artifact::figures }],
+    figures: &[MetricsReader { kind: Metrics::KIND, read: artifact::figures }],
     report: report::tell,
-    starter: include_str!("../../configs/quickstart.yaml"),
+    template: include_str!("../../configs/quickstart.yaml"),
 };

@@ -9,8 +9,8 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Error, Result};
-use pipeline::recommend::{Answer, Answers, Asked, Questions, Recommended};
-use pipeline::{Artifact, Wrong};
+use pipeline::recommend::{Answer, Answers, RecommendBatch, RecommendQuery, Recommended};
+use pipeline::{Artifact, UsageError};
 
 use crate::artifact::{Ids, Policy, Repeats};
 use crate::env::{Observation, states};
@@ -22,18 +22,18 @@ const BATCH: usize = 256;
 /// Answers questions with the policy of a file.
 ///
 /// # Errors
-/// [`Wrong`] where a user or an item is not known to the policy, or nothing is left to recommend.
-pub fn recommend(path: &Path, questions: &Questions) -> Result<Answers> {
+/// [`UsageError`] where a user or an item is not known to the policy, or nothing is left to recommend.
+pub fn recommend(path: &Path, batch: &RecommendBatch) -> Result<Answers> {
     let policy = Policy::read(path)?;
     let network = served::load(&policy.0)?;
     let origin = policy.origin()?;
-    let names = Names::of(policy.ids()?, questions.rows, &network)?;
-    let exclude = questions.exclude_history || origin.repeats != Repeats::Allowed;
+    let names = Names::of(policy.ids()?, batch.rows, &network)?;
+    let exclude = batch.exclude_history || origin.repeats != Repeats::Allowed;
     let sessions: Vec<Session> =
-        questions.asked.iter().map(|asked| names.session(asked, &network).map_err(at(asked))).collect::<Result<_>>()?;
+        batch.queries.iter().map(|query| names.session(query, &network).map_err(at(query))).collect::<Result<_>>()?;
     let fresh: Vec<usize> = match exclude {
-        true => (questions.asked.iter().zip(&sessions))
-            .map(|(asked, session)| left(session, network.shape().items).map_err(Error::from).map_err(at(asked)))
+        true => (batch.queries.iter().zip(&sessions))
+            .map(|(query, session)| left(session, network.shape().items).map_err(Error::from).map_err(at(query)))
             .collect::<Result<_>>()?,
         false => vec![network.shape().items; sessions.len()],
     };
@@ -50,11 +50,11 @@ pub fn recommend(path: &Path, questions: &Questions) -> Result<Answers> {
             observation.mask_also(&history[..first]);
         }
         let scores = network.logits(&states(&network, &observation)?)?.flatten_all()?.to_vec1::<f32>()?;
-        chosen.extend(scores.chunks_exact(shape.items).map(|scores| best(scores, questions.count)));
+        chosen.extend(scores.chunks_exact(shape.items).map(|scores| best(scores, batch.count)));
     }
     let seconds = begun.elapsed().as_secs_f64();
 
-    let wanted = questions.count.min(network.shape().items);
+    let wanted = batch.count.min(network.shape().items);
     let note = |found: usize, fresh: usize| match found {
         _ if found < wanted.min(fresh) => {
             Some(format!("{found} instead of {wanted}: the policy takes no other in this state"))
@@ -62,29 +62,29 @@ pub fn recommend(path: &Path, questions: &Questions) -> Result<Answers> {
         _ if found < wanted => Some(format!("{found} instead of {wanted}: what was shown is left out")),
         _ => None,
     };
-    let answer = |((asked, fresh), chosen): ((&Asked, usize), Vec<(u32, f32)>)| Answer {
-        user: asked.user.clone(),
+    let answer = |((query, fresh), chosen): ((&RecommendQuery, usize), Vec<(u32, f32)>)| Answer {
+        user: query.user.clone(),
         note: note(chosen.len(), fresh),
         items: chosen.into_iter().map(|(item, score)| names.item(item, score)).collect(),
     };
-    Ok(Answers { answers: questions.asked.iter().zip(fresh).zip(chosen).map(answer).collect(), seconds })
+    Ok(Answers { answers: batch.queries.iter().zip(fresh).zip(chosen).map(answer).collect(), seconds })
 }
 
 /// How many of the catalogue's items the history leaves, at least one.
-fn left(session: &Session, items: usize) -> Result<usize, Wrong> {
+fn left(session: &Session, items: usize) -> Result<usize, UsageError> {
     let shown: BTreeSet<u32> = session.history.iter().copied().collect();
     if shown.len() < items {
         return Ok(items - shown.len());
     }
-    Err(Wrong(format!(
+    Err(UsageError(format!(
         "all {items} items of the policy's catalogue were shown already, and none is to be shown again\nhelp: give a shorter \
          history, the items of this session alone"
     )))
 }
 
 /// Says of an error which question of a file it is about.
-fn at(asked: &Asked) -> impl FnOnce(Error) -> Error {
-    let place = asked.place.clone();
+fn at(query: &RecommendQuery) -> impl FnOnce(Error) -> Error {
+    let place = query.place.clone();
     |error| match place {
         Some(place) => error.context(place),
         None => error,
@@ -130,7 +130,7 @@ impl Names {
         let shape = network.shape();
         if !rows && (ids.users.is_empty() || ids.items.is_empty()) {
             let what = "the policy's file does not say which users and items its rows stand for".to_owned();
-            return Err(Wrong(format!("{what}\nhelp: `--rows` asks by row number, from 0")).into());
+            return Err(UsageError(format!("{what}\nhelp: `--rows` asks by row number, from 0")).into());
         }
         let numbers = |count: usize| (0..count as u32).map(|row| (row.to_string(), row)).collect();
         let named = |ids: &[String]| ids.iter().cloned().zip(0..).collect();
@@ -146,8 +146,8 @@ impl Names {
         Ok(Self { ids, rows, users: shape.users, item_of, titled, user_of })
     }
 
-    fn session(&self, asked: &Asked, network: &dyn Scores) -> Result<Session> {
-        let user = self.user_of.get(&asked.user);
+    fn session(&self, query: &RecommendQuery, network: &dyn Scores) -> Result<Session> {
+        let user = self.user_of.get(&query.user);
         let unknown = || {
             let Self { users, rows, .. } = self;
             let known = self.user_of.keys().next().map_or_else(String::new, |id| format!(", such as {id:?}"));
@@ -155,37 +155,37 @@ impl Names {
                 true => format!("with `--rows` users are row numbers from 0, and it knows {users}"),
                 false => format!("it knows the {users} users of its log by their ids{known}"),
             };
-            Wrong(format!("the policy knows no user {:?}\nhelp: {help}", asked.user))
+            UsageError(format!("the policy knows no user {:?}\nhelp: {help}", query.user))
         };
         let item = |name: &String| {
             let titled = self.titled.get(name).map_or(&[][..], Vec::as_slice);
             match (self.item_of.get(name), titled) {
                 (Some(&item), _) | (None, &[item]) => Ok(item),
-                (None, []) => Err(Wrong(format!(
+                (None, []) => Err(UsageError(format!(
                     "the policy's catalogue has no item {name:?}\nhelp: give its id or its exact title"
                 ))),
                 (None, several) => {
                     let ids: Vec<String> = several.iter().map(|&item| self.item(item, 0.0).id).collect();
                     let (ids, count) = (ids.join(", "), several.len());
-                    Err(Wrong(format!("{count} items have the title {name:?}\nhelp: give the id of one: {ids}")))
+                    Err(UsageError(format!("{count} items have the title {name:?}\nhelp: give the id of one: {ids}")))
                 }
             }
         };
-        let history = asked.history.iter().map(item).collect::<Result<Vec<u32>, Wrong>>()?;
-        let (items, earned) = (history.len(), asked.rewards.len());
+        let history = query.history.iter().map(item).collect::<Result<Vec<u32>, UsageError>>()?;
+        let (items, earned) = (history.len(), query.rewards.len());
         if earned != items && (earned > 0 || network.shape().encoder.reads_rewards()) {
             let help = match network.shape().encoder.reads_rewards() {
                 true => "this policy reads what each item earned: give",
                 false => "this policy does not read what items earned: leave the rewards out, or give",
             };
-            return Err(Wrong(format!(
+            return Err(UsageError(format!(
                 "user {:?}: {items} items were shown and {earned} of them have a reward\nhelp: {help} as many `--reward` as \
                  `--history` (in a batch `rewards`), in the same order",
-                asked.user
+                query.user
             ))
             .into());
         }
-        let rewards = if earned == items { asked.rewards.clone() } else { vec![0.0; items] };
+        let rewards = if earned == items { query.rewards.clone() } else { vec![0.0; items] };
         Ok(Session { user: *user.ok_or_else(unknown)?, history, rewards })
     }
 
@@ -214,16 +214,16 @@ mod tests {
         world
     }
 
-    fn asked(user: &str, history: &[&str], rewards: Vec<f32>, count: usize) -> Questions {
+    fn batch_of(user: &str, history: &[&str], rewards: Vec<f32>, count: usize) -> RecommendBatch {
         let history = history.iter().map(|&item| item.to_owned()).collect();
-        Questions {
-            asked: vec![Asked { user: user.into(), history, rewards, place: None }],
+        RecommendBatch {
+            queries: vec![RecommendQuery { user: user.into(), history, rewards, place: None }],
             count,
-            ..Questions::default()
+            ..RecommendBatch::default()
         }
     }
 
-    fn ask_in(world: &World, encoder: Encoder, questions: &Questions) -> Result<Vec<Answer>> {
+    fn ask_in(world: &World, encoder: Encoder, batch: &RecommendBatch) -> Result<Vec<Answer>> {
         let folder = tempfile::tempdir().unwrap();
         let shape = Shape {
             users: 3,
@@ -239,11 +239,11 @@ mod tests {
         let network = ActorCritic::new(shape, &world.user_vectors, &world.item_vectors, 1).unwrap();
         let path = folder.path().join("policy");
         Policy::new(network.export().unwrap(), "rl.bc", world).unwrap().write(&path).unwrap();
-        Ok(recommend(&path, questions)?.answers)
+        Ok(recommend(&path, batch)?.answers)
     }
 
     fn ask(user: &str, history: &[&str], count: usize) -> Result<Vec<Answer>> {
-        ask_in(&world(), Encoder::Window, &asked(user, history, vec![], count))
+        ask_in(&world(), Encoder::Window, &batch_of(user, history, vec![], count))
     }
 
     fn ids(answers: &[Answer]) -> Vec<&str> {
@@ -266,20 +266,21 @@ mod tests {
         assert!(allowed[0].items[0].score >= allowed[0].items[1].score);
         assert!(allowed[0].items[0].title.as_ref().unwrap().starts_with('T'));
 
-        let excluding = Questions { exclude_history: true, ..asked("u2", &["i1", "T3"], vec![], 10) };
+        let excluding = RecommendBatch { exclude_history: true, ..batch_of("u2", &["i1", "T3"], vec![], 10) };
         let excluded = ask_in(&world(), Encoder::Window, &excluding).unwrap();
         assert_eq!(ids(&excluded), ["i0", "i2"]);
         assert_eq!(excluded[0].note.as_deref(), Some("2 instead of 4: what was shown is left out"));
         let mut masked = world();
         masked.rules.repeats = Repeats::Masked;
-        let follows = ask_in(&masked, Encoder::Window, &asked("u2", &["i1", "T3"], vec![], 10)).unwrap();
+        let follows = ask_in(&masked, Encoder::Window, &batch_of("u2", &["i1", "T3"], vec![], 10)).unwrap();
         assert_eq!(ids(&follows), ["i0", "i2"], "the world that it learned in shows nothing twice");
 
         // A history that is longer than any episode is masked as a whole, though only its end is read.
         let long = ["i0", "i1", "i2", "i1", "i2"];
-        let excluding = Questions { exclude_history: true, ..asked("u2", &long, vec![], 10) };
+        let excluding = RecommendBatch { exclude_history: true, ..batch_of("u2", &long, vec![], 10) };
         assert_eq!(ids(&ask_in(&world(), Encoder::Window, &excluding).unwrap()), ["i3"]);
-        let excluding = Questions { exclude_history: true, ..asked("u2", &["i0", "i1", "i2", "i3"], vec![], 1) };
+        let excluding =
+            RecommendBatch { exclude_history: true, ..batch_of("u2", &["i0", "i1", "i2", "i3"], vec![], 1) };
         let error = ask_in(&world(), Encoder::Window, &excluding).unwrap_err().to_string();
         assert!(error.starts_with("all 4 items of the policy's catalogue were shown already"), "{error}");
     }
@@ -312,7 +313,8 @@ mod tests {
         let file = Constrained::export(&values, &behaviour, 0.001).unwrap();
         Policy::new(file, "rl.bcq", &world).unwrap().write(&path).unwrap();
         let ask = |history: &[&str], exclude_history| {
-            let answers = recommend(&path, &Questions { exclude_history, ..asked("u0", history, vec![], 3) }).unwrap();
+            let answers =
+                recommend(&path, &RecommendBatch { exclude_history, ..batch_of("u0", history, vec![], 3) }).unwrap();
             let Answer { items, note, .. } = answers.answers.into_iter().next().unwrap();
             (items.into_iter().map(|item| item.id).collect::<Vec<_>>(), note.unwrap_or_default())
         };
@@ -338,7 +340,8 @@ mod tests {
         // All users of this world are alike; a vector of their own tells them apart.
         turned.user_vectors.data = vec![9.0, 0.0, 0.0, 9.0, -9.0, -9.0];
         let ask = |user: &str, rows: bool| {
-            let answers = ask_in(&turned, Encoder::Window, &Questions { rows, ..asked(user, &[], vec![], 4) }).unwrap();
+            let answers =
+                ask_in(&turned, Encoder::Window, &RecommendBatch { rows, ..batch_of(user, &[], vec![], 4) }).unwrap();
             answers[0].items.iter().map(|item| (item.id.parse::<u32>().unwrap(), item.score)).collect::<Vec<_>>()
         };
         let (by_id, by_row) = (ask("2", false), ask("0", true));
@@ -347,9 +350,9 @@ mod tests {
         assert_ne!(by_id, ask("0", false));
 
         let unknown = World { ids: Ids::default(), ..world() };
-        let error = ask_in(&unknown, Encoder::Window, &asked("0", &[], vec![], 1)).unwrap_err().to_string();
+        let error = ask_in(&unknown, Encoder::Window, &batch_of("0", &[], vec![], 1)).unwrap_err().to_string();
         assert!(error.contains("does not say which users and items its rows stand for\nhelp: `--rows`"), "{error}");
-        let rows = Questions { rows: true, ..asked("0", &["3"], vec![], 1) };
+        let rows = RecommendBatch { rows: true, ..batch_of("0", &["3"], vec![], 1) };
         assert!(ask_in(&unknown, Encoder::Window, &rows).is_ok());
     }
 
@@ -357,7 +360,7 @@ mod tests {
     fn who_and_what_is_not_known_is_named() {
         let error = |user, history: &[&str]| {
             let error = ask(user, history, 1).unwrap_err();
-            assert!(error.chain().any(|cause| cause.is::<Wrong>()));
+            assert!(error.chain().any(|cause| cause.is::<UsageError>()));
             format!("{error:#}")
         };
         assert!(error("7", &[]).contains("no user \"7\"\nhelp: it knows the 3 users"));
@@ -368,7 +371,7 @@ mod tests {
 
     #[test]
     fn rewards_are_wanted_only_by_a_policy_that_reads_them() {
-        let ask = |encoder, history: &[&str], rewards| ask_in(&world(), encoder, &asked("u0", history, rewards, 1));
+        let ask = |encoder, history: &[&str], rewards| ask_in(&world(), encoder, &batch_of("u0", history, rewards, 1));
         let error = |encoder, rewards| ask(encoder, &["i1", "i2"], rewards).unwrap_err().to_string();
         let reads = error(Encoder::Gru(GruEncoder { width: 3 }), vec![]);
         assert!(reads.contains("0 of them have a reward\nhelp: this policy reads what each item earned"), "{reads}");

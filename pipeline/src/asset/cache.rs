@@ -7,7 +7,7 @@
 //!     parts/                          downloads under way, and what a killed one left
 //!     lock                            held by whoever fetches
 //! <cache>/sha256/<blake3>             the SHA-256 of content that was hashed before, wherever it lay
-//! <cache>/seen/<key of the path>      the digest of a file or folder of the user, see [`super::seen`]
+//! <cache>/seen/<key of the path>      the digest of a file or folder of the user, see [`super::digest_cache`]
 //! ```
 //!
 //! A content that looks as it did when its digests were taken is served without being read. Removing any folder here is
@@ -22,10 +22,10 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
 
-use super::digest::{Stamp, Tree};
-use super::seen::{self, Seen};
+use super::digest::{FileStamp, Tree};
+use super::digest_cache::{self, TreeSnapshot};
 use super::{Resolved, Work};
-use crate::home::expanded;
+use crate::home_dir::expand_tilde;
 use crate::store::{is_given, is_held, list};
 
 /// How often someone who waits looks whether the lock is free and whether to stop.
@@ -39,7 +39,8 @@ pub fn default_cache() -> PathBuf {
 }
 
 fn place(variable: impl Fn(&str) -> Option<OsString>, home: Option<PathBuf>) -> PathBuf {
-    let folder = |name: &str| variable(name).filter(|value| !value.is_empty()).map(|value| expanded(Path::new(&value)));
+    let folder =
+        |name: &str| variable(name).filter(|value| !value.is_empty()).map(|value| expand_tilde(Path::new(&value)));
     folder("APPRENTICE_CACHE")
         // The XDG rules say that a relative path there is to be ignored.
         .or_else(|| folder("XDG_CACHE_HOME").filter(|path| path.is_absolute()).map(|path| path.join("apprentice")))
@@ -72,7 +73,7 @@ pub(super) struct Record {
     /// Which build of the program made it; empty for content that no program of ours makes.
     pub(super) maker: String,
     /// The files as they were when the digests were taken.
-    pub(super) files: Vec<Stamp>,
+    pub(super) files: Vec<FileStamp>,
     /// When that was, in nanoseconds since 1970.
     #[serde(default)]
     pub(super) read: u64,
@@ -131,9 +132,9 @@ impl Slot {
         let mut record = self.record(maker)?;
         let path = self.content(&record);
         let tree = Tree::list(&path).ok()?;
-        let seen = Seen { files: record.files, read: record.read };
+        let seen = TreeSnapshot { files: record.files, read: record.read };
         if !seen.is(&tree) {
-            let read = seen::now();
+            let read = digest_cache::now();
             if tree.blake3(work).ok()? != record.blake3 {
                 return None;
             }
@@ -181,7 +182,7 @@ impl Slot {
                 return Ok(file);
             }
             waiting.get_or_insert_with(|| work.bar("wait for another run that fetches", None, "")).inc(0);
-            work.go_on()?;
+            work.check_cancelled()?;
             std::thread::sleep(GLANCE);
         }
     }
@@ -200,7 +201,7 @@ impl Slot {
         let place = || format!("cannot write `{}`", path.display());
         let folder = path.parent().unwrap_or(&self.folder);
         let unharmed = Tree::list(&path).and_then(|tree| tree.blake3(work)).is_ok_and(|digest| digest == record.blake3);
-        work.go_on()?;
+        work.check_cancelled()?;
         if !unharmed {
             sync(made).with_context(place)?;
             if folder.exists() {
@@ -275,7 +276,7 @@ mod tests {
             name: "a.txt".into(),
             maker: String::new(),
             files: Vec::new(),
-            read: seen::now(),
+            read: digest_cache::now(),
         };
         slot.commit(&made, record, &Work::silent()).unwrap()
     }
@@ -341,7 +342,7 @@ mod tests {
         let made = commit(&slot, "content");
         let mut record = slot.record("").unwrap();
         // As if it had been read an hour after it came, and some bits had changed since without a trace.
-        (record.read, record.blake3) = (seen::now() + 3_600_000_000_000, format!("{}0", &record.blake3[..63]));
+        (record.read, record.blake3) = (digest_cache::now() + 3_600_000_000_000, format!("{}0", &record.blake3[..63]));
         slot.write(&record).unwrap();
         assert_eq!(slot.hit("", &Work::silent()).unwrap().digest, record.blake3);
         assert_ne!(made.digest, record.blake3);

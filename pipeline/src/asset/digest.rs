@@ -21,7 +21,7 @@ use crate::store::digest_with;
 
 /// What tells cheaply whether a file is still the one that was hashed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Stamp {
+pub(super) struct FileStamp {
     /// Relative to the tree's root with `/` between the parts; empty where the root is a file.
     pub(super) path: String,
     /// Bytes.
@@ -42,7 +42,7 @@ pub(super) struct Tree {
     root: PathBuf,
     is_folder: bool,
     /// In the byte order of their paths.
-    pub(super) stamps: Vec<Stamp>,
+    pub(super) stamps: Vec<FileStamp>,
 }
 
 impl Tree {
@@ -71,7 +71,7 @@ impl Tree {
         })
     }
 
-    fn path(&self, stamp: &Stamp) -> PathBuf {
+    fn path(&self, stamp: &FileStamp) -> PathBuf {
         if self.is_folder { self.root.join(&stamp.path) } else { self.root.clone() }
     }
 
@@ -82,7 +82,7 @@ impl Tree {
             if let Some(bar) = &bar {
                 bar.inc(bytes as u64);
             }
-            work.go_on()
+            work.check_cancelled()
         };
         let of_file = |path: PathBuf| digest_with(&path, hashed).map_err(|error| named(&path, error));
         if !self.is_folder {
@@ -106,7 +106,7 @@ impl Tree {
             let mut file = File::open(path)?;
             let mut hasher = Sha256::new();
             loop {
-                work.go_on()?;
+                work.check_cancelled()?;
                 let n = file.read(&mut buffer)?;
                 if n == 0 {
                     return anyhow::Ok(hex(hasher));
@@ -150,11 +150,11 @@ fn hex(hasher: Sha256) -> String {
     hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn stamp(path: &str, metadata: &fs::Metadata) -> Stamp {
+fn stamp(path: &str, metadata: &fs::Metadata) -> FileStamp {
     let since = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     let modified = since.map_or(0, |since| since.as_nanos() as u64);
     let (changed, number) = change(metadata);
-    Stamp { path: path.to_owned(), size: metadata.len(), modified, changed, number }
+    FileStamp { path: path.to_owned(), size: metadata.len(), modified, changed, number }
 }
 
 /// `changed` and `number` of a stamp.
@@ -219,7 +219,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("a");
         File::create(&file).unwrap().set_len(WORTH_A_BAR).unwrap();
-        let seen = Arc::new(Told::default());
+        let seen = Arc::new(RecordingSink::default());
         let progress = Progress::new("stage", [Arc::clone(&seen) as Arc<dyn Sink>].into());
         let work = Work { name: "weights".into(), progress, cancel: crate::Cancel::default() };
         Tree::list(&file).unwrap().blake3(&work).unwrap();
@@ -230,9 +230,9 @@ mod tests {
 
     /// What bars told: label and bytes done.
     #[derive(Default)]
-    struct Told(Mutex<Vec<(String, u64)>>);
+    struct RecordingSink(Mutex<Vec<(String, u64)>>);
 
-    impl Sink for Told {
+    impl Sink for RecordingSink {
         fn advanced(&self, _: &str, label: &str, done: u64, _: Option<u64>, _: &str, _: &str) {
             self.0.lock().unwrap().push((label.to_owned(), done));
         }

@@ -128,7 +128,7 @@ fn receive(
     let mut buffer = vec![0; 64 << 10];
     let mut received = start;
     loop {
-        work.go_on().map_err(Failure::Final)?;
+        work.check_cancelled().map_err(Failure::Final)?;
         let n = reader.read(&mut buffer).map_err(|error| Failure::Torn(error.into()))?;
         if n == 0 {
             break;

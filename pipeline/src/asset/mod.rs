@@ -16,10 +16,10 @@
 
 mod cache;
 mod digest;
-mod failure;
+mod digest_cache;
+mod fetch_error;
 mod https;
 mod pip;
-mod seen;
 mod spec;
 #[cfg(test)]
 mod testing;
@@ -42,8 +42,8 @@ use verify::Checked;
 pub(crate) use verify::verify_cache;
 pub(crate) use walk::Written;
 
+use crate::error_report::ErrorReport;
 use crate::progress::{Bar, Progress};
-use crate::told::Told;
 use crate::{Cancel, Generator, Interrupted};
 use cache::{Cache, Record, Slot};
 use digest::Tree;
@@ -101,7 +101,7 @@ impl Work {
     fn bar(&self, doing: &str, total: Option<u64>, unit: &'static str) -> Bar {
         self.progress.bar(&format!("{doing} {}", self.name), total, unit)
     }
-    fn go_on(&self) -> anyhow::Result<()> {
+    fn check_cancelled(&self) -> anyhow::Result<()> {
         if self.cancel.is_raised() { Err(Interrupted.into()) } else { Ok(()) }
     }
 }
@@ -136,14 +136,14 @@ impl Resolver {
         let mut causes = Vec::new();
         for kind in spec.from.iter().filter_map(|source| source.kind().ok()) {
             let cause = match kind {
-                Kind::Path(path) => self.can_be_used(&failure::place(&self.options.base, path), spec).err()?,
+                Kind::Path(path) => self.can_be_used(&fetch_error::place(&self.options.base, path), spec).err()?,
                 _ if !self.options.offline || matches!(kind, Kind::Generate(_)) => return None,
                 _ if self.slot(kind, spec).hit(&maker(kind), &Work::silent()).is_some() => return None,
                 _ => not_tried(),
             };
             causes.push((kind, cause));
         }
-        Some(failure::unobtainable(name, spec, &self.options.data, &self.options.base, &causes))
+        Some(fetch_error::unobtainable(name, spec, &self.options.data, &self.options.base, &causes))
     }
 
     fn can_be_used(&self, path: &Path, spec: &AssetSpec) -> anyhow::Result<()> {
@@ -151,7 +151,7 @@ impl Resolver {
             return self.in_place(path, String::new(), spec, &Work::silent()).map(drop);
         }
         let tree = Tree::list_beside(path, &self.written)?;
-        if self.cache.seen(path, &tree).is_some() { Ok(()) } else { tree.check_readable() }
+        if self.cache.cached_digest(path, &tree).is_some() { Ok(()) } else { tree.check_readable() }
     }
 
     /// The asset where it is there already, without network and without long work: what a plan needs.
@@ -195,7 +195,7 @@ impl Resolver {
         }
         let mut causes = Vec::new();
         for source in &spec.from {
-            work.go_on()?;
+            work.check_cancelled()?;
             let kind =
                 source.kind().map_err(|(field, sentence)| anyhow::anyhow!("asset `{name}`: {field} {sentence}"))?;
             match self.try_source(kind, spec, &work) {
@@ -204,7 +204,7 @@ impl Resolver {
                 Err(error) => causes.push((kind, error)),
             }
         }
-        Err(failure::unobtainable(name, spec, &self.options.data, &self.options.base, &causes))
+        Err(fetch_error::unobtainable(name, spec, &self.options.data, &self.options.base, &causes))
     }
 
     /// Whether the asset that was found still lies there with the content of then.
@@ -236,7 +236,7 @@ impl Resolver {
             if let Some(found) = self.slot(kind, spec).hit(&maker(kind), work) {
                 return Ok(Some(found));
             }
-            work.go_on()?;
+            work.check_cancelled()?;
         }
         Ok(None)
     }
@@ -244,7 +244,7 @@ impl Resolver {
     /// The file or folder of a data folder that goes by the asset's name or by that of a source. A folder where all sources
     /// give files, and the other way round, is something else that happens to have the name.
     fn in_data(&self, name: &str, spec: &AssetSpec) -> Option<PathBuf> {
-        let names = failure::names(name, spec);
+        let names = fetch_error::names(name, spec);
         let fits = |path: &Path| {
             let Ok(metadata) = fs::metadata(path) else { return false };
             let kinds = spec.from.iter().filter_map(|source| source.kind().ok());
@@ -256,7 +256,9 @@ impl Resolver {
 
     fn try_source(&self, kind: Kind, spec: &AssetSpec, work: &Work) -> anyhow::Result<Resolved> {
         match kind {
-            Kind::Path(path) => self.in_place(&failure::place(&self.options.base, path), kind.to_string(), spec, work),
+            Kind::Path(path) => {
+                self.in_place(&fetch_error::place(&self.options.base, path), kind.to_string(), spec, work)
+            }
             Kind::Url(_) | Kind::Archive { .. } | Kind::Pip { .. } if self.options.offline => Err(not_tried()),
             Kind::Url(_) | Kind::Archive { .. } | Kind::Pip { .. } | Kind::Generate(_) => self.bring(kind, spec, work),
         }
@@ -276,13 +278,13 @@ impl Resolver {
 
     /// The BLAKE3 of what lies at `path`; read only where it does not look as it did when it was last read.
     fn digest(&self, path: &Path, tree: &Tree, work: &Work) -> anyhow::Result<String> {
-        if let Some(digest) = self.cache.seen(path, tree) {
+        if let Some(digest) = self.cache.cached_digest(path, tree) {
             return Ok(digest);
         }
-        let read = seen::now();
+        let read = digest_cache::now();
         let digest = tree.blake3(work)?;
         if tree.is_as_it_was() {
-            self.cache.see(path, &digest, tree, read);
+            self.cache.cache_digest(path, &digest, tree, read);
         }
         Ok(digest)
     }
@@ -295,7 +297,7 @@ impl Resolver {
         if let Some(found) = slot.hit(&maker(kind), work) {
             return Ok(found);
         }
-        work.go_on()?;
+        work.check_cancelled()?;
         let parts = slot.parts()?;
         let mut scratch = None;
         let made = match kind {
@@ -329,7 +331,7 @@ impl Resolver {
             Kind::Path(_) => bail!("a path is used where it lies"),
         };
         let tree = Tree::list(&made)?;
-        let read = seen::now();
+        let read = digest_cache::now();
         let blake3 = tree.blake3(work)?;
         let sha256 = self.cache.sha256(&tree, &blake3, work)?;
         if let Err(error) = check("what came", &sha256, spec) {
@@ -358,7 +360,7 @@ impl Resolver {
 
 /// The error of what lies in a data folder under the name of an asset and cannot be it.
 fn wrong_in_data(name: &str, error: &anyhow::Error) -> anyhow::Error {
-    let told = Told::of(error);
+    let told = ErrorReport::of(error);
     let help = told.help().unwrap_or_else(|| "put the right one there, or remove it to have it fetched".into());
     anyhow::anyhow!("asset `{name}`: {}\nhelp: {}", told.message, help.replace('\n', "\nhelp: "))
 }

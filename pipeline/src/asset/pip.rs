@@ -141,7 +141,7 @@ fn watch(pip: &Killed, temporary: &Path, work: &Work) -> anyhow::Result<Option<S
     let bar = work.bar("pip download", None, "bytes");
     let (mut counted, mut said, mut complaint) = (0, String::new(), VecDeque::new());
     loop {
-        work.go_on()?;
+        work.check_cancelled()?;
         match lines.recv_timeout(GLANCE) {
             Ok(Line::Out(line)) => line.trim().clone_into(&mut said),
             Ok(Line::Err(line)) => {
@@ -156,14 +156,14 @@ fn watch(pip: &Killed, temporary: &Path, work: &Work) -> anyhow::Result<Option<S
         counted = counted.max(present);
     }
     let status = loop {
-        work.go_on()?;
+        work.check_cancelled()?;
         if let Some(status) = pip.child().try_wait().context("cannot wait for pip")? {
             break status;
         }
         std::thread::sleep(GLANCE);
     };
     // Ctrl-C reaches pip too; its failure then is no news.
-    work.go_on()?;
+    work.check_cancelled()?;
     if status.success() {
         return Ok(None);
     }

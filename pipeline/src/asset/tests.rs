@@ -27,11 +27,11 @@ fn write_counted(path: &Path) -> anyhow::Result<()> {
 }
 
 /// A machine of its own: `data`, `cache` and `base` below one temporary folder, and no pip.
-struct Machine {
+struct TestHost {
     dir: TempDir,
 }
 
-impl Machine {
+impl TestHost {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("data")).unwrap();
@@ -91,7 +91,7 @@ fn serve(text: &'static str) -> Server {
 
 #[test]
 fn a_data_folder_comes_before_everything() {
-    let machine = Machine::new();
+    let machine = TestHost::new();
     machine.write("base/near.txt", "path");
     let spec = from("[{ path: near.txt }]");
     let resolver = machine.resolver();
@@ -107,7 +107,7 @@ fn a_data_folder_comes_before_everything() {
 
 #[test]
 fn a_folder_is_not_taken_for_a_file() {
-    let machine = Machine::new();
+    let machine = TestHost::new();
     machine.write("data/thing/model.gguf", "inside");
     machine.write("data/model.gguf", "beside");
     let found = machine.fetch(&from("[{ url: 'https://example.invalid/model.gguf' }]")).unwrap();
@@ -116,7 +116,7 @@ fn a_folder_is_not_taken_for_a_file() {
 
 #[test]
 fn another_content_in_a_data_folder_is_an_error() {
-    let machine = Machine::new();
+    let machine = TestHost::new();
     let path = machine.write("data/thing", "wrong");
     let server = serve("right");
     let spec = wanting("right", &format!("[{{ url: '{}' }}]", server.url("a")));
@@ -137,7 +137,7 @@ fn another_content_in_a_data_folder_is_an_error() {
 
 #[test]
 fn a_path_is_used_where_it_lies_and_read_when_it_changed() {
-    let machine = Machine::new();
+    let machine = TestHost::new();
     machine.write("logs/mine/a.inter", "1");
     let spec = from("[{ path: ../logs/mine/ }]");
     let before = machine.fetch(&spec).unwrap();
@@ -150,7 +150,7 @@ fn a_path_is_used_where_it_lies_and_read_when_it_changed() {
 
 #[test]
 fn a_file_that_changes_faster_than_the_clock_ticks_is_never_mistaken() {
-    let machine = Machine::new();
+    let machine = TestHost::new();
     let spec = from("[{ path: ../logs/mine }]");
     for round in 101..300 {
         let text = round.to_string();
@@ -166,7 +166,7 @@ fn a_file_that_changes_faster_than_the_clock_ticks_is_never_mistaken() {
 
 #[test]
 fn a_download_is_cached_for_every_experiment() {
-    let machine = Machine::new();
+    let machine = TestHost::new();
     let server = serve("content");
     let spec = from(&format!("[{{ url: '{}' }}]", server.url("a.txt")));
     assert_eq!(machine.resolver().known("thing", &spec), None);
@@ -182,7 +182,7 @@ fn a_download_is_cached_for_every_experiment() {
 
 #[test]
 fn a_wrong_download_is_deleted_and_the_next_source_tried() {
-    let machine = Machine::new();
+    let machine = TestHost::new();
     let (wrong, right) = (serve("wrong"), serve("right"));
     let error =
         machine.fetch(&wanting("right", &format!("[{{ url: '{}' }}]", wrong.url("a")))).unwrap_err().to_string();
@@ -203,7 +203,7 @@ fn walk(folder: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn a_killed_download_is_resumed_by_the_next_process() {
-    let machine = Machine::new();
+    let machine = TestHost::new();
     let served = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&served);
     // The first two requests bring nothing beyond byte 4; what comes after brings the rest.
@@ -224,7 +224,7 @@ fn a_killed_download_is_resumed_by_the_next_process() {
 
 #[test]
 fn a_changed_file_in_the_cache_is_fetched_again() {
-    let machine = Machine::new();
+    let machine = TestHost::new();
     let server = serve("content");
     let spec = from(&format!("[{{ url: '{}' }}]", server.url("a")));
     let first = machine.fetch(&spec).unwrap();
@@ -238,7 +238,7 @@ fn a_changed_file_in_the_cache_is_fetched_again() {
 
 #[test]
 fn a_flipped_bit_in_the_cache_is_found_and_the_content_fetched_again() {
-    let machine = Machine::new();
+    let machine = TestHost::new();
     let server = serve("content");
     let spec = from(&format!("[{{ url: '{}' }}]", server.url("a")));
     let check = || verify_cache(&machine.path("cache"), &Progress::silent()).unwrap();
@@ -254,7 +254,7 @@ fn a_flipped_bit_in_the_cache_is_found_and_the_content_fetched_again() {
 
 #[test]
 fn a_generator_makes_its_folder_once() {
-    let machine = Machine::new();
+    let machine = TestHost::new();
     let made = machine.fetch(&from("[{ generate: folder }]")).unwrap();
     assert_eq!(fs::read_to_string(made.path.join("log.inter")).unwrap(), "generated");
     assert_eq!(made.origin, "generate folder");
@@ -267,7 +267,7 @@ fn a_generator_makes_its_folder_once() {
 
 #[test]
 fn the_error_lists_every_place_and_what_to_do() {
-    let machine = Machine::new();
+    let machine = TestHost::new();
     let server = Server::start(|_| reply(404, &[], 0, b""));
     let url = server.url("model.gguf");
     let sources = "[{ url: URL }, { pip: a==1, member: a/model.gguf }, { generate: nothing }, { path: gone.gguf }]";
@@ -295,7 +295,7 @@ fn the_error_lists_every_place_and_what_to_do() {
 
 #[test]
 fn offline_uses_no_network_but_the_cache() {
-    let machine = Machine::new();
+    let machine = TestHost::new();
     let server = serve("content");
     let spec = from(&format!("[{{ url: '{}' }}]", server.url("a")));
     let mut resolver = machine.resolver();
@@ -309,7 +309,7 @@ fn offline_uses_no_network_but_the_cache() {
 
 #[test]
 fn runs_that_want_the_same_at_once_fetch_it_once() {
-    let machine = Machine::new();
+    let machine = TestHost::new();
     let server = serve("content");
     let spec = from(&format!("[{{ url: '{}' }}]", server.url("a")));
     let all = std::thread::scope(|scope| {
@@ -323,7 +323,7 @@ fn runs_that_want_the_same_at_once_fetch_it_once() {
 
 #[test]
 fn a_cache_that_cannot_be_made_is_named_and_data_folders_still_serve() {
-    let machine = Machine::new();
+    let machine = TestHost::new();
     let blocked = machine.write("cache", "a file where the folder should be");
     let spec = from("[{ generate: folder }]");
     let error = machine.fetch(&spec).unwrap_err().to_string();
@@ -334,7 +334,7 @@ fn a_cache_that_cannot_be_made_is_named_and_data_folders_still_serve() {
 
 #[test]
 fn cancel_is_no_failure_of_a_source() {
-    let machine = Machine::new();
+    let machine = TestHost::new();
     let cancel = Cancel::default();
     cancel.raise();
     let result = machine.resolver().fetch("thing", &from("[{ generate: folder }]"), &Progress::silent(), &cancel);
@@ -343,7 +343,7 @@ fn cancel_is_no_failure_of_a_source() {
 
 #[test]
 fn the_member_of_an_archive_at_an_address_comes_alone() {
-    let machine = Machine::new();
+    let machine = TestHost::new();
     let zip = machine.path("a.zip");
     super::wheel::tests::wheel(&zip, &[("coat/train.ascii", "1 0"), ("coat/more/x", "2"), ("README", "3")]);
     let bytes = fs::read(&zip).unwrap();
@@ -362,7 +362,7 @@ fn the_member_of_an_archive_at_an_address_comes_alone() {
 
 #[test]
 fn a_data_folder_may_hold_a_file_where_a_path_leads_inwards() {
-    let machine = Machine::new();
+    let machine = TestHost::new();
     machine.write("data/coat/truth.ascii", "1");
     let found = machine.fetch(&from("[{ path: coat/truth.ascii }]")).unwrap();
     assert_eq!(read(&found), "1");
@@ -373,7 +373,7 @@ fn a_data_folder_may_hold_a_file_where_a_path_leads_inwards() {
 #[cfg(unix)]
 #[test]
 fn the_member_of_a_package_comes_through_pip() {
-    let machine = Machine::new();
+    let machine = TestHost::new();
     super::wheel::tests::wheel(&machine.path("a-1-py3-none-any.whl"), &[("a/log/x.inter", "1"), ("a/log/x.item", "2")]);
     let script = r#"[ "$1" = --version ] && exit 0; while [ "$1" != --dest ]; do shift; done; cp "$0" "$2""#;
     let mut resolver = machine.resolver();
@@ -392,7 +392,7 @@ fn the_member_of_a_package_comes_through_pip() {
 /// The one test here that leaves the machine: the real pip and the package of the quickstart's data set.
 #[test]
 fn the_real_pip_fetches_the_real_data_set() {
-    let machine = Machine::new();
+    let machine = TestHost::new();
     let mut resolver = machine.resolver();
     resolver.pip = Pip::default();
     let spec = from("[{ pip: recbole==1.2.1, member: recbole/dataset_example/ml-100k/ }]");

@@ -159,7 +159,7 @@ mod tests {
     use std::os::unix::net::UnixListener;
 
     use super::*;
-    use crate::told::Told;
+    use crate::error_report::ErrorReport;
 
     /// What is found below `root`, or what is said of it; `written` is a folder of results.
     fn found(root: &Path, written: &Path) -> Result<Vec<String>, String> {
@@ -167,7 +167,9 @@ mod tests {
         let mut files = Vec::new();
         let walked = walk(root, &written, &mut |path, _| files.push(path.to_owned()));
         files.sort();
-        walked.map(|()| files).map_err(|error| Told::of(&error).to_string().replace(root.to_str().unwrap(), "DIR"))
+        walked
+            .map(|()| files)
+            .map_err(|error| ErrorReport::of(&error).to_string().replace(root.to_str().unwrap(), "DIR"))
     }
 
     fn folder() -> tempfile::TempDir {

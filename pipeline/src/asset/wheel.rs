@@ -54,7 +54,7 @@ pub(super) fn extract(wheel: &Path, member: &str, into: &Path, work: &Work) -> a
         let mut out = File::create_new(&path).with_context(here)?;
         let mut entry = archive.by_index(index).with_context(place)?;
         loop {
-            work.go_on()?;
+            work.check_cancelled()?;
             let n = entry.read(&mut buffer).with_context(place)?;
             if n == 0 {
                 break;

@@ -6,12 +6,12 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
-use super::values::{age, at_least_one, place, rating};
+use super::value_parsers::{age, at_least_one, place, rating};
 use crate::Device;
 use crate::exit;
-use crate::home::expanded;
+use crate::home_dir::expand_tilde;
 use crate::inspect::Format;
-use crate::report::Form;
+use crate::report::ReportFormat;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -79,7 +79,7 @@ impl Global {
     pub fn data(&self) -> Vec<PathBuf> {
         let named = std::env::var_os("APPRENTICE_DATA").unwrap_or_default();
         let named = std::env::split_paths(&named).filter(|path| !path.as_os_str().is_empty());
-        self.data.iter().cloned().chain(named.map(|path| expanded(&path))).collect()
+        self.data.iter().cloned().chain(named.map(|path| expand_tilde(&path))).collect()
     }
 }
 
@@ -390,7 +390,7 @@ pub(crate) struct Report {
     pub html: Option<PathBuf>,
     /// The form of the report, by default html. `--json` prints one object for programs.
     #[arg(long, value_name = "FORMAT", value_enum)]
-    pub format: Option<Form>,
+    pub format: Option<ReportFormat>,
     /// The stage whose page to tell, where a run made several.
     #[arg(long, value_name = "STAGE")]
     pub page: Option<String>,

@@ -14,8 +14,8 @@ use crate::record::{self, RunRecord};
 pub(super) fn diff(session: &Session, args: &args::Diff) -> Result<Exit, Failure> {
     let store = session.store();
     let runs = record::runs(&store)?;
-    let old = record::find(&runs, &args.old).map_err(Failure::wrong)?;
-    let new = record::find(&runs, &args.new).map_err(Failure::wrong)?;
+    let old = record::find(&runs, &args.old).map_err(Failure::usage)?;
+    let new = record::find(&runs, &args.new).map_err(Failure::usage)?;
     let found = diff::diff(&store, session.catalog, old, new)?;
     if session.global.json {
         return print_json(json!({ "old": old.id, "new": new.id, "difference": found }));

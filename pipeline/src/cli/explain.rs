@@ -16,7 +16,7 @@ use crate::store::Made;
 pub(super) fn explain(session: &Session, args: &args::Explain) -> Result<Exit, Failure> {
     let experiment = session.load(&args.source)?;
     let project = session.project(&experiment);
-    let wanted = select(&experiment, std::slice::from_ref(&args.stage)).map_err(Failure::wrong)?;
+    let wanted = select(&experiment, std::slice::from_ref(&args.stage)).map_err(Failure::usage)?;
     let plan = run::plan(&project, &project.with_needs(&wanted), &Default::default())?;
     let mut stages = Vec::new();
     for &index in &wanted {

@@ -6,39 +6,39 @@ use super::args;
 use super::session::Session;
 use super::{format, print, print_json, talk};
 use crate::exit::Failure;
-use crate::upkeep::{self, Class, Garbage, Item, Wish};
+use crate::maintenance::{self, Class, GcOptions, GcPlan, Item};
 use crate::{Cancel, Exit, Interrupted, interrupt};
 
 pub(super) fn gc(session: &Session, args: &args::Gc) -> Result<Exit, Failure> {
     let store = session.store();
-    let wish = Wish { forget: args.forget.clone(), calls: args.calls };
+    let options = GcOptions { forget: args.forget.clone(), calls: args.calls };
     if let Some(name) = &args.forget {
         known(session, name)?;
     }
     // From before the first look to the last removal nobody may begin to rely on what goes. Looking alone needs nothing, and
     // works on a disk that cannot be written.
-    let gate = if args.apply && store.part("").is_dir() { Some(store.alone()?) } else { None };
-    let garbage = upkeep::garbage(&store, &wish)?;
+    let gc_lock = if args.apply && store.part("").is_dir() { Some(store.alone()?) } else { None };
+    let plan = maintenance::gc_plan(&store, &options)?;
     let (mut removed, mut bytes) = (0, 0);
     let mut interrupted = false;
-    if let Some(gate) = &gate {
+    if let Some(gc_lock) = &gc_lock {
         let cancel = Cancel::default();
         interrupt::listen(&cancel, |heard| talk(&heard.words(None)))
             .map_err(|error| anyhow::Error::new(error).context("listen for Ctrl-C"))?;
-        let swept = upkeep::sweep(&store, gate, &garbage.items, &cancel, &mut |item| {
+        let applied = maintenance::gc_apply(&store, gc_lock, &plan.items, &cancel, &mut |item| {
             (removed, bytes) = (removed + 1, bytes + item.bytes);
         });
-        interrupted = swept.as_ref().is_err_and(|error| error.is::<Interrupted>());
+        interrupted = applied.as_ref().is_err_and(|error| error.is::<Interrupted>());
         if !interrupted {
-            swept?;
+            applied?;
         }
     }
-    drop(gate);
-    let damaged = !garbage.unreadable.is_empty();
+    drop(gc_lock);
+    let damaged = !plan.unreadable.is_empty();
     if session.global.json {
-        print_json(to_json(&garbage, args.apply, removed, bytes))?;
+        print_json(to_json(&plan, args.apply, removed, bytes))?;
     } else {
-        print(&to_text(session, &garbage, args, (removed, bytes)))?;
+        print(&to_text(session, &plan, args, (removed, bytes)))?;
         if damaged {
             talk(
                 "help: run the experiments again, which makes what is damaged anew, or remove these files; then results can go",
@@ -65,35 +65,35 @@ fn known(session: &Session, name: &str) -> Result<(), Failure> {
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("there are {}", if names.is_empty() { "none".into() } else { names.join(", ") }),
     };
-    Err(Failure::wrong(anyhow::anyhow!("the store knows no experiment `{name}`\nhelp: {help}")))
+    Err(Failure::usage(anyhow::anyhow!("the store knows no experiment `{name}`\nhelp: {help}")))
 }
 
-fn to_json(garbage: &Garbage, apply: bool, removed: usize, bytes: u64) -> Value {
-    let mut value = serde_json::to_value(garbage).expect("a list of files is plain JSON");
-    value["bytes"] = garbage.items.iter().map(|item| item.bytes).sum::<u64>().into();
+fn to_json(plan: &GcPlan, apply: bool, removed: usize, bytes: u64) -> Value {
+    let mut value = serde_json::to_value(plan).expect("a list of files is plain JSON");
+    value["bytes"] = plan.items.iter().map(|item| item.bytes).sum::<u64>().into();
     value["applied"] = if apply { json!({ "removed": removed, "bytes": bytes }) } else { Value::Null };
     value
 }
 
-fn to_text(session: &Session, garbage: &Garbage, args: &args::Gc, (removed, bytes): (usize, u64)) -> String {
+fn to_text(session: &Session, plan: &GcPlan, args: &args::Gc, (removed, bytes): (usize, u64)) -> String {
     let mut rows = Vec::new();
-    for ((class, why), (count, bytes)) in garbage.summary() {
+    for ((class, why), (count, bytes)) in plan.summary() {
         rows.push(vec![noun(class).to_owned(), count.to_string(), format::bytes(bytes), why.to_owned()]);
     }
     let mut text = format::columns(&rows);
     if session.global.verbose {
         let item = |item: &Item| vec![format::bytes(item.bytes), item.path.display().to_string()];
-        text += &format::columns(&garbage.items.iter().map(item).collect::<Vec<_>>());
+        text += &format::columns(&plan.items.iter().map(item).collect::<Vec<_>>());
     }
-    for path in &garbage.unreadable {
+    for path in &plan.unreadable {
         text += &format!(
             "`{}` cannot be read, so what it names is not known: no result and no object goes\n",
             path.display()
         );
     }
-    let stays = &garbage.stays;
-    let total = garbage.items.iter().map(|item| item.bytes).sum();
-    text += &match (garbage.items.is_empty(), args.apply) {
+    let stays = &plan.stays;
+    let total = plan.items.iter().map(|item| item.bytes).sum();
+    text += &match (plan.items.is_empty(), args.apply) {
         (true, _) => "nothing to remove".to_owned(),
         (false, true) => format!("freed {} ({})", format::bytes(bytes), format::count(removed, "item")),
         (false, false) => format!("would free {}", format::bytes(total)),
@@ -120,7 +120,7 @@ fn to_text(session: &Session, garbage: &Garbage, args: &args::Gc, (removed, byte
             format::bytes(stays.bytes_of_old_runs)
         );
     }
-    if !garbage.items.is_empty() && !args.apply {
+    if !plan.items.is_empty() && !args.apply {
         text += "nothing was removed; `--apply` does it\n";
     }
     text

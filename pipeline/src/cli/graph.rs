@@ -23,8 +23,8 @@ fn to_json(experiment: &Experiment) -> Value {
         let inputs: Map<String, Value> = node
             .inputs
             .iter()
-            .map(|(port, links)| {
-                let from = links.iter().map(|link| format!("{}.{}", experiment.nodes[link.node].id, link.port));
+            .map(|(port, edges)| {
+                let from = edges.iter().map(|edge| format!("{}.{}", experiment.nodes[edge.node].id, edge.port));
                 (port.clone(), from.collect())
             })
             .collect();

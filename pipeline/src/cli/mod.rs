@@ -9,13 +9,13 @@ mod gc;
 mod graph;
 mod inspect;
 mod plan;
+mod progress_ui;
 mod recommend;
 mod report;
 mod run;
 mod runs;
-mod screen;
 mod session;
-mod values;
+mod value_parsers;
 mod verify;
 
 use std::io::{ErrorKind, IsTerminal, Write};
@@ -26,9 +26,9 @@ use clap::Parser as _;
 use serde_json::{Value, json};
 
 use crate::diagnostic::Diagnostics;
+use crate::error_report::ErrorReport;
 use crate::exit::Failure;
 use crate::secret::{redact, redact_json};
-use crate::told::Told;
 use crate::{Catalog, Exit, escape, spec};
 use args::{Cli, Command};
 use session::Session;
@@ -46,12 +46,12 @@ pub fn main(catalog: &'static Catalog, prepare: fn(threads: usize)) -> ExitCode 
         Err(told) => {
             let complaint = told.use_stderr();
             if complaint && std::env::args_os().any(|word| word == "--json") {
-                let _ = print_error(Exit::Wrong, told.to_string().trim_end(), &unread(&told));
+                let _ = print_error(Exit::UsageError, told.to_string().trim_end(), &unread(&told));
             } else {
                 // Help and version go to standard output, complaints to standard error; that nobody reads them is no failure.
                 let _ = told.print();
             }
-            return if complaint { Exit::Wrong } else { Exit::Ok }.into();
+            return if complaint { Exit::UsageError } else { Exit::Ok }.into();
         }
     };
     prepare(cli.global.threads());
@@ -63,11 +63,11 @@ pub fn main(catalog: &'static Catalog, prepare: fn(threads: usize)) -> ExitCode 
 
 fn dispatch(session: &Session, command: &Command) -> Result<Exit, Failure> {
     if !matches!(command, Command::Graph(_) | Command::Schema | Command::Init(_) | Command::Completions { .. }) {
-        usable(session.store().artifacts()).map_err(Failure::wrong)?;
-        session.store().check_format().map_err(Failure::wrong)?;
+        usable(session.store().artifacts()).map_err(Failure::usage)?;
+        session.store().check_format().map_err(Failure::usage)?;
     }
     if let Some(folder) = session.global.data.iter().find(|folder| !folder.is_dir()) {
-        return Err(Failure::wrong(anyhow::anyhow!(
+        return Err(Failure::usage(anyhow::anyhow!(
             "`--data {}` is no folder\nhelp: give the folder that holds the assets, or leave `--data` out",
             folder.display()
         )));
@@ -90,7 +90,7 @@ fn dispatch(session: &Session, command: &Command) -> Result<Exit, Failure> {
         Command::Schema if session.global.json => print_json(spec::schema(session.catalog)),
         Command::Schema => write(&escape::json(&format!("{:#}\n", spec::schema(session.catalog)))),
         Command::Init(args) => {
-            spec::write_starter(&args.path, session.catalog.starter).map_err(Failure::wrong)?;
+            spec::write_template(&args.path, session.catalog.template).map_err(Failure::usage)?;
             let path = args.path.display();
             talk(&format!("wrote `{path}`; run it with `apprentice run {path}`"));
             if session.global.json { print_json(json!({ "path": args.path })) } else { Ok(Exit::Ok) }
@@ -136,7 +136,7 @@ fn complain(session: &Session, failure: &Failure) -> Exit {
         return Exit::Ok;
     }
     let diagnostics = failure.error.downcast_ref::<Diagnostics>();
-    let told = Told::of(&failure.error);
+    let told = ErrorReport::of(&failure.error);
     if session.global.json {
         let placeless = || Diagnostics::placeless(&told.message, told.help().as_deref());
         let diagnostics = diagnostics.map_or_else(placeless, Diagnostics::to_json);

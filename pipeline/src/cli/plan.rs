@@ -10,25 +10,25 @@ use super::session::Session;
 use super::{format, print, print_json, talk};
 use crate::Exit;
 use crate::exit::Failure;
-use crate::run::{self, Lack, Plan, Project, Verdict, select};
+use crate::run::{self, MissingPrerequisite, Plan, Project, Verdict, select};
 
 pub(super) fn plan(session: &Session, args: &args::Plan) -> Result<Exit, Failure> {
     let experiment = session.load(&args.source)?;
     let project = session.project(&experiment);
-    let chosen = project.with_needs(&select(&experiment, &args.stages).map_err(Failure::wrong)?);
+    let chosen = project.with_needs(&select(&experiment, &args.stages).map_err(Failure::usage)?);
     let forced = forced(&project, &chosen, &args.force)?;
     let plan = run::plan(&project, &chosen, &forced)?;
-    plan.check_ids(&project).map_err(Failure::wrong)?;
-    let lacks = run::lacks(&project, &plan);
-    let (certain, others): (Vec<_>, Vec<_>) = lacks.iter().cloned().partition(|lack| lack.certain);
+    plan.check_ids(&project).map_err(Failure::usage)?;
+    let missing = run::missing_prerequisites(&project, &plan);
+    let (certain, others): (Vec<_>, Vec<_>) = missing.iter().cloned().partition(|one| one.certain);
     if session.global.json {
-        print_json(to_json(&project, &plan, &lacks))?;
+        print_json(to_json(&project, &plan, &missing))?;
         if !certain.is_empty() {
-            return Ok(Exit::Wrong);
+            return Ok(Exit::UsageError);
         }
     } else {
         print(&to_text(&project, &plan))?;
-        others.iter().for_each(|lack| talk(&format!("warning: {}", lack.text())));
+        others.iter().for_each(|one| talk(&format!("warning: {}", one.text())));
         if let Some(failure) = refuse(&certain) {
             return Err(failure);
         }
@@ -45,9 +45,9 @@ pub(super) fn forced(
     if force.is_empty() {
         return Ok(BTreeSet::new());
     }
-    let forced = select(project.experiment, force).map_err(Failure::wrong)?;
+    let forced = select(project.experiment, force).map_err(Failure::usage)?;
     match forced.difference(chosen).next() {
-        Some(&out) => Err(Failure::wrong(anyhow::anyhow!(
+        Some(&out) => Err(Failure::usage(anyhow::anyhow!(
             "`--force {}`: the chosen stages do not need it\nhelp: name it as a stage, too",
             project.node(out).id
         ))),
@@ -55,7 +55,7 @@ pub(super) fn forced(
     }
 }
 
-fn to_json(project: &Project, plan: &Plan, lacks: &[Lack]) -> Value {
+fn to_json(project: &Project, plan: &Plan, missing: &[MissingPrerequisite]) -> Value {
     let row = |(&index, verdict): (&usize, &Verdict)| {
         let mut row = json!({ "stage": project.node(index).id, "kind": project.node(index).kind.kind });
         let fields = serde_json::to_value(verdict).expect("a verdict is plain JSON");
@@ -68,7 +68,7 @@ fn to_json(project: &Project, plan: &Plan, lacks: &[Lack]) -> Value {
         row
     };
     let stages: Vec<_> = plan.verdicts.iter().map(row).collect();
-    json!({ "experiment": project.experiment.name, "stages": stages, "lacks": lacks })
+    json!({ "experiment": project.experiment.name, "stages": stages, "lacks": missing })
 }
 
 /// The stage upstream where the need to run begins, with its reason; null where it begins at the stage itself.

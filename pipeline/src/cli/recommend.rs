@@ -12,21 +12,26 @@ use super::session::Session;
 use super::{format, print, print_json, talk};
 use crate::escape::shown;
 use crate::exit::Failure;
-use crate::recommend::{Answer, Asked, Questions};
-use crate::{Exit, Wrong};
+use crate::recommend::{Answer, RecommendBatch, RecommendQuery};
+use crate::{Exit, UsageError};
 
 pub(super) fn recommend(session: &Session, args: &args::Recommend) -> Result<Exit, Failure> {
     let store = session.store();
     let path = policy(&store, &args.policy, args.experiment.as_deref())?;
-    let asked = match (&args.user, &args.batch) {
+    let queries = match (&args.user, &args.batch) {
         (Some(user), None) => {
-            vec![Asked { user: user.clone(), history: args.history.clone(), rewards: args.reward.clone(), place: None }]
+            vec![RecommendQuery {
+                user: user.clone(),
+                history: args.history.clone(),
+                rewards: args.reward.clone(),
+                place: None,
+            }]
         }
-        (None, Some(batch)) => questions(batch)?,
+        (None, Some(batch)) => queries(batch)?,
         _ => unreachable!("the command line asks for one of the two"),
     };
-    let questions = Questions { asked, count: args.count, exclude_history: args.exclude_history, rows: args.rows };
-    let answers = (session.catalog.recommend)(&path, &questions)?;
+    let batch = RecommendBatch { queries, count: args.count, exclude_history: args.exclude_history, rows: args.rows };
+    let answers = (session.catalog.recommend)(&path, &batch)?;
     if args.batch.is_some() {
         let lines = answers.answers.iter().map(|answer| json!(answer).to_string() + "\n");
         let done = print(&lines.collect::<String>())?;
@@ -58,7 +63,7 @@ fn to_text(answer: &Answer) -> String {
 }
 
 /// One question a line; `-` is standard input.
-fn questions(path: &Path) -> Result<Vec<Asked>, Failure> {
+fn queries(path: &Path) -> Result<Vec<RecommendQuery>, Failure> {
     let name = path.display();
     let mut text = String::new();
     if path == Path::new("-") {
@@ -66,21 +71,23 @@ fn questions(path: &Path) -> Result<Vec<Asked>, Failure> {
     } else {
         text = std::fs::read_to_string(path).map_err(|error| {
             let help = "give the path of a text file with one question a line, or `-` for standard input";
-            Failure::wrong(anyhow!("cannot read `{name}`: {error}\nhelp: {help}"))
+            Failure::usage(anyhow!("cannot read `{name}`: {error}\nhelp: {help}"))
         })?;
     }
     let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
     let question = |(number, line): (usize, &str)| {
-        let asked = serde_json::from_str::<Asked>(line).map_err(|error| error.to_string()).and_then(|asked| {
-            // JSON has no infinite numbers, but large ones that 32 bits do not hold.
-            if !asked.rewards.iter().all(|reward| reward.is_finite()) {
-                return Err("a reward is not a finite number of 32 bits".to_owned());
-            }
-            Ok(Asked { place: Some(format!("{name}:{number}")), ..asked })
-        });
-        asked.map_err(|error| {
+        let query = serde_json::from_str::<RecommendQuery>(line).map_err(|error| error.to_string()).and_then(
+            |query: RecommendQuery| {
+                // JSON has no infinite numbers, but large ones that 32 bits do not hold.
+                if !query.rewards.iter().all(|reward| reward.is_finite()) {
+                    return Err("a reward is not a finite number of 32 bits".to_owned());
+                }
+                Ok(RecommendQuery { place: Some(format!("{name}:{number}")), ..query })
+            },
+        );
+        query.map_err(|error| {
             let help = r#"help: each line is an object such as {"user": "196", "history": ["242"]}"#;
-            Failure::from(anyhow::Error::new(Wrong(format!("{name}:{number}: {error}\n{help}"))))
+            Failure::from(anyhow::Error::new(UsageError(format!("{name}:{number}: {error}\n{help}"))))
         })
     };
     lines.map(question).collect()

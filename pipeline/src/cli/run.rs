@@ -7,17 +7,17 @@ use anyhow::Context as _;
 
 use super::args::Run;
 use super::plan::forced;
-use super::screen::{Shown, screen};
+use super::progress_ui::{Shown, progress_ui};
 use super::session::Session;
 use super::{format, print, talk};
+use crate::error_report::ErrorReport;
 use crate::event::{RunStatus, Status};
 use crate::exit::Failure;
 use crate::interrupt::Heard;
 use crate::record::NodeRecord;
-use crate::run::{self, Lack, Options, Outcome, Project, select};
+use crate::run::{self, MissingPrerequisite, Options, Outcome, Project, select};
 use crate::secret::redact;
-use crate::told::Told;
-use crate::{Cancel, Device, Exit, interrupt, memory};
+use crate::{Cancel, Device, Exit, interrupt, out_of_memory};
 
 /// Independent stages gain little beyond this, and each holds its data in memory.
 const MOST_JOBS: usize = 4;
@@ -25,16 +25,16 @@ const MOST_JOBS: usize = 4;
 pub(super) fn run(session: &Session, args: &Run) -> Result<Exit, Failure> {
     let experiment = session.load(&args.source)?;
     let project = session.project(&experiment);
-    let wanted = select(&experiment, &args.stages).map_err(Failure::wrong)?;
+    let wanted = select(&experiment, &args.stages).map_err(Failure::usage)?;
     let chosen = project.with_needs(&wanted);
     let forced = forced(&project, &chosen, &args.force)?;
     look_for_needs(session, &project, &chosen, &forced, args.keep_going)?;
     let threads = session.global.threads();
     let cancel = Cancel::default();
-    let screen = screen(session.global.json, args.quiet, session.global.verbose);
-    let shown = Arc::clone(&screen);
+    let progress_ui = progress_ui(session.global.json, args.quiet, session.global.verbose);
+    let shown = Arc::clone(&progress_ui);
     interrupt::listen(&cancel, move |what| heard(what, &*shown)).context("listen for Ctrl-C")?;
-    memory::explain_aborts().context("listen for the end of memory")?;
+    out_of_memory::explain_aborts().context("listen for the end of memory")?;
     let options = Options {
         chosen,
         forced,
@@ -52,7 +52,7 @@ pub(super) fn run(session: &Session, args: &Run) -> Result<Exit, Failure> {
             "warning: {why}: two runs at once may make one result twice, and `gc` does not work here\nhelp: run one at a time, or keep the results on a local disk with `--artifacts DIR`"
         ));
     }
-    let outcome = run::run(&project, &options, screen)?;
+    let outcome = run::run(&project, &options, progress_ui)?;
     end(session, &project, outcome)
 }
 
@@ -67,43 +67,44 @@ fn look_for_needs(
 ) -> Result<(), Failure> {
     let asked = |&index: &usize| project.node(index).device.filter(|&device| device != Device::Cpu);
     let devices = chosen.iter().any(|index| asked(index).is_some());
-    if !devices && !run::may_lack(project, chosen) && !run::may_differ(project, chosen) {
+    if !devices && !run::may_miss_prerequisites(project, chosen) && !run::may_differ(project, chosen) {
         return Ok(());
     }
     let plan = run::plan(project, chosen, forced)?;
-    plan.check_ids(project).map_err(Failure::wrong)?;
+    plan.check_ids(project).map_err(Failure::usage)?;
     for index in chosen.iter().filter(|index| !plan.hits.contains_key(index)) {
         if let Some(device) = asked(index) {
             let stage = || format!("stage `{}` is to train on `{device}`", project.node(*index).id);
-            (session.catalog.devices.probe)(device).with_context(stage).map_err(Failure::wrong)?;
+            (session.catalog.devices.probe)(device).with_context(stage).map_err(Failure::usage)?;
         }
     }
-    let (certain, others): (Vec<_>, Vec<_>) = run::lacks(project, &plan).into_iter().partition(|lack| lack.certain);
+    let (certain, others): (Vec<_>, Vec<_>) =
+        run::missing_prerequisites(project, &plan).into_iter().partition(|one| one.certain);
     let told = if keep_going { certain.iter().chain(&others).collect::<Vec<_>>() } else { others.iter().collect() };
-    told.iter().for_each(|lack| talk(&format!("warning: {}", lack.text())));
+    told.iter().for_each(|one| talk(&format!("warning: {}", one.text())));
     if keep_going { Ok(()) } else { refuse(&certain).map_or(Ok(()), Err) }
 }
 
 /// The failure of what lacks so much; none where nothing is lacking.
-pub(super) fn refuse(lacks: &[Lack]) -> Option<Failure> {
+pub(super) fn refuse(missing: &[MissingPrerequisite]) -> Option<Failure> {
     const LAST: &str = "`--keep-going` runs the other stages, and what can go on without";
-    if lacks.is_empty() {
+    if missing.is_empty() {
         return None;
     }
-    let texts: Vec<String> = lacks.iter().map(Lack::text).collect();
+    let texts: Vec<String> = missing.iter().map(MissingPrerequisite::text).collect();
     let (messages, helps): (Vec<_>, Vec<_>) =
         texts.iter().map(|text| text.split_once("\nhelp: ").unwrap_or((text, ""))).unzip();
     let helps = helps.into_iter().filter(|help| !help.is_empty()).map(|help| format!("\nhelp: {help}"));
     let text = format!("{}{}\nhelp: {LAST}", messages.join("\nerror: "), helps.collect::<String>());
-    Some(Failure::wrong(anyhow::anyhow!(text)))
+    Some(Failure::usage(anyhow::anyhow!(text)))
 }
 
 /// Tells a person who stops the run.
-fn heard(heard: Heard, screen: &dyn Shown) {
+fn heard(heard: Heard, progress_ui: &dyn Shown) {
     if heard == Heard::Leaving {
-        screen.clear();
+        progress_ui.clear();
     }
-    screen.say(&heard.words(screen.one_more().as_deref()));
+    progress_ui.say(&heard.words(progress_ui.one_more().as_deref()));
 }
 
 /// Tells what came of the run. Under `--json` the events have told it already.
@@ -126,7 +127,7 @@ fn end(session: &Session, project: &Project, outcome: Outcome) -> Result<Exit, F
         let id = &project.node(index).id;
         let log = outcome.logs.get(&index).map(|log| format!("\nlog: {}", log.display())).unwrap_or_default();
         if !session.global.json {
-            talk(&format!("error: stage `{id}` failed: {}{log}", Told::of(&error)));
+            talk(&format!("error: stage `{id}` failed: {}{log}", ErrorReport::of(&error)));
         }
         Failure::from(error).exit
     });

@@ -10,10 +10,10 @@ use super::session::Session;
 use super::{format, print, print_json};
 use crate::event::Status;
 use crate::exit::Failure;
+use crate::maintenance::{Prune, to_forget};
 use crate::reason::short;
 use crate::record::{self, NodeRecord, RunFolder, RunRecord};
 use crate::store::Store;
-use crate::upkeep::{Prune, to_forget};
 use crate::{Exit, clock};
 
 /// Stands where nothing is known.
@@ -27,7 +27,7 @@ pub(super) fn runs(session: &Session, args: &Runs) -> Result<Exit, Failure> {
     let Some(wanted) = &args.run else {
         return list(session, &runs);
     };
-    let run = record::find(&runs, wanted).map_err(Failure::wrong)?;
+    let run = record::find(&runs, wanted).map_err(Failure::usage)?;
     if args.pin || args.unpin {
         RunFolder::of(&session.store(), &run.id).pin(args.pin)?;
         return list(session, std::slice::from_ref(run));
@@ -78,9 +78,9 @@ impl State {
     pub fn of(store: &Store, run: &RunRecord) -> anyhow::Result<Self> {
         let folder = RunFolder::of(store, &run.id);
         let (alive, pinned) = (folder.is_alive()?, folder.is_pinned());
-        let so_far = folder.so_far(run)?;
-        let known = so_far.is_some();
-        let (mut run, begun) = so_far.unwrap_or_else(|| (run.clone(), BTreeSet::new()));
+        let partial_run = folder.partial_run(run)?;
+        let known = partial_run.is_some();
+        let (mut run, begun) = partial_run.unwrap_or_else(|| (run.clone(), BTreeSet::new()));
         if alive && let Some(started) = clock::parse(&run.started) {
             run.seconds = clock::now().saturating_sub(started).as_secs_f64();
         }
@@ -124,15 +124,15 @@ fn prune(session: &Session, args: &Runs, runs: &[RunRecord]) -> Result<Exit, Fai
     let prune = Prune { keep: args.keep.unwrap_or(1) as usize, older_than: args.older_than.unwrap_or(Duration::ZERO) };
     // `gc` must not read what is being removed.
     let damaged = record::damaged(&store)?;
-    let gate = if args.apply && !(runs.is_empty() && damaged.is_empty()) { Some(store.alone()?) } else { None };
+    let gc_lock = if args.apply && !(runs.is_empty() && damaged.is_empty()) { Some(store.alone()?) } else { None };
     let old: Vec<_> = to_forget(&store, runs, &prune, clock::now())?.into_iter().cloned().collect();
     let states = old.iter().map(|run| State::of(&store, run)).collect::<Result<Vec<_>, _>>()?;
     // What cannot be read tells neither its age nor its experiment.
     let folders = old.iter().map(|run| RunFolder::of(&store, &run.id)).chain(damaged.iter().cloned());
-    for folder in folders.filter(|_| gate.is_some()) {
+    for folder in folders.filter(|_| gc_lock.is_some()) {
         folder.forget()?;
     }
-    drop(gate);
+    drop(gc_lock);
     if session.global.json {
         let ids: Vec<_> = old.iter().map(|run| run.id.clone()).chain(damaged.iter().map(RunFolder::id)).collect();
         return print_json(json!({ "to_forget": ids, "applied": args.apply }));

@@ -30,11 +30,11 @@ impl Session {
     /// Reads an experiment file.
     pub fn load(&self, source: &Source) -> Result<Experiment, Failure> {
         if let Some((what, help)) = self.global.device.and_then(|device| self.catalog.devices.lacks(device)) {
-            return Err(Failure::wrong(anyhow::anyhow!("`--device`: {what}\nhelp: {help}")));
+            return Err(Failure::usage(anyhow::anyhow!("`--device`: {what}\nhelp: {help}")));
         }
-        let mut experiment = spec::load(&source.experiment, &source.set, self.catalog).map_err(Failure::wrong)?;
+        let mut experiment = spec::load(&source.experiment, &source.set, self.catalog).map_err(Failure::usage)?;
         // What is said for once goes before what the file says.
-        for node in experiment.nodes.iter_mut().filter(|node| node.kind.trains) {
+        for node in experiment.nodes.iter_mut().filter(|node| node.kind.uses_device) {
             node.device = self.global.device.or(node.device);
         }
         Ok(experiment)

@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
-use super::screen::screen;
+use super::progress_ui::progress_ui;
 use super::session::Session;
 use super::{format, print, print_json};
 use crate::Exit;
 use crate::asset::default_cache;
 use crate::exit::Failure;
+use crate::maintenance::{self, Fault, Verified};
 use crate::progress::{Progress, Sink};
-use crate::upkeep::{self, Fault, Verified};
 
 pub(super) fn verify(session: &Session) -> Result<Exit, Failure> {
-    let progress = Progress::new("verify", [screen(false, session.global.json, false) as Arc<dyn Sink>].into());
-    let verified = upkeep::verify(&session.store(), &default_cache(), &progress)?;
+    let progress = Progress::new("verify", [progress_ui(false, session.global.json, false) as Arc<dyn Sink>].into());
+    let verified = maintenance::verify(&session.store(), &default_cache(), &progress)?;
     if session.global.json {
         print_json(serde_json::to_value(&verified).expect("what was verified is plain JSON"))?;
     } else {

@@ -3,9 +3,9 @@
 //!
 //! Everything that must not be in an object (times, hosts, costs, commands) is here, beside the digests of what was made.
 
-mod journal;
-mod past;
-mod so_far;
+mod event_log;
+mod partial_run;
+mod run_history;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -18,14 +18,14 @@ use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{Event, RunStatus, Status};
+use crate::failpoints::reached;
 use crate::progress::Sink;
 use crate::run::{Options, Project};
-use crate::seam::reached;
 use crate::secret::redact;
 use crate::store::{Entry, Holder, Store, write_atomically, write_in_passing};
-use crate::{Device, MissReason, clock, machine};
-use journal::Journal;
-pub(crate) use past::{RUNNING, RunFolder, damaged, find, folders, runs};
+use crate::{Device, MissReason, clock, host_info};
+use event_log::EventLog;
+pub(crate) use run_history::{RUNNING, RunFolder, damaged, find, folders, runs};
 
 /// Raised when the fields of `run.json` change their names or meaning.
 const SCHEMA: u32 = 1;
@@ -90,7 +90,7 @@ pub(crate) struct Record {
     /// Node → its row in `run.nodes`.
     rows: BTreeMap<usize, usize>,
     holder: Holder,
-    journal: Journal,
+    event_log: EventLog,
     /// Locked for as long as the run is at work.
     keys: Mutex<File>,
 }
@@ -101,12 +101,12 @@ impl Record {
         let started = clock::timestamp(clock::now());
         let begin = || {
             // A folder without a record is taken for the rest of one.
-            let gate = project.store.enter()?;
+            let gc_lock = project.store.enter()?;
             let (id, dir) = fresh(&project.store, &started)?;
-            let keys = past::create_keys(&dir)?;
-            anyhow::Ok((gate, id, dir, keys))
+            let keys = run_history::create_keys(&dir)?;
+            anyhow::Ok((gc_lock, id, dir, keys))
         };
-        let (gate, id, dir, keys) = begin().map_err(|error| {
+        let (gc_lock, id, dir, keys) = begin().map_err(|error| {
             let store = project.store.artifacts().join("store");
             anyhow::anyhow!(
                 "cannot write to the store `{}`: {error:#}\n\
@@ -133,7 +133,7 @@ impl Record {
             status: RunStatus::Running,
             command: options.command.clone(),
             host: clock::host(),
-            machine: machine::describe(),
+            machine: host_info::describe(),
             pid: std::process::id(),
             program: concat!("apprentice ", env!("CARGO_PKG_VERSION")).into(),
             started: started.clone(),
@@ -144,20 +144,20 @@ impl Record {
             nodes: options.chosen.iter().map(node).collect(),
         };
         reached("made", &dir);
-        fs::write(dir.join(past::EXPERIMENT), &*redact(&project.experiment.source))
+        fs::write(dir.join(run_history::EXPERIMENT), &*redact(&project.experiment.source))
             .with_context(|| format!("write into `{}`", dir.display()))?;
         reached("written", &dir);
         let record = Self {
             holder: Holder { host: run.host.clone(), pid: run.pid, since: started, run: id },
             rows: options.chosen.iter().enumerate().map(|(row, &index)| (index, row)).collect(),
-            journal: Journal::create(&dir)?,
+            event_log: EventLog::create(&dir)?,
             run: Mutex::new(run),
             keys: Mutex::new(keys),
             saved: Mutex::new(Instant::now()),
             dir,
         };
         record.save(write_in_passing)?;
-        drop(gate);
+        drop(gc_lock);
         Ok(record)
     }
 
@@ -172,16 +172,16 @@ impl Record {
 
     /// The log of a stage, where it said anything.
     pub fn log_of(&self, stage: &str) -> Option<PathBuf> {
-        Some(self.journal.log_path(stage)).filter(|path| path.is_file())
+        Some(self.event_log.log_path(stage)).filter(|path| path.is_file())
     }
 
     /// The log of a stage at work, where it said anything so far.
     pub fn log_so_far(&self, stage: &str) -> Option<PathBuf> {
-        self.journal.has_log(stage).then(|| self.journal.log_path(stage))
+        self.event_log.has_log(stage).then(|| self.event_log.log_path(stage))
     }
 
-    /// The node's key is known. From here on nothing that is found or made under the key is taken away by `gc`; the caller is
-    /// inside the gate.
+    /// The node's key is known. From here on nothing that is found or made under the key is taken away by `gc`; the caller
+    /// holds the gc lock.
     pub fn keyed(&self, index: usize, key: &str) -> anyhow::Result<()> {
         self.row(index, |row| row.key = Some(key.into()));
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
@@ -245,20 +245,20 @@ impl Record {
 
 impl Sink for Record {
     fn advanced(&self, stage: &str, label: &str, done: u64, total: Option<u64>, unit: &str, message: &str) {
-        self.journal.advanced(stage, label, done, total, unit, message);
+        self.event_log.advanced(stage, label, done, total, unit, message);
     }
     fn finished(&self, stage: &str, label: &str) {
-        self.journal.finished(stage, label);
+        self.event_log.finished(stage, label);
     }
     fn note(&self, stage: &str, name: &str, value: &str) {
-        self.journal.note(stage, name, value);
+        self.event_log.note(stage, name, value);
         let mut run = self.run.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(row) = run.nodes.iter_mut().find(|row| row.stage == stage) {
             row.notes.insert(name.into(), value.into());
         }
     }
     fn event(&self, event: &Event) {
-        self.journal.event(event);
+        self.event_log.event(event);
     }
 }
 

@@ -4,33 +4,33 @@
 //! That is in the run's record. Here the two are handed to the catalogue's [`Render`], which knows the artifacts; the engine
 //! knows records and files, and nothing of what is in a page.
 
-mod ran;
-mod sealed;
+mod run_page;
+mod run_summary;
 
 use std::fmt;
 
-pub use ran::{Ran, RanAsset, RanFile, RanInput, RanStage};
-pub(crate) use sealed::{is_as_written, show};
+pub(crate) use run_page::{is_as_written, show};
+pub use run_summary::{RunSummary, RunSummaryAsset, RunSummaryFile, RunSummaryInput, RunSummaryStage};
 
 /// Renders runs in the form that is asked for.
 ///
 /// # Errors
-/// [`crate::Wrong`] where the runs hold nothing to report; else a file is damaged, lost or of another format.
+/// [`crate::UsageError`] where the runs hold nothing to report; else a file is damaged, lost or of another format.
 pub type Render = fn(&Request) -> anyhow::Result<String>;
 
 /// What is to be rendered.
 pub struct Request<'a> {
     /// In which form.
-    pub form: Form,
+    pub format: ReportFormat,
     /// One run, or several to be compared, in the order in which they were named.
-    pub runs: &'a [Ran],
+    pub runs: &'a [RunSummary],
     /// The page that is told together with its run: set where the form is HTML and the run is one.
-    pub page: Option<&'a RanFile>,
+    pub page: Option<&'a RunSummaryFile>,
 }
 
 /// The form of a report.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Form {
+pub enum ReportFormat {
     /// One self-contained page.
     #[default]
     Html,
@@ -43,7 +43,7 @@ pub enum Form {
     Json,
 }
 
-impl fmt::Display for Form {
+impl fmt::Display for ReportFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Html => "html",

@@ -178,7 +178,9 @@ mod tests {
         let path = dir.path().join("ratings");
         fs::write(&path, "1").unwrap();
         let found = [("log".to_owned(), assets.look("log").unwrap())];
-        let told = |error: anyhow::Error| crate::told::Told::of(&assets.wanted_folder(&found, error)).to_string();
+        let told = |error: anyhow::Error| {
+            crate::error_report::ErrorReport::of(&assets.wanted_folder(&found, error)).to_string()
+        };
         let begins = "x.yaml:2:20: asset `log` is a file, and the stage wants a folder: ";
         let help = "\nhelp: `path` must be the folder that holds the file, not the file itself (`path: FOLDER/`)";
         let listed = fs::read_dir(&path).map(|_| ()).with_context(|| format!("cannot list {}", path.display()));

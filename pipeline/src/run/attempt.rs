@@ -9,24 +9,24 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 
-use super::project::links;
-use super::visit::Contents;
+use super::execute_node::Contents;
+use super::project::edges;
 use super::{Run, THREADS, panics};
 use crate::asset::Resolved;
-use crate::key::Material;
+use crate::failpoints::reached;
+use crate::key::KeyMaterial;
 use crate::progress::WORTH_A_BAR;
-use crate::seam::reached;
 use crate::secret::Unset;
 use crate::spec::Node;
 use crate::store::{AssetMade, Entry, Made, Output};
-use crate::{Context, PortFile, clock, memory};
+use crate::{Context, PortFile, clock, out_of_memory};
 
 impl Run<'_> {
     /// Runs the stage in its scratch folder and commits what it wrote. The caller holds the key's lock.
     pub(super) fn attempt(
         &self,
         index: usize,
-        material: Material,
+        material: KeyMaterial,
         contents: &Contents,
         assets: &[(String, Resolved)],
     ) -> anyhow::Result<Entry> {
@@ -54,19 +54,19 @@ impl Run<'_> {
             incomplete: Arc::default(),
         };
         let files = |port: &str| {
-            let file = |link: &crate::spec::Link| PortFile {
-                name: link.name.clone(),
-                cell: link.cell.clone(),
-                path: store.object(&contents.behind(link)),
+            let file = |edge: &crate::spec::Edge| PortFile {
+                name: edge.name.clone(),
+                cell: edge.cell.clone(),
+                path: store.object(&contents.behind(edge)),
             };
-            links(node, port).iter().map(file).collect()
+            edges(node, port).iter().map(file).collect()
         };
         // A pool for each stage: in a shared one, the stage that began first would keep every thread until its queue is empty.
         // Which thread computes what changes no result, so the system may share the cores among all of them.
         let pool = rayon::ThreadPoolBuilder::new().num_threads(self.options.threads);
         let pool = pool.thread_name(|index| format!("{THREADS}pool-{index}")).build();
         let pool = pool.context("start the threads of the stage")?;
-        let _at_work = memory::at_work(&node.id);
+        let _at_work = out_of_memory::at_work(&node.id);
         let worked = panics::caught(|| pool.install(|| node.config.execute(&files, &cx, &out)));
         worked.map_err(|error| self.project.assets.wanted_folder(assets, located(node, error)))?;
         // A result of other bytes than those of the key must not go by it.

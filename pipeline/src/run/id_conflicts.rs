@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::project::links;
+use super::project::edges;
 use super::{Plan, Project};
-use crate::id_spaces::{IdSpaces, Speaker, agreed};
+use crate::id_spaces::{IdSpaces, NumberedInput, agreed};
 
 /// Whether several of the stages read ids of their own, so that inputs could number differently; found out without reading
 /// anything.
@@ -12,7 +12,7 @@ pub(crate) fn may_differ(project: &Project, chosen: &BTreeSet<usize>) -> bool {
     let numbered = |ports: Vec<crate::PortSpec>| ports.iter().any(|port| port.numbered);
     let reads = |&&index: &&usize| {
         let kind = project.node(index).kind;
-        numbered((kind.outputs)()) && (kind.numbers_anew || !numbered((kind.inputs)()))
+        numbered((kind.outputs)()) && (kind.reindexes || !numbered((kind.inputs)()))
     };
     chosen.iter().filter(reads).count() > 1
 }
@@ -29,19 +29,19 @@ impl Plan {
         let mut foreseen: BTreeMap<usize, IdSpaces> = BTreeMap::new();
         for &index in self.verdicts.keys().filter(|index| !self.hits.contains_key(index)) {
             let node = project.node(index);
-            let mut speakers = Vec::new();
+            let mut inputs = Vec::new();
             for port in (node.kind.inputs)().into_iter().filter(|port| port.numbered) {
-                for link in links(node, port.name) {
-                    let made = self.hits.get(&link.node).and_then(|entry| entry.output(link.port));
+                for edge in edges(node, port.name) {
+                    let made = self.hits.get(&edge.node).and_then(|entry| entry.output(edge.port));
                     let spaces = match made {
                         Some(output) => (port.id_spaces)(&project.store.object(&output.digest)).unwrap_or_default(),
-                        None => foreseen.get(&link.node).cloned().unwrap_or_default(),
+                        None => foreseen.get(&edge.node).cloned().unwrap_or_default(),
                     };
-                    speakers.push(Speaker { port: port.name, name: project.node(link.node).id.clone(), spaces });
+                    inputs.push(NumberedInput { port: port.name, name: project.node(edge.node).id.clone(), spaces });
                 }
             }
-            let spaces = agreed(&speakers).map_err(|error| error.context(format!("stage `{}`", node.id)))?;
-            foreseen.insert(index, if node.kind.numbers_anew { IdSpaces::default() } else { spaces });
+            let spaces = agreed(&inputs).map_err(|error| error.context(format!("stage `{}`", node.id)))?;
+            foreseen.insert(index, if node.kind.reindexes { IdSpaces::default() } else { spaces });
         }
         Ok(())
     }

@@ -6,16 +6,16 @@
 
 mod assets;
 mod attempt;
+mod execute_node;
 mod id_conflicts;
-mod lacks;
 mod panics;
 mod plan;
+mod prerequisites;
 mod project;
-mod redacted;
+mod redact;
 mod scheduler;
 mod select;
-mod turns;
-mod visit;
+mod single_flight;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -26,22 +26,22 @@ use anyhow::Context as _;
 
 pub(crate) use assets::Assets;
 pub(crate) use id_conflicts::may_differ;
-pub(crate) use lacks::{Lack, lacks, may_lack};
 pub(crate) use plan::{Plan, Verdict, plan};
+pub(crate) use prerequisites::{MissingPrerequisite, may_miss_prerequisites, missing_prerequisites};
 pub(crate) use project::Project;
 pub(crate) use select::select;
 
+use crate::error_report::ErrorReport;
 use crate::event::{Event, RunStatus, Status};
 use crate::progress::{Progress, Sink};
 use crate::record::{NodeRecord, Record, RunFolder};
-use crate::report::{self, Ran, Render};
+use crate::report::{self, Render, RunSummary};
 use crate::secret::redact;
 use crate::store::Entry;
-use crate::told::Told;
 use crate::{Cancel, Interrupted};
-use redacted::Redacted;
-use scheduler::Visit;
-use turns::Turns;
+use redact::RedactingSink;
+use scheduler::NodeEnd;
+use single_flight::SingleFlight;
 
 /// How the names of the threads begin on which stages work.
 pub(crate) const THREADS: &str = "stage-";
@@ -84,7 +84,7 @@ struct Run<'a> {
     /// Objects whose contents were checked in this run.
     checked: Mutex<BTreeSet<String>>,
     /// The keys that stages of this run are making.
-    turns: Turns,
+    flights: SingleFlight,
     /// The nodes that failed, with their errors.
     failed: Mutex<Vec<(usize, anyhow::Error)>>,
 }
@@ -102,11 +102,12 @@ pub(crate) struct Outcome {
     pub seconds: f64,
 }
 
-/// Runs what `options` chose, telling `screen` and the run's record what happens.
-pub(crate) fn run(project: &Project, options: &Options, screen: Arc<dyn Sink>) -> anyhow::Result<Outcome> {
+/// Runs what `options` chose, telling `progress_ui` and the run's record what happens.
+pub(crate) fn run(project: &Project, options: &Options, progress_ui: Arc<dyn Sink>) -> anyhow::Result<Outcome> {
     let start = Instant::now();
     let record = Arc::new(Record::create(project, options)?);
-    let sinks: Arc<[Arc<dyn Sink>]> = Arc::new([Arc::new(Redacted(screen)), Arc::new(Redacted(record.clone()))]);
+    let sinks: Arc<[Arc<dyn Sink>]> =
+        Arc::new([Arc::new(RedactingSink(progress_ui)), Arc::new(RedactingSink(record.clone()))]);
     let run = Run {
         project,
         options,
@@ -114,7 +115,7 @@ pub(crate) fn run(project: &Project, options: &Options, screen: Arc<dyn Sink>) -
         sinks,
         done: Mutex::default(),
         checked: Mutex::default(),
-        turns: Turns::default(),
+        flights: SingleFlight::default(),
         failed: Mutex::default(),
     };
     run.tell(&Event::RunStarted {
@@ -125,9 +126,9 @@ pub(crate) fn run(project: &Project, options: &Options, screen: Arc<dyn Sink>) -
         threads: options.threads,
     });
     let needs: Vec<_> = (0..project.experiment.nodes.len()).map(|index| project.needs(index)).collect();
-    let visit = |index| run.visit_and_tell(index);
+    let execute = |index| run.execute_and_tell(index);
     let cancelled = || options.cancel.is_raised();
-    scheduler::schedule(&needs, &options.chosen, options.jobs, options.keep_going, &cancelled, &visit);
+    scheduler::schedule(&needs, &options.chosen, options.jobs, options.keep_going, &cancelled, &execute);
     let failed = std::mem::take(&mut *run.failed.lock().unwrap_or_else(PoisonError::into_inner));
     let done = run.done.lock().unwrap_or_else(PoisonError::into_inner).len();
     let status = match (failed.is_empty(), done == options.chosen.len()) {
@@ -178,7 +179,7 @@ impl Run<'_> {
         let shown = || {
             let record = RunFolder::of(store, self.record.id()).record()?;
             let record = record.and_then(Result::ok).context("its record cannot be read")?;
-            report::show(store, &Ran::of(store, &record)?, self.options.render)
+            report::show(store, &RunSummary::of(store, &record)?, self.options.render)
         };
         match panics::caught(shown) {
             Ok((pages, kept)) => {
@@ -202,27 +203,27 @@ impl Run<'_> {
     }
 
     /// Visits a node, records how it ended, and says whether others may go on.
-    fn visit_and_tell(&self, index: usize) -> Visit {
+    fn execute_and_tell(&self, index: usize) -> NodeEnd {
         let start = Instant::now();
         // Everything about a node that can go wrong is an error of that node: also what the engine itself does for it.
-        let visited = panics::caught(|| self.visit(index));
-        let (status, error, visit) = match visited {
-            Ok(status) => (status, None, Visit::Done),
-            Err(error) if is_interruption(&error) => (Status::Interrupted, None, Visit::Stop),
-            Err(error) => (Status::Failed, Some(error), Visit::Failed),
+        let executed = panics::caught(|| self.execute_node(index));
+        let (status, error, end) = match executed {
+            Ok(status) => (status, None, NodeEnd::Done),
+            Err(error) if is_interruption(&error) => (Status::Interrupted, None, NodeEnd::Stop),
+            Err(error) => (Status::Failed, Some(error), NodeEnd::Failed),
         };
         self.tell_end(index, status, start, error.as_ref());
         if let Some(error) = error {
             self.failed.lock().unwrap_or_else(PoisonError::into_inner).push((index, error));
         }
-        visit
+        end
     }
 
     /// Records how a node ended that was visited since `start`, and tells it.
     fn tell_end(&self, index: usize, status: Status, start: Instant, error: Option<&anyhow::Error>) {
         let id = &self.project.node(index).id;
         let entry = self.done.lock().unwrap_or_else(PoisonError::into_inner).get(&index).cloned();
-        let told = error.map(Told::of);
+        let told = error.map(ErrorReport::of);
         let text = told.as_ref().map(|told| redact(&told.to_string()).into_owned());
         let log = self.record.log_so_far(id);
         let seconds = start.elapsed().as_secs_f64();

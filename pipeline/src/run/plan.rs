@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::Project;
-use super::project::links;
+use super::project::edges;
 use crate::MissReason;
-use crate::key::Material;
-use crate::store::{Entry, Found};
-use crate::units::Saved;
+use crate::checkpointing::ResumePoint;
+use crate::key::KeyMaterial;
+use crate::store::{Entry, Lookup};
 
 /// What would become of a node.
 #[derive(Clone, Debug, Serialize)]
@@ -18,7 +18,7 @@ pub(crate) enum Verdict {
     /// Its result is in the store.
     Hit { key: String },
     /// It runs; from `saved` on, where a broken-off run left work.
-    Run { key: String, reason: MissReason, saved: Option<Saved> },
+    Run { key: String, reason: MissReason, saved: Option<ResumePoint> },
     /// What it reads is not known before `on` has run. It runs for `reason` of its own, or, where there is none, when those
     /// come out with another content.
     After { on: Vec<String>, reason: Option<MissReason> },
@@ -29,9 +29,9 @@ pub(crate) enum Verdict {
 /// The verdicts by node, and what is known of each node's key.
 pub(crate) struct Plan {
     pub verdicts: BTreeMap<usize, Verdict>,
-    pub materials: BTreeMap<usize, Material>,
+    pub materials: BTreeMap<usize, KeyMaterial>,
     /// For nodes whose key is not known yet: what it would be if what they wait for gave the content of last time.
-    pub expected: BTreeMap<usize, Material>,
+    pub expected: BTreeMap<usize, KeyMaterial>,
     pub hits: BTreeMap<usize, Entry>,
 }
 
@@ -66,9 +66,9 @@ impl Plan {
         'up: loop {
             for need in project.needs(at) {
                 let (Some(entry), Some(material)) = (self.hits.get(&need), self.materials.get(&need)) else { continue };
-                let last = project.store.last(&project.experiment.name, &project.node(need).id)?;
+                let last = project.store.latest(&project.experiment.name, &project.node(need).id)?;
                 if last.is_some_and(|last| last.key != entry.key) {
-                    let reason = project.reason(need, material, &Found::Nothing)?;
+                    let reason = project.reason(need, material, &Lookup::Nothing)?;
                     let goes_on = matches!(reason, MissReason::Input { .. });
                     found = Some((need, reason));
                     at = need;
@@ -92,8 +92,8 @@ impl Plan {
             return None;
         }
         let made = |port: &str| {
-            let link = links(project.node(index), port).first()?;
-            let output = self.hits.get(&link.node)?.output(link.port)?;
+            let edge = edges(project.node(index), port).first()?;
+            let output = self.hits.get(&edge.node)?.output(edge.port)?;
             Some(project.store.object(&output.digest))
         };
         // A plan does not fail on what is only said beside it; the run will say what is wrong.
@@ -121,9 +121,9 @@ fn verdict(project: &Project, index: usize, forced: bool, plan: &mut Plan) -> an
         Ok(assets) => assets,
         Err(asset) => return Ok(Verdict::Fetch { asset }),
     };
-    let digest = |link: &crate::spec::Link| {
-        let entry = plan.hits.get(&link.node);
-        entry.and_then(|entry| entry.output(link.port)).map(|output| output.digest.clone()).unwrap_or_default()
+    let digest = |edge: &crate::spec::Edge| {
+        let entry = plan.hits.get(&edge.node);
+        entry.and_then(|entry| entry.output(edge.port)).map(|output| output.digest.clone()).unwrap_or_default()
     };
     let mut material = project.material(index, &assets, &digest);
     let on: Vec<_> = project.needs(index).into_iter().filter(|need| !plan.hits.contains_key(need)).collect();
@@ -134,20 +134,20 @@ fn verdict(project: &Project, index: usize, forced: bool, plan: &mut Plan) -> an
         };
         material.assume(&last.material);
         let own = material != last.material;
-        let reason = if own { Some(project.reason(index, &material, &Found::Nothing)?) } else { None };
+        let reason = if own { Some(project.reason(index, &material, &Lookup::Nothing)?) } else { None };
         let reason = if forced { Some(MissReason::Forced) } else { reason };
         plan.expected.insert(index, material);
         return Ok(Verdict::After { on, reason });
     }
     let key = material.key();
     let found = project.store.lookup(&key)?;
-    let saved = || Saved::in_scratch(&project.store.scratch(&key));
+    let saved = || ResumePoint::in_scratch(&project.store.scratch(&key));
     let verdict = match found {
         _ if forced => Verdict::Run { reason: MissReason::Forced, saved: saved()?, key },
-        Found::Entry(entry) if entry.made.incomplete => {
+        Lookup::Entry(entry) if entry.made.incomplete => {
             Verdict::Run { reason: MissReason::Incomplete, saved: saved()?, key }
         }
-        Found::Entry(entry) => {
+        Lookup::Entry(entry) => {
             plan.hits.insert(index, *entry);
             Verdict::Hit { key }
         }

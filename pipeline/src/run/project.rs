@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 use super::assets::Assets;
 use crate::MissReason;
 use crate::asset::Resolved;
-use crate::key::{Input, Material};
-use crate::spec::{Experiment, Link, Node};
-use crate::store::{Entry, Found, Store};
+use crate::key::{Input, KeyMaterial};
+use crate::spec::{Edge, Experiment, Node};
+use crate::store::{Entry, Lookup, Store};
 
 /// An experiment together with what its results are kept in and made from.
 pub(crate) struct Project<'a> {
@@ -24,7 +24,7 @@ impl Project<'_> {
 
     /// The nodes that a node needs.
     pub fn needs(&self, index: usize) -> BTreeSet<usize> {
-        self.node(index).inputs.iter().flat_map(|(_, links)| links).map(|link| link.node).collect()
+        self.node(index).inputs.iter().flat_map(|(_, edges)| edges).map(|edge| edge.node).collect()
     }
 
     /// `wanted` and everything that they need, all the way up.
@@ -39,20 +39,25 @@ impl Project<'_> {
         all
     }
 
-    /// The key material of a node, given its assets and the digest behind each link.
-    pub fn material(&self, index: usize, assets: &[(String, Resolved)], digest: &dyn Fn(&Link) -> String) -> Material {
+    /// The key material of a node, given its assets and the digest behind each edge.
+    pub fn material(
+        &self,
+        index: usize,
+        assets: &[(String, Resolved)],
+        digest: &dyn Fn(&Edge) -> String,
+    ) -> KeyMaterial {
         let node = self.node(index);
         let assets: Vec<_> = assets.iter().map(|(name, found)| (name.clone(), found.digest.clone())).collect();
         let inputs = |port: &str| {
-            let links = links(node, port).iter();
-            links.map(|link| Input { name: link.name.clone(), cell: link.cell.clone(), digest: digest(link) }).collect()
+            let edges = edges(node, port).iter();
+            edges.map(|edge| Input { name: edge.name.clone(), cell: edge.cell.clone(), digest: digest(edge) }).collect()
         };
-        Material::new(node.kind, &*node.config, &assets, &inputs)
+        KeyMaterial::new(node.kind, &*node.config, &assets, &inputs)
     }
 
     /// Why a node has to run, `found` being what the store said of its key.
-    pub fn reason(&self, index: usize, material: &Material, found: &Found) -> anyhow::Result<MissReason> {
-        if let Found::Damaged(port) = found {
+    pub fn reason(&self, index: usize, material: &KeyMaterial, found: &Lookup) -> anyhow::Result<MissReason> {
+        if let Lookup::Damaged(port) = found {
             return Ok(MissReason::Corrupt { port: port.clone() });
         }
         let Some(last) = self.last_entry(index)? else { return Ok(MissReason::New) };
@@ -62,7 +67,7 @@ impl Project<'_> {
 
     /// The entry of the last result that went by the node's name.
     pub fn last_entry(&self, index: usize) -> anyhow::Result<Option<Entry>> {
-        match self.store.last(&self.experiment.name, &self.node(index).id)? {
+        match self.store.latest(&self.experiment.name, &self.node(index).id)? {
             Some(last) => self.store.entry(&last.key),
             None => Ok(None),
         }
@@ -70,6 +75,6 @@ impl Project<'_> {
 }
 
 /// What is connected to a port.
-pub(crate) fn links<'a>(node: &'a Node, port: &str) -> &'a [Link] {
-    node.inputs.iter().find(|(name, _)| name == port).map_or(&[], |(_, links)| links)
+pub(crate) fn edges<'a>(node: &'a Node, port: &str) -> &'a [Edge] {
+    node.inputs.iter().find(|(name, _)| name == port).map_or(&[], |(_, edges)| edges)
 }

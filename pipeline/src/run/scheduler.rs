@@ -9,7 +9,7 @@ use super::THREADS;
 
 /// How a visit of a node ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Visit {
+pub(super) enum NodeEnd {
     /// What needs it may go on.
     Done,
     /// What needs it must not.
@@ -22,7 +22,7 @@ pub(super) enum Visit {
 enum State {
     Waiting,
     Running,
-    Ended(Visit),
+    Ended(NodeEnd),
 }
 
 struct Board {
@@ -42,7 +42,7 @@ pub(super) fn schedule(
     jobs: usize,
     keep_going: bool,
     cancelled: &(dyn Fn() -> bool + Sync),
-    visit: &(dyn Fn(usize) -> Visit + Sync),
+    execute: &(dyn Fn(usize) -> NodeEnd + Sync),
 ) {
     let states: Vec<_> = (0..needs.len()).map(|node| chosen.contains(&node).then_some(State::Waiting)).collect();
     let mut needed_by = vec![Vec::new(); needs.len()];
@@ -68,11 +68,11 @@ pub(super) fn schedule(
             locked.states[node] = Some(State::Running);
             locked.running += 1;
             drop(locked);
-            let end = visit(node);
+            let end = execute(node);
             locked = board.lock().unwrap_or_else(PoisonError::into_inner);
             locked.states[node] = Some(State::Ended(end));
             locked.running -= 1;
-            locked.stopped |= end == Visit::Stop || (end == Visit::Failed && !keep_going);
+            locked.stopped |= end == NodeEnd::Stop || (end == NodeEnd::Failed && !keep_going);
             for &next in &needed_by[node] {
                 if is_ready(next, &locked.states, needs) {
                     locked.ready.insert(next);
@@ -95,7 +95,7 @@ pub(super) fn schedule(
 
 /// Whether a node waits and its needs are done. A node outside of `chosen` counts as done.
 fn is_ready(node: usize, states: &[Option<State>], needs: &[BTreeSet<usize>]) -> bool {
-    let done = |need: &usize| matches!(states[*need], None | Some(State::Ended(Visit::Done)));
+    let done = |need: &usize| matches!(states[*need], None | Some(State::Ended(NodeEnd::Done)));
     states[node] == Some(State::Waiting) && needs[node].iter().all(done)
 }
 
@@ -110,21 +110,21 @@ mod tests {
         [&[][..], &[0], &[0], &[1, 2], &[]].map(|needs| needs.iter().copied().collect()).to_vec()
     }
 
-    fn visited(chosen: &[usize], jobs: usize, keep_going: bool, end: impl Fn(usize) -> Visit + Sync) -> Vec<usize> {
+    fn executed(chosen: &[usize], jobs: usize, keep_going: bool, end: impl Fn(usize) -> NodeEnd + Sync) -> Vec<usize> {
         let order = Mutex::new(Vec::new());
-        let visit = |node| {
+        let execute = |node| {
             order.lock().unwrap().push(node);
             end(node)
         };
-        schedule(&diamond(), &chosen.iter().copied().collect(), jobs, keep_going, &|| false, &visit);
+        schedule(&diamond(), &chosen.iter().copied().collect(), jobs, keep_going, &|| false, &execute);
         order.into_inner().unwrap()
     }
 
     #[test]
     fn one_job_goes_in_reading_order() {
-        assert_eq!(visited(&[0, 1, 2, 3, 4], 1, false, |_| Visit::Done), [0, 1, 2, 3, 4]);
-        assert_eq!(visited(&[0, 2], 1, false, |_| Visit::Done), [0, 2]);
-        assert!(visited(&[], 3, false, |_| Visit::Done).is_empty());
+        assert_eq!(executed(&[0, 1, 2, 3, 4], 1, false, |_| NodeEnd::Done), [0, 1, 2, 3, 4]);
+        assert_eq!(executed(&[0, 2], 1, false, |_| NodeEnd::Done), [0, 2]);
+        assert!(executed(&[], 3, false, |_| NodeEnd::Done).is_empty());
     }
 
     #[test]
@@ -135,28 +135,28 @@ mod tests {
             if node == 1 || node == 2 {
                 barrier.wait();
             }
-            Visit::Done
+            NodeEnd::Done
         };
-        assert_eq!(visited(&[0, 1, 2, 3], 2, false, meet).len(), 4);
+        assert_eq!(executed(&[0, 1, 2, 3], 2, false, meet).len(), 4);
     }
 
     #[test]
     fn a_failure_ends_the_run_or_only_what_needs_it() {
-        let one_fails = |node| if node == 1 { Visit::Failed } else { Visit::Done };
-        assert_eq!(visited(&[0, 1, 2, 3, 4], 1, false, one_fails), [0, 1]);
-        assert_eq!(visited(&[0, 1, 2, 3, 4], 1, true, one_fails), [0, 1, 2, 4]);
-        assert!(!visited(&[0, 1, 2, 3, 4], 3, true, |_| Visit::Stop).contains(&3));
+        let one_fails = |node| if node == 1 { NodeEnd::Failed } else { NodeEnd::Done };
+        assert_eq!(executed(&[0, 1, 2, 3, 4], 1, false, one_fails), [0, 1]);
+        assert_eq!(executed(&[0, 1, 2, 3, 4], 1, true, one_fails), [0, 1, 2, 4]);
+        assert!(!executed(&[0, 1, 2, 3, 4], 3, true, |_| NodeEnd::Stop).contains(&3));
     }
 
     #[test]
     fn nothing_begins_once_it_is_cancelled() {
         let (cancel, order) = (crate::Cancel::default(), Mutex::new(Vec::new()));
-        let visit = |node| {
+        let execute = |node| {
             order.lock().unwrap().push(node);
             cancel.raise();
-            Visit::Done
+            NodeEnd::Done
         };
-        schedule(&diamond(), &BTreeSet::from([0, 1, 2, 3]), 3, true, &|| cancel.is_raised(), &visit);
+        schedule(&diamond(), &BTreeSet::from([0, 1, 2, 3]), 3, true, &|| cancel.is_raised(), &execute);
         assert_eq!(order.into_inner().unwrap(), [0]);
     }
 }

@@ -1,25 +1,25 @@
-//! From stages as written to nodes: wires, cells, and one checked config for each cell.
+//! From stages as written to nodes: bindings, cells, and one checked config for each cell.
 
-use super::apart;
-use super::block::Block;
 use super::config::{Subject, read_config};
 use super::cycle::Cycles;
-use super::inputs::{Feed, Scope, Wire, wires};
-use super::numbering::Numbered;
-use super::sweep::{self, Axis, Cell, Side};
+use super::inputs::{PortBinding, Reference, Scope, bindings};
+use super::leakage;
+use super::port_rules;
+use super::reindexing::Reindexing;
+use super::stage_block::StageBlock;
+use super::sweep::{self, Axis, Cell, JoinSide};
 use super::tree::{Data, Entry, Tree};
-use super::unfit;
-use super::{Link, Node, SecretUse, secrets, wants};
+use super::{Edge, Node, SecretUse, requirements, secrets};
 use crate::diagnostic::{Diagnostic, MOST, Span, listed};
 use crate::{AnyStage, Arity, Catalog, StageKind};
 
 /// A short file can multiply sweeps into any size; these are more stages, and more connections between them, than anybody
 /// waits for.
 const MOST_NODES: usize = 100_000;
-const MOST_LINKS: usize = 1_000_000;
+const MOST_EDGES: usize = 1_000_000;
 
 /// A stage that later ones can refer to.
-pub(crate) struct Built {
+pub(crate) struct StageDecl {
     pub name: String,
     /// Absent when `use` is wrong; then nothing is said about its outputs.
     pub kind: Option<&'static StageKind>,
@@ -35,24 +35,24 @@ pub(crate) fn nodes(
     catalog: &'static Catalog,
     errors: &mut Vec<Diagnostic>,
 ) -> Vec<Node> {
-    let mut above: Vec<Built> = Vec::new();
+    let mut above: Vec<StageDecl> = Vec::new();
     let mut nodes = Vec::new();
-    let mut numberings = Vec::new();
+    let mut reindexed_by = Vec::new();
     let cycles = Cycles::of(stages);
     // Faults of what is connected with what: they leave every node to its place.
     let mut told = 0;
-    let (mut count, mut links_made) = (0, 0);
+    let (mut count, mut edges_made) = (0, 0);
     for entry in stages {
         if errors.len() > MOST {
             break;
         }
-        let block = Block::read(entry, catalog, errors);
-        let wires = wires(&block, &Scope { above: &above, written: stages, cycles: &cycles }, errors);
-        let cells = sweep::join(&sides(&block, &wires, &above), errors);
-        links_made += cells.len() * wires.iter().map(|wire| width(wire, &above)).sum::<usize>();
-        if count + cells.len() > MOST_NODES || links_made > MOST_LINKS {
+        let block = StageBlock::read(entry, catalog, errors);
+        let bindings = bindings(&block, &Scope { above: &above, written: stages, cycles: &cycles }, errors);
+        let cells = sweep::join(&sides(&block, &bindings, &above), errors);
+        edges_made += cells.len() * bindings.iter().map(|binding| width(binding, &above)).sum::<usize>();
+        if count + cells.len() > MOST_NODES || edges_made > MOST_EDGES {
             let message = format!("with `{}` the sweeps make too many stages, or connections between them", block.name);
-            let most = format!("{MOST_NODES} stages and {MOST_LINKS} connections are the most: sweep fewer values");
+            let most = format!("{MOST_NODES} stages and {MOST_EDGES} connections are the most: sweep fewer values");
             errors.push(Diagnostic::at(block.name_span, message).help(most));
             break;
         }
@@ -62,21 +62,29 @@ pub(crate) fn nodes(
                     break;
                 }
                 let Some((config, with, secrets)) = config(&block, kind, cell, assets, errors) else { continue };
-                let inputs: Vec<(String, Vec<Link>)> =
-                    wires.iter().map(|wire| (wire.port.name.to_owned(), links(wire, cell, &above))).collect();
+                let inputs: Vec<(String, Vec<Edge>)> = bindings
+                    .iter()
+                    .map(|binding| (binding.port.name.to_owned(), edges(binding, cell, &above)))
+                    .collect();
                 if !block.inputs_broken {
-                    let wanted = config.wants();
-                    errors.extend(wanted.iter().filter_map(|wants| wants::fault(&block, wants, &with, &inputs)));
+                    let wanted = config.requirements();
+                    errors.extend(
+                        wanted
+                            .iter()
+                            .filter_map(|requirement| requirements::fault(&block, requirement, &with, &inputs)),
+                    );
                 }
-                // After a fault above, links may point at nodes that were not made.
+                // After a fault above, edges may point at nodes that were not made.
                 if errors.len() == told {
-                    let kept = config.apart();
-                    errors.extend(kept.iter().find_map(|kept| apart::fault(block.name, kept, &inputs, &wires, &nodes)));
-                    let unfit = config.unfit();
-                    errors.extend(unfit.iter().find_map(|unfit| unfit::fault(block.name, unfit, &wires, &above)));
-                    let numbered = Numbered { above: &nodes, by: &numberings };
-                    errors.extend(numbered.faults(block.name, &inputs, &wires));
-                    numberings.push(numbered.of(kind, &inputs, &wires));
+                    let rules = config.no_leakage();
+                    errors.extend(
+                        rules.iter().find_map(|rule| leakage::fault(block.name, rule, &inputs, &bindings, &nodes)),
+                    );
+                    let rules = config.forbidden_sources();
+                    errors.extend(rules.iter().find_map(|rule| port_rules::fault(block.name, rule, &bindings, &above)));
+                    let reindexing = Reindexing { above: &nodes, by: &reindexed_by };
+                    errors.extend(reindexing.faults(block.name, &inputs, &bindings));
+                    reindexed_by.push(reindexing.of(kind, &inputs, &bindings));
                     told = errors.len();
                 }
                 let cell = sweep::name(cell);
@@ -87,45 +95,48 @@ pub(crate) fn nodes(
         }
         let first = count;
         count += cells.len();
-        above.push(Built { name: block.name.to_owned(), kind: block.kind, cells, first });
+        above.push(StageDecl { name: block.name.to_owned(), kind: block.kind, cells, first });
     }
     nodes
 }
 
 /// How many artifacts flow into a port of one cell.
-fn width(wire: &Wire, above: &[Built]) -> usize {
-    let of = |feed: &Feed| if wire.port.arity == Arity::Many { above[feed.stage].cells.len() } else { 1 };
-    wire.feeds.iter().map(of).sum()
+fn width(binding: &PortBinding, above: &[StageDecl]) -> usize {
+    let of =
+        |reference: &Reference| if binding.port.arity == Arity::Many { above[reference.stage].cells.len() } else { 1 };
+    binding.references.iter().map(of).sum()
 }
 
 /// The sweeps that meet in a stage: those of the stages it follows, then its own.
-fn sides(block: &Block, wires: &[Wire], above: &[Built]) -> Vec<Side> {
-    let followed = wires.iter().filter(|wire| wire.port.arity != Arity::Many).flat_map(|wire| &wire.feeds);
-    let swept = followed.filter(|feed| above[feed.stage].cells.iter().any(|cell| !cell.is_empty()));
-    let follow = |built: &Built, span| Side { what: format!("`{}`", built.name), span, cells: built.cells.clone() };
-    let mut sides: Vec<Side> = swept.map(|feed| follow(&above[feed.stage], feed.span)).collect();
-    sides.extend(block.axes.iter().map(Side::of));
+fn sides(block: &StageBlock, bindings: &[PortBinding], above: &[StageDecl]) -> Vec<JoinSide> {
+    let followed =
+        bindings.iter().filter(|binding| binding.port.arity != Arity::Many).flat_map(|binding| &binding.references);
+    let swept = followed.filter(|reference| above[reference.stage].cells.iter().any(|cell| !cell.is_empty()));
+    let follow =
+        |decl: &StageDecl, span| JoinSide { what: format!("`{}`", decl.name), span, cells: decl.cells.clone() };
+    let mut sides: Vec<JoinSide> = swept.map(|reference| follow(&above[reference.stage], reference.span)).collect();
+    sides.extend(block.axes.iter().map(JoinSide::of));
     sides
 }
 
-fn links(wire: &Wire, cell: &Cell, above: &[Built]) -> Vec<Link> {
-    let all = wire.port.arity == Arity::Many;
-    let of = |feed: &Feed| {
-        let built = &above[feed.stage];
-        let cells = built.cells.iter().enumerate().filter(|(_, part)| all || sweep::contains(cell, part));
-        let link = |(at, part): (usize, &Cell)| Link {
-            name: feed.name.clone(),
+fn edges(binding: &PortBinding, cell: &Cell, above: &[StageDecl]) -> Vec<Edge> {
+    let all = binding.port.arity == Arity::Many;
+    let of = |reference: &Reference| {
+        let decl = &above[reference.stage];
+        let cells = decl.cells.iter().enumerate().filter(|(_, part)| all || sweep::contains(cell, part));
+        let edge = |(at, part): (usize, &Cell)| Edge {
+            name: reference.name.clone(),
             cell: sweep::name(part),
-            node: built.first + at,
-            port: feed.output,
+            node: decl.first + at,
+            port: reference.output,
         };
-        cells.map(link).collect::<Vec<_>>()
+        cells.map(edge).collect::<Vec<_>>()
     };
-    wire.feeds.iter().flat_map(of).collect()
+    binding.references.iter().flat_map(of).collect()
 }
 
 fn config(
-    block: &Block,
+    block: &StageBlock,
     kind: &'static StageKind,
     cell: &Cell,
     assets: &[&str],

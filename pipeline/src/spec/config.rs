@@ -7,9 +7,9 @@ use schemars::{Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::shape::{Shape, Step};
+use super::schema_lookup::{SchemaLookup, Step};
 use super::tree::{Data, Tree};
-use super::{secrets, words};
+use super::{secrets, serde_messages};
 use crate::ConfigError;
 use crate::diagnostic::{Diagnostic, MOST, Span, listed, nearest};
 use crate::secret;
@@ -46,13 +46,13 @@ pub(crate) fn read_config<T>(
         Ok(value) => return Some(value),
         Err(error) => error,
     };
-    let shape = Shape::new(subject.schema);
+    let lookup = SchemaLookup::new(subject.schema);
     let mut error = first;
     let mut removed: Vec<Vec<Step>> = Vec::new();
     loop {
         let place = locate(&tree, &error.path);
         let written = place.rest.is_empty() && !place.steps.is_empty();
-        let missing = words::quoted_after(&error.message, "missing field ");
+        let missing = serde_messages::quoted_after(&error.message, "missing field ");
         let follows = match &missing {
             Some(name) => removed.contains(&with_key(&place.steps, name)),
             None => !removed.is_empty() && (!written || removed.iter().any(|gone| below(gone, &place.steps))),
@@ -61,19 +61,19 @@ pub(crate) fn read_config<T>(
             return None;
         }
         if let Some(name) = missing {
-            errors.push(lacking(subject, &shape, &place, &name, &removed));
+            errors.push(lacking(subject, &lookup, &place, &name, &removed));
             return None;
         }
-        errors.push(describe(subject, &shape, &place, &error));
+        errors.push(describe(subject, &lookup, &place, &error));
         let mut gone = place.steps.clone();
         if let Some(key) = unknown_key(&place, &error.message) {
             gone = with_key(&gone, &key);
         }
         // What the key was most likely meant to be need not be reported as missing.
         if let (Some(key), Some((_, around))) =
-            (words::quoted_after(&error.message, "unknown field "), gone.split_last())
+            (serde_messages::quoted_after(&error.message, "unknown field "), gone.split_last())
         {
-            let known = words::expected_names(&error.message);
+            let known = serde_messages::expected_names(&error.message);
             removed.extend(nearest(&key, known.iter().map(String::as_str)).map(|near| with_key(around, near)));
         }
         if gone.is_empty() || !remove(&mut tree, &gone) {
@@ -140,7 +140,7 @@ fn with_key(steps: &[Step], key: &str) -> Vec<Step> {
 
 /// The unknown key of a message, when the path stops at the mapping around it.
 fn unknown_key(place: &Place, message: &str) -> Option<String> {
-    let name = words::quoted_after(message, "unknown field ")?;
+    let name = serde_messages::quoted_after(message, "unknown field ")?;
     place.value.get(&name).is_some().then_some(name)
 }
 
@@ -192,8 +192,8 @@ pub(crate) fn dotted(steps: &[Step]) -> String {
     text
 }
 
-fn lacking(subject: &Subject, shape: &Shape, place: &Place, name: &str, removed: &[Vec<Step>]) -> Diagnostic {
-    let mut names = shape.required(&place.steps);
+fn lacking(subject: &Subject, lookup: &SchemaLookup, place: &Place, name: &str, removed: &[Vec<Step>]) -> Diagnostic {
+    let mut names = lookup.required(&place.steps);
     names.retain(|key| place.value.get(key).is_none() && !removed.contains(&with_key(&place.steps, key)));
     if !names.iter().any(|key| key == name) {
         names = vec![name.to_owned()];
@@ -201,20 +201,20 @@ fn lacking(subject: &Subject, shape: &Shape, place: &Place, name: &str, removed:
     let span = place.key_span.unwrap_or(if place.steps.is_empty() { subject.key_span } else { place.value.span });
     let list = listed(names.iter().map(String::as_str));
     let fault = Diagnostic::at(span, format!("{} lacks {list}", name_of(subject, &place.steps)));
-    let about = |key: &String| Some(format!("`{key}`: {}", shape.about(&with_key(&place.steps, key))?));
+    let about = |key: &String| Some(format!("`{key}`: {}", lookup.about(&with_key(&place.steps, key))?));
     let lines: Vec<String> = names.iter().filter_map(about).collect();
     if lines.is_empty() { fault } else { fault.help(lines.join("\n")) }
 }
 
-fn describe(subject: &Subject, shape: &Shape, place: &Place, error: &ConfigError) -> Diagnostic {
+fn describe(subject: &Subject, lookup: &SchemaLookup, place: &Place, error: &ConfigError) -> Diagnostic {
     let message = error.message.as_str();
-    if let Some(name) = words::quoted_after(message, "unknown field ") {
+    if let Some(name) = serde_messages::quoted_after(message, "unknown field ") {
         let inside = place.value.get(&name);
         let around =
             if inside.is_some() { &place.steps[..] } else { &place.steps[..place.steps.len().saturating_sub(1)] };
         let what = name_of(subject, around);
         let span = inside.map(|entry| entry.key_span).or(place.key_span).unwrap_or(place.value.span);
-        let known = words::expected_names(message);
+        let known = serde_messages::expected_names(message);
         let names = || known.iter().map(String::as_str);
         let allowed = || match known.is_empty() {
             true => format!("{what} takes no keys"),
@@ -230,12 +230,12 @@ fn describe(subject: &Subject, shape: &Shape, place: &Place, error: &ConfigError
             .masked();
     }
     if place.value.text().is_some_and(secrets::meant) {
-        return secrets::refused(subject, shape, &place.steps, place.value.span);
+        return secrets::refused(subject, lookup, &place.steps, place.value.span);
     }
     let what = name_of(subject, &place.steps);
-    if let Some(name) = words::quoted_after(message, "unknown variant ") {
+    if let Some(name) = serde_messages::quoted_after(message, "unknown variant ") {
         let span = place.value.get(&name).map_or(place.value.span, |entry| entry.key_span);
-        let known = words::expected_names(message);
+        let known = serde_messages::expected_names(message);
         let names = || known.iter().map(String::as_str);
         let fault = Diagnostic::at(span, format!("`{name}` is no choice for {what}"));
         return fault.suggest(&name, names(), || format!("{what} is one of {}", listed(names())));
@@ -243,13 +243,13 @@ fn describe(subject: &Subject, shape: &Shape, place: &Place, error: &ConfigError
     let span = if place.steps.is_empty() { subject.key_span } else { place.value.span };
     if let Some(name) = place.value.text().filter(|_| message.ends_with(" variant")) {
         let body: Vec<String> =
-            shape.required(&with_key(&place.steps, name)).iter().map(|key| format!("{key}: …")).collect();
+            lookup.required(&with_key(&place.steps, name)).iter().map(|key| format!("{key}: …")).collect();
         let body = if body.is_empty() { "…".to_owned() } else { body.join(", ") };
         return Diagnostic::at(span, format!("the choice `{name}` of {what} needs a block"))
             .help(format!("write `{{ {name}: {{ {body} }} }}`"));
     }
-    let text = match words::wanted(message) {
-        Some(wanted) if words::is_large_number(place.value.text()) => {
+    let text = match serde_messages::wanted(message) {
+        Some(wanted) if serde_messages::is_large_number(place.value.text()) => {
             format!("{what} takes {wanted}, and this number is too large")
         }
         Some(wanted) => format!("{what} takes {wanted}, not {}", place.value.noun()),
@@ -258,11 +258,11 @@ fn describe(subject: &Subject, shape: &Shape, place: &Place, error: &ConfigError
         None => format!("`{}`: {message}", error.path),
     };
     let fault = Diagnostic::at(span, text);
-    let choices = if words::is_choice(message) { shape.choices(&place.steps) } else { Vec::new() };
+    let choices = if serde_messages::is_choice(message) { lookup.choices(&place.steps) } else { Vec::new() };
     if !choices.is_empty() {
         return fault.help(format!("{what} is one of {}", listed(choices.iter().map(String::as_str))));
     }
-    let about = if place.steps.is_empty() { None } else { shape.about(&place.steps) };
+    let about = if place.steps.is_empty() { None } else { lookup.about(&place.steps) };
     match about {
         Some(about) => fault.help(format!("{what}: {about}")),
         None => fault,

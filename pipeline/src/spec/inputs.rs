@@ -1,22 +1,22 @@
 //! The `inputs` of a stage: which output of which stage above feeds which port.
 
-use super::block::Block;
-use super::build::Built;
+use super::build::StageDecl;
 use super::cycle::Cycles;
-use super::top::meant;
+use super::document::meant;
+use super::serde_messages::a;
+use super::stage_block::StageBlock;
 use super::tree::{Data, Entry, Tree};
-use super::words::a;
 use crate::diagnostic::{Diagnostic, Span, listed};
 use crate::{Arity, PortSpec};
 
 /// One port with what feeds it.
-pub(crate) struct Wire {
+pub(crate) struct PortBinding {
     pub port: PortSpec,
-    pub feeds: Vec<Feed>,
+    pub references: Vec<Reference>,
 }
 
-/// One reference, found.
-pub(crate) struct Feed {
+/// One reference, resolved.
+pub(crate) struct Reference {
     /// The name it goes by in tables.
     pub name: String,
     /// Position among the stages.
@@ -29,16 +29,16 @@ pub(crate) struct Feed {
 /// What a reference is looked up in.
 pub(crate) struct Scope<'a, 't> {
     /// The stages above.
-    pub above: &'a [Built],
+    pub above: &'a [StageDecl],
     /// All stages as they are written.
     pub written: &'a [Entry],
     /// Which of them read each other.
     pub cycles: &'a Cycles<'t>,
 }
 
-/// Resolves all inputs of a stage, one wire for each port in the order of the kind's fields. Ports of an unknown kind are
+/// Resolves all inputs of a stage, one binding for each port in the order of the kind's fields. Ports of an unknown kind are
 /// not known, but what they refer to is checked all the same.
-pub(crate) fn wires(block: &Block, scope: &Scope, errors: &mut Vec<Diagnostic>) -> Vec<Wire> {
+pub(crate) fn bindings(block: &StageBlock, scope: &Scope, errors: &mut Vec<Diagnostic>) -> Vec<PortBinding> {
     if block.inputs_broken {
         return Vec::new();
     }
@@ -61,47 +61,53 @@ pub(crate) fn wires(block: &Block, scope: &Scope, errors: &mut Vec<Diagnostic>) 
     }
     let names: Vec<&str> = ports.iter().map(|port| port.name).collect();
     let misspelt = |port: &PortSpec| block.inputs.is_some_and(|entry| meant(&entry.value, port.name, &names));
-    ports.into_iter().filter(|port| !misspelt(port)).map(|port| wire(block, port, written, scope, errors)).collect()
+    ports.into_iter().filter(|port| !misspelt(port)).map(|port| binding(block, port, written, scope, errors)).collect()
 }
 
-fn wire(block: &Block, port: PortSpec, written: &[Entry], scope: &Scope, errors: &mut Vec<Diagnostic>) -> Wire {
+fn binding(
+    block: &StageBlock,
+    port: PortSpec,
+    written: &[Entry],
+    scope: &Scope,
+    errors: &mut Vec<Diagnostic>,
+) -> PortBinding {
     let entry = written.iter().find(|entry| entry.key == port.name);
     let Some(entry) = entry.filter(|entry| !entry.value.is_null()) else {
         if port.arity == Arity::One {
             let span = entry.map_or(block.span_of(block.inputs), |entry| entry.key_span);
             errors.push(lacking(block, &port, span, scope));
         }
-        return Wire { port, feeds: Vec::new() };
+        return PortBinding { port, references: Vec::new() };
     };
     if port.arity != Arity::Many && matches!(entry.value.data, Data::List(_) | Data::Map(_)) {
         let found = entry.value.noun();
         let message = format!("`{}.{}` takes one reference, not {found}", block.name, port.name);
         errors.push(Diagnostic::at(entry.value.span, message).help("write `stage.port`"));
-        return Wire { port, feeds: Vec::new() };
+        return PortBinding { port, references: Vec::new() };
     }
-    let mut feeds: Vec<Feed> = Vec::new();
+    let mut resolved: Vec<Reference> = Vec::new();
     let mut seen: Vec<&str> = Vec::new();
     for (group, reference) in references(&entry.value) {
         let Some((stage, output)) = resolve(block, Some(&port), reference, scope, errors) else { continue };
         let text = reference.text().unwrap_or_default();
-        if group.is_none() && feeds.iter().any(|feed| (feed.stage, feed.output) == (stage, output)) {
+        if group.is_none() && resolved.iter().any(|known| (known.stage, known.output) == (stage, output)) {
             errors.push(Diagnostic::at(reference.span, format!("`{text}` stands in this list twice")));
             continue;
         }
         seen.push(text);
         let name = group.map_or_else(|| scope.above[stage].name.clone(), str::to_owned);
-        feeds.push(Feed { name, stage, output, span: reference.span });
+        resolved.push(Reference { name, stage, output, span: reference.span });
     }
     // Two outputs of one stage in a list would go by the same name.
-    let stages: Vec<usize> = feeds.iter().map(|feed| feed.stage).collect();
+    let stages: Vec<usize> = resolved.iter().map(|known| known.stage).collect();
     if matches!(entry.value.data, Data::List(_)) {
-        for (feed, text) in feeds.iter_mut().zip(seen) {
-            if stages.iter().filter(|&&stage| stage == feed.stage).count() > 1 {
-                feed.name = text.to_owned();
+        for (known, text) in resolved.iter_mut().zip(seen) {
+            if stages.iter().filter(|&&stage| stage == known.stage).count() > 1 {
+                known.name = text.to_owned();
             }
         }
     }
-    Wire { port, feeds }
+    PortBinding { port, references: resolved }
 }
 
 /// The references of one port: a text, a list of texts, or texts with group names.
@@ -115,7 +121,7 @@ pub(super) fn references(value: &Tree) -> Vec<(Option<&str>, &Tree)> {
 
 /// Finds stage and output of one reference, or reports why there is none.
 fn resolve(
-    block: &Block,
+    block: &StageBlock,
     port: Option<&PortSpec>,
     reference: &Tree,
     scope: &Scope,
@@ -127,13 +133,13 @@ fn resolve(
         return None;
     };
     let (stage, output) = text.split_once('.').map_or((text, None), |(stage, output)| (stage, Some(output)));
-    let Some(index) = scope.above.iter().position(|built| built.name == stage) else {
+    let Some(index) = scope.above.iter().position(|decl| decl.name == stage) else {
         let cycle = if stage == block.name { None } else { scope.cycles.fault(block.name, stage, reference.span) };
         errors.push(cycle.unwrap_or_else(|| no_stage(block, port, stage, reference.span, scope)));
         return None;
     };
-    let built = &scope.above[index];
-    let outputs = (built.kind?.outputs)();
+    let decl = &scope.above[index];
+    let outputs = (decl.kind?.outputs)();
     let all = || listed(outputs.iter().map(|spec| spec.name));
     let found = match output {
         Some(name) => {
@@ -171,7 +177,7 @@ fn resolve(
     Some((index, found.name))
 }
 
-fn no_stage(block: &Block, port: Option<&PortSpec>, stage: &str, span: Span, scope: &Scope) -> Diagnostic {
+fn no_stage(block: &StageBlock, port: Option<&PortSpec>, stage: &str, span: Span, scope: &Scope) -> Diagnostic {
     if stage == block.name {
         return Diagnostic::at(span, format!("`{stage}` cannot read its own output"));
     }
@@ -180,7 +186,7 @@ fn no_stage(block: &Block, port: Option<&PortSpec>, stage: &str, span: Span, sco
             .help(format!("stages stand in reading order: move `{stage}` above `{}`", block.name));
     }
     let fault = Diagnostic::at(span, format!("there is no stage `{stage}`"));
-    let names = || scope.above.iter().map(|built| built.name.as_str());
+    let names = || scope.above.iter().map(|decl| decl.name.as_str());
     fault.suggest(stage, names(), || {
         port.and_then(|port| offers(port, scope)).unwrap_or_else(|| match scope.above {
             [] => "no stage stands above this one".into(),
@@ -189,7 +195,7 @@ fn no_stage(block: &Block, port: Option<&PortSpec>, stage: &str, span: Span, sco
     })
 }
 
-fn lacking(block: &Block, port: &PortSpec, span: Span, scope: &Scope) -> Diagnostic {
+fn lacking(block: &StageBlock, port: &PortSpec, span: Span, scope: &Scope) -> Diagnostic {
     let (name, kind) = (port.name, a(port.kind));
     // `interactions, interactions` would say the same word twice.
     let of_kind = if kind == name { String::new() } else { format!(", {kind}") };
@@ -199,10 +205,10 @@ fn lacking(block: &Block, port: &PortSpec, span: Span, scope: &Scope) -> Diagnos
 
 /// The outputs above that would fit a port.
 fn offers(port: &PortSpec, scope: &Scope) -> Option<String> {
-    let outputs = |built: &Built| {
-        let specs = built.kind.map(|kind| (kind.outputs)()).unwrap_or_default();
+    let outputs = |decl: &StageDecl| {
+        let specs = decl.kind.map(|kind| (kind.outputs)()).unwrap_or_default();
         let fitting = specs.into_iter().filter(|spec| spec.kind == port.kind);
-        fitting.map(|spec| format!("{}.{}", built.name, spec.name)).collect::<Vec<_>>()
+        fitting.map(|spec| format!("{}.{}", decl.name, spec.name)).collect::<Vec<_>>()
     };
     let names: Vec<String> = scope.above.iter().flat_map(outputs).collect();
     let list = listed(names.iter().map(String::as_str));

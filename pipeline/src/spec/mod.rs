@@ -4,29 +4,29 @@
 //! finds what refers to what, `sweep` makes cells, `config` reads each stage's own block, `build` puts nodes together.
 //! Nothing here runs a stage, touches the store or looks at an asset's bytes.
 
-mod apart;
-mod block;
 mod build;
 mod config;
 mod cycle;
+mod document;
 mod inputs;
-mod numbering;
+mod leakage;
 mod outline;
+mod port_rules;
+mod reindexing;
+mod requirements;
 mod schema;
+mod schema_lookup;
 mod secrets;
+mod serde_messages;
 mod set;
-mod shape;
-mod starter;
+mod stage_block;
 mod sweep;
+mod template;
 #[cfg(test)]
 mod tests;
-mod top;
 #[cfg(test)]
 pub(crate) mod toy;
 mod tree;
-mod unfit;
-mod wants;
-mod words;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -35,7 +35,7 @@ pub(crate) use config::read_strictly;
 pub(crate) use outline::{fields, stage_names, stages_in};
 pub use schema::schema;
 pub use secrets::SecretUse;
-pub use starter::write_starter;
+pub use template::write_template;
 
 use crate::asset::AssetSpec;
 use crate::diagnostic::{Diagnostic, Diagnostics, Source, Span, place};
@@ -73,20 +73,20 @@ pub struct Node {
     pub config: Box<dyn AnyStage>,
     /// The secrets that its config names in the file.
     pub secrets: Vec<SecretUse>,
-    /// What feeds each input port, in the order of the kind's ports; a port that is left open has no links.
-    pub inputs: Vec<(String, Vec<Link>)>,
+    /// What feeds each input port, in the order of the kind's ports; a port that is left open has no edges.
+    pub inputs: Vec<(String, Vec<Edge>)>,
 }
 
 impl Node {
     /// The device of a stage that trains.
     pub(crate) fn trained_on(&self) -> Option<Device> {
-        self.kind.trains.then(|| self.device.unwrap_or_default())
+        self.kind.uses_device.then(|| self.device.unwrap_or_default())
     }
 }
 
 /// One artifact that flows into a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Link {
+pub struct Edge {
     /// Its name in tables: the key of `policies: { a2c: policy.policy }`, else the name of the stage.
     pub name: String,
     /// The sweep cell that makes it.
@@ -184,21 +184,21 @@ fn experiment(
     for (index, set) in sets.iter().enumerate() {
         set::apply(&mut root, set, index + 1, errors);
     }
-    top::only(&root, "an experiment", top::TOP_KEYS, errors);
-    let name = top::name(&root, start, errors);
-    let assets = top::assets(&root, catalog, errors);
+    document::only(&root, "an experiment", document::TOP_KEYS, errors);
+    let name = document::name(&root, start, errors);
+    let assets = document::assets(&root, catalog, errors);
     let asset_names: Vec<&str> =
         root.get("assets").map_or(&[][..], |entry| entry.value.entries()).iter().map(|e| e.key.as_str()).collect();
     let nodes = match root.get("stages") {
         None => {
-            if !top::meant(&root, "stages", top::TOP_KEYS) {
+            if !document::meant(&root, "stages", document::TOP_KEYS) {
                 let fault = Diagnostic::at(start, "the experiment has no `stages`");
                 errors.push(fault.help("`apprentice init` writes an experiment to begin with"));
             }
             Vec::new()
         }
         Some(block) => {
-            let stages = top::named(block, "a stage", errors);
+            let stages = document::named(block, "a stage", errors);
             if stages.is_empty() && (block.value.is_null() || matches!(block.value.data, tree::Data::Map(_))) {
                 errors.push(Diagnostic::at(block.key_span, "`stages` is empty: there is nothing to run"));
             }
@@ -207,5 +207,5 @@ fn experiment(
     };
     let asset_places = BTreeMap::new();
     let experiment = Experiment { name, base, source: text.to_owned(), assets, asset_places, nodes };
-    Some((experiment, top::asset_spans(&root)))
+    Some((experiment, document::asset_spans(&root)))
 }

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::shape::Shape;
+use super::schema_lookup::SchemaLookup;
 use super::tree;
 use crate::StageKind;
 
@@ -23,5 +23,5 @@ pub(crate) fn stages_in(text: &str) -> Vec<(String, String)> {
 
 /// The fields of a kind's config, each with the first sentence of its documentation.
 pub(crate) fn fields(kind: &StageKind) -> Vec<(String, String)> {
-    Shape::new(&|generator| (kind.schema)(generator)).fields()
+    SchemaLookup::new(&|generator| (kind.schema)(generator)).fields()
 }

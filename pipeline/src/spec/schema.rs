@@ -5,7 +5,7 @@
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use super::words::a;
+use super::serde_messages::a;
 use crate::asset::AssetSpec;
 use crate::{Arity, Catalog, PortSpec, StageKind};
 
@@ -25,7 +25,7 @@ pub fn schema(catalog: &Catalog) -> Value {
             let with = (kind.schema)(&mut generator).to_value();
             let inputs = inputs(kind);
             // Where nothing is trained there is no device.
-            let device = if kind.trains { json!({}) } else { json!(false) };
+            let device = if kind.uses_device { json!({}) } else { json!(false) };
             let needed: &[&str] = if inputs["required"] == json!([]) { &[] } else { &["inputs"] };
             json!({
                 "if": { "properties": { "use": { "const": kind.kind } }, "required": ["use"] },

@@ -2,7 +2,7 @@
 //! every other field is hashed, stored and shown.
 
 use super::config::{Subject, dotted};
-use super::shape::{Shape, Step};
+use super::schema_lookup::{SchemaLookup, Step};
 use super::tree::{Data, Tree};
 use crate::diagnostic::{Diagnostic, Span, listed};
 use crate::secret;
@@ -31,26 +31,26 @@ pub(crate) fn find(subject: &Subject, tree: &Tree, errors: &mut Vec<Diagnostic>)
     if texts.is_empty() {
         return Vec::new();
     }
-    let shape = Shape::new(subject.schema);
+    let lookup = SchemaLookup::new(subject.schema);
     let mut found = Vec::new();
     for (steps, text, span) in texts {
-        match secret::variable(text).filter(|_| shape.is_secret(&steps)) {
+        match secret::variable(text).filter(|_| lookup.is_secret(&steps)) {
             Some(variable) => found.push(SecretUse {
                 field: dotted(&steps),
                 variable: variable.to_owned(),
                 place: String::new(),
                 span,
             }),
-            None => errors.push(refused(subject, &shape, &steps, span)),
+            None => errors.push(refused(subject, &lookup, &steps, span)),
         }
     }
     found
 }
 
 /// The fault of a secret in a place that takes none.
-pub(crate) fn refused(subject: &Subject, shape: &Shape, steps: &[Step], span: Span) -> Diagnostic {
+pub(crate) fn refused(subject: &Subject, lookup: &SchemaLookup, steps: &[Step], span: Span) -> Diagnostic {
     let message = format!("`{}` takes no `${{env:…}}`: what it says is hashed, stored and shown", dotted(steps));
-    let fields = shape.secrets();
+    let fields = lookup.secrets();
     let help = match &fields[..] {
         [] => format!("write the value itself; nothing in {} takes a secret", subject.what),
         _ => {

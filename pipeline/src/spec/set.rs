@@ -3,8 +3,8 @@
 
 use serde_json::Value;
 
-use super::block::STAGE_KEYS;
-use super::top::TOP_KEYS;
+use super::document::TOP_KEYS;
+use super::stage_block::STAGE_KEYS;
 use super::tree::{self, Data, Entry, Tree};
 use crate::diagnostic::{Diagnostic, Span, listed, nearest};
 

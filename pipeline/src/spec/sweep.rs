@@ -42,7 +42,7 @@ pub(crate) fn name(cell: &[Coordinate]) -> String {
 }
 
 /// The cells of one side of a join.
-pub(crate) struct Side {
+pub(crate) struct JoinSide {
     /// For messages: `` `policy` `` or `` `each` ``.
     pub what: String,
     /// Where it is written.
@@ -50,7 +50,7 @@ pub(crate) struct Side {
     pub cells: Vec<Cell>,
 }
 
-impl Side {
+impl JoinSide {
     /// The stage's own axis.
     pub fn of(axis: &Axis) -> Self {
         let cell = |(label, _): &(String, &Tree)| vec![Coordinate { key: axis.key.to_owned(), label: label.clone() }];
@@ -169,7 +169,7 @@ fn flatten(value: &Value, words: &mut Vec<String>) {
 }
 
 /// Joins all sides; one empty cell when there is none.
-pub(crate) fn join(sides: &[Side], errors: &mut Vec<Diagnostic>) -> Vec<Cell> {
+pub(crate) fn join(sides: &[JoinSide], errors: &mut Vec<Diagnostic>) -> Vec<Cell> {
     let mut joined: Vec<Cell> = vec![Vec::new()];
     let mut seen: Vec<&str> = Vec::new();
     for side in sides.iter().filter(|side| !side.cells.is_empty()) {
@@ -212,7 +212,7 @@ pub(crate) fn contains(cell: &[Coordinate], part: &[Coordinate]) -> bool {
     part.iter().all(|at| cell.contains(at))
 }
 
-fn unmatched(side: &Side, of: &str, cell: &[Coordinate], other: &str) -> Diagnostic {
+fn unmatched(side: &JoinSide, of: &str, cell: &[Coordinate], other: &str) -> Diagnostic {
     let message = format!("two sweeps do not fit: `{}` of {of} has no partner in {other}", name(cell));
     Diagnostic::at(side.span, message).help("sweeps that meet are joined on equal values; give both the same list")
 }
@@ -223,16 +223,16 @@ mod tests {
 
     use super::*;
 
-    fn side(what: &str, cells: &[&str]) -> Side {
+    fn side(what: &str, cells: &[&str]) -> JoinSide {
         let coordinate = |part: &str| {
             let (key, label) = part.split_once('=').unwrap();
             Coordinate { key: key.into(), label: label.into() }
         };
         let cells = cells.iter().map(|cell| cell.split(',').map(coordinate).collect()).collect();
-        Side { what: what.into(), span: Span { source: 0, start: 0, end: 1 }, cells }
+        JoinSide { what: what.into(), span: Span { source: 0, start: 0, end: 1 }, cells }
     }
 
-    fn names(sides: &[Side]) -> (Vec<String>, Vec<Diagnostic>) {
+    fn names(sides: &[JoinSide]) -> (Vec<String>, Vec<Diagnostic>) {
         let mut errors = Vec::new();
         let cells = join(sides, &mut errors);
         (cells.iter().map(|cell| name(cell)).collect(), errors)

@@ -7,7 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{Experiment, load};
 use crate::diagnostic::Diagnostics;
-use crate::{Apart, Artifact, AssetName, Catalog, Context, Generator, Many, Stage, StageKind, Unfit, Wants, ports};
+use crate::{
+    Artifact, AssetName, Catalog, Context, ForbiddenSource, Generator, Many, NoLeakage, Requirement, Stage, StageKind,
+    ports,
+};
 
 macro_rules! toy_artifacts {
     ($($name:ident $kind:literal),*) => {$(
@@ -132,7 +135,7 @@ impl Stage for Learn {
     const KIND: &'static str = "learn.a2c";
     const VERSION: u32 = 1;
     const ABOUT: &'static str = "Learns a policy.";
-    const TRAINS: bool = true;
+    const USES_DEVICE: bool = true;
     type Inputs = LearnIn;
     type Outputs = LearnOut;
     fn check(&self) -> Result<(), (String, String)> {
@@ -179,8 +182,8 @@ impl Stage for Score {
     const ABOUT: &'static str = "Scores policies.";
     type Inputs = ScoreIn;
     type Outputs = ScoreOut;
-    fn apart(&self) -> Vec<Apart> {
-        let apart = Apart {
+    fn no_leakage(&self) -> Vec<NoLeakage> {
+        let rule = NoLeakage {
             port: "world",
             from: "policies",
             except: &["metrics"],
@@ -188,21 +191,21 @@ impl Stage for Score {
             why: "judge apart",
             help: "another world",
         };
-        if self.apart { vec![apart] } else { Vec::new() }
+        if self.apart { vec![rule] } else { Vec::new() }
     }
-    fn unfit(&self) -> Vec<Unfit> {
-        let unfit = Unfit { port: "policies", made_by: "learn.a2c", why: "too new", help: "an older one" };
-        if self.settled { vec![unfit] } else { Vec::new() }
+    fn forbidden_sources(&self) -> Vec<ForbiddenSource> {
+        let rule = ForbiddenSource { port: "policies", made_by: "learn.a2c", why: "too new", help: "an older one" };
+        if self.settled { vec![rule] } else { Vec::new() }
     }
-    fn wants(&self) -> Vec<Wants> {
-        let wants = |clip: &Clip| Wants {
+    fn requirements(&self) -> Vec<Requirement> {
+        let requirement = |clip: &Clip| Requirement {
             setting: "clip.at",
             port: "policies",
             connected: clip.at >= 0.0,
             why: "they say how far".into(),
             help: "connect them, or not",
         };
-        self.clip.iter().map(wants).collect()
+        self.clip.iter().map(requirement).collect()
     }
     fn run(&self, _: ScoreIn, _: &Context) -> anyhow::Result<ScoreOut> {
         Ok(ScoreOut { metrics: Metrics, by_user: Metrics })
@@ -235,7 +238,7 @@ pub static CATALOG: Catalog = Catalog {
     recommend: |_, _| anyhow::bail!("toys have no policy"),
     figures: &[],
     report: |_| Ok(String::new()),
-    starter: "",
+    template: "",
 };
 
 /// An experiment that uses every form of the format.

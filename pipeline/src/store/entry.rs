@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::key::Material;
+use crate::key::KeyMaterial;
 
 /// One finished result.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -12,7 +12,7 @@ pub(crate) struct Entry {
     /// The key: the BLAKE3 of `material`.
     pub key: String,
     /// The key in clear.
-    pub material: Material,
+    pub material: KeyMaterial,
     /// One row for each output port.
     pub outputs: Vec<Output>,
     /// Who made it; a fact about the past, not part of the result.
@@ -131,7 +131,7 @@ pub(super) mod tests {
     use super::*;
 
     pub fn entry() -> Entry {
-        let material = Material {
+        let material = KeyMaterial {
             engine: 1,
             kind: "toy".into(),
             version: 1,

@@ -14,10 +14,10 @@
 //! <artifacts>/<experiment>/<stage>[@cell]/<port>.<ext>     the view: copies for people
 //! ```
 
-mod durable;
+mod atomic_write;
 mod entry;
-mod gate;
-mod last;
+mod gc_lock;
+mod latest;
 mod lock;
 mod object;
 mod view;
@@ -28,14 +28,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-pub(crate) use durable::{is_temporary, sync_parent, write_atomically, write_in_passing, write_new};
+pub(crate) use atomic_write::{is_temporary, sync_parent, write_atomically, write_in_passing, write_new};
 use entry::Read;
 pub(crate) use entry::{AssetMade, Entry, Made, Output};
-pub(crate) use gate::Gate;
-pub(crate) use last::{Last, Remembered, Stamp};
+pub(crate) use gc_lock::GcLock;
+pub(crate) use latest::{FileStamp, LatestResult, Remembered};
 pub(crate) use lock::{Holder, KeyLock, given, is_given, is_held};
 pub(crate) use object::{Damage, digest_of, digest_with, is_hash};
-pub(crate) use view::{Kept, file_name, keep};
+pub(crate) use view::{DisplacedFile, file_name, keep};
 
 /// Raised when older programs must keep their hands off the store.
 const FORMAT: u64 = 1;
@@ -48,7 +48,7 @@ pub(crate) struct Store {
 
 /// What the store knows about a key.
 #[derive(Debug)]
-pub(crate) enum Found {
+pub(crate) enum Lookup {
     Entry(Box<Entry>),
     Nothing,
     /// The result was there; the port (or `entry`) is damaged or lost.
@@ -91,18 +91,18 @@ impl Store {
 
     /// The result of a key, where it is whole as far as existence and sizes tell. Contents are checked by whoever reads
     /// them ([`Store::check_object`]).
-    pub fn lookup(&self, key: &str) -> anyhow::Result<Found> {
+    pub fn lookup(&self, key: &str) -> anyhow::Result<Lookup> {
         let entry = match read_entry(&self.entry_path(key))? {
-            None => return Ok(Found::Nothing),
+            None => return Ok(Lookup::Nothing),
             Some(Some(entry)) if entry.key == key => entry,
-            Some(_) => return Ok(Found::Damaged("entry".into())),
+            Some(_) => return Ok(Lookup::Damaged("entry".into())),
         };
         for output in &entry.outputs {
             if !self.object_has_size(&output.digest, output.bytes)? {
-                return Ok(Found::Damaged(output.port.clone()));
+                return Ok(Lookup::Damaged(output.port.clone()));
             }
         }
-        Ok(Found::Entry(entry))
+        Ok(Lookup::Entry(entry))
     }
 
     /// The entry of a key, whether or not its objects are still there.
@@ -145,13 +145,13 @@ impl Store {
     /// is told how many bytes more are hashed.
     pub fn commit(&self, mut entry: Entry, dir: &Path, hashed: &dyn Fn(u64)) -> anyhow::Result<Entry> {
         let kept = |port: &str| format!("keep output `{port}` in `{}`", self.artifacts.display());
-        // What takes long comes before the gate.
+        // What takes long comes before the gc lock.
         for output in &mut entry.outputs {
             let ready = self.ready_object(&dir.join(&output.port), hashed);
             (output.digest, output.bytes) = ready.with_context(|| kept(&output.port))?;
         }
         // Between the first object and the entry nothing names the objects yet.
-        let _gate = self.enter()?;
+        let _gc_lock = self.enter()?;
         for output in &entry.outputs {
             self.put_object(&dir.join(&output.port), &output.digest).with_context(|| kept(&output.port))?;
         }
@@ -234,7 +234,7 @@ mod tests {
             bytes: 0,
         };
         let entry = Entry { outputs: vec![output], ..entry() };
-        let gate = store.alone().unwrap();
+        let gc_lock = store.alone().unwrap();
         std::thread::scope(|scope| {
             let commit = scope.spawn(|| store.commit(entry, dir.path(), &|_| {}).unwrap());
             // It becomes read-only when it has been hashed.
@@ -244,7 +244,7 @@ mod tests {
                 std::thread::yield_now();
             }
             let (hashed, objects) = (is_hashed(), store.objects().unwrap());
-            drop(gate);
+            drop(gc_lock);
             let entry = commit.join().unwrap();
             assert!(hashed && objects.is_empty(), "hashed: {hashed}, objects: {objects:?}");
             assert_eq!(store.objects().unwrap(), [entry.outputs[0].digest.clone()]);

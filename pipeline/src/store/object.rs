@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
 
-use super::durable::{make_read_only, move_new, sync};
+use super::atomic_write::{make_read_only, move_new, sync};
 use super::{Store, list};
-use crate::seam::reached;
+use crate::failpoints::reached;
 
 /// An object that is not what its name says. It was moved aside, so that nothing can be served from it.
 #[derive(Debug, thiserror::Error)]
@@ -102,7 +102,7 @@ impl Store {
         Ok(false)
     }
 
-    /// Moves a file that is ready into the store; the caller is inside the gate. One that is there already under the digest is
+    /// Moves a file that is ready into the store; the caller holds the gc lock. One that is there already under the digest is
     /// kept: it was whole when it was looked at, or somebody else has just put it there.
     pub(super) fn put_object(&self, path: &Path, digest: &str) -> anyhow::Result<()> {
         let object = self.object(digest);

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-use super::durable::{move_new, open_to_others, temporary};
-use super::{Damage, Entry, Last, Output, Stamp, Store, digest_of};
-use crate::seam::reached;
+use super::atomic_write::{move_new, open_to_others, temporary};
+use super::{Damage, Entry, FileStamp, LatestResult, Output, Store, digest_of};
+use crate::failpoints::reached;
 
 impl Store {
     /// Where a person finds an output.
@@ -24,14 +24,19 @@ impl Store {
 
     /// Brings the view of a stage up to its entry and remembers both. A view whose size and time are as they were left is
     /// not read. What this program did not write is the user's: it is moved aside, and the new names are given.
-    pub fn show(&self, experiment: &str, stage: &str, entry: &Entry) -> anyhow::Result<Result<Vec<Kept>, Damage>> {
-        let before = self.last(experiment, stage)?.unwrap_or_default();
-        let mut now = Last { stage: stage.into(), key: entry.key.clone(), ..Last::default() };
+    pub fn show(
+        &self,
+        experiment: &str,
+        stage: &str,
+        entry: &Entry,
+    ) -> anyhow::Result<Result<Vec<DisplacedFile>, Damage>> {
+        let before = self.latest(experiment, stage)?.unwrap_or_default();
+        let mut now = LatestResult { stage: stage.into(), key: entry.key.clone(), ..LatestResult::default() };
         let mut all_kept = Vec::new();
         for output in &entry.outputs {
             let path = self.view(experiment, stage, output);
             let known = before.views.get(&output.port);
-            let there = Stamp::of(&path, &output.digest);
+            let there = FileStamp::of(&path, &output.digest);
             let stamp = match there {
                 Some(there) if known == Some(&there) => there,
                 // Not as it was left, and still what it should be: another run wrote it meanwhile, or it was touched.
@@ -41,10 +46,11 @@ impl Store {
                         Ok(object) => object,
                         Err(damage) => return Ok(Err(damage)),
                     };
-                    let as_left = known.is_some_and(|known| Stamp::of(&path, &known.digest).as_ref() == Some(known));
+                    let as_left =
+                        known.is_some_and(|known| FileStamp::of(&path, &known.digest).as_ref() == Some(known));
                     if there.is_some() && !as_left && !self.is_ours(&path)? {
                         let aside = keep(&path).with_context(|| format!("move `{}` aside", path.display()))?;
-                        all_kept.push(Kept { view: path.clone(), aside });
+                        all_kept.push(DisplacedFile { view: path.clone(), aside });
                     }
                     let stamp = copy(&object, &path, &output.digest);
                     stamp.with_context(|| format!("write the view `{}`", path.display()))?
@@ -67,7 +73,7 @@ impl Store {
 
 /// A file of the user's that stood where a view belongs.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Kept {
+pub(crate) struct DisplacedFile {
     pub view: PathBuf,
     /// Where it is now.
     pub aside: PathBuf,
@@ -92,7 +98,7 @@ fn is_content(path: &Path, digest: &str) -> bool {
 
 /// A copy that shares no bytes that could be written through: the system's copy makes a reflink where the disk can. Gives its
 /// stamp, taken before it has its name: from then on another run may put its own view there.
-fn copy(object: &Path, view: &Path, digest: &str) -> anyhow::Result<Stamp> {
+fn copy(object: &Path, view: &Path, digest: &str) -> anyhow::Result<FileStamp> {
     let dir = view.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(dir)?;
     let temp = temporary(dir)?;
@@ -101,7 +107,7 @@ fn copy(object: &Path, view: &Path, digest: &str) -> anyhow::Result<Stamp> {
     fs::copy(object, temp.path())?;
     open_to_others(temp.path())?;
     reached("written", view);
-    let stamp = Stamp::of(temp.path(), digest).context("the copy is gone before it had its name")?;
+    let stamp = FileStamp::of(temp.path(), digest).context("the copy is gone before it had its name")?;
     temp.persist(view)?;
     reached("named", view);
     Ok(stamp)
@@ -161,17 +167,17 @@ mod tests {
         let show = || store.show("exp", "stage@x=/etc", &entry).unwrap().unwrap();
         assert!(show().is_empty());
         assert_eq!(fs::read(&path).unwrap(), b"a,b\n");
-        let made = Stamp::of(&path, "").unwrap();
+        let made = FileStamp::of(&path, "").unwrap();
         assert!(show().is_empty());
-        assert_eq!(Stamp::of(&path, "").unwrap(), made, "an untouched view is not written again");
+        assert_eq!(FileStamp::of(&path, "").unwrap(), made, "an untouched view is not written again");
         let touch = |time| fs::File::options().append(true).open(&path).unwrap().set_modified(time).unwrap();
         touch(std::time::UNIX_EPOCH);
         assert!(show().is_empty(), "one that was only touched is no change by hand");
-        assert_eq!(Stamp::of(&path, "").unwrap().modified, 0, "and not written again");
+        assert_eq!(FileStamp::of(&path, "").unwrap().modified, 0, "and not written again");
         for (name, text) in [("table.csv.kept", "spoiled by hand"), ("table.csv.kept-2", "and again")] {
             fs::write(&path, text).unwrap();
             let aside = path.with_file_name(name);
-            assert_eq!(show(), [Kept { view: path.clone(), aside: aside.clone() }]);
+            assert_eq!(show(), [DisplacedFile { view: path.clone(), aside: aside.clone() }]);
             assert_eq!(fs::read(&path).unwrap(), b"a,b\n");
             assert_eq!(fs::read_to_string(aside).unwrap(), text);
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::project::{Ended, Project};
 use crate::remains::{remains, undisturbed};
 
-/// Units with a log, checkpoints and a vault; a sweep; a stage that needs both.
+/// Units with a log, checkpoints and a value store; a sweep; a stage that needs both.
 pub const EXPERIMENT: &str = "\
 name: torture
 stages:

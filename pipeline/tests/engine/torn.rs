@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::project::{Project, SLOW, SUM};
 use crate::remains::{files, remains, restore, undisturbed};
 
-/// A run of [`SLOW`] that was killed with units in a log, in checkpoints and in the vault.
+/// A run of [`SLOW`] that was killed with units in a log, in checkpoints and in the value store.
 fn half_done() -> (Project, BTreeMap<PathBuf, Vec<u8>>) {
     let project = Project::new(SLOW);
     let mut started = project.start_and_hold(7, "");

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use pipeline::seam::{self, Seam};
+use pipeline::failpoints::{self, Failpoints};
 
 /// End here as `kill -9` does, at the commit point with this number, counted from 0.
 const KILL_AT: &str = "TOY_KILL_AT";
@@ -18,7 +18,7 @@ static NEXT: AtomicU64 = AtomicU64::new(0);
 
 pub fn install() {
     if [KILL_AT, IN_TURNS, CLOCK].iter().any(|name| std::env::var_os(name).is_some()) {
-        seam::install(Seam { reached, now });
+        failpoints::install(Failpoints { reached, now });
     }
 }
 

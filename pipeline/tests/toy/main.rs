@@ -12,13 +12,13 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use pipeline::inspect::{self, Format, Show, Verdict};
-use pipeline::memory::Watched;
-use pipeline::report::{Form, Request};
-use pipeline::{Artifact as _, Catalog, Device, Devices, Figures, FiguresOf, Generator, StageKind};
+use pipeline::out_of_memory::TrackingAllocator;
+use pipeline::report::{ReportFormat, Request};
+use pipeline::{Artifact as _, Catalog, Device, Devices, Figures, Generator, MetricsReader, StageKind};
 use serde_json::json;
 
 #[global_allocator]
-static ALLOCATOR: Watched<System> = Watched(System);
+static ALLOCATOR: TrackingAllocator<System> = TrackingAllocator(System);
 
 static CATALOG: Catalog = Catalog {
     stages: &[
@@ -40,9 +40,9 @@ static CATALOG: Catalog = Catalog {
     devices: DEVICES,
     inspect: look_into,
     recommend: |_, _| anyhow::bail!("toys have no policy"),
-    figures: &[FiguresOf { kind: "value", read: figures }],
+    figures: &[MetricsReader { kind: "value", read: figures }],
     report,
-    starter: "# A number.\nname: starter\nstages:\n  one: { use: toy.number, with: { value: 1 } }\n",
+    template: "# A number.\nname: starter\nstages:\n  one: { use: toy.number, with: { value: 1 } }\n",
 };
 
 /// A machine with one card.
@@ -57,9 +57,9 @@ const DEVICES: Devices = Devices {
 /// Knows texts alone; an episode is a line, and a file of nothing is damaged.
 fn look_into(path: &Path, request: &inspect::Request, out: &mut dyn Write) -> anyhow::Result<Verdict> {
     let text = std::fs::read_to_string(path)?;
-    let beside: Vec<_> = request.beside.iter().map(|file| file.kind.as_str()).collect();
+    let related: Vec<_> = request.related.iter().map(|file| file.kind.as_str()).collect();
     let shown = match &request.show {
-        Show::Episode(line) => format!("{} with {}\n", text.lines().nth(*line).unwrap_or_default(), beside.join(", ")),
+        Show::Episode(line) => format!("{} with {}\n", text.lines().nth(*line).unwrap_or_default(), related.join(", ")),
         Show::Against { other, .. } => format!("{text}{}", std::fs::read_to_string(other)?),
         Show::Verify => format!("{} bytes\n", text.len()),
         _ => text.clone(),
@@ -89,11 +89,11 @@ fn report(request: &Request<'_>) -> anyhow::Result<String> {
         }
     }
     if rows.is_empty() {
-        return Err(pipeline::Wrong("no run holds a value".into()).into());
+        return Err(pipeline::UsageError("no run holds a value".into()).into());
     }
-    Ok(match request.form {
-        Form::Json => json!({ "rows": rows }).to_string(),
-        form => format!("{form} {rows:?}\n"),
+    Ok(match request.format {
+        ReportFormat::Json => json!({ "rows": rows }).to_string(),
+        format => format!("{format} {rows:?}\n"),
     })
 }
 

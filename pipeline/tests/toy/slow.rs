@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use pipeline::units::{Checkpoints, Log, Vault};
+use pipeline::checkpointing::{Checkpoints, Log, ValueStore};
 use pipeline::{Context, Stage, ports};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -39,7 +39,7 @@ impl Stage for Slow {
     fn run(&self, _: Nothing, cx: &Context) -> anyhow::Result<SlowOut> {
         let (mut log, done) = Log::open(&cx.scratch().join("squares"))?;
         let checkpoints = Checkpoints::open(&cx.scratch().join("sums"))?;
-        let vault = Vault::open(cx.calls())?;
+        let values = ValueStore::open(cx.calls())?;
         let (from, mut sum) = match checkpoints.latest()? {
             Some((from, bytes)) => (from, u64::from_le_bytes(bytes.as_slice().try_into()?)),
             None => (0, 0),
@@ -54,7 +54,7 @@ impl Stage for Slow {
                     // In the pool, so that a stage which held every thread of it would be seen.
                     rayon::join(|| self.hold(unit, cx), || ()).0?;
                     let square = (unit + 1) * (unit + 1);
-                    let bytes = vault.put_new(&format!("{} squared", unit + 1), &square.to_le_bytes())?;
+                    let bytes = values.put_new(&format!("{} squared", unit + 1), &square.to_le_bytes())?;
                     log.append(&bytes)?;
                     u64::from_le_bytes(bytes.as_slice().try_into()?)
                 }
@@ -71,12 +71,12 @@ impl Stage for Slow {
 
 impl Slow {
     fn hold(&self, unit: u64, cx: &Context) -> anyhow::Result<()> {
-        cx.go_on()?;
+        cx.check_cancelled()?;
         if self.hold_at == Some(unit) {
             cx.note("holds at", unit);
             while !self.gate.exists() {
                 if !self.deaf {
-                    cx.go_on()?;
+                    cx.check_cancelled()?;
                 }
                 std::thread::sleep(Duration::from_millis(2));
             }

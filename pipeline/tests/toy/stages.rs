@@ -90,7 +90,7 @@ impl Stage for Train {
     const KIND: &'static str = "toy.train";
     const VERSION: u32 = 1;
     const ABOUT: &'static str = "Learns a number.";
-    const TRAINS: bool = true;
+    const USES_DEVICE: bool = true;
     type Inputs = Nothing;
     type Outputs = One;
     fn run(&self, _: Nothing, cx: &Context) -> anyhow::Result<One> {

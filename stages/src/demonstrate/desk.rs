@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result, bail};
-use pipeline::units::Vault;
+use pipeline::checkpointing::ValueStore;
 
 use crate::artifact::{Call, Failure};
 use crate::llm::{Answer, Failed, Llm, Player, Reading, Request, Writing, key, vectors_of};
@@ -17,7 +17,7 @@ const HOPELESS: u64 = 5;
 pub(super) struct Desk<'a> {
     llm: &'a dyn Llm,
     identity: String,
-    vault: Vault,
+    values: ValueStore,
     /// Answers in use here, by key. One answer a key: where two episodes ask the same at once, the first one kept counts
     /// for both, else a resumed run could read another answer than this one.
     known: Mutex<BTreeMap<String, Arc<Call>>>,
@@ -45,9 +45,9 @@ pub(super) struct Tally {
 }
 
 impl<'a> Desk<'a> {
-    pub fn new(llm: &'a dyn Llm, vault: Vault) -> Self {
+    pub fn new(llm: &'a dyn Llm, values: ValueStore) -> Self {
         let (known, asking, asked_one, asked, failed, served, tokens) = Default::default();
-        Self { llm, identity: llm.identity(), vault, known, asking, asked_one, asked, failed, served, tokens }
+        Self { llm, identity: llm.identity(), values, known, asking, asked_one, asked, failed, served, tokens }
     }
 
     /// The reading of the model's answer, the call behind it and then those that the reading needed. A failed call chooses
@@ -80,7 +80,7 @@ impl<'a> Desk<'a> {
         let Some(embedder) = self.llm.embedder() else { return Ok(None) };
         // As for questions: two episodes that say the same pay once.
         let _turn = self.turn(&format!("vectors of {texts:?}"));
-        let found = vectors_of(embedder, &self.vault, texts)?;
+        let found = vectors_of(embedder, &self.values, texts)?;
         self.tokens.fetch_add(found.tokens, Ordering::Relaxed);
         Ok(Some(found.vectors))
     }
@@ -126,7 +126,7 @@ impl<'a> Desk<'a> {
                 self.asked.fetch_add(1, Ordering::Relaxed);
                 self.tokens.fetch_add(tokens, Ordering::Relaxed);
                 // Another run may have asked the same meanwhile; then its answer counts.
-                text(&key, self.vault.put_new(&place, answer.as_bytes())?)?
+                text(&key, self.values.put_new(&place, answer.as_bytes())?)?
             }
         };
         let (model, request) = (self.identity.clone(), canonical.to_owned());
@@ -149,7 +149,7 @@ impl<'a> Desk<'a> {
     fn kept(&self, key: &str, canonical: &str) -> Result<(String, Option<String>)> {
         let mut place = key.to_owned();
         let mut beside = 0;
-        while let Some(bytes) = self.vault.get(&place)? {
+        while let Some(bytes) = self.values.get(&place)? {
             let answer = text(key, bytes)?;
             let lacking = self.llm.lacking(canonical, &answer);
             if lacking.with_context(|| format!("cannot read the answer of call {key}"))?.is_none() {

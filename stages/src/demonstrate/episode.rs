@@ -31,7 +31,7 @@ pub(super) struct Table<'a> {
     /// How many candidates the model sees.
     pub candidates: usize,
     /// Asked before each decision; `false` where somebody else's failure ends this episode too.
-    pub go_on: &'a (dyn Fn() -> Result<bool> + Sync),
+    pub check_cancelled: &'a (dyn Fn() -> Result<bool> + Sync),
     /// Told after each decision.
     pub decided: &'a (dyn Fn() + Sync),
     /// What became of the answers so far; none where it does not matter whether they name anything.
@@ -144,7 +144,7 @@ impl Playing<'_> {
                 break;
             }
             let hopeless = self.table.sense.as_ref().is_some_and(|sense| sense.hopeless().is_some());
-            if !(self.table.go_on)()? || hopeless {
+            if !(self.table.check_cancelled)()? || hopeless {
                 return Ok(None);
             }
             self.turn()?;

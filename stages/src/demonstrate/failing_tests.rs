@@ -90,8 +90,8 @@ fn when_every_question_fails_it_is_not_the_questions() {
     assert_eq!(llm.questions(), 5, "nothing more was asked");
     // After an answer that is kept, a failure is one question's, also in the next run.
     let request = first_request();
-    let vault = Vault::open(Context::detached(folder.path()).calls()).unwrap();
-    vault.put_new(&request.key("moody"), b"0").unwrap();
+    let values = ValueStore::open(Context::detached(folder.path()).calls()).unwrap();
+    values.put_new(&request.key("moody"), b"0").unwrap();
     assert!(play(&lenient, &Moody::new(|_| "!"), folder.path()).is_ok());
 }
 
@@ -99,10 +99,10 @@ fn when_every_question_fails_it_is_not_the_questions() {
 fn a_failed_question_is_asked_again_by_the_next_run_and_an_answer_is_kept() {
     let folder = tempfile::tempdir().unwrap();
     let lenient = Demonstrate { min_success: 0.0, ..stage() };
-    let vault = Vault::open(Context::detached(folder.path()).calls()).unwrap();
+    let values = ValueStore::open(Context::detached(folder.path()).calls()).unwrap();
     let first = first_request();
     // As an older program kept them: no answer at the first, an answer at none.
-    vault.put_new(&first.key("moody"), b"?").unwrap();
+    values.put_new(&first.key("moody"), b"?").unwrap();
     let llm = Moody::new(|_| "1");
     let played = play(&lenient, &llm, folder.path()).unwrap();
     assert!(llm.asked.lock().unwrap().contains_key(&first.canonical()), "what lacks an answer is asked again");
@@ -111,7 +111,7 @@ fn a_failed_question_is_asked_again_by_the_next_run_and_an_answer_is_kept() {
     let again = Moody::new(|_| "!");
     let served = play(&lenient, &again, folder.path()).unwrap();
     assert_eq!((again.questions(), served.calls), (0, played.calls), "answers stay paid");
-    assert_eq!(vault.get(&first.key("moody")).unwrap().unwrap(), b"?", "what the store holds stays");
+    assert_eq!(values.get(&first.key("moody")).unwrap().unwrap(), b"?", "what the store holds stays");
 }
 
 #[test]

@@ -36,9 +36,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use pipeline::checkpointing::ValueStore;
 use pipeline::progress::Bar;
-use pipeline::units::Vault;
-use pipeline::{AssetName, Context, Stage, Wants};
+use pipeline::{AssetName, Context, Requirement, Stage};
 use rand::seq::SliceRandom;
 use rayon::prelude::*;
 use schemars::JsonSchema;
@@ -214,9 +214,9 @@ impl Stage for Demonstrate {
         self.roles.check().map_err(|(path, message)| (format!("roles.{path}"), message))
     }
 
-    fn wants(&self) -> Vec<Wants> {
+    fn requirements(&self) -> Vec<Requirement> {
         let idle = !self.expert.reflects();
-        let idle = idle.then(|| Wants {
+        let idle = idle.then(|| Requirement {
             setting: "expert",
             port: "memories",
             connected: false,
@@ -227,7 +227,7 @@ impl Stage for Demonstrate {
             true => ("it answers from recorded calls", "connect the `calls` of an earlier stage"),
             false => ("only `llm: { replay: {} }` answers from recorded calls", "leave the input out, or replay it"),
         };
-        let calls = Wants { setting: "llm", port: "calls", connected: self.llm.replays(), why: why.into(), help };
+        let calls = Requirement { setting: "llm", port: "calls", connected: self.llm.replays(), why: why.into(), help };
         idle.into_iter().chain([calls]).collect()
     }
 
@@ -247,7 +247,7 @@ impl Demonstrate {
         let (world, noun) = (&inputs.world, self.noun.trim());
         let instructions = self.instructions.as_deref();
         let prompt = Prompt::new(noun, instructions, &self.prompts, self.remember, &inputs.items, &inputs.train)?;
-        let desk = Desk::new(llm, Vault::open(cx.calls())?);
+        let desk = Desk::new(llm, ValueStore::open(cx.calls())?);
         let users = self.choose_users(world.users());
         let favourites = favourites(&inputs.train, world.users(), self.liked);
         let players = llm.players(&prompt.opening)?;
@@ -279,7 +279,7 @@ impl Demonstrate {
             grounder: spoken.as_ref(),
             desk: &desk,
             candidates: self.candidates,
-            go_on: &|| cx.go_on().map(|()| !failed.load(Ordering::Relaxed)),
+            check_cancelled: &|| cx.check_cancelled().map(|()| !failed.load(Ordering::Relaxed)),
             decided: &|| move_on(&bar, &desk, start),
             sense: (self.min_success > 0.0).then(Sense::default),
         };

@@ -37,7 +37,7 @@ mod versus;
 mod weighing;
 
 use anyhow::{Result, ensure};
-use pipeline::{Apart, Context, Many, Stage, Unfit, Wants};
+use pipeline::{Context, ForbiddenSource, Many, NoLeakage, Requirement, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -212,8 +212,8 @@ impl Stage for Evaluate {
         self.controls.check().map_err(|(path, message)| (format!("controls.{path}"), message))
     }
 
-    fn apart(&self) -> Vec<Apart> {
-        let apart = |from| Apart {
+    fn no_leakage(&self) -> Vec<NoLeakage> {
+        let rule = |from| NoLeakage {
             port: "world",
             from,
             // A world at `truth` is for irl's picture: nothing is learned from it.
@@ -223,20 +223,20 @@ impl Stage for Evaluate {
             help: "judge in a world of another family that no policy learned from, or say `judge: same_as_training` under \
                    `with`: the rows are then labelled as privileged",
         };
-        let mut kept: Vec<Apart> = match self.judge {
-            Judge::Apart => ["policies", "training", "planned", "demonstrations"].map(apart).into(),
+        let mut kept: Vec<NoLeakage> = match self.judge {
+            Judge::Apart => ["policies", "training", "planned", "demonstrations"].map(rule).into(),
             Judge::SameAsTraining => Vec::new(),
         };
-        kept.push(Apart {
+        kept.push(NoLeakage {
             why: "what the judge chose looks better in it than elsewhere",
             help: "choose checkpoints in a world that is neither the judge nor made with it",
-            ..apart("validation")
+            ..rule("validation")
         });
         kept
     }
 
-    fn unfit(&self) -> Vec<Unfit> {
-        let world = Unfit {
+    fn forbidden_sources(&self) -> Vec<ForbiddenSource> {
+        let world = ForbiddenSource {
             port: "world",
             made_by: "world.pessimistic",
             why: "its rewards are lowered where its models are unsure, so what it pays is no rating of anybody",
@@ -246,15 +246,15 @@ impl Stage for Evaluate {
         vec![world]
     }
 
-    fn wants(&self) -> Vec<Wants> {
-        let wants = self.checkpoint.as_ref().map(|_| Wants {
+    fn requirements(&self) -> Vec<Requirement> {
+        let requirement = self.checkpoint.as_ref().map(|_| Requirement {
             setting: "checkpoint",
             port: "validation",
             connected: true,
             why: "checkpoints are chosen in a world that is not the judge".to_owned(),
             help: "connect such a world, or sweep no checkpoints",
         });
-        wants.into_iter().collect()
+        requirement.into_iter().collect()
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
@@ -283,7 +283,7 @@ impl Stage for Evaluate {
         };
         let (rows, missing) = players.play(cx)?;
         cx.note("episodes", rows.iter().flat_map(|row| &row.cells).map(|cell| cell.episodes.len()).sum::<usize>());
-        cx.go_on()?;
+        cx.check_cancelled()?;
         for teacher in teachers.iter().filter(|teacher| !teacher.taught.judged) {
             cx.note(&teacher.row, "played with users beyond `users`, so no row is compared on the same users");
         }
@@ -293,7 +293,7 @@ impl Stage for Evaluate {
         let bar = cx.bar("intervals", Some((2 * rows.len() + learned) as u64), "rows");
         let mut metrics = table::table(&rows, &bootstrap, &bar);
         metrics.0.extend(missing);
-        cx.go_on()?;
+        cx.check_cancelled()?;
         Ok(Outputs {
             metrics,
             comparisons: versus::comparisons(&rows, &bootstrap, &bar),

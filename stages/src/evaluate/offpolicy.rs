@@ -13,7 +13,7 @@
 //! the row says so. Left out: logging propensities of each single row, which no benchmark here has.
 
 use anyhow::{Context as _, Result, ensure};
-use pipeline::{Apart, Artifact as _, Context, Many, Named, Stage, Wants};
+use pipeline::{Artifact as _, Context, Many, Named, NoLeakage, Requirement, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -132,8 +132,8 @@ impl Stage for OffPolicy {
         Ok(())
     }
 
-    fn apart(&self) -> Vec<Apart> {
-        let apart = |from| Apart {
+    fn no_leakage(&self) -> Vec<NoLeakage> {
+        let rule = |from| NoLeakage {
             port: "log",
             from,
             // Propensities tell how often was rated, not what.
@@ -142,19 +142,24 @@ impl Stage for OffPolicy {
             why: "what was learned from a log looks better in it than elsewhere",
             help: "estimate from interactions that were kept back, such as `split.test`",
         };
-        ["policies", "world"].map(apart).into()
+        ["policies", "world"].map(rule).into()
     }
 
-    fn wants(&self) -> Vec<Wants> {
-        let wants =
-            |port, why: &str, help| Wants { setting: "logging", port, connected: true, why: why.to_owned(), help };
+    fn requirements(&self) -> Vec<Requirement> {
+        let requirement = |port, why: &str, help| Requirement {
+            setting: "logging",
+            port,
+            connected: true,
+            why: why.to_owned(),
+            help,
+        };
         match self.logging {
             Logging::Uniform => vec![],
             Logging::Popularity => {
-                vec![wants("train", "it must know what is popular", "connect the train part of the split")]
+                vec![requirement("train", "it must know what is popular", "connect the train part of the split")]
             }
             Logging::Propensities => {
-                vec![wants("propensities", "it reads them", "connect `world.propensities` of the log")]
+                vec![requirement("propensities", "it reads them", "connect `world.propensities` of the log")]
             }
         }
     }
@@ -166,7 +171,7 @@ impl Stage for OffPolicy {
         let bar = cx.bar("estimate", Some(policies.len() as u64), "policies");
         let mut estimates = Vec::new();
         for policy in policies {
-            cx.go_on()?;
+            cx.check_cancelled()?;
             let network = Student::load(&policy.value, world.users(), world.items()).with_context(|| called(policy))?;
             let act = self.acts(policy)?;
             let logged = episodes.judged(&network, world, &propensity, act, self.clip)?;

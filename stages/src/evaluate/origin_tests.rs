@@ -21,14 +21,14 @@ fn nobody_is_judged_by_what_it_learned_from() {
     let error = format!("{:#}", run(&quick(), inputs).err().unwrap());
     assert!(error.starts_with("the world at `training` has the rewards of the judging world\nhelp: "), "{error}");
     // The same distances: a privilege where they are the judge's own, and to be known where it borrowed them.
-    let apart = Stage::apart(&Evaluate::default());
-    assert!(apart.iter().all(|apart| apart.port == "world" && apart.except.contains(&"distances")) && apart.len() == 5);
+    let rules = Stage::no_leakage(&Evaluate::default());
+    assert!(rules.iter().all(|rule| rule.port == "world" && rule.except.contains(&"distances")) && rules.len() == 5);
 }
 
 #[test]
 fn a_judge_that_is_the_training_world_chooses_no_checkpoint_and_labels_what_learned() {
     let same = Evaluate { judge: Judge::SameAsTraining, ..quick() };
-    let kept: Vec<&str> = Stage::apart(&same).iter().map(|apart| apart.from).collect();
+    let kept: Vec<&str> = Stage::no_leakage(&same).iter().map(|rule| rule.from).collect();
     assert_eq!(kept, ["validation"]);
     let error = format!("{:#}", run(&same, Inputs { validation: Some(world()), ..inputs() }).err().unwrap());
     assert!(error.starts_with("the world at `validation` has the rewards of the judging world\nhelp: "), "{error}");

@@ -48,7 +48,7 @@ impl Players<'_> {
         let name = format!("{PLAN}{name}");
         let (mut cells, mut all) = (Vec::new(), Vec::new());
         for world in worlds {
-            cx.go_on()?;
+            cx.check_cancelled()?;
             let told = || format!("{} at `planned`", named("world", world));
             let (cell, plans) = self.of_world(&name, world, cx, bar).with_context(told)?;
             cells.push(cell);

@@ -144,7 +144,7 @@ impl Players<'_> {
         rows.extend(self.teachers.iter().map(|teacher| self.teacher(teacher)));
         rows.extend(self.planned(cx, &bar)?);
         for (name, policies) in policies {
-            cx.go_on()?;
+            cx.check_cancelled()?;
             let (cells, chosen) = match &self.config.checkpoint {
                 None => (policies.iter().map(|policy| (policy.cell.clone(), *policy)).collect(), String::new()),
                 Some(field) => checkpoint::choose(field, &policies, self.inputs.validation.as_ref())?,

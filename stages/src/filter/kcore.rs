@@ -56,7 +56,7 @@ impl Stage for KCore {
     /// 1: first.
     const VERSION: u32 = 1;
     const ABOUT: &'static str = "leave out users and items with few interactions until none is left";
-    const NUMBERS_ANEW: bool = true;
+    const REINDEXES: bool = true;
     type Inputs = Inputs;
     type Outputs = Outputs;
 

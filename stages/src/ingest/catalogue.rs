@@ -55,7 +55,7 @@ pub(super) fn described(
         let line = line.with_context(place)?;
         bar.inc(line.len() as u64 + 1);
         if number % 4096 == 0 {
-            cx.go_on()?;
+            cx.check_cancelled()?;
         }
         let line = str::from_utf8(&line)
             .map_err(|_| Fault::row(format!("{:?}", String::from_utf8_lossy(&line[..line.len().min(60)])), "UTF-8"));

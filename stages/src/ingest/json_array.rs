@@ -28,7 +28,7 @@ pub(super) fn as_lines(file: TextFile, cx: &Context) -> Result<TextFile> {
     let folder = own_folder(file.name(), "parted", cx);
     let whole = folder.join(file.path().file_name().unwrap_or_default());
     if !whole.exists() {
-        cx.go_on()?;
+        cx.check_cancelled()?;
         std::fs::create_dir_all(&folder).with_context(place)?;
         let part = cx.scratch().join("parting");
         let mut to = BufWriter::new(File::create(&part).with_context(place)?);

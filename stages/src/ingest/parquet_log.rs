@@ -62,7 +62,7 @@ impl LogColumns {
                 .collect();
         for part in parts(path)? {
             for batch in part.batches(Some(&wanted))? {
-                cx.go_on()?;
+                cx.check_cancelled()?;
                 let batch = batch?;
                 let column =
                     |name: &str| batch.column_by_name(name).expect("columns that are not there are refused").clone();

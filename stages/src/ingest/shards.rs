@@ -12,7 +12,7 @@ use std::sync::mpsc::sync_channel;
 
 use anyhow::{Context as _, Result, anyhow};
 use pipeline::Context;
-use pipeline::units::Log;
+use pipeline::checkpointing::Log;
 use rayon::prelude::*;
 
 use super::bad_rows::Fault;
@@ -95,7 +95,7 @@ impl Lines<'_> {
             let mut waves = (first..ends.len()).collect::<Vec<_>>();
             let mut all = || {
                 while !waves.is_empty() {
-                    cx.go_on()?;
+                    cx.check_cancelled()?;
                     let wave: Vec<usize> = waves.drain(..waves.len().min(at_once)).collect();
                     let (pieces, ()) = rayon::join(
                         || wave.par_iter().map(piece).collect::<Result<Vec<_>>>(),
@@ -196,7 +196,7 @@ fn cut_outside_of_quotes(
         if bytes.is_empty() {
             break;
         }
-        walk.go_on(bytes, file, |end| {
+        walk.check_cancelled(bytes, file, |end| {
             let end = at + end as u64;
             if end >= start + size {
                 ends.push(end);

@@ -45,7 +45,7 @@ pub(super) fn unpacked(path: &Path, cx: &Context) -> Result<TextFile> {
     let whole = folder.join(path.file_stem().unwrap_or_default());
     cx.stands_for(&whole, path);
     if !whole.exists() {
-        cx.go_on()?;
+        cx.check_cancelled()?;
         std::fs::create_dir_all(&folder).with_context(place)?;
         let part = cx.scratch().join("unpacking");
         let mut packed = BufReader::new(File::open(path).with_context(place)?);

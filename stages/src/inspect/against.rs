@@ -5,7 +5,7 @@ use std::io::{BufReader, Read, Write};
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use pipeline::Wrong;
+use pipeline::UsageError;
 use pipeline::inspect::Request;
 use serde::Serialize;
 
@@ -77,7 +77,7 @@ struct FigureChange {
 /// Writes how the file of `other` differs from that of `one`; each a path and a name.
 ///
 /// # Errors
-/// [`Wrong`] where the two cannot be compared, or a key is no column of both; else when a file cannot be read.
+/// [`UsageError`] where the two cannot be compared, or a key is no column of both; else when a file cannot be read.
 pub(super) fn show(
     one: (&Path, &str),
     other: (&Path, &str),
@@ -105,7 +105,9 @@ pub(super) fn show(
                 Some(Content::Tensors(against_tensors::compare(one, other, request)?))
             }
             (Opened::Page(..), Opened::Page(..)) => None,
-            _ => return Err(Wrong(format!("it holds something else than {}", escape::shown(other.1, CELL))).into()),
+            _ => {
+                return Err(UsageError(format!("it holds something else than {}", escape::shown(other.1, CELL))).into());
+            }
         };
     }
     match medium(request.format)? {
@@ -385,7 +387,7 @@ mod tests {
             let show = Show::Against { other: copy, name: "b".into(), key: vec![key.into()] };
             let error = inspect(&path, &Request { show, ..Request::default() }, &mut Vec::new()).unwrap_err();
             assert!(
-                error.chain().any(|cause| cause.is::<Wrong>()) && format!("{error:#}").contains(words),
+                error.chain().any(|cause| cause.is::<UsageError>()) && format!("{error:#}").contains(words),
                 "{error:#}"
             );
         }

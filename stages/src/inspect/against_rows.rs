@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use anyhow::Result;
 use arrow::array::ArrayRef;
 use arrow::row::{RowConverter, SortField};
-use pipeline::Wrong;
+use pipeline::UsageError;
 use pipeline::inspect::Request;
 use serde::Serialize;
 
@@ -50,7 +50,7 @@ type Side<'a> = (&'a Source, &'a [usize]);
 /// Compares the rows of two tables in the columns that both have.
 ///
 /// # Errors
-/// [`Wrong`] for a key that is no column of both; else when the rows cannot be read.
+/// [`UsageError`] for a key that is no column of both; else when the rows cannot be read.
 pub(super) fn compare(one: Side<'_>, other: Side<'_>, key: &[String], request: &Request) -> Result<RowDifference> {
     let mut found = RowDifference::default();
     let comparable = |place: &usize| {
@@ -71,7 +71,7 @@ pub(super) fn compare(one: Side<'_>, other: Side<'_>, key: &[String], request: &
     let other_keys = named(&names, other.0.schema())?;
     for (&column, name) in keys.iter().zip(&names) {
         if !columns.contains(&column) {
-            return Err(Wrong(format!(
+            return Err(UsageError(format!(
                 "the key `{}` has not the same type in both",
                 pipeline::escape::shown(name, 80)
             ))
@@ -126,7 +126,7 @@ fn by_key(
     found: &mut RowDifference,
 ) -> Result<()> {
     if one.0.rows() > MATCHED as u64 {
-        return Err(Wrong(format!("it has more than {MATCHED} rows, too many to match by a key")).into());
+        return Err(UsageError(format!("it has more than {MATCHED} rows, too many to match by a key")).into());
     }
     let mut known: HashMap<u128, (u128, bool)> = HashMap::new();
     for piece in pieces(one, request)? {

@@ -256,7 +256,7 @@ mod tests {
         let path = parquet(folder.path(), &numbered());
         let request = Request { columns: vec!["nmae".into()], ..Request::default() };
         let error = inspect(&path, &request, &mut Vec::new()).unwrap_err();
-        assert!(error.chain().any(|cause| cause.is::<pipeline::Wrong>()), "{error:#}");
+        assert!(error.chain().any(|cause| cause.is::<pipeline::UsageError>()), "{error:#}");
         assert!(
             format!("{error:#}").ends_with("there is no column `nmae`\nhelp: the columns are row, name"),
             "{error:#}"

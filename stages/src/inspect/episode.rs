@@ -8,8 +8,8 @@ use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
-use pipeline::inspect::{Beside, Request};
-use pipeline::{Artifact, Wrong};
+use pipeline::inspect::{RelatedFile, Request};
+use pipeline::{Artifact, UsageError};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -32,7 +32,7 @@ const TEXT: usize = 2000;
 /// Writes one episode of a file of demonstrations or rollouts.
 ///
 /// # Errors
-/// [`Wrong`] where the file holds no episodes, or not so many; else when a file cannot be read.
+/// [`UsageError`] where the file holds no episodes, or not so many; else when a file cannot be read.
 pub(super) fn show(path: &Path, opened: Opened, index: usize, request: &Request, out: &mut dyn Write) -> Result<()> {
     let Opened::Table(source) = &opened else { return Err(no_episodes()) };
     let kind = source.schema().metadata().get(KIND).and_then(|kind| kind.split_once('/')).map(|(kind, _)| kind);
@@ -40,15 +40,15 @@ pub(super) fn show(path: &Path, opened: Opened, index: usize, request: &Request,
         Some(Demonstrations::KIND) => demonstrated(path, index, request, out),
         // The calls of an episode are told with it.
         Some(Calls::KIND) => {
-            let told = beside(request, Demonstrations::KIND).ok_or_else(no_episodes)?;
+            let told = related(request, Demonstrations::KIND).ok_or_else(no_episodes)?;
             let mut request = request.clone();
-            request.beside.insert(0, Beside { kind: Calls::KIND.into(), path: path.to_owned() });
+            request.related.insert(0, RelatedFile { kind: Calls::KIND.into(), path: path.to_owned() });
             demonstrated(told, index, &request, out)
         }
         Some(Steps::KIND) => {
             let steps = judged(path)?;
             let count = counted(steps.len() as u64, "episode");
-            let wrong = || Wrong(format!("it has no episode {index}; it has {count}, the first is 0"));
+            let wrong = || UsageError(format!("it has no episode {index}; it has {count}, the first is 0"));
             let played = steps.get(index).ok_or_else(wrong)?;
             write(&conversation(&played.trajectory(), Some(played), index, request)?, request, out)
         }
@@ -65,7 +65,7 @@ fn demonstrated(path: &Path, index: usize, request: &Request, out: &mut dyn Writ
         let all = guarded(|| Demonstrations::read(path).map_err(|error| format!("{error:#}")));
         let all = all.map_err(|error| super::damaged("its episodes cannot be read", error))?;
         let count = counted(all.trajectories.len() as u64, "episode");
-        bail!(Wrong(format!("it has no episode {index}; it has {count}, the first is 0")));
+        bail!(UsageError(format!("it has no episode {index}; it has {count}, the first is 0")));
     };
     write(&conversation(&trajectory, None, index, request)?, request, out)
 }
@@ -77,7 +77,7 @@ fn judged(path: &Path) -> Result<Vec<Played>> {
 }
 
 fn no_episodes() -> anyhow::Error {
-    Wrong("it holds no episodes\nhelp: demonstrations, the calls behind them, rollouts and steps do".into()).into()
+    UsageError("it holds no episodes\nhelp: demonstrations, the calls behind them, rollouts and steps do".into()).into()
 }
 
 /// A turn of the conversation, ready to tell.
@@ -133,13 +133,13 @@ fn conversation(
     index: usize,
     request: &Request,
 ) -> Result<Conversation> {
-    let items = beside(request, Items::KIND).map(Items::read).transpose().context("read the catalogue")?;
+    let items = related(request, Items::KIND).map(Items::read).transpose().context("read the catalogue")?;
     let keys: BTreeSet<&str> = trajectory.steps.iter().map(|step| step.call.as_str()).collect();
-    let told_by = beside(request, Calls::KIND);
+    let told_by = related(request, Calls::KIND);
     let calls = told_by.map(|path| Calls::with_keys(path, &keys)).transpose();
     let calls = calls.context("read the calls")?.unwrap_or_default().0;
     // Who is judged may be no language model, and his episodes are not those of the stage that asked one.
-    let efforts = beside(request, Efforts::KIND).filter(|_| played.is_none());
+    let efforts = related(request, Efforts::KIND).filter(|_| played.is_none());
     let (mut asides, last) = asides(trajectory, index, told_by, efforts)?;
     let calls: BTreeMap<&str, &Call> = calls.iter().map(|call| (call.key.as_str(), call)).collect();
     Ok(Conversation {
@@ -167,8 +167,8 @@ fn write(told: &Conversation, request: &Request, out: &mut dyn Write) -> Result<
     }
 }
 
-fn beside<'a>(request: &'a Request, kind: &str) -> Option<&'a Path> {
-    request.beside.iter().find(|file: &&Beside| file.kind == kind).map(|file| file.path.as_path())
+fn related<'a>(request: &'a Request, kind: &str) -> Option<&'a Path> {
+    request.related.iter().find(|file: &&RelatedFile| file.kind == kind).map(|file| file.path.as_path())
 }
 
 fn turns(
@@ -293,12 +293,12 @@ fn row(source: &Source, index: usize, request: &Request, out: &mut dyn Write) ->
         Ok(())
     })?;
     let cells = found.ok_or_else(|| {
-        Wrong(format!("it has no episode {index}; it has {}, the first is 0", counted(source.rows(), "episode")))
+        UsageError(format!("it has no episode {index}; it has {}, the first is 0", counted(source.rows(), "episode")))
     })?;
     let names = source.schema().fields().iter().map(|field| field.name().clone());
     let fields: Vec<(String, Cell)> = names.zip(cells).collect();
     // Both are in the same order.
-    let steps = beside(request, Steps::KIND).map(judged).transpose()?.unwrap_or_default();
+    let steps = related(request, Steps::KIND).map(judged).transpose()?.unwrap_or_default();
     let told = steps.get(index).map(|played| conversation(&played.trajectory(), Some(played), index, request));
     let told = told.transpose()?;
     match medium(request.format)? {

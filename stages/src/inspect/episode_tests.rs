@@ -1,7 +1,7 @@
 //! Episodes as they are told.
 
-use pipeline::inspect::{Beside, Format, Request, Show};
-use pipeline::{Artifact as _, Wrong};
+use pipeline::inspect::{Format, RelatedFile, Request, Show};
+use pipeline::{Artifact as _, UsageError};
 use serde_json::Value;
 
 use super::inspect;
@@ -53,8 +53,8 @@ impl Folder {
     }
 
     fn request(&self, episode: usize, format: Format) -> Request {
-        let beside = ["items", "calls"].map(|kind| Beside { kind: kind.into(), path: self.0.path().join(kind) });
-        Request { show: Show::Episode(episode), format, beside: beside.into(), ..Request::default() }
+        let related = ["items", "calls"].map(|kind| RelatedFile { kind: kind.into(), path: self.0.path().join(kind) });
+        Request { show: Show::Episode(episode), format, related: related.into(), ..Request::default() }
     }
 }
 
@@ -113,7 +113,7 @@ fn what_the_other_roles_were_asked_stands_where_it_happened() {
     let efforts_at = folder.0.path().join("efforts");
     Efforts(vec![effort(3, 0), effort(9, 4)]).write(&efforts_at).unwrap();
     let mut request = folder.request(1, Format::Table);
-    request.beside.push(Beside { kind: "efforts".into(), path: efforts_at });
+    request.related.push(RelatedFile { kind: "efforts".into(), path: efforts_at });
     let text = inspected(&folder.0.path().join("demonstrations"), &request);
     let first = "\
 step 0
@@ -126,11 +126,11 @@ step 0
     let last = "at the end\n  asked  What should be done otherwise:\n  model  Vary.\n  model  More.\n";
     assert!(text.ends_with(last), "{text}");
     // The same by the calls.
-    let beside = ["demonstrations", "items", "efforts"];
-    let beside = beside.map(|kind| Beside { kind: kind.into(), path: folder.0.path().join(kind) });
-    let by_calls = Request { beside: beside.into(), ..request };
+    let related = ["demonstrations", "items", "efforts"];
+    let related = related.map(|kind| RelatedFile { kind: kind.into(), path: folder.0.path().join(kind) });
+    let by_calls = Request { related: related.into(), ..request };
     assert_eq!(inspected(&calls_at, &by_calls), text);
-    let alone = Request { beside: Vec::new(), ..by_calls };
+    let alone = Request { related: Vec::new(), ..by_calls };
     let error = inspect(&calls_at, &alone, &mut Vec::new()).unwrap_err();
     assert!(format!("{error:#}").contains("it holds no episodes\nhelp: "), "{error:#}");
 }
@@ -138,7 +138,7 @@ step 0
 #[test]
 fn without_its_neighbours_an_episode_is_told_in_numbers() {
     let folder = Folder::new();
-    let request = Request { beside: Vec::new(), ..folder.request(0, Format::Json) };
+    let request = Request { related: Vec::new(), ..folder.request(0, Format::Json) };
     let json: Value = serde_json::from_str(&inspected(&folder.0.path().join("demonstrations"), &request)).unwrap();
     assert_eq!((&json["user"], &json["end"], &json["terminal"]), (&3.into(), &"horizon".into(), &false.into()));
     let turn = &json["turns"][0];
@@ -185,7 +185,7 @@ fn a_judged_episode_is_told_step_by_step() {
     Rollouts(steps.0.iter().map(outcome).collect()).write(&rollouts).unwrap();
     let mut request = folder.request(0, Format::Table);
     assert!(inspected(&rollouts, &request).contains("Its steps are not in the file"));
-    request.beside.push(Beside { kind: "steps".into(), path: path.clone() });
+    request.related.push(RelatedFile { kind: "steps".into(), path: path.clone() });
     let text = inspected(&rollouts, &request);
     assert!(text.contains("a2c") && text.contains(title) && text.contains("world  Heat (1995): 4.00"), "{text}");
     let error = inspect(&path, &folder.request(2, Format::Table), &mut Vec::new()).unwrap_err();
@@ -198,6 +198,9 @@ fn an_episode_that_is_not_there_is_a_wrong_request() {
     for (file, words) in [("demonstrations", "it has no episode 7"), ("items", "it holds no episodes")] {
         let path = folder.0.path().join(file);
         let error = inspect(&path, &folder.request(7, Format::Table), &mut Vec::new()).unwrap_err();
-        assert!(error.chain().any(|cause| cause.is::<Wrong>()) && format!("{error:#}").contains(words), "{error:#}");
+        assert!(
+            error.chain().any(|cause| cause.is::<UsageError>()) && format!("{error:#}").contains(words),
+            "{error:#}"
+        );
     }
 }

@@ -43,7 +43,7 @@ use std::io::{Read, Seek, Write};
 use std::path::Path;
 
 use anyhow::{Context, Error, Result, anyhow, ensure};
-use pipeline::Wrong;
+use pipeline::UsageError;
 use pipeline::inspect::{Format as Style, Request, Show, Verdict};
 use serde::Serialize;
 
@@ -142,14 +142,14 @@ enum Opened {
 /// Looks into the file at `path` and writes what is asked for; ends in a newline. See [`pipeline::inspect::Inspect`].
 ///
 /// # Errors
-/// [`Wrong`] where what is asked for does not fit the file, or it is of a kind that is not read here; else when the file cannot be
+/// [`UsageError`] where what is asked for does not fit the file, or it is of a kind that is not read here; else when the file cannot be
 /// opened, is torn or damaged. The error names the file and what was found.
 pub fn inspect(path: &Path, request: &Request, out: &mut dyn Write) -> Result<Verdict> {
     let name = name(path, request);
     let answer = answer(path, &name, request, out).map_err(|error| {
         // Nothing says that such a file is damaged, or that making it again would help.
         let is_unsupported = error.chain().any(|cause| cause.is::<Unsupported>());
-        if is_unsupported { Wrong(format!("{error:#}")).into() } else { error }
+        if is_unsupported { UsageError(format!("{error:#}")).into() } else { error }
     });
     answer.with_context(|| escape::shown(&name, usize::MAX))
 }
@@ -159,7 +159,7 @@ fn answer(path: &Path, name: &str, request: &Request, out: &mut dyn Write) -> Re
         Show::Overview => overview(open(path)?, name, request, out)?,
         Show::Rows => match open(path)? {
             Opened::Table(source) => rows::write(&source, request, out)?,
-            Opened::Tensors(_) | Opened::Page(..) => return Err(Wrong("it holds no rows".into()).into()),
+            Opened::Tensors(_) | Opened::Page(..) => return Err(UsageError("it holds no rows".into()).into()),
         },
         Show::Verify => return verify::verify(path, name, request, out),
         Show::Episode(index) => episode::show(path, open(path)?, *index, request, out)?,
@@ -203,7 +203,7 @@ fn medium(format: Style) -> Result<Option<Medium>> {
         Style::Table => Ok(Some(Medium::terminal())),
         Style::Md => Ok(Some(Medium::Markdown)),
         Style::Json => Ok(None),
-        Style::Csv | Style::Ndjson => Err(Wrong(format!("{format} holds rows and nothing else")).into()),
+        Style::Csv | Style::Ndjson => Err(UsageError(format!("{format} holds rows and nothing else")).into()),
     }
 }
 

@@ -5,7 +5,7 @@ use std::io::{BufReader, Read, Seek, SeekFrom};
 
 use anyhow::{Context, Result, ensure};
 use arrow::datatypes::{ArrowPrimitiveType, Float16Type};
-use pipeline::Wrong;
+use pipeline::UsageError;
 use pipeline::inspect::Request;
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
@@ -161,15 +161,15 @@ impl TensorsFile {
     /// Describes the tensors that the request asks for (`columns` are their names here).
     ///
     /// # Errors
-    /// [`Wrong`] for what tensors do not have; else when the file cannot be read.
+    /// [`UsageError`] for what tensors do not have; else when the file cannot be read.
     pub fn describe(&self, name: String, request: &Request) -> Result<Description> {
         if request.filter.is_some() || request.sample.is_some() {
-            return Err(Wrong("it holds tensors, which have no rows to filter or draw".into()).into());
+            return Err(UsageError("it holds tensors, which have no rows to filter or draw".into()).into());
         }
         let tensors = self.tensors();
         let wanted: Vec<&str> = request.columns.iter().flat_map(|list| list.split(',')).map(str::trim).collect();
         if let Some(absent) = wanted.iter().find(|wanted| !tensors.iter().any(|(name, _)| name == *wanted)) {
-            return Err(Wrong(format!("it holds no tensor `{}`", escape::shown(absent, CELL))).into());
+            return Err(UsageError(format!("it holds no tensor `{}`", escape::shown(absent, CELL))).into());
         }
         let scanned = request.scan || self.is_small();
         let tensors = tensors.into_iter().filter(|(name, _)| wanted.is_empty() || wanted.contains(&name.as_str()));

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use arrow::datatypes::Schema;
-use pipeline::Wrong;
+use pipeline::UsageError;
 use pipeline::inspect::Request;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -38,7 +38,7 @@ impl Selection {
     /// `all` where everything is shown unless the request says otherwise.
     ///
     /// # Errors
-    /// [`Wrong`]: no such column, no such filter.
+    /// [`UsageError`]: no such column, no such filter.
     pub fn new(request: &Request, schema: &Schema, all: bool) -> Result<Self> {
         let draw = match (request.sample, request.head) {
             (Some(count), _) => Draw::Random { count, seed: request.seed },
@@ -109,7 +109,7 @@ pub(super) fn named(names: &[String], schema: &Schema) -> Result<Vec<usize>> {
         for name in parts {
             let all: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
             let column = place(name).ok_or_else(|| {
-                Wrong(format!("there is no column `{}`\nhelp: {}", pipeline::escape::shown(name, 80), known(&all)))
+                UsageError(format!("there is no column `{}`\nhelp: {}", pipeline::escape::shown(name, 80), known(&all)))
             })?;
             if !columns.contains(&column) {
                 columns.push(column);

@@ -425,7 +425,7 @@ mod tests {
         let refused = |path: &Path| {
             let request = Request { show: Show::Verify, ..Request::default() };
             let error = inspect(path, &request, &mut Vec::new()).unwrap_err();
-            assert!(error.chain().any(|cause| cause.is::<pipeline::Wrong>()), "{error:#}");
+            assert!(error.chain().any(|cause| cause.is::<pipeline::UsageError>()), "{error:#}");
             format!("{error:#}")
         };
         let found = refused(&without_pages(folder.path(), Compression::BROTLI(Default::default())));

@@ -96,7 +96,7 @@ impl Stage for Airl {
     const VERSION: u32 = 5;
     const ABOUT: &'static str = "learn a reward and demonstration weights by adversarial inverse RL (AIRL's form)";
     const NOT_IN_KEY: &'static [&'static str] = &["policy.checkpoint_every"];
-    const TRAINS: bool = true;
+    const USES_DEVICE: bool = true;
     type Inputs = Inputs;
     type Outputs = Outputs;
 

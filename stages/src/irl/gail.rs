@@ -92,7 +92,7 @@ impl Stage for Gail {
     const VERSION: u32 = 6;
     const ABOUT: &'static str = "learn a reward and demonstration weights by adversarial inverse RL (GAIL's form)";
     const NOT_IN_KEY: &'static [&'static str] = &["policy.checkpoint_every"];
-    const TRAINS: bool = true;
+    const USES_DEVICE: bool = true;
     type Inputs = Inputs;
     type Outputs = Outputs;
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, ensure};
-use pipeline::units::Vault;
+use pipeline::checkpointing::ValueStore;
 use serde_json::json;
 
 use super::{Embedder, Vectors, key};
@@ -16,7 +16,7 @@ const AT_ONCE: usize = 64;
 ///
 /// # Errors
 /// As [`Embedder::embed`]; when the store cannot be read or written; when vectors differ in length.
-pub fn vectors_of(embedder: &dyn Embedder, vault: &Vault, texts: &[String]) -> Result<Vectors> {
+pub fn vectors_of(embedder: &dyn Embedder, values: &ValueStore, texts: &[String]) -> Result<Vectors> {
     let space = embedder.space();
     let key = |text: &str| key(&space, &json!({ "embed": text }).to_string());
     let mut known: BTreeMap<&str, Vec<f32>> = BTreeMap::new();
@@ -26,7 +26,7 @@ pub fn vectors_of(embedder: &dyn Embedder, vault: &Vault, texts: &[String]) -> R
         if known.contains_key(text.as_str()) {
             continue;
         }
-        let kept = vault.get(&key(text))?.map(|kept| parse(text, &kept)).transpose()?;
+        let kept = values.get(&key(text))?.map(|kept| parse(text, &kept)).transpose()?;
         if kept.is_none() {
             new.push(text.clone());
         }
@@ -37,7 +37,7 @@ pub fn vectors_of(embedder: &dyn Embedder, vault: &Vault, texts: &[String]) -> R
         tokens += found.tokens;
         for (text, vector) in batch.iter().zip(found.vectors) {
             // What counts is what is kept: another run may have been faster.
-            let kept = vault.put_new(&key(text), &serde_json::to_vec(&vector)?)?;
+            let kept = values.put_new(&key(text), &serde_json::to_vec(&vector)?)?;
             let vector = parse(text, &kept)?;
             known.get_mut(text.as_str()).context("a text that nobody asked for")?.clone_from(&vector);
         }
@@ -75,11 +75,11 @@ mod tests {
     #[test]
     fn each_text_is_paid_for_once() {
         let folder = tempfile::tempdir().unwrap();
-        let vault = Vault::open(folder.path()).unwrap();
+        let values = ValueStore::open(folder.path()).unwrap();
         let embedder = Counting(Mutex::default());
         let ask = |texts: &[&str]| {
             let texts: Vec<String> = texts.iter().map(|&text| text.to_owned()).collect();
-            vectors_of(&embedder, &vault, &texts).unwrap()
+            vectors_of(&embedder, &values, &texts).unwrap()
         };
         let third = 1.0_f32 / 3.0;
         let first = Vectors { vectors: vec![vec![1.0, third], vec![2.0, third], vec![1.0, third]], tokens: 2 };

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
 use pipeline::Context;
-use pipeline::units::Checkpoints;
+use pipeline::checkpointing::Checkpoints;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 
@@ -37,11 +37,11 @@ impl<'c> Training<'c> {
     /// # Errors
     /// When the disk refuses, or the user interrupted.
     pub fn passed(&self, done: u64, state: impl FnOnce() -> Result<Vec<u8>>) -> Result<()> {
-        let go_on = self.cx.go_on();
-        if go_on.is_err() || done.is_multiple_of(self.every) {
+        let check_cancelled = self.cx.check_cancelled();
+        if check_cancelled.is_err() || done.is_multiple_of(self.every) {
             self.checkpoints.save(done, &state()?)?;
         }
-        go_on
+        check_cancelled
     }
 }
 

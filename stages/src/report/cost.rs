@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use pipeline::report::{Ran, RanStage};
+use pipeline::report::{RunSummary, RunSummaryStage};
 use serde_json::json;
 
 use super::{say, trap};
@@ -25,15 +25,16 @@ pub(super) struct Cost {
 }
 
 impl Cost {
-    pub fn of(ran: &Ran) -> Self {
-        let made: Vec<&RanStage> = ran.stages.iter().filter(|stage| stage.made_in_seconds.is_some()).collect();
+    pub fn of(ran: &RunSummary) -> Self {
+        let made: Vec<&RunSummaryStage> = ran.stages.iter().filter(|stage| stage.made_in_seconds.is_some()).collect();
         let made_here = made.iter().filter(|stage| is_of(stage, ran)).count();
         let mut cost = Self { stages: made.len(), made_here, ..Self::default() };
         for (at, stage) in made.iter().enumerate() {
             // Two stages of equal settings on equal inputs have one result.
             let shared = made[..at].iter().any(|other| {
-                let one =
-                    |s: &RanStage| (s.kind.clone(), s.config.clone(), s.inputs.clone(), s.assets.clone(), s.version);
+                let one = |s: &RunSummaryStage| {
+                    (s.kind.clone(), s.config.clone(), s.inputs.clone(), s.assets.clone(), s.version)
+                };
                 one(other) == one(stage) && other.made_in_seconds == stage.made_in_seconds
             });
             if !shared {
@@ -68,12 +69,12 @@ impl Cost {
     }
 }
 
-fn is_of(stage: &RanStage, ran: &Ran) -> bool {
+fn is_of(stage: &RunSummaryStage, ran: &RunSummary) -> bool {
     stage.made_by.as_ref().is_none_or(|(run, _)| *run == ran.id)
 }
 
 /// What a stage paid to language models in all its runs, as it noted: `240 calls, 9000 + 40 tokens and 0.016000 USD in all runs`.
-fn spent(stage: &RanStage) -> Option<f64> {
+fn spent(stage: &RunSummaryStage) -> Option<f64> {
     let note = stage.notes.get("spent")?;
     note.split_once(" USD")?.0.rsplit(' ').next()?.parse().ok().filter(|usd: &f64| usd.is_finite())
 }

@@ -4,7 +4,7 @@ use pipeline::Named;
 
 use super::Inputs;
 use super::row::{Row, rows as group};
-use pipeline::report::{Ran, RanAsset, RanInput, RanStage};
+use pipeline::report::{RunSummary, RunSummaryAsset, RunSummaryInput, RunSummaryStage};
 
 use crate::artifact::{
     Calibration, CalibrationBin, Choice, Comparison, Comparisons, Curves, Demonstrations, End, Estimate, Estimates,
@@ -314,8 +314,8 @@ fn rewards() -> RewardPairs {
 }
 
 /// A run without stages.
-pub(super) fn ran() -> Ran {
-    Ran {
+pub(super) fn ran() -> RunSummary {
+    RunSummary {
         id: "20250131T120000Z-4242".to_owned(),
         experiment: "toy".to_owned(),
         status: "ok".to_owned(),
@@ -333,9 +333,9 @@ pub(super) fn ran() -> Ran {
 }
 
 /// A stage that read and made contents of these digests.
-pub(super) fn stage(name: &str, kind: &str, inputs: &[(&str, &str)], made: &[&str]) -> RanStage {
-    let input = |&(port, digest): &(&str, &str)| RanInput { port: port.to_owned(), digest: digest.to_owned() };
-    let file = |digest: &&str| pipeline::report::RanFile {
+pub(super) fn stage(name: &str, kind: &str, inputs: &[(&str, &str)], made: &[&str]) -> RunSummaryStage {
+    let input = |&(port, digest): &(&str, &str)| RunSummaryInput { port: port.to_owned(), digest: digest.to_owned() };
+    let file = |digest: &&str| pipeline::report::RunSummaryFile {
         stage: name.to_owned(),
         port: "out".to_owned(),
         kind: "any".to_owned(),
@@ -343,7 +343,7 @@ pub(super) fn stage(name: &str, kind: &str, inputs: &[(&str, &str)], made: &[&st
         digest: (*digest).to_owned(),
         object: std::path::PathBuf::new(),
     };
-    RanStage {
+    RunSummaryStage {
         name: name.to_owned(),
         kind: kind.to_owned(),
         status: "ran".to_owned(),
@@ -353,7 +353,11 @@ pub(super) fn stage(name: &str, kind: &str, inputs: &[(&str, &str)], made: &[&st
         version: Some(1),
         config: serde_json::Value::Null,
         inputs: inputs.iter().map(input).collect(),
-        assets: vec![RanAsset { name: "ml-100k".to_owned(), origin: "pip x".to_owned(), digest: "ab12".to_owned() }],
+        assets: vec![RunSummaryAsset {
+            name: "ml-100k".to_owned(),
+            origin: "pip x".to_owned(),
+            digest: "ab12".to_owned(),
+        }],
         notes: std::collections::BTreeMap::new(),
         files: made.iter().map(file).collect(),
     }

@@ -2,7 +2,7 @@
 //! tag and calls nobody.
 
 use pipeline::escape::is_unsafe;
-use pipeline::report::Ran;
+use pipeline::report::RunSummary;
 
 use super::cost::Cost;
 use super::tell::Table;
@@ -10,7 +10,7 @@ use super::{estimate, measure, say, speed, teachers, trap, what_ran};
 use crate::artifact::Estimates;
 
 /// One run with its tables.
-pub(super) fn run(ran: &Ran, tables: &[Table], estimates: &[(&str, Estimates)]) -> String {
+pub(super) fn run(ran: &RunSummary, tables: &[Table], estimates: &[(&str, Estimates)]) -> String {
     let mut text = format!("# {}\n\n", escape(&ran.experiment));
     for table in tables {
         if tables.len() > 1 {
@@ -69,7 +69,7 @@ fn off_policy(estimates: &Estimates) -> String {
     table(&lines)
 }
 
-fn facts(ran: &Ran) -> String {
+fn facts(ran: &RunSummary) -> String {
     let machine = if ran.machine.is_empty() { String::new() } else { format!(": {}", ran.machine) };
     let mut lines = vec![
         vec!["run".to_owned(), format!("{}, {}", escape(&ran.id), escape(&ran.status))],
@@ -93,7 +93,7 @@ fn facts(ran: &Ran) -> String {
 }
 
 /// How long one recommendation takes, of each evaluation.
-fn times(ran: &Ran) -> String {
+fn times(ran: &RunSummary) -> String {
     let mut text = String::new();
     for speed in speed::speeds(ran) {
         let mut lines =
@@ -106,7 +106,7 @@ fn times(ran: &Ran) -> String {
 }
 
 /// What the language models of each table return and take.
-fn models(ran: &Ran, tables: &[Table]) -> String {
+fn models(ran: &RunSummary, tables: &[Table]) -> String {
     let mut text = String::new();
     for models in tables.iter().filter_map(|table| teachers::Models::of(ran, table.stage, &table.rows)) {
         let mut lines = vec![teachers::Models::heads().into_iter().map(str::to_owned).collect()];
@@ -117,7 +117,7 @@ fn models(ran: &Ran, tables: &[Table]) -> String {
     text
 }
 
-fn stages(ran: &Ran) -> String {
+fn stages(ran: &RunSummary) -> String {
     let mut lines = vec![["stage", "kind", "in this run", "time", "seed", "made by"].map(str::to_owned).to_vec()];
     for stage in &ran.stages {
         let version = stage.version.map(|version| format!(" version {version}")).unwrap_or_default();

@@ -1,6 +1,6 @@
 //! The rows behind the tables as comma-separated values (RFC 4180), safe to be opened in a spreadsheet.
 
-use pipeline::report::Ran;
+use pipeline::report::RunSummary;
 
 use super::row::MISSING;
 use super::tell::Table;
@@ -29,7 +29,7 @@ const HEADER: [&str; 17] = [
 
 /// One line for each row of the metrics of each table, then one for each off-policy estimate, whose `metric` is
 /// `off_policy_` and the estimator.
-pub(super) fn csv(tables: &[Table], estimates: &[(&Ran, &str, Estimates)]) -> String {
+pub(super) fn csv(tables: &[Table], estimates: &[(&RunSummary, &str, Estimates)]) -> String {
     let mut text = HEADER.join(",") + "\n";
     for table in tables {
         for Metric { policy, control, privileged, remark, metric, mean, low, high, seeds, episodes } in

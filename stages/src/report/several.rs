@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use minijinja::context;
-use pipeline::report::Ran;
+use pipeline::report::RunSummary;
 use serde_json::{Value, json};
 
 use super::page::{fill, terms};
@@ -31,7 +31,7 @@ impl Setting {
 }
 
 /// Settings that differ, by stage (all cells of a sweep together) in the order of their first appearance, then by field.
-pub(super) fn settings(runs: &[Ran]) -> Vec<Setting> {
+pub(super) fn settings(runs: &[RunSummary]) -> Vec<Setting> {
     let mut stages: Vec<String> = Vec::new();
     let mut values: BTreeMap<(usize, String), Vec<Vec<String>>> = BTreeMap::new();
     for (at, ran) in runs.iter().enumerate() {
@@ -93,7 +93,7 @@ struct Side {
     metric: String,
 }
 
-fn sides(runs: &[Ran], tables: &[Table]) -> Vec<Side> {
+fn sides(runs: &[RunSummary], tables: &[Table]) -> Vec<Side> {
     // Several tables in one run keep their rows apart by the stage's name.
     let many = runs.iter().any(|ran| tables.iter().filter(|table| table.ran.id == ran.id).count() > 1);
     let mut names: Vec<String> = measure::MAIN.map(str::to_owned).to_vec();
@@ -129,9 +129,9 @@ fn against(first: Option<Estimate>, value: Option<Estimate>) -> Option<(f64, boo
 }
 
 /// Which rows return another amount than in the first run, in words.
-fn words(runs: &[Ran], tables: &[Table], sides: &[Side]) -> Vec<String> {
+fn words(runs: &[RunSummary], tables: &[Table], sides: &[Side]) -> Vec<String> {
     let mut said = Vec::new();
-    let judges = |ran: &Ran| -> Vec<Option<&str>> {
+    let judges = |ran: &RunSummary| -> Vec<Option<&str>> {
         tables.iter().filter(|table| table.ran.id == ran.id).map(|table| table.judge).collect()
     };
     for (at, ran) in runs.iter().enumerate().skip(1) {
@@ -170,7 +170,7 @@ fn words(runs: &[Ran], tables: &[Table], sides: &[Side]) -> Vec<String> {
 }
 
 /// What a careful reader would object to, each with the runs it is about.
-fn cautions(runs: &[Ran], tables: &[Table]) -> Vec<(String, String)> {
+fn cautions(runs: &[RunSummary], tables: &[Table]) -> Vec<(String, String)> {
     let mut found: Vec<(String, Vec<String>)> = Vec::new();
     for (at, ran) in runs.iter().enumerate() {
         let own = tables.iter().filter(|table| table.ran.id == ran.id).flat_map(Table::cautions);
@@ -189,7 +189,7 @@ fn cautions(runs: &[Ran], tables: &[Table]) -> Vec<(String, String)> {
 }
 
 /// The comparison as a page.
-pub(super) fn page(runs: &[Ran], tables: &[Table]) -> Result<String> {
+pub(super) fn page(runs: &[RunSummary], tables: &[Table]) -> Result<String> {
     let sides = sides(runs, tables);
     let cell = |metric: &str, values: &[Option<Estimate>], at: usize| {
         let value = values[at].map(|e| measure::written(metric, e));
@@ -235,7 +235,7 @@ pub(super) fn page(runs: &[Ran], tables: &[Table]) -> Result<String> {
 }
 
 /// The comparison as Markdown.
-pub(super) fn markdown(runs: &[Ran], tables: &[Table]) -> String {
+pub(super) fn markdown(runs: &[RunSummary], tables: &[Table]) -> String {
     let sides = sides(runs, tables);
     let head = |first: &[&str]| -> Vec<String> {
         first.iter().map(|&name| name.to_owned()).chain((1..=runs.len()).map(|at| format!("run {at}"))).collect()
@@ -283,7 +283,7 @@ mod tests {
     use crate::artifact::Metrics;
     use crate::report::fixture::{self, ran, stage};
 
-    fn two() -> Vec<Ran> {
+    fn two() -> Vec<RunSummary> {
         let mut runs = vec![ran(), ran()];
         runs[1].id = "20250201T120000Z-1".to_owned();
         for (ran, gamma) in runs.iter_mut().zip([0.9, 0.95]) {
@@ -296,7 +296,7 @@ mod tests {
         runs
     }
 
-    fn table<'a>(ran: &'a Ran, judge: &'a str, mean: f64) -> Table<'a> {
+    fn table<'a>(ran: &'a RunSummary, judge: &'a str, mean: f64) -> Table<'a> {
         let rows = fixture::rows(&[("<b>a2c</b>", false, mean, 1.0), ("random|", true, 24.0, 0.5)]);
         Table {
             ran,

@@ -4,7 +4,7 @@
 //! known: divided by its decisions it is what one cost in that run. Answers that came from the store took no time, so with
 //! some of them the ratio is a lower bound, and with all of them there is none.
 
-use pipeline::report::{Ran, RanStage};
+use pipeline::report::{RunSummary, RunSummaryStage};
 use serde_json::{Value, json};
 
 use super::say;
@@ -55,12 +55,12 @@ impl Speed {
 }
 
 /// The times of each evaluation that took some.
-pub(super) fn speeds(ran: &Ran) -> Vec<Speed> {
+pub(super) fn speeds(ran: &RunSummary) -> Vec<Speed> {
     let judging = ran.stages.iter().filter(|stage| stage.kind == "evaluate");
     judging.filter_map(|stage| speed(ran, stage)).collect()
 }
 
-fn speed(ran: &Ran, judging: &RanStage) -> Option<Speed> {
+fn speed(ran: &RunSummary, judging: &RunSummaryStage) -> Option<Speed> {
     let timed = judging.notes.iter().filter_map(|(name, value)| Some((name.strip_prefix(NOTE)?, median(value)?)));
     let timed: Vec<(&str, f64)> = timed.collect();
     if timed.is_empty() {
@@ -124,13 +124,13 @@ impl Decision<'_> {
 }
 
 /// What a decision of the model that played as the teacher took, by the stage that asked it most anew; else why nobody knows.
-fn decision<'a>(ran: &'a Ran, judging: &RanStage) -> Result<Decision<'a>, String> {
+fn decision<'a>(ran: &'a RunSummary, judging: &RunSummaryStage) -> Result<Decision<'a>, String> {
     let teacher = judging.inputs.iter().find(|input| input.port == "teacher");
     let teacher = teacher.ok_or("No language model was judged, so no ratio can be told.")?;
-    let makes = |stage: &&RanStage| stage.files.iter().any(|file| file.digest == teacher.digest);
+    let makes = |stage: &&RunSummaryStage| stage.files.iter().any(|file| file.digest == teacher.digest);
     let teacher = ran.stages.iter().find(makes).filter(|stage| stage.kind == "demonstrate");
     let teacher = teacher.ok_or("No language model was asked in this experiment, so no ratio can be told.")?;
-    let same = |stage: &&RanStage| {
+    let same = |stage: &&RunSummaryStage| {
         stage.kind == "demonstrate" && stage.name != teacher.name && stage.config["llm"] == teacher.config["llm"]
     };
     let own = of_stage(teacher, judging);
@@ -143,7 +143,7 @@ fn decision<'a>(ran: &'a Ran, judging: &RanStage) -> Result<Decision<'a>, String
     }
 }
 
-fn of_stage<'a>(stage: &'a RanStage, judging: &RanStage) -> Result<Decision<'a>, String> {
+fn of_stage<'a>(stage: &'a RunSummaryStage, judging: &RunSummaryStage) -> Result<Decision<'a>, String> {
     let number = |note: &str, unit: &str| -> Option<f64> {
         stage.notes.get(note)?.split_once(unit)?.0.rsplit(' ').next()?.parse().ok()
     };
@@ -158,7 +158,7 @@ fn of_stage<'a>(stage: &'a RanStage, judging: &RanStage) -> Result<Decision<'a>,
             stage.name
         ));
     }
-    let host = |stage: &RanStage| stage.made_by.as_ref().map(|(_, host)| host.clone());
+    let host = |stage: &RunSummaryStage| stage.made_by.as_ref().map(|(_, host)| host.clone());
     if host(stage) != host(judging) {
         return Err(format!("{} ran on another machine, so no ratio can be told.", stage.name));
     }
@@ -173,7 +173,7 @@ mod tests {
     use crate::report::fixture::{ran, stage};
 
     /// A teacher of 100 decisions in 50 s, a policy of 2 ms.
-    fn example() -> pipeline::report::Ran {
+    fn example() -> pipeline::report::RunSummary {
         let asked = |name: &str, made: &str, calls: &str| {
             let mut stage = stage(name, "demonstrate", &[], &[made]);
             (stage.made_in_seconds, stage.config) = (Some(50.0), json!({ "llm": "small" }));
@@ -210,7 +210,7 @@ mod tests {
     #[test]
     fn answers_from_the_store_make_a_lower_bound_or_none() {
         let mut ran = example();
-        let calls = |ran: &mut pipeline::report::Ran, at: usize, note: &str| {
+        let calls = |ran: &mut pipeline::report::RunSummary, at: usize, note: &str| {
             ran.stages[at].notes.insert("calls".to_owned(), note.to_owned());
         };
         // The same model was asked anew elsewhere.

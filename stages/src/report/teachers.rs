@@ -6,7 +6,7 @@
 
 use anyhow::Result;
 use minijinja::{Value, context};
-use pipeline::report::{Ran, RanStage};
+use pipeline::report::{RunSummary, RunSummaryStage};
 use serde_json::json;
 
 use super::row::{Role, Row};
@@ -62,15 +62,16 @@ fn measured(row: &Row) -> Vec<String> {
 
 impl Models {
     /// The models that `judging` judged in that run, whose table has `rows`; `None` where there is nothing to tell of them.
-    pub fn of(ran: &Ran, judging: &str, rows: &[Row]) -> Option<Self> {
+    pub fn of(ran: &RunSummary, judging: &str, rows: &[Row]) -> Option<Self> {
         let judging = ran.stages.iter().find(|stage| stage.name == judging)?;
         // The inputs stand in the order of the rows. Two models may have done the same: then their files have one digest, and
         // the first of these inputs is of the first of these stages.
         let digests: Vec<&str> =
             judging.inputs.iter().filter(|input| input.port == "teacher").map(|input| input.digest.as_str()).collect();
         let taken = |k: usize| {
-            let makes =
-                |stage: &&RanStage| stage.files.iter().any(|file| Some(&*file.digest) == digests.get(k).copied());
+            let makes = |stage: &&RunSummaryStage| {
+                stage.files.iter().any(|file| Some(&*file.digest) == digests.get(k).copied())
+            };
             let before = digests.iter().take(k).filter(|digest| Some(*digest) == digests.get(k)).count();
             let mut makers = ran.stages.iter().filter(makes).peekable();
             let first = makers.peek().copied();
@@ -135,7 +136,7 @@ impl Taken {
 }
 
 /// What an episode of a stage took, by its notes.
-fn taken(stage: &RanStage) -> Taken {
+fn taken(stage: &RunSummaryStage) -> Taken {
     // The number that stands before `unit` in a note.
     let number = |note: &str, unit: &str| -> Option<f64> {
         stage.notes.get(note)?.split_once(unit)?.0.rsplit(' ').next()?.parse().ok()
@@ -155,7 +156,7 @@ fn taken(stage: &RanStage) -> Taken {
 }
 
 /// The language models of each evaluation of a run.
-pub(super) fn models(ran: &Ran) -> Result<Vec<Models>> {
+pub(super) fn models(ran: &RunSummary) -> Result<Vec<Models>> {
     let tables = super::tell::tables_of(ran)?;
     Ok(tables.iter().filter_map(|table| Models::of(ran, table.stage, &table.rows)).collect())
 }
@@ -169,7 +170,7 @@ mod tests {
     use crate::report::fixture::{self, stage};
 
     /// Two models judged by `score`; the second did what the first did.
-    fn example() -> (Ran, Vec<Row>) {
+    fn example() -> (RunSummary, Vec<Row>) {
         let asked = |name: &str, calls: &str, seconds: f64| {
             let mut stage = stage(name, "demonstrate", &[], &["same"]);
             stage.made_in_seconds = Some(seconds);

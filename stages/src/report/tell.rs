@@ -1,8 +1,8 @@
 //! Tells runs: the page of one together with what was run, or tables of one or several in any form.
 
 use anyhow::{Context as _, Result, bail};
-use pipeline::report::{Form, Ran, RanFile, RanStage, Request};
-use pipeline::{Artifact, Wrong};
+use pipeline::report::{ReportFormat, Request, RunSummary, RunSummaryFile, RunSummaryStage};
+use pipeline::{Artifact, UsageError};
 use serde_json::{Value, json};
 
 use super::caution::Evidence;
@@ -14,7 +14,7 @@ use crate::artifact::{Comparisons, Estimates, Metric, Metrics, Page, Rollouts};
 
 /// The table of one evaluation in one run, with what belongs to it.
 pub(super) struct Table<'a> {
-    pub ran: &'a Ran,
+    pub ran: &'a RunSummary,
     /// The stage that made it.
     pub stage: &'a str,
     pub metrics: Metrics,
@@ -28,7 +28,7 @@ pub(super) struct Table<'a> {
 /// Renders runs in the form that is asked for.
 ///
 /// # Errors
-/// [`Wrong`] where the runs hold nothing to tell; else a file is damaged, lost or of another format.
+/// [`UsageError`] where the runs hold nothing to tell; else a file is damaged, lost or of another format.
 pub fn tell(request: &Request) -> Result<String> {
     if let (Some(file), [ran]) = (request.page, request.runs) {
         let page =
@@ -45,29 +45,29 @@ pub fn tell(request: &Request) -> Result<String> {
     for ran in request.runs {
         let found = tables_of(ran)?;
         if found.is_empty() {
-            bail!(Wrong(nothing(ran)));
+            bail!(UsageError(nothing(ran)));
         }
         tables.extend(found);
     }
     let alone = request.runs.len() == 1;
-    match request.form {
-        Form::Csv => {
+    match request.format {
+        ReportFormat::Csv => {
             let mut all = Vec::new();
             for ran in request.runs {
                 all.extend(estimates(ran)?.into_iter().map(|(stage, estimates)| (ran, stage, estimates)));
             }
             Ok(separated::csv(&tables, &all))
         }
-        Form::Json => Ok(object(request.runs, &tables).to_string()),
-        Form::Md if alone => Ok(markdown::run(&request.runs[0], &tables, &estimates(&request.runs[0])?)),
-        Form::Md => Ok(several::markdown(request.runs, &tables)),
-        Form::Html => several::page(request.runs, &tables),
+        ReportFormat::Json => Ok(object(request.runs, &tables).to_string()),
+        ReportFormat::Md if alone => Ok(markdown::run(&request.runs[0], &tables, &estimates(&request.runs[0])?)),
+        ReportFormat::Md => Ok(several::markdown(request.runs, &tables)),
+        ReportFormat::Html => several::page(request.runs, &tables),
     }
 }
 
 /// Why a run has nothing to tell, and what to do; where it stopped early, the command says which other run to ask for.
-fn nothing(ran: &Ran) -> String {
-    let Ran { id, experiment, status, .. } = ran;
+fn nothing(ran: &RunSummary) -> String {
+    let RunSummary { id, experiment, status, .. } = ran;
     if status == "ok" {
         return format!(
             "run {id} of {experiment} holds no metrics, so there is nothing to tell\n\
@@ -78,7 +78,7 @@ fn nothing(ran: &Ran) -> String {
 }
 
 /// The tables of a run in the order of its experiment.
-pub(super) fn tables_of(ran: &Ran) -> Result<Vec<Table<'_>>> {
+pub(super) fn tables_of(ran: &RunSummary) -> Result<Vec<Table<'_>>> {
     let mut tables = Vec::new();
     for (stage, file) in ran.files(Metrics::KIND) {
         let metrics: Metrics = read(file)?;
@@ -91,15 +91,15 @@ pub(super) fn tables_of(ran: &Ran) -> Result<Vec<Table<'_>>> {
 }
 
 /// Off-policy estimates of a run, by the stage that made them.
-fn estimates(ran: &Ran) -> Result<Vec<(&str, Estimates)>> {
+fn estimates(ran: &RunSummary) -> Result<Vec<(&str, Estimates)>> {
     ran.files(Estimates::KIND).map(|(stage, file)| Ok((stage.name.as_str(), read(file)?))).collect()
 }
 
-fn beside<A: Artifact>(stage: &RanStage) -> Result<Option<A>> {
+fn beside<A: Artifact>(stage: &RunSummaryStage) -> Result<Option<A>> {
     stage.files.iter().find(|file| file.kind == A::KIND).map(read).transpose()
 }
 
-fn read<A: Artifact>(file: &RanFile) -> Result<A> {
+fn read<A: Artifact>(file: &RunSummaryFile) -> Result<A> {
     A::read(file.path()?).with_context(|| {
         format!(
             "{}.{} cannot be read\nhelp: made by another version of the program? run the experiment again",
@@ -132,8 +132,8 @@ impl Table<'_> {
 }
 
 /// Runs and tables for programs.
-fn object(runs: &[Ran], tables: &[Table]) -> Value {
-    let stage = |stage: &RanStage| {
+fn object(runs: &[RunSummary], tables: &[Table]) -> Value {
+    let stage = |stage: &RunSummaryStage| {
         json!({
             "stage": stage.name, "kind": stage.kind, "version": stage.version, "status": stage.status,
             "seconds": stage.seconds, "made_in_seconds": stage.made_in_seconds,
@@ -155,13 +155,13 @@ fn object(runs: &[Ran], tables: &[Table]) -> Value {
             "differences": table.differences(), "cautions": table.cautions(),
         })
     };
-    let models = |ran: &Ran| {
+    let models = |ran: &RunSummary| {
         let own = tables.iter().filter(move |table| table.ran.id == ran.id);
         own.filter_map(|table| teachers::Models::of(table.ran, table.stage, &table.rows))
             .collect::<Vec<_>>()
             .into_iter()
     };
-    let run = |ran: &Ran| {
+    let run = |ran: &RunSummary| {
         let own = tables.iter().filter(|table| table.ran.id == ran.id).map(table);
         json!({
             "run": ran.id, "experiment": ran.experiment, "status": ran.status, "command": ran.command, "host": ran.host,
@@ -183,7 +183,7 @@ mod tests {
     use crate::report::fixture;
 
     /// A run of one evaluation with hostile texts wherever data can put them.
-    fn hostile(folder: &Path) -> Ran {
+    fn hostile(folder: &Path) -> RunSummary {
         let evil = "<script>|`x`@all";
         let mut metrics = fixture::inputs().metrics;
         for metric in &mut metrics.0 {
@@ -194,7 +194,7 @@ mod tests {
         metrics.write(&path).unwrap();
         let mut ran = fixture::ran();
         let mut stage = fixture::stage("score", "evaluate", &[("world", "w")], &[]);
-        stage.files.push(RanFile {
+        stage.files.push(RunSummaryFile {
             stage: "score".to_owned(),
             port: "metrics".to_owned(),
             kind: Metrics::KIND.to_owned(),
@@ -214,10 +214,10 @@ mod tests {
         let mut later = ran.clone();
         later.id = "20250201T120000Z-1".to_owned();
         let (one, two) = ([ran.clone()], [ran, later]);
-        let tell = |form, runs: &[Ran]| tell(&Request { form, runs, page: None }).unwrap();
-        let page = tell(Form::Html, &two);
+        let tell = |format, runs: &[RunSummary]| tell(&Request { format, runs, page: None }).unwrap();
+        let page = tell(ReportFormat::Html, &two);
         assert!(!page.contains("<script") && page.contains("&lt;script&gt;"));
-        for text in [tell(Form::Md, &one), tell(Form::Md, &two)] {
+        for text in [tell(ReportFormat::Md, &one), tell(ReportFormat::Md, &two)] {
             // Inside the block of code it is the experiment itself.
             let (prose, _) = text.split_once("```").unwrap_or((&text, ""));
             assert!(!prose.contains("<script") && !prose.contains("@all") && prose.contains("\\|\\`x\\`"), "{prose}");
@@ -225,9 +225,9 @@ mod tests {
                 assert!(!line.starts_with('|') || line.replace("\\|", "").matches('|').count() >= 4, "{line}");
             }
         }
-        let csv = tell(Form::Csv, &two);
+        let csv = tell(ReportFormat::Csv, &two);
         assert!(csv.contains(",\"'=cmd <script>|`x`@allrandom\",true,false,") && !csv.contains(",=cmd"), "{csv}");
-        let json: Value = serde_json::from_str(&tell(Form::Json, &one)).unwrap();
+        let json: Value = serde_json::from_str(&tell(ReportFormat::Json, &one)).unwrap();
         assert_eq!(json["runs"][0]["tables"][0]["rows"].as_array().unwrap().len(), 72);
         assert_eq!(json["runs"][0]["stages"][0]["assets"][0]["digest"], "ab12");
     }
@@ -236,9 +236,9 @@ mod tests {
     fn a_changed_object_and_a_run_without_metrics_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         let mut ran = hostile(folder.path());
-        let error = |ran: &Ran| {
+        let error = |ran: &RunSummary| {
             let runs = std::slice::from_ref(ran);
-            tell(&Request { form: Form::Csv, runs, page: None }).unwrap_err().to_string()
+            tell(&Request { format: ReportFormat::Csv, runs, page: None }).unwrap_err().to_string()
         };
         ran.stages[0].files[0].digest.replace_range(..1, "x");
         assert!(
@@ -262,11 +262,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut ran = hostile(folder.path());
         let path = folder.path().join("page");
-        let tell = |ran: &mut Ran, text: String| {
+        let tell = |ran: &mut RunSummary, text: String| {
             std::fs::write(&path, &text).unwrap();
             let mut file = ran.stages[0].files[0].clone();
             (file.object, file.digest) = (path.clone(), blake3::hash(text.as_bytes()).to_hex().to_string());
-            tell(&Request { form: Form::Html, runs: std::slice::from_ref(ran), page: Some(&file) })
+            tell(&Request { format: ReportFormat::Html, runs: std::slice::from_ref(ran), page: Some(&file) })
         };
         let page = tell(&mut ran, format!("a{}b", Page::PLACE)).unwrap();
         assert!(

@@ -2,7 +2,7 @@
 //! form was learned, and where results came from. They are computed from settings and digests, never from names of stages.
 
 use pipeline::WARNING;
-use pipeline::report::{Ran, RanFile, RanStage};
+use pipeline::report::{RunSummary, RunSummaryFile, RunSummaryStage};
 
 use super::say;
 
@@ -21,7 +21,7 @@ const FORMS: [(&str, &str); 2] = [
 ];
 
 /// Sentences of warning about a run; about what `page` was made from, where it is told with one.
-pub(super) fn traps(ran: &Ran, page: Option<&RanFile>) -> Vec<String> {
+pub(super) fn traps(ran: &RunSummary, page: Option<&RunSummaryFile>) -> Vec<String> {
     let maker = page.and_then(|page| ran.stages.iter().find(|stage| stage.name == page.stage));
     let stages = maker.map_or_else(|| ran.stages.iter().collect(), |maker| behind(ran, maker));
     let judged = judged(ran, &stages);
@@ -40,20 +40,20 @@ pub(super) fn traps(ran: &Ran, page: Option<&RanFile>) -> Vec<String> {
 }
 
 /// Digests of what stages read at a port.
-fn read<'a>(stage: &'a RanStage, port: &'a str) -> impl Iterator<Item = &'a str> {
+fn read<'a>(stage: &'a RunSummaryStage, port: &'a str) -> impl Iterator<Item = &'a str> {
     stage.inputs.iter().filter(move |input| input.port == port).map(|input| input.digest.as_str())
 }
 
 /// A stage with all that it was made from, by contents, in the order of the run.
-fn behind<'a>(ran: &'a Ran, stage: &'a RanStage) -> Vec<&'a RanStage> {
+fn behind<'a>(ran: &'a RunSummary, stage: &'a RunSummaryStage) -> Vec<&'a RunSummaryStage> {
     let mut found = vec![stage];
     let mut at = 0;
     while let Some(stage) = found.get(at) {
-        let made = |maker: &&RanStage| {
+        let made = |maker: &&RunSummaryStage| {
             maker.files.iter().any(|file| stage.inputs.iter().any(|input| input.digest == file.digest))
         };
-        let fresh = |maker: &&RanStage| !found.iter().any(|known| known.name == maker.name);
-        let makers: Vec<&RanStage> = ran.stages.iter().filter(made).filter(fresh).collect();
+        let fresh = |maker: &&RunSummaryStage| !found.iter().any(|known| known.name == maker.name);
+        let makers: Vec<&RunSummaryStage> = ran.stages.iter().filter(made).filter(fresh).collect();
         found.extend(makers);
         at += 1;
     }
@@ -62,14 +62,14 @@ fn behind<'a>(ran: &'a Ran, stage: &'a RanStage) -> Vec<&'a RanStage> {
 
 /// An evaluation and a stage that learned something behind it, with the contents of their worlds.
 struct Judged<'a> {
-    judge: &'a RanStage,
+    judge: &'a RunSummaryStage,
     judging: &'a str,
-    learner: &'a RanStage,
+    learner: &'a RunSummaryStage,
     training: &'a str,
 }
 
-fn judged<'a>(ran: &'a Ran, stages: &[&'a RanStage]) -> Vec<Judged<'a>> {
-    let learns = |stage: &&RanStage| stage.kind.starts_with("rl.") || stage.kind.starts_with("irl.");
+fn judged<'a>(ran: &'a RunSummary, stages: &[&'a RunSummaryStage]) -> Vec<Judged<'a>> {
+    let learns = |stage: &&RunSummaryStage| stage.kind.starts_with("rl.") || stage.kind.starts_with("irl.");
     let mut found = Vec::new();
     for &judge in stages.iter().filter(|stage| stage.kind == "evaluate") {
         for learner in behind(ran, judge).into_iter().filter(learns) {
@@ -82,7 +82,7 @@ fn judged<'a>(ran: &'a Ran, stages: &[&'a RanStage]) -> Vec<Judged<'a>> {
 }
 
 /// The stage that made a content.
-fn maker<'a>(ran: &'a Ran, digest: &str) -> Option<&'a RanStage> {
+fn maker<'a>(ran: &'a RunSummary, digest: &str) -> Option<&'a RunSummaryStage> {
     ran.stages.iter().find(|stage| stage.files.iter().any(|file| file.digest == digest))
 }
 
@@ -108,7 +108,7 @@ fn judge_is_training(judged: &[Judged]) -> Option<String> {
     })
 }
 
-fn distances(ran: &Ran, judged: &[Judged]) -> Option<String> {
+fn distances(ran: &RunSummary, judged: &[Judged]) -> Option<String> {
     let lends = |to: &str, from: &str| maker(ran, to).is_some_and(|stage| read(stage, "distances").any(|d| d == from));
     let lender = |world: &str| maker(ran, world).and_then(|stage| read(stage, "distances").next());
     let (mut judge_borrows, mut learner_borrows, mut both_borrow) = (false, false, false);
@@ -140,14 +140,14 @@ fn distances(ran: &Ran, judged: &[Judged]) -> Option<String> {
 }
 
 /// Whether a world has its item distances from the catalogue, which is no secret.
-fn of_catalogue(ran: &Ran, world: &str) -> bool {
+fn of_catalogue(ran: &RunSummary, world: &str) -> bool {
     let by = maker(ran, world).and_then(|stage| stage.config.pointer("/audience/distance")?.as_str());
     by.is_some_and(|by| by != "columns")
 }
 
-fn reward_forms(stages: &[&RanStage]) -> Vec<String> {
+fn reward_forms(stages: &[&RunSummaryStage]) -> Vec<String> {
     // A record holds every default, so a stage that learns a reward always says in which form.
-    let form = |stage: &RanStage| {
+    let form = |stage: &RunSummaryStage| {
         let form = stage.config.get("reward")?.as_str()?;
         FORMS.iter().find(|(name, _)| *name == form).map(|(_, trap)| *trap)
     };
@@ -175,7 +175,7 @@ fn reward_forms(stages: &[&RanStage]) -> Vec<String> {
 }
 
 /// What stages warned of themselves; what a learned reward is, is told by its form.
-fn warnings(stages: &[&RanStage]) -> Vec<String> {
+fn warnings(stages: &[&RunSummaryStage]) -> Vec<String> {
     let mut told: Vec<String> = Vec::new();
     for stage in stages.iter().filter(|stage| !stage.kind.starts_with("irl.")) {
         let lines = stage.notes.get(WARNING).into_iter().flat_map(|warnings| warnings.lines());
@@ -194,7 +194,7 @@ pub(super) fn parts(name: &str) -> (&str, &str) {
     name.split_once('@').unwrap_or((name, ""))
 }
 
-fn elsewhere(ran: &Ran, stages: &[&RanStage]) -> Option<String> {
+fn elsewhere(ran: &RunSummary, stages: &[&RunSummaryStage]) -> Option<String> {
     let mut hosts: Vec<String> = Vec::new();
     for (_, host) in stages.iter().filter_map(|stage| stage.made_by.as_ref()) {
         if *host != ran.host && !hosts.contains(host) {

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use minijinja::{Value, context};
 use pipeline::WARNING;
-use pipeline::report::{Ran, RanAsset, RanFile, RanStage};
+use pipeline::report::{RunSummary, RunSummaryAsset, RunSummaryFile, RunSummaryStage};
 
 use super::cost::Cost;
 use super::link::Linker;
@@ -12,7 +12,7 @@ use super::speed::{Speed, Timed};
 use super::{say, speed, teachers, trap};
 
 /// The section, ready to be put into `page`.
-pub(super) fn section(ran: &Ran, page: Option<&RanFile>) -> Result<String> {
+pub(super) fn section(ran: &RunSummary, page: Option<&RunSummaryFile>) -> Result<String> {
     let models = teachers::models(ran)?;
     let several = models.len() > 1;
     let table = |models: &teachers::Models| {
@@ -34,7 +34,7 @@ pub(super) fn section(ran: &Ran, page: Option<&RanFile>) -> Result<String> {
 }
 
 /// The times of each evaluation; its stage is named where there are several.
-fn speeds(ran: &Ran) -> Value {
+fn speeds(ran: &RunSummary) -> Value {
     let found = speed::speeds(ran);
     let cells = |row: &Timed| {
         let [name, time, times] = row.cells();
@@ -51,7 +51,7 @@ fn speeds(ran: &Ran) -> Value {
 }
 
 /// The facts of a run as the templates take them.
-pub(super) fn facts(ran: &Ran) -> Value {
+pub(super) fn facts(ran: &RunSummary) -> Value {
     context! {
         id => ran.id.as_str(),
         experiment => ran.experiment.as_str(),
@@ -72,11 +72,11 @@ pub(super) fn facts(ran: &Ran) -> Value {
 }
 
 /// `2025-01-31 12:00:00 UTC`.
-pub(super) fn started(ran: &Ran) -> String {
+pub(super) fn started(ran: &RunSummary) -> String {
     format!("{} UTC", ran.started.replace('T', " ").trim_end_matches('Z'))
 }
 
-fn stage(ran: &Ran, stage: &RanStage) -> Value {
+fn stage(ran: &RunSummary, stage: &RunSummaryStage) -> Value {
     context! {
         name => stage.name.as_str(),
         kind => stage.kind.as_str(),
@@ -91,13 +91,14 @@ fn stage(ran: &Ran, stage: &RanStage) -> Value {
 }
 
 /// What a stage noted. A warning that cells of one sweep share stands at the first of them, which names the others.
-fn notes(ran: &Ran, stage: &RanStage) -> Vec<(String, String)> {
+fn notes(ran: &RunSummary, stage: &RunSummaryStage) -> Vec<(String, String)> {
     let name = trap::parts(&stage.name).0;
     let told = |(key, value): (&String, &String)| {
-        let warns = |other: &&RanStage| {
+        let warns = |other: &&RunSummaryStage| {
             trap::parts(&other.name).0 == name && other.notes.get(WARNING).is_some_and(|text| text == value)
         };
-        let same: Vec<&RanStage> = if key == WARNING { ran.stages.iter().filter(warns).collect() } else { Vec::new() };
+        let same: Vec<&RunSummaryStage> =
+            if key == WARNING { ran.stages.iter().filter(warns).collect() } else { Vec::new() };
         match &same[..] {
             [first, ..] if first.name != stage.name => None,
             [_, _, ..] => {
@@ -111,7 +112,7 @@ fn notes(ran: &Ran, stage: &RanStage) -> Vec<(String, String)> {
 }
 
 /// The run that made the result, and where, unless it was this one.
-pub(super) fn made_elsewhere(ran: &Ran, stage: &RanStage) -> Option<String> {
+pub(super) fn made_elsewhere(ran: &RunSummary, stage: &RunSummaryStage) -> Option<String> {
     let (run, host) = stage.made_by.as_ref().filter(|(run, _)| *run != ran.id)?;
     Some(if *host == ran.host { run.clone() } else { format!("{run} on {host}") })
 }
@@ -124,8 +125,8 @@ pub(super) fn seed(config: &serde_json::Value) -> Option<u64> {
 }
 
 /// Every asset once, in the order of the experiment.
-pub(super) fn assets(ran: &Ran) -> Vec<&RanAsset> {
-    let mut found: Vec<&RanAsset> = Vec::new();
+pub(super) fn assets(ran: &RunSummary) -> Vec<&RunSummaryAsset> {
+    let mut found: Vec<&RunSummaryAsset> = Vec::new();
     for asset in ran.stages.iter().flat_map(|stage| &stage.assets) {
         if !found.contains(&asset) {
             found.push(asset);

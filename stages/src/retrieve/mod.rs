@@ -111,7 +111,7 @@ impl Stage for Retrieve {
             By::Cooccurrence => {
                 let likes = Likes::of(log, users, items);
                 let similar = likes.similarities();
-                cx.go_on()?;
+                cx.check_cancelled()?;
                 let rank = |(scores, order): &mut (Vec<f64>, Vec<u32>), user: usize| {
                     likes.company(user, &similar, scores);
                     let score = |(company, mean): (&mut f64, &f64)| *company = mean + self.similarity * *company;

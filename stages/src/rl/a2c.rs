@@ -9,7 +9,7 @@
 
 use anyhow::{Context as _, Result};
 use candle_core::{Device, Tensor};
-use pipeline::{Context, Stage, Wants};
+use pipeline::{Context, Requirement, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -91,7 +91,7 @@ impl Stage for A2c {
     const VERSION: u32 = 4;
     const ABOUT: &'static str = "train a policy by advantage actor-critic on world and learned reward, with imitation";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
-    const TRAINS: bool = true;
+    const USES_DEVICE: bool = true;
     type Inputs = Imitating;
     type Outputs = Outputs;
 
@@ -106,8 +106,8 @@ impl Stage for A2c {
         checks::training(self.learning_rate, self.clip, self.checkpoint_every, &self.network)
     }
 
-    fn wants(&self) -> Vec<Wants> {
-        MixedReward::wants(self.omega).into_iter().chain(Demonstrated::wants(self.imitation)).collect()
+    fn requirements(&self) -> Vec<Requirement> {
+        MixedReward::requirement(self.omega).into_iter().chain(Demonstrated::requirement(self.imitation)).collect()
     }
 
     fn run(&self, inputs: Imitating, cx: &Context) -> Result<Outputs> {

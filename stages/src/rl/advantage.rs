@@ -40,7 +40,7 @@ pub fn generalised_advantages(rewards: &[f32], values: &[f32], lengths: &[usize]
 
 /// Adds γ·V(s′) to the reward of each step in `last`, with which an episode was cut off and not over: returns that reach it then go
 /// on. `rewards [S]`, `last` and `beyond` the steps and the values V(s′) after them, in the rewards' unit.
-pub fn go_on(rewards: &mut [f32], last: &[usize], beyond: &[f32], gamma: f64) {
+pub fn check_cancelled(rewards: &mut [f32], last: &[usize], beyond: &[f32], gamma: f64) {
     for (&step, &value) in last.iter().zip(beyond) {
         rewards[step] = (f64::from(rewards[step]) + gamma * f64::from(value)) as f32;
     }
@@ -123,7 +123,7 @@ mod tests {
     fn returns_go_on_beyond_a_cut() {
         // n = 2, γ = ½, V(s′) = 8 after the third step: 1 + ½·2 + ¼·12; 2 + ½·4 + ¼·8; 4 + ½·8; the episode of 8 is over.
         let mut rewards = [1.0, 2.0, 4.0, 8.0];
-        go_on(&mut rewards, &[2], &[8.0], 0.5);
+        check_cancelled(&mut rewards, &[2], &[8.0], 0.5);
         assert_eq!(n_step_returns(&rewards, &[10.0, 11.0, 12.0, 13.0], &[3, 1], 0.5, 2), [5.0, 6.0, 8.0, 8.0]);
     }
 }

@@ -99,7 +99,7 @@ impl Stage for BehaviourCloning {
     const VERSION: u32 = 4;
     const ABOUT: &'static str = "copy the demonstrations by (weighted) behaviour cloning";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
-    const TRAINS: bool = true;
+    const USES_DEVICE: bool = true;
     type Inputs = Inputs;
     type Outputs = Outputs;
 

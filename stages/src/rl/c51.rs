@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, ensure};
 use candle_core::{D, Tensor};
-use pipeline::{Context, Stage, Wants};
+use pipeline::{Context, Requirement, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -113,7 +113,7 @@ impl Stage for C51 {
     const VERSION: u32 = 3;
     const ABOUT: &'static str = "train a policy by categorical deep Q-learning on world and learned reward";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
-    const TRAINS: bool = true;
+    const USES_DEVICE: bool = true;
     type Inputs = InWorld;
     type Outputs = Outputs;
 
@@ -137,8 +137,8 @@ impl Stage for C51 {
         checks::training(self.learning_rate, self.clip, self.checkpoint_every, &self.network)
     }
 
-    fn wants(&self) -> Vec<Wants> {
-        MixedReward::wants(self.omega).into_iter().collect()
+    fn requirements(&self) -> Vec<Requirement> {
+        MixedReward::requirement(self.omega).into_iter().collect()
     }
 
     fn run(&self, inputs: InWorld, cx: &Context) -> Result<Outputs> {

@@ -87,7 +87,7 @@ impl Stage for Cql {
     const VERSION: u32 = 4;
     const ABOUT: &'static str = "train a policy offline on demonstrations by conservative Q-learning";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
-    const TRAINS: bool = true;
+    const USES_DEVICE: bool = true;
     type Inputs = Logged;
     type Outputs = Outputs;
 

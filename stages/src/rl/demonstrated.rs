@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use candle_core::Tensor;
-use pipeline::Wants;
+use pipeline::Requirement;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
@@ -80,8 +80,8 @@ impl Demonstrated {
 
     /// What a learner's weight of imitation wants connected.
     #[must_use]
-    pub fn wants(imitation: f64) -> Option<Wants> {
-        (imitation > 0.0).then(|| Wants {
+    pub fn requirement(imitation: f64) -> Option<Requirement> {
+        (imitation > 0.0).then(|| Requirement {
             setting: "imitation",
             port: "demonstrations",
             connected: true,

@@ -12,7 +12,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
-use pipeline::{Context, Stage, Wants};
+use pipeline::{Context, Requirement, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -105,7 +105,7 @@ impl Stage for Dqn {
     const ABOUT: &'static str =
         "train a policy by deep Q-learning (double, dueling, n-step) on world and learned reward";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
-    const TRAINS: bool = true;
+    const USES_DEVICE: bool = true;
     type Inputs = InWorld;
     type Outputs = Outputs;
 
@@ -122,8 +122,8 @@ impl Stage for Dqn {
         checks::training(self.learning_rate, self.clip, self.checkpoint_every, &self.network)
     }
 
-    fn wants(&self) -> Vec<Wants> {
-        MixedReward::wants(self.omega).into_iter().collect()
+    fn requirements(&self) -> Vec<Requirement> {
+        MixedReward::requirement(self.omega).into_iter().collect()
     }
 
     fn run(&self, inputs: InWorld, cx: &Context) -> Result<Outputs> {

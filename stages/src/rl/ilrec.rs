@@ -25,7 +25,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::a2c::policy_gradient_loss;
-use super::advantage::{go_on, n_step_returns, normalised_and_cut};
+use super::advantage::{check_cancelled, n_step_returns, normalised_and_cut};
 use super::adversary::Adversary;
 use super::batch::{Batch, value_unit};
 use super::checks::{self, Checked};
@@ -146,7 +146,7 @@ impl Stage for IlRec {
     const VERSION: u32 = 5;
     const ABOUT: &'static str = "train discriminator, weights and policy together on mixed replay, as IL-Rec does";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
-    const TRAINS: bool = true;
+    const USES_DEVICE: bool = true;
     type Inputs = Inputs;
     type Outputs = Outputs;
 
@@ -305,7 +305,7 @@ impl PolicyLearner for Learner<'_> {
         let Mix { batch, played: count, last, after } = self.mix(played, number);
         let rewards = mixed(&batch.logged, &self.adversary.rewards(&batch)?, config.omega);
         let mut rewards = batch.finite(rewards).with_context(place)?;
-        go_on(&mut rewards, &last, &self.values_after(&after)?, config.gamma);
+        check_cancelled(&mut rewards, &last, &self.values_after(&after)?, config.gamma);
         let (choice, values) =
             self.network.choice_and_values(&states(&self.network, &batch.observation)?, &batch.actions)?;
         let unit = self.value_unit as f32;

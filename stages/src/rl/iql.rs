@@ -91,7 +91,7 @@ impl Stage for Iql {
     const VERSION: u32 = 2;
     const ABOUT: &'static str = "train a policy offline on demonstrations by implicit Q-learning";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
-    const TRAINS: bool = true;
+    const USES_DEVICE: bool = true;
     type Inputs = Logged;
     type Outputs = Outputs;
 

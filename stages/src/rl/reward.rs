@@ -1,7 +1,7 @@
 //! What learners that act are paid: r = (1 − ω)·r̂ + ω·r_IRL.
 
 use anyhow::Result;
-use pipeline::Wants;
+use pipeline::Requirement;
 
 use super::batch::Batch;
 use crate::artifact::{RewardModel, World};
@@ -31,8 +31,8 @@ impl<'w> MixedReward<'w> {
 
     /// What a learner's ω wants connected.
     #[must_use]
-    pub fn wants(omega: f64) -> Option<Wants> {
-        (omega > 0.0).then(|| Wants {
+    pub fn requirement(omega: f64) -> Option<Requirement> {
+        (omega > 0.0).then(|| Requirement {
             setting: "omega",
             port: "reward",
             connected: true,

@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
 use candle_core::{Device, Tensor};
-use pipeline::{Context, Stage, Wants};
+use pipeline::{Context, Requirement, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -103,7 +103,7 @@ impl Stage for Sac {
     const VERSION: u32 = 1;
     const ABOUT: &'static str = "train a policy by discrete soft actor-critic on world and learned reward";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
-    const TRAINS: bool = true;
+    const USES_DEVICE: bool = true;
     type Inputs = InWorld;
     type Outputs = Outputs;
 
@@ -122,8 +122,8 @@ impl Stage for Sac {
         checks::training(self.learning_rate, self.clip, self.checkpoint_every, &self.network)
     }
 
-    fn wants(&self) -> Vec<Wants> {
-        MixedReward::wants(self.omega).into_iter().collect()
+    fn requirements(&self) -> Vec<Requirement> {
+        MixedReward::requirement(self.omega).into_iter().collect()
     }
 
     fn run(&self, inputs: InWorld, cx: &Context) -> Result<Outputs> {

@@ -73,7 +73,7 @@ impl Stage for Skeleton {
     const VERSION: u32 = 1;
     const ABOUT: &'static str = "train a policy by REINFORCE on a world";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
-    const TRAINS: bool = true;
+    const USES_DEVICE: bool = true;
     type Inputs = Inputs;
     type Outputs = Outputs;
 

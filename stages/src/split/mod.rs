@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use pipeline::{Context, Stage, Wants};
+use pipeline::{Context, Requirement, Stage};
 use rand::seq::SliceRandom;
 use rayon::prelude::*;
 use schemars::JsonSchema;
@@ -96,13 +96,13 @@ impl Stage for Split {
         Ok(())
     }
 
-    fn wants(&self) -> Vec<Wants> {
+    fn requirements(&self) -> Vec<Requirement> {
         let given = self.by == By::Given;
         let (why, help) = match given {
             true => ("it is `given` there what is kept back", "connect what the benchmark keeps back"),
             false => ("what is kept back is drawn from the log", "set `by: given`, or leave the input out"),
         };
-        vec![Wants { setting: "by", port: "test", connected: given, why: why.to_owned(), help }]
+        vec![Requirement { setting: "by", port: "test", connected: given, why: why.to_owned(), help }]
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {

@@ -1,7 +1,7 @@
 //! Who watches: a completed reward matrix becomes a world with quit rules, item distances and vectors for policies.
 
 use anyhow::{Result, bail, ensure};
-use pipeline::{Context, Wants};
+use pipeline::{Context, Requirement};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -98,8 +98,8 @@ impl Audience {
     }
 
     /// What has no place beside another world's distances.
-    pub fn wants(&self) -> Vec<Wants> {
-        let alone = |setting| Wants {
+    pub fn requirements(&self) -> Vec<Requirement> {
+        let alone = |setting| Requirement {
             setting,
             port: "distances",
             connected: false,

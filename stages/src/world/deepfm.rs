@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Result;
 use candle_core::{Device, Tensor};
 use candle_nn::Module;
-use pipeline::{Context, Stage, Wants};
+use pipeline::{Context, Requirement, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -83,7 +83,7 @@ impl Stage for DeepFm {
     /// 5: gradients are summed in parts, for threads, so they round otherwise.
     const VERSION: u32 = 5;
     const ABOUT: &'static str = "fit DeepFM to ratings and features and complete it to a simulated world";
-    const TRAINS: bool = true;
+    const USES_DEVICE: bool = true;
     type Inputs = Inputs;
     type Outputs = Outputs;
 
@@ -98,8 +98,8 @@ impl Stage for DeepFm {
         self.ensemble().check()
     }
 
-    fn wants(&self) -> Vec<Wants> {
-        self.audience.wants()
+    fn requirements(&self) -> Vec<Requirement> {
+        self.audience.requirements()
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
-use pipeline::{AssetName, Context, Stage, Wants};
+use pipeline::{AssetName, Context, Requirement, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -65,8 +65,8 @@ impl Stage for Given {
         self.audience.check()
     }
 
-    fn wants(&self) -> Vec<Wants> {
-        self.audience.wants()
+    fn requirements(&self) -> Vec<Requirement> {
+        self.audience.requirements()
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {

@@ -4,7 +4,7 @@
 //! biases", in closed form: one pass, items first). Nothing is drawn and nothing is learned by steps: the world to beat.
 
 use anyhow::{Result, ensure};
-use pipeline::{Context, Stage, Wants};
+use pipeline::{Context, Requirement, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -55,8 +55,8 @@ impl Stage for Means {
         self.ensemble().check()
     }
 
-    fn wants(&self) -> Vec<Wants> {
-        self.audience.wants()
+    fn requirements(&self) -> Vec<Requirement> {
+        self.audience.requirements()
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {

@@ -4,7 +4,7 @@
 
 use anyhow::Result;
 use candle_core::Tensor;
-use pipeline::{Context, Stage, Wants};
+use pipeline::{Context, Requirement, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -64,7 +64,7 @@ impl Stage for MatrixFactorisation {
     /// 4: steps of training are fused, so sums round otherwise.
     const VERSION: u32 = 4;
     const ABOUT: &'static str = "fit matrix factorisation to ratings and complete it to a simulated world";
-    const TRAINS: bool = true;
+    const USES_DEVICE: bool = true;
     type Inputs = Inputs;
     type Outputs = Outputs;
 
@@ -76,8 +76,8 @@ impl Stage for MatrixFactorisation {
         self.ensemble().check()
     }
 
-    fn wants(&self) -> Vec<Wants> {
-        self.audience.wants()
+    fn requirements(&self) -> Vec<Requirement> {
+        self.audience.requirements()
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {

@@ -11,7 +11,7 @@
 //! policies start from are of the new rewards. Left out: MOPO's short rollouts from logged states, as sessions are short.
 
 use anyhow::{Context as _, Result};
-use pipeline::{Context, Stage, Wants};
+use pipeline::{Context, Requirement, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -125,16 +125,16 @@ impl Stage for Pessimistic {
         }
     }
 
-    fn wants(&self) -> Vec<Wants> {
+    fn requirements(&self) -> Vec<Requirement> {
         let By::Dorl(Dorl { entropy, .. }) = self.by else { return vec![] };
-        let wants = Wants {
+        let requirement = Requirement {
             setting: "by.dorl.entropy",
             port: "demonstrations",
             connected: true,
             why: format!("it is {entropy}, so the log must tell what follows what"),
             help: "connect `demonstrate.logged` of the ratings that the world was fitted on, or set `entropy: 0`",
         };
-        if entropy > 0.0 { vec![wants] } else { vec![] }
+        if entropy > 0.0 { vec![requirement] } else { vec![] }
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
@@ -263,7 +263,7 @@ mod tests {
         assert!(error(&stated, unsure).contains("do not state how far they may be off\nhelp: connect `world.deepfm`"));
         let dorl = Pessimistic { by: By::Dorl(Dorl::default()), ..Pessimistic::default() };
         assert!(error(&dorl, world()).contains("no `demonstrations` are connected\nhelp: "));
-        assert_eq!((dorl.wants().len(), spread.wants().len()), (1, 0));
+        assert_eq!((dorl.requirements().len(), spread.requirements().len()), (1, 0));
         let foreign = run(&dorl, world(), Some(logged(&[0, 7]))).unwrap_err().to_string();
         assert!(foreign.contains("item 7") && foreign.contains("help: "), "{foreign}");
         let negative = Pessimistic { by: By::Mopo(Mopo { penalty: -1.0 }), ..Pessimistic::default() };

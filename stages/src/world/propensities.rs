@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use pipeline::{AssetName, Context, Stage, Wants};
+use pipeline::{AssetName, Context, Requirement, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -90,15 +90,15 @@ impl Stage for EstimatePropensities {
         }
     }
 
-    fn wants(&self) -> Vec<Wants> {
-        let wants = matches!(self.by, PropensitiesBy::NaiveBayes { .. }).then(|| Wants {
+    fn requirements(&self) -> Vec<Requirement> {
+        let requirement = matches!(self.by, PropensitiesBy::NaiveBayes { .. }).then(|| Requirement {
             setting: "by.naive_bayes",
             port: "random",
             connected: true,
             why: "it compares the log with ratings of items that nobody chose".to_owned(),
             help: "connect them, or take `by: counts`",
         });
-        wants.into_iter().collect()
+        requirement.into_iter().collect()
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {

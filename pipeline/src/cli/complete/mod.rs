@@ -5,9 +5,9 @@
 //! experiment, and the outputs and runs from the store. What goes wrong here is no concern of somebody who types: then
 //! nothing is offered.
 
+mod candidates;
 mod scripts;
-mod values;
-mod words;
+mod shell_words;
 
 use clap::{Arg, ArgAction, CommandFactory as _};
 
@@ -16,8 +16,8 @@ use super::print;
 use super::session::Session;
 use crate::Exit;
 use crate::exit::Failure;
+use candidates::Candidates;
 pub(super) use scripts::script;
-use values::Values;
 
 /// One way to go on, with a few words on it.
 type Candidate = (String, String);
@@ -25,7 +25,7 @@ type Candidate = (String, String);
 /// `words` are those before the cursor, the last one being typed at; a single one is a whole line, as bash gives it.
 pub(super) fn complete(session: &Session, words: &[String]) -> Result<Exit, Failure> {
     let words = match words {
-        [line] => words::split(line),
+        [line] => shell_words::split(line),
         words => words.to_vec(),
     };
     let lines: String = candidates(session, &words).into_iter().map(|(word, about)| line(&word, &about)).collect();
@@ -45,7 +45,7 @@ fn candidates(session: &Session, words: &[String]) -> Vec<Candidate> {
     let mut root = Cli::command();
     root.build();
     let typed = Typed::read(&root, &before[1..]);
-    let values = Values { session, typed: &typed };
+    let values = Candidates { session, typed: &typed };
     let mut found = if let Some(arg) = typed.awaiting {
         values.of(arg, current)
     } else if let Some((name, value)) = current.strip_prefix("--").and_then(|word| word.split_once('=')) {

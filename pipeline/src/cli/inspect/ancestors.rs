@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::makers::Makers;
-use crate::inspect::Beside;
+use super::producers::Producers;
+use crate::inspect::RelatedFile;
 use crate::store::{Entry, Store};
 
 /// The files of the `wanted` kinds that a result was made from, directly or through others, as far as they are whole; the
@@ -12,8 +12,8 @@ pub(in crate::cli) fn ancestors(
     store: &Store,
     entry: &Entry,
     wanted: fn(kind: &str) -> bool,
-) -> anyhow::Result<Vec<Beside>> {
-    let mut makers = Makers::of(store)?;
+) -> anyhow::Result<Vec<RelatedFile>> {
+    let mut producers = Producers::of(store)?;
     let mut known = BTreeSet::new();
     let (mut found, mut next) = (Vec::new(), vec![entry.clone()]);
     while !next.is_empty() {
@@ -23,14 +23,14 @@ pub(in crate::cli) fn ancestors(
                 if !known.insert(digest.to_owned()) {
                     continue;
                 }
-                if let Some((maker, _)) = makers.find(digest, Some(&entry.made.experiment))? {
-                    above.push(maker);
+                if let Some((producer, _)) = producers.find(digest, Some(&entry.made.experiment))? {
+                    above.push(producer);
                 }
                 if !wanted(kind) {
                     continue;
                 }
                 if let Ok(path) = store.check_object(digest)? {
-                    found.push(Beside { kind: kind.to_owned(), path });
+                    found.push(RelatedFile { kind: kind.to_owned(), path });
                 }
             }
         }

@@ -6,14 +6,14 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value, json};
 
 use super::super::format;
-use super::makers::Makers;
+use super::producers::Producers;
 use crate::reason::short;
 use crate::store::{AssetMade, Entry, Store};
 use crate::{Device, escape};
 
 pub(super) struct Lineage {
     /// Digest of an input → the result that holds it, of all results above the one asked for.
-    makers: BTreeMap<String, (Entry, String)>,
+    producers: BTreeMap<String, (Entry, String)>,
 }
 
 /// One line of the tree, and those below it.
@@ -35,7 +35,7 @@ enum Branch<'a> {
         digest: &'a str,
         made: Option<&'a AssetMade>,
     },
-    /// An input whose maker is gone.
+    /// An input whose producer is gone.
     Unknown {
         link: String,
         digest: &'a str,
@@ -44,21 +44,21 @@ enum Branch<'a> {
 
 impl Lineage {
     pub fn of(store: &Store, root: &Entry) -> anyhow::Result<Self> {
-        let mut all = Makers::of(store)?;
-        let mut makers = BTreeMap::new();
+        let mut all = Producers::of(store)?;
+        let mut producers = BTreeMap::new();
         let mut next = vec![root.clone()];
         while let Some(entry) = next.pop() {
             for (_, digest) in inputs(&entry) {
-                if makers.contains_key(digest) {
+                if producers.contains_key(digest) {
                     continue;
                 }
-                if let Some((maker, output)) = all.find(digest, Some(&entry.made.experiment))? {
-                    next.push(maker.clone());
-                    makers.insert(digest.to_owned(), (maker, output.port));
+                if let Some((producer, output)) = all.find(digest, Some(&entry.made.experiment))? {
+                    next.push(producer.clone());
+                    producers.insert(digest.to_owned(), (producer, output.port));
                 }
             }
         }
-        Ok(Self { makers })
+        Ok(Self { producers })
     }
 
     fn branch<'a>(
@@ -75,8 +75,8 @@ impl Lineage {
         let mut below: Vec<_> =
             assets.map(|(index, digest)| Branch::Asset { digest, made: entry.made.assets.get(index) }).collect();
         for (link, digest) in inputs(entry) {
-            below.push(match self.makers.get(digest) {
-                Some((maker, port)) => self.branch(link, maker, Some(port.clone()), shown),
+            below.push(match self.producers.get(digest) {
+                Some((producer, port)) => self.branch(link, producer, Some(port.clone()), shown),
                 None => Branch::Unknown { link, digest },
             });
         }

@@ -2,12 +2,12 @@
 
 mod ancestors;
 mod lineage;
-mod makers;
 mod newest;
 mod origin;
 mod output;
+mod producers;
 mod result;
-mod what;
+mod target;
 
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::PathBuf;
@@ -17,11 +17,11 @@ use anyhow::{Context as _, anyhow};
 use serde_json::{Value, json};
 
 use super::args::Inspect;
-use super::screen::screen;
+use super::progress_ui::progress_ui;
 use super::session::Session;
 use super::{numbered, print};
 use crate::exit::Failure;
-use crate::inspect::{Beside, Format, Request, Show, Verdict};
+use crate::inspect::{Format, RelatedFile, Request, Show, Verdict};
 use crate::progress::{Progress, Sink};
 use crate::store::{Entry, Store};
 use crate::{Exit, escape};
@@ -29,35 +29,35 @@ pub(super) use ancestors::ancestors;
 use lineage::Lineage;
 use origin::Origin;
 use output::Output;
-use what::{Content, What};
+use target::{Content, Target};
 
 pub(super) fn inspect(session: &Session, args: &Inspect) -> Result<Exit, Failure> {
     let store = session.store();
     let format = format(session, args)?;
-    match what::find(&store, &args.what, args.experiment.as_deref())? {
-        What::Run(run) => {
+    match target::find(&store, &args.what, args.experiment.as_deref())? {
+        Target::Run(run) => {
             about_results(args, "a run")?;
             let (json, text) = result::run(&run, &store)?;
             answer(format, json, &text)
         }
-        What::Result(entry) if args.lineage => trace(&store, &entry, None, format),
-        What::Result(entry) => {
+        Target::Result(entry) if args.lineage => trace(&store, &entry, None, format),
+        Target::Result(entry) => {
             about_results(args, &format!("a result of {}", outputs(&entry)))?;
             let (json, text) = result::result(&entry, &store)?;
             answer(format, json, &text)
         }
-        What::Content(content) if args.lineage => {
+        Target::Content(content) if args.lineage => {
             let (entry, output) = content.origin.as_ref().ok_or_else(|| unknown(&content))?;
             trace(&store, entry, Some(&output.port), format)
         }
-        What::Content(content) => look(session, &store, args, &content, format),
+        Target::Content(content) => look(session, &store, args, &content, format),
     }
 }
 
 fn format(session: &Session, args: &Inspect) -> Result<Format, Failure> {
     match (args.format, session.global.json) {
         (Some(format), true) if format != Format::Json => {
-            Err(Failure::wrong(anyhow!("`--json` is `--format json`, but `--format {format}` was given too")))
+            Err(Failure::usage(anyhow!("`--json` is `--format json`, but `--format {format}` was given too")))
         }
         (Some(format), _) => Ok(format),
         (None, json) => Ok(if json { Format::Json } else { Format::Table }),
@@ -81,7 +81,7 @@ fn about_results(args: &Inspect, found: &str) -> Result<(), Failure> {
         || matches!(args.format, Some(Format::Csv | Format::Ndjson));
     if wants_content {
         let what = &args.what;
-        return Err(Failure::wrong(anyhow!(
+        return Err(Failure::usage(anyhow!(
             "`{what}` is {found}, and what you ask for needs one file\nhelp: `apprentice inspect {what}` lists its outputs"
         )));
     }
@@ -89,7 +89,7 @@ fn about_results(args: &Inspect, found: &str) -> Result<(), Failure> {
 }
 
 fn unknown(content: &Content) -> Failure {
-    Failure::wrong(anyhow!(
+    Failure::usage(anyhow!(
         "this store does not know where `{}` came from: it has no such content (or the file was changed since)\nhelp: \
          `--artifacts DIR` names the store that made it",
         escape::shown(&content.name, usize::MAX)
@@ -107,7 +107,7 @@ fn answer(format: Format, json: Value, text: &str) -> Result<Exit, Failure> {
 }
 
 fn rows_only(format: Format) -> Failure {
-    Failure::wrong(anyhow!("{format} holds rows and nothing else\nhelp: use `--format json`, `md` or `table` here"))
+    Failure::usage(anyhow!("{format} holds rows and nothing else\nhelp: use `--format json`, `md` or `table` here"))
 }
 
 fn safe(value: &Value) -> String {
@@ -131,7 +131,7 @@ fn look(session: &Session, store: &Store, args: &Inspect, content: &Content, for
         && let Some(output) = &content.named
     {
         // The bytes first: then what they say is what was made.
-        what::whole(store, &output.digest)?;
+        target::whole(store, &output.digest)?;
     }
     let request = Request {
         show: if rows { Show::Rows } else { show },
@@ -143,8 +143,8 @@ fn look(session: &Session, store: &Store, args: &Inspect, content: &Content, for
         sample: args.sample,
         seed: args.seed,
         scan: args.scan,
-        beside: if args.episode.is_some() { beside(store, content)? } else { Vec::new() },
-        progress: Progress::new("inspect", [screen(false, format == Format::Json, false) as Arc<dyn Sink>].into()),
+        related: if args.episode.is_some() { related(store, content)? } else { Vec::new() },
+        progress: Progress::new("inspect", [progress_ui(false, format == Format::Json, false) as Arc<dyn Sink>].into()),
     };
     let origin = if overview { Origin::of(store, content)? } else { None };
     let out = &mut BufWriter::new(Output::new(io::stdout().lock()));
@@ -211,14 +211,14 @@ fn show(store: &Store, args: &Inspect) -> Result<Show, Failure> {
         return Ok(Show::Episode(episode));
     }
     if let Some(other) = &args.against {
-        return match what::find(store, other, args.experiment.as_deref())? {
-            What::Content(found) => Ok(Show::Against { other: found.path, name: found.name, key: args.key.clone() }),
-            What::Result(entry) => Err(Failure::wrong(anyhow!(
+        return match target::find(store, other, args.experiment.as_deref())? {
+            Target::Content(found) => Ok(Show::Against { other: found.path, name: found.name, key: args.key.clone() }),
+            Target::Result(entry) => Err(Failure::usage(anyhow!(
                 "`{other}` is a result of {}\nhelp: name one of them: {}",
                 outputs(&entry),
-                what::ports(&entry, other)
+                target::ports(&entry, other)
             ))),
-            What::Run(_) => Err(Failure::wrong(anyhow!(
+            Target::Run(_) => Err(Failure::usage(anyhow!(
                 "`{other}` is a run, and a file is compared with a file\nhelp: `apprentice inspect {other}` lists what it made"
             ))),
         };
@@ -235,7 +235,7 @@ const CATALOGUE: &str = "items";
 
 /// The other outputs of the stage that made a content, its inputs, and the catalogues behind these, as far as they are whole:
 /// who judges episodes need not know what the items are called.
-fn beside(store: &Store, content: &Content) -> anyhow::Result<Vec<Beside>> {
+fn related(store: &Store, content: &Content) -> anyhow::Result<Vec<RelatedFile>> {
     let Some((entry, made)) = &content.origin else { return Ok(Vec::new()) };
     let outputs = entry.outputs.iter().filter(|output| output.digest != made.digest);
     let outputs = outputs.map(|output| (output.kind.clone(), output.digest.clone()));
@@ -243,7 +243,7 @@ fn beside(store: &Store, content: &Content) -> anyhow::Result<Vec<Beside>> {
     let mut found = Vec::new();
     for (kind, digest) in outputs.chain(inputs) {
         if let Ok(path) = store.check_object(&digest)? {
-            found.push(Beside { kind, path });
+            found.push(RelatedFile { kind, path });
         }
     }
     found.extend(ancestors(store, entry, |kind| kind == CATALOGUE)?);
@@ -254,20 +254,20 @@ fn beside(store: &Store, content: &Content) -> anyhow::Result<Vec<Beside>> {
 pub(super) fn policy(store: &Store, what: &str, experiment: Option<&str>) -> Result<PathBuf, Failure> {
     const KIND: &str = "policy";
     // A stage that trains a policy also tells how it went; which of the two is meant is plain.
-    let found = what::find(store, what, experiment)
-        .or_else(|failure| what::find(store, &format!("{what}.{KIND}"), experiment).map_err(|_| failure))?;
+    let found = target::find(store, what, experiment)
+        .or_else(|failure| target::find(store, &format!("{what}.{KIND}"), experiment).map_err(|_| failure))?;
     let no_policy = |found: &str| {
-        Failure::wrong(anyhow!("`{what}` is {found}, not a policy\nhelp: policies come from `rl` stages"))
+        Failure::usage(anyhow!("`{what}` is {found}, not a policy\nhelp: policies come from `rl` stages"))
     };
     match found {
-        What::Content(content) => match content.origin {
+        Target::Content(content) => match content.origin {
             Some((_, output)) if output.kind != KIND => Err(no_policy(&format!("of kind `{}`", output.kind))),
             _ => Ok(content.path),
         },
-        What::Result(entry) => match entry.outputs.iter().find(|output| output.kind == KIND) {
-            Some(output) => what::whole(store, &output.digest),
+        Target::Result(entry) => match entry.outputs.iter().find(|output| output.kind == KIND) {
+            Some(output) => target::whole(store, &output.digest),
             None => Err(no_policy(&format!("a result of {}", outputs(&entry)))),
         },
-        What::Run(_) => Err(no_policy("a run")),
+        Target::Run(_) => Err(no_policy("a run")),
     }
 }

@@ -14,7 +14,7 @@ pub(crate) fn experiment_with(store: &Store, what: &str) -> anyhow::Result<Optio
     let mut found = None;
     for run in runs.iter().rev() {
         // The record of a run that was killed may be behind its events.
-        let state = RunFolder::of(store, &run.id).so_far(run)?;
+        let state = RunFolder::of(store, &run.id).partial_run(run)?;
         let state = state.as_ref().map_or(run, |(state, _)| state);
         if has(state, what) {
             found = Some(run);

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::super::format;
-use super::makers::Makers;
-use super::what::Content;
+use super::producers::Producers;
+use super::target::Content;
 use crate::escape;
 use crate::reason::short;
 use crate::store::{Entry, Output, Store};
@@ -66,12 +66,12 @@ impl Origin {
 
 /// The inputs of a result, by port.
 pub(super) fn inputs(store: &Store, entry: &Entry) -> anyhow::Result<Vec<Input>> {
-    let mut makers = Makers::of(store)?;
+    let mut producers = Producers::of(store)?;
     let mut inputs = Vec::new();
     for (port, rows) in &entry.material.inputs {
         for digest in rows.as_array().into_iter().flatten().filter_map(|row| row["digest"].as_str()) {
-            let maker = makers.find(digest, Some(&entry.made.experiment))?;
-            let from = maker.map(|(maker, output)| format!("{}.{}", maker.made.stage, output.port));
+            let producer = producers.find(digest, Some(&entry.made.experiment))?;
+            let from = producer.map(|(producer, output)| format!("{}.{}", producer.made.stage, output.port));
             inputs.push(Input { port: port.clone(), digest: digest.to_owned(), from });
         }
     }

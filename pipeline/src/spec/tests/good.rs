@@ -7,12 +7,12 @@ fn ids(text: &str, sets: &[&str]) -> Vec<String> {
 }
 
 /// `port: name[cell]=node.output …` of one node.
-fn links(text: &str, id: &str) -> Vec<String> {
+fn edges(text: &str, id: &str) -> Vec<String> {
     let experiment = good(text, &[]);
     let node = experiment.nodes.iter().find(|node| node.id == id).unwrap();
-    let link = |l: &crate::spec::Link| format!("{}[{}]={}.{}", l.name, l.cell, experiment.nodes[l.node].id, l.port);
+    let edge = |l: &crate::spec::Edge| format!("{}[{}]={}.{}", l.name, l.cell, experiment.nodes[l.node].id, l.port);
     let port =
-        |(port, all): &(String, Vec<_>)| format!("{port}: {}", all.iter().map(link).collect::<Vec<_>>().join(" "));
+        |(port, all): &(String, Vec<_>)| format!("{port}: {}", all.iter().map(edge).collect::<Vec<_>>().join(" "));
     node.inputs.iter().map(port).collect()
 }
 
@@ -22,9 +22,9 @@ fn nodes_come_in_reading_order_with_their_links() {
         ids(GOOD, &[]),
         ["log", "world", "judge", "policy@seed=0", "policy@seed=1", "policy@seed=2", "one", "score", "report"]
     );
-    assert_eq!(links(GOOD, "judge"), ["interactions: log[]=log.interactions", "items: "]);
+    assert_eq!(edges(GOOD, "judge"), ["interactions: log[]=log.interactions", "items: "]);
     assert_eq!(
-        links(GOOD, "score"),
+        edges(GOOD, "score"),
         [
             "world: judge[]=judge.world",
             "policies: a2c[seed=0]=policy@seed=0.policy a2c[seed=1]=policy@seed=1.policy \
@@ -72,10 +72,10 @@ fn a_stage_follows_the_sweep_that_it_reads() {
             "q@seed=1,gamma=1.0",
         ]
     );
-    assert_eq!(links(&text, "p@seed=1,gamma=0.9")[0], "world: w[seed=1]=w@seed=1.world");
-    assert_eq!(links(&text, "s@seed=1")[1].matches("p[seed=").count(), 4, "a port of many takes every cell");
+    assert_eq!(edges(&text, "p@seed=1,gamma=0.9")[0], "world: w[seed=1]=w@seed=1.world");
+    assert_eq!(edges(&text, "s@seed=1")[1].matches("p[seed=").count(), 4, "a port of many takes every cell");
     assert_eq!(
-        links(&text, "q@seed=1,gamma=0.9"),
+        edges(&text, "q@seed=1,gamma=0.9"),
         ["world: w[seed=1]=w@seed=1.world", "metrics: p[seed=1,gamma=0.9]=p@seed=1,gamma=0.9.curves"]
     );
 }
@@ -101,7 +101,7 @@ fn two_outputs_of_one_stage_in_a_list_have_names_of_their_own() {
 "
     );
     let wanted = "metrics: s.metrics[]=s.metrics s.by_user[]=s.by_user p[]=p.curves";
-    assert_eq!(links(&text, "r"), [wanted]);
+    assert_eq!(edges(&text, "r"), [wanted]);
 }
 
 #[test]

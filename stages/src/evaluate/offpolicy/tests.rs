@@ -78,8 +78,8 @@ fn run(stage: &OffPolicy, log: Interactions, train: Option<Interactions>) -> Res
 
 #[test]
 fn the_log_that_the_rows_were_kept_back_from_is_out_of_sight_too() {
-    let apart = OffPolicy::default().apart();
-    assert!(apart.iter().all(|apart| apart.port == "log" && apart.drawn_from == Some("interactions")));
+    let rules = OffPolicy::default().no_leakage();
+    assert!(rules.iter().all(|rule| rule.port == "log" && rule.drawn_from == Some("interactions")));
 }
 
 #[test]

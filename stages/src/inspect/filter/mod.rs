@@ -13,7 +13,7 @@ use arrow::array::{ArrayRef, BooleanArray};
 use arrow::compute::{and_kleene, not, or_kleene};
 use arrow::datatypes::Schema;
 use arrow::error::ArrowError;
-use pipeline::Wrong;
+use pipeline::UsageError;
 
 use grammar::Expression;
 
@@ -36,10 +36,10 @@ impl Filter {
     /// Reads a filter for a table of this schema.
     ///
     /// # Errors
-    /// [`Wrong`], with a caret under the place.
+    /// [`UsageError`], with a caret under the place.
     pub fn read(text: &str, schema: &Schema) -> Result<Self> {
         let read = words::read(text).and_then(|words| grammar::read(&words, schema));
-        let expression = read.map_err(|fault| Wrong(told(text, &fault)))?;
+        let expression = read.map_err(|fault| UsageError(told(text, &fault)))?;
         let mut columns = Vec::new();
         expression.columns(&mut columns);
         columns.sort_unstable();

@@ -108,7 +108,7 @@ impl<'m> Session<'m> {
     /// # Errors
     /// A prompt without a token, or longer than the model's context.
     pub fn reply(&mut self, segments: &[String], max_tokens: usize, stop: &str) -> Result<String> {
-        self.go_on(segments, max_tokens, stop, |logits| logits.best(0))
+        self.check_cancelled(segments, max_tokens, stop, |logits| logits.best(0))
     }
 
     /// Writes what is asked for, in the form of the file's chat template, or without one as plain text that goes on. What is
@@ -127,7 +127,7 @@ impl<'m> Session<'m> {
         if let Some((low, high)) = writing.integer {
             return self.number(&segments, low..=high, temperature, draws.random());
         }
-        self.go_on(&segments, writing.max_tokens as usize, &writing.stop, |logits| match temperature > 0.0 {
+        self.check_cancelled(&segments, writing.max_tokens as usize, &writing.stop, |logits| match temperature > 0.0 {
             true => logits.drawn(0, temperature, draws.random()),
             false => logits.best(0),
         })
@@ -160,7 +160,7 @@ impl<'m> Session<'m> {
         Ok(options[chosen].clone())
     }
 
-    fn go_on(
+    fn check_cancelled(
         &mut self,
         segments: &[String],
         max_tokens: usize,

@@ -13,8 +13,8 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use pipeline::units::{Ledger, Record};
-use pipeline::{Cancel, Exhausted, Interrupted};
+use pipeline::checkpointing::{Ledger, Record};
+use pipeline::{BudgetExhausted, Cancel, Interrupted};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -134,7 +134,7 @@ impl Budget {
     /// Takes what a request may come to; waits where requests under way hold what is left.
     ///
     /// # Errors
-    /// [`Exhausted`] where too little is left, [`Interrupted`] when it was told to stop while it waited.
+    /// [`BudgetExhausted`] where too little is left, [`Interrupted`] when it was told to stop while it waited.
     pub fn reserve(&self, worst: Tokens, cancel: &Cancel) -> Result<Ticket<'_>> {
         let nano_usd = self.limits.prices.map(|prices| prices.nano_usd(worst));
         let line = serde_json::to_vec(&Line::Reserved { tokens: worst, nano_usd })?;
@@ -153,7 +153,7 @@ impl Budget {
                 return Err(Interrupted.into());
             }
             if state.under_way == 0 {
-                return Err(Exhausted(short.unwrap_or_default()).into());
+                return Err(BudgetExhausted(short.unwrap_or_default()).into());
             }
             state = self.settled.wait_timeout(state, LOOK).unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -297,7 +297,7 @@ mod tests {
 
     fn stopped(budget: &Budget, worst: Tokens) -> String {
         let error = budget.reserve(worst, &Cancel::default()).err().unwrap();
-        assert!(error.is::<Exhausted>(), "{error:#}");
+        assert!(error.is::<BudgetExhausted>(), "{error:#}");
         error.to_string()
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::anyhow;
-use pipeline::{Exhausted, Secret};
+use pipeline::{BudgetExhausted, Secret};
 use serde_json::Value;
 
 use super::super::Failed;
@@ -51,7 +51,7 @@ pub(super) fn refusal(config: &OpenaiConfig, url: &str, status: u16, text: &str,
     // Some say so with a status that elsewhere means a bad question or a pause; no patience and no other question fills an account.
     if status == 402 || ((400..500).contains(&status) && NO_CREDIT.iter().any(|words| low.contains(words))) {
         let credit = "\nhelp: the account has no credit left; answered calls are kept";
-        return Trouble::Final(Exhausted(format!("{why}{credit}")).into());
+        return Trouble::Final(BudgetExhausted(format!("{why}{credit}")).into());
     }
     match status {
         408 | 409 | 425 | 429 | 500 | 502.. => Trouble::Passing { why, after },
@@ -205,7 +205,7 @@ mod tests {
         {
             let Trouble::Final(error) = refusal(&config(), "URL", status, text, None) else { panic!("tried again") };
             assert!(
-                error.is::<Exhausted>() && error.to_string().contains("\nhelp: the account has no credit left"),
+                error.is::<BudgetExhausted>() && error.to_string().contains("\nhelp: the account has no credit left"),
                 "{error}"
             );
         }

@@ -1,6 +1,6 @@
 //! The provider against a server that answers as it should, or refuses as servers do.
 
-use pipeline::{Exhausted, Secret, Unreachable};
+use pipeline::{BudgetExhausted, Secret, Unreachable};
 use tempfile::TempDir;
 
 use super::super::conformance::{conforms, request};
@@ -137,7 +137,7 @@ fn an_empty_account_is_a_quota_and_other_refusals_are_about_one_question() {
     for (status, body) in [(402, "pay"), (429, r#"{"error":{"code":"insufficient_quota"}}"#)] {
         let server = MockServer::start(move |_, _| Some(response(status, "", body)));
         let error = ask(&remote(&server).1).unwrap_err();
-        assert!(error.is::<Exhausted>() && error.to_string().contains("\nhelp: the account"), "{error:#}");
+        assert!(error.is::<BudgetExhausted>() && error.to_string().contains("\nhelp: the account"), "{error:#}");
         assert_eq!(server.received().len(), 1);
     }
     let server = MockServer::start(|_, _| Some(response(400, "", "too\nlong")));
@@ -281,7 +281,7 @@ fn a_budget_holds_over_all_runs() {
         calls += usize::from(error.is_none());
     }
     let error = error.unwrap();
-    assert!(error.is::<Exhausted>() && error.to_string().contains("\nhelp: raise `budget_usd`"), "{error:#}");
+    assert!(error.is::<BudgetExhausted>() && error.to_string().contains("\nhelp: raise `budget_usd`"), "{error:#}");
     assert!((10..=16).contains(&calls) && server.received().len() == calls, "{calls} calls");
     let spent = open(0.001).budget.spent().unwrap();
     assert_eq!((spent.calls, spent.nano_usd), (calls as u64, calls as u64 * 60_000));
@@ -302,7 +302,7 @@ fn a_limit_of_calls_counts_answers_and_not_refusals() {
     let (_ledger, remote) = open(&few);
     ask(&remote).unwrap();
     ask(&remote).unwrap();
-    assert!(ask(&remote).unwrap_err().is::<Exhausted>());
+    assert!(ask(&remote).unwrap_err().is::<BudgetExhausted>());
     assert_eq!(server.received().len(), 4, "two refusals and two answers");
 }
 

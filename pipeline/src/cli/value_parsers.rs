@@ -1,0 +1,53 @@
+//! Values of the command line as people write them.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::{PathBufValueParser, TypedValueParser};
+
+use crate::home_dir::expand_tilde;
+
+/// A path, in which `~` is the home also where no shell has put it there.
+pub(super) fn place() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().map(|path| expand_tilde(&path))
+}
+
+/// A finite number.
+pub(super) fn rating(text: &str) -> Result<f32, String> {
+    text.parse().ok().filter(|rating: &f32| rating.is_finite()).ok_or_else(|| "wanted a finite number".into())
+}
+
+/// A whole number from 1.
+pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|&count| count > 0).ok_or_else(|| "wanted a whole number from 1".into())
+}
+
+/// `30d` and the like.
+pub(super) fn age(text: &str) -> Result<Duration, String> {
+    let unit = text.chars().last().unwrap_or_default();
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3600,
+        'd' => 86_400,
+        'w' => 604_800,
+        _ => 0,
+    };
+    let number = text.strip_suffix(unit).and_then(|number| number.parse::<u64>().ok());
+    let seconds = number.filter(|_| seconds > 0).and_then(|number| number.checked_mul(seconds));
+    seconds
+        .map(Duration::from_secs)
+        .ok_or_else(|| "wanted a number and `s`, `m`, `h`, `d` or `w`, such as `30d`".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages() {
+        let seconds = |text| age(text).map(|age| age.as_secs()).ok();
+        assert_eq!(["0s", "90m", "30d", "2w"].map(seconds), [0, 5400, 2_592_000, 1_209_600].map(Some));
+        assert_eq!(["", "d", "30", "-1d", "3 d", "1.5h", "30ü", "99999999999999999999d"].map(seconds), [None; 8]);
+    }
+}

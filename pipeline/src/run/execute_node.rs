@@ -1,0 +1,247 @@
+//! One node brought up to date.
+
+use std::collections::BTreeMap;
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+
+use super::{Locked, Run};
+use crate::asset::Resolved;
+use crate::checkpointing::ResumePoint;
+use crate::event::{Event, Status};
+use crate::failpoints::reached;
+use crate::key::KeyMaterial;
+use crate::spec::Edge;
+use crate::store::{Damage, DisplacedFile, Entry, KeyLock, Lookup};
+use crate::{Interrupted, MissReason};
+
+/// How often a waiting run looks whether the lock is free: soon enough for a person, seldom enough for the disk.
+const WAIT: Duration = Duration::from_millis(100);
+
+/// The digests that a node reads, of one moment: while it waits for a lock, another node may make one of its inputs again,
+/// with other bytes, and what goes into the key must be what the stage reads.
+pub(super) struct Contents(BTreeMap<(usize, &'static str), String>);
+
+impl Contents {
+    /// The content behind an edge of the node.
+    pub fn behind(&self, edge: &Edge) -> String {
+        self.0.get(&(edge.node, edge.port)).cloned().unwrap_or_default()
+    }
+}
+
+impl Run<'_> {
+    /// Makes the node a hit, running it where it is none. Its needs are up to date.
+    pub(super) fn execute_node(&self, index: usize) -> anyhow::Result<Status> {
+        let mut forced = self.options.forced.contains(&index);
+        let mut status = Status::Hit;
+        // Damage sends us round again: each turn moves at least one damaged object out of the way, so this ends.
+        loop {
+            let assets =
+                self.project.assets.fetched(self.project.node(index), &self.progress(index), &self.options.cancel)?;
+            let contents = self.contents(index);
+            let material = self.project.material(index, &assets, &|edge| contents.behind(edge));
+            let key = material.key();
+            let gc_lock = self.project.store.enter()?;
+            self.record.keyed(index, &key)?;
+            let found = if forced { Lookup::Nothing } else { self.project.store.lookup(&key)? };
+            drop(gc_lock);
+            let entry = match found {
+                Lookup::Entry(entry) if !self.lacks(&entry) => *entry,
+                found => {
+                    let before = match &found {
+                        Lookup::Entry(entry) => Some(entry.clone()),
+                        _ => None,
+                    };
+                    let reason = match forced {
+                        true => MissReason::Forced,
+                        false if before.is_some() => MissReason::Incomplete,
+                        false => self.project.reason(index, &material, &found)?,
+                    };
+                    if self.remade_inputs(index, &contents)? {
+                        continue;
+                    }
+                    let flight = self.flights.claim(&key, &self.id(index), |maker| {
+                        let holder = format!("{maker} in this run");
+                        self.tell(&Event::Waiting { stage: self.id(index), holder });
+                    });
+                    let lock = self.lock(index, &key)?;
+                    match if forced { Lookup::Nothing } else { self.project.store.lookup(&key)? } {
+                        // Another run made it while we waited.
+                        Lookup::Entry(entry) if before.as_ref().is_none_or(|before| before.made != entry.made) => {
+                            *entry
+                        }
+                        _ => {
+                            let made = self.make(index, material, &contents, &assets, reason);
+                            status = Status::Ran;
+                            let entry = match (made, before) {
+                                (Err(error), Some(before)) if !error.is::<Interrupted>() => {
+                                    self.warn(
+                                        index,
+                                        &format!(
+                                            "the result of before is served, and still lacks something: {error:#}"
+                                        ),
+                                    );
+                                    *before
+                                }
+                                (made, _) => made?,
+                            };
+                            forced = false;
+                            drop((lock, flight));
+                            reached("unlocked", &self.project.store.scratch(&key));
+                            entry
+                        }
+                    }
+                }
+            };
+            if let Some(damage) = self.show(index, &entry)? {
+                self.warn(index, &format!("{damage}; it is made again"));
+                continue;
+            }
+            self.done.lock().unwrap_or_else(PoisonError::into_inner).insert(index, entry);
+            return Ok(status);
+        }
+    }
+
+    /// Whether an earlier run left a result of which its stage said that it lacks something.
+    fn lacks(&self, entry: &Entry) -> bool {
+        entry.made.incomplete && entry.made.run != self.record.id()
+    }
+
+    /// Runs the stage and commits its result.
+    fn make(
+        &self,
+        index: usize,
+        material: KeyMaterial,
+        contents: &Contents,
+        assets: &[(String, Resolved)],
+        reason: MissReason,
+    ) -> anyhow::Result<Entry> {
+        let key = material.key();
+        let before = self.project.store.entry(&key)?;
+        let scratch = self.project.store.scratch(&key);
+        let (saved, damage) = ResumePoint::with_damage(&scratch)?;
+        self.record.missed(index, &reason, self.project.node(index).trained_on());
+        let why = reason.to_string();
+        self.tell(&Event::StageStarted { stage: self.id(index), key, reason, why, resumed: saved.is_some() });
+        if let Some(text) = damage.told(saved) {
+            self.warn(index, &text);
+        }
+        let entry = self.attempt(index, material, contents, assets)?;
+        self.checked
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(entry.outputs.iter().map(|output| output.digest.clone()));
+        let differs = |old: &Entry| {
+            old.outputs
+                .iter()
+                .find(|old| entry.output(&old.port).map(|new| &new.digest) != Some(&old.digest))
+                .map(|old| old.port.clone())
+        };
+        if let Some(port) = before.as_ref().filter(|before| !before.made.incomplete).and_then(differs) {
+            self.warn(
+                index,
+                &format!(
+                    "{port} came out with other bytes than before on the same key: the stage is not deterministic"
+                ),
+            );
+        }
+        Ok(entry)
+    }
+
+    /// Brings the view up to date.
+    fn show(&self, index: usize, entry: &Entry) -> anyhow::Result<Option<Damage>> {
+        match self.project.store.show(&self.project.experiment.name, &self.id(index), entry)? {
+            Ok(kept) => {
+                for DisplacedFile { view, aside } in kept {
+                    let (view, aside) = (view.display(), aside.display());
+                    self.warn(
+                        index,
+                        &format!(
+                            "`{view}` was changed or made by hand; it is restored, and yours is kept as `{aside}`"
+                        ),
+                    );
+                }
+                Ok(None)
+            }
+            Err(damage) => Ok(Some(damage)),
+        }
+    }
+
+    /// Checks the contents of the inputs; where one is damaged, the stage that made it is visited again. Says whether any was.
+    fn remade_inputs(&self, index: usize, contents: &Contents) -> anyhow::Result<bool> {
+        let mut remade = false;
+        for edge in self.project.node(index).inputs.iter().flat_map(|(_, edges)| edges) {
+            let digest = contents.behind(edge);
+            if self.checked.lock().unwrap_or_else(PoisonError::into_inner).contains(&digest) {
+                continue;
+            }
+            match self.project.store.check_object(&digest)? {
+                Ok(_) => {
+                    self.checked.lock().unwrap_or_else(PoisonError::into_inner).insert(digest);
+                }
+                Err(damage) => {
+                    self.warn(edge.node, &format!("{damage}; it is made again"));
+                    let start = Instant::now();
+                    match self.execute_node(edge.node)? {
+                        // Somebody else made it. If that was this run, it has told so.
+                        Status::Hit => {
+                            let done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+                            done.get(&edge.node).into_iter().for_each(|entry| self.record.gives(edge.node, entry));
+                        }
+                        status => self.tell_end(edge.node, status, start, None),
+                    }
+                    remade = true;
+                }
+            }
+        }
+        Ok(remade)
+    }
+
+    /// Takes the lock of a key, waiting for whoever holds it.
+    fn lock(&self, index: usize, key: &str) -> anyhow::Result<KeyLock> {
+        let mut told = None;
+        for refusals in 0.. {
+            if self.options.cancel.is_raised() {
+                break;
+            }
+            let holder = match self.project.store.try_lock(key, &self.record.holder())? {
+                Ok(lock) => {
+                    reached("locked", &self.project.store.scratch(key));
+                    return Ok(lock);
+                }
+                Err(holder) => holder.map_or_else(|| "another run".into(), |holder| holder.to_string()),
+            };
+            // One refusal says nothing: `gc` and `verify` try locks for a moment, and a new holder has to sign first.
+            if refusals > 0 {
+                if self.options.no_wait {
+                    return Err(Locked { stage: self.id(index), holder }.into());
+                }
+                if told.as_ref() != Some(&holder) {
+                    self.tell(&Event::Waiting { stage: self.id(index), holder: holder.clone() });
+                    told = Some(holder);
+                }
+            }
+            reached("waits", &self.project.store.scratch(key));
+            std::thread::sleep(WAIT);
+        }
+        Err(Interrupted.into())
+    }
+
+    /// What a node reads; what it needs is up to date.
+    fn contents(&self, index: usize) -> Contents {
+        let done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        let content = |edge: &Edge| {
+            let output = done.get(&edge.node).and_then(|entry| entry.output(edge.port));
+            ((edge.node, edge.port), output.map(|output| output.digest.clone()).unwrap_or_default())
+        };
+        let edges = self.project.node(index).inputs.iter().flat_map(|(_, edges)| edges);
+        Contents(edges.map(content).collect())
+    }
+
+    pub(super) fn id(&self, index: usize) -> String {
+        self.project.node(index).id.clone()
+    }
+
+    pub(super) fn warn(&self, index: usize, text: &str) {
+        self.tell(&Event::Warning { stage: self.id(index), text: text.into() });
+    }
+}

@@ -1,0 +1,39 @@
+//! Settings that want an input, and settings that leave no room for one.
+
+use super::Edge;
+use super::stage_block::StageBlock;
+use super::tree::Tree;
+use crate::Requirement;
+use crate::diagnostic::{Diagnostic, Span};
+
+/// What is wrong between the settings of a stage and its inputs; `with` is its config as written.
+pub(crate) fn fault(
+    block: &StageBlock,
+    requirement: &Requirement,
+    with: &Tree,
+    inputs: &[(String, Vec<Edge>)],
+) -> Option<Diagnostic> {
+    let connected = inputs.iter().any(|(port, edges)| port == requirement.port && !edges.is_empty());
+    if connected == requirement.connected {
+        return None;
+    }
+    let (stage, setting, port) = (block.name, requirement.setting, requirement.port);
+    let message = match connected {
+        false => format!("`{stage}` has no input `{port}`, which `{setting}` wants: {}", requirement.why),
+        true => format!("`{stage}` has an input `{port}`, beside which `{setting}` has no place: {}", requirement.why),
+    };
+    let span = place(with, setting).unwrap_or_else(|| block.span_of(block.inputs));
+    Some(Diagnostic::at(span, message).help(requirement.help))
+}
+
+/// Where a setting is written, or else what of its path is; none where it has its default.
+fn place(with: &Tree, setting: &str) -> Option<Span> {
+    let mut here = with;
+    let mut found = None;
+    for key in setting.split('.') {
+        let Some(entry) = here.get(key) else { break };
+        found = Some(entry.key_span);
+        here = &entry.value;
+    }
+    found
+}

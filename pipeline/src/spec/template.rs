@@ -1,0 +1,95 @@
+//! The file that `apprentice init` writes.
+
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Write};
+use std::path::Path;
+
+use super::document;
+
+/// Stands in the template beside what is about the data set that it uses.
+const MARK: &str = "←";
+
+/// Writes the template `text` to `path`, named after the file, which must not exist: an experiment is never overwritten.
+///
+/// # Errors
+/// When the file exists or cannot be written, or cannot give its name to an experiment.
+pub fn write_template(path: &Path, text: &str) -> anyhow::Result<()> {
+    let text = named(text, &name(path)?, path);
+    let file = OpenOptions::new().write(true).create_new(true).open(path);
+    let mut file = file.map_err(|error| match error.kind() {
+        ErrorKind::AlreadyExists => {
+            anyhow::anyhow!("`{}` exists already\nhelp: give another name; nothing is overwritten", path.display())
+        }
+        ErrorKind::NotFound => {
+            anyhow::anyhow!("there is no folder for `{}`\nhelp: make it first", path.display())
+        }
+        _ => anyhow::anyhow!("cannot write `{}`: {error}", path.display()),
+    })?;
+    file.write_all(text.as_bytes())
+        .and_then(|()| file.sync_all())
+        .map_err(|error| anyhow::anyhow!("cannot write `{}`: {error}", path.display()))
+}
+
+/// The name of the experiment in a file: that of the file without its ending.
+fn name(path: &Path) -> anyhow::Result<String> {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    if document::is_experiment(&stem) {
+        return Ok(stem);
+    }
+    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c.to_ascii_lowercase() } else { '-' };
+    let near: String = stem.chars().map(plain).take(document::LONGEST).collect();
+    let near = Some(near.trim_matches(['-', '_'])).filter(|near| document::is_experiment(near)).unwrap_or("my");
+    anyhow::bail!(
+        "the experiment in `{}` would be called `{stem}`, which is no name for an experiment\nhelp: {}; for example `{}`",
+        path.display(),
+        document::NAME_RULE,
+        path.with_file_name(format!("{near}.yaml")).display(),
+    )
+}
+
+/// The template under another name: the comment at its top is about the file that it was.
+fn named(text: &str, name: &str, path: &Path) -> String {
+    let rest: Vec<&str> = text.lines().skip_while(|line| !line.starts_with("name:")).skip(1).collect();
+    let marked = if text.contains(MARK) {
+        format!("# For a log of your own, change the lines marked with `{MARK}`. ")
+    } else {
+        "# ".to_owned()
+    };
+    format!(
+        "# An experiment, written by `apprentice init`. Run it with\n#\n#     apprentice run {}\n#\n\
+         {marked}`apprentice plan` says what would run, and why.\nname: {name}\n{}\n",
+        path.display(),
+        rest.join("\n")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_existing_file_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mine.yaml");
+        write_template(&path, "# old words\nname: a\n\nstages: {} # ← yours\n").unwrap();
+        let error = write_template(&path, "name: b\n").unwrap_err().to_string();
+        assert!(error.contains("exists already"), "{error}");
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.ends_with("why.\nname: mine\n\nstages: {} # ← yours\n"), "{text}");
+        assert!(!text.contains("old words") && text.contains("the lines marked with `←`"), "{text}");
+        let error = write_template(&folder.path().join("no/mine.yaml"), "").unwrap_err().to_string();
+        assert!(error.contains("there is no folder"), "{error}");
+    }
+
+    #[test]
+    fn a_file_whose_name_cannot_be_an_experiment_is_not_written() {
+        for (file, near) in [("My Log.yaml", "my-log"), ("store.yaml", "my"), ("käse.yml", "k-se"), ("...", "my")] {
+            let error = write_template(Path::new(file), "name: a\n").unwrap_err().to_string();
+            assert!(
+                error.contains("no name for an experiment") && error.ends_with(&format!("`{near}.yaml`")),
+                "{error}"
+            );
+            assert!(!Path::new(file).exists());
+        }
+    }
+}
