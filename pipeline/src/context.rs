@@ -59,7 +59,7 @@ impl Context {
     pub fn calls(&self) -> &Path {
         &self.calls
     }
-    /// The [ledger](crate::units::Ledger) of what the experiment's stage spent, in all its runs, settings and cells.
+    /// The [ledger](crate::checkpointing::Ledger) of what the experiment's stage spent, in all its runs, settings and cells.
     #[must_use]
     pub fn spent(&self) -> &Path {
         &self.spent
