@@ -146,5 +146,5 @@ fn what_is_asked_for_wrongly(project: &Project) {
         .says(&["`policy` was swept", "policy@seed=0, policy@seed=1"]);
     project.run(&["inspect", "log"]).ends_with(2).says(&["say which output of `log`", "interactions, items, users"]);
     project.run(&["inspect", "lgo.items"]).ends_with(2).says(&["neither a file nor an output of experiment `smoke`"]);
-    project.run(&["inspect", "x.yaml"]).ends_with(1).says(&["is of an unknown format", "help: "]);
+    project.run(&["inspect", "x.yaml"]).ends_with(2).says(&["x.yaml: is text", "help: an editor shows it"]);
 }

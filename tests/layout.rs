@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::process::Command;
 
 use crate::project::repository;
 use crate::source::{Source, sources};
@@ -27,6 +28,9 @@ const FOR_STAGES: &[&str] = &["artifact", "env", "ground", "llm", "nn"];
 pub const EXCEPTION: (&[&str], &str) = (&["evaluate", "irl"], "rl");
 
 const LONGEST: usize = 500;
+
+/// What lies at the top of the repository, beside files and folders whose names begin with a dot.
+const TOP: [&str; 8] = ["Cargo.lock", "Cargo.toml", "README.md", "artifacts", "configs", "pipeline", "stages", "tests"];
 
 /// The modules at the root of the crate that a text names: `crate::env::…`, `crate::{artifact::…, nn}`.
 pub fn imports(program: &str) -> BTreeSet<String> {
@@ -120,6 +124,28 @@ fn files_are_short_and_tests_are_run() {
             "{path} says nothing"
         );
     }
+}
+
+/// The names at the top of the repository that git does not ignore; outside a checkout all but the folder of builds.
+fn top_level() -> BTreeSet<String> {
+    let git = Command::new("git")
+        .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
+        .current_dir(repository())
+        .output();
+    if let Some(listed) = git.ok().filter(|ended| ended.status.success() && !ended.stdout.is_empty()) {
+        let paths = String::from_utf8_lossy(&listed.stdout).into_owned();
+        let first = |path: &str| path.split('/').next().unwrap_or_default().to_owned();
+        return paths.split_terminator('\0').map(first).collect();
+    }
+    let entries = fs::read_dir(repository()).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
+    names.filter(|name| name != "target").collect()
+}
+
+#[test]
+fn the_top_level_is_the_one_on_the_card() {
+    let found: Vec<String> = top_level().into_iter().filter(|name| !name.starts_with('.')).collect();
+    assert_eq!(found, TOP, "put a new file beside what it belongs to, below one of these folders");
 }
 
 #[test]

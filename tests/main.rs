@@ -2,6 +2,7 @@
 
 mod assets;
 mod csv;
+mod docs;
 mod ids;
 mod inspect;
 mod layout;
@@ -22,3 +23,4 @@ mod smoke;
 mod source;
 mod texts;
 mod versions;
+mod wire_format;

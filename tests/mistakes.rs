@@ -213,3 +213,17 @@ fn a_stage_that_warns_twice_is_heard_twice() {
     project.ok(&["run", "x.yaml"]).says(&warned);
     project.ok(&["runs", "last"]).prints(&warned);
 }
+
+#[test]
+fn times_that_lose_their_order_within_a_second_are_told() {
+    let project = Project::new()
+        .config(
+            "name: x\nassets: { a: { from: [{ path: logs/ }] } }\nstages:\n  log:\n    use: ingest.table\n    with: { asset: a, \
+             log: { file: l.csv, user: u, item: i, rating: r, timestamp: { column: t, unit: milliseconds } } }\n",
+        )
+        .file("logs/l.csv", "u,i,r,t\n1,a,3,1609459200900\n1,b,4,1609459200100\n2,a,4,1609459200100\n");
+    project.ok(&["run", "x.yaml"]).says(&[
+        "l.csv: 1 of 3 rows share their second with an earlier row of the same user",
+        "sort the file by time first",
+    ]);
+}

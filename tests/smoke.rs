@@ -87,8 +87,8 @@ fn the_events_tell_the_whole_run() {
     assert!(events.iter().filter(is("progress")).any(|event| event["stage"] == "demos" && event["total"].is_u64()));
     // Nothing that may take minutes is silent, also after the last epoch and the last episode.
     let ends = |stage: &str, label: &str| {
-        let moved = events.iter().filter(is("progress"));
-        let last = moved.filter(|event| event["stage"] == stage && event["label"] == label).last();
+        let mut moved = events.iter().filter(is("progress"));
+        let last = moved.rfind(|event| event["stage"] == stage && event["label"] == label);
         last.is_some_and(|event| event["total"].is_u64() && event["done"] == event["total"])
     };
     for label in ["fit", "complete", "spread", "distances", "vectors"] {

@@ -149,25 +149,25 @@ impl Names {
     fn session(&self, query: &RecommendQuery, network: &dyn Scores) -> Result<Session> {
         let user = self.user_of.get(&query.user);
         let unknown = || {
+            let Self { users, rows, .. } = self;
             let known = self.user_of.keys().next().map_or_else(String::new, |id| format!(", such as {id:?}"));
-            let Self { users, .. } = self;
-            UsageError(format!(
-                "the policy knows no user {:?}\nhelp: it knows the {users} users of its log by their ids{known}",
-                query.user
-            ))
+            let help = match rows {
+                true => format!("with `--rows` users are row numbers from 0, and it knows {users}"),
+                false => format!("it knows the {users} users of its log by their ids{known}"),
+            };
+            UsageError(format!("the policy knows no user {:?}\nhelp: {help}", query.user))
         };
         let item = |name: &String| {
-            let wrong = |what: String| UsageError(format!("{what}; `apprentice inspect log.items --rows` lists them"));
             let titled = self.titled.get(name).map_or(&[][..], Vec::as_slice);
             match (self.item_of.get(name), titled) {
                 (Some(&item), _) | (None, &[item]) => Ok(item),
-                (None, []) => Err(wrong(format!(
+                (None, []) => Err(UsageError(format!(
                     "the policy's catalogue has no item {name:?}\nhelp: give its id or its exact title"
                 ))),
                 (None, several) => {
                     let ids: Vec<String> = several.iter().map(|&item| self.item(item, 0.0).id).collect();
                     let (ids, count) = (ids.join(", "), several.len());
-                    Err(wrong(format!("{count} items have the title {name:?}\nhelp: give the id of one: {ids}")))
+                    Err(UsageError(format!("{count} items have the title {name:?}\nhelp: give the id of one: {ids}")))
                 }
             }
         };

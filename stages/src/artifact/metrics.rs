@@ -9,6 +9,10 @@ use pipeline::{Artifact, Figures};
 
 use super::frame;
 
+/// What the name of a row ends in that shows the policies of another row once more, where nothing of an episode is shown again:
+/// as `recommend --exclude-history` serves them.
+pub const WITHOUT_REPEATS: &str = " without repeats";
+
 /// One cell of the table.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Metric {

@@ -58,7 +58,7 @@ pub use items::Items;
 pub use matrix::read_matrix;
 pub(crate) use member::check_member;
 pub use memories::{Memories, Memory};
-pub use metrics::{Metric, Metrics, figures};
+pub use metrics::{Metric, Metrics, WITHOUT_REPEATS, figures};
 pub use network::{Network, Origin, Policy, RewardModel};
 pub use page::Page;
 pub(crate) use parquet_open::{PARQUET_MAGIC, codec_not_read, damaged, open_parquet};

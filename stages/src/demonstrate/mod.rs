@@ -440,6 +440,10 @@ fn tell(played: &[Played], desk: &Desk, again: bool, start: Instant, cx: &Contex
     let unread: usize = played.iter().filter_map(|played| played.unread.as_ref()).map(|(_, count)| count).sum();
     if unread > 0 {
         cx.note("answers without a choice", format!("{unread}; the retriever's first choice stands in for them"));
+        cx.warn(format!(
+            "{unread} of {decisions} decisions are not the language model's: the retriever's first choice stands in for answers \
+             without a choice"
+        ));
     }
     let unvalued: usize = played.iter().map(|played| played.unvalued).sum();
     if unvalued > 0 {

@@ -13,17 +13,21 @@ pub struct Cycle {
     pub order: Vec<u32>,
     /// How many of them it cycles over.
     pub length: usize,
+    /// Whether any rating of the log was high enough; else all were counted.
+    pub any_high: bool,
 }
 
 impl Cycle {
     /// The cycle over the `length` items of a catalogue of `items` with most ratings of `at_least` in `log`, from the first of
     /// the order on. (Coat's train log, 8 items and ratings of 4 or 5: 0, 252, 99, 120, 102, 98, 90, 103, without a tie at the
-    /// end, which return 77.028 by EasyRL4Rec's protocol; begun elsewhere or in another order at most 77.197.)
+    /// end, which return 77.028 by EasyRL4Rec's protocol; begun elsewhere or in another order at most 77.197.) Where no rating is as
+    /// high, as on a scale that ends below it, all are counted.
     ///
     /// # Errors
     /// On a log with items beyond the catalogue, or an empty cycle.
     pub fn new(log: &Interactions, items: usize, at_least: f32, length: usize) -> Result<Self> {
         ensure!(length > 0 && items > 0, "a cycle of no item\nhelp: take one more than the audience's `window`");
+        let any_high = log.rating.iter().any(|&rating| rating >= at_least);
         let mut counts = vec![0_usize; items];
         for (row, (&item, &rating)) in log.item.iter().zip(&log.rating).enumerate() {
             let count = counts.get_mut(item as usize).with_context(|| {
@@ -31,11 +35,11 @@ impl Cycle {
                     "row {row} of the log names item {item} in a catalogue of {items}\nhelp: take both from one ingest stage"
                 )
             })?;
-            *count += usize::from(rating >= at_least);
+            *count += usize::from(rating >= at_least || !any_high);
         }
         let mut order: Vec<u32> = (0..items as u32).collect();
         order.sort_by_key(|&item| (std::cmp::Reverse(counts[item as usize]), item));
-        Ok(Self { order, length: length.min(items) })
+        Ok(Self { order, length: length.min(items), any_high })
     }
 }
 
@@ -63,6 +67,8 @@ mod tests {
         };
         let cycle = Cycle::new(&log, 6, 4.0, 3).unwrap();
         assert_eq!(cycle.order, [4, 0, 2, 1, 3, 5]);
+        let low = Cycle::new(&log, 6, 6.0, 3).unwrap();
+        assert_eq!((low.order, low.any_high), (vec![0, 4, 2, 1, 3, 5], false), "a scale that ends below counts all");
         // Rewards 5, 4, 3 with a window of 2: the best cycle there is, 120 over 30 turns.
         let mut world = cluster_world(&[5.0, 4.0, 3.0], 2, 2, 30, 1);
         let played = play(&world, &[0], &cycle, 1).unwrap();

@@ -8,11 +8,14 @@ use crate::artifact::Interactions;
 pub const USUAL_PRIOR: f64 = 5.0;
 
 /// The shrunken mean rating (Σ ratings + m·μ) / (n + m) of each item, with μ the log's mean rating: the posterior mean of a
-/// normal model. An item without ratings stands at μ; at m = 0, the plain mean, it stands at 0.
+/// normal model. An item without ratings stands at μ; at m = 0, the plain mean, it stands at 0. Where all ratings are one, such as in
+/// a log without any, what is popular is what was rated most often.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Popularity {
     /// One value an item, on the log's rating scale.
     pub mean: Vec<f64>,
+    /// How often each item was rated, where all ratings of the log are this one.
+    pub of_one_rating: Option<(f32, Vec<f64>)>,
 }
 
 impl Popularity {
@@ -38,14 +41,16 @@ impl Popularity {
             if all > 0.0 { (sum + prior * global) / all } else { 0.0 }
         };
         let mean = sums.iter().zip(&counts).map(mean).collect();
-        Ok(Self { mean })
+        let one = log.rating.iter().all(|rating| *rating == log.rating[0]);
+        Ok(Self { mean, of_one_rating: one.then_some((log.rating[0], counts)) })
     }
 
     /// All items, most popular first; ties go to the lowest id.
     #[must_use]
     pub fn order(&self) -> Vec<u32> {
-        let mut order: Vec<u32> = (0..self.mean.len() as u32).collect();
-        order.sort_by(|&a, &b| self.mean[b as usize].total_cmp(&self.mean[a as usize]).then(a.cmp(&b)));
+        let by = self.of_one_rating.as_ref().map_or(&self.mean, |(_, counts)| counts);
+        let mut order: Vec<u32> = (0..by.len() as u32).collect();
+        order.sort_by(|&a, &b| by[b as usize].total_cmp(&by[a as usize]).then(a.cmp(&b)));
         order
     }
 }
@@ -69,6 +74,8 @@ mod tests {
             assert!((found - expected).abs() < 1e-12, "{found} for {expected}");
         }
         assert_eq!(popularity.order(), [0, 2, 1, 4, 3]);
+        let all_one = Interactions { rating: vec![1.0; 8], ..log.clone() };
+        assert_eq!(Popularity::of(&all_one, 5, 5.0).unwrap().order(), [2, 0, 3, 1, 4], "by how often, not by number");
         assert_eq!(Popularity::of(&log, 5, 0.0).unwrap().mean, [5.0, 0.0, 20.0 / 6.0, 1.0, 0.0]);
         assert!(Popularity::of(&log, 3, 5.0).unwrap_err().to_string().contains("row 7 of the log names item 3"));
         assert!(Popularity::of(&Interactions::default(), 3, 5.0).is_err());

@@ -69,7 +69,8 @@ pub struct Evaluate {
     /// What is popular is what is rated best on average, where each item is given so many ratings at the log's mean beside its
     /// own; 0 is the plain mean, under which one lucky rating makes an item popular.
     pub popularity_prior: f64,
-    /// The popular cycle shows the items with most ratings of at least this, on the log's scale; 4 by default.
+    /// The popular cycle shows the items with most ratings of at least this, on the log's scale; 4 by default. Where no rating is
+    /// as high, it counts all.
     pub liked: f64,
     /// The controls that are trained here.
     pub controls: Controls,
@@ -184,7 +185,8 @@ impl Stage for Evaluate {
     /// spared turns; privilege goes by whose the distances are; `gap` only of policies that learned at `training`.
     /// 6: policies of values that are to draw are refused. 7: several teachers, and what they were asked; the controls'
     /// training is fused, so sums round otherwise. 8: the best plan and its bound; plans of fitted worlds; the gradients of the
-    /// controls that are trained are summed in parts, for threads. 9: policies that were never trained are said to be.
+    /// controls that are trained are summed in parts, for threads. 9: policies that were never trained are said to be; in
+    /// a log of one rating popular is what was rated most often, and where no rating is liked the popular cycle counts all.
     const VERSION: u32 = 9;
     const ABOUT: &'static str = "judge policies in a world they did not learn from, beside honest controls";
     type Inputs = Inputs;

@@ -14,7 +14,7 @@ use super::plans::PLAN;
 use super::teacher::Turns;
 use super::teachers::{TEACHER, Teacher};
 use super::{Act, Evaluate, Inputs};
-use crate::artifact::{Interactions, Metric, Origin, Policy, Rankings, Repeats, World};
+use crate::artifact::{Interactions, Metric, Origin, Policy, Rankings, Repeats, WITHOUT_REPEATS, World};
 use crate::env::{
     Agent, Cycle, Episodes, GreedyOracle, Popular, Popularity, Random, Ranked, Student, WithoutRepeats, play, unplanned,
 };
@@ -29,9 +29,6 @@ pub(super) const BEST: &str = "best plan";
 pub(super) const RETRIEVER: &str = "retriever alone";
 pub(super) const CONSTANT: &str = "constant-reward learner";
 pub(super) const CLONING: &str = "behaviour cloning";
-
-/// What the name of a row of policies ends in that show nothing twice.
-const NO_REPEATS: &str = " without repeats";
 
 const KNOWS_DISTANCES: &str = "privileged: knows the judging distances";
 const KNOWS_ALL: &str = "privileged: knows the judging rewards and distances; myopic, so not a proven upper bound";
@@ -66,13 +63,16 @@ pub(super) struct Favourites {
     /// All items, most popular first.
     order: Vec<u32>,
     cycle: Cycle,
+    /// The one rating of a log that has no other.
+    one_rating: Option<f32>,
 }
 
 /// The popular items of a log; as many in the cycle as the judge's users remember, and one more.
 pub(super) fn popular(train: &Interactions, world: &World, config: &Evaluate) -> Result<Favourites> {
-    let order = Popularity::of(train, world.items(), config.popularity_prior)?.order();
+    let popularity = Popularity::of(train, world.items(), config.popularity_prior)?;
     let cycle = Cycle::new(train, world.items(), config.liked as f32, world.rules.window + 1)?;
-    Ok(Favourites { order, cycle })
+    let one_rating = popularity.of_one_rating.as_ref().map(|(rating, _)| *rating);
+    Ok(Favourites { order: popularity.order(), cycle, one_rating })
 }
 
 /// A control that could not be made, as the table lists it.
@@ -108,13 +108,22 @@ impl Players<'_> {
         let fixed = 3 + usize::from(unplanned(self.world).is_none()) + usize::from(rankings.is_some());
         let cells = 2 * draws + fixed + learned;
         let bar = cx.bar("play", Some((cells * self.users.len()) as u64), "episodes");
-        let Favourites { order, cycle } = &self.popularity;
-        let cycles =
-            format!("shows in turn the {} items with most ratings of {} or more", cycle.length, self.config.liked);
+        let Favourites { order, cycle, one_rating } = &self.popularity;
+        let (length, liked) = (cycle.length, self.config.liked);
+        let cycles = match cycle.any_high {
+            true => format!("shows in turn the {length} items with most ratings of {liked} or more"),
+            false => format!(
+                "shows in turn the {length} items with most ratings, for none in the log is {liked} or more (`liked`)"
+            ),
+        };
+        let popular = match one_rating {
+            Some(rating) => format!("{KNOWS_DISTANCES}; by how often items were rated, for all ratings are {rating}"),
+            None => KNOWS_DISTANCES.to_owned(),
+        };
         let mut rows = vec![
             self.control(RANDOM, "", &Random { non_conflicting: false }, draws, &bar)?,
             self.control(FREE, KNOWS_DISTANCES, &Random { non_conflicting: true }, draws, &bar)?,
-            self.control(POPULAR, KNOWS_DISTANCES, &Popular { order: order.clone() }, 1, &bar)?,
+            self.control(POPULAR, &popular, &Popular { order: order.clone() }, 1, &bar)?,
             self.control(CYCLE, &cycles, cycle, 1, &bar)?,
             self.control(ORACLE, KNOWS_ALL, &GreedyOracle, 1, &bar)?,
         ];
@@ -212,7 +221,7 @@ impl Players<'_> {
             let taken = own.contains(&name)
                 || name.starts_with("teacher")
                 || name.starts_with(PLAN)
-                || name.ends_with(NO_REPEATS);
+                || name.ends_with(WITHOUT_REPEATS);
             ensure!(!taken, "a policy cannot be called `{name}`: that row is the evaluation's own\nhelp: rename it");
             match groups.iter_mut().find(|(known, _)| *known == name) {
                 Some((_, cells)) => cells.push(policy),
@@ -376,13 +385,13 @@ impl Players<'_> {
         }
         let remarks = [of.remark.as_str(), SERVED].into_iter().filter(|remark| !remark.is_empty());
         Ok(Row {
-            name: format!("{}{NO_REPEATS}", of.name),
+            name: format!("{}{WITHOUT_REPEATS}", of.name),
             control: of.control,
             privileged: of.privileged,
             remark: remarks.collect::<Vec<_>>().join("; "),
             cells,
             taught: None,
-            beside: Vec::new(),
+            beside: of.beside.clone(),
         })
     }
 

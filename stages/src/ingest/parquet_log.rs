@@ -17,15 +17,15 @@ use super::parquet_parts::parts;
 use super::piece::{Ids, Joined, Numbering, Piece, ReadLog, Row};
 use super::separated;
 use super::table::LogColumns;
-use super::whole::EXACT;
+use super::whole::exact_below;
 
 const SECONDS_A_DAY: i64 = 86_400;
 
 /// A column of ids.
 enum IdColumn {
     Texts(StringArray),
-    /// As pandas writes whole numbers of which one is missing.
-    Reals(Float64Array),
+    /// As pandas writes whole numbers of which one is missing, and from where on the column's type does not tell them apart.
+    Reals(Float64Array, f64),
 }
 
 /// A column of numbers.
@@ -124,7 +124,8 @@ impl IdColumn {
                 ))
             }
             kind if kind.is_floating() => {
-                Self::Reals(cast(column, &DataType::Float64)?.as_primitive::<Float64Type>().clone())
+                let reals = cast(column, &DataType::Float64)?.as_primitive::<Float64Type>().clone();
+                Self::Reals(reals, exact_below(kind))
             }
             kind if kind.is_decimal() => {
                 let texts = cast(column, &DataType::Utf8)?;
@@ -142,20 +143,20 @@ impl IdColumn {
     fn id(&self, row: usize, name: &str) -> Result<Cow<'_, str>, Fault> {
         match self {
             Self::Texts(texts) => Ok(if texts.is_null(row) { "".into() } else { texts.value(row).into() }),
-            Self::Reals(reals) if reals.is_null(row) || reals.value(row).is_nan() => Ok("".into()),
-            Self::Reals(reals) => whole(reals.value(row), name).map(Cow::Owned),
+            Self::Reals(reals, _) if reals.is_null(row) || reals.value(row).is_nan() => Ok("".into()),
+            Self::Reals(reals, below) => whole(reals.value(row), *below, name).map(Cow::Owned),
         }
     }
 }
 
-/// A whole number that a float holds.
-fn whole(number: f64, name: &str) -> Result<String, Fault> {
+/// A whole number that a float holds of a type that tells those `below` apart.
+fn whole(number: f64, below: f64, name: &str) -> Result<String, Fault> {
     if number.fract() != 0.0 || !number.is_finite() {
         return Err(Fault::value(name, &number.to_string(), "a text or a whole number"));
     }
-    if number.abs() >= EXACT {
-        let fault =
-            Fault::value(name, &format!("{number:e}"), "a whole number that a float holds exactly (below 2^53)");
+    if number.abs() >= below {
+        let wanted = format!("a whole number that such a float holds exactly (below 2^{})", below.log2());
+        let fault = Fault::value(name, &format!("{number:e}"), &wanted);
         return Err(fault.help("the column was turned into floats, in which such ids are no longer told apart: write it as integers or texts"));
     }
     Ok((number as i64).to_string())
@@ -240,6 +241,7 @@ mod tests {
     use std::fs::File;
     use std::sync::Arc;
 
+    use arrow::array::Float32Array;
     use arrow::array::{
         BinaryArray, Date32Array, Date64Array, DictionaryArray, RecordBatch, StructArray, Time32SecondArray,
     };
@@ -379,8 +381,13 @@ mod tests {
             Float64Array::from(vec![4_873_214_862_074_861_312_i64 as f64, 4_873_214_862_074_861_313_i64 as f64]);
         assert_eq!(merged.value(0), merged.value(1));
         let found = told(vec![("u", Arc::new(merged)), ("i", texts(&["x", "y"]))], json!({}));
-        assert!(found.contains("wanted a whole number that a float holds exactly"), "{found}");
+        assert!(found.contains("wanted a whole number that such a float holds exactly (below 2^53)"), "{found}");
         assert!(found.contains("help: the column was turned into floats"), "{found}");
+        // Narrower floats merge smaller ids.
+        let narrow = Float32Array::from(vec![20_000_000.0, 20_000_001.0]);
+        assert_eq!(narrow.value(0), narrow.value(1));
+        let found = told(vec![("u", Arc::new(narrow)), ("i", texts(&["x", "y"]))], json!({}));
+        assert!(found.contains("(below 2^24)"), "{found}");
     }
 
     #[test]

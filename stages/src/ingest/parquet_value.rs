@@ -9,6 +9,8 @@ use arrow::datatypes::{DataType, Float64Type};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use serde_json::Value;
 
+use super::whole::exact_below;
+
 /// A value as text, lists as lists of such, structs as records. A whole number that stands in a column of floats, as pandas makes it
 /// of integers of which one is missing, reads as the whole number; a float that is no number is missing.
 pub(super) fn value(column: &ArrayRef, row: usize) -> Result<Value> {
@@ -29,7 +31,7 @@ pub(super) fn value(column: &ArrayRef, row: usize) -> Result<Value> {
             let number = cast(&column.slice(row, 1), &DataType::Float64)?.as_primitive::<Float64Type>().value(0);
             match number {
                 number if number.is_nan() => Ok(Value::Null),
-                number if number.fract() == 0.0 && number.abs() < 1e15 => {
+                number if number.fract() == 0.0 && number.abs() < exact_below(kind) => {
                     Ok(Value::String((number as i64).to_string()))
                 }
                 _ => shown(column, row),

@@ -3,7 +3,7 @@
 //! Ids that nobody listed are numbered as they appear: within a piece by the piece, and among pieces when they are joined.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
@@ -138,6 +138,7 @@ impl ReadLog {
             cx.note(&format!("times in {name}"), format!("{} of {rows} rounded down to whole seconds", self.rounded));
         }
         let mut doubts = Vec::new();
+        doubts.extend(self.lost_order());
         for (ids, of) in self.new.iter_mut().zip(["user", "item"]) {
             if whole::mend(ids) {
                 whole::say(of, path, cx);
@@ -153,6 +154,23 @@ impl ReadLog {
 }
 
 impl ReadLog {
+    /// What is to be said where times were rounded and rows of one user came to share a second out of the file's order.
+    fn lost_order(&self) -> Option<String> {
+        if self.rounded == 0 {
+            return None;
+        }
+        let log = &self.interactions;
+        let mut seen = HashSet::with_capacity(log.len());
+        let shared = log.user.iter().zip(&log.timestamp).filter(|(user, time)| !seen.insert((**user, **time))).count();
+        (shared > 0).then(|| {
+            format!(
+                "{shared} of {} rows share their second with an earlier row of the same user: times are kept in whole seconds, so within \
+                 one the rows stay in the order of the file, and `split` keeps back the last of them; sort the file by time first",
+                log.len()
+            )
+        })
+    }
+
     /// Logs behind each other, each with whether its rows are kept. Ids that nobody listed are numbered over all of them, so that
     /// whichever are kept, an id has one number.
     pub fn behind_each_other(mut logs: Vec<(Self, bool)>) -> Self {

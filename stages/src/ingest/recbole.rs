@@ -155,7 +155,13 @@ impl Recbole {
         if whole::mend(&mut id) {
             whole::say("item_id", &file.header.file, cx);
         }
-        let title = self.title.as_deref().map_or_else(|| Ok(id.clone()), owned)?;
+        let mut title = self.title.as_deref().map_or_else(|| Ok(id.clone()), owned)?;
+        // Whoever has no title goes by the id, as in a file without titles.
+        title
+            .iter_mut()
+            .zip(&id)
+            .filter(|(title, _)| title.trim().is_empty())
+            .for_each(|(title, id)| title.clone_from(id));
         let year = self.year.as_deref().map_or_else(|| Ok(vec![None; id.len()]), |name| years(file, name, cx))?;
         let genres = match &self.genres {
             Some(name) => {
@@ -298,6 +304,15 @@ mod tests {
     }
 
     const HEADER: &str = "user_id:token\titem_id:token\trating:float\ttimestamp:float\n";
+
+    #[test]
+    fn an_item_without_a_title_goes_by_its_id() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        write("x.inter", &format!("{HEADER}9\ta\t4\t100\n"));
+        write("x.item", "item_id:token\ttitle:token_seq\tyear:token\tclass:token_seq\na\t\t1995\tDrama\n");
+        assert_eq!(read(folder.path(), &stage("")).unwrap().items.title, ["a"]);
+    }
 
     #[test]
     fn a_whole_log_becomes_three_tables() {

@@ -6,10 +6,20 @@
 use std::collections::HashSet;
 use std::path::Path;
 
+use arrow::datatypes::DataType;
 use pipeline::Context;
 
 /// From here on, neighbouring whole numbers share a float: 2⁵³.
-pub(super) const EXACT: f64 = 9_007_199_254_740_992.0;
+const EXACT: f64 = 9_007_199_254_740_992.0;
+
+/// From where on neighbouring whole numbers share a number of this type.
+pub(super) fn exact_below(kind: &DataType) -> f64 {
+    match kind {
+        DataType::Float16 => 2048.0,
+        DataType::Float32 => 16_777_216.0,
+        _ => EXACT,
+    }
+}
 
 /// A float that is a whole number, exactly.
 pub(super) fn of_float(number: f64) -> Option<i64> {

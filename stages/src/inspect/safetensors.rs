@@ -39,9 +39,24 @@ pub struct TensorDescription {
     pub bytes: u64,
     /// Whether every element is a finite number; absent when `statistics` is.
     pub finite: Option<bool>,
-    /// What its elements look like; absent for complex numbers and floats of 8 bits and less.
+    /// What its elements look like; absent for complex numbers and floats of 8 bits and less, and for texts.
     pub statistics: Option<NumberSummary>,
+    /// What it says, where its bytes are the JSON of a list of texts, as worlds and policies keep ids.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub texts: Option<TextList>,
 }
+
+/// A list of texts that a tensor of bytes holds.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TextList {
+    /// How many.
+    pub count: usize,
+    /// The first of them.
+    pub first: Vec<String>,
+}
+
+/// How many texts of a list are shown.
+const FIRST: usize = 5;
 
 /// Whether a file that begins with `start` can be of safetensors: the length of a header, then JSON.
 pub(super) fn recognise(start: &[u8]) -> bool {
@@ -109,7 +124,8 @@ impl TensorsFile {
 
     /// Describes one tensor, by its values only if `scan`.
     fn tensor(&self, name: String, info: &TensorInfo, scan: bool) -> Result<TensorDescription> {
-        let statistics = match scan {
+        let texts = if scan { self.texts(info)? } else { None };
+        let statistics = match scan && texts.is_none() {
             true => measure(info.dtype, self.data(info)?)
                 .with_context(|| format!("cannot read the tensor {}", escape::shown(&name, CELL)))?,
             false => None,
@@ -122,8 +138,24 @@ impl TensorsFile {
             bytes: (to - from) as u64,
             finite: statistics.as_ref().map(|statistics| statistics.nan + statistics.infinite == 0),
             statistics,
+            texts,
             name,
         })
+    }
+
+    /// The list of texts that a tensor of bytes holds, where it holds one.
+    fn texts(&self, info: &TensorInfo) -> Result<Option<TextList>> {
+        let mut data = self.data(info)?;
+        let mut begin = [0; 2];
+        // Most tensors of bytes are no texts; those are not read twice.
+        if info.dtype != Dtype::U8 || info.shape.len() != 1 || data.read_exact(&mut begin).is_err() || begin != *b"[\""
+        {
+            return Ok(None);
+        }
+        let mut bytes = begin.to_vec();
+        data.read_to_end(&mut bytes)?;
+        let list: Option<Vec<String>> = serde_json::from_slice(&bytes).ok();
+        Ok(list.map(|list| TextList { count: list.len(), first: list.into_iter().take(FIRST).collect() }))
     }
 
     /// Describes the tensors that the request asks for (`columns` are their names here).
@@ -297,6 +329,16 @@ Tensors
             (&false.into(), &1.into(), &3.0.into())
         );
         assert!(json["tensors"][2]["statistics"]["min"].is_null());
+    }
+
+    #[test]
+    fn a_list_of_texts_is_shown_as_texts() {
+        let list = br#"["196","a\u001b","c","d","e","f"]"#.to_vec();
+        let bytes =
+            file(&[("ids.users", Dtype::U8, vec![list.len()], list), ("mask", Dtype::U8, vec![2], vec![91, 34])]);
+        let text = rendered(&described(&bytes).unwrap(), 100);
+        assert!(text.contains("ids.users: 6 texts, the first of them 196, a\\u{1b}, c, d, e\n"), "{text}");
+        assert!(text.contains("mask        U8      [2]          2    34    91"), "{text}");
     }
 
     #[test]

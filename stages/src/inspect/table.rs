@@ -282,6 +282,13 @@ fn tensors(page: &mut Page, all: &[TensorDescription], scanned: bool) {
             page.line(&format!(" {name}: {nan} NaN and {infinite} infinite, left out above"));
         }
     }
+    for tensor in all {
+        if let Some(texts) = &tensor.texts {
+            let first: Vec<String> = texts.first.iter().map(|text| escape::shown(text, CELL)).collect();
+            let (name, count) = (escape::shown(&tensor.name, CELL * 2), counted(texts.count as u64, "text"));
+            page.line(&format!(" {name}: {count}, the first of them {}", first.join(", ")));
+        }
+    }
 }
 
 fn name(column: &ColumnDescription) -> String {

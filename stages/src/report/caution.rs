@@ -155,7 +155,7 @@ fn missing(rows: &[Row]) -> Option<String> {
 }
 
 fn few_seeds(rows: &[Row]) -> Option<String> {
-    let few = || rows.iter().filter(|row| row.role == Role::Learned && row.seeds < SEEDS);
+    let few = || rows.iter().filter(|row| row.is_learned() && row.seeds < SEEDS);
     let named: Vec<_> = few().map(|row| format!("{} ({})", row.name, row.seeds)).collect();
     (!named.is_empty()).then(|| {
         format!(

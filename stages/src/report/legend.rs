@@ -3,6 +3,7 @@
 //! Where a term is first used on the page, it is linked to what stands here; see [`link`](super::link).
 
 use super::row::{Role, Row};
+use crate::artifact::WITHOUT_REPEATS;
 
 /// A word of the page with its meaning.
 #[derive(Debug, PartialEq)]
@@ -157,6 +158,10 @@ pub(super) fn meaning(row: &Row) -> Option<&'static str> {
         (Role::Untrained, _) => {
             "A policy before any training: what its initialisation returns. It has learned nothing; what a trained one is above \
              it was learned."
+        }
+        (Role::Learned, name) if name.ends_with(WITHOUT_REPEATS) => {
+            "The policies of the row above, where nothing is shown twice in an episode: as `recommend --exclude-history` serves \
+             them."
         }
         (_, "random") => "Draws any item. Whoever is near this row has learned nothing.",
         (_, "random non-conflicting") => {

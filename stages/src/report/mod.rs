@@ -129,7 +129,7 @@ mod tests {
     use pipeline::{Context, Stage};
 
     use super::{Inputs, Report, fixture};
-    use crate::artifact::{Curves, Demonstrations, End, Metric, Metrics, Page, Rollouts};
+    use crate::artifact::{Curves, Demonstrations, End, Metric, Metrics, Page, Rollouts, WITHOUT_REPEATS};
 
     fn page(report: &Report, inputs: Inputs) -> String {
         report.run(inputs, &Context::detached(Path::new("unused"))).expect("the page renders").page.0
@@ -244,6 +244,21 @@ mod tests {
         for word in ["#term-return", "#term-privileged", "#term-learned", "#term-interval", "#row-2"] {
             assert!(top.contains(word), "{word}");
         }
+    }
+
+    #[test]
+    fn a_policy_that_is_served_otherwise_is_no_other_policy() {
+        let mut inputs = fixture::inputs();
+        let before = unlinked(&page(&Report::default(), fixture::inputs()));
+        assert!(before.contains("The best of 2 learned policies, a2c, returns 135.0"), "{before}");
+        // The same policy without repeats, though it returns more, is not the best of three.
+        let own = |metric: &&Metric| metric.policy == "a2c" && metric.metric == "return_inclusive";
+        let found = inputs.metrics.0.iter().find(own).expect("it is there").clone();
+        let policy = format!("a2c{WITHOUT_REPEATS}");
+        inputs.metrics.0.push(Metric { policy, mean: 199.0, low: 198.0, high: 200.0, seeds: 1, ..found });
+        let page = unlinked(&page(&Report::default(), inputs));
+        assert!(page.contains("The best of 2 learned policies, a2c, returns 135.0"), "{page}");
+        assert!(page.contains("a2c without repeats") && page.contains("as `recommend --exclude-history` serves"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::artifact::{End, Metrics, Rollouts};
+use crate::artifact::{End, Metrics, Rollouts, WITHOUT_REPEATS};
 
 /// What a row stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +93,10 @@ impl Row {
             _ => told(end),
         };
         End::ALL.into_iter().filter_map(|end| Some((end, share(end)?))).filter(|(_, share)| *share > 0.0).collect()
+    }
+    /// Whether it is a policy that no other row shows. One that shows nothing twice is another's, served otherwise.
+    pub fn is_learned(&self) -> bool {
+        self.role == Role::Learned && !self.name.ends_with(WITHOUT_REPEATS)
     }
     /// The measure that the page is about.
     pub fn returns(&self) -> Option<Estimate> {

@@ -113,24 +113,24 @@ impl<'a> Cast<'a> {
     pub fn of(rows: &'a [Row], baseline: Option<&str>) -> Self {
         let judged = || rows.iter().filter(|row| row.returns().is_some());
         let control = |start| judged().find(|row| row.role == Role::Control && row.name.starts_with(start));
-        let best = |role| {
+        let best = |is: fn(&Row) -> bool| {
             let higher = |a: &&Row, b: &&Row| {
                 let [a, b] = [a, b].map(|row| row.returns().map_or(f64::NEG_INFINITY, |r| r.mean));
                 // The first of equals: `max_by` would take the last.
                 a.total_cmp(&b).then(std::cmp::Ordering::Greater)
             };
-            judged().filter(|row| row.role == role).max_by(higher)
+            judged().filter(|row| is(row)).max_by(higher)
         };
         Self {
             baseline: match baseline {
                 Some(name) => judged().find(|row| row.name == name),
                 None => control("popular"),
             },
-            teacher: best(Role::Teacher),
+            teacher: best(|row| row.role == Role::Teacher),
             teachers: judged().filter(|row| row.role == Role::Teacher).count(),
             retriever: control("retriever"),
-            best: best(Role::Learned),
-            learned: judged().filter(|row| row.role == Role::Learned).count(),
+            best: best(Row::is_learned),
+            learned: judged().filter(|row| row.is_learned()).count(),
             untrained: judged().filter(|row| row.role == Role::Untrained).count(),
         }
     }

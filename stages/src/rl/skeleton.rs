@@ -1,5 +1,5 @@
 //! The skeleton of a learner: REINFORCE with an entropy bonus. It is built for the tests alone; copy it to begin a learner, see
-//! "A learner, step by step" in the README of this crate.
+//! "Adding a learner" in `README.md` beside it.
 //!
 //! L = −mean(log π(a|s)·A) − β·mean(H(π(·|s))),  A = Σ_k γᵏ r_{t+k}, less its mean and over its deviation
 //!
