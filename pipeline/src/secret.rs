@@ -3,7 +3,7 @@
 //! A config holds the *name* of a variable, written `${env:NAME}`, and only in a field of type [`Secret`]. The value is read
 //! when a stage asks for it. It is never part of a config, so it reaches no key, no entry and no record by that way; and
 //! should a server's answer or an error repeat it, [`redact`] cuts it out of everything that the program tells or writes, also
-//! where it is escaped or encoded on its way ([`secret_matcher`](crate::secret_matcher)).
+//! where it is escaped or encoded on its way (`secret_matcher`).
 
 use std::borrow::Cow;
 use std::fmt;

@@ -1,7 +1,7 @@
 //! What may go: everything in the store that [`Roots`] do not keep, what killed processes left behind, and what was damaged
 //! and has been made again.
 //!
-//! This only looks. Whoever means to act on it holds the gc lock alone from before this until the end ([`super::gc_apply`]).
+//! This only looks. Whoever means to act on it holds the gc lock alone from before this until the end ([`super::gc_apply()`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
