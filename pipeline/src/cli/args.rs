@@ -203,7 +203,7 @@ What a recorded run asked for stays, and so does the last result of every stage;
     #[command(after_help = "\
 Examples:
   apprentice recommend policy@seed=0.policy --user 196
-  apprentice recommend policy@seed=0.policy --user 196 --history 242 --history 'Heat (1995)' --count 5
+  apprentice recommend policy@seed=0.policy --user 196 --history 242 --history Heat --count 5
   apprentice recommend policy@seed=0.policy --batch people.ndjson > answers.ndjson
 
 Users and items are named by their ids in the source; items also by their exact titles. A line of a
