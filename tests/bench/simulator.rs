@@ -98,5 +98,6 @@ fn world(reward: Array) -> World {
         distances: DistancesFrom::Own,
         rules,
         reward,
+        ids: stages::artifact::Ids::default(),
     }
 }

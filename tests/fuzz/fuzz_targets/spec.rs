@@ -27,14 +27,13 @@ static CATALOG: Catalog = Catalog {
         StageKind::of::<stages::Train>(),
         StageKind::of::<stages::Whim>(),
     ],
-    numbered: &[],
     generators: &[Generator { name: "seven", about: "The number seven.", write: |_| Ok(()) }],
     devices: Devices::CPU,
     inspect: |_, _, _| Ok(Verdict::Whole),
     recommend: |_, _| anyhow::bail!("toys have no policy"),
     figures: &[],
     report: |_| Ok(String::new()),
-    starter: "",
+    template: "",
 };
 
 fuzz_target!(|data: &[u8]| {
