@@ -6,18 +6,21 @@ use std::collections::BTreeSet;
 use anyhow::{Context as _, Result};
 
 use super::episode::Played;
-use crate::artifact::{Call, Effort, Efforts};
+use crate::artifact::{Call, Effort, Efforts, Failure};
 use crate::llm::{Llm, Tokens};
 
-/// The efforts of episodes in their order. A call that several of them used counts with the first of them. One that failed is
-/// a call without tokens. Vectors of texts are no calls.
+/// The efforts of episodes in their order. A call that several of them used counts with the first of them. One that was refused
+/// took no tokens; of one that failed otherwise they are those that its answer tells, else not known, for it may have been billed.
+/// Vectors of texts are no calls.
 pub(super) fn efforts(played: &[Played], llm: &dyn Llm) -> Result<Efforts> {
     let mut seen: BTreeSet<&str> = BTreeSet::new();
     let effort = |played: &Played, new: Vec<&Call>| -> Result<Effort> {
         let mut tokens = Some(Tokens::default());
         for call in &new {
-            let counted = match call.failure {
-                Some(_) => Some(Tokens::default()),
+            let counted = match &call.failure {
+                Some(Failure { status: Some(status), .. }) if *status != 200 => Some(Tokens::default()),
+                // Of what came in place of an answer only the beginning may be kept, which tells nothing.
+                Some(_) => llm.tokens(&call.request, &call.answer).ok().flatten(),
                 None => llm
                     .tokens(&call.request, &call.answer)
                     .with_context(|| format!("count the tokens of call {}", call.key))?,
@@ -44,7 +47,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::artifact::{End, Failure, Trajectory};
+    use crate::artifact::{End, Trajectory};
     use crate::llm::{Players, Reading, Request};
 
     /// Reads a token a byte of the question and writes one a byte of the answer; says nothing of an empty answer.
@@ -75,8 +78,8 @@ mod tests {
         }
     }
 
-    fn call(request: &str, answer: &str, failed: bool) -> Arc<Call> {
-        let failure = failed.then(|| Failure { status: None, reason: "gone".into() });
+    fn call(request: &str, answer: &str, failed: Option<u16>) -> Arc<Call> {
+        let failure = failed.map(|status| Failure { status: Some(status), reason: "gone".into() });
         let (key, model) = (request.to_owned(), "bytes".into());
         Arc::new(Call { key, model, request: request.into(), answer: answer.into(), failure })
     }
@@ -88,14 +91,18 @@ mod tests {
     }
 
     #[test]
-    fn each_call_counts_once_and_a_failed_one_has_no_tokens() {
-        let [asked, other] = [call("1234", "ab", false), call("123456", "a", false)];
-        let [gone, silent] = [call("12", "half an answer", true), call("1", "", false)];
+    fn each_call_counts_once_and_a_failed_one_as_far_as_it_tells() {
+        let [asked, other] = [call("1234", "ab", None), call("123456", "a", None)];
+        let [refused, silent] = [call("12", "no such model", Some(404)), call("1", "", None)];
+        // Answered and billed, but no answer; one tells what it took.
+        let [empty, cut] = [call("123", "abcd", Some(200)), call("12345", "", Some(200))];
         let all = [
-            played(3, &[&asked, &gone, &asked]),
+            played(3, &[&asked, &refused, &asked]),
             played(1, &[&asked, &other]),
             played(2, &[&silent]),
             played(0, &[&other]),
+            played(4, &[&empty]),
+            played(5, &[&cut]),
         ];
         let effort = |user, calls, tokens: Option<(u64, u64)>| Effort {
             user,
@@ -103,8 +110,14 @@ mod tests {
             tokens_read: tokens.map(|tokens| tokens.0),
             tokens_written: tokens.map(|tokens| tokens.1),
         };
-        let expected =
-            [effort(3, 2, Some((4, 2))), effort(1, 1, Some((6, 1))), effort(2, 1, None), effort(0, 0, Some((0, 0)))];
+        let expected = [
+            effort(3, 2, Some((4, 2))),
+            effort(1, 1, Some((6, 1))),
+            effort(2, 1, None),
+            effort(0, 0, Some((0, 0))),
+            effort(4, 1, Some((3, 4))),
+            effort(5, 1, None),
+        ];
         assert_eq!(efforts(&all, &ByBytes).unwrap().0, expected);
     }
 }
