@@ -19,7 +19,7 @@ fn a_policy_answers_one_user_and_many_alike() {
     project.ok(&asked).prints(&["1.", &text(&items[0]["title"]), "4.", &text(&items[3]["title"])]);
 
     let view = "artifacts/smoke/policy@seed=0/policy.safetensors";
-    let lines = "{\"user\": 3, \"history\": [7, \"2\"]}\n\n{\"user\": \"4\"}\n";
+    let lines = "\u{feff}{\"user\": 3, \"history\": [7, \"2\"]}\n\n{\"user\": \"4\"}\n";
     let project = project.file("people.ndjson", lines);
     let batch = project.ok(&["recommend", view, "--batch", "people.ndjson", "-n", "4", "--exclude-history"]);
     let batch = batch.says(&["2 answers in", "µs each"]);
@@ -33,6 +33,7 @@ fn what_cannot_be_answered_is_named() {
     let project = Project::smoke()
         .file("bad.ndjson", "{\"user\": \"3\"}\n{\"usr\": \"3\"}\n")
         .file("who.ndjson", "{\"user\": \"3\"}\n\n{\"user\": \"x\"}\n")
+        .file("text.ndjson", "\"3\"\n")
         .file("what.ndjson", "{\"user\": \"3\", \"history\": [\"Heat\"]}\n")
         .file("earned.ndjson", "{\"user\": \"3\", \"history\": [\"7\"], \"rewards\": [1e39]}\n");
     project.ok(&["run", "x.yaml", "-q"]);
@@ -43,6 +44,10 @@ fn what_cannot_be_answered_is_named() {
     wrong(&[policy, "--user", "x"], &["no user \"x\"", "help: it knows the 40 users"]);
     wrong(&[policy, "--user", "3", "--history", "Heat"], &["no item \"Heat\"", "help: "]);
     wrong(&[policy, "--batch", "bad.ndjson"], &["bad.ndjson:2: unknown field `usr`", "help: each line is an object"]);
+    wrong(
+        &[policy, "--batch", "text.ndjson"],
+        &["text.ndjson:1: ", "expected an object", "help: each line is an object"],
+    );
     wrong(&[policy, "--batch", "who.ndjson"], &["who.ndjson:3: the policy knows no user \"x\"", "help: it knows"]);
     wrong(&[policy, "--batch", "what.ndjson"], &["what.ndjson:1: the policy's catalogue has no item \"Heat\""]);
     wrong(&[policy, "--batch", "earned.ndjson"], &["earned.ndjson:1: a reward is not a finite number"]);

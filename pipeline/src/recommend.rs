@@ -27,7 +27,7 @@ pub struct RecommendBatch {
 
 /// Somebody who wants a recommendation.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object")]
 pub struct RecommendQuery {
     /// The user's id in the source; a text or a whole number.
     #[serde(deserialize_with = "id")]

@@ -74,6 +74,8 @@ fn queries(path: &Path) -> Result<Vec<RecommendQuery>, Failure> {
             Failure::usage(anyhow!("cannot read `{name}`: {error}\nhelp: {help}"))
         })?;
     }
+    // A byte-order mark, as some editors write one, is no part of the first question.
+    let text = text.trim_start_matches('\u{feff}');
     let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
     let question = |(number, line): (usize, &str)| {
         let query = serde_json::from_str::<RecommendQuery>(line).map_err(|error| error.to_string()).and_then(
