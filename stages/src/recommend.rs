@@ -223,19 +223,15 @@ mod tests {
         }
     }
 
+    /// Of a network for [`world`].
+    fn shape(encoder: Encoder) -> Shape {
+        let (prior, avoid, alike_share) = (1.0, 0.0, 0.5);
+        Shape { users: 3, items: 4, width: 2, window: 2, hidden: 4, prior, avoid, alike_share, encoder }
+    }
+
     fn ask_in(world: &World, encoder: Encoder, batch: &RecommendBatch) -> Result<Vec<Answer>> {
         let folder = tempfile::tempdir().unwrap();
-        let shape = Shape {
-            users: 3,
-            items: 4,
-            width: 2,
-            window: 2,
-            hidden: 4,
-            prior: 1.0,
-            avoid: 0.0,
-            alike_share: 0.5,
-            encoder,
-        };
+        let shape = shape(encoder);
         let network = ActorCritic::new(shape, &world.user_vectors, &world.item_vectors, 1).unwrap();
         let path = folder.path().join("policy");
         Policy::new(network.export().unwrap(), "rl.bc", world).unwrap().write(&path).unwrap();
@@ -288,17 +284,7 @@ mod tests {
     #[test]
     fn a_policy_that_takes_only_what_is_usual_says_so_and_does_not_run_dry() {
         let world = world();
-        let shape = Shape {
-            users: 3,
-            items: 4,
-            width: 2,
-            window: 2,
-            hidden: 4,
-            prior: 1.0,
-            avoid: 0.0,
-            alike_share: 0.5,
-            encoder: Encoder::Window,
-        };
+        let shape = shape(Encoder::Window);
         let network = |bias: [f32; 4]| {
             let network = ActorCritic::new(shape.clone(), &world.user_vectors, &world.item_vectors, 3).unwrap();
             let mut arrays = network.params().export().unwrap();

@@ -10,7 +10,7 @@ use super::{Items, Users};
 const USERS: &str = "users";
 const ITEMS: &str = "items";
 
-/// The lists in a file.
+/// Names of the lists in a file.
 const USER_IDS: &str = "ids.users";
 const ITEM_IDS: &str = "ids.items";
 const TITLES: &str = "ids.titles";
@@ -44,7 +44,7 @@ impl Ids {
     }
 
     /// Puts the lists into a file.
-    pub(super) fn tell(&self, file: &mut TensorFile) {
+    pub(super) fn write_into(&self, file: &mut TensorFile) {
         for (name, list) in [(USER_IDS, &self.users), (ITEM_IDS, &self.items), (TITLES, &self.titles)] {
             if !list.is_empty() {
                 file.texts.insert(name.to_owned(), list.clone());
@@ -55,8 +55,8 @@ impl Ids {
     /// The lists of a file of that many users and items.
     ///
     /// # Errors
-    /// When there are as many as neither none nor all.
-    pub(super) fn told(file: &TensorFile, users: usize, items: usize) -> Result<Self> {
+    /// When a list holds neither as many texts as there are rows nor none.
+    pub(super) fn read_from(file: &TensorFile, users: usize, items: usize) -> Result<Self> {
         let list = |name: &str, count: usize, what: &str| {
             let list = file.texts.get(name).cloned().unwrap_or_default();
             ensure!(list.is_empty() || list.len() == count, "`{name}` names {} of {count} {what}", list.len());

@@ -65,7 +65,7 @@ impl Policy {
         network.tell("distances_digest", &world.distances_digest())?;
         network.tell("distances", &world.distances)?;
         network.tell("repeats", &world.rules.repeats)?;
-        world.ids.tell(&mut network);
+        world.ids.write_into(&mut network);
         Ok(Self(network))
     }
 
@@ -75,7 +75,7 @@ impl Policy {
     /// When they do not fit its users and items.
     pub fn ids(&self) -> Result<Ids> {
         let rows = |table: &str| self.0.arrays.get(table).and_then(|array| array.shape.first().copied()).unwrap_or(0);
-        Ids::told(&self.0, rows("table.user_vectors"), rows("table.item_vectors"))
+        Ids::read_from(&self.0, rows("table.user_vectors"), rows("table.item_vectors"))
     }
 
     /// Says of a policy that its parameters are those that it began with.

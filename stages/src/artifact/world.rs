@@ -286,7 +286,7 @@ impl Artifact for World {
                 file.arrays.insert(name.to_owned(), array.clone());
             }
         }
-        self.ids.tell(&mut file);
+        self.ids.write_into(&mut file);
         file.write(path, Self::KIND, Self::FORMAT, &self.ids.spaces())
     }
 
@@ -307,7 +307,7 @@ impl Artifact for World {
             ids: Ids::default(),
         };
         let (users, items) = (world.users(), world.items());
-        world.ids = Ids::told(&file, users, items)?;
+        world.ids = Ids::read_from(&file, users, items)?;
         ensure!(world.distance.shape == [items, items], "distance is {:?} for {items} items", world.distance.shape);
         ensure!(world.user_vectors.shape[0] == users, "user_vectors is {:?}", world.user_vectors.shape);
         ensure!(world.item_vectors.shape[0] == items, "item_vectors is {:?}", world.item_vectors.shape);
