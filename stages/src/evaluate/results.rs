@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::bootstrap::Grid;
-use super::teachers::Taught;
+use super::bootstrap::ScoreMatrix;
+use super::teachers::TeacherCoverage;
 use crate::artifact::{Effort, End, Interactions, Played, Rollout, World};
 use crate::env::Episodes;
 
@@ -16,15 +16,15 @@ pub(super) struct Row {
     pub privileged: bool,
     pub remark: String,
     /// One a training seed or repetition; all play with the same users in the same order.
-    pub cells: Vec<Cell>,
+    pub seed_results: Vec<SeedResult>,
     /// Of a teacher: with whom others can be compared with it, and how far.
-    pub taught: Option<Taught>,
+    pub teacher_coverage: Option<TeacherCoverage>,
     /// Quantities of this row alone, by their names in the table: one number a cell and user.
-    pub beside: Vec<(&'static str, Grid)>,
+    pub extra: Vec<(&'static str, ScoreMatrix)>,
 }
 
 /// The episodes of one training seed, or of one repetition of a control that draws.
-pub(super) struct Cell {
+pub(super) struct SeedResult {
     /// As [`Rollout::cell`].
     pub name: String,
     pub episodes: Vec<Episode>,
@@ -57,13 +57,13 @@ pub(super) struct Episode {
 }
 
 /// What episodes are measured by.
-pub(super) struct Yardstick<'a> {
+pub(super) struct Measures<'a> {
     training: Option<&'a World>,
     /// −ln of each item's share in the train log.
     novelty: Vec<f64>,
 }
 
-impl<'a> Yardstick<'a> {
+impl<'a> Measures<'a> {
     /// Items unseen in `train` are as novel as can be, not infinitely so: each is given one interaction more than it has.
     pub fn new(training: Option<&'a World>, train: &Interactions, items: usize) -> Self {
         let mut counts = vec![1.0; items];
@@ -75,12 +75,12 @@ impl<'a> Yardstick<'a> {
     }
 
     /// What was played. An episode that nobody ended was cut by its player.
-    pub fn cell(&self, name: &str, episodes: &Episodes) -> Cell {
+    pub fn cell(&self, name: &str, episodes: &Episodes) -> SeedResult {
         let judged: Vec<Episode> = (0..episodes.len()).map(|e| self.episode(episodes, e)).collect();
         let shown: BTreeSet<u32> = judged.iter().flat_map(|episode| &episode.items).copied().collect();
         let steps: usize = judged.iter().map(|episode| episode.items.len()).sum();
         let distinct = shown.len() as f64;
-        Cell {
+        SeedResult {
             name: name.to_owned(),
             episodes: judged,
             coverage: distinct / episodes.world().items() as f64,
@@ -150,7 +150,7 @@ fn top_category(world: &World, items: &[u32]) -> Option<f64> {
 impl Row {
     /// Its episodes as the file of episodes has them.
     pub fn rollouts(&self) -> impl Iterator<Item = Rollout> {
-        self.cells.iter().flat_map(move |cell| {
+        self.seed_results.iter().flat_map(move |cell| {
             cell.episodes.iter().map(move |episode| Rollout {
                 policy: self.name.clone(),
                 cell: cell.name.clone(),
@@ -170,7 +170,7 @@ impl Row {
 
     /// Its steps, episodes in the order of [`Row::rollouts`].
     pub fn steps(&self) -> impl Iterator<Item = Played> {
-        self.cells.iter().flat_map(move |cell| {
+        self.seed_results.iter().flat_map(move |cell| {
             cell.episodes.iter().map(move |episode| Played {
                 policy: self.name.clone(),
                 cell: cell.name.clone(),
@@ -201,7 +201,7 @@ mod tests {
         episodes.step(&[0, 1, 2], &[0, 0, 0]).unwrap();
         episodes.step(&[0, 1], &[2, 1]).unwrap();
         episodes.step(&[0], &[0]).unwrap();
-        let cell = Yardstick::new(None, &log(&[0]), 4).cell("", &episodes);
+        let cell = Measures::new(None, &log(&[0]), 4).cell("", &episodes);
         let seen: Vec<_> =
             cell.episodes.iter().map(|e| (e.end, e.inclusive, e.exclusive, e.opening(2), e.continued())).collect();
         assert_eq!(
@@ -231,8 +231,8 @@ mod tests {
         }
         episodes.step(&[1], &[3]).unwrap();
         // Four items, log of six: counts 1 + [4, 1, 0, 1] = 5, 2, 1, 2 of 10.
-        let yardstick = Yardstick::new(Some(&training), &log(&[0, 0, 0, 0, 1, 3]), 4);
-        let cell = yardstick.cell("", &episodes);
+        let measures = Measures::new(Some(&training), &log(&[0, 0, 0, 0, 1, 3]), 4);
+        let cell = measures.cell("", &episodes);
         let first = &cell.episodes[0];
         // Pairs at distance 1: (0,2) (0,3) (1,2) (1,3), at 0: (0,1) (2,3); a distance of 1 counts ½.
         assert!((first.diversity - 4.0 * 0.5 / 6.0).abs() < 1e-12);

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, bail};
 use pipeline::Named;
 
-use super::{Inputs, Judge};
+use super::{Inputs, LeakageCheck};
 use crate::artifact::{DistancesFrom, Origin, Policy, Repeats, World};
 
 const HELP: &str = "help: judge in a world of another family, or set `judge: same_as_training` to ask how much of a result is \
@@ -29,7 +29,7 @@ const OF_THE_CATALOGUE: &str = "its training world and the judge have the distan
 
 /// What a policy knows of the judge's item distances.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Knows {
+enum DistanceKnowledge {
     /// Nothing, or nobody leaves because of them.
     Nothing,
     /// What anyone can read in the catalogue.
@@ -44,7 +44,7 @@ enum Knows {
     NotSaid,
 }
 
-impl Knows {
+impl DistanceKnowledge {
     fn remark(self) -> Option<&'static str> {
         match self {
             Self::Nothing => None,
@@ -62,7 +62,7 @@ impl Knows {
 }
 
 /// What a world is known by.
-struct Marks {
+struct WorldDigests {
     /// [`World::rewards_digest`].
     rewards: String,
     /// [`World::distances_digest`].
@@ -70,7 +70,7 @@ struct Marks {
     from: DistancesFrom,
 }
 
-impl Marks {
+impl WorldDigests {
     fn of(world: &World) -> Self {
         let (rewards, distances) = (world.rewards_digest(), world.distances_digest());
         Self { rewards, distances, from: world.distances.clone() }
@@ -78,55 +78,56 @@ impl Marks {
 }
 
 /// What the judge may have in common with what policies learned from.
-pub(super) struct Origins {
-    judge: Judge,
-    own: Marks,
+pub(super) struct LeakageAudit {
+    judge: LeakageCheck,
+    evaluation: WorldDigests,
     /// Whether anybody leaves the judge because items are alike.
-    leaves_alike: bool,
+    similarity_quits: bool,
     /// The world at `training`.
-    training: Option<Marks>,
+    training: Option<WorldDigests>,
 }
 
-impl Origins {
+impl LeakageAudit {
     /// Of what is judged by `world`, where policies are said to have learned in `training`.
-    pub fn new(judge: Judge, world: &World, training: Option<&World>) -> Self {
+    pub fn new(judge: LeakageCheck, world: &World, training: Option<&World>) -> Self {
         let rules = &world.rules;
         Self {
             judge,
-            own: Marks::of(world),
-            leaves_alike: rules.similar_below.is_some() && rules.repeats != Repeats::MaskedExactRounds,
-            training: training.map(Marks::of),
+            evaluation: WorldDigests::of(world),
+            similarity_quits: rules.similar_below.is_some() && rules.repeats != Repeats::MaskedExactRounds,
+            training: training.map(WorldDigests::of),
         }
     }
 
     /// An error where a world or policy among the inputs has the judge's rewards and may not; the validation world never may.
     /// The engine sees to what descends from the judge; this also sees a second world with equal rewards.
     pub fn refuse(&self, inputs: &Inputs) -> Result<()> {
-        if inputs.validation.as_ref().is_some_and(|world| world.rewards_digest() == self.own.rewards) {
+        if inputs.validation.as_ref().is_some_and(|world| world.rewards_digest() == self.evaluation.rewards) {
             bail!("the world at `validation` has the rewards of the judging world\n{HELP_VALIDATION}");
         }
-        if self.judge == Judge::SameAsTraining {
+        if self.judge == LeakageCheck::SameAsTraining {
             return Ok(());
         }
-        if self.training.as_ref().is_some_and(|training| training.rewards == self.own.rewards) {
+        if self.training.as_ref().is_some_and(|training| training.rewards == self.evaluation.rewards) {
             bail!("the world at `training` has the rewards of the judging world\n{HELP}");
         }
-        if let Some(planned) = inputs.planned.iter().find(|planned| planned.value.rewards_digest() == self.own.rewards)
+        if let Some(planned) =
+            inputs.planned.iter().find(|planned| planned.value.rewards_digest() == self.evaluation.rewards)
         {
-            let name = named("world", planned);
+            let name = input_label("world", planned);
             bail!("{name} at `planned` has the rewards of the judging world\n{HELP_PLANNED}");
         }
         for policy in &inputs.policies {
-            if self.judged_by_its_teacher(&origin(policy)?) {
-                bail!("{} learned from the rewards that judge it\n{HELP}", called(policy));
+            if self.learned_from_its_evaluation(&origin(policy)?) {
+                bail!("{} learned from the rewards that judge it\n{HELP}", policy_label(policy));
             }
         }
         Ok(())
     }
 
     /// Whether a policy learned in a world with the judge's rewards.
-    fn judged_by_its_teacher(&self, origin: &Origin) -> bool {
-        origin.learned_in == self.own.rewards
+    fn learned_from_its_evaluation(&self, origin: &Origin) -> bool {
+        origin.learned_in == self.evaluation.rewards
     }
 
     /// Whether one of these policies learned in another world than the one at `training`, if there is one.
@@ -140,60 +141,61 @@ impl Origins {
         Ok(false)
     }
 
-    fn knows(&self, origin: &Origin) -> Knows {
-        if !self.leaves_alike || origin.distances_digest != self.own.distances {
-            return Knows::Nothing;
+    fn knowledge(&self, origin: &Origin) -> DistanceKnowledge {
+        if !self.similarity_quits || origin.distances_digest != self.evaluation.distances {
+            return DistanceKnowledge::Nothing;
         }
         // The world at `training` speaks for a policy that does not say and learned there.
-        let there =
-            |training: &&Marks| training.rewards == origin.learned_in && training.distances == origin.distances_digest;
+        let there = |training: &&WorldDigests| {
+            training.rewards == origin.learned_in && training.distances == origin.distances_digest
+        };
         let training = self.training.as_ref().filter(there).map(|training| &training.from);
-        match (&self.own.from, origin.distances.as_ref().or(training)) {
-            (DistancesFrom::Catalogue, _) | (_, Some(DistancesFrom::Catalogue)) => Knows::OfTheCatalogue,
-            (DistancesFrom::Own, _) => Knows::OfTheJudge,
+        match (&self.evaluation.from, origin.distances.as_ref().or(training)) {
+            (DistancesFrom::Catalogue, _) | (_, Some(DistancesFrom::Catalogue)) => DistanceKnowledge::OfTheCatalogue,
+            (DistancesFrom::Own, _) => DistanceKnowledge::OfTheJudge,
             (DistancesFrom::Shared { digest }, Some(DistancesFrom::Own)) if *digest == origin.distances_digest => {
-                Knows::Lent
+                DistanceKnowledge::Lent
             }
-            (DistancesFrom::Shared { .. }, Some(_)) => Knows::OfAThird,
-            (DistancesFrom::Shared { .. }, None) => Knows::NotSaid,
+            (DistancesFrom::Shared { .. }, Some(_)) => DistanceKnowledge::OfAThird,
+            (DistancesFrom::Shared { .. }, None) => DistanceKnowledge::NotSaid,
         }
     }
 
     /// Whether what comes from there knows of the judge what it should not, and what a reader must know of that.
-    pub fn told(&self, origins: &[Origin]) -> (bool, Vec<&'static str>) {
+    pub fn remarks_of(&self, origins: &[Origin]) -> (bool, Vec<&'static str>) {
         let mut rewards = false;
-        let mut known: Vec<Knows> = Vec::new();
+        let mut known: Vec<DistanceKnowledge> = Vec::new();
         for origin in origins {
-            rewards |= self.judged_by_its_teacher(origin);
-            let knows = self.knows(origin);
-            if !known.contains(&knows) {
-                known.push(knows);
+            rewards |= self.learned_from_its_evaluation(origin);
+            let knowledge = self.knowledge(origin);
+            if !known.contains(&knowledge) {
+                known.push(knowledge);
             }
         }
         if rewards {
             return (true, vec![LEARNED_HERE]);
         }
-        let unguarded = self.judge == Judge::SameAsTraining;
+        let unguarded = self.judge == LeakageCheck::SameAsTraining;
         let remarks = unguarded.then_some(NOT_KEPT_APART).into_iter();
-        let remarks = remarks.chain(known.iter().filter_map(|knows| knows.remark())).collect();
-        (unguarded || known.iter().any(|knows| knows.privileged()), remarks)
+        let remarks = remarks.chain(known.iter().filter_map(|knowledge| knowledge.remark())).collect();
+        (unguarded || known.iter().any(|knowledge| knowledge.privileged()), remarks)
     }
 }
 
 /// Where a policy comes from.
 pub(super) fn origin(policy: &Named<Policy>) -> Result<Origin> {
-    policy.value.origin().with_context(|| called(policy))
+    policy.value.origin().with_context(|| policy_label(policy))
 }
 
 /// A policy as messages call it.
-pub(super) fn called(policy: &Named<Policy>) -> String {
-    named("policy", policy)
+pub(super) fn policy_label(policy: &Named<Policy>) -> String {
+    input_label("policy", policy)
 }
 
 /// What is connected by a name, as messages call it: its kind and that.
-pub(super) fn named<A>(kind: &str, named: &Named<A>) -> String {
-    match named.cell.as_str() {
-        "" => format!("{kind} `{}`", named.name),
-        cell => format!("{kind} `{}` of {cell}", named.name),
+pub(super) fn input_label<A>(kind: &str, input_label: &Named<A>) -> String {
+    match input_label.cell.as_str() {
+        "" => format!("{kind} `{}`", input_label.name),
+        cell => format!("{kind} `{}` of {cell}", input_label.name),
     }
 }

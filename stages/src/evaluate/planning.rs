@@ -7,10 +7,10 @@ use anyhow::{Context as _, Result, ensure};
 use pipeline::progress::Bar;
 use pipeline::{Context, Named};
 
-use super::bootstrap::Grid;
-use super::judged::{Cell, Row, Yardstick};
-use super::origin::named;
-use super::rows::{BEST, Players};
+use super::bootstrap::ScoreMatrix;
+use super::leakage::input_label;
+use super::results::{Measures, Row, SeedResult};
+use super::table_rows::{Evaluator, PLANNING_ORACLE};
 use crate::artifact::{Origin, World};
 use crate::env::{Follow, Plan, plans};
 
@@ -19,16 +19,16 @@ pub(super) const PLAN: &str = "plan of ";
 
 const ALONE: &str = "the best plan of that world, without any learning: what is lost is lost by the world";
 
-impl Players<'_> {
+impl Evaluator<'_> {
     /// What nobody can do better than, and the bound that says so.
     pub fn best_plan(&self, cx: &Context, bar: &Bar) -> Result<Row> {
-        let plans = self.plans(self.world, BEST, cx)?;
+        let plans = self.plans(self.world, PLANNING_ORACLE, cx)?;
         let proven = proven(&plans);
-        cx.note(BEST, format!("{proven}; nobody returns more than {:.4} on average", mean_bound(&plans)));
+        cx.note(PLANNING_ORACLE, format!("{proven}; nobody returns more than {:.4} on average", mean_bound(&plans)));
         let remark = format!("privileged: knows the judging rewards and distances and plans whole episodes; {proven}");
         let follow = Follow::new(self.world.users(), self.users, &plans);
-        let mut row = self.control(BEST, &remark, &follow, 1, bar)?;
-        row.beside = vec![("return_bound", vec![plans.iter().map(|plan| plan.bound).collect()])];
+        let mut row = self.control(PLANNING_ORACLE, &remark, &follow, 1, bar)?;
+        row.extra = vec![("return_bound", vec![plans.iter().map(|plan| plan.bound).collect()])];
         Ok(row)
     }
 
@@ -37,7 +37,7 @@ impl Players<'_> {
         let mut groups: Vec<(&str, Vec<&Named<World>>)> = Vec::new();
         for world in &self.inputs.planned {
             match groups.iter_mut().find(|(name, _)| *name == world.name) {
-                Some((_, cells)) => cells.push(world),
+                Some((_, seed_results)) => seed_results.push(world),
                 None => groups.push((&world.name, vec![world])),
             }
         }
@@ -46,21 +46,21 @@ impl Players<'_> {
 
     fn of_worlds(&self, name: &str, worlds: &[&Named<World>], cx: &Context, bar: &Bar) -> Result<Row> {
         let name = format!("{PLAN}{name}");
-        let (mut cells, mut all) = (Vec::new(), Vec::new());
+        let (mut seed_results, mut all) = (Vec::new(), Vec::new());
         for world in worlds {
             cx.check_cancelled()?;
-            let told = || format!("{} at `planned`", named("world", world));
-            let (cell, plans) = self.of_world(&name, world, cx, bar).with_context(told)?;
-            cells.push(cell);
+            let remarks_of = || format!("{} at `planned`", input_label("world", world));
+            let (cell, plans) = self.of_world(&name, world, cx, bar).with_context(remarks_of)?;
+            seed_results.push(cell);
             all.extend(plans);
         }
         let origins: Vec<Origin> = worlds.iter().map(|world| Origin::of("plan", &world.value)).collect();
-        let (privileged, told) = self.origins.told(&origins);
+        let (privileged, remarks_of) = self.origins.remarks_of(&origins);
         let remarks: Vec<String> = [ALONE.to_owned(), format!("there {}", proven(&all))]
             .into_iter()
-            .chain(told.into_iter().map(str::to_owned))
+            .chain(remarks_of.into_iter().map(str::to_owned))
             .collect();
-        let of = |measure: fn(&[f32], &[f32]) -> f64| -> Grid {
+        let of = |measure: fn(&[f32], &[f32]) -> f64| -> ScoreMatrix {
             let cell = |world: &&Named<World>| {
                 let user =
                     |&user: &u32| measure(world.value.reward.row(user as usize), self.world.reward.row(user as usize));
@@ -68,11 +68,19 @@ impl Players<'_> {
             };
             worlds.iter().map(cell).collect()
         };
-        let beside = vec![("world_rmse", of(rmse)), ("world_correlation", of(correlation))];
-        Ok(Row { name, control: false, privileged, remark: remarks.join("; "), cells, taught: None, beside })
+        let extra = vec![("world_rmse", of(rmse)), ("world_correlation", of(correlation))];
+        Ok(Row {
+            name,
+            control: false,
+            privileged,
+            remark: remarks.join("; "),
+            seed_results,
+            teacher_coverage: None,
+            extra,
+        })
     }
 
-    fn of_world(&self, row: &str, world: &Named<World>, cx: &Context, bar: &Bar) -> Result<(Cell, Vec<Plan>)> {
+    fn of_world(&self, row: &str, world: &Named<World>, cx: &Context, bar: &Bar) -> Result<(SeedResult, Vec<Plan>)> {
         let own = &world.value;
         let (users, items) = (self.world.users(), self.world.items());
         ensure!(
@@ -83,9 +91,9 @@ impl Players<'_> {
         );
         let plans = self.plans(own, row, cx)?;
         // The gap of a plan is to what its own world promised.
-        let yardstick = Yardstick::new(Some(own), &self.inputs.train, items);
+        let measures = Measures::new(Some(own), &self.inputs.train, items);
         let follow = Follow::new(users, self.users, &plans);
-        Ok((yardstick.cell(&world.cell, &self.played(&follow, 0, bar)?), plans))
+        Ok((measures.cell(&world.cell, &self.played(&follow, 0, bar)?), plans))
     }
 
     fn plans(&self, world: &World, row: &str, cx: &Context) -> Result<Vec<Plan>> {
@@ -135,7 +143,7 @@ mod tests {
     use super::*;
     use crate::env::cluster_world;
     use crate::evaluate::tests::{elsewhere, get, inputs, near, quick, run, world};
-    use crate::evaluate::{Evaluate, Inputs, Judge, rows};
+    use crate::evaluate::{Evaluate, Inputs, LeakageCheck, table_rows};
 
     fn at(name: &str, cell: &str, value: World) -> Named<World> {
         Named { name: name.into(), cell: cell.into(), value }
@@ -159,8 +167,11 @@ mod tests {
         let metrics = run(&quick(), Inputs { planned, ..inputs() }).unwrap().metrics;
         let mean = |row, metric| get(&metrics, row, metric).mean;
         // Four turns, one remembered: 5 4 5, and 5 once more.
-        assert!(near(mean(rows::BEST, "return_inclusive"), 19.0) && near(mean(rows::BEST, "return_bound"), 19.0));
-        let best = get(&metrics, rows::BEST, "return_inclusive");
+        assert!(
+            near(mean(table_rows::PLANNING_ORACLE, "return_inclusive"), 19.0)
+                && near(mean(table_rows::PLANNING_ORACLE, "return_bound"), 19.0)
+        );
+        let best = get(&metrics, table_rows::PLANNING_ORACLE, "return_inclusive");
         assert!(best.control && best.privileged && best.remark.contains("the best with all 6 users"), "{best:?}");
         // Half of every reward is as good to plan in, and promises half.
         let half = get(&metrics, "plan of half", "return_inclusive");
@@ -186,7 +197,7 @@ mod tests {
         );
         let small = error(cluster_world(&[5.0], 2, 1, 4, 6));
         assert!(small.starts_with("world `w` of seed=1 at `planned`: it has 6 users and 2 items"), "{small}");
-        let allowed = Evaluate { judge: Judge::SameAsTraining, ..quick() };
+        let allowed = Evaluate { judge: LeakageCheck::SameAsTraining, ..quick() };
         let metrics = run(&allowed, Inputs { planned: vec![at("w", "", world())], ..inputs() }).unwrap().metrics;
         assert!(get(&metrics, "plan of w", "return_inclusive").privileged);
     }

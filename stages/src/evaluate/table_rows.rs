@@ -6,14 +6,14 @@ use pipeline::{Context, Many, Named};
 use rand::RngExt;
 use rayon::prelude::*;
 
-use super::checkpoint;
-use super::judged::{Cell, Row, Yardstick};
 use super::latency::latency;
-use super::origin::{Origins, called, origin};
-use super::plans::PLAN;
-use super::teacher::Turns;
+use super::leakage::{LeakageAudit, origin, policy_label};
+use super::model_selection;
+use super::planning::PLAN;
+use super::results::{Measures, Row, SeedResult};
+use super::teacher_replay::TurnLimits;
 use super::teachers::{TEACHER, Teacher};
-use super::{Act, Evaluate, Inputs};
+use super::{ActionSelection, Evaluate, Inputs};
 use crate::artifact::{Interactions, Metric, Origin, Policy, Rankings, Repeats, WITHOUT_REPEATS, World};
 use crate::env::{
     Agent, Cycle, Episodes, GreedyOracle, Popular, Popularity, Random, Ranked, Student, WithoutRepeats, play, unplanned,
@@ -21,14 +21,14 @@ use crate::env::{
 use crate::nn::rng;
 
 pub(super) const RANDOM: &str = "random";
-pub(super) const FREE: &str = "random non-conflicting";
-pub(super) const POPULAR: &str = "popular non-conflicting";
-pub(super) const CYCLE: &str = "popular cycle";
-pub(super) const ORACLE: &str = "greedy oracle";
-pub(super) const BEST: &str = "best plan";
-pub(super) const RETRIEVER: &str = "retriever alone";
-pub(super) const CONSTANT: &str = "constant-reward learner";
-pub(super) const CLONING: &str = "behaviour cloning";
+pub(super) const RANDOM_QUIT_AWARE: &str = "random non-conflicting";
+pub(super) const POPULAR_QUIT_AWARE: &str = "popular non-conflicting";
+pub(super) const POPULAR_CYCLE: &str = "popular cycle";
+pub(super) const GREEDY_ORACLE: &str = "greedy oracle";
+pub(super) const PLANNING_ORACLE: &str = "best plan";
+pub(super) const RETRIEVER_TOP_1: &str = "retriever alone";
+pub(super) const CONSTANT_REWARD: &str = "constant-reward learner";
+pub(super) const BEHAVIOUR_CLONING: &str = "behaviour cloning";
 
 const KNOWS_DISTANCES: &str = "privileged: knows the judging distances";
 const KNOWS_ALL: &str = "privileged: knows the judging rewards and distances; myopic, so not a proven upper bound";
@@ -39,27 +39,27 @@ const UNTRAINED: &str = "untrained: shows what its initialisation returns";
 const COPIES: &str = "copies the demonstrations of the training world";
 
 /// Fewer training seeds say little of how another seed would do.
-const ENOUGH_SEEDS: usize = 5;
+const MIN_SEEDS: usize = 5;
 
 /// The policies of one name: the training seeds of one row.
-type Group<'a> = (&'a str, Vec<&'a Named<Policy>>);
+type PolicyGroup<'a> = (&'a str, Vec<&'a Named<Policy>>);
 
 /// Everything that is played with, and how.
-pub(super) struct Players<'a> {
+pub(super) struct Evaluator<'a> {
     pub config: &'a Evaluate,
     pub world: &'a World,
     /// Who is played with.
     pub users: &'a [u32],
     pub inputs: &'a Inputs,
-    pub popularity: Favourites,
+    pub popularity: PopularItems,
     /// The language models and what they played.
     pub teachers: &'a [Teacher<'a>],
-    pub yardstick: Yardstick<'a>,
-    pub origins: Origins,
+    pub measures: Measures<'a>,
+    pub origins: LeakageAudit,
 }
 
 /// What everybody likes, from the train log.
-pub(super) struct Favourites {
+pub(super) struct PopularItems {
     /// All items, most popular first.
     order: Vec<u32>,
     cycle: Cycle,
@@ -68,11 +68,11 @@ pub(super) struct Favourites {
 }
 
 /// The popular items of a log; as many in the cycle as the judge's users remember, and one more.
-pub(super) fn popular(train: &Interactions, world: &World, config: &Evaluate) -> Result<Favourites> {
+pub(super) fn popular(train: &Interactions, world: &World, config: &Evaluate) -> Result<PopularItems> {
     let popularity = Popularity::of(train, world.items(), config.popularity_prior)?;
     let cycle = Cycle::new(train, world.items(), config.liked as f32, world.rules.window + 1)?;
     let one_rating = popularity.of_one_rating.as_ref().map(|(rating, _)| *rating);
-    Ok(Favourites { order: popularity.order(), cycle, one_rating })
+    Ok(PopularItems { order: popularity.order(), cycle, one_rating })
 }
 
 /// A control that could not be made, as the table lists it.
@@ -91,24 +91,24 @@ fn missing(name: &str, help: &str) -> Metric {
     }
 }
 
-impl Players<'_> {
+impl Evaluator<'_> {
     /// Plays all rows; the controls that could not be made beside them.
     pub fn play(&self, cx: &Context) -> Result<(Vec<Row>, Vec<Metric>)> {
-        let policies = self.grouped()?;
+        let policies = self.by_name()?;
         if let Some(field) = &self.config.checkpoint {
-            checkpoint::known(field, &self.inputs.policies)?;
+            model_selection::known(field, &self.inputs.policies)?;
         }
-        let rankings = self.inputs.rankings.as_ref().map(|rankings| self.checked(rankings)).transpose()?;
-        let mut lacking = Vec::new();
-        let (constant, cloning) = self.trained(cx, &mut lacking)?;
+        let rankings = self.inputs.rankings.as_ref().map(|rankings| self.checked_candidates(rankings)).transpose()?;
+        let mut missing_rows = Vec::new();
+        let (constant, cloning) = self.trained(cx, &mut missing_rows)?;
 
         let draws = self.config.repetitions;
-        let policies_played = self.inputs.policies.len() * if self.twice() { 2 } else { 1 };
+        let policies_played = self.inputs.policies.len() * if self.without_repeats_too() { 2 } else { 1 };
         let learned = policies_played + constant.len() + cloning.len() + self.inputs.planned.len();
         let fixed = 3 + usize::from(unplanned(self.world).is_none()) + usize::from(rankings.is_some());
-        let cells = 2 * draws + fixed + learned;
-        let bar = cx.bar("play", Some((cells * self.users.len()) as u64), "episodes");
-        let Favourites { order, cycle, one_rating } = &self.popularity;
+        let seed_results = 2 * draws + fixed + learned;
+        let bar = cx.bar("play", Some((seed_results * self.users.len()) as u64), "episodes");
+        let PopularItems { order, cycle, one_rating } = &self.popularity;
         let (length, liked) = (cycle.length, self.config.liked);
         let cycles = match cycle.any_high {
             true => format!("shows in turn the {length} items with most ratings of {liked} or more"),
@@ -122,46 +122,46 @@ impl Players<'_> {
         };
         let mut rows = vec![
             self.control(RANDOM, "", &Random { non_conflicting: false }, draws, &bar)?,
-            self.control(FREE, KNOWS_DISTANCES, &Random { non_conflicting: true }, draws, &bar)?,
-            self.control(POPULAR, &popular, &Popular { order: order.clone() }, 1, &bar)?,
-            self.control(CYCLE, &cycles, cycle, 1, &bar)?,
-            self.control(ORACLE, KNOWS_ALL, &GreedyOracle, 1, &bar)?,
+            self.control(RANDOM_QUIT_AWARE, KNOWS_DISTANCES, &Random { non_conflicting: true }, draws, &bar)?,
+            self.control(POPULAR_QUIT_AWARE, &popular, &Popular { order: order.clone() }, 1, &bar)?,
+            self.control(POPULAR_CYCLE, &cycles, cycle, 1, &bar)?,
+            self.control(GREEDY_ORACLE, KNOWS_ALL, &GreedyOracle, 1, &bar)?,
         ];
         match unplanned(self.world) {
             None => rows.push(self.best_plan(cx, &bar)?),
-            Some(why) => lacking.push(missing(BEST, &format!("not made in this world: {why}"))),
+            Some(why) => missing_rows.push(missing(PLANNING_ORACLE, &format!("not made in this world: {why}"))),
         }
         if let Some(rankings) = &rankings {
             let remark = if rankings.rankings.avoid_alike { KNOWS_DISTANCES } else { "" };
-            rows.push(self.control(RETRIEVER, remark, rankings, 1, &bar)?);
+            rows.push(self.control(RETRIEVER_TOP_1, remark, rankings, 1, &bar)?);
         }
-        for (name, remark, policies) in [(CONSTANT, STAYS, &constant), (CLONING, COPIES, &cloning)] {
+        for (name, remark, policies) in [(CONSTANT_REWARD, STAYS, &constant), (BEHAVIOUR_CLONING, COPIES, &cloning)] {
             if !policies.is_empty() {
-                let cells = policies.iter().map(|policy| (policy.cell.clone(), policy)).collect::<Vec<_>>();
-                rows.push(self.students(name, true, remark.to_owned(), &cells, cx, &bar)?);
+                let seed_results = policies.iter().map(|policy| (policy.cell.clone(), policy)).collect::<Vec<_>>();
+                rows.push(self.policy_row(name, true, remark.to_owned(), &seed_results, cx, &bar)?);
             }
         }
         rows.extend(self.teachers.iter().map(|teacher| self.teacher(teacher)));
         rows.extend(self.planned(cx, &bar)?);
         for (name, policies) in policies {
             cx.check_cancelled()?;
-            let (cells, chosen) = match &self.config.checkpoint {
+            let (seed_results, chosen) = match &self.config.checkpoint {
                 None => (policies.iter().map(|policy| (policy.cell.clone(), *policy)).collect(), String::new()),
-                Some(field) => checkpoint::choose(field, &policies, self.inputs.validation.as_ref())?,
+                Some(field) => model_selection::choose(field, &policies, self.inputs.validation.as_ref())?,
             };
-            rows.push(self.students(name, false, chosen, &cells, cx, &bar)?);
-            if self.twice() {
-                rows.push(self.without_repeats(&rows[rows.len() - 1], &cells, &bar)?);
+            rows.push(self.policy_row(name, false, chosen, &seed_results, cx, &bar)?);
+            if self.without_repeats_too() {
+                rows.push(self.without_repeats(&rows[rows.len() - 1], &seed_results, &bar)?);
             }
         }
-        for metric in &lacking {
+        for metric in &missing_rows {
             cx.note(&format!("no {}", metric.policy), &metric.remark);
         }
-        Ok((rows, lacking))
+        Ok((rows, missing_rows))
     }
 
     /// The controls that learn, those that are wanted and can be made: paid to stay, and copying.
-    fn trained(&self, cx: &Context, lacking: &mut Vec<Metric>) -> Result<(Many<Policy>, Many<Policy>)> {
+    fn trained(&self, cx: &Context, missing_rows: &mut Vec<Metric>) -> Result<(Many<Policy>, Many<Policy>)> {
         let Inputs { training, demonstrations, .. } = self.inputs;
         if let Some(training) = training {
             let (users, items) = (self.world.users(), self.world.items());
@@ -180,58 +180,71 @@ impl Players<'_> {
         let controls = &self.config.controls;
         let constant = match training {
             _ if !controls.constant => {
-                lacking.push(missing(CONSTANT, "turned off: set `controls.constant: true`"));
+                missing_rows.push(missing(CONSTANT_REWARD, "turned off: set `controls.constant: true`"));
                 Vec::new()
             }
             None => {
-                lacking.push(missing(CONSTANT, "connect `training`, the world that the policies learned in"));
+                missing_rows
+                    .push(missing(CONSTANT_REWARD, "connect `training`, the world that the policies learned in"));
                 Vec::new()
             }
-            Some(training) => controls.constant(CONSTANT, training, cx)?,
+            Some(training) => controls.constant(CONSTANT_REWARD, training, cx)?,
         };
         let mut copied = false;
         for policy in &self.inputs.policies {
-            copied |= policy.value.origin().with_context(|| called(policy))?.learner == "rl.bc";
+            copied |= policy.value.origin().with_context(|| policy_label(policy))?.learner == "rl.bc";
         }
         let cloning = match (training, demonstrations) {
             _ if copied => Vec::new(),
             _ if !controls.cloning => {
-                lacking.push(missing(CLONING, "turned off: set `controls.cloning: true`"));
+                missing_rows.push(missing(BEHAVIOUR_CLONING, "turned off: set `controls.cloning: true`"));
                 Vec::new()
             }
-            (Some(training), Some(demonstrations)) => controls.cloning(CLONING, training, demonstrations, cx)?,
+            (Some(training), Some(demonstrations)) => {
+                controls.cloning(BEHAVIOUR_CLONING, training, demonstrations, cx)?
+            }
             _ => {
                 let help = "connect a policy of `rl.bc`, or `training` and `demonstrations`";
-                lacking.push(missing(CLONING, help));
+                missing_rows.push(missing(BEHAVIOUR_CLONING, help));
                 Vec::new()
             }
         };
         if self.teachers.is_empty() {
-            lacking.push(missing(TEACHER, "connect `teacher`: the demonstrator in the judging world"));
+            missing_rows.push(missing(TEACHER, "connect `teacher`: the demonstrator in the judging world"));
         }
         Ok((constant, cloning))
     }
 
     /// Policies by name, in order of appearance; the cells of one name are its seeds.
-    fn grouped(&self) -> Result<Vec<Group<'_>>> {
-        let mut groups: Vec<Group> = Vec::new();
+    fn by_name(&self) -> Result<Vec<PolicyGroup<'_>>> {
+        let mut groups: Vec<PolicyGroup> = Vec::new();
         for policy in &self.inputs.policies {
             let name = policy.name.as_str();
-            let own = [RANDOM, FREE, POPULAR, CYCLE, ORACLE, BEST, RETRIEVER, CONSTANT, CLONING];
+            let own = [
+                RANDOM,
+                RANDOM_QUIT_AWARE,
+                POPULAR_QUIT_AWARE,
+                POPULAR_CYCLE,
+                GREEDY_ORACLE,
+                PLANNING_ORACLE,
+                RETRIEVER_TOP_1,
+                CONSTANT_REWARD,
+                BEHAVIOUR_CLONING,
+            ];
             let taken = own.contains(&name)
                 || name.starts_with("teacher")
                 || name.starts_with(PLAN)
                 || name.ends_with(WITHOUT_REPEATS);
             ensure!(!taken, "a policy cannot be called `{name}`: that row is the evaluation's own\nhelp: rename it");
             match groups.iter_mut().find(|(known, _)| *known == name) {
-                Some((_, cells)) => cells.push(policy),
+                Some((_, seed_results)) => seed_results.push(policy),
                 None => groups.push((name, vec![policy])),
             }
         }
         Ok(groups)
     }
 
-    fn checked<'r>(&self, rankings: &'r Rankings) -> Result<Ranked<'r>> {
+    fn checked_candidates<'r>(&self, rankings: &'r Rankings) -> Result<Ranked<'r>> {
         let (world, horizon) = (self.world, self.world.rules.horizon);
         let (users, items) = (world.users(), world.items());
         ensure!(
@@ -255,7 +268,7 @@ impl Players<'_> {
     }
 
     fn teacher(&self, teacher: &Teacher) -> Row {
-        let mut cell = self.yardstick.cell("", &teacher.episodes);
+        let mut cell = self.measures.cell("", &teacher.episodes);
         for (episode, effort) in cell.episodes.iter_mut().zip(teacher.efforts.iter().flatten()) {
             episode.effort = Some(*effort);
         }
@@ -263,14 +276,14 @@ impl Players<'_> {
             name: teacher.row.clone(),
             control: false,
             privileged: self.inputs.rankings.as_ref().is_some_and(|rankings| rankings.avoid_alike),
-            remark: self.on_teacher(teacher),
-            cells: vec![cell],
-            taught: Some(teacher.taught.clone()),
-            beside: Vec::new(),
+            remark: self.teacher_remark(teacher),
+            seed_results: vec![cell],
+            teacher_coverage: Some(teacher.teacher_coverage.clone()),
+            extra: Vec::new(),
         }
     }
 
-    fn on_teacher(&self, teacher: &Teacher) -> String {
+    fn teacher_remark(&self, teacher: &Teacher) -> String {
         let (users, horizon) = (teacher.episodes.len(), self.world.rules.horizon);
         let mut remark = format!("judged on its own {users} users, because it is slow");
         match &self.inputs.rankings {
@@ -280,7 +293,7 @@ impl Players<'_> {
             Some(_) => {}
             None => remark += "; connect `rankings` to learn whether its offers knew the distances",
         }
-        let Turns { most, fewer } = &teacher.taught.turns;
+        let TurnLimits { most, fewer } = &teacher.teacher_coverage.turns;
         if *most < horizon {
             remark += &format!("; cut after {most} turns of {horizon}, so its return stands beside no other");
         }
@@ -297,21 +310,21 @@ impl Players<'_> {
             let cell = if repetitions > 1 { format!("episode={k}") } else { String::new() };
             self.cell(&cell, agent, k, bar)
         };
-        let cells: Vec<Result<Cell>> = (0..repetitions).into_par_iter().map(cell).collect();
+        let seed_results: Vec<Result<SeedResult>> = (0..repetitions).into_par_iter().map(cell).collect();
         Ok(Row {
             name: name.to_owned(),
             control: true,
             privileged: remark.starts_with("privileged"),
             remark: remark.to_owned(),
             // In order, so that the error told is always the same.
-            cells: cells.into_iter().collect::<Result<_>>().with_context(|| format!("row `{name}`"))?,
-            taught: None,
-            beside: Vec::new(),
+            seed_results: seed_results.into_iter().collect::<Result<_>>().with_context(|| format!("row `{name}`"))?,
+            teacher_coverage: None,
+            extra: Vec::new(),
         })
     }
 
     /// The row of policies, each with the name of its cell.
-    fn students(
+    fn policy_row(
         &self,
         name: &str,
         control: bool,
@@ -321,17 +334,17 @@ impl Players<'_> {
         bar: &Bar,
     ) -> Result<Row> {
         let cell = |(k, (cell, policy)): (usize, &(String, &Named<Policy>))| {
-            self.student(cell, policy, k, bar).with_context(|| called(policy))
+            self.policy_result(cell, policy, k, bar).with_context(|| policy_label(policy))
         };
-        let cells: Vec<Result<Cell>> = policies.par_iter().enumerate().map(cell).collect();
-        let mut cells: Vec<Cell> = cells.into_iter().collect::<Result<_>>()?;
+        let seed_results: Vec<Result<SeedResult>> = policies.par_iter().enumerate().map(cell).collect();
+        let mut seed_results: Vec<SeedResult> = seed_results.into_iter().collect::<Result<_>>()?;
         let mut remarks = if remark.is_empty() { Vec::new() } else { vec![remark] };
-        if self.config.act == Act::Sample {
+        if self.config.act == ActionSelection::Sample {
             remarks.push("draws its actions".to_owned());
         }
         let origins = policies.iter().map(|(_, policy)| origin(policy)).collect::<Result<Vec<_>>>()?;
-        let (privileged, told) = self.origins.told(&origins);
-        remarks.extend(told.into_iter().map(str::to_owned));
+        let (privileged, remarks_of) = self.origins.remarks_of(&origins);
+        remarks.extend(remarks_of.into_iter().map(str::to_owned));
         let untrained = origins.iter().filter(|origin| origin.untrained).count();
         if untrained > 0 && untrained == origins.len() {
             remarks.push(UNTRAINED.to_owned());
@@ -340,32 +353,32 @@ impl Players<'_> {
         }
         // The controls that learn do so at `training`, whatever they are paid there.
         if !control && self.origins.learned_elsewhere(policies)? {
-            cells.iter_mut().flat_map(|cell| &mut cell.episodes).for_each(|episode| episode.training = None);
+            seed_results.iter_mut().flat_map(|cell| &mut cell.episodes).for_each(|episode| episode.training = None);
             remarks.push(ELSEWHERE.to_owned());
         }
         if let Some((_, first)) = policies.first() {
             let network = Student::load(&first.value, self.world.users(), self.world.items())?;
-            let agent = Student { network: &network, sample: self.config.act == Act::Sample };
+            let agent = Student { network: &network, sample: self.config.act == ActionSelection::Sample };
             cx.note(&format!("time of {name}"), latency(self.world, self.users, &agent)?);
         }
-        if cells.len() < ENOUGH_SEEDS && !control {
-            let few = format!("{}: fewer than {ENOUGH_SEEDS} say little of how another would do", cells.len());
+        if seed_results.len() < MIN_SEEDS && !control {
+            let few = format!("{}: fewer than {MIN_SEEDS} say little of how another would do", seed_results.len());
             cx.note(&format!("seeds of {name}"), few);
         }
         let share = |origin: &Origin| vec![f64::from(u8::from(origin.untrained)); self.users.len()];
-        let beside = if untrained > 0 { vec![("untrained", origins.iter().map(share).collect())] } else { Vec::new() };
+        let extra = if untrained > 0 { vec![("untrained", origins.iter().map(share).collect())] } else { Vec::new() };
         let (name, remark) = (name.to_owned(), remarks.join("; "));
-        Ok(Row { name, control, privileged, remark, cells, taught: None, beside })
+        Ok(Row { name, control, privileged, remark, seed_results, teacher_coverage: None, extra })
     }
 
-    fn student(&self, cell: &str, policy: &Named<Policy>, k: usize, bar: &Bar) -> Result<Cell> {
+    fn policy_result(&self, cell: &str, policy: &Named<Policy>, k: usize, bar: &Bar) -> Result<SeedResult> {
         let network = Student::load(&policy.value, self.world.users(), self.world.items())?;
-        let agent = Student { network: &network, sample: self.config.act == Act::Sample };
+        let agent = Student { network: &network, sample: self.config.act == ActionSelection::Sample };
         self.cell(cell, &agent, k, bar)
     }
 
     /// Whether each policy plays twice: as the world's rule has it, and without repeats.
-    fn twice(&self) -> bool {
+    fn without_repeats_too(&self) -> bool {
         self.config.exclude_history && self.world.rules.repeats == Repeats::Allowed
     }
 
@@ -373,12 +386,12 @@ impl Players<'_> {
     fn without_repeats(&self, of: &Row, policies: &[(String, &Named<Policy>)], bar: &Bar) -> Result<Row> {
         let cell = |(k, (cell, policy)): (usize, &(String, &Named<Policy>))| {
             let network = Student::load(&policy.value, self.world.users(), self.world.items())?;
-            let student = Student { network: &network, sample: self.config.act == Act::Sample };
-            self.cell(cell, &WithoutRepeats(student), k, bar).with_context(|| called(policy))
+            let policy_result = Student { network: &network, sample: self.config.act == ActionSelection::Sample };
+            self.cell(cell, &WithoutRepeats(policy_result), k, bar).with_context(|| policy_label(policy))
         };
-        let cells: Vec<Result<Cell>> = policies.par_iter().enumerate().map(cell).collect();
-        let mut cells: Vec<Cell> = cells.into_iter().collect::<Result<_>>()?;
-        for (own, plain) in cells.iter_mut().zip(&of.cells) {
+        let seed_results: Vec<Result<SeedResult>> = policies.par_iter().enumerate().map(cell).collect();
+        let mut seed_results: Vec<SeedResult> = seed_results.into_iter().collect::<Result<_>>()?;
+        for (own, plain) in seed_results.iter_mut().zip(&of.seed_results) {
             for (own, plain) in own.episodes.iter_mut().zip(&plain.episodes) {
                 own.training = own.training.filter(|_| plain.training.is_some());
             }
@@ -389,14 +402,14 @@ impl Players<'_> {
             control: of.control,
             privileged: of.privileged,
             remark: remarks.collect::<Vec<_>>().join("; "),
-            cells,
-            taught: None,
-            beside: of.beside.clone(),
+            seed_results,
+            teacher_coverage: None,
+            extra: of.extra.clone(),
         })
     }
 
-    fn cell(&self, name: &str, agent: &dyn Agent, k: usize, bar: &Bar) -> Result<Cell> {
-        Ok(self.yardstick.cell(name, &self.played(agent, k, bar)?))
+    fn cell(&self, name: &str, agent: &dyn Agent, k: usize, bar: &Bar) -> Result<SeedResult> {
+        Ok(self.measures.cell(name, &self.played(agent, k, bar)?))
     }
 
     /// The k-th episodes of an agent, one with each user.

@@ -16,7 +16,7 @@ use crate::rl::{A2c, BehaviourCloning, NetworkConfig, bc};
 /// The controls that are trained where a training world is connected.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct Controls {
+pub struct Baselines {
     /// Whether an actor-critic that is paid 1 a step is trained; needs `training`.
     pub constant: bool,
     /// Its updates, of 32 episodes each, from 1; 200 by default.
@@ -27,13 +27,13 @@ pub struct Controls {
     pub seeds: u64,
 }
 
-impl Default for Controls {
+impl Default for Baselines {
     fn default() -> Self {
         Self { constant: true, iterations: 200, cloning: true, seeds: 3 }
     }
 }
 
-impl Controls {
+impl Baselines {
     /// What no type can say.
     pub fn check(&self) -> Result<(), (String, String)> {
         if self.seeds == 0 {
@@ -48,7 +48,7 @@ impl Controls {
 
     /// The learner that is only paid to stay.
     pub fn constant(&self, name: &str, training: &World, cx: &Context) -> Result<Vec<Named<Policy>>> {
-        let world = paid_to_stay(training);
+        let world = constant_reward_world(training);
         self.each(name, cx, |seed, cx| {
             let learner = A2c {
                 iterations: self.iterations,
@@ -95,7 +95,7 @@ impl Controls {
 }
 
 /// The same audience, paying 1 for each step; for one whose reward drives its user away 0, so that the rule still holds.
-fn paid_to_stay(world: &World) -> World {
+fn constant_reward_world(world: &World) -> World {
     let mut paid = world.clone();
     let low = world.rules.low_reward;
     paid.reward.data.iter_mut().for_each(|reward| *reward = f32::from(u8::from(low.is_none_or(|low| *reward >= low))));
@@ -113,7 +113,7 @@ mod tests {
     fn people_leave_as_before_and_pay_for_nothing_else() {
         let mut world = cluster_world(&[5.0, 1.0, 3.0], 1, 1, 4, 1);
         world.rules.low_reward = Some(2.0);
-        let paid = paid_to_stay(&world);
+        let paid = constant_reward_world(&world);
         for items in [[0, 2, 0, 2], [0, 0, 0, 0], [0, 1, 0, 0]] {
             let played = |world| {
                 let mut episodes = Episodes::new(world, &[0]);
@@ -136,7 +136,7 @@ mod tests {
         // Four clusters with a window of two: a random player leaves soon, one that learned to stay does not.
         let world = cluster_world(&[5.0, 4.0, 3.0, 2.0], 2, 2, 12, 3);
         let folder = tempfile::tempdir().unwrap();
-        let controls = Controls { seeds: 1, ..Controls::default() };
+        let controls = Baselines { seeds: 1, ..Baselines::default() };
         let policy = controls.constant("stay", &world, &Context::detached(folder.path())).unwrap().remove(0);
         assert_eq!((policy.name.as_str(), policy.cell.as_str()), ("stay", "seed=0"));
         let network = crate::env::Student::load(&policy.value, 3, 8).unwrap();

@@ -2,11 +2,11 @@
 
 use pipeline::progress::Bar;
 
-use super::aggregates::{Duel, Sorted};
-use super::bootstrap::{Bootstrap, Grid, Interval};
-use super::judged::Row;
-use super::table::{everyone_of, grid};
-use super::teachers::{Ground, Taught};
+use super::aggregates::{ProbImprovement, SortedRuns};
+use super::bootstrap::{Bootstrap, Interval, ScoreMatrix};
+use super::results::Row;
+use super::table::{all_episodes, grid};
+use super::teachers::{SharedUsers, TeacherCoverage};
 use crate::artifact::{Comparison, Comparisons, ProfilePoint, Profiles};
 
 /// Thresholds of a profile, both ends included.
@@ -17,7 +17,7 @@ struct Pair<'a> {
     /// The rows and their places in the table.
     rows: [(usize, &'a Row); 2],
     metric: &'static str,
-    returns: [Grid; 2],
+    returns: [ScoreMatrix; 2],
 }
 
 /// Each policy and teacher against each other row; with a teacher only its users and turns are compared. Each policy
@@ -30,7 +30,7 @@ pub(super) fn comparisons(rows: &[Row], bootstrap: &Bootstrap, bar: &Bar) -> Com
             // What is known from the other side is not computed again.
             let known = found.iter().find(|known| (&known.policy, &known.other) == (&other.name, &row.name));
             let comparison = match known {
-                Some(known) => Some(turned(known)),
+                Some(known) => Some(mirrored(known)),
                 None => pair([(x, row), (y, other)]).map(|pair| compare(&pair, bootstrap)),
             };
             found.extend(comparison);
@@ -41,21 +41,21 @@ pub(super) fn comparisons(rows: &[Row], bootstrap: &Bootstrap, bar: &Bar) -> Com
 }
 
 fn pair(rows: [(usize, &Row); 2]) -> Option<Pair<'_>> {
-    let teachers: Vec<&Taught> = rows.iter().filter_map(|(_, row)| row.taught.as_ref()).collect();
+    let teachers: Vec<&TeacherCoverage> = rows.iter().filter_map(|(_, row)| row.teacher_coverage.as_ref()).collect();
     if teachers.is_empty() {
-        let returns = rows.map(|(_, row)| grid(row, &everyone_of(row), |e| e.inclusive));
+        let returns = rows.map(|(_, row)| grid(row, &all_episodes(row), |e| e.inclusive));
         return Some(Pair { rows, metric: "return_inclusive", returns });
     }
-    let ground = Ground::of(&teachers)?;
+    let ground = SharedUsers::of(&teachers)?;
     Some(Pair { rows, metric: "return_teacher_users", returns: rows.map(|(_, row)| ground.grid(row)) })
 }
 
 fn compare(pair: &Pair, bootstrap: &Bootstrap) -> Comparison {
     let [x, y] = &pair.returns;
-    let duel = Duel::new(x, y);
-    let sides = pair.rows.map(|(number, row)| (number as u64, row.cells.len()));
+    let improvement_of = ProbImprovement::new(x, y);
+    let sides = pair.rows.map(|(number, row)| (number as u64, row.seed_results.len()));
     let found = bootstrap.intervals(&sides, x[0].len(), |draws| {
-        vec![draws[0].mean(x) - draws[1].mean(y), duel.improvement(&draws[0], &draws[1])]
+        vec![draws[0].mean(x) - draws[1].mean(y), improvement_of.improvement(&draws[0], &draws[1])]
     });
     let Interval { mean: difference, low, high } = found[0];
     let Interval { mean: probability, low: probability_low, high: probability_high } = found[1];
@@ -76,7 +76,7 @@ fn compare(pair: &Pair, bootstrap: &Bootstrap) -> Comparison {
 }
 
 /// The same from the other side.
-fn turned(known: &Comparison) -> Comparison {
+fn mirrored(known: &Comparison) -> Comparison {
     Comparison {
         policy: known.other.clone(),
         other: known.policy.clone(),
@@ -93,15 +93,15 @@ fn turned(known: &Comparison) -> Comparison {
 /// The profiles of all rows over the same thresholds, from the lowest to the highest return of the table; each moves `bar`
 /// by one.
 pub(super) fn profiles(rows: &[Row], bootstrap: &Bootstrap, bar: &Bar) -> Profiles {
-    let returns = || rows.iter().flat_map(|row| &row.cells).flat_map(|cell| &cell.episodes).map(|e| e.inclusive);
+    let returns = || rows.iter().flat_map(|row| &row.seed_results).flat_map(|cell| &cell.episodes).map(|e| e.inclusive);
     let (low, high) = (returns().fold(f64::INFINITY, f64::min), returns().fold(f64::NEG_INFINITY, f64::max));
     let step = (high - low) / (THRESHOLDS - 1) as f64;
     let thresholds: Vec<f64> = (0..THRESHOLDS).map(|k| low + step * k as f64).collect();
     let profile = |(number, row): (usize, &Row)| {
-        let everyone = everyone_of(row);
-        let sorted = Sorted::new(&grid(row, &everyone, |e| e.inclusive));
-        let shares = bootstrap.intervals(&[(number as u64, row.cells.len())], everyone.len(), |draws| {
-            sorted.above(&thresholds, &draws[0])
+        let episodes = all_episodes(row);
+        let sorted = SortedRuns::new(&grid(row, &episodes, |e| e.inclusive));
+        let shares = bootstrap.intervals(&[(number as u64, row.seed_results.len())], episodes.len(), |draws| {
+            sorted.share_above(&thresholds, &draws[0])
         });
         bar.inc(1);
         let point = |(&threshold, Interval { mean: share, low, high }): (&f64, Interval)| ProfilePoint {

@@ -2,7 +2,7 @@
 
 /// One row of the log beside what a policy and the world model say.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Logged {
+pub(super) struct LoggedRow {
     pub user: u32,
     /// Turns before this one in the same episode.
     pub turn: usize,
@@ -16,9 +16,9 @@ pub(super) struct Logged {
 }
 
 /// For each row the product of the weights of its episode so far.
-fn products(logged: &[Logged]) -> Vec<f64> {
+fn products(logged: &[LoggedRow]) -> Vec<f64> {
     let mut product = 1.0;
-    let so_far = |row: &Logged| {
+    let so_far = |row: &LoggedRow| {
         product = if row.turn == 0 { row.weight } else { product * row.weight };
         product
     };
@@ -26,7 +26,7 @@ fn products(logged: &[Logged]) -> Vec<f64> {
 }
 
 /// For each user that has rows, and each estimator, what is summed above and below its fraction.
-pub(super) fn by_user(logged: &[Logged]) -> Vec<[[f64; 2]; 5]> {
+pub(super) fn by_user(logged: &[LoggedRow]) -> Vec<[[f64; 2]; 5]> {
     let mut users: Vec<[[f64; 2]; 5]> = Vec::new();
     let mut last = None;
     for (row, product) in logged.iter().zip(products(logged)) {
@@ -34,7 +34,7 @@ pub(super) fn by_user(logged: &[Logged]) -> Vec<[[f64; 2]; 5]> {
             users.push([[0.0; 2]; 5]);
             last = Some(row.user);
         }
-        let Logged { weight, rating, expected, value, .. } = *row;
+        let LoggedRow { weight, rating, expected, value, .. } = *row;
         let parts = [
             [weight * rating, 1.0],
             [weight * rating, weight],
@@ -52,7 +52,7 @@ pub(super) fn by_user(logged: &[Logged]) -> Vec<[[f64; 2]; 5]> {
 }
 
 /// Kish's effective sample size (Σ w)² / Σ w² of each estimator; every row where no weight enters.
-pub(super) fn effective(logged: &[Logged]) -> [f64; 5] {
+pub(super) fn effective(logged: &[LoggedRow]) -> [f64; 5] {
     let kish = |weights: &[f64]| {
         let (sum, squares) = weights.iter().fold((0.0, 0.0), |(sum, squares), w| (sum + w, squares + w * w));
         if squares > 0.0 { sum * sum / squares } else { 0.0 }

@@ -8,15 +8,15 @@ fn nobody_is_judged_by_what_it_learned_from() {
         let config = Evaluate { judge, ..quick() };
         run(&config, Inputs { world, teacher: Vec::new(), ..inputs() })
     };
-    let error = format!("{:#}", judged(Judge::Apart, elsewhere()).err().unwrap());
+    let error = format!("{:#}", judged(LeakageCheck::Apart, elsewhere()).err().unwrap());
     assert!(
         error.starts_with("policy `a2c` of seed=0 learned from the rewards that judge it\nhelp: judge in"),
         "{error}"
     );
-    let metrics = judged(Judge::SameAsTraining, elsewhere()).unwrap().metrics;
+    let metrics = judged(LeakageCheck::SameAsTraining, elsewhere()).unwrap().metrics;
     let found = get(&metrics, "a2c", "return_inclusive");
     assert!(found.privileged && found.remark.contains("learned in the world that judges it"), "{found:?}");
-    assert!(!get(&metrics, rows::CYCLE, "return_inclusive").privileged);
+    assert!(!get(&metrics, table_rows::POPULAR_CYCLE, "return_inclusive").privileged);
     let inputs = Inputs { training: Some(world()), ..inputs() };
     let error = format!("{:#}", run(&quick(), inputs).err().unwrap());
     assert!(error.starts_with("the world at `training` has the rewards of the judging world\nhelp: "), "{error}");
@@ -27,7 +27,7 @@ fn nobody_is_judged_by_what_it_learned_from() {
 
 #[test]
 fn a_judge_that_is_the_training_world_chooses_no_checkpoint_and_labels_what_learned() {
-    let same = Evaluate { judge: Judge::SameAsTraining, ..quick() };
+    let same = Evaluate { judge: LeakageCheck::SameAsTraining, ..quick() };
     let kept: Vec<&str> = Stage::no_leakage(&same).iter().map(|rule| rule.from).collect();
     assert_eq!(kept, ["validation"]);
     let error = format!("{:#}", run(&same, Inputs { validation: Some(world()), ..inputs() }).err().unwrap());
@@ -36,7 +36,7 @@ fn a_judge_that_is_the_training_world_chooses_no_checkpoint_and_labels_what_lear
     let metrics = run(&same, inputs()).unwrap().metrics;
     let found = get(&metrics, "a2c", "return_inclusive");
     assert!(found.privileged && found.remark.contains("nothing keeps what it learned from apart"), "{found:?}");
-    assert!(!get(&metrics, rows::CYCLE, "return_inclusive").privileged);
+    assert!(!get(&metrics, table_rows::POPULAR_CYCLE, "return_inclusive").privileged);
 }
 
 /// Equal distances are a privilege or not by whose they are: the judge's, the training world's, a third one's.
@@ -54,7 +54,7 @@ fn whose_distances_are_known_decides_what_is_privileged() {
             policy.value.0.about = serde_json::to_string(&about).unwrap();
         }
         let config =
-            Evaluate { controls: Controls { constant: false, cloning: false, ..Controls::default() }, ..quick() };
+            Evaluate { controls: Baselines { constant: false, cloning: false, ..Baselines::default() }, ..quick() };
         let metrics = run(&config, inputs).unwrap().metrics;
         let found = get(&metrics, "a2c", "return_inclusive");
         (found.privileged, found.remark.clone())
@@ -90,8 +90,8 @@ fn a_policy_of_values_draws_nothing() {
         inputs.policies[1].value = Policy::new(network, "rl.dqn", &elsewhere()).unwrap();
         run(&Evaluate { act, ..quick() }, inputs)
     };
-    assert!(of_values(Act::Greedy).is_ok());
-    let error = format!("{:#}", of_values(Act::Sample).err().unwrap());
+    assert!(of_values(ActionSelection::Greedy).is_ok());
+    let error = format!("{:#}", of_values(ActionSelection::Sample).err().unwrap());
     assert!(error.starts_with("policy `bc` of seed=0 gives values"), "{error}");
     assert!(error.contains("help: set `act: greedy`"), "{error}");
 }

@@ -61,14 +61,14 @@ fn elsewhere(what: &str) -> String {
 
 /// How many turns the teacher was given with whom: only over as many can others be compared with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Turns {
+pub(super) struct TurnLimits {
     /// With most.
     pub most: usize,
     /// With users who stayed although it had stopped earlier: a recording ran out of items.
     pub fewer: BTreeMap<u32, usize>,
 }
 
-impl Turns {
+impl TurnLimits {
     /// With that user.
     pub fn with(&self, user: u32) -> usize {
         self.fewer.get(&user).copied().unwrap_or(self.most)
@@ -77,14 +77,14 @@ impl Turns {
 
 /// Turns after which the teacher's episodes were cut; its player may have had less patience than the world. Who left would
 /// have been shown as many as anyone.
-pub(super) fn turns(episodes: &Episodes) -> Turns {
+pub(super) fn turns(episodes: &Episodes) -> TurnLimits {
     let horizon = episodes.world().rules.horizon;
     let cut = |e: &usize| episodes.end(*e).is_none();
     let length = |e: usize| (episodes.user(e), episodes.items(e).len());
     let whole = (0..episodes.len()).any(|e| episodes.end(e) == Some(End::Horizon));
     let longest = (0..episodes.len()).filter(cut).map(|e| length(e).1).max();
     let most = if whole { horizon } else { longest.unwrap_or(horizon) };
-    Turns { most, fewer: (0..episodes.len()).filter(cut).map(length).filter(|(_, turns)| *turns < most).collect() }
+    TurnLimits { most, fewer: (0..episodes.len()).filter(cut).map(length).filter(|(_, turns)| *turns < most).collect() }
 }
 
 #[cfg(test)]
@@ -115,7 +115,7 @@ mod tests {
         };
         let episodes = replay(&world, &told).unwrap();
         assert_eq!((episodes.end(0), episodes.end(1)), (Some(End::Similar), None));
-        assert_eq!(turns(&episodes), Turns { most: 3, fewer: BTreeMap::new() });
+        assert_eq!(turns(&episodes), TurnLimits { most: 3, fewer: BTreeMap::new() });
     }
 
     #[test]

@@ -7,13 +7,13 @@
 use anyhow::{Context as _, Result, ensure};
 use pipeline::Named;
 
-use super::origin::called;
+use super::leakage::policy_label;
 use crate::artifact::Policy;
 use crate::rl::OF_VALUES;
 
 /// Whether a policy gives values in the place of a distribution.
 pub(super) fn gives_values(policy: &Named<Policy>) -> Result<bool> {
-    let learner = policy.value.origin().with_context(|| called(policy))?.learner;
+    let learner = policy.value.origin().with_context(|| policy_label(policy))?.learner;
     Ok(OF_VALUES.contains(&learner.as_str()))
 }
 
@@ -25,7 +25,7 @@ pub(super) fn refuse(policies: &[Named<Policy>]) -> Result<()> {
             !gives_values(policy)?,
             "{} gives values, no distribution to draw from, and `act` is `sample`\nhelp: set `act: greedy`, or judge the policies \
              of {} in a stage of their own",
-            called(policy),
+            policy_label(policy),
             OF_VALUES.join(", ")
         );
     }

@@ -5,7 +5,7 @@ use anyhow::{Result, bail, ensure};
 use crate::artifact::{Demonstrations, Interactions, World};
 
 /// The judged users, ascending.
-pub(super) fn judged(world: &World, people: Option<&Interactions>) -> Result<Vec<u32>> {
+pub(super) fn evaluated_users(world: &World, people: Option<&Interactions>) -> Result<Vec<u32>> {
     let mut users: Vec<u32> = match people {
         None => (0..world.users() as u32).collect(),
         Some(log) => log.user.clone(),
@@ -27,7 +27,7 @@ pub(super) fn judged(world: &World, people: Option<&Interactions>) -> Result<Vec
 }
 
 /// The teacher's episodes with those of `people`; all without a log there.
-pub(super) fn taught(teacher: &Demonstrations, people: Option<&[u32]>) -> Result<Demonstrations> {
+pub(super) fn of_evaluated_users(teacher: &Demonstrations, people: Option<&[u32]>) -> Result<Demonstrations> {
     let Some(people) = people else { return Ok(teacher.clone()) };
     let trajectories: Vec<_> = teacher
         .trajectories
@@ -58,10 +58,10 @@ mod tests {
     #[test]
     fn those_with_a_row_are_judged_once_each_in_order() {
         let world = cluster_world(&[5.0, 4.0], 2, 1, 4, 6);
-        assert_eq!(judged(&world, None).unwrap(), [0, 1, 2, 3, 4, 5]);
-        assert_eq!(judged(&world, Some(&log(&[4, 1, 4]))).unwrap(), [1, 4]);
+        assert_eq!(evaluated_users(&world, None).unwrap(), [0, 1, 2, 3, 4, 5]);
+        assert_eq!(evaluated_users(&world, Some(&log(&[4, 1, 4]))).unwrap(), [1, 4]);
         for (users, said) in [(&[][..], "has no row"), (&[1, 6], "holds user 6, the judging world has 6")] {
-            let error = judged(&world, Some(&log(users))).unwrap_err().to_string();
+            let error = evaluated_users(&world, Some(&log(users))).unwrap_err().to_string();
             assert!(error.contains(said) && error.contains("help: "), "{error}");
         }
     }
@@ -71,10 +71,10 @@ mod tests {
         let teacher = Demonstrations {
             trajectories: [3, 0].map(|user| Trajectory { user, steps: Vec::new(), end: End::Horizon }).into(),
         };
-        assert_eq!(taught(&teacher, None).unwrap(), teacher);
-        let left = taught(&teacher, Some(&[0, 2])).unwrap();
+        assert_eq!(of_evaluated_users(&teacher, None).unwrap(), teacher);
+        let left = of_evaluated_users(&teacher, Some(&[0, 2])).unwrap();
         assert_eq!(left.trajectories.iter().map(|t| t.user).collect::<Vec<_>>(), [0]);
-        let error = taught(&teacher, Some(&[1])).unwrap_err().to_string();
+        let error = of_evaluated_users(&teacher, Some(&[1])).unwrap_err().to_string();
         assert!(error.starts_with("none of its 2 users is judged") && error.contains("help: "), "{error}");
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::{Context as _, Result, ensure};
 use pipeline::Named;
 
-use super::origin::called;
+use super::leakage::policy_label;
 use crate::artifact::{Policy, World};
 use crate::env::{Student, play};
 
@@ -71,7 +71,8 @@ pub(super) fn choose<'a>(
     for (rest, checkpoints) in trainings {
         let mut best: Option<(f64, &String, &'a Named<Policy>)> = None;
         for (value, policy) in &checkpoints {
-            let network = Student::load(&policy.value, world.users(), world.items()).with_context(|| called(policy))?;
+            let network =
+                Student::load(&policy.value, world.users(), world.items()).with_context(|| policy_label(policy))?;
             let episodes = play(world, &users, &Student { network: &network, sample: false }, 0)?;
             let paid = |e: usize| episodes.rewards(e).iter().map(|&reward| f64::from(reward)).sum::<f64>();
             let total: f64 = (0..episodes.len()).map(paid).sum();
