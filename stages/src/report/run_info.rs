@@ -6,10 +6,10 @@ use pipeline::WARNING;
 use pipeline::report::{RunSummary, RunSummaryAsset, RunSummaryFile, RunSummaryStage};
 
 use super::cost::Cost;
+use super::latency::{LatencyRow, LatencyTable};
 use super::link::Linker;
 use super::page::fill;
-use super::speed::{Speed, Timed};
-use super::{say, speed, teachers, trap};
+use super::{format, latency, provenance_checks, teachers};
 
 /// The section, ready to be put into `page`.
 pub(super) fn section(ran: &RunSummary, page: Option<&RunSummaryFile>) -> Result<String> {
@@ -22,10 +22,10 @@ pub(super) fn section(ran: &RunSummary, page: Option<&RunSummaryFile>) -> Result
     // The page that it is put into explains the terms.
     let mut linker = Linker::new(&[]);
     fill(
-        "what_ran.html.j2",
+        "run_info.html.j2",
         context! {
             run => facts(ran),
-            traps => trap::traps(ran, page).iter().map(|trap| linker.text(trap)).collect::<Vec<_>>(),
+            findings => provenance_checks::findings(ran, page).iter().map(|trap| linker.text(trap)).collect::<Vec<_>>(),
             speeds => speeds(ran),
             models,
             heads => teachers::Models::heads(),
@@ -35,12 +35,12 @@ pub(super) fn section(ran: &RunSummary, page: Option<&RunSummaryFile>) -> Result
 
 /// The times of each evaluation; its stage is named where there are several.
 fn speeds(ran: &RunSummary) -> Value {
-    let found = speed::speeds(ran);
-    let cells = |row: &Timed| {
+    let found = latency::speeds(ran);
+    let cells = |row: &LatencyRow| {
         let [name, time, times] = row.cells();
         context! { name, time, times }
     };
-    let one = |speed: &Speed| {
+    let one = |speed: &LatencyTable| {
         context! {
             stage => (found.len() > 1).then_some(speed.stage.as_str()),
             teacher => speed.teacher.as_str(),
@@ -61,7 +61,7 @@ pub(super) fn facts(ran: &RunSummary) -> Value {
         machine => ran.machine.as_str(),
         program => ran.program.as_str(),
         started => started(ran),
-        took => say::seconds(ran.seconds),
+        took => format::seconds(ran.seconds),
         cost => Cost::of(ran).said(),
         jobs => ran.jobs,
         threads => ran.threads,
@@ -82,7 +82,7 @@ fn stage(ran: &RunSummary, stage: &RunSummaryStage) -> Value {
         kind => stage.kind.as_str(),
         version => stage.version,
         status => stage.status.as_str(),
-        took => stage.made_in_seconds.map(say::seconds),
+        took => stage.made_in_seconds.map(format::seconds),
         made_by => made_elsewhere(ran, stage),
         seed => seed(&stage.config),
         notes => notes(ran, stage).into_iter().map(|(name, value)| context! { name, value }).collect::<Value>(),
@@ -92,18 +92,20 @@ fn stage(ran: &RunSummary, stage: &RunSummaryStage) -> Value {
 
 /// What a stage noted. A warning that cells of one sweep share stands at the first of them, which names the others.
 fn notes(ran: &RunSummary, stage: &RunSummaryStage) -> Vec<(String, String)> {
-    let name = trap::parts(&stage.name).0;
+    let name = provenance_checks::parts(&stage.name).0;
     let told = |(key, value): (&String, &String)| {
         let warns = |other: &&RunSummaryStage| {
-            trap::parts(&other.name).0 == name && other.notes.get(WARNING).is_some_and(|text| text == value)
+            provenance_checks::parts(&other.name).0 == name
+                && other.notes.get(WARNING).is_some_and(|text| text == value)
         };
         let same: Vec<&RunSummaryStage> =
             if key == WARNING { ran.stages.iter().filter(warns).collect() } else { Vec::new() };
         match &same[..] {
             [first, ..] if first.name != stage.name => None,
             [_, _, ..] => {
-                let cells: Vec<String> = same.iter().map(|cell| trap::parts(&cell.name).1.to_owned()).collect();
-                Some((key.clone(), format!("{value} (holds for {})", say::list(&cells))))
+                let cells: Vec<String> =
+                    same.iter().map(|cell| provenance_checks::parts(&cell.name).1.to_owned()).collect();
+                Some((key.clone(), format!("{value} (holds for {})", format::list(&cells))))
             }
             _ => Some((key.clone(), value.clone())),
         }

@@ -10,8 +10,8 @@
 use arrow::datatypes::Schema;
 
 use super::Fault;
-use super::test::{Sign, Test, Value};
-use super::words::{Kind, Word};
+use super::lexer::{Kind, Token};
+use super::predicate::{Literal, Operator, Predicate};
 
 /// How deep parentheses and `not` may be nested: each level takes stack.
 const DEEPEST: usize = 64;
@@ -20,7 +20,7 @@ pub(super) enum Expression {
     And(Vec<Self>),
     Or(Vec<Self>),
     Not(Box<Self>),
-    Test(usize, Test),
+    Predicate(usize, Predicate),
 }
 
 impl Expression {
@@ -29,12 +29,12 @@ impl Expression {
         match self {
             Self::And(parts) | Self::Or(parts) => parts.iter().for_each(|part| part.columns(all)),
             Self::Not(inner) => inner.columns(all),
-            Self::Test(column, _) => all.push(*column),
+            Self::Predicate(column, _) => all.push(*column),
         }
     }
 }
 
-pub(super) fn read(words: &[Word], schema: &Schema) -> Result<Expression, Fault> {
+pub(super) fn read(words: &[Token], schema: &Schema) -> Result<Expression, Fault> {
     let mut reader = Reader { words, schema, at: 0 };
     let expression = reader.any(0)?;
     match reader.word().kind {
@@ -44,14 +44,14 @@ pub(super) fn read(words: &[Word], schema: &Schema) -> Result<Expression, Fault>
 }
 
 struct Reader<'a> {
-    words: &'a [Word],
+    words: &'a [Token],
     schema: &'a Schema,
     at: usize,
 }
 
 impl<'a> Reader<'a> {
     /// The next word; the last one is the end and stays.
-    fn word(&self) -> &'a Word {
+    fn word(&self) -> &'a Token {
         &self.words[self.at.min(self.words.len() - 1)]
     }
 
@@ -62,7 +62,7 @@ impl<'a> Reader<'a> {
     }
 
     fn takes(&mut self, sign: &str) -> bool {
-        let found = matches!(self.word().kind, Kind::Sign(found) if found == sign);
+        let found = matches!(self.word().kind, Kind::Operator(found) if found == sign);
         self.at += usize::from(found);
         found
     }
@@ -116,33 +116,33 @@ impl<'a> Reader<'a> {
         let column = self.column()?;
         let field = self.schema.field(column);
         let sign = self.word();
-        if let Kind::Sign(written) = sign.kind
-            && let Some(sign) = Sign::read(written)
+        if let Kind::Operator(written) = sign.kind
+            && let Some(sign) = Operator::read(written)
         {
             self.at += 1;
-            let test = Test::compare(field, sign, &[self.value()?])?;
-            return Ok(Expression::Test(column, test));
+            let test = Predicate::compare(field, sign, &[self.value()?])?;
+            return Ok(Expression::Predicate(column, test));
         }
         if self.takes_keyword("is") {
             let not = self.takes_keyword("not");
             if !self.takes_keyword("null") {
                 return Err(self.wanted("`null`", "`is null` and `is not null` ask for missing values"));
             }
-            return Ok(Expression::Test(column, Test::Null(!not)));
+            return Ok(Expression::Predicate(column, Predicate::Null(!not)));
         }
         let not = self.takes_keyword("not");
         let verb = self.word();
         let test = if self.takes_keyword("in") {
-            Test::compare(field, Sign::Equal, &self.list()?)?
+            Predicate::compare(field, Operator::Equal, &self.list()?)?
         } else if self.takes_keyword("contains") {
-            Test::contains(field, verb, &self.value()?)?
+            Predicate::contains(field, verb, &self.value()?)?
         } else {
             return Err(self.wanted(
                 "a comparison",
                 "compare with `=`, `!=`, `<`, `<=`, `>`, `>=`, `contains`, `in (…)`, `is null` or `is not null`",
             ));
         };
-        let test = Expression::Test(column, test);
+        let test = Expression::Predicate(column, test);
         Ok(if not { Expression::Not(Box::new(test)) } else { test })
     }
 
@@ -153,14 +153,14 @@ impl<'a> Reader<'a> {
         };
         let found = self.schema.fields().iter().position(|field| field.name() == name).ok_or_else(|| {
             let names: Vec<_> = self.schema.fields().iter().map(|field| field.name().as_str()).collect();
-            let help = super::super::columns::known(&names);
+            let help = super::super::describe::known(&names);
             self.fault(&format!("there is no column `{}`", pipeline::escape::shown(name, 80)), Some(&help))
         })?;
         self.at += 1;
         Ok(found)
     }
 
-    fn value(&mut self) -> Result<Value<'a>, Fault> {
+    fn value(&mut self) -> Result<Literal<'a>, Fault> {
         let word = self.word();
         let help = "a value is a number, a text in single quotes, `true` or `false`";
         let is = |keyword: &str| matches!(&word.kind, Kind::Word(word) if word.eq_ignore_ascii_case(keyword));
@@ -174,10 +174,10 @@ impl<'a> Reader<'a> {
             return Err(self.wanted("a value", help));
         }
         self.at += 1;
-        Ok(Value::new(word))
+        Ok(Literal::new(word))
     }
 
-    fn list(&mut self) -> Result<Vec<Value<'a>>, Fault> {
+    fn list(&mut self) -> Result<Vec<Literal<'a>>, Fault> {
         if !self.takes("(") {
             return Err(self.wanted("`(`", "list the values in parentheses: `in (1, 2)`"));
         }

@@ -7,10 +7,10 @@ use pipeline::inspect::Request;
 use safetensors::tensor::TensorInfo;
 use serde::Serialize;
 
-use super::cell::{Cell, six_digits};
 use super::escape::{self, CELL};
-use super::page::{Page, counted, grouped};
 use super::safetensors::{CHUNK, TensorsFile, reals};
+use super::text_output::{TextOutput, counted, grouped};
+use super::value::{CellValue, six_digits};
 
 /// A tensor of either file.
 #[derive(Debug, Serialize)]
@@ -28,9 +28,9 @@ struct ValueDifference {
     equal: u64,
     different: u64,
     /// Largest absolute difference; `null` where it is no finite number.
-    largest: Cell,
+    largest: CellValue,
     /// Mean absolute difference, equal ones included.
-    mean: Cell,
+    mean: CellValue,
 }
 
 /// Compares all tensors of two files; the values of large files only where the request says so.
@@ -94,13 +94,13 @@ fn values(
         }
     }
     let count = (found.equal + found.different) as f64;
-    found.largest = Cell::Real(largest);
-    found.mean = if count > 0.0 { Cell::Real(sum / count) } else { Cell::Null };
+    found.largest = CellValue::Real(largest);
+    found.mean = if count > 0.0 { CellValue::Real(sum / count) } else { CellValue::Null };
     Ok(Some(found))
 }
 
 /// Tells which tensors differ.
-pub(super) fn tell(all: &[TensorDifference], page: &mut Page) {
+pub(super) fn tell(all: &[TensorDifference], page: &mut TextOutput) {
     let same = |tensor: &&TensorDifference| {
         tensor.one == tensor.other && tensor.values.as_ref().is_none_or(|values| values.different == 0)
     };
@@ -113,7 +113,7 @@ pub(super) fn tell(all: &[TensorDifference], page: &mut Page) {
     let row = |tensor: &TensorDifference| {
         let side = |side: &Option<String>| side.clone().unwrap_or("–".into());
         let of = |pick: fn(&ValueDifference) -> String| tensor.values.as_ref().map_or("–".into(), pick);
-        let real = |cell: &Cell| if let Cell::Real(value) = cell { six_digits(*value) } else { "–".into() };
+        let real = |cell: &CellValue| if let CellValue::Real(value) = cell { six_digits(*value) } else { "–".into() };
         vec![
             escape::shown(&tensor.tensor, CELL * 2),
             side(&tensor.one),

@@ -8,13 +8,13 @@ use arrow::compute::{cast, is_not_null, is_null};
 use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, UInt64Type};
 use arrow::error::ArrowError;
 
-use super::super::cell::{self, Cell};
+use super::super::value::{self, CellValue};
 use super::Fault;
-use super::words::{Kind, Word};
+use super::lexer::{Kind, Token};
 
 /// How a value may lie to a constant.
 #[derive(Clone, Copy, PartialEq)]
-pub(super) enum Sign {
+pub(super) enum Operator {
     Equal,
     Unequal,
     Less,
@@ -23,7 +23,7 @@ pub(super) enum Sign {
     GreaterOrEqual,
 }
 
-impl Sign {
+impl Operator {
     pub fn read(written: &str) -> Option<Self> {
         Some(match written {
             "=" => Self::Equal,
@@ -50,10 +50,10 @@ impl Sign {
 }
 
 /// A constant as it was written.
-pub(super) struct Value<'a>(&'a Word);
+pub(super) struct Literal<'a>(&'a Token);
 
-impl<'a> Value<'a> {
-    pub fn new(word: &'a Word) -> Self {
+impl<'a> Literal<'a> {
+    pub fn new(word: &'a Token) -> Self {
         Self(word)
     }
 
@@ -63,16 +63,16 @@ impl<'a> Value<'a> {
 }
 
 /// What is asked of a column's values.
-pub(super) enum Test {
+pub(super) enum Predicate {
     /// Whether the value is missing, or is not.
     Null(bool),
     /// Each compares with one of several constants.
-    Whole(Sign, Vec<Number>),
-    Real(Sign, Vec<f64>),
-    Texts(Sign, Vec<String>),
-    Flags(Sign, Vec<bool>),
+    Whole(Operator, Vec<Number>),
+    Real(Operator, Vec<f64>),
+    Texts(Operator, Vec<String>),
+    Flags(Operator, Vec<bool>),
     /// Dates and times, in the ticks of the column.
-    Ticks(Sign, Vec<i64>),
+    Ticks(Operator, Vec<i64>),
     /// A part of a text.
     Part(String),
     /// An element of a list.
@@ -94,15 +94,15 @@ impl Number {
     }
 }
 
-impl Test {
+impl Predicate {
     /// A comparison with one constant, or the test whether a value is one of several.
-    pub fn compare(field: &Field, sign: Sign, values: &[Value<'_>]) -> Result<Self, Fault> {
+    pub fn compare(field: &Field, sign: Operator, values: &[Literal<'_>]) -> Result<Self, Fault> {
         Self::of_type(field.name(), field.data_type(), sign, values)
     }
 
-    fn of_type(name: &str, kind: &DataType, sign: Sign, values: &[Value<'_>]) -> Result<Self, Fault> {
+    fn of_type(name: &str, kind: &DataType, sign: Operator, values: &[Literal<'_>]) -> Result<Self, Fault> {
         use DataType as T;
-        fn all<T>(values: &[Value<'_>], read: impl Fn(&Value<'_>) -> Result<T, Fault>) -> Result<Vec<T>, Fault> {
+        fn all<T>(values: &[Literal<'_>], read: impl Fn(&Literal<'_>) -> Result<T, Fault>) -> Result<Vec<T>, Fault> {
             values.iter().map(read).collect()
         }
         let shown = pipeline::escape::shown(name, 80);
@@ -113,7 +113,7 @@ impl Test {
             _ if kind.is_integer() => Self::Whole(sign, all(values, |value| whole(value, &wanted("a number")))?),
             T::Float16 | T::Float32 => {
                 // The nearest value that the column can hold, so that `rating = 0.1` finds what is shown as 0.1.
-                let narrow = |value: &Value<'_>| Ok(f64::from(real(value, &wanted("a number"))? as f32));
+                let narrow = |value: &Literal<'_>| Ok(f64::from(real(value, &wanted("a number"))? as f32));
                 Self::Real(sign, all(values, narrow)?)
             }
             _ if kind.is_floating() || kind.is_decimal() => {
@@ -139,7 +139,7 @@ impl Test {
     }
 
     /// A part of a text, or an element of a list.
-    pub fn contains(field: &Field, verb: &Word, value: &Value<'_>) -> Result<Self, Fault> {
+    pub fn contains(field: &Field, verb: &Token, value: &Literal<'_>) -> Result<Self, Fault> {
         use DataType as T;
         let mut kind = field.data_type();
         while let T::Dictionary(_, inner) = kind {
@@ -153,7 +153,7 @@ impl Test {
             }
             T::List(element) | T::LargeList(element) | T::FixedSizeList(element, _) => {
                 let name = format!("an element of {}", field.name());
-                let test = Self::of_type(&name, element.data_type(), Sign::Equal, std::slice::from_ref(value))?;
+                let test = Self::of_type(&name, element.data_type(), Operator::Equal, std::slice::from_ref(value))?;
                 Ok(Self::Element(Box::new(test)))
             }
             _ => Err(Fault {
@@ -167,7 +167,7 @@ impl Test {
 
     /// Asks every value; a missing one gives a missing answer.
     pub fn of(&self, array: &ArrayRef) -> Result<BooleanArray, ArrowError> {
-        let array = &cell::plain(array)?;
+        let array = &value::plain(array)?;
         Ok(match self {
             Self::Null(true) => is_null(array)?,
             Self::Null(false) => is_not_null(array)?,
@@ -233,7 +233,7 @@ fn elements(array: &ArrayRef, row: usize) -> Result<ArrayRef, ArrowError> {
     })
 }
 
-fn whole(value: &Value<'_>, wanted: &str) -> Result<Number, Fault> {
+fn whole(value: &Literal<'_>, wanted: &str) -> Result<Number, Fault> {
     if let Kind::Number(number) = &value.0.kind
         && let Ok(number) = number.parse()
     {
@@ -242,7 +242,7 @@ fn whole(value: &Value<'_>, wanted: &str) -> Result<Number, Fault> {
     real(value, wanted).map(Number::Real)
 }
 
-fn real(value: &Value<'_>, wanted: &str) -> Result<f64, Fault> {
+fn real(value: &Literal<'_>, wanted: &str) -> Result<f64, Fault> {
     match &value.0.kind {
         Kind::Number(number) => match number.parse::<f64>() {
             Ok(number) if number.is_finite() => Ok(number),
@@ -252,7 +252,7 @@ fn real(value: &Value<'_>, wanted: &str) -> Result<f64, Fault> {
     }
 }
 
-fn text(value: &Value<'_>, wanted: &str) -> Result<String, Fault> {
+fn text(value: &Literal<'_>, wanted: &str) -> Result<String, Fault> {
     match &value.0.kind {
         Kind::Text(text) => Ok(text.clone()),
         _ => {
@@ -262,7 +262,7 @@ fn text(value: &Value<'_>, wanted: &str) -> Result<String, Fault> {
     }
 }
 
-fn flag(value: &Value<'_>, wanted: &str) -> Result<bool, Fault> {
+fn flag(value: &Literal<'_>, wanted: &str) -> Result<bool, Fault> {
     match &value.0.kind {
         Kind::Word(word) if word.eq_ignore_ascii_case("true") => Ok(true),
         Kind::Word(word) if word.eq_ignore_ascii_case("false") => Ok(false),
@@ -271,7 +271,7 @@ fn flag(value: &Value<'_>, wanted: &str) -> Result<bool, Fault> {
 }
 
 /// A moment in the ticks that a column of this type holds.
-fn ticks(value: &Value<'_>, kind: &DataType, wanted: &str) -> Result<i64, Fault> {
+fn ticks(value: &Literal<'_>, kind: &DataType, wanted: &str) -> Result<i64, Fault> {
     let text = match &value.0.kind {
         Kind::Text(text) => text,
         // Seconds since 1970, or whatever the column counts.
@@ -286,7 +286,7 @@ fn ticks(value: &Value<'_>, kind: &DataType, wanted: &str) -> Result<i64, Fault>
     match read {
         Some(ticks) => Ok(ticks.as_primitive::<Int64Type>().value(0)),
         None => {
-            let example = Cell::moment(kind, 0).text();
+            let example = CellValue::moment(kind, 0).text();
             let text = pipeline::escape::shown(text, 80);
             Err(value.fault(format!("`{text}` is no {kind}"), Some(format!("write it like '{example}'"))))
         }

@@ -2,8 +2,8 @@
 
 use pipeline::report::RunSummary;
 
+use super::render::Table;
 use super::row::MISSING;
-use super::tell::Table;
 use crate::artifact::{Estimates, Metric};
 
 /// What the columns are called; the last four are of off-policy estimates only, as `seeds` and `episodes` are of the others.

@@ -4,7 +4,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
-use super::cell::Cell;
+use super::value::CellValue;
 
 /// Values up to which quantiles and histogram are exact; beyond it they come from a sample of this size.
 pub(super) const EXACT_UP_TO: usize = 1_000_000;
@@ -21,11 +21,11 @@ pub struct NumberSummary {
     /// Infinite values, which nothing below takes into account.
     pub infinite: u64,
     /// Smallest value; `null` without values, like all below.
-    pub min: Cell,
+    pub min: CellValue,
     /// Largest value.
-    pub max: Cell,
+    pub max: CellValue,
     /// Arithmetic mean; `null` also when the sum is too large for a 64-bit float.
-    pub mean: Cell,
+    pub mean: CellValue,
     /// Quantiles, linear between the two nearest values (type 7 of Hyndman and Fan 1996).
     pub quantiles: Quantiles,
     /// How many values the quantiles and the histogram were taken from, when it was not all of them.
@@ -38,20 +38,20 @@ pub struct NumberSummary {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Quantiles {
     /// Lower quartile.
-    pub q25: Cell,
+    pub q25: CellValue,
     /// Median.
-    pub q50: Cell,
+    pub q50: CellValue,
     /// Upper quartile.
-    pub q75: Cell,
+    pub q75: CellValue,
 }
 
 /// Counts in bins of equal width; integers that span few values get one bin for each value.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Histogram {
     /// Lower edge of the first bin.
-    pub from: Cell,
+    pub from: CellValue,
     /// Upper edge of the last bin, which belongs to it.
-    pub to: Cell,
+    pub to: CellValue,
     /// Values in each bin.
     pub counts: Vec<u64>,
 }
@@ -70,7 +70,7 @@ impl Histogram {
 }
 
 /// The running state.
-pub(super) struct Numbers {
+pub(super) struct NumberAccumulator {
     count: u64,
     nan: u64,
     infinite: u64,
@@ -86,7 +86,7 @@ pub(super) struct Numbers {
     random: ChaCha8Rng,
 }
 
-impl Numbers {
+impl NumberAccumulator {
     pub(super) fn new() -> Self {
         Self::with_room(EXACT_UP_TO)
     }
@@ -145,20 +145,24 @@ impl Numbers {
     }
 
     /// The summary, with the functions that turn an exact integer and a computed number into a cell.
-    pub(super) fn summary(mut self, whole: impl Fn(i128) -> Cell, real: impl Fn(f64) -> Cell) -> NumberSummary {
+    pub(super) fn summary(
+        mut self,
+        whole: impl Fn(i128) -> CellValue,
+        real: impl Fn(f64) -> CellValue,
+    ) -> NumberSummary {
         self.sample.sort_unstable_by(f64::total_cmp);
         let (min, max, mean) = match (self.whole, self.real) {
             (Some((low, high, sum)), _) => (whole(low), whole(high), real(mean_of(sum, self.count))),
             (None, Some((low, high))) => {
                 let mean = (self.sum.0 + self.sum.1) / self.count as f64;
-                (real(low), real(high), if mean.is_finite() { real(mean) } else { Cell::Null })
+                (real(low), real(high), if mean.is_finite() { real(mean) } else { CellValue::Null })
             }
-            (None, None) => (Cell::Null, Cell::Null, Cell::Null),
+            (None, None) => (CellValue::Null, CellValue::Null, CellValue::Null),
         };
         let range = self.whole.map(|(low, high, _)| (low as f64, high as f64)).or(self.real);
         let each = self.whole.map(|(low, high, _)| high - low + 1).filter(|&span| span <= BINS as i128);
         let each = each.map(|span| span as usize);
-        let quantile = |share| quantile(&self.sample, share).map_or(Cell::Null, &real);
+        let quantile = |share| quantile(&self.sample, share).map_or(CellValue::Null, &real);
         NumberSummary {
             count: self.count,
             nan: self.nan,
@@ -213,57 +217,60 @@ mod tests {
     use super::*;
 
     fn reals(values: impl IntoIterator<Item = f64>) -> NumberSummary {
-        let mut numbers = Numbers::new();
+        let mut numbers = NumberAccumulator::new();
         values.into_iter().for_each(|value| numbers.push_real(value));
-        numbers.summary(Cell::Whole, Cell::Real)
+        numbers.summary(CellValue::Whole, CellValue::Real)
     }
 
     fn wholes(values: impl IntoIterator<Item = i128>) -> NumberSummary {
-        let mut numbers = Numbers::new();
+        let mut numbers = NumberAccumulator::new();
         values.into_iter().for_each(|value| numbers.push_whole(value));
-        numbers.summary(Cell::Whole, Cell::Real)
+        numbers.summary(CellValue::Whole, CellValue::Real)
     }
 
     #[test]
     fn quantiles_lie_between_the_two_nearest_values() {
         let Quantiles { q25, q50, q75 } = wholes([4, 1, 3, 2]).quantiles;
-        assert_eq!((q25, q50, q75), (Cell::Real(1.75), Cell::Real(2.5), Cell::Real(3.25)));
+        assert_eq!((q25, q50, q75), (CellValue::Real(1.75), CellValue::Real(2.5), CellValue::Real(3.25)));
     }
 
     #[test]
     fn nan_and_infinity_are_counted_and_left_out() {
         let summary = reals([f64::NAN, 1.0, f64::INFINITY, 3.0, f64::NEG_INFINITY]);
         assert_eq!((summary.count, summary.nan, summary.infinite), (2, 1, 2));
-        assert_eq!((summary.min, summary.max, summary.mean), (Cell::Real(1.0), Cell::Real(3.0), Cell::Real(2.0)));
+        assert_eq!(
+            (summary.min, summary.max, summary.mean),
+            (CellValue::Real(1.0), CellValue::Real(3.0), CellValue::Real(2.0))
+        );
     }
 
     #[test]
     fn nothing_in_nothing_out() {
         let summary = reals([f64::NAN]);
-        assert_eq!((summary.min, summary.mean, summary.histogram), (Cell::Null, Cell::Null, None));
-        assert_eq!(summary.quantiles.q50, Cell::Null);
+        assert_eq!((summary.min, summary.mean, summary.histogram), (CellValue::Null, CellValue::Null, None));
+        assert_eq!(summary.quantiles.q50, CellValue::Null);
     }
 
     #[test]
     fn large_integers_stay_exact() {
         let big = i128::from(i64::MAX);
         let summary = wholes([big, big - 1, -big]);
-        assert_eq!((summary.min, summary.max), (Cell::Whole(-big), Cell::Whole(big)));
-        assert_eq!(wholes([1, 2]).mean, Cell::Real(1.5));
+        assert_eq!((summary.min, summary.max), (CellValue::Whole(-big), CellValue::Whole(big)));
+        assert_eq!(wholes([1, 2]).mean, CellValue::Real(1.5));
     }
 
     #[test]
     fn the_whole_range_of_floats_overflows_nothing() {
         let summary = reals([f64::MIN, 0.0, f64::MAX]);
-        assert_eq!(summary.mean, Cell::Real(0.0));
-        assert_eq!(summary.quantiles.q50, Cell::Real(0.0));
+        assert_eq!(summary.mean, CellValue::Real(0.0));
+        assert_eq!(summary.quantiles.q50, CellValue::Real(0.0));
         assert_eq!(summary.histogram.unwrap().counts.iter().sum::<u64>(), 3);
-        assert_eq!(reals([f64::MAX, f64::MAX]).mean, Cell::Null);
+        assert_eq!(reals([f64::MAX, f64::MAX]).mean, CellValue::Null);
     }
 
     #[test]
     fn the_sum_keeps_what_rounding_would_lose() {
-        assert_eq!(reals([1.0, 1e100, 1.0, -1e100]).mean, Cell::Real(0.5));
+        assert_eq!(reals([1.0, 1e100, 1.0, -1e100]).mean, CellValue::Real(0.5));
     }
 
     #[test]
@@ -278,19 +285,19 @@ mod tests {
     #[test]
     fn beyond_the_bound_a_sample_stands_for_all_and_is_the_same_every_time() {
         let run = || {
-            let mut numbers = Numbers::with_room(1000);
+            let mut numbers = NumberAccumulator::with_room(1000);
             (0..100_000).for_each(|value| numbers.push_whole(value));
-            numbers.summary(Cell::Whole, Cell::Real)
+            numbers.summary(CellValue::Whole, CellValue::Real)
         };
         let summary = run();
         assert_eq!(summary, run());
         assert_eq!((summary.count, summary.sampled), (100_000, Some(1000)));
         assert_eq!(
             (summary.min, summary.max, summary.mean),
-            (Cell::Whole(0), Cell::Whole(99_999), Cell::Real(49_999.5))
+            (CellValue::Whole(0), CellValue::Whole(99_999), CellValue::Real(49_999.5))
         );
         // The median of 1000 of a uniform distribution has a standard deviation of 1.6 % of its width.
-        let Cell::Real(median) = summary.quantiles.q50 else { panic!("a number") };
+        let CellValue::Real(median) = summary.quantiles.q50 else { panic!("a number") };
         assert!((median - 50_000.0).abs() < 8_000.0, "{median}");
     }
 }

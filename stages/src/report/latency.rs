@@ -7,24 +7,24 @@
 use pipeline::report::{RunSummary, RunSummaryStage};
 use serde_json::{Value, json};
 
-use super::say;
+use super::format;
 
 /// What the evaluation's notes begin with.
 const NOTE: &str = "time of ";
 
 /// The rows of one evaluation.
 #[derive(Debug, PartialEq)]
-pub(super) struct Speed {
+pub(super) struct LatencyTable {
     /// The stage that took the times.
     pub stage: String,
-    pub rows: Vec<Timed>,
+    pub rows: Vec<LatencyRow>,
     /// What is known of the language model, in a sentence.
     pub teacher: String,
 }
 
 /// A row of the table.
 #[derive(Debug, PartialEq)]
-pub(super) struct Timed {
+pub(super) struct LatencyRow {
     pub name: String,
     /// Median of one recommendation.
     pub milliseconds: f64,
@@ -34,33 +34,33 @@ pub(super) struct Timed {
     pub at_least: bool,
 }
 
-impl Timed {
+impl LatencyRow {
     /// Its cells: name, time, ratio.
     pub fn cells(&self) -> [String; 3] {
         let sign = if self.at_least { "≥ " } else { "" };
         let times = self.times_faster.map_or("–".to_owned(), |times| format!("{sign}{} ×", rough(times)));
         let time = match self.milliseconds {
             ms if ms < 1.0 => format!("{:.0} µs", ms * 1e3),
-            ms => format!("{} ms", say::about(ms)),
+            ms => format!("{} ms", format::three_digits(ms)),
         };
         [self.name.clone(), time, times]
     }
 }
 
-impl Speed {
+impl LatencyTable {
     pub fn to_json(&self) -> Value {
-        let row = |row: &Timed| json!({ "policy": row.name, "milliseconds": row.milliseconds, "times_faster": row.times_faster, "at_least": row.at_least });
+        let row = |row: &LatencyRow| json!({ "policy": row.name, "milliseconds": row.milliseconds, "times_faster": row.times_faster, "at_least": row.at_least });
         json!({ "stage": self.stage, "rows": self.rows.iter().map(row).collect::<Vec<_>>(), "teacher": self.teacher })
     }
 }
 
 /// The times of each evaluation that took some.
-pub(super) fn speeds(ran: &RunSummary) -> Vec<Speed> {
+pub(super) fn speeds(ran: &RunSummary) -> Vec<LatencyTable> {
     let judging = ran.stages.iter().filter(|stage| stage.kind == "evaluate");
     judging.filter_map(|stage| speed(ran, stage)).collect()
 }
 
-fn speed(ran: &RunSummary, judging: &RunSummaryStage) -> Option<Speed> {
+fn speed(ran: &RunSummary, judging: &RunSummaryStage) -> Option<LatencyTable> {
     let timed = judging.notes.iter().filter_map(|(name, value)| Some((name.strip_prefix(NOTE)?, median(value)?)));
     let timed: Vec<(&str, f64)> = timed.collect();
     if timed.is_empty() {
@@ -71,19 +71,19 @@ fn speed(ran: &RunSummary, judging: &RunSummaryStage) -> Option<Speed> {
         Err(why) => (None, false, why),
     };
     let faster = |milliseconds: f64| known.filter(|_| milliseconds > 0.0).map(|seconds| seconds * 1e3 / milliseconds);
-    let row = |(name, milliseconds): (&str, f64)| Timed {
+    let row = |(name, milliseconds): (&str, f64)| LatencyRow {
         name: name.to_owned(),
         milliseconds,
         times_faster: faster(milliseconds),
         at_least,
     };
-    Some(Speed { stage: judging.name.clone(), rows: timed.into_iter().map(row).collect(), teacher })
+    Some(LatencyTable { stage: judging.name.clone(), rows: timed.into_iter().map(row).collect(), teacher })
 }
 
 /// A ratio of two times to two digits, of which no more can be known; rounded down, for some are lower bounds.
 fn rough(times: f64) -> String {
     if times < 10.0 {
-        return say::about(times);
+        return format::three_digits(times);
     }
     let unit = 10f64.powf(times.log10().floor() - 1.0);
     format!("{:.0}", (times / unit + 1e-9).floor() * unit)
@@ -117,8 +117,8 @@ impl Decision<'_> {
         format!(
             "The language model took {least}{} a decision ({stage}: {decisions} decisions in {}{from_store}). Episodes ran side by \
              side, and other stages may have been at work: this is what a decision cost, not how long one waits for it.",
-            say::seconds(*seconds),
-            say::seconds(*whole),
+            format::seconds(*seconds),
+            format::seconds(*whole),
         )
     }
 }
@@ -169,7 +169,7 @@ fn of_stage<'a>(stage: &'a RunSummaryStage, judging: &RunSummaryStage) -> Result
 mod tests {
     use serde_json::json;
 
-    use super::{Timed, speeds};
+    use super::{LatencyRow, speeds};
     use crate::report::fixture::{ran, stage};
 
     /// A teacher of 100 decisions in 50 s, a policy of 2 ms.
@@ -197,12 +197,13 @@ mod tests {
     #[test]
     fn a_policy_stands_beside_a_decision_of_the_model() {
         let found = speeds(&example()).remove(0);
-        let wanted = Timed { name: "a2c".to_owned(), milliseconds: 2.0, times_faster: Some(250.0), at_least: false };
+        let wanted =
+            LatencyRow { name: "a2c".to_owned(), milliseconds: 2.0, times_faster: Some(250.0), at_least: false };
         assert_eq!(found.rows, [wanted]);
         assert_eq!(found.rows[0].cells(), ["a2c", "2.00 ms", "250 ×"]);
         let said = "The language model took 0.50 s a decision (teacher: 100 decisions in 50.0 s).";
         assert!(found.teacher.starts_with(said), "{}", found.teacher);
-        let quick = Timed { milliseconds: 0.013, ..speeds(&example()).remove(0).rows.remove(0) };
+        let quick = LatencyRow { milliseconds: 0.013, ..speeds(&example()).remove(0).rows.remove(0) };
         assert_eq!(quick.cells()[1], "13 µs");
         assert_eq!([2.5, 10.0, 99.9, 250.0, 10_495.0].map(super::rough), ["2.50", "10", "99", "250", "10000"]);
     }

@@ -1,8 +1,8 @@
 //! What a careful reader would object to, looked for in the data and printed under the verdict.
 
-use super::row::{Judged, MISSING, Role, Row};
-use super::verdict::{Cast, SEEDS};
-use super::{difference, say};
+use super::row::{EpisodeStats, MISSING, Role, Row};
+use super::verdict::{Contenders, SEEDS};
+use super::{format, significance};
 use crate::artifact::{Comparisons, Estimates, Metrics, Rollouts};
 
 /// The controls without which a table says little, by the beginnings of their names.
@@ -22,26 +22,26 @@ pub(super) struct Evidence<'a> {
 }
 
 /// Sentences of warning, most important first.
-pub(super) fn cautions(rows: &[Row], cast: &Cast, evidence: Evidence) -> Vec<String> {
+pub(super) fn caveats(rows: &[Row], contenders: &Contenders, evidence: Evidence) -> Vec<String> {
     let Evidence { metrics, comparisons, rollouts, estimates } = evidence;
-    let mut cautions = Vec::new();
-    cautions.extend(comparisons.and_then(|comparisons| alone(cast, comparisons)));
-    cautions.extend(missing(rows));
-    cautions.extend(cut_elsewhere(rows));
-    cautions.extend(privileged(rows));
-    cautions.extend(missing_controls(rows, metrics));
-    cautions.extend(few_seeds(rows));
-    cautions.extend(other_users(cast, rollouts));
-    cautions.extend(order_by_convention(cast));
-    cautions.extend(estimates.and_then(small_sample));
-    cautions.extend(narrow(cast));
-    cautions.extend(gap(cast));
-    cautions
+    let mut caveats = Vec::new();
+    caveats.extend(comparisons.and_then(|comparisons| not_after_correction(contenders, comparisons)));
+    caveats.extend(missing_returns(rows));
+    caveats.extend(other_horizons(rows));
+    caveats.extend(privileged(rows));
+    caveats.extend(missing_controls(rows, metrics));
+    caveats.extend(few_seeds(rows));
+    caveats.extend(other_users(contenders, rollouts));
+    caveats.extend(order_by_convention(contenders));
+    caveats.extend(estimates.and_then(small_sample));
+    caveats.extend(low_coverage(contenders));
+    caveats.extend(gap(contenders));
+    caveats
 }
 
 /// What the training world would have paid for the same episodes and the judge does not.
-fn gap(cast: &Cast) -> Option<String> {
-    let (best, gap, returns) = (cast.best?, cast.best?.get("gap")?, cast.best?.returns()?);
+fn gap(contenders: &Contenders) -> Option<String> {
+    let (best, gap, returns) = (contenders.best?, contenders.best?.get("gap")?, contenders.best?.returns()?);
     let size = gap.mean.abs();
     (size > BIG_GAP * returns.mean.abs() && (gap.low > 0.0 || gap.high < 0.0)).then(|| {
         let word = if gap.mean > 0.0 { "more" } else { "less" };
@@ -49,7 +49,7 @@ fn gap(cast: &Cast) -> Option<String> {
             "The training world would pay {} {} {word} an episode than the judge does: its model of people is off by that much \
              where the policy goes.",
             best.name,
-            say::one(size)
+            format::one_decimal(size)
         )
     })
 }
@@ -65,14 +65,14 @@ fn privileged(rows: &[Row]) -> Option<String> {
         let was = if learned.len() == 1 { "was" } else { "were" };
         format!(
             "{} {was} learned with what only the judge knows: no evidence for a deployed policy.",
-            say::list(&learned)
+            format::list(&learned)
         )
     });
     let controls = (!controls.is_empty()).then(|| {
         let are = if controls.len() == 1 { "is" } else { "are" };
         format!(
             "Privileged: {} {are} told what a deployed policy would have to find out (see the table).",
-            say::list(&controls)
+            format::list(&controls)
         )
     });
     let both: Vec<String> = [learned, controls].into_iter().flatten().collect();
@@ -80,10 +80,10 @@ fn privileged(rows: &[Row]) -> Option<String> {
 }
 
 /// What the verdict says of the best policy by one interval alone and what does not hold with all of them judged together.
-fn alone(cast: &Cast, comparisons: &Comparisons) -> Option<String> {
-    let best = cast.best?;
-    let judged = difference::judge(comparisons);
-    let others = [cast.baseline, cast.teacher, cast.retriever];
+fn not_after_correction(contenders: &Contenders, comparisons: &Comparisons) -> Option<String> {
+    let best = contenders.best?;
+    let judged = significance::test_all(comparisons);
+    let others = [contenders.baseline, contenders.teacher, contenders.retriever];
     let weak = |other: &&Row| {
         judged
             .iter()
@@ -94,7 +94,7 @@ fn alone(cast: &Cast, comparisons: &Comparisons) -> Option<String> {
         format!(
             "The verdict goes by single intervals: with all comparisons judged together {} cannot be told from {}.",
             best.name,
-            say::list(&named)
+            format::list(&named)
         )
     })
 }
@@ -112,7 +112,7 @@ fn missing_controls(rows: &[Row], metrics: Option<&Metrics>) -> Option<String> {
         CONTROLS.iter().filter(|name| !has(name) && !told(name)).map(|name| format!("`{name}`")).collect();
     named.splice(0..0, unnamed);
     (!named.is_empty()).then(|| {
-        format!("Missing controls: {}. Without them nobody can tell what a return is worth.", say::list(&named))
+        format!("Missing controls: {}. Without them nobody can tell what a return is worth.", format::list(&named))
     })
 }
 
@@ -125,7 +125,7 @@ fn small_sample(estimates: &Estimates) -> Option<String> {
     let (few, all) = (weak().count(), weighed().count());
     (few > 0).then(|| {
         let size = if smallest.is_finite() {
-            format!(" (effective sample down to {})", say::about(smallest))
+            format!(" (effective sample down to {})", format::three_digits(smallest))
         } else {
             String::new()
         };
@@ -134,13 +134,13 @@ fn small_sample(estimates: &Estimates) -> Option<String> {
 }
 
 /// A long tail that nobody is ever shown.
-fn narrow(cast: &Cast) -> Option<String> {
-    let (best, covered) = (cast.best?, cast.best?.get("coverage")?.mean);
+fn low_coverage(contenders: &Contenders) -> Option<String> {
+    let (best, covered) = (contenders.best?, contenders.best?.get("coverage")?.mean);
     (covered < NARROW).then(|| {
         format!(
             "{} recommends {} of the catalogue: its return says nothing of the long tail, where a world model knows least.",
             best.name,
-            say::percent(covered)
+            format::percent(covered)
         )
     })
 }
@@ -149,9 +149,10 @@ fn names<'a>(rows: impl Iterator<Item = &'a Row>) -> Vec<String> {
     rows.map(|row| row.name.clone()).collect()
 }
 
-fn missing(rows: &[Row]) -> Option<String> {
+fn missing_returns(rows: &[Row]) -> Option<String> {
     let names = names(rows.iter().filter(|row| row.returns().is_none()));
-    (!names.is_empty()).then(|| format!("{} without a finite return: left out of every comparison.", say::list(&names)))
+    (!names.is_empty())
+        .then(|| format!("{} without a finite return: left out of every comparison.", format::list(&names)))
 }
 
 fn few_seeds(rows: &[Row]) -> Option<String> {
@@ -160,13 +161,13 @@ fn few_seeds(rows: &[Row]) -> Option<String> {
     (!named.is_empty()).then(|| {
         format!(
             "Fewer than {SEEDS} training seeds: {}. Another seed may move such a row by more than its interval.",
-            say::list(&named)
+            format::list(&named)
         )
     })
 }
 
 /// Rows whose episodes were cut at another length than most rows'.
-fn cut_elsewhere(rows: &[Row]) -> Option<String> {
+fn other_horizons(rows: &[Row]) -> Option<String> {
     let cuts = || rows.iter().filter_map(|row| row.judged.cut_at);
     // Lengths of cut episodes are the horizon itself, so the longest is the evaluation's.
     let horizon = cuts().max()?;
@@ -175,15 +176,15 @@ fn cut_elsewhere(rows: &[Row]) -> Option<String> {
     (!named.is_empty()).then(|| {
         format!(
             "Episodes are cut after {horizon} steps, but those of {} earlier: returns do not compare.",
-            say::list(&named)
+            format::list(&named)
         )
     })
 }
 
 /// A teacher is slow and plays with few users; says how the best policy does with the same ones.
-fn other_users(cast: &Cast, rollouts: Option<&Rollouts>) -> Option<String> {
-    let (teacher, best, rollouts) = (cast.teacher?, cast.best?, rollouts?);
-    let (Judged { users, .. }, all) = (&teacher.judged, &best.judged.users);
+fn other_users(contenders: &Contenders, rollouts: Option<&Rollouts>) -> Option<String> {
+    let (teacher, best, rollouts) = (contenders.teacher?, contenders.best?, rollouts?);
+    let (EpisodeStats { users, .. }, all) = (&teacher.judged, &best.judged.users);
     if users.is_empty() || users == all {
         return None;
     }
@@ -191,16 +192,17 @@ fn other_users(cast: &Cast, rollouts: Option<&Rollouts>) -> Option<String> {
         let shared = rollouts.0.iter().filter(|r| r.policy == row.name && users.contains(&r.user));
         let returns: Vec<f64> = shared.map(|r| r.inclusive).filter(|r| r.is_finite()).collect();
         let mean = returns.iter().sum::<f64>() / returns.len() as f64;
-        (!returns.is_empty()).then(|| format!("{} returns {}", row.name, say::one(mean)))
+        (!returns.is_empty()).then(|| format!("{} returns {}", row.name, format::one_decimal(mean)))
     };
-    let same: Vec<_> = [Some(best), cast.retriever].into_iter().flatten().filter_map(on_same).collect();
-    let same = if same.is_empty() { String::new() } else { format!(" With these users alone {}.", say::list(&same)) };
+    let same: Vec<_> = [Some(best), contenders.retriever].into_iter().flatten().filter_map(on_same).collect();
+    let same =
+        if same.is_empty() { String::new() } else { format!(" With these users alone {}.", format::list(&same)) };
     let (few, many) = (users.len(), all.len());
     Some(format!("Judged users: {few} for {}, {many} for {}.{same}", teacher.name, best.name))
 }
 
-fn order_by_convention(cast: &Cast) -> Option<String> {
-    let (best, baseline) = (cast.best?, cast.baseline?);
+fn order_by_convention(contenders: &Contenders) -> Option<String> {
+    let (best, baseline) = (contenders.best?, contenders.baseline?);
     let lead = |metric: &str| Some(best.get(metric)?.mean - baseline.get(metric)?.mean);
     let (inclusive, exclusive) = (lead("return_inclusive")?, lead("return_exclusive")?);
     (inclusive * exclusive < 0.0).then(|| {
@@ -213,15 +215,15 @@ fn order_by_convention(cast: &Cast) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Evidence, cautions};
+    use super::{Evidence, caveats};
     use crate::artifact::{Comparison, Comparisons, End, Estimate as Weighed, Estimates, Metrics, Rollout, Rollouts};
     use crate::report::fixture;
     use crate::report::row::{Estimate, Row};
-    use crate::report::verdict::Cast;
+    use crate::report::verdict::Contenders;
 
     /// What is said beyond the controls, which these small tables do not have.
-    fn said_of(rows: &[Row], rollouts: Option<&Rollouts>) -> Vec<String> {
-        let mut said = cautions(rows, &Cast::of(rows, None), Evidence { rollouts, ..Evidence::default() });
+    fn caveats_of(rows: &[Row], rollouts: Option<&Rollouts>) -> Vec<String> {
+        let mut said = caveats(rows, &Contenders::of(rows, None), Evidence { rollouts, ..Evidence::default() });
         said.retain(|sentence| !sentence.starts_with("Missing controls"));
         said
     }
@@ -233,7 +235,7 @@ mod tests {
             ("greedy oracle", true, 140.0, 0.0),
             ("a2c", false, 135.0, 1.0),
         ]);
-        let said = |rows: &[Row]| cautions(rows, &Cast::of(rows, None), Evidence::default());
+        let said = |rows: &[Row]| caveats(rows, &Contenders::of(rows, None), Evidence::default());
         assert_eq!(
             said(&rows),
             [
@@ -257,7 +259,8 @@ mod tests {
         (metric.policy, metric.metric) = ("behaviour cloning".to_owned(), "missing".to_owned());
         metric.remark = "connect `demonstrations`".to_owned();
         let metrics = Metrics(vec![metric]);
-        let said = cautions(&rows, &Cast::of(&rows, None), Evidence { metrics: Some(&metrics), ..Evidence::default() });
+        let said =
+            caveats(&rows, &Contenders::of(&rows, None), Evidence { metrics: Some(&metrics), ..Evidence::default() });
         assert!(
             said[0].starts_with(
                 "Missing controls: `random non-conflicting` and `behaviour cloning` (connect `demonstrations`)."
@@ -285,7 +288,7 @@ mod tests {
         };
         let mut all = Comparisons(vec![compare("popular", 1.0, 0.95), compare("bc", 13.0, 20.0)]);
         let said = |all: &Comparisons| {
-            cautions(&rows, &Cast::of(&rows, None), Evidence { comparisons: Some(all), ..Evidence::default() })
+            caveats(&rows, &Contenders::of(&rows, None), Evidence { comparisons: Some(all), ..Evidence::default() })
         };
         assert!(said(&all)[0].ends_with("a2c cannot be told from popular."), "{:?}", said(&all));
         all.0.pop();
@@ -310,11 +313,14 @@ mod tests {
         let coverage = Estimate { mean: 0.05, low: 0.05, high: 0.05 };
         rows[0].measures.insert("coverage".to_owned(), coverage);
         let direct = Weighed { estimator: "direct".to_owned(), ..estimate(false, 100.0) };
-        let alone = Estimates(vec![direct.clone(), estimate(true, 90.0)]);
-        assert_eq!(super::small_sample(&alone), None, "the model's own word rests on no sample");
+        let not_after_correction = Estimates(vec![direct.clone(), estimate(true, 90.0)]);
+        assert_eq!(super::small_sample(&not_after_correction), None, "the model's own word rests on no sample");
         let estimates = Estimates(vec![estimate(false, 3.2), estimate(false, f64::NAN), estimate(true, 90.0), direct]);
-        let said =
-            cautions(&rows, &Cast::of(&rows, None), Evidence { estimates: Some(&estimates), ..Evidence::default() });
+        let said = caveats(
+            &rows,
+            &Contenders::of(&rows, None),
+            Evidence { estimates: Some(&estimates), ..Evidence::default() },
+        );
         assert!(said[1].starts_with("2 of 3 off-policy estimates") && said[1].contains("down to 3.20"), "{said:?}");
         assert!(said[2].starts_with("a2c recommends 5.0 % of the catalogue"), "{said:?}");
     }
@@ -323,16 +329,16 @@ mod tests {
     fn a_training_world_that_promises_more_is_named() {
         let mut rows = fixture::rows(&[("a2c", false, 135.0, 1.0)]);
         rows[0].measures.insert("gap".to_owned(), Estimate { mean: 12.0, low: 10.0, high: 14.0 });
-        let said = said_of(&rows, None);
+        let said = caveats_of(&rows, None);
         assert!(said[0].starts_with("The training world would pay a2c 12.0 more an episode"), "{said:?}");
         rows[0].measures.insert("gap".to_owned(), Estimate { mean: 2.0, low: 1.0, high: 3.0 });
-        assert!(said_of(&rows, None).is_empty());
+        assert!(caveats_of(&rows, None).is_empty());
     }
 
     #[test]
     fn a_clean_table_has_none() {
         let rows = fixture::rows(&[("popular non-conflicting", true, 132.0, 0.0), ("a2c", false, 135.0, 1.0)]);
-        assert_eq!(said_of(&rows, None), Vec::<String>::new());
+        assert_eq!(caveats_of(&rows, None), Vec::<String>::new());
     }
 
     #[test]
@@ -341,7 +347,7 @@ mod tests {
             fixture::rows(&[("random", true, 24.0, 0.0), ("bc", false, 128.0, 1.0), ("a2c", false, 135.0, 1.0)]);
         rows[0].seeds = 1;
         rows[1].seeds = 1;
-        let said = said_of(&rows, None);
+        let said = caveats_of(&rows, None);
         assert_eq!(said.len(), 1);
         assert!(said[0].starts_with("Fewer than 5 training seeds: bc (1)."), "{said:?}");
     }
@@ -368,7 +374,7 @@ mod tests {
         rows[0].judged.users = [1].into();
         rows[1].judged.cut_at = Some(30);
         rows[1].judged.users = [1, 2].into();
-        let said = said_of(&rows, Some(&rollouts));
+        let said = caveats_of(&rows, Some(&rollouts));
         assert_eq!(
             said,
             [
@@ -382,14 +388,14 @@ mod tests {
     fn an_order_that_hangs_on_the_convention_is_named() {
         let mut rows = fixture::rows(&[("popular non-conflicting", true, 132.0, 0.0), ("a2c", false, 133.0, 1.0)]);
         rows[1].measures.insert("return_exclusive".to_owned(), Estimate { mean: 129.0, low: 129.0, high: 129.0 });
-        let said = said_of(&rows, None);
+        let said = caveats_of(&rows, None);
         assert!(said[0].contains("depends on whether the step at which a user leaves counts"), "{said:?}");
     }
 
     #[test]
     fn a_row_without_a_return_is_named() {
         let rows = fixture::rows(&[("a2c", false, 135.0, 1.0), ("bc", false, f64::NAN, 0.0)]);
-        let said = said_of(&rows, None);
+        let said = caveats_of(&rows, None);
         assert!(said[0].starts_with("bc without a finite return"), "{said:?}");
     }
 }

@@ -15,7 +15,7 @@ use crate::artifact::{Call, Calls, Efforts, Trajectory};
 
 /// One call that was no recommendation.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub(super) struct Aside {
+pub(super) struct RoleCall {
     /// What the model was told, oldest first.
     #[serde(skip)]
     pub context: Vec<String>,
@@ -27,21 +27,21 @@ pub(super) struct Aside {
 
 /// The asides of one turn.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub(super) struct Asides {
+pub(super) struct TurnRoleCalls {
     /// Before it recommended.
-    pub before: Vec<Aside>,
+    pub before: Vec<RoleCall>,
     /// Once it saw what came of it.
-    pub after: Vec<Aside>,
+    pub after: Vec<RoleCall>,
 }
 
 /// The asides of each turn of the episode `index`, and what was asked at its end; nothing where the efforts are not known.
-pub(super) fn asides(
+pub(super) fn role_calls(
     trajectory: &Trajectory,
     index: usize,
     calls: Option<&Path>,
     efforts: Option<&Path>,
-) -> Result<(Vec<Asides>, Vec<Aside>)> {
-    let mut turns = vec![Asides::default(); trajectory.steps.len()];
+) -> Result<(Vec<TurnRoleCalls>, Vec<RoleCall>)> {
+    let mut turns = vec![TurnRoleCalls::default(); trajectory.steps.len()];
     let mut last = Vec::new();
     let (Some(calls), Some(efforts)) = (calls, efforts) else { return Ok((turns, last)) };
     let efforts = Efforts::read(efforts).context("read the efforts")?.0;
@@ -55,26 +55,26 @@ pub(super) fn asides(
             turn += further + 1;
             continue;
         }
-        let Some((aside, values)) = aside(&call) else { continue };
+        let Some((role_call, values)) = role_call(&call) else { continue };
         match turns.len() {
             // A critic values what was recommended last.
-            _ if values && turn > 0 => turns[turn - 1].after.push(aside),
-            all if turn < all => turns[turn].before.push(aside),
-            _ => last.push(aside),
+            _ if values && turn > 0 => turns[turn - 1].after.push(role_call),
+            all if turn < all => turns[turn].before.push(role_call),
+            _ => last.push(role_call),
         }
     }
     Ok((turns, last))
 }
 
 /// A call that had the model write, and whether a number; `None` for one that had it choose.
-fn aside(call: &Call) -> Option<(Aside, bool)> {
+fn role_call(call: &Call) -> Option<(RoleCall, bool)> {
     let request: Value = serde_json::from_str(&call.request).ok()?;
     request.get("max_tokens")?;
     let cue = request["cue"].as_str()?.to_owned();
     let context = request["context"].as_array().into_iter().flatten();
     let context = context.filter_map(|text| text.as_str().map(ToOwned::to_owned)).collect();
     let answer = serde_json::from_str(&call.told()).unwrap_or_else(|_| call.told().into());
-    Some((Aside { context, cue, answer }, !request["integer"].is_null()))
+    Some((RoleCall { context, cue, answer }, !request["integer"].is_null()))
 }
 
 #[cfg(test)]
@@ -117,15 +117,15 @@ mod tests {
         efforts.write(&efforts_at).unwrap();
         let step = |call: &str| Choice { item: 0, reward: 1.0, candidates: vec![], scores: vec![], call: call.into() };
         let trajectory = Trajectory { user: 2, steps: vec![step("act 0"), step("act 1")], end: End::Horizon };
-        let (turns, last) = asides(&trajectory, 1, Some(&calls_at), Some(&efforts_at)).unwrap();
-        let said = |asides: &[Aside]| {
-            asides.iter().map(|aside| aside.answer["text"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        let (turns, last) = role_calls(&trajectory, 1, Some(&calls_at), Some(&efforts_at)).unwrap();
+        let said = |role_calls: &[RoleCall]| {
+            role_calls.iter().map(|role_call| role_call.answer["text"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
         };
         let seen: Vec<_> = turns.iter().map(|turn| (said(&turn.before), said(&turn.after))).collect();
         let told = |texts: &[&str]| texts.iter().map(|text| format!("to {text}")).collect::<Vec<_>>();
         assert_eq!(seen, [(told(&["think 0"]), told(&["value 0"])), (told(&["think 1", "try"]), told(&["value 1"]))]);
         assert_eq!(said(&last), ["to reflect"]);
-        let (turns, last) = asides(&trajectory, 1, Some(&calls_at), None).unwrap();
-        assert!(turns.len() == 2 && turns[0] == Asides::default() && last.is_empty());
+        let (turns, last) = role_calls(&trajectory, 1, Some(&calls_at), None).unwrap();
+        assert!(turns.len() == 2 && turns[0] == TurnRoleCalls::default() && last.is_empty());
     }
 }

@@ -11,9 +11,9 @@ use pipeline::report::RunSummary;
 use serde_json::{Value, json};
 
 use super::page::{fill, terms};
+use super::render::Table;
 use super::row::Estimate;
-use super::tell::Table;
-use super::{markdown as md, measure, say, trap, what_ran};
+use super::{format, markdown as md, metric_labels, provenance_checks, run_info};
 
 /// A setting that is not the same in all runs.
 #[derive(Debug, PartialEq)]
@@ -96,7 +96,7 @@ struct Side {
 fn sides(runs: &[RunSummary], tables: &[Table]) -> Vec<Side> {
     // Several tables in one run keep their rows apart by the stage's name.
     let many = runs.iter().any(|ran| tables.iter().filter(|table| table.ran.id == ran.id).count() > 1);
-    let mut names: Vec<String> = measure::MAIN.map(str::to_owned).to_vec();
+    let mut names: Vec<String> = metric_labels::MAIN.map(str::to_owned).to_vec();
     let mut rows: Vec<(String, Vec<Option<&super::row::Row>>)> = Vec::new();
     for (at, ran) in runs.iter().enumerate() {
         for table in tables.iter().filter(|table| table.ran.id == ran.id) {
@@ -117,7 +117,12 @@ fn sides(runs: &[RunSummary], tables: &[Table]) -> Vec<Side> {
             values.iter().any(Option::is_some).then(|| (name.clone(), values))
         };
         let rows: Vec<_> = rows.iter().filter_map(of).collect();
-        Side { label: measure::label(&metric), main: measure::MAIN.contains(&metric.as_str()), rows, metric }
+        Side {
+            label: metric_labels::label(&metric),
+            main: metric_labels::MAIN.contains(&metric.as_str()),
+            rows,
+            metric,
+        }
     };
     names.into_iter().map(side).filter(|side| !side.rows.is_empty()).collect()
 }
@@ -132,7 +137,7 @@ fn against(first: Option<Estimate>, value: Option<Estimate>) -> Option<(f64, boo
 fn words(runs: &[RunSummary], tables: &[Table], sides: &[Side]) -> Vec<String> {
     let mut said = Vec::new();
     let judges = |ran: &RunSummary| -> Vec<Option<&str>> {
-        tables.iter().filter(|table| table.ran.id == ran.id).map(|table| table.judge).collect()
+        tables.iter().filter(|table| table.ran.id == ran.id).map(|table| table.evaluation_world).collect()
     };
     for (at, ran) in runs.iter().enumerate().skip(1) {
         let name = format!("Run {}", at + 1);
@@ -148,7 +153,7 @@ fn words(runs: &[RunSummary], tables: &[Table], sides: &[Side]) -> Vec<String> {
             match against(values[0], values[at]) {
                 Some((difference, true)) if difference != 0.0 => {
                     let (word, size) = if difference > 0.0 { ("higher", difference) } else { ("lower", -difference) };
-                    apart.push(format!("{row} ({} {word})", say::one(size)));
+                    apart.push(format!("{row} ({} {word})", format::one_decimal(size)));
                 }
                 Some(_) => level += 1,
                 None => {}
@@ -160,7 +165,7 @@ fn words(runs: &[RunSummary], tables: &[Table], sides: &[Side]) -> Vec<String> {
             ),
             false => format!(
                 "{name}: intervals of the return lie apart from run 1 for {}; {level} {} cannot be told from it.",
-                say::list(&apart),
+                format::list(&apart),
                 if level == 1 { "other" } else { "others" }
             ),
         });
@@ -170,11 +175,11 @@ fn words(runs: &[RunSummary], tables: &[Table], sides: &[Side]) -> Vec<String> {
 }
 
 /// What a careful reader would object to, each with the runs it is about.
-fn cautions(runs: &[RunSummary], tables: &[Table]) -> Vec<(String, String)> {
+fn caveats(runs: &[RunSummary], tables: &[Table]) -> Vec<(String, String)> {
     let mut found: Vec<(String, Vec<String>)> = Vec::new();
     for (at, ran) in runs.iter().enumerate() {
-        let own = tables.iter().filter(|table| table.ran.id == ran.id).flat_map(Table::cautions);
-        for text in trap::traps(ran, None).into_iter().chain(own) {
+        let own = tables.iter().filter(|table| table.ran.id == ran.id).flat_map(Table::caveats);
+        for text in provenance_checks::findings(ran, None).into_iter().chain(own) {
             match found.iter_mut().find(|(known, _)| *known == text) {
                 Some((_, runs)) => runs.push((at + 1).to_string()),
                 None => found.push((text, vec![(at + 1).to_string()])),
@@ -182,8 +187,8 @@ fn cautions(runs: &[RunSummary], tables: &[Table]) -> Vec<(String, String)> {
         }
     }
     let named = |runs: &[String]| match runs {
-        [_] => format!("Run {}", say::list(runs)),
-        _ => format!("Runs {}", say::list(runs)),
+        [_] => format!("Run {}", format::list(runs)),
+        _ => format!("Runs {}", format::list(runs)),
     };
     found.into_iter().map(|(text, runs)| (named(&runs), text)).collect()
 }
@@ -192,12 +197,12 @@ fn cautions(runs: &[RunSummary], tables: &[Table]) -> Vec<(String, String)> {
 pub(super) fn page(runs: &[RunSummary], tables: &[Table]) -> Result<String> {
     let sides = sides(runs, tables);
     let cell = |metric: &str, values: &[Option<Estimate>], at: usize| {
-        let value = values[at].map(|e| measure::written(metric, e));
+        let value = values[at].map(|e| metric_labels::formatted(metric, e));
         let change = against(values[0], values[at]).filter(|_| at > 0).map(|(difference, apart)| {
             let text = match difference {
                 0.0 => "same".to_owned(),
-                more if more > 0.0 => format!("+{}", say::about(more)),
-                less => say::about(less),
+                more if more > 0.0 => format!("+{}", format::three_digits(more)),
+                less => format::three_digits(less),
             };
             let class = match (apart, difference > 0.0) {
                 (true, true) => "above",
@@ -221,13 +226,13 @@ pub(super) fn page(runs: &[RunSummary], tables: &[Table]) -> Result<String> {
     };
     let title = format!("{} runs side by side", runs.len());
     fill(
-        "several.html.j2",
+        "compare.html.j2",
         context! {
             title,
             terms => terms(),
-            runs => runs.iter().map(what_ran::facts).collect::<minijinja::Value>(),
+            runs => runs.iter().map(run_info::facts).collect::<minijinja::Value>(),
             words => words(runs, tables, &sides),
-            cautions => cautions(runs, tables).into_iter().map(|(runs, text)| context! { runs, text }).collect::<minijinja::Value>(),
+            caveats => caveats(runs, tables).into_iter().map(|(runs, text)| context! { runs, text }).collect::<minijinja::Value>(),
             settings => settings(runs).iter().map(setting).collect::<minijinja::Value>(),
             sides => sides.iter().map(side).collect::<minijinja::Value>(),
         },
@@ -245,8 +250,16 @@ pub(super) fn markdown(runs: &[RunSummary], tables: &[Table]) -> String {
         vec![["", "run", "experiment", "command", "started", "took", "machine"].map(str::to_owned).to_vec()];
     for (at, ran) in runs.iter().enumerate() {
         let [id, experiment, command, started, host] =
-            [&ran.id, &ran.experiment, &ran.command, &what_ran::started(ran), &ran.host].map(|text| md::escape(text));
-        lines.push(vec![format!("run {}", at + 1), id, experiment, command, started, say::seconds(ran.seconds), host]);
+            [&ran.id, &ran.experiment, &ran.command, &run_info::started(ran), &ran.host].map(|text| md::escape(text));
+        lines.push(vec![
+            format!("run {}", at + 1),
+            id,
+            experiment,
+            command,
+            started,
+            format::seconds(ran.seconds),
+            host,
+        ]);
     }
     text += &md::table(&lines);
     text += &md::paragraph(&words(runs, tables, &sides));
@@ -266,12 +279,16 @@ pub(super) fn markdown(runs: &[RunSummary], tables: &[Table]) -> String {
         let mut lines = vec![head(&["row"])];
         for (name, values) in &side.rows {
             let mut line = vec![md::escape(name)];
-            line.extend(values.iter().map(|value| value.map_or("–".to_owned(), |e| measure::written(&side.metric, e))));
+            line.extend(
+                values
+                    .iter()
+                    .map(|value| value.map_or("–".to_owned(), |e| metric_labels::formatted(&side.metric, e))),
+            );
             lines.push(line);
         }
         text += &format!("## {}\n\n{}", md::escape(&side.label), md::table(&lines));
     }
-    let all: Vec<String> = cautions(runs, tables).into_iter().map(|(runs, text)| format!("{runs}: {text}")).collect();
+    let all: Vec<String> = caveats(runs, tables).into_iter().map(|(runs, text)| format!("{runs}: {text}")).collect();
     text + &md::list("Read with care", &all)
 }
 
@@ -305,7 +322,7 @@ mod tests {
             rows,
             comparisons: None,
             rollouts: None,
-            judge: Some(judge),
+            evaluation_world: Some(judge),
         }
     }
 

@@ -2,8 +2,8 @@
 
 use minijinja::{Value, context};
 
+use super::format;
 use super::row;
-use super::say;
 use crate::artifact::{Estimate, Estimates};
 
 /// The rows of the table.
@@ -13,8 +13,8 @@ pub(super) fn rows(estimates: &Estimates) -> Value {
             policy => estimate.policy.as_str(),
             cell => estimate.cell.as_str(),
             estimator => estimate.estimator.replace('_', " "),
-            value => written(estimate),
-            sample => say::about(estimate.effective_sample),
+            value => formatted(estimate),
+            sample => format::three_digits(estimate.effective_sample),
             logged => estimate.rows,
             conclusive => estimate.conclusive,
             remark => estimate.remark.as_str(),
@@ -24,8 +24,8 @@ pub(super) fn rows(estimates: &Estimates) -> Value {
 }
 
 /// The estimate with its interval; a dash where one of the three is no number.
-pub(super) fn written(estimate: &Estimate) -> String {
-    let write = |found: row::Estimate| [found.mean, found.low, found.high].map(say::two);
+pub(super) fn formatted(estimate: &Estimate) -> String {
+    let write = |found: row::Estimate| [found.mean, found.low, found.high].map(format::two_decimals);
     value(estimate).map(write).map_or("–".to_owned(), |[mean, low, high]| format!("{mean} [{low}, {high}]"))
 }
 
@@ -58,7 +58,7 @@ pub(super) fn sentences(estimates: &Estimates) -> Vec<String> {
     let said = match (pairs, apart.is_empty()) {
         (0, _) => "There are no two policies with a conclusive estimate of one kind to be compared.".to_owned(),
         (_, true) => "Between policies all conclusive intervals overlap: no difference can be called real.".to_owned(),
-        (_, false) => format!("Intervals apart, each pair by itself: {}.", say::list(&apart)),
+        (_, false) => format!("Intervals apart, each pair by itself: {}.", format::list(&apart)),
     };
     vec![format!("{count} {said}")]
 }

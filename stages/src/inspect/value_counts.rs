@@ -78,7 +78,7 @@ impl Bits {
 /// The running state of a column of texts. The counters are those of Misra and Gries (1982): when a value finds none free,
 /// every counter loses one, so that each is too low by at most the number of such losses.
 #[derive(Default)]
-pub(super) struct Texts {
+pub(super) struct TextCounter {
     counters: HashMap<String, u64>,
     losses: u64,
     /// Whether only the first and last text are wanted.
@@ -87,7 +87,7 @@ pub(super) struct Texts {
     max: Option<String>,
 }
 
-impl Texts {
+impl TextCounter {
     /// Counts no further.
     pub(super) fn stop(&mut self) {
         self.stopped = true;
@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     fn summary<S: AsRef<str>>(texts: impl IntoIterator<Item = S>) -> (Distinct, TextSummary) {
-        let mut all = Texts::default();
+        let mut all = TextCounter::default();
         texts.into_iter().for_each(|text| all.push(text.as_ref()));
         all.summary()
     }

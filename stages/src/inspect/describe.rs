@@ -6,11 +6,11 @@ use anyhow::Result;
 use pipeline::inspect::Request;
 use serde::Serialize;
 
-use super::cell::{Cell, Length};
 use super::parquet_layout::FooterStatistics;
 use super::selection::{Draw, Selection};
 use super::source::Source;
-use super::statistics::{ColumnStatistics, Gauge};
+use super::statistics::{ColumnAccumulator, ColumnStatistics};
+use super::value::{CellValue, Length};
 use crate::artifact::{damaged, guarded};
 
 /// Columns measured in one pass over the file. A column's state takes up to 8 MB (its million values), so a pass takes
@@ -58,7 +58,7 @@ pub struct ColumnDescription {
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Head {
     /// A list of values for each row, in the order of the columns.
-    pub rows: Vec<Vec<Cell>>,
+    pub rows: Vec<Vec<CellValue>>,
     /// The row of the file behind each of `rows`, from 0.
     pub numbers: Vec<u64>,
     /// The seed, where the rows were drawn at random; otherwise they are the first.
@@ -132,7 +132,8 @@ fn measure(
     let mut all = BTreeMap::new();
     let mut matching = 0;
     for wanted in passes {
-        let mut gauges: Vec<_> = wanted.iter().map(|&index| Gauge::new(schema.field(index).data_type())).collect();
+        let mut gauges: Vec<_> =
+            wanted.iter().map(|&index| ColumnAccumulator::new(schema.field(index).data_type())).collect();
         let mut pieces = source.read(wanted, selection.filter.as_ref(), &request.progress)?;
         matching = 0;
         while let Some(piece) = pieces.next() {
@@ -149,15 +150,15 @@ fn measure(
                 format!("{} rows announced, {} read", source.rows(), pieces.seen()),
             ));
         }
-        all.extend(wanted.iter().copied().zip(gauges.into_iter().map(Gauge::finish)));
+        all.extend(wanted.iter().copied().zip(gauges.into_iter().map(ColumnAccumulator::finish)));
     }
     Ok((all, matching))
 }
 
 impl Head {
-    fn push(&mut self, number: u64, cells: Vec<Cell>) {
+    fn push(&mut self, number: u64, cells: Vec<CellValue>) {
         let row = self.rows.len();
-        let odd = |(column, cell): (usize, &Cell)| cell.non_finite().map(|value| NonFinite { row, column, value });
+        let odd = |(column, cell): (usize, &CellValue)| cell.non_finite().map(|value| NonFinite { row, column, value });
         self.non_finite.extend(cells.iter().enumerate().filter_map(odd));
         self.rows.push(cells);
         self.numbers.push(number);
@@ -208,9 +209,9 @@ mod tests {
         };
         assert_eq!(
             (table.columns[39].name.as_str(), nan(39), nan(17)),
-            ("c39", (Cell::Real(39.0), 1), (Cell::Real(17.0), 1))
+            ("c39", (CellValue::Real(39.0), 1), (CellValue::Real(17.0), 1))
         );
-        assert_eq!(table.head.rows[0][39], Cell::Real(39.0));
+        assert_eq!(table.head.rows[0][39], CellValue::Real(39.0));
         assert_eq!(table.head.non_finite[0], NonFinite { row: 1, column: 0, value: "NaN" });
     }
 
@@ -235,10 +236,14 @@ mod tests {
         assert_eq!((found.rows, found.matching, found.scanned), (1000, Some(10), true));
         let names: Vec<_> = found.columns.iter().map(|column| column.name.as_str()).collect();
         assert_eq!(names, ["name", "row"]);
-        assert_eq!(found.columns[1].statistics.as_ref().unwrap().min(), Cell::Whole(990));
+        assert_eq!(found.columns[1].statistics.as_ref().unwrap().min(), CellValue::Whole(990));
         assert_eq!((found.head.rows.len(), found.head.seed), (3, Some(0)));
         for (number, cells) in found.head.numbers.iter().zip(&found.head.rows) {
-            assert_eq!(cells[1], Cell::Whole(i128::from(*number)), "a row keeps its number and its values together");
+            assert_eq!(
+                cells[1],
+                CellValue::Whole(i128::from(*number)),
+                "a row keeps its number and its values together"
+            );
             assert!(*number >= 990);
         }
         assert_eq!(table(&numbered(), &request).head, found.head, "equal seeds draw alike");

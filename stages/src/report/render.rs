@@ -5,11 +5,11 @@ use pipeline::report::{ReportFormat, Request, RunSummary, RunSummaryFile, RunSum
 use pipeline::{Artifact, UsageError};
 use serde_json::{Value, json};
 
-use super::caution::Evidence;
-use super::difference;
+use super::caveats::Evidence;
 use super::row::{self, Row};
-use super::verdict::Cast;
-use super::{caution, cost, markdown, separated, several, speed, teachers, trap, what_ran};
+use super::significance;
+use super::verdict::Contenders;
+use super::{caveats, compare, cost, csv, latency, markdown, provenance_checks, run_info, teachers};
 use crate::artifact::{Comparisons, Estimates, Metric, Metrics, Page, Rollouts};
 
 /// The table of one evaluation in one run, with what belongs to it.
@@ -22,18 +22,18 @@ pub(super) struct Table<'a> {
     pub comparisons: Option<Comparisons>,
     pub rollouts: Option<Rollouts>,
     /// The world that judged, by its digest.
-    pub judge: Option<&'a str>,
+    pub evaluation_world: Option<&'a str>,
 }
 
 /// Renders runs in the form that is asked for.
 ///
 /// # Errors
 /// [`UsageError`] where the runs hold nothing to tell; else a file is damaged, lost or of another format.
-pub fn tell(request: &Request) -> Result<String> {
+pub fn render(request: &Request) -> Result<String> {
     if let (Some(file), [ran]) = (request.page, request.runs) {
         let page =
             Page(std::fs::read_to_string(file.path()?).with_context(|| format!("read {}.{}", file.stage, file.port))?);
-        return page.with(&what_ran::section(ran, Some(file))?).with_context(|| {
+        return page.with(&run_info::section(ran, Some(file))?).with_context(|| {
             format!(
                 "the page {}.{} of run {} was made by an earlier program and has no place for what was run\n\
                  help: run the experiment again",
@@ -56,12 +56,12 @@ pub fn tell(request: &Request) -> Result<String> {
             for ran in request.runs {
                 all.extend(estimates(ran)?.into_iter().map(|(stage, estimates)| (ran, stage, estimates)));
             }
-            Ok(separated::csv(&tables, &all))
+            Ok(csv::csv(&tables, &all))
         }
         ReportFormat::Json => Ok(object(request.runs, &tables).to_string()),
         ReportFormat::Md if alone => Ok(markdown::run(&request.runs[0], &tables, &estimates(&request.runs[0])?)),
-        ReportFormat::Md => Ok(several::markdown(request.runs, &tables)),
-        ReportFormat::Html => several::page(request.runs, &tables),
+        ReportFormat::Md => Ok(compare::markdown(request.runs, &tables)),
+        ReportFormat::Html => compare::page(request.runs, &tables),
     }
 }
 
@@ -83,9 +83,10 @@ pub(super) fn tables_of(ran: &RunSummary) -> Result<Vec<Table<'_>>> {
     for (stage, file) in ran.files(Metrics::KIND) {
         let metrics: Metrics = read(file)?;
         let rollouts = beside::<Rollouts>(stage)?;
-        let judge = stage.inputs.iter().find(|input| input.port == "world").map(|input| input.digest.as_str());
+        let evaluation_world =
+            stage.inputs.iter().find(|input| input.port == "world").map(|input| input.digest.as_str());
         let (rows, comparisons) = (row::rows(&metrics, rollouts.as_ref()), beside(stage)?);
-        tables.push(Table { ran, stage: &stage.name, rows, comparisons, rollouts, judge, metrics });
+        tables.push(Table { ran, stage: &stage.name, rows, comparisons, rollouts, evaluation_world, metrics });
     }
     Ok(tables)
 }
@@ -110,20 +111,20 @@ fn read<A: Artifact>(file: &RunSummaryFile) -> Result<A> {
 
 impl Table<'_> {
     /// What a careful reader would object to.
-    pub fn cautions(&self) -> Vec<String> {
+    pub fn caveats(&self) -> Vec<String> {
         let evidence = Evidence {
             metrics: Some(&self.metrics),
             comparisons: self.comparisons.as_ref(),
             rollouts: self.rollouts.as_ref(),
             estimates: None,
         };
-        caution::cautions(&self.rows, &Cast::of(&self.rows, None), evidence)
+        caveats::caveats(&self.rows, &Contenders::of(&self.rows, None), evidence)
     }
 
     /// Which differences are real, in words; says what is missing where nothing was compared.
     pub fn differences(&self) -> Vec<String> {
         match &self.comparisons {
-            Some(comparisons) => difference::sentences(&difference::judge(comparisons)),
+            Some(comparisons) => significance::sentences(&significance::test_all(comparisons)),
             None => {
                 vec!["Rows were not compared with the same users, so no difference is called real here.".to_owned()]
             }
@@ -138,7 +139,7 @@ fn object(runs: &[RunSummary], tables: &[Table]) -> Value {
             "stage": stage.name, "kind": stage.kind, "version": stage.version, "status": stage.status,
             "seconds": stage.seconds, "made_in_seconds": stage.made_in_seconds,
             "made_by": stage.made_by.as_ref().map(|(run, host)| json!({ "run": run, "host": host })),
-            "seed": what_ran::seed(&stage.config), "config": stage.config, "notes": stage.notes,
+            "seed": run_info::seed(&stage.config), "config": stage.config, "notes": stage.notes,
             "assets": stage.assets.iter()
                 .map(|asset| json!({ "name": asset.name, "from": asset.origin, "digest": asset.digest })).collect::<Vec<_>>(),
         })
@@ -151,8 +152,8 @@ fn object(runs: &[RunSummary], tables: &[Table]) -> Value {
     };
     let table = |table: &Table| {
         json!({
-            "stage": table.stage, "judge": table.judge, "rows": table.metrics.0.iter().map(metric).collect::<Vec<_>>(),
-            "differences": table.differences(), "cautions": table.cautions(),
+            "stage": table.stage, "judge": table.evaluation_world, "rows": table.metrics.0.iter().map(metric).collect::<Vec<_>>(),
+            "differences": table.differences(), "cautions": table.caveats(),
         })
     };
     let models = |ran: &RunSummary| {
@@ -166,13 +167,13 @@ fn object(runs: &[RunSummary], tables: &[Table]) -> Value {
         json!({
             "run": ran.id, "experiment": ran.experiment, "status": ran.status, "command": ran.command, "host": ran.host,
             "machine": ran.machine, "program": ran.program, "started": ran.started, "seconds": ran.seconds, "cost": cost::Cost::of(ran).to_json(),
-            "jobs": ran.jobs, "threads": ran.threads, "cautions": trap::traps(ran, None),
-            "times": speed::speeds(ran).iter().map(speed::Speed::to_json).collect::<Vec<_>>(),
+            "jobs": ran.jobs, "threads": ran.threads, "cautions": provenance_checks::findings(ran, None),
+            "times": latency::speeds(ran).iter().map(latency::LatencyTable::to_json).collect::<Vec<_>>(),
             "models": models(ran).map(|models| models.to_json()).collect::<Vec<_>>(),
             "stages": ran.stages.iter().map(stage).collect::<Vec<_>>(), "tables": own.collect::<Vec<_>>(),
         })
     };
-    json!({ "runs": runs.iter().map(run).collect::<Vec<_>>(), "settings": several::settings(runs).iter().map(several::Setting::to_json).collect::<Vec<_>>() })
+    json!({ "runs": runs.iter().map(run).collect::<Vec<_>>(), "settings": compare::settings(runs).iter().map(compare::Setting::to_json).collect::<Vec<_>>() })
 }
 
 #[cfg(test)]
@@ -214,10 +215,10 @@ mod tests {
         let mut later = ran.clone();
         later.id = "20250201T120000Z-1".to_owned();
         let (one, two) = ([ran.clone()], [ran, later]);
-        let tell = |format, runs: &[RunSummary]| tell(&Request { format, runs, page: None }).unwrap();
-        let page = tell(ReportFormat::Html, &two);
+        let render = |format, runs: &[RunSummary]| render(&Request { format, runs, page: None }).unwrap();
+        let page = render(ReportFormat::Html, &two);
         assert!(!page.contains("<script") && page.contains("&lt;script&gt;"));
-        for text in [tell(ReportFormat::Md, &one), tell(ReportFormat::Md, &two)] {
+        for text in [render(ReportFormat::Md, &one), render(ReportFormat::Md, &two)] {
             // Inside the block of code it is the experiment itself.
             let (prose, _) = text.split_once("```").unwrap_or((&text, ""));
             assert!(!prose.contains("<script") && !prose.contains("@all") && prose.contains("\\|\\`x\\`"), "{prose}");
@@ -225,9 +226,9 @@ mod tests {
                 assert!(!line.starts_with('|') || line.replace("\\|", "").matches('|').count() >= 4, "{line}");
             }
         }
-        let csv = tell(ReportFormat::Csv, &two);
+        let csv = render(ReportFormat::Csv, &two);
         assert!(csv.contains(",\"'=cmd <script>|`x`@allrandom\",true,false,") && !csv.contains(",=cmd"), "{csv}");
-        let json: Value = serde_json::from_str(&tell(ReportFormat::Json, &one)).unwrap();
+        let json: Value = serde_json::from_str(&render(ReportFormat::Json, &one)).unwrap();
         assert_eq!(json["runs"][0]["tables"][0]["rows"].as_array().unwrap().len(), 72);
         assert_eq!(json["runs"][0]["stages"][0]["assets"][0]["digest"], "ab12");
     }
@@ -238,7 +239,7 @@ mod tests {
         let mut ran = hostile(folder.path());
         let error = |ran: &RunSummary| {
             let runs = std::slice::from_ref(ran);
-            tell(&Request { format: ReportFormat::Csv, runs, page: None }).unwrap_err().to_string()
+            render(&Request { format: ReportFormat::Csv, runs, page: None }).unwrap_err().to_string()
         };
         ran.stages[0].files[0].digest.replace_range(..1, "x");
         assert!(
@@ -262,16 +263,16 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut ran = hostile(folder.path());
         let path = folder.path().join("page");
-        let tell = |ran: &mut RunSummary, text: String| {
+        let render = |ran: &mut RunSummary, text: String| {
             std::fs::write(&path, &text).unwrap();
             let mut file = ran.stages[0].files[0].clone();
             (file.object, file.digest) = (path.clone(), blake3::hash(text.as_bytes()).to_hex().to_string());
-            tell(&Request { format: ReportFormat::Html, runs: std::slice::from_ref(ran), page: Some(&file) })
+            render(&Request { format: ReportFormat::Html, runs: std::slice::from_ref(ran), page: Some(&file) })
         };
-        let page = tell(&mut ran, format!("a{}b", Page::PLACE)).unwrap();
+        let page = render(&mut ran, format!("a{}b", Page::PLACE)).unwrap();
         assert!(
             page.starts_with('a') && page.ends_with('b') && page.contains("What was run") && !page.contains("<script")
         );
-        assert!(tell(&mut ran, "old".to_owned()).unwrap_err().to_string().contains("help: run the experiment again"));
+        assert!(render(&mut ran, "old".to_owned()).unwrap_err().to_string().contains("help: run the experiment again"));
     }
 }

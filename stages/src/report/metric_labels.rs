@@ -1,7 +1,7 @@
 //! What is measured: how each measure is called on a page and how it is written.
 
+use super::format;
 use super::row::{Estimate, Row};
-use super::say;
 
 /// The measures that have a column of their own in the table.
 const COLUMNS: [&str; 11] = [
@@ -21,7 +21,7 @@ const COLUMNS: [&str; 11] = [
 pub(super) const MAIN: [&str; 4] = ["return_inclusive", "length", "reward_each", "coverage"];
 
 /// The measures beyond the table's columns, in the order of their names.
-pub(super) fn beyond(rows: &[Row]) -> Vec<String> {
+pub(super) fn further_metrics(rows: &[Row]) -> Vec<String> {
     let mut names: Vec<String> = rows.iter().flat_map(|row| row.measures.keys().cloned()).collect();
     names.retain(|name| !COLUMNS.contains(&name.as_str()));
     names.sort();
@@ -57,19 +57,19 @@ pub(super) fn label(name: &str) -> String {
 }
 
 /// A value with its interval, in digits that fit it.
-pub(super) fn written(name: &str, estimate: Estimate) -> String {
+pub(super) fn formatted(name: &str, estimate: Estimate) -> String {
     let write = match name {
-        "coverage" | "coverage_per_step" | "repeat_rate" | "top_category" | "untrained" => say::percent,
-        "distinct" | "calls" => say::one,
+        "coverage" | "coverage_per_step" | "repeat_rate" | "top_category" | "untrained" => format::percent,
+        "distinct" | "calls" => format::one_decimal,
         "reward_each" | "reward_each_exclusive" | "diversity" | "novelty" | "world_rmse" | "world_correlation" => {
-            say::two
+            format::two_decimals
         }
-        _ if name.starts_with("end_") => say::percent,
-        _ if name.starts_with("length") => say::one,
-        _ => say::about,
+        _ if name.starts_with("end_") => format::percent,
+        _ if name.starts_with("length") => format::one_decimal,
+        _ => format::three_digits,
     };
     if ["return_", "over_", "gap"].iter().any(|start| name.starts_with(start)) {
-        return say::interval(estimate);
+        return format::with_interval(estimate);
     }
     let varies = estimate.low < estimate.high;
     let [mean, low, high] = [estimate.mean, estimate.low, estimate.high].map(write);
@@ -78,7 +78,7 @@ pub(super) fn written(name: &str, estimate: Estimate) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{beyond, label, written};
+    use super::{formatted, further_metrics, label};
     use crate::report::fixture;
     use crate::report::row::Estimate;
 
@@ -87,13 +87,13 @@ mod tests {
         let mut rows = fixture::rows(&[("a2c", false, 135.0, 1.0)]);
         let estimate = Estimate { mean: 0.25, low: 0.2, high: 0.3 };
         rows[0].measures.insert("some_rate".to_owned(), estimate);
-        assert_eq!(beyond(&rows), ["some_rate"]);
+        assert_eq!(further_metrics(&rows), ["some_rate"]);
         assert_eq!(
-            (label("some_rate").as_str(), written("some_rate", estimate).as_str()),
+            (label("some_rate").as_str(), formatted("some_rate", estimate).as_str()),
             ("some rate", "0.25 [0.20, 0.30]")
         );
-        assert_eq!(written("coverage", estimate), "25.0 % [20.0 %, 30.0 %]");
-        assert_eq!(written("over_popular", estimate), "0.25 [0.20, 0.30]");
-        assert_eq!(written("length", Estimate { mean: 30.0, low: 30.0, high: 30.0 }), "30.0");
+        assert_eq!(formatted("coverage", estimate), "25.0 % [20.0 %, 30.0 %]");
+        assert_eq!(formatted("over_popular", estimate), "0.25 [0.20, 0.30]");
+        assert_eq!(formatted("length", Estimate { mean: 30.0, low: 30.0, high: 30.0 }), "30.0");
     }
 }

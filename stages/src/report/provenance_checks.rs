@@ -4,7 +4,7 @@
 use pipeline::WARNING;
 use pipeline::report::{RunSummary, RunSummaryFile, RunSummaryStage};
 
-use super::say;
+use super::format;
 
 /// What the reward forms are called in a config, and the trap of each.
 const FORMS: [(&str, &str); 2] = [
@@ -21,7 +21,7 @@ const FORMS: [(&str, &str); 2] = [
 ];
 
 /// Sentences of warning about a run; about what `page` was made from, where it is told with one.
-pub(super) fn traps(ran: &RunSummary, page: Option<&RunSummaryFile>) -> Vec<String> {
+pub(super) fn findings(ran: &RunSummary, page: Option<&RunSummaryFile>) -> Vec<String> {
     let maker = page.and_then(|page| ran.stages.iter().find(|stage| stage.name == page.stage));
     let stages = maker.map_or_else(|| ran.stages.iter().collect(), |maker| behind(ran, maker));
     let judged = judged(ran, &stages);
@@ -61,20 +61,25 @@ fn behind<'a>(ran: &'a RunSummary, stage: &'a RunSummaryStage) -> Vec<&'a RunSum
 }
 
 /// An evaluation and a stage that learned something behind it, with the contents of their worlds.
-struct Judged<'a> {
+struct EvaluatedLearner<'a> {
     judge: &'a RunSummaryStage,
     judging: &'a str,
     learner: &'a RunSummaryStage,
     training: &'a str,
 }
 
-fn judged<'a>(ran: &'a RunSummary, stages: &[&'a RunSummaryStage]) -> Vec<Judged<'a>> {
+fn judged<'a>(ran: &'a RunSummary, stages: &[&'a RunSummaryStage]) -> Vec<EvaluatedLearner<'a>> {
     let learns = |stage: &&RunSummaryStage| stage.kind.starts_with("rl.") || stage.kind.starts_with("irl.");
     let mut found = Vec::new();
     for &judge in stages.iter().filter(|stage| stage.kind == "evaluate") {
         for learner in behind(ran, judge).into_iter().filter(learns) {
             for judging in read(judge, "world") {
-                found.extend(read(learner, "world").map(|training| Judged { judge, judging, learner, training }));
+                found.extend(read(learner, "world").map(|training| EvaluatedLearner {
+                    judge,
+                    judging,
+                    learner,
+                    training,
+                }));
             }
         }
     }
@@ -86,9 +91,9 @@ fn maker<'a>(ran: &'a RunSummary, digest: &str) -> Option<&'a RunSummaryStage> {
     ran.stages.iter().find(|stage| stage.files.iter().any(|file| file.digest == digest))
 }
 
-fn judge_is_training(judged: &[Judged]) -> Option<String> {
+fn judge_is_training(judged: &[EvaluatedLearner]) -> Option<String> {
     let mut same: Vec<(&str, Vec<String>)> = Vec::new();
-    for Judged { judge, learner, .. } in judged.iter().filter(|pair| pair.judging == pair.training) {
+    for EvaluatedLearner { judge, learner, .. } in judged.iter().filter(|pair| pair.judging == pair.training) {
         if same.last().is_none_or(|(name, _)| *name != judge.name) {
             same.push((&judge.name, Vec::new()));
         }
@@ -97,22 +102,22 @@ fn judge_is_training(judged: &[Judged]) -> Option<String> {
             learners.push(name);
         }
     }
-    let told = same.iter().map(|(judge, learners)| format!("{} (judged by {judge})", say::list(learners)));
+    let told = same.iter().map(|(judge, learners)| format!("{} (judged by {judge})", format::list(learners)));
     let told: Vec<String> = told.collect();
     (!told.is_empty()).then(|| {
         format!(
             "Judging and training world are the same for {}: the table then shows how well a policy fits its own model of \
              people, not people.",
-            say::list(&told)
+            format::list(&told)
         )
     })
 }
 
-fn distances(ran: &RunSummary, judged: &[Judged]) -> Option<String> {
+fn distances(ran: &RunSummary, judged: &[EvaluatedLearner]) -> Option<String> {
     let lends = |to: &str, from: &str| maker(ran, to).is_some_and(|stage| read(stage, "distances").any(|d| d == from));
     let lender = |world: &str| maker(ran, world).and_then(|stage| read(stage, "distances").next());
     let (mut judge_borrows, mut learner_borrows, mut both_borrow) = (false, false, false);
-    for &Judged { judging, training, .. } in judged.iter().filter(|pair| pair.judging != pair.training) {
+    for &EvaluatedLearner { judging, training, .. } in judged.iter().filter(|pair| pair.judging != pair.training) {
         judge_borrows |= lends(judging, training);
         learner_borrows |= lends(training, judging);
         both_borrow |=
@@ -168,7 +173,7 @@ fn reward_forms(stages: &[&RunSummaryStage]) -> Vec<String> {
     let sentence = |&(name, trap): &(&str, &str)| {
         let same = formed.iter().filter(|(other, form, cell)| (*other, *form) == (name, trap) && !cell.is_empty());
         let cells: Vec<String> = same.map(|(_, _, cell)| (*cell).to_owned()).collect();
-        let cells = if cells.is_empty() { String::new() } else { format!(" ({})", say::list(&cells)) };
+        let cells = if cells.is_empty() { String::new() } else { format!(" ({})", format::list(&cells)) };
         format!("Stage {name}{cells} {trap}.")
     };
     told.iter().map(sentence).collect()
@@ -202,7 +207,7 @@ fn elsewhere(ran: &RunSummary, stages: &[&RunSummaryStage]) -> Option<String> {
         }
     }
     (!hosts.is_empty()).then(|| {
-        format!("Some results were made on other machines ({}): their times are not this one's.", say::list(&hosts))
+        format!("Some results were made on other machines ({}): their times are not this one's.", format::list(&hosts))
     })
 }
 
@@ -210,7 +215,7 @@ fn elsewhere(ran: &RunSummary, stages: &[&RunSummaryStage]) -> Option<String> {
 mod tests {
     use serde_json::json;
 
-    use super::traps;
+    use super::findings;
     use crate::report::fixture::{ran, stage};
 
     #[test]
@@ -222,18 +227,18 @@ mod tests {
             stage("policy", "rl.a2c", &[("world", "w1")], &["p"]),
             stage("score", "evaluate", &[("world", "w2"), ("policies", "p")], &["m"]),
         ];
-        let said = traps(&ran, None);
+        let said = findings(&ran, None);
         assert_eq!(said.len(), 1, "{said:?}");
         assert!(said[0].starts_with("The judge takes its item distances from the training world"));
         ran.stages[2].inputs[0].digest = "w2".to_owned();
         assert!(
-            traps(&ran, None)[0].starts_with("Judging and training world are the same for policy (judged by score)")
+            findings(&ran, None)[0].starts_with("Judging and training world are the same for policy (judged by score)")
         );
         ran.stages[2].inputs[0].digest = "w1".to_owned();
         ran.stages[1].inputs.clear();
-        assert_eq!(traps(&ran, None), Vec::<String>::new());
+        assert_eq!(findings(&ran, None), Vec::<String>::new());
         ran.stages[0].inputs = stage("x", "y", &[("distances", "w2")], &[]).inputs;
-        assert!(traps(&ran, None)[0].contains("(privileged)"));
+        assert!(findings(&ran, None)[0].contains("(privileged)"));
     }
 
     #[test]
@@ -255,10 +260,10 @@ mod tests {
             stage("outer", "evaluate", &[("world", "w1"), ("policies", "p3")], &["n"]),
             stage("page", "report", &[("metrics", "n")], &["page"]),
         ];
-        let said = traps(&ran, None);
+        let said = findings(&ran, None);
         assert_eq!(said.len(), 2, "{said:?}");
         assert!(said[0].starts_with("Judging and training world are the same for same and also (judged by inner): "));
-        let of_page = traps(&ran, ran.stages[8].files.first());
+        let of_page = findings(&ran, ran.stages[8].files.first());
         assert_eq!(of_page, said[1..], "that page shows nothing of the other evaluation");
         assert!(of_page[0].starts_with("The training world takes its item distances from the judge"));
     }
@@ -272,7 +277,7 @@ mod tests {
         for stage in &mut ran.stages {
             stage.notes.insert("warning".to_owned(), "what was held out was fitted\nhelp: another".to_owned());
         }
-        assert_eq!(traps(&ran, None), ["Stage world: what was held out was fitted."]);
+        assert_eq!(findings(&ran, None), ["Stage world: what was held out was fitted."]);
     }
 
     #[test]
@@ -285,9 +290,11 @@ mod tests {
             stage("policy", "rl.a2c", &[("world", "w1")], &["p"]),
             stage("score", "evaluate", &[("world", "w2"), ("policies", "p")], &["m"]),
         ];
-        assert!(traps(&ran, None)[0].contains("one third world") && traps(&ran, None)[0].contains("(privileged)"));
+        assert!(
+            findings(&ran, None)[0].contains("one third world") && findings(&ran, None)[0].contains("(privileged)")
+        );
         ran.stages[0].config = json!({ "audience": { "distance": "genres" } });
-        assert_eq!(traps(&ran, None), Vec::<String>::new());
+        assert_eq!(findings(&ran, None), Vec::<String>::new());
     }
 
     #[test]
@@ -304,7 +311,7 @@ mod tests {
             learned("reward@seed=1", "neg_log_one_minus_d"),
             learned("reward@seed=2", "log_d"),
         ];
-        let said = traps(&ran, None);
+        let said = findings(&ran, None);
         let begins = ["Stage reward (seed=0 and seed=1) ", "Stage other learned ", "Stage reward (seed=2) "];
         assert_eq!(said.len(), 3, "{said:?}");
         assert!(said.iter().zip(begins).all(|(said, begin)| said.starts_with(begin)), "{said:?}");
@@ -316,16 +323,16 @@ mod tests {
         let mut reward = stage("reward", "irl.gail", &[], &[]);
         reward.config = json!({ "rounds": 4, "reward": "neg_log_one_minus_d" });
         ran.stages = vec![reward];
-        assert!(traps(&ran, None)[0].starts_with("Stage reward learned a reward that is never negative"));
+        assert!(findings(&ran, None)[0].starts_with("Stage reward learned a reward that is never negative"));
         ran.stages[0].config = json!({ "reward": "log_d", "policy": { "reward": "neg_log_one_minus_d" } });
-        assert!(traps(&ran, None)[0].starts_with("Stage reward learned a reward that is never positive"));
+        assert!(findings(&ran, None)[0].starts_with("Stage reward learned a reward that is never positive"));
         ran.stages[0].config = json!({ "reward": "log_d_minus_log_one_minus_d" });
-        assert!(traps(&ran, None).is_empty());
+        assert!(findings(&ran, None).is_empty());
         ran.stages[0].made_by = Some(("20250101T000000Z-1".to_owned(), "elsewhere".to_owned()));
-        assert!(traps(&ran, None)[0].contains("other machines (elsewhere)"));
+        assert!(findings(&ran, None)[0].contains("other machines (elsewhere)"));
         ran.status = "partial".to_owned();
-        assert!(traps(&ran, None)[0].starts_with("This run ended as “partial”"));
+        assert!(findings(&ran, None)[0].starts_with("This run ended as “partial”"));
         ran.status = "running".to_owned();
-        assert!(traps(&ran, None)[0].starts_with("This run is still at work"));
+        assert!(findings(&ran, None)[0].starts_with("This run is still at work"));
     }
 }

@@ -11,13 +11,13 @@ const STYLE: TableStyle = TableStyle::new().header_separator(LineStyle::none().f
 
 /// Where it is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Medium {
+pub(super) enum OutputStyle {
     /// A terminal, so many columns wide.
     Terminal(u16),
     Markdown,
 }
 
-impl Medium {
+impl OutputStyle {
     /// The terminal that standard output is.
     pub fn terminal() -> Self {
         Self::Terminal(Table::new().width().unwrap_or(WIDTH))
@@ -25,38 +25,38 @@ impl Medium {
 }
 
 /// The text written so far. What goes in is safe for a terminal already; the page makes it safe for its medium.
-pub(super) struct Page {
+pub(super) struct TextOutput {
     pub text: String,
-    medium: Medium,
+    output_style: OutputStyle,
 }
 
-impl Page {
-    pub fn new(medium: Medium) -> Self {
-        Self { text: String::new(), medium }
+impl TextOutput {
+    pub fn new(output_style: OutputStyle) -> Self {
+        Self { text: String::new(), output_style }
     }
 
     /// The first line of the page.
     pub fn title(&mut self, line: &str) {
-        match self.medium {
-            Medium::Terminal(_) => self.line(line),
-            Medium::Markdown => self.text.push_str(&format!("# {}\n", markdown(line))),
+        match self.output_style {
+            OutputStyle::Terminal(_) => self.line(line),
+            OutputStyle::Markdown => self.text.push_str(&format!("# {}\n", markdown(line))),
         }
     }
 
     pub fn line(&mut self, line: &str) {
-        match self.medium {
-            Medium::Terminal(_) => self.text.push_str(line.trim_end()),
+        match self.output_style {
+            OutputStyle::Terminal(_) => self.text.push_str(line.trim_end()),
             // Each a paragraph: lines in a row would flow together.
-            Medium::Markdown => self.text.push_str(&format!("\n{}", markdown(line.trim()))),
+            OutputStyle::Markdown => self.text.push_str(&format!("\n{}", markdown(line.trim()))),
         }
         self.text.push('\n');
     }
 
     /// The title of what follows.
     pub fn heading(&mut self, title: &str) {
-        match self.medium {
-            Medium::Terminal(_) => self.text.push_str(&format!("\n{title}\n")),
-            Medium::Markdown => self.text.push_str(&format!("\n## {}\n", markdown(title))),
+        match self.output_style {
+            OutputStyle::Terminal(_) => self.text.push_str(&format!("\n{title}\n")),
+            OutputStyle::Markdown => self.text.push_str(&format!("\n## {}\n", markdown(title))),
         }
     }
 
@@ -67,9 +67,9 @@ impl Page {
             return;
         }
         self.heading(title);
-        match self.medium {
-            Medium::Terminal(width) => self.folded(usize::from(width), header, right, rows),
-            Medium::Markdown => {
+        match self.output_style {
+            OutputStyle::Terminal(width) => self.folded(usize::from(width), header, right, rows),
+            OutputStyle::Markdown => {
                 self.text.push('\n');
                 self.text.push_str(&markdown_header(header, right));
                 rows.iter().for_each(|row| self.text.push_str(&markdown_row(row)));
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn a_wide_table_is_folded_under_its_first_column() {
-        let mut page = Page::new(Medium::Terminal(20));
+        let mut page = TextOutput::new(OutputStyle::Terminal(20));
         let row: Vec<_> = ["row", "1", "22222222", "日本語日本語日本語日本語"].map(String::from).into();
         page.table("Title", &["name", "a", "b", "c"], &["b"], &[row]);
         let wanted = "
@@ -170,8 +170,8 @@ Title
 
     #[test]
     fn a_table_of_nothing_is_left_out() {
-        for medium in [Medium::Terminal(20), Medium::Markdown] {
-            let mut page = Page::new(medium);
+        for output_style in [OutputStyle::Terminal(20), OutputStyle::Markdown] {
+            let mut page = TextOutput::new(output_style);
             page.table("Title", &["name"], &[], &[]);
             assert_eq!(page.text, "");
         }
@@ -179,7 +179,7 @@ Title
 
     #[test]
     fn markdown_has_titles_paragraphs_and_tables() {
-        let mut page = Page::new(Medium::Markdown);
+        let mut page = TextOutput::new(OutputStyle::Markdown);
         page.title("x_y: Parquet");
         page.line(" one line");
         page.table("Columns", &["name", "rows"], &["rows"], &[vec!["a|b".into(), "3".into()]]);

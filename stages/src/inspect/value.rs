@@ -36,7 +36,7 @@ impl Length {
 
 /// A value of any column.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub enum Cell {
+pub enum CellValue {
     /// Missing.
     #[default]
     Null,
@@ -49,12 +49,12 @@ pub enum Cell {
     /// Text, and everything that is best read as text: dates, times, decimals, bytes.
     Text(String),
     /// The elements of a list, and how many more there are.
-    List(Vec<Cell>, usize),
+    List(Vec<CellValue>, usize),
     /// The fields of a struct.
-    Record(Vec<(String, Cell)>),
+    Record(Vec<(String, CellValue)>),
 }
 
-impl Cell {
+impl CellValue {
     /// The value on one row of an array. A value that Arrow itself cannot show becomes a text that says so.
     pub(super) fn at(array: &ArrayRef, row: usize, length: Length) -> Self {
         guarded(|| Self::of(&array.slice(row, 1), length))
@@ -165,7 +165,7 @@ impl Cell {
     }
 }
 
-impl Serialize for Cell {
+impl Serialize for CellValue {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Null => serializer.serialize_unit(),
@@ -232,24 +232,24 @@ mod tests {
 
     use super::*;
 
-    fn first(array: impl Array + 'static) -> Cell {
-        Cell::at(&(Arc::new(array) as ArrayRef), 0, Length::Short)
+    fn first(array: impl Array + 'static) -> CellValue {
+        CellValue::at(&(Arc::new(array) as ArrayRef), 0, Length::Short)
     }
 
     #[test]
     fn values_keep_their_exact_number() {
-        assert_eq!(first(UInt64Array::from(vec![u64::MAX])), Cell::Whole(u64::MAX.into()));
-        assert_eq!(first(Int8Array::from(vec![-7])), Cell::Whole(-7));
-        assert_eq!(first(Float32Array::from(vec![0.1])), Cell::Real(0.1));
-        assert_eq!(first(BooleanArray::from(vec![None, Some(true)])), Cell::Null);
+        assert_eq!(first(UInt64Array::from(vec![u64::MAX])), CellValue::Whole(u64::MAX.into()));
+        assert_eq!(first(Int8Array::from(vec![-7])), CellValue::Whole(-7));
+        assert_eq!(first(Float32Array::from(vec![0.1])), CellValue::Real(0.1));
+        assert_eq!(first(BooleanArray::from(vec![None, Some(true)])), CellValue::Null);
         let decimal = Decimal128Array::from(vec![12345]).with_precision_and_scale(6, 2).unwrap();
-        assert_eq!(first(decimal), Cell::Text("123.45".into()));
-        assert_eq!(first(BinaryArray::from(vec![b"\x00\x1b".as_slice()])), Cell::Text("0x001b".into()));
+        assert_eq!(first(decimal), CellValue::Text("123.45".into()));
+        assert_eq!(first(BinaryArray::from(vec![b"\x00\x1b".as_slice()])), CellValue::Text("0x001b".into()));
     }
 
     #[test]
     fn a_number_json_cannot_say_becomes_null_and_is_named() {
-        let nested = Cell::List(vec![Cell::Real(1.0), Cell::Real(f64::NEG_INFINITY)], 0);
+        let nested = CellValue::List(vec![CellValue::Real(1.0), CellValue::Real(f64::NEG_INFINITY)], 0);
         assert_eq!(serde_json::to_string(&nested).unwrap(), "[1.0,null]");
         assert_eq!(nested.non_finite(), Some("-inf"));
         assert_eq!(nested.text(), "[1.0, -inf]");
@@ -261,22 +261,22 @@ mod tests {
         let words: DictionaryArray<Int32Type> = vec![Some("drama"), None].into_iter().collect();
         let words: ArrayRef = Arc::new(words);
         assert_eq!(
-            (Cell::at(&words, 0, Length::Short), Cell::at(&words, 1, Length::Short)),
-            (Cell::Text("drama".into()), Cell::Null)
+            (CellValue::at(&words, 0, Length::Short), CellValue::at(&words, 1, Length::Short)),
+            (CellValue::Text("drama".into()), CellValue::Null)
         );
         let empty = DictionaryArray::new(Int32Array::from(vec![None]), Arc::new(StringArray::from(Vec::<&str>::new())));
-        assert_eq!(first(empty), Cell::Null);
+        assert_eq!(first(empty), CellValue::Null);
     }
 
     #[test]
     fn moments_are_shown_in_utc_whatever_their_zone() {
         let zoned = TimestampSecondArray::from(vec![0]).with_timezone("Europe/Paris");
-        assert_eq!(first(zoned), Cell::Text("1970-01-01T00:00:00Z".into()));
-        assert_eq!(Cell::moment(&DataType::Date32, 1), Cell::Text("1970-01-02".into()));
-        assert_eq!(Cell::moment(&DataType::Time32(TimeUnit::Second), 61), Cell::Text("00:01:01".into()));
+        assert_eq!(first(zoned), CellValue::Text("1970-01-01T00:00:00Z".into()));
+        assert_eq!(CellValue::moment(&DataType::Date32, 1), CellValue::Text("1970-01-02".into()));
+        assert_eq!(CellValue::moment(&DataType::Time32(TimeUnit::Second), 61), CellValue::Text("00:01:01".into()));
         assert_eq!(
-            Cell::moment(&DataType::Date32, 1 << 40),
-            Cell::Whole(1 << 40),
+            CellValue::moment(&DataType::Date32, 1 << 40),
+            CellValue::Whole(1 << 40),
             "a date beyond its type stays a number"
         );
     }
@@ -287,7 +287,7 @@ mod tests {
         let text = first(long).text();
         assert!(text.ends_with("62, 63, … 6 more]"), "{text}");
         let long: ArrayRef = Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>([Some((0..70).map(Some))]));
-        assert!(Cell::at(&long, 0, Length::Whole).text().ends_with("68, 69]"));
+        assert!(CellValue::at(&long, 0, Length::Whole).text().ends_with("68, 69]"));
     }
 
     #[test]

@@ -9,9 +9,9 @@ use pipeline::UsageError;
 use pipeline::inspect::Request;
 use serde::Serialize;
 
-use super::cell::{self, Cell, Length};
 use super::selection::named;
 use super::source::{Piece, Pieces, Source};
+use super::value::{self, CellValue, Length};
 use crate::artifact::guarded;
 
 /// Rows of the first file that can be matched by a key: each takes about 50 bytes of memory.
@@ -41,7 +41,7 @@ pub(super) struct RowDifference {
 pub(super) struct Example {
     /// From 0.
     pub row: u64,
-    pub key: Vec<Cell>,
+    pub key: Vec<CellValue>,
 }
 
 /// A table, and its columns that the other one has too, in the same order.
@@ -150,7 +150,7 @@ fn by_key(
             } else {
                 found.different += 1;
                 if found.examples.len() < EXAMPLES {
-                    let cell = |&column: &usize| Cell::at(piece.column(column), place, Length::Short);
+                    let cell = |&column: &usize| CellValue::at(piece.column(column), place, Length::Short);
                     found
                         .examples
                         .push(Example { row: piece.number(place), key: key.other.iter().map(cell).collect() });
@@ -204,7 +204,7 @@ impl Digests {
     fn of(&self, piece: &Piece, columns: &[usize]) -> Result<Vec<u128>> {
         let digests = || -> Result<Vec<u128>, arrow::error::ArrowError> {
             let arrays: Vec<ArrayRef> =
-                columns.iter().map(|&column| cell::plain(piece.column(column))).collect::<Result<_, _>>()?;
+                columns.iter().map(|&column| value::plain(piece.column(column))).collect::<Result<_, _>>()?;
             let rows = self.0.convert_columns(&arrays)?;
             let digest = |row: arrow::row::Row<'_>| {
                 let mut first = [0; 16];

@@ -7,8 +7,8 @@
 
 use std::collections::BTreeSet;
 
+use super::format;
 use super::row::Estimate;
-use super::say;
 use super::verdict::SEEDS;
 use crate::artifact::{Comparison, Comparisons};
 
@@ -18,7 +18,7 @@ const LEVEL: f64 = 0.05;
 const WIDTH: f64 = 2.0 * 1.959_964;
 
 /// One difference with the verdict on it.
-pub(super) struct Judged<'a> {
+pub(super) struct TestedDifference<'a> {
     pub comparison: &'a Comparison,
     /// p after Holm's correction over all differences of the table.
     pub p: f64,
@@ -26,7 +26,7 @@ pub(super) struct Judged<'a> {
     pub apart: bool,
 }
 
-impl Judged<'_> {
+impl TestedDifference<'_> {
     /// Whether the difference is real with all of them judged together.
     pub fn holds(&self) -> bool {
         self.apart && self.p < LEVEL
@@ -39,7 +39,7 @@ impl Judged<'_> {
 }
 
 /// All differences in their order; what is not finite takes no part.
-pub(super) fn judge(comparisons: &Comparisons) -> Vec<Judged<'_>> {
+pub(super) fn test_all(comparisons: &Comparisons) -> Vec<TestedDifference<'_>> {
     let finite = |c: &&Comparison| [c.difference, c.low, c.high].iter().all(|value| value.is_finite());
     let all: Vec<&Comparison> = comparisons.0.iter().filter(finite).collect();
     // The order of a pair's first appearance decides; its other order shares its p.
@@ -67,7 +67,7 @@ pub(super) fn judge(comparisons: &Comparisons) -> Vec<Judged<'_>> {
     };
     let judged = |comparison| {
         let c: &Comparison = comparison;
-        Judged { comparison, p: of(c), apart: c.low < c.high && (c.low > 0.0 || c.high < 0.0) }
+        TestedDifference { comparison, p: of(c), apart: c.low < c.high && (c.low > 0.0 || c.high < 0.0) }
     };
     all.into_iter().map(judged).collect()
 }
@@ -102,7 +102,7 @@ fn erfc(x: f64) -> f64 {
 }
 
 /// One sentence for each row that was compared, and one on all together.
-pub(super) fn sentences(judged: &[Judged]) -> Vec<String> {
+pub(super) fn sentences(judged: &[TestedDifference]) -> Vec<String> {
     if judged.is_empty() {
         return vec!["No learned row was compared: between controls only the intervals speak.".to_owned()];
     }
@@ -113,8 +113,8 @@ pub(super) fn sentences(judged: &[Judged]) -> Vec<String> {
         }
     }
     let mut said: Vec<String> = names.iter().map(|name| on_row(name, judged)).collect();
-    let pairs = |is: &dyn Fn(&Judged) -> bool| {
-        let named = |j: &Judged| {
+    let pairs = |is: &dyn Fn(&TestedDifference) -> bool| {
+        let named = |j: &TestedDifference| {
             let mut pair = [j.comparison.policy.clone(), j.comparison.other.clone()];
             pair.sort();
             (j.comparison.metric.clone(), pair)
@@ -135,9 +135,9 @@ pub(super) fn sentences(judged: &[Judged]) -> Vec<String> {
     said
 }
 
-fn on_row(name: &str, judged: &[Judged]) -> String {
+fn on_row(name: &str, judged: &[TestedDifference]) -> String {
     let own = || judged.iter().filter(|j| j.comparison.policy == name);
-    let named = |is: &dyn Fn(&Judged) -> bool| -> Vec<String> {
+    let named = |is: &dyn Fn(&TestedDifference) -> bool| -> Vec<String> {
         own().filter(|j| is(j)).map(|j| j.comparison.other.clone()).collect()
     };
     let parts = [
@@ -146,7 +146,7 @@ fn on_row(name: &str, judged: &[Judged]) -> String {
         ("not to be told from", named(&|j| !j.holds())),
     ];
     let parts = parts.iter().filter(|(_, names)| !names.is_empty());
-    let parts: Vec<_> = parts.map(|(words, names)| format!("{words} {}", say::list(names))).collect();
+    let parts: Vec<_> = parts.map(|(words, names)| format!("{words} {}", format::list(names))).collect();
     // Few seeds say something of these runs, little of the algorithm.
     let seeds = own().map(|j| j.comparison.seeds).max().unwrap_or_default();
     let few = match seeds {
@@ -192,7 +192,7 @@ mod tests {
         assert_eq!((p(&compare("a", "b", 0.0, 1.0)), p(&compare("a", "b", 1.0, 0.0))), (1.0, 1.0));
         // Without width nothing was tested: it neither holds nor would pass alone.
         let untested = Comparisons(vec![compare("a", "b", 1.0, 0.0)]);
-        let judged = judge(&untested);
+        let judged = test_all(&untested);
         assert!(!judged[0].holds() && !judged[0].apart);
     }
 
@@ -205,8 +205,8 @@ mod tests {
             compare("bc", "a2c", -1.0, 0.954_2),
             compare("a2c", "popular", 0.1, 1.0),
         ]);
-        let judged = judge(&all);
-        assert_eq!(judged.iter().map(Judged::holds).collect::<Vec<_>>(), [true, false, false, false]);
+        let judged = test_all(&all);
+        assert_eq!(judged.iter().map(TestedDifference::holds).collect::<Vec<_>>(), [true, false, false, false]);
         assert!(judged[1].apart && (judged[1].p - 0.08).abs() < 1e-3, "{}", judged[1].p);
         assert_eq!(judged[1].p, judged[2].p);
         assert_eq!(
@@ -222,9 +222,9 @@ mod tests {
 
     #[test]
     fn nothing_compared_and_few_seeds_are_said() {
-        let none = sentences(&judge(&Comparisons(vec![compare("a", "b", f64::NAN, 1.0)])));
+        let none = sentences(&test_all(&Comparisons(vec![compare("a", "b", f64::NAN, 1.0)])));
         assert_eq!(none, ["No learned row was compared: between controls only the intervals speak."]);
         let few = Comparison { seeds: 2, ..compare("bc", "random", 1.0, 0.1) };
-        assert_eq!(sentences(&judge(&Comparisons(vec![few])))[0], "bc (2 seeds): above random.");
+        assert_eq!(sentences(&test_all(&Comparisons(vec![few])))[0], "bc (2 seeds): above random.");
     }
 }

@@ -9,16 +9,16 @@ use pipeline::UsageError;
 use pipeline::inspect::Request;
 use serde::Serialize;
 
-use super::against_rows::{self, RowDifference};
-use super::against_tensors::{self, TensorDifference};
-use super::cell::Cell;
-use super::columns::{self, ColumnDescription, TableDescription};
+use super::describe::{self, ColumnDescription, TableDescription};
+use super::diff_rows::{self, RowDifference};
+use super::diff_tensors::{self, TensorDifference};
 use super::escape::{self, CELL};
-use super::page::{Page, counted, grouped};
 use super::selection::{Draw, Selection, named};
 use super::source::Source;
 use super::statistics::Values;
-use super::{Format, Opened, medium, open, table, write_json};
+use super::text_output::{TextOutput, counted, grouped};
+use super::value::CellValue;
+use super::{Format, Opened, open, output_style, table, write_json};
 
 /// The difference of two files.
 #[derive(Debug, Serialize)]
@@ -70,8 +70,8 @@ struct ColumnChange {
 struct FigureChange {
     column: String,
     figure: &'static str,
-    one: Cell,
-    other: Cell,
+    one: CellValue,
+    other: CellValue,
 }
 
 /// Writes how the file of `other` differs from that of `one`; each a path and a name.
@@ -102,7 +102,7 @@ pub(super) fn show(
         found.content = match &opened {
             (Opened::Table(one), Opened::Table(other)) => Some(Content::Table(tables(one, other, key, request)?)),
             (Opened::Tensors(one), Opened::Tensors(other)) => {
-                Some(Content::Tensors(against_tensors::compare(one, other, request)?))
+                Some(Content::Tensors(diff_tensors::compare(one, other, request)?))
             }
             (Opened::Page(..), Opened::Page(..)) => None,
             _ => {
@@ -110,9 +110,9 @@ pub(super) fn show(
             }
         };
     }
-    match medium(request.format)? {
-        Some(medium) => {
-            let mut page = Page::new(medium);
+    match output_style(request.format)? {
+        Some(output_style) => {
+            let mut page = TextOutput::new(output_style);
             found.tell(&mut page);
             Ok(out.write_all(page.text.as_bytes())?)
         }
@@ -162,14 +162,14 @@ fn tables(one: &Source, other: &Source, key: &[String], request: &Request) -> Re
     let described = |source: &Source| -> Result<TableDescription> {
         let places = places(source, &common);
         let selection = Selection { columns: places, filter: None, draw: Draw::First(0) };
-        columns::describe(source, &selection, &Request { scan: scanned, ..request.clone() })
+        describe::describe(source, &selection, &Request { scan: scanned, ..request.clone() })
     };
     let (of_one, of_other) = (described(one)?, described(other)?);
     let figures = of_one.columns.iter().zip(&of_other.columns).flat_map(|(one, other)| figures(one, other, scanned));
     let figures = figures.collect();
     let places = |source| places(source, &common);
     let rows = match scanned && !common.is_empty() {
-        true => Some(against_rows::compare((one, &places(one)), (other, &places(other)), key, request)?),
+        true => Some(diff_rows::compare((one, &places(one)), (other, &places(other)), key, request)?),
         false => None,
     };
     Ok(TableDifference { schema, scanned, figures, rows })
@@ -183,27 +183,29 @@ fn places(source: &Source, names: &[String]) -> Vec<usize> {
 /// The figures of a column that differ.
 fn figures(one: &ColumnDescription, other: &ColumnDescription, scanned: bool) -> Vec<FigureChange> {
     let (of_one, of_other) = (known(one, scanned), known(other, scanned));
-    let change =
-        |(one, other): ((&'static str, Cell), (&'static str, Cell))| (one.1 != other.1).then_some((one, other));
+    let change = |(one, other): ((&'static str, CellValue), (&'static str, CellValue))| {
+        (one.1 != other.1).then_some((one, other))
+    };
     let changes = of_one.into_iter().zip(of_other).filter_map(change);
     let column = escape::cut(&other.name, 200);
     changes.map(|((figure, one), (_, other))| FigureChange { column: column.clone(), figure, one, other }).collect()
 }
 
 /// The same figures for every column of one type.
-fn known(column: &ColumnDescription, scanned: bool) -> Vec<(&'static str, Cell)> {
-    let count = |count: u64| Cell::Whole(count.into());
+fn known(column: &ColumnDescription, scanned: bool) -> Vec<(&'static str, CellValue)> {
+    let count = |count: u64| CellValue::Whole(count.into());
     if !scanned {
         let footer = column.footer.as_ref();
-        let nulls = footer.and_then(|footer| footer.nulls).map_or(Cell::Null, count);
-        let bound =
-            |pick: fn(&super::FooterStatistics) -> &Cell| footer.map_or(Cell::Null, |found| pick(found).clone());
+        let nulls = footer.and_then(|footer| footer.nulls).map_or(CellValue::Null, count);
+        let bound = |pick: fn(&super::FooterStatistics) -> &CellValue| {
+            footer.map_or(CellValue::Null, |found| pick(found).clone())
+        };
         return vec![("nulls", nulls), ("min", bound(|found| &found.min)), ("max", bound(|found| &found.max))];
     }
     let Some(statistics) = &column.statistics else { return Vec::new() };
     let mut all = vec![("nulls", count(statistics.nulls))];
     if let Some(distinct) = statistics.distinct {
-        let more = Cell::Text(format!("more than {}", distinct.count));
+        let more = CellValue::Text(format!("more than {}", distinct.count));
         all.push(("distinct", if distinct.exact { count(distinct.count) } else { more }));
     }
     match &statistics.values {
@@ -223,7 +225,7 @@ fn known(column: &ColumnDescription, scanned: bool) -> Vec<(&'static str, Cell)>
 }
 
 impl Difference {
-    fn tell(&self, page: &mut Page) {
+    fn tell(&self, page: &mut TextOutput) {
         for (letter, side) in [("A", &self.one), ("B", &self.other)] {
             let rows = side.rows.map_or(String::new(), |rows| format!(", {}", counted(rows, "row")));
             let line = table::first_line(&side.file, side.format, side.bytes);
@@ -234,14 +236,14 @@ impl Difference {
         }
         match &self.content {
             Some(Content::Table(table)) => table.tell(page),
-            Some(Content::Tensors(tensors)) => against_tensors::tell(tensors, page),
+            Some(Content::Tensors(tensors)) => diff_tensors::tell(tensors, page),
             None => page.line("their bytes differ"),
         }
     }
 }
 
 impl TableDifference {
-    fn tell(&self, page: &mut Page) {
+    fn tell(&self, page: &mut TextOutput) {
         let absent = |kind: &Option<String>| kind.as_ref().map_or("–".into(), |kind| escape::shown(kind, CELL));
         let rows: Vec<_> = self
             .schema
@@ -285,7 +287,7 @@ impl TableDifference {
             let names: Vec<_> = found.columns_left_out.iter().map(|name| escape::shown(name, CELL)).collect();
             page.line(&format!(" not compared row by row: {}", names.join(", ")));
         }
-        let example = |example: &against_rows::Example| {
+        let example = |example: &diff_rows::Example| {
             let key = example.key.iter().map(table::bound).collect::<Vec<_>>().join(", ");
             vec![grouped(example.row), key]
         };

@@ -3,17 +3,17 @@
 use super::row::Estimate;
 
 /// Two decimals, or as many more as a small value needs, with a true minus sign.
-pub(super) fn two(value: f64) -> String {
+pub(super) fn two_decimals(value: f64) -> String {
     fixed(value, decimals(value, 2))
 }
 
 /// One decimal, or as many more as a small value needs.
-pub(super) fn one(value: f64) -> String {
+pub(super) fn one_decimal(value: f64) -> String {
     fixed(value, decimals(value, 1))
 }
 
 /// Values that stand together, in the digits of the largest.
-fn alike<const N: usize>(values: [f64; N], least: usize) -> [String; N] {
+fn in_common_digits<const N: usize>(values: [f64; N], least: usize) -> [String; N] {
     let largest = values.iter().fold(0.0, |largest: f64, value| largest.max(value.abs()));
     values.map(|value| fixed(value, decimals(largest, least)))
 }
@@ -44,7 +44,7 @@ fn signed(text: String) -> String {
 }
 
 /// About three digits of a value of unknown size.
-pub(super) fn about(value: f64) -> String {
+pub(super) fn three_digits(value: f64) -> String {
     let text = match value.abs() {
         0.0 => "0".to_owned(),
         size if !(1e-3..1e5).contains(&size) => format!("{value:.1e}"),
@@ -79,31 +79,31 @@ pub(super) fn seconds(seconds: f64) -> String {
 }
 
 /// A p-value.
-pub(super) fn p(p: f64) -> String {
+pub(super) fn p_value(p: f64) -> String {
     if p < 0.001 { "< 0.001".to_owned() } else { signed(format!("{p:.3}")) }
 }
 
 /// A mean with its interval; the mean alone where nothing varies.
-pub(super) fn interval(estimate: Estimate) -> String {
-    let [mean, low, high] = alike([estimate.mean, estimate.low, estimate.high], 1);
+pub(super) fn with_interval(estimate: Estimate) -> String {
+    let [mean, low, high] = in_common_digits([estimate.mean, estimate.low, estimate.high], 1);
     if estimate.low < estimate.high { format!("{mean} [{low}, {high}]") } else { mean }
 }
 
 /// The ends of an interval alone, in the digits of the whole.
-pub(super) fn ends(estimate: Estimate) -> String {
-    let [_, low, high] = alike([estimate.mean, estimate.low, estimate.high], 1);
+pub(super) fn interval_ends(estimate: Estimate) -> String {
+    let [_, low, high] = in_common_digits([estimate.mean, estimate.low, estimate.high], 1);
     format!("[{low}, {high}]")
 }
 
 /// A difference with its sign and its interval.
-pub(super) fn difference(estimate: Estimate) -> String {
-    let [mean, low, high] = alike([estimate.mean, estimate.low, estimate.high], 1);
+pub(super) fn difference_with_interval(estimate: Estimate) -> String {
+    let [mean, low, high] = in_common_digits([estimate.mean, estimate.low, estimate.high], 1);
     format!("{} [{low}, {high}]", plus(estimate.mean, mean))
 }
 
 /// A difference with its sign.
-pub(super) fn lead(difference: f64) -> String {
-    plus(difference, one(difference))
+pub(super) fn signed_difference(difference: f64) -> String {
+    plus(difference, one_decimal(difference))
 }
 
 /// A written difference with a plus where it is above what rounds to zero.
@@ -123,36 +123,48 @@ pub(super) fn list(parts: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{about, difference, interval, lead, list, one, p, percent, seconds, two};
+    use super::{
+        difference_with_interval, list, one_decimal, p_value, percent, seconds, signed_difference, three_digits,
+        two_decimals, with_interval,
+    };
     use crate::report::row::Estimate;
 
     #[test]
     fn numbers_read_well() {
         assert_eq!(
-            [0.0, 0.0004, 0.25, 12.34, 135.2, 1_234_567.0].map(about),
+            [0.0, 0.0004, 0.25, 12.34, 135.2, 1_234_567.0].map(three_digits),
             ["0", "4.0e−4", "0.25", "12.3", "135", "1.2e6"]
         );
         assert_eq!([0.0, 0.0004, 0.125, 0.999, 1.0].map(percent), ["0 %", "< 0.1 %", "12.5 %", "99.9 %", "100 %"]);
         // coveragepy/coveragepy#41: 513 of 514 lines were called 100 %.
         assert_eq!([0.9995, 0.9996, 1.0 - 1e-12].map(percent), ["> 99.9 %"; 3]);
         // yakew7/Fair-Code#515: a difference that rounds to nothing was called −0.0.
-        assert_eq!([-4e-12, -0.0, 0.000_04].map(one), ["0.000000000", "0.0", "0.0000400"]);
-        assert_eq!([-0.0, 0.04, -0.06, 2.0].map(lead), ["0.0", "+0.0400", "−0.0600", "+2.0"]);
-        let zero = difference(Estimate { mean: 0.04, low: -0.04, high: 1.5 });
+        assert_eq!([-4e-12, -0.0, 0.000_04].map(one_decimal), ["0.000000000", "0.0", "0.0000400"]);
+        assert_eq!([-0.0, 0.04, -0.06, 2.0].map(signed_difference), ["0.0", "+0.0400", "−0.0600", "+2.0"]);
+        let zero = difference_with_interval(Estimate { mean: 0.04, low: -0.04, high: 1.5 });
         assert_eq!(zero, "0.0 [0.0, 1.5]");
         // argoverse/av2-api#263: fixed decimals made all small values one. Clicks and milliseconds are no stars: neither all zeros nor a digit that nobody measured.
-        let around = |mean: f64, half: f64| interval(Estimate { mean, low: mean - half, high: mean + half });
+        let around = |mean: f64, half: f64| with_interval(Estimate { mean, low: mean - half, high: mean + half });
         assert_eq!(around(0.3125, 0.02), "0.31 [0.29, 0.33]");
         assert_eq!(around(0.0135, 0.001), "0.0135 [0.0125, 0.0145]");
         assert_eq!(around(-1.28e8, 1e6), "−128000000 [−129000000, −127000000]");
-        assert_eq!([0.25, 0.05, 123_456.7].map(two), ["0.25", "0.0500", "123457"]);
+        assert_eq!([0.25, 0.05, 123_456.7].map(two_decimals), ["0.25", "0.0500", "123457"]);
         assert_eq!([0.083, 12.34, 200.0, 7500.0].map(seconds), ["0.08 s", "12.3 s", "3 min 20 s", "2 h 05 min"]);
         // What is no number is none: neither `NaN %` nor `inf`.
-        assert_eq!([f64::NAN, f64::INFINITY].map(|x| [one(x), two(x), about(x), percent(x), p(x)]), [["–"; 5]; 2]);
-        assert_eq!([0.0, 0.0123].map(p), ["< 0.001", "0.012"]);
-        assert_eq!(one(-2.52), "−2.5");
-        assert_eq!(interval(Estimate { mean: 132.0, low: 132.0, high: 132.0 }), "132.0");
-        assert_eq!(interval(Estimate { mean: 135.0, low: 134.0, high: 136.0 }), "135.0 [134.0, 136.0]");
+        assert_eq!(
+            [f64::NAN, f64::INFINITY].map(|x| [
+                one_decimal(x),
+                two_decimals(x),
+                three_digits(x),
+                percent(x),
+                p_value(x)
+            ]),
+            [["–"; 5]; 2]
+        );
+        assert_eq!([0.0, 0.0123].map(p_value), ["< 0.001", "0.012"]);
+        assert_eq!(one_decimal(-2.52), "−2.5");
+        assert_eq!(with_interval(Estimate { mean: 132.0, low: 132.0, high: 132.0 }), "132.0");
+        assert_eq!(with_interval(Estimate { mean: 135.0, low: 134.0, high: 136.0 }), "135.0 [134.0, 136.0]");
         assert_eq!(list(&["a".into(), "b".into(), "c".into()]), "a, b and c");
     }
 }

@@ -12,13 +12,13 @@ pub(super) enum Kind {
     Text(String),
     Number(String),
     /// `=`, `<=`, `(`, `,` …
-    Sign(&'static str),
+    Operator(&'static str),
     End,
 }
 
 /// A word and its place in the text, in characters.
 #[derive(Clone, Debug)]
-pub(super) struct Word {
+pub(super) struct Token {
     pub kind: Kind,
     pub from: usize,
     pub to: usize,
@@ -27,9 +27,9 @@ pub(super) struct Word {
 }
 
 /// Longer ones first.
-const SIGNS: [&str; 11] = ["<=", ">=", "<>", "!=", "==", "<", ">", "=", "(", ")", ","];
+const OPERATORS: [&str; 11] = ["<=", ">=", "<>", "!=", "==", "<", ">", "=", "(", ")", ","];
 
-pub(super) fn read(text: &str) -> Result<Vec<Word>, Fault> {
+pub(super) fn read(text: &str) -> Result<Vec<Token>, Fault> {
     let letters: Vec<char> = text.chars().collect();
     let mut words = Vec::new();
     let mut at = 0;
@@ -55,10 +55,10 @@ pub(super) fn read(text: &str) -> Result<Vec<Word>, Fault> {
             }
             _ => sign(&letters, at)?,
         };
-        words.push(Word { kind, from: at, to, written: letters[at..to].iter().collect() });
+        words.push(Token { kind, from: at, to, written: letters[at..to].iter().collect() });
         at = to;
     }
-    words.push(Word { kind: Kind::End, from: letters.len(), to: letters.len(), written: String::new() });
+    words.push(Token { kind: Kind::End, from: letters.len(), to: letters.len(), written: String::new() });
     Ok(words)
 }
 
@@ -97,10 +97,10 @@ fn quoted(letters: &[char], from: usize) -> Result<(String, usize), Fault> {
 
 fn sign(letters: &[char], at: usize) -> Result<(Kind, usize), Fault> {
     let is = |sign: &&str| sign.chars().enumerate().all(|(place, wanted)| letters.get(at + place) == Some(&wanted));
-    match SIGNS.into_iter().find(is) {
-        Some("==") => Ok((Kind::Sign("="), at + 2)),
-        Some("<>") => Ok((Kind::Sign("!="), at + 2)),
-        Some(sign) => Ok((Kind::Sign(sign), at + sign.len())),
+    match OPERATORS.into_iter().find(is) {
+        Some("==") => Ok((Kind::Operator("="), at + 2)),
+        Some("<>") => Ok((Kind::Operator("!="), at + 2)),
+        Some(sign) => Ok((Kind::Operator(sign), at + sign.len())),
         None => Err(Fault {
             from: at,
             to: at + 1,
