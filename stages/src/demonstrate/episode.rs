@@ -11,7 +11,7 @@ use super::recall::Recalled;
 use super::roles::{Roles, first_line, number};
 use crate::artifact::{Call, Choice, Memory, Rankings, Trajectory, World};
 use crate::env::{Episodes, candidates};
-use crate::ground::{Grounder, Grounding, How};
+use crate::ground::{Grounder, Grounding, MatchKind};
 use crate::llm::{Failed, Player};
 
 /// How many items that went well, and badly, a prompt names.
@@ -122,7 +122,7 @@ impl Table<'_> {
     /// What a name means: by its letters, else, where the model comes with vectors, by its meaning.
     fn meant(&self, grounder: &Grounder, said: &str) -> Result<Grounding> {
         let by_letters = grounder.ground(said);
-        if by_letters.how != How::Unmatched || said.is_empty() {
+        if by_letters.kind != MatchKind::Unmatched || said.is_empty() {
             return Ok(by_letters);
         }
         match self.desk.vectors(&[said.to_owned()]) {
@@ -211,7 +211,7 @@ impl Playing<'_> {
             let said = first_line(&text);
             let said = said.trim_matches(|c: char| "\"'“”*. ".contains(c));
             // What no title is near enough to is no choice, whatever the policy: the next try may name one.
-            let item = grounder.settle(said, &self.table.meant(grounder, said)?).ok().flatten();
+            let item = grounder.resolve(said, &self.table.meant(grounder, said)?).ok().flatten();
             let item = item.filter(|&item| self.episodes.episode(0).allowed(item));
             writing.draw += 1;
             if item.is_some() || writing.draw >= tries {

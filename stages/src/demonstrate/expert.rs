@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::ground::Grounds;
+use crate::ground::MatchSettings;
 
 /// Which roles one frozen language model plays (BiLLP, arXiv 2403.00843; IL-Rec, arXiv 2510.13229).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -55,12 +55,12 @@ pub struct Spoken {
     /// The longest title, in tokens.
     pub max_tokens: u32,
     /// How a name is looked for.
-    pub ground: Grounds,
+    pub ground: MatchSettings,
 }
 
 impl Default for Spoken {
     fn default() -> Self {
-        Self { tries: 5, max_tokens: 24, ground: Grounds::default() }
+        Self { tries: 5, max_tokens: 24, ground: MatchSettings::default() }
     }
 }
 

@@ -6,7 +6,7 @@ use super::expert::Spoken;
 use super::tests::{ITEMS, USERS, inputs, stage};
 use super::*;
 use crate::artifact::Memory;
-use crate::ground::{Grounds, Unmatched};
+use crate::ground::{MatchSettings, Unmatched};
 use crate::llm::{Answer, Embedder, Player, Players, Reading, Request, Vectors, Writing};
 
 /// Answers a writing as `script` says; chooses the first option. Keeps what it was asked.
@@ -188,7 +188,7 @@ fn an_actor_that_writes_names_an_item_in_its_own_words_and_tries_again() {
         assert_eq!(trajectory.steps[0].item, first(trajectory.user));
     }
     // `nearest` takes what is under the threshold all the same.
-    let ground = Grounds { unmatched: Unmatched::Nearest, ..Grounds::default() };
+    let ground = MatchSettings { unmatched: Unmatched::Nearest, ..MatchSettings::default() };
     let near = Spoken { tries: 1, ground, ..Spoken::default() };
     play(&writes(near), &Scripted::new(|_: &Writing| "thin overcoat".to_owned()), &inputs()).unwrap();
 }
