@@ -156,7 +156,7 @@ impl<'a> CachedLlm<'a> {
                 return Ok((place, Some(answer)));
             }
             suffix += 1;
-            place = format!("{key} {beside}");
+            place = format!("{key} {suffix}");
         }
         Ok((place, None))
     }

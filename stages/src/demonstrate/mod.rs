@@ -447,7 +447,7 @@ fn note_summary(played: &[EpisodeResult], cache: &CachedLlm, again: bool, start:
     }
     let unparsed_values: usize = played.iter().map(|played| played.unparsed_values).sum();
     if unparsed_values > 0 {
-        cx.note("values that are no number", format!("{unvalued}; nothing is remembered of these actions"));
+        cx.note("values that are no number", format!("{unparsed_values}; nothing is remembered of these actions"));
     }
     let memories: usize = played.iter().map(|played| played.memories.len()).sum();
     if memories > 0 {
