@@ -283,11 +283,11 @@ fn llama_cpp_chooses_writes_and_turns_texts_into_vectors() {
     };
     let context = vec!["You recommend movies.\n".to_owned(), "The user loves mafia films.\n".to_owned()];
     let options = ["Goodfellas", "Toy Story", "Babe"].map(String::from).to_vec();
-    let request = ChoiceRequest { context: context.clone(), cue: "Your choice:".into(), options };
+    let request = ChoiceRequest { context: context.clone(), completion_prefix: "Your choice:".into(), options };
 
     for logprobs in [false, true] {
         let llm = open(logprobs);
-        let answer = llm.conversations("").unwrap()().ask(&request).unwrap();
+        let answer = llm.conversations("").unwrap()().choose(&request).unwrap();
         assert!(answer.tokens > 20, "{answer:?}");
         let reading = llm.parse_choice(&request, &answer.text, &[]).unwrap();
         println!("logprobs {logprobs}: {} → {reading:?}", answer.text);
@@ -297,23 +297,23 @@ fn llama_cpp_chooses_writes_and_turns_texts_into_vectors() {
         }
     }
     let llm = open(false);
-    let writing = CompletionRequest {
+    let completion = CompletionRequest {
         context,
-        cue: "Thought:".into(),
+        completion_prefix: "Thought:".into(),
         max_tokens: 12,
         stop: "\n".into(),
         temperature: 0.0,
         draw: 0,
         integer: None,
     };
-    let written = llm.completion_text(&llm.conversations("").unwrap()().write(&writing).unwrap().text).unwrap();
+    let written = llm.completion_text(&llm.conversations("").unwrap()().complete(&completion).unwrap().text).unwrap();
     println!("wrote {written:?}");
     assert!(!written.is_empty() && !written.contains('\n'));
 
     let texts = ["The Godfather", "Goodfellas, a mafia film", "Toy Story"].map(String::from);
     let found = llm.embedder().unwrap().embed(&texts).unwrap();
     assert!(found.vectors.iter().all(|vector| vector.len() == 576) && found.tokens > 6);
-    let spent = llm.spent().unwrap().unwrap();
+    let spent = llm.spending().unwrap().unwrap();
     assert!(spent.starts_with("4 calls, ") && !spent.contains("unknown"), "{spent}");
 
     // The whole stage, with a model that is not ours.
