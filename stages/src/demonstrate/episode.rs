@@ -12,7 +12,7 @@ use super::roles::{Roles, first_line, parse_value};
 use crate::artifact::{Call, Choice, Memory, Rankings, Trajectory, World};
 use crate::env::{Episodes, candidates};
 use crate::ground::{Grounder, Grounding, MatchKind};
-use crate::llm::{Failed, Player};
+use crate::llm::{Conversation, FailedCall};
 
 /// How many items that went well, and badly, a prompt names.
 const MAX_ADVISED: usize = 3;
@@ -90,7 +90,7 @@ struct Decision {
 struct RunningEpisode<'a> {
     runner: &'a EpisodeRunner<'a>,
     user: u32,
-    player: &'a mut dyn Player,
+    conversation: &'a mut dyn Conversation,
     episodes: Episodes<'a>,
     recalled: &'a RecalledMemory,
     prefix: Vec<String>,
@@ -108,7 +108,7 @@ impl EpisodeRunner<'_> {
         user: u32,
         liked: &[u32],
         recalled: &RecalledMemory,
-        player: &mut dyn Player,
+        conversation: &mut dyn Conversation,
     ) -> Result<Option<EpisodeResult>> {
         let mut prefix = self.roles.prompt.prefix(liked)?;
         if !recalled.reflections.is_empty() {
@@ -118,7 +118,7 @@ impl EpisodeRunner<'_> {
         let trajectory = Trajectory { user, steps: vec![], end: crate::artifact::End::Horizon };
         let result = EpisodeResult { trajectory, calls: vec![], invalid: None, unparsed_values: 0, memories: vec![] };
         let (runner, shown, value) = (self, vec![], 0.0);
-        RunningEpisode { runner, user, player, episodes, recalled, prefix, shown, value, result }.run()
+        RunningEpisode { runner, user, conversation, episodes, recalled, prefix, shown, value, result }.run()
     }
 
     /// What a name means: by its letters, else, where the model comes with vectors, by its meaning.
@@ -131,7 +131,7 @@ impl EpisodeRunner<'_> {
             Ok(Some(vectors)) => grounder.ground_with(said, &vectors[0]),
             Ok(None) => Ok(by_letters),
             // This one name has no vector; others may have.
-            Err(error) if error.is::<Failed>() => Ok(by_letters),
+            Err(error) if error.is::<FailedCall>() => Ok(by_letters),
             Err(error) => Err(error),
         }
     }
@@ -197,7 +197,7 @@ impl RunningEpisode<'_> {
     /// Among what is offered.
     fn choose(&mut self, context: Vec<String>, candidates: Vec<u32>) -> Result<Decision> {
         let request = self.runner.roles.prompt.request(context, &candidates);
-        let (reading, used) = self.runner.cache.choose(self.player, &request)?;
+        let (reading, used) = self.runner.cache.choose(self.conversation, &request)?;
         let call = used[0].clone();
         self.result.calls.extend(used);
         Ok(Decision { item: reading.index.map(|index| candidates[index]), candidates, scores: reading.scores, call })
@@ -266,8 +266,8 @@ impl RunningEpisode<'_> {
         Ok(())
     }
 
-    fn write(&mut self, writing: &crate::llm::Writing) -> Result<(String, Arc<Call>)> {
-        let (text, call) = self.runner.cache.write(self.player, writing)?;
+    fn write(&mut self, writing: &crate::llm::CompletionRequest) -> Result<(String, Arc<Call>)> {
+        let (text, call) = self.runner.cache.write(self.conversation, writing)?;
         self.result.calls.push(call.clone());
         Ok((text, call))
     }

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::agent::{Agent, RoleSettings};
 use super::prompt::{Prompt, sanitize};
-use crate::llm::Writing;
+use crate::llm::CompletionRequest;
 
 /// The critic's scale.
 const CRITIC_SCALE: (i32, i32) = (-5, 5);
@@ -23,26 +23,34 @@ pub(super) struct Roles<'a> {
 
 impl Roles<'_> {
     /// Asks for a thought after what was told.
-    pub fn thought(&self, context: &[String]) -> Result<Writing> {
+    pub fn thought(&self, context: &[String]) -> Result<CompletionRequest> {
         Ok(self.line(context, self.prompt.thought_prompt()?, self.settings.thought_tokens))
     }
 
     /// Asks how content the user is after what was told.
-    pub fn critique(&self, context: &[String]) -> Result<Writing> {
+    pub fn critique(&self, context: &[String]) -> Result<CompletionRequest> {
         let (low, high) = CRITIC_SCALE;
         let line = self.line(context, self.prompt.critic_prompt(low, high)?, CRITIC_TOKENS);
-        Ok(Writing { integer: Some(CRITIC_SCALE), ..line })
+        Ok(CompletionRequest { integer: Some(CRITIC_SCALE), ..line })
     }
 
     /// Asks what to do otherwise after an episode.
-    pub fn reflection(&self, context: &[String], turns: usize, left: bool) -> Result<Writing> {
+    pub fn reflection(&self, context: &[String], turns: usize, left: bool) -> Result<CompletionRequest> {
         Ok(self.line(context, self.prompt.reflection_prompt(turns, left)?, self.settings.reflection_tokens))
     }
 
     /// A line to write.
-    pub fn line(&self, context: &[String], prefix: String, max_tokens: u32) -> Writing {
+    pub fn line(&self, context: &[String], completion_prefix: String, max_tokens: u32) -> CompletionRequest {
         let (context, temperature) = (context.to_vec(), self.settings.temperature);
-        Writing { context, cue: prefix, max_tokens, stop: "\n".to_owned(), temperature, draw: 0, integer: None }
+        CompletionRequest {
+            context,
+            completion_prefix,
+            max_tokens,
+            stop: "\n".to_owned(),
+            temperature,
+            draw: 0,
+            integer: None,
+        }
     }
 }
 
