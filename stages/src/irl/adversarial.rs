@@ -22,8 +22,8 @@ use crate::nn::{
     ActorCritic, Discriminator, DiscriminatorSettings, Opponent, RewardForm, State, Training, device, rng,
 };
 use crate::rl::a2c::{Batch, Learner};
-use crate::rl::reward::mixed;
-use crate::rl::{A2c, Demonstrated};
+use crate::rl::mixed_reward::mixed;
+use crate::rl::{A2c, BcDataset};
 
 /// Gradient steps of the discriminator a round where the settings do not say.
 const USUAL_STEPS: u64 = 10;
@@ -110,7 +110,7 @@ impl Game<'_> {
             seed: self.generator_seed(),
             ..self.policy.clone()
         };
-        let pairs = Demonstrated::new(&inputs.demonstrations, None, world, config.network.window)?;
+        let pairs = BcDataset::new(&inputs.demonstrations, None, world, config.network.window)?;
         let expert = Steps::demonstrated(&pairs, &inputs.demonstrations, world);
         let features = match &inputs.items {
             Some(items) => {
@@ -136,7 +136,7 @@ impl Game<'_> {
         let training = Training::open(cx, "checkpoints", 1)?;
         let mut done = 0;
         if let Some((number, bytes)) = training.latest()? {
-            let networks = vec![generator.trained(), opponent.trained()];
+            let networks = vec![generator.modules(), opponent.trained()];
             let mut state = State { networks, arrays: BTreeMap::new(), curves: &mut curves };
             state.restore(&bytes)?;
             for (running, name) in [&paid, &filed].into_iter().zip(VARIANCES) {
@@ -168,7 +168,7 @@ impl Game<'_> {
                         let scale = paid.deviation();
                         irl.iter_mut().for_each(|r| *r /= scale);
                     }
-                    Ok(mixed(&batch.logged, &irl, self.omega))
+                    Ok(mixed(&batch.training_rewards, &irl, self.omega))
                 };
                 let progress = generator.update(world, round * self.policy_steps + step, imitated, reward)?;
                 seen = (progress.episode_return, progress.length);
@@ -219,7 +219,7 @@ impl Game<'_> {
                 for (running, name) in [&paid, &filed].into_iter().zip(VARIANCES) {
                     arrays.extend(running.0.get().map(|v| (name.to_owned(), Array::new(&[1], vec![v]))));
                 }
-                let networks = vec![generator.trained(), opponent.trained()];
+                let networks = vec![generator.modules(), opponent.trained()];
                 State { networks, arrays, curves: &mut curves }.save()
             })?;
         }

@@ -8,32 +8,32 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
 use super::batch::Batch;
-use super::demonstration::Demonstration;
+use super::dataset::Demonstration;
 use crate::artifact::{Array, Demonstrations, World};
 use crate::env::Observation;
 
 /// One episode.
 #[derive(Clone, Debug, PartialEq)]
-struct Kept {
+struct StoredEpisode {
     user: u32,
     items: Vec<u32>,
     /// What the world paid: a part of the states.
     rewards: Vec<f32>,
     /// What is learned from: the world's rewards or a mix.
-    paid: Vec<f32>,
+    training_rewards: Vec<f32>,
     /// Whether nothing comes after its last item; else it was only cut off.
-    over: bool,
+    terminal: bool,
 }
 
 /// The last episodes, whole, so that states and n-step returns are made when they are wanted and take no room.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Replay {
+pub struct ReplayBuffer {
     capacity: usize,
     /// No state, of that window and masked as the world's rules say.
     empty: Observation,
     horizon: usize,
     padding: u32,
-    episodes: VecDeque<Kept>,
+    episodes: VecDeque<StoredEpisode>,
 }
 
 /// N transitions (s, a, R, s′).
@@ -52,18 +52,18 @@ pub struct Transitions {
 
 impl Transitions {
     /// R + γᵐ·v, `[N]`, with `values [N]` of what comes after, in the unit of rewards: what Q is drawn to, without a gradient.
-    pub fn go_on_with(&self, values: &Tensor) -> Result<Tensor> {
+    pub fn td_target(&self, values: &Tensor) -> Result<Tensor> {
         let tensor = |numbers: &[f32]| Tensor::from_slice(numbers, self.actions.len(), values.device());
         Ok((tensor(&self.returns)? + (values.detach() * tensor(&self.discounts)?)?)?)
     }
 
     /// The items as a tensor on that device, `[N]` of u32.
-    pub fn taken(&self, device: &Device) -> Result<Tensor> {
+    pub fn actions_on(&self, device: &Device) -> Result<Tensor> {
         Ok(Tensor::from_slice(&self.actions, self.actions.len(), device)?)
     }
 }
 
-impl Replay {
+impl ReplayBuffer {
     /// An empty one for `capacity` episodes in that world, with states of the last `window` items.
     #[must_use]
     pub fn new(capacity: usize, window: usize, world: &World) -> Self {
@@ -76,25 +76,30 @@ impl Replay {
     ///
     /// # Errors
     /// See [`Demonstration::all`].
-    pub fn of_demonstrations(demonstrations: &Demonstrations, window: usize, world: &World) -> Result<Self> {
+    pub fn from_demonstrations(demonstrations: &Demonstrations, window: usize, world: &World) -> Result<Self> {
         let mut replay = Self::new(demonstrations.trajectories.len(), window, world);
-        let kept =
-            |Demonstration { user, items, rewards, logged, over }| Kept { user, items, rewards, paid: logged, over };
-        replay.episodes.extend(Demonstration::all(demonstrations, world)?.into_iter().map(kept));
+        let stored = |Demonstration { user, items, rewards, training_rewards, terminal }| StoredEpisode {
+            user,
+            items,
+            rewards,
+            training_rewards,
+            terminal,
+        };
+        replay.episodes.extend(Demonstration::all(demonstrations, world)?.into_iter().map(stored));
         Ok(replay)
     }
 
     /// Adds a batch's episodes, for which `paid [S]` is learned from, and forgets the oldest beyond the capacity.
-    pub fn add(&mut self, batch: &Batch, paid: &[f32]) {
+    pub fn add(&mut self, batch: &Batch, training_rewards: &[f32]) {
         let mut start = 0;
         for &length in &batch.lengths {
             let rows = start..start + length;
-            self.episodes.push_back(Kept {
+            self.episodes.push_back(StoredEpisode {
                 user: batch.observation.user[start],
                 items: batch.actions[rows.clone()].to_vec(),
                 rewards: batch.rewards[rows.clone()].to_vec(),
-                paid: paid[rows].to_vec(),
-                over: true,
+                training_rewards: training_rewards[rows].to_vec(),
+                terminal: true,
             });
             start += length;
         }
@@ -133,13 +138,13 @@ impl Replay {
             discounts: vec![],
         };
         for (episode, step) in places {
-            let Kept { user, items, rewards, paid, over } = &self.episodes[episode];
+            let StoredEpisode { user, items, rewards, training_rewards, terminal } = &self.episodes[episode];
             let last = (step + n_step).min(items.len());
-            let sum = paid[step..last].iter().rev().fold(0.0, |sum, &r| f64::from(r) + gamma * sum);
+            let sum = training_rewards[step..last].iter().rev().fold(0.0, |sum, &r| f64::from(r) + gamma * sum);
             found.now.push(*user, &items[..step], &rewards[..step], self.horizon, self.padding);
             found.actions.push(items[step]);
             found.returns.push(sum as f32);
-            let (after, discount) = match last < items.len() || !over {
+            let (after, discount) = match last < items.len() || !terminal {
                 true => (last, gamma.powi((last - step) as i32) as f32),
                 // A world that masks repeats may have nothing left to show by then; the present state is sound.
                 false => (step, 0.0),
@@ -155,17 +160,17 @@ impl Replay {
     #[must_use]
     pub fn export(&self) -> BTreeMap<String, Array> {
         let flat = |values: Vec<f32>| Array::new(&[values.len()], values);
-        let of_steps = |pick: fn(&Kept) -> Vec<f32>| flat(self.episodes.iter().flat_map(pick).collect());
+        let of_steps = |pick: fn(&StoredEpisode) -> Vec<f32>| flat(self.episodes.iter().flat_map(pick).collect());
         BTreeMap::from([
             ("users".to_owned(), flat(self.episodes.iter().map(|e| e.user as f32).collect())),
             ("lengths".to_owned(), flat(self.episodes.iter().map(|e| e.items.len() as f32).collect())),
             ("items".to_owned(), of_steps(|e| e.items.iter().map(|&item| item as f32).collect())),
             ("rewards".to_owned(), of_steps(|e| e.rewards.clone())),
-            ("paid".to_owned(), of_steps(|e| e.paid.clone())),
+            ("paid".to_owned(), of_steps(|e| e.training_rewards.clone())),
         ])
     }
 
-    /// Goes back to what [`Replay::export`] gave, of which `arrays` hold the names after `prefix`.
+    /// Goes back to what [`ReplayBuffer::export`] gave, of which `arrays` hold the names after `prefix`.
     pub fn import(&mut self, arrays: &BTreeMap<String, Array>, prefix: &str) -> Result<()> {
         let get = |name: &str| {
             arrays
@@ -173,19 +178,19 @@ impl Replay {
                 .with_context(|| format!("no array `{prefix}{name}` in the checkpoint"))
         };
         let (users, lengths) = (get("users")?, get("lengths")?);
-        let (items, rewards, paid) = (get("items")?, get("rewards")?, get("paid")?);
+        let (items, rewards, training_rewards) = (get("items")?, get("rewards")?, get("paid")?);
         self.episodes.clear();
         let mut start = 0;
         for (&user, &length) in users.data.iter().zip(&lengths.data) {
             let rows = start..start + length as usize;
             let part =
                 |array: &Array| array.data.get(rows.clone()).context("a replay that ends early").map(<[f32]>::to_vec);
-            self.episodes.push_back(Kept {
+            self.episodes.push_back(StoredEpisode {
                 user: user as u32,
                 items: part(items)?.into_iter().map(|item| item as u32).collect(),
                 rewards: part(rewards)?,
-                paid: part(paid)?,
-                over: true,
+                training_rewards: part(training_rewards)?,
+                terminal: true,
             });
             start = rows.end;
         }
@@ -216,14 +221,14 @@ mod tests {
             observation,
             actions: vec![0, 2, 4, 5],
             rewards: vec![5.0, 4.0, 3.0, 3.0],
-            logged: vec![5.0, 4.0, 3.0, 3.0],
+            training_rewards: vec![5.0, 4.0, 3.0, 3.0],
             lengths: vec![3, 1],
         }
     }
 
     #[test]
     fn transitions_agree_with_hand_computed_values() {
-        let mut replay = Replay::new(5, 2, &world());
+        let mut replay = ReplayBuffer::new(5, 2, &world());
         replay.add(&batch(), &[1.0, 2.0, 4.0, 8.0]);
         let found = replay.transitions([(0, 0), (0, 1), (0, 2), (1, 0)].into_iter(), 0.5, 2);
         assert_eq!(found.actions, [0, 2, 4, 5]);
@@ -234,10 +239,10 @@ mod tests {
         assert_eq!(found.next.progress[0], 0.2);
     }
 
-    fn demonstrated(items: &[u32], world: &World) -> Replay {
+    fn demonstrated(items: &[u32], world: &World) -> ReplayBuffer {
         let step = |&item: &u32| Choice { item, reward: 4.0, candidates: vec![], scores: vec![], call: String::new() };
         let trajectory = Trajectory { user: 3, steps: items.iter().map(step).collect(), end: End::Horizon };
-        Replay::of_demonstrations(&Demonstrations { trajectories: vec![trajectory] }, 2, world).unwrap()
+        ReplayBuffer::from_demonstrations(&Demonstrations { trajectories: vec![trajectory] }, 2, world).unwrap()
     }
 
     #[test]
@@ -258,7 +263,7 @@ mod tests {
 
     #[test]
     fn old_episodes_are_forgotten_and_a_checkpoint_keeps_all() {
-        let mut replay = Replay::new(3, 2, &world());
+        let mut replay = ReplayBuffer::new(3, 2, &world());
         replay.add(&batch(), &[1.0, 2.0, 4.0, 8.0]);
         replay.add(&batch(), &[0.0; 4]);
         assert_eq!(
@@ -266,7 +271,7 @@ mod tests {
             (3, 5),
             "the first of four is gone"
         );
-        let mut again = Replay::new(3, 2, &world());
+        let mut again = ReplayBuffer::new(3, 2, &world());
         let named = |(name, array): (String, Array)| (format!("replay.{name}"), array);
         again.import(&replay.export().into_iter().map(named).collect(), "replay.").unwrap();
         assert_eq!(again, replay);
@@ -274,7 +279,7 @@ mod tests {
 
     #[test]
     fn samples_come_evenly_from_all_steps() {
-        let mut replay = Replay::new(3, 2, &world());
+        let mut replay = ReplayBuffer::new(3, 2, &world());
         replay.add(&batch(), &[1.0; 4]);
         let mut counts = [0; 6];
         for item in replay.sample(4000, 0.9, 1, &mut rng(&[1])).actions {

@@ -9,7 +9,7 @@ use anyhow::Result;
 use candle_core::{Device, Tensor};
 
 use super::batch::Batch;
-use super::demonstrated::Demonstrated;
+use super::bc_dataset::BcDataset;
 use crate::artifact::{Array, Items, World};
 use crate::env::{Features, text_vectors};
 use crate::nn::discriminator::{Rows, Shape};
@@ -20,7 +20,7 @@ use crate::nn::{AdamW, DiscriminatorSettings, Opponent, Params, RewardForm, Told
 const USUAL_STEPS: u64 = 2;
 
 /// The discriminator with what it learns from.
-pub struct Adversary<'w> {
+pub struct IlRecDiscriminator<'w> {
     settings: DiscriminatorSettings,
     features: Features<'w>,
     opponent: Opponent,
@@ -30,12 +30,12 @@ pub struct Adversary<'w> {
     played: Vec<Tensor>,
 }
 
-impl<'w> Adversary<'w> {
+impl<'w> IlRecDiscriminator<'w> {
     /// A new one on that device against the expert of `pairs`, which reads the texts of `items` where there are some.
     pub fn new(
         device: &Device,
         settings: &DiscriminatorSettings,
-        pairs: &Demonstrated,
+        pairs: &BcDataset,
         world: &'w World,
         items: Option<&Items>,
         seed: u64,
@@ -71,18 +71,18 @@ impl<'w> Adversary<'w> {
         let counts = if self.settings.weighted { weights.to_vec() } else { vec![1.0; weights.len()] };
         let counts = Tensor::from_vec(counts, weights.len(), &self.device)?;
         let enough = self.settings.stop_above_accuracy;
-        let mut told = Told { loss: 0.0, accuracy: 0.0 };
+        let mut metrics = Told { loss: 0.0, accuracy: 0.0 };
         for step in 0..self.settings.steps.unwrap_or(USUAL_STEPS) {
-            told = self.opponent.learn((&self.demonstrated, &counts), &played, [round, step], enough)?;
-            if told.accuracy > enough {
+            metrics = self.opponent.learn((&self.demonstrated, &counts), &played, [round, step], enough)?;
+            if metrics.accuracy > enough {
                 break;
             }
         }
-        Ok(told)
+        Ok(metrics)
     }
 
     /// The logits of the demonstrated steps, `[N]`, high where the expert is likely.
-    pub fn logits_of_demonstrated(&self) -> Result<Vec<f32>> {
+    pub fn demo_logits(&self) -> Result<Vec<f32>> {
         Ok(self.opponent.discriminator.logits(&self.demonstrated)?.to_vec1()?)
     }
 
@@ -94,19 +94,19 @@ impl<'w> Adversary<'w> {
     }
 
     /// The network with its optimiser, for a checkpoint.
-    pub fn trained(&mut self) -> (&'static str, &Params, &mut AdamW) {
+    pub fn modules(&mut self) -> (&'static str, &Params, &mut AdamW) {
         self.opponent.trained()
     }
 
     /// The replay as `played.<round>`.
-    pub fn kept(&self) -> Result<BTreeMap<String, Array>> {
+    pub fn extra_state(&self) -> Result<BTreeMap<String, Array>> {
         let named = |(k, steps)| Ok((format!("played.{k:06}"), to_array(steps)?));
         self.played.iter().enumerate().map(named).collect()
     }
 
-    /// Goes back to what [`Adversary::kept`] gave.
-    pub fn restore(&mut self, kept: &BTreeMap<String, Array>) -> Result<()> {
-        let rounds = kept.iter().filter(|(name, _)| name.starts_with("played."));
+    /// Goes back to what [`IlRecDiscriminator::extra_state`] gave.
+    pub fn restore(&mut self, state: &BTreeMap<String, Array>) -> Result<()> {
+        let rounds = state.iter().filter(|(name, _)| name.starts_with("played."));
         self.played = rounds.map(|(_, array)| Ok(to_tensor(array)?.to_device(&self.device)?)).collect::<Result<_>>()?;
         Ok(())
     }
