@@ -81,7 +81,7 @@ fn other_forms(project: &Project, run: &str) {
     assert_eq!(
         csv.lines().next(),
         Some(
-            "run,experiment,stage,policy,control,privileged,remark,metric,mean,low,high,seeds,episodes,cell,effective_sample,logged,conclusive"
+            "run,experiment,stage,policy,baseline,privileged,remark,metric,mean,low,high,seeds,episodes,cell,effective_sample_size,logged,conclusive"
         )
     );
     assert!(

@@ -137,7 +137,7 @@ fn with_everybody(world: &World, then: &dyn Fn(&str, &dyn Agent)) {
     };
     let network = ActorCritic::new(shape, &world.user_vectors, &world.item_vectors, 3).unwrap();
     then("random", &Random { non_conflicting: false });
-    then("random non-conflicting", &Random { non_conflicting: true });
+    then("random quit-aware", &Random { non_conflicting: true });
     then("popular", &Popular { order: (0..items as u32).rev().collect() });
     then("oracle", &GreedyOracle);
     then("cycle", &Cycle::new(&log, items, 4.0, 3).unwrap());

@@ -13,7 +13,7 @@ const HELP_VALIDATION: &str = "help: choose checkpoints in a world of its own; t
                                than elsewhere";
 
 const HELP_PLANNED: &str =
-    "help: the row `best plan` is the plan in the judging world; connect worlds of another family here";
+    "help: the row `planning oracle` is the plan in the judging world; connect worlds of another family here";
 
 const LEARNED_HERE: &str = "privileged: learned in the world that judges it";
 const NOT_KEPT_APART: &str =

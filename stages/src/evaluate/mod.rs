@@ -186,8 +186,9 @@ impl Stage for Evaluate {
     /// 6: policies of values that are to draw are refused. 7: several teachers, and what they were asked; the controls'
     /// training is fused, so sums round otherwise. 8: the best plan and its bound; plans of fitted worlds; the gradients of the
     /// controls that are trained are summed in parts, for threads. 9: policies that were never trained are said to be; in
-    /// a log of one rating popular is what was rated most often, and where no rating is liked the popular cycle counts all.
-    const VERSION: u32 = 9;
+    /// a log of one rating popular is what was rated most often, and where no rating is liked the popular cycle counts all. 10: rows, metrics and
+    /// remarks are called by the field's words.
+    const VERSION: u32 = 10;
     const ABOUT: &'static str = "judge policies in a world they did not learn from, beside honest controls";
     type Inputs = Inputs;
     type Outputs = Outputs;
@@ -292,7 +293,7 @@ impl Stage for Evaluate {
         }
         let bootstrap = Bootstrap { seed: self.episodes_seed, resamples: self.bootstrap, resampling: self.resampling };
         // Each row is resampled twice: for the table and for its profile. Each learned one once more, against all others.
-        let learned = rows.iter().filter(|row| !row.control).count();
+        let learned = rows.iter().filter(|row| !row.baseline).count();
         let bar = cx.bar("intervals", Some((2 * rows.len() + learned) as u64), "rows");
         let mut metrics = table::table(&rows, &bootstrap, &bar);
         metrics.0.extend(missing);

@@ -240,7 +240,7 @@ impl OffPolicy {
                 value: found[k].mean,
                 low: found[k].low,
                 high: found[k].high,
-                effective_sample: sizes[k],
+                effective_sample_size: sizes[k],
                 rows: logged.len() as u32,
                 conclusive: enough && !model_alone,
                 remark: self.remark(act, enough, model_alone),

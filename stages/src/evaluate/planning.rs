@@ -27,7 +27,7 @@ impl Evaluator<'_> {
         cx.note(PLANNING_ORACLE, format!("{proven}; nobody returns more than {:.4} on average", mean_bound(&plans)));
         let remark = format!("privileged: knows the judging rewards and distances and plans whole episodes; {proven}");
         let follow = Follow::new(self.world.users(), self.users, &plans);
-        let mut row = self.control(PLANNING_ORACLE, &remark, &follow, 1, bar)?;
+        let mut row = self.baseline_row(PLANNING_ORACLE, &remark, &follow, 1, bar)?;
         row.extra = vec![("return_bound", vec![plans.iter().map(|plan| plan.bound).collect()])];
         Ok(row)
     }
@@ -71,7 +71,7 @@ impl Evaluator<'_> {
         let extra = vec![("world_rmse", of(rmse)), ("world_correlation", of(correlation))];
         Ok(Row {
             name,
-            control: false,
+            baseline: false,
             privileged,
             remark: remarks.join("; "),
             seed_results,
@@ -172,11 +172,11 @@ mod tests {
                 && near(mean(table_rows::PLANNING_ORACLE, "return_bound"), 19.0)
         );
         let best = get(&metrics, table_rows::PLANNING_ORACLE, "return_inclusive");
-        assert!(best.control && best.privileged && best.remark.contains("the best with all 6 users"), "{best:?}");
+        assert!(best.baseline && best.privileged && best.remark.contains("the best with all 6 users"), "{best:?}");
         // Half of every reward is as good to plan in, and promises half.
         let half = get(&metrics, "plan of half", "return_inclusive");
-        assert!(near(half.mean, 19.0) && half.seeds == 2 && !half.control && !half.privileged, "{half:?}");
-        assert!(near(mean("plan of half", "return_training"), 9.5) && near(mean("plan of half", "gap"), -9.5));
+        assert!(near(half.mean, 19.0) && half.seeds == 2 && !half.baseline && !half.privileged, "{half:?}");
+        assert!(near(mean("plan of half", "return_training_world"), 9.5) && near(mean("plan of half", "gap"), -9.5));
         assert!((mean("plan of half", "world_correlation") - 1.0).abs() < 1e-6);
         assert!(near(mean("plan of reversed", "return_inclusive"), 3.0 + 4.0 + 3.0 + 3.0));
         assert!((mean("plan of reversed", "world_correlation") + 1.0).abs() < 1e-6);

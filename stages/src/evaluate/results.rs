@@ -11,7 +11,7 @@ use crate::env::Episodes;
 pub(super) struct Row {
     pub name: String,
     /// Whether the evaluation added it by itself.
-    pub control: bool,
+    pub baseline: bool,
     /// Whether it knows of the judging world what no deployed policy could.
     pub privileged: bool,
     pub remark: String,
@@ -156,13 +156,13 @@ impl Row {
                 cell: cell.name.clone(),
                 user: episode.user,
                 length: episode.items.len() as u32,
-                inclusive: episode.inclusive,
-                exclusive: episode.exclusive,
-                distinct: episode.distinct,
+                return_inclusive: episode.inclusive,
+                return_exclusive: episode.exclusive,
+                distinct_items: episode.distinct,
                 diversity: episode.diversity,
                 novelty: episode.novelty,
                 top_category: episode.top_category,
-                training: episode.training,
+                return_training_world: episode.training,
                 end: episode.end,
             })
         })

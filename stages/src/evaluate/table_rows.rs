@@ -21,13 +21,13 @@ use crate::env::{
 use crate::nn::rng;
 
 pub(super) const RANDOM: &str = "random";
-pub(super) const RANDOM_QUIT_AWARE: &str = "random non-conflicting";
-pub(super) const POPULAR_QUIT_AWARE: &str = "popular non-conflicting";
+pub(super) const RANDOM_QUIT_AWARE: &str = "random quit-aware";
+pub(super) const POPULAR_QUIT_AWARE: &str = "popular quit-aware";
 pub(super) const POPULAR_CYCLE: &str = "popular cycle";
 pub(super) const GREEDY_ORACLE: &str = "greedy oracle";
-pub(super) const PLANNING_ORACLE: &str = "best plan";
-pub(super) const RETRIEVER_TOP_1: &str = "retriever alone";
-pub(super) const CONSTANT_REWARD: &str = "constant-reward learner";
+pub(super) const PLANNING_ORACLE: &str = "planning oracle";
+pub(super) const RETRIEVER_TOP_1: &str = "retriever top-1";
+pub(super) const CONSTANT_REWARD: &str = "constant reward";
 pub(super) const BEHAVIOUR_CLONING: &str = "behaviour cloning";
 
 const KNOWS_DISTANCES: &str = "privileged: knows the judging distances";
@@ -79,7 +79,7 @@ pub(super) fn popular(train: &Interactions, world: &World, config: &Evaluate) ->
 fn missing(name: &str, help: &str) -> Metric {
     Metric {
         policy: name.to_owned(),
-        control: true,
+        baseline: true,
         privileged: false,
         remark: help.to_owned(),
         metric: "missing".to_owned(),
@@ -121,11 +121,11 @@ impl Evaluator<'_> {
             None => KNOWS_DISTANCES.to_owned(),
         };
         let mut rows = vec![
-            self.control(RANDOM, "", &Random { non_conflicting: false }, draws, &bar)?,
-            self.control(RANDOM_QUIT_AWARE, KNOWS_DISTANCES, &Random { non_conflicting: true }, draws, &bar)?,
-            self.control(POPULAR_QUIT_AWARE, &popular, &Popular { order: order.clone() }, 1, &bar)?,
-            self.control(POPULAR_CYCLE, &cycles, cycle, 1, &bar)?,
-            self.control(GREEDY_ORACLE, KNOWS_ALL, &GreedyOracle, 1, &bar)?,
+            self.baseline_row(RANDOM, "", &Random { non_conflicting: false }, draws, &bar)?,
+            self.baseline_row(RANDOM_QUIT_AWARE, KNOWS_DISTANCES, &Random { non_conflicting: true }, draws, &bar)?,
+            self.baseline_row(POPULAR_QUIT_AWARE, &popular, &Popular { order: order.clone() }, 1, &bar)?,
+            self.baseline_row(POPULAR_CYCLE, &cycles, cycle, 1, &bar)?,
+            self.baseline_row(GREEDY_ORACLE, KNOWS_ALL, &GreedyOracle, 1, &bar)?,
         ];
         match unplanned(self.world) {
             None => rows.push(self.best_plan(cx, &bar)?),
@@ -133,7 +133,7 @@ impl Evaluator<'_> {
         }
         if let Some(rankings) = &rankings {
             let remark = if rankings.rankings.avoid_alike { KNOWS_DISTANCES } else { "" };
-            rows.push(self.control(RETRIEVER_TOP_1, remark, rankings, 1, &bar)?);
+            rows.push(self.baseline_row(RETRIEVER_TOP_1, remark, rankings, 1, &bar)?);
         }
         for (name, remark, policies) in [(CONSTANT_REWARD, STAYS, &constant), (BEHAVIOUR_CLONING, COPIES, &cloning)] {
             if !policies.is_empty() {
@@ -274,7 +274,7 @@ impl Evaluator<'_> {
         }
         Row {
             name: teacher.row.clone(),
-            control: false,
+            baseline: false,
             privileged: self.inputs.rankings.as_ref().is_some_and(|rankings| rankings.avoid_alike),
             remark: self.teacher_remark(teacher),
             seed_results: vec![cell],
@@ -305,7 +305,14 @@ impl Evaluator<'_> {
         remark
     }
 
-    pub fn control(&self, name: &str, remark: &str, agent: &dyn Agent, repetitions: usize, bar: &Bar) -> Result<Row> {
+    pub fn baseline_row(
+        &self,
+        name: &str,
+        remark: &str,
+        agent: &dyn Agent,
+        repetitions: usize,
+        bar: &Bar,
+    ) -> Result<Row> {
         let cell = |k: usize| {
             let cell = if repetitions > 1 { format!("episode={k}") } else { String::new() };
             self.cell(&cell, agent, k, bar)
@@ -313,7 +320,7 @@ impl Evaluator<'_> {
         let seed_results: Vec<Result<SeedResult>> = (0..repetitions).into_par_iter().map(cell).collect();
         Ok(Row {
             name: name.to_owned(),
-            control: true,
+            baseline: true,
             privileged: remark.starts_with("privileged"),
             remark: remark.to_owned(),
             // In order, so that the error told is always the same.
@@ -327,7 +334,7 @@ impl Evaluator<'_> {
     fn policy_row(
         &self,
         name: &str,
-        control: bool,
+        baseline: bool,
         remark: String,
         policies: &[(String, &Named<Policy>)],
         cx: &Context,
@@ -352,7 +359,7 @@ impl Evaluator<'_> {
             remarks.push(format!("{untrained} of its {} policies are untrained", origins.len()));
         }
         // The controls that learn do so at `training`, whatever they are paid there.
-        if !control && self.origins.learned_elsewhere(policies)? {
+        if !baseline && self.origins.learned_elsewhere(policies)? {
             seed_results.iter_mut().flat_map(|cell| &mut cell.episodes).for_each(|episode| episode.training = None);
             remarks.push(ELSEWHERE.to_owned());
         }
@@ -361,14 +368,14 @@ impl Evaluator<'_> {
             let agent = Student { network: &network, sample: self.config.act == ActionSelection::Sample };
             cx.note(&format!("time of {name}"), latency(self.world, self.users, &agent)?);
         }
-        if seed_results.len() < MIN_SEEDS && !control {
+        if seed_results.len() < MIN_SEEDS && !baseline {
             let few = format!("{}: fewer than {MIN_SEEDS} say little of how another would do", seed_results.len());
             cx.note(&format!("seeds of {name}"), few);
         }
         let share = |origin: &Origin| vec![f64::from(u8::from(origin.untrained)); self.users.len()];
         let extra = if untrained > 0 { vec![("untrained", origins.iter().map(share).collect())] } else { Vec::new() };
         let (name, remark) = (name.to_owned(), remarks.join("; "));
-        Ok(Row { name, control, privileged, remark, seed_results, teacher_coverage: None, extra })
+        Ok(Row { name, baseline, privileged, remark, seed_results, teacher_coverage: None, extra })
     }
 
     fn policy_result(&self, cell: &str, policy: &Named<Policy>, k: usize, bar: &Bar) -> Result<SeedResult> {
@@ -399,7 +406,7 @@ impl Evaluator<'_> {
         let remarks = [of.remark.as_str(), SERVED].into_iter().filter(|remark| !remark.is_empty());
         Ok(Row {
             name: format!("{}{WITHOUT_REPEATS}", of.name),
-            control: of.control,
+            baseline: of.baseline,
             privileged: of.privileged,
             remark: remarks.collect::<Vec<_>>().join("; "),
             seed_results,

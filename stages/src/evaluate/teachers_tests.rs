@@ -41,12 +41,13 @@ fn each_has_a_row_and_is_compared_over_what_it_was_given() {
         assert_eq!(get(&out.metrics, row, "return_teacher_users").episodes, 1);
     }
     // The retriever's two turns with 3 and 0 are 10 and 9; its four with 0 are 17, and 5 leaves it after 10.
-    assert!(near(mean(SMALL, "over_retriever"), ((9.0 - 10.0) + (8.0 - 9.0)) / 2.0));
-    assert!(near(mean(REACT, "over_retriever"), ((17.0 - 17.0) + (6.0 - 10.0)) / 2.0));
-    assert_eq!(get(&out.metrics, REACT, "over_retriever").episodes, 2);
+    assert!(near(mean(SMALL, "lead_over_retriever"), ((9.0 - 10.0) + (8.0 - 9.0)) / 2.0));
+    assert!(near(mean(REACT, "lead_over_retriever"), ((17.0 - 17.0) + (6.0 - 10.0)) / 2.0));
+    assert_eq!(get(&out.metrics, REACT, "lead_over_retriever").episodes, 2);
     // Policies are measured against the better one, on its users.
-    let own = out.rollouts.0.iter().filter(|r| r.policy == "bc" && [0, 5].contains(&r.user)).map(|r| r.inclusive);
-    assert!(near(mean("bc", "over_teacher"), own.sum::<f64>() / 2.0 - 11.5));
+    let own =
+        out.rollouts.0.iter().filter(|r| r.policy == "bc" && [0, 5].contains(&r.user)).map(|r| r.return_inclusive);
+    assert!(near(mean("bc", "lead_over_teacher"), own.sum::<f64>() / 2.0 - 11.5));
     let versus = |a: &str, b: &str| {
         let found = out.comparisons.0.iter().find(|c| c.policy == a && c.other == b).unwrap();
         (found.difference, found.users, found.metric.as_str())
@@ -62,9 +63,9 @@ fn each_has_a_row_and_is_compared_over_what_it_was_given() {
 fn what_they_were_asked_stands_beside_where_it_is_known() {
     let metrics = run(&quick(), two()).unwrap().metrics;
     let mean = |metric| get(&metrics, REACT, metric).mean;
-    assert!(near(mean("calls"), 5.0) && near(mean("tokens_read"), 75.0));
+    assert!(near(mean("calls"), 5.0) && near(mean("prompt_tokens"), 75.0));
     let known = |row: &str, metric: &str| metrics.0.iter().any(|m| m.policy == row && m.metric == metric);
-    assert!(!known(REACT, "tokens_written"), "one of its episodes does not say");
+    assert!(!known(REACT, "completion_tokens"), "one of its episodes does not say");
     assert!(!known(SMALL, "calls") && !known(table_rows::RETRIEVER_TOP_1, "calls"));
 }
 
@@ -75,12 +76,12 @@ fn who_shares_nobody_with_the_others_is_judged_alone() {
     let out = run(&quick(), apart).unwrap();
     assert!(out.metrics.0.iter().all(|metric| metric.metric != "return_teacher_users"));
     assert!(!out.comparisons.0.iter().any(|c| c.policy == SMALL && c.other == REACT));
-    assert!(near(get(&out.metrics, REACT, "over_retriever").mean, -4.0));
+    assert!(near(get(&out.metrics, REACT, "lead_over_retriever").mean, -4.0));
     // One that played beyond the judged users does not keep the others from being compared.
     let few = run(&Evaluate { users: Some(4), ..quick() }, two()).unwrap();
     assert_eq!(get(&few.metrics, table_rows::RETRIEVER_TOP_1, "return_teacher_users").episodes, 2);
     assert!(near(get(&few.metrics, SMALL, "return_teacher_users").mean, 8.5));
-    assert!(few.metrics.0.iter().all(|m| m.policy != REACT || m.metric != "over_retriever"));
+    assert!(few.metrics.0.iter().all(|m| m.policy != REACT || m.metric != "lead_over_retriever"));
 }
 
 #[test]

@@ -125,9 +125,9 @@ fn the_rows_stand_in_order_with_their_seeds_and_remarks() {
     // What could not be made is listed behind them.
     assert_eq!(names, [&played[..], &[CONSTANT_REWARD, BEHAVIOUR_CLONING]].concat());
     let lacking = get(&metrics, CONSTANT_REWARD, "missing");
-    assert!(lacking.control && lacking.episodes == 0 && lacking.remark.contains("connect `training`"), "{lacking:?}");
+    assert!(lacking.baseline && lacking.episodes == 0 && lacking.remark.contains("connect `training`"), "{lacking:?}");
     let count = |row| get(&metrics, row, "return_inclusive");
-    let seen = |row| (count(row).control, count(row).seeds, count(row).episodes);
+    let seen = |row| (count(row).baseline, count(row).seeds, count(row).episodes);
     assert_eq!(seen(RANDOM), (true, 5, 30));
     assert_eq!(seen(POPULAR_QUIT_AWARE), (true, 1, 6));
     assert_eq!(seen(teachers::TEACHER), (false, 1, 2));
@@ -163,7 +163,8 @@ fn numbers_are_those_by_hand() {
     assert!(near(mean(POPULAR_CYCLE, "return_inclusive"), 14.0) && near(mean(POPULAR_CYCLE, "repeat_rate"), 0.5));
     assert!(near(mean(GREEDY_ORACLE, "return_inclusive"), 18.0) && near(mean(GREEDY_ORACLE, "coverage"), 2.0 / 6.0));
     assert!(
-        near(mean(POPULAR_QUIT_AWARE, "return_inclusive"), 14.0) && near(mean(POPULAR_QUIT_AWARE, "reward_each"), 3.5)
+        near(mean(POPULAR_QUIT_AWARE, "return_inclusive"), 14.0)
+            && near(mean(POPULAR_QUIT_AWARE, "reward_per_step"), 3.5)
     );
     assert_eq!(get(&metrics, GREEDY_ORACLE, "return_inclusive").low, mean(GREEDY_ORACLE, "return_inclusive"));
     // Retriever: 5 + 4 + 3 + 5 in four turns, or 5 + 5 in two of which the second drives away.
@@ -171,11 +172,11 @@ fn numbers_are_those_by_hand() {
         ("return_inclusive", 13.5),
         ("return_exclusive", 11.0),
         ("length", 3.0),
-        ("reward_each", 4.5),
+        ("reward_per_step", 4.5),
         ("length_exclusive", 2.5),
-        ("reward_each_exclusive", 11.0 / 2.5),
+        ("reward_per_step_exclusive", 11.0 / 2.5),
         ("return_iqm", 13.5),
-        ("distinct", 3.0),
+        ("distinct_items", 3.0),
         ("repeat_rate", 0.0),
         ("coverage_per_step", 4.0 / 18.0),
         ("coverage", 4.0 / 6.0),
@@ -219,14 +220,15 @@ fn the_teacher_is_compared_on_its_users_and_turns_only() {
     // The retriever's first two turns: 5 + 5 with user 3, 5 + 4 with user 0.
     assert!(near(mean(RETRIEVER_TOP_1, "return_teacher_users"), 9.5));
     assert!(
-        near(mean(teachers::TEACHER, "over_retriever"), -1.0) && near(mean(teachers::TEACHER, "over_popular"), 1.5)
+        near(mean(teachers::TEACHER, "lead_over_retriever"), -1.0)
+            && near(mean(teachers::TEACHER, "lead_over_popular"), 1.5)
     );
     assert_eq!(get(&metrics, RETRIEVER_TOP_1, "return_teacher_users").episodes, 2);
     let (own, teacher) = (mean("a2c", "return_teacher_users"), mean(teachers::TEACHER, "return_teacher_users"));
-    assert!(near(mean("a2c", "over_teacher"), own - teacher));
+    assert!(near(mean("a2c", "lead_over_teacher"), own - teacher));
     // A teacher who played beyond the judged users is judged alone.
     let few = run(&Evaluate { users: Some(3), ..quick() }, inputs()).unwrap().metrics;
-    assert!(few.0.iter().all(|metric| metric.metric != "return_teacher_users" && metric.metric != "over_teacher"));
+    assert!(few.0.iter().all(|metric| metric.metric != "return_teacher_users" && metric.metric != "lead_over_teacher"));
     assert!(near(get(&few, teachers::TEACHER, "return_inclusive").mean, 8.5));
 }
 
@@ -237,7 +239,7 @@ fn recomputed(rollouts: &Rollouts, steps: &Steps, row: &str, items: f64) -> Vec<
     let mean =
         |of: &dyn Fn(&crate::artifact::Rollout) -> f64| rows.iter().map(|r| of(r)).sum::<f64>() / rows.len() as f64;
     let stayed = |r: &crate::artifact::Rollout| f64::from(r.length) - f64::from(u8::from(r.end != End::Horizon));
-    let mut returns: Vec<f64> = rows.iter().map(|r| r.inclusive).collect();
+    let mut returns: Vec<f64> = rows.iter().map(|r| r.return_inclusive).collect();
     returns.sort_by(f64::total_cmp);
     let cut = returns.len() / 4;
     let middle = &returns[cut..returns.len() - cut];
@@ -250,17 +252,17 @@ fn recomputed(rollouts: &Rollouts, steps: &Steps, row: &str, items: f64) -> Vec<
     };
     let over_cells = |of: &dyn Fn(&str) -> f64| cells.iter().map(|cell| of(cell)).sum::<f64>() / cells.len() as f64;
     let from_steps: f64 = played.iter().flat_map(|p| &p.rewards).map(|&r| f64::from(r)).sum();
-    assert!(near(from_steps, rows.iter().map(|r| r.inclusive).sum()), "steps and episodes of {row}");
+    assert!(near(from_steps, rows.iter().map(|r| r.return_inclusive).sum()), "steps and episodes of {row}");
     let mut found = vec![
-        ("return_inclusive", mean(&|r| r.inclusive)),
-        ("return_exclusive", mean(&|r| r.exclusive)),
+        ("return_inclusive", mean(&|r| r.return_inclusive)),
+        ("return_exclusive", mean(&|r| r.return_exclusive)),
         ("length", mean(&|r| f64::from(r.length))),
         ("length_exclusive", mean(&stayed)),
-        ("reward_each", mean(&|r| r.inclusive) / mean(&|r| f64::from(r.length))),
-        ("reward_each_exclusive", mean(&|r| r.exclusive) / mean(&stayed)),
+        ("reward_per_step", mean(&|r| r.return_inclusive) / mean(&|r| f64::from(r.length))),
+        ("reward_per_step_exclusive", mean(&|r| r.return_exclusive) / mean(&stayed)),
         ("return_iqm", middle.iter().sum::<f64>() / middle.len() as f64),
-        ("distinct", mean(&|r| f64::from(r.distinct))),
-        ("repeat_rate", mean(&|r| 1.0 - f64::from(r.distinct) / f64::from(r.length))),
+        ("distinct_items", mean(&|r| f64::from(r.distinct_items))),
+        ("repeat_rate", mean(&|r| 1.0 - f64::from(r.distinct_items) / f64::from(r.length))),
         ("diversity", mean(&|r| r.diversity)),
         ("novelty", mean(&|r| r.novelty)),
         ("end_similar", mean(&|r| f64::from(u8::from(r.end == End::Similar)))),
@@ -270,9 +272,9 @@ fn recomputed(rollouts: &Rollouts, steps: &Steps, row: &str, items: f64) -> Vec<
         ("coverage", over_cells(&|cell| shown(cell).0 / items)),
         ("coverage_per_step", over_cells(&|cell| shown(cell).0 / shown(cell).1)),
     ];
-    if rows.iter().all(|r| r.training.is_some()) {
-        found.push(("return_training", mean(&|r| r.training.unwrap())));
-        found.push(("gap", mean(&|r| r.training.unwrap() - r.inclusive)));
+    if rows.iter().all(|r| r.return_training_world.is_some()) {
+        found.push(("return_training_world", mean(&|r| r.return_training_world.unwrap())));
+        found.push(("gap", mean(&|r| r.return_training_world.unwrap() - r.return_inclusive)));
     }
     found
 }
@@ -306,7 +308,7 @@ fn every_figure_can_be_computed_again_from_the_files() {
     }
     for policy in ["a2c", "bc"] {
         let mean = |row, metric| get(&metrics, row, metric).mean;
-        for (metric, other) in [("over_popular", POPULAR_QUIT_AWARE), ("over_retriever", RETRIEVER_TOP_1)] {
+        for (metric, other) in [("lead_over_popular", POPULAR_QUIT_AWARE), ("lead_over_retriever", RETRIEVER_TOP_1)] {
             let lead = mean(policy, "return_inclusive") - mean(other, "return_inclusive");
             assert!(near(mean(policy, metric), lead));
         }
@@ -326,11 +328,11 @@ fn what_the_training_world_would_have_paid_stands_beside() {
     };
     let metrics = config.run(inputs, &Context::detached(folder.path())).unwrap().metrics;
     let mean = |row, metric| get(&metrics, row, metric).mean;
-    assert!(near(mean(GREEDY_ORACLE, "return_training"), 9.0) && near(mean(GREEDY_ORACLE, "gap"), -9.0));
+    assert!(near(mean(GREEDY_ORACLE, "return_training_world"), 9.0) && near(mean(GREEDY_ORACLE, "gap"), -9.0));
     // Both learned controls were made, with a row for each seed's users.
     for row in [CONSTANT_REWARD, BEHAVIOUR_CLONING] {
         let found = get(&metrics, row, "return_inclusive");
-        assert!(found.control && !found.privileged && found.seeds == 2 && found.episodes == 12, "{found:?}");
+        assert!(found.baseline && !found.privileged && found.seeds == 2 && found.episodes == 12, "{found:?}");
     }
     assert!(metrics.0.iter().all(|metric| metric.metric != "missing"));
 }
@@ -345,7 +347,7 @@ fn only_the_people_are_judged_in_every_row() {
     assert_eq!(episodes(POPULAR_QUIT_AWARE, "return_inclusive"), 2);
     assert_eq!((episodes(teachers::TEACHER, "return_inclusive"), episodes("a2c", "return_teacher_users")), (1, 2));
     // User 3 is odd: offered 0 and 1, it leaves at the second turn, where the teacher was paid for 0 and 2.
-    assert!(near(get(&out.metrics, teachers::TEACHER, "over_retriever").mean, (5.0 + 4.0) - (5.0 + 5.0)));
+    assert!(near(get(&out.metrics, teachers::TEACHER, "lead_over_retriever").mean, (5.0 + 4.0) - (5.0 + 5.0)));
     let versus = |a: &str, b: &str| {
         let found = out.comparisons.0.iter().find(|c| c.policy == a && c.other == b).unwrap();
         (found.users, found.metric.clone())
@@ -367,16 +369,20 @@ fn rows_are_compared_on_the_same_users() {
     let found = pair("a2c", GREEDY_ORACLE);
     assert!(near(found.difference, mean("a2c", "return_inclusive") - mean(GREEDY_ORACLE, "return_inclusive")));
     assert_eq!((found.seeds, found.users, found.metric.as_str()), (1, 6, "return_inclusive"));
-    assert!(found.probability_low <= found.probability && found.probability <= found.probability_high);
+    assert!(
+        found.probability_of_improvement_low <= found.probability_of_improvement
+            && found.probability_of_improvement <= found.probability_of_improvement_high
+    );
     // The teacher with user 3: 9 for 10 of the retriever; with user 0: 8 for 9. Never better.
     let found = pair(teachers::TEACHER, RETRIEVER_TOP_1);
-    assert_eq!((found.difference, found.low, found.high, found.probability), (-1.0, -1.0, -1.0, 0.0));
+    assert_eq!((found.difference, found.low, found.high, found.probability_of_improvement), (-1.0, -1.0, -1.0, 0.0));
     assert_eq!((found.users, found.metric.as_str()), (2, "return_teacher_users"));
     // From the other side everything is turned.
     let (there, back) = (pair("a2c", "bc"), pair("bc", "a2c"));
     assert!(near(there.difference, -back.difference) && near(there.low, -back.high));
     assert!(
-        near(there.probability, 1.0 - back.probability) && near(there.probability_high, 1.0 - back.probability_low)
+        near(there.probability_of_improvement, 1.0 - back.probability_of_improvement)
+            && near(there.probability_of_improvement_high, 1.0 - back.probability_of_improvement_low)
     );
 
     let of = |row: &str| outputs.profiles.0.iter().filter(|p| p.policy == row).collect::<Vec<_>>();

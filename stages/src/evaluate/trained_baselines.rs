@@ -1,6 +1,6 @@
 //! The controls that learn: one that is only paid to stay, and one that only copies.
 //!
-//! A world with quit rules pays for length. The constant-reward learner is paid 1 for every step but one whose low reward drives
+//! A world with quit rules pays for length. The constant reward is paid 1 for every step but one whose low reward drives
 //! its user away (where an item is too similar the last step is paid for, as rewards are inclusive), and starts without the training world's taste: what it returns is what staying alone gives, and a learned reward that
 //! does no better has learned no taste.
 

@@ -172,13 +172,13 @@ fn a_judged_episode_is_told_step_by_step() {
         cell: played.cell.clone(),
         user: played.user,
         length: played.items.len() as u32,
-        inclusive: 8.0,
-        exclusive: 4.0,
-        distinct: 1,
+        return_inclusive: 8.0,
+        return_exclusive: 4.0,
+        distinct_items: 1,
         diversity: 0.0,
         novelty: 0.0,
         top_category: None,
-        training: None,
+        return_training_world: None,
         end: played.end,
     };
     let rollouts = folder.0.path().join("rollouts");

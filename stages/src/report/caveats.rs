@@ -6,7 +6,7 @@ use super::{format, significance};
 use crate::artifact::{Comparisons, Estimates, Metrics, Rollouts};
 
 /// The controls without which a table says little, by the beginnings of their names.
-const CONTROLS: [&str; 4] = ["random", "random non-conflicting", "popular", "greedy oracle"];
+const BASELINES: [&str; 4] = ["random", "random quit-aware", "popular", "greedy oracle"];
 /// A gap between the two worlds that is worth a word, as a share of the return.
 const BIG_GAP: f64 = 0.05;
 /// A policy that recommends less of the catalogue than this says nothing of the rest.
@@ -29,7 +29,7 @@ pub(super) fn caveats(rows: &[Row], contenders: &Contenders, evidence: Evidence)
     caveats.extend(missing_returns(rows));
     caveats.extend(other_horizons(rows));
     caveats.extend(privileged(rows));
-    caveats.extend(missing_controls(rows, metrics));
+    caveats.extend(missing_baselines(rows, metrics));
     caveats.extend(few_seeds(rows));
     caveats.extend(other_users(contenders, rollouts));
     caveats.extend(order_by_convention(contenders));
@@ -99,17 +99,17 @@ fn not_after_correction(contenders: &Contenders, comparisons: &Comparisons) -> O
     })
 }
 
-fn missing_controls(rows: &[Row], metrics: Option<&Metrics>) -> Option<String> {
+fn missing_baselines(rows: &[Row], metrics: Option<&Metrics>) -> Option<String> {
     let not_made = metrics.iter().flat_map(|metrics| &metrics.0).filter(|metric| metric.metric == MISSING);
     let mut named: Vec<String> = Vec::new();
     for metric in not_made {
         let why = if metric.remark.is_empty() { String::new() } else { format!(" ({})", metric.remark) };
         named.push(format!("`{}`{why}", metric.policy));
     }
-    let has = |name: &&&str| rows.iter().any(|row| row.role == Role::Control && row.name.starts_with(**name));
+    let has = |name: &&&str| rows.iter().any(|row| row.role == Role::Baseline && row.name.starts_with(**name));
     let told = |name: &&&str| named.iter().any(|known| known.starts_with(&format!("`{name}")));
     let unnamed: Vec<String> =
-        CONTROLS.iter().filter(|name| !has(name) && !told(name)).map(|name| format!("`{name}`")).collect();
+        BASELINES.iter().filter(|name| !has(name) && !told(name)).map(|name| format!("`{name}`")).collect();
     named.splice(0..0, unnamed);
     (!named.is_empty()).then(|| {
         format!("Missing controls: {}. Without them nobody can tell what a return is worth.", format::list(&named))
@@ -121,7 +121,7 @@ fn small_sample(estimates: &Estimates) -> Option<String> {
     let weighed = || estimates.0.iter().filter(|estimate| estimate.estimator != "direct");
     let weak = || weighed().filter(|estimate| !estimate.conclusive);
     let sample = |smallest: f64, value: f64| if value.is_finite() { smallest.min(value) } else { smallest };
-    let smallest = weak().map(|estimate| estimate.effective_sample).fold(f64::INFINITY, sample);
+    let smallest = weak().map(|estimate| estimate.effective_sample_size).fold(f64::INFINITY, sample);
     let (few, all) = (weak().count(), weighed().count());
     (few > 0).then(|| {
         let size = if smallest.is_finite() {
@@ -190,7 +190,7 @@ fn other_users(contenders: &Contenders, rollouts: Option<&Rollouts>) -> Option<S
     }
     let on_same = |row: &Row| {
         let shared = rollouts.0.iter().filter(|r| r.policy == row.name && users.contains(&r.user));
-        let returns: Vec<f64> = shared.map(|r| r.inclusive).filter(|r| r.is_finite()).collect();
+        let returns: Vec<f64> = shared.map(|r| r.return_inclusive).filter(|r| r.is_finite()).collect();
         let mean = returns.iter().sum::<f64>() / returns.len() as f64;
         (!returns.is_empty()).then(|| format!("{} returns {}", row.name, format::one_decimal(mean)))
     };
@@ -239,7 +239,7 @@ mod tests {
         assert_eq!(
             said(&rows),
             [
-                "Missing controls: `random non-conflicting` and `popular`. Without them nobody can tell what a return is worth."
+                "Missing controls: `random quit-aware` and `popular`. Without them nobody can tell what a return is worth."
             ]
         );
         rows[1].privileged = true;
@@ -263,7 +263,7 @@ mod tests {
             caveats(&rows, &Contenders::of(&rows, None), Evidence { metrics: Some(&metrics), ..Evidence::default() });
         assert!(
             said[0].starts_with(
-                "Missing controls: `random non-conflicting` and `behaviour cloning` (connect `demonstrations`)."
+                "Missing controls: `random quit-aware` and `behaviour cloning` (connect `demonstrations`)."
             ),
             "{said:?}"
         );
@@ -280,9 +280,9 @@ mod tests {
             difference,
             low: difference - half,
             high: difference + half,
-            probability: 0.5,
-            probability_low: 0.5,
-            probability_high: 0.5,
+            probability_of_improvement: 0.5,
+            probability_of_improvement_low: 0.5,
+            probability_of_improvement_high: 0.5,
             seeds: 5,
             users: 9,
         };
@@ -297,14 +297,14 @@ mod tests {
 
     #[test]
     fn a_small_sample_and_a_small_part_of_the_catalogue_are_named() {
-        let estimate = |conclusive, effective_sample| Weighed {
+        let estimate = |conclusive, effective_sample_size| Weighed {
             policy: "a2c".to_owned(),
             cell: String::new(),
             estimator: "ips".to_owned(),
             value: 3.0,
             low: 2.0,
             high: 4.0,
-            effective_sample,
+            effective_sample_size,
             rows: 100,
             conclusive,
             remark: String::new(),
@@ -337,7 +337,7 @@ mod tests {
 
     #[test]
     fn a_clean_table_has_none() {
-        let rows = fixture::rows(&[("popular non-conflicting", true, 132.0, 0.0), ("a2c", false, 135.0, 1.0)]);
+        let rows = fixture::rows(&[("popular quit-aware", true, 132.0, 0.0), ("a2c", false, 135.0, 1.0)]);
         assert_eq!(caveats_of(&rows, None), Vec::<String>::new());
     }
 
@@ -360,13 +360,13 @@ mod tests {
             cell: String::new(),
             user,
             length: 30,
-            inclusive,
-            exclusive: inclusive,
-            distinct: 30,
+            return_inclusive: inclusive,
+            return_exclusive: inclusive,
+            distinct_items: 30,
             diversity: 0.5,
             novelty: 6.0,
             top_category: None,
-            training: None,
+            return_training_world: None,
             end: End::Horizon,
         };
         let rollouts = Rollouts(vec![play("teacher (LLM)", 1, 24.0), play("a2c", 1, 130.0), play("a2c", 2, 140.0)]);
@@ -386,7 +386,7 @@ mod tests {
 
     #[test]
     fn an_order_that_hangs_on_the_convention_is_named() {
-        let mut rows = fixture::rows(&[("popular non-conflicting", true, 132.0, 0.0), ("a2c", false, 133.0, 1.0)]);
+        let mut rows = fixture::rows(&[("popular quit-aware", true, 132.0, 0.0), ("a2c", false, 133.0, 1.0)]);
         rows[1].measures.insert("return_exclusive".to_owned(), Estimate { mean: 129.0, low: 129.0, high: 129.0 });
         let said = caveats_of(&rows, None);
         assert!(said[0].contains("depends on whether the step at which a user leaves counts"), "{said:?}");

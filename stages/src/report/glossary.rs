@@ -164,11 +164,11 @@ pub(super) fn meaning(row: &Row) -> Option<&'static str> {
              them."
         }
         (_, "random") => "Draws any item. Whoever is near this row has learned nothing.",
-        (_, "random non-conflicting") => {
+        (_, "random quit-aware") => {
             "Draws among the items that conflict with no quit rule (too near to a recent one, too much of a category): what \
              avoiding those is worth without taste."
         }
-        (_, "popular non-conflicting") => {
+        (_, "popular quit-aware") => {
             "The items with the best mean rating in the training log, skipping those that conflict with a quit rule. Not \
              personal; the bar that a learned policy must pass to be worth its training."
         }
@@ -176,7 +176,7 @@ pub(super) fn meaning(row: &Row) -> Option<&'static str> {
             "Shows a few popular items in turn, one more than people remember, whether they are alike or not: what variety \
              without any taste is worth."
         }
-        (_, "constant-reward learner") => {
+        (_, "constant reward") => {
             "An actor-critic with its default settings and a reward of 1 for every step: what learning to keep people alone \
              gives. A policy that is not above it shows no more than survival."
         }
@@ -184,7 +184,7 @@ pub(super) fn meaning(row: &Row) -> Option<&'static str> {
             "Takes, for each user, the item with the highest judging reward that does not conflict. It sees the answers, so it \
              marks the upper end; it does not plan ahead, so it is not a proven maximum."
         }
-        (_, "best plan") => {
+        (_, "planning oracle") => {
             "Sees the judging rewards and plans whole episodes (planning oracle). Its remark says with how many users it is \
              proven that nobody can return more: the upper end of the table."
         }
@@ -192,7 +192,7 @@ pub(super) fn meaning(row: &Row) -> Option<&'static str> {
             "Shows the best that a fitted world knows, by its own lights, without any learning. What it lacks to the best plan is \
              lost by that world alone."
         }
-        (_, "retriever alone") => {
+        (_, "retriever top-1") => {
             "Takes the first of the candidates that the language model is offered. What the language model adds shows against \
              this row only."
         }
@@ -213,17 +213,17 @@ pub(super) fn measure(name: &str) -> Option<&'static str> {
         "novelty" => {
             "Mean −ln of the item’s share of the training log: 0 for one that everybody has, more for rare ones."
         }
-        "over_popular" => "Return less that of popular non-conflicting, user by user.",
-        "over_retriever" => "Return less that of the retriever alone, user by user.",
-        "over_teacher" => "Return less that of the best language model, with its users and over its steps.",
+        "lead_over_popular" => "Return less that of popular quit-aware, user by user.",
+        "lead_over_retriever" => "Return less that of the retriever alone, user by user.",
+        "lead_over_teacher" => "Return less that of the best language model, with its users and over its steps.",
         "repeat_rate" => "Share of an episode’s steps that show an item again.",
         "return_bound" => "What no policy can exceed in the judging world.",
         "return_iqm" => {
             "Interquartile mean: the mean return without the lowest and the highest quarter of all users and seeds."
         }
         "return_teacher_users" => "Return with the users and over the steps that all language models were given.",
-        "return_training" => "What the training world would have paid for the same items.",
-        "reward_each_exclusive" => "Reward per step without the steps at which users left.",
+        "return_training_world" => "What the training world would have paid for the same items.",
+        "reward_per_step_exclusive" => "Reward per step without the steps at which users left.",
         "top_category" => "Share of an episode’s steps in its most frequent category.",
         "untrained" => "Share of the row’s policies that still have the parameters they began with.",
         "world_correlation" => {
@@ -231,8 +231,8 @@ pub(super) fn measure(name: &str) -> Option<&'static str> {
         }
         "world_rmse" => "How far a planned world’s rewards are from the judge’s (root mean square over all pairs).",
         "calls" => "Requests to the language model in one episode.",
-        "tokens_read" => "Tokens of the prompts in one episode.",
-        "tokens_written" => "Tokens that the language model wrote in one episode.",
+        "prompt_tokens" => "Tokens of the prompts in one episode.",
+        "completion_tokens" => "Tokens that the language model wrote in one episode.",
         _ => return None,
     })
 }

@@ -58,7 +58,7 @@ fn off_policy(estimates: &Estimates) -> String {
         let value = off_policy::formatted(e);
         let conclusive = if e.conclusive { "yes" } else { "no" }.to_owned();
         let policy = escape(format!("{} {}", e.policy, e.cell).trim());
-        let sample = format::three_digits(e.effective_sample);
+        let sample = format::three_digits(e.effective_sample_size);
         lines.push(vec![
             policy,
             escape(&e.estimator),

@@ -153,14 +153,14 @@ mod tests {
     fn the_page_says_what_the_data_say() {
         let page = unlinked(&page(&Report::default(), fixture::inputs()));
         for part in [
-            "The best of 2 learned policies, a2c, returns 135.0 [134.0, 136.0] an episode: above popular non-conflicting",
-            "The language model itself returns 118.0 [112.0, 124.0], worse than the retriever alone (125.0",
+            "The best of 2 learned policies, a2c, returns 135.0 [134.0, 136.0] an episode: above popular quit-aware",
+            "The language model itself returns 118.0 [112.0, 124.0], worse than retriever top-1 (125.0",
             "Fewer than 5 training seeds: bc (1).",
             "privileged: knows the judging distances",
             "policy · return",
             "median return",
             "chosen among",
-            "a2c: above random, random non-conflicting, popular non-conflicting, retriever alone, teacher (LLM) and bc; below",
+            "a2c: above random, random quit-aware, popular quit-aware, retriever top-1, teacher (LLM) and bc; below",
             "Of 18 differences (same users on both sides), 18 hold with all judged together",
             "half of the episodes return more than 135",
             "more than the 0.60 that its spread and noise let expect; 18000 ratings",
@@ -390,10 +390,10 @@ mod tests {
             curves.value.0.iter_mut().for_each(|point| point.value = f64::NAN);
         }
         for estimate in inputs.estimates.iter_mut().flat_map(|estimates| &mut estimates.0) {
-            (estimate.value, estimate.effective_sample) = (f64::NAN, f64::NAN);
+            (estimate.value, estimate.effective_sample_size) = (f64::NAN, f64::NAN);
         }
         for comparison in inputs.comparisons.iter_mut().flat_map(|comparisons| &mut comparisons.0) {
-            comparison.probability = f64::NAN;
+            comparison.probability_of_improvement = f64::NAN;
         }
         inputs.curves.push(pipeline::Named { name: "idle".into(), cell: String::new(), value: Curves::default() });
         inputs.demonstrations[0].value = Demonstrations::default();

@@ -124,13 +124,15 @@ fn more(rows: &[Row]) -> Value {
 fn tested_differences(judged: &[significance::TestedDifference], sentences: &[Value]) -> Value {
     let row = |j: &significance::TestedDifference| {
         let c = j.comparison;
-        let chance = [c.probability, c.probability_low, c.probability_high].map(format::percent);
+        let chance =
+            [c.probability_of_improvement, c.probability_of_improvement_low, c.probability_of_improvement_high]
+                .map(format::percent);
         context! {
             policy => c.policy.as_str(),
             other => c.other.as_str(),
             metric => metric_labels::label(&c.metric),
             difference => format::difference_with_interval(j.estimate()),
-            probability => format!("{} [{}, {}]", chance[0], chance[1], chance[2]),
+            probability_of_improvement => format!("{} [{}, {}]", chance[0], chance[1], chance[2]),
             real => j.holds(),
             p => format::p_value(j.p),
             seeds => c.seeds,
@@ -227,10 +229,10 @@ fn table_row(place: usize, row: &Row, horizon: Option<f64>) -> Value {
         mean => mean("return_inclusive", format::one_decimal),
         interval => row.returns().filter(|r| r.low < r.high).map(format::interval_ends),
         exclusive => mean("return_exclusive", format::one_decimal),
-        each => mean("reward_each", format::two_decimals),
+        each => mean("reward_per_step", format::two_decimals),
         length => mean("length", format::one_decimal),
         coverage => mean("coverage", format::percent),
-        distinct => mean("distinct", format::one_decimal),
+        distinct => mean("distinct_items", format::one_decimal),
         ends,
         seeds => row.seeds,
         episodes => row.episodes,

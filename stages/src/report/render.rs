@@ -146,7 +146,7 @@ fn object(runs: &[RunSummary], tables: &[Table]) -> Value {
     };
     let metric = |m: &Metric| {
         json!({
-            "policy": m.policy, "control": m.control, "privileged": m.privileged, "remark": m.remark, "metric": m.metric,
+            "policy": m.policy, "control": m.baseline, "privileged": m.privileged, "remark": m.remark, "metric": m.metric,
             "mean": m.mean, "low": m.low, "high": m.high, "seeds": m.seeds, "episodes": m.episodes,
         })
     };

@@ -8,7 +8,7 @@ use crate::artifact::{End, Metrics, Rollouts, WITHOUT_REPEATS};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
     /// A rule that needs no learning; the evaluation adds it by itself.
-    Control,
+    Baseline,
     /// The language model that was imitated.
     Teacher,
     /// What planning in a fitted world gives, without any learning.
@@ -23,7 +23,7 @@ impl Role {
     /// The name in the page's style and for its reader.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Control => "control",
+            Self::Baseline => "baseline",
             Self::Teacher => "teacher",
             Self::Plan => "plan",
             Self::Untrained => "untrained",
@@ -118,9 +118,9 @@ pub(super) fn rows(metrics: &Metrics, rollouts: Option<&Rollouts>) -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
     for metric in metrics.0.iter().filter(|metric| metric.metric != MISSING) {
         let at = rows.iter().position(|row| row.name == metric.policy).unwrap_or_else(|| {
-            let role = match metric.control {
+            let role = match metric.baseline {
                 _ if metric.policy.starts_with("teacher") => Role::Teacher,
-                true => Role::Control,
+                true => Role::Baseline,
                 false if metric.policy.starts_with("plan of ") => Role::Plan,
                 false => Role::Learned,
             };
@@ -149,7 +149,7 @@ pub(super) fn rows(metrics: &Metrics, rollouts: Option<&Rollouts>) -> Vec<Row> {
     for rollout in episodes() {
         let Some(row) = rows.iter_mut().find(|row| row.name == rollout.policy) else { continue };
         row.judged.users.insert(rollout.user);
-        row.judged.returns.push(rollout.inclusive);
+        row.judged.returns.push(rollout.return_inclusive);
         // At the last turn there is nothing to lose by leaving, so a plan may end on what it had to avoid until then.
         let lasted = horizon.is_some_and(|horizon| rollout.length >= horizon);
         row.judged.ends.push(if lasted { End::Horizon } else { rollout.end });
@@ -165,10 +165,10 @@ mod tests {
     use super::{Role, rows};
     use crate::artifact::{Metric, Metrics};
 
-    fn metric(policy: &str, control: bool, metric: &str, mean: f64) -> Metric {
+    fn metric(policy: &str, baseline: bool, metric: &str, mean: f64) -> Metric {
         let (policy, metric, remark) = (policy.to_owned(), metric.to_owned(), String::new());
         let privileged = false;
-        Metric { policy, control, privileged, remark, metric, mean, low: mean, high: mean, seeds: 1, episodes: 9 }
+        Metric { policy, baseline, privileged, remark, metric, mean, low: mean, high: mean, seeds: 1, episodes: 9 }
     }
 
     #[test]
@@ -187,7 +187,7 @@ mod tests {
         assert_eq!(
             seen,
             [
-                ("random", Role::Control, Some(24.1)),
+                ("random", Role::Baseline, Some(24.1)),
                 ("a2c", Role::Learned, None),
                 ("teacher (LLM)", Role::Teacher, Some(118.0)),
                 ("plan of world", Role::Plan, Some(131.0)),

@@ -169,9 +169,9 @@ mod tests {
             difference,
             low: difference - half,
             high: difference + half,
-            probability: 0.5,
-            probability_low: 0.4,
-            probability_high: 0.6,
+            probability_of_improvement: 0.5,
+            probability_of_improvement_low: 0.4,
+            probability_of_improvement_high: 0.6,
             seeds: 5,
             users: 100,
         }

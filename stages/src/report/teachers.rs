@@ -15,11 +15,11 @@ use super::{format, metric_labels};
 /// The measures that stand side by side, with the heads of their columns.
 const MEASURES: [(&str, &str); 6] = [
     ("return_inclusive", "return"),
-    ("over_popular", "over popular"),
-    ("over_retriever", "over the retriever"),
+    ("lead_over_popular", "over popular"),
+    ("lead_over_retriever", "over the retriever"),
     ("calls", "calls"),
-    ("tokens_read", "tokens read"),
-    ("tokens_written", "tokens written"),
+    ("prompt_tokens", "tokens read"),
+    ("completion_tokens", "tokens written"),
 ];
 /// Those of what was run.
 const COSTS: [&str; 3] = ["tokens newly run", "time", "cost"];
@@ -117,8 +117,8 @@ impl Models {
         let row = |(row, episode_cost): &(Row, EpisodeCost)| {
             let mean = |name| row.get(name).map(|estimate| estimate.mean);
             json!({
-                "row": row.name, "calls": mean("calls"), "tokens_read": mean("tokens_read"),
-                "tokens_written": mean("tokens_written"), "tokens_new": episode_cost.tokens, "seconds": episode_cost.seconds,
+                "row": row.name, "calls": mean("calls"), "prompt_tokens": mean("prompt_tokens"),
+                "completion_tokens": mean("completion_tokens"), "tokens_new": episode_cost.tokens, "seconds": episode_cost.seconds,
                 "usd": episode_cost.usd, "at_least": episode_cost.at_least,
             })
         };

@@ -1,6 +1,6 @@
 //! What the table says, in words: computed from the numbers, never written by hand.
 //!
-//! "Above" means a higher mean return. Where the evaluation measured the difference user by user (`over_popular` and its
+//! "Above" means a higher mean return. Where the evaluation measured the difference user by user (`lead_over_popular` and its
 //! like), that paired difference and its 95 % interval decide; elsewhere it is said whether the two rows' intervals have a
 //! point in common. No sentence claims a significance test.
 
@@ -72,7 +72,7 @@ impl Outcome {
 /// The best learned policy against one other row.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Comparison {
-    /// `its teacher`, `popular non-conflicting`, …
+    /// `its teacher`, `popular quit-aware`, …
     pub against: String,
     pub difference: f64,
     /// The interval of the difference over the same users, where it was measured.
@@ -112,7 +112,7 @@ impl<'a> Contenders<'a> {
     /// Finds them among the rows; `baseline` names the control to beat, else it is the first that starts with `popular`.
     pub fn of(rows: &'a [Row], baseline: Option<&str>) -> Self {
         let judged = || rows.iter().filter(|row| row.returns().is_some());
-        let control = |start| judged().find(|row| row.role == Role::Control && row.name.starts_with(start));
+        let starting = |start| judged().find(|row| row.role == Role::Baseline && row.name.starts_with(start));
         let best = |is: fn(&Row) -> bool| {
             let higher = |a: &&Row, b: &&Row| {
                 let [a, b] = [a, b].map(|row| row.returns().map_or(f64::NEG_INFINITY, |r| r.mean));
@@ -124,11 +124,11 @@ impl<'a> Contenders<'a> {
         Self {
             baseline: match baseline {
                 Some(name) => judged().find(|row| row.name == name),
-                None => control("popular"),
+                None => starting("popular"),
             },
             teacher: best(|row| row.role == Role::Teacher),
             teachers: judged().filter(|row| row.role == Role::Teacher).count(),
-            retriever: control("retriever"),
+            retriever: starting("retriever"),
             best: best(Row::is_learned),
             learned: judged().filter(|row| row.is_learned()).count(),
             untrained: judged().filter(|row| row.role == Role::Untrained).count(),
@@ -154,11 +154,11 @@ impl<'a> Contenders<'a> {
             0 | 1 => "its teacher".to_owned(),
             n => format!("the best of {n} language models"),
         };
-        let popular = |row: &Row| if row.name.starts_with("popular") { "over_popular" } else { "" };
+        let popular = |row: &Row| if row.name.starts_with("popular") { "lead_over_popular" } else { "" };
         let others = [
             self.baseline.map(|row| (row, row.name.clone(), popular(row))),
-            named(self.teacher, &teacher, "over_teacher"),
-            named(self.retriever, "the retriever alone", "over_retriever"),
+            named(self.teacher, &teacher, "lead_over_teacher"),
+            named(self.retriever, "retriever top-1", "lead_over_retriever"),
         ];
         let compare = |(row, name, paired)| compare(best, row, name, best.get(paired));
         others.into_iter().flatten().filter_map(compare).collect()
@@ -200,17 +200,17 @@ impl<'a> Contenders<'a> {
         };
         let base = format::with_interval(base);
         let fair = outcome(teacher, retriever)? != Outcome::Incomparable;
-        if let Some(difference) = teacher.get("over_retriever").filter(|_| fair) {
+        if let Some(difference) = teacher.get("lead_over_retriever").filter(|_| fair) {
             let by = format::difference_with_interval(difference);
             return Some(match Outcome::of_difference(&difference) {
                 Outcome::Above => format!(
-                    "{head}, {by} against the retriever alone on the same users: its choices among the candidates add something."
+                    "{head}, {by} against retriever top-1 on the same users: its choices among the candidates add something."
                 ),
                 Outcome::Below => format!(
-                    "{head}, {by} against the retriever alone on the same users: its choices cost return, and taking the first candidate each time does better."
+                    "{head}, {by} against retriever top-1 on the same users: its choices cost return, and taking the first candidate each time does better."
                 ),
                 _ => format!(
-                    "{head}, {by} against the retriever alone on the same users: its choices among the candidates add nothing that can be seen here."
+                    "{head}, {by} against retriever top-1 on the same users: its choices among the candidates add nothing that can be seen here."
                 ),
             });
         }
@@ -219,19 +219,19 @@ impl<'a> Contenders<'a> {
                 "{head}, better than the retriever that offers it its candidates ({base} alone; intervals apart): its choices add something."
             ),
             Outcome::MaybeAbove => format!(
-                "{head}, not clearly better than the retriever alone ({base}; intervals overlap): whether its choices add anything stays open."
+                "{head}, not clearly better than retriever top-1 ({base}; intervals overlap): whether its choices add anything stays open."
             ),
             Outcome::Level | Outcome::MaybeBelow => format!(
-                "{head}, no better than the retriever alone ({base}; intervals overlap): its choices among the candidates add nothing that can be seen here."
+                "{head}, no better than retriever top-1 ({base}; intervals overlap): its choices among the candidates add nothing that can be seen here."
             ),
             Outcome::Below => format!(
-                "{head}, worse than the retriever alone ({base}; intervals apart): its choices among the candidates cost return, and taking the first candidate each time does better."
+                "{head}, worse than retriever top-1 ({base}; intervals apart): its choices among the candidates cost return, and taking the first candidate each time does better."
             ),
             Outcome::Untested => format!(
-                "{head} beside {base} of the retriever alone, one number against another: whether its choices add anything was put to no test."
+                "{head} beside {base} of retriever top-1, one number against another: whether its choices add anything was put to no test."
             ),
             Outcome::Incomparable => format!(
-                "{head}, but under other rules than the retriever alone ({base}): whether its choices add anything cannot be said."
+                "{head}, but under other rules than retriever top-1 ({base}): whether its choices add anything cannot be said."
             ),
         })
     }
@@ -285,8 +285,8 @@ mod tests {
     #[test]
     fn above_everything_with_intervals_apart() {
         let said = sentences(&[
-            ("popular non-conflicting", true, 132.0, 0.0),
-            ("retriever alone", true, 125.0, 0.5),
+            ("popular quit-aware", true, 132.0, 0.0),
+            ("retriever top-1", true, 125.0, 0.5),
             ("teacher (LLM)", false, 130.0, 2.0),
             ("bc", false, 128.0, 1.0),
             ("a2c", false, 135.0, 1.0),
@@ -294,9 +294,9 @@ mod tests {
         assert_eq!(
             said,
             [
-                "The best of 2 learned policies, a2c, returns 135.0 [134.0, 136.0] an episode: above popular non-conflicting \
-                 (132.0; intervals apart), above its teacher (130.0 [128.0, 132.0]; intervals apart) and above the retriever \
-                 alone (125.0 [124.5, 125.5]; intervals apart).",
+                "The best of 2 learned policies, a2c, returns 135.0 [134.0, 136.0] an episode: above popular quit-aware \
+                 (132.0; intervals apart), above its teacher (130.0 [128.0, 132.0]; intervals apart) and above retriever \
+                 top-1 (125.0 [124.5, 125.5]; intervals apart).",
                 "The language model itself returns 130.0 [128.0, 132.0], better than the retriever that offers it its \
                  candidates (125.0 [124.5, 125.5] alone; intervals apart): its choices add something.",
             ]
@@ -307,13 +307,13 @@ mod tests {
     fn one_number_against_another_is_no_test() {
         // google-research/rliable#20: an interval without a width looked like certainty.
         let said = sentences(&[
-            ("popular non-conflicting", true, 132.0, 0.0),
-            ("retriever alone", true, 125.0, 0.0),
+            ("popular quit-aware", true, 132.0, 0.0),
+            ("retriever top-1", true, 125.0, 0.0),
             ("teacher (LLM)", false, 130.0, 0.0),
             ("a2c", false, 135.0, 0.0),
         ]);
         assert!(
-            said[0].contains("higher than popular non-conflicting (132.0), one number against another, which is no"),
+            said[0].contains("higher than popular quit-aware (132.0), one number against another, which is no"),
             "{said:?}"
         );
         assert!(said[1].ends_with("whether its choices add anything was put to no test."), "{said:?}");
@@ -323,75 +323,71 @@ mod tests {
     #[test]
     fn of_several_language_models_the_best_is_meant() {
         let said = sentences(&[
-            ("retriever alone", true, 125.0, 0.5),
+            ("retriever top-1", true, 125.0, 0.5),
             ("teacher expert=act_only", false, 120.0, 6.0),
             ("teacher expert=react", false, 137.0, 6.0),
             ("a2c", false, 135.0, 1.0),
         ]);
         assert!(said[0].contains("below the best of 2 language models (137.0 [131.0, 143.0]), though"), "{said:?}");
         assert!(said[1].starts_with("The best of 2 language models, teacher expert=react, returns 137.0"), "{said:?}");
-        let said = sentences(&[("retriever alone", true, 125.0, 0.5), ("teacher a", false, 120.0, 6.0)]);
+        let said = sentences(&[("retriever top-1", true, 125.0, 0.5), ("teacher a", false, 120.0, 6.0)]);
         assert!(said[0].ends_with("shows language models and controls."), "{said:?}");
     }
 
     #[test]
     fn a_paired_difference_decides_where_it_was_measured() {
         let mut rows = fixture::rows(&[
-            ("popular non-conflicting", true, 130.0, 0.7),
-            ("retriever alone", true, 125.0, 0.6),
+            ("popular quit-aware", true, 130.0, 0.7),
+            ("retriever top-1", true, 125.0, 0.6),
             ("teacher (LLM)", false, 120.0, 6.0),
             ("a2c", false, 130.8, 0.7),
         ]);
         let estimate = |mean: f64, half: f64| Estimate { mean, low: mean - half, high: mean + half };
-        rows[3].measures.insert("over_popular".into(), estimate(0.8, 0.4));
-        rows[2].measures.insert("over_retriever".into(), estimate(-1.2, 0.6));
+        rows[3].measures.insert("lead_over_popular".into(), estimate(0.8, 0.4));
+        rows[2].measures.insert("lead_over_retriever".into(), estimate(-1.2, 0.6));
         let verdict = Contenders::of(&rows, None).verdict();
         assert_eq!(verdict.comparisons[0].outcome, Outcome::Above);
         assert!(
-            verdict.sentences[0].contains("above popular non-conflicting (+0.8 [0.4, 1.2] on the same users)"),
+            verdict.sentences[0].contains("above popular quit-aware (+0.8 [0.4, 1.2] on the same users)"),
             "{}",
             verdict.sentences[0]
         );
         assert!(verdict.sentences[1].contains("−1.2 [−1.8, −0.6]"), "{}", verdict.sentences[1]);
         assert!(verdict.sentences[1].contains("cost return"), "{}", verdict.sentences[1]);
-        rows[2].measures.insert("over_retriever".into(), estimate(1.0, 0.0));
+        rows[2].measures.insert("lead_over_retriever".into(), estimate(1.0, 0.0));
         let said = Contenders::of(&rows, None).verdict().sentences.pop().unwrap();
         assert!(said.ends_with("add nothing that can be seen here."), "of a single user: {said}");
-        rows[3].measures.insert("over_popular".into(), estimate(0.8, 0.9));
+        rows[3].measures.insert("lead_over_popular".into(), estimate(0.8, 0.9));
         assert_eq!(Contenders::of(&rows, None).verdict().comparisons[0].outcome, Outcome::MaybeAbove);
     }
 
     #[test]
     fn below_popular_is_said_plainly() {
-        let said = sentences(&[("popular non-conflicting", true, 132.0, 0.0), ("a2c", false, 120.0, 1.0)]);
+        let said = sentences(&[("popular quit-aware", true, 132.0, 0.0), ("a2c", false, 120.0, 1.0)]);
         assert_eq!(
             said,
-            [
-                "The learned policy, a2c, returns 120.0 [119.0, 121.0] an episode: below popular non-conflicting (132.0; \
-              intervals apart); a rule that needs no learning does better."
-            ]
+            ["The learned policy, a2c, returns 120.0 [119.0, 121.0] an episode: below popular quit-aware (132.0; \
+              intervals apart); a rule that needs no learning does better."]
         );
     }
 
     #[test]
     fn overlapping_intervals_are_named() {
-        let said = sentences(&[("popular non-conflicting", true, 132.0, 0.0), ("a2c", false, 133.0, 3.0)]);
-        assert!(said[0].ends_with("above popular non-conflicting (132.0), though the intervals overlap."), "{said:?}");
-        let said = sentences(&[("popular non-conflicting", true, 132.0, 0.0), ("a2c", false, 131.0, 3.0)]);
-        assert!(said[0].ends_with("below popular non-conflicting (132.0), though the intervals overlap."), "{said:?}");
+        let said = sentences(&[("popular quit-aware", true, 132.0, 0.0), ("a2c", false, 133.0, 3.0)]);
+        assert!(said[0].ends_with("above popular quit-aware (132.0), though the intervals overlap."), "{said:?}");
+        let said = sentences(&[("popular quit-aware", true, 132.0, 0.0), ("a2c", false, 131.0, 3.0)]);
+        assert!(said[0].ends_with("below popular quit-aware (132.0), though the intervals overlap."), "{said:?}");
     }
 
     #[test]
     fn a_language_model_no_better_than_its_retriever_is_said_plainly() {
         let llm = |mean, half| {
-            sentences(&[("retriever alone", true, 125.0, 0.5), ("teacher (LLM)", false, mean, half)])[1].clone()
+            sentences(&[("retriever top-1", true, 125.0, 0.5), ("teacher (LLM)", false, mean, half)])[1].clone()
         };
-        assert!(llm(118.0, 6.0).contains("worse than the retriever alone"));
-        assert!(
-            llm(124.0, 6.0).contains("no better than the retriever alone (125.0 [124.5, 125.5]; intervals overlap)")
-        );
-        assert!(llm(125.0, 6.0).contains("no better than the retriever alone"));
-        assert!(llm(127.0, 6.0).contains("not clearly better than the retriever alone"));
+        assert!(llm(118.0, 6.0).contains("worse than retriever top-1"));
+        assert!(llm(124.0, 6.0).contains("no better than retriever top-1 (125.0 [124.5, 125.5]; intervals overlap)"));
+        assert!(llm(125.0, 6.0).contains("no better than retriever top-1"));
+        assert!(llm(127.0, 6.0).contains("not clearly better than retriever top-1"));
         assert!(llm(137.0, 6.0).contains("better than the retriever that offers it its candidates"));
     }
 
@@ -407,7 +403,7 @@ mod tests {
 
     #[test]
     fn rows_without_a_return_take_no_part() {
-        let said = sentences(&[("popular non-conflicting", true, f64::NAN, 0.0), ("a2c", false, f64::NAN, 0.0)]);
+        let said = sentences(&[("popular quit-aware", true, f64::NAN, 0.0), ("a2c", false, f64::NAN, 0.0)]);
         assert_eq!(said, ["No learned policy was judged: this page shows controls only."]);
         let said = sentences(&[("a2c", false, 135.0, 1.0)]);
         assert_eq!(said, ["The learned policy, a2c, returns 135.0 [134.0, 136.0] an episode."]);
@@ -416,7 +412,7 @@ mod tests {
     #[test]
     fn a_named_baseline_replaces_popularity() {
         let rows = fixture::rows(&[
-            ("popular non-conflicting", true, 132.0, 0.0),
+            ("popular quit-aware", true, 132.0, 0.0),
             ("greedy oracle", true, 141.0, 0.0),
             ("a2c", false, 135.0, 1.0),
         ]);

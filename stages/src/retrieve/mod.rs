@@ -1,6 +1,6 @@
 //! `retrieve`: the few items worth a closer look, for each user, from the log alone.
 //!
-//! What it offers is what a language model chooses from, and the retriever alone is a row of every table. It looks at no
+//! What it offers is what a language model chooses from, and its first candidate is a row of every table (`retriever top-1`). It looks at no
 //! world, never excludes an item (not even one that the user rated: the simulated worlds allow repeats), and learns no
 //! parameter.
 

@@ -98,7 +98,7 @@ fn on_a_log_that_shows_everything_all_estimators_agree() {
         assert_eq!((estimate.rows, estimate.cell.as_str()), (12, "seed=0"));
     }
     // The policy is not uniform, or the test would say little.
-    assert!(found[0].effective_sample < 11.9, "{}", found[0].effective_sample);
+    assert!(found[0].effective_sample_size < 11.9, "{}", found[0].effective_sample_size);
     // Weights of at most ½: of 12 rows of mean weight 1 that is a smaller estimate.
     let cut = run(&OffPolicy { clip: Some(0.5), ..stage.clone() }, whole_log(&world()), None).unwrap();
     assert!(cut[0].value < found[0].value && cut[0].remark.contains("weights cut at 0.5"));
@@ -110,11 +110,11 @@ fn a_greedy_policy_is_estimated_by_the_rows_that_show_its_items() {
     let log = || whole_log(&world());
     let greedy = OffPolicy { act: ActionSelection::Greedy, horizon: 1, ..OffPolicy::default() };
     let found = run(&greedy, log(), None).unwrap();
-    assert_eq!(found[0].effective_sample, 2.0);
+    assert_eq!(found[0].effective_sample_size, 2.0);
     assert!(found[0].remark.starts_with("takes its likeliest item; items of the log"), "{}", found[0].remark);
     assert!(found.iter().all(|estimate| (estimate.value - found[4].value).abs() < 1e-6), "{found:?}");
     let drawn = run(&OffPolicy { act: ActionSelection::Sample, ..greedy }, log(), None).unwrap();
-    assert!(drawn[0].remark.starts_with("draws its actions; ") && drawn[0].effective_sample > 2.0);
+    assert!(drawn[0].remark.starts_with("draws its actions; ") && drawn[0].effective_sample_size > 2.0);
     // Values are no logits: who learned them is greedy whatever is set.
     let network = policy(&world()).0;
     for (learner, expected) in [
