@@ -9,7 +9,7 @@ use super::desk::Desk;
 use super::expert::Actor;
 use super::recall::Recalled;
 use super::roles::{Roles, first_line, number};
-use crate::artifact::{Call, Choice, Memory, Rankings, Trajectory, World};
+use crate::artifact::{Call, Candidates, Memory, Step, Trajectory, World};
 use crate::env::{Episodes, candidates};
 use crate::ground::{Grounder, Grounding, How};
 use crate::llm::{Failed, Player};
@@ -22,7 +22,7 @@ pub(super) const HOPELESS: usize = 8;
 /// What all episodes of a stage share.
 pub(super) struct Table<'a> {
     pub world: &'a World,
-    pub rankings: &'a Rankings,
+    pub rankings: &'a Candidates,
     pub roles: Roles<'a>,
     pub actor: &'a Actor,
     /// Where titles are looked for that the actor writes.
@@ -113,7 +113,7 @@ impl Table<'_> {
             begin.push(self.roles.prompt.recalled(&recalled.reflections)?);
         }
         let episodes = Episodes::new(self.world, &[user]);
-        let trajectory = Trajectory { user, steps: vec![], end: crate::artifact::End::Horizon };
+        let trajectory = Trajectory { user, steps: vec![], end: crate::artifact::Termination::Horizon };
         let played = Played { trajectory, calls: vec![], unread: None, unvalued: 0, memories: vec![] };
         let (table, shown, value) = (self, vec![], 0.0);
         Playing { table, user, player, episodes, recalled, begin, shown, value, played }.play_out()
@@ -188,7 +188,7 @@ impl Playing<'_> {
         let reward = *self.episodes.rewards(0).last().context("a step without a reward")?;
         self.shown.push(table.roles.prompt.shown(item, reward)?);
         let call = call.key.clone();
-        self.played.trajectory.steps.push(Choice { item, reward, candidates, scores, call });
+        self.played.trajectory.steps.push(Step { item, reward, candidates, scores, call });
         Ok(())
     }
 

@@ -98,15 +98,15 @@ impl<'w> Features<'w> {
     }
 
     /// All that a discriminator of either form reads, but log π: `over [B]` is true where the episode ends with that step.
-    pub fn steps(&self, observation: &Observation, actions: &[u32], over: &[bool]) -> Result<Rows> {
-        ensure!(over.len() == actions.len(), "{} ends, {} actions", over.len(), actions.len());
-        let going_on: Vec<f32> = over.iter().map(|&over| if over { 0.0 } else { 1.0 }).collect();
+    pub fn steps(&self, observation: &Observation, actions: &[u32], terminal: &[bool]) -> Result<Rows> {
+        ensure!(terminal.len() == actions.len(), "{} ends, {} actions", terminal.len(), actions.len());
+        let going_on: Vec<f32> = terminal.iter().map(|&terminal| if terminal { 0.0 } else { 1.0 }).collect();
         Ok(Rows {
             pairs: self.compute(observation, actions)?,
             around: Some(Around {
                 states: self.states(observation)?,
                 after: self.states_after(observation, actions)?,
-                going_on: Tensor::from_vec(going_on, over.len(), &Device::Cpu)?,
+                going_on: Tensor::from_vec(going_on, terminal.len(), &Device::Cpu)?,
             }),
             log_policy: None,
         })
@@ -183,9 +183,10 @@ impl<'w> LearnedReward<'w> {
 
     /// r_IRL(s, a, s') of B states and `actions [B]` → `[B]`, in the form and the unit that the file names; `over [B]` is true where
     /// the episode ends with that step, see [`last_steps`].
-    pub fn rewards(&self, observation: &Observation, actions: &[u32], over: &[bool]) -> Result<Vec<f32>> {
+    pub fn rewards(&self, observation: &Observation, actions: &[u32], terminal: &[bool]) -> Result<Vec<f32>> {
         let shape = self.discriminator.shape();
-        let rewards = self.discriminator.rewards(shape.reward, &self.features.steps(observation, actions, over)?)?;
+        let rewards =
+            self.discriminator.rewards(shape.reward, &self.features.steps(observation, actions, terminal)?)?;
         Ok((rewards / shape.scale)?.to_vec1()?)
     }
 }

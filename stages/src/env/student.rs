@@ -5,7 +5,7 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
 use super::{Agent, Episodes, Observation, observe};
-use crate::artifact::Policy;
+use crate::artifact::PolicyFile;
 use crate::nn::sampled::Candidates;
 use crate::nn::states::States;
 use crate::nn::{ActorCritic, Scores, served};
@@ -38,7 +38,7 @@ pub struct Student<'a> {
 
 impl Student<'_> {
     /// The network of a policy file, checked against a catalogue of `items` and `users`.
-    pub fn load(policy: &Policy, users: usize, items: usize) -> Result<Box<dyn Scores>> {
+    pub fn load(policy: &PolicyFile, users: usize, items: usize) -> Result<Box<dyn Scores>> {
         let network = served::load(&policy.0)?;
         let shape = network.shape();
         ensure!(
@@ -125,7 +125,7 @@ mod tests {
             encoder: Encoder::Window,
         };
         let network = ActorCritic::new(shape, &world.user_vectors, &world.item_vectors, 1).unwrap();
-        let policy = Policy::new(network.export().unwrap(), "rl.bc", &world).unwrap();
+        let policy = PolicyFile::new(network.export().unwrap(), "rl.bc", &world).unwrap();
         assert!(Student::load(&policy, 3, 4).is_ok());
         let error = Student::load(&policy, 3, 5).err().unwrap().to_string();
         assert!(error.contains("3 users and 4 items, the world 3 and 5\nhelp: "), "{error}");

@@ -22,7 +22,7 @@ use super::bootstrap::{Bootstrap, Grid, Resampling};
 use super::origin::called;
 use super::values::gives_values;
 use super::weighing::{Logged, by_user, effective};
-use crate::artifact::{Estimate, Estimates, Interactions, Policy, Propensities, World};
+use crate::artifact::{Estimate, Estimates, Interactions, PolicyFile, Propensities, World};
 use crate::env::{Observation, Student, states};
 use crate::nn::Scores;
 
@@ -93,7 +93,7 @@ pipeline::ports! {
         /// How likely each pair of the log was to be rated, wanted for `logging: propensities`.
         propensities: Option<Propensities>,
         /// Who is estimated.
-        policies: Many<Policy>,
+        policies: Many<PolicyFile>,
     }
 }
 
@@ -184,7 +184,7 @@ impl Stage for OffPolicy {
 
 impl OffPolicy {
     /// How a policy acts: values are no logits of a distribution.
-    fn acts(&self, policy: &Named<Policy>) -> Result<Act> {
+    fn acts(&self, policy: &Named<PolicyFile>) -> Result<Act> {
         Ok(if gives_values(policy)? { Act::Greedy } else { self.act })
     }
 
@@ -219,7 +219,7 @@ impl OffPolicy {
         }
     }
 
-    fn estimates(&self, policy: &Named<Policy>, act: Act, logged: &[Logged]) -> Vec<Estimate> {
+    fn estimates(&self, policy: &Named<PolicyFile>, act: Act, logged: &[Logged]) -> Vec<Estimate> {
         let users = by_user(logged);
         let grids: [[Grid; 2]; 5] =
             std::array::from_fn(|k| std::array::from_fn(|end| vec![users.iter().map(|sums| sums[k][end]).collect()]));

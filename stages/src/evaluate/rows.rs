@@ -14,7 +14,7 @@ use super::plans::PLAN;
 use super::teacher::Turns;
 use super::teachers::{TEACHER, Teacher};
 use super::{Act, Evaluate, Inputs};
-use crate::artifact::{Interactions, Metric, Origin, Policy, Rankings, Repeats, WITHOUT_REPEATS, World};
+use crate::artifact::{Candidates, Interactions, Metric, Origin, PolicyFile, Repeats, WITHOUT_REPEATS, World};
 use crate::env::{
     Agent, Cycle, Episodes, GreedyOracle, Popular, Popularity, Random, Ranked, Student, WithoutRepeats, play, unplanned,
 };
@@ -42,7 +42,7 @@ const COPIES: &str = "copies the demonstrations of the training world";
 const ENOUGH_SEEDS: usize = 5;
 
 /// The policies of one name: the training seeds of one row.
-type Group<'a> = (&'a str, Vec<&'a Named<Policy>>);
+type Group<'a> = (&'a str, Vec<&'a Named<PolicyFile>>);
 
 /// Everything that is played with, and how.
 pub(super) struct Players<'a> {
@@ -161,7 +161,7 @@ impl Players<'_> {
     }
 
     /// The controls that learn, those that are wanted and can be made: paid to stay, and copying.
-    fn trained(&self, cx: &Context, lacking: &mut Vec<Metric>) -> Result<(Many<Policy>, Many<Policy>)> {
+    fn trained(&self, cx: &Context, lacking: &mut Vec<Metric>) -> Result<(Many<PolicyFile>, Many<PolicyFile>)> {
         let Inputs { training, demonstrations, .. } = self.inputs;
         if let Some(training) = training {
             let (users, items) = (self.world.users(), self.world.items());
@@ -231,7 +231,7 @@ impl Players<'_> {
         Ok(groups)
     }
 
-    fn checked<'r>(&self, rankings: &'r Rankings) -> Result<Ranked<'r>> {
+    fn checked<'r>(&self, rankings: &'r Candidates) -> Result<Ranked<'r>> {
         let (world, horizon) = (self.world, self.world.rules.horizon);
         let (users, items) = (world.users(), world.items());
         ensure!(
@@ -316,11 +316,11 @@ impl Players<'_> {
         name: &str,
         control: bool,
         remark: String,
-        policies: &[(String, &Named<Policy>)],
+        policies: &[(String, &Named<PolicyFile>)],
         cx: &Context,
         bar: &Bar,
     ) -> Result<Row> {
-        let cell = |(k, (cell, policy)): (usize, &(String, &Named<Policy>))| {
+        let cell = |(k, (cell, policy)): (usize, &(String, &Named<PolicyFile>))| {
             self.student(cell, policy, k, bar).with_context(|| called(policy))
         };
         let cells: Vec<Result<Cell>> = policies.par_iter().enumerate().map(cell).collect();
@@ -358,7 +358,7 @@ impl Players<'_> {
         Ok(Row { name, control, privileged, remark, cells, taught: None, beside })
     }
 
-    fn student(&self, cell: &str, policy: &Named<Policy>, k: usize, bar: &Bar) -> Result<Cell> {
+    fn student(&self, cell: &str, policy: &Named<PolicyFile>, k: usize, bar: &Bar) -> Result<Cell> {
         let network = Student::load(&policy.value, self.world.users(), self.world.items())?;
         let agent = Student { network: &network, sample: self.config.act == Act::Sample };
         self.cell(cell, &agent, k, bar)
@@ -370,8 +370,8 @@ impl Players<'_> {
     }
 
     /// The row of the same policies where nothing is shown twice.
-    fn without_repeats(&self, of: &Row, policies: &[(String, &Named<Policy>)], bar: &Bar) -> Result<Row> {
-        let cell = |(k, (cell, policy)): (usize, &(String, &Named<Policy>))| {
+    fn without_repeats(&self, of: &Row, policies: &[(String, &Named<PolicyFile>)], bar: &Bar) -> Result<Row> {
+        let cell = |(k, (cell, policy)): (usize, &(String, &Named<PolicyFile>))| {
             let network = Student::load(&policy.value, self.world.users(), self.world.items())?;
             let student = Student { network: &network, sample: self.config.act == Act::Sample };
             self.cell(cell, &WithoutRepeats(student), k, bar).with_context(|| called(policy))

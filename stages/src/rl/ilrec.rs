@@ -222,10 +222,12 @@ impl<'a> Learner<'a> {
         };
         pairs.weights.fill(1.0);
         let (mut shown, mut after, mut cut) = (Batch::empty(world, window), Observation::of(world, window), Vec::new());
-        for Demonstration { user, items, rewards, logged, over } in Demonstration::all(demonstrations, world)? {
-            shown.push(user, &items, &rewards, &logged, world);
-            cut.push((!over).then_some(after.len()));
-            if !over {
+        for Demonstration { user, items, rewards, training_rewards, terminal } in
+            Demonstration::all(demonstrations, world)?
+        {
+            shown.push(user, &items, &rewards, &training_rewards, world);
+            cut.push((!terminal).then_some(after.len()));
+            if !terminal {
                 after.push(user, &items, &rewards, world.rules.horizon, world.items() as u32);
             }
         }
@@ -266,8 +268,9 @@ impl<'a> Learner<'a> {
             });
             let rows = starts[episode]..starts[episode + 1];
             let user = self.shown.observation.user[rows.start];
-            let (rewards, logged) = (&self.shown.rewards[rows.clone()], &self.shown.logged[rows.clone()]);
-            mix.batch.push(user, &self.shown.actions[rows], rewards, logged, self.world);
+            let (rewards, training_rewards) =
+                (&self.shown.rewards[rows.clone()], &self.shown.training_rewards[rows.clone()]);
+            mix.batch.push(user, &self.shown.actions[rows], rewards, training_rewards, self.world);
             if let Some(after) = self.cut[episode] {
                 mix.last.push(mix.batch.steps() - 1);
                 mix.after.push(after);
@@ -303,7 +306,7 @@ impl PolicyLearner for Learner<'_> {
         }
 
         let Mix { batch, played: count, last, after } = self.mix(played, number);
-        let rewards = mixed(&batch.logged, &self.adversary.rewards(&batch)?, config.omega);
+        let rewards = mixed(&batch.training_rewards, &self.adversary.rewards(&batch)?, config.omega);
         let mut rewards = batch.finite(rewards).with_context(place)?;
         check_cancelled(&mut rewards, &last, &self.values_after(&after)?, config.gamma);
         let (choice, values) =

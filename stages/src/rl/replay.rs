@@ -22,7 +22,7 @@ struct Kept {
     /// What is learned from: the world's rewards or a mix.
     paid: Vec<f32>,
     /// Whether nothing comes after its last item; else it was only cut off.
-    over: bool,
+    terminal: bool,
 }
 
 /// The last episodes, whole, so that states and n-step returns are made when they are wanted and take no room.
@@ -78,8 +78,13 @@ impl Replay {
     /// See [`Demonstration::all`].
     pub fn of_demonstrations(demonstrations: &Demonstrations, window: usize, world: &World) -> Result<Self> {
         let mut replay = Self::new(demonstrations.trajectories.len(), window, world);
-        let kept =
-            |Demonstration { user, items, rewards, logged, over }| Kept { user, items, rewards, paid: logged, over };
+        let kept = |Demonstration { user, items, rewards, training_rewards, terminal }| Kept {
+            user,
+            items,
+            rewards,
+            paid: training_rewards,
+            terminal,
+        };
         replay.episodes.extend(Demonstration::all(demonstrations, world)?.into_iter().map(kept));
         Ok(replay)
     }
@@ -94,7 +99,7 @@ impl Replay {
                 items: batch.actions[rows.clone()].to_vec(),
                 rewards: batch.rewards[rows.clone()].to_vec(),
                 paid: paid[rows].to_vec(),
-                over: true,
+                terminal: true,
             });
             start += length;
         }
@@ -133,13 +138,13 @@ impl Replay {
             discounts: vec![],
         };
         for (episode, step) in places {
-            let Kept { user, items, rewards, paid, over } = &self.episodes[episode];
+            let Kept { user, items, rewards, paid, terminal } = &self.episodes[episode];
             let last = (step + n_step).min(items.len());
             let sum = paid[step..last].iter().rev().fold(0.0, |sum, &r| f64::from(r) + gamma * sum);
             found.now.push(*user, &items[..step], &rewards[..step], self.horizon, self.padding);
             found.actions.push(items[step]);
             found.returns.push(sum as f32);
-            let (after, discount) = match last < items.len() || !over {
+            let (after, discount) = match last < items.len() || !terminal {
                 true => (last, gamma.powi((last - step) as i32) as f32),
                 // A world that masks repeats may have nothing left to show by then; the present state is sound.
                 false => (step, 0.0),
@@ -185,7 +190,7 @@ impl Replay {
                 items: part(items)?.into_iter().map(|item| item as u32).collect(),
                 rewards: part(rewards)?,
                 paid: part(paid)?,
-                over: true,
+                terminal: true,
             });
             start = rows.end;
         }
@@ -196,7 +201,7 @@ impl Replay {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::artifact::{Choice, End, Repeats, Trajectory};
+    use crate::artifact::{Repeats, Step, Termination, Trajectory};
     use crate::env::cluster_world;
     use crate::nn::rng;
 
@@ -216,7 +221,7 @@ mod tests {
             observation,
             actions: vec![0, 2, 4, 5],
             rewards: vec![5.0, 4.0, 3.0, 3.0],
-            logged: vec![5.0, 4.0, 3.0, 3.0],
+            training_rewards: vec![5.0, 4.0, 3.0, 3.0],
             lengths: vec![3, 1],
         }
     }
@@ -235,8 +240,8 @@ mod tests {
     }
 
     fn demonstrated(items: &[u32], world: &World) -> Replay {
-        let step = |&item: &u32| Choice { item, reward: 4.0, candidates: vec![], scores: vec![], call: String::new() };
-        let trajectory = Trajectory { user: 3, steps: items.iter().map(step).collect(), end: End::Horizon };
+        let step = |&item: &u32| Step { item, reward: 4.0, candidates: vec![], scores: vec![], call: String::new() };
+        let trajectory = Trajectory { user: 3, steps: items.iter().map(step).collect(), end: Termination::Horizon };
         Replay::of_demonstrations(&Demonstrations { trajectories: vec![trajectory] }, 2, world).unwrap()
     }
 

@@ -116,7 +116,7 @@ impl PolicyLearner for Learner<'_> {
         let agent = Student { network: &self.policy, sample: true };
         let batch = Batch::play(self.world, &agent, config.episodes, config.network.window, draw)?;
         let place = || format!("update {number}");
-        let paid = batch.finite(batch.logged.clone()).with_context(place)?;
+        let paid = batch.finite(batch.training_rewards.clone()).with_context(place)?;
 
         let horizon = self.world.rules.horizon;
         let returns = n_step_returns(&paid, &vec![0.0; paid.len()], &batch.lengths, config.gamma, horizon);
