@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::artifact::{Demonstrations, PolicyFile, World};
-use crate::rl::inputs::Imitating;
+use crate::rl::inputs::OnlineWithDemos;
 use crate::rl::{A2c, BehaviourCloning, NetworkConfig, bc};
 
 /// The controls that are trained where a training world is connected.
@@ -58,7 +58,7 @@ impl Controls {
                 seed,
                 ..A2c::default()
             };
-            let inputs = Imitating { world: world.clone(), reward: None, demonstrations: None, weights: None };
+            let inputs = OnlineWithDemos { world: world.clone(), reward: None, demonstrations: None, weights: None };
             Ok(learner.run(inputs, cx)?.policy)
         })
     }

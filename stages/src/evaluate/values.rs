@@ -9,12 +9,12 @@ use pipeline::Named;
 
 use super::origin::called;
 use crate::artifact::PolicyFile;
-use crate::rl::OF_VALUES;
+use crate::rl::VALUE_BASED;
 
 /// Whether a policy gives values in the place of a distribution.
 pub(super) fn gives_values(policy: &Named<PolicyFile>) -> Result<bool> {
     let learner = policy.value.origin().with_context(|| called(policy))?.learner;
-    Ok(OF_VALUES.contains(&learner.as_str()))
+    Ok(VALUE_BASED.contains(&learner.as_str()))
 }
 
 /// An error where a policy that is to draw its actions gives values: beside rows that draw, one that does not would be compared
@@ -26,7 +26,7 @@ pub(super) fn refuse(policies: &[Named<PolicyFile>]) -> Result<()> {
             "{} gives values, no distribution to draw from, and `act` is `sample`\nhelp: set `act: greedy`, or judge the policies \
              of {} in a stage of their own",
             called(policy),
-            OF_VALUES.join(", ")
+            VALUE_BASED.join(", ")
         );
     }
     Ok(())

@@ -22,8 +22,8 @@ use crate::nn::{
     ActorCritic, Discriminator, DiscriminatorSettings, Opponent, RewardForm, State, Training, device, rng,
 };
 use crate::rl::a2c::{Batch, Learner};
-use crate::rl::reward::mixed;
-use crate::rl::{A2c, Demonstrated};
+use crate::rl::mixed_reward::mixed;
+use crate::rl::{A2c, BcDataset};
 
 /// Gradient steps of the discriminator a round where the settings do not say.
 const USUAL_STEPS: u64 = 10;
@@ -110,7 +110,7 @@ impl Game<'_> {
             seed: self.generator_seed(),
             ..self.policy.clone()
         };
-        let pairs = Demonstrated::new(&inputs.demonstrations, None, world, config.network.window)?;
+        let pairs = BcDataset::new(&inputs.demonstrations, None, world, config.network.window)?;
         let expert = Steps::demonstrated(&pairs, &inputs.demonstrations, world);
         let features = match &inputs.items {
             Some(items) => {

@@ -116,7 +116,7 @@ pub(super) mod tests {
     use crate::env::{LearnedReward, cluster_world, last_steps};
     use crate::irl::Scheme;
     use crate::nn::training::assert_resumes_exactly;
-    use crate::rl::{Demonstrated, NetworkConfig};
+    use crate::rl::{BcDataset, NetworkConfig};
 
     /// Three users are shown the cycle of all three clusters, to the horizon of 6.
     pub(in crate::irl) fn cycle() -> Inputs {
@@ -218,7 +218,7 @@ pub(super) mod tests {
         let (plain, pictured) = (run(&stage, cycle()), run(&stage, with_truth));
         assert_eq!((&plain.reward, &plain.weights), (&pictured.reward, &pictured.weights));
         let world = cycle().world;
-        let pairs = Demonstrated::new(&cycle().demonstrations, None, &world, 7).unwrap();
+        let pairs = BcDataset::new(&cycle().demonstrations, None, &world, 7).unwrap();
         let learned = LearnedReward::load(&plain.reward, &world, 7).unwrap();
         let rewards = learned.rewards(&pairs.observation, &pairs.actions, &last_steps(&[6, 6, 6])).unwrap();
         assert!(plain.pairs.0.iter().any(|pair| pair.series == "generator"));

@@ -128,7 +128,7 @@ mod tests {
     use crate::irl::advantage::advantages;
     use crate::irl::steps::Steps;
     use crate::nn::rng;
-    use crate::rl::{BehaviourCloning, Demonstrated, NetworkConfig};
+    use crate::rl::{BcDataset, BehaviourCloning, NetworkConfig};
 
     fn step(item: u32, reward: f32) -> Step {
         Step { item, reward, candidates: vec![], scores: vec![], call: String::new() }
@@ -187,7 +187,7 @@ mod tests {
             Trajectory { user: 0, steps: steps.collect(), end: Termination::Horizon }
         };
         let demonstrations = Demonstrations { trajectories: (0..12).map(|k| trajectory(k % 2 == 0)).collect() };
-        let pairs = Demonstrated::new(&demonstrations, None, &world, 1).unwrap();
+        let pairs = BcDataset::new(&demonstrations, None, &world, 1).unwrap();
         let features = Features::new(&world);
         let steps = Steps::demonstrated(&pairs, &demonstrations, &world);
         let rows = features.steps(&steps.observation, &steps.actions, &steps.terminal).unwrap();

@@ -9,9 +9,9 @@ use rand::seq::SliceRandom;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::checks::{self, Checked};
-use super::learner::{Plan, Seen, Trained, train};
-use super::{Demonstrated, NetworkConfig, Outputs, PolicyLearner};
+use super::learner::{Modules, TrainingPlan, UpdateMetrics, train};
+use super::validation::{self, Validation};
+use super::{BcDataset, NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{Demonstrations, TensorFile, Weights, World};
 use crate::nn::sampled::Proposal;
 use crate::nn::{ActorCritic, AdamW, device, rng};
@@ -103,21 +103,25 @@ impl Stage for BehaviourCloning {
     type Inputs = Inputs;
     type Outputs = Outputs;
 
-    fn check(&self) -> Checked {
-        checks::batch_size(self.batch_size)?;
-        checks::step_size("learning_rate", self.learning_rate)?;
-        checks::weight("weight_decay", self.weight_decay)?;
+    fn check(&self) -> Validation {
+        validation::batch_size(self.batch_size)?;
+        validation::step_size("learning_rate", self.learning_rate)?;
+        validation::weight("weight_decay", self.weight_decay)?;
         if let Softmax::Sampled(Sampled { negatives }) = self.softmax {
-            checks::some("softmax.sampled.negatives", negatives, "a softmax tells an item apart from at least one")?;
+            validation::some(
+                "softmax.sampled.negatives",
+                negatives,
+                "a softmax tells an item apart from at least one",
+            )?;
         }
-        checks::checkpoints(self.checkpoint_every)?;
-        checks::below("network", self.network.check())
+        validation::checkpoints(self.checkpoint_every)?;
+        validation::below("network", self.network.check())
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
         let world = &inputs.world;
         let device = device::of(cx)?;
-        let pairs = Demonstrated::new(&inputs.demonstrations, inputs.weights.as_ref(), world, self.network.window)?;
+        let pairs = BcDataset::new(&inputs.demonstrations, inputs.weights.as_ref(), world, self.network.window)?;
         let network = self.network.build(world, self.seed, &device)?;
         let adam = AdamW::new(network.params(), self.learning_rate, self.weight_decay, 1.0)?;
         let (adam, sample) = match self.softmax {
@@ -127,15 +131,19 @@ impl Stage for BehaviourCloning {
             }
         };
         let mut learner = Learner { config: self, pairs, network, adam, sample };
-        let plan =
-            Plan { kind: Self::KIND, updates: self.epochs, unit: "epochs", checkpoint_every: self.checkpoint_every };
+        let plan = TrainingPlan {
+            kind: Self::KIND,
+            updates: self.epochs,
+            unit: "epochs",
+            checkpoint_every: self.checkpoint_every,
+        };
         train(&mut learner, &plan, world, cx)
     }
 }
 
 struct Learner<'c> {
     config: &'c BehaviourCloning,
-    pairs: Demonstrated,
+    pairs: BcDataset,
     network: ActorCritic,
     adam: AdamW,
     /// What negatives are drawn from, and how many an update.
@@ -144,7 +152,7 @@ struct Learner<'c> {
 
 impl PolicyLearner for Learner<'_> {
     /// One pass over all pairs, in a new order.
-    fn update(&mut self, epoch: u64) -> Result<Seen> {
+    fn update(&mut self, epoch: u64) -> Result<UpdateMetrics> {
         let mut order: Vec<usize> = (0..self.pairs.actions.len()).collect();
         let mut draw = rng(&[self.config.seed, 0xbc, epoch]);
         order.shuffle(&mut draw);
@@ -164,7 +172,7 @@ impl PolicyLearner for Learner<'_> {
     fn policy(&self) -> Result<TensorFile> {
         self.network.export()
     }
-    fn trained(&mut self) -> Trained<'_> {
+    fn trained(&mut self) -> Modules<'_> {
         vec![("policy", self.network.params(), &mut self.adam)]
     }
 }
@@ -174,7 +182,7 @@ mod tests {
     use super::*;
     use crate::artifact::PolicyFile;
     use crate::env::{Student, cluster_world, play};
-    use crate::rl::conformance::{Subject, assert_keeps_the_contract, demonstrated_cycles, small_network, with};
+    use crate::rl::conformance::{ContractCase, assert_keeps_the_contract, demonstrated_cycles, small_network, with};
 
     fn solver() -> BehaviourCloning {
         BehaviourCloning { epochs: 150, learning_rate: 0.02, network: small_network(), ..BehaviourCloning::default() }
@@ -182,7 +190,7 @@ mod tests {
 
     #[test]
     fn it_keeps_the_contract_of_learners() {
-        assert_keeps_the_contract(&Subject {
+        assert_keeps_the_contract(&ContractCase {
             short: BehaviourCloning { epochs: 5, batch_size: 7, ..solver() },
             untrained: BehaviourCloning { epochs: 0, ..solver() },
             solver: solver(),
@@ -204,7 +212,7 @@ mod tests {
     #[test]
     fn a_softmax_over_a_sample_keeps_the_contract_too() {
         let sampled = |negatives| Softmax::Sampled(Sampled { negatives });
-        assert_keeps_the_contract(&Subject {
+        assert_keeps_the_contract(&ContractCase {
             short: BehaviourCloning { epochs: 5, batch_size: 7, softmax: sampled(2), ..solver() },
             untrained: BehaviourCloning { epochs: 0, softmax: sampled(2), ..solver() },
             solver: BehaviourCloning { softmax: sampled(3), ..solver() },

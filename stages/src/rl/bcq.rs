@@ -19,11 +19,11 @@ use pipeline::{Context, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::checks::{self, Checked};
-use super::inputs::Logged;
-use super::learner::{Plan, Seen, Trained, train};
+use super::inputs::Offline;
+use super::learner::{Modules, TrainingPlan, UpdateMetrics, train};
 use super::q_values::{QValues, huber_loss, taken};
-use super::replay::Replay;
+use super::replay_buffer::ReplayBuffer;
+use super::validation::{self, Validation};
 use super::{NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{Array, TensorFile};
 use crate::env::states;
@@ -90,20 +90,20 @@ impl Stage for Bcq {
     const ABOUT: &'static str = "train a policy offline on demonstrations by discrete batch-constrained Q-learning";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
     const USES_DEVICE: bool = true;
-    type Inputs = Logged;
+    type Inputs = Offline;
     type Outputs = Outputs;
 
-    fn check(&self) -> Checked {
-        checks::batch_size(self.batch_size)?;
-        checks::share("threshold", self.threshold)?;
-        checks::weight("logit_penalty", self.logit_penalty)?;
-        checks::discount("gamma", self.gamma)?;
-        checks::target_period(self.target_period)?;
-        checks::weight("weight_decay", self.weight_decay)?;
-        checks::training(self.learning_rate, self.clip, self.checkpoint_every, &self.network)
+    fn check(&self) -> Validation {
+        validation::batch_size(self.batch_size)?;
+        validation::share("threshold", self.threshold)?;
+        validation::weight("logit_penalty", self.logit_penalty)?;
+        validation::discount("gamma", self.gamma)?;
+        validation::target_period(self.target_period)?;
+        validation::weight("weight_decay", self.weight_decay)?;
+        validation::training(self.learning_rate, self.clip, self.checkpoint_every, &self.network)
     }
 
-    fn run(&self, inputs: Logged, cx: &Context) -> Result<Outputs> {
+    fn run(&self, inputs: Offline, cx: &Context) -> Result<Outputs> {
         let world = &inputs.world;
         let device = device::of(cx)?;
         let behaviour = self.network.build(world, self.seed.wrapping_add(1), &device)?;
@@ -112,21 +112,25 @@ impl Stage for Bcq {
             |network: &ActorCritic| AdamW::new(network.params(), self.learning_rate, self.weight_decay, self.clip);
         let mut learner = Learner {
             config: self,
-            log: Replay::of_demonstrations(&inputs.demonstrations, self.network.window, world)?,
+            log: ReplayBuffer::of_demonstrations(&inputs.demonstrations, self.network.window, world)?,
             behaviour_adam: adam(&behaviour)?,
             values_adam: adam(&values.network)?,
             behaviour,
             values,
         };
-        let plan =
-            Plan { kind: Self::KIND, updates: self.iterations, unit: "steps", checkpoint_every: self.checkpoint_every };
+        let plan = TrainingPlan {
+            kind: Self::KIND,
+            updates: self.iterations,
+            unit: "steps",
+            checkpoint_every: self.checkpoint_every,
+        };
         train(&mut learner, &plan, world, cx)
     }
 }
 
 struct Learner<'c> {
     config: &'c Bcq,
-    log: Replay,
+    log: ReplayBuffer,
     /// G.
     behaviour: ActorCritic,
     behaviour_adam: AdamW,
@@ -135,7 +139,7 @@ struct Learner<'c> {
 }
 
 impl PolicyLearner for Learner<'_> {
-    fn update(&mut self, number: u64) -> Result<Seen> {
+    fn update(&mut self, number: u64) -> Result<UpdateMetrics> {
         let config = self.config;
         let mut draw = rng(&[config.seed, 0xbc9, number]);
         let transitions = self.log.sample(config.batch_size, config.gamma, 1, &mut draw);
@@ -168,7 +172,7 @@ impl PolicyLearner for Learner<'_> {
     fn policy(&self) -> Result<TensorFile> {
         Constrained::export(&self.values.network, &self.behaviour, self.config.threshold)
     }
-    fn trained(&mut self) -> Trained<'_> {
+    fn trained(&mut self) -> Modules<'_> {
         vec![
             ("behaviour", self.behaviour.params(), &mut self.behaviour_adam),
             ("values", self.values.network.params(), &mut self.values_adam),
@@ -199,7 +203,7 @@ mod tests {
     use crate::nn::NOT_THERE;
     use crate::nn::gradient_check::assert_finite_differences;
     use crate::rl::conformance::{
-        Subject, assert_keeps_the_contract, returns_after_good_and_frequent, small_network, with,
+        ContractCase, assert_keeps_the_contract, returns_after_good_and_frequent, small_network, with,
     };
 
     fn solver() -> Bcq {
@@ -208,12 +212,12 @@ mod tests {
 
     #[test]
     fn it_keeps_the_contract_of_learners() {
-        assert_keeps_the_contract(&Subject {
+        assert_keeps_the_contract(&ContractCase {
             short: Bcq { iterations: 5, batch_size: 9, target_period: 2, ..solver() },
             untrained: Bcq { iterations: 0, ..solver() },
             solver: solver(),
             updates: 5,
-            inputs: |world, demonstrations| Logged { world, demonstrations },
+            inputs: |world, demonstrations| Offline { world, demonstrations },
             // What a state is worth is no part of copying.
             still: &["behaviour.critic."],
             refused: vec![

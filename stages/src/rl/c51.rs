@@ -18,13 +18,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::batch::Batch;
-use super::checks::{self, Checked};
 use super::epsilon_greedy::EpsilonGreedy;
-use super::inputs::InWorld;
-use super::learner::{Plan, Seen, Trained, train};
-use super::replay::{Replay, Transitions};
-use super::reward::MixedReward;
-use super::{NetworkConfig, Outputs, PolicyLearner, target};
+use super::inputs::Online;
+use super::learner::{Modules, TrainingPlan, UpdateMetrics, train};
+use super::mixed_reward::MixedReward;
+use super::replay_buffer::{ReplayBuffer, Transitions};
+use super::validation::{self, Validation};
+use super::{NetworkConfig, Outputs, PolicyLearner, target_network};
 use crate::artifact::{Array, TensorFile, World};
 use crate::env::{Student, states};
 use crate::nn::categorical::{Categorical, Support};
@@ -114,34 +114,34 @@ impl Stage for C51 {
     const ABOUT: &'static str = "train a policy by categorical deep Q-learning on world and learned reward";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
     const USES_DEVICE: bool = true;
-    type Inputs = InWorld;
+    type Inputs = Online;
     type Outputs = Outputs;
 
-    fn check(&self) -> Checked {
-        checks::discount("gamma", self.gamma)?;
-        checks::share("omega", self.omega)?;
-        checks::epsilon(self.epsilon_first, self.epsilon_last, self.epsilon_until)?;
-        checks::episodes(self.episodes)?;
-        checks::gradient_steps(self.gradient_steps)?;
-        checks::batch_size(self.batch_size)?;
-        checks::replay_episodes(self.replay_episodes)?;
-        checks::some("atoms", self.atoms.saturating_sub(1), "a distribution has at least two atoms")?;
+    fn check(&self) -> Validation {
+        validation::discount("gamma", self.gamma)?;
+        validation::share("omega", self.omega)?;
+        validation::epsilon(self.epsilon_first, self.epsilon_last, self.epsilon_until)?;
+        validation::episodes(self.episodes)?;
+        validation::gradient_steps(self.gradient_steps)?;
+        validation::batch_size(self.batch_size)?;
+        validation::replay_episodes(self.replay_episodes)?;
+        validation::some("atoms", self.atoms.saturating_sub(1), "a distribution has at least two atoms")?;
         for (path, end) in [("lowest_return", self.lowest_return), ("highest_return", self.highest_return)] {
-            checks::finite(path, end.unwrap_or(0.0))?;
+            validation::finite(path, end.unwrap_or(0.0))?;
         }
         if let (Some(low), Some(high)) = (self.lowest_return, self.highest_return) {
-            checks::above_zero("highest_return", high - low, "the highest return is above the lowest")?;
+            validation::above_zero("highest_return", high - low, "the highest return is above the lowest")?;
         }
-        checks::n_step(self.n_step)?;
-        checks::target_period(self.target_period)?;
-        checks::training(self.learning_rate, self.clip, self.checkpoint_every, &self.network)
+        validation::n_step(self.n_step)?;
+        validation::target_period(self.target_period)?;
+        validation::training(self.learning_rate, self.clip, self.checkpoint_every, &self.network)
     }
 
     fn requirements(&self) -> Vec<Requirement> {
         MixedReward::requirement(self.omega).into_iter().collect()
     }
 
-    fn run(&self, inputs: InWorld, cx: &Context) -> Result<Outputs> {
+    fn run(&self, inputs: Online, cx: &Context) -> Result<Outputs> {
         let world = &inputs.world;
         let device = device::of(cx)?;
         let support = self.support(world)?;
@@ -156,11 +156,11 @@ impl Stage for C51 {
             reward: MixedReward::new(self.omega, inputs.reward.as_ref(), world, self.network.window)?,
             tilt_adam: adam(tilt)?,
             atoms_adam: adam(atoms)?,
-            replay: Replay::new(self.replay_episodes, self.network.window, world),
+            replay: ReplayBuffer::new(self.replay_episodes, self.network.window, world),
             learned,
             slow,
         };
-        let plan = Plan {
+        let plan = TrainingPlan {
             kind: Self::KIND,
             updates: self.iterations,
             unit: "rounds",
@@ -202,7 +202,7 @@ struct Learner<'a> {
     tilt_adam: AdamW,
     atoms_adam: AdamW,
     slow: Categorical,
-    replay: Replay,
+    replay: ReplayBuffer,
 }
 
 impl Learner<'_> {
@@ -218,7 +218,7 @@ impl Learner<'_> {
 }
 
 impl PolicyLearner for Learner<'_> {
-    fn update(&mut self, number: u64) -> Result<Seen> {
+    fn update(&mut self, number: u64) -> Result<UpdateMetrics> {
         let config = self.config;
         let until = (config.iterations as f64 * config.epsilon_until) as u64;
         let epsilon = linear(config.epsilon_first, config.epsilon_last, number, until);
@@ -246,8 +246,8 @@ impl PolicyLearner for Learner<'_> {
                 .with_context(|| format!("update {number}, gradient step {step}"))?;
             if (number * config.gradient_steps + step + 1).is_multiple_of(config.target_period) {
                 let (slow_tilt, slow_atoms) = self.slow.params();
-                target::renew(slow_tilt, tilt)?;
-                target::renew(slow_atoms, atoms)?;
+                target_network::renew(slow_tilt, tilt)?;
+                target_network::renew(slow_atoms, atoms)?;
             }
         }
         Ok(vec![
@@ -260,21 +260,21 @@ impl PolicyLearner for Learner<'_> {
     fn policy(&self) -> Result<TensorFile> {
         self.learned.export()
     }
-    fn trained(&mut self) -> Trained<'_> {
+    fn trained(&mut self) -> Modules<'_> {
         let (tilt, atoms) = self.learned.params();
         vec![("tilt", tilt, &mut self.tilt_adam), ("atoms", atoms, &mut self.atoms_adam)]
     }
     fn kept(&self) -> Result<BTreeMap<String, Array>> {
         let (tilt, atoms) = self.slow.params();
-        let mut kept = target::export("target.tilt.", tilt)?;
-        kept.extend(target::export("target.atoms.", atoms)?);
+        let mut kept = target_network::export("target.tilt.", tilt)?;
+        kept.extend(target_network::export("target.atoms.", atoms)?);
         kept.extend(self.replay.export().into_iter().map(|(name, array)| (format!("replay.{name}"), array)));
         Ok(kept)
     }
     fn restore(&mut self, kept: &BTreeMap<String, Array>) -> Result<()> {
         let (tilt, atoms) = self.slow.params();
-        target::import("target.tilt.", tilt, kept)?;
-        target::import("target.atoms.", atoms, kept)?;
+        target_network::import("target.tilt.", tilt, kept)?;
+        target_network::import("target.atoms.", atoms, kept)?;
         self.replay.import(kept, "replay.")
     }
 }
@@ -291,7 +291,7 @@ mod tests {
     use super::*;
     use crate::env::cluster_world;
     use crate::nn::gradient_check::assert_finite_differences;
-    use crate::rl::conformance::{Subject, assert_keeps_the_contract, small_network, with};
+    use crate::rl::conformance::{ContractCase, assert_keeps_the_contract, small_network, with};
 
     #[test]
     fn it_keeps_the_contract_of_learners() {
@@ -303,7 +303,7 @@ mod tests {
             network: small_network(),
             ..C51::default()
         };
-        assert_keeps_the_contract(&Subject {
+        assert_keeps_the_contract(&ContractCase {
             // The target is renewed and the replay forgets within the few updates.
             short: C51 {
                 iterations: 5,
@@ -318,7 +318,7 @@ mod tests {
             untrained: C51 { iterations: 0, ..solver.clone() },
             solver,
             updates: 5,
-            inputs: |world, _| InWorld { world, reward: None },
+            inputs: |world, _| Online { world, reward: None },
             // The mean of a distribution is what a state is worth.
             still: &["critic."],
             refused: vec![

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 
 use pipeline::{Context, Stage};
 
-use super::inputs::Logged;
+use super::inputs::Offline;
 use super::{NetworkConfig, Outputs};
 use crate::artifact::{Curves, Demonstrations, PolicyFile, Repeats, Step, Termination, Trajectory, World};
 use crate::env::{Student, cluster_world, play};
 use crate::nn::training::assert_resumes_exactly;
 
 /// A learner under test.
-pub struct Subject<S: Stage<Outputs = Outputs>> {
+pub struct ContractCase<S: Stage<Outputs = Outputs>> {
     /// Settings that solve the small worlds, with [`small_network`].
     pub solver: S,
     /// Settings of a few updates.
@@ -108,16 +108,16 @@ pub fn greedy_returns(policy: &PolicyFile, world: &World) -> Vec<f32> {
 /// What greedy episodes return after a log of two cycles: the better, over clusters that pay 5, 4 and 3, returns 120, and the other,
 /// over those that pay 4, 3 and 2, 90; the worse is shown three times as often. Who copies returns 90.
 #[track_caller]
-pub fn returns_after_good_and_frequent<S: Stage<Inputs = Logged, Outputs = Outputs>>(stage: &S) -> Vec<f32> {
+pub fn returns_after_good_and_frequent<S: Stage<Inputs = Offline, Outputs = Outputs>>(stage: &S) -> Vec<f32> {
     let world = cluster_world(&[5.0, 4.0, 3.0, 2.0], 2, 2, 30, 2);
     let (good, frequent): (&[u32], &[u32]) = (&[0, 2, 4], &[2, 4, 6]);
     let demonstrations = demonstrated_cycles(&world, &[good, frequent, frequent, frequent]);
-    greedy_returns(&run(stage, Logged { world: world.clone(), demonstrations }).unwrap().policy, &world)
+    greedy_returns(&run(stage, Offline { world: world.clone(), demonstrations }).unwrap().policy, &world)
 }
 
 /// All of it.
 #[track_caller]
-pub fn assert_keeps_the_contract<S: Stage<Outputs = Outputs> + Sync>(subject: &Subject<S>)
+pub fn assert_keeps_the_contract<S: Stage<Outputs = Outputs> + Sync>(subject: &ContractCase<S>)
 where
     S::Inputs: Send,
 {

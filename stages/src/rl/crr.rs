@@ -19,12 +19,12 @@ use pipeline::{Context, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::checks::{self, Checked};
-use super::inputs::Logged;
-use super::learner::{Plan, Seen, Trained, train};
+use super::advantage_weighted::{exponential_weights, weighted_loss};
+use super::inputs::Offline;
+use super::learner::{Modules, TrainingPlan, UpdateMetrics, train};
 use super::q_values::{QValues, bellman_loss, expected, taken};
-use super::replay::Replay;
-use super::weighted::{exponential_weights, weighted_loss};
+use super::replay_buffer::ReplayBuffer;
+use super::validation::{self, Validation};
 use super::{NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{Array, TensorFile};
 use crate::env::{Observation, states};
@@ -58,10 +58,10 @@ impl Default for Exponential {
 }
 
 impl Filter {
-    fn check(&self) -> Checked {
+    fn check(&self) -> Validation {
         let Self::Exponential(Exponential { temperature, largest_weight }) = self else { return Ok(()) };
-        checks::above_zero("exponential.temperature", *temperature, "a temperature is above 0")?;
-        checks::above_zero("exponential.largest_weight", *largest_weight, "a weight is above 0")
+        validation::above_zero("exponential.temperature", *temperature, "a temperature is above 0")?;
+        validation::above_zero("exponential.largest_weight", *largest_weight, "a weight is above 0")
     }
 
     /// f(A): `advantages [N]`, in the unit of rewards → `[N]`.
@@ -129,19 +129,19 @@ impl Stage for Crr {
     const ABOUT: &'static str = "train a policy offline on demonstrations by critic-regularised regression";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
     const USES_DEVICE: bool = true;
-    type Inputs = Logged;
+    type Inputs = Offline;
     type Outputs = Outputs;
 
-    fn check(&self) -> Checked {
-        checks::batch_size(self.batch_size)?;
-        checks::below("filter", self.filter.check())?;
-        checks::discount("gamma", self.gamma)?;
-        checks::target_period(self.target_period)?;
-        checks::weight("weight_decay", self.weight_decay)?;
-        checks::training(self.learning_rate, self.clip, self.checkpoint_every, &self.network)
+    fn check(&self) -> Validation {
+        validation::batch_size(self.batch_size)?;
+        validation::below("filter", self.filter.check())?;
+        validation::discount("gamma", self.gamma)?;
+        validation::target_period(self.target_period)?;
+        validation::weight("weight_decay", self.weight_decay)?;
+        validation::training(self.learning_rate, self.clip, self.checkpoint_every, &self.network)
     }
 
-    fn run(&self, inputs: Logged, cx: &Context) -> Result<Outputs> {
+    fn run(&self, inputs: Offline, cx: &Context) -> Result<Outputs> {
         let world = &inputs.world;
         let device = device::of(cx)?;
         let policy = self.network.build(world, self.seed, &device)?;
@@ -150,21 +150,25 @@ impl Stage for Crr {
             |network: &ActorCritic| AdamW::new(network.params(), self.learning_rate, self.weight_decay, self.clip);
         let mut learner = Learner {
             config: self,
-            log: Replay::of_demonstrations(&inputs.demonstrations, self.network.window, world)?,
+            log: ReplayBuffer::of_demonstrations(&inputs.demonstrations, self.network.window, world)?,
             policy_adam: adam(&policy)?,
             values_adam: adam(&values.network)?,
             policy,
             values,
         };
-        let plan =
-            Plan { kind: Self::KIND, updates: self.iterations, unit: "steps", checkpoint_every: self.checkpoint_every };
+        let plan = TrainingPlan {
+            kind: Self::KIND,
+            updates: self.iterations,
+            unit: "steps",
+            checkpoint_every: self.checkpoint_every,
+        };
         train(&mut learner, &plan, world, cx)
     }
 }
 
 struct Learner<'c> {
     config: &'c Crr,
-    log: Replay,
+    log: ReplayBuffer,
     policy: ActorCritic,
     policy_adam: AdamW,
     values: QValues,
@@ -179,7 +183,7 @@ impl Learner<'_> {
 }
 
 impl PolicyLearner for Learner<'_> {
-    fn update(&mut self, number: u64) -> Result<Seen> {
+    fn update(&mut self, number: u64) -> Result<UpdateMetrics> {
         let config = self.config;
         let mut draw = rng(&[config.seed, 0xc44, number]);
         let transitions = self.log.sample(config.batch_size, config.gamma, 1, &mut draw);
@@ -213,7 +217,7 @@ impl PolicyLearner for Learner<'_> {
     fn policy(&self) -> Result<TensorFile> {
         self.policy.export()
     }
-    fn trained(&mut self) -> Trained<'_> {
+    fn trained(&mut self) -> Modules<'_> {
         vec![
             ("policy", self.policy.params(), &mut self.policy_adam),
             ("values", self.values.network.params(), &mut self.values_adam),
@@ -234,7 +238,7 @@ mod tests {
     use super::*;
     use crate::nn::gradient_check::assert_finite_differences;
     use crate::rl::conformance::{
-        Subject, assert_keeps_the_contract, returns_after_good_and_frequent, small_network, with,
+        ContractCase, assert_keeps_the_contract, returns_after_good_and_frequent, small_network, with,
     };
 
     fn solver() -> Crr {
@@ -248,12 +252,12 @@ mod tests {
     #[test]
     fn it_keeps_the_contract_of_learners() {
         for filter in [Filter::Binary, Filter::Exponential(Exponential::default())] {
-            assert_keeps_the_contract(&Subject {
+            assert_keeps_the_contract(&ContractCase {
                 short: Crr { iterations: 5, batch_size: 9, target_period: 2, filter: filter.clone(), ..solver() },
                 untrained: Crr { iterations: 0, ..solver() },
                 solver: Crr { filter, ..solver() },
                 updates: 5,
-                inputs: |world, demonstrations| Logged { world, demonstrations },
+                inputs: |world, demonstrations| Offline { world, demonstrations },
                 // What a state is worth is told by the other network.
                 still: &["critic."],
                 refused: vec![

@@ -26,13 +26,13 @@ use serde::{Deserialize, Serialize};
 
 use super::a2c::policy_gradient_loss;
 use super::advantage::{check_cancelled, n_step_returns, normalised_and_cut};
-use super::adversary::Adversary;
 use super::batch::{Batch, value_unit};
-use super::checks::{self, Checked};
-use super::demonstration::Demonstration;
-use super::learner::{Plan, Seen, Trained, train};
-use super::reward::mixed;
-use super::{Demonstrated, NetworkConfig, Outputs, PolicyLearner};
+use super::dataset::Demonstration;
+use super::ilrec_discriminator::IlRecDiscriminator;
+use super::learner::{Modules, TrainingPlan, UpdateMetrics, train};
+use super::mixed_reward::mixed;
+use super::validation::{self, Validation};
+use super::{BcDataset, NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{Array, Demonstrations, Items, TensorFile, Weights, World};
 use crate::env::{Observation, Student, states};
 use crate::nn::loss::value_loss;
@@ -150,27 +150,31 @@ impl Stage for IlRec {
     type Inputs = Inputs;
     type Outputs = Outputs;
 
-    fn check(&self) -> Checked {
-        checks::discount("gamma", self.gamma)?;
-        checks::share("omega", self.omega)?;
-        checks::share("demonstration_share", self.demonstration_share)?;
-        checks::above_zero("demonstration_share", 1.0 - self.demonstration_share, "below 1: the policy plays, too")?;
-        checks::n_step(self.n_step)?;
-        checks::episodes(self.episodes)?;
-        checks::imitation(self.imitation, self.imitation_batch)?;
-        checks::weight("value_loss", self.value_loss)?;
-        checks::finite("entropy", self.entropy)?;
-        checks::below("discriminator", self.discriminator.check())?;
-        checks::share("weights.alpha", self.weights.alpha)?;
-        checks::weight("weights.kappa", self.weights.kappa)?;
-        checks::training(self.learning_rate, self.clip, self.checkpoint_every, &self.network)
+    fn check(&self) -> Validation {
+        validation::discount("gamma", self.gamma)?;
+        validation::share("omega", self.omega)?;
+        validation::share("demonstration_share", self.demonstration_share)?;
+        validation::above_zero(
+            "demonstration_share",
+            1.0 - self.demonstration_share,
+            "below 1: the policy plays, too",
+        )?;
+        validation::n_step(self.n_step)?;
+        validation::episodes(self.episodes)?;
+        validation::imitation(self.imitation, self.imitation_batch)?;
+        validation::weight("value_loss", self.value_loss)?;
+        validation::finite("entropy", self.entropy)?;
+        validation::below("discriminator", self.discriminator.check())?;
+        validation::share("weights.alpha", self.weights.alpha)?;
+        validation::weight("weights.kappa", self.weights.kappa)?;
+        validation::training(self.learning_rate, self.clip, self.checkpoint_every, &self.network)
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
         let world = &inputs.world;
         let device = device::of(cx)?;
         let mut learner = Learner::new(self, &inputs, &device)?;
-        let plan = Plan {
+        let plan = TrainingPlan {
             kind: Self::KIND,
             updates: self.iterations,
             unit: "rounds",
@@ -197,7 +201,7 @@ struct Learner<'a> {
     adam: AdamW,
     /// The critic's unit.
     value_unit: f64,
-    adversary: Adversary<'a>,
+    adversary: IlRecDiscriminator<'a>,
     /// The demonstrations as episodes.
     shown: Batch,
     /// The states after those that were only cut off.
@@ -205,7 +209,7 @@ struct Learner<'a> {
     /// Which of `after` is of each episode; `None` where nothing comes after it.
     cut: Vec<Option<usize>>,
     /// The demonstrations as pairs, weighted anew from time to time.
-    pairs: Demonstrated,
+    pairs: BcDataset,
     /// log w_env `[N]`.
     log_env: Vec<f32>,
 }
@@ -214,7 +218,7 @@ impl<'a> Learner<'a> {
     fn new(config: &'a IlRec, inputs: &'a Inputs, device: &Device) -> Result<Self> {
         let Inputs { world, demonstrations, weights, items } = inputs;
         let (weights, window) = (weights.as_ref(), config.network.window);
-        let mut pairs = Demonstrated::new(demonstrations, weights, world, window)?;
+        let mut pairs = BcDataset::new(demonstrations, weights, world, window)?;
         let log = |w: &f32| w.max(f32::MIN_POSITIVE).ln();
         let log_env = match weights {
             Some(weights) => weights.w_env.iter().map(log).collect(),
@@ -236,7 +240,14 @@ impl<'a> Learner<'a> {
             adam: AdamW::new(network.params(), config.learning_rate, 0.0, config.clip)?,
             network,
             value_unit: value_unit(world, config.gamma),
-            adversary: Adversary::new(device, &config.discriminator, &pairs, world, items.as_ref(), config.seed)?,
+            adversary: IlRecDiscriminator::new(
+                device,
+                &config.discriminator,
+                &pairs,
+                world,
+                items.as_ref(),
+                config.seed,
+            )?,
             shown,
             after,
             cut,
@@ -290,7 +301,7 @@ impl<'a> Learner<'a> {
 }
 
 impl PolicyLearner for Learner<'_> {
-    fn update(&mut self, number: u64) -> Result<Seen> {
+    fn update(&mut self, number: u64) -> Result<UpdateMetrics> {
         let config = self.config;
         let place = || format!("update {number}");
         let student = Student { network: &self.network, sample: true };
@@ -345,7 +356,7 @@ impl PolicyLearner for Learner<'_> {
     fn policy(&self) -> Result<TensorFile> {
         self.network.export()
     }
-    fn trained(&mut self) -> Trained<'_> {
+    fn trained(&mut self) -> Modules<'_> {
         vec![("policy", self.network.params(), &mut self.adam), self.adversary.trained()]
     }
     fn kept(&self) -> Result<BTreeMap<String, Array>> {
@@ -364,7 +375,7 @@ mod tests {
     use super::*;
     use crate::env::cluster_world;
     use crate::rl::conformance::{
-        Subject, assert_keeps_the_contract, demonstrated_cycles, greedy_returns, small_network, with,
+        ContractCase, assert_keeps_the_contract, demonstrated_cycles, greedy_returns, small_network, with,
     };
 
     fn solver() -> IlRec {
@@ -390,7 +401,7 @@ mod tests {
     fn it_keeps_the_contract_of_learners() {
         let weights = WeightsConfig { every: 2, ..WeightsConfig::default() };
         let discriminator = DiscriminatorSettings { replay_rounds: 2, ..solver().discriminator };
-        assert_keeps_the_contract(&Subject {
+        assert_keeps_the_contract(&ContractCase {
             short: IlRec { iterations: 5, episodes: 4, weights, discriminator, ..solver() },
             untrained: IlRec { iterations: 0, ..solver() },
             solver: solver(),

@@ -19,12 +19,12 @@ use pipeline::{Context, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::checks::{self, Checked};
-use super::inputs::Logged;
-use super::learner::{Plan, Seen, Trained, train};
+use super::advantage_weighted::{exponential_weights, weighted_loss};
+use super::inputs::Offline;
+use super::learner::{Modules, TrainingPlan, UpdateMetrics, train};
 use super::q_values::{QValues, bellman_loss, taken};
-use super::replay::Replay;
-use super::weighted::{exponential_weights, weighted_loss};
+use super::replay_buffer::ReplayBuffer;
+use super::validation::{self, Validation};
 use super::{NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{Array, TensorFile};
 use crate::env::states;
@@ -92,21 +92,21 @@ impl Stage for Iql {
     const ABOUT: &'static str = "train a policy offline on demonstrations by implicit Q-learning";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
     const USES_DEVICE: bool = true;
-    type Inputs = Logged;
+    type Inputs = Offline;
     type Outputs = Outputs;
 
-    fn check(&self) -> Checked {
-        checks::batch_size(self.batch_size)?;
-        checks::inside("expectile", self.expectile, "an expectile lies between 0 and 1, both excluded")?;
-        checks::weight("beta", self.beta)?;
-        checks::above_zero("largest_weight", self.largest_weight, "a weight is above 0")?;
-        checks::discount("gamma", self.gamma)?;
-        checks::target_period(self.target_period)?;
-        checks::weight("weight_decay", self.weight_decay)?;
-        checks::training(self.learning_rate, self.clip, self.checkpoint_every, &self.network)
+    fn check(&self) -> Validation {
+        validation::batch_size(self.batch_size)?;
+        validation::inside("expectile", self.expectile, "an expectile lies between 0 and 1, both excluded")?;
+        validation::weight("beta", self.beta)?;
+        validation::above_zero("largest_weight", self.largest_weight, "a weight is above 0")?;
+        validation::discount("gamma", self.gamma)?;
+        validation::target_period(self.target_period)?;
+        validation::weight("weight_decay", self.weight_decay)?;
+        validation::training(self.learning_rate, self.clip, self.checkpoint_every, &self.network)
     }
 
-    fn run(&self, inputs: Logged, cx: &Context) -> Result<Outputs> {
+    fn run(&self, inputs: Offline, cx: &Context) -> Result<Outputs> {
         let world = &inputs.world;
         let device = device::of(cx)?;
         let policy = self.network.build(world, self.seed, &device)?;
@@ -115,21 +115,25 @@ impl Stage for Iql {
             |network: &ActorCritic| AdamW::new(network.params(), self.learning_rate, self.weight_decay, self.clip);
         let mut learner = Learner {
             config: self,
-            log: Replay::of_demonstrations(&inputs.demonstrations, self.network.window, world)?,
+            log: ReplayBuffer::of_demonstrations(&inputs.demonstrations, self.network.window, world)?,
             policy_adam: adam(&policy)?,
             values_adam: adam(&values.network)?,
             policy,
             values,
         };
-        let plan =
-            Plan { kind: Self::KIND, updates: self.iterations, unit: "steps", checkpoint_every: self.checkpoint_every };
+        let plan = TrainingPlan {
+            kind: Self::KIND,
+            updates: self.iterations,
+            unit: "steps",
+            checkpoint_every: self.checkpoint_every,
+        };
         train(&mut learner, &plan, world, cx)
     }
 }
 
 struct Learner<'c> {
     config: &'c Iql,
-    log: Replay,
+    log: ReplayBuffer,
     /// π, and V as its value head.
     policy: ActorCritic,
     policy_adam: AdamW,
@@ -138,7 +142,7 @@ struct Learner<'c> {
 }
 
 impl PolicyLearner for Learner<'_> {
-    fn update(&mut self, number: u64) -> Result<Seen> {
+    fn update(&mut self, number: u64) -> Result<UpdateMetrics> {
         let config = self.config;
         let unit = self.values.unit;
         let mut draw = rng(&[config.seed, 0x191, number]);
@@ -176,7 +180,7 @@ impl PolicyLearner for Learner<'_> {
     fn policy(&self) -> Result<TensorFile> {
         self.policy.export()
     }
-    fn trained(&mut self) -> Trained<'_> {
+    fn trained(&mut self) -> Modules<'_> {
         vec![
             ("policy", self.policy.params(), &mut self.policy_adam),
             ("values", self.values.network.params(), &mut self.values_adam),
@@ -204,7 +208,7 @@ mod tests {
     use super::*;
     use crate::nn::gradient_check::assert_finite_differences;
     use crate::rl::conformance::{
-        Subject, assert_keeps_the_contract, returns_after_good_and_frequent, small_network, with,
+        ContractCase, assert_keeps_the_contract, returns_after_good_and_frequent, small_network, with,
     };
 
     fn solver() -> Iql {
@@ -213,12 +217,12 @@ mod tests {
 
     #[test]
     fn it_keeps_the_contract_of_learners() {
-        assert_keeps_the_contract(&Subject {
+        assert_keeps_the_contract(&ContractCase {
             short: Iql { iterations: 5, batch_size: 9, target_period: 2, ..solver() },
             untrained: Iql { iterations: 0, ..solver() },
             solver: solver(),
             updates: 5,
-            inputs: |world, demonstrations| Logged { world, demonstrations },
+            inputs: |world, demonstrations| Offline { world, demonstrations },
             still: &[],
             refused: vec![
                 (with(|c: &mut Iql| c.batch_size = 0), "batch_size"),

@@ -10,22 +10,22 @@ use crate::artifact::{Array, Curves, PolicyFile, TensorFile, World};
 use crate::nn::{AdamW, Params, State, Training};
 
 /// What one update saw, by the name of its curve. The first is shown beside the progress bar.
-pub type Seen = Vec<(&'static str, f64)>;
+pub type UpdateMetrics = Vec<(&'static str, f64)>;
 
 /// Networks with their optimisers, by name.
-pub type Trained<'l> = Vec<(&'static str, &'l Params, &'l mut AdamW)>;
+pub type Modules<'l> = Vec<(&'static str, &'l Params, &'l mut AdamW)>;
 
 /// Something that becomes a policy, update by update. Update k draws all that is random from (seed, purpose, k), so that
 /// networks, optimisers and what is kept beside them are the whole state.
 pub trait PolicyLearner {
     /// Learns once; `number` counts from 0.
-    fn update(&mut self, number: u64) -> Result<Seen>;
+    fn update(&mut self, number: u64) -> Result<UpdateMetrics>;
 
     /// The policy so far, as its file's content.
     fn policy(&self) -> Result<TensorFile>;
 
     /// What is trained.
-    fn trained(&mut self) -> Trained<'_>;
+    fn trained(&mut self) -> Modules<'_>;
 
     /// What else the next update needs: a replay, a target network.
     fn kept(&self) -> Result<BTreeMap<String, Array>> {
@@ -39,7 +39,7 @@ pub trait PolicyLearner {
 }
 
 /// How long a training lasts.
-pub struct Plan {
+pub struct TrainingPlan {
     /// The kind of its stage.
     pub kind: &'static str,
     /// Updates in all.
@@ -51,7 +51,7 @@ pub struct Plan {
 }
 
 /// Goes on from the last checkpoint to the end of the plan. A policy that ends with the parameters that it began with says so.
-pub fn train(learner: &mut impl PolicyLearner, plan: &Plan, world: &World, cx: &Context) -> Result<Outputs> {
+pub fn train(learner: &mut impl PolicyLearner, plan: &TrainingPlan, world: &World, cx: &Context) -> Result<Outputs> {
     let training = Training::open(cx, "checkpoints", plan.checkpoint_every)?;
     let began_with = learner.policy()?.arrays;
     let mut curves = Curves::default();

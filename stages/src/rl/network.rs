@@ -5,7 +5,7 @@ use candle_core::Device;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::checks::{self, Checked};
+use super::validation::{self, Validation};
 use crate::artifact::World;
 use crate::nn::actor_critic::Shape;
 use crate::nn::{ActorCritic, Encoder};
@@ -37,13 +37,13 @@ impl Default for NetworkConfig {
 
 impl NetworkConfig {
     /// What no type can say.
-    pub fn check(&self) -> Checked {
-        checks::some("window", self.window, "a state holds at least the last item")?;
-        checks::some("hidden", self.hidden, "a layer has at least one unit")?;
-        checks::share("alike_share", self.alike_share)?;
-        checks::finite("prior", self.prior)?;
-        checks::finite("avoid", self.avoid)?;
-        checks::below("encoder", self.encoder.check())
+    pub fn check(&self) -> Validation {
+        validation::some("window", self.window, "a state holds at least the last item")?;
+        validation::some("hidden", self.hidden, "a layer has at least one unit")?;
+        validation::share("alike_share", self.alike_share)?;
+        validation::finite("prior", self.prior)?;
+        validation::finite("avoid", self.avoid)?;
+        validation::below("encoder", self.encoder.check())
     }
 
     /// A new network for that world, on that device.

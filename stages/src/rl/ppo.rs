@@ -16,11 +16,11 @@ use serde::{Deserialize, Serialize};
 
 use super::advantage::{generalised_advantages, normalised};
 use super::batch::{Batch, value_unit};
-use super::checks::{self, Checked};
-use super::inputs::Imitating;
-use super::learner::{Plan, Seen, Trained, train};
-use super::reward::MixedReward;
-use super::{Demonstrated, NetworkConfig, Outputs, PolicyLearner};
+use super::inputs::OnlineWithDemos;
+use super::learner::{Modules, TrainingPlan, UpdateMetrics, train};
+use super::mixed_reward::MixedReward;
+use super::validation::{self, Validation};
+use super::{BcDataset, NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{TensorFile, World};
 use crate::env::{Student, states};
 use crate::nn::loss::value_loss;
@@ -104,29 +104,29 @@ impl Stage for Ppo {
         "train a policy by proximal policy optimisation on world and learned reward, with imitation";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
     const USES_DEVICE: bool = true;
-    type Inputs = Imitating;
+    type Inputs = OnlineWithDemos;
     type Outputs = Outputs;
 
-    fn check(&self) -> Checked {
-        checks::discount("gamma", self.gamma)?;
-        checks::share("lambda", self.lambda)?;
-        checks::share("omega", self.omega)?;
-        checks::episodes(self.episodes)?;
-        checks::some("epochs", self.epochs as usize, "a round is learned from at least once")?;
-        checks::batch_size(self.batch_size)?;
-        checks::above_zero("clip_ratio", self.clip_ratio, "how far a ratio may move is above 0")?;
-        checks::above_zero("target_kl", self.target_kl, "a divergence is above 0")?;
-        checks::imitation(self.imitation, self.imitation_batch)?;
-        checks::weight("value_loss", self.value_loss)?;
-        checks::finite("entropy", self.entropy)?;
-        checks::training(self.learning_rate, self.clip, self.checkpoint_every, &self.network)
+    fn check(&self) -> Validation {
+        validation::discount("gamma", self.gamma)?;
+        validation::share("lambda", self.lambda)?;
+        validation::share("omega", self.omega)?;
+        validation::episodes(self.episodes)?;
+        validation::some("epochs", self.epochs as usize, "a round is learned from at least once")?;
+        validation::batch_size(self.batch_size)?;
+        validation::above_zero("clip_ratio", self.clip_ratio, "how far a ratio may move is above 0")?;
+        validation::above_zero("target_kl", self.target_kl, "a divergence is above 0")?;
+        validation::imitation(self.imitation, self.imitation_batch)?;
+        validation::weight("value_loss", self.value_loss)?;
+        validation::finite("entropy", self.entropy)?;
+        validation::training(self.learning_rate, self.clip, self.checkpoint_every, &self.network)
     }
 
     fn requirements(&self) -> Vec<Requirement> {
-        MixedReward::requirement(self.omega).into_iter().chain(Demonstrated::requirement(self.imitation)).collect()
+        MixedReward::requirement(self.omega).into_iter().chain(BcDataset::requirement(self.imitation)).collect()
     }
 
-    fn run(&self, inputs: Imitating, cx: &Context) -> Result<Outputs> {
+    fn run(&self, inputs: OnlineWithDemos, cx: &Context) -> Result<Outputs> {
         let world = &inputs.world;
         let device = device::of(cx)?;
         let window = self.network.window;
@@ -135,7 +135,7 @@ impl Stage for Ppo {
             config: self,
             world,
             reward: MixedReward::new(self.omega, inputs.reward.as_ref(), world, window)?,
-            demonstrated: Demonstrated::wanted(
+            demonstrated: BcDataset::wanted(
                 self.imitation,
                 inputs.demonstrations.as_ref(),
                 inputs.weights.as_ref(),
@@ -146,7 +146,7 @@ impl Stage for Ppo {
             network,
             value_unit: value_unit(world, self.gamma),
         };
-        let plan = Plan {
+        let plan = TrainingPlan {
             kind: Self::KIND,
             updates: self.iterations,
             unit: "rounds",
@@ -160,7 +160,7 @@ struct Learner<'a> {
     config: &'a Ppo,
     world: &'a World,
     reward: MixedReward<'a>,
-    demonstrated: Option<Demonstrated>,
+    demonstrated: Option<BcDataset>,
     network: ActorCritic,
     adam: AdamW,
     /// The critic's unit.
@@ -189,7 +189,7 @@ struct Sums {
 }
 
 impl PolicyLearner for Learner<'_> {
-    fn update(&mut self, number: u64) -> Result<Seen> {
+    fn update(&mut self, number: u64) -> Result<UpdateMetrics> {
         let config = self.config;
         let round = self.play(number)?;
         self.adam.learning_rate = to_a_tenth(config.learning_rate, number, config.iterations);
@@ -220,7 +220,7 @@ impl PolicyLearner for Learner<'_> {
     fn policy(&self) -> Result<TensorFile> {
         self.network.export()
     }
-    fn trained(&mut self) -> Trained<'_> {
+    fn trained(&mut self) -> Modules<'_> {
         vec![("policy", self.network.params(), &mut self.adam)]
     }
 }
@@ -294,7 +294,7 @@ mod tests {
 
     use super::*;
     use crate::nn::gradient_check::assert_finite_differences;
-    use crate::rl::conformance::{Subject, assert_keeps_the_contract, small_network, with};
+    use crate::rl::conformance::{ContractCase, assert_keeps_the_contract, small_network, with};
 
     #[test]
     fn it_keeps_the_contract_of_learners() {
@@ -307,12 +307,12 @@ mod tests {
             network: small_network(),
             ..Ppo::default()
         };
-        assert_keeps_the_contract(&Subject {
+        assert_keeps_the_contract(&ContractCase {
             short: Ppo { iterations: 4, episodes: 4, batch_size: 5, imitation: 0.1, ..solver.clone() },
             untrained: Ppo { iterations: 0, ..solver.clone() },
             solver,
             updates: 4,
-            inputs: |world, demonstrations| Imitating {
+            inputs: |world, demonstrations| OnlineWithDemos {
                 world,
                 reward: None,
                 demonstrations: Some(demonstrations),

@@ -11,8 +11,8 @@ use candle_core::{D, Device, Tensor};
 
 use super::NetworkConfig;
 use super::batch::value_unit;
-use super::replay::Transitions;
-use super::target;
+use super::replay_buffer::Transitions;
+use super::target_network;
 use crate::artifact::{Array, World};
 use crate::env::{Observation, states};
 use crate::nn::actor_critic::Heads;
@@ -32,7 +32,7 @@ pub struct QValues {
 }
 
 /// Q of B states.
-pub struct Values {
+pub struct QOutput {
     /// `[B, I]`, in the unit of rewards.
     pub q: Tensor,
     /// `[B]`, the items of the highest Q.
@@ -47,7 +47,7 @@ impl QValues {
     }
 
     /// Q of the network that learns.
-    pub fn now(&self, observation: &Observation) -> Result<Values> {
+    pub fn now(&self, observation: &Observation) -> Result<QOutput> {
         self.values(&self.network, observation)
     }
 
@@ -59,36 +59,36 @@ impl QValues {
     }
 
     /// Q̄ of the target network.
-    pub fn slow(&self, observation: &Observation) -> Result<Values> {
+    pub fn slow(&self, observation: &Observation) -> Result<QOutput> {
         self.values(&self.target, observation)
     }
 
-    fn values(&self, network: &ActorCritic, observation: &Observation) -> Result<Values> {
-        Ok(Values::of(&network.heads(&states(network, observation)?)?, self.unit)?)
+    fn values(&self, network: &ActorCritic, observation: &Observation) -> Result<QOutput> {
+        Ok(QOutput::of(&network.heads(&states(network, observation)?)?, self.unit)?)
     }
 
     /// Sets the target to what has been learned.
     pub fn renew(&self) -> Result<()> {
-        target::renew(self.target.params(), self.network.params())
+        target_network::renew(self.target.params(), self.network.params())
     }
 
-    /// The target's parameters, for a checkpoint with more than one (see [`target::export`]).
+    /// The target's parameters, for a checkpoint with more than one (see [`target_network::export`]).
     pub fn target(&self) -> &Params {
         self.target.params()
     }
 
     /// The target's parameters, for a checkpoint.
     pub fn export_target(&self) -> Result<BTreeMap<String, Array>> {
-        target::export(TARGET, self.target.params())
+        target_network::export(TARGET, self.target.params())
     }
 
     /// Goes back to what [`QValues::export_target`] gave.
     pub fn import_target(&self, arrays: &BTreeMap<String, Array>) -> Result<()> {
-        target::import(TARGET, self.target.params(), arrays)
+        target_network::import(TARGET, self.target.params(), arrays)
     }
 }
 
-impl Values {
+impl QOutput {
     /// Both heads read as Q; `unit` is that of the value head, in rewards.
     pub fn of(heads: &Heads, unit: f64) -> candle_core::Result<Self> {
         let Heads { logits, values, allowed } = heads;

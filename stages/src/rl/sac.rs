@@ -22,13 +22,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::batch::Batch;
-use super::checks::{self, Checked};
-use super::inputs::InWorld;
-use super::learner::{Plan, Seen, Trained, train};
+use super::inputs::Online;
+use super::learner::{Modules, TrainingPlan, UpdateMetrics, train};
+use super::mixed_reward::MixedReward;
 use super::q_values::{QValues, bellman_loss, expected};
-use super::replay::{Replay, Transitions};
-use super::reward::MixedReward;
-use super::{NetworkConfig, Outputs, PolicyLearner, target};
+use super::replay_buffer::{ReplayBuffer, Transitions};
+use super::validation::{self, Validation};
+use super::{NetworkConfig, Outputs, PolicyLearner, target_network};
 use crate::artifact::{Array, TensorFile, World};
 use crate::env::{Observation, Student, states};
 use crate::nn::schedule::to_a_tenth;
@@ -104,29 +104,29 @@ impl Stage for Sac {
     const ABOUT: &'static str = "train a policy by discrete soft actor-critic on world and learned reward";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
     const USES_DEVICE: bool = true;
-    type Inputs = InWorld;
+    type Inputs = Online;
     type Outputs = Outputs;
 
-    fn check(&self) -> Checked {
-        checks::discount("gamma", self.gamma)?;
-        checks::share("omega", self.omega)?;
-        checks::share("target_entropy", self.target_entropy)?;
-        checks::above_zero("temperature", self.temperature, "a temperature is above 0")?;
-        checks::finite("temperature", self.temperature)?;
-        checks::weight("temperature_rate", self.temperature_rate)?;
-        checks::episodes(self.episodes)?;
-        checks::gradient_steps(self.gradient_steps)?;
-        checks::batch_size(self.batch_size)?;
-        checks::replay_episodes(self.replay_episodes)?;
-        checks::target_period(self.target_period)?;
-        checks::training(self.learning_rate, self.clip, self.checkpoint_every, &self.network)
+    fn check(&self) -> Validation {
+        validation::discount("gamma", self.gamma)?;
+        validation::share("omega", self.omega)?;
+        validation::share("target_entropy", self.target_entropy)?;
+        validation::above_zero("temperature", self.temperature, "a temperature is above 0")?;
+        validation::finite("temperature", self.temperature)?;
+        validation::weight("temperature_rate", self.temperature_rate)?;
+        validation::episodes(self.episodes)?;
+        validation::gradient_steps(self.gradient_steps)?;
+        validation::batch_size(self.batch_size)?;
+        validation::replay_episodes(self.replay_episodes)?;
+        validation::target_period(self.target_period)?;
+        validation::training(self.learning_rate, self.clip, self.checkpoint_every, &self.network)
     }
 
     fn requirements(&self) -> Vec<Requirement> {
         MixedReward::requirement(self.omega).into_iter().collect()
     }
 
-    fn run(&self, inputs: InWorld, cx: &Context) -> Result<Outputs> {
+    fn run(&self, inputs: Online, cx: &Context) -> Result<Outputs> {
         let world = &inputs.world;
         let device = device::of(cx)?;
         let critic = |k| QValues::new(&self.network, world, self.gamma, self.seed.wrapping_add(k), &device);
@@ -138,7 +138,7 @@ impl Stage for Sac {
             config: self,
             world,
             reward: MixedReward::new(self.omega, inputs.reward.as_ref(), world, self.network.window)?,
-            replay: Replay::new(self.replay_episodes, self.network.window, world),
+            replay: ReplayBuffer::new(self.replay_episodes, self.network.window, world),
             policy_adam: adam(policy.params())?,
             critic_adams: [adam(critics[0].network.params())?, adam(critics[1].network.params())?],
             temperature_adam: AdamW::new(&temperature, self.temperature_rate, 0.0, f64::INFINITY)?,
@@ -147,7 +147,7 @@ impl Stage for Sac {
             temperature,
             log_temperature,
         };
-        let plan = Plan {
+        let plan = TrainingPlan {
             kind: Self::KIND,
             updates: self.iterations,
             unit: "rounds",
@@ -169,7 +169,7 @@ struct Learner<'a> {
     config: &'a Sac,
     world: &'a World,
     reward: MixedReward<'a>,
-    replay: Replay,
+    replay: ReplayBuffer,
     policy: ActorCritic,
     policy_adam: AdamW,
     critics: [QValues; 2],
@@ -218,7 +218,7 @@ impl Learner<'_> {
 }
 
 impl PolicyLearner for Learner<'_> {
-    fn update(&mut self, number: u64) -> Result<Seen> {
+    fn update(&mut self, number: u64) -> Result<UpdateMetrics> {
         let config = self.config;
         let agent = Student { network: &self.policy, sample: true };
         let draw = rng(&[config.seed, 0x5ac0, number]);
@@ -253,7 +253,7 @@ impl PolicyLearner for Learner<'_> {
     fn policy(&self) -> Result<TensorFile> {
         self.policy.export()
     }
-    fn trained(&mut self) -> Trained<'_> {
+    fn trained(&mut self) -> Modules<'_> {
         let [first, second] = &mut self.critic_adams;
         vec![
             ("policy", self.policy.params(), &mut self.policy_adam),
@@ -265,14 +265,14 @@ impl PolicyLearner for Learner<'_> {
     fn kept(&self) -> Result<BTreeMap<String, Array>> {
         let mut kept = BTreeMap::new();
         for (prefix, critic) in TARGETS.into_iter().zip(&self.critics) {
-            kept.extend(target::export(prefix, critic.target())?);
+            kept.extend(target_network::export(prefix, critic.target())?);
         }
         kept.extend(self.replay.export().into_iter().map(|(name, array)| (format!("replay.{name}"), array)));
         Ok(kept)
     }
     fn restore(&mut self, kept: &BTreeMap<String, Array>) -> Result<()> {
         for (prefix, critic) in TARGETS.into_iter().zip(&self.critics) {
-            target::import(prefix, critic.target(), kept)?;
+            target_network::import(prefix, critic.target(), kept)?;
         }
         self.replay.import(kept, "replay.")
     }
@@ -314,7 +314,7 @@ mod tests {
     use crate::env::cluster_world;
     use crate::nn::NOT_THERE;
     use crate::nn::gradient_check::assert_finite_differences;
-    use crate::rl::conformance::{Subject, assert_keeps_the_contract, small_network, with};
+    use crate::rl::conformance::{ContractCase, assert_keeps_the_contract, small_network, with};
 
     fn solver() -> Sac {
         Sac {
@@ -329,7 +329,7 @@ mod tests {
 
     #[test]
     fn it_keeps_the_contract_of_learners() {
-        assert_keeps_the_contract(&Subject {
+        assert_keeps_the_contract(&ContractCase {
             // The targets are renewed and the replay forgets within the few updates.
             short: Sac {
                 iterations: 5,
@@ -343,7 +343,7 @@ mod tests {
             untrained: Sac { iterations: 0, ..solver() },
             solver: solver(),
             updates: 5,
-            inputs: |world, _| InWorld { world, reward: None },
+            inputs: |world, _| Online { world, reward: None },
             // What a state is worth is told by the critics.
             still: &["critic."],
             refused: vec![

@@ -19,12 +19,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::batch::value_unit;
-use super::checks::{self, Checked};
-use super::inputs::Logged;
-use super::learner::{Plan, Seen, Trained, train};
-use super::q_values::{Values, huber_loss, taken};
-use super::replay::Replay;
-use super::{NetworkConfig, Outputs, PolicyLearner, target};
+use super::inputs::Offline;
+use super::learner::{Modules, TrainingPlan, UpdateMetrics, train};
+use super::q_values::{QOutput, huber_loss, taken};
+use super::replay_buffer::ReplayBuffer;
+use super::validation::{self, Validation};
+use super::{NetworkConfig, Outputs, PolicyLearner, target_network};
 use crate::artifact::{Array, TensorFile, World};
 use crate::env::{Observation, states};
 use crate::nn::actor_critic::Heads;
@@ -85,19 +85,19 @@ impl Stage for Sqn {
     const ABOUT: &'static str = "train a policy offline on demonstrations by self-supervised Q-learning";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
     const USES_DEVICE: bool = true;
-    type Inputs = Logged;
+    type Inputs = Offline;
     type Outputs = Outputs;
 
-    fn check(&self) -> Checked {
-        checks::batch_size(self.batch_size)?;
-        checks::weight("value_loss", self.value_loss)?;
-        checks::discount("gamma", self.gamma)?;
-        checks::target_period(self.target_period)?;
-        checks::weight("weight_decay", self.weight_decay)?;
-        checks::training(self.learning_rate, self.clip, self.checkpoint_every, &self.network)
+    fn check(&self) -> Validation {
+        validation::batch_size(self.batch_size)?;
+        validation::weight("value_loss", self.value_loss)?;
+        validation::discount("gamma", self.gamma)?;
+        validation::target_period(self.target_period)?;
+        validation::weight("weight_decay", self.weight_decay)?;
+        validation::training(self.learning_rate, self.clip, self.checkpoint_every, &self.network)
     }
 
-    fn run(&self, inputs: Logged, cx: &Context) -> Result<Outputs> {
+    fn run(&self, inputs: Offline, cx: &Context) -> Result<Outputs> {
         let world = &inputs.world;
         let device = device::of(cx)?;
         let (learned, slow) = (TwoHeads::new(self, world, &device)?, TwoHeads::new(self, world, &device)?);
@@ -105,14 +105,18 @@ impl Stage for Sqn {
             |network: &ActorCritic| AdamW::new(network.params(), self.learning_rate, self.weight_decay, self.clip);
         let mut learner = Learner {
             config: self,
-            log: Replay::of_demonstrations(&inputs.demonstrations, self.network.window, world)?,
+            log: ReplayBuffer::of_demonstrations(&inputs.demonstrations, self.network.window, world)?,
             policy_adam: adam(&learned.policy)?,
             values_adam: adam(&learned.values)?,
             learned,
             slow,
         };
-        let plan =
-            Plan { kind: Self::KIND, updates: self.iterations, unit: "steps", checkpoint_every: self.checkpoint_every };
+        let plan = TrainingPlan {
+            kind: Self::KIND,
+            updates: self.iterations,
+            unit: "steps",
+            checkpoint_every: self.checkpoint_every,
+        };
         train(&mut learner, &plan, world, cx)
     }
 }
@@ -137,15 +141,15 @@ impl TwoHeads {
     }
 
     /// What π and Q say of B states.
-    fn say(&self, observation: &Observation) -> Result<(Heads, Values)> {
+    fn say(&self, observation: &Observation) -> Result<(Heads, QOutput)> {
         let (policy, values) = self.policy.heads_beside(&self.values, &states(&self.policy, observation)?)?;
-        Ok((policy, Values::of(&values, self.unit)?))
+        Ok((policy, QOutput::of(&values, self.unit)?))
     }
 }
 
 struct Learner<'c> {
     config: &'c Sqn,
-    log: Replay,
+    log: ReplayBuffer,
     learned: TwoHeads,
     policy_adam: AdamW,
     values_adam: AdamW,
@@ -153,7 +157,7 @@ struct Learner<'c> {
 }
 
 impl PolicyLearner for Learner<'_> {
-    fn update(&mut self, number: u64) -> Result<Seen> {
+    fn update(&mut self, number: u64) -> Result<UpdateMetrics> {
         let config = self.config;
         let mut draw = rng(&[config.seed, 0x599, number]);
         let transitions = self.log.sample(config.batch_size, config.gamma, 1, &mut draw);
@@ -173,8 +177,8 @@ impl PolicyLearner for Learner<'_> {
         let trained = [(&mut self.policy_adam, policy), (&mut self.values_adam, values)];
         AdamW::descend_together(trained, &loss).with_context(|| format!("update {number}"))?;
         if (number + 1).is_multiple_of(config.target_period) {
-            target::renew(self.slow.policy.params(), self.learned.policy.params())?;
-            target::renew(self.slow.values.params(), self.learned.values.params())?;
+            target_network::renew(self.slow.policy.params(), self.learned.policy.params())?;
+            target_network::renew(self.slow.values.params(), self.learned.values.params())?;
         }
         Ok(vec![
             ("imitation_loss", f64::from(imitation.to_scalar::<f32>()?)),
@@ -184,20 +188,20 @@ impl PolicyLearner for Learner<'_> {
     fn policy(&self) -> Result<TensorFile> {
         self.learned.policy.export()
     }
-    fn trained(&mut self) -> Trained<'_> {
+    fn trained(&mut self) -> Modules<'_> {
         vec![
             ("policy", self.learned.policy.params(), &mut self.policy_adam),
             ("values", self.learned.values.params(), &mut self.values_adam),
         ]
     }
     fn kept(&self) -> Result<BTreeMap<String, Array>> {
-        let mut kept = target::export("target.policy.", self.slow.policy.params())?;
-        kept.extend(target::export("target.values.", self.slow.values.params())?);
+        let mut kept = target_network::export("target.policy.", self.slow.policy.params())?;
+        kept.extend(target_network::export("target.values.", self.slow.values.params())?);
         Ok(kept)
     }
     fn restore(&mut self, kept: &BTreeMap<String, Array>) -> Result<()> {
-        target::import("target.policy.", self.slow.policy.params(), kept)?;
-        target::import("target.values.", self.slow.values.params(), kept)
+        target_network::import("target.policy.", self.slow.policy.params(), kept)?;
+        target_network::import("target.values.", self.slow.values.params(), kept)
     }
 }
 
@@ -208,7 +212,7 @@ mod tests {
     use super::*;
     use crate::env::cluster_world;
     use crate::nn::{Encoder, GruEncoder};
-    use crate::rl::conformance::{Subject, assert_keeps_the_contract, demonstrated_cycles, small_network, with};
+    use crate::rl::conformance::{ContractCase, assert_keeps_the_contract, demonstrated_cycles, small_network, with};
 
     fn solver() -> Sqn {
         Sqn { iterations: 300, learning_rate: 0.01, network: small_network(), ..Sqn::default() }
@@ -216,12 +220,12 @@ mod tests {
 
     #[test]
     fn it_keeps_the_contract_of_learners() {
-        assert_keeps_the_contract(&Subject {
+        assert_keeps_the_contract(&ContractCase {
             short: Sqn { iterations: 5, batch_size: 9, target_period: 2, ..solver() },
             untrained: Sqn { iterations: 0, ..solver() },
             solver: solver(),
             updates: 5,
-            inputs: |world, demonstrations| Logged { world, demonstrations },
+            inputs: |world, demonstrations| Offline { world, demonstrations },
             // What a state is worth is told by the head of Q.
             still: &["critic."],
             refused: vec![
@@ -286,7 +290,7 @@ mod tests {
         let world = cluster_world(&[5.0, 4.0, 3.0], 2, 2, 8, 2);
         let policy = |value_loss: f64| {
             let folder = tempfile::tempdir().unwrap();
-            let inputs = Logged { demonstrations: demonstrated_cycles(&world, &[&[0, 2, 4]]), world: world.clone() };
+            let inputs = Offline { demonstrations: demonstrated_cycles(&world, &[&[0, 2, 4]]), world: world.clone() };
             let stage = Sqn { iterations: 3, value_loss, ..solver() };
             stage.run(inputs, &Context::detached(folder.path())).unwrap().policy
         };

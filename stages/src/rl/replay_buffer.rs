@@ -8,13 +8,13 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
 use super::batch::Batch;
-use super::demonstration::Demonstration;
+use super::dataset::Demonstration;
 use crate::artifact::{Array, Demonstrations, World};
 use crate::env::Observation;
 
 /// One episode.
 #[derive(Clone, Debug, PartialEq)]
-struct Kept {
+struct StoredEpisode {
     user: u32,
     items: Vec<u32>,
     /// What the world paid: a part of the states.
@@ -27,13 +27,13 @@ struct Kept {
 
 /// The last episodes, whole, so that states and n-step returns are made when they are wanted and take no room.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Replay {
+pub struct ReplayBuffer {
     capacity: usize,
     /// No state, of that window and masked as the world's rules say.
     empty: Observation,
     horizon: usize,
     padding: u32,
-    episodes: VecDeque<Kept>,
+    episodes: VecDeque<StoredEpisode>,
 }
 
 /// N transitions (s, a, R, s′).
@@ -63,7 +63,7 @@ impl Transitions {
     }
 }
 
-impl Replay {
+impl ReplayBuffer {
     /// An empty one for `capacity` episodes in that world, with states of the last `window` items.
     #[must_use]
     pub fn new(capacity: usize, window: usize, world: &World) -> Self {
@@ -78,7 +78,7 @@ impl Replay {
     /// See [`Demonstration::all`].
     pub fn of_demonstrations(demonstrations: &Demonstrations, window: usize, world: &World) -> Result<Self> {
         let mut replay = Self::new(demonstrations.trajectories.len(), window, world);
-        let kept = |Demonstration { user, items, rewards, training_rewards, terminal }| Kept {
+        let kept = |Demonstration { user, items, rewards, training_rewards, terminal }| StoredEpisode {
             user,
             items,
             rewards,
@@ -94,7 +94,7 @@ impl Replay {
         let mut start = 0;
         for &length in &batch.lengths {
             let rows = start..start + length;
-            self.episodes.push_back(Kept {
+            self.episodes.push_back(StoredEpisode {
                 user: batch.observation.user[start],
                 items: batch.actions[rows.clone()].to_vec(),
                 rewards: batch.rewards[rows.clone()].to_vec(),
@@ -138,7 +138,7 @@ impl Replay {
             discounts: vec![],
         };
         for (episode, step) in places {
-            let Kept { user, items, rewards, paid, terminal } = &self.episodes[episode];
+            let StoredEpisode { user, items, rewards, paid, terminal } = &self.episodes[episode];
             let last = (step + n_step).min(items.len());
             let sum = paid[step..last].iter().rev().fold(0.0, |sum, &r| f64::from(r) + gamma * sum);
             found.now.push(*user, &items[..step], &rewards[..step], self.horizon, self.padding);
@@ -160,7 +160,7 @@ impl Replay {
     #[must_use]
     pub fn export(&self) -> BTreeMap<String, Array> {
         let flat = |values: Vec<f32>| Array::new(&[values.len()], values);
-        let of_steps = |pick: fn(&Kept) -> Vec<f32>| flat(self.episodes.iter().flat_map(pick).collect());
+        let of_steps = |pick: fn(&StoredEpisode) -> Vec<f32>| flat(self.episodes.iter().flat_map(pick).collect());
         BTreeMap::from([
             ("users".to_owned(), flat(self.episodes.iter().map(|e| e.user as f32).collect())),
             ("lengths".to_owned(), flat(self.episodes.iter().map(|e| e.items.len() as f32).collect())),
@@ -170,7 +170,7 @@ impl Replay {
         ])
     }
 
-    /// Goes back to what [`Replay::export`] gave, of which `arrays` hold the names after `prefix`.
+    /// Goes back to what [`ReplayBuffer::export`] gave, of which `arrays` hold the names after `prefix`.
     pub fn import(&mut self, arrays: &BTreeMap<String, Array>, prefix: &str) -> Result<()> {
         let get = |name: &str| {
             arrays
@@ -185,7 +185,7 @@ impl Replay {
             let rows = start..start + length as usize;
             let part =
                 |array: &Array| array.data.get(rows.clone()).context("a replay that ends early").map(<[f32]>::to_vec);
-            self.episodes.push_back(Kept {
+            self.episodes.push_back(StoredEpisode {
                 user: user as u32,
                 items: part(items)?.into_iter().map(|item| item as u32).collect(),
                 rewards: part(rewards)?,
@@ -228,7 +228,7 @@ mod tests {
 
     #[test]
     fn transitions_agree_with_hand_computed_values() {
-        let mut replay = Replay::new(5, 2, &world());
+        let mut replay = ReplayBuffer::new(5, 2, &world());
         replay.add(&batch(), &[1.0, 2.0, 4.0, 8.0]);
         let found = replay.transitions([(0, 0), (0, 1), (0, 2), (1, 0)].into_iter(), 0.5, 2);
         assert_eq!(found.actions, [0, 2, 4, 5]);
@@ -239,10 +239,10 @@ mod tests {
         assert_eq!(found.next.progress[0], 0.2);
     }
 
-    fn demonstrated(items: &[u32], world: &World) -> Replay {
+    fn demonstrated(items: &[u32], world: &World) -> ReplayBuffer {
         let step = |&item: &u32| Step { item, reward: 4.0, candidates: vec![], scores: vec![], call: String::new() };
         let trajectory = Trajectory { user: 3, steps: items.iter().map(step).collect(), end: Termination::Horizon };
-        Replay::of_demonstrations(&Demonstrations { trajectories: vec![trajectory] }, 2, world).unwrap()
+        ReplayBuffer::of_demonstrations(&Demonstrations { trajectories: vec![trajectory] }, 2, world).unwrap()
     }
 
     #[test]
@@ -263,7 +263,7 @@ mod tests {
 
     #[test]
     fn old_episodes_are_forgotten_and_a_checkpoint_keeps_all() {
-        let mut replay = Replay::new(3, 2, &world());
+        let mut replay = ReplayBuffer::new(3, 2, &world());
         replay.add(&batch(), &[1.0, 2.0, 4.0, 8.0]);
         replay.add(&batch(), &[0.0; 4]);
         assert_eq!(
@@ -271,7 +271,7 @@ mod tests {
             (3, 5),
             "the first of four is gone"
         );
-        let mut again = Replay::new(3, 2, &world());
+        let mut again = ReplayBuffer::new(3, 2, &world());
         let named = |(name, array): (String, Array)| (format!("replay.{name}"), array);
         again.import(&replay.export().into_iter().map(named).collect(), "replay.").unwrap();
         assert_eq!(again, replay);
@@ -279,7 +279,7 @@ mod tests {
 
     #[test]
     fn samples_come_evenly_from_all_steps() {
-        let mut replay = Replay::new(3, 2, &world());
+        let mut replay = ReplayBuffer::new(3, 2, &world());
         replay.add(&batch(), &[1.0; 4]);
         let mut counts = [0; 6];
         for item in replay.sample(4000, 0.9, 1, &mut rng(&[1])).actions {

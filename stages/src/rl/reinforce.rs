@@ -14,18 +14,18 @@ use serde::{Deserialize, Serialize};
 
 use super::advantage::{n_step_returns, normalised};
 use super::batch::Batch;
-use super::checks::{self, Checked};
-use super::learner::{Plan, Seen, Trained, train};
+use super::learner::{Modules, TrainingPlan, UpdateMetrics, train};
+use super::validation::{self, Validation};
 use super::{NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{TensorFile, World};
 use crate::env::{Student, states};
 use crate::nn::schedule::to_a_tenth;
 use crate::nn::{ActorCritic, AdamW, Choice, device, rng};
 
-/// `rl.skeleton`. (Each field: meaning, unit, range, where its default comes from; this is the schema and the help of errors.)
+/// `rl.reinforce`. (Each field: meaning, unit, range, where its default comes from; this is the schema and the help of errors.)
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct Skeleton {
+pub struct Reinforce {
     /// Updates, each of one batch of episodes.
     pub iterations: u64,
     /// Episodes an update.
@@ -44,7 +44,7 @@ pub struct Skeleton {
     pub seed: u64,
 }
 
-impl Default for Skeleton {
+impl Default for Reinforce {
     fn default() -> Self {
         Self {
             iterations: 300,
@@ -67,8 +67,8 @@ pipeline::ports! {
     }
 }
 
-impl Stage for Skeleton {
-    const KIND: &'static str = "rl.skeleton";
+impl Stage for Reinforce {
+    const KIND: &'static str = "rl.reinforce";
     /// 1: first. (Raised when equal settings on equal inputs give another result.)
     const VERSION: u32 = 1;
     const ABOUT: &'static str = "train a policy by REINFORCE on a world";
@@ -77,13 +77,13 @@ impl Stage for Skeleton {
     type Inputs = Inputs;
     type Outputs = Outputs;
 
-    fn check(&self) -> Checked {
-        checks::episodes(self.episodes)?;
-        checks::discount("gamma", self.gamma)?;
-        checks::weight("entropy", self.entropy)?;
-        checks::step_size("learning_rate", self.learning_rate)?;
-        checks::checkpoints(self.checkpoint_every)?;
-        checks::below("network", self.network.check())
+    fn check(&self) -> Validation {
+        validation::episodes(self.episodes)?;
+        validation::discount("gamma", self.gamma)?;
+        validation::weight("entropy", self.entropy)?;
+        validation::step_size("learning_rate", self.learning_rate)?;
+        validation::checkpoints(self.checkpoint_every)?;
+        validation::below("network", self.network.check())
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
@@ -91,7 +91,7 @@ impl Stage for Skeleton {
         let policy = self.network.build(world, self.seed, &device::of(cx)?)?;
         let adam = AdamW::new(policy.params(), self.learning_rate, 0.0, 1.0)?;
         let mut learner = Learner { config: self, world, policy, adam };
-        let plan = Plan {
+        let plan = TrainingPlan {
             kind: Self::KIND,
             updates: self.iterations,
             unit: "updates",
@@ -102,14 +102,14 @@ impl Stage for Skeleton {
 }
 
 struct Learner<'a> {
-    config: &'a Skeleton,
+    config: &'a Reinforce,
     world: &'a World,
     policy: ActorCritic,
     adam: AdamW,
 }
 
 impl PolicyLearner for Learner<'_> {
-    fn update(&mut self, number: u64) -> Result<Seen> {
+    fn update(&mut self, number: u64) -> Result<UpdateMetrics> {
         let config = self.config;
         // All that is random comes from (seed, a number of this purpose alone, update): so a resumed run draws the same.
         let draw = rng(&[config.seed, 0x53e1, number]);
@@ -135,7 +135,7 @@ impl PolicyLearner for Learner<'_> {
     fn policy(&self) -> Result<TensorFile> {
         self.policy.export()
     }
-    fn trained(&mut self) -> Trained<'_> {
+    fn trained(&mut self) -> Modules<'_> {
         vec![("policy", self.policy.params(), &mut self.adam)]
     }
 }
@@ -152,21 +152,21 @@ mod tests {
     use super::*;
     use crate::nn::choice;
     use crate::nn::gradient_check::assert_finite_differences;
-    use crate::rl::conformance::{Subject, assert_keeps_the_contract, small_network, with};
+    use crate::rl::conformance::{ContractCase, assert_keeps_the_contract, small_network, with};
 
     #[test]
     fn it_keeps_the_contract_of_learners() {
-        let solver = Skeleton { learning_rate: 0.01, network: small_network(), ..Skeleton::default() };
-        assert_keeps_the_contract(&Subject {
-            short: Skeleton { iterations: 5, episodes: 4, ..solver.clone() },
-            untrained: Skeleton { iterations: 0, ..solver.clone() },
+        let solver = Reinforce { learning_rate: 0.01, network: small_network(), ..Reinforce::default() };
+        assert_keeps_the_contract(&ContractCase {
+            short: Reinforce { iterations: 5, episodes: 4, ..solver.clone() },
+            untrained: Reinforce { iterations: 0, ..solver.clone() },
             solver,
             updates: 5,
             inputs: |world, _| Inputs { world },
             // There is no critic.
             still: &["critic."],
             refused: vec![
-                (with(|c: &mut Skeleton| c.episodes = 0), "episodes"),
+                (with(|c: &mut Reinforce| c.episodes = 0), "episodes"),
                 (with(|c| c.gamma = 1.5), "gamma"),
                 (with(|c| c.entropy = -1.0), "entropy"),
                 (with(|c| c.learning_rate = 0.0), "learning_rate"),

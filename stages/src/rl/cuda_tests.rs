@@ -3,7 +3,7 @@
 use pipeline::Stage;
 
 use super::conformance::{demonstrated_cycles, small_network};
-use super::inputs::{Imitating, InWorld, Logged};
+use super::inputs::{Offline, Online, OnlineWithDemos};
 use super::{A2c, Bcq, BehaviourCloning, C51, Cql, Crr, Dqn, IlRec, Iql, Outputs, Ppo, Sac, Sqn, bc, ilrec};
 use crate::artifact::{Demonstrations, World};
 use crate::env::cluster_world;
@@ -51,56 +51,56 @@ fn bc_over_a_sample_trains_alike() {
 #[test]
 fn cql_trains_alike() {
     let stage = Cql { iterations: 3, batch_size: 16, target_period: 2, network: small_network(), ..Cql::default() };
-    alike(&stage, |world, demonstrations| Logged { world, demonstrations });
+    alike(&stage, |world, demonstrations| Offline { world, demonstrations });
 }
 
 #[test]
 fn bcq_trains_alike() {
     let stage = Bcq { iterations: 3, batch_size: 16, target_period: 2, network: small_network(), ..Bcq::default() };
-    alike(&stage, |world, demonstrations| Logged { world, demonstrations });
+    alike(&stage, |world, demonstrations| Offline { world, demonstrations });
 }
 
 #[test]
 fn crr_trains_alike() {
     let stage = Crr { iterations: 3, batch_size: 16, target_period: 2, network: small_network(), ..Crr::default() };
-    alike(&stage, |world, demonstrations| Logged { world, demonstrations });
+    alike(&stage, |world, demonstrations| Offline { world, demonstrations });
 }
 
 #[test]
 fn iql_trains_alike() {
     let stage = Iql { iterations: 3, batch_size: 16, target_period: 2, network: small_network(), ..Iql::default() };
-    alike(&stage, |world, demonstrations| Logged { world, demonstrations });
+    alike(&stage, |world, demonstrations| Offline { world, demonstrations });
 }
 
 #[test]
 fn sqn_trains_alike() {
     let stage = Sqn { iterations: 3, batch_size: 16, target_period: 2, network: small_network(), ..Sqn::default() };
-    alike(&stage, |world, demonstrations| Logged { world, demonstrations });
+    alike(&stage, |world, demonstrations| Offline { world, demonstrations });
 }
 
 #[test]
 fn dqn_trains_alike() {
     let stage = Dqn { iterations: 3, episodes: 4, gradient_steps: 2, network: small_network(), ..Dqn::default() };
-    alike(&stage, |world, _| InWorld { world, reward: None });
+    alike(&stage, |world, _| Online { world, reward: None });
 }
 
 #[test]
 fn sac_trains_alike() {
     let stage = Sac { iterations: 3, episodes: 4, gradient_steps: 2, network: small_network(), ..Sac::default() };
-    alike(&stage, |world, _| InWorld { world, reward: None });
+    alike(&stage, |world, _| Online { world, reward: None });
 }
 
 #[test]
 fn c51_trains_alike() {
     let stage =
         C51 { iterations: 3, episodes: 4, gradient_steps: 2, atoms: 11, network: small_network(), ..C51::default() };
-    alike(&stage, |world, _| InWorld { world, reward: None });
+    alike(&stage, |world, _| Online { world, reward: None });
 }
 
 #[test]
 fn a2c_trains_alike() {
     let stage = A2c { iterations: 3, episodes: 4, network: small_network(), ..A2c::default() };
-    alike(&stage, |world, demonstrations| Imitating {
+    alike(&stage, |world, demonstrations| OnlineWithDemos {
         world,
         reward: None,
         demonstrations: Some(demonstrations),
@@ -111,7 +111,7 @@ fn a2c_trains_alike() {
 #[test]
 fn ppo_trains_alike() {
     let stage = Ppo { iterations: 3, episodes: 4, batch_size: 16, network: small_network(), ..Ppo::default() };
-    alike(&stage, |world, demonstrations| Imitating {
+    alike(&stage, |world, demonstrations| OnlineWithDemos {
         world,
         reward: None,
         demonstrations: Some(demonstrations),

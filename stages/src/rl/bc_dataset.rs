@@ -6,15 +6,15 @@ use pipeline::Requirement;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-use super::demonstration::Demonstration;
-use super::weighted::weighted_loss;
+use super::advantage_weighted::weighted_loss;
+use super::dataset::Demonstration;
 use crate::artifact::{Demonstrations, Weights, World};
 use crate::env::{Observation, states, states_among};
 use crate::nn::ActorCritic;
 use crate::nn::sampled::Proposal;
 
 /// What the expert did in each state, in the order of the demonstrations: N pairs.
-pub struct Demonstrated {
+pub struct BcDataset {
     /// `[N]` states.
     pub observation: Observation,
     /// `[N]` items.
@@ -23,7 +23,7 @@ pub struct Demonstrated {
     pub weights: Vec<f32>,
 }
 
-impl Demonstrated {
+impl BcDataset {
     /// Pairs with states of the last `window` items. Without weights each counts 1.
     ///
     /// # Errors
@@ -52,10 +52,10 @@ impl Demonstrated {
         Ok(pairs)
     }
 
-    /// Pairs for a learner that imitates beside learning: those of [`Demonstrated::new`] where `imitation` is above 0.
+    /// Pairs for a learner that imitates beside learning: those of [`BcDataset::new`] where `imitation` is above 0.
     ///
     /// # Errors
-    /// When there is something to imitate by, but nothing to imitate; and see [`Demonstrated::new`]: weights of other steps are
+    /// When there is something to imitate by, but nothing to imitate; and see [`BcDataset::new`]: weights of other steps are
     /// refused even where nothing is imitated.
     pub fn wanted(
         imitation: f64,
@@ -112,7 +112,7 @@ impl Demonstrated {
     /// The same by a softmax over `negatives` draws from `proposal`, one sample for all of the rows.
     ///
     /// # Errors
-    /// See [`Demonstrated::imitation_loss`]; and when the proposal is of another catalogue.
+    /// See [`BcDataset::imitation_loss`]; and when the proposal is of another catalogue.
     pub fn sampled_imitation_loss(
         &self,
         network: &ActorCritic,
@@ -183,7 +183,7 @@ mod tests {
             weight: vec![0.5, 1.5, 1.0, 0.5, 1.5, 1.0],
             demonstrations: demonstrations.digest(),
         };
-        let pairs = |weights: &Weights| Demonstrated::new(&demonstrations, Some(weights), &world, 2);
+        let pairs = |weights: &Weights| BcDataset::new(&demonstrations, Some(weights), &world, 2);
         assert_eq!(pairs(&weights).unwrap().weights, weights.weight);
         let refused = |weights: Weights, wanted: &str| {
             let error = pairs(&weights).err().unwrap().to_string();
@@ -199,7 +199,7 @@ mod tests {
         rewarded.trajectories[1].steps[2].reward += 1.0;
         let of_others = Weights { demonstrations: rewarded.digest(), ..weights.clone() };
         refused(of_others.clone(), "the steps at `weights` are not those at `demonstrations`");
-        let idle = Demonstrated::wanted(0.0, Some(&demonstrations), Some(&of_others), &world, 2);
+        let idle = BcDataset::wanted(0.0, Some(&demonstrations), Some(&of_others), &world, 2);
         assert!(idle.is_err(), "a wrong wiring is refused where nothing is imitated, too");
         refused(Weights { weight: vec![1.0; 5], ..weights.clone() }, "5 weights for 6 demonstrated steps");
         let nan = vec![1.0, 1.0, 1.0, 1.0, f32::NAN, 1.0];

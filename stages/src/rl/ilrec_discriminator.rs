@@ -9,7 +9,7 @@ use anyhow::Result;
 use candle_core::{Device, Tensor};
 
 use super::batch::Batch;
-use super::demonstrated::Demonstrated;
+use super::bc_dataset::BcDataset;
 use crate::artifact::{Array, Items, World};
 use crate::env::{Features, text_vectors};
 use crate::nn::discriminator::{Rows, Shape};
@@ -20,7 +20,7 @@ use crate::nn::{AdamW, DiscriminatorSettings, Opponent, Params, RewardForm, Told
 const USUAL_STEPS: u64 = 2;
 
 /// The discriminator with what it learns from.
-pub struct Adversary<'w> {
+pub struct IlRecDiscriminator<'w> {
     settings: DiscriminatorSettings,
     features: Features<'w>,
     opponent: Opponent,
@@ -30,12 +30,12 @@ pub struct Adversary<'w> {
     played: Vec<Tensor>,
 }
 
-impl<'w> Adversary<'w> {
+impl<'w> IlRecDiscriminator<'w> {
     /// A new one on that device against the expert of `pairs`, which reads the texts of `items` where there are some.
     pub fn new(
         device: &Device,
         settings: &DiscriminatorSettings,
-        pairs: &Demonstrated,
+        pairs: &BcDataset,
         world: &'w World,
         items: Option<&Items>,
         seed: u64,
@@ -104,7 +104,7 @@ impl<'w> Adversary<'w> {
         self.played.iter().enumerate().map(named).collect()
     }
 
-    /// Goes back to what [`Adversary::kept`] gave.
+    /// Goes back to what [`IlRecDiscriminator::kept`] gave.
     pub fn restore(&mut self, kept: &BTreeMap<String, Array>) -> Result<()> {
         let rounds = kept.iter().filter(|(name, _)| name.starts_with("played."));
         self.played = rounds.map(|(_, array)| Ok(to_tensor(array)?.to_device(&self.device)?)).collect::<Result<_>>()?;
