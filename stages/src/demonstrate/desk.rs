@@ -8,7 +8,9 @@ use anyhow::{Context as _, Result, bail};
 use pipeline::checkpointing::ValueStore;
 
 use crate::artifact::{Call, Failure};
-use crate::llm::{Answer, Failed, Llm, Player, Reading, Request, Writing, key, vectors_of};
+use crate::llm::{
+    Answer, ChoiceRequest, CompletionRequest, Conversation, FailedCall, Llm, ParsedChoice, cached_embeddings, key,
+};
 
 /// So many failed questions before the first answer mean that it is not the questions.
 const HOPELESS: u64 = 5;
@@ -52,26 +54,34 @@ impl<'a> Desk<'a> {
 
     /// The reading of the model's answer, the call behind it and then those that the reading needed. A failed call chooses
     /// nothing.
-    pub fn choose(&self, player: &mut dyn Player, request: &Request) -> Result<(Reading, Vec<Arc<Call>>)> {
-        let mut calls = vec![self.answer(player, request)?];
+    pub fn choose(
+        &self,
+        conversation: &mut dyn Conversation,
+        request: &ChoiceRequest,
+    ) -> Result<(ParsedChoice, Vec<Arc<Call>>)> {
+        let mut calls = vec![self.answer(conversation, request)?];
         for reference in self.llm.references(request) {
-            calls.push(self.answer(player, &reference)?);
+            calls.push(self.answer(conversation, &reference)?);
         }
         if calls.iter().any(|call| call.failure.is_some()) {
-            return Ok((Reading { index: None, scores: vec![] }, calls));
+            return Ok((ParsedChoice { index: None, scores: vec![] }, calls));
         }
         let references: Vec<String> = calls[1..].iter().map(|call| call.answer.clone()).collect();
-        let reading = self.llm.read(request, &calls[0].answer, &references);
+        let reading = self.llm.parse_choice(request, &calls[0].answer, &references);
         Ok((reading.with_context(|| format!("cannot read the answer of call {}", calls[0].key))?, calls))
     }
 
     /// The text that the model writes, and the call behind it. A failed call writes nothing.
-    pub fn write(&self, player: &mut dyn Player, writing: &Writing) -> Result<(String, Arc<Call>)> {
-        let call = self.kept_or_new(&writing.canonical(), || player.write(writing))?;
+    pub fn write(
+        &self,
+        conversation: &mut dyn Conversation,
+        writing: &CompletionRequest,
+    ) -> Result<(String, Arc<Call>)> {
+        let call = self.kept_or_new(&writing.canonical(), || conversation.complete(writing))?;
         if call.failure.is_some() {
             return Ok((String::new(), call));
         }
-        let text = self.llm.written(&call.answer);
+        let text = self.llm.completion_text(&call.answer);
         Ok((text.with_context(|| format!("cannot read the answer of call {}", call.key))?, call))
     }
 
@@ -80,20 +90,20 @@ impl<'a> Desk<'a> {
         let Some(embedder) = self.llm.embedder() else { return Ok(None) };
         // As for questions: two episodes that say the same pay once.
         let _turn = self.turn(&format!("vectors of {texts:?}"));
-        let found = vectors_of(embedder, &self.values, texts)?;
+        let found = cached_embeddings(embedder, &self.values, texts)?;
         self.tokens.fetch_add(found.tokens, Ordering::Relaxed);
         Ok(Some(found.vectors))
     }
 
-    fn answer(&self, player: &mut dyn Player, request: &Request) -> Result<Arc<Call>> {
-        self.kept_or_new(&request.canonical(), || player.ask(request))
+    fn answer(&self, conversation: &mut dyn Conversation, request: &ChoiceRequest) -> Result<Arc<Call>> {
+        self.kept_or_new(&request.canonical(), || conversation.choose(request))
     }
 
     fn kept_or_new(&self, canonical: &str, ask: impl FnOnce() -> Result<Answer>) -> Result<Arc<Call>> {
         let key = key(&self.identity, canonical);
         // What has no number of its own (a recording) plays on threads that others' work shares: who waits for one of them there
         // may wait for himself. Its answers cost nothing.
-        let _turn = self.llm.at_once().map(|_| self.turn(&key));
+        let _turn = self.llm.max_concurrency().map(|_| self.turn(&key));
         if let Some(call) = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
             return Ok(call.clone());
         }
@@ -104,7 +114,7 @@ impl<'a> Desk<'a> {
             None => match ask() {
                 Ok(new) => (new.text, Some(new.tokens)),
                 Err(error) => {
-                    let Failed { status, reason, raw } = error.downcast()?;
+                    let FailedCall { status, reason, raw } = error.downcast()?;
                     self.despair(&reason)?;
                     failure = Some(Failure { status, reason });
                     (raw, None)
@@ -151,8 +161,8 @@ impl<'a> Desk<'a> {
         let mut beside = 0;
         while let Some(bytes) = self.values.get(&place)? {
             let answer = text(key, bytes)?;
-            let lacking = self.llm.lacking(canonical, &answer);
-            if lacking.with_context(|| format!("cannot read the answer of call {key}"))?.is_none() {
+            let failure = self.llm.answer_failure(canonical, &answer);
+            if failure.with_context(|| format!("cannot read the answer of call {key}"))?.is_none() {
                 return Ok((place, Some(answer)));
             }
             beside += 1;

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 
 use super::episode::Played;
 use crate::artifact::{Call, EpisodeUsage, Failure, LlmUsage};
-use crate::llm::{Llm, Tokens};
+use crate::llm::{Llm, TokenUsage};
 
 /// The efforts of episodes in their order. A call that several of them used counts with the first of them. One that was refused
 /// took no tokens; of one that failed otherwise they are those that its answer tells, else not known, for it may have been billed.
@@ -15,14 +15,14 @@ use crate::llm::{Llm, Tokens};
 pub(super) fn efforts(played: &[Played], llm: &dyn Llm) -> Result<LlmUsage> {
     let mut seen: BTreeSet<&str> = BTreeSet::new();
     let effort = |played: &Played, new: Vec<&Call>| -> Result<EpisodeUsage> {
-        let mut tokens = Some(Tokens::default());
+        let mut tokens = Some(TokenUsage::default());
         for call in &new {
             let counted = match &call.failure {
-                Some(Failure { status: Some(status), .. }) if *status != 200 => Some(Tokens::default()),
+                Some(Failure { status: Some(status), .. }) if *status != 200 => Some(TokenUsage::default()),
                 // Of what came in place of an answer only the beginning may be kept, which tells nothing.
-                Some(_) => llm.tokens(&call.request, &call.answer).ok().flatten(),
+                Some(_) => llm.count_tokens(&call.request, &call.answer).ok().flatten(),
                 None => llm
-                    .tokens(&call.request, &call.answer)
+                    .count_tokens(&call.request, &call.answer)
                     .with_context(|| format!("count the tokens of call {}", call.key))?,
             };
             tokens = tokens.zip(counted).map(|(sum, new)| sum + new);
@@ -30,8 +30,8 @@ pub(super) fn efforts(played: &[Played], llm: &dyn Llm) -> Result<LlmUsage> {
         Ok(EpisodeUsage {
             user: played.trajectory.user,
             calls: new.len() as u32,
-            tokens_read: tokens.map(|tokens| tokens.read),
-            tokens_written: tokens.map(|tokens| tokens.written),
+            tokens_read: tokens.map(|tokens| tokens.prompt),
+            tokens_written: tokens.map(|tokens| tokens.completion),
         })
     };
     let mut efforts = Vec::new();
@@ -48,7 +48,7 @@ mod tests {
 
     use super::*;
     use crate::artifact::{Termination, Trajectory};
-    use crate::llm::{Players, Reading, Request};
+    use crate::llm::{ChoiceRequest, ConversationFactory, ParsedChoice};
 
     /// Reads a token a byte of the question and writes one a byte of the answer; says nothing of an empty answer.
     struct ByBytes;
@@ -57,23 +57,23 @@ mod tests {
         fn identity(&self) -> String {
             "bytes".into()
         }
-        fn at_once(&self) -> Option<usize> {
+        fn max_concurrency(&self) -> Option<usize> {
             None
         }
-        fn players<'a>(&'a self, _: &str) -> Result<Players<'a>> {
+        fn conversations<'a>(&'a self, _: &str) -> Result<ConversationFactory<'a>> {
             anyhow::bail!("asked to play")
         }
-        fn references(&self, _: &Request) -> Vec<Request> {
+        fn references(&self, _: &ChoiceRequest) -> Vec<ChoiceRequest> {
             vec![]
         }
-        fn read(&self, _: &Request, _: &str, _: &[String]) -> Result<Reading> {
+        fn parse_choice(&self, _: &ChoiceRequest, _: &str, _: &[String]) -> Result<ParsedChoice> {
             anyhow::bail!("asked to read")
         }
-        fn written(&self, answer: &str) -> Result<String> {
+        fn completion_text(&self, answer: &str) -> Result<String> {
             Ok(answer.to_owned())
         }
-        fn tokens(&self, request: &str, answer: &str) -> Result<Option<Tokens>> {
-            let tokens = Tokens { read: request.len() as u64, written: answer.len() as u64 };
+        fn count_tokens(&self, request: &str, answer: &str) -> Result<Option<TokenUsage>> {
+            let tokens = TokenUsage { prompt: request.len() as u64, completion: answer.len() as u64 };
             Ok((!answer.is_empty()).then_some(tokens))
         }
     }

@@ -12,7 +12,7 @@ use super::roles::{Roles, first_line, number};
 use crate::artifact::{Call, Candidates, Memory, Step, Trajectory, World};
 use crate::env::{Episodes, candidates};
 use crate::ground::{Grounder, Grounding, How};
-use crate::llm::{Failed, Player};
+use crate::llm::{Conversation, FailedCall};
 
 /// How many items that went well, and badly, a prompt names.
 const ADVISED: usize = 3;
@@ -88,7 +88,7 @@ struct Decision {
 struct Playing<'a> {
     table: &'a Table<'a>,
     user: u32,
-    player: &'a mut dyn Player,
+    conversation: &'a mut dyn Conversation,
     episodes: Episodes<'a>,
     recalled: &'a Recalled,
     begin: Vec<String>,
@@ -106,7 +106,7 @@ impl Table<'_> {
         user: u32,
         liked: &[u32],
         recalled: &Recalled,
-        player: &mut dyn Player,
+        conversation: &mut dyn Conversation,
     ) -> Result<Option<Played>> {
         let mut begin = self.roles.prompt.begin(liked)?;
         if !recalled.reflections.is_empty() {
@@ -116,7 +116,7 @@ impl Table<'_> {
         let trajectory = Trajectory { user, steps: vec![], end: crate::artifact::Termination::Horizon };
         let played = Played { trajectory, calls: vec![], unread: None, unvalued: 0, memories: vec![] };
         let (table, shown, value) = (self, vec![], 0.0);
-        Playing { table, user, player, episodes, recalled, begin, shown, value, played }.play_out()
+        Playing { table, user, conversation, episodes, recalled, begin, shown, value, played }.play_out()
     }
 
     /// What a name means: by its letters, else, where the model comes with vectors, by its meaning.
@@ -129,7 +129,7 @@ impl Table<'_> {
             Ok(Some(vectors)) => grounder.ground_with(said, &vectors[0]),
             Ok(None) => Ok(by_letters),
             // This one name has no vector; others may have.
-            Err(error) if error.is::<Failed>() => Ok(by_letters),
+            Err(error) if error.is::<FailedCall>() => Ok(by_letters),
             Err(error) => Err(error),
         }
     }
@@ -195,7 +195,7 @@ impl Playing<'_> {
     /// Among what is offered.
     fn choose(&mut self, told: Vec<String>, candidates: Vec<u32>) -> Result<Decision> {
         let request = self.table.roles.prompt.request(told, &candidates);
-        let (reading, used) = self.table.desk.choose(self.player, &request)?;
+        let (reading, used) = self.table.desk.choose(self.conversation, &request)?;
         let call = used[0].clone();
         self.played.calls.extend(used);
         Ok(Decision { item: reading.index.map(|index| candidates[index]), candidates, scores: reading.scores, call })
@@ -264,8 +264,8 @@ impl Playing<'_> {
         Ok(())
     }
 
-    fn write(&mut self, writing: &crate::llm::Writing) -> Result<(String, Arc<Call>)> {
-        let (text, call) = self.table.desk.write(self.player, writing)?;
+    fn write(&mut self, writing: &crate::llm::CompletionRequest) -> Result<(String, Arc<Call>)> {
+        let (text, call) = self.table.desk.write(self.conversation, writing)?;
         self.played.calls.push(call.clone());
         Ok((text, call))
     }

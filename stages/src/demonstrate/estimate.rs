@@ -9,7 +9,7 @@ use super::Demonstrate;
 use super::expert::Actor;
 use super::roles::VALUE;
 use crate::artifact::{Items, World};
-use crate::llm::Work;
+use crate::llm::Workload;
 
 /// Tokens of the fixed words: instructions of our own, how to answer, what a chat template adds.
 const WORDS: f64 = 90.0;
@@ -46,7 +46,7 @@ impl Demonstrate {
             texts.push((users, roles.reflection_tokens));
         }
         let count = texts.iter().map(|(count, _)| count).sum::<u64>();
-        let work = Work {
+        let work = Workload {
             choices,
             texts: count,
             prompt_tokens: ((choices + count) as f64 * self.prompt_tokens(horizon, items.as_ref())) as u64,

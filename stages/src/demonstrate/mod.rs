@@ -46,7 +46,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::artifact::{Array, Call, Calls, Candidates, Demonstrations, Interactions, Items, LlmUsage, Memories, World};
 use crate::ground::Grounder;
-use crate::llm::{Failed, Llm, LlmConfig, Recorded};
+use crate::llm::{FailedCall, Llm, LlmConfig, RecordedCall};
 use crate::nn::rng;
 use desk::Desk;
 use episode::{HOPELESS, Played, Sense, Table};
@@ -250,7 +250,7 @@ impl Demonstrate {
         let desk = Desk::new(llm, ValueStore::open(cx.calls())?);
         let users = self.choose_users(world.users());
         let favourites = favourites(&inputs.train, world.users(), self.liked);
-        let players = llm.players(&prompt.opening)?;
+        let conversations = llm.conversations(&prompt.opening)?;
 
         let start = Instant::now();
         let bar = cx.bar("decisions", Some((users.len() * world.rules.horizon) as u64), "decisions");
@@ -284,8 +284,10 @@ impl Demonstrate {
             sense: (self.min_success > 0.0).then(Sense::default),
         };
         let mut recall = Recall::new(&self.roles, world, inputs.memories.as_ref());
-        let pool =
-            llm.at_once().map(|players| rayon::ThreadPoolBuilder::new().num_threads(players).build()).transpose()?;
+        let pool = llm
+            .max_concurrency()
+            .map(|conversations| rayon::ThreadPoolBuilder::new().num_threads(conversations).build())
+            .transpose()?;
         // Who remembers nothing need not wait for anybody.
         let batch = if self.expert.reflects() { self.roles.batch } else { users.len() };
         let mut played: Vec<Played> = Vec::new();
@@ -299,7 +301,7 @@ impl Demonstrate {
                 recall.meet(batch, &beginning, &vectors)?;
             }
             let play = |&user: &u32| -> Result<Option<Played>> {
-                let played = table.play(user, &favourites[user as usize], &recall.of(user), &mut *players());
+                let played = table.play(user, &favourites[user as usize], &recall.of(user), &mut *conversations());
                 match &played {
                     // The bar counts to the horizon; what an early end saved is done too.
                     Ok(Some(played)) => bar.inc((world.rules.horizon - played.trajectory.steps.len()) as u64),
@@ -318,7 +320,7 @@ impl Demonstrate {
             played.extend(new);
         }
         tell(&played, &desk, !self.llm.replays(), start, cx);
-        llm.spent()?.into_iter().for_each(|spent| cx.note("spent", spent));
+        llm.spending()?.into_iter().for_each(|spent| cx.note("spent", spent));
         self.readable(&played)?;
         let trajectories = played.iter().map(|played| played.trajectory.clone()).collect();
         Ok(Outputs {
@@ -456,15 +458,15 @@ fn tell(played: &[Played], desk: &Desk, again: bool, start: Instant, cx: &Contex
 }
 
 /// Calls as a model that replays them knows them.
-fn recorded(calls: Option<&Calls>) -> Vec<Recorded> {
-    let record = |call: &Call| Recorded {
+fn recorded(calls: Option<&Calls>) -> Vec<RecordedCall> {
+    let record = |call: &Call| RecordedCall {
         model: call.model.clone(),
         request: call.request.clone(),
         answer: call.failure.as_ref().map_or_else(
             || Ok(call.answer.clone()),
             |failure| {
                 let (status, reason) = (failure.status, failure.reason.clone());
-                Err(Failed { status, reason, raw: call.answer.clone() })
+                Err(FailedCall { status, reason, raw: call.answer.clone() })
             },
         ),
     };

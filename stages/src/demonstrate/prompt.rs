@@ -8,7 +8,7 @@ use minijinja::{Environment, Value, context};
 
 use super::templates::Prompts;
 use crate::artifact::{Interactions, Items};
-use crate::llm::Request;
+use crate::llm::ChoiceRequest;
 
 /// The longest name of an item, in characters.
 const LONGEST_NAME: usize = 200;
@@ -90,9 +90,9 @@ impl Prompt {
     }
 
     /// Asks for one of `candidates` after what was told.
-    pub fn request(&self, told: Vec<String>, candidates: &[u32]) -> Request {
+    pub fn request(&self, told: Vec<String>, candidates: &[u32]) -> ChoiceRequest {
         let options = candidates.iter().map(|&item| self.name(item).to_owned()).collect();
-        Request { context: told, cue: self.cue.clone(), options }
+        ChoiceRequest { context: told, completion_prefix: self.cue.clone(), options }
     }
 
     /// What a title that is written goes on from.
@@ -263,7 +263,7 @@ mod tests {
         );
         assert!(request.context.iter().all(|piece| piece.ends_with('\n')));
         assert_eq!(
-            (request.cue.as_str(), &request.options[..]),
+            (request.completion_prefix.as_str(), &request.options[..]),
             ("Recommended movie:", &["Fargo".into(), "Heat".into()][..])
         );
         let told = Prompt::new("movie", Some("Be bold."), &Prompts::default(), 7, &catalogue, &train).unwrap();

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::expert::{Expert, RoleSettings};
 use super::prompt::{Prompt, tame};
-use crate::llm::Writing;
+use crate::llm::CompletionRequest;
 
 /// The critic's scale.
 const VALUES: (i32, i32) = (-5, 5);
@@ -23,26 +23,34 @@ pub(super) struct Roles<'a> {
 
 impl Roles<'_> {
     /// Asks for a thought after what was told.
-    pub fn thought(&self, told: &[String]) -> Result<Writing> {
+    pub fn thought(&self, told: &[String]) -> Result<CompletionRequest> {
         Ok(self.line(told, self.prompt.thought_cue()?, self.settings.thought_tokens))
     }
 
     /// Asks how content the user is after what was told.
-    pub fn value(&self, told: &[String]) -> Result<Writing> {
+    pub fn value(&self, told: &[String]) -> Result<CompletionRequest> {
         let (low, high) = VALUES;
         let line = self.line(told, self.prompt.value_cue(low, high)?, VALUE);
-        Ok(Writing { integer: Some(VALUES), ..line })
+        Ok(CompletionRequest { integer: Some(VALUES), ..line })
     }
 
     /// Asks what to do otherwise after an episode.
-    pub fn reflection(&self, told: &[String], turns: usize, left: bool) -> Result<Writing> {
+    pub fn reflection(&self, told: &[String], turns: usize, left: bool) -> Result<CompletionRequest> {
         Ok(self.line(told, self.prompt.reflect_cue(turns, left)?, self.settings.reflection_tokens))
     }
 
     /// A line to write.
-    pub fn line(&self, told: &[String], cue: String, max_tokens: u32) -> Writing {
+    pub fn line(&self, told: &[String], completion_prefix: String, max_tokens: u32) -> CompletionRequest {
         let (context, temperature) = (told.to_vec(), self.settings.temperature);
-        Writing { context, cue, max_tokens, stop: "\n".to_owned(), temperature, draw: 0, integer: None }
+        CompletionRequest {
+            context,
+            completion_prefix,
+            max_tokens,
+            stop: "\n".to_owned(),
+            temperature,
+            draw: 0,
+            integer: None,
+        }
     }
 }
 
