@@ -5,16 +5,16 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result};
 
-use super::episode::Played;
+use super::episode::EpisodeResult;
 use crate::artifact::{Call, EpisodeUsage, Failure, LlmUsage};
 use crate::llm::{Llm, TokenUsage};
 
 /// The efforts of episodes in their order. A call that several of them used counts with the first of them. One that was refused
 /// took no tokens; of one that failed otherwise they are those that its answer tells, else not known, for it may have been billed.
 /// Vectors of texts are no calls.
-pub(super) fn efforts(played: &[Played], llm: &dyn Llm) -> Result<LlmUsage> {
+pub(super) fn usage_by_episode(played: &[EpisodeResult], llm: &dyn Llm) -> Result<LlmUsage> {
     let mut seen: BTreeSet<&str> = BTreeSet::new();
-    let effort = |played: &Played, new: Vec<&Call>| -> Result<EpisodeUsage> {
+    let usage = |played: &EpisodeResult, new: Vec<&Call>| -> Result<EpisodeUsage> {
         let mut tokens = Some(TokenUsage::default());
         for call in &new {
             let counted = match &call.failure {
@@ -34,12 +34,12 @@ pub(super) fn efforts(played: &[Played], llm: &dyn Llm) -> Result<LlmUsage> {
             tokens_written: tokens.map(|tokens| tokens.completion),
         })
     };
-    let mut efforts = Vec::new();
+    let mut rows = Vec::new();
     for played in played {
         let new = played.calls.iter().map(|call| &**call).filter(|call| seen.insert(&call.key)).collect();
-        efforts.push(effort(played, new)?);
+        rows.push(usage(played, new)?);
     }
-    Ok(LlmUsage(efforts))
+    Ok(LlmUsage(rows))
 }
 
 #[cfg(test)]
@@ -84,10 +84,10 @@ mod tests {
         Arc::new(Call { key, model, request: request.into(), answer: answer.into(), failure })
     }
 
-    fn played(user: u32, calls: &[&Arc<Call>]) -> Played {
+    fn played(user: u32, calls: &[&Arc<Call>]) -> EpisodeResult {
         let trajectory = Trajectory { user, steps: vec![], end: Termination::Horizon };
         let calls = calls.iter().map(|call| Arc::clone(call)).collect();
-        Played { trajectory, calls, unread: None, unvalued: 0, memories: vec![] }
+        EpisodeResult { trajectory, calls, invalid: None, unparsed_values: 0, memories: vec![] }
     }
 
     #[test]
@@ -104,20 +104,20 @@ mod tests {
             played(4, &[&empty]),
             played(5, &[&cut]),
         ];
-        let effort = |user, calls, tokens: Option<(u64, u64)>| EpisodeUsage {
+        let usage = |user, calls, tokens: Option<(u64, u64)>| EpisodeUsage {
             user,
             calls,
             tokens_read: tokens.map(|tokens| tokens.0),
             tokens_written: tokens.map(|tokens| tokens.1),
         };
         let expected = [
-            effort(3, 2, Some((4, 2))),
-            effort(1, 1, Some((6, 1))),
-            effort(2, 1, None),
-            effort(0, 0, Some((0, 0))),
-            effort(4, 1, Some((3, 4))),
-            effort(5, 1, None),
+            usage(3, 2, Some((4, 2))),
+            usage(1, 1, Some((6, 1))),
+            usage(2, 1, None),
+            usage(0, 0, Some((0, 0))),
+            usage(4, 1, Some((3, 4))),
+            usage(5, 1, None),
         ];
-        assert_eq!(efforts(&all, &ByBytes).unwrap().0, expected);
+        assert_eq!(usage_by_episode(&all, &ByBytes).unwrap().0, expected);
     }
 }
