@@ -137,7 +137,7 @@ impl Game<'_> {
         let training = Training::open(cx, "checkpoints", 1)?;
         let mut done = 0;
         if let Some((number, bytes)) = training.latest()? {
-            let networks = vec![generator.trained(), opponent.trained()];
+            let networks = vec![generator.modules(), opponent.trained()];
             let mut state = State { networks, arrays: BTreeMap::new(), curves: &mut curves };
             state.restore(&bytes)?;
             for (running, name) in [&paid, &filed].into_iter().zip(VARIANCES) {
@@ -220,7 +220,7 @@ impl Game<'_> {
                 for (running, name) in [&paid, &filed].into_iter().zip(VARIANCES) {
                     arrays.extend(running.0.get().map(|v| (name.to_owned(), Array::new(&[1], vec![v]))));
                 }
-                let networks = vec![generator.trained(), opponent.trained()];
+                let networks = vec![generator.modules(), opponent.trained()];
                 State { networks, arrays, curves: &mut curves }.save()
             })?;
         }
