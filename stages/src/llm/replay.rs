@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::openai::reply;
+use super::openai::response;
 use super::option_scorer::{self, Score};
 use super::{
     Answer, ChoiceRequest, CompletionRequest, Conversation, ConversationFactory, FailedCall, Llm, ParsedChoice,
@@ -115,21 +115,21 @@ impl Llm for ReplayLlm {
     fn parse_choice(&self, request: &ChoiceRequest, answer: &str, references: &[String]) -> Result<ParsedChoice> {
         match self.reader {
             Reader::Gguf(score) => option_scorer::parse_choice(score, request, answer, references),
-            Reader::Openai => reply::parse_choice(request, answer),
+            Reader::Openai => response::parse_choice(request, answer),
         }
     }
 
     fn completion_text(&self, answer: &str) -> Result<String> {
         match self.reader {
             Reader::Gguf(_) => option_scorer::completion_text(answer),
-            Reader::Openai => reply::completion_text(answer),
+            Reader::Openai => response::completion_text(answer),
         }
     }
 
     fn answer_failure(&self, request: &str, answer: &str) -> Result<Option<FailedCall>> {
         match self.reader {
             Reader::Gguf(_) => Ok(None),
-            Reader::Openai => reply::answer_failure(request, answer),
+            Reader::Openai => response::answer_failure(request, answer),
         }
     }
 
@@ -137,7 +137,7 @@ impl Llm for ReplayLlm {
         match self.reader {
             // The model that could count them is not here.
             Reader::Gguf(_) => Ok(None),
-            Reader::Openai => reply::count_tokens(answer),
+            Reader::Openai => response::count_tokens(answer),
         }
     }
 }

@@ -173,13 +173,13 @@ mod tests {
         toy::write_toy(&path).unwrap();
         let tokenizer = BpeTokenizer::from_header(&Header::open(&path).unwrap()).unwrap();
         let spelled = |text: &str| -> Vec<String> {
-            tokenizer.encode(text).unwrap().into_iter().map(|id| tokens.tokenizer.id_to_token(id).unwrap()).collect()
+            tokenizer.encode(text).unwrap().into_iter().map(|id| tokenizer.tokenizer.id_to_token(id).unwrap()).collect()
         };
         assert_eq!(spelled(" 1995"), ["Ġ", "1", "9", "9", "5"]);
         assert_eq!(spelled("the the"), ["the", "Ġthe"]);
         assert_eq!(spelled("é<|im_end|>\n"), ["Ã", "©", "<|im_end|>", "Ċ"]);
-        assert!(tokenizer.is_control(tokens.encode("<|im_end|>").unwrap()[0]));
-        assert!(!tokenizer.is_control(tokens.encode("e").unwrap()[0]));
+        assert!(tokenizer.is_control(tokenizer.encode("<|im_end|>").unwrap()[0]));
+        assert!(!tokenizer.is_control(tokenizer.encode("e").unwrap()[0]));
     }
 
     #[test]
