@@ -24,7 +24,7 @@ use super::values::gives_values;
 use super::weighing::{Logged, by_user, effective};
 use crate::artifact::{Estimate, Estimates, Interactions, Policy, Propensities, World};
 use crate::env::{Observation, Student, states};
-use crate::nn::Scores;
+use crate::nn::PolicyNetwork;
 
 /// States that a network takes at once.
 const BATCH: usize = 512;
@@ -321,13 +321,13 @@ impl Episodes {
     /// Every row as a policy sees it.
     fn judged(
         &self,
-        network: &dyn Scores,
+        network: &dyn PolicyNetwork,
         world: &World,
         propensity: &[f64],
         act: Act,
         clip: Option<f64>,
     ) -> Result<Vec<Logged>> {
-        let window = network.shape().window;
+        let window = network.config().window;
         let (horizon, padding) = (world.rules.horizon, world.items() as u32);
         let mut judged = Vec::with_capacity(self.log.user.len());
         for begin in (0..self.log.user.len()).step_by(BATCH) {

@@ -149,15 +149,15 @@ impl PolicyLearner for Learner<'_> {
         let transitions = self.log.sample(config.batch_size, config.gamma, 1, &mut draw);
         let actions = transitions.taken(self.policy.device())?;
         // As the paper has it, all three read what the others were before this step.
-        let after = self.policy.heads(&states(&self.policy, &transitions.next)?)?.values;
+        let after = self.policy.forward(&states(&self.policy, &transitions.next)?)?.values;
         let targets = transitions.go_on_with(&(after * unit)?)?;
         let paid = taken(&self.values.slow(&transitions.now)?.q, &actions)?.detach();
         let seen = states(&self.policy, &transitions.now)?;
-        let (choice, values) = self.policy.choice_and_values(&seen, &transitions.actions)?;
+        let (choice, values) = self.policy.evaluate_actions(&seen, &transitions.actions)?;
         let above = ((&paid / unit)? - &values)?;
         let weights = exponential_weights(&(above.detach() * unit)?, config.beta, config.largest_weight)?;
         let value = expectile_loss(&above, config.expectile)?;
-        let imitation = weighted_loss(&choice.log_probability, &weights)?;
+        let imitation = weighted_loss(&choice.log_prob, &weights)?;
         let error = bellman_loss(&self.values.now(&transitions.now)?.q, &actions, &targets)?;
 
         let place = || format!("update {number}");
