@@ -26,7 +26,7 @@ use artifact::Metrics;
 pub static CATALOG: Catalog = Catalog {
     stages: &[
         StageKind::of::<demonstrate::Demonstrate>(),
-        StageKind::of::<demonstrate::Logged>(),
+        StageKind::of::<demonstrate::FromLog>(),
         StageKind::of::<demonstrate::Replay>(),
         StageKind::of::<evaluate::Evaluate>(),
         StageKind::of::<evaluate::OffPolicy>(),

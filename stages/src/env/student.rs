@@ -25,7 +25,7 @@ pub fn states(network: &dyn PolicyNetwork, observation: &Observation) -> Result<
     Ok(states)
 }
 
-/// The same for a softmax over a sample, see [`sampled_softmax`](crate::nn::sampled).
+/// The same for a softmax over a sample, see [`sampled_softmax`](crate::nn::sampled_softmax).
 pub fn states_for_candidates(
     network: &ActorCritic,
     observation: &Observation,

@@ -16,7 +16,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::gguf::{Gguf, Session};
-use super::{Answer, Llm, Player, Players, Reading, Request, Writing};
+use super::{Answer, ChoiceRequest, CompletionRequest, Conversation, ConversationFactory, Llm, ParsedChoice};
 
 /// Raised when an equal request to an equal file should give another raw answer.
 const FORM: u32 = 2;
@@ -50,16 +50,16 @@ impl GgufConfig {
     ///
     /// # Errors
     /// As [`Gguf::load`].
-    pub(super) fn open(&self, path: &Path) -> Result<Chooser> {
+    pub(super) fn open(&self, path: &Path) -> Result<OptionScorer> {
         let model = Gguf::load(path)?;
         let mut hasher = blake3::Hasher::new();
         hasher.update_mmap(path).with_context(|| format!("read {}", path.display()))?;
-        Ok(Chooser { model, digest: hasher.finalize().to_hex().to_string(), score: self.score })
+        Ok(OptionScorer { model, digest: hasher.finalize().to_hex().to_string(), score: self.score })
     }
 }
 
 /// The embedded model with its way of scoring.
-pub(super) struct Chooser {
+pub(super) struct OptionScorer {
     model: Gguf,
     digest: String,
     score: Score,
@@ -85,66 +85,74 @@ impl Raw {
     }
 }
 
-/// The raw answer to a writing.
+/// The raw answer to a completion.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Text {
     text: String,
 }
 
-impl Llm for Chooser {
+impl Llm for OptionScorer {
     fn identity(&self) -> String {
         let name = serde_json::Value::from(self.model.name());
         format!(r#"{{"provider":"gguf","form":{FORM},"name":{name},"blake3":"{}"}}"#, self.digest)
     }
 
-    fn at_once(&self) -> Option<usize> {
+    fn max_concurrency(&self) -> Option<usize> {
         Some(PLAYERS * rayon::current_num_threads())
     }
 
-    fn players<'a>(&'a self, opening: &str) -> Result<Players<'a>> {
+    fn conversations<'a>(&'a self, opening: &str) -> Result<ConversationFactory<'a>> {
         let mut first = self.model.session();
         if !opening.is_empty() {
             first.prepare(&[opening.to_owned()])?;
         }
         let conversation =
-            move || Conversation { talk: first.fork(), aside: self.model.session(), pen: self.model.session() };
+            move || GgufConversation { talk: first.fork(), aside: self.model.session(), pen: self.model.session() };
         Ok(Box::new(move || Box::new(conversation())))
     }
 
-    fn references(&self, request: &Request) -> Vec<Request> {
+    fn references(&self, request: &ChoiceRequest) -> Vec<ChoiceRequest> {
         references(self.score, request)
     }
 
-    fn read(&self, request: &Request, answer: &str, answers: &[String]) -> Result<Reading> {
-        read(self.score, request, answer, answers)
+    fn parse_choice(&self, request: &ChoiceRequest, answer: &str, answers: &[String]) -> Result<ParsedChoice> {
+        parse_choice(self.score, request, answer, answers)
     }
 
-    fn written(&self, answer: &str) -> Result<String> {
-        written(answer)
+    fn completion_text(&self, answer: &str) -> Result<String> {
+        completion_text(answer)
     }
 
     /// By the file's own tokenizer, segment by segment as they are evaluated; without what a chat template puts around them. An
     /// option is read but for its last token, which is only predicted.
-    fn tokens(&self, request: &str, answer: &str) -> Result<Option<super::Tokens>> {
+    fn count_tokens(&self, request: &str, answer: &str) -> Result<Option<super::TokenUsage>> {
         let count = |text: &str| -> Result<u64> { Ok(self.model.tokenize(text)?.len() as u64) };
-        let prompt = |context: &[String], cue: &str| -> Result<u64> {
-            context.iter().try_fold(count(cue)?, |sum, text| Ok(sum + count(text)?))
+        let prompt = |context: &[String], completion_prefix: &str| -> Result<u64> {
+            context.iter().try_fold(count(completion_prefix)?, |sum, text| Ok(sum + count(text)?))
         };
-        if let Ok(request) = serde_json::from_str::<Request>(request) {
+        if let Ok(request) = serde_json::from_str::<ChoiceRequest>(request) {
             let options = Raw::parse(answer, request.options.len())?.tokens;
             let options: u64 = options.iter().map(|tokens| *tokens as u64 - 1).sum();
-            return Ok(Some(super::Tokens { read: prompt(&request.context, &request.cue)? + options, written: 0 }));
+            return Ok(Some(super::TokenUsage {
+                prompt: prompt(&request.context, &request.completion_prefix)? + options,
+                completion: 0,
+            }));
         }
-        let writing: Writing = serde_json::from_str(request).context("a question that is neither choice nor text")?;
-        let read = prompt(&writing.context, &writing.cue)?;
-        Ok(Some(super::Tokens { read, written: count(&written(answer)?)? }))
+        let completion: CompletionRequest =
+            serde_json::from_str(request).context("a question that is neither choice nor text")?;
+        let read = prompt(&completion.context, &completion.completion_prefix)?;
+        Ok(Some(super::TokenUsage { prompt: read, completion: count(&completion_text(answer)?)? }))
     }
 }
 
 /// The options alone after the cue, where the score takes out what they are worth there.
-pub(super) fn references(score: Score, request: &Request) -> Vec<Request> {
-    let alone = |option: &String| Request { context: vec![], cue: request.cue.clone(), options: vec![option.clone()] };
+pub(super) fn references(score: Score, request: &ChoiceRequest) -> Vec<ChoiceRequest> {
+    let alone = |option: &String| ChoiceRequest {
+        context: vec![],
+        completion_prefix: request.completion_prefix.clone(),
+        options: vec![option.clone()],
+    };
     match score {
         Score::Pmi => request.options.iter().map(alone).collect(),
         Score::MeanLogprob => vec![],
@@ -152,7 +160,12 @@ pub(super) fn references(score: Score, request: &Request) -> Vec<Request> {
 }
 
 /// What an answer says, given those to the references.
-pub(super) fn read(score: Score, request: &Request, answer: &str, references: &[String]) -> Result<Reading> {
+pub(super) fn parse_choice(
+    score: Score,
+    request: &ChoiceRequest,
+    answer: &str,
+    references: &[String],
+) -> Result<ParsedChoice> {
     let raw = Raw::parse(answer, request.options.len())?;
     let mut scores = Vec::with_capacity(raw.tokens.len());
     for (option, (sum, &tokens)) in raw.logprob_sum.iter().zip(&raw.tokens).enumerate() {
@@ -165,11 +178,11 @@ pub(super) fn read(score: Score, request: &Request, answer: &str, references: &[
         };
         scores.push(((sum - neutral) / tokens as f64) as f32);
     }
-    Ok(Reading { index: best(&scores), scores })
+    Ok(ParsedChoice { index: best(&scores), scores })
 }
 
 /// The text that an answer holds.
-pub(super) fn written(answer: &str) -> Result<String> {
+pub(super) fn completion_text(answer: &str) -> Result<String> {
     let raw: Text = serde_json::from_str(answer).with_context(|| format!("no text of a GGUF model: {answer}"))?;
     Ok(raw.text.trim().to_owned())
 }
@@ -181,16 +194,16 @@ fn best(scores: &[f32]) -> Option<usize> {
 
 /// One user's conversation, and beside it the places where references are asked and texts are written, so that they do not push
 /// it out.
-struct Conversation<'m> {
+struct GgufConversation<'m> {
     talk: Session<'m>,
     aside: Session<'m>,
     pen: Session<'m>,
 }
 
-impl Player for Conversation<'_> {
-    fn ask(&mut self, request: &Request) -> Result<Answer> {
+impl Conversation for GgufConversation<'_> {
+    fn choose(&mut self, request: &ChoiceRequest) -> Result<Answer> {
         let session = if request.context.is_empty() { &mut self.aside } else { &mut self.talk };
-        let segments: Vec<String> = request.context.iter().chain([&request.cue]).cloned().collect();
+        let segments: Vec<String> = request.context.iter().chain([&request.completion_prefix]).cloned().collect();
         // With the space in the option the tokens are those of running text.
         let options: Vec<String> = request.options.iter().map(|option| format!(" {option}")).collect();
         let before = session.evaluated_tokens();
@@ -202,9 +215,9 @@ impl Player for Conversation<'_> {
         Ok(Answer { text: serde_json::to_string(&raw)?, tokens: session.evaluated_tokens() - before })
     }
 
-    fn write(&mut self, writing: &Writing) -> Result<Answer> {
+    fn complete(&mut self, completion: &CompletionRequest) -> Result<Answer> {
         let before = self.pen.evaluated_tokens();
-        let text = self.pen.write(writing)?;
+        let text = self.pen.complete(completion)?;
         Ok(Answer { text: serde_json::to_string(&Text { text })?, tokens: self.pen.evaluated_tokens() - before })
     }
 }
@@ -215,7 +228,7 @@ mod tests {
     use super::super::gguf::toy;
     use super::*;
 
-    fn open(score: Score) -> Chooser {
+    fn open(score: Score) -> OptionScorer {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("toy.gguf");
         toy::write_toy(&path).unwrap();
@@ -234,10 +247,10 @@ mod tests {
         let answer = r#"{"logprob_sum":[-6.0,-8.0],"tokens":[2,4]}"#;
         let neutral =
             [r#"{"logprob_sum":[-9.0],"tokens":[2]}"#, r#"{"logprob_sum":[-9.0],"tokens":[4]}"#].map(String::from);
-        let mean = open(Score::MeanLogprob).read(&asked, answer, &[]).unwrap();
-        assert_eq!(mean, Reading { index: Some(1), scores: vec![-3.0, -2.0] });
-        let pmi = open(Score::Pmi).read(&asked, answer, &neutral).unwrap();
-        assert_eq!(pmi, Reading { index: Some(0), scores: vec![1.5, 0.25] });
+        let mean = open(Score::MeanLogprob).parse_choice(&asked, answer, &[]).unwrap();
+        assert_eq!(mean, ParsedChoice { index: Some(1), scores: vec![-3.0, -2.0] });
+        let pmi = open(Score::Pmi).parse_choice(&asked, answer, &neutral).unwrap();
+        assert_eq!(pmi, ParsedChoice { index: Some(0), scores: vec![1.5, 0.25] });
         assert_eq!(best(&[1.0, 2.0, 2.0]), Some(1), "the first of equals");
     }
 
@@ -246,7 +259,7 @@ mod tests {
         let model = open(Score::MeanLogprob);
         let asked = request(&["a\n"], &["x", "y"]);
         for spoilt in ["2", r#"{"logprob_sum":[-1.0],"tokens":[1]}"#, r#"{"logprob_sum":[-1.0,-2.0],"tokens":[1,0]}"#] {
-            assert!(model.read(&asked, spoilt, &[]).is_err(), "{spoilt}");
+            assert!(model.parse_choice(&asked, spoilt, &[]).is_err(), "{spoilt}");
         }
     }
 
@@ -254,10 +267,10 @@ mod tests {
     fn the_opening_and_the_conversation_are_paid_for_once() {
         let model = open(Score::Pmi);
         let opening = "You recommend movies.\n";
-        let players = model.players(opening).unwrap();
+        let conversations = model.conversations(opening).unwrap();
         let count = |text: &str| model.model.tokenize(text).unwrap().len() as u64;
-        let mut player = players();
-        let mut cost = |context: &[&str]| player.ask(&request(context, &["x"])).unwrap().tokens;
+        let mut conversation = conversations();
+        let mut cost = |context: &[&str]| conversation.choose(&request(context, &["x"])).unwrap().tokens;
         // An option's last token is predicted, never read, so " x" (two tokens) costs one.
         let cue_and_option = count("Next:") + count(" x") - 1;
         assert_eq!(cost(&[opening, "one\n"]), count("one\n") + cue_and_option);
@@ -269,26 +282,26 @@ mod tests {
     fn tokens_are_those_of_the_whole_prompt_whatever_was_cached() {
         let model = open(Score::Pmi);
         let count = |text: &str| model.model.tokenize(text).unwrap().len() as u64;
-        let mut player = model.players("You recommend movies.\n").unwrap()();
+        let mut conversation = model.conversations("You recommend movies.\n").unwrap()();
         let asked = request(&["You recommend movies.\n", "one\n"], &["x", "y"]);
-        let answer = player.ask(&asked).unwrap();
+        let answer = conversation.choose(&asked).unwrap();
         let read = count("You recommend movies.\n") + count("one\n") + count("Next:") + count(" x") + count(" y") - 2;
-        let tokens = |request: &str, answer: &str| model.tokens(request, answer).unwrap().unwrap();
+        let tokens = |request: &str, answer: &str| model.count_tokens(request, answer).unwrap().unwrap();
         let found = tokens(&asked.canonical(), &answer.text);
-        assert_eq!((found.read, found.written), (read, 0));
+        assert_eq!((found.prompt, found.completion), (read, 0));
         assert!(answer.tokens < read, "the opening was paid for before");
-        let writing = Writing {
+        let completion = CompletionRequest {
             context: vec!["one\n".into()],
-            cue: "Thought:".into(),
+            completion_prefix: "Thought:".into(),
             max_tokens: 4,
             stop: String::new(),
             temperature: 0.0,
             draw: 0,
             integer: None,
         };
-        let found = tokens(&writing.canonical(), r#"{"text":" over inner "}"#);
-        assert_eq!((found.read, found.written), (count("one\n") + count("Thought:"), count("over inner")));
-        assert!(model.tokens("{}", &answer.text).is_err());
+        let found = tokens(&completion.canonical(), r#"{"text":" over inner "}"#);
+        assert_eq!((found.prompt, found.completion), (count("one\n") + count("Thought:"), count("over inner")));
+        assert!(model.count_tokens("{}", &answer.text).is_err());
     }
 
     #[test]

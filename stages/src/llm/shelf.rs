@@ -7,16 +7,16 @@ use anyhow::{Context as _, Result, ensure};
 use pipeline::checkpointing::ValueStore;
 use serde_json::json;
 
-use super::{Embedder, Vectors, key};
+use super::{Embedder, Embeddings, key};
 
 /// How many new texts are embedded before their vectors are kept: what a kill may cost again.
 const AT_ONCE: usize = 64;
 
-/// The vectors of `texts`, in their order, those that are not kept yet from `embedder`. [`Vectors::tokens`] counts the new ones.
+/// The vectors of `texts`, in their order, those that are not kept yet from `embedder`. [`Embeddings::tokens`] counts the new ones.
 ///
 /// # Errors
 /// As [`Embedder::embed`]; when the store cannot be read or written; when vectors differ in length.
-pub fn vectors_of(embedder: &dyn Embedder, values: &ValueStore, texts: &[String]) -> Result<Vectors> {
+pub fn cached_embeddings(embedder: &dyn Embedder, values: &ValueStore, texts: &[String]) -> Result<Embeddings> {
     let space = embedder.space();
     let key = |text: &str| key(&space, &json!({ "embed": text }).to_string());
     let mut known: BTreeMap<&str, Vec<f32>> = BTreeMap::new();
@@ -45,7 +45,7 @@ pub fn vectors_of(embedder: &dyn Embedder, values: &ValueStore, texts: &[String]
     let vectors: Vec<Vec<f32>> = texts.iter().map(|text| known[text.as_str()].clone()).collect();
     let width = vectors.first().map_or(0, Vec::len);
     ensure!(vectors.iter().all(|vector| vector.len() == width && width > 0), "the vectors of texts differ in length");
-    Ok(Vectors { vectors, tokens })
+    Ok(Embeddings { vectors, tokens })
 }
 
 fn parse(text: &str, kept: &[u8]) -> Result<Vec<f32>> {
@@ -65,10 +65,10 @@ mod tests {
         fn space(&self) -> String {
             "lengths".into()
         }
-        fn embed(&self, texts: &[String]) -> Result<Vectors> {
+        fn embed(&self, texts: &[String]) -> Result<Embeddings> {
             self.0.lock().unwrap().extend(texts.iter().cloned());
             let vectors = texts.iter().map(|text| vec![text.len() as f32, 1.0 / 3.0]).collect();
-            Ok(Vectors { vectors, tokens: texts.len() as u64 })
+            Ok(Embeddings { vectors, tokens: texts.len() as u64 })
         }
     }
 
@@ -79,13 +79,13 @@ mod tests {
         let embedder = Counting(Mutex::default());
         let ask = |texts: &[&str]| {
             let texts: Vec<String> = texts.iter().map(|&text| text.to_owned()).collect();
-            vectors_of(&embedder, &values, &texts).unwrap()
+            cached_embeddings(&embedder, &values, &texts).unwrap()
         };
         let third = 1.0_f32 / 3.0;
-        let first = Vectors { vectors: vec![vec![1.0, third], vec![2.0, third], vec![1.0, third]], tokens: 2 };
+        let first = Embeddings { vectors: vec![vec![1.0, third], vec![2.0, third], vec![1.0, third]], tokens: 2 };
         assert_eq!(ask(&["a", "bb", "a"]), first);
-        assert_eq!(ask(&["bb", "ccc"]), Vectors { vectors: vec![vec![2.0, third], vec![3.0, third]], tokens: 1 });
+        assert_eq!(ask(&["bb", "ccc"]), Embeddings { vectors: vec![vec![2.0, third], vec![3.0, third]], tokens: 1 });
         assert_eq!(*embedder.0.lock().unwrap(), ["a", "bb", "ccc"]);
-        assert_eq!(ask(&[]), Vectors::default());
+        assert_eq!(ask(&[]), Embeddings::default());
     }
 }

@@ -10,7 +10,7 @@ use rand_chacha::rand_core::SeedableRng;
 use super::Gguf;
 use super::decoder::{Evaluated, Part, Pass};
 use super::logits::Logits;
-use crate::llm::Writing;
+use crate::llm::CompletionRequest;
 
 /// Most tokens in one forward pass; bounds the memory of attention and of the logits. A pass is cut by the prompt's own
 /// lengths only.
@@ -116,18 +116,18 @@ impl<'m> Session<'m> {
     ///
     /// # Errors
     /// As [`Session::reply`]; and where the template cannot be rendered.
-    pub fn write(&mut self, writing: &Writing) -> Result<String> {
+    pub fn complete(&mut self, request: &CompletionRequest) -> Result<String> {
         let segments = match &self.model.chat {
-            Some(chat) => chat.segments(&writing.context, &writing.cue)?,
-            None => writing.context.iter().chain([&writing.cue]).cloned().collect(),
+            Some(chat) => chat.segments(&request.context, &request.completion_prefix)?,
+            None => request.context.iter().chain([&request.completion_prefix]).cloned().collect(),
         };
-        let seed = blake3::hash(writing.canonical().as_bytes());
+        let seed = blake3::hash(request.canonical().as_bytes());
         let mut draws = ChaCha8Rng::from_seed(*seed.as_bytes());
-        let temperature = writing.temperature;
-        if let Some((low, high)) = writing.integer {
+        let temperature = request.temperature;
+        if let Some((low, high)) = request.integer {
             return self.number(&segments, low..=high, temperature, draws.random());
         }
-        self.check_cancelled(&segments, writing.max_tokens as usize, &writing.stop, |logits| match temperature > 0.0 {
+        self.check_cancelled(&segments, request.max_tokens as usize, &request.stop, |logits| match temperature > 0.0 {
             true => logits.drawn(0, temperature, draws.random()),
             false => logits.best(0),
         })

@@ -5,7 +5,7 @@ use pipeline::secret;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::super::Failed;
+use super::super::FailedCall;
 use super::option::named;
 use super::reply::{Raw, Usage, quote};
 
@@ -89,7 +89,7 @@ pub(super) fn usage(body: &Value) -> Option<Usage> {
 /// kept.
 ///
 /// # Errors
-/// [`Failed`] when the model gave no answer, and would give none if it were asked again at once; any other when no completion
+/// [`FailedCall`] when the model gave no answer, and would give none if it were asked again at once; any other when no completion
 /// came.
 pub(super) fn completion(body: &str, options: Option<&[String]>) -> Result<Raw> {
     #[derive(Deserialize)]
@@ -130,7 +130,7 @@ pub(super) fn completion(body: &str, options: Option<&[String]>) -> Result<Raw> 
     })?;
     if let Some(refusal) = message.refusal.as_str().filter(|_| reply.trim().is_empty()) {
         let reason = format!("the model refused: {}", quote(refusal, QUOTED));
-        return Err(Failed { status: Some(200), reason, raw: refusal.to_owned() }.into());
+        return Err(FailedCall { status: Some(200), reason, raw: refusal.to_owned() }.into());
     }
     let (first, chosen) = likeliest(&logprobs, options);
     // Escaped in the answer's own form, a key would not have been found there.
@@ -201,7 +201,7 @@ fn likeliest(logprobs: &Value, options: Option<&[String]>) -> (Listed, Listed) {
 /// One vector a text, in their order.
 pub(super) fn vectors(text: &str, texts: usize) -> Result<Vec<Vec<f32>>> {
     #[derive(Deserialize)]
-    struct Vectors {
+    struct Embeddings {
         data: Vec<Place>,
     }
     #[derive(Deserialize)]
@@ -213,7 +213,7 @@ pub(super) fn vectors(text: &str, texts: usize) -> Result<Vec<Vec<f32>>> {
     if let Some(said) = complaint(&body) {
         bail!("the server reports an error: {said}");
     }
-    let Vectors { data } = serde_json::from_value(body).context("no embeddings came back")?;
+    let Embeddings { data } = serde_json::from_value(body).context("no embeddings came back")?;
     let mut vectors = vec![vec![]; texts];
     for Place { index, embedding } in data {
         let place = vectors.get_mut(index).with_context(|| format!("an embedding of text {index} of {texts}"))?;
@@ -308,7 +308,7 @@ mod tests {
     fn what_came_in_place_of_an_answer_is_told() {
         let said = |body: &str| {
             let error = completion(body, None).unwrap_err();
-            (format!("{error:#}"), error.is::<Failed>())
+            (format!("{error:#}"), error.is::<FailedCall>())
         };
         for (body, says) in [
             (r#"{"error":{"message":"flagged","code":502}}"#, "the server reports an error: flagged"),

@@ -27,7 +27,7 @@ fn asked(server: &MockServer) -> (anyhow::Error, budget::Spent) {
     let mut remote = config.open(&folder.path().join("ledger"), Cancel::default()).unwrap();
     remote.rest.sleep = |_| {};
     let start = Instant::now();
-    let error = remote.players("").unwrap()().ask(&request(&["a\n"], &["x", "y"])).unwrap_err();
+    let error = remote.conversations("").unwrap()().choose(&request(&["a\n"], &["x", "y"])).unwrap_err();
     assert!(start.elapsed() < BOUND, "{:?} for: {error:#}", start.elapsed());
     let said = format!("{error:#}");
     assert!(said.chars().count() < 1000 && !said.contains(&std::env::var("PATH").unwrap()), "{said}");
@@ -43,9 +43,9 @@ fn unreachable(server: &MockServer, says: &str) {
 }
 
 /// Each of the tries was answered, and is paid for.
-fn failed(server: &MockServer, says: &str) -> Failed {
+fn failed(server: &MockServer, says: &str) -> FailedCall {
     let (error, spent) = asked(server);
-    let failed = error.downcast::<Failed>().unwrap();
+    let failed = error.downcast::<FailedCall>().unwrap();
     assert!(failed.reason.contains(says) && failed.reason.contains(" (2 tries)"), "{failed}");
     assert_eq!((spent.calls, spent.unknown), (2, 0), "{failed}");
     assert_eq!(failed.status, Some(200));
@@ -126,7 +126,7 @@ fn chunks_that_never_end() {
     let fast = MockServer::raw(move |_, _, stream| drip(stream, head, &chunk, Duration::ZERO));
     let (error, _) = asked(&fast);
     // Whichever limit it meets first.
-    assert!(error.is::<Failed>() || error.is::<Unreachable>(), "{error:#}");
+    assert!(error.is::<FailedCall>() || error.is::<Unreachable>(), "{error:#}");
 }
 
 #[test]
@@ -237,7 +237,7 @@ fn a_bill_without_sense_counts_at_its_worst() {
     let config: OpenaiConfig =
         serde_json::from_value(json!({ "base_url": server.base_url, "model": "m", "api_key": null })).unwrap();
     let remote = config.open(&folder.path().join("ledger"), Cancel::default()).unwrap();
-    let answer = remote.players("").unwrap()().ask(&request(&["a\n"], &["x", "y"])).unwrap();
+    let answer = remote.conversations("").unwrap()().choose(&request(&["a\n"], &["x", "y"])).unwrap();
     assert_eq!(answer.tokens, 0);
     let spent = remote.budget.spent().unwrap();
     assert!(spent.tokens.prompt > 100 && spent.tokens.completion == 8, "{spent:?}");

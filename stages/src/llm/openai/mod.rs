@@ -46,7 +46,10 @@ use reply::{LETTERS, Labels, Raw, Usage};
 use retry::{Rest, Trouble, persist};
 use wire::{Bill, Outcome, Wire};
 
-use super::{Answer, Embedder, Failed, Llm, Player, Players, Reading, Request, Vectors, Writing};
+use super::{
+    Answer, ChoiceRequest, CompletionRequest, Conversation, ConversationFactory, Embedder, Embeddings, FailedCall, Llm,
+    ParsedChoice,
+};
 
 /// Raised when an equal request to an equal model should be worded anew. 2: the path of the address is in the identity, because
 /// one host may serve several models under several paths.
@@ -63,8 +66,8 @@ const EMBEDDINGS: u64 = 16 << 20;
 const TEXTS: usize = 64;
 
 impl OpenaiConfig {
-    pub(super) fn open(&self, ledger: &Path, cancel: Cancel) -> Result<Remote> {
-        Ok(Remote {
+    pub(super) fn open(&self, ledger: &Path, cancel: Cancel) -> Result<OpenaiLlm> {
+        Ok(OpenaiLlm {
             wire: Wire::new(self)?,
             pace: Pace::new(self.requests_per_minute, self.tokens_per_minute),
             budget: Budget::open(ledger, self.limits())?,
@@ -76,7 +79,7 @@ impl OpenaiConfig {
 }
 
 /// The server with what it takes to ask it.
-pub(super) struct Remote {
+pub(super) struct OpenaiLlm {
     config: OpenaiConfig,
     wire: Wire,
     pace: Pace,
@@ -85,7 +88,7 @@ pub(super) struct Remote {
     start: Instant,
 }
 
-impl Llm for Remote {
+impl Llm for OpenaiLlm {
     fn identity(&self) -> String {
         let OpenaiConfig { model, max_tokens, temperature, logprobs, .. } = &self.config;
         let (server, model) = (Value::from(self.wire.server.as_str()), Value::from(model.as_str()));
@@ -96,35 +99,35 @@ impl Llm for Remote {
         )
     }
 
-    fn at_once(&self) -> Option<usize> {
+    fn max_concurrency(&self) -> Option<usize> {
         Some(self.config.in_flight)
     }
 
-    fn players<'a>(&'a self, _: &str) -> Result<Players<'a>> {
-        Ok(Box::new(move || Box::new(Caller(self))))
+    fn conversations<'a>(&'a self, _: &str) -> Result<ConversationFactory<'a>> {
+        Ok(Box::new(move || Box::new(OpenaiConversation(self))))
     }
 
-    fn references(&self, _: &Request) -> Vec<Request> {
+    fn references(&self, _: &ChoiceRequest) -> Vec<ChoiceRequest> {
         vec![]
     }
 
-    fn read(&self, request: &Request, answer: &str, _: &[String]) -> Result<Reading> {
-        reply::read(request, answer)
+    fn parse_choice(&self, request: &ChoiceRequest, answer: &str, _: &[String]) -> Result<ParsedChoice> {
+        reply::parse_choice(request, answer)
     }
 
-    fn written(&self, answer: &str) -> Result<String> {
-        reply::written(answer)
+    fn completion_text(&self, answer: &str) -> Result<String> {
+        reply::completion_text(answer)
     }
 
-    fn lacking(&self, request: &str, answer: &str) -> Result<Option<Failed>> {
-        reply::lacking(request, answer)
+    fn answer_failure(&self, request: &str, answer: &str) -> Result<Option<FailedCall>> {
+        reply::answer_failure(request, answer)
     }
 
-    fn tokens(&self, _: &str, answer: &str) -> Result<Option<super::Tokens>> {
-        reply::tokens(answer)
+    fn count_tokens(&self, _: &str, answer: &str) -> Result<Option<super::TokenUsage>> {
+        reply::count_tokens(answer)
     }
 
-    fn spent(&self) -> Result<Option<String>> {
+    fn spending(&self) -> Result<Option<String>> {
         let spent = self.budget.spent()?;
         let unknown = match spent.unknown {
             0 => String::new(),
@@ -140,14 +143,14 @@ impl Llm for Remote {
     }
 }
 
-impl Embedder for Remote {
+impl Embedder for OpenaiLlm {
     fn space(&self) -> String {
         let (server, model) = (Value::from(self.wire.server.as_str()), json!(self.config.embedding_model));
         format!(r#"{{"provider":"openai","form":{FORM},"server":{server},"embedding_model":{model}}}"#)
     }
 
-    fn embed(&self, texts: &[String]) -> Result<Vectors> {
-        let mut all = Vectors::default();
+    fn embed(&self, texts: &[String]) -> Result<Embeddings> {
+        let mut all = Embeddings::default();
         for texts in texts.chunks(TEXTS) {
             ensure!(texts.iter().all(|text| !text.is_empty()), "an empty text has no embedding");
             let body = json!({ "model": self.config.embedding_model, "input": texts, "encoding_format": "float" });
@@ -163,10 +166,10 @@ impl Embedder for Remote {
 }
 
 /// A server keeps nothing between two requests, so all conversations are alike.
-struct Caller<'a>(&'a Remote);
+struct OpenaiConversation<'a>(&'a OpenaiLlm);
 
-impl Player for Caller<'_> {
-    fn ask(&mut self, request: &Request) -> Result<Answer> {
+impl Conversation for OpenaiConversation<'_> {
+    fn choose(&mut self, request: &ChoiceRequest) -> Result<Answer> {
         let options = request.options.len();
         ensure!(options > 0, "no option to choose from");
         let letters = self.0.config.logprobs;
@@ -179,16 +182,16 @@ impl Player for Caller<'_> {
         given(&request.canonical(), answer)
     }
 
-    fn write(&mut self, writing: &Writing) -> Result<Answer> {
-        given(&writing.canonical(), self.0.chat(&self.0.text(writing), writing.max_tokens, None)?)
+    fn complete(&mut self, request: &CompletionRequest) -> Result<Answer> {
+        given(&request.canonical(), self.0.chat(&self.0.text(request), request.max_tokens, None)?)
     }
 }
 
 /// What came, if it is an answer.
 fn given(request: &str, answer: Answer) -> Result<Answer> {
-    match reply::lacking(request, &answer.text)? {
+    match reply::answer_failure(request, &answer.text)? {
         None => Ok(answer),
-        Some(failed) => Err(Failed { status: Some(200), ..failed }.into()),
+        Some(failed) => Err(FailedCall { status: Some(200), ..failed }.into()),
     }
 }
 
@@ -203,7 +206,7 @@ fn most(max_tokens: u32) -> u64 {
     (COMPLETION + TOKEN * u64::from(max_tokens)).min(LONGEST)
 }
 
-impl Remote {
+impl OpenaiLlm {
     /// `lettered`: the options of a choice by letters.
     fn chat(&self, body: &Value, max_tokens: u32, lettered: Option<&[String]>) -> Result<Answer> {
         let messages = body["messages"].as_array().map_or(&[][..], Vec::as_slice);
@@ -250,13 +253,13 @@ impl Remote {
         persist(self.config.retries, &rest, attempt)
     }
 
-    fn choice(&self, request: &Request) -> Value {
+    fn choice(&self, request: &ChoiceRequest) -> Value {
         let labels = if self.config.logprobs { Labels::Letters } else { Labels::Numbers };
         let (instructions, rest) = request.context.split_first().map_or(("", &[][..]), |(first, rest)| (first, rest));
         let label = |(index, option): (usize, &String)| format!("{}. {option}\n", labels.of(index));
         let list: String = request.options.iter().enumerate().map(label).collect();
         let system = format!("{instructions}Answer with the {} of your choice and nothing else.", labels.name());
-        let user = format!("{}Candidates:\n{list}{}", rest.concat(), request.cue);
+        let user = format!("{}Candidates:\n{list}{}", rest.concat(), request.completion_prefix);
         let mut body = json!({
             "model": self.config.model,
             "messages": [{ "role": "system", "content": system }, { "role": "user", "content": user }],
@@ -270,21 +273,21 @@ impl Remote {
         self.config.spoken(body)
     }
 
-    fn text(&self, writing: &Writing) -> Value {
-        let (instructions, rest) = writing.context.split_first().map_or(("", &[][..]), |(first, rest)| (first, rest));
-        let form = writing.integer.map_or_else(String::new, |(low, high)| {
+    fn text(&self, request: &CompletionRequest) -> Value {
+        let (instructions, rest) = request.context.split_first().map_or(("", &[][..]), |(first, rest)| (first, rest));
+        let form = request.integer.map_or_else(String::new, |(low, high)| {
             format!("\nAnswer with a whole number from {low} to {high} and nothing else.")
         });
-        let user = format!("{}{}{form}", rest.concat(), writing.cue);
+        let user = format!("{}{}{form}", rest.concat(), request.completion_prefix);
         let mut body = json!({
             "model": self.config.model,
             "messages": [{ "role": "system", "content": instructions }, { "role": "user", "content": user }],
-            "max_tokens": writing.max_tokens,
-            "temperature": writing.temperature,
-            "seed": writing.draw,
+            "max_tokens": request.max_tokens,
+            "temperature": request.temperature,
+            "seed": request.draw,
         });
-        if !writing.stop.is_empty() {
-            body["stop"] = json!([writing.stop]);
+        if !request.stop.is_empty() {
+            body["stop"] = json!([request.stop]);
         }
         self.config.spoken(body)
     }

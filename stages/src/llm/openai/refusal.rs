@@ -6,7 +6,7 @@ use anyhow::anyhow;
 use pipeline::{BudgetExhausted, Secret};
 use serde_json::Value;
 
-use super::super::Failed;
+use super::super::FailedCall;
 use super::config::OpenaiConfig;
 use super::dialect::Parameter;
 use super::reply::quote;
@@ -68,7 +68,7 @@ pub(super) fn refusal(config: &OpenaiConfig, url: &str, status: u16, text: &str,
         _ => match refused_parameter(config, &low) {
             Some(help) => Trouble::Final(anyhow!("{why}\nhelp: {help}")),
             // About this one question: too long, or not to the provider's liking.
-            None => Trouble::Final(Failed { status: Some(status), reason: why, raw: quote(text, KEPT) }.into()),
+            None => Trouble::Final(FailedCall { status: Some(status), reason: why, raw: quote(text, KEPT) }.into()),
         },
     }
 }
@@ -140,7 +140,7 @@ mod tests {
 
     fn help(config: &OpenaiConfig, status: u16, text: &str) -> Option<String> {
         match refusal(config, "URL", status, text, None) {
-            Trouble::Final(error) if error.is::<Failed>() => None,
+            Trouble::Final(error) if error.is::<FailedCall>() => None,
             Trouble::Final(error) => error.to_string().split_once("\nhelp: ").map(|(_, help)| help.to_owned()),
             _ => panic!("tried again"),
         }

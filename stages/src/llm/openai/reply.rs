@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result};
 use pipeline::escape::is_unsafe;
 use serde::{Deserialize, Serialize};
 
-use super::super::{Failed, Reading, Request};
+use super::super::{ChoiceRequest, FailedCall, ParsedChoice};
 use super::budget::Tokens;
 use super::option::{Unclear, after_thoughts, letter_first, named};
 
@@ -76,9 +76,9 @@ pub(super) fn parse(answer: &str) -> Result<Raw> {
 }
 
 /// What an answer says.
-pub(in super::super) fn read(request: &Request, answer: &str) -> Result<Reading> {
+pub(in super::super) fn parse_choice(request: &ChoiceRequest, answer: &str) -> Result<ParsedChoice> {
     let (index, scores) = choice(&parse(answer)?, &request.options);
-    Ok(Reading { index: index.ok(), scores })
+    Ok(ParsedChoice { index: index.ok(), scores })
 }
 
 /// Why no option is chosen.
@@ -111,18 +111,19 @@ fn choice(raw: &Raw, options: &[String]) -> (Result<usize, Silent>, Vec<f32>) {
 }
 
 /// The text that an answer holds, without thoughts before it.
-pub(in super::super) fn written(answer: &str) -> Result<String> {
+pub(in super::super) fn completion_text(answer: &str) -> Result<String> {
     Ok(after_thoughts(&parse(answer)?.reply).unwrap_or_default().trim().to_owned())
 }
 
 /// The tokens that the server counted, where it did.
-pub(in super::super) fn tokens(answer: &str) -> Result<Option<super::super::Tokens>> {
-    let counted = |usage: Usage| super::super::Tokens { read: usage.prompt_tokens, written: usage.completion_tokens };
+pub(in super::super) fn count_tokens(answer: &str) -> Result<Option<super::super::TokenUsage>> {
+    let counted =
+        |usage: Usage| super::super::TokenUsage { prompt: usage.prompt_tokens, completion: usage.completion_tokens };
     Ok(parse(answer)?.usage.map(counted))
 }
 
 /// What keeps `answer` from being one to `request`, both as they are kept; none where it is one.
-pub(in super::super) fn lacking(request: &str, answer: &str) -> Result<Option<Failed>> {
+pub(in super::super) fn answer_failure(request: &str, answer: &str) -> Result<Option<FailedCall>> {
     let raw = parse(answer)?;
     let cut = raw.finish_reason.as_deref() == Some("length");
     let said = after_thoughts(&raw.reply);
@@ -141,7 +142,7 @@ pub(in super::super) fn lacking(request: &str, answer: &str) -> Result<Option<Fa
                 .map_or_else(String::new, |reason| format!(" (`{}`)", self::quote(reason, 40)));
             format!("the answer is empty{words}{}", if cut { longer } else { "" })
         }
-        _ => match serde_json::from_str::<Request>(request).map(|request| choice(&raw, &request.options).0) {
+        _ => match serde_json::from_str::<ChoiceRequest>(request).map(|request| choice(&raw, &request.options).0) {
             // Whatever was written is a text.
             Err(_) | Ok(Ok(_)) => return Ok(None),
             Ok(Err(Silent::Tied)) => format!("the reply {quote} leaves two options equally likely"),
@@ -153,7 +154,7 @@ pub(in super::super) fn lacking(request: &str, answer: &str) -> Result<Option<Fa
             }
         },
     };
-    Ok(Some(Failed { status: None, reason: why, raw: answer.to_owned() }))
+    Ok(Some(FailedCall { status: None, reason: why, raw: answer.to_owned() }))
 }
 
 /// The beginning of somebody's words in one line, safe to show.
@@ -198,11 +199,11 @@ mod tests {
     #[test]
     fn letters_score_where_the_option_stands() {
         let asked = request(&["a\n"], &["Heat", "Fargo", "Big"]);
-        let read = |reply: &str, more: &str| super::read(&asked, &raw(reply, more)).unwrap();
+        let read = |reply: &str, more: &str| super::parse_choice(&asked, &raw(reply, more)).unwrap();
         let reading = read("C", r#","first":[["C",-1.0],[" A",-2.0],["A",-2.0],["The",-7.5]]"#);
         let both = (2.0 * f64::exp(-2.0)).ln() as f32;
-        assert_eq!(reading, Reading { index: Some(2), scores: vec![both, -7.5, -1.0] });
-        let of = |index| Reading { index, scores: vec![] };
+        assert_eq!(reading, ParsedChoice { index: Some(2), scores: vec![both, -7.5, -1.0] });
+        let of = |index| ParsedChoice { index, scores: vec![] };
         assert_eq!(read("B", r#","first":[["The",-0.1]]"#), of(Some(1)), "the reply counts");
         assert_eq!(read("2", r#","first":null"#), of(Some(1)), "a server that offers none");
         // What was kept of a first token that is no option's letter: markup, a line break, a thought, a word.
@@ -213,35 +214,35 @@ mod tests {
         assert_eq!(read("B. Heat", ""), of(None));
         assert_eq!(read("**", r#","first":[["**",-0.01],["A",-9.0]]"#), of(None), "no floor is a choice");
         let chosen = read("**B**", r#","chosen":[["B",-0.1],["A",-3.0]]"#);
-        assert_eq!(chosen, Reading { index: Some(1), scores: vec![-3.0, -0.1, -3.0] });
+        assert_eq!(chosen, ParsedChoice { index: Some(1), scores: vec![-3.0, -0.1, -3.0] });
         // Nothing else is listed, so nothing is known of the others but that they are no likelier.
         assert_eq!(read("B", r#","first":[["B",-0.1]]"#), of(Some(1)));
         let small = read("b", r#","first":[["b",-0.1],[" a",-3.0]]"#);
-        assert_eq!(small, Reading { index: Some(1), scores: vec![-3.0, -0.1, -3.0] });
+        assert_eq!(small, ParsedChoice { index: Some(1), scores: vec![-3.0, -0.1, -3.0] });
         let tie = read("A", r#","first":[["A",-0.7],["B",-0.7],["C",-2.0]]"#);
         assert_eq!(tie.index, None, "which of two equals a server writes is no choice");
         // As a server says that the others are impossible.
         let sure = read("A", r#","first":[["A",-0.1],[" B",-9999.0]]"#);
-        assert_eq!(sure, Reading { index: Some(0), scores: vec![-0.1, -9999.0, -9999.0] });
+        assert_eq!(sure, ParsedChoice { index: Some(0), scores: vec![-0.1, -9999.0, -9999.0] });
     }
 
     #[test]
     fn what_is_no_answer_says_why() {
         let choice = request(&["a\n"], &["Heat", "Fargo"]).canonical();
-        let writing = super::super::super::Writing {
+        let completion = super::super::super::CompletionRequest {
             context: vec![],
-            cue: "Thought:".into(),
+            completion_prefix: "Thought:".into(),
             max_tokens: 8,
             stop: "\n".into(),
             temperature: 0.0,
             draw: 0,
             integer: None,
         };
-        let writing = writing.canonical();
+        let completion = completion.canonical();
         let why = |request: &str, reply: &str, finish: &str| {
             let answer =
                 format!(r#"{{"reply":{},"finish_reason":"{finish}","usage":null}}"#, serde_json::Value::from(reply));
-            lacking(request, &answer).unwrap().map(|failed| failed.reason)
+            answer_failure(request, &answer).unwrap().map(|failed| failed.reason)
         };
         for (reply, finish, says) in [
             ("A", "stop", None),
@@ -266,19 +267,19 @@ mod tests {
                 Some(says) => assert!(found.as_ref().is_some_and(|found| found.contains(says)), "{reply}: {found:?}"),
             }
         }
-        assert_eq!(why(&writing, "B, A", "length"), None, "any words are a text");
-        assert!(why(&writing, " \n", "stop").is_some() && why(&writing, "<think>\n", "stop").is_some());
-        assert!(lacking(&choice, "").is_err(), "silence is no answer of a provider");
+        assert_eq!(why(&completion, "B, A", "length"), None, "any words are a text");
+        assert!(why(&completion, " \n", "stop").is_some() && why(&completion, "<think>\n", "stop").is_some());
+        assert!(answer_failure(&choice, "").is_err(), "silence is no answer of a provider");
     }
 
     #[test]
     fn a_text_is_what_comes_after_the_thoughts() {
         // anomalyco/opencode#21515: thoughts that a server leaves in the content are shown as the answer.
         assert_eq!(
-            written(&raw("<think>\nHe likes crime.\n</think>\n\nSomething light.\n", "")).unwrap(),
+            completion_text(&raw("<think>\nHe likes crime.\n</think>\n\nSomething light.\n", "")).unwrap(),
             "Something light."
         );
-        assert_eq!(written(&raw(" plain ", "")).unwrap(), "plain");
+        assert_eq!(completion_text(&raw(" plain ", "")).unwrap(), "plain");
     }
 
     #[test]

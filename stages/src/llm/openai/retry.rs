@@ -14,7 +14,7 @@ use std::time::Duration;
 use anyhow::Result;
 use pipeline::{Cancel, Interrupted, Unreachable};
 
-use super::super::Failed;
+use super::super::FailedCall;
 
 /// The first pause; each further one is twice as long.
 const FIRST: Duration = Duration::from_secs(1);
@@ -33,7 +33,7 @@ pub(super) enum Trouble {
         after: Option<Duration>,
     },
     /// An answer came that is none.
-    Malformed(Failed),
+    Malformed(FailedCall),
     /// Another try would end alike.
     Final(anyhow::Error),
 }
@@ -65,7 +65,7 @@ impl Rest {
 /// Calls `attempt` until it succeeds, fails for good, or has failed `retries` times after the first.
 ///
 /// # Errors
-/// [`Unreachable`] when passing trouble came last, or the server asks for a pause of more than a minute; [`Failed`] when a
+/// [`Unreachable`] when passing trouble came last, or the server asks for a pause of more than a minute; [`FailedCall`] when a
 /// malformed answer came last; [`Interrupted`].
 pub(super) fn persist<T>(
     retries: u32,
@@ -92,7 +92,7 @@ pub(super) fn persist<T>(
             Err(Trouble::Malformed(failure)) if over => {
                 let (why, help) =
                     failure.reason.split_at(failure.reason.find("\nhelp: ").unwrap_or(failure.reason.len()));
-                return Err(Failed { reason: format!("{why} ({}){help}", counted(tries)), ..failure }.into());
+                return Err(FailedCall { reason: format!("{why} ({}){help}", counted(tries)), ..failure }.into());
             }
             Err(Trouble::Passing { after, .. }) => after,
             Err(Trouble::Malformed(_)) => None,
@@ -131,7 +131,7 @@ mod tests {
     }
 
     fn malformed() -> Trouble {
-        Trouble::Malformed(Failed { status: Some(200), reason: "no JSON".into(), raw: "<html>".into() })
+        Trouble::Malformed(FailedCall { status: Some(200), reason: "no JSON".into(), raw: "<html>".into() })
     }
 
     #[test]
@@ -153,7 +153,7 @@ mod tests {
         let (result, pauses) = tried(4, vec![Trouble::Final(anyhow::anyhow!("no"))]);
         assert!(!result.unwrap_err().is::<Unreachable>() && pauses.is_empty());
         let (result, _) = tried(2, vec![passing(None), malformed(), malformed()]);
-        let failed = result.unwrap_err().downcast::<Failed>().unwrap();
+        let failed = result.unwrap_err().downcast::<FailedCall>().unwrap();
         assert_eq!((failed.status, &failed.reason[..], &failed.raw[..]), (Some(200), "no JSON (3 tries)", "<html>"));
     }
 

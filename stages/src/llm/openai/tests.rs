@@ -16,14 +16,14 @@ fn config(server: &MockServer) -> OpenaiConfig {
 }
 
 /// With a ledger of its own, and without sleep.
-fn open(config: &OpenaiConfig) -> (TempDir, Remote) {
+fn open(config: &OpenaiConfig) -> (TempDir, OpenaiLlm) {
     let folder = tempfile::tempdir().unwrap();
     let mut remote = config.open(&folder.path().join("ledger"), Cancel::default()).unwrap();
     remote.rest.sleep = |_| {};
     (folder, remote)
 }
 
-fn remote(server: &MockServer) -> (TempDir, Remote) {
+fn remote(server: &MockServer) -> (TempDir, OpenaiLlm) {
     open(&config(server))
 }
 
@@ -33,9 +33,9 @@ fn completion(content: &str) -> String {
     response(200, "", &json!({ "choices": [choice], "usage": usage }).to_string())
 }
 
-fn ask(remote: &Remote) -> Result<Answer> {
-    let players = remote.players("").unwrap();
-    players().ask(&request(&["Be brief.\n", "Shown: Alien.\n"], &["Heat", "Fargo"]))
+fn ask(remote: &OpenaiLlm) -> Result<Answer> {
+    let conversations = remote.conversations("").unwrap();
+    conversations().choose(&request(&["Be brief.\n", "Shown: Alien.\n"], &["Heat", "Fargo"]))
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn what_is_sent_and_what_is_kept() {
     let answer = ask(&remote).unwrap();
     let kept = r#"{"reply":"2.","finish_reason":"stop","usage":{"prompt_tokens":40,"completion_tokens":2}}"#;
     assert_eq!(answer, Answer { text: kept.into(), tokens: 42 });
-    assert_eq!(remote.tokens("", kept).unwrap(), Some(crate::llm::Tokens { read: 40, written: 2 }));
+    assert_eq!(remote.count_tokens("", kept).unwrap(), Some(crate::llm::TokenUsage { prompt: 40, completion: 2 }));
     let received = &server.received()[0];
     let secret = std::env::var(SECRET).unwrap();
     assert!(received.head.starts_with("POST /v1/chat/completions HTTP/1.1\r\n"));
@@ -141,7 +141,7 @@ fn an_empty_account_is_a_quota_and_other_refusals_are_about_one_question() {
         assert_eq!(server.received().len(), 1);
     }
     let server = MockServer::start(|_, _| Some(response(400, "", "too\nlong")));
-    let failed = ask(&remote(&server).1).unwrap_err().downcast::<Failed>().unwrap();
+    let failed = ask(&remote(&server).1).unwrap_err().downcast::<FailedCall>().unwrap();
     assert_eq!((failed.status, failed.raw.as_str()), (Some(400), "too long"));
 }
 
@@ -174,7 +174,7 @@ fn an_answer_that_is_none_is_a_failed_call_that_was_paid_for() {
         let answer = of(choice);
         let server = MockServer::start(move |_, _| Some(answer.clone()));
         let (_ledger, remote) = remote(&server);
-        let failed = ask(&remote).unwrap_err().downcast::<Failed>().unwrap();
+        let failed = ask(&remote).unwrap_err().downcast::<FailedCall>().unwrap();
         assert!(failed.reason.contains(says) && failed.status == Some(200), "{failed:?}");
         assert_eq!(server.received().len(), tries, "{says}");
         assert_eq!(remote.budget.spent().unwrap().calls, tries as u64, "{says}");
@@ -195,7 +195,10 @@ fn an_option_is_scored_where_the_reply_names_it() {
     let (_ledger, remote) = open(&OpenaiConfig { logprobs: true, ..config(&server) });
     let answer = ask(&remote).unwrap();
     let asked = request(&["Be brief.\n", "Shown: Alien.\n"], &["Heat", "Fargo"]);
-    assert_eq!(remote.read(&asked, &answer.text, &[]).unwrap(), Reading { index: Some(1), scores: vec![-2.5, -0.2] });
+    assert_eq!(
+        remote.parse_choice(&asked, &answer.text, &[]).unwrap(),
+        ParsedChoice { index: Some(1), scores: vec![-2.5, -0.2] }
+    );
 }
 
 #[test]
@@ -286,7 +289,7 @@ fn a_budget_holds_over_all_runs() {
     let spent = open(0.001).budget.spent().unwrap();
     assert_eq!((spent.calls, spent.nano_usd), (calls as u64, calls as u64 * 60_000));
     assert_eq!(
-        open(0.001).spent().unwrap().unwrap(),
+        open(0.001).spending().unwrap().unwrap(),
         format!("{calls} calls, {} + {} tokens and {:.6} USD in all runs", 40 * calls, 2 * calls, 6e-5 * calls as f64)
     );
     ask(&open(0.002)).unwrap();
@@ -347,13 +350,16 @@ fn letters_are_asked_for_and_scored() {
     let (_ledger, remote) = open(&letters);
     let answer = ask(&remote).unwrap();
     let asked = request(&["Be brief.\n", "Shown: Alien.\n"], &["Heat", "Fargo"]);
-    assert_eq!(remote.read(&asked, &answer.text, &[]).unwrap(), Reading { index: Some(1), scores: vec![-2.5, -0.2] });
+    assert_eq!(
+        remote.parse_choice(&asked, &answer.text, &[]).unwrap(),
+        ParsedChoice { index: Some(1), scores: vec![-2.5, -0.2] }
+    );
     let body: Value = serde_json::from_str(&server.received()[0].body).unwrap();
     assert_eq!((&body["logprobs"], &body["top_logprobs"]), (&json!(true), &json!(20)));
     assert_eq!(body["messages"][1]["content"], "Shown: Alien.\nCandidates:\nA. Heat\nB. Fargo\nNext:");
     assert!(remote.identity().ends_with(r#""temperature":0,"logprobs":true}"#));
     let too_many = vec!["x"; 21];
-    let error = remote.players("").unwrap()().ask(&request(&["a\n"], &too_many)).unwrap_err();
+    let error = remote.conversations("").unwrap()().choose(&request(&["a\n"], &too_many)).unwrap_err();
     assert!(error.to_string().starts_with("21 options"), "{error}");
 }
 
@@ -379,7 +385,7 @@ fn texts_become_vectors_in_batches() {
     let (_ledger, remote) = open(&OpenaiConfig { embedding_model: Some("e".into()), ..config(&server) });
     let texts: Vec<String> = (1..=100).map(|length| "x".repeat(length)).collect();
     let embedder = remote.embedder().unwrap();
-    let Vectors { vectors, tokens } = embedder.embed(&texts).unwrap();
+    let Embeddings { vectors, tokens } = embedder.embed(&texts).unwrap();
     let expected: Vec<Vec<f32>> = (1..=100_u8).map(|length| vec![f32::from(length), 1.0]).collect();
     assert_eq!((vectors, tokens), (expected, 10));
     assert_eq!(server.received().len(), 2);

@@ -10,7 +10,7 @@ use ureq::unversioned::resolver::DefaultResolver;
 use ureq::unversioned::transport::{ConnectProxyConnector, Connector as _, TcpConnector};
 use ureq::{Agent, Body};
 
-use super::super::Failed;
+use super::super::FailedCall;
 use super::completion::{json, usage};
 use super::config::OpenaiConfig;
 use super::date::retry_after;
@@ -102,7 +102,7 @@ impl Wire {
             Err(error) if refused => format!("({error})"),
             Err(ureq::Error::BodyExceedsLimit(_)) => {
                 let reason = format!("{url} answered more than {limit} bytes");
-                let failed = Failed { status: Some(status), reason, raw: String::new() };
+                let failed = FailedCall { status: Some(status), reason, raw: String::new() };
                 return Outcome { answer: Err(Trouble::Malformed(failed)), bill: Bill::Answered(None) };
             }
             Err(error) => return Outcome { answer: Err(silent(&url, &error)), bill: Bill::Unknown },
@@ -115,11 +115,11 @@ impl Wire {
         let bill = Bill::Answered(json(&text).ok().and_then(|body| usage(&body)));
         let answer = parse(&text).map_err(|error| {
             // No answer, and none would come at once.
-            if error.is::<Failed>() {
+            if error.is::<FailedCall>() {
                 return Trouble::Final(error);
             }
             let reason = format!("{url} answered: {}: {error:#}", quote(&text, QUOTED));
-            Trouble::Malformed(Failed { status: Some(status), reason, raw: quote(&text, KEPT) })
+            Trouble::Malformed(FailedCall { status: Some(status), reason, raw: quote(&text, KEPT) })
         });
         Outcome { answer, bill }
     }

@@ -16,8 +16,8 @@ use pipeline::checkpointing::Log;
 use rayon::prelude::*;
 
 use super::bad_rows::Fault;
-use super::piece::{Ids, Joined, Numbering, Piece, ReadLog, Row};
 use super::row_ends::{RowEnds, rows};
+use super::shard::{KnownIds, LogBuilder, Numbering, ReadLog, Row, Shard};
 use crate::artifact::TextFile;
 
 /// Bytes of a shard, at least; one more line at most. A killed run goes on from its shards: with another size the `VERSION` of
@@ -25,9 +25,9 @@ use crate::artifact::TextFile;
 const SHARD: u64 = 16 << 20;
 
 /// Gives the rows in a line, most often one, to the function. Called from many threads.
-pub(super) type Parse<'a> = &'a (dyn for<'l> Fn(&'l str, Take<'_, 'l>) + Sync);
+pub(super) type Parse<'a> = &'a (dyn for<'l> Fn(&'l str, Emit<'_, 'l>) + Sync);
 /// Takes a row of a line, or what is wrong with it.
-pub(super) type Take<'t, 'l> = &'t mut dyn FnMut(Result<Row<'l>, Fault>);
+pub(super) type Emit<'t, 'l> = &'t mut dyn FnMut(Result<Row<'l>, Fault>);
 
 /// A log and how to read it.
 pub(super) struct Lines<'a> {
@@ -58,7 +58,7 @@ impl Lines<'_> {
             None => cut(file.into_inner(), begin, size).with_context(place)?,
             Some(separator) => cut_outside_of_quotes(file, separator, self.file, begin, size)?,
         };
-        let ids = Ids::new(self.columns, self.known);
+        let ids = KnownIds::new(self.columns, self.known);
         let bar = cx.bar("read", Some(ends.last().copied().unwrap_or(0)), "bytes");
         let (log, kept) = match ends.len() {
             // A single shard is quicker read again than kept.
@@ -70,40 +70,40 @@ impl Lines<'_> {
                 (Some(log), frames)
             }
         };
-        let mut joined = Joined::default();
+        let mut builder = LogBuilder::default();
         let first = kept.len();
         for bytes in kept {
-            joined.push(&Piece::from_bytes(&bytes)?);
+            builder.push(&Shard::from_bytes(&bytes)?);
         }
         let start = |shard: usize| if shard == 0 { begin } else { ends[shard - 1] };
         bar.inc(start(first));
-        let piece = |&shard: &usize| {
-            let text = bytes(self.file, start(shard), ends[shard])?;
-            let piece = self.piece(&text, if shard == 0 { self.header } else { 0 }, &ids)?;
-            bar.inc(ends[shard] - start(shard));
-            Ok(Arc::new(piece))
+        let read_shard = |&number: &usize| {
+            let text = bytes(self.file, start(number), ends[number])?;
+            let shard = self.shard(&text, if number == 0 { self.header } else { 0 }, &ids)?;
+            bar.inc(ends[number] - start(number));
+            Ok(Arc::new(shard))
         };
         let at_once = 2 * cx.threads();
-        // The disk is waited for, and pieces are joined, while the next ones are read: a whole wave of them may wait.
+        // The disk is waited for, and shards are joined, while the next ones are read: a whole wave of them may wait.
         std::thread::scope(|scope| {
-            let (save, saved) = sync_channel::<Arc<Piece>>(at_once);
+            let (save, saved) = sync_channel::<Arc<Shard>>(at_once);
             let saver = scope.spawn(move || {
                 let Some(mut log) = log else { return Ok(()) };
-                saved.into_iter().try_for_each(|piece| log.append(&piece.to_bytes()?))
+                saved.into_iter().try_for_each(|shard| log.append(&shard.to_bytes()?))
             });
-            let mut ready: Vec<Arc<Piece>> = Vec::new();
+            let mut ready: Vec<Arc<Shard>> = Vec::new();
             let mut waves = (first..ends.len()).collect::<Vec<_>>();
             let mut all = || {
                 while !waves.is_empty() {
                     cx.check_cancelled()?;
                     let wave: Vec<usize> = waves.drain(..waves.len().min(at_once)).collect();
-                    let (pieces, ()) = rayon::join(
-                        || wave.par_iter().map(piece).collect::<Result<Vec<_>>>(),
-                        || ready.drain(..).for_each(|piece| joined.push(&piece)),
+                    let (shards, ()) = rayon::join(
+                        || wave.par_iter().map(read_shard).collect::<Result<Vec<_>>>(),
+                        || ready.drain(..).for_each(|shard| builder.push(&shard)),
                     );
-                    ready = pieces?;
+                    ready = shards?;
                     // With a single shard, or after a failure, nobody listens: the failure is told below.
-                    if ready.iter().any(|piece| save.send(Arc::clone(piece)).is_err()) {
+                    if ready.iter().any(|shard| save.send(Arc::clone(shard)).is_err()) {
                         break;
                     }
                 }
@@ -113,42 +113,42 @@ impl Lines<'_> {
             drop(save);
             saver.join().map_err(|_| anyhow!("the thread that saves what was read panicked"))??;
             read?;
-            ready.iter().for_each(|piece| joined.push(piece));
-            Ok(joined.log)
+            ready.iter().for_each(|shard| builder.push(shard));
+            Ok(builder.log)
         })
     }
 
     /// The rows of one shard after `header` lines.
-    fn piece(&self, bytes: &[u8], header: u64, ids: &Ids) -> Result<Piece> {
-        let mut piece = Piece::with_room_for(bytes.len());
+    fn shard(&self, bytes: &[u8], header: u64, ids: &KnownIds) -> Result<Shard> {
+        let mut shard = Shard::with_room_for(bytes.len());
         let mut numbering = Numbering::default();
         let mut read = |line: &[u8], text: Result<&str, Utf8Error>, more: u64| {
-            piece.lines += 1;
-            if piece.lines <= header || line.iter().all(u8::is_ascii_whitespace) {
-                piece.lines += more;
+            shard.lines += 1;
+            if shard.lines <= header || line.iter().all(u8::is_ascii_whitespace) {
+                shard.lines += more;
                 return;
             }
-            let mut take = |row: Result<Row<'_>, Fault>| piece.take(row, ids, &mut numbering);
+            let mut take = |row: Result<Row<'_>, Fault>| shard.take(row, ids, &mut numbering);
             match text {
                 Ok(text) => (self.parse)(text.trim_end_matches(['\n', '\r']), &mut take),
                 Err(_) => take(Err(Fault::row(format!("{:?}", String::from_utf8_lossy(line)), "UTF-8"))),
             }
             // A row goes by its first line.
-            piece.lines += more;
+            shard.lines += more;
         };
         if self.quoted_by.is_some() && bytes.contains(&b'"') {
             for (_, row) in rows(bytes, self.quoted_by, self.file)? {
                 let ends = row.iter().filter(|byte| **byte == b'\n').count() as u64;
                 read(row, str::from_utf8(row), ends.saturating_sub(1));
             }
-            return Ok(piece);
+            return Ok(shard);
         }
         // One look at the whole is quicker than one at each line, which tells the lines that are at fault.
         match str::from_utf8(bytes) {
             Ok(text) => text.split_inclusive('\n').for_each(|line| read(line.as_bytes(), Ok(line), 0)),
             Err(_) => bytes.split_inclusive(|byte| *byte == b'\n').for_each(|line| read(line, str::from_utf8(line), 0)),
         }
-        Ok(piece)
+        Ok(shard)
     }
 }
 
@@ -196,7 +196,7 @@ fn cut_outside_of_quotes(
         if bytes.is_empty() {
             break;
         }
-        walk.check_cancelled(bytes, file, |end| {
+        walk.advance(bytes, file, |end| {
             let end = at + end as u64;
             if end >= start + size {
                 ends.push(end);
@@ -225,10 +225,10 @@ fn bytes(file: &TextFile, start: u64, end: u64) -> Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::narrow::Seconds;
+    use super::super::casts::Seconds;
     use super::*;
 
-    fn parse<'l>(line: &'l str, take: Take<'_, 'l>) {
+    fn parse<'l>(line: &'l str, take: Emit<'_, 'l>) {
         take(row(line));
     }
 
@@ -266,7 +266,7 @@ mod tests {
         assert_eq!(whole.interactions.timestamp, [0, 1, 1, 2, 2, 3]);
         assert_eq!((whole.rows, whole.rounded), (9, 3));
         let error =
-            whole.bad.settle(&path, super::super::bad_rows::OnBadRow::Refuse, &Context::detached(folder.path()));
+            whole.bad.enforce(&path, super::super::bad_rows::OnBadRow::Refuse, &Context::detached(folder.path()));
         let error = error.unwrap_err().to_string();
         for expected in [
             "3 rows of",

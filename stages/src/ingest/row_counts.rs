@@ -11,7 +11,7 @@ use super::Outputs;
 /// Row counts that must come out; a count left out is not checked.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct Expect {
+pub struct ExpectedRows {
     /// Rows of the log.
     pub interactions: Option<usize>,
     /// Rows of the catalogue.
@@ -20,7 +20,7 @@ pub struct Expect {
     pub users: Option<usize>,
 }
 
-impl Expect {
+impl ExpectedRows {
     /// Whether that is what came out of the log at `log`, which holds so many rows.
     pub(super) fn check(&self, log: &Path, rows: u64, outputs: &Outputs) -> Result<()> {
         for (what, wanted, found) in [

@@ -3,12 +3,12 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::ground::Grounds;
+use crate::ground::MatchSettings;
 
 /// Which roles one frozen language model plays (BiLLP, arXiv 2403.00843; IL-Rec, arXiv 2510.13229).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Expert {
+pub enum Agent {
     /// An actor alone.
     #[default]
     ActOnly,
@@ -20,7 +20,7 @@ pub enum Expert {
     Full,
 }
 
-impl Expert {
+impl Agent {
     /// Whether a thought comes before each action.
     pub fn plans(self) -> bool {
         self != Self::ActOnly
@@ -43,24 +43,24 @@ pub enum Actor {
     #[default]
     Choose,
     /// It writes a title, which is looked for in the catalogue.
-    Write(Spoken),
+    Write(TitleGeneration),
 }
 
 /// How a title that was written becomes an item.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct Spoken {
+pub struct TitleGeneration {
     /// How often it may try to name an item that may be shown, at least once; after that the retriever's first offer stands in.
     pub tries: u64,
     /// The longest title, in tokens.
     pub max_tokens: u32,
     /// How a name is looked for.
-    pub ground: Grounds,
+    pub ground: MatchSettings,
 }
 
-impl Default for Spoken {
+impl Default for TitleGeneration {
     fn default() -> Self {
-        Self { tries: 5, max_tokens: 24, ground: Grounds::default() }
+        Self { tries: 5, max_tokens: 24, ground: MatchSettings::default() }
     }
 }
 
@@ -82,7 +82,7 @@ pub struct RoleSettings {
     /// Of how many of the people most alike the memory is recalled.
     pub recall: usize,
     /// What people are alike by.
-    pub alike_by: AlikeBy,
+    pub alike_by: UserSimilarity,
     /// How alike at least, as a cosine from −1 to 1.
     pub above: f64,
 }
@@ -90,7 +90,7 @@ pub struct RoleSettings {
 /// What people are alike by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum AlikeBy {
+pub enum UserSimilarity {
     /// The world's vectors of people, as it fitted them or as their features make them.
     #[default]
     Vectors,
@@ -108,7 +108,7 @@ impl Default for RoleSettings {
             gamma: 0.9,
             batch: 10,
             recall: 2,
-            alike_by: AlikeBy::Vectors,
+            alike_by: UserSimilarity::Vectors,
             above: -1.0,
         }
     }
@@ -143,14 +143,14 @@ impl RoleSettings {
 impl Actor {
     /// What no type can say.
     pub fn check(&self) -> Result<(), (String, String)> {
-        let Self::Write(spoken) = self else { return Ok(()) };
-        if spoken.tries == 0 {
+        let Self::Write(generation) = self else { return Ok(()) };
+        if generation.tries == 0 {
             return Err(("write.tries".into(), "at least one try".into()));
         }
-        if spoken.max_tokens == 0 {
+        if generation.max_tokens == 0 {
             return Err(("write.max_tokens".into(), "at least one token".into()));
         }
-        spoken.ground.check().map_err(|(path, wanted)| (format!("write.ground.{path}"), wanted))
+        generation.ground.check().map_err(|(path, wanted)| (format!("write.ground.{path}"), wanted))
     }
 }
 
@@ -171,14 +171,14 @@ mod tests {
         assert_eq!(refused(|s| s.gamma = 1.1), "gamma");
         assert_eq!(refused(|s| s.batch = 0), "batch");
         assert_eq!(refused(|s| s.above = 2.0), "above");
-        let spoken = |change: fn(&mut Spoken)| {
-            let mut spoken = Spoken::default();
-            change(&mut spoken);
-            Actor::Write(spoken).check().unwrap_err().0
+        let generation = |change: fn(&mut TitleGeneration)| {
+            let mut generation = TitleGeneration::default();
+            change(&mut generation);
+            Actor::Write(generation).check().unwrap_err().0
         };
-        assert_eq!(spoken(|s| s.tries = 0), "write.tries");
-        assert_eq!(spoken(|s| s.max_tokens = 0), "write.max_tokens");
-        assert_eq!(spoken(|s| s.ground.trigram = 0.0), "write.ground.trigram");
+        assert_eq!(generation(|s| s.tries = 0), "write.tries");
+        assert_eq!(generation(|s| s.max_tokens = 0), "write.max_tokens");
+        assert_eq!(generation(|s| s.ground.trigram = 0.0), "write.ground.trigram");
         assert!(Actor::default().check().is_ok() && RoleSettings::default().check().is_ok());
     }
 }

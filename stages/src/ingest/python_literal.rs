@@ -7,7 +7,7 @@
 use serde_json::{Map, Number, Value};
 
 /// How deep lists and dicts may nest: the reader calls itself.
-const DEEPEST: usize = 64;
+const MAX_DEPTH: usize = 64;
 
 /// The value of a line; `None` where it is no such literal.
 pub(super) fn parse(text: &str) -> Option<Value> {
@@ -41,7 +41,7 @@ impl<'t> Reader<'t> {
     }
 
     fn value(&mut self, depth: usize) -> Option<Value> {
-        if depth > DEEPEST {
+        if depth > MAX_DEPTH {
             return None;
         }
         self.skip();

@@ -28,20 +28,20 @@ pub(super) fn one_of(folder: &Path, names: &[&str]) -> Result<PathBuf> {
 }
 
 /// The folder in the stage's scratch folder for what is made from that file: two folders may hold files of one name.
-pub(super) fn own_folder(path: &Path, what: &str, cx: &Context) -> PathBuf {
+pub(super) fn derived_folder(path: &Path, what: &str, cx: &Context) -> PathBuf {
     let own = &blake3::hash(path.as_os_str().as_encoded_bytes()).to_hex()[..16];
     cx.scratch().join(format!("{what}-{own}"))
 }
 
 /// The file itself, or a copy in the stage's scratch folder where it is packed: shards need places in a file. The copy goes by
 /// the file's own name.
-pub(super) fn unpacked(path: &Path, cx: &Context) -> Result<TextFile> {
+pub(super) fn decompressed(path: &Path, cx: &Context) -> Result<TextFile> {
     ensure!(path.is_file(), "{} is not there\nhelp: correct the name, or get the file", path.display());
     if path.extension().is_none_or(|extension| extension != "gz") {
         return Ok(TextFile::new(path));
     }
     let place = || format!("cannot unpack {}", path.display());
-    let folder = own_folder(path, "unpacked", cx);
+    let folder = derived_folder(path, "unpacked", cx);
     let whole = folder.join(path.file_stem().unwrap_or_default());
     cx.stands_for(&whole, path);
     if !whole.exists() {
@@ -55,7 +55,7 @@ pub(super) fn unpacked(path: &Path, cx: &Context) -> Result<TextFile> {
             path.display()
         );
         let mut to = File::create(&part).with_context(place)?;
-        unpack(packed, &mut to, path)?;
+        decompress_members(packed, &mut to, path)?;
         // A torn copy must not be taken for a whole one after a power cut.
         to.sync_all().and_then(|()| std::fs::rename(&part, &whole)).with_context(place)?;
     }
@@ -64,7 +64,7 @@ pub(super) fn unpacked(path: &Path, cx: &Context) -> Result<TextFile> {
 
 /// Unpacks the parts of a gzip file, one behind the other. Tapes and archives fill the rest of a block with zeros, which are no
 /// part of it.
-fn unpack(mut packed: impl BufRead, to: &mut File, path: &Path) -> Result<()> {
+fn decompress_members(mut packed: impl BufRead, to: &mut File, path: &Path) -> Result<()> {
     let place = || format!("cannot unpack {}", path.display());
     loop {
         let next = packed.fill_buf().with_context(place)?;
@@ -107,22 +107,22 @@ mod tests {
         bytes.extend(bytes.clone());
         std::fs::write(folder.path().join("log.json.gz"), &bytes).unwrap();
         let path = one_of(folder.path(), &["other.json", "log.json"]).unwrap();
-        let plain = unpacked(&path, &cx).unwrap();
+        let plain = decompressed(&path, &cx).unwrap();
         assert_eq!(plain.text().unwrap(), "one\ntwo\none\ntwo\n");
         assert_eq!(plain.name(), path, "it goes by the name that people gave it");
         std::fs::create_dir(folder.path().join("more")).unwrap();
         let mut other = GzEncoder::new(Vec::new(), Compression::fast());
         other.write_all(b"other\n").unwrap();
         std::fs::write(folder.path().join("more/log.json.gz"), other.finish().unwrap()).unwrap();
-        let second = unpacked(&folder.path().join("more/log.json.gz"), &cx).unwrap();
+        let second = decompressed(&folder.path().join("more/log.json.gz"), &cx).unwrap();
         assert_eq!(second.text().unwrap(), "other\n", "a file of the same name in another folder");
         std::fs::write(folder.path().join("torn.gz"), &bytes[..20]).unwrap();
-        let error = unpacked(&folder.path().join("torn.gz"), &cx).unwrap_err();
+        let error = decompressed(&folder.path().join("torn.gz"), &cx).unwrap_err();
         assert!(format!("{error:#}").contains("cannot unpack"), "{error:#}");
         std::fs::write(folder.path().join("plain.gz"), "<html>").unwrap();
-        let error = unpacked(&folder.path().join("plain.gz"), &cx).unwrap_err().to_string();
+        let error = decompressed(&folder.path().join("plain.gz"), &cx).unwrap_err().to_string();
         assert!(error.contains("plain.gz is not packed with gzip\nhelp: leave `.gz` out"), "{error}");
-        assert_eq!(unpacked(plain.path(), &cx).unwrap().path(), plain.path());
+        assert_eq!(decompressed(plain.path(), &cx).unwrap().path(), plain.path());
         std::fs::write(folder.path().join("log.json"), "").unwrap();
         assert!(one_of(folder.path(), &["log.json"]).unwrap_err().to_string().contains("wanted one of them"));
         assert!(one_of(folder.path(), &["x"]).unwrap_err().to_string().contains("holds none of x"));
@@ -142,7 +142,7 @@ mod tests {
         ] {
             std::fs::write(&path, [packed.clone(), behind].concat()).unwrap();
             let cx = Context::detached(scratch.path());
-            match (unpacked(&path, &cx), wanted) {
+            match (decompressed(&path, &cx), wanted) {
                 (Ok(file), Ok(text)) => {
                     assert_eq!(file.text().unwrap(), text);
                     std::fs::remove_file(file.path()).unwrap();

@@ -1,6 +1,6 @@
 //! Rows of a log in columns: what one shard says, and shards put together in their order.
 //!
-//! Ids that nobody listed are numbered as they appear: within a piece by the piece, and among pieces when they are joined.
+//! Ids that nobody listed are numbered as they appear: within a shard by the shard, and among shards when they are joined.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -12,10 +12,10 @@ use pipeline::Context;
 use serde::{Deserialize, Serialize};
 
 use super::bad_rows::{BadRows, Fault, OnBadRow};
-use super::narrow::Seconds;
-use super::packed::{pack, unpack};
-use super::time_unit::{Unit, doubt};
-use super::whole;
+use super::bitpack::{pack, unpack};
+use super::casts::Seconds;
+use super::integers;
+use super::time_unit::{Unit, unit_warning};
 use crate::artifact::Interactions;
 
 /// The numbers of ids. Nothing goes through these maps in their order.
@@ -23,14 +23,14 @@ use crate::artifact::Interactions;
 /// Ids are short and many, and to look them up was half of the time. A small decimal number is a place in a table; other short
 /// ids lie in a map as one number each, and none is looked for elsewhere in memory.
 #[derive(Default)]
-struct Numbers {
+struct IdIndex {
     /// One more than the number of the id that reads so; 0 where there is none.
     decimal: Vec<u32>,
     short: HashMap<u128, u32, FixedState>,
     long: HashMap<String, u32, FixedState>,
 }
 
-impl Numbers {
+impl IdIndex {
     fn get(&self, id: &str) -> Option<u32> {
         match Key::of(id) {
             Key::Decimal(place) => self.decimal.get(place)?.checked_sub(1),
@@ -110,20 +110,20 @@ pub(super) struct ReadLog {
 }
 
 impl ReadLog {
-    /// Settles the rows that do not fit, reads ids that are whole numbers written as floats as such ([`whole`]), and notes these
+    /// Settles the rows that do not fit, reads ids that are whole numbers written as floats as such ([`integers`]), and notes these
     /// and times that were rounded. Warns of ids and times that may not be what they seem, in a format that counts in seconds.
     ///
     /// # Errors
     /// Where rows are refused, or none is left.
-    pub fn settle(&mut self, path: &Path, on_bad_row: OnBadRow, cx: &Context) -> Result<()> {
-        self.settle_in(Unit::Seconds, None, path, on_bad_row, cx)
+    pub fn finish(&mut self, path: &Path, on_bad_row: OnBadRow, cx: &Context) -> Result<()> {
+        self.finish_in(Unit::Seconds, None, path, on_bad_row, cx)
     }
 
-    /// As [`ReadLog::settle`], of a log whose times count in `unit`; `setting` is where that can be set.
+    /// As [`ReadLog::finish`], of a log whose times count in `unit`; `setting` is where that can be set.
     ///
     /// # Errors
     /// Where rows are refused, or none is left.
-    pub fn settle_in(
+    pub fn finish_in(
         &mut self,
         unit: Unit,
         setting: Option<&str>,
@@ -131,21 +131,21 @@ impl ReadLog {
         on_bad_row: OnBadRow,
         cx: &Context,
     ) -> Result<()> {
-        self.bad.settle(path, on_bad_row, cx)?;
+        self.bad.enforce(path, on_bad_row, cx)?;
         let rows = self.interactions.len();
         if self.rounded > 0 {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             cx.note(&format!("times in {name}"), format!("{} of {rows} rounded down to whole seconds", self.rounded));
         }
         let mut doubts = Vec::new();
-        doubts.extend(self.lost_order());
+        doubts.extend(self.order_warning());
         for (ids, of) in self.new.iter_mut().zip(["user", "item"]) {
-            if whole::mend(ids) {
-                whole::say(of, path, cx);
+            if integers::strip_fractions(ids) {
+                integers::note_stripped(of, path, cx);
             }
-            doubts.extend(whole::doubts(ids, of));
+            doubts.extend(integers::id_warnings(ids, of));
         }
-        doubts.extend(doubt(&self.interactions.timestamp, unit, setting));
+        doubts.extend(unit_warning(&self.interactions.timestamp, unit, setting));
         for doubt in doubts {
             cx.warn(format!("{}: {doubt}", path.file_name().unwrap_or_default().to_string_lossy()));
         }
@@ -155,7 +155,7 @@ impl ReadLog {
 
 impl ReadLog {
     /// What is to be said where times were rounded and rows of one user came to share a second out of the file's order.
-    fn lost_order(&self) -> Option<String> {
+    fn order_warning(&self) -> Option<String> {
         if self.rounded == 0 {
             return None;
         }
@@ -173,7 +173,7 @@ impl ReadLog {
 
     /// Logs behind each other, each with whether its rows are kept. Ids that nobody listed are numbered over all of them, so that
     /// whichever are kept, an id has one number.
-    pub fn behind_each_other(mut logs: Vec<(Self, bool)>) -> Self {
+    pub fn concatenate(mut logs: Vec<(Self, bool)>) -> Self {
         if logs.len() == 1 {
             return logs.remove(0).0;
         }
@@ -196,7 +196,7 @@ impl ReadLog {
 }
 
 /// That a log holds no ratings, and what stands in their place.
-pub(super) fn say_without_ratings(path: &Path, cx: &Context) {
+pub(super) fn note_missing_ratings(path: &Path, cx: &Context) {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     cx.note(
         "ratings",
@@ -215,16 +215,16 @@ pub(super) fn not_empty(rows: usize, path: &Path) -> Result<()> {
 }
 
 /// The ids that may occur.
-pub(super) struct Ids<'a> {
+pub(super) struct KnownIds<'a> {
     columns: [&'a str; 2],
-    known: [Option<Numbers>; 2],
+    known: [Option<IdIndex>; 2],
 }
 
-impl<'a> Ids<'a> {
+impl<'a> KnownIds<'a> {
     /// Of the columns of users and items: the ids that may occur, in their rows; without them, any may.
     pub fn new(columns: [&'a str; 2], known: [Option<&'a [String]>; 2]) -> Self {
         let numbers = |ids: &[String]| {
-            let mut numbers = Numbers::default();
+            let mut numbers = IdIndex::default();
             ids.iter().zip(0..).for_each(|(id, number)| numbers.insert(id, number));
             numbers
         };
@@ -240,7 +240,7 @@ impl<'a> Ids<'a> {
             }
             if let Some(known) = &self.known[k] {
                 // What every listed id is no float of is looked for as a whole number, too.
-                let number = known.get(id).or_else(|| known.get(whole::id(id)?));
+                let number = known.get(id).or_else(|| known.get(integers::id(id)?));
                 numbers[k] = Some(number.ok_or_else(|| Fault::value(self.columns[k], id, "an id that is listed"))?);
             }
         }
@@ -250,7 +250,7 @@ impl<'a> Ids<'a> {
 
 /// Numbers of ids of users and of items, by first appearance.
 #[derive(Default)]
-pub(super) struct Numbering([Numbers; 2]);
+pub(super) struct Numbering([IdIndex; 2]);
 
 impl Numbering {
     /// The number of an id; a new one is appended to `in_order`.
@@ -267,7 +267,7 @@ impl Numbering {
 
 /// What one shard says.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Piece {
+pub(super) struct Shard {
     /// With the shard's own numbers where ids are new.
     columns: Interactions,
     new: [Vec<String>; 2],
@@ -278,9 +278,9 @@ pub(super) struct Piece {
     pub lines: u64,
 }
 
-/// Everything of a [`Piece`] but its columns.
+/// Everything of a [`Shard`] but its columns.
 #[derive(Serialize, Deserialize)]
-struct About {
+struct ShardHeader {
     new: [Vec<String>; 2],
     bad: BadRows,
     rows: u64,
@@ -289,7 +289,7 @@ struct About {
     kept: usize,
 }
 
-impl Piece {
+impl Shard {
     /// Room for the rows of so many bytes, about; memory that no row comes to fill is never touched.
     pub fn with_room_for(bytes: usize) -> Self {
         let rows = bytes / 16;
@@ -303,7 +303,7 @@ impl Piece {
     }
 
     /// Takes a row, or counts what is wrong with it at the line that `lines` says.
-    pub fn take(&mut self, row: Result<Row<'_>, Fault>, ids: &Ids, numbering: &mut Numbering) {
+    pub fn take(&mut self, row: Result<Row<'_>, Fault>, ids: &KnownIds, numbering: &mut Numbering) {
         self.rows += 1;
         // A row that is dropped must not number a user or an item that nothing else mentions: first all checks, then ids.
         match row.and_then(|row| Ok((ids.find(&row)?, row))) {
@@ -324,7 +324,7 @@ impl Piece {
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
         let Self { columns, new, bad, rows, rounded, lines } = self;
         let (new, bad, rows, rounded, lines) = (new.clone(), bad.clone(), *rows, *rounded, *lines);
-        let about = serde_json::to_vec(&About { new, bad, rows, rounded, lines, kept: columns.len() })?;
+        let about = serde_json::to_vec(&ShardHeader { new, bad, rows, rounded, lines, kept: columns.len() })?;
         let mut bytes = Vec::with_capacity(8 + about.len() + 20 * columns.len());
         bytes.extend((about.len() as u64).to_le_bytes());
         bytes.extend(about);
@@ -339,7 +339,7 @@ impl Piece {
         let (length, rest) = bytes.split_first_chunk::<8>().context("a shard of fewer than 8 bytes")?;
         let (about, mut rest) =
             rest.split_at_checked(u64::from_le_bytes(*length) as usize).context("a shard that ends early")?;
-        let About { new, bad, rows, rounded, lines, kept } = serde_json::from_slice(about)?;
+        let ShardHeader { new, bad, rows, rounded, lines, kept } = serde_json::from_slice(about)?;
         let columns = Interactions {
             user: unpack(&mut rest, kept, |x| x as u32)?,
             item: unpack(&mut rest, kept, |x| x as u32)?,
@@ -353,16 +353,16 @@ impl Piece {
 
 /// Pieces put together in their order.
 #[derive(Default)]
-pub(super) struct Joined {
+pub(super) struct LogBuilder {
     pub log: ReadLog,
     places: Numbering,
     lines: u64,
 }
 
-impl Joined {
-    /// Appends the next piece.
-    pub fn push(&mut self, piece: &Piece) {
-        let Piece { columns, new, bad, rows, rounded, lines } = piece;
+impl LogBuilder {
+    /// Appends the next shard.
+    pub fn push(&mut self, shard: &Shard) {
+        let Shard { columns, new, bad, rows, rounded, lines } = shard;
         let log = &mut self.log;
         for (k, (column, into)) in
             [(&columns.user, &mut log.interactions.user), (&columns.item, &mut log.interactions.item)]
@@ -370,7 +370,7 @@ impl Joined {
                 .enumerate()
         {
             let numbers: Vec<u32> = new[k].iter().map(|id| self.places.number(k, id, &mut log.new[k])).collect();
-            // Where ids were known before, the piece has their numbers already.
+            // Where ids were known before, the shard has their numbers already.
             into.extend(column.iter().map(|&x| numbers.get(x as usize).copied().unwrap_or(x)));
         }
         log.interactions.rating.extend(&columns.rating);
@@ -389,7 +389,7 @@ mod tests {
     /// Kometa-Team/Kometa#1901: `\N` was taken for a value, and all who have none for one.
     #[test]
     fn what_databases_write_for_a_missing_id_is_none() {
-        let ids = Ids::new(["u", "i"], [None, None]);
+        let ids = KnownIds::new(["u", "i"], [None, None]);
         for (user, item) in [(MISSING, "a"), ("a", MISSING), ("a", "")] {
             let row = Row { user: user.into(), item: item.into(), rating: 1.0, timestamp: Seconds::exactly(0) };
             assert!(ids.find(&row).err().unwrap().to_string().ends_with("wanted an id"));

@@ -5,51 +5,56 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 
-use super::expert::{AlikeBy, RoleSettings};
+use super::agent::{RoleSettings, UserSimilarity};
 use crate::artifact::{Memories, Memory, World};
 
 /// Turns texts into vectors, one for each.
 type Embed<'e> = dyn Fn(&[String]) -> Result<Vec<Vec<f32>>> + 'e;
 
 /// All that is remembered so far.
-pub(super) struct Recall<'a> {
+pub(super) struct MemoryStore<'a> {
     world: &'a World,
     most: usize,
     above: f64,
     memories: Vec<Memory>,
     /// What people's beginnings mean, where that makes them alike; nothing of those who have none.
-    meanings: Option<BTreeMap<u32, Vec<f32>>>,
+    text_vectors: Option<BTreeMap<u32, Vec<f32>>>,
 }
 
 /// What comes to mind with one user.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Recalled {
+pub(super) struct RecalledMemory {
     /// Reflections on the people most alike, the nearest first.
     pub reflections: Vec<String>,
     /// Σ of the advantages of each item with these people.
     pub advantages: BTreeMap<u32, f32>,
 }
 
-impl<'a> Recall<'a> {
+impl<'a> MemoryStore<'a> {
     /// What is known before the first episode.
     pub fn new(settings: &RoleSettings, world: &'a World, before: Option<&Memories>) -> Self {
         let memories = before.map_or_else(Vec::new, |before| before.0.clone());
-        let meanings = (settings.alike_by == AlikeBy::Texts).then(BTreeMap::new);
-        Self { world, most: settings.recall, above: settings.above, memories, meanings }
+        let text_vectors = (settings.alike_by == UserSimilarity::Texts).then(BTreeMap::new);
+        Self { world, most: settings.recall, above: settings.above, memories, text_vectors }
     }
 
-    /// Learns the meaning of the beginnings of `users` and of all who are remembered, as far as it is not known yet. `start`
+    /// Learns the meaning of the beginnings of `users` and of all who are remembered, as far as it is not known yet. `profile`
     /// gives the beginning of one of the world's people, `vectors` those of texts.
-    pub fn meet(&mut self, users: &[u32], start: &dyn Fn(u32) -> Result<String>, vectors: &Embed) -> Result<()> {
-        let known = self.meanings.get_or_insert_default();
-        let people = self.memories.iter().map(Memory::user).chain(users.iter().copied());
-        let new: BTreeSet<u32> = people.filter(|user| !known.contains_key(user)).collect();
-        let mut told: Vec<(u32, String)> = Vec::new();
+    pub fn embed_users(
+        &mut self,
+        users: &[u32],
+        profile: &dyn Fn(u32) -> Result<String>,
+        vectors: &Embed,
+    ) -> Result<()> {
+        let known = self.text_vectors.get_or_insert_default();
+        let users = self.memories.iter().map(Memory::user).chain(users.iter().copied());
+        let new: BTreeSet<u32> = users.filter(|user| !known.contains_key(user)).collect();
+        let mut profiles: Vec<(u32, String)> = Vec::new();
         for user in new.into_iter().filter(|user| (*user as usize) < self.world.users()) {
-            told.push((user, start(user)?));
+            profiles.push((user, profile(user)?));
         }
-        told.retain(|(_, text)| !text.is_empty());
-        let (users, texts): (Vec<u32>, Vec<String>) = told.into_iter().unzip();
+        profiles.retain(|(_, text)| !text.is_empty());
+        let (users, texts): (Vec<u32>, Vec<String>) = profiles.into_iter().unzip();
         if !texts.is_empty() {
             known.extend(users.into_iter().zip(vectors(&texts)?));
         }
@@ -57,20 +62,20 @@ impl<'a> Recall<'a> {
     }
 
     /// What comes to mind with `user`. Of equally near people the lower number counts first.
-    pub fn of(&self, user: u32) -> Recalled {
-        let mut people: Vec<u32> = self.memories.iter().map(Memory::user).collect();
-        people.sort_unstable();
-        people.dedup();
-        let mut near: Vec<(f64, u32)> = people
+    pub fn recall(&self, user: u32) -> RecalledMemory {
+        let mut users: Vec<u32> = self.memories.iter().map(Memory::user).collect();
+        users.sort_unstable();
+        users.dedup();
+        let mut nearest: Vec<(f64, u32)> = users
             .into_iter()
-            .map(|other| (self.alike(user, other), other))
+            .map(|other| (self.similarity(user, other), other))
             .filter(|(s, _)| *s >= self.above)
             .collect();
-        near.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-        near.truncate(self.most);
-        let mut recalled = Recalled::default();
-        for (_, person) in near {
-            for memory in self.memories.iter().filter(|memory| memory.user() == person) {
+        nearest.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        nearest.truncate(self.most);
+        let mut recalled = RecalledMemory::default();
+        for (_, other) in nearest {
+            for memory in self.memories.iter().filter(|memory| memory.user() == other) {
                 match memory {
                     Memory::Reflection { text, .. } => recalled.reflections.push(text.clone()),
                     Memory::Action { item, advantage, .. } => {
@@ -83,8 +88,8 @@ impl<'a> Recall<'a> {
     }
 
     /// The cosine of two people's vectors; 0 where one has none, as a person of another world.
-    fn alike(&self, a: u32, b: u32) -> f64 {
-        let row = |user: u32| match &self.meanings {
+    fn similarity(&self, a: u32, b: u32) -> f64 {
+        let row = |user: u32| match &self.text_vectors {
             Some(known) => known.get(&user).map(Vec::as_slice),
             None => ((user as usize) < self.world.users()).then(|| self.world.user_vectors.row(user as usize)),
         };
@@ -95,7 +100,7 @@ impl<'a> Recall<'a> {
     }
 
     /// Remembers what a batch of episodes left.
-    pub fn keep(&mut self, memories: impl IntoIterator<Item = Memory>) {
+    pub fn extend(&mut self, memories: impl IntoIterator<Item = Memory>) {
         self.memories.extend(memories);
     }
 
@@ -131,14 +136,14 @@ mod tests {
         ]);
         let of = |recall: usize, above: f64| {
             let settings = RoleSettings { recall, above, ..RoleSettings::default() };
-            Recall::new(&settings, &world, Some(&before)).of(0)
+            MemoryStore::new(&settings, &world, Some(&before)).recall(0)
         };
-        assert_eq!(of(1, -1.0), Recalled { reflections: vec!["of 1".into()], advantages: [(1, 1.5)].into() });
+        assert_eq!(of(1, -1.0), RecalledMemory { reflections: vec!["of 1".into()], advantages: [(1, 1.5)].into() });
         assert_eq!(
             of(9, 0.0),
-            Recalled { reflections: vec!["of 1".into(), "of 2".into()], advantages: [(1, -1.5)].into() }
+            RecalledMemory { reflections: vec!["of 1".into(), "of 2".into()], advantages: [(1, -1.5)].into() }
         );
-        assert_eq!(of(0, -1.0), Recalled::default());
+        assert_eq!(of(0, -1.0), RecalledMemory::default());
         assert_eq!(of(9, 0.999).reflections, Vec::<String>::new());
     }
 }

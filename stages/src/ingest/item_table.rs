@@ -9,25 +9,25 @@ use pipeline::Context;
 use super::Outputs;
 use super::bad_rows::{BadRows, Fault, OnBadRow};
 use super::json_array::as_lines;
-use super::piece::ReadLog;
 use super::record::{Record, record};
+use super::shard::ReadLog;
 use crate::artifact::{Items, TextFile, Users};
 
 /// The log with the users and items that were listed, or those that it mentions.
-pub(super) fn join(read: ReadLog, users: Option<Users>, items: Option<Items>) -> Outputs {
+pub(super) fn assemble(read: ReadLog, users: Option<Users>, items: Option<Items>) -> Outputs {
     let [new_users, new_items] = read.new;
-    let items = items.unwrap_or_else(|| nameless(new_items));
+    let items = items.unwrap_or_else(|| untitled(new_items));
     let users = users.unwrap_or_else(|| Users { id: new_users, features: BTreeMap::new() });
     Outputs { interactions: read.interactions, items, users }
 }
 
 /// Items that go by their ids.
-fn nameless(id: Vec<String>) -> Items {
+fn untitled(id: Vec<String>) -> Items {
     Items { title: id.clone(), year: vec![None; id.len()], genres: vec![Vec::new(); id.len()], id, ..Items::default() }
 }
 
 /// What a record says of an item.
-pub(super) struct Described {
+pub(super) struct ItemRecord {
     pub id: String,
     /// Empty where the record has none.
     pub title: String,
@@ -37,16 +37,16 @@ pub(super) struct Described {
 
 /// The items that the log mentions, by the records of a file of lines or of one array: the first about an item counts. Items without one go by
 /// their ids; records of others are passed over.
-pub(super) fn described(
+pub(super) fn describe_items(
     ids: Vec<String>,
     file: TextFile,
     on_bad_row: OnBadRow,
     cx: &Context,
-    describe: impl Fn(&Record) -> Result<Described, Fault>,
+    describe: impl Fn(&Record) -> Result<ItemRecord, Fault>,
 ) -> Result<Items> {
     let file = as_lines(file, cx)?;
     let place = || format!("cannot read {}", file.name().display());
-    let mut items = nameless(ids);
+    let mut items = untitled(ids);
     let mut open: HashMap<String, usize> = items.id.iter().cloned().zip(0..).collect();
     let mut bad = BadRows::default();
     let (reader, _) = file.open()?;
@@ -74,7 +74,7 @@ pub(super) fn described(
             Err(fault) => bad.add(fault, || number as u64 + 1),
         }
     }
-    bad.settle(file.name(), on_bad_row, cx)?;
+    bad.enforce(file.name(), on_bad_row, cx)?;
     if !open.is_empty() {
         cx.note("not described", format!("{} of {} items go by their ids", open.len(), items.len()));
     }

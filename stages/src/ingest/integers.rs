@@ -22,24 +22,24 @@ pub(super) fn exact_below(kind: &DataType) -> f64 {
 }
 
 /// A float that is a whole number, exactly.
-pub(super) fn of_float(number: f64) -> Option<i64> {
+pub(super) fn from_float(number: f64) -> Option<i64> {
     (number.fract() == 0.0 && number.abs() < EXACT).then_some(number as i64)
 }
 
 /// A text that says a whole number: digits, or a float without a fraction (`1995.0`, `2e3`).
-pub(super) fn of_text(text: &str) -> Option<i64> {
+pub(super) fn from_text(text: &str) -> Option<i64> {
     let text = text.trim();
     // Digits are exact however many they are, zeros behind the point or not.
     let digits = match text.split_once('.') {
         Some((digits, zeros)) if zeros.bytes().all(|byte| byte == b'0') => digits,
         _ => text,
     };
-    digits.parse().ok().or_else(|| text.parse().ok().and_then(of_float))
+    digits.parse().ok().or_else(|| text.parse().ok().and_then(from_float))
 }
 
 /// A year, or another whole number of 32 bits, that a text says.
 pub(super) fn year(text: &str) -> Option<i32> {
-    of_text(text)?.try_into().ok()
+    from_text(text)?.try_into().ok()
 }
 
 /// The id that a float stands for: `123` for `123.0`; `None` where the text is no whole number written so.
@@ -61,7 +61,7 @@ pub(super) fn are_floats<'a>(ids: impl IntoIterator<Item = &'a str>) -> bool {
 }
 
 /// Writes ids that [`are_floats`] as whole numbers; says whether they were. No two become one.
-pub(super) fn mend(ids: &mut [String]) -> bool {
+pub(super) fn strip_fractions(ids: &mut [String]) -> bool {
     let floats = are_floats(ids.iter().map(String::as_str));
     if floats {
         for text in ids.iter_mut().filter(|text| id(text).is_some()) {
@@ -75,7 +75,7 @@ pub(super) fn mend(ids: &mut [String]) -> bool {
 const EMPTY: [&str; 6] = ["nan", "NaN", "None", "<NA>", "null", "NULL"];
 
 /// Notes on the run that the ids of a column were read so.
-pub(super) fn say(column: &str, file: &Path, cx: &Context) {
+pub(super) fn note_stripped(column: &str, file: &Path, cx: &Context) {
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     cx.note(
         &format!("{column} ids in {name}"),
@@ -84,7 +84,7 @@ pub(super) fn say(column: &str, file: &Path, cx: &Context) {
 }
 
 /// What is to be said of ids of which several may have become one, or one several.
-pub(super) fn doubts(ids: &[String], of: &str) -> Vec<String> {
+pub(super) fn id_warnings(ids: &[String], of: &str) -> Vec<String> {
     let mut doubts = Vec::new();
     let rounded = ids.iter().filter(|id| is_rounded(id)).count();
     if let Some(first) = ids.iter().find(|id| is_rounded(id)) {
@@ -138,12 +138,15 @@ mod tests {
             ("1.995e3", 1995),
             ("9223372036854775807.0", i64::MAX),
         ] {
-            assert_eq!(of_text(text), Some(number), "{text}");
+            assert_eq!(from_text(text), Some(number), "{text}");
         }
         for text in ["", "1995.5", "(1995)", "1,995", "nan", "inf", "1e16", "1995.0.0", "soon"] {
-            assert_eq!(of_text(text), None, "{text}");
+            assert_eq!(from_text(text), None, "{text}");
         }
-        assert_eq!((of_float(-3.0), of_float(0.5), of_float(1e16), of_float(f64::NAN)), (Some(-3), None, None, None));
+        assert_eq!(
+            (from_float(-3.0), from_float(0.5), from_float(1e16), from_float(f64::NAN)),
+            (Some(-3), None, None, None)
+        );
         assert_eq!((year("1995.0"), year("3e9")), (Some(1995), None));
     }
 
@@ -151,7 +154,7 @@ mod tests {
     fn ids_are_floats_all_or_none() {
         let mended = |ids: &[&str]| {
             let mut ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
-            let were = mend(&mut ids);
+            let were = strip_fractions(&mut ids);
             (were, ids.join(" "))
         };
         assert_eq!(
@@ -165,7 +168,8 @@ mod tests {
         {
             assert_eq!(mended(ids), (false, ids.join(" ")));
         }
-        let doubts = |ids: &[&str]| doubts(&ids.iter().map(ToString::to_string).collect::<Vec<_>>(), "user").join("|");
+        let doubts =
+            |ids: &[&str]| id_warnings(&ids.iter().map(ToString::to_string).collect::<Vec<_>>(), "user").join("|");
         assert_eq!(doubts(&["1", "2.0", "x1e+5"]), "");
         assert!(doubts(&["1", "1.0"]).contains("1 user ids are there twice"));
         let both = doubts(&["1.23E+11", "nan"]);

@@ -5,24 +5,24 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result};
 
-use super::episode::Played;
+use super::episode::EpisodeResult;
 use crate::artifact::{Call, Effort, Efforts, Failure};
-use crate::llm::{Llm, Tokens};
+use crate::llm::{Llm, TokenUsage};
 
 /// The efforts of episodes in their order. A call that several of them used counts with the first of them. One that was refused
 /// took no tokens; of one that failed otherwise they are those that its answer tells, else not known, for it may have been billed.
 /// Vectors of texts are no calls.
-pub(super) fn efforts(played: &[Played], llm: &dyn Llm) -> Result<Efforts> {
+pub(super) fn usage_by_episode(played: &[EpisodeResult], llm: &dyn Llm) -> Result<Efforts> {
     let mut seen: BTreeSet<&str> = BTreeSet::new();
-    let effort = |played: &Played, new: Vec<&Call>| -> Result<Effort> {
-        let mut tokens = Some(Tokens::default());
+    let usage = |played: &EpisodeResult, new: Vec<&Call>| -> Result<Effort> {
+        let mut tokens = Some(TokenUsage::default());
         for call in &new {
             let counted = match &call.failure {
-                Some(Failure { status: Some(status), .. }) if *status != 200 => Some(Tokens::default()),
+                Some(Failure { status: Some(status), .. }) if *status != 200 => Some(TokenUsage::default()),
                 // Of what came in place of an answer only the beginning may be kept, which tells nothing.
-                Some(_) => llm.tokens(&call.request, &call.answer).ok().flatten(),
+                Some(_) => llm.count_tokens(&call.request, &call.answer).ok().flatten(),
                 None => llm
-                    .tokens(&call.request, &call.answer)
+                    .count_tokens(&call.request, &call.answer)
                     .with_context(|| format!("count the tokens of call {}", call.key))?,
             };
             tokens = tokens.zip(counted).map(|(sum, new)| sum + new);
@@ -30,16 +30,16 @@ pub(super) fn efforts(played: &[Played], llm: &dyn Llm) -> Result<Efforts> {
         Ok(Effort {
             user: played.trajectory.user,
             calls: new.len() as u32,
-            tokens_read: tokens.map(|tokens| tokens.read),
-            tokens_written: tokens.map(|tokens| tokens.written),
+            tokens_read: tokens.map(|tokens| tokens.prompt),
+            tokens_written: tokens.map(|tokens| tokens.completion),
         })
     };
-    let mut efforts = Vec::new();
+    let mut rows = Vec::new();
     for played in played {
         let new = played.calls.iter().map(|call| &**call).filter(|call| seen.insert(&call.key)).collect();
-        efforts.push(effort(played, new)?);
+        rows.push(usage(played, new)?);
     }
-    Ok(Efforts(efforts))
+    Ok(Efforts(rows))
 }
 
 #[cfg(test)]
@@ -48,7 +48,7 @@ mod tests {
 
     use super::*;
     use crate::artifact::{End, Trajectory};
-    use crate::llm::{Players, Reading, Request};
+    use crate::llm::{ChoiceRequest, ConversationFactory, ParsedChoice};
 
     /// Reads a token a byte of the question and writes one a byte of the answer; says nothing of an empty answer.
     struct ByBytes;
@@ -57,23 +57,23 @@ mod tests {
         fn identity(&self) -> String {
             "bytes".into()
         }
-        fn at_once(&self) -> Option<usize> {
+        fn max_concurrency(&self) -> Option<usize> {
             None
         }
-        fn players<'a>(&'a self, _: &str) -> Result<Players<'a>> {
+        fn conversations<'a>(&'a self, _: &str) -> Result<ConversationFactory<'a>> {
             anyhow::bail!("asked to play")
         }
-        fn references(&self, _: &Request) -> Vec<Request> {
+        fn references(&self, _: &ChoiceRequest) -> Vec<ChoiceRequest> {
             vec![]
         }
-        fn read(&self, _: &Request, _: &str, _: &[String]) -> Result<Reading> {
+        fn parse_choice(&self, _: &ChoiceRequest, _: &str, _: &[String]) -> Result<ParsedChoice> {
             anyhow::bail!("asked to read")
         }
-        fn written(&self, answer: &str) -> Result<String> {
+        fn completion_text(&self, answer: &str) -> Result<String> {
             Ok(answer.to_owned())
         }
-        fn tokens(&self, request: &str, answer: &str) -> Result<Option<Tokens>> {
-            let tokens = Tokens { read: request.len() as u64, written: answer.len() as u64 };
+        fn count_tokens(&self, request: &str, answer: &str) -> Result<Option<TokenUsage>> {
+            let tokens = TokenUsage { prompt: request.len() as u64, completion: answer.len() as u64 };
             Ok((!answer.is_empty()).then_some(tokens))
         }
     }
@@ -84,10 +84,10 @@ mod tests {
         Arc::new(Call { key, model, request: request.into(), answer: answer.into(), failure })
     }
 
-    fn played(user: u32, calls: &[&Arc<Call>]) -> Played {
+    fn played(user: u32, calls: &[&Arc<Call>]) -> EpisodeResult {
         let trajectory = Trajectory { user, steps: vec![], end: End::Horizon };
         let calls = calls.iter().map(|call| Arc::clone(call)).collect();
-        Played { trajectory, calls, unread: None, unvalued: 0, memories: vec![] }
+        EpisodeResult { trajectory, calls, invalid: None, unparsed_values: 0, memories: vec![] }
     }
 
     #[test]
@@ -104,20 +104,20 @@ mod tests {
             played(4, &[&empty]),
             played(5, &[&cut]),
         ];
-        let effort = |user, calls, tokens: Option<(u64, u64)>| Effort {
+        let usage = |user, calls, tokens: Option<(u64, u64)>| Effort {
             user,
             calls,
             tokens_read: tokens.map(|tokens| tokens.0),
             tokens_written: tokens.map(|tokens| tokens.1),
         };
         let expected = [
-            effort(3, 2, Some((4, 2))),
-            effort(1, 1, Some((6, 1))),
-            effort(2, 1, None),
-            effort(0, 0, Some((0, 0))),
-            effort(4, 1, Some((3, 4))),
-            effort(5, 1, None),
+            usage(3, 2, Some((4, 2))),
+            usage(1, 1, Some((6, 1))),
+            usage(2, 1, None),
+            usage(0, 0, Some((0, 0))),
+            usage(4, 1, Some((3, 4))),
+            usage(5, 1, None),
         ];
-        assert_eq!(efforts(&all, &ByBytes).unwrap().0, expected);
+        assert_eq!(usage_by_episode(&all, &ByBytes).unwrap().0, expected);
     }
 }

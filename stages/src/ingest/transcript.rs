@@ -2,7 +2,7 @@
 
 /// One recorded episode.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Told {
+pub(super) struct Transcript {
     /// The user's id in the source.
     pub user: String,
     /// What the model was told first.
@@ -31,7 +31,7 @@ pub(super) struct Turn {
     pub line: u64,
 }
 
-impl Told {
+impl Transcript {
     /// The turns that recommended something.
     pub fn recommendations(&self) -> impl Iterator<Item = &Turn> {
         self.turns.iter().filter(|turn| !matches!(turn.outcome, Outcome::Failed(_)))
@@ -58,7 +58,7 @@ pub(super) enum Outcome {
 
 /// Where every line that is an action went.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Account {
+pub(super) struct TranscriptCounts {
     pub episodes: u64,
     pub actions: u64,
     /// Recommendations at which the user stayed.
@@ -73,7 +73,7 @@ pub(super) struct Account {
     pub claimed: u64,
 }
 
-impl Account {
+impl TranscriptCounts {
     pub fn add(&mut self, other: Self) {
         self.episodes += other.episodes;
         self.actions += other.actions;

@@ -6,19 +6,19 @@ use anyhow::Result;
 use pipeline::Artifact as _;
 
 use super::Demonstrate;
-use super::expert::Actor;
-use super::roles::VALUE;
+use super::agent::Actor;
+use super::roles::CRITIC_TOKENS;
 use crate::artifact::{Items, World};
-use crate::llm::Work;
+use crate::llm::Workload;
 
 /// Tokens of the fixed words: instructions of our own, how to answer, what a chat template adds.
-const WORDS: f64 = 90.0;
+const FIXED_TOKENS: f64 = 90.0;
 /// Tokens of the words around a title in a line about a shown item.
-const AROUND: f64 = 14.0;
+const FEEDBACK_TOKENS: f64 = 14.0;
 /// Bytes of a token in most texts.
-const BYTES: f64 = 4.0;
+const BYTES_PER_TOKEN: f64 = 4.0;
 /// Tokens of a title where the catalogue is not known yet.
-const TITLE: f64 = 7.0;
+const TITLE_TOKENS: f64 = 7.0;
 
 impl Demonstrate {
     /// The calls of every role at every turn of each user, with prompts of the usual length. What the store has the answer to
@@ -34,19 +34,19 @@ impl Demonstrate {
         let mut choices = 0;
         match &self.actor {
             Actor::Choose => choices = turns,
-            Actor::Write(spoken) => texts.push((turns, spoken.max_tokens)),
+            Actor::Write(generation) => texts.push((turns, generation.max_tokens)),
         }
         if expert.plans() {
             texts.push((turns, roles.thought_tokens));
         }
         if expert.criticises() {
-            texts.push((turns, VALUE));
+            texts.push((turns, CRITIC_TOKENS));
         }
         if expert.reflects() {
             texts.push((users, roles.reflection_tokens));
         }
         let count = texts.iter().map(|(count, _)| count).sum::<u64>();
-        let work = Work {
+        let work = Workload {
             choices,
             texts: count,
             prompt_tokens: ((choices + count) as f64 * self.prompt_tokens(horizon, items.as_ref())) as u64,
@@ -67,22 +67,22 @@ impl Demonstrate {
             let all: usize = items.called().iter().map(|title| title.len()).sum();
             all as f64 / items.len().max(1) as f64
         };
-        let title = items.map_or(TITLE, |items| 1.0 + bytes(items) / BYTES);
+        let title = items.map_or(TITLE_TOKENS, |items| 1.0 + bytes(items) / BYTES_PER_TOKEN);
         // Between `remember` and twice as many, less while an episode is young.
         let shown = (1.5 * self.remember as f64).min(horizon.map_or(f64::MAX, |horizon| horizon as f64 / 2.0));
         let own = [&self.instructions, &self.prompts.opening].into_iter().flatten();
-        let own = own.map(|text| text.len() as f64 / BYTES).sum::<f64>();
-        WORDS
+        let own = own.map(|text| text.len() as f64 / BYTES_PER_TOKEN).sum::<f64>();
+        FIXED_TOKENS
             + own
             + (title + 1.0) * self.liked as f64
-            + (title + AROUND) * shown
+            + (title + FEEDBACK_TOKENS) * shown
             + (title + 3.0) * self.candidates as f64
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::expert::{Expert, Spoken};
+    use super::super::agent::{Agent, TitleGeneration};
     use super::super::tests::{inputs, stage};
     use super::*;
     use crate::llm::LlmConfig;
@@ -100,7 +100,8 @@ mod tests {
             "for each turn of an episode, of which the world that is not made yet has as many as its horizon: about 4 calls, 876 \
              tokens, 0.0012 USD (an estimate; what is in the store costs nothing)"
         );
-        let full = Demonstrate { expert: Expert::Full, actor: Actor::Write(Spoken::default()), ..stage.clone() };
+        let full =
+            Demonstrate { expert: Agent::Full, actor: Actor::Write(TitleGeneration::default()), ..stage.clone() };
         let said = full.cost(&|_| None).unwrap().unwrap();
         // Four texts of 24, 32, 8 and 64 tokens for each of four people.
         assert!(said.contains("about 16 calls, 3888 tokens"), "{said}");

@@ -14,39 +14,39 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::bad_rows::{BadRows, Fault, OnBadRow};
+use super::decompress::decompressed;
+use super::delimited::{fields, is_header, repeated_header};
 use super::header::Header;
 pub(super) use super::header::no_column;
+use super::integers;
 use super::json_array::as_lines;
 use super::parquet_parts::parts;
 use super::parquet_value::value;
-use super::piece::MISSING;
 use super::record::{Record, record, text};
 use super::row_ends::rows as rows_of;
-use super::separated::{fields, header_again, is_header};
-use super::unpacked::unpacked;
-use super::whole;
+use super::shard::MISSING;
 use crate::artifact::TextFile;
 
 /// How a table is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form {
+pub(super) enum FileFormat {
     /// Fields apart by this, with a header.
-    Separated(&'static str),
+    Delimited(&'static str),
     /// One record a line.
     Records,
     /// Parquet.
     Parquet,
 }
 
-impl Form {
+impl FileFormat {
     /// By the ending of the name; of a folder the parts are Parquet.
     pub fn of(file: &TextFile) -> Result<Self> {
         if file.path().is_dir() {
             return Ok(Self::Parquet);
         }
         match file.path().extension().unwrap_or_default().to_string_lossy().as_ref() {
-            "csv" => Ok(Self::Separated(",")),
-            "tsv" | "tab" => Ok(Self::Separated("\t")),
+            "csv" => Ok(Self::Delimited(",")),
+            "tsv" | "tab" => Ok(Self::Delimited("\t")),
             "ndjson" | "jsonl" | "json" => Ok(Self::Records),
             "parquet" => Ok(Self::Parquet),
             other => bail!(
@@ -58,7 +58,7 @@ impl Form {
     }
 }
 
-impl Form {
+impl FileFormat {
     /// The same for a file whose columns may have been given names.
     ///
     /// # Errors
@@ -66,7 +66,7 @@ impl Form {
     pub fn with_names(file: &TextFile, names: Option<&[String]>) -> Result<Self> {
         let form = Self::of(file)?;
         ensure!(
-            names.is_none() || matches!(form, Self::Separated(_)),
+            names.is_none() || matches!(form, Self::Delimited(_)),
             "{} names its columns itself\nhelp: leave out `names`, which is for CSV and TSV without a header",
             file.name().display()
         );
@@ -89,7 +89,7 @@ pub enum Quotes {
 
 impl Quotes {
     /// Whether they may in text with that separator.
-    pub(super) fn open(self, separator: &str) -> bool {
+    pub(super) fn allowed_in(self, separator: &str) -> bool {
         match self {
             Self::ByEnding => separator == ",",
             Self::Always => true,
@@ -99,7 +99,7 @@ impl Quotes {
 }
 
 /// A table and the lines of its rows.
-pub(super) struct Grid {
+pub(super) struct SideTable {
     pub path: PathBuf,
     /// Names of the columns; of records, those of the first.
     pub names: Vec<String>,
@@ -107,7 +107,7 @@ pub(super) struct Grid {
     pub rows: Vec<(u64, Record)>,
 }
 
-impl Grid {
+impl SideTable {
     /// Reads it; rows with a wrong number of fields, or that are no record, are settled.
     ///
     /// `names` are those of a separated text whose first line is a row.
@@ -118,18 +118,18 @@ impl Grid {
         on_bad_row: OnBadRow,
         cx: &Context,
     ) -> Result<Self> {
-        let file = if path.is_dir() { TextFile::new(path) } else { unpacked(path, cx)? };
+        let file = if path.is_dir() { TextFile::new(path) } else { decompressed(path, cx)? };
         let path = file.name().to_path_buf();
-        match Form::with_names(&file, names)? {
-            Form::Parquet => Self::of_parquet(file.path().to_path_buf()),
-            Form::Separated(separator) => {
-                let quotes = quotes.open(separator);
+        match FileFormat::with_names(&file, names)? {
+            FileFormat::Parquet => Self::from_parquet(file.path().to_path_buf()),
+            FileFormat::Delimited(separator) => {
+                let quotes = quotes.allowed_in(separator);
                 let skip = usize::from(names.is_none());
                 let Header { names, line: header, .. } = Header::given_or_read(&file, names, separator, quotes)?;
                 let width = names.len();
                 let rows = lines(&file, skip, separator.bytes().next().filter(|_| quotes), on_bad_row, cx, |line| {
                     if is_header(line, &header) {
-                        return Err(header_again());
+                        return Err(repeated_header());
                     }
                     let fields = fields(line, separator, quotes)?;
                     if fields.len() != width {
@@ -140,7 +140,7 @@ impl Grid {
                 })?;
                 Ok(Self { path, names, rows })
             }
-            Form::Records => {
+            FileFormat::Records => {
                 let rows = lines(&as_lines(file, cx)?, 0, None, on_bad_row, cx, record)?;
                 // Any record may leave out what it has nothing to say of.
                 let (mut names, mut known) = (Vec::new(), BTreeSet::new());
@@ -154,7 +154,7 @@ impl Grid {
         }
     }
 
-    fn of_parquet(path: PathBuf) -> Result<Self> {
+    fn from_parquet(path: PathBuf) -> Result<Self> {
         let (mut rows, mut names) = (Vec::new(), Vec::new());
         for part in parts(&path)? {
             for batch in part.batches(None)? {
@@ -176,38 +176,38 @@ impl Grid {
     }
 
     /// Gives each row with its id, which must be there once; rows that do not fit are settled. Ids that all are whole numbers
-    /// written as floats are whole numbers ([`whole`]).
-    pub fn listed(
+    /// written as floats are whole numbers ([`integers`]).
+    pub fn for_each_id(
         &self,
         column: &str,
         on_bad_row: OnBadRow,
         cx: &Context,
         mut row: impl FnMut(String, &Record) -> Result<(), Fault>,
     ) -> Result<()> {
-        self.has(column)?;
+        self.require_column(column)?;
         let (mut bad, mut seen) = (BadRows::default(), BTreeSet::new());
         let written = self.rows.iter().filter_map(|(_, record)| record.get(column)?.as_str());
-        let are_floats = whole::are_floats(written.filter(|id| !id.is_empty()));
+        let are_floats = integers::are_floats(written.filter(|id| !id.is_empty()));
         if are_floats {
-            whole::say(column, &self.path, cx);
+            integers::note_stripped(column, &self.path, cx);
         }
         for (line, record) in &self.rows {
             let id = text(record, column);
-            let id = if are_floats { id.map(|id| whole::id(&id).unwrap_or(&id).to_owned()) } else { id };
-            let taken = id.and_then(|id| match id {
+            let id = if are_floats { id.map(|id| integers::id(&id).unwrap_or(&id).to_owned()) } else { id };
+            let checked = id.and_then(|id| match id {
                 id if id.is_empty() => Err(Fault::value(column, "", "an id")),
                 id if !seen.insert(id.clone()) => Err(Fault::value(column, &id, "an id of its own")),
                 id => row(id, record),
             });
-            if let Err(fault) = taken {
+            if let Err(fault) = checked {
                 bad.add(fault, || *line);
             }
         }
-        bad.settle(&self.path, on_bad_row, cx)
+        bad.enforce(&self.path, on_bad_row, cx)
     }
 
     /// That there is a column of this name.
-    pub fn has(&self, name: &str) -> Result<()> {
+    pub fn require_column(&self, name: &str) -> Result<()> {
         if self.rows.is_empty() || self.names.iter().any(|known| known == name) {
             return Ok(());
         }
@@ -238,7 +238,7 @@ fn lines(
             Err(fault) => bad.add(fault, || number),
         }
     }
-    bad.settle(file.name(), on_bad_row, cx)?;
+    bad.enforce(file.name(), on_bad_row, cx)?;
     Ok(rows)
 }
 
@@ -262,9 +262,9 @@ mod tests {
         let mut writer = ArrowWriter::try_new(File::create(&path).unwrap(), batch.schema(), None).unwrap();
         writer.write(&batch).unwrap();
         writer.close().unwrap();
-        let grid =
-            Grid::read(&path, None, Quotes::ByEnding, OnBadRow::Refuse, &Context::detached(folder.path())).unwrap();
-        let titles: Vec<&Value> = grid.rows.iter().map(|(_, record)| &record["title"]).collect();
+        let table = SideTable::read(&path, None, Quotes::ByEnding, OnBadRow::Refuse, &Context::detached(folder.path()))
+            .unwrap();
+        let titles: Vec<&Value> = table.rows.iter().map(|(_, record)| &record["title"]).collect();
         assert_eq!(titles, [&Value::from("Heat"), &Value::Null, &Value::from("É")]);
     }
 
@@ -273,8 +273,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("users.ndjson");
         std::fs::write(&path, "{\"id\": \"a\"}\n{\"id\": \"b\", \"age\": 3}\n").unwrap();
-        let grid =
-            Grid::read(&path, None, Quotes::ByEnding, OnBadRow::Refuse, &Context::detached(folder.path())).unwrap();
-        assert_eq!(grid.names, ["id", "age"]);
+        let table = SideTable::read(&path, None, Quotes::ByEnding, OnBadRow::Refuse, &Context::detached(folder.path()))
+            .unwrap();
+        assert_eq!(table.names, ["id", "age"]);
     }
 }

@@ -8,13 +8,15 @@ use anyhow::{Context as _, Result, bail};
 use pipeline::checkpointing::ValueStore;
 
 use crate::artifact::{Call, Failure};
-use crate::llm::{Answer, Failed, Llm, Player, Reading, Request, Writing, key, vectors_of};
+use crate::llm::{
+    Answer, ChoiceRequest, CompletionRequest, Conversation, FailedCall, Llm, ParsedChoice, cached_embeddings, key,
+};
 
 /// So many failed questions before the first answer mean that it is not the questions.
-const HOPELESS: u64 = 5;
+const MAX_FAILED: u64 = 5;
 
 /// A model with the store of its answers.
-pub(super) struct Desk<'a> {
+pub(super) struct CachedLlm<'a> {
     llm: &'a dyn Llm,
     identity: String,
     values: ValueStore,
@@ -31,9 +33,9 @@ pub(super) struct Desk<'a> {
     tokens: AtomicU64,
 }
 
-/// What a desk did so far; none of it may enter an object.
+/// What a cache did so far; none of it may enter an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Tally {
+pub(super) struct UsageCounters {
     /// Questions that the model answered.
     pub asked: u64,
     /// Questions that it was asked and did not answer.
@@ -44,7 +46,7 @@ pub(super) struct Tally {
     pub tokens: u64,
 }
 
-impl<'a> Desk<'a> {
+impl<'a> CachedLlm<'a> {
     pub fn new(llm: &'a dyn Llm, values: ValueStore) -> Self {
         let (known, asking, asked_one, asked, failed, served, tokens) = Default::default();
         Self { llm, identity: llm.identity(), values, known, asking, asked_one, asked, failed, served, tokens }
@@ -52,26 +54,34 @@ impl<'a> Desk<'a> {
 
     /// The reading of the model's answer, the call behind it and then those that the reading needed. A failed call chooses
     /// nothing.
-    pub fn choose(&self, player: &mut dyn Player, request: &Request) -> Result<(Reading, Vec<Arc<Call>>)> {
-        let mut calls = vec![self.answer(player, request)?];
+    pub fn choose(
+        &self,
+        conversation: &mut dyn Conversation,
+        request: &ChoiceRequest,
+    ) -> Result<(ParsedChoice, Vec<Arc<Call>>)> {
+        let mut calls = vec![self.answer(conversation, request)?];
         for reference in self.llm.references(request) {
-            calls.push(self.answer(player, &reference)?);
+            calls.push(self.answer(conversation, &reference)?);
         }
         if calls.iter().any(|call| call.failure.is_some()) {
-            return Ok((Reading { index: None, scores: vec![] }, calls));
+            return Ok((ParsedChoice { index: None, scores: vec![] }, calls));
         }
         let references: Vec<String> = calls[1..].iter().map(|call| call.answer.clone()).collect();
-        let reading = self.llm.read(request, &calls[0].answer, &references);
+        let reading = self.llm.parse_choice(request, &calls[0].answer, &references);
         Ok((reading.with_context(|| format!("cannot read the answer of call {}", calls[0].key))?, calls))
     }
 
     /// The text that the model writes, and the call behind it. A failed call writes nothing.
-    pub fn write(&self, player: &mut dyn Player, writing: &Writing) -> Result<(String, Arc<Call>)> {
-        let call = self.kept_or_new(&writing.canonical(), || player.write(writing))?;
+    pub fn write(
+        &self,
+        conversation: &mut dyn Conversation,
+        writing: &CompletionRequest,
+    ) -> Result<(String, Arc<Call>)> {
+        let call = self.cached_or_new(&writing.canonical(), || conversation.complete(writing))?;
         if call.failure.is_some() {
             return Ok((String::new(), call));
         }
-        let text = self.llm.written(&call.answer);
+        let text = self.llm.completion_text(&call.answer);
         Ok((text.with_context(|| format!("cannot read the answer of call {}", call.key))?, call))
     }
 
@@ -79,33 +89,33 @@ impl<'a> Desk<'a> {
     pub fn vectors(&self, texts: &[String]) -> Result<Option<Vec<Vec<f32>>>> {
         let Some(embedder) = self.llm.embedder() else { return Ok(None) };
         // As for questions: two episodes that say the same pay once.
-        let _turn = self.turn(&format!("vectors of {texts:?}"));
-        let found = vectors_of(embedder, &self.values, texts)?;
+        let _guard = self.lock_key(&format!("vectors of {texts:?}"));
+        let found = cached_embeddings(embedder, &self.values, texts)?;
         self.tokens.fetch_add(found.tokens, Ordering::Relaxed);
         Ok(Some(found.vectors))
     }
 
-    fn answer(&self, player: &mut dyn Player, request: &Request) -> Result<Arc<Call>> {
-        self.kept_or_new(&request.canonical(), || player.ask(request))
+    fn answer(&self, conversation: &mut dyn Conversation, request: &ChoiceRequest) -> Result<Arc<Call>> {
+        self.cached_or_new(&request.canonical(), || conversation.choose(request))
     }
 
-    fn kept_or_new(&self, canonical: &str, ask: impl FnOnce() -> Result<Answer>) -> Result<Arc<Call>> {
+    fn cached_or_new(&self, canonical: &str, ask: impl FnOnce() -> Result<Answer>) -> Result<Arc<Call>> {
         let key = key(&self.identity, canonical);
         // What has no number of its own (a recording) plays on threads that others' work shares: who waits for one of them there
         // may wait for himself. Its answers cost nothing.
-        let _turn = self.llm.at_once().map(|_| self.turn(&key));
+        let _guard = self.llm.max_concurrency().map(|_| self.lock_key(&key));
         if let Some(call) = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
             return Ok(call.clone());
         }
         let mut failure = None;
-        let (place, kept) = self.kept(&key, canonical)?;
-        let (answer, new_tokens) = match kept {
-            Some(kept) => (kept, None),
+        let (place, cached) = self.cached(&key, canonical)?;
+        let (answer, new_tokens) = match cached {
+            Some(cached) => (cached, None),
             None => match ask() {
                 Ok(new) => (new.text, Some(new.tokens)),
                 Err(error) => {
-                    let Failed { status, reason, raw } = error.downcast()?;
-                    self.despair(&reason)?;
+                    let FailedCall { status, reason, raw } = error.downcast()?;
+                    self.count_failure(&reason)?;
                     failure = Some(Failure { status, reason });
                     (raw, None)
                 }
@@ -136,36 +146,36 @@ impl<'a> Desk<'a> {
     }
 
     /// Waits until nobody else asks for `key`.
-    fn turn(&self, key: &str) -> Turn<'_> {
+    fn lock_key(&self, key: &str) -> KeyGuard<'_> {
         let mut asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
         while !asking.insert(key.to_owned()) {
             asking = self.asked_one.wait(asking).unwrap_or_else(PoisonError::into_inner);
         }
-        Turn { asking: &self.asking, asked_one: &self.asked_one, key: key.to_owned() }
+        KeyGuard { asking: &self.asking, asked_one: &self.asked_one, key: key.to_owned() }
     }
 
     /// The kept answer to a key, and its place in the store. What the store holds stays, so where an older program kept there what
     /// is no answer, the answer has its place beside it.
-    fn kept(&self, key: &str, canonical: &str) -> Result<(String, Option<String>)> {
+    fn cached(&self, key: &str, canonical: &str) -> Result<(String, Option<String>)> {
         let mut place = key.to_owned();
-        let mut beside = 0;
+        let mut suffix = 0;
         while let Some(bytes) = self.values.get(&place)? {
             let answer = text(key, bytes)?;
-            let lacking = self.llm.lacking(canonical, &answer);
-            if lacking.with_context(|| format!("cannot read the answer of call {key}"))?.is_none() {
+            let failure = self.llm.answer_failure(canonical, &answer);
+            if failure.with_context(|| format!("cannot read the answer of call {key}"))?.is_none() {
                 return Ok((place, Some(answer)));
             }
-            beside += 1;
-            place = format!("{key} {beside}");
+            suffix += 1;
+            place = format!("{key} {suffix}");
         }
         Ok((place, None))
     }
 
     /// Counts a failed question, and gives up where nothing but such came.
-    fn despair(&self, reason: &str) -> Result<()> {
+    fn count_failure(&self, reason: &str) -> Result<()> {
         let failed = self.failed.fetch_add(1, Ordering::Relaxed) + 1;
-        let Tally { asked, served, .. } = self.tally();
-        if failed >= HOPELESS && asked + served == 0 {
+        let UsageCounters { asked, served, .. } = self.counters();
+        if failed >= MAX_FAILED && asked + served == 0 {
             let help =
                 if reason.contains("\nhelp: ") { "" } else { "\nhelp: mend what the server reports and run again" };
             bail!("all of the first {failed} questions failed, the last of them: {reason}{help}");
@@ -173,21 +183,21 @@ impl<'a> Desk<'a> {
         Ok(())
     }
 
-    pub fn tally(&self) -> Tally {
+    pub fn counters(&self) -> UsageCounters {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let (asked, failed, served) = (read(&self.asked), read(&self.failed), read(&self.served));
-        Tally { asked, failed, served, tokens: read(&self.tokens) }
+        UsageCounters { asked, failed, served, tokens: read(&self.tokens) }
     }
 }
 
 /// The right to ask for a key; given back when it is dropped.
-struct Turn<'a> {
+struct KeyGuard<'a> {
     asking: &'a Mutex<BTreeSet<String>>,
     asked_one: &'a Condvar,
     key: String,
 }
 
-impl Drop for Turn<'_> {
+impl Drop for KeyGuard<'_> {
     fn drop(&mut self) {
         self.asking.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
         self.asked_one.notify_all();

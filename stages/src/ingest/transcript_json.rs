@@ -14,7 +14,7 @@ use rayon::prelude::*;
 use serde::Deserialize;
 
 use super::bad_rows::{BadRows, Fault};
-use super::told::{Account, Outcome, Told, Turn};
+use super::transcript::{Outcome, Transcript, TranscriptCounts, Turn};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -44,24 +44,24 @@ struct Step {
 }
 
 /// The episodes of one file; lines that do not fit are counted and left out.
-pub(super) fn read(text: &str) -> Result<(Vec<Told>, Account, BadRows)> {
+pub(super) fn read(text: &str) -> Result<(Vec<Transcript>, TranscriptCounts, BadRows)> {
     let lines: Vec<(u64, &str)> = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()).collect();
     let read = |&(number, line): &(u64, &str)| {
         let line = serde_json::from_str::<Line>(line).map_err(|error| in_one_line(&error.to_string()))?;
         episode(line, number)
     };
     let read: Vec<Result<_, String>> = lines.par_iter().map(read).collect();
-    let (mut told, mut account, mut bad) = (Vec::new(), Account::default(), BadRows::default());
+    let (mut transcripts, mut counts, mut bad) = (Vec::new(), TranscriptCounts::default(), BadRows::default());
     for ((number, _), read) in lines.into_iter().zip(read) {
         match read {
             Ok((episode, counted)) => {
-                told.push(episode);
-                account.add(counted);
+                transcripts.push(episode);
+                counts.add(counted);
             }
             Err(error) => bad.add(Fault::row(error, "an episode"), || number),
         }
     }
-    Ok((told, account, bad))
+    Ok((transcripts, counts, bad))
 }
 
 /// The parser sees one line, and calls it line 1 whichever it is.
@@ -69,23 +69,23 @@ fn in_one_line(error: &str) -> String {
     error.replace(" at line 1 column ", " at column ")
 }
 
-fn episode(line: Line, number: u64) -> Result<(Told, Account), String> {
-    let mut account = Account { episodes: 1, actions: line.steps.len() as u64, ..Account::default() };
+fn episode(line: Line, number: u64) -> Result<(Transcript, TranscriptCounts), String> {
+    let mut counts = TranscriptCounts { episodes: 1, actions: line.steps.len() as u64, ..TranscriptCounts::default() };
     let mut turns = Vec::with_capacity(line.steps.len());
     let last = line.steps.len();
     for (at, step) in (1..).zip(line.steps) {
         let outcome = outcome(&step, line.left && at == last).map_err(|fault| format!("step {at} {fault}"))?;
         match outcome {
-            Outcome::Stays(_) => account.stays += 1,
-            Outcome::Leaves => account.leaves += 1,
-            Outcome::Failed(_) => account.no_recommendation += 1,
+            Outcome::Stays(_) => counts.stays += 1,
+            Outcome::Leaves => counts.leaves += 1,
+            Outcome::Failed(_) => counts.no_recommendation += 1,
         }
         let Step { thought, said, title, raw, observed, .. } = step;
-        account.regrounded += u64::from(title.is_some() && said.is_some() && said != title);
+        counts.regrounded += u64::from(title.is_some() && said.is_some() && said != title);
         let said = said.or_else(|| title.clone()).unwrap_or_default();
         turns.push(Turn { thought, said, title, raw, observed, outcome, line: number });
     }
-    Ok((Told { user: line.user, question: line.question, history: line.history, turns }, account))
+    Ok((Transcript { user: line.user, question: line.question, history: line.history, turns }, counts))
 }
 
 /// What came of a step, or what is wrong with it.
@@ -115,12 +115,19 @@ mod tests {
             "\n",
             r#"{"user": "v", "steps": [], "lefd": true}"#,
         );
-        let (told, account, bad) = read(text).unwrap();
-        assert_eq!(told.len(), 1);
-        let outcomes: Vec<_> = told[0].turns.iter().map(|turn| (turn.said.as_str(), &turn.outcome)).collect();
+        let (transcripts, counts, bad) = read(text).unwrap();
+        assert_eq!(transcripts.len(), 1);
+        let outcomes: Vec<_> = transcripts[0].turns.iter().map(|turn| (turn.said.as_str(), &turn.outcome)).collect();
         assert_eq!(outcomes, [("A", &Outcome::Stays(4.0)), ("b", &Outcome::Leaves)]);
-        let wanted = Account { episodes: 1, actions: 2, stays: 1, leaves: 1, regrounded: 1, ..Account::default() };
-        assert_eq!(account, wanted);
+        let wanted = TranscriptCounts {
+            episodes: 1,
+            actions: 2,
+            stays: 1,
+            leaves: 1,
+            regrounded: 1,
+            ..TranscriptCounts::default()
+        };
+        assert_eq!(counts, wanted);
         let shown = format!("{bad:?}");
         assert!(shown.contains("step 1 without a `reward`") && shown.contains("unknown field `lefd`"), "{shown}");
         assert!(shown.contains("first: [(3, ") && shown.contains("at column 33"), "{shown}");
@@ -130,20 +137,21 @@ mod tests {
     fn what_was_thought_written_and_not_written_is_kept() {
         let text = r#"{"user": "u", "steps": [{"thought": "t", "said": "x", "raw": "t\nx", "reward": 1},
             {"failed": "time-out", "raw": "<html>"}]}"#;
-        let (told, account, bad) = read(&text.replace('\n', "")).unwrap();
+        let (transcripts, counts, bad) = read(&text.replace('\n', "")).unwrap();
         assert_eq!(bad, BadRows::default());
-        let [first, second] = &told[0].turns[..] else { panic!("{told:?}") };
+        let [first, second] = &transcripts[0].turns[..] else { panic!("{transcripts:?}") };
         assert_eq!((first.thought.as_str(), first.name(), &first.title), ("t", "x", &None));
         assert_eq!(first.raw.as_deref(), Some("t\nx"));
         assert_eq!((second.raw.as_deref(), &second.outcome), (Some("<html>"), &Outcome::Failed("time-out".into())));
-        assert_eq!((account.actions, account.stays, account.no_recommendation, account.regrounded), (2, 1, 1, 0));
+        assert_eq!((counts.actions, counts.stays, counts.no_recommendation, counts.regrounded), (2, 1, 1, 0));
     }
 
     #[test]
     fn steps_that_contradict_themselves_say_so() {
         let fault = |step: &str, left: bool| {
-            let (told, _, bad) = read(&format!(r#"{{"user": "u", "steps": [{step}], "left": {left}}}"#)).unwrap();
-            assert!(told.is_empty(), "{step}");
+            let (transcripts, _, bad) =
+                read(&format!(r#"{{"user": "u", "steps": [{step}], "left": {left}}}"#)).unwrap();
+            assert!(transcripts.is_empty(), "{step}");
             format!("{bad:?}")
         };
         for (step, left, wanted) in [

@@ -76,15 +76,15 @@ fn a_mark_is_no_part_of_any_text() {
 #[test]
 fn a_mark_takes_no_episode_from_a_recording() {
     let folder = tempfile::tempdir().unwrap();
-    let told = "{\"user\": \"u\", \"steps\": [{\"title\": \"A\", \"reward\": 4}]}\n";
+    let recorded = "{\"user\": \"u\", \"steps\": [{\"title\": \"A\", \"reward\": 4}]}\n";
     let titles = r#"{"id2item_dict": {"1": "A"}}"#;
-    for (name, text) in [("told.jsonl", told), ("titles.json", titles)] {
+    for (name, text) in [("recorded.jsonl", recorded), ("titles.json", titles)] {
         std::fs::write(folder.path().join(name), format!("\u{feff}{text}")).unwrap();
     }
     let mut cx = Context::detached(folder.path());
     cx.add_asset("x", folder.path());
     let config = json!({
-        "asset": "x", "episodes": "told", "format": "lines", "titles": "titles.json", "on_bad_row": "drop"
+        "asset": "x", "episodes": "recorded", "format": "lines", "titles": "titles.json", "on_bad_row": "drop"
     });
     let read = serde_json::from_value::<Transcripts>(config).unwrap().run(NoInputs {}, &cx).unwrap();
     assert_eq!((read.users.id, read.interactions.rating), (vec!["u".to_owned()], vec![4.0]));

@@ -17,7 +17,7 @@ use crate::nn::rng;
 /// `demonstrate.logged`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct Logged {
+pub struct FromLog {
     /// Takes only interactions rated at least so; all when absent. What people rated badly is nothing to copy, but learners
     /// of values learn from it.
     pub at_least: Option<f64>,
@@ -43,7 +43,7 @@ pipeline::ports! {
     }
 }
 
-impl Stage for Logged {
+impl Stage for FromLog {
     const KIND: &'static str = "demonstrate.logged";
     /// 1: first. 2: users whose times are all equal have their interactions in a drawn order.
     const VERSION: u32 = 2;
@@ -66,8 +66,8 @@ impl Stage for Logged {
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
         let log = &inputs.interactions;
-        let taken = |&row: &usize| self.at_least.is_none_or(|least| f64::from(log.rating[row]) >= least);
-        let mut rows: Vec<usize> = (0..log.len()).filter(taken).collect();
+        let is_selected = |&row: &usize| self.at_least.is_none_or(|least| f64::from(log.rating[row]) >= least);
+        let mut rows: Vec<usize> = (0..log.len()).filter(is_selected).collect();
         ensure!(
             !log.is_empty(),
             "the log holds no interaction\nhelp: look at what the ingest or split stage before it dropped"
@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     /// What user 0 did is told by two times, one after the other; equal ones are in the order of the log.
-    fn run(logged: &Logged) -> Result<Vec<(u32, Vec<u32>)>> {
+    fn run(logged: &FromLog) -> Result<Vec<(u32, Vec<u32>)>> {
         episodes(
             logged,
             Interactions {
@@ -124,22 +124,22 @@ mod tests {
         )
     }
 
-    fn episodes(logged: &Logged, interactions: Interactions) -> Result<Vec<(u32, Vec<u32>)>> {
+    fn episodes(logged: &FromLog, interactions: Interactions) -> Result<Vec<(u32, Vec<u32>)>> {
         let folder = tempfile::tempdir().unwrap();
         let out = logged.run(Inputs { interactions }, &Context::detached(folder.path()))?;
-        let told = out.demonstrations.trajectories.into_iter();
-        Ok(told.map(|t| (t.user, t.steps.iter().map(|step| step.item).collect())).collect())
+        let trajectories = out.demonstrations.trajectories.into_iter();
+        Ok(trajectories.map(|t| (t.user, t.steps.iter().map(|step| step.item).collect())).collect())
     }
 
     #[test]
     fn interactions_in_order_of_time_become_episodes() {
-        assert_eq!(run(&Logged::default()).unwrap(), [(0, vec![6, 9, 4]), (1, vec![7, 8, 5])]);
-        let good = Logged { at_least: Some(3.0), length: Some(1), seed: 0 };
+        assert_eq!(run(&FromLog::default()).unwrap(), [(0, vec![6, 9, 4]), (1, vec![7, 8, 5])]);
+        let good = FromLog { at_least: Some(3.0), length: Some(1), seed: 0 };
         assert_eq!(run(&good).unwrap(), [(0, vec![9]), (1, vec![7]), (1, vec![5])]);
-        let error = run(&Logged { at_least: Some(6.0), ..Logged::default() }).unwrap_err().to_string();
+        let error = run(&FromLog { at_least: Some(6.0), ..FromLog::default() }).unwrap_err().to_string();
         assert!(error.contains("none of 6 interactions is rated at least 6"), "{error}");
-        assert_eq!(Logged { length: Some(0), ..Logged::default() }.check().unwrap_err().0, "length");
-        let error = episodes(&Logged::default(), Interactions::default()).unwrap_err().to_string();
+        assert_eq!(FromLog { length: Some(0), ..FromLog::default() }.check().unwrap_err().0, "length");
+        let error = episodes(&FromLog::default(), Interactions::default()).unwrap_err().to_string();
         assert!(error.contains("the log holds no interaction\nhelp: "), "{error}");
     }
 
@@ -151,7 +151,7 @@ mod tests {
             rating: vec![4.0; 20],
             timestamp: vec![0; 20],
         };
-        let drawn = |seed| episodes(&Logged { seed, ..Logged::default() }, log()).unwrap();
+        let drawn = |seed| episodes(&FromLog { seed, ..FromLog::default() }, log()).unwrap();
         let (first, other) = (drawn(1), drawn(2));
         assert_eq!(first, drawn(1));
         assert!(first != other && first[0].1 != first[1].1, "each user's order is its own: {first:?}");

@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 
 use super::bad_rows::Fault;
-use super::narrow::{self, Seconds};
-use super::piece::Row;
+use super::casts::{self, Seconds};
+use super::shard::Row;
 
 /// Where a row's parts stand among the fields of a line.
-pub(super) struct Separated<'a> {
+pub(super) struct Delimited<'a> {
     /// What stands between two fields.
     pub separator: &'a str,
     /// Whether a field may stand in quotes, in which a quote is written twice, and a line's end ends no row (RFC 4180).
@@ -46,7 +46,7 @@ impl<'a> Time<'a> {
     }
 }
 
-impl Separated<'_> {
+impl Delimited<'_> {
     /// The byte that separates fields which may stand in quotes: then a row may take several lines.
     pub fn quoted_by(&self) -> Option<u8> {
         self.separator.bytes().next().filter(|_| self.quotes)
@@ -55,7 +55,7 @@ impl Separated<'_> {
     /// The row in a line.
     pub fn parse<'l>(&self, line: &'l str) -> Result<Row<'l>, Fault> {
         if self.header.is_some_and(|header| is_header(line, header)) {
-            return Err(header_again());
+            return Err(repeated_header());
         }
         let wanted = [Some(self.user), Some(self.item), self.rating.map(|x| x.1), self.time.map(|x| x.at)];
         if self.quotes && line.contains('"') {
@@ -98,7 +98,7 @@ impl Separated<'_> {
             Some(form) if !(form.may_be_missing && time.is_empty()) => seconds(&time, form.per_second, form.column)?,
             _ => Seconds::exactly(0),
         };
-        let rating = self.rating.map_or(Ok(1.0), |(column, _)| narrow::rating(number(&rating, column)?, column))?;
+        let rating = self.rating.map_or(Ok(1.0), |(column, _)| casts::rating(number(&rating, column)?, column))?;
         Ok(Row { user, item, rating, timestamp })
     }
 }
@@ -142,7 +142,7 @@ pub(super) fn is_header(line: &str, header: &str) -> bool {
 }
 
 /// What is wrong with a header that comes again.
-pub(super) fn header_again() -> Fault {
+pub(super) fn repeated_header() -> Fault {
     let fault = Fault::row("the header once more", "a row");
     fault.help("the file seems to be several that were put together: leave out the lines that repeat its header")
 }
@@ -205,9 +205,9 @@ fn in_quotes<'l>(inside: &'l str, separator: &str) -> Result<(String, Option<&'l
 mod tests {
     use super::*;
 
-    fn form(separator: &str) -> Separated<'_> {
+    fn form(separator: &str) -> Delimited<'_> {
         let time = Some(Time::seconds("timestamp", 3));
-        Separated {
+        Delimited {
             separator,
             quotes: false,
             header: None,
@@ -238,7 +238,7 @@ mod tests {
     fn quotes_units_and_what_may_be_missing() {
         let time = Some(Time { column: "t", at: 2, per_second: 1000, may_be_missing: true });
         let header = Some("u,i,t");
-        let form = Separated { separator: ",", quotes: true, header, fields: 3, user: 0, item: 1, rating: None, time };
+        let form = Delimited { separator: ",", quotes: true, header, fields: 3, user: 0, item: 1, rating: None, time };
         let row = |line: &str| form.parse(line).map(|row| (row.item.into_owned(), row.rating, row.timestamp.whole));
         assert_eq!(row(r#"u,"a, ""b""",1500"#).ok().unwrap(), ("a, \"b\"".to_owned(), 1.0, 1));
         assert_eq!(row("u,a,-2000").ok().unwrap(), ("a".to_owned(), 1.0, -2));

@@ -6,54 +6,54 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::bad_rows::{BadRows, Fault};
-use super::meant::Meant;
-use super::narrow;
-use super::told::{Outcome, Told, Turn};
-use super::transcripts::{AtQuit, Keep, Outputs};
+use super::casts;
+use super::title_matching::TitleMatcher;
+use super::transcript::{Outcome, Transcript, Turn};
+use super::transcripts::{CatalogueFilter, OnQuit, Outputs};
 use crate::artifact::{Call, Choice, End, Items, Trajectory, Users};
 
 /// Who is who and what is what.
-pub(super) struct Ids {
+pub(super) struct ImportedIds {
     pub items: Items,
     pub users: Users,
     /// Numbers in `items` by numbers in the whole catalogue.
     kept: Vec<Option<u32>>,
-    user_of: BTreeMap<String, u32>,
+    user_numbers: BTreeMap<String, u32>,
 }
 
-impl Ids {
-    pub fn new(keep: Keep, catalogue: &Items, meant: &Meant, told: &[&Told]) -> Self {
-        let meant_items = told.iter().flat_map(|told| told.recommendations());
-        let meant_items = meant_items.filter_map(|turn| meant.item(turn).ok().flatten());
-        let mut named: BTreeSet<&str> = meant_items.map(|item| catalogue.title[item as usize].as_str()).collect();
-        named.extend(told.iter().flat_map(|told| &told.history).map(String::as_str));
-        let rows =
-            (0..catalogue.len()).filter(|&row| keep == Keep::All || named.contains(catalogue.title[row].as_str()));
+impl ImportedIds {
+    pub fn new(keep: CatalogueFilter, catalogue: &Items, matcher: &TitleMatcher, transcripts: &[&Transcript]) -> Self {
+        let recommended = transcripts.iter().flat_map(|transcript| transcript.recommendations());
+        let recommended = recommended.filter_map(|turn| matcher.item(turn).ok().flatten());
+        let mut named: BTreeSet<&str> = recommended.map(|item| catalogue.title[item as usize].as_str()).collect();
+        named.extend(transcripts.iter().flat_map(|transcript| &transcript.history).map(String::as_str));
+        let rows = (0..catalogue.len())
+            .filter(|&row| keep == CatalogueFilter::All || named.contains(catalogue.title[row].as_str()));
         let rows: Vec<usize> = rows.collect();
         let mut kept = vec![None; catalogue.len()];
         (0..).zip(&rows).for_each(|(number, &row)| kept[row] = Some(number));
 
         let mut histories: BTreeMap<&str, &[String]> = BTreeMap::new();
-        for told in told {
-            histories.entry(&told.user).or_insert(&told.history);
+        for transcript in transcripts {
+            histories.entry(&transcript.user).or_insert(&transcript.history);
         }
         let mut users = Users::default();
         for (user, history) in &histories {
-            let seen = history.iter().filter_map(|title| Some(&catalogue.genres[meant.of_title(title)? as usize]));
-            let favourites = commonest(seen.flatten());
+            let seen = history.iter().filter_map(|title| Some(&catalogue.genres[matcher.exact_title(title)? as usize]));
+            let favourites = most_common(seen.flatten());
             users.id.push((*user).to_owned());
             for place in 0..3 {
                 let genre = favourites.get(place).copied().unwrap_or_default().to_owned();
                 users.features.entry(format!("genre {}", place + 1)).or_default().push(genre);
             }
         }
-        let user_of = (0..).zip(&users.id).map(|(k, id)| (id.clone(), k)).collect();
-        Self { items: catalogue.take(&rows), users, kept, user_of }
+        let user_numbers = (0..).zip(&users.id).map(|(k, id)| (id.clone(), k)).collect();
+        Self { items: catalogue.take(&rows), users, kept, user_numbers }
     }
 }
 
 /// Texts by how often they come, the commonest first; ties by name.
-fn commonest<'a>(texts: impl Iterator<Item = &'a String>) -> Vec<&'a str> {
+fn most_common<'a>(texts: impl Iterator<Item = &'a String>) -> Vec<&'a str> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     texts.for_each(|text| *counts.entry(text).or_default() += 1);
     let mut order: Vec<(&str, usize)> = counts.into_iter().collect();
@@ -62,10 +62,10 @@ fn commonest<'a>(texts: impl Iterator<Item = &'a String>) -> Vec<&'a str> {
 }
 
 /// Takes episodes in, one after the other.
-pub(super) struct Entering<'a> {
-    pub ids: &'a Ids,
-    pub meant: &'a Meant<'a>,
-    pub at_quit: AtQuit,
+pub(super) struct TranscriptImporter<'a> {
+    pub ids: &'a ImportedIds,
+    pub matcher: &'a TitleMatcher<'a>,
+    pub at_quit: OnQuit,
     pub out: Outputs,
     /// Recommendations whose names mean no item, left out as the settings say.
     pub left_out: u64,
@@ -73,16 +73,16 @@ pub(super) struct Entering<'a> {
     pub grounded_here: u64,
 }
 
-impl Entering<'_> {
+impl TranscriptImporter<'_> {
     /// Adds one episode; turns that do not fit are counted in `bad`.
-    pub fn episode(&mut self, told: &Told, path: &Path, bad: &mut BadRows) {
-        let user = self.ids.user_of[&told.user];
+    pub fn episode(&mut self, transcript: &Transcript, path: &Path, bad: &mut BadRows) {
+        let user = self.ids.user_numbers[&transcript.user];
         let model = format!("transcript {}", path.file_name().unwrap_or_default().to_string_lossy());
         let episode = format!("{model} {} of user {user}", self.out.demonstrations.trajectories.len());
         let mut steps = Vec::new();
         let mut before: Option<&Turn> = None;
         let mut left = false;
-        for (number, turn) in told.turns.iter().enumerate() {
+        for (number, turn) in transcript.turns.iter().enumerate() {
             left |= turn.outcome == Outcome::Leaves;
             let step = match &turn.outcome {
                 Outcome::Failed(_) => None,
@@ -92,7 +92,7 @@ impl Entering<'_> {
                 },
             };
             let key = blake3::hash(format!("{episode} step {number}").as_bytes()).to_hex().to_string();
-            let context = std::iter::once(&told.question).chain(before.map(|turn| &turn.observed));
+            let context = std::iter::once(&transcript.question).chain(before.map(|turn| &turn.observed));
             let context: Vec<&String> = context.filter(|text| !text.is_empty()).collect();
             let request = json!({ "context": context }).to_string();
             let answer = answer(turn).to_string();
@@ -111,8 +111,9 @@ impl Entering<'_> {
 
     /// The item and the reward of a recommendation, which enters the log where it was paid; `None` where it is left out.
     fn step(&mut self, user: u32, turn: &Turn, outcome: &Outcome, bad: &mut BadRows) -> Option<(u32, f32)> {
-        self.grounded_here += u64::from(turn.title.as_ref().is_none_or(|title| self.meant.of_title(title).is_none()));
-        let item = match self.meant.item(turn) {
+        self.grounded_here +=
+            u64::from(turn.title.as_ref().is_none_or(|title| self.matcher.exact_title(title).is_none()));
+        let item = match self.matcher.item(turn) {
             Ok(Some(item)) => self.ids.kept[item as usize]?,
             Ok(None) => {
                 self.left_out += 1;
@@ -126,15 +127,15 @@ impl Entering<'_> {
             }
         };
         let reward = match (outcome, self.at_quit) {
-            (Outcome::Stays(reward), _) => match narrow::rating(*reward, "reward") {
+            (Outcome::Stays(reward), _) => match casts::rating(*reward, "reward") {
                 Ok(reward) => reward,
                 Err(fault) => {
                     bad.add(fault, || turn.line);
                     return None;
                 }
             },
-            (_, AtQuit::Reward(reward)) => return Some((item, reward as f32)),
-            (_, AtQuit::Exclude) => return None,
+            (_, OnQuit::Reward(reward)) => return Some((item, reward as f32)),
+            (_, OnQuit::Exclude) => return None,
         };
         self.out.interactions.user.push(user);
         self.out.interactions.item.push(item);

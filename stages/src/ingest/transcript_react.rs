@@ -19,55 +19,57 @@ use rayon::prelude::*;
 use serde_json::Value;
 
 use super::bad_rows::{BadRows, Fault};
-use super::told::{Account, Outcome, Told, Turn};
-use super::{literal, whole};
+use super::transcript::{Outcome, Transcript, TranscriptCounts, Turn};
+use super::{integers, python_literal};
 
 /// The episodes of one file. Lines that do not fit are counted by their place in their episode and left out.
-pub(super) fn read(text: &str) -> Result<(Vec<Told>, Account, BadRows)> {
+pub(super) fn read(text: &str) -> Result<(Vec<Transcript>, TranscriptCounts, BadRows)> {
     let file: serde_json::Map<String, Value> = serde_json::from_str(text).context("wanted {task: {…}} as JSON")?;
     let file: Vec<(String, Value)> = file.into_iter().collect();
     let read: Vec<_> = file.par_iter().map(|(task, recorded)| episode(task, recorded)).collect();
-    let (mut told, mut account, mut bad) = (Vec::with_capacity(file.len()), Account::default(), BadRows::default());
+    let (mut transcripts, mut counts, mut bad) =
+        (Vec::with_capacity(file.len()), TranscriptCounts::default(), BadRows::default());
     for read in read {
         match read {
-            Ok(reading) => {
-                reading.faults.into_iter().for_each(|(line, fault)| bad.add(fault, || line));
-                account.add(Account { episodes: 1, ..reading.account });
-                told.push(reading.told);
+            Ok(parser) => {
+                parser.faults.into_iter().for_each(|(line, fault)| bad.add(fault, || line));
+                counts.add(TranscriptCounts { episodes: 1, ..parser.counts });
+                transcripts.push(parser.transcripts);
             }
             Err(fault) => bad.add(fault, || 1),
         }
     }
-    Ok((told, account, bad))
+    Ok((transcripts, counts, bad))
 }
 
 /// One episode with the faults of its lines, or why it is none.
-fn episode(task: &str, episode: &Value) -> Result<Reading, Fault> {
+fn episode(task: &str, episode: &Value) -> Result<TranscriptParser, Fault> {
     let none = |field: &str, wanted: &str| Fault::value(&format!("task {task}: {field}"), "", wanted);
     let user = match &episode["userid"] {
         Value::String(user) => user.clone(),
         Value::Number(user) => {
-            user.as_f64().and_then(whole::of_float).map_or_else(|| user.to_string(), |user| user.to_string())
+            user.as_f64().and_then(integers::from_float).map_or_else(|| user.to_string(), |user| user.to_string())
         }
         _ => return Err(none("userid", "a number or a text")),
     };
     let lines = episode["traj_by_line"].as_array();
     let lines: Option<Vec<&str>> = lines.and_then(|lines| lines.iter().map(Value::as_str).collect());
     let lines = lines.ok_or_else(|| none("traj_by_line", "a list of texts"))?;
-    let mut reading = Reading { told: Told { user, ..Told::default() }, ..Reading::default() };
+    let mut parser =
+        TranscriptParser { transcripts: Transcript { user, ..Transcript::default() }, ..TranscriptParser::default() };
     for (number, line) in (1..).zip(lines) {
-        if let Err(wanted) = reading.line(number, line) {
-            reading.faults.push((number, Fault::value(&format!("task {task}"), line, wanted)));
+        if let Err(wanted) = parser.line(number, line) {
+            parser.faults.push((number, Fault::value(&format!("task {task}"), line, wanted)));
         }
     }
-    Ok(reading)
+    Ok(parser)
 }
 
 /// An episode as far as it was read.
 #[derive(Default)]
-struct Reading {
-    told: Told,
-    account: Account,
+struct TranscriptParser {
+    transcripts: Transcript,
+    counts: TranscriptCounts,
     /// By line in the episode.
     faults: Vec<(u64, Fault)>,
     thought: String,
@@ -78,7 +80,7 @@ struct Reading {
     observed: Vec<String>,
 }
 
-impl Reading {
+impl TranscriptParser {
     /// Takes one line in.
     ///
     /// # Errors
@@ -86,9 +88,10 @@ impl Reading {
     fn line(&mut self, number: u64, line: &str) -> Result<(), &'static str> {
         if number == 1 {
             // Titles hold brackets, too: the list is as long as it can be.
-            let list = line.find('[').zip(line.rfind(']')).and_then(|(from, to)| literal::texts(line.get(from..=to)?));
+            let list =
+                line.find('[').zip(line.rfind(']')).and_then(|(from, to)| python_literal::texts(line.get(from..=to)?));
             let history = list.ok_or("a viewing history as a list")?;
-            (self.told.history, self.told.question) = (history, line.to_owned());
+            (self.transcripts.history, self.transcripts.question) = (history, line.to_owned());
             return Ok(());
         }
         let kinds = ["Thought ", "Action ", "Observation "];
@@ -103,13 +106,13 @@ impl Reading {
     }
 
     fn action(&mut self, action: &str) {
-        self.account.actions += 1;
+        self.counts.actions += 1;
         self.observed.clear();
         action.clone_into(&mut self.action);
         self.named = inside(action, "recommend[").map(|said| (said.to_owned(), said.to_owned()));
         if self.named.is_none() {
-            self.account.no_recommendation += 1;
-            self.account.claimed += u64::from(action.starts_with("Episode "));
+            self.counts.no_recommendation += 1;
+            self.counts.claimed += u64::from(action.starts_with("Episode "));
         }
     }
 
@@ -124,11 +127,11 @@ impl Reading {
         if let Some((_, instead)) = observation.rsplit_once(" can not be recommened, instead, ") {
             let title = inside(instead, "recommend[").ok_or("`recommend[…]` instead")?;
             self.named = Some((said, title.to_owned()));
-            self.account.regrounded += 1;
+            self.counts.regrounded += 1;
             return Ok(());
         }
         let outcome = if observation.starts_with("Episode finished, User Stop") {
-            self.account.leaves += 1;
+            self.counts.leaves += 1;
             Outcome::Leaves
         } else {
             let reward = observation.strip_prefix("Episode continue, reward=").ok_or("an outcome")?;
@@ -136,7 +139,7 @@ impl Reading {
             if !reward.is_finite() {
                 return Err("a finite reward");
             }
-            self.account.stays += 1;
+            self.counts.stays += 1;
             Outcome::Stays(reward)
         };
         self.named = None;
@@ -147,7 +150,7 @@ impl Reading {
     fn turn(&mut self, line: u64, said: String, title: Option<String>, outcome: Outcome) {
         let thought = std::mem::take(&mut self.thought);
         let observed = std::mem::take(&mut self.observed).join("\n");
-        self.told.turns.push(Turn { thought, said, title, raw: None, observed, outcome, line });
+        self.transcripts.turns.push(Turn { thought, said, title, raw: None, observed, outcome, line });
     }
 }
 
@@ -192,12 +195,15 @@ mod tests {
             "Action 5: recommend[C]",
             "Observation 5: Episode finished, User Stop, reward=-1000.000",
         ]);
-        let (told, account, bad) = read(&text).unwrap();
+        let (transcripts, counts, bad) = read(&text).unwrap();
         assert_eq!(bad, BadRows::default());
-        assert_eq!((told[0].user.as_str(), &told[0].history[..]), ("88719", &["A".to_owned(), "B's".to_owned()][..]));
+        assert_eq!(
+            (transcripts[0].user.as_str(), &transcripts[0].history[..]),
+            ("88719", &["A".to_owned(), "B's".to_owned()][..])
+        );
         let turn =
             |t: &Turn| (t.thought.clone(), t.said.clone(), t.title.clone().unwrap_or_default(), t.outcome.clone());
-        let turns: Vec<_> = told[0].turns.iter().map(turn).collect();
+        let turns: Vec<_> = transcripts[0].turns.iter().map(turn).collect();
         let wanted =
             |thought: &str, said: &str, title: &str, outcome| (thought.into(), said.into(), title.into(), outcome);
         let nothing = || Outcome::Failed("it recommends nothing".into());
@@ -211,10 +217,17 @@ mod tests {
                 wanted("last", "C", "C", Outcome::Leaves),
             ]
         );
-        let wanted =
-            Account { episodes: 1, actions: 5, stays: 2, leaves: 1, regrounded: 1, no_recommendation: 2, claimed: 1 };
-        assert_eq!(account, wanted);
-        assert!(told[0].turns[1].observed.starts_with("Observation 2: [The Sims 4]"));
+        let wanted = TranscriptCounts {
+            episodes: 1,
+            actions: 5,
+            stays: 2,
+            leaves: 1,
+            regrounded: 1,
+            no_recommendation: 2,
+            claimed: 1,
+        };
+        assert_eq!(counts, wanted);
+        assert!(transcripts[0].turns[1].observed.starts_with("Observation 2: [The Sims 4]"));
     }
 
     #[test]
@@ -226,9 +239,9 @@ mod tests {
             "Action 2: recommend[X]",
             "Observation 2: Episode continue, reward=much",
         ]);
-        let (told, account, bad) = read(&text).unwrap();
-        assert!(told[0].turns.is_empty());
-        assert_eq!((account.actions, account.stays), (1, 0));
+        let (transcripts, counts, bad) = read(&text).unwrap();
+        assert!(transcripts[0].turns.is_empty());
+        assert_eq!((counts.actions, counts.stays), (1, 0));
         let shown = format!("{bad:?}");
         for wanted in ["a viewing history", "`Thought k:`", "after a recommendation", "a number as reward"] {
             assert!(shown.contains(wanted), "{wanted}: {shown}");
