@@ -54,7 +54,7 @@ pub(super) fn stage() -> Demonstrate {
         noun: "thing".into(),
         instructions: None,
         prompts: Prompts::default(),
-        expert: Expert::default(),
+        expert: Agent::default(),
         actor: Actor::default(),
         roles: RoleSettings::default(),
         min_success: 0.5,
@@ -153,7 +153,7 @@ fn equal_bytes_on_any_thread_count_and_after_a_stop_at_any_call() {
 #[test]
 fn an_expert_with_all_roles_goes_on_from_any_call_to_equal_bytes() {
     let roles = RoleSettings { batch: 2, thought_tokens: 6, reflection_tokens: 6, ..RoleSettings::default() };
-    let stage = Demonstrate { expert: Expert::Full, roles, ..stage() };
+    let stage = Demonstrate { expert: Agent::Full, roles, ..stage() };
     let whole = tempfile::tempdir().unwrap();
     let expected = played_by(&stage, whole.path(), 1, -1).unwrap();
     let other = tempfile::tempdir().unwrap();
@@ -306,7 +306,7 @@ fn inputs_that_do_not_belong_together_are_refused() {
     let refused = |spoil: fn(&mut Inputs, &mut Demonstrate), message: &str| {
         let (mut inputs, mut stage) = (inputs(), stage());
         spoil(&mut inputs, &mut stage);
-        let error = stage.compare(&inputs).unwrap_err().to_string();
+        let error = stage.check_inputs(&inputs).unwrap_err().to_string();
         assert!(error.contains(message), "{error}");
     };
     refused(|inputs, _| inputs.items.id.truncate(3), "the catalogue at `items` has 3 items, the world 12\nhelp: ");
@@ -319,16 +319,16 @@ fn inputs_that_do_not_belong_together_are_refused() {
 
 #[test]
 fn more_users_keep_the_fewer() {
-    let few = stage().choose_users(100);
-    let more = Demonstrate { users: 20, ..stage() }.choose_users(100);
+    let few = stage().sample_users(100);
+    let more = Demonstrate { users: 20, ..stage() }.sample_users(100);
     assert!(few.len() == 4 && more.len() == 20 && few.iter().all(|user| more.contains(user)));
-    assert_ne!(few, Demonstrate { seed: 2, ..stage() }.choose_users(100));
+    assert_ne!(few, Demonstrate { seed: 2, ..stage() }.sample_users(100));
 }
 
 #[test]
 fn favourites_are_the_best_rated_then_the_latest() {
     let mut train = inputs().train;
-    assert_eq!(favourites(&train, 4, 2), [vec![5, 9], vec![3], vec![0, 11], vec![]]);
+    assert_eq!(top_rated(&train, 4, 2), [vec![5, 9], vec![3], vec![0, 11], vec![]]);
     train.timestamp[5] = 6;
-    assert_eq!(favourites(&train, 3, 2)[2], [11, 0]);
+    assert_eq!(top_rated(&train, 3, 2)[2], [11, 0]);
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::validation::{self, Validation};
 use crate::artifact::World;
-use crate::nn::actor_critic::Shape;
+use crate::nn::actor_critic::ActorCriticConfig;
 use crate::nn::{ActorCritic, Encoder};
 
 /// The shape of a policy's network.
@@ -38,17 +38,17 @@ impl Default for NetworkConfig {
 impl NetworkConfig {
     /// What no type can say.
     pub fn check(&self) -> Validation {
-        validation::some("window", self.window, "a state holds at least the last item")?;
-        validation::some("hidden", self.hidden, "a layer has at least one unit")?;
-        validation::share("alike_share", self.alike_share)?;
+        validation::at_least_one("window", self.window, "a state holds at least the last item")?;
+        validation::at_least_one("hidden", self.hidden, "a layer has at least one unit")?;
+        validation::fraction("alike_share", self.alike_share)?;
         validation::finite("prior", self.prior)?;
         validation::finite("avoid", self.avoid)?;
-        validation::below("encoder", self.encoder.check())
+        validation::nested("encoder", self.encoder.check())
     }
 
     /// A new network for that world, on that device.
     pub fn build(&self, world: &World, seed: u64, device: &Device) -> Result<ActorCritic> {
-        let shape = Shape {
+        let config = ActorCriticConfig {
             users: world.users(),
             items: world.items(),
             width: world.user_vectors.shape[1],
@@ -59,6 +59,6 @@ impl NetworkConfig {
             avoid: self.avoid,
             alike_share: self.alike_share,
         };
-        ActorCritic::new_on(device, shape, &world.user_vectors, &world.item_vectors, seed)
+        ActorCritic::new_on(device, config, &world.user_vectors, &world.item_vectors, seed)
     }
 }
