@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::artifact::{Demonstrations, Step, Weights};
-use crate::nn::weighting::{mixed_weights, normalised};
+use crate::nn::importance_weights::{mixed_weights, normalised};
 
 /// What decides how much a demonstrated step counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -78,7 +78,7 @@ impl Weighing {
                 normalised(&advantages.iter().map(sign).collect::<Vec<f64>>())
             }
             Scheme::Confidence => {
-                normalised(&demonstrations.steps().map(|(_, _, step)| log_confidence(step)).collect::<Vec<f64>>())
+                normalised(&demonstrations.steps().map(|(_, _, choice)| log_confidence(choice)).collect::<Vec<f64>>())
             }
         };
         let (trajectory, step) = demonstrations.steps().map(|(t, s, _)| (t as u32, s as u32)).unzip();
@@ -109,11 +109,11 @@ impl Weighing {
 }
 
 /// log of the share of the chosen candidate under softmax of the scores.
-fn log_confidence(step: &Step) -> f64 {
-    let chosen = step.candidates.iter().position(|&item| item == step.item);
-    let Some(&score) = chosen.and_then(|place| step.scores.get(place)) else { return 0.0 };
-    let high = step.scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let total: f64 = step.scores.iter().map(|s| f64::from(s - high).exp()).sum();
+fn log_confidence(choice: &Step) -> f64 {
+    let chosen = choice.candidates.iter().position(|&item| item == choice.item);
+    let Some(&score) = chosen.and_then(|place| choice.scores.get(place)) else { return 0.0 };
+    let high = choice.scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let total: f64 = choice.scores.iter().map(|s| f64::from(s - high).exp()).sum();
     f64::from(score - high) - total.ln()
 }
 
