@@ -21,7 +21,7 @@ use super::text_output::{TextOutput, counted};
 use super::value::{CellValue, Length};
 use super::{Opened, output_style, table, write_json};
 use crate::artifact::{
-    Call, Calls, Demonstrations, Episode, Items, LlmUsage, Played, Rollouts, Steps, Trajectory, catch_panics,
+    Call, Calls, Demonstrations, Items, LlmUsage, Played, Rollouts, Steps, TitledEpisode, Trajectory, catch_panics,
 };
 
 /// The key of the schema's metadata that holds the kind of an artifact.
@@ -178,31 +178,31 @@ fn turns(
     role_calls: &mut [TurnRoleCalls],
 ) -> Vec<Turn> {
     let mut before: Vec<String> = Vec::new();
-    let steps = Episode::of(trajectory, items).steps.into_iter().zip(&trajectory.steps);
-    let turn = |(number, (step, choice)): (usize, (crate::artifact::Step, &crate::artifact::Step))| {
-        let call = calls.get(choice.call.as_str());
+    let steps = TitledEpisode::of(trajectory, items).steps.into_iter().zip(&trajectory.steps);
+    let turn = |(number, (titled, step)): (usize, (crate::artifact::TitledStep, &crate::artifact::Step))| {
+        let call = calls.get(step.call.as_str());
         let request: Option<Value> = call.and_then(|call| serde_json::from_str(&call.request).ok());
         let texts = request.as_ref().and_then(|request| request["context"].as_array()).into_iter().flatten();
         let context: Vec<String> = texts.filter_map(|text| text.as_str().map(ToOwned::to_owned)).collect();
         // The conversation only grows, but for the window that moves on: what is still there was told already.
         let told = context.iter().filter(|text| !before.contains(text)).cloned().collect();
         before = context;
-        let scores = choice.scores.iter().map(|&score| Some(score)).chain(std::iter::repeat(None));
+        let scores = step.scores.iter().map(|&score| Some(score)).chain(std::iter::repeat(None));
         Turn {
             step: number,
             told,
             role_calls: std::mem::take(&mut role_calls[number]),
             cue: request.as_ref().and_then(|request| request["cue"].as_str().map(ToOwned::to_owned)),
-            candidates: step
+            candidates: titled
                 .candidates
                 .into_iter()
                 .zip(scores)
                 .map(|(title, score)| Candidate { title, score })
                 .collect(),
             answer: call.map(|call| serde_json::from_str(&call.told()).unwrap_or_else(|_| call.told().into())),
-            chosen: step.title,
-            place: step.place,
-            reward: step.reward,
+            chosen: titled.title,
+            place: titled.place,
+            reward: titled.reward,
         }
     };
     steps.enumerate().map(turn).collect()

@@ -11,7 +11,7 @@ use super::link::{self, Linker};
 use super::row::Row;
 use super::verdict::{Comparison, Contenders};
 use super::{Inputs, caveats, episode, format, glossary, metric_labels, off_policy, row, significance, teachers};
-use crate::artifact::{Demonstrations, Page, Profiles, Step, Termination};
+use crate::artifact::{Demonstrations, Page, Profiles, Termination, TitledStep};
 
 /// Steps of an episode that are printed before the rest folds away.
 const UNFOLDED: usize = 5;
@@ -281,7 +281,7 @@ fn example_episodes(inputs: &Inputs) -> Value {
 }
 
 fn one_episode(example: episode::Example) -> Value {
-    let step = |(number, step): (usize, &Step)| {
+    let step = |(number, step): (usize, &TitledStep)| {
         let offered = step.candidates.iter().enumerate();
         let offered =
             offered.map(|(i, title)| context! { title => title.as_str(), chosen => step.place == Some(i + 1) });
