@@ -10,10 +10,10 @@ use std::process::{Command, Stdio};
 use pipeline::Artifact as _;
 use pipeline::recommend::{RecommendBatch, RecommendQuery};
 use serde_json::{Value, json};
-use stages::artifact::{Array, DistancesFrom, Ids, Policy, Rules, Window, World};
-use stages::nn::actor_critic::Shape;
+use stages::artifact::{Array, DistancesFrom, Ids, PolicyFile, QuitRules, Window, World};
+use stages::nn::actor_critic::ActorCriticConfig;
+use stages::nn::bcq_policy::BcqPolicy;
 use stages::nn::categorical::{Categorical, Support};
-use stages::nn::constrained::Constrained;
 use stages::nn::{ActorCritic, Average, Caser, Encoder, GruEncoder, SasRec, Transformer};
 use stages::recommend::recommend;
 
@@ -66,13 +66,13 @@ fn world() -> World {
         bonus: None,
         categories: None,
         distances: DistancesFrom::Own,
-        rules: Rules {
+        rules: QuitRules {
             horizon: 10,
             window: 3,
             window_kind: Window::Last,
             similar_below: None,
             low_reward: None,
-            ..Rules::default()
+            ..QuitRules::default()
         },
         // Each reads like the row number of another.
         ids: Ids { users: backwards(USERS), items: backwards(ITEMS), titles: backwards(ITEMS) },
@@ -87,13 +87,13 @@ fn backwards(count: usize) -> Vec<String> {
 #[derive(Clone, Copy, Debug)]
 enum Form {
     Logits,
-    Constrained,
+    Bcq,
     Categorical,
 }
 
 /// A policy with that encoder, in which no parameter has its first value.
-fn policy(world: &World, encoder: Encoder, form: Form) -> Policy {
-    let shape = Shape {
+fn policy(world: &World, encoder: Encoder, form: Form) -> PolicyFile {
+    let config = ActorCriticConfig {
         users: USERS,
         items: ITEMS,
         width: WIDTH,
@@ -104,10 +104,10 @@ fn policy(world: &World, encoder: Encoder, form: Form) -> Policy {
         avoid: 1.0,
         alike_share: 0.2,
     };
-    let network = |seed| ActorCritic::new(shape.clone(), &world.user_vectors, &world.item_vectors, seed).unwrap();
+    let network = |seed| ActorCritic::new(config.clone(), &world.user_vectors, &world.item_vectors, seed).unwrap();
     let mut file = match form {
         Form::Logits => network(1).export(),
-        Form::Constrained => Constrained::export(&network(1), &network(2), 0.3),
+        Form::Bcq => BcqPolicy::export(&network(1), &network(2), 0.3),
         Form::Categorical => {
             let support = Support { low: -2.0, high: 5.0, atoms: 7 };
             Categorical::new(network(1), support, 3).and_then(|network| network.export())
@@ -118,7 +118,7 @@ fn policy(world: &World, encoder: Encoder, form: Form) -> Policy {
         let change = numbers(&array.shape, 13 * start);
         array.data.iter_mut().zip(change.data).for_each(|(x, change)| *x += 0.2 * change);
     }
-    Policy::new(file, "rl.a2c", world).unwrap()
+    PolicyFile::new(file, "rl.a2c", world).unwrap()
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn a_policy_answers_the_same_in_numpy() {
         (Encoder::Transformer(Transformer { layers: 2, width: 6, heads: 2 }), Form::Logits),
         (Encoder::Sasrec(SasRec { layers: 2, width: 6, heads: 2 }), Form::Logits),
         (Encoder::Caser(Caser { horizontal: 3, vertical: 2, width: 5 }), Form::Logits),
-        (Encoder::Sasrec(SasRec { layers: 1, width: 4, heads: 1 }), Form::Constrained),
+        (Encoder::Sasrec(SasRec { layers: 1, width: 4, heads: 1 }), Form::Bcq),
         (Encoder::Gru(GruEncoder { width: 5 }), Form::Categorical),
     ]
     .into_iter()

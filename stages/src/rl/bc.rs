@@ -13,7 +13,7 @@ use super::learner::{Modules, TrainingPlan, UpdateMetrics, train};
 use super::validation::{self, Validation};
 use super::{BcDataset, NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{Demonstrations, TensorFile, Weights, World};
-use crate::nn::sampled::Proposal;
+use crate::nn::sampled_softmax::Proposal;
 use crate::nn::{ActorCritic, AdamW, device, rng};
 
 /// `rl.bc`.
@@ -127,7 +127,7 @@ impl Stage for BehaviourCloning {
         let (adam, sample) = match self.softmax {
             Softmax::Full => (adam, None),
             Softmax::Sampled(Sampled { negatives }) => {
-                (adam.of_used_rows(), Some((Proposal::new(world.items(), &pairs.actions), negatives)))
+                (adam.with_sparse_rows(), Some((Proposal::new(world.items(), &pairs.actions), negatives)))
             }
         };
         let mut learner = Learner { config: self, pairs, network, adam, sample };
@@ -180,7 +180,7 @@ impl PolicyLearner for Learner<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::artifact::Policy;
+    use crate::artifact::PolicyFile;
     use crate::env::{Student, cluster_world, play};
     use crate::rl::conformance::{ContractCase, assert_keeps_the_contract, demonstrated_cycles, small_network, with};
 
@@ -243,7 +243,7 @@ mod tests {
             let inputs = Inputs { world: world.clone(), demonstrations, weights: Some(weights) };
             let folder = tempfile::tempdir().unwrap();
             let stage = BehaviourCloning { epochs: 40, ..solver() };
-            let policy: Policy = stage.run(inputs, &Context::detached(folder.path())).unwrap().policy;
+            let policy: PolicyFile = stage.run(inputs, &Context::detached(folder.path())).unwrap().policy;
             let network = Student::load(&policy, world.users(), world.items()).unwrap();
             let played = play(&world, &[0], &Student { network: &network, sample: false }, 0).unwrap();
             played.items(0)[..3].to_vec()

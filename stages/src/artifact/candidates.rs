@@ -1,0 +1,98 @@
+//! What a retriever offers.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Result, ensure};
+use arrow::array::{BooleanArray, Float32Array, UInt32Array};
+use pipeline::{Artifact, IdSpaces};
+
+use super::frame;
+
+/// Parquet, one row a user and rank, by user, then rank: `user: u32`, `rank: u32` (from 0, the best), `item: u32`,
+/// `score: f32` (the retriever's own scale, never rising with the rank), `avoid_alike: bool` (the same in every row). Every
+/// user has at least one row.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Candidates {
+    /// For each user, items best first.
+    pub items: Vec<Vec<u32>>,
+    /// The score of each.
+    pub scores: Vec<Vec<f32>>,
+    /// Whether whoever offers these items leaves out what the world's user would leave at.
+    pub avoid_alike: bool,
+}
+
+impl Artifact for Candidates {
+    const KIND: &'static str = "rankings";
+    const EXTENSION: &'static str = "parquet";
+    /// 2: with the spaces of ids that its row numbers belong to.
+    const FORMAT: u32 = 2;
+    const NUMBERED: bool = true;
+
+    fn write(&self, path: &Path) -> Result<()> {
+        self.write_within(path, &IdSpaces::default())
+    }
+
+    fn id_spaces_of(path: &Path) -> Result<IdSpaces> {
+        frame::parquet_id_spaces(path, Self::KIND, Self::FORMAT)
+    }
+
+    fn write_within(&self, path: &Path, spaces: &IdSpaces) -> Result<()> {
+        ensure!(self.items.len() == self.scores.len(), "rankings and scores are of different users");
+        for (user, (items, scores)) in self.items.iter().zip(&self.scores).enumerate() {
+            ensure!(!items.is_empty(), "user {user} has an empty ranking, which the file cannot say");
+            ensure!(items.len() == scores.len(), "user {user} has {} items and {} scores", items.len(), scores.len());
+        }
+        let rows = || self.items.iter().enumerate().flat_map(|(u, items)| (0..items.len()).map(move |r| (u, r)));
+        let columns: Vec<(&str, arrow::array::ArrayRef)> = vec![
+            ("user", Arc::new(UInt32Array::from_iter_values(rows().map(|(user, _)| user as u32)))),
+            ("rank", Arc::new(UInt32Array::from_iter_values(rows().map(|(_, rank)| rank as u32)))),
+            ("item", Arc::new(UInt32Array::from_iter_values(self.items.iter().flatten().copied()))),
+            ("score", Arc::new(Float32Array::from_iter_values(self.scores.iter().flatten().copied()))),
+            ("avoid_alike", Arc::new(BooleanArray::from(vec![self.avoid_alike; rows().count()]))),
+        ];
+        frame::write_parquet(path, &frame::batch_within(Self::KIND, Self::FORMAT, spaces, columns)?)
+    }
+
+    fn read(path: &Path) -> Result<Self> {
+        let batch = frame::read_parquet(path, Self::KIND, Self::FORMAT)?;
+        let ids = |name| frame::column::<UInt32Array>(&batch, name);
+        let (user, rank, item) = (ids("user")?, ids("rank")?, ids("item")?);
+        let score = frame::column::<Float32Array>(&batch, "score")?;
+        let avoid_alike = frame::column::<BooleanArray>(&batch, "avoid_alike")?;
+        let mut rankings = Self { avoid_alike: !avoid_alike.is_empty() && avoid_alike.value(0), ..Self::default() };
+        for row in 0..batch.num_rows() {
+            let (u, r) = (user.value(row) as usize, rank.value(row) as usize);
+            if r == 0 {
+                ensure!(u == rankings.items.len(), "row {row} opens the ranking of user {u} out of order");
+                rankings.items.push(Vec::new());
+                rankings.scores.push(Vec::new());
+            }
+            let next = rankings.items.last().map_or(0, Vec::len);
+            ensure!(u + 1 == rankings.items.len() && r == next, "row {row} is rank {r} of user {u}, out of order");
+            rankings.items[u].push(item.value(row));
+            rankings.scores[u].push(score.value(row));
+        }
+        Ok(rankings)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_gives_back_what_was_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let rankings = Candidates {
+            items: vec![vec![3, 1], vec![2]],
+            scores: vec![vec![1.5, 1.0], vec![-2.0]],
+            avoid_alike: true,
+        };
+        let path = folder.path().join("rankings");
+        rankings.write(&path).unwrap();
+        assert_eq!(Candidates::read(&path).unwrap(), rankings);
+        let empty = Candidates { items: vec![vec![]], scores: vec![vec![]], avoid_alike: false };
+        assert!(empty.write(&folder.path().join("empty")).unwrap_err().to_string().starts_with("user 0 has an empty"));
+    }
+}

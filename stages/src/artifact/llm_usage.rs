@@ -1,0 +1,82 @@
+//! What a language model was asked for each of its episodes.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Result;
+use arrow::array::{Array, UInt32Array, UInt64Array};
+use pipeline::Artifact;
+
+use super::frame;
+
+/// What one episode took. Nothing in it was measured: requests and answers alone decide it, so it is the same where all of them
+/// came from the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EpisodeUsage {
+    /// The user.
+    pub user: u32,
+    /// Questions that were new with this episode. One that an earlier episode asked too counts there, so that the sum is the
+    /// number of the stage's calls.
+    pub calls: u32,
+    /// Tokens of their prompts, whole ones, as if nothing were cached; `None` where the model does not tell.
+    pub tokens_read: Option<u64>,
+    /// Tokens that it wrote; `None` where the model does not tell.
+    pub tokens_written: Option<u64>,
+}
+
+/// Parquet, one row an episode, in the order of the demonstrations: `user: u32`, `calls: u32`, `tokens_read: u64?`,
+/// `tokens_written: u64?`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LlmUsage(pub Vec<EpisodeUsage>);
+
+impl Artifact for LlmUsage {
+    const KIND: &'static str = "efforts";
+    const EXTENSION: &'static str = "parquet";
+    const FORMAT: u32 = 1;
+
+    fn write(&self, path: &Path) -> Result<()> {
+        let count = |pick: fn(&EpisodeUsage) -> u32| Arc::new(UInt32Array::from_iter_values(self.0.iter().map(pick)));
+        let tokens =
+            |pick: fn(&EpisodeUsage) -> Option<u64>| Arc::new(self.0.iter().map(pick).collect::<UInt64Array>());
+        let columns: Vec<(&str, arrow::array::ArrayRef)> = vec![
+            ("user", count(|episode| episode.user)),
+            ("calls", count(|episode| episode.calls)),
+            ("tokens_read", tokens(|episode| episode.tokens_read)),
+            ("tokens_written", tokens(|episode| episode.tokens_written)),
+        ];
+        frame::write_parquet(path, &frame::batch(Self::KIND, Self::FORMAT, columns)?)
+    }
+
+    fn read(path: &Path) -> Result<Self> {
+        let batch = frame::read_parquet(path, Self::KIND, Self::FORMAT)?;
+        let count = |name| frame::column::<UInt32Array>(&batch, name);
+        let tokens = |name| frame::nullable::<UInt64Array>(&batch, name);
+        let (user, calls) = (count("user")?, count("calls")?);
+        let (read, written) = (tokens("tokens_read")?, tokens("tokens_written")?);
+        let known = |array: &UInt64Array, row| array.is_valid(row).then(|| array.value(row));
+        let episode = |row| EpisodeUsage {
+            user: user.value(row),
+            calls: calls.value(row),
+            tokens_read: known(read, row),
+            tokens_written: known(written, row),
+        };
+        Ok(Self((0..batch.num_rows()).map(episode).collect()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_and_what_is_not_known_stays_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("efforts");
+        let usage = LlmUsage(vec![
+            EpisodeUsage { user: 3, calls: 12, tokens_read: Some(4_000_000_000_000), tokens_written: Some(0) },
+            EpisodeUsage { user: 1, calls: 0, tokens_read: None, tokens_written: None },
+        ]);
+        usage.write(&path).unwrap();
+        assert_eq!(LlmUsage::read(&path).unwrap(), usage);
+    }
+}
