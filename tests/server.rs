@@ -15,7 +15,7 @@ use pipeline::Context;
 use pipeline::asset::{AssetSpec, Resolver, ResolverOptions, Source, default_cache};
 use pipeline::progress::Progress;
 use serde_json::{Value, json};
-use stages::llm::{LlmConfig, Request, Writing};
+use stages::llm::{ChoiceRequest, CompletionRequest, LlmConfig};
 
 use crate::mock_server::{MockServer, response};
 use crate::project::{Project, repository, text};
@@ -283,13 +283,13 @@ fn llama_cpp_chooses_writes_and_turns_texts_into_vectors() {
     };
     let context = vec!["You recommend movies.\n".to_owned(), "The user loves mafia films.\n".to_owned()];
     let options = ["Goodfellas", "Toy Story", "Babe"].map(String::from).to_vec();
-    let request = Request { context: context.clone(), cue: "Your choice:".into(), options };
+    let request = ChoiceRequest { context: context.clone(), completion_prefix: "Your choice:".into(), options };
 
     for logprobs in [false, true] {
         let llm = open(logprobs);
-        let answer = llm.players("").unwrap()().ask(&request).unwrap();
+        let answer = llm.conversations("").unwrap()().choose(&request).unwrap();
         assert!(answer.tokens > 20, "{answer:?}");
-        let reading = llm.read(&request, &answer.text, &[]).unwrap();
+        let reading = llm.parse_choice(&request, &answer.text, &[]).unwrap();
         println!("logprobs {logprobs}: {} → {reading:?}", answer.text);
         if logprobs {
             assert!(reading.scores.len() == 3 && reading.scores.iter().all(|&score| score <= 0.0), "{reading:?}");
@@ -297,23 +297,23 @@ fn llama_cpp_chooses_writes_and_turns_texts_into_vectors() {
         }
     }
     let llm = open(false);
-    let writing = Writing {
+    let completion = CompletionRequest {
         context,
-        cue: "Thought:".into(),
+        completion_prefix: "Thought:".into(),
         max_tokens: 12,
         stop: "\n".into(),
         temperature: 0.0,
         draw: 0,
         integer: None,
     };
-    let written = llm.written(&llm.players("").unwrap()().write(&writing).unwrap().text).unwrap();
+    let written = llm.completion_text(&llm.conversations("").unwrap()().complete(&completion).unwrap().text).unwrap();
     println!("wrote {written:?}");
     assert!(!written.is_empty() && !written.contains('\n'));
 
     let texts = ["The Godfather", "Goodfellas, a mafia film", "Toy Story"].map(String::from);
     let found = llm.embedder().unwrap().embed(&texts).unwrap();
     assert!(found.vectors.iter().all(|vector| vector.len() == 576) && found.tokens > 6);
-    let spent = llm.spent().unwrap().unwrap();
+    let spent = llm.spending().unwrap().unwrap();
     assert!(spent.starts_with("4 calls, ") && !spent.contains("unknown"), "{spent}");
 
     // The whole stage, with a model that is not ours.

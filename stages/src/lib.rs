@@ -26,7 +26,7 @@ use artifact::Metrics;
 pub static CATALOG: Catalog = Catalog {
     stages: &[
         StageKind::of::<demonstrate::Demonstrate>(),
-        StageKind::of::<demonstrate::Logged>(),
+        StageKind::of::<demonstrate::FromLog>(),
         StageKind::of::<demonstrate::Replay>(),
         StageKind::of::<evaluate::Evaluate>(),
         StageKind::of::<evaluate::OffPolicy>(),
@@ -79,7 +79,7 @@ pub static CATALOG: Catalog = Catalog {
     inspect: inspect::inspect,
     recommend: recommend::recommend,
     figures: &[MetricsReader { kind: Metrics::KIND, read: artifact::figures }],
-    report: report::tell,
+    report: report::render,
     template: include_str!("../../configs/quickstart.yaml"),
     renamed: include_str!("renamed.tsv"),
 };

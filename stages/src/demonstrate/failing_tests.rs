@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use super::tests::{inputs, stage};
 use super::*;
-use crate::llm::{Answer, Player, Players, Reading, Request, Writing};
+use crate::llm::{Answer, ChoiceRequest, CompletionRequest, Conversation, ConversationFactory, ParsedChoice};
 
 /// Answers each question as `script` says by how often it was asked; `?` is an answer that is none, and `!` a failed call.
 struct Moody {
@@ -23,38 +23,38 @@ impl Moody {
     }
 }
 
-fn failed(reason: &str) -> Failed {
-    Failed { status: Some(200), reason: reason.into(), raw: "?".into() }
+fn failed(reason: &str) -> FailedCall {
+    FailedCall { status: Some(200), reason: reason.into(), raw: "?".into() }
 }
 
 impl Llm for Moody {
     fn identity(&self) -> String {
         "moody".into()
     }
-    fn at_once(&self) -> Option<usize> {
+    fn max_concurrency(&self) -> Option<usize> {
         Some(1)
     }
-    fn players<'a>(&'a self, _: &str) -> Result<Players<'a>> {
+    fn conversations<'a>(&'a self, _: &str) -> Result<ConversationFactory<'a>> {
         Ok(Box::new(|| Box::new(Mood(self))))
     }
-    fn references(&self, _: &Request) -> Vec<Request> {
+    fn references(&self, _: &ChoiceRequest) -> Vec<ChoiceRequest> {
         vec![]
     }
-    fn read(&self, _: &Request, answer: &str, _: &[String]) -> Result<Reading> {
-        Ok(Reading { index: answer.parse().ok(), scores: vec![] })
+    fn parse_choice(&self, _: &ChoiceRequest, answer: &str, _: &[String]) -> Result<ParsedChoice> {
+        Ok(ParsedChoice { index: answer.parse().ok(), scores: vec![] })
     }
-    fn written(&self, answer: &str) -> Result<String> {
+    fn completion_text(&self, answer: &str) -> Result<String> {
         Ok(answer.to_owned())
     }
-    fn lacking(&self, _: &str, answer: &str) -> Result<Option<Failed>> {
+    fn answer_failure(&self, _: &str, answer: &str) -> Result<Option<FailedCall>> {
         Ok((answer == "?").then(|| failed("the answer is empty")))
     }
 }
 
 struct Mood<'a>(&'a Moody);
 
-impl Player for Mood<'_> {
-    fn ask(&mut self, request: &Request) -> Result<Answer> {
+impl Conversation for Mood<'_> {
+    fn choose(&mut self, request: &ChoiceRequest) -> Result<Answer> {
         let mut asked = self.0.asked.lock().unwrap();
         let times = asked.entry(request.canonical()).or_default();
         *times += 1;
@@ -63,7 +63,7 @@ impl Player for Mood<'_> {
             text => Ok(Answer { text: text.into(), tokens: 1 }),
         }
     }
-    fn write(&mut self, _: &Writing) -> Result<Answer> {
+    fn complete(&mut self, _: &CompletionRequest) -> Result<Answer> {
         anyhow::bail!("asked to write")
     }
 }
@@ -73,7 +73,7 @@ fn play(stage: &Demonstrate, llm: &Moody, folder: &std::path::Path) -> Result<Ou
 }
 
 /// The first question that any play of [`stage`] asks.
-fn first_request() -> Request {
+fn first_request() -> ChoiceRequest {
     let folder = tempfile::tempdir().unwrap();
     let llm = Moody::new(|_| "0");
     let played = play(&Demonstrate { users: 1, ..stage() }, &llm, folder.path()).unwrap();

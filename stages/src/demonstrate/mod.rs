@@ -16,17 +16,17 @@
 //!
 //! Not here: calls in batches.
 
-mod desk;
-mod effort;
+mod agent;
+mod cost_estimate;
 mod episode;
-mod estimate;
-mod expert;
-mod logged;
+mod from_log;
+mod llm_cache;
+mod memory;
 mod prompt;
-mod recall;
 mod replay;
 mod roles;
 mod templates;
+mod usage;
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -46,14 +46,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::artifact::{Array, Call, Calls, Demonstrations, Efforts, Interactions, Items, Memories, Rankings, World};
 use crate::ground::Grounder;
-use crate::llm::{Failed, Llm, LlmConfig, Recorded};
+use crate::llm::{FailedCall, Llm, LlmConfig, RecordedCall};
 use crate::nn::rng;
-use desk::Desk;
-use episode::{HOPELESS, Played, Sense, Table};
-use expert::{Actor, AlikeBy, Expert, RoleSettings};
-pub use logged::Logged;
+use agent::{Actor, Agent, RoleSettings, UserSimilarity};
+use episode::{AnswerCheck, EpisodeResult, EpisodeRunner, MAX_INVALID};
+pub use from_log::FromLog;
+use llm_cache::CachedLlm;
+use memory::MemoryStore;
 use prompt::Prompt;
-use recall::Recall;
 pub use replay::Replay;
 use roles::Roles;
 pub use templates::Prompts;
@@ -91,7 +91,7 @@ pub struct Demonstrate {
     pub prompts: Prompts,
     /// Which roles it plays.
     #[serde(default)]
-    pub expert: Expert,
+    pub expert: Agent,
     /// How it says what it recommends.
     #[serde(default)]
     pub actor: Actor,
@@ -206,7 +206,7 @@ impl Stage for Demonstrate {
         }
         self.prompts.check().map_err(|(path, message)| (format!("prompts.{path}"), message))?;
         self.actor.check().map_err(|(path, message)| (format!("actor.{path}"), message))?;
-        if self.roles.alike_by == AlikeBy::Texts && !self.llm.embeds() {
+        if self.roles.alike_by == UserSimilarity::Texts && !self.llm.embeds() {
             let wanted =
                 "texts are compared by a model that turns them into vectors: name one at `llm.openai.embedding_model`";
             return wrong("roles.alike_by", wanted);
@@ -236,32 +236,32 @@ impl Stage for Demonstrate {
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
-        let llm = self.llm.open(cx, recorded(inputs.calls.as_ref()))?;
+        let llm = self.llm.open(cx, recorded_calls(inputs.calls.as_ref()))?;
         self.demonstrate(&*llm, &inputs, cx)
     }
 }
 
 impl Demonstrate {
     fn demonstrate(&self, llm: &dyn Llm, inputs: &Inputs, cx: &Context) -> Result<Outputs> {
-        self.compare(inputs)?;
+        self.check_inputs(inputs)?;
         let (world, noun) = (&inputs.world, self.noun.trim());
         let instructions = self.instructions.as_deref();
         let prompt = Prompt::new(noun, instructions, &self.prompts, self.remember, &inputs.items, &inputs.train)?;
-        let desk = Desk::new(llm, ValueStore::open(cx.calls())?);
-        let users = self.choose_users(world.users());
-        let favourites = favourites(&inputs.train, world.users(), self.liked);
-        let players = llm.players(&prompt.opening)?;
+        let cache = CachedLlm::new(llm, ValueStore::open(cx.calls())?);
+        let users = self.sample_users(world.users());
+        let top_rated = top_rated(&inputs.train, world.users(), self.liked);
+        let conversations = llm.conversations(&prompt.preamble)?;
 
         let start = Instant::now();
         let bar = cx.bar("decisions", Some((users.len() * world.rules.horizon) as u64), "decisions");
         // Raised when one episode failed: the others stop at their next decision.
         let failed = AtomicBool::new(false);
-        let spoken = match &self.actor {
+        let generation = match &self.actor {
             Actor::Choose => None,
-            Actor::Write(spoken) => {
+            Actor::Write(generation) => {
                 let catalogue = prompt.catalogue(&inputs.items);
-                let vectors = desk.vectors(&catalogue.title).context("turn the titles into vectors")?;
-                let grounder = Grounder::new(&catalogue, spoken.ground.clone());
+                let vectors = cache.vectors(&catalogue.title).context("turn the titles into vectors")?;
+                let grounder = Grounder::new(&catalogue, generation.ground.clone());
                 Some(match vectors {
                     Some(vectors) => {
                         let shape = [vectors.len(), vectors.first().map_or(0, Vec::len)];
@@ -271,35 +271,37 @@ impl Demonstrate {
                 })
             }
         };
-        let table = Table {
+        let runner = EpisodeRunner {
             world,
             rankings: &inputs.rankings,
             roles: Roles { expert: self.expert, settings: &self.roles, prompt: &prompt },
             actor: &self.actor,
-            grounder: spoken.as_ref(),
-            desk: &desk,
+            grounder: generation.as_ref(),
+            cache: &cache,
             candidates: self.candidates,
             check_cancelled: &|| cx.check_cancelled().map(|()| !failed.load(Ordering::Relaxed)),
-            decided: &|| move_on(&bar, &desk, start),
-            sense: (self.min_success > 0.0).then(Sense::default),
+            on_decision: &|| advance_bar(&bar, &cache, start),
+            answer_check: (self.min_success > 0.0).then(AnswerCheck::default),
         };
-        let mut recall = Recall::new(&self.roles, world, inputs.memories.as_ref());
-        let pool =
-            llm.at_once().map(|players| rayon::ThreadPoolBuilder::new().num_threads(players).build()).transpose()?;
+        let mut memory = MemoryStore::new(&self.roles, world, inputs.memories.as_ref());
+        let pool = llm
+            .max_concurrency()
+            .map(|conversations| rayon::ThreadPoolBuilder::new().num_threads(conversations).build())
+            .transpose()?;
         // Who remembers nothing need not wait for anybody.
         let batch = if self.expert.reflects() { self.roles.batch } else { users.len() };
-        let mut played: Vec<Played> = Vec::new();
-        let beginning = |user: u32| prompt.start(favourites.get(user as usize).map_or(&[][..], Vec::as_slice));
+        let mut played: Vec<EpisodeResult> = Vec::new();
+        let beginning = |user: u32| prompt.profile(top_rated.get(user as usize).map_or(&[][..], Vec::as_slice));
         let vectors = |texts: &[String]| {
-            let found = desk.vectors(texts).context("turn what people liked into vectors")?;
+            let found = cache.vectors(texts).context("turn what people liked into vectors")?;
             found.context("people are to be alike by texts, and this model turns none into vectors")
         };
         for batch in users.chunks(batch) {
-            if self.roles.alike_by == AlikeBy::Texts && self.expert.reflects() {
-                recall.meet(batch, &beginning, &vectors)?;
+            if self.roles.alike_by == UserSimilarity::Texts && self.expert.reflects() {
+                memory.embed_users(batch, &beginning, &vectors)?;
             }
-            let play = |&user: &u32| -> Result<Option<Played>> {
-                let played = table.play(user, &favourites[user as usize], &recall.of(user), &mut *players());
+            let play = |&user: &u32| -> Result<Option<EpisodeResult>> {
+                let played = runner.run(user, &top_rated[user as usize], &memory.recall(user), &mut *conversations());
                 match &played {
                     // The bar counts to the horizon; what an early end saved is done too.
                     Ok(Some(played)) => bar.inc((world.rules.horizon - played.trajectory.steps.len()) as u64),
@@ -310,27 +312,27 @@ impl Demonstrate {
             };
             let all = || batch.par_iter().with_max_len(1).map(play).collect::<Vec<_>>();
             let results = pool.as_ref().map_or_else(all, |pool| pool.install(all));
-            let new: Vec<Played> = results.into_iter().filter_map(Result::transpose).collect::<Result<_>>()?;
-            if let Some(example) = table.sense.as_ref().and_then(Sense::hopeless) {
-                bail!("all of the first {HOPELESS} answers {}", self.unread(example));
+            let new: Vec<EpisodeResult> = results.into_iter().filter_map(Result::transpose).collect::<Result<_>>()?;
+            if let Some(example) = runner.answer_check.as_ref().and_then(AnswerCheck::first_invalid) {
+                bail!("all of the first {MAX_INVALID} answers {}", self.invalid_answers(example));
             }
-            recall.keep(new.iter().flat_map(|played| played.memories.iter().cloned()));
+            memory.extend(new.iter().flat_map(|played| played.memories.iter().cloned()));
             played.extend(new);
         }
-        tell(&played, &desk, !self.llm.replays(), start, cx);
-        llm.spent()?.into_iter().for_each(|spent| cx.note("spent", spent));
-        self.readable(&played)?;
+        note_summary(&played, &cache, !self.llm.replays(), start, cx);
+        llm.spending()?.into_iter().for_each(|spent| cx.note("spent", spent));
+        self.check_valid_rate(&played)?;
         let trajectories = played.iter().map(|played| played.trajectory.clone()).collect();
         Ok(Outputs {
             demonstrations: Demonstrations { trajectories },
-            calls: in_order_of_use(&played),
-            memories: recall.into_memories(),
-            efforts: effort::efforts(&played, llm)?,
+            calls: unique_calls(&played),
+            memories: memory.into_memories(),
+            efforts: usage::usage_by_episode(&played, llm)?,
         })
     }
 
     /// Whether the inputs speak of the same users and items.
-    fn compare(&self, inputs: &Inputs) -> Result<()> {
+    fn check_inputs(&self, inputs: &Inputs) -> Result<()> {
         let (users, items) = (inputs.world.users(), inputs.world.items());
         inputs.items.check_world(&inputs.world)?;
         let rankings = &inputs.rankings.items;
@@ -345,23 +347,23 @@ impl Demonstrate {
     }
 
     /// A model whose answers mostly name nothing demonstrates nothing.
-    fn readable(&self, played: &[Played]) -> Result<()> {
+    fn check_valid_rate(&self, played: &[EpisodeResult]) -> Result<()> {
         let decisions: usize = played.iter().map(|played| played.trajectory.steps.len()).sum();
-        let mut silent = played.iter().filter_map(|played| played.unread.as_ref());
+        let mut silent = played.iter().filter_map(|played| played.invalid.as_ref());
         let Some((example, first)) = silent.next() else { return Ok(()) };
         let count = first + silent.map(|(_, count)| count).sum::<usize>();
         ensure!(
             (decisions - count) as f64 >= self.min_success * decisions as f64,
             "{count} of {decisions} answers {}",
-            self.unread(example)
+            self.invalid_answers(example)
         );
         Ok(())
     }
 
     /// That answers name nothing, with an example and what to do.
-    fn unread(&self, example: &Call) -> String {
-        let told = example.told();
-        let help = match (told.contains("\nhelp: "), &example.failure) {
+    fn invalid_answers(&self, example: &Call) -> String {
+        let shown = example.told();
+        let help = match (shown.contains("\nhelp: "), &example.failure) {
             (true, _) => String::new(),
             (false, Some(_)) => format!(
                 "\nhelp: mend what the server reports and run again, which asks the failed ones again and keeps the others; or lower \
@@ -373,11 +375,11 @@ impl Demonstrate {
                 self.min_success
             ),
         };
-        format!("name nothing that may be shown, the first of them is: {told}{help}")
+        format!("name nothing that may be shown, the first of them is: {shown}{help}")
     }
 
     /// The first of a shuffle, ascending.
-    fn choose_users(&self, users: usize) -> Vec<u32> {
+    fn sample_users(&self, users: usize) -> Vec<u32> {
         let mut order: Vec<u32> = (0..users as u32).collect();
         order.shuffle(&mut rng(&[self.seed, 0xde30]));
         order.truncate(self.users);
@@ -387,7 +389,7 @@ impl Demonstrate {
 }
 
 /// For each user the `count` items rated best; of equals the latest, then the lowest id.
-fn favourites(train: &Interactions, users: usize, count: usize) -> Vec<Vec<u32>> {
+fn top_rated(train: &Interactions, users: usize, count: usize) -> Vec<Vec<u32>> {
     let mut rows: Vec<Vec<usize>> = vec![Vec::new(); users];
     for (row, &user) in train.user.iter().enumerate() {
         rows[user as usize].push(row);
@@ -410,8 +412,8 @@ fn favourites(train: &Interactions, users: usize, count: usize) -> Vec<Vec<u32>>
 }
 
 /// Moves the bar by one decision.
-fn move_on(bar: &Bar, desk: &Desk, start: Instant) {
-    let tokens = desk.tally().tokens;
+fn advance_bar(bar: &Bar, cache: &CachedLlm, start: Instant) {
+    let tokens = cache.counters().tokens;
     if tokens == 0 {
         bar.inc(1);
     } else {
@@ -420,34 +422,34 @@ fn move_on(bar: &Bar, desk: &Desk, start: Instant) {
 }
 
 /// `again`: whether another run may get an answer where this one got none.
-fn tell(played: &[Played], desk: &Desk, again: bool, start: Instant, cx: &Context) {
+fn note_summary(played: &[EpisodeResult], cache: &CachedLlm, again: bool, start: Instant, cx: &Context) {
     let steps = || played.iter().flat_map(|played| &played.trajectory.steps);
     let decisions = steps().count();
-    let (tally, seconds) = (desk.tally(), start.elapsed().as_secs_f64());
+    let (counters, seconds) = (cache.counters(), start.elapsed().as_secs_f64());
     cx.note("decisions", format!("{decisions} in {} episodes", played.len()));
-    cx.note("calls", format!("{} asked, {} served from the store", tally.asked, tally.served));
-    if tally.failed > 0 {
-        cx.note("failed calls", format!("{}; they are asked again by the next run that needs them", tally.failed));
+    cx.note("calls", format!("{} asked, {} served from the store", counters.asked, counters.served));
+    if counters.failed > 0 {
+        cx.note("failed calls", format!("{}; they are asked again by the next run that needs them", counters.failed));
         if again {
             cx.incomplete();
         }
     }
-    if tally.asked > 0 {
-        cx.note("tokens", format!("{} new, {:.0} a second", tally.tokens, tally.tokens as f64 / seconds));
+    if counters.asked > 0 {
+        cx.note("tokens", format!("{} new, {:.0} a second", counters.tokens, counters.tokens as f64 / seconds));
     }
     let first = steps().filter(|step| step.candidates.first() == Some(&step.item)).count();
     cx.note("retriever's first choice taken", format!("{:.0} %", 100.0 * first as f64 / decisions.max(1) as f64));
-    let unread: usize = played.iter().filter_map(|played| played.unread.as_ref()).map(|(_, count)| count).sum();
-    if unread > 0 {
-        cx.note("answers without a choice", format!("{unread}; the retriever's first choice stands in for them"));
+    let invalid: usize = played.iter().filter_map(|played| played.invalid.as_ref()).map(|(_, count)| count).sum();
+    if invalid > 0 {
+        cx.note("answers without a choice", format!("{invalid}; the retriever's first choice stands in for them"));
         cx.warn(format!(
-            "{unread} of {decisions} decisions are not the language model's: the retriever's first choice stands in for answers \
+            "{invalid} of {decisions} decisions are not the language model's: the retriever's first choice stands in for answers \
              without a choice"
         ));
     }
-    let unvalued: usize = played.iter().map(|played| played.unvalued).sum();
-    if unvalued > 0 {
-        cx.note("values that are no number", format!("{unvalued}; nothing is remembered of these actions"));
+    let unparsed_values: usize = played.iter().map(|played| played.unparsed_values).sum();
+    if unparsed_values > 0 {
+        cx.note("values that are no number", format!("{unparsed_values}; nothing is remembered of these actions"));
     }
     let memories: usize = played.iter().map(|played| played.memories.len()).sum();
     if memories > 0 {
@@ -456,22 +458,22 @@ fn tell(played: &[Played], desk: &Desk, again: bool, start: Instant, cx: &Contex
 }
 
 /// Calls as a model that replays them knows them.
-fn recorded(calls: Option<&Calls>) -> Vec<Recorded> {
-    let record = |call: &Call| Recorded {
+fn recorded_calls(calls: Option<&Calls>) -> Vec<RecordedCall> {
+    let record = |call: &Call| RecordedCall {
         model: call.model.clone(),
         request: call.request.clone(),
         answer: call.failure.as_ref().map_or_else(
             || Ok(call.answer.clone()),
             |failure| {
                 let (status, reason) = (failure.status, failure.reason.clone());
-                Err(Failed { status, reason, raw: call.answer.clone() })
+                Err(FailedCall { status, reason, raw: call.answer.clone() })
             },
         ),
     };
     calls.map_or_else(Vec::new, |calls| calls.0.iter().map(record).collect())
 }
 
-fn in_order_of_use(played: &[Played]) -> Calls {
+fn unique_calls(played: &[EpisodeResult]) -> Calls {
     let mut seen = BTreeSet::new();
     let used = played.iter().flat_map(|played| &played.calls);
     let distinct = used.filter(|call| seen.insert(&call.key));

@@ -8,10 +8,10 @@ use minijinja::{Environment, Value, context};
 
 use super::templates::Prompts;
 use crate::artifact::{Interactions, Items};
-use crate::llm::Request;
+use crate::llm::ChoiceRequest;
 
 /// The longest name of an item, in characters.
-const LONGEST_NAME: usize = 200;
+const MAX_NAME_CHARS: usize = 200;
 
 /// The parts of every prompt of one stage.
 pub(super) struct Prompt {
@@ -22,8 +22,8 @@ pub(super) struct Prompt {
     /// The top of the rating scale, as the log shows it.
     highest: f32,
     /// The instructions, the same for every user.
-    pub opening: String,
-    cue: String,
+    pub preamble: String,
+    completion_prefix: String,
     remember: usize,
 }
 
@@ -43,12 +43,12 @@ impl Prompt {
             noun: noun.to_owned(),
             names: names(items),
             highest,
-            opening: String::new(),
-            cue: String::new(),
+            preamble: String::new(),
+            completion_prefix: String::new(),
             remember,
         };
-        prompt.opening = prompt.line("opening", context! { noun, instructions })?;
-        prompt.cue = prompt.render("cue", context! { noun })?;
+        prompt.preamble = prompt.line("opening", context! { noun, instructions })?;
+        prompt.completion_prefix = prompt.render("cue", context! { noun })?;
         Ok(prompt)
     }
 
@@ -64,8 +64,8 @@ impl Prompt {
     }
 
     /// What a user begins with; `liked` are items, best first.
-    pub fn begin(&self, liked: &[u32]) -> Result<Vec<String>> {
-        let mut context = vec![self.opening.clone()];
+    pub fn prefix(&self, liked: &[u32]) -> Result<Vec<String>> {
+        let mut context = vec![self.preamble.clone()];
         if !liked.is_empty() {
             let titles: Value = liked.iter().map(|&item| self.name(item).to_owned()).collect();
             context.push(self.line("liked", context! { titles })?);
@@ -74,61 +74,61 @@ impl Prompt {
     }
 
     /// What tells one user's beginning from another's; empty where nothing does.
-    pub fn start(&self, liked: &[u32]) -> Result<String> {
-        Ok(self.begin(liked)?.get(1..).unwrap_or_default().concat().trim().to_owned())
+    pub fn profile(&self, liked: &[u32]) -> Result<String> {
+        Ok(self.prefix(liked)?.get(1..).unwrap_or_default().concat().trim().to_owned())
     }
 
     /// The line about one shown item.
-    pub fn shown(&self, item: u32, reward: f32) -> Result<String> {
+    pub fn feedback_line(&self, item: u32, reward: f32) -> Result<String> {
         let (rating, highest) = (format!("{reward:.1}"), self.highest.to_string());
         self.line("shown", context! { noun => self.noun.as_str(), title => self.name(item), rating, highest })
     }
 
     /// What is told at a turn: `begin` and the last of the lines `shown`.
-    pub fn told(&self, begin: &[String], shown: &[String]) -> Vec<String> {
-        begin.iter().chain(&shown[forgotten(shown.len(), self.remember)..]).cloned().collect()
+    pub fn context(&self, prefix: &[String], shown: &[String]) -> Vec<String> {
+        prefix.iter().chain(&shown[dropped(shown.len(), self.remember)..]).cloned().collect()
     }
 
     /// Asks for one of `candidates` after what was told.
-    pub fn request(&self, told: Vec<String>, candidates: &[u32]) -> Request {
+    pub fn request(&self, context: Vec<String>, candidates: &[u32]) -> ChoiceRequest {
         let options = candidates.iter().map(|&item| self.name(item).to_owned()).collect();
-        Request { context: told, cue: self.cue.clone(), options }
+        ChoiceRequest { context, completion_prefix: self.completion_prefix.clone(), options }
     }
 
     /// What a title that is written goes on from.
-    pub fn cue(&self) -> &str {
-        &self.cue
+    pub fn completion_prefix(&self) -> &str {
+        &self.completion_prefix
     }
 
     /// What the planner goes on from.
-    pub fn thought_cue(&self) -> Result<String> {
+    pub fn thought_prompt(&self) -> Result<String> {
         self.render("thought", context! { noun => self.noun.as_str() })
     }
 
     /// The line about a thought.
-    pub fn thinking(&self, thought: &str) -> Result<String> {
+    pub fn thought_line(&self, thought: &str) -> Result<String> {
         self.line("thinking", context! { thought })
     }
 
     /// The line about reflections.
-    pub fn recalled(&self, reflections: &[String]) -> Result<String> {
+    pub fn reflections_line(&self, reflections: &[String]) -> Result<String> {
         let reflections: Value = reflections.iter().cloned().collect();
         self.line("recalled", context! { reflections })
     }
 
     /// The line about items that went well and badly before; at least one of the two holds some.
-    pub fn advice(&self, good: &[u32], bad: &[u32]) -> Result<String> {
+    pub fn advice_line(&self, good: &[u32], bad: &[u32]) -> Result<String> {
         let names = |items: &[u32]| -> Value { items.iter().map(|&item| self.name(item).to_owned()).collect() };
         self.line("advice", context! { good => names(good), bad => names(bad) })
     }
 
     /// What the critic goes on from.
-    pub fn value_cue(&self, low: i32, high: i32) -> Result<String> {
+    pub fn critic_prompt(&self, low: i32, high: i32) -> Result<String> {
         self.render("value", context! { low, high })
     }
 
     /// What the reflector goes on from.
-    pub fn reflect_cue(&self, turns: usize, left: bool) -> Result<String> {
+    pub fn reflection_prompt(&self, turns: usize, left: bool) -> Result<String> {
         self.render("reflect", context! { turns, left })
     }
 
@@ -145,23 +145,25 @@ impl Prompt {
 
 /// How many of `shown` lines a prompt leaves out: whole blocks of `remember`, so that at least that many stay. A window that
 /// slid line by line would change the prompt's beginning each turn, and all of it would have to be evaluated again.
-fn forgotten(shown: usize, remember: usize) -> usize {
+fn dropped(shown: usize, remember: usize) -> usize {
     shown.saturating_sub(remember) / remember * remember
 }
 
 /// Titles in one line and in the order of speech, descriptions where there are none; where several items share one, the year
 /// tells them apart, else the id.
 fn names(items: &Items) -> Vec<String> {
-    let plain: Vec<String> = items.called().iter().map(|title| spoken(title)).collect();
+    let plain: Vec<String> = items.called().iter().map(|title| natural_title(title)).collect();
     let dated =
         |row: usize, name: &String| items.year[row].map_or_else(|| name.clone(), |year| format!("{name} ({year})"));
     let dated = distinguish(&plain, dated);
-    distinguish(&dated, |row, name| format!("{name} [{}]", tame(&items.id[row], LONGEST_NAME)).trim_start().to_owned())
+    distinguish(&dated, |row, name| {
+        format!("{name} [{}]", sanitize(&items.id[row], MAX_NAME_CHARS)).trim_start().to_owned()
+    })
 }
 
 /// A model's or a catalogue's words as one line of a prompt: what is longer is cut, and what a chat template or a tokenizer
 /// would take for its own is taken apart. Words stay words: nothing in them is filled in or run.
-pub(super) fn tame(text: &str, most: usize) -> String {
+pub(super) fn sanitize(text: &str, most: usize) -> String {
     let line = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
     let line = line.collect::<Vec<_>>().join(" ").replace("<|", "< |");
     match line.char_indices().nth(most) {
@@ -171,8 +173,8 @@ pub(super) fn tame(text: &str, most: usize) -> String {
 }
 
 /// Catalogues put an article last (`Piano, The`); a model knows the title as people say it, and finds it likelier so.
-fn spoken(title: &str) -> String {
-    let title = tame(title, LONGEST_NAME);
+fn natural_title(title: &str) -> String {
+    let title = sanitize(title, MAX_NAME_CHARS);
     let article =
         ["The", "A", "An"].iter().find_map(|article| Some((article, title.strip_suffix(article)?.strip_suffix(", ")?)));
     article.map_or_else(|| title.clone(), |(article, rest)| format!("{article} {rest}"))
@@ -227,9 +229,9 @@ mod tests {
 
     #[test]
     fn words_from_outside_are_one_short_line() {
-        assert_eq!(tame("a\u{1b}[31m\n\n b\u{0}c <|im_end|>{{ x }}", 99), "a [31m b c < |im_end|>{{ x }}");
-        assert_eq!(tame("żółwie i koty", 6), "żółwie…");
-        assert_eq!(tame("żółwie", 6), "żółwie");
+        assert_eq!(sanitize("a\u{1b}[31m\n\n b\u{0}c <|im_end|>{{ x }}", 99), "a [31m b c < |im_end|>{{ x }}");
+        assert_eq!(sanitize("żółwie i koty", 6), "żółwie…");
+        assert_eq!(sanitize("żółwie", 6), "żółwie");
         let long = items(&[(&"Long ".repeat(4_000), None), (&"Long ".repeat(5_000), None)]);
         let named = names(&long);
         assert!(named.iter().all(|name| name.chars().count() < 220) && named[0] != named[1], "{named:?}");
@@ -237,13 +239,13 @@ mod tests {
 
     #[test]
     fn articles_come_first() {
-        let said = ["Piano, The", "Close Shave, A", "Othello", "Good, Bad, An "].map(spoken);
+        let said = ["Piano, The", "Close Shave, A", "Othello", "Good, Bad, An "].map(natural_title);
         assert_eq!(said, ["The Piano", "A Close Shave", "Othello", "An Good, Bad"]);
     }
 
     #[test]
     fn the_window_hops_so_that_the_beginning_stays() {
-        let kept: Vec<usize> = (0..=22).map(|shown| shown - forgotten(shown, 7)).collect();
+        let kept: Vec<usize> = (0..=22).map(|shown| shown - dropped(shown, 7)).collect();
         assert_eq!(kept, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 7, 8, 9, 10, 11, 12, 13, 7, 8]);
     }
 
@@ -252,9 +254,9 @@ mod tests {
         let train = Interactions { user: vec![0], item: vec![0], rating: vec![5.0], timestamp: vec![0] };
         let catalogue = items(&[("Fargo", None), ("Heat", None), ("Big", None)]);
         let prompt = Prompt::new("movie", None, &Prompts::default(), 7, &catalogue, &train).unwrap();
-        let begin = prompt.begin(&[1, 0]).unwrap();
-        let shown = [prompt.shown(2, 3.12).unwrap()];
-        let request = prompt.request(prompt.told(&begin, &shown), &[0, 1]);
+        let prefix = prompt.prefix(&[1, 0]).unwrap();
+        let shown = [prompt.feedback_line(2, 3.12).unwrap()];
+        let request = prompt.request(prompt.context(&prefix, &shown), &[0, 1]);
         assert_eq!(
             request.context.concat(),
             "You recommend one movie at a time to a user. Choose what this user will rate highly, and vary: a user who is shown \
@@ -263,10 +265,10 @@ mod tests {
         );
         assert!(request.context.iter().all(|piece| piece.ends_with('\n')));
         assert_eq!(
-            (request.cue.as_str(), &request.options[..]),
+            (request.completion_prefix.as_str(), &request.options[..]),
             ("Recommended movie:", &["Fargo".into(), "Heat".into()][..])
         );
-        let told = Prompt::new("movie", Some("Be bold."), &Prompts::default(), 7, &catalogue, &train).unwrap();
-        assert_eq!(told.begin(&[]).unwrap(), ["Be bold.\n"], "own instructions, a user without a history");
+        let terse = Prompt::new("movie", Some("Be bold."), &Prompts::default(), 7, &catalogue, &train).unwrap();
+        assert_eq!(terse.prefix(&[]).unwrap(), ["Be bold.\n"], "own instructions, a user without a history");
     }
 }

@@ -60,23 +60,23 @@ impl Stage for Replay {
         let mut played: BTreeMap<u32, usize> = BTreeMap::new();
         let mut trajectories = Vec::new();
         let mut unused = 0;
-        for (number, told) in inputs.demonstrations.trajectories.iter().enumerate() {
-            let played = played.entry(told.user).or_default();
+        for (number, recorded) in inputs.demonstrations.trajectories.iter().enumerate() {
+            let played = played.entry(recorded.user).or_default();
             if self.per_user.is_some_and(|most| *played >= most) {
                 continue;
             }
             *played += 1;
             ensure!(
-                (told.user as usize) < world.users()
-                    && told.steps.iter().all(|step| (step.item as usize) < world.items()),
+                (recorded.user as usize) < world.users()
+                    && recorded.steps.iter().all(|step| (step.item as usize) < world.items()),
                 "episode {number} is of a user or an item that the world of {} users and {} items does not have\nhelp: make \
                  both from one ingest stage",
                 world.users(),
                 world.items()
             );
             let trajectory =
-                answered(world, told).with_context(|| format!("episode {number} of user {}", told.user))?;
-            unused += told.steps.len() - trajectory.steps.len();
+                replayed(world, recorded).with_context(|| format!("episode {number} of user {}", recorded.user))?;
+            unused += recorded.steps.len() - trajectory.steps.len();
             trajectories.push(trajectory);
         }
         ensure!(
@@ -96,10 +96,10 @@ impl Stage for Replay {
     }
 }
 
-fn answered(world: &World, told: &Trajectory) -> Result<Trajectory> {
-    let mut episodes = Episodes::new(world, &[told.user]);
+fn replayed(world: &World, recorded: &Trajectory) -> Result<Trajectory> {
+    let mut episodes = Episodes::new(world, &[recorded.user]);
     let mut steps: Vec<Choice> = Vec::new();
-    for choice in &told.steps {
+    for choice in &recorded.steps {
         episodes.step(&[0], &[choice.item]).with_context(|| {
             format!(
                 "step {} cannot be played here\nhelp: record episodes in a world that masks repeats, too, or take \
@@ -113,7 +113,7 @@ fn answered(world: &World, told: &Trajectory) -> Result<Trajectory> {
             break;
         }
     }
-    Ok(Trajectory { user: told.user, steps, end: episodes.end(0).unwrap_or(End::Horizon) })
+    Ok(Trajectory { user: recorded.user, steps, end: episodes.end(0).unwrap_or(End::Horizon) })
 }
 
 /// Whether nothing was left to show before the world's last turn.
@@ -126,7 +126,7 @@ mod tests {
     use super::*;
     use crate::env::cluster_world;
 
-    fn told(user: u32, items: &[u32]) -> Trajectory {
+    fn recorded(user: u32, items: &[u32]) -> Trajectory {
         let choice = |&item: &u32| Choice { item, reward: 0.5, candidates: vec![], scores: vec![], call: "c".into() };
         Trajectory { user, steps: items.iter().map(choice).collect(), end: End::Stopped }
     }
@@ -142,7 +142,7 @@ mod tests {
             };
             Replay { per_user }.run(inputs, &Context::detached(folder.path()))
         };
-        let all = vec![told(1, &[0, 2, 3, 1]), told(1, &[0, 2]), told(0, &[2])];
+        let all = vec![recorded(1, &[0, 2, 3, 1]), recorded(1, &[0, 2]), recorded(0, &[2])];
         let out = run(None, all.clone()).unwrap().demonstrations.trajectories;
         let rewards: Vec<f32> = out[0].steps.iter().map(|step| step.reward).collect();
         assert_eq!((rewards, out[0].end), (vec![5.0, 4.0, 4.0], End::Similar));
@@ -153,7 +153,7 @@ mod tests {
         let first: Vec<u32> =
             run(Some(1), all).unwrap().demonstrations.trajectories.iter().map(|episode| episode.user).collect();
         assert_eq!(first, [1, 0]);
-        assert!(run(None, vec![told(2, &[0])]).err().unwrap().to_string().contains("episode 0 is of a user"));
+        assert!(run(None, vec![recorded(2, &[0])]).err().unwrap().to_string().contains("episode 0 is of a user"));
         assert!(run(None, vec![]).is_err());
     }
 
@@ -161,7 +161,7 @@ mod tests {
     fn a_repeat_where_repeats_are_masked_is_told_with_its_place() {
         let mut world = cluster_world(&[5.0, 4.0], 2, 1, 9, 2);
         world.rules.repeats = crate::artifact::Repeats::Masked;
-        let trajectories = vec![told(0, &[0, 2]), told(1, &[0, 2, 0])];
+        let trajectories = vec![recorded(0, &[0, 2]), recorded(1, &[0, 2, 0])];
         let inputs = Inputs { world, demonstrations: Demonstrations { trajectories } };
         let folder = tempfile::tempdir().unwrap();
         let error = Replay::default().run(inputs, &Context::detached(folder.path())).err().unwrap();

@@ -2,58 +2,66 @@
 
 use anyhow::Result;
 
-use super::expert::{Expert, RoleSettings};
-use super::prompt::{Prompt, tame};
-use crate::llm::Writing;
+use super::agent::{Agent, RoleSettings};
+use super::prompt::{Prompt, sanitize};
+use crate::llm::CompletionRequest;
 
 /// The critic's scale.
-const VALUES: (i32, i32) = (-5, 5);
+const CRITIC_SCALE: (i32, i32) = (-5, 5);
 /// The longest value, in tokens.
-pub(super) const VALUE: u32 = 8;
+pub(super) const CRITIC_TOKENS: u32 = 8;
 /// The longest thought or reflection, in characters.
-const LONGEST: usize = 600;
+const MAX_CHARS: usize = 600;
 
 /// The roles beside the actor.
 pub(super) struct Roles<'a> {
     /// Which of them are played.
-    pub expert: Expert,
+    pub expert: Agent,
     pub settings: &'a RoleSettings,
     pub prompt: &'a Prompt,
 }
 
 impl Roles<'_> {
     /// Asks for a thought after what was told.
-    pub fn thought(&self, told: &[String]) -> Result<Writing> {
-        Ok(self.line(told, self.prompt.thought_cue()?, self.settings.thought_tokens))
+    pub fn thought(&self, context: &[String]) -> Result<CompletionRequest> {
+        Ok(self.line(context, self.prompt.thought_prompt()?, self.settings.thought_tokens))
     }
 
     /// Asks how content the user is after what was told.
-    pub fn value(&self, told: &[String]) -> Result<Writing> {
-        let (low, high) = VALUES;
-        let line = self.line(told, self.prompt.value_cue(low, high)?, VALUE);
-        Ok(Writing { integer: Some(VALUES), ..line })
+    pub fn critique(&self, context: &[String]) -> Result<CompletionRequest> {
+        let (low, high) = CRITIC_SCALE;
+        let line = self.line(context, self.prompt.critic_prompt(low, high)?, CRITIC_TOKENS);
+        Ok(CompletionRequest { integer: Some(CRITIC_SCALE), ..line })
     }
 
     /// Asks what to do otherwise after an episode.
-    pub fn reflection(&self, told: &[String], turns: usize, left: bool) -> Result<Writing> {
-        Ok(self.line(told, self.prompt.reflect_cue(turns, left)?, self.settings.reflection_tokens))
+    pub fn reflection(&self, context: &[String], turns: usize, left: bool) -> Result<CompletionRequest> {
+        Ok(self.line(context, self.prompt.reflection_prompt(turns, left)?, self.settings.reflection_tokens))
     }
 
     /// A line to write.
-    pub fn line(&self, told: &[String], cue: String, max_tokens: u32) -> Writing {
-        let (context, temperature) = (told.to_vec(), self.settings.temperature);
-        Writing { context, cue, max_tokens, stop: "\n".to_owned(), temperature, draw: 0, integer: None }
+    pub fn line(&self, context: &[String], completion_prefix: String, max_tokens: u32) -> CompletionRequest {
+        let (context, temperature) = (context.to_vec(), self.settings.temperature);
+        CompletionRequest {
+            context,
+            completion_prefix,
+            max_tokens,
+            stop: "\n".to_owned(),
+            temperature,
+            draw: 0,
+            integer: None,
+        }
     }
 }
 
 /// The first line that says something, tamed; empty where none does.
 pub(super) fn first_line(text: &str) -> String {
-    text.lines().map(|line| tame(line, LONGEST)).find(|line| !line.is_empty()).unwrap_or_default()
+    text.lines().map(|line| sanitize(line, MAX_CHARS)).find(|line| !line.is_empty()).unwrap_or_default()
 }
 
 /// The first whole number of the critic's scale in its words, but for those with which it repeats the scale itself (`from -5 to
 /// 5`, `of 5`); `None` where there is none.
-pub(super) fn number(text: &str) -> Option<i32> {
+pub(super) fn parse_value(text: &str) -> Option<i32> {
     let text = text.replace(['−', '–'], "-");
     let is_part = |c: char| c.is_ascii_digit() || c == '-';
     // Each number with the words before it, back to the number before.
@@ -67,7 +75,7 @@ pub(super) fn number(text: &str) -> Option<i32> {
         }
     }
     let is_scale = |k: usize| {
-        let (low, high) = VALUES;
+        let (low, high) = CRITIC_SCALE;
         let pair = |low_at: usize| {
             let joins = |(number, before): &(i32, &str)| {
                 *number == high && ["to", "and", "through", "..", "...", "…", ","].contains(before)
@@ -76,7 +84,7 @@ pub(super) fn number(text: &str) -> Option<i32> {
         };
         pair(k) || k.checked_sub(1).is_some_and(|k| pair(k) || ["of", "out of", "/"].contains(&found[k + 1].1))
     };
-    let value = (0..found.len()).find(|&k| (VALUES.0..=VALUES.1).contains(&found[k].0) && !is_scale(k));
+    let value = (0..found.len()).find(|&k| (CRITIC_SCALE.0..=CRITIC_SCALE.1).contains(&found[k].0) && !is_scale(k));
     value.map(|k| found[k].0)
 }
 
@@ -88,7 +96,7 @@ mod tests {
     fn what_is_taken_of_an_answer() {
         assert_eq!(first_line("\n  \u{7}\n Something quiet.\nThen loud."), "Something quiet.");
         assert_eq!(first_line(" \n"), "");
-        assert_eq!(first_line(&"x".repeat(10_000)).chars().count(), LONGEST + 1);
+        assert_eq!(first_line(&"x".repeat(10_000)).chars().count(), MAX_CHARS + 1);
         for (text, value) in [
             ("3", Some(3)),
             ("-4.", Some(-4)),
@@ -107,7 +115,7 @@ mod tests {
             ("none", None),
             ("", None),
         ] {
-            assert_eq!(number(text), value, "{text}");
+            assert_eq!(parse_value(text), value, "{text}");
         }
     }
 }

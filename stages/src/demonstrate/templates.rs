@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 /// Steps that a template may take each time it is filled; the longest of ours takes some hundred.
 const FUEL: u64 = 20_000;
 /// The longest template, in characters.
-const LONGEST: usize = 10_000;
+const MAX_CHARS: usize = 10_000;
 
 /// What the prompts say in place of the program's own words: minijinja templates, each of the variables that its line names.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -128,25 +128,26 @@ impl Prompts {
         let templates = self.all();
         for Template { name, given, .. } in &templates {
             let Some(text) = given else { continue };
-            if text.chars().count() > LONGEST {
-                return Err(((*name).to_owned(), format!("a template has at most {LONGEST} characters")));
+            if text.chars().count() > MAX_CHARS {
+                return Err(((*name).to_owned(), format!("a template has at most {MAX_CHARS} characters")));
             }
             // By itself first, so that its own mistakes are not told of another.
-            let alone = Environment::new().add_template_owned(*name, text.clone()).map_err(|error| told(&error, text));
+            let alone =
+                Environment::new().add_template_owned(*name, text.clone()).map_err(|error| located(&error, text));
             alone.map_err(|wrong| ((*name).to_owned(), wrong))?;
         }
         let environment = self.environment().map_err(|error| ("opening".to_owned(), format!("{error:#}")))?;
         for Template { name, given, samples, .. } in &templates {
             let Some(text) = given else { continue };
-            checked(&environment, name, text, samples).map_err(|wrong| ((*name).to_owned(), wrong))?;
+            check_template(&environment, name, text, samples).map_err(|wrong| ((*name).to_owned(), wrong))?;
         }
         Ok(())
     }
 }
 
 /// Fills one template with every sample.
-fn checked(environment: &Environment, name: &str, text: &str, samples: &[Value]) -> Result<(), String> {
-    let template = environment.get_template(name).map_err(|error| told(&error, text))?;
+fn check_template(environment: &Environment, name: &str, text: &str, samples: &[Value]) -> Result<(), String> {
+    let template = environment.get_template(name).map_err(|error| located(&error, text))?;
     let known: Vec<String> = samples
         .first()
         .and_then(|values| values.try_iter().ok())
@@ -164,7 +165,7 @@ fn checked(environment: &Environment, name: &str, text: &str, samples: &[Value])
         return Err(at(text, place_of(name, text), name.len(), &wrong));
     }
     for values in samples {
-        let filled = template.render(values).map_err(|error| told(&error, text))?;
+        let filled = template.render(values).map_err(|error| located(&error, text))?;
         if filled.trim().is_empty() {
             return Err("it says nothing".to_owned());
         }
@@ -187,7 +188,7 @@ fn place_of(name: &str, text: &str) -> usize {
 }
 
 /// What minijinja says, with its place.
-fn told(error: &Error, text: &str) -> String {
+fn located(error: &Error, text: &str) -> String {
     let said = match error.detail() {
         Some(detail) => format!("{}: {detail}", error.kind()),
         None => error.kind().to_string(),
@@ -294,7 +295,7 @@ mod tests {
             let (path, said) = wrong(thought(endless));
             assert!(path == "thought" && !said.is_empty(), "{said}");
         }
-        assert!(wrong(thought(&"x".repeat(LONGEST + 1))).1.starts_with("a template has at most"));
+        assert!(wrong(thought(&"x".repeat(MAX_CHARS + 1))).1.starts_with("a template has at most"));
     }
 
     #[test]

@@ -10,7 +10,9 @@ use super::*;
 use crate::artifact::Rules;
 use crate::env::cluster_world;
 use crate::llm::gguf::toy;
-use crate::llm::{Answer, GgufConfig, Player, Players, Reading, Request, Score, Writing};
+use crate::llm::{
+    Answer, ChoiceRequest, CompletionRequest, Conversation, ConversationFactory, GgufConfig, ParsedChoice, Score,
+};
 
 pub(super) const USERS: usize = 5;
 pub(super) const ITEMS: usize = 12;
@@ -52,7 +54,7 @@ pub(super) fn stage() -> Demonstrate {
         noun: "thing".into(),
         instructions: None,
         prompts: Prompts::default(),
-        expert: Expert::default(),
+        expert: Agent::default(),
         actor: Actor::default(),
         roles: RoleSettings::default(),
         min_success: 0.5,
@@ -65,42 +67,42 @@ struct Breaking<'a> {
     left: AtomicI64,
 }
 
-struct BreakingPlayer<'a>(Box<dyn Player + 'a>, &'a AtomicI64);
+struct BreakingConversation<'a>(Box<dyn Conversation + 'a>, &'a AtomicI64);
 
 impl Llm for Breaking<'_> {
     fn identity(&self) -> String {
         self.inner.identity()
     }
-    fn at_once(&self) -> Option<usize> {
+    fn max_concurrency(&self) -> Option<usize> {
         None
     }
-    fn players<'a>(&'a self, opening: &str) -> Result<Players<'a>> {
-        let players = self.inner.players(opening)?;
-        Ok(Box::new(move || Box::new(BreakingPlayer(players(), &self.left))))
+    fn conversations<'a>(&'a self, opening: &str) -> Result<ConversationFactory<'a>> {
+        let conversations = self.inner.conversations(opening)?;
+        Ok(Box::new(move || Box::new(BreakingConversation(conversations(), &self.left))))
     }
-    fn references(&self, request: &Request) -> Vec<Request> {
+    fn references(&self, request: &ChoiceRequest) -> Vec<ChoiceRequest> {
         self.inner.references(request)
     }
-    fn read(&self, request: &Request, answer: &str, references: &[String]) -> Result<Reading> {
-        self.inner.read(request, answer, references)
+    fn parse_choice(&self, request: &ChoiceRequest, answer: &str, references: &[String]) -> Result<ParsedChoice> {
+        self.inner.parse_choice(request, answer, references)
     }
-    fn written(&self, answer: &str) -> Result<String> {
-        self.inner.written(answer)
+    fn completion_text(&self, answer: &str) -> Result<String> {
+        self.inner.completion_text(answer)
     }
 }
 
-impl Player for BreakingPlayer<'_> {
-    fn ask(&mut self, request: &Request) -> Result<Answer> {
+impl Conversation for BreakingConversation<'_> {
+    fn choose(&mut self, request: &ChoiceRequest) -> Result<Answer> {
         if self.1.fetch_sub(1, Ordering::Relaxed) == 0 {
             return Err(Interrupted.into());
         }
-        self.0.ask(request)
+        self.0.choose(request)
     }
-    fn write(&mut self, writing: &Writing) -> Result<Answer> {
+    fn complete(&mut self, writing: &CompletionRequest) -> Result<Answer> {
         if self.1.fetch_sub(1, Ordering::Relaxed) == 0 {
             return Err(Interrupted.into());
         }
-        self.0.write(writing)
+        self.0.complete(writing)
     }
 }
 
@@ -151,7 +153,7 @@ fn equal_bytes_on_any_thread_count_and_after_a_stop_at_any_call() {
 #[test]
 fn an_expert_with_all_roles_goes_on_from_any_call_to_equal_bytes() {
     let roles = RoleSettings { batch: 2, thought_tokens: 6, reflection_tokens: 6, ..RoleSettings::default() };
-    let stage = Demonstrate { expert: Expert::Full, roles, ..stage() };
+    let stage = Demonstrate { expert: Agent::Full, roles, ..stage() };
     let whole = tempfile::tempdir().unwrap();
     let expected = played_by(&stage, whole.path(), 1, -1).unwrap();
     let other = tempfile::tempdir().unwrap();
@@ -189,7 +191,7 @@ fn what_comes_out_tells_the_whole_story() {
             let chosen = offered.iter().position(|&item| item == step.item).unwrap();
             assert!(step.scores.len() == 4 && step.scores[chosen] == best);
             let call = calls.0.iter().find(|call| call.key == step.call).unwrap();
-            let request: Request = serde_json::from_str(&call.request).unwrap();
+            let request: ChoiceRequest = serde_json::from_str(&call.request).unwrap();
             assert_eq!(request.key(&call.model), call.key, "the key is that of what stands there");
             assert!(request.context.len() <= 2 + 3 && request.options.len() == 4);
             shown.push(step.item);
@@ -206,35 +208,35 @@ impl Llm for Mumbling {
     fn identity(&self) -> String {
         format!("mumbling {}", self.every)
     }
-    fn at_once(&self) -> Option<usize> {
+    fn max_concurrency(&self) -> Option<usize> {
         Some(2)
     }
-    fn players<'a>(&'a self, _: &str) -> Result<Players<'a>> {
-        Ok(Box::new(|| Box::new(MumblingPlayer { every: self.every, asked: 0 })))
+    fn conversations<'a>(&'a self, _: &str) -> Result<ConversationFactory<'a>> {
+        Ok(Box::new(|| Box::new(MumblingConversation { every: self.every, asked: 0 })))
     }
-    fn references(&self, _: &Request) -> Vec<Request> {
+    fn references(&self, _: &ChoiceRequest) -> Vec<ChoiceRequest> {
         vec![]
     }
-    fn read(&self, _: &Request, answer: &str, _: &[String]) -> Result<Reading> {
-        Ok(Reading { index: answer.parse().ok(), scores: vec![] })
+    fn parse_choice(&self, _: &ChoiceRequest, answer: &str, _: &[String]) -> Result<ParsedChoice> {
+        Ok(ParsedChoice { index: answer.parse().ok(), scores: vec![] })
     }
-    fn written(&self, answer: &str) -> Result<String> {
+    fn completion_text(&self, answer: &str) -> Result<String> {
         Ok(answer.to_owned())
     }
 }
 
-struct MumblingPlayer {
+struct MumblingConversation {
     every: usize,
     asked: usize,
 }
 
-impl Player for MumblingPlayer {
-    fn ask(&mut self, _: &Request) -> Result<Answer> {
+impl Conversation for MumblingConversation {
+    fn choose(&mut self, _: &ChoiceRequest) -> Result<Answer> {
         self.asked += 1;
         let text = if self.asked.is_multiple_of(self.every) { "1" } else { "hm" };
         Ok(Answer { text: text.into(), tokens: 1 })
     }
-    fn write(&mut self, _: &Writing) -> Result<Answer> {
+    fn complete(&mut self, _: &CompletionRequest) -> Result<Answer> {
         bail!("asked to write")
     }
 }
@@ -263,31 +265,31 @@ impl Llm for Refusing {
     fn identity(&self) -> String {
         "refusing".into()
     }
-    fn at_once(&self) -> Option<usize> {
+    fn max_concurrency(&self) -> Option<usize> {
         None
     }
-    fn players<'a>(&'a self, _: &str) -> Result<Players<'a>> {
+    fn conversations<'a>(&'a self, _: &str) -> Result<ConversationFactory<'a>> {
         Ok(Box::new(|| Box::new(Refusing)))
     }
-    fn references(&self, _: &Request) -> Vec<Request> {
+    fn references(&self, _: &ChoiceRequest) -> Vec<ChoiceRequest> {
         vec![]
     }
-    fn read(&self, _: &Request, _: &str, _: &[String]) -> Result<Reading> {
-        Ok(Reading { index: Some(0), scores: vec![] })
+    fn parse_choice(&self, _: &ChoiceRequest, _: &str, _: &[String]) -> Result<ParsedChoice> {
+        Ok(ParsedChoice { index: Some(0), scores: vec![] })
     }
-    fn written(&self, answer: &str) -> Result<String> {
+    fn completion_text(&self, answer: &str) -> Result<String> {
         Ok(answer.to_owned())
     }
 }
 
-impl Player for Refusing {
-    fn ask(&mut self, request: &Request) -> Result<Answer> {
+impl Conversation for Refusing {
+    fn choose(&mut self, request: &ChoiceRequest) -> Result<Answer> {
         if request.options[0].ends_with("(1992)") {
             bail!("no");
         }
         Ok(Answer { text: "0".into(), tokens: 0 })
     }
-    fn write(&mut self, _: &Writing) -> Result<Answer> {
+    fn complete(&mut self, _: &CompletionRequest) -> Result<Answer> {
         bail!("asked to write")
     }
 }
@@ -304,7 +306,7 @@ fn inputs_that_do_not_belong_together_are_refused() {
     let refused = |spoil: fn(&mut Inputs, &mut Demonstrate), message: &str| {
         let (mut inputs, mut stage) = (inputs(), stage());
         spoil(&mut inputs, &mut stage);
-        let error = stage.compare(&inputs).unwrap_err().to_string();
+        let error = stage.check_inputs(&inputs).unwrap_err().to_string();
         assert!(error.contains(message), "{error}");
     };
     refused(|inputs, _| inputs.items.id.truncate(3), "the catalogue at `items` has 3 items, the world 12\nhelp: ");
@@ -317,16 +319,16 @@ fn inputs_that_do_not_belong_together_are_refused() {
 
 #[test]
 fn more_users_keep_the_fewer() {
-    let few = stage().choose_users(100);
-    let more = Demonstrate { users: 20, ..stage() }.choose_users(100);
+    let few = stage().sample_users(100);
+    let more = Demonstrate { users: 20, ..stage() }.sample_users(100);
     assert!(few.len() == 4 && more.len() == 20 && few.iter().all(|user| more.contains(user)));
-    assert_ne!(few, Demonstrate { seed: 2, ..stage() }.choose_users(100));
+    assert_ne!(few, Demonstrate { seed: 2, ..stage() }.sample_users(100));
 }
 
 #[test]
 fn favourites_are_the_best_rated_then_the_latest() {
     let mut train = inputs().train;
-    assert_eq!(favourites(&train, 4, 2), [vec![5, 9], vec![3], vec![0, 11], vec![]]);
+    assert_eq!(top_rated(&train, 4, 2), [vec![5, 9], vec![3], vec![0, 11], vec![]]);
     train.timestamp[5] = 6;
-    assert_eq!(favourites(&train, 3, 2)[2], [11, 0]);
+    assert_eq!(top_rated(&train, 3, 2)[2], [11, 0]);
 }

@@ -17,7 +17,7 @@ pub(super) struct Nearest {
     /// The first of those that are equally near.
     pub item: u32,
     /// How many are.
-    pub alike: usize,
+    pub ties: usize,
     /// The cosine, −1 to 1.
     pub similarity: f64,
 }
@@ -58,8 +58,8 @@ impl Vectors {
             let product: f64 = row.iter().zip(&wanted).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
             match &mut best {
                 Some(best) if product < best.similarity => {}
-                Some(best) if product == best.similarity => best.alike += 1,
-                _ => best = Some(Nearest { item, alike: 1, similarity: product }),
+                Some(best) if product == best.similarity => best.ties += 1,
+                _ => best = Some(Nearest { item, ties: 1, similarity: product }),
             }
         }
         Ok(best)
@@ -84,7 +84,7 @@ mod tests {
     #[test]
     fn length_does_not_count_and_of_equals_the_first_is_taken() {
         let nearest = vectors(&[0.0, 9.0, 1.0, 1.0, 3.0, 3.0]).nearest(&[10.0, 0.0]).unwrap().unwrap();
-        assert_eq!((nearest.item, nearest.alike), (1, 2));
+        assert_eq!((nearest.item, nearest.ties), (1, 2));
         assert!((nearest.similarity - 0.5f64.sqrt()).abs() < 1e-7);
         assert_eq!(vectors(&[]).nearest(&[1.0, 0.0]).unwrap(), None);
     }

@@ -26,12 +26,12 @@ use rayon::prelude::*;
 use crate::artifact::{Array, Items};
 use embedding::Vectors;
 use normalise::key;
-pub use settings::{Grounds, Unmatched};
+pub use settings::{MatchSettings, Unmatched};
 use trigram::Trigrams;
 
 /// How an item was found for a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum How {
+pub enum MatchKind {
     /// By its title, letter by letter.
     Exact,
     /// By its normalised title.
@@ -44,7 +44,7 @@ pub enum How {
     Unmatched,
 }
 
-impl How {
+impl MatchKind {
     /// Every way, in the order in which they are tried.
     pub const ALL: [Self; 5] = [Self::Exact, Self::Normalised, Self::Trigram, Self::Embedding, Self::Unmatched];
 
@@ -65,18 +65,18 @@ impl How {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Grounding {
     /// How the item was found.
-    pub how: How,
+    pub kind: MatchKind,
     /// The item, or the nearest one where none was found; `None` where nothing has anything in common with the text.
     pub nearest: Option<u32>,
     /// 1 of equal titles, else Jaccard's coefficient of trigrams, or the cosine where the item is the nearest by embeddings.
     pub similarity: f64,
     /// How many items would do as well, this one among them: above 1 the lowest number was taken.
-    pub alike: usize,
+    pub ties: usize,
 }
 
 /// Finds the items of one catalogue.
 pub struct Grounder {
-    settings: Grounds,
+    settings: MatchSettings,
     titles: Vec<String>,
     years: Vec<Option<i32>>,
     /// Items by title, ascending. Like the others only looked up, so that no order of a map reaches anything.
@@ -93,7 +93,7 @@ impl Grounder {
     /// For this catalogue. Items without titles are found by their descriptions ([`Items::called`]), and those without either
     /// by embeddings only.
     #[must_use]
-    pub fn new(items: &Items, settings: Grounds) -> Self {
+    pub fn new(items: &Items, settings: MatchSettings) -> Self {
         let (mut exact, mut normalised) = (HashMap::<_, Vec<u32>, _>::default(), HashMap::default());
         let (mut keys, mut texts, mut years): (Vec<Vec<u32>>, Vec<String>, _) = (Vec::new(), Vec::new(), Vec::new());
         let titles = items.called();
@@ -132,16 +132,16 @@ impl Grounder {
         }
         let key = key(text);
         if let Some(&place) = self.normalised.get(&key.text) {
-            let (item, alike) = self.by_year(place, key.year);
-            return Grounding { how: How::Normalised, nearest: Some(item), similarity: 1.0, alike };
+            let (item, ties) = self.by_year(place, key.year);
+            return Grounding { kind: MatchKind::Normalised, nearest: Some(item), similarity: 1.0, ties };
         }
         let Some(near) = self.trigrams.nearest(&key.text) else {
-            return Grounding { how: How::Unmatched, nearest: None, similarity: 0.0, alike: 0 };
+            return Grounding { kind: MatchKind::Unmatched, nearest: None, similarity: 0.0, ties: 0 };
         };
-        let (item, alike) = self.by_year(near.text, key.year);
+        let (item, ties) = self.by_year(near.text, key.year);
         let similarity = near.similarity();
-        let how = if similarity >= self.settings.trigram { How::Trigram } else { How::Unmatched };
-        Grounding { how, nearest: Some(item), similarity, alike: alike + near.alike - 1 }
+        let kind = if similarity >= self.settings.trigram { MatchKind::Trigram } else { MatchKind::Unmatched };
+        Grounding { kind, nearest: Some(item), similarity, ties: ties + near.ties - 1 }
     }
 
     /// What a text means that is a title letter by letter; `None` where it is none.
@@ -149,7 +149,7 @@ impl Grounder {
     pub fn exact(&self, text: &str) -> Option<Grounding> {
         // What says nothing is not the item that has no title.
         let items = self.exact.get(text).filter(|_| !text.is_empty())?;
-        Some(Grounding { how: How::Exact, nearest: Some(items[0]), similarity: 1.0, alike: items.len() })
+        Some(Grounding { kind: MatchKind::Exact, nearest: Some(items[0]), similarity: 1.0, ties: items.len() })
     }
 
     /// What a text with this vector means. Where the titles say nothing, the vectors do.
@@ -158,10 +158,10 @@ impl Grounder {
     /// Where the vector does not fit those of the items.
     pub fn ground_with(&self, text: &str, vector: &[f32]) -> Result<Grounding> {
         let by_title = self.ground(text);
-        let (How::Unmatched, Some(vectors)) = (by_title.how, &self.vectors) else { return Ok(by_title) };
+        let (MatchKind::Unmatched, Some(vectors)) = (by_title.kind, &self.vectors) else { return Ok(by_title) };
         let Some(near) = vectors.nearest(vector)? else { return Ok(by_title) };
-        let how = if near.similarity >= self.settings.embedding { How::Embedding } else { How::Unmatched };
-        Ok(Grounding { how, nearest: Some(near.item), similarity: near.similarity, alike: near.alike })
+        let kind = if near.similarity >= self.settings.embedding { MatchKind::Embedding } else { MatchKind::Unmatched };
+        Ok(Grounding { kind, nearest: Some(near.item), similarity: near.similarity, ties: near.ties })
     }
 
     /// What each of many texts means, without embeddings; each different text is looked for once, in parallel.
@@ -176,10 +176,10 @@ impl Grounder {
     ///
     /// # Errors
     /// Under [`Unmatched::Refuse`], where no item was found.
-    pub fn settle(&self, text: &str, grounding: &Grounding) -> Result<Option<u32>, Refused> {
-        match (grounding.how, self.settings.unmatched) {
-            (How::Unmatched, Unmatched::Drop) => Ok(None),
-            (How::Unmatched, Unmatched::Refuse) => Err(Refused {
+    pub fn resolve(&self, text: &str, grounding: &Grounding) -> Result<Option<u32>, UnmatchedName> {
+        match (grounding.kind, self.settings.unmatched) {
+            (MatchKind::Unmatched, Unmatched::Drop) => Ok(None),
+            (MatchKind::Unmatched, Unmatched::Refuse) => Err(UnmatchedName {
                 text: text.to_owned(),
                 nearest: grounding.nearest.map(|item| (self.titles[item as usize].clone(), grounding.similarity)),
             }),
@@ -194,19 +194,19 @@ impl Grounder {
         let away =
             |item: u32| year.map(|year| self.years[item as usize].map_or(i32::MAX, |of| of.abs_diff(year) as i32));
         let nearest = items.iter().map(|&item| away(item)).min().flatten();
-        let alike: Vec<u32> = items.iter().copied().filter(|&item| away(item) == nearest).collect();
-        (alike[0], alike.len())
+        let ties: Vec<u32> = items.iter().copied().filter(|&item| away(item) == nearest).collect();
+        (ties[0], ties.len())
     }
 }
 
 /// A text that means no item; it reads on after "found".
 #[derive(Clone, Debug, PartialEq)]
-pub struct Refused {
+pub struct UnmatchedName {
     text: String,
     nearest: Option<(String, f64)>,
 }
 
-impl fmt::Display for Refused {
+impl fmt::Display for UnmatchedName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // One long answer must not fill the screen.
         let short = |text: &str| text.chars().take(200).collect::<String>();
@@ -218,7 +218,7 @@ impl fmt::Display for Refused {
     }
 }
 
-impl std::error::Error for Refused {}
+impl std::error::Error for UnmatchedName {}
 
 #[cfg(test)]
 mod tests;

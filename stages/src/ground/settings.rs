@@ -7,16 +7,16 @@ use serde::{Deserialize, Serialize};
 /// punctuation, articles and a year in brackets set aside), else by the nearest one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Grounds {
+pub struct MatchSettings {
     /// The least similarity at which the nearest title by trigrams is taken, above 0 and up to 1: runs of three letters that
     /// both have, by those that either has (Jaccard). No threshold parts one title in other words from another part of its
     /// series: at the default, chosen by looking at what GPT-3.5 said on Steam, both come through (`Darkest Dungeon 2` as
     /// `Darkest Dungeon®`), and what merely begins alike mostly does not (`Stellaris` as `Stellar 2D`).
-    #[serde(default = "Grounds::spelt_otherwise")]
+    #[serde(default = "MatchSettings::default_trigram")]
     pub trigram: f64,
     /// The least cosine at which the nearest item by embeddings is taken, −1 to 1; used where there are vectors. The default
     /// is strict; models differ in what a cosine means, so look at what it lets through.
-    #[serde(default = "Grounds::close")]
+    #[serde(default = "MatchSettings::default_embedding")]
     pub embedding: f64,
     /// What happens to a name that is near enough to nothing.
     #[serde(default)]
@@ -36,17 +36,17 @@ pub enum Unmatched {
     Nearest,
 }
 
-impl Default for Grounds {
+impl Default for MatchSettings {
     fn default() -> Self {
-        Self { trigram: Self::spelt_otherwise(), embedding: Self::close(), unmatched: Unmatched::default() }
+        Self { trigram: Self::default_trigram(), embedding: Self::default_embedding(), unmatched: Unmatched::default() }
     }
 }
 
-impl Grounds {
-    fn spelt_otherwise() -> f64 {
+impl MatchSettings {
+    fn default_trigram() -> f64 {
         0.6
     }
-    fn close() -> f64 {
+    fn default_embedding() -> f64 {
         0.8
     }
 
@@ -71,13 +71,16 @@ mod tests {
 
     #[test]
     fn thresholds_out_of_range_are_named() {
-        let field = |grounds: Grounds| grounds.check().err().map(|(field, _)| field);
-        assert_eq!(field(Grounds::default()), None);
+        let field = |grounds: MatchSettings| grounds.check().err().map(|(field, _)| field);
+        assert_eq!(field(MatchSettings::default()), None);
         for wrong in [0.0, 1.1, f64::NAN] {
-            assert_eq!(field(Grounds { trigram: wrong, ..Grounds::default() }).as_deref(), Some("trigram"));
+            assert_eq!(field(MatchSettings { trigram: wrong, ..MatchSettings::default() }).as_deref(), Some("trigram"));
         }
         for wrong in [-1.1, f64::NAN] {
-            assert_eq!(field(Grounds { embedding: wrong, ..Grounds::default() }).as_deref(), Some("embedding"));
+            assert_eq!(
+                field(MatchSettings { embedding: wrong, ..MatchSettings::default() }).as_deref(),
+                Some("embedding")
+            );
         }
     }
 }

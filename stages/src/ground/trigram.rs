@@ -22,7 +22,7 @@ pub(super) struct Nearest {
     /// The first of those that are equally near.
     pub text: u32,
     /// How many are.
-    pub alike: usize,
+    pub ties: usize,
     shared: u32,
     union: u32,
 }
@@ -60,14 +60,14 @@ impl Trigrams {
             (0..).zip(shared.iter().zip(&self.sizes)).filter(|(_, (shared, _))| **shared > 0)
         {
             let union = set.len() as u32 + size - shared;
-            let new = Nearest { text: number, alike: 1, shared, union };
+            let new = Nearest { text: number, ties: 1, shared, union };
             // Compared as fractions: no rounding can part what is equal.
             let order = best.map_or(Ordering::Greater, |best| {
                 (u64::from(shared) * u64::from(best.union)).cmp(&(u64::from(best.shared) * u64::from(union)))
             });
             match (order, &mut best) {
                 (Ordering::Greater, _) => best = Some(new),
-                (Ordering::Equal, Some(best)) => best.alike += 1,
+                (Ordering::Equal, Some(best)) => best.ties += 1,
                 _ => {}
             }
         }
@@ -110,7 +110,7 @@ mod tests {
     fn of_equals_the_first_is_taken_and_all_are_counted() {
         let index = Trigrams::new(["xy", "ac", "ad", "zz"].into_iter());
         let nearest = index.nearest("ab").unwrap();
-        assert_eq!((nearest.text, nearest.alike), (1, 2));
+        assert_eq!((nearest.text, nearest.ties), (1, 2));
     }
 
     #[test]

@@ -15,15 +15,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::bad_rows::{Fault, OnBadRow};
-use super::catalogue::{Described, described, join};
-use super::expect::Expect;
+use super::casts;
+use super::decompress::decompressed;
+use super::item_table::{ItemRecord, assemble, describe_items};
 use super::json_array::as_lines;
-use super::narrow;
-use super::piece::Row;
+use super::line_log::Lines;
 use super::record::{Record, number, record, seconds, text, texts};
-use super::shards::Lines;
+use super::row_counts::ExpectedRows;
+use super::shard::Row;
 use super::time_unit::Unit;
-use super::unpacked::unpacked;
 use super::{NoInputs, Outputs, ratings_only};
 use crate::artifact::check_member;
 
@@ -47,7 +47,7 @@ pub struct Amazon {
     pub on_bad_row: OnBadRow,
     /// What must come out; copies of datasets are often altered.
     #[serde(default)]
-    pub expect: Expect,
+    pub expect: ExpectedRows,
 }
 
 impl Stage for Amazon {
@@ -70,7 +70,7 @@ impl Stage for Amazon {
 
     fn run(&self, _: NoInputs, cx: &Context) -> Result<Outputs> {
         let folder = cx.asset(&self.asset)?;
-        let file = unpacked(&folder.join(&self.reviews), cx)?;
+        let file = decompressed(&folder.join(&self.reviews), cx)?;
         let mut read = if file.path().extension().is_some_and(|extension| extension == "csv") {
             ratings_only::read(&file, cx)?
         } else {
@@ -87,18 +87,18 @@ impl Stage for Amazon {
         };
         // Only so that a doubt about the times names the right unit.
         let unit = if file.first_line()?.contains(OF_2023) { Unit::Milliseconds } else { Unit::Seconds };
-        read.settle_in(unit, None, file.name(), self.on_bad_row, cx)?;
+        read.finish_in(unit, None, file.name(), self.on_bad_row, cx)?;
         let items = match &self.metadata {
             Some(metadata) => {
                 let ids = std::mem::take(&mut read.new[1]);
-                Some(described(ids, unpacked(&folder.join(metadata), cx)?, self.on_bad_row, cx, product)?)
+                Some(describe_items(ids, decompressed(&folder.join(metadata), cx)?, self.on_bad_row, cx, product)?)
             }
             None => None,
         };
         let rows = read.rows;
-        let outputs = join(read, None, items);
+        let outputs = assemble(read, None, items);
         self.expect.check(file.name(), rows, &outputs)?;
-        outputs.say(cx);
+        outputs.note_counts(cx);
         Ok(outputs)
     }
 }
@@ -115,11 +115,11 @@ fn review(review: &Record) -> Result<Row<'static>, Fault> {
         id => Ok(id),
     };
     let timestamp = seconds(review, if is_of_2023 { 1000 } else { 1 }, time)?;
-    let rating = narrow::rating(number(review, rating)?, rating)?;
+    let rating = casts::rating(number(review, rating)?, rating)?;
     Ok(Row { user: id(user)?.into(), item: id(item)?.into(), rating, timestamp })
 }
 
-fn product(product: &Record) -> Result<Described, Fault> {
+fn product(product: &Record) -> Result<ItemRecord, Fault> {
     let parent = text(product, "parent_asin")?;
     let id = if parent.is_empty() { text(product, "asin")? } else { parent };
     if id.is_empty() {
@@ -127,7 +127,7 @@ fn product(product: &Record) -> Result<Described, Fault> {
     }
     let listed = ["category", "categories", "main_category"].into_iter().map(|name| texts(product.get(name)));
     let genres = listed.into_iter().find(|genres| !genres.is_empty()).unwrap_or_default();
-    Ok(Described { id, title: text(product, "title")?, year: None, genres })
+    Ok(ItemRecord { id, title: text(product, "title")?, year: None, genres })
 }
 
 #[cfg(test)]

@@ -6,9 +6,9 @@ use anyhow::{Context as _, Result, bail, ensure};
 use pipeline::Context;
 
 use super::bad_rows::{BadRows, Fault, OnBadRow};
-use super::header::once;
-use super::separated::{fields, header_again, is_header};
-use super::whole;
+use super::delimited::{fields, is_header, repeated_header};
+use super::header::check_unique;
+use super::integers;
 use crate::artifact::TextFile;
 
 /// The types of fields that RecBole knows.
@@ -45,14 +45,14 @@ impl AtomicHeader {
             !fields.is_empty() && fields.iter().all(is_typed)
         });
         let Some(separator) = whole else {
-            // What parts the most fields that are typed, or look so, was meant, and one of them is at fault.
+            // The separator that gives the most typed fields is the likely one; one of its fields is at fault.
             let like = |separator: &str| {
                 let fields = parted(separator);
                 let typed = fields.iter().filter(|field| is_typed(field)).count();
                 (typed, fields.iter().filter(|field| field.matches(':').count() == 1).count())
             };
-            let meant = SEPARATORS.into_iter().rev().max_by_key(|separator| like(separator)).unwrap_or("\t");
-            return Err(fault(file.name(), &parted(meant)));
+            let likely = SEPARATORS.into_iter().rev().max_by_key(|separator| like(separator)).unwrap_or("\t");
+            return Err(fault(file.name(), &parted(likely)));
         };
         let typed = parted(separator);
         let (names, types): (Vec<_>, Vec<_>) = typed
@@ -60,12 +60,12 @@ impl AtomicHeader {
             .filter_map(|field| field.split_once(':'))
             .map(|(name, kind)| (name.to_owned(), kind.to_owned()))
             .unzip();
-        once(file.name(), &names)?;
+        check_unique(file.name(), &names)?;
         Ok(Self { file: file.name().to_path_buf(), names, types, separator, line })
     }
 
     /// Notes on the run what stands between two fields where it is no tab.
-    pub fn say(&self, cx: &Context) {
+    pub fn note_separator(&self, cx: &Context) {
         let name = self.file.file_name().unwrap_or_default().to_string_lossy();
         match self.separator {
             "\t" => {}
@@ -101,18 +101,18 @@ fn fault(file: &Path, fields: &[String]) -> anyhow::Error {
     let typed = fields.iter().filter_map(|field| field.split_once(':'));
     let wrong: Vec<(&str, &str)> = typed.filter(|(_, kind)| !TYPES.contains(kind)).collect();
     let written: Vec<String> = wrong.iter().map(|(name, kind)| format!("`{name}:{kind}`")).collect();
-    let near = |(name, kind): &(&str, &str)| {
-        let near = TYPES.into_iter().max_by(|a, b| likeness(a, kind).total_cmp(&likeness(b, kind)))?;
-        (likeness(near, kind) >= 0.5).then(|| format!("`{name}:{near}`"))
+    let suggestion = |(name, kind): &(&str, &str)| {
+        let closest = TYPES.into_iter().max_by(|a, b| similarity(a, kind).total_cmp(&similarity(b, kind)))?;
+        (similarity(closest, kind) >= 0.5).then(|| format!("`{name}:{closest}`"))
     };
-    let help = match wrong.iter().map(near).collect::<Option<Vec<_>>>() {
-        Some(meant) => format!("did you mean {}?", meant.join(", ")),
+    let help = match wrong.iter().map(suggestion).collect::<Option<Vec<_>>>() {
+        Some(suggestions) => format!("did you mean {}?", suggestions.join(", ")),
         None => "name the fields with a tab between two".to_owned(),
     };
     anyhow::anyhow!("{place}:1: no known type: {}; wanted `{}`\nhelp: {help}", written.join(", "), TYPES.join("`, `"))
 }
 
-fn likeness(one: &str, other: &str) -> f64 {
+fn similarity(one: &str, other: &str) -> f64 {
     strsim::normalized_damerau_levenshtein(one, other)
 }
 
@@ -128,7 +128,7 @@ pub(super) struct AtomicFile {
 impl AtomicFile {
     /// Reads the one file in `folder` with that extension; `None` when there is none. Rows that do not fit are settled.
     pub fn find(folder: &Path, extension: &str, on_bad_row: OnBadRow, cx: &Context) -> Result<Option<Self>> {
-        let found = all(folder, extension)?;
+        let found = with_extension(folder, extension)?;
         ensure!(found.len() < 2, "{} holds {} .{extension} files, wanted one", folder.display(), found.len());
         found.first().map(|path| Self::read(path, on_bad_row, cx)).transpose()
     }
@@ -136,7 +136,7 @@ impl AtomicFile {
     fn read(path: &Path, on_bad_row: OnBadRow, cx: &Context) -> Result<Self> {
         let file = TextFile::new(path);
         let header = AtomicHeader::read(&file)?;
-        header.say(cx);
+        header.note_separator(cx);
         let (mut rows, mut lines, mut bad) = (Vec::new(), Vec::new(), BadRows::default());
         for (number, line) in (1..).zip(file.bytes()?.split(|byte| *byte == b'\n')).skip(1) {
             match header.row(line) {
@@ -148,7 +148,7 @@ impl AtomicFile {
                 Err(fault) => bad.add(fault, || number),
             }
         }
-        bad.settle(path, on_bad_row, cx)?;
+        bad.enforce(path, on_bad_row, cx)?;
         Ok(Self { header, rows, lines })
     }
 
@@ -163,7 +163,7 @@ impl AtomicFile {
     /// number, so that the caller can say so.
     pub fn years(&self, name: &str) -> Result<(Vec<Option<i32>>, Vec<usize>)> {
         let text = self.text(name)?;
-        let values: Vec<Option<i32>> = text.iter().map(|text| whole::year(text)).collect();
+        let values: Vec<Option<i32>> = text.iter().map(|text| integers::year(text)).collect();
         let unread = (0..text.len()).filter(|&row| values[row].is_none() && !text[row].trim().is_empty()).collect();
         Ok((values, unread))
     }
@@ -184,7 +184,7 @@ impl AtomicHeader {
             return Ok(Vec::new());
         }
         if is_header(line, &self.line) {
-            return Err(header_again());
+            return Err(repeated_header());
         }
         let fields = fields(line, self.separator, self.separator == ",")?;
         let (found, wanted) = (fields.len(), self.names.len());
@@ -193,7 +193,7 @@ impl AtomicHeader {
 }
 
 /// The files in `folder` with that extension, by name.
-pub(super) fn all(folder: &Path, extension: &str) -> Result<Vec<PathBuf>> {
+pub(super) fn with_extension(folder: &Path, extension: &str) -> Result<Vec<PathBuf>> {
     let mut found: Vec<PathBuf> = std::fs::read_dir(folder)
         .with_context(|| format!("cannot list {}", folder.display()))?
         .map(|entry| Ok(entry?.path()))

@@ -69,7 +69,7 @@ impl fmt::Display for Fault {
 }
 
 /// How many bad rows are shown.
-const SHOWN: usize = 5;
+const MAX_SHOWN: usize = 5;
 
 /// The rows of one file that do not fit, each with its first fault: counted, and the first few kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,26 +85,26 @@ impl BadRows {
     pub fn add(&mut self, fault: Fault, line: impl FnOnce() -> u64) {
         self.count += 1;
         *self.reasons.entry(fault.reason()).or_default() += 1;
-        if self.first.len() < SHOWN {
+        if self.first.len() < MAX_SHOWN {
             self.first.push((line(), fault));
         }
     }
 
-    /// Adds those of a later piece of the file, before which stand `lines` lines.
+    /// Adds those of a later shard of the file, before which stand `lines` lines.
     pub fn append(&mut self, later: Self, lines: u64) {
         self.count += later.count;
         for (reason, count) in later.reasons {
             *self.reasons.entry(reason).or_default() += count;
         }
         self.first.extend(later.first.into_iter().map(|(line, fault)| (line + lines, fault)));
-        self.first.truncate(SHOWN);
+        self.first.truncate(MAX_SHOWN);
     }
 
     /// Notes them on the run, or refuses them.
     ///
     /// # Errors
     /// Under [`OnBadRow::Refuse`], when there is one.
-    pub fn settle(&self, path: &Path, policy: OnBadRow, cx: &Context) -> Result<()> {
+    pub fn enforce(&self, path: &Path, policy: OnBadRow, cx: &Context) -> Result<()> {
         let Some((first_line, first)) = self.first.first() else { return Ok(()) };
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         if policy == OnBadRow::Refuse {

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-use super::literal;
+use super::python_literal;
 use crate::artifact::TextFile;
 
 /// Ids and titles, by id: `{"id2item_dict": {"0": title}}`.
@@ -37,7 +37,7 @@ pub(super) fn genres(path: &Path) -> Result<BTreeMap<String, Vec<String>>> {
     let file = json(path)?;
     let map = file.as_object().with_context(|| format!("{}: wanted {{title: list}}", path.display()))?;
     let entry = |(title, list): (&String, &Value)| {
-        let texts = list.as_str().and_then(literal::texts);
+        let texts = list.as_str().and_then(python_literal::texts);
         let place =
             || format!("{}: the genres of {title:?} are {list}, wanted a list of texts as text", path.display());
         Ok((title.clone(), texts.with_context(place)?))

@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::NoInputs;
-use super::piece::not_empty;
+use super::shard::not_empty;
 use crate::artifact::{Array, Interactions, Items, TextFile, Users, read_matrix};
 
 /// The feature of a coat that stands as its genre.

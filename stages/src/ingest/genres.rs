@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::bad_rows::Fault;
 use super::record::texts;
-use super::{literal, whole};
+use super::{integers, python_literal};
 
 /// What MovieLens and its copies write where a film has none.
 pub(super) const NONE: &str = "(no genres listed)";
@@ -14,7 +14,7 @@ pub(super) const NONE: &str = "(no genres listed)";
 ///
 /// # Errors
 /// Where a text stands in square brackets and is no such list.
-pub(super) fn of(value: Option<&Value>, separator: &str, column: &str) -> Result<Vec<String>, Fault> {
+pub(super) fn parse(value: Option<&Value>, separator: &str, column: &str) -> Result<Vec<String>, Fault> {
     let listed = |list: &Value| match list {
         Value::Array(list) => list.iter().flat_map(of_element).collect(),
         other => of_element(other),
@@ -25,7 +25,7 @@ pub(super) fn of(value: Option<&Value>, separator: &str, column: &str) -> Result
         return Ok(Vec::new());
     }
     if text.starts_with('[') && text.ends_with(']') {
-        let list = serde_json::from_str(text).ok().or_else(|| literal::parse(text));
+        let list = serde_json::from_str(text).ok().or_else(|| python_literal::parse(text));
         let wanted = "a list as ['Drama', 'War'], or names with the `separator` between them";
         return list.as_ref().map(listed).ok_or_else(|| Fault::value(column, text, wanted));
     }
@@ -37,7 +37,10 @@ fn of_element(value: &Value) -> Vec<String> {
     match value {
         Value::Number(number) => {
             vec![
-                number.as_f64().and_then(whole::of_float).map_or_else(|| number.to_string(), |whole| whole.to_string()),
+                number
+                    .as_f64()
+                    .and_then(integers::from_float)
+                    .map_or_else(|| number.to_string(), |whole| whole.to_string()),
             ]
         }
         other => texts(Some(other)).into_iter().filter(|genre| genre != NONE).collect(),
@@ -52,7 +55,7 @@ mod tests {
 
     #[test]
     fn a_list_in_a_text_is_a_list() {
-        let read = |value: Value| of(Some(&value), "|", "g").map_err(|fault| fault.to_string());
+        let read = |value: Value| parse(Some(&value), "|", "g").map_err(|fault| fault.to_string());
         for (value, wanted) in [
             (json!("Drama|War| "), &["Drama", "War"][..]),
             // pandas-dev/pandas#58906: a column of lists comes back from CSV as their text.
@@ -69,7 +72,7 @@ mod tests {
         ] {
             assert_eq!(read(value.clone()).unwrap(), wanted, "{value}");
         }
-        assert!(of(None, "|", "g").ok().unwrap().is_empty());
+        assert!(parse(None, "|", "g").ok().unwrap().is_empty());
         // huggingface/datasets#6778: arrays of NumPy are written without commas, and were one genre.
         let fault = read(json!("['Drama' 'War']")).unwrap_err();
         assert!(fault.contains("column `g`: found \"['Drama' 'War']\", wanted a list as ['Drama', 'War']"), "{fault}");

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Error, Result, anyhow, bail, ensure};
 
-use super::separated::{fields, number};
+use super::delimited::{fields, number};
 use crate::artifact::TextFile;
 
 /// The names of a table's columns, in their places.
@@ -28,7 +28,7 @@ impl Header {
         let names = fields(&line, separator, quotes)
             .map_err(|fault| anyhow!("{place}:1: {fault}\nhelp: name each column in one line"))?;
         ensure!(names != [""], "{place} has no header\nhelp: its first line names the columns");
-        once(file.name(), &names)?;
+        check_unique(file.name(), &names)?;
         Ok(Self { file: file.name().to_path_buf(), names, line })
     }
 
@@ -55,7 +55,8 @@ impl Header {
     /// Where several columns go by one of them.
     pub fn any_of(&self, known: &[&str]) -> Result<Option<usize>> {
         for wanted in known {
-            let mut found = (0..self.names.len()).filter(|&at| plain(&self.names[at]) == plain(wanted));
+            let mut found =
+                (0..self.names.len()).filter(|&at| normalised_name(&self.names[at]) == normalised_name(wanted));
             let Some(at) = found.next() else { continue };
             if let Some(other) = found.next() {
                 bail!(
@@ -84,7 +85,7 @@ impl Header {
 }
 
 /// The lower-case letters and digits of a name.
-fn plain(name: &str) -> String {
+fn normalised_name(name: &str) -> String {
     name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
@@ -92,7 +93,7 @@ fn plain(name: &str) -> String {
 ///
 /// # Errors
 /// With the name and its places.
-pub(super) fn once(file: &Path, names: &[String]) -> Result<()> {
+pub(super) fn check_unique(file: &Path, names: &[String]) -> Result<()> {
     for (at, name) in names.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
         if let Some(first) = names[..at].iter().position(|known| known == name) {
             bail!(
@@ -118,8 +119,8 @@ fn ordinal(number: usize) -> String {
 }
 
 /// Whether the fields of a first line are names: one of them goes by a name of these, or none is a number.
-pub(super) fn are_names(fields: &[String], known: &[&str]) -> bool {
-    let is_known = |field: &String| known.iter().any(|name| plain(name) == plain(field));
+pub(super) fn looks_like_header(fields: &[String], known: &[&str]) -> bool {
+    let is_known = |field: &String| known.iter().any(|name| normalised_name(name) == normalised_name(field));
     fields.iter().any(is_known) || !fields.iter().any(|field| number(field.trim(), "").is_ok())
 }
 
@@ -135,7 +136,7 @@ pub(super) fn no_column(path: &Path, names: &[String], name: &str) -> Error {
         "its columns seem to be apart by commas: name the file .csv"
     } else if names.iter().any(|known| known != name && bare(known) == name) {
         "its names stand in quotes, which are read in .csv alone: set `quotes: always`"
-    } else if !are_names(names, &[name]) {
+    } else if !looks_like_header(names, &[name]) {
         "its first line seems to be a row, not the names of its columns: give them as `names: [user, item, …]`"
     } else {
         "name one of these columns in the experiment"
@@ -189,8 +190,9 @@ mod tests {
 
     #[test]
     fn a_first_line_is_names_or_a_row() {
-        let are =
-            |line: &str| are_names(&line.split(',').map(str::to_owned).collect::<Vec<_>>(), &["userId", "movieId"]);
+        let are = |line: &str| {
+            looks_like_header(&line.split(',').map(str::to_owned).collect::<Vec<_>>(), &["userId", "movieId"])
+        };
         for line in ["userId,movieId,rating", "rating,USER_ID,2", "who,what", ",userId"] {
             assert!(are(line), "{line}");
         }

@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, BufWriter, Write as _};
 use anyhow::{Context as _, Result, ensure};
 use pipeline::Context;
 
-use super::unpacked::own_folder;
+use super::decompress::derived_folder;
 use crate::artifact::TextFile;
 
 /// The file itself where its first character opens no array, else a copy in the stage's scratch folder with one element a
@@ -25,7 +25,7 @@ pub(super) fn as_lines(file: TextFile, cx: &Context) -> Result<TextFile> {
             _ => return Ok(file),
         }
     }
-    let folder = own_folder(file.name(), "parted", cx);
+    let folder = derived_folder(file.name(), "parted", cx);
     let whole = folder.join(file.path().file_name().unwrap_or_default());
     if !whole.exists() {
         cx.check_cancelled()?;

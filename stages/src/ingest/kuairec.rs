@@ -13,13 +13,13 @@ use serde_json::Value;
 
 use super::NoInputs;
 use super::bad_rows::{Fault, OnBadRow};
+use super::decompress::{decompressed, one_of};
+use super::delimited::{Delimited, Time};
 use super::genres;
-use super::grid::{Grid, Quotes};
 use super::header::Header;
+use super::line_log::Lines;
 use super::record::{text, texts};
-use super::separated::{Separated, Time};
-use super::shards::Lines;
-use super::unpacked::{one_of, unpacked};
+use super::side_table::{Quotes, SideTable};
 use crate::artifact::{Interactions, Items, Users};
 
 /// `ingest.kuairec`.
@@ -86,10 +86,10 @@ impl Stage for KuaiRec {
 
 impl KuaiRec {
     fn matrix(&self, name: &str, users: &Users, items: &Items, cx: &Context) -> Result<Interactions> {
-        let file = unpacked(&one_of(cx.asset(&self.asset)?, &[name])?, cx)?;
+        let file = decompressed(&one_of(cx.asset(&self.asset)?, &[name])?, cx)?;
         let header = Header::read(&file, ",", true)?;
         let at = |name: &str| header.place(name);
-        let form = Separated {
+        let form = Delimited {
             separator: ",",
             quotes: true,
             header: Some(&header.line),
@@ -108,7 +108,7 @@ impl KuaiRec {
             parse: &|line, take| take(form.parse(line)),
         };
         let mut read = lines.read(cx)?;
-        read.settle(file.name(), self.on_bad_row, cx)?;
+        read.finish(file.name(), self.on_bad_row, cx)?;
         if let Some(most) = self.at_most {
             for ratio in &mut read.interactions.rating {
                 *ratio = ratio.min(most as f32);
@@ -118,7 +118,7 @@ impl KuaiRec {
     }
 
     fn items(&self, cx: &Context) -> Result<Items> {
-        let grid = Grid::read(
+        let table = SideTable::read(
             &one_of(cx.asset(&self.asset)?, &["item_categories.csv"])?,
             None,
             Quotes::ByEnding,
@@ -126,11 +126,12 @@ impl KuaiRec {
             cx,
         )?;
         let mut items = Items::default();
-        grid.has("feat")?;
-        grid.listed("video_id", self.on_bad_row, cx, |id, record| {
+        table.require_column("feat")?;
+        table.for_each_id("video_id", self.on_bad_row, cx, |id, record| {
             let feat = text(record, "feat")?;
-            let numbers =
-                serde_json::from_str::<Vec<Value>>(&feat).ok().map(|list| genres::of(Some(&list.into()), ",", "feat"));
+            let numbers = serde_json::from_str::<Vec<Value>>(&feat)
+                .ok()
+                .map(|list| genres::parse(Some(&list.into()), ",", "feat"));
             let numbers =
                 numbers.unwrap_or_else(|| Err(Fault::value("feat", &feat, "a list of numbers as [27, 9]")))?;
             items.title.push(format!("video {id}"));
@@ -143,17 +144,17 @@ impl KuaiRec {
     }
 
     fn users(&self, cx: &Context) -> Result<Users> {
-        let grid = Grid::read(
+        let table = SideTable::read(
             &one_of(cx.asset(&self.asset)?, &["user_features.csv"])?,
             None,
             Quotes::ByEnding,
             self.on_bad_row,
             cx,
         )?;
-        let features = grid.names.iter().filter(|name| *name != "user_id" && !name.is_empty());
+        let features = table.names.iter().filter(|name| *name != "user_id" && !name.is_empty());
         let mut users =
             Users { features: features.map(|name| (name.clone(), Vec::new())).collect(), ..Users::default() };
-        grid.listed("user_id", self.on_bad_row, cx, |id, record| {
+        table.for_each_id("user_id", self.on_bad_row, cx, |id, record| {
             users.id.push(id);
             for (name, values) in &mut users.features {
                 values.push(texts(record.get(name)).concat());

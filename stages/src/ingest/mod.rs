@@ -8,52 +8,52 @@ mod amazon;
 mod atomic;
 mod bad_rows;
 mod billp_maps;
-mod catalogue;
+mod bitpack;
+mod casts;
 mod coat;
-#[cfg(test)]
-mod copies;
 mod date;
-mod entered;
-mod expect;
-mod fireact;
+mod decompress;
+mod delimited;
+#[cfg(test)]
+mod file_variant_tests;
 mod genres;
-mod grid;
 mod header;
+mod integers;
+mod item_table;
 mod json_array;
 mod kuairec;
-mod literal;
-mod meant;
+mod line_log;
 mod movielens;
-mod narrow;
-mod packed;
 mod parquet_log;
 mod parquet_parts;
 mod parquet_value;
-mod piece;
+mod python_literal;
 mod ratings_only;
 mod recbole;
 mod record;
+mod row_counts;
 mod row_ends;
-mod separated;
-mod shards;
+mod shard;
+mod side_table;
 mod steam;
 mod table;
-mod table_sides;
 mod time_unit;
-mod told;
-mod told_lines;
+mod title_matching;
 pub mod toy;
+mod transcript;
+mod transcript_json;
+mod transcript_react;
+mod transcript_to_log;
 mod transcripts;
-mod unpacked;
-mod whole;
+mod user_item_tables;
 
 pub use amazon::Amazon;
 pub use bad_rows::OnBadRow;
 pub use coat::Coat;
-pub use grid::Quotes;
 pub use kuairec::KuaiRec;
 pub use movielens::MovieLens;
 pub use recbole::Recbole;
+pub use side_table::Quotes;
 pub use steam::Steam;
 pub use table::Table;
 pub use transcripts::Transcripts;
@@ -81,7 +81,7 @@ pipeline::ports! {
 
 impl Outputs {
     /// Notes on the run how much was read.
-    fn say(&self, cx: &Context) {
+    fn note_counts(&self, cx: &Context) {
         let counts = [(self.interactions.len(), "interaction"), (self.users.len(), "user"), (self.items.len(), "item")];
         let said = counts.map(|(count, noun)| format!("{count} {noun}{}", if count == 1 { "" } else { "s" }));
         cx.note("read", said.join(", "));

@@ -18,13 +18,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::bad_rows::OnBadRow;
-use super::expect::Expect;
-use super::header::{Header, are_names, once};
-use super::piece::say_without_ratings;
+use super::delimited::{Delimited, Time, fields, is_header, repeated_header};
+use super::header::{Header, check_unique, looks_like_header};
+use super::line_log::Lines;
+use super::row_counts::ExpectedRows;
 use super::row_ends::rows;
-use super::separated::{Separated, Time, fields, header_again, is_header};
-use super::shards::Lines;
-use super::{NoInputs, Outputs, genres, whole};
+use super::shard::note_missing_ratings;
+use super::{NoInputs, Outputs, genres, integers};
 use crate::artifact::{Items, TextFile, Users};
 
 /// What the columns go by in the releases and in copies of them, of which the first that is there counts.
@@ -46,7 +46,7 @@ pub struct MovieLens {
     pub on_bad_row: OnBadRow,
     /// What must come out; copies of datasets are often altered.
     #[serde(default)]
-    pub expect: Expect,
+    pub expect: ExpectedRows,
 }
 
 impl Stage for MovieLens {
@@ -79,15 +79,15 @@ impl Stage for MovieLens {
             parse: &|line, take| take(form.parse(line)),
         };
         let mut read = lines.read(cx)?;
-        read.settle(&path, self.on_bad_row, cx)?;
+        read.finish(&path, self.on_bad_row, cx)?;
         if form.rating.is_none() {
-            say_without_ratings(&path, cx);
+            note_missing_ratings(&path, cx);
         }
         let [new_users, _] = read.new;
         let users = users.unwrap_or_else(|| Users { id: new_users, features: BTreeMap::new() });
         let outputs = Outputs { interactions: read.interactions, items, users };
         self.expect.check(&path, read.rows, &outputs)?;
-        outputs.say(cx);
+        outputs.note_counts(cx);
         Ok(outputs)
     }
 }
@@ -135,25 +135,25 @@ impl Release {
         let line = file.first_line()?;
         // What cannot be parted is told where the line is read as a row.
         let names = fields(&line, self.separator(), self == Self::Csv).unwrap_or_default();
-        if line.trim().is_empty() || !are_names(&names, &known.concat()) {
+        if line.trim().is_empty() || !looks_like_header(&names, &known.concat()) {
             return Ok(None);
         }
-        once(file.name(), &names)?;
+        check_unique(file.name(), &names)?;
         Ok(Some(Header { file: file.name().to_path_buf(), names, line }))
     }
 
-    fn form<'h>(self, header: Option<&'h Header>, cx: &Context) -> Result<Separated<'h>> {
+    fn form<'h>(self, header: Option<&'h Header>, cx: &Context) -> Result<Delimited<'h>> {
         let (separator, quotes) = (self.separator(), self == Self::Csv);
         let Some(named) = header else {
             let (rating, time) = (Some(("rating", 2)), Some(Time::seconds("timestamp", 3)));
-            return Ok(Separated { separator, quotes, header: None, fields: 4, user: 0, item: 1, rating, time });
+            return Ok(Delimited { separator, quotes, header: None, fields: 4, user: 0, item: 1, rating, time });
         };
         let time = named.any_of(TIME)?;
         if time.is_none() {
             let name = named.file.file_name().unwrap_or_default().to_string_lossy();
             cx.note("times", format!("{name} has no column of them: all are 0"));
         }
-        Ok(Separated {
+        Ok(Delimited {
             separator,
             quotes,
             header: Some(&named.line),
@@ -191,13 +191,13 @@ impl Release {
                 for (line, fields) in self.rows(&file, self.separator(), header.as_ref())? {
                     expect_fields(&file, line, &fields, width)?;
                     let value = fields[listed].clone().into();
-                    let genres = genres::of(Some(&value), "|", "genres");
+                    let genres = genres::parse(Some(&value), "|", "genres");
                     let genres =
                         genres.map_err(|fault| anyhow::anyhow!("{}:{line}: {fault}", file.name().display()))?;
                     push(&mut items, &fields[id], &fields[title], genres);
                 }
-                if whole::mend(&mut items.id) {
-                    whole::say("movieId", file.name(), cx);
+                if integers::strip_fractions(&mut items.id) {
+                    integers::note_stripped("movieId", file.name(), cx);
                 }
             }
         }
@@ -223,8 +223,8 @@ impl Release {
                 users.features.entry((*column).to_owned()).or_default().push(value.clone());
             }
         }
-        if whole::mend(&mut users.id) {
-            whole::say("userId", file.name(), cx);
+        if integers::strip_fractions(&mut users.id) {
+            integers::note_stripped("userId", file.name(), cx);
         }
         Ok(Some(users))
     }
@@ -245,7 +245,7 @@ impl Release {
             if line.trim().is_empty() {
                 continue;
             }
-            let again = header.filter(|header| is_header(line, &header.line)).map(|_| Err(header_again()));
+            let again = header.filter(|header| is_header(line, &header.line)).map(|_| Err(repeated_header()));
             match again.unwrap_or_else(|| fields(line, separator, self == Self::Csv)) {
                 Ok(fields) => parted.push((number, fields)),
                 Err(fault) => bail!("{}:{number}: {fault}", file.name().display()),

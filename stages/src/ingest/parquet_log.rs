@@ -12,12 +12,12 @@ use arrow::datatypes::{DataType, Float64Type, Int64Type, TimeUnit, UInt64Type};
 use pipeline::Context;
 
 use super::bad_rows::Fault;
-use super::narrow::{self, Seconds};
+use super::casts::{self, Seconds};
+use super::delimited;
+use super::integers::exact_below;
 use super::parquet_parts::parts;
-use super::piece::{Ids, Joined, Numbering, Piece, ReadLog, Row};
-use super::separated;
+use super::shard::{KnownIds, LogBuilder, Numbering, ReadLog, Row, Shard};
 use super::table::LogColumns;
-use super::whole::exact_below;
 
 const SECONDS_A_DAY: i64 = 86_400;
 
@@ -51,8 +51,8 @@ struct Place<'a> {
 
 impl LogColumns {
     /// Reads the whole log.
-    pub(super) fn of_parquet(&self, path: &Path, ids: &Ids, cx: &Context) -> Result<ReadLog> {
-        let (mut piece, mut numbering) = (Piece::default(), Numbering::default());
+    pub(super) fn from_parquet(&self, path: &Path, ids: &KnownIds, cx: &Context) -> Result<ReadLog> {
+        let (mut shard, mut numbering) = (Shard::default(), Numbering::default());
         let time = self.timestamp.as_ref();
         let wanted: Vec<&str> =
             [Some(&self.user), Some(&self.item), self.rating.as_ref(), time.map(|time| &time.column)]
@@ -78,10 +78,10 @@ impl LogColumns {
                 });
                 let times = times.transpose()?;
                 for row in 0..batch.num_rows() {
-                    piece.lines += 1;
+                    shard.lines += 1;
                     let read = || {
                         let rating = match (&ratings, &self.rating) {
-                            (Some(ratings), Some(name)) => narrow::rating(ratings.number(row, name)?, name)?,
+                            (Some(ratings), Some(name)) => casts::rating(ratings.number(row, name)?, name)?,
                             _ => 1.0,
                         };
                         let timestamp = match (&times, time) {
@@ -91,13 +91,13 @@ impl LogColumns {
                         let (user, item) = (users.id(row, &self.user)?, items.id(row, &self.item)?);
                         Ok(Row { user, item, rating, timestamp })
                     };
-                    piece.take(read(), ids, &mut numbering);
+                    shard.take(read(), ids, &mut numbering);
                 }
             }
         }
-        let mut joined = Joined::default();
-        joined.push(&piece);
-        Ok(joined.log)
+        let mut builder = LogBuilder::default();
+        builder.push(&shard);
+        Ok(builder.log)
     }
 }
 
@@ -178,7 +178,7 @@ impl NumberColumn {
     /// The finite number in a row.
     fn number(&self, row: usize, name: &str) -> Result<f64, Fault> {
         match self {
-            Self::Texts(texts) => separated::number(if texts.is_null(row) { "" } else { texts.value(row) }, name),
+            Self::Texts(texts) => delimited::number(if texts.is_null(row) { "" } else { texts.value(row) }, name),
             Self::Reals(reals) if reals.is_null(row) => Err(Fault::value(name, "", "a finite number")),
             Self::Reals(reals) => match reals.value(row) {
                 number if number.is_finite() => Ok(number),
@@ -287,7 +287,7 @@ mod tests {
         run(folder.path(), log)
     }
 
-    fn told(columns: Vec<(&str, ArrayRef)>, more: Value) -> String {
+    fn error(columns: Vec<(&str, ArrayRef)>, more: Value) -> String {
         format!("{:#}", read(columns, more).err().unwrap())
     }
 
@@ -307,8 +307,9 @@ mod tests {
         assert_eq!(at(Arc::new(Int64Array::from(last)), "nanoseconds"), [1_609_459_199]);
         assert_eq!(at(Arc::new(UInt64Array::from(vec![1_609_459_199_999_999_999])), "nanoseconds"), [1_609_459_199]);
         let columns = || vec![("u", texts(&["a"])), ("i", texts(&["b"]))];
-        let with =
-            |times: ArrayRef| told([columns(), vec![("t", times)]].concat(), json!({ "timestamp": { "column": "t" } }));
+        let with = |times: ArrayRef| {
+            error([columns(), vec![("t", times)]].concat(), json!({ "timestamp": { "column": "t" } }))
+        };
         let found = with(texts(&["2021-01-01"]));
         assert!(found.contains("l.parquet:1: column `t`: found \"2021-01-01\", wanted a finite number"), "{found}");
         let found = with(Arc::new(Time32SecondArray::from(vec![1])));
@@ -360,16 +361,16 @@ mod tests {
         assert_eq!(outputs.items.id, ["1", "2.50"]);
         let one: ArrayRef = Arc::new(arrow::array::Int32Array::from(vec![1]));
         let nested = StructArray::from(vec![(Arc::new(Field::new("id", DataType::Int32, true)), one)]);
-        let found = told(vec![("u", Arc::new(nested)), ("i", texts(&["x"]))], json!({}));
+        let found = error(vec![("u", Arc::new(nested)), ("i", texts(&["x"]))], json!({}));
         assert!(
             found.contains("column `u` of ") && found.contains("wanted texts or whole numbers\nhelp: write the part"),
             "{found}"
         );
         let found =
-            told(vec![("u", Arc::new(BinaryArray::from(vec![&[0xff_u8][..]]))), ("i", texts(&["x"]))], json!({}));
+            error(vec![("u", Arc::new(BinaryArray::from(vec![&[0xff_u8][..]]))), ("i", texts(&["x"]))], json!({}));
         assert!(found.contains("is of type Binary") && found.contains("its bytes are no UTF-8"), "{found}");
         let missing = Float64Array::from(vec![Some(1.0), None, Some(1.5)]);
-        let found = told(vec![("u", Arc::new(missing)), ("i", texts(&["x", "x", "x"]))], json!({}));
+        let found = error(vec![("u", Arc::new(missing)), ("i", texts(&["x", "x", "x"]))], json!({}));
         assert!(found.contains("l.parquet:2: column `u`: found \"\", wanted an id"), "{found}");
         assert!(found.contains("l.parquet:3: column `u`: found \"1.5\", wanted a text or a whole number"), "{found}");
     }
@@ -380,13 +381,13 @@ mod tests {
         let merged =
             Float64Array::from(vec![4_873_214_862_074_861_312_i64 as f64, 4_873_214_862_074_861_313_i64 as f64]);
         assert_eq!(merged.value(0), merged.value(1));
-        let found = told(vec![("u", Arc::new(merged)), ("i", texts(&["x", "y"]))], json!({}));
+        let found = error(vec![("u", Arc::new(merged)), ("i", texts(&["x", "y"]))], json!({}));
         assert!(found.contains("wanted a whole number that such a float holds exactly (below 2^53)"), "{found}");
         assert!(found.contains("help: the column was turned into floats"), "{found}");
         // Narrower floats merge smaller ids.
         let narrow = Float32Array::from(vec![20_000_000.0, 20_000_001.0]);
         assert_eq!(narrow.value(0), narrow.value(1));
-        let found = told(vec![("u", Arc::new(narrow)), ("i", texts(&["x", "y"]))], json!({}));
+        let found = error(vec![("u", Arc::new(narrow)), ("i", texts(&["x", "y"]))], json!({}));
         assert!(found.contains("(below 2^24)"), "{found}");
     }
 
@@ -441,14 +442,14 @@ mod tests {
     #[test]
     fn two_columns_of_one_name_are_refused_where_it_is_asked_for() {
         let columns = || vec![("u", texts(&["a"])), ("i", texts(&["b"])), ("i", texts(&["c"])), ("r", texts(&["1"]))];
-        let found = told(columns(), json!({}));
+        let found = error(columns(), json!({}));
         assert!(found.contains("l.parquet has two columns `i`\nhelp: rename or leave out one of them"), "{found}");
     }
 
     #[test]
     fn what_is_no_parquet_is_called_by_its_name() {
         let folder = tempfile::tempdir().unwrap();
-        let told = |bytes: &[u8]| {
+        let error = |bytes: &[u8]| {
             std::fs::write(folder.path().join("l.parquet"), bytes).unwrap();
             let log = json!({ "file": "l.parquet", "user": "u", "item": "i" });
             format!("{:#}", run(folder.path(), log).err().unwrap())
@@ -462,7 +463,7 @@ mod tests {
             (b"PARE\0\0\0\0PARE", "its footer is encrypted"),
             (b"PAR1\0\0\0\0", "has only 8 of at least 12 bytes"),
         ] {
-            let found = told(bytes);
+            let found = error(bytes);
             assert!(found.contains("l.parquet: ") && found.contains(words) && found.contains("\nhelp: "), "{found}");
         }
     }

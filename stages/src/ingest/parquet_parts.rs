@@ -17,18 +17,18 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReaderBuilder};
 use parquet::basic::LogicalType;
 
-use super::grid::no_column;
+use super::side_table::no_column;
 use crate::artifact::{Unsupported, codec_not_read, damaged, guarded, open_parquet};
 
 /// Rows decoded at a time.
 const BATCH: usize = 1 << 16;
 /// How deep folders are searched.
-const DEEPEST: usize = 16;
+const MAX_DEPTH: usize = 16;
 /// How the names of Parquet files end.
 const ENDINGS: [&str; 4] = ["parquet", "parq", "pqt", "pq"];
 /// Folders that say which files of a table still hold (the others were replaced or deleted), how a file in them ends, and of what
 /// they are.
-const KEEPERS: [(&str, &str, &str); 3] =
+const TABLE_FORMATS: [(&str, &str, &str); 3] =
     [("_delta_log", "", "Delta Lake"), (".hoodie", "", "Hudi"), ("metadata", ".metadata.json", "Iceberg")];
 /// What Hive writes into a folder's name for a missing value.
 const MISSING: &str = "__HIVE_DEFAULT_PARTITION__";
@@ -48,14 +48,14 @@ pub(super) fn parts(path: &Path) -> Result<Vec<Part>> {
             let entries = std::fs::read_dir(path.join(keeper)).into_iter().flatten().flatten();
             entries.into_iter().any(|entry| entry.file_name().to_string_lossy().ends_with(end))
         };
-        if let Some((keeper, _, of)) = KEEPERS.iter().find(|(keeper, end, _)| keeps(keeper, end)) {
+        if let Some((keeper, _, of)) = TABLE_FORMATS.iter().find(|(keeper, end, _)| keeps(keeper, end)) {
             bail!(
                 "{} seems to be a table of {of}: only its `{keeper}` says which of its files hold today\nhelp: write it as plain \
                  Parquet, such as with `to_parquet` or a COPY",
                 path.display()
             );
         }
-        gather(path, &[], DEEPEST, &mut found)?;
+        gather(path, &[], MAX_DEPTH, &mut found)?;
         let is_named_so =
             |part: &Part| part.path.extension().is_some_and(|end| ENDINGS.iter().any(|known| end == *known));
         if found.iter().any(is_named_so) {
@@ -73,7 +73,7 @@ pub(super) fn parts(path: &Path) -> Result<Vec<Part>> {
 }
 
 fn gather(folder: &Path, said: &[(String, Option<String>)], depth: usize, into: &mut Vec<Part>) -> Result<()> {
-    ensure!(depth > 0, "{} lies in more than {DEEPEST} folders", folder.display());
+    ensure!(depth > 0, "{} lies in more than {MAX_DEPTH} folders", folder.display());
     let place = || format!("cannot list {}", folder.display());
     let entries = std::fs::read_dir(folder).with_context(place)?;
     let mut paths: Vec<PathBuf> = entries.map(|entry| Ok(entry?.path())).collect::<Result<_>>().with_context(place)?;

@@ -9,7 +9,7 @@ use arrow::datatypes::{DataType, Float64Type};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use serde_json::Value;
 
-use super::whole::exact_below;
+use super::integers::exact_below;
 
 /// A value as text, lists as lists of such, structs as records. A whole number that stands in a column of floats, as pandas makes it
 /// of integers of which one is missing, reads as the whole number; a float that is no number is missing.

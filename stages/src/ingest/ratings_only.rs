@@ -8,10 +8,10 @@ use std::io::BufRead as _;
 use anyhow::{Context as _, Result, bail};
 use pipeline::Context;
 
-use super::header::{Header, are_names, once};
-use super::piece::ReadLog;
-use super::separated::{Separated, Time, quoted};
-use super::shards::Lines;
+use super::delimited::{Delimited, Time, quoted};
+use super::header::{Header, check_unique, looks_like_header};
+use super::line_log::Lines;
+use super::shard::ReadLog;
 use crate::artifact::TextFile;
 
 const USER: &[&str] = &["user_id", "reviewerID", "user"];
@@ -20,19 +20,19 @@ const RATING: &[&str] = &["rating", "overall"];
 const TIME: &[&str] = &["timestamp", "unixReviewTime", "time"];
 
 /// How many lines tell which column is which where no header does.
-const LOOK: usize = 1000;
+const PROBED_LINES: usize = 1000;
 
 /// Reads the log; rows that do not fit are not settled yet.
 pub(super) fn read(file: &TextFile, cx: &Context) -> Result<ReadLog> {
     let line = file.first_line()?;
     let names = quoted(&line, ",").unwrap_or_default();
-    let is_header = are_names(&names, &[USER, ITEM].concat());
+    let is_header = looks_like_header(&names, &[USER, ITEM].concat());
     let header = Header { file: file.name().to_path_buf(), names, line };
     let form = if is_header {
-        once(file.name(), &header.names)?;
+        check_unique(file.name(), &header.names)?;
         // With the parent as item came milliseconds.
         let per_second = if header.any_of(&["parent_asin"])?.is_some() { 1000 } else { 1 };
-        Separated {
+        Delimited {
             separator: ",",
             quotes: true,
             header: Some(&header.line),
@@ -43,11 +43,11 @@ pub(super) fn read(file: &TextFile, cx: &Context) -> Result<ReadLog> {
             time: Some(Time { per_second, ..Time::seconds("timestamp", header.one_of(TIME)?) }),
         }
     } else {
-        let user = user_of(file)?;
+        let user = user_column(file)?;
         let order = if user == 0 { "user, item" } else { "item, user" };
         cx.note("columns", format!("no header; {order}, rating, timestamp, for ids of users begin with A"));
         let (rating, time) = (Some(("rating", 2)), Some(Time::seconds("timestamp", 3)));
-        Separated { separator: ",", quotes: true, header: None, fields: 4, user, item: 1 - user, rating, time }
+        Delimited { separator: ",", quotes: true, header: None, fields: 4, user, item: 1 - user, rating, time }
     };
     Lines {
         file,
@@ -61,10 +61,10 @@ pub(super) fn read(file: &TextFile, cx: &Context) -> Result<ReadLog> {
 }
 
 /// The place of the users' ids, 0 or 1, by the first lines.
-fn user_of(file: &TextFile) -> Result<usize> {
+fn user_column(file: &TextFile) -> Result<usize> {
     let place = || format!("cannot read {}", file.name().display());
     let (mut first, mut second) = (0, 0);
-    for line in file.open()?.0.split(b'\n').take(LOOK) {
+    for line in file.open()?.0.split(b'\n').take(PROBED_LINES) {
         let line = line.with_context(place)?;
         let line = String::from_utf8_lossy(&line);
         let mut fields = line.split(',').map(|field| field.trim_start_matches('"').starts_with('A'));

@@ -11,15 +11,15 @@ use pipeline::{AssetName, Context, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::atomic::{AtomicFile, AtomicHeader, all};
+use super::atomic::{AtomicFile, AtomicHeader, with_extension};
 use super::bad_rows::{BadRows, Fault, OnBadRow};
-use super::catalogue::join;
-use super::expect::Expect;
+use super::delimited::{Delimited, Time};
 use super::genres;
-use super::piece::{ReadLog, say_without_ratings};
-use super::separated::{Separated, Time};
-use super::shards::Lines;
-use super::{NoInputs, Outputs, whole};
+use super::item_table::assemble;
+use super::line_log::Lines;
+use super::row_counts::ExpectedRows;
+use super::shard::{ReadLog, note_missing_ratings};
+use super::{NoInputs, Outputs, integers};
 use crate::artifact::{Items, TextFile, Users};
 
 /// `ingest.recbole`.
@@ -54,7 +54,7 @@ pub struct Recbole {
     pub on_bad_row: OnBadRow,
     /// What must come out; copies of datasets are often altered.
     #[serde(default)]
-    pub expect: Expect,
+    pub expect: ExpectedRows,
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "serde wants the field's type")]
@@ -90,15 +90,15 @@ impl Stage for Recbole {
         let read = |(path, is_kept): &(PathBuf, bool)| {
             anyhow::Ok((self.log(path, users.as_ref(), items.as_ref(), cx)?, *is_kept))
         };
-        let read = ReadLog::behind_each_other(logs.iter().map(read).collect::<Result<_>>()?);
+        let read = ReadLog::concatenate(logs.iter().map(read).collect::<Result<_>>()?);
         let rows = read.rows;
-        let outputs = join(read, users, items);
+        let outputs = assemble(read, users, items);
         let kept: Vec<&PathBuf> = logs.iter().filter(|(_, is_kept)| *is_kept).map(|(path, _)| path).collect();
         self.expect.check(if let [log] = kept[..] { log } else { folder }, rows, &outputs)?;
         if self.rating.is_none() {
-            kept.first().iter().for_each(|log| say_without_ratings(log, cx));
+            kept.first().iter().for_each(|log| note_missing_ratings(log, cx));
         }
-        outputs.say(cx);
+        outputs.note_counts(cx);
         Ok(outputs)
     }
 }
@@ -106,7 +106,7 @@ impl Stage for Recbole {
 impl Recbole {
     /// The files of the log, each with whether its rows are read; the others only number ids.
     fn logs(&self, folder: &Path) -> Result<Vec<(PathBuf, bool)>> {
-        let found = all(folder, "inter")?;
+        let found = with_extension(folder, "inter")?;
         let place = folder.display();
         ensure!(!found.is_empty(), "{place} holds no .inter file\nhelp: name the folder with the dataset's files");
         let part = |path: &PathBuf| Some(path.file_stem()?.to_string_lossy().rsplit_once('.')?.1.to_owned());
@@ -152,8 +152,8 @@ impl Recbole {
         let owned =
             |name: &str| -> Result<Vec<String>> { Ok(file.text(name)?.into_iter().map(str::to_owned).collect()) };
         let mut id = owned("item_id")?;
-        if whole::mend(&mut id) {
-            whole::say("item_id", &file.header.file, cx);
+        if integers::strip_fractions(&mut id) {
+            integers::note_stripped("item_id", &file.header.file, cx);
         }
         let mut title = self.title.as_deref().map_or_else(|| Ok(id.clone()), owned)?;
         // Whoever has no title goes by the id, as in a file without titles.
@@ -191,8 +191,8 @@ impl Recbole {
             columns.insert(name.clone(), file.text(name)?.into_iter().map(str::to_owned).collect());
         }
         let mut id = columns.remove("user_id").with_context(|| format!("{} has no field `user_id`", path.display()))?;
-        if whole::mend(&mut id) {
-            whole::say("user_id", path, cx);
+        if integers::strip_fractions(&mut id) {
+            integers::note_stripped("user_id", path, cx);
         }
         let drop = self.check_ids(file, &id, "user_id", cx)?;
         let features = columns.into_iter().map(|(name, values)| (name, without(values, &drop))).collect();
@@ -214,7 +214,7 @@ impl Recbole {
             bad.add(Fault::value(column, id, wanted), || file.line_of(row));
             drop.push(row);
         }
-        bad.settle(&file.header.file, self.on_bad_row, cx)?;
+        bad.enforce(&file.header.file, self.on_bad_row, cx)?;
         Ok(drop)
     }
 
@@ -222,12 +222,12 @@ impl Recbole {
     fn log(&self, path: &Path, users: Option<&Users>, items: Option<&Items>, cx: &Context) -> Result<ReadLog> {
         let file = TextFile::new(path);
         let header = AtomicHeader::read(&file)?;
-        header.say(cx);
+        header.note_separator(cx);
         let other = "a log whose ids go by other names is read by `ingest.table`";
         let rating = "name the field of the ratings as `rating`; for a log that holds none set `rating: null`: each row counts as 1";
         let time = "name the field of the times as `timestamp`; for a log that holds none set `timestamp: null`: all times are 0";
         let time = |name| anyhow::Ok(Time::seconds(name, header.single(name, time)?));
-        let form = Separated {
+        let form = Delimited {
             separator: header.separator,
             quotes: header.separator == ",",
             header: Some(&header.line),
@@ -246,7 +246,7 @@ impl Recbole {
             parse: &|line, take| take(form.parse(line)),
         };
         let mut read = lines.read(cx)?;
-        read.settle(path, self.on_bad_row, cx)?;
+        read.finish(path, self.on_bad_row, cx)?;
         Ok(read)
     }
 }

@@ -6,8 +6,8 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
 use super::bad_rows::Fault;
-use super::narrow::Seconds;
-use super::{literal, separated, whole};
+use super::casts::Seconds;
+use super::{delimited, integers, python_literal};
 
 /// Names and values.
 pub(super) type Record = Map<String, Value>;
@@ -24,7 +24,7 @@ pub(super) fn record(line: &str) -> Result<Record, Fault> {
             Some(name) => Err(Fault::row(format!("`{name}` twice in {}", found()), "each name once in a record")),
         };
     }
-    match literal::parse(line) {
+    match python_literal::parse(line) {
         Some(Value::Object(record)) => Ok(record),
         _ => Err(Fault::row(found(), "a record `{\"name\": value, …}`")),
     }
@@ -66,7 +66,7 @@ pub(super) fn text(record: &Record, name: &str) -> Result<String, Fault> {
         None | Some(Value::Null) => Ok(String::new()),
         Some(Value::String(text)) => Ok(text.clone()),
         Some(Value::Number(number)) if !number.is_f64() => Ok(number.to_string()),
-        Some(Value::Number(number)) => match number.as_f64().and_then(whole::of_float) {
+        Some(Value::Number(number)) => match number.as_f64().and_then(integers::from_float) {
             Some(whole) => Ok(whole.to_string()),
             None => Err(Fault::value(name, &number.to_string(), "a text or a whole number")),
         },
@@ -80,15 +80,15 @@ pub(super) fn number(record: &Record, name: &str) -> Result<f64, Fault> {
         Some(Value::Number(number)) => {
             number.as_f64().ok_or_else(|| Fault::value(name, &number.to_string(), "a number"))
         }
-        Some(Value::String(text)) => separated::number(text, name),
+        Some(Value::String(text)) => delimited::number(text, name),
         other => Err(Fault::value(name, &other.map(Value::to_string).unwrap_or_default(), "a finite number")),
     }
 }
 
-/// A time of which `per_second` make a second, as [`separated::seconds`].
+/// A time of which `per_second` make a second, as [`delimited::seconds`].
 pub(super) fn seconds(record: &Record, per_second: i64, name: &str) -> Result<Seconds, Fault> {
     match record.get(name) {
-        Some(Value::String(text)) => separated::seconds(text, per_second, name),
+        Some(Value::String(text)) => delimited::seconds(text, per_second, name),
         Some(Value::Number(parts)) if parts.is_i64() => {
             Ok(Seconds::of_parts(parts.as_i64().unwrap_or_default(), per_second))
         }

@@ -5,7 +5,7 @@ use anyhow::{Result, bail};
 use crate::artifact::TextFile;
 
 /// Bytes of a field in quotes, at most: a quote that is never closed must not take in the rest of a large file.
-const LONGEST: u64 = 1 << 20;
+const MAX_QUOTED: u64 = 1 << 20;
 
 /// What stands before the next byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,8 +40,8 @@ impl RowEnds {
     /// Goes on over some bytes and gives the place behind each end of a row among them.
     ///
     /// # Errors
-    /// Where a quote is not closed within [`LONGEST`] bytes.
-    pub fn check_cancelled(&mut self, bytes: &[u8], file: &TextFile, mut end: impl FnMut(usize)) -> Result<()> {
+    /// Where a quote is not closed within [`MAX_QUOTED`] bytes.
+    pub fn advance(&mut self, bytes: &[u8], file: &TextFile, mut end: impl FnMut(usize)) -> Result<()> {
         // Most files hold no quote; there, nothing but ends of lines is to be found.
         if self.place != Place::Quoted && self.place != Place::Quote && !bytes.contains(&b'"') {
             for (at, _) in bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n') {
@@ -61,7 +61,7 @@ impl RowEnds {
                 (Place::Quoted, b'"') => Place::Quote,
                 (Place::Quoted, _) => {
                     self.opened.1 += 1;
-                    if self.opened.1 > LONGEST {
+                    if self.opened.1 > MAX_QUOTED {
                         return self.closed(file);
                     }
                     continue;
@@ -108,7 +108,7 @@ pub(super) fn rows<'t>(text: &'t [u8], separator: Option<u8>, file: &TextFile) -
         return Ok((1..).zip(text.split_inclusive(|byte| *byte == b'\n')).collect());
     };
     let (mut ends, mut walk) = (Vec::new(), RowEnds::new(separator));
-    walk.check_cancelled(text, file, |end| ends.push(end))?;
+    walk.advance(text, file, |end| ends.push(end))?;
     walk.closed(file)?;
     if ends.last().copied().unwrap_or(0) < text.len() {
         ends.push(text.len());
@@ -151,8 +151,8 @@ mod tests {
         // Wherever the text is cut, the ends stay.
         for cut in 0..text.len() {
             let (mut walk, mut ends) = (RowEnds::new(b','), Vec::new());
-            walk.check_cancelled(&text.as_bytes()[..cut], &file, |end| ends.push(end)).unwrap();
-            walk.check_cancelled(&text.as_bytes()[cut..], &file, |end| ends.push(cut + end)).unwrap();
+            walk.advance(&text.as_bytes()[..cut], &file, |end| ends.push(end)).unwrap();
+            walk.advance(&text.as_bytes()[cut..], &file, |end| ends.push(cut + end)).unwrap();
             let lengths: Vec<usize> = wanted[..6].iter().map(|(_, row)| row.len()).collect();
             let sums: Vec<usize> = (1..=6).map(|count| lengths[..count].iter().sum()).collect();
             assert_eq!(ends, sums, "cut after {cut} bytes");

@@ -17,15 +17,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::bad_rows::{Fault, OnBadRow};
-use super::catalogue::{Described, described, join};
-use super::expect::Expect;
+use super::casts::{self, Seconds};
+use super::decompress::{decompressed, one_of};
+use super::item_table::{ItemRecord, assemble, describe_items};
 use super::json_array::as_lines;
-use super::narrow::{self, Seconds};
-use super::piece::Row;
+use super::line_log::{Emit, Lines};
 use super::record::{Record, number, record, text, texts};
-use super::shards::{Lines, Take};
-use super::unpacked::{one_of, unpacked};
-use super::{NoInputs, Outputs, date, whole};
+use super::row_counts::ExpectedRows;
+use super::shard::Row;
+use super::{NoInputs, Outputs, date, integers};
 
 /// `ingest.steam`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -44,7 +44,7 @@ pub struct Steam {
     pub on_bad_row: OnBadRow,
     /// What must come out; copies of datasets are often altered.
     #[serde(default)]
-    pub expect: Expect,
+    pub expect: ExpectedRows,
 }
 
 /// What counts as the rating of a game.
@@ -77,11 +77,11 @@ impl Stage for Steam {
 
     fn run(&self, _: NoInputs, cx: &Context) -> Result<Outputs> {
         let folder = cx.asset(&self.asset)?;
-        let file = as_lines(unpacked(&one_of(folder, &REVIEWS)?, cx)?, cx)?;
+        let file = as_lines(decompressed(&one_of(folder, &REVIEWS)?, cx)?, cx)?;
         let is_nested = file.path().ends_with(REVIEWS[2]);
         let columns = if is_nested { ["user_id", "item_id"] } else { ["username", "product_id"] };
-        let nested = |line: &str, take: Take<'_, '_>| self.nested(line, take);
-        let single = |line: &str, take: Take<'_, '_>| take(record(line).and_then(|review| self.single(&review)));
+        let nested = |line: &str, take: Emit<'_, '_>| self.nested(line, take);
+        let single = |line: &str, take: Emit<'_, '_>| take(record(line).and_then(|review| self.single(&review)));
         let lines = Lines {
             file: &file,
             header: 0,
@@ -91,19 +91,19 @@ impl Stage for Steam {
             parse: if is_nested { &nested } else { &single },
         };
         let mut read = lines.read(cx)?;
-        read.settle(file.name(), self.on_bad_row, cx)?;
+        read.finish(file.name(), self.on_bad_row, cx)?;
         let games = ["steam_games.json"];
         let items = match one_of(folder, &games) {
             Ok(games) => {
                 let ids = std::mem::take(&mut read.new[1]);
-                Some(described(ids, unpacked(&games, cx)?, self.on_bad_row, cx, game)?)
+                Some(describe_items(ids, decompressed(&games, cx)?, self.on_bad_row, cx, game)?)
             }
             Err(_) => None,
         };
         let rows = read.rows;
-        let outputs = join(read, None, items);
+        let outputs = assemble(read, None, items);
         self.expect.check(file.name(), rows, &outputs)?;
-        outputs.say(cx);
+        outputs.note_counts(cx);
         Ok(outputs)
     }
 }
@@ -114,14 +114,14 @@ impl Steam {
         let timestamp = date::iso(&day).ok_or_else(|| Fault::value("date", &day, "a date as 2017-12-17"))?;
         let rating = match self.rating {
             Rating::Reviewed => 1.0,
-            Rating::Hours => narrow::rating(number(review, "hours")?, "hours")?,
+            Rating::Hours => casts::rating(number(review, "hours")?, "hours")?,
             Rating::Recommended => recommended(review)?,
         };
         let (user, item) = (text(review, "username")?, text(review, "product_id")?);
         Ok(Row { user: user.into(), item: item.into(), rating, timestamp: Seconds::exactly(timestamp) })
     }
 
-    fn nested(&self, line: &str, take: Take<'_, '_>) {
+    fn nested(&self, line: &str, take: Emit<'_, '_>) {
         let user = record(line).and_then(|user| Ok((text(&user, "user_id")?, user)));
         let (id, user) = match user {
             Ok(user) => user,
@@ -146,7 +146,7 @@ impl Steam {
         let timestamp = date::english(day, self.year).ok_or_else(|| Fault::value("posted", &posted, wanted))?;
         let rating = match self.rating {
             Rating::Reviewed => 1.0,
-            Rating::Hours => narrow::rating(number(review, "hours")?, "hours")?,
+            Rating::Hours => casts::rating(number(review, "hours")?, "hours")?,
             Rating::Recommended => recommended(review)?,
         };
         let item = text(review, "item_id")?;
@@ -161,13 +161,13 @@ fn recommended(review: &Record) -> Result<f32, Fault> {
     }
 }
 
-fn game(game: &Record) -> Result<Described, Fault> {
+fn game(game: &Record) -> Result<ItemRecord, Fault> {
     // A few records of the published file have no id; they describe nothing.
     let id = text(game, "id")?;
     let named = text(game, "app_name")?;
     let title = if named.is_empty() { text(game, "title")? } else { named };
-    let year = text(game, "release_date")?.get(..4).and_then(whole::year);
-    Ok(Described { id, title, year, genres: texts(game.get("genres")) })
+    let year = text(game, "release_date")?.get(..4).and_then(integers::year);
+    Ok(ItemRecord { id, title, year, genres: texts(game.get("genres")) })
 }
 
 #[cfg(test)]

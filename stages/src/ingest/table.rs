@@ -11,18 +11,18 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::bad_rows::{Fault, OnBadRow};
-use super::catalogue::join;
-use super::expect::Expect;
-use super::grid::{Form, Quotes};
-use super::header::{Header, once};
+use super::casts::{self, Seconds};
+use super::decompress::decompressed;
+use super::delimited::{Delimited, Time};
+use super::header::{Header, check_unique};
+use super::item_table::assemble;
 use super::json_array::as_lines;
-use super::narrow::{self, Seconds};
-use super::piece::{Ids, ReadLog, Row, say_without_ratings};
+use super::line_log::Lines;
 use super::record::{Record, number, record, seconds, text};
-use super::separated::{Separated, Time};
-use super::shards::Lines;
+use super::row_counts::ExpectedRows;
+use super::shard::{KnownIds, ReadLog, Row, note_missing_ratings};
+use super::side_table::{FileFormat, Quotes};
 use super::time_unit::Unit;
-use super::unpacked::unpacked;
 use super::{NoInputs, Outputs};
 use crate::artifact::{TextFile, check_member};
 
@@ -48,7 +48,7 @@ pub struct Table {
     pub on_bad_row: OnBadRow,
     /// What must come out; copies of datasets are often altered.
     #[serde(default)]
-    pub expect: Expect,
+    pub expect: ExpectedRows,
 }
 
 /// Where the log's parts stand.
@@ -161,7 +161,7 @@ impl Stage for Table {
             ("users", self.users.as_ref().and_then(|users| users.names.as_ref())),
         ];
         for (of, names) in named {
-            if names.is_some_and(|names| once(Path::new(of), names).is_err()) {
+            if names.is_some_and(|names| check_unique(Path::new(of), names).is_err()) {
                 return Err((format!("{of}.names"), "each name once".into()));
             }
         }
@@ -175,18 +175,18 @@ impl Stage for Table {
         let items = self.items.as_ref().map(|columns| self.items(folder, columns, cx)).transpose()?;
         let users = self.users.as_ref().map(|columns| self.users(folder, columns, cx)).transpose()?;
         let log = folder.join(&self.log.file);
-        let file = if log.is_dir() { TextFile::new(&log) } else { unpacked(&log, cx)? };
+        let file = if log.is_dir() { TextFile::new(&log) } else { decompressed(&log, cx)? };
         let known = [users.as_ref().map(|users| &*users.id), items.as_ref().map(|items| &*items.id)];
         let mut read = self.log.read(&file, self.quotes, known, cx)?;
         let unit = self.log.timestamp.as_ref().map_or(Unit::Seconds, |time| time.unit);
-        read.settle_in(unit, Some("log.timestamp.unit"), file.name(), self.on_bad_row, cx)?;
+        read.finish_in(unit, Some("log.timestamp.unit"), file.name(), self.on_bad_row, cx)?;
         if self.log.rating.is_none() {
-            say_without_ratings(file.name(), cx);
+            note_missing_ratings(file.name(), cx);
         }
         let rows = read.rows;
-        let outputs = join(read, users, items);
+        let outputs = assemble(read, users, items);
         self.expect.check(file.name(), rows, &outputs)?;
-        outputs.say(cx);
+        outputs.note_counts(cx);
         Ok(outputs)
     }
 }
@@ -194,16 +194,16 @@ impl Stage for Table {
 impl LogColumns {
     fn read(&self, file: &TextFile, quotes: Quotes, known: [Option<&[String]>; 2], cx: &Context) -> Result<ReadLog> {
         let columns = [&*self.user, &*self.item];
-        match Form::with_names(file, self.names.as_deref())? {
-            Form::Parquet => self.of_parquet(file.path(), &Ids::new(columns, known), cx),
-            Form::Records => {
+        match FileFormat::with_names(file, self.names.as_deref())? {
+            FileFormat::Parquet => self.from_parquet(file.path(), &KnownIds::new(columns, known), cx),
+            FileFormat::Records => {
                 let file = &as_lines(file.clone(), cx)?;
                 let parse = |line: &str| record(line).and_then(|record| self.of_record(&record));
                 Lines { file, header: 0, quoted_by: None, columns, known, parse: &|line, take| take(parse(line)) }
                     .read(cx)
             }
-            Form::Separated(separator) => {
-                let quotes = quotes.open(separator);
+            FileFormat::Delimited(separator) => {
+                let quotes = quotes.allowed_in(separator);
                 let header = Header::given_or_read(file, self.names.as_deref(), separator, quotes)?;
                 let at = |name: &str| header.place(name);
                 let rating = self.rating.as_deref().map(|name| anyhow::Ok((name, at(name)?))).transpose()?;
@@ -214,7 +214,7 @@ impl LogColumns {
                 let time = time.transpose()?;
                 let (user, item, fields) = (at(&self.user)?, at(&self.item)?, header.names.len());
                 let line = Some(&*header.line);
-                let form = Separated { separator, quotes, header: line, fields, user, item, rating, time };
+                let form = Delimited { separator, quotes, header: line, fields, user, item, rating, time };
                 let header = u64::from(self.names.is_none());
                 Lines {
                     file,
@@ -230,7 +230,7 @@ impl LogColumns {
     }
 
     fn of_record(&self, record: &Record) -> Result<Row<'static>, Fault> {
-        let rating = self.rating.as_ref().map_or(Ok(1.0), |name| narrow::rating(number(record, name)?, name))?;
+        let rating = self.rating.as_ref().map_or(Ok(1.0), |name| casts::rating(number(record, name)?, name))?;
         let timestamp = self
             .timestamp
             .as_ref()

@@ -48,7 +48,7 @@ const UNITS: [(Unit, &str); 4] = [
 
 /// What is wrong with times (in seconds since 1970) that were read as counts of `unit`; `setting` is where the unit can be set, and
 /// `None` where the format has only one.
-pub(super) fn doubt(times: &[i64], unit: Unit, setting: Option<&str>) -> Option<String> {
+pub(super) fn unit_warning(times: &[i64], unit: Unit, setting: Option<&str>) -> Option<String> {
     let believed = |time: i64| (FIRST..LAST).contains(&time);
     // A count of one unit, read as another.
     let read_as = |time: i64, other: Unit| {
@@ -88,20 +88,20 @@ mod tests {
 
     #[test]
     fn a_wrong_unit_is_told_with_both_years_and_the_setting() {
-        let doubt = |times: &[i64], unit| doubt(times, unit, Some("log.timestamp.unit"));
-        let said = doubt(&[1_609_459_200_000, 1_609_459_201_000], Unit::Seconds).unwrap();
+        let unit_warning = |times: &[i64], unit| super::unit_warning(times, unit, Some("log.timestamp.unit"));
+        let said = unit_warning(&[1_609_459_200_000, 1_609_459_201_000], Unit::Seconds).unwrap();
         assert_eq!(
             said,
             "2 of 2 times lie far from today when read as seconds (the first in the year 52971), but not as milliseconds (2021)\nhelp: \
              set `log.timestamp.unit: milliseconds`"
         );
-        let said = doubt(&[1_609_459_200_000_000], Unit::Seconds).unwrap();
+        let said = unit_warning(&[1_609_459_200_000_000], Unit::Seconds).unwrap();
         assert!(said.contains("`log.timestamp.unit: microseconds`"), "{said}");
-        let said = doubt(&[1_609_459], Unit::Milliseconds).unwrap();
+        let said = unit_warning(&[1_609_459], Unit::Milliseconds).unwrap();
         assert!(said.contains("read as milliseconds (the first in the year 1970), but not as seconds (20"), "{said}");
-        assert!(doubt(&[1_609_459_200], Unit::Nanoseconds).is_none());
+        assert!(unit_warning(&[1_609_459_200], Unit::Nanoseconds).is_none());
         // 1.6e15 as nanoseconds is a count of microseconds.
-        assert!(doubt(&[1_609_459], Unit::Nanoseconds).unwrap().contains("unit: microseconds"));
+        assert!(unit_warning(&[1_609_459], Unit::Nanoseconds).unwrap().contains("unit: microseconds"));
     }
 
     #[test]
@@ -115,9 +115,11 @@ mod tests {
             // 1975, and Spark's 9999-12-31.
             vec![157_766_400, 253_402_214_400],
         ] {
-            assert_eq!(doubt(&times, Unit::Seconds, None), None, "{times:?}");
+            assert_eq!(unit_warning(&times, Unit::Seconds, None), None, "{times:?}");
         }
         // One row in the wrong unit is told, too.
-        assert!(doubt(&[1_700_000_000, 1_700_000_000_000], Unit::Seconds, None).unwrap().starts_with("1 of 2 times"));
+        assert!(
+            unit_warning(&[1_700_000_000, 1_700_000_000_000], Unit::Seconds, None).unwrap().starts_with("1 of 2 times")
+        );
     }
 }

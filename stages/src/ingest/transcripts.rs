@@ -1,8 +1,8 @@
 //! Episodes that a language model played elsewhere: recorded conversations become a log, a catalogue, people and
 //! demonstrations.
 //!
-//! Two forms: BiLLP's text ([`fireact`](super::fireact), arXiv 2403.00843) and plain lines of JSON
-//! ([`told_lines`](super::told_lines)). A name means what the source took it for; where it took it for no item of the
+//! Two forms: BiLLP's text ([`transcript_react`](super::transcript_react), arXiv 2403.00843) and plain lines
+//! of JSON ([`transcript_json`](super::transcript_json)). A name means what the source took it for; where it took it for no item of the
 //! catalogue, it is grounded here ([`crate::ground`]). What the model said, thought and was told is kept as calls, and so is
 //! what recommended nothing. Left out: where an episode stopped for an unknown reason, guessing it.
 
@@ -17,12 +17,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::bad_rows::BadRows;
-use super::entered::{Entering, Ids};
-use super::meant::Meant;
-use super::told::{Account, Told, Turn};
-use super::{NoInputs, OnBadRow, billp_maps, fireact, told_lines};
+use super::title_matching::TitleMatcher;
+use super::transcript::{Transcript, TranscriptCounts, Turn};
+use super::transcript_to_log::{ImportedIds, TranscriptImporter};
+use super::{NoInputs, OnBadRow, billp_maps, transcript_json, transcript_react};
 use crate::artifact::{Calls, Demonstrations, Groundings, Interactions, Items, TextFile, Users, check_member};
-use crate::ground::Grounds;
+use crate::ground::MatchSettings;
 
 /// `ingest.transcripts`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -48,14 +48,14 @@ pub struct Transcripts {
     pub genres: Option<String>,
     /// Which items of the catalogue are kept.
     #[serde(default)]
-    pub keep: Keep,
+    pub keep: CatalogueFilter,
     /// What the recommendation at which a user left becomes.
     #[serde(default)]
-    pub at_quit: AtQuit,
+    pub at_quit: OnQuit,
     /// What names mean that the source took for no item of the catalogue. Names of which it says the item are not touched:
     /// of these `groundings` tells whether they would be found, too.
     #[serde(default)]
-    pub ground: Grounds,
+    pub ground: MatchSettings,
     /// What happens to lines that do not fit.
     #[serde(default)]
     pub on_bad_row: OnBadRow,
@@ -75,7 +75,7 @@ pub enum Format {
 /// Which items of a catalogue are kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Keep {
+pub enum CatalogueFilter {
     /// Those that somebody was recommended or had seen before.
     #[default]
     Named,
@@ -86,14 +86,14 @@ pub enum Keep {
 /// What the last recommendation becomes where the user left at it. (BiLLP writes −1000, which is a mark and no rating.)
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum AtQuit {
+pub enum OnQuit {
     /// It is left out: the exclusive convention.
     Exclude,
     /// A step with this reward: 0 says that it earned nothing, −1000 is as recorded.
     Reward(f64),
 }
 
-impl Default for AtQuit {
+impl Default for OnQuit {
     fn default() -> Self {
         Self::Reward(0.0)
     }
@@ -132,7 +132,7 @@ impl Stage for Transcripts {
     }
 
     fn check(&self) -> Result<(), (String, String)> {
-        if let AtQuit::Reward(reward) = self.at_quit
+        if let OnQuit::Reward(reward) = self.at_quit
             && !(reward as f32).is_finite()
         {
             return Err(("at_quit.reward".into(), "a finite number that 32 bits hold".into()));
@@ -150,10 +150,10 @@ impl Stage for Transcripts {
         let all: Vec<&PathBuf> = all.into_iter().collect();
         let read: Vec<Result<Recording>> = all.par_iter().map(|path| self.read(path)).collect();
         let read: Vec<Recording> = read.into_iter().collect::<Result<_>>()?;
-        let told: Vec<&Told> = read.iter().flat_map(|recording| &recording.told).collect();
-        let catalogue = self.catalogue(folder, &told)?;
-        let meant = Meant::new(&catalogue, &self.ground, told.iter().copied());
-        let ids = Ids::new(self.keep, &catalogue, &meant, &told);
+        let transcripts: Vec<&Transcript> = read.iter().flat_map(|recording| &recording.transcripts).collect();
+        let catalogue = self.catalogue(folder, &transcripts)?;
+        let matcher = TitleMatcher::new(&catalogue, &self.ground, transcripts.iter().copied());
+        let ids = ImportedIds::new(self.keep, &catalogue, &matcher, &transcripts);
 
         let out = Outputs {
             interactions: Interactions::default(),
@@ -164,16 +164,17 @@ impl Stage for Transcripts {
             groundings: Groundings::default(),
         };
         let (left_out, grounded_here) = (0, 0);
-        let mut entering = Entering { ids: &ids, meant: &meant, at_quit: self.at_quit, out, left_out, grounded_here };
-        let mut account = Account::default();
+        let mut importer =
+            TranscriptImporter { ids: &ids, matcher: &matcher, at_quit: self.at_quit, out, left_out, grounded_here };
+        let mut counts = TranscriptCounts::default();
         let files = || all.iter().zip(&read).filter(|(path, _)| chosen.contains(path));
         for (path, recording) in files() {
-            account.add(recording.account);
+            counts.add(recording.counts);
             let mut bad = recording.bad.clone();
-            recording.told.iter().for_each(|told| entering.episode(told, path, &mut bad));
-            bad.settle(path, self.on_bad_row, cx)?;
+            recording.transcripts.iter().for_each(|transcripts| importer.episode(transcripts, path, &mut bad));
+            bad.enforce(path, self.on_bad_row, cx)?;
         }
-        let Entering { mut out, left_out, grounded_here, .. } = entering;
+        let TranscriptImporter { mut out, left_out, grounded_here, .. } = importer;
         ensure!(
             !out.demonstrations.trajectories.is_empty(),
             "no episode with a step in {} files of {}{}",
@@ -187,32 +188,33 @@ impl Stage for Transcripts {
                 ),
             }
         );
-        out.groundings = meant.groundings(files().flat_map(|(_, recording)| &recording.told));
-        tell(account, cx);
-        meant.tell(&out.groundings, cx);
+        out.groundings = matcher.groundings(files().flat_map(|(_, recording)| &recording.transcripts));
+        note_counts(counts, cx);
+        matcher.note_matches(&out.groundings, cx);
         if grounded_here > 0 {
             cx.note("without a recorded item", format!("{grounded_here}, grounded here; {left_out} of them left out"));
         }
-        cx.note("pairs", covered(&out));
+        cx.note("pairs", coverage(&out));
         Ok(out)
     }
 }
 
 /// One file.
 struct Recording {
-    told: Vec<Told>,
-    account: Account,
+    transcripts: Vec<Transcript>,
+    counts: TranscriptCounts,
     bad: BadRows,
 }
 
 impl Transcripts {
     /// The whole catalogue.
-    fn catalogue(&self, folder: &Path, told: &[&Told]) -> Result<Items> {
+    fn catalogue(&self, folder: &Path, transcripts: &[&Transcript]) -> Result<Items> {
         let entries: Vec<(String, String)> = match &self.titles {
             Some(name) => billp_maps::titles(&folder.join(name))?,
             None => {
-                let names = told.iter().flat_map(|told| told.history.iter().map(String::as_str));
-                let names = names.chain(told.iter().flat_map(|told| told.recommendations()).map(Turn::name));
+                let names = transcripts.iter().flat_map(|transcript| transcript.history.iter().map(String::as_str));
+                let names =
+                    names.chain(transcripts.iter().flat_map(|transcript| transcript.recommendations()).map(Turn::name));
                 let names: BTreeSet<&str> = names.collect();
                 names.into_iter().enumerate().map(|(id, title)| (id.to_string(), title.to_owned())).collect()
             }
@@ -232,17 +234,17 @@ impl Transcripts {
     fn read(&self, path: &Path) -> Result<Recording> {
         let text = TextFile::new(path).text()?;
         let read = match self.format {
-            Format::Fireact => fireact::read(&text),
-            Format::Lines => told_lines::read(&text),
+            Format::Fireact => transcript_react::read(&text),
+            Format::Lines => transcript_json::read(&text),
         };
-        let (told, account, bad) = read.with_context(|| format!("{}", path.display()))?;
-        Ok(Recording { told, account, bad })
+        let (transcripts, counts, bad) = read.with_context(|| format!("{}", path.display()))?;
+        Ok(Recording { transcripts, counts, bad })
     }
 }
 
 /// Notes on the run where every action went.
-fn tell(account: Account, cx: &Context) {
-    let Account { episodes, actions, stays, leaves, regrounded, no_recommendation, claimed } = account;
+fn note_counts(counts: TranscriptCounts, cx: &Context) {
+    let TranscriptCounts { episodes, actions, stays, leaves, regrounded, no_recommendation, claimed } = counts;
     cx.note("read", format!("{episodes} episodes with {actions} actions"));
     cx.note("outcomes", format!("{stays} where the user stayed, {leaves} where the user left"));
     cx.note("named outside of the catalogue", format!("{regrounded}, and grounded as recorded"));
@@ -252,7 +254,7 @@ fn tell(account: Account, cx: &Context) {
 }
 
 /// How much of users × items was paid for at all: what a world that is fitted to this can know, and what it makes up.
-fn covered(outputs: &Outputs) -> String {
+fn coverage(outputs: &Outputs) -> String {
     let Outputs { interactions, users, items, .. } = outputs;
     let pairs: BTreeSet<(u32, u32)> =
         interactions.user.iter().copied().zip(interactions.item.iter().copied()).collect();
@@ -291,7 +293,7 @@ mod tests {
 
     fn config() -> Transcripts {
         serde_json::from_value(serde_json::json!({
-            "asset": "told", "episodes": "train", "everyone": "t", "titles": "maps.json", "genres": "genres.json"
+            "asset": "recorded", "episodes": "train", "everyone": "t", "titles": "maps.json", "genres": "genres.json"
         }))
         .unwrap()
     }
@@ -321,7 +323,7 @@ mod tests {
         write("maps.json", r#"{"id2item_dict": {"10": "B", "2": "A", "3": "unseen", "4": "C"}}"#.into());
         write("genres.json", r#"{"A": "['war']", "B": "['indie', 'action']", "C": "['indie']"}"#.into());
         let mut cx = Context::detached(folder.path());
-        cx.add_asset("told", folder.path());
+        cx.add_asset("recorded", folder.path());
         config.run(NoInputs {}, &cx)
     }
 
@@ -348,10 +350,10 @@ mod tests {
     #[test]
     fn a_pair_that_was_paid_twice_is_covered_once_and_a_step_at_which_somebody_left_is_not() {
         let mut out = run(&config()).unwrap();
-        assert_eq!(covered(&out), "1 of 2 users × 3 items were paid (16.67 %), by 1 users");
+        assert_eq!(coverage(&out), "1 of 2 users × 3 items were paid (16.67 %), by 1 users");
         out.interactions.user.extend([1, 1, 0]);
         out.interactions.item.extend([0, 2, 2]);
-        assert_eq!(covered(&out), "3 of 2 users × 3 items were paid (50.00 %), by 2 users");
+        assert_eq!(coverage(&out), "3 of 2 users × 3 items were paid (50.00 %), by 2 users");
     }
 
     #[test]
@@ -360,9 +362,9 @@ mod tests {
             let out = run(&Transcripts { at_quit, ..config() }).unwrap();
             out.demonstrations.trajectories[0].steps.iter().map(|step| step.reward).collect::<Vec<_>>()
         };
-        assert_eq!(rewards(AtQuit::Reward(-1000.0)), [4.0, -1000.0]);
-        assert_eq!(rewards(AtQuit::Exclude), [4.0]);
-        let wrong = Transcripts { at_quit: AtQuit::Reward(f64::NAN), ..config() };
+        assert_eq!(rewards(OnQuit::Reward(-1000.0)), [4.0, -1000.0]);
+        assert_eq!(rewards(OnQuit::Exclude), [4.0]);
+        let wrong = Transcripts { at_quit: OnQuit::Reward(f64::NAN), ..config() };
         assert_eq!(wrong.check().unwrap_err().0, "at_quit.reward");
     }
 
@@ -370,12 +372,17 @@ mod tests {
     fn who_left_at_a_title_that_is_not_known_left_all_the_same() {
         let folder = tempfile::tempdir().unwrap();
         let line = r#"{"user": "u", "steps": [{"title": "A", "reward": 4}, {"title": "?"}], "left": true}"#;
-        fs::write(folder.path().join("told.ndjson"), line).unwrap();
+        fs::write(folder.path().join("recorded.ndjson"), line).unwrap();
         fs::write(folder.path().join("maps.json"), r#"{"id2item_dict": {"1": "A"}}"#).unwrap();
         let mut cx = Context::detached(folder.path());
-        cx.add_asset("told", folder.path());
-        let config =
-            Transcripts { episodes: "told".into(), everyone: None, format: Format::Lines, genres: None, ..config() };
+        cx.add_asset("recorded", folder.path());
+        let config = Transcripts {
+            episodes: "recorded".into(),
+            everyone: None,
+            format: Format::Lines,
+            genres: None,
+            ..config()
+        };
         assert!(
             config.run(NoInputs {}, &cx).err().unwrap().to_string().contains("near enough to a title of the catalogue")
         );
@@ -385,17 +392,17 @@ mod tests {
     }
 
     /// Steps without a recorded item, one without a recommendation, and one whose recorded title is misspelt.
-    fn unrecorded(grounds: serde_json::Value, on_bad_row: OnBadRow) -> Result<Outputs> {
+    fn unrecorded(settings: serde_json::Value, on_bad_row: OnBadRow) -> Result<Outputs> {
         let folder = tempfile::tempdir().unwrap();
         let line = r#"{"user": "u", "steps": [{"said": "sims 3", "raw": "<b>", "reward": 4}, {"failed": "time-out"},
             {"said": "?", "title": "Braid.", "reward": 3}, {"said": "Anno 1800", "reward": 2}]}"#;
-        fs::write(folder.path().join("told.ndjson"), line.replace('\n', "")).unwrap();
+        fs::write(folder.path().join("recorded.ndjson"), line.replace('\n', "")).unwrap();
         let maps = r#"{"id2item_dict": {"5": "Anno 1404", "6": "Braid", "7": "The Sims™ 3", "8": "Seen by nobody"}}"#;
         fs::write(folder.path().join("maps.json"), maps).unwrap();
         let mut cx = Context::detached(folder.path());
-        cx.add_asset("told", folder.path());
+        cx.add_asset("recorded", folder.path());
         let config = serde_json::json!({
-            "asset": "told", "episodes": "told", "format": "lines", "titles": "maps.json", "ground": grounds
+            "asset": "recorded", "episodes": "recorded", "format": "lines", "titles": "maps.json", "ground": settings
         });
         Transcripts { on_bad_row, ..serde_json::from_value(config).unwrap() }.run(NoInputs {}, &cx)
     }
@@ -412,7 +419,7 @@ mod tests {
         let error = unrecorded(serde_json::json!({}), OnBadRow::Refuse).err().unwrap().to_string();
         let (line, help) = error.split_once("\nhelp: ").unwrap();
         assert!(
-            line.contains("told.ndjson:1: found the name \"Anno 1800\" (the nearest title, ")
+            line.contains("recorded.ndjson:1: found the name \"Anno 1800\" (the nearest title, ")
                 && line.contains("\"Anno 1404\""),
             "{error}"
         );
@@ -449,22 +456,22 @@ mod tests {
         let outside = || Some("../titles.json".to_owned());
         assert_eq!(Transcripts { titles: outside(), ..config() }.check().unwrap_err().0, "titles");
         assert_eq!(Transcripts { genres: outside(), ..config() }.check().unwrap_err().0, "genres");
-        let ground = Grounds { trigram: 0.0, ..Grounds::default() };
+        let ground = MatchSettings { trigram: 0.0, ..MatchSettings::default() };
         assert_eq!(Transcripts { ground, ..config() }.check().unwrap_err().0, "ground.trigram");
-        let at_quit = AtQuit::Reward(-1e39);
+        let at_quit = OnQuit::Reward(-1e39);
         assert_eq!(Transcripts { at_quit, ..config() }.check().unwrap_err().0, "at_quit.reward");
     }
 
     #[test]
     fn where_all_that_was_said_is_left_out_the_policy_is_named() {
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("told.ndjson"), r#"{"user": "u", "steps": [{"said": "zzz", "reward": 4}]}"#)
+        fs::write(folder.path().join("recorded.ndjson"), r#"{"user": "u", "steps": [{"said": "zzz", "reward": 4}]}"#)
             .unwrap();
         fs::write(folder.path().join("maps.json"), r#"{"id2item_dict": {"5": "Anno 1404"}}"#).unwrap();
         let mut cx = Context::detached(folder.path());
-        cx.add_asset("told", folder.path());
+        cx.add_asset("recorded", folder.path());
         let config: Transcripts = serde_json::from_value(serde_json::json!({
-            "asset": "told", "episodes": "told", "format": "lines", "titles": "maps.json", "ground": { "unmatched": "drop" }
+            "asset": "recorded", "episodes": "recorded", "format": "lines", "titles": "maps.json", "ground": { "unmatched": "drop" }
         }))
         .unwrap();
         let error = config.run(NoInputs {}, &cx).err().unwrap().to_string();

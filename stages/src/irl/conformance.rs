@@ -7,7 +7,7 @@ use super::gail::tests::{brief, cycle};
 use super::{Airl, Gail, Inputs, Outputs};
 use crate::env::{LearnedReward, last_steps};
 use crate::nn::{DiscriminatorSettings, RewardForm, rng};
-use crate::rl::{A2c, Demonstrated};
+use crate::rl::{A2c, BcDataset};
 
 /// The demonstrations show one item of each cluster; the others are as good to the world, but not what the expert does.
 #[track_caller]
@@ -16,7 +16,7 @@ fn assert_likes_the_expert<S: Stage<Inputs = Inputs, Outputs = Outputs>>(stage: 
     let folder = tempfile::tempdir().unwrap();
     let outputs = stage.run(cycle(), &Context::detached(folder.path())).unwrap();
     let Inputs { world, demonstrations, .. } = cycle();
-    let pairs = Demonstrated::new(&demonstrations, None, &world, 7).unwrap();
+    let pairs = BcDataset::new(&demonstrations, None, &world, 7).unwrap();
     let learned = LearnedReward::load(&outputs.reward, &world, 7).unwrap();
     let mut draw = rng(&[5]);
     let others: Vec<u32> = pairs.actions.iter().map(|_| draw.random_range(0..6)).collect();

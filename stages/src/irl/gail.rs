@@ -116,7 +116,7 @@ pub(super) mod tests {
     use crate::env::{LearnedReward, cluster_world, last_steps};
     use crate::irl::Scheme;
     use crate::nn::training::assert_resumes_exactly;
-    use crate::rl::{Demonstrated, NetworkConfig};
+    use crate::rl::{BcDataset, NetworkConfig};
 
     /// Three users are shown the cycle of all three clusters, to the horizon of 6.
     pub(in crate::irl) fn cycle() -> Inputs {
@@ -163,7 +163,7 @@ pub(super) mod tests {
     #[test]
     fn a_form_of_one_sign_is_remarked_only_where_people_leave() {
         let remark = |stage: &Gail, inputs: Inputs| {
-            let about: crate::nn::discriminator::Shape = run(stage, inputs).reward.0.about().unwrap();
+            let about: crate::nn::discriminator::DiscriminatorConfig = run(stage, inputs).reward.0.about().unwrap();
             about.remark
         };
         assert!(remark(&small(), cycle()).unwrap().contains("never negative"));
@@ -218,7 +218,7 @@ pub(super) mod tests {
         let (plain, pictured) = (run(&stage, cycle()), run(&stage, with_truth));
         assert_eq!((&plain.reward, &plain.weights), (&pictured.reward, &pictured.weights));
         let world = cycle().world;
-        let pairs = Demonstrated::new(&cycle().demonstrations, None, &world, 7).unwrap();
+        let pairs = BcDataset::new(&cycle().demonstrations, None, &world, 7).unwrap();
         let learned = LearnedReward::load(&plain.reward, &world, 7).unwrap();
         let rewards = learned.rewards(&pairs.observation, &pairs.actions, &last_steps(&[6, 6, 6])).unwrap();
         assert!(plain.pairs.0.iter().any(|pair| pair.series == "generator"));

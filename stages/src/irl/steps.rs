@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::artifact::{Array, Demonstrations, World};
 use crate::env::{Observation, last_steps};
-use crate::rl::Demonstrated;
+use crate::rl::BcDataset;
 use crate::rl::a2c::Batch;
 
 /// S steps.
@@ -25,7 +25,7 @@ pub(super) struct Steps {
 impl Steps {
     /// What the expert did, in the order of the demonstrations. A demonstration that was cut off before the world's horizon is not
     /// over: its last state has a next one.
-    pub fn demonstrated(pairs: &Demonstrated, demonstrations: &Demonstrations, world: &World) -> Self {
+    pub fn demonstrated(pairs: &BcDataset, demonstrations: &Demonstrations, world: &World) -> Self {
         let over = demonstrations.trajectories.iter().flat_map(|trajectory| {
             let (length, ends) = (trajectory.steps.len(), trajectory.over(world.rules.horizon));
             (1..=length).map(move |step| ends && step == length)
@@ -119,7 +119,7 @@ mod tests {
             trajectory(&[1, 0], End::Similar),
         ];
         let demonstrations = Demonstrations { trajectories };
-        let pairs = Demonstrated::new(&demonstrations, None, &world, 2).unwrap();
+        let pairs = BcDataset::new(&demonstrations, None, &world, 2).unwrap();
         let steps = Steps::demonstrated(&pairs, &demonstrations, &world);
         assert_eq!(steps.over, [false, false, false, false, true, false, true]);
         let saved: BTreeMap<String, Array> = steps.save("x").into_iter().collect();

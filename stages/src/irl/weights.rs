@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::artifact::{Choice, Demonstrations, Weights};
-use crate::nn::weighting::{mixed_weights, normalised};
+use crate::nn::importance_weights::{mixed_weights, normalised};
 
 /// What decides how much a demonstrated step counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -128,7 +128,7 @@ mod tests {
     use crate::irl::advantage::advantages;
     use crate::irl::steps::Steps;
     use crate::nn::rng;
-    use crate::rl::{BehaviourCloning, Demonstrated, NetworkConfig};
+    use crate::rl::{BcDataset, BehaviourCloning, NetworkConfig};
 
     fn step(item: u32, reward: f32) -> Choice {
         Choice { item, reward, candidates: vec![], scores: vec![], call: String::new() }
@@ -187,7 +187,7 @@ mod tests {
             Trajectory { user: 0, steps: steps.collect(), end: End::Horizon }
         };
         let demonstrations = Demonstrations { trajectories: (0..12).map(|k| trajectory(k % 2 == 0)).collect() };
-        let pairs = Demonstrated::new(&demonstrations, None, &world, 1).unwrap();
+        let pairs = BcDataset::new(&demonstrations, None, &world, 1).unwrap();
         let features = Features::new(&world);
         let steps = Steps::demonstrated(&pairs, &demonstrations, &world);
         let rows = features.steps(&steps.observation, &steps.actions, &steps.over).unwrap();

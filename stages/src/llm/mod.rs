@@ -1,20 +1,20 @@
 //! Language models that choose among options and write: one contract, and the providers behind it.
 //!
-//! Asking and reading are apart. [`Player::ask`] costs time or money and gives a raw answer, which the caller keeps under
-//! the model's [identity](Llm::identity) and the [`Request`]; [`Llm::read`] turns a raw answer into a choice and costs
+//! Asking and reading are apart. [`Conversation::choose`] costs time or money and gives a raw answer, which the caller keeps under
+//! the model's [identity](Llm::identity) and the [`ChoiceRequest`]; [`Llm::parse_choice`] turns a raw answer into a choice and costs
 //! nothing, so a better reading needs no new call. An answer is always read from its kept text, never from what was in
 //! memory when it came, so that a resumed run reads the same.
 //!
-//! A question that the model was asked and did not answer is a [`Failed`]: it says nothing about other questions, so it becomes
+//! A question that the model was asked and did not answer is a [`FailedCall`]: it says nothing about other questions, so it becomes
 //! a row among the calls and does not end the stage. It is no answer either, so it is not kept for other runs.
 
-mod chooser;
 #[cfg(test)]
 pub(crate) mod conformance;
+mod embedding_cache;
 pub mod gguf;
 mod openai;
+mod option_scorer;
 mod replay;
-mod shelf;
 
 use std::fmt;
 use std::ops::Add;
@@ -24,25 +24,26 @@ use pipeline::{AssetName, Context};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use chooser::{GgufConfig, Score};
+pub use embedding_cache::cached_embeddings;
 pub use openai::{MaxTokensField, OpenaiConfig, Parameter, Prices, SystemRole};
-pub use replay::{Recorded, ReplayConfig};
-pub use shelf::vectors_of;
+pub use option_scorer::{GgufConfig, Score};
+pub use replay::{RecordedCall, ReplayConfig};
 
 /// One choice to make. Its JSON is what is kept and hashed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Request {
+pub struct ChoiceRequest {
     /// What the model is told, oldest first; each piece ends with a newline. The first are the instructions. Empty for a
     /// [reference](Llm::references).
     pub context: Vec<String>,
     /// The words that an option completes, without a space at the end (`Recommended movie:`).
-    pub cue: String,
+    #[serde(rename = "cue")]
+    pub completion_prefix: String,
     /// What it may choose, at least one.
     pub options: Vec<String>,
 }
 
-impl Request {
+impl ChoiceRequest {
     /// The request as it is kept: compact JSON, fields in this order.
     #[must_use]
     pub fn canonical(&self) -> String {
@@ -59,11 +60,12 @@ impl Request {
 /// One text to write. Its JSON is what is kept and hashed; no choice has the same.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Writing {
+pub struct CompletionRequest {
     /// What the model is told, oldest first; each piece ends with a newline. The first are the instructions.
     pub context: Vec<String>,
     /// What it goes on from or answers, without a space at the end (`Thought:`).
-    pub cue: String,
+    #[serde(rename = "cue")]
+    pub completion_prefix: String,
     /// The longest text, in tokens.
     pub max_tokens: u32,
     /// The text ends before this; nothing when it is empty.
@@ -78,7 +80,7 @@ pub struct Writing {
     pub integer: Option<(i32, i32)>,
 }
 
-impl Writing {
+impl CompletionRequest {
     /// The request as it is kept: compact JSON, fields in this order.
     #[must_use]
     pub fn canonical(&self) -> String {
@@ -109,24 +111,27 @@ pub struct Answer {
 
 /// Tokens of questions and their answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tokens {
+pub struct TokenUsage {
     /// Of whole prompts, as if nothing were cached.
-    pub read: u64,
+    pub prompt: u64,
     /// Of what the model wrote.
-    pub written: u64,
+    pub completion: u64,
 }
 
-impl Add for Tokens {
+impl Add for TokenUsage {
     type Output = Self;
 
     fn add(self, other: Self) -> Self {
-        Self { read: self.read.saturating_add(other.read), written: self.written.saturating_add(other.written) }
+        Self {
+            prompt: self.prompt.saturating_add(other.prompt),
+            completion: self.completion.saturating_add(other.completion),
+        }
     }
 }
 
 /// The error of a question that the model was asked and did not answer; others may fare better.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failed {
+pub struct FailedCall {
     /// The server's status, where one came.
     pub status: Option<u16>,
     /// What happened, in a sentence; behind it, where something can be done, a line `help: …`.
@@ -135,17 +140,17 @@ pub struct Failed {
     pub raw: String,
 }
 
-impl fmt::Display for Failed {
+impl fmt::Display for FailedCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.reason)
     }
 }
 
-impl std::error::Error for Failed {}
+impl std::error::Error for FailedCall {}
 
 /// Texts as vectors.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Vectors {
+pub struct Embeddings {
     /// One a text, in the order of the texts; of one length, finite, not normalised.
     pub vectors: Vec<Vec<f32>>,
     /// As [`Answer::tokens`].
@@ -160,52 +165,52 @@ pub trait Embedder: Sync {
     ///
     /// # Errors
     /// When a text is empty, or the model cannot or will not answer.
-    fn embed(&self, texts: &[String]) -> Result<Vectors>;
+    fn embed(&self, texts: &[String]) -> Result<Embeddings>;
 }
 
 /// What an answer says.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Reading {
+pub struct ParsedChoice {
     /// The chosen option; `None` where the answer names none.
     pub index: Option<usize>,
     /// One score an option, higher is better; empty where the provider gives none.
     pub scores: Vec<f32>,
 }
 
-/// Makes players, each at the beginning of its own conversation. Shared between threads.
-pub type Players<'a> = Box<dyn Fn() -> Box<dyn Player + 'a> + Sync + 'a>;
+/// Makes conversations. Shared between threads.
+pub type ConversationFactory<'a> = Box<dyn Fn() -> Box<dyn Conversation + 'a> + Sync + 'a>;
 
 /// A language model that chooses and writes.
 pub trait Llm: Sync {
     /// What its answers depend on besides the request: provider, model, sampling. Never a secret.
     fn identity(&self) -> String;
-    /// How many players to have at work at once where that is not the number of threads.
-    fn at_once(&self) -> Option<usize>;
-    /// Players for conversations that all begin with `opening`, which is paid for once where the provider can.
+    /// How many conversations may run at once, where that is not the number of threads.
+    fn max_concurrency(&self) -> Option<usize>;
+    /// Makes conversations that all begin with `opening`, which is evaluated once where the provider can cache it.
     ///
     /// # Errors
     /// When the model cannot take it.
-    fn players<'a>(&'a self, opening: &str) -> Result<Players<'a>>;
+    fn conversations<'a>(&'a self, opening: &str) -> Result<ConversationFactory<'a>>;
     /// What must be answered too before an answer to `request` can be read: requests of one option each that depend on the
     /// cue and the option only, so that conversations share them.
-    fn references(&self, request: &Request) -> Vec<Request>;
+    fn references(&self, request: &ChoiceRequest) -> Vec<ChoiceRequest>;
     /// What `answer` says, given the answers to the [references](Llm::references) in their order.
     ///
     /// # Errors
     /// When an answer is not this provider's, which a damaged store would explain. An answer that simply makes no choice is
     /// no error.
-    fn read(&self, request: &Request, answer: &str, references: &[String]) -> Result<Reading>;
-    /// The text that an answer to a [`Writing`] holds, without what surrounds it.
+    fn parse_choice(&self, request: &ChoiceRequest, answer: &str, references: &[String]) -> Result<ParsedChoice>;
+    /// The text that an answer to a [`CompletionRequest`] holds, without what surrounds it.
     ///
     /// # Errors
     /// When the answer is not this provider's.
-    fn written(&self, answer: &str) -> Result<String>;
+    fn completion_text(&self, answer: &str) -> Result<String>;
     /// What keeps `answer` from being one to `request`, both as they are kept: nothing was said, or no option was named. What lacks
     /// something was never kept by this program, and may have been by an older one; it is asked again.
     ///
     /// # Errors
     /// When the answer is not this provider's.
-    fn lacking(&self, _request: &str, _answer: &str) -> Result<Option<Failed>> {
+    fn answer_failure(&self, _request: &str, _answer: &str) -> Result<Option<FailedCall>> {
         Ok(None)
     }
     /// Tokens of a question, as it is kept, and its answer: a function of the two, so that it is the same where the answer came
@@ -213,14 +218,14 @@ pub trait Llm: Sync {
     ///
     /// # Errors
     /// When the answer is not this provider's.
-    fn tokens(&self, _request: &str, _answer: &str) -> Result<Option<Tokens>> {
+    fn count_tokens(&self, _request: &str, _answer: &str) -> Result<Option<TokenUsage>> {
         Ok(None)
     }
     /// What its calls came to in all runs of the stage, where somebody keeps account.
     ///
     /// # Errors
     /// When the account cannot be read.
-    fn spent(&self) -> Result<Option<String>> {
+    fn spending(&self) -> Result<Option<String>> {
         Ok(None)
     }
     /// The model beside it that turns texts into vectors, where there is one.
@@ -230,22 +235,22 @@ pub trait Llm: Sync {
 }
 
 /// One conversation. It may be asked anything at any time; asking what continues the last request is cheapest.
-pub trait Player {
+pub trait Conversation {
     /// Asks the model.
     ///
     /// # Errors
-    /// [`Failed`] when this question got no answer. Any other when there is no option, or the model cannot be asked.
-    fn ask(&mut self, request: &Request) -> Result<Answer>;
+    /// [`FailedCall`] when this question got no answer. Any other when there is no option, or the model cannot be asked.
+    fn choose(&mut self, request: &ChoiceRequest) -> Result<Answer>;
     /// Has the model write.
     ///
     /// # Errors
-    /// [`Failed`] when this question got no answer. Any other when the model cannot be asked.
-    fn write(&mut self, writing: &Writing) -> Result<Answer>;
+    /// [`FailedCall`] when this question got no answer. Any other when the model cannot be asked.
+    fn complete(&mut self, completion: &CompletionRequest) -> Result<Answer>;
 }
 
 /// What a model would be asked, before it is asked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Work {
+pub struct Workload {
     /// Choices to make.
     pub choices: u64,
     /// Texts to write.
@@ -291,7 +296,7 @@ impl LlmConfig {
 
     /// What that work may come to, in words; `None` where it costs nothing but time.
     #[must_use]
-    pub fn estimate(&self, work: &Work) -> Option<String> {
+    pub fn estimate(&self, work: &Workload) -> Option<String> {
         match self {
             Self::Gguf(_) | Self::Replay(_) => None,
             Self::Openai(config) => Some(config.estimate(work)),
@@ -318,7 +323,7 @@ impl LlmConfig {
     /// # Errors
     /// When its file or its ledger cannot be read, or the recorded calls cannot be replayed; a server is first spoken to when
     /// it is asked something.
-    pub fn open(&self, cx: &Context, recorded: Vec<Recorded>) -> Result<Box<dyn Llm>> {
+    pub fn open(&self, cx: &Context, recorded: Vec<RecordedCall>) -> Result<Box<dyn Llm>> {
         match self {
             Self::Gguf(config) => Ok(Box::new(config.open(cx.asset(&config.asset)?)?)),
             Self::Openai(config) => Ok(Box::new(config.open(cx.spent(), cx.cancel())?)),
@@ -333,9 +338,9 @@ mod tests {
 
     #[test]
     fn a_key_depends_on_model_context_cue_and_options_and_on_nothing_else() {
-        let request = |context: &str, cue: &str, options: &[&str]| Request {
+        let request = |context: &str, completion_prefix: &str, options: &[&str]| ChoiceRequest {
             context: vec![context.to_owned()],
-            cue: cue.to_owned(),
+            completion_prefix: completion_prefix.to_owned(),
             options: options.iter().map(|&option| option.to_owned()).collect(),
         };
         let base = request("a\n", "next:", &["x", "y"]);

@@ -10,9 +10,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::chooser::{self, Score};
-use super::openai::reply;
-use super::{Answer, Failed, Llm, Player, Players, Reading, Request, Tokens, Writing};
+use super::openai::response;
+use super::option_scorer::{self, Score};
+use super::{
+    Answer, ChoiceRequest, CompletionRequest, Conversation, ConversationFactory, FailedCall, Llm, ParsedChoice,
+    TokenUsage,
+};
 
 /// The most of a request that an error repeats, in characters.
 const QUOTED: usize = 300;
@@ -28,13 +31,13 @@ pub struct ReplayConfig {
 
 /// One call that was recorded.
 #[derive(Clone, Debug)]
-pub struct Recorded {
+pub struct RecordedCall {
     /// The identity of the model.
     pub model: String,
     /// The canonical request.
     pub request: String,
     /// What it answered, or how it failed.
-    pub answer: Result<String, Failed>,
+    pub answer: Result<String, FailedCall>,
 }
 
 /// Whose answers they are.
@@ -45,14 +48,14 @@ enum Reader {
 }
 
 /// Recorded calls, ready to be asked.
-pub(super) struct Replayed {
+pub(super) struct ReplayLlm {
     identity: String,
     reader: Reader,
-    answers: BTreeMap<String, Result<String, Failed>>,
+    answers: BTreeMap<String, Result<String, FailedCall>>,
 }
 
 impl ReplayConfig {
-    pub(super) fn open(&self, calls: Vec<Recorded>) -> Result<Replayed> {
+    pub(super) fn open(&self, calls: Vec<RecordedCall>) -> Result<ReplayLlm> {
         let model = calls.first().context("no calls are recorded")?.model.clone();
         if let Some(other) = calls.iter().find(|call| call.model != model) {
             bail!("calls of one model can be replayed, and these are of `{model}` and of `{}`", other.model);
@@ -71,7 +74,7 @@ impl ReplayConfig {
         }
         let of = Value::from(model);
         let identity = format!(r#"{{"provider":"replay","blake3":"{}","of":{of}}}"#, hasher.finalize().to_hex());
-        Ok(Replayed { identity, reader, answers })
+        Ok(ReplayLlm { identity, reader, answers })
     }
 
     /// Who can read the answers of a model with that identity.
@@ -89,63 +92,63 @@ impl ReplayConfig {
     }
 }
 
-impl Llm for Replayed {
+impl Llm for ReplayLlm {
     fn identity(&self) -> String {
         self.identity.clone()
     }
 
-    fn at_once(&self) -> Option<usize> {
+    fn max_concurrency(&self) -> Option<usize> {
         None
     }
 
-    fn players<'a>(&'a self, _: &str) -> Result<Players<'a>> {
-        Ok(Box::new(move || Box::new(Reciter(self))))
+    fn conversations<'a>(&'a self, _: &str) -> Result<ConversationFactory<'a>> {
+        Ok(Box::new(move || Box::new(ReplayConversation(self))))
     }
 
-    fn references(&self, request: &Request) -> Vec<Request> {
+    fn references(&self, request: &ChoiceRequest) -> Vec<ChoiceRequest> {
         match self.reader {
-            Reader::Gguf(score) => chooser::references(score, request),
+            Reader::Gguf(score) => option_scorer::references(score, request),
             Reader::Openai => vec![],
         }
     }
 
-    fn read(&self, request: &Request, answer: &str, references: &[String]) -> Result<Reading> {
+    fn parse_choice(&self, request: &ChoiceRequest, answer: &str, references: &[String]) -> Result<ParsedChoice> {
         match self.reader {
-            Reader::Gguf(score) => chooser::read(score, request, answer, references),
-            Reader::Openai => reply::read(request, answer),
+            Reader::Gguf(score) => option_scorer::parse_choice(score, request, answer, references),
+            Reader::Openai => response::parse_choice(request, answer),
         }
     }
 
-    fn written(&self, answer: &str) -> Result<String> {
+    fn completion_text(&self, answer: &str) -> Result<String> {
         match self.reader {
-            Reader::Gguf(_) => chooser::written(answer),
-            Reader::Openai => reply::written(answer),
+            Reader::Gguf(_) => option_scorer::completion_text(answer),
+            Reader::Openai => response::completion_text(answer),
         }
     }
 
-    fn lacking(&self, request: &str, answer: &str) -> Result<Option<Failed>> {
+    fn answer_failure(&self, request: &str, answer: &str) -> Result<Option<FailedCall>> {
         match self.reader {
             Reader::Gguf(_) => Ok(None),
-            Reader::Openai => reply::lacking(request, answer),
+            Reader::Openai => response::answer_failure(request, answer),
         }
     }
 
-    fn tokens(&self, _: &str, answer: &str) -> Result<Option<Tokens>> {
+    fn count_tokens(&self, _: &str, answer: &str) -> Result<Option<TokenUsage>> {
         match self.reader {
             // The model that could count them is not here.
             Reader::Gguf(_) => Ok(None),
-            Reader::Openai => reply::tokens(answer),
+            Reader::Openai => response::count_tokens(answer),
         }
     }
 }
 
-struct Reciter<'a>(&'a Replayed);
+struct ReplayConversation<'a>(&'a ReplayLlm);
 
-impl Reciter<'_> {
+impl ReplayConversation<'_> {
     fn recite(&self, request: &str) -> Result<Answer> {
         match self.0.answers.get(request) {
             // An older program recorded what is no answer as one.
-            Some(Ok(text)) => match self.0.lacking(request, text)? {
+            Some(Ok(text)) => match self.0.answer_failure(request, text)? {
                 None => Ok(Answer { text: text.clone(), tokens: 0 }),
                 Some(failed) => Err(failed.into()),
             },
@@ -163,14 +166,14 @@ impl Reciter<'_> {
     }
 }
 
-impl Player for Reciter<'_> {
-    fn ask(&mut self, request: &Request) -> Result<Answer> {
+impl Conversation for ReplayConversation<'_> {
+    fn choose(&mut self, request: &ChoiceRequest) -> Result<Answer> {
         ensure!(!request.options.is_empty(), "no option to choose from");
         self.recite(&request.canonical())
     }
 
-    fn write(&mut self, writing: &Writing) -> Result<Answer> {
-        self.recite(&writing.canonical())
+    fn complete(&mut self, request: &CompletionRequest) -> Result<Answer> {
+        self.recite(&request.canonical())
     }
 }
 
@@ -185,8 +188,8 @@ mod tests {
 
     const SERVER: &str = r#"{"provider":"openai","form":2}"#;
 
-    fn recorded(model: &str, request: &Request, answer: &str) -> Recorded {
-        Recorded { model: model.into(), request: request.canonical(), answer: Ok(answer.into()) }
+    fn recorded(model: &str, request: &ChoiceRequest, answer: &str) -> RecordedCall {
+        RecordedCall { model: model.into(), request: request.canonical(), answer: Ok(answer.into()) }
     }
 
     fn server(reply: &str) -> String {
@@ -194,50 +197,50 @@ mod tests {
     }
 
     /// Passes on to a model and writes down every call.
-    struct Recorder {
+    struct RecordingLlm {
         inner: Box<dyn Llm>,
-        calls: Mutex<Vec<Recorded>>,
+        calls: Mutex<Vec<RecordedCall>>,
     }
 
-    struct Scribe<'a>(Box<dyn Player + 'a>, &'a Recorder);
+    struct RecordingConversation<'a>(Box<dyn Conversation + 'a>, &'a RecordingLlm);
 
-    impl Recorder {
+    impl RecordingLlm {
         fn note(&self, request: String, answer: Result<Answer>) -> Result<Answer> {
             let answer = answer?;
             let (model, text) = (self.inner.identity(), answer.text.clone());
-            self.calls.lock().unwrap().push(Recorded { model, request, answer: Ok(text) });
+            self.calls.lock().unwrap().push(RecordedCall { model, request, answer: Ok(text) });
             Ok(answer)
         }
     }
 
-    impl Llm for Recorder {
+    impl Llm for RecordingLlm {
         fn identity(&self) -> String {
             self.inner.identity()
         }
-        fn at_once(&self) -> Option<usize> {
-            self.inner.at_once()
+        fn max_concurrency(&self) -> Option<usize> {
+            self.inner.max_concurrency()
         }
-        fn players<'a>(&'a self, opening: &str) -> Result<Players<'a>> {
-            let players = self.inner.players(opening)?;
-            Ok(Box::new(move || Box::new(Scribe(players(), self))))
+        fn conversations<'a>(&'a self, opening: &str) -> Result<ConversationFactory<'a>> {
+            let conversations = self.inner.conversations(opening)?;
+            Ok(Box::new(move || Box::new(RecordingConversation(conversations(), self))))
         }
-        fn references(&self, request: &Request) -> Vec<Request> {
+        fn references(&self, request: &ChoiceRequest) -> Vec<ChoiceRequest> {
             self.inner.references(request)
         }
-        fn read(&self, request: &Request, answer: &str, references: &[String]) -> Result<Reading> {
-            self.inner.read(request, answer, references)
+        fn parse_choice(&self, request: &ChoiceRequest, answer: &str, references: &[String]) -> Result<ParsedChoice> {
+            self.inner.parse_choice(request, answer, references)
         }
-        fn written(&self, answer: &str) -> Result<String> {
-            self.inner.written(answer)
+        fn completion_text(&self, answer: &str) -> Result<String> {
+            self.inner.completion_text(answer)
         }
     }
 
-    impl Player for Scribe<'_> {
-        fn ask(&mut self, request: &Request) -> Result<Answer> {
-            self.1.note(request.canonical(), self.0.ask(request))
+    impl Conversation for RecordingConversation<'_> {
+        fn choose(&mut self, request: &ChoiceRequest) -> Result<Answer> {
+            self.1.note(request.canonical(), self.0.choose(request))
         }
-        fn write(&mut self, writing: &Writing) -> Result<Answer> {
-            self.1.note(writing.canonical(), self.0.write(writing))
+        fn complete(&mut self, request: &CompletionRequest) -> Result<Answer> {
+            self.1.note(request.canonical(), self.0.complete(request))
         }
     }
 
@@ -248,13 +251,13 @@ mod tests {
         let mut cx = pipeline::Context::detached(folder.path());
         cx.add_asset("toy", &folder.path().join("toy.gguf"));
         let config = LlmConfig::Gguf(GgufConfig { asset: pipeline::AssetName("toy".into()), score: Score::Pmi });
-        let recorder = Recorder { inner: config.open(&cx, vec![]).unwrap(), calls: Mutex::default() };
+        let recorder = RecordingLlm { inner: config.open(&cx, vec![]).unwrap(), calls: Mutex::default() };
         conforms(&recorder);
         let calls = recorder.calls.into_inner().unwrap();
         let replayed = ReplayConfig::default().open(calls.clone()).unwrap();
         conforms(&replayed);
         let model = replayed.identity();
-        let again = calls.into_iter().map(|call| Recorded { model: model.clone(), ..call }).collect();
+        let again = calls.into_iter().map(|call| RecordedCall { model: model.clone(), ..call }).collect();
         conforms(&ReplayConfig::default().open(again).unwrap());
     }
 
@@ -262,25 +265,25 @@ mod tests {
     fn a_miss_names_the_request() {
         let asked = request(&["a\n"], &["x", "y"]);
         let replayed = ReplayConfig::default().open(vec![recorded(SERVER, &asked, &server("2"))]).unwrap();
-        let players = replayed.players("").unwrap();
-        assert_eq!(players().ask(&asked).unwrap().text, server("2"));
-        assert_eq!(replayed.read(&asked, &server("2"), &[]).unwrap().index, Some(1));
-        let error = players().ask(&request(&["b\n"], &["x", "y"])).unwrap_err().to_string();
+        let conversations = replayed.conversations("").unwrap();
+        assert_eq!(conversations().choose(&asked).unwrap().text, server("2"));
+        assert_eq!(replayed.parse_choice(&asked, &server("2"), &[]).unwrap().index, Some(1));
+        let error = conversations().choose(&request(&["b\n"], &["x", "y"])).unwrap_err().to_string();
         let named =
             r#"none of the 1 recorded calls answers the request {"context":["b\n"],"cue":"Next:","options":["x","y"]}"#;
         assert!(error.starts_with(named) && error.contains("\nhelp: "), "{error}");
         let long = request(&["b\n".repeat(500).as_str()], &["x"]);
-        assert!(players().ask(&long).unwrap_err().to_string().chars().count() < 500);
+        assert!(conversations().choose(&long).unwrap_err().to_string().chars().count() < 500);
     }
 
     #[test]
     fn failures_are_replayed_as_failures() {
         let asked = request(&["a\n"], &["x", "y"]);
-        let failed = Failed { status: Some(400), reason: "too long".into(), raw: "no".into() };
-        let call = Recorded { answer: Err(failed.clone()), ..recorded(SERVER, &asked, "") };
+        let failed = FailedCall { status: Some(400), reason: "too long".into(), raw: "no".into() };
+        let call = RecordedCall { answer: Err(failed.clone()), ..recorded(SERVER, &asked, "") };
         let replayed = ReplayConfig::default().open(vec![call]).unwrap();
-        let error = replayed.players("").unwrap()().ask(&asked).unwrap_err();
-        assert_eq!(error.downcast::<Failed>().unwrap(), failed);
+        let error = replayed.conversations("").unwrap()().choose(&asked).unwrap_err();
+        assert_eq!(error.downcast::<FailedCall>().unwrap(), failed);
     }
 
     #[test]

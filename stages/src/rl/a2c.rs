@@ -16,16 +16,16 @@ use serde::{Deserialize, Serialize};
 use super::advantage::{n_step_returns, normalised};
 pub use super::batch::Batch;
 use super::batch::value_unit;
-use super::checks::{self, Checked};
-use super::inputs::Imitating;
-use super::learner::{Plan, Seen, Trained, train};
-use super::reward::MixedReward;
-use super::{Demonstrated, NetworkConfig, Outputs, PolicyLearner};
+use super::inputs::OnlineWithDemos;
+use super::learner::{Modules, TrainingPlan, UpdateMetrics, train};
+use super::mixed_reward::MixedReward;
+use super::validation::{self, Validation};
+use super::{BcDataset, NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{TensorFile, World};
 use crate::env::{Student, states};
 use crate::nn::loss::value_loss;
 use crate::nn::schedule::to_a_tenth;
-use crate::nn::{ActorCritic, AdamW, Choice, Params, device, rng};
+use crate::nn::{ActionLogProb, ActorCritic, AdamW, Params, device, rng};
 
 /// `rl.a2c`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -92,37 +92,37 @@ impl Stage for A2c {
     const ABOUT: &'static str = "train a policy by advantage actor-critic on world and learned reward, with imitation";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
     const USES_DEVICE: bool = true;
-    type Inputs = Imitating;
+    type Inputs = OnlineWithDemos;
     type Outputs = Outputs;
 
-    fn check(&self) -> Checked {
-        checks::discount("gamma", self.gamma)?;
-        checks::share("omega", self.omega)?;
-        checks::n_step(self.n_step)?;
-        checks::episodes(self.episodes)?;
-        checks::imitation(self.imitation, self.imitation_batch)?;
-        checks::weight("value_loss", self.value_loss)?;
-        checks::finite("entropy", self.entropy)?;
-        checks::training(self.learning_rate, self.clip, self.checkpoint_every, &self.network)
+    fn check(&self) -> Validation {
+        validation::discount("gamma", self.gamma)?;
+        validation::fraction("omega", self.omega)?;
+        validation::n_step(self.n_step)?;
+        validation::episodes(self.episodes)?;
+        validation::imitation(self.imitation, self.imitation_batch)?;
+        validation::coefficient("value_loss", self.value_loss)?;
+        validation::finite("entropy", self.entropy)?;
+        validation::training(self.learning_rate, self.clip, self.checkpoint_every, &self.network)
     }
 
     fn requirements(&self) -> Vec<Requirement> {
-        MixedReward::requirement(self.omega).into_iter().chain(Demonstrated::requirement(self.imitation)).collect()
+        MixedReward::requirement(self.omega).into_iter().chain(BcDataset::requirement(self.imitation)).collect()
     }
 
-    fn run(&self, inputs: Imitating, cx: &Context) -> Result<Outputs> {
+    fn run(&self, inputs: OnlineWithDemos, cx: &Context) -> Result<Outputs> {
         let world = &inputs.world;
         let device = device::of(cx)?;
         let reward = MixedReward::new(self.omega, inputs.reward.as_ref(), world, self.network.window)?;
-        let demonstrated = Demonstrated::wanted(
+        let demonstrated = BcDataset::optional(
             self.imitation,
             inputs.demonstrations.as_ref(),
             inputs.weights.as_ref(),
             world,
             self.network.window,
         )?;
-        let mut learner = InWorld { learner: Learner::new(self, world, &device)?, world, demonstrated, reward };
-        let plan = Plan {
+        let mut learner = Trainer { learner: Learner::new(self, world, &device)?, world, demonstrated, reward };
+        let plan = TrainingPlan {
             kind: Self::KIND,
             updates: self.iterations,
             unit: "updates",
@@ -132,29 +132,29 @@ impl Stage for A2c {
     }
 }
 
-/// The learner with what it learns from.
-struct InWorld<'a> {
+/// The learner with its inputs.
+struct Trainer<'a> {
     learner: Learner<'a>,
     world: &'a World,
-    demonstrated: Option<Demonstrated>,
+    demonstrated: Option<BcDataset>,
     reward: MixedReward<'a>,
 }
 
-impl PolicyLearner for InWorld<'_> {
-    fn update(&mut self, number: u64) -> Result<Seen> {
+impl PolicyLearner for Trainer<'_> {
+    fn update(&mut self, number: u64) -> Result<UpdateMetrics> {
         let demonstrated = self.demonstrated.as_ref();
         Ok(self.learner.update(self.world, number, demonstrated, |batch, _| self.reward.of(batch))?.series())
     }
     fn policy(&self) -> Result<TensorFile> {
         self.learner.network.export()
     }
-    fn trained(&mut self) -> Trained<'_> {
-        vec![self.learner.trained()]
+    fn modules(&mut self) -> Modules<'_> {
+        vec![self.learner.modules()]
     }
 }
 
 /// What one update saw.
-pub struct Progress {
+pub struct A2cMetrics {
     /// Mean undiscounted world return of the batch.
     pub episode_return: f64,
     /// Mean steps of the batch.
@@ -167,8 +167,8 @@ pub struct Progress {
     pub imitation: f64,
 }
 
-impl Progress {
-    fn series(&self) -> Seen {
+impl A2cMetrics {
+    fn series(&self) -> UpdateMetrics {
         vec![
             ("return", self.episode_return),
             ("length", self.length),
@@ -198,7 +198,7 @@ impl<'c> Learner<'c> {
     }
 
     /// The policy's network with its optimiser, as a part of a [`State`].
-    pub fn trained(&mut self) -> (&'static str, &Params, &mut AdamW) {
+    pub fn modules(&mut self) -> (&'static str, &Params, &mut AdamW) {
         ("policy", self.network.params(), &mut self.adam)
     }
 
@@ -214,37 +214,37 @@ impl<'c> Learner<'c> {
         &mut self,
         world: &World,
         iteration: u64,
-        demonstrated: Option<&Demonstrated>,
+        demonstrated: Option<&BcDataset>,
         reward: impl Fn(&Batch, &ActorCritic) -> Result<Vec<f32>>,
-    ) -> Result<Progress> {
+    ) -> Result<A2cMetrics> {
         let config = self.config;
         let batch = self.collect(world, iteration)?;
         let rewards = batch.finite(reward(&batch, &self.network)?).with_context(|| format!("update {iteration}"))?;
         let (choice, values) =
-            self.network.choice_and_values(&states(&self.network, &batch.observation)?, &batch.actions)?;
+            self.network.evaluate_actions(&states(&self.network, &batch.observation)?, &batch.actions)?;
         let unit = self.value_unit as f32;
-        let known: Vec<f32> = values.to_vec1::<f32>()?.into_iter().map(|v| v * unit).collect();
-        let returns = n_step_returns(&rewards, &known, &batch.lengths, config.gamma, config.n_step);
-        let advantages = normalised(returns.iter().zip(&known).map(|(r, v)| r - v).collect());
+        let state_values: Vec<f32> = values.to_vec1::<f32>()?.into_iter().map(|v| v * unit).collect();
+        let returns = n_step_returns(&rewards, &state_values, &batch.lengths, config.gamma, config.n_step);
+        let advantages = normalised(returns.iter().zip(&state_values).map(|(r, v)| r - v).collect());
         let targets: Vec<f32> = returns.iter().map(|r| r / unit).collect();
 
         let steps = batch.steps();
         let advantages = Tensor::from_vec(advantages, steps, values.device())?;
-        let Choice { log_probability, entropy } = choice;
-        let actor = policy_gradient_loss(&log_probability, &advantages)?;
+        let ActionLogProb { log_prob, entropy } = choice;
+        let actor = policy_gradient_loss(&log_prob, &advantages)?;
         let entropy = entropy.mean_all()?;
         let critic = value_loss(&values, &Tensor::from_vec(targets, steps, values.device())?)?;
         let mut loss = ((&actor - (&entropy * config.entropy)?)? + (&critic * config.value_loss)?)?;
         let mut imitation = 0.0;
         if let Some(demonstrated) = demonstrated {
             let rows = demonstrated.draw(config.imitation_batch, rng(&[config.seed, 0x1317, iteration]));
-            let copy = demonstrated.imitation_loss(&self.network, &rows)?;
-            imitation = f64::from(copy.to_scalar::<f32>()?);
-            loss = (loss + (copy * config.imitation)?)?;
+            let bc_loss = demonstrated.imitation_loss(&self.network, &rows)?;
+            imitation = f64::from(bc_loss.to_scalar::<f32>()?);
+            loss = (loss + (bc_loss * config.imitation)?)?;
         }
         self.adam.learning_rate = to_a_tenth(config.learning_rate, iteration, config.iterations);
         self.adam.descend(self.network.params(), &loss).with_context(|| format!("update {iteration}"))?;
-        Ok(Progress {
+        Ok(A2cMetrics {
             episode_return: batch.episode_return(),
             length: batch.length(),
             entropy: f64::from(entropy.to_scalar::<f32>()?),
@@ -254,16 +254,16 @@ impl<'c> Learner<'c> {
     }
 }
 
-/// −mean(A·log π(a|s)): `log_probability [S], advantage [S]` → scalar; the advantage is a constant.
-pub fn policy_gradient_loss(log_probability: &Tensor, advantage: &Tensor) -> candle_core::Result<Tensor> {
-    (log_probability * advantage)?.mean_all()?.neg()
+/// −mean(A·log π(a|s)): `log_prob [S], advantage [S]` → scalar; the advantage is a constant.
+pub fn policy_gradient_loss(log_prob: &Tensor, advantage: &Tensor) -> candle_core::Result<Tensor> {
+    (log_prob * advantage)?.mean_all()?.neg()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::nn::gradient_check::assert_finite_differences;
-    use crate::rl::conformance::{Subject, assert_keeps_the_contract, small_network, with};
+    use crate::rl::conformance::{ContractCase, assert_keeps_the_contract, small_network, with};
 
     #[test]
     fn it_keeps_the_contract_of_learners() {
@@ -275,13 +275,13 @@ mod tests {
             network: small_network(),
             ..A2c::default()
         };
-        assert_keeps_the_contract(&Subject {
+        assert_keeps_the_contract(&ContractCase {
             short: A2c { iterations: 5, episodes: 4, ..solver.clone() },
             untrained: A2c { iterations: 0, ..solver.clone() },
             solver,
             updates: 5,
-            inputs: |world, _| Imitating { world, reward: None, demonstrations: None, weights: None },
-            still: &[],
+            inputs: |world, _| OnlineWithDemos { world, reward: None, demonstrations: None, weights: None },
+            frozen: &[],
             refused: vec![
                 (with(|c: &mut A2c| c.gamma = 1.5), "gamma"),
                 (with(|c| c.omega = -0.1), "omega"),
@@ -296,7 +296,7 @@ mod tests {
                 (with(|c| c.entropy = f64::INFINITY), "entropy"),
                 (with(|c| c.network.window = 0), "network.window"),
             ],
-            acts: true,
+            online: true,
         });
     }
 

@@ -9,11 +9,11 @@ use rand::seq::SliceRandom;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::checks::{self, Checked};
-use super::learner::{Plan, Seen, Trained, train};
-use super::{Demonstrated, NetworkConfig, Outputs, PolicyLearner};
+use super::learner::{Modules, TrainingPlan, UpdateMetrics, train};
+use super::validation::{self, Validation};
+use super::{BcDataset, NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{Demonstrations, TensorFile, Weights, World};
-use crate::nn::sampled::Proposal;
+use crate::nn::sampled_softmax::Proposal;
 use crate::nn::{ActorCritic, AdamW, device, rng};
 
 /// `rl.bc`.
@@ -103,39 +103,47 @@ impl Stage for BehaviourCloning {
     type Inputs = Inputs;
     type Outputs = Outputs;
 
-    fn check(&self) -> Checked {
-        checks::batch_size(self.batch_size)?;
-        checks::step_size("learning_rate", self.learning_rate)?;
-        checks::weight("weight_decay", self.weight_decay)?;
+    fn check(&self) -> Validation {
+        validation::batch_size(self.batch_size)?;
+        validation::step_size("learning_rate", self.learning_rate)?;
+        validation::coefficient("weight_decay", self.weight_decay)?;
         if let Softmax::Sampled(Sampled { negatives }) = self.softmax {
-            checks::some("softmax.sampled.negatives", negatives, "a softmax tells an item apart from at least one")?;
+            validation::at_least_one(
+                "softmax.sampled.negatives",
+                negatives,
+                "a softmax tells an item apart from at least one",
+            )?;
         }
-        checks::checkpoints(self.checkpoint_every)?;
-        checks::below("network", self.network.check())
+        validation::checkpoints(self.checkpoint_every)?;
+        validation::nested("network", self.network.check())
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
         let world = &inputs.world;
         let device = device::of(cx)?;
-        let pairs = Demonstrated::new(&inputs.demonstrations, inputs.weights.as_ref(), world, self.network.window)?;
+        let pairs = BcDataset::new(&inputs.demonstrations, inputs.weights.as_ref(), world, self.network.window)?;
         let network = self.network.build(world, self.seed, &device)?;
         let adam = AdamW::new(network.params(), self.learning_rate, self.weight_decay, 1.0)?;
         let (adam, sample) = match self.softmax {
             Softmax::Full => (adam, None),
             Softmax::Sampled(Sampled { negatives }) => {
-                (adam.of_used_rows(), Some((Proposal::new(world.items(), &pairs.actions), negatives)))
+                (adam.with_sparse_rows(), Some((Proposal::new(world.items(), &pairs.actions), negatives)))
             }
         };
         let mut learner = Learner { config: self, pairs, network, adam, sample };
-        let plan =
-            Plan { kind: Self::KIND, updates: self.epochs, unit: "epochs", checkpoint_every: self.checkpoint_every };
+        let plan = TrainingPlan {
+            kind: Self::KIND,
+            updates: self.epochs,
+            unit: "epochs",
+            checkpoint_every: self.checkpoint_every,
+        };
         train(&mut learner, &plan, world, cx)
     }
 }
 
 struct Learner<'c> {
     config: &'c BehaviourCloning,
-    pairs: Demonstrated,
+    pairs: BcDataset,
     network: ActorCritic,
     adam: AdamW,
     /// What negatives are drawn from, and how many an update.
@@ -144,7 +152,7 @@ struct Learner<'c> {
 
 impl PolicyLearner for Learner<'_> {
     /// One pass over all pairs, in a new order.
-    fn update(&mut self, epoch: u64) -> Result<Seen> {
+    fn update(&mut self, epoch: u64) -> Result<UpdateMetrics> {
         let mut order: Vec<usize> = (0..self.pairs.actions.len()).collect();
         let mut draw = rng(&[self.config.seed, 0xbc, epoch]);
         order.shuffle(&mut draw);
@@ -164,7 +172,7 @@ impl PolicyLearner for Learner<'_> {
     fn policy(&self) -> Result<TensorFile> {
         self.network.export()
     }
-    fn trained(&mut self) -> Trained<'_> {
+    fn modules(&mut self) -> Modules<'_> {
         vec![("policy", self.network.params(), &mut self.adam)]
     }
 }
@@ -174,7 +182,7 @@ mod tests {
     use super::*;
     use crate::artifact::Policy;
     use crate::env::{Student, cluster_world, play};
-    use crate::rl::conformance::{Subject, assert_keeps_the_contract, demonstrated_cycles, small_network, with};
+    use crate::rl::conformance::{ContractCase, assert_keeps_the_contract, demonstrated_cycles, small_network, with};
 
     fn solver() -> BehaviourCloning {
         BehaviourCloning { epochs: 150, learning_rate: 0.02, network: small_network(), ..BehaviourCloning::default() }
@@ -182,14 +190,14 @@ mod tests {
 
     #[test]
     fn it_keeps_the_contract_of_learners() {
-        assert_keeps_the_contract(&Subject {
+        assert_keeps_the_contract(&ContractCase {
             short: BehaviourCloning { epochs: 5, batch_size: 7, ..solver() },
             untrained: BehaviourCloning { epochs: 0, ..solver() },
             solver: solver(),
             updates: 5,
             inputs: |world, demonstrations| Inputs { world, demonstrations, weights: None },
             // What a state is worth is no part of copying.
-            still: &["critic."],
+            frozen: &["critic."],
             refused: vec![
                 (with(|c: &mut BehaviourCloning| c.batch_size = 0), "batch_size"),
                 (with(|c| c.learning_rate = f64::NAN), "learning_rate"),
@@ -197,25 +205,25 @@ mod tests {
                 (with(|c| c.checkpoint_every = 0), "checkpoint_every"),
                 (with(|c| c.network.hidden = 0), "network.hidden"),
             ],
-            acts: false,
+            online: false,
         });
     }
 
     #[test]
     fn a_softmax_over_a_sample_keeps_the_contract_too() {
         let sampled = |negatives| Softmax::Sampled(Sampled { negatives });
-        assert_keeps_the_contract(&Subject {
+        assert_keeps_the_contract(&ContractCase {
             short: BehaviourCloning { epochs: 5, batch_size: 7, softmax: sampled(2), ..solver() },
             untrained: BehaviourCloning { epochs: 0, softmax: sampled(2), ..solver() },
             solver: BehaviourCloning { softmax: sampled(3), ..solver() },
             updates: 5,
             inputs: |world, demonstrations| Inputs { world, demonstrations, weights: None },
-            still: &["critic."],
+            frozen: &["critic."],
             refused: vec![(
                 BehaviourCloning { softmax: sampled(0), ..BehaviourCloning::default() },
                 "softmax.sampled.negatives",
             )],
-            acts: false,
+            online: false,
         });
     }
 
@@ -237,8 +245,8 @@ mod tests {
             let stage = BehaviourCloning { epochs: 40, ..solver() };
             let policy: Policy = stage.run(inputs, &Context::detached(folder.path())).unwrap().policy;
             let network = Student::load(&policy, world.users(), world.items()).unwrap();
-            let judged = play(&world, &[0], &Student { network: &network, sample: false }, 0).unwrap();
-            judged.items(0)[..3].to_vec()
+            let played = play(&world, &[0], &Student { network: &network, sample: false }, 0).unwrap();
+            played.items(0)[..3].to_vec()
         };
         assert_eq!(first_of([1.9, 0.1]), [0, 2, 4]);
         assert_eq!(first_of([0.1, 1.9]), [4, 2, 0]);

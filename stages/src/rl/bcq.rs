@@ -19,19 +19,19 @@ use pipeline::{Context, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::checks::{self, Checked};
-use super::inputs::Logged;
-use super::learner::{Plan, Seen, Trained, train};
-use super::q_values::{QValues, huber_loss, taken};
-use super::replay::Replay;
+use super::inputs::Offline;
+use super::learner::{Modules, TrainingPlan, UpdateMetrics, train};
+use super::q_values::{QValues, gather_q, huber_loss};
+use super::replay_buffer::ReplayBuffer;
+use super::validation::{self, Validation};
 use super::{NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{Array, TensorFile};
 use crate::env::states;
-use crate::nn::actor_critic::Heads;
-use crate::nn::constrained::{Constrained, usual};
+use crate::nn::actor_critic::ActorCriticOutput;
+use crate::nn::bcq_policy::{BcqPolicy, likely_actions};
 use crate::nn::schedule::to_a_tenth;
-use crate::nn::states::among;
-use crate::nn::{ActorCritic, AdamW, choice, device, rng};
+use crate::nn::state_batch::mask_logits;
+use crate::nn::{ActorCritic, AdamW, action_log_prob, device, rng};
 
 /// `rl.bcq`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -90,20 +90,20 @@ impl Stage for Bcq {
     const ABOUT: &'static str = "train a policy offline on demonstrations by discrete batch-constrained Q-learning";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
     const USES_DEVICE: bool = true;
-    type Inputs = Logged;
+    type Inputs = Offline;
     type Outputs = Outputs;
 
-    fn check(&self) -> Checked {
-        checks::batch_size(self.batch_size)?;
-        checks::share("threshold", self.threshold)?;
-        checks::weight("logit_penalty", self.logit_penalty)?;
-        checks::discount("gamma", self.gamma)?;
-        checks::target_period(self.target_period)?;
-        checks::weight("weight_decay", self.weight_decay)?;
-        checks::training(self.learning_rate, self.clip, self.checkpoint_every, &self.network)
+    fn check(&self) -> Validation {
+        validation::batch_size(self.batch_size)?;
+        validation::fraction("threshold", self.threshold)?;
+        validation::coefficient("logit_penalty", self.logit_penalty)?;
+        validation::discount("gamma", self.gamma)?;
+        validation::target_period(self.target_period)?;
+        validation::coefficient("weight_decay", self.weight_decay)?;
+        validation::training(self.learning_rate, self.clip, self.checkpoint_every, &self.network)
     }
 
-    fn run(&self, inputs: Logged, cx: &Context) -> Result<Outputs> {
+    fn run(&self, inputs: Offline, cx: &Context) -> Result<Outputs> {
         let world = &inputs.world;
         let device = device::of(cx)?;
         let behaviour = self.network.build(world, self.seed.wrapping_add(1), &device)?;
@@ -112,21 +112,25 @@ impl Stage for Bcq {
             |network: &ActorCritic| AdamW::new(network.params(), self.learning_rate, self.weight_decay, self.clip);
         let mut learner = Learner {
             config: self,
-            log: Replay::of_demonstrations(&inputs.demonstrations, self.network.window, world)?,
+            log: ReplayBuffer::from_demonstrations(&inputs.demonstrations, self.network.window, world)?,
             behaviour_adam: adam(&behaviour)?,
             values_adam: adam(&values.network)?,
             behaviour,
             values,
         };
-        let plan =
-            Plan { kind: Self::KIND, updates: self.iterations, unit: "steps", checkpoint_every: self.checkpoint_every };
+        let plan = TrainingPlan {
+            kind: Self::KIND,
+            updates: self.iterations,
+            unit: "steps",
+            checkpoint_every: self.checkpoint_every,
+        };
         train(&mut learner, &plan, world, cx)
     }
 }
 
 struct Learner<'c> {
     config: &'c Bcq,
-    log: Replay,
+    log: ReplayBuffer,
     /// G.
     behaviour: ActorCritic,
     behaviour_adam: AdamW,
@@ -135,17 +139,19 @@ struct Learner<'c> {
 }
 
 impl PolicyLearner for Learner<'_> {
-    fn update(&mut self, number: u64) -> Result<Seen> {
+    fn update(&mut self, number: u64) -> Result<UpdateMetrics> {
         let config = self.config;
         let mut draw = rng(&[config.seed, 0xbc9, number]);
         let transitions = self.log.sample(config.batch_size, config.gamma, 1, &mut draw);
-        let actions = transitions.taken(self.behaviour.device())?;
-        let allowed = usual(&self.behaviour.logits(&states(&self.behaviour, &transitions.next)?)?, config.threshold)?;
-        let best = among(&self.values.now(&transitions.next)?.q, &allowed)?.argmax(1)?;
-        let targets = transitions.go_on_with(&taken(&self.values.slow(&transitions.next)?.q, &best)?)?;
-        let error = huber_loss(&self.values.now(&transitions.now)?.q, &actions, &targets, self.values.unit)?;
-        let Heads { logits, allowed: shown, .. } = self.behaviour.heads(&states(&self.behaviour, &transitions.now)?)?;
-        let imitation = choice(&logits, &transitions.actions)?.log_probability.mean_all()?.neg()?;
+        let actions = transitions.actions_on(self.behaviour.device())?;
+        let allowed =
+            likely_actions(&self.behaviour.logits(&states(&self.behaviour, &transitions.next)?)?, config.threshold)?;
+        let best = mask_logits(&self.values.online(&transitions.next)?.q, &allowed)?.argmax(1)?;
+        let targets = transitions.td_target(&gather_q(&self.values.target(&transitions.next)?.q, &best)?)?;
+        let error = huber_loss(&self.values.online(&transitions.now)?.q, &actions, &targets, self.values.unit)?;
+        let ActorCriticOutput { logits, action_mask: shown, .. } =
+            self.behaviour.forward(&states(&self.behaviour, &transitions.now)?)?;
+        let imitation = action_log_prob(&logits, &transitions.actions)?.log_prob.mean_all()?.neg()?;
         let behaviour = (&imitation + (mean_square(&logits, shown.as_ref())? * config.logit_penalty)?)?;
 
         let place = || format!("update {number}");
@@ -155,7 +161,7 @@ impl PolicyLearner for Learner<'_> {
         self.behaviour_adam.descend(self.behaviour.params(), &behaviour).with_context(place)?;
         self.values_adam.descend(self.values.network.params(), &error).with_context(place)?;
         if (number + 1).is_multiple_of(config.target_period) {
-            self.values.renew()?;
+            self.values.update_target()?;
         }
         let number = |tensor: &Tensor| tensor.to_scalar::<f32>().map(f64::from);
         let width = allowed.dim(1)? as f64;
@@ -166,19 +172,19 @@ impl PolicyLearner for Learner<'_> {
         ])
     }
     fn policy(&self) -> Result<TensorFile> {
-        Constrained::export(&self.values.network, &self.behaviour, self.config.threshold)
+        BcqPolicy::export(&self.values.network, &self.behaviour, self.config.threshold)
     }
-    fn trained(&mut self) -> Trained<'_> {
+    fn modules(&mut self) -> Modules<'_> {
         vec![
             ("behaviour", self.behaviour.params(), &mut self.behaviour_adam),
             ("values", self.values.network.params(), &mut self.values_adam),
         ]
     }
-    fn kept(&self) -> Result<BTreeMap<String, Array>> {
+    fn extra_state(&self) -> Result<BTreeMap<String, Array>> {
         self.values.export_target()
     }
-    fn restore(&mut self, kept: &BTreeMap<String, Array>) -> Result<()> {
-        self.values.import_target(kept)
+    fn restore(&mut self, state: &BTreeMap<String, Array>) -> Result<()> {
+        self.values.import_target(state)
     }
 }
 
@@ -196,10 +202,10 @@ mod tests {
     use candle_core::Device;
 
     use super::*;
-    use crate::nn::NOT_THERE;
+    use crate::nn::MASKED_LOGIT;
     use crate::nn::gradient_check::assert_finite_differences;
     use crate::rl::conformance::{
-        Subject, assert_keeps_the_contract, returns_after_good_and_frequent, small_network, with,
+        ContractCase, assert_keeps_the_contract, returns_after_good_and_frequent, small_network, with,
     };
 
     fn solver() -> Bcq {
@@ -208,14 +214,14 @@ mod tests {
 
     #[test]
     fn it_keeps_the_contract_of_learners() {
-        assert_keeps_the_contract(&Subject {
+        assert_keeps_the_contract(&ContractCase {
             short: Bcq { iterations: 5, batch_size: 9, target_period: 2, ..solver() },
             untrained: Bcq { iterations: 0, ..solver() },
             solver: solver(),
             updates: 5,
-            inputs: |world, demonstrations| Logged { world, demonstrations },
+            inputs: |world, demonstrations| Offline { world, demonstrations },
             // What a state is worth is no part of copying.
-            still: &["behaviour.critic."],
+            frozen: &["behaviour.critic."],
             refused: vec![
                 (with(|c: &mut Bcq| c.batch_size = 0), "batch_size"),
                 (with(|c| c.threshold = 1.5), "threshold"),
@@ -228,7 +234,7 @@ mod tests {
                 (with(|c| c.checkpoint_every = 0), "checkpoint_every"),
                 (with(|c| c.network.window = 0), "network.window"),
             ],
-            acts: false,
+            online: false,
         });
     }
 
@@ -246,7 +252,7 @@ mod tests {
         let plain = mean_square(&logits, None).unwrap().to_scalar::<f64>().unwrap();
         assert!((plain - 14.25 / 4.0).abs() < 1e-12, "{plain}");
         let shown = Tensor::new(&[[1.0, 1.0], [0.0, 1.0]], &Device::Cpu).unwrap();
-        let masked = Tensor::new(&[[1.0, -2.0], [NOT_THERE, 0.5]], &Device::Cpu).unwrap();
+        let masked = Tensor::new(&[[1.0, -2.0], [MASKED_LOGIT, 0.5]], &Device::Cpu).unwrap();
         let found = mean_square(&masked, Some(&shown)).unwrap().to_scalar::<f64>().unwrap();
         assert!((found - 5.25 / 3.0).abs() < 1e-12, "{found}");
         assert_finite_differences(&logits, |logits| mean_square(logits, Some(&shown)));

@@ -18,18 +18,18 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::batch::Batch;
-use super::checks::{self, Checked};
 use super::epsilon_greedy::EpsilonGreedy;
-use super::inputs::InWorld;
-use super::learner::{Plan, Seen, Trained, train};
-use super::replay::{Replay, Transitions};
-use super::reward::MixedReward;
-use super::{NetworkConfig, Outputs, PolicyLearner, target};
+use super::inputs::Online;
+use super::learner::{Modules, TrainingPlan, UpdateMetrics, train};
+use super::mixed_reward::MixedReward;
+use super::replay_buffer::{ReplayBuffer, Transitions};
+use super::validation::{self, Validation};
+use super::{NetworkConfig, Outputs, PolicyLearner, target_network};
 use crate::artifact::{Array, TensorFile, World};
 use crate::env::{Student, states};
 use crate::nn::categorical::{Categorical, Support};
 use crate::nn::schedule::{linear, to_a_tenth};
-use crate::nn::{AdamW, Scores, device, rng};
+use crate::nn::{AdamW, PolicyNetwork, device, rng};
 
 /// `rl.c51`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -114,41 +114,41 @@ impl Stage for C51 {
     const ABOUT: &'static str = "train a policy by categorical deep Q-learning on world and learned reward";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
     const USES_DEVICE: bool = true;
-    type Inputs = InWorld;
+    type Inputs = Online;
     type Outputs = Outputs;
 
-    fn check(&self) -> Checked {
-        checks::discount("gamma", self.gamma)?;
-        checks::share("omega", self.omega)?;
-        checks::epsilon(self.epsilon_first, self.epsilon_last, self.epsilon_until)?;
-        checks::episodes(self.episodes)?;
-        checks::gradient_steps(self.gradient_steps)?;
-        checks::batch_size(self.batch_size)?;
-        checks::replay_episodes(self.replay_episodes)?;
-        checks::some("atoms", self.atoms.saturating_sub(1), "a distribution has at least two atoms")?;
+    fn check(&self) -> Validation {
+        validation::discount("gamma", self.gamma)?;
+        validation::fraction("omega", self.omega)?;
+        validation::epsilon(self.epsilon_first, self.epsilon_last, self.epsilon_until)?;
+        validation::episodes(self.episodes)?;
+        validation::gradient_steps(self.gradient_steps)?;
+        validation::batch_size(self.batch_size)?;
+        validation::replay_episodes(self.replay_episodes)?;
+        validation::at_least_one("atoms", self.atoms.saturating_sub(1), "a distribution has at least two atoms")?;
         for (path, end) in [("lowest_return", self.lowest_return), ("highest_return", self.highest_return)] {
-            checks::finite(path, end.unwrap_or(0.0))?;
+            validation::finite(path, end.unwrap_or(0.0))?;
         }
         if let (Some(low), Some(high)) = (self.lowest_return, self.highest_return) {
-            checks::above_zero("highest_return", high - low, "the highest return is above the lowest")?;
+            validation::positive("highest_return", high - low, "the highest return is above the lowest")?;
         }
-        checks::n_step(self.n_step)?;
-        checks::target_period(self.target_period)?;
-        checks::training(self.learning_rate, self.clip, self.checkpoint_every, &self.network)
+        validation::n_step(self.n_step)?;
+        validation::target_period(self.target_period)?;
+        validation::training(self.learning_rate, self.clip, self.checkpoint_every, &self.network)
     }
 
     fn requirements(&self) -> Vec<Requirement> {
         MixedReward::requirement(self.omega).into_iter().collect()
     }
 
-    fn run(&self, inputs: InWorld, cx: &Context) -> Result<Outputs> {
+    fn run(&self, inputs: Online, cx: &Context) -> Result<Outputs> {
         let world = &inputs.world;
         let device = device::of(cx)?;
         let support = self.support(world)?;
         let build =
             || Categorical::new(self.network.build(world, self.seed, &device)?, support, self.seed.wrapping_add(1));
-        let (learned, slow) = (build()?, build()?);
-        let (tilt, atoms) = learned.params();
+        let (online, target) = (build()?, build()?);
+        let (tilt, atoms) = online.params();
         let adam = |params| AdamW::new(params, self.learning_rate, 0.0, self.clip);
         let mut learner = Learner {
             config: self,
@@ -156,11 +156,11 @@ impl Stage for C51 {
             reward: MixedReward::new(self.omega, inputs.reward.as_ref(), world, self.network.window)?,
             tilt_adam: adam(tilt)?,
             atoms_adam: adam(atoms)?,
-            replay: Replay::new(self.replay_episodes, self.network.window, world),
-            learned,
-            slow,
+            replay: ReplayBuffer::new(self.replay_episodes, self.network.window, world),
+            online,
+            target,
         };
-        let plan = Plan {
+        let plan = TrainingPlan {
             kind: Self::KIND,
             updates: self.iterations,
             unit: "rounds",
@@ -198,35 +198,35 @@ struct Learner<'a> {
     config: &'a C51,
     world: &'a World,
     reward: MixedReward<'a>,
-    learned: Categorical,
+    online: Categorical,
     tilt_adam: AdamW,
     atoms_adam: AdamW,
-    slow: Categorical,
-    replay: Replay,
+    target: Categorical,
+    replay: ReplayBuffer,
 }
 
 impl Learner<'_> {
     /// m, `[N, K]`.
     fn targets(&self, transitions: &Transitions) -> Result<Tensor> {
         let read = |network: &Categorical| states(network, &transitions.next);
-        let best = self.learned.logits(&read(&self.learned)?)?.argmax(1)?;
-        let chances = self.slow.log_chances(&read(&self.slow)?, &best)?.exp()?;
+        let best = self.online.logits(&read(&self.online)?)?.argmax(1)?;
+        let chances = self.target.log_chances(&read(&self.target)?, &best)?.exp()?;
         let chances = chances.flatten_all()?.to_vec1::<f32>()?;
-        let mass = self.learned.support().project(&transitions.returns, &transitions.discounts, &chances);
+        let mass = self.online.support().project(&transitions.returns, &transitions.discounts, &chances);
         Ok(Tensor::from_vec(mass, (transitions.actions.len(), self.config.atoms), best.device())?)
     }
 }
 
 impl PolicyLearner for Learner<'_> {
-    fn update(&mut self, number: u64) -> Result<Seen> {
+    fn update(&mut self, number: u64) -> Result<UpdateMetrics> {
         let config = self.config;
         let until = (config.iterations as f64 * config.epsilon_until) as u64;
         let epsilon = linear(config.epsilon_first, config.epsilon_last, number, until);
-        let agent = EpsilonGreedy { student: Student { network: &self.learned, sample: false }, epsilon };
+        let agent = EpsilonGreedy { student: Student { network: &self.online, sample: false }, epsilon };
         let draw = rng(&[config.seed, 0xc510, number]);
         let batch = Batch::play(self.world, &agent, config.episodes, config.network.window, draw)?;
-        let paid = batch.finite(self.reward.of(&batch)?).with_context(|| format!("update {number}"))?;
-        self.replay.add(&batch, &paid);
+        let rewards = batch.finite(self.reward.of(&batch)?).with_context(|| format!("update {number}"))?;
+        self.replay.add(&batch, &rewards);
 
         for adam in [&mut self.tilt_adam, &mut self.atoms_adam] {
             adam.learning_rate = to_a_tenth(config.learning_rate, number, config.iterations);
@@ -236,18 +236,18 @@ impl PolicyLearner for Learner<'_> {
             let mut draw = rng(&[config.seed, 0xc511, number, step]);
             let transitions = self.replay.sample(config.batch_size, config.gamma, config.n_step, &mut draw);
             let mass = self.targets(&transitions)?;
-            let now = states(&self.learned, &transitions.now)?;
-            let actions = transitions.taken(mass.device())?;
-            let loss = distribution_loss(&self.learned.log_chances(&now, &actions)?, &mass)?;
+            let now = states(&self.online, &transitions.now)?;
+            let actions = transitions.actions_on(mass.device())?;
+            let loss = distribution_loss(&self.online.log_chances(&now, &actions)?, &mass)?;
             error += f64::from(loss.to_scalar::<f32>()?) / config.gradient_steps as f64;
-            let (tilt, atoms) = self.learned.params();
+            let (tilt, atoms) = self.online.params();
             let trained = [(&mut self.tilt_adam, tilt), (&mut self.atoms_adam, atoms)];
             AdamW::descend_together(trained, &loss)
                 .with_context(|| format!("update {number}, gradient step {step}"))?;
             if (number * config.gradient_steps + step + 1).is_multiple_of(config.target_period) {
-                let (slow_tilt, slow_atoms) = self.slow.params();
-                target::renew(slow_tilt, tilt)?;
-                target::renew(slow_atoms, atoms)?;
+                let (target_tilt, target_atoms) = self.target.params();
+                target_network::update(target_tilt, tilt)?;
+                target_network::update(target_atoms, atoms)?;
             }
         }
         Ok(vec![
@@ -258,24 +258,24 @@ impl PolicyLearner for Learner<'_> {
         ])
     }
     fn policy(&self) -> Result<TensorFile> {
-        self.learned.export()
+        self.online.export()
     }
-    fn trained(&mut self) -> Trained<'_> {
-        let (tilt, atoms) = self.learned.params();
+    fn modules(&mut self) -> Modules<'_> {
+        let (tilt, atoms) = self.online.params();
         vec![("tilt", tilt, &mut self.tilt_adam), ("atoms", atoms, &mut self.atoms_adam)]
     }
-    fn kept(&self) -> Result<BTreeMap<String, Array>> {
-        let (tilt, atoms) = self.slow.params();
-        let mut kept = target::export("target.tilt.", tilt)?;
-        kept.extend(target::export("target.atoms.", atoms)?);
-        kept.extend(self.replay.export().into_iter().map(|(name, array)| (format!("replay.{name}"), array)));
-        Ok(kept)
+    fn extra_state(&self) -> Result<BTreeMap<String, Array>> {
+        let (tilt, atoms) = self.target.params();
+        let mut state = target_network::export("target.tilt.", tilt)?;
+        state.extend(target_network::export("target.atoms.", atoms)?);
+        state.extend(self.replay.export().into_iter().map(|(name, array)| (format!("replay.{name}"), array)));
+        Ok(state)
     }
-    fn restore(&mut self, kept: &BTreeMap<String, Array>) -> Result<()> {
-        let (tilt, atoms) = self.slow.params();
-        target::import("target.tilt.", tilt, kept)?;
-        target::import("target.atoms.", atoms, kept)?;
-        self.replay.import(kept, "replay.")
+    fn restore(&mut self, state: &BTreeMap<String, Array>) -> Result<()> {
+        let (tilt, atoms) = self.target.params();
+        target_network::import("target.tilt.", tilt, state)?;
+        target_network::import("target.atoms.", atoms, state)?;
+        self.replay.import(state, "replay.")
     }
 }
 
@@ -291,7 +291,7 @@ mod tests {
     use super::*;
     use crate::env::cluster_world;
     use crate::nn::gradient_check::assert_finite_differences;
-    use crate::rl::conformance::{Subject, assert_keeps_the_contract, small_network, with};
+    use crate::rl::conformance::{ContractCase, assert_keeps_the_contract, small_network, with};
 
     #[test]
     fn it_keeps_the_contract_of_learners() {
@@ -303,7 +303,7 @@ mod tests {
             network: small_network(),
             ..C51::default()
         };
-        assert_keeps_the_contract(&Subject {
+        assert_keeps_the_contract(&ContractCase {
             // The target is renewed and the replay forgets within the few updates.
             short: C51 {
                 iterations: 5,
@@ -318,9 +318,9 @@ mod tests {
             untrained: C51 { iterations: 0, ..solver.clone() },
             solver,
             updates: 5,
-            inputs: |world, _| InWorld { world, reward: None },
+            inputs: |world, _| Online { world, reward: None },
             // The mean of a distribution is what a state is worth.
-            still: &["critic."],
+            frozen: &["critic."],
             refused: vec![
                 (with(|c: &mut C51| c.gamma = 1.5), "gamma"),
                 (with(|c| c.omega = 2.0), "omega"),
@@ -347,7 +347,7 @@ mod tests {
                 (with(|c| c.clip = 0.0), "clip"),
                 (with(|c| c.network.hidden = 0), "network.hidden"),
             ],
-            acts: true,
+            online: true,
         });
     }
 

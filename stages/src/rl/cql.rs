@@ -18,14 +18,14 @@ use pipeline::{Context, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::checks::{self, Checked};
-use super::inputs::Logged;
-use super::learner::{Plan, Seen, Trained, train};
+use super::inputs::Offline;
+use super::learner::{Modules, TrainingPlan, UpdateMetrics, train};
 use super::q_values::{QValues, bellman_loss};
-use super::replay::Replay;
+use super::replay_buffer::ReplayBuffer;
+use super::validation::{self, Validation};
 use super::{NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{Array, TensorFile};
-use crate::nn::loss::log_probability;
+use crate::nn::loss::log_prob;
 use crate::nn::schedule::to_a_tenth;
 use crate::nn::{AdamW, device, rng};
 
@@ -88,56 +88,60 @@ impl Stage for Cql {
     const ABOUT: &'static str = "train a policy offline on demonstrations by conservative Q-learning";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
     const USES_DEVICE: bool = true;
-    type Inputs = Logged;
+    type Inputs = Offline;
     type Outputs = Outputs;
 
-    fn check(&self) -> Checked {
-        checks::batch_size(self.batch_size)?;
-        checks::weight("alpha", self.alpha)?;
-        checks::discount("gamma", self.gamma)?;
-        checks::n_step(self.n_step)?;
-        checks::target_period(self.target_period)?;
-        checks::weight("weight_decay", self.weight_decay)?;
-        checks::training(self.learning_rate, self.clip, self.checkpoint_every, &self.network)
+    fn check(&self) -> Validation {
+        validation::batch_size(self.batch_size)?;
+        validation::coefficient("alpha", self.alpha)?;
+        validation::discount("gamma", self.gamma)?;
+        validation::n_step(self.n_step)?;
+        validation::target_period(self.target_period)?;
+        validation::coefficient("weight_decay", self.weight_decay)?;
+        validation::training(self.learning_rate, self.clip, self.checkpoint_every, &self.network)
     }
 
-    fn run(&self, inputs: Logged, cx: &Context) -> Result<Outputs> {
+    fn run(&self, inputs: Offline, cx: &Context) -> Result<Outputs> {
         let world = &inputs.world;
         let device = device::of(cx)?;
         let values = QValues::new(&self.network, world, self.gamma, self.seed, &device)?;
         let mut learner = Learner {
             config: self,
-            log: Replay::of_demonstrations(&inputs.demonstrations, self.network.window, world)?,
+            log: ReplayBuffer::from_demonstrations(&inputs.demonstrations, self.network.window, world)?,
             adam: AdamW::new(values.network.params(), self.learning_rate, self.weight_decay, self.clip)?,
             values,
         };
-        let plan =
-            Plan { kind: Self::KIND, updates: self.iterations, unit: "steps", checkpoint_every: self.checkpoint_every };
+        let plan = TrainingPlan {
+            kind: Self::KIND,
+            updates: self.iterations,
+            unit: "steps",
+            checkpoint_every: self.checkpoint_every,
+        };
         train(&mut learner, &plan, world, cx)
     }
 }
 
 struct Learner<'c> {
     config: &'c Cql,
-    log: Replay,
+    log: ReplayBuffer,
     values: QValues,
     adam: AdamW,
 }
 
 impl PolicyLearner for Learner<'_> {
-    fn update(&mut self, number: u64) -> Result<Seen> {
+    fn update(&mut self, number: u64) -> Result<UpdateMetrics> {
         let config = self.config;
         let mut draw = rng(&[config.seed, 0xc91, number]);
         let transitions = self.log.sample(config.batch_size, config.gamma, config.n_step, &mut draw);
         let targets = self.values.targets(&transitions)?;
-        let actions = transitions.taken(self.values.network.device())?;
-        let q = self.values.now(&transitions.now)?.q;
+        let actions = transitions.actions_on(self.values.network.device())?;
+        let q = self.values.online(&transitions.now)?.q;
         let (conservative, error) = (conservative_loss(&q, &actions)?, bellman_loss(&q, &actions, &targets)?);
         let loss = ((&conservative * config.alpha)? + &error)?;
         self.adam.learning_rate = to_a_tenth(config.learning_rate, number, config.iterations);
         self.adam.descend(self.values.network.params(), &loss).with_context(|| format!("update {number}"))?;
         if (number + 1).is_multiple_of(config.target_period) {
-            self.values.renew()?;
+            self.values.update_target()?;
         }
         Ok(vec![
             ("conservative_loss", f64::from(conservative.to_scalar::<f32>()?)),
@@ -147,21 +151,21 @@ impl PolicyLearner for Learner<'_> {
     fn policy(&self) -> Result<TensorFile> {
         self.values.network.export()
     }
-    fn trained(&mut self) -> Trained<'_> {
+    fn modules(&mut self) -> Modules<'_> {
         vec![("policy", self.values.network.params(), &mut self.adam)]
     }
-    fn kept(&self) -> Result<BTreeMap<String, Array>> {
+    fn extra_state(&self) -> Result<BTreeMap<String, Array>> {
         self.values.export_target()
     }
-    fn restore(&mut self, kept: &BTreeMap<String, Array>) -> Result<()> {
-        self.values.import_target(kept)
+    fn restore(&mut self, state: &BTreeMap<String, Array>) -> Result<()> {
+        self.values.import_target(state)
     }
 }
 
 /// mean(log Σ_a exp Q(s, a) − Q(s, a_demo)) ≥ 0, the cross-entropy of softmax(Q): `q [N, I]`, `actions [N]` → scalar; the first
 /// part of Kumar et al. 2020, eq. 4.
 pub fn conservative_loss(q: &Tensor, actions: &Tensor) -> candle_core::Result<Tensor> {
-    log_probability(q, actions)?.mean_all()?.neg()
+    log_prob(q, actions)?.mean_all()?.neg()
 }
 
 #[cfg(test)]
@@ -172,7 +176,8 @@ mod tests {
     use crate::env::cluster_world;
     use crate::nn::gradient_check::assert_finite_differences;
     use crate::rl::conformance::{
-        Subject, assert_keeps_the_contract, demonstrated_cycles, returns_after_good_and_frequent, small_network, with,
+        ContractCase, assert_keeps_the_contract, demonstrated_cycles, returns_after_good_and_frequent, small_network,
+        with,
     };
 
     fn solver() -> Cql {
@@ -181,13 +186,13 @@ mod tests {
 
     #[test]
     fn it_keeps_the_contract_of_learners() {
-        assert_keeps_the_contract(&Subject {
+        assert_keeps_the_contract(&ContractCase {
             short: Cql { iterations: 5, batch_size: 9, target_period: 2, ..solver() },
             untrained: Cql { iterations: 0, ..solver() },
             solver: solver(),
             updates: 5,
-            inputs: |world, demonstrations| Logged { world, demonstrations },
-            still: &[],
+            inputs: |world, demonstrations| Offline { world, demonstrations },
+            frozen: &[],
             refused: vec![
                 (with(|c: &mut Cql| c.batch_size = 0), "batch_size"),
                 (with(|c| c.alpha = -1.0), "alpha"),
@@ -200,7 +205,7 @@ mod tests {
                 (with(|c| c.checkpoint_every = 0), "checkpoint_every"),
                 (with(|c| c.network.window = 0), "network.window"),
             ],
-            acts: false,
+            online: false,
         });
     }
 
@@ -218,7 +223,7 @@ mod tests {
         let mut demonstrations = demonstrated_cycles(&world, &[&[0, 2, 4]]);
         demonstrations.trajectories[0].steps[3].reward = f32::NAN;
         let folder = tempfile::tempdir().unwrap();
-        let outcome = solver().run(Logged { world, demonstrations }, &Context::detached(folder.path()));
+        let outcome = solver().run(Offline { world, demonstrations }, &Context::detached(folder.path()));
         let error = outcome.err().unwrap().to_string();
         assert!(error.starts_with("demonstrated trajectory 0, step 3: the reward of item 0 is NaN"), "{error}");
     }

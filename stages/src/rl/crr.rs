@@ -19,17 +19,17 @@ use pipeline::{Context, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::checks::{self, Checked};
-use super::inputs::Logged;
-use super::learner::{Plan, Seen, Trained, train};
-use super::q_values::{QValues, bellman_loss, expected, taken};
-use super::replay::Replay;
-use super::weighted::{exponential_weights, weighted_loss};
+use super::advantage_weighted::{exponential_weights, weighted_loss};
+use super::inputs::Offline;
+use super::learner::{Modules, TrainingPlan, UpdateMetrics, train};
+use super::q_values::{QValues, bellman_loss, expected_q, gather_q};
+use super::replay_buffer::ReplayBuffer;
+use super::validation::{self, Validation};
 use super::{NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{Array, TensorFile};
 use crate::env::{Observation, states};
 use crate::nn::schedule::to_a_tenth;
-use crate::nn::{ActorCritic, AdamW, choice, device, rng};
+use crate::nn::{ActorCritic, AdamW, action_log_prob, device, rng};
 
 /// Which demonstrated steps are copied.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -58,10 +58,10 @@ impl Default for Exponential {
 }
 
 impl Filter {
-    fn check(&self) -> Checked {
+    fn check(&self) -> Validation {
         let Self::Exponential(Exponential { temperature, largest_weight }) = self else { return Ok(()) };
-        checks::above_zero("exponential.temperature", *temperature, "a temperature is above 0")?;
-        checks::above_zero("exponential.largest_weight", *largest_weight, "a weight is above 0")
+        validation::positive("exponential.temperature", *temperature, "a temperature is above 0")?;
+        validation::positive("exponential.largest_weight", *largest_weight, "a weight is above 0")
     }
 
     /// f(A): `advantages [N]`, in the unit of rewards → `[N]`.
@@ -129,19 +129,19 @@ impl Stage for Crr {
     const ABOUT: &'static str = "train a policy offline on demonstrations by critic-regularised regression";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
     const USES_DEVICE: bool = true;
-    type Inputs = Logged;
+    type Inputs = Offline;
     type Outputs = Outputs;
 
-    fn check(&self) -> Checked {
-        checks::batch_size(self.batch_size)?;
-        checks::below("filter", self.filter.check())?;
-        checks::discount("gamma", self.gamma)?;
-        checks::target_period(self.target_period)?;
-        checks::weight("weight_decay", self.weight_decay)?;
-        checks::training(self.learning_rate, self.clip, self.checkpoint_every, &self.network)
+    fn check(&self) -> Validation {
+        validation::batch_size(self.batch_size)?;
+        validation::nested("filter", self.filter.check())?;
+        validation::discount("gamma", self.gamma)?;
+        validation::target_period(self.target_period)?;
+        validation::coefficient("weight_decay", self.weight_decay)?;
+        validation::training(self.learning_rate, self.clip, self.checkpoint_every, &self.network)
     }
 
-    fn run(&self, inputs: Logged, cx: &Context) -> Result<Outputs> {
+    fn run(&self, inputs: Offline, cx: &Context) -> Result<Outputs> {
         let world = &inputs.world;
         let device = device::of(cx)?;
         let policy = self.network.build(world, self.seed, &device)?;
@@ -150,21 +150,25 @@ impl Stage for Crr {
             |network: &ActorCritic| AdamW::new(network.params(), self.learning_rate, self.weight_decay, self.clip);
         let mut learner = Learner {
             config: self,
-            log: Replay::of_demonstrations(&inputs.demonstrations, self.network.window, world)?,
+            log: ReplayBuffer::from_demonstrations(&inputs.demonstrations, self.network.window, world)?,
             policy_adam: adam(&policy)?,
             values_adam: adam(&values.network)?,
             policy,
             values,
         };
-        let plan =
-            Plan { kind: Self::KIND, updates: self.iterations, unit: "steps", checkpoint_every: self.checkpoint_every };
+        let plan = TrainingPlan {
+            kind: Self::KIND,
+            updates: self.iterations,
+            unit: "steps",
+            checkpoint_every: self.checkpoint_every,
+        };
         train(&mut learner, &plan, world, cx)
     }
 }
 
 struct Learner<'c> {
     config: &'c Crr,
-    log: Replay,
+    log: ReplayBuffer,
     policy: ActorCritic,
     policy_adam: AdamW,
     values: QValues,
@@ -179,19 +183,19 @@ impl Learner<'_> {
 }
 
 impl PolicyLearner for Learner<'_> {
-    fn update(&mut self, number: u64) -> Result<Seen> {
+    fn update(&mut self, number: u64) -> Result<UpdateMetrics> {
         let config = self.config;
         let mut draw = rng(&[config.seed, 0xc44, number]);
         let transitions = self.log.sample(config.batch_size, config.gamma, 1, &mut draw);
-        let actions = transitions.taken(self.policy.device())?;
-        let after = expected(&self.values.slow(&transitions.next)?.q, &self.logits(&transitions.next)?)?;
-        let targets = transitions.go_on_with(&after)?;
-        let q = self.values.now(&transitions.now)?.q;
+        let actions = transitions.actions_on(self.policy.device())?;
+        let next_values = expected_q(&self.values.target(&transitions.next)?.q, &self.logits(&transitions.next)?)?;
+        let targets = transitions.td_target(&next_values)?;
+        let q = self.values.online(&transitions.now)?.q;
         let logits = self.logits(&transitions.now)?;
-        let advantages = (taken(&q, &actions)? - expected(&q, &logits)?)?.detach();
+        let advantages = (gather_q(&q, &actions)? - expected_q(&q, &logits)?)?.detach();
         let weights = config.filter.weights(&advantages)?;
-        let log_probability = choice(&logits, &transitions.actions)?.log_probability;
-        let imitation = weighted_loss(&log_probability, &weights)?;
+        let log_prob = action_log_prob(&logits, &transitions.actions)?.log_prob;
+        let imitation = weighted_loss(&log_prob, &weights)?;
         let error = bellman_loss(&q, &actions, &targets)?;
 
         let place = || format!("update {number}");
@@ -201,7 +205,7 @@ impl PolicyLearner for Learner<'_> {
         self.policy_adam.descend(self.policy.params(), &imitation).with_context(place)?;
         self.values_adam.descend(self.values.network.params(), &error).with_context(place)?;
         if (number + 1).is_multiple_of(config.target_period) {
-            self.values.renew()?;
+            self.values.update_target()?;
         }
         let number = |tensor: &Tensor| tensor.to_scalar::<f32>().map(f64::from);
         Ok(vec![
@@ -213,17 +217,17 @@ impl PolicyLearner for Learner<'_> {
     fn policy(&self) -> Result<TensorFile> {
         self.policy.export()
     }
-    fn trained(&mut self) -> Trained<'_> {
+    fn modules(&mut self) -> Modules<'_> {
         vec![
             ("policy", self.policy.params(), &mut self.policy_adam),
             ("values", self.values.network.params(), &mut self.values_adam),
         ]
     }
-    fn kept(&self) -> Result<BTreeMap<String, Array>> {
+    fn extra_state(&self) -> Result<BTreeMap<String, Array>> {
         self.values.export_target()
     }
-    fn restore(&mut self, kept: &BTreeMap<String, Array>) -> Result<()> {
-        self.values.import_target(kept)
+    fn restore(&mut self, state: &BTreeMap<String, Array>) -> Result<()> {
+        self.values.import_target(state)
     }
 }
 
@@ -234,7 +238,7 @@ mod tests {
     use super::*;
     use crate::nn::gradient_check::assert_finite_differences;
     use crate::rl::conformance::{
-        Subject, assert_keeps_the_contract, returns_after_good_and_frequent, small_network, with,
+        ContractCase, assert_keeps_the_contract, returns_after_good_and_frequent, small_network, with,
     };
 
     fn solver() -> Crr {
@@ -248,14 +252,14 @@ mod tests {
     #[test]
     fn it_keeps_the_contract_of_learners() {
         for filter in [Filter::Binary, Filter::Exponential(Exponential::default())] {
-            assert_keeps_the_contract(&Subject {
+            assert_keeps_the_contract(&ContractCase {
                 short: Crr { iterations: 5, batch_size: 9, target_period: 2, filter: filter.clone(), ..solver() },
                 untrained: Crr { iterations: 0, ..solver() },
                 solver: Crr { filter, ..solver() },
                 updates: 5,
-                inputs: |world, demonstrations| Logged { world, demonstrations },
+                inputs: |world, demonstrations| Offline { world, demonstrations },
                 // What a state is worth is told by the other network.
-                still: &["critic."],
+                frozen: &["critic."],
                 refused: vec![
                     (with(|c: &mut Crr| c.batch_size = 0), "batch_size"),
                     (with(|c| c.filter = exponential(0.0)), "filter.exponential.temperature"),
@@ -267,7 +271,7 @@ mod tests {
                     (with(|c| c.checkpoint_every = 0), "checkpoint_every"),
                     (with(|c| c.network.window = 0), "network.window"),
                 ],
-                acts: false,
+                online: false,
             });
         }
     }
@@ -286,9 +290,9 @@ mod tests {
         let q = tensor(&[4.0, 8.0, 1.0, 3.0]).reshape((2, 2)).unwrap();
         let logits = tensor(&[3.0_f64.ln(), 0.0, 0.0, 0.0]).reshape((2, 2)).unwrap();
         // π is (¾, ¼) and (½, ½): 3 + 2 and ½ + 1½.
-        let values = expected(&q, &logits).unwrap().to_vec1::<f64>().unwrap();
+        let values = expected_q(&q, &logits).unwrap().to_vec1::<f64>().unwrap();
         assert!((values[0] - 5.0).abs() < 1e-12 && (values[1] - 2.0).abs() < 1e-12, "{values:?}");
-        assert_finite_differences(&q, |q| expected(q, &logits)?.sqr()?.sum_all());
+        assert_finite_differences(&q, |q| expected_q(q, &logits)?.sqr()?.sum_all());
         let advantages = tensor(&[-1.0, 0.0, 2.0, 100.0]);
         let binary = Filter::Binary.weights(&advantages).unwrap().to_vec1::<f64>().unwrap();
         assert_eq!(binary, [0.0, 0.0, 1.0, 1.0]);

@@ -17,13 +17,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::batch::Batch;
-use super::checks::{self, Checked};
 use super::epsilon_greedy::EpsilonGreedy;
-use super::inputs::InWorld;
-use super::learner::{Plan, Seen, Trained, train};
+use super::inputs::Online;
+use super::learner::{Modules, TrainingPlan, UpdateMetrics, train};
+use super::mixed_reward::MixedReward;
 use super::q_values::{QValues, huber_loss};
-use super::replay::Replay;
-use super::reward::MixedReward;
+use super::replay_buffer::ReplayBuffer;
+use super::validation::{self, Validation};
 use super::{NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{Array, TensorFile, World};
 use crate::env::Student;
@@ -106,27 +106,27 @@ impl Stage for Dqn {
         "train a policy by deep Q-learning (double, dueling, n-step) on world and learned reward";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
     const USES_DEVICE: bool = true;
-    type Inputs = InWorld;
+    type Inputs = Online;
     type Outputs = Outputs;
 
-    fn check(&self) -> Checked {
-        checks::discount("gamma", self.gamma)?;
-        checks::share("omega", self.omega)?;
-        checks::epsilon(self.epsilon_first, self.epsilon_last, self.epsilon_until)?;
-        checks::episodes(self.episodes)?;
-        checks::gradient_steps(self.gradient_steps)?;
-        checks::batch_size(self.batch_size)?;
-        checks::replay_episodes(self.replay_episodes)?;
-        checks::n_step(self.n_step)?;
-        checks::target_period(self.target_period)?;
-        checks::training(self.learning_rate, self.clip, self.checkpoint_every, &self.network)
+    fn check(&self) -> Validation {
+        validation::discount("gamma", self.gamma)?;
+        validation::fraction("omega", self.omega)?;
+        validation::epsilon(self.epsilon_first, self.epsilon_last, self.epsilon_until)?;
+        validation::episodes(self.episodes)?;
+        validation::gradient_steps(self.gradient_steps)?;
+        validation::batch_size(self.batch_size)?;
+        validation::replay_episodes(self.replay_episodes)?;
+        validation::n_step(self.n_step)?;
+        validation::target_period(self.target_period)?;
+        validation::training(self.learning_rate, self.clip, self.checkpoint_every, &self.network)
     }
 
     fn requirements(&self) -> Vec<Requirement> {
         MixedReward::requirement(self.omega).into_iter().collect()
     }
 
-    fn run(&self, inputs: InWorld, cx: &Context) -> Result<Outputs> {
+    fn run(&self, inputs: Online, cx: &Context) -> Result<Outputs> {
         let world = &inputs.world;
         let device = device::of(cx)?;
         let values = QValues::new(&self.network, world, self.gamma, self.seed, &device)?;
@@ -135,10 +135,10 @@ impl Stage for Dqn {
             world,
             reward: MixedReward::new(self.omega, inputs.reward.as_ref(), world, self.network.window)?,
             adam: AdamW::new(values.network.params(), self.learning_rate, 0.0, self.clip)?,
-            replay: Replay::new(self.replay_episodes, self.network.window, world),
+            replay: ReplayBuffer::new(self.replay_episodes, self.network.window, world),
             values,
         };
-        let plan = Plan {
+        let plan = TrainingPlan {
             kind: Self::KIND,
             updates: self.iterations,
             unit: "rounds",
@@ -154,19 +154,19 @@ struct Learner<'a> {
     reward: MixedReward<'a>,
     values: QValues,
     adam: AdamW,
-    replay: Replay,
+    replay: ReplayBuffer,
 }
 
 impl PolicyLearner for Learner<'_> {
-    fn update(&mut self, number: u64) -> Result<Seen> {
+    fn update(&mut self, number: u64) -> Result<UpdateMetrics> {
         let config = self.config;
         let until = (config.iterations as f64 * config.epsilon_until) as u64;
         let epsilon = linear(config.epsilon_first, config.epsilon_last, number, until);
         let agent = EpsilonGreedy { student: Student { network: &self.values.network, sample: false }, epsilon };
         let draw = rng(&[config.seed, 0xd90, number]);
         let batch = Batch::play(self.world, &agent, config.episodes, config.network.window, draw)?;
-        let paid = batch.finite(self.reward.of(&batch)?).with_context(|| format!("update {number}"))?;
-        self.replay.add(&batch, &paid);
+        let rewards = batch.finite(self.reward.of(&batch)?).with_context(|| format!("update {number}"))?;
+        self.replay.add(&batch, &rewards);
 
         self.adam.learning_rate = to_a_tenth(config.learning_rate, number, config.iterations);
         let mut error = 0.0;
@@ -174,15 +174,15 @@ impl PolicyLearner for Learner<'_> {
             let mut draw = rng(&[config.seed, 0xd91, number, step]);
             let transitions = self.replay.sample(config.batch_size, config.gamma, config.n_step, &mut draw);
             let targets = self.values.targets(&transitions)?;
-            let q = self.values.now(&transitions.now)?.q;
-            let actions = transitions.taken(self.values.network.device())?;
+            let q = self.values.online(&transitions.now)?.q;
+            let actions = transitions.actions_on(self.values.network.device())?;
             let loss = huber_loss(&q, &actions, &targets, self.values.unit)?;
             error += f64::from(loss.to_scalar::<f32>()?) / config.gradient_steps as f64;
             self.adam
                 .descend(self.values.network.params(), &loss)
                 .with_context(|| format!("update {number}, gradient step {step}"))?;
             if (number * config.gradient_steps + step + 1).is_multiple_of(config.target_period) {
-                self.values.renew()?;
+                self.values.update_target()?;
             }
         }
         Ok(vec![
@@ -195,24 +195,24 @@ impl PolicyLearner for Learner<'_> {
     fn policy(&self) -> Result<TensorFile> {
         self.values.network.export()
     }
-    fn trained(&mut self) -> Trained<'_> {
+    fn modules(&mut self) -> Modules<'_> {
         vec![("policy", self.values.network.params(), &mut self.adam)]
     }
-    fn kept(&self) -> Result<BTreeMap<String, Array>> {
-        let mut kept = self.values.export_target()?;
-        kept.extend(self.replay.export().into_iter().map(|(name, array)| (format!("replay.{name}"), array)));
-        Ok(kept)
+    fn extra_state(&self) -> Result<BTreeMap<String, Array>> {
+        let mut state = self.values.export_target()?;
+        state.extend(self.replay.export().into_iter().map(|(name, array)| (format!("replay.{name}"), array)));
+        Ok(state)
     }
-    fn restore(&mut self, kept: &BTreeMap<String, Array>) -> Result<()> {
-        self.values.import_target(kept)?;
-        self.replay.import(kept, "replay.")
+    fn restore(&mut self, state: &BTreeMap<String, Array>) -> Result<()> {
+        self.values.import_target(state)?;
+        self.replay.import(state, "replay.")
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rl::conformance::{Subject, assert_keeps_the_contract, small_network, with};
+    use crate::rl::conformance::{ContractCase, assert_keeps_the_contract, small_network, with};
 
     #[test]
     fn it_keeps_the_contract_of_learners() {
@@ -224,7 +224,7 @@ mod tests {
             network: small_network(),
             ..Dqn::default()
         };
-        assert_keeps_the_contract(&Subject {
+        assert_keeps_the_contract(&ContractCase {
             // The target is renewed and the replay forgets within the few updates.
             short: Dqn {
                 iterations: 5,
@@ -239,8 +239,8 @@ mod tests {
             untrained: Dqn { iterations: 0, ..solver.clone() },
             solver,
             updates: 5,
-            inputs: |world, _| InWorld { world, reward: None },
-            still: &[],
+            inputs: |world, _| Online { world, reward: None },
+            frozen: &[],
             refused: vec![
                 (with(|c: &mut Dqn| c.gamma = 1.5), "gamma"),
                 (with(|c| c.omega = 2.0), "omega"),
@@ -258,7 +258,7 @@ mod tests {
                 (with(|c| c.clip = 0.0), "clip"),
                 (with(|c| c.network.hidden = 0), "network.hidden"),
             ],
-            acts: true,
+            online: true,
         });
     }
 }

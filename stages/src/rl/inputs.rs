@@ -4,7 +4,7 @@ use crate::artifact::{Demonstrations, RewardModel, Weights, World};
 
 pipeline::ports! {
     /// Of a learner that plays in a world.
-    pub struct InWorld {
+    pub struct Online {
         /// The training world; never the judging one.
         world: World,
         /// r_IRL, wanted where `omega` is above 0.
@@ -14,7 +14,7 @@ pipeline::ports! {
 
 pipeline::ports! {
     /// Of a learner that plays in a world and imitates beside it.
-    pub struct Imitating {
+    pub struct OnlineWithDemos {
         /// The training world; never the judging one.
         world: World,
         /// r_IRL, wanted where `omega` is above 0.
@@ -28,7 +28,7 @@ pipeline::ports! {
 
 pipeline::ports! {
     /// Of a learner that has a log, and never plays.
-    pub struct Logged {
+    pub struct Offline {
         /// The training world, for its vectors; it is never asked.
         world: World,
         /// The log: states, items and the rewards that were paid.

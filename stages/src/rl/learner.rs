@@ -10,36 +10,36 @@ use crate::artifact::{Array, Curves, Policy, TensorFile, World};
 use crate::nn::{AdamW, Params, State, Training};
 
 /// What one update saw, by the name of its curve. The first is shown beside the progress bar.
-pub type Seen = Vec<(&'static str, f64)>;
+pub type UpdateMetrics = Vec<(&'static str, f64)>;
 
 /// Networks with their optimisers, by name.
-pub type Trained<'l> = Vec<(&'static str, &'l Params, &'l mut AdamW)>;
+pub type Modules<'l> = Vec<(&'static str, &'l Params, &'l mut AdamW)>;
 
 /// Something that becomes a policy, update by update. Update k draws all that is random from (seed, purpose, k), so that
 /// networks, optimisers and what is kept beside them are the whole state.
 pub trait PolicyLearner {
     /// Learns once; `number` counts from 0.
-    fn update(&mut self, number: u64) -> Result<Seen>;
+    fn update(&mut self, number: u64) -> Result<UpdateMetrics>;
 
     /// The policy so far, as its file's content.
     fn policy(&self) -> Result<TensorFile>;
 
     /// What is trained.
-    fn trained(&mut self) -> Trained<'_>;
+    fn modules(&mut self) -> Modules<'_>;
 
     /// What else the next update needs: a replay, a target network.
-    fn kept(&self) -> Result<BTreeMap<String, Array>> {
+    fn extra_state(&self) -> Result<BTreeMap<String, Array>> {
         Ok(BTreeMap::new())
     }
 
-    /// Goes back to what [`PolicyLearner::kept`] gave.
-    fn restore(&mut self, _kept: &BTreeMap<String, Array>) -> Result<()> {
+    /// Goes back to what [`PolicyLearner::extra_state`] gave.
+    fn restore(&mut self, _extra_state: &BTreeMap<String, Array>) -> Result<()> {
         Ok(())
     }
 }
 
 /// How long a training lasts.
-pub struct Plan {
+pub struct TrainingPlan {
     /// The kind of its stage.
     pub kind: &'static str,
     /// Updates in all.
@@ -51,33 +51,33 @@ pub struct Plan {
 }
 
 /// Goes on from the last checkpoint to the end of the plan. A policy that ends with the parameters that it began with says so.
-pub fn train(learner: &mut impl PolicyLearner, plan: &Plan, world: &World, cx: &Context) -> Result<Outputs> {
+pub fn train(learner: &mut impl PolicyLearner, plan: &TrainingPlan, world: &World, cx: &Context) -> Result<Outputs> {
     let training = Training::open(cx, "checkpoints", plan.checkpoint_every)?;
-    let began_with = learner.policy()?.arrays;
+    let initial = learner.policy()?.arrays;
     let mut curves = Curves::default();
     let mut done = 0;
     if let Some((number, bytes)) = training.latest()? {
-        let mut state = State { networks: learner.trained(), arrays: BTreeMap::new(), curves: &mut curves };
+        let mut state = State { networks: learner.modules(), arrays: BTreeMap::new(), curves: &mut curves };
         state.restore(&bytes)?;
-        let kept = std::mem::take(&mut state.arrays);
-        learner.restore(&kept)?;
+        let extra_state = std::mem::take(&mut state.arrays);
+        learner.restore(&extra_state)?;
         done = number;
     }
     let bar = cx.bar("train", Some(plan.updates), plan.unit);
     bar.inc(done);
     for update in done..plan.updates {
-        let seen = learner.update(update)?;
-        for (series, value) in &seen {
+        let metrics = learner.update(update)?;
+        for (series, value) in &metrics {
             curves.push(series, update + 1, *value);
         }
-        bar.inc_with(1, &seen.first().map(|(name, value)| format!("{name} {value:.2}")).unwrap_or_default());
+        bar.inc_with(1, &metrics.first().map(|(name, value)| format!("{name} {value:.2}")).unwrap_or_default());
         training.passed(update + 1, || {
-            let arrays = learner.kept()?;
-            State { networks: learner.trained(), arrays, curves: &mut curves }.save()
+            let arrays = learner.extra_state()?;
+            State { networks: learner.modules(), arrays, curves: &mut curves }.save()
         })?;
     }
     let mut policy = Policy::new(learner.policy()?, plan.kind, world)?;
-    if policy.0.arrays == began_with {
+    if policy.0.arrays == initial {
         policy.tell_untrained()?;
     }
     Ok(Outputs { policy, curves })

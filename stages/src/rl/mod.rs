@@ -7,45 +7,45 @@
 
 pub mod a2c;
 mod advantage;
-mod adversary;
+mod advantage_weighted;
 mod batch;
 pub mod bc;
+mod bc_dataset;
 mod bcq;
 mod c51;
-mod checks;
 #[cfg(test)]
 mod conformance;
 mod cql;
 mod crr;
-mod demonstrated;
-mod demonstration;
+#[cfg(test)]
+mod cuda_tests;
+mod dataset;
 mod dqn;
 mod epsilon_greedy;
 mod ilrec;
+mod ilrec_discriminator;
 pub mod inputs;
 mod iql;
 pub mod learner;
+pub mod mixed_reward;
 mod network;
-#[cfg(test)]
-mod on_a_card;
 mod ppo;
 mod q_values;
-mod replay;
-pub mod reward;
-mod sac;
 #[cfg(test)]
-mod skeleton;
+mod reinforce;
+mod replay_buffer;
+mod sac;
 mod sqn;
-mod target;
-mod weighted;
+mod target_network;
+mod validation;
 
 pub use a2c::A2c;
 pub use bc::BehaviourCloning;
+pub use bc_dataset::BcDataset;
 pub use bcq::Bcq;
 pub use c51::C51;
 pub use cql::Cql;
 pub use crr::Crr;
-pub use demonstrated::Demonstrated;
 pub use dqn::Dqn;
 pub use ilrec::IlRec;
 pub use iql::Iql;
@@ -61,7 +61,7 @@ use crate::artifact::{Curves, Policy};
 
 /// The learners whose policies give values: their scores are in the unit of rewards, and their softmax is a policy that nobody
 /// learned.
-pub const OF_VALUES: [&str; 4] = [Bcq::KIND, C51::KIND, Cql::KIND, Dqn::KIND];
+pub const VALUE_BASED: [&str; 4] = [Bcq::KIND, C51::KIND, Cql::KIND, Dqn::KIND];
 
 pipeline::ports! {
     /// What every learner gives.

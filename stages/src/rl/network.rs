@@ -5,9 +5,9 @@ use candle_core::Device;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::checks::{self, Checked};
+use super::validation::{self, Validation};
 use crate::artifact::World;
-use crate::nn::actor_critic::Shape;
+use crate::nn::actor_critic::ActorCriticConfig;
 use crate::nn::{ActorCritic, Encoder};
 
 /// The shape of a policy's network.
@@ -37,18 +37,18 @@ impl Default for NetworkConfig {
 
 impl NetworkConfig {
     /// What no type can say.
-    pub fn check(&self) -> Checked {
-        checks::some("window", self.window, "a state holds at least the last item")?;
-        checks::some("hidden", self.hidden, "a layer has at least one unit")?;
-        checks::share("alike_share", self.alike_share)?;
-        checks::finite("prior", self.prior)?;
-        checks::finite("avoid", self.avoid)?;
-        checks::below("encoder", self.encoder.check())
+    pub fn check(&self) -> Validation {
+        validation::at_least_one("window", self.window, "a state holds at least the last item")?;
+        validation::at_least_one("hidden", self.hidden, "a layer has at least one unit")?;
+        validation::fraction("alike_share", self.alike_share)?;
+        validation::finite("prior", self.prior)?;
+        validation::finite("avoid", self.avoid)?;
+        validation::nested("encoder", self.encoder.check())
     }
 
     /// A new network for that world, on that device.
     pub fn build(&self, world: &World, seed: u64, device: &Device) -> Result<ActorCritic> {
-        let shape = Shape {
+        let config = ActorCriticConfig {
             users: world.users(),
             items: world.items(),
             width: world.user_vectors.shape[1],
@@ -59,6 +59,6 @@ impl NetworkConfig {
             avoid: self.avoid,
             alike_share: self.alike_share,
         };
-        ActorCritic::new_on(device, shape, &world.user_vectors, &world.item_vectors, seed)
+        ActorCritic::new_on(device, config, &world.user_vectors, &world.item_vectors, seed)
     }
 }

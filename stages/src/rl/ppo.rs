@@ -16,16 +16,16 @@ use serde::{Deserialize, Serialize};
 
 use super::advantage::{generalised_advantages, normalised};
 use super::batch::{Batch, value_unit};
-use super::checks::{self, Checked};
-use super::inputs::Imitating;
-use super::learner::{Plan, Seen, Trained, train};
-use super::reward::MixedReward;
-use super::{Demonstrated, NetworkConfig, Outputs, PolicyLearner};
+use super::inputs::OnlineWithDemos;
+use super::learner::{Modules, TrainingPlan, UpdateMetrics, train};
+use super::mixed_reward::MixedReward;
+use super::validation::{self, Validation};
+use super::{BcDataset, NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{TensorFile, World};
 use crate::env::{Student, states};
 use crate::nn::loss::value_loss;
 use crate::nn::schedule::to_a_tenth;
-use crate::nn::{ActorCritic, AdamW, Choice, device, rng};
+use crate::nn::{ActionLogProb, ActorCritic, AdamW, device, rng};
 
 /// `rl.ppo`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -104,29 +104,29 @@ impl Stage for Ppo {
         "train a policy by proximal policy optimisation on world and learned reward, with imitation";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
     const USES_DEVICE: bool = true;
-    type Inputs = Imitating;
+    type Inputs = OnlineWithDemos;
     type Outputs = Outputs;
 
-    fn check(&self) -> Checked {
-        checks::discount("gamma", self.gamma)?;
-        checks::share("lambda", self.lambda)?;
-        checks::share("omega", self.omega)?;
-        checks::episodes(self.episodes)?;
-        checks::some("epochs", self.epochs as usize, "a round is learned from at least once")?;
-        checks::batch_size(self.batch_size)?;
-        checks::above_zero("clip_ratio", self.clip_ratio, "how far a ratio may move is above 0")?;
-        checks::above_zero("target_kl", self.target_kl, "a divergence is above 0")?;
-        checks::imitation(self.imitation, self.imitation_batch)?;
-        checks::weight("value_loss", self.value_loss)?;
-        checks::finite("entropy", self.entropy)?;
-        checks::training(self.learning_rate, self.clip, self.checkpoint_every, &self.network)
+    fn check(&self) -> Validation {
+        validation::discount("gamma", self.gamma)?;
+        validation::fraction("lambda", self.lambda)?;
+        validation::fraction("omega", self.omega)?;
+        validation::episodes(self.episodes)?;
+        validation::at_least_one("epochs", self.epochs as usize, "a round is learned from at least once")?;
+        validation::batch_size(self.batch_size)?;
+        validation::positive("clip_ratio", self.clip_ratio, "how far a ratio may move is above 0")?;
+        validation::positive("target_kl", self.target_kl, "a divergence is above 0")?;
+        validation::imitation(self.imitation, self.imitation_batch)?;
+        validation::coefficient("value_loss", self.value_loss)?;
+        validation::finite("entropy", self.entropy)?;
+        validation::training(self.learning_rate, self.clip, self.checkpoint_every, &self.network)
     }
 
     fn requirements(&self) -> Vec<Requirement> {
-        MixedReward::requirement(self.omega).into_iter().chain(Demonstrated::requirement(self.imitation)).collect()
+        MixedReward::requirement(self.omega).into_iter().chain(BcDataset::requirement(self.imitation)).collect()
     }
 
-    fn run(&self, inputs: Imitating, cx: &Context) -> Result<Outputs> {
+    fn run(&self, inputs: OnlineWithDemos, cx: &Context) -> Result<Outputs> {
         let world = &inputs.world;
         let device = device::of(cx)?;
         let window = self.network.window;
@@ -135,7 +135,7 @@ impl Stage for Ppo {
             config: self,
             world,
             reward: MixedReward::new(self.omega, inputs.reward.as_ref(), world, window)?,
-            demonstrated: Demonstrated::wanted(
+            demonstrated: BcDataset::optional(
                 self.imitation,
                 inputs.demonstrations.as_ref(),
                 inputs.weights.as_ref(),
@@ -146,7 +146,7 @@ impl Stage for Ppo {
             network,
             value_unit: value_unit(world, self.gamma),
         };
-        let plan = Plan {
+        let plan = TrainingPlan {
             kind: Self::KIND,
             updates: self.iterations,
             unit: "rounds",
@@ -160,7 +160,7 @@ struct Learner<'a> {
     config: &'a Ppo,
     world: &'a World,
     reward: MixedReward<'a>,
-    demonstrated: Option<Demonstrated>,
+    demonstrated: Option<BcDataset>,
     network: ActorCritic,
     adam: AdamW,
     /// The critic's unit.
@@ -168,7 +168,7 @@ struct Learner<'a> {
 }
 
 /// A round's steps with what the policy that played them thought, `[S]` each.
-struct Round {
+struct Rollout {
     batch: Batch,
     /// log π_old(a|s).
     log_old: Vec<f32>,
@@ -189,17 +189,17 @@ struct Sums {
 }
 
 impl PolicyLearner for Learner<'_> {
-    fn update(&mut self, number: u64) -> Result<Seen> {
+    fn update(&mut self, number: u64) -> Result<UpdateMetrics> {
         let config = self.config;
-        let round = self.play(number)?;
+        let rollout = self.play(number)?;
         self.adam.learning_rate = to_a_tenth(config.learning_rate, number, config.iterations);
         let mut sums = Sums::default();
         for epoch in 0..config.epochs {
-            let mut order: Vec<usize> = (0..round.batch.steps()).collect();
+            let mut order: Vec<usize> = (0..rollout.batch.steps()).collect();
             order.shuffle(&mut rng(&[config.seed, 0x990, number, epoch]));
             let (before, steps_before) = (sums.divergence, sums.steps);
             for (k, rows) in order.chunks(config.batch_size).enumerate() {
-                self.descend(&round, rows, &[number, epoch, k as u64], &mut sums)
+                self.descend(&rollout, rows, &[number, epoch, k as u64], &mut sums)
                     .with_context(|| format!("update {number}"))?;
             }
             if (sums.divergence - before) / (sums.steps - steps_before) > config.target_kl {
@@ -208,8 +208,8 @@ impl PolicyLearner for Learner<'_> {
         }
         let mean = |sum: f64| sum / sums.steps.max(1.0);
         Ok(vec![
-            ("return", round.batch.episode_return()),
-            ("length", round.batch.length()),
+            ("return", rollout.batch.episode_return()),
+            ("length", rollout.batch.length()),
             ("entropy", mean(sums.entropy)),
             ("value_error", mean(sums.value_error)),
             ("imitation_loss", mean(sums.imitation)),
@@ -220,51 +220,51 @@ impl PolicyLearner for Learner<'_> {
     fn policy(&self) -> Result<TensorFile> {
         self.network.export()
     }
-    fn trained(&mut self) -> Trained<'_> {
+    fn modules(&mut self) -> Modules<'_> {
         vec![("policy", self.network.params(), &mut self.adam)]
     }
 }
 
 impl Learner<'_> {
     /// Plays a round and prices its steps.
-    fn play(&self, number: u64) -> Result<Round> {
+    fn play(&self, number: u64) -> Result<Rollout> {
         let config = self.config;
         let student = Student { network: &self.network, sample: true };
         let draw = rng(&[config.seed, 0x99a, number]);
         let batch = Batch::play(self.world, &student, config.episodes, config.network.window, draw)?;
         let rewards = batch.finite(self.reward.of(&batch)?).with_context(|| format!("update {number}"))?;
         let (choice, values) =
-            self.network.choice_and_values(&states(&self.network, &batch.observation)?, &batch.actions)?;
+            self.network.evaluate_actions(&states(&self.network, &batch.observation)?, &batch.actions)?;
         let unit = self.value_unit as f32;
-        let known: Vec<f32> = values.to_vec1::<f32>()?.into_iter().map(|v| v * unit).collect();
-        let advantages = generalised_advantages(&rewards, &known, &batch.lengths, config.gamma, config.lambda);
-        Ok(Round {
-            log_old: choice.log_probability.to_vec1()?,
-            targets: advantages.iter().zip(&known).map(|(a, v)| (a + v) / unit).collect(),
+        let state_values: Vec<f32> = values.to_vec1::<f32>()?.into_iter().map(|v| v * unit).collect();
+        let advantages = generalised_advantages(&rewards, &state_values, &batch.lengths, config.gamma, config.lambda);
+        Ok(Rollout {
+            log_old: choice.log_prob.to_vec1()?,
+            targets: advantages.iter().zip(&state_values).map(|(a, v)| (a + v) / unit).collect(),
             advantages: normalised(advantages),
             batch,
         })
     }
 
     /// One gradient step on the given rows of a round.
-    fn descend(&mut self, round: &Round, rows: &[usize], place: &[u64; 3], sums: &mut Sums) -> Result<()> {
+    fn descend(&mut self, rollout: &Rollout, rows: &[usize], place: &[u64; 3], sums: &mut Sums) -> Result<()> {
         let config = self.config;
         let device = self.network.device().clone();
-        let taken = |values: &[f32]| Tensor::from_iter(rows.iter().map(|&row| values[row]), &device);
-        let actions: Vec<u32> = rows.iter().map(|&row| round.batch.actions[row]).collect();
-        let states = states(&self.network, &round.batch.observation.take(rows))?;
-        let (Choice { log_probability, entropy }, values) = self.network.choice_and_values(&states, &actions)?;
-        let change = (log_probability - taken(&round.log_old)?)?;
-        let actor = clipped_loss(&change, &taken(&round.advantages)?, config.clip_ratio)?;
+        let select = |values: &[f32]| Tensor::from_iter(rows.iter().map(|&row| values[row]), &device);
+        let actions: Vec<u32> = rows.iter().map(|&row| rollout.batch.actions[row]).collect();
+        let states = states(&self.network, &rollout.batch.observation.take(rows))?;
+        let (ActionLogProb { log_prob, entropy }, values) = self.network.evaluate_actions(&states, &actions)?;
+        let change = (log_prob - select(&rollout.log_old)?)?;
+        let actor = clipped_loss(&change, &select(&rollout.advantages)?, config.clip_ratio)?;
         let entropy = entropy.mean_all()?;
-        let critic = value_loss(&values, &taken(&round.targets)?)?;
+        let critic = value_loss(&values, &select(&rollout.targets)?)?;
         let mut loss = ((&actor - (&entropy * config.entropy)?)? + (&critic * config.value_loss)?)?;
         if let Some(demonstrated) = &self.demonstrated {
             let rows =
                 demonstrated.draw(config.imitation_batch, rng(&[config.seed, 0x1317, place[0], place[1], place[2]]));
-            let copy = demonstrated.imitation_loss(&self.network, &rows)?;
-            sums.imitation += f64::from(copy.to_scalar::<f32>()?);
-            loss = (loss + (copy * config.imitation)?)?;
+            let bc_loss = demonstrated.imitation_loss(&self.network, &rows)?;
+            sums.imitation += f64::from(bc_loss.to_scalar::<f32>()?);
+            loss = (loss + (bc_loss * config.imitation)?)?;
         }
         sums.steps += 1.0;
         sums.divergence += divergence(&change.to_vec1()?);
@@ -294,7 +294,7 @@ mod tests {
 
     use super::*;
     use crate::nn::gradient_check::assert_finite_differences;
-    use crate::rl::conformance::{Subject, assert_keeps_the_contract, small_network, with};
+    use crate::rl::conformance::{ContractCase, assert_keeps_the_contract, small_network, with};
 
     #[test]
     fn it_keeps_the_contract_of_learners() {
@@ -307,18 +307,18 @@ mod tests {
             network: small_network(),
             ..Ppo::default()
         };
-        assert_keeps_the_contract(&Subject {
+        assert_keeps_the_contract(&ContractCase {
             short: Ppo { iterations: 4, episodes: 4, batch_size: 5, imitation: 0.1, ..solver.clone() },
             untrained: Ppo { iterations: 0, ..solver.clone() },
             solver,
             updates: 4,
-            inputs: |world, demonstrations| Imitating {
+            inputs: |world, demonstrations| OnlineWithDemos {
                 world,
                 reward: None,
                 demonstrations: Some(demonstrations),
                 weights: None,
             },
-            still: &[],
+            frozen: &[],
             refused: vec![
                 (with(|c: &mut Ppo| c.gamma = 1.5), "gamma"),
                 (with(|c| c.lambda = -0.5), "lambda"),
@@ -337,7 +337,7 @@ mod tests {
                 (with(|c| c.entropy = f64::NAN), "entropy"),
                 (with(|c| c.network.hidden = 0), "network.hidden"),
             ],
-            acts: true,
+            online: true,
         });
     }
 

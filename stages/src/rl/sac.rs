@@ -22,17 +22,17 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::batch::Batch;
-use super::checks::{self, Checked};
-use super::inputs::InWorld;
-use super::learner::{Plan, Seen, Trained, train};
-use super::q_values::{QValues, bellman_loss, expected};
-use super::replay::{Replay, Transitions};
-use super::reward::MixedReward;
-use super::{NetworkConfig, Outputs, PolicyLearner, target};
+use super::inputs::Online;
+use super::learner::{Modules, TrainingPlan, UpdateMetrics, train};
+use super::mixed_reward::MixedReward;
+use super::q_values::{QValues, bellman_loss, expected_q};
+use super::replay_buffer::{ReplayBuffer, Transitions};
+use super::validation::{self, Validation};
+use super::{NetworkConfig, Outputs, PolicyLearner, target_network};
 use crate::artifact::{Array, TensorFile, World};
 use crate::env::{Observation, Student, states};
 use crate::nn::schedule::to_a_tenth;
-use crate::nn::{ActorCritic, AdamW, Params, choice, device, rng};
+use crate::nn::{ActorCritic, AdamW, Params, action_log_prob, device, rng};
 
 /// `rl.sac`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -104,29 +104,29 @@ impl Stage for Sac {
     const ABOUT: &'static str = "train a policy by discrete soft actor-critic on world and learned reward";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
     const USES_DEVICE: bool = true;
-    type Inputs = InWorld;
+    type Inputs = Online;
     type Outputs = Outputs;
 
-    fn check(&self) -> Checked {
-        checks::discount("gamma", self.gamma)?;
-        checks::share("omega", self.omega)?;
-        checks::share("target_entropy", self.target_entropy)?;
-        checks::above_zero("temperature", self.temperature, "a temperature is above 0")?;
-        checks::finite("temperature", self.temperature)?;
-        checks::weight("temperature_rate", self.temperature_rate)?;
-        checks::episodes(self.episodes)?;
-        checks::gradient_steps(self.gradient_steps)?;
-        checks::batch_size(self.batch_size)?;
-        checks::replay_episodes(self.replay_episodes)?;
-        checks::target_period(self.target_period)?;
-        checks::training(self.learning_rate, self.clip, self.checkpoint_every, &self.network)
+    fn check(&self) -> Validation {
+        validation::discount("gamma", self.gamma)?;
+        validation::fraction("omega", self.omega)?;
+        validation::fraction("target_entropy", self.target_entropy)?;
+        validation::positive("temperature", self.temperature, "a temperature is above 0")?;
+        validation::finite("temperature", self.temperature)?;
+        validation::coefficient("temperature_rate", self.temperature_rate)?;
+        validation::episodes(self.episodes)?;
+        validation::gradient_steps(self.gradient_steps)?;
+        validation::batch_size(self.batch_size)?;
+        validation::replay_episodes(self.replay_episodes)?;
+        validation::target_period(self.target_period)?;
+        validation::training(self.learning_rate, self.clip, self.checkpoint_every, &self.network)
     }
 
     fn requirements(&self) -> Vec<Requirement> {
         MixedReward::requirement(self.omega).into_iter().collect()
     }
 
-    fn run(&self, inputs: InWorld, cx: &Context) -> Result<Outputs> {
+    fn run(&self, inputs: Online, cx: &Context) -> Result<Outputs> {
         let world = &inputs.world;
         let device = device::of(cx)?;
         let critic = |k| QValues::new(&self.network, world, self.gamma, self.seed.wrapping_add(k), &device);
@@ -138,7 +138,7 @@ impl Stage for Sac {
             config: self,
             world,
             reward: MixedReward::new(self.omega, inputs.reward.as_ref(), world, self.network.window)?,
-            replay: Replay::new(self.replay_episodes, self.network.window, world),
+            replay: ReplayBuffer::new(self.replay_episodes, self.network.window, world),
             policy_adam: adam(policy.params())?,
             critic_adams: [adam(critics[0].network.params())?, adam(critics[1].network.params())?],
             temperature_adam: AdamW::new(&temperature, self.temperature_rate, 0.0, f64::INFINITY)?,
@@ -147,7 +147,7 @@ impl Stage for Sac {
             temperature,
             log_temperature,
         };
-        let plan = Plan {
+        let plan = TrainingPlan {
             kind: Self::KIND,
             updates: self.iterations,
             unit: "rounds",
@@ -169,7 +169,7 @@ struct Learner<'a> {
     config: &'a Sac,
     world: &'a World,
     reward: MixedReward<'a>,
-    replay: Replay,
+    replay: ReplayBuffer,
     policy: ActorCritic,
     policy_adam: AdamW,
     critics: [QValues; 2],
@@ -193,17 +193,17 @@ impl Learner<'_> {
         let alpha = self.log_temperature.exp()?;
         let logits = |observation: &Observation| policy.logits(&states(policy, observation)?);
 
-        let slow = critics[0].slow(&transitions.next)?.q.minimum(&critics[1].slow(&transitions.next)?.q)?;
-        let after = soft_value(&slow, &logits(&transitions.next)?, &alpha)?;
-        let (targets, actions) = (transitions.go_on_with(&after)?, transitions.taken(after.device())?);
+        let target_q = critics[0].target(&transitions.next)?.q.minimum(&critics[1].target(&transitions.next)?.q)?;
+        let next_values = soft_value(&target_q, &logits(&transitions.next)?, &alpha)?;
+        let (targets, actions) = (transitions.td_target(&next_values)?, transitions.actions_on(next_values.device())?);
         let mut value_error = 0.0;
         for (critic, adam) in critics.iter().zip(&mut self.critic_adams) {
-            let error = bellman_loss(&critic.now(&transitions.now)?.q, &actions, &targets)?;
+            let error = bellman_loss(&critic.online(&transitions.now)?.q, &actions, &targets)?;
             adam.descend(critic.network.params(), &error)?;
             value_error += number(&error)? / 2.0;
         }
 
-        let q = critics[0].now(&transitions.now)?.q.minimum(&critics[1].now(&transitions.now)?.q)?;
+        let q = critics[0].online(&transitions.now)?.q.minimum(&critics[1].online(&transitions.now)?.q)?;
         let now = logits(&transitions.now)?;
         let loss = soft_value(&q.detach(), &now, &alpha.detach())?.mean_all()?.neg()?;
         self.policy_adam.descend(policy.params(), &loss)?;
@@ -218,13 +218,13 @@ impl Learner<'_> {
 }
 
 impl PolicyLearner for Learner<'_> {
-    fn update(&mut self, number: u64) -> Result<Seen> {
+    fn update(&mut self, number: u64) -> Result<UpdateMetrics> {
         let config = self.config;
         let agent = Student { network: &self.policy, sample: true };
         let draw = rng(&[config.seed, 0x5ac0, number]);
         let batch = Batch::play(self.world, &agent, config.episodes, config.network.window, draw)?;
-        let paid = batch.finite(self.reward.of(&batch)?).with_context(|| format!("update {number}"))?;
-        self.replay.add(&batch, &paid);
+        let rewards = batch.finite(self.reward.of(&batch)?).with_context(|| format!("update {number}"))?;
+        self.replay.add(&batch, &rewards);
 
         let rate = |first| to_a_tenth(first, number, config.iterations);
         for adam in self.critic_adams.iter_mut().chain([&mut self.policy_adam]) {
@@ -235,11 +235,11 @@ impl PolicyLearner for Learner<'_> {
         for step in 0..config.gradient_steps {
             let mut draw = rng(&[config.seed, 0x5ac1, number, step]);
             let transitions = self.replay.sample(config.batch_size, config.gamma, 1, &mut draw);
-            let seen = self.step(&transitions).with_context(|| format!("update {number}, gradient step {step}"))?;
-            mean.value_error += seen.value_error / config.gradient_steps as f64;
-            mean.entropy += seen.entropy / config.gradient_steps as f64;
+            let metrics = self.step(&transitions).with_context(|| format!("update {number}, gradient step {step}"))?;
+            mean.value_error += metrics.value_error / config.gradient_steps as f64;
+            mean.entropy += metrics.entropy / config.gradient_steps as f64;
             if (number * config.gradient_steps + step + 1).is_multiple_of(config.target_period) {
-                self.critics.iter().try_for_each(QValues::renew)?;
+                self.critics.iter().try_for_each(QValues::update_target)?;
             }
         }
         Ok(vec![
@@ -253,7 +253,7 @@ impl PolicyLearner for Learner<'_> {
     fn policy(&self) -> Result<TensorFile> {
         self.policy.export()
     }
-    fn trained(&mut self) -> Trained<'_> {
+    fn modules(&mut self) -> Modules<'_> {
         let [first, second] = &mut self.critic_adams;
         vec![
             ("policy", self.policy.params(), &mut self.policy_adam),
@@ -262,19 +262,19 @@ impl PolicyLearner for Learner<'_> {
             ("temperature", &self.temperature, &mut self.temperature_adam),
         ]
     }
-    fn kept(&self) -> Result<BTreeMap<String, Array>> {
-        let mut kept = BTreeMap::new();
+    fn extra_state(&self) -> Result<BTreeMap<String, Array>> {
+        let mut state = BTreeMap::new();
         for (prefix, critic) in TARGETS.into_iter().zip(&self.critics) {
-            kept.extend(target::export(prefix, critic.target())?);
+            state.extend(target_network::export(prefix, critic.target_params())?);
         }
-        kept.extend(self.replay.export().into_iter().map(|(name, array)| (format!("replay.{name}"), array)));
-        Ok(kept)
+        state.extend(self.replay.export().into_iter().map(|(name, array)| (format!("replay.{name}"), array)));
+        Ok(state)
     }
-    fn restore(&mut self, kept: &BTreeMap<String, Array>) -> Result<()> {
+    fn restore(&mut self, state: &BTreeMap<String, Array>) -> Result<()> {
         for (prefix, critic) in TARGETS.into_iter().zip(&self.critics) {
-            target::import(prefix, critic.target(), kept)?;
+            target_network::import(prefix, critic.target_params(), state)?;
         }
-        self.replay.import(kept, "replay.")
+        self.replay.import(state, "replay.")
     }
 }
 
@@ -288,13 +288,13 @@ fn number(scalar: &Tensor) -> Result<f64> {
 /// −Σ_a π log π: `logits [N, I]` → `[N]`, nats.
 fn entropy(logits: &Tensor) -> candle_core::Result<Tensor> {
     // The fused operator also says log π of an item, which nobody asked for here.
-    Ok(choice(logits, &vec![0; logits.dim(0)?])?.entropy)
+    Ok(action_log_prob(logits, &vec![0; logits.dim(0)?])?.entropy)
 }
 
 /// V = Σ_a π(a|s)·(Q(s, a) − α·log π(a|s)): `q [N, I]`, `logits [N, I]` of π, `temperature [1]` → `[N]`. What may not be shown
 /// has no share in it.
 fn soft_value(q: &Tensor, logits: &Tensor, temperature: &Tensor) -> candle_core::Result<Tensor> {
-    expected(q, logits)? + entropy(logits)?.broadcast_mul(temperature)?
+    expected_q(q, logits)? + entropy(logits)?.broadcast_mul(temperature)?
 }
 
 /// c·log|A(s)| of each state, `[N]`, nats; `items` of which a state may mask some.
@@ -312,9 +312,9 @@ fn temperature_loss(temperature: &Tensor, entropies: &Tensor, wanted: &Tensor) -
 mod tests {
     use super::*;
     use crate::env::cluster_world;
-    use crate::nn::NOT_THERE;
+    use crate::nn::MASKED_LOGIT;
     use crate::nn::gradient_check::assert_finite_differences;
-    use crate::rl::conformance::{Subject, assert_keeps_the_contract, small_network, with};
+    use crate::rl::conformance::{ContractCase, assert_keeps_the_contract, small_network, with};
 
     fn solver() -> Sac {
         Sac {
@@ -329,7 +329,7 @@ mod tests {
 
     #[test]
     fn it_keeps_the_contract_of_learners() {
-        assert_keeps_the_contract(&Subject {
+        assert_keeps_the_contract(&ContractCase {
             // The targets are renewed and the replay forgets within the few updates.
             short: Sac {
                 iterations: 5,
@@ -343,9 +343,9 @@ mod tests {
             untrained: Sac { iterations: 0, ..solver() },
             solver: solver(),
             updates: 5,
-            inputs: |world, _| InWorld { world, reward: None },
+            inputs: |world, _| Online { world, reward: None },
             // What a state is worth is told by the critics.
-            still: &["critic."],
+            frozen: &["critic."],
             refused: vec![
                 (with(|c: &mut Sac| c.gamma = 1.5), "gamma"),
                 (with(|c| c.omega = 2.0), "omega"),
@@ -363,7 +363,7 @@ mod tests {
                 (with(|c| c.clip = 0.0), "clip"),
                 (with(|c| c.network.hidden = 0), "network.hidden"),
             ],
-            acts: true,
+            online: true,
         });
     }
 
@@ -374,7 +374,7 @@ mod tests {
     #[test]
     fn losses_agree_with_hand_computed_values() {
         // π is (¾, ¼): 3 + 2 of Q, and with α = 2 twice the entropy. Of the second state's three items one may not be shown.
-        let forbidden = NOT_THERE;
+        let forbidden = MASKED_LOGIT;
         let q = tensor(&[4.0, 8.0, forbidden, 1.0, forbidden, 3.0]).reshape((2, 3)).unwrap();
         let logits = tensor(&[3.0_f64.ln(), 0.0, forbidden, 0.0, forbidden, 0.0]).reshape((2, 3)).unwrap();
         let found = soft_value(&q, &logits, &tensor(&[2.0])).unwrap().to_vec1::<f64>().unwrap();

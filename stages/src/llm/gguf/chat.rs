@@ -26,12 +26,12 @@ impl Chat {
         Ok(Some(Self { template, end: end.unwrap_or_default(), place: header.place() }))
     }
 
-    /// The conversation in segments that are evaluated one by one: what `context` and `cue` say as one message of the user, the
+    /// The conversation in segments that are evaluated one by one: what `context` and `completion_prefix` say as one message of the user, the
     /// first piece as the system's, then the beginning of the answer. Pieces end where those of `context` do, so that a
     /// conversation that grew by one costs one; a template that rewrites them makes one segment.
-    pub(super) fn segments(&self, context: &[String], cue: &str) -> Result<Vec<String>> {
+    pub(super) fn segments(&self, context: &[String], completion_prefix: &str) -> Result<Vec<String>> {
         let (system, told) = context.split_first().map_or(("", &[][..]), |(first, rest)| (first.trim(), rest));
-        let user = format!("{}{cue}", told.concat());
+        let user = format!("{}{completion_prefix}", told.concat());
         let whole = self.render(system, &user)?;
         // Compared by what a template may not change: it may trim, or write all in capitals.
         let signs =
@@ -49,7 +49,7 @@ impl Chat {
         let Some(start) = whole.rfind(&user) else { return Ok(vec![whole]) };
         let mut segments = vec![whole[..start].to_owned()];
         segments.extend(told.iter().cloned());
-        segments.push(format!("{cue}{}", &whole[start + user.len()..]));
+        segments.push(format!("{completion_prefix}{}", &whole[start + user.len()..]));
         segments.retain(|segment| !segment.is_empty());
         Ok(segments)
     }

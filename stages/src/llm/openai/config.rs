@@ -5,8 +5,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use ureq::http::Uri;
 
-use super::super::Work;
-use super::budget::{Limits, Prices, Tokens};
+use super::super::Workload;
+use super::budget::{Limits, Prices, TokenCount};
 use super::dialect::{MaxTokensField, Parameter, SystemRole};
 
 /// `llm: { openai: … }`.
@@ -110,10 +110,10 @@ impl OpenaiConfig {
     }
 
     /// What that work may come to, in words.
-    pub(in super::super) fn estimate(&self, work: &Work) -> String {
+    pub(in super::super) fn estimate(&self, work: &Workload) -> String {
         let calls = work.choices.saturating_add(work.texts);
         let chosen = work.choices.saturating_mul(self.max_tokens.into());
-        let tokens = Tokens { prompt: work.prompt_tokens, completion: work.text_tokens.saturating_add(chosen) };
+        let tokens = TokenCount { prompt: work.prompt_tokens, completion: work.text_tokens.saturating_add(chosen) };
         let mut words = format!("about {calls} calls, {} tokens", tokens.sum());
         if let Some(prices) = self.prices {
             let usd = prices.nano_usd(tokens) as f64 / 1e9;
@@ -213,7 +213,7 @@ mod tests {
     #[test]
     fn an_estimate_says_what_it_would_break() {
         let free: OpenaiConfig = serde_json::from_value(json!({ "model": "m" })).unwrap();
-        let work = Work { choices: 5, texts: 5, prompt_tokens: 900, text_tokens: 60 };
+        let work = Workload { choices: 5, texts: 5, prompt_tokens: 900, text_tokens: 60 };
         assert_eq!(free.estimate(&work), "about 10 calls, 1000 tokens");
         let prices = Some(Prices { input: 1.0, output: 10.0 });
         let paid = OpenaiConfig { prices, budget_usd: Some(0.001), max_calls: Some(9), ..free };

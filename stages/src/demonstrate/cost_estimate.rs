@@ -1,0 +1,120 @@
+//! What the stage may cost, said before it runs.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use pipeline::Artifact as _;
+
+use super::Demonstrate;
+use super::agent::Actor;
+use super::roles::CRITIC_TOKENS;
+use crate::artifact::{Items, World};
+use crate::llm::Workload;
+
+/// Tokens of the fixed words: instructions of our own, how to answer, what a chat template adds.
+const FIXED_TOKENS: f64 = 90.0;
+/// Tokens of the words around a title in a line about a shown item.
+const FEEDBACK_TOKENS: f64 = 14.0;
+/// Bytes of a token in most texts.
+const BYTES_PER_TOKEN: f64 = 4.0;
+/// Tokens of a title where the catalogue is not known yet.
+const TITLE_TOKENS: f64 = 7.0;
+
+impl Demonstrate {
+    /// The calls of every role at every turn of each user, with prompts of the usual length. What the store has the answer to
+    /// costs nothing, people may leave early and most titles are found at the first try: it is rather too much than too little.
+    pub(super) fn cost(&self, made: &dyn Fn(&str) -> Option<PathBuf>) -> Result<Option<String>> {
+        let horizon = made("world").map(|world| World::rules_of(&world)).transpose()?.map(|rules| rules.horizon);
+        let items = made("items").map(|items| Items::read(&items)).transpose()?;
+        let users = self.users as u64;
+        let turns = users * horizon.unwrap_or(1) as u64;
+        let (expert, roles) = (self.expert, &self.roles);
+        // Texts of each kind and the longest of them; an episode of unknown length has its reflection counted with each turn.
+        let mut texts = Vec::new();
+        let mut choices = 0;
+        match &self.actor {
+            Actor::Choose => choices = turns,
+            Actor::Write(generation) => texts.push((turns, generation.max_tokens)),
+        }
+        if expert.plans() {
+            texts.push((turns, roles.thought_tokens));
+        }
+        if expert.criticises() {
+            texts.push((turns, CRITIC_TOKENS));
+        }
+        if expert.reflects() {
+            texts.push((users, roles.reflection_tokens));
+        }
+        let count = texts.iter().map(|(count, _)| count).sum::<u64>();
+        let work = Workload {
+            choices,
+            texts: count,
+            prompt_tokens: ((choices + count) as f64 * self.prompt_tokens(horizon, items.as_ref())) as u64,
+            text_tokens: texts.iter().map(|&(count, longest)| count * u64::from(longest)).sum(),
+        };
+        let each = if horizon.is_none() {
+            "for each turn of an episode, of which the world that is not made yet has as many as its horizon: "
+        } else {
+            ""
+        };
+        let words = self.llm.estimate(&work);
+        Ok(words.map(|words| format!("{each}{words} (an estimate; what is in the store costs nothing)")))
+    }
+
+    /// Tokens of a prompt on average.
+    fn prompt_tokens(&self, horizon: Option<usize>, items: Option<&Items>) -> f64 {
+        let bytes = |items: &Items| {
+            let all: usize = items.called().iter().map(|title| title.len()).sum();
+            all as f64 / items.len().max(1) as f64
+        };
+        let title = items.map_or(TITLE_TOKENS, |items| 1.0 + bytes(items) / BYTES_PER_TOKEN);
+        // Between `remember` and twice as many, less while an episode is young.
+        let shown = (1.5 * self.remember as f64).min(horizon.map_or(f64::MAX, |horizon| horizon as f64 / 2.0));
+        let own = [&self.instructions, &self.prompts.opening].into_iter().flatten();
+        let own = own.map(|text| text.len() as f64 / BYTES_PER_TOKEN).sum::<f64>();
+        FIXED_TOKENS
+            + own
+            + (title + 1.0) * self.liked as f64
+            + (title + FEEDBACK_TOKENS) * shown
+            + (title + 3.0) * self.candidates as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::agent::{Agent, TitleGeneration};
+    use super::super::tests::{inputs, stage};
+    use super::*;
+    use crate::llm::LlmConfig;
+
+    #[test]
+    fn by_hand_with_and_without_what_it_reads() {
+        let openai = serde_json::json!({ "openai": { "model": "m", "prices": { "input": 1.0, "output": 10.0 } } });
+        let llm: LlmConfig = serde_json::from_value(openai).unwrap();
+        let stage = Demonstrate { llm, instructions: Some("12345678".into()), ..stage() };
+        // 90 + 2 + 8·2 + 21·3 + 10·4 tokens, and 8 written.
+        assert_eq!(stage.prompt_tokens(None, None), 211.0);
+        let said = stage.cost(&|_| None).unwrap().unwrap();
+        assert_eq!(
+            said,
+            "for each turn of an episode, of which the world that is not made yet has as many as its horizon: about 4 calls, 876 \
+             tokens, 0.0012 USD (an estimate; what is in the store costs nothing)"
+        );
+        let full =
+            Demonstrate { expert: Agent::Full, actor: Actor::Write(TitleGeneration::default()), ..stage.clone() };
+        let said = full.cost(&|_| None).unwrap().unwrap();
+        // Four texts of 24, 32, 8 and 64 tokens for each of four people.
+        assert!(said.contains("about 16 calls, 3888 tokens"), "{said}");
+        let folder = tempfile::tempdir().unwrap();
+        let inputs = inputs();
+        inputs.world.write(&folder.path().join("world")).unwrap();
+        inputs.items.write(&folder.path().join("items")).unwrap();
+        let said = stage.cost(&|port| Some(folder.path().join(port))).unwrap().unwrap();
+        assert!(said.starts_with("about 32 calls, ") && said.contains(" USD (an estimate"), "{said}");
+    }
+
+    #[test]
+    fn a_model_of_ones_own_costs_nothing() {
+        assert_eq!(stage().cost(&|_| None).unwrap(), None);
+    }
+}

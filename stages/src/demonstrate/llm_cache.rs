@@ -1,0 +1,209 @@
+//! Where questions are answered: from the store, or by the model and then into the store before anyone uses it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+
+use anyhow::{Context as _, Result, bail};
+use pipeline::checkpointing::ValueStore;
+
+use crate::artifact::{Call, Failure};
+use crate::llm::{
+    Answer, ChoiceRequest, CompletionRequest, Conversation, FailedCall, Llm, ParsedChoice, cached_embeddings, key,
+};
+
+/// So many failed questions before the first answer mean that it is not the questions.
+const MAX_FAILED: u64 = 5;
+
+/// A model with the store of its answers.
+pub(super) struct CachedLlm<'a> {
+    llm: &'a dyn Llm,
+    identity: String,
+    values: ValueStore,
+    /// Answers in use here, by key. One answer a key: where two episodes ask the same at once, the first one kept counts
+    /// for both, else a resumed run could read another answer than this one.
+    known: Mutex<BTreeMap<String, Arc<Call>>>,
+    /// Keys that a server is being asked now, so that two episodes do not pay for one question.
+    asking: Mutex<BTreeSet<String>>,
+    /// Told when one of them is done.
+    asked_one: Condvar,
+    asked: AtomicU64,
+    failed: AtomicU64,
+    served: AtomicU64,
+    tokens: AtomicU64,
+}
+
+/// What a cache did so far; none of it may enter an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct UsageCounters {
+    /// Questions that the model answered.
+    pub asked: u64,
+    /// Questions that it was asked and did not answer.
+    pub failed: u64,
+    /// Different questions that the store had the answer to.
+    pub served: u64,
+    /// Tokens newly evaluated or billed.
+    pub tokens: u64,
+}
+
+impl<'a> CachedLlm<'a> {
+    pub fn new(llm: &'a dyn Llm, values: ValueStore) -> Self {
+        let (known, asking, asked_one, asked, failed, served, tokens) = Default::default();
+        Self { llm, identity: llm.identity(), values, known, asking, asked_one, asked, failed, served, tokens }
+    }
+
+    /// The reading of the model's answer, the call behind it and then those that the reading needed. A failed call chooses
+    /// nothing.
+    pub fn choose(
+        &self,
+        conversation: &mut dyn Conversation,
+        request: &ChoiceRequest,
+    ) -> Result<(ParsedChoice, Vec<Arc<Call>>)> {
+        let mut calls = vec![self.answer(conversation, request)?];
+        for reference in self.llm.references(request) {
+            calls.push(self.answer(conversation, &reference)?);
+        }
+        if calls.iter().any(|call| call.failure.is_some()) {
+            return Ok((ParsedChoice { index: None, scores: vec![] }, calls));
+        }
+        let references: Vec<String> = calls[1..].iter().map(|call| call.answer.clone()).collect();
+        let reading = self.llm.parse_choice(request, &calls[0].answer, &references);
+        Ok((reading.with_context(|| format!("cannot read the answer of call {}", calls[0].key))?, calls))
+    }
+
+    /// The text that the model writes, and the call behind it. A failed call writes nothing.
+    pub fn write(
+        &self,
+        conversation: &mut dyn Conversation,
+        writing: &CompletionRequest,
+    ) -> Result<(String, Arc<Call>)> {
+        let call = self.cached_or_new(&writing.canonical(), || conversation.complete(writing))?;
+        if call.failure.is_some() {
+            return Ok((String::new(), call));
+        }
+        let text = self.llm.completion_text(&call.answer);
+        Ok((text.with_context(|| format!("cannot read the answer of call {}", call.key))?, call))
+    }
+
+    /// The vectors of texts, where the model comes with another one that makes them; each text is paid for once.
+    pub fn vectors(&self, texts: &[String]) -> Result<Option<Vec<Vec<f32>>>> {
+        let Some(embedder) = self.llm.embedder() else { return Ok(None) };
+        // As for questions: two episodes that say the same pay once.
+        let _guard = self.lock_key(&format!("vectors of {texts:?}"));
+        let found = cached_embeddings(embedder, &self.values, texts)?;
+        self.tokens.fetch_add(found.tokens, Ordering::Relaxed);
+        Ok(Some(found.vectors))
+    }
+
+    fn answer(&self, conversation: &mut dyn Conversation, request: &ChoiceRequest) -> Result<Arc<Call>> {
+        self.cached_or_new(&request.canonical(), || conversation.choose(request))
+    }
+
+    fn cached_or_new(&self, canonical: &str, ask: impl FnOnce() -> Result<Answer>) -> Result<Arc<Call>> {
+        let key = key(&self.identity, canonical);
+        // What has no number of its own (a recording) plays on threads that others' work shares: who waits for one of them there
+        // may wait for himself. Its answers cost nothing.
+        let _guard = self.llm.max_concurrency().map(|_| self.lock_key(&key));
+        if let Some(call) = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
+            return Ok(call.clone());
+        }
+        let mut failure = None;
+        let (place, cached) = self.cached(&key, canonical)?;
+        let (answer, new_tokens) = match cached {
+            Some(cached) => (cached, None),
+            None => match ask() {
+                Ok(new) => (new.text, Some(new.tokens)),
+                Err(error) => {
+                    let FailedCall { status, reason, raw } = error.downcast()?;
+                    self.count_failure(&reason)?;
+                    failure = Some(Failure { status, reason });
+                    (raw, None)
+                }
+            },
+        };
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(call) = known.get(&key) {
+            return Ok(call.clone());
+        }
+        let answer = match (&failure, new_tokens) {
+            // Not kept: the next run asks again.
+            (Some(_), _) => answer,
+            (None, None) => {
+                self.served.fetch_add(1, Ordering::Relaxed);
+                answer
+            }
+            (None, Some(tokens)) => {
+                self.asked.fetch_add(1, Ordering::Relaxed);
+                self.tokens.fetch_add(tokens, Ordering::Relaxed);
+                // Another run may have asked the same meanwhile; then its answer counts.
+                text(&key, self.values.put_new(&place, answer.as_bytes())?)?
+            }
+        };
+        let (model, request) = (self.identity.clone(), canonical.to_owned());
+        let call = Arc::new(Call { key: key.clone(), model, request, answer, failure });
+        known.insert(key, call.clone());
+        Ok(call)
+    }
+
+    /// Waits until nobody else asks for `key`.
+    fn lock_key(&self, key: &str) -> KeyGuard<'_> {
+        let mut asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
+        while !asking.insert(key.to_owned()) {
+            asking = self.asked_one.wait(asking).unwrap_or_else(PoisonError::into_inner);
+        }
+        KeyGuard { asking: &self.asking, asked_one: &self.asked_one, key: key.to_owned() }
+    }
+
+    /// The kept answer to a key, and its place in the store. What the store holds stays, so where an older program kept there what
+    /// is no answer, the answer has its place beside it.
+    fn cached(&self, key: &str, canonical: &str) -> Result<(String, Option<String>)> {
+        let mut place = key.to_owned();
+        let mut suffix = 0;
+        while let Some(bytes) = self.values.get(&place)? {
+            let answer = text(key, bytes)?;
+            let failure = self.llm.answer_failure(canonical, &answer);
+            if failure.with_context(|| format!("cannot read the answer of call {key}"))?.is_none() {
+                return Ok((place, Some(answer)));
+            }
+            suffix += 1;
+            place = format!("{key} {suffix}");
+        }
+        Ok((place, None))
+    }
+
+    /// Counts a failed question, and gives up where nothing but such came.
+    fn count_failure(&self, reason: &str) -> Result<()> {
+        let failed = self.failed.fetch_add(1, Ordering::Relaxed) + 1;
+        let UsageCounters { asked, served, .. } = self.counters();
+        if failed >= MAX_FAILED && asked + served == 0 {
+            let help =
+                if reason.contains("\nhelp: ") { "" } else { "\nhelp: mend what the server reports and run again" };
+            bail!("all of the first {failed} questions failed, the last of them: {reason}{help}");
+        }
+        Ok(())
+    }
+
+    pub fn counters(&self) -> UsageCounters {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let (asked, failed, served) = (read(&self.asked), read(&self.failed), read(&self.served));
+        UsageCounters { asked, failed, served, tokens: read(&self.tokens) }
+    }
+}
+
+/// The right to ask for a key; given back when it is dropped.
+struct KeyGuard<'a> {
+    asking: &'a Mutex<BTreeSet<String>>,
+    asked_one: &'a Condvar,
+    key: String,
+}
+
+impl Drop for KeyGuard<'_> {
+    fn drop(&mut self) {
+        self.asking.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+        self.asked_one.notify_all();
+    }
+}
+
+fn text(key: &str, bytes: Vec<u8>) -> Result<String> {
+    String::from_utf8(bytes).with_context(|| format!("the kept answer of call {key} is no text"))
+}

@@ -1,0 +1,149 @@
+//! What the expert remembers, and what of it comes to mind with a user: that of the people most alike, by exact search among
+//! the world's vectors, or among those of the texts that their episodes begin with.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::Result;
+
+use super::agent::{RoleSettings, UserSimilarity};
+use crate::artifact::{Memories, Memory, World};
+
+/// Turns texts into vectors, one for each.
+type Embed<'e> = dyn Fn(&[String]) -> Result<Vec<Vec<f32>>> + 'e;
+
+/// All that is remembered so far.
+pub(super) struct MemoryStore<'a> {
+    world: &'a World,
+    most: usize,
+    above: f64,
+    memories: Vec<Memory>,
+    /// What people's beginnings mean, where that makes them alike; nothing of those who have none.
+    text_vectors: Option<BTreeMap<u32, Vec<f32>>>,
+}
+
+/// What comes to mind with one user.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct RecalledMemory {
+    /// Reflections on the people most alike, the nearest first.
+    pub reflections: Vec<String>,
+    /// Σ of the advantages of each item with these people.
+    pub advantages: BTreeMap<u32, f32>,
+}
+
+impl<'a> MemoryStore<'a> {
+    /// What is known before the first episode.
+    pub fn new(settings: &RoleSettings, world: &'a World, before: Option<&Memories>) -> Self {
+        let memories = before.map_or_else(Vec::new, |before| before.0.clone());
+        let text_vectors = (settings.alike_by == UserSimilarity::Texts).then(BTreeMap::new);
+        Self { world, most: settings.recall, above: settings.above, memories, text_vectors }
+    }
+
+    /// Learns the meaning of the beginnings of `users` and of all who are remembered, as far as it is not known yet. `profile`
+    /// gives the beginning of one of the world's people, `vectors` those of texts.
+    pub fn embed_users(
+        &mut self,
+        users: &[u32],
+        profile: &dyn Fn(u32) -> Result<String>,
+        vectors: &Embed,
+    ) -> Result<()> {
+        let known = self.text_vectors.get_or_insert_default();
+        let users = self.memories.iter().map(Memory::user).chain(users.iter().copied());
+        let new: BTreeSet<u32> = users.filter(|user| !known.contains_key(user)).collect();
+        let mut profiles: Vec<(u32, String)> = Vec::new();
+        for user in new.into_iter().filter(|user| (*user as usize) < self.world.users()) {
+            profiles.push((user, profile(user)?));
+        }
+        profiles.retain(|(_, text)| !text.is_empty());
+        let (users, texts): (Vec<u32>, Vec<String>) = profiles.into_iter().unzip();
+        if !texts.is_empty() {
+            known.extend(users.into_iter().zip(vectors(&texts)?));
+        }
+        Ok(())
+    }
+
+    /// What comes to mind with `user`. Of equally near people the lower number counts first.
+    pub fn recall(&self, user: u32) -> RecalledMemory {
+        let mut users: Vec<u32> = self.memories.iter().map(Memory::user).collect();
+        users.sort_unstable();
+        users.dedup();
+        let mut nearest: Vec<(f64, u32)> = users
+            .into_iter()
+            .map(|other| (self.similarity(user, other), other))
+            .filter(|(s, _)| *s >= self.above)
+            .collect();
+        nearest.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        nearest.truncate(self.most);
+        let mut recalled = RecalledMemory::default();
+        for (_, other) in nearest {
+            for memory in self.memories.iter().filter(|memory| memory.user() == other) {
+                match memory {
+                    Memory::Reflection { text, .. } => recalled.reflections.push(text.clone()),
+                    Memory::Action { item, advantage, .. } => {
+                        *recalled.advantages.entry(*item).or_default() += advantage
+                    }
+                }
+            }
+        }
+        recalled
+    }
+
+    /// The cosine of two people's vectors; 0 where one has none, as a person of another world.
+    fn similarity(&self, a: u32, b: u32) -> f64 {
+        let row = |user: u32| match &self.text_vectors {
+            Some(known) => known.get(&user).map(Vec::as_slice),
+            None => ((user as usize) < self.world.users()).then(|| self.world.user_vectors.row(user as usize)),
+        };
+        let (Some(a), Some(b)) = (row(a), row(b)) else { return 0.0 };
+        let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(a * b)).sum::<f64>();
+        let size = (dot(a, a) * dot(b, b)).sqrt();
+        if size > 0.0 { dot(a, b) / size } else { 0.0 }
+    }
+
+    /// Remembers what a batch of episodes left.
+    pub fn extend(&mut self, memories: impl IntoIterator<Item = Memory>) {
+        self.memories.extend(memories);
+    }
+
+    /// All of it, oldest first.
+    pub fn into_memories(self) -> Memories {
+        Memories(self.memories)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::cluster_world;
+
+    #[test]
+    fn the_people_most_alike_come_to_mind() {
+        let mut world = cluster_world(&[5.0, 4.0], 2, 2, 4, 4);
+        let width = world.user_vectors.shape[1];
+        let axis = |user: usize, values: [f32; 2]| (user * width, values);
+        world.user_vectors.data.fill(0.0);
+        for (at, values) in [axis(0, [1.0, 0.0]), axis(1, [2.0, 0.1]), axis(2, [0.0, 1.0]), axis(3, [-1.0, 0.0])] {
+            world.user_vectors.data[at..at + 2].copy_from_slice(&values);
+        }
+        let reflection = |user: u32| Memory::Reflection { user, total: 1.0, text: format!("of {user}") };
+        let action = |user: u32, advantage: f32| Memory::Action { user, step: 0, item: 1, value: 0.0, advantage };
+        let before = Memories(vec![
+            reflection(3),
+            reflection(2),
+            action(2, -3.0),
+            reflection(1),
+            action(1, 1.0),
+            action(1, 0.5),
+        ]);
+        let of = |recall: usize, above: f64| {
+            let settings = RoleSettings { recall, above, ..RoleSettings::default() };
+            MemoryStore::new(&settings, &world, Some(&before)).recall(0)
+        };
+        assert_eq!(of(1, -1.0), RecalledMemory { reflections: vec!["of 1".into()], advantages: [(1, 1.5)].into() });
+        assert_eq!(
+            of(9, 0.0),
+            RecalledMemory { reflections: vec!["of 1".into(), "of 2".into()], advantages: [(1, -1.5)].into() }
+        );
+        assert_eq!(of(0, -1.0), RecalledMemory::default());
+        assert_eq!(of(9, 0.999).reflections, Vec::<String>::new());
+    }
+}

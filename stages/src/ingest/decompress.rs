@@ -1,0 +1,155 @@
+//! Files of a dataset by name, unpacked where they are packed with gzip.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use flate2::bufread::GzDecoder;
+use pipeline::Context;
+
+use crate::artifact::TextFile;
+
+/// The one of `names` that the folder holds, as it is or with `.gz` behind it.
+pub(super) fn one_of(folder: &Path, names: &[&str]) -> Result<PathBuf> {
+    let both = names.iter().flat_map(|name| [folder.join(name), folder.join(format!("{name}.gz"))]);
+    let found: Vec<PathBuf> = both.filter(|path| path.is_file()).collect();
+    match &found[..] {
+        [path] => Ok(path.clone()),
+        [] => bail!(
+            "{} holds none of {} (nor any with .gz)\nhelp: name the folder with the dataset's files",
+            folder.display(),
+            names.join(", ")
+        ),
+        [first, second, ..] => {
+            bail!("{} and {} lie in one folder; wanted one of them", first.display(), second.display())
+        }
+    }
+}
+
+/// The folder in the stage's scratch folder for what is made from that file: two folders may hold files of one name.
+pub(super) fn derived_folder(path: &Path, what: &str, cx: &Context) -> PathBuf {
+    let own = &blake3::hash(path.as_os_str().as_encoded_bytes()).to_hex()[..16];
+    cx.scratch().join(format!("{what}-{own}"))
+}
+
+/// The file itself, or a copy in the stage's scratch folder where it is packed: shards need places in a file. The copy goes by
+/// the file's own name.
+pub(super) fn decompressed(path: &Path, cx: &Context) -> Result<TextFile> {
+    ensure!(path.is_file(), "{} is not there\nhelp: correct the name, or get the file", path.display());
+    if path.extension().is_none_or(|extension| extension != "gz") {
+        return Ok(TextFile::new(path));
+    }
+    let place = || format!("cannot unpack {}", path.display());
+    let folder = derived_folder(path, "unpacked", cx);
+    let whole = folder.join(path.file_stem().unwrap_or_default());
+    cx.stands_for(&whole, path);
+    if !whole.exists() {
+        cx.check_cancelled()?;
+        std::fs::create_dir_all(&folder).with_context(place)?;
+        let part = cx.scratch().join("unpacking");
+        let mut packed = BufReader::new(File::open(path).with_context(place)?);
+        ensure!(
+            packed.fill_buf().with_context(place)?.starts_with(&[0x1f, 0x8b]),
+            "{} is not packed with gzip\nhelp: leave `.gz` out of its name where it is plain, or get the file again",
+            path.display()
+        );
+        let mut to = File::create(&part).with_context(place)?;
+        decompress_members(packed, &mut to, path)?;
+        // A torn copy must not be taken for a whole one after a power cut.
+        to.sync_all().and_then(|()| std::fs::rename(&part, &whole)).with_context(place)?;
+    }
+    Ok(TextFile::copy(&whole, path))
+}
+
+/// Unpacks the parts of a gzip file, one behind the other. Tapes and archives fill the rest of a block with zeros, which are no
+/// part of it.
+fn decompress_members(mut packed: impl BufRead, to: &mut File, path: &Path) -> Result<()> {
+    let place = || format!("cannot unpack {}", path.display());
+    loop {
+        let next = packed.fill_buf().with_context(place)?;
+        match next.first() {
+            None => return Ok(()),
+            Some(0) => {
+                let is_zero = next.iter().all(|byte| *byte == 0);
+                ensure!(
+                    is_zero,
+                    "{} holds something else behind its packed part\nhelp: get the file again",
+                    path.display()
+                );
+                let read = next.len();
+                packed.consume(read);
+            }
+            Some(_) => {
+                let mut part = GzDecoder::new(&mut packed);
+                std::io::copy(&mut part, to).with_context(place)?;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use flate2::{Compression, write::GzEncoder};
+
+    use super::*;
+
+    #[test]
+    fn packed_files_are_unpacked_once_and_torn_ones_named() {
+        let (folder, scratch) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let cx = Context::detached(scratch.path());
+        let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+        packed.write_all(b"one\ntwo\n").unwrap();
+        let mut bytes = packed.finish().unwrap();
+        // Two packed parts, one behind the other, are one file.
+        bytes.extend(bytes.clone());
+        std::fs::write(folder.path().join("log.json.gz"), &bytes).unwrap();
+        let path = one_of(folder.path(), &["other.json", "log.json"]).unwrap();
+        let plain = decompressed(&path, &cx).unwrap();
+        assert_eq!(plain.text().unwrap(), "one\ntwo\none\ntwo\n");
+        assert_eq!(plain.name(), path, "it goes by the name that people gave it");
+        std::fs::create_dir(folder.path().join("more")).unwrap();
+        let mut other = GzEncoder::new(Vec::new(), Compression::fast());
+        other.write_all(b"other\n").unwrap();
+        std::fs::write(folder.path().join("more/log.json.gz"), other.finish().unwrap()).unwrap();
+        let second = decompressed(&folder.path().join("more/log.json.gz"), &cx).unwrap();
+        assert_eq!(second.text().unwrap(), "other\n", "a file of the same name in another folder");
+        std::fs::write(folder.path().join("torn.gz"), &bytes[..20]).unwrap();
+        let error = decompressed(&folder.path().join("torn.gz"), &cx).unwrap_err();
+        assert!(format!("{error:#}").contains("cannot unpack"), "{error:#}");
+        std::fs::write(folder.path().join("plain.gz"), "<html>").unwrap();
+        let error = decompressed(&folder.path().join("plain.gz"), &cx).unwrap_err().to_string();
+        assert!(error.contains("plain.gz is not packed with gzip\nhelp: leave `.gz` out"), "{error}");
+        assert_eq!(decompressed(plain.path(), &cx).unwrap().path(), plain.path());
+        std::fs::write(folder.path().join("log.json"), "").unwrap();
+        assert!(one_of(folder.path(), &["log.json"]).unwrap_err().to_string().contains("wanted one of them"));
+        assert!(one_of(folder.path(), &["x"]).unwrap_err().to_string().contains("holds none of x"));
+    }
+
+    #[test]
+    fn zeros_behind_the_packed_part_are_no_part_of_it_and_nothing_else_may_stand_there() {
+        let (folder, scratch) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let path = folder.path().join("log.gz");
+        let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+        packed.write_all(b"one\n").unwrap();
+        let packed = packed.finish().unwrap();
+        for (behind, wanted) in [
+            (vec![0; 20_000], Ok("one\n")),
+            (b"\0\0x".to_vec(), Err("holds something else")),
+            (b"x".to_vec(), Err("cannot unpack")),
+        ] {
+            std::fs::write(&path, [packed.clone(), behind].concat()).unwrap();
+            let cx = Context::detached(scratch.path());
+            match (decompressed(&path, &cx), wanted) {
+                (Ok(file), Ok(text)) => {
+                    assert_eq!(file.text().unwrap(), text);
+                    std::fs::remove_file(file.path()).unwrap();
+                }
+                (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{error:#}"),
+                (found, _) => panic!("{found:?}"),
+            }
+        }
+    }
+}

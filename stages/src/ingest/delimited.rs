@@ -1,0 +1,289 @@
+//! Rows of fields with a separator between them.
+
+use std::borrow::Cow;
+
+use super::bad_rows::Fault;
+use super::casts::{self, Seconds};
+use super::shard::Row;
+
+/// Where a row's parts stand among the fields of a line.
+pub(super) struct Delimited<'a> {
+    /// What stands between two fields.
+    pub separator: &'a str,
+    /// Whether a field may stand in quotes, in which a quote is written twice, and a line's end ends no row (RFC 4180).
+    pub quotes: bool,
+    /// The first line where it names the columns: files that are put together bring it once more, and it is no row.
+    pub header: Option<&'a str>,
+    /// How many fields a line has.
+    pub fields: usize,
+    /// The place of the user's id, from 0.
+    pub user: usize,
+    /// The place of the item's id.
+    pub item: usize,
+    /// The name and place of the rating; without it all ratings are 1.
+    pub rating: Option<(&'a str, usize)>,
+    /// The time; without it all times are 0.
+    pub time: Option<Time<'a>>,
+}
+
+/// Where a time stands.
+#[derive(Clone, Copy)]
+pub(super) struct Time<'a> {
+    /// The column's name.
+    pub column: &'a str,
+    /// Its place.
+    pub at: usize,
+    /// How many make a second.
+    pub per_second: i64,
+    /// Whether it may be missing; it is 0 then.
+    pub may_be_missing: bool,
+}
+
+impl<'a> Time<'a> {
+    /// Seconds, always there.
+    pub fn seconds(column: &'a str, at: usize) -> Self {
+        Self { column, at, per_second: 1, may_be_missing: false }
+    }
+}
+
+impl Delimited<'_> {
+    /// The byte that separates fields which may stand in quotes: then a row may take several lines.
+    pub fn quoted_by(&self) -> Option<u8> {
+        self.separator.bytes().next().filter(|_| self.quotes)
+    }
+
+    /// The row in a line.
+    pub fn parse<'l>(&self, line: &'l str) -> Result<Row<'l>, Fault> {
+        if self.header.is_some_and(|header| is_header(line, header)) {
+            return Err(repeated_header());
+        }
+        let wanted = [Some(self.user), Some(self.item), self.rating.map(|x| x.1), self.time.map(|x| x.at)];
+        if self.quotes && line.contains('"') {
+            let fields = quoted(line, self.separator)?;
+            let found = wanted.map(|at| Cow::Owned(at.and_then(|at| fields.get(at).cloned()).unwrap_or_default()));
+            return self.row(fields.len(), found);
+        }
+        let mut found = [""; 4];
+        let mut count = 0;
+        let mut field = |text| {
+            for (slot, wanted) in found.iter_mut().zip(wanted) {
+                if wanted == Some(count) {
+                    *slot = text;
+                }
+            }
+            count += 1;
+        };
+        if let [separator] = *self.separator.as_bytes() {
+            // By bytes: a search for text costs more than such short fields.
+            let mut start = 0;
+            for (at, &byte) in line.as_bytes().iter().enumerate() {
+                if byte == separator {
+                    field(&line[start..at]);
+                    start = at + 1;
+                }
+            }
+            field(&line[start..]);
+        } else {
+            line.split(self.separator).for_each(field);
+        }
+        self.row(count, found.map(Cow::Borrowed))
+    }
+
+    fn row<'l>(&self, count: usize, found: [Cow<'l, str>; 4]) -> Result<Row<'l>, Fault> {
+        if count != self.fields {
+            return Err(Fault::row(format!("{count} fields"), self.fields.to_string()));
+        }
+        let [user, item, rating, time] = found;
+        let timestamp = match self.time {
+            Some(form) if !(form.may_be_missing && time.is_empty()) => seconds(&time, form.per_second, form.column)?,
+            _ => Seconds::exactly(0),
+        };
+        let rating = self.rating.map_or(Ok(1.0), |(column, _)| casts::rating(number(&rating, column)?, column))?;
+        Ok(Row { user, item, rating, timestamp })
+    }
+}
+
+/// A finite number.
+pub(super) fn number(text: &str, column: &str) -> Result<f64, Fault> {
+    let number = plain(text.as_bytes()).or_else(|| text.parse::<f64>().ok().filter(|number| number.is_finite()));
+    number.ok_or_else(|| Fault::value(column, text, "a finite number"))
+}
+
+/// A time of which `per_second` make a second. A whole number is never taken for a float, which has no room for nanoseconds since
+/// 1970.
+pub(super) fn seconds(text: &str, per_second: i64, column: &str) -> Result<Seconds, Fault> {
+    match text.parse() {
+        Ok(parts) => Ok(Seconds::of_parts(parts, per_second)),
+        Err(_) => Seconds::read(number(text, column), per_second as f64, column),
+    }
+}
+
+/// Up to 15 digits with at most one point among them. Both the digits and the power of ten are exact in an `f64`, so their
+/// quotient is the nearest number, as `parse` gives it.
+fn plain(text: &[u8]) -> Option<f64> {
+    const TENS: [f64; 16] = [1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
+    if text.is_empty() || text.len() > 15 {
+        return None;
+    }
+    let (mut digits, mut behind) = (0_u64, None);
+    for (at, &byte) in text.iter().enumerate() {
+        match byte {
+            b'0'..=b'9' => digits = 10 * digits + u64::from(byte - b'0'),
+            b'.' if behind.is_none() && text.len() > 1 => behind = Some(text.len() - at - 1),
+            _ => return None,
+        }
+    }
+    Some(digits as f64 / TENS[behind.unwrap_or(0)])
+}
+
+/// Whether a line is the header, be it that of a file that was put behind another, with a mark of its own.
+pub(super) fn is_header(line: &str, header: &str) -> bool {
+    line.trim_start_matches('\u{feff}') == header
+}
+
+/// What is wrong with a header that comes again.
+pub(super) fn repeated_header() -> Fault {
+    let fault = Fault::row("the header once more", "a row");
+    fault.help("the file seems to be several that were put together: leave out the lines that repeat its header")
+}
+
+/// The fields of a line: by the separator alone, or with quotes ([`quoted`]).
+pub(super) fn fields(line: &str, separator: &str, quotes: bool) -> Result<Vec<String>, Fault> {
+    if quotes { quoted(line, separator) } else { Ok(line.split(separator).map(str::to_owned).collect()) }
+}
+
+/// The fields of a line of which some may stand in quotes (RFC 4180). A quote opens a field only at its beginning, where it is
+/// no part of it; in such a field a quote is written twice, and a separator parts nothing. Anywhere else a quote is a character
+/// like others, so that `a"b"c` is not taken for `abc`: so read pandas and DuckDB, too.
+///
+/// # Errors
+/// Where a quote is left open. And where something follows a closed field: of `"a"b` pandas makes `ab`, which may be another's id, and DuckDB refuses it.
+pub(super) fn quoted(line: &str, separator: &str) -> Result<Vec<String>, Fault> {
+    let mut fields = Vec::new();
+    let mut rest = line;
+    loop {
+        let (field, behind) = match rest.strip_prefix('"') {
+            Some(inside) => in_quotes(inside, separator)?,
+            None => match rest.split_once(separator) {
+                Some((field, behind)) => (field.to_owned(), Some(behind)),
+                None => (rest.to_owned(), None),
+            },
+        };
+        fields.push(field);
+        match behind {
+            Some(behind) => rest = behind,
+            None => return Ok(fields),
+        }
+    }
+}
+
+/// A field behind its opening quote, and what follows its separator; `None` where the line ends.
+fn in_quotes<'l>(inside: &'l str, separator: &str) -> Result<(String, Option<&'l str>), Fault> {
+    let mut field = String::new();
+    let mut rest = inside;
+    while let Some((part, behind)) = rest.split_once('"') {
+        field.push_str(part);
+        if let Some(behind) = behind.strip_prefix('"') {
+            field.push('"');
+            rest = behind;
+            continue;
+        }
+        if behind.is_empty() {
+            return Ok((field, None));
+        }
+        let next = behind.strip_prefix(separator).ok_or_else(|| {
+            let found = format!("{behind:?} behind the quote that closes {field:?}");
+            let fault = Fault::row(found.chars().take(200).collect::<String>(), format!("{separator:?} there"));
+            fault.help("in a field in quotes a quote is written twice (`\"Say \"\"Hello\"\" now\"`)")
+        })?;
+        return Ok((field, Some(next)));
+    }
+    Err(Fault::row("a quote that is left open", "each quote closed"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn form(separator: &str) -> Delimited<'_> {
+        let time = Some(Time::seconds("timestamp", 3));
+        Delimited {
+            separator,
+            quotes: false,
+            header: None,
+            fields: 4,
+            user: 0,
+            item: 1,
+            rating: Some(("rating", 2)),
+            time,
+        }
+    }
+
+    #[test]
+    fn a_line_becomes_a_row_or_a_fault() {
+        for separator in ["::", "\t"] {
+            let form = form(separator);
+            let row = form.parse(&"1::1193::4.5::978300760".replace("::", separator)).map(|row| {
+                assert_eq!((&*row.user, &*row.item, row.rating, row.timestamp.whole), ("1", "1193", 4.5, 978_300_760));
+            });
+            row.unwrap_or_else(|fault| panic!("{fault}"));
+            let fault = |line: &str| form.parse(&line.replace("::", separator)).err().unwrap().to_string();
+            assert_eq!(fault("1::2::3"), "found 3 fields, wanted 4");
+            assert_eq!(fault("1::2::x::4"), "column `rating`: found \"x\", wanted a finite number");
+            assert_eq!(fault("1::2::3::NaN"), "column `timestamp`: found \"NaN\", wanted a finite number");
+        }
+    }
+
+    #[test]
+    fn quotes_units_and_what_may_be_missing() {
+        let time = Some(Time { column: "t", at: 2, per_second: 1000, may_be_missing: true });
+        let header = Some("u,i,t");
+        let form = Delimited { separator: ",", quotes: true, header, fields: 3, user: 0, item: 1, rating: None, time };
+        let row = |line: &str| form.parse(line).map(|row| (row.item.into_owned(), row.rating, row.timestamp.whole));
+        assert_eq!(row(r#"u,"a, ""b""",1500"#).ok().unwrap(), ("a, \"b\"".to_owned(), 1.0, 1));
+        assert_eq!(row("u,a,-2000").ok().unwrap(), ("a".to_owned(), 1.0, -2));
+        assert_eq!(row("u,a,").ok().unwrap().2, 0);
+        for line in [r#"u,"a,3"#, r#"u,a,"3"#] {
+            let fault = form.parse(line).err().unwrap().to_string();
+            assert_eq!(fault, "found a quote that is left open, wanted each quote closed");
+        }
+        // whitfin/s3-concat#3: files that are put together bring their headers, and a log without ratings takes any text.
+        for line in ["u,i,t", "\u{feff}u,i,t"] {
+            let fault = form.parse(line).err().unwrap().to_string();
+            assert_eq!(fault, "found the header once more, wanted a row");
+        }
+    }
+
+    #[test]
+    fn a_quote_opens_a_field_only_at_its_beginning() {
+        let read = |line: &str| quoted(line, ",").map(|fields| fields.join("|")).map_err(|fault| fault.to_string());
+        for (line, wanted) in [
+            (r#"a"b"c,abc"#, r#"a"b"c|abc"#),
+            (r#"Say "Hello" now,12" mix,x""#, r#"Say "Hello" now|12" mix|x""#),
+            (r#""Say ""Hello"" now","x, y",z"#, r#"Say "Hello" now|x, y|z"#),
+            (r#""","""","""""""#, r#"|"|"""#),
+            (r#" "a",b"#, r#" "a"|b"#),
+            ("\"\u{e9}\u{1f600}\",\u{e9}", "\u{e9}\u{1f600}|\u{e9}"),
+        ] {
+            assert_eq!(read(line).unwrap(), wanted, "{line}");
+        }
+        for line in [r#""a"b,c"#, r#""a" ,c"#, r#""Say "Hello" now",c"#] {
+            let fault = read(line).unwrap_err();
+            assert!(fault.contains("behind the quote that closes") && fault.ends_with("wanted \",\" there"), "{fault}");
+        }
+        assert_eq!(fields("\"a\"\tb\"", "\t", false).ok().unwrap(), ["\"a\"", "b\""]);
+    }
+
+    #[test]
+    fn plain_numbers_are_read_as_the_library_reads_them() {
+        for text in
+            ["0", "5", "4.5", "3.", ".5", "0.1", "978300760", "123456789.01234", "0.0000000000001", "999999999999999"]
+        {
+            assert_eq!(plain(text.as_bytes()).map(f64::to_bits), text.parse::<f64>().ok().map(f64::to_bits), "{text}");
+        }
+        for text in ["", ".", "1.2.3", "-1", "1e5", "1234567890123456", " 1", "nan"] {
+            assert_eq!(plain(text.as_bytes()), None, "{text}");
+        }
+        assert_eq!(number("-1e1", "x").ok(), Some(-10.0));
+    }
+}

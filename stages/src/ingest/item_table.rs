@@ -1,0 +1,82 @@
+//! The tables beside a log: those that a dataset lists, or what the log mentions, described as far as something describes it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::BufRead as _;
+
+use anyhow::{Context as _, Result};
+use pipeline::Context;
+
+use super::Outputs;
+use super::bad_rows::{BadRows, Fault, OnBadRow};
+use super::json_array::as_lines;
+use super::record::{Record, record};
+use super::shard::ReadLog;
+use crate::artifact::{Items, TextFile, Users};
+
+/// The log with the users and items that were listed, or those that it mentions.
+pub(super) fn assemble(read: ReadLog, users: Option<Users>, items: Option<Items>) -> Outputs {
+    let [new_users, new_items] = read.new;
+    let items = items.unwrap_or_else(|| untitled(new_items));
+    let users = users.unwrap_or_else(|| Users { id: new_users, features: BTreeMap::new() });
+    Outputs { interactions: read.interactions, items, users }
+}
+
+/// Items that go by their ids.
+fn untitled(id: Vec<String>) -> Items {
+    Items { title: id.clone(), year: vec![None; id.len()], genres: vec![Vec::new(); id.len()], id, ..Items::default() }
+}
+
+/// What a record says of an item.
+pub(super) struct ItemRecord {
+    pub id: String,
+    /// Empty where the record has none.
+    pub title: String,
+    pub year: Option<i32>,
+    pub genres: Vec<String>,
+}
+
+/// The items that the log mentions, by the records of a file of lines or of one array: the first about an item counts. Items without one go by
+/// their ids; records of others are passed over.
+pub(super) fn describe_items(
+    ids: Vec<String>,
+    file: TextFile,
+    on_bad_row: OnBadRow,
+    cx: &Context,
+    describe: impl Fn(&Record) -> Result<ItemRecord, Fault>,
+) -> Result<Items> {
+    let file = as_lines(file, cx)?;
+    let place = || format!("cannot read {}", file.name().display());
+    let mut items = untitled(ids);
+    let mut open: HashMap<String, usize> = items.id.iter().cloned().zip(0..).collect();
+    let mut bad = BadRows::default();
+    let (reader, _) = file.open()?;
+    let bar = cx.bar("describe", Some(reader.get_ref().metadata().with_context(place)?.len()), "bytes");
+    for (number, line) in reader.split(b'\n').enumerate() {
+        let line = line.with_context(place)?;
+        bar.inc(line.len() as u64 + 1);
+        if number % 4096 == 0 {
+            cx.check_cancelled()?;
+        }
+        let line = str::from_utf8(&line)
+            .map_err(|_| Fault::row(format!("{:?}", String::from_utf8_lossy(&line[..line.len().min(60)])), "UTF-8"));
+        if line.as_ref().is_ok_and(|line| line.trim().is_empty()) {
+            continue;
+        }
+        match line.and_then(record).and_then(|record| describe(&record)) {
+            Ok(found) => {
+                let Some(row) = open.remove(&found.id) else { continue };
+                if !found.title.trim().is_empty() {
+                    items.title[row] = found.title.trim().to_owned();
+                }
+                items.year[row] = found.year;
+                items.genres[row] = found.genres;
+            }
+            Err(fault) => bad.add(fault, || number as u64 + 1),
+        }
+    }
+    bad.enforce(file.name(), on_bad_row, cx)?;
+    if !open.is_empty() {
+        cx.note("not described", format!("{} of {} items go by their ids", open.len(), items.len()));
+    }
+    Ok(items)
+}

@@ -1,0 +1,280 @@
+//! A small table beside a log, told apart by the ending of its name: `.csv`, `.tsv`, `.ndjson` (also `.jsonl`, `.json`: one record a
+//! line), `.parquet`.
+//!
+//! Whole in memory, every row a record. Fields of separated text may stand in quotes. JSON may also be one array
+//! of records.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use pipeline::Context;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::bad_rows::{BadRows, Fault, OnBadRow};
+use super::decompress::decompressed;
+use super::delimited::{fields, is_header, repeated_header};
+use super::header::Header;
+pub(super) use super::header::no_column;
+use super::integers;
+use super::json_array::as_lines;
+use super::parquet_parts::parts;
+use super::parquet_value::value;
+use super::record::{Record, record, text};
+use super::row_ends::rows as rows_of;
+use super::shard::MISSING;
+use crate::artifact::TextFile;
+
+/// How a table is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FileFormat {
+    /// Fields apart by this, with a header.
+    Delimited(&'static str),
+    /// One record a line.
+    Records,
+    /// Parquet.
+    Parquet,
+}
+
+impl FileFormat {
+    /// By the ending of the name; of a folder the parts are Parquet.
+    pub fn of(file: &TextFile) -> Result<Self> {
+        if file.path().is_dir() {
+            return Ok(Self::Parquet);
+        }
+        match file.path().extension().unwrap_or_default().to_string_lossy().as_ref() {
+            "csv" => Ok(Self::Delimited(",")),
+            "tsv" | "tab" => Ok(Self::Delimited("\t")),
+            "ndjson" | "jsonl" | "json" => Ok(Self::Records),
+            "parquet" => Ok(Self::Parquet),
+            other => bail!(
+                "{} ends in `{other}`, which is no form known here\nhelp: name it .csv, .tsv, .ndjson or .parquet (the first three \
+                 may end in .gz)",
+                file.name().display()
+            ),
+        }
+    }
+}
+
+impl FileFormat {
+    /// The same for a file whose columns may have been given names.
+    ///
+    /// # Errors
+    /// Where they were, and the file names them itself.
+    pub fn with_names(file: &TextFile, names: Option<&[String]>) -> Result<Self> {
+        let form = Self::of(file)?;
+        ensure!(
+            names.is_none() || matches!(form, Self::Delimited(_)),
+            "{} names its columns itself\nhelp: leave out `names`, which is for CSV and TSV without a header",
+            file.name().display()
+        );
+        Ok(form)
+    }
+}
+
+/// Whether fields of separated text may stand in quotes (RFC 4180).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Quotes {
+    /// In CSV they may, in TSV a quote is a character like others.
+    #[default]
+    ByEnding,
+    /// They may.
+    Always,
+    /// A quote is a character like others.
+    Never,
+}
+
+impl Quotes {
+    /// Whether they may in text with that separator.
+    pub(super) fn allowed_in(self, separator: &str) -> bool {
+        match self {
+            Self::ByEnding => separator == ",",
+            Self::Always => true,
+            Self::Never => false,
+        }
+    }
+}
+
+/// A table and the lines of its rows.
+pub(super) struct SideTable {
+    pub path: PathBuf,
+    /// Names of the columns; of records, those of the first.
+    pub names: Vec<String>,
+    /// Line (of Parquet: number) from 1, and values; of separated text all are texts.
+    pub rows: Vec<(u64, Record)>,
+}
+
+impl SideTable {
+    /// Reads it; rows with a wrong number of fields, or that are no record, are settled.
+    ///
+    /// `names` are those of a separated text whose first line is a row.
+    pub fn read(
+        path: &Path,
+        names: Option<&[String]>,
+        quotes: Quotes,
+        on_bad_row: OnBadRow,
+        cx: &Context,
+    ) -> Result<Self> {
+        let file = if path.is_dir() { TextFile::new(path) } else { decompressed(path, cx)? };
+        let path = file.name().to_path_buf();
+        match FileFormat::with_names(&file, names)? {
+            FileFormat::Parquet => Self::from_parquet(file.path().to_path_buf()),
+            FileFormat::Delimited(separator) => {
+                let quotes = quotes.allowed_in(separator);
+                let skip = usize::from(names.is_none());
+                let Header { names, line: header, .. } = Header::given_or_read(&file, names, separator, quotes)?;
+                let width = names.len();
+                let rows = lines(&file, skip, separator.bytes().next().filter(|_| quotes), on_bad_row, cx, |line| {
+                    if is_header(line, &header) {
+                        return Err(repeated_header());
+                    }
+                    let fields = fields(line, separator, quotes)?;
+                    if fields.len() != width {
+                        return Err(Fault::row(format!("{} fields", fields.len()), width.to_string()));
+                    }
+                    let value = |field: String| if field == MISSING { Value::Null } else { Value::String(field) };
+                    Ok(names.iter().cloned().zip(fields.into_iter().map(value)).collect())
+                })?;
+                Ok(Self { path, names, rows })
+            }
+            FileFormat::Records => {
+                let rows = lines(&as_lines(file, cx)?, 0, None, on_bad_row, cx, record)?;
+                // Any record may leave out what it has nothing to say of.
+                let (mut names, mut known) = (Vec::new(), BTreeSet::new());
+                for name in rows.iter().flat_map(|(_, record)| record.keys()) {
+                    if known.insert(name.as_str()) {
+                        names.push(name.clone());
+                    }
+                }
+                Ok(Self { path, names, rows })
+            }
+        }
+    }
+
+    fn from_parquet(path: PathBuf) -> Result<Self> {
+        let (mut rows, mut names) = (Vec::new(), Vec::new());
+        for part in parts(&path)? {
+            for batch in part.batches(None)? {
+                let batch = batch?;
+                for field in batch.schema().fields() {
+                    if !names.contains(field.name()) {
+                        names.push(field.name().clone());
+                    }
+                }
+                for row in 0..batch.num_rows() {
+                    let columns = batch.schema_ref().fields().iter().zip(batch.columns());
+                    let said = columns.map(|(field, column)| Ok((field.name().clone(), value(column, row)?)));
+                    let record = said.collect::<Result<Record>>();
+                    rows.push((rows.len() as u64 + 1, record.with_context(|| part.path().display().to_string())?));
+                }
+            }
+        }
+        Ok(Self { path, names, rows })
+    }
+
+    /// Gives each row with its id, which must be there once; rows that do not fit are settled. Ids that all are whole numbers
+    /// written as floats are whole numbers ([`integers`]).
+    pub fn for_each_id(
+        &self,
+        column: &str,
+        on_bad_row: OnBadRow,
+        cx: &Context,
+        mut row: impl FnMut(String, &Record) -> Result<(), Fault>,
+    ) -> Result<()> {
+        self.require_column(column)?;
+        let (mut bad, mut seen) = (BadRows::default(), BTreeSet::new());
+        let written = self.rows.iter().filter_map(|(_, record)| record.get(column)?.as_str());
+        let are_floats = integers::are_floats(written.filter(|id| !id.is_empty()));
+        if are_floats {
+            integers::note_stripped(column, &self.path, cx);
+        }
+        for (line, record) in &self.rows {
+            let id = text(record, column);
+            let id = if are_floats { id.map(|id| integers::id(&id).unwrap_or(&id).to_owned()) } else { id };
+            let checked = id.and_then(|id| match id {
+                id if id.is_empty() => Err(Fault::value(column, "", "an id")),
+                id if !seen.insert(id.clone()) => Err(Fault::value(column, &id, "an id of its own")),
+                id => row(id, record),
+            });
+            if let Err(fault) = checked {
+                bad.add(fault, || *line);
+            }
+        }
+        bad.enforce(&self.path, on_bad_row, cx)
+    }
+
+    /// That there is a column of this name.
+    pub fn require_column(&self, name: &str) -> Result<()> {
+        if self.rows.is_empty() || self.names.iter().any(|known| known == name) {
+            return Ok(());
+        }
+        Err(no_column(&self.path, &self.names, name))
+    }
+}
+
+/// What the filled rows after `skip` say, by their first lines.
+fn lines(
+    file: &TextFile,
+    skip: usize,
+    quoted_by: Option<u8>,
+    on_bad_row: OnBadRow,
+    cx: &Context,
+    parse: impl Fn(&str) -> Result<Record, Fault>,
+) -> Result<Vec<(u64, Record)>> {
+    let bytes = file.bytes()?;
+    let (mut rows, mut bad) = (Vec::new(), BadRows::default());
+    for (number, line) in rows_of(&bytes, quoted_by, file)?.into_iter().skip(skip) {
+        let text = str::from_utf8(line)
+            .map_err(|_| Fault::row(format!("{:?}", String::from_utf8_lossy(line)), "UTF-8"))
+            .map(|line| line.trim_end_matches(['\n', '\r']));
+        if text.as_ref().is_ok_and(|text| text.trim().is_empty()) {
+            continue;
+        }
+        match text.and_then(&parse) {
+            Ok(record) => rows.push((number, record)),
+            Err(fault) => bad.add(fault, || number),
+        }
+    }
+    bad.enforce(file.name(), on_bad_row, cx)?;
+    Ok(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, BinaryArray, RecordBatch};
+    use parquet::arrow::ArrowWriter;
+
+    use super::*;
+
+    #[test]
+    /// pola-rs/polars#29235: an enumeration, and a text of older tools, is stored as bytes; a title must not be their digits.
+    fn texts_that_are_stored_as_bytes_are_texts() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("items.parquet");
+        let titles: ArrayRef = Arc::new(BinaryArray::from(vec![Some("Heat".as_bytes()), None, Some("É".as_bytes())]));
+        let batch = RecordBatch::try_from_iter([("title", titles)]).unwrap();
+        let mut writer = ArrowWriter::try_new(File::create(&path).unwrap(), batch.schema(), None).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+        let table = SideTable::read(&path, None, Quotes::ByEnding, OnBadRow::Refuse, &Context::detached(folder.path()))
+            .unwrap();
+        let titles: Vec<&Value> = table.rows.iter().map(|(_, record)| &record["title"]).collect();
+        assert_eq!(titles, [&Value::from("Heat"), &Value::Null, &Value::from("É")]);
+    }
+
+    #[test]
+    fn any_record_may_bring_a_column() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("users.ndjson");
+        std::fs::write(&path, "{\"id\": \"a\"}\n{\"id\": \"b\", \"age\": 3}\n").unwrap();
+        let table = SideTable::read(&path, None, Quotes::ByEnding, OnBadRow::Refuse, &Context::detached(folder.path()))
+            .unwrap();
+        assert_eq!(table.names, ["id", "age"]);
+    }
+}

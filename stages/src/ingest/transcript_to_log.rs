@@ -1,0 +1,156 @@
+//! Recorded episodes enter the log, the demonstrations and the calls, with ids for people and items.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::bad_rows::{BadRows, Fault};
+use super::casts;
+use super::title_matching::TitleMatcher;
+use super::transcript::{Outcome, Transcript, Turn};
+use super::transcripts::{CatalogueFilter, OnQuit, Outputs};
+use crate::artifact::{Call, Choice, End, Items, Trajectory, Users};
+
+/// Who is who and what is what.
+pub(super) struct ImportedIds {
+    pub items: Items,
+    pub users: Users,
+    /// Numbers in `items` by numbers in the whole catalogue.
+    kept: Vec<Option<u32>>,
+    user_numbers: BTreeMap<String, u32>,
+}
+
+impl ImportedIds {
+    pub fn new(keep: CatalogueFilter, catalogue: &Items, matcher: &TitleMatcher, transcripts: &[&Transcript]) -> Self {
+        let recommended = transcripts.iter().flat_map(|transcript| transcript.recommendations());
+        let recommended = recommended.filter_map(|turn| matcher.item(turn).ok().flatten());
+        let mut named: BTreeSet<&str> = recommended.map(|item| catalogue.title[item as usize].as_str()).collect();
+        named.extend(transcripts.iter().flat_map(|transcript| &transcript.history).map(String::as_str));
+        let rows = (0..catalogue.len())
+            .filter(|&row| keep == CatalogueFilter::All || named.contains(catalogue.title[row].as_str()));
+        let rows: Vec<usize> = rows.collect();
+        let mut kept = vec![None; catalogue.len()];
+        (0..).zip(&rows).for_each(|(number, &row)| kept[row] = Some(number));
+
+        let mut histories: BTreeMap<&str, &[String]> = BTreeMap::new();
+        for transcript in transcripts {
+            histories.entry(&transcript.user).or_insert(&transcript.history);
+        }
+        let mut users = Users::default();
+        for (user, history) in &histories {
+            let seen = history.iter().filter_map(|title| Some(&catalogue.genres[matcher.exact_title(title)? as usize]));
+            let favourites = most_common(seen.flatten());
+            users.id.push((*user).to_owned());
+            for place in 0..3 {
+                let genre = favourites.get(place).copied().unwrap_or_default().to_owned();
+                users.features.entry(format!("genre {}", place + 1)).or_default().push(genre);
+            }
+        }
+        let user_numbers = (0..).zip(&users.id).map(|(k, id)| (id.clone(), k)).collect();
+        Self { items: catalogue.take(&rows), users, kept, user_numbers }
+    }
+}
+
+/// Texts by how often they come, the commonest first; ties by name.
+fn most_common<'a>(texts: impl Iterator<Item = &'a String>) -> Vec<&'a str> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    texts.for_each(|text| *counts.entry(text).or_default() += 1);
+    let mut order: Vec<(&str, usize)> = counts.into_iter().collect();
+    order.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
+    order.into_iter().map(|(text, _)| text).collect()
+}
+
+/// Takes episodes in, one after the other.
+pub(super) struct TranscriptImporter<'a> {
+    pub ids: &'a ImportedIds,
+    pub matcher: &'a TitleMatcher<'a>,
+    pub at_quit: OnQuit,
+    pub out: Outputs,
+    /// Recommendations whose names mean no item, left out as the settings say.
+    pub left_out: u64,
+    /// Recommendations that the source took for no item of the catalogue.
+    pub grounded_here: u64,
+}
+
+impl TranscriptImporter<'_> {
+    /// Adds one episode; turns that do not fit are counted in `bad`.
+    pub fn episode(&mut self, transcript: &Transcript, path: &Path, bad: &mut BadRows) {
+        let user = self.ids.user_numbers[&transcript.user];
+        let model = format!("transcript {}", path.file_name().unwrap_or_default().to_string_lossy());
+        let episode = format!("{model} {} of user {user}", self.out.demonstrations.trajectories.len());
+        let mut steps = Vec::new();
+        let mut before: Option<&Turn> = None;
+        let mut left = false;
+        for (number, turn) in transcript.turns.iter().enumerate() {
+            left |= turn.outcome == Outcome::Leaves;
+            let step = match &turn.outcome {
+                Outcome::Failed(_) => None,
+                outcome => match self.step(user, turn, outcome, bad) {
+                    Some(step) => Some(step),
+                    None => continue,
+                },
+            };
+            let key = blake3::hash(format!("{episode} step {number}").as_bytes()).to_hex().to_string();
+            let context = std::iter::once(&transcript.question).chain(before.map(|turn| &turn.observed));
+            let context: Vec<&String> = context.filter(|text| !text.is_empty()).collect();
+            let request = json!({ "context": context }).to_string();
+            let answer = answer(turn).to_string();
+            self.out.calls.0.push(Call { key: key.clone(), model: model.clone(), request, answer, failure: None });
+            if let Some((item, reward)) = step {
+                let (candidates, scores) = (Vec::new(), Vec::new());
+                steps.push(Choice { item, reward, candidates, scores, call: key });
+            }
+            before = Some(turn);
+        }
+        if !steps.is_empty() {
+            let end = if left { End::Stopped } else { End::Horizon };
+            self.out.demonstrations.trajectories.push(Trajectory { user, steps, end });
+        }
+    }
+
+    /// The item and the reward of a recommendation, which enters the log where it was paid; `None` where it is left out.
+    fn step(&mut self, user: u32, turn: &Turn, outcome: &Outcome, bad: &mut BadRows) -> Option<(u32, f32)> {
+        self.grounded_here +=
+            u64::from(turn.title.as_ref().is_none_or(|title| self.matcher.exact_title(title).is_none()));
+        let item = match self.matcher.item(turn) {
+            Ok(Some(item)) => self.ids.kept[item as usize]?,
+            Ok(None) => {
+                self.left_out += 1;
+                return None;
+            }
+            Err(refused) => {
+                let fault = Fault::row(refused.to_string(), "a name near enough to a title of the catalogue");
+                let help = "lower `ground.trigram`, or set `ground.unmatched` to `nearest` or `drop`";
+                bad.add(fault.help(help), || turn.line);
+                return None;
+            }
+        };
+        let reward = match (outcome, self.at_quit) {
+            (Outcome::Stays(reward), _) => match casts::rating(*reward, "reward") {
+                Ok(reward) => reward,
+                Err(fault) => {
+                    bad.add(fault, || turn.line);
+                    return None;
+                }
+            },
+            (_, OnQuit::Reward(reward)) => return Some((item, reward as f32)),
+            (_, OnQuit::Exclude) => return None,
+        };
+        self.out.interactions.user.push(user);
+        self.out.interactions.item.push(item);
+        self.out.interactions.rating.push(reward);
+        self.out.interactions.timestamp.push(0);
+        Some((item, reward))
+    }
+}
+
+/// The answer behind a turn: as it came where that is known, else put together of its parts.
+fn answer(turn: &Turn) -> Value {
+    let thought = if turn.thought.is_empty() { String::new() } else { format!("{}\n", turn.thought) };
+    let written = |said: String| turn.raw.clone().unwrap_or_else(|| thought + &said);
+    match &turn.outcome {
+        Outcome::Failed(reason) => json!({ "failed": reason, "raw": written(turn.said.clone()) }),
+        _ => written(format!("recommend[{}]", turn.said)).into(),
+    }
+}

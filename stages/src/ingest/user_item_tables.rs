@@ -1,0 +1,77 @@
+//! The tables beside a log that is read by a map of columns: the catalogue and the people.
+
+use std::path::Path;
+
+use anyhow::{Result, ensure};
+use pipeline::Context;
+use serde_json::Value;
+
+use super::record::text;
+use super::side_table::SideTable;
+use super::table::{ItemColumns, Table, UserColumns};
+use super::{genres, integers};
+use crate::artifact::{Items, Users};
+
+impl Table {
+    pub(super) fn items(&self, folder: &Path, columns: &ItemColumns, cx: &Context) -> Result<Items> {
+        let table =
+            SideTable::read(&folder.join(&columns.file), columns.names.as_deref(), self.quotes, self.on_bad_row, cx)?;
+        let genres = columns.genres.as_ref();
+        let optional = [columns.title.as_ref(), columns.year.as_ref(), genres.map(|genres| &genres.column)];
+        optional.into_iter().flatten().try_for_each(|name| table.require_column(name))?;
+        let (mut items, mut unread, mut unknown) = (Items::default(), 0, None);
+        table.for_each_id(&columns.id, self.on_bad_row, cx, |id, record| {
+            let said = |name: &Option<String>| name.as_ref().map_or(Ok(String::new()), |name| text(record, name));
+            let (title, year) = (said(&columns.title)?, said(&columns.year)?);
+            // All that may be at fault comes first: a row that is left out must leave nothing in a column.
+            let of_genres = match genres {
+                Some(genres) => genres::parse(record.get(&genres.column), &genres.separator, &genres.column)?,
+                None => Vec::new(),
+            };
+            let read = integers::year(&year);
+            if read.is_none() && !year.trim().is_empty() {
+                unknown.get_or_insert((items.year.len() + 1, year.clone()));
+                unread += 1;
+            }
+            items.title.push(if title.trim().is_empty() { id.clone() } else { title.trim().to_owned() });
+            items.year.push(read);
+            items.genres.push(of_genres);
+            items.id.push(id);
+            Ok(())
+        })?;
+        if let (Some((item, text)), Some(column)) = (unknown, &columns.year) {
+            cx.note(
+                &format!("unknown `{column}`"),
+                format!("{unread} are no whole number (the first: item {item}, {text:?})"),
+            );
+        }
+        Ok(items)
+    }
+
+    pub(super) fn users(&self, folder: &Path, columns: &UserColumns, cx: &Context) -> Result<Users> {
+        let table =
+            SideTable::read(&folder.join(&columns.file), columns.names.as_deref(), self.quotes, self.on_bad_row, cx)?;
+        let features: Vec<&String> =
+            table.names.iter().filter(|name| **name != columns.id && !name.is_empty()).collect();
+        ensure!(
+            !features.iter().any(|name| *name == "id"),
+            "{} has a column `id` beside `{}`\nhelp: rename it: the users' ids go by that name",
+            table.path.display(),
+            columns.id
+        );
+        let mut users =
+            Users { features: features.iter().map(|name| ((*name).clone(), Vec::new())).collect(), id: Vec::new() };
+        table.for_each_id(&columns.id, self.on_bad_row, cx, |id, record| {
+            users.id.push(id);
+            for (name, values) in &mut users.features {
+                values.push(match record.get(name) {
+                    None | Some(Value::Null) => String::new(),
+                    Some(Value::String(text)) => text.clone(),
+                    Some(other) => other.to_string(),
+                });
+            }
+            Ok(())
+        })?;
+        Ok(users)
+    }
+}

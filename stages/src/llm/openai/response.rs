@@ -1,0 +1,291 @@
+//! What a server's answer says: the option that a reply names, how likely the labels were, and whether it is an answer at all.
+
+use anyhow::{Context as _, Result};
+use pipeline::escape::is_unsafe;
+use serde::{Deserialize, Serialize};
+
+use super::super::{ChoiceRequest, FailedCall, ParsedChoice};
+use super::budget::TokenCount;
+use super::choice_parser::{NoChoice, after_thoughts, letter_first, parse_option};
+
+/// The most options that letters can stand for, which is also the most likely tokens that a server lists.
+pub(super) const LETTERS: usize = 20;
+/// The most of a model's words that an error repeats, in characters.
+const MAX_QUOTE: usize = 200;
+
+/// The raw answer: what of the response is kept.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawResponse {
+    /// The model's words.
+    pub reply: String,
+    /// Why it stopped, in the server's words.
+    pub finish_reason: Option<String>,
+    /// What the server counts, where it says so.
+    pub usage: Option<Usage>,
+    /// The likeliest first tokens with their natural-log probabilities, where they were asked for and given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first: Option<Vec<(String, f64)>>,
+    /// The likeliest tokens at the place of the option that the reply names, where that is not its beginning.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chosen: Option<Vec<(String, f64)>>,
+}
+
+/// Tokens as servers count them.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct Usage {
+    pub prompt_tokens: u64,
+    #[serde(default)]
+    pub completion_tokens: u64,
+}
+
+impl From<Usage> for TokenCount {
+    fn from(usage: Usage) -> Self {
+        Self { prompt: usage.prompt_tokens, completion: usage.completion_tokens }
+    }
+}
+
+/// How the options are told apart in a prompt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Labels {
+    /// `1.` and so on.
+    Numbers,
+    /// `A.` and so on: each is one token to every tokenizer, which `10` is not.
+    Letters,
+}
+
+impl Labels {
+    pub fn of(self, option: usize) -> String {
+        match self {
+            Self::Numbers => (option + 1).to_string(),
+            Self::Letters => char::from(b'A' + option as u8).to_string(),
+        }
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Numbers => "number",
+            Self::Letters => "letter",
+        }
+    }
+}
+
+/// The answer as it was kept.
+pub(super) fn parse(answer: &str) -> Result<RawResponse> {
+    serde_json::from_str(answer).with_context(|| format!("no answer of a server: {answer}"))
+}
+
+/// What an answer says.
+pub(in super::super) fn parse_choice(request: &ChoiceRequest, answer: &str) -> Result<ParsedChoice> {
+    let (index, scores) = choice(&parse(answer)?, &request.options);
+    Ok(ParsedChoice { index: index.ok(), scores })
+}
+
+/// Why no option is chosen.
+enum ChoiceFailure {
+    Unparsed(NoChoice),
+    /// Two are equally likely, and none is likelier.
+    Tied,
+}
+
+/// The option that an answer chooses, and the scores of all where their letters' probabilities are known at the place of its own.
+/// Equal scores choose nothing: which of them a server writes then says how it numbers its tokens, not what the model prefers.
+fn choice(raw: &RawResponse, options: &[String]) -> (Result<usize, ChoiceFailure>, Vec<f32>) {
+    let letter = |why| match (why, &raw.first) {
+        (NoChoice::Several, Some(_)) => letter_first(&raw.reply, options).ok_or(why),
+        _ => Err(why),
+    };
+    let found = parse_option(&raw.reply, options).or_else(letter);
+    let Ok(parsed) = found else { return (found.map(|parsed| parsed.option).map_err(ChoiceFailure::Unparsed), vec![]) };
+    let begins = parsed.at.is_some_and(|at| raw.reply[..at].trim().is_empty());
+    let listed = raw.chosen.as_deref().or_else(|| raw.first.as_deref().filter(|_| begins));
+    let Some(scores) = listed.and_then(|listed| scores(listed, options.len(), parsed.option)) else {
+        return (Ok(parsed.option), vec![]);
+    };
+    let best = scores.iter().map(|score| score.0).fold(f64::MIN, f64::max);
+    let mut highest = (0..scores.len()).filter(|&option| scores[option] == (best, true));
+    let index = highest.next().filter(|_| highest.next().is_none()).ok_or(ChoiceFailure::Tied);
+    // Where nothing is known to be less likely than the choice, there is no score but the choice.
+    let informative = scores.iter().any(|score| score.0 < best);
+    (index, scores.into_iter().filter(|_| informative).map(|score| score.0 as f32).collect())
+}
+
+/// The text that an answer holds, without thoughts before it.
+pub(in super::super) fn completion_text(answer: &str) -> Result<String> {
+    Ok(after_thoughts(&parse(answer)?.reply).unwrap_or_default().trim().to_owned())
+}
+
+/// The tokens that the server counted, where it did.
+pub(in super::super) fn count_tokens(answer: &str) -> Result<Option<super::super::TokenUsage>> {
+    let counted =
+        |usage: Usage| super::super::TokenUsage { prompt: usage.prompt_tokens, completion: usage.completion_tokens };
+    Ok(parse(answer)?.usage.map(counted))
+}
+
+/// What keeps `answer` from being one to `request`, both as they are kept; none where it is one.
+pub(in super::super) fn answer_failure(request: &str, answer: &str) -> Result<Option<FailedCall>> {
+    let raw = parse(answer)?;
+    let cut = raw.finish_reason.as_deref() == Some("length");
+    let said = after_thoughts(&raw.reply);
+    let quote = quote(&raw.reply, MAX_QUOTE);
+    let plainer = "\nhelp: use a model that answers as it is told to, or say in `instructions` how to";
+    let longer = "\nhelp: let it write more: `max_tokens` for a choice, `roles` and `actor` for texts; a model that thinks first needs \
+                  hundreds of tokens, and `leave_out: [stop]` so that its thoughts do not end at a line break";
+    let why = match raw.finish_reason.as_deref() {
+        Some("content_filter") => "the provider withheld the answer (`content_filter`)".to_owned(),
+        Some("error") => "the provider broke off with an error".to_owned(),
+        _ if said.is_none() => format!("the answer is nothing but a thought without an end: {quote}{longer}"),
+        _ if said.is_some_and(|said| said.trim().is_empty()) => {
+            let words = raw
+                .finish_reason
+                .as_deref()
+                .map_or_else(String::new, |reason| format!(" (`{}`)", self::quote(reason, 40)));
+            format!("the answer is empty{words}{}", if cut { longer } else { "" })
+        }
+        _ => match serde_json::from_str::<ChoiceRequest>(request).map(|request| choice(&raw, &request.options).0) {
+            // Whatever was written is a text.
+            Err(_) | Ok(Ok(_)) => return Ok(None),
+            Ok(Err(ChoiceFailure::Tied)) => format!("the reply {quote} leaves two options equally likely"),
+            Ok(Err(ChoiceFailure::Unparsed(NoChoice::Several))) => {
+                format!("the reply names more than one option, or takes one back: {quote}{plainer}")
+            }
+            Ok(Err(ChoiceFailure::Unparsed(_))) => {
+                format!("the reply names no option: {quote}{}", if cut { longer } else { plainer })
+            }
+        },
+    };
+    Ok(Some(FailedCall { status: None, reason: why, raw: answer.to_owned() }))
+}
+
+/// The beginning of somebody's words in one line, safe to show.
+pub(super) fn quote(text: &str, most: usize) -> String {
+    // No more than can be needed, however long it is.
+    let line: Vec<&str> = text.split_whitespace().take(most).collect();
+    let line: String = line.join(" ").chars().filter(|&c| !is_unsafe(c)).take(most).collect();
+    if line.is_empty() { "nothing".into() } else { line }
+}
+
+/// The natural-log probability of each option's letter at a place, with whatever marks stand around it in the token, and whether
+/// it is listed: one that is not is at most as likely as the last one that is, which stands for it. None where the letter that was
+/// `parsed` there is not listed: then it is another place.
+fn scores(listed: &[(String, f64)], options: usize, parsed: usize) -> Option<Vec<(f64, bool)>> {
+    let lowest = listed.iter().map(|(_, logprob)| *logprob).fold(0.0, f64::min);
+    let bare = |token: &str| -> String {
+        let plain: String = token.chars().map(super::reply_words::fold).collect();
+        plain.trim_matches(|c: char| !c.is_alphanumeric()).to_owned()
+    };
+    let of = |option: usize, small: bool| {
+        let label = Labels::Letters.of(option);
+        let label = if small { label.to_lowercase() } else { label };
+        let found: Vec<f64> =
+            listed.iter().filter(|(token, _)| bare(token) == label).map(|(_, logprob)| logprob.exp()).collect();
+        (!found.is_empty()).then(|| found.iter().sum::<f64>().ln().max(lowest))
+    };
+    let options = options.min(LETTERS);
+    // A model that answers in small letters is scored by them.
+    let small = [false, true].into_iter().find(|&small| parsed < options && of(parsed, small).is_some())?;
+    Some((0..options).map(|option| of(option, small).map_or((lowest, false), |score| (score, true))).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::conformance::request;
+    use super::*;
+
+    fn raw(reply: &str, more: &str) -> String {
+        format!(r#"{{"reply":{},"finish_reason":"stop","usage":null{more}}}"#, serde_json::Value::from(reply))
+    }
+
+    #[test]
+    fn letters_score_where_the_option_stands() {
+        let asked = request(&["a\n"], &["Heat", "Fargo", "Big"]);
+        let read = |reply: &str, more: &str| super::parse_choice(&asked, &raw(reply, more)).unwrap();
+        let reading = read("C", r#","first":[["C",-1.0],[" A",-2.0],["A",-2.0],["The",-7.5]]"#);
+        let both = (2.0 * f64::exp(-2.0)).ln() as f32;
+        assert_eq!(reading, ParsedChoice { index: Some(2), scores: vec![both, -7.5, -1.0] });
+        let of = |index| ParsedChoice { index, scores: vec![] };
+        assert_eq!(read("B", r#","first":[["The",-0.1]]"#), of(Some(1)), "the reply counts");
+        assert_eq!(read("2", r#","first":null"#), of(Some(1)), "a server that offers none");
+        // What was kept of a first token that is no option's letter: markup, a line break, a thought, a word.
+        assert_eq!(read("**B**", r#","first":[["**",-0.01],["A",-9.0]]"#), of(Some(1)));
+        assert_eq!(read("A good choice is B.", r#","first":[["A",-0.1],["B",-3.0]]"#), of(Some(1)));
+        let other = read("B. Heat", r#","first":[["B",-0.1],["A",-3.0]]"#);
+        assert_eq!(other.index, Some(1), "the letter was asked for, and has a probability");
+        assert_eq!(read("B. Heat", ""), of(None));
+        assert_eq!(read("**", r#","first":[["**",-0.01],["A",-9.0]]"#), of(None), "no floor is a choice");
+        let chosen = read("**B**", r#","chosen":[["B",-0.1],["A",-3.0]]"#);
+        assert_eq!(chosen, ParsedChoice { index: Some(1), scores: vec![-3.0, -0.1, -3.0] });
+        // Nothing else is listed, so nothing is known of the others but that they are no likelier.
+        assert_eq!(read("B", r#","first":[["B",-0.1]]"#), of(Some(1)));
+        let small = read("b", r#","first":[["b",-0.1],[" a",-3.0]]"#);
+        assert_eq!(small, ParsedChoice { index: Some(1), scores: vec![-3.0, -0.1, -3.0] });
+        let tie = read("A", r#","first":[["A",-0.7],["B",-0.7],["C",-2.0]]"#);
+        assert_eq!(tie.index, None, "which of two equals a server writes is no choice");
+        // As a server says that the others are impossible.
+        let sure = read("A", r#","first":[["A",-0.1],[" B",-9999.0]]"#);
+        assert_eq!(sure, ParsedChoice { index: Some(0), scores: vec![-0.1, -9999.0, -9999.0] });
+    }
+
+    #[test]
+    fn what_is_no_answer_says_why() {
+        let choice = request(&["a\n"], &["Heat", "Fargo"]).canonical();
+        let completion = super::super::super::CompletionRequest {
+            context: vec![],
+            completion_prefix: "Thought:".into(),
+            max_tokens: 8,
+            stop: "\n".into(),
+            temperature: 0.0,
+            draw: 0,
+            integer: None,
+        };
+        let completion = completion.canonical();
+        let why = |request: &str, reply: &str, finish: &str| {
+            let answer =
+                format!(r#"{{"reply":{},"finish_reason":"{finish}","usage":null}}"#, serde_json::Value::from(reply));
+            answer_failure(request, &answer).unwrap().map(|failed| failed.reason)
+        };
+        for (reply, finish, says) in [
+            ("A", "stop", None),
+            ("B", "length", None),
+            ("", "stop", Some("the answer is empty (`stop`)")),
+            ("", "length", Some("the answer is empty (`length`)\nhelp: let it write more: `max_tokens`")),
+            ("A", "content_filter", Some("the provider withheld the answer")),
+            ("", "error", Some("the provider broke off")),
+            (
+                "<think>\nOkay B might",
+                "length",
+                Some("nothing but a thought without an end: <think> Okay B might\nhelp: "),
+            ),
+            ("<think>no</think>\n", "stop", Some("the answer is empty")),
+            ("The best", "length", Some("the reply names no option: The best\nhelp: ")),
+            ("hm", "stop", Some("the reply names no option: hm")),
+            ("B, A", "stop", Some("more than one option")),
+        ] {
+            let found = why(&choice, reply, finish);
+            match says {
+                None => assert_eq!(found, None, "{reply}"),
+                Some(says) => assert!(found.as_ref().is_some_and(|found| found.contains(says)), "{reply}: {found:?}"),
+            }
+        }
+        assert_eq!(why(&completion, "B, A", "length"), None, "any words are a text");
+        assert!(why(&completion, " \n", "stop").is_some() && why(&completion, "<think>\n", "stop").is_some());
+        assert!(answer_failure(&choice, "").is_err(), "silence is no answer of a provider");
+    }
+
+    #[test]
+    fn a_text_is_what_comes_after_the_thoughts() {
+        // anomalyco/opencode#21515: thoughts that a server leaves in the content are shown as the answer.
+        assert_eq!(
+            completion_text(&raw("<think>\nHe likes crime.\n</think>\n\nSomething light.\n", "")).unwrap(),
+            "Something light."
+        );
+        assert_eq!(completion_text(&raw(" plain ", "")).unwrap(), "plain");
+    }
+
+    #[test]
+    fn quotes_are_one_short_line_without_commands_to_a_terminal() {
+        assert_eq!(quote("a\n\n b\u{1b}[31m\u{202e}c", 300), "a b[31mc");
+        assert_eq!(quote(&"x ".repeat(1_000_000), 10), "x x x x x ");
+        assert_eq!(quote(" \n", 9), "nothing");
+    }
+}

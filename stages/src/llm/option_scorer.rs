@@ -1,0 +1,322 @@
+//! The embedded model as one that chooses: an option counts by how likely its text is after the cue.
+//!
+//! A small model finds some titles likely whatever was said before, because their words are common. The default score
+//! therefore takes out what the title is worth after the cue alone: domain-conditional pointwise mutual information
+//! (Holtzman et al. 2021, eq. 3), here a token, because titles differ in length:
+//! `score(y) = (ln p(y | context, cue) − ln p(y | cue)) / |y|`.
+//!
+//! When it chooses, the prompt is plain text that the title goes on with, which is what the file was trained on most, and saves
+//! the tokens. When it writes, it answers in the form of the file's own chat template, if it has one.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result, ensure};
+use pipeline::AssetName;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::gguf::{Gguf, Session};
+use super::{Answer, ChoiceRequest, CompletionRequest, Conversation, ConversationFactory, Llm, ParsedChoice};
+
+/// Raised when an equal request to an equal file should give another raw answer.
+const FORM: u32 = 2;
+/// Conversations for each thread: they share the model's passes.
+const CONVERSATIONS_PER_THREAD: usize = 4;
+
+/// `llm: { gguf: … }`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GgufConfig {
+    /// The model file, an entry of `assets`.
+    pub asset: AssetName,
+    /// What makes one option better than another.
+    #[serde(default)]
+    pub score: Score,
+}
+
+/// What makes one option better than another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Score {
+    /// How much more likely a token of it is after the conversation than after the cue alone.
+    #[default]
+    Pmi,
+    /// How likely a token of it is after the conversation, on geometric average.
+    MeanLogprob,
+}
+
+impl GgufConfig {
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// As [`Gguf::load`].
+    pub(super) fn open(&self, path: &Path) -> Result<OptionScorer> {
+        let model = Gguf::load(path)?;
+        let mut hasher = blake3::Hasher::new();
+        hasher.update_mmap(path).with_context(|| format!("read {}", path.display()))?;
+        Ok(OptionScorer { model, digest: hasher.finalize().to_hex().to_string(), score: self.score })
+    }
+}
+
+/// The embedded model with its way of scoring.
+pub(super) struct OptionScorer {
+    model: Gguf,
+    digest: String,
+    score: Score,
+}
+
+/// The raw answer: what the model gives each option.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawScores {
+    /// Σ ln p over the option's tokens.
+    logprob_sum: Vec<f64>,
+    /// How many tokens it has.
+    tokens: Vec<usize>,
+}
+
+impl RawScores {
+    fn parse(answer: &str, options: usize) -> Result<Self> {
+        let raw: Self = serde_json::from_str(answer).with_context(|| format!("no answer of a GGUF model: {answer}"))?;
+        let counts = (raw.logprob_sum.len(), raw.tokens.len());
+        ensure!(counts == (options, options), "scores of {counts:?} options, wanted {options}: {answer}");
+        ensure!(!raw.tokens.contains(&0), "an option without a token: {answer}");
+        Ok(raw)
+    }
+}
+
+/// The raw answer to a completion.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawCompletion {
+    text: String,
+}
+
+impl Llm for OptionScorer {
+    fn identity(&self) -> String {
+        let name = serde_json::Value::from(self.model.name());
+        format!(r#"{{"provider":"gguf","form":{FORM},"name":{name},"blake3":"{}"}}"#, self.digest)
+    }
+
+    fn max_concurrency(&self) -> Option<usize> {
+        Some(CONVERSATIONS_PER_THREAD * rayon::current_num_threads())
+    }
+
+    fn conversations<'a>(&'a self, opening: &str) -> Result<ConversationFactory<'a>> {
+        let mut first = self.model.session();
+        if !opening.is_empty() {
+            first.prepare(&[opening.to_owned()])?;
+        }
+        let conversation = move || GgufConversation {
+            main: first.fork(),
+            references: self.model.session(),
+            completions: self.model.session(),
+        };
+        Ok(Box::new(move || Box::new(conversation())))
+    }
+
+    fn references(&self, request: &ChoiceRequest) -> Vec<ChoiceRequest> {
+        references(self.score, request)
+    }
+
+    fn parse_choice(&self, request: &ChoiceRequest, answer: &str, answers: &[String]) -> Result<ParsedChoice> {
+        parse_choice(self.score, request, answer, answers)
+    }
+
+    fn completion_text(&self, answer: &str) -> Result<String> {
+        completion_text(answer)
+    }
+
+    /// By the file's own tokenizer, segment by segment as they are evaluated; without what a chat template puts around them. An
+    /// option is read but for its last token, which is only predicted.
+    fn count_tokens(&self, request: &str, answer: &str) -> Result<Option<super::TokenUsage>> {
+        let count = |text: &str| -> Result<u64> { Ok(self.model.tokenize(text)?.len() as u64) };
+        let prompt = |context: &[String], completion_prefix: &str| -> Result<u64> {
+            context.iter().try_fold(count(completion_prefix)?, |sum, text| Ok(sum + count(text)?))
+        };
+        if let Ok(request) = serde_json::from_str::<ChoiceRequest>(request) {
+            let options = RawScores::parse(answer, request.options.len())?.tokens;
+            let options: u64 = options.iter().map(|tokens| *tokens as u64 - 1).sum();
+            return Ok(Some(super::TokenUsage {
+                prompt: prompt(&request.context, &request.completion_prefix)? + options,
+                completion: 0,
+            }));
+        }
+        let completion: CompletionRequest =
+            serde_json::from_str(request).context("a question that is neither choice nor text")?;
+        let read = prompt(&completion.context, &completion.completion_prefix)?;
+        Ok(Some(super::TokenUsage { prompt: read, completion: count(&completion_text(answer)?)? }))
+    }
+}
+
+/// The options alone after the cue, where the score takes out what they are worth there.
+pub(super) fn references(score: Score, request: &ChoiceRequest) -> Vec<ChoiceRequest> {
+    let alone = |option: &String| ChoiceRequest {
+        context: vec![],
+        completion_prefix: request.completion_prefix.clone(),
+        options: vec![option.clone()],
+    };
+    match score {
+        Score::Pmi => request.options.iter().map(alone).collect(),
+        Score::MeanLogprob => vec![],
+    }
+}
+
+/// What an answer says, given those to the references.
+pub(super) fn parse_choice(
+    score: Score,
+    request: &ChoiceRequest,
+    answer: &str,
+    references: &[String],
+) -> Result<ParsedChoice> {
+    let raw = RawScores::parse(answer, request.options.len())?;
+    let mut scores = Vec::with_capacity(raw.tokens.len());
+    for (option, (sum, &tokens)) in raw.logprob_sum.iter().zip(&raw.tokens).enumerate() {
+        let neutral = match score {
+            Score::MeanLogprob => 0.0,
+            Score::Pmi => {
+                let reference = references.get(option).context("a reference without an answer")?;
+                RawScores::parse(reference, 1)?.logprob_sum[0]
+            }
+        };
+        scores.push(((sum - neutral) / tokens as f64) as f32);
+    }
+    Ok(ParsedChoice { index: best(&scores), scores })
+}
+
+/// The text that an answer holds.
+pub(super) fn completion_text(answer: &str) -> Result<String> {
+    let raw: RawCompletion =
+        serde_json::from_str(answer).with_context(|| format!("no text of a GGUF model: {answer}"))?;
+    Ok(raw.text.trim().to_owned())
+}
+
+/// The first of the highest.
+fn best(scores: &[f32]) -> Option<usize> {
+    (0..scores.len()).reduce(|best, option| if scores[option] > scores[best] { option } else { best })
+}
+
+/// One user's conversation, and beside it the places where references are asked and texts are written, so that they do not push
+/// it out.
+struct GgufConversation<'m> {
+    main: Session<'m>,
+    references: Session<'m>,
+    completions: Session<'m>,
+}
+
+impl Conversation for GgufConversation<'_> {
+    fn choose(&mut self, request: &ChoiceRequest) -> Result<Answer> {
+        let session = if request.context.is_empty() { &mut self.references } else { &mut self.main };
+        let segments: Vec<String> = request.context.iter().chain([&request.completion_prefix]).cloned().collect();
+        // With the space in the option the tokens are those of running text.
+        let options: Vec<String> = request.options.iter().map(|option| format!(" {option}")).collect();
+        let before = session.evaluated_tokens();
+        let scores = session.score(&segments, &options)?;
+        let raw = RawScores {
+            logprob_sum: scores.iter().map(|score| score.logprob_sum).collect(),
+            tokens: scores.iter().map(|score| score.tokens).collect(),
+        };
+        Ok(Answer { text: serde_json::to_string(&raw)?, tokens: session.evaluated_tokens() - before })
+    }
+
+    fn complete(&mut self, completion: &CompletionRequest) -> Result<Answer> {
+        let before = self.completions.evaluated_tokens();
+        let text = self.completions.complete(completion)?;
+        Ok(Answer {
+            text: serde_json::to_string(&RawCompletion { text })?,
+            tokens: self.completions.evaluated_tokens() - before,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::conformance::{conforms, request};
+    use super::super::gguf::toy;
+    use super::*;
+
+    fn open(score: Score) -> OptionScorer {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("toy.gguf");
+        toy::write_toy(&path).unwrap();
+        GgufConfig { asset: AssetName("toy".into()), score }.open(&path).unwrap()
+    }
+
+    #[test]
+    fn both_scores_conform() {
+        conforms(&open(Score::Pmi));
+        conforms(&open(Score::MeanLogprob));
+    }
+
+    #[test]
+    fn scores_by_hand() {
+        let asked = request(&["a\n"], &["x", "y"]);
+        let answer = r#"{"logprob_sum":[-6.0,-8.0],"tokens":[2,4]}"#;
+        let neutral =
+            [r#"{"logprob_sum":[-9.0],"tokens":[2]}"#, r#"{"logprob_sum":[-9.0],"tokens":[4]}"#].map(String::from);
+        let mean = open(Score::MeanLogprob).parse_choice(&asked, answer, &[]).unwrap();
+        assert_eq!(mean, ParsedChoice { index: Some(1), scores: vec![-3.0, -2.0] });
+        let pmi = open(Score::Pmi).parse_choice(&asked, answer, &neutral).unwrap();
+        assert_eq!(pmi, ParsedChoice { index: Some(0), scores: vec![1.5, 0.25] });
+        assert_eq!(best(&[1.0, 2.0, 2.0]), Some(1), "the first of equals");
+    }
+
+    #[test]
+    fn a_spoilt_answer_is_an_error() {
+        let model = open(Score::MeanLogprob);
+        let asked = request(&["a\n"], &["x", "y"]);
+        for spoilt in ["2", r#"{"logprob_sum":[-1.0],"tokens":[1]}"#, r#"{"logprob_sum":[-1.0,-2.0],"tokens":[1,0]}"#] {
+            assert!(model.parse_choice(&asked, spoilt, &[]).is_err(), "{spoilt}");
+        }
+    }
+
+    #[test]
+    fn the_opening_and_the_conversation_are_paid_for_once() {
+        let model = open(Score::Pmi);
+        let opening = "You recommend movies.\n";
+        let conversations = model.conversations(opening).unwrap();
+        let count = |text: &str| model.model.tokenize(text).unwrap().len() as u64;
+        let mut conversation = conversations();
+        let mut cost = |context: &[&str]| conversation.choose(&request(context, &["x"])).unwrap().tokens;
+        // An option's last token is predicted, never read, so " x" (two tokens) costs one.
+        let cue_and_option = count("Next:") + count(" x") - 1;
+        assert_eq!(cost(&[opening, "one\n"]), count("one\n") + cue_and_option);
+        assert_eq!(cost(&[]), cue_and_option);
+        assert_eq!(cost(&[opening, "one\n", "two\n"]), count("two\n") + cue_and_option);
+    }
+
+    #[test]
+    fn tokens_are_those_of_the_whole_prompt_whatever_was_cached() {
+        let model = open(Score::Pmi);
+        let count = |text: &str| model.model.tokenize(text).unwrap().len() as u64;
+        let mut conversation = model.conversations("You recommend movies.\n").unwrap()();
+        let asked = request(&["You recommend movies.\n", "one\n"], &["x", "y"]);
+        let answer = conversation.choose(&asked).unwrap();
+        let read = count("You recommend movies.\n") + count("one\n") + count("Next:") + count(" x") + count(" y") - 2;
+        let tokens = |request: &str, answer: &str| model.count_tokens(request, answer).unwrap().unwrap();
+        let found = tokens(&asked.canonical(), &answer.text);
+        assert_eq!((found.prompt, found.completion), (read, 0));
+        assert!(answer.tokens < read, "the opening was paid for before");
+        let completion = CompletionRequest {
+            context: vec!["one\n".into()],
+            completion_prefix: "Thought:".into(),
+            max_tokens: 4,
+            stop: String::new(),
+            temperature: 0.0,
+            draw: 0,
+            integer: None,
+        };
+        let found = tokens(&completion.canonical(), r#"{"text":" over inner "}"#);
+        assert_eq!((found.prompt, found.completion), (count("one\n") + count("Thought:"), count("over inner")));
+        assert!(model.count_tokens("{}", &answer.text).is_err());
+    }
+
+    #[test]
+    fn the_identity_is_that_of_the_bytes() {
+        let model = open(Score::Pmi);
+        let identity: serde_json::Value = serde_json::from_str(&model.identity()).unwrap();
+        assert_eq!((&identity["provider"], &identity["name"]), (&"gguf".into(), &"toy".into()));
+        assert_eq!(identity["blake3"].as_str().unwrap().len(), 64);
+        assert_eq!(model.identity(), open(Score::MeanLogprob).identity(), "the score is reading, not asking");
+    }
+}

@@ -1,0 +1,339 @@
+//! Scores of a whole catalogue and the softmax over them as one operator.
+//!
+//! The scores are written once, forward, and overwritten by their gradient, from which the products are made: composed, a batch of 256
+//! over 10,000 items walks six buffers of 10 MB instead of one.
+
+use std::sync::Mutex;
+
+use candle_core::{CpuStorage, CustomOp3, DType, Error, Layout, Result, Shape, Tensor};
+use rayon::prelude::*;
+
+use super::handed::handed_over;
+use super::linear::add_rows;
+use super::plain;
+use super::product::{Matrix, both, product, product_and};
+use super::taken::highest;
+use super::{LANES, PART, Real, contiguous, wide, with_slices};
+use crate::nn::MASKED_LOGIT;
+
+/// What is known of the items that were taken in B states.
+pub struct ActionScores {
+    /// Their scores, `[B]`.
+    pub logit: Tensor,
+    /// log π of them, `[B]`.
+    pub log_prob: Tensor,
+    /// −Σ π log π, `[B]`, nats.
+    pub entropy: Tensor,
+}
+
+/// What else scores are made of, constants.
+#[derive(Clone, Copy, Default)]
+pub struct HeadInputs<'t> {
+    /// `[B·A, E]`: E features of each item in each state, whose weights are the last E of `rest`.
+    pub near: Option<&'t Tensor>,
+    /// `[B, A]`: 1 where an item may be taken, else 0.
+    pub allowed: Option<&'t Tensor>,
+}
+
+/// scores = x·Wᵀ + b + near·c, far below all where not allowed: `x [B, K]`, `weight [A, K]`, `rest [A + E]` of b and c, and the `items
+/// [B]` that were taken.
+///
+/// # Errors
+/// When the shapes do not fit, or an item is none of the A.
+pub fn head(x: &Tensor, weight: &Tensor, rest: &Tensor, scene: HeadInputs, items: &[u32]) -> Result<ActionScores> {
+    let ((rows, inner), (width, read)) = (x.dims2()?, weight.dims2()?);
+    if inner != read || items.len() != rows || items.iter().any(|&item| item as usize >= width) {
+        candle_core::bail!("{} items, or one beyond, for {rows} × {inner} and {width} × {read}", items.len());
+    }
+    let none = Tensor::zeros(0, x.dtype(), x.device())?;
+    let (near, allowed) = (scene.near.unwrap_or(&none).detach(), scene.allowed.unwrap_or(&none).detach());
+    let extra = near.elem_count() / (rows * width).max(1);
+    if rest.dims() != [width + extra] || near.elem_count() != rows * width * extra {
+        candle_core::bail!("{:?} weights for {width} items and features of {:?}", rest.dims(), near.dims());
+    }
+    if scene.allowed.is_some_and(|allowed| allowed.dims() != [rows, width]) {
+        candle_core::bail!("what is allowed is {:?} for {rows} × {width}", allowed.dims());
+    }
+    if !x.device().is_cpu() {
+        return plain::head(x, weight, rest, scene, items);
+    }
+    let head = Head { near, allowed, items: items.to_vec(), scores: Mutex::new(None) };
+    let all = x.contiguous()?.apply_op3(&weight.contiguous()?, &rest.contiguous()?, head)?;
+    let part = |k: usize| all.narrow(0, k, 1)?.squeeze(0);
+    Ok(ActionScores { logit: part(0)?, log_prob: part(1)?, entropy: part(2)? })
+}
+
+struct Head {
+    near: Tensor,
+    allowed: Tensor,
+    items: Vec<u32>,
+    /// `[B, A]` of the way there, for one way back.
+    scores: Mutex<Option<CpuStorage>>,
+}
+
+impl CustomOp3 for Head {
+    fn name(&self) -> &'static str {
+        "head"
+    }
+
+    /// → `[4, B]`: the logit, log π, H and log-sum-exp. (The last for the way back: z − log π is nothing for what may not be taken.)
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        weight: &CpuStorage,
+        weight_layout: &Layout,
+        rest: &CpuStorage,
+        rest_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (storages, layouts) = ([x, weight, rest], [x_layout, weight_layout, rest_layout]);
+        let (found, scores) = match x {
+            CpuStorage::F64(_) => self.forward::<f64>(storages, layouts)?,
+            _ => self.forward::<f32>(storages, layouts)?,
+        };
+        *self.scores.lock().map_err(|_| Error::msg("a thread ended within this operator"))? = Some(scores);
+        Ok((found, Shape::from((4, self.items.len()))))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        rest: &Tensor,
+        found: &Tensor,
+        gradient: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let (of_x, of_weight, of_rest) = match x.dtype() {
+            DType::F64 => self.backward::<f64>([x, weight, rest, found, gradient])?,
+            _ => self.backward::<f32>([x, weight, rest, found, gradient])?,
+        };
+        Ok((of_x, handed_over(weight, of_weight)?, handed_over(rest, of_rest)?))
+    }
+}
+
+impl Head {
+    fn forward<T: Real>(&self, storages: [&CpuStorage; 3], layouts: [&Layout; 3]) -> Result<(CpuStorage, CpuStorage)> {
+        let of = |k: usize| contiguous::<T>(storages[k], layouts[k]);
+        let scores = self.scores::<T>([of(0)?, of(1)?, of(2)?], layouts[1].shape().dims2()?)?;
+        let width = layouts[1].dims()[0];
+        let row = |(z, &item): (&[T], &u32)| {
+            let (high, [sum, mean]) = wide(
+                #[inline(always)]
+                || {
+                    let high = highest(z);
+                    (high, shares(z, high))
+                },
+            );
+            let logit = z[item as usize];
+            [logit, logit - high - sum.ln(), sum.ln() - mean / sum, high + sum.ln()]
+        };
+        let rows = scores.par_chunks_exact(width).zip(&self.items).with_min_len(least(width));
+        let rows: Vec<[T; 4]> = rows.map(row).collect();
+        let found = (0..4).flat_map(|k| rows.iter().map(move |row| row[k])).collect();
+        Ok((T::to_cpu_storage_owned(found), T::to_cpu_storage_owned(scores)))
+    }
+
+    /// `[B, A]`.
+    fn scores<T: Real>(&self, [x, weight, rest]: [&[T]; 3], (width, inner): (usize, usize)) -> Result<Vec<T>> {
+        let rows = self.items.len();
+        let (bias, of_near) = rest.split_at(width);
+        let extra = of_near.len();
+        let (x, weight) = (Matrix::new(x, rows, inner)?, Matrix::new(weight, width, inner)?);
+        let far = T::from_f64(-MASKED_LOGIT);
+        with_slices::<T, _, 2>([&self.near, &self.allowed], |[near, allowed]| {
+            product_and(
+                x,
+                weight.t(),
+                #[inline(always)]
+                |row, column, scores| {
+                    scores.iter_mut().zip(&bias[column..]).for_each(|(z, &b)| *z += b);
+                    let first = row * width + column;
+                    if extra > 0 {
+                        let near = near[first * extra..].chunks_exact(extra);
+                        for (z, near) in scores.iter_mut().zip(near) {
+                            near.iter().zip(of_near).for_each(|(&near, &weight)| *z += near * weight);
+                        }
+                    }
+                    if !allowed.is_empty() {
+                        let allowed = &allowed[first..];
+                        scores.iter_mut().zip(allowed).for_each(|(z, &there)| *z += (there - T::one()) * far);
+                    }
+                },
+            )
+        })?
+    }
+
+    /// The gradients of `[x, weight, rest]` from `[x, weight, rest, found, gradient]`.
+    fn backward<T: Real>(&self, tensors: [&Tensor; 5]) -> Result<(Option<Tensor>, Tensor, Tensor)> {
+        let ((rows, inner), (width, _), device) = (tensors[0].dims2()?, tensors[1].dims2()?, tensors[0].device());
+        let kept = self.scores.lock().map_err(|_| Error::msg("a thread ended within this operator"))?.take();
+        let asked = tensors[0].track_op();
+        let mut of_rest = vec![T::zero(); tensors[2].elem_count()];
+        let (of_x, of_weight) = with_slices::<T, _, 5>(tensors, |[x, weight, rest, found, gradient]| {
+            let mut scores = match kept {
+                Some(mut kept) => std::mem::take(T::vec_mut(&mut kept)?),
+                // Asked a second time, about the same way there.
+                None => self.scores([x, weight, rest], (width, inner))?,
+            };
+            let (of_bias, of_near) = of_rest.split_at_mut(width);
+            self.through_softmax(&mut scores, width, found, gradient, of_near)?;
+            let (x, weight) = (Matrix::new(x, rows, inner)?, Matrix::new(weight, width, inner)?);
+            let of_scores = Matrix::new(&scores, rows, width)?;
+            let of_x = || asked.then(|| product(of_scores, weight)).transpose();
+            let of_weight = || product(of_scores.t(), x);
+            let of_both = || both(rows * width * inner, of_x, of_weight);
+            let ((of_x, of_weight), ()) = both(rows * width * inner, of_both, || add_rows(&scores, of_bias));
+            Ok::<_, Error>((of_x?, of_weight?))
+        })??;
+        let of_x = of_x.map(|of_x| Tensor::from_vec(of_x, (rows, inner), device)).transpose()?;
+        let of_weight = Tensor::from_vec(of_weight, (width, inner), device)?;
+        Ok((of_x, of_weight, Tensor::from_vec(of_rest, tensors[2].shape(), device)?))
+    }
+
+    /// In place of the scores their gradient, (a + g)·1\[i = item\] − π_i·(g + h·(log π_i + H)), where a, g and h are the gradients of
+    /// logit, log π and H; in `of_near` the gradients of the features' weights.
+    fn through_softmax<T: Real>(
+        &self,
+        scores: &mut [T],
+        width: usize,
+        found: &[T],
+        gradient: &[T],
+        of_near: &mut [T],
+    ) -> Result<()> {
+        let (rows, extra) = (self.items.len(), of_near.len());
+        let sums: Vec<Vec<T>> = with_slices::<T, _, 1>([&self.near], |[near]| {
+            let each = scores.par_chunks_exact_mut(width).zip(&self.items).enumerate();
+            let each = each.with_min_len(least(width)).map(|(row, (z, &item))| {
+                let [a, g, h] = [gradient[row], gradient[rows + row], gradient[2 * rows + row]];
+                let (entropy, all) = (found[2 * rows + row], found[3 * rows + row]);
+                let mut sums = vec![T::zero(); extra];
+                wide(
+                    #[inline(always)]
+                    || {
+                        if h == T::zero() {
+                            z.iter_mut().for_each(|z| *z = -((*z - all).exp() * g));
+                        } else {
+                            for z in z.iter_mut() {
+                                let log = *z - all;
+                                *z = -(log.exp() * (g + h * (log + entropy)));
+                            }
+                        }
+                        z[item as usize] += a + g;
+                        for (z, near) in z.iter().zip(near[row * width * extra..].chunks_exact(extra.max(1))) {
+                            sums.iter_mut().zip(near).for_each(|(sum, &near)| *sum += *z * near);
+                        }
+                    },
+                );
+                sums
+            });
+            each.collect()
+        })?;
+        sums.iter().for_each(|sums| of_near.iter_mut().zip(sums).for_each(|(all, &sum)| *all += sum));
+        Ok(())
+    }
+}
+
+/// Rows that are worth a thread.
+fn least(width: usize) -> usize {
+    (PART / width.max(1)).max(1)
+}
+
+/// Σ e^(z−m) and Σ (z−m)·e^(z−m), each 16th into sums of its own, which are then added in their order.
+#[inline(always)]
+pub fn shares<T: Real>(z: &[T], high: T) -> [T; 2] {
+    let (mut sums, mut means) = ([T::zero(); LANES], [T::zero(); LANES]);
+    let (chunks, rest) = z.as_chunks::<LANES>();
+    for chunk in chunks {
+        for k in 0..LANES {
+            let below = chunk[k] - high;
+            let e = below.exp();
+            sums[k] += e;
+            means[k] += below * e;
+        }
+    }
+    let mut all = [T::zero(); 2];
+    for below in rest.iter().map(|&z| z - high) {
+        all = [all[0] + below.exp(), all[1] + below * below.exp()];
+    }
+    sums.into_iter().zip(means).fold(all, |all, (sum, mean)| [all[0] + sum, all[1] + mean])
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::*;
+    use crate::nn::Init;
+    use crate::nn::gradient_check::{assert_finite_differences, assert_same_gradients};
+
+    const ITEMS: [u32; 4] = [36, 0, 7, 7];
+
+    fn values(seed: u64, shape: &[usize]) -> Tensor {
+        Init::new(seed).normal(shape, 1.0).unwrap().to_dtype(DType::F64).unwrap()
+    }
+
+    /// `[4, 37]`, without what is taken.
+    fn allowed() -> Tensor {
+        let of = |at: usize| f64::from(at % 5 != 1 || ITEMS[at / 37] as usize == at % 37);
+        Tensor::from_iter((0..4 * 37).map(of), &Device::Cpu).unwrap().reshape((4, 37)).unwrap()
+    }
+
+    fn all(ActionScores { logit, log_prob, entropy }: ActionScores) -> Result<Tensor> {
+        Tensor::stack(&[logit, log_prob, entropy], 0)
+    }
+
+    #[test]
+    fn it_is_what_the_plain_operations_give() {
+        let (near, allowed) = (values(4, &[4 * 37, 2]), allowed());
+        for (near, allowed) in [(None, None), (Some(&near), None), (Some(&near), Some(&allowed))] {
+            let scene = HeadInputs { near, allowed };
+            let rest = values(3, &[37 + 2 * usize::from(near.is_some())]);
+            let tensors = [values(1, &[4, 5]), values(2, &[37, 5]), rest];
+            let fused = |[x, w, r]: [&Tensor; 3]| all(head(x, w, r, scene, &ITEMS)?);
+            assert_same_gradients(&tensors, fused, |[x, w, r]| all(plain::head(x, w, r, scene, &ITEMS)?));
+        }
+    }
+
+    #[test]
+    fn gradients_agree_with_finite_differences() {
+        let (x, weight, rest, near) = (values(1, &[4, 2]), values(2, &[37, 2]), values(3, &[38]), values(4, &[148, 1]));
+        let scene = HeadInputs { near: Some(&near), allowed: None };
+        let loss = |x: &Tensor, w: &Tensor, r: &Tensor| all(head(x, w, r, scene, &ITEMS)?)?.sqr()?.sum_all();
+        assert_finite_differences(&x, |x| loss(x, &weight, &rest));
+        assert_finite_differences(&weight, |weight| loss(&x, weight, &rest));
+        assert_finite_differences(&rest, |rest| loss(&x, &weight, rest));
+    }
+
+    #[test]
+    fn what_may_not_be_taken_has_the_gradient_of_the_plain_operations() {
+        let single = |tensor: Tensor| tensor.to_dtype(DType::F32).unwrap();
+        let allowed = single(allowed());
+        let scene = HeadInputs { near: None, allowed: Some(&allowed) };
+        let (x, weight) = (single(values(1, &[4, 5])), single(values(2, &[37, 5])));
+        let rest = candle_core::Var::from_tensor(&single(values(3, &[37]))).unwrap();
+        let of = |chosen: Result<ActionScores>| {
+            let ActionScores { logit, log_prob, entropy } = chosen.unwrap();
+            let loss = ((logit.mean_all()? - log_prob.mean_all()?)? + entropy.mean_all()?)?;
+            loss.backward()?.get(rest.as_tensor()).expect("it has one").to_vec1::<f32>()
+        };
+        // In the second state item 4 is not allowed.
+        let items = [36, 4, 7, 7];
+        assert_eq!(allowed.to_vec2::<f32>().unwrap()[1][4], 0.0);
+        let fused = of(head(&x, &weight, rest.as_tensor(), scene, &items)).unwrap();
+        let plain = of(plain::head(&x, &weight, rest.as_tensor(), scene, &items)).unwrap();
+        assert!(fused.iter().zip(&plain).all(|(a, b)| (a - b).abs() < 1e-6), "{fused:?} fused, {plain:?} plain");
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_and_a_second_way_back_finds_the_same() {
+        let (x, weight, rest) = (values(1, &[4, 2]), values(2, &[37, 2]), values(3, &[37]));
+        let of = |rest: &Tensor, items: &[u32]| head(&x, &weight, rest, HeadInputs::default(), items);
+        assert!(
+            of(&rest, &[37, 0, 0, 0]).is_err() && of(&rest, &[0]).is_err() && of(&values(3, &[38]), &ITEMS).is_err()
+        );
+        let rest = candle_core::Var::from_tensor(&rest).unwrap();
+        let loss = of(rest.as_tensor(), &ITEMS).unwrap().log_prob.sum_all().unwrap();
+        let back = || loss.backward().unwrap().get(rest.as_tensor()).unwrap().to_vec1::<f64>().unwrap();
+        assert_eq!(back(), back());
+    }
+}

@@ -1,0 +1,103 @@
+//! Operators that do in one pass, forward and back, what candle composes of many.
+//!
+//! A composed operator walks memory once for each of its parts, and its gradient once more for each, with a buffer of zeros to add
+//! to; at the widths of the networks here those walks cost more than the matrix products between them. Each operator here is one
+//! of candle's custom ones, is checked in its tests against the plain composition and against finite differences in f64, and sums
+//! in one fixed order, so that its bits depend neither on threads nor on the width of the processor's registers. What is large is
+//! shared by the threads of the pool in parts whose borders depend on shapes alone; gradients of parameters go straight to the
+//! optimiser that asked for them.
+//!
+//! They work on the processor. On a card each entry gives the composition in [`plain`] instead. Deliberately not here: second
+//! derivatives.
+
+mod adam;
+mod elementary;
+mod handed;
+mod head;
+mod layer_norm;
+mod linear;
+mod lookup;
+mod mean_of;
+mod means;
+pub mod plain;
+mod product;
+mod real;
+mod recurrent;
+mod softplus;
+mod taken;
+mod wide;
+
+pub use adam::{Moments, Rates, Step, sum_of_squares};
+pub use elementary::exp;
+pub use handed::{Gradient, taking};
+pub use head::{ActionScores, HeadInputs, head, shares};
+pub use layer_norm::layer_norm;
+pub use linear::{Activation, chain, linear};
+pub use lookup::{lookup, of_both};
+pub use mean_of::mean_of;
+pub use means::{Atoms, means};
+pub use real::{Real, contiguous, with_slices};
+pub use recurrent::recurrent;
+pub use softplus::softplus;
+pub use taken::{GatheredLogSoftmax, highest, taken};
+pub use wide::{LANES, PART, wide};
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{DType, Device, Tensor};
+    use candle_nn::Module as _;
+
+    use crate::nn::{AdamW, Embedding, Gru, Init, Mlp, Params};
+
+    /// Two steps of all that is cut into parts here, of sizes at which it is cut: the losses and all parameters after.
+    fn trained(threads: usize) -> (Vec<u64>, Vec<u32>) {
+        let (items, batch, turns) = (2100_usize, 130, 3);
+        let (mut params, mut init) = (Params::default(), Init::new(1));
+        let table = Embedding::new(&mut params, "items", &init.normal(&[items, 32], 1.0).unwrap()).unwrap();
+        let gru = Gru::new(&mut params, "gru", 32, 48, &mut init).unwrap();
+        let out = Mlp::new(&mut params, "out", &[48, 300, 64, items], 1.0, &mut init).unwrap();
+        let value = Mlp::new(&mut params, "value", &[48, 700, 1], 1.0, &mut init).unwrap();
+        let mut adam = AdamW::new(&params, 0.01, 0.01, 1.0).unwrap();
+        let ids: Vec<u32> = (0..(batch * turns) as u32).map(|k| k * 7919 % items as u32).collect();
+        let taken: Vec<u32> = (0..batch as u32).map(|k| k * 104_729 % items as u32).collect();
+        let ids = Tensor::from_vec(ids, (batch, turns), &Device::Cpu).unwrap();
+        let there = Tensor::ones((batch, turns), DType::F32, &Device::Cpu).unwrap();
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let losses = pool.install(|| {
+            let mut step = || {
+                let states = gru.forward(&table.forward(&ids)?, &there)?;
+                let chosen = out.chosen(&states, &taken)?;
+                let imitation = (chosen.log_prob.mean_all()? + (chosen.entropy.mean_all()? * 0.1)?)?;
+                let loss = (value.forward(&states)?.sqr()?.mean_all()? - imitation)?;
+                anyhow::Ok([f64::from(loss.to_scalar::<f32>()?).to_bits(), adam.descend(&params, &loss)?.to_bits()])
+            };
+            [step().unwrap(), step().unwrap()].concat()
+        });
+        let parameters = params.export().unwrap();
+        (losses, parameters.values().flat_map(|array| array.data.iter().map(|x| x.to_bits())).collect())
+    }
+
+    #[test]
+    fn a_whole_step_has_the_same_bits_on_any_number_of_threads() {
+        let alone = trained(1);
+        assert!(trained(2) == alone && trained(3) == alone);
+    }
+
+    /// Trainings beside each other on one pool, each of which shares its parts with it.
+    #[test]
+    fn trainings_on_one_pool_do_not_touch_each_other() {
+        use rayon::prelude::*;
+        let alone = trained(1);
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+        let step = |seed: u64| {
+            let (mut params, mut init) = (Params::default(), Init::new(seed));
+            let network = Mlp::new(&mut params, "m", &[64, 600, 600, 1], 1.0, &mut init).unwrap();
+            let x = init.normal(&[256, 64], 1.0).unwrap();
+            let mut adam = AdamW::new(&params, 0.01, 0.0, 1.0).unwrap();
+            adam.descend(&params, &network.forward(&x).unwrap().sqr().unwrap().sum_all().unwrap()).unwrap().to_bits()
+        };
+        let beside: Vec<u64> = pool.install(|| (0..6).into_par_iter().map(step).collect());
+        assert_eq!(beside, (0..6).map(step).collect::<Vec<u64>>());
+        assert!(trained(2) == alone);
+    }
+}

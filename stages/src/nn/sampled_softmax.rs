@@ -1,0 +1,130 @@
+//! A sample that stands in for the catalogue in a softmax.
+//!
+//! log π̂(a|s) = z_a − log q_a − log Σ_{i ∈ {a} ∪ S} e^(z_i − log q_i), S drawn from q: importance sampling of the sum by a proposal
+//! q (Jean, Cho, Memisevic and Bengio 2015, arXiv 1412.2007, section 3; the correction is what Yi et al. 2019, RecSys, eq. 5, call that
+//! for sampling bias). S is one for all states of a batch; where it holds the item that was taken, or one that may not be, that
+//! draw does not count. The scores that are learned are those of the full softmax.
+
+use anyhow::Result;
+use candle_core::{Device, Tensor};
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+
+use super::kernels::PART;
+
+/// q, over I items.
+pub struct Proposal {
+    /// Σ of q up to each, not divided by all of it.
+    sums: Vec<u64>,
+}
+
+impl Proposal {
+    /// q in proportion to how often each item was `taken`, and once more: (1 + n_i)/(I + n). What is popular is what the softmax has to
+    /// be told apart from.
+    #[must_use]
+    pub fn new(items: usize, taken: &[u32]) -> Self {
+        let mut counts = vec![1_u64; items];
+        taken.iter().for_each(|&item| counts[item as usize] += 1);
+        let mut sum = 0;
+        for count in &mut counts {
+            sum += *count;
+            *count = sum;
+        }
+        Self { sums: counts }
+    }
+
+    /// log q.
+    fn log(&self, item: u32) -> f32 {
+        let before = if item > 0 { self.sums[item as usize - 1] } else { 0 };
+        let (own, all) = (self.sums[item as usize] - before, self.sums.last().copied().unwrap_or(1));
+        (own as f64 / all as f64).ln() as f32
+    }
+
+    /// `negatives` draws, each from the whole of q, beside the items `taken [B]`.
+    ///
+    /// # Errors
+    /// When the tensors cannot be made.
+    pub fn candidates(&self, taken: &[u32], negatives: usize, draw: &mut ChaCha8Rng) -> Result<Candidates> {
+        let all = self.sums.last().copied().unwrap_or(1);
+        let drawn = (0..negatives).map(|_| {
+            let place = draw.random_range(0..all);
+            self.sums.partition_point(|&sum| sum <= place) as u32
+        });
+        let items: Vec<u32> = drawn.chain(taken.iter().copied()).collect();
+        let log_proposal = Tensor::from_iter(items.iter().map(|&item| self.log(item)), &Device::Cpu)?;
+        Ok(Candidates { items, states: taken.len(), log_proposal })
+    }
+}
+
+/// C = N + B candidates: N that were drawn, then the one that was taken in each of B states.
+pub struct Candidates {
+    /// `[C]`.
+    pub items: Vec<u32>,
+    /// B.
+    pub states: usize,
+    /// log q of each, `[C]`.
+    pub log_proposal: Tensor,
+}
+
+impl Candidates {
+    /// The columns of what was taken, `[B]`.
+    #[must_use]
+    pub fn target_columns(&self) -> Vec<u32> {
+        let drawn = self.items.len() - self.states;
+        (drawn..self.items.len()).map(|column| column as u32).collect()
+    }
+
+    /// `[B, C]`: 1 for the item taken in a state and for draws that are neither that item nor among those that are `masked` there.
+    ///
+    /// # Errors
+    /// When the tensor cannot be made.
+    pub fn action_mask<'m>(&self, masked: impl Fn(usize) -> &'m [u32] + Sync) -> Result<Tensor> {
+        let (drawn, own) = self.items.split_at(self.items.len() - self.states);
+        let width = self.items.len().max(1);
+        let mut allowed = vec![0.0_f32; self.states * self.items.len()];
+        let rows = allowed.par_chunks_exact_mut(width).zip(own).enumerate();
+        rows.with_min_len((PART / width).max(1)).for_each(|(row, (allowed, taken))| {
+            allowed.iter_mut().zip(drawn).for_each(|(allowed, item)| *allowed = f32::from(item != taken));
+            let mut masked = masked(row).to_vec();
+            masked.sort_unstable();
+            if !masked.is_empty() {
+                let there = allowed.iter_mut().zip(drawn);
+                there.filter(|(_, item)| masked.binary_search(item).is_ok()).for_each(|(allowed, _)| *allowed = 0.0);
+            }
+            allowed[drawn.len() + row] = 1.0;
+        });
+        Ok(Tensor::from_vec(allowed, (self.states, self.items.len()), &Device::Cpu)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::rng;
+
+    #[test]
+    fn draws_follow_the_proposal_whose_logarithms_are_handed_out() {
+        let proposal = Proposal::new(4, &[1, 1, 1, 3]);
+        let candidates = proposal.candidates(&[2, 1], 8000, &mut rng(&[1])).unwrap();
+        assert_eq!((candidates.items.len(), &candidates.items[8000..]), (8002, &[2, 1][..]));
+        let logs = candidates.log_proposal.to_vec1::<f32>().unwrap();
+        for (item, q) in [(0, 1.0 / 8.0), (1, 4.0 / 8.0), (2, 1.0 / 8.0), (3, 2.0 / 8.0)] {
+            let drawn = candidates.items[..8000].iter().filter(|&&other| other == item).count();
+            assert!((drawn as f64 / 8000.0 - q).abs() < 0.02, "{item}: {drawn}");
+            let at = candidates.items.iter().position(|&other| other == item).unwrap();
+            assert!((f64::from(logs[at]) - q.ln()).abs() < 1e-6);
+        }
+    }
+
+    #[test]
+    fn what_was_taken_is_there_once_and_what_is_masked_is_not() {
+        let items = vec![0, 1, 2, 0, /* taken */ 1, 0];
+        let log_proposal = Tensor::zeros(6, candle_core::DType::F32, &Device::Cpu).unwrap();
+        let candidates = Candidates { items, states: 2, log_proposal };
+        assert_eq!(candidates.target_columns(), [4, 5]);
+        let allowed =
+            candidates.action_mask(|row| if row == 0 { &[2] } else { &[] }).unwrap().to_vec2::<f32>().unwrap();
+        assert_eq!(allowed, [[1.0, 0.0, 0.0, 1.0, 1.0, 0.0], [0.0, 1.0, 1.0, 0.0, 0.0, 1.0]]);
+    }
+}

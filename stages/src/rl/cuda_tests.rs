@@ -1,0 +1,131 @@
+//! Every learner on an NVIDIA card; see [`assert_trains_alike`].
+
+use pipeline::Stage;
+
+use super::conformance::{demonstrated_cycles, small_network};
+use super::inputs::{Offline, Online, OnlineWithDemos};
+use super::{A2c, Bcq, BehaviourCloning, C51, Cql, Crr, Dqn, IlRec, Iql, Outputs, Ppo, Sac, Sqn, bc, ilrec};
+use crate::artifact::{Demonstrations, World};
+use crate::env::cluster_world;
+use crate::nn::cuda_tests::{Numbers, apart, assert_trains_alike};
+
+fn world() -> World {
+    let mut world = cluster_world(&[5.0, 4.0, 3.0], 2, 2, 8, 4);
+    apart(&mut world.user_vectors, 1);
+    apart(&mut world.item_vectors, 2);
+    world
+}
+
+fn demonstrations(world: &World) -> Demonstrations {
+    demonstrated_cycles(world, &[&[0, 2, 4]])
+}
+
+/// The policy's parameters, and what was seen on the way.
+fn numbers(outputs: Outputs) -> Numbers {
+    let mut numbers: Numbers = outputs.policy.0.arrays.into_iter().map(|(name, array)| (name, array.data)).collect();
+    for point in outputs.curves.0 {
+        numbers.entry(point.series).or_default().push(point.value as f32);
+    }
+    numbers
+}
+
+fn assert_same_on_gpu<S: Stage<Outputs = Outputs>>(stage: &S, inputs: fn(World, Demonstrations) -> S::Inputs) {
+    stage.check().unwrap();
+    assert_trains_alike(S::KIND, stage, &|| inputs(world(), demonstrations(&world())), &numbers);
+}
+
+#[test]
+fn bc_matches_the_cpu() {
+    let stage = BehaviourCloning { epochs: 3, batch_size: 8, network: small_network(), ..BehaviourCloning::default() };
+    assert_same_on_gpu(&stage, |world, demonstrations| bc::Inputs { world, demonstrations, weights: None });
+}
+
+#[test]
+fn bc_over_a_sample_matches_the_cpu() {
+    let softmax = bc::Softmax::Sampled(bc::Sampled { negatives: 4 });
+    let network = small_network();
+    let stage = BehaviourCloning { epochs: 3, batch_size: 8, softmax, network, ..BehaviourCloning::default() };
+    assert_same_on_gpu(&stage, |world, demonstrations| bc::Inputs { world, demonstrations, weights: None });
+}
+
+#[test]
+fn cql_matches_the_cpu() {
+    let stage = Cql { iterations: 3, batch_size: 16, target_period: 2, network: small_network(), ..Cql::default() };
+    assert_same_on_gpu(&stage, |world, demonstrations| Offline { world, demonstrations });
+}
+
+#[test]
+fn bcq_matches_the_cpu() {
+    let stage = Bcq { iterations: 3, batch_size: 16, target_period: 2, network: small_network(), ..Bcq::default() };
+    assert_same_on_gpu(&stage, |world, demonstrations| Offline { world, demonstrations });
+}
+
+#[test]
+fn crr_matches_the_cpu() {
+    let stage = Crr { iterations: 3, batch_size: 16, target_period: 2, network: small_network(), ..Crr::default() };
+    assert_same_on_gpu(&stage, |world, demonstrations| Offline { world, demonstrations });
+}
+
+#[test]
+fn iql_matches_the_cpu() {
+    let stage = Iql { iterations: 3, batch_size: 16, target_period: 2, network: small_network(), ..Iql::default() };
+    assert_same_on_gpu(&stage, |world, demonstrations| Offline { world, demonstrations });
+}
+
+#[test]
+fn sqn_matches_the_cpu() {
+    let stage = Sqn { iterations: 3, batch_size: 16, target_period: 2, network: small_network(), ..Sqn::default() };
+    assert_same_on_gpu(&stage, |world, demonstrations| Offline { world, demonstrations });
+}
+
+#[test]
+fn dqn_matches_the_cpu() {
+    let stage = Dqn { iterations: 3, episodes: 4, gradient_steps: 2, network: small_network(), ..Dqn::default() };
+    assert_same_on_gpu(&stage, |world, _| Online { world, reward: None });
+}
+
+#[test]
+fn sac_matches_the_cpu() {
+    let stage = Sac { iterations: 3, episodes: 4, gradient_steps: 2, network: small_network(), ..Sac::default() };
+    assert_same_on_gpu(&stage, |world, _| Online { world, reward: None });
+}
+
+#[test]
+fn c51_matches_the_cpu() {
+    let stage =
+        C51 { iterations: 3, episodes: 4, gradient_steps: 2, atoms: 11, network: small_network(), ..C51::default() };
+    assert_same_on_gpu(&stage, |world, _| Online { world, reward: None });
+}
+
+#[test]
+fn a2c_matches_the_cpu() {
+    let stage = A2c { iterations: 3, episodes: 4, network: small_network(), ..A2c::default() };
+    assert_same_on_gpu(&stage, |world, demonstrations| OnlineWithDemos {
+        world,
+        reward: None,
+        demonstrations: Some(demonstrations),
+        weights: None,
+    });
+}
+
+#[test]
+fn ppo_matches_the_cpu() {
+    let stage = Ppo { iterations: 3, episodes: 4, batch_size: 16, network: small_network(), ..Ppo::default() };
+    assert_same_on_gpu(&stage, |world, demonstrations| OnlineWithDemos {
+        world,
+        reward: None,
+        demonstrations: Some(demonstrations),
+        weights: None,
+    });
+}
+
+#[test]
+fn ilrec_matches_the_cpu() {
+    let stage = IlRec { iterations: 3, episodes: 4, network: small_network(), ..IlRec::default() };
+    assert_same_on_gpu(&stage, |world, demonstrations| ilrec::Inputs {
+        world,
+        demonstrations,
+        weights: None,
+        items: None,
+    });
+}

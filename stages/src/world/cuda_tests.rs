@@ -1,0 +1,28 @@
+//! Worlds fitted on an NVIDIA card; see [`assert_trains_alike`].
+
+use super::{Audience, DeepFm, MatrixFactorisation, Outputs, small_log, weighted};
+use crate::nn::cuda_tests::{Numbers, assert_trains_alike};
+
+fn numbers(outputs: Outputs) -> Numbers {
+    let mut numbers = Numbers::from([("reward".to_owned(), outputs.world.reward.data)]);
+    for point in outputs.curves.0 {
+        numbers.entry(point.series).or_default().push(point.value as f32);
+    }
+    numbers
+}
+
+#[test]
+fn factors_are_fitted_alike() {
+    let audience = Audience { vectors: 2, ..Audience::default() };
+    let stage = MatrixFactorisation { epochs: 3, batch_size: 5, audience, ..MatrixFactorisation::default() };
+    assert_trains_alike("world.mf", &stage, &small_log, &numbers);
+    let several = MatrixFactorisation { members: 2, negatives: true, ..stage };
+    assert_trains_alike("world.mf", &several, &|| weighted(small_log()), &numbers);
+}
+
+#[test]
+fn fields_are_fitted_alike() {
+    let audience = Audience { vectors: 2, ..Audience::default() };
+    let stage = DeepFm { epochs: 3, batch_size: 5, members: 2, gaussian: true, audience, ..DeepFm::default() };
+    assert_trains_alike("world.deepfm", &stage, &|| weighted(small_log()), &numbers);
+}
