@@ -1,4 +1,4 @@
-//! Who is judged: everybody in the world, or those with a row in the log at `people`, such as the users of a test split.
+//! Who is judged: everybody in the world, or those with a row in the log at `eval_users`, such as the users of a test split.
 
 use anyhow::{Result, bail, ensure};
 
@@ -14,19 +14,19 @@ pub(super) fn evaluated_users(world: &World, people: Option<&Interactions>) -> R
     users.dedup();
     ensure!(
         people.is_none() || !users.is_empty(),
-        "the log at `people` has no row, so nobody is judged\nhelp: connect a log with the users to judge, such as the test \
-         part of a split, or leave `people` out to judge all"
+        "the log at `eval_users` has no row, so nobody is judged\nhelp: connect a log with the users to judge, such as the test \
+         part of a split, or leave `eval_users` out to judge all"
     );
     if let Some(&strange) = users.last().filter(|user| **user as usize >= world.users()) {
         bail!(
-            "the log at `people` holds user {strange}, the judging world has {}\nhelp: make both from one ingest stage",
+            "the log at `eval_users` holds user {strange}, the judging world has {}\nhelp: make both from one ingest stage",
             world.users()
         );
     }
     Ok(users)
 }
 
-/// The teacher's episodes with those of `people`; all without a log there.
+/// The teacher's episodes with those of `eval_users`; all without a log there.
 pub(super) fn of_evaluated_users(teacher: &Demonstrations, people: Option<&[u32]>) -> Result<Demonstrations> {
     let Some(people) = people else { return Ok(teacher.clone()) };
     let trajectories: Vec<_> = teacher
@@ -37,8 +37,8 @@ pub(super) fn of_evaluated_users(teacher: &Demonstrations, people: Option<&[u32]
         .collect();
     ensure!(
         !trajectories.is_empty() || teacher.trajectories.is_empty(),
-        "none of its {} users is judged: none has a row in the log at `people`\nhelp: let its demonstrate stage play with more \
-         `users`, or leave `people` or `teacher` out",
+        "none of its {} users is judged: none has a row in the log at `eval_users`\nhelp: let its demonstrate stage play with more \
+         `users`, or leave `eval_users` or `teacher` out",
         teacher.trajectories.len()
     );
     Ok(Demonstrations { trajectories })

@@ -6,7 +6,7 @@ use pipeline::Named;
 use super::{Inputs, LeakageCheck};
 use crate::artifact::{DistancesFrom, Origin, PolicyFile, Repeats, World};
 
-const HELP: &str = "help: judge in a world of another family, or set `judge: same_as_training` to ask how much of a result is \
+const HELP: &str = "help: judge in a world of another family, or set `leakage_check: label` to ask how much of a result is \
                     learning; such rows are labelled as privileged";
 
 const HELP_VALIDATION: &str = "help: choose checkpoints in a world of its own; those that the judge chose look better in it \
@@ -17,12 +17,12 @@ const HELP_PLANNED: &str =
 
 const LEARNED_HERE: &str = "privileged: learned in the world that judges it";
 const NOT_KEPT_APART: &str =
-    "privileged: under `judge: same_as_training` nothing keeps what it learned from apart from the judge";
+    "privileged: under `leakage_check: label` nothing keeps what it learned from apart from the judge";
 const HAD_DISTANCES: &str = "privileged: trained with the judge's distances";
 const FROM_A_THIRD: &str = "privileged: its training world and the judge have their distances from a third world, so it knew \
                             when people leave";
 const NOT_SAID: &str = "privileged as far as is known: trained with the judge's distances, and does not say whose they were; \
-                        connect its world to `training`, or train it again";
+                        connect its world to `training_world`, or train it again";
 const SHARES_DISTANCES: &str = "the judge has its training world's distances, so they agree on when people leave";
 const OF_THE_CATALOGUE: &str = "its training world and the judge have the distances of the catalogue, so they agree on when \
                                 people leave";
@@ -79,20 +79,20 @@ impl WorldDigests {
 
 /// What the judge may have in common with what policies learned from.
 pub(super) struct LeakageAudit {
-    judge: LeakageCheck,
+    check: LeakageCheck,
     evaluation: WorldDigests,
     /// Whether anybody leaves the judge because items are alike.
     similarity_quits: bool,
-    /// The world at `training`.
+    /// The world at `training_world`.
     training: Option<WorldDigests>,
 }
 
 impl LeakageAudit {
-    /// Of what is judged by `world`, where policies are said to have learned in `training`.
-    pub fn new(judge: LeakageCheck, world: &World, training: Option<&World>) -> Self {
+    /// Of what is judged by `world`, where policies are said to have learned in `training_world`.
+    pub fn new(check: LeakageCheck, world: &World, training: Option<&World>) -> Self {
         let rules = &world.rules;
         Self {
-            judge,
+            check,
             evaluation: WorldDigests::of(world),
             similarity_quits: rules.similar_below.is_some() && rules.repeats != Repeats::MaskedExactRounds,
             training: training.map(WorldDigests::of),
@@ -105,17 +105,17 @@ impl LeakageAudit {
         if inputs.validation.as_ref().is_some_and(|world| world.rewards_digest() == self.evaluation.rewards) {
             bail!("the world at `validation` has the rewards of the judging world\n{HELP_VALIDATION}");
         }
-        if self.judge == LeakageCheck::SameAsTraining {
+        if self.check == LeakageCheck::Label {
             return Ok(());
         }
         if self.training.as_ref().is_some_and(|training| training.rewards == self.evaluation.rewards) {
-            bail!("the world at `training` has the rewards of the judging world\n{HELP}");
+            bail!("the world at `training_world` has the rewards of the judging world\n{HELP}");
         }
         if let Some(planned) =
-            inputs.planned.iter().find(|planned| planned.value.rewards_digest() == self.evaluation.rewards)
+            inputs.planning_worlds.iter().find(|planned| planned.value.rewards_digest() == self.evaluation.rewards)
         {
             let name = input_label("world", planned);
-            bail!("{name} at `planned` has the rewards of the judging world\n{HELP_PLANNED}");
+            bail!("{name} at `planning_worlds` has the rewards of the judging world\n{HELP_PLANNED}");
         }
         for policy in &inputs.policies {
             if self.learned_from_its_evaluation(&origin(policy)?) {
@@ -130,7 +130,7 @@ impl LeakageAudit {
         origin.learned_in == self.evaluation.rewards
     }
 
-    /// Whether one of these policies learned in another world than the one at `training`, if there is one.
+    /// Whether one of these policies learned in another world than the one at `training_world`, if there is one.
     pub fn learned_elsewhere(&self, policies: &[(String, &Named<PolicyFile>)]) -> Result<bool> {
         let Some(training) = &self.training else { return Ok(false) };
         for (_, policy) in policies {
@@ -145,7 +145,7 @@ impl LeakageAudit {
         if !self.similarity_quits || origin.distances_digest != self.evaluation.distances {
             return DistanceKnowledge::Nothing;
         }
-        // The world at `training` speaks for a policy that does not say and learned there.
+        // The world at `training_world` speaks for a policy that does not say and learned there.
         let there = |training: &&WorldDigests| {
             training.rewards == origin.learned_in && training.distances == origin.distances_digest
         };
@@ -175,7 +175,7 @@ impl LeakageAudit {
         if rewards {
             return (true, vec![LEARNED_HERE]);
         }
-        let unguarded = self.judge == LeakageCheck::SameAsTraining;
+        let unguarded = self.check == LeakageCheck::Label;
         let remarks = unguarded.then_some(NOT_KEPT_APART).into_iter();
         let remarks = remarks.chain(known.iter().filter_map(|knowledge| knowledge.remark())).collect();
         (unguarded || known.iter().any(|knowledge| knowledge.privileged()), remarks)

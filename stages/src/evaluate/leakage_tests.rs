@@ -5,21 +5,21 @@ use crate::artifact::{DistancesFrom, QuitRules, Repeats};
 #[test]
 fn nobody_is_judged_by_what_it_learned_from() {
     let judged = |judge, world: World| {
-        let config = Evaluate { judge, ..quick() };
+        let config = Evaluate { leakage_check: judge, ..quick() };
         run(&config, Inputs { world, teacher: Vec::new(), ..inputs() })
     };
-    let error = format!("{:#}", judged(LeakageCheck::Apart, elsewhere()).err().unwrap());
+    let error = format!("{:#}", judged(LeakageCheck::Refuse, elsewhere()).err().unwrap());
     assert!(
         error.starts_with("policy `a2c` of seed=0 learned from the rewards that judge it\nhelp: judge in"),
         "{error}"
     );
-    let metrics = judged(LeakageCheck::SameAsTraining, elsewhere()).unwrap().metrics;
+    let metrics = judged(LeakageCheck::Label, elsewhere()).unwrap().metrics;
     let found = get(&metrics, "a2c", "return_inclusive");
     assert!(found.privileged && found.remark.contains("learned in the world that judges it"), "{found:?}");
     assert!(!get(&metrics, table_rows::POPULAR_CYCLE, "return_inclusive").privileged);
-    let inputs = Inputs { training: Some(world()), ..inputs() };
+    let inputs = Inputs { training_world: Some(world()), ..inputs() };
     let error = format!("{:#}", run(&quick(), inputs).err().unwrap());
-    assert!(error.starts_with("the world at `training` has the rewards of the judging world\nhelp: "), "{error}");
+    assert!(error.starts_with("the world at `training_world` has the rewards of the judging world\nhelp: "), "{error}");
     // The same distances: a privilege where they are the judge's own, and to be known where it borrowed them.
     let rules = Stage::no_leakage(&Evaluate::default());
     assert!(rules.iter().all(|rule| rule.port == "world" && rule.except.contains(&"distances")) && rules.len() == 5);
@@ -27,7 +27,7 @@ fn nobody_is_judged_by_what_it_learned_from() {
 
 #[test]
 fn a_judge_that_is_the_training_world_chooses_no_checkpoint_and_labels_what_learned() {
-    let same = Evaluate { judge: LeakageCheck::SameAsTraining, ..quick() };
+    let same = Evaluate { leakage_check: LeakageCheck::Label, ..quick() };
     let kept: Vec<&str> = Stage::no_leakage(&same).iter().map(|rule| rule.from).collect();
     assert_eq!(kept, ["validation"]);
     let error = format!("{:#}", run(&same, Inputs { validation: Some(world()), ..inputs() }).err().unwrap());
@@ -45,7 +45,7 @@ fn whose_distances_are_known_decides_what_is_privileged() {
     let digest = elsewhere().distances_digest();
     let shared = || DistancesFrom::Shared { digest: digest.clone() };
     let told = |judge: DistancesFrom, learned: Option<DistancesFrom>, training: Option<World>, rules: QuitRules| {
-        let mut inputs = Inputs { teacher: Vec::new(), rankings: None, training, ..inputs() };
+        let mut inputs = Inputs { teacher: Vec::new(), rankings: None, training_world: training, ..inputs() };
         (inputs.world.distance, inputs.world.distances, inputs.world.rules) = (elsewhere().distance, judge, rules);
         for policy in &mut inputs.policies {
             let mut about: serde_json::Map<String, serde_json::Value> = policy.value.0.about().unwrap();
@@ -53,8 +53,10 @@ fn whose_distances_are_known_decides_what_is_privileged() {
             about.extend(learned.iter().map(|from| ("distances".to_owned(), serde_json::to_value(from).unwrap())));
             policy.value.0.about = serde_json::to_string(&about).unwrap();
         }
-        let config =
-            Evaluate { controls: Baselines { constant: false, cloning: false, ..Baselines::default() }, ..quick() };
+        let config = Evaluate {
+            baselines: Baselines { constant_reward: false, behaviour_cloning: false, ..Baselines::default() },
+            ..quick()
+        };
         let metrics = run(&config, inputs).unwrap().metrics;
         let found = get(&metrics, "a2c", "return_inclusive");
         (found.privileged, found.remark.clone())
@@ -88,7 +90,7 @@ fn a_policy_of_values_draws_nothing() {
         let mut inputs = inputs();
         let network = inputs.policies[1].value.0.clone();
         inputs.policies[1].value = PolicyFile::new(network, "rl.dqn", &elsewhere()).unwrap();
-        run(&Evaluate { act, ..quick() }, inputs)
+        run(&Evaluate { action_selection: act, ..quick() }, inputs)
     };
     assert!(of_values(ActionSelection::Greedy).is_ok());
     let error = format!("{:#}", of_values(ActionSelection::Sample).err().unwrap());

@@ -59,11 +59,11 @@ pub use trained_baselines::Baselines;
 #[serde(deny_unknown_fields, default)]
 pub struct Evaluate {
     /// Seed of everything that is drawn: the random controls, sampled actions and the bootstrap.
-    pub episodes_seed: u64,
+    pub seed: u64,
     /// How often each control that draws plays with every user, from 1; 5 by default.
-    pub repetitions: usize,
+    pub n_repeats: usize,
     /// How policies act.
-    pub act: ActionSelection,
+    pub action_selection: ActionSelection,
     /// Judges each policy a second time, in a row of its own, as `recommend --exclude-history` serves it: nothing that was shown in
     /// an episode is shown again. Where the world masks repeats, that is the first row already. Off by default.
     pub exclude_history: bool,
@@ -72,16 +72,16 @@ pub struct Evaluate {
     pub popularity_prior: f64,
     /// The popular cycle shows the items with most ratings of at least this, on the log's scale; 4 by default. Where no rating is
     /// as high, it counts all.
-    pub liked: f64,
+    pub liked_from: f64,
     /// The controls that are trained here.
-    pub controls: Baselines,
+    pub baselines: Baselines,
     /// Whether the judge may be what the policies learned from.
-    pub judge: LeakageCheck,
+    pub leakage_check: LeakageCheck,
     /// The swept field whose values are checkpoints of one training (`iterations`): of each training the one with the highest
     /// return in the world at `validation` is judged. Without it every policy is.
-    pub checkpoint: Option<String>,
+    pub select_over: Option<String>,
     /// Resamples behind each interval, from 100; 2000 by default.
-    pub bootstrap: usize,
+    pub n_resamples: usize,
     /// What is drawn again in a resample.
     pub resampling: Resampling,
     /// Plays with the first so many of the judged users only; with all when absent.
@@ -106,25 +106,25 @@ pub enum ActionSelection {
 pub enum LeakageCheck {
     /// Never: such an experiment is refused.
     #[default]
-    Apart,
+    Refuse,
     /// For asking how much of a result is learning and how much the error of the world model. All rows that learned are
     /// labelled as privileged, for nothing keeps what they learned from apart. A validation world is apart even so.
-    SameAsTraining,
+    Label,
 }
 
 impl Default for Evaluate {
     fn default() -> Self {
         Self {
-            episodes_seed: 0,
-            repetitions: 5,
-            act: ActionSelection::Greedy,
+            seed: 0,
+            n_repeats: 5,
+            action_selection: ActionSelection::Greedy,
             exclude_history: false,
             popularity_prior: USUAL_PRIOR,
-            liked: 4.0,
-            controls: Baselines::default(),
-            judge: LeakageCheck::Apart,
-            checkpoint: None,
-            bootstrap: 2000,
+            liked_from: 4.0,
+            baselines: Baselines::default(),
+            leakage_check: LeakageCheck::Refuse,
+            select_over: None,
+            n_resamples: 2000,
             resampling: Resampling::Crossed,
             users: None,
         }
@@ -145,19 +145,19 @@ pipeline::ports! {
         /// What language models played in the judging world; each has its own row.
         teacher: Many<Demonstrations>,
         /// What they were asked for that, from the same stages by the same names: calls and tokens an episode.
-        efforts: Many<LlmUsage>,
+        llm_usage: Many<LlmUsage>,
         /// The world that the policies learned in: what it would have paid stands beside what the judge pays, and the controls
         /// that learn do so in it.
-        training: Option<World>,
+        training_world: Option<World>,
         /// Fitted worlds whose best plans are judged, each in a row of its own: what they are worth to one who plans perfectly and
         /// learns nothing. Worlds of one name are the seeds of one row.
-        planned: Many<World>,
+        planning_worlds: Many<World>,
         /// The demonstrations that the policies learned from; copied for a row where no policy is a mere copy.
         demonstrations: Option<Demonstrations>,
         /// Chooses among checkpoints.
         validation: Option<World>,
         /// Only users with a row here are judged, in every row of the table; all without.
-        people: Option<Interactions>,
+        eval_users: Option<Interactions>,
     }
 }
 
@@ -183,7 +183,7 @@ impl Stage for Evaluate {
     /// comparisons and profiles; the seeds of two rows are drawn apart; episodes keep whole sums and steps. 4: where a teacher's
     /// recording ran out of items, that user is compared over as many turns; the popular cycle shows no item twice where
     /// repeats are masked. 5: where every item conflicts the oracle takes the best and random draws; what conflicts knows of
-    /// spared turns; privilege goes by whose the distances are; `gap` only of policies that learned at `training`.
+    /// spared turns; privilege goes by whose the distances are; `gap` only of policies that learned at `training_world`.
     /// 6: policies of values that are to draw are refused. 7: several teachers, and what they were asked; the controls'
     /// training is fused, so sums round otherwise. 8: the best plan and its bound; plans of fitted worlds; the gradients of the
     /// controls that are trained are summed in parts, for threads. 9: policies that were never trained are said to be; in
@@ -196,22 +196,22 @@ impl Stage for Evaluate {
 
     fn check(&self) -> Result<(), (String, String)> {
         let wrong = |path: &str, message: &str| Err((path.to_owned(), message.to_owned()));
-        if self.repetitions == 0 {
-            return wrong("repetitions", "a control plays at least once");
+        if self.n_repeats == 0 {
+            return wrong("n_repeats", "a control plays at least once");
         }
-        if self.bootstrap < 100 {
-            return wrong("bootstrap", "the ends of a 95 % interval need at least 100 resamples");
+        if self.n_resamples < 100 {
+            return wrong("n_resamples", "the ends of a 95 % interval need at least 100 resamples");
         }
         if !(self.popularity_prior >= 0.0 && self.popularity_prior.is_finite()) {
             return wrong("popularity_prior", "0 or more ratings");
         }
-        if !self.liked.is_finite() {
-            return wrong("liked", "a finite rating");
+        if !self.liked_from.is_finite() {
+            return wrong("liked_from", "a finite rating");
         }
         if self.users == Some(0) {
             return wrong("users", "at least one user plays; leave it out to play with all");
         }
-        self.controls.check().map_err(|(path, message)| (format!("controls.{path}"), message))
+        self.baselines.check().map_err(|(path, message)| (format!("baselines.{path}"), message))
     }
 
     fn no_leakage(&self) -> Vec<NoLeakage> {
@@ -222,12 +222,14 @@ impl Stage for Evaluate {
             except: &["distances", "truth"],
             drawn_from: None,
             why: "the judge must not be what policies learned from",
-            help: "judge in a world of another family that no policy learned from, or say `judge: same_as_training` under \
+            help: "judge in a world of another family that no policy learned from, or say `leakage_check: label` under \
                    `with`: the rows are then labelled as privileged",
         };
-        let mut kept: Vec<NoLeakage> = match self.judge {
-            LeakageCheck::Apart => ["policies", "training", "planned", "demonstrations"].map(rule).into(),
-            LeakageCheck::SameAsTraining => Vec::new(),
+        let mut kept: Vec<NoLeakage> = match self.leakage_check {
+            LeakageCheck::Refuse => {
+                ["policies", "training_world", "planning_worlds", "demonstrations"].map(rule).into()
+            }
+            LeakageCheck::Label => Vec::new(),
         };
         kept.push(NoLeakage {
             why: "what the judge chose looks better in it than elsewhere",
@@ -243,14 +245,14 @@ impl Stage for Evaluate {
             made_by: "world.pessimistic",
             why: "its rewards are lowered where its models are unsure, so what it pays is no rating of anybody",
             help: "judge in the world that it was made from, if no policy learned there, or in one of another family; worlds made \
-                   to learn in belong at `training`",
+                   to learn in belong at `training_world`",
         };
         vec![world]
     }
 
     fn requirements(&self) -> Vec<Requirement> {
-        let requirement = self.checkpoint.as_ref().map(|_| Requirement {
-            setting: "checkpoint",
+        let requirement = self.select_over.as_ref().map(|_| Requirement {
+            setting: "select_over",
             port: "validation",
             connected: true,
             why: "checkpoints are chosen in a world that is not the judge".to_owned(),
@@ -261,17 +263,17 @@ impl Stage for Evaluate {
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
         let world = &inputs.world;
-        let people = inputs.people.as_ref();
+        let people = inputs.eval_users.as_ref();
         let all = eval_users::evaluated_users(world, people)?;
         let users = &all[..all.len().min(self.users.unwrap_or(usize::MAX))];
         ensure!(!users.is_empty() && world.items() > 0, "the world has nobody or nothing to play with");
-        let origins = LeakageAudit::new(self.judge, world, inputs.training.as_ref());
+        let origins = LeakageAudit::new(self.leakage_check, world, inputs.training_world.as_ref());
         origins.refuse(&inputs)?;
-        if self.act == ActionSelection::Sample {
+        if self.action_selection == ActionSelection::Sample {
             value_based::refuse(&inputs.policies)?;
         }
         let people = people.map(|_| &all[..]);
-        let teachers = teachers::teachers(world, &inputs.teacher, &inputs.efforts, users, people)?;
+        let teachers = teachers::teachers(world, &inputs.teacher, &inputs.llm_usage, users, people)?;
         let popularity = table_rows::popular(&inputs.train, world, self)?;
         let players = Evaluator {
             config: self,
@@ -280,7 +282,7 @@ impl Stage for Evaluate {
             inputs: &inputs,
             popularity,
             teachers: &teachers,
-            measures: Measures::new(inputs.training.as_ref(), &inputs.train, world.items()),
+            measures: Measures::new(inputs.training_world.as_ref(), &inputs.train, world.items()),
             origins,
         };
         let (rows, missing) = players.play(cx)?;
@@ -292,7 +294,7 @@ impl Stage for Evaluate {
         for teacher in teachers.iter().filter(|teacher| !teacher.teacher_coverage.judged) {
             cx.note(&teacher.row, "played with users beyond `users`, so no row is compared on the same users");
         }
-        let bootstrap = Bootstrap { seed: self.episodes_seed, resamples: self.bootstrap, resampling: self.resampling };
+        let bootstrap = Bootstrap { seed: self.seed, resamples: self.n_resamples, resampling: self.resampling };
         // Each row is resampled twice: for the table and for its profile. Each learned one once more, against all others.
         let learned = rows.iter().filter(|row| !row.baseline).count();
         let bar = cx.bar("intervals", Some((2 * rows.len() + learned) as u64), "rows");

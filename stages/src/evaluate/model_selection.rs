@@ -28,9 +28,9 @@ pub(super) fn known(field: &str, policies: &[Named<PolicyFile>]) -> Result<()> {
         .collect();
     ensure!(
         swept.contains(field),
-        "`checkpoint: {field}` names no field that is swept in the policies\nhelp: {}",
+        "`select_over: {field}` names no field that is swept in the policies\nhelp: {}",
         match swept.is_empty() {
-            true => "they are of no sweep; leave `checkpoint` out".to_owned(),
+            true => "they are of no sweep; leave `select_over` out".to_owned(),
             false => format!("swept are {}", swept.into_iter().collect::<Vec<_>>().join(", ")),
         }
     );
@@ -63,7 +63,7 @@ pub(super) fn choose<'a>(
         "some policies of one name have a `{field}` in their cell and some have none\nhelp: give them different names"
     );
     let world = validation.with_context(|| {
-        format!("`checkpoint: {field}` chooses by a validation world\nhelp: connect one to `validation`; the judge is no choice")
+        format!("`select_over: {field}` chooses by a validation world\nhelp: connect one to `validation`; the judge is no choice")
     })?;
     let users: Vec<u32> = (0..world.users() as u32).collect();
     let mut chosen = Vec::new();
@@ -94,10 +94,10 @@ mod tests {
 
     #[test]
     fn a_cell_is_parted_at_the_field() {
-        let parted = |cell| parted(cell, "iterations");
-        assert_eq!(parted("iterations=50,seed=3"), Some(("seed=3".to_owned(), "50".to_owned())));
-        assert_eq!(parted("seed=3,iterations=50"), Some(("seed=3".to_owned(), "50".to_owned())));
-        assert_eq!(parted("iterations=50"), Some((String::new(), "50".to_owned())));
+        let parted = |cell| parted(cell, "n_iterations");
+        assert_eq!(parted("n_iterations=50,seed=3"), Some(("seed=3".to_owned(), "50".to_owned())));
+        assert_eq!(parted("seed=3,n_iterations=50"), Some(("seed=3".to_owned(), "50".to_owned())));
+        assert_eq!(parted("n_iterations=50"), Some((String::new(), "50".to_owned())));
         assert_eq!(parted("seed=3"), None);
     }
 }

@@ -36,19 +36,19 @@ const ESTIMATORS: [&str; 5] = ["ips", "snips", "per_decision", "doubly_robust", 
 #[serde(deny_unknown_fields, default)]
 pub struct OffPolicy {
     /// How the items of the log were chosen.
-    pub logging: LoggingPolicy,
+    pub logging_policy: LoggingPolicy,
     /// How policies act. The policy that draws from its distribution is estimated by default, which is not the one that a table
     /// of greedy policies judges: `greedy` is that one, and few rows of a log show just its items. A learner of values
     /// (`rl.dqn`, `rl.cql`) has no distribution and is always greedy.
-    pub act: ActionSelection,
+    pub action_selection: ActionSelection,
     /// Interactions of one user that make an episode, from 1; 5 by default, for products of more weights say nothing.
     pub horizon: usize,
     /// No weight counts more than this; nothing is cut when absent. Less variance for some bias.
-    pub clip: Option<f64>,
+    pub max_importance_weight: Option<f64>,
     /// An estimate with a smaller effective sample is not conclusive; 100 by default.
-    pub least_effective: f64,
+    pub min_effective_sample_size: f64,
     /// Resamples of users behind each interval, from 100; 2000 by default.
-    pub bootstrap: usize,
+    pub n_resamples: usize,
     /// Seed of the bootstrap.
     pub seed: u64,
 }
@@ -70,12 +70,12 @@ pub enum LoggingPolicy {
 impl Default for OffPolicy {
     fn default() -> Self {
         Self {
-            logging: LoggingPolicy::Uniform,
-            act: ActionSelection::Sample,
+            logging_policy: LoggingPolicy::Uniform,
+            action_selection: ActionSelection::Sample,
             horizon: 5,
-            clip: None,
-            least_effective: 100.0,
-            bootstrap: 2000,
+            max_importance_weight: None,
+            min_effective_sample_size: 100.0,
+            n_resamples: 2000,
             seed: 0,
         }
     }
@@ -88,9 +88,9 @@ pipeline::ports! {
         world: World,
         /// Interactions that no policy learned from.
         log: Interactions,
-        /// What tells an item's popularity, wanted for `logging: popularity`.
+        /// What tells an item's popularity, wanted for `logging_policy: popularity`.
         train: Option<Interactions>,
-        /// How likely each pair of the log was to be rated, wanted for `logging: propensities`.
+        /// How likely each pair of the log was to be rated, wanted for `logging_policy: propensities`.
         propensities: Option<Propensities>,
         /// Who is estimated.
         policies: Many<PolicyFile>,
@@ -120,14 +120,14 @@ impl Stage for OffPolicy {
         if self.horizon == 0 {
             return wrong("horizon", "an episode has at least one interaction");
         }
-        if self.clip.is_some_and(|clip| !(clip > 0.0 && clip.is_finite())) {
-            return wrong("clip", "the largest weight is above 0");
+        if self.max_importance_weight.is_some_and(|clip| !(clip > 0.0 && clip.is_finite())) {
+            return wrong("max_importance_weight", "the largest weight is above 0");
         }
-        if !(self.least_effective >= 1.0 && self.least_effective.is_finite()) {
-            return wrong("least_effective", "an effective sample is 1 or more");
+        if !(self.min_effective_sample_size >= 1.0 && self.min_effective_sample_size.is_finite()) {
+            return wrong("min_effective_sample_size", "an effective sample is 1 or more");
         }
-        if self.bootstrap < 100 {
-            return wrong("bootstrap", "the ends of a 95 % interval need at least 100 resamples");
+        if self.n_resamples < 100 {
+            return wrong("n_resamples", "the ends of a 95 % interval need at least 100 resamples");
         }
         Ok(())
     }
@@ -147,13 +147,13 @@ impl Stage for OffPolicy {
 
     fn requirements(&self) -> Vec<Requirement> {
         let requirement = |port, why: &str, help| Requirement {
-            setting: "logging",
+            setting: "logging_policy",
             port,
             connected: true,
             why: why.to_owned(),
             help,
         };
-        match self.logging {
+        match self.logging_policy {
             LoggingPolicy::Uniform => vec![],
             LoggingPolicy::Popularity => {
                 vec![requirement("train", "it must know what is popular", "connect the train part of the split")]
@@ -175,7 +175,7 @@ impl Stage for OffPolicy {
             let network =
                 Student::load(&policy.value, world.users(), world.items()).with_context(|| policy_label(policy))?;
             let act = self.acts(policy)?;
-            let logged = episodes.logged_rows(&network, world, &propensity, act, self.clip)?;
+            let logged = episodes.logged_rows(&network, world, &propensity, act, self.max_importance_weight)?;
             estimates.extend(self.estimates(policy, act, &logged));
             bar.inc(1);
         }
@@ -186,24 +186,24 @@ impl Stage for OffPolicy {
 impl OffPolicy {
     /// How a policy acts: values are no logits of a distribution.
     fn acts(&self, policy: &Named<PolicyFile>) -> Result<ActionSelection> {
-        Ok(if gives_values(policy)? { ActionSelection::Greedy } else { self.act })
+        Ok(if gives_values(policy)? { ActionSelection::Greedy } else { self.action_selection })
     }
 
     /// μ(a|u) of each row.
     fn propensity(&self, inputs: &Inputs, episodes: &Episodes) -> Result<Vec<f64>> {
         let items = inputs.world.items();
-        match self.logging {
+        match self.logging_policy {
             LoggingPolicy::Uniform => Ok(vec![1.0 / items as f64; episodes.log.item.len()]),
             LoggingPolicy::Popularity => {
                 let train = inputs.train.as_ref().context(
-                    "`logging: popularity` needs to know what is popular\nhelp: connect the train part of the split to `train`",
+                    "`logging_policy: popularity` needs to know what is popular\nhelp: connect the train part of the split to `train`",
                 )?;
                 let shares = shares(train, items)?;
                 Ok(episodes.log.item.iter().map(|&item| shares[item as usize]).collect())
             }
             LoggingPolicy::Propensities => {
                 let known = inputs.propensities.as_ref().context(
-                    "`logging: propensities` needs them\nhelp: connect `world.propensities` of the log to `propensities`",
+                    "`logging_policy: propensities` needs them\nhelp: connect `world.propensities` of the log to `propensities`",
                 )?;
                 let mut rated = vec![0.0; inputs.world.users()];
                 // A part drawn from the log has its items as likely as the whole, not more so.
@@ -224,14 +224,14 @@ impl OffPolicy {
         let users = by_user(logged);
         let grids: [[ScoreMatrix; 2]; 5] =
             std::array::from_fn(|k| std::array::from_fn(|end| vec![users.iter().map(|sums| sums[k][end]).collect()]));
-        let bootstrap = Bootstrap { seed: self.seed, resamples: self.bootstrap, resampling: Resampling::Crossed };
+        let bootstrap = Bootstrap { seed: self.seed, resamples: self.n_resamples, resampling: Resampling::Crossed };
         let found = bootstrap.intervals(&[(0, 1)], users.len(), |draws| {
             // Without any weight in a resample nothing was earned either.
             grids.iter().map(|[top, bottom]| draws[0].sum(top) / draws[0].sum(bottom).max(f64::MIN_POSITIVE)).collect()
         });
         let sizes = effective(logged);
         let estimate = |k: usize| {
-            let enough = sizes[k] >= self.least_effective;
+            let enough = sizes[k] >= self.min_effective_sample_size;
             let model_alone = ESTIMATORS[k] == "direct";
             Estimate {
                 policy: policy.name.clone(),
@@ -257,19 +257,19 @@ impl OffPolicy {
         if model_alone {
             return format!("{acts}; the world model's word alone: no logged rating enters");
         }
-        let drawn = match self.logging {
+        let drawn = match self.logging_policy {
             LoggingPolicy::Uniform => "alike",
             LoggingPolicy::Popularity => "by their share in `train`, an estimate",
             LoggingPolicy::Propensities => "by their propensities",
         };
         let mut remark = format!("{acts}; items of the log taken as drawn {drawn}");
-        if let Some(clip) = self.clip {
+        if let Some(clip) = self.max_importance_weight {
             remark += &format!("; weights cut at {clip}");
         }
         if !enough {
             remark += &format!(
                 "; not conclusive: the effective sample is below {}, a few rows carry the weight",
-                self.least_effective
+                self.min_effective_sample_size
             );
         }
         remark
@@ -325,7 +325,7 @@ impl Episodes {
         network: &dyn PolicyNetwork,
         world: &World,
         propensity: &[f64],
-        act: ActionSelection,
+        action_selection: ActionSelection,
         clip: Option<f64>,
     ) -> Result<Vec<LoggedRow>> {
         let window = network.config().window;

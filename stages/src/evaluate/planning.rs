@@ -32,10 +32,10 @@ impl Evaluator<'_> {
         Ok(row)
     }
 
-    /// The plans of the worlds at `planned`, worlds of one name in one row.
+    /// The plans of the worlds at `planning_worlds`, worlds of one name in one row.
     pub fn planned(&self, cx: &Context, bar: &Bar) -> Result<Vec<Row>> {
         let mut groups: Vec<(&str, Vec<&Named<World>>)> = Vec::new();
-        for world in &self.inputs.planned {
+        for world in &self.inputs.planning_worlds {
             match groups.iter_mut().find(|(name, _)| *name == world.name) {
                 Some((_, seed_results)) => seed_results.push(world),
                 None => groups.push((&world.name, vec![world])),
@@ -49,7 +49,7 @@ impl Evaluator<'_> {
         let (mut seed_results, mut all) = (Vec::new(), Vec::new());
         for world in worlds {
             cx.check_cancelled()?;
-            let remarks_of = || format!("{} at `planned`", input_label("world", world));
+            let remarks_of = || format!("{} at `planning_worlds`", input_label("world", world));
             let (cell, plans) = self.of_world(&name, world, cx, bar).with_context(remarks_of)?;
             seed_results.push(cell);
             all.extend(plans);
@@ -164,7 +164,7 @@ mod tests {
         reversed.reward.data.iter_mut().for_each(|reward| *reward = 4.0 - *reward);
         let planned =
             vec![at("half", "seed=0", elsewhere()), at("reversed", "", reversed), at("half", "seed=1", elsewhere())];
-        let metrics = run(&quick(), Inputs { planned, ..inputs() }).unwrap().metrics;
+        let metrics = run(&quick(), Inputs { planning_worlds: planned, ..inputs() }).unwrap().metrics;
         let mean = |row, metric| get(&metrics, row, metric).mean;
         // Four turns, one remembered: 5 4 5, and 5 once more.
         assert!(
@@ -187,18 +187,19 @@ mod tests {
         let error = |planned| {
             format!(
                 "{:#}",
-                run(&quick(), Inputs { planned: vec![at("w", "seed=1", planned)], ..inputs() }).err().unwrap()
+                run(&quick(), Inputs { planning_worlds: vec![at("w", "seed=1", planned)], ..inputs() }).err().unwrap()
             )
         };
         let same = error(world());
         assert!(
-            same.starts_with("world `w` of seed=1 at `planned` has the rewards of the judging world\nhelp: "),
+            same.starts_with("world `w` of seed=1 at `planning_worlds` has the rewards of the judging world\nhelp: "),
             "{same}"
         );
         let small = error(cluster_world(&[5.0], 2, 1, 4, 6));
-        assert!(small.starts_with("world `w` of seed=1 at `planned`: it has 6 users and 2 items"), "{small}");
-        let allowed = Evaluate { judge: LeakageCheck::SameAsTraining, ..quick() };
-        let metrics = run(&allowed, Inputs { planned: vec![at("w", "", world())], ..inputs() }).unwrap().metrics;
+        assert!(small.starts_with("world `w` of seed=1 at `planning_worlds`: it has 6 users and 2 items"), "{small}");
+        let allowed = Evaluate { leakage_check: LeakageCheck::Label, ..quick() };
+        let metrics =
+            run(&allowed, Inputs { planning_worlds: vec![at("w", "", world())], ..inputs() }).unwrap().metrics;
         assert!(get(&metrics, "plan of w", "return_inclusive").privileged);
     }
 }

@@ -33,7 +33,7 @@ pub(super) const BEHAVIOUR_CLONING: &str = "behaviour cloning";
 const KNOWS_DISTANCES: &str = "privileged: knows the judging distances";
 const KNOWS_ALL: &str = "privileged: knows the judging rewards and distances; myopic, so not a proven upper bound";
 const STAYS: &str = "trained in the training world on a reward of 1 a step: what staying alone gives";
-const ELSEWHERE: &str = "learned in another world than the one at `training`, so it has no gap";
+const ELSEWHERE: &str = "learned in another world than the one at `training_world`, so it has no gap";
 const SERVED: &str = "shows nothing twice in an episode, as `recommend --exclude-history` serves it";
 const UNTRAINED: &str = "untrained: shows what its initialisation returns";
 const COPIES: &str = "copies the demonstrations of the training world";
@@ -70,7 +70,7 @@ pub(super) struct PopularItems {
 /// The popular items of a log; as many in the cycle as the judge's users remember, and one more.
 pub(super) fn popular(train: &Interactions, world: &World, config: &Evaluate) -> Result<PopularItems> {
     let popularity = Popularity::of(train, world.items(), config.popularity_prior)?;
-    let cycle = Cycle::new(train, world.items(), config.liked as f32, world.rules.window + 1)?;
+    let cycle = Cycle::new(train, world.items(), config.liked_from as f32, world.rules.window + 1)?;
     let one_rating = popularity.of_one_rating.as_ref().map(|(rating, _)| *rating);
     Ok(PopularItems { order: popularity.order(), cycle, one_rating })
 }
@@ -95,25 +95,25 @@ impl Evaluator<'_> {
     /// Plays all rows; the controls that could not be made beside them.
     pub fn play(&self, cx: &Context) -> Result<(Vec<Row>, Vec<Metric>)> {
         let policies = self.by_name()?;
-        if let Some(field) = &self.config.checkpoint {
+        if let Some(field) = &self.config.select_over {
             model_selection::known(field, &self.inputs.policies)?;
         }
         let rankings = self.inputs.rankings.as_ref().map(|rankings| self.checked_candidates(rankings)).transpose()?;
         let mut missing_rows = Vec::new();
         let (constant, cloning) = self.trained(cx, &mut missing_rows)?;
 
-        let draws = self.config.repetitions;
+        let draws = self.config.n_repeats;
         let policies_played = self.inputs.policies.len() * if self.without_repeats_too() { 2 } else { 1 };
-        let learned = policies_played + constant.len() + cloning.len() + self.inputs.planned.len();
+        let learned = policies_played + constant.len() + cloning.len() + self.inputs.planning_worlds.len();
         let fixed = 3 + usize::from(unplanned(self.world).is_none()) + usize::from(rankings.is_some());
         let seed_results = 2 * draws + fixed + learned;
         let bar = cx.bar("play", Some((seed_results * self.users.len()) as u64), "episodes");
         let PopularItems { order, cycle, one_rating } = &self.popularity;
-        let (length, liked) = (cycle.length, self.config.liked);
+        let (length, liked) = (cycle.length, self.config.liked_from);
         let cycles = match cycle.any_high {
             true => format!("shows in turn the {length} items with most ratings of {liked} or more"),
             false => format!(
-                "shows in turn the {length} items with most ratings, for none in the log is {liked} or more (`liked`)"
+                "shows in turn the {length} items with most ratings, for none in the log is {liked} or more (`liked_from`)"
             ),
         };
         let popular = match one_rating {
@@ -145,7 +145,7 @@ impl Evaluator<'_> {
         rows.extend(self.planned(cx, &bar)?);
         for (name, policies) in policies {
             cx.check_cancelled()?;
-            let (seed_results, chosen) = match &self.config.checkpoint {
+            let (seed_results, chosen) = match &self.config.select_over {
                 None => (policies.iter().map(|policy| (policy.cell.clone(), *policy)).collect(), String::new()),
                 Some(field) => model_selection::choose(field, &policies, self.inputs.validation.as_ref())?,
             };
@@ -162,12 +162,12 @@ impl Evaluator<'_> {
 
     /// The controls that learn, those that are wanted and can be made: paid to stay, and copying.
     fn trained(&self, cx: &Context, missing_rows: &mut Vec<Metric>) -> Result<(Many<PolicyFile>, Many<PolicyFile>)> {
-        let Inputs { training, demonstrations, .. } = self.inputs;
+        let Inputs { training_world: training, demonstrations, .. } = self.inputs;
         if let Some(training) = training {
             let (users, items) = (self.world.users(), self.world.items());
             ensure!(
                 (training.users(), training.items()) == (users, items),
-                "the world at `training` has {} users and {} items, the judge {users} and {items}\nhelp: make both from one \
+                "the world at `training_world` has {} users and {} items, the judge {users} and {items}\nhelp: make both from one \
                  ingest stage",
                 training.users(),
                 training.items()
@@ -177,18 +177,18 @@ impl Evaluator<'_> {
         if self.inputs.policies.is_empty() {
             return Ok((Vec::new(), Vec::new()));
         }
-        let controls = &self.config.controls;
+        let baselines = &self.config.baselines;
         let constant = match training {
-            _ if !controls.constant => {
-                missing_rows.push(missing(CONSTANT_REWARD, "turned off: set `controls.constant: true`"));
+            _ if !baselines.constant_reward => {
+                missing_rows.push(missing(CONSTANT_REWARD, "turned off: set `baselines.constant_reward: true`"));
                 Vec::new()
             }
             None => {
                 missing_rows
-                    .push(missing(CONSTANT_REWARD, "connect `training`, the world that the policies learned in"));
+                    .push(missing(CONSTANT_REWARD, "connect `training_world`, the world that the policies learned in"));
                 Vec::new()
             }
-            Some(training) => controls.constant(CONSTANT_REWARD, training, cx)?,
+            Some(training) => baselines.constant_reward(CONSTANT_REWARD, training, cx)?,
         };
         let mut copied = false;
         for policy in &self.inputs.policies {
@@ -196,15 +196,15 @@ impl Evaluator<'_> {
         }
         let cloning = match (training, demonstrations) {
             _ if copied => Vec::new(),
-            _ if !controls.cloning => {
-                missing_rows.push(missing(BEHAVIOUR_CLONING, "turned off: set `controls.cloning: true`"));
+            _ if !baselines.behaviour_cloning => {
+                missing_rows.push(missing(BEHAVIOUR_CLONING, "turned off: set `baselines.behaviour_cloning: true`"));
                 Vec::new()
             }
             (Some(training), Some(demonstrations)) => {
-                controls.cloning(BEHAVIOUR_CLONING, training, demonstrations, cx)?
+                baselines.behaviour_cloning(BEHAVIOUR_CLONING, training, demonstrations, cx)?
             }
             _ => {
-                let help = "connect a policy of `rl.bc`, or `training` and `demonstrations`";
+                let help = "connect a policy of `rl.bc`, or `training_world` and `demonstrations`";
                 missing_rows.push(missing(BEHAVIOUR_CLONING, help));
                 Vec::new()
             }
@@ -310,14 +310,14 @@ impl Evaluator<'_> {
         name: &str,
         remark: &str,
         agent: &dyn Agent,
-        repetitions: usize,
+        n_repeats: usize,
         bar: &Bar,
     ) -> Result<Row> {
         let cell = |k: usize| {
-            let cell = if repetitions > 1 { format!("episode={k}") } else { String::new() };
+            let cell = if n_repeats > 1 { format!("episode={k}") } else { String::new() };
             self.cell(&cell, agent, k, bar)
         };
-        let seed_results: Vec<Result<SeedResult>> = (0..repetitions).into_par_iter().map(cell).collect();
+        let seed_results: Vec<Result<SeedResult>> = (0..n_repeats).into_par_iter().map(cell).collect();
         Ok(Row {
             name: name.to_owned(),
             baseline: true,
@@ -346,7 +346,7 @@ impl Evaluator<'_> {
         let seed_results: Vec<Result<SeedResult>> = policies.par_iter().enumerate().map(cell).collect();
         let mut seed_results: Vec<SeedResult> = seed_results.into_iter().collect::<Result<_>>()?;
         let mut remarks = if remark.is_empty() { Vec::new() } else { vec![remark] };
-        if self.config.act == ActionSelection::Sample {
+        if self.config.action_selection == ActionSelection::Sample {
             remarks.push("draws its actions".to_owned());
         }
         let origins = policies.iter().map(|(_, policy)| origin(policy)).collect::<Result<Vec<_>>>()?;
@@ -358,14 +358,14 @@ impl Evaluator<'_> {
         } else if untrained > 0 {
             remarks.push(format!("{untrained} of its {} policies are untrained", origins.len()));
         }
-        // The controls that learn do so at `training`, whatever they are paid there.
+        // The controls that learn do so at `training_world`, whatever they are paid there.
         if !baseline && self.origins.learned_elsewhere(policies)? {
             seed_results.iter_mut().flat_map(|cell| &mut cell.episodes).for_each(|episode| episode.training = None);
             remarks.push(ELSEWHERE.to_owned());
         }
         if let Some((_, first)) = policies.first() {
             let network = Student::load(&first.value, self.world.users(), self.world.items())?;
-            let agent = Student { network: &network, sample: self.config.act == ActionSelection::Sample };
+            let agent = Student { network: &network, sample: self.config.action_selection == ActionSelection::Sample };
             cx.note(&format!("time of {name}"), latency(self.world, self.users, &agent)?);
         }
         if seed_results.len() < MIN_SEEDS && !baseline {
@@ -380,7 +380,7 @@ impl Evaluator<'_> {
 
     fn policy_result(&self, cell: &str, policy: &Named<PolicyFile>, k: usize, bar: &Bar) -> Result<SeedResult> {
         let network = Student::load(&policy.value, self.world.users(), self.world.items())?;
-        let agent = Student { network: &network, sample: self.config.act == ActionSelection::Sample };
+        let agent = Student { network: &network, sample: self.config.action_selection == ActionSelection::Sample };
         self.cell(cell, &agent, k, bar)
     }
 
@@ -393,7 +393,8 @@ impl Evaluator<'_> {
     fn without_repeats(&self, of: &Row, policies: &[(String, &Named<PolicyFile>)], bar: &Bar) -> Result<Row> {
         let cell = |(k, (cell, policy)): (usize, &(String, &Named<PolicyFile>))| {
             let network = Student::load(&policy.value, self.world.users(), self.world.items())?;
-            let policy_result = Student { network: &network, sample: self.config.act == ActionSelection::Sample };
+            let policy_result =
+                Student { network: &network, sample: self.config.action_selection == ActionSelection::Sample };
             self.cell(cell, &WithoutRepeats(policy_result), k, bar).with_context(|| policy_label(policy))
         };
         let seed_results: Vec<Result<SeedResult>> = policies.par_iter().enumerate().map(cell).collect();
@@ -421,7 +422,7 @@ impl Evaluator<'_> {
 
     /// The k-th episodes of an agent, one with each user.
     pub fn played(&self, agent: &dyn Agent, k: usize, bar: &Bar) -> Result<Episodes<'_>> {
-        let seed = rng(&[self.config.episodes_seed, 0xe7a1, k as u64]).random();
+        let seed = rng(&[self.config.seed, 0xe7a1, k as u64]).random();
         let episodes = play(self.world, self.users, agent, seed)?;
         bar.inc(self.users.len() as u64);
         Ok(episodes)

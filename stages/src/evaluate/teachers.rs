@@ -50,7 +50,7 @@ pub(super) fn teachers<'w>(
 ) -> Result<Vec<Teacher<'w>>> {
     if let Some(lost) = efforts.iter().find(|effort| !told.iter().any(|teacher| same_source(teacher, effort))) {
         bail!(
-            "the efforts of {} are of no teacher\nhelp: connect the same stages by the same names to `teacher` and `efforts`",
+            "the efforts of {} are of no teacher\nhelp: connect the same stages by the same names to `teacher` and `llm_usage`",
             quoted(lost)
         );
     }
@@ -90,7 +90,7 @@ fn of_episodes(efforts: &LlmUsage, episodes: &Episodes) -> Result<Vec<EpisodeUsa
         let user = episodes.user(e);
         known.get(&user).copied().with_context(|| {
             format!(
-                "its efforts know nothing of the episode of user {user}\nhelp: connect the `efforts` of the stage whose \
+                "its efforts know nothing of the episode of user {user}\nhelp: connect the `llm_usage` of the stage whose \
                  `demonstrations` are at `teacher`"
             )
         })

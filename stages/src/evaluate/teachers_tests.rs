@@ -16,7 +16,7 @@ fn two() -> Inputs {
     inputs.teacher.push(react(Demonstrations { trajectories }));
     let effort = |user, calls, tokens_read, tokens_written| EpisodeUsage { user, calls, tokens_read, tokens_written };
     let efforts = LlmUsage(vec![effort(5, 3, Some(50), None), effort(0, 7, Some(100), Some(8))]);
-    inputs.efforts.push(react(efforts));
+    inputs.llm_usage.push(react(efforts));
     inputs
 }
 
@@ -102,9 +102,9 @@ fn the_one_at_fault_is_named() {
     );
     let empty = error(|inputs| inputs.teacher[0].value.trajectories.clear());
     assert!(empty.starts_with("teacher `small`: played no episode"), "{empty}");
-    let lost = error(|inputs| inputs.efforts[0].cell = "expert=full".into());
+    let lost = error(|inputs| inputs.llm_usage[0].cell = "expert=full".into());
     assert!(lost.starts_with("the efforts of `expert` of expert=full are of no teacher\nhelp: "), "{lost}");
-    let other = error(|inputs| inputs.efforts[0].value.0.truncate(1));
+    let other = error(|inputs| inputs.llm_usage[0].value.0.truncate(1));
     assert!(
         other
             .starts_with("teacher `expert` of expert=react: its efforts know nothing of the episode of user 0\nhelp: ")

@@ -72,12 +72,12 @@ pub(super) fn inputs() -> Inputs {
         rankings: Some(rankings),
         policies,
         teacher: vec![teacher("teacher", "", trajectories)],
-        efforts: Vec::new(),
-        training: None,
-        planned: Vec::new(),
+        llm_usage: Vec::new(),
+        training_world: None,
+        planning_worlds: Vec::new(),
         demonstrations: None,
         validation: None,
-        people: None,
+        eval_users: None,
     }
 }
 
@@ -88,7 +88,7 @@ pub(super) fn run(config: &Evaluate, inputs: Inputs) -> Result<Outputs> {
 }
 
 pub(super) fn quick() -> Evaluate {
-    Evaluate { bootstrap: 200, ..Evaluate::default() }
+    Evaluate { n_resamples: 200, ..Evaluate::default() }
 }
 
 pub(super) fn get<'a>(metrics: &'a Metrics, policy: &str, metric: &str) -> &'a Metric {
@@ -120,7 +120,10 @@ fn the_rows_stand_in_order_with_their_seeds_and_remarks() {
     // What could not be made is listed behind them.
     assert_eq!(names, [&played[..], &[CONSTANT_REWARD, BEHAVIOUR_CLONING]].concat());
     let lacking = get(&metrics, CONSTANT_REWARD, "missing");
-    assert!(lacking.baseline && lacking.episodes == 0 && lacking.remark.contains("connect `training`"), "{lacking:?}");
+    assert!(
+        lacking.baseline && lacking.episodes == 0 && lacking.remark.contains("connect `training_world`"),
+        "{lacking:?}"
+    );
     let count = |row| get(&metrics, row, "return_inclusive");
     let seen = |row| (count(row).baseline, count(row).seeds, count(row).episodes);
     assert_eq!(seen(RANDOM), (true, 5, 30));
@@ -277,9 +280,11 @@ fn recomputed(rollouts: &Rollouts, steps: &Steps, row: &str, items: f64) -> Vec<
 
 #[test]
 fn every_figure_can_be_computed_again_from_the_files() {
-    let outputs =
-        run(&Evaluate { act: ActionSelection::Sample, ..quick() }, Inputs { training: Some(elsewhere()), ..inputs() })
-            .unwrap();
+    let outputs = run(
+        &Evaluate { action_selection: ActionSelection::Sample, ..quick() },
+        Inputs { training_world: Some(elsewhere()), ..inputs() },
+    )
+    .unwrap();
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     outputs.rollouts.write(&at("rollouts")).unwrap();
@@ -316,9 +321,9 @@ fn every_figure_can_be_computed_again_from_the_files() {
 #[test]
 fn what_the_training_world_would_have_paid_stands_beside() {
     let folder = tempfile::tempdir().unwrap();
-    let config = Evaluate { controls: Baselines { iterations: 2, seeds: 2, ..Baselines::default() }, ..quick() };
+    let config = Evaluate { baselines: Baselines { n_iterations: 2, seeds: 2, ..Baselines::default() }, ..quick() };
     let inputs = Inputs {
-        training: Some(elsewhere()),
+        training_world: Some(elsewhere()),
         demonstrations: inputs().teacher.pop().map(|told| told.value),
         ..inputs()
     };
@@ -337,7 +342,7 @@ fn what_the_training_world_would_have_paid_stands_beside() {
 fn only_the_people_are_judged_in_every_row() {
     // The teacher played with users 3 and 0; of them only 3 is judged, and so is user 5.
     let log = Interactions { user: vec![5, 3, 5], item: vec![0; 3], rating: vec![4.0; 3], timestamp: vec![0; 3] };
-    let out = run(&quick(), Inputs { people: Some(log), ..inputs() }).unwrap();
+    let out = run(&quick(), Inputs { eval_users: Some(log), ..inputs() }).unwrap();
     assert!(out.rollouts.0.iter().all(|rollout| [3, 5].contains(&rollout.user)));
     let episodes = |row, metric| get(&out.metrics, row, metric).episodes;
     assert_eq!(episodes(POPULAR_QUIT_AWARE, "return_inclusive"), 2);
@@ -394,37 +399,40 @@ fn rows_are_compared_on_the_same_users() {
 fn a_gap_is_that_of_the_world_that_was_learned_in() {
     let mut third = elsewhere();
     third.reward.data[0] += 0.25;
-    let config = Evaluate { controls: Baselines { constant: false, ..Baselines::default() }, ..quick() };
-    let metrics = run(&config, Inputs { training: Some(third), ..inputs() }).unwrap().metrics;
+    let config = Evaluate { baselines: Baselines { constant_reward: false, ..Baselines::default() }, ..quick() };
+    let metrics = run(&config, Inputs { training_world: Some(third), ..inputs() }).unwrap().metrics;
     assert!(metrics.0.iter().all(|metric| metric.policy != "a2c" || metric.metric != "gap"));
     assert!(get(&metrics, "a2c", "return_inclusive").remark.contains("learned in another world than the one at"));
     get(&metrics, GREEDY_ORACLE, "gap");
     let small = cluster_world(&[5.0], 2, 1, 4, USERS);
-    let alone = Inputs { training: Some(small), policies: Vec::new(), ..inputs() };
+    let alone = Inputs { training_world: Some(small), policies: Vec::new(), ..inputs() };
     let error = format!("{:#}", run(&config, alone).err().unwrap());
-    assert!(error.starts_with("the world at `training` has 6 users and 2 items, the judge 6 and 6\nhelp: "), "{error}");
+    assert!(
+        error.starts_with("the world at `training_world` has 6 users and 2 items, the judge 6 and 6\nhelp: "),
+        "{error}"
+    );
 }
 
 #[test]
 fn settings_that_say_nothing_are_refused() {
-    let misspelt = Evaluate { checkpoint: Some("iteration".into()), ..quick() };
+    let misspelt = Evaluate { select_over: Some("iteration".into()), ..quick() };
     let error = format!("{:#}", run(&misspelt, inputs()).err().unwrap());
-    assert_eq!(error, "`checkpoint: iteration` names no field that is swept in the policies\nhelp: swept are seed");
-    let idle = Baselines { iterations: 0, ..Baselines::default() };
-    let (path, message) = Evaluate { controls: idle.clone(), ..quick() }.check().unwrap_err();
-    assert!(path == "controls.iterations" && message.contains("never updated"), "{message}");
-    assert!(Evaluate { controls: Baselines { constant: false, ..idle }, ..quick() }.check().is_ok());
+    assert_eq!(error, "`select_over: iteration` names no field that is swept in the policies\nhelp: swept are seed");
+    let idle = Baselines { n_iterations: 0, ..Baselines::default() };
+    let (path, message) = Evaluate { baselines: idle.clone(), ..quick() }.check().unwrap_err();
+    assert!(path == "baselines.n_iterations" && message.contains("never updated"), "{message}");
+    assert!(Evaluate { baselines: Baselines { constant_reward: false, ..idle }, ..quick() }.check().is_ok());
 }
 
 #[test]
 fn checkpoints_are_chosen_by_the_validation_world() {
     let checkpoint = |iterations: u64, seed: u64| Named {
         name: "a2c".into(),
-        cell: format!("iterations={iterations},seed={seed}"),
+        cell: format!("n_iterations={iterations},seed={seed}"),
         value: policy(&world(), 10 * seed + iterations),
     };
     let policies = vec![checkpoint(1, 0), checkpoint(2, 0), checkpoint(1, 1), checkpoint(2, 1)];
-    let config = Evaluate { checkpoint: Some("iterations".into()), ..quick() };
+    let config = Evaluate { select_over: Some("n_iterations".into()), ..quick() };
     let with = |validation| Inputs { policies: policies.clone(), validation, ..inputs() };
     let error = format!("{:#}", run(&config, with(None)).err().unwrap());
     assert!(error.contains("help: connect one to `validation`"), "{error}");
@@ -434,7 +442,7 @@ fn checkpoints_are_chosen_by_the_validation_world() {
     let outputs = run(&config, with(Some(barren))).unwrap();
     let found = get(&outputs.metrics, "a2c", "return_inclusive");
     assert_eq!(found.seeds, 2);
-    assert_eq!(found.remark, "checkpoint chosen in the validation world: iterations 1, 1");
+    assert_eq!(found.remark, "checkpoint chosen in the validation world: n_iterations 1, 1");
     assert!(outputs.rollouts.0.iter().any(|r| r.policy == "a2c" && r.cell == "seed=1"));
 }
 
@@ -442,7 +450,8 @@ fn checkpoints_are_chosen_by_the_validation_world() {
 fn equal_bytes_on_one_and_on_two_threads() {
     let bytes = |threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        let outputs = pool.install(|| run(&Evaluate { act: ActionSelection::Sample, ..quick() }, inputs()).unwrap());
+        let outputs =
+            pool.install(|| run(&Evaluate { action_selection: ActionSelection::Sample, ..quick() }, inputs()).unwrap());
         let folder = tempfile::tempdir().unwrap();
         let (metrics, rollouts) = (folder.path().join("metrics"), folder.path().join("rollouts"));
         outputs.metrics.write(&metrics).unwrap();

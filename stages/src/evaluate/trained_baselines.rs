@@ -17,19 +17,19 @@ use crate::rl::{A2c, BehaviourCloning, NetworkConfig, bc};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Baselines {
-    /// Whether an actor-critic that is paid 1 a step is trained; needs `training`.
-    pub constant: bool,
+    /// Whether an actor-critic that is paid 1 a step is trained; needs `training_world`.
+    pub constant_reward: bool,
     /// Its updates, of 32 episodes each, from 1; 200 by default.
-    pub iterations: u64,
-    /// Whether the demonstrations are copied where no policy comes from `rl.bc`; needs `training` and `demonstrations`.
-    pub cloning: bool,
+    pub n_iterations: u64,
+    /// Whether the demonstrations are copied where no policy comes from `rl.bc`; needs `training_world` and `demonstrations`.
+    pub behaviour_cloning: bool,
     /// Training seeds of each, from 1; 3 by default.
     pub seeds: u64,
 }
 
 impl Default for Baselines {
     fn default() -> Self {
-        Self { constant: true, iterations: 200, cloning: true, seeds: 3 }
+        Self { constant_reward: true, n_iterations: 200, behaviour_cloning: true, seeds: 3 }
     }
 }
 
@@ -37,21 +37,24 @@ impl Baselines {
     /// What no type can say.
     pub fn check(&self) -> Result<(), (String, String)> {
         if self.seeds == 0 {
-            return Err(("seeds".into(), "a control is trained at least once; `constant: false` leaves it out".into()));
+            return Err((
+                "seeds".into(),
+                "a control is trained at least once; `constant_reward: false` leaves it out".into(),
+            ));
         }
-        if self.constant && self.iterations == 0 {
-            let help = "what was never updated learned nothing; `constant: false` leaves the control out";
-            return Err(("iterations".into(), help.into()));
+        if self.constant_reward && self.n_iterations == 0 {
+            let help = "what was never updated learned nothing; `constant_reward: false` leaves the control out";
+            return Err(("n_iterations".into(), help.into()));
         }
         Ok(())
     }
 
     /// The learner that is only paid to stay.
-    pub fn constant(&self, name: &str, training: &World, cx: &Context) -> Result<Vec<Named<PolicyFile>>> {
+    pub fn constant_reward(&self, name: &str, training: &World, cx: &Context) -> Result<Vec<Named<PolicyFile>>> {
         let world = constant_reward_world(training);
         self.each(name, cx, |seed, cx| {
             let learner = A2c {
-                iterations: self.iterations,
+                iterations: self.n_iterations,
                 episodes: 32,
                 imitation: 0.0,
                 network: NetworkConfig { prior: 0.0, ..NetworkConfig::default() },
@@ -64,7 +67,7 @@ impl Baselines {
     }
 
     /// The learner that only copies.
-    pub fn cloning(
+    pub fn behaviour_cloning(
         &self,
         name: &str,
         training: &World,
@@ -136,8 +139,8 @@ mod tests {
         // Four clusters with a window of two: a random player leaves soon, one that learned to stay does not.
         let world = cluster_world(&[5.0, 4.0, 3.0, 2.0], 2, 2, 12, 3);
         let folder = tempfile::tempdir().unwrap();
-        let controls = Baselines { seeds: 1, ..Baselines::default() };
-        let policy = controls.constant("stay", &world, &Context::detached(folder.path())).unwrap().remove(0);
+        let baselines = Baselines { seeds: 1, ..Baselines::default() };
+        let policy = baselines.constant_reward("stay", &world, &Context::detached(folder.path())).unwrap().remove(0);
         assert_eq!((policy.name.as_str(), policy.cell.as_str()), ("stay", "seed=0"));
         let network = crate::env::Student::load(&policy.value, 3, 8).unwrap();
         let student = crate::env::Student { network: &network, sample: false };

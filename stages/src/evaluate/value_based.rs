@@ -23,7 +23,7 @@ pub(super) fn refuse(policies: &[Named<PolicyFile>]) -> Result<()> {
     for policy in policies {
         ensure!(
             !gives_values(policy)?,
-            "{} gives values, no distribution to draw from, and `act` is `sample`\nhelp: set `act: greedy`, or judge the policies \
+            "{} gives values, no distribution to draw from, and `action_selection` is `sample`\nhelp: set `action_selection: greedy`, or judge the policies \
              of {} in a stage of their own",
             policy_label(policy),
             VALUE_BASED.join(", ")
