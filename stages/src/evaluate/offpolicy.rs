@@ -342,7 +342,7 @@ impl Episodes {
             let logits = network.logits(&states(network, &observation)?)?.flatten_all()?.to_vec1::<f32>()?;
             for (row, logits) in rows.zip(logits.chunks_exact(world.items())) {
                 let (user, item) = (self.log.user[row], self.log.item[row] as usize);
-                let chances = match act {
+                let chances = match action_selection {
                     ActionSelection::Greedy => greedy(logits),
                     ActionSelection::Sample => softmax(logits),
                 };

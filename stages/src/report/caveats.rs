@@ -46,8 +46,7 @@ fn gap(contenders: &Contenders) -> Option<String> {
     (size > BIG_GAP * returns.mean.abs() && (gap.low > 0.0 || gap.high < 0.0)).then(|| {
         let word = if gap.mean > 0.0 { "more" } else { "less" };
         format!(
-            "The training world would pay {} {} {word} an episode than the judge does: its model of people is off by that much \
-             where the policy goes.",
+            "For the same episodes of {} the training world gives {} {word} reward per episode than the evaluation world: this is the error of the training world on these episodes.",
             best.name,
             format::one_decimal(size)
         )
@@ -64,14 +63,14 @@ fn privileged(rows: &[Row]) -> Option<String> {
     let learned = (!learned.is_empty()).then(|| {
         let was = if learned.len() == 1 { "was" } else { "were" };
         format!(
-            "{} {was} learned with what only the judge knows: no evidence for a deployed policy.",
+            "{} {was} trained with information from the evaluation world (privileged): no evidence for a deployed policy.",
             format::list(&learned)
         )
     });
     let controls = (!controls.is_empty()).then(|| {
-        let are = if controls.len() == 1 { "is" } else { "are" };
+        let use_ = if controls.len() == 1 { "uses" } else { "use" };
         format!(
-            "Privileged: {} {are} told what a deployed policy would have to find out (see the table).",
+            "Privileged: {} {use_} information that a deployed policy does not have (see the remarks in the table).",
             format::list(&controls)
         )
     });
@@ -92,7 +91,7 @@ fn not_after_correction(contenders: &Contenders, comparisons: &Comparisons) -> O
     let named = names(others.into_iter().flatten().filter(weak));
     (!named.is_empty()).then(|| {
         format!(
-            "The verdict goes by single intervals: with all comparisons judged together {} cannot be told from {}.",
+            "The verdict uses uncorrected intervals: after Holm’s correction {} does not differ significantly from {}.",
             best.name,
             format::list(&named)
         )
@@ -111,9 +110,8 @@ fn missing_baselines(rows: &[Row], metrics: Option<&Metrics>) -> Option<String> 
     let unnamed: Vec<String> =
         BASELINES.iter().filter(|name| !has(name) && !told(name)).map(|name| format!("`{name}`")).collect();
     named.splice(0..0, unnamed);
-    (!named.is_empty()).then(|| {
-        format!("Missing controls: {}. Without them nobody can tell what a return is worth.", format::list(&named))
-    })
+    (!named.is_empty())
+        .then(|| format!("Missing baselines: {}. Without them a return has no reference.", format::list(&named)))
 }
 
 /// Off-policy estimates that rest on too few logged interactions; the world model's own word (`direct`) rests on none.
@@ -124,12 +122,11 @@ fn small_sample(estimates: &Estimates) -> Option<String> {
     let smallest = weak().map(|estimate| estimate.effective_sample_size).fold(f64::INFINITY, sample);
     let (few, all) = (weak().count(), weighed().count());
     (few > 0).then(|| {
-        let size = if smallest.is_finite() {
-            format!(" (effective sample down to {})", format::three_digits(smallest))
-        } else {
-            String::new()
-        };
-        format!("{few} of {all} off-policy estimates rest on too small a sample to conclude anything{size}.")
+        let size =
+            if smallest.is_finite() { format!(" (down to {})", format::three_digits(smallest)) } else { String::new() };
+        format!(
+            "{few} of {all} off-policy estimates are not conclusive: their effective sample size is too small{size}."
+        )
     })
 }
 
@@ -138,7 +135,7 @@ fn low_coverage(contenders: &Contenders) -> Option<String> {
     let (best, covered) = (contenders.best?, contenders.best?.get("coverage")?.mean);
     (covered < NARROW).then(|| {
         format!(
-            "{} recommends {} of the catalogue: its return says nothing of the long tail, where a world model knows least.",
+            "{} recommends {} of the catalogue: its return says nothing about long-tail items, for which a world model has the fewest ratings.",
             best.name,
             format::percent(covered)
         )
@@ -152,7 +149,7 @@ fn names<'a>(rows: impl Iterator<Item = &'a Row>) -> Vec<String> {
 fn missing_returns(rows: &[Row]) -> Option<String> {
     let names = names(rows.iter().filter(|row| row.returns().is_none()));
     (!names.is_empty())
-        .then(|| format!("{} without a finite return: left out of every comparison.", format::list(&names)))
+        .then(|| format!("Without a finite return, and left out of all comparisons: {}.", format::list(&names)))
 }
 
 fn few_seeds(rows: &[Row]) -> Option<String> {
@@ -160,7 +157,7 @@ fn few_seeds(rows: &[Row]) -> Option<String> {
     let named: Vec<_> = few().map(|row| format!("{} ({})", row.name, row.seeds)).collect();
     (!named.is_empty()).then(|| {
         format!(
-            "Fewer than {SEEDS} training seeds: {}. Another seed may move such a row by more than its interval.",
+            "Fewer than {SEEDS} training seeds: {}. The interval then understates the variance between seeds.",
             format::list(&named)
         )
     })
@@ -175,7 +172,7 @@ fn other_horizons(rows: &[Row]) -> Option<String> {
     let named: Vec<_> = odd().map(|row| format!("{} ({})", row.name, row.judged.cut_at.unwrap_or_default())).collect();
     (!named.is_empty()).then(|| {
         format!(
-            "Episodes are cut after {horizon} steps, but those of {} earlier: returns do not compare.",
+            "The horizon is {horizon} steps, but episodes were truncated earlier in {}: these returns are not comparable.",
             format::list(&named)
         )
     })
@@ -195,10 +192,9 @@ fn other_users(contenders: &Contenders, rollouts: Option<&Rollouts>) -> Option<S
         (!returns.is_empty()).then(|| format!("{} returns {}", row.name, format::one_decimal(mean)))
     };
     let same: Vec<_> = [Some(best), contenders.retriever].into_iter().flatten().filter_map(on_same).collect();
-    let same =
-        if same.is_empty() { String::new() } else { format!(" With these users alone {}.", format::list(&same)) };
+    let same = if same.is_empty() { String::new() } else { format!(" On the shared users {}.", format::list(&same)) };
     let (few, many) = (users.len(), all.len());
-    Some(format!("Judged users: {few} for {}, {many} for {}.{same}", teacher.name, best.name))
+    Some(format!("Evaluated users: {few} for {}, {many} for {}.{same}", teacher.name, best.name))
 }
 
 fn order_by_convention(contenders: &Contenders) -> Option<String> {
@@ -207,7 +203,7 @@ fn order_by_convention(contenders: &Contenders) -> Option<String> {
     let (inclusive, exclusive) = (lead("return_inclusive")?, lead("return_exclusive")?);
     (inclusive * exclusive < 0.0).then(|| {
         format!(
-            "The order of {} and {} depends on whether the step at which a user leaves counts: see both return columns.",
+            "Whether {} or {} returns more depends on whether the reward of the quitting step counts: see both return columns.",
             best.name, baseline.name
         )
     })
@@ -226,7 +222,7 @@ mod tests {
     /// What is said beyond the controls, which these small tables do not have.
     fn caveats_of(rows: &[Row], rollouts: Option<&Rollouts>) -> Vec<String> {
         let mut said = caveats(rows, &Contenders::of(rows, None), Evidence { rollouts, ..Evidence::default() });
-        said.retain(|sentence| !sentence.starts_with("Missing controls"));
+        said.retain(|sentence| !sentence.starts_with("Missing baselines"));
         said
     }
 
@@ -240,14 +236,16 @@ mod tests {
         let said = |rows: &[Row]| caveats(rows, &Contenders::of(rows, None), Evidence::default());
         assert_eq!(
             said(&rows),
-            [
-                "Missing controls: `random quit-aware` and `popular`. Without them nobody can tell what a return is worth."
-            ]
+            ["Missing baselines: `random quit-aware` and `popular`. Without them a return has no reference."]
         );
         rows[1].privileged = true;
-        assert!(said(&rows)[0].starts_with("Privileged: greedy oracle is told"), "{:?}", said(&rows));
+        assert!(said(&rows)[0].starts_with("Privileged: greedy oracle uses"), "{:?}", said(&rows));
         rows[2].privileged = true;
-        assert!(said(&rows)[0].starts_with("a2c was learned with what only the judge knows"), "{:?}", said(&rows));
+        assert!(
+            said(&rows)[0].starts_with("a2c was trained with information from the evaluation world"),
+            "{:?}",
+            said(&rows)
+        );
     }
 
     #[test]
@@ -265,7 +263,7 @@ mod tests {
             caveats(&rows, &Contenders::of(&rows, None), Evidence { metrics: Some(&metrics), ..Evidence::default() });
         assert!(
             said[0].starts_with(
-                "Missing controls: `random quit-aware` and `behaviour cloning` (connect `demonstrations`)."
+                "Missing baselines: `random quit-aware` and `behaviour cloning` (connect `demonstrations`)."
             ),
             "{said:?}"
         );
@@ -292,9 +290,9 @@ mod tests {
         let said = |all: &Comparisons| {
             caveats(&rows, &Contenders::of(&rows, None), Evidence { comparisons: Some(all), ..Evidence::default() })
         };
-        assert!(said(&all)[0].ends_with("a2c cannot be told from popular."), "{:?}", said(&all));
+        assert!(said(&all)[0].ends_with("a2c does not differ significantly from popular."), "{:?}", said(&all));
         all.0.pop();
-        assert!(!said(&all)[0].contains("judged together"));
+        assert!(!said(&all)[0].contains("uncorrected intervals"));
     }
 
     #[test]
@@ -332,7 +330,7 @@ mod tests {
         let mut rows = fixture::rows(&[("a2c", false, 135.0, 1.0)]);
         rows[0].measures.insert("gap".to_owned(), Estimate { mean: 12.0, low: 10.0, high: 14.0 });
         let said = caveats_of(&rows, None);
-        assert!(said[0].starts_with("The training world would pay a2c 12.0 more an episode"), "{said:?}");
+        assert!(said[0].starts_with("For the same episodes of a2c the training world gives 12.0 more"), "{said:?}");
         rows[0].measures.insert("gap".to_owned(), Estimate { mean: 2.0, low: 1.0, high: 3.0 });
         assert!(caveats_of(&rows, None).is_empty());
     }
@@ -380,8 +378,8 @@ mod tests {
         assert_eq!(
             said,
             [
-                "Episodes are cut after 30 steps, but those of teacher (LLM) (6) earlier: returns do not compare.",
-                "Judged users: 1 for teacher (LLM), 2 for a2c. With these users alone a2c returns 130.0.",
+                "The horizon is 30 steps, but episodes were truncated earlier in teacher (LLM) (6): these returns are not comparable.",
+                "Evaluated users: 1 for teacher (LLM), 2 for a2c. On the shared users a2c returns 130.0.",
             ]
         );
     }
@@ -391,13 +389,13 @@ mod tests {
         let mut rows = fixture::rows(&[("popular quit-aware", true, 132.0, 0.0), ("a2c", false, 133.0, 1.0)]);
         rows[1].measures.insert("return_exclusive".to_owned(), Estimate { mean: 129.0, low: 129.0, high: 129.0 });
         let said = caveats_of(&rows, None);
-        assert!(said[0].contains("depends on whether the step at which a user leaves counts"), "{said:?}");
+        assert!(said[0].contains("depends on whether the reward of the quitting step counts"), "{said:?}");
     }
 
     #[test]
     fn a_row_without_a_return_is_named() {
         let rows = fixture::rows(&[("a2c", false, 135.0, 1.0), ("bc", false, f64::NAN, 0.0)]);
         let said = caveats_of(&rows, None);
-        assert!(said[0].starts_with("bc without a finite return"), "{said:?}");
+        assert!(said[0].starts_with("Without a finite return") && said[0].ends_with("bc."), "{said:?}");
     }
 }

@@ -112,11 +112,10 @@ impl Decision<'_> {
         let Self { stage, whole, decisions, seconds, asked, served } = self;
         let (least, from_store) = match *served {
             0.0 => ("", String::new()),
-            _ => ("at least ", format!(", {served} of {} answers from the store, which took no time", asked + served)),
+            _ => ("at least ", format!(", {served} of {} answers from the cache, which took no time", asked + served)),
         };
         format!(
-            "The language model took {least}{} a decision ({stage}: {decisions} decisions in {}{from_store}). Episodes ran side by \
-             side, and other stages may have been at work: this is what a decision cost, not how long one waits for it.",
+            "The language model took {least}{} per decision ({stage}: {decisions} decisions in {}{from_store}). Episodes ran concurrently, possibly beside other stages: this is throughput, not the latency of one decision.",
             format::seconds(*seconds),
             format::seconds(*whole),
         )
@@ -126,10 +125,10 @@ impl Decision<'_> {
 /// What a decision of the model that played as the teacher took, by the stage that asked it most anew; else why nobody knows.
 fn decision<'a>(ran: &'a RunSummary, judging: &RunSummaryStage) -> Result<Decision<'a>, String> {
     let teacher = judging.inputs.iter().find(|input| input.port == "teacher");
-    let teacher = teacher.ok_or("No language model was judged, so no ratio can be told.")?;
+    let teacher = teacher.ok_or("No language model was evaluated, so there is no ratio.")?;
     let makes = |stage: &&RunSummaryStage| stage.files.iter().any(|file| file.digest == teacher.digest);
     let teacher = ran.stages.iter().find(makes).filter(|stage| stage.kind == "demonstrate");
-    let teacher = teacher.ok_or("No language model was asked in this experiment, so no ratio can be told.")?;
+    let teacher = teacher.ok_or("No language model was called in this experiment, so there is no ratio.")?;
     let same = |stage: &&RunSummaryStage| {
         stage.kind == "demonstrate" && stage.name != teacher.name && stage.config["llm"] == teacher.config["llm"]
     };

@@ -18,16 +18,16 @@ pub(super) fn run(ran: &RunSummary, tables: &[Table], estimates: &[(&str, Estima
         }
         text += &rows(table);
         text += &paragraph(&table.differences());
-        text += &list("Read with care", &table.caveats());
+        text += &list("Caveats", &table.caveats());
     }
     for (stage, estimates) in estimates {
         text += &format!("## Off-policy estimates ({})\n\n", escape(stage));
         text += &off_policy(estimates);
         text += &paragraph(&off_policy::sentences(estimates));
     }
-    text += "## What was run\n\n";
+    text += "## Run\n\n";
     text += &facts(ran);
-    text += &list("From the record", &provenance_checks::findings(ran, None));
+    text += &list("Warnings from the run record", &provenance_checks::findings(ran, None));
     text += &times(ran);
     text += &models(ran, tables);
     text += &stages(ran);
@@ -52,7 +52,7 @@ fn rows(table: &Table) -> String {
 
 fn off_policy(estimates: &Estimates) -> String {
     let head =
-        ["policy", "estimator", "value", "effective sample", "logged", "conclusive", "remark"].map(str::to_owned);
+        ["policy", "estimator", "value", "effective sample size", "logged", "conclusive", "remark"].map(str::to_owned);
     let mut lines = vec![head.to_vec()];
     for e in &estimates.0 {
         let value = off_policy::formatted(e);

@@ -181,7 +181,7 @@ fn comparison(comparison: &Comparison) -> Value {
     context! { against => comparison.against.as_str(), difference, sign, class, words }
 }
 
-/// "How to read this": the terms, each with its address.
+/// The glossary: the terms, each with its address.
 pub(super) fn terms() -> Value {
     let term = |term: &glossary::Term| context! { id => link::term_id(term.id), term => term.term, text => term.text };
     glossary::TERMS.iter().map(term).collect()

@@ -10,13 +10,11 @@ use super::format;
 const FORMS: [(&str, &str); 2] = [
     (
         "neg_log_one_minus_d",
-        "learned a reward that is never negative (−log(1 − D)): where people leave it pays for staying alone, so part of a \
-         longer episode may be survival, not taste",
+        "learned a non-negative reward (−log(1 − D)): where users can quit it rewards survival itself, so longer episodes need not reflect preference",
     ),
     (
         "log_d",
-        "learned a reward that is never positive (log D): where people leave it pays for leaving early, so a short episode \
-         may be its doing",
+        "learned a non-positive reward (log D): where users can quit it rewards early termination, so short episodes may be an artefact of its sign",
     ),
 ];
 
@@ -28,8 +26,12 @@ pub(super) fn findings(ran: &RunSummary, page: Option<&RunSummaryFile>) -> Vec<S
     let mut said = Vec::new();
     match &*ran.status {
         "ok" => {}
-        "running" => said.push("This run is still at work: what it has not reached is missing here.".to_owned()),
-        status => said.push(format!("This run ended as “{status}”: what it did not reach is missing here.")),
+        "running" => {
+            said.push("The run is still in progress: results of its unfinished stages are missing.".to_owned())
+        }
+        status => {
+            said.push(format!("The run ended with status “{status}”: results of its remaining stages are missing."))
+        }
     }
     said.extend(judge_is_training(&judged));
     said.extend(distances(ran, &judged));
@@ -102,12 +104,11 @@ fn judge_is_training(judged: &[EvaluatedLearner]) -> Option<String> {
             learners.push(name);
         }
     }
-    let told = same.iter().map(|(judge, learners)| format!("{} (judged by {judge})", format::list(learners)));
+    let told = same.iter().map(|(judge, learners)| format!("{} (evaluated by {judge})", format::list(learners)));
     let told: Vec<String> = told.collect();
     (!told.is_empty()).then(|| {
         format!(
-            "Judging and training world are the same for {}: the table then shows how well a policy fits its own model of \
-             people, not people.",
+            "Evaluation world and training world are the same for {}: the returns then measure the fit to the training world, not generalisation to users.",
             format::list(&told)
         )
     })
@@ -125,19 +126,17 @@ fn distances(ran: &RunSummary, judged: &[EvaluatedLearner]) -> Option<String> {
     }
     if both_borrow {
         return Some(
-            "The judge and the training world take their item distances from one third world: when people leave was known in \
-             training (privileged)."
+            "The evaluation world and the training world take their item distances from one third world: training knew when users leave (privileged)."
                 .to_owned(),
         );
     }
     match (judge_borrows, learner_borrows) {
         (_, true) => Some(
-            "The training world takes its item distances from the judge: when people leave was known in training (privileged)."
+            "The training world takes its item distances from the evaluation world: training knew when users leave (privileged)."
                 .to_owned(),
         ),
         (true, false) => Some(
-            "The judge takes its item distances from the training world: when people leave is the same in both, so what a \
-             policy learned of it is not put to a test."
+            "The evaluation world takes its item distances from the training world: both share the quit rule, so what a policy learned about it is not tested."
                 .to_owned(),
         ),
         (false, false) => None,
@@ -207,7 +206,10 @@ fn elsewhere(ran: &RunSummary, stages: &[&RunSummaryStage]) -> Option<String> {
         }
     }
     (!hosts.is_empty()).then(|| {
-        format!("Some results were made on other machines ({}): their times are not this one's.", format::list(&hosts))
+        format!(
+            "Some results were computed on other machines ({}): their times are not comparable.",
+            format::list(&hosts)
+        )
     })
 }
 
@@ -229,10 +231,11 @@ mod tests {
         ];
         let said = findings(&ran, None);
         assert_eq!(said.len(), 1, "{said:?}");
-        assert!(said[0].starts_with("The judge takes its item distances from the training world"));
+        assert!(said[0].starts_with("The evaluation world takes its item distances from the training world"));
         ran.stages[2].inputs[0].digest = "w2".to_owned();
         assert!(
-            findings(&ran, None)[0].starts_with("Judging and training world are the same for policy (judged by score)")
+            findings(&ran, None)[0]
+                .starts_with("Evaluation world and training world are the same for policy (evaluated by score)")
         );
         ran.stages[2].inputs[0].digest = "w1".to_owned();
         ran.stages[1].inputs.clear();
@@ -262,10 +265,14 @@ mod tests {
         ];
         let said = findings(&ran, None);
         assert_eq!(said.len(), 2, "{said:?}");
-        assert!(said[0].starts_with("Judging and training world are the same for same and also (judged by inner): "));
+        assert!(
+            said[0].starts_with(
+                "Evaluation world and training world are the same for same and also (evaluated by inner): "
+            )
+        );
         let of_page = findings(&ran, ran.stages[8].files.first());
         assert_eq!(of_page, said[1..], "that page shows nothing of the other evaluation");
-        assert!(of_page[0].starts_with("The training world takes its item distances from the judge"));
+        assert!(of_page[0].starts_with("The training world takes its item distances from the evaluation world"));
     }
 
     #[test]
@@ -323,16 +330,16 @@ mod tests {
         let mut reward = stage("reward", "irl.gail", &[], &[]);
         reward.config = json!({ "rounds": 4, "reward": "neg_log_one_minus_d" });
         ran.stages = vec![reward];
-        assert!(findings(&ran, None)[0].starts_with("Stage reward learned a reward that is never negative"));
+        assert!(findings(&ran, None)[0].starts_with("Stage reward learned a non-negative reward"));
         ran.stages[0].config = json!({ "reward": "log_d", "policy": { "reward": "neg_log_one_minus_d" } });
-        assert!(findings(&ran, None)[0].starts_with("Stage reward learned a reward that is never positive"));
+        assert!(findings(&ran, None)[0].starts_with("Stage reward learned a non-positive reward"));
         ran.stages[0].config = json!({ "reward": "log_d_minus_log_one_minus_d" });
         assert!(findings(&ran, None).is_empty());
         ran.stages[0].made_by = Some(("20250101T000000Z-1".to_owned(), "elsewhere".to_owned()));
         assert!(findings(&ran, None)[0].contains("other machines (elsewhere)"));
         ran.status = "partial".to_owned();
-        assert!(findings(&ran, None)[0].starts_with("This run ended as “partial”"));
+        assert!(findings(&ran, None)[0].starts_with("The run ended with status “partial”"));
         ran.status = "running".to_owned();
-        assert!(findings(&ran, None)[0].starts_with("This run is still at work"));
+        assert!(findings(&ran, None)[0].starts_with("The run is still in progress"));
     }
 }

@@ -104,7 +104,7 @@ fn erfc(x: f64) -> f64 {
 /// One sentence for each row that was compared, and one on all together.
 pub(super) fn sentences(judged: &[TestedDifference]) -> Vec<String> {
     if judged.is_empty() {
-        return vec!["No learned row was compared: between controls only the intervals speak.".to_owned()];
+        return vec!["The table compares no learned policy: for baselines only the intervals are given.".to_owned()];
     }
     let mut names: Vec<&str> = Vec::new();
     for name in judged.iter().map(|j| j.comparison.policy.as_str()) {
@@ -124,13 +124,13 @@ pub(super) fn sentences(judged: &[TestedDifference]) -> Vec<String> {
     let (all, hold, apart) = (pairs(&|_| true), pairs(&|j| j.holds()), pairs(&|j| j.apart));
     let more = match apart - hold.min(apart) {
         0 => String::new(),
-        1 => "; 1 more would pass if it were the only one, and is not called real here".to_owned(),
-        more => format!("; {more} more would pass if each were the only one, and are not called real here"),
+        1 => "; 1 more is significant only without the correction".to_owned(),
+        more => format!("; {more} more are significant only without the correction"),
     };
     said.push(format!(
-        "Of {all} {} (same users on both sides), {hold} {} with all judged together, at 5 % after Holm{more}.",
+        "{hold} of {all} {} (paired by user) {} significant at the 5 % level after Holm’s correction{more}.",
         if all == 1 { "difference" } else { "differences" },
-        if hold == 1 { "holds" } else { "hold" }
+        if hold == 1 { "is" } else { "are" }
     ));
     said
 }
@@ -141,9 +141,9 @@ fn on_row(name: &str, judged: &[TestedDifference]) -> String {
         own().filter(|j| is(j)).map(|j| j.comparison.other.clone()).collect()
     };
     let parts = [
-        ("above", named(&|j| j.holds() && j.comparison.difference > 0.0)),
-        ("below", named(&|j| j.holds() && j.comparison.difference < 0.0)),
-        ("not to be told from", named(&|j| !j.holds())),
+        ("significantly above", named(&|j| j.holds() && j.comparison.difference > 0.0)),
+        ("significantly below", named(&|j| j.holds() && j.comparison.difference < 0.0)),
+        ("no significant difference from", named(&|j| !j.holds())),
     ];
     let parts = parts.iter().filter(|(_, names)| !names.is_empty());
     let parts: Vec<_> = parts.map(|(words, names)| format!("{words} {}", format::list(names))).collect();
@@ -212,10 +212,9 @@ mod tests {
         assert_eq!(
             sentences(&judged),
             [
-                "a2c: above random; not to be told from bc and popular.",
-                "bc: not to be told from a2c.",
-                "Of 3 differences (same users on both sides), 1 holds with all judged together, at 5 % after Holm; 1 more \
-                 would pass if it were the only one, and is not called real here.",
+                "a2c: significantly above random; no significant difference from bc and popular.",
+                "bc: no significant difference from a2c.",
+                "1 of 3 differences (paired by user) is significant at the 5 % level after Holm’s correction; 1 more is significant only without the correction.",
             ]
         );
     }
@@ -223,8 +222,8 @@ mod tests {
     #[test]
     fn nothing_compared_and_few_seeds_are_said() {
         let none = sentences(&test_all(&Comparisons(vec![compare("a", "b", f64::NAN, 1.0)])));
-        assert_eq!(none, ["No learned row was compared: between controls only the intervals speak."]);
+        assert_eq!(none, ["The table compares no learned policy: for baselines only the intervals are given."]);
         let few = Comparison { seeds: 2, ..compare("bc", "random", 1.0, 0.1) };
-        assert_eq!(sentences(&test_all(&Comparisons(vec![few])))[0], "bc (2 seeds): above random.");
+        assert_eq!(sentences(&test_all(&Comparisons(vec![few])))[0], "bc (2 seeds): significantly above random.");
     }
 }

@@ -18,11 +18,11 @@ const MEASURES: [(&str, &str); 6] = [
     ("lead_over_popular", "over popular"),
     ("lead_over_retriever", "over the retriever"),
     ("calls", "calls"),
-    ("prompt_tokens", "tokens read"),
-    ("completion_tokens", "tokens written"),
+    ("prompt_tokens", "prompt tokens"),
+    ("completion_tokens", "completion tokens"),
 ];
 /// Those of what was run.
-const COSTS: [&str; 3] = ["tokens newly run", "time", "cost"];
+const COSTS: [&str; 3] = ["new tokens", "time", "cost"];
 
 /// What an episode took, as a record tells it; `None` where it does not.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -104,11 +104,10 @@ impl Models {
     /// What the figures are and are not.
     pub fn said(&self) -> String {
         let mut text =
-            "Of an episode on average. Time is that of the stage over its episodes, which ran side by side, perhaps \
-                        beside other stages; cost is what the stage paid in all its runs."
+            "Means per episode. Time is the time of the stage divided by its episodes, which ran concurrently; cost is the cost of the stage in all its runs."
                 .to_owned();
         if self.rows.iter().any(|(_, episode_cost)| episode_cost.at_least) {
-            text += " ≥: some answers came from the store, which took nothing.";
+            text += " ≥ marks a lower bound: some answers came from the cache.";
         }
         text
     }
@@ -224,7 +223,7 @@ mod tests {
             ]
         );
         assert_eq!(Models::heads().len(), models.cells()[0].len());
-        assert!(models.said().contains("came from the store"));
+        assert!(models.said().contains("came from the cache"));
         let json = models.to_json();
         assert_eq!((&json["rows"][1]["seconds"], &json["rows"][0]["calls"]), (&0.5.into(), &30.0.into()));
     }
@@ -242,7 +241,7 @@ mod tests {
         (file.kind, file.object) = (Metrics::KIND.to_owned(), path.clone());
         file.digest = blake3::hash(&std::fs::read(&path).unwrap()).to_hex().to_string();
         let text = super::super::run_info::section(&ran, None).unwrap();
-        let (_, table) = text.split_once("<h3>What the language models took</h3>").expect("they have a table");
+        let (_, table) = text.split_once("<h3>Cost of the language models</h3>").expect("they have a table");
         assert!(table.contains("teacher &lt;b&gt;</th>") && table.contains(">0.0020 USD</td>"), "{table}");
         assert!(!text.contains("teacher <b>"));
     }

@@ -58,12 +58,12 @@ impl Outcome {
     /// A sign, a name for the page's style, and words: no reader depends on colour.
     pub fn words(self) -> (&'static str, &'static str, &'static str) {
         match self {
-            Self::Above => ("▲", "above", "intervals apart"),
+            Self::Above => ("▲", "above", "intervals do not overlap"),
             Self::MaybeAbove => ("△", "open", "intervals overlap"),
             Self::Level => ("=", "open", "equal means"),
             Self::MaybeBelow => ("▽", "open", "intervals overlap"),
-            Self::Below => ("▼", "below", "intervals apart"),
-            Self::Untested => ("◇", "open", "nothing was tested"),
+            Self::Below => ("▼", "below", "intervals do not overlap"),
+            Self::Untested => ("◇", "open", "untested"),
             Self::Incomparable => ("×", "open", "not comparable"),
         }
     }
@@ -72,7 +72,7 @@ impl Outcome {
 /// The best learned policy against one other row.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Comparison {
-    /// `its teacher`, `popular quit-aware`, …
+    /// `the teacher`, `popular quit-aware`, …
     pub against: String,
     pub difference: f64,
     /// The interval of the difference over the same users, where it was measured.
@@ -151,7 +151,7 @@ impl<'a> Contenders<'a> {
         let Some(best) = self.best else { return Vec::new() };
         let named = |row: Option<&'a Row>, name: &str, paired| row.map(|row| (row, name.to_owned(), paired));
         let teacher = match self.teachers {
-            0 | 1 => "its teacher".to_owned(),
+            0 | 1 => "the teacher".to_owned(),
             n => format!("the best of {n} language models"),
         };
         let popular = |row: &Row| if row.name.starts_with("popular") { "lead_over_popular" } else { "" };
@@ -168,24 +168,24 @@ impl<'a> Contenders<'a> {
         let Some(best) = self.best else {
             let beside = [
                 (self.teacher.is_some(), "language models"),
-                (self.untrained > 0, "policies that were never trained"),
-                (true, "controls"),
+                (self.untrained > 0, "untrained policies"),
+                (true, "baselines"),
             ];
             let beside: Vec<String> = beside.iter().filter(|(is, _)| *is).map(|(_, what)| (*what).to_owned()).collect();
-            let shown = if beside.len() == 1 { "controls only".to_owned() } else { format::list(&beside) };
-            return Some(format!("No learned policy was judged: this page shows {shown}."));
+            let shown = if beside.len() == 1 { "baselines only".to_owned() } else { format::list(&beside) };
+            return Some(format!("The table holds no learned policy: it shows {shown}."));
         };
         let who = match self.learned {
-            1 => format!("The learned policy, {},", best.name),
+            1 => format!("The learned policy {}", best.name),
             n => format!("The best of {n} learned policies, {},", best.name),
         };
-        let head = format!("{who} returns {} an episode", format::with_interval(best.returns()?));
+        let head = format!("{who} returns {} per episode", format::with_interval(best.returns()?));
         let clauses: Vec<_> = comparisons.iter().map(|c| c.clause.clone()).collect();
         let beaten = comparisons.first().is_some_and(|c| c.outcome == Outcome::Below && self.baseline.is_some());
         Some(match clauses.is_empty() {
             true => format!("{head}."),
             false if beaten => {
-                format!("{head}: {}; a rule that needs no learning does better.", format::list(&clauses))
+                format!("{head}: {}; a baseline without learning returns more.", format::list(&clauses))
             }
             false => format!("{head}: {}.", format::list(&clauses)),
         })
@@ -195,7 +195,7 @@ impl<'a> Contenders<'a> {
         let (teacher, retriever) = (self.teacher?, self.retriever?);
         let (own, base) = (teacher.returns()?, retriever.returns()?);
         let head = match self.teachers {
-            0 | 1 => format!("The language model itself returns {}", format::with_interval(own)),
+            0 | 1 => format!("The language model returns {}", format::with_interval(own)),
             n => format!("The best of {n} language models, {}, returns {}", teacher.name, format::with_interval(own)),
         };
         let base = format::with_interval(base);
@@ -204,35 +204,35 @@ impl<'a> Contenders<'a> {
             let by = format::difference_with_interval(difference);
             return Some(match Outcome::of_difference(&difference) {
                 Outcome::Above => format!(
-                    "{head}, {by} against retriever top-1 on the same users: its choices among the candidates add something."
+                    "{head}, {by} against retriever top-1 on the same users: choosing among the candidates increases the return."
                 ),
                 Outcome::Below => format!(
-                    "{head}, {by} against retriever top-1 on the same users: its choices cost return, and taking the first candidate each time does better."
+                    "{head}, {by} against retriever top-1 on the same users: choosing among the candidates decreases the return."
                 ),
                 _ => format!(
-                    "{head}, {by} against retriever top-1 on the same users: its choices among the candidates add nothing that can be seen here."
+                    "{head}, {by} against retriever top-1 on the same users: choosing among the candidates has no significant effect."
                 ),
             });
         }
         Some(match outcome(teacher, retriever)? {
             Outcome::Above => format!(
-                "{head}, better than the retriever that offers it its candidates ({base} alone; intervals apart): its choices add something."
+                "{head}, above retriever top-1 ({base}; intervals do not overlap): choosing among the candidates increases the return."
             ),
             Outcome::MaybeAbove => format!(
-                "{head}, not clearly better than retriever top-1 ({base}; intervals overlap): whether its choices add anything stays open."
+                "{head}, above retriever top-1 ({base}; intervals overlap): whether choosing among the candidates has an effect is open."
             ),
             Outcome::Level | Outcome::MaybeBelow => format!(
-                "{head}, no better than retriever top-1 ({base}; intervals overlap): its choices among the candidates add nothing that can be seen here."
+                "{head}, not above retriever top-1 ({base}; intervals overlap): choosing among the candidates has no visible benefit."
             ),
             Outcome::Below => format!(
-                "{head}, worse than retriever top-1 ({base}; intervals apart): its choices among the candidates cost return, and taking the first candidate each time does better."
+                "{head}, below retriever top-1 ({base}; intervals do not overlap): choosing among the candidates decreases the return."
             ),
-            Outcome::Untested => format!(
-                "{head} beside {base} of retriever top-1, one number against another: whether its choices add anything was put to no test."
-            ),
-            Outcome::Incomparable => format!(
-                "{head}, but under other rules than retriever top-1 ({base}): whether its choices add anything cannot be said."
-            ),
+            Outcome::Untested => {
+                format!("{head}, retriever top-1 {base}; neither has an interval, so the difference is untested.")
+            }
+            Outcome::Incomparable => {
+                format!("{head}; retriever top-1 ({base}) has another horizon, so the two are not comparable.")
+            }
         })
     }
 }
@@ -253,22 +253,22 @@ fn compare(best: &Row, other: &Row, against: String, paired: Option<Estimate>) -
         let word = match outcome {
             Outcome::Above => "above",
             Outcome::Below => "below",
-            _ => "not clearly apart from",
+            _ => "not significantly different from",
         };
         let clause = format!("{word} {against} ({} on the same users)", format::difference_with_interval(difference));
         return Some(Comparison { against, difference: difference.mean, paired, outcome, clause });
     }
     let clause = match outcome {
-        Outcome::Above => format!("above {against} ({value}; intervals apart)"),
-        Outcome::MaybeAbove => format!("above {against} ({value}), though the intervals overlap"),
-        Outcome::Level => format!("level with {against} ({value})"),
-        Outcome::MaybeBelow => format!("below {against} ({value}), though the intervals overlap"),
-        Outcome::Below => format!("below {against} ({value}; intervals apart)"),
+        Outcome::Above => format!("above {against} ({value}; intervals do not overlap)"),
+        Outcome::MaybeAbove => format!("above {against} ({value}; intervals overlap)"),
+        Outcome::Level => format!("equal to {against} ({value})"),
+        Outcome::MaybeBelow => format!("below {against} ({value}; intervals overlap)"),
+        Outcome::Below => format!("below {against} ({value}; intervals do not overlap)"),
         Outcome::Untested => {
             let word = if own.mean > theirs.mean { "higher" } else { "lower" };
-            format!("{word} than {against} ({value}), one number against another, which is no test")
+            format!("{word} than {against} ({value}; neither has an interval, so the difference is untested)")
         }
-        Outcome::Incomparable => format!("not comparable with {against} ({value}), whose episodes are cut elsewhere"),
+        Outcome::Incomparable => format!("not comparable with {against} ({value}; its episodes have another horizon)"),
     };
     Some(Comparison { against, difference: own.mean - theirs.mean, paired: None, outcome, clause })
 }
@@ -294,11 +294,11 @@ mod tests {
         assert_eq!(
             said,
             [
-                "The best of 2 learned policies, a2c, returns 135.0 [134.0, 136.0] an episode: above popular quit-aware \
-                 (132.0; intervals apart), above its teacher (130.0 [128.0, 132.0]; intervals apart) and above retriever \
-                 top-1 (125.0 [124.5, 125.5]; intervals apart).",
-                "The language model itself returns 130.0 [128.0, 132.0], better than the retriever that offers it its \
-                 candidates (125.0 [124.5, 125.5] alone; intervals apart): its choices add something.",
+                "The best of 2 learned policies, a2c, returns 135.0 [134.0, 136.0] per episode: above popular quit-aware \
+                 (132.0; intervals do not overlap), above the teacher (130.0 [128.0, 132.0]; intervals do not overlap) and above retriever \
+                 top-1 (125.0 [124.5, 125.5]; intervals do not overlap).",
+                "The language model returns 130.0 [128.0, 132.0], better than the retriever that offers it its \
+                 candidates (125.0 [124.5, 125.5] alone; intervals do not overlap): its choices add something.",
             ]
         );
     }
@@ -317,7 +317,7 @@ mod tests {
             "{said:?}"
         );
         assert!(said[1].ends_with("whether its choices add anything was put to no test."), "{said:?}");
-        assert!(!said.iter().any(|said| said.contains("intervals apart")), "{said:?}");
+        assert!(!said.iter().any(|said| said.contains("intervals do not overlap")), "{said:?}");
     }
 
     #[test]
@@ -331,7 +331,7 @@ mod tests {
         assert!(said[0].contains("below the best of 2 language models (137.0 [131.0, 143.0]), though"), "{said:?}");
         assert!(said[1].starts_with("The best of 2 language models, teacher expert=react, returns 137.0"), "{said:?}");
         let said = sentences(&[("retriever top-1", true, 125.0, 0.5), ("teacher a", false, 120.0, 6.0)]);
-        assert!(said[0].ends_with("shows language models and controls."), "{said:?}");
+        assert!(said[0].ends_with("shows language models and baselines."), "{said:?}");
     }
 
     #[test]
@@ -366,8 +366,9 @@ mod tests {
         let said = sentences(&[("popular quit-aware", true, 132.0, 0.0), ("a2c", false, 120.0, 1.0)]);
         assert_eq!(
             said,
-            ["The learned policy, a2c, returns 120.0 [119.0, 121.0] an episode: below popular quit-aware (132.0; \
-              intervals apart); a rule that needs no learning does better."]
+            [
+                "The learned policy a2c returns 120.0 [119.0, 121.0] per episode: below popular quit-aware (132.0; intervals do not overlap); a baseline without learning returns more."
+            ]
         );
     }
 
@@ -398,15 +399,15 @@ mod tests {
         rows[1].judged.cut_at = Some(30);
         let verdict = Contenders::of(&rows, None).verdict();
         assert_eq!(verdict.comparisons[0].outcome, Outcome::Incomparable);
-        assert!(verdict.sentences[0].contains("not comparable with its teacher"));
+        assert!(verdict.sentences[0].contains("not comparable with the teacher"));
     }
 
     #[test]
     fn rows_without_a_return_take_no_part() {
         let said = sentences(&[("popular quit-aware", true, f64::NAN, 0.0), ("a2c", false, f64::NAN, 0.0)]);
-        assert_eq!(said, ["No learned policy was judged: this page shows controls only."]);
+        assert_eq!(said, ["The table holds no learned policy: it shows baselines only."]);
         let said = sentences(&[("a2c", false, 135.0, 1.0)]);
-        assert_eq!(said, ["The learned policy, a2c, returns 135.0 [134.0, 136.0] an episode."]);
+        assert_eq!(said, ["The learned policy a2c returns 135.0 [134.0, 136.0] per episode."]);
     }
 
     #[test]

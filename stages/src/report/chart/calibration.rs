@@ -49,7 +49,7 @@ fn one(title: &str, bins: &[&CalibrationBin]) -> Chart {
     canvas.path("mean", &points, false);
     for (bin, &at) in bins.iter().zip(&points) {
         let (predicted, observed) = (format::two_decimals(bin.predicted), format::two_decimals(bin.observed));
-        let tip = format!("promised {predicted}, observed {observed}, {} ratings", bin.count);
+        let tip = format!("predicted {predicted}, observed {observed}, {} ratings", bin.count);
         canvas.small_mark(Role::Learned, at, &tip);
     }
     canvas.text("axis-name", Anchor::Start, [2.0, 11.0], "observed rating");
@@ -66,19 +66,16 @@ fn caption(bins: &[&CalibrationBin]) -> String {
     let off = mean(&|bin| (bin.predicted - bin.observed).abs());
     let rmse = mean(&|bin| bin.error * bin.error).sqrt();
     let expected = mean(&|bin| bin.deviation * bin.deviation).sqrt();
-    let mut said = format!(
-        "off by {} on average over the bins; held-out error {}",
-        format::two_decimals(off),
-        format::two_decimals(rmse)
-    );
+    let mut said =
+        format!("mean calibration error {}; held-out RMSE {}", format::two_decimals(off), format::two_decimals(rmse));
     // The file does not tell what a model states of its noise from what its fit left over, so no model is said to be sure.
     if expected > 0.0 && expected.is_finite() {
         let word = match rmse / expected {
-            ratio if ratio > 1.25 => "more than",
-            ratio if ratio < 0.8 => "less than",
-            _ => "about",
+            ratio if ratio > 1.25 => "above",
+            ratio if ratio < 0.8 => "below",
+            _ => "close to",
         };
-        said += &format!(", {word} the {} that its spread and noise let expect", format::two_decimals(expected));
+        said += &format!(", {word} the {} expected from ensemble spread and noise", format::two_decimals(expected));
     }
     format!("{said}; {count:.0} ratings")
 }
