@@ -95,7 +95,7 @@ fn nobody_is_judged_by_a_world_that_was_made_to_learn_in() {
         "x.yaml:7:44",
         "`low.world` is made by world.pessimistic and has no place at `score.world`",
         "─────────",
-        "help: judge in the world that it was made from",
+        "help: evaluate in the world that it was made from",
     ] {
         assert!(error.contains(part), "no {part:?} in:\n{error}");
     }

@@ -1,4 +1,4 @@
-//! Where what is judged comes from: nothing may have learned from its judge.
+//! The leakage check: no policy may have learned from the world that evaluates it.
 
 use anyhow::{Context as _, Result, bail};
 use pipeline::Named;
@@ -6,26 +6,23 @@ use pipeline::Named;
 use super::{Inputs, LeakageCheck};
 use crate::artifact::{DistancesFrom, Origin, PolicyFile, Repeats, World};
 
-const HELP: &str = "help: judge in a world of another family, or set `leakage_check: label` to ask how much of a result is \
-                    learning; such rows are labelled as privileged";
+const HELP: &str = "help: evaluate in a world of another family, or set `leakage_check: label`: such rows are then labelled as privileged";
 
-const HELP_VALIDATION: &str = "help: choose checkpoints in a world of its own; those that the judge chose look better in it \
-                               than elsewhere";
+const HELP_VALIDATION: &str = "help: select checkpoints in a separate world; those that the evaluation world selects look better in it than elsewhere";
 
 const HELP_PLANNED: &str =
-    "help: the row `planning oracle` is the plan in the judging world; connect worlds of another family here";
+    "help: the row `planning oracle` plans in the evaluation world; connect worlds of another family here";
 
-const LEARNED_HERE: &str = "privileged: learned in the world that judges it";
+const LEARNED_HERE: &str = "privileged: learned in the world that evaluates it";
 const NOT_KEPT_APART: &str =
-    "privileged: under `leakage_check: label` nothing keeps what it learned from apart from the judge";
-const HAD_DISTANCES: &str = "privileged: trained with the judge's distances";
-const FROM_A_THIRD: &str = "privileged: its training world and the judge have their distances from a third world, so it knew \
-                            when people leave";
-const NOT_SAID: &str = "privileged as far as is known: trained with the judge's distances, and does not say whose they were; \
-                        connect its world to `training_world`, or train it again";
-const SHARES_DISTANCES: &str = "the judge has its training world's distances, so they agree on when people leave";
-const OF_THE_CATALOGUE: &str = "its training world and the judge have the distances of the catalogue, so they agree on when \
-                                people leave";
+    "privileged: under `leakage_check: label` its training data may include the evaluation world";
+const HAD_DISTANCES: &str = "privileged: trained with the distances of the evaluation world";
+const FROM_A_THIRD: &str = "privileged: its training world and the evaluation world have their distances from a third world, so training knew when users quit";
+const NOT_SAID: &str = "privileged as far as is known: trained with the distances of the evaluation world, whose origin its file does not record; connect its world to `training_world`, or train it again";
+const SHARES_DISTANCES: &str =
+    "the evaluation world has the distances of its training world, so both share the quit rule";
+const OF_THE_CATALOGUE: &str =
+    "its training world and the evaluation world have the distances of the catalogue, so both share the quit rule";
 
 /// What a policy knows of the judge's item distances.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -103,23 +100,23 @@ impl LeakageAudit {
     /// The engine sees to what descends from the judge; this also sees a second world with equal rewards.
     pub fn refuse(&self, inputs: &Inputs) -> Result<()> {
         if inputs.validation.as_ref().is_some_and(|world| world.rewards_digest() == self.evaluation.rewards) {
-            bail!("the world at `validation` has the rewards of the judging world\n{HELP_VALIDATION}");
+            bail!("the world at `validation` has the rewards of the evaluation world\n{HELP_VALIDATION}");
         }
         if self.check == LeakageCheck::Label {
             return Ok(());
         }
         if self.training.as_ref().is_some_and(|training| training.rewards == self.evaluation.rewards) {
-            bail!("the world at `training_world` has the rewards of the judging world\n{HELP}");
+            bail!("the world at `training_world` has the rewards of the evaluation world\n{HELP}");
         }
         if let Some(planned) =
             inputs.planning_worlds.iter().find(|planned| planned.value.rewards_digest() == self.evaluation.rewards)
         {
             let name = input_label("world", planned);
-            bail!("{name} at `planning_worlds` has the rewards of the judging world\n{HELP_PLANNED}");
+            bail!("{name} at `planning_worlds` has the rewards of the evaluation world\n{HELP_PLANNED}");
         }
         for policy in &inputs.policies {
             if self.learned_from_its_evaluation(&origin(policy)?) {
-                bail!("{} learned from the rewards that judge it\n{HELP}", policy_label(policy));
+                bail!("{} learned from the rewards of the evaluation world\n{HELP}", policy_label(policy));
             }
         }
         Ok(())

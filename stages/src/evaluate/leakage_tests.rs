@@ -10,16 +10,19 @@ fn nobody_is_judged_by_what_it_learned_from() {
     };
     let error = format!("{:#}", judged(LeakageCheck::Refuse, elsewhere()).err().unwrap());
     assert!(
-        error.starts_with("policy `a2c` of seed=0 learned from the rewards that judge it\nhelp: judge in"),
+        error.starts_with("policy `a2c` of seed=0 learned from the rewards of the evaluation world\nhelp: evaluate in"),
         "{error}"
     );
     let metrics = judged(LeakageCheck::Label, elsewhere()).unwrap().metrics;
     let found = get(&metrics, "a2c", "return_inclusive");
-    assert!(found.privileged && found.remark.contains("learned in the world that judges it"), "{found:?}");
+    assert!(found.privileged && found.remark.contains("learned in the world that evaluates it"), "{found:?}");
     assert!(!get(&metrics, table_rows::POPULAR_CYCLE, "return_inclusive").privileged);
     let inputs = Inputs { training_world: Some(world()), ..inputs() };
     let error = format!("{:#}", run(&quick(), inputs).err().unwrap());
-    assert!(error.starts_with("the world at `training_world` has the rewards of the judging world\nhelp: "), "{error}");
+    assert!(
+        error.starts_with("the world at `training_world` has the rewards of the evaluation world\nhelp: "),
+        "{error}"
+    );
     // The same distances: a privilege where they are the judge's own, and to be known where it borrowed them.
     let rules = Stage::no_leakage(&Evaluate::default());
     assert!(rules.iter().all(|rule| rule.port == "world" && rule.except.contains(&"distances")) && rules.len() == 5);
@@ -31,11 +34,14 @@ fn a_judge_that_is_the_training_world_chooses_no_checkpoint_and_labels_what_lear
     let kept: Vec<&str> = Stage::no_leakage(&same).iter().map(|rule| rule.from).collect();
     assert_eq!(kept, ["validation"]);
     let error = format!("{:#}", run(&same, Inputs { validation: Some(world()), ..inputs() }).err().unwrap());
-    assert!(error.starts_with("the world at `validation` has the rewards of the judging world\nhelp: "), "{error}");
+    assert!(error.starts_with("the world at `validation` has the rewards of the evaluation world\nhelp: "), "{error}");
     // A policy of another world: what it learned from besides nobody looked into.
     let metrics = run(&same, inputs()).unwrap().metrics;
     let found = get(&metrics, "a2c", "return_inclusive");
-    assert!(found.privileged && found.remark.contains("nothing keeps what it learned from apart"), "{found:?}");
+    assert!(
+        found.privileged && found.remark.contains("its training data may include the evaluation world"),
+        "{found:?}"
+    );
     assert!(!get(&metrics, table_rows::POPULAR_CYCLE, "return_inclusive").privileged);
 }
 
@@ -64,16 +70,32 @@ fn whose_distances_are_known_decides_what_is_privileged() {
     use DistancesFrom::{Catalogue, Own};
     let usual = || world().rules;
     let cases = [
-        (told(Own, Some(shared()), None, usual()), true, "privileged: trained with the judge's distances"),
-        (told(shared(), Some(Own), None, usual()), false, "the judge has its training world's distances"),
-        (told(shared(), Some(shared()), None, usual()), true, "privileged: its training world and the judge have"),
+        (
+            told(Own, Some(shared()), None, usual()),
+            true,
+            "privileged: trained with the distances of the evaluation world",
+        ),
+        (
+            told(shared(), Some(Own), None, usual()),
+            false,
+            "the evaluation world has the distances of its training world",
+        ),
+        (
+            told(shared(), Some(shared()), None, usual()),
+            true,
+            "privileged: its training world and the evaluation world have",
+        ),
         (
             told(Catalogue, Some(Catalogue), None, usual()),
             false,
-            "its training world and the judge have the distances of",
+            "its training world and the evaluation world have the distances of",
         ),
         (told(shared(), None, None, usual()), true, "privileged as far as is known"),
-        (told(shared(), None, Some(elsewhere()), usual()), false, "the judge has its training world's distances"),
+        (
+            told(shared(), None, Some(elsewhere()), usual()),
+            false,
+            "the evaluation world has the distances of its training world",
+        ),
     ];
     for ((privileged, remark), expected, begins) in cases {
         assert!(privileged == expected && remark.starts_with(begins), "{remark}");
@@ -94,6 +116,6 @@ fn a_policy_of_values_draws_nothing() {
     };
     assert!(of_values(ActionSelection::Greedy).is_ok());
     let error = format!("{:#}", of_values(ActionSelection::Sample).err().unwrap());
-    assert!(error.starts_with("policy `bc` of seed=0 gives values"), "{error}");
-    assert!(error.contains("help: set `act: greedy`"), "{error}");
+    assert!(error.starts_with("policy `bc` of seed=0 is value-based"), "{error}");
+    assert!(error.contains("help: set `action_selection: greedy`"), "{error}");
 }

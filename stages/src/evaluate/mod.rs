@@ -1,16 +1,16 @@
-//! `evaluate`: every policy in a world that none of them learned from, beside the rows that keep the table honest.
+//! `evaluate`: every policy in an evaluation world from which none of them learned, beside baselines.
 //!
-//! Each user plays one episode for each training seed (each repetition of a control that draws). The rows: random, random
-//! and popular among the items that do not conflict, a cycle of popular items, the greedy oracle, the best plan there is with a
-//! bound that nobody exceeds, the retriever alone, a learner that is only paid to stay, copying alone, each language model
-//! itself, the plans of fitted worlds, then the policies. The controls are always there: a table without them can make anything look good; what could not be made is listed as missing.
+//! Each user plays one episode for each training seed (each repetition of a baseline that draws). The rows: random and random
+//! quit-aware, popular quit-aware, a cycle of popular items, the greedy oracle, the planning oracle with an upper bound of the
+//! return, retriever top-1, the learned baselines (constant reward, behaviour cloning), each language model, the plans of fitted
+//! worlds, and the policies. The baselines are in every table; a baseline that cannot be made is listed as missing.
 //!
-//! The judge and what policies learned from are never the same: the engine refuses an experiment in which a policy descends
-//! from the judging world (its item distances excepted), and this stage a policy whose training world had the judge's rewards.
+//! Evaluation world and training data are separate: the engine refuses an experiment in which a policy descends from the
+//! evaluation world (its item distances excepted), and this stage refuses a policy whose training world has its rewards.
 //!
-//! The last network of a training is judged, or one chosen by `validation`, never the best one by the judge: where a sweep made
-//! several checkpoints of each training, `checkpoint` chooses among them by that world. A mean over the last few checkpoints is
-//! left out.
+//! The last network of a training is evaluated, or the checkpoint with the highest return in a validation world, never the best
+//! one in the evaluation world: `select_over` names the swept setting whose values are checkpoints of one training. An average of
+//! the last checkpoints is left out.
 
 mod aggregates;
 mod bootstrap;
@@ -58,57 +58,57 @@ pub use trained_baselines::Baselines;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Evaluate {
-    /// Seed of everything that is drawn: the random controls, sampled actions and the bootstrap.
+    /// Seed of the random baselines, of sampled actions and of the bootstrap.
     pub seed: u64,
-    /// How often each control that draws plays with every user, from 1; 5 by default.
+    /// Episodes of each random baseline per user, from 1; 5 by default.
     pub n_repeats: usize,
-    /// How policies act.
+    /// How policies select an action from their distribution.
     pub action_selection: ActionSelection,
-    /// Judges each policy a second time, in a row of its own, as `recommend --exclude-history` serves it: nothing that was shown in
-    /// an episode is shown again. Where the world masks repeats, that is the first row already. Off by default.
+    /// Evaluates each policy a second time without repeats, in a row of its own: as `recommend --exclude-history` serves it. Where the
+    /// world masks repeats, the first row shows that already. Off by default.
     pub exclude_history: bool,
-    /// What is popular is what is rated best on average, where each item is given so many ratings at the log's mean beside its
-    /// own; 0 is the plain mean, under which one lucky rating makes an item popular.
+    /// Popularity is the mean rating of an item, shrunk towards the mean of the log by this number of pseudo-ratings; 0 is the plain
+    /// mean, under which a single high rating makes an item popular.
     pub popularity_prior: f64,
-    /// The popular cycle shows the items with most ratings of at least this, on the log's scale; 4 by default. Where no rating is
-    /// as high, it counts all.
+    /// The popular cycle recommends the items with most ratings of at least this value, on the scale of the log; 4 by default. Where
+    /// no rating is as high, all ratings count.
     pub liked_from: f64,
-    /// The controls that are trained here.
+    /// The baselines that are trained in this stage.
     pub baselines: Baselines,
-    /// Whether the judge may be what the policies learned from.
+    /// What happens where a policy learned from the evaluation world.
     pub leakage_check: LeakageCheck,
-    /// The swept field whose values are checkpoints of one training (`iterations`): of each training the one with the highest
-    /// return in the world at `validation` is judged. Without it every policy is.
+    /// The swept setting whose values are checkpoints of one training (`n_iterations`, `n_gradient_steps`): of each training the
+    /// checkpoint with the highest return in the world at `validation` is evaluated. Without it every policy is.
     pub select_over: Option<String>,
-    /// Resamples behind each interval, from 100; 2000 by default.
+    /// Bootstrap resamples behind each interval, from 100; 2000 by default.
     pub n_resamples: usize,
-    /// What is drawn again in a resample.
+    /// What a bootstrap resample draws.
     pub resampling: Resampling,
-    /// Plays with the first so many of the judged users only; with all when absent.
+    /// Evaluates with the first users only, this many; with all when absent.
     pub users: Option<usize>,
 }
 
-/// How a policy's distribution becomes an action.
+/// How a policy selects an action from its distribution.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ActionSelection {
     /// The most likely item, as when serving.
     #[default]
     Greedy,
-    /// An item drawn from the distribution, as when learning. `evaluate` refuses learners of values (`rl.dqn`, `rl.cql`), which
-    /// have none; `evaluate.offpolicy` takes their best item.
+    /// An item sampled from the distribution, as during training. `evaluate` refuses value-based policies (`rl.dqn`, `rl.cql`), which
+    /// have no distribution; `evaluate.offpolicy` takes their best item.
     Sample,
 }
 
-/// Whether the judge may be what the policies learned from.
+/// What happens where a policy learned from the evaluation world.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LeakageCheck {
-    /// Never: such an experiment is refused.
+    /// The experiment is refused.
     #[default]
     Refuse,
-    /// For asking how much of a result is learning and how much the error of the world model. All rows that learned are
-    /// labelled as privileged, for nothing keeps what they learned from apart. A validation world is apart even so.
+    /// All learned rows are labelled as privileged: for studies of how much of a result is the error of the world model. A
+    /// validation world must be separate even so.
     Label,
 }
 
@@ -132,47 +132,47 @@ impl Default for Evaluate {
 }
 
 pipeline::ports! {
-    /// Who is judged, where.
+    /// What is evaluated, and where.
     pub struct Inputs {
-        /// The judging world; another family than the one the policies learned in.
+        /// The evaluation world: of another model family than the training world.
         world: World,
-        /// What policies could learn from; tells what is popular.
+        /// The training log, from which popularity is computed.
         train: Interactions,
-        /// The retriever, for its own row.
+        /// The candidates of the retriever, for the row `retriever top-1`.
         rankings: Option<Candidates>,
-        /// Who is judged; policies of one name are the training seeds of one row.
+        /// The policies; those of one name are the training seeds of one row.
         policies: Many<PolicyFile>,
-        /// What language models played in the judging world; each has its own row.
+        /// Episodes of language models in the evaluation world; each model has a row.
         teacher: Many<Demonstrations>,
-        /// What they were asked for that, from the same stages by the same names: calls and tokens an episode.
+        /// Calls and tokens per episode of these models, from the same stages by the same names.
         llm_usage: Many<LlmUsage>,
-        /// The world that the policies learned in: what it would have paid stands beside what the judge pays, and the controls
-        /// that learn do so in it.
+        /// The training world: its reward for the same episodes is reported beside that of the evaluation world, and the learned
+        /// baselines are trained in it.
         training_world: Option<World>,
-        /// Fitted worlds whose best plans are judged, each in a row of its own: what they are worth to one who plans perfectly and
-        /// learns nothing. Worlds of one name are the seeds of one row.
+        /// Fitted worlds whose optimal plans are evaluated, each in a row of its own: the return of perfect planning in that world,
+        /// without learning. Worlds of one name are the seeds of one row.
         planning_worlds: Many<World>,
-        /// The demonstrations that the policies learned from; copied for a row where no policy is a mere copy.
+        /// The demonstrations from which the policies learned; behaviour cloning is trained on them where no policy is of `rl.bc`.
         demonstrations: Option<Demonstrations>,
-        /// Chooses among checkpoints.
+        /// The validation world, which selects checkpoints.
         validation: Option<World>,
-        /// Only users with a row here are judged, in every row of the table; all without.
+        /// Only users in this log are evaluated, in every row of the table; all users where absent.
         eval_users: Option<Interactions>,
     }
 }
 
 pipeline::ports! {
-    /// What was measured.
+    /// The results.
     pub struct Outputs {
         /// The table.
         metrics: Metrics,
-        /// Every episode behind it.
+        /// One row per evaluated episode.
         rollouts: Rollouts,
-        /// Every step of every episode.
+        /// One row per step.
         steps: Steps,
-        /// Each learned row against each other row.
+        /// Each learned row compared with each other row.
         comparisons: Comparisons,
-        /// How often each row returns at least how much.
+        /// Performance profiles.
         profiles: Profiles,
     }
 }
@@ -190,14 +190,14 @@ impl Stage for Evaluate {
     /// a log of one rating popular is what was rated most often, and where no rating is liked the popular cycle counts all. 10: rows, metrics and
     /// remarks are called by the field's words.
     const VERSION: u32 = 10;
-    const ABOUT: &'static str = "judge policies in a world they did not learn from, beside honest controls";
+    const ABOUT: &'static str = "evaluate policies in a world they did not learn from, beside baselines";
     type Inputs = Inputs;
     type Outputs = Outputs;
 
     fn check(&self) -> Result<(), (String, String)> {
         let wrong = |path: &str, message: &str| Err((path.to_owned(), message.to_owned()));
         if self.n_repeats == 0 {
-            return wrong("n_repeats", "a control plays at least once");
+            return wrong("n_repeats", "a random baseline plays at least one episode");
         }
         if self.n_resamples < 100 {
             return wrong("n_resamples", "the ends of a 95 % interval need at least 100 resamples");
@@ -209,7 +209,7 @@ impl Stage for Evaluate {
             return wrong("liked_from", "a finite rating");
         }
         if self.users == Some(0) {
-            return wrong("users", "at least one user plays; leave it out to play with all");
+            return wrong("users", "at least one user; leave it out to evaluate with all");
         }
         self.baselines.check().map_err(|(path, message)| (format!("baselines.{path}"), message))
     }
@@ -218,34 +218,32 @@ impl Stage for Evaluate {
         let rule = |from| NoLeakage {
             port: "world",
             from,
-            // A world at `truth` is for irl's picture: nothing is learned from it.
+            // A world at `truth` serves the figure of learned rewards only: nothing is learned from it.
             except: &["distances", "truth"],
             drawn_from: None,
-            why: "the judge must not be what policies learned from",
-            help: "judge in a world of another family that no policy learned from, or say `leakage_check: label` under \
-                   `with`: the rows are then labelled as privileged",
+            why: "no policy may learn from the evaluation world",
+            help: "evaluate in a world of another family from which no policy learned, or set `leakage_check: label`: the rows are then labelled as privileged",
         };
-        let mut kept: Vec<NoLeakage> = match self.leakage_check {
+        let mut rules: Vec<NoLeakage> = match self.leakage_check {
             LeakageCheck::Refuse => {
                 ["policies", "training_world", "planning_worlds", "demonstrations"].map(rule).into()
             }
             LeakageCheck::Label => Vec::new(),
         };
-        kept.push(NoLeakage {
-            why: "what the judge chose looks better in it than elsewhere",
-            help: "choose checkpoints in a world that is neither the judge nor made with it",
+        rules.push(NoLeakage {
+            why: "checkpoints selected by the evaluation world look better in it than elsewhere",
+            help: "select checkpoints in a world that is neither the evaluation world nor made with it",
             ..rule("validation")
         });
-        kept
+        rules
     }
 
     fn forbidden_sources(&self) -> Vec<ForbiddenSource> {
         let world = ForbiddenSource {
             port: "world",
             made_by: "world.pessimistic",
-            why: "its rewards are lowered where its models are unsure, so what it pays is no rating of anybody",
-            help: "judge in the world that it was made from, if no policy learned there, or in one of another family; worlds made \
-                   to learn in belong at `training_world`",
+            why: "its rewards are lowered where its models are uncertain, so they are no estimates of ratings",
+            help: "evaluate in the world that it was made from, if no policy learned there, or in one of another family; connect worlds made for training to `training_world`",
         };
         vec![world]
     }
@@ -255,7 +253,7 @@ impl Stage for Evaluate {
             setting: "select_over",
             port: "validation",
             connected: true,
-            why: "checkpoints are chosen in a world that is not the judge".to_owned(),
+            why: "checkpoints are selected in a validation world".to_owned(),
             help: "connect such a world, or sweep no checkpoints",
         });
         requirement.into_iter().collect()
@@ -266,7 +264,7 @@ impl Stage for Evaluate {
         let people = inputs.eval_users.as_ref();
         let all = eval_users::evaluated_users(world, people)?;
         let users = &all[..all.len().min(self.users.unwrap_or(usize::MAX))];
-        ensure!(!users.is_empty() && world.items() > 0, "the world has nobody or nothing to play with");
+        ensure!(!users.is_empty() && world.items() > 0, "the world has no user or no item");
         let origins = LeakageAudit::new(self.leakage_check, world, inputs.training_world.as_ref());
         origins.refuse(&inputs)?;
         if self.action_selection == ActionSelection::Sample {
@@ -292,7 +290,7 @@ impl Stage for Evaluate {
         );
         cx.check_cancelled()?;
         for teacher in teachers.iter().filter(|teacher| !teacher.teacher_coverage.judged) {
-            cx.note(&teacher.row, "played with users beyond `users`, so no row is compared on the same users");
+            cx.note(&teacher.row, "played with users beyond `users`, so no row is compared with it");
         }
         let bootstrap = Bootstrap { seed: self.seed, resamples: self.n_resamples, resampling: self.resampling };
         // Each row is resampled twice: for the table and for its profile. Each learned one once more, against all others.

@@ -17,15 +17,18 @@ use crate::env::{Follow, Plan, plans};
 /// What the name of a plan's row begins with; the world's follows.
 pub(super) const PLAN: &str = "plan of ";
 
-const ALONE: &str = "the best plan of that world, without any learning: what is lost is lost by the world";
+const ALONE: &str =
+    "the optimal plan of that world, without learning: the difference to the planning oracle is the error of the world";
 
 impl Evaluator<'_> {
     /// What nobody can do better than, and the bound that says so.
     pub fn best_plan(&self, cx: &Context, bar: &Bar) -> Result<Row> {
         let plans = self.plans(self.world, PLANNING_ORACLE, cx)?;
         let proven = proven(&plans);
-        cx.note(PLANNING_ORACLE, format!("{proven}; nobody returns more than {:.4} on average", mean_bound(&plans)));
-        let remark = format!("privileged: knows the judging rewards and distances and plans whole episodes; {proven}");
+        cx.note(PLANNING_ORACLE, format!("{proven}; upper bound of the mean return {:.4}", mean_bound(&plans)));
+        let remark = format!(
+            "privileged: knows rewards and distances of the evaluation world and plans whole episodes; {proven}"
+        );
         let follow = Follow::new(self.world.users(), self.users, &plans);
         let mut row = self.baseline_row(PLANNING_ORACLE, &remark, &follow, 1, bar)?;
         row.extra = vec![("return_bound", vec![plans.iter().map(|plan| plan.bound).collect()])];
@@ -85,7 +88,7 @@ impl Evaluator<'_> {
         let (users, items) = (self.world.users(), self.world.items());
         ensure!(
             (own.users(), own.items()) == (users, items),
-            "it has {} users and {} items, the judge {users} and {items}\nhelp: make both from one ingest stage",
+            "it has {} users and {} items, the evaluation world {users} and {items}\nhelp: make both from one ingest stage",
             own.users(),
             own.items()
         );
@@ -106,10 +109,10 @@ impl Evaluator<'_> {
 fn proven(plans: &[Plan]) -> String {
     let exact = plans.iter().filter(|plan| plan.exact()).count();
     match exact == plans.len() {
-        true => format!("proven to be the best with all {exact} users"),
+        true => format!("proven optimal for all {exact} users"),
         false => {
             let gap = mean_bound(plans) - plans.iter().map(|plan| plan.value).sum::<f64>() / plans.len() as f64;
-            format!("proven to be the best with {exact} of {} users, on average within {gap:.3}", plans.len())
+            format!("proven optimal for {exact} of {} users, on average within {gap:.3} of the bound", plans.len())
         }
     }
 }
@@ -172,7 +175,7 @@ mod tests {
                 && near(mean(table_rows::PLANNING_ORACLE, "return_bound"), 19.0)
         );
         let best = get(&metrics, table_rows::PLANNING_ORACLE, "return_inclusive");
-        assert!(best.baseline && best.privileged && best.remark.contains("the best with all 6 users"), "{best:?}");
+        assert!(best.baseline && best.privileged && best.remark.contains("proven optimal for all 6 users"), "{best:?}");
         // Half of every reward is as good to plan in, and promises half.
         let half = get(&metrics, "plan of half", "return_inclusive");
         assert!(near(half.mean, 19.0) && half.seeds == 2 && !half.baseline && !half.privileged, "{half:?}");
@@ -192,7 +195,9 @@ mod tests {
         };
         let same = error(world());
         assert!(
-            same.starts_with("world `w` of seed=1 at `planning_worlds` has the rewards of the judging world\nhelp: "),
+            same.starts_with(
+                "world `w` of seed=1 at `planning_worlds` has the rewards of the evaluation world\nhelp: "
+            ),
             "{same}"
         );
         let small = error(cluster_world(&[5.0], 2, 1, 4, 6));

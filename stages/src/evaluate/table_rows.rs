@@ -30,13 +30,14 @@ pub(super) const RETRIEVER_TOP_1: &str = "retriever top-1";
 pub(super) const CONSTANT_REWARD: &str = "constant reward";
 pub(super) const BEHAVIOUR_CLONING: &str = "behaviour cloning";
 
-const KNOWS_DISTANCES: &str = "privileged: knows the judging distances";
-const KNOWS_ALL: &str = "privileged: knows the judging rewards and distances; myopic, so not a proven upper bound";
-const STAYS: &str = "trained in the training world on a reward of 1 a step: what staying alone gives";
-const ELSEWHERE: &str = "learned in another world than the one at `training_world`, so it has no gap";
-const SERVED: &str = "shows nothing twice in an episode, as `recommend --exclude-history` serves it";
-const UNTRAINED: &str = "untrained: shows what its initialisation returns";
-const COPIES: &str = "copies the demonstrations of the training world";
+const KNOWS_DISTANCES: &str = "privileged: knows the distances of the evaluation world";
+const KNOWS_ALL: &str =
+    "privileged: knows rewards and distances of the evaluation world; myopic, so not an upper bound";
+const STAYS: &str = "trained in the training world with a reward of 1 per step: the return of keeping users alone";
+const ELSEWHERE: &str = "learned in another world than the one at `training_world`, so it has no `gap`";
+const SERVED: &str = "repeats no item within an episode, as `recommend --exclude-history` serves it";
+const UNTRAINED: &str = "untrained: the return of its initialisation";
+const COPIES: &str = "trained on the demonstrations of the training world";
 
 /// Fewer training seeds say little of how another seed would do.
 const MIN_SEEDS: usize = 5;
@@ -111,13 +112,15 @@ impl Evaluator<'_> {
         let PopularItems { order, cycle, one_rating } = &self.popularity;
         let (length, liked) = (cycle.length, self.config.liked_from);
         let cycles = match cycle.any_high {
-            true => format!("shows in turn the {length} items with most ratings of {liked} or more"),
+            true => format!("recommends in turn the {length} items with most ratings of {liked} or more"),
             false => format!(
-                "shows in turn the {length} items with most ratings, for none in the log is {liked} or more (`liked_from`)"
+                "recommends in turn the {length} items with most ratings, because no rating in the log is {liked} or more (`liked_from`)"
             ),
         };
         let popular = match one_rating {
-            Some(rating) => format!("{KNOWS_DISTANCES}; by how often items were rated, for all ratings are {rating}"),
+            Some(rating) => {
+                format!("{KNOWS_DISTANCES}; popularity by the number of ratings, because all ratings are {rating}")
+            }
             None => KNOWS_DISTANCES.to_owned(),
         };
         let mut rows = vec![
@@ -167,7 +170,7 @@ impl Evaluator<'_> {
             let (users, items) = (self.world.users(), self.world.items());
             ensure!(
                 (training.users(), training.items()) == (users, items),
-                "the world at `training_world` has {} users and {} items, the judge {users} and {items}\nhelp: make both from one \
+                "the world at `training_world` has {} users and {} items, the evaluation world {users} and {items}\nhelp: make both from one \
                  ingest stage",
                 training.users(),
                 training.items()
@@ -184,8 +187,10 @@ impl Evaluator<'_> {
                 Vec::new()
             }
             None => {
-                missing_rows
-                    .push(missing(CONSTANT_REWARD, "connect `training_world`, the world that the policies learned in"));
+                missing_rows.push(missing(
+                    CONSTANT_REWARD,
+                    "connect `training_world`, the world in which the policies learned",
+                ));
                 Vec::new()
             }
             Some(training) => baselines.constant_reward(CONSTANT_REWARD, training, cx)?,
@@ -210,7 +215,8 @@ impl Evaluator<'_> {
             }
         };
         if self.teachers.is_empty() {
-            missing_rows.push(missing(TEACHER, "connect `teacher`: the demonstrator in the judging world"));
+            missing_rows
+                .push(missing(TEACHER, "connect `teacher`: episodes of the language model in the evaluation world"));
         }
         Ok((constant, cloning))
     }
@@ -235,7 +241,10 @@ impl Evaluator<'_> {
                 || name.starts_with("teacher")
                 || name.starts_with(PLAN)
                 || name.ends_with(WITHOUT_REPEATS);
-            ensure!(!taken, "a policy cannot be called `{name}`: that row is the evaluation's own\nhelp: rename it");
+            ensure!(
+                !taken,
+                "a policy cannot be called `{name}`: the evaluation has a row of that name\nhelp: rename it"
+            );
             match groups.iter_mut().find(|(known, _)| *known == name) {
                 Some((_, seed_results)) => seed_results.push(policy),
                 None => groups.push((name, vec![policy])),
@@ -249,17 +258,17 @@ impl Evaluator<'_> {
         let (users, items) = (world.users(), world.items());
         ensure!(
             rankings.items.len() == users,
-            "the rankings are of {} users, the world of {users}\nhelp: make both from one ingest stage",
+            "the candidates are for {} users, the world has {users}\nhelp: make both from one ingest stage",
             rankings.items.len()
         );
         for (user, ranking) in rankings.items.iter().enumerate() {
             let strange = ranking.iter().find(|item| **item as usize >= items).copied();
             if let Some(item) = strange {
-                bail!("user {user}'s ranking names item {item}, the world has {items}");
+                bail!("the candidates of user {user} name item {item}, the world has {items}");
             }
             ensure!(
                 ranking.len() >= horizon,
-                "user {user}'s ranking holds {} items for episodes of {horizon} turns\nhelp: set `depth` of the retrieve stage \
+                "user {user} has {} candidates for episodes of {horizon} steps\nhelp: set `depth` of the retrieve stage \
                  to {horizon} or more, or `horizon` of the world to at most the size of the catalogue ({items})",
                 ranking.len()
             );
@@ -285,22 +294,21 @@ impl Evaluator<'_> {
 
     fn teacher_remark(&self, teacher: &Teacher) -> String {
         let (users, horizon) = (teacher.episodes.len(), self.world.rules.horizon);
-        let mut remark = format!("judged on its own {users} users, because it is slow");
+        let mut remark = format!("evaluated on its own {users} users, because it is slow");
         match &self.inputs.rankings {
             Some(rankings) if rankings.avoid_alike => {
-                remark += "; privileged: its offers leave out what the distances say would end the episode";
+                remark += "; privileged: its candidates leave out items that would trigger the quit rule";
             }
             Some(_) => {}
-            None => remark += "; connect `rankings` to learn whether its offers knew the distances",
+            None => remark += "; connect `rankings` to check whether its candidates used the distances",
         }
         let TurnLimits { most, fewer } = &teacher.teacher_coverage.turns;
         if *most < horizon {
-            remark += &format!("; cut after {most} turns of {horizon}, so its return stands beside no other");
+            remark += &format!("; truncated after {most} of {horizon} steps, so its return is not comparable");
         }
         if !fewer.is_empty() {
             let count = fewer.len();
-            remark +=
-                &format!("; its items ran out with {count} users who stayed, so its return stands beside no other");
+            remark += &format!("; its items ran out with {count} users who stayed, so its return is not comparable");
         }
         remark
     }
@@ -347,7 +355,7 @@ impl Evaluator<'_> {
         let mut seed_results: Vec<SeedResult> = seed_results.into_iter().collect::<Result<_>>()?;
         let mut remarks = if remark.is_empty() { Vec::new() } else { vec![remark] };
         if self.config.action_selection == ActionSelection::Sample {
-            remarks.push("draws its actions".to_owned());
+            remarks.push("samples its actions".to_owned());
         }
         let origins = policies.iter().map(|(_, policy)| origin(policy)).collect::<Result<Vec<_>>>()?;
         let (privileged, remarks_of) = self.origins.remarks_of(&origins);
@@ -369,7 +377,7 @@ impl Evaluator<'_> {
             cx.note(&format!("time of {name}"), latency(self.world, self.users, &agent)?);
         }
         if seed_results.len() < MIN_SEEDS && !baseline {
-            let few = format!("{}: fewer than {MIN_SEEDS} say little of how another would do", seed_results.len());
+            let few = format!("{}: fewer than {MIN_SEEDS} say little about another seed", seed_results.len());
             cx.note(&format!("seeds of {name}"), few);
         }
         let share = |origin: &Origin| vec![f64::from(u8::from(origin.untrained)); self.users.len()];

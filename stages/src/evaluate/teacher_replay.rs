@@ -37,7 +37,7 @@ pub(super) fn replay<'w>(world: &'w World, demonstrations: &Demonstrations) -> R
         for &e in &live {
             let (told, found) = (played[e].steps[step].reward, *episodes.rewards(e).last().context("a step was made")?);
             if told != found {
-                let what = format!("step {step} of episode {e} was paid {told}, this world pays {found}");
+                let what = format!("step {step} of episode {e} has reward {told}, this world gives {found}");
                 bail!("{}", elsewhere(&what));
             }
         }
@@ -54,8 +54,8 @@ pub(super) fn replay<'w>(world: &'w World, demonstrations: &Demonstrations) -> R
 
 fn elsewhere(what: &str) -> String {
     format!(
-        "played in another world than the judging one: {what}\nhelp: connect `teacher` to a demonstrate stage \
-         whose `world` is the one that judges"
+        "played in another world than the evaluation world: {what}\nhelp: connect `teacher` to a demonstrate stage \
+         whose `world` is the evaluation world"
     )
 }
 
@@ -142,7 +142,7 @@ mod tests {
         let world = cluster_world(&[5.0, 4.0], 2, 1, 4, 3);
         let error = |trajectories| replay(&world, &Demonstrations { trajectories }).err().unwrap().to_string();
         let cases = [
-            (trajectory(0, &[(0, 3.0)], Termination::Horizon), "step 0 of episode 0 was paid 3, this world pays 5"),
+            (trajectory(0, &[(0, 3.0)], Termination::Horizon), "step 0 of episode 0 has reward 3, this world gives 5"),
             (trajectory(3, &[(0, 5.0)], Termination::Horizon), "episode 0 is of user 3"),
             (trajectory(0, &[(4, 5.0)], Termination::Horizon), "episode 0 shows item 4"),
             (trajectory(0, &[(0, 5.0), (1, 5.0), (2, 4.0)], Termination::Horizon), "goes on after step 2"),

@@ -50,7 +50,7 @@ pub(super) fn teachers<'w>(
 ) -> Result<Vec<Teacher<'w>>> {
     if let Some(lost) = efforts.iter().find(|effort| !told.iter().any(|teacher| same_source(teacher, effort))) {
         bail!(
-            "the efforts of {} are of no teacher\nhelp: connect the same stages by the same names to `teacher` and `llm_usage`",
+            "the LLM usage of {} belongs to no teacher\nhelp: connect the same stages by the same names to `teacher` and `llm_usage`",
             quoted(lost)
         );
     }
@@ -90,7 +90,7 @@ fn of_episodes(efforts: &LlmUsage, episodes: &Episodes) -> Result<Vec<EpisodeUsa
         let user = episodes.user(e);
         known.get(&user).copied().with_context(|| {
             format!(
-                "its efforts know nothing of the episode of user {user}\nhelp: connect the `llm_usage` of the stage whose \
+                "its LLM usage has no entry for the episode of user {user}\nhelp: connect the `llm_usage` of the stage whose \
                  `demonstrations` are at `teacher`"
             )
         })
@@ -117,7 +117,7 @@ fn names(teachers: &[Named<Demonstrations>]) -> Result<Vec<String>> {
     let mut seen = BTreeSet::new();
     if let Some(twice) = names.iter().find(|name| !seen.insert(*name)) {
         bail!(
-            "two teachers would have the row `{twice}`\nhelp: give them other names: `teacher: {{ small: …, large: … }}`"
+            "two teachers would share the row `{twice}`\nhelp: give them other names: `teacher: {{ small: …, large: … }}`"
         );
     }
     Ok(names)
@@ -202,7 +202,7 @@ mod tests {
         let alike = [("small", "seed=1"), ("large", "seed=1"), ("large", "seed=2")];
         assert_eq!(of(&alike).unwrap(), ["teacher small seed=1", "teacher large seed=1", "teacher seed=2"]);
         let error = of(&[("a=1", ""), ("b", "a=1")]).unwrap_err().to_string();
-        assert!(error.starts_with("two teachers would have the row `teacher a=1`\nhelp: "), "{error}");
+        assert!(error.starts_with("two teachers would share the row `teacher a=1`\nhelp: "), "{error}");
         assert!(of(&[]).unwrap().is_empty());
     }
 

@@ -32,8 +32,8 @@ fn each_has_a_row_and_is_compared_over_what_it_was_given() {
     let out = run(&quick(), two()).unwrap();
     let mean = |row, metric| get(&out.metrics, row, metric).mean;
     assert!(near(mean(SMALL, "return_inclusive"), 8.5) && near(mean(REACT, "return_inclusive"), 11.5));
-    assert!(get(&out.metrics, SMALL, "length").remark.contains("cut after 2 turns of 4"));
-    assert!(!get(&out.metrics, REACT, "length").remark.contains("cut after"));
+    assert!(get(&out.metrics, SMALL, "length").remark.contains("truncated after 2 of 4 steps"));
+    assert!(!get(&out.metrics, REACT, "length").remark.contains("truncated after"));
     // Both played two turns with user 0: 4 + 4 and 5 + 4, as the retriever; popular 3 + 4.
     for (row, expected) in
         [(SMALL, 8.0), (REACT, 9.0), (table_rows::RETRIEVER_TOP_1, 9.0), (table_rows::POPULAR_QUIT_AWARE, 7.0)]
@@ -95,18 +95,18 @@ fn the_one_at_fault_is_named() {
     let elsewhere = error(|inputs| inputs.teacher[1].value.trajectories[0].steps[1].reward = 2.0);
     assert!(
         elsewhere.starts_with(
-            "teacher `expert` of expert=react: played in another world than the judging one: step 1 of episode 0 was paid 2, \
-             this world pays 4\nhelp: "
+            "teacher `expert` of expert=react: played in another world than the evaluation world: step 1 of episode 0 has reward 2, this world gives 4\nhelp: "
         ),
         "{elsewhere}"
     );
     let empty = error(|inputs| inputs.teacher[0].value.trajectories.clear());
     assert!(empty.starts_with("teacher `small`: played no episode"), "{empty}");
     let lost = error(|inputs| inputs.llm_usage[0].cell = "expert=full".into());
-    assert!(lost.starts_with("the efforts of `expert` of expert=full are of no teacher\nhelp: "), "{lost}");
+    assert!(lost.starts_with("the LLM usage of `expert` of expert=full belongs to no teacher\nhelp: "), "{lost}");
     let other = error(|inputs| inputs.llm_usage[0].value.0.truncate(1));
     assert!(
-        other
-            .starts_with("teacher `expert` of expert=react: its efforts know nothing of the episode of user 0\nhelp: ")
+        other.starts_with(
+            "teacher `expert` of expert=react: its LLM usage has no entry for the episode of user 0\nhelp: "
+        )
     );
 }

@@ -133,7 +133,7 @@ fn the_rows_stand_in_order_with_their_seeds_and_remarks() {
     assert!(count(POPULAR_QUIT_AWARE).remark.starts_with("privileged") && count(POPULAR_QUIT_AWARE).privileged);
     assert!(!count(POPULAR_CYCLE).privileged && !count("a2c").privileged);
     assert!(
-        count(teachers::TEACHER).remark.contains("2 users") && count(teachers::TEACHER).remark.contains("2 turns of 4")
+        count(teachers::TEACHER).remark.contains("2 users") && count(teachers::TEACHER).remark.contains("2 of 4 steps")
     );
     assert_eq!(count("a2c").remark, "");
 }
@@ -408,7 +408,8 @@ fn a_gap_is_that_of_the_world_that_was_learned_in() {
     let alone = Inputs { training_world: Some(small), policies: Vec::new(), ..inputs() };
     let error = format!("{:#}", run(&config, alone).err().unwrap());
     assert!(
-        error.starts_with("the world at `training_world` has 6 users and 2 items, the judge 6 and 6\nhelp: "),
+        error
+            .starts_with("the world at `training_world` has 6 users and 2 items, the evaluation world 6 and 6\nhelp: "),
         "{error}"
     );
 }
@@ -417,7 +418,7 @@ fn a_gap_is_that_of_the_world_that_was_learned_in() {
 fn settings_that_say_nothing_are_refused() {
     let misspelt = Evaluate { select_over: Some("iteration".into()), ..quick() };
     let error = format!("{:#}", run(&misspelt, inputs()).err().unwrap());
-    assert_eq!(error, "`select_over: iteration` names no field that is swept in the policies\nhelp: swept are seed");
+    assert_eq!(error, "`select_over: iteration` names no setting that is swept in the policies\nhelp: swept are seed");
     let idle = Baselines { n_iterations: 0, ..Baselines::default() };
     let (path, message) = Evaluate { baselines: idle.clone(), ..quick() }.check().unwrap_err();
     assert!(path == "baselines.n_iterations" && message.contains("never updated"), "{message}");
@@ -442,7 +443,7 @@ fn checkpoints_are_chosen_by_the_validation_world() {
     let outputs = run(&config, with(Some(barren))).unwrap();
     let found = get(&outputs.metrics, "a2c", "return_inclusive");
     assert_eq!(found.seeds, 2);
-    assert_eq!(found.remark, "checkpoint chosen in the validation world: n_iterations 1, 1");
+    assert_eq!(found.remark, "checkpoint selected in the validation world: n_iterations 1, 1");
     assert!(outputs.rollouts.0.iter().any(|r| r.policy == "a2c" && r.cell == "seed=1"));
 }
 
@@ -472,18 +473,15 @@ fn what_cannot_be_judged_is_named() {
         format!("{:#}", run(&quick(), inputs).err().unwrap())
     };
     let shallow = error(|inputs| inputs.rankings.as_mut().unwrap().items[5].truncate(3));
-    assert!(
-        shallow.starts_with("user 5's ranking holds 3 items for episodes of 4 turns\nhelp: set `depth`"),
-        "{shallow}"
-    );
+    assert!(shallow.starts_with("user 5 has 3 candidates for episodes of 4 steps\nhelp: set `depth`"), "{shallow}");
     let others = error(|inputs| inputs.rankings.as_mut().unwrap().items.truncate(2));
-    assert!(others.starts_with("the rankings are of 2 users, the world of 6"), "{others}");
+    assert!(others.starts_with("the candidates are for 2 users, the world has 6"), "{others}");
     let strange = error(|inputs| inputs.rankings.as_mut().unwrap().items[1][0] = 6);
-    assert!(strange.starts_with("user 1's ranking names item 6"), "{strange}");
+    assert!(strange.starts_with("the candidates of user 1 name item 6"), "{strange}");
     let name = error(|inputs| inputs.policies[1].name = "greedy oracle".into());
     assert!(name.starts_with("a policy cannot be called `greedy oracle`"), "{name}");
     let smaller = error(|inputs| inputs.world = cluster_world(&[5.0, 4.0, 3.0], 2, 1, 4, 9));
-    assert!(smaller.contains("the rankings are of 6 users, the world of 9"), "{smaller}");
+    assert!(smaller.contains("the candidates are for 6 users, the world has 9"), "{smaller}");
     let policy = error(|inputs| {
         inputs.world = cluster_world(&[5.0, 4.0, 3.0], 2, 1, 4, 9);
         inputs.rankings = None;

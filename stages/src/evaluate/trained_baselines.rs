@@ -1,8 +1,9 @@
-//! The controls that learn: one that is only paid to stay, and one that only copies.
+//! The learned baselines: constant reward and behaviour cloning.
 //!
-//! A world with quit rules pays for length. The constant reward is paid 1 for every step but one whose low reward drives
-//! its user away (where an item is too similar the last step is paid for, as rewards are inclusive), and starts without the training world's taste: what it returns is what staying alone gives, and a learned reward that
-//! does no better has learned no taste.
+//! In a world with a quit rule longer episodes return more. The constant-reward baseline learns with a reward of 1 for every step
+//! except one at whose low reward the user quits (at an item that is too similar the last step counts, because rewards are
+//! inclusive), and its network starts without the prior of the training world. It shows the return of keeping users alone: a
+//! policy that does not exceed it has learned no preference.
 
 use anyhow::{Context as _, Result};
 use pipeline::{Context, Named, Stage as _};
@@ -13,15 +14,15 @@ use crate::artifact::{Demonstrations, PolicyFile, World};
 use crate::rl::inputs::OnlineWithDemos;
 use crate::rl::{A2c, BehaviourCloning, NetworkConfig, bc};
 
-/// The controls that are trained where a training world is connected.
+/// The baselines that are trained where a training world is connected.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Baselines {
-    /// Whether an actor-critic that is paid 1 a step is trained; needs `training_world`.
+    /// Whether an actor-critic with a reward of 1 per step is trained; needs `training_world`.
     pub constant_reward: bool,
-    /// Its updates, of 32 episodes each, from 1; 200 by default.
+    /// Its iterations, of 32 episodes each, from 1; 200 by default.
     pub n_iterations: u64,
-    /// Whether the demonstrations are copied where no policy comes from `rl.bc`; needs `training_world` and `demonstrations`.
+    /// Whether behaviour cloning is trained where no policy comes from `rl.bc`; needs `training_world` and `demonstrations`.
     pub behaviour_cloning: bool,
     /// Training seeds of each, from 1; 3 by default.
     pub seeds: u64,
@@ -39,11 +40,12 @@ impl Baselines {
         if self.seeds == 0 {
             return Err((
                 "seeds".into(),
-                "a control is trained at least once; `constant_reward: false` leaves it out".into(),
+                "a learned baseline is trained at least once; `constant_reward: false` leaves it out".into(),
             ));
         }
         if self.constant_reward && self.n_iterations == 0 {
-            let help = "what was never updated learned nothing; `constant_reward: false` leaves the control out";
+            let help =
+                "a policy that was never updated learned nothing; `constant_reward: false` leaves the baseline out";
             return Err(("n_iterations".into(), help.into()));
         }
         Ok(())
@@ -90,7 +92,7 @@ impl Baselines {
     ) -> Result<Vec<Named<PolicyFile>>> {
         let one = |seed| {
             let cx = cx.part(&format!("{name} {seed}").replace(' ', "-"));
-            let value = train(seed, &cx).with_context(|| format!("control `{name}` of seed={seed}"))?;
+            let value = train(seed, &cx).with_context(|| format!("baseline `{name}` of seed={seed}"))?;
             Ok(Named { name: name.to_owned(), cell: format!("seed={seed}"), value })
         };
         (0..self.seeds).map(one).collect()

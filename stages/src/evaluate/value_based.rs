@@ -23,8 +23,7 @@ pub(super) fn refuse(policies: &[Named<PolicyFile>]) -> Result<()> {
     for policy in policies {
         ensure!(
             !gives_values(policy)?,
-            "{} gives values, no distribution to draw from, and `action_selection` is `sample`\nhelp: set `action_selection: greedy`, or judge the policies \
-             of {} in a stage of their own",
+            "{} is value-based and has no distribution to sample from, but `action_selection` is `sample`\nhelp: set `action_selection: greedy`, or evaluate the policies of {} in a separate stage",
             policy_label(policy),
             VALUE_BASED.join(", ")
         );

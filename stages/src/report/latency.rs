@@ -149,17 +149,14 @@ fn of_stage<'a>(stage: &'a RunSummaryStage, judging: &RunSummaryStage) -> Result
     let (Some(whole), Some(decisions), Some(asked), Some(served)) =
         (stage.made_in_seconds, number("decisions", " in "), number("calls", " asked"), number("calls", " served"))
     else {
-        return Err(format!("The record does not say how long {} took for how many decisions.", stage.name));
+        return Err(format!("The record holds no time and no number of decisions of {}.", stage.name));
     };
     if asked < 1.0 || decisions < 1.0 {
-        return Err(format!(
-            "All answers of {} came from the store and took no time, so no ratio can be told.",
-            stage.name
-        ));
+        return Err(format!("All answers of {} came from the cache, so there is no ratio.", stage.name));
     }
     let host = |stage: &RunSummaryStage| stage.made_by.as_ref().map(|(_, host)| host.clone());
     if host(stage) != host(judging) {
-        return Err(format!("{} ran on another machine, so no ratio can be told.", stage.name));
+        return Err(format!("{} ran on another machine, so there is no ratio.", stage.name));
     }
     Ok(Decision { stage: &stage.name, whole, decisions, seconds: whole / decisions, asked, served })
 }
@@ -200,7 +197,7 @@ mod tests {
             LatencyRow { name: "a2c".to_owned(), milliseconds: 2.0, times_faster: Some(250.0), at_least: false };
         assert_eq!(found.rows, [wanted]);
         assert_eq!(found.rows[0].cells(), ["a2c", "2.00 ms", "250 ×"]);
-        let said = "The language model took 0.50 s a decision (teacher: 100 decisions in 50.0 s).";
+        let said = "The language model took 0.50 s per decision (teacher: 100 decisions in 50.0 s).";
         assert!(found.teacher.starts_with(said), "{}", found.teacher);
         let quick = LatencyRow { milliseconds: 0.013, ..speeds(&example()).remove(0).rows.remove(0) };
         assert_eq!(quick.cells()[1], "13 µs");
@@ -218,13 +215,13 @@ mod tests {
         assert!(speeds(&ran)[0].teacher.contains("(demos: 100 decisions in"), "{}", speeds(&ran)[0].teacher);
         calls(&mut ran, 0, "80 asked, 10 served from the store");
         let found = speeds(&ran).remove(0);
-        assert!(found.teacher.contains("at least 0.50 s") && found.teacher.contains("5 of 90 answers from the store"));
+        assert!(found.teacher.contains("at least 0.50 s") && found.teacher.contains("5 of 90 answers from the cache"));
         assert_eq!(found.rows[0].cells()[2], "≥ 250 ×");
         for at in [0, 1] {
             calls(&mut ran, at, "0 asked, 90 served from the store");
         }
         let found = speeds(&ran).remove(0);
-        assert!(found.teacher.starts_with("All answers of teacher came from the store"), "{}", found.teacher);
+        assert!(found.teacher.starts_with("All answers of teacher came from the cache"), "{}", found.teacher);
         assert_eq!(found.rows[0].cells()[2], "–");
         // Another model says nothing of this one.
         calls(&mut ran, 0, "90 asked, 0 served from the store");
@@ -239,9 +236,9 @@ mod tests {
         ran.stages[0].config = json!({});
         assert!(speeds(&ran)[0].teacher.contains("another machine"));
         ran.stages[1].notes.clear();
-        assert!(speeds(&ran)[0].teacher.starts_with("The record does not say"));
+        assert!(speeds(&ran)[0].teacher.starts_with("The record holds no time"));
         ran.stages[2].inputs.clear();
-        assert!(speeds(&ran)[0].teacher.starts_with("No language model was judged"));
+        assert!(speeds(&ran)[0].teacher.starts_with("No language model was evaluated"));
         ran.stages[2].notes.clear();
         assert!(speeds(&ran).is_empty());
     }

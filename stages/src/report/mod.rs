@@ -1,8 +1,8 @@
-//! `report`: one page a person can read, mail and print.
+//! `report`: one self-contained page to read, mail and print.
 //!
 //! The page is a function of the input artifacts: it holds no date, host, duration or cost, fetches nothing, runs no
-//! script, and its verdict is computed from the same numbers that the table prints. What a run took and cost is the run
-//! record's business.
+//! script, and its verdict is computed from the numbers that the table prints. Time and cost belong to the record
+//! of a run.
 
 mod caveats;
 mod chart;
@@ -45,27 +45,27 @@ use crate::artifact::{
 pub struct Report {
     /// The page's heading; `Learned policies and baselines` when absent.
     pub title: Option<String>,
-    /// The row that the verdict measures the learned policies against; when absent, the first control whose name starts
-    /// with `popular`.
+    /// The row with which the verdict compares the learned policies; when absent, the first baseline whose name starts with
+    /// `popular`.
     pub baseline: Option<String>,
 }
 
 ports! {
-    /// What the page is made of; every optional part adds its section.
+    /// The data of the page; each optional input adds a section.
     pub struct Inputs {
         /// The table.
         metrics: Metrics,
-        /// Judged episodes, for how returns spread.
+        /// Evaluated episodes, for the distribution of returns.
         rollouts: Option<Rollouts>,
-        /// Which differences are real: each pair of rows with the same users.
+        /// Comparisons of pairs of rows on the same users, for the significant differences.
         comparisons: Option<Comparisons>,
-        /// How often each row returns at least so much.
+        /// Performance profiles.
         profiles: Option<Profiles>,
-        /// What a log of others says of the policies.
+        /// Off-policy estimates.
         estimates: Option<Estimates>,
-        /// What world models promise against what held-out people said.
+        /// Predictions of world models against held-out ratings.
         calibration: Many<Calibration>,
-        /// Learned rewards beside the true one.
+        /// Learned rewards with the rewards of the world.
         rewards: Many<RewardPairs>,
         /// Learning curves of any stages.
         curves: Many<Curves>,
@@ -93,9 +93,9 @@ impl Stage for Report {
     // 6: intervals of language models stand below their means, so that their table needs no scrolling on a desk.
     // 7: terms are explained and linked where they are first used; what was never trained is none of the learned; what lasted for
     // all its turns did not end by a quit rule; shares and differences are not rounded to what they are not; text that is read from
-    // right to left keeps its place.
-    const VERSION: u32 = 7;
-    const ABOUT: &'static str = "Renders metrics, episodes and learning curves as one self-contained HTML page";
+    // right to left keeps its place. 8: rows, metrics and sections are called by the field's words.
+    const VERSION: u32 = 8;
+    const ABOUT: &'static str = "render metrics, episodes and learning curves as one self-contained HTML page";
     type Inputs = Inputs;
     type Outputs = Outputs;
 

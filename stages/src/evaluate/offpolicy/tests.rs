@@ -101,7 +101,7 @@ fn on_a_log_that_shows_everything_all_estimators_agree() {
     assert!(found[0].effective_sample_size < 11.9, "{}", found[0].effective_sample_size);
     // Weights of at most ½: of 12 rows of mean weight 1 that is a smaller estimate.
     let cut = run(&OffPolicy { max_importance_weight: Some(0.5), ..stage.clone() }, whole_log(&world()), None).unwrap();
-    assert!(cut[0].value < found[0].value && cut[0].remark.contains("weights cut at 0.5"));
+    assert!(cut[0].value < found[0].value && cut[0].remark.contains("importance weights clipped at 0.5"));
 }
 
 #[test]
@@ -111,10 +111,10 @@ fn a_greedy_policy_is_estimated_by_the_rows_that_show_its_items() {
     let greedy = OffPolicy { action_selection: ActionSelection::Greedy, horizon: 1, ..OffPolicy::default() };
     let found = run(&greedy, log(), None).unwrap();
     assert_eq!(found[0].effective_sample_size, 2.0);
-    assert!(found[0].remark.starts_with("takes its likeliest item; items of the log"), "{}", found[0].remark);
+    assert!(found[0].remark.starts_with("selects its most likely item; logging policy"), "{}", found[0].remark);
     assert!(found.iter().all(|estimate| (estimate.value - found[4].value).abs() < 1e-6), "{found:?}");
     let drawn = run(&OffPolicy { action_selection: ActionSelection::Sample, ..greedy }, log(), None).unwrap();
-    assert!(drawn[0].remark.starts_with("draws its actions; ") && drawn[0].effective_sample_size > 2.0);
+    assert!(drawn[0].remark.starts_with("samples its actions; ") && drawn[0].effective_sample_size > 2.0);
     // Values are no logits: who learned them is greedy whatever is set.
     let network = policy(&world()).0;
     for (learner, expected) in [
@@ -174,7 +174,7 @@ fn popularity_is_a_share_and_what_cannot_be_estimated_is_named() {
     let error = |log, stage| format!("{:#}", run(stage, log, None).unwrap_err());
     assert!(error(whole_log(&world()), &stage).contains("help: connect the train part"));
     let uniform = OffPolicy::default();
-    assert!(error(Interactions::default(), &uniform).contains("help: connect interactions that were kept back"));
+    assert!(error(Interactions::default(), &uniform).contains("help: connect held-out interactions"));
     let mut strange = whole_log(&world());
     strange.item[3] = 6;
     assert!(error(strange, &uniform).starts_with("row 3 of the log is of user 0 and item 6"));
