@@ -4,16 +4,16 @@ use anyhow::{Result, bail, ensure};
 
 use crate::artifact::{Demonstrations, Interactions, World};
 
-/// The judged users, ascending.
-pub(super) fn evaluated_users(world: &World, people: Option<&Interactions>) -> Result<Vec<u32>> {
-    let mut users: Vec<u32> = match people {
+/// The evaluated users, ascending.
+pub(super) fn evaluated_users(world: &World, eval_users: Option<&Interactions>) -> Result<Vec<u32>> {
+    let mut users: Vec<u32> = match eval_users {
         None => (0..world.users() as u32).collect(),
         Some(log) => log.user.clone(),
     };
     users.sort_unstable();
     users.dedup();
     ensure!(
-        people.is_none() || !users.is_empty(),
+        eval_users.is_none() || !users.is_empty(),
         "the log at `eval_users` has no row, so no user is evaluated\nhelp: connect a log of the users to evaluate, such as the test part of a split, or leave `eval_users` out to evaluate all"
     );
     if let Some(&strange) = users.last().filter(|user| **user as usize >= world.users()) {
@@ -26,12 +26,12 @@ pub(super) fn evaluated_users(world: &World, people: Option<&Interactions>) -> R
 }
 
 /// The teacher's episodes with those of `eval_users`; all without a log there.
-pub(super) fn of_evaluated_users(teacher: &Demonstrations, people: Option<&[u32]>) -> Result<Demonstrations> {
-    let Some(people) = people else { return Ok(teacher.clone()) };
+pub(super) fn of_evaluated_users(teacher: &Demonstrations, eval_users: Option<&[u32]>) -> Result<Demonstrations> {
+    let Some(eval_users) = eval_users else { return Ok(teacher.clone()) };
     let trajectories: Vec<_> = teacher
         .trajectories
         .iter()
-        .filter(|trajectory| people.binary_search(&trajectory.user).is_ok())
+        .filter(|trajectory| eval_users.binary_search(&trajectory.user).is_ok())
         .cloned()
         .collect();
     ensure!(

@@ -24,18 +24,18 @@ const SHARES_DISTANCES: &str =
 const OF_THE_CATALOGUE: &str =
     "its training world and the evaluation world have the distances of the catalogue, so both share the quit rule";
 
-/// What a policy knows of the judge's item distances.
+/// What a policy knows of the evaluation world's item distances.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum DistanceKnowledge {
-    /// Nothing, or nobody leaves because of them.
+    /// Nothing, or no user leaves because of them.
     Nothing,
     /// What anyone can read in the catalogue.
     OfTheCatalogue,
-    /// What its own training world lent the judge.
+    /// What its own training world lent the evaluation world.
     Lent,
-    /// What the judge alone could know.
+    /// What the evaluation world alone could know.
     OfTheJudge,
-    /// What the judge has from a world that is not the training world.
+    /// What the evaluation world has from a world that is not the training world.
     OfAThird,
     /// The same distances; whose they are the policy does not say.
     NotSaid,
@@ -74,18 +74,18 @@ impl WorldDigests {
     }
 }
 
-/// What the judge may have in common with what policies learned from.
+/// What the evaluation world may have in common with what policies learned from.
 pub(super) struct LeakageAudit {
     check: LeakageCheck,
     evaluation: WorldDigests,
-    /// Whether anybody leaves the judge because items are alike.
+    /// Whether anybody leaves the evaluation world because items are alike.
     similarity_quits: bool,
     /// The world at `training_world`.
     training: Option<WorldDigests>,
 }
 
 impl LeakageAudit {
-    /// Of what is judged by `world`, where policies are said to have learned in `training_world`.
+    /// Of what is evaluated by `world`, where policies are said to have learned in `training_world`.
     pub fn new(check: LeakageCheck, world: &World, training: Option<&World>) -> Self {
         let rules = &world.rules;
         Self {
@@ -96,8 +96,8 @@ impl LeakageAudit {
         }
     }
 
-    /// An error where a world or policy among the inputs has the judge's rewards and may not; the validation world never may.
-    /// The engine sees to what descends from the judge; this also sees a second world with equal rewards.
+    /// An error where a world or policy among the inputs has the evaluation world's rewards and may not; the validation world never may.
+    /// The engine sees to what descends from the evaluation world; this also sees a second world with equal rewards.
     pub fn refuse(&self, inputs: &Inputs) -> Result<()> {
         if inputs.validation.as_ref().is_some_and(|world| world.rewards_digest() == self.evaluation.rewards) {
             bail!("the world at `validation` has the rewards of the evaluation world\n{HELP_VALIDATION}");
@@ -122,7 +122,7 @@ impl LeakageAudit {
         Ok(())
     }
 
-    /// Whether a policy learned in a world with the judge's rewards.
+    /// Whether a policy learned in a world with the evaluation world's rewards.
     fn learned_from_its_evaluation(&self, origin: &Origin) -> bool {
         origin.learned_in == self.evaluation.rewards
     }
@@ -158,7 +158,7 @@ impl LeakageAudit {
         }
     }
 
-    /// Whether what comes from there knows of the judge what it should not, and what a reader must know of that.
+    /// Whether what comes from there knows of the evaluation world what it should not, and what a reader must know of that.
     pub fn remarks_of(&self, origins: &[Origin]) -> (bool, Vec<&'static str>) {
         let mut rewards = false;
         let mut known: Vec<DistanceKnowledge> = Vec::new();

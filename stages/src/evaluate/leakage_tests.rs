@@ -23,7 +23,7 @@ fn nobody_is_judged_by_what_it_learned_from() {
         error.starts_with("the world at `training_world` has the rewards of the evaluation world\nhelp: "),
         "{error}"
     );
-    // The same distances: a privilege where they are the judge's own, and to be known where it borrowed them.
+    // The same distances: a privilege where they are the evaluation world's own, and to be known where it borrowed them.
     let rules = Stage::no_leakage(&Evaluate::default());
     assert!(rules.iter().all(|rule| rule.port == "world" && rule.except.contains(&"distances")) && rules.len() == 5);
 }
@@ -35,7 +35,7 @@ fn a_judge_that_is_the_training_world_chooses_no_checkpoint_and_labels_what_lear
     assert_eq!(kept, ["validation"]);
     let error = format!("{:#}", run(&same, Inputs { validation: Some(world()), ..inputs() }).err().unwrap());
     assert!(error.starts_with("the world at `validation` has the rewards of the evaluation world\nhelp: "), "{error}");
-    // A policy of another world: what it learned from besides nobody looked into.
+    // A policy of another world: what it learned from besides no user looked into.
     let metrics = run(&same, inputs()).unwrap().metrics;
     let found = get(&metrics, "a2c", "return_inclusive");
     assert!(
@@ -45,7 +45,7 @@ fn a_judge_that_is_the_training_world_chooses_no_checkpoint_and_labels_what_lear
     assert!(!get(&metrics, table_rows::POPULAR_CYCLE, "return_inclusive").privileged);
 }
 
-/// Equal distances are a privilege or not by whose they are: the judge's, the training world's, a third one's.
+/// Equal distances are a privilege or not by whose they are: the evaluation world's, the training world's, a third one's.
 #[test]
 fn whose_distances_are_known_decides_what_is_privileged() {
     let digest = elsewhere().distances_digest();
@@ -100,7 +100,7 @@ fn whose_distances_are_known_decides_what_is_privileged() {
     for ((privileged, remark), expected, begins) in cases {
         assert!(privileged == expected && remark.starts_with(begins), "{remark}");
     }
-    // Where nobody leaves because of them, distances tell nothing.
+    // Where no user leaves because of them, distances tell nothing.
     let exact = QuitRules { repeats: Repeats::MaskedExactRounds, ..usual() };
     assert_eq!(told(Own, Some(shared()), None, exact), (false, String::new()));
     assert_eq!(told(Own, Some(shared()), None, QuitRules { similar_below: None, ..usual() }), (false, String::new()));

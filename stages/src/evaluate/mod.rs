@@ -289,7 +289,7 @@ impl Stage for Evaluate {
             rows.iter().flat_map(|row| &row.seed_results).map(|cell| cell.episodes.len()).sum::<usize>(),
         );
         cx.check_cancelled()?;
-        for teacher in teachers.iter().filter(|teacher| !teacher.teacher_coverage.judged) {
+        for teacher in teachers.iter().filter(|teacher| !teacher.teacher_coverage.evaluated) {
             cx.note(&teacher.row, "played with users beyond `users`, so no row is compared with it");
         }
         let bootstrap = Bootstrap { seed: self.seed, resamples: self.n_resamples, resampling: self.resampling };

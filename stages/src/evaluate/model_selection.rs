@@ -75,8 +75,8 @@ pub(super) fn choose<'a>(
             let network =
                 Student::load(&policy.value, world.users(), world.items()).with_context(|| policy_label(policy))?;
             let episodes = play(world, &users, &Student { network: &network, sample: false }, 0)?;
-            let paid = |e: usize| episodes.rewards(e).iter().map(|&reward| f64::from(reward)).sum::<f64>();
-            let total: f64 = (0..episodes.len()).map(paid).sum();
+            let episode_return = |e: usize| episodes.rewards(e).iter().map(|&reward| f64::from(reward)).sum::<f64>();
+            let total: f64 = (0..episodes.len()).map(episode_return).sum();
             if best.is_none_or(|(most, ..)| total > most) {
                 best = Some((total, value, policy));
             }

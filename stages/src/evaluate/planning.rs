@@ -1,4 +1,4 @@
-//! Rows that plan: the best that there is in the judging world, and what planning as well in a fitted world is worth there.
+//! Rows that plan: the best that there is in the evaluation world, and what planning as well in a fitted world is worth there.
 //!
 //! What is lost between the best plan and the plan of a fitted world is lost by that world alone: nothing was explored, no
 //! network stood between, and the plan is the best that the world can tell. What a learner loses beyond that is its own.
@@ -21,7 +21,7 @@ const ALONE: &str =
     "the optimal plan of that world, without learning: the difference to the planning oracle is the error of the world";
 
 impl Evaluator<'_> {
-    /// What nobody can do better than, and the bound that says so.
+    /// What no user can do better than, and the bound that says so.
     pub fn best_plan(&self, cx: &Context, bar: &Bar) -> Result<Row> {
         let plans = self.plans(self.world, PLANNING_ORACLE, cx)?;
         let proven = proven(&plans);
@@ -122,17 +122,17 @@ fn mean_bound(plans: &[Plan]) -> f64 {
 }
 
 /// √ of the mean squared difference of one user's rewards.
-fn rmse(own: &[f32], judge: &[f32]) -> f64 {
-    let squares: f64 = own.iter().zip(judge).map(|(a, b)| f64::from(a - b).powi(2)).sum();
+fn rmse(own: &[f32], evaluation: &[f32]) -> f64 {
+    let squares: f64 = own.iter().zip(evaluation).map(|(a, b)| f64::from(a - b).powi(2)).sum();
     (squares / own.len() as f64).sqrt()
 }
 
 /// Pearson's r over the items of one user; 0 where one of both is the same for all items.
-fn correlation(own: &[f32], judge: &[f32]) -> f64 {
+fn correlation(own: &[f32], evaluation: &[f32]) -> f64 {
     let mean = |row: &[f32]| row.iter().map(|&x| f64::from(x)).sum::<f64>() / row.len() as f64;
-    let (a, b) = (mean(own), mean(judge));
+    let (a, b) = (mean(own), mean(evaluation));
     let (mut both, mut first, mut second) = (0.0, 0.0, 0.0);
-    for (&x, &y) in own.iter().zip(judge) {
+    for (&x, &y) in own.iter().zip(evaluation) {
         let (x, y) = (f64::from(x) - a, f64::from(y) - b);
         both += x * y;
         first += x * x;

@@ -12,7 +12,7 @@ pub(super) struct Row {
     pub name: String,
     /// Whether the evaluation added it by itself.
     pub baseline: bool,
-    /// Whether it knows of the judging world what no deployed policy could.
+    /// Whether it knows of the evaluation world what no deployed policy could.
     pub privileged: bool,
     pub remark: String,
     /// One a training seed or repetition; all play with the same users in the same order.
@@ -23,7 +23,7 @@ pub(super) struct Row {
     pub extra: Vec<(&'static str, ScoreMatrix)>,
 }
 
-/// The episodes of one training seed, or of one repetition of a control that draws.
+/// The episodes of one training seed, or of one repetition of a baseline that draws.
 pub(super) struct SeedResult {
     /// As [`Rollout::cell`].
     pub name: String,
@@ -40,7 +40,7 @@ pub(super) struct Episode {
     pub user: u32,
     /// Oldest first.
     pub items: Vec<u32>,
-    /// What the judging world answered.
+    /// What the evaluation world answered.
     pub rewards: Vec<f32>,
     pub inclusive: f64,
     /// Without the last reward, where the user left at it.
@@ -74,15 +74,15 @@ impl<'a> Measures<'a> {
         Self { training, novelty: counts.iter().map(|count| f64::ln(all / count)).collect() }
     }
 
-    /// What was played. An episode that nobody ended was cut by its player.
+    /// What was played. An episode that no user ended was cut by its player.
     pub fn cell(&self, name: &str, episodes: &Episodes) -> SeedResult {
-        let judged: Vec<Episode> = (0..episodes.len()).map(|e| self.episode(episodes, e)).collect();
-        let shown: BTreeSet<u32> = judged.iter().flat_map(|episode| &episode.items).copied().collect();
-        let steps: usize = judged.iter().map(|episode| episode.items.len()).sum();
+        let evaluated: Vec<Episode> = (0..episodes.len()).map(|e| self.episode(episodes, e)).collect();
+        let shown: BTreeSet<u32> = evaluated.iter().flat_map(|episode| &episode.items).copied().collect();
+        let steps: usize = evaluated.iter().map(|episode| episode.items.len()).sum();
         let distinct = shown.len() as f64;
         SeedResult {
             name: name.to_owned(),
-            episodes: judged,
+            episodes: evaluated,
             coverage: distinct / episodes.world().items() as f64,
             coverage_per_step: distinct / steps as f64,
         }
@@ -93,7 +93,7 @@ impl<'a> Measures<'a> {
         let (items, rewards) = (episodes.items(e), episodes.rewards(e));
         let end = episodes.end(e).unwrap_or(Termination::Horizon);
         let sum = |rewards: &[f32]| rewards.iter().map(|&reward| f64::from(reward)).sum();
-        let paid = |training: &World| {
+        let training_return = |training: &World| {
             items.iter().map(|&item| f64::from(training.reward.row(user as usize)[item as usize])).sum()
         };
         Episode {
@@ -106,7 +106,7 @@ impl<'a> Measures<'a> {
             diversity: diversity(world, items),
             novelty: items.iter().map(|&item| self.novelty[item as usize]).sum::<f64>() / items.len() as f64,
             top_category: top_category(world, items),
-            training: self.training.map(paid),
+            training: self.training.map(training_return),
             effort: None,
             end,
         }
@@ -209,7 +209,7 @@ mod tests {
             [
                 (Termination::Horizon, 14.0, 14.0, 9.0, 3.0),
                 (Termination::Similar, 10.0, 5.0, 10.0, 1.0),
-                // Cut by its player after one turn: nobody left.
+                // Cut by its player after one turn: no user left.
                 (Termination::Horizon, 5.0, 5.0, 5.0, 1.0),
             ]
         );

@@ -1,4 +1,4 @@
-//! From judged rows to the numbers of the table.
+//! From evaluated rows to the numbers of the table.
 
 use pipeline::progress::Bar;
 
@@ -108,14 +108,14 @@ impl RowMetrics<'_> {
     /// The inclusive return with the users and over the turns that all teachers were given, and leads over those of one.
     fn on_teacher_users(&mut self, rows: &[Row]) {
         let row = self.row;
-        let judged: Vec<&TeacherCoverage> = rows
+        let evaluated: Vec<&TeacherCoverage> = rows
             .iter()
             .filter_map(|row| row.teacher_coverage.as_ref())
-            .filter(|teacher_coverage| teacher_coverage.judged)
+            .filter(|teacher_coverage| teacher_coverage.evaluated)
             .collect();
         // A teacher that played with others shares no ground with anybody.
-        let apart = row.teacher_coverage.as_ref().is_some_and(|teacher_coverage| !teacher_coverage.judged);
-        if let Some(ground) = SharedUsers::of(&judged).filter(|_| !apart) {
+        let apart = row.teacher_coverage.as_ref().is_some_and(|teacher_coverage| !teacher_coverage.evaluated);
+        if let Some(ground) = SharedUsers::of(&evaluated).filter(|_| !apart) {
             self.means(&[("return_teacher_users", ground.grid(row))], ground.users());
         }
         let teacher = if row.baseline {
@@ -151,7 +151,7 @@ impl RowMetrics<'_> {
     fn ratios(&mut self, episodes: &[usize]) {
         let grids = RATIOS.map(|(_, top, bottom)| [top, bottom].map(|of| grid(self.row, episodes, of)));
         let intervals = self.bootstrap.intervals(&self.side(), episodes.len(), |draws| {
-            // Where nobody stayed for a single step, no reward was paid either.
+            // Where no user stayed for a single step, no reward was paid either.
             grids.iter().map(|[top, bottom]| draws[0].sum(top) / draws[0].sum(bottom).max(1.0)).collect()
         });
         for ((name, ..), interval) in RATIOS.iter().zip(intervals) {

@@ -68,7 +68,7 @@ pub(super) struct PopularItems {
     one_rating: Option<f32>,
 }
 
-/// The popular items of a log; as many in the cycle as the judge's users remember, and one more.
+/// The popular items of a log; as many in the cycle as the evaluation world's users remember, and one more.
 pub(super) fn popular(train: &Interactions, world: &World, config: &Evaluate) -> Result<PopularItems> {
     let popularity = Popularity::of(train, world.items(), config.popularity_prior)?;
     let cycle = Cycle::new(train, world.items(), config.liked_from as f32, world.rules.window + 1)?;
@@ -76,7 +76,7 @@ pub(super) fn popular(train: &Interactions, world: &World, config: &Evaluate) ->
     Ok(PopularItems { order: popularity.order(), cycle, one_rating })
 }
 
-/// A control that could not be made, as the table lists it.
+/// A baseline that could not be made, as the table lists it.
 fn missing(name: &str, help: &str) -> Metric {
     Metric {
         policy: name.to_owned(),
@@ -93,7 +93,7 @@ fn missing(name: &str, help: &str) -> Metric {
 }
 
 impl Evaluator<'_> {
-    /// Plays all rows; the controls that could not be made beside them.
+    /// Plays all rows; the baselines that could not be made beside them.
     pub fn play(&self, cx: &Context) -> Result<(Vec<Row>, Vec<Metric>)> {
         let policies = self.by_name()?;
         if let Some(field) = &self.config.select_over {
@@ -163,7 +163,7 @@ impl Evaluator<'_> {
         Ok((rows, missing_rows))
     }
 
-    /// The controls that learn, those that are wanted and can be made: paid to stay, and copying.
+    /// The baselines that learn, those that are wanted and can be made: paid to stay, and copying.
     fn trained(&self, cx: &Context, missing_rows: &mut Vec<Metric>) -> Result<(Many<PolicyFile>, Many<PolicyFile>)> {
         let Inputs { training_world: training, demonstrations, .. } = self.inputs;
         if let Some(training) = training {
@@ -176,7 +176,7 @@ impl Evaluator<'_> {
                 training.items()
             );
         }
-        // Controls beside nothing need no learner among them.
+        // Baselines beside nothing need no learner among them.
         if self.inputs.policies.is_empty() {
             return Ok((Vec::new(), Vec::new()));
         }
@@ -366,7 +366,7 @@ impl Evaluator<'_> {
         } else if untrained > 0 {
             remarks.push(format!("{untrained} of its {} policies are untrained", origins.len()));
         }
-        // The controls that learn do so at `training_world`, whatever they are paid there.
+        // The baselines that learn do so at `training_world`, whatever they are paid there.
         if !baseline && self.origins.learned_elsewhere(policies)? {
             seed_results.iter_mut().flat_map(|cell| &mut cell.episodes).for_each(|episode| episode.training = None);
             remarks.push(ELSEWHERE.to_owned());

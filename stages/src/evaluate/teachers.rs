@@ -35,11 +35,11 @@ pub(super) struct TeacherCoverage {
     /// In its own order.
     pub users: Vec<u32>,
     pub turns: TurnLimits,
-    /// Whether every one of these users is judged; else nothing is compared with it.
-    pub judged: bool,
+    /// Whether every one of these users is evaluated; else nothing is compared with it.
+    pub evaluated: bool,
 }
 
-/// The teachers among the inputs, their episodes played again in `world`. `users` are judged; `people` are those that may be,
+/// The teachers among the inputs, their episodes played again in `world`. `users` are evaluated; `users` are those that may be,
 /// where a log says so.
 pub(super) fn teachers<'w>(
     world: &'w World,
@@ -63,8 +63,8 @@ pub(super) fn teachers<'w>(
         };
         let (episodes, efforts) = replayed().with_context(|| format!("teacher {}", quoted(named)))?;
         let own: Vec<u32> = (0..episodes.len()).map(|e| episodes.user(e)).collect();
-        let judged = own.iter().all(|user| users.binary_search(user).is_ok());
-        let teacher_coverage = TeacherCoverage { users: own, turns: turns(&episodes), judged };
+        let evaluated = own.iter().all(|user| users.binary_search(user).is_ok());
+        let teacher_coverage = TeacherCoverage { users: own, turns: turns(&episodes), evaluated };
         Ok(Teacher { row, episodes, efforts, teacher_coverage })
     };
     names(told)?.into_iter().zip(told).map(teacher).collect()
@@ -128,10 +128,10 @@ fn names(teachers: &[Named<Demonstrations>]) -> Result<Vec<String>> {
 pub(super) struct SharedUsers(Vec<(u32, usize)>);
 
 impl SharedUsers {
-    /// `None` where one of them played with users who are not judged, where they have no user in common, or without teachers.
+    /// `None` where one of them played with users who are not evaluated, where they have no user in common, or without teachers.
     pub fn of(teachers: &[&TeacherCoverage]) -> Option<Self> {
         let (first, others) = teachers.split_first()?;
-        if teachers.iter().any(|teacher| !teacher.judged) {
+        if teachers.iter().any(|teacher| !teacher.evaluated) {
             return None;
         }
         let others: Vec<(BTreeSet<u32>, &TurnLimits)> =
@@ -187,7 +187,7 @@ mod tests {
 
     fn teacher_coverage(users: &[u32], most: usize, fewer: &[(u32, usize)]) -> TeacherCoverage {
         let turns = TurnLimits { most, fewer: fewer.iter().copied().collect() };
-        TeacherCoverage { users: users.to_vec(), turns, judged: true }
+        TeacherCoverage { users: users.to_vec(), turns, evaluated: true }
     }
 
     #[test]
@@ -213,7 +213,7 @@ mod tests {
         assert_eq!(SharedUsers::of(&[&one, &other]), Some(SharedUsers(vec![(4, 1), (1, 5), (2, 3)])));
         assert_eq!(SharedUsers::of(&[&other, &one]), Some(SharedUsers(vec![(1, 5), (2, 3), (4, 1)])));
         assert_eq!(SharedUsers::of(&[&one, &teacher_coverage(&[3], 9, &[])]), None, "nobody in common");
-        assert_eq!(SharedUsers::of(&[&one, &TeacherCoverage { judged: false, ..other }]), None);
+        assert_eq!(SharedUsers::of(&[&one, &TeacherCoverage { evaluated: false, ..other }]), None);
         assert_eq!(SharedUsers::of(&[]), None);
     }
 }

@@ -78,7 +78,7 @@ fn who_shares_nobody_with_the_others_is_judged_alone() {
     assert!(out.metrics.0.iter().all(|metric| metric.metric != "return_teacher_users"));
     assert!(!out.comparisons.0.iter().any(|c| c.policy == SMALL && c.other == REACT));
     assert!(near(get(&out.metrics, REACT, "lead_over_retriever").mean, -4.0));
-    // One that played beyond the judged users does not keep the others from being compared.
+    // One that played beyond the evaluated users does not keep the others from being compared.
     let few = run(&Evaluate { users: Some(4), ..quick() }, two()).unwrap();
     assert_eq!(get(&few.metrics, table_rows::RETRIEVER_TOP_1, "return_teacher_users").episodes, 2);
     assert!(near(get(&few.metrics, SMALL, "return_teacher_users").mean, 8.5));

@@ -82,7 +82,7 @@ pub(super) fn inputs() -> Inputs {
 }
 
 pub(super) fn run(config: &Evaluate, inputs: Inputs) -> Result<Outputs> {
-    // The controls that are trained leave checkpoints, from which no other test may go on.
+    // The baselines that are trained leave checkpoints, from which no other test may go on.
     let folder = tempfile::tempdir().unwrap();
     config.run(inputs, &Context::detached(folder.path()))
 }
@@ -224,7 +224,7 @@ fn the_teacher_is_compared_on_its_users_and_turns_only() {
     assert_eq!(get(&metrics, RETRIEVER_TOP_1, "return_teacher_users").episodes, 2);
     let (own, teacher) = (mean("a2c", "return_teacher_users"), mean(teachers::TEACHER, "return_teacher_users"));
     assert!(near(mean("a2c", "lead_over_teacher"), own - teacher));
-    // A teacher who played beyond the judged users is judged alone.
+    // A teacher who played beyond the evaluated users is evaluated alone.
     let few = run(&Evaluate { users: Some(3), ..quick() }, inputs()).unwrap().metrics;
     assert!(few.0.iter().all(|metric| metric.metric != "return_teacher_users" && metric.metric != "lead_over_teacher"));
     assert!(near(get(&few, teachers::TEACHER, "return_inclusive").mean, 8.5));
@@ -303,7 +303,7 @@ fn every_figure_can_be_computed_again_from_the_files() {
             assert!(near(found.mean, expected), "{metric} of {row}: {} for {expected}", found.mean);
             of_row.retain(|name| *name != metric);
         }
-        // Leads are differences of those, and no episode tells what nobody exceeds.
+        // Leads are differences of those, and no episode tells what no user exceeds.
         let of_others = |m: &&str| m.starts_with("over_") || ["return_teacher_users", "return_bound"].contains(m);
         assert!(of_row.iter().all(of_others), "{of_row:?}");
     }
@@ -330,7 +330,7 @@ fn what_the_training_world_would_have_paid_stands_beside() {
     let metrics = config.run(inputs, &Context::detached(folder.path())).unwrap().metrics;
     let mean = |row, metric| get(&metrics, row, metric).mean;
     assert!(near(mean(GREEDY_ORACLE, "return_training_world"), 9.0) && near(mean(GREEDY_ORACLE, "gap"), -9.0));
-    // Both learned controls were made, with a row for each seed's users.
+    // Both learned baselines were made, with a row for each seed's users.
     for row in [CONSTANT_REWARD, BEHAVIOUR_CLONING] {
         let found = get(&metrics, row, "return_inclusive");
         assert!(found.baseline && !found.privileged && found.seeds == 2 && found.episodes == 12, "{found:?}");
@@ -340,7 +340,7 @@ fn what_the_training_world_would_have_paid_stands_beside() {
 
 #[test]
 fn only_the_people_are_judged_in_every_row() {
-    // The teacher played with users 3 and 0; of them only 3 is judged, and so is user 5.
+    // The teacher played with users 3 and 0; of them only 3 is evaluated, and so is user 5.
     let log = Interactions { user: vec![5, 3, 5], item: vec![0; 3], rating: vec![4.0; 3], timestamp: vec![0; 3] };
     let out = run(&quick(), Inputs { eval_users: Some(log), ..inputs() }).unwrap();
     assert!(out.rollouts.0.iter().all(|rollout| [3, 5].contains(&rollout.user)));

@@ -101,11 +101,15 @@ impl Baselines {
 
 /// The same audience, paying 1 for each step; for one whose reward drives its user away 0, so that the rule still holds.
 fn constant_reward_world(world: &World) -> World {
-    let mut paid = world.clone();
+    let mut constant = world.clone();
     let low = world.rules.low_reward;
-    paid.reward.data.iter_mut().for_each(|reward| *reward = f32::from(u8::from(low.is_none_or(|low| *reward >= low))));
-    paid.rules.low_reward = low.map(|_| 0.5);
-    paid
+    constant
+        .reward
+        .data
+        .iter_mut()
+        .for_each(|reward| *reward = f32::from(u8::from(low.is_none_or(|low| *reward >= low))));
+    constant.rules.low_reward = low.map(|_| 0.5);
+    constant
 }
 
 #[cfg(test)]
@@ -118,7 +122,7 @@ mod tests {
     fn people_leave_as_before_and_pay_for_nothing_else() {
         let mut world = cluster_world(&[5.0, 1.0, 3.0], 1, 1, 4, 1);
         world.rules.low_reward = Some(2.0);
-        let paid = constant_reward_world(&world);
+        let constant = constant_reward_world(&world);
         for items in [[0, 2, 0, 2], [0, 0, 0, 0], [0, 1, 0, 0]] {
             let played = |world| {
                 let mut episodes = Episodes::new(world, &[0]);
@@ -129,8 +133,8 @@ mod tests {
                 }
                 (episodes.end(0), episodes.items(0).len(), episodes.rewards(0).to_vec())
             };
-            let ((end, length, _), (paid_end, paid_length, rewards)) = (played(&world), played(&paid));
-            assert_eq!((end, length), (paid_end, paid_length));
+            let ((end, length, _), (constant_end, constant_length, rewards)) = (played(&world), played(&constant));
+            assert_eq!((end, length), (constant_end, constant_length));
             let stayed = rewards.len() - usize::from(end == Some(Termination::LowReward));
             assert_eq!(rewards.iter().sum::<f32>(), stayed as f32);
         }

@@ -5,14 +5,14 @@ use super::verdict::{Contenders, SEEDS};
 use super::{format, significance};
 use crate::artifact::{Comparisons, Estimates, Metrics, Rollouts};
 
-/// The controls without which a table says little, by the beginnings of their names.
+/// The baselines without which a table says little, by the beginnings of their names.
 const BASELINES: [&str; 4] = ["random", "random quit-aware", "popular", "greedy oracle"];
 /// A gap between the two worlds that is worth a word, as a share of the return.
 const BIG_GAP: f64 = 0.05;
 /// A policy that recommends less of the catalogue than this says nothing of the rest.
 const NARROW: f64 = 0.1;
 
-/// What the cautions are looked for in, beside the rows of the table.
+/// What the caveats are looked for in, beside the rows of the table.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Evidence<'a> {
     pub metrics: Option<&'a Metrics>,
@@ -39,7 +39,7 @@ pub(super) fn caveats(rows: &[Row], contenders: &Contenders, evidence: Evidence)
     caveats
 }
 
-/// What the training world would have paid for the same episodes and the judge does not.
+/// What the training world would have paid for the same episodes and the evaluation world does not.
 fn gap(contenders: &Contenders) -> Option<String> {
     let (best, gap, returns) = (contenders.best?, contenders.best?.get("gap")?, contenders.best?.returns()?);
     let size = gap.mean.abs();
@@ -78,13 +78,13 @@ fn privileged(rows: &[Row]) -> Option<String> {
     (!both.is_empty()).then(|| both.join(" "))
 }
 
-/// What the verdict says of the best policy by one interval alone and what does not hold with all of them judged together.
+/// What the verdict says of the best policy by one interval alone and what does not hold with all of them evaluated together.
 fn not_after_correction(contenders: &Contenders, comparisons: &Comparisons) -> Option<String> {
     let best = contenders.best?;
-    let judged = significance::test_all(comparisons);
+    let tested = significance::test_all(comparisons);
     let others = [contenders.baseline, contenders.teacher, contenders.retriever];
     let weak = |other: &&Row| {
-        judged
+        tested
             .iter()
             .any(|j| j.comparison.policy == best.name && j.comparison.other == other.name && j.apart && !j.holds())
     };
@@ -130,7 +130,7 @@ fn small_sample(estimates: &Estimates) -> Option<String> {
     })
 }
 
-/// A long tail that nobody is ever shown.
+/// A long tail that no user is ever shown.
 fn low_coverage(contenders: &Contenders) -> Option<String> {
     let (best, covered) = (contenders.best?, contenders.best?.get("coverage")?.mean);
     (covered < NARROW).then(|| {
@@ -165,11 +165,11 @@ fn few_seeds(rows: &[Row]) -> Option<String> {
 
 /// Rows whose episodes were cut at another length than most rows'.
 fn other_horizons(rows: &[Row]) -> Option<String> {
-    let cuts = || rows.iter().filter_map(|row| row.judged.cut_at);
+    let cuts = || rows.iter().filter_map(|row| row.stats.cut_at);
     // Lengths of cut episodes are the horizon itself, so the longest is the evaluation's.
     let horizon = cuts().max()?;
-    let odd = || rows.iter().filter(|row| row.judged.cut_at.is_some_and(|cut| cut != horizon));
-    let named: Vec<_> = odd().map(|row| format!("{} ({})", row.name, row.judged.cut_at.unwrap_or_default())).collect();
+    let odd = || rows.iter().filter(|row| row.stats.cut_at.is_some_and(|cut| cut != horizon));
+    let named: Vec<_> = odd().map(|row| format!("{} ({})", row.name, row.stats.cut_at.unwrap_or_default())).collect();
     (!named.is_empty()).then(|| {
         format!(
             "The horizon is {horizon} steps, but episodes were truncated earlier in {}: these returns are not comparable.",
@@ -181,7 +181,7 @@ fn other_horizons(rows: &[Row]) -> Option<String> {
 /// A teacher is slow and plays with few users; says how the best policy does with the same ones.
 fn other_users(contenders: &Contenders, rollouts: Option<&Rollouts>) -> Option<String> {
     let (teacher, best, rollouts) = (contenders.teacher?, contenders.best?, rollouts?);
-    let (EpisodeStats { users, .. }, all) = (&teacher.judged, &best.judged.users);
+    let (EpisodeStats { users, .. }, all) = (&teacher.stats, &best.stats.users);
     if users.is_empty() || users == all {
         return None;
     }
@@ -219,7 +219,7 @@ mod tests {
     use crate::report::row::{Estimate, Row};
     use crate::report::verdict::Contenders;
 
-    /// What is said beyond the controls, which these small tables do not have.
+    /// What is said beyond the baselines, which these small tables do not have.
     fn caveats_of(rows: &[Row], rollouts: Option<&Rollouts>) -> Vec<String> {
         let mut said = caveats(rows, &Contenders::of(rows, None), Evidence { rollouts, ..Evidence::default() });
         said.retain(|sentence| !sentence.starts_with("Missing baselines"));
@@ -370,10 +370,10 @@ mod tests {
             end: Termination::Horizon,
         };
         let rollouts = Rollouts(vec![play("teacher (LLM)", 1, 24.0), play("a2c", 1, 130.0), play("a2c", 2, 140.0)]);
-        rows[0].judged.cut_at = Some(6);
-        rows[0].judged.users = [1].into();
-        rows[1].judged.cut_at = Some(30);
-        rows[1].judged.users = [1, 2].into();
+        rows[0].stats.cut_at = Some(6);
+        rows[0].stats.users = [1].into();
+        rows[1].stats.cut_at = Some(30);
+        rows[1].stats.users = [1, 2].into();
         let said = caveats_of(&rows, Some(&rollouts));
         assert_eq!(
             said,

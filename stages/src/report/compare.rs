@@ -1,7 +1,7 @@
 //! Several runs side by side: what differs in their settings, and what they came to.
 //!
-//! Nothing here is paired: each run judged its own episodes. So only intervals that lie apart are called a difference, each by
-//! itself, and returns that two different worlds judged are not compared at all.
+//! Nothing here is paired: each run evaluated its own episodes. So only intervals that lie apart are called a difference, each by
+//! itself, and returns that two different worlds evaluated are not compared at all.
 
 use std::collections::BTreeMap;
 

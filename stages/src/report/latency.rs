@@ -56,17 +56,17 @@ impl LatencyTable {
 
 /// The times of each evaluation that took some.
 pub(super) fn speeds(ran: &RunSummary) -> Vec<LatencyTable> {
-    let judging = ran.stages.iter().filter(|stage| stage.kind == "evaluate");
-    judging.filter_map(|stage| speed(ran, stage)).collect()
+    let evaluation = ran.stages.iter().filter(|stage| stage.kind == "evaluate");
+    evaluation.filter_map(|stage| speed(ran, stage)).collect()
 }
 
-fn speed(ran: &RunSummary, judging: &RunSummaryStage) -> Option<LatencyTable> {
-    let timed = judging.notes.iter().filter_map(|(name, value)| Some((name.strip_prefix(NOTE)?, median(value)?)));
+fn speed(ran: &RunSummary, evaluation: &RunSummaryStage) -> Option<LatencyTable> {
+    let timed = evaluation.notes.iter().filter_map(|(name, value)| Some((name.strip_prefix(NOTE)?, median(value)?)));
     let timed: Vec<(&str, f64)> = timed.collect();
     if timed.is_empty() {
         return None;
     }
-    let (known, at_least, teacher) = match decision(ran, judging) {
+    let (known, at_least, teacher) = match decision(ran, evaluation) {
         Ok(decision) => (Some(decision.seconds), decision.served > 0.0, decision.said()),
         Err(why) => (None, false, why),
     };
@@ -77,7 +77,7 @@ fn speed(ran: &RunSummary, judging: &RunSummaryStage) -> Option<LatencyTable> {
         times_faster: faster(milliseconds),
         at_least,
     };
-    Some(LatencyTable { stage: judging.name.clone(), rows: timed.into_iter().map(row).collect(), teacher })
+    Some(LatencyTable { stage: evaluation.name.clone(), rows: timed.into_iter().map(row).collect(), teacher })
 }
 
 /// A ratio of two times to two digits, of which no more can be known; rounded down, for some are lower bounds.
@@ -122,9 +122,9 @@ impl Decision<'_> {
     }
 }
 
-/// What a decision of the model that played as the teacher took, by the stage that asked it most anew; else why nobody knows.
-fn decision<'a>(ran: &'a RunSummary, judging: &RunSummaryStage) -> Result<Decision<'a>, String> {
-    let teacher = judging.inputs.iter().find(|input| input.port == "teacher");
+/// What a decision of the model that played as the teacher took, by the stage that asked it most anew; else why no user knows.
+fn decision<'a>(ran: &'a RunSummary, evaluation: &RunSummaryStage) -> Result<Decision<'a>, String> {
+    let teacher = evaluation.inputs.iter().find(|input| input.port == "teacher");
     let teacher = teacher.ok_or("No language model was evaluated, so there is no ratio.")?;
     let makes = |stage: &&RunSummaryStage| stage.files.iter().any(|file| file.digest == teacher.digest);
     let teacher = ran.stages.iter().find(makes).filter(|stage| stage.kind == "demonstrate");
@@ -132,8 +132,8 @@ fn decision<'a>(ran: &'a RunSummary, judging: &RunSummaryStage) -> Result<Decisi
     let same = |stage: &&RunSummaryStage| {
         stage.kind == "demonstrate" && stage.name != teacher.name && stage.config["llm"] == teacher.config["llm"]
     };
-    let own = of_stage(teacher, judging);
-    let others = ran.stages.iter().filter(same).filter_map(|stage| of_stage(stage, judging).ok());
+    let own = of_stage(teacher, evaluation);
+    let others = ran.stages.iter().filter(same).filter_map(|stage| of_stage(stage, evaluation).ok());
     let others = others.reduce(|best, other| if other.served < best.served { other } else { best });
     match (own, others) {
         (Ok(own), Some(other)) if other.served < own.served => Ok(other),
@@ -142,7 +142,7 @@ fn decision<'a>(ran: &'a RunSummary, judging: &RunSummaryStage) -> Result<Decisi
     }
 }
 
-fn of_stage<'a>(stage: &'a RunSummaryStage, judging: &RunSummaryStage) -> Result<Decision<'a>, String> {
+fn of_stage<'a>(stage: &'a RunSummaryStage, evaluation: &RunSummaryStage) -> Result<Decision<'a>, String> {
     let number = |note: &str, unit: &str| -> Option<f64> {
         stage.notes.get(note)?.split_once(unit)?.0.rsplit(' ').next()?.parse().ok()
     };
@@ -155,7 +155,7 @@ fn of_stage<'a>(stage: &'a RunSummaryStage, judging: &RunSummaryStage) -> Result
         return Err(format!("All answers of {} came from the cache, so there is no ratio.", stage.name));
     }
     let host = |stage: &RunSummaryStage| stage.made_by.as_ref().map(|(_, host)| host.clone());
-    if host(stage) != host(judging) {
+    if host(stage) != host(evaluation) {
         return Err(format!("{} ran on another machine, so there is no ratio.", stage.name));
     }
     Ok(Decision { stage: &stage.name, whole, decisions, seconds: whole / decisions, asked, served })

@@ -1,4 +1,4 @@
-//! Words of the page that lead to their meaning: each term at its first use, so that nobody meets one that is not explained.
+//! Words of the page that lead to their meaning: each term at its first use, so that no user meets one that is not explained.
 
 use std::collections::BTreeSet;
 

@@ -1,5 +1,5 @@
 //! A run as Markdown, to be pasted into an issue or a paper's notes. Text from data is escaped: it makes no cell, no link, no
-//! tag and calls nobody.
+//! tag and calls no user.
 
 use pipeline::escape::is_unsafe;
 use pipeline::report::RunSummary;

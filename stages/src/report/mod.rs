@@ -243,7 +243,7 @@ mod tests {
         for end in ends {
             assert_eq!(page.matches(&format!("id=\"{end}\"")).count(), 1, "{end}");
         }
-        // Return and privilege are explained where they are first used, in the verdict and the cautions.
+        // Return and privilege are explained where they are first used, in the verdict and the caveats.
         let (top, _) = page.split_once("<h2>Results</h2>").expect("the table is there");
         for word in ["#term-return", "#term-privileged", "#term-learned", "#term-interval", "#row-2"] {
             assert!(top.contains(word), "{word}");

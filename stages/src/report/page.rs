@@ -38,7 +38,7 @@ pub(super) fn render(title: &str, rows: &[Row], contenders: &Contenders, inputs:
     let sentences = linked(&verdict.sentences);
     let caveats = linked(&caveats::caveats(rows, contenders, evidence));
     let differences = inputs.comparisons.as_ref().map(significance::test_all);
-    let differences = differences.map(|judged| tested_differences(&judged, &linked(&significance::sentences(&judged))));
+    let differences = differences.map(|tested| tested_differences(&tested, &linked(&significance::sentences(&tested))));
     let horizon = row::horizon(rows);
     let page = context! {
         title,
@@ -48,7 +48,7 @@ pub(super) fn render(title: &str, rows: &[Row], contenders: &Contenders, inputs:
         caveats,
         heads => heads(),
         rows => rows.iter().enumerate().map(|(place, row)| table_row(place, row, horizon)).collect::<Value>(),
-        judged => differences,
+        tested => differences,
         models => Some(teachers::rows(rows)).filter(|rows| !rows.is_empty()).map(|rows| teachers::table(&rows)),
         more => more(rows),
         profiles => inputs.profiles.as_ref().map(|profiles| profiles_of(profiles, rows)),
@@ -121,7 +121,7 @@ fn more(rows: &[Row]) -> Value {
     }
 }
 
-fn tested_differences(judged: &[significance::TestedDifference], sentences: &[Value]) -> Value {
+fn tested_differences(tested: &[significance::TestedDifference], sentences: &[Value]) -> Value {
     let row = |j: &significance::TestedDifference| {
         let c = j.comparison;
         let chance =
@@ -139,7 +139,7 @@ fn tested_differences(judged: &[significance::TestedDifference], sentences: &[Va
             users => c.users,
         }
     };
-    context! { sentences, rows => judged.iter().map(row).collect::<Value>() }
+    context! { sentences, rows => tested.iter().map(row).collect::<Value>() }
 }
 
 fn profiles_of(profiles: &Profiles, rows: &[Row]) -> Value {

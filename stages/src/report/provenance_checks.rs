@@ -1,4 +1,4 @@
-//! Traps that only the record of a run shows: which world judged, which one trained, who lent the distances, which reward
+//! Traps that only the record of a run shows: which world evaluated, which one trained, who lent the distances, which reward
 //! form was learned, and where results came from. They are computed from settings and digests, never from names of stages.
 
 use pipeline::WARNING;
@@ -22,7 +22,7 @@ const FORMS: [(&str, &str); 2] = [
 pub(super) fn findings(ran: &RunSummary, page: Option<&RunSummaryFile>) -> Vec<String> {
     let maker = page.and_then(|page| ran.stages.iter().find(|stage| stage.name == page.stage));
     let stages = maker.map_or_else(|| ran.stages.iter().collect(), |maker| behind(ran, maker));
-    let judged = judged(ran, &stages);
+    let evaluated_learners = evaluated_learners(ran, &stages);
     let mut said = Vec::new();
     match &*ran.status {
         "ok" => {}
@@ -33,8 +33,8 @@ pub(super) fn findings(ran: &RunSummary, page: Option<&RunSummaryFile>) -> Vec<S
             said.push(format!("The run ended with status “{status}”: results of its remaining stages are missing."))
         }
     }
-    said.extend(judge_is_training(&judged));
-    said.extend(distances(ran, &judged));
+    said.extend(evaluation_is_training(&evaluated_learners));
+    said.extend(distances(ran, &evaluated_learners));
     said.extend(reward_forms(&stages));
     said.extend(warnings(&stages));
     said.extend(elsewhere(ran, &stages));
@@ -65,20 +65,20 @@ fn behind<'a>(ran: &'a RunSummary, stage: &'a RunSummaryStage) -> Vec<&'a RunSum
 /// An evaluation and a stage that learned something behind it, with the contents of their worlds.
 struct EvaluatedLearner<'a> {
     judge: &'a RunSummaryStage,
-    judging: &'a str,
+    evaluation_world: &'a str,
     learner: &'a RunSummaryStage,
     training: &'a str,
 }
 
-fn judged<'a>(ran: &'a RunSummary, stages: &[&'a RunSummaryStage]) -> Vec<EvaluatedLearner<'a>> {
+fn evaluated_learners<'a>(ran: &'a RunSummary, stages: &[&'a RunSummaryStage]) -> Vec<EvaluatedLearner<'a>> {
     let learns = |stage: &&RunSummaryStage| stage.kind.starts_with("rl.") || stage.kind.starts_with("irl.");
     let mut found = Vec::new();
     for &judge in stages.iter().filter(|stage| stage.kind == "evaluate") {
         for learner in behind(ran, judge).into_iter().filter(learns) {
-            for judging in read(judge, "world") {
+            for evaluation_world in read(judge, "world") {
                 found.extend(read(learner, "world").map(|training| EvaluatedLearner {
                     judge,
-                    judging,
+                    evaluation_world,
                     learner,
                     training,
                 }));
@@ -93,9 +93,11 @@ fn maker<'a>(ran: &'a RunSummary, digest: &str) -> Option<&'a RunSummaryStage> {
     ran.stages.iter().find(|stage| stage.files.iter().any(|file| file.digest == digest))
 }
 
-fn judge_is_training(judged: &[EvaluatedLearner]) -> Option<String> {
+fn evaluation_is_training(evaluated_learners: &[EvaluatedLearner]) -> Option<String> {
     let mut same: Vec<(&str, Vec<String>)> = Vec::new();
-    for EvaluatedLearner { judge, learner, .. } in judged.iter().filter(|pair| pair.judging == pair.training) {
+    for EvaluatedLearner { judge, learner, .. } in
+        evaluated_learners.iter().filter(|pair| pair.evaluation_world == pair.training)
+    {
         if same.last().is_none_or(|(name, _)| *name != judge.name) {
             same.push((&judge.name, Vec::new()));
         }
@@ -114,15 +116,17 @@ fn judge_is_training(judged: &[EvaluatedLearner]) -> Option<String> {
     })
 }
 
-fn distances(ran: &RunSummary, judged: &[EvaluatedLearner]) -> Option<String> {
+fn distances(ran: &RunSummary, evaluated_learners: &[EvaluatedLearner]) -> Option<String> {
     let lends = |to: &str, from: &str| maker(ran, to).is_some_and(|stage| read(stage, "distances").any(|d| d == from));
     let lender = |world: &str| maker(ran, world).and_then(|stage| read(stage, "distances").next());
-    let (mut judge_borrows, mut learner_borrows, mut both_borrow) = (false, false, false);
-    for &EvaluatedLearner { judging, training, .. } in judged.iter().filter(|pair| pair.judging != pair.training) {
-        judge_borrows |= lends(judging, training);
-        learner_borrows |= lends(training, judging);
+    let (mut evaluation_borrows, mut learner_borrows, mut both_borrow) = (false, false, false);
+    for &EvaluatedLearner { evaluation_world, training, .. } in
+        evaluated_learners.iter().filter(|pair| pair.evaluation_world != pair.training)
+    {
+        evaluation_borrows |= lends(evaluation_world, training);
+        learner_borrows |= lends(training, evaluation_world);
         both_borrow |=
-            lender(judging).is_some_and(|third| lender(training) == Some(third) && !of_catalogue(ran, third));
+            lender(evaluation_world).is_some_and(|third| lender(training) == Some(third) && !of_catalogue(ran, third));
     }
     if both_borrow {
         return Some(
@@ -130,7 +134,7 @@ fn distances(ran: &RunSummary, judged: &[EvaluatedLearner]) -> Option<String> {
                 .to_owned(),
         );
     }
-    match (judge_borrows, learner_borrows) {
+    match (evaluation_borrows, learner_borrows) {
         (_, true) => Some(
             "The training world takes its item distances from the evaluation world: training knew when users leave (privileged)."
                 .to_owned(),

@@ -21,7 +21,7 @@ pub(super) struct Table<'a> {
     pub rows: Vec<Row>,
     pub comparisons: Option<Comparisons>,
     pub rollouts: Option<Rollouts>,
-    /// The world that judged, by its digest.
+    /// The world that evaluated, by its digest.
     pub evaluation_world: Option<&'a str>,
 }
 
@@ -152,7 +152,7 @@ fn object(runs: &[RunSummary], tables: &[Table]) -> Value {
     };
     let table = |table: &Table| {
         json!({
-            "stage": table.stage, "judge": table.evaluation_world, "rows": table.metrics.0.iter().map(metric).collect::<Vec<_>>(),
+            "stage": table.stage, "evaluation_world": table.evaluation_world, "rows": table.metrics.0.iter().map(metric).collect::<Vec<_>>(),
             "differences": table.differences(), "cautions": table.caveats(),
         })
     };

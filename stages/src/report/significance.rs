@@ -1,7 +1,7 @@
 //! Which differences between rows are real, said in words under the table.
 //!
 //! A difference is called real where its paired bootstrap interval leaves out zero *and* it stays so with all differences of
-//! the table judged together: among a hundred pairs that are alike, five intervals at 95 % leave out zero by chance. From each
+//! the table evaluated together: among a hundred pairs that are alike, five intervals at 95 % leave out zero by chance. From each
 //! interval a two-sided p is taken (normal approximation: standard error = width / 3.92) and Holm's step-down correction keeps
 //! the chance of even one false claim below 5 %. The two orders of a pair are one difference.
 
@@ -27,7 +27,7 @@ pub(super) struct TestedDifference<'a> {
 }
 
 impl TestedDifference<'_> {
-    /// Whether the difference is real with all of them judged together.
+    /// Whether the difference is real with all of them evaluated together.
     pub fn holds(&self) -> bool {
         self.apart && self.p < LEVEL
     }
@@ -65,11 +65,11 @@ pub(super) fn test_all(comparisons: &Comparisons) -> Vec<TestedDifference<'_>> {
         let pair = family(comparison);
         corrected.iter().find(|(known, _)| **known == pair).map_or(1.0, |(_, p)| *p)
     };
-    let judged = |comparison| {
+    let tested = |comparison| {
         let c: &Comparison = comparison;
         TestedDifference { comparison, p: of(c), apart: c.low < c.high && (c.low > 0.0 || c.high < 0.0) }
     };
-    all.into_iter().map(judged).collect()
+    all.into_iter().map(tested).collect()
 }
 
 /// How likely so large a difference is where there is none; 1 where nothing differs, and where the interval has no width: then
@@ -102,24 +102,24 @@ fn erfc(x: f64) -> f64 {
 }
 
 /// One sentence for each row that was compared, and one on all together.
-pub(super) fn sentences(judged: &[TestedDifference]) -> Vec<String> {
-    if judged.is_empty() {
+pub(super) fn sentences(tested: &[TestedDifference]) -> Vec<String> {
+    if tested.is_empty() {
         return vec!["The table compares no learned policy: for baselines only the intervals are given.".to_owned()];
     }
     let mut names: Vec<&str> = Vec::new();
-    for name in judged.iter().map(|j| j.comparison.policy.as_str()) {
+    for name in tested.iter().map(|j| j.comparison.policy.as_str()) {
         if !names.contains(&name) {
             names.push(name);
         }
     }
-    let mut said: Vec<String> = names.iter().map(|name| on_row(name, judged)).collect();
+    let mut said: Vec<String> = names.iter().map(|name| on_row(name, tested)).collect();
     let pairs = |is: &dyn Fn(&TestedDifference) -> bool| {
         let named = |j: &TestedDifference| {
             let mut pair = [j.comparison.policy.clone(), j.comparison.other.clone()];
             pair.sort();
             (j.comparison.metric.clone(), pair)
         };
-        judged.iter().filter(|j| is(j)).map(named).collect::<BTreeSet<_>>().len()
+        tested.iter().filter(|j| is(j)).map(named).collect::<BTreeSet<_>>().len()
     };
     let (all, hold, apart) = (pairs(&|_| true), pairs(&|j| j.holds()), pairs(&|j| j.apart));
     let more = match apart - hold.min(apart) {
@@ -135,8 +135,8 @@ pub(super) fn sentences(judged: &[TestedDifference]) -> Vec<String> {
     said
 }
 
-fn on_row(name: &str, judged: &[TestedDifference]) -> String {
-    let own = || judged.iter().filter(|j| j.comparison.policy == name);
+fn on_row(name: &str, tested: &[TestedDifference]) -> String {
+    let own = || tested.iter().filter(|j| j.comparison.policy == name);
     let named = |is: &dyn Fn(&TestedDifference) -> bool| -> Vec<String> {
         own().filter(|j| is(j)).map(|j| j.comparison.other.clone()).collect()
     };
@@ -192,8 +192,8 @@ mod tests {
         assert_eq!((p(&compare("a", "b", 0.0, 1.0)), p(&compare("a", "b", 1.0, 0.0))), (1.0, 1.0));
         // Without width nothing was tested: it neither holds nor would pass alone.
         let untested = Comparisons(vec![compare("a", "b", 1.0, 0.0)]);
-        let judged = test_all(&untested);
-        assert!(!judged[0].holds() && !judged[0].apart);
+        let tested = test_all(&untested);
+        assert!(!tested[0].holds() && !tested[0].apart);
     }
 
     #[test]
@@ -205,12 +205,12 @@ mod tests {
             compare("bc", "a2c", -1.0, 0.954_2),
             compare("a2c", "popular", 0.1, 1.0),
         ]);
-        let judged = test_all(&all);
-        assert_eq!(judged.iter().map(TestedDifference::holds).collect::<Vec<_>>(), [true, false, false, false]);
-        assert!(judged[1].apart && (judged[1].p - 0.08).abs() < 1e-3, "{}", judged[1].p);
-        assert_eq!(judged[1].p, judged[2].p);
+        let tested = test_all(&all);
+        assert_eq!(tested.iter().map(TestedDifference::holds).collect::<Vec<_>>(), [true, false, false, false]);
+        assert!(tested[1].apart && (tested[1].p - 0.08).abs() < 1e-3, "{}", tested[1].p);
+        assert_eq!(tested[1].p, tested[2].p);
         assert_eq!(
-            sentences(&judged),
+            sentences(&tested),
             [
                 "a2c: significantly above random; no significant difference from bc and popular.",
                 "bc: no significant difference from a2c.",

@@ -37,7 +37,7 @@ pub(super) struct EpisodeCost {
 /// The language models of one evaluation.
 #[derive(Debug, PartialEq)]
 pub(super) struct Models {
-    /// The stage that judged them.
+    /// The stage that evaluated them.
     pub stage: String,
     pub rows: Vec<(Row, EpisodeCost)>,
 }
@@ -62,13 +62,17 @@ fn measured(row: &Row) -> Vec<String> {
 }
 
 impl Models {
-    /// The models that `judging` judged in that run, whose table has `rows`; `None` where there is nothing to tell of them.
-    pub fn of(ran: &RunSummary, judging: &str, rows: &[Row]) -> Option<Self> {
-        let judging = ran.stages.iter().find(|stage| stage.name == judging)?;
+    /// The models that `evaluation` evaluated in that run, whose table has `rows`; `None` where there is nothing to tell of them.
+    pub fn of(ran: &RunSummary, evaluation: &str, rows: &[Row]) -> Option<Self> {
+        let evaluation = ran.stages.iter().find(|stage| stage.name == evaluation)?;
         // The inputs stand in the order of the rows. Two models may have done the same: then their files have one digest, and
         // the first of these inputs is of the first of these stages.
-        let digests: Vec<&str> =
-            judging.inputs.iter().filter(|input| input.port == "teacher").map(|input| input.digest.as_str()).collect();
+        let digests: Vec<&str> = evaluation
+            .inputs
+            .iter()
+            .filter(|input| input.port == "teacher")
+            .map(|input| input.digest.as_str())
+            .collect();
         let episode_cost = |k: usize| {
             let makes = |stage: &&RunSummaryStage| {
                 stage.files.iter().any(|file| Some(&*file.digest) == digests.get(k).copied())
@@ -82,7 +86,7 @@ impl Models {
         let rows: Vec<(Row, EpisodeCost)> = models.map(|(k, row)| (row.clone(), episode_cost(k))).collect();
         let told =
             |(row, episode_cost): &(Row, EpisodeCost)| row.get("calls").is_some() || episode_cost.seconds.is_some();
-        rows.iter().any(told).then(|| Self { stage: judging.name.clone(), rows })
+        rows.iter().any(told).then(|| Self { stage: evaluation.name.clone(), rows })
     }
 
     /// The heads of its columns, the row's name first.
@@ -170,7 +174,7 @@ mod tests {
     use crate::artifact::Metrics;
     use crate::report::fixture::{self, stage};
 
-    /// Two models judged by `score`; the second did what the first did.
+    /// Two models evaluated by `score`; the second did what the first did.
     fn example() -> (RunSummary, Vec<Row>) {
         let asked = |name: &str, calls: &str, seconds: f64| {
             let mut stage = stage(name, "demonstrate", &[], &["same"]);

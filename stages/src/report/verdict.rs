@@ -25,7 +25,7 @@ pub(super) enum Outcome {
     Below,
     /// Another mean, and neither interval has a width, as of one user and one seed: nothing was put to a test.
     Untested,
-    /// Judged under other rules: no comparison.
+    /// Evaluated under other rules: no comparison.
     Incomparable,
 }
 
@@ -92,7 +92,7 @@ pub(super) struct Verdict {
 
 /// The rows that verdicts are about.
 pub(super) struct Contenders<'a> {
-    /// The control to beat.
+    /// The baseline to beat.
     pub baseline: Option<&'a Row>,
     /// The best language model.
     pub teacher: Option<&'a Row>,
@@ -109,7 +109,7 @@ pub(super) struct Contenders<'a> {
 }
 
 impl<'a> Contenders<'a> {
-    /// Finds them among the rows; `baseline` names the control to beat, else it is the first that starts with `popular`.
+    /// Finds them among the rows; `baseline` names the baseline to beat, else it is the first that starts with `popular`.
     pub fn of(rows: &'a [Row], baseline: Option<&str>) -> Self {
         let judged = || rows.iter().filter(|row| row.returns().is_some());
         let starting = |start| judged().find(|row| row.role == Role::Baseline && row.name.starts_with(start));
@@ -240,7 +240,7 @@ impl<'a> Contenders<'a> {
 /// How `a` stands to `b`; `None` when one has no return.
 fn outcome(a: &Row, b: &Row) -> Option<Outcome> {
     let (left, right) = (a.returns()?, b.returns()?);
-    let differ = matches!((a.judged.cut_at, b.judged.cut_at), (Some(x), Some(y)) if x != y);
+    let differ = matches!((a.stats.cut_at, b.stats.cut_at), (Some(x), Some(y)) if x != y);
     Some(if differ { Outcome::Incomparable } else { Outcome::of(&left, &right) })
 }
 
@@ -395,8 +395,8 @@ mod tests {
     #[test]
     fn episodes_cut_at_another_length_are_not_compared() {
         let mut rows = fixture::rows(&[("teacher (LLM)", false, 24.0, 1.0), ("a2c", false, 135.0, 1.0)]);
-        rows[0].judged.cut_at = Some(6);
-        rows[1].judged.cut_at = Some(30);
+        rows[0].stats.cut_at = Some(6);
+        rows[1].stats.cut_at = Some(30);
         let verdict = Contenders::of(&rows, None).verdict();
         assert_eq!(verdict.comparisons[0].outcome, Outcome::Incomparable);
         assert!(verdict.sentences[0].contains("not comparable with the teacher"));

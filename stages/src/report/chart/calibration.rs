@@ -1,4 +1,4 @@
-//! What a world model promises against what held-out people said: a dot for each bin of predictions, on the diagonal where
+//! What a world model promises against what held-out users said: a dot for each bin of predictions, on the diagonal where
 //! the promise is kept.
 
 use super::SMALL;
