@@ -115,7 +115,7 @@ fn times(ran: &RunSummary) -> String {
 fn models(ran: &RunSummary, tables: &[Table]) -> String {
     let mut text = String::new();
     for models in tables.iter().filter_map(|table| teachers::Models::of(ran, table.stage, &table.rows)) {
-        let mut lines = vec![teachers::Models::heads().into_iter().map(str::to_owned).collect()];
+        let mut lines = vec![teachers::Models::heads()];
         lines.extend(models.cells().iter().map(|cells| cells.iter().map(|cell| escape(cell)).collect::<Vec<_>>()));
         text += &table(&lines);
         text += &paragraph(&[models.said()]);

@@ -189,19 +189,20 @@ pub(super) fn terms() -> Value {
 
 /// The heads of the table's columns, which lead to their meaning.
 fn heads() -> Value {
+    let column = |metric: &str, id: &str| (metric_labels::label(metric), id.to_owned(), "");
     let heads = [
-        ("policy", "learned", ""),
-        ("return", "return", ""),
-        ("return, exclusive", "return", ""),
-        ("reward per step", "each", ""),
-        ("length", "each", ""),
-        ("coverage", "coverage", ""),
-        ("distinct items", "coverage", ""),
-        ("episodes end by", "ends", "ends"),
-        ("seeds", "seeds", ""),
-        ("episodes", "episode", ""),
+        ("row".to_owned(), "learned".to_owned(), ""),
+        column("return_inclusive", "return"),
+        column("return_exclusive", "return"),
+        column("reward_per_step", "each"),
+        column("length", "each"),
+        column("coverage", "coverage"),
+        column("distinct_items", "coverage"),
+        ("episodes end by".to_owned(), "ends".to_owned(), "ends"),
+        column("seeds", "seeds"),
+        column("episodes", "episode"),
     ];
-    heads.into_iter().map(|(label, id, class)| context! { head => link::head(label, id), class }).collect()
+    heads.into_iter().map(|(label, id, class)| context! { head => link::head(&label, &id), class }).collect()
 }
 
 /// A row of the table; `horizon` as [`Row::ends`] has it.

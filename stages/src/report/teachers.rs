@@ -12,15 +12,9 @@ use serde_json::json;
 use super::row::{Role, Row};
 use super::{format, metric_labels};
 
-/// The measures that stand side by side, with the heads of their columns.
-const MEASURES: [(&str, &str); 6] = [
-    ("return_inclusive", "return"),
-    ("lead_over_popular", "over popular"),
-    ("lead_over_retriever", "over the retriever"),
-    ("calls", "calls"),
-    ("prompt_tokens", "prompt tokens"),
-    ("completion_tokens", "completion tokens"),
-];
+/// The metrics that stand side by side.
+const MEASURES: [&str; 6] =
+    ["return_inclusive", "lead_over_popular", "lead_over_retriever", "calls", "prompt_tokens", "completion_tokens"];
 /// Those of what was run.
 const COSTS: [&str; 3] = ["new tokens", "time", "cost"];
 
@@ -51,7 +45,7 @@ pub(super) fn rows(rows: &[Row]) -> Vec<&Row> {
 /// The rows as a template takes them: heads and cells.
 pub(super) fn table(found: &[&Row]) -> Value {
     let row = |row: &&Row| context! { name => row.name.as_str(), cells => measured(row) };
-    context! { heads => MEASURES.map(|(_, head)| head), rows => found.iter().map(row).collect::<Value>() }
+    context! { heads => MEASURES.map(metric_labels::label), rows => found.iter().map(row).collect::<Value>() }
 }
 
 fn measured(row: &Row) -> Vec<String> {
@@ -90,8 +84,9 @@ impl Models {
     }
 
     /// The heads of its columns, the row's name first.
-    pub fn heads() -> Vec<&'static str> {
-        std::iter::once("row").chain(MEASURES.map(|(_, head)| head)).chain(COSTS).collect()
+    pub fn heads() -> Vec<String> {
+        let own = |head: &str| head.to_owned();
+        std::iter::once(own("row")).chain(MEASURES.map(metric_labels::label)).chain(COSTS.map(own)).collect()
     }
 
     /// The cells of each row.
