@@ -368,7 +368,7 @@ mod tests {
         let (_, table) = page.split_once("<h3>Language models</h3>").expect("they have a table");
         let (table, rest) = table.split_once("</table>").expect("it ends");
         assert!(table.contains("teacher (LLM)</th>") && table.contains("teacher &lt;script&gt;</th>"), "{table}");
-        assert!(table.contains("31.5</td>") && table.contains("prompt tokens</th>"), "{table}");
+        assert!(table.contains("31.5</td>") && table.contains("prompt tokens per episode</th>"), "{table}");
         assert!(rest.contains("<h3>demos</h3>") && rest.contains("<h3>demos expert=&lt;script&gt;</h3>"));
         assert_eq!(rest.matches("Episode of median return").count(), 2);
         assert!(!rest.contains("Episode of lowest return") && !page.contains("<script"));
