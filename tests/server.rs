@@ -113,7 +113,7 @@ fn killed_with_a_hundred_calls_in_flight_it_forgets_nothing_and_pays_for_those_a
     let again = received.len() - distinct.len();
     assert!(again <= kills * IN_FLIGHT, "{again} questions were asked again after {kills} kills");
 
-    // `440 calls, 70840 + 443 tokens and 0.071726 USD in all runs, 37 of them of unknown outcome and counted at their worst`
+    // `440 calls, 70840 + 443 tokens and 0.071726 USD in all runs, 37 of them with unknown outcome, …`
     let spent = note(&events, "demos", "spent");
     let numbers: Vec<f64> =
         spent.split(|c: char| !c.is_ascii_digit() && c != '.').filter_map(|n| n.parse().ok()).collect();
