@@ -26,8 +26,8 @@ pub struct OpenaiConfig {
     #[serde(default = "OpenaiConfig::api_key")]
     pub api_key: Option<Secret>,
     /// The largest number of concurrent requests.
-    #[serde(default = "OpenaiConfig::in_flight")]
-    pub in_flight: usize,
+    #[serde(default = "OpenaiConfig::max_concurrent_requests")]
+    pub max_concurrent_requests: usize,
     /// The largest number of requests per minute, evenly spaced; without a value there is no limit.
     #[serde(default)]
     pub requests_per_minute: Option<f64>,
@@ -38,8 +38,8 @@ pub struct OpenaiConfig {
     #[serde(default = "OpenaiConfig::timeout_seconds")]
     pub timeout_seconds: f64,
     /// How often a request is retried after a timeout, a broken connection, a 429, a 5xx or a malformed response.
-    #[serde(default = "OpenaiConfig::retries")]
-    pub retries: u32,
+    #[serde(default = "OpenaiConfig::max_retries")]
+    pub max_retries: u32,
     /// The longest answer to a choice, in tokens. A reasoning model needs hundreds; with fewer it gives no answer.
     #[serde(default = "OpenaiConfig::max_tokens")]
     pub max_tokens: u32,
@@ -80,13 +80,13 @@ impl OpenaiConfig {
     fn api_key() -> Option<Secret> {
         Some(Secret::of("OPENAI_API_KEY"))
     }
-    fn in_flight() -> usize {
+    fn max_concurrent_requests() -> usize {
         4
     }
     fn timeout_seconds() -> f64 {
         60.0
     }
-    fn retries() -> u32 {
+    fn max_retries() -> u32 {
         4
     }
     fn max_tokens() -> u32 {
@@ -144,8 +144,8 @@ impl OpenaiConfig {
         if self.embedding_model.as_ref().is_some_and(|model| model.trim().is_empty()) {
             return wrong("embedding_model", "the model's name on the server, or nothing");
         }
-        if !(1..=256).contains(&self.in_flight) {
-            return wrong("in_flight", "1 to 256 concurrent requests");
+        if !(1..=256).contains(&self.max_concurrent_requests) {
+            return wrong("max_concurrent_requests", "1 to 256 concurrent requests");
         }
         if !positive(self.requests_per_minute) {
             return wrong("requests_per_minute", "more than 0 requests, or nothing for no limit");
@@ -196,7 +196,7 @@ mod tests {
             (OpenaiConfig { base_url: "https://me:secret@host/v1".into(), ..parsed.clone() }, "base_url"),
             (OpenaiConfig { model: " ".into(), ..parsed.clone() }, "model"),
             (OpenaiConfig { embedding_model: Some(String::new()), ..parsed.clone() }, "embedding_model"),
-            (OpenaiConfig { in_flight: 0, ..parsed.clone() }, "in_flight"),
+            (OpenaiConfig { max_concurrent_requests: 0, ..parsed.clone() }, "max_concurrent_requests"),
             (OpenaiConfig { requests_per_minute: Some(0.0), ..parsed.clone() }, "requests_per_minute"),
             (OpenaiConfig { tokens_per_minute: Some(f64::INFINITY), ..parsed.clone() }, "tokens_per_minute"),
             (OpenaiConfig { timeout_seconds: f64::NAN, ..parsed.clone() }, "timeout_seconds"),

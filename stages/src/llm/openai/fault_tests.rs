@@ -20,7 +20,7 @@ const BOUND: Duration = Duration::from_secs(8);
 fn asked(server: &MockServer) -> (anyhow::Error, budget::Spending) {
     let folder = tempfile::tempdir().unwrap();
     let fields = json!({
-        "base_url": server.base_url, "model": "m", "api_key": Secret::of("PATH"), "retries": 1,
+        "base_url": server.base_url, "model": "m", "api_key": Secret::of("PATH"), "max_retries": 1,
         "timeout_seconds": TIMEOUT.as_secs_f64(),
     });
     let config: OpenaiConfig = serde_json::from_value(fields).unwrap();

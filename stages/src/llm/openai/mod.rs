@@ -100,7 +100,7 @@ impl Llm for OpenaiLlm {
     }
 
     fn max_concurrency(&self) -> Option<usize> {
-        Some(self.config.in_flight)
+        Some(self.config.max_concurrent_requests)
     }
 
     fn conversations<'a>(&'a self, _: &str) -> Result<ConversationFactory<'a>> {
@@ -251,7 +251,7 @@ impl OpenaiLlm {
             };
             answer.map(|answer| (answer, usage))
         };
-        with_retries(self.config.retries, &sleep, attempt)
+        with_retries(self.config.max_retries, &sleep, attempt)
     }
 
     fn choice(&self, request: &ChoiceRequest) -> Value {

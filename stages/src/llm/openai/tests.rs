@@ -11,7 +11,7 @@ use super::*;
 const SECRET: &str = "PATH";
 
 fn config(server: &MockServer) -> OpenaiConfig {
-    let fields = json!({ "base_url": server.base_url, "model": "m", "api_key": Secret::of(SECRET), "retries": 2 });
+    let fields = json!({ "base_url": server.base_url, "model": "m", "api_key": Secret::of(SECRET), "max_retries": 2 });
     serde_json::from_value(fields).unwrap()
 }
 
@@ -317,7 +317,7 @@ fn a_limit_of_calls_counts_answers_and_not_refusals() {
 #[test]
 fn nothing_that_was_never_sent_is_counted() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let fields = json!({ "base_url": format!("http://{closed}/v1"), "model": "m", "api_key": null, "retries": 1 });
+    let fields = json!({ "base_url": format!("http://{closed}/v1"), "model": "m", "api_key": null, "max_retries": 1 });
     let config: OpenaiConfig = serde_json::from_value(fields).unwrap();
     let (_ledger, remote) = open(&config);
     assert!(choose_once(&remote).unwrap_err().is::<Unreachable>());
@@ -330,7 +330,7 @@ fn a_hundred_at_once_stay_within_the_limit_and_the_ledger_is_exact() {
         3 => Some(response(429, "retry-after: 0\r\n", "")),
         _ => Some(completion("1")),
     });
-    let many = OpenaiConfig { max_calls: Some(150), retries: 20, ..config(&server) };
+    let many = OpenaiConfig { max_calls: Some(150), max_retries: 20, ..config(&server) };
     let (_ledger, remote) = open(&many);
     let answered: usize = std::thread::scope(|scope| {
         let work = || (0..2).filter(|_| choose_once(&remote).is_ok()).count();
