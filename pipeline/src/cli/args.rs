@@ -182,7 +182,7 @@ Examples:
   apprentice runs --prune --keep 5 --older-than 30d    which runs that would forget
   apprentice runs --prune --keep 5 --apply             forget them; then `gc`")]
     Runs(Runs),
-    /// Show what changed from one run to another: settings, inputs, outputs, figures.
+    /// Show what changed from one run to another: settings, inputs, outputs, metrics.
     #[command(after_help = "\
 Examples:
   apprentice diff last~1 last
@@ -191,9 +191,9 @@ Examples:
     /// Tell what runs came to, together with what was run: one self-contained page, Markdown, or rows.
     #[command(after_help = "\
 Examples:
-  apprentice report --html report.html              the newest run: figures, pictures, settings, times, machine
+  apprentice report --html report.html              the newest run: metrics, charts, settings, times, machine
   apprentice report last~1 --format md              to be pasted
-  apprentice report last~1 last --html both.html    runs side by side: what differs in settings and figures
+  apprentice report last~1 last --html both.html    runs side by side: what differs in settings and metrics
   apprentice report --format csv > metrics.csv      the rows behind the tables
 
 `run` leaves such a page beside the view of each page that a stage makes, as `<port>-as-run.html`.")]
