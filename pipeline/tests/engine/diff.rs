@@ -1,4 +1,4 @@
-//! What `diff` says of two runs.
+//! What `diff` says of two runs, and whom it asks about two files.
 
 use serde_json::Value;
 
@@ -74,4 +74,22 @@ fn metrics_are_not_read_from_a_damaged_object() {
     assert!(text.contains("\nthe metrics of a.value of 20") && text.contains(" is damaged or lost\n"), "{text}");
     assert!(text.contains("\nround.value  value  6 → 10 "), "{text}");
     assert_eq!(std::fs::read(object).unwrap(), b"9\n", "looking changes nothing");
+}
+
+#[test]
+fn what_cannot_be_compared_is_named() {
+    let project = Project::new(SUM);
+    project.ok("run x.yaml");
+    for (args, words) in [
+        ("a nosuch", "`nosuch` is neither a file nor an output"),
+        ("a last", "`a` is a file, and `last` is a run\nhelp: compare two runs, or two files"),
+        ("last last --key a", "are runs, and these options are about files"),
+        ("last last --format md", "are runs, and these options are about files"),
+        ("a b --format csv", "csv holds rows and nothing else"),
+    ] {
+        let refused = project.run(&format!("diff {args}"));
+        assert!(refused.code == 2 && refused.stderr.contains(words), "{args}: {refused:?}");
+    }
+    let json: Value = serde_json::from_str(&project.ok("diff a x.yaml --json")).unwrap();
+    assert!(json["content"]["text"].as_str().unwrap().starts_with("1.2\nname: sum"), "{json}");
 }

@@ -61,7 +61,7 @@ fn look_into(path: &Path, request: &inspect::Request, out: &mut dyn Write) -> an
     let related: Vec<_> = request.related.iter().map(|file| file.kind.as_str()).collect();
     let shown = match &request.show {
         Show::Episode(line) => format!("{} with {}\n", text.lines().nth(*line).unwrap_or_default(), related.join(", ")),
-        Show::Against { other, .. } => format!("{text}{}", std::fs::read_to_string(other)?),
+        Show::Diff { other, .. } => format!("{text}{}", std::fs::read_to_string(other)?),
         Show::Verify => format!("{} bytes\n", text.len()),
         _ => text.clone(),
     };

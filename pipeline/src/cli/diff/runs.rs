@@ -1,22 +1,18 @@
-//! `apprentice diff OLD NEW`.
+//! How two runs differ.
 
 use serde_json::{Value, json};
 
-use super::args;
-use super::session::Session;
-use super::{format, print, print_json};
+use super::super::session::Session;
+use super::super::{format, print, print_json};
 use crate::Exit;
 use crate::diff::{self, Change, Difference, Field, First, MetricChange};
 use crate::exit::Failure;
 use crate::reason::{self, short};
-use crate::record::{self, RunRecord};
+use crate::record::RunRecord;
+use crate::store::Store;
 
-pub(super) fn diff(session: &Session, args: &args::Diff) -> Result<Exit, Failure> {
-    let store = session.store();
-    let runs = record::runs(&store)?;
-    let old = record::find(&runs, &args.old).map_err(Failure::usage)?;
-    let new = record::find(&runs, &args.new).map_err(Failure::usage)?;
-    let found = diff::diff(&store, session.catalog, old, new)?;
+pub(super) fn compare(session: &Session, store: &Store, old: &RunRecord, new: &RunRecord) -> Result<Exit, Failure> {
+    let found = diff::diff(store, session.catalog, old, new)?;
     if session.global.json {
         return print_json(json!({ "old": old.id, "new": new.id, "difference": found }));
     }
