@@ -19,7 +19,8 @@ use crate::env::{Features, TEXTS, last_steps, states, text_vectors};
 use crate::nn::discriminator::{DiscriminatorBatch, DiscriminatorConfig};
 use crate::nn::loss::log_prob;
 use crate::nn::{
-    ActorCritic, Discriminator, DiscriminatorSettings, DiscriminatorTrainer, RewardForm, State, Training, device, rng,
+    ActorCritic, Discriminator, DiscriminatorSettings, DiscriminatorTrainer, RewardForm, TrainingCheckpoints,
+    TrainingState, device, rng,
 };
 use crate::rl::a2c::{Batch, Learner};
 use crate::rl::mixed_reward::mixed;
@@ -137,11 +138,11 @@ impl Game<'_> {
         let mut curves = Curves::default();
         // Apart, for in AIRL's form the one holds log π and the other does not.
         let [paid, filed] = [Running::default(), Running::default()];
-        let training = Training::open(cx, "checkpoints", 1)?;
+        let training = TrainingCheckpoints::open(cx, "checkpoints", 1)?;
         let mut done = 0;
         if let Some((number, bytes)) = training.latest()? {
             let networks = vec![generator.modules(), trainer.module()];
-            let mut state = State { networks, arrays: BTreeMap::new(), curves: &mut curves };
+            let mut state = TrainingState { networks, arrays: BTreeMap::new(), curves: &mut curves };
             state.restore(&bytes)?;
             for (running, name) in [&paid, &filed].into_iter().zip(VARIANCES) {
                 running.0.set(state.arrays.remove(name).map(|array| array.data[0]));
@@ -217,14 +218,14 @@ impl Game<'_> {
                 cx.note("stopped", format!("after round {} of {}: accuracy {accuracy:.3}", round + 1, self.rounds));
                 break;
             }
-            training.passed(round + 1, || {
+            training.after_unit(round + 1, || {
                 let saved = replay.iter().enumerate().flat_map(|(k, steps)| steps.save(&format!("replay.{k:06}")));
                 let mut arrays: BTreeMap<String, Array> = saved.collect();
                 for (running, name) in [&paid, &filed].into_iter().zip(VARIANCES) {
                     arrays.extend(running.0.get().map(|v| (name.to_owned(), Array::new(&[1], vec![v]))));
                 }
                 let networks = vec![generator.modules(), trainer.module()];
-                State { networks, arrays, curves: &mut curves }.save()
+                TrainingState { networks, arrays, curves: &mut curves }.save()
             })?;
         }
         self.ask_policy(&mut expert_rows, &expert, &generator.network)?;
