@@ -44,7 +44,7 @@ use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::artifact::{Array, Call, Calls, Demonstrations, Efforts, Interactions, Items, Memories, Rankings, World};
+use crate::artifact::{Array, Call, Calls, Candidates, Demonstrations, Interactions, Items, LlmUsage, Memories, World};
 use crate::ground::Grounder;
 use crate::llm::{FailedCall, Llm, LlmConfig, RecordedCall};
 use crate::nn::rng;
@@ -137,7 +137,7 @@ pipeline::ports! {
         /// What the users rated before; nothing kept back.
         train: Interactions,
         /// The retriever's offers.
-        rankings: Rankings,
+        rankings: Candidates,
         /// What an earlier stage's expert remembered, such as that of other people; nothing without.
         memories: Option<Memories>,
         /// Recorded calls, which `llm: { replay: {} }` answers from; nothing without.
@@ -155,7 +155,7 @@ pipeline::ports! {
         /// What it remembers at the end, with what it was given; empty where no role remembers.
         memories: Memories,
         /// What each episode took: calls, and tokens where the model tells.
-        efforts: Efforts,
+        efforts: LlmUsage,
     }
 }
 

@@ -162,8 +162,8 @@ impl AdversarialTrainer<'_> {
                 let discriminator = &trainer.discriminator;
                 // The policy as it played the batch: π is a constant of the reward.
                 let reward = |batch: &Batch, policy: &ActorCritic| {
-                    let over = last_steps(&batch.lengths);
-                    let mut rows = features.steps(&batch.observation, &batch.actions, &over)?.to_device(&device)?;
+                    let terminal = last_steps(&batch.lengths);
+                    let mut rows = features.steps(&batch.observation, &batch.actions, &terminal)?.to_device(&device)?;
                     if self.reads_policy() {
                         rows.log_policy = Some(log_policy(policy, &batch.observation, &batch.actions)?);
                     }

@@ -27,7 +27,7 @@ impl Transitions {
     /// over: its last state has a next one.
     pub fn demonstrated(pairs: &BcDataset, demonstrations: &Demonstrations, world: &World) -> Self {
         let terminal = demonstrations.trajectories.iter().flat_map(|trajectory| {
-            let (length, ends) = (trajectory.steps.len(), trajectory.over(world.rules.horizon));
+            let (length, ends) = (trajectory.steps.len(), trajectory.terminal(world.rules.horizon));
             (1..=length).map(move |step| ends && step == length)
         });
         Self { terminal: terminal.collect(), observation: pairs.observation.clone(), actions: pairs.actions.clone() }
@@ -65,7 +65,7 @@ impl Transitions {
             ("rewards", Array::new(window, self.observation.rewards.clone())),
             ("progress", Array::new(&[steps], self.observation.progress.clone())),
             ("actions", Array::new(&[steps], ids(&self.actions))),
-            ("over", Array::new(&[steps], terminal)),
+            ("terminal", Array::new(&[steps], terminal)),
         ];
         let ends: Vec<u32> = self.observation.mask_ends.iter().map(|&end| end as u32).collect();
         let masks = [("masks", &self.observation.masks), ("mask_ends", &ends)];
@@ -95,7 +95,7 @@ impl Transitions {
                 mask_ends: ids("mask_ends").unwrap_or_default().into_iter().map(|end| end as usize).collect(),
             },
             actions: ids("actions")?,
-            terminal: get("over")?.data.iter().map(|&terminal| terminal > 0.5).collect(),
+            terminal: get("terminal")?.data.iter().map(|&terminal| terminal > 0.5).collect(),
         })
     }
 }
@@ -103,20 +103,20 @@ impl Transitions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::artifact::{Choice, End, Trajectory};
+    use crate::artifact::{Step, Termination, Trajectory};
     use crate::env::cluster_world;
     use crate::nn::rng;
 
     #[test]
     fn steps_come_back_and_a_cut_demonstration_is_not_over() {
         let world = cluster_world(&[5.0, 4.0, 3.0], 2, 2, 3, 2);
-        let step = |item| Choice { item, reward: 4.0, candidates: vec![], scores: vec![], call: String::new() };
+        let step = |item| Step { item, reward: 4.0, candidates: vec![], scores: vec![], call: String::new() };
         let trajectory =
             |items: &[u32], end| Trajectory { user: 1, steps: items.iter().map(|&i| step(i)).collect(), end };
         let trajectories = vec![
-            trajectory(&[0, 2], End::Horizon),
-            trajectory(&[0, 2, 4], End::Horizon),
-            trajectory(&[1, 0], End::Similar),
+            trajectory(&[0, 2], Termination::Horizon),
+            trajectory(&[0, 2, 4], Termination::Horizon),
+            trajectory(&[1, 0], Termination::Similar),
         ];
         let demonstrations = Demonstrations { trajectories };
         let pairs = BcDataset::new(&demonstrations, None, &world, 2).unwrap();
