@@ -17,7 +17,7 @@ pub enum Gradient {
     /// Of all of it.
     Dense(Tensor),
     /// Of some rows of a table; the others' is 0.
-    SparseRows(SparseRows),
+    Sparse(SparseRows),
     /// Of some rows of a table on a card, which nobody waits for to tell them from the others.
     RowMasked {
         /// Of all of it.
