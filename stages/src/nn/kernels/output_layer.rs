@@ -329,7 +329,10 @@ mod tests {
         assert_eq!(action_mask.to_vec2::<f32>().unwrap()[1][4], 0.0);
         let kernel = of(output_layer(&x, &weight, rest.as_tensor(), inputs, &items)).unwrap();
         let reference = of(reference::output_layer(&x, &weight, rest.as_tensor(), inputs, &items)).unwrap();
-        assert!(kernel.iter().zip(&reference).all(|(a, b)| (a - b).abs() < 1e-6), "{fused:?} fused, {plain:?} plain");
+        assert!(
+            kernel.iter().zip(&reference).all(|(a, b)| (a - b).abs() < 1e-6),
+            "{kernel:?} by the kernel, {reference:?} by the reference"
+        );
     }
 
     #[test]
