@@ -1,6 +1,6 @@
 //! Log-probabilities of the next token.
 
-use crate::nn::{LANES, exp, wide};
+use crate::nn::{LANES, exp, with_simd};
 
 /// Logits of every token after several prompts, one row each.
 pub(super) struct Logits {
@@ -15,7 +15,7 @@ impl Logits {
     /// From `[rows, vocabulary]`.
     pub(super) fn new(values: Vec<f32>, vocabulary: usize) -> Self {
         let mut log_normalizers = Vec::with_capacity(values.len() / vocabulary);
-        wide(
+        with_simd(
             #[inline(always)]
             || {
                 for row in values.chunks_exact(vocabulary) {
