@@ -117,8 +117,8 @@ mod tests {
         let upper = chat("{% for m in messages %}{{ m.content|upper }}{{ eos_token }}{% endfor %}");
         assert_eq!(upper.segments(&texts(&["s\n", "a\n"]), "b").unwrap(), ["S</s>A\nB</s>"]);
         for (template, lost) in [
-            ("hello", "what it is asked"),
-            ("{{ messages[0].content }}", "what it is asked"),
+            ("hello", "the question"),
+            ("{{ messages[0].content }}", "the question"),
             (
                 "{% for m in messages %}{% if m.role == 'user' %}{{ m.content }}{% endif %}{% endfor %}",
                 "the instructions",
@@ -126,7 +126,7 @@ mod tests {
         ] {
             let error =
                 chat(template).segments(&texts(&["Be brief.\n", "Alien: 5\n"]), "Thought:").unwrap_err().to_string();
-            assert!(error.starts_with(&format!("FILE: the chat template of the file leaves out {lost}")), "{error}");
+            assert!(error.starts_with(&format!("FILE: the chat template of the file omits {lost}")), "{error}");
         }
         for template in [
             "{{ unknown }}",
