@@ -49,9 +49,7 @@ pub(super) fn table(found: &[&Row]) -> Value {
 }
 
 fn measured(row: &Row) -> Vec<String> {
-    let cell = |name: &str| {
-        row.get(name).map_or("–".to_owned(), |estimate| metric_labels::formatted(name, estimate))
-    };
+    let cell = |name: &str| row.get(name).map_or("–".to_owned(), |estimate| metric_labels::formatted(name, estimate));
     MEASURES.map(cell).to_vec()
 }
 
