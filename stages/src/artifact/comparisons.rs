@@ -25,7 +25,7 @@ pub struct Comparison {
     pub low: f64,
     /// Upper end.
     pub high: f64,
-    /// Probability of improvement: the chance that a run and user drawn for `policy` beat one drawn for `other`, ties
+    /// The probability that a run and user drawn for `policy` beat one drawn for `other`, ties
     /// counting half (Agarwal et al. 2021, arXiv 2108.13264).
     pub probability_of_improvement: f64,
     /// Lower end of its 95 % interval.

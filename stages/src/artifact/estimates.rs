@@ -1,4 +1,4 @@
-//! What a policy would have returned, as far as a log of others can tell.
+//! Off-policy estimates of the reward of policies from a log.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ pub struct Estimate {
     pub effective_sample_size: f64,
     /// Logged interactions behind it.
     pub rows: u32,
-    /// Whether the effective sample is large enough to conclude anything.
+    /// Whether the effective sample size is large enough.
     pub conclusive: bool,
     /// Why not, or what else to know; may be empty.
     pub remark: String,
