@@ -30,9 +30,9 @@ fn main() {
             &text(&titles, file * episodes / 8..(file + 1) * episodes / 8),
         );
     }
-    let lines = json!({ "episodes": "lines_", "format": "lines", "titles": "maps.json" });
+    let lines = json!({ "files": "lines_", "format": "lines", "titles": "maps.json" });
     measure("plain lines, every name misspelt in its own way", folder.path(), lines);
-    measure("BiLLP's text, the same names", folder.path(), json!({ "episodes": "text_", "titles": "maps.json" }));
+    measure("BiLLP's text, the same names", folder.path(), json!({ "files": "text_", "titles": "maps.json" }));
     if let Some(given) = given {
         let copies = tempfile::tempdir().expect("a temporary folder");
         for entry in fs::read_dir(&given).expect("a folder with BiLLP's episodes") {

@@ -51,7 +51,7 @@ pub enum Actor {
 #[serde(deny_unknown_fields, default)]
 pub struct TitleGeneration {
     /// How often it may try to name an item that may be shown, at least once; after that the retriever's first offer stands in.
-    pub tries: u64,
+    pub max_attempts: u64,
     /// The longest title, in tokens.
     pub max_tokens: u32,
     /// How a name is looked for.
@@ -60,7 +60,7 @@ pub struct TitleGeneration {
 
 impl Default for TitleGeneration {
     fn default() -> Self {
-        Self { tries: 5, max_tokens: 24, ground: MatchSettings::default() }
+        Self { max_attempts: 5, max_tokens: 24, ground: MatchSettings::default() }
     }
 }
 
@@ -71,20 +71,20 @@ pub struct RoleSettings {
     /// How freely it writes: 0 is the most probable text, BiLLP takes 0.5.
     pub temperature: f64,
     /// The longest thought, in tokens.
-    pub thought_tokens: u32,
+    pub max_thought_tokens: u32,
     /// The longest reflection, in tokens.
-    pub reflection_tokens: u32,
+    pub max_reflection_tokens: u32,
     /// γ of the critic's advantage r + γ·v_t − v_{t−1}.
     pub gamma: f64,
     /// How many people play at once, from the memory as it was before them; what they leave is remembered after them, in the
     /// order of users, so that the memory does not depend on who was faster.
-    pub batch: usize,
+    pub memory_batch_size: usize,
     /// Of how many of the people most alike the memory is recalled.
-    pub recall: usize,
+    pub n_neighbors: usize,
     /// What people are alike by.
-    pub alike_by: UserSimilarity,
+    pub similarity: UserSimilarity,
     /// How alike at least, as a cosine from −1 to 1.
-    pub above: f64,
+    pub min_similarity: f64,
 }
 
 /// What people are alike by.
@@ -103,13 +103,13 @@ impl Default for RoleSettings {
     fn default() -> Self {
         Self {
             temperature: 0.5,
-            thought_tokens: 32,
-            reflection_tokens: 64,
+            max_thought_tokens: 32,
+            max_reflection_tokens: 64,
             gamma: 0.9,
-            batch: 10,
-            recall: 2,
-            alike_by: UserSimilarity::Vectors,
-            above: -1.0,
+            memory_batch_size: 10,
+            n_neighbors: 2,
+            similarity: UserSimilarity::Vectors,
+            min_similarity: -1.0,
         }
     }
 }
@@ -121,20 +121,20 @@ impl RoleSettings {
         if !(0.0..=2.0).contains(&self.temperature) {
             return wrong("temperature", "0 to 2");
         }
-        if self.thought_tokens == 0 {
-            return wrong("thought_tokens", "at least one token; `expert: act_only` does not think");
+        if self.max_thought_tokens == 0 {
+            return wrong("max_thought_tokens", "at least one token; `agent: act_only` does not think");
         }
-        if self.reflection_tokens == 0 {
-            return wrong("reflection_tokens", "at least one token");
+        if self.max_reflection_tokens == 0 {
+            return wrong("max_reflection_tokens", "at least one token");
         }
         if !(0.0..=1.0).contains(&self.gamma) {
             return wrong("gamma", "a discount lies between 0 and 1");
         }
-        if self.batch == 0 {
-            return wrong("batch", "at least one user at a time");
+        if self.memory_batch_size == 0 {
+            return wrong("memory_batch_size", "at least one user at a time");
         }
-        if !(-1.0..=1.0).contains(&self.above) {
-            return wrong("above", "a cosine from -1 to 1");
+        if !(-1.0..=1.0).contains(&self.min_similarity) {
+            return wrong("min_similarity", "a cosine from -1 to 1");
         }
         Ok(())
     }
@@ -144,8 +144,8 @@ impl Actor {
     /// What no type can say.
     pub fn check(&self) -> Result<(), (String, String)> {
         let Self::Write(generation) = self else { return Ok(()) };
-        if generation.tries == 0 {
-            return Err(("write.tries".into(), "at least one try".into()));
+        if generation.max_attempts == 0 {
+            return Err(("write.max_attempts".into(), "at least one try".into()));
         }
         if generation.max_tokens == 0 {
             return Err(("write.max_tokens".into(), "at least one token".into()));
@@ -166,17 +166,17 @@ mod tests {
             settings.check().unwrap_err().0
         };
         assert_eq!(refused(|s| s.temperature = f64::NAN), "temperature");
-        assert_eq!(refused(|s| s.thought_tokens = 0), "thought_tokens");
-        assert_eq!(refused(|s| s.reflection_tokens = 0), "reflection_tokens");
+        assert_eq!(refused(|s| s.max_thought_tokens = 0), "max_thought_tokens");
+        assert_eq!(refused(|s| s.max_reflection_tokens = 0), "max_reflection_tokens");
         assert_eq!(refused(|s| s.gamma = 1.1), "gamma");
-        assert_eq!(refused(|s| s.batch = 0), "batch");
-        assert_eq!(refused(|s| s.above = 2.0), "above");
+        assert_eq!(refused(|s| s.memory_batch_size = 0), "memory_batch_size");
+        assert_eq!(refused(|s| s.min_similarity = 2.0), "min_similarity");
         let generation = |change: fn(&mut TitleGeneration)| {
             let mut generation = TitleGeneration::default();
             change(&mut generation);
             Actor::Write(generation).check().unwrap_err().0
         };
-        assert_eq!(generation(|s| s.tries = 0), "write.tries");
+        assert_eq!(generation(|s| s.max_attempts = 0), "write.max_attempts");
         assert_eq!(generation(|s| s.max_tokens = 0), "write.max_tokens");
         assert_eq!(generation(|s| s.ground.trigram = 0.0), "write.ground.trigram");
         assert!(Actor::default().check().is_ok() && RoleSettings::default().check().is_ok());

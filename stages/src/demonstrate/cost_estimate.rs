@@ -28,7 +28,7 @@ impl Demonstrate {
         let items = made("items").map(|items| Items::read(&items)).transpose()?;
         let users = self.users as u64;
         let turns = users * horizon.unwrap_or(1) as u64;
-        let (expert, roles) = (self.expert, &self.roles);
+        let (agent, roles) = (self.agent, &self.roles);
         // Texts of each kind and the longest of them; an episode of unknown length has its reflection counted with each turn.
         let mut texts = Vec::new();
         let mut choices = 0;
@@ -36,14 +36,14 @@ impl Demonstrate {
             Actor::Choose => choices = turns,
             Actor::Write(generation) => texts.push((turns, generation.max_tokens)),
         }
-        if expert.plans() {
-            texts.push((turns, roles.thought_tokens));
+        if agent.plans() {
+            texts.push((turns, roles.max_thought_tokens));
         }
-        if expert.criticises() {
+        if agent.criticises() {
             texts.push((turns, CRITIC_TOKENS));
         }
-        if expert.reflects() {
-            texts.push((users, roles.reflection_tokens));
+        if agent.reflects() {
+            texts.push((users, roles.max_reflection_tokens));
         }
         let count = texts.iter().map(|(count, _)| count).sum::<u64>();
         let work = Workload {
@@ -68,15 +68,15 @@ impl Demonstrate {
             all as f64 / items.len().max(1) as f64
         };
         let title = items.map_or(TITLE_TOKENS, |items| 1.0 + bytes(items) / BYTES_PER_TOKEN);
-        // Between `remember` and twice as many, less while an episode is young.
-        let shown = (1.5 * self.remember as f64).min(horizon.map_or(f64::MAX, |horizon| horizon as f64 / 2.0));
-        let own = [&self.instructions, &self.prompts.opening].into_iter().flatten();
+        // Between `history_length` and twice as many, less while an episode is young.
+        let shown = (1.5 * self.history_length as f64).min(horizon.map_or(f64::MAX, |horizon| horizon as f64 / 2.0));
+        let own = [&self.instructions, &self.prompts.preamble].into_iter().flatten();
         let own = own.map(|text| text.len() as f64 / BYTES_PER_TOKEN).sum::<f64>();
         FIXED_TOKENS
             + own
-            + (title + 1.0) * self.liked as f64
+            + (title + 1.0) * self.n_liked as f64
             + (title + FEEDBACK_TOKENS) * shown
-            + (title + 3.0) * self.candidates as f64
+            + (title + 3.0) * self.n_candidates as f64
     }
 }
 
@@ -100,8 +100,7 @@ mod tests {
             "for each turn of an episode, of which the world that is not made yet has as many as its horizon: about 4 calls, 876 \
              tokens, 0.0012 USD (an estimate; what is in the store costs nothing)"
         );
-        let full =
-            Demonstrate { expert: Agent::Full, actor: Actor::Write(TitleGeneration::default()), ..stage.clone() };
+        let full = Demonstrate { agent: Agent::Full, actor: Actor::Write(TitleGeneration::default()), ..stage.clone() };
         let said = full.cost(&|_| None).unwrap().unwrap();
         // Four texts of 24, 32, 8 and 64 tokens for each of four people.
         assert!(said.contains("about 16 calls, 3888 tokens"), "{said}");

@@ -29,7 +29,7 @@ pub(super) struct EpisodeRunner<'a> {
     pub grounder: Option<&'a Grounder>,
     pub cache: &'a CachedLlm<'a>,
     /// How many candidates the model sees.
-    pub candidates: usize,
+    pub n_candidates: usize,
     /// Asked before each decision; `false` where somebody else's failure ends this episode too.
     pub check_cancelled: &'a (dyn Fn() -> Result<bool> + Sync),
     /// Told after each decision.
@@ -139,7 +139,7 @@ impl EpisodeRunner<'_> {
 
 impl RunningEpisode<'_> {
     fn run(mut self) -> Result<Option<EpisodeResult>> {
-        let expert = self.runner.roles.expert;
+        let agent = self.runner.roles.agent;
         loop {
             if let Some(end) = self.episodes.end(0) {
                 self.result.trajectory.end = end;
@@ -150,12 +150,12 @@ impl RunningEpisode<'_> {
                 return Ok(None);
             }
             self.turn()?;
-            if expert.criticises() {
+            if agent.criticises() {
                 self.criticise()?;
             }
             (self.runner.on_decision)();
         }
-        if expert.reflects() {
+        if agent.reflects() {
             self.reflect()?;
         }
         Ok(Some(self.result))
@@ -164,10 +164,10 @@ impl RunningEpisode<'_> {
     /// One recommendation and the user's answer.
     fn turn(&mut self) -> Result<()> {
         let runner = self.runner;
-        let candidates = candidates(&self.episodes, 0, runner.rankings, runner.candidates)?;
+        let candidates = candidates(&self.episodes, 0, runner.rankings, runner.n_candidates)?;
         let mut context = runner.roles.prompt.context(&self.prefix, &self.shown);
         context.extend(self.advice(&candidates)?);
-        if runner.roles.expert.plans() {
+        if runner.roles.agent.plans() {
             let thought = first_line(&self.write(&runner.roles.thought(&context)?)?.0);
             if !thought.is_empty() {
                 context.push(runner.roles.prompt.thought_line(&thought)?);
@@ -176,7 +176,9 @@ impl RunningEpisode<'_> {
         let first = candidates[0];
         let Decision { item, candidates, scores, call } = match runner.actor {
             Actor::Choose => self.choose(context, candidates)?,
-            Actor::Write(generation) => self.generate_title(&context, generation.tries, generation.max_tokens)?,
+            Actor::Write(generation) => {
+                self.generate_title(&context, generation.max_attempts, generation.max_tokens)?
+            }
         };
         if item.is_none() {
             self.result.invalid.get_or_insert((call.clone(), 0)).1 += 1;
@@ -204,7 +206,7 @@ impl RunningEpisode<'_> {
     }
 
     /// By writing a title, again where it means nothing that may be shown.
-    fn generate_title(&mut self, context: &[String], tries: u64, max_tokens: u32) -> Result<Decision> {
+    fn generate_title(&mut self, context: &[String], max_attempts: u64, max_tokens: u32) -> Result<Decision> {
         let roles = &self.runner.roles;
         let grounder = self.runner.grounder.context("an actor that writes without a catalogue")?;
         let mut writing = roles.line(context, roles.prompt.completion_prefix().to_owned(), max_tokens);
@@ -216,7 +218,7 @@ impl RunningEpisode<'_> {
             let item = grounder.resolve(said, &self.runner.match_title(grounder, said)?).ok().flatten();
             let item = item.filter(|&item| self.episodes.episode(0).allowed(item));
             writing.draw += 1;
-            if item.is_some() || writing.draw >= tries {
+            if item.is_some() || writing.draw >= max_attempts {
                 return Ok(Decision { item, candidates: vec![], scores: vec![], call });
             }
         }

@@ -1,4 +1,4 @@
-//! `demonstrate.logged`: what people did by themselves, as demonstrations.
+//! `demonstrate.from_log`: what people did by themselves, as demonstrations.
 //!
 //! Each user's interactions in the order of time (equal times in the order of the log) become episodes; the rewards are the
 //! ratings. Where all times of a user are equal, as in Coat, the log tells no order: its own is by item as a rule, and learners would
@@ -14,15 +14,15 @@ use serde::{Deserialize, Serialize};
 use crate::artifact::{Choice, Demonstrations, End, Interactions, Trajectory};
 use crate::nn::rng;
 
-/// `demonstrate.logged`.
+/// `demonstrate.from_log`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct FromLog {
     /// Takes only interactions rated at least so; all when absent. What people rated badly is nothing to copy, but learners
     /// of values learn from it.
-    pub at_least: Option<f64>,
+    pub min_rating: Option<f64>,
     /// Longest episode; a user's interactions are cut into so many as it takes. One episode a user when absent.
-    pub length: Option<usize>,
+    pub max_episode_length: Option<usize>,
     /// Seed of the order of those whose times are all equal.
     pub seed: u64,
 }
@@ -44,7 +44,7 @@ pipeline::ports! {
 }
 
 impl Stage for FromLog {
-    const KIND: &'static str = "demonstrate.logged";
+    const KIND: &'static str = "demonstrate.from_log";
     /// 1: first. 2: users whose times are all equal have their interactions in a drawn order.
     const VERSION: u32 = 2;
     const ABOUT: &'static str = "take what people did by themselves as demonstrations";
@@ -52,21 +52,21 @@ impl Stage for FromLog {
     type Outputs = Outputs;
 
     fn check(&self) -> Result<(), (String, String)> {
-        if self.length == Some(0) {
+        if self.max_episode_length == Some(0) {
             return Err((
-                "length".into(),
+                "max_episode_length".into(),
                 "an episode has at least one step; leave it out for one episode a user".into(),
             ));
         }
-        if self.at_least.is_some_and(|rating| !rating.is_finite()) {
-            return Err(("at_least".into(), "a finite rating".into()));
+        if self.min_rating.is_some_and(|rating| !rating.is_finite()) {
+            return Err(("min_rating".into(), "a finite rating".into()));
         }
         Ok(())
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
         let log = &inputs.interactions;
-        let is_selected = |&row: &usize| self.at_least.is_none_or(|least| f64::from(log.rating[row]) >= least);
+        let is_selected = |&row: &usize| self.min_rating.is_none_or(|least| f64::from(log.rating[row]) >= least);
         let mut rows: Vec<usize> = (0..log.len()).filter(is_selected).collect();
         ensure!(
             !log.is_empty(),
@@ -74,9 +74,9 @@ impl Stage for FromLog {
         );
         ensure!(
             !rows.is_empty(),
-            "none of {} interactions is rated at least {}\nhelp: lower `at_least`",
+            "none of {} interactions is rated at least {}\nhelp: lower `min_rating`",
             log.len(),
-            self.at_least.unwrap_or_default()
+            self.min_rating.unwrap_or_default()
         );
         rows.sort_by_key(|&row| (log.user[row], log.timestamp[row], row));
         let mut trajectories = Vec::new();
@@ -87,7 +87,7 @@ impl Stage for FromLog {
                 of_user.shuffle(&mut rng(&[self.seed, 0x109d, u64::from(user)]));
                 timeless += 1;
             }
-            for episode in of_user.chunks(self.length.unwrap_or(usize::MAX)) {
+            for episode in of_user.chunks(self.max_episode_length.unwrap_or(usize::MAX)) {
                 let choice = |&row: &usize| Choice {
                     item: log.item[row],
                     reward: log.rating[row],
@@ -134,11 +134,14 @@ mod tests {
     #[test]
     fn interactions_in_order_of_time_become_episodes() {
         assert_eq!(run(&FromLog::default()).unwrap(), [(0, vec![6, 9, 4]), (1, vec![7, 8, 5])]);
-        let good = FromLog { at_least: Some(3.0), length: Some(1), seed: 0 };
+        let good = FromLog { min_rating: Some(3.0), max_episode_length: Some(1), seed: 0 };
         assert_eq!(run(&good).unwrap(), [(0, vec![9]), (1, vec![7]), (1, vec![5])]);
-        let error = run(&FromLog { at_least: Some(6.0), ..FromLog::default() }).unwrap_err().to_string();
+        let error = run(&FromLog { min_rating: Some(6.0), ..FromLog::default() }).unwrap_err().to_string();
         assert!(error.contains("none of 6 interactions is rated at least 6"), "{error}");
-        assert_eq!(FromLog { length: Some(0), ..FromLog::default() }.check().unwrap_err().0, "length");
+        assert_eq!(
+            FromLog { max_episode_length: Some(0), ..FromLog::default() }.check().unwrap_err().0,
+            "max_episode_length"
+        );
         let error = episodes(&FromLog::default(), Interactions::default()).unwrap_err().to_string();
         assert!(error.contains("the log holds no interaction\nhelp: "), "{error}");
     }

@@ -14,8 +14,8 @@ type Embed<'e> = dyn Fn(&[String]) -> Result<Vec<Vec<f32>>> + 'e;
 /// All that is remembered so far.
 pub(super) struct MemoryStore<'a> {
     world: &'a World,
-    most: usize,
-    above: f64,
+    n_neighbors: usize,
+    min_similarity: f64,
     memories: Vec<Memory>,
     /// What people's beginnings mean, where that makes them alike; nothing of those who have none.
     text_vectors: Option<BTreeMap<u32, Vec<f32>>>,
@@ -34,8 +34,14 @@ impl<'a> MemoryStore<'a> {
     /// What is known before the first episode.
     pub fn new(settings: &RoleSettings, world: &'a World, before: Option<&Memories>) -> Self {
         let memories = before.map_or_else(Vec::new, |before| before.0.clone());
-        let text_vectors = (settings.alike_by == UserSimilarity::Texts).then(BTreeMap::new);
-        Self { world, most: settings.recall, above: settings.above, memories, text_vectors }
+        let text_vectors = (settings.similarity == UserSimilarity::Texts).then(BTreeMap::new);
+        Self {
+            world,
+            n_neighbors: settings.n_neighbors,
+            min_similarity: settings.min_similarity,
+            memories,
+            text_vectors,
+        }
     }
 
     /// Learns the meaning of the beginnings of `users` and of all who are remembered, as far as it is not known yet. `profile`
@@ -69,10 +75,10 @@ impl<'a> MemoryStore<'a> {
         let mut nearest: Vec<(f64, u32)> = users
             .into_iter()
             .map(|other| (self.similarity(user, other), other))
-            .filter(|(s, _)| *s >= self.above)
+            .filter(|(s, _)| *s >= self.min_similarity)
             .collect();
         nearest.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-        nearest.truncate(self.most);
+        nearest.truncate(self.n_neighbors);
         let mut recalled = RecalledMemory::default();
         for (_, other) in nearest {
             for memory in self.memories.iter().filter(|memory| memory.user() == other) {
@@ -134,8 +140,8 @@ mod tests {
             action(1, 1.0),
             action(1, 0.5),
         ]);
-        let of = |recall: usize, above: f64| {
-            let settings = RoleSettings { recall, above, ..RoleSettings::default() };
+        let of = |n_neighbors: usize, min_similarity: f64| {
+            let settings = RoleSettings { n_neighbors, min_similarity, ..RoleSettings::default() };
             MemoryStore::new(&settings, &world, Some(&before)).recall(0)
         };
         assert_eq!(of(1, -1.0), RecalledMemory { reflections: vec!["of 1".into()], advantages: [(1, 1.5)].into() });

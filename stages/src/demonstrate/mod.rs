@@ -1,7 +1,7 @@
 //! A language model recommends to simulated users, and what it does is written down.
 //!
 //! Each turn a retriever offers the best items that the episode has not shown, the model chooses one by its title (or names
-//! one, which is looked for in the catalogue), and the world answers. `expert` says which roles it plays beside: a planner
+//! one, which is looked for in the catalogue), and the world answers. `agent` says which roles it plays beside: a planner
 //! that thinks first, a critic that values where each action led, a reflector that writes what to do otherwise. What they leave
 //! is remembered and comes to mind with people alike. The model knows what the user liked in the training log and what came of its last recommendations; it
 //! never sees the world's rewards before it chose. Of the distances behind the quit rules it learns only where the retriever
@@ -72,17 +72,17 @@ pub struct Demonstrate {
     pub seed: u64,
     /// How many candidates it chooses from, 1 to 10: the best of the user's ranking that the episode has not shown.
     #[serde(default = "Demonstrate::ten")]
-    pub candidates: usize,
+    pub n_candidates: usize,
     /// How many of the user's best rated items of the training log the prompt names.
     #[serde(default = "Demonstrate::five")]
-    pub liked: usize,
+    pub n_liked: usize,
     /// How many of the episode's last items the prompt tells about, at least; up to twice as many, because the window moves
     /// on in whole blocks, which keeps the evaluated beginning of the prompt.
     #[serde(default = "Demonstrate::seven")]
-    pub remember: usize,
+    pub history_length: usize,
     /// What an item is, in a word, as the prompt says it.
     #[serde(default = "Demonstrate::item")]
-    pub noun: String,
+    pub item_noun: String,
     /// The first words of the prompt, in place of the program's own.
     #[serde(default)]
     pub instructions: Option<String>,
@@ -91,7 +91,7 @@ pub struct Demonstrate {
     pub prompts: Prompts,
     /// Which roles it plays.
     #[serde(default)]
-    pub expert: Agent,
+    pub agent: Agent,
     /// How it says what it recommends.
     #[serde(default)]
     pub actor: Actor,
@@ -101,7 +101,7 @@ pub struct Demonstrate {
     /// The least share of turns at which it named something that may be shown; else the stage fails. In the other turns the
     /// retriever's first offer stands in, and is counted.
     #[serde(default = "Demonstrate::half")]
-    pub min_success: f64,
+    pub min_valid_rate: f64,
 }
 
 /// Defaults that serde asks for by name; the design's figures for a small embedded model.
@@ -155,7 +155,7 @@ pipeline::ports! {
         /// What it remembers at the end, with what it was given; empty where no role remembers.
         memories: Memories,
         /// What each episode took: calls, and tokens where the model tells.
-        efforts: Efforts,
+        llm_usage: Efforts,
     }
 }
 
@@ -192,36 +192,36 @@ impl Stage for Demonstrate {
         if self.users == 0 {
             return wrong("users", "at least one user");
         }
-        if !(1..=10).contains(&self.candidates) {
-            return wrong("candidates", "1 to 10 candidates: each title costs the model tokens every turn");
+        if !(1..=10).contains(&self.n_candidates) {
+            return wrong("n_candidates", "1 to 10 candidates: each title costs the model tokens every turn");
         }
-        if self.remember == 0 {
-            return wrong("remember", "at least one item");
+        if self.history_length == 0 {
+            return wrong("history_length", "at least one item");
         }
-        if self.noun.trim().is_empty() {
-            return wrong("noun", "a word for what is recommended, such as `movie`");
+        if self.item_noun.trim().is_empty() {
+            return wrong("item_noun", "a word for what is recommended, such as `movie`");
         }
-        if !(0.0..=1.0).contains(&self.min_success) {
-            return wrong("min_success", "a share lies between 0 and 1");
+        if !(0.0..=1.0).contains(&self.min_valid_rate) {
+            return wrong("min_valid_rate", "a share lies between 0 and 1");
         }
         self.prompts.check().map_err(|(path, message)| (format!("prompts.{path}"), message))?;
         self.actor.check().map_err(|(path, message)| (format!("actor.{path}"), message))?;
-        if self.roles.alike_by == UserSimilarity::Texts && !self.llm.embeds() {
+        if self.roles.similarity == UserSimilarity::Texts && !self.llm.embeds() {
             let wanted =
                 "texts are compared by a model that turns them into vectors: name one at `llm.openai.embedding_model`";
-            return wrong("roles.alike_by", wanted);
+            return wrong("roles.similarity", wanted);
         }
         self.roles.check().map_err(|(path, message)| (format!("roles.{path}"), message))
     }
 
     fn requirements(&self) -> Vec<Requirement> {
-        let idle = !self.expert.reflects();
+        let idle = !self.agent.reflects();
         let idle = idle.then(|| Requirement {
-            setting: "expert",
+            setting: "agent",
             port: "memories",
             connected: false,
             why: "an expert that does not reflect recalls nothing".to_owned(),
-            help: "set `expert: reflexion` or `expert: full`, or leave the input out",
+            help: "set `agent: reflexion` or `agent: full`, or leave the input out",
         });
         let (why, help) = match self.llm.replays() {
             true => ("it answers from recorded calls", "connect the `calls` of an earlier stage"),
@@ -244,12 +244,12 @@ impl Stage for Demonstrate {
 impl Demonstrate {
     fn demonstrate(&self, llm: &dyn Llm, inputs: &Inputs, cx: &Context) -> Result<Outputs> {
         self.check_inputs(inputs)?;
-        let (world, noun) = (&inputs.world, self.noun.trim());
+        let (world, noun) = (&inputs.world, self.item_noun.trim());
         let instructions = self.instructions.as_deref();
-        let prompt = Prompt::new(noun, instructions, &self.prompts, self.remember, &inputs.items, &inputs.train)?;
+        let prompt = Prompt::new(noun, instructions, &self.prompts, self.history_length, &inputs.items, &inputs.train)?;
         let cache = CachedLlm::new(llm, ValueStore::open(cx.calls())?);
         let users = self.sample_users(world.users());
-        let top_rated = top_rated(&inputs.train, world.users(), self.liked);
+        let top_rated = top_rated(&inputs.train, world.users(), self.n_liked);
         let conversations = llm.conversations(&prompt.preamble)?;
 
         let start = Instant::now();
@@ -274,14 +274,14 @@ impl Demonstrate {
         let runner = EpisodeRunner {
             world,
             rankings: &inputs.rankings,
-            roles: Roles { expert: self.expert, settings: &self.roles, prompt: &prompt },
+            roles: Roles { agent: self.agent, settings: &self.roles, prompt: &prompt },
             actor: &self.actor,
             grounder: generation.as_ref(),
             cache: &cache,
-            candidates: self.candidates,
+            n_candidates: self.n_candidates,
             check_cancelled: &|| cx.check_cancelled().map(|()| !failed.load(Ordering::Relaxed)),
             on_decision: &|| advance_bar(&bar, &cache, start),
-            answer_check: (self.min_success > 0.0).then(AnswerCheck::default),
+            answer_check: (self.min_valid_rate > 0.0).then(AnswerCheck::default),
         };
         let mut memory = MemoryStore::new(&self.roles, world, inputs.memories.as_ref());
         let pool = llm
@@ -289,7 +289,7 @@ impl Demonstrate {
             .map(|conversations| rayon::ThreadPoolBuilder::new().num_threads(conversations).build())
             .transpose()?;
         // Who remembers nothing need not wait for anybody.
-        let batch = if self.expert.reflects() { self.roles.batch } else { users.len() };
+        let batch = if self.agent.reflects() { self.roles.memory_batch_size } else { users.len() };
         let mut played: Vec<EpisodeResult> = Vec::new();
         let beginning = |user: u32| prompt.profile(top_rated.get(user as usize).map_or(&[][..], Vec::as_slice));
         let vectors = |texts: &[String]| {
@@ -297,7 +297,7 @@ impl Demonstrate {
             found.context("people are to be alike by texts, and this model turns none into vectors")
         };
         for batch in users.chunks(batch) {
-            if self.roles.alike_by == UserSimilarity::Texts && self.expert.reflects() {
+            if self.roles.similarity == UserSimilarity::Texts && self.agent.reflects() {
                 memory.embed_users(batch, &beginning, &vectors)?;
             }
             let play = |&user: &u32| -> Result<Option<EpisodeResult>> {
@@ -327,7 +327,7 @@ impl Demonstrate {
             demonstrations: Demonstrations { trajectories },
             calls: unique_calls(&played),
             memories: memory.into_memories(),
-            efforts: usage::usage_by_episode(&played, llm)?,
+            llm_usage: usage::usage_by_episode(&played, llm)?,
         })
     }
 
@@ -353,7 +353,7 @@ impl Demonstrate {
         let Some((example, first)) = silent.next() else { return Ok(()) };
         let count = first + silent.map(|(_, count)| count).sum::<usize>();
         ensure!(
-            (decisions - count) as f64 >= self.min_success * decisions as f64,
+            (decisions - count) as f64 >= self.min_valid_rate * decisions as f64,
             "{count} of {decisions} answers {}",
             self.invalid_answers(example)
         );
@@ -367,12 +367,12 @@ impl Demonstrate {
             (true, _) => String::new(),
             (false, Some(_)) => format!(
                 "\nhelp: mend what the server reports and run again, which asks the failed ones again and keeps the others; or lower \
-                 `min_success` from {}",
-                self.min_success
+                 `min_valid_rate` from {}",
+                self.min_valid_rate
             ),
             (false, None) => format!(
-                "\nhelp: use a larger model, let it write more tokens, or lower `min_success` from {}",
-                self.min_success
+                "\nhelp: use a larger model, let it write more tokens, or lower `min_valid_rate` from {}",
+                self.min_valid_rate
             ),
         };
         format!("name nothing that may be shown, the first of them is: {shown}{help}")

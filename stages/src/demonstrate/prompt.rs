@@ -24,16 +24,16 @@ pub(super) struct Prompt {
     /// The instructions, the same for every user.
     pub preamble: String,
     completion_prefix: String,
-    remember: usize,
+    history_length: usize,
 }
 
 impl Prompt {
-    /// `remember` is how many of an episode's last items every prompt shows at least.
+    /// `history_length` is how many of an episode's last items every prompt shows at least.
     pub fn new(
         noun: &str,
         instructions: Option<&str>,
         prompts: &Prompts,
-        remember: usize,
+        history_length: usize,
         items: &Items,
         train: &Interactions,
     ) -> Result<Self> {
@@ -45,10 +45,10 @@ impl Prompt {
             highest,
             preamble: String::new(),
             completion_prefix: String::new(),
-            remember,
+            history_length,
         };
-        prompt.preamble = prompt.line("opening", context! { noun, instructions })?;
-        prompt.completion_prefix = prompt.render("cue", context! { noun })?;
+        prompt.preamble = prompt.line("preamble", context! { noun, instructions })?;
+        prompt.completion_prefix = prompt.render("completion_prefix", context! { noun })?;
         Ok(prompt)
     }
 
@@ -81,12 +81,12 @@ impl Prompt {
     /// The line about one shown item.
     pub fn feedback_line(&self, item: u32, reward: f32) -> Result<String> {
         let (rating, highest) = (format!("{reward:.1}"), self.highest.to_string());
-        self.line("shown", context! { noun => self.noun.as_str(), title => self.name(item), rating, highest })
+        self.line("feedback", context! { noun => self.noun.as_str(), title => self.name(item), rating, highest })
     }
 
     /// What is told at a turn: `begin` and the last of the lines `shown`.
     pub fn context(&self, prefix: &[String], shown: &[String]) -> Vec<String> {
-        prefix.iter().chain(&shown[dropped(shown.len(), self.remember)..]).cloned().collect()
+        prefix.iter().chain(&shown[dropped(shown.len(), self.history_length)..]).cloned().collect()
     }
 
     /// Asks for one of `candidates` after what was told.
@@ -102,18 +102,18 @@ impl Prompt {
 
     /// What the planner goes on from.
     pub fn thought_prompt(&self) -> Result<String> {
-        self.render("thought", context! { noun => self.noun.as_str() })
+        self.render("thought_prompt", context! { noun => self.noun.as_str() })
     }
 
     /// The line about a thought.
     pub fn thought_line(&self, thought: &str) -> Result<String> {
-        self.line("thinking", context! { thought })
+        self.line("thought_format", context! { thought })
     }
 
     /// The line about reflections.
     pub fn reflections_line(&self, reflections: &[String]) -> Result<String> {
         let reflections: Value = reflections.iter().cloned().collect();
-        self.line("recalled", context! { reflections })
+        self.line("reflections", context! { reflections })
     }
 
     /// The line about items that went well and badly before; at least one of the two holds some.
@@ -124,12 +124,12 @@ impl Prompt {
 
     /// What the critic goes on from.
     pub fn critic_prompt(&self, low: i32, high: i32) -> Result<String> {
-        self.render("value", context! { low, high })
+        self.render("critic_prompt", context! { low, high })
     }
 
     /// What the reflector goes on from.
     pub fn reflection_prompt(&self, turns: usize, left: bool) -> Result<String> {
-        self.render("reflect", context! { turns, left })
+        self.render("reflection_prompt", context! { turns, left })
     }
 
     /// The catalogue as the prompts name it, to look up in it what a model writes.
@@ -143,10 +143,10 @@ impl Prompt {
     }
 }
 
-/// How many of `shown` lines a prompt leaves out: whole blocks of `remember`, so that at least that many stay. A window that
+/// How many of `shown` lines a prompt leaves out: whole blocks of `history_length`, so that at least that many stay. A window that
 /// slid line by line would change the prompt's beginning each turn, and all of it would have to be evaluated again.
-fn dropped(shown: usize, remember: usize) -> usize {
-    shown.saturating_sub(remember) / remember * remember
+fn dropped(shown: usize, history_length: usize) -> usize {
+    shown.saturating_sub(history_length) / history_length * history_length
 }
 
 /// Titles in one line and in the order of speech, descriptions where there are none; where several items share one, the year

@@ -19,7 +19,7 @@ use crate::env::Episodes;
 #[serde(deny_unknown_fields, default)]
 pub struct Replay {
     /// At most so many episodes of each user, the first recorded ones; all when absent. The evaluation's teacher takes 1.
-    pub per_user: Option<usize>,
+    pub max_episodes_per_user: Option<usize>,
 }
 
 pipeline::ports! {
@@ -49,8 +49,8 @@ impl Stage for Replay {
     type Outputs = Outputs;
 
     fn check(&self) -> Result<(), (String, String)> {
-        if self.per_user == Some(0) {
-            return Err(("per_user".into(), "at least one episode; leave it out for all".into()));
+        if self.max_episodes_per_user == Some(0) {
+            return Err(("max_episodes_per_user".into(), "at least one episode; leave it out for all".into()));
         }
         Ok(())
     }
@@ -62,7 +62,7 @@ impl Stage for Replay {
         let mut unused = 0;
         for (number, recorded) in inputs.demonstrations.trajectories.iter().enumerate() {
             let played = played.entry(recorded.user).or_default();
-            if self.per_user.is_some_and(|most| *played >= most) {
+            if self.max_episodes_per_user.is_some_and(|most| *played >= most) {
                 continue;
             }
             *played += 1;
@@ -134,13 +134,13 @@ mod tests {
     #[test]
     fn the_world_answers_and_the_user_leaves_when_this_world_says_so() {
         let folder = tempfile::tempdir().unwrap();
-        let run = |per_user, trajectories| {
+        let run = |max_episodes_per_user, trajectories| {
             // Clusters {0, 1} and {2, 3} pay 5 and 4; the last item is remembered.
             let inputs = Inputs {
                 world: cluster_world(&[5.0, 4.0], 2, 1, 9, 2),
                 demonstrations: Demonstrations { trajectories },
             };
-            Replay { per_user }.run(inputs, &Context::detached(folder.path()))
+            Replay { max_episodes_per_user }.run(inputs, &Context::detached(folder.path()))
         };
         let all = vec![recorded(1, &[0, 2, 3, 1]), recorded(1, &[0, 2]), recorded(0, &[2])];
         let out = run(None, all.clone()).unwrap().demonstrations.trajectories;

@@ -16,7 +16,7 @@ const MAX_CHARS: usize = 600;
 /// The roles beside the actor.
 pub(super) struct Roles<'a> {
     /// Which of them are played.
-    pub expert: Agent,
+    pub agent: Agent,
     pub settings: &'a RoleSettings,
     pub prompt: &'a Prompt,
 }
@@ -24,7 +24,7 @@ pub(super) struct Roles<'a> {
 impl Roles<'_> {
     /// Asks for a thought after what was told.
     pub fn thought(&self, context: &[String]) -> Result<CompletionRequest> {
-        Ok(self.line(context, self.prompt.thought_prompt()?, self.settings.thought_tokens))
+        Ok(self.line(context, self.prompt.thought_prompt()?, self.settings.max_thought_tokens))
     }
 
     /// Asks how content the user is after what was told.
@@ -36,7 +36,7 @@ impl Roles<'_> {
 
     /// Asks what to do otherwise after an episode.
     pub fn reflection(&self, context: &[String], turns: usize, left: bool) -> Result<CompletionRequest> {
-        Ok(self.line(context, self.prompt.reflection_prompt(turns, left)?, self.settings.reflection_tokens))
+        Ok(self.line(context, self.prompt.reflection_prompt(turns, left)?, self.settings.max_reflection_tokens))
     }
 
     /// A line to write.

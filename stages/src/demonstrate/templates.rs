@@ -22,25 +22,25 @@ const MAX_CHARS: usize = 10_000;
 #[serde(deny_unknown_fields, default)]
 pub struct Prompts {
     /// The first words of every prompt, of `noun` and `instructions` (none where the setting is not made).
-    pub opening: Option<String>,
+    pub preamble: Option<String>,
     /// What the user liked, of `titles`, a list, best first.
     pub liked: Option<String>,
     /// What came of a recommendation, of `noun`, `title`, `rating` and `highest`, the top of the scale.
-    pub shown: Option<String>,
+    pub feedback: Option<String>,
     /// What the chosen or written title goes on from, of `noun`.
-    pub cue: Option<String>,
+    pub completion_prefix: Option<String>,
     /// What the planner goes on from, of `noun`.
-    pub thought: Option<String>,
+    pub thought_prompt: Option<String>,
     /// How its thought is told, of `thought`.
-    pub thinking: Option<String>,
+    pub thought_format: Option<String>,
     /// What was written after episodes with people alike, of `reflections`, a list, the nearest first.
-    pub recalled: Option<String>,
+    pub reflections: Option<String>,
     /// What went well and badly with people alike, of `good` and `bad`, lists of titles of which one may be empty.
     pub advice: Option<String>,
     /// What the critic goes on from, of `low` and `high`, the ends of its scale.
-    pub value: Option<String>,
+    pub critic_prompt: Option<String>,
     /// What the reflector goes on from, of `turns` and `left`, whether the user left.
-    pub reflect: Option<String>,
+    pub reflection_prompt: Option<String>,
 }
 
 /// A template by its name.
@@ -59,30 +59,40 @@ impl Prompts {
         let template = |name, own, given, samples| Template { name, own, given, samples };
         [
             template(
-                "opening",
-                include_str!("prompt/opening.j2"),
-                &self.opening,
+                "preamble",
+                include_str!("prompt/preamble.j2"),
+                &self.preamble,
                 vec![context! { noun, instructions => Value::from(()) }, context! { noun, instructions => "Be bold." }],
             ),
             template("liked", include_str!("prompt/liked.j2"), &self.liked, vec![context! { titles }]),
             template(
-                "shown",
-                include_str!("prompt/shown.j2"),
-                &self.shown,
+                "feedback",
+                include_str!("prompt/feedback.j2"),
+                &self.feedback,
                 vec![context! { noun, title => titles[0], rating => "3.5", highest => "5" }],
             ),
-            template("cue", include_str!("prompt/cue.j2"), &self.cue, vec![context! { noun }]),
-            template("thought", include_str!("prompt/thought.j2"), &self.thought, vec![context! { noun }]),
             template(
-                "thinking",
-                include_str!("prompt/thinking.j2"),
-                &self.thinking,
+                "completion_prefix",
+                include_str!("prompt/completion_prefix.j2"),
+                &self.completion_prefix,
+                vec![context! { noun }],
+            ),
+            template(
+                "thought_prompt",
+                include_str!("prompt/thought_prompt.j2"),
+                &self.thought_prompt,
+                vec![context! { noun }],
+            ),
+            template(
+                "thought_format",
+                include_str!("prompt/thought_format.j2"),
+                &self.thought_format,
                 vec![context! { thought => "Something quiet." }],
             ),
             template(
-                "recalled",
-                include_str!("prompt/recalled.j2"),
-                &self.recalled,
+                "reflections",
+                include_str!("prompt/reflections.j2"),
+                &self.reflections,
                 vec![context! { reflections => ["Vary more.", "Less noise."] }],
             ),
             template(
@@ -95,11 +105,16 @@ impl Prompts {
                     context! { good => [titles[0]], bad => [titles[1]] },
                 ],
             ),
-            template("value", include_str!("prompt/value.j2"), &self.value, vec![context! { low => -5, high => 5 }]),
             template(
-                "reflect",
-                include_str!("prompt/reflect.j2"),
-                &self.reflect,
+                "critic_prompt",
+                include_str!("prompt/critic_prompt.j2"),
+                &self.critic_prompt,
+                vec![context! { low => -5, high => 5 }],
+            ),
+            template(
+                "reflection_prompt",
+                include_str!("prompt/reflection_prompt.j2"),
+                &self.reflection_prompt,
                 vec![context! { turns => 30, left => false }, context! { turns => 1, left => true }],
             ),
         ]
@@ -136,7 +151,7 @@ impl Prompts {
                 Environment::new().add_template_owned(*name, text.clone()).map_err(|error| located(&error, text));
             alone.map_err(|wrong| ((*name).to_owned(), wrong))?;
         }
-        let environment = self.environment().map_err(|error| ("opening".to_owned(), format!("{error:#}")))?;
+        let environment = self.environment().map_err(|error| ("preamble".to_owned(), format!("{error:#}")))?;
         for Template { name, given, samples, .. } in &templates {
             let Some(text) = given else { continue };
             check_template(&environment, name, text, samples).map_err(|wrong| ((*name).to_owned(), wrong))?;
@@ -225,7 +240,7 @@ mod tests {
     }
 
     fn thought(text: &str) -> Prompts {
-        Prompts { thought: Some(text.to_owned()), ..Prompts::default() }
+        Prompts { thought_prompt: Some(text.to_owned()), ..Prompts::default() }
     }
 
     #[test]
@@ -235,16 +250,16 @@ mod tests {
             Some(template.to_owned())
         };
         let all = Prompts {
-            opening: own("opening"),
+            preamble: own("preamble"),
             liked: own("liked"),
-            shown: own("shown"),
-            cue: own("cue"),
-            thought: own("thought"),
-            thinking: own("thinking"),
-            recalled: own("recalled"),
+            feedback: own("feedback"),
+            completion_prefix: own("completion_prefix"),
+            thought_prompt: own("thought_prompt"),
+            thought_format: own("thought_format"),
+            reflections: own("reflections"),
             advice: own("advice"),
-            value: own("value"),
-            reflect: own("reflect"),
+            critic_prompt: own("critic_prompt"),
+            reflection_prompt: own("reflection_prompt"),
         };
         assert_eq!(all.check(), Ok(()));
         assert_eq!(Prompts::default().check(), Ok(()));
@@ -253,13 +268,14 @@ mod tests {
     #[test]
     fn a_mistake_is_told_with_its_line_and_what_there_is() {
         let (path, said) = wrong(thought("Think.\nWhich {{ nuon }} next:"));
-        assert_eq!(path, "thought");
+        assert_eq!(path, "thought_prompt");
         assert_eq!(
             said,
             "`nuon` is no variable of this template, which has `noun`\n  \
              line 2 of the template: Which {{ nuon }} next:\n                                   ^^^^"
         );
-        let (_, said) = wrong(Prompts { shown: Some("nothing {{ titel }} {{ nuon }}".into()), ..Prompts::default() });
+        let (_, said) =
+            wrong(Prompts { feedback: Some("nothing {{ titel }} {{ nuon }}".into()), ..Prompts::default() });
         assert!(
             said.starts_with(
                 "`titel` is no variable of this template, which has `noun`, `title`, `rating`, `highest`\n"
@@ -280,7 +296,7 @@ mod tests {
         let (_, said) = wrong(Prompts { advice: Some("{{ bad[0] }}".into()), ..Prompts::default() });
         assert!(said.starts_with("undefined value"), "one of the two may be empty: {said}");
         let error = serde_json::from_str::<Prompts>(r#"{"thougt": "x"}"#).unwrap_err().to_string();
-        assert!(error.starts_with("unknown field `thougt`, expected one of `opening`, `liked`"), "{error}");
+        assert!(error.starts_with("unknown field `thougt`, expected one of `preamble`, `liked`"), "{error}");
     }
 
     #[test]
@@ -291,9 +307,9 @@ mod tests {
             assert!(said.starts_with("template not found"), "{read}: {said}");
         }
         let forever = "{% for i in range(9999) %}{% for j in range(9999) %}{{ i * j }}{% endfor %}{% endfor %}";
-        for endless in [forever, "{% include 'thought' %}", "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}"] {
+        for endless in [forever, "{% include 'thought_prompt' %}", "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}"] {
             let (path, said) = wrong(thought(endless));
-            assert!(path == "thought" && !said.is_empty(), "{said}");
+            assert!(path == "thought_prompt" && !said.is_empty(), "{said}");
         }
         assert!(wrong(thought(&"x".repeat(MAX_CHARS + 1))).1.starts_with("a template has at most"));
     }

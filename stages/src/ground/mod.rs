@@ -26,7 +26,7 @@ use rayon::prelude::*;
 use crate::artifact::{Array, Items};
 use embedding::Vectors;
 use normalise::key;
-pub use settings::{MatchSettings, Unmatched};
+pub use settings::{MatchSettings, OnUnmatched};
 use trigram::Trigrams;
 
 /// How an item was found for a text.
@@ -175,11 +175,11 @@ impl Grounder {
     /// The item that a text stands for, with the policy applied to what is near enough to nothing.
     ///
     /// # Errors
-    /// Under [`Unmatched::Refuse`], where no item was found.
+    /// Under [`OnUnmatched::Refuse`], where no item was found.
     pub fn resolve(&self, text: &str, grounding: &Grounding) -> Result<Option<u32>, UnmatchedName> {
-        match (grounding.kind, self.settings.unmatched) {
-            (MatchKind::Unmatched, Unmatched::Drop) => Ok(None),
-            (MatchKind::Unmatched, Unmatched::Refuse) => Err(UnmatchedName {
+        match (grounding.kind, self.settings.on_unmatched) {
+            (MatchKind::Unmatched, OnUnmatched::Drop) => Ok(None),
+            (MatchKind::Unmatched, OnUnmatched::Refuse) => Err(UnmatchedName {
                 text: text.to_owned(),
                 nearest: grounding.nearest.map(|item| (self.titles[item as usize].clone(), grounding.similarity)),
             }),

@@ -20,13 +20,13 @@ pub struct MatchSettings {
     pub embedding: f64,
     /// What happens to a name that is near enough to nothing.
     #[serde(default)]
-    pub unmatched: Unmatched,
+    pub on_unmatched: OnUnmatched,
 }
 
 /// What happens to a name that is near enough to nothing in the catalogue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Unmatched {
+pub enum OnUnmatched {
     /// It does not fit, and is treated like anything that does not.
     #[default]
     Refuse,
@@ -38,7 +38,11 @@ pub enum Unmatched {
 
 impl Default for MatchSettings {
     fn default() -> Self {
-        Self { trigram: Self::default_trigram(), embedding: Self::default_embedding(), unmatched: Unmatched::default() }
+        Self {
+            trigram: Self::default_trigram(),
+            embedding: Self::default_embedding(),
+            on_unmatched: OnUnmatched::default(),
+        }
     }
 }
 

@@ -81,18 +81,18 @@ fn vectors_speak_where_titles_say_nothing() {
 
 #[test]
 fn what_is_under_the_threshold_follows_the_policy() {
-    let settled = |text: &str, unmatched| {
-        let grounder = grounder(&["Braid"], MatchSettings { unmatched, ..MatchSettings::default() });
+    let settled = |text: &str, on_unmatched| {
+        let grounder = grounder(&["Braid"], MatchSettings { on_unmatched, ..MatchSettings::default() });
         grounder.resolve(text, &grounder.ground(text)).map_err(|refused| refused.to_string())
     };
-    assert_eq!(settled("Bread", Unmatched::Drop), Ok(None));
-    assert_eq!(settled("Bread", Unmatched::Nearest), Ok(Some(0)));
-    assert_eq!(settled("?", Unmatched::Nearest), Ok(None));
-    let near = settled("Bread", Unmatched::Refuse).unwrap_err();
+    assert_eq!(settled("Bread", OnUnmatched::Drop), Ok(None));
+    assert_eq!(settled("Bread", OnUnmatched::Nearest), Ok(Some(0)));
+    assert_eq!(settled("?", OnUnmatched::Nearest), Ok(None));
+    let near = settled("Bread", OnUnmatched::Refuse).unwrap_err();
     assert_eq!(near, r#"the name "Bread" (the nearest title, "Braid", is at 0.20)"#);
-    let far = settled("\u{1b}[2Jé", Unmatched::Refuse).unwrap_err();
+    let far = settled("\u{1b}[2Jé", OnUnmatched::Refuse).unwrap_err();
     assert_eq!(far, r#"the name "\u{1b}[2Jé" (like no title at all)"#);
-    for policy in [Unmatched::Drop, Unmatched::Nearest, Unmatched::Refuse] {
+    for policy in [OnUnmatched::Drop, OnUnmatched::Nearest, OnUnmatched::Refuse] {
         assert_eq!(settled("braid", policy), Ok(Some(0)));
     }
 }

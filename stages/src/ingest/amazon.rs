@@ -47,7 +47,7 @@ pub struct Amazon {
     pub on_bad_row: OnBadRow,
     /// What must come out; copies of datasets are often altered.
     #[serde(default)]
-    pub expect: ExpectedRows,
+    pub expected_rows: ExpectedRows,
 }
 
 impl Stage for Amazon {
@@ -97,7 +97,7 @@ impl Stage for Amazon {
         };
         let rows = read.rows;
         let outputs = assemble(read, None, items);
-        self.expect.check(file.name(), rows, &outputs)?;
+        self.expected_rows.check(file.name(), rows, &outputs)?;
         outputs.note_counts(cx);
         Ok(outputs)
     }
@@ -155,7 +155,7 @@ mod tests {
 {"asin": "5120053084", "title": "again", "category": []}
 {"asin": "0", "title": "never reviewed"}
 "#;
-        let outputs = run(OLD, metadata, r#", "expect": {"interactions": 2, "items": 2}"#).unwrap();
+        let outputs = run(OLD, metadata, r#", "expected_rows": {"interactions": 2, "items": 2}"#).unwrap();
         assert_eq!(
             (outputs.interactions.rating, outputs.interactions.timestamp),
             (vec![5.0, 2.0], vec![1_514_764_800, 1_514_764_801])

@@ -84,7 +84,7 @@ fn a_mark_takes_no_episode_from_a_recording() {
     let mut cx = Context::detached(folder.path());
     cx.add_asset("x", folder.path());
     let config = json!({
-        "asset": "x", "episodes": "recorded", "format": "lines", "titles": "titles.json", "on_bad_row": "drop"
+        "asset": "x", "files": "recorded", "format": "lines", "titles": "titles.json", "on_bad_row": "drop"
     });
     let read = serde_json::from_value::<Transcripts>(config).unwrap().run(NoInputs {}, &cx).unwrap();
     assert_eq!((read.users.id, read.interactions.rating), (vec!["u".to_owned()], vec![4.0]));

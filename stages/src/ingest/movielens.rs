@@ -46,7 +46,7 @@ pub struct MovieLens {
     pub on_bad_row: OnBadRow,
     /// What must come out; copies of datasets are often altered.
     #[serde(default)]
-    pub expect: ExpectedRows,
+    pub expected_rows: ExpectedRows,
 }
 
 impl Stage for MovieLens {
@@ -86,7 +86,7 @@ impl Stage for MovieLens {
         let [new_users, _] = read.new;
         let users = users.unwrap_or_else(|| Users { id: new_users, features: BTreeMap::new() });
         let outputs = Outputs { interactions: read.interactions, items, users };
-        self.expect.check(&path, read.rows, &outputs)?;
+        self.expected_rows.check(&path, read.rows, &outputs)?;
         outputs.note_counts(cx);
         Ok(outputs)
     }
@@ -338,11 +338,11 @@ mod tests {
                 b"movieId,title,genres\r\n5,\"American President, The (1995)\",Comedy|Drama\r\n11,\"A \"\"Z\"\"\",(no genres listed)\r\n",
             ),
         ];
-        let outputs = run(files, r#", "expect": {"interactions": 2, "users": 1, "items": 2}"#).unwrap();
+        let outputs = run(files, r#", "expected_rows": {"interactions": 2, "users": 1, "items": 2}"#).unwrap();
         assert_eq!(outputs.interactions.item, [1, 0]);
         assert_eq!(outputs.items.title, ["American President, The (1995)", "A \"Z\""]);
         assert_eq!((&outputs.items.year, &outputs.items.genres[1]), (&vec![Some(1995), None], &vec![]));
-        let error = run(files, r#", "expect": {"interactions": 3}"#).err().unwrap().to_string();
+        let error = run(files, r#", "expected_rows": {"interactions": 3}"#).err().unwrap().to_string();
         assert!(error.contains("gave 2 interactions, but the experiment expects 3"), "{error}");
     }
 

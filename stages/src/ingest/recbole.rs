@@ -54,7 +54,7 @@ pub struct Recbole {
     pub on_bad_row: OnBadRow,
     /// What must come out; copies of datasets are often altered.
     #[serde(default)]
-    pub expect: ExpectedRows,
+    pub expected_rows: ExpectedRows,
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "serde wants the field's type")]
@@ -94,7 +94,7 @@ impl Stage for Recbole {
         let rows = read.rows;
         let outputs = assemble(read, users, items);
         let kept: Vec<&PathBuf> = logs.iter().filter(|(_, is_kept)| *is_kept).map(|(path, _)| path).collect();
-        self.expect.check(if let [log] = kept[..] { log } else { folder }, rows, &outputs)?;
+        self.expected_rows.check(if let [log] = kept[..] { log } else { folder }, rows, &outputs)?;
         if self.rating.is_none() {
             kept.first().iter().for_each(|log| note_missing_ratings(log, cx));
         }
@@ -346,7 +346,7 @@ mod tests {
         let log = format!("{HEADER}9\ta\t4\t100\n7\tb\tgood\t50\n7\ta\t3\t51\r\n");
         let outputs = run(&log, r#", "on_bad_row": "drop""#).unwrap();
         assert_eq!(outputs.interactions.rating, [4.0, 3.0]);
-        let error = run(&log, r#", "on_bad_row": "drop", "expect": {"interactions": 3}"#).err().unwrap();
+        let error = run(&log, r#", "on_bad_row": "drop", "expected_rows": {"interactions": 3}"#).err().unwrap();
         assert!(error.to_string().contains("gave 2 interactions, but the experiment expects 3"), "{error}");
     }
 

@@ -31,7 +31,7 @@ impl ExpectedRows {
             ensure!(
                 wanted.is_none_or(|wanted| wanted == found),
                 "{} gave {found} {what}, but the experiment expects {} (the file holds {rows} rows)\nhelp: this copy of the \
-                 dataset was altered or cut; get another, or correct `expect.{what}`",
+                 dataset was altered or cut; get another, or correct `expected_rows.{what}`",
                 log.display(),
                 wanted.unwrap_or_default(),
             );

@@ -44,7 +44,7 @@ pub struct Steam {
     pub on_bad_row: OnBadRow,
     /// What must come out; copies of datasets are often altered.
     #[serde(default)]
-    pub expect: ExpectedRows,
+    pub expected_rows: ExpectedRows,
 }
 
 /// What counts as the rating of a game.
@@ -102,7 +102,7 @@ impl Stage for Steam {
         };
         let rows = read.rows;
         let outputs = assemble(read, None, items);
-        self.expect.check(file.name(), rows, &outputs)?;
+        self.expected_rows.check(file.name(), rows, &outputs)?;
         outputs.note_counts(cx);
         Ok(outputs)
     }
@@ -217,7 +217,7 @@ mod tests {
         let error = run(&[(name, log)], "").err().unwrap().to_string();
         assert!(error.contains("australian_user_reviews.json:1: column `posted`: found \"Posted July 3.\""), "{error}");
         let outputs =
-            run(&[(name, log)], r#", "year": 2016, "rating": "recommended", "expect": {"users": 1}"#).unwrap();
+            run(&[(name, log)], r#", "year": 2016, "rating": "recommended", "expected_rows": {"users": 1}"#).unwrap();
         assert_eq!(
             (outputs.interactions.rating, outputs.items.id),
             (vec![1.0, 0.0], vec!["1250".to_owned(), "22200".to_owned()])

@@ -48,7 +48,7 @@ pub struct Table {
     pub on_bad_row: OnBadRow,
     /// What must come out; copies of datasets are often altered.
     #[serde(default)]
-    pub expect: ExpectedRows,
+    pub expected_rows: ExpectedRows,
 }
 
 /// Where the log's parts stand.
@@ -185,7 +185,7 @@ impl Stage for Table {
         }
         let rows = read.rows;
         let outputs = assemble(read, users, items);
-        self.expect.check(file.name(), rows, &outputs)?;
+        self.expected_rows.check(file.name(), rows, &outputs)?;
         outputs.note_counts(cx);
         Ok(outputs)
     }

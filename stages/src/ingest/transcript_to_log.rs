@@ -65,7 +65,7 @@ fn most_common<'a>(texts: impl Iterator<Item = &'a String>) -> Vec<&'a str> {
 pub(super) struct TranscriptImporter<'a> {
     pub ids: &'a ImportedIds,
     pub matcher: &'a TitleMatcher<'a>,
-    pub at_quit: OnQuit,
+    pub on_quit: OnQuit,
     pub out: Outputs,
     /// Recommendations whose names mean no item, left out as the settings say.
     pub left_out: u64,
@@ -121,12 +121,12 @@ impl TranscriptImporter<'_> {
             }
             Err(refused) => {
                 let fault = Fault::row(refused.to_string(), "a name near enough to a title of the catalogue");
-                let help = "lower `ground.trigram`, or set `ground.unmatched` to `nearest` or `drop`";
+                let help = "lower `ground.trigram`, or set `ground.on_unmatched` to `nearest` or `drop`";
                 bad.add(fault.help(help), || turn.line);
                 return None;
             }
         };
-        let reward = match (outcome, self.at_quit) {
+        let reward = match (outcome, self.on_quit) {
             (Outcome::Stays(reward), _) => match casts::rating(*reward, "reward") {
                 Ok(reward) => reward,
                 Err(fault) => {

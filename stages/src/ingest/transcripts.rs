@@ -31,11 +31,11 @@ pub struct Transcripts {
     /// The folder with the recordings.
     pub asset: AssetName,
     /// The files to read: those of the folder whose names begin so, by name.
-    pub episodes: String,
-    /// The files whose people and items get ids: as `episodes` where absent. Two stages that name the same files here agree
+    pub files: String,
+    /// The files whose people and items get ids: as `files` where absent. Two stages that name the same files here agree
     /// on every id, whichever episodes they read.
     #[serde(default)]
-    pub everyone: Option<String>,
+    pub id_files: Option<String>,
     /// How the files are written.
     #[serde(default)]
     pub format: Format,
@@ -48,10 +48,10 @@ pub struct Transcripts {
     pub genres: Option<String>,
     /// Which items of the catalogue are kept.
     #[serde(default)]
-    pub keep: CatalogueFilter,
+    pub catalogue_filter: CatalogueFilter,
     /// What the recommendation at which a user left becomes.
     #[serde(default)]
-    pub at_quit: OnQuit,
+    pub on_quit: OnQuit,
     /// What names mean that the source took for no item of the catalogue. Names of which it says the item are not touched:
     /// of these `groundings` tells whether they would be found, too.
     #[serde(default)]
@@ -132,10 +132,10 @@ impl Stage for Transcripts {
     }
 
     fn check(&self) -> Result<(), (String, String)> {
-        if let OnQuit::Reward(reward) = self.at_quit
+        if let OnQuit::Reward(reward) = self.on_quit
             && !(reward as f32).is_finite()
         {
-            return Err(("at_quit.reward".into(), "a finite number that 32 bits hold".into()));
+            return Err(("on_quit.reward".into(), "a finite number that 32 bits hold".into()));
         }
         self.ground.check().map_err(|(field, wanted)| (format!("ground.{field}"), wanted))?;
         check_member(self.titles.as_deref(), "titles")?;
@@ -144,16 +144,16 @@ impl Stage for Transcripts {
 
     fn run(&self, _: NoInputs, cx: &Context) -> Result<Outputs> {
         let folder = cx.asset(&self.asset)?;
-        let chosen = files(folder, &self.episodes)?;
-        let everyone = files(folder, self.everyone.as_deref().unwrap_or(&self.episodes))?;
-        let all: BTreeSet<&PathBuf> = chosen.iter().chain(&everyone).collect();
+        let chosen = files(folder, &self.files)?;
+        let id_files = files(folder, self.id_files.as_deref().unwrap_or(&self.files))?;
+        let all: BTreeSet<&PathBuf> = chosen.iter().chain(&id_files).collect();
         let all: Vec<&PathBuf> = all.into_iter().collect();
         let read: Vec<Result<Recording>> = all.par_iter().map(|path| self.read(path)).collect();
         let read: Vec<Recording> = read.into_iter().collect::<Result<_>>()?;
         let transcripts: Vec<&Transcript> = read.iter().flat_map(|recording| &recording.transcripts).collect();
         let catalogue = self.catalogue(folder, &transcripts)?;
         let matcher = TitleMatcher::new(&catalogue, &self.ground, transcripts.iter().copied());
-        let ids = ImportedIds::new(self.keep, &catalogue, &matcher, &transcripts);
+        let ids = ImportedIds::new(self.catalogue_filter, &catalogue, &matcher, &transcripts);
 
         let out = Outputs {
             interactions: Interactions::default(),
@@ -165,7 +165,7 @@ impl Stage for Transcripts {
         };
         let (left_out, grounded_here) = (0, 0);
         let mut importer =
-            TranscriptImporter { ids: &ids, matcher: &matcher, at_quit: self.at_quit, out, left_out, grounded_here };
+            TranscriptImporter { ids: &ids, matcher: &matcher, on_quit: self.on_quit, out, left_out, grounded_here };
         let mut counts = TranscriptCounts::default();
         let files = || all.iter().zip(&read).filter(|(path, _)| chosen.contains(path));
         for (path, recording) in files() {
@@ -181,9 +181,9 @@ impl Stage for Transcripts {
             chosen.len(),
             folder.display(),
             match left_out {
-                0 => "\nhelp: see what `episodes` and `at_quit` choose".to_owned(),
+                0 => "\nhelp: see what `files` and `on_quit` choose".to_owned(),
                 _ => format!(
-                    ": {left_out} steps name nothing that is near enough to an item, and `unmatched: drop` leaves them out\nhelp: \
+                    ": {left_out} steps name nothing that is near enough to an item, and `on_unmatched: drop` leaves them out\nhelp: \
                      set `ground.trigram` lower, or look at what is said and at the titles"
                 ),
             }
@@ -293,7 +293,7 @@ mod tests {
 
     fn config() -> Transcripts {
         serde_json::from_value(serde_json::json!({
-            "asset": "recorded", "episodes": "train", "everyone": "t", "titles": "maps.json", "genres": "genres.json"
+            "asset": "recorded", "files": "train", "id_files": "t", "titles": "maps.json", "genres": "genres.json"
         }))
         .unwrap()
     }
@@ -358,14 +358,14 @@ mod tests {
 
     #[test]
     fn the_step_at_which_somebody_left_is_kept_or_excluded_as_told() {
-        let rewards = |at_quit| {
-            let out = run(&Transcripts { at_quit, ..config() }).unwrap();
+        let rewards = |on_quit| {
+            let out = run(&Transcripts { on_quit, ..config() }).unwrap();
             out.demonstrations.trajectories[0].steps.iter().map(|step| step.reward).collect::<Vec<_>>()
         };
         assert_eq!(rewards(OnQuit::Reward(-1000.0)), [4.0, -1000.0]);
         assert_eq!(rewards(OnQuit::Exclude), [4.0]);
-        let wrong = Transcripts { at_quit: OnQuit::Reward(f64::NAN), ..config() };
-        assert_eq!(wrong.check().unwrap_err().0, "at_quit.reward");
+        let wrong = Transcripts { on_quit: OnQuit::Reward(f64::NAN), ..config() };
+        assert_eq!(wrong.check().unwrap_err().0, "on_quit.reward");
     }
 
     #[test]
@@ -378,7 +378,7 @@ mod tests {
         cx.add_asset("recorded", folder.path());
         let config = Transcripts {
             episodes: "recorded".into(),
-            everyone: None,
+            id_files: None,
             format: Format::Lines,
             genres: None,
             ..config()
@@ -402,7 +402,7 @@ mod tests {
         let mut cx = Context::detached(folder.path());
         cx.add_asset("recorded", folder.path());
         let config = serde_json::json!({
-            "asset": "recorded", "episodes": "recorded", "format": "lines", "titles": "maps.json", "ground": settings
+            "asset": "recorded", "files": "recorded", "format": "lines", "titles": "maps.json", "ground": settings
         });
         Transcripts { on_bad_row, ..serde_json::from_value(config).unwrap() }.run(NoInputs {}, &cx)
     }
@@ -410,7 +410,7 @@ mod tests {
     #[test]
     fn names_without_an_item_are_grounded_and_the_rest_follows_the_policy() {
         let items = |unmatched: &str| {
-            let out = unrecorded(serde_json::json!({ "unmatched": unmatched }), OnBadRow::Refuse).unwrap();
+            let out = unrecorded(serde_json::json!({ "on_unmatched": unmatched }), OnBadRow::Refuse).unwrap();
             let steps = &out.demonstrations.trajectories[0].steps;
             steps.iter().map(|step| out.items.id[step.item as usize].clone()).collect::<Vec<_>>()
         };
@@ -432,7 +432,7 @@ mod tests {
 
     #[test]
     fn answers_are_kept_as_they_came_and_so_are_those_without_a_recommendation() {
-        let out = unrecorded(serde_json::json!({ "unmatched": "drop" }), OnBadRow::Refuse).unwrap();
+        let out = unrecorded(serde_json::json!({ "on_unmatched": "drop" }), OnBadRow::Refuse).unwrap();
         let answers: Vec<&str> = out.calls.0.iter().map(|call| call.answer.as_str()).collect();
         assert_eq!(answers, [r#""<b>""#, r#"{"failed":"time-out","raw":""}"#, r#""recommend[?]""#]);
         assert_eq!(out.demonstrations.trajectories[0].steps[1].call, out.calls.0[2].key);
@@ -444,7 +444,7 @@ mod tests {
         let rows: Vec<_> =
             out.groundings.0.iter().map(|row| (row.said.as_str(), row.how.as_str(), row.agrees())).collect();
         assert_eq!(rows, [("B", "exact", Some(true)), ("x", "unmatched", Some(false))]);
-        let out = unrecorded(serde_json::json!({ "unmatched": "drop" }), OnBadRow::Refuse).unwrap();
+        let out = unrecorded(serde_json::json!({ "on_unmatched": "drop" }), OnBadRow::Refuse).unwrap();
         let rows: Vec<_> =
             out.groundings.0.iter().map(|row| (row.said.as_str(), row.how.as_str(), row.agrees())).collect();
         assert_eq!(rows, [("?", "unmatched", None), ("Anno 1800", "unmatched", None), ("sims 3", "normalised", None)]);
@@ -458,8 +458,8 @@ mod tests {
         assert_eq!(Transcripts { genres: outside(), ..config() }.check().unwrap_err().0, "genres");
         let ground = MatchSettings { trigram: 0.0, ..MatchSettings::default() };
         assert_eq!(Transcripts { ground, ..config() }.check().unwrap_err().0, "ground.trigram");
-        let at_quit = OnQuit::Reward(-1e39);
-        assert_eq!(Transcripts { at_quit, ..config() }.check().unwrap_err().0, "at_quit.reward");
+        let on_quit = OnQuit::Reward(-1e39);
+        assert_eq!(Transcripts { on_quit, ..config() }.check().unwrap_err().0, "on_quit.reward");
     }
 
     #[test]
@@ -471,12 +471,12 @@ mod tests {
         let mut cx = Context::detached(folder.path());
         cx.add_asset("recorded", folder.path());
         let config: Transcripts = serde_json::from_value(serde_json::json!({
-            "asset": "recorded", "episodes": "recorded", "format": "lines", "titles": "maps.json", "ground": { "unmatched": "drop" }
+            "asset": "recorded", "files": "recorded", "format": "lines", "titles": "maps.json", "ground": { "on_unmatched": "drop" }
         }))
         .unwrap();
         let error = config.run(NoInputs {}, &cx).err().unwrap().to_string();
         assert!(
-            error.contains(": 1 steps name nothing that is near enough to an item, and `unmatched: drop`"),
+            error.contains(": 1 steps name nothing that is near enough to an item, and `on_unmatched: drop`"),
             "{error}"
         );
     }
@@ -484,9 +484,9 @@ mod tests {
     #[test]
     fn files_that_are_not_there_and_titles_that_are_not_known_are_named() {
         let error = |config: Transcripts| format!("{:#}", run(&config).err().unwrap());
-        let none = error(Transcripts { episodes: "valid".into(), ..config() });
+        let none = error(Transcripts { files: "valid".into(), ..config() });
         assert!(none.contains("no file of") && none.contains("`valid`"), "{none}");
-        let empty = error(Transcripts { episodes: "test".into(), ..config() });
+        let empty = error(Transcripts { files: "test".into(), ..config() });
         assert!(empty.contains("no episode with a step in 1 files"), "{empty}");
         let genres = error(Transcripts { genres: Some("maps.json".into()), ..config() });
         assert!(genres.contains("the genres of \"id2item_dict\""), "{genres}");
