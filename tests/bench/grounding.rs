@@ -43,7 +43,7 @@ fn main() {
                 fs::copy(&path, copies.path().join(name)).expect("room for copies");
             }
         }
-        let real = json!({ "episodes": "steam_t", "titles": "datamaps.json", "genres": "list_genre.json" });
+        let real = json!({ "files": "steam_t", "titles": "datamaps.json", "genres": "list_genre.json" });
         measure("GPT-3.5's recorded episodes, eight times", copies.path(), real);
     }
 }
