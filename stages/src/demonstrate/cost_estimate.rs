@@ -1,4 +1,4 @@
-//! What the stage may cost, said before it runs.
+//! An estimate of the stage's cost before it runs.
 
 use std::path::PathBuf;
 
@@ -11,18 +11,18 @@ use super::roles::CRITIC_TOKENS;
 use crate::artifact::{Items, World};
 use crate::llm::Workload;
 
-/// Tokens of the fixed words: instructions of our own, how to answer, what a chat template adds.
+/// Tokens of the fixed text: default instructions, the format of the answer, the chat template.
 const FIXED_TOKENS: f64 = 90.0;
-/// Tokens of the words around a title in a line about a shown item.
+/// Tokens around a title in a line about a shown item.
 const FEEDBACK_TOKENS: f64 = 14.0;
-/// Bytes of a token in most texts.
+/// Bytes per token in most texts.
 const BYTES_PER_TOKEN: f64 = 4.0;
 /// Tokens of a title where the catalogue is not known yet.
 const TITLE_TOKENS: f64 = 7.0;
 
 impl Demonstrate {
-    /// The calls of every role at every turn of each user, with prompts of the usual length. What the store has the answer to
-    /// costs nothing, people may leave early and most titles are found at the first try: it is rather too much than too little.
+    /// The calls of every role at every turn of each user, with prompts of average length. It is an upper estimate: stored answers
+    /// cost nothing, users may leave early, and most titles match at the first attempt.
     pub(super) fn cost(&self, made: &dyn Fn(&str) -> Option<PathBuf>) -> Result<Option<String>> {
         let horizon = made("world").map(|world| World::rules_of(&world)).transpose()?.map(|rules| rules.horizon);
         let items = made("items").map(|items| Items::read(&items)).transpose()?;
@@ -53,12 +53,12 @@ impl Demonstrate {
             text_tokens: texts.iter().map(|&(count, longest)| count * u64::from(longest)).sum(),
         };
         let each = if horizon.is_none() {
-            "for each turn of an episode, of which the world that is not made yet has as many as its horizon: "
+            "per turn of an episode, because the horizon of the world is not known yet: "
         } else {
             ""
         };
         let words = self.llm.estimate(&work);
-        Ok(words.map(|words| format!("{each}{words} (an estimate; what is in the store costs nothing)")))
+        Ok(words.map(|words| format!("{each}{words} (an estimate; stored answers cost nothing)")))
     }
 
     /// Tokens of a prompt on average.
@@ -97,8 +97,8 @@ mod tests {
         let said = stage.cost(&|_| None).unwrap().unwrap();
         assert_eq!(
             said,
-            "for each turn of an episode, of which the world that is not made yet has as many as its horizon: about 4 calls, 876 \
-             tokens, 0.0012 USD (an estimate; what is in the store costs nothing)"
+            "per turn of an episode, because the horizon of the world is not known yet: about 4 calls, 876 tokens, 0.0012 USD (an \
+             estimate; stored answers cost nothing)"
         );
         let full = Demonstrate { agent: Agent::Full, actor: Actor::Write(TitleGeneration::default()), ..stage.clone() };
         let said = full.cost(&|_| None).unwrap().unwrap();

@@ -1,9 +1,10 @@
-//! `demonstrate.from_log`: what people did by themselves, as demonstrations.
+//! `demonstrate.from_log`: the interactions of a log as demonstrations.
 //!
-//! Each user's interactions in the order of time (equal times in the order of the log) become episodes; the rewards are the
-//! ratings. Where all times of a user are equal, as in Coat, the log tells no order: its own is by item as a rule, and learners would
-//! learn that the next id is higher. There a seed shuffles. It is what offline learners learn from where no language model played, and no expert's work: people chose these
-//! items without anybody's plan. Left out: quitting, of which a log says nothing, so every episode counts as cut.
+//! The interactions of each user, ordered by time (equal times in the order of the log), become episodes. The rewards are the
+//! ratings. Where all times of a user are equal, as in Coat, the log has no order of time. Its rows are then often sorted by item,
+//! and learners would learn that the next id is higher, so a seed shuffles them. Offline learners train on such episodes where no
+//! language model demonstrated. They are not an expert's work: users chose these items themselves. Left out: quitting, which a log
+//! does not record, so every episode counts as truncated.
 
 use anyhow::{Result, ensure};
 use pipeline::{Context, Stage};
@@ -18,17 +19,18 @@ use crate::nn::rng;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct FromLog {
-    /// Takes only interactions rated at least so; all when absent. What people rated badly is nothing to copy, but learners
-    /// of values learn from it.
+    /// Minimum rating of an interaction; all interactions when absent. Low ratings are no example for imitation, but value-based
+    /// learners learn from them.
     pub min_rating: Option<f64>,
-    /// Longest episode; a user's interactions are cut into so many as it takes. One episode a user when absent.
+    /// Maximum length of an episode; a user's interactions are cut into as many episodes as needed. One episode per user when
+    /// absent.
     pub max_episode_length: Option<usize>,
-    /// Seed of the order of those whose times are all equal.
+    /// Seed of the order of interactions of users whose times are all equal.
     pub seed: u64,
 }
 
 pipeline::ports! {
-    /// What people did.
+    /// The log.
     pub struct Inputs {
         /// The log.
         interactions: Interactions,
@@ -36,18 +38,18 @@ pipeline::ports! {
 }
 
 pipeline::ports! {
-    /// What they did, as episodes.
+    /// Its interactions as episodes.
     pub struct Outputs {
-        /// By user, then time, or in a drawn order where the log knows no time.
+        /// Ordered by user, then by time, or shuffled where the log has no order of time.
         demonstrations: Demonstrations,
     }
 }
 
 impl Stage for FromLog {
     const KIND: &'static str = "demonstrate.from_log";
-    /// 1: first. 2: users whose times are all equal have their interactions in a drawn order.
+    /// 1: first. 2: interactions of users whose times are all equal are shuffled.
     const VERSION: u32 = 2;
-    const ABOUT: &'static str = "take what people did by themselves as demonstrations";
+    const ABOUT: &'static str = "turn the interactions of a log into demonstrations";
     type Inputs = Inputs;
     type Outputs = Outputs;
 
@@ -70,7 +72,7 @@ impl Stage for FromLog {
         let mut rows: Vec<usize> = (0..log.len()).filter(is_selected).collect();
         ensure!(
             !log.is_empty(),
-            "the log holds no interaction\nhelp: look at what the ingest or split stage before it dropped"
+            "the log holds no interaction\nhelp: look at the rows that the ingest or split stage before it dropped"
         );
         ensure!(
             !rows.is_empty(),
@@ -101,7 +103,7 @@ impl Stage for FromLog {
         }
         cx.note("episodes", format!("{} with {} steps", trajectories.len(), rows.len()));
         if timeless > 0 {
-            cx.note("users without an order of time", format!("{timeless}; their interactions are in a drawn order"));
+            cx.note("users without an order of time", format!("{timeless}; their interactions are shuffled"));
         }
         Ok(Outputs { demonstrations: Demonstrations { trajectories } })
     }
@@ -111,7 +113,7 @@ impl Stage for FromLog {
 mod tests {
     use super::*;
 
-    /// What user 0 did is told by two times, one after the other; equal ones are in the order of the log.
+    /// User 0 has two distinct times; equal times keep the order of the log.
     fn run(logged: &FromLog) -> Result<Vec<(u32, Vec<u32>)>> {
         episodes(
             logged,

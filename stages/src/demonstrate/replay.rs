@@ -1,8 +1,8 @@
-//! `demonstrate.replay`: episodes that somebody played elsewhere, played again in a world of ours.
+//! `demonstrate.replay`: recorded episodes, replayed in a world.
 //!
-//! The items are as recorded, the answers are the world's: rewards, and when the user leaves. An episode whose items run out
-//! while the user stays is cut. So what a recorded model recommends can be judged beside policies. What it cannot show: the
-//! model did not see these answers, and would have gone on otherwise.
+//! The items are the recorded ones; the rewards and the end of the episode are the world's. An episode whose items run out while
+//! the user stays is truncated. The recommendations of a recorded model can thus be evaluated beside policies. The limit of the
+//! method: the model did not see these rewards, and would have continued differently.
 
 use std::collections::BTreeMap;
 
@@ -18,24 +18,24 @@ use crate::env::Episodes;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Replay {
-    /// At most so many episodes of each user, the first recorded ones; all when absent. The evaluation's teacher takes 1.
+    /// Maximum number of episodes per user, the first recorded ones; all when absent. The evaluation's teacher needs 1.
     pub max_episodes_per_user: Option<usize>,
 }
 
 pipeline::ports! {
-    /// What is played where.
+    /// The world and the recorded episodes.
     pub struct Inputs {
-        /// The world that answers.
+        /// The world in which the episodes are replayed.
         world: World,
-        /// What was recommended.
+        /// The recorded episodes.
         demonstrations: Demonstrations,
     }
 }
 
 pipeline::ports! {
-    /// What came of it.
+    /// The replayed episodes.
     pub struct Outputs {
-        /// The same items with this world's answers, up to where its users leave.
+        /// The same items with this world's rewards, up to the turn at which the user leaves.
         demonstrations: Demonstrations,
     }
 }
@@ -44,7 +44,7 @@ impl Stage for Replay {
     const KIND: &'static str = "demonstrate.replay";
     /// 1: first.
     const VERSION: u32 = 1;
-    const ABOUT: &'static str = "let a world answer episodes that were recorded elsewhere";
+    const ABOUT: &'static str = "replay recorded episodes in a world";
     type Inputs = Inputs;
     type Outputs = Outputs;
 
@@ -81,7 +81,7 @@ impl Stage for Replay {
         }
         ensure!(
             !trajectories.is_empty(),
-            "no episode to play again\nhelp: look at the `demonstrations` that are connected"
+            "no episode to replay\nhelp: look at the connected `demonstrations`"
         );
         cx.note("episodes", trajectories.len());
         cx.note("items after the user had left", unused);
@@ -89,7 +89,7 @@ impl Stage for Replay {
         if ran_out > 0 {
             cx.note(
                 "items ran out while the user stayed",
-                format!("{ran_out} episodes: they return less than they could"),
+                format!("{ran_out} episodes, whose returns are therefore lower bounds"),
             );
         }
         Ok(Outputs { demonstrations: Demonstrations { trajectories } })
@@ -102,7 +102,7 @@ fn replayed(world: &World, recorded: &Trajectory) -> Result<Trajectory> {
     for choice in &recorded.steps {
         episodes.step(&[0], &[choice.item]).with_context(|| {
             format!(
-                "step {} cannot be played here\nhelp: record episodes in a world that masks repeats, too, or take \
+                "step {} cannot be replayed in this world\nhelp: record episodes in a world that masks repeats, too, or set \
                  `audience.repeats: allowed`",
                 steps.len()
             )
@@ -116,7 +116,7 @@ fn replayed(world: &World, recorded: &Trajectory) -> Result<Trajectory> {
     Ok(Trajectory { user: recorded.user, steps, end: episodes.end(0).unwrap_or(End::Horizon) })
 }
 
-/// Whether nothing was left to show before the world's last turn.
+/// Whether the recorded items ran out before the world's last turn.
 fn ran_out(played: &Trajectory, world: &World) -> bool {
     played.end == End::Horizon && played.steps.len() < world.rules.horizon
 }
@@ -166,6 +166,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let error = Replay::default().run(inputs, &Context::detached(folder.path())).err().unwrap();
         let error = format!("{error:#}");
-        assert!(error.contains("episode 1 of user 1: step 2 cannot be played here\nhelp: "), "{error}");
+        assert!(error.contains("episode 1 of user 1: step 2 cannot be replayed in this world\nhelp: "), "{error}");
     }
 }

@@ -151,7 +151,7 @@ fn equal_bytes_on_any_thread_count_and_after_a_stop_at_any_call() {
 }
 
 #[test]
-fn an_expert_with_all_roles_goes_on_from_any_call_to_equal_bytes() {
+fn an_agent_with_all_roles_goes_on_from_any_call_to_equal_bytes() {
     let roles = RoleSettings {
         memory_batch_size: 2,
         max_thought_tokens: 6,
@@ -258,7 +258,7 @@ fn silence_falls_back_on_the_retriever_until_it_is_too_much() {
     }
     let error = play(3).err().unwrap().to_string();
     assert!(
-        error.starts_with("24 of 32 answers name nothing that may be shown, the first of them is: hm\n"),
+        error.starts_with("24 of 32 answers name no item that may be shown; the first of them is: hm\n"),
         "{error}"
     );
 }
@@ -315,8 +315,8 @@ fn inputs_that_do_not_belong_together_are_refused() {
         assert!(error.contains(message), "{error}");
     };
     refused(|inputs, _| inputs.items.id.truncate(3), "the catalogue at `items` has 3 items, the world 12\nhelp: ");
-    refused(|inputs, _| inputs.rankings.items.truncate(3), "the rankings are of 3 users, the world has 5");
-    refused(|inputs, _| inputs.rankings.items[0][0] = 12, "the rankings hold an item");
+    refused(|inputs, _| inputs.rankings.items.truncate(3), "the candidates have 3 users, the world has 5");
+    refused(|inputs, _| inputs.rankings.items[0][0] = 12, "the candidates hold an item");
     refused(|inputs, _| inputs.train.user[0] = 5, "row 0 of the log at `train` is of user 5");
     refused(|inputs, _| inputs.train = Interactions::default(), "the training log is empty");
     refused(|_, stage| stage.users = 6, "help: lower `users`");
@@ -331,7 +331,7 @@ fn more_users_keep_the_fewer() {
 }
 
 #[test]
-fn favourites_are_the_best_rated_then_the_latest() {
+fn top_rated_items_are_the_best_then_the_latest() {
     let mut train = inputs().train;
     assert_eq!(top_rated(&train, 4, 2), [vec![5, 9], vec![3], vec![0, 11], vec![]]);
     train.timestamp[5] = 6;

@@ -377,7 +377,7 @@ mod tests {
         let mut cx = Context::detached(folder.path());
         cx.add_asset("recorded", folder.path());
         let config = Transcripts {
-            episodes: "recorded".into(),
+            files: "recorded".into(),
             id_files: None,
             format: Format::Lines,
             genres: None,
