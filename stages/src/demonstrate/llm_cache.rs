@@ -175,8 +175,11 @@ impl<'a> CachedLlm<'a> {
         let failed = self.failed.fetch_add(1, Ordering::Relaxed) + 1;
         let UsageCounters { asked, served, .. } = self.counters();
         if failed >= MAX_FAILED && asked + served == 0 {
-            let help =
-                if reason.contains("\nhelp: ") { "" } else { "\nhelp: fix the error that the server reports and run again" };
+            let help = if reason.contains("\nhelp: ") {
+                ""
+            } else {
+                "\nhelp: fix the error that the server reports and run again"
+            };
             bail!("all of the first {failed} calls failed, the last one: {reason}{help}");
         }
         Ok(())

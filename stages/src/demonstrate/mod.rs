@@ -207,8 +207,7 @@ impl Stage for Demonstrate {
         self.prompts.check().map_err(|(path, message)| (format!("prompts.{path}"), message))?;
         self.actor.check().map_err(|(path, message)| (format!("actor.{path}"), message))?;
         if self.roles.similarity == UserSimilarity::Texts && !self.llm.embeds() {
-            let wanted =
-                "texts are compared by an embedding model: name one in `llm.openai.embedding_model`";
+            let wanted = "texts are compared by an embedding model: name one in `llm.openai.embedding_model`";
             return wrong("roles.similarity", wanted);
         }
         self.roles.check().map_err(|(path, message)| (format!("roles.{path}"), message))
@@ -225,7 +224,10 @@ impl Stage for Demonstrate {
         });
         let (why, help) = match self.llm.replays() {
             true => ("it answers from recorded calls", "connect the `calls` of an earlier stage"),
-            false => ("only `llm: { replay: {} }` answers from recorded calls", "leave the input out, or set `llm: { replay: {} }`"),
+            false => (
+                "only `llm: { replay: {} }` answers from recorded calls",
+                "leave the input out, or set `llm: { replay: {} }`",
+            ),
         };
         let calls = Requirement { setting: "llm", port: "calls", connected: self.llm.replays(), why: why.into(), help };
         idle.into_iter().chain([calls]).collect()
@@ -427,7 +429,7 @@ fn note_summary(played: &[EpisodeResult], cache: &CachedLlm, retryable: bool, st
     let decisions = steps().count();
     let (counters, seconds) = (cache.counters(), start.elapsed().as_secs_f64());
     cx.note("decisions", format!("{decisions} in {} episodes", played.len()));
-    cx.note("calls", format!("{} sent, {} served from the store", counters.asked, counters.served));
+    cx.note("calls", format!("{} asked, {} served from the store", counters.asked, counters.served));
     if counters.failed > 0 {
         cx.note("failed calls", format!("{}; the next run that needs them repeats them", counters.failed));
         if retryable {
@@ -438,7 +440,10 @@ fn note_summary(played: &[EpisodeResult], cache: &CachedLlm, retryable: bool, st
         cx.note("tokens", format!("{} new, {:.0} a second", counters.tokens, counters.tokens as f64 / seconds));
     }
     let first = steps().filter(|step| step.candidates.first() == Some(&step.item)).count();
-    cx.note("agreement with the retriever", format!("{:.0} % of the decisions are its first candidate", 100.0 * first as f64 / decisions.max(1) as f64));
+    cx.note(
+        "agreement with the retriever",
+        format!("{:.0} % of the decisions are its first candidate", 100.0 * first as f64 / decisions.max(1) as f64),
+    );
     let invalid: usize = played.iter().filter_map(|played| played.invalid.as_ref()).map(|(_, count)| count).sum();
     if invalid > 0 {
         cx.note("answers without an item", format!("{invalid}; replaced by the retriever's first candidate"));

@@ -79,10 +79,7 @@ impl Stage for Replay {
             unused += recorded.steps.len() - trajectory.steps.len();
             trajectories.push(trajectory);
         }
-        ensure!(
-            !trajectories.is_empty(),
-            "no episode to replay\nhelp: look at the connected `demonstrations`"
-        );
+        ensure!(!trajectories.is_empty(), "no episode to replay\nhelp: look at the connected `demonstrations`");
         cx.note("episodes", trajectories.len());
         cx.note("items after the user had left", unused);
         let ran_out = trajectories.iter().filter(|played| ran_out(played, world)).count();

@@ -187,7 +187,7 @@ fn an_actor_that_writes_names_an_item_in_its_own_words_and_tries_again() {
     // One try is not enough here, and the retriever's first offer is no success.
     let once = TitleGeneration { max_attempts: 1, ..TitleGeneration::default() };
     let error = play(&writes(once.clone()), &Scripted::new(name), &inputs()).err().unwrap().to_string();
-    assert!(error.contains("answers name nothing that may be shown") && error.contains("\nhelp: "), "{error}");
+    assert!(error.contains("answers name no item that may be shown") && error.contains("\nhelp: "), "{error}");
     let lenient = Demonstrate { min_valid_rate: 0.0, ..writes(once) };
     let outputs = play(&lenient, &Scripted::new(name), &inputs()).unwrap();
     let first = |user: u32| inputs().rankings.items[user as usize][0];
@@ -212,7 +212,7 @@ fn a_name_without_a_title_is_found_by_what_it_means() {
     let embedded = llm.embedded.into_inner().unwrap();
     assert_eq!(embedded.len(), ITEMS + 1, "each title and the one name once: {embedded:?}");
     let error = play(&writes(TitleGeneration::default()), &Scripted::new(say), &inputs).err().unwrap().to_string();
-    assert!(error.contains("answers name nothing that may be shown"), "letters alone do not find it: {error}");
+    assert!(error.contains("answers name no item that may be shown"), "letters alone do not find it: {error}");
 }
 
 #[test]

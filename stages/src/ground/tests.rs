@@ -89,7 +89,7 @@ fn what_is_under_the_threshold_follows_the_policy() {
     assert_eq!(settled("Bread", OnUnmatched::Nearest), Ok(Some(0)));
     assert_eq!(settled("?", OnUnmatched::Nearest), Ok(None));
     let near = settled("Bread", OnUnmatched::Refuse).unwrap_err();
-    assert_eq!(near, r#"the name "Bread" (the nearest title, "Braid", is at 0.20)"#);
+    assert_eq!(near, r#"the name "Bread" (the most similar title, "Braid", has similarity 0.20)"#);
     let far = settled("\u{1b}[2Jé", OnUnmatched::Refuse).unwrap_err();
     assert_eq!(far, r#"the name "\u{1b}[2Jé" (like no title at all)"#);
     for policy in [OnUnmatched::Drop, OnUnmatched::Nearest, OnUnmatched::Refuse] {

@@ -1,5 +1,4 @@
-//! KuaiRec (Gao et al. 2022, arXiv 2202.10842): how long people watched short videos; a small part of the matrix of users × videos is
-//! almost full.
+//! KuaiRec (Gao et al. 2022, arXiv 2202.10842): watch ratios of short videos; a small part of the matrix of users × videos is dense.
 //!
 //! `big_matrix.csv` and `small_matrix.csv` have the columns `user_id`, `video_id`, `play_duration`, `video_duration`, `time`, `date`,
 //! `timestamp` (seconds), `watch_ratio`; `item_categories.csv` has `video_id` and `feat`, a list as `"[27, 9]"`; `user_features.csv` has
@@ -28,35 +27,35 @@ use crate::artifact::{Interactions, Items, Users};
 pub struct KuaiRec {
     /// The folder with the files (`data` in the published archive).
     pub asset: AssetName,
-    /// Watch ratios above it are taken for it, above 0; the field's simulators use 5. Without it they stay: a loop may count
-    /// hundreds.
+    /// Maximum watch ratio, above 0; higher ones are clipped. Simulators in the literature use 5. When absent, ratios are not clipped:
+    /// a looping video may have hundreds.
     #[serde(default)]
     pub max_watch_ratio: Option<f64>,
-    /// What to do with a row that does not fit.
+    /// Treatment of invalid rows.
     #[serde(default)]
     pub on_bad_row: OnBadRow,
 }
 
 pipeline::ports! {
-    /// What KuaiRec holds.
+    /// The tables of KuaiRec.
     pub struct Outputs {
-        /// The big matrix: what people watched as they were served, to learn from. The rating is the watch ratio.
+        /// The big matrix, for training: videos watched under the platform's recommender. The rating is the watch ratio.
         interactions: Interactions,
-        /// The small matrix, almost full, to judge by; no row of it is in the big one. Some rows have no time: it is 0.
+        /// The small, dense matrix, for evaluation; none of its rows is in the big one. A missing time is 0.
         dense: Interactions,
-        /// The videos; the numbers of their categories stand as genres.
+        /// The videos; the genres are the numbers of their categories.
         items: Items,
-        /// The people with their features.
+        /// The users with their features.
         users: Users,
     }
 }
 
 impl Stage for KuaiRec {
     const KIND: &'static str = "ingest.kuairec";
-    /// 1: first. 2: times are rounded down; numbers that do not fit, open quotes and an empty log are refused. 3: a quote opens a
-    /// field only at its beginning, in the matrices, too; whole numbers in floats are ids and categories.
+    /// 1: first. 2: times are rounded down; numbers out of range, open quotes and an empty log are refused. 3: a quote opens a field
+    /// only at its beginning, also in the matrices; integers in floats are ids and categories.
     const VERSION: u32 = 3;
-    const ABOUT: &'static str = "read KuaiRec: watch ratios of short videos, and the part that is almost full";
+    const ABOUT: &'static str = "read KuaiRec: watch ratios of short videos, with a dense part";
     type Inputs = NoInputs;
     type Outputs = Outputs;
 
@@ -78,7 +77,7 @@ impl Stage for KuaiRec {
         let (big, small) = (interactions.len(), dense.len());
         cx.note(
             "read",
-            format!("{big} interactions and {small} full ones, {} users, {} items", users.len(), items.len()),
+            format!("{big} interactions and {small} of the dense part, {} users, {} items", users.len(), items.len()),
         );
         Ok(Outputs { interactions, dense, items, users })
     }
@@ -213,7 +212,7 @@ mod tests {
         let error = |big: &str, categories: &str| run(big, categories, "").err().unwrap().to_string();
         let unknown = error("0,7,1,1,,,1,1\n", CATEGORIES);
         assert!(
-            unknown.contains("big_matrix.csv:2: column `video_id`: found \"7\", wanted an id that is listed"),
+            unknown.contains("big_matrix.csv:2: column `video_id`: found \"7\", wanted an id of the side table"),
             "{unknown}"
         );
         let feat = error(BIG, "video_id,feat\n148,8\n");

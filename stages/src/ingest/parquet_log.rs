@@ -1,6 +1,6 @@
-//! A log in Parquet, read batch by batch by a map of columns.
+//! A log in Parquet, read batch by batch by the names of its columns.
 //!
-//! Not in shards: it is quickly read again. Rows are numbered from 1 where one does not fit, over all parts of a folder.
+//! It is not read in shards, because reading it again is fast. Messages number rows from 1 over all parts of a folder.
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -24,7 +24,7 @@ const SECONDS_A_DAY: i64 = 86_400;
 /// A column of ids.
 enum IdColumn {
     Texts(StringArray),
-    /// As pandas writes whole numbers of which one is missing, and from where on the column's type does not tell them apart.
+    /// Integers as pandas writes them where one is missing, and the bound from which on the type cannot distinguish them.
     Reals(Float64Array, f64),
 }
 
@@ -36,14 +36,14 @@ enum NumberColumn {
 
 /// A column of times.
 enum TimeColumn {
-    /// Whole parts of a second, and how many make one.
+    /// Integer units, and their number per second.
     Counts(Int64Array, i64),
     Days(Int64Array),
-    /// What may have a fraction, and how many make a second.
+    /// Numbers with fractions, and their units per second.
     Numbers(NumberColumn, f64),
 }
 
-/// Where a column stands, for messages.
+/// A column and its file, for messages.
 struct Place<'a> {
     file: &'a Path,
     name: &'a str,
@@ -102,7 +102,7 @@ impl LogColumns {
 }
 
 impl Place<'_> {
-    /// The error for a column of a type that says nothing of the kind.
+    /// The error for a column of an unsuitable type.
     fn is_no(&self, wanted: &str, found: &DataType, help: &str) -> anyhow::Error {
         let Self { file, name } = self;
         anyhow::anyhow!("column `{name}` of {} is of type {found}, wanted {wanted}\nhelp: {help}", file.display())
@@ -114,13 +114,13 @@ impl IdColumn {
         let wanted = "texts or whole numbers";
         Ok(match column.data_type() {
             kind if kind.is_nested() => {
-                bail!(place.is_no(wanted, kind, "write the part of it that is the id as a column of its own"))
+                bail!(place.is_no(wanted, kind, "write the id as a separate column"))
             }
             kind @ (DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_)) => {
                 bail!(place.is_no(
                     wanted,
                     kind,
-                    "its bytes are no UTF-8: write it as text, such as in hexadecimal digits"
+                    "its bytes are not UTF-8: write it as text, for example in hexadecimal digits"
                 ))
             }
             kind if kind.is_floating() => {
@@ -149,15 +149,17 @@ impl IdColumn {
     }
 }
 
-/// A whole number that a float holds of a type that tells those `below` apart.
+/// The integer in a float of a type that holds integers `below` a bound exactly.
 fn whole(number: f64, below: f64, name: &str) -> Result<String, Fault> {
     if number.fract() != 0.0 || !number.is_finite() {
         return Err(Fault::value(name, &number.to_string(), "a text or a whole number"));
     }
     if number.abs() >= below {
-        let wanted = format!("a whole number that such a float holds exactly (below 2^{})", below.log2());
+        let wanted = format!("an integer that such a float holds exactly (below 2^{})", below.log2());
         let fault = Fault::value(name, &format!("{number:e}"), &wanted);
-        return Err(fault.help("the column was turned into floats, in which such ids are no longer told apart: write it as integers or texts"));
+        return Err(fault.help(
+            "the column was converted to floats, which cannot distinguish such ids: write it as integers or texts",
+        ));
     }
     Ok((number as i64).to_string())
 }
@@ -197,7 +199,7 @@ impl TimeColumn {
             DataType::Timestamp(unit, _) => Self::Counts(counts(column)?, parts_of_a_second(*unit)),
             DataType::Date32 => Self::Days(counts(&cast(column, &DataType::Int32)?)?),
             DataType::Date64 => Self::Counts(counts(column)?, parts_of_a_second(TimeUnit::Millisecond)),
-            // Through a float, nanoseconds of today would be off by up to 128, and in another second now and then.
+            // A float would shift nanoseconds of today by up to 128, sometimes into another second.
             DataType::UInt64 if beyond(column.as_primitive::<UInt64Type>()) => {
                 Self::Numbers(NumberColumn::new(column, place, "times")?, per_second)
             }
@@ -206,7 +208,7 @@ impl TimeColumn {
                 bail!(place.is_no(
                     "times since 1970",
                     kind,
-                    "it says no day: name a column of dates, timestamps or numbers"
+                    "it has no date: name a column of dates, timestamps or numbers"
                 ))
             }
             _ => Self::Numbers(NumberColumn::new(column, place, "times")?, per_second),

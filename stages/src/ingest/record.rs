@@ -1,4 +1,4 @@
-//! One record of named values: a line of JSON or of a literal of Python, or a row of a table.
+//! One record of named values: a line of JSON, a Python literal, or a row of a table.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ pub(super) type Record = Map<String, Value>;
 /// The record in a line.
 ///
 /// # Errors
-/// Where it is none, or has a name twice: of two values, none is known to be meant.
+/// Where it is not a record, or a name is not unique: it is unknown which of two values is right.
 pub(super) fn record(line: &str) -> Result<Record, Fault> {
     let found = || format!("{:?}", line.chars().take(60).collect::<String>());
     if let Ok(Named { record, twice }) = serde_json::from_str(line) {
@@ -30,7 +30,7 @@ pub(super) fn record(line: &str) -> Result<Record, Fault> {
     }
 }
 
-/// A record as it is written: a map keeps the last of two values under one name.
+/// A record as written, because a map silently keeps the last of two values with one name.
 struct Named {
     record: Record,
     twice: Option<String>,

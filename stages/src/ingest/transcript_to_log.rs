@@ -1,4 +1,4 @@
-//! Recorded episodes enter the log, the demonstrations and the calls, with ids for people and items.
+//! Converts transcripts to a log, demonstrations and calls, with numbered users and items.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -12,7 +12,7 @@ use super::transcript::{Outcome, Transcript, Turn};
 use super::transcripts::{CatalogueFilter, OnQuit, Outputs};
 use crate::artifact::{Call, Choice, End, Items, Trajectory, Users};
 
-/// Who is who and what is what.
+/// The users and items with their numbers.
 pub(super) struct ImportedIds {
     pub items: Items,
     pub users: Users,
@@ -52,7 +52,7 @@ impl ImportedIds {
     }
 }
 
-/// Texts by how often they come, the commonest first; ties by name.
+/// Texts by descending frequency; ties by name.
 fn most_common<'a>(texts: impl Iterator<Item = &'a String>) -> Vec<&'a str> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     texts.for_each(|text| *counts.entry(text).or_default() += 1);
@@ -61,20 +61,20 @@ fn most_common<'a>(texts: impl Iterator<Item = &'a String>) -> Vec<&'a str> {
     order.into_iter().map(|(text, _)| text).collect()
 }
 
-/// Takes episodes in, one after the other.
+/// Imports transcripts one after the other.
 pub(super) struct TranscriptImporter<'a> {
     pub ids: &'a ImportedIds,
     pub matcher: &'a TitleMatcher<'a>,
     pub on_quit: OnQuit,
     pub out: Outputs,
-    /// Recommendations whose names mean no item, left out as the settings say.
+    /// Recommendations with an unmatched title, dropped by `on_unmatched`.
     pub left_out: u64,
-    /// Recommendations that the source took for no item of the catalogue.
+    /// Recommendations without a recorded item of the catalogue.
     pub grounded_here: u64,
 }
 
 impl TranscriptImporter<'_> {
-    /// Adds one episode; turns that do not fit are counted in `bad`.
+    /// Adds one transcript; invalid turns are counted in `bad`.
     pub fn episode(&mut self, transcript: &Transcript, path: &Path, bad: &mut BadRows) {
         let user = self.ids.user_numbers[&transcript.user];
         let model = format!("transcript {}", path.file_name().unwrap_or_default().to_string_lossy());
@@ -109,7 +109,7 @@ impl TranscriptImporter<'_> {
         }
     }
 
-    /// The item and the reward of a recommendation, which enters the log where it was paid; `None` where it is left out.
+    /// The item and the reward of a recommendation; it enters the log where the user stayed. `None` where it is dropped.
     fn step(&mut self, user: u32, turn: &Turn, outcome: &Outcome, bad: &mut BadRows) -> Option<(u32, f32)> {
         self.grounded_here +=
             u64::from(turn.title.as_ref().is_none_or(|title| self.matcher.exact_title(title).is_none()));
@@ -120,7 +120,7 @@ impl TranscriptImporter<'_> {
                 return None;
             }
             Err(refused) => {
-                let fault = Fault::row(refused.to_string(), "a name near enough to a title of the catalogue");
+                let fault = Fault::row(refused.to_string(), "a title of the catalogue");
                 let help = "lower `ground.trigram`, or set `ground.on_unmatched` to `nearest` or `drop`";
                 bad.add(fault.help(help), || turn.line);
                 return None;
@@ -145,7 +145,7 @@ impl TranscriptImporter<'_> {
     }
 }
 
-/// The answer behind a turn: as it came where that is known, else put together of its parts.
+/// The answer of a turn: the raw one where it is recorded, else assembled from its parts.
 fn answer(turn: &Turn) -> Value {
     let thought = if turn.thought.is_empty() { String::new() } else { format!("{}\n", turn.thought) };
     let written = |said: String| turn.raw.clone().unwrap_or_else(|| thought + &said);
