@@ -102,7 +102,7 @@ mod tests {
         );
         let full = Demonstrate { agent: Agent::Full, actor: Actor::Write(TitleGeneration::default()), ..stage.clone() };
         let said = full.cost(&|_| None).unwrap().unwrap();
-        // Four texts of 24, 32, 8 and 64 tokens for each of four people.
+        // Four texts of 24, 32, 8 and 64 tokens for each of four users.
         assert!(said.contains("about 16 calls, 3888 tokens"), "{said}");
         let folder = tempfile::tempdir().unwrap();
         let inputs = inputs();

@@ -106,7 +106,7 @@ fn each_preset_plays_its_roles_and_no_other() {
         let thought = "Thought: Something thin.\n".to_owned();
         let chosen = llm.chosen.lock().unwrap();
         assert!(chosen.iter().all(|request| request.context.contains(&thought) == agent.plans()));
-        // Every call is kept, whoever made it.
+        // Every call of every role is recorded.
         let asked = wrote.len() + chosen.len();
         assert!(outputs.calls.0.len() <= asked && outputs.calls.0.len() > asked / 2, "{asked}");
     }
@@ -244,7 +244,7 @@ fn hostile_answers_stay_words() {
     );
 }
 
-/// What the test's people liked, by the years of their titles.
+/// The items that the test's users liked, by the years of their titles.
 fn liked_of(writing: &CompletionRequest) -> &str {
     writing.context.get(1).map_or("", String::as_str)
 }
@@ -257,7 +257,7 @@ fn people_are_alike_by_the_meaning_of_what_they_liked() {
         _ if liked_of(writing).contains("(1993)") => "Of one.".into(),
         _ => "Of others.".into(),
     };
-    // User 2 is at a cosine of 0.6 to user 0 and of 0.8 to user 1; of 3 and 4 nothing is told.
+    // User 2 is at a cosine of 0.6 to user 0 and of 0.8 to user 1; 3 and 4 have no profile.
     let mut llm = Scripted::new(script);
     llm.meaning = Some(|text| match (text.contains("(1995)"), text.contains("(1993)")) {
         (true, _) => vec![2.0, 0.0],
@@ -284,9 +284,9 @@ fn people_are_alike_by_the_meaning_of_what_they_liked() {
         (recalled_by("(1990)"), llm.embedded.lock().unwrap().len())
     };
     let with = |words: &str| Some(format!("With people like this user: {words}"));
-    // By the world's vectors all are alike, and the lower number counts first.
+    // By the world's vectors all are equally similar, and the lower number counts first.
     assert_eq!(played(UserSimilarity::Vectors, -1.0), (with("Of zero."), 0));
-    assert_eq!(played(UserSimilarity::Texts, -1.0), (with("Of one."), 3), "each text is paid for once");
+    assert_eq!(played(UserSimilarity::Texts, -1.0), (with("Of one."), 3), "each text is embedded once");
     assert_eq!(played(UserSimilarity::Texts, 0.79).0, with("Of one."));
     assert_eq!(played(UserSimilarity::Texts, 0.81).0, None);
 }

@@ -23,7 +23,7 @@ const LAST: [&str; 20] = [
 /// Articles that are dropped at the beginning. Only English ones: `Die Hard` begins with none.
 const FIRST: [&str; 3] = ["the ", "a ", "an "];
 
-/// The key of a title or of a name that somebody wrote.
+/// The key of a catalogue title or of a written title.
 pub(super) fn key(text: &str) -> Key {
     let (text, year) = without_year(text.trim());
     let mut lower = text.to_lowercase();

@@ -22,7 +22,7 @@ fn the_first_step_that_finds_something_counts() {
         let Grounding { kind, nearest, ties, .. } = grounder.ground(text);
         (kind, nearest, ties)
     };
-    assert_eq!(found("Darkest Dungeon®"), (MatchKind::Exact, Some(1), 1), "not the first that is normalised alike");
+    assert_eq!(found("Darkest Dungeon®"), (MatchKind::Exact, Some(1), 1), "not the first with the same normalised title");
     assert_eq!(found(" DARKEST DUNGEON "), (MatchKind::Normalised, Some(0), 2));
     assert_eq!(found("Crusader Kings III"), (MatchKind::Trigram, Some(2), 1));
     assert_eq!(found("Crusaders of Might and Magic"), (MatchKind::Unmatched, Some(2), 1));
@@ -35,7 +35,7 @@ fn the_similarity_is_kept_and_the_threshold_is_inclusive() {
     let of = |trigram| grounder(&["ac"], MatchSettings { trigram, ..MatchSettings::default() }).ground("ab");
     assert!((of(0.2).similarity - 0.2).abs() < 1e-12);
     assert_eq!([of(0.2).kind, of(0.21).kind], [MatchKind::Trigram, MatchKind::Unmatched]);
-    assert!((of(0.21).similarity - 0.2).abs() < 1e-12, "kept where it is too low, too");
+    assert!((of(0.21).similarity - 0.2).abs() < 1e-12, "also returned below the threshold");
 }
 
 #[test]

@@ -19,7 +19,7 @@ const SEPARATORS: [&str; 4] = ["\t", ",", " ", ";"];
 
 /// What a header says.
 pub(super) struct AtomicHeader {
-    /// The file as people know it.
+    /// The file, as messages name it.
     pub file: PathBuf,
     /// The fields' names, each once.
     pub names: Vec<String>,

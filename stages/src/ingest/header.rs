@@ -176,7 +176,7 @@ mod tests {
         let twice = header("a.csv", "u,i,r,u\n", ",").err().unwrap().to_string();
         assert!(twice.contains("a.csv has two columns `u`: its 1st and its 4th\nhelp: rename or remove"), "{twice}");
         let header = header("a.csv", "\u{feff},,User ID,\"movie_id\"\r\n", ",").unwrap();
-        assert_eq!(header.names, ["", "", "User ID", "movie_id"], "columns of no name are nobody's");
+        assert_eq!(header.names, ["", "", "User ID", "movie_id"], "columns without a name match nothing");
         assert_eq!(header.any_of(&["uid", "userId"]).unwrap(), Some(2));
         assert_eq!(header.any_of(&["rating"]).unwrap(), None);
         assert!(header.one_of(&["rating"]).unwrap_err().to_string().contains("has no column `rating`; it has"));

@@ -32,7 +32,7 @@ impl<'t> Reader<'t> {
         self.rest = self.rest.trim_start();
     }
 
-    /// Whether the next character is this one; it is taken then.
+    /// Consumes the next character if it is this one.
     fn takes(&mut self, character: char) -> bool {
         self.skip();
         let rest = self.rest.strip_prefix(character);
@@ -162,7 +162,7 @@ fn coded(characters: &mut std::str::Chars<'_>, digits: usize) -> Option<char> {
     } else {
         first
     };
-    // A lone half says nothing that can be kept.
+    // A lone surrogate has no character.
     Some(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER))
 }
 

@@ -118,7 +118,7 @@ mod tests {
         );
         let record = record.unwrap_or_else(|fault| panic!("{fault}"));
         assert_eq!(text(&record, "id").ok().unwrap() + &text(&record, "float").ok().unwrap(), "77");
-        assert!(text(&record, "vast").is_err(), "floats of that size are not told apart");
+        assert!(text(&record, "vast").is_err(), "floats of that size are not distinct");
         assert_eq!(texts(record.get("of")), ["n"]);
         assert_eq!(text(&record, "none").ok().unwrap() + &text(&record, "gone").ok().unwrap(), "");
         assert_eq!((number(&record, "hours").ok(), number(&record, "n").ok()), (Some(1.5), Some(2.0)));
@@ -129,7 +129,7 @@ mod tests {
         assert!(number(&record, "none").err().unwrap().to_string().contains("`none`: found \"null\""));
         let fault = super::record("[1]").err().unwrap().to_string();
         assert!(fault.contains("found \"[1]\", wanted a record"), "{fault}");
-        // brimdata/super#2523, jqlang/jq#1509: the last of two values was taken in silence.
+        // brimdata/super#2523, jqlang/jq#1509: the last of two values was read silently.
         let fault = super::record(r#"{"id": 1, "x": 0, "id": 2}"#).err().unwrap().to_string();
         assert!(fault.contains("found `id` twice in") && fault.contains("wanted each name once"), "{fault}");
         assert!(super::record("{'id': 1, 'x': 0, 'id': 2}").is_err());

@@ -388,7 +388,7 @@ impl LogBuilder {
 mod tests {
     use super::*;
 
-    /// Kometa-Team/Kometa#1901: `\N` was taken for a value, and all who have none for one.
+    /// Kometa-Team/Kometa#1901: `\N` was read as a value, so that all users without an id were one user.
     #[test]
     fn what_databases_write_for_a_missing_id_is_none() {
         let ids = KnownIds::new(["u", "i"], [None, None]);

@@ -17,7 +17,7 @@ pub(super) struct ImportedIds {
     pub items: Items,
     pub users: Users,
     /// Numbers in `items` by numbers in the whole catalogue.
-    kept: Vec<Option<u32>>,
+    item_numbers: Vec<Option<u32>>,
     user_numbers: BTreeMap<String, u32>,
 }
 
@@ -30,8 +30,8 @@ impl ImportedIds {
         let rows = (0..catalogue.len())
             .filter(|&row| keep == CatalogueFilter::All || named.contains(catalogue.title[row].as_str()));
         let rows: Vec<usize> = rows.collect();
-        let mut kept = vec![None; catalogue.len()];
-        (0..).zip(&rows).for_each(|(number, &row)| kept[row] = Some(number));
+        let mut item_numbers = vec![None; catalogue.len()];
+        (0..).zip(&rows).for_each(|(number, &row)| item_numbers[row] = Some(number));
 
         let mut histories: BTreeMap<&str, &[String]> = BTreeMap::new();
         for transcript in transcripts {
@@ -48,7 +48,7 @@ impl ImportedIds {
             }
         }
         let user_numbers = (0..).zip(&users.id).map(|(k, id)| (id.clone(), k)).collect();
-        Self { items: catalogue.take(&rows), users, kept, user_numbers }
+        Self { items: catalogue.take(&rows), users, item_numbers, user_numbers }
     }
 }
 
@@ -114,7 +114,7 @@ impl TranscriptImporter<'_> {
         self.grounded_here +=
             u64::from(turn.title.as_ref().is_none_or(|title| self.matcher.exact_title(title).is_none()));
         let item = match self.matcher.item(turn) {
-            Ok(Some(item)) => self.ids.kept[item as usize]?,
+            Ok(Some(item)) => self.ids.item_numbers[item as usize]?,
             Ok(None) => {
                 self.left_out += 1;
                 return None;
