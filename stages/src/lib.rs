@@ -79,6 +79,6 @@ pub static CATALOG: Catalog = Catalog {
     inspect: inspect::inspect,
     recommend: recommend::recommend,
     figures: &[MetricsReader { kind: Metrics::KIND, read: artifact::figures }],
-    report: report::tell,
+    report: report::render,
     template: include_str!("../../configs/quickstart.yaml"),
 };

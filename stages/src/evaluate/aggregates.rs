@@ -1,17 +1,17 @@
 //! Numbers of many runs that are no sums: the interquartile mean, the performance profile, the probability of improvement
 //! (Agarwal et al. 2021, arXiv 2108.13264). A run is a cell with a user.
 
-use super::bootstrap::{Draw, Grid};
+use super::bootstrap::{Resample, ScoreMatrix};
 
 /// The runs of one row, by value.
-pub(super) struct Sorted {
+pub(super) struct SortedRuns {
     /// Value, cell, user.
     runs: Vec<(f64, usize, usize)>,
 }
 
-impl Sorted {
+impl SortedRuns {
     /// The runs of a grid.
-    pub fn new(grid: &Grid) -> Self {
+    pub fn new(grid: &ScoreMatrix) -> Self {
         let of = |(cell, row): (usize, &Vec<f64>)| {
             row.iter().enumerate().map(|(user, &value)| (value, cell, user)).collect::<Vec<_>>()
         };
@@ -21,7 +21,7 @@ impl Sorted {
     }
 
     /// The interquartile mean: the mean without the lowest ⌊n/4⌋ and the highest ⌊n/4⌋ of n runs.
-    pub fn middle(&self, draw: &Draw) -> f64 {
+    pub fn interquartile_mean(&self, draw: &Resample) -> f64 {
         let all = draw.runs();
         let cut = (all / 4.0).floor();
         let (mut passed, mut sum) = (0.0, 0.0);
@@ -38,29 +38,29 @@ impl Sorted {
     }
 
     /// The share of runs above each of the rising `thresholds`.
-    pub fn above(&self, thresholds: &[f64], draw: &Draw) -> Vec<f64> {
-        let mut above = Vec::with_capacity(thresholds.len());
+    pub fn share_above(&self, thresholds: &[f64], draw: &Resample) -> Vec<f64> {
+        let mut share_above = Vec::with_capacity(thresholds.len());
         let (mut next, mut passed) = (0, 0.0);
         for &threshold in thresholds {
             while let Some(&(_, cell, user)) = self.runs.get(next).filter(|run| run.0 <= threshold) {
                 passed += draw.count(cell, user);
                 next += 1;
             }
-            above.push(1.0 - passed / draw.runs());
+            share_above.push(1.0 - passed / draw.runs());
         }
-        above
+        share_above
     }
 }
 
 /// Every run of one row against every run of another with the same user.
-pub(super) struct Duel {
+pub(super) struct ProbImprovement {
     /// `[Sx][Sy][N]`: 1 where the one is better, ½ where they are equal.
     wins: Vec<Vec<Vec<f64>>>,
 }
 
-impl Duel {
+impl ProbImprovement {
     /// `x [Sx][N]` against `y [Sy][N]`.
-    pub fn new(x: &Grid, y: &Grid) -> Self {
+    pub fn new(x: &ScoreMatrix, y: &ScoreMatrix) -> Self {
         let win = |(a, b): (&f64, &f64)| if a > b { 1.0 } else { f64::from(u8::from(a == b)) / 2.0 };
         let against = |row: &Vec<f64>| y.iter().map(|other| row.iter().zip(other).map(win).collect()).collect();
         Self { wins: x.iter().map(against).collect() }
@@ -68,7 +68,7 @@ impl Duel {
 
     /// The probability of improvement: the mean over users of the share of pairs of runs that `x` wins. The draws share their
     /// users.
-    pub fn improvement(&self, x: &Draw, y: &Draw) -> f64 {
+    pub fn improvement(&self, x: &Resample, y: &Resample) -> f64 {
         let mut sum = 0.0;
         for (wins, own) in self.wins.iter().zip(&x.cells) {
             for (wins, other) in wins.iter().zip(&y.cells) {
@@ -94,21 +94,21 @@ mod tests {
     fn the_middle_half_by_hand() {
         // Of ten runs the lowest two and the highest two are left out: (3 + 4 + 5 + 6 + 7 + 8)/6.
         let grid = vec![vec![10.0, 9.0, 1.0, 2.0, 3.0], vec![8.0, 4.0, 5.0, 7.0, 6.0]];
-        let sorted = Sorted::new(&grid);
-        assert_eq!(sorted.middle(&Draw::whole(2, 5)), 5.5);
+        let sorted = SortedRuns::new(&grid);
+        assert_eq!(sorted.interquartile_mean(&Resample::whole(2, 5)), 5.5);
         // The first user five times, in both cells: five 10 and five 8, of which three and three stay.
-        let draw = Draw { users: vec![5.0, 0.0, 0.0, 0.0, 0.0], cells: vec![vec![1.0]; 2] };
-        assert_eq!(sorted.middle(&draw), 9.0);
-        assert_eq!(sorted.above(&[0.0, 5.0, 10.0], &Draw::whole(2, 5)), [1.0, 0.5, 0.0]);
-        assert_eq!(sorted.above(&[8.0], &draw), [0.5]);
+        let draw = Resample { users: vec![5.0, 0.0, 0.0, 0.0, 0.0], cells: vec![vec![1.0]; 2] };
+        assert_eq!(sorted.interquartile_mean(&draw), 9.0);
+        assert_eq!(sorted.share_above(&[0.0, 5.0, 10.0], &Resample::whole(2, 5)), [1.0, 0.5, 0.0]);
+        assert_eq!(sorted.share_above(&[8.0], &draw), [0.5]);
     }
 
     #[test]
     fn who_beats_whom_by_hand() {
         // User 0: 3 beats 1 and ties 3; user 1: 0 loses to 1 and beats nobody: (1 + ½)/2, 0.
-        let duel = Duel::new(&vec![vec![3.0, 0.0]], &vec![vec![1.0, 1.0], vec![3.0, 2.0]]);
-        assert_eq!(duel.improvement(&Draw::whole(1, 2), &Draw::whole(2, 2)), 0.375);
-        let draw = |cells: Vec<Vec<f64>>| Draw { users: vec![2.0, 0.0], cells };
-        assert_eq!(duel.improvement(&draw(vec![vec![1.0]]), &draw(vec![vec![2.0], vec![0.0]])), 1.0);
+        let improvement_of = ProbImprovement::new(&vec![vec![3.0, 0.0]], &vec![vec![1.0, 1.0], vec![3.0, 2.0]]);
+        assert_eq!(improvement_of.improvement(&Resample::whole(1, 2), &Resample::whole(2, 2)), 0.375);
+        let draw = |cells: Vec<Vec<f64>>| Resample { users: vec![2.0, 0.0], cells };
+        assert_eq!(improvement_of.improvement(&draw(vec![vec![1.0]]), &draw(vec![vec![2.0], vec![0.0]])), 1.0);
     }
 }

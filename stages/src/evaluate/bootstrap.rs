@@ -43,17 +43,17 @@ pub(super) struct Interval {
 }
 
 /// One number for each cell and user, `[S][N]`.
-pub(super) type Grid = Vec<Vec<f64>>;
+pub(super) type ScoreMatrix = Vec<Vec<f64>>;
 
 /// How often each user counts and, with a user, each cell.
-pub(super) struct Draw {
+pub(super) struct Resample {
     /// `[N]`.
     pub users: Vec<f64>,
     /// `[S][N]`, or `[S][1]` where a cell counts alike with all users.
     pub cells: Vec<Vec<f64>>,
 }
 
-impl Draw {
+impl Resample {
     /// Everything once.
     pub fn whole(cells: usize, users: usize) -> Self {
         Self { users: vec![1.0; users], cells: vec![vec![1.0]; cells] }
@@ -71,7 +71,7 @@ impl Draw {
     }
 
     /// Σ over cells and users.
-    pub fn sum(&self, grid: &Grid) -> f64 {
+    pub fn sum(&self, grid: &ScoreMatrix) -> f64 {
         let cell = |(row, counts): (&Vec<f64>, &Vec<f64>)| match counts.as_slice() {
             [0.0] => 0.0,
             [count] => count * row.iter().zip(&self.users).map(|(x, n)| x * n).sum::<f64>(),
@@ -81,7 +81,7 @@ impl Draw {
     }
 
     /// The mean over cells and users.
-    pub fn mean(&self, grid: &Grid) -> f64 {
+    pub fn mean(&self, grid: &ScoreMatrix) -> f64 {
         self.sum(grid) / self.runs()
     }
 }
@@ -94,17 +94,17 @@ impl Bootstrap {
         &self,
         sides: &[(u64, usize)],
         users: usize,
-        of: impl Fn(&[Draw]) -> Vec<f64> + Sync + Send,
+        of: impl Fn(&[Resample]) -> Vec<f64> + Sync + Send,
     ) -> Vec<Interval> {
-        let whole: Vec<Draw> = sides.iter().map(|&(_, cells)| Draw::whole(cells, users)).collect();
+        let whole: Vec<Resample> = sides.iter().map(|&(_, cells)| Resample::whole(cells, users)).collect();
         let draws = |resample| sides.iter().map(|&(row, cells)| self.draw(row, resample, cells, users)).collect();
         intervals(&of(&whole), self.resamples, |resample| {
-            let draws: Vec<Draw> = draws(resample);
+            let draws: Vec<Resample> = draws(resample);
             of(&draws)
         })
     }
 
-    fn draw(&self, row: u64, resample: usize, cells: usize, users: usize) -> Draw {
+    fn draw(&self, row: u64, resample: usize, cells: usize, users: usize) -> Resample {
         let counts = |keys: &[u64], of: usize, columns: usize| {
             let mut draw = rng(keys);
             let mut counts = vec![vec![0.0; columns]; of];
@@ -118,12 +118,12 @@ impl Bootstrap {
         };
         let resample = resample as u64;
         match self.resampling {
-            Resampling::Crossed => Draw {
+            Resampling::Crossed => Resample {
                 users: counts(&[self.seed, 0x05e5, resample], users, 1).into_iter().flatten().collect(),
                 cells: counts(&[self.seed, 0xce11, row, resample], cells, 1),
             },
             Resampling::Stratified => {
-                Draw { users: vec![1.0; users], cells: counts(&[self.seed, 0x57a7, row, resample], cells, users) }
+                Resample { users: vec![1.0; users], cells: counts(&[self.seed, 0x57a7, row, resample], cells, users) }
             }
         }
     }
@@ -145,18 +145,18 @@ fn intervals(found: &[f64], resamples: usize, value: impl Fn(usize) -> Vec<f64> 
 /// The quantile of sorted values, between neighbours by a straight line (Hyndman and Fan 1996, definition 7).
 fn quantile(sorted: &[f64], share: f64) -> f64 {
     let place = share * (sorted.len() - 1) as f64;
-    let (below, above) = (sorted[place.floor() as usize], sorted[place.ceil() as usize]);
-    below + (above - below) * place.fract()
+    let (below, share_above) = (sorted[place.floor() as usize], sorted[place.ceil() as usize]);
+    below + (share_above - below) * place.fract()
 }
 
 #[cfg(test)]
 mod tests {
     use serde_json::Value;
 
-    use super::super::aggregates::{Duel, Sorted};
+    use super::super::aggregates::{ProbImprovement, SortedRuns};
     use super::*;
 
-    fn mean(top: &Grid) -> Interval {
+    fn mean(top: &ScoreMatrix) -> Interval {
         let bootstrap = Bootstrap { seed: 1, resamples: 2000, resampling: Resampling::Crossed };
         bootstrap.intervals(&[(0, top.len())], top[0].len(), |draws| vec![draws[0].mean(top)])[0]
     }
@@ -197,8 +197,9 @@ mod tests {
     #[test]
     fn stratified_keeps_users_and_takes_their_seeds_for_independent() {
         let bootstrap = Bootstrap { seed: 1, resamples: 2000, resampling: Resampling::Stratified };
-        let interval =
-            |top: &Grid| bootstrap.intervals(&[(0, top.len())], top[0].len(), |draws| vec![draws[0].mean(top)])[0];
+        let interval = |top: &ScoreMatrix| {
+            bootstrap.intervals(&[(0, top.len())], top[0].len(), |draws| vec![draws[0].mean(top)])[0]
+        };
         // Users differ, seeds do not: nothing varies.
         let users = interval(&vec![(0..50).map(f64::from).collect(); 3]);
         assert_eq!((users.low, users.high), (users.mean, users.mean));
@@ -217,12 +218,12 @@ mod tests {
     fn point_estimates_and_intervals_are_those_of_rliable() {
         let recorded: Value = serde_json::from_str(include_str!("../../../tests/data/rliable.json")).unwrap();
         let floats = |value: &Value| -> Vec<f64> { serde_json::from_value(value.clone()).unwrap() };
-        let grid = |name: &str| -> Grid { serde_json::from_value(recorded[name].clone()).unwrap() };
+        let grid = |name: &str| -> ScoreMatrix { serde_json::from_value(recorded[name].clone()).unwrap() };
         let near = |found: f64, wanted: f64| assert!((found - wanted).abs() < 1e-9, "{found} for {wanted}");
         let (x, y) = (grid("x"), grid("y"));
-        let (users, sorted, duel) = (x[0].len(), Sorted::new(&x), Duel::new(&x, &y));
+        let (users, sorted, improvement_of) = (x[0].len(), SortedRuns::new(&x), ProbImprovement::new(&x, &y));
         // `indices [S][N]`: which run stands in for each run of each task.
-        let draw = |indices: &Value| -> Draw {
+        let draw = |indices: &Value| -> Resample {
             let indices: Vec<Vec<usize>> = serde_json::from_value(indices.clone()).unwrap();
             let mut cells = vec![vec![0.0; users]; indices.len()];
             for row in &indices {
@@ -230,20 +231,20 @@ mod tests {
                     cells[run][user] += 1.0;
                 }
             }
-            Draw { users: vec![1.0; users], cells }
+            Resample { users: vec![1.0; users], cells }
         };
         for (name, draws, of) in [
             (
                 "iqm",
                 &recorded["iqm"]["draws"],
-                &(|d: &[Draw]| sorted.middle(&d[0])) as &(dyn Fn(&[Draw]) -> f64 + Sync),
+                &(|d: &[Resample]| sorted.interquartile_mean(&d[0])) as &(dyn Fn(&[Resample]) -> f64 + Sync),
             ),
-            ("mean", &recorded["mean"]["draws"], &|d: &[Draw]| d[0].mean(&x)),
-            ("probability_of_improvement", &recorded["probability_of_improvement"]["draws"], &|d: &[Draw]| {
-                duel.improvement(&d[0], &d[1])
+            ("mean", &recorded["mean"]["draws"], &|d: &[Resample]| d[0].mean(&x)),
+            ("probability_of_improvement", &recorded["probability_of_improvement"]["draws"], &|d: &[Resample]| {
+                improvement_of.improvement(&d[0], &d[1])
             }),
         ] {
-            let whole = [Draw::whole(x.len(), users), Draw::whole(y.len(), users)];
+            let whole = [Resample::whole(x.len(), users), Resample::whole(y.len(), users)];
             let draws = draws.as_array().unwrap();
             let found = intervals(&[of(&whole)], draws.len(), |k| {
                 vec![of(&draws[k].as_array().unwrap().iter().map(&draw).collect::<Vec<_>>())]
@@ -253,7 +254,7 @@ mod tests {
             near(found.low, wanted[0]);
             near(found.high, wanted[1]);
         }
-        let profile = sorted.above(&floats(&recorded["thresholds"]), &Draw::whole(x.len(), users));
+        let profile = sorted.share_above(&floats(&recorded["thresholds"]), &Resample::whole(x.len(), users));
         for (found, wanted) in profile.iter().zip(floats(&recorded["profile"])) {
             near(*found, wanted);
         }

@@ -14,27 +14,27 @@
 
 mod aggregates;
 mod bootstrap;
-mod checkpoint;
-mod judged;
+mod eval_users;
+mod importance_sampling;
 mod latency;
-mod offpolicy;
-mod origin;
+mod leakage;
 #[cfg(test)]
-mod origin_tests;
-mod people;
-mod plans;
-mod rows;
+mod leakage_tests;
+mod model_selection;
+mod offpolicy;
+mod pairwise;
+mod planning;
+mod results;
 mod table;
-mod teacher;
+mod table_rows;
+mod teacher_replay;
 mod teachers;
 #[cfg(test)]
 mod teachers_tests;
 #[cfg(test)]
 mod tests;
-mod trained;
-mod values;
-mod versus;
-mod weighing;
+mod trained_baselines;
+mod value_based;
 
 use anyhow::{Result, ensure};
 use pipeline::{Context, ForbiddenSource, Many, NoLeakage, Requirement, Stage};
@@ -47,11 +47,11 @@ use crate::artifact::{
 use crate::env::USUAL_PRIOR;
 use bootstrap::Bootstrap;
 pub use bootstrap::Resampling;
-use judged::{Row, Yardstick};
+use leakage::LeakageAudit;
 pub use offpolicy::OffPolicy;
-use origin::Origins;
-use rows::Players;
-pub use trained::Controls;
+use results::{Measures, Row};
+use table_rows::Evaluator;
+pub use trained_baselines::Baselines;
 
 /// `evaluate`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -62,7 +62,7 @@ pub struct Evaluate {
     /// How often each control that draws plays with every user, from 1; 5 by default.
     pub repetitions: usize,
     /// How policies act.
-    pub act: Act,
+    pub act: ActionSelection,
     /// Judges each policy a second time, in a row of its own, as `recommend --exclude-history` serves it: nothing that was shown in
     /// an episode is shown again. Where the world masks repeats, that is the first row already. Off by default.
     pub exclude_history: bool,
@@ -73,9 +73,9 @@ pub struct Evaluate {
     /// as high, it counts all.
     pub liked: f64,
     /// The controls that are trained here.
-    pub controls: Controls,
+    pub controls: Baselines,
     /// Whether the judge may be what the policies learned from.
-    pub judge: Judge,
+    pub judge: LeakageCheck,
     /// The swept field whose values are checkpoints of one training (`iterations`): of each training the one with the highest
     /// return in the world at `validation` is judged. Without it every policy is.
     pub checkpoint: Option<String>,
@@ -90,7 +90,7 @@ pub struct Evaluate {
 /// How a policy's distribution becomes an action.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Act {
+pub enum ActionSelection {
     /// The most likely item, as when serving.
     #[default]
     Greedy,
@@ -102,7 +102,7 @@ pub enum Act {
 /// Whether the judge may be what the policies learned from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Judge {
+pub enum LeakageCheck {
     /// Never: such an experiment is refused.
     #[default]
     Apart,
@@ -116,12 +116,12 @@ impl Default for Evaluate {
         Self {
             episodes_seed: 0,
             repetitions: 5,
-            act: Act::Greedy,
+            act: ActionSelection::Greedy,
             exclude_history: false,
             popularity_prior: USUAL_PRIOR,
             liked: 4.0,
-            controls: Controls::default(),
-            judge: Judge::Apart,
+            controls: Baselines::default(),
+            judge: LeakageCheck::Apart,
             checkpoint: None,
             bootstrap: 2000,
             resampling: Resampling::Crossed,
@@ -224,8 +224,8 @@ impl Stage for Evaluate {
                    `with`: the rows are then labelled as privileged",
         };
         let mut kept: Vec<NoLeakage> = match self.judge {
-            Judge::Apart => ["policies", "training", "planned", "demonstrations"].map(rule).into(),
-            Judge::SameAsTraining => Vec::new(),
+            LeakageCheck::Apart => ["policies", "training", "planned", "demonstrations"].map(rule).into(),
+            LeakageCheck::SameAsTraining => Vec::new(),
         };
         kept.push(NoLeakage {
             why: "what the judge chose looks better in it than elsewhere",
@@ -260,31 +260,34 @@ impl Stage for Evaluate {
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
         let world = &inputs.world;
         let people = inputs.people.as_ref();
-        let all = people::judged(world, people)?;
+        let all = eval_users::evaluated_users(world, people)?;
         let users = &all[..all.len().min(self.users.unwrap_or(usize::MAX))];
         ensure!(!users.is_empty() && world.items() > 0, "the world has nobody or nothing to play with");
-        let origins = Origins::new(self.judge, world, inputs.training.as_ref());
+        let origins = LeakageAudit::new(self.judge, world, inputs.training.as_ref());
         origins.refuse(&inputs)?;
-        if self.act == Act::Sample {
-            values::refuse(&inputs.policies)?;
+        if self.act == ActionSelection::Sample {
+            value_based::refuse(&inputs.policies)?;
         }
         let people = people.map(|_| &all[..]);
         let teachers = teachers::teachers(world, &inputs.teacher, &inputs.efforts, users, people)?;
-        let popularity = rows::popular(&inputs.train, world, self)?;
-        let players = Players {
+        let popularity = table_rows::popular(&inputs.train, world, self)?;
+        let players = Evaluator {
             config: self,
             world,
             users,
             inputs: &inputs,
             popularity,
             teachers: &teachers,
-            yardstick: Yardstick::new(inputs.training.as_ref(), &inputs.train, world.items()),
+            measures: Measures::new(inputs.training.as_ref(), &inputs.train, world.items()),
             origins,
         };
         let (rows, missing) = players.play(cx)?;
-        cx.note("episodes", rows.iter().flat_map(|row| &row.cells).map(|cell| cell.episodes.len()).sum::<usize>());
+        cx.note(
+            "episodes",
+            rows.iter().flat_map(|row| &row.seed_results).map(|cell| cell.episodes.len()).sum::<usize>(),
+        );
         cx.check_cancelled()?;
-        for teacher in teachers.iter().filter(|teacher| !teacher.taught.judged) {
+        for teacher in teachers.iter().filter(|teacher| !teacher.teacher_coverage.judged) {
             cx.note(&teacher.row, "played with users beyond `users`, so no row is compared on the same users");
         }
         let bootstrap = Bootstrap { seed: self.episodes_seed, resamples: self.bootstrap, resampling: self.resampling };
@@ -296,8 +299,8 @@ impl Stage for Evaluate {
         cx.check_cancelled()?;
         Ok(Outputs {
             metrics,
-            comparisons: versus::comparisons(&rows, &bootstrap, &bar),
-            profiles: versus::profiles(&rows, &bootstrap, &bar),
+            comparisons: pairwise::comparisons(&rows, &bootstrap, &bar),
+            profiles: pairwise::profiles(&rows, &bootstrap, &bar),
             rollouts: Rollouts(rows.iter().flat_map(Row::rollouts).collect()),
             steps: Steps(rows.iter().flat_map(Row::steps).collect()),
         })

@@ -17,11 +17,11 @@ use pipeline::{Artifact as _, Context, Many, Named, NoLeakage, Requirement, Stag
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Act;
-use super::bootstrap::{Bootstrap, Grid, Resampling};
-use super::origin::called;
-use super::values::gives_values;
-use super::weighing::{Logged, by_user, effective};
+use super::ActionSelection;
+use super::bootstrap::{Bootstrap, Resampling, ScoreMatrix};
+use super::importance_sampling::{LoggedRow, by_user, effective};
+use super::leakage::policy_label;
+use super::value_based::gives_values;
 use crate::artifact::{Estimate, Estimates, Interactions, Policy, Propensities, World};
 use crate::env::{Observation, Student, states};
 use crate::nn::Scores;
@@ -36,11 +36,11 @@ const ESTIMATORS: [&str; 5] = ["ips", "snips", "per_decision", "doubly_robust", 
 #[serde(deny_unknown_fields, default)]
 pub struct OffPolicy {
     /// How the items of the log were chosen.
-    pub logging: Logging,
+    pub logging: LoggingPolicy,
     /// How policies act. The policy that draws from its distribution is estimated by default, which is not the one that a table
     /// of greedy policies judges: `greedy` is that one, and few rows of a log show just its items. A learner of values
     /// (`rl.dqn`, `rl.cql`) has no distribution and is always greedy.
-    pub act: Act,
+    pub act: ActionSelection,
     /// Interactions of one user that make an episode, from 1; 5 by default, for products of more weights say nothing.
     pub horizon: usize,
     /// No weight counts more than this; nothing is cut when absent. Less variance for some bias.
@@ -56,7 +56,7 @@ pub struct OffPolicy {
 /// How the items of a log were chosen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Logging {
+pub enum LoggingPolicy {
     /// Each item alike, as Coat's random ratings were: μ = 1/|I|.
     #[default]
     Uniform,
@@ -70,8 +70,8 @@ pub enum Logging {
 impl Default for OffPolicy {
     fn default() -> Self {
         Self {
-            logging: Logging::Uniform,
-            act: Act::Sample,
+            logging: LoggingPolicy::Uniform,
+            act: ActionSelection::Sample,
             horizon: 5,
             clip: None,
             least_effective: 100.0,
@@ -154,11 +154,11 @@ impl Stage for OffPolicy {
             help,
         };
         match self.logging {
-            Logging::Uniform => vec![],
-            Logging::Popularity => {
+            LoggingPolicy::Uniform => vec![],
+            LoggingPolicy::Popularity => {
                 vec![requirement("train", "it must know what is popular", "connect the train part of the split")]
             }
-            Logging::Propensities => {
+            LoggingPolicy::Propensities => {
                 vec![requirement("propensities", "it reads them", "connect `world.propensities` of the log")]
             }
         }
@@ -172,9 +172,10 @@ impl Stage for OffPolicy {
         let mut estimates = Vec::new();
         for policy in policies {
             cx.check_cancelled()?;
-            let network = Student::load(&policy.value, world.users(), world.items()).with_context(|| called(policy))?;
+            let network =
+                Student::load(&policy.value, world.users(), world.items()).with_context(|| policy_label(policy))?;
             let act = self.acts(policy)?;
-            let logged = episodes.judged(&network, world, &propensity, act, self.clip)?;
+            let logged = episodes.logged_rows(&network, world, &propensity, act, self.clip)?;
             estimates.extend(self.estimates(policy, act, &logged));
             bar.inc(1);
         }
@@ -184,23 +185,23 @@ impl Stage for OffPolicy {
 
 impl OffPolicy {
     /// How a policy acts: values are no logits of a distribution.
-    fn acts(&self, policy: &Named<Policy>) -> Result<Act> {
-        Ok(if gives_values(policy)? { Act::Greedy } else { self.act })
+    fn acts(&self, policy: &Named<Policy>) -> Result<ActionSelection> {
+        Ok(if gives_values(policy)? { ActionSelection::Greedy } else { self.act })
     }
 
     /// μ(a|u) of each row.
     fn propensity(&self, inputs: &Inputs, episodes: &Episodes) -> Result<Vec<f64>> {
         let items = inputs.world.items();
         match self.logging {
-            Logging::Uniform => Ok(vec![1.0 / items as f64; episodes.log.item.len()]),
-            Logging::Popularity => {
+            LoggingPolicy::Uniform => Ok(vec![1.0 / items as f64; episodes.log.item.len()]),
+            LoggingPolicy::Popularity => {
                 let train = inputs.train.as_ref().context(
                     "`logging: popularity` needs to know what is popular\nhelp: connect the train part of the split to `train`",
                 )?;
                 let shares = shares(train, items)?;
                 Ok(episodes.log.item.iter().map(|&item| shares[item as usize]).collect())
             }
-            Logging::Propensities => {
+            LoggingPolicy::Propensities => {
                 let known = inputs.propensities.as_ref().context(
                     "`logging: propensities` needs them\nhelp: connect `world.propensities` of the log to `propensities`",
                 )?;
@@ -219,9 +220,9 @@ impl OffPolicy {
         }
     }
 
-    fn estimates(&self, policy: &Named<Policy>, act: Act, logged: &[Logged]) -> Vec<Estimate> {
+    fn estimates(&self, policy: &Named<Policy>, act: ActionSelection, logged: &[LoggedRow]) -> Vec<Estimate> {
         let users = by_user(logged);
-        let grids: [[Grid; 2]; 5] =
+        let grids: [[ScoreMatrix; 2]; 5] =
             std::array::from_fn(|k| std::array::from_fn(|end| vec![users.iter().map(|sums| sums[k][end]).collect()]));
         let bootstrap = Bootstrap { seed: self.seed, resamples: self.bootstrap, resampling: Resampling::Crossed };
         let found = bootstrap.intervals(&[(0, 1)], users.len(), |draws| {
@@ -248,18 +249,18 @@ impl OffPolicy {
         (0..ESTIMATORS.len()).map(estimate).collect()
     }
 
-    fn remark(&self, act: Act, enough: bool, model_alone: bool) -> String {
+    fn remark(&self, act: ActionSelection, enough: bool, model_alone: bool) -> String {
         let acts = match act {
-            Act::Greedy => "takes its likeliest item",
-            Act::Sample => "draws its actions",
+            ActionSelection::Greedy => "takes its likeliest item",
+            ActionSelection::Sample => "draws its actions",
         };
         if model_alone {
             return format!("{acts}; the world model's word alone: no logged rating enters");
         }
         let drawn = match self.logging {
-            Logging::Uniform => "alike",
-            Logging::Popularity => "by their share in `train`, an estimate",
-            Logging::Propensities => "by their propensities",
+            LoggingPolicy::Uniform => "alike",
+            LoggingPolicy::Popularity => "by their share in `train`, an estimate",
+            LoggingPolicy::Propensities => "by their propensities",
         };
         let mut remark = format!("{acts}; items of the log taken as drawn {drawn}");
         if let Some(clip) = self.clip {
@@ -319,17 +320,17 @@ impl Episodes {
     }
 
     /// Every row as a policy sees it.
-    fn judged(
+    fn logged_rows(
         &self,
         network: &dyn Scores,
         world: &World,
         propensity: &[f64],
-        act: Act,
+        act: ActionSelection,
         clip: Option<f64>,
-    ) -> Result<Vec<Logged>> {
+    ) -> Result<Vec<LoggedRow>> {
         let window = network.shape().window;
         let (horizon, padding) = (world.rules.horizon, world.items() as u32);
-        let mut judged = Vec::with_capacity(self.log.user.len());
+        let mut logged = Vec::with_capacity(self.log.user.len());
         for begin in (0..self.log.user.len()).step_by(BATCH) {
             let rows = begin..(begin + BATCH).min(self.log.user.len());
             let mut observation = Observation::of(world, window);
@@ -342,12 +343,12 @@ impl Episodes {
             for (row, logits) in rows.zip(logits.chunks_exact(world.items())) {
                 let (user, item) = (self.log.user[row], self.log.item[row] as usize);
                 let chances = match act {
-                    Act::Greedy => greedy(logits),
-                    Act::Sample => softmax(logits),
+                    ActionSelection::Greedy => greedy(logits),
+                    ActionSelection::Sample => softmax(logits),
                 };
                 let expected = world.reward.row(user as usize);
                 let weight = chances[item] / propensity[row];
-                judged.push(Logged {
+                logged.push(LoggedRow {
                     user,
                     turn: self.turn[row],
                     weight: clip.map_or(weight, |clip| weight.min(clip)),
@@ -357,7 +358,7 @@ impl Episodes {
                 });
             }
         }
-        Ok(judged)
+        Ok(logged)
     }
 }
 

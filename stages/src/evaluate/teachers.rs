@@ -9,10 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context as _, Result, bail};
 use pipeline::Named;
 
-use super::bootstrap::Grid;
-use super::judged::Row;
-use super::people;
-use super::teacher::{Turns, replay, turns};
+use super::bootstrap::ScoreMatrix;
+use super::eval_users;
+use super::results::Row;
+use super::teacher_replay::{TurnLimits, replay, turns};
 use crate::artifact::{Demonstrations, Effort, Efforts, World};
 use crate::env::Episodes;
 
@@ -26,15 +26,15 @@ pub(super) struct Teacher<'w> {
     pub episodes: Episodes<'w>,
     /// What it was asked, an entry an episode; `None` where that is not connected.
     pub efforts: Option<Vec<Effort>>,
-    pub taught: Taught,
+    pub teacher_coverage: TeacherCoverage,
 }
 
 /// With whom a teacher played and how many turns it was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Taught {
+pub(super) struct TeacherCoverage {
     /// In its own order.
     pub users: Vec<u32>,
-    pub turns: Turns,
+    pub turns: TurnLimits,
     /// Whether every one of these users is judged; else nothing is compared with it.
     pub judged: bool,
 }
@@ -48,35 +48,35 @@ pub(super) fn teachers<'w>(
     users: &[u32],
     people: Option<&[u32]>,
 ) -> Result<Vec<Teacher<'w>>> {
-    if let Some(lost) = efforts.iter().find(|effort| !told.iter().any(|teacher| same(teacher, effort))) {
+    if let Some(lost) = efforts.iter().find(|effort| !told.iter().any(|teacher| same_source(teacher, effort))) {
         bail!(
             "the efforts of {} are of no teacher\nhelp: connect the same stages by the same names to `teacher` and `efforts`",
-            called(lost)
+            quoted(lost)
         );
     }
     let teacher = |(row, named): (String, &Named<Demonstrations>)| {
-        let played = || -> Result<(Episodes<'w>, Option<Vec<Effort>>)> {
-            let episodes = replay(world, &people::taught(&named.value, people)?)?;
-            let known = efforts.iter().find(|effort| same(named, effort));
+        let replayed = || -> Result<(Episodes<'w>, Option<Vec<Effort>>)> {
+            let episodes = replay(world, &eval_users::of_evaluated_users(&named.value, people)?)?;
+            let known = efforts.iter().find(|effort| same_source(named, effort));
             let efforts = known.map(|known| of_episodes(&known.value, &episodes)).transpose()?;
             Ok((episodes, efforts))
         };
-        let (episodes, efforts) = played().with_context(|| format!("teacher {}", called(named)))?;
+        let (episodes, efforts) = replayed().with_context(|| format!("teacher {}", quoted(named)))?;
         let own: Vec<u32> = (0..episodes.len()).map(|e| episodes.user(e)).collect();
         let judged = own.iter().all(|user| users.binary_search(user).is_ok());
-        let taught = Taught { users: own, turns: turns(&episodes), judged };
-        Ok(Teacher { row, episodes, efforts, taught })
+        let teacher_coverage = TeacherCoverage { users: own, turns: turns(&episodes), judged };
+        Ok(Teacher { row, episodes, efforts, teacher_coverage })
     };
     names(told)?.into_iter().zip(told).map(teacher).collect()
 }
 
 /// Whether both come from one stage and cell, by the names given in the experiment.
-fn same<A, B>(one: &Named<A>, other: &Named<B>) -> bool {
+fn same_source<A, B>(one: &Named<A>, other: &Named<B>) -> bool {
     (&one.name, &one.cell) == (&other.name, &other.cell)
 }
 
 /// An input as messages call it.
-fn called<A>(named: &Named<A>) -> String {
+fn quoted<A>(named: &Named<A>) -> String {
     match named.cell.as_str() {
         "" => format!("`{}`", named.name),
         cell => format!("`{}` of {cell}", named.name),
@@ -125,16 +125,16 @@ fn names(teachers: &[Named<Demonstrations>]) -> Result<Vec<String>> {
 
 /// The users and turns that some teachers have in common.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Ground(Vec<(u32, usize)>);
+pub(super) struct SharedUsers(Vec<(u32, usize)>);
 
-impl Ground {
+impl SharedUsers {
     /// `None` where one of them played with users who are not judged, where they have no user in common, or without teachers.
-    pub fn of(teachers: &[&Taught]) -> Option<Self> {
+    pub fn of(teachers: &[&TeacherCoverage]) -> Option<Self> {
         let (first, others) = teachers.split_first()?;
         if teachers.iter().any(|teacher| !teacher.judged) {
             return None;
         }
-        let others: Vec<(BTreeSet<u32>, &Turns)> =
+        let others: Vec<(BTreeSet<u32>, &TurnLimits)> =
             others.iter().map(|other| (other.users.iter().copied().collect(), &other.turns)).collect();
         let shared = first.users.iter().filter(|user| others.iter().all(|(users, _)| users.contains(user)));
         let turns = |user: u32| others.iter().fold(first.turns.with(user), |least, (_, t)| least.min(t.with(user)));
@@ -148,16 +148,16 @@ impl Ground {
     }
 
     /// The return of each cell with each of these users over these turns, for a row that played with all of them.
-    pub fn grid(&self, row: &Row) -> Grid {
-        let place: BTreeMap<u32, usize> = row.cells[0].episodes.iter().map(|e| e.user).zip(0..).collect();
-        let cell = |cell: &super::judged::Cell| {
+    pub fn grid(&self, row: &Row) -> ScoreMatrix {
+        let place: BTreeMap<u32, usize> = row.seed_results[0].episodes.iter().map(|e| e.user).zip(0..).collect();
+        let cell = |cell: &super::results::SeedResult| {
             self.0.iter().map(|(user, turns)| cell.episodes[place[user]].opening(*turns)).collect()
         };
-        row.cells.iter().map(cell).collect()
+        row.seed_results.iter().map(cell).collect()
     }
 
     /// The lead of a row over the first cell of another.
-    pub fn lead(&self, row: &Row, other: &Row) -> Grid {
+    pub fn lead(&self, row: &Row, other: &Row) -> ScoreMatrix {
         let other = &self.grid(other)[0];
         let mut grid = self.grid(row);
         grid.iter_mut().for_each(|row| row.iter_mut().zip(other).for_each(|(own, other)| *own -= other));
@@ -166,13 +166,15 @@ impl Ground {
 }
 
 /// Of several teachers the one that policies are measured against: the first with the highest mean return.
-pub(super) fn best(rows: &[Row]) -> Option<&Row> {
+pub(super) fn best_teacher(rows: &[Row]) -> Option<&Row> {
     let mean = |row: &Row| {
-        let episodes = &row.cells[0].episodes;
+        let episodes = &row.seed_results[0].episodes;
         episodes.iter().map(|episode| episode.inclusive).sum::<f64>() / episodes.len() as f64
     };
     let higher = |best: &'_ Row, row: &'_ Row| mean(row) > mean(best);
-    rows.iter().filter(|row| row.taught.is_some()).reduce(|best, row| if higher(best, row) { row } else { best })
+    rows.iter()
+        .filter(|row| row.teacher_coverage.is_some())
+        .reduce(|best, row| if higher(best, row) { row } else { best })
 }
 
 #[cfg(test)]
@@ -183,9 +185,9 @@ mod tests {
         Named { name: name.into(), cell: cell.into(), value }
     }
 
-    fn taught(users: &[u32], most: usize, fewer: &[(u32, usize)]) -> Taught {
-        let turns = Turns { most, fewer: fewer.iter().copied().collect() };
-        Taught { users: users.to_vec(), turns, judged: true }
+    fn teacher_coverage(users: &[u32], most: usize, fewer: &[(u32, usize)]) -> TeacherCoverage {
+        let turns = TurnLimits { most, fewer: fewer.iter().copied().collect() };
+        TeacherCoverage { users: users.to_vec(), turns, judged: true }
     }
 
     #[test]
@@ -206,12 +208,12 @@ mod tests {
 
     #[test]
     fn teachers_have_in_common_what_each_was_given() {
-        let (one, other) = (taught(&[4, 1, 2], 9, &[(2, 3)]), taught(&[1, 2, 7, 4], 5, &[(4, 1)]));
-        assert_eq!(Ground::of(&[&one]), Some(Ground(vec![(4, 9), (1, 9), (2, 3)])));
-        assert_eq!(Ground::of(&[&one, &other]), Some(Ground(vec![(4, 1), (1, 5), (2, 3)])));
-        assert_eq!(Ground::of(&[&other, &one]), Some(Ground(vec![(1, 5), (2, 3), (4, 1)])));
-        assert_eq!(Ground::of(&[&one, &taught(&[3], 9, &[])]), None, "nobody in common");
-        assert_eq!(Ground::of(&[&one, &Taught { judged: false, ..other }]), None);
-        assert_eq!(Ground::of(&[]), None);
+        let (one, other) = (teacher_coverage(&[4, 1, 2], 9, &[(2, 3)]), teacher_coverage(&[1, 2, 7, 4], 5, &[(4, 1)]));
+        assert_eq!(SharedUsers::of(&[&one]), Some(SharedUsers(vec![(4, 9), (1, 9), (2, 3)])));
+        assert_eq!(SharedUsers::of(&[&one, &other]), Some(SharedUsers(vec![(4, 1), (1, 5), (2, 3)])));
+        assert_eq!(SharedUsers::of(&[&other, &one]), Some(SharedUsers(vec![(1, 5), (2, 3), (4, 1)])));
+        assert_eq!(SharedUsers::of(&[&one, &teacher_coverage(&[3], 9, &[])]), None, "nobody in common");
+        assert_eq!(SharedUsers::of(&[&one, &TeacherCoverage { judged: false, ..other }]), None);
+        assert_eq!(SharedUsers::of(&[]), None);
     }
 }

@@ -34,7 +34,9 @@ fn each_has_a_row_and_is_compared_over_what_it_was_given() {
     assert!(get(&out.metrics, SMALL, "length").remark.contains("cut after 2 turns of 4"));
     assert!(!get(&out.metrics, REACT, "length").remark.contains("cut after"));
     // Both played two turns with user 0: 4 + 4 and 5 + 4, as the retriever; popular 3 + 4.
-    for (row, expected) in [(SMALL, 8.0), (REACT, 9.0), (rows::RETRIEVER, 9.0), (rows::POPULAR, 7.0)] {
+    for (row, expected) in
+        [(SMALL, 8.0), (REACT, 9.0), (table_rows::RETRIEVER_TOP_1, 9.0), (table_rows::POPULAR_QUIT_AWARE, 7.0)]
+    {
         assert!(near(mean(row, "return_teacher_users"), expected), "{row}");
         assert_eq!(get(&out.metrics, row, "return_teacher_users").episodes, 1);
     }
@@ -51,9 +53,9 @@ fn each_has_a_row_and_is_compared_over_what_it_was_given() {
     };
     assert_eq!(versus(SMALL, REACT), (-1.0, 1, "return_teacher_users"));
     assert_eq!(versus(REACT, SMALL), (1.0, 1, "return_teacher_users"));
-    assert_eq!(versus(REACT, rows::RETRIEVER), (-2.0, 2, "return_teacher_users"));
-    assert_eq!(versus(SMALL, rows::RETRIEVER), (-1.0, 2, "return_teacher_users"));
-    assert_eq!(versus("a2c", rows::RETRIEVER).1, 6);
+    assert_eq!(versus(REACT, table_rows::RETRIEVER_TOP_1), (-2.0, 2, "return_teacher_users"));
+    assert_eq!(versus(SMALL, table_rows::RETRIEVER_TOP_1), (-1.0, 2, "return_teacher_users"));
+    assert_eq!(versus("a2c", table_rows::RETRIEVER_TOP_1).1, 6);
 }
 
 #[test]
@@ -63,7 +65,7 @@ fn what_they_were_asked_stands_beside_where_it_is_known() {
     assert!(near(mean("calls"), 5.0) && near(mean("tokens_read"), 75.0));
     let known = |row: &str, metric: &str| metrics.0.iter().any(|m| m.policy == row && m.metric == metric);
     assert!(!known(REACT, "tokens_written"), "one of its episodes does not say");
-    assert!(!known(SMALL, "calls") && !known(rows::RETRIEVER, "calls"));
+    assert!(!known(SMALL, "calls") && !known(table_rows::RETRIEVER_TOP_1, "calls"));
 }
 
 #[test]
@@ -76,7 +78,7 @@ fn who_shares_nobody_with_the_others_is_judged_alone() {
     assert!(near(get(&out.metrics, REACT, "over_retriever").mean, -4.0));
     // One that played beyond the judged users does not keep the others from being compared.
     let few = run(&Evaluate { users: Some(4), ..quick() }, two()).unwrap();
-    assert_eq!(get(&few.metrics, rows::RETRIEVER, "return_teacher_users").episodes, 2);
+    assert_eq!(get(&few.metrics, table_rows::RETRIEVER_TOP_1, "return_teacher_users").episodes, 2);
     assert!(near(get(&few.metrics, SMALL, "return_teacher_users").mean, 8.5));
     assert!(few.metrics.0.iter().all(|m| m.policy != REACT || m.metric != "over_retriever"));
 }

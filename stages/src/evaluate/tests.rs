@@ -1,3 +1,7 @@
+use super::table_rows::{
+    BEHAVIOUR_CLONING, CONSTANT_REWARD, GREEDY_ORACLE, PLANNING_ORACLE, POPULAR_CYCLE, POPULAR_QUIT_AWARE, RANDOM,
+    RANDOM_QUIT_AWARE, RETRIEVER_TOP_1,
+};
 use super::*;
 use crate::artifact::{Choice, End, Metric, Trajectory};
 use crate::env::cluster_world;
@@ -107,29 +111,29 @@ fn the_rows_stand_in_order_with_their_seeds_and_remarks() {
     let mut names: Vec<&str> = metrics.0.iter().map(|metric| metric.policy.as_str()).collect();
     names.dedup();
     let played = [
-        rows::RANDOM,
-        rows::FREE,
-        rows::POPULAR,
-        rows::CYCLE,
-        rows::ORACLE,
-        rows::BEST,
-        rows::RETRIEVER,
+        RANDOM,
+        RANDOM_QUIT_AWARE,
+        POPULAR_QUIT_AWARE,
+        POPULAR_CYCLE,
+        GREEDY_ORACLE,
+        PLANNING_ORACLE,
+        RETRIEVER_TOP_1,
         teachers::TEACHER,
         "a2c",
         "bc",
     ];
     // What could not be made is listed behind them.
-    assert_eq!(names, [&played[..], &[rows::CONSTANT, rows::CLONING]].concat());
-    let lacking = get(&metrics, rows::CONSTANT, "missing");
+    assert_eq!(names, [&played[..], &[CONSTANT_REWARD, BEHAVIOUR_CLONING]].concat());
+    let lacking = get(&metrics, CONSTANT_REWARD, "missing");
     assert!(lacking.control && lacking.episodes == 0 && lacking.remark.contains("connect `training`"), "{lacking:?}");
     let count = |row| get(&metrics, row, "return_inclusive");
     let seen = |row| (count(row).control, count(row).seeds, count(row).episodes);
-    assert_eq!(seen(rows::RANDOM), (true, 5, 30));
-    assert_eq!(seen(rows::POPULAR), (true, 1, 6));
+    assert_eq!(seen(RANDOM), (true, 5, 30));
+    assert_eq!(seen(POPULAR_QUIT_AWARE), (true, 1, 6));
     assert_eq!(seen(teachers::TEACHER), (false, 1, 2));
     assert_eq!(seen("a2c"), (false, 2, 12));
-    assert!(count(rows::POPULAR).remark.starts_with("privileged") && count(rows::POPULAR).privileged);
-    assert!(!count(rows::CYCLE).privileged && !count("a2c").privileged);
+    assert!(count(POPULAR_QUIT_AWARE).remark.starts_with("privileged") && count(POPULAR_QUIT_AWARE).privileged);
+    assert!(!count(POPULAR_CYCLE).privileged && !count("a2c").privileged);
     assert!(
         count(teachers::TEACHER).remark.contains("2 users") && count(teachers::TEACHER).remark.contains("2 turns of 4")
     );
@@ -144,8 +148,8 @@ fn who_knows_the_distances_is_said() {
         get(&run(&quick(), inputs).unwrap().metrics, row, "return_inclusive").remark.clone()
     };
     let avoiding = |inputs: &mut Inputs| inputs.rankings.as_mut().unwrap().avoid_alike = true;
-    assert_eq!(remark(|_| {}, rows::RETRIEVER), "");
-    assert!(remark(avoiding, rows::RETRIEVER).starts_with("privileged"));
+    assert_eq!(remark(|_| {}, RETRIEVER_TOP_1), "");
+    assert!(remark(avoiding, RETRIEVER_TOP_1).starts_with("privileged"));
     assert!(!remark(|_| {}, teachers::TEACHER).contains("privileged"));
     assert!(remark(avoiding, teachers::TEACHER).contains("privileged"));
     assert!(remark(|inputs| inputs.rankings = None, teachers::TEACHER).contains("connect `rankings`"));
@@ -156,10 +160,12 @@ fn numbers_are_those_by_hand() {
     let metrics = run(&quick(), inputs()).unwrap().metrics;
     let mean = |row, metric| get(&metrics, row, metric).mean;
     // Oracle 5 4 5 4; popular 3 4 3 4; the cycle 4 3 4 3.
-    assert!(near(mean(rows::CYCLE, "return_inclusive"), 14.0) && near(mean(rows::CYCLE, "repeat_rate"), 0.5));
-    assert!(near(mean(rows::ORACLE, "return_inclusive"), 18.0) && near(mean(rows::ORACLE, "coverage"), 2.0 / 6.0));
-    assert!(near(mean(rows::POPULAR, "return_inclusive"), 14.0) && near(mean(rows::POPULAR, "reward_each"), 3.5));
-    assert_eq!(get(&metrics, rows::ORACLE, "return_inclusive").low, mean(rows::ORACLE, "return_inclusive"));
+    assert!(near(mean(POPULAR_CYCLE, "return_inclusive"), 14.0) && near(mean(POPULAR_CYCLE, "repeat_rate"), 0.5));
+    assert!(near(mean(GREEDY_ORACLE, "return_inclusive"), 18.0) && near(mean(GREEDY_ORACLE, "coverage"), 2.0 / 6.0));
+    assert!(
+        near(mean(POPULAR_QUIT_AWARE, "return_inclusive"), 14.0) && near(mean(POPULAR_QUIT_AWARE, "reward_each"), 3.5)
+    );
+    assert_eq!(get(&metrics, GREEDY_ORACLE, "return_inclusive").low, mean(GREEDY_ORACLE, "return_inclusive"));
     // Retriever: 5 + 4 + 3 + 5 in four turns, or 5 + 5 in two of which the second drives away.
     let retriever = [
         ("return_inclusive", 13.5),
@@ -178,13 +184,13 @@ fn numbers_are_those_by_hand() {
         ("end_low_reward", 0.0),
     ];
     for (metric, expected) in retriever {
-        let found = get(&metrics, rows::RETRIEVER, metric);
+        let found = get(&metrics, RETRIEVER_TOP_1, metric);
         assert!(near(found.mean, expected), "{metric}: {found:?}");
         assert!(found.low <= found.mean && found.mean <= found.high, "{found:?}");
     }
     // Its users differ by 17 − 10; coverage has one seed and no interval.
-    assert!(get(&metrics, rows::RETRIEVER, "return_inclusive").low < 13.5);
-    assert_eq!(get(&metrics, rows::RETRIEVER, "coverage").low, mean(rows::RETRIEVER, "coverage"));
+    assert!(get(&metrics, RETRIEVER_TOP_1, "return_inclusive").low < 13.5);
+    assert_eq!(get(&metrics, RETRIEVER_TOP_1, "coverage").low, mean(RETRIEVER_TOP_1, "coverage"));
 }
 
 /// The retriever's odd users leave at the second turn; what a protocol logs for it is no reward.
@@ -196,7 +202,7 @@ fn a_penalty_reaches_no_measure() {
         run(&quick(), inputs).unwrap()
     };
     let (without, with) = (with(None), with(Some(-1000.0)));
-    assert!(get(&with.metrics, rows::RETRIEVER, "end_similar").mean > 0.0);
+    assert!(get(&with.metrics, RETRIEVER_TOP_1, "end_similar").mean > 0.0);
     assert!(with.metrics == without.metrics && with.rollouts == without.rollouts && with.steps == without.steps);
 }
 
@@ -211,11 +217,11 @@ fn the_teacher_is_compared_on_its_users_and_turns_only() {
     );
     assert!(near(mean(teachers::TEACHER, "return_teacher_users"), 8.5));
     // The retriever's first two turns: 5 + 5 with user 3, 5 + 4 with user 0.
-    assert!(near(mean(rows::RETRIEVER, "return_teacher_users"), 9.5));
+    assert!(near(mean(RETRIEVER_TOP_1, "return_teacher_users"), 9.5));
     assert!(
         near(mean(teachers::TEACHER, "over_retriever"), -1.0) && near(mean(teachers::TEACHER, "over_popular"), 1.5)
     );
-    assert_eq!(get(&metrics, rows::RETRIEVER, "return_teacher_users").episodes, 2);
+    assert_eq!(get(&metrics, RETRIEVER_TOP_1, "return_teacher_users").episodes, 2);
     let (own, teacher) = (mean("a2c", "return_teacher_users"), mean(teachers::TEACHER, "return_teacher_users"));
     assert!(near(mean("a2c", "over_teacher"), own - teacher));
     // A teacher who played beyond the judged users is judged alone.
@@ -274,7 +280,8 @@ fn recomputed(rollouts: &Rollouts, steps: &Steps, row: &str, items: f64) -> Vec<
 #[test]
 fn every_figure_can_be_computed_again_from_the_files() {
     let outputs =
-        run(&Evaluate { act: Act::Sample, ..quick() }, Inputs { training: Some(elsewhere()), ..inputs() }).unwrap();
+        run(&Evaluate { act: ActionSelection::Sample, ..quick() }, Inputs { training: Some(elsewhere()), ..inputs() })
+            .unwrap();
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     outputs.rollouts.write(&at("rollouts")).unwrap();
@@ -299,7 +306,7 @@ fn every_figure_can_be_computed_again_from_the_files() {
     }
     for policy in ["a2c", "bc"] {
         let mean = |row, metric| get(&metrics, row, metric).mean;
-        for (metric, other) in [("over_popular", rows::POPULAR), ("over_retriever", rows::RETRIEVER)] {
+        for (metric, other) in [("over_popular", POPULAR_QUIT_AWARE), ("over_retriever", RETRIEVER_TOP_1)] {
             let lead = mean(policy, "return_inclusive") - mean(other, "return_inclusive");
             assert!(near(mean(policy, metric), lead));
         }
@@ -311,7 +318,7 @@ fn every_figure_can_be_computed_again_from_the_files() {
 #[test]
 fn what_the_training_world_would_have_paid_stands_beside() {
     let folder = tempfile::tempdir().unwrap();
-    let config = Evaluate { controls: Controls { iterations: 2, seeds: 2, ..Controls::default() }, ..quick() };
+    let config = Evaluate { controls: Baselines { iterations: 2, seeds: 2, ..Baselines::default() }, ..quick() };
     let inputs = Inputs {
         training: Some(elsewhere()),
         demonstrations: inputs().teacher.pop().map(|told| told.value),
@@ -319,9 +326,9 @@ fn what_the_training_world_would_have_paid_stands_beside() {
     };
     let metrics = config.run(inputs, &Context::detached(folder.path())).unwrap().metrics;
     let mean = |row, metric| get(&metrics, row, metric).mean;
-    assert!(near(mean(rows::ORACLE, "return_training"), 9.0) && near(mean(rows::ORACLE, "gap"), -9.0));
+    assert!(near(mean(GREEDY_ORACLE, "return_training"), 9.0) && near(mean(GREEDY_ORACLE, "gap"), -9.0));
     // Both learned controls were made, with a row for each seed's users.
-    for row in [rows::CONSTANT, rows::CLONING] {
+    for row in [CONSTANT_REWARD, BEHAVIOUR_CLONING] {
         let found = get(&metrics, row, "return_inclusive");
         assert!(found.control && !found.privileged && found.seeds == 2 && found.episodes == 12, "{found:?}");
     }
@@ -335,7 +342,7 @@ fn only_the_people_are_judged_in_every_row() {
     let out = run(&quick(), Inputs { people: Some(log), ..inputs() }).unwrap();
     assert!(out.rollouts.0.iter().all(|rollout| [3, 5].contains(&rollout.user)));
     let episodes = |row, metric| get(&out.metrics, row, metric).episodes;
-    assert_eq!(episodes(rows::POPULAR, "return_inclusive"), 2);
+    assert_eq!(episodes(POPULAR_QUIT_AWARE, "return_inclusive"), 2);
     assert_eq!((episodes(teachers::TEACHER, "return_inclusive"), episodes("a2c", "return_teacher_users")), (1, 2));
     // User 3 is odd: offered 0 and 1, it leaves at the second turn, where the teacher was paid for 0 and 2.
     assert!(near(get(&out.metrics, teachers::TEACHER, "over_retriever").mean, (5.0 + 4.0) - (5.0 + 5.0)));
@@ -343,7 +350,7 @@ fn only_the_people_are_judged_in_every_row() {
         let found = out.comparisons.0.iter().find(|c| c.policy == a && c.other == b).unwrap();
         (found.users, found.metric.clone())
     };
-    assert_eq!(versus("a2c", rows::POPULAR), (2, "return_inclusive".to_owned()));
+    assert_eq!(versus("a2c", POPULAR_QUIT_AWARE), (2, "return_inclusive".to_owned()));
     assert_eq!(versus("a2c", teachers::TEACHER), (1, "return_teacher_users".to_owned()));
 }
 
@@ -357,12 +364,12 @@ fn rows_are_compared_on_the_same_users() {
     // Three learned rows against nine others each.
     assert_eq!(outputs.comparisons.0.len(), 27);
     let mean = |row, metric| get(&outputs.metrics, row, metric).mean;
-    let found = pair("a2c", rows::ORACLE);
-    assert!(near(found.difference, mean("a2c", "return_inclusive") - mean(rows::ORACLE, "return_inclusive")));
+    let found = pair("a2c", GREEDY_ORACLE);
+    assert!(near(found.difference, mean("a2c", "return_inclusive") - mean(GREEDY_ORACLE, "return_inclusive")));
     assert_eq!((found.seeds, found.users, found.metric.as_str()), (1, 6, "return_inclusive"));
     assert!(found.probability_low <= found.probability && found.probability <= found.probability_high);
     // The teacher with user 3: 9 for 10 of the retriever; with user 0: 8 for 9. Never better.
-    let found = pair(teachers::TEACHER, rows::RETRIEVER);
+    let found = pair(teachers::TEACHER, RETRIEVER_TOP_1);
     assert_eq!((found.difference, found.low, found.high, found.probability), (-1.0, -1.0, -1.0, 0.0));
     assert_eq!((found.users, found.metric.as_str()), (2, "return_teacher_users"));
     // From the other side everything is turned.
@@ -373,10 +380,10 @@ fn rows_are_compared_on_the_same_users() {
     );
 
     let of = |row: &str| outputs.profiles.0.iter().filter(|p| p.policy == row).collect::<Vec<_>>();
-    let oracle = of(rows::ORACLE);
+    let oracle = of(GREEDY_ORACLE);
     assert_eq!(oracle.len(), 51);
     // Nobody returns more than 19, which the best plan does, and the oracle 18; everybody of both does up to there.
-    let best = of(rows::BEST);
+    let best = of(PLANNING_ORACLE);
     assert_eq!((best[50].threshold, best[50].share, best[49].share), (19.0, 0.0, 1.0));
     assert!(oracle.iter().all(|point| point.share == f64::from(u8::from(point.threshold < 18.0))));
 }
@@ -385,11 +392,11 @@ fn rows_are_compared_on_the_same_users() {
 fn a_gap_is_that_of_the_world_that_was_learned_in() {
     let mut third = elsewhere();
     third.reward.data[0] += 0.25;
-    let config = Evaluate { controls: Controls { constant: false, ..Controls::default() }, ..quick() };
+    let config = Evaluate { controls: Baselines { constant: false, ..Baselines::default() }, ..quick() };
     let metrics = run(&config, Inputs { training: Some(third), ..inputs() }).unwrap().metrics;
     assert!(metrics.0.iter().all(|metric| metric.policy != "a2c" || metric.metric != "gap"));
     assert!(get(&metrics, "a2c", "return_inclusive").remark.contains("learned in another world than the one at"));
-    get(&metrics, rows::ORACLE, "gap");
+    get(&metrics, GREEDY_ORACLE, "gap");
     let small = cluster_world(&[5.0], 2, 1, 4, USERS);
     let alone = Inputs { training: Some(small), policies: Vec::new(), ..inputs() };
     let error = format!("{:#}", run(&config, alone).err().unwrap());
@@ -401,10 +408,10 @@ fn settings_that_say_nothing_are_refused() {
     let misspelt = Evaluate { checkpoint: Some("iteration".into()), ..quick() };
     let error = format!("{:#}", run(&misspelt, inputs()).err().unwrap());
     assert_eq!(error, "`checkpoint: iteration` names no field that is swept in the policies\nhelp: swept are seed");
-    let idle = Controls { iterations: 0, ..Controls::default() };
+    let idle = Baselines { iterations: 0, ..Baselines::default() };
     let (path, message) = Evaluate { controls: idle.clone(), ..quick() }.check().unwrap_err();
     assert!(path == "controls.iterations" && message.contains("never updated"), "{message}");
-    assert!(Evaluate { controls: Controls { constant: false, ..idle }, ..quick() }.check().is_ok());
+    assert!(Evaluate { controls: Baselines { constant: false, ..idle }, ..quick() }.check().is_ok());
 }
 
 #[test]
@@ -433,7 +440,7 @@ fn checkpoints_are_chosen_by_the_validation_world() {
 fn equal_bytes_on_one_and_on_two_threads() {
     let bytes = |threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        let outputs = pool.install(|| run(&Evaluate { act: Act::Sample, ..quick() }, inputs()).unwrap());
+        let outputs = pool.install(|| run(&Evaluate { act: ActionSelection::Sample, ..quick() }, inputs()).unwrap());
         let folder = tempfile::tempdir().unwrap();
         let (metrics, rollouts) = (folder.path().join("metrics"), folder.path().join("rollouts"));
         outputs.metrics.write(&metrics).unwrap();

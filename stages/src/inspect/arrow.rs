@@ -10,7 +10,7 @@ use arrow::ipc::reader::FileReader;
 use arrow::ipc::{Field, root_as_footer};
 use serde::Serialize;
 
-use super::columns::TableDescription;
+use super::describe::TableDescription;
 use super::escape::{self, CELL};
 use super::source::Batches;
 use super::{Content, Description, Format};
@@ -170,7 +170,7 @@ mod tests {
     use arrow::ipc::writer::{FileWriter, IpcWriteOptions};
 
     use super::super::testing::{describe, rendered};
-    use super::super::{Cell, Description};
+    use super::super::{CellValue, Description};
     use super::*;
 
     fn write(path: &Path, batches: &[RecordBatch], compression: Option<CompressionType>) {
@@ -229,7 +229,7 @@ mod tests {
         let Content::Arrow { table, layout } = &description.content else { panic!("Arrow") };
         assert_eq!(layout, &ArrowLayout { batches: 2, dictionaries: vec!["genre".into()] });
         assert_eq!(table.rows, 4);
-        assert_eq!(table.head.rows[1], [Cell::Text("crime".into()), Cell::Null]);
+        assert_eq!(table.head.rows[1], [CellValue::Text("crime".into()), CellValue::Null]);
         let text = rendered(&description, 100);
         for line in [
             "4 rows in 2 batches, 2 columns, as dictionary: genre",

@@ -13,13 +13,13 @@ use pipeline::{Artifact, UsageError};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::asides::{Aside, Asides, asides};
-use super::cell::{Cell, Length};
 use super::escape;
-use super::page::{Page, counted};
+use super::role_calls::{RoleCall, TurnRoleCalls, role_calls};
 use super::selection::{Draw, Selection};
 use super::source::Source;
-use super::{Opened, medium, table, write_json};
+use super::text_output::{TextOutput, counted};
+use super::value::{CellValue, Length};
+use super::{Opened, output_style, table, write_json};
 use crate::artifact::{
     Call, Calls, Demonstrations, Efforts, Episode, Items, Played, Rollouts, Steps, Trajectory, guarded,
 };
@@ -46,7 +46,7 @@ pub(super) fn show(path: &Path, opened: Opened, index: usize, request: &Request,
             demonstrated(told, index, &request, out)
         }
         Some(Steps::KIND) => {
-            let steps = judged(path)?;
+            let steps = evaluated_steps(path)?;
             let count = counted(steps.len() as u64, "episode");
             let wrong = || UsageError(format!("it has no episode {index}; it has {count}, the first is 0"));
             let played = steps.get(index).ok_or_else(wrong)?;
@@ -71,7 +71,7 @@ fn demonstrated(path: &Path, index: usize, request: &Request, out: &mut dyn Writ
 }
 
 /// The steps of judged episodes.
-fn judged(path: &Path) -> Result<Vec<Played>> {
+fn evaluated_steps(path: &Path) -> Result<Vec<Played>> {
     let steps = guarded(|| Steps::read(path).map_err(|error| format!("{error:#}")));
     Ok(steps.map_err(|error| super::damaged("its episodes cannot be read", error))?.0)
 }
@@ -87,7 +87,7 @@ struct Turn {
     /// What the model was told since the last turn.
     told: Vec<String>,
     /// What it was asked besides.
-    asides: Asides,
+    role_calls: TurnRoleCalls,
     /// The words that its choice completes.
     cue: Option<String>,
     candidates: Vec<Candidate>,
@@ -123,7 +123,7 @@ struct Conversation {
     model: Option<String>,
     turns: Vec<Turn>,
     /// What it was asked at the end.
-    last: Vec<Aside>,
+    last: Vec<RoleCall>,
 }
 
 /// An episode in words; of a judged one `played` says whose it is.
@@ -140,7 +140,7 @@ fn conversation(
     let calls = calls.context("read the calls")?.unwrap_or_default().0;
     // Who is judged may be no language model, and his episodes are not those of the stage that asked one.
     let efforts = related(request, Efforts::KIND).filter(|_| played.is_none());
-    let (mut asides, last) = asides(trajectory, index, told_by, efforts)?;
+    let (mut role_calls, last) = role_calls(trajectory, index, told_by, efforts)?;
     let calls: BTreeMap<&str, &Call> = calls.iter().map(|call| (call.key.as_str(), call)).collect();
     Ok(Conversation {
         episode: index,
@@ -151,15 +151,15 @@ fn conversation(
         end: trajectory.end.name(),
         terminal: trajectory.end.terminal(),
         model: calls.values().next().map(|call| call.model.clone()),
-        turns: turns(trajectory, items.as_ref(), &calls, &mut asides),
+        turns: turns(trajectory, items.as_ref(), &calls, &mut role_calls),
         last,
     })
 }
 
 fn write(told: &Conversation, request: &Request, out: &mut dyn Write) -> Result<()> {
-    match medium(request.format)? {
-        Some(medium) => {
-            let mut page = Page::new(medium);
+    match output_style(request.format)? {
+        Some(output_style) => {
+            let mut page = TextOutput::new(output_style);
             tell(&mut page, told);
             Ok(out.write_all(page.text.as_bytes())?)
         }
@@ -175,7 +175,7 @@ fn turns(
     trajectory: &Trajectory,
     items: Option<&Items>,
     calls: &BTreeMap<&str, &Call>,
-    asides: &mut [Asides],
+    role_calls: &mut [TurnRoleCalls],
 ) -> Vec<Turn> {
     let mut before: Vec<String> = Vec::new();
     let steps = Episode::of(trajectory, items).steps.into_iter().zip(&trajectory.steps);
@@ -191,7 +191,7 @@ fn turns(
         Turn {
             step: number,
             told,
-            asides: std::mem::take(&mut asides[number]),
+            role_calls: std::mem::take(&mut role_calls[number]),
             cue: request.as_ref().and_then(|request| request["cue"].as_str().map(ToOwned::to_owned)),
             candidates: step
                 .candidates
@@ -208,7 +208,7 @@ fn turns(
     steps.enumerate().map(turn).collect()
 }
 
-fn tell(page: &mut Page, told: &Conversation) {
+fn tell(page: &mut TextOutput, told: &Conversation) {
     let safe = |text: &str| escape::shown(text.trim_end(), TEXT);
     let end = match told.end {
         "similar" => "the user left: too similar",
@@ -233,13 +233,13 @@ fn tell(page: &mut Page, told: &Conversation) {
         page.heading(&format!("step {}", turn.step));
         // What the planner was told comes before its thought, and the thought is then told to the actor.
         let mut untold: Vec<&String> = turn.told.iter().collect();
-        for aside in &turn.asides.before {
-            let (told, rest) = untold.into_iter().partition(|text| aside.context.contains(text));
+        for role_call in &turn.role_calls.before {
+            let (told, rest) = untold.into_iter().partition(|text| role_call.context.contains(text));
             untold = rest;
-            told_lines(page, told);
-            asked(page, aside);
+            transcript_lines(page, told);
+            asked(page, role_call);
         }
-        told_lines(page, untold);
+        transcript_lines(page, untold);
         for (place, candidate) in turn.candidates.iter().enumerate() {
             let mark = if turn.place == Some(place + 1) { "→" } else { " " };
             let score = candidate.score.map_or(String::new(), |score| format!("  ({score:.3})"));
@@ -254,24 +254,24 @@ fn tell(page: &mut Page, told: &Conversation) {
             page.line(&format!("  {:<6} {line}", if number == 0 { speaker } else { "" }));
         }
         page.line(&format!("  world  {}: {:.2}", safe(&turn.chosen), turn.reward));
-        turn.asides.after.iter().for_each(|aside| asked(page, aside));
+        turn.role_calls.after.iter().for_each(|role_call| asked(page, role_call));
     }
     if !told.last.is_empty() {
         page.heading("at the end");
-        told.last.iter().for_each(|aside| asked(page, aside));
+        told.last.iter().for_each(|role_call| asked(page, role_call));
     }
 }
 
-fn told_lines(page: &mut Page, texts: Vec<&String>) {
+fn transcript_lines(page: &mut TextOutput, texts: Vec<&String>) {
     let lines = texts.into_iter().flat_map(|text| text.lines());
     lines.for_each(|line| page.line(&format!("  user   {}", escape::shown(line.trim_end(), TEXT))));
 }
 
 /// A question beside the recommendations, and its answer.
-fn asked(page: &mut Page, aside: &Aside) {
-    page.line(&format!("  asked  {}", escape::shown(&aside.cue, TEXT)));
-    let reply = || aside.answer["reply"].as_str().map(ToOwned::to_owned);
-    let said = words(&aside.answer).or_else(reply).unwrap_or_else(|| aside.answer.to_string());
+fn asked(page: &mut TextOutput, role_call: &RoleCall) {
+    page.line(&format!("  asked  {}", escape::shown(&role_call.cue, TEXT)));
+    let reply = || role_call.answer["reply"].as_str().map(ToOwned::to_owned);
+    let said = words(&role_call.answer).or_else(reply).unwrap_or_else(|| role_call.answer.to_string());
     said.trim().lines().for_each(|line| page.line(&format!("  model  {}", escape::shown(line, TEXT))));
 }
 
@@ -296,14 +296,14 @@ fn row(source: &Source, index: usize, request: &Request, out: &mut dyn Write) ->
         UsageError(format!("it has no episode {index}; it has {}, the first is 0", counted(source.rows(), "episode")))
     })?;
     let names = source.schema().fields().iter().map(|field| field.name().clone());
-    let fields: Vec<(String, Cell)> = names.zip(cells).collect();
+    let fields: Vec<(String, CellValue)> = names.zip(cells).collect();
     // Both are in the same order.
-    let steps = related(request, Steps::KIND).map(judged).transpose()?.unwrap_or_default();
+    let steps = related(request, Steps::KIND).map(evaluated_steps).transpose()?.unwrap_or_default();
     let told = steps.get(index).map(|played| conversation(&played.trajectory(), Some(played), index, request));
     let told = told.transpose()?;
-    match medium(request.format)? {
-        Some(medium) => {
-            let mut page = Page::new(medium);
+    match output_style(request.format)? {
+        Some(output_style) => {
+            let mut page = TextOutput::new(output_style);
             page.title(&format!("episode {index} of {}", counted(source.rows(), "judged episode")));
             let rows: Vec<_> =
                 fields.iter().map(|(name, cell)| vec![escape::shown(name, TEXT), table::bound(cell)]).collect();
@@ -316,8 +316,9 @@ fn row(source: &Source, index: usize, request: &Request, out: &mut dyn Write) ->
             }
             Ok(out.write_all(page.text.as_bytes())?)
         }
-        None => {
-            write_json(&serde_json::json!({ "episode": index, "outcome": Cell::Record(fields), "steps": told }), out)
-        }
+        None => write_json(
+            &serde_json::json!({ "episode": index, "outcome": CellValue::Record(fields), "steps": told }),
+            out,
+        ),
     }
 }

@@ -9,23 +9,21 @@
 //!
 //! It knows nothing of stages, keys or provenance: the engine adds what it knows about an object.
 
-mod against;
-mod against_rows;
-mod against_tensors;
 mod arrow;
-mod asides;
-mod cell;
-mod columns;
+mod describe;
+mod diff;
+mod diff_rows;
+mod diff_tensors;
 mod episode;
 #[cfg(test)]
 mod episode_tests;
 mod escape;
 mod filter;
 mod html;
-mod numbers;
-mod page;
+mod numeric_summary;
 mod parquet;
 mod parquet_layout;
+mod role_calls;
 mod rows;
 mod safetensors;
 mod selection;
@@ -34,7 +32,9 @@ mod statistics;
 mod table;
 #[cfg(test)]
 mod testing;
-mod texts;
+mod text_output;
+mod value;
+mod value_counts;
 mod verify;
 
 use std::collections::BTreeMap;
@@ -48,22 +48,22 @@ use pipeline::inspect::{Format as Style, Request, Show, Verdict};
 use serde::Serialize;
 
 use arrow::ArrowFile;
-use page::Medium;
 use parquet::ParquetFile;
 use safetensors::TensorsFile;
 use selection::Selection;
 use source::Source;
+use text_output::OutputStyle;
 
 use crate::artifact::{PARQUET_MAGIC, START, Unsupported, damaged, stranger};
 
 pub use arrow::ArrowLayout;
-pub use cell::Cell;
-pub use columns::{ColumnDescription, Head, NonFinite, TableDescription};
-pub use numbers::{Histogram, NumberSummary, Quantiles};
+pub use describe::{ColumnDescription, Head, NonFinite, TableDescription};
+pub use numeric_summary::{Histogram, NumberSummary, Quantiles};
 pub use parquet_layout::{FooterStatistics, ParquetLayout, RowGroup, StoredColumn};
 pub use safetensors::TensorDescription;
 pub use statistics::{ColumnStatistics, FlagSummary, Values};
-pub use texts::{Distinct, Frequent, TextSummary};
+pub use value::CellValue;
+pub use value_counts::{Distinct, Frequent, TextSummary};
 
 /// Version of the JSON; raised when a field changes its meaning or goes away, not when one is added.
 const SCHEMA_VERSION: u32 = 1;
@@ -164,7 +164,7 @@ fn answer(path: &Path, name: &str, request: &Request, out: &mut dyn Write) -> Re
         Show::Verify => return verify::verify(path, name, request, out),
         Show::Episode(index) => episode::show(path, open(path)?, *index, request, out)?,
         Show::Against { other, name: other_name, key } => {
-            against::show((path, name), (other, other_name), key, request, out)?
+            diff::show((path, name), (other, other_name), key, request, out)?
         }
     }
     Ok(Verdict::Whole)
@@ -176,8 +176,8 @@ fn name(path: &Path, request: &Request) -> String {
 
 fn overview(opened: Opened, name: &str, request: &Request, out: &mut dyn Write) -> Result<()> {
     let description = describe(opened, name.to_owned(), request)?;
-    match medium(request.format)? {
-        Some(medium) => Ok(out.write_all(table::render(&description, medium).as_bytes())?),
+    match output_style(request.format)? {
+        Some(output_style) => Ok(out.write_all(table::render(&description, output_style).as_bytes())?),
         None => write_json(&description, out),
     }
 }
@@ -186,7 +186,7 @@ fn describe(opened: Opened, name: String, request: &Request) -> Result<Descripti
     match opened {
         Opened::Table(source) => {
             let selection = Selection::new(request, source.schema(), false)?;
-            let table = columns::describe(&source, &selection, request)?;
+            let table = describe::describe(&source, &selection, request)?;
             Ok(match &source {
                 Source::Parquet(file) => file.describe(name, table),
                 Source::Arrow(file) => file.describe(name, table),
@@ -198,10 +198,10 @@ fn describe(opened: Opened, name: String, request: &Request) -> Result<Descripti
 }
 
 /// Where text is read; `None` for JSON.
-fn medium(format: Style) -> Result<Option<Medium>> {
+fn output_style(format: Style) -> Result<Option<OutputStyle>> {
     match format {
-        Style::Table => Ok(Some(Medium::terminal())),
-        Style::Md => Ok(Some(Medium::Markdown)),
+        Style::Table => Ok(Some(OutputStyle::terminal())),
+        Style::Md => Ok(Some(OutputStyle::Markdown)),
         Style::Json => Ok(None),
         Style::Csv | Style::Ndjson => Err(UsageError(format!("{format} holds rows and nothing else")).into()),
     }

@@ -8,7 +8,7 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReaderBuilder};
 use parquet::file::metadata::ParquetMetaData;
 
-use super::columns::TableDescription;
+use super::describe::TableDescription;
 use super::escape::{self, CELL};
 use super::parquet_layout::{FooterStatistics, footer, layout};
 use super::source::Batches;

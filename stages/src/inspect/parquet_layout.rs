@@ -11,8 +11,8 @@ use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use parquet::file::statistics::Statistics;
 use serde::Serialize;
 
-use super::cell::Cell;
-use super::statistics::Gauge;
+use super::statistics::ColumnAccumulator;
+use super::value::CellValue;
 use crate::artifact::guarded;
 
 /// How a Parquet file is laid out, from its footer.
@@ -64,9 +64,9 @@ pub struct FooterStatistics {
     /// Missing values; absent when a row group does not say.
     pub nulls: Option<u64>,
     /// Smallest value, as far as the type has an order; `null` when a row group does not say, or there is none.
-    pub min: Cell,
+    pub min: CellValue,
     /// Largest value, likewise.
-    pub max: Cell,
+    pub max: CellValue,
 }
 
 /// The layout of the file that has this footer.
@@ -134,7 +134,7 @@ fn read_footer(
         if (0..groups.len()).any(|group| values.is_null(group) && !all_missing(group)) {
             return Ok(None);
         }
-        let mut gauge = Gauge::bounds(field.data_type());
+        let mut gauge = ColumnAccumulator::bounds(field.data_type());
         gauge.push(&values)?;
         Ok(Some(gauge.finish()))
     };
@@ -147,8 +147,8 @@ fn read_footer(
     };
     Ok(Some(FooterStatistics {
         nulls: (nulls.null_count() == 0).then(|| nulls.values().iter().sum()),
-        min: min.map_or(Cell::Null, |seen| seen.min()),
-        max: max.map_or(Cell::Null, |seen| seen.max()),
+        min: min.map_or(CellValue::Null, |seen| seen.min()),
+        max: max.map_or(CellValue::Null, |seen| seen.max()),
     }))
 }
 
@@ -187,8 +187,11 @@ mod tests {
             let [words, numbers] = [0, 1].map(|leaf| footer(&metadata, &arrow, leaf).unwrap());
             (words.nulls, words.min, words.max, numbers.min, numbers.max)
         };
-        let numbers = (Cell::Whole(-1), Cell::Whole(2));
-        assert_eq!(bounds(true), (Some(0), Cell::Null, Cell::Null, numbers.0.clone(), numbers.1.clone()));
-        assert_eq!(bounds(false), (Some(0), Cell::Text("é".into()), Cell::Text("z".into()), numbers.0, numbers.1));
+        let numbers = (CellValue::Whole(-1), CellValue::Whole(2));
+        assert_eq!(bounds(true), (Some(0), CellValue::Null, CellValue::Null, numbers.0.clone(), numbers.1.clone()));
+        assert_eq!(
+            bounds(false),
+            (Some(0), CellValue::Text("é".into()), CellValue::Text("z".into()), numbers.0, numbers.1)
+        );
     }
 }

@@ -9,12 +9,12 @@ use pipeline::inspect::{Format, Request};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::json;
 
-use super::cell::{Cell, Length};
 use super::escape::{self, CELL};
-use super::page::{Medium, Page, markdown_header, markdown_row};
 use super::selection::{Draw, Selection};
 use super::source::Source;
 use super::table::is_number;
+use super::text_output::{OutputStyle, TextOutput, markdown_header, markdown_row};
+use super::value::{CellValue, Length};
 
 /// Writes the rows of a table that the request asks for.
 ///
@@ -63,7 +63,7 @@ pub(super) fn write(source: &Source, request: &Request, out: &mut dyn Write) -> 
             let right: Vec<&str> = right.map(|(_, &name)| name).collect();
             write!(out, "{}", markdown_header(&names, &right))?;
             selection.rows(source, request, Length::Whole, |(_, cells)| {
-                Ok(write!(out, "{}", markdown_row(&cells.iter().map(Cell::text).collect::<Vec<_>>()))?)
+                Ok(write!(out, "{}", markdown_row(&cells.iter().map(CellValue::text).collect::<Vec<_>>()))?)
             })
         }
         Format::Table => table(source, &selection, request, out),
@@ -83,7 +83,7 @@ fn table(source: &Source, selection: &Selection, request: &Request, out: &mut dy
         rows.push(std::iter::once(number.to_string()).chain(cells).collect());
         Ok(())
     })?;
-    let mut page = Page::new(Medium::terminal());
+    let mut page = TextOutput::new(OutputStyle::terminal());
     page.table("", &header, &right, &rows);
     if rows.is_empty() {
         page.line("no rows");
@@ -92,13 +92,13 @@ fn table(source: &Source, selection: &Selection, request: &Request, out: &mut dy
 }
 
 /// A missing value is an empty field; lists and records are JSON.
-fn csv_line(cells: &[Cell]) -> String {
-    let field = |cell: &Cell| match cell {
-        Cell::Null => String::new(),
-        Cell::Text(text) => escape::csv(text),
-        Cell::List(..) | Cell::Record(_) => escape::csv(&serde_json::to_string(cell).unwrap_or_default()),
-        Cell::Real(value) if !value.is_finite() => value.to_string(),
-        Cell::Flag(_) | Cell::Whole(_) | Cell::Real(_) => cell.text(),
+fn csv_line(cells: &[CellValue]) -> String {
+    let field = |cell: &CellValue| match cell {
+        CellValue::Null => String::new(),
+        CellValue::Text(text) => escape::csv(text),
+        CellValue::List(..) | CellValue::Record(_) => escape::csv(&serde_json::to_string(cell).unwrap_or_default()),
+        CellValue::Real(value) if !value.is_finite() => value.to_string(),
+        CellValue::Flag(_) | CellValue::Whole(_) | CellValue::Real(_) => cell.text(),
     };
     cells.iter().map(field).collect::<Vec<_>>().join(",")
 }
@@ -117,7 +117,7 @@ fn unique(names: &[&str]) -> Vec<String> {
 /// A row by the names of its columns. JSON has no word for NaN and infinity: they are `null`.
 struct Object<'a> {
     names: &'a [String],
-    cells: &'a [Cell],
+    cells: &'a [CellValue],
 }
 
 impl Serialize for Object<'_> {

@@ -11,9 +11,9 @@ use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 use serde::Serialize;
 
-use super::cell::Cell;
 use super::escape::{self, CELL};
-use super::numbers::{NumberSummary, Numbers};
+use super::numeric_summary::{NumberAccumulator, NumberSummary};
+use super::value::CellValue;
 use super::{Content, Description, Format};
 use crate::artifact::{Unsupported, damaged};
 
@@ -207,12 +207,12 @@ fn unread_type(header: &[u8]) -> Option<String> {
 
 /// Statistics of the elements in `data`, or `None` for a type that is not decoded.
 pub(super) fn measure(dtype: Dtype, mut data: impl Read) -> Result<Option<NumberSummary>> {
-    let mut numbers = Numbers::new();
+    let mut numbers = NumberAccumulator::new();
     let mut chunk = Vec::with_capacity(CHUNK);
     loop {
         chunk.clear();
         if data.by_ref().take(CHUNK as u64).read_to_end(&mut chunk)? == 0 {
-            return Ok(Some(numbers.summary(Cell::Whole, Cell::Real)));
+            return Ok(Some(numbers.summary(CellValue::Whole, CellValue::Real)));
         }
         let bytes = &chunk;
         match dtype {
@@ -256,11 +256,19 @@ pub(super) fn reals(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f64>> {
     })
 }
 
-fn whole<const SIZE: usize, T: Into<i128>>(bytes: &[u8], decode: impl Fn([u8; SIZE]) -> T, numbers: &mut Numbers) {
+fn whole<const SIZE: usize, T: Into<i128>>(
+    bytes: &[u8],
+    decode: impl Fn([u8; SIZE]) -> T,
+    numbers: &mut NumberAccumulator,
+) {
     bytes.as_chunks().0.iter().for_each(|&element| numbers.push_whole(decode(element).into()));
 }
 
-fn real<const SIZE: usize, T: Into<f64>>(bytes: &[u8], decode: impl Fn([u8; SIZE]) -> T, numbers: &mut Numbers) {
+fn real<const SIZE: usize, T: Into<f64>>(
+    bytes: &[u8],
+    decode: impl Fn([u8; SIZE]) -> T,
+    numbers: &mut NumberAccumulator,
+) {
     bytes.as_chunks().0.iter().for_each(|&element| numbers.push_real(decode(element).into()));
 }
 
@@ -351,12 +359,12 @@ Tensors
             };
             tensors[0].statistics.as_ref().map(|statistics| statistics.max.clone())
         };
-        assert_eq!(max_of(Dtype::F16, &[0x00, 0x3e]), Some(Cell::Real(1.5)));
-        assert_eq!(max_of(Dtype::BF16, &[0xc0, 0x3f]), Some(Cell::Real(1.5)));
-        assert_eq!(max_of(Dtype::F64, &1.5_f64.to_le_bytes()), Some(Cell::Real(1.5)));
-        assert_eq!(max_of(Dtype::I16, &[0xfe, 0xff]), Some(Cell::Whole(-2)));
-        assert_eq!(max_of(Dtype::U64, &[0xff; 8]), Some(Cell::Whole(u64::MAX.into())));
-        assert_eq!(max_of(Dtype::BOOL, &[1]), Some(Cell::Whole(1)));
+        assert_eq!(max_of(Dtype::F16, &[0x00, 0x3e]), Some(CellValue::Real(1.5)));
+        assert_eq!(max_of(Dtype::BF16, &[0xc0, 0x3f]), Some(CellValue::Real(1.5)));
+        assert_eq!(max_of(Dtype::F64, &1.5_f64.to_le_bytes()), Some(CellValue::Real(1.5)));
+        assert_eq!(max_of(Dtype::I16, &[0xfe, 0xff]), Some(CellValue::Whole(-2)));
+        assert_eq!(max_of(Dtype::U64, &[0xff; 8]), Some(CellValue::Whole(u64::MAX.into())));
+        assert_eq!(max_of(Dtype::BOOL, &[1]), Some(CellValue::Whole(1)));
         assert_eq!(max_of(Dtype::F8_E4M3, &[1]), None);
     }
 
@@ -366,8 +374,8 @@ Tensors
         let bytes = file(&[("t", Dtype::F32, vec![100, 1000], floats(&values))]);
         let Content::Safetensors { tensors, .. } = described(&bytes).unwrap().content else { panic!("safetensors") };
         let statistics = tensors[0].statistics.as_ref().unwrap();
-        assert_eq!((statistics.count, &statistics.max), (100_000, &Cell::Real(99_999.0)));
-        assert_eq!(statistics.mean, Cell::Real(49_999.5));
+        assert_eq!((statistics.count, &statistics.max), (100_000, &CellValue::Real(99_999.0)));
+        assert_eq!(statistics.mean, CellValue::Real(49_999.5));
     }
 
     #[test]

@@ -7,10 +7,10 @@ use pipeline::inspect::Request;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::cell::{Cell, Length};
-use super::columns::known;
+use super::describe::known;
 use super::filter::Filter;
 use super::source::Source;
+use super::value::{CellValue, Length};
 
 /// Rows that are shown where nobody says how many.
 const ROWS: usize = 10;
@@ -32,7 +32,7 @@ pub(super) enum Draw {
 }
 
 /// A row of the file and its values.
-pub(super) type Row = (u64, Vec<Cell>);
+pub(super) type Row = (u64, Vec<CellValue>);
 
 impl Selection {
     /// `all` where everything is shown unless the request says otherwise.
@@ -74,13 +74,14 @@ impl Selection {
             return Ok(());
         }
         let mut lot = match self.draw {
-            Draw::Random { count, seed } => Some(Lot::new(count, seed)),
+            Draw::Random { count, seed } => Some(Reservoir::new(count, seed)),
             Draw::All | Draw::First(_) => None,
         };
         for piece in source.read(&self.ascending(), self.filter.as_ref(), &request.progress)? {
             let piece = piece?;
             for row in 0..piece.rows() {
-                let cells = || self.columns.iter().map(|&column| Cell::at(piece.column(column), row, length)).collect();
+                let cells =
+                    || self.columns.iter().map(|&column| CellValue::at(piece.column(column), row, length)).collect();
                 match &mut lot {
                     Some(lot) => lot.offer(|| (piece.number(row), cells())),
                     None => show((piece.number(row), cells()))?,
@@ -91,7 +92,7 @@ impl Selection {
                 }
             }
         }
-        lot.into_iter().flat_map(Lot::drawn).try_for_each(show)
+        lot.into_iter().flat_map(Reservoir::drawn).try_for_each(show)
     }
 }
 
@@ -120,14 +121,14 @@ pub(super) fn named(names: &[String], schema: &Schema) -> Result<Vec<usize>> {
 }
 
 /// A uniform draw from rows whose number is not known beforehand (algorithm R, Vitter 1985).
-struct Lot {
+struct Reservoir {
     kept: Vec<Row>,
     count: usize,
     offered: u64,
     random: ChaCha8Rng,
 }
 
-impl Lot {
+impl Reservoir {
     fn new(count: usize, seed: u64) -> Self {
         Self { kept: Vec::new(), count, offered: 0, random: ChaCha8Rng::seed_from_u64(seed) }
     }
@@ -157,7 +158,7 @@ mod tests {
     #[test]
     fn every_row_is_as_likely_and_the_draw_is_repeatable() {
         let draw = |seed| {
-            let mut lot = Lot::new(5, seed);
+            let mut lot = Reservoir::new(5, seed);
             (0..50).for_each(|row| lot.offer(|| (row, Vec::new())));
             lot.drawn().into_iter().map(|(row, _)| row).collect::<Vec<_>>()
         };
@@ -172,7 +173,7 @@ mod tests {
 
     #[test]
     fn a_draw_of_more_than_there_is_is_all_there_is() {
-        let mut lot = Lot::new(5, 0);
+        let mut lot = Reservoir::new(5, 0);
         (0..3).for_each(|row| lot.offer(|| (row, Vec::new())));
         assert_eq!(lot.drawn().len(), 3);
     }

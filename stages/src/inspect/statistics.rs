@@ -6,9 +6,9 @@ use arrow::datatypes::{DataType, Float64Type, Int64Type, UInt64Type};
 use arrow::error::ArrowError;
 use serde::Serialize;
 
-use super::cell::{self, Cell};
-use super::numbers::{NumberSummary, Numbers};
-use super::texts::{Bits, Distinct, TextSummary, Texts};
+use super::numeric_summary::{NumberAccumulator, NumberSummary};
+use super::value::{self, CellValue};
+use super::value_counts::{Bits, Distinct, TextCounter, TextSummary};
 
 /// What the values of a column look like.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -50,45 +50,45 @@ pub struct FlagSummary {
 
 impl ColumnStatistics {
     /// The smallest value, `null` where there is none or no order.
-    pub(super) fn min(&self) -> Cell {
+    pub(super) fn min(&self) -> CellValue {
         match &self.values {
             Some(Values::Numbers(summary) | Values::Moments(summary)) => summary.min.clone(),
-            Some(Values::Texts(texts)) => texts.min.clone().map_or(Cell::Null, Cell::Text),
-            Some(Values::Flags(flags)) if flags.r#false > 0 => Cell::Flag(false),
-            Some(Values::Flags(flags)) if flags.r#true > 0 => Cell::Flag(true),
-            _ => Cell::Null,
+            Some(Values::Texts(texts)) => texts.min.clone().map_or(CellValue::Null, CellValue::Text),
+            Some(Values::Flags(flags)) if flags.r#false > 0 => CellValue::Flag(false),
+            Some(Values::Flags(flags)) if flags.r#true > 0 => CellValue::Flag(true),
+            _ => CellValue::Null,
         }
     }
 
     /// The largest value, `null` where there is none or no order.
-    pub(super) fn max(&self) -> Cell {
+    pub(super) fn max(&self) -> CellValue {
         match &self.values {
             Some(Values::Numbers(summary) | Values::Moments(summary)) => summary.max.clone(),
-            Some(Values::Texts(texts)) => texts.max.clone().map_or(Cell::Null, Cell::Text),
-            Some(Values::Flags(flags)) if flags.r#true > 0 => Cell::Flag(true),
-            Some(Values::Flags(flags)) if flags.r#false > 0 => Cell::Flag(false),
-            _ => Cell::Null,
+            Some(Values::Texts(texts)) => texts.max.clone().map_or(CellValue::Null, CellValue::Text),
+            Some(Values::Flags(flags)) if flags.r#true > 0 => CellValue::Flag(true),
+            Some(Values::Flags(flags)) if flags.r#false > 0 => CellValue::Flag(false),
+            _ => CellValue::Null,
         }
     }
 }
 
 /// The running state for one column.
-pub(super) struct Gauge {
+pub(super) struct ColumnAccumulator {
     nulls: u64,
     state: State,
 }
 
 enum State {
-    Whole(Numbers, Bits),
-    Real(Numbers, Bits),
-    Moments(DataType, Numbers, Bits),
-    Lengths(Numbers),
-    Texts(Texts),
+    Whole(NumberAccumulator, Bits),
+    Real(NumberAccumulator, Bits),
+    Moments(DataType, NumberAccumulator, Bits),
+    Lengths(NumberAccumulator),
+    Texts(TextCounter),
     Flags(FlagSummary),
     Opaque,
 }
 
-impl Gauge {
+impl ColumnAccumulator {
     /// The state for a column of this type, before its first value.
     pub(super) fn new(kind: &DataType) -> Self {
         Self { nulls: 0, state: State::new(kind) }
@@ -99,10 +99,10 @@ impl Gauge {
         let mut gauge = Self::new(kind);
         match &mut gauge.state {
             State::Whole(numbers, bits) | State::Real(numbers, bits) | State::Moments(_, numbers, bits) => {
-                *numbers = Numbers::without_sample();
+                *numbers = NumberAccumulator::without_sample();
                 bits.stop();
             }
-            State::Lengths(numbers) => *numbers = Numbers::without_sample(),
+            State::Lengths(numbers) => *numbers = NumberAccumulator::without_sample(),
             State::Texts(texts) => texts.stop(),
             State::Flags(_) | State::Opaque => {}
         }
@@ -111,7 +111,7 @@ impl Gauge {
 
     /// Takes the values of one batch.
     pub(super) fn push(&mut self, array: &ArrayRef) -> Result<(), ArrowError> {
-        let array = &cell::plain(array)?;
+        let array = &value::plain(array)?;
         self.nulls += array.logical_null_count() as u64;
         match &mut self.state {
             State::Whole(numbers, bits) if array.data_type() == &DataType::UInt64 => {
@@ -161,14 +161,16 @@ impl Gauge {
     pub(super) fn finish(self) -> ColumnStatistics {
         let (distinct, values) = match self.state {
             State::Whole(numbers, bits) | State::Real(numbers, bits) => {
-                (Some(bits.distinct()), Some(Values::Numbers(numbers.summary(Cell::Whole, Cell::Real))))
+                (Some(bits.distinct()), Some(Values::Numbers(numbers.summary(CellValue::Whole, CellValue::Real))))
             }
             State::Moments(kind, numbers, bits) => {
-                let moment = |ticks| Cell::moment(&kind, ticks);
+                let moment = |ticks| CellValue::moment(&kind, ticks);
                 let summary = numbers.summary(moment, |ticks| moment(ticks.round() as i128));
                 (Some(bits.distinct()), Some(Values::Moments(summary)))
             }
-            State::Lengths(numbers) => (None, Some(Values::Lengths(numbers.summary(Cell::Whole, Cell::Real)))),
+            State::Lengths(numbers) => {
+                (None, Some(Values::Lengths(numbers.summary(CellValue::Whole, CellValue::Real))))
+            }
             State::Texts(texts) => {
                 let (distinct, summary) = texts.summary();
                 (Some(distinct), Some(Values::Texts(summary)))
@@ -189,17 +191,19 @@ impl State {
         match kind {
             T::Dictionary(_, values) => Self::new(values),
             T::RunEndEncoded(_, values) => Self::new(values.data_type()),
-            _ if kind.is_integer() => Self::Whole(Numbers::new(), Bits::default()),
-            _ if kind.is_floating() || kind.is_decimal() => Self::Real(Numbers::new(), Bits::default()),
+            _ if kind.is_integer() => Self::Whole(NumberAccumulator::new(), Bits::default()),
+            _ if kind.is_floating() || kind.is_decimal() => Self::Real(NumberAccumulator::new(), Bits::default()),
             T::Date32 | T::Date64 | T::Time32(_) | T::Time64(_) | T::Timestamp(..) | T::Duration(_) => {
-                Self::Moments(kind.clone(), Numbers::new(), Bits::default())
+                Self::Moments(kind.clone(), NumberAccumulator::new(), Bits::default())
             }
-            T::Utf8 | T::LargeUtf8 | T::Utf8View => Self::Texts(Texts::default()),
+            T::Utf8 | T::LargeUtf8 | T::Utf8View => Self::Texts(TextCounter::default()),
             T::Boolean => Self::Flags(FlagSummary::default()),
             T::List(_) | T::LargeList(_) | T::FixedSizeList(..) | T::ListView(_) | T::LargeListView(_) | T::Map(..) => {
-                Self::Lengths(Numbers::new())
+                Self::Lengths(NumberAccumulator::new())
             }
-            T::Binary | T::LargeBinary | T::BinaryView | T::FixedSizeBinary(_) => Self::Lengths(Numbers::new()),
+            T::Binary | T::LargeBinary | T::BinaryView | T::FixedSizeBinary(_) => {
+                Self::Lengths(NumberAccumulator::new())
+            }
             T::Null | T::Struct(_) | T::Union(..) | T::Interval(_) => Self::Opaque,
             // Every integer, float and decimal is above.
             _ => Self::Opaque,
@@ -207,7 +211,7 @@ impl State {
     }
 }
 
-fn lengths(array: &ArrayRef, numbers: &mut Numbers) -> Result<(), ArrowError> {
+fn lengths(array: &ArrayRef, numbers: &mut NumberAccumulator) -> Result<(), ArrowError> {
     use DataType as T;
     let length: Box<dyn Fn(usize) -> i128> = match array.data_type() {
         T::List(_) => Box::new(|row| array.as_list::<i32>().value_length(row).into()),
@@ -236,7 +240,7 @@ mod tests {
     use super::*;
 
     fn of(array: impl Array + 'static) -> ColumnStatistics {
-        let mut gauge = Gauge::new(array.data_type());
+        let mut gauge = ColumnAccumulator::new(array.data_type());
         gauge.push(&(Arc::new(array) as ArrayRef)).unwrap();
         gauge.finish()
     }
@@ -259,23 +263,23 @@ mod tests {
         ] {
             let statistics = of(Arc::clone(&array));
             assert_eq!((statistics.nulls, statistics.distinct.unwrap().count), (1, 2), "{}", array.data_type());
-            assert_eq!(numbers(&statistics).mean, Cell::Real(1.5), "{}", array.data_type());
+            assert_eq!(numbers(&statistics).mean, CellValue::Real(1.5), "{}", array.data_type());
         }
-        assert_eq!(numbers(&of(half)).max, Cell::Real(1.5));
+        assert_eq!(numbers(&of(half)).max, CellValue::Real(1.5));
     }
 
     #[test]
     fn moments_have_a_first_and_a_last() {
         let statistics = of(Date32Array::from(vec![Some(2), None, Some(0)]));
-        assert_eq!(numbers(&statistics).min, Cell::Text("1970-01-01".into()));
-        assert_eq!(numbers(&statistics).max, Cell::Text("1970-01-03".into()));
-        assert_eq!(numbers(&statistics).mean, Cell::Text("1970-01-02".into()));
+        assert_eq!(numbers(&statistics).min, CellValue::Text("1970-01-01".into()));
+        assert_eq!(numbers(&statistics).max, CellValue::Text("1970-01-03".into()));
+        assert_eq!(numbers(&statistics).mean, CellValue::Text("1970-01-02".into()));
         let statistics = of(TimestampMillisecondArray::from(vec![0]).with_timezone("UTC"));
-        assert_eq!(numbers(&statistics).max, Cell::Text("1970-01-01T00:00:00Z".into()));
+        assert_eq!(numbers(&statistics).max, CellValue::Text("1970-01-01T00:00:00Z".into()));
         for kind in [TimeUnit::Second, TimeUnit::Millisecond].map(DataType::Time32) {
             let noon = Int32Array::from(vec![3600]);
             let statistics = of(cast(&(Arc::new(noon) as ArrayRef), &kind).unwrap());
-            assert!(matches!(numbers(&statistics).max, Cell::Text(_)), "{statistics:?}");
+            assert!(matches!(numbers(&statistics).max, CellValue::Text(_)), "{statistics:?}");
         }
     }
 
@@ -284,9 +288,12 @@ mod tests {
         let lists = vec![Some(vec![Some(1), None]), None, Some(vec![])];
         let statistics = of(ListArray::from_iter_primitive::<Int32Type, _, _>(lists));
         assert_eq!((statistics.nulls, statistics.distinct), (1, None));
-        assert_eq!((&numbers(&statistics).min, &numbers(&statistics).max), (&Cell::Whole(0), &Cell::Whole(2)));
+        assert_eq!(
+            (&numbers(&statistics).min, &numbers(&statistics).max),
+            (&CellValue::Whole(0), &CellValue::Whole(2))
+        );
         let bytes = of(BinaryArray::from(vec![Some(b"abc".as_slice()), None]));
-        assert_eq!(numbers(&bytes).max, Cell::Whole(3));
+        assert_eq!(numbers(&bytes).max, CellValue::Whole(3));
     }
 
     #[test]
@@ -305,7 +312,7 @@ mod tests {
         assert_eq!(of(NullArray::new(3)), ColumnStatistics { nulls: 3, distinct: None, values: None });
         let all_missing = of(Float64Array::from(vec![None, None]));
         assert_eq!((all_missing.nulls, all_missing.distinct.unwrap().count), (2, 0));
-        assert_eq!(numbers(&all_missing).min, Cell::Null);
+        assert_eq!(numbers(&all_missing).min, CellValue::Null);
     }
 
     #[test]

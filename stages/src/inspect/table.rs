@@ -1,8 +1,8 @@
 //! A description as text: what it is, and short tables.
 
-use super::cell::{Cell, six_digits};
 use super::escape::{self, CELL};
-use super::page::{Medium, Page, counted, grouped};
+use super::text_output::{OutputStyle, TextOutput, counted, grouped};
+use super::value::{CellValue, six_digits};
 use super::{
     ArrowLayout, ColumnDescription, Content, Description, Distinct, Format, NumberSummary, ParquetLayout,
     TableDescription, TensorDescription, TextSummary, Values,
@@ -12,8 +12,8 @@ use super::{
 const METADATA: usize = 80;
 
 /// The whole description.
-pub(super) fn render(description: &Description, medium: Medium) -> String {
-    let mut page = Page::new(medium);
+pub(super) fn render(description: &Description, output_style: OutputStyle) -> String {
+    let mut page = TextOutput::new(output_style);
     page.title(&first_line(&description.file, description.format, description.bytes));
     match &description.content {
         Content::Parquet { table, layout } => {
@@ -57,7 +57,7 @@ pub(super) fn first_line(file: &str, format: Format, bytes: u64) -> String {
 }
 
 /// How many rows a filter left.
-fn matching(page: &mut Page, table: &TableDescription) {
+fn matching(page: &mut TextOutput, table: &TableDescription) {
     if let Some(matching) = table.matching {
         let pass = if matching == 1 { "passes the filter" } else { "pass the filter" };
         page.line(&format!(
@@ -84,13 +84,13 @@ fn arrow_line(table: &TableDescription, layout: &ArrowLayout) -> String {
     format!("{} in {batches}, {columns}{encoded}", counted(table.rows, "row"))
 }
 
-fn metadata(page: &mut Page, description: &Description) {
+fn metadata(page: &mut TextOutput, description: &Description) {
     let row = |(key, value): (&String, &String)| vec![escape::shown(key, CELL), escape::shown(value, METADATA)];
     let rows: Vec<_> = description.metadata.iter().map(row).collect();
     page.table("Metadata", &["key", "value"], &[], &rows);
 }
 
-fn columns(page: &mut Page, table: &TableDescription) {
+fn columns(page: &mut TextOutput, table: &TableDescription) {
     if !table.scanned {
         return unread_columns(page, table);
     }
@@ -127,7 +127,7 @@ fn schema(column: &ColumnDescription) -> Vec<String> {
 }
 
 /// The columns of a table that was not scanned, with what a footer says of them.
-fn unread_columns(page: &mut Page, table: &TableDescription) {
+fn unread_columns(page: &mut TextOutput, table: &TableDescription) {
     if table.columns.iter().all(|column| column.footer.is_none()) {
         let rows: Vec<_> = table.columns.iter().map(schema).collect();
         page.table("Columns", &["column", "type", "nullable"], &[], &rows);
@@ -149,14 +149,14 @@ fn unread_columns(page: &mut Page, table: &TableDescription) {
 }
 
 /// A smallest or largest value.
-pub(super) fn bound(cell: &Cell) -> String {
+pub(super) fn bound(cell: &CellValue) -> String {
     match cell {
-        Cell::Text(text) => escape::shown(text, CELL / 2),
+        CellValue::Text(text) => escape::shown(text, CELL / 2),
         _ => shown(cell),
     }
 }
 
-fn numbers(page: &mut Page, title: &str, table: &TableDescription, pick: fn(&Values) -> Option<&NumberSummary>) {
+fn numbers(page: &mut TextOutput, title: &str, table: &TableDescription, pick: fn(&Values) -> Option<&NumberSummary>) {
     let picked = || {
         table.columns.iter().filter_map(|column| Some((column, pick(column.statistics.as_ref()?.values.as_ref()?)?)))
     };
@@ -178,14 +178,14 @@ fn numbers(page: &mut Page, title: &str, table: &TableDescription, pick: fn(&Val
     }
 }
 
-fn texts(page: &mut Page, table: &TableDescription) {
+fn texts(page: &mut TextOutput, table: &TableDescription) {
     let cut = |text: &Option<String>| text.as_ref().map_or("–".into(), |text| escape::shown(text, CELL / 2));
     let rows = table.columns.iter().filter_map(|column| match values(column)? {
         Values::Texts(texts) => Some(vec![name(column), cut(&texts.min), cut(&texts.max), top(texts)]),
         Values::Flags(flags) => {
             let (yes, no) = (grouped(flags.r#true), grouped(flags.r#false));
-            let edge = |cell: Cell| if cell == Cell::Null { "–".into() } else { cell.text() };
-            let (min, max) = (edge(Cell::Flag(flags.r#false == 0)), edge(Cell::Flag(flags.r#true > 0)));
+            let edge = |cell: CellValue| if cell == CellValue::Null { "–".into() } else { cell.text() };
+            let (min, max) = (edge(CellValue::Flag(flags.r#false == 0)), edge(CellValue::Flag(flags.r#true > 0)));
             Some(vec![name(column), min, max, format!("true × {yes}, false × {no}")])
         }
         _ => None,
@@ -204,7 +204,7 @@ fn top(texts: &TextSummary) -> String {
     if parts.is_empty() { "–".into() } else { parts.join(", ") }
 }
 
-fn storage(page: &mut Page, layout: &ParquetLayout) {
+fn storage(page: &mut TextOutput, layout: &ParquetLayout) {
     let rows = layout.columns.iter().map(|column| {
         let joined = |set: &std::collections::BTreeSet<String>| set.iter().cloned().collect::<Vec<_>>().join(", ");
         let ratio = column.uncompressed_bytes as f64 / column.compressed_bytes as f64;
@@ -223,10 +223,10 @@ fn storage(page: &mut Page, layout: &ParquetLayout) {
     page.table("Storage", &header, &header[4..], &rows);
 }
 
-fn head(page: &mut Page, table: &TableDescription) {
+fn head(page: &mut TextOutput, table: &TableDescription) {
     let names: Vec<_> = std::iter::once(String::new()).chain(table.columns.iter().map(name)).collect();
     let header: Vec<_> = names.iter().map(String::as_str).collect();
-    let row = |(number, cells): (&u64, &Vec<Cell>)| {
+    let row = |(number, cells): (&u64, &Vec<CellValue>)| {
         let cells = cells.iter().map(|cell| escape::cut(&cell.text(), CELL));
         std::iter::once(number.to_string()).chain(cells).collect()
     };
@@ -253,7 +253,7 @@ fn values(column: &ColumnDescription) -> Option<&Values> {
     column.statistics.as_ref()?.values.as_ref()
 }
 
-fn tensors(page: &mut Page, all: &[TensorDescription], scanned: bool) {
+fn tensors(page: &mut TextOutput, all: &[TensorDescription], scanned: bool) {
     let row = |tensor: &TensorDescription| {
         let of = |pick: fn(&NumberSummary) -> String| tensor.statistics.as_ref().map_or("–".into(), pick);
         vec![
@@ -299,10 +299,10 @@ fn bars(summary: &NumberSummary) -> String {
     summary.histogram.as_ref().map_or("–".into(), super::Histogram::bars)
 }
 
-pub(super) fn shown(cell: &Cell) -> String {
+pub(super) fn shown(cell: &CellValue) -> String {
     match cell {
-        Cell::Null => "–".into(),
-        Cell::Real(value) => six_digits(*value),
+        CellValue::Null => "–".into(),
+        CellValue::Real(value) => six_digits(*value),
         _ => cell.text(),
     }
 }

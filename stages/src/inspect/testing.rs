@@ -16,7 +16,7 @@ use parquet::schema::parser::parse_message_type;
 use parquet::schema::types::SchemaDescriptor;
 use pipeline::inspect::Request;
 
-use super::page::Medium;
+use super::text_output::OutputStyle;
 use super::{Description, escape, inspect, open, table};
 
 /// The answer to a request that succeeds.
@@ -36,7 +36,7 @@ pub fn describe(path: &Path, head: usize) -> Result<Description> {
 
 /// As it stands on a terminal of this width.
 pub fn rendered(description: &Description, width: u16) -> String {
-    table::render(description, Medium::Terminal(width))
+    table::render(description, OutputStyle::Terminal(width))
 }
 
 /// The batch as a Parquet file in the folder.

@@ -18,15 +18,15 @@ use safetensors::Dtype;
 use serde::Serialize;
 
 use super::arrow::ArrowFile;
-use super::cell::Cell;
 use super::escape::{self, CELL};
-use super::page::{Page, counted};
 use super::parquet::ParquetFile;
 use super::parquet_layout::footer_of;
 use super::safetensors::{CHUNK, TensorsFile};
 use super::source::Source;
-use super::statistics::Gauge;
-use super::{Format, Opened, medium, open, table, write_json};
+use super::statistics::ColumnAccumulator;
+use super::text_output::{TextOutput, counted};
+use super::value::CellValue;
+use super::{Format, Opened, open, output_style, table, write_json};
 use crate::artifact::{Unsupported, guarded};
 
 /// Faults that are listed; the rest is counted.
@@ -84,9 +84,9 @@ pub(super) fn verify(path: &Path, name: &str, request: &Request, out: &mut dyn W
         Err(error) => found.fault("file", &format!("{error:#}")),
     }
     found.whole = found.faults.is_empty();
-    match medium(request.format)? {
-        Some(medium) => {
-            let mut page = Page::new(medium);
+    match output_style(request.format)? {
+        Some(output_style) => {
+            let mut page = TextOutput::new(output_style);
             found.tell(&mut page);
             out.write_all(page.text.as_bytes())?;
         }
@@ -185,7 +185,7 @@ impl Verification {
     /// Every value of a column in a row group, and whether the footer tells the truth about them.
     fn values(&mut self, file: &ParquetFile, group: usize, leaf: usize, root: usize, place: &str) {
         let schema = file.schema();
-        let mut gauge = Gauge::bounds(schema.field(root).data_type());
+        let mut gauge = ColumnAccumulator::bounds(schema.field(root).data_type());
         let mut rows = 0;
         let mut read = || -> Result<()> {
             let mut batches = file.batches_of(root, group)?;
@@ -276,13 +276,13 @@ impl Verification {
         Ok(())
     }
 
-    fn tell(&self, page: &mut Page) {
+    fn tell(&self, page: &mut TextOutput) {
         match self.format {
             Some(format) => page.title(&table::first_line(&self.file, format, self.bytes)),
             None => page.title(&escape::shown(&self.file, usize::MAX)),
         }
         let plural = |checked: &Checked| match checked.what {
-            "batch" if checked.count != 1 => format!("{} batches", super::page::grouped(checked.count)),
+            "batch" if checked.count != 1 => format!("{} batches", super::text_output::grouped(checked.count)),
             what => counted(checked.count, what),
         };
         let checked: Vec<_> = self.checked.iter().map(plural).collect();
@@ -319,13 +319,13 @@ impl Side {
 }
 
 /// `None` where they are equal or cannot be compared.
-fn lies(bound: &Cell, value: &Cell) -> Option<Side> {
+fn lies(bound: &CellValue, value: &CellValue) -> Option<Side> {
     let order = match (bound, value) {
-        (Cell::Whole(bound), Cell::Whole(value)) => bound.cmp(value),
-        (Cell::Real(bound), Cell::Real(value)) => bound.partial_cmp(value)?,
-        (Cell::Flag(bound), Cell::Flag(value)) => bound.cmp(value),
+        (CellValue::Whole(bound), CellValue::Whole(value)) => bound.cmp(value),
+        (CellValue::Real(bound), CellValue::Real(value)) => bound.partial_cmp(value)?,
+        (CellValue::Flag(bound), CellValue::Flag(value)) => bound.cmp(value),
         // What was cut for people no longer sorts.
-        (Cell::Text(bound), Cell::Text(value)) if !bound.ends_with('…') && !value.ends_with('…') => {
+        (CellValue::Text(bound), CellValue::Text(value)) if !bound.ends_with('…') && !value.ends_with('…') => {
             bound.cmp(value)
         }
         _ => return None,
@@ -447,9 +447,12 @@ mod tests {
 
     #[test]
     fn bounds_may_be_wide_but_not_wrong() {
-        assert!(lies(&Cell::Whole(3), &Cell::Whole(2)) == Some(Above));
-        assert!(lies(&Cell::Text("a".into()), &Cell::Text("ab".into())) == Some(Below));
-        assert!(lies(&Cell::Text("a…".into()), &Cell::Text("A".into())).is_none());
-        assert!(lies(&Cell::Null, &Cell::Whole(2)).is_none() && lies(&Cell::Real(1.0), &Cell::Real(1.0)).is_none());
+        assert!(lies(&CellValue::Whole(3), &CellValue::Whole(2)) == Some(Above));
+        assert!(lies(&CellValue::Text("a".into()), &CellValue::Text("ab".into())) == Some(Below));
+        assert!(lies(&CellValue::Text("a…".into()), &CellValue::Text("A".into())).is_none());
+        assert!(
+            lies(&CellValue::Null, &CellValue::Whole(2)).is_none()
+                && lies(&CellValue::Real(1.0), &CellValue::Real(1.0)).is_none()
+        );
     }
 }

@@ -136,7 +136,7 @@ impl Game<'_> {
         let training = Training::open(cx, "checkpoints", 1)?;
         let mut done = 0;
         if let Some((number, bytes)) = training.latest()? {
-            let networks = vec![generator.trained(), opponent.trained()];
+            let networks = vec![generator.modules(), opponent.trained()];
             let mut state = State { networks, arrays: BTreeMap::new(), curves: &mut curves };
             state.restore(&bytes)?;
             for (running, name) in [&paid, &filed].into_iter().zip(VARIANCES) {
@@ -168,7 +168,7 @@ impl Game<'_> {
                         let scale = paid.deviation();
                         irl.iter_mut().for_each(|r| *r /= scale);
                     }
-                    Ok(mixed(&batch.logged, &irl, self.omega))
+                    Ok(mixed(&batch.training_rewards, &irl, self.omega))
                 };
                 let progress = generator.update(world, round * self.policy_steps + step, imitated, reward)?;
                 seen = (progress.episode_return, progress.length);
@@ -219,7 +219,7 @@ impl Game<'_> {
                 for (running, name) in [&paid, &filed].into_iter().zip(VARIANCES) {
                     arrays.extend(running.0.get().map(|v| (name.to_owned(), Array::new(&[1], vec![v]))));
                 }
-                let networks = vec![generator.trained(), opponent.trained()];
+                let networks = vec![generator.modules(), opponent.trained()];
                 State { networks, arrays, curves: &mut curves }.save()
             })?;
         }

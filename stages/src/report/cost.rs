@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use pipeline::report::{RunSummary, RunSummaryStage};
 use serde_json::json;
 
-use super::{say, trap};
+use super::{format, provenance_checks};
 
 /// What was paid for the results of a run.
 #[derive(Debug, Default, PartialEq)]
@@ -44,7 +44,7 @@ impl Cost {
         // Cells of a sweep share the ledger of their stage.
         let mut paid: BTreeMap<&str, f64> = BTreeMap::new();
         for stage in made {
-            let usd = paid.entry(trap::parts(&stage.name).0).or_default();
+            let usd = paid.entry(provenance_checks::parts(&stage.name).0).or_default();
             *usd = usd.max(spent(stage).unwrap_or_default());
         }
         cost.usd = paid.values().sum();
@@ -64,8 +64,8 @@ impl Cost {
             all if all == self.stages => "all in this run".to_owned(),
             some => format!("{some} of {} in this run", self.stages),
         };
-        let paid = if self.usd > 0.0 { format!(" and {} USD", say::about(self.usd)) } else { String::new() };
-        Some(format!("results cost {} of work{paid}, {where_made}", say::seconds(self.seconds)))
+        let paid = if self.usd > 0.0 { format!(" and {} USD", format::three_digits(self.usd)) } else { String::new() };
+        Some(format!("results cost {} of work{paid}, {where_made}", format::seconds(self.seconds)))
     }
 }
 

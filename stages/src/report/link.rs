@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use minijinja::{HtmlEscape, Value};
 
-use super::legend::{self, TERMS};
+use super::glossary::{self, TERMS};
 use super::row::Row;
 
 /// A word that has an entry under "How to read this".
@@ -41,7 +41,7 @@ impl<'a> Linker<'a> {
             .iter()
             .flat_map(|term| term.words.iter().map(|&word| Word { word, id: term_id(term.id), text: term.text }));
         let first = |(place, row): (usize, &'a Row)| {
-            Some(Word { word: &row.name, id: row_id(place), text: legend::meaning(row)? })
+            Some(Word { word: &row.name, id: row_id(place), text: glossary::meaning(row)? })
         };
         let mut words: Vec<Word> = rows.iter().enumerate().filter_map(first).chain(terms).collect();
         words.sort_by_key(|word| std::cmp::Reverse(word.word.len()));

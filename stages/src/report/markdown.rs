@@ -5,8 +5,8 @@ use pipeline::escape::is_unsafe;
 use pipeline::report::RunSummary;
 
 use super::cost::Cost;
-use super::tell::Table;
-use super::{estimate, measure, say, speed, teachers, trap, what_ran};
+use super::render::Table;
+use super::{format, latency, metric_labels, off_policy, provenance_checks, run_info, teachers};
 use crate::artifact::Estimates;
 
 /// One run with its tables.
@@ -18,16 +18,16 @@ pub(super) fn run(ran: &RunSummary, tables: &[Table], estimates: &[(&str, Estima
         }
         text += &rows(table);
         text += &paragraph(&table.differences());
-        text += &list("Read with care", &table.cautions());
+        text += &list("Read with care", &table.caveats());
     }
     for (stage, estimates) in estimates {
         text += &format!("## Off-policy estimates ({})\n\n", escape(stage));
         text += &off_policy(estimates);
-        text += &paragraph(&estimate::sentences(estimates));
+        text += &paragraph(&off_policy::sentences(estimates));
     }
     text += "## What was run\n\n";
     text += &facts(ran);
-    text += &list("From the record", &trap::traps(ran, None));
+    text += &list("From the record", &provenance_checks::findings(ran, None));
     text += &times(ran);
     text += &models(ran, tables);
     text += &stages(ran);
@@ -36,11 +36,14 @@ pub(super) fn run(ran: &RunSummary, tables: &[Table], estimates: &[(&str, Estima
 
 fn rows(table: &Table) -> String {
     let mut lines = vec![vec!["row".to_owned()]];
-    lines[0].extend(measure::MAIN.map(measure::label));
+    lines[0].extend(metric_labels::MAIN.map(metric_labels::label));
     lines[0].extend(["seeds", "episodes", "remark"].map(str::to_owned));
     for row in &table.rows {
         let mut line = vec![escape(&row.name)];
-        line.extend(measure::MAIN.map(|name| row.get(name).map_or("–".to_owned(), |e| measure::written(name, e))));
+        line.extend(
+            metric_labels::MAIN
+                .map(|name| row.get(name).map_or("–".to_owned(), |e| metric_labels::formatted(name, e))),
+        );
         line.extend([row.seeds.to_string(), row.episodes.to_string(), escape(&row.remark)]);
         lines.push(line);
     }
@@ -52,10 +55,10 @@ fn off_policy(estimates: &Estimates) -> String {
         ["policy", "estimator", "value", "effective sample", "logged", "conclusive", "remark"].map(str::to_owned);
     let mut lines = vec![head.to_vec()];
     for e in &estimates.0 {
-        let value = estimate::written(e);
+        let value = off_policy::formatted(e);
         let conclusive = if e.conclusive { "yes" } else { "no" }.to_owned();
         let policy = escape(format!("{} {}", e.policy, e.cell).trim());
-        let sample = say::about(e.effective_sample);
+        let sample = format::three_digits(e.effective_sample);
         lines.push(vec![
             policy,
             escape(&e.estimator),
@@ -79,10 +82,13 @@ fn facts(ran: &RunSummary) -> String {
             format!("{}, {} threads, {} stages at once", escape(&ran.program), ran.threads, ran.jobs),
         ],
         vec!["machine".to_owned(), escape(&format!("{}{machine}", ran.host))],
-        vec!["started".to_owned(), format!("{}, took {}", escape(&what_ran::started(ran)), say::seconds(ran.seconds))],
+        vec![
+            "started".to_owned(),
+            format!("{}, took {}", escape(&run_info::started(ran)), format::seconds(ran.seconds)),
+        ],
     ];
     lines.extend(Cost::of(ran).said().map(|said| vec!["cost".to_owned(), escape(&said)]));
-    for asset in what_ran::assets(ran) {
+    for asset in run_info::assets(ran) {
         lines.push(vec![
             escape(&format!("asset {}", asset.name)),
             escape(&format!("{} (blake3 {})", asset.origin, asset.digest)),
@@ -95,7 +101,7 @@ fn facts(ran: &RunSummary) -> String {
 /// How long one recommendation takes, of each evaluation.
 fn times(ran: &RunSummary) -> String {
     let mut text = String::new();
-    for speed in speed::speeds(ran) {
+    for speed in latency::speeds(ran) {
         let mut lines =
             vec![["row", "one recommendation", "faster than the language model"].map(str::to_owned).to_vec()];
         lines.extend(speed.rows.iter().map(|row| row.cells().map(|cell| escape(&cell)).to_vec()));
@@ -125,9 +131,9 @@ fn stages(ran: &RunSummary) -> String {
             escape(&stage.name),
             escape(&format!("{}{version}", stage.kind)),
             escape(&stage.status),
-            stage.made_in_seconds.map_or("–".to_owned(), say::seconds),
-            what_ran::seed(&stage.config).map_or("–".to_owned(), |seed| seed.to_string()),
-            escape(&what_ran::made_elsewhere(ran, stage).unwrap_or_else(|| "this run".to_owned())),
+            stage.made_in_seconds.map_or("–".to_owned(), format::seconds),
+            run_info::seed(&stage.config).map_or("–".to_owned(), |seed| seed.to_string()),
+            escape(&run_info::made_elsewhere(ran, stage).unwrap_or_else(|| "this run".to_owned())),
         ]);
     }
     table(&lines)

@@ -4,31 +4,31 @@
 //! script, and its verdict is computed from the same numbers that the table prints. What a run took and cost is the run
 //! record's business.
 
-mod caution;
+mod caveats;
 mod chart;
+mod compare;
 mod cost;
-mod difference;
+mod csv;
 mod episode;
-mod estimate;
 #[cfg(test)]
 mod fixture;
-mod legend;
+mod format;
+mod glossary;
+mod latency;
 mod link;
 mod markdown;
-mod measure;
+mod metric_labels;
+mod off_policy;
 mod page;
+mod provenance_checks;
+mod render;
 mod row;
-mod say;
-mod separated;
-mod several;
-mod speed;
+mod run_info;
+mod significance;
 mod teachers;
-mod tell;
-mod trap;
 mod verdict;
-mod what_ran;
 
-pub use tell::tell;
+pub use render::render;
 
 use anyhow::{Result, ensure};
 use pipeline::{Context, Many, Stage, ports};
@@ -110,15 +110,15 @@ impl Stage for Report {
             ensure!(
                 rows.iter().any(|row| row.name == *name),
                 "`baseline` names no row of the metrics: `{name}`\nhelp: the rows are {}",
-                say::list(&names)
+                format::list(&names)
             );
         }
-        let cast = verdict::Cast::of(&rows, self.baseline.as_deref());
-        for sentence in cast.verdict().sentences {
+        let contenders = verdict::Contenders::of(&rows, self.baseline.as_deref());
+        for sentence in contenders.verdict().sentences {
             cx.note("verdict", sentence);
         }
         let title = self.title.as_deref().unwrap_or("Learned policies against their controls");
-        Ok(Outputs { page: Page(page::render(title, &rows, &cast, &inputs)?) })
+        Ok(Outputs { page: Page(page::render(title, &rows, &contenders, &inputs)?) })
     }
 }
 

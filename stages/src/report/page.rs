@@ -5,20 +5,20 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, UndefinedBehavior, Value, context};
 use pipeline::escape::is_unsafe;
 
-use super::caution::Evidence;
+use super::caveats::Evidence;
 use super::chart::{NARROW, WIDE, calibration, curves, profile, rewards, ridge, scatter, whisker};
 use super::link::{self, Linker};
 use super::row::Row;
-use super::verdict::{Cast, Comparison};
-use super::{Inputs, caution, difference, episode, estimate, legend, measure, row, say, teachers};
+use super::verdict::{Comparison, Contenders};
+use super::{Inputs, caveats, episode, format, glossary, metric_labels, off_policy, row, significance, teachers};
 use crate::artifact::{Demonstrations, End, Page, Profiles, Step};
 
 /// Steps of an episode that are printed before the rest folds away.
 const UNFOLDED: usize = 5;
 
-/// Renders the page; `cast` is chosen from `rows`.
-pub(super) fn render(title: &str, rows: &[Row], cast: &Cast, inputs: &Inputs) -> Result<String> {
-    let verdict = cast.verdict();
+/// Renders the page; `contenders` is chosen from `rows`.
+pub(super) fn render(title: &str, rows: &[Row], contenders: &Contenders, inputs: &Inputs) -> Result<String> {
+    let verdict = contenders.verdict();
     let panels = curves::panels(&inputs.curves);
     let evidence = Evidence {
         metrics: Some(&inputs.metrics),
@@ -36,16 +36,16 @@ pub(super) fn render(title: &str, rows: &[Row], cast: &Cast, inputs: &Inputs) ->
     let mut linker = Linker::new(rows);
     let mut linked = |texts: &[String]| texts.iter().map(|text| linker.text(text)).collect::<Vec<_>>();
     let sentences = linked(&verdict.sentences);
-    let cautions = linked(&caution::cautions(rows, cast, evidence));
-    let differences = inputs.comparisons.as_ref().map(difference::judge);
-    let differences = differences.map(|judged| judged_together(&judged, &linked(&difference::sentences(&judged))));
+    let caveats = linked(&caveats::caveats(rows, contenders, evidence));
+    let differences = inputs.comparisons.as_ref().map(significance::test_all);
+    let differences = differences.map(|judged| tested_differences(&judged, &linked(&significance::sentences(&judged))));
     let horizon = row::horizon(rows);
     let page = context! {
         title,
         sentences,
         comparisons => verdict.comparisons.iter().map(comparison).collect::<Value>(),
-        best => cast.best.map(|row| row.name.as_str()),
-        cautions,
+        best => contenders.best.map(|row| row.name.as_str()),
+        caveats,
         heads => heads(),
         rows => rows.iter().enumerate().map(|(place, row)| table_row(place, row, horizon)).collect::<Value>(),
         judged => differences,
@@ -56,16 +56,16 @@ pub(super) fn render(title: &str, rows: &[Row], cast: &Cast, inputs: &Inputs) ->
             .map(|drawn| figure(&drawn.title, &drawn.caption, drawn.svg)).collect::<Value>(),
         rewards => inputs.rewards.iter().flat_map(|reward| rewards::draw(&named(reward), &reward.value))
             .map(|drawn| figure(&drawn.title, &drawn.caption, drawn.svg)).collect::<Value>(),
-        estimates => inputs.estimates.as_ref().map(estimate::rows),
-        estimates_said => inputs.estimates.as_ref().map(estimate::sentences),
+        estimates => inputs.estimates.as_ref().map(off_policy::rows),
+        estimates_said => inputs.estimates.as_ref().map(off_policy::sentences),
         absent => absent(inputs),
         place => Value::from_safe_string(Page::PLACE.to_owned()),
-        whisker => both(&|width| whisker::draw(rows, &cast.references(), width)),
+        whisker => both(&|width| whisker::draw(rows, &contenders.references(), width)),
         scatter => both(&|width| scatter::draw(rows, width)),
         ridge => both(&|width| ridge::draw(rows, width)),
         panels => panels.iter().map(panel).collect::<Value>(),
         series => series(&panels),
-        at_work => at_work(inputs),
+        example_episodes => example_episodes(inputs),
         terms => terms(),
         meanings => meanings(rows),
         has_rollouts => inputs.rollouts.is_some(),
@@ -81,8 +81,8 @@ pub(super) fn fill(template: &str, with: Value) -> Result<String> {
     // The names decide the escaping: everything that enters `.html` is escaped, the style is taken as it is.
     environment.add_template("page.css", include_str!("page.css"))?;
     environment.add_template("page.html.j2", include_str!("page.html.j2"))?;
-    environment.add_template("several.html.j2", include_str!("several.html.j2"))?;
-    environment.add_template("what_ran.html.j2", include_str!("what_ran.html.j2"))?;
+    environment.add_template("compare.html.j2", include_str!("compare.html.j2"))?;
+    environment.add_template("run_info.html.j2", include_str!("run_info.html.j2"))?;
     let page = environment.get_template(template)?.render(with);
     Ok(harmless(&page.with_context(|| format!("cannot fill the template {template}"))?))
 }
@@ -102,36 +102,37 @@ fn harmless(page: &str) -> String {
 
 /// What was measured beyond the table's own columns.
 fn more(rows: &[Row]) -> Value {
-    let measures = measure::beyond(rows);
+    let measures = metric_labels::further_metrics(rows);
     if measures.is_empty() {
         return Value::from(());
     }
     let cells = |row: &Row| {
         measures
             .iter()
-            .map(|name| row.get(name).map_or("–".to_owned(), |e| measure::written(name, e)))
+            .map(|name| row.get(name).map_or("–".to_owned(), |e| metric_labels::formatted(name, e)))
             .collect::<Vec<_>>()
     };
-    let meaning = |name: &String| Some(context! { name => measure::label(name), text => legend::measure(name)? });
+    let meaning =
+        |name: &String| Some(context! { name => metric_labels::label(name), text => glossary::measure(name)? });
     context! {
         meanings => measures.iter().filter_map(meaning).collect::<Value>(),
-        names => measures.iter().map(|name| measure::label(name)).collect::<Vec<_>>(),
+        names => measures.iter().map(|name| metric_labels::label(name)).collect::<Vec<_>>(),
         rows => rows.iter().map(|row| context! { name => row.name.as_str(), cells => cells(row) }).collect::<Value>(),
     }
 }
 
-fn judged_together(judged: &[difference::Judged], sentences: &[Value]) -> Value {
-    let row = |j: &difference::Judged| {
+fn tested_differences(judged: &[significance::TestedDifference], sentences: &[Value]) -> Value {
+    let row = |j: &significance::TestedDifference| {
         let c = j.comparison;
-        let chance = [c.probability, c.probability_low, c.probability_high].map(say::percent);
+        let chance = [c.probability, c.probability_low, c.probability_high].map(format::percent);
         context! {
             policy => c.policy.as_str(),
             other => c.other.as_str(),
-            metric => measure::label(&c.metric),
-            difference => say::difference(j.estimate()),
+            metric => metric_labels::label(&c.metric),
+            difference => format::difference_with_interval(j.estimate()),
             probability => format!("{} [{}, {}]", chance[0], chance[1], chance[2]),
             real => j.holds(),
-            p => say::p(j.p),
+            p => format::p_value(j.p),
             seeds => c.seeds,
             users => c.users,
         }
@@ -169,19 +170,19 @@ fn absent(inputs: &Inputs) -> Vec<&'static str> {
 }
 
 fn comparison(comparison: &Comparison) -> Value {
-    let (sign, class, words) = comparison.standing.words();
+    let (sign, class, words) = comparison.outcome.words();
     let words = match comparison.paired {
-        Some(paired) => format!("{}, same users", say::ends(paired)),
+        Some(paired) => format!("{}, same users", format::interval_ends(paired)),
         None => words.to_owned(),
     };
-    let difference = say::lead(comparison.difference);
+    let difference = format::signed_difference(comparison.difference);
     context! { against => comparison.against.as_str(), difference, sign, class, words }
 }
 
 /// "How to read this": the terms, each with its address.
 pub(super) fn terms() -> Value {
-    let term = |term: &legend::Term| context! { id => link::term_id(term.id), term => term.term, text => term.text };
-    legend::TERMS.iter().map(term).collect()
+    let term = |term: &glossary::Term| context! { id => link::term_id(term.id), term => term.term, text => term.text };
+    glossary::TERMS.iter().map(term).collect()
 }
 
 /// The heads of the table's columns, which lead to their meaning.
@@ -213,23 +214,23 @@ fn table_row(place: usize, row: &Row, horizon: Option<f64>) -> Value {
             let x = from;
             from += share;
             let [x, width] = [x, share].map(|part| format!("{:.1}", part * 100.0));
-            context! { name => end_in_words(end), class => end.name(), share => say::percent(share), x, width }
+            context! { name => end_in_words(end), class => end.name(), share => format::percent(share), x, width }
         })
         .collect();
     context! {
-        name => legend::meaning(row).map_or_else(
+        name => glossary::meaning(row).map_or_else(
             || Value::from(row.name.as_str()),
             |meaning| Value::from_safe_string(link::anchor(&link::row_id(place), meaning, &row.name)),
         ),
         role => row.role.name(),
         remark => row.remark.as_str(),
-        mean => mean("return_inclusive", say::one),
-        interval => row.returns().filter(|r| r.low < r.high).map(say::ends),
-        exclusive => mean("return_exclusive", say::one),
-        each => mean("reward_each", say::two),
-        length => mean("length", say::one),
-        coverage => mean("coverage", say::percent),
-        distinct => mean("distinct", say::one),
+        mean => mean("return_inclusive", format::one_decimal),
+        interval => row.returns().filter(|r| r.low < r.high).map(format::interval_ends),
+        exclusive => mean("return_exclusive", format::one_decimal),
+        each => mean("reward_each", format::two_decimals),
+        length => mean("length", format::one_decimal),
+        coverage => mean("coverage", format::percent),
+        distinct => mean("distinct", format::one_decimal),
         ends,
         seeds => row.seeds,
         episodes => row.episodes,
@@ -249,7 +250,7 @@ fn end_in_words(end: End) -> &'static str {
 /// What is measured in the panels, each series once.
 fn series(panels: &[curves::Panel]) -> Value {
     let mut told: Vec<(&str, &str)> = Vec::new();
-    for (name, text) in panels.iter().filter_map(|panel| Some((&*panel.series, legend::series(&panel.series)?))) {
+    for (name, text) in panels.iter().filter_map(|panel| Some((&*panel.series, glossary::series(&panel.series)?))) {
         if !told.iter().any(|(_, known)| *known == text) {
             told.push((name, text));
         }
@@ -263,7 +264,7 @@ fn panel(panel: &curves::Panel) -> Value {
 }
 
 /// Episodes of each language model; of several only the first example of each.
-fn at_work(inputs: &Inputs) -> Value {
+fn example_episodes(inputs: &Inputs) -> Value {
     let Some(items) = &inputs.items else { return Vec::<Value>::new().into() };
     let several = inputs.demonstrations.len() > 1;
     let model = |model: &pipeline::Named<Demonstrations>| {
@@ -287,7 +288,7 @@ fn one_episode(example: episode::Example) -> Value {
         context! {
             number => number + 1,
             title => step.title.as_str(),
-            reward => say::two(step.reward),
+            reward => format::two_decimals(step.reward),
             place => step.place,
             candidates => offered.collect::<Value>(),
         }
@@ -298,7 +299,7 @@ fn one_episode(example: episode::Example) -> Value {
     context! {
         why => example.why,
         user => episode.user,
-        total => say::one(episode.total),
+        total => format::one_decimal(episode.total),
         length => steps.len(),
         end => end_in_words(episode.end),
         left => episode.end.terminal(),
@@ -308,14 +309,14 @@ fn one_episode(example: episode::Example) -> Value {
 }
 
 fn first_taken(taken: episode::FirstTaken) -> Value {
-    context! { share => say::percent(taken.share), by_chance => say::percent(taken.by_chance), choices => taken.choices }
+    context! { share => format::percent(taken.share), by_chance => format::percent(taken.by_chance), choices => taken.choices }
 }
 
 /// The legend's entries for the rows of this table that have one.
 fn meanings(rows: &[Row]) -> Value {
     let entry = |(place, row): (usize, &Row)| {
         let (id, name) = (link::row_id(place), row.name.as_str());
-        Some(context! { id, name, role => row.role.name(), text => legend::meaning(row)? })
+        Some(context! { id, name, role => row.role.name(), text => glossary::meaning(row)? })
     };
     rows.iter().enumerate().filter_map(entry).collect()
 }

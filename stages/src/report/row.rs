@@ -49,7 +49,7 @@ impl Estimate {
 
 /// What the judged episodes tell beyond the means.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Judged {
+pub(super) struct EpisodeStats {
     /// Turns after which episodes were cut, where one was.
     pub cut_at: Option<u32>,
     /// The users that were played with.
@@ -71,7 +71,7 @@ pub(super) struct Row {
     pub seeds: u32,
     pub episodes: u32,
     pub measures: BTreeMap<String, Estimate>,
-    pub judged: Judged,
+    pub judged: EpisodeStats,
 }
 
 impl Row {
@@ -125,7 +125,7 @@ pub(super) fn rows(metrics: &Metrics, rollouts: Option<&Rollouts>) -> Vec<Row> {
                 false => Role::Learned,
             };
             let (name, remark) = (metric.policy.clone(), metric.remark.clone());
-            let (measures, judged) = (BTreeMap::new(), Judged::default());
+            let (measures, judged) = (BTreeMap::new(), EpisodeStats::default());
             let privileged = metric.privileged;
             rows.push(Row { name, role, privileged, remark, seeds: 0, episodes: 0, measures, judged });
             rows.len() - 1

@@ -10,7 +10,7 @@ use pipeline::report::{RunSummary, RunSummaryStage};
 use serde_json::json;
 
 use super::row::{Role, Row};
-use super::{measure, say};
+use super::{format, metric_labels};
 
 /// The measures that stand side by side, with the heads of their columns.
 const MEASURES: [(&str, &str); 6] = [
@@ -22,11 +22,11 @@ const MEASURES: [(&str, &str); 6] = [
     ("tokens_written", "tokens written"),
 ];
 /// Those of what was run.
-const TAKEN: [&str; 3] = ["tokens newly run", "time", "cost"];
+const COSTS: [&str; 3] = ["tokens newly run", "time", "cost"];
 
 /// What an episode took, as a record tells it; `None` where it does not.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Taken {
+pub(super) struct EpisodeCost {
     pub tokens: Option<f64>,
     pub seconds: Option<f64>,
     pub usd: Option<f64>,
@@ -39,7 +39,7 @@ pub(super) struct Taken {
 pub(super) struct Models {
     /// The stage that judged them.
     pub stage: String,
-    pub rows: Vec<(Row, Taken)>,
+    pub rows: Vec<(Row, EpisodeCost)>,
 }
 
 /// The rows of language models; none where there is only one whose calls are not known: then the table says it all.
@@ -55,8 +55,9 @@ pub(super) fn table(found: &[&Row]) -> Value {
 }
 
 fn measured(row: &Row) -> Vec<String> {
-    let cell =
-        |(name, _): (&str, _)| row.get(name).map_or("–".to_owned(), |estimate| measure::written(name, estimate));
+    let cell = |(name, _): (&str, _)| {
+        row.get(name).map_or("–".to_owned(), |estimate| metric_labels::formatted(name, estimate))
+    };
     MEASURES.map(cell).to_vec()
 }
 
@@ -68,32 +69,33 @@ impl Models {
         // the first of these inputs is of the first of these stages.
         let digests: Vec<&str> =
             judging.inputs.iter().filter(|input| input.port == "teacher").map(|input| input.digest.as_str()).collect();
-        let taken = |k: usize| {
+        let episode_cost = |k: usize| {
             let makes = |stage: &&RunSummaryStage| {
                 stage.files.iter().any(|file| Some(&*file.digest) == digests.get(k).copied())
             };
             let before = digests.iter().take(k).filter(|digest| Some(*digest) == digests.get(k)).count();
             let mut makers = ran.stages.iter().filter(makes).peekable();
             let first = makers.peek().copied();
-            makers.nth(before).or(first).map(taken).unwrap_or_default()
+            makers.nth(before).or(first).map(episode_cost).unwrap_or_default()
         };
         let models = rows.iter().filter(|row| row.role == Role::Teacher).enumerate();
-        let rows: Vec<(Row, Taken)> = models.map(|(k, row)| (row.clone(), taken(k))).collect();
-        let told = |(row, taken): &(Row, Taken)| row.get("calls").is_some() || taken.seconds.is_some();
+        let rows: Vec<(Row, EpisodeCost)> = models.map(|(k, row)| (row.clone(), episode_cost(k))).collect();
+        let told =
+            |(row, episode_cost): &(Row, EpisodeCost)| row.get("calls").is_some() || episode_cost.seconds.is_some();
         rows.iter().any(told).then(|| Self { stage: judging.name.clone(), rows })
     }
 
     /// The heads of its columns, the row's name first.
     pub fn heads() -> Vec<&'static str> {
-        std::iter::once("row").chain(MEASURES.map(|(_, head)| head)).chain(TAKEN).collect()
+        std::iter::once("row").chain(MEASURES.map(|(_, head)| head)).chain(COSTS).collect()
     }
 
     /// The cells of each row.
     pub fn cells(&self) -> Vec<Vec<String>> {
-        let cells = |(row, taken): &(Row, Taken)| {
+        let cells = |(row, episode_cost): &(Row, EpisodeCost)| {
             let mut cells = vec![row.name.clone()];
             cells.extend(measured(row));
-            cells.extend(taken.cells());
+            cells.extend(episode_cost.cells());
             cells
         };
         self.rows.iter().map(cells).collect()
@@ -105,38 +107,38 @@ impl Models {
             "Of an episode on average. Time is that of the stage over its episodes, which ran side by side, perhaps \
                         beside other stages; cost is what the stage paid in all its runs."
                 .to_owned();
-        if self.rows.iter().any(|(_, taken)| taken.at_least) {
+        if self.rows.iter().any(|(_, episode_cost)| episode_cost.at_least) {
             text += " ≥: some answers came from the store, which took nothing.";
         }
         text
     }
 
     pub fn to_json(&self) -> serde_json::Value {
-        let row = |(row, taken): &(Row, Taken)| {
+        let row = |(row, episode_cost): &(Row, EpisodeCost)| {
             let mean = |name| row.get(name).map(|estimate| estimate.mean);
             json!({
                 "row": row.name, "calls": mean("calls"), "tokens_read": mean("tokens_read"),
-                "tokens_written": mean("tokens_written"), "tokens_new": taken.tokens, "seconds": taken.seconds,
-                "usd": taken.usd, "at_least": taken.at_least,
+                "tokens_written": mean("tokens_written"), "tokens_new": episode_cost.tokens, "seconds": episode_cost.seconds,
+                "usd": episode_cost.usd, "at_least": episode_cost.at_least,
             })
         };
         json!({ "stage": self.stage, "rows": self.rows.iter().map(row).collect::<Vec<_>>() })
     }
 }
 
-impl Taken {
-    fn cells(&self) -> [String; TAKEN.len()] {
+impl EpisodeCost {
+    fn cells(&self) -> [String; COSTS.len()] {
         let sign = if self.at_least { "≥ " } else { "" };
         let cell = |value: Option<f64>, write: &dyn Fn(f64) -> String| {
             value.map_or("–".to_owned(), |value| format!("{sign}{}", write(value)))
         };
-        let usd = |usd: f64| format!("{} USD", say::about(usd));
-        [cell(self.tokens, &say::about), cell(self.seconds, &say::seconds), cell(self.usd, &usd)]
+        let usd = |usd: f64| format!("{} USD", format::three_digits(usd));
+        [cell(self.tokens, &format::three_digits), cell(self.seconds, &format::seconds), cell(self.usd, &usd)]
     }
 }
 
 /// What an episode of a stage took, by its notes.
-fn taken(stage: &RunSummaryStage) -> Taken {
+fn episode_cost(stage: &RunSummaryStage) -> EpisodeCost {
     // The number that stands before `unit` in a note.
     let number = |note: &str, unit: &str| -> Option<f64> {
         stage.notes.get(note)?.split_once(unit)?.0.rsplit(' ').next()?.parse().ok()
@@ -144,10 +146,10 @@ fn taken(stage: &RunSummaryStage) -> Taken {
     let episodes = number("decisions", " episodes").filter(|episodes| *episodes > 0.0);
     let (Some(episodes), Some(asked), Some(served)) = (episodes, number("calls", " asked"), number("calls", " served"))
     else {
-        return Taken::default();
+        return EpisodeCost::default();
     };
     let each = |whole: Option<f64>| whole.filter(|_| asked > 0.0).map(|whole| whole / episodes);
-    Taken {
+    EpisodeCost {
         tokens: each(number("tokens", " new")),
         seconds: each(stage.made_in_seconds),
         usd: number("spent", " USD").map(|usd| usd / episodes),
@@ -157,7 +159,7 @@ fn taken(stage: &RunSummaryStage) -> Taken {
 
 /// The language models of each evaluation of a run.
 pub(super) fn models(ran: &RunSummary) -> Result<Vec<Models>> {
-    let tables = super::tell::tables_of(ran)?;
+    let tables = super::render::tables_of(ran)?;
     Ok(tables.iter().filter_map(|table| Models::of(ran, table.stage, &table.rows)).collect())
 }
 
@@ -239,7 +241,7 @@ mod tests {
         let file = &mut ran.stages[2].files[0];
         (file.kind, file.object) = (Metrics::KIND.to_owned(), path.clone());
         file.digest = blake3::hash(&std::fs::read(&path).unwrap()).to_hex().to_string();
-        let text = super::super::what_ran::section(&ran, None).unwrap();
+        let text = super::super::run_info::section(&ran, None).unwrap();
         let (_, table) = text.split_once("<h3>What the language models took</h3>").expect("they have a table");
         assert!(table.contains("teacher &lt;b&gt;</th>") && table.contains(">0.0020 USD</td>"), "{table}");
         assert!(!text.contains("teacher <b>"));

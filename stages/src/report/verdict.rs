@@ -4,15 +4,15 @@
 //! like), that paired difference and its 95 % interval decide; elsewhere it is said whether the two rows' intervals have a
 //! point in common. No sentence claims a significance test.
 
+use super::format;
 use super::row::{Estimate, Role, Row};
-use super::say;
 
 /// Fewer training seeds than this deserve a warning (Agarwal et al. 2021 show how far three can mislead).
 pub(super) const SEEDS: u32 = 5;
 
 /// How one mean stands to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum Outcome {
     /// Higher, intervals apart.
     Above,
     /// Higher, intervals overlap.
@@ -29,7 +29,7 @@ pub(super) enum Standing {
     Incomparable,
 }
 
-impl Standing {
+impl Outcome {
     fn of(a: &Estimate, b: &Estimate) -> Self {
         let tested = a.low < a.high || b.low < b.high;
         if !tested && a.mean != b.mean {
@@ -43,7 +43,7 @@ impl Standing {
             (std::cmp::Ordering::Less, false) => Self::Below,
         }
     }
-    /// As [`Standing::of`], from the interval of a paired difference. One without a width, as of a single user, put nothing to a
+    /// As [`Outcome::of`], from the interval of a paired difference. One without a width, as of a single user, put nothing to a
     /// test.
     fn of_difference(difference: &Estimate) -> Self {
         let tested = difference.low < difference.high;
@@ -77,7 +77,7 @@ pub(super) struct Comparison {
     pub difference: f64,
     /// The interval of the difference over the same users, where it was measured.
     pub paired: Option<Estimate>,
-    pub standing: Standing,
+    pub outcome: Outcome,
     /// The clause of the verdict.
     pub clause: String,
 }
@@ -91,7 +91,7 @@ pub(super) struct Verdict {
 }
 
 /// The rows that verdicts are about.
-pub(super) struct Cast<'a> {
+pub(super) struct Contenders<'a> {
     /// The control to beat.
     pub baseline: Option<&'a Row>,
     /// The best language model.
@@ -108,7 +108,7 @@ pub(super) struct Cast<'a> {
     pub untrained: usize,
 }
 
-impl<'a> Cast<'a> {
+impl<'a> Contenders<'a> {
     /// Finds them among the rows; `baseline` names the control to beat, else it is the first that starts with `popular`.
     pub fn of(rows: &'a [Row], baseline: Option<&str>) -> Self {
         let judged = || rows.iter().filter(|row| row.returns().is_some());
@@ -172,20 +172,22 @@ impl<'a> Cast<'a> {
                 (true, "controls"),
             ];
             let beside: Vec<String> = beside.iter().filter(|(is, _)| *is).map(|(_, what)| (*what).to_owned()).collect();
-            let shown = if beside.len() == 1 { "controls only".to_owned() } else { say::list(&beside) };
+            let shown = if beside.len() == 1 { "controls only".to_owned() } else { format::list(&beside) };
             return Some(format!("No learned policy was judged: this page shows {shown}."));
         };
         let who = match self.learned {
             1 => format!("The learned policy, {},", best.name),
             n => format!("The best of {n} learned policies, {},", best.name),
         };
-        let head = format!("{who} returns {} an episode", say::interval(best.returns()?));
+        let head = format!("{who} returns {} an episode", format::with_interval(best.returns()?));
         let clauses: Vec<_> = comparisons.iter().map(|c| c.clause.clone()).collect();
-        let beaten = comparisons.first().is_some_and(|c| c.standing == Standing::Below && self.baseline.is_some());
+        let beaten = comparisons.first().is_some_and(|c| c.outcome == Outcome::Below && self.baseline.is_some());
         Some(match clauses.is_empty() {
             true => format!("{head}."),
-            false if beaten => format!("{head}: {}; a rule that needs no learning does better.", say::list(&clauses)),
-            false => format!("{head}: {}.", say::list(&clauses)),
+            false if beaten => {
+                format!("{head}: {}; a rule that needs no learning does better.", format::list(&clauses))
+            }
+            false => format!("{head}: {}.", format::list(&clauses)),
         })
     }
 
@@ -193,18 +195,18 @@ impl<'a> Cast<'a> {
         let (teacher, retriever) = (self.teacher?, self.retriever?);
         let (own, base) = (teacher.returns()?, retriever.returns()?);
         let head = match self.teachers {
-            0 | 1 => format!("The language model itself returns {}", say::interval(own)),
-            n => format!("The best of {n} language models, {}, returns {}", teacher.name, say::interval(own)),
+            0 | 1 => format!("The language model itself returns {}", format::with_interval(own)),
+            n => format!("The best of {n} language models, {}, returns {}", teacher.name, format::with_interval(own)),
         };
-        let base = say::interval(base);
-        let fair = standing(teacher, retriever)? != Standing::Incomparable;
+        let base = format::with_interval(base);
+        let fair = outcome(teacher, retriever)? != Outcome::Incomparable;
         if let Some(difference) = teacher.get("over_retriever").filter(|_| fair) {
-            let by = say::difference(difference);
-            return Some(match Standing::of_difference(&difference) {
-                Standing::Above => format!(
+            let by = format::difference_with_interval(difference);
+            return Some(match Outcome::of_difference(&difference) {
+                Outcome::Above => format!(
                     "{head}, {by} against the retriever alone on the same users: its choices among the candidates add something."
                 ),
-                Standing::Below => format!(
+                Outcome::Below => format!(
                     "{head}, {by} against the retriever alone on the same users: its choices cost return, and taking the first candidate each time does better."
                 ),
                 _ => format!(
@@ -212,23 +214,23 @@ impl<'a> Cast<'a> {
                 ),
             });
         }
-        Some(match standing(teacher, retriever)? {
-            Standing::Above => format!(
+        Some(match outcome(teacher, retriever)? {
+            Outcome::Above => format!(
                 "{head}, better than the retriever that offers it its candidates ({base} alone; intervals apart): its choices add something."
             ),
-            Standing::MaybeAbove => format!(
+            Outcome::MaybeAbove => format!(
                 "{head}, not clearly better than the retriever alone ({base}; intervals overlap): whether its choices add anything stays open."
             ),
-            Standing::Level | Standing::MaybeBelow => format!(
+            Outcome::Level | Outcome::MaybeBelow => format!(
                 "{head}, no better than the retriever alone ({base}; intervals overlap): its choices among the candidates add nothing that can be seen here."
             ),
-            Standing::Below => format!(
+            Outcome::Below => format!(
                 "{head}, worse than the retriever alone ({base}; intervals apart): its choices among the candidates cost return, and taking the first candidate each time does better."
             ),
-            Standing::Untested => format!(
+            Outcome::Untested => format!(
                 "{head} beside {base} of the retriever alone, one number against another: whether its choices add anything was put to no test."
             ),
-            Standing::Incomparable => format!(
+            Outcome::Incomparable => format!(
                 "{head}, but under other rules than the retriever alone ({base}): whether its choices add anything cannot be said."
             ),
         })
@@ -236,48 +238,48 @@ impl<'a> Cast<'a> {
 }
 
 /// How `a` stands to `b`; `None` when one has no return.
-fn standing(a: &Row, b: &Row) -> Option<Standing> {
+fn outcome(a: &Row, b: &Row) -> Option<Outcome> {
     let (left, right) = (a.returns()?, b.returns()?);
     let differ = matches!((a.judged.cut_at, b.judged.cut_at), (Some(x), Some(y)) if x != y);
-    Some(if differ { Standing::Incomparable } else { Standing::of(&left, &right) })
+    Some(if differ { Outcome::Incomparable } else { Outcome::of(&left, &right) })
 }
 
 fn compare(best: &Row, other: &Row, against: String, paired: Option<Estimate>) -> Option<Comparison> {
     let (own, theirs) = (best.returns()?, other.returns()?);
-    let standing = standing(best, other)?;
-    let value = say::interval(theirs);
-    if let Some(difference) = paired.filter(|_| standing != Standing::Incomparable) {
-        let standing = Standing::of_difference(&difference);
-        let word = match standing {
-            Standing::Above => "above",
-            Standing::Below => "below",
+    let outcome = outcome(best, other)?;
+    let value = format::with_interval(theirs);
+    if let Some(difference) = paired.filter(|_| outcome != Outcome::Incomparable) {
+        let outcome = Outcome::of_difference(&difference);
+        let word = match outcome {
+            Outcome::Above => "above",
+            Outcome::Below => "below",
             _ => "not clearly apart from",
         };
-        let clause = format!("{word} {against} ({} on the same users)", say::difference(difference));
-        return Some(Comparison { against, difference: difference.mean, paired, standing, clause });
+        let clause = format!("{word} {against} ({} on the same users)", format::difference_with_interval(difference));
+        return Some(Comparison { against, difference: difference.mean, paired, outcome, clause });
     }
-    let clause = match standing {
-        Standing::Above => format!("above {against} ({value}; intervals apart)"),
-        Standing::MaybeAbove => format!("above {against} ({value}), though the intervals overlap"),
-        Standing::Level => format!("level with {against} ({value})"),
-        Standing::MaybeBelow => format!("below {against} ({value}), though the intervals overlap"),
-        Standing::Below => format!("below {against} ({value}; intervals apart)"),
-        Standing::Untested => {
+    let clause = match outcome {
+        Outcome::Above => format!("above {against} ({value}; intervals apart)"),
+        Outcome::MaybeAbove => format!("above {against} ({value}), though the intervals overlap"),
+        Outcome::Level => format!("level with {against} ({value})"),
+        Outcome::MaybeBelow => format!("below {against} ({value}), though the intervals overlap"),
+        Outcome::Below => format!("below {against} ({value}; intervals apart)"),
+        Outcome::Untested => {
             let word = if own.mean > theirs.mean { "higher" } else { "lower" };
             format!("{word} than {against} ({value}), one number against another, which is no test")
         }
-        Standing::Incomparable => format!("not comparable with {against} ({value}), whose episodes are cut elsewhere"),
+        Outcome::Incomparable => format!("not comparable with {against} ({value}), whose episodes are cut elsewhere"),
     };
-    Some(Comparison { against, difference: own.mean - theirs.mean, paired: None, standing, clause })
+    Some(Comparison { against, difference: own.mean - theirs.mean, paired: None, outcome, clause })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Cast, Estimate, Standing};
+    use super::{Contenders, Estimate, Outcome};
     use crate::report::fixture;
 
     fn sentences(rows: &[(&str, bool, f64, f64)]) -> Vec<String> {
-        Cast::of(&fixture::rows(rows), None).verdict().sentences
+        Contenders::of(&fixture::rows(rows), None).verdict().sentences
     }
 
     #[test]
@@ -343,8 +345,8 @@ mod tests {
         let estimate = |mean: f64, half: f64| Estimate { mean, low: mean - half, high: mean + half };
         rows[3].measures.insert("over_popular".into(), estimate(0.8, 0.4));
         rows[2].measures.insert("over_retriever".into(), estimate(-1.2, 0.6));
-        let verdict = Cast::of(&rows, None).verdict();
-        assert_eq!(verdict.comparisons[0].standing, Standing::Above);
+        let verdict = Contenders::of(&rows, None).verdict();
+        assert_eq!(verdict.comparisons[0].outcome, Outcome::Above);
         assert!(
             verdict.sentences[0].contains("above popular non-conflicting (+0.8 [0.4, 1.2] on the same users)"),
             "{}",
@@ -353,10 +355,10 @@ mod tests {
         assert!(verdict.sentences[1].contains("−1.2 [−1.8, −0.6]"), "{}", verdict.sentences[1]);
         assert!(verdict.sentences[1].contains("cost return"), "{}", verdict.sentences[1]);
         rows[2].measures.insert("over_retriever".into(), estimate(1.0, 0.0));
-        let said = Cast::of(&rows, None).verdict().sentences.pop().unwrap();
+        let said = Contenders::of(&rows, None).verdict().sentences.pop().unwrap();
         assert!(said.ends_with("add nothing that can be seen here."), "of a single user: {said}");
         rows[3].measures.insert("over_popular".into(), estimate(0.8, 0.9));
-        assert_eq!(Cast::of(&rows, None).verdict().comparisons[0].standing, Standing::MaybeAbove);
+        assert_eq!(Contenders::of(&rows, None).verdict().comparisons[0].outcome, Outcome::MaybeAbove);
     }
 
     #[test]
@@ -398,8 +400,8 @@ mod tests {
         let mut rows = fixture::rows(&[("teacher (LLM)", false, 24.0, 1.0), ("a2c", false, 135.0, 1.0)]);
         rows[0].judged.cut_at = Some(6);
         rows[1].judged.cut_at = Some(30);
-        let verdict = Cast::of(&rows, None).verdict();
-        assert_eq!(verdict.comparisons[0].standing, Standing::Incomparable);
+        let verdict = Contenders::of(&rows, None).verdict();
+        assert_eq!(verdict.comparisons[0].outcome, Outcome::Incomparable);
         assert!(verdict.sentences[0].contains("not comparable with its teacher"));
     }
 
@@ -418,10 +420,10 @@ mod tests {
             ("greedy oracle", true, 141.0, 0.0),
             ("a2c", false, 135.0, 1.0),
         ]);
-        let verdict = Cast::of(&rows, Some("greedy oracle")).verdict();
+        let verdict = Contenders::of(&rows, Some("greedy oracle")).verdict();
         assert_eq!(
-            (verdict.comparisons[0].against.as_str(), verdict.comparisons[0].standing),
-            ("greedy oracle", Standing::Below)
+            (verdict.comparisons[0].against.as_str(), verdict.comparisons[0].outcome),
+            ("greedy oracle", Outcome::Below)
         );
     }
 }

@@ -97,11 +97,11 @@ impl Stage for A2c {
 
     fn check(&self) -> Validation {
         validation::discount("gamma", self.gamma)?;
-        validation::share("omega", self.omega)?;
+        validation::fraction("omega", self.omega)?;
         validation::n_step(self.n_step)?;
         validation::episodes(self.episodes)?;
         validation::imitation(self.imitation, self.imitation_batch)?;
-        validation::weight("value_loss", self.value_loss)?;
+        validation::coefficient("value_loss", self.value_loss)?;
         validation::finite("entropy", self.entropy)?;
         validation::training(self.learning_rate, self.clip, self.checkpoint_every, &self.network)
     }
@@ -114,7 +114,7 @@ impl Stage for A2c {
         let world = &inputs.world;
         let device = device::of(cx)?;
         let reward = MixedReward::new(self.omega, inputs.reward.as_ref(), world, self.network.window)?;
-        let demonstrated = BcDataset::wanted(
+        let demonstrated = BcDataset::optional(
             self.imitation,
             inputs.demonstrations.as_ref(),
             inputs.weights.as_ref(),
@@ -148,8 +148,8 @@ impl PolicyLearner for Trainer<'_> {
     fn policy(&self) -> Result<TensorFile> {
         self.learner.network.export()
     }
-    fn trained(&mut self) -> Modules<'_> {
-        vec![self.learner.trained()]
+    fn modules(&mut self) -> Modules<'_> {
+        vec![self.learner.modules()]
     }
 }
 
@@ -198,7 +198,7 @@ impl<'c> Learner<'c> {
     }
 
     /// The policy's network with its optimiser, as a part of a [`State`].
-    pub fn trained(&mut self) -> (&'static str, &Params, &mut AdamW) {
+    pub fn modules(&mut self) -> (&'static str, &Params, &mut AdamW) {
         ("policy", self.network.params(), &mut self.adam)
     }
 
@@ -223,9 +223,9 @@ impl<'c> Learner<'c> {
         let (choice, values) =
             self.network.choice_and_values(&states(&self.network, &batch.observation)?, &batch.actions)?;
         let unit = self.value_unit as f32;
-        let known: Vec<f32> = values.to_vec1::<f32>()?.into_iter().map(|v| v * unit).collect();
-        let returns = n_step_returns(&rewards, &known, &batch.lengths, config.gamma, config.n_step);
-        let advantages = normalised(returns.iter().zip(&known).map(|(r, v)| r - v).collect());
+        let state_values: Vec<f32> = values.to_vec1::<f32>()?.into_iter().map(|v| v * unit).collect();
+        let returns = n_step_returns(&rewards, &state_values, &batch.lengths, config.gamma, config.n_step);
+        let advantages = normalised(returns.iter().zip(&state_values).map(|(r, v)| r - v).collect());
         let targets: Vec<f32> = returns.iter().map(|r| r / unit).collect();
 
         let steps = batch.steps();
@@ -238,9 +238,9 @@ impl<'c> Learner<'c> {
         let mut imitation = 0.0;
         if let Some(demonstrated) = demonstrated {
             let rows = demonstrated.draw(config.imitation_batch, rng(&[config.seed, 0x1317, iteration]));
-            let copy = demonstrated.imitation_loss(&self.network, &rows)?;
-            imitation = f64::from(copy.to_scalar::<f32>()?);
-            loss = (loss + (copy * config.imitation)?)?;
+            let bc_loss = demonstrated.imitation_loss(&self.network, &rows)?;
+            imitation = f64::from(bc_loss.to_scalar::<f32>()?);
+            loss = (loss + (bc_loss * config.imitation)?)?;
         }
         self.adam.learning_rate = to_a_tenth(config.learning_rate, iteration, config.iterations);
         self.adam.descend(self.network.params(), &loss).with_context(|| format!("update {iteration}"))?;
@@ -281,7 +281,7 @@ mod tests {
             solver,
             updates: 5,
             inputs: |world, _| OnlineWithDemos { world, reward: None, demonstrations: None, weights: None },
-            still: &[],
+            frozen: &[],
             refused: vec![
                 (with(|c: &mut A2c| c.gamma = 1.5), "gamma"),
                 (with(|c| c.omega = -0.1), "omega"),
@@ -296,7 +296,7 @@ mod tests {
                 (with(|c| c.entropy = f64::INFINITY), "entropy"),
                 (with(|c| c.network.window = 0), "network.window"),
             ],
-            acts: true,
+            online: true,
         });
     }
 

@@ -40,7 +40,7 @@ pub fn generalised_advantages(rewards: &[f32], values: &[f32], lengths: &[usize]
 
 /// Adds γ·V(s′) to the reward of each step in `last`, with which an episode was cut off and not over: returns that reach it then go
 /// on. `rewards [S]`, `last` and `beyond` the steps and the values V(s′) after them, in the rewards' unit.
-pub fn check_cancelled(rewards: &mut [f32], last: &[usize], beyond: &[f32], gamma: f64) {
+pub fn bootstrap_truncated(rewards: &mut [f32], last: &[usize], beyond: &[f32], gamma: f64) {
     for (&step, &value) in last.iter().zip(beyond) {
         rewards[step] = (f64::from(rewards[step]) + gamma * f64::from(value)) as f32;
     }
@@ -65,7 +65,7 @@ pub fn normalised(mut values: Vec<f32>) -> Vec<f32> {
 /// Advantages `[S]` of which the first `played` are the policy's own and the others demonstrated: the former less the mean of all,
 /// the latter max(A, 0), both over the deviation of all. A mean would move the cut away from where a step is as good as usual.
 #[must_use]
-pub fn normalised_and_cut(mut advantages: Vec<f32>, played: usize) -> Vec<f32> {
+pub fn normalised_and_clipped(mut advantages: Vec<f32>, played: usize) -> Vec<f32> {
     let (mean, scale) = moments(&advantages);
     let (own, shown) = advantages.split_at_mut(played);
     own.iter_mut().for_each(|a| *a = ((f64::from(*a) - mean) * scale) as f32);
@@ -110,11 +110,11 @@ mod tests {
     #[test]
     fn demonstrated_advantages_are_cut_where_a_step_is_as_good_as_usual() {
         // Mean 4 and deviation √5: a 3 is below the mean, and better than usual all the same.
-        let found = normalised_and_cut(vec![1.0, 7.0, 3.0, 5.0], 2);
+        let found = normalised_and_clipped(vec![1.0, 7.0, 3.0, 5.0], 2);
         let wanted = [-3.0, 3.0, 3.0, 5.0].map(|d: f32| d / 5.0_f32.sqrt());
         assert!(found.iter().zip(wanted).all(|(a, b)| (a - b).abs() < 1e-5), "{found:?}");
         // Mean −4: a −3 is above the mean, and worse than usual.
-        let found = normalised_and_cut(vec![-1.0, -7.0, -3.0, -5.0], 2);
+        let found = normalised_and_clipped(vec![-1.0, -7.0, -3.0, -5.0], 2);
         let wanted = [3.0, -3.0, 0.0, 0.0].map(|d: f32| d / 5.0_f32.sqrt());
         assert!(found.iter().zip(wanted).all(|(a, b)| (a - b).abs() < 1e-5), "{found:?}");
     }
@@ -123,7 +123,7 @@ mod tests {
     fn returns_go_on_beyond_a_cut() {
         // n = 2, γ = ½, V(s′) = 8 after the third step: 1 + ½·2 + ¼·12; 2 + ½·4 + ¼·8; 4 + ½·8; the episode of 8 is over.
         let mut rewards = [1.0, 2.0, 4.0, 8.0];
-        check_cancelled(&mut rewards, &[2], &[8.0], 0.5);
+        bootstrap_truncated(&mut rewards, &[2], &[8.0], 0.5);
         assert_eq!(n_step_returns(&rewards, &[10.0, 11.0, 12.0, 13.0], &[3, 1], 0.5, 2), [5.0, 6.0, 8.0, 8.0]);
     }
 }

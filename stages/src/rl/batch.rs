@@ -16,7 +16,7 @@ pub struct Batch {
     /// `[S]` rewards of the world.
     pub rewards: Vec<f32>,
     /// `[S]`, the same with the rules' penalty for leaving, if they have one: what is learned from.
-    pub logged: Vec<f32>,
+    pub training_rewards: Vec<f32>,
     /// Steps of each episode, in order; sums to S.
     pub lengths: Vec<usize>,
 }
@@ -43,18 +43,18 @@ impl Batch {
     #[must_use]
     pub fn empty(world: &World, window: usize) -> Self {
         let observation = Observation::of(world, window);
-        Self { observation, actions: vec![], rewards: vec![], logged: vec![], lengths: vec![] }
+        Self { observation, actions: vec![], rewards: vec![], training_rewards: vec![], lengths: vec![] }
     }
 
     /// Adds an episode of that world.
-    pub fn push(&mut self, user: u32, items: &[u32], rewards: &[f32], logged: &[f32], world: &World) {
+    pub fn push(&mut self, user: u32, items: &[u32], rewards: &[f32], training_rewards: &[f32], world: &World) {
         let (horizon, padding) = (world.rules.horizon, world.items() as u32);
         for step in 0..items.len() {
             self.observation.push(user, &items[..step], &rewards[..step], horizon, padding);
         }
         self.actions.extend_from_slice(items);
         self.rewards.extend_from_slice(rewards);
-        self.logged.extend_from_slice(logged);
+        self.training_rewards.extend_from_slice(training_rewards);
         self.lengths.push(items.len());
     }
 

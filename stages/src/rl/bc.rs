@@ -106,16 +106,16 @@ impl Stage for BehaviourCloning {
     fn check(&self) -> Validation {
         validation::batch_size(self.batch_size)?;
         validation::step_size("learning_rate", self.learning_rate)?;
-        validation::weight("weight_decay", self.weight_decay)?;
+        validation::coefficient("weight_decay", self.weight_decay)?;
         if let Softmax::Sampled(Sampled { negatives }) = self.softmax {
-            validation::some(
+            validation::at_least_one(
                 "softmax.sampled.negatives",
                 negatives,
                 "a softmax tells an item apart from at least one",
             )?;
         }
         validation::checkpoints(self.checkpoint_every)?;
-        validation::below("network", self.network.check())
+        validation::nested("network", self.network.check())
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
@@ -172,7 +172,7 @@ impl PolicyLearner for Learner<'_> {
     fn policy(&self) -> Result<TensorFile> {
         self.network.export()
     }
-    fn trained(&mut self) -> Modules<'_> {
+    fn modules(&mut self) -> Modules<'_> {
         vec![("policy", self.network.params(), &mut self.adam)]
     }
 }
@@ -197,7 +197,7 @@ mod tests {
             updates: 5,
             inputs: |world, demonstrations| Inputs { world, demonstrations, weights: None },
             // What a state is worth is no part of copying.
-            still: &["critic."],
+            frozen: &["critic."],
             refused: vec![
                 (with(|c: &mut BehaviourCloning| c.batch_size = 0), "batch_size"),
                 (with(|c| c.learning_rate = f64::NAN), "learning_rate"),
@@ -205,7 +205,7 @@ mod tests {
                 (with(|c| c.checkpoint_every = 0), "checkpoint_every"),
                 (with(|c| c.network.hidden = 0), "network.hidden"),
             ],
-            acts: false,
+            online: false,
         });
     }
 
@@ -218,12 +218,12 @@ mod tests {
             solver: BehaviourCloning { softmax: sampled(3), ..solver() },
             updates: 5,
             inputs: |world, demonstrations| Inputs { world, demonstrations, weights: None },
-            still: &["critic."],
+            frozen: &["critic."],
             refused: vec![(
                 BehaviourCloning { softmax: sampled(0), ..BehaviourCloning::default() },
                 "softmax.sampled.negatives",
             )],
-            acts: false,
+            online: false,
         });
     }
 
@@ -245,8 +245,8 @@ mod tests {
             let stage = BehaviourCloning { epochs: 40, ..solver() };
             let policy: Policy = stage.run(inputs, &Context::detached(folder.path())).unwrap().policy;
             let network = Student::load(&policy, world.users(), world.items()).unwrap();
-            let judged = play(&world, &[0], &Student { network: &network, sample: false }, 0).unwrap();
-            judged.items(0)[..3].to_vec()
+            let played = play(&world, &[0], &Student { network: &network, sample: false }, 0).unwrap();
+            played.items(0)[..3].to_vec()
         };
         assert_eq!(first_of([1.9, 0.1]), [0, 2, 4]);
         assert_eq!(first_of([0.1, 1.9]), [4, 2, 0]);

@@ -44,7 +44,7 @@ impl BcDataset {
         }
         pairs.weights = match weights {
             Some(weights) => {
-                paired(weights, demonstrations)?;
+                check_paired(weights, demonstrations)?;
                 weights.weight.clone()
             }
             None => vec![1.0; pairs.actions.len()],
@@ -57,7 +57,7 @@ impl BcDataset {
     /// # Errors
     /// When there is something to imitate by, but nothing to imitate; and see [`BcDataset::new`]: weights of other steps are
     /// refused even where nothing is imitated.
-    pub fn wanted(
+    pub fn optional(
         imitation: f64,
         demonstrations: Option<&Demonstrations>,
         weights: Option<&Weights>,
@@ -71,7 +71,7 @@ impl BcDataset {
             ),
             _ => {
                 if let (Some(demonstrations), Some(weights)) = (demonstrations, weights) {
-                    paired(weights, demonstrations)?;
+                    check_paired(weights, demonstrations)?;
                 }
                 Ok(None)
             }
@@ -106,7 +106,7 @@ impl BcDataset {
     pub fn imitation_loss(&self, network: &ActorCritic, rows: &[usize]) -> Result<Tensor> {
         let states = states(network, &self.observation.take(rows))?;
         let chosen = network.choice(&states, &self.actions_of(rows))?;
-        self.weighed(&chosen.log_probability, rows)
+        self.weighted_loss_of(&chosen.log_probability, rows)
     }
 
     /// The same by a softmax over `negatives` draws from `proposal`, one sample for all of the rows.
@@ -122,7 +122,7 @@ impl BcDataset {
     ) -> Result<Tensor> {
         let candidates = proposal.candidates(&self.actions_of(rows), negatives, draw)?;
         let states = states_among(network, &self.observation.take(rows), &candidates)?;
-        self.weighed(&network.choice_among(&states, &candidates)?, rows)
+        self.weighted_loss_of(&network.choice_among(&states, &candidates)?, rows)
     }
 
     fn actions_of(&self, rows: &[usize]) -> Vec<u32> {
@@ -130,14 +130,14 @@ impl BcDataset {
     }
 
     /// The loss by `log_probability [B]` of the pairs at B `rows`.
-    fn weighed(&self, log_probability: &Tensor, rows: &[usize]) -> Result<Tensor> {
+    fn weighted_loss_of(&self, log_probability: &Tensor, rows: &[usize]) -> Result<Tensor> {
         let weights = Tensor::from_iter(rows.iter().map(|&row| self.weights[row]), log_probability.device())?;
         Ok(weighted_loss(log_probability, &weights)?)
     }
 }
 
 /// Whether the weights are of these steps, one of each in their order.
-fn paired(weights: &Weights, demonstrations: &Demonstrations) -> Result<()> {
+fn check_paired(weights: &Weights, demonstrations: &Demonstrations) -> Result<()> {
     let help = "help: connect to `demonstrations` what is connected to `demonstrations` of the irl stage that made the `weights`";
     let steps: Vec<(usize, usize)> = demonstrations.steps().map(|(t, s, _)| (t, s)).collect();
     let rows = weights.weight.len();
@@ -199,7 +199,7 @@ mod tests {
         rewarded.trajectories[1].steps[2].reward += 1.0;
         let of_others = Weights { demonstrations: rewarded.digest(), ..weights.clone() };
         refused(of_others.clone(), "the steps at `weights` are not those at `demonstrations`");
-        let idle = BcDataset::wanted(0.0, Some(&demonstrations), Some(&of_others), &world, 2);
+        let idle = BcDataset::optional(0.0, Some(&demonstrations), Some(&of_others), &world, 2);
         assert!(idle.is_err(), "a wrong wiring is refused where nothing is imitated, too");
         refused(Weights { weight: vec![1.0; 5], ..weights.clone() }, "5 weights for 6 demonstrated steps");
         let nan = vec![1.0, 1.0, 1.0, 1.0, f32::NAN, 1.0];

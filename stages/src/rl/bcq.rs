@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use super::inputs::Offline;
 use super::learner::{Modules, TrainingPlan, UpdateMetrics, train};
-use super::q_values::{QValues, huber_loss, taken};
+use super::q_values::{QValues, gather_q, huber_loss};
 use super::replay_buffer::ReplayBuffer;
 use super::validation::{self, Validation};
 use super::{NetworkConfig, Outputs, PolicyLearner};
@@ -95,11 +95,11 @@ impl Stage for Bcq {
 
     fn check(&self) -> Validation {
         validation::batch_size(self.batch_size)?;
-        validation::share("threshold", self.threshold)?;
-        validation::weight("logit_penalty", self.logit_penalty)?;
+        validation::fraction("threshold", self.threshold)?;
+        validation::coefficient("logit_penalty", self.logit_penalty)?;
         validation::discount("gamma", self.gamma)?;
         validation::target_period(self.target_period)?;
-        validation::weight("weight_decay", self.weight_decay)?;
+        validation::coefficient("weight_decay", self.weight_decay)?;
         validation::training(self.learning_rate, self.clip, self.checkpoint_every, &self.network)
     }
 
@@ -112,7 +112,7 @@ impl Stage for Bcq {
             |network: &ActorCritic| AdamW::new(network.params(), self.learning_rate, self.weight_decay, self.clip);
         let mut learner = Learner {
             config: self,
-            log: ReplayBuffer::of_demonstrations(&inputs.demonstrations, self.network.window, world)?,
+            log: ReplayBuffer::from_demonstrations(&inputs.demonstrations, self.network.window, world)?,
             behaviour_adam: adam(&behaviour)?,
             values_adam: adam(&values.network)?,
             behaviour,
@@ -143,11 +143,11 @@ impl PolicyLearner for Learner<'_> {
         let config = self.config;
         let mut draw = rng(&[config.seed, 0xbc9, number]);
         let transitions = self.log.sample(config.batch_size, config.gamma, 1, &mut draw);
-        let actions = transitions.taken(self.behaviour.device())?;
+        let actions = transitions.actions_on(self.behaviour.device())?;
         let allowed = usual(&self.behaviour.logits(&states(&self.behaviour, &transitions.next)?)?, config.threshold)?;
-        let best = among(&self.values.now(&transitions.next)?.q, &allowed)?.argmax(1)?;
-        let targets = transitions.go_on_with(&taken(&self.values.slow(&transitions.next)?.q, &best)?)?;
-        let error = huber_loss(&self.values.now(&transitions.now)?.q, &actions, &targets, self.values.unit)?;
+        let best = among(&self.values.online(&transitions.next)?.q, &allowed)?.argmax(1)?;
+        let targets = transitions.td_target(&gather_q(&self.values.target(&transitions.next)?.q, &best)?)?;
+        let error = huber_loss(&self.values.online(&transitions.now)?.q, &actions, &targets, self.values.unit)?;
         let Heads { logits, allowed: shown, .. } = self.behaviour.heads(&states(&self.behaviour, &transitions.now)?)?;
         let imitation = choice(&logits, &transitions.actions)?.log_probability.mean_all()?.neg()?;
         let behaviour = (&imitation + (mean_square(&logits, shown.as_ref())? * config.logit_penalty)?)?;
@@ -159,7 +159,7 @@ impl PolicyLearner for Learner<'_> {
         self.behaviour_adam.descend(self.behaviour.params(), &behaviour).with_context(place)?;
         self.values_adam.descend(self.values.network.params(), &error).with_context(place)?;
         if (number + 1).is_multiple_of(config.target_period) {
-            self.values.renew()?;
+            self.values.update_target()?;
         }
         let number = |tensor: &Tensor| tensor.to_scalar::<f32>().map(f64::from);
         let width = allowed.dim(1)? as f64;
@@ -172,17 +172,17 @@ impl PolicyLearner for Learner<'_> {
     fn policy(&self) -> Result<TensorFile> {
         Constrained::export(&self.values.network, &self.behaviour, self.config.threshold)
     }
-    fn trained(&mut self) -> Modules<'_> {
+    fn modules(&mut self) -> Modules<'_> {
         vec![
             ("behaviour", self.behaviour.params(), &mut self.behaviour_adam),
             ("values", self.values.network.params(), &mut self.values_adam),
         ]
     }
-    fn kept(&self) -> Result<BTreeMap<String, Array>> {
+    fn extra_state(&self) -> Result<BTreeMap<String, Array>> {
         self.values.export_target()
     }
-    fn restore(&mut self, kept: &BTreeMap<String, Array>) -> Result<()> {
-        self.values.import_target(kept)
+    fn restore(&mut self, state: &BTreeMap<String, Array>) -> Result<()> {
+        self.values.import_target(state)
     }
 }
 
@@ -219,7 +219,7 @@ mod tests {
             updates: 5,
             inputs: |world, demonstrations| Offline { world, demonstrations },
             // What a state is worth is no part of copying.
-            still: &["behaviour.critic."],
+            frozen: &["behaviour.critic."],
             refused: vec![
                 (with(|c: &mut Bcq| c.batch_size = 0), "batch_size"),
                 (with(|c| c.threshold = 1.5), "threshold"),
@@ -232,7 +232,7 @@ mod tests {
                 (with(|c| c.checkpoint_every = 0), "checkpoint_every"),
                 (with(|c| c.network.window = 0), "network.window"),
             ],
-            acts: false,
+            online: false,
         });
     }
 

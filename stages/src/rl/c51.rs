@@ -119,18 +119,18 @@ impl Stage for C51 {
 
     fn check(&self) -> Validation {
         validation::discount("gamma", self.gamma)?;
-        validation::share("omega", self.omega)?;
+        validation::fraction("omega", self.omega)?;
         validation::epsilon(self.epsilon_first, self.epsilon_last, self.epsilon_until)?;
         validation::episodes(self.episodes)?;
         validation::gradient_steps(self.gradient_steps)?;
         validation::batch_size(self.batch_size)?;
         validation::replay_episodes(self.replay_episodes)?;
-        validation::some("atoms", self.atoms.saturating_sub(1), "a distribution has at least two atoms")?;
+        validation::at_least_one("atoms", self.atoms.saturating_sub(1), "a distribution has at least two atoms")?;
         for (path, end) in [("lowest_return", self.lowest_return), ("highest_return", self.highest_return)] {
             validation::finite(path, end.unwrap_or(0.0))?;
         }
         if let (Some(low), Some(high)) = (self.lowest_return, self.highest_return) {
-            validation::above_zero("highest_return", high - low, "the highest return is above the lowest")?;
+            validation::positive("highest_return", high - low, "the highest return is above the lowest")?;
         }
         validation::n_step(self.n_step)?;
         validation::target_period(self.target_period)?;
@@ -147,8 +147,8 @@ impl Stage for C51 {
         let support = self.support(world)?;
         let build =
             || Categorical::new(self.network.build(world, self.seed, &device)?, support, self.seed.wrapping_add(1));
-        let (learned, slow) = (build()?, build()?);
-        let (tilt, atoms) = learned.params();
+        let (online, target) = (build()?, build()?);
+        let (tilt, atoms) = online.params();
         let adam = |params| AdamW::new(params, self.learning_rate, 0.0, self.clip);
         let mut learner = Learner {
             config: self,
@@ -157,8 +157,8 @@ impl Stage for C51 {
             tilt_adam: adam(tilt)?,
             atoms_adam: adam(atoms)?,
             replay: ReplayBuffer::new(self.replay_episodes, self.network.window, world),
-            learned,
-            slow,
+            online,
+            target,
         };
         let plan = TrainingPlan {
             kind: Self::KIND,
@@ -198,10 +198,10 @@ struct Learner<'a> {
     config: &'a C51,
     world: &'a World,
     reward: MixedReward<'a>,
-    learned: Categorical,
+    online: Categorical,
     tilt_adam: AdamW,
     atoms_adam: AdamW,
-    slow: Categorical,
+    target: Categorical,
     replay: ReplayBuffer,
 }
 
@@ -209,10 +209,10 @@ impl Learner<'_> {
     /// m, `[N, K]`.
     fn targets(&self, transitions: &Transitions) -> Result<Tensor> {
         let read = |network: &Categorical| states(network, &transitions.next);
-        let best = self.learned.logits(&read(&self.learned)?)?.argmax(1)?;
-        let chances = self.slow.log_chances(&read(&self.slow)?, &best)?.exp()?;
+        let best = self.online.logits(&read(&self.online)?)?.argmax(1)?;
+        let chances = self.target.log_chances(&read(&self.target)?, &best)?.exp()?;
         let chances = chances.flatten_all()?.to_vec1::<f32>()?;
-        let mass = self.learned.support().project(&transitions.returns, &transitions.discounts, &chances);
+        let mass = self.online.support().project(&transitions.returns, &transitions.discounts, &chances);
         Ok(Tensor::from_vec(mass, (transitions.actions.len(), self.config.atoms), best.device())?)
     }
 }
@@ -222,11 +222,11 @@ impl PolicyLearner for Learner<'_> {
         let config = self.config;
         let until = (config.iterations as f64 * config.epsilon_until) as u64;
         let epsilon = linear(config.epsilon_first, config.epsilon_last, number, until);
-        let agent = EpsilonGreedy { student: Student { network: &self.learned, sample: false }, epsilon };
+        let agent = EpsilonGreedy { student: Student { network: &self.online, sample: false }, epsilon };
         let draw = rng(&[config.seed, 0xc510, number]);
         let batch = Batch::play(self.world, &agent, config.episodes, config.network.window, draw)?;
-        let paid = batch.finite(self.reward.of(&batch)?).with_context(|| format!("update {number}"))?;
-        self.replay.add(&batch, &paid);
+        let rewards = batch.finite(self.reward.of(&batch)?).with_context(|| format!("update {number}"))?;
+        self.replay.add(&batch, &rewards);
 
         for adam in [&mut self.tilt_adam, &mut self.atoms_adam] {
             adam.learning_rate = to_a_tenth(config.learning_rate, number, config.iterations);
@@ -236,18 +236,18 @@ impl PolicyLearner for Learner<'_> {
             let mut draw = rng(&[config.seed, 0xc511, number, step]);
             let transitions = self.replay.sample(config.batch_size, config.gamma, config.n_step, &mut draw);
             let mass = self.targets(&transitions)?;
-            let now = states(&self.learned, &transitions.now)?;
-            let actions = transitions.taken(mass.device())?;
-            let loss = distribution_loss(&self.learned.log_chances(&now, &actions)?, &mass)?;
+            let now = states(&self.online, &transitions.now)?;
+            let actions = transitions.actions_on(mass.device())?;
+            let loss = distribution_loss(&self.online.log_chances(&now, &actions)?, &mass)?;
             error += f64::from(loss.to_scalar::<f32>()?) / config.gradient_steps as f64;
-            let (tilt, atoms) = self.learned.params();
+            let (tilt, atoms) = self.online.params();
             let trained = [(&mut self.tilt_adam, tilt), (&mut self.atoms_adam, atoms)];
             AdamW::descend_together(trained, &loss)
                 .with_context(|| format!("update {number}, gradient step {step}"))?;
             if (number * config.gradient_steps + step + 1).is_multiple_of(config.target_period) {
-                let (slow_tilt, slow_atoms) = self.slow.params();
-                target_network::renew(slow_tilt, tilt)?;
-                target_network::renew(slow_atoms, atoms)?;
+                let (target_tilt, target_atoms) = self.target.params();
+                target_network::update(target_tilt, tilt)?;
+                target_network::update(target_atoms, atoms)?;
             }
         }
         Ok(vec![
@@ -258,24 +258,24 @@ impl PolicyLearner for Learner<'_> {
         ])
     }
     fn policy(&self) -> Result<TensorFile> {
-        self.learned.export()
+        self.online.export()
     }
-    fn trained(&mut self) -> Modules<'_> {
-        let (tilt, atoms) = self.learned.params();
+    fn modules(&mut self) -> Modules<'_> {
+        let (tilt, atoms) = self.online.params();
         vec![("tilt", tilt, &mut self.tilt_adam), ("atoms", atoms, &mut self.atoms_adam)]
     }
-    fn kept(&self) -> Result<BTreeMap<String, Array>> {
-        let (tilt, atoms) = self.slow.params();
-        let mut kept = target_network::export("target.tilt.", tilt)?;
-        kept.extend(target_network::export("target.atoms.", atoms)?);
-        kept.extend(self.replay.export().into_iter().map(|(name, array)| (format!("replay.{name}"), array)));
-        Ok(kept)
+    fn extra_state(&self) -> Result<BTreeMap<String, Array>> {
+        let (tilt, atoms) = self.target.params();
+        let mut state = target_network::export("target.tilt.", tilt)?;
+        state.extend(target_network::export("target.atoms.", atoms)?);
+        state.extend(self.replay.export().into_iter().map(|(name, array)| (format!("replay.{name}"), array)));
+        Ok(state)
     }
-    fn restore(&mut self, kept: &BTreeMap<String, Array>) -> Result<()> {
-        let (tilt, atoms) = self.slow.params();
-        target_network::import("target.tilt.", tilt, kept)?;
-        target_network::import("target.atoms.", atoms, kept)?;
-        self.replay.import(kept, "replay.")
+    fn restore(&mut self, state: &BTreeMap<String, Array>) -> Result<()> {
+        let (tilt, atoms) = self.target.params();
+        target_network::import("target.tilt.", tilt, state)?;
+        target_network::import("target.atoms.", atoms, state)?;
+        self.replay.import(state, "replay.")
     }
 }
 
@@ -320,7 +320,7 @@ mod tests {
             updates: 5,
             inputs: |world, _| Online { world, reward: None },
             // The mean of a distribution is what a state is worth.
-            still: &["critic."],
+            frozen: &["critic."],
             refused: vec![
                 (with(|c: &mut C51| c.gamma = 1.5), "gamma"),
                 (with(|c| c.omega = 2.0), "omega"),
@@ -347,7 +347,7 @@ mod tests {
                 (with(|c| c.clip = 0.0), "clip"),
                 (with(|c| c.network.hidden = 0), "network.hidden"),
             ],
-            acts: true,
+            online: true,
         });
     }
 

@@ -24,11 +24,11 @@ pub struct ContractCase<S: Stage<Outputs = Outputs>> {
     /// Its inputs from a world and demonstrations in it.
     pub inputs: fn(World, Demonstrations) -> S::Inputs,
     /// Beginnings of the names of parameters that it does not use, with the reason beside.
-    pub still: &'static [&'static str],
+    pub frozen: &'static [&'static str],
     /// Settings that `check` refuses, with the path that it names.
     pub refused: Vec<(S, &'static str)>,
     /// Whether it acts in the world, and so meets the world's rewards.
-    pub acts: bool,
+    pub online: bool,
 }
 
 /// A network that knows nothing of the small worlds and is large enough for them.
@@ -101,8 +101,8 @@ fn run<S: Stage<Outputs = Outputs>>(stage: &S, inputs: S::Inputs) -> anyhow::Res
 pub fn greedy_returns(policy: &Policy, world: &World) -> Vec<f32> {
     let network = Student::load(policy, world.users(), world.items()).unwrap();
     let users: Vec<u32> = (0..world.users() as u32).collect();
-    let judged = play(world, &users, &Student { network: &network, sample: false }, 0).unwrap();
-    users.iter().map(|&u| judged.rewards(u as usize).iter().sum()).collect()
+    let played = play(world, &users, &Student { network: &network, sample: false }, 0).unwrap();
+    users.iter().map(|&u| played.rewards(u as usize).iter().sum()).collect()
 }
 
 /// What greedy episodes return after a log of two cycles: the better, over clusters that pay 5, 4 and 3, returns 120, and the other,
@@ -117,18 +117,18 @@ pub fn returns_after_good_and_frequent<S: Stage<Inputs = Offline, Outputs = Outp
 
 /// All of it.
 #[track_caller]
-pub fn assert_keeps_the_contract<S: Stage<Outputs = Outputs> + Sync>(subject: &ContractCase<S>)
+pub fn assert_keeps_the_contract<S: Stage<Outputs = Outputs> + Sync>(case: &ContractCase<S>)
 where
     S::Inputs: Send,
 {
-    for (config, path) in &subject.refused {
+    for (config, path) in &case.refused {
         assert_eq!(config.check().expect_err(path).0, *path);
     }
-    subject.solver.check().unwrap();
-    let inputs = |world: World| (subject.inputs)(world.clone(), solution(&world));
+    case.solver.check().unwrap();
+    let inputs = |world: World| (case.inputs)(world.clone(), solution(&world));
 
     for (world, wanted) in [(three_clusters(), 120.0), (two_clusters(), 13.0)] {
-        let outputs = run(&subject.solver, inputs(world.clone())).unwrap();
+        let outputs = run(&case.solver, inputs(world.clone())).unwrap();
         for (user, found) in greedy_returns(&outputs.policy, &world).into_iter().enumerate() {
             assert!(
                 found >= wanted - 1e-3,
@@ -146,39 +146,37 @@ where
         *x = [0.5, -1.0, 0.25, 1.5, -0.5][k % 5];
     }
     let compared = |outputs: Outputs| (outputs.policy, outputs.curves);
-    assert_resumes_exactly(&subject.short, || inputs(world.clone()), compared, subject.updates);
+    assert_resumes_exactly(&case.short, || inputs(world.clone()), compared, case.updates);
 
     let on = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         let inputs = inputs(world.clone());
-        compared(pool.install(|| run(&subject.short, inputs)).unwrap())
+        compared(pool.install(|| run(&case.short, inputs)).unwrap())
     };
     let (one, two) = (on(1), on(2));
     assert!(one == two, "one thread and two give different bytes");
 
-    let untrained = run(&subject.untrained, inputs(world.clone())).unwrap().policy;
-    let told = [&untrained, &one.0].map(|policy| policy.origin().unwrap().untrained);
-    assert_eq!(told, [true, false], "a policy says whether it has learned nothing");
+    let untrained = run(&case.untrained, inputs(world.clone())).unwrap().policy;
+    let untrained_flags = [&untrained, &one.0].map(|policy| policy.origin().unwrap().untrained);
+    assert_eq!(untrained_flags, [true, false], "a policy says whether it has learned nothing");
     for (name, before) in &untrained.0.arrays {
-        let still = name.starts_with("table.") || subject.still.iter().any(|prefix| name.starts_with(prefix));
-        assert_eq!(one.0.0.arrays[name] == *before, still, "`{name}` was to {}", if still { "stay" } else { "move" });
+        let frozen = name.starts_with("table.") || case.frozen.iter().any(|prefix| name.starts_with(prefix));
+        assert_eq!(one.0.0.arrays[name] == *before, frozen, "`{name}` was to {}", if frozen { "stay" } else { "move" });
     }
 
     // Repeats are masked: a learner that takes one is refused by the world.
     let mut masked = cluster_world(&[5.0, 4.0, 3.0], 2, 2, 5, 4);
     masked.rules.repeats = Repeats::Masked;
     let demonstrations = demonstrated_cycles(&masked, &[&[0, 2, 4, 1, 3]]);
-    run(&subject.short, (subject.inputs)(masked, demonstrations)).unwrap();
+    run(&case.short, (case.inputs)(masked, demonstrations)).unwrap();
 
-    if subject.acts {
+    if case.online {
         // What was demonstrated is sound: it is the world that breaks.
         let demonstrations = solution(&world);
         let mut broken = world;
         broken.reward.data.fill(f32::NAN);
-        let error = format!(
-            "{:#}",
-            run(&subject.short, (subject.inputs)(broken, demonstrations)).err().expect("NaN is no reward")
-        );
+        let error =
+            format!("{:#}", run(&case.short, (case.inputs)(broken, demonstrations)).err().expect("NaN is no reward"));
         assert!(
             error.contains("update 0: the reward of user ") && error.contains("is NaN, which is not finite"),
             "{error}"

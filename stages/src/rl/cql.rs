@@ -93,11 +93,11 @@ impl Stage for Cql {
 
     fn check(&self) -> Validation {
         validation::batch_size(self.batch_size)?;
-        validation::weight("alpha", self.alpha)?;
+        validation::coefficient("alpha", self.alpha)?;
         validation::discount("gamma", self.gamma)?;
         validation::n_step(self.n_step)?;
         validation::target_period(self.target_period)?;
-        validation::weight("weight_decay", self.weight_decay)?;
+        validation::coefficient("weight_decay", self.weight_decay)?;
         validation::training(self.learning_rate, self.clip, self.checkpoint_every, &self.network)
     }
 
@@ -107,7 +107,7 @@ impl Stage for Cql {
         let values = QValues::new(&self.network, world, self.gamma, self.seed, &device)?;
         let mut learner = Learner {
             config: self,
-            log: ReplayBuffer::of_demonstrations(&inputs.demonstrations, self.network.window, world)?,
+            log: ReplayBuffer::from_demonstrations(&inputs.demonstrations, self.network.window, world)?,
             adam: AdamW::new(values.network.params(), self.learning_rate, self.weight_decay, self.clip)?,
             values,
         };
@@ -134,14 +134,14 @@ impl PolicyLearner for Learner<'_> {
         let mut draw = rng(&[config.seed, 0xc91, number]);
         let transitions = self.log.sample(config.batch_size, config.gamma, config.n_step, &mut draw);
         let targets = self.values.targets(&transitions)?;
-        let actions = transitions.taken(self.values.network.device())?;
-        let q = self.values.now(&transitions.now)?.q;
+        let actions = transitions.actions_on(self.values.network.device())?;
+        let q = self.values.online(&transitions.now)?.q;
         let (conservative, error) = (conservative_loss(&q, &actions)?, bellman_loss(&q, &actions, &targets)?);
         let loss = ((&conservative * config.alpha)? + &error)?;
         self.adam.learning_rate = to_a_tenth(config.learning_rate, number, config.iterations);
         self.adam.descend(self.values.network.params(), &loss).with_context(|| format!("update {number}"))?;
         if (number + 1).is_multiple_of(config.target_period) {
-            self.values.renew()?;
+            self.values.update_target()?;
         }
         Ok(vec![
             ("conservative_loss", f64::from(conservative.to_scalar::<f32>()?)),
@@ -151,14 +151,14 @@ impl PolicyLearner for Learner<'_> {
     fn policy(&self) -> Result<TensorFile> {
         self.values.network.export()
     }
-    fn trained(&mut self) -> Modules<'_> {
+    fn modules(&mut self) -> Modules<'_> {
         vec![("policy", self.values.network.params(), &mut self.adam)]
     }
-    fn kept(&self) -> Result<BTreeMap<String, Array>> {
+    fn extra_state(&self) -> Result<BTreeMap<String, Array>> {
         self.values.export_target()
     }
-    fn restore(&mut self, kept: &BTreeMap<String, Array>) -> Result<()> {
-        self.values.import_target(kept)
+    fn restore(&mut self, state: &BTreeMap<String, Array>) -> Result<()> {
+        self.values.import_target(state)
     }
 }
 
@@ -192,7 +192,7 @@ mod tests {
             solver: solver(),
             updates: 5,
             inputs: |world, demonstrations| Offline { world, demonstrations },
-            still: &[],
+            frozen: &[],
             refused: vec![
                 (with(|c: &mut Cql| c.batch_size = 0), "batch_size"),
                 (with(|c| c.alpha = -1.0), "alpha"),
@@ -205,7 +205,7 @@ mod tests {
                 (with(|c| c.checkpoint_every = 0), "checkpoint_every"),
                 (with(|c| c.network.window = 0), "network.window"),
             ],
-            acts: false,
+            online: false,
         });
     }
 

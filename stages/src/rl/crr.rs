@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use super::advantage_weighted::{exponential_weights, weighted_loss};
 use super::inputs::Offline;
 use super::learner::{Modules, TrainingPlan, UpdateMetrics, train};
-use super::q_values::{QValues, bellman_loss, expected, taken};
+use super::q_values::{QValues, bellman_loss, expected_q, gather_q};
 use super::replay_buffer::ReplayBuffer;
 use super::validation::{self, Validation};
 use super::{NetworkConfig, Outputs, PolicyLearner};
@@ -60,8 +60,8 @@ impl Default for Exponential {
 impl Filter {
     fn check(&self) -> Validation {
         let Self::Exponential(Exponential { temperature, largest_weight }) = self else { return Ok(()) };
-        validation::above_zero("exponential.temperature", *temperature, "a temperature is above 0")?;
-        validation::above_zero("exponential.largest_weight", *largest_weight, "a weight is above 0")
+        validation::positive("exponential.temperature", *temperature, "a temperature is above 0")?;
+        validation::positive("exponential.largest_weight", *largest_weight, "a weight is above 0")
     }
 
     /// f(A): `advantages [N]`, in the unit of rewards → `[N]`.
@@ -134,10 +134,10 @@ impl Stage for Crr {
 
     fn check(&self) -> Validation {
         validation::batch_size(self.batch_size)?;
-        validation::below("filter", self.filter.check())?;
+        validation::nested("filter", self.filter.check())?;
         validation::discount("gamma", self.gamma)?;
         validation::target_period(self.target_period)?;
-        validation::weight("weight_decay", self.weight_decay)?;
+        validation::coefficient("weight_decay", self.weight_decay)?;
         validation::training(self.learning_rate, self.clip, self.checkpoint_every, &self.network)
     }
 
@@ -150,7 +150,7 @@ impl Stage for Crr {
             |network: &ActorCritic| AdamW::new(network.params(), self.learning_rate, self.weight_decay, self.clip);
         let mut learner = Learner {
             config: self,
-            log: ReplayBuffer::of_demonstrations(&inputs.demonstrations, self.network.window, world)?,
+            log: ReplayBuffer::from_demonstrations(&inputs.demonstrations, self.network.window, world)?,
             policy_adam: adam(&policy)?,
             values_adam: adam(&values.network)?,
             policy,
@@ -187,12 +187,12 @@ impl PolicyLearner for Learner<'_> {
         let config = self.config;
         let mut draw = rng(&[config.seed, 0xc44, number]);
         let transitions = self.log.sample(config.batch_size, config.gamma, 1, &mut draw);
-        let actions = transitions.taken(self.policy.device())?;
-        let after = expected(&self.values.slow(&transitions.next)?.q, &self.logits(&transitions.next)?)?;
-        let targets = transitions.go_on_with(&after)?;
-        let q = self.values.now(&transitions.now)?.q;
+        let actions = transitions.actions_on(self.policy.device())?;
+        let next_values = expected_q(&self.values.target(&transitions.next)?.q, &self.logits(&transitions.next)?)?;
+        let targets = transitions.td_target(&next_values)?;
+        let q = self.values.online(&transitions.now)?.q;
         let logits = self.logits(&transitions.now)?;
-        let advantages = (taken(&q, &actions)? - expected(&q, &logits)?)?.detach();
+        let advantages = (gather_q(&q, &actions)? - expected_q(&q, &logits)?)?.detach();
         let weights = config.filter.weights(&advantages)?;
         let log_probability = choice(&logits, &transitions.actions)?.log_probability;
         let imitation = weighted_loss(&log_probability, &weights)?;
@@ -205,7 +205,7 @@ impl PolicyLearner for Learner<'_> {
         self.policy_adam.descend(self.policy.params(), &imitation).with_context(place)?;
         self.values_adam.descend(self.values.network.params(), &error).with_context(place)?;
         if (number + 1).is_multiple_of(config.target_period) {
-            self.values.renew()?;
+            self.values.update_target()?;
         }
         let number = |tensor: &Tensor| tensor.to_scalar::<f32>().map(f64::from);
         Ok(vec![
@@ -217,17 +217,17 @@ impl PolicyLearner for Learner<'_> {
     fn policy(&self) -> Result<TensorFile> {
         self.policy.export()
     }
-    fn trained(&mut self) -> Modules<'_> {
+    fn modules(&mut self) -> Modules<'_> {
         vec![
             ("policy", self.policy.params(), &mut self.policy_adam),
             ("values", self.values.network.params(), &mut self.values_adam),
         ]
     }
-    fn kept(&self) -> Result<BTreeMap<String, Array>> {
+    fn extra_state(&self) -> Result<BTreeMap<String, Array>> {
         self.values.export_target()
     }
-    fn restore(&mut self, kept: &BTreeMap<String, Array>) -> Result<()> {
-        self.values.import_target(kept)
+    fn restore(&mut self, state: &BTreeMap<String, Array>) -> Result<()> {
+        self.values.import_target(state)
     }
 }
 
@@ -259,7 +259,7 @@ mod tests {
                 updates: 5,
                 inputs: |world, demonstrations| Offline { world, demonstrations },
                 // What a state is worth is told by the other network.
-                still: &["critic."],
+                frozen: &["critic."],
                 refused: vec![
                     (with(|c: &mut Crr| c.batch_size = 0), "batch_size"),
                     (with(|c| c.filter = exponential(0.0)), "filter.exponential.temperature"),
@@ -271,7 +271,7 @@ mod tests {
                     (with(|c| c.checkpoint_every = 0), "checkpoint_every"),
                     (with(|c| c.network.window = 0), "network.window"),
                 ],
-                acts: false,
+                online: false,
             });
         }
     }
@@ -290,9 +290,9 @@ mod tests {
         let q = tensor(&[4.0, 8.0, 1.0, 3.0]).reshape((2, 2)).unwrap();
         let logits = tensor(&[3.0_f64.ln(), 0.0, 0.0, 0.0]).reshape((2, 2)).unwrap();
         // π is (¾, ¼) and (½, ½): 3 + 2 and ½ + 1½.
-        let values = expected(&q, &logits).unwrap().to_vec1::<f64>().unwrap();
+        let values = expected_q(&q, &logits).unwrap().to_vec1::<f64>().unwrap();
         assert!((values[0] - 5.0).abs() < 1e-12 && (values[1] - 2.0).abs() < 1e-12, "{values:?}");
-        assert_finite_differences(&q, |q| expected(q, &logits)?.sqr()?.sum_all());
+        assert_finite_differences(&q, |q| expected_q(q, &logits)?.sqr()?.sum_all());
         let advantages = tensor(&[-1.0, 0.0, 2.0, 100.0]);
         let binary = Filter::Binary.weights(&advantages).unwrap().to_vec1::<f64>().unwrap();
         assert_eq!(binary, [0.0, 0.0, 1.0, 1.0]);

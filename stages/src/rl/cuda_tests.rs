@@ -29,78 +29,78 @@ fn numbers(outputs: Outputs) -> Numbers {
     numbers
 }
 
-fn alike<S: Stage<Outputs = Outputs>>(stage: &S, inputs: fn(World, Demonstrations) -> S::Inputs) {
+fn assert_same_on_gpu<S: Stage<Outputs = Outputs>>(stage: &S, inputs: fn(World, Demonstrations) -> S::Inputs) {
     stage.check().unwrap();
     assert_trains_alike(S::KIND, stage, &|| inputs(world(), demonstrations(&world())), &numbers);
 }
 
 #[test]
-fn bc_trains_alike() {
+fn bc_matches_the_cpu() {
     let stage = BehaviourCloning { epochs: 3, batch_size: 8, network: small_network(), ..BehaviourCloning::default() };
-    alike(&stage, |world, demonstrations| bc::Inputs { world, demonstrations, weights: None });
+    assert_same_on_gpu(&stage, |world, demonstrations| bc::Inputs { world, demonstrations, weights: None });
 }
 
 #[test]
-fn bc_over_a_sample_trains_alike() {
+fn bc_over_a_sample_matches_the_cpu() {
     let softmax = bc::Softmax::Sampled(bc::Sampled { negatives: 4 });
     let network = small_network();
     let stage = BehaviourCloning { epochs: 3, batch_size: 8, softmax, network, ..BehaviourCloning::default() };
-    alike(&stage, |world, demonstrations| bc::Inputs { world, demonstrations, weights: None });
+    assert_same_on_gpu(&stage, |world, demonstrations| bc::Inputs { world, demonstrations, weights: None });
 }
 
 #[test]
-fn cql_trains_alike() {
+fn cql_matches_the_cpu() {
     let stage = Cql { iterations: 3, batch_size: 16, target_period: 2, network: small_network(), ..Cql::default() };
-    alike(&stage, |world, demonstrations| Offline { world, demonstrations });
+    assert_same_on_gpu(&stage, |world, demonstrations| Offline { world, demonstrations });
 }
 
 #[test]
-fn bcq_trains_alike() {
+fn bcq_matches_the_cpu() {
     let stage = Bcq { iterations: 3, batch_size: 16, target_period: 2, network: small_network(), ..Bcq::default() };
-    alike(&stage, |world, demonstrations| Offline { world, demonstrations });
+    assert_same_on_gpu(&stage, |world, demonstrations| Offline { world, demonstrations });
 }
 
 #[test]
-fn crr_trains_alike() {
+fn crr_matches_the_cpu() {
     let stage = Crr { iterations: 3, batch_size: 16, target_period: 2, network: small_network(), ..Crr::default() };
-    alike(&stage, |world, demonstrations| Offline { world, demonstrations });
+    assert_same_on_gpu(&stage, |world, demonstrations| Offline { world, demonstrations });
 }
 
 #[test]
-fn iql_trains_alike() {
+fn iql_matches_the_cpu() {
     let stage = Iql { iterations: 3, batch_size: 16, target_period: 2, network: small_network(), ..Iql::default() };
-    alike(&stage, |world, demonstrations| Offline { world, demonstrations });
+    assert_same_on_gpu(&stage, |world, demonstrations| Offline { world, demonstrations });
 }
 
 #[test]
-fn sqn_trains_alike() {
+fn sqn_matches_the_cpu() {
     let stage = Sqn { iterations: 3, batch_size: 16, target_period: 2, network: small_network(), ..Sqn::default() };
-    alike(&stage, |world, demonstrations| Offline { world, demonstrations });
+    assert_same_on_gpu(&stage, |world, demonstrations| Offline { world, demonstrations });
 }
 
 #[test]
-fn dqn_trains_alike() {
+fn dqn_matches_the_cpu() {
     let stage = Dqn { iterations: 3, episodes: 4, gradient_steps: 2, network: small_network(), ..Dqn::default() };
-    alike(&stage, |world, _| Online { world, reward: None });
+    assert_same_on_gpu(&stage, |world, _| Online { world, reward: None });
 }
 
 #[test]
-fn sac_trains_alike() {
+fn sac_matches_the_cpu() {
     let stage = Sac { iterations: 3, episodes: 4, gradient_steps: 2, network: small_network(), ..Sac::default() };
-    alike(&stage, |world, _| Online { world, reward: None });
+    assert_same_on_gpu(&stage, |world, _| Online { world, reward: None });
 }
 
 #[test]
-fn c51_trains_alike() {
+fn c51_matches_the_cpu() {
     let stage =
         C51 { iterations: 3, episodes: 4, gradient_steps: 2, atoms: 11, network: small_network(), ..C51::default() };
-    alike(&stage, |world, _| Online { world, reward: None });
+    assert_same_on_gpu(&stage, |world, _| Online { world, reward: None });
 }
 
 #[test]
-fn a2c_trains_alike() {
+fn a2c_matches_the_cpu() {
     let stage = A2c { iterations: 3, episodes: 4, network: small_network(), ..A2c::default() };
-    alike(&stage, |world, demonstrations| OnlineWithDemos {
+    assert_same_on_gpu(&stage, |world, demonstrations| OnlineWithDemos {
         world,
         reward: None,
         demonstrations: Some(demonstrations),
@@ -109,9 +109,9 @@ fn a2c_trains_alike() {
 }
 
 #[test]
-fn ppo_trains_alike() {
+fn ppo_matches_the_cpu() {
     let stage = Ppo { iterations: 3, episodes: 4, batch_size: 16, network: small_network(), ..Ppo::default() };
-    alike(&stage, |world, demonstrations| OnlineWithDemos {
+    assert_same_on_gpu(&stage, |world, demonstrations| OnlineWithDemos {
         world,
         reward: None,
         demonstrations: Some(demonstrations),
@@ -120,7 +120,12 @@ fn ppo_trains_alike() {
 }
 
 #[test]
-fn ilrec_trains_alike() {
+fn ilrec_matches_the_cpu() {
     let stage = IlRec { iterations: 3, episodes: 4, network: small_network(), ..IlRec::default() };
-    alike(&stage, |world, demonstrations| ilrec::Inputs { world, demonstrations, weights: None, items: None });
+    assert_same_on_gpu(&stage, |world, demonstrations| ilrec::Inputs {
+        world,
+        demonstrations,
+        weights: None,
+        items: None,
+    });
 }

@@ -18,9 +18,9 @@ pub struct Demonstration {
     /// What the world paid: a part of the states.
     pub rewards: Vec<f32>,
     /// The same with the rules' penalty for leaving, if they have one: what is learned from.
-    pub logged: Vec<f32>,
+    pub training_rewards: Vec<f32>,
     /// Whether nothing comes after the last item; else the episode was only cut off, and the state after it is worth something.
-    pub over: bool,
+    pub terminal: bool,
 }
 
 impl Demonstration {
@@ -69,9 +69,9 @@ impl Demonstration {
             all.push(Self {
                 user: trajectory.user,
                 items: trajectory.steps.iter().map(|step| step.item).collect(),
-                logged: world.rules.logged(&rewards, Some(trajectory.end)),
+                training_rewards: world.rules.logged(&rewards, Some(trajectory.end)),
                 rewards,
-                over: trajectory.over(horizon),
+                terminal: trajectory.over(horizon),
             });
         }
         ensure!(
@@ -93,25 +93,26 @@ mod tests {
         cluster_world(&[5.0, 4.0, 3.0], 2, 2, 3, 2)
     }
 
-    fn told(user: u32, items: &[u32], end: End) -> Demonstrations {
+    fn demonstrated(user: u32, items: &[u32], end: End) -> Demonstrations {
         let step = |&item: &u32| Choice { item, reward: 4.0, candidates: vec![], scores: vec![], call: String::new() };
         Demonstrations { trajectories: vec![Trajectory { user, steps: items.iter().map(step).collect(), end }] }
     }
 
     #[test]
     fn an_episode_is_over_when_the_user_left_or_the_horizon_was_reached() {
-        let over = |items: &[u32], end| Demonstration::all(&told(0, items, end), &world()).unwrap()[0].over;
-        assert_eq!([over(&[0, 2], End::Horizon), over(&[0, 2, 4], End::Horizon)], [false, true]);
-        assert_eq!([over(&[0, 0], End::Similar), over(&[0], End::Stopped)], [true, true]);
+        let terminal =
+            |items: &[u32], end| Demonstration::all(&demonstrated(0, items, end), &world()).unwrap()[0].terminal;
+        assert_eq!([terminal(&[0, 2], End::Horizon), terminal(&[0, 2, 4], End::Horizon)], [false, true]);
+        assert_eq!([terminal(&[0, 0], End::Similar), terminal(&[0], End::Stopped)], [true, true]);
     }
 
     #[test]
     fn the_penalty_for_leaving_is_told_in_the_place_of_the_last_reward() {
         let mut world = world();
         world.rules.penalty = Some(-9.0);
-        let of = |end| Demonstration::all(&told(0, &[0, 1], end), &world).unwrap().remove(0);
-        assert_eq!((of(End::Similar).logged, of(End::Similar).rewards), (vec![4.0, -9.0], vec![4.0, 4.0]));
-        assert_eq!(of(End::Horizon).logged, [4.0, 4.0]);
+        let of = |end| Demonstration::all(&demonstrated(0, &[0, 1], end), &world).unwrap().remove(0);
+        assert_eq!((of(End::Similar).training_rewards, of(End::Similar).rewards), (vec![4.0, -9.0], vec![4.0, 4.0]));
+        assert_eq!(of(End::Horizon).training_rewards, [4.0, 4.0]);
     }
 
     #[test]
@@ -122,14 +123,18 @@ mod tests {
         };
         let (end, mut masked) = (End::Horizon, world());
         masked.rules.repeats = Repeats::Masked;
-        refused(&told(2, &[0], end), &world(), "trajectory 0 is of user 2, the world has 2");
-        refused(&told(0, &[0, 6], end), &world(), "trajectory 0, step 1: item 6 is not among the world's 6");
-        refused(&told(0, &[0, 2, 4, 0], end), &world(), "trajectory 0 has 4 steps, more than the world's horizon of 3");
-        refused(&told(0, &[0, 2, 0], end), &masked, "trajectory 0, step 2: item 0 was shown before");
-        refused(&told(0, &[], end), &world(), "no demonstrated step");
-        let mut broken = told(0, &[0, 2], end);
+        refused(&demonstrated(2, &[0], end), &world(), "trajectory 0 is of user 2, the world has 2");
+        refused(&demonstrated(0, &[0, 6], end), &world(), "trajectory 0, step 1: item 6 is not among the world's 6");
+        refused(
+            &demonstrated(0, &[0, 2, 4, 0], end),
+            &world(),
+            "trajectory 0 has 4 steps, more than the world's horizon of 3",
+        );
+        refused(&demonstrated(0, &[0, 2, 0], end), &masked, "trajectory 0, step 2: item 0 was shown before");
+        refused(&demonstrated(0, &[], end), &world(), "no demonstrated step");
+        let mut broken = demonstrated(0, &[0, 2], end);
         broken.trajectories[0].steps[1].reward = f32::NAN;
         refused(&broken, &world(), "trajectory 0, step 1: the reward of item 2 is NaN");
-        assert!(Demonstration::all(&told(0, &[0, 2, 0], end), &world()).is_ok(), "repeats are allowed here");
+        assert!(Demonstration::all(&demonstrated(0, &[0, 2, 0], end), &world()).is_ok(), "repeats are allowed here");
     }
 }

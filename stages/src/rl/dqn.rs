@@ -111,7 +111,7 @@ impl Stage for Dqn {
 
     fn check(&self) -> Validation {
         validation::discount("gamma", self.gamma)?;
-        validation::share("omega", self.omega)?;
+        validation::fraction("omega", self.omega)?;
         validation::epsilon(self.epsilon_first, self.epsilon_last, self.epsilon_until)?;
         validation::episodes(self.episodes)?;
         validation::gradient_steps(self.gradient_steps)?;
@@ -165,8 +165,8 @@ impl PolicyLearner for Learner<'_> {
         let agent = EpsilonGreedy { student: Student { network: &self.values.network, sample: false }, epsilon };
         let draw = rng(&[config.seed, 0xd90, number]);
         let batch = Batch::play(self.world, &agent, config.episodes, config.network.window, draw)?;
-        let paid = batch.finite(self.reward.of(&batch)?).with_context(|| format!("update {number}"))?;
-        self.replay.add(&batch, &paid);
+        let rewards = batch.finite(self.reward.of(&batch)?).with_context(|| format!("update {number}"))?;
+        self.replay.add(&batch, &rewards);
 
         self.adam.learning_rate = to_a_tenth(config.learning_rate, number, config.iterations);
         let mut error = 0.0;
@@ -174,15 +174,15 @@ impl PolicyLearner for Learner<'_> {
             let mut draw = rng(&[config.seed, 0xd91, number, step]);
             let transitions = self.replay.sample(config.batch_size, config.gamma, config.n_step, &mut draw);
             let targets = self.values.targets(&transitions)?;
-            let q = self.values.now(&transitions.now)?.q;
-            let actions = transitions.taken(self.values.network.device())?;
+            let q = self.values.online(&transitions.now)?.q;
+            let actions = transitions.actions_on(self.values.network.device())?;
             let loss = huber_loss(&q, &actions, &targets, self.values.unit)?;
             error += f64::from(loss.to_scalar::<f32>()?) / config.gradient_steps as f64;
             self.adam
                 .descend(self.values.network.params(), &loss)
                 .with_context(|| format!("update {number}, gradient step {step}"))?;
             if (number * config.gradient_steps + step + 1).is_multiple_of(config.target_period) {
-                self.values.renew()?;
+                self.values.update_target()?;
             }
         }
         Ok(vec![
@@ -195,17 +195,17 @@ impl PolicyLearner for Learner<'_> {
     fn policy(&self) -> Result<TensorFile> {
         self.values.network.export()
     }
-    fn trained(&mut self) -> Modules<'_> {
+    fn modules(&mut self) -> Modules<'_> {
         vec![("policy", self.values.network.params(), &mut self.adam)]
     }
-    fn kept(&self) -> Result<BTreeMap<String, Array>> {
-        let mut kept = self.values.export_target()?;
-        kept.extend(self.replay.export().into_iter().map(|(name, array)| (format!("replay.{name}"), array)));
-        Ok(kept)
+    fn extra_state(&self) -> Result<BTreeMap<String, Array>> {
+        let mut state = self.values.export_target()?;
+        state.extend(self.replay.export().into_iter().map(|(name, array)| (format!("replay.{name}"), array)));
+        Ok(state)
     }
-    fn restore(&mut self, kept: &BTreeMap<String, Array>) -> Result<()> {
-        self.values.import_target(kept)?;
-        self.replay.import(kept, "replay.")
+    fn restore(&mut self, state: &BTreeMap<String, Array>) -> Result<()> {
+        self.values.import_target(state)?;
+        self.replay.import(state, "replay.")
     }
 }
 
@@ -240,7 +240,7 @@ mod tests {
             solver,
             updates: 5,
             inputs: |world, _| Online { world, reward: None },
-            still: &[],
+            frozen: &[],
             refused: vec![
                 (with(|c: &mut Dqn| c.gamma = 1.5), "gamma"),
                 (with(|c| c.omega = 2.0), "omega"),
@@ -258,7 +258,7 @@ mod tests {
                 (with(|c| c.clip = 0.0), "clip"),
                 (with(|c| c.network.hidden = 0), "network.hidden"),
             ],
-            acts: true,
+            online: true,
         });
     }
 }

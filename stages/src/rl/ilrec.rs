@@ -25,7 +25,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::a2c::policy_gradient_loss;
-use super::advantage::{check_cancelled, n_step_returns, normalised_and_cut};
+use super::advantage::{bootstrap_truncated, n_step_returns, normalised_and_clipped};
 use super::batch::{Batch, value_unit};
 use super::dataset::Demonstration;
 use super::ilrec_discriminator::IlRecDiscriminator;
@@ -152,21 +152,17 @@ impl Stage for IlRec {
 
     fn check(&self) -> Validation {
         validation::discount("gamma", self.gamma)?;
-        validation::share("omega", self.omega)?;
-        validation::share("demonstration_share", self.demonstration_share)?;
-        validation::above_zero(
-            "demonstration_share",
-            1.0 - self.demonstration_share,
-            "below 1: the policy plays, too",
-        )?;
+        validation::fraction("omega", self.omega)?;
+        validation::fraction("demonstration_share", self.demonstration_share)?;
+        validation::positive("demonstration_share", 1.0 - self.demonstration_share, "below 1: the policy plays, too")?;
         validation::n_step(self.n_step)?;
         validation::episodes(self.episodes)?;
         validation::imitation(self.imitation, self.imitation_batch)?;
-        validation::weight("value_loss", self.value_loss)?;
+        validation::coefficient("value_loss", self.value_loss)?;
         validation::finite("entropy", self.entropy)?;
-        validation::below("discriminator", self.discriminator.check())?;
-        validation::share("weights.alpha", self.weights.alpha)?;
-        validation::weight("weights.kappa", self.weights.kappa)?;
+        validation::nested("discriminator", self.discriminator.check())?;
+        validation::fraction("weights.alpha", self.weights.alpha)?;
+        validation::coefficient("weights.kappa", self.weights.kappa)?;
         validation::training(self.learning_rate, self.clip, self.checkpoint_every, &self.network)
     }
 
@@ -201,9 +197,9 @@ struct Learner<'a> {
     adam: AdamW,
     /// The critic's unit.
     value_unit: f64,
-    adversary: IlRecDiscriminator<'a>,
+    discriminator: IlRecDiscriminator<'a>,
     /// The demonstrations as episodes.
-    shown: Batch,
+    demos: Batch,
     /// The states after those that were only cut off.
     after: Observation,
     /// Which of `after` is of each episode; `None` where nothing comes after it.
@@ -225,11 +221,13 @@ impl<'a> Learner<'a> {
             None => vec![0.0; pairs.actions.len()],
         };
         pairs.weights.fill(1.0);
-        let (mut shown, mut after, mut cut) = (Batch::empty(world, window), Observation::of(world, window), Vec::new());
-        for Demonstration { user, items, rewards, logged, over } in Demonstration::all(demonstrations, world)? {
-            shown.push(user, &items, &rewards, &logged, world);
-            cut.push((!over).then_some(after.len()));
-            if !over {
+        let (mut demos, mut after, mut cut) = (Batch::empty(world, window), Observation::of(world, window), Vec::new());
+        for Demonstration { user, items, rewards, training_rewards, terminal } in
+            Demonstration::all(demonstrations, world)?
+        {
+            demos.push(user, &items, &rewards, &training_rewards, world);
+            cut.push((!terminal).then_some(after.len()));
+            if !terminal {
                 after.push(user, &items, &rewards, world.rules.horizon, world.items() as u32);
             }
         }
@@ -238,7 +236,7 @@ impl<'a> Learner<'a> {
             adam: AdamW::new(network.params(), config.learning_rate, 0.0, config.clip)?,
             network,
             value_unit: value_unit(world, config.gamma),
-            adversary: IlRecDiscriminator::new(
+            discriminator: IlRecDiscriminator::new(
                 device,
                 &config.discriminator,
                 &pairs,
@@ -246,7 +244,7 @@ impl<'a> Learner<'a> {
                 items.as_ref(),
                 config.seed,
             )?,
-            shown,
+            demos,
             after,
             cut,
             pairs,
@@ -263,7 +261,7 @@ impl<'a> Learner<'a> {
         let share = self.config.demonstration_share;
         let wanted = (count as f64 * share / (1.0 - share)).round() as usize;
         let mut starts = vec![0];
-        starts.extend(self.shown.lengths.iter().scan(0, |sum, length| {
+        starts.extend(self.demos.lengths.iter().scan(0, |sum, length| {
             *sum += length;
             Some(*sum)
         }));
@@ -271,14 +269,15 @@ impl<'a> Learner<'a> {
         let mut order: Vec<usize> = Vec::new();
         while mix.batch.steps() < count + wanted {
             let episode = order.pop().unwrap_or_else(|| {
-                order = (0..self.shown.lengths.len()).collect();
+                order = (0..self.demos.lengths.len()).collect();
                 order.shuffle(&mut draw);
                 order.pop().unwrap_or(0)
             });
             let rows = starts[episode]..starts[episode + 1];
-            let user = self.shown.observation.user[rows.start];
-            let (rewards, logged) = (&self.shown.rewards[rows.clone()], &self.shown.logged[rows.clone()]);
-            mix.batch.push(user, &self.shown.actions[rows], rewards, logged, self.world);
+            let user = self.demos.observation.user[rows.start];
+            let (rewards, training_rewards) =
+                (&self.demos.rewards[rows.clone()], &self.demos.training_rewards[rows.clone()]);
+            mix.batch.push(user, &self.demos.actions[rows], rewards, training_rewards, self.world);
             if let Some(after) = self.cut[episode] {
                 mix.last.push(mix.batch.steps() - 1);
                 mix.after.push(after);
@@ -306,23 +305,22 @@ impl PolicyLearner for Learner<'_> {
         let played = Batch::play(self.world, &student, config.episodes, config.network.window, draw)?;
         let (episode_return, length) = (played.episode_return(), played.length());
 
-        let told = self.adversary.learn(&played, &self.pairs.weights, number).with_context(place)?;
+        let metrics = self.discriminator.learn(&played, &self.pairs.weights, number).with_context(place)?;
         let WeightsConfig { every, kappa, alpha } = self.config.weights;
         if every > 0 && number.is_multiple_of(every) {
-            self.pairs.weights =
-                mixed_weights(&self.log_env, &self.adversary.logits_of_demonstrated()?, 1.0, kappa, alpha);
+            self.pairs.weights = mixed_weights(&self.log_env, &self.discriminator.demo_logits()?, 1.0, kappa, alpha);
         }
 
         let Mix { batch, played: count, last, after } = self.mix(played, number);
-        let rewards = mixed(&batch.logged, &self.adversary.rewards(&batch)?, config.omega);
+        let rewards = mixed(&batch.training_rewards, &self.discriminator.rewards(&batch)?, config.omega);
         let mut rewards = batch.finite(rewards).with_context(place)?;
-        check_cancelled(&mut rewards, &last, &self.values_after(&after)?, config.gamma);
+        bootstrap_truncated(&mut rewards, &last, &self.values_after(&after)?, config.gamma);
         let (choice, values) =
             self.network.choice_and_values(&states(&self.network, &batch.observation)?, &batch.actions)?;
         let unit = self.value_unit as f32;
-        let known: Vec<f32> = values.to_vec1::<f32>()?.into_iter().map(|v| v * unit).collect();
-        let returns = n_step_returns(&rewards, &known, &batch.lengths, config.gamma, config.n_step);
-        let advantages = normalised_and_cut(returns.iter().zip(&known).map(|(r, v)| r - v).collect(), count);
+        let state_values: Vec<f32> = values.to_vec1::<f32>()?.into_iter().map(|v| v * unit).collect();
+        let returns = n_step_returns(&rewards, &state_values, &batch.lengths, config.gamma, config.n_step);
+        let advantages = normalised_and_clipped(returns.iter().zip(&state_values).map(|(r, v)| r - v).collect(), count);
         let targets: Vec<f32> = returns.iter().map(|r| r / unit).collect();
 
         let steps = batch.steps();
@@ -332,38 +330,38 @@ impl PolicyLearner for Learner<'_> {
         let entropy = entropy.narrow(0, 0, count)?.mean_all()?;
         let critic = value_loss(&values, &Tensor::from_vec(targets, steps, values.device())?)?;
         let rows = self.pairs.draw(config.imitation_batch, rng(&[config.seed, 0x1317, number]));
-        let copy = self.pairs.imitation_loss(&self.network, &rows)?;
+        let bc_loss = self.pairs.imitation_loss(&self.network, &rows)?;
         let learned = ((&actor - (&entropy * config.entropy)?)? + (&critic * config.value_loss)?)?;
-        let loss = (learned + (&copy * config.imitation)?)?;
+        let loss = (learned + (&bc_loss * config.imitation)?)?;
         self.adam.learning_rate = to_a_tenth(config.learning_rate, number, config.iterations);
         self.adam.descend(self.network.params(), &loss).with_context(place)?;
-        let heaviest = self.pairs.weights.iter().copied().fold(0.0, f32::max);
+        let max_weight = self.pairs.weights.iter().copied().fold(0.0, f32::max);
         Ok(vec![
             ("return", episode_return),
             ("length", length),
             ("entropy", f64::from(entropy.to_scalar::<f32>()?)),
             ("value_error", f64::from(critic.to_scalar::<f32>()?)),
-            ("imitation_loss", f64::from(copy.to_scalar::<f32>()?)),
+            ("imitation_loss", f64::from(bc_loss.to_scalar::<f32>()?)),
             ("demonstrated_share", (steps - count) as f64 / steps as f64),
-            ("discriminator_loss", told.loss),
-            ("accuracy", told.accuracy),
-            ("heaviest_weight", f64::from(heaviest)),
+            ("discriminator_loss", metrics.loss),
+            ("accuracy", metrics.accuracy),
+            ("heaviest_weight", f64::from(max_weight)),
         ])
     }
     fn policy(&self) -> Result<TensorFile> {
         self.network.export()
     }
-    fn trained(&mut self) -> Modules<'_> {
-        vec![("policy", self.network.params(), &mut self.adam), self.adversary.trained()]
+    fn modules(&mut self) -> Modules<'_> {
+        vec![("policy", self.network.params(), &mut self.adam), self.discriminator.modules()]
     }
-    fn kept(&self) -> Result<BTreeMap<String, Array>> {
-        let mut kept = self.adversary.kept()?;
-        kept.insert("weights".to_owned(), Array::new(&[self.pairs.weights.len()], self.pairs.weights.clone()));
-        Ok(kept)
+    fn extra_state(&self) -> Result<BTreeMap<String, Array>> {
+        let mut state = self.discriminator.extra_state()?;
+        state.insert("weights".to_owned(), Array::new(&[self.pairs.weights.len()], self.pairs.weights.clone()));
+        Ok(state)
     }
-    fn restore(&mut self, kept: &BTreeMap<String, Array>) -> Result<()> {
-        self.pairs.weights = kept.get("weights").context("no weights in the checkpoint")?.data.clone();
-        self.adversary.restore(kept)
+    fn restore(&mut self, state: &BTreeMap<String, Array>) -> Result<()> {
+        self.pairs.weights = state.get("weights").context("no weights in the checkpoint")?.data.clone();
+        self.discriminator.restore(state)
     }
 }
 
@@ -388,7 +386,7 @@ mod tests {
         }
     }
 
-    fn trained(config: &IlRec, world: &World, demonstrations: Demonstrations) -> Outputs {
+    fn train_with(config: &IlRec, world: &World, demonstrations: Demonstrations) -> Outputs {
         let folder = tempfile::tempdir().unwrap();
         let inputs = Inputs { world: world.clone(), demonstrations, weights: None, items: None };
         config.run(inputs, &Context::detached(folder.path())).unwrap()
@@ -404,7 +402,7 @@ mod tests {
             solver: solver(),
             updates: 5,
             inputs: |world, demonstrations| Inputs { world, demonstrations, weights: None, items: None },
-            still: &[],
+            frozen: &[],
             refused: vec![
                 (with(|c: &mut IlRec| c.gamma = 1.5), "gamma"),
                 (with(|c| c.omega = 2.0), "omega"),
@@ -429,7 +427,7 @@ mod tests {
                 (with(|c| c.weights.kappa = -1.0), "weights.kappa"),
                 (with(|c| c.network.hidden = 0), "network.hidden"),
             ],
-            acts: true,
+            online: true,
         });
     }
 
@@ -441,7 +439,7 @@ mod tests {
         let alone = IlRec { imitation: 0.0, demonstration_share: 0.0, ..solver() };
         let returned = |omega: f64| {
             let outputs =
-                trained(&IlRec { omega, ..alone.clone() }, &world, demonstrated_cycles(&world, &[&[2, 4, 6]]));
+                train_with(&IlRec { omega, ..alone.clone() }, &world, demonstrated_cycles(&world, &[&[2, 4, 6]]));
             greedy_returns(&outputs.policy, &world)
         };
         let (pure, none) = (returned(1.0), returned(0.0));
@@ -473,7 +471,7 @@ mod tests {
     fn the_share_of_demonstrated_steps_is_what_is_stated() {
         let world = cluster_world(&[5.0, 4.0, 3.0], 2, 2, 8, 4);
         let config = IlRec { iterations: 3, demonstration_share: 0.4, ..solver() };
-        let outputs = trained(&config, &world, demonstrated_cycles(&world, &[&[0, 2, 4]]));
+        let outputs = train_with(&config, &world, demonstrated_cycles(&world, &[&[0, 2, 4]]));
         let shares = outputs.curves.0.iter().filter(|point| point.series == "demonstrated_share");
         let shares: Vec<f64> = shares.map(|point| point.value).collect();
         // Whole episodes of eight steps to at least 32 played ones.

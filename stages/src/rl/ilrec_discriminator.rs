@@ -71,18 +71,18 @@ impl<'w> IlRecDiscriminator<'w> {
         let counts = if self.settings.weighted { weights.to_vec() } else { vec![1.0; weights.len()] };
         let counts = Tensor::from_vec(counts, weights.len(), &self.device)?;
         let enough = self.settings.stop_above_accuracy;
-        let mut told = Told { loss: 0.0, accuracy: 0.0 };
+        let mut metrics = Told { loss: 0.0, accuracy: 0.0 };
         for step in 0..self.settings.steps.unwrap_or(USUAL_STEPS) {
-            told = self.opponent.learn((&self.demonstrated, &counts), &played, [round, step], enough)?;
-            if told.accuracy > enough {
+            metrics = self.opponent.learn((&self.demonstrated, &counts), &played, [round, step], enough)?;
+            if metrics.accuracy > enough {
                 break;
             }
         }
-        Ok(told)
+        Ok(metrics)
     }
 
     /// The logits of the demonstrated steps, `[N]`, high where the expert is likely.
-    pub fn logits_of_demonstrated(&self) -> Result<Vec<f32>> {
+    pub fn demo_logits(&self) -> Result<Vec<f32>> {
         Ok(self.opponent.discriminator.logits(&self.demonstrated)?.to_vec1()?)
     }
 
@@ -94,19 +94,19 @@ impl<'w> IlRecDiscriminator<'w> {
     }
 
     /// The network with its optimiser, for a checkpoint.
-    pub fn trained(&mut self) -> (&'static str, &Params, &mut AdamW) {
+    pub fn modules(&mut self) -> (&'static str, &Params, &mut AdamW) {
         self.opponent.trained()
     }
 
     /// The replay as `played.<round>`.
-    pub fn kept(&self) -> Result<BTreeMap<String, Array>> {
+    pub fn extra_state(&self) -> Result<BTreeMap<String, Array>> {
         let named = |(k, steps)| Ok((format!("played.{k:06}"), to_array(steps)?));
         self.played.iter().enumerate().map(named).collect()
     }
 
-    /// Goes back to what [`IlRecDiscriminator::kept`] gave.
-    pub fn restore(&mut self, kept: &BTreeMap<String, Array>) -> Result<()> {
-        let rounds = kept.iter().filter(|(name, _)| name.starts_with("played."));
+    /// Goes back to what [`IlRecDiscriminator::extra_state`] gave.
+    pub fn restore(&mut self, state: &BTreeMap<String, Array>) -> Result<()> {
+        let rounds = state.iter().filter(|(name, _)| name.starts_with("played."));
         self.played = rounds.map(|(_, array)| Ok(to_tensor(array)?.to_device(&self.device)?)).collect::<Result<_>>()?;
         Ok(())
     }

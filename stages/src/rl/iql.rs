@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use super::advantage_weighted::{exponential_weights, weighted_loss};
 use super::inputs::Offline;
 use super::learner::{Modules, TrainingPlan, UpdateMetrics, train};
-use super::q_values::{QValues, bellman_loss, taken};
+use super::q_values::{QValues, bellman_loss, gather_q};
 use super::replay_buffer::ReplayBuffer;
 use super::validation::{self, Validation};
 use super::{NetworkConfig, Outputs, PolicyLearner};
@@ -97,12 +97,12 @@ impl Stage for Iql {
 
     fn check(&self) -> Validation {
         validation::batch_size(self.batch_size)?;
-        validation::inside("expectile", self.expectile, "an expectile lies between 0 and 1, both excluded")?;
-        validation::weight("beta", self.beta)?;
-        validation::above_zero("largest_weight", self.largest_weight, "a weight is above 0")?;
+        validation::open_interval("expectile", self.expectile, "an expectile lies between 0 and 1, both excluded")?;
+        validation::coefficient("beta", self.beta)?;
+        validation::positive("largest_weight", self.largest_weight, "a weight is above 0")?;
         validation::discount("gamma", self.gamma)?;
         validation::target_period(self.target_period)?;
-        validation::weight("weight_decay", self.weight_decay)?;
+        validation::coefficient("weight_decay", self.weight_decay)?;
         validation::training(self.learning_rate, self.clip, self.checkpoint_every, &self.network)
     }
 
@@ -115,7 +115,7 @@ impl Stage for Iql {
             |network: &ActorCritic| AdamW::new(network.params(), self.learning_rate, self.weight_decay, self.clip);
         let mut learner = Learner {
             config: self,
-            log: ReplayBuffer::of_demonstrations(&inputs.demonstrations, self.network.window, world)?,
+            log: ReplayBuffer::from_demonstrations(&inputs.demonstrations, self.network.window, world)?,
             policy_adam: adam(&policy)?,
             values_adam: adam(&values.network)?,
             policy,
@@ -147,18 +147,18 @@ impl PolicyLearner for Learner<'_> {
         let unit = self.values.unit;
         let mut draw = rng(&[config.seed, 0x191, number]);
         let transitions = self.log.sample(config.batch_size, config.gamma, 1, &mut draw);
-        let actions = transitions.taken(self.policy.device())?;
+        let actions = transitions.actions_on(self.policy.device())?;
         // As the paper has it, all three read what the others were before this step.
-        let after = self.policy.heads(&states(&self.policy, &transitions.next)?)?.values;
-        let targets = transitions.go_on_with(&(after * unit)?)?;
-        let paid = taken(&self.values.slow(&transitions.now)?.q, &actions)?.detach();
-        let seen = states(&self.policy, &transitions.now)?;
-        let (choice, values) = self.policy.choice_and_values(&seen, &transitions.actions)?;
-        let above = ((&paid / unit)? - &values)?;
-        let weights = exponential_weights(&(above.detach() * unit)?, config.beta, config.largest_weight)?;
-        let value = expectile_loss(&above, config.expectile)?;
+        let next_values = self.policy.heads(&states(&self.policy, &transitions.next)?)?.values;
+        let targets = transitions.td_target(&(next_values * unit)?)?;
+        let q_target = gather_q(&self.values.target(&transitions.now)?.q, &actions)?.detach();
+        let observed = states(&self.policy, &transitions.now)?;
+        let (choice, values) = self.policy.choice_and_values(&observed, &transitions.actions)?;
+        let advantages = ((&q_target / unit)? - &values)?;
+        let weights = exponential_weights(&(advantages.detach() * unit)?, config.beta, config.largest_weight)?;
+        let value = expectile_loss(&advantages, config.expectile)?;
         let imitation = weighted_loss(&choice.log_probability, &weights)?;
-        let error = bellman_loss(&self.values.now(&transitions.now)?.q, &actions, &targets)?;
+        let error = bellman_loss(&self.values.online(&transitions.now)?.q, &actions, &targets)?;
 
         let place = || format!("update {number}");
         for adam in [&mut self.policy_adam, &mut self.values_adam] {
@@ -167,7 +167,7 @@ impl PolicyLearner for Learner<'_> {
         self.policy_adam.descend(self.policy.params(), &(&value + &imitation)?).with_context(place)?;
         self.values_adam.descend(self.values.network.params(), &error).with_context(place)?;
         if (number + 1).is_multiple_of(config.target_period) {
-            self.values.renew()?;
+            self.values.update_target()?;
         }
         let number = |tensor: &Tensor| tensor.to_scalar::<f32>().map(f64::from);
         Ok(vec![
@@ -180,24 +180,24 @@ impl PolicyLearner for Learner<'_> {
     fn policy(&self) -> Result<TensorFile> {
         self.policy.export()
     }
-    fn trained(&mut self) -> Modules<'_> {
+    fn modules(&mut self) -> Modules<'_> {
         vec![
             ("policy", self.policy.params(), &mut self.policy_adam),
             ("values", self.values.network.params(), &mut self.values_adam),
         ]
     }
-    fn kept(&self) -> Result<BTreeMap<String, Array>> {
+    fn extra_state(&self) -> Result<BTreeMap<String, Array>> {
         self.values.export_target()
     }
-    fn restore(&mut self, kept: &BTreeMap<String, Array>) -> Result<()> {
-        self.values.import_target(kept)
+    fn restore(&mut self, state: &BTreeMap<String, Array>) -> Result<()> {
+        self.values.import_target(state)
     }
 }
 
 /// mean(|τ − 1[u < 0]|·u²): `above [N]`, how far what was done is worth more than the state → scalar; Kostrikov et al. 2022,
 /// eq. 5.
-pub fn expectile_loss(above: &Tensor, expectile: f64) -> candle_core::Result<Tensor> {
-    let (better, worse) = (above.relu()?, above.neg()?.relu()?);
+pub fn expectile_loss(advantages: &Tensor, expectile: f64) -> candle_core::Result<Tensor> {
+    let (better, worse) = (advantages.relu()?, advantages.neg()?.relu()?);
     ((better.sqr()? * expectile)? + (worse.sqr()? * (1.0 - expectile))?)?.mean_all()
 }
 
@@ -223,7 +223,7 @@ mod tests {
             solver: solver(),
             updates: 5,
             inputs: |world, demonstrations| Offline { world, demonstrations },
-            still: &[],
+            frozen: &[],
             refused: vec![
                 (with(|c: &mut Iql| c.batch_size = 0), "batch_size"),
                 (with(|c| c.expectile = 1.0), "expectile"),
@@ -237,7 +237,7 @@ mod tests {
                 (with(|c| c.checkpoint_every = 0), "checkpoint_every"),
                 (with(|c| c.network.window = 0), "network.window"),
             ],
-            acts: false,
+            online: false,
         });
     }
 
@@ -251,22 +251,22 @@ mod tests {
     #[test]
     fn the_loss_agrees_with_hand_computed_values_and_finite_differences() {
         let tensor = |values: &[f64]| Tensor::new(values, &Device::Cpu).unwrap();
-        let above = tensor(&[2.0, -1.0, 0.5]);
+        let advantages = tensor(&[2.0, -1.0, 0.5]);
         // (0.7·4 + 0.3·1 + 0.7·0.25)/3.
-        let loss = expectile_loss(&above, 0.7).unwrap().to_scalar::<f64>().unwrap();
+        let loss = expectile_loss(&advantages, 0.7).unwrap().to_scalar::<f64>().unwrap();
         assert!((loss - 3.275 / 3.0).abs() < 1e-12, "{loss}");
-        assert_finite_differences(&above, |above| expectile_loss(above, 0.7));
+        assert_finite_differences(&advantages, |advantages| expectile_loss(advantages, 0.7));
     }
 
     /// Two items were shown in one state and paid 1 and 3: its worth goes from their mean towards the better one.
     #[test]
     fn an_expectile_lies_between_the_mean_and_the_best() {
-        let paid = [1.0, 3.0];
+        let rewards = [1.0, 3.0];
         // The minimum solves τ·(3 − V) = (1 − τ)·(V − 1).
         for (expectile, wanted) in [(0.5, 2.0), (0.75, 2.5), (0.9, 2.8)] {
             let loss = |value: f64| {
-                let above = Tensor::new(&paid.map(|paid| paid - value), &Device::Cpu).unwrap();
-                expectile_loss(&above, expectile).unwrap().to_scalar::<f64>().unwrap()
+                let advantages = Tensor::new(&rewards.map(|reward| reward - value), &Device::Cpu).unwrap();
+                expectile_loss(&advantages, expectile).unwrap().to_scalar::<f64>().unwrap()
             };
             assert!(loss(wanted) < loss(wanted + 1e-3) && loss(wanted) < loss(wanted - 1e-3), "{expectile}");
         }

@@ -25,15 +25,15 @@ pub trait PolicyLearner {
     fn policy(&self) -> Result<TensorFile>;
 
     /// What is trained.
-    fn trained(&mut self) -> Modules<'_>;
+    fn modules(&mut self) -> Modules<'_>;
 
     /// What else the next update needs: a replay, a target network.
-    fn kept(&self) -> Result<BTreeMap<String, Array>> {
+    fn extra_state(&self) -> Result<BTreeMap<String, Array>> {
         Ok(BTreeMap::new())
     }
 
-    /// Goes back to what [`PolicyLearner::kept`] gave.
-    fn restore(&mut self, _kept: &BTreeMap<String, Array>) -> Result<()> {
+    /// Goes back to what [`PolicyLearner::extra_state`] gave.
+    fn restore(&mut self, _extra_state: &BTreeMap<String, Array>) -> Result<()> {
         Ok(())
     }
 }
@@ -53,31 +53,31 @@ pub struct TrainingPlan {
 /// Goes on from the last checkpoint to the end of the plan. A policy that ends with the parameters that it began with says so.
 pub fn train(learner: &mut impl PolicyLearner, plan: &TrainingPlan, world: &World, cx: &Context) -> Result<Outputs> {
     let training = Training::open(cx, "checkpoints", plan.checkpoint_every)?;
-    let began_with = learner.policy()?.arrays;
+    let initial = learner.policy()?.arrays;
     let mut curves = Curves::default();
     let mut done = 0;
     if let Some((number, bytes)) = training.latest()? {
-        let mut state = State { networks: learner.trained(), arrays: BTreeMap::new(), curves: &mut curves };
+        let mut state = State { networks: learner.modules(), arrays: BTreeMap::new(), curves: &mut curves };
         state.restore(&bytes)?;
-        let kept = std::mem::take(&mut state.arrays);
-        learner.restore(&kept)?;
+        let extra_state = std::mem::take(&mut state.arrays);
+        learner.restore(&extra_state)?;
         done = number;
     }
     let bar = cx.bar("train", Some(plan.updates), plan.unit);
     bar.inc(done);
     for update in done..plan.updates {
-        let seen = learner.update(update)?;
-        for (series, value) in &seen {
+        let metrics = learner.update(update)?;
+        for (series, value) in &metrics {
             curves.push(series, update + 1, *value);
         }
-        bar.inc_with(1, &seen.first().map(|(name, value)| format!("{name} {value:.2}")).unwrap_or_default());
+        bar.inc_with(1, &metrics.first().map(|(name, value)| format!("{name} {value:.2}")).unwrap_or_default());
         training.passed(update + 1, || {
-            let arrays = learner.kept()?;
-            State { networks: learner.trained(), arrays, curves: &mut curves }.save()
+            let arrays = learner.extra_state()?;
+            State { networks: learner.modules(), arrays, curves: &mut curves }.save()
         })?;
     }
     let mut policy = Policy::new(learner.policy()?, plan.kind, world)?;
-    if policy.0.arrays == began_with {
+    if policy.0.arrays == initial {
         policy.tell_untrained()?;
     }
     Ok(Outputs { policy, curves })

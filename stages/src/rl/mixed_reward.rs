@@ -43,9 +43,9 @@ impl<'w> MixedReward<'w> {
 
     /// The rewards of a batch, `[S]`.
     pub fn of(&self, batch: &Batch) -> Result<Vec<f32>> {
-        let Some(learned) = &self.learned else { return Ok(batch.logged.clone()) };
+        let Some(learned) = &self.learned else { return Ok(batch.training_rewards.clone()) };
         let irl = learned.rewards(&batch.observation, &batch.actions, &last_steps(&batch.lengths))?;
-        Ok(mixed(&batch.logged, &irl, self.omega))
+        Ok(mixed(&batch.training_rewards, &irl, self.omega))
     }
 }
 

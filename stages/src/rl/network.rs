@@ -38,12 +38,12 @@ impl Default for NetworkConfig {
 impl NetworkConfig {
     /// What no type can say.
     pub fn check(&self) -> Validation {
-        validation::some("window", self.window, "a state holds at least the last item")?;
-        validation::some("hidden", self.hidden, "a layer has at least one unit")?;
-        validation::share("alike_share", self.alike_share)?;
+        validation::at_least_one("window", self.window, "a state holds at least the last item")?;
+        validation::at_least_one("hidden", self.hidden, "a layer has at least one unit")?;
+        validation::fraction("alike_share", self.alike_share)?;
         validation::finite("prior", self.prior)?;
         validation::finite("avoid", self.avoid)?;
-        validation::below("encoder", self.encoder.check())
+        validation::nested("encoder", self.encoder.check())
     }
 
     /// A new network for that world, on that device.

@@ -109,15 +109,15 @@ impl Stage for Ppo {
 
     fn check(&self) -> Validation {
         validation::discount("gamma", self.gamma)?;
-        validation::share("lambda", self.lambda)?;
-        validation::share("omega", self.omega)?;
+        validation::fraction("lambda", self.lambda)?;
+        validation::fraction("omega", self.omega)?;
         validation::episodes(self.episodes)?;
-        validation::some("epochs", self.epochs as usize, "a round is learned from at least once")?;
+        validation::at_least_one("epochs", self.epochs as usize, "a round is learned from at least once")?;
         validation::batch_size(self.batch_size)?;
-        validation::above_zero("clip_ratio", self.clip_ratio, "how far a ratio may move is above 0")?;
-        validation::above_zero("target_kl", self.target_kl, "a divergence is above 0")?;
+        validation::positive("clip_ratio", self.clip_ratio, "how far a ratio may move is above 0")?;
+        validation::positive("target_kl", self.target_kl, "a divergence is above 0")?;
         validation::imitation(self.imitation, self.imitation_batch)?;
-        validation::weight("value_loss", self.value_loss)?;
+        validation::coefficient("value_loss", self.value_loss)?;
         validation::finite("entropy", self.entropy)?;
         validation::training(self.learning_rate, self.clip, self.checkpoint_every, &self.network)
     }
@@ -135,7 +135,7 @@ impl Stage for Ppo {
             config: self,
             world,
             reward: MixedReward::new(self.omega, inputs.reward.as_ref(), world, window)?,
-            demonstrated: BcDataset::wanted(
+            demonstrated: BcDataset::optional(
                 self.imitation,
                 inputs.demonstrations.as_ref(),
                 inputs.weights.as_ref(),
@@ -168,7 +168,7 @@ struct Learner<'a> {
 }
 
 /// A round's steps with what the policy that played them thought, `[S]` each.
-struct Round {
+struct Rollout {
     batch: Batch,
     /// log π_old(a|s).
     log_old: Vec<f32>,
@@ -191,15 +191,15 @@ struct Sums {
 impl PolicyLearner for Learner<'_> {
     fn update(&mut self, number: u64) -> Result<UpdateMetrics> {
         let config = self.config;
-        let round = self.play(number)?;
+        let rollout = self.play(number)?;
         self.adam.learning_rate = to_a_tenth(config.learning_rate, number, config.iterations);
         let mut sums = Sums::default();
         for epoch in 0..config.epochs {
-            let mut order: Vec<usize> = (0..round.batch.steps()).collect();
+            let mut order: Vec<usize> = (0..rollout.batch.steps()).collect();
             order.shuffle(&mut rng(&[config.seed, 0x990, number, epoch]));
             let (before, steps_before) = (sums.divergence, sums.steps);
             for (k, rows) in order.chunks(config.batch_size).enumerate() {
-                self.descend(&round, rows, &[number, epoch, k as u64], &mut sums)
+                self.descend(&rollout, rows, &[number, epoch, k as u64], &mut sums)
                     .with_context(|| format!("update {number}"))?;
             }
             if (sums.divergence - before) / (sums.steps - steps_before) > config.target_kl {
@@ -208,8 +208,8 @@ impl PolicyLearner for Learner<'_> {
         }
         let mean = |sum: f64| sum / sums.steps.max(1.0);
         Ok(vec![
-            ("return", round.batch.episode_return()),
-            ("length", round.batch.length()),
+            ("return", rollout.batch.episode_return()),
+            ("length", rollout.batch.length()),
             ("entropy", mean(sums.entropy)),
             ("value_error", mean(sums.value_error)),
             ("imitation_loss", mean(sums.imitation)),
@@ -220,14 +220,14 @@ impl PolicyLearner for Learner<'_> {
     fn policy(&self) -> Result<TensorFile> {
         self.network.export()
     }
-    fn trained(&mut self) -> Modules<'_> {
+    fn modules(&mut self) -> Modules<'_> {
         vec![("policy", self.network.params(), &mut self.adam)]
     }
 }
 
 impl Learner<'_> {
     /// Plays a round and prices its steps.
-    fn play(&self, number: u64) -> Result<Round> {
+    fn play(&self, number: u64) -> Result<Rollout> {
         let config = self.config;
         let student = Student { network: &self.network, sample: true };
         let draw = rng(&[config.seed, 0x99a, number]);
@@ -236,35 +236,35 @@ impl Learner<'_> {
         let (choice, values) =
             self.network.choice_and_values(&states(&self.network, &batch.observation)?, &batch.actions)?;
         let unit = self.value_unit as f32;
-        let known: Vec<f32> = values.to_vec1::<f32>()?.into_iter().map(|v| v * unit).collect();
-        let advantages = generalised_advantages(&rewards, &known, &batch.lengths, config.gamma, config.lambda);
-        Ok(Round {
+        let state_values: Vec<f32> = values.to_vec1::<f32>()?.into_iter().map(|v| v * unit).collect();
+        let advantages = generalised_advantages(&rewards, &state_values, &batch.lengths, config.gamma, config.lambda);
+        Ok(Rollout {
             log_old: choice.log_probability.to_vec1()?,
-            targets: advantages.iter().zip(&known).map(|(a, v)| (a + v) / unit).collect(),
+            targets: advantages.iter().zip(&state_values).map(|(a, v)| (a + v) / unit).collect(),
             advantages: normalised(advantages),
             batch,
         })
     }
 
     /// One gradient step on the given rows of a round.
-    fn descend(&mut self, round: &Round, rows: &[usize], place: &[u64; 3], sums: &mut Sums) -> Result<()> {
+    fn descend(&mut self, rollout: &Rollout, rows: &[usize], place: &[u64; 3], sums: &mut Sums) -> Result<()> {
         let config = self.config;
         let device = self.network.device().clone();
-        let taken = |values: &[f32]| Tensor::from_iter(rows.iter().map(|&row| values[row]), &device);
-        let actions: Vec<u32> = rows.iter().map(|&row| round.batch.actions[row]).collect();
-        let states = states(&self.network, &round.batch.observation.take(rows))?;
+        let select = |values: &[f32]| Tensor::from_iter(rows.iter().map(|&row| values[row]), &device);
+        let actions: Vec<u32> = rows.iter().map(|&row| rollout.batch.actions[row]).collect();
+        let states = states(&self.network, &rollout.batch.observation.take(rows))?;
         let (Choice { log_probability, entropy }, values) = self.network.choice_and_values(&states, &actions)?;
-        let change = (log_probability - taken(&round.log_old)?)?;
-        let actor = clipped_loss(&change, &taken(&round.advantages)?, config.clip_ratio)?;
+        let change = (log_probability - select(&rollout.log_old)?)?;
+        let actor = clipped_loss(&change, &select(&rollout.advantages)?, config.clip_ratio)?;
         let entropy = entropy.mean_all()?;
-        let critic = value_loss(&values, &taken(&round.targets)?)?;
+        let critic = value_loss(&values, &select(&rollout.targets)?)?;
         let mut loss = ((&actor - (&entropy * config.entropy)?)? + (&critic * config.value_loss)?)?;
         if let Some(demonstrated) = &self.demonstrated {
             let rows =
                 demonstrated.draw(config.imitation_batch, rng(&[config.seed, 0x1317, place[0], place[1], place[2]]));
-            let copy = demonstrated.imitation_loss(&self.network, &rows)?;
-            sums.imitation += f64::from(copy.to_scalar::<f32>()?);
-            loss = (loss + (copy * config.imitation)?)?;
+            let bc_loss = demonstrated.imitation_loss(&self.network, &rows)?;
+            sums.imitation += f64::from(bc_loss.to_scalar::<f32>()?);
+            loss = (loss + (bc_loss * config.imitation)?)?;
         }
         sums.steps += 1.0;
         sums.divergence += divergence(&change.to_vec1()?);
@@ -318,7 +318,7 @@ mod tests {
                 demonstrations: Some(demonstrations),
                 weights: None,
             },
-            still: &[],
+            frozen: &[],
             refused: vec![
                 (with(|c: &mut Ppo| c.gamma = 1.5), "gamma"),
                 (with(|c| c.lambda = -0.5), "lambda"),
@@ -337,7 +337,7 @@ mod tests {
                 (with(|c| c.entropy = f64::NAN), "entropy"),
                 (with(|c| c.network.hidden = 0), "network.hidden"),
             ],
-            acts: true,
+            online: true,
         });
     }
 

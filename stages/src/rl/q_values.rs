@@ -47,19 +47,19 @@ impl QValues {
     }
 
     /// Q of the network that learns.
-    pub fn now(&self, observation: &Observation) -> Result<QOutput> {
+    pub fn online(&self, observation: &Observation) -> Result<QOutput> {
         self.values(&self.network, observation)
     }
 
     /// R + γᵐ·Q̄(s′, argmax_a Q(s′, a)), `[N]`, in the unit of rewards and without a gradient: the network chooses, the target
     /// prices (van Hasselt, Guez and Silver 2016, arXiv 1509.06461, eq. 4).
     pub fn targets(&self, transitions: &Transitions) -> Result<Tensor> {
-        let best = self.now(&transitions.next)?.best;
-        transitions.go_on_with(&taken(&self.slow(&transitions.next)?.q, &best)?)
+        let best = self.online(&transitions.next)?.best;
+        transitions.td_target(&gather_q(&self.target(&transitions.next)?.q, &best)?)
     }
 
     /// Q̄ of the target network.
-    pub fn slow(&self, observation: &Observation) -> Result<QOutput> {
+    pub fn target(&self, observation: &Observation) -> Result<QOutput> {
         self.values(&self.target, observation)
     }
 
@@ -68,12 +68,12 @@ impl QValues {
     }
 
     /// Sets the target to what has been learned.
-    pub fn renew(&self) -> Result<()> {
-        target_network::renew(self.target.params(), self.network.params())
+    pub fn update_target(&self) -> Result<()> {
+        target_network::update(self.target.params(), self.network.params())
     }
 
     /// The target's parameters, for a checkpoint with more than one (see [`target_network::export`]).
-    pub fn target(&self) -> &Params {
+    pub fn target_params(&self) -> &Params {
         self.target.params()
     }
 
@@ -97,23 +97,23 @@ impl QOutput {
 }
 
 /// Q of what was done: `q [N, I]`, `actions [N]` of u32 → `[N]`.
-pub fn taken(q: &Tensor, actions: &Tensor) -> candle_core::Result<Tensor> {
+pub fn gather_q(q: &Tensor, actions: &Tensor) -> candle_core::Result<Tensor> {
     q.gather(&actions.unsqueeze(1)?, 1)?.squeeze(1)
 }
 
 /// What a policy expects: Σ_b π(b|s)·Q(s, b): `q [N, I]`, `logits [N, I]` of π → `[N]`.
-pub fn expected(q: &Tensor, logits: &Tensor) -> candle_core::Result<Tensor> {
+pub fn expected_q(q: &Tensor, logits: &Tensor) -> candle_core::Result<Tensor> {
     (candle_nn::ops::softmax(logits, D::Minus1)? * q)?.sum(D::Minus1)
 }
 
 /// ½·mean((Q(s, a) − y)²): `q [N, I]`, `actions [N]`, `targets [N]` → scalar; the target is a constant.
 pub fn bellman_loss(q: &Tensor, actions: &Tensor, targets: &Tensor) -> candle_core::Result<Tensor> {
-    (taken(q, actions)? - targets)?.sqr()?.mean_all()? * 0.5
+    (gather_q(q, actions)? - targets)?.sqr()?.mean_all()? * 0.5
 }
 
 /// mean(huber((Q(s, a) − y)/unit)): `q [N, I]`, `actions [N]`, `targets [N]` → scalar; the target is a constant.
 pub fn huber_loss(q: &Tensor, actions: &Tensor, targets: &Tensor, unit: f64) -> candle_core::Result<Tensor> {
-    huber(&((taken(q, actions)? - targets)? / unit)?)?.mean_all()
+    huber(&((gather_q(q, actions)? - targets)? / unit)?)?.mean_all()
 }
 
 /// V·unit + A − mean_a A: `advantages [B, I]`, `values [B]`, `allowed [B, I]` of 1 and 0, which says what the mean is over → `[B, I]`.
@@ -182,7 +182,7 @@ mod tests {
         let actions = Tensor::new(&[1_u32, 0], &Device::Cpu).unwrap();
         let targets = Tensor::new(&[3.0_f32, -1.0], &Device::Cpu).unwrap();
         assert_every_parameter_learns(values.network.params(), || {
-            bellman_loss(&values.now(&now).unwrap().q, &actions, &targets)
+            bellman_loss(&values.online(&now).unwrap().q, &actions, &targets)
         });
     }
 
@@ -206,7 +206,7 @@ mod tests {
         };
         let found = values.targets(&transitions).unwrap().to_vec1::<f32>().unwrap();
         assert!((found[0] - (7.0 + 0.5 * old)).abs() < 1e-5 && found[1] == 7.0, "{found:?} with {old}");
-        values.renew().unwrap();
+        values.update_target().unwrap();
         let new = values.values(&values.target, &next).unwrap().q.to_vec2::<f32>().unwrap()[0][2];
         assert!(new > old + 10.0, "{new} after {old}");
     }

@@ -80,10 +80,10 @@ impl Stage for Reinforce {
     fn check(&self) -> Validation {
         validation::episodes(self.episodes)?;
         validation::discount("gamma", self.gamma)?;
-        validation::weight("entropy", self.entropy)?;
+        validation::coefficient("entropy", self.entropy)?;
         validation::step_size("learning_rate", self.learning_rate)?;
         validation::checkpoints(self.checkpoint_every)?;
-        validation::below("network", self.network.check())
+        validation::nested("network", self.network.check())
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
@@ -116,13 +116,13 @@ impl PolicyLearner for Learner<'_> {
         let agent = Student { network: &self.policy, sample: true };
         let batch = Batch::play(self.world, &agent, config.episodes, config.network.window, draw)?;
         let place = || format!("update {number}");
-        let paid = batch.finite(batch.logged.clone()).with_context(place)?;
+        let rewards = batch.finite(batch.training_rewards.clone()).with_context(place)?;
 
         let horizon = self.world.rules.horizon;
-        let returns = n_step_returns(&paid, &vec![0.0; paid.len()], &batch.lengths, config.gamma, horizon);
+        let returns = n_step_returns(&rewards, &vec![0.0; rewards.len()], &batch.lengths, config.gamma, horizon);
         let advantages = Tensor::from_vec(normalised(returns), batch.steps(), self.policy.device())?;
-        let seen = states(&self.policy, &batch.observation)?;
-        let Choice { log_probability, entropy } = self.policy.choice(&seen, &batch.actions)?;
+        let observed = states(&self.policy, &batch.observation)?;
+        let Choice { log_probability, entropy } = self.policy.choice(&observed, &batch.actions)?;
         let loss = loss(&log_probability, &advantages, &entropy, config.entropy)?;
         self.adam.learning_rate = to_a_tenth(config.learning_rate, number, config.iterations);
         self.adam.descend(self.policy.params(), &loss).with_context(place)?;
@@ -135,7 +135,7 @@ impl PolicyLearner for Learner<'_> {
     fn policy(&self) -> Result<TensorFile> {
         self.policy.export()
     }
-    fn trained(&mut self) -> Modules<'_> {
+    fn modules(&mut self) -> Modules<'_> {
         vec![("policy", self.policy.params(), &mut self.adam)]
     }
 }
@@ -164,7 +164,7 @@ mod tests {
             updates: 5,
             inputs: |world, _| Inputs { world },
             // There is no critic.
-            still: &["critic."],
+            frozen: &["critic."],
             refused: vec![
                 (with(|c: &mut Reinforce| c.episodes = 0), "episodes"),
                 (with(|c| c.gamma = 1.5), "gamma"),
@@ -173,7 +173,7 @@ mod tests {
                 (with(|c| c.checkpoint_every = 0), "checkpoint_every"),
                 (with(|c| c.network.hidden = 0), "network.hidden"),
             ],
-            acts: true,
+            online: true,
         });
     }
 

@@ -20,9 +20,9 @@ struct StoredEpisode {
     /// What the world paid: a part of the states.
     rewards: Vec<f32>,
     /// What is learned from: the world's rewards or a mix.
-    paid: Vec<f32>,
+    training_rewards: Vec<f32>,
     /// Whether nothing comes after its last item; else it was only cut off.
-    over: bool,
+    terminal: bool,
 }
 
 /// The last episodes, whole, so that states and n-step returns are made when they are wanted and take no room.
@@ -52,13 +52,13 @@ pub struct Transitions {
 
 impl Transitions {
     /// R + γᵐ·v, `[N]`, with `values [N]` of what comes after, in the unit of rewards: what Q is drawn to, without a gradient.
-    pub fn go_on_with(&self, values: &Tensor) -> Result<Tensor> {
+    pub fn td_target(&self, values: &Tensor) -> Result<Tensor> {
         let tensor = |numbers: &[f32]| Tensor::from_slice(numbers, self.actions.len(), values.device());
         Ok((tensor(&self.returns)? + (values.detach() * tensor(&self.discounts)?)?)?)
     }
 
     /// The items as a tensor on that device, `[N]` of u32.
-    pub fn taken(&self, device: &Device) -> Result<Tensor> {
+    pub fn actions_on(&self, device: &Device) -> Result<Tensor> {
         Ok(Tensor::from_slice(&self.actions, self.actions.len(), device)?)
     }
 }
@@ -76,21 +76,21 @@ impl ReplayBuffer {
     ///
     /// # Errors
     /// See [`Demonstration::all`].
-    pub fn of_demonstrations(demonstrations: &Demonstrations, window: usize, world: &World) -> Result<Self> {
+    pub fn from_demonstrations(demonstrations: &Demonstrations, window: usize, world: &World) -> Result<Self> {
         let mut replay = Self::new(demonstrations.trajectories.len(), window, world);
-        let kept = |Demonstration { user, items, rewards, logged, over }| StoredEpisode {
+        let stored = |Demonstration { user, items, rewards, training_rewards, terminal }| StoredEpisode {
             user,
             items,
             rewards,
-            paid: logged,
-            over,
+            training_rewards,
+            terminal,
         };
-        replay.episodes.extend(Demonstration::all(demonstrations, world)?.into_iter().map(kept));
+        replay.episodes.extend(Demonstration::all(demonstrations, world)?.into_iter().map(stored));
         Ok(replay)
     }
 
     /// Adds a batch's episodes, for which `paid [S]` is learned from, and forgets the oldest beyond the capacity.
-    pub fn add(&mut self, batch: &Batch, paid: &[f32]) {
+    pub fn add(&mut self, batch: &Batch, training_rewards: &[f32]) {
         let mut start = 0;
         for &length in &batch.lengths {
             let rows = start..start + length;
@@ -98,8 +98,8 @@ impl ReplayBuffer {
                 user: batch.observation.user[start],
                 items: batch.actions[rows.clone()].to_vec(),
                 rewards: batch.rewards[rows.clone()].to_vec(),
-                paid: paid[rows].to_vec(),
-                over: true,
+                training_rewards: training_rewards[rows].to_vec(),
+                terminal: true,
             });
             start += length;
         }
@@ -138,13 +138,13 @@ impl ReplayBuffer {
             discounts: vec![],
         };
         for (episode, step) in places {
-            let StoredEpisode { user, items, rewards, paid, over } = &self.episodes[episode];
+            let StoredEpisode { user, items, rewards, training_rewards, terminal } = &self.episodes[episode];
             let last = (step + n_step).min(items.len());
-            let sum = paid[step..last].iter().rev().fold(0.0, |sum, &r| f64::from(r) + gamma * sum);
+            let sum = training_rewards[step..last].iter().rev().fold(0.0, |sum, &r| f64::from(r) + gamma * sum);
             found.now.push(*user, &items[..step], &rewards[..step], self.horizon, self.padding);
             found.actions.push(items[step]);
             found.returns.push(sum as f32);
-            let (after, discount) = match last < items.len() || !over {
+            let (after, discount) = match last < items.len() || !terminal {
                 true => (last, gamma.powi((last - step) as i32) as f32),
                 // A world that masks repeats may have nothing left to show by then; the present state is sound.
                 false => (step, 0.0),
@@ -166,7 +166,7 @@ impl ReplayBuffer {
             ("lengths".to_owned(), flat(self.episodes.iter().map(|e| e.items.len() as f32).collect())),
             ("items".to_owned(), of_steps(|e| e.items.iter().map(|&item| item as f32).collect())),
             ("rewards".to_owned(), of_steps(|e| e.rewards.clone())),
-            ("paid".to_owned(), of_steps(|e| e.paid.clone())),
+            ("paid".to_owned(), of_steps(|e| e.training_rewards.clone())),
         ])
     }
 
@@ -178,7 +178,7 @@ impl ReplayBuffer {
                 .with_context(|| format!("no array `{prefix}{name}` in the checkpoint"))
         };
         let (users, lengths) = (get("users")?, get("lengths")?);
-        let (items, rewards, paid) = (get("items")?, get("rewards")?, get("paid")?);
+        let (items, rewards, training_rewards) = (get("items")?, get("rewards")?, get("paid")?);
         self.episodes.clear();
         let mut start = 0;
         for (&user, &length) in users.data.iter().zip(&lengths.data) {
@@ -189,8 +189,8 @@ impl ReplayBuffer {
                 user: user as u32,
                 items: part(items)?.into_iter().map(|item| item as u32).collect(),
                 rewards: part(rewards)?,
-                paid: part(paid)?,
-                over: true,
+                training_rewards: part(training_rewards)?,
+                terminal: true,
             });
             start = rows.end;
         }
@@ -221,7 +221,7 @@ mod tests {
             observation,
             actions: vec![0, 2, 4, 5],
             rewards: vec![5.0, 4.0, 3.0, 3.0],
-            logged: vec![5.0, 4.0, 3.0, 3.0],
+            training_rewards: vec![5.0, 4.0, 3.0, 3.0],
             lengths: vec![3, 1],
         }
     }
@@ -242,7 +242,7 @@ mod tests {
     fn demonstrated(items: &[u32], world: &World) -> ReplayBuffer {
         let step = |&item: &u32| Choice { item, reward: 4.0, candidates: vec![], scores: vec![], call: String::new() };
         let trajectory = Trajectory { user: 3, steps: items.iter().map(step).collect(), end: End::Horizon };
-        ReplayBuffer::of_demonstrations(&Demonstrations { trajectories: vec![trajectory] }, 2, world).unwrap()
+        ReplayBuffer::from_demonstrations(&Demonstrations { trajectories: vec![trajectory] }, 2, world).unwrap()
     }
 
     #[test]

@@ -25,7 +25,7 @@ use super::batch::Batch;
 use super::inputs::Online;
 use super::learner::{Modules, TrainingPlan, UpdateMetrics, train};
 use super::mixed_reward::MixedReward;
-use super::q_values::{QValues, bellman_loss, expected};
+use super::q_values::{QValues, bellman_loss, expected_q};
 use super::replay_buffer::{ReplayBuffer, Transitions};
 use super::validation::{self, Validation};
 use super::{NetworkConfig, Outputs, PolicyLearner, target_network};
@@ -109,11 +109,11 @@ impl Stage for Sac {
 
     fn check(&self) -> Validation {
         validation::discount("gamma", self.gamma)?;
-        validation::share("omega", self.omega)?;
-        validation::share("target_entropy", self.target_entropy)?;
-        validation::above_zero("temperature", self.temperature, "a temperature is above 0")?;
+        validation::fraction("omega", self.omega)?;
+        validation::fraction("target_entropy", self.target_entropy)?;
+        validation::positive("temperature", self.temperature, "a temperature is above 0")?;
         validation::finite("temperature", self.temperature)?;
-        validation::weight("temperature_rate", self.temperature_rate)?;
+        validation::coefficient("temperature_rate", self.temperature_rate)?;
         validation::episodes(self.episodes)?;
         validation::gradient_steps(self.gradient_steps)?;
         validation::batch_size(self.batch_size)?;
@@ -193,17 +193,17 @@ impl Learner<'_> {
         let alpha = self.log_temperature.exp()?;
         let logits = |observation: &Observation| policy.logits(&states(policy, observation)?);
 
-        let slow = critics[0].slow(&transitions.next)?.q.minimum(&critics[1].slow(&transitions.next)?.q)?;
-        let after = soft_value(&slow, &logits(&transitions.next)?, &alpha)?;
-        let (targets, actions) = (transitions.go_on_with(&after)?, transitions.taken(after.device())?);
+        let target_q = critics[0].target(&transitions.next)?.q.minimum(&critics[1].target(&transitions.next)?.q)?;
+        let next_values = soft_value(&target_q, &logits(&transitions.next)?, &alpha)?;
+        let (targets, actions) = (transitions.td_target(&next_values)?, transitions.actions_on(next_values.device())?);
         let mut value_error = 0.0;
         for (critic, adam) in critics.iter().zip(&mut self.critic_adams) {
-            let error = bellman_loss(&critic.now(&transitions.now)?.q, &actions, &targets)?;
+            let error = bellman_loss(&critic.online(&transitions.now)?.q, &actions, &targets)?;
             adam.descend(critic.network.params(), &error)?;
             value_error += number(&error)? / 2.0;
         }
 
-        let q = critics[0].now(&transitions.now)?.q.minimum(&critics[1].now(&transitions.now)?.q)?;
+        let q = critics[0].online(&transitions.now)?.q.minimum(&critics[1].online(&transitions.now)?.q)?;
         let now = logits(&transitions.now)?;
         let loss = soft_value(&q.detach(), &now, &alpha.detach())?.mean_all()?.neg()?;
         self.policy_adam.descend(policy.params(), &loss)?;
@@ -223,8 +223,8 @@ impl PolicyLearner for Learner<'_> {
         let agent = Student { network: &self.policy, sample: true };
         let draw = rng(&[config.seed, 0x5ac0, number]);
         let batch = Batch::play(self.world, &agent, config.episodes, config.network.window, draw)?;
-        let paid = batch.finite(self.reward.of(&batch)?).with_context(|| format!("update {number}"))?;
-        self.replay.add(&batch, &paid);
+        let rewards = batch.finite(self.reward.of(&batch)?).with_context(|| format!("update {number}"))?;
+        self.replay.add(&batch, &rewards);
 
         let rate = |first| to_a_tenth(first, number, config.iterations);
         for adam in self.critic_adams.iter_mut().chain([&mut self.policy_adam]) {
@@ -235,11 +235,11 @@ impl PolicyLearner for Learner<'_> {
         for step in 0..config.gradient_steps {
             let mut draw = rng(&[config.seed, 0x5ac1, number, step]);
             let transitions = self.replay.sample(config.batch_size, config.gamma, 1, &mut draw);
-            let seen = self.step(&transitions).with_context(|| format!("update {number}, gradient step {step}"))?;
-            mean.value_error += seen.value_error / config.gradient_steps as f64;
-            mean.entropy += seen.entropy / config.gradient_steps as f64;
+            let metrics = self.step(&transitions).with_context(|| format!("update {number}, gradient step {step}"))?;
+            mean.value_error += metrics.value_error / config.gradient_steps as f64;
+            mean.entropy += metrics.entropy / config.gradient_steps as f64;
             if (number * config.gradient_steps + step + 1).is_multiple_of(config.target_period) {
-                self.critics.iter().try_for_each(QValues::renew)?;
+                self.critics.iter().try_for_each(QValues::update_target)?;
             }
         }
         Ok(vec![
@@ -253,7 +253,7 @@ impl PolicyLearner for Learner<'_> {
     fn policy(&self) -> Result<TensorFile> {
         self.policy.export()
     }
-    fn trained(&mut self) -> Modules<'_> {
+    fn modules(&mut self) -> Modules<'_> {
         let [first, second] = &mut self.critic_adams;
         vec![
             ("policy", self.policy.params(), &mut self.policy_adam),
@@ -262,19 +262,19 @@ impl PolicyLearner for Learner<'_> {
             ("temperature", &self.temperature, &mut self.temperature_adam),
         ]
     }
-    fn kept(&self) -> Result<BTreeMap<String, Array>> {
-        let mut kept = BTreeMap::new();
+    fn extra_state(&self) -> Result<BTreeMap<String, Array>> {
+        let mut state = BTreeMap::new();
         for (prefix, critic) in TARGETS.into_iter().zip(&self.critics) {
-            kept.extend(target_network::export(prefix, critic.target())?);
+            state.extend(target_network::export(prefix, critic.target_params())?);
         }
-        kept.extend(self.replay.export().into_iter().map(|(name, array)| (format!("replay.{name}"), array)));
-        Ok(kept)
+        state.extend(self.replay.export().into_iter().map(|(name, array)| (format!("replay.{name}"), array)));
+        Ok(state)
     }
-    fn restore(&mut self, kept: &BTreeMap<String, Array>) -> Result<()> {
+    fn restore(&mut self, state: &BTreeMap<String, Array>) -> Result<()> {
         for (prefix, critic) in TARGETS.into_iter().zip(&self.critics) {
-            target_network::import(prefix, critic.target(), kept)?;
+            target_network::import(prefix, critic.target_params(), state)?;
         }
-        self.replay.import(kept, "replay.")
+        self.replay.import(state, "replay.")
     }
 }
 
@@ -294,7 +294,7 @@ fn entropy(logits: &Tensor) -> candle_core::Result<Tensor> {
 /// V = Σ_a π(a|s)·(Q(s, a) − α·log π(a|s)): `q [N, I]`, `logits [N, I]` of π, `temperature [1]` → `[N]`. What may not be shown
 /// has no share in it.
 fn soft_value(q: &Tensor, logits: &Tensor, temperature: &Tensor) -> candle_core::Result<Tensor> {
-    expected(q, logits)? + entropy(logits)?.broadcast_mul(temperature)?
+    expected_q(q, logits)? + entropy(logits)?.broadcast_mul(temperature)?
 }
 
 /// c·log|A(s)| of each state, `[N]`, nats; `items` of which a state may mask some.
@@ -345,7 +345,7 @@ mod tests {
             updates: 5,
             inputs: |world, _| Online { world, reward: None },
             // What a state is worth is told by the critics.
-            still: &["critic."],
+            frozen: &["critic."],
             refused: vec![
                 (with(|c: &mut Sac| c.gamma = 1.5), "gamma"),
                 (with(|c| c.omega = 2.0), "omega"),
@@ -363,7 +363,7 @@ mod tests {
                 (with(|c| c.clip = 0.0), "clip"),
                 (with(|c| c.network.hidden = 0), "network.hidden"),
             ],
-            acts: true,
+            online: true,
         });
     }
 

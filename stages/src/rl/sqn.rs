@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use super::batch::value_unit;
 use super::inputs::Offline;
 use super::learner::{Modules, TrainingPlan, UpdateMetrics, train};
-use super::q_values::{QOutput, huber_loss, taken};
+use super::q_values::{QOutput, gather_q, huber_loss};
 use super::replay_buffer::ReplayBuffer;
 use super::validation::{self, Validation};
 use super::{NetworkConfig, Outputs, PolicyLearner, target_network};
@@ -90,26 +90,26 @@ impl Stage for Sqn {
 
     fn check(&self) -> Validation {
         validation::batch_size(self.batch_size)?;
-        validation::weight("value_loss", self.value_loss)?;
+        validation::coefficient("value_loss", self.value_loss)?;
         validation::discount("gamma", self.gamma)?;
         validation::target_period(self.target_period)?;
-        validation::weight("weight_decay", self.weight_decay)?;
+        validation::coefficient("weight_decay", self.weight_decay)?;
         validation::training(self.learning_rate, self.clip, self.checkpoint_every, &self.network)
     }
 
     fn run(&self, inputs: Offline, cx: &Context) -> Result<Outputs> {
         let world = &inputs.world;
         let device = device::of(cx)?;
-        let (learned, slow) = (TwoHeads::new(self, world, &device)?, TwoHeads::new(self, world, &device)?);
+        let (online, target) = (TwoHeads::new(self, world, &device)?, TwoHeads::new(self, world, &device)?);
         let adam =
             |network: &ActorCritic| AdamW::new(network.params(), self.learning_rate, self.weight_decay, self.clip);
         let mut learner = Learner {
             config: self,
-            log: ReplayBuffer::of_demonstrations(&inputs.demonstrations, self.network.window, world)?,
-            policy_adam: adam(&learned.policy)?,
-            values_adam: adam(&learned.values)?,
-            learned,
-            slow,
+            log: ReplayBuffer::from_demonstrations(&inputs.demonstrations, self.network.window, world)?,
+            policy_adam: adam(&online.policy)?,
+            values_adam: adam(&online.values)?,
+            online,
+            target,
         };
         let plan = TrainingPlan {
             kind: Self::KIND,
@@ -141,7 +141,7 @@ impl TwoHeads {
     }
 
     /// What π and Q say of B states.
-    fn say(&self, observation: &Observation) -> Result<(Heads, QOutput)> {
+    fn forward(&self, observation: &Observation) -> Result<(Heads, QOutput)> {
         let (policy, values) = self.policy.heads_beside(&self.values, &states(&self.policy, observation)?)?;
         Ok((policy, QOutput::of(&values, self.unit)?))
     }
@@ -150,10 +150,10 @@ impl TwoHeads {
 struct Learner<'c> {
     config: &'c Sqn,
     log: ReplayBuffer,
-    learned: TwoHeads,
+    online: TwoHeads,
     policy_adam: AdamW,
     values_adam: AdamW,
-    slow: TwoHeads,
+    target: TwoHeads,
 }
 
 impl PolicyLearner for Learner<'_> {
@@ -161,24 +161,24 @@ impl PolicyLearner for Learner<'_> {
         let config = self.config;
         let mut draw = rng(&[config.seed, 0x599, number]);
         let transitions = self.log.sample(config.batch_size, config.gamma, 1, &mut draw);
-        let best = self.learned.say(&transitions.next)?.1.best;
-        let targets = transitions.go_on_with(&taken(&self.slow.say(&transitions.next)?.1.q, &best)?)?;
-        let (policy, values) = self.learned.say(&transitions.now)?;
+        let best = self.online.forward(&transitions.next)?.1.best;
+        let targets = transitions.td_target(&gather_q(&self.target.forward(&transitions.next)?.1.q, &best)?)?;
+        let (policy, values) = self.online.forward(&transitions.now)?;
         let imitation = choice(&policy.logits, &transitions.actions)?.log_probability.mean_all()?.neg()?;
-        let actions = transitions.taken(self.learned.policy.device())?;
-        let error = huber_loss(&values.q, &actions, &targets, self.learned.unit)?;
+        let actions = transitions.actions_on(self.online.policy.device())?;
+        let error = huber_loss(&values.q, &actions, &targets, self.online.unit)?;
 
         for adam in [&mut self.policy_adam, &mut self.values_adam] {
             adam.learning_rate = to_a_tenth(config.learning_rate, number, config.iterations);
         }
         // One gradient of the sum: the encoder belongs to both heads.
         let loss = (&imitation + (&error * config.value_loss)?)?;
-        let (policy, values) = (self.learned.policy.params(), self.learned.values.params());
+        let (policy, values) = (self.online.policy.params(), self.online.values.params());
         let trained = [(&mut self.policy_adam, policy), (&mut self.values_adam, values)];
         AdamW::descend_together(trained, &loss).with_context(|| format!("update {number}"))?;
         if (number + 1).is_multiple_of(config.target_period) {
-            target_network::renew(self.slow.policy.params(), self.learned.policy.params())?;
-            target_network::renew(self.slow.values.params(), self.learned.values.params())?;
+            target_network::update(self.target.policy.params(), self.online.policy.params())?;
+            target_network::update(self.target.values.params(), self.online.values.params())?;
         }
         Ok(vec![
             ("imitation_loss", f64::from(imitation.to_scalar::<f32>()?)),
@@ -186,22 +186,22 @@ impl PolicyLearner for Learner<'_> {
         ])
     }
     fn policy(&self) -> Result<TensorFile> {
-        self.learned.policy.export()
+        self.online.policy.export()
     }
-    fn trained(&mut self) -> Modules<'_> {
+    fn modules(&mut self) -> Modules<'_> {
         vec![
-            ("policy", self.learned.policy.params(), &mut self.policy_adam),
-            ("values", self.learned.values.params(), &mut self.values_adam),
+            ("policy", self.online.policy.params(), &mut self.policy_adam),
+            ("values", self.online.values.params(), &mut self.values_adam),
         ]
     }
-    fn kept(&self) -> Result<BTreeMap<String, Array>> {
-        let mut kept = target_network::export("target.policy.", self.slow.policy.params())?;
-        kept.extend(target_network::export("target.values.", self.slow.values.params())?);
-        Ok(kept)
+    fn extra_state(&self) -> Result<BTreeMap<String, Array>> {
+        let mut state = target_network::export("target.policy.", self.target.policy.params())?;
+        state.extend(target_network::export("target.values.", self.target.values.params())?);
+        Ok(state)
     }
-    fn restore(&mut self, kept: &BTreeMap<String, Array>) -> Result<()> {
-        target_network::import("target.policy.", self.slow.policy.params(), kept)?;
-        target_network::import("target.values.", self.slow.values.params(), kept)
+    fn restore(&mut self, state: &BTreeMap<String, Array>) -> Result<()> {
+        target_network::import("target.policy.", self.target.policy.params(), state)?;
+        target_network::import("target.values.", self.target.values.params(), state)
     }
 }
 
@@ -227,7 +227,7 @@ mod tests {
             updates: 5,
             inputs: |world, demonstrations| Offline { world, demonstrations },
             // What a state is worth is told by the head of Q.
-            still: &["critic."],
+            frozen: &["critic."],
             refused: vec![
                 (with(|c: &mut Sqn| c.batch_size = 0), "batch_size"),
                 (with(|c| c.value_loss = -1.0), "value_loss"),
@@ -239,7 +239,7 @@ mod tests {
                 (with(|c| c.checkpoint_every = 0), "checkpoint_every"),
                 (with(|c| c.network.window = 0), "network.window"),
             ],
-            acts: false,
+            online: false,
         });
     }
 
@@ -260,7 +260,7 @@ mod tests {
         let (both, seen) = shared();
         let actions = Tensor::new(&[1_u32, 0, 2], &Device::Cpu).unwrap();
         let targets = Tensor::new(&[3.0_f32, -1.0, 2.0], &Device::Cpu).unwrap();
-        let error = huber_loss(&both.say(&seen).unwrap().1.q, &actions, &targets, 2.0).unwrap();
+        let error = huber_loss(&both.forward(&seen).unwrap().1.q, &actions, &targets, 2.0).unwrap();
         let gradients = error.backward().unwrap();
         let encodes = |name: &str| name == "item_in" || name.starts_with("encoder.");
         for (network, reads) in [(&both.policy, true), (&both.values, false)] {
@@ -277,12 +277,12 @@ mod tests {
         let (both, seen) = shared();
         let logits = |network: &ActorCritic| network.logits(&states(network, &seen).unwrap()).unwrap();
         let numbers = |tensor: &Tensor| tensor.to_vec2::<f32>().unwrap();
-        assert_eq!(numbers(&both.say(&seen).unwrap().0.logits), numbers(&logits(&both.policy)));
-        let before = numbers(&both.say(&seen).unwrap().1.q);
+        assert_eq!(numbers(&both.forward(&seen).unwrap().0.logits), numbers(&logits(&both.policy)));
+        let before = numbers(&both.forward(&seen).unwrap().1.q);
         let mut changed = both.policy.params().export().unwrap();
         changed.get_mut("item_in").unwrap().data.iter_mut().for_each(|x| *x += 1.0);
         both.policy.params().import(&changed).unwrap();
-        assert_ne!(numbers(&both.say(&seen).unwrap().1.q), before, "Q reads what the policy's network encodes");
+        assert_ne!(numbers(&both.forward(&seen).unwrap().1.q), before, "Q reads what the policy's network encodes");
     }
 
     #[test]

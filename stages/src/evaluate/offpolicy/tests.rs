@@ -14,8 +14,9 @@ const ROWS: [(u32, usize, f64, f64, f64, f64); 4] = [
     (1, 0, 4.0, 2.0, 1.0, 1.0),
 ];
 
-fn logged() -> Vec<Logged> {
-    let row = |&(user, turn, weight, rating, expected, value)| Logged { user, turn, weight, rating, expected, value };
+fn logged() -> Vec<LoggedRow> {
+    let row =
+        |&(user, turn, weight, rating, expected, value)| LoggedRow { user, turn, weight, rating, expected, value };
     ROWS.iter().map(row).collect()
 }
 
@@ -28,7 +29,11 @@ fn estimates_and_effective_samples_by_hand() {
     let single = 7.5 * 7.5 / (4.0 + 0.25 + 1.0 + 16.0);
     assert_eq!(effective(&logged()), [single, single, 64.0 / 22.0, single, 4.0]);
     let policy = Named { name: "p".into(), cell: String::new(), value: policy(&world()) };
-    let found = OffPolicy { least_effective: 2.7, ..OffPolicy::default() }.estimates(&policy, Act::Sample, &logged());
+    let found = OffPolicy { least_effective: 2.7, ..OffPolicy::default() }.estimates(
+        &policy,
+        ActionSelection::Sample,
+        &logged(),
+    );
     let values: Vec<f64> = found.iter().map(|estimate| estimate.value).collect();
     assert_eq!(values, [20.5 / 4.0, 20.5 / 7.5, 22.0 / 4.0, 13.0 / 4.0, 8.0 / 4.0]);
     // 64/22 = 2.9 is enough, 2.65 is not, and the model alone never is.
@@ -103,16 +108,20 @@ fn on_a_log_that_shows_everything_all_estimators_agree() {
 fn a_greedy_policy_is_estimated_by_the_rows_that_show_its_items() {
     // Of each user's six rows one shows the likeliest item, with a weight of 6.
     let log = || whole_log(&world());
-    let greedy = OffPolicy { act: Act::Greedy, horizon: 1, ..OffPolicy::default() };
+    let greedy = OffPolicy { act: ActionSelection::Greedy, horizon: 1, ..OffPolicy::default() };
     let found = run(&greedy, log(), None).unwrap();
     assert_eq!(found[0].effective_sample, 2.0);
     assert!(found[0].remark.starts_with("takes its likeliest item; items of the log"), "{}", found[0].remark);
     assert!(found.iter().all(|estimate| (estimate.value - found[4].value).abs() < 1e-6), "{found:?}");
-    let drawn = run(&OffPolicy { act: Act::Sample, ..greedy }, log(), None).unwrap();
+    let drawn = run(&OffPolicy { act: ActionSelection::Sample, ..greedy }, log(), None).unwrap();
     assert!(drawn[0].remark.starts_with("draws its actions; ") && drawn[0].effective_sample > 2.0);
     // Values are no logits: who learned them is greedy whatever is set.
     let network = policy(&world()).0;
-    for (learner, expected) in [(Dqn::KIND, Act::Greedy), (Cql::KIND, Act::Greedy), ("rl.a2c", Act::Sample)] {
+    for (learner, expected) in [
+        (Dqn::KIND, ActionSelection::Greedy),
+        (Cql::KIND, ActionSelection::Greedy),
+        ("rl.a2c", ActionSelection::Sample),
+    ] {
         let value = Policy::new(network.clone(), learner, &world()).unwrap();
         let policy = Named { name: "p".into(), cell: String::new(), value };
         assert_eq!(OffPolicy::default().acts(&policy).unwrap(), expected);
@@ -138,7 +147,7 @@ fn propensities_are_shared_among_the_ratings_of_a_user() {
     let log = Interactions { user: vec![0, 0, 1], item: vec![2, 1, 3], rating: vec![1.0; 3], timestamp: vec![1, 2, 3] };
     let world = world();
     let episodes = Episodes::of(&log, &world, 5).unwrap();
-    let stage = OffPolicy { logging: Logging::Propensities, ..OffPolicy::default() };
+    let stage = OffPolicy { logging: LoggingPolicy::Propensities, ..OffPolicy::default() };
     let found = |pairs: Option<Vec<(u32, u32, f64)>>| {
         let propensities = pairs.map(|pairs| Propensities::new(pairs).unwrap());
         let (world, log) = (world.clone(), log.clone());
@@ -156,7 +165,7 @@ fn propensities_are_shared_among_the_ratings_of_a_user() {
 
 #[test]
 fn popularity_is_a_share_and_what_cannot_be_estimated_is_named() {
-    let stage = OffPolicy { logging: Logging::Popularity, ..OffPolicy::default() };
+    let stage = OffPolicy { logging: LoggingPolicy::Popularity, ..OffPolicy::default() };
     // Counts 1 + [2, 0, 0, 0, 0, 1] of 9.
     let train = Interactions { user: vec![0; 3], item: vec![0, 0, 5], rating: vec![1.0; 3], timestamp: vec![0; 3] };
     assert_eq!(shares(&train, 6).unwrap(), [3.0, 1.0, 1.0, 1.0, 1.0, 2.0].map(|count| count / 9.0));

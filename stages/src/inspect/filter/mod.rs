@@ -4,9 +4,9 @@
 //! fail half-way. What is wrong is told with its place before the first row is read. A comparison with a missing value is
 //! neither true nor false, as in SQL.
 
-mod grammar;
-mod test;
-mod words;
+mod lexer;
+mod parser;
+mod predicate;
 
 use anyhow::Result;
 use arrow::array::{ArrayRef, BooleanArray};
@@ -15,7 +15,7 @@ use arrow::datatypes::Schema;
 use arrow::error::ArrowError;
 use pipeline::UsageError;
 
-use grammar::Expression;
+use parser::Expression;
 
 /// A filter that fits a schema.
 pub(super) struct Filter {
@@ -38,7 +38,7 @@ impl Filter {
     /// # Errors
     /// [`UsageError`], with a caret under the place.
     pub fn read(text: &str, schema: &Schema) -> Result<Self> {
-        let read = words::read(text).and_then(|words| grammar::read(&words, schema));
+        let read = lexer::read(text).and_then(|words| parser::read(&words, schema));
         let expression = read.map_err(|fault| UsageError(told(text, &fault)))?;
         let mut columns = Vec::new();
         expression.columns(&mut columns);
@@ -65,7 +65,7 @@ fn evaluate(expression: &Expression, array: &dyn Fn(usize) -> ArrayRef) -> Resul
         Expression::And(parts) => joined(parts, and_kleene),
         Expression::Or(parts) => joined(parts, or_kleene),
         Expression::Not(inner) => not(&evaluate(inner, array)?),
-        Expression::Test(column, test) => test.of(&array(*column)),
+        Expression::Predicate(column, test) => test.of(&array(*column)),
     }
 }
 

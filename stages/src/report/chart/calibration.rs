@@ -5,11 +5,11 @@ use super::SMALL;
 use super::canvas::{Anchor, Canvas};
 use super::scale::Scale;
 use crate::artifact::{Calibration, CalibrationBin};
+use crate::report::format;
 use crate::report::row::Role;
-use crate::report::say;
 
 /// The chart of one model.
-pub(in super::super) struct Drawn {
+pub(in super::super) struct Chart {
     pub title: String,
     /// What it shows, in words.
     pub caption: String,
@@ -17,7 +17,7 @@ pub(in super::super) struct Drawn {
 }
 
 /// One chart for each model of a world named `world`, in the order of the file.
-pub(in super::super) fn draw(world: &str, calibration: &Calibration) -> Vec<Drawn> {
+pub(in super::super) fn draw(world: &str, calibration: &Calibration) -> Vec<Chart> {
     let mut models: Vec<(&str, Vec<&CalibrationBin>)> = Vec::new();
     for bin in calibration.0.iter().filter(|bin| bin.predicted.is_finite() && bin.observed.is_finite() && bin.count > 0)
     {
@@ -29,7 +29,7 @@ pub(in super::super) fn draw(world: &str, calibration: &Calibration) -> Vec<Draw
     models.into_iter().map(|(model, bins)| one(&format!("{world} · {model}"), &bins)).collect()
 }
 
-fn one(title: &str, bins: &[&CalibrationBin]) -> Drawn {
+fn one(title: &str, bins: &[&CalibrationBin]) -> Chart {
     let [width, height] = [SMALL[0], 250.0];
     let (left, right, top, bottom) = (40.0, width - 12.0, 24.0, height - 40.0);
     let mut canvas = Canvas::new(width, height);
@@ -48,14 +48,14 @@ fn one(title: &str, bins: &[&CalibrationBin]) -> Drawn {
     let points: Vec<_> = bins.iter().map(|bin| [x.at(bin.predicted), y.at(bin.observed)]).collect();
     canvas.path("mean", &points, false);
     for (bin, &at) in bins.iter().zip(&points) {
-        let (predicted, observed) = (say::two(bin.predicted), say::two(bin.observed));
+        let (predicted, observed) = (format::two_decimals(bin.predicted), format::two_decimals(bin.observed));
         let tip = format!("promised {predicted}, observed {observed}, {} ratings", bin.count);
         canvas.small_mark(Role::Learned, at, &tip);
     }
     canvas.text("axis-name", Anchor::Start, [2.0, 11.0], "observed rating");
     canvas.text("axis-name", Anchor::End, [right, height - 4.0], "predicted rating");
     let svg = canvas.finish(&format!("Calibration of {title}: observed against predicted rating by bin"));
-    Drawn { title: title.to_owned(), caption: caption(bins), svg }
+    Chart { title: title.to_owned(), caption: caption(bins), svg }
 }
 
 fn caption(bins: &[&CalibrationBin]) -> String {
@@ -66,7 +66,11 @@ fn caption(bins: &[&CalibrationBin]) -> String {
     let off = mean(&|bin| (bin.predicted - bin.observed).abs());
     let rmse = mean(&|bin| bin.error * bin.error).sqrt();
     let expected = mean(&|bin| bin.deviation * bin.deviation).sqrt();
-    let mut said = format!("off by {} on average over the bins; held-out error {}", say::two(off), say::two(rmse));
+    let mut said = format!(
+        "off by {} on average over the bins; held-out error {}",
+        format::two_decimals(off),
+        format::two_decimals(rmse)
+    );
     // The file does not tell what a model states of its noise from what its fit left over, so no model is said to be sure.
     if expected > 0.0 && expected.is_finite() {
         let word = match rmse / expected {
@@ -74,7 +78,7 @@ fn caption(bins: &[&CalibrationBin]) -> String {
             ratio if ratio < 0.8 => "less than",
             _ => "about",
         };
-        said += &format!(", {word} the {} that its spread and noise let expect", say::two(expected));
+        said += &format!(", {word} the {} that its spread and noise let expect", format::two_decimals(expected));
     }
     format!("{said}; {count:.0} ratings")
 }

@@ -9,7 +9,7 @@ use super::SMALL;
 use super::canvas::{Anchor, Canvas};
 use super::scale::Scale;
 use crate::artifact::Curves;
-use crate::report::say;
+use crate::report::format;
 
 /// Points a line keeps; a longer one is drawn as averages of consecutive points.
 const MOST: usize = 200;
@@ -25,7 +25,7 @@ pub(in super::super) struct Panel {
 }
 
 /// A panel as the page shows it.
-pub(in super::super) struct Drawn {
+pub(in super::super) struct Chart {
     pub title: String,
     /// Seeds, last value, values that cannot be drawn.
     pub caption: String,
@@ -66,7 +66,7 @@ fn stage(name: &str, cell: &str) -> String {
 
 impl Panel {
     /// Draws the panel and says in words what the picture cannot.
-    pub fn draw(&self) -> Drawn {
+    pub fn draw(&self) -> Chart {
         let values = || self.seeds.iter().flatten().map(|&(_, value)| value);
         let mean = self.mean();
         let ends: Vec<f64> = self.seeds.iter().filter_map(|seed| Some(seed.last()?.1)).collect();
@@ -76,7 +76,7 @@ impl Panel {
         };
         let last = ends.iter().sum::<f64>() / ends.len().max(1) as f64;
         if last.is_finite() && !ends.is_empty() {
-            caption += &format!(", ends at {}", say::about(last));
+            caption += &format!(", ends at {}", format::three_digits(last));
         }
         let broken = values().filter(|value| !value.is_finite()).count();
         if broken > 0 {
@@ -84,7 +84,7 @@ impl Panel {
         }
         let title = format!("{} · {}", self.stage, self.series);
         let svg = values().any(f64::is_finite).then(|| self.svg(&title, &mean));
-        Drawn { title, caption, svg }
+        Chart { title, caption, svg }
     }
 
     /// The mean at each step that every seed measured.

@@ -53,7 +53,7 @@ fn one(row: &Row, own: &[&ProfilePoint], all: &[Vec<&ProfilePoint>]) -> Profile 
     let half = own.iter().rev().find(|p| p.share >= 0.5);
     let caption = half.map_or_else(
         || "fewer than half of the episodes return more than the lowest τ".to_owned(),
-        |p| format!("half of the episodes return more than {}", crate::report::say::about(p.threshold)),
+        |p| format!("half of the episodes return more than {}", crate::report::format::three_digits(p.threshold)),
     );
     let title = format!("Performance profile of {}: the share of episodes that return more than τ", row.name);
     Profile { title: row.name.clone(), caption, svg: canvas.finish(&title) }

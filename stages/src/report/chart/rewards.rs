@@ -5,7 +5,7 @@ use super::SMALL;
 use super::canvas::{Anchor, Canvas};
 use super::scale::Scale;
 use crate::artifact::RewardPairs;
-use crate::report::say;
+use crate::report::format;
 
 /// Dots a chart keeps: of a longer file every n-th step.
 const MOST: usize = 500;
@@ -13,7 +13,7 @@ const MOST: usize = 500;
 const BINS: usize = 8;
 
 /// The chart of one series.
-pub(in super::super) struct Drawn {
+pub(in super::super) struct Chart {
     pub title: String,
     /// How the two go together, in words.
     pub caption: String,
@@ -21,7 +21,7 @@ pub(in super::super) struct Drawn {
 }
 
 /// One chart for each series of the reward named `stage`, in the order of the file.
-pub(in super::super) fn draw(stage: &str, pairs: &RewardPairs) -> Vec<Drawn> {
+pub(in super::super) fn draw(stage: &str, pairs: &RewardPairs) -> Vec<Chart> {
     let mut series: Vec<(&str, Vec<[f64; 2]>)> = Vec::new();
     for pair in pairs.0.iter().filter(|pair| pair.learned.is_finite() && pair.true_reward.is_finite()) {
         let point = [pair.true_reward, pair.learned];
@@ -35,7 +35,7 @@ pub(in super::super) fn draw(stage: &str, pairs: &RewardPairs) -> Vec<Drawn> {
 }
 
 /// `world` says whose reward the first coordinate is.
-fn one(title: &str, points: &[[f64; 2]], world: &str) -> Drawn {
+fn one(title: &str, points: &[[f64; 2]], world: &str) -> Chart {
     let [width, height] = [SMALL[0], 220.0];
     let (left, right, top, bottom) = (48.0, width - 12.0, 24.0, height - 40.0);
     let mut canvas = Canvas::new(width, height);
@@ -62,7 +62,7 @@ fn one(title: &str, points: &[[f64; 2]], world: &str) -> Drawn {
     canvas.text("axis-name", Anchor::Start, [2.0, 11.0], "learned reward");
     canvas.text("axis-name", Anchor::End, [right, height - 4.0], world);
     let svg = canvas.finish(&format!("Learned reward against {world}, {title}"));
-    Drawn { title: title.to_owned(), caption: caption(points, world), svg }
+    Chart { title: title.to_owned(), caption: caption(points, world), svg }
 }
 
 fn caption(points: &[[f64; 2]], world: &str) -> String {
@@ -70,14 +70,14 @@ fn caption(points: &[[f64; 2]], world: &str) -> String {
     let Some(rank) = correlation(&ranked(points)) else {
         return format!("{steps} steps; one of the two rewards does not vary, so nothing can be said");
     };
-    let straight = correlation(points).map(|r| format!(", Pearson {}", say::two(r))).unwrap_or_default();
+    let straight = correlation(points).map(|r| format!(", Pearson {}", format::two_decimals(r))).unwrap_or_default();
     let word = match rank {
         r if r >= 0.7 => format!("the learned reward orders steps as the {world} does"),
         r if r >= 0.3 => format!("the order of the {world} is kept in part"),
         r if r > -0.3 => format!("the learned reward tells little of the {world}"),
         _ => format!("the learned reward prefers what the {world} ranks low"),
     };
-    format!("{word} (Spearman {}{straight}; {steps} steps)", say::two(rank))
+    format!("{word} (Spearman {}{straight}; {steps} steps)", format::two_decimals(rank))
 }
 
 /// The means of about [`BINS`] groups of equal counts, sorted by the truth; equal truths stay in one group.

@@ -3,8 +3,8 @@
 use super::canvas::{Anchor, Canvas};
 use super::clip;
 use super::scale::Scale;
+use crate::report::format;
 use crate::report::row::Row;
-use crate::report::say;
 
 /// With fewer episodes a histogram would invent a shape: each episode is a stroke instead.
 const FEW: usize = 40;
@@ -46,10 +46,20 @@ pub(in super::super) fn draw(rows: &[Row], width: f64) -> Option<String> {
         let name = clip(&row.name, 28);
         if stacked {
             canvas.text(&format!("name {class}"), Anchor::Start, [4.0, edge + 14.0], &name);
-            canvas.text("value", Anchor::End, [width - 4.0, edge + 14.0], &format!("median {}", say::one(median)));
+            canvas.text(
+                "value",
+                Anchor::End,
+                [width - 4.0, edge + 14.0],
+                &format!("median {}", format::one_decimal(median)),
+            );
         } else {
             canvas.text(&format!("name {class}"), Anchor::End, [left - 14.0, base - 10.0], &name);
-            canvas.text("value", Anchor::End, [left - 14.0, base + 5.0], &format!("median {}", say::one(median)));
+            canvas.text(
+                "value",
+                Anchor::End,
+                [left - 14.0, base + 5.0],
+                &format!("median {}", format::one_decimal(median)),
+            );
         }
         if returns.len() < FEW {
             for &value in returns {

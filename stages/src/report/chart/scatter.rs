@@ -4,8 +4,8 @@
 use super::canvas::{Anchor, Canvas};
 use super::scale::Scale;
 use super::{clip, text_width};
+use crate::report::format;
 use crate::report::row::Row;
-use crate::report::say;
 
 const LINE: f64 = 12.5;
 
@@ -86,7 +86,12 @@ pub(in super::super) fn draw(rows: &[Row], width: f64) -> Option<String> {
         taken.push(label);
     }
     for dot in &dots {
-        let tip = format!("{}: {} steps × {} a step", dot.row.name, say::one(dot.length), say::two(dot.each));
+        let tip = format!(
+            "{}: {} steps × {} a step",
+            dot.row.name,
+            format::one_decimal(dot.length),
+            format::two_decimals(dot.each)
+        );
         canvas.mark(dot.row.role, place(dot), &tip);
     }
     Some(canvas.finish("Mean length of an episode against mean reward per step, with lines of equal return"))

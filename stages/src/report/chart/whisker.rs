@@ -3,8 +3,8 @@
 use super::canvas::{Anchor, Canvas};
 use super::scale::Scale;
 use super::{clip, text_width};
+use crate::report::format;
 use crate::report::row::{Role, Row};
-use crate::report::say;
 
 /// Where the parts lie; a narrow chart writes each name above its whisker instead of beside it.
 struct Layout {
@@ -41,7 +41,7 @@ pub(in super::super) fn draw(rows: &[Row], references: &[&str], width: f64) -> O
     if rows.is_empty() {
         return None;
     }
-    let values: Vec<String> = rows.iter().map(|(_, estimate)| say::interval(*estimate)).collect();
+    let values: Vec<String> = rows.iter().map(|(_, estimate)| format::with_interval(*estimate)).collect();
     let reach = values.iter().map(|value| text_width(value, 12.0)).fold(0.0, f64::max);
     let at = Layout::of(width, reach);
     let bottom = at.top + at.row * rows.len() as f64;
@@ -78,7 +78,7 @@ pub(in super::super) fn draw(rows: &[Row], references: &[&str], width: f64) -> O
         } else {
             canvas.line("reference", [px, y - 9.0], [px, bottom]);
         }
-        let label = format!("{} {}", clip(&row.name, 28), say::one(estimate.mean));
+        let label = format!("{} {}", clip(&row.name, 28), format::one_decimal(estimate.mean));
         let reach = text_width(&label, 12.0);
         canvas.text("reference-name", Anchor::End, [(px - 6.0).max(reach), y], &label);
     }

@@ -1,0 +1,204 @@
+//! Rows that plan: the best that there is in the judging world, and what planning as well in a fitted world is worth there.
+//!
+//! What is lost between the best plan and the plan of a fitted world is lost by that world alone: nothing was explored, no
+//! network stood between, and the plan is the best that the world can tell. What a learner loses beyond that is its own.
+
+use anyhow::{Context as _, Result, ensure};
+use pipeline::progress::Bar;
+use pipeline::{Context, Named};
+
+use super::bootstrap::ScoreMatrix;
+use super::leakage::input_label;
+use super::results::{Measures, Row, SeedResult};
+use super::table_rows::{Evaluator, PLANNING_ORACLE};
+use crate::artifact::{Origin, World};
+use crate::env::{Follow, Plan, plans};
+
+/// What the name of a plan's row begins with; the world's follows.
+pub(super) const PLAN: &str = "plan of ";
+
+const ALONE: &str = "the best plan of that world, without any learning: what is lost is lost by the world";
+
+impl Evaluator<'_> {
+    /// What nobody can do better than, and the bound that says so.
+    pub fn best_plan(&self, cx: &Context, bar: &Bar) -> Result<Row> {
+        let plans = self.plans(self.world, PLANNING_ORACLE, cx)?;
+        let proven = proven(&plans);
+        cx.note(PLANNING_ORACLE, format!("{proven}; nobody returns more than {:.4} on average", mean_bound(&plans)));
+        let remark = format!("privileged: knows the judging rewards and distances and plans whole episodes; {proven}");
+        let follow = Follow::new(self.world.users(), self.users, &plans);
+        let mut row = self.control(PLANNING_ORACLE, &remark, &follow, 1, bar)?;
+        row.extra = vec![("return_bound", vec![plans.iter().map(|plan| plan.bound).collect()])];
+        Ok(row)
+    }
+
+    /// The plans of the worlds at `planned`, worlds of one name in one row.
+    pub fn planned(&self, cx: &Context, bar: &Bar) -> Result<Vec<Row>> {
+        let mut groups: Vec<(&str, Vec<&Named<World>>)> = Vec::new();
+        for world in &self.inputs.planned {
+            match groups.iter_mut().find(|(name, _)| *name == world.name) {
+                Some((_, seed_results)) => seed_results.push(world),
+                None => groups.push((&world.name, vec![world])),
+            }
+        }
+        groups.iter().map(|(name, worlds)| self.of_worlds(name, worlds, cx, bar)).collect()
+    }
+
+    fn of_worlds(&self, name: &str, worlds: &[&Named<World>], cx: &Context, bar: &Bar) -> Result<Row> {
+        let name = format!("{PLAN}{name}");
+        let (mut seed_results, mut all) = (Vec::new(), Vec::new());
+        for world in worlds {
+            cx.check_cancelled()?;
+            let remarks_of = || format!("{} at `planned`", input_label("world", world));
+            let (cell, plans) = self.of_world(&name, world, cx, bar).with_context(remarks_of)?;
+            seed_results.push(cell);
+            all.extend(plans);
+        }
+        let origins: Vec<Origin> = worlds.iter().map(|world| Origin::of("plan", &world.value)).collect();
+        let (privileged, remarks_of) = self.origins.remarks_of(&origins);
+        let remarks: Vec<String> = [ALONE.to_owned(), format!("there {}", proven(&all))]
+            .into_iter()
+            .chain(remarks_of.into_iter().map(str::to_owned))
+            .collect();
+        let of = |measure: fn(&[f32], &[f32]) -> f64| -> ScoreMatrix {
+            let cell = |world: &&Named<World>| {
+                let user =
+                    |&user: &u32| measure(world.value.reward.row(user as usize), self.world.reward.row(user as usize));
+                self.users.iter().map(user).collect()
+            };
+            worlds.iter().map(cell).collect()
+        };
+        let extra = vec![("world_rmse", of(rmse)), ("world_correlation", of(correlation))];
+        Ok(Row {
+            name,
+            control: false,
+            privileged,
+            remark: remarks.join("; "),
+            seed_results,
+            teacher_coverage: None,
+            extra,
+        })
+    }
+
+    fn of_world(&self, row: &str, world: &Named<World>, cx: &Context, bar: &Bar) -> Result<(SeedResult, Vec<Plan>)> {
+        let own = &world.value;
+        let (users, items) = (self.world.users(), self.world.items());
+        ensure!(
+            (own.users(), own.items()) == (users, items),
+            "it has {} users and {} items, the judge {users} and {items}\nhelp: make both from one ingest stage",
+            own.users(),
+            own.items()
+        );
+        let plans = self.plans(own, row, cx)?;
+        // The gap of a plan is to what its own world promised.
+        let measures = Measures::new(Some(own), &self.inputs.train, items);
+        let follow = Follow::new(users, self.users, &plans);
+        Ok((measures.cell(&world.cell, &self.played(&follow, 0, bar)?), plans))
+    }
+
+    fn plans(&self, world: &World, row: &str, cx: &Context) -> Result<Vec<Plan>> {
+        let bar = cx.bar(row, Some(self.users.len() as u64), "users");
+        plans(world, self.users, &|| bar.inc(1))
+    }
+}
+
+/// For how many of its users a plan is known to be the best.
+fn proven(plans: &[Plan]) -> String {
+    let exact = plans.iter().filter(|plan| plan.exact()).count();
+    match exact == plans.len() {
+        true => format!("proven to be the best with all {exact} users"),
+        false => {
+            let gap = mean_bound(plans) - plans.iter().map(|plan| plan.value).sum::<f64>() / plans.len() as f64;
+            format!("proven to be the best with {exact} of {} users, on average within {gap:.3}", plans.len())
+        }
+    }
+}
+
+fn mean_bound(plans: &[Plan]) -> f64 {
+    plans.iter().map(|plan| plan.bound).sum::<f64>() / plans.len() as f64
+}
+
+/// √ of the mean squared difference of one user's rewards.
+fn rmse(own: &[f32], judge: &[f32]) -> f64 {
+    let squares: f64 = own.iter().zip(judge).map(|(a, b)| f64::from(a - b).powi(2)).sum();
+    (squares / own.len() as f64).sqrt()
+}
+
+/// Pearson's r over the items of one user; 0 where one of both is the same for all items.
+fn correlation(own: &[f32], judge: &[f32]) -> f64 {
+    let mean = |row: &[f32]| row.iter().map(|&x| f64::from(x)).sum::<f64>() / row.len() as f64;
+    let (a, b) = (mean(own), mean(judge));
+    let (mut both, mut first, mut second) = (0.0, 0.0, 0.0);
+    for (&x, &y) in own.iter().zip(judge) {
+        let (x, y) = (f64::from(x) - a, f64::from(y) - b);
+        both += x * y;
+        first += x * x;
+        second += y * y;
+    }
+    if first * second > 0.0 { both / (first * second).sqrt() } else { 0.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::cluster_world;
+    use crate::evaluate::tests::{elsewhere, get, inputs, near, quick, run, world};
+    use crate::evaluate::{Evaluate, Inputs, LeakageCheck, table_rows};
+
+    fn at(name: &str, cell: &str, value: World) -> Named<World> {
+        Named { name: name.into(), cell: cell.into(), value }
+    }
+
+    #[test]
+    fn how_far_two_rows_of_rewards_are_apart_by_hand() {
+        assert!((rmse(&[1.0, 2.0], &[4.0, 6.0]) - (25.0_f64 / 2.0).sqrt()).abs() < 1e-12);
+        assert!((correlation(&[1.0, 2.0, 3.0], &[2.0, 4.0, 6.0]) - 1.0).abs() < 1e-12);
+        assert!((correlation(&[1.0, 2.0, 3.0], &[2.0, 1.0, 0.0]) + 1.0).abs() < 1e-12);
+        assert_eq!(correlation(&[1.0, 1.0], &[1.0, 2.0]), 0.0);
+    }
+
+    #[test]
+    fn nobody_exceeds_the_best_plan_and_plans_of_worlds_are_judged() {
+        // A world that takes the clusters' order for its reverse: it shows 4, 2, 4 and at last 4.
+        let mut reversed = elsewhere();
+        reversed.reward.data.iter_mut().for_each(|reward| *reward = 4.0 - *reward);
+        let planned =
+            vec![at("half", "seed=0", elsewhere()), at("reversed", "", reversed), at("half", "seed=1", elsewhere())];
+        let metrics = run(&quick(), Inputs { planned, ..inputs() }).unwrap().metrics;
+        let mean = |row, metric| get(&metrics, row, metric).mean;
+        // Four turns, one remembered: 5 4 5, and 5 once more.
+        assert!(
+            near(mean(table_rows::PLANNING_ORACLE, "return_inclusive"), 19.0)
+                && near(mean(table_rows::PLANNING_ORACLE, "return_bound"), 19.0)
+        );
+        let best = get(&metrics, table_rows::PLANNING_ORACLE, "return_inclusive");
+        assert!(best.control && best.privileged && best.remark.contains("the best with all 6 users"), "{best:?}");
+        // Half of every reward is as good to plan in, and promises half.
+        let half = get(&metrics, "plan of half", "return_inclusive");
+        assert!(near(half.mean, 19.0) && half.seeds == 2 && !half.control && !half.privileged, "{half:?}");
+        assert!(near(mean("plan of half", "return_training"), 9.5) && near(mean("plan of half", "gap"), -9.5));
+        assert!((mean("plan of half", "world_correlation") - 1.0).abs() < 1e-6);
+        assert!(near(mean("plan of reversed", "return_inclusive"), 3.0 + 4.0 + 3.0 + 3.0));
+        assert!((mean("plan of reversed", "world_correlation") + 1.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn what_is_no_plan_of_another_world_is_refused() {
+        let error = |planned| {
+            format!(
+                "{:#}",
+                run(&quick(), Inputs { planned: vec![at("w", "seed=1", planned)], ..inputs() }).err().unwrap()
+            )
+        };
+        let same = error(world());
+        assert!(
+            same.starts_with("world `w` of seed=1 at `planned` has the rewards of the judging world\nhelp: "),
+            "{same}"
+        );
+        let small = error(cluster_world(&[5.0], 2, 1, 4, 6));
+        assert!(small.starts_with("world `w` of seed=1 at `planned`: it has 6 users and 2 items"), "{small}");
+        let allowed = Evaluate { judge: LeakageCheck::SameAsTraining, ..quick() };
+        let metrics = run(&allowed, Inputs { planned: vec![at("w", "", world())], ..inputs() }).unwrap().metrics;
+        assert!(get(&metrics, "plan of w", "return_inclusive").privileged);
+    }
+}

@@ -1,0 +1,33 @@
+//! Policies of learners of values, which draw nothing.
+//!
+//! The scores of `rl.dqn`, `rl.cql` and others are values in the unit of rewards: their softmax is a policy that nobody learned,
+//! and it would change with the unit. What was learned is to take the best item. Rejected: to draw by the ε with which `rl.dqn` explored,
+//! which is a setting of its training, and `rl.cql` has none.
+
+use anyhow::{Context as _, Result, ensure};
+use pipeline::Named;
+
+use super::leakage::policy_label;
+use crate::artifact::Policy;
+use crate::rl::VALUE_BASED;
+
+/// Whether a policy gives values in the place of a distribution.
+pub(super) fn gives_values(policy: &Named<Policy>) -> Result<bool> {
+    let learner = policy.value.origin().with_context(|| policy_label(policy))?.learner;
+    Ok(VALUE_BASED.contains(&learner.as_str()))
+}
+
+/// An error where a policy that is to draw its actions gives values: beside rows that draw, one that does not would be compared
+/// with something else than it.
+pub(super) fn refuse(policies: &[Named<Policy>]) -> Result<()> {
+    for policy in policies {
+        ensure!(
+            !gives_values(policy)?,
+            "{} gives values, no distribution to draw from, and `act` is `sample`\nhelp: set `act: greedy`, or judge the policies \
+             of {} in a stage of their own",
+            policy_label(policy),
+            VALUE_BASED.join(", ")
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,107 @@
+//! The rows behind the tables as comma-separated values (RFC 4180), safe to be opened in a spreadsheet.
+
+use pipeline::report::RunSummary;
+
+use super::render::Table;
+use super::row::MISSING;
+use crate::artifact::{Estimates, Metric};
+
+/// What the columns are called; the last four are of off-policy estimates only, as `seeds` and `episodes` are of the others.
+const HEADER: [&str; 17] = [
+    "run",
+    "experiment",
+    "stage",
+    "policy",
+    "control",
+    "privileged",
+    "remark",
+    "metric",
+    "mean",
+    "low",
+    "high",
+    "seeds",
+    "episodes",
+    "cell",
+    "effective_sample",
+    "logged",
+    "conclusive",
+];
+
+/// One line for each row of the metrics of each table, then one for each off-policy estimate, whose `metric` is
+/// `off_policy_` and the estimator.
+pub(super) fn csv(tables: &[Table], estimates: &[(&RunSummary, &str, Estimates)]) -> String {
+    let mut text = HEADER.join(",") + "\n";
+    for table in tables {
+        for Metric { policy, control, privileged, remark, metric, mean, low, high, seeds, episodes } in
+            table.metrics.0.iter().filter(|row| row.metric != MISSING)
+        {
+            let [run, experiment] = [&table.ran.id, &table.ran.experiment].map(|name| cell(name));
+            let [stage, policy, remark, metric] = [table.stage, policy, remark, metric].map(cell);
+            text += &format!(
+                "{run},{experiment},{stage},{policy},{control},{privileged},{remark},{metric},{mean},{low},{high},{seeds},{episodes},,,,\n"
+            );
+        }
+    }
+    for (ran, stage, estimates) in estimates {
+        for e in &estimates.0 {
+            let metric = format!("off_policy_{}", e.estimator);
+            let [run, experiment, stage] = [ran.id.as_str(), &ran.experiment, *stage].map(cell);
+            let [policy, remark, metric, of] = [&e.policy, &e.remark, &metric, &e.cell].map(|text| cell(text));
+            text += &format!(
+                "{run},{experiment},{stage},{policy},false,,{remark},{metric},{},{},{},,,{of},{},{},{}\n",
+                e.value, e.low, e.high, e.effective_sample, e.rows, e.conclusive
+            );
+        }
+    }
+    text
+}
+
+/// A text as a field. A spreadsheet takes what begins with `=`, `+`, `-`, `@`, a tab or a line end for a formula and runs it:
+/// an apostrophe before it makes it a text.
+fn cell(text: &str) -> String {
+    let is_formula = text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠']);
+    let text = if is_formula { format!("'{text}") } else { text.to_owned() };
+    if is_formula || text.contains([',', '"', '\n', '\r', ';']) || text.trim() != text {
+        format!("\"{}\"", text.replace('"', "\"\""))
+    } else {
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{HEADER, cell, csv};
+    use crate::report::fixture;
+
+    #[test]
+    fn estimates_of_a_log_are_rows_too() {
+        let estimates = fixture::inputs().estimates.unwrap();
+        let (count, first) = (estimates.0.len(), estimates.0[0].clone());
+        let text = csv(&[], &[(&fixture::ran(), "log", estimates)]);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!((lines.len(), lines[0].split(',').count()), (1 + count, HEADER.len()));
+        let begins = format!("20250131T120000Z-4242,toy,log,{},false,,", first.policy);
+        let ends = format!(",{},{},{}", first.effective_sample, first.rows, first.conclusive);
+        assert!(lines[1].starts_with(&begins) && lines[1].ends_with(&ends), "{}", lines[1]);
+        assert!(lines[1].contains(&format!(",off_policy_{},{},", first.estimator, first.value)), "{}", lines[1]);
+    }
+
+    #[test]
+    fn no_text_is_taken_for_a_formula_or_for_two_fields() {
+        let cells =
+            ["a2c", "a,b", "say \"no\"", "=1+1", "-1", "@SUM(A1)", "+x", "\t=x", "two\nlines", " led"].map(cell);
+        let wanted = [
+            "a2c",
+            "\"a,b\"",
+            "\"say \"\"no\"\"\"",
+            "\"'=1+1\"",
+            "\"'-1\"",
+            "\"'@SUM(A1)\"",
+            "\"'+x\"",
+            "\"'\t=x\"",
+            "\"two\nlines\"",
+            "\" led\"",
+        ];
+        assert_eq!(cells, wanted);
+    }
+}

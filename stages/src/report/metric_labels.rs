@@ -1,0 +1,99 @@
+//! What is measured: how each measure is called on a page and how it is written.
+
+use super::format;
+use super::row::{Estimate, Row};
+
+/// The measures that have a column of their own in the table.
+const COLUMNS: [&str; 11] = [
+    "return_inclusive",
+    "return_exclusive",
+    "reward_each",
+    "length",
+    "coverage",
+    "distinct",
+    "end_similar",
+    "end_low_reward",
+    "end_category",
+    "end_stopped",
+    "end_horizon",
+];
+/// The measures that reports in few words show.
+pub(super) const MAIN: [&str; 4] = ["return_inclusive", "length", "reward_each", "coverage"];
+
+/// The measures beyond the table's columns, in the order of their names.
+pub(super) fn further_metrics(rows: &[Row]) -> Vec<String> {
+    let mut names: Vec<String> = rows.iter().flat_map(|row| row.measures.keys().cloned()).collect();
+    names.retain(|name| !COLUMNS.contains(&name.as_str()));
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// A measure in a reader's words; one that is not known goes by its name.
+pub(super) fn label(name: &str) -> String {
+    let known = match name {
+        "return_inclusive" => "return",
+        "return_exclusive" => "return, exclusive",
+        "return_iqm" => "return, interquartile mean",
+        "reward_each" => "reward per step",
+        "length" => "length",
+        "distinct" => "distinct items",
+        "return_teacher_users" => "return, teacher's users",
+        "return_training" => "return by the training world",
+        "return_bound" => "what nobody exceeds",
+        "world_rmse" => "world's RMSE, all pairs",
+        "world_correlation" => "world's correlation, a user's items",
+        "untrained" => "untrained policies",
+        "gap" => "training world less judge",
+        "over_popular" => "lead over popular",
+        "over_retriever" => "lead over the retriever",
+        "over_teacher" => "lead over the teacher",
+        "calls" => "calls an episode",
+        "tokens_read" => "tokens read an episode",
+        "tokens_written" => "tokens written an episode",
+        _ => return name.replace('_', " "),
+    };
+    known.to_owned()
+}
+
+/// A value with its interval, in digits that fit it.
+pub(super) fn formatted(name: &str, estimate: Estimate) -> String {
+    let write = match name {
+        "coverage" | "coverage_per_step" | "repeat_rate" | "top_category" | "untrained" => format::percent,
+        "distinct" | "calls" => format::one_decimal,
+        "reward_each" | "reward_each_exclusive" | "diversity" | "novelty" | "world_rmse" | "world_correlation" => {
+            format::two_decimals
+        }
+        _ if name.starts_with("end_") => format::percent,
+        _ if name.starts_with("length") => format::one_decimal,
+        _ => format::three_digits,
+    };
+    if ["return_", "over_", "gap"].iter().any(|start| name.starts_with(start)) {
+        return format::with_interval(estimate);
+    }
+    let varies = estimate.low < estimate.high;
+    let [mean, low, high] = [estimate.mean, estimate.low, estimate.high].map(write);
+    if varies { format!("{mean} [{low}, {high}]") } else { mean }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{formatted, further_metrics, label};
+    use crate::report::fixture;
+    use crate::report::row::Estimate;
+
+    #[test]
+    fn measures_without_a_column_are_found_and_named() {
+        let mut rows = fixture::rows(&[("a2c", false, 135.0, 1.0)]);
+        let estimate = Estimate { mean: 0.25, low: 0.2, high: 0.3 };
+        rows[0].measures.insert("some_rate".to_owned(), estimate);
+        assert_eq!(further_metrics(&rows), ["some_rate"]);
+        assert_eq!(
+            (label("some_rate").as_str(), formatted("some_rate", estimate).as_str()),
+            ("some rate", "0.25 [0.20, 0.30]")
+        );
+        assert_eq!(formatted("coverage", estimate), "25.0 % [20.0 %, 30.0 %]");
+        assert_eq!(formatted("over_popular", estimate), "0.25 [0.20, 0.30]");
+        assert_eq!(formatted("length", Estimate { mean: 30.0, low: 30.0, high: 30.0 }), "30.0");
+    }
+}
