@@ -126,13 +126,13 @@ fn a_yaml_that_cannot_be_read_is_shown_where_it_breaks() {
 #[test]
 fn another_count_than_expected_names_the_file_and_both_counts() {
     let project = Project::smoke();
-    let run = project.run(&["run", "x.yaml", "--set", "stages.log.with.expect.users=41"]).ends_with(1);
+    let run = project.run(&["run", "x.yaml", "--set", "stages.log.with.expected_rows.users=41"]).ends_with(1);
     run.says(&[
         "13 stages: 1 failed, 12 did not begin",
         "stage `log` failed",
         "toy.inter has 40 users, but the experiment expects 41",
         "help: ",
-        "expect.users",
+        "expected_rows.users",
     ]);
 }
 

@@ -58,7 +58,7 @@ assets:
 stages:
   told:
     use: ingest.transcripts
-    with: { asset: steam, episodes: steam_t, titles: datamaps.json, genres: list_genre.json, keep: all }
+    with: { asset: steam, files: steam_t, titles: datamaps.json, genres: list_genre.json, catalogue_filter: all }
 ",
     );
     project.ok(&["run", "x.yaml", "--data", data.to_str().unwrap()]).says(&[

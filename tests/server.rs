@@ -63,7 +63,7 @@ stages:
     with:
       llm: {{ openai: {{ base_url: \"{base_url}\", model: m, api_key: null{more} }} }}
       users: {USERS}
-      candidates: 5
+      n_candidates: 5
   again:
     use: demonstrate
     inputs:
@@ -72,7 +72,7 @@ stages:
       train: log.interactions
       rankings: offers.rankings
       calls: demos.calls
-    with: {{ llm: {{ replay: {{}} }}, users: {USERS}, candidates: 5 }}
+    with: {{ llm: {{ replay: {{}} }}, users: {USERS}, n_candidates: 5 }}
 "
     )
 }

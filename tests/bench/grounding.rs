@@ -51,7 +51,7 @@ fn main() {
 /// Runs the stage five times, after once for nothing, and tells the median.
 fn measure(name: &str, folder: &Path, mut settings: Value) {
     settings["asset"] = "told".into();
-    settings["ground"] = json!({ "unmatched": "nearest" });
+    settings["ground"] = json!({ "on_unmatched": "nearest" });
     let stage: Transcripts = serde_json::from_value(settings).expect("settings of the stage");
     let mut seconds = Vec::new();
     let (mut steps, mut names) = (0, 0);
