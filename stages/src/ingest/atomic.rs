@@ -159,7 +159,7 @@ impl AtomicFile {
         Ok(self.rows.iter().map(|row| row[at].as_str()).collect())
     }
 
-    /// A field as years; what is no whole number reads as missing. Returns also the rows whose text was neither empty nor a whole
+    /// A field as years; a value that is not an integer is unknown. Returns also the rows whose text was neither empty nor a whole
     /// number, so that the caller can say so.
     pub fn years(&self, name: &str) -> Result<(Vec<Option<i32>>, Vec<usize>)> {
         let text = self.text(name)?;

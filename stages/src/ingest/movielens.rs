@@ -343,7 +343,7 @@ mod tests {
         assert_eq!(outputs.items.title, ["American President, The (1995)", "A \"Z\""]);
         assert_eq!((&outputs.items.year, &outputs.items.genres[1]), (&vec![Some(1995), None], &vec![]));
         let error = run(files, r#", "expected_rows": {"interactions": 3}"#).err().unwrap().to_string();
-        assert!(error.contains("gave 2 interactions, but the experiment expects 3"), "{error}");
+        assert!(error.contains("has 2 interactions, but the experiment expects 3"), "{error}");
     }
 
     const FILMS: &[u8] = b"movieId,title,genres\n1,T (1995),Comedy\n2,\"U, The (1996)\",Drama\n";

@@ -111,7 +111,7 @@ impl Place<'_> {
 
 impl IdColumn {
     fn new(column: &ArrayRef, place: &Place<'_>) -> Result<Self> {
-        let wanted = "texts or whole numbers";
+        let wanted = "texts or integers";
         Ok(match column.data_type() {
             kind if kind.is_nested() => {
                 bail!(place.is_no(wanted, kind, "write the id as a separate column"))
@@ -152,7 +152,7 @@ impl IdColumn {
 /// The integer in a float of a type that holds integers `below` a bound exactly.
 fn whole(number: f64, below: f64, name: &str) -> Result<String, Fault> {
     if number.fract() != 0.0 || !number.is_finite() {
-        return Err(Fault::value(name, &number.to_string(), "a text or a whole number"));
+        return Err(Fault::value(name, &number.to_string(), "a text or an integer"));
     }
     if number.abs() >= below {
         let wanted = format!("an integer that such a float holds exactly (below 2^{})", below.log2());
@@ -319,7 +319,7 @@ mod tests {
             found.contains("column `t` of ") && found.contains("is of type Time32(s), wanted times since 1970"),
             "{found}"
         );
-        assert!(found.contains("\nhelp: it says no day"), "{found}");
+        assert!(found.contains("\nhelp: it has no date"), "{found}");
     }
 
     /// Spark and Hive write 9999-12-31 for "never"; in nanoseconds it wraps around to 1816 (apache/arrow-rs#982,
@@ -365,7 +365,7 @@ mod tests {
         let nested = StructArray::from(vec![(Arc::new(Field::new("id", DataType::Int32, true)), one)]);
         let found = error(vec![("u", Arc::new(nested)), ("i", texts(&["x"]))], json!({}));
         assert!(
-            found.contains("column `u` of ") && found.contains("wanted texts or whole numbers\nhelp: write the part"),
+            found.contains("column `u` of ") && found.contains("wanted texts or integers\nhelp: write the id"),
             "{found}"
         );
         let found =
@@ -374,7 +374,7 @@ mod tests {
         let missing = Float64Array::from(vec![Some(1.0), None, Some(1.5)]);
         let found = error(vec![("u", Arc::new(missing)), ("i", texts(&["x", "x", "x"]))], json!({}));
         assert!(found.contains("l.parquet:2: column `u`: found \"\", wanted an id"), "{found}");
-        assert!(found.contains("l.parquet:3: column `u`: found \"1.5\", wanted a text or a whole number"), "{found}");
+        assert!(found.contains("l.parquet:3: column `u`: found \"1.5\", wanted a text or an integer"), "{found}");
     }
 
     /// pandas-dev/pandas#30268: with one value missing, integers became floats, and these two ids became one.
@@ -384,8 +384,8 @@ mod tests {
             Float64Array::from(vec![4_873_214_862_074_861_312_i64 as f64, 4_873_214_862_074_861_313_i64 as f64]);
         assert_eq!(merged.value(0), merged.value(1));
         let found = error(vec![("u", Arc::new(merged)), ("i", texts(&["x", "y"]))], json!({}));
-        assert!(found.contains("wanted a whole number that such a float holds exactly (below 2^53)"), "{found}");
-        assert!(found.contains("help: the column was turned into floats"), "{found}");
+        assert!(found.contains("wanted an integer that such a float holds exactly (below 2^53)"), "{found}");
+        assert!(found.contains("help: the column was converted to floats"), "{found}");
         // Narrower floats merge smaller ids.
         let narrow = Float32Array::from(vec![20_000_000.0, 20_000_001.0]);
         assert_eq!(narrow.value(0), narrow.value(1));
@@ -435,17 +435,21 @@ mod tests {
         std::fs::create_dir(folder.path().join("log/_delta_log")).unwrap();
         std::fs::write(folder.path().join("log/_delta_log/00000000000000000000.json"), "{}").unwrap();
         let found = run(folder.path(), log("day")).err().unwrap().to_string();
-        assert!(found.contains("seems to be a table of Delta Lake: only its `_delta_log` says"), "{found}");
+        assert!(
+            found
+                .contains("seems to be a table of Delta Lake, whose current files are listed only in its `_delta_log`"),
+            "{found}"
+        );
         std::fs::create_dir(folder.path().join("none")).unwrap();
         let found = run(folder.path(), json!({ "file": "none", "user": "u", "item": "i" })).err().unwrap().to_string();
-        assert!(found.contains("is a folder without any part of a table\nhelp: "), "{found}");
+        assert!(found.contains("holds no part of a table\nhelp: "), "{found}");
     }
 
     #[test]
     fn two_columns_of_one_name_are_refused_where_it_is_asked_for() {
         let columns = || vec![("u", texts(&["a"])), ("i", texts(&["b"])), ("i", texts(&["c"])), ("r", texts(&["1"]))];
         let found = error(columns(), json!({}));
-        assert!(found.contains("l.parquet has two columns `i`\nhelp: rename or leave out one of them"), "{found}");
+        assert!(found.contains("l.parquet has two columns `i`\nhelp: rename or remove one of them"), "{found}");
     }
 
     #[test]

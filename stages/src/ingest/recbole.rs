@@ -349,7 +349,7 @@ mod tests {
         let outputs = run(&log, r#", "on_bad_row": "drop""#).unwrap();
         assert_eq!(outputs.interactions.rating, [4.0, 3.0]);
         let error = run(&log, r#", "on_bad_row": "drop", "expected_rows": {"interactions": 3}"#).err().unwrap();
-        assert!(error.to_string().contains("gave 2 interactions, but the experiment expects 3"), "{error}");
+        assert!(error.to_string().contains("has 2 interactions, but the experiment expects 3"), "{error}");
     }
 
     /// The files of a folder, read by a stage of those settings.

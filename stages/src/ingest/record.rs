@@ -59,7 +59,7 @@ impl<'de> Deserialize<'de> for Named {
     }
 }
 
-/// A value as text: a text or a whole number, as ids are; empty where it is missing or null. A float without a fraction is the
+/// A value as text: a text or an integer, as ids are; empty where it is missing or null. A float without a fraction is the
 /// whole number (`123.0` is `123`): so pandas writes a column in which one is missing.
 pub(super) fn text(record: &Record, name: &str) -> Result<String, Fault> {
     match record.get(name) {
@@ -68,9 +68,9 @@ pub(super) fn text(record: &Record, name: &str) -> Result<String, Fault> {
         Some(Value::Number(number)) if !number.is_f64() => Ok(number.to_string()),
         Some(Value::Number(number)) => match number.as_f64().and_then(integers::from_float) {
             Some(whole) => Ok(whole.to_string()),
-            None => Err(Fault::value(name, &number.to_string(), "a text or a whole number")),
+            None => Err(Fault::value(name, &number.to_string(), "a text or an integer")),
         },
-        Some(other) => Err(Fault::value(name, &other.to_string(), "a text or a whole number")),
+        Some(other) => Err(Fault::value(name, &other.to_string(), "a text or an integer")),
     }
 }
 
@@ -123,9 +123,7 @@ mod tests {
         assert_eq!(text(&record, "none").ok().unwrap() + &text(&record, "gone").ok().unwrap(), "");
         assert_eq!((number(&record, "hours").ok(), number(&record, "n").ok()), (Some(1.5), Some(2.0)));
         assert_eq!(texts(record.get("tags")), ["a", "b"]);
-        assert!(
-            text(&record, "odd").err().unwrap().to_string().contains("found \"1.5\", wanted a text or a whole number")
-        );
+        assert!(text(&record, "odd").err().unwrap().to_string().contains("found \"1.5\", wanted a text or an integer"));
         assert!(number(&record, "none").err().unwrap().to_string().contains("`none`: found \"null\""));
         let fault = super::record("[1]").err().unwrap().to_string();
         assert!(fault.contains("found \"[1]\", wanted a record"), "{fault}");

@@ -435,7 +435,10 @@ mod tests {
         for text in ["who,what,stars,ms\n", "who,what,stars,ms\n7,x,good,1\n"] {
             let with = json!({ "log": log("log.csv"), "on_bad_row": "drop" });
             let error = run(&[("log.csv", text)], with).err().unwrap().to_string();
-            assert!(error.contains("log.csv gave no interactions\nhelp: see that it is the right file"), "{error}");
+            assert!(
+                error.contains("log.csv holds no valid interaction\nhelp: check that it is the right file"),
+                "{error}"
+            );
         }
     }
 
