@@ -11,9 +11,9 @@ use pipeline::Artifact as _;
 use pipeline::recommend::{RecommendBatch, RecommendQuery};
 use serde_json::{Value, json};
 use stages::artifact::{Array, DistancesFrom, Ids, Policy, Rules, Window, World};
-use stages::nn::actor_critic::Shape;
+use stages::nn::actor_critic::ActorCriticConfig;
+use stages::nn::bcq_policy::BcqPolicy;
 use stages::nn::categorical::{Categorical, Support};
-use stages::nn::constrained::Constrained;
 use stages::nn::{ActorCritic, Average, Caser, Encoder, GruEncoder, SasRec, Transformer};
 use stages::recommend::recommend;
 
@@ -87,13 +87,13 @@ fn backwards(count: usize) -> Vec<String> {
 #[derive(Clone, Copy, Debug)]
 enum Form {
     Logits,
-    Constrained,
+    Bcq,
     Categorical,
 }
 
 /// A policy with that encoder, in which no parameter has its first value.
 fn policy(world: &World, encoder: Encoder, form: Form) -> Policy {
-    let shape = Shape {
+    let config = ActorCriticConfig {
         users: USERS,
         items: ITEMS,
         width: WIDTH,
@@ -104,10 +104,10 @@ fn policy(world: &World, encoder: Encoder, form: Form) -> Policy {
         avoid: 1.0,
         alike_share: 0.2,
     };
-    let network = |seed| ActorCritic::new(shape.clone(), &world.user_vectors, &world.item_vectors, seed).unwrap();
+    let network = |seed| ActorCritic::new(config.clone(), &world.user_vectors, &world.item_vectors, seed).unwrap();
     let mut file = match form {
         Form::Logits => network(1).export(),
-        Form::Constrained => Constrained::export(&network(1), &network(2), 0.3),
+        Form::Bcq => BcqPolicy::export(&network(1), &network(2), 0.3),
         Form::Categorical => {
             let support = Support { low: -2.0, high: 5.0, atoms: 7 };
             Categorical::new(network(1), support, 3).and_then(|network| network.export())
@@ -145,7 +145,7 @@ fn a_policy_answers_the_same_in_numpy() {
         (Encoder::Transformer(Transformer { layers: 2, width: 6, heads: 2 }), Form::Logits),
         (Encoder::Sasrec(SasRec { layers: 2, width: 6, heads: 2 }), Form::Logits),
         (Encoder::Caser(Caser { horizontal: 3, vertical: 2, width: 5 }), Form::Logits),
-        (Encoder::Sasrec(SasRec { layers: 1, width: 4, heads: 1 }), Form::Constrained),
+        (Encoder::Sasrec(SasRec { layers: 1, width: 4, heads: 1 }), Form::Bcq),
         (Encoder::Gru(GruEncoder { width: 5 }), Form::Categorical),
     ]
     .into_iter()

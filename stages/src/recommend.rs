@@ -14,7 +14,7 @@ use pipeline::{Artifact, UsageError};
 
 use crate::artifact::{Ids, Policy, Repeats};
 use crate::env::{Observation, states};
-use crate::nn::{NOT_THERE, Scores, served};
+use crate::nn::{MASKED_LOGIT, PolicyNetwork, policy_io};
 
 /// Questions that are decided at once.
 const BATCH: usize = 256;
@@ -25,7 +25,7 @@ const BATCH: usize = 256;
 /// [`UsageError`] where a user or an item is not known to the policy, or nothing is left to recommend.
 pub fn recommend(path: &Path, batch: &RecommendBatch) -> Result<Answers> {
     let policy = Policy::read(path)?;
-    let network = served::load(&policy.0)?;
+    let network = policy_io::load(&policy.0)?;
     let origin = policy.origin()?;
     let names = Names::of(policy.ids()?, batch.rows, &network)?;
     let exclude = batch.exclude_history || origin.repeats != Repeats::Allowed;
@@ -33,28 +33,28 @@ pub fn recommend(path: &Path, batch: &RecommendBatch) -> Result<Answers> {
         batch.queries.iter().map(|query| names.session(query, &network).map_err(at(query))).collect::<Result<_>>()?;
     let fresh: Vec<usize> = match exclude {
         true => (batch.queries.iter().zip(&sessions))
-            .map(|(query, session)| left(session, network.shape().items).map_err(Error::from).map_err(at(query)))
+            .map(|(query, session)| left(session, network.config().items).map_err(Error::from).map_err(at(query)))
             .collect::<Result<_>>()?,
-        false => vec![network.shape().items; sessions.len()],
+        false => vec![network.config().items; sessions.len()],
     };
 
     let begun = Instant::now();
     let mut chosen = Vec::with_capacity(sessions.len());
     for sessions in sessions.chunks(BATCH) {
-        let shape = network.shape();
-        let mut observation = Observation { masking: exclude, ..Observation::unmasked(shape.window) };
+        let config = network.config();
+        let mut observation = Observation { masking: exclude, ..Observation::unmasked(config.window) };
         for Session { user, history, rewards } in sessions {
             // A session that is longer than any it learned from is at its end.
             let first = history.len().saturating_sub(origin.horizon.saturating_sub(1));
-            observation.push(*user, &history[first..], &rewards[first..], origin.horizon, shape.items as u32);
+            observation.push(*user, &history[first..], &rewards[first..], origin.horizon, config.items as u32);
             observation.mask_also(&history[..first]);
         }
         let scores = network.logits(&states(&network, &observation)?)?.flatten_all()?.to_vec1::<f32>()?;
-        chosen.extend(scores.chunks_exact(shape.items).map(|scores| best(scores, batch.count)));
+        chosen.extend(scores.chunks_exact(config.items).map(|scores| best(scores, batch.count)));
     }
     let seconds = begun.elapsed().as_secs_f64();
 
-    let wanted = batch.count.min(network.shape().items);
+    let wanted = batch.count.min(network.config().items);
     let note = |found: usize, fresh: usize| match found {
         _ if found < wanted.min(fresh) => {
             Some(format!("{found} instead of {wanted}: the policy takes no other in this state"))
@@ -93,7 +93,7 @@ fn at(query: &RecommendQuery) -> impl FnOnce(Error) -> Error {
 
 /// The `count` items of highest score among those that may be taken, best first; ties to the lowest id.
 fn best(scores: &[f32], count: usize) -> Vec<(u32, f32)> {
-    let allowed = |&(_, score): &(u32, f32)| f64::from(score) > NOT_THERE / 2.0;
+    let allowed = |&(_, score): &(u32, f32)| f64::from(score) > MASKED_LOGIT / 2.0;
     let mut ranked: Vec<(u32, f32)> = (0..).zip(scores.iter().copied()).filter(allowed).collect();
     let order = |a: &(u32, f32), b: &(u32, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
     if count < ranked.len() {
@@ -126,16 +126,16 @@ struct Names {
 
 impl Names {
     /// Those of the policy's file, or its row numbers.
-    fn of(ids: Ids, rows: bool, network: &dyn Scores) -> Result<Self> {
-        let shape = network.shape();
+    fn of(ids: Ids, rows: bool, network: &dyn PolicyNetwork) -> Result<Self> {
+        let config = network.config();
         if !rows && (ids.users.is_empty() || ids.items.is_empty()) {
             let what = "the policy's file does not say which users and items its rows stand for".to_owned();
             return Err(UsageError(format!("{what}\nhelp: `--rows` asks by row number, from 0")).into());
         }
         let numbers = |count: usize| (0..count as u32).map(|row| (row.to_string(), row)).collect();
         let named = |ids: &[String]| ids.iter().cloned().zip(0..).collect();
-        let item_of: BTreeMap<String, u32> = if rows { numbers(shape.items) } else { named(&ids.items) };
-        let user_of = if rows { numbers(shape.users) } else { named(&ids.users) };
+        let item_of: BTreeMap<String, u32> = if rows { numbers(config.items) } else { named(&ids.items) };
+        let user_of = if rows { numbers(config.users) } else { named(&ids.users) };
         let mut titled: BTreeMap<String, Vec<u32>> = BTreeMap::new();
         for (title, row) in ids.titles.iter().zip(0..) {
             // An id goes before a title that reads like it.
@@ -143,10 +143,10 @@ impl Names {
                 titled.entry(title.clone()).or_default().push(row);
             }
         }
-        Ok(Self { ids, rows, users: shape.users, item_of, titled, user_of })
+        Ok(Self { ids, rows, users: config.users, item_of, titled, user_of })
     }
 
-    fn session(&self, query: &RecommendQuery, network: &dyn Scores) -> Result<Session> {
+    fn session(&self, query: &RecommendQuery, network: &dyn PolicyNetwork) -> Result<Session> {
         let user = self.user_of.get(&query.user);
         let unknown = || {
             let Self { users, rows, .. } = self;
@@ -173,8 +173,8 @@ impl Names {
         };
         let history = query.history.iter().map(item).collect::<Result<Vec<u32>, UsageError>>()?;
         let (items, earned) = (history.len(), query.rewards.len());
-        if earned != items && (earned > 0 || network.shape().encoder.reads_rewards()) {
-            let help = match network.shape().encoder.reads_rewards() {
+        if earned != items && (earned > 0 || network.config().encoder.reads_rewards()) {
+            let help = match network.config().encoder.reads_rewards() {
                 true => "this policy reads what each item earned: give",
                 false => "this policy does not read what items earned: leave the rewards out, or give",
             };
@@ -201,8 +201,8 @@ mod tests {
     use super::*;
     use crate::artifact::World;
     use crate::env::cluster_world;
-    use crate::nn::actor_critic::Shape;
-    use crate::nn::constrained::Constrained;
+    use crate::nn::actor_critic::ActorCriticConfig;
+    use crate::nn::bcq_policy::BcqPolicy;
     use crate::nn::{ActorCritic, Encoder, GruEncoder};
 
     /// Three users `u0` and four items `i0`, the second and the third of which are both called `T1`.
@@ -224,15 +224,15 @@ mod tests {
     }
 
     /// Of a network for [`world`].
-    fn shape(encoder: Encoder) -> Shape {
+    fn config(encoder: Encoder) -> ActorCriticConfig {
         let (prior, avoid, alike_share) = (1.0, 0.0, 0.5);
-        Shape { users: 3, items: 4, width: 2, window: 2, hidden: 4, prior, avoid, alike_share, encoder }
+        ActorCriticConfig { users: 3, items: 4, width: 2, window: 2, hidden: 4, prior, avoid, alike_share, encoder }
     }
 
     fn ask_in(world: &World, encoder: Encoder, batch: &RecommendBatch) -> Result<Vec<Answer>> {
         let folder = tempfile::tempdir().unwrap();
-        let shape = shape(encoder);
-        let network = ActorCritic::new(shape, &world.user_vectors, &world.item_vectors, 1).unwrap();
+        let config = config(encoder);
+        let network = ActorCritic::new(config, &world.user_vectors, &world.item_vectors, 1).unwrap();
         let path = folder.path().join("policy");
         Policy::new(network.export().unwrap(), "rl.bc", world).unwrap().write(&path).unwrap();
         Ok(recommend(&path, batch)?.answers)
@@ -250,7 +250,7 @@ mod tests {
 
     #[test]
     fn the_best_are_among_what_may_be_taken() {
-        let not = NOT_THERE as f32;
+        let not = MASKED_LOGIT as f32;
         assert_eq!(best(&[1.0, 3.0 + not, 2.0, 3.0], 2), [(3, 3.0), (2, 2.0)]);
         assert_eq!(best(&[1.0, 1.0, not], 9), [(0, 1.0), (1, 1.0)]);
     }
@@ -284,9 +284,9 @@ mod tests {
     #[test]
     fn a_policy_that_takes_only_what_is_usual_says_so_and_does_not_run_dry() {
         let world = world();
-        let shape = shape(Encoder::Window);
+        let config = config(Encoder::Window);
         let network = |bias: [f32; 4]| {
-            let network = ActorCritic::new(shape.clone(), &world.user_vectors, &world.item_vectors, 3).unwrap();
+            let network = ActorCritic::new(config.clone(), &world.user_vectors, &world.item_vectors, 3).unwrap();
             let mut arrays = network.params().export().unwrap();
             arrays.get_mut("bias").unwrap().data = bias.to_vec();
             network.params().import(&arrays).unwrap();
@@ -296,7 +296,7 @@ mod tests {
         let (values, behaviour) = (network([0.0, 10.0, 20.0, 30.0]), network([90.0, 60.0, 30.0, 30.0]));
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("policy");
-        let file = Constrained::export(&values, &behaviour, 0.001).unwrap();
+        let file = BcqPolicy::export(&values, &behaviour, 0.001).unwrap();
         Policy::new(file, "rl.bcq", &world).unwrap().write(&path).unwrap();
         let ask = |history: &[&str], exclude_history| {
             let answers =

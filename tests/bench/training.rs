@@ -11,10 +11,10 @@ use candle_core::{D, DType, Device, Tensor};
 use candle_nn::Module as _;
 use pipeline::Context;
 use serde_json::json;
-use stages::nn::discriminator::{Around, Rows, Shape};
-use stages::nn::loss::{Chosen, Scene, head, huber};
-use stages::nn::sampled::Proposal;
-use stages::nn::{AdamW, DiscriminatorSettings, Embedding, Gru, Init, Mlp, Opponent, Params, mean_of, rng};
+use stages::nn::discriminator::{DiscriminatorBatch, DiscriminatorConfig, TransitionStates};
+use stages::nn::loss::{ActionScores, HeadInputs, head, huber};
+use stages::nn::sampled_softmax::Proposal;
+use stages::nn::{AdamW, DiscriminatorSettings, DiscriminatorTrainer, Embedding, Gru, Init, Mlp, Params, mean_of, rng};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -221,7 +221,7 @@ fn behaviour_cloning(device: &Device) -> Result<impl FnMut() -> Result<f32> + us
     Ok(move || {
         let rows = draw.batch(BATCH, LOG, &device)?;
         let actions = actions.index_select(&rows, 0)?.to_vec1()?;
-        let loss = network.chosen(&states.index_select(&rows, 0)?, &actions)?.log_probability.mean_all()?.neg()?;
+        let loss = network.chosen(&states.index_select(&rows, 0)?, &actions)?.log_prob.mean_all()?.neg()?;
         adam.descend(&params, &loss)?;
         Ok(loss.to_scalar()?)
     })
@@ -238,8 +238,8 @@ fn conservative(device: &Device) -> Result<impl FnMut() -> Result<f32> + use<>> 
     let (states, next, rewards) =
         (normal(1, &[LOG, OBS], device)?, normal(2, &[LOG, OBS], device)?, normal(3, &[LOG], device)?);
     let actions = draw.batch(LOG, ACTIONS, device)?;
-    let going_on = draw.ids(LOG, 20).into_iter().map(|drawn| f32::from(drawn > 0)).collect::<Vec<f32>>();
-    let going_on = Tensor::new(going_on, device)?;
+    let not_done = draw.ids(LOG, 20).into_iter().map(|drawn| f32::from(drawn > 0)).collect::<Vec<f32>>();
+    let not_done = Tensor::new(not_done, device)?;
     let device = device.clone();
     Ok(move || {
         let rows = draw.batch(BATCH, LOG, &device)?;
@@ -247,9 +247,9 @@ fn conservative(device: &Device) -> Result<impl FnMut() -> Result<f32> + use<>> 
         let (next, actions) = (at(&next)?, at(&actions)?.to_vec1()?);
         let best = network.forward(&next)?.argmax_keepdim(D::Minus1)?;
         let priced = target.forward(&next)?.gather(&best, 1)?.squeeze(1)?.detach();
-        let wanted = (at(&rewards)? + ((priced * at(&going_on)?)? * 0.99)?)?;
-        let Chosen { logit, log_probability, .. } = network.chosen(&at(&states)?, &actions)?;
-        let loss = (huber(&(logit - wanted)?)?.mean_all()? - log_probability.mean_all()?)?;
+        let wanted = (at(&rewards)? + ((priced * at(&not_done)?)? * 0.99)?)?;
+        let ActionScores { logit, log_prob, .. } = network.chosen(&at(&states)?, &actions)?;
+        let loss = (huber(&(logit - wanted)?)?.mean_all()? - log_prob.mean_all()?)?;
         adam.descend(&params, &loss)?;
         Ok(loss.to_scalar()?)
     })
@@ -259,16 +259,20 @@ fn conservative(device: &Device) -> Result<impl FnMut() -> Result<f32> + use<>> 
 fn discriminator(hidden: usize, device: &Device) -> Result<impl FnMut() -> Result<f32> + use<>> {
     let inputs = 2 * OBS + 50 + 1;
     let settings = DiscriminatorSettings { hidden, layers: 2, batch_size: 512, ..DiscriminatorSettings::default() };
-    let mut opponent =
-        Opponent::new(device, &settings, Shape { inputs, states: OBS, discount: Some(0.99), ..Shape::default() }, 0)?;
+    let mut trainer = DiscriminatorTrainer::new(
+        device,
+        &settings,
+        DiscriminatorConfig { inputs, states: OBS, discount: Some(0.99), ..DiscriminatorConfig::default() },
+        0,
+    )?;
     let rows = |seed: u64| {
-        let going_on = Tensor::ones(LOG, DType::F32, device)?;
-        Ok::<_, anyhow::Error>(Rows {
-            pairs: normal(seed, &[LOG, inputs], device)?,
-            around: Some(Around {
+        let not_done = Tensor::ones(LOG, DType::F32, device)?;
+        Ok::<_, anyhow::Error>(DiscriminatorBatch {
+            state_actions: normal(seed, &[LOG, inputs], device)?,
+            transition: Some(TransitionStates {
                 states: normal(seed + 1, &[LOG, OBS], device)?,
-                after: normal(seed + 2, &[LOG, OBS], device)?,
-                going_on,
+                next_states: normal(seed + 2, &[LOG, OBS], device)?,
+                not_done,
             }),
             log_policy: Some((normal(seed + 3, &[LOG], device)? - 3.0)?),
         })
@@ -278,7 +282,7 @@ fn discriminator(hidden: usize, device: &Device) -> Result<impl FnMut() -> Resul
     let mut step = 0;
     Ok(move || {
         step += 1;
-        Ok(opponent.learn((&expert, &counts), &played, [0, step], 2.0)?.loss as f32)
+        Ok(trainer.update((&expert, &counts), &played, [0, step], 2.0)?.loss as f32)
     })
 }
 
@@ -299,7 +303,7 @@ fn recurrent(device: &Device) -> Result<impl FnMut() -> Result<f32> + use<>> {
         let rows = draw.batch(BATCH, log, &device)?;
         let states = gru.forward(&table.forward(&seen.index_select(&rows, 0)?)?, &there)?;
         let next = next.index_select(&rows, 0)?.to_vec1()?;
-        let loss = out.chosen(&states, &next)?.log_probability.mean_all()?.neg()?;
+        let loss = out.chosen(&states, &next)?.log_prob.mean_all()?.neg()?;
         adam.descend(&params, &loss)?;
         Ok(loss.to_scalar()?)
     })
@@ -313,7 +317,7 @@ fn sampled(device: &Device) -> Result<impl FnMut() -> Result<f32> + use<>> {
     let out = Embedding::new(&mut params, "out", &init.normal(&[MANY, WIDTH], 1.0)?)?;
     let bias = Embedding::new(&mut params, "bias", &Tensor::zeros((MANY, 1), DType::F32, &Device::Cpu)?)?;
     let network = Mlp::new(&mut params, "network", &[WIDTH, WIDTH, WIDTH], 1.0, &mut init)?;
-    let mut adam = AdamW::new(&params, 3e-4, 0.0, f64::INFINITY)?.of_used_rows();
+    let mut adam = AdamW::new(&params, 3e-4, 0.0, f64::INFINITY)?.with_sparse_rows();
     let (mut draw, mut negatives, proposal) = (Draw(0), rng(&[0]), Proposal::new(MANY, &[]));
     let (seen, next) = (
         draw.batch(SEQUENCES * TURNS, MANY, device)?.reshape((SEQUENCES, TURNS))?,
@@ -328,10 +332,10 @@ fn sampled(device: &Device) -> Result<impl FnMut() -> Result<f32> + use<>> {
         let candidates = proposal.candidates(&taken, NEGATIVES, &mut negatives)?;
         let items = Tensor::from_slice(&candidates.items, candidates.items.len(), &device)?;
         let rest = (bias.forward(&items)?.squeeze(1)? - candidates.log_proposal.to_device(&device)?)?;
-        let allowed = candidates.allowed(|_| &[])?.to_device(&device)?;
-        let scene = Scene { near: None, allowed: Some(&allowed) };
-        let chosen = head(&query, &out.forward(&items)?, &rest, scene, &candidates.own())?;
-        let loss = chosen.log_probability.mean_all()?.neg()?;
+        let allowed = candidates.action_mask(|_| &[])?.to_device(&device)?;
+        let scene = HeadInputs { near: None, allowed: Some(&allowed) };
+        let chosen = head(&query, &out.forward(&items)?, &rest, scene, &candidates.target_columns())?;
+        let loss = chosen.log_prob.mean_all()?.neg()?;
         adam.descend(&params, &loss)?;
         Ok(loss.to_scalar()?)
     })

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::Observation;
 use crate::artifact::{Array, RewardModel, World};
 use crate::nn::Discriminator;
-use crate::nn::discriminator::{Around, Rows};
+use crate::nn::discriminator::{DiscriminatorBatch, TransitionStates};
 
 /// What a discriminator sees of a state and an action: `[v_u, mean of the window's x_i, x_a, v_u ∘ x_a, progress]`, and of a
 /// state alone: `[v_u, mean of the window's x_i, progress]`. v are the training world's vectors; x are the items' vectors of the
@@ -98,15 +98,15 @@ impl<'w> Features<'w> {
     }
 
     /// All that a discriminator of either form reads, but log π: `over [B]` is true where the episode ends with that step.
-    pub fn steps(&self, observation: &Observation, actions: &[u32], over: &[bool]) -> Result<Rows> {
+    pub fn steps(&self, observation: &Observation, actions: &[u32], over: &[bool]) -> Result<DiscriminatorBatch> {
         ensure!(over.len() == actions.len(), "{} ends, {} actions", over.len(), actions.len());
-        let going_on: Vec<f32> = over.iter().map(|&over| if over { 0.0 } else { 1.0 }).collect();
-        Ok(Rows {
-            pairs: self.compute(observation, actions)?,
-            around: Some(Around {
+        let not_done: Vec<f32> = over.iter().map(|&over| if over { 0.0 } else { 1.0 }).collect();
+        Ok(DiscriminatorBatch {
+            state_actions: self.compute(observation, actions)?,
+            transition: Some(TransitionStates {
                 states: self.states(observation)?,
-                after: self.states_after(observation, actions)?,
-                going_on: Tensor::from_vec(going_on, over.len(), &Device::Cpu)?,
+                next_states: self.states_after(observation, actions)?,
+                not_done: Tensor::from_vec(not_done, over.len(), &Device::Cpu)?,
             }),
             log_policy: None,
         })
@@ -156,22 +156,22 @@ impl<'w> LearnedReward<'w> {
     /// When it was learned from other states or in another world: the numbers would fit and mean nothing.
     pub fn load(model: &RewardModel, world: &'w World, window: usize) -> Result<Self> {
         let discriminator = Discriminator::import(&model.0)?;
-        let shape = discriminator.shape();
+        let config = discriminator.config();
         ensure!(
-            shape.window == window,
+            config.window == window,
             "the reward was learned from states of {} items, the policy's hold {window}\nhelp: give both stages the same \
              `network.window` (in an irl stage it is `policy.network.window`)",
-            shape.window
+            config.window
         );
         ensure!(
-            shape.vectors == world.vectors_digest(),
+            config.vectors == world.vectors_digest(),
             "the reward was learned in another world\nhelp: connect the `world` of the stage that learned it"
         );
         ensure!(
-            shape.horizon == world.rules.horizon,
+            config.horizon == world.rules.horizon,
             "the reward was learned in episodes of {} turns, here they have {}\nhelp: give both worlds the same `horizon`, or \
              connect the `world` of the stage that learned it",
-            shape.horizon,
+            config.horizon,
             world.rules.horizon
         );
         let features = match model.0.arrays.get(TEXTS) {
@@ -184,9 +184,9 @@ impl<'w> LearnedReward<'w> {
     /// r_IRL(s, a, s') of B states and `actions [B]` → `[B]`, in the form and the unit that the file names; `over [B]` is true where
     /// the episode ends with that step, see [`last_steps`].
     pub fn rewards(&self, observation: &Observation, actions: &[u32], over: &[bool]) -> Result<Vec<f32>> {
-        let shape = self.discriminator.shape();
-        let rewards = self.discriminator.rewards(shape.reward, &self.features.steps(observation, actions, over)?)?;
-        Ok((rewards / shape.scale)?.to_vec1()?)
+        let config = self.discriminator.config();
+        let rewards = self.discriminator.rewards(config.reward, &self.features.steps(observation, actions, over)?)?;
+        Ok((rewards / config.scale)?.to_vec1()?)
     }
 }
 
@@ -198,21 +198,21 @@ mod tests {
     use super::*;
     use crate::env::cluster_world;
     use crate::nn::RewardForm;
-    use crate::nn::discriminator::Shape;
+    use crate::nn::discriminator::DiscriminatorConfig;
 
     #[test]
     fn a_reward_of_other_states_or_of_another_world_is_refused() {
         let world = cluster_world(&[5.0, 4.0], 2, 1, 4, 3);
         let features = Features::new(&world);
-        let shape = Shape {
+        let config = DiscriminatorConfig {
             inputs: features.width(),
             window: 2,
             vectors: world.vectors_digest(),
             horizon: 4,
             hidden: 4,
-            ..Shape::default()
+            ..DiscriminatorConfig::default()
         };
-        let model = RewardModel(Discriminator::new(shape, 1).unwrap().export().unwrap());
+        let model = RewardModel(Discriminator::new(config, 1).unwrap().export().unwrap());
         let error = |world: &World, window| LearnedReward::load(&model, world, window).err().map(|e| e.to_string());
         assert_eq!(error(&world, 2), None);
         assert!(error(&world, 3).unwrap().contains("states of 2 items, the policy's hold 3"));
@@ -253,7 +253,7 @@ mod tests {
             ..Observation::default()
         };
         let rewards = |reward: RewardForm, scale: f64| {
-            let shape = Shape {
+            let config = DiscriminatorConfig {
                 inputs: features.width(),
                 states: features.state_width(),
                 window: 2,
@@ -263,9 +263,9 @@ mod tests {
                 discount: Some(0.9),
                 reward,
                 scale,
-                ..Shape::default()
+                ..DiscriminatorConfig::default()
             };
-            let mut file = Discriminator::new(shape, 1).unwrap().export().unwrap();
+            let mut file = Discriminator::new(config, 1).unwrap().export().unwrap();
             file.arrays.insert(TEXTS.to_owned(), texts.clone());
             let learned = LearnedReward::load(&RewardModel(file), &world, 2).unwrap();
             learned.rewards(&observation, &[0, 3], &last_steps(&[2]))

@@ -28,5 +28,5 @@ pub use learned_reward::{Features, LearnedReward, TEXTS, last_steps};
 pub use observation::{Observation, observe};
 pub use plan::{Follow, Plan, plans, unplanned};
 pub use popularity::{Popularity, USUAL_PRIOR};
-pub use student::{Student, WithoutRepeats, states, states_among};
+pub use student::{Student, WithoutRepeats, states, states_for_candidates};
 pub use texts::text_vectors;

@@ -2,7 +2,7 @@
 
 use super::{Agent, Cycle, Episodes, GreedyOracle, Popular, Random, Ranked, Student, cluster_world as clusters, play};
 use crate::artifact::{Array, End, Interactions, Rankings, Repeats, Rules, Window, World};
-use crate::nn::actor_critic::Shape;
+use crate::nn::actor_critic::ActorCriticConfig;
 use crate::nn::{ActorCritic, Encoder, rng};
 
 /// What one user does to these items, one after the other; it must not have left before the last.
@@ -124,7 +124,7 @@ fn with_everybody(world: &World, then: &dyn Fn(&str, &dyn Agent)) {
         scores: vec![vec![0.0; items]; users],
         avoid_alike: true,
     };
-    let shape = Shape {
+    let config = ActorCriticConfig {
         users,
         items,
         width: world.user_vectors.shape[1],
@@ -135,7 +135,7 @@ fn with_everybody(world: &World, then: &dyn Fn(&str, &dyn Agent)) {
         alike_share: 0.5,
         encoder: Encoder::Window,
     };
-    let network = ActorCritic::new(shape, &world.user_vectors, &world.item_vectors, 3).unwrap();
+    let network = ActorCritic::new(config, &world.user_vectors, &world.item_vectors, 3).unwrap();
     then("random", &Random { non_conflicting: false });
     then("random non-conflicting", &Random { non_conflicting: true });
     then("popular", &Popular { order: (0..items as u32).rev().collect() });

@@ -6,47 +6,55 @@ use rand_chacha::ChaCha8Rng;
 
 use super::{Agent, Episodes, Observation, observe};
 use crate::artifact::Policy;
-use crate::nn::sampled::Candidates;
-use crate::nn::states::States;
-use crate::nn::{ActorCritic, Scores, served};
+use crate::nn::sampled_softmax::Candidates;
+use crate::nn::state_batch::StateBatch;
+use crate::nn::{ActorCritic, PolicyNetwork, policy_io};
 
 /// States as the network takes them, without what the world masks: the one place where an observation becomes tensors.
-pub fn states(network: &dyn Scores, observation: &Observation) -> Result<States> {
-    let mut states =
-        network.reader().states(&observation.user, &observation.recent, &observation.rewards, &observation.progress)?;
+pub fn states(network: &dyn PolicyNetwork, observation: &Observation) -> Result<StateBatch> {
+    let mut states = network.backbone().states(
+        &observation.user,
+        &observation.recent,
+        &observation.rewards,
+        &observation.progress,
+    )?;
     if observation.masking {
         let masked = |row| observation.masked(row).iter().map(move |&item| (row, item));
-        states.forbid((0..observation.len()).flat_map(masked))?;
+        states.mask_actions((0..observation.len()).flat_map(masked))?;
     }
     Ok(states)
 }
 
-/// The same for a softmax over a sample, see [`sampled`](crate::nn::sampled).
-pub fn states_among(network: &ActorCritic, observation: &Observation, candidates: &Candidates) -> Result<States> {
-    let allowed = candidates.allowed(|row| observation.masked(row))?;
+/// The same for a softmax over a sample, see [`sampled_softmax`](crate::nn::sampled_softmax).
+pub fn states_for_candidates(
+    network: &ActorCritic,
+    observation: &Observation,
+    candidates: &Candidates,
+) -> Result<StateBatch> {
+    let allowed = candidates.action_mask(|row| observation.masked(row))?;
     let Observation { user, recent, rewards, progress, .. } = observation;
-    network.states_among(user, recent, rewards, progress, &candidates.items, allowed)
+    network.states_for_candidates(user, recent, rewards, progress, &candidates.items, allowed)
 }
 
 /// A network that recommends.
 pub struct Student<'a> {
     /// The network.
-    pub network: &'a dyn Scores,
+    pub network: &'a dyn PolicyNetwork,
     /// Whether it draws from π (while learning) or takes the most likely item (when judged).
     pub sample: bool,
 }
 
 impl Student<'_> {
     /// The network of a policy file, checked against a catalogue of `items` and `users`.
-    pub fn load(policy: &Policy, users: usize, items: usize) -> Result<Box<dyn Scores>> {
-        let network = served::load(&policy.0)?;
-        let shape = network.shape();
+    pub fn load(policy: &Policy, users: usize, items: usize) -> Result<Box<dyn PolicyNetwork>> {
+        let network = policy_io::load(&policy.0)?;
+        let config = network.config();
         ensure!(
-            shape.users == users && shape.items == items,
+            config.users == users && config.items == items,
             "the policy knows {} users and {} items, the world {users} and {items}\nhelp: judge it in a world that was made from the \
              ingest stage of the world it learned in",
-            shape.users,
-            shape.items
+            config.users,
+            config.items
         );
         Ok(network)
     }
@@ -54,17 +62,17 @@ impl Student<'_> {
 
 impl Student<'_> {
     fn choose(&self, observation: &Observation, draws: &mut [ChaCha8Rng]) -> Result<Vec<u32>> {
-        let shape = self.network.shape();
+        let config = self.network.config();
         let states = states(self.network, observation)?;
         let logits = self.network.logits(&states)?.flatten_all()?.to_vec1::<f32>()?;
-        let rows = logits.chunks_exact(shape.items);
+        let rows = logits.chunks_exact(config.items);
         Ok(rows.zip(draws).map(|(row, draw)| if self.sample { sample(row, draw) } else { best(row) }).collect())
     }
 }
 
 impl Agent for Student<'_> {
     fn act(&self, episodes: &Episodes, live: &[usize], draws: &mut [ChaCha8Rng]) -> Result<Vec<u32>> {
-        self.choose(&observe(episodes, live, self.network.shape().window), draws)
+        self.choose(&observe(episodes, live, self.network.config().window), draws)
     }
 }
 
@@ -73,7 +81,7 @@ pub struct WithoutRepeats<'a>(pub Student<'a>);
 
 impl Agent for WithoutRepeats<'_> {
     fn act(&self, episodes: &Episodes, live: &[usize], draws: &mut [ChaCha8Rng]) -> Result<Vec<u32>> {
-        let observation = Observation { masking: true, ..Observation::unmasked(self.0.network.shape().window) };
+        let observation = Observation { masking: true, ..Observation::unmasked(self.0.network.config().window) };
         self.0.choose(&observation.with(episodes, live), draws)
     }
 }
@@ -107,13 +115,13 @@ fn sample(row: &[f32], draw: &mut ChaCha8Rng) -> u32 {
 mod tests {
     use super::*;
     use crate::env::cluster_world;
-    use crate::nn::actor_critic::Shape;
+    use crate::nn::actor_critic::ActorCriticConfig;
     use crate::nn::{ActorCritic, Encoder, rng};
 
     #[test]
     fn a_policy_of_another_catalogue_is_refused_with_what_to_do() {
         let world = cluster_world(&[5.0, 4.0], 2, 1, 4, 3);
-        let shape = Shape {
+        let config = ActorCriticConfig {
             users: 3,
             items: 4,
             width: 2,
@@ -124,7 +132,7 @@ mod tests {
             alike_share: 0.5,
             encoder: Encoder::Window,
         };
-        let network = ActorCritic::new(shape, &world.user_vectors, &world.item_vectors, 1).unwrap();
+        let network = ActorCritic::new(config, &world.user_vectors, &world.item_vectors, 1).unwrap();
         let policy = Policy::new(network.export().unwrap(), "rl.bc", &world).unwrap();
         assert!(Student::load(&policy, 3, 4).is_ok());
         let error = Student::load(&policy, 3, 5).err().unwrap().to_string();
@@ -134,7 +142,7 @@ mod tests {
     #[test]
     fn without_repeats_nothing_comes_twice_where_it_might() {
         let world = cluster_world(&[5.0, 4.0, 3.0, 2.0], 2, 1, 6, 3);
-        let shape = Shape {
+        let config = ActorCriticConfig {
             users: 3,
             items: 8,
             width: 4,
@@ -145,7 +153,7 @@ mod tests {
             alike_share: 0.5,
             encoder: Encoder::Window,
         };
-        let network = ActorCritic::new(shape, &world.user_vectors, &world.item_vectors, 1).unwrap();
+        let network = ActorCritic::new(config, &world.user_vectors, &world.item_vectors, 1).unwrap();
         let student = || Student { network: &network, sample: false };
         let mut stays = world.clone();
         stays.rules.similar_below = None;

@@ -24,7 +24,7 @@ use super::leakage::policy_label;
 use super::value_based::gives_values;
 use crate::artifact::{Estimate, Estimates, Interactions, Policy, Propensities, World};
 use crate::env::{Observation, Student, states};
-use crate::nn::Scores;
+use crate::nn::PolicyNetwork;
 
 /// States that a network takes at once.
 const BATCH: usize = 512;
@@ -322,13 +322,13 @@ impl Episodes {
     /// Every row as a policy sees it.
     fn logged_rows(
         &self,
-        network: &dyn Scores,
+        network: &dyn PolicyNetwork,
         world: &World,
         propensity: &[f64],
         act: ActionSelection,
         clip: Option<f64>,
     ) -> Result<Vec<LoggedRow>> {
-        let window = network.shape().window;
+        let window = network.config().window;
         let (horizon, padding) = (world.rules.horizon, world.items() as u32);
         let mut logged = Vec::with_capacity(self.log.user.len());
         for begin in (0..self.log.user.len()).step_by(BATCH) {

@@ -7,7 +7,7 @@ use crate::artifact::{Choice, End, Metric, Trajectory};
 use crate::env::cluster_world;
 use crate::nn::ActorCritic;
 use crate::nn::Encoder;
-use crate::nn::actor_critic::Shape;
+use crate::nn::actor_critic::ActorCriticConfig;
 use pipeline::{Artifact, Named};
 
 const USERS: usize = 6;
@@ -26,7 +26,7 @@ pub(super) fn elsewhere() -> World {
 }
 
 fn policy(world: &World, seed: u64) -> Policy {
-    let shape = Shape {
+    let config = ActorCriticConfig {
         users: USERS,
         items: 6,
         width: 3,
@@ -37,7 +37,7 @@ fn policy(world: &World, seed: u64) -> Policy {
         alike_share: 0.5,
         encoder: Encoder::Window,
     };
-    let network = ActorCritic::new(shape, &world.user_vectors, &world.item_vectors, seed).unwrap();
+    let network = ActorCritic::new(config, &world.user_vectors, &world.item_vectors, seed).unwrap();
     Policy::new(network.export().unwrap(), "rl.a2c", &elsewhere()).unwrap()
 }
 

@@ -9,7 +9,7 @@ use candle_core::Tensor;
 use candle_nn::Module;
 
 use crate::artifact::{Demonstrations, Rules};
-use crate::nn::discriminator::{Around, Rows};
+use crate::nn::discriminator::{DiscriminatorBatch, TransitionStates};
 use crate::nn::{AdamW, Init, Mlp, Params};
 
 /// Fits of V after the first, where a demonstration was cut off. After k of them the share γ^(k·length) of its tail is missing.
@@ -34,7 +34,7 @@ fn returns(demonstrations: &Demonstrations, rules: &Rules, gamma: f64, tails: &[
 
 /// Advantages of the demonstrated steps, `[N]`, in units of the discounted return; `rows` are theirs.
 pub(super) fn advantages(
-    rows: &Rows,
+    rows: &DiscriminatorBatch,
     demonstrations: &Demonstrations,
     rules: &Rules,
     gamma: f64,
@@ -50,16 +50,16 @@ pub(super) fn advantages(
             cut.push((t, end - 1));
         }
     }
-    let Around { states, after, .. } = rows.around()?;
+    let TransitionStates { states, next_states, .. } = rows.transition()?;
     let fit = |tails: &[f64]| Fit::new(states, &returns(demonstrations, rules, gamma, tails), seed.wrapping_add(1));
     let mut value = fit(&tails)?;
     for _ in 0..if cut.is_empty() { 0 } else { BOOTSTRAPS } {
-        let beyond = value.of(after)?;
+        let beyond = value.of(next_states)?;
         cut.iter().for_each(|&(t, row)| tails[t] = f64::from(beyond[row]));
         value = fit(&tails)?;
     }
-    let quality = Fit::new(&rows.pairs, &returns(demonstrations, rules, gamma, &tails), seed)?;
-    let (q, v) = (quality.of(&rows.pairs)?, value.of(states)?);
+    let quality = Fit::new(&rows.state_actions, &returns(demonstrations, rules, gamma, &tails), seed)?;
+    let (q, v) = (quality.of(&rows.state_actions)?, value.of(states)?);
     Ok(q.into_iter().zip(v).map(|(q, v)| q - v).collect())
 }
 
@@ -111,9 +111,13 @@ mod tests {
     fn of_two_actions(steps: [(f32, End); 2]) -> [f32; 2] {
         let ones = Tensor::ones((40, 1), DType::F32, &Device::Cpu).unwrap();
         let which: Vec<f32> = (0..40).map(|k| (k % 2) as f32).collect();
-        let rows = Rows {
-            pairs: Tensor::from_vec(which, (40, 1), &Device::Cpu).unwrap(),
-            around: Some(Around { states: ones.clone(), after: ones.clone(), going_on: ones.squeeze(1).unwrap() }),
+        let rows = DiscriminatorBatch {
+            state_actions: Tensor::from_vec(which, (40, 1), &Device::Cpu).unwrap(),
+            transition: Some(TransitionStates {
+                states: ones.clone(),
+                next_states: ones.clone(),
+                not_done: ones.squeeze(1).unwrap(),
+            }),
             log_policy: None,
         };
         let trajectories = (0..40).map(|k| trajectory(&[steps[k % 2].0], steps[k % 2].1)).collect();

@@ -16,10 +16,10 @@ use super::steps::Steps;
 use super::{Inputs, Outputs, Weighing};
 use crate::artifact::{Array, Curves, RewardModel, RewardPair, RewardPairs, World};
 use crate::env::{Features, TEXTS, last_steps, states, text_vectors};
-use crate::nn::discriminator::{Rows, Shape};
-use crate::nn::loss::log_probability;
+use crate::nn::discriminator::{DiscriminatorBatch, DiscriminatorConfig};
+use crate::nn::loss::log_prob;
 use crate::nn::{
-    ActorCritic, Discriminator, DiscriminatorSettings, Opponent, RewardForm, State, Training, device, rng,
+    ActorCritic, Discriminator, DiscriminatorSettings, DiscriminatorTrainer, RewardForm, State, Training, device, rng,
 };
 use crate::rl::a2c::{Batch, Learner};
 use crate::rl::mixed_reward::mixed;
@@ -124,8 +124,12 @@ impl Game<'_> {
             cx.warn(remark);
         }
         let settings = self.discriminator;
-        let mut opponent =
-            Opponent::new(&device, settings, self.shape(&features, config.network.window, world), self.seed)?;
+        let mut trainer = DiscriminatorTrainer::new(
+            &device,
+            settings,
+            self.config(&features, config.network.window, world),
+            self.seed,
+        )?;
         let mut generator = Learner::new(&config, world, &device)?;
         let mut expert_rows = features.steps(&expert.observation, &expert.actions, &expert.over)?.to_device(&device)?;
         let advantages = advantages(&expert_rows, &inputs.demonstrations, &world.rules, config.gamma, self.seed)?;
@@ -136,7 +140,7 @@ impl Game<'_> {
         let training = Training::open(cx, "checkpoints", 1)?;
         let mut done = 0;
         if let Some((number, bytes)) = training.latest()? {
-            let networks = vec![generator.modules(), opponent.trained()];
+            let networks = vec![generator.modules(), trainer.module()];
             let mut state = State { networks, arrays: BTreeMap::new(), curves: &mut curves };
             state.restore(&bytes)?;
             for (running, name) in [&paid, &filed].into_iter().zip(VARIANCES) {
@@ -153,7 +157,7 @@ impl Game<'_> {
             let imitated = (config.imitation > 0.0).then_some(&pairs);
             let mut seen = (0.0, 0.0);
             for step in 0..self.policy_steps {
-                let discriminator = &opponent.discriminator;
+                let discriminator = &trainer.discriminator;
                 // The policy as it played the batch: π is a constant of the reward.
                 let reward = |batch: &Batch, acting: &ActorCritic| {
                     let over = last_steps(&batch.lengths);
@@ -181,7 +185,7 @@ impl Game<'_> {
             self.ask_policy(&mut expert_rows, &expert, &generator.network)?;
             let generated = self.rows_of(&replay, &features, &generator.network)?;
             let counts = if settings.weighted {
-                let logits: Vec<f32> = opponent.discriminator.logits(&expert_rows)?.to_vec1()?;
+                let logits: Vec<f32> = trainer.discriminator.logits(&expert_rows)?.to_vec1()?;
                 self.weights.weigh(&inputs.demonstrations, &advantages, &logits)?.weight
             } else {
                 vec![1.0; expert.actions.len()]
@@ -191,12 +195,12 @@ impl Game<'_> {
             let steps = settings.steps.unwrap_or(USUAL_STEPS);
             for step in 0..steps {
                 // Each step is learned from; only between rounds it may be enough.
-                let told = opponent.learn((&expert_rows, &counts), &generated, [round, step], f64::INFINITY)?;
+                let told = trainer.update((&expert_rows, &counts), &generated, [round, step], f64::INFINITY)?;
                 loss += told.loss / steps as f64;
                 accuracy += told.accuracy / steps as f64;
             }
-            let mean = |rows: &Rows| -> Result<f64> {
-                let rewards = opponent.discriminator.rewards(self.reward, rows)?.mean_all()?;
+            let mean = |rows: &DiscriminatorBatch| -> Result<f64> {
+                let rewards = trainer.discriminator.rewards(self.reward, rows)?.mean_all()?;
                 Ok(f64::from(rewards.to_scalar::<f32>()?))
             };
             curves.push("discriminator_loss", round + 1, loss);
@@ -219,12 +223,12 @@ impl Game<'_> {
                 for (running, name) in [&paid, &filed].into_iter().zip(VARIANCES) {
                     arrays.extend(running.0.get().map(|v| (name.to_owned(), Array::new(&[1], vec![v]))));
                 }
-                let networks = vec![generator.modules(), opponent.trained()];
+                let networks = vec![generator.modules(), trainer.module()];
                 State { networks, arrays, curves: &mut curves }.save()
             })?;
         }
         self.ask_policy(&mut expert_rows, &expert, &generator.network)?;
-        let Opponent { mut discriminator, .. } = opponent;
+        let DiscriminatorTrainer { mut discriminator, .. } = trainer;
         let logits: Vec<f32> = discriminator.logits(&expert_rows)?.to_vec1()?;
         let weights = self.weights.weigh(&inputs.demonstrations, &advantages, &logits)?;
         let scale = if self.scaled { f64::from(filed.deviation()) } else { 1.0 };
@@ -242,8 +246,8 @@ impl Game<'_> {
         Ok(Outputs { reward, weights, curves, pairs: RewardPairs(shown) })
     }
 
-    fn shape(&self, features: &Features, window: usize, world: &World) -> Shape {
-        Shape {
+    fn config(&self, features: &Features, window: usize, world: &World) -> DiscriminatorConfig {
+        DiscriminatorConfig {
             inputs: features.width(),
             window,
             vectors: world.vectors_digest(),
@@ -251,7 +255,7 @@ impl Game<'_> {
             states: features.state_width(),
             state_only: self.state_only,
             discount: self.discount,
-            ..Shape::default()
+            ..DiscriminatorConfig::default()
         }
     }
 
@@ -266,21 +270,21 @@ impl Game<'_> {
     }
 
     /// Tells the rows what `network` thinks of their actions, where the discriminator reads it.
-    fn ask_policy(&self, rows: &mut Rows, steps: &Steps, network: &ActorCritic) -> Result<()> {
+    fn ask_policy(&self, rows: &mut DiscriminatorBatch, steps: &Steps, network: &ActorCritic) -> Result<()> {
         if self.discount.is_some() {
             rows.log_policy = Some(log_policy(network, &steps.observation, &steps.actions)?);
         }
         Ok(())
     }
 
-    fn rows_of(&self, replay: &[Steps], features: &Features, network: &ActorCritic) -> Result<Rows> {
-        let mut all: Option<Rows> = None;
+    fn rows_of(&self, replay: &[Steps], features: &Features, network: &ActorCritic) -> Result<DiscriminatorBatch> {
+        let mut all: Option<DiscriminatorBatch> = None;
         for steps in replay {
             let mut rows =
                 features.steps(&steps.observation, &steps.actions, &steps.over)?.to_device(network.device())?;
             self.ask_policy(&mut rows, steps, network)?;
             all = Some(match all {
-                Some(before) => before.followed_by(&rows)?,
+                Some(before) => before.concat(&rows)?,
                 None => rows,
             });
         }
@@ -298,7 +302,7 @@ impl Game<'_> {
     ) -> Result<Vec<RewardPair>> {
         let rows = features.steps(&steps.observation, &steps.actions, &steps.over)?;
         let rows = rows.to_device(discriminator.params().device())?;
-        let learned = (discriminator.rewards(self.of_file, &rows)? / discriminator.shape().scale)?.to_vec1::<f32>()?;
+        let learned = (discriminator.rewards(self.of_file, &rows)? / discriminator.config().scale)?.to_vec1::<f32>()?;
         let judge = inputs.truth.as_ref().unwrap_or(&inputs.world);
         let of_truth = inputs.truth.is_some();
         let mut shown = Vec::with_capacity(learned.len());
@@ -338,7 +342,7 @@ impl Running {
 /// log π(a|s) by the very logits that sampling reads, `[S]`, cut from the graph.
 fn log_policy(network: &ActorCritic, observation: &crate::env::Observation, actions: &[u32]) -> Result<Tensor> {
     let logits = network.logits(&states(network, observation)?)?.detach();
-    Ok(log_probability(&logits, &Tensor::from_slice(actions, actions.len(), logits.device())?)?)
+    Ok(log_prob(&logits, &Tensor::from_slice(actions, actions.len(), logits.device())?)?)
 }
 
 #[cfg(test)]

@@ -128,7 +128,7 @@ mod tests {
     use super::*;
     use crate::env::LearnedReward;
     use crate::irl::gail::tests::{brief, cycle};
-    use crate::nn::discriminator::Shape;
+    use crate::nn::discriminator::DiscriminatorConfig;
     use crate::nn::training::assert_resumes_exactly;
 
     fn small() -> Airl {
@@ -154,8 +154,8 @@ mod tests {
     fn the_file_holds_f_and_no_policy() {
         let folder = tempfile::tempdir().unwrap();
         let outputs = small().run(cycle(), &Context::detached(folder.path())).unwrap();
-        let shape: Shape = outputs.reward.0.about().unwrap();
-        assert_eq!((shape.reward, shape.discount, shape.remark), (RewardForm::F, Some(0.9), None));
+        let config: DiscriminatorConfig = outputs.reward.0.about().unwrap();
+        assert_eq!((config.reward, config.discount, config.remark), (RewardForm::F, Some(0.9), None));
         assert!(LearnedReward::load(&outputs.reward, &cycle().world, 7).is_ok());
         assert_eq!(outputs.weights.weight.len(), 18);
     }
@@ -174,7 +174,7 @@ mod tests {
         let of_generator = outputs.pairs.0.iter().filter(|pair| pair.series == "generator").map(|pair| pair.learned);
         let found = deviation(&of_generator.collect::<Vec<f64>>());
         let paid = outputs.curves.0.iter().find(|point| point.series == "reward_scale").unwrap().value;
-        let scale = outputs.reward.0.about::<Shape>().unwrap().scale;
+        let scale = outputs.reward.0.about::<DiscriminatorConfig>().unwrap().scale;
         assert!((0.7..1.4).contains(&found), "the file's reward has deviation {found}");
         assert!((scale - paid).abs() > 1e-4, "f and f − log π do not deviate equally: {scale} {paid}");
     }

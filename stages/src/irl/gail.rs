@@ -163,7 +163,7 @@ pub(super) mod tests {
     #[test]
     fn a_form_of_one_sign_is_remarked_only_where_people_leave() {
         let remark = |stage: &Gail, inputs: Inputs| {
-            let about: crate::nn::discriminator::Shape = run(stage, inputs).reward.0.about().unwrap();
+            let about: crate::nn::discriminator::DiscriminatorConfig = run(stage, inputs).reward.0.about().unwrap();
             about.remark
         };
         assert!(remark(&small(), cycle()).unwrap().contains("never negative"));

@@ -12,7 +12,7 @@ mod weights;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
-mod on_a_card;
+mod cuda_tests;
 #[cfg(test)]
 mod tabular;
 

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::artifact::{Choice, Demonstrations, Weights};
-use crate::nn::weighting::{mixed_weights, normalised};
+use crate::nn::importance_weights::{mixed_weights, normalised};
 
 /// What decides how much a demonstrated step counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

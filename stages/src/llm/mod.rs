@@ -8,13 +8,13 @@
 //! A question that the model was asked and did not answer is a [`FailedCall`]: it says nothing about other questions, so it becomes
 //! a row among the calls and does not end the stage. It is no answer either, so it is not kept for other runs.
 
-mod chooser;
 #[cfg(test)]
 pub(crate) mod conformance;
+mod embedding_cache;
 pub mod gguf;
 mod openai;
+mod option_scorer;
 mod replay;
-mod shelf;
 
 use std::fmt;
 use std::ops::Add;
@@ -24,10 +24,10 @@ use pipeline::{AssetName, Context};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use chooser::{GgufConfig, Score};
+pub use embedding_cache::cached_embeddings;
 pub use openai::{MaxTokensField, OpenaiConfig, Parameter, Prices, SystemRole};
+pub use option_scorer::{GgufConfig, Score};
 pub use replay::{RecordedCall, ReplayConfig};
-pub use shelf::cached_embeddings;
 
 /// One choice to make. Its JSON is what is kept and hashed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,8 +10,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::chooser::{self, Score};
-use super::openai::reply;
+use super::openai::response;
+use super::option_scorer::{self, Score};
 use super::{
     Answer, ChoiceRequest, CompletionRequest, Conversation, ConversationFactory, FailedCall, Llm, ParsedChoice,
     TokenUsage,
@@ -107,29 +107,29 @@ impl Llm for ReplayLlm {
 
     fn references(&self, request: &ChoiceRequest) -> Vec<ChoiceRequest> {
         match self.reader {
-            Reader::Gguf(score) => chooser::references(score, request),
+            Reader::Gguf(score) => option_scorer::references(score, request),
             Reader::Openai => vec![],
         }
     }
 
     fn parse_choice(&self, request: &ChoiceRequest, answer: &str, references: &[String]) -> Result<ParsedChoice> {
         match self.reader {
-            Reader::Gguf(score) => chooser::parse_choice(score, request, answer, references),
-            Reader::Openai => reply::parse_choice(request, answer),
+            Reader::Gguf(score) => option_scorer::parse_choice(score, request, answer, references),
+            Reader::Openai => response::parse_choice(request, answer),
         }
     }
 
     fn completion_text(&self, answer: &str) -> Result<String> {
         match self.reader {
-            Reader::Gguf(_) => chooser::completion_text(answer),
-            Reader::Openai => reply::completion_text(answer),
+            Reader::Gguf(_) => option_scorer::completion_text(answer),
+            Reader::Openai => response::completion_text(answer),
         }
     }
 
     fn answer_failure(&self, request: &str, answer: &str) -> Result<Option<FailedCall>> {
         match self.reader {
             Reader::Gguf(_) => Ok(None),
-            Reader::Openai => reply::answer_failure(request, answer),
+            Reader::Openai => response::answer_failure(request, answer),
         }
     }
 
@@ -137,7 +137,7 @@ impl Llm for ReplayLlm {
         match self.reader {
             // The model that could count them is not here.
             Reader::Gguf(_) => Ok(None),
-            Reader::Openai => reply::count_tokens(answer),
+            Reader::Openai => response::count_tokens(answer),
         }
     }
 }

@@ -7,13 +7,13 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::Module;
 use serde::{Deserialize, Serialize};
 
-use super::encoder::{Encoding, Recent};
-use super::fused::{Chosen, Scene, head, lookup};
-use super::likeness::likeness;
+use super::encoder::{EncoderNet, History};
+use super::item_similarity::item_similarity;
+use super::kernels::{ActionScores, HeadInputs, head, lookup};
 use super::params::{to_array, to_tensor};
-use super::sampled::Candidates;
-use super::states::States;
-use super::{Choice, Embedding, Encoder, Init, Mlp, Params, check_ids};
+use super::sampled_softmax::Candidates;
+use super::state_batch::StateBatch;
+use super::{ActionLogProb, Embedding, Encoder, Init, Mlp, Params, check_ids};
 use crate::artifact::{Array, TensorFile};
 
 /// How much larger the logits of what was just shown are than their parameters.
@@ -21,7 +21,7 @@ const NEAR: f32 = 100.0;
 
 /// The shape of an [`ActorCritic`]; stored in the policy's file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Shape {
+pub struct ActorCriticConfig {
     /// U.
     pub users: usize,
     /// I.
@@ -53,107 +53,107 @@ pub struct Shape {
 /// as large as the optimiser sees them, because a logit has further to go than a weight). Likeness comes from the policy's own vectors; no
 /// quit distance or threshold of a world enters.
 pub struct ActorCritic {
-    shape: Shape,
+    config: ActorCriticConfig,
     params: Params,
     user_vectors: Tensor,
     item_vectors: Tensor,
-    /// `[I, I]`, see [`likeness`].
-    likeness: Vec<f32>,
+    /// `[I, I]`, see [`item_similarity`].
+    similarity: Vec<f32>,
     item_in: Embedding,
     item_out: Tensor,
     bias: Tensor,
     prior: Tensor,
     shown: Tensor,
     alike: Tensor,
-    encoding: Encoding,
+    encoding: EncoderNet,
     actor: Mlp,
     critic: Mlp,
 }
 
 /// What the network says of B states.
-pub struct Heads {
-    /// Scores of the whole catalogue, `[B, I]`; [`NOT_THERE`](super::NOT_THERE) where an item is forbidden.
+pub struct ActorCriticOutput {
+    /// Scores of the whole catalogue, `[B, I]`; [`MASKED_LOGIT`](super::MASKED_LOGIT) where an item is forbidden.
     pub logits: Tensor,
     /// The critic's value, `[B]`.
     pub values: Tensor,
     /// `[B, I]`: 1 where an item may be shown, else 0; `None` where all may.
-    pub allowed: Option<Tensor>,
+    pub action_mask: Option<Tensor>,
 }
 
 impl ActorCritic {
     /// A new network from the world's `user_vectors [U, D]` and `item_vectors [I, D]`, on the processor.
-    pub fn new(shape: Shape, user_vectors: &Array, item_vectors: &Array, seed: u64) -> Result<Self> {
-        Self::new_on(&Device::Cpu, shape, user_vectors, item_vectors, seed)
+    pub fn new(config: ActorCriticConfig, user_vectors: &Array, item_vectors: &Array, seed: u64) -> Result<Self> {
+        Self::new_on(&Device::Cpu, config, user_vectors, item_vectors, seed)
     }
 
     /// The same on that device.
     pub fn new_on(
         device: &Device,
-        shape: Shape,
+        config: ActorCriticConfig,
         user_vectors: &Array,
         item_vectors: &Array,
         seed: u64,
     ) -> Result<Self> {
-        ensure!(user_vectors.shape == [shape.users, shape.width], "user vectors are {:?}", user_vectors.shape);
-        ensure!(item_vectors.shape == [shape.items, shape.width], "item vectors are {:?}", item_vectors.shape);
+        ensure!(user_vectors.shape == [config.users, config.width], "user vectors are {:?}", user_vectors.shape);
+        ensure!(item_vectors.shape == [config.items, config.width], "item vectors are {:?}", item_vectors.shape);
         let mut init = Init::new(seed);
         let mut params = Params::on(device);
         let items = to_tensor(item_vectors)?;
-        let padding = Tensor::zeros((1, shape.width), DType::F32, &Device::Cpu)?;
+        let padding = Tensor::zeros((1, config.width), DType::F32, &Device::Cpu)?;
         let scalar = |value: f64| Tensor::new(&[value as f32], &Device::Cpu);
-        let inputs = shape.width + shape.encoder.width(shape.width, shape.window) + 1;
-        let encoding = Encoding::new(&shape.encoder, shape.width, shape.window, &mut params, &mut init)?;
+        let inputs = config.width + config.encoder.width(config.width, config.window) + 1;
+        let encoding = EncoderNet::new(&config.encoder, config.width, config.window, &mut params, &mut init)?;
         Ok(Self {
             encoding,
             user_vectors: to_tensor(user_vectors)?.to_device(device)?,
-            likeness: likeness(user_vectors, item_vectors, shape.alike_share)?,
+            similarity: item_similarity(user_vectors, item_vectors, config.alike_share)?,
             item_in: Embedding::new(&mut params, "item_in", &Tensor::cat(&[&items, &padding], 0)?)?,
             item_out: params.add("item_out", &items)?,
-            bias: params.add("bias", &Tensor::zeros(shape.items, DType::F32, &Device::Cpu)?)?,
-            prior: params.add("prior", &scalar(shape.prior)?)?,
+            bias: params.add("bias", &Tensor::zeros(config.items, DType::F32, &Device::Cpu)?)?,
+            prior: params.add("prior", &scalar(config.prior)?)?,
             shown: params.add("shown", &scalar(0.0)?)?,
-            alike: params.add("alike", &scalar(-shape.avoid / f64::from(NEAR))?)?,
-            actor: Mlp::new(&mut params, "actor", &[inputs, shape.hidden, shape.width], 0.1, &mut init)?,
-            critic: Mlp::new(&mut params, "critic", &[inputs, shape.hidden, 1], 1.0, &mut init)?,
+            alike: params.add("alike", &scalar(-config.avoid / f64::from(NEAR))?)?,
+            actor: Mlp::new(&mut params, "actor", &[inputs, config.hidden, config.width], 0.1, &mut init)?,
+            critic: Mlp::new(&mut params, "critic", &[inputs, config.hidden, 1], 1.0, &mut init)?,
             item_vectors: items,
             params,
-            shape,
+            config,
         })
     }
 
     /// States from flat arrays: `user [B]`, `recent [B·W]` newest first with I for none, `rewards [B·W]` that those paid,
     /// `progress [B]`.
-    pub fn states(&self, user: &[u32], recent: &[u32], rewards: &[f32], progress: &[f32]) -> Result<States> {
-        let items = self.shape.items;
+    pub fn states(&self, user: &[u32], recent: &[u32], rewards: &[f32], progress: &[f32]) -> Result<StateBatch> {
+        let items = self.config.items;
         let near = |item: usize, row: &mut [f32]| {
             row[2 * item] += NEAR;
-            let like = &self.likeness[item * items..][..items];
+            let like = &self.similarity[item * items..][..items];
             row.chunks_exact_mut(2).zip(like).for_each(|(pair, like)| pair[1] += NEAR * like);
         };
         self.states_near(user, recent, rewards, progress, items, near)
     }
 
     /// States for [`ActorCritic::choice_among`], which are told apart by these candidates alone.
-    pub fn states_among(
+    pub fn states_for_candidates(
         &self,
         user: &[u32],
         recent: &[u32],
         rewards: &[f32],
         progress: &[f32],
         candidates: &[u32],
-        allowed: Tensor,
-    ) -> Result<States> {
-        let items = self.shape.items;
+        action_mask: Tensor,
+    ) -> Result<StateBatch> {
+        let items = self.config.items;
         check_ids("candidate", candidates, items)?;
         let near = |item: usize, row: &mut [f32]| {
-            let like = &self.likeness[item * items..][..items];
+            let like = &self.similarity[item * items..][..items];
             for (pair, &candidate) in row.chunks_exact_mut(2).zip(candidates) {
                 pair[0] += if candidate as usize == item { NEAR } else { 0.0 };
                 pair[1] += NEAR * like[candidate as usize];
             }
         };
         let states = self.states_near(user, recent, rewards, progress, candidates.len(), near)?;
-        Ok(States { allowed: Some(allowed.to_device(self.device())?), ..states })
+        Ok(StateBatch { action_mask: Some(action_mask.to_device(self.device())?), ..states })
     }
 
     /// States told apart by `columns` items: `near(item, row)` adds what a recent item says of each to `row [columns, 2]`.
@@ -165,11 +165,11 @@ impl ActorCritic {
         progress: &[f32],
         columns: usize,
         add_near: impl Fn(usize, &mut [f32]),
-    ) -> Result<States> {
-        let (batch, items, window) = (user.len(), self.shape.items, self.shape.window);
+    ) -> Result<StateBatch> {
+        let (batch, items, window) = (user.len(), self.config.items, self.config.window);
         ensure!(recent.len() == batch * window, "{} recent items for {batch} states of {window}", recent.len());
         ensure!(rewards.len() == batch * window, "{} rewards for {batch} states of {window}", rewards.len());
-        check_ids("user", user, self.shape.users)?;
+        check_ids("user", user, self.config.users)?;
         check_ids("item", recent, items + 1)?;
         let mut near = vec![0.0_f32; 2 * batch * columns];
         for (k, &item) in recent.iter().enumerate() {
@@ -178,7 +178,7 @@ impl ActorCritic {
             }
         }
         let device = self.device();
-        Ok(States {
+        Ok(StateBatch {
             user: Tensor::from_slice(user, batch, device)?,
             recent: Tensor::from_slice(recent, (batch, window), device)?,
             rewards: Tensor::from_slice(rewards, (batch, window), device)?,
@@ -186,7 +186,7 @@ impl ActorCritic {
                 .reshape((batch, window))?,
             progress: Tensor::from_slice(progress, (batch, 1), device)?,
             near: Tensor::from_vec(near, (batch * columns, 2), device)?,
-            allowed: None,
+            action_mask: None,
         })
     }
 
@@ -204,75 +204,89 @@ impl ActorCritic {
 
     /// The shape.
     #[must_use]
-    pub fn shape(&self) -> &Shape {
-        &self.shape
+    pub fn config(&self) -> &ActorCriticConfig {
+        &self.config
     }
 
     /// v_u `[B, D]` and x `[B, D + X + 1]`.
-    pub(super) fn inputs(&self, states: &States) -> Result<(Tensor, Tensor)> {
+    pub(super) fn inputs(&self, states: &StateBatch) -> Result<(Tensor, Tensor)> {
         let users = self.user_vectors.index_select(&states.user, 0)?;
         let items = self.item_in.forward(&states.recent)?;
-        let recent = Recent { users: &users, items: &items, rewards: &states.rewards, there: &states.there };
+        let recent = History { users: &users, items: &items, rewards: &states.rewards, there: &states.there };
         let inputs = Tensor::cat(&[&users, &self.encoding.forward(&recent)?, &states.progress], 1)?;
         Ok((users, inputs))
     }
 
     /// Both heads; the states are encoded once.
-    pub fn heads(&self, states: &States) -> Result<Heads> {
+    pub fn forward(&self, states: &StateBatch) -> Result<ActorCriticOutput> {
         let (users, inputs) = self.inputs(states)?;
-        self.heads_on(states, &users, &inputs)
+        self.forward_inputs(states, &users, &inputs)
     }
 
     /// Both heads, and those of a network of the same shape that reads the states as this one encodes them: what learns both
     /// shares the encoder. The other's own takes no part.
-    pub fn heads_beside(&self, other: &Self, states: &States) -> Result<(Heads, Heads)> {
+    pub fn forward_with_shared_encoder(
+        &self,
+        other: &Self,
+        states: &StateBatch,
+    ) -> Result<(ActorCriticOutput, ActorCriticOutput)> {
         let (users, inputs) = self.inputs(states)?;
-        Ok((self.heads_on(states, &users, &inputs)?, other.heads_on(states, &users, &inputs)?))
+        Ok((self.forward_inputs(states, &users, &inputs)?, other.forward_inputs(states, &users, &inputs)?))
     }
 
-    fn heads_on(&self, states: &States, users: &Tensor, inputs: &Tensor) -> Result<Heads> {
+    fn forward_inputs(&self, states: &StateBatch, users: &Tensor, inputs: &Tensor) -> Result<ActorCriticOutput> {
         let values = self.critic.forward(inputs)?.squeeze(1)?;
-        Ok(Heads { logits: self.scores(states, users, inputs)?, values, allowed: states.allowed.clone() })
+        Ok(ActorCriticOutput {
+            logits: self.scores(states, users, inputs)?,
+            values,
+            action_mask: states.action_mask.clone(),
+        })
     }
 
     /// Scores of the whole catalogue, `[B, I]`.
-    pub fn logits(&self, states: &States) -> Result<Tensor> {
+    pub fn logits(&self, states: &StateBatch) -> Result<Tensor> {
         let (users, inputs) = self.inputs(states)?;
         self.scores(states, &users, &inputs)
     }
 
-    /// What the actor thinks of the `actions [B]` that were taken: the same as [`choice`](super::choice) of the logits, which are not
+    /// What the actor thinks of the `actions [B]` that were taken: the same as [`action_log_prob`](super::action_log_prob()) of the logits, which are not
     /// kept.
-    pub fn choice(&self, states: &States, actions: &[u32]) -> Result<Choice> {
+    pub fn action_log_prob(&self, states: &StateBatch, actions: &[u32]) -> Result<ActionLogProb> {
         let (users, inputs) = self.inputs(states)?;
-        self.choice_on(states, &users, &inputs, actions)
+        self.action_log_prob_of(states, &users, &inputs, actions)
     }
 
     /// The same with the critic's values `[B]`; the states are encoded once.
-    pub fn choice_and_values(&self, states: &States, actions: &[u32]) -> Result<(Choice, Tensor)> {
+    pub fn evaluate_actions(&self, states: &StateBatch, actions: &[u32]) -> Result<(ActionLogProb, Tensor)> {
         let (users, inputs) = self.inputs(states)?;
         let values = self.critic.forward(&inputs)?.squeeze(1)?;
-        Ok((self.choice_on(states, &users, &inputs, actions)?, values))
+        Ok((self.action_log_prob_of(states, &users, &inputs, actions)?, values))
     }
 
-    fn choice_on(&self, states: &States, users: &Tensor, inputs: &Tensor, actions: &[u32]) -> Result<Choice> {
+    fn action_log_prob_of(
+        &self,
+        states: &StateBatch,
+        users: &Tensor,
+        inputs: &Tensor,
+        actions: &[u32],
+    ) -> Result<ActionLogProb> {
         let rest = Tensor::cat(&[&self.bias, &self.shown, &self.alike], 0)?;
-        let scene = Scene { near: Some(&states.near), allowed: states.allowed.as_ref() };
+        let scene = HeadInputs { near: Some(&states.near), allowed: states.action_mask.as_ref() };
         let query = self.query(users, inputs)?;
-        let Chosen { log_probability, entropy, .. } = head(&query, &self.item_out, &rest, scene, actions)?;
-        Ok(Choice { log_probability, entropy })
+        let ActionScores { log_prob, entropy, .. } = head(&query, &self.item_out, &rest, scene, actions)?;
+        Ok(ActionLogProb { log_prob, entropy })
     }
 
-    /// log π̂ `[B]` of what was taken, by a softmax over a sample, see [`sampled`](super::sampled). Of the tables it reads, and its
+    /// log π̂ `[B]` of what was taken, by a softmax over a sample, see [`sampled_softmax`](super::sampled_softmax). Of the tables it reads, and its
     /// gradient has, the rows of the candidates alone.
-    pub fn choice_among(&self, states: &States, candidates: &Candidates) -> Result<Tensor> {
+    pub fn sampled_log_prob(&self, states: &StateBatch, candidates: &Candidates) -> Result<Tensor> {
         let (users, inputs) = self.inputs(states)?;
         let items = Tensor::from_slice(&candidates.items, candidates.items.len(), self.bias.device())?;
         let (weight, bias) = (lookup(&self.item_out, &items)?, lookup(&self.bias, &items)?);
         let bias = (bias - candidates.log_proposal.to_device(self.device())?)?;
         let rest = Tensor::cat(&[&bias, &self.shown, &self.alike], 0)?;
-        let scene = Scene { near: Some(&states.near), allowed: states.allowed.as_ref() };
-        Ok(head(&self.query(&users, &inputs)?, &weight, &rest, scene, &candidates.own())?.log_probability)
+        let scene = HeadInputs { near: Some(&states.near), allowed: states.action_mask.as_ref() };
+        Ok(head(&self.query(&users, &inputs)?, &weight, &rest, scene, &candidates.target_columns())?.log_prob)
     }
 
     /// `[B, D]`.
@@ -280,16 +294,16 @@ impl ActorCritic {
         self.actor.forward(inputs)? + users.broadcast_mul(&self.prior)?
     }
 
-    fn scores(&self, states: &States, users: &Tensor, inputs: &Tensor) -> Result<Tensor> {
+    fn scores(&self, states: &StateBatch, users: &Tensor, inputs: &Tensor) -> Result<Tensor> {
         let scores = self.query(users, inputs)?.matmul(&self.item_out.t()?)?.broadcast_add(&self.bias)?;
         let near = states.near.matmul(&Tensor::cat(&[&self.shown, &self.alike], 0)?.unsqueeze(1)?)?;
         let scores = (&scores + near.reshape(scores.shape())?)?;
-        Ok(states.among_allowed(&scores)?)
+        Ok(states.mask_logits(&scores)?)
     }
 
     /// The network as a file's content, the frozen table included, so that a policy can be served by itself.
     pub fn export(&self) -> Result<TensorFile> {
-        let mut file = TensorFile::new(&self.shape)?;
+        let mut file = TensorFile::new(&self.config)?;
         file.arrays = self.params.export()?;
         file.arrays.insert("table.user_vectors".to_owned(), to_array(&self.user_vectors)?);
         file.arrays.insert("table.item_vectors".to_owned(), to_array(&self.item_vectors)?);
@@ -298,11 +312,11 @@ impl ActorCritic {
 
     /// The network of a file.
     pub fn import(file: &TensorFile) -> Result<Self> {
-        let shape: Shape = file.about()?;
+        let config: ActorCriticConfig = file.about()?;
         let mut arrays: BTreeMap<String, Array> = file.arrays.clone();
         let users = arrays.remove("table.user_vectors").unwrap_or_default();
         let items = arrays.remove("table.item_vectors").unwrap_or_default();
-        let network = Self::new(shape, &users, &items, 0)?;
+        let network = Self::new(config, &users, &items, 0)?;
         network.params.import(&arrays)?;
         Ok(network)
     }
@@ -313,11 +327,11 @@ mod tests {
     use super::*;
     use crate::nn::encoder::{Average, GruEncoder, Transformer};
     use crate::nn::gradient_check::assert_every_parameter_learns;
-    use crate::nn::loss::log_probability;
+    use crate::nn::loss::log_prob;
     use crate::nn::{Caser, SasRec};
 
     fn small(encoder: Encoder) -> ActorCritic {
-        let shape = Shape {
+        let config = ActorCriticConfig {
             users: 2,
             items: 3,
             width: 2,
@@ -330,11 +344,11 @@ mod tests {
         };
         let users = Array::new(&[2, 2], vec![1.0, 0.5, -0.5, 2.0]);
         let items = Array::new(&[3, 2], vec![1.0, 0.0, 0.0, 1.0, 0.5, 0.5]);
-        ActorCritic::new(shape, &users, &items, 3).unwrap()
+        ActorCritic::new(config, &users, &items, 3).unwrap()
     }
 
     /// Two states: the padding row of E_in, an item just shown, and both users take part.
-    fn states(network: &ActorCritic) -> States {
+    fn states(network: &ActorCritic) -> StateBatch {
         network.states(&[0, 1], &[2, 0, 1, 3], &[1.0, 2.0, 3.0, 0.0], &[0.5, 0.25]).unwrap()
     }
 
@@ -354,8 +368,8 @@ mod tests {
         // Answers of the two users to items 0, 1, 2: (1, −½), (½, 2), (¾, ¾); squared differences 3.25, 13/16, 13/16.
         let network = small(Encoder::Window);
         let expected = [1.0, (-256.0_f32).exp(), (-1.0_f32).exp()];
-        for (found, wanted) in network.likeness.iter().zip(expected) {
-            assert!((found - wanted).abs() < 1e-6, "{:?}", network.likeness);
+        for (found, wanted) in network.similarity.iter().zip(expected) {
+            assert!((found - wanted).abs() < 1e-6, "{:?}", network.similarity);
         }
     }
 
@@ -366,8 +380,8 @@ mod tests {
             let states = states(&network);
             let action = Tensor::new(&[1_u32, 2], &Device::Cpu).unwrap();
             assert_every_parameter_learns(network.params(), || {
-                let Heads { logits, values, .. } = network.heads(&states).unwrap();
-                log_probability(&logits, &action)?.sum_all()? + values.sqr()?.sum_all()?
+                let ActorCriticOutput { logits, values, .. } = network.forward(&states).unwrap();
+                log_prob(&logits, &action)?.sum_all()? + values.sqr()?.sum_all()?
             });
         }
     }
@@ -378,17 +392,17 @@ mod tests {
         for forbidden in [vec![], vec![(0, 2), (1, 0)]] {
             let network = small(Encoder::Gru(GruEncoder { width: 3 }));
             let mut states = states(&network);
-            states.forbid(forbidden).unwrap();
-            let of = |Choice { log_probability, entropy }: Choice, values: Tensor| {
-                let loss = ((log_probability + (entropy * 0.3).unwrap()).unwrap() + values.sqr().unwrap()).unwrap();
+            states.mask_actions(forbidden).unwrap();
+            let of = |ActionLogProb { log_prob, entropy }: ActionLogProb, values: Tensor| {
+                let loss = ((log_prob + (entropy * 0.3).unwrap()).unwrap() + values.sqr().unwrap()).unwrap();
                 let gradients = loss.sum_all().unwrap().backward().unwrap();
                 let flat = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
                 let parameters = network.params().iter().map(|(_, var)| flat(gradients.get(var.as_tensor()).unwrap()));
                 std::iter::once(flat(&loss)).chain(parameters).flatten().collect::<Vec<f32>>()
             };
-            let Heads { logits, values, .. } = network.heads(&states).unwrap();
-            let plain = of(crate::nn::choice(&logits, &[1, 2]).unwrap(), values);
-            let (choice, values) = network.choice_and_values(&states, &[1, 2]).unwrap();
+            let ActorCriticOutput { logits, values, .. } = network.forward(&states).unwrap();
+            let plain = of(crate::nn::action_log_prob(&logits, &[1, 2]).unwrap(), values);
+            let (choice, values) = network.evaluate_actions(&states, &[1, 2]).unwrap();
             for (a, b) in of(choice, values).iter().zip(&plain) {
                 assert!((a - b).abs() < 1e-5 * b.abs().max(1.0), "{a} {b}");
             }
@@ -402,19 +416,20 @@ mod tests {
         let log_proposal = Tensor::full(-1.1_f32, 5, &Device::Cpu).unwrap();
         let candidates = Candidates { items: vec![2, 0, 1, /* taken */ 1, 2], states: 2, log_proposal };
         let masked = |row: usize| if row == 0 { &[2][..] } else { &[] };
-        let allowed = candidates.allowed(masked).unwrap();
+        let allowed = candidates.action_mask(masked).unwrap();
         let (user, recent, rewards, progress) = ([0, 1], [2, 0, 1, 3], [1.0, 2.0, 3.0, 0.0], [0.5, 0.25]);
-        let among = network.states_among(&user, &recent, &rewards, &progress, &candidates.items, allowed).unwrap();
+        let among =
+            network.states_for_candidates(&user, &recent, &rewards, &progress, &candidates.items, allowed).unwrap();
         let mut states = states(&network);
-        states.forbid([(0, 2)]).unwrap();
+        states.mask_actions([(0, 2)]).unwrap();
         let of = |log: Tensor| {
             let gradients = log.sum_all().unwrap().backward().unwrap();
             let flat = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
             let parameters = network.params().iter().filter_map(|(_, var)| gradients.get(var.as_tensor()).map(flat));
             std::iter::once(flat(&log)).chain(parameters).flatten().collect::<Vec<f32>>()
         };
-        let sampled = of(network.choice_among(&among, &candidates).unwrap());
-        let full = of(network.choice(&states, &[1, 2]).unwrap().log_probability);
+        let sampled = of(network.sampled_log_prob(&among, &candidates).unwrap());
+        let full = of(network.action_log_prob(&states, &[1, 2]).unwrap().log_prob);
         assert_eq!(sampled.len(), full.len());
         for (a, b) in sampled.iter().zip(&full) {
             assert!((a - b).abs() < 1e-4 * b.abs().max(1.0), "{a} sampled, {b} full");
@@ -426,18 +441,18 @@ mod tests {
         let network = small(Encoder::Window);
         let plain = network.logits(&states(&network)).unwrap().to_vec2::<f32>().unwrap();
         let mut masked = states(&network);
-        masked.forbid([(0, 1), (1, 0), (1, 0)]).unwrap();
+        masked.mask_actions([(0, 1), (1, 0), (1, 0)]).unwrap();
         let logits = network.logits(&masked).unwrap();
         let shares = candle_nn::ops::softmax(&logits, 1).unwrap().to_vec2::<f32>().unwrap();
         assert_eq!((shares[0][1], shares[1][0]), (0.0, 0.0));
         let ratio = (plain[1][1] - plain[1][2]).exp();
         assert!((shares[1][1] / shares[1][2] / ratio - 1.0).abs() < 1e-4, "the others keep their ratio");
-        let taken = crate::nn::choice(&logits, &[0, 2]).unwrap().log_probability.sum_all().unwrap();
+        let taken = crate::nn::action_log_prob(&logits, &[0, 2]).unwrap().log_prob.sum_all().unwrap();
         let gradients = taken.backward().unwrap();
         let bias = gradients.get(&network.bias).unwrap().to_vec1::<f32>().unwrap();
         assert!(bias.iter().all(|g| g.is_finite()) && bias.iter().sum::<f32>().abs() < 1e-6, "{bias:?}");
-        assert!(states(&network).forbid([(0, 3)]).is_err());
-        let stuck = states(&network).forbid([(1, 0), (1, 1), (1, 2)]).unwrap_err().to_string();
+        assert!(states(&network).mask_actions([(0, 3)]).is_err());
+        let stuck = states(&network).mask_actions([(1, 0), (1, 1), (1, 2)]).unwrap_err().to_string();
         assert!(stuck.contains("state 1 has none of 3 items left to show\nhelp: lower `audience.horizon`"), "{stuck}");
     }
 
@@ -448,7 +463,7 @@ mod tests {
             let again = ActorCritic::import(&network.export().unwrap()).unwrap();
             let logits = |n: &ActorCritic| n.logits(&states(n)).unwrap().to_vec2::<f32>().unwrap();
             assert_eq!(logits(&network), logits(&again));
-            assert_eq!(logits(&network), network.heads(&states(&network)).unwrap().logits.to_vec2::<f32>().unwrap());
+            assert_eq!(logits(&network), network.forward(&states(&network)).unwrap().logits.to_vec2::<f32>().unwrap());
             assert!(network.states(&[0], &[4, 3], &[0.0; 2], &[0.0]).is_err());
             assert!(network.states(&[2], &[3, 3], &[0.0; 2], &[0.0]).is_err());
         }

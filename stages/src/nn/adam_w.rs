@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use candle_core::{CpuStorage, DType, Device, Tensor, Var, WithDType};
 
 use super::Params;
-use super::fused::{Gradient, Moments, Rates, Step, plain, sum_of_squares, taking, with_slices};
+use super::kernels::{Gradient, Moments, Rates, Step, plain, sum_of_squares, taking, with_slices};
 use super::params::{to_array, to_tensor};
 use crate::artifact::Array;
 
@@ -105,7 +105,7 @@ const EPSILON: f64 = 1e-8;
 impl AdamW {
     /// Whether a number can be a step size: above 0 and finite.
     #[must_use]
-    pub fn is_step_size(learning_rate: f64) -> bool {
+    pub fn is_learning_rate(learning_rate: f64) -> bool {
         learning_rate > 0.0 && learning_rate.is_finite()
     }
 
@@ -120,7 +120,7 @@ impl AdamW {
     /// there had been no step (Adam of PyTorch's `SparseAdam`). Else a row that was used long ago goes on by its moments, and a step
     /// costs as much as the whole table.
     #[must_use]
-    pub fn of_used_rows(self) -> Self {
+    pub fn with_sparse_rows(self) -> Self {
         Self { used_rows: true, ..self }
     }
 
@@ -308,12 +308,12 @@ mod tests {
         });
         let (mut params, mut others) = (Params::default(), Params::default());
         let (table, other) = (params.add("x", &start).unwrap(), others.add("x", &start).unwrap());
-        let mut adam = AdamW::new(&params, 0.1, 0.01, f64::INFINITY).unwrap().of_used_rows();
+        let mut adam = AdamW::new(&params, 0.1, 0.01, f64::INFINITY).unwrap().with_sparse_rows();
         let zeros = || start.zeros_like().unwrap();
         let mut card = OfParameter { shape: vec![4, 3], moments: Where::Card([zeros(), zeros()]) };
         let flat = |x: &Tensor| x.flatten_all().unwrap().to_vec1::<f32>().unwrap();
         for (step, (ids, weights)) in steps.iter().enumerate() {
-            let found = crate::nn::fused::lookup(&table, ids).unwrap();
+            let found = crate::nn::kernels::lookup(&table, ids).unwrap();
             adam.descend(&params, &(found * weights).unwrap().sum_all().unwrap()).unwrap();
             let corrections = BETAS.map(|beta| 1.0 / (1.0 - beta.powi(step as i32 + 1)));
             let rates = Rates {
@@ -346,11 +346,11 @@ mod tests {
             let mut params = Params::default();
             let table = params.add("x", &start).unwrap();
             let adam = AdamW::new(&params, 0.1, 0.01, f64::INFINITY).unwrap();
-            let mut adam = if used_rows { adam.of_used_rows() } else { adam };
+            let mut adam = if used_rows { adam.with_sparse_rows() } else { adam };
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| {
                 let ids = Tensor::new(ids.as_slice(), &Device::Cpu).unwrap();
-                let found = crate::nn::fused::lookup(&table, &ids).unwrap();
+                let found = crate::nn::kernels::lookup(&table, &ids).unwrap();
                 adam.descend(&params, &(found * &weights).unwrap().sum_all().unwrap()).unwrap();
             });
             (table.to_vec2::<f32>().unwrap(), adam.export().unwrap())

@@ -4,11 +4,11 @@ use anyhow::Result;
 use candle_core::{D, DType, Device, Tensor};
 use candle_nn::Module;
 
-use super::fused::{Activation, linear};
+use super::kernels::{Activation, linear};
 use super::{Init, LayerNorm, Mlp, Params};
 
 /// What is added to the score of a key that is not there: e^−1e9 is 0, and unlike −∞ it keeps gradients finite.
-pub const NOT_THERE: f64 = -1e9;
+pub const MASKED_LOGIT: f64 = -1e9;
 
 /// x ← x + Attention(LN(x)); x ← x + MLP(LN(x)), with Attention = softmax(QKᵀ/√d + mask)·V in several heads (Vaswani et al.
 /// 2017, eq. 1; the norm before each part, as Xiong et al. 2020 recommend). Left out: dropout, which small networks on
@@ -43,7 +43,7 @@ impl AttentionBlock {
         })
     }
 
-    /// `x [B, T, D]`, `mask [B, 1, 1, T]` of 0 or [`NOT_THERE`] by key → `[B, T, D]`.
+    /// `x [B, T, D]`, `mask [B, 1, 1, T]` of 0 or [`MASKED_LOGIT`] by key → `[B, T, D]`.
     pub fn forward(&self, x: &Tensor, mask: &Tensor) -> candle_core::Result<Tensor> {
         let x = (x + self.attend(&self.first_norm.forward(x)?, mask)?)?;
         &x + self.feed_forward.forward(&self.second_norm.forward(&x)?)?
@@ -80,7 +80,7 @@ mod tests {
 
     /// The first row's last token is not there.
     fn mask() -> Tensor {
-        Tensor::new(&[[[[0.0, 0.0, NOT_THERE]]], [[[0.0, 0.0, 0.0]]]], &Device::Cpu).unwrap()
+        Tensor::new(&[[[[0.0, 0.0, MASKED_LOGIT]]], [[[0.0, 0.0, 0.0]]]], &Device::Cpu).unwrap()
     }
 
     #[test]

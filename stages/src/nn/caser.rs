@@ -15,7 +15,7 @@ use candle_nn::{Linear, Module};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::encoder::Recent;
+use super::encoder::History;
 use super::{Init, Params};
 
 /// Settings of [`Encoder::Caser`](super::Encoder::Caser).
@@ -37,7 +37,7 @@ impl Default for Caser {
 }
 
 /// The parameters.
-pub(super) struct Filters {
+pub(super) struct CaserNet {
     /// Of height 1, 2, …: `[H, height·D]` each.
     horizontal: Vec<Linear>,
     /// `[V, W]`.
@@ -45,7 +45,7 @@ pub(super) struct Filters {
     output: Linear,
 }
 
-impl Filters {
+impl CaserNet {
     /// New parameters below `encoder`, for windows of `window` items with vectors of `vector` numbers.
     pub fn new(shape: &Caser, vector: usize, window: usize, params: &mut Params, init: &mut Init) -> Result<Self> {
         let mut linear = |params: &mut Params, name: &str, to: usize, from: usize| -> Result<Linear> {
@@ -63,7 +63,7 @@ impl Filters {
     }
 
     /// `[B, width]`.
-    pub fn forward(&self, recent: &Recent) -> candle_core::Result<Tensor> {
+    pub fn forward(&self, recent: &History) -> candle_core::Result<Tensor> {
         let (batch, window, vector) = recent.items.dims3()?;
         let image = recent.items.broadcast_mul(&recent.there.unsqueeze(2)?)?;
         let mut found = Vec::with_capacity(window + 1);
@@ -95,7 +95,7 @@ mod tests {
     fn filters_agree_with_hand_computed_values() {
         let mut params = Params::default();
         let shape = Caser { horizontal: 1, vertical: 1, width: 2 };
-        let filters = Filters::new(&shape, 1, 2, &mut params, &mut Init::new(1)).unwrap();
+        let filters = CaserNet::new(&shape, 1, 2, &mut params, &mut Init::new(1)).unwrap();
         let array = |shape: &[usize], data: &[f32]| Array::new(shape, data.to_vec());
         params
             .import(&BTreeMap::from([
@@ -113,7 +113,7 @@ mod tests {
         // Newest first: 3 after 1, and 4 alone, before which anything may stand.
         let items = tensor(&[[3.0, 1.0], [4.0, 9.0]]).unsqueeze(2).unwrap();
         let there = tensor(&[[1.0, 1.0], [1.0, 0.0]]);
-        let recent = Recent { users: &users, items: &items, rewards: &rewards, there: &there };
+        let recent = History { users: &users, items: &items, rewards: &rewards, there: &there };
         let found = filters.forward(&recent).unwrap().to_vec2::<f32>().unwrap();
         // max(2·3 − 1, 2·1 − 1) = 5; 3 − 1 + ½ = 2½; 1½ + ¼ = 1¾; and 7, 4½, 2.
         assert_eq!(found, [[9.5, 0.0], [13.75, 0.0]]);

@@ -11,9 +11,9 @@ use candle_core::{D, DType, Device, Tensor};
 use candle_nn::Module;
 use serde::{Deserialize, Serialize};
 
-use super::fused::{Atoms, lookup, means};
-use super::served::{Scores, Served};
-use super::states::States;
+use super::kernels::{Atoms, lookup, means};
+use super::policy_io::{PolicyNetwork, Served};
+use super::state_batch::StateBatch;
 use super::{ActorCritic, Init, Mlp, Params};
 use crate::artifact::TensorFile;
 
@@ -84,9 +84,9 @@ pub struct Categorical {
 impl Categorical {
     /// A new one over a tilt, whose shape and device it takes.
     pub fn new(tilt: ActorCritic, support: Support, seed: u64) -> Result<Self> {
-        let (mut init, mut params, shape) = (Init::new(seed), Params::on(tilt.device()), tilt.shape());
-        let inputs = shape.width + shape.encoder.width(shape.width, shape.window) + 1;
-        let (items, hidden, atoms) = (shape.items, shape.hidden, support.atoms);
+        let (mut init, mut params, config) = (Init::new(seed), Params::on(tilt.device()), tilt.config());
+        let inputs = config.width + config.encoder.width(config.width, config.window) + 1;
+        let (items, hidden, atoms) = (config.items, config.hidden, support.atoms);
         let places = (0..atoms).map(|k| (2.0 * k as f64 / (atoms - 1) as f64 - 1.0) as f32);
         let values = support.values().into_iter().map(|z| z as f32);
         let row = Atoms {
@@ -117,13 +117,13 @@ impl Categorical {
     }
 
     /// A and h `[B, H]`.
-    fn parts(&self, states: &States) -> Result<(Tensor, Tensor)> {
+    fn parts(&self, states: &StateBatch) -> Result<(Tensor, Tensor)> {
         let (_, inputs) = self.tilt.inputs(states)?;
         Ok((self.tilt.logits(states)?, self.hidden.forward(&inputs)?.tanh()?))
     }
 
     /// log p of what was done: `actions [B]` of u32 → `[B, K]`.
-    pub fn log_chances(&self, states: &States, actions: &Tensor) -> Result<Tensor> {
+    pub fn log_chances(&self, states: &StateBatch, actions: &Tensor) -> Result<Tensor> {
         let (tilt, hidden) = self.parts(states)?;
         let (rows, width) = hidden.dims2()?;
         let weight = lookup(&self.weight, actions)?.reshape((rows, self.support.atoms, width))?;
@@ -134,7 +134,7 @@ impl Categorical {
     }
 
     /// Q = Σ_k z_k·p_k of the whole catalogue, `[B, I]`, in the unit of rewards; a constant.
-    pub fn means(&self, states: &States) -> Result<Tensor> {
+    pub fn means(&self, states: &StateBatch) -> Result<Tensor> {
         let (tilt, hidden) = self.parts(states)?;
         Ok(means(&hidden, &self.weight, &self.bias, &tilt, &self.row)?)
     }
@@ -157,12 +157,12 @@ impl Categorical {
     }
 }
 
-impl Scores for Categorical {
-    fn reader(&self) -> &ActorCritic {
+impl PolicyNetwork for Categorical {
+    fn backbone(&self) -> &ActorCritic {
         &self.tilt
     }
-    fn logits(&self, states: &States) -> Result<Tensor> {
-        Ok(states.among_allowed(&self.means(states)?)?)
+    fn logits(&self, states: &StateBatch) -> Result<Tensor> {
+        Ok(states.mask_logits(&self.means(states)?)?)
     }
 }
 
@@ -171,14 +171,14 @@ mod tests {
     use super::*;
     use crate::artifact::Array;
     use crate::nn::Encoder;
-    use crate::nn::actor_critic::Shape;
+    use crate::nn::actor_critic::ActorCriticConfig;
     use crate::nn::gradient_check::assert_every_parameter_learns;
-    use crate::nn::served::load;
+    use crate::nn::policy_io::load;
 
     const SUPPORT: Support = Support { low: 0.0, high: 4.0, atoms: 5 };
 
     fn network() -> Categorical {
-        let shape = Shape {
+        let config = ActorCriticConfig {
             users: 2,
             items: 3,
             width: 2,
@@ -191,11 +191,11 @@ mod tests {
         };
         let users = Array::new(&[2, 2], vec![1.0, 0.5, -0.5, 2.0]);
         let items = Array::new(&[3, 2], vec![1.0, 0.0, 0.0, 1.0, 0.5, 0.5]);
-        Categorical::new(ActorCritic::new(shape, &users, &items, 3).unwrap(), SUPPORT, 4).unwrap()
+        Categorical::new(ActorCritic::new(config, &users, &items, 3).unwrap(), SUPPORT, 4).unwrap()
     }
 
-    fn states(network: &Categorical) -> States {
-        network.reader().states(&[0, 1], &[2, 0, 1, 3], &[1.0, 2.0, 3.0, 0.0], &[0.5, 0.25]).unwrap()
+    fn states(network: &Categorical) -> StateBatch {
+        network.backbone().states(&[0, 1], &[2, 0, 1, 3], &[1.0, 2.0, 3.0, 0.0], &[0.5, 0.25]).unwrap()
     }
 
     #[test]
@@ -248,10 +248,10 @@ mod tests {
         let network = network();
         let served = load(&network.export().unwrap()).unwrap();
         let means = network.means(&states(&network)).unwrap().to_vec2::<f32>().unwrap();
-        let found = |states: &States| served.logits(states).unwrap().to_vec2::<f32>().unwrap();
+        let found = |states: &StateBatch| served.logits(states).unwrap().to_vec2::<f32>().unwrap();
         assert_eq!(found(&states(&network)), means);
         let mut masked = states(&network);
-        masked.forbid([(0, 1)]).unwrap();
+        masked.mask_actions([(0, 1)]).unwrap();
         let scores = found(&masked);
         assert!(scores[0][1] < -1e8 && scores[0][0] == means[0][0] && scores[1] == means[1], "{scores:?}");
     }

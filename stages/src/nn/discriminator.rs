@@ -6,13 +6,13 @@ use candle_nn::Module;
 use serde::{Deserialize, Serialize};
 
 use super::adversarial::{airl_logits, shaped};
-use super::fused::of_both;
+use super::kernels::of_both;
 use super::{Init, Mlp, Params, RewardForm};
 use crate::artifact::TensorFile;
 
 /// The shape of a [`Discriminator`] and the form of its reward; stored in the reward model's file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Shape {
+pub struct DiscriminatorConfig {
     /// Numbers in the features of one state and action.
     pub inputs: usize,
     /// How many of the last items the state of those features held.
@@ -49,7 +49,7 @@ fn one() -> usize {
     1
 }
 
-impl Default for Shape {
+impl Default for DiscriminatorConfig {
     fn default() -> Self {
         Self {
             inputs: 0,
@@ -71,55 +71,59 @@ impl Default for Shape {
 }
 
 /// Steps as a discriminator sees them, B rows.
-pub struct Rows {
+pub struct DiscriminatorBatch {
     /// `[B, F]`, features of state and action.
-    pub pairs: Tensor,
+    pub state_actions: Tensor,
     /// The states alone, before and after: what AIRL's form and a g of the state read.
-    pub around: Option<Around>,
+    pub transition: Option<TransitionStates>,
     /// `[B]`, log π of the action, under the masking used to sample; only AIRL's logits read it.
     pub log_policy: Option<Tensor>,
 }
 
 /// The states around B steps.
-pub struct Around {
+pub struct TransitionStates {
     /// `[B, F_s]`, features of the state.
     pub states: Tensor,
     /// `[B, F_s]`, features of the state after the action.
-    pub after: Tensor,
+    pub next_states: Tensor,
     /// `[B]`, 1 where the episode goes on, 0 where it is over: h(terminal) = 0.
-    pub going_on: Tensor,
+    pub not_done: Tensor,
 }
 
-impl Rows {
+impl DiscriminatorBatch {
     /// Rows for a g of state and action in GAIL's form, which reads nothing else: `pairs [B, F]`.
     #[must_use]
-    pub fn of_pairs(pairs: Tensor) -> Self {
-        Self { pairs, around: None, log_policy: None }
+    pub fn of_state_actions(state_actions: Tensor) -> Self {
+        Self { state_actions, transition: None, log_policy: None }
     }
 
     /// The states around the steps.
     ///
     /// # Errors
     /// When they were left out.
-    pub fn around(&self) -> Result<&Around> {
-        self.around.as_ref().context("this form reads the states around each step")
+    pub fn transition(&self) -> Result<&TransitionStates> {
+        self.transition.as_ref().context("this form reads the states around each step")
     }
 
     /// The same rows on that device.
     pub fn to_device(&self, device: &Device) -> Result<Self> {
         let there = |x: &Tensor| x.to_device(device);
-        let around = |Around { states, after, going_on }: &Around| {
-            Ok::<_, anyhow::Error>(Around { states: there(states)?, after: there(after)?, going_on: there(going_on)? })
+        let transition = |TransitionStates { states, next_states, not_done }: &TransitionStates| {
+            Ok::<_, anyhow::Error>(TransitionStates {
+                states: there(states)?,
+                next_states: there(next_states)?,
+                not_done: there(not_done)?,
+            })
         };
         Ok(Self {
-            pairs: there(&self.pairs)?,
-            around: self.around.as_ref().map(around).transpose()?,
+            state_actions: there(&self.state_actions)?,
+            transition: self.transition.as_ref().map(transition).transpose()?,
             log_policy: self.log_policy.as_ref().map(there).transpose()?,
         })
     }
 
     /// These rows, then the others. What is not known of both is left out.
-    pub fn followed_by(&self, other: &Self) -> Result<Self> {
+    pub fn concat(&self, other: &Self) -> Result<Self> {
         self.with(other, |a, b| Ok(Tensor::cat(&[a, b], 0)?))
     }
 
@@ -127,23 +131,23 @@ impl Rows {
     ///
     /// # Errors
     /// When there is no such row.
-    pub fn taken(&self, ids: &[u32], other: &Self, more: &[u32]) -> Result<Self> {
+    pub fn gather(&self, ids: &[u32], other: &Self, more: &[u32]) -> Result<Self> {
         self.with(other, |a, b| Ok(of_both((a, ids), (b, more))?))
     }
 
     /// What `both` makes of these tensors and those of others.
     fn with(&self, other: &Self, both: impl Fn(&Tensor, &Tensor) -> Result<Tensor>) -> Result<Self> {
         let log_policy = self.log_policy.as_ref().zip(other.log_policy.as_ref()).map(|(a, b)| both(a, b));
-        let around = |(a, b): (&Around, &Around)| {
-            Ok::<_, anyhow::Error>(Around {
+        let transition = |(a, b): (&TransitionStates, &TransitionStates)| {
+            Ok::<_, anyhow::Error>(TransitionStates {
                 states: both(&a.states, &b.states)?,
-                after: both(&a.after, &b.after)?,
-                going_on: both(&a.going_on, &b.going_on)?,
+                next_states: both(&a.next_states, &b.next_states)?,
+                not_done: both(&a.not_done, &b.not_done)?,
             })
         };
         Ok(Self {
-            pairs: both(&self.pairs, &other.pairs)?,
-            around: self.around.as_ref().zip(other.around.as_ref()).map(around).transpose()?,
+            state_actions: both(&self.state_actions, &other.state_actions)?,
+            transition: self.transition.as_ref().zip(other.transition.as_ref()).map(transition).transpose()?,
             log_policy: log_policy.transpose()?,
         })
     }
@@ -152,7 +156,7 @@ impl Rows {
 /// GAIL's form: logit = clip(g(s, a)). AIRL's: f = g + γ·h(s') − h(s), logit = clip(f − log π). g sees the state alone where it
 /// should. D_E = P(expert) = σ(logit).
 pub struct Discriminator {
-    shape: Shape,
+    config: DiscriminatorConfig,
     params: Params,
     g: Mlp,
     potential: Option<Mlp>,
@@ -160,34 +164,34 @@ pub struct Discriminator {
 
 impl Discriminator {
     /// A new network, on the processor.
-    pub fn new(shape: Shape, seed: u64) -> Result<Self> {
-        Self::new_on(&Device::Cpu, shape, seed)
+    pub fn new(config: DiscriminatorConfig, seed: u64) -> Result<Self> {
+        Self::new_on(&Device::Cpu, config, seed)
     }
 
     /// The same on that device.
-    pub fn new_on(device: &Device, shape: Shape, seed: u64) -> Result<Self> {
+    pub fn new_on(device: &Device, config: DiscriminatorConfig, seed: u64) -> Result<Self> {
         let mut params = Params::on(device);
         let mut init = Init::new(seed);
         let mut network = |name: &str, inputs: usize| {
-            let mut widths = vec![shape.hidden; shape.layers + 2];
-            (widths[0], widths[shape.layers + 1]) = (inputs, 1);
+            let mut widths = vec![config.hidden; config.layers + 2];
+            (widths[0], widths[config.layers + 1]) = (inputs, 1);
             let network = Mlp::new(&mut params, name, &widths, 1.0, &mut init)?;
-            Ok::<_, anyhow::Error>(if shape.spectral_norm { network.with_spectral_norm() } else { network })
+            Ok::<_, anyhow::Error>(if config.spectral_norm { network.with_spectral_norm() } else { network })
         };
-        let g = network("network", if shape.state_only { shape.states } else { shape.inputs })?;
-        let potential = shape.discount.map(|_| network("potential", shape.states)).transpose()?;
-        Ok(Self { shape, params, g, potential })
+        let g = network("network", if config.state_only { config.states } else { config.inputs })?;
+        let potential = config.discount.map(|_| network("potential", config.states)).transpose()?;
+        Ok(Self { config, params, g, potential })
     }
 
     /// What it was made for.
     #[must_use]
-    pub fn shape(&self) -> &Shape {
-        &self.shape
+    pub fn config(&self) -> &DiscriminatorConfig {
+        &self.config
     }
 
     /// Says of the reward what was not known when the network was made.
     pub fn describe(&mut self, reward: RewardForm, scale: f64, remark: Option<String>) {
-        self.shape = Shape { reward, scale, remark, ..self.shape.clone() };
+        self.config = DiscriminatorConfig { reward, scale, remark, ..self.config.clone() };
     }
 
     /// The parameters.
@@ -197,36 +201,36 @@ impl Discriminator {
     }
 
     /// f `[B]`: the shaped reward in AIRL's form, the unclipped logit in GAIL's.
-    pub fn f(&self, rows: &Rows) -> Result<Tensor> {
-        let seen = if self.shape.state_only { &rows.around()?.states } else { &rows.pairs };
+    pub fn f(&self, rows: &DiscriminatorBatch) -> Result<Tensor> {
+        let seen = if self.config.state_only { &rows.transition()?.states } else { &rows.state_actions };
         let g = self.g.forward(seen)?.squeeze(1)?;
-        let (Some(potential), Some(gamma)) = (&self.potential, self.shape.discount) else { return Ok(g) };
-        let Around { states, after, going_on } = rows.around()?;
+        let (Some(potential), Some(gamma)) = (&self.potential, self.config.discount) else { return Ok(g) };
+        let TransitionStates { states, next_states, not_done } = rows.transition()?;
         // Both at once: products of twice as many rows, and one gradient of each weight.
-        let (rows, both) = (states.dim(0)?, potential.forward(&Tensor::cat(&[states, after], 0)?)?.squeeze(1)?);
-        let after = (both.narrow(0, rows, rows)? * going_on)?;
+        let (rows, both) = (states.dim(0)?, potential.forward(&Tensor::cat(&[states, next_states], 0)?)?.squeeze(1)?);
+        let after = (both.narrow(0, rows, rows)? * not_done)?;
         Ok(shaped(&g, &both.narrow(0, 0, rows)?, &after, gamma)?)
     }
 
     /// `[B]`, high where the expert is likely, in either form.
-    pub fn logits(&self, rows: &Rows) -> Result<Tensor> {
+    pub fn logits(&self, rows: &DiscriminatorBatch) -> Result<Tensor> {
         self.clipped(&self.unclipped_logits(rows)?)
     }
 
     /// `[B]`, what is learned from: the logits before the cut, beyond which nothing would have a gradient.
-    pub fn unclipped_logits(&self, rows: &Rows) -> Result<Tensor> {
+    pub fn unclipped_logits(&self, rows: &DiscriminatorBatch) -> Result<Tensor> {
         self.logits_of(&self.f(rows)?, rows)
     }
 
     /// r_IRL `[B]` in that form, in its own units.
-    pub fn rewards(&self, form: RewardForm, rows: &Rows) -> Result<Tensor> {
+    pub fn rewards(&self, form: RewardForm, rows: &DiscriminatorBatch) -> Result<Tensor> {
         let f = self.f(rows)?;
         // The policy is no part of f: a file's reward is asked by learners whose π it does not know.
         let logits = if form == RewardForm::F { f.clone() } else { self.clipped(&self.logits_of(&f, rows)?)? };
         Ok(form.of(&logits, &f)?)
     }
 
-    fn logits_of(&self, f: &Tensor, rows: &Rows) -> Result<Tensor> {
+    fn logits_of(&self, f: &Tensor, rows: &DiscriminatorBatch) -> Result<Tensor> {
         match (&self.potential, &rows.log_policy) {
             (None, _) => Ok(f.clone()),
             (Some(_), Some(log_policy)) => Ok(airl_logits(f, log_policy)?),
@@ -235,12 +239,12 @@ impl Discriminator {
     }
 
     fn clipped(&self, logits: &Tensor) -> Result<Tensor> {
-        Ok(logits.clamp(-self.shape.clip, self.shape.clip)?)
+        Ok(logits.clamp(-self.config.clip, self.config.clip)?)
     }
 
     /// The network as a file's content.
     pub fn export(&self) -> Result<TensorFile> {
-        let mut file = TensorFile::new(&self.shape)?;
+        let mut file = TensorFile::new(&self.config)?;
         file.arrays = self.params.export()?;
         Ok(file)
     }
@@ -260,12 +264,16 @@ mod tests {
     use crate::nn::adversarial::adversarial_loss;
     use crate::nn::gradient_check::assert_every_parameter_learns;
 
-    fn rows() -> Rows {
+    fn rows() -> DiscriminatorBatch {
         let normal = |seed, width| Init::new(seed).normal(&[4, width], 1.0).unwrap();
         let tensor = |values: [f32; 4]| Tensor::new(&values, &Device::Cpu).unwrap();
-        Rows {
-            pairs: normal(2, 3),
-            around: Some(Around { states: normal(3, 2), after: normal(4, 2), going_on: tensor([1.0, 1.0, 0.0, 1.0]) }),
+        DiscriminatorBatch {
+            state_actions: normal(2, 3),
+            transition: Some(TransitionStates {
+                states: normal(3, 2),
+                next_states: normal(4, 2),
+                not_done: tensor([1.0, 1.0, 0.0, 1.0]),
+            }),
             log_policy: Some(tensor([-1.0, -0.5, -2.0, -0.1])),
         }
     }
@@ -279,7 +287,7 @@ mod tests {
         {
             // A cut that every answer is beyond stops no learning.
             let clip = 1e-9;
-            let shape = Shape {
+            let config = DiscriminatorConfig {
                 inputs: 3,
                 states: 2,
                 hidden: 4,
@@ -287,9 +295,9 @@ mod tests {
                 discount,
                 state_only,
                 spectral_norm,
-                ..Shape::default()
+                ..DiscriminatorConfig::default()
             };
-            let discriminator = Discriminator::new(shape, 1).unwrap();
+            let discriminator = Discriminator::new(config, 1).unwrap();
             assert_every_parameter_learns(discriminator.params(), || {
                 adversarial_loss(&discriminator.unclipped_logits(&rows()).unwrap(), &expert, &ones)
             });
@@ -300,17 +308,26 @@ mod tests {
 
     #[test]
     fn what_comes_after_the_end_is_worth_nothing() {
-        let shape = Shape { inputs: 3, states: 2, hidden: 4, discount: Some(0.9), ..Shape::default() };
-        let discriminator = Discriminator::new(shape, 1).unwrap();
-        let f = |rows: &Rows| discriminator.f(rows).unwrap().to_vec1::<f32>().unwrap();
+        let config = DiscriminatorConfig {
+            inputs: 3,
+            states: 2,
+            hidden: 4,
+            discount: Some(0.9),
+            ..DiscriminatorConfig::default()
+        };
+        let discriminator = Discriminator::new(config, 1).unwrap();
+        let f = |rows: &DiscriminatorBatch| discriminator.f(rows).unwrap().to_vec1::<f32>().unwrap();
         let (before, mut moved) = (f(&rows()), rows());
-        let around = moved.around.as_mut().unwrap();
-        around.after = (&around.after + 1.0).unwrap();
+        let transition = moved.transition.as_mut().unwrap();
+        transition.next_states = (&transition.next_states + 1.0).unwrap();
         let after = f(&moved);
         assert_eq!(before[2], after[2]);
         assert!((before[0] - after[0]).abs() > 1e-4);
-        assert!(discriminator.logits(&Rows { log_policy: None, ..rows() }).is_err());
-        assert!(discriminator.rewards(RewardForm::F, &Rows { log_policy: None, ..rows() }).is_ok());
-        assert!(discriminator.f(&Rows::of_pairs(rows().pairs)).is_err(), "AIRL's form reads the states");
+        assert!(discriminator.logits(&DiscriminatorBatch { log_policy: None, ..rows() }).is_err());
+        assert!(discriminator.rewards(RewardForm::F, &DiscriminatorBatch { log_policy: None, ..rows() }).is_ok());
+        assert!(
+            discriminator.f(&DiscriminatorBatch::of_state_actions(rows().state_actions)).is_err(),
+            "AIRL's form reads the states"
+        );
     }
 }

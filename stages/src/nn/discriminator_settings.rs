@@ -82,7 +82,7 @@ impl DiscriminatorSettings {
         if self.text_width == 0 {
             return wrong("text_width", "a text's vector has at least one number");
         }
-        if !AdamW::is_step_size(self.learning_rate) {
+        if !AdamW::is_learning_rate(self.learning_rate) {
             return wrong("learning_rate", "a step size is above 0");
         }
         if !(self.weight_decay >= 0.0 && self.weight_decay.is_finite()) {

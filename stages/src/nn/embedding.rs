@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use candle_core::Tensor;
 
 use super::Params;
-use super::fused::lookup;
+use super::kernels::lookup;
 
 /// A trainable table `[N, D]`.
 #[derive(Clone, Debug)]

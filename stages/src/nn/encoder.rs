@@ -6,10 +6,10 @@ use candle_nn::Module;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::caser::{Caser, Filters};
-use super::fused::{Activation, linear, mean_of};
-use super::sasrec::{Causal, SasRec};
-use super::{AttentionBlock, Gru, Init, LayerNorm, NOT_THERE, Params};
+use super::caser::{Caser, CaserNet};
+use super::kernels::{Activation, linear, mean_of};
+use super::sasrec::{SasRec, SasRecNet};
+use super::{AttentionBlock, Gru, Init, LayerNorm, MASKED_LOGIT, Params};
 
 /// How a policy reads the last items.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -120,7 +120,7 @@ impl Encoder {
 }
 
 /// What an encoder reads: B states of the last W items, newest first.
-pub(super) struct Recent<'t> {
+pub(super) struct History<'t> {
     /// `[B, D]`, the users' vectors.
     pub users: &'t Tensor,
     /// `[B, W, D]`, the items' vectors; anything where there is no item.
@@ -132,17 +132,17 @@ pub(super) struct Recent<'t> {
 }
 
 /// An [`Encoder`] with its parameters.
-pub(super) enum Encoding {
+pub(super) enum EncoderNet {
     Window,
     Average { last: usize },
     Gru(Gru),
-    Transformer(Box<Tokens>),
-    Sasrec(Box<Causal>),
-    Caser(Box<Filters>),
+    Transformer(Box<TransformerNet>),
+    Sasrec(Box<SasRecNet>),
+    Caser(Box<CaserNet>),
 }
 
 /// The parameters of [`Encoder::Transformer`].
-pub(super) struct Tokens {
+pub(super) struct TransformerNet {
     /// Weight `[width, I]` and bias `[width]`, of each.
     user: (Tensor, Tensor),
     item: (Tensor, Tensor),
@@ -153,7 +153,7 @@ pub(super) struct Tokens {
     norm: LayerNorm,
 }
 
-impl Encoding {
+impl EncoderNet {
     /// New parameters below `encoder`.
     pub fn new(shape: &Encoder, vector: usize, window: usize, params: &mut Params, init: &mut Init) -> Result<Self> {
         Ok(match shape {
@@ -161,15 +161,15 @@ impl Encoding {
             Encoder::Average(Average { last }) => Self::Average { last: *last },
             Encoder::Gru(gru) => Self::Gru(Gru::new(params, "encoder", vector + 1, gru.width, init)?),
             Encoder::Transformer(shape) => {
-                Self::Transformer(Box::new(Tokens::new(shape, vector, window, params, init)?))
+                Self::Transformer(Box::new(TransformerNet::new(shape, vector, window, params, init)?))
             }
-            Encoder::Sasrec(shape) => Self::Sasrec(Box::new(Causal::new(shape, vector, window, params, init)?)),
-            Encoder::Caser(shape) => Self::Caser(Box::new(Filters::new(shape, vector, window, params, init)?)),
+            Encoder::Sasrec(shape) => Self::Sasrec(Box::new(SasRecNet::new(shape, vector, window, params, init)?)),
+            Encoder::Caser(shape) => Self::Caser(Box::new(CaserNet::new(shape, vector, window, params, init)?)),
         })
     }
 
     /// `[B, X]` with X = [`Encoder::width`].
-    pub fn forward(&self, recent: &Recent) -> candle_core::Result<Tensor> {
+    pub fn forward(&self, recent: &History) -> candle_core::Result<Tensor> {
         let (batch, window, vector) = recent.items.dims3()?;
         match self {
             Self::Window => recent.items.reshape((batch, window * vector)),
@@ -187,7 +187,7 @@ impl Encoding {
     }
 }
 
-impl Tokens {
+impl TransformerNet {
     fn new(shape: &Transformer, vector: usize, window: usize, params: &mut Params, init: &mut Init) -> Result<Self> {
         let width = shape.width;
         let mut layer = |params: &mut Params, name: &str, from: usize| -> Result<(Tensor, Tensor)> {
@@ -208,13 +208,13 @@ impl Tokens {
     }
 
     /// relu(LN(·)) of the user's token after the blocks, `[B, width]`.
-    fn forward(&self, recent: &Recent) -> candle_core::Result<Tensor> {
+    fn forward(&self, recent: &History) -> candle_core::Result<Tensor> {
         let of = |x: &Tensor, (weight, bias): &(Tensor, Tensor)| linear(x, weight, bias, Activation::None);
         let items = (of(recent.items, &self.item)? + of(&recent.rewards.unsqueeze(2)?, &self.reward)?)?;
         let user = of(recent.users, &self.user)?.unsqueeze(1)?;
         let mut x = Tensor::cat(&[&user, &items], 1)?.broadcast_add(&self.place)?;
-        // 0 for the user and for items, NOT_THERE for what is none.
-        let absent = ((recent.there - 1.0)? * -NOT_THERE)?;
+        // 0 for the user and for items, MASKED_LOGIT for what is none.
+        let absent = ((recent.there - 1.0)? * -MASKED_LOGIT)?;
         let mask = absent.pad_with_zeros(1, 1, 0)?.unsqueeze(1)?.unsqueeze(1)?;
         for block in &self.blocks {
             x = block.forward(&x, &mask)?;
@@ -233,10 +233,10 @@ mod tests {
     }
 
     /// Two states of three items with vectors of two numbers; the second is one item old.
-    fn encode(encoding: &Encoding, items: &Tensor) -> Tensor {
+    fn encode(encoding: &EncoderNet, items: &Tensor) -> Tensor {
         let (users, rewards) = (normal(1, &[2, 2]), normal(3, &[2, 3]));
         let there = Tensor::new(&[[1.0, 1.0, 1.0], [1.0, 0.0, 0.0]], &Device::Cpu).unwrap();
-        let recent = Recent { users: &users, items, rewards: &rewards, there: &there };
+        let recent = History { users: &users, items, rewards: &rewards, there: &there };
         encoding.forward(&recent).unwrap()
     }
 
@@ -255,7 +255,7 @@ mod tests {
     fn every_parameter_of_each_learns_its_exact_gradient() {
         for shape in all() {
             let mut params = Params::in_f64();
-            let encoding = Encoding::new(&shape, 2, 3, &mut params, &mut Init::new(4)).unwrap();
+            let encoding = EncoderNet::new(&shape, 2, 3, &mut params, &mut Init::new(4)).unwrap();
             let items = normal(2, &[2, 3, 2]);
             let width = shape.width(2, 3);
             let weights = normal(5, &[2, width]);
@@ -270,7 +270,7 @@ mod tests {
 
     #[test]
     fn an_average_agrees_with_hand_computed_values() {
-        let encoding = Encoding::Average { last: 2 };
+        let encoding = EncoderNet::Average { last: 2 };
         let items =
             Tensor::new(&[[[1.0, 2.0], [3.0, 6.0], [9.0, 9.0]], [[5.0, 7.0], [9.0, 9.0], [9.0, 9.0]]], &Device::Cpu);
         assert_eq!(encode(&encoding, &items.unwrap()).to_vec2::<f64>().unwrap(), [[2.0, 4.0], [5.0, 7.0]]);
@@ -279,7 +279,7 @@ mod tests {
     #[test]
     fn what_is_not_there_is_not_seen() {
         for shape in &all()[1..] {
-            let encoding = Encoding::new(shape, 2, 3, &mut Params::in_f64(), &mut Init::new(4)).unwrap();
+            let encoding = EncoderNet::new(shape, 2, 3, &mut Params::in_f64(), &mut Init::new(4)).unwrap();
             let items = normal(2, &[2, 3, 2]);
             let other = Tensor::cat(&[items.narrow(1, 0, 1).unwrap(), normal(9, &[2, 2, 2])], 1).unwrap();
             let rows = |items: &Tensor| encode(&encoding, items).to_vec2::<f64>().unwrap();

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use candle_core::{DType, Device, Tensor};
 
-use super::fused::{Activation, linear, recurrent};
+use super::kernels::{Activation, linear, recurrent};
 use super::{Init, Params};
 
 /// r = σ(W_r x + U_r h + b_r), z = σ(W_z x + U_z h + b_z), n = tanh(W_n x + b_n + r ∘ (U_n h + c_n)),

@@ -5,7 +5,7 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::Module;
 
 use super::Params;
-use super::fused::layer_norm;
+use super::kernels::layer_norm;
 
 const EPSILON: f64 = 1e-5;
 

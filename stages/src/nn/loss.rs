@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor};
 
-pub use super::fused::{Chosen, Scene, Taken, head, softplus, taken};
+pub use super::kernels::{ActionScores, GatheredLogSoftmax, HeadInputs, head, softplus, taken};
 
 /// Binary cross-entropy of `logits` against `targets` in [0, 1], any equal shapes → one value an element:
 /// softplus(z) − z·y. Stable for any logit, unlike `candle_nn::loss::binary_cross_entropy_with_logit`.
@@ -11,8 +11,8 @@ pub fn bce_with_logits(logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
 }
 
 /// log π of the taken actions: `logits [B, A]`, `action [B]` of u32 → `[B]`.
-pub fn log_probability(logits: &Tensor, action: &Tensor) -> Result<Tensor> {
-    let Taken { logit, log_sum_exp } = taken(logits, action)?;
+pub fn log_prob(logits: &Tensor, action: &Tensor) -> Result<Tensor> {
+    let GatheredLogSoftmax { logit, log_sum_exp } = taken(logits, action)?;
     logit - log_sum_exp
 }
 
@@ -55,7 +55,7 @@ mod tests {
     fn uniform_logits_have_the_log_probability_of_the_action_count() {
         let logits = Tensor::zeros((2, 8), DType::F64, &Device::Cpu).unwrap();
         let action = Tensor::new(&[3_u32, 7], &Device::Cpu).unwrap();
-        for found in log_probability(&logits, &action).unwrap().to_vec1::<f64>().unwrap() {
+        for found in log_prob(&logits, &action).unwrap().to_vec1::<f64>().unwrap() {
             assert!((found + 8.0_f64.ln()).abs() < 1e-12);
         }
     }
@@ -76,6 +76,6 @@ mod tests {
         assert_finite_differences(&x, |x| huber(x)?.sum_all());
         assert_finite_differences(&x, |x| bce_with_logits(x, &y)?.sum_all());
         let action = Tensor::new(&[2_u32, 0], &Device::Cpu).unwrap();
-        assert_finite_differences(&x, |x| log_probability(&x.reshape((2, 3))?, &action)?.sum_all());
+        assert_finite_differences(&x, |x| log_prob(&x.reshape((2, 3))?, &action)?.sum_all());
     }
 }

@@ -15,8 +15,8 @@ use candle_nn::{Linear, Module};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::encoder::Recent;
-use super::{AttentionBlock, Init, LayerNorm, NOT_THERE, Params};
+use super::encoder::History;
+use super::{AttentionBlock, Init, LayerNorm, MASKED_LOGIT, Params};
 
 /// Settings of [`Encoder::Sasrec`](super::Encoder::Sasrec).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -37,23 +37,23 @@ impl Default for SasRec {
 }
 
 /// The parameters.
-pub(super) struct Causal {
+pub(super) struct SasRecNet {
     item: Linear,
     /// `[W, width]`, the last item's first.
     place: Tensor,
-    /// `[1, 1, W, W]` of 0 where the column is as old as the row or older, and else [`NOT_THERE`].
+    /// `[1, 1, W, W]` of 0 where the column is as old as the row or older, and else [`MASKED_LOGIT`].
     past: Tensor,
     blocks: Vec<AttentionBlock>,
     norm: LayerNorm,
 }
 
-impl Causal {
+impl SasRecNet {
     /// New parameters below `encoder`, for windows of `window` items with vectors of `vector` numbers.
     pub fn new(shape: &SasRec, vector: usize, window: usize, params: &mut Params, init: &mut Init) -> Result<Self> {
         let width = shape.width;
         let weight = params.add("encoder.item.weight", &init.glorot(width, vector, 1.0)?)?;
         let bias = params.add("encoder.item.bias", &Tensor::zeros(width, DType::F32, &Device::Cpu)?)?;
-        let younger = |k: usize| if k % window < k / window { NOT_THERE } else { 0.0 };
+        let younger = |k: usize| if k % window < k / window { MASKED_LOGIT } else { 0.0 };
         let past = Tensor::from_iter((0..window * window).map(younger), params.device())?;
         Ok(Self {
             item: Linear::new(weight, Some(bias)),
@@ -67,9 +67,9 @@ impl Causal {
     }
 
     /// `[B, width]`.
-    pub fn forward(&self, recent: &Recent) -> candle_core::Result<Tensor> {
+    pub fn forward(&self, recent: &History) -> candle_core::Result<Tensor> {
         let mut x = self.item.forward(recent.items)?.broadcast_add(&self.place)?;
-        let absent = ((recent.there - 1.0)? * -NOT_THERE)?.unsqueeze(1)?.unsqueeze(1)?;
+        let absent = ((recent.there - 1.0)? * -MASKED_LOGIT)?.unsqueeze(1)?.unsqueeze(1)?;
         let mask = absent.broadcast_add(&self.past.to_dtype(x.dtype())?)?;
         for block in &self.blocks {
             x = block.forward(&x, &mask)?;
@@ -88,7 +88,7 @@ mod tests {
     fn an_item_sees_nothing_that_came_after_it() {
         let shape = SasRec { layers: 2, width: 4, heads: 2 };
         let mut init = Init::new(4);
-        let causal = Causal::new(&shape, 2, 3, &mut Params::in_f64(), &mut init).unwrap();
+        let causal = SasRecNet::new(&shape, 2, 3, &mut Params::in_f64(), &mut init).unwrap();
         let items = init.normal(&[1, 3, 2], 1.0).unwrap().to_dtype(DType::F64).unwrap();
         let newer = init.normal(&[1, 1, 2], 1.0).unwrap().to_dtype(DType::F64).unwrap();
         let other = Tensor::cat(&[&newer, &items.narrow(1, 1, 2).unwrap()], 1).unwrap();
@@ -107,10 +107,10 @@ mod tests {
 
     #[test]
     fn a_session_without_an_item_is_nothing() {
-        let causal = Causal::new(&SasRec::default(), 2, 3, &mut Params::default(), &mut Init::new(4)).unwrap();
+        let causal = SasRecNet::new(&SasRec::default(), 2, 3, &mut Params::default(), &mut Init::new(4)).unwrap();
         let zeros = |shape: &[usize]| Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
         let (users, items, none) = (zeros(&[1, 2]), zeros(&[1, 3, 2]), zeros(&[1, 3]));
-        let recent = Recent { users: &users, items: &items, rewards: &none, there: &none };
+        let recent = History { users: &users, items: &items, rewards: &none, there: &none };
         assert_eq!(causal.forward(&recent).unwrap().to_vec2::<f32>().unwrap(), [[0.0; 32]]);
     }
 }

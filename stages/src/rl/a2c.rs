@@ -25,7 +25,7 @@ use crate::artifact::{TensorFile, World};
 use crate::env::{Student, states};
 use crate::nn::loss::value_loss;
 use crate::nn::schedule::to_a_tenth;
-use crate::nn::{ActorCritic, AdamW, Choice, Params, device, rng};
+use crate::nn::{ActionLogProb, ActorCritic, AdamW, Params, device, rng};
 
 /// `rl.a2c`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -221,7 +221,7 @@ impl<'c> Learner<'c> {
         let batch = self.collect(world, iteration)?;
         let rewards = batch.finite(reward(&batch, &self.network)?).with_context(|| format!("update {iteration}"))?;
         let (choice, values) =
-            self.network.choice_and_values(&states(&self.network, &batch.observation)?, &batch.actions)?;
+            self.network.evaluate_actions(&states(&self.network, &batch.observation)?, &batch.actions)?;
         let unit = self.value_unit as f32;
         let state_values: Vec<f32> = values.to_vec1::<f32>()?.into_iter().map(|v| v * unit).collect();
         let returns = n_step_returns(&rewards, &state_values, &batch.lengths, config.gamma, config.n_step);
@@ -230,8 +230,8 @@ impl<'c> Learner<'c> {
 
         let steps = batch.steps();
         let advantages = Tensor::from_vec(advantages, steps, values.device())?;
-        let Choice { log_probability, entropy } = choice;
-        let actor = policy_gradient_loss(&log_probability, &advantages)?;
+        let ActionLogProb { log_prob, entropy } = choice;
+        let actor = policy_gradient_loss(&log_prob, &advantages)?;
         let entropy = entropy.mean_all()?;
         let critic = value_loss(&values, &Tensor::from_vec(targets, steps, values.device())?)?;
         let mut loss = ((&actor - (&entropy * config.entropy)?)? + (&critic * config.value_loss)?)?;
@@ -254,9 +254,9 @@ impl<'c> Learner<'c> {
     }
 }
 
-/// −mean(A·log π(a|s)): `log_probability [S], advantage [S]` → scalar; the advantage is a constant.
-pub fn policy_gradient_loss(log_probability: &Tensor, advantage: &Tensor) -> candle_core::Result<Tensor> {
-    (log_probability * advantage)?.mean_all()?.neg()
+/// −mean(A·log π(a|s)): `log_prob [S], advantage [S]` → scalar; the advantage is a constant.
+pub fn policy_gradient_loss(log_prob: &Tensor, advantage: &Tensor) -> candle_core::Result<Tensor> {
+    (log_prob * advantage)?.mean_all()?.neg()
 }
 
 #[cfg(test)]

@@ -9,9 +9,9 @@ pub fn exponential_weights(advantages: &Tensor, beta: f64, largest: f64) -> cand
     (advantages * beta)?.minimum(largest.ln())?.exp()
 }
 
-/// −mean(w·log π(a|s)): `log_probability [N]`, `weights [N]` → scalar; the weights are constants.
-pub fn weighted_loss(log_probability: &Tensor, weights: &Tensor) -> candle_core::Result<Tensor> {
-    (log_probability * weights)?.mean_all()?.neg()
+/// −mean(w·log π(a|s)): `log_prob [N]`, `weights [N]` → scalar; the weights are constants.
+pub fn weighted_loss(log_prob: &Tensor, weights: &Tensor) -> candle_core::Result<Tensor> {
+    (log_prob * weights)?.mean_all()?.neg()
 }
 
 #[cfg(test)]

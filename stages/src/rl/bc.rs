@@ -13,7 +13,7 @@ use super::learner::{Modules, TrainingPlan, UpdateMetrics, train};
 use super::validation::{self, Validation};
 use super::{BcDataset, NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{Demonstrations, TensorFile, Weights, World};
-use crate::nn::sampled::Proposal;
+use crate::nn::sampled_softmax::Proposal;
 use crate::nn::{ActorCritic, AdamW, device, rng};
 
 /// `rl.bc`.
@@ -127,7 +127,7 @@ impl Stage for BehaviourCloning {
         let (adam, sample) = match self.softmax {
             Softmax::Full => (adam, None),
             Softmax::Sampled(Sampled { negatives }) => {
-                (adam.of_used_rows(), Some((Proposal::new(world.items(), &pairs.actions), negatives)))
+                (adam.with_sparse_rows(), Some((Proposal::new(world.items(), &pairs.actions), negatives)))
             }
         };
         let mut learner = Learner { config: self, pairs, network, adam, sample };

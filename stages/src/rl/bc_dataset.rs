@@ -9,9 +9,9 @@ use rand_chacha::ChaCha8Rng;
 use super::advantage_weighted::weighted_loss;
 use super::dataset::Demonstration;
 use crate::artifact::{Demonstrations, Weights, World};
-use crate::env::{Observation, states, states_among};
+use crate::env::{Observation, states, states_for_candidates};
 use crate::nn::ActorCritic;
-use crate::nn::sampled::Proposal;
+use crate::nn::sampled_softmax::Proposal;
 
 /// What the expert did in each state, in the order of the demonstrations: N pairs.
 pub struct BcDataset {
@@ -105,8 +105,8 @@ impl BcDataset {
     /// When a row is none of the pairs, or the network is of another world.
     pub fn imitation_loss(&self, network: &ActorCritic, rows: &[usize]) -> Result<Tensor> {
         let states = states(network, &self.observation.take(rows))?;
-        let chosen = network.choice(&states, &self.actions_of(rows))?;
-        self.weighted_loss_of(&chosen.log_probability, rows)
+        let chosen = network.action_log_prob(&states, &self.actions_of(rows))?;
+        self.weighted_loss_of(&chosen.log_prob, rows)
     }
 
     /// The same by a softmax over `negatives` draws from `proposal`, one sample for all of the rows.
@@ -121,18 +121,18 @@ impl BcDataset {
         draw: &mut ChaCha8Rng,
     ) -> Result<Tensor> {
         let candidates = proposal.candidates(&self.actions_of(rows), negatives, draw)?;
-        let states = states_among(network, &self.observation.take(rows), &candidates)?;
-        self.weighted_loss_of(&network.choice_among(&states, &candidates)?, rows)
+        let states = states_for_candidates(network, &self.observation.take(rows), &candidates)?;
+        self.weighted_loss_of(&network.sampled_log_prob(&states, &candidates)?, rows)
     }
 
     fn actions_of(&self, rows: &[usize]) -> Vec<u32> {
         rows.iter().map(|&row| self.actions[row]).collect()
     }
 
-    /// The loss by `log_probability [B]` of the pairs at B `rows`.
-    fn weighted_loss_of(&self, log_probability: &Tensor, rows: &[usize]) -> Result<Tensor> {
-        let weights = Tensor::from_iter(rows.iter().map(|&row| self.weights[row]), log_probability.device())?;
-        Ok(weighted_loss(log_probability, &weights)?)
+    /// The loss by `log_prob [B]` of the pairs at B `rows`.
+    fn weighted_loss_of(&self, log_prob: &Tensor, rows: &[usize]) -> Result<Tensor> {
+        let weights = Tensor::from_iter(rows.iter().map(|&row| self.weights[row]), log_prob.device())?;
+        Ok(weighted_loss(log_prob, &weights)?)
     }
 }
 

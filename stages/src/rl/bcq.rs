@@ -27,11 +27,11 @@ use super::validation::{self, Validation};
 use super::{NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{Array, TensorFile};
 use crate::env::states;
-use crate::nn::actor_critic::Heads;
-use crate::nn::constrained::{Constrained, usual};
+use crate::nn::actor_critic::ActorCriticOutput;
+use crate::nn::bcq_policy::{BcqPolicy, likely_actions};
 use crate::nn::schedule::to_a_tenth;
-use crate::nn::states::among;
-use crate::nn::{ActorCritic, AdamW, choice, device, rng};
+use crate::nn::state_batch::mask_logits;
+use crate::nn::{ActorCritic, AdamW, action_log_prob, device, rng};
 
 /// `rl.bcq`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -144,12 +144,14 @@ impl PolicyLearner for Learner<'_> {
         let mut draw = rng(&[config.seed, 0xbc9, number]);
         let transitions = self.log.sample(config.batch_size, config.gamma, 1, &mut draw);
         let actions = transitions.actions_on(self.behaviour.device())?;
-        let allowed = usual(&self.behaviour.logits(&states(&self.behaviour, &transitions.next)?)?, config.threshold)?;
-        let best = among(&self.values.online(&transitions.next)?.q, &allowed)?.argmax(1)?;
+        let allowed =
+            likely_actions(&self.behaviour.logits(&states(&self.behaviour, &transitions.next)?)?, config.threshold)?;
+        let best = mask_logits(&self.values.online(&transitions.next)?.q, &allowed)?.argmax(1)?;
         let targets = transitions.td_target(&gather_q(&self.values.target(&transitions.next)?.q, &best)?)?;
         let error = huber_loss(&self.values.online(&transitions.now)?.q, &actions, &targets, self.values.unit)?;
-        let Heads { logits, allowed: shown, .. } = self.behaviour.heads(&states(&self.behaviour, &transitions.now)?)?;
-        let imitation = choice(&logits, &transitions.actions)?.log_probability.mean_all()?.neg()?;
+        let ActorCriticOutput { logits, action_mask: shown, .. } =
+            self.behaviour.forward(&states(&self.behaviour, &transitions.now)?)?;
+        let imitation = action_log_prob(&logits, &transitions.actions)?.log_prob.mean_all()?.neg()?;
         let behaviour = (&imitation + (mean_square(&logits, shown.as_ref())? * config.logit_penalty)?)?;
 
         let place = || format!("update {number}");
@@ -170,7 +172,7 @@ impl PolicyLearner for Learner<'_> {
         ])
     }
     fn policy(&self) -> Result<TensorFile> {
-        Constrained::export(&self.values.network, &self.behaviour, self.config.threshold)
+        BcqPolicy::export(&self.values.network, &self.behaviour, self.config.threshold)
     }
     fn modules(&mut self) -> Modules<'_> {
         vec![
@@ -200,7 +202,7 @@ mod tests {
     use candle_core::Device;
 
     use super::*;
-    use crate::nn::NOT_THERE;
+    use crate::nn::MASKED_LOGIT;
     use crate::nn::gradient_check::assert_finite_differences;
     use crate::rl::conformance::{
         ContractCase, assert_keeps_the_contract, returns_after_good_and_frequent, small_network, with,
@@ -250,7 +252,7 @@ mod tests {
         let plain = mean_square(&logits, None).unwrap().to_scalar::<f64>().unwrap();
         assert!((plain - 14.25 / 4.0).abs() < 1e-12, "{plain}");
         let shown = Tensor::new(&[[1.0, 1.0], [0.0, 1.0]], &Device::Cpu).unwrap();
-        let masked = Tensor::new(&[[1.0, -2.0], [NOT_THERE, 0.5]], &Device::Cpu).unwrap();
+        let masked = Tensor::new(&[[1.0, -2.0], [MASKED_LOGIT, 0.5]], &Device::Cpu).unwrap();
         let found = mean_square(&masked, Some(&shown)).unwrap().to_scalar::<f64>().unwrap();
         assert!((found - 5.25 / 3.0).abs() < 1e-12, "{found}");
         assert_finite_differences(&logits, |logits| mean_square(logits, Some(&shown)));

@@ -29,7 +29,7 @@ use crate::artifact::{Array, TensorFile, World};
 use crate::env::{Student, states};
 use crate::nn::categorical::{Categorical, Support};
 use crate::nn::schedule::{linear, to_a_tenth};
-use crate::nn::{AdamW, Scores, device, rng};
+use crate::nn::{AdamW, PolicyNetwork, device, rng};
 
 /// `rl.c51`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -25,7 +25,7 @@ use super::replay_buffer::ReplayBuffer;
 use super::validation::{self, Validation};
 use super::{NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{Array, TensorFile};
-use crate::nn::loss::log_probability;
+use crate::nn::loss::log_prob;
 use crate::nn::schedule::to_a_tenth;
 use crate::nn::{AdamW, device, rng};
 
@@ -165,7 +165,7 @@ impl PolicyLearner for Learner<'_> {
 /// mean(log Σ_a exp Q(s, a) − Q(s, a_demo)) ≥ 0, the cross-entropy of softmax(Q): `q [N, I]`, `actions [N]` → scalar; the first
 /// part of Kumar et al. 2020, eq. 4.
 pub fn conservative_loss(q: &Tensor, actions: &Tensor) -> candle_core::Result<Tensor> {
-    log_probability(q, actions)?.mean_all()?.neg()
+    log_prob(q, actions)?.mean_all()?.neg()
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ use super::{NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{Array, TensorFile};
 use crate::env::{Observation, states};
 use crate::nn::schedule::to_a_tenth;
-use crate::nn::{ActorCritic, AdamW, choice, device, rng};
+use crate::nn::{ActorCritic, AdamW, action_log_prob, device, rng};
 
 /// Which demonstrated steps are copied.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -194,8 +194,8 @@ impl PolicyLearner for Learner<'_> {
         let logits = self.logits(&transitions.now)?;
         let advantages = (gather_q(&q, &actions)? - expected_q(&q, &logits)?)?.detach();
         let weights = config.filter.weights(&advantages)?;
-        let log_probability = choice(&logits, &transitions.actions)?.log_probability;
-        let imitation = weighted_loss(&log_probability, &weights)?;
+        let log_prob = action_log_prob(&logits, &transitions.actions)?.log_prob;
+        let imitation = weighted_loss(&log_prob, &weights)?;
         let error = bellman_loss(&q, &actions, &targets)?;
 
         let place = || format!("update {number}");

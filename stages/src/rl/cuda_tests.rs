@@ -7,7 +7,7 @@ use super::inputs::{Offline, Online, OnlineWithDemos};
 use super::{A2c, Bcq, BehaviourCloning, C51, Cql, Crr, Dqn, IlRec, Iql, Outputs, Ppo, Sac, Sqn, bc, ilrec};
 use crate::artifact::{Demonstrations, World};
 use crate::env::cluster_world;
-use crate::nn::on_a_card::{Numbers, apart, assert_trains_alike};
+use crate::nn::cuda_tests::{Numbers, apart, assert_trains_alike};
 
 fn world() -> World {
     let mut world = cluster_world(&[5.0, 4.0, 3.0], 2, 2, 8, 4);

@@ -35,10 +35,10 @@ use super::validation::{self, Validation};
 use super::{BcDataset, NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{Array, Demonstrations, Items, TensorFile, Weights, World};
 use crate::env::{Observation, Student, states};
+use crate::nn::importance_weights::mixed_weights;
 use crate::nn::loss::value_loss;
 use crate::nn::schedule::to_a_tenth;
-use crate::nn::weighting::mixed_weights;
-use crate::nn::{ActorCritic, AdamW, Choice, DiscriminatorSettings, device, rng};
+use crate::nn::{ActionLogProb, ActorCritic, AdamW, DiscriminatorSettings, device, rng};
 
 /// `rl.ilrec`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -291,7 +291,7 @@ impl<'a> Learner<'a> {
         if rows.is_empty() {
             return Ok(vec![]);
         }
-        let values = self.network.heads(&states(&self.network, &self.after.take(rows))?)?.values;
+        let values = self.network.forward(&states(&self.network, &self.after.take(rows))?)?.values;
         Ok(values.to_vec1::<f32>()?.into_iter().map(|v| v * self.value_unit as f32).collect())
     }
 }
@@ -316,7 +316,7 @@ impl PolicyLearner for Learner<'_> {
         let mut rewards = batch.finite(rewards).with_context(place)?;
         bootstrap_truncated(&mut rewards, &last, &self.values_after(&after)?, config.gamma);
         let (choice, values) =
-            self.network.choice_and_values(&states(&self.network, &batch.observation)?, &batch.actions)?;
+            self.network.evaluate_actions(&states(&self.network, &batch.observation)?, &batch.actions)?;
         let unit = self.value_unit as f32;
         let state_values: Vec<f32> = values.to_vec1::<f32>()?.into_iter().map(|v| v * unit).collect();
         let returns = n_step_returns(&rewards, &state_values, &batch.lengths, config.gamma, config.n_step);
@@ -325,8 +325,8 @@ impl PolicyLearner for Learner<'_> {
 
         let steps = batch.steps();
         let advantages = Tensor::from_vec(advantages, steps, values.device())?;
-        let Choice { log_probability, entropy } = choice;
-        let actor = policy_gradient_loss(&log_probability, &advantages)?;
+        let ActionLogProb { log_prob, entropy } = choice;
+        let actor = policy_gradient_loss(&log_prob, &advantages)?;
         let entropy = entropy.narrow(0, 0, count)?.mean_all()?;
         let critic = value_loss(&values, &Tensor::from_vec(targets, steps, values.device())?)?;
         let rows = self.pairs.draw(config.imitation_batch, rng(&[config.seed, 0x1317, number]));

@@ -1,7 +1,7 @@
 //! The policy's opponent in `rl.ilrec`: what it is taught with, round by round, and what it pays.
 //!
 //! L_D = −mean_demo(ŵ·log D_E) − mean_π(log(1 − D_E)), D_E = P(expert) = σ(logit), with smoothed labels and a replay of the last
-//! rounds' played steps (Ho and Ermon 2016, arXiv 1606.03476, eq. 17); one step of it is [`Opponent`]'s, as in `irl`.
+//! rounds' played steps (Ho and Ermon 2016, arXiv 1606.03476, eq. 17); one step of it is [`DiscriminatorTrainer`]'s, as in `irl`.
 
 use std::collections::BTreeMap;
 
@@ -12,9 +12,9 @@ use super::batch::Batch;
 use super::bc_dataset::BcDataset;
 use crate::artifact::{Array, Items, World};
 use crate::env::{Features, text_vectors};
-use crate::nn::discriminator::{Rows, Shape};
+use crate::nn::discriminator::{DiscriminatorBatch, DiscriminatorConfig};
 use crate::nn::params::{to_array, to_tensor};
-use crate::nn::{AdamW, DiscriminatorSettings, Opponent, Params, RewardForm, Told};
+use crate::nn::{AdamW, DiscriminatorMetrics, DiscriminatorSettings, DiscriminatorTrainer, Params, RewardForm};
 
 /// Gradient steps a round where the settings do not say.
 const USUAL_STEPS: u64 = 2;
@@ -23,9 +23,9 @@ const USUAL_STEPS: u64 = 2;
 pub struct IlRecDiscriminator<'w> {
     settings: DiscriminatorSettings,
     features: Features<'w>,
-    opponent: Opponent,
+    trainer: DiscriminatorTrainer,
     device: Device,
-    demonstrated: Rows,
+    demonstrated: DiscriminatorBatch,
     /// Features of the last rounds' played steps, oldest first.
     played: Vec<Tensor>,
 }
@@ -44,16 +44,17 @@ impl<'w> IlRecDiscriminator<'w> {
             Some(items) => Features::with_texts(world, text_vectors(items, settings.text_width, seed))?,
             None => Features::new(world),
         };
-        let shape = Shape {
+        let config = DiscriminatorConfig {
             inputs: features.width(),
             window: pairs.observation.window,
             vectors: world.vectors_digest(),
-            ..Shape::default()
+            ..DiscriminatorConfig::default()
         };
         Ok(Self {
-            opponent: Opponent::new(device, settings, shape, seed)?,
+            trainer: DiscriminatorTrainer::new(device, settings, config, seed)?,
             device: device.clone(),
-            demonstrated: Rows::of_pairs(features.compute(&pairs.observation, &pairs.actions)?).to_device(device)?,
+            demonstrated: DiscriminatorBatch::of_state_actions(features.compute(&pairs.observation, &pairs.actions)?)
+                .to_device(device)?,
             features,
             played: Vec::new(),
             settings: settings.clone(),
@@ -62,18 +63,18 @@ impl<'w> IlRecDiscriminator<'w> {
 
     /// Adds a round's played steps and learns from what is kept; the last batch's outcome. `weights [N]` are the demonstrated
     /// steps', and count where the settings say so.
-    pub fn learn(&mut self, batch: &Batch, weights: &[f32], round: u64) -> Result<Told> {
+    pub fn learn(&mut self, batch: &Batch, weights: &[f32], round: u64) -> Result<DiscriminatorMetrics> {
         self.played.push(self.features.compute(&batch.observation, &batch.actions)?.to_device(&self.device)?);
         if self.played.len() > self.settings.replay_rounds {
             self.played.remove(0);
         }
-        let played = Rows::of_pairs(Tensor::cat(&self.played, 0)?);
+        let played = DiscriminatorBatch::of_state_actions(Tensor::cat(&self.played, 0)?);
         let counts = if self.settings.weighted { weights.to_vec() } else { vec![1.0; weights.len()] };
         let counts = Tensor::from_vec(counts, weights.len(), &self.device)?;
         let enough = self.settings.stop_above_accuracy;
-        let mut metrics = Told { loss: 0.0, accuracy: 0.0 };
+        let mut metrics = DiscriminatorMetrics { loss: 0.0, accuracy: 0.0 };
         for step in 0..self.settings.steps.unwrap_or(USUAL_STEPS) {
-            metrics = self.opponent.learn((&self.demonstrated, &counts), &played, [round, step], enough)?;
+            metrics = self.trainer.update((&self.demonstrated, &counts), &played, [round, step], enough)?;
             if metrics.accuracy > enough {
                 break;
             }
@@ -83,19 +84,19 @@ impl<'w> IlRecDiscriminator<'w> {
 
     /// The logits of the demonstrated steps, `[N]`, high where the expert is likely.
     pub fn demo_logits(&self) -> Result<Vec<f32>> {
-        Ok(self.opponent.discriminator.logits(&self.demonstrated)?.to_vec1()?)
+        Ok(self.trainer.discriminator.logits(&self.demonstrated)?.to_vec1()?)
     }
 
     /// r_IRL = −log(1 − D_E) = softplus(logit) ≥ 0 of a batch, `[S]`.
     pub fn rewards(&self, batch: &Batch) -> Result<Vec<f32>> {
-        let rows =
-            Rows::of_pairs(self.features.compute(&batch.observation, &batch.actions)?).to_device(&self.device)?;
-        Ok(self.opponent.discriminator.rewards(RewardForm::NegLogOneMinusD, &rows)?.to_vec1()?)
+        let rows = DiscriminatorBatch::of_state_actions(self.features.compute(&batch.observation, &batch.actions)?)
+            .to_device(&self.device)?;
+        Ok(self.trainer.discriminator.rewards(RewardForm::NegLogOneMinusD, &rows)?.to_vec1()?)
     }
 
     /// The network with its optimiser, for a checkpoint.
     pub fn modules(&mut self) -> (&'static str, &Params, &mut AdamW) {
-        self.opponent.trained()
+        self.trainer.module()
     }
 
     /// The replay as `played.<round>`.

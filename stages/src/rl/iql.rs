@@ -149,15 +149,15 @@ impl PolicyLearner for Learner<'_> {
         let transitions = self.log.sample(config.batch_size, config.gamma, 1, &mut draw);
         let actions = transitions.actions_on(self.policy.device())?;
         // As the paper has it, all three read what the others were before this step.
-        let next_values = self.policy.heads(&states(&self.policy, &transitions.next)?)?.values;
+        let next_values = self.policy.forward(&states(&self.policy, &transitions.next)?)?.values;
         let targets = transitions.td_target(&(next_values * unit)?)?;
         let q_target = gather_q(&self.values.target(&transitions.now)?.q, &actions)?.detach();
         let observed = states(&self.policy, &transitions.now)?;
-        let (choice, values) = self.policy.choice_and_values(&observed, &transitions.actions)?;
+        let (choice, values) = self.policy.evaluate_actions(&observed, &transitions.actions)?;
         let advantages = ((&q_target / unit)? - &values)?;
         let weights = exponential_weights(&(advantages.detach() * unit)?, config.beta, config.largest_weight)?;
         let value = expectile_loss(&advantages, config.expectile)?;
-        let imitation = weighted_loss(&choice.log_probability, &weights)?;
+        let imitation = weighted_loss(&choice.log_prob, &weights)?;
         let error = bellman_loss(&self.values.online(&transitions.now)?.q, &actions, &targets)?;
 
         let place = || format!("update {number}");

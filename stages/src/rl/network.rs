@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::validation::{self, Validation};
 use crate::artifact::World;
-use crate::nn::actor_critic::Shape;
+use crate::nn::actor_critic::ActorCriticConfig;
 use crate::nn::{ActorCritic, Encoder};
 
 /// The shape of a policy's network.
@@ -48,7 +48,7 @@ impl NetworkConfig {
 
     /// A new network for that world, on that device.
     pub fn build(&self, world: &World, seed: u64, device: &Device) -> Result<ActorCritic> {
-        let shape = Shape {
+        let config = ActorCriticConfig {
             users: world.users(),
             items: world.items(),
             width: world.user_vectors.shape[1],
@@ -59,6 +59,6 @@ impl NetworkConfig {
             avoid: self.avoid,
             alike_share: self.alike_share,
         };
-        ActorCritic::new_on(device, shape, &world.user_vectors, &world.item_vectors, seed)
+        ActorCritic::new_on(device, config, &world.user_vectors, &world.item_vectors, seed)
     }
 }

@@ -25,7 +25,7 @@ use crate::artifact::{TensorFile, World};
 use crate::env::{Student, states};
 use crate::nn::loss::value_loss;
 use crate::nn::schedule::to_a_tenth;
-use crate::nn::{ActorCritic, AdamW, Choice, device, rng};
+use crate::nn::{ActionLogProb, ActorCritic, AdamW, device, rng};
 
 /// `rl.ppo`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -234,12 +234,12 @@ impl Learner<'_> {
         let batch = Batch::play(self.world, &student, config.episodes, config.network.window, draw)?;
         let rewards = batch.finite(self.reward.of(&batch)?).with_context(|| format!("update {number}"))?;
         let (choice, values) =
-            self.network.choice_and_values(&states(&self.network, &batch.observation)?, &batch.actions)?;
+            self.network.evaluate_actions(&states(&self.network, &batch.observation)?, &batch.actions)?;
         let unit = self.value_unit as f32;
         let state_values: Vec<f32> = values.to_vec1::<f32>()?.into_iter().map(|v| v * unit).collect();
         let advantages = generalised_advantages(&rewards, &state_values, &batch.lengths, config.gamma, config.lambda);
         Ok(Rollout {
-            log_old: choice.log_probability.to_vec1()?,
+            log_old: choice.log_prob.to_vec1()?,
             targets: advantages.iter().zip(&state_values).map(|(a, v)| (a + v) / unit).collect(),
             advantages: normalised(advantages),
             batch,
@@ -253,8 +253,8 @@ impl Learner<'_> {
         let select = |values: &[f32]| Tensor::from_iter(rows.iter().map(|&row| values[row]), &device);
         let actions: Vec<u32> = rows.iter().map(|&row| rollout.batch.actions[row]).collect();
         let states = states(&self.network, &rollout.batch.observation.take(rows))?;
-        let (Choice { log_probability, entropy }, values) = self.network.choice_and_values(&states, &actions)?;
-        let change = (log_probability - select(&rollout.log_old)?)?;
+        let (ActionLogProb { log_prob, entropy }, values) = self.network.evaluate_actions(&states, &actions)?;
+        let change = (log_prob - select(&rollout.log_old)?)?;
         let actor = clipped_loss(&change, &select(&rollout.advantages)?, config.clip_ratio)?;
         let entropy = entropy.mean_all()?;
         let critic = value_loss(&values, &select(&rollout.targets)?)?;

@@ -15,7 +15,7 @@ use super::replay_buffer::Transitions;
 use super::target_network;
 use crate::artifact::{Array, World};
 use crate::env::{Observation, states};
-use crate::nn::actor_critic::Heads;
+use crate::nn::actor_critic::ActorCriticOutput;
 use crate::nn::loss::huber;
 use crate::nn::{ActorCritic, Params};
 
@@ -64,7 +64,7 @@ impl QValues {
     }
 
     fn values(&self, network: &ActorCritic, observation: &Observation) -> Result<QOutput> {
-        Ok(QOutput::of(&network.heads(&states(network, observation)?)?, self.unit)?)
+        Ok(QOutput::of(&network.forward(&states(network, observation)?)?, self.unit)?)
     }
 
     /// Sets the target to what has been learned.
@@ -90,9 +90,9 @@ impl QValues {
 
 impl QOutput {
     /// Both heads read as Q; `unit` is that of the value head, in rewards.
-    pub fn of(heads: &Heads, unit: f64) -> candle_core::Result<Self> {
-        let Heads { logits, values, allowed } = heads;
-        Ok(Self { q: dueling(logits, values, unit, allowed.as_ref())?, best: logits.argmax(1)? })
+    pub fn of(heads: &ActorCriticOutput, unit: f64) -> candle_core::Result<Self> {
+        let ActorCriticOutput { logits, values, action_mask } = heads;
+        Ok(Self { q: dueling(logits, values, unit, action_mask.as_ref())?, best: logits.argmax(1)? })
     }
 }
 

@@ -20,7 +20,7 @@ use super::{NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{TensorFile, World};
 use crate::env::{Student, states};
 use crate::nn::schedule::to_a_tenth;
-use crate::nn::{ActorCritic, AdamW, Choice, device, rng};
+use crate::nn::{ActionLogProb, ActorCritic, AdamW, device, rng};
 
 /// `rl.reinforce`. (Each field: meaning, unit, range, where its default comes from; this is the schema and the help of errors.)
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -122,8 +122,8 @@ impl PolicyLearner for Learner<'_> {
         let returns = n_step_returns(&rewards, &vec![0.0; rewards.len()], &batch.lengths, config.gamma, horizon);
         let advantages = Tensor::from_vec(normalised(returns), batch.steps(), self.policy.device())?;
         let observed = states(&self.policy, &batch.observation)?;
-        let Choice { log_probability, entropy } = self.policy.choice(&observed, &batch.actions)?;
-        let loss = loss(&log_probability, &advantages, &entropy, config.entropy)?;
+        let ActionLogProb { log_prob, entropy } = self.policy.action_log_prob(&observed, &batch.actions)?;
+        let loss = loss(&log_prob, &advantages, &entropy, config.entropy)?;
         self.adam.learning_rate = to_a_tenth(config.learning_rate, number, config.iterations);
         self.adam.descend(self.policy.params(), &loss).with_context(place)?;
         Ok(vec![
@@ -140,9 +140,9 @@ impl PolicyLearner for Learner<'_> {
     }
 }
 
-/// −mean(log π·A) − β·mean(H): `log_probability [S]`, `advantages [S]` and `entropy [S]` → scalar; advantages are constants.
-fn loss(log_probability: &Tensor, advantages: &Tensor, entropy: &Tensor, bonus: f64) -> candle_core::Result<Tensor> {
-    ((log_probability * advantages)? + (entropy * bonus)?)?.mean_all()?.neg()
+/// −mean(log π·A) − β·mean(H): `log_prob [S]`, `advantages [S]` and `entropy [S]` → scalar; advantages are constants.
+fn loss(log_prob: &Tensor, advantages: &Tensor, entropy: &Tensor, bonus: f64) -> candle_core::Result<Tensor> {
+    ((log_prob * advantages)? + (entropy * bonus)?)?.mean_all()?.neg()
 }
 
 #[cfg(test)]
@@ -150,7 +150,7 @@ mod tests {
     use candle_core::Device;
 
     use super::*;
-    use crate::nn::choice;
+    use crate::nn::action_log_prob;
     use crate::nn::gradient_check::assert_finite_differences;
     use crate::rl::conformance::{ContractCase, assert_keeps_the_contract, small_network, with};
 
@@ -185,8 +185,8 @@ mod tests {
         assert_eq!(found.to_scalar::<f64>().unwrap(), -0.25);
         let logits = tensor(&[0.3, -1.2, 0.4, 0.01, 1.0, 0.5]).reshape((2, 3)).unwrap();
         assert_finite_differences(&logits, |logits| {
-            let Choice { log_probability, entropy } = choice(logits, &[2, 0])?;
-            loss(&log_probability, &tensor(&[1.5, -0.5]), &entropy, 0.3)
+            let ActionLogProb { log_prob, entropy } = action_log_prob(logits, &[2, 0])?;
+            loss(&log_prob, &tensor(&[1.5, -0.5]), &entropy, 0.3)
         });
     }
 }

@@ -32,7 +32,7 @@ use super::{NetworkConfig, Outputs, PolicyLearner, target_network};
 use crate::artifact::{Array, TensorFile, World};
 use crate::env::{Observation, Student, states};
 use crate::nn::schedule::to_a_tenth;
-use crate::nn::{ActorCritic, AdamW, Params, choice, device, rng};
+use crate::nn::{ActorCritic, AdamW, Params, action_log_prob, device, rng};
 
 /// `rl.sac`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -288,7 +288,7 @@ fn number(scalar: &Tensor) -> Result<f64> {
 /// −Σ_a π log π: `logits [N, I]` → `[N]`, nats.
 fn entropy(logits: &Tensor) -> candle_core::Result<Tensor> {
     // The fused operator also says log π of an item, which nobody asked for here.
-    Ok(choice(logits, &vec![0; logits.dim(0)?])?.entropy)
+    Ok(action_log_prob(logits, &vec![0; logits.dim(0)?])?.entropy)
 }
 
 /// V = Σ_a π(a|s)·(Q(s, a) − α·log π(a|s)): `q [N, I]`, `logits [N, I]` of π, `temperature [1]` → `[N]`. What may not be shown
@@ -312,7 +312,7 @@ fn temperature_loss(temperature: &Tensor, entropies: &Tensor, wanted: &Tensor) -
 mod tests {
     use super::*;
     use crate::env::cluster_world;
-    use crate::nn::NOT_THERE;
+    use crate::nn::MASKED_LOGIT;
     use crate::nn::gradient_check::assert_finite_differences;
     use crate::rl::conformance::{ContractCase, assert_keeps_the_contract, small_network, with};
 
@@ -374,7 +374,7 @@ mod tests {
     #[test]
     fn losses_agree_with_hand_computed_values() {
         // π is (¾, ¼): 3 + 2 of Q, and with α = 2 twice the entropy. Of the second state's three items one may not be shown.
-        let forbidden = NOT_THERE;
+        let forbidden = MASKED_LOGIT;
         let q = tensor(&[4.0, 8.0, forbidden, 1.0, forbidden, 3.0]).reshape((2, 3)).unwrap();
         let logits = tensor(&[3.0_f64.ln(), 0.0, forbidden, 0.0, forbidden, 0.0]).reshape((2, 3)).unwrap();
         let found = soft_value(&q, &logits, &tensor(&[2.0])).unwrap().to_vec1::<f64>().unwrap();

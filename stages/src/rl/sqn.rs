@@ -27,9 +27,9 @@ use super::validation::{self, Validation};
 use super::{NetworkConfig, Outputs, PolicyLearner, target_network};
 use crate::artifact::{Array, TensorFile, World};
 use crate::env::{Observation, states};
-use crate::nn::actor_critic::Heads;
+use crate::nn::actor_critic::ActorCriticOutput;
 use crate::nn::schedule::to_a_tenth;
-use crate::nn::{ActorCritic, AdamW, choice, device, rng};
+use crate::nn::{ActorCritic, AdamW, action_log_prob, device, rng};
 
 /// `rl.sqn`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -141,8 +141,9 @@ impl TwoHeads {
     }
 
     /// What π and Q say of B states.
-    fn forward(&self, observation: &Observation) -> Result<(Heads, QOutput)> {
-        let (policy, values) = self.policy.heads_beside(&self.values, &states(&self.policy, observation)?)?;
+    fn forward(&self, observation: &Observation) -> Result<(ActorCriticOutput, QOutput)> {
+        let (policy, values) =
+            self.policy.forward_with_shared_encoder(&self.values, &states(&self.policy, observation)?)?;
         Ok((policy, QOutput::of(&values, self.unit)?))
     }
 }
@@ -164,7 +165,7 @@ impl PolicyLearner for Learner<'_> {
         let best = self.online.forward(&transitions.next)?.1.best;
         let targets = transitions.td_target(&gather_q(&self.target.forward(&transitions.next)?.1.q, &best)?)?;
         let (policy, values) = self.online.forward(&transitions.now)?;
-        let imitation = choice(&policy.logits, &transitions.actions)?.log_probability.mean_all()?.neg()?;
+        let imitation = action_log_prob(&policy.logits, &transitions.actions)?.log_prob.mean_all()?.neg()?;
         let actions = transitions.actions_on(self.online.policy.device())?;
         let error = huber_loss(&values.q, &actions, &targets, self.online.unit)?;
 

@@ -27,7 +27,7 @@ pub fn open_interval(path: &str, value: f64, message: &str) -> Validation {
 
 /// A step size: above 0.
 pub fn step_size(path: &str, value: f64) -> Validation {
-    require(path, AdamW::is_step_size(value), "a step size is above 0")
+    require(path, AdamW::is_learning_rate(value), "a step size is above 0")
 }
 
 /// Above 0; infinity where there is no bound.

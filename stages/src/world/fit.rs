@@ -66,7 +66,7 @@ impl Fit {
         if self.batch_size == 0 {
             return wrong("batch_size", "a step needs at least one rating");
         }
-        if !AdamW::is_step_size(self.learning_rate) {
+        if !AdamW::is_learning_rate(self.learning_rate) {
             return wrong("learning_rate", "a step size is above 0");
         }
         if !(self.l2 >= 0.0 && self.l2.is_finite()) {

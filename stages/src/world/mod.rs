@@ -4,6 +4,8 @@
 //! only. This folder fits reward models and completes them to worlds; episodes are played in [`env`](crate::env).
 
 mod audience;
+#[cfg(test)]
+mod cuda_tests;
 mod deepfm;
 mod distance;
 mod ensemble;
@@ -15,8 +17,6 @@ mod ips;
 mod means;
 mod mf;
 mod negatives;
-#[cfg(test)]
-mod on_a_card;
 mod pessimistic;
 mod propensities;
 mod scores;

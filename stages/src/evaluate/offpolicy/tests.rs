@@ -2,7 +2,7 @@ use std::path::Path;
 
 use super::*;
 use crate::env::cluster_world;
-use crate::nn::actor_critic::Shape;
+use crate::nn::actor_critic::ActorCriticConfig;
 use crate::nn::{ActorCritic, Encoder};
 use crate::rl::{Cql, Dqn};
 
@@ -51,7 +51,7 @@ fn world() -> World {
 }
 
 fn policy(world: &World) -> Policy {
-    let shape = Shape {
+    let config = ActorCriticConfig {
         users: 2,
         items: 6,
         width: 3,
@@ -64,7 +64,7 @@ fn policy(world: &World) -> Policy {
     };
     let mut vectors = world.user_vectors.clone();
     vectors.data = vec![0.5, 0.25, 0.0, 0.0, 0.5, 1.0];
-    let network = ActorCritic::new(shape, &vectors, &world.item_vectors, 7).unwrap();
+    let network = ActorCritic::new(config, &vectors, &world.item_vectors, 7).unwrap();
     Policy::new(network.export().unwrap(), "rl.a2c", world).unwrap()
 }
 

@@ -3,7 +3,7 @@
 use candle_core::{DType, Device, Tensor, Var};
 
 use crate::nn::adversarial::adversarial_loss;
-use crate::nn::discriminator::{Rows, Shape};
+use crate::nn::discriminator::{DiscriminatorBatch, DiscriminatorConfig};
 use crate::nn::{AdamW, Discriminator, Params};
 
 const EXPERT: [f64; 3] = [0.5, 0.3, 0.2];
@@ -17,9 +17,10 @@ fn both(logits: &Tensor, expert: [f64; 3]) -> Tensor {
 
 #[test]
 fn the_discriminator_finds_the_density_ratio() {
-    let discriminator = Discriminator::new(Shape { inputs: 3, hidden: 8, ..Shape::default() }, 1).unwrap();
+    let discriminator =
+        Discriminator::new(DiscriminatorConfig { inputs: 3, hidden: 8, ..DiscriminatorConfig::default() }, 1).unwrap();
     let mut adam = AdamW::new(discriminator.params(), 0.02, 0.0, f64::INFINITY).unwrap();
-    let one_hot = Rows::of_pairs(Tensor::eye(3, DType::F32, &Device::Cpu).unwrap());
+    let one_hot = DiscriminatorBatch::of_state_actions(Tensor::eye(3, DType::F32, &Device::Cpu).unwrap());
     for step in 0..3000 {
         adam.learning_rate = 0.02 * (1.0 - f64::from(step) / 3000.0);
         let logits = discriminator.unclipped_logits(&one_hot).unwrap();

@@ -1,14 +1,14 @@
 //! What tokens take from those before them: softmax(q·k/√head)·v (Vaswani et al. 2017, eq. 1), query heads in groups over
 //! fewer heads of keys and values (Ainslie et al. 2023, arXiv 2305.13245).
 //!
-//! As in [`product`](super::product) each number is one chain of sums in the order of the tokens, so it does not depend on
+//! As in [`matmul`](super::product) each number is one chain of sums in the order of the tokens, so it does not depend on
 //! what else is evaluated, nor on how the tokens before were cut into passes.
 
 use pulp::{Arch, Simd, WithSimd};
 
+use super::matmul::{add_block, token_blocks, widest};
+use super::model_config::ModelConfig;
 use super::packed::PANEL;
-use super::product::{add_block, cut, widest};
-use super::shape::Shape;
 use crate::nn::exp;
 
 /// Keys and values of some consecutive tokens in one layer.
@@ -22,8 +22,8 @@ pub(super) struct KeyValues {
 
 impl KeyValues {
     /// From `keys, values [tokens, kv_heads · head]`; the keys are turned by their positions.
-    pub(super) fn new(shape: &Shape, keys: &[f32], values: &[f32]) -> Self {
-        let Shape { kv_heads, head, .. } = *shape;
+    pub(super) fn new(config: &ModelConfig, keys: &[f32], values: &[f32]) -> Self {
+        let ModelConfig { kv_heads, head, .. } = *config;
         let (tokens, panels) = (keys.len() / (kv_heads * head), head.div_ceil(PANEL));
         let mut ours =
             Self { tokens, keys: vec![0.0; keys.len()], values: vec![0.0; kv_heads * panels * tokens * PANEL] };
@@ -54,17 +54,17 @@ impl KeyValues {
 ///
 /// The last of `blocks` are the tokens' own; token j of them is seen by token i where `sees[i · tokens + j]`, and all of the
 /// others are seen.
-pub(super) fn attention(shape: &Shape, queries: &[f32], blocks: &[&KeyValues], sees: &[bool]) -> Vec<f32> {
+pub(super) fn attention(config: &ModelConfig, queries: &[f32], blocks: &[&KeyValues], mask: &[bool]) -> Vec<f32> {
     let mut out = vec![0.0; queries.len()];
-    Arch::new().dispatch(Attention { shape, queries, blocks, sees, out: &mut out });
+    Arch::new().dispatch(Attention { config, queries, blocks, mask, out: &mut out });
     out
 }
 
 struct Attention<'a> {
-    shape: &'a Shape,
+    config: &'a ModelConfig,
     queries: &'a [f32],
     blocks: &'a [&'a KeyValues],
-    sees: &'a [bool],
+    mask: &'a [bool],
     out: &'a mut [f32],
 }
 
@@ -74,15 +74,15 @@ impl WithSimd for Attention<'_> {
     /// A panel holds 32 queries of one head of keys: of several tokens, each with its group of heads.
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { shape, queries, blocks, sees, out } = self;
-        let Shape { heads, kv_heads, head, .. } = *shape;
+        let Self { config, queries, blocks, mask, out } = self;
+        let ModelConfig { heads, kv_heads, head, .. } = *config;
         let (tokens, group, panels) = (queries.len() / (heads * head), heads / kv_heads, head.div_ceil(PANEL));
         let length: usize = blocks.iter().map(|block| block.tokens).sum();
         let (scale, widest) = ((head as f32).powf(-0.5), widest::<S>());
         let mut panel = vec![0.0; head * PANEL];
         let mut scores = vec![0.0; length * PANEL];
         let mut packed = vec![0.0; widest * head.max(length)];
-        let mut taken = vec![0.0; PANEL * panels * PANEL];
+        let mut attended = vec![0.0; PANEL * panels * PANEL];
         for kv in 0..kv_heads {
             for first in (0..tokens * group).step_by(PANEL) {
                 let lanes = PANEL.min(tokens * group - first);
@@ -105,13 +105,13 @@ impl WithSimd for Attention<'_> {
                 let own = &mut scores[(length - tokens) * PANEL..];
                 for (j, own) in own.chunks_exact_mut(PANEL).enumerate() {
                     for (lane, score) in own.iter_mut().take(lanes).enumerate() {
-                        if !sees[(first + lane) / group * tokens + j] {
+                        if !mask[(first + lane) / group * tokens + j] {
                             *score = f32::NEG_INFINITY;
                         }
                     }
                 }
                 let sums = exponentials(&mut scores);
-                taken.fill(0.0);
+                attended.fill(0.0);
                 let mut at = 0;
                 for block in blocks {
                     let scores = &scores[at * PANEL..][..block.tokens * PANEL];
@@ -121,16 +121,16 @@ impl WithSimd for Attention<'_> {
                             x.copy_from_slice(&scores[queries..][..widest]);
                         }
                         for panel in 0..panels {
-                            let out = &mut taken[(queries * panels + panel) * PANEL..];
+                            let out = &mut attended[(queries * panels + panel) * PANEL..];
                             add_block(simd, widest, block.values(kv, panels, panel), x, out, panels * PANEL);
                         }
                     }
                     at += block.tokens;
                 }
                 for lane in 0..lanes {
-                    let (share, taken) = (1.0 / sums[lane], &taken[lane * panels * PANEL..]);
+                    let (share, attended) = (1.0 / sums[lane], &attended[lane * panels * PANEL..]);
                     let out = &mut out[place(lane)..][..head];
-                    out.iter_mut().zip(taken).for_each(|(out, taken)| *out = taken * share);
+                    out.iter_mut().zip(attended).for_each(|(out, attended)| *out = attended * share);
                 }
             }
         }
@@ -141,7 +141,7 @@ impl WithSimd for Attention<'_> {
 #[inline(always)]
 fn score_keys<S: Simd>(simd: S, panel: &[f32], keys: &[f32], packed: &mut [f32], scores: &mut [f32]) {
     let head = panel.len() / PANEL;
-    for (first, size) in cut(keys.len() / head, widest::<S>()) {
+    for (first, size) in token_blocks(keys.len() / head, widest::<S>()) {
         let x = &mut packed[..size * head];
         for (token, key) in keys[first * head..][..size * head].chunks_exact(head).enumerate() {
             x[token..].iter_mut().step_by(size).zip(key).for_each(|(x, key)| *x = *key);
@@ -178,13 +178,20 @@ mod tests {
     }
 
     /// Two heads of 40 numbers over each of three heads of keys.
-    fn shape() -> Shape {
-        Shape { heads: 6, kv_heads: 3, head: 40, ..Shape::of_nothing() }
+    fn config() -> ModelConfig {
+        ModelConfig { heads: 6, kv_heads: 3, head: 40, ..ModelConfig::of_nothing() }
     }
 
     /// The formula, number by number, for one query head of one token.
-    fn by_formula(shape: &Shape, query: &[f32], keys: &[f32], values: &[f32], kv: usize, seen: &[usize]) -> Vec<f64> {
-        let (head, width) = (shape.head, shape.kv_heads * shape.head);
+    fn by_formula(
+        config: &ModelConfig,
+        query: &[f32],
+        keys: &[f32],
+        values: &[f32],
+        kv: usize,
+        seen: &[usize],
+    ) -> Vec<f64> {
+        let (head, width) = (config.head, config.kv_heads * config.head);
         let part = |all: &[f32], token: usize| all[token * width + kv * head..][..head].to_vec();
         let score = |token: &usize| {
             let dot: f64 = query.iter().zip(part(keys, *token)).map(|(q, k)| f64::from(*q) * f64::from(k)).sum();
@@ -192,35 +199,35 @@ mod tests {
         };
         let shares: Vec<f64> = seen.iter().map(score).collect();
         let total: f64 = shares.iter().sum();
-        let taken = |d: usize| {
+        let attended = |d: usize| {
             let terms =
                 seen.iter().zip(&shares).map(|(token, share)| share / total * f64::from(part(values, *token)[d]));
             terms.sum()
         };
-        (0..head).map(taken).collect()
+        (0..head).map(attended).collect()
     }
 
     #[test]
     fn attention_by_its_formula() {
-        let shape = shape();
-        let (kv_width, width) = (shape.kv_heads * shape.head, shape.heads * shape.head);
+        let config = config();
+        let (kv_width, width) = (config.kv_heads * config.head, config.heads * config.head);
         let (before, tokens) = (21, 13);
         let (keys, values) = (numbers(1, (before + tokens) * kv_width), numbers(2, (before + tokens) * kv_width));
         let queries = numbers(3, tokens * width);
         // Tokens 5 and later do not see 2 and 3.
         let visible = |i: usize, j: usize| j <= i && !(i >= 5 && (j == 2 || j == 3));
-        let sees: Vec<bool> = (0..tokens * tokens).map(|pair| visible(pair / tokens, pair % tokens)).collect();
+        let mask: Vec<bool> = (0..tokens * tokens).map(|pair| visible(pair / tokens, pair % tokens)).collect();
         let block = |from: usize, to: usize| {
             let range = from * kv_width..to * kv_width;
-            KeyValues::new(&shape, &keys[range.clone()], &values[range])
+            KeyValues::new(&config, &keys[range.clone()], &values[range])
         };
         let (first, second, own) = (block(0, 9), block(9, before), block(before, before + tokens));
-        let found = attention(&shape, &queries, &[&first, &second, &own], &sees);
+        let found = attention(&config, &queries, &[&first, &second, &own], &mask);
         for (token, (query, found)) in queries.chunks_exact(width).zip(found.chunks_exact(width)).enumerate() {
             let own = (0..tokens).filter(|j| visible(token, *j)).map(|j| before + j);
             let seen: Vec<usize> = (0..before).chain(own).collect();
             for (h, (query, found)) in query.chunks_exact(40).zip(found.chunks_exact(40)).enumerate() {
-                let wanted = by_formula(&shape, query, &keys, &values, h / 2, &seen);
+                let wanted = by_formula(&config, query, &keys, &values, h / 2, &seen);
                 let worst = found.iter().zip(wanted).map(|(a, b)| (f64::from(*a) - b).abs()).fold(0.0, f64::max);
                 assert!(worst < 1e-5, "token {token}, head {h}: {worst}");
             }
@@ -228,8 +235,8 @@ mod tests {
         // Cut elsewhere, and one token by itself.
         let whole = block(0, before);
         let own = block(before, before + tokens);
-        assert_eq!(attention(&shape, &queries, &[&whole, &own], &sees), found);
+        assert_eq!(attention(&config, &queries, &[&whole, &own], &mask), found);
         let one = block(before, before + 1);
-        assert_eq!(attention(&shape, &queries[..width], &[&first, &second, &one], &[true]), found[..width]);
+        assert_eq!(attention(&config, &queries[..width], &[&first, &second, &one], &[true]), found[..width]);
     }
 }

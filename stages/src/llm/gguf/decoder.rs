@@ -11,23 +11,23 @@ use anyhow::{Result, bail};
 
 use super::attention::{KeyValues, attention};
 use super::logits::Logits;
+use super::matmul::{Inputs, matmul};
 use super::metadata::Header;
-use super::operators::{Rotation, rms_norm, swiglu};
+use super::model_config::ModelConfig;
+use super::ops::{Rope, rms_norm, swiglu};
 use super::packed::Packed;
-use super::product::{Inputs, product};
-use super::shape::Shape;
 
 /// A linear map, with what is added to each row of its result.
-struct Biased {
+struct Linear {
     weights: Packed,
     bias: Option<Vec<f32>>,
 }
 
 struct Layer {
     attention_norm: Vec<f32>,
-    queries: Biased,
-    keys: Biased,
-    values: Biased,
+    queries: Linear,
+    keys: Linear,
+    values: Linear,
     attention_out: Packed,
     forward_norm: Vec<f32>,
     gate: Packed,
@@ -37,61 +37,61 @@ struct Layer {
 
 /// Keys and values of some consecutive tokens, layer by layer.
 #[derive(Clone)]
-pub(super) struct Pass(Arc<Vec<KeyValues>>);
+pub(super) struct KvCache(Arc<Vec<KeyValues>>);
 
 /// What is evaluated behind what: some tokens of one prompt.
-pub(super) struct Part {
+pub(super) struct BatchSlice {
     /// All of it is seen.
-    pub past: Vec<Pass>,
+    pub past: Vec<KvCache>,
     /// At least one; each below the vocabulary.
     pub tokens: Vec<u32>,
     /// Where each token stands in its text.
     pub positions: Vec<usize>,
     /// Whether token i may look at token j of `tokens`, at `i · tokens + j`.
-    pub sees: Vec<bool>,
+    pub mask: Vec<bool>,
     /// Whether the scores of what follows the last token are wanted.
-    pub next: bool,
+    pub wants_logits: bool,
 }
 
 /// What became of a part.
-pub(super) struct Evaluated {
+pub(super) struct SliceOutput {
     /// The last layer's normed output `[tokens, width]`.
-    pub rows: Vec<f32>,
+    pub hidden: Vec<f32>,
     /// The new keys and values.
-    pub pass: Pass,
+    pub kv: KvCache,
     /// Where they were wanted, the scores of what follows, in row 0.
-    pub next: Option<Logits>,
+    pub next_logits: Option<Logits>,
 }
 
 /// Weights of one model.
 pub(super) struct Decoder {
-    pub(super) shape: Shape,
+    pub(super) config: ModelConfig,
     embedding: Packed,
     layers: Vec<Layer>,
     norm: Vec<f32>,
     /// `[vocabulary, width]`; the embedding itself when the file has no `output.weight`.
-    head: Option<Packed>,
+    output: Option<Packed>,
 }
 
 impl Decoder {
     /// Reads all weights. A tensor left over is an error, for the model then computes something we do not.
-    pub(super) fn load(header: &mut Header, shape: Shape) -> Result<Self> {
+    pub(super) fn load(header: &mut Header, config: ModelConfig) -> Result<Self> {
         let mut left: BTreeSet<String> = header.tensor_names().into_iter().collect();
         let tied = !left.contains("output.weight");
-        let Shape { width, hidden, vocabulary, biased, .. } = shape;
-        let (q, kv) = (shape.heads * shape.head, shape.kv_heads * shape.head);
-        // Not with room for `shape.layers`: a damaged file may announce more than there is memory for.
+        let ModelConfig { width, hidden, vocabulary, qkv_bias, .. } = config;
+        let (q, kv) = (config.heads * config.head, config.kv_heads * config.head);
+        // Not with room for `config.layers`: a damaged file may announce more than there is memory for.
         let mut layers = Vec::new();
-        for layer in 0..shape.layers {
+        for layer in 0..config.layers {
             let mut name = |part: &str| {
                 let name = format!("blk.{layer}.{part}");
                 left.remove(&name);
                 name
             };
-            let mut map = |part: &str, rows| -> Result<Biased> {
+            let mut map = |part: &str, rows| -> Result<Linear> {
                 let weights = header.weights(&name(&format!("{part}.weight")), rows, width)?;
-                let bias = biased.then(|| header.floats(&name(&format!("{part}.bias")), rows)).transpose()?;
-                Ok(Biased { weights, bias })
+                let bias = qkv_bias.then(|| header.floats(&name(&format!("{part}.bias")), rows)).transpose()?;
+                Ok(Linear { weights, bias })
             };
             let (queries, keys, values) = (map("attn_q", q)?, map("attn_k", kv)?, map("attn_v", kv)?);
             layers.push(Layer {
@@ -112,7 +112,7 @@ impl Decoder {
         };
         let norm = header.floats(name("output_norm.weight"), width)?;
         let embedding = header.weights(name("token_embd.weight"), vocabulary, width)?;
-        let head = if tied { None } else { Some(header.weights(name("output.weight"), vocabulary, width)?) };
+        let output = if tied { None } else { Some(header.weights(name("output.weight"), vocabulary, width)?) };
         if let Some(name) = left.first() {
             bail!(
                 "{}: {} tensors are of no use to this decoder, the first is `{name}`\nhelp: use a plain llama or Qwen2 \
@@ -121,64 +121,64 @@ impl Decoder {
                 left.len()
             );
         }
-        Ok(Self { shape, embedding, layers, norm, head })
+        Ok(Self { config, embedding, layers, norm, output })
     }
 
     /// Evaluates the tokens of all parts in one go; a part's result is the same whatever the others are.
-    pub(super) fn forward(&self, parts: &[Part]) -> Vec<Evaluated> {
-        let Shape { heads, kv_heads, head, width, epsilon, .. } = self.shape;
-        let positions = parts.iter().flat_map(|part| part.positions.iter().copied());
-        let rotation = Rotation::new(positions, head, self.shape.rope_base, self.shape.pairs);
-        let tokens = parts.iter().flat_map(|part| &part.tokens);
+    pub(super) fn forward(&self, slices: &[BatchSlice]) -> Vec<SliceOutput> {
+        let ModelConfig { heads, kv_heads, head, width, epsilon, .. } = self.config;
+        let positions = slices.iter().flat_map(|slice| slice.positions.iter().copied());
+        let rotation = Rope::new(positions, head, self.config.rope_base, self.config.pairs);
+        let tokens = slices.iter().flat_map(|slice| &slice.tokens);
         let mut x: Vec<f32> = tokens.flat_map(|id| self.embedding.row(*id as usize)).collect();
-        let mut fresh: Vec<Vec<KeyValues>> = parts.iter().map(|_| Vec::new()).collect();
+        let mut fresh: Vec<Vec<KeyValues>> = slices.iter().map(|_| Vec::new()).collect();
         for (index, layer) in self.layers.iter().enumerate() {
             let normed = Inputs::new(&rms_norm(&x, &layer.attention_norm, epsilon), width);
             let (mut queries, mut keys) = (layer.queries.apply(&normed), layer.keys.apply(&normed));
             let values = layer.values.apply(&normed);
             rotation.apply(&mut queries);
             rotation.apply(&mut keys);
-            let mut taken = Vec::with_capacity(queries.len());
+            let mut attended = Vec::with_capacity(queries.len());
             let mut first = 0;
-            for (part, fresh) in parts.iter().zip(&mut fresh) {
-                let range = |width: usize| first * width..(first + part.tokens.len()) * width;
+            for (slice, fresh) in slices.iter().zip(&mut fresh) {
+                let range = |width: usize| first * width..(first + slice.tokens.len()) * width;
                 let own = range(kv_heads * head);
-                let own = KeyValues::new(&self.shape, &keys[own.clone()], &values[own]);
-                let mut blocks: Vec<&KeyValues> = part.past.iter().map(|pass| &pass.0[index]).collect();
+                let own = KeyValues::new(&self.config, &keys[own.clone()], &values[own]);
+                let mut blocks: Vec<&KeyValues> = slice.past.iter().map(|kv| &kv.0[index]).collect();
                 blocks.push(&own);
-                taken.extend(attention(&self.shape, &queries[range(heads * head)], &blocks, &part.sees));
+                attended.extend(attention(&self.config, &queries[range(heads * head)], &blocks, &slice.mask));
                 fresh.push(own);
-                first += part.tokens.len();
+                first += slice.tokens.len();
             }
-            add(&mut x, &product(&layer.attention_out, &Inputs::new(&taken, heads * head)));
+            add(&mut x, &matmul(&layer.attention_out, &Inputs::new(&attended, heads * head)));
             let normed = Inputs::new(&rms_norm(&x, &layer.forward_norm, epsilon), width);
-            let mut inner = product(&layer.gate, &normed);
-            swiglu(&mut inner, &product(&layer.up, &normed));
-            add(&mut x, &product(&layer.down, &Inputs::new(&inner, self.shape.hidden)));
+            let mut inner = matmul(&layer.gate, &normed);
+            swiglu(&mut inner, &matmul(&layer.up, &normed));
+            add(&mut x, &matmul(&layer.down, &Inputs::new(&inner, self.config.hidden)));
         }
         let out = rms_norm(&x, &self.norm, epsilon);
         let mut rest = &out[..];
-        let mut results = Vec::with_capacity(parts.len());
+        let mut results = Vec::with_capacity(slices.len());
         let mut last = Vec::new();
-        for (part, fresh) in parts.iter().zip(fresh) {
-            let (rows, others) = rest.split_at(part.tokens.len() * width);
-            if part.next {
+        for (slice, fresh) in slices.iter().zip(fresh) {
+            let (rows, others) = rest.split_at(slice.tokens.len() * width);
+            if slice.wants_logits {
                 last.extend_from_slice(&rows[rows.len() - width..]);
             }
-            results.push(Evaluated { rows: rows.to_vec(), pass: Pass(Arc::new(fresh)), next: None });
+            results.push(SliceOutput { hidden: rows.to_vec(), kv: KvCache(Arc::new(fresh)), next_logits: None });
             rest = others;
         }
         let scores = self.scores(&last);
-        let wanted = results.iter_mut().zip(parts).filter(|(_, part)| part.next);
-        for ((result, _), row) in wanted.zip(scores.chunks_exact(self.shape.vocabulary)) {
-            result.next = Some(Logits::new(row.to_vec(), self.shape.vocabulary));
+        let wanted = results.iter_mut().zip(slices).filter(|(_, slice)| slice.wants_logits);
+        for ((result, _), row) in wanted.zip(scores.chunks_exact(self.config.vocabulary)) {
+            result.next_logits = Some(Logits::new(row.to_vec(), self.config.vocabulary));
         }
         results
     }
 
     /// Rows of [`Decoder::forward`]'s output `[rows, width]` → scores of the next token, a row for each.
     pub(super) fn logits(&self, rows: &[f32]) -> Logits {
-        Logits::new(self.scores(rows), self.shape.vocabulary)
+        Logits::new(self.scores(rows), self.config.vocabulary)
     }
 
     /// `[rows, vocabulary]`.
@@ -186,13 +186,13 @@ impl Decoder {
         if rows.is_empty() {
             return Vec::new();
         }
-        product(self.head.as_ref().unwrap_or(&self.embedding), &Inputs::new(rows, self.shape.width))
+        matmul(self.output.as_ref().unwrap_or(&self.embedding), &Inputs::new(rows, self.config.width))
     }
 }
 
-impl Biased {
+impl Linear {
     fn apply(&self, inputs: &Inputs) -> Vec<f32> {
-        let mut out = product(&self.weights, inputs);
+        let mut out = matmul(&self.weights, inputs);
         if let Some(bias) = &self.bias {
             out.chunks_exact_mut(bias.len()).for_each(|row| add(row, bias));
         }

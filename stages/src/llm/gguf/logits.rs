@@ -8,22 +8,22 @@ pub(super) struct Logits {
     values: Vec<f32>,
     vocabulary: usize,
     /// ln Σ exp of each row.
-    normalisers: Vec<f64>,
+    log_normalizers: Vec<f64>,
 }
 
 impl Logits {
     /// From `[rows, vocabulary]`.
     pub(super) fn new(values: Vec<f32>, vocabulary: usize) -> Self {
-        let mut normalisers = Vec::with_capacity(values.len() / vocabulary);
+        let mut log_normalizers = Vec::with_capacity(values.len() / vocabulary);
         wide(
             #[inline(always)]
             || {
                 for row in values.chunks_exact(vocabulary) {
-                    normalisers.push(normaliser(row));
+                    log_normalizers.push(log_sum_exp(row));
                 }
             },
         );
-        Self { values, vocabulary, normalisers }
+        Self { values, vocabulary, log_normalizers }
     }
 
     fn row(&self, row: usize) -> &[f32] {
@@ -32,11 +32,11 @@ impl Logits {
 
     /// ln p of token `id` in `row`; not finite when the weights are damaged.
     pub(super) fn log_probability(&self, row: usize, id: u32) -> f64 {
-        f64::from(self.row(row)[id as usize]) - self.normalisers[row]
+        f64::from(self.row(row)[id as usize]) - self.log_normalizers[row]
     }
 
     /// A token of `row` drawn from softmax(logits / temperature) by one number `draw` in [0, 1); none when a score is no number.
-    pub(super) fn drawn(&self, row: usize, temperature: f64, draw: f64) -> Option<u32> {
+    pub(super) fn sample(&self, row: usize, temperature: f64, draw: f64) -> Option<u32> {
         let scores = || self.row(row).iter().map(|&x| f64::from(x));
         let top = scores().fold(f64::NEG_INFINITY, f64::max);
         let total: f64 = scores().map(|x| ((x - top) / temperature).exp()).sum();
@@ -50,11 +50,11 @@ impl Logits {
                 return Some(id);
             }
         }
-        self.best(row)
+        self.argmax(row)
     }
 
     /// The most probable token of `row`, the first of several; none when a score is no number.
-    pub(super) fn best(&self, row: usize) -> Option<u32> {
+    pub(super) fn argmax(&self, row: usize) -> Option<u32> {
         let mut best = (0, f32::NEG_INFINITY);
         for (id, value) in (0_u32..).zip(self.row(row)) {
             if value.is_nan() {
@@ -70,7 +70,7 @@ impl Logits {
 
 /// ln Σ exp of a row.
 #[inline(always)]
-fn normaliser(row: &[f32]) -> f64 {
+fn log_sum_exp(row: &[f32]) -> f64 {
     // The largest is taken out first so that no exponential overflows. A score that is no number is not lost: it makes the sum
     // no number.
     let mut tops = [f32::NEG_INFINITY; LANES];
@@ -106,14 +106,14 @@ mod tests {
         for (row, id, wanted) in [(0, 0, 0.25_f64), (0, 1, 0.5), (1, 0, 0.5)] {
             assert!((logits.log_probability(row, id) - wanted.ln()).abs() < 1e-6);
         }
-        assert_eq!((logits.best(0), logits.best(1)), (Some(1), Some(0)));
+        assert_eq!((logits.argmax(0), logits.argmax(1)), (Some(1), Some(0)));
     }
 
     #[test]
     fn draws_by_hand() {
         // Shares ¼, ½, ¼; at half the temperature their squares: 1/6, 2/3, 1/6.
         let logits = logits([[0.0, 0.0], [2.0_f32.ln(), 0.0], [0.0, 0.0]]);
-        let drawn = |temperature, draws: [f64; 4]| draws.map(|draw| logits.drawn(0, temperature, draw).unwrap());
+        let drawn = |temperature, draws: [f64; 4]| draws.map(|draw| logits.sample(0, temperature, draw).unwrap());
         assert_eq!(drawn(1.0, [0.0, 0.24, 0.26, 0.74]), [0, 0, 1, 1]);
         assert_eq!(drawn(1.0, [0.76, 0.999, 0.5, 0.25]), [2, 2, 1, 1]);
         assert_eq!(drawn(0.5, [0.16, 0.17, 0.83, 0.84]), [0, 1, 1, 2]);
@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn damage_shows() {
         let logits = logits([[f32::NAN, 0.0], [0.0, f32::INFINITY], [0.0, 0.0]]);
-        assert_eq!((logits.best(0), logits.drawn(0, 1.0, 0.5)), (None, None));
+        assert_eq!((logits.argmax(0), logits.sample(0, 1.0, 0.5)), (None, None));
         assert!(!logits.log_probability(0, 1).is_finite() && !logits.log_probability(1, 0).is_finite());
     }
 }

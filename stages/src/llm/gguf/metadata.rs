@@ -9,8 +9,8 @@ use candle_core::Device;
 use candle_core::quantized::GgmlDType;
 use candle_core::quantized::gguf_file::{Content, TensorInfo, Value};
 
-use super::blocks::Format;
 use super::packed::Packed;
+use super::quant_formats::QuantFormat;
 
 /// An open GGUF file: its metadata and, one by one, its tensors.
 pub(super) struct Header {
@@ -120,7 +120,7 @@ impl Header {
     /// Reads the weights `[rows, columns]` of a linear map as they are stored, where that is known.
     pub(super) fn weights(&mut self, name: &str, rows: usize, columns: usize) -> Result<Packed> {
         let kind = self.info(name, &[rows, columns])?.ggml_dtype;
-        let packed = match (Format::of(kind), kind) {
+        let packed = match (QuantFormat::of(kind), kind) {
             (Some(format), _) => self
                 .seek(name)
                 .and_then(|reader| Packed::grouped(rows, columns, format, |row| Ok(reader.read_exact(row)?))),

@@ -17,24 +17,24 @@
 //! # Where the time goes
 //! Weights stay as the file stores them and are expanded stretch by stretch into the CPU's first cache ([`packed`],
 //! [`product`]). That costs a pass of one token about as much as one of eight, so sessions on several threads share passes
-//! ([`gather`]).
+//! ([`scheduler`]).
 //!
 //! Not here: training, GPUs.
 
 mod attention;
-mod blocks;
+mod batching;
 mod chat;
 mod decoder;
-mod gather;
-mod logits;
-mod metadata;
-mod operators;
-mod packed;
-mod product;
 #[cfg(test)]
-mod recording;
+mod llama_cpp_tests;
+mod logits;
+mod matmul;
+mod metadata;
+mod model_config;
+mod ops;
+mod packed;
+mod quant_formats;
 mod session;
-mod shape;
 mod tokenizer;
 pub mod toy;
 
@@ -44,20 +44,20 @@ use anyhow::Result;
 
 pub use session::{Score, Session};
 
+use batching::BatchScheduler;
 use chat::Chat;
-use decoder::{Decoder, Evaluated, Part};
-use gather::Gather;
+use decoder::{BatchSlice, Decoder, SliceOutput};
 use metadata::Header;
-use shape::Shape;
-use tokenizer::Tokens;
+use model_config::ModelConfig;
+use tokenizer::BpeTokenizer;
 
 /// A loaded model. Read-only, so one copy serves every thread.
 pub struct Gguf {
     name: String,
-    tokens: Tokens,
+    tokenizer: BpeTokenizer,
     chat: Option<Chat>,
     decoder: Decoder,
-    gather: Gather,
+    scheduler: BatchScheduler,
 }
 
 impl Gguf {
@@ -68,12 +68,12 @@ impl Gguf {
     /// the file and the metadata key or tensor.
     pub fn load(path: &Path) -> Result<Self> {
         let mut header = Header::open(path)?;
-        let tokens = Tokens::from_header(&header)?;
-        let shape = Shape::from_header(&header, tokens.len())?;
+        let tokenizer = BpeTokenizer::from_header(&header)?;
+        let config = ModelConfig::from_header(&header, tokenizer.len())?;
         let name = header.text("general.name")?.unwrap_or_else(|| header.place());
         let chat = Chat::from_header(&header)?;
-        let decoder = Decoder::load(&mut header, shape)?;
-        Ok(Self { name, tokens, chat, decoder, gather: Gather::new(rayon::current_num_threads()) })
+        let decoder = Decoder::load(&mut header, config)?;
+        Ok(Self { name, tokenizer, chat, decoder, scheduler: BatchScheduler::new(rayon::current_num_threads()) })
     }
 
     /// The model's name from its metadata; the path when it has none.
@@ -85,7 +85,7 @@ impl Gguf {
     /// Longest prompt with its continuation, in tokens.
     #[must_use]
     pub fn context_length(&self) -> usize {
-        self.decoder.shape.context
+        self.decoder.config.context
     }
 
     /// Token ids of a text; special tokens such as `<|im_start|>` written in it are one id each.
@@ -93,12 +93,12 @@ impl Gguf {
     /// # Errors
     /// The tokenizer refuses the text (not known to happen with byte-level BPE).
     pub fn tokenize(&self, text: &str) -> Result<Vec<u32>> {
-        self.tokens.encode(text)
+        self.tokenizer.encode(text)
     }
 
     /// Evaluates a part, together with those that other sessions bring.
-    fn forward(&self, part: Part) -> Evaluated {
-        self.gather.forward(&self.decoder, part)
+    fn forward(&self, part: BatchSlice) -> SliceOutput {
+        self.scheduler.forward(&self.decoder, part)
     }
 
     /// A new conversation with nothing evaluated yet.

@@ -7,7 +7,7 @@
 use anyhow::{Result, ensure};
 use candle_core::quantized::GgmlDType;
 
-use super::blocks::{Format, Row};
+use super::quant_formats::{QuantFormat, Row};
 
 /// Rows of a panel.
 pub(super) const PANEL: usize = 32;
@@ -40,7 +40,7 @@ struct Grouped {
     group: usize,
     words: Vec<u32>,
     scales: Vec<f32>,
-    leasts: Vec<f32>,
+    mins: Vec<f32>,
 }
 
 impl Packed {
@@ -51,34 +51,34 @@ impl Packed {
     pub(super) fn grouped(
         rows: usize,
         columns: usize,
-        format: Format,
+        format: QuantFormat,
         mut next: impl FnMut(&mut [u8]) -> Result<()>,
     ) -> Result<Self> {
-        let Format { bits, group, .. } = format;
+        let QuantFormat { bits, group, .. } = format;
         let (padded, groups, per_word) = (rows.next_multiple_of(PANEL), columns / group, 32 / bits);
         let row_bytes = format.row_bytes(columns);
         let mut bytes = vec![0; row_bytes.unwrap_or(0)];
         ensure!(row_bytes.is_some(), "{columns} weights a row are no whole number of blocks");
         let mut words = vec![0_u32; padded * columns / per_word];
         let mut scales = vec![0.0; padded * groups];
-        let mut leasts = vec![0.0; padded * groups];
+        let mut mins = vec![0.0; padded * groups];
         let mut row = Row::default();
         for index in 0..rows {
             next(&mut bytes)?;
             format.read(&bytes, &mut row);
-            let finite = row.scales.iter().chain(&row.leasts).all(|x| x.is_finite());
+            let finite = row.scales.iter().chain(&row.mins).all(|x| x.is_finite());
             ensure!(finite, "row {index} has a scale that is no finite number");
             let (panel, lane) = (index / PANEL, index % PANEL);
-            for (at, (scale, least)) in row.scales.iter().zip(&row.leasts).enumerate() {
+            for (at, (scale, min)) in row.scales.iter().zip(&row.mins).enumerate() {
                 let place = (panel * groups + at) * PANEL + lane;
-                (scales[place], leasts[place]) = (*scale, *least);
+                (scales[place], mins[place]) = (*scale, *min);
             }
             for (at, quants) in row.quants.chunks_exact(per_word).enumerate() {
                 let word = quants.iter().rev().fold(0, |word: u32, quant| word << bits | u32::from(*quant));
                 words[(panel * columns / per_word + at) * PANEL + lane] = word;
             }
         }
-        Ok(Self { rows, columns, store: Store::Grouped(Grouped { bits, group, words, scales, leasts }) })
+        Ok(Self { rows, columns, store: Store::Grouped(Grouped { bits, group, words, scales, mins }) })
     }
 
     /// Reads rows of 16-bit floats as `kind` stores them from `next`; `columns` is even.
@@ -161,12 +161,12 @@ impl Packed {
         };
         let columns = 0..self.columns;
         match &self.store {
-            Store::Grouped(Grouped { bits, group, words, scales, leasts }) => columns
+            Store::Grouped(Grouped { bits, group, words, scales, mins }) => columns
                 .map(|column| {
                     let number = word(words, 32 / bits, column);
                     let number = if *bits == 4 { (number & 15) as f32 } else { f32::from(number as i8) };
                     let at = (panel * (self.columns / group) + column / group) * PANEL + lane;
-                    number.mul_add(scales[at], leasts[at])
+                    number.mul_add(scales[at], mins[at])
                 })
                 .collect(),
             Store::Bfloat16 { words } => columns.map(|column| bfloat16(word(words, 2, column) & 0xFFFF)).collect(),
@@ -183,7 +183,7 @@ impl Grouped {
         let (group, bits) = (self.group, 32 / PER_WORD);
         for (at, out) in out.chunks_exact_mut(group * PANEL).enumerate() {
             let first = (panel * columns + from) / group + at;
-            let (scale, least) = (array(&self.scales[first * PANEL..]), array(&self.leasts[first * PANEL..]));
+            let (scale, min) = (array(&self.scales[first * PANEL..]), array(&self.mins[first * PANEL..]));
             let words = &self.words[first * group / PER_WORD * PANEL..][..group / PER_WORD * PANEL];
             for (words, out) in words.chunks_exact(PANEL).zip(out.chunks_exact_mut(PER_WORD * PANEL)) {
                 let words = array(words);
@@ -194,7 +194,7 @@ impl Grouped {
                         } else {
                             (words[lane] << (32 - bits - bits * column)) as i32 >> (32 - bits)
                         };
-                        *out = (number as f32).mul_add(scale[lane], least[lane]);
+                        *out = (number as f32).mul_add(scale[lane], min[lane]);
                     }
                 }
             }
@@ -259,7 +259,7 @@ mod tests {
                 rest = other;
                 Ok(())
             };
-            let packed = Packed::grouped(40, 64, Format::of(kind).unwrap(), next).unwrap();
+            let packed = Packed::grouped(40, 64, QuantFormat::of(kind).unwrap(), next).unwrap();
             let wanted = stored.dequantize(&Device::Cpu).unwrap().to_vec2::<f32>().unwrap();
             for (row, wanted) in wanted.iter().enumerate() {
                 assert!(packed.row(row).iter().zip(wanted).all(|(a, b)| (a - b).abs() < 1e-6), "{kind:?} row {row}");

@@ -8,16 +8,16 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
 use super::Gguf;
-use super::decoder::{Evaluated, Part, Pass};
+use super::decoder::{BatchSlice, KvCache, SliceOutput};
 use super::logits::Logits;
 use crate::llm::CompletionRequest;
 
 /// Most tokens in one forward pass; bounds the memory of attention and of the logits. A pass is cut by the prompt's own
 /// lengths only.
-const PASS: usize = 256;
+const MAX_PASS_TOKENS: usize = 256;
 
 /// Most rows whose scores of the whole vocabulary are in memory at once.
-const LOGITS: usize = 64;
+const MAX_LOGIT_ROWS: usize = 64;
 
 /// How likely a model finds a text after a prompt.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -33,7 +33,7 @@ pub struct Score {
 struct Segment {
     text: String,
     tokens: usize,
-    passes: Vec<Pass>,
+    kv: Vec<KvCache>,
     /// The model's output `[width]` at the segment's last token; none when it has no token.
     last: Option<Vec<f32>>,
 }
@@ -84,7 +84,7 @@ impl<'m> Session<'m> {
         ensure!(!options.is_empty(), "no option to score");
         let mut tokens = Vec::with_capacity(options.len());
         for (index, option) in options.iter().enumerate() {
-            let ids = self.model.tokens.encode(option)?;
+            let ids = self.model.tokenizer.encode(option)?;
             ensure!(!ids.is_empty(), "option {index} ({option:?}) has no token");
             tokens.push(ids);
         }
@@ -108,7 +108,7 @@ impl<'m> Session<'m> {
     /// # Errors
     /// A prompt without a token, or longer than the model's context.
     pub fn reply(&mut self, segments: &[String], max_tokens: usize, stop: &str) -> Result<String> {
-        self.check_cancelled(segments, max_tokens, stop, |logits| logits.best(0))
+        self.generate(segments, max_tokens, stop, |logits| logits.argmax(0))
     }
 
     /// Writes what is asked for, in the form of the file's chat template, or without one as plain text that goes on. What is
@@ -125,16 +125,16 @@ impl<'m> Session<'m> {
         let mut draws = ChaCha8Rng::from_seed(*seed.as_bytes());
         let temperature = request.temperature;
         if let Some((low, high)) = request.integer {
-            return self.number(&segments, low..=high, temperature, draws.random());
+            return self.complete_integer(&segments, low..=high, temperature, draws.random());
         }
-        self.check_cancelled(&segments, request.max_tokens as usize, &request.stop, |logits| match temperature > 0.0 {
-            true => logits.drawn(0, temperature, draws.random()),
-            false => logits.best(0),
+        self.generate(&segments, request.max_tokens as usize, &request.stop, |logits| match temperature > 0.0 {
+            true => logits.sample(0, temperature, draws.random()),
+            false => logits.argmax(0),
         })
     }
 
     /// A whole number of `range`, by how likely the model finds each after the prompt: the likeliest, or drawn by `draw`.
-    fn number(
+    fn complete_integer(
         &mut self,
         segments: &[String],
         range: RangeInclusive<i32>,
@@ -160,7 +160,7 @@ impl<'m> Session<'m> {
         Ok(options[chosen].clone())
     }
 
-    fn check_cancelled(
+    fn generate(
         &mut self,
         segments: &[String],
         max_tokens: usize,
@@ -169,25 +169,25 @@ impl<'m> Session<'m> {
     ) -> Result<String> {
         let (before, last) = self.evaluate(segments, 0)?;
         let mut next = None;
-        let mut written: Vec<u32> = Vec::new();
-        let mut passes: Vec<Pass> = Vec::new();
+        let mut generated: Vec<u32> = Vec::new();
+        let mut kv: Vec<KvCache> = Vec::new();
         let mut text = String::new();
         for position in before..self.model.context_length().min(before.saturating_add(max_tokens)) {
-            if let Some(token) = written.last() {
-                let past = self.segments.iter().flat_map(|segment| &segment.passes).chain(&passes).cloned().collect();
-                let (tokens, positions, sees) = (vec![*token], vec![position - 1], vec![true]);
-                let evaluated = self.model.forward(Part { past, tokens, positions, sees, next: true });
+            if let Some(token) = generated.last() {
+                let past = self.segments.iter().flat_map(|segment| &segment.kv).chain(&kv).cloned().collect();
+                let (tokens, positions, mask) = (vec![*token], vec![position - 1], vec![true]);
+                let evaluated = self.model.forward(BatchSlice { past, tokens, positions, mask, wants_logits: true });
                 self.evaluated += 1;
-                next = evaluated.next;
-                passes.push(evaluated.pass);
+                next = evaluated.next_logits;
+                kv.push(evaluated.kv);
             }
             let logits = next.take().unwrap_or_else(|| self.model.decoder.logits(&last));
             let token = pick(&logits).with_context(|| damaged(&self.model.name))?;
-            if self.model.tokens.is_control(token) {
+            if self.model.tokenizer.is_control(token) {
                 break;
             }
-            written.push(token);
-            text = self.model.tokens.decode(&written)?;
+            generated.push(token);
+            text = self.model.tokenizer.decode(&generated)?;
             if let Some(end) = text.find(stop).filter(|_| !stop.is_empty()) {
                 text.truncate(end);
                 break;
@@ -202,9 +202,9 @@ impl<'m> Session<'m> {
         let same = self.segments.iter().zip(segments).take_while(|(have, want)| have.text == **want).count();
         let mut ids = Vec::with_capacity(segments.len() - same);
         for (index, text) in segments.iter().enumerate().skip(same) {
-            let mut tokens = self.model.tokens.encode(text)?;
+            let mut tokens = self.model.tokenizer.encode(text)?;
             if index == 0 {
-                tokens.splice(0..0, self.model.tokens.start);
+                tokens.splice(0..0, self.model.tokenizer.start);
             }
             ids.push(tokens);
         }
@@ -221,14 +221,13 @@ impl<'m> Session<'m> {
         self.segments.truncate(same);
         let mut before = kept;
         for (text, ids) in segments[same..].iter().zip(ids) {
-            let mut segment = Segment { text: text.clone(), tokens: ids.len(), passes: Vec::new(), last: None };
-            for pass in ids.chunks(PASS) {
+            let mut segment = Segment { text: text.clone(), tokens: ids.len(), kv: Vec::new(), last: None };
+            for pass in ids.chunks(MAX_PASS_TOKENS) {
                 let positions: Vec<usize> = (before..before + pass.len()).collect();
-                let past =
-                    self.segments.iter().chain([&segment]).flat_map(|segment| &segment.passes).cloned().collect();
-                let Evaluated { rows, pass: fresh, .. } = self.forward(past, pass, positions, |i, j| j <= i);
-                segment.last = Some(rows[rows.len() - self.model.decoder.shape.width..].to_vec());
-                segment.passes.push(fresh);
+                let past = self.segments.iter().chain([&segment]).flat_map(|segment| &segment.kv).cloned().collect();
+                let SliceOutput { hidden, kv: fresh, .. } = self.forward(past, pass, positions, |i, j| j <= i);
+                segment.last = Some(hidden[hidden.len() - self.model.decoder.config.width..].to_vec());
+                segment.kv.push(fresh);
                 before += pass.len();
                 self.evaluated += pass.len() as u64;
             }
@@ -240,14 +239,14 @@ impl<'m> Session<'m> {
 
     fn forward(
         &self,
-        past: Vec<Pass>,
+        past: Vec<KvCache>,
         tokens: &[u32],
         positions: Vec<usize>,
-        sees: impl Fn(usize, usize) -> bool,
-    ) -> Evaluated {
+        mask: impl Fn(usize, usize) -> bool,
+    ) -> SliceOutput {
         let count = tokens.len();
-        let sees = (0..count * count).map(|pair| sees(pair / count, pair % count)).collect();
-        self.model.forward(Part { past, tokens: tokens.to_vec(), positions, sees, next: false })
+        let mask = (0..count * count).map(|pair| mask(pair / count, pair % count)).collect();
+        self.model.forward(BatchSlice { past, tokens: tokens.to_vec(), positions, mask, wants_logits: false })
     }
 
     /// ln p of each of these options `before` tokens into the prompt whose last output is `last`.
@@ -264,9 +263,9 @@ impl<'m> Session<'m> {
         }
         let mut rows = last.to_vec();
         if !tokens.is_empty() {
-            let past = self.segments.iter().flat_map(|segment| &segment.passes).cloned().collect();
-            let sees = |i: usize, j: usize| j <= i && owner[i] == owner[j];
-            rows.extend(self.forward(past, &tokens, positions, sees).rows);
+            let past = self.segments.iter().flat_map(|segment| &segment.kv).cloned().collect();
+            let mask = |i: usize, j: usize| j <= i && owner[i] == owner[j];
+            rows.extend(self.forward(past, &tokens, positions, mask).hidden);
             self.evaluated += tokens.len() as u64;
         }
         // Row 0 predicts every option's first token; an option's own rows, one fewer than its tokens, follow from `start`.
@@ -277,9 +276,9 @@ impl<'m> Session<'m> {
             start += ids.len() - 1;
         }
         let mut sums = vec![0.0; options.len()];
-        for (chunk, rows) in rows.chunks(LOGITS * self.model.decoder.shape.width).enumerate() {
+        for (chunk, rows) in rows.chunks(MAX_LOGIT_ROWS * self.model.decoder.config.width).enumerate() {
             let logits = self.model.decoder.logits(rows);
-            let here = chunk * LOGITS..(chunk + 1) * LOGITS;
+            let here = chunk * MAX_LOGIT_ROWS..(chunk + 1) * MAX_LOGIT_ROWS;
             for (row, option, id) in wanted.iter().filter(|(row, ..)| here.contains(row)) {
                 sums[*option] += logits.log_probability(row - here.start, *id);
             }
@@ -293,7 +292,7 @@ fn batches(options: &[Vec<u32>]) -> Vec<&[Vec<u32>]> {
     let mut batches = Vec::new();
     let (mut from, mut tokens) = (0, 0);
     for (index, ids) in options.iter().enumerate() {
-        if index > from && tokens + ids.len() > PASS {
+        if index > from && tokens + ids.len() > MAX_PASS_TOKENS {
             batches.push(&options[from..index]);
             (from, tokens) = (index, 0);
         }
@@ -417,8 +416,8 @@ mod tests {
         let evaluated = session.evaluated_tokens();
         let reply = session.reply(&prompt, 12, "").unwrap();
         assert!((1..12).contains(&(session.evaluated_tokens() - evaluated)));
-        let best = model.decoder.logits(&last).best(0).unwrap();
-        assert!(reply.starts_with(&model.tokens.decode(&[best]).unwrap()), "{reply:?}");
+        let best = model.decoder.logits(&last).argmax(0).unwrap();
+        assert!(reply.starts_with(&model.tokenizer.decode(&[best]).unwrap()), "{reply:?}");
         let cut = reply.chars().last().unwrap().to_string();
         assert_eq!(session.reply(&prompt, 12, &cut).unwrap(), reply[..reply.find(&cut).unwrap()]);
         assert_eq!(session.reply(&prompt, 0, "").unwrap(), "");

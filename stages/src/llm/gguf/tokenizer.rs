@@ -21,7 +21,7 @@ const CONTROL: usize = 3;
 const USER_DEFINED: usize = 4;
 
 /// How a text is cut before the merges; the patterns are llama.cpp's (`llama-vocab.cpp`) for the same names.
-struct Cut {
+struct PreTokenizer {
     /// None for GPT-2's own pattern.
     pattern: Option<&'static str>,
     /// Each digit stands alone, before the pattern is applied.
@@ -32,7 +32,7 @@ struct Cut {
     start: bool,
 }
 
-impl Cut {
+impl PreTokenizer {
     const NAMES: [&str; 4] = ["smollm", "gpt-2", "qwen2", "llama-bpe"];
 
     fn of(name: &str) -> Option<Self> {
@@ -59,7 +59,7 @@ impl Cut {
     }
 
     /// Never a space in front of a text.
-    fn pieces(&self) -> tokenizers::Result<Sequence> {
+    fn build(&self) -> tokenizers::Result<Sequence> {
         let mut steps = Vec::new();
         if self.digits {
             steps.push(Digits::new(true).into());
@@ -73,7 +73,7 @@ impl Cut {
     }
 }
 
-pub(super) struct Tokens {
+pub(super) struct BpeTokenizer {
     tokenizer: Tokenizer,
     /// By token id: whether it steers the chat rather than being text.
     control: Vec<bool>,
@@ -81,7 +81,7 @@ pub(super) struct Tokens {
     pub(super) start: Option<u32>,
 }
 
-impl Tokens {
+impl BpeTokenizer {
     pub(super) fn from_header(header: &Header) -> Result<Self> {
         let place = header.place();
         let model = header.required("tokenizer.ggml.model", header.text("tokenizer.ggml.model"))?;
@@ -90,8 +90,11 @@ impl Tokens {
             "{place}: tokenizer model `{model}` is not supported; supported: gpt2 (byte-level BPE)"
         );
         let pre = header.required("tokenizer.ggml.pre", header.text("tokenizer.ggml.pre"))?;
-        let Some(cut) = Cut::of(&pre) else {
-            bail!("{place}: tokenizer.ggml.pre `{pre}` is not supported; supported: {}", Cut::NAMES.join(", "));
+        let Some(pre_tokenizer) = PreTokenizer::of(&pre) else {
+            bail!(
+                "{place}: tokenizer.ggml.pre `{pre}` is not supported; supported: {}",
+                PreTokenizer::NAMES.join(", ")
+            );
         };
         let tokens = header.required("tokenizer.ggml.tokens", header.texts("tokenizer.ggml.tokens"))?;
         let types = header.required("tokenizer.ggml.token_type", header.integers("tokenizer.ggml.token_type"))?;
@@ -114,15 +117,15 @@ impl Tokens {
         let broken = |error: tokenizers::Error| anyhow!("{place}: the tokenizer in the metadata is broken: {error}");
         let bpe = BPE::builder()
             .vocab_and_merges(vocabulary, merges)
-            .ignore_merges(cut.whole_words)
+            .ignore_merges(pre_tokenizer.whole_words)
             .build()
             .map_err(broken)?;
         let mut tokenizer = Tokenizer::new(bpe);
-        tokenizer.with_pre_tokenizer(Some(cut.pieces().map_err(broken)?));
+        tokenizer.with_pre_tokenizer(Some(pre_tokenizer.build().map_err(broken)?));
         tokenizer.with_decoder(Some(ByteLevel::default()));
         let named = tokens.iter().zip(&types).filter(|(_, kind)| [UNKNOWN, CONTROL, USER_DEFINED].contains(kind));
         tokenizer.add_special_tokens(named.map(|(token, _)| AddedToken::from(token.clone(), true))).map_err(broken)?;
-        let start = if header.flag("tokenizer.ggml.add_bos_token")?.unwrap_or(cut.start) {
+        let start = if header.flag("tokenizer.ggml.add_bos_token")?.unwrap_or(pre_tokenizer.start) {
             let id = header.required("tokenizer.ggml.bos_token_id", header.integer("tokenizer.ggml.bos_token_id"))?;
             ensure!(
                 id < tokens.len(),
@@ -168,15 +171,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("toy.gguf");
         toy::write_toy(&path).unwrap();
-        let tokens = Tokens::from_header(&Header::open(&path).unwrap()).unwrap();
+        let tokenizer = BpeTokenizer::from_header(&Header::open(&path).unwrap()).unwrap();
         let spelled = |text: &str| -> Vec<String> {
-            tokens.encode(text).unwrap().into_iter().map(|id| tokens.tokenizer.id_to_token(id).unwrap()).collect()
+            tokenizer.encode(text).unwrap().into_iter().map(|id| tokenizer.tokenizer.id_to_token(id).unwrap()).collect()
         };
         assert_eq!(spelled(" 1995"), ["Ġ", "1", "9", "9", "5"]);
         assert_eq!(spelled("the the"), ["the", "Ġthe"]);
         assert_eq!(spelled("é<|im_end|>\n"), ["Ã", "©", "<|im_end|>", "Ċ"]);
-        assert!(tokens.is_control(tokens.encode("<|im_end|>").unwrap()[0]));
-        assert!(!tokens.is_control(tokens.encode("e").unwrap()[0]));
+        assert!(tokenizer.is_control(tokenizer.encode("<|im_end|>").unwrap()[0]));
+        assert!(!tokenizer.is_control(tokenizer.encode("e").unwrap()[0]));
     }
 
     #[test]
@@ -186,7 +189,7 @@ mod tests {
         toy::write_toy(&path).unwrap();
         let model = Gguf::load(&path).unwrap();
         for text in ["Misérables, Les (1995)", " two  spaces\n\n", "千と千尋の神隠し 🎬"] {
-            assert_eq!(model.tokens.decode(&model.tokenize(text).unwrap()).unwrap(), text);
+            assert_eq!(model.tokenizer.decode(&model.tokenize(text).unwrap()).unwrap(), text);
         }
     }
 }

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 /// Billionths.
 const NANO: f64 = 1e9;
 /// How often who waits for others' outcomes looks whether it should stop.
-const LOOK: Duration = Duration::from_millis(100);
+const CANCEL_POLL: Duration = Duration::from_millis(100);
 
 /// What tokens cost, in US dollars a million.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -35,7 +35,7 @@ pub struct Prices {
 
 impl Prices {
     /// What so many tokens cost, in billionths of a dollar, rounded up.
-    pub(super) fn nano_usd(self, tokens: Tokens) -> u64 {
+    pub(super) fn nano_usd(self, tokens: TokenCount) -> u64 {
         let per_token = NANO / 1e6;
         (per_token * (tokens.prompt as f64 * self.input + tokens.completion as f64 * self.output)).ceil() as u64
     }
@@ -43,12 +43,12 @@ impl Prices {
 
 /// Tokens read and written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Tokens {
+pub(super) struct TokenCount {
     pub prompt: u64,
     pub completion: u64,
 }
 
-impl Tokens {
+impl TokenCount {
     pub fn sum(self) -> u64 {
         self.prompt.saturating_add(self.completion)
     }
@@ -59,26 +59,26 @@ impl Tokens {
 #[serde(rename_all = "snake_case")]
 enum Line {
     /// A request is about to be sent; the most that it may come to.
-    Reserved { tokens: Tokens, nano_usd: Option<u64> },
+    Reserved { tokens: TokenCount, nano_usd: Option<u64> },
     /// What it came to; `of` is where its reservation stands.
-    Answered { of: u64, tokens: Tokens, nano_usd: Option<u64> },
+    Answered { of: u64, tokens: TokenCount, nano_usd: Option<u64> },
     /// It came to nothing.
     Refused { of: u64 },
 }
 
 /// What was spent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Spent {
+pub(super) struct Spending {
     /// Requests that were answered, and those of which nobody knows.
     pub calls: u64,
     /// Those of which nobody knows, counted at their worst.
     pub unknown: u64,
-    pub tokens: Tokens,
+    pub tokens: TokenCount,
     pub nano_usd: u64,
 }
 
-impl Spent {
-    fn add(&mut self, tokens: Tokens, nano_usd: u64) {
+impl Spending {
+    fn add(&mut self, tokens: TokenCount, nano_usd: u64) {
         self.calls += 1;
         self.tokens.prompt = self.tokens.prompt.saturating_add(tokens.prompt);
         self.tokens.completion = self.tokens.completion.saturating_add(tokens.completion);
@@ -103,72 +103,72 @@ pub(super) struct Budget {
     limits: Limits,
     state: Mutex<State>,
     /// Told when an outcome came in.
-    settled: Condvar,
+    outcome_known: Condvar,
 }
 
 struct State {
     ledger: Ledger,
     /// Settled requests, of all processes.
-    done: Spent,
+    done: Spending,
     /// Reservations without an outcome, of all processes.
-    open: BTreeMap<u64, (Tokens, Option<u64>)>,
+    open: BTreeMap<u64, (TokenCount, Option<u64>)>,
     /// Requests of this process that are under way.
-    under_way: usize,
+    in_flight: usize,
 }
 
 /// A request that may be sent. Dropped without an outcome, it stays in the ledger as one whose outcome nobody knows.
-pub(super) struct Ticket<'a> {
+pub(super) struct Reservation<'a> {
     budget: &'a Budget,
     of: u64,
-    worst: Tokens,
+    worst: TokenCount,
 }
 
 impl Budget {
     pub fn open(ledger: &Path, limits: Limits) -> Result<Self> {
         let ledger = Ledger::open(ledger)?;
-        let mut state = State { ledger, done: Spent::default(), open: BTreeMap::new(), under_way: 0 };
-        state.turn(&limits, |_| None)?;
-        Ok(Self { limits, state: Mutex::new(state), settled: Condvar::new() })
+        let mut state = State { ledger, done: Spending::default(), open: BTreeMap::new(), in_flight: 0 };
+        state.update(&limits, |_| None)?;
+        Ok(Self { limits, state: Mutex::new(state), outcome_known: Condvar::new() })
     }
 
     /// Takes what a request may come to; waits where requests under way hold what is left.
     ///
     /// # Errors
     /// [`BudgetExhausted`] where too little is left, [`Interrupted`] when it was told to stop while it waited.
-    pub fn reserve(&self, worst: Tokens, cancel: &Cancel) -> Result<Ticket<'_>> {
+    pub fn reserve(&self, worst: TokenCount, cancel: &Cancel) -> Result<Reservation<'_>> {
         let nano_usd = self.limits.prices.map(|prices| prices.nano_usd(worst));
         let line = serde_json::to_vec(&Line::Reserved { tokens: worst, nano_usd })?;
         let mut state = self.lock();
         loop {
-            let mut short = None;
-            let of = state.turn(&self.limits, |spent| {
-                short = self.limits.short(spent, nano_usd.unwrap_or(0));
-                short.is_none().then_some(line.clone())
+            let mut exceeded = None;
+            let of = state.update(&self.limits, |spent| {
+                exceeded = self.limits.exceeded(spent, nano_usd.unwrap_or(0));
+                exceeded.is_none().then_some(line.clone())
             })?;
             if let Some(of) = of {
-                state.under_way += 1;
-                return Ok(Ticket { budget: self, of, worst });
+                state.in_flight += 1;
+                return Ok(Reservation { budget: self, of, worst });
             }
             if cancel.is_raised() {
                 return Err(Interrupted.into());
             }
-            if state.under_way == 0 {
-                return Err(BudgetExhausted(short.unwrap_or_default()).into());
+            if state.in_flight == 0 {
+                return Err(BudgetExhausted(exceeded.unwrap_or_default()).into());
             }
-            state = self.settled.wait_timeout(state, LOOK).unwrap_or_else(PoisonError::into_inner).0;
+            state = self.outcome_known.wait_timeout(state, CANCEL_POLL).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
     /// Everything that was spent, with what other processes wrote meanwhile.
-    pub fn spent(&self) -> Result<Spent> {
+    pub fn spent(&self) -> Result<Spending> {
         let mut state = self.lock();
-        state.turn(&self.limits, |_| None)?;
+        state.update(&self.limits, |_| None)?;
         Ok(state.spent(&self.limits))
     }
 
     fn settle(&self, line: &Line) -> Result<()> {
         let line = serde_json::to_vec(line)?;
-        self.lock().turn(&self.limits, |_| Some(line)).map(drop)
+        self.lock().update(&self.limits, |_| Some(line)).map(drop)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -176,9 +176,9 @@ impl Budget {
     }
 }
 
-impl Ticket<'_> {
+impl Reservation<'_> {
     /// The request was answered; where the server does not say what it took, the worst case counts.
-    pub fn answered(self, tokens: Option<Tokens>) -> Result<()> {
+    pub fn answered(self, tokens: Option<TokenCount>) -> Result<()> {
         let tokens = tokens.unwrap_or(self.worst);
         let nano_usd = self.budget.limits.prices.map(|prices| prices.nano_usd(tokens));
         self.budget.settle(&Line::Answered { of: self.of, tokens, nano_usd })
@@ -190,36 +190,36 @@ impl Ticket<'_> {
     }
 }
 
-impl Drop for Ticket<'_> {
+impl Drop for Reservation<'_> {
     fn drop(&mut self) {
-        self.budget.lock().under_way -= 1;
-        self.budget.settled.notify_all();
+        self.budget.lock().in_flight -= 1;
+        self.budget.outcome_known.notify_all();
     }
 }
 
 impl State {
     /// Takes in what is new in the ledger, and appends what `decide` makes of the sum.
-    fn turn(&mut self, limits: &Limits, decide: impl FnOnce(&Spent) -> Option<Vec<u8>>) -> Result<Option<u64>> {
+    fn update(&mut self, limits: &Limits, decide: impl FnOnce(&Spending) -> Option<Vec<u8>>) -> Result<Option<u64>> {
         let Self { ledger, done, open, .. } = self;
         let mut unread = Ok(());
         let position = ledger.turn(|new| {
-            unread = new.iter().try_for_each(|record| take_in(record, limits, done, open));
+            unread = new.iter().try_for_each(|record| apply(record, limits, done, open));
             if unread.is_ok() { decide(&sum(done, open, limits)) } else { None }
         })?;
         unread?;
         Ok(position)
     }
 
-    fn spent(&self, limits: &Limits) -> Spent {
+    fn spent(&self, limits: &Limits) -> Spending {
         sum(&self.done, &self.open, limits)
     }
 }
 
-fn take_in(
+fn apply(
     record: &Record,
     limits: &Limits,
-    done: &mut Spent,
-    open: &mut BTreeMap<u64, (Tokens, Option<u64>)>,
+    done: &mut Spending,
+    open: &mut BTreeMap<u64, (TokenCount, Option<u64>)>,
 ) -> Result<()> {
     let line: Line = serde_json::from_slice(&record.payload)
         .with_context(|| format!("the ledger's record at byte {} is none of this program", record.position))?;
@@ -239,7 +239,7 @@ fn take_in(
     Ok(())
 }
 
-fn sum(done: &Spent, open: &BTreeMap<u64, (Tokens, Option<u64>)>, limits: &Limits) -> Spent {
+fn sum(done: &Spending, open: &BTreeMap<u64, (TokenCount, Option<u64>)>, limits: &Limits) -> Spending {
     let mut spent = *done;
     for &(tokens, nano_usd) in open.values() {
         spent.add(tokens, limits.cost(tokens, nano_usd));
@@ -250,12 +250,12 @@ fn sum(done: &Spent, open: &BTreeMap<u64, (Tokens, Option<u64>)>, limits: &Limit
 
 impl Limits {
     /// What tokens cost: as it was written down, else at today's prices.
-    fn cost(&self, tokens: Tokens, written: Option<u64>) -> u64 {
+    fn cost(&self, tokens: TokenCount, written: Option<u64>) -> u64 {
         written.or_else(|| self.prices.map(|prices| prices.nano_usd(tokens))).unwrap_or(0)
     }
 
     /// Why nothing that may cost `next` is left, with what to do.
-    fn short(&self, spent: &Spent, next: u64) -> Option<String> {
+    fn exceeded(&self, spent: &Spending, next: u64) -> Option<String> {
         let unknown = match spent.unknown {
             0 => String::new(),
             count => format!(" (of {count} of them no outcome is known, so they count at their worst)"),
@@ -287,15 +287,15 @@ mod tests {
 
     const PRICES: Prices = Prices { input: 1.0, output: 10.0 };
 
-    fn tokens(prompt: u64, completion: u64) -> Tokens {
-        Tokens { prompt, completion }
+    fn tokens(prompt: u64, completion: u64) -> TokenCount {
+        TokenCount { prompt, completion }
     }
 
     fn budget(folder: &Path, limits: Limits) -> Budget {
         Budget::open(&folder.join("ledger"), limits).unwrap()
     }
 
-    fn stopped(budget: &Budget, worst: Tokens) -> String {
+    fn stopped(budget: &Budget, worst: TokenCount) -> String {
         let error = budget.reserve(worst, &Cancel::default()).err().unwrap();
         assert!(error.is::<BudgetExhausted>(), "{error:#}");
         error.to_string()
@@ -319,7 +319,7 @@ mod tests {
         ask().refused().unwrap();
         ask().answered(None).unwrap();
         drop(ask());
-        let spent = Spent { calls: 3, unknown: 1, tokens: tokens(2400, 202), nano_usd: 4_420_000 };
+        let spent = Spending { calls: 3, unknown: 1, tokens: tokens(2400, 202), nano_usd: 4_420_000 };
         assert_eq!(first.spent().unwrap(), spent);
         assert_eq!(budget(folder.path(), limits).spent().unwrap(), spent);
         let dearer = Limits { prices: Some(Prices { input: 9.0, output: 9.0 }), ..limits };
@@ -371,9 +371,13 @@ mod tests {
         let cancel = Cancel::default();
         // Every other request is refused and gives its place back.
         let ask = |number: usize| -> Result<usize> {
-            let ticket = budget.reserve(tokens(1, 1), &cancel)?;
+            let reservation = budget.reserve(tokens(1, 1), &cancel)?;
             std::thread::yield_now();
-            if number.is_multiple_of(2) { ticket.refused().map(|()| 0) } else { ticket.answered(None).map(|()| 1) }
+            if number.is_multiple_of(2) {
+                reservation.refused().map(|()| 0)
+            } else {
+                reservation.answered(None).map(|()| 1)
+            }
         };
         let answered: usize = std::thread::scope(|scope| {
             let work = || (0..10).map(|number| ask(number).unwrap_or(0)).sum::<usize>();

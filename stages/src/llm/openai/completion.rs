@@ -6,11 +6,11 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::super::FailedCall;
-use super::option::named;
-use super::reply::{Raw, Usage, quote};
+use super::choice_parser::parse_option;
+use super::response::{RawResponse, Usage, quote};
 
 /// The most of a server's own words that an error repeats, in characters.
-const QUOTED: usize = 300;
+const MAX_QUOTE: usize = 300;
 
 /// What servers that know what JSON is write for the logarithm of nothing.
 const IMPOSSIBLE: &str = "-9999.0";
@@ -26,7 +26,7 @@ pub(super) fn json(body: &str) -> Result<Value> {
         // As Python writes them.
         Err(error) => match serde_json::from_str(&without_infinities(text)) {
             Ok(value) => Ok(value),
-            Err(_) => bail!("{error}{}", seen(text)),
+            Err(_) => bail!("{error}{}", looks_like(text)),
         },
     }
 }
@@ -59,7 +59,7 @@ fn without_infinities(text: &str) -> String {
 }
 
 /// What a body that is no JSON looks like, with what to do; nothing where it looks like nothing known.
-fn seen(text: &str) -> &'static str {
+fn looks_like(text: &str) -> &'static str {
     let begins = text.get(..15.min(text.len())).unwrap_or_default().to_ascii_lowercase();
     if begins.starts_with('<') {
         "\nhelp: it is a web page, as a login, a proxy or a web interface sends it: see that `base_url` is where the API is, often \
@@ -79,9 +79,9 @@ pub(super) fn usage(body: &Value) -> Option<Usage> {
         value.as_u64().or_else(|| value.as_f64().filter(whole).map(|x| x as u64))
     };
     let written = ["completion_tokens", "output_tokens"];
-    let told = written.iter().any(|name| !body["usage"][*name].is_null());
+    let counts_written = written.iter().any(|name| !body["usage"][*name].is_null());
     let prompt_tokens = count(["prompt_tokens", "input_tokens"]).filter(|&tokens| tokens > 0)?;
-    let completion_tokens = if told { count(written)? } else { 0 };
+    let completion_tokens = if counts_written { count(written)? } else { 0 };
     Some(Usage { prompt_tokens, completion_tokens })
 }
 
@@ -91,7 +91,7 @@ pub(super) fn usage(body: &Value) -> Option<Usage> {
 /// # Errors
 /// [`FailedCall`] when the model gave no answer, and would give none if it were asked again at once; any other when no completion
 /// came.
-pub(super) fn completion(body: &str, options: Option<&[String]>) -> Result<Raw> {
+pub(super) fn completion(body: &str, options: Option<&[String]>) -> Result<RawResponse> {
     #[derive(Deserialize)]
     struct Completion {
         choices: Vec<Alternative>,
@@ -115,7 +115,7 @@ pub(super) fn completion(body: &str, options: Option<&[String]>) -> Result<Raw> 
         refusal: Value,
     }
     let body = json(body).context("no chat completion came back")?;
-    if let Some(said) = complaint(&body) {
+    if let Some(said) = server_error(&body) {
         bail!("the server reports an error: {said}");
     }
     let usage = usage(&body);
@@ -123,19 +123,19 @@ pub(super) fn completion(body: &str, options: Option<&[String]>) -> Result<Raw> 
     let Alternative { message, finish_reason, logprobs, error } =
         completion.choices.into_iter().next().context("a chat completion without choices came back")?;
     if !error.is_null() || finish_reason.as_deref() == Some("error") {
-        bail!("the provider broke off with an error: {}", words(&error));
+        bail!("the provider broke off with an error: {}", message_of(&error));
     }
     let reply = text(&message.content).with_context(|| {
-        format!("no chat completion came back: its content is {}", quote(&message.content.to_string(), QUOTED))
+        format!("no chat completion came back: its content is {}", quote(&message.content.to_string(), MAX_QUOTE))
     })?;
     if let Some(refusal) = message.refusal.as_str().filter(|_| reply.trim().is_empty()) {
-        let reason = format!("the model refused: {}", quote(refusal, QUOTED));
+        let reason = format!("the model refused: {}", quote(refusal, MAX_QUOTE));
         return Err(FailedCall { status: Some(200), reason, raw: refusal.to_owned() }.into());
     }
-    let (first, chosen) = likeliest(&logprobs, options);
+    let (first, chosen) = top_logprobs(&logprobs, options);
     // Escaped in the answer's own form, a key would not have been found there.
     let clean = |text: String| secret::redact(&text).into_owned();
-    Ok(Raw { reply: clean(reply), finish_reason: finish_reason.map(clean), usage, first, chosen })
+    Ok(RawResponse { reply: clean(reply), finish_reason: finish_reason.map(clean), usage, first, chosen })
 }
 
 /// The text of a message: as it is, or the parts of it that are no thoughts.
@@ -155,32 +155,32 @@ fn text(content: &Value) -> Result<String> {
 }
 
 /// What a body says in place of an answer: `{"error": …}`, or `{"object": "error", "message": …}`.
-fn complaint(body: &Value) -> Option<String> {
+fn server_error(body: &Value) -> Option<String> {
     let choices = body["choices"].as_array().is_some_and(|choices| !choices.is_empty());
     let error = if body["object"] == "error" { body } else { &body["error"] };
-    (!choices && !error.is_null()).then(|| words(error))
+    (!choices && !error.is_null()).then(|| message_of(error))
 }
 
-fn words(error: &Value) -> String {
+fn message_of(error: &Value) -> String {
     let said = error["message"].as_str().or_else(|| error.as_str()).map_or_else(|| error.to_string(), str::to_owned);
-    quote(&said, QUOTED)
+    quote(&said, MAX_QUOTE)
 }
 
 /// A token and its probability, as many as are listed.
-type Listed = Option<Vec<(String, f64)>>;
+type TopLogprobs = Option<Vec<(String, f64)>>;
 
 /// The likeliest tokens where the reply begins and where it names an option; the second only where that is another place.
-fn likeliest(logprobs: &Value, options: Option<&[String]>) -> (Listed, Listed) {
+fn top_logprobs(logprobs: &Value, options: Option<&[String]>) -> (TopLogprobs, TopLogprobs) {
     let place = |place: &Value| Some((place["token"].as_str()?.to_owned(), place["logprob"].as_f64()?));
     let Some(places) = logprobs["content"].as_array() else { return (None, None) };
-    let listed = |at: usize| -> Listed {
+    let listed = |at: usize| -> TopLogprobs {
         let listed: Vec<_> = places[at]["top_logprobs"].as_array()?.iter().filter_map(place).collect();
         (!listed.is_empty()).then_some(listed)
     };
     let tokens: Vec<&str> = places.iter().map(|place| place["token"].as_str().unwrap_or_default()).collect();
     let Some(begins) = tokens.iter().position(|token| !token.trim().is_empty()) else { return (None, None) };
     let reply = tokens.concat();
-    let at = options.and_then(|options| named(&reply, options).ok()).and_then(|named| named.at);
+    let at = options.and_then(|options| parse_option(&reply, options).ok()).and_then(|parsed| parsed.at);
     // Where the letter itself is not the first sign of the reply, it stands elsewhere, if within the same token.
     match at.filter(|&at| !reply[..at].trim().is_empty()) {
         Some(at) => {
@@ -210,7 +210,7 @@ pub(super) fn vectors(text: &str, texts: usize) -> Result<Vec<Vec<f32>>> {
         embedding: Vec<f32>,
     }
     let body = json(text).context("no embeddings came back")?;
-    if let Some(said) = complaint(&body) {
+    if let Some(said) = server_error(&body) {
         bail!("the server reports an error: {said}");
     }
     let Embeddings { data } = serde_json::from_value(body).context("no embeddings came back")?;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use ureq::http::Uri;
 
 use super::super::Workload;
-use super::budget::{Limits, Prices, Tokens};
+use super::budget::{Limits, Prices, TokenCount};
 use super::dialect::{MaxTokensField, Parameter, SystemRole};
 
 /// `llm: { openai: … }`.
@@ -113,7 +113,7 @@ impl OpenaiConfig {
     pub(in super::super) fn estimate(&self, work: &Workload) -> String {
         let calls = work.choices.saturating_add(work.texts);
         let chosen = work.choices.saturating_mul(self.max_tokens.into());
-        let tokens = Tokens { prompt: work.prompt_tokens, completion: work.text_tokens.saturating_add(chosen) };
+        let tokens = TokenCount { prompt: work.prompt_tokens, completion: work.text_tokens.saturating_add(chosen) };
         let mut words = format!("about {calls} calls, {} tokens", tokens.sum());
         if let Some(prices) = self.prices {
             let usd = prices.nano_usd(tokens) as f64 / 1e9;

@@ -64,7 +64,7 @@ impl MaxTokensField {
 
 impl SystemRole {
     /// Whether the instructions are a message of their own.
-    pub(super) fn is_apart(self) -> bool {
+    pub(super) fn is_separate_message(self) -> bool {
         self != Self::User
     }
 }
@@ -82,26 +82,26 @@ impl Parameter {
 
 impl OpenaiConfig {
     /// What of this an answer may depend on, as the end of an identity; empty with the defaults.
-    pub(super) fn accent(&self) -> String {
-        let mut accent = String::new();
+    pub(super) fn identity_suffix(&self) -> String {
+        let mut suffix = String::new();
         if self.max_tokens_field != MaxTokensField::default() {
-            accent += &format!(r#","max_tokens_field":{}"#, json!(self.max_tokens_field));
+            suffix += &format!(r#","max_tokens_field":{}"#, json!(self.max_tokens_field));
         }
         if self.system_role != SystemRole::default() {
-            accent += &format!(r#","system_role":{}"#, json!(self.system_role));
+            suffix += &format!(r#","system_role":{}"#, json!(self.system_role));
         }
         let mut leave_out = self.leave_out.clone();
         leave_out.sort_unstable();
         leave_out.dedup();
         if !leave_out.is_empty() {
-            accent += &format!(r#","leave_out":{}"#, json!(leave_out));
+            suffix += &format!(r#","leave_out":{}"#, json!(leave_out));
         }
-        accent
+        suffix
     }
 
     /// A request to `chat/completions` as this server takes it: `body` has a message of the system, one of the user, and all
     /// parameters under their usual names.
-    pub(super) fn spoken(&self, mut body: Value) -> Value {
+    pub(super) fn adapted(&self, mut body: Value) -> Value {
         let Some(fields) = body.as_object_mut() else { return body };
         for parameter in &self.leave_out {
             fields.remove(parameter.name());
@@ -118,9 +118,9 @@ impl OpenaiConfig {
                 let instructions = messages.remove(0);
                 let instructions = instructions["content"].as_str().unwrap_or_default().trim_end().to_owned();
                 let question = messages[0]["content"].as_str().unwrap_or_default();
-                let told =
+                let merged =
                     if instructions.is_empty() { question.to_owned() } else { format!("{instructions}\n{question}") };
-                messages[0]["content"] = told.into();
+                messages[0]["content"] = merged.into();
             }
         }
         body
@@ -144,19 +144,19 @@ mod tests {
             "messages": [{ "role": "system", "content": "Be brief.\n" }, { "role": "user", "content": "Which?" }],
         });
         let plain = config(json!({}));
-        assert_eq!((plain.spoken(body.clone()), plain.accent()), (body.clone(), String::new()));
+        assert_eq!((plain.adapted(body.clone()), plain.identity_suffix()), (body.clone(), String::new()));
         let o1 = config(
             json!({ "max_tokens_field": "max_completion_tokens", "system_role": "user", "leave_out": ["stop", "temperature", "stop"] }),
         );
         let messages = json!([{ "role": "user", "content": "Be brief.\nWhich?" }]);
         assert_eq!(
-            o1.spoken(body.clone()),
+            o1.adapted(body.clone()),
             json!({ "model": "m", "max_completion_tokens": 8, "seed": 3, "messages": messages })
         );
-        let accent =
+        let suffix =
             r#","max_tokens_field":"max_completion_tokens","system_role":"user","leave_out":["temperature","stop"]"#;
-        assert_eq!(o1.accent(), accent);
-        let bare = config(json!({ "system_role": "developer", "leave_out": ["max_tokens", "seed"] })).spoken(body);
+        assert_eq!(o1.identity_suffix(), suffix);
+        let bare = config(json!({ "system_role": "developer", "leave_out": ["max_tokens", "seed"] })).adapted(body);
         assert_eq!(
             (&bare["messages"][0]["role"], bare.get("max_tokens"), bare.get("seed")),
             (&json!("developer"), None, None)

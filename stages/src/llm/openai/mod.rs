@@ -4,30 +4,30 @@
 //! vLLM, Ollama) answer. The key is read from the environment when the first question is asked, goes into one header, and is
 //! cut out of what comes back.
 //!
-//! A request waits for its turn ([`pace`]), is entered in the stage's ledger ([`budget`]), sent ([`wire`]) and, where that
+//! A request waits for its turn ([`rate_limit`]), is entered in the stage's ledger ([`budget`]), sent ([`http`]) and, where that
 //! may help, sent again ([`retry`]). What came back is read in [`reply`].
 //!
 //! Not here: streaming, tools, batches of a provider's own, discounts for cached tokens.
 
 mod budget;
+mod choice_parser;
 mod completion;
 mod config;
-mod date;
 mod dialect;
 #[cfg(test)]
-mod hostile;
+mod fault_tests;
+mod http;
 #[cfg(test)]
 mod mock_server;
-mod option;
-mod pace;
-mod refusal;
-pub(super) mod reply;
+mod rate_limit;
+mod rejection;
+mod reply_words;
+pub(super) mod response;
 mod retry;
+mod retry_after;
 #[cfg(test)]
 mod tests;
 mod tls;
-mod wire;
-mod words;
 
 use std::path::Path;
 use std::time::Instant;
@@ -37,14 +37,14 @@ use pipeline::Cancel;
 use serde_json::{Value, json};
 
 pub use budget::Prices;
-use budget::{Budget, Tokens};
+use budget::{Budget, TokenCount};
 use completion::{completion, vectors};
 pub use config::OpenaiConfig;
 pub use dialect::{MaxTokensField, Parameter, SystemRole};
-use pace::Pace;
-use reply::{LETTERS, Labels, Raw, Usage};
-use retry::{Rest, Trouble, persist};
-use wire::{Bill, Outcome, Wire};
+use http::{Charge, HttpClient, Outcome};
+use rate_limit::RateLimiter;
+use response::{LETTERS, Labels, RawResponse, Usage};
+use retry::{CancellableSleep, RetryClass, with_retries};
 
 use super::{
     Answer, ChoiceRequest, CompletionRequest, Conversation, ConversationFactory, Embedder, Embeddings, FailedCall, Llm,
@@ -55,24 +55,24 @@ use super::{
 /// one host may serve several models under several paths.
 const FORM: u32 = 2;
 /// The most bytes of a chat completion that are read, besides those for each token.
-const COMPLETION: u64 = 256 << 10;
+const COMPLETION_BYTES: u64 = 256 << 10;
 /// The most bytes that a token of it may take: the token, and what is said of its probability and of twenty others'.
-const TOKEN: u64 = 4 << 10;
+const BYTES_PER_TOKEN: u64 = 4 << 10;
 /// The most bytes of the longest completion.
-const LONGEST: u64 = 16 << 20;
-/// The most bytes of embeddings that are read: [`TEXTS`] vectors of 8192 numbers fit.
-const EMBEDDINGS: u64 = 16 << 20;
+const MAX_COMPLETION_BYTES: u64 = 16 << 20;
+/// The most bytes of embeddings that are read: [`TEXTS_PER_REQUEST`] vectors of 8192 numbers fit.
+const MAX_EMBEDDING_BYTES: u64 = 16 << 20;
 /// How many texts one request turns into vectors.
-const TEXTS: usize = 64;
+const TEXTS_PER_REQUEST: usize = 64;
 
 impl OpenaiConfig {
     pub(super) fn open(&self, ledger: &Path, cancel: Cancel) -> Result<OpenaiLlm> {
         Ok(OpenaiLlm {
-            wire: Wire::new(self)?,
-            pace: Pace::new(self.requests_per_minute, self.tokens_per_minute),
+            http: HttpClient::new(self)?,
+            rate_limiter: RateLimiter::new(self.requests_per_minute, self.tokens_per_minute),
             budget: Budget::open(ledger, self.limits())?,
-            rest: Rest { cancel, sleep: std::thread::sleep },
-            start: Instant::now(),
+            sleep: CancellableSleep { cancel, sleep: std::thread::sleep },
+            clock: Instant::now(),
             config: self.clone(),
         })
     }
@@ -81,21 +81,21 @@ impl OpenaiConfig {
 /// The server with what it takes to ask it.
 pub(super) struct OpenaiLlm {
     config: OpenaiConfig,
-    wire: Wire,
-    pace: Pace,
+    http: HttpClient,
+    rate_limiter: RateLimiter,
     budget: Budget,
-    rest: Rest,
-    start: Instant,
+    sleep: CancellableSleep,
+    clock: Instant,
 }
 
 impl Llm for OpenaiLlm {
     fn identity(&self) -> String {
         let OpenaiConfig { model, max_tokens, temperature, logprobs, .. } = &self.config;
-        let (server, model) = (Value::from(self.wire.server.as_str()), Value::from(model.as_str()));
+        let (server, model) = (Value::from(self.http.server.as_str()), Value::from(model.as_str()));
         let letters = if *logprobs { r#","logprobs":true"# } else { "" };
-        let accent = self.config.accent();
+        let suffix = self.config.identity_suffix();
         format!(
-            r#"{{"provider":"openai","form":{FORM},"server":{server},"model":{model},"max_tokens":{max_tokens},"temperature":{temperature}{letters}{accent}}}"#
+            r#"{{"provider":"openai","form":{FORM},"server":{server},"model":{model},"max_tokens":{max_tokens},"temperature":{temperature}{letters}{suffix}}}"#
         )
     }
 
@@ -112,19 +112,19 @@ impl Llm for OpenaiLlm {
     }
 
     fn parse_choice(&self, request: &ChoiceRequest, answer: &str, _: &[String]) -> Result<ParsedChoice> {
-        reply::parse_choice(request, answer)
+        response::parse_choice(request, answer)
     }
 
     fn completion_text(&self, answer: &str) -> Result<String> {
-        reply::completion_text(answer)
+        response::completion_text(answer)
     }
 
     fn answer_failure(&self, request: &str, answer: &str) -> Result<Option<FailedCall>> {
-        reply::answer_failure(request, answer)
+        response::answer_failure(request, answer)
     }
 
     fn count_tokens(&self, _: &str, answer: &str) -> Result<Option<super::TokenUsage>> {
-        reply::count_tokens(answer)
+        response::count_tokens(answer)
     }
 
     fn spending(&self) -> Result<Option<String>> {
@@ -134,7 +134,7 @@ impl Llm for OpenaiLlm {
             count => format!(", {count} of them of unknown outcome and counted at their worst"),
         };
         let cost = self.config.prices.map(|_| format!(" and {:.6} USD", spent.usd())).unwrap_or_default();
-        let Tokens { prompt, completion } = spent.tokens;
+        let TokenCount { prompt, completion } = spent.tokens;
         Ok(Some(format!("{} calls, {prompt} + {completion} tokens{cost} in all runs{unknown}", spent.calls)))
     }
 
@@ -145,21 +145,21 @@ impl Llm for OpenaiLlm {
 
 impl Embedder for OpenaiLlm {
     fn space(&self) -> String {
-        let (server, model) = (Value::from(self.wire.server.as_str()), json!(self.config.embedding_model));
+        let (server, model) = (Value::from(self.http.server.as_str()), json!(self.config.embedding_model));
         format!(r#"{{"provider":"openai","form":{FORM},"server":{server},"embedding_model":{model}}}"#)
     }
 
     fn embed(&self, texts: &[String]) -> Result<Embeddings> {
         let mut all = Embeddings::default();
-        for texts in texts.chunks(TEXTS) {
+        for texts in texts.chunks(TEXTS_PER_REQUEST) {
             ensure!(texts.iter().all(|text| !text.is_empty()), "an empty text has no embedding");
             let body = json!({ "model": self.config.embedding_model, "input": texts, "encoding_format": "float" });
             let bytes: usize = texts.iter().map(String::len).sum();
-            let worst = Tokens { prompt: bound(bytes, texts.len()), completion: 0 };
+            let worst = TokenCount { prompt: max_prompt_tokens(bytes, texts.len()), completion: 0 };
             let parse = |text: &str| vectors(text, texts.len());
-            let (vectors, usage) = self.ask("embeddings", &body, worst, EMBEDDINGS, &parse)?;
+            let (vectors, usage) = self.request("embeddings", &body, worst, MAX_EMBEDDING_BYTES, &parse)?;
             all.vectors.extend(vectors);
-            all.tokens += usage.map_or(0, |usage| Tokens::from(usage).sum());
+            all.tokens += usage.map_or(0, |usage| TokenCount::from(usage).sum());
         }
         Ok(all)
     }
@@ -177,19 +177,19 @@ impl Conversation for OpenaiConversation<'_> {
             !letters || options <= LETTERS,
             "{options} options: with `logprobs` at most {LETTERS} can be told apart"
         );
-        let lettered = letters.then_some(&request.options[..]);
-        let answer = self.0.chat(&self.0.choice(request), self.0.config.max_tokens, lettered)?;
-        given(&request.canonical(), answer)
+        let letter_options = letters.then_some(&request.options[..]);
+        let answer = self.0.chat(&self.0.choice(request), self.0.config.max_tokens, letter_options)?;
+        checked(&request.canonical(), answer)
     }
 
     fn complete(&mut self, request: &CompletionRequest) -> Result<Answer> {
-        given(&request.canonical(), self.0.chat(&self.0.text(request), request.max_tokens, None)?)
+        checked(&request.canonical(), self.0.chat(&self.0.text(request), request.max_tokens, None)?)
     }
 }
 
 /// What came, if it is an answer.
-fn given(request: &str, answer: Answer) -> Result<Answer> {
-    match reply::answer_failure(request, &answer.text)? {
+fn checked(request: &str, answer: Answer) -> Result<Answer> {
+    match response::answer_failure(request, &answer.text)? {
         None => Ok(answer),
         Some(failed) => Err(FailedCall { status: Some(200), ..failed }.into()),
     }
@@ -197,60 +197,62 @@ fn given(request: &str, answer: Answer) -> Result<Answer> {
 
 /// The most tokens that texts can be: no tokenizer makes more of them than bytes, and what a chat template adds to each text
 /// is short.
-fn bound(bytes: usize, texts: usize) -> u64 {
+fn max_prompt_tokens(bytes: usize, texts: usize) -> u64 {
     (bytes + 32 * (texts + 1)) as u64
 }
 
 /// The most bytes that are read of a completion of so many tokens.
-fn most(max_tokens: u32) -> u64 {
-    (COMPLETION + TOKEN * u64::from(max_tokens)).min(LONGEST)
+fn max_bytes(max_tokens: u32) -> u64 {
+    (COMPLETION_BYTES + BYTES_PER_TOKEN * u64::from(max_tokens)).min(MAX_COMPLETION_BYTES)
 }
 
 impl OpenaiLlm {
-    /// `lettered`: the options of a choice by letters.
-    fn chat(&self, body: &Value, max_tokens: u32, lettered: Option<&[String]>) -> Result<Answer> {
+    /// `letter_options`: the options of a choice by letters.
+    fn chat(&self, body: &Value, max_tokens: u32, letter_options: Option<&[String]>) -> Result<Answer> {
         let messages = body["messages"].as_array().map_or(&[][..], Vec::as_slice);
         let bytes = messages.iter().filter_map(|message| message["content"].as_str()).map(str::len).sum();
-        let worst = Tokens { prompt: bound(bytes, messages.len()), completion: max_tokens.into() };
-        let parse = |text: &str| completion(text, lettered);
-        let (raw, usage): (Raw, _) = self.ask("chat/completions", body, worst, most(max_tokens), &parse)?;
-        let tokens = usage.map_or(0, |usage| Tokens::from(usage).sum());
+        let worst = TokenCount { prompt: max_prompt_tokens(bytes, messages.len()), completion: max_tokens.into() };
+        let parse = |text: &str| completion(text, letter_options);
+        let (raw, usage): (RawResponse, _) =
+            self.request("chat/completions", body, worst, max_bytes(max_tokens), &parse)?;
+        let tokens = usage.map_or(0, |usage| TokenCount::from(usage).sum());
         Ok(Answer { text: serde_json::to_string(&raw)?, tokens })
     }
 
     /// Asks until there is an answer or none can be hoped for. `worst` is the most that a try can come to.
-    fn ask<T>(
+    fn request<T>(
         &self,
         path: &str,
         body: &Value,
-        worst: Tokens,
+        worst: TokenCount,
         limit: u64,
         parse: &dyn Fn(&str) -> Result<T>,
     ) -> Result<(T, Option<Usage>)> {
         // Four bytes are a token in most texts.
-        let guessed = worst.prompt / 4 + worst.completion;
-        let rest = |pause| self.rest.take(pause);
+        let estimated = worst.prompt / 4 + worst.completion;
+        let sleep = |pause| self.sleep.wait(pause);
         let attempt = || {
-            let now = self.start.elapsed();
-            let turn = self.pace.take(now, guessed);
-            rest(turn.saturating_sub(now)).map_err(Trouble::Final)?;
-            let ticket = self.budget.reserve(worst, &self.rest.cancel).map_err(Trouble::Final)?;
-            let Outcome { answer, bill } = self.wire.post(&self.config, path, body, limit, parse);
-            let usage = match bill {
-                Bill::Answered(usage) => {
-                    self.pace.correct(guessed, usage.map_or(guessed, |usage| Tokens::from(usage).sum()));
-                    ticket.answered(usage.map(Tokens::from)).map_err(Trouble::Final)?;
+            let now = self.clock.elapsed();
+            let start = self.rate_limiter.acquire(now, estimated);
+            sleep(start.saturating_sub(now)).map_err(RetryClass::Permanent)?;
+            let reservation = self.budget.reserve(worst, &self.sleep.cancel).map_err(RetryClass::Permanent)?;
+            let Outcome { answer, charge } = self.http.post(&self.config, path, body, limit, parse);
+            let usage = match charge {
+                Charge::Billed(usage) => {
+                    self.rate_limiter
+                        .correct(estimated, usage.map_or(estimated, |usage| TokenCount::from(usage).sum()));
+                    reservation.answered(usage.map(TokenCount::from)).map_err(RetryClass::Permanent)?;
                     usage
                 }
-                Bill::Nothing => {
-                    ticket.refused().map_err(Trouble::Final)?;
+                Charge::Free => {
+                    reservation.refused().map_err(RetryClass::Permanent)?;
                     None
                 }
-                Bill::Unknown => None,
+                Charge::Unknown => None,
             };
             answer.map(|answer| (answer, usage))
         };
-        persist(self.config.retries, &rest, attempt)
+        with_retries(self.config.retries, &sleep, attempt)
     }
 
     fn choice(&self, request: &ChoiceRequest) -> Value {
@@ -270,7 +272,7 @@ impl OpenaiLlm {
             body["logprobs"] = true.into();
             body["top_logprobs"] = LETTERS.into();
         }
-        self.config.spoken(body)
+        self.config.adapted(body)
     }
 
     fn text(&self, request: &CompletionRequest) -> Value {
@@ -289,6 +291,6 @@ impl OpenaiLlm {
         if !request.stop.is_empty() {
             body["stop"] = json!([request.stop]);
         }
-        self.config.spoken(body)
+        self.config.adapted(body)
     }
 }

@@ -19,7 +19,7 @@ fn config(server: &MockServer) -> OpenaiConfig {
 fn open(config: &OpenaiConfig) -> (TempDir, OpenaiLlm) {
     let folder = tempfile::tempdir().unwrap();
     let mut remote = config.open(&folder.path().join("ledger"), Cancel::default()).unwrap();
-    remote.rest.sleep = |_| {};
+    remote.sleep.sleep = |_| {};
     (folder, remote)
 }
 
@@ -33,7 +33,7 @@ fn completion(content: &str) -> String {
     response(200, "", &json!({ "choices": [choice], "usage": usage }).to_string())
 }
 
-fn ask(remote: &OpenaiLlm) -> Result<Answer> {
+fn choose_once(remote: &OpenaiLlm) -> Result<Answer> {
     let conversations = remote.conversations("").unwrap();
     conversations().choose(&request(&["Be brief.\n", "Shown: Alien.\n"], &["Heat", "Fargo"]))
 }
@@ -49,7 +49,7 @@ fn it_conforms() {
 fn what_is_sent_and_what_is_kept() {
     let server = MockServer::start(|_, _| Some(completion("2.")));
     let (_ledger, remote) = remote(&server);
-    let answer = ask(&remote).unwrap();
+    let answer = choose_once(&remote).unwrap();
     let kept = r#"{"reply":"2.","finish_reason":"stop","usage":{"prompt_tokens":40,"completion_tokens":2}}"#;
     assert_eq!(answer, Answer { text: kept.into(), tokens: 42 });
     assert_eq!(remote.count_tokens("", kept).unwrap(), Some(crate::llm::TokenUsage { prompt: 40, completion: 2 }));
@@ -84,23 +84,23 @@ fn passing_trouble_is_tried_again() {
         1 => None,
         _ => Some(completion("1")),
     });
-    assert!(ask(&remote(&server).1).is_ok());
+    assert!(choose_once(&remote(&server).1).is_ok());
     assert_eq!(server.received().len(), 3);
 }
 
 #[test]
 fn a_server_that_stays_away_is_unreachable() {
     let busy = MockServer::start(|_, _| Some(response(503, "", "over\nloaded")));
-    let error = ask(&remote(&busy).1).unwrap_err();
+    let error = choose_once(&remote(&busy).1).unwrap_err();
     let url = format!("{}/chat/completions", busy.base_url);
     assert!(error.is::<Unreachable>());
     assert!(error.to_string().starts_with(&format!("{url} answered 503: over loaded (3 tries)\nhelp: ")), "{error}");
     let silent = MockServer::start(|_, _| None);
-    let error = ask(&remote(&silent).1).unwrap_err();
+    let error = choose_once(&remote(&silent).1).unwrap_err();
     assert!(error.is::<Unreachable>() && error.to_string().contains("does not answer"), "{error}");
     assert_eq!(silent.received().len(), 3);
     let later = MockServer::start(|_, _| Some(response(429, "retry-after: 3600\r\n", "")));
-    let error = ask(&remote(&later).1).unwrap_err();
+    let error = choose_once(&remote(&later).1).unwrap_err();
     assert!(error.is::<Unreachable>() && error.to_string().contains("come back in 3600 s"), "{error}");
     assert_eq!(later.received().len(), 1);
 }
@@ -111,7 +111,7 @@ fn a_refusal_is_final_and_keeps_the_key_to_itself() {
         let server = MockServer::start(move |_, _| {
             Some(response(status, "", &format!("not with {}", std::env::var(SECRET).unwrap())))
         });
-        let error = format!("{:#}", ask(&remote(&server).1).unwrap_err());
+        let error = format!("{:#}", choose_once(&remote(&server).1).unwrap_err());
         assert!(
             error.contains(&format!("answered {status}: not with ${{env:PATH}}")) && error.contains(help),
             "{error}"
@@ -124,11 +124,11 @@ fn a_refusal_is_final_and_keeps_the_key_to_itself() {
 fn a_missing_key_names_its_variable() {
     let server = MockServer::start(|_, _| Some(completion("1")));
     let named = OpenaiConfig { api_key: Some(Secret::of("NO_SUCH_KEY_IS_SET")), ..config(&server) };
-    let error = format!("{:#}", ask(&open(&named).1).unwrap_err());
+    let error = format!("{:#}", choose_once(&open(&named).1).unwrap_err());
     assert!(error.contains(": the environment variable `NO_SUCH_KEY_IS_SET` is not set\nhelp: "), "{error}");
     assert!(server.received().is_empty());
     let none = OpenaiConfig { api_key: None, ..named };
-    assert!(ask(&open(&none).1).is_ok());
+    assert!(choose_once(&open(&none).1).is_ok());
     assert!(!server.received()[0].head.to_lowercase().contains("authorization"));
 }
 
@@ -136,12 +136,12 @@ fn a_missing_key_names_its_variable() {
 fn an_empty_account_is_a_quota_and_other_refusals_are_about_one_question() {
     for (status, body) in [(402, "pay"), (429, r#"{"error":{"code":"insufficient_quota"}}"#)] {
         let server = MockServer::start(move |_, _| Some(response(status, "", body)));
-        let error = ask(&remote(&server).1).unwrap_err();
+        let error = choose_once(&remote(&server).1).unwrap_err();
         assert!(error.is::<BudgetExhausted>() && error.to_string().contains("\nhelp: the account"), "{error:#}");
         assert_eq!(server.received().len(), 1);
     }
     let server = MockServer::start(|_, _| Some(response(400, "", "too\nlong")));
-    let failed = ask(&remote(&server).1).unwrap_err().downcast::<FailedCall>().unwrap();
+    let failed = choose_once(&remote(&server).1).unwrap_err().downcast::<FailedCall>().unwrap();
     assert_eq!((failed.status, failed.raw.as_str()), (Some(400), "too long"));
 }
 
@@ -174,7 +174,7 @@ fn an_answer_that_is_none_is_a_failed_call_that_was_paid_for() {
         let answer = of(choice);
         let server = MockServer::start(move |_, _| Some(answer.clone()));
         let (_ledger, remote) = remote(&server);
-        let failed = ask(&remote).unwrap_err().downcast::<FailedCall>().unwrap();
+        let failed = choose_once(&remote).unwrap_err().downcast::<FailedCall>().unwrap();
         assert!(failed.reason.contains(says) && failed.status == Some(200), "{failed:?}");
         assert_eq!(server.received().len(), tries, "{says}");
         assert_eq!(remote.budget.spent().unwrap().calls, tries as u64, "{says}");
@@ -193,7 +193,7 @@ fn an_option_is_scored_where_the_reply_names_it() {
         Some(response(200, "", &json!({ "choices": [choice] }).to_string()))
     });
     let (_ledger, remote) = open(&OpenaiConfig { logprobs: true, ..config(&server) });
-    let answer = ask(&remote).unwrap();
+    let answer = choose_once(&remote).unwrap();
     let asked = request(&["Be brief.\n", "Shown: Alien.\n"], &["Heat", "Fargo"]);
     assert_eq!(
         remote.parse_choice(&asked, &answer.text, &[]).unwrap(),
@@ -208,7 +208,7 @@ fn a_redirect_takes_the_question_along() {
             0 => Some(response(status, "location: /r/v1/chat/completions\r\n", "")),
             _ => Some(completion("2")),
         });
-        ask(&remote(&server).1).unwrap();
+        choose_once(&remote(&server).1).unwrap();
         let [first, second] = &server.received()[..] else { panic!("two requests") };
         assert!(
             second.head.starts_with("POST /r/v1/chat/completions ") && second.body == first.body,
@@ -219,7 +219,7 @@ fn a_redirect_takes_the_question_along() {
     }
     for (status, to) in [(303, "/v1/other"), (307, "http://127.0.0.1:1/v1"), (307, "")] {
         let server = MockServer::start(move |_, _| Some(response(status, &format!("location: {to}\r\n"), "")));
-        let error = ask(&remote(&server).1).unwrap_err().to_string();
+        let error = choose_once(&remote(&server).1).unwrap_err().to_string();
         assert!(
             error.contains(&format!("answered {status}: it redirects to ")) && error.contains("\nhelp: set `base_url`"),
             "{error}"
@@ -236,12 +236,12 @@ fn a_key_that_no_header_can_hold_is_refused_before_anything_is_sent() {
     for (value, holds) in
         [("k-secret\n", "a line break"), ("k-secret\u{2019}", "a character outside ASCII"), ("k\tsecret", "a control")]
     {
-        assert!(wire::sendable(value).unwrap_err().contains(holds), "{holds}");
+        assert!(http::check_header_value(value).unwrap_err().contains(holds), "{holds}");
     }
-    assert_eq!(wire::sendable("sk-1 \"2\""), Ok(()));
+    assert_eq!(http::check_header_value("sk-1 \"2\""), Ok(()));
     if let Some((name, value)) = variable {
         let named = OpenaiConfig { api_key: Some(Secret::of(&name)), ..config(&server) };
-        let error = format!("{:#}", ask(&open(&named).1).unwrap_err());
+        let error = format!("{:#}", choose_once(&open(&named).1).unwrap_err());
         assert!(error.contains(&format!("`{name}` holds a ")) && !error.contains(&value), "{error}");
         assert!(server.received().is_empty());
     }
@@ -255,7 +255,7 @@ fn a_server_is_spoken_to_as_it_wants() {
         "max_tokens_field": "max_completion_tokens", "system_role": "user", "leave_out": ["temperature"],
     });
     let (_ledger, remote) = open(&serde_json::from_value(wants).unwrap());
-    ask(&remote).unwrap();
+    choose_once(&remote).unwrap();
     let body: Value = serde_json::from_str(&server.received()[0].body).unwrap();
     let told = "Be brief.\nAnswer with the number of your choice and nothing else.\nShown: Alien.\nCandidates:\n1. Heat\n2. Fargo\nNext:";
     assert_eq!(
@@ -280,7 +280,7 @@ fn a_budget_holds_over_all_runs() {
     let mut calls = 0;
     let mut error = None;
     while error.is_none() {
-        error = ask(&open(0.001)).err();
+        error = choose_once(&open(0.001)).err();
         calls += usize::from(error.is_none());
     }
     let error = error.unwrap();
@@ -292,7 +292,7 @@ fn a_budget_holds_over_all_runs() {
         open(0.001).spending().unwrap().unwrap(),
         format!("{calls} calls, {} + {} tokens and {:.6} USD in all runs", 40 * calls, 2 * calls, 6e-5 * calls as f64)
     );
-    ask(&open(0.002)).unwrap();
+    choose_once(&open(0.002)).unwrap();
 }
 
 #[test]
@@ -303,9 +303,9 @@ fn a_limit_of_calls_counts_answers_and_not_refusals() {
     });
     let few = OpenaiConfig { max_calls: Some(2), ..config(&server) };
     let (_ledger, remote) = open(&few);
-    ask(&remote).unwrap();
-    ask(&remote).unwrap();
-    assert!(ask(&remote).unwrap_err().is::<BudgetExhausted>());
+    choose_once(&remote).unwrap();
+    choose_once(&remote).unwrap();
+    assert!(choose_once(&remote).unwrap_err().is::<BudgetExhausted>());
     assert_eq!(server.received().len(), 4, "two refusals and two answers");
 }
 
@@ -315,8 +315,8 @@ fn nothing_that_was_never_sent_is_counted() {
     let fields = json!({ "base_url": format!("http://{closed}/v1"), "model": "m", "api_key": null, "retries": 1 });
     let config: OpenaiConfig = serde_json::from_value(fields).unwrap();
     let (_ledger, remote) = open(&config);
-    assert!(ask(&remote).unwrap_err().is::<Unreachable>());
-    assert_eq!(remote.budget.spent().unwrap(), budget::Spent::default());
+    assert!(choose_once(&remote).unwrap_err().is::<Unreachable>());
+    assert_eq!(remote.budget.spent().unwrap(), budget::Spending::default());
 }
 
 #[test]
@@ -328,13 +328,13 @@ fn a_hundred_at_once_stay_within_the_limit_and_the_ledger_is_exact() {
     let many = OpenaiConfig { max_calls: Some(150), retries: 20, ..config(&server) };
     let (_ledger, remote) = open(&many);
     let answered: usize = std::thread::scope(|scope| {
-        let work = || (0..2).filter(|_| ask(&remote).is_ok()).count();
+        let work = || (0..2).filter(|_| choose_once(&remote).is_ok()).count();
         let workers: Vec<_> = (0..100).map(|_| scope.spawn(work)).collect();
         workers.into_iter().map(|worker| worker.join().unwrap()).sum()
     });
     let spent = remote.budget.spent().unwrap();
     assert_eq!((answered, spent.calls, spent.unknown), (150, 150, 0));
-    assert_eq!(spent.tokens, Tokens { prompt: 150 * 40, completion: 150 * 2 });
+    assert_eq!(spent.tokens, TokenCount { prompt: 150 * 40, completion: 150 * 2 });
 }
 
 #[test]
@@ -348,7 +348,7 @@ fn letters_are_asked_for_and_scored() {
     });
     let letters = OpenaiConfig { logprobs: true, ..config(&server) };
     let (_ledger, remote) = open(&letters);
-    let answer = ask(&remote).unwrap();
+    let answer = choose_once(&remote).unwrap();
     let asked = request(&["Be brief.\n", "Shown: Alien.\n"], &["Heat", "Fargo"]);
     assert_eq!(
         remote.parse_choice(&asked, &answer.text, &[]).unwrap(),
@@ -402,6 +402,6 @@ fn the_pace_is_kept_over_all_threads() {
     let folder = tempfile::tempdir().unwrap();
     let remote = slow.open(&folder.path().join("ledger"), Cancel::default()).unwrap();
     let start = Instant::now();
-    std::thread::scope(|scope| (0..8).for_each(|_| drop(scope.spawn(|| ask(&remote).unwrap()))));
+    std::thread::scope(|scope| (0..8).for_each(|_| drop(scope.spawn(|| choose_once(&remote).unwrap()))));
     assert!(start.elapsed().as_secs_f64() >= 7.0 * 0.05, "eight requests are seven pauses of 50 ms apart");
 }

@@ -26,17 +26,17 @@ use ureq::unversioned::transport::{
 const VARIABLE: &str = "SSL_CERT_FILE";
 
 /// The file that the environment names, if it names one.
-pub(super) fn named() -> Option<OsString> {
+pub(super) fn custom_file() -> Option<OsString> {
     std::env::var_os(VARIABLE).filter(|file| !file.is_empty())
 }
 
 /// Encrypts with the certificates of one file.
 #[derive(Debug)]
-pub(super) struct Trusting {
+pub(super) struct CustomRoots {
     config: Arc<ClientConfig>,
 }
 
-impl Trusting {
+impl CustomRoots {
     /// Reads the file.
     ///
     /// # Errors
@@ -115,7 +115,7 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-impl<In: Transport> Connector<In> for Trusting {
+impl<In: Transport> Connector<In> for CustomRoots {
     type Out = Either<In, Encrypted>;
 
     fn connect(&self, details: &ConnectionDetails, chained: Option<In>) -> Result<Option<Self::Out>, ureq::Error> {
@@ -181,7 +181,7 @@ mod tests {
     fn a_file_without_a_certificate_is_named_with_the_variable() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("ca.pem");
-        let said = || format!("{:#}", Trusting::of(file.clone().into()).unwrap_err());
+        let said = || format!("{:#}", CustomRoots::of(file.clone().into()).unwrap_err());
         assert!(
             said().contains("`SSL_CERT_FILE` names ") && said().contains("which cannot be read\nhelp: "),
             "{}",

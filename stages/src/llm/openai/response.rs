@@ -5,18 +5,18 @@ use pipeline::escape::is_unsafe;
 use serde::{Deserialize, Serialize};
 
 use super::super::{ChoiceRequest, FailedCall, ParsedChoice};
-use super::budget::Tokens;
-use super::option::{Unclear, after_thoughts, letter_first, named};
+use super::budget::TokenCount;
+use super::choice_parser::{NoChoice, after_thoughts, letter_first, parse_option};
 
 /// The most options that letters can stand for, which is also the most likely tokens that a server lists.
 pub(super) const LETTERS: usize = 20;
 /// The most of a model's words that an error repeats, in characters.
-const QUOTED: usize = 200;
+const MAX_QUOTE: usize = 200;
 
 /// The raw answer: what of the response is kept.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Raw {
+pub(super) struct RawResponse {
     /// The model's words.
     pub reply: String,
     /// Why it stopped, in the server's words.
@@ -39,7 +39,7 @@ pub(super) struct Usage {
     pub completion_tokens: u64,
 }
 
-impl From<Usage> for Tokens {
+impl From<Usage> for TokenCount {
     fn from(usage: Usage) -> Self {
         Self { prompt: usage.prompt_tokens, completion: usage.completion_tokens }
     }
@@ -71,7 +71,7 @@ impl Labels {
 }
 
 /// The answer as it was kept.
-pub(super) fn parse(answer: &str) -> Result<Raw> {
+pub(super) fn parse(answer: &str) -> Result<RawResponse> {
     serde_json::from_str(answer).with_context(|| format!("no answer of a server: {answer}"))
 }
 
@@ -82,32 +82,32 @@ pub(in super::super) fn parse_choice(request: &ChoiceRequest, answer: &str) -> R
 }
 
 /// Why no option is chosen.
-enum Silent {
-    Unclear(Unclear),
+enum ChoiceFailure {
+    Unparsed(NoChoice),
     /// Two are equally likely, and none is likelier.
     Tied,
 }
 
 /// The option that an answer chooses, and the scores of all where their letters' probabilities are known at the place of its own.
 /// Equal scores choose nothing: which of them a server writes then says how it numbers its tokens, not what the model prefers.
-fn choice(raw: &Raw, options: &[String]) -> (Result<usize, Silent>, Vec<f32>) {
+fn choice(raw: &RawResponse, options: &[String]) -> (Result<usize, ChoiceFailure>, Vec<f32>) {
     let letter = |why| match (why, &raw.first) {
-        (Unclear::Several, Some(_)) => letter_first(&raw.reply, options).ok_or(why),
+        (NoChoice::Several, Some(_)) => letter_first(&raw.reply, options).ok_or(why),
         _ => Err(why),
     };
-    let found = named(&raw.reply, options).or_else(letter);
-    let Ok(named) = found else { return (found.map(|named| named.option).map_err(Silent::Unclear), vec![]) };
-    let begins = named.at.is_some_and(|at| raw.reply[..at].trim().is_empty());
+    let found = parse_option(&raw.reply, options).or_else(letter);
+    let Ok(parsed) = found else { return (found.map(|parsed| parsed.option).map_err(ChoiceFailure::Unparsed), vec![]) };
+    let begins = parsed.at.is_some_and(|at| raw.reply[..at].trim().is_empty());
     let listed = raw.chosen.as_deref().or_else(|| raw.first.as_deref().filter(|_| begins));
-    let Some(scores) = listed.and_then(|listed| scores(listed, options.len(), named.option)) else {
-        return (Ok(named.option), vec![]);
+    let Some(scores) = listed.and_then(|listed| scores(listed, options.len(), parsed.option)) else {
+        return (Ok(parsed.option), vec![]);
     };
     let best = scores.iter().map(|score| score.0).fold(f64::MIN, f64::max);
     let mut highest = (0..scores.len()).filter(|&option| scores[option] == (best, true));
-    let index = highest.next().filter(|_| highest.next().is_none()).ok_or(Silent::Tied);
+    let index = highest.next().filter(|_| highest.next().is_none()).ok_or(ChoiceFailure::Tied);
     // Where nothing is known to be less likely than the choice, there is no score but the choice.
-    let told = scores.iter().any(|score| score.0 < best);
-    (index, scores.into_iter().filter(|_| told).map(|score| score.0 as f32).collect())
+    let informative = scores.iter().any(|score| score.0 < best);
+    (index, scores.into_iter().filter(|_| informative).map(|score| score.0 as f32).collect())
 }
 
 /// The text that an answer holds, without thoughts before it.
@@ -127,7 +127,7 @@ pub(in super::super) fn answer_failure(request: &str, answer: &str) -> Result<Op
     let raw = parse(answer)?;
     let cut = raw.finish_reason.as_deref() == Some("length");
     let said = after_thoughts(&raw.reply);
-    let quote = quote(&raw.reply, QUOTED);
+    let quote = quote(&raw.reply, MAX_QUOTE);
     let plainer = "\nhelp: use a model that answers as it is told to, or say in `instructions` how to";
     let longer = "\nhelp: let it write more: `max_tokens` for a choice, `roles` and `actor` for texts; a model that thinks first needs \
                   hundreds of tokens, and `leave_out: [stop]` so that its thoughts do not end at a line break";
@@ -145,11 +145,11 @@ pub(in super::super) fn answer_failure(request: &str, answer: &str) -> Result<Op
         _ => match serde_json::from_str::<ChoiceRequest>(request).map(|request| choice(&raw, &request.options).0) {
             // Whatever was written is a text.
             Err(_) | Ok(Ok(_)) => return Ok(None),
-            Ok(Err(Silent::Tied)) => format!("the reply {quote} leaves two options equally likely"),
-            Ok(Err(Silent::Unclear(Unclear::Several))) => {
+            Ok(Err(ChoiceFailure::Tied)) => format!("the reply {quote} leaves two options equally likely"),
+            Ok(Err(ChoiceFailure::Unparsed(NoChoice::Several))) => {
                 format!("the reply names more than one option, or takes one back: {quote}{plainer}")
             }
-            Ok(Err(Silent::Unclear(_))) => {
+            Ok(Err(ChoiceFailure::Unparsed(_))) => {
                 format!("the reply names no option: {quote}{}", if cut { longer } else { plainer })
             }
         },
@@ -167,11 +167,11 @@ pub(super) fn quote(text: &str, most: usize) -> String {
 
 /// The natural-log probability of each option's letter at a place, with whatever marks stand around it in the token, and whether
 /// it is listed: one that is not is at most as likely as the last one that is, which stands for it. None where the letter that was
-/// `named` there is not listed: then it is another place.
-fn scores(listed: &[(String, f64)], options: usize, named: usize) -> Option<Vec<(f64, bool)>> {
+/// `parsed` there is not listed: then it is another place.
+fn scores(listed: &[(String, f64)], options: usize, parsed: usize) -> Option<Vec<(f64, bool)>> {
     let lowest = listed.iter().map(|(_, logprob)| *logprob).fold(0.0, f64::min);
     let bare = |token: &str| -> String {
-        let plain: String = token.chars().map(super::words::fold).collect();
+        let plain: String = token.chars().map(super::reply_words::fold).collect();
         plain.trim_matches(|c: char| !c.is_alphanumeric()).to_owned()
     };
     let of = |option: usize, small: bool| {
@@ -183,7 +183,7 @@ fn scores(listed: &[(String, f64)], options: usize, named: usize) -> Option<Vec<
     };
     let options = options.min(LETTERS);
     // A model that answers in small letters is scored by them.
-    let small = [false, true].into_iter().find(|&small| named < options && of(named, small).is_some())?;
+    let small = [false, true].into_iter().find(|&small| parsed < options && of(parsed, small).is_some())?;
     Some((0..options).map(|option| of(option, small).map_or((lowest, false), |score| (score, true))).collect())
 }
 

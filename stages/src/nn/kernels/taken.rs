@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use super::{LANES, Real, contiguous, plain, wide, with_slices};
 
 /// What is known of the items that were taken in B states.
-pub struct Taken {
+pub struct GatheredLogSoftmax {
     /// Their logits, `[B]`.
     pub logit: Tensor,
     /// log Σ e^logit over all items, `[B]`.
@@ -19,18 +19,18 @@ pub struct Taken {
 /// # Errors
 /// When an item is none of the A. On a card nobody looks, which would mean to wait for it: there the ids have been checked where they
 /// entered.
-pub fn taken(logits: &Tensor, items: &Tensor) -> Result<Taken> {
+pub fn taken(logits: &Tensor, items: &Tensor) -> Result<GatheredLogSoftmax> {
     let (rows, width) = logits.dims2()?;
     if !logits.device().is_cpu() {
         let (logit, log_sum_exp) = plain::taken(logits, items)?;
-        return Ok(Taken { logit, log_sum_exp });
+        return Ok(GatheredLogSoftmax { logit, log_sum_exp });
     }
     let items = items.to_vec1::<u32>()?;
     if items.len() != rows || items.iter().any(|&item| item as usize >= width) {
         candle_core::bail!("{} items for logits of {rows} × {width}, or one beyond", items.len());
     }
     let both = logits.contiguous()?.apply_op1(OfRows { items })?;
-    Ok(Taken { logit: both.narrow(0, 0, 1)?.squeeze(0)?, log_sum_exp: both.narrow(0, 1, 1)?.squeeze(0)? })
+    Ok(GatheredLogSoftmax { logit: both.narrow(0, 0, 1)?.squeeze(0)?, log_sum_exp: both.narrow(0, 1, 1)?.squeeze(0)? })
 }
 
 /// Rows that are worth a thread.
@@ -128,7 +128,7 @@ mod tests {
     use crate::nn::gradient_check::{assert_finite_differences, assert_same_gradients};
 
     fn both(logits: &Tensor, items: &Tensor) -> Result<Tensor> {
-        let Taken { logit, log_sum_exp } = taken(logits, items)?;
+        let GatheredLogSoftmax { logit, log_sum_exp } = taken(logits, items)?;
         Tensor::stack(&[logit, log_sum_exp], 0)
     }
 
@@ -169,9 +169,9 @@ mod tests {
 
     #[test]
     fn what_cannot_be_taken_has_no_share_and_other_items_are_refused() {
-        let logits = candle_core::Var::new(&[[0.0_f32, crate::nn::NOT_THERE as f32, 0.0]], &Device::Cpu).unwrap();
+        let logits = candle_core::Var::new(&[[0.0_f32, crate::nn::MASKED_LOGIT as f32, 0.0]], &Device::Cpu).unwrap();
         let item = |item: u32| Tensor::new(&[item], &Device::Cpu).unwrap();
-        let Taken { log_sum_exp, .. } = taken(logits.as_tensor(), &item(0)).unwrap();
+        let GatheredLogSoftmax { log_sum_exp, .. } = taken(logits.as_tensor(), &item(0)).unwrap();
         assert_eq!(log_sum_exp.to_vec1::<f32>().unwrap(), [2.0_f32.ln()]);
         let gradients = log_sum_exp.sum_all().unwrap().backward().unwrap();
         assert_eq!(gradients.get(logits.as_tensor()).unwrap().to_vec2::<f32>().unwrap(), [[0.5, 0.0, 0.5]]);

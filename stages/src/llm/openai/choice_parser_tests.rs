@@ -9,13 +9,14 @@ fn films() -> Vec<String> {
 }
 
 /// What each reply names of `options`.
-fn read(options: &[String], replies: &[(&str, Result<usize, Unclear>)]) {
+fn read(options: &[String], replies: &[(&str, Result<usize, NoChoice>)]) {
     for (reply, wanted) in replies {
-        let found = named(reply, options);
-        assert_eq!(found.map(|named| named.option), *wanted, "{reply:?}");
-        if let Ok(Named { at: Some(at), option }) = found {
+        let found = parse_option(reply, options);
+        assert_eq!(found.map(|parsed| parsed.option), *wanted, "{reply:?}");
+        if let Ok(ParsedOption { at: Some(at), option }) = found {
             let label = letter(option).to_lowercase();
-            let there = reply[at..].chars().next().map(|c| super::super::words::fold(c).to_lowercase().to_string());
+            let there =
+                reply[at..].chars().next().map(|c| super::super::reply_words::fold(c).to_lowercase().to_string());
             let there = there.unwrap_or_default();
             assert!(there == label || (option + 1).to_string().starts_with(&there), "{reply:?}: {there} at {at}");
         }
@@ -85,7 +86,7 @@ fn a_label_in_any_dress() {
         "Between A and C there is little, but my answer: B",
         "Candidate 2: Fargo",
     ] {
-        assert_eq!(named(dress, &options).map(|named| named.option), Ok(1), "{dress:?}");
+        assert_eq!(parse_option(dress, &options).map(|parsed| parsed.option), Ok(1), "{dress:?}");
     }
 }
 
@@ -93,49 +94,49 @@ fn a_label_in_any_dress() {
 fn what_names_two_or_none_is_no_choice() {
     let options = options(&["Casino", "Fargo", "Brazil", "Big"]);
     for (reply, why) in [
-        ("B, A", Unclear::Several),
-        ("A, B", Unclear::Several),
-        ("A or B", Unclear::Several),
-        ("A and B", Unclear::Several),
-        ("Answer: A or B", Unclear::Several),
-        ("Option A or B", Unclear::Several),
-        ("Either A or B would do.", Unclear::Several),
-        ("1. Alien\n2. Aliens", Unclear::Several),
-        ("A. Alien\nB. Aliens", Unclear::Several),
-        ("Casino or Fargo", Unclear::Several),
-        ("A: Fargo", Unclear::Several),
-        ("B. Casino", Unclear::Several),
-        ("\\boxed{A} or \\boxed{B}", Unclear::Several),
-        ("{\"answer\": [\"A\", \"B\"]}", Unclear::Several),
-        ("The answer is not B", Unclear::Several),
-        ("I would not recommend option B.", Unclear::Several),
-        ("", Unclear::Nothing),
-        ("**", Unclear::Nothing),
-        ("A good question", Unclear::Nothing),
-        ("I think it depends.", Unclear::Nothing),
-        ("E", Unclear::Nothing),
-        ("0", Unclear::Nothing),
-        ("5", Unclear::Nothing),
-        ("N/A", Unclear::Nothing),
-        ("none of them", Unclear::Nothing),
-        ("Neither A nor B", Unclear::Nothing),
-        ("Plan B", Unclear::Nothing),
-        ("Answer: A Bug's Life", Unclear::Nothing),
-        ("Rocky 3", Unclear::Nothing),
-        ("2 Fast 2 Furious", Unclear::Nothing),
-        ("There are 3 candidates.", Unclear::Nothing),
-        ("I would choose 3 films with 2 leads.", Unclear::Nothing),
-        ("It is the number 1 hit.", Unclear::Nothing),
-        ("Answer: 3 Idiots", Unclear::Nothing),
-        ("I rate it 4.5", Unclear::Nothing),
-        ("The answer is a film", Unclear::Nothing),
-        ("{\"answer\": null}", Unclear::Nothing),
-        ("{\"index\": 0}", Unclear::Nothing),
-        ("\u{410}", Unclear::Nothing),
-        ("<think>\nOkay B might", Unclear::Thinking),
-        ("<think>", Unclear::Thinking),
+        ("B, A", NoChoice::Several),
+        ("A, B", NoChoice::Several),
+        ("A or B", NoChoice::Several),
+        ("A and B", NoChoice::Several),
+        ("Answer: A or B", NoChoice::Several),
+        ("Option A or B", NoChoice::Several),
+        ("Either A or B would do.", NoChoice::Several),
+        ("1. Alien\n2. Aliens", NoChoice::Several),
+        ("A. Alien\nB. Aliens", NoChoice::Several),
+        ("Casino or Fargo", NoChoice::Several),
+        ("A: Fargo", NoChoice::Several),
+        ("B. Casino", NoChoice::Several),
+        ("\\boxed{A} or \\boxed{B}", NoChoice::Several),
+        ("{\"answer\": [\"A\", \"B\"]}", NoChoice::Several),
+        ("The answer is not B", NoChoice::Several),
+        ("I would not recommend option B.", NoChoice::Several),
+        ("", NoChoice::Nothing),
+        ("**", NoChoice::Nothing),
+        ("A good question", NoChoice::Nothing),
+        ("I think it depends.", NoChoice::Nothing),
+        ("E", NoChoice::Nothing),
+        ("0", NoChoice::Nothing),
+        ("5", NoChoice::Nothing),
+        ("N/A", NoChoice::Nothing),
+        ("none of them", NoChoice::Nothing),
+        ("Neither A nor B", NoChoice::Nothing),
+        ("Plan B", NoChoice::Nothing),
+        ("Answer: A Bug's Life", NoChoice::Nothing),
+        ("Rocky 3", NoChoice::Nothing),
+        ("2 Fast 2 Furious", NoChoice::Nothing),
+        ("There are 3 candidates.", NoChoice::Nothing),
+        ("I would choose 3 films with 2 leads.", NoChoice::Nothing),
+        ("It is the number 1 hit.", NoChoice::Nothing),
+        ("Answer: 3 Idiots", NoChoice::Nothing),
+        ("I rate it 4.5", NoChoice::Nothing),
+        ("The answer is a film", NoChoice::Nothing),
+        ("{\"answer\": null}", NoChoice::Nothing),
+        ("{\"index\": 0}", NoChoice::Nothing),
+        ("\u{410}", NoChoice::Nothing),
+        ("<think>\nOkay B might", NoChoice::Thinking),
+        ("<think>", NoChoice::Thinking),
     ] {
-        assert_eq!(named(reply, &options), Err(why), "{reply:?}");
+        assert_eq!(parse_option(reply, &options), Err(why), "{reply:?}");
     }
 }
 
@@ -155,7 +156,7 @@ fn titles_and_numbers() {
             ("7 Years in Tibet", Ok(2)),
             ("I would show 7 Years in Tibet next.", Ok(2)),
             ("Answer: 12 Monkeys", Ok(3)),
-            ("Heathers", Err(Unclear::Nothing)),
+            ("Heathers", Err(NoChoice::Nothing)),
         ],
     );
     let dated = options(&["Comedy 4 (1964)", "Drama 7 (1957)", "Drama 7 (1999)", "It", "A"]);
@@ -165,8 +166,8 @@ fn titles_and_numbers() {
             ("Comedy 4", Ok(0)),
             ("I recommend Comedy 4.", Ok(0)),
             ("Drama 7 (1999)", Ok(2)),
-            ("Drama 7", Err(Unclear::Nothing)),
-            ("I would not pick it", Err(Unclear::Nothing)),
+            ("Drama 7", Err(NoChoice::Nothing)),
+            ("I would not pick it", Err(NoChoice::Nothing)),
             ("It", Ok(3)),
             ("C: Drama 7 (1999)", Ok(2)),
         ],
@@ -183,7 +184,7 @@ fn where_a_label_stands() {
         ("{\"answer\": \"B\"}", 12),
         ("A good choice is B.", 17),
     ] {
-        assert_eq!(named(reply, &options), Ok(Named { option: 1, at: Some(at) }), "{reply}");
+        assert_eq!(parse_option(reply, &options), Ok(ParsedOption { option: 1, at: Some(at) }), "{reply}");
     }
-    assert_eq!(named("Dead Heat", &options), Ok(Named { option: 1, at: None }));
+    assert_eq!(parse_option("Dead Heat", &options), Ok(ParsedOption { option: 1, at: None }));
 }

@@ -30,7 +30,7 @@ mod wide;
 pub use adam::{Moments, Rates, Step, sum_of_squares};
 pub use elementary::exp;
 pub use handed::{Gradient, taking};
-pub use head::{Chosen, Scene, head, shares};
+pub use head::{ActionScores, HeadInputs, head, shares};
 pub use layer_norm::layer_norm;
 pub use linear::{Activation, chain, linear};
 pub use lookup::{lookup, of_both};
@@ -39,7 +39,7 @@ pub use means::{Atoms, means};
 pub use real::{Real, contiguous, with_slices};
 pub use recurrent::recurrent;
 pub use softplus::softplus;
-pub use taken::{Taken, highest, taken};
+pub use taken::{GatheredLogSoftmax, highest, taken};
 pub use wide::{LANES, PART, wide};
 
 #[cfg(test)]
@@ -67,7 +67,7 @@ mod tests {
             let mut step = || {
                 let states = gru.forward(&table.forward(&ids)?, &there)?;
                 let chosen = out.chosen(&states, &taken)?;
-                let imitation = (chosen.log_probability.mean_all()? + (chosen.entropy.mean_all()? * 0.1)?)?;
+                let imitation = (chosen.log_prob.mean_all()? + (chosen.entropy.mean_all()? * 0.1)?)?;
                 let loss = (value.forward(&states)?.sqr()?.mean_all()? - imitation)?;
                 anyhow::Ok([f64::from(loss.to_scalar::<f32>()?).to_bits(), adam.descend(&params, &loss)?.to_bits()])
             };

@@ -3,7 +3,7 @@
 use super::gail::tests::{brief, cycle};
 use super::{Airl, Gail, Inputs, Outputs};
 use crate::nn::DiscriminatorSettings;
-use crate::nn::on_a_card::{Numbers, apart, assert_trains_alike};
+use crate::nn::cuda_tests::{Numbers, apart, assert_trains_alike};
 use crate::rl::A2c;
 
 fn inputs() -> Inputs {

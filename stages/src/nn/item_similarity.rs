@@ -9,7 +9,7 @@ use crate::artifact::Array;
 /// How alike two items are to the policy: exp(−(δ/σ)⁸), `[I, I]`, where δ is the root mean square difference of the users'
 /// answers to them by the vectors (`users [U, D]`, `items [I, D]`) and σ the distance below which `share` of all pairs lie.
 /// Nearly a step: a bell with the power 2 also shuns the good items just beyond σ.
-pub fn likeness(users: &Array, items: &Array, share: f64) -> Result<Vec<f32>> {
+pub fn item_similarity(users: &Array, items: &Array, share: f64) -> Result<Vec<f32>> {
     let wide = |array: &Array| -> Result<Tensor> { Ok(to_tensor(array)?.to_dtype(DType::F64)?) };
     let (users, items) = (wide(users)?, wide(items)?);
     let count = items.dim(0)?;

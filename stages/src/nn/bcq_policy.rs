@@ -4,33 +4,33 @@ use anyhow::Result;
 use candle_core::{D, Tensor};
 
 use super::ActorCritic;
-use super::served::{Scores, Served};
-use super::states::{States, among};
+use super::policy_io::{PolicyNetwork, Served};
+use super::state_batch::{StateBatch, mask_logits};
 use crate::artifact::TensorFile;
 
 /// Where the behaviour's parameters stand in a file, beside those of the values.
 const PREFIX: &str = "behaviour.";
 
 /// Scores are the values' advantages where G(a|s) ≥ τ·max_b G(b|s), with G the softmax of the behaviour, and
-/// [`NOT_THERE`](super::NOT_THERE) elsewhere (Fujimoto et al. 2019, arXiv 1910.01708, algorithm 1).
-pub struct Constrained {
+/// [`MASKED_LOGIT`](super::MASKED_LOGIT) elsewhere (Fujimoto et al. 2019, arXiv 1910.01708, algorithm 1).
+pub struct BcqPolicy {
     values: ActorCritic,
     behaviour: ActorCritic,
     threshold: f64,
 }
 
-impl Constrained {
+impl BcqPolicy {
     /// The content of a file from both networks, of one shape and for one world.
     pub fn export(values: &ActorCritic, behaviour: &ActorCritic, threshold: f64) -> Result<TensorFile> {
         let mut file = values.export()?;
         // The frozen vectors are those of the values.
         let named = |(name, array)| (format!("{PREFIX}{name}"), array);
         file.arrays.extend(behaviour.params().export()?.into_iter().map(named));
-        file.tell("served", &Served::Constrained { threshold })?;
+        file.tell("served", &Served::Bcq { threshold })?;
         Ok(file)
     }
 
-    /// What [`Constrained::export`] gave.
+    /// What [`BcqPolicy::export`] gave.
     pub(super) fn import(file: &TensorFile, threshold: f64) -> Result<Self> {
         let (values, behaviour) = (ActorCritic::import(file)?, ActorCritic::import(file)?);
         let of = |(name, array): (&String, _)| Some((name.strip_prefix(PREFIX)?.to_owned(), Clone::clone(array)));
@@ -39,18 +39,18 @@ impl Constrained {
     }
 }
 
-impl Scores for Constrained {
-    fn reader(&self) -> &ActorCritic {
+impl PolicyNetwork for BcqPolicy {
+    fn backbone(&self) -> &ActorCritic {
         &self.values
     }
-    fn logits(&self, states: &States) -> Result<Tensor> {
-        let usual = usual(&self.behaviour.logits(states)?, self.threshold)?;
-        Ok(among(&self.values.logits(states)?, &usual)?)
+    fn logits(&self, states: &StateBatch) -> Result<Tensor> {
+        let usual = likely_actions(&self.behaviour.logits(states)?, self.threshold)?;
+        Ok(mask_logits(&self.values.logits(states)?, &usual)?)
     }
 }
 
 /// 1 where G(a|s) ≥ τ·max_b G(b|s), else 0: `logits [B, I]` of G → `[B, I]`. At τ = 0 that is everything, and at 1 the likeliest.
-pub fn usual(logits: &Tensor, threshold: f64) -> candle_core::Result<Tensor> {
+pub fn likely_actions(logits: &Tensor, threshold: f64) -> candle_core::Result<Tensor> {
     let least = (logits.max_keepdim(D::Minus1)? + threshold.ln())?;
     logits.broadcast_ge(&least)?.to_dtype(logits.dtype())
 }
@@ -61,28 +61,28 @@ mod tests {
 
     use super::*;
     use crate::artifact::Array;
-    use crate::nn::actor_critic::Shape;
-    use crate::nn::served::load;
-    use crate::nn::{Encoder, NOT_THERE};
+    use crate::nn::actor_critic::ActorCriticConfig;
+    use crate::nn::policy_io::load;
+    use crate::nn::{Encoder, MASKED_LOGIT};
 
     #[test]
     fn what_is_usual_agrees_with_hand_computed_values() {
         // Shares 1/8, 2/8, 5/8: of the largest a fifth, two fifths and all.
         let logits = Tensor::new(&[[0.0, 2.0_f64.ln(), 5.0_f64.ln()]], &Device::Cpu).unwrap();
-        let at = |threshold: f64| usual(&logits, threshold).unwrap().to_vec2::<f64>().unwrap().remove(0);
+        let at = |threshold: f64| likely_actions(&logits, threshold).unwrap().to_vec2::<f64>().unwrap().remove(0);
         assert_eq!(at(0.0), [1.0, 1.0, 1.0]);
         assert_eq!(at(0.19), [1.0, 1.0, 1.0]);
         assert_eq!(at(0.21), [0.0, 1.0, 1.0]);
         assert_eq!(at(0.41), [0.0, 0.0, 1.0]);
         assert_eq!(at(1.0), [0.0, 0.0, 1.0]);
         let scores = Tensor::new(&[[9.0, 1.0, 2.0]], &Device::Cpu).unwrap();
-        let found = among(&scores, &usual(&logits, 0.3).unwrap()).unwrap().to_vec2::<f64>().unwrap();
-        assert_eq!(found, [[9.0 + NOT_THERE, 1.0, 2.0]]);
+        let found = mask_logits(&scores, &likely_actions(&logits, 0.3).unwrap()).unwrap().to_vec2::<f64>().unwrap();
+        assert_eq!(found, [[9.0 + MASKED_LOGIT, 1.0, 2.0]]);
     }
 
     #[test]
     fn a_file_serves_the_best_of_what_is_usual() {
-        let shape = Shape {
+        let config = ActorCriticConfig {
             users: 2,
             items: 3,
             width: 2,
@@ -96,7 +96,7 @@ mod tests {
         let users = Array::new(&[2, 2], vec![1.0, 0.5, -0.5, 2.0]);
         let items = Array::new(&[3, 2], vec![1.0, 0.0, 0.0, 1.0, 0.5, 0.5]);
         let network = |bias: [f32; 3]| {
-            let network = ActorCritic::new(shape.clone(), &users, &items, 3).unwrap();
+            let network = ActorCritic::new(config.clone(), &users, &items, 3).unwrap();
             let mut arrays = network.params().export().unwrap();
             arrays.get_mut("bias").unwrap().data = bias.to_vec();
             network.params().import(&arrays).unwrap();
@@ -104,13 +104,13 @@ mod tests {
         };
         // Item 0 is worth most, and nobody takes it.
         let (values, behaviour) = (network([50.0, 20.0, 0.0]), network([-50.0, 0.0, 0.0]));
-        let file = Constrained::export(&values, &behaviour, 0.001).unwrap();
+        let file = BcqPolicy::export(&values, &behaviour, 0.001).unwrap();
         let served = load(&file).unwrap();
-        let states = served.reader().states(&[0], &[3, 3], &[0.0; 2], &[0.0]).unwrap();
+        let states = served.backbone().states(&[0], &[3, 3], &[0.0; 2], &[0.0]).unwrap();
         let best = |logits: Tensor| logits.argmax(1).unwrap().to_vec1::<u32>().unwrap()[0];
         assert_eq!(best(served.logits(&states).unwrap()), 1);
         let plain = load(&values.export().unwrap()).unwrap();
         assert_eq!(best(plain.logits(&states).unwrap()), 0);
-        assert_eq!((served.shape(), plain.shape()), (&shape, &shape));
+        assert_eq!((served.config(), plain.config()), (&config, &config));
     }
 }

@@ -1,7 +1,7 @@
 //! Worlds fitted on an NVIDIA card; see [`assert_trains_alike`].
 
 use super::{Audience, DeepFm, MatrixFactorisation, Outputs, small_log, weighted};
-use crate::nn::on_a_card::{Numbers, assert_trains_alike};
+use crate::nn::cuda_tests::{Numbers, assert_trains_alike};
 
 fn numbers(outputs: Outputs) -> Numbers {
     let mut numbers = Numbers::from([("reward".to_owned(), outputs.world.reward.data)]);

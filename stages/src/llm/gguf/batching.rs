@@ -7,17 +7,17 @@ use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::decoder::{Decoder, Evaluated, Part};
+use super::decoder::{BatchSlice, Decoder, SliceOutput};
 
 /// How long a pass waits for company; a pass of one token takes ten times as long.
-const MOMENT: Duration = Duration::from_millis(2);
+const MAX_WAIT: Duration = Duration::from_millis(2);
 /// Most tokens that a pass with several parts has; bounds its memory.
-const TOKENS: usize = 256;
+const MAX_TOKENS: usize = 256;
 
 /// Where parts meet.
-pub(super) struct Gather {
+pub(super) struct BatchScheduler {
     /// Passes that run at the same time.
-    lanes: usize,
+    max_passes: usize,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -25,50 +25,50 @@ pub(super) struct Gather {
 #[derive(Default)]
 struct State {
     next: u64,
-    waiting: Vec<(u64, Part)>,
-    done: BTreeMap<u64, Evaluated>,
+    waiting: Vec<(u64, BatchSlice)>,
+    done: BTreeMap<u64, SliceOutput>,
     running: usize,
     /// A pass panicked: those it took along would wait for ever.
     broken: bool,
 }
 
-impl Gather {
-    pub(super) fn new(lanes: usize) -> Self {
-        Self { lanes: lanes.max(1), state: Mutex::default(), changed: Condvar::new() }
+impl BatchScheduler {
+    pub(super) fn new(max_passes: usize) -> Self {
+        Self { max_passes: max_passes.max(1), state: Mutex::default(), changed: Condvar::new() }
     }
 
     /// As [`Decoder::forward`] for one part.
-    pub(super) fn forward(&self, decoder: &Decoder, part: Part) -> Evaluated {
+    pub(super) fn forward(&self, decoder: &Decoder, slice: BatchSlice) -> SliceOutput {
         let mut state = self.lock();
-        let ticket = state.next;
+        let id = state.next;
         state.next += 1;
-        state.waiting.push((ticket, part));
+        state.waiting.push((id, slice));
         let mut waited = false;
         loop {
             assert!(!state.broken, "another session's pass panicked");
-            if let Some(result) = state.done.remove(&ticket) {
+            if let Some(result) = state.done.remove(&id) {
                 return result;
             }
-            let free = self.lanes - state.running;
-            let first = state.waiting.first().is_some_and(|(first, _)| *first == ticket);
+            let free = self.max_passes - state.running;
+            let first = state.waiting.first().is_some_and(|(first, _)| *first == id);
             if free == 0 || !first {
                 state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
                 continue;
             }
             if !waited {
                 waited = true;
-                state = self.changed.wait_timeout(state, MOMENT).unwrap_or_else(PoisonError::into_inner).0;
+                state = self.changed.wait_timeout(state, MAX_WAIT).unwrap_or_else(PoisonError::into_inner).0;
                 continue;
             }
-            let batch = state.take(free);
+            let batch = state.next_batch(free);
             state.running += 1;
             drop(state);
             let running = Running(self);
             // Somebody else may lead now.
             self.changed.notify_all();
-            let (tickets, parts): (Vec<u64>, Vec<Part>) = batch.into_iter().unzip();
-            let results = decoder.forward(&parts);
-            self.lock().done.extend(tickets.into_iter().zip(results));
+            let (ids, slices): (Vec<u64>, Vec<BatchSlice>) = batch.into_iter().unzip();
+            let results = decoder.forward(&slices);
+            self.lock().done.extend(ids.into_iter().zip(results));
             drop(running);
             state = self.lock();
         }
@@ -81,12 +81,12 @@ impl Gather {
 
 impl State {
     /// A fair share for one of `free` lanes of those who wait, in the order in which they came.
-    fn take(&mut self, free: usize) -> Vec<(u64, Part)> {
+    fn next_batch(&mut self, free: usize) -> Vec<(u64, BatchSlice)> {
         let share = self.waiting.len().div_ceil(free);
         let mut tokens = 0;
-        let fits = |(_, part): &&(u64, Part)| {
-            tokens += part.tokens.len();
-            tokens <= TOKENS
+        let fits = |(_, slice): &&(u64, BatchSlice)| {
+            tokens += slice.tokens.len();
+            tokens <= MAX_TOKENS
         };
         let count = self.waiting.iter().take(share).take_while(fits).count();
         self.waiting.drain(..count.max(1)).collect()
@@ -94,7 +94,7 @@ impl State {
 }
 
 /// A pass that has begun; dropped when it is over.
-struct Running<'a>(&'a Gather);
+struct Running<'a>(&'a BatchScheduler);
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
@@ -111,28 +111,28 @@ mod tests {
     use super::super::{Gguf, toy};
     use super::*;
 
-    fn part(token: u32, tokens: usize) -> Part {
-        let sees = (0..tokens * tokens).map(|pair| pair % tokens <= pair / tokens).collect();
-        Part {
+    fn slice(token: u32, tokens: usize) -> BatchSlice {
+        let mask = (0..tokens * tokens).map(|pair| pair % tokens <= pair / tokens).collect();
+        BatchSlice {
             past: vec![],
             tokens: vec![token; tokens],
             positions: (0..tokens).collect(),
-            sees,
-            next: token.is_multiple_of(2),
+            mask,
+            wants_logits: token.is_multiple_of(2),
         }
     }
 
     #[test]
     fn a_share_is_fair_and_bounded() {
         let mut state = State::default();
-        state.waiting.extend((0..5).map(|ticket| (ticket, part(0, 1))));
-        let tickets = |taken: Vec<(u64, Part)>| taken.into_iter().map(|(ticket, _)| ticket).collect::<Vec<_>>();
-        assert_eq!(tickets(state.take(2)), [0, 1, 2]);
-        assert_eq!(tickets(state.take(1)), [3, 4]);
-        state.waiting.extend([(5, part(0, TOKENS + 1)), (6, part(0, 200)), (7, part(0, 56)), (8, part(0, 1))]);
-        assert_eq!(tickets(state.take(1)), [5], "one that is too long goes alone");
-        assert_eq!(tickets(state.take(1)), [6, 7]);
-        assert_eq!(tickets(state.take(1)), [8]);
+        state.waiting.extend((0..5).map(|id| (id, slice(0, 1))));
+        let ids = |batch: Vec<(u64, BatchSlice)>| batch.into_iter().map(|(id, _)| id).collect::<Vec<_>>();
+        assert_eq!(ids(state.next_batch(2)), [0, 1, 2]);
+        assert_eq!(ids(state.next_batch(1)), [3, 4]);
+        state.waiting.extend([(5, slice(0, MAX_TOKENS + 1)), (6, slice(0, 200)), (7, slice(0, 56)), (8, slice(0, 1))]);
+        assert_eq!(ids(state.next_batch(1)), [5], "one that is too long goes alone");
+        assert_eq!(ids(state.next_batch(1)), [6, 7]);
+        assert_eq!(ids(state.next_batch(1)), [8]);
     }
 
     #[test]
@@ -141,23 +141,25 @@ mod tests {
         let path = folder.path().join("toy.gguf");
         toy::write_toy(&path).unwrap();
         let model = Gguf::load(&path).unwrap();
-        let gather = Gather::new(2);
-        let alone: Vec<Evaluated> = (0..12).map(|token| model.decoder.forward(&[part(token, 3)]).remove(0)).collect();
+        let scheduler = BatchScheduler::new(2);
+        let alone: Vec<SliceOutput> =
+            (0..12).map(|token| model.decoder.forward(&[slice(token, 3)]).remove(0)).collect();
         std::thread::scope(|scope| {
             for (token, alone) in (0..12).zip(&alone) {
-                let (gather, decoder) = (&gather, &model.decoder);
+                let (scheduler, decoder) = (&scheduler, &model.decoder);
                 scope.spawn(move || {
                     for _ in 0..20 {
-                        let together = gather.forward(decoder, part(token, 3));
-                        assert_eq!(together.rows, alone.rows, "token {token}");
-                        assert_eq!(together.next.is_some(), token % 2 == 0);
-                        let likely = |found: &Evaluated| found.next.as_ref().map(|next| next.log_probability(0, 7));
+                        let together = scheduler.forward(decoder, slice(token, 3));
+                        assert_eq!(together.hidden, alone.hidden, "token {token}");
+                        assert_eq!(together.next_logits.is_some(), token % 2 == 0);
+                        let likely =
+                            |found: &SliceOutput| found.next_logits.as_ref().map(|next| next.log_probability(0, 7));
                         assert_eq!(likely(&together), likely(alone), "token {token}");
                     }
                 });
             }
         });
-        let state = gather.lock();
+        let state = scheduler.lock();
         assert!(state.waiting.is_empty() && state.done.is_empty() && state.running == 0);
     }
 
@@ -167,11 +169,12 @@ mod tests {
         let path = folder.path().join("toy.gguf");
         toy::write_toy(&path).unwrap();
         let model = Gguf::load(&path).unwrap();
-        let gather = Gather::new(1);
+        let scheduler = BatchScheduler::new(1);
         let outcomes: Vec<bool> = std::thread::scope(|scope| {
-            let (gather, decoder) = (&gather, &model.decoder);
+            let (scheduler, decoder) = (&scheduler, &model.decoder);
             // One of them asks for a token that is not in the vocabulary.
-            let workers = [1, u32::MAX, 2].map(|token| scope.spawn(move || gather.forward(decoder, part(token, 1))));
+            let workers =
+                [1, u32::MAX, 2].map(|token| scope.spawn(move || scheduler.forward(decoder, slice(token, 1))));
             workers.into_iter().map(|worker| worker.join().is_ok()).collect()
         });
         assert!(!outcomes[1]);

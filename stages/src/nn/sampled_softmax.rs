@@ -11,7 +11,7 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-use super::fused::PART;
+use super::kernels::PART;
 
 /// q, over I items.
 pub struct Proposal {
@@ -70,7 +70,7 @@ pub struct Candidates {
 impl Candidates {
     /// The columns of what was taken, `[B]`.
     #[must_use]
-    pub fn own(&self) -> Vec<u32> {
+    pub fn target_columns(&self) -> Vec<u32> {
         let drawn = self.items.len() - self.states;
         (drawn..self.items.len()).map(|column| column as u32).collect()
     }
@@ -79,7 +79,7 @@ impl Candidates {
     ///
     /// # Errors
     /// When the tensor cannot be made.
-    pub fn allowed<'m>(&self, masked: impl Fn(usize) -> &'m [u32] + Sync) -> Result<Tensor> {
+    pub fn action_mask<'m>(&self, masked: impl Fn(usize) -> &'m [u32] + Sync) -> Result<Tensor> {
         let (drawn, own) = self.items.split_at(self.items.len() - self.states);
         let width = self.items.len().max(1);
         let mut allowed = vec![0.0_f32; self.states * self.items.len()];
@@ -122,8 +122,9 @@ mod tests {
         let items = vec![0, 1, 2, 0, /* taken */ 1, 0];
         let log_proposal = Tensor::zeros(6, candle_core::DType::F32, &Device::Cpu).unwrap();
         let candidates = Candidates { items, states: 2, log_proposal };
-        assert_eq!(candidates.own(), [4, 5]);
-        let allowed = candidates.allowed(|row| if row == 0 { &[2] } else { &[] }).unwrap().to_vec2::<f32>().unwrap();
+        assert_eq!(candidates.target_columns(), [4, 5]);
+        let allowed =
+            candidates.action_mask(|row| if row == 0 { &[2] } else { &[] }).unwrap().to_vec2::<f32>().unwrap();
         assert_eq!(allowed, [[1.0, 0.0, 0.0, 1.0, 1.0, 0.0], [0.0, 1.0, 1.0, 0.0, 0.0, 1.0]]);
     }
 }

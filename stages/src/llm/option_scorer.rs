@@ -21,7 +21,7 @@ use super::{Answer, ChoiceRequest, CompletionRequest, Conversation, Conversation
 /// Raised when an equal request to an equal file should give another raw answer.
 const FORM: u32 = 2;
 /// Conversations for each thread: they share the model's passes.
-const PLAYERS: usize = 4;
+const CONVERSATIONS_PER_THREAD: usize = 4;
 
 /// `llm: { gguf: … }`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -68,14 +68,14 @@ pub(super) struct OptionScorer {
 /// The raw answer: what the model gives each option.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Raw {
+struct RawScores {
     /// Σ ln p over the option's tokens.
     logprob_sum: Vec<f64>,
     /// How many tokens it has.
     tokens: Vec<usize>,
 }
 
-impl Raw {
+impl RawScores {
     fn parse(answer: &str, options: usize) -> Result<Self> {
         let raw: Self = serde_json::from_str(answer).with_context(|| format!("no answer of a GGUF model: {answer}"))?;
         let counts = (raw.logprob_sum.len(), raw.tokens.len());
@@ -88,7 +88,7 @@ impl Raw {
 /// The raw answer to a completion.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Text {
+struct RawCompletion {
     text: String,
 }
 
@@ -99,7 +99,7 @@ impl Llm for OptionScorer {
     }
 
     fn max_concurrency(&self) -> Option<usize> {
-        Some(PLAYERS * rayon::current_num_threads())
+        Some(CONVERSATIONS_PER_THREAD * rayon::current_num_threads())
     }
 
     fn conversations<'a>(&'a self, opening: &str) -> Result<ConversationFactory<'a>> {
@@ -107,8 +107,11 @@ impl Llm for OptionScorer {
         if !opening.is_empty() {
             first.prepare(&[opening.to_owned()])?;
         }
-        let conversation =
-            move || GgufConversation { talk: first.fork(), aside: self.model.session(), pen: self.model.session() };
+        let conversation = move || GgufConversation {
+            main: first.fork(),
+            references: self.model.session(),
+            completions: self.model.session(),
+        };
         Ok(Box::new(move || Box::new(conversation())))
     }
 
@@ -132,7 +135,7 @@ impl Llm for OptionScorer {
             context.iter().try_fold(count(completion_prefix)?, |sum, text| Ok(sum + count(text)?))
         };
         if let Ok(request) = serde_json::from_str::<ChoiceRequest>(request) {
-            let options = Raw::parse(answer, request.options.len())?.tokens;
+            let options = RawScores::parse(answer, request.options.len())?.tokens;
             let options: u64 = options.iter().map(|tokens| *tokens as u64 - 1).sum();
             return Ok(Some(super::TokenUsage {
                 prompt: prompt(&request.context, &request.completion_prefix)? + options,
@@ -166,14 +169,14 @@ pub(super) fn parse_choice(
     answer: &str,
     references: &[String],
 ) -> Result<ParsedChoice> {
-    let raw = Raw::parse(answer, request.options.len())?;
+    let raw = RawScores::parse(answer, request.options.len())?;
     let mut scores = Vec::with_capacity(raw.tokens.len());
     for (option, (sum, &tokens)) in raw.logprob_sum.iter().zip(&raw.tokens).enumerate() {
         let neutral = match score {
             Score::MeanLogprob => 0.0,
             Score::Pmi => {
                 let reference = references.get(option).context("a reference without an answer")?;
-                Raw::parse(reference, 1)?.logprob_sum[0]
+                RawScores::parse(reference, 1)?.logprob_sum[0]
             }
         };
         scores.push(((sum - neutral) / tokens as f64) as f32);
@@ -183,7 +186,8 @@ pub(super) fn parse_choice(
 
 /// The text that an answer holds.
 pub(super) fn completion_text(answer: &str) -> Result<String> {
-    let raw: Text = serde_json::from_str(answer).with_context(|| format!("no text of a GGUF model: {answer}"))?;
+    let raw: RawCompletion =
+        serde_json::from_str(answer).with_context(|| format!("no text of a GGUF model: {answer}"))?;
     Ok(raw.text.trim().to_owned())
 }
 
@@ -195,20 +199,20 @@ fn best(scores: &[f32]) -> Option<usize> {
 /// One user's conversation, and beside it the places where references are asked and texts are written, so that they do not push
 /// it out.
 struct GgufConversation<'m> {
-    talk: Session<'m>,
-    aside: Session<'m>,
-    pen: Session<'m>,
+    main: Session<'m>,
+    references: Session<'m>,
+    completions: Session<'m>,
 }
 
 impl Conversation for GgufConversation<'_> {
     fn choose(&mut self, request: &ChoiceRequest) -> Result<Answer> {
-        let session = if request.context.is_empty() { &mut self.aside } else { &mut self.talk };
+        let session = if request.context.is_empty() { &mut self.references } else { &mut self.main };
         let segments: Vec<String> = request.context.iter().chain([&request.completion_prefix]).cloned().collect();
         // With the space in the option the tokens are those of running text.
         let options: Vec<String> = request.options.iter().map(|option| format!(" {option}")).collect();
         let before = session.evaluated_tokens();
         let scores = session.score(&segments, &options)?;
-        let raw = Raw {
+        let raw = RawScores {
             logprob_sum: scores.iter().map(|score| score.logprob_sum).collect(),
             tokens: scores.iter().map(|score| score.tokens).collect(),
         };
@@ -216,9 +220,12 @@ impl Conversation for GgufConversation<'_> {
     }
 
     fn complete(&mut self, completion: &CompletionRequest) -> Result<Answer> {
-        let before = self.pen.evaluated_tokens();
-        let text = self.pen.complete(completion)?;
-        Ok(Answer { text: serde_json::to_string(&Text { text })?, tokens: self.pen.evaluated_tokens() - before })
+        let before = self.completions.evaluated_tokens();
+        let text = self.completions.complete(completion)?;
+        Ok(Answer {
+            text: serde_json::to_string(&RawCompletion { text })?,
+            tokens: self.completions.evaluated_tokens() - before,
+        })
     }
 }
 

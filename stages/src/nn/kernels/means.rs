@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::product::{Matrix, product};
 use super::taken::highest;
 use super::{LANES, PART, Real, plain, wide, with_slices};
-use crate::nn::NOT_THERE;
+use crate::nn::MASKED_LOGIT;
 
 /// A row of K atoms, constants.
 pub struct Atoms {
@@ -55,7 +55,7 @@ fn of<T: Real>(tensors: [&Tensor; 6], [rows, width, items, count]: [usize; 4]) -
         let states = states.zip(tilt.par_chunks_exact(items)).with_min_len((PART / (items * count).max(1)).max(1));
         states.for_each(|((found, own), tilt)| {
             // What fills it up has no share.
-            let mut logits = filled_up(places, T::from_f64(NOT_THERE));
+            let mut logits = filled_up(places, T::from_f64(MASKED_LOGIT));
             wide(
                 #[inline(always)]
                 || {

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use anyhow::{Result, bail, ensure};
 
 use super::metadata::Header;
-use super::operators::Pairs;
+use super::ops::RopePairs;
 
 /// Sizes and constants of one model, from the metadata.
-pub(super) struct Shape {
+pub(super) struct ModelConfig {
     pub(super) layers: usize,
     /// Numbers per token between two layers.
     pub(super) width: usize,
@@ -25,21 +25,21 @@ pub(super) struct Shape {
     /// Positions turn the i-th pair of a head by position · rope_base^(-2i/head) radians.
     pub(super) rope_base: f64,
     /// Which numbers of a head make a pair.
-    pub(super) pairs: Pairs,
+    pub(super) pairs: RopePairs,
     /// Whether queries, keys and values have biases.
-    pub(super) biased: bool,
+    pub(super) qkv_bias: bool,
     /// Added to the mean square before its root is taken.
     pub(super) epsilon: f32,
 }
 
-impl Shape {
+impl ModelConfig {
     /// Reads the architecture's keys. One that is not known is an error: it may change what the model computes.
     pub(super) fn from_header(header: &Header, vocabulary: usize) -> Result<Self> {
         let place = header.place();
         let architecture = header.required("general.architecture", header.text("general.architecture"))?;
-        let (pairs, biased) = match architecture.as_str() {
-            "llama" => (Pairs::Neighbours, false),
-            "qwen2" => (Pairs::Halves, true),
+        let (pairs, qkv_bias) = match architecture.as_str() {
+            "llama" => (RopePairs::Neighbours, false),
+            "qwen2" => (RopePairs::Halves, true),
             _ => bail!("{place}: architecture `{architecture}` is not supported; supported: llama, qwen2"),
         };
         let key = |name: &str| format!("{architecture}.{name}");
@@ -59,7 +59,7 @@ impl Shape {
         let head = width / heads;
         ensure!(head.is_multiple_of(2), "{place}: a head of {head} numbers has no pairs to rotate");
         let epsilon = key("attention.layer_norm_rms_epsilon");
-        let shape = Self {
+        let config = Self {
             layers: count("block_count")?,
             width,
             hidden: count("feed_forward_length")?,
@@ -71,7 +71,7 @@ impl Shape {
             // Both defaults are the GGUF specification's.
             rope_base: header.real(&key("rope.freq_base"))?.unwrap_or(10_000.0),
             pairs,
-            biased,
+            qkv_bias,
             epsilon: header.required(&epsilon, header.real(&epsilon))? as f32,
         };
         // Keys that repeat what follows from the others: they must agree.
@@ -107,7 +107,7 @@ impl Shape {
             "{place}: the model asks for {unknown:?}, which this decoder does not have\nhelp: use a plain llama or Qwen2 \
              model such as SmolLM2, or an HTTP provider"
         );
-        Ok(shape)
+        Ok(config)
     }
 
     /// For tests that need only some of it.
@@ -123,8 +123,8 @@ impl Shape {
             context: 0,
             vocabulary: 0,
             rope_base: 1.0,
-            pairs: Pairs::Neighbours,
-            biased: false,
+            pairs: RopePairs::Neighbours,
+            qkv_bias: false,
             epsilon: 0.0,
         }
     }

@@ -3,10 +3,10 @@
 use anyhow::{Result, ensure};
 use candle_core::Tensor;
 
-use super::NOT_THERE;
+use super::MASKED_LOGIT;
 
 /// A batch of B states as tensors; made by [`ActorCritic::states`](super::ActorCritic::states).
-pub struct States {
+pub struct StateBatch {
     /// `[B]` of u32.
     pub(super) user: Tensor,
     /// `[B, W]` of u32, newest first, I where the episode is younger.
@@ -18,19 +18,19 @@ pub struct States {
     /// `[B, 1]` of f32: turns played over the horizon.
     pub(super) progress: Tensor,
     /// `[B·I, 2]` of f32, a hundred times: how often the item stands in `recent`, and Σ over `recent` of how alike it is, see
-    /// `likeness`. One table, so that one product weighs both.
+    /// `similarity`. One table, so that one product weighs both.
     pub(super) near: Tensor,
-    /// `[B, I]` of f32: 1 where an item may be shown, else 0; `None` where all may. See [`States::forbid`].
-    pub(super) allowed: Option<Tensor>,
+    /// `[B, I]` of f32: 1 where an item may be shown, else 0; `None` where all may. See [`StateBatch::mask_actions`].
+    pub(super) action_mask: Option<Tensor>,
 }
 
-impl States {
+impl StateBatch {
     /// Forbids items, given as (row, item), such as repeats in a protocol that masks them: their logits become
-    /// [`NOT_THERE`], so that π and log π are those of the items that are left, for sampling and for learning alike.
+    /// [`MASKED_LOGIT`], so that π and log π are those of the items that are left, for sampling and for learning alike.
     ///
     /// # Errors
     /// On a row or an item that is none, and where a state would have no item left.
-    pub fn forbid(&mut self, forbidden: impl IntoIterator<Item = (usize, u32)>) -> Result<()> {
+    pub fn mask_actions(&mut self, forbidden: impl IntoIterator<Item = (usize, u32)>) -> Result<()> {
         let batch = self.user.dim(0)?;
         let items = self.near.dim(0)? / batch.max(1);
         let mut allowed = vec![1.0_f32; batch * items];
@@ -48,21 +48,21 @@ impl States {
              take `audience.repeats: allowed`",
             stuck.unwrap_or(0)
         );
-        self.allowed = Some(Tensor::from_vec(allowed, (batch, items), self.user.device())?);
+        self.action_mask = Some(Tensor::from_vec(allowed, (batch, items), self.user.device())?);
         Ok(())
     }
 
     /// `scores [B, I]`, far below all of them where an item is forbidden.
-    pub(super) fn among_allowed(&self, scores: &Tensor) -> candle_core::Result<Tensor> {
-        match &self.allowed {
-            Some(allowed) => among(scores, allowed),
+    pub(super) fn mask_logits(&self, scores: &Tensor) -> candle_core::Result<Tensor> {
+        match &self.action_mask {
+            Some(allowed) => mask_logits(scores, allowed),
             None => Ok(scores.clone()),
         }
     }
 }
 
 /// `scores [B, I]` where `allowed [B, I]` is 1, and far below all of them where it is 0.
-pub fn among(scores: &Tensor, allowed: &Tensor) -> candle_core::Result<Tensor> {
+pub fn mask_logits(scores: &Tensor, allowed: &Tensor) -> candle_core::Result<Tensor> {
     // Added, and not −∞: gradients stay finite.
-    scores + ((allowed - 1.0)? * -NOT_THERE)?
+    scores + ((allowed - 1.0)? * -MASKED_LOGIT)?
 }

@@ -7,7 +7,7 @@
 use candle_core::quantized::GgmlDType;
 use half::f16;
 
-/// A row's numbers, to be filled by [`Format::read`].
+/// A row's numbers, to be filled by [`QuantFormat::read`].
 #[derive(Default)]
 pub(super) struct Row {
     /// One a weight: 0 to 15 where the format has 4 bits, else an i8 in its bits.
@@ -15,12 +15,12 @@ pub(super) struct Row {
     /// One a group.
     pub scales: Vec<f32>,
     /// One a group.
-    pub leasts: Vec<f32>,
+    pub mins: Vec<f32>,
 }
 
 /// One way to store weights.
 #[derive(Clone, Copy)]
-pub(super) struct Format {
+pub(super) struct QuantFormat {
     kind: GgmlDType,
     /// Bits of a number once it is read: 4, or 8 for all that have more.
     pub bits: usize,
@@ -28,7 +28,7 @@ pub(super) struct Format {
     pub group: usize,
 }
 
-impl Format {
+impl QuantFormat {
     /// None for a type that is not read here.
     pub(super) fn of(kind: GgmlDType) -> Option<Self> {
         let (bits, group) = match kind {
@@ -49,7 +49,7 @@ impl Format {
     pub(super) fn read(self, bytes: &[u8], row: &mut Row) {
         row.quants.clear();
         row.scales.clear();
-        row.leasts.clear();
+        row.mins.clear();
         for block in bytes.chunks_exact(self.kind.type_size()) {
             match self.kind {
                 GgmlDType::Q4_0 => {
@@ -63,11 +63,11 @@ impl Format {
                 }
                 GgmlDType::Q5_0 => {
                     row.group(float(block), 0.0);
-                    row.fives(&block[2..6], &block[6..], 16);
+                    row.five_bits(&block[2..6], &block[6..], 16);
                 }
                 GgmlDType::Q5_1 => {
                     row.group(float(block), float(&block[2..]));
-                    row.fives(&block[4..8], &block[8..], 0);
+                    row.five_bits(&block[4..8], &block[8..], 0);
                 }
                 GgmlDType::Q8_0 => {
                     row.group(float(block), 0.0);
@@ -86,7 +86,7 @@ impl Format {
                         row.quants.extend(low.iter().zip(high).map(|(low, &high)| low >> 4 | bit(high, 1)));
                     }
                 }
-                GgmlDType::Q6K => row.sixes(block),
+                GgmlDType::Q6K => row.six_bits(block),
                 _ => unreachable!("`of` gives no such format"),
             }
         }
@@ -94,9 +94,9 @@ impl Format {
 }
 
 impl Row {
-    fn group(&mut self, scale: f32, least: f32) {
+    fn group(&mut self, scale: f32, min: f32) {
         self.scales.push(scale);
-        self.leasts.push(least);
+        self.mins.push(min);
     }
 
     /// The low halves of all bytes, then the high ones.
@@ -106,7 +106,7 @@ impl Row {
     }
 
     /// [`Row::nibbles`] with a fifth bit each from `high`, less `middle`.
-    fn fives(&mut self, high: &[u8], low: &[u8], middle: u8) {
+    fn five_bits(&mut self, high: &[u8], low: &[u8], middle: u8) {
         let high = u32::from_le_bytes([high[0], high[1], high[2], high[3]]);
         let from = self.quants.len();
         self.nibbles(low);
@@ -117,7 +117,7 @@ impl Row {
 
     /// Eight groups whose scales and leasts are 6-bit multiples of two common numbers.
     fn super_groups(&mut self, head: &[u8]) {
-        let (scale, least, packed) = (float(head), float(&head[2..]), &head[4..]);
+        let (scale, min, packed) = (float(head), float(&head[2..]), &head[4..]);
         for group in 0..8 {
             let (times, less) = if group < 4 {
                 (packed[group] & 63, packed[group + 4] & 63)
@@ -125,12 +125,12 @@ impl Row {
                 let (mixed, first, second) = (packed[group + 4], packed[group - 4], packed[group]);
                 (mixed & 15 | (first >> 6) << 4, mixed >> 4 | (second >> 6) << 4)
             };
-            self.group(scale * f32::from(times), -(least * f32::from(less)));
+            self.group(scale * f32::from(times), -(min * f32::from(less)));
         }
     }
 
     /// 256 numbers of 6 bits, 16 signed scales, and what those are multiples of.
-    fn sixes(&mut self, block: &[u8]) {
+    fn six_bits(&mut self, block: &[u8]) {
         let (low, rest) = block.split_at(128);
         let (high, rest) = rest.split_at(64);
         let (times, scale) = rest.split_at(16);
@@ -176,7 +176,7 @@ mod tests {
         ] {
             let stored = QTensor::quantize(&weights, kind).unwrap();
             let wanted = stored.dequantize(&Device::Cpu).unwrap().to_vec2::<f32>().unwrap();
-            let format = Format::of(kind).unwrap();
+            let format = QuantFormat::of(kind).unwrap();
             let bytes = stored.data().unwrap();
             let mut row = Row::default();
             for (bytes, wanted) in bytes.chunks_exact(format.row_bytes(512).unwrap()).zip(&wanted) {
@@ -185,12 +185,12 @@ mod tests {
                 for (place, wanted) in wanted.iter().enumerate() {
                     let quant = row.quants[place];
                     let number = if format.bits == 4 { f32::from(quant) } else { f32::from(quant as i8) };
-                    let found = number.mul_add(row.scales[place / format.group], row.leasts[place / format.group]);
+                    let found = number.mul_add(row.scales[place / format.group], row.mins[place / format.group]);
                     assert!((found - wanted).abs() < 1e-6, "{kind:?} {place}: {found} {wanted}");
                 }
             }
         }
-        assert!(Format::of(GgmlDType::Q2K).is_none());
-        assert!(Format::of(GgmlDType::Q4_0).unwrap().row_bytes(48).is_none());
+        assert!(QuantFormat::of(GgmlDType::Q2K).is_none());
+        assert!(QuantFormat::of(GgmlDType::Q4_0).unwrap().row_bytes(48).is_none());
     }
 }

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::{Embedder, Embeddings, key};
 
 /// How many new texts are embedded before their vectors are kept: what a kill may cost again.
-const AT_ONCE: usize = 64;
+const BATCH: usize = 64;
 
 /// The vectors of `texts`, in their order, those that are not kept yet from `embedder`. [`Embeddings::tokens`] counts the new ones.
 ///
@@ -32,7 +32,7 @@ pub fn cached_embeddings(embedder: &dyn Embedder, values: &ValueStore, texts: &[
         }
         known.insert(text, kept.unwrap_or_default());
     }
-    for batch in new.chunks(AT_ONCE) {
+    for batch in new.chunks(BATCH) {
         let found = embedder.embed(batch)?;
         tokens += found.tokens;
         for (text, vector) in batch.iter().zip(found.vectors) {

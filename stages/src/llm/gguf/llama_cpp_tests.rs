@@ -8,7 +8,7 @@ use pipeline::progress::Progress;
 use serde::Deserialize;
 
 use super::metadata::Header;
-use super::tokenizer::Tokens;
+use super::tokenizer::BpeTokenizer;
 use super::{Gguf, toy};
 
 /// Where llama.cpp computes what we compute (f32 weights and activations).
@@ -89,7 +89,7 @@ fn agrees(path: &Path, recording: &str) {
             agreement.note(score.logprob_sum, option.as_is, option.f32, option.tokens);
         }
         let reply = session.reply(&segments, prompt.reply.len(), "").unwrap();
-        assert_eq!(reply, model.tokens.decode(&prompt.reply).unwrap(), "reply to {:?}", prompt.prompt);
+        assert_eq!(reply, model.tokenizer.decode(&prompt.reply).unwrap(), "reply to {:?}", prompt.prompt);
     }
     println!("largest difference per token: {:.5} as is, {:.6} in f32", agreement.as_is, agreement.f32);
     assert!(agreement.as_is < ROUNDED && agreement.f32 < SAME_ARITHMETIC);
@@ -178,10 +178,10 @@ fn titles_have_the_ids_of_llama_cpp() {
     let (Some(path), Some(movies)) = (smollm2(), movies) else { return };
     let Titles { titles } = serde_json::from_str(include_str!("../../../../tests/data/llama_cpp_titles.json")).unwrap();
     let movies = std::fs::read_to_string(movies.join("ml-100k.item")).unwrap();
-    let tokens = Tokens::from_header(&Header::open(&path).unwrap()).unwrap();
+    let tokenizer = BpeTokenizer::from_header(&Header::open(&path).unwrap()).unwrap();
     assert_eq!(titles.len(), 500);
     for (row, wanted) in movies.lines().skip(1).zip(&titles) {
         let title = row.split('\t').nth(1).unwrap();
-        assert_eq!(&tokens.encode(title).unwrap(), wanted, "{title}");
+        assert_eq!(&tokenizer.encode(title).unwrap(), wanted, "{title}");
     }
 }

@@ -6,40 +6,40 @@ use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::ActorCritic;
-use super::actor_critic::Shape;
+use super::actor_critic::ActorCriticConfig;
+use super::bcq_policy::BcqPolicy;
 use super::categorical::{Categorical, Support};
-use super::constrained::Constrained;
-use super::states::States;
+use super::state_batch::StateBatch;
 use crate::artifact::TensorFile;
 
 /// What a policy is asked.
-pub trait Scores: Send + Sync {
+pub trait PolicyNetwork: Send + Sync {
     /// The network that makes states of observations.
-    fn reader(&self) -> &ActorCritic;
+    fn backbone(&self) -> &ActorCritic;
 
-    /// Scores of the whole catalogue, `[B, I]`; [`NOT_THERE`](super::NOT_THERE) or below where an item may not be taken.
-    fn logits(&self, states: &States) -> Result<Tensor>;
+    /// Scores of the whole catalogue, `[B, I]`; [`MASKED_LOGIT`](super::MASKED_LOGIT) or below where an item may not be taken.
+    fn logits(&self, states: &StateBatch) -> Result<Tensor>;
 
     /// The shape of its states.
-    fn shape(&self) -> &Shape {
-        self.reader().shape()
+    fn config(&self) -> &ActorCriticConfig {
+        self.backbone().config()
     }
 }
 
-impl Scores for ActorCritic {
-    fn reader(&self) -> &ActorCritic {
+impl PolicyNetwork for ActorCritic {
+    fn backbone(&self) -> &ActorCritic {
         self
     }
-    fn logits(&self, states: &States) -> Result<Tensor> {
+    fn logits(&self, states: &StateBatch) -> Result<Tensor> {
         self.logits(states)
     }
 }
 
-impl Scores for Box<dyn Scores> {
-    fn reader(&self) -> &ActorCritic {
-        self.as_ref().reader()
+impl PolicyNetwork for Box<dyn PolicyNetwork> {
+    fn backbone(&self) -> &ActorCritic {
+        self.as_ref().backbone()
     }
-    fn logits(&self, states: &States) -> Result<Tensor> {
+    fn logits(&self, states: &StateBatch) -> Result<Tensor> {
         self.as_ref().logits(states)
     }
 }
@@ -51,8 +51,9 @@ pub enum Served {
     /// They are the network's own logits.
     #[default]
     Logits,
-    /// See [`Constrained`].
-    Constrained {
+    /// See [`BcqPolicy`].
+    #[serde(rename = "constrained")]
+    Bcq {
         /// τ.
         threshold: f64,
     },
@@ -70,11 +71,11 @@ struct About {
 ///
 /// # Errors
 /// When its arrays do not fit its description.
-pub fn load(file: &TensorFile) -> Result<Box<dyn Scores>> {
+pub fn load(file: &TensorFile) -> Result<Box<dyn PolicyNetwork>> {
     let About { served } = file.about()?;
     Ok(match served {
         Served::Logits => Box::new(ActorCritic::import(file)?),
-        Served::Constrained { threshold } => Box::new(Constrained::import(file, threshold)?),
+        Served::Bcq { threshold } => Box::new(BcqPolicy::import(file, threshold)?),
         Served::Categorical(support) => Box::new(Categorical::import(file, support)?),
     })
 }

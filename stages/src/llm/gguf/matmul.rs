@@ -26,7 +26,7 @@ impl Inputs {
     /// From one token after the other.
     pub(super) fn new(values: &[f32], width: usize) -> Self {
         let tokens = values.len() / width;
-        let blocks: Vec<_> = cut(tokens, Arch::new().dispatch(Widest)).collect();
+        let blocks: Vec<_> = token_blocks(tokens, Arch::new().dispatch(Widest)).collect();
         let mut laid = vec![0.0; values.len()];
         for &(first, size) in &blocks {
             let block = &mut laid[first * width..][..size * width];
@@ -58,7 +58,7 @@ impl WithSimd for Widest {
 }
 
 /// Blocks of `widest` tokens, then of half as many and so on: the first token of each and how many it has.
-pub(super) fn cut(tokens: usize, widest: usize) -> impl Iterator<Item = (usize, usize)> {
+pub(super) fn token_blocks(tokens: usize, widest: usize) -> impl Iterator<Item = (usize, usize)> {
     let mut first = 0;
     std::iter::from_fn(move || {
         let size = widest.min(1 << (tokens - first).checked_ilog2()?);
@@ -68,11 +68,11 @@ pub(super) fn cut(tokens: usize, widest: usize) -> impl Iterator<Item = (usize, 
 }
 
 /// `[tokens, rows]`.
-pub(super) fn product(weights: &Packed, inputs: &Inputs) -> Vec<f32> {
+pub(super) fn matmul(weights: &Packed, inputs: &Inputs) -> Vec<f32> {
     debug_assert_eq!(weights.columns, inputs.width);
     let padded = weights.rows.next_multiple_of(PANEL);
     let mut out = vec![0.0; inputs.tokens * padded];
-    Arch::new().dispatch(Product { weights, inputs, out: &mut out });
+    Arch::new().dispatch(Matmul { weights, inputs, out: &mut out });
     if padded > weights.rows {
         for token in 1..inputs.tokens {
             out.copy_within(token * padded..token * padded + weights.rows, token * weights.rows);
@@ -82,14 +82,14 @@ pub(super) fn product(weights: &Packed, inputs: &Inputs) -> Vec<f32> {
     out
 }
 
-struct Product<'a> {
+struct Matmul<'a> {
     weights: &'a Packed,
     inputs: &'a Inputs,
     /// `[tokens, rows of all panels]`, 0 at first.
     out: &'a mut [f32],
 }
 
-impl WithSimd for Product<'_> {
+impl WithSimd for Matmul<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -183,14 +183,14 @@ mod tests {
     fn a_product_by_hand() {
         let weights = Packed::full(2, 3, &[1.0, 2.0, 3.0, 0.0, -1.0, 0.5]);
         let x = Inputs::new(&[1.0, 1.0, 1.0, 2.0, 0.0, -2.0], 3);
-        assert_eq!(product(&weights, &x), [6.0, -0.5, -4.0, -1.0]);
+        assert_eq!(matmul(&weights, &x), [6.0, -0.5, -4.0, -1.0]);
     }
 
     #[test]
     fn tokens_are_cut_into_blocks() {
-        assert_eq!(cut(15, 8).collect::<Vec<_>>(), [(0, 8), (8, 4), (12, 2), (14, 1)]);
-        assert_eq!(cut(5, 2).collect::<Vec<_>>(), [(0, 2), (2, 2), (4, 1)]);
-        assert_eq!(cut(0, 8).count(), 0);
+        assert_eq!(token_blocks(15, 8).collect::<Vec<_>>(), [(0, 8), (8, 4), (12, 2), (14, 1)]);
+        assert_eq!(token_blocks(5, 2).collect::<Vec<_>>(), [(0, 2), (2, 2), (4, 1)]);
+        assert_eq!(token_blocks(0, 8).count(), 0);
     }
 
     #[test]
@@ -199,9 +199,9 @@ mod tests {
         let (rows, columns, tokens) = (70, 400, 15);
         let (weights, x) = (numbers(1, &[rows, columns]), numbers(2, &[tokens, columns]));
         let packed = Packed::full(rows, columns, &weights);
-        let together = product(&packed, &Inputs::new(&x, columns));
+        let together = matmul(&packed, &Inputs::new(&x, columns));
         for (token, x) in x.chunks_exact(columns).enumerate() {
-            let alone = product(&packed, &Inputs::new(x, columns));
+            let alone = matmul(&packed, &Inputs::new(x, columns));
             assert_eq!(alone, together[token * rows..][..rows], "token {token}");
             for (row, weights) in weights.chunks_exact(columns).enumerate() {
                 let chain = weights.iter().zip(x).fold(0.0_f32, |sum, (w, x)| w.mul_add(*x, sum));

@@ -6,13 +6,15 @@ use std::collections::BTreeMap;
 use candle_core::{DType, Device, Result, Tensor, Var};
 use pipeline::{Context, Interrupted, Stage};
 
-use super::actor_critic::Shape;
-use super::fused::{Activation, Chosen, Scene, chain, head, layer_norm, linear, lookup, mean_of, recurrent};
+use super::actor_critic::ActorCriticConfig;
+use super::kernels::{
+    ActionScores, Activation, HeadInputs, chain, head, layer_norm, linear, lookup, mean_of, recurrent,
+};
 use super::loss::{huber, softplus, taken};
-use super::sampled::Proposal;
+use super::sampled_softmax::Proposal;
 use super::{
-    ActorCritic, AdamW, Average, Caser, Choice, Encoder, GruEncoder, Init, Params, SasRec, Transformer, choice, device,
-    rng, spectral,
+    ActionLogProb, ActorCritic, AdamW, Average, Caser, Encoder, GruEncoder, Init, Params, SasRec, Transformer,
+    action_log_prob, device, rng, spectral,
 };
 use crate::artifact::Array;
 use crate::nn::categorical::{Categorical, Support};
@@ -125,8 +127,8 @@ fn operators() -> Vec<Operator> {
             "choice",
             vec![values(1, &[64, 37])],
             Box::new(move |t| {
-                let Choice { log_probability, entropy } = choice(&t[0], &actions)?;
-                Tensor::stack(&[log_probability, entropy], 0)
+                let ActionLogProb { log_prob, entropy } = action_log_prob(&t[0], &actions)?;
+                Tensor::stack(&[log_prob, entropy], 0)
             }),
         ),
         (
@@ -134,9 +136,9 @@ fn operators() -> Vec<Operator> {
             vec![values(1, &[64, 9]), values(2, &[37, 9]), values(3, &[37 + 2])],
             Box::new(move |t| {
                 let (near, allowed) = (near.to_device(t[0].device())?, allowed.to_device(t[0].device())?);
-                let scene = Scene { near: Some(&near), allowed: Some(&allowed) };
-                let Chosen { logit, log_probability, entropy } = head(&t[0], &t[1], &t[2], scene, &taken_there)?;
-                Tensor::stack(&[logit, log_probability, entropy], 0)
+                let scene = HeadInputs { near: Some(&near), allowed: Some(&allowed) };
+                let ActionScores { logit, log_prob, entropy } = head(&t[0], &t[1], &t[2], scene, &taken_there)?;
+                Tensor::stack(&[logit, log_prob, entropy], 0)
             }),
         ),
         (
@@ -180,7 +182,7 @@ fn encoders() -> [Encoder; 6] {
 }
 
 fn student(there: &Device, encoder: Encoder) -> anyhow::Result<ActorCritic> {
-    let shape = Shape {
+    let config = ActorCriticConfig {
         users: 5,
         items: 23,
         width: 6,
@@ -194,7 +196,7 @@ fn student(there: &Device, encoder: Encoder) -> anyhow::Result<ActorCritic> {
     let vectors = |seed, count| {
         Init::new(seed).normal(&[count, 6], 1.0).and_then(|t| flat(&t)).map(|v| Array::new(&[count, 6], v))
     };
-    ActorCritic::new_on(there, shape, &vectors(1, 5)?, &vectors(2, 23)?, 3)
+    ActorCritic::new_on(there, config, &vectors(1, 5)?, &vectors(2, 23)?, 3)
 }
 
 /// The loss of a student and the gradient of each of its parameters; in each state an item is forbidden, and some states are young.
@@ -204,12 +206,12 @@ fn of_student(there: &Device, encoder: Encoder, taken: &[u32; 10]) -> anyhow::Re
     let paid: Vec<f32> = recent.iter().map(|&item| if item == 23 { 0.0 } else { item as f32 / 9.0 }).collect();
     let progress: Vec<f32> = (0..10).map(|k| k as f32 / 10.0).collect();
     let mut states = network.states(&[0, 1, 2, 3, 4, 0, 1, 2, 3, 4], &recent, &paid, &progress)?;
-    states.forbid((0..10).map(|row| (row, row as u32)))?;
-    let heads = network.heads(&states)?;
-    let Choice { log_probability, entropy } = choice(&heads.logits, taken)?;
-    let again = network.choice(&states, taken)?;
-    let loss = ((log_probability.mean_all()? + (heads.values - 1.0)?.sqr()?.mean_all()?)? + entropy.mean_all()?)?;
-    let loss = (loss + (again.log_probability.mean_all()? * 2.0)? - again.entropy.mean_all()?)?;
+    states.mask_actions((0..10).map(|row| (row, row as u32)))?;
+    let heads = network.forward(&states)?;
+    let ActionLogProb { log_prob, entropy } = action_log_prob(&heads.logits, taken)?;
+    let again = network.action_log_prob(&states, taken)?;
+    let loss = ((log_prob.mean_all()? + (heads.values - 1.0)?.sqr()?.mean_all()?)? + entropy.mean_all()?)?;
+    let loss = (loss + (again.log_prob.mean_all()? * 2.0)? - again.entropy.mean_all()?)?;
     let gradients = loss.backward()?;
     let mut numbers = Numbers::from([("loss".to_owned(), flat(&loss)?)]);
     for (name, var) in network.params().iter() {
@@ -242,7 +244,7 @@ fn distributions_learn_alike() {
     let of = |there: &Device| -> anyhow::Result<Numbers> {
         let support = Support { low: 0.0, high: 4.0, atoms: 11 };
         let network = Categorical::new(student(there, Encoder::Window)?, support, 4)?;
-        let states = crate::nn::Scores::reader(&network).states(
+        let states = crate::nn::PolicyNetwork::backbone(&network).states(
             &[0, 4],
             &[2, 0, 23, 23, 1, 3, 9, 7],
             &[1.0; 8],
@@ -264,15 +266,16 @@ fn distributions_learn_alike() {
 /// A softmax over a sample, and two steps of the rows that were used: the second uses others.
 fn of_sample(there: &Device) -> anyhow::Result<Numbers> {
     let network = student(there, Encoder::Average(Average::default()))?;
-    let mut adam = AdamW::new(network.params(), 0.1, 0.01, 1.0)?.of_used_rows();
+    let mut adam = AdamW::new(network.params(), 0.1, 0.01, 1.0)?.with_sparse_rows();
     let proposal = Proposal::new(23, &[4, 4, 4, 7]);
     let mut numbers = Numbers::new();
     for (step, taken) in [[4, 7], [9, 7]].iter().enumerate() {
         let candidates = proposal.candidates(taken, 5, &mut rng(&[step as u64]))?;
-        let allowed = candidates.allowed(|_| &[3])?;
+        let allowed = candidates.action_mask(|_| &[3])?;
         let (recent, paid) = ([2, 0, 23, 23, 1, 3, 9, 7], [1.0; 8]);
-        let states = network.states_among(&[0, 4], &recent, &paid, &[0.5, 0.25], &candidates.items, allowed)?;
-        let loss = network.choice_among(&states, &candidates)?.mean_all()?.neg()?;
+        let states =
+            network.states_for_candidates(&[0, 4], &recent, &paid, &[0.5, 0.25], &candidates.items, allowed)?;
+        let loss = network.sampled_log_prob(&states, &candidates)?.mean_all()?.neg()?;
         let norm = adam.descend(network.params(), &loss)?;
         numbers.insert(format!("step {step}"), vec![norm as f32, loss.to_scalar()?]);
     }

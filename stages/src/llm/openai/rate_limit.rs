@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// The moments before which nothing may be asked, as durations since the clock's start.
-pub(super) struct Pace {
+pub(super) struct RateLimiter {
     requests_per_minute: Option<f64>,
     tokens_per_minute: Option<f64>,
     next: Mutex<Next>,
@@ -27,13 +27,13 @@ fn share(amount: u64, per_minute: f64) -> Duration {
     Duration::try_from_secs_f64(60.0 * amount as f64 / per_minute).unwrap_or(Duration::MAX / 4)
 }
 
-impl Pace {
+impl RateLimiter {
     pub fn new(requests_per_minute: Option<f64>, tokens_per_minute: Option<f64>) -> Self {
         Self { requests_per_minute, tokens_per_minute, next: Mutex::default() }
     }
 
     /// The moment at which a question of about so many tokens may be asked, `now` or later; its place is taken.
-    pub fn take(&self, now: Duration, tokens: u64) -> Duration {
+    pub fn acquire(&self, now: Duration, tokens: u64) -> Duration {
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         let mut at = now;
         if self.requests_per_minute.is_some() {
@@ -51,14 +51,14 @@ impl Pace {
         at
     }
 
-    /// Corrects for a question that took `real` tokens where `guessed` were reckoned with.
-    pub fn correct(&self, guessed: u64, real: u64) {
+    /// Corrects for a question that took `actual` tokens where `estimated` were reckoned with.
+    pub fn correct(&self, estimated: u64, actual: u64) {
         let Some(rate) = self.tokens_per_minute else { return };
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
-        next.tokens = if real > guessed {
-            next.tokens + share(real - guessed, rate)
+        next.tokens = if actual > estimated {
+            next.tokens + share(actual - estimated, rate)
         } else {
-            next.tokens.saturating_sub(share(guessed - real, rate))
+            next.tokens.saturating_sub(share(estimated - actual, rate))
         };
     }
 }
@@ -73,31 +73,31 @@ mod tests {
 
     #[test]
     fn requests_are_spread_over_the_minute_without_a_burst_after_a_rest() {
-        let pace = Pace::new(Some(120.0), None);
+        let limiter = RateLimiter::new(Some(120.0), None);
         let at = Duration::from_secs;
-        let moments = [0, 0, 0, 10, 10].map(|now| pace.take(at(now), 1_000_000));
+        let moments = [0, 0, 0, 10, 10].map(|now| limiter.acquire(at(now), 1_000_000));
         assert_eq!(seconds(&moments), [0.0, 0.5, 1.0, 10.0, 10.5]);
     }
 
     #[test]
     fn tokens_count_as_they_were_guessed_and_then_as_they_were() {
-        let pace = Pace::new(None, Some(6000.0));
+        let limiter = RateLimiter::new(None, Some(6000.0));
         let now = Duration::ZERO;
-        let first = [pace.take(now, 100), pace.take(now, 200)];
+        let first = [limiter.acquire(now, 100), limiter.acquire(now, 200)];
         assert_eq!(seconds(&first), [0.0, 1.0]);
-        pace.correct(200, 50);
-        assert_eq!(seconds(&[pace.take(now, 100)]), [1.5]);
-        pace.correct(100, 1100);
-        assert_eq!(seconds(&[pace.take(now, 1)]), [12.5]);
-        let free = Pace::new(None, None);
+        limiter.correct(200, 50);
+        assert_eq!(seconds(&[limiter.acquire(now, 100)]), [1.5]);
+        limiter.correct(100, 1100);
+        assert_eq!(seconds(&[limiter.acquire(now, 1)]), [12.5]);
+        let free = RateLimiter::new(None, None);
         free.correct(1, 2);
-        assert_eq!(free.take(now, u64::MAX), now);
+        assert_eq!(free.acquire(now, u64::MAX), now);
     }
 
     #[test]
     fn the_stricter_of_two_limits_counts() {
-        let pace = Pace::new(Some(60.0), Some(60.0));
-        let moments = [1, 5, 1].map(|tokens| pace.take(Duration::ZERO, tokens));
+        let limiter = RateLimiter::new(Some(60.0), Some(60.0));
+        let moments = [1, 5, 1].map(|tokens| limiter.acquire(Duration::ZERO, tokens));
         assert_eq!(seconds(&moments), [0.0, 1.0, 6.0]);
     }
 }

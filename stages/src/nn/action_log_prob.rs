@@ -6,12 +6,12 @@
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::fused::{Real, contiguous, highest, plain, shares, wide, with_slices};
+use super::kernels::{Real, contiguous, highest, plain, shares, wide, with_slices};
 
 /// What a policy thinks of the items that were taken in B states.
-pub struct Choice {
+pub struct ActionLogProb {
     /// log π(a|s), `[B]`.
-    pub log_probability: Tensor,
+    pub log_prob: Tensor,
     /// −Σ π log π, `[B]`, nats.
     pub entropy: Tensor,
 }
@@ -20,17 +20,17 @@ pub struct Choice {
 ///
 /// # Errors
 /// When an action is none of the A.
-pub fn choice(logits: &Tensor, actions: &[u32]) -> Result<Choice> {
+pub fn action_log_prob(logits: &Tensor, actions: &[u32]) -> Result<ActionLogProb> {
     let (rows, width) = logits.dims2()?;
     if actions.len() != rows || actions.iter().any(|&action| action as usize >= width) {
         candle_core::bail!("{} actions for logits of {rows} × {width}, or one beyond", actions.len());
     }
     if !logits.device().is_cpu() {
-        let (log_probability, entropy) = plain::choice(logits, &Tensor::new(actions, logits.device())?)?;
-        return Ok(Choice { log_probability, entropy });
+        let (log_prob, entropy) = plain::action_log_prob(logits, &Tensor::new(actions, logits.device())?)?;
+        return Ok(ActionLogProb { log_prob, entropy });
     }
     let found = logits.contiguous()?.apply_op1(Fused { actions: actions.to_vec() })?;
-    Ok(Choice { log_probability: found.narrow(1, 0, 1)?.squeeze(1)?, entropy: found.narrow(1, 1, 1)?.squeeze(1)? })
+    Ok(ActionLogProb { log_prob: found.narrow(1, 0, 1)?.squeeze(1)?, entropy: found.narrow(1, 1, 1)?.squeeze(1)? })
 }
 
 /// Rows that are worth a thread.
@@ -124,12 +124,12 @@ mod tests {
         let actions: Vec<u32> = (0..100).map(|k| k % 7).collect();
         let items = Tensor::new(actions.clone(), &Device::Cpu).unwrap();
         let fused = |[z]: [&Tensor; 1]| {
-            let Choice { log_probability, entropy } = choice(z, &actions)?;
-            Tensor::stack(&[log_probability, entropy], 0)
+            let ActionLogProb { log_prob, entropy } = action_log_prob(z, &actions)?;
+            Tensor::stack(&[log_prob, entropy], 0)
         };
         let plain = |[z]: [&Tensor; 1]| {
-            let (log_probability, entropy) = plain::choice(z, &items)?;
-            Tensor::stack(&[log_probability, entropy], 0)
+            let (log_prob, entropy) = plain::action_log_prob(z, &items)?;
+            Tensor::stack(&[log_prob, entropy], 0)
         };
         assert_same_gradients(&[logits], fused, plain);
     }
@@ -138,28 +138,28 @@ mod tests {
     fn gradients_agree_with_finite_differences() {
         let logits = Init::new(2).normal(&[3, 5], 1.5).unwrap();
         let weights = Tensor::new(&[1.0, -2.0, 0.5], &Device::Cpu).unwrap();
-        let of = |z: &Tensor| choice(z, &[4, 0, 2]);
-        assert_finite_differences(&logits, |z| (of(z)?.log_probability * &weights)?.sum_all());
+        let of = |z: &Tensor| action_log_prob(z, &[4, 0, 2]);
+        assert_finite_differences(&logits, |z| (of(z)?.log_prob * &weights)?.sum_all());
         assert_finite_differences(&logits, |z| (of(z)?.entropy * &weights)?.sum_all());
         assert_finite_differences(&logits, |z| {
-            let Choice { log_probability, entropy } = of(z)?;
-            ((log_probability.sqr()? * &weights)? + entropy.sqr()?)?.sum_all()
+            let ActionLogProb { log_prob, entropy } = of(z)?;
+            ((log_prob.sqr()? * &weights)? + entropy.sqr()?)?.sum_all()
         });
     }
 
     #[test]
     fn what_cannot_be_chosen_has_no_share_and_a_finite_gradient() {
-        let logits = candle_core::Var::new(&[[0.0_f32, crate::nn::NOT_THERE as f32, 0.0]], &Device::Cpu).unwrap();
-        let Choice { log_probability, entropy } = choice(logits.as_tensor(), &[0]).unwrap();
+        let logits = candle_core::Var::new(&[[0.0_f32, crate::nn::MASKED_LOGIT as f32, 0.0]], &Device::Cpu).unwrap();
+        let ActionLogProb { log_prob, entropy } = action_log_prob(logits.as_tensor(), &[0]).unwrap();
         assert!((entropy.to_vec1::<f32>().unwrap()[0] - 2.0_f32.ln()).abs() < 1e-6);
-        let gradients = (log_probability + entropy).unwrap().sum_all().unwrap().backward().unwrap();
+        let gradients = (log_prob + entropy).unwrap().sum_all().unwrap().backward().unwrap();
         let found = gradients.get(logits.as_tensor()).unwrap().to_vec2::<f32>().unwrap();
         assert_eq!(found, [[0.5, 0.0, -0.5]]);
         // Of what may not be taken, too: −∂ log-sum-exp, and 1 for itself.
-        let of = |Choice { log_probability, entropy }: Choice| (log_probability + entropy)?.sum_all()?.backward();
-        let gradients = of(choice(logits.as_tensor(), &[1]).unwrap()).unwrap();
+        let of = |ActionLogProb { log_prob, entropy }: ActionLogProb| (log_prob + entropy)?.sum_all()?.backward();
+        let gradients = of(action_log_prob(logits.as_tensor(), &[1]).unwrap()).unwrap();
         let found = gradients.get(logits.as_tensor()).unwrap().to_vec2::<f32>().unwrap();
         assert_eq!(found, [[-0.5, 1.0, -0.5]]);
-        assert!(choice(logits.as_tensor(), &[3]).is_err());
+        assert!(action_log_prob(logits.as_tensor(), &[3]).is_err());
     }
 }

@@ -4,8 +4,8 @@
 use candle_core::{D, Result, Tensor, Var};
 use candle_nn::ops::sigmoid;
 
-use super::{Activation, Atoms, Chosen, Rates, Scene};
-use crate::nn::states::among;
+use super::{ActionScores, Activation, Atoms, HeadInputs, Rates};
+use crate::nn::state_batch::mask_logits;
 
 /// See [`linear`](super::linear); `x [B, I]`.
 pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor, activation: Activation) -> Result<Tensor> {
@@ -54,8 +54,8 @@ pub fn taken(logits: &Tensor, items: &Tensor) -> Result<(Tensor, Tensor)> {
     Ok((logit, (sum.log()? + high)?.squeeze(1)?))
 }
 
-/// log π of `items [B]` and the entropy of each row of `logits [B, A]`, both `[B]`; see [`choice`](crate::nn::choice).
-pub fn choice(logits: &Tensor, items: &Tensor) -> Result<(Tensor, Tensor)> {
+/// log π of `items [B]` and the entropy of each row of `logits [B, A]`, both `[B]`; see [`action_log_prob`](crate::nn::action_log_prob()).
+pub fn action_log_prob(logits: &Tensor, items: &Tensor) -> Result<(Tensor, Tensor)> {
     let high = logits.max_keepdim(D::Minus1)?.detach();
     let below = logits.broadcast_sub(&high)?;
     let logs = below.broadcast_sub(&below.exp()?.sum_keepdim(D::Minus1)?.log()?)?;
@@ -64,7 +64,7 @@ pub fn choice(logits: &Tensor, items: &Tensor) -> Result<(Tensor, Tensor)> {
 }
 
 /// See [`head`](super::head).
-pub fn head(x: &Tensor, weight: &Tensor, rest: &Tensor, scene: Scene, items: &[u32]) -> Result<Chosen> {
+pub fn head(x: &Tensor, weight: &Tensor, rest: &Tensor, scene: HeadInputs, items: &[u32]) -> Result<ActionScores> {
     let width = weight.dim(0)?;
     let mut scores = x.matmul(&weight.t()?)?.broadcast_add(&rest.narrow(0, 0, width)?)?;
     if let Some(near) = scene.near {
@@ -72,12 +72,12 @@ pub fn head(x: &Tensor, weight: &Tensor, rest: &Tensor, scene: Scene, items: &[u
         scores = (&scores + near.matmul(&weights)?.reshape(scores.shape())?)?;
     }
     if let Some(allowed) = scene.allowed {
-        scores = among(&scores, allowed)?;
+        scores = mask_logits(&scores, allowed)?;
     }
     let items = Tensor::new(items, x.device())?;
     let logit = scores.gather(&items.unsqueeze(1)?, 1)?.squeeze(1)?;
-    let (log_probability, entropy) = choice(&scores, &items)?;
-    Ok(Chosen { logit, log_probability, entropy })
+    let (log_prob, entropy) = action_log_prob(&scores, &items)?;
+    Ok(ActionScores { logit, log_prob, entropy })
 }
 
 /// See [`means`](super::means).

@@ -11,11 +11,11 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::words::{Text, lower, titles};
+use super::reply_words::{Text, lower, titles};
 
 /// What a reply names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Named {
+pub(super) struct ParsedOption {
     pub option: usize,
     /// The byte of the reply where the option's letter or number stands; none where it is named by its title.
     pub at: Option<usize>,
@@ -23,7 +23,7 @@ pub(super) struct Named {
 
 /// Why a reply names no option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unclear {
+pub(super) enum NoChoice {
     /// It speaks of none.
     Nothing,
     /// It speaks of more than one.
@@ -119,24 +119,24 @@ pub(super) fn after_thoughts(reply: &str) -> Option<&str> {
 }
 
 /// The option that a reply names.
-pub(super) fn named(reply: &str, options: &[String]) -> Result<Named, Unclear> {
-    let said = after_thoughts(reply).ok_or(Unclear::Thinking)?;
+pub(super) fn parse_option(reply: &str, options: &[String]) -> Result<ParsedOption, NoChoice> {
+    let said = after_thoughts(reply).ok_or(NoChoice::Thinking)?;
     let before = said.as_ptr() as usize - reply.as_ptr() as usize;
-    let found = structured(said, options).unwrap_or_else(|| Text::new(said).named(options))?;
-    Ok(Named { at: found.at.map(|at| at + before), ..found })
+    let found = structured(said, options).unwrap_or_else(|| Text::new(said).parse_option(options))?;
+    Ok(ParsedOption { at: found.at.map(|at| at + before), ..found })
 }
 
 /// The letter that a reply begins with where the title behind it is another option's (`B. Babe`): two options to a reader, and a
 /// choice to whoever has the letters' probabilities, which were asked for and came first.
-pub(super) fn letter_first(reply: &str, options: &[String]) -> Option<Named> {
+pub(super) fn letter_first(reply: &str, options: &[String]) -> Option<ParsedOption> {
     let text = Text::new(reply);
     let option = text.label(0, options).filter(|_| text.begins_large(0))?;
     let marked = text.gap(1).iter().any(|c| ".):".contains(*c));
-    (marked && text.title_at(1, options).is_some()).then(|| Named { option, at: text.at(0) })
+    (marked && text.title_at(1, options).is_some()).then(|| ParsedOption { option, at: text.at(0) })
 }
 
 /// What a box, a tag or JSON holds; none where there is none of them.
-fn structured(said: &str, options: &[String]) -> Option<Result<Named, Unclear>> {
+fn structured(said: &str, options: &[String]) -> Option<Result<ParsedOption, NoChoice>> {
     let mut found = BTreeSet::new();
     let mut last = None;
     for (begin, end) in [("\\boxed{", "}"), ("<answer>", "</answer>"), ("[[", "]]")] {
@@ -145,16 +145,16 @@ fn structured(said: &str, options: &[String]) -> Option<Result<Named, Unclear>> 
             let inside = &inside[..inside.find(end).unwrap_or(inside.len())];
             // `\boxed{\text{B}}` ends at the first brace, which leaves `\text{B`.
             let place = at + begin.len();
-            if let Ok(named) = Text::new(inside).named(options) {
-                found.insert(named.option);
-                last = Some(Named { at: named.at.map(|at| at + place), ..named });
+            if let Ok(parsed) = Text::new(inside).parse_option(options) {
+                found.insert(parsed.option);
+                last = Some(ParsedOption { at: parsed.at.map(|at| at + place), ..parsed });
             }
         }
     }
     match (found.len(), last) {
         (0, _) => {}
-        (1, Some(named)) => return Some(Ok(named)),
-        _ => return Some(Err(Unclear::Several)),
+        (1, Some(parsed)) => return Some(Ok(parsed)),
+        _ => return Some(Err(NoChoice::Several)),
     }
     let fenced = said.trim().trim_start_matches("```").trim_end_matches("```").trim();
     let plain = fenced.strip_prefix("json").unwrap_or(fenced).trim();
@@ -164,29 +164,29 @@ fn structured(said: &str, options: &[String]) -> Option<Result<Named, Unclear>> 
             Text::new(said).labels(options).into_iter().rev().find(|(_, at)| said[*at..].starts_with(&label))
         };
         let at = label(letter(option)).or_else(|| label((option + 1).to_string())).map(|(_, at)| at);
-        Named { option, at }
+        ParsedOption { option, at }
     }))
 }
 
-fn of_json(value: &Value, options: &[String]) -> Result<usize, Unclear> {
+fn of_json(value: &Value, options: &[String]) -> Result<usize, NoChoice> {
     match value {
         Value::Number(number) => {
-            let number = number.as_u64().and_then(|number| usize::try_from(number).ok()).ok_or(Unclear::Nothing)?;
-            number.checked_sub(1).filter(|option| *option < options.len()).ok_or(Unclear::Nothing)
+            let number = number.as_u64().and_then(|number| usize::try_from(number).ok()).ok_or(NoChoice::Nothing)?;
+            number.checked_sub(1).filter(|option| *option < options.len()).ok_or(NoChoice::Nothing)
         }
-        Value::String(text) => Text::new(text).named(options).map(|named| named.option),
+        Value::String(text) => Text::new(text).parse_option(options).map(|parsed| parsed.option),
         Value::Array(values) => match &values[..] {
             [one] => of_json(one, options),
-            [] => Err(Unclear::Nothing),
-            _ => Err(Unclear::Several),
+            [] => Err(NoChoice::Nothing),
+            _ => Err(NoChoice::Several),
         },
         Value::Object(map) => {
             let plain = |key: &str| key.to_lowercase().replace(['_', '-', ' '], "");
             let keyed = KEYS.iter().find_map(|wanted| map.iter().find(|(key, _)| plain(key) == *wanted));
             let only = || map.iter().next().filter(|_| map.len() == 1);
-            keyed.or_else(only).map_or(Err(Unclear::Nothing), |(_, value)| of_json(value, options))
+            keyed.or_else(only).map_or(Err(NoChoice::Nothing), |(_, value)| of_json(value, options))
         }
-        Value::Null | Value::Bool(_) => Err(Unclear::Nothing),
+        Value::Null | Value::Bool(_) => Err(NoChoice::Nothing),
     }
 }
 
@@ -198,32 +198,32 @@ fn letter(option: usize) -> String {
 }
 
 /// One way in which a reply may name an option.
-type Rule = fn(&Text, &[String]) -> Result<Named, Unclear>;
+type Rule = fn(&Text, &[String]) -> Result<ParsedOption, NoChoice>;
 
 impl Text {
-    fn named(&self, options: &[String]) -> Result<Named, Unclear> {
+    fn parse_option(&self, options: &[String]) -> Result<ParsedOption, NoChoice> {
         if self.words.is_empty() {
-            return Err(Unclear::Nothing);
+            return Err(NoChoice::Nothing);
         }
-        if let Some(named) = self.alone(options) {
-            return Ok(named);
+        if let Some(parsed) = self.alone(options) {
+            return Ok(parsed);
         }
         let rules: [Rule; 5] = [Self::answered, Self::leading, Self::pointed, Self::titled, Self::standing];
         for rule in rules {
             match rule(self, options) {
-                Err(Unclear::Nothing) => {}
+                Err(NoChoice::Nothing) => {}
                 decided => return decided,
             }
         }
-        Err(Unclear::Nothing)
+        Err(NoChoice::Nothing)
     }
 
     /// Nothing but a label or a title.
-    fn alone(&self, options: &[String]) -> Option<Named> {
+    fn alone(&self, options: &[String]) -> Option<ParsedOption> {
         if self.words.len() == 1
             && let Some(option) = self.label(0, options)
         {
-            return Some(Named { option, at: self.at(0) });
+            return Some(ParsedOption { option, at: self.at(0) });
         }
         let (from, to) = (self.words.first()?.0, self.words.last()?.1);
         let same = |title: &String| {
@@ -236,11 +236,11 @@ impl Text {
                 _ => false,
             }
         };
-        options.iter().position(same).map(|option| Named { option, at: None })
+        options.iter().position(same).map(|option| ParsedOption { option, at: None })
     }
 
     /// Named by words such as `answer:`, or alone in the last line.
-    fn answered(&self, options: &[String]) -> Result<Named, Unclear> {
+    fn answered(&self, options: &[String]) -> Result<ParsedOption, NoChoice> {
         let mut found = self.after(ANSWER, options)?;
         let last = self.words.len() - 1;
         let own_line = last > 0 && self.gap(last).contains(&'\n') && !self.is_small(last);
@@ -251,12 +251,12 @@ impl Text {
     }
 
     /// Named by words such as `option`.
-    fn pointed(&self, options: &[String]) -> Result<Named, Unclear> {
+    fn pointed(&self, options: &[String]) -> Result<ParsedOption, NoChoice> {
         self.one(&self.after(OPTION, options)?)
     }
 
     /// The labels after any of `cues`, and those joined to them.
-    fn after(&self, cues: &[&str], options: &[String]) -> Result<Vec<(usize, usize)>, Unclear> {
+    fn after(&self, cues: &[&str], options: &[String]) -> Result<Vec<(usize, usize)>, NoChoice> {
         let mut found = Vec::new();
         for cue in (0..self.words.len()).filter(|&word| cues.contains(&self.low(word).as_str())) {
             let mut word = cue + 1;
@@ -270,7 +270,7 @@ impl Text {
             }
             let Some(option) = self.label(word, options).filter(|_| self.leads_on(word)) else { continue };
             if not {
-                return Err(Unclear::Several);
+                return Err(NoChoice::Several);
             }
             if !self.means_label(word, option, options)? {
                 continue;
@@ -292,11 +292,11 @@ impl Text {
     }
 
     /// Whether a label after a cue is one, and not the beginning of a sentence or of a title.
-    fn means_label(&self, word: usize, option: usize, options: &[String]) -> Result<bool, Unclear> {
+    fn means_label(&self, word: usize, option: usize, options: &[String]) -> Result<bool, NoChoice> {
         let next = word + 1;
         match self.title_at(next, options) {
             Some(titled) if titled == option => return Ok(true),
-            Some(_) if !self.spaces_only(next) => return Err(Unclear::Several),
+            Some(_) if !self.spaces_only(next) => return Err(NoChoice::Several),
             _ => {}
         }
         if next >= self.words.len() || !self.spaces_only(next) {
@@ -326,7 +326,7 @@ impl Text {
     }
 
     /// A label that the reply begins with: `B.`, `(B) Heat`, `**2**: because`.
-    fn leading(&self, options: &[String]) -> Result<Named, Unclear> {
+    fn leading(&self, options: &[String]) -> Result<ParsedOption, NoChoice> {
         let begins = |word: usize| -> Option<usize> {
             let option = self.label(word, options)?;
             let first = word == 0 || self.gap(word).contains(&'\n');
@@ -338,22 +338,22 @@ impl Text {
         let found: Vec<(usize, usize)> = (0..self.words.len()).filter_map(|word| Some((begins(word)?, word))).collect();
         let Some(&(option, 0)) = found.first() else {
             return Err(if found.len() > 1 {
-                self.one(&found).err().unwrap_or(Unclear::Several)
+                self.one(&found).err().unwrap_or(NoChoice::Several)
             } else {
-                Unclear::Nothing
+                NoChoice::Nothing
             });
         };
-        let other = |named: Option<usize>| named.is_some_and(|named| named != option);
+        let other = |parsed: Option<usize>| parsed.is_some_and(|parsed| parsed != option);
         // `B. Heat` where Heat is A, and `B: A`.
         let lone = self.label(1, options).filter(|_| self.words.len() == 2);
         if other(self.title_at(1, options)) || other(lone) || other(self.joined(0, options).map(|next| next.1)) {
-            return Err(Unclear::Several);
+            return Err(NoChoice::Several);
         }
         self.one(&found)
     }
 
     /// The one title that is named. Of `Heat` and `Dead Heat` the longer one is meant where both fit.
-    fn titled(&self, options: &[String]) -> Result<Named, Unclear> {
+    fn titled(&self, options: &[String]) -> Result<ParsedOption, NoChoice> {
         let text: Vec<char> = self.chars.iter().copied().map(lower).collect();
         let titles = titles(options);
         let mut found: Vec<(usize, usize, usize)> = Vec::new();
@@ -374,16 +374,16 @@ impl Text {
         let said = found.iter().filter(|one| !found.iter().any(|other| inside(one, other)));
         let said: BTreeSet<usize> = said.map(|one| one.2).collect();
         match (said.len(), said.first()) {
-            (0, _) | (_, None) => Err(Unclear::Nothing),
+            (0, _) | (_, None) => Err(NoChoice::Nothing),
             (1, Some(&option)) => {
                 let not = (0..self.words.len()).any(|word| NOT[..6].contains(&self.low(word).as_str()));
                 if not && found.iter().any(|one| self.denied(one.0)) {
-                    Err(Unclear::Several)
+                    Err(NoChoice::Several)
                 } else {
-                    Ok(Named { option, at: None })
+                    Ok(ParsedOption { option, at: None })
                 }
             }
-            _ => Err(Unclear::Several),
+            _ => Err(NoChoice::Several),
         }
     }
 
@@ -394,9 +394,9 @@ impl Text {
     }
 
     /// The only label that stands alone in a sentence.
-    fn standing(&self, options: &[String]) -> Result<Named, Unclear> {
+    fn standing(&self, options: &[String]) -> Result<ParsedOption, NoChoice> {
         if (0..self.words.len()).any(|word| NOT.contains(&self.low(word).as_str())) {
-            return Err(Unclear::Nothing);
+            return Err(NoChoice::Nothing);
         }
         let stands = |word: usize| -> Option<(usize, usize)> {
             let option = self.label(word, options)?;
@@ -430,15 +430,15 @@ impl Text {
     }
 
     /// The one option among those found, with its first word.
-    fn one(&self, found: &[(usize, usize)]) -> Result<Named, Unclear> {
-        let (option, word) = *found.first().ok_or(Unclear::Nothing)?;
+    fn one(&self, found: &[(usize, usize)]) -> Result<ParsedOption, NoChoice> {
+        let (option, word) = *found.first().ok_or(NoChoice::Nothing)?;
         if found.iter().any(|other| other.0 != option) {
-            return Err(Unclear::Several);
+            return Err(NoChoice::Several);
         }
-        Ok(Named { option, at: self.at(word) })
+        Ok(ParsedOption { option, at: self.at(word) })
     }
 }
 
 #[cfg(test)]
-#[path = "option_tests.rs"]
+#[path = "choice_parser_tests.rs"]
 mod tests;

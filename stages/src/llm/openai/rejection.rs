@@ -9,13 +9,13 @@ use serde_json::Value;
 use super::super::FailedCall;
 use super::config::OpenaiConfig;
 use super::dialect::Parameter;
-use super::reply::quote;
-use super::retry::Trouble;
+use super::response::quote;
+use super::retry::RetryClass;
 
 /// The most of a server's own words that an error repeats, in characters.
-const QUOTED: usize = 300;
+const MAX_QUOTE: usize = 300;
 /// The most of them that a failed call keeps.
-pub(super) const KEPT: usize = 2000;
+pub(super) const MAX_RAW: usize = 2000;
 /// What providers say of an account without credit, whatever status they give it.
 const NO_CREDIT: [&str; 5] = [
     "insufficient_quota",
@@ -44,37 +44,49 @@ const UNSUPPORTED: [&str; 15] = [
 ];
 
 /// Sorts a refusal: `text` is the body of an answer with this status, and `after` the pause that it asks for.
-pub(super) fn refusal(config: &OpenaiConfig, url: &str, status: u16, text: &str, after: Option<Duration>) -> Trouble {
-    let why = format!("{url} answered {status}: {}", quote(text, QUOTED));
+pub(super) fn classify(
+    config: &OpenaiConfig,
+    url: &str,
+    status: u16,
+    text: &str,
+    after: Option<Duration>,
+) -> RetryClass {
+    let why = format!("{url} answered {status}: {}", quote(text, MAX_QUOTE));
     let variable = config.api_key.as_ref().map_or("api_key", Secret::variable);
     let low = text.to_lowercase();
     // Some say so with a status that elsewhere means a bad question or a pause; no patience and no other question fills an account.
     if status == 402 || ((400..500).contains(&status) && NO_CREDIT.iter().any(|words| low.contains(words))) {
         let credit = "\nhelp: the account has no credit left; answered calls are kept";
-        return Trouble::Final(BudgetExhausted(format!("{why}{credit}")).into());
+        return RetryClass::Permanent(BudgetExhausted(format!("{why}{credit}")).into());
     }
     match status {
-        408 | 409 | 425 | 429 | 500 | 502.. => Trouble::Passing { why, after },
+        408 | 409 | 425 | 429 | 500 | 502.. => RetryClass::Transient { why, after },
         401 | 403 => {
-            let marks = config.api_key.as_ref().and_then(|key| key.reveal().ok()).is_some_and(|key| is_dressed(&key));
+            let marks = config
+                .api_key
+                .as_ref()
+                .and_then(|key| key.reveal().ok())
+                .is_some_and(|key| has_surrounding_marks(&key));
             let marks = if marks { "; the value begins or ends with quotes or white space" } else { "" };
             let help = format!("\nhelp: see that `{variable}` holds a key that may use `{}`{marks}", config.model);
-            Trouble::Final(anyhow!("{why}{help}"))
+            RetryClass::Permanent(anyhow!("{why}{help}"))
         }
         404 | 405 | 501 | ..=399 => {
             let help = format!("\nhelp: see that `base_url` is right and the server has the model `{}`", config.model);
-            Trouble::Final(anyhow!("{why}{help}"))
+            RetryClass::Permanent(anyhow!("{why}{help}"))
         }
         _ => match refused_parameter(config, &low) {
-            Some(help) => Trouble::Final(anyhow!("{why}\nhelp: {help}")),
+            Some(help) => RetryClass::Permanent(anyhow!("{why}\nhelp: {help}")),
             // About this one question: too long, or not to the provider's liking.
-            None => Trouble::Final(FailedCall { status: Some(status), reason: why, raw: quote(text, KEPT) }.into()),
+            None => RetryClass::Permanent(
+                FailedCall { status: Some(status), reason: why, raw: quote(text, MAX_RAW) }.into(),
+            ),
         },
     }
 }
 
 /// Whether a key came with something around it that is hardly a part of it.
-fn is_dressed(key: &str) -> bool {
+fn has_surrounding_marks(key: &str) -> bool {
     key.trim_matches(|c: char| c.is_whitespace() || "\"'`".contains(c)) != key
 }
 
@@ -88,7 +100,10 @@ fn refused_parameter(config: &OpenaiConfig, text: &str) -> Option<String> {
     let said = body["error"]["message"].as_str().or_else(|| body["message"].as_str()).unwrap_or(text);
     let is = |name: &str| param == name || (param.is_empty() && names(said, name));
     let role = param.starts_with("messages") || ["system", "developer"].iter().any(|role| names(said, role));
-    if role && ["role", "system", "developer"].iter().any(|word| said.contains(word)) && config.system_role.is_apart() {
+    if role
+        && ["role", "system", "developer"].iter().any(|word| said.contains(word))
+        && config.system_role.is_separate_message()
+    {
         return Some(
             "it refuses the role of the instructions: set `system_role: user`, which puts them before the question"
                 .into(),
@@ -139,9 +154,9 @@ mod tests {
     }
 
     fn help(config: &OpenaiConfig, status: u16, text: &str) -> Option<String> {
-        match refusal(config, "URL", status, text, None) {
-            Trouble::Final(error) if error.is::<FailedCall>() => None,
-            Trouble::Final(error) => error.to_string().split_once("\nhelp: ").map(|(_, help)| help.to_owned()),
+        match classify(config, "URL", status, text, None) {
+            RetryClass::Permanent(error) if error.is::<FailedCall>() => None,
+            RetryClass::Permanent(error) => error.to_string().split_once("\nhelp: ").map(|(_, help)| help.to_owned()),
             _ => panic!("tried again"),
         }
     }
@@ -203,7 +218,9 @@ mod tests {
         for (status, text) in
             [(400, low), (400, limit), (429, r#"{"error":{"code":"insufficient_quota"}}"#), (402, "pay")]
         {
-            let Trouble::Final(error) = refusal(&config(), "URL", status, text, None) else { panic!("tried again") };
+            let RetryClass::Permanent(error) = classify(&config(), "URL", status, text, None) else {
+                panic!("tried again")
+            };
             assert!(
                 error.is::<BudgetExhausted>() && error.to_string().contains("\nhelp: the account has no credit left"),
                 "{error}"

@@ -17,7 +17,7 @@ const TIMEOUT: Duration = Duration::from_millis(400);
 const BOUND: Duration = Duration::from_secs(8);
 
 /// Asks once and once more; what came of it, and what the ledger says.
-fn asked(server: &MockServer) -> (anyhow::Error, budget::Spent) {
+fn asked(server: &MockServer) -> (anyhow::Error, budget::Spending) {
     let folder = tempfile::tempdir().unwrap();
     let fields = json!({
         "base_url": server.base_url, "model": "m", "api_key": Secret::of("PATH"), "retries": 1,
@@ -25,7 +25,7 @@ fn asked(server: &MockServer) -> (anyhow::Error, budget::Spent) {
     });
     let config: OpenaiConfig = serde_json::from_value(fields).unwrap();
     let mut remote = config.open(&folder.path().join("ledger"), Cancel::default()).unwrap();
-    remote.rest.sleep = |_| {};
+    remote.sleep.sleep = |_| {};
     let start = Instant::now();
     let error = remote.conversations("").unwrap()().choose(&request(&["a\n"], &["x", "y"])).unwrap_err();
     assert!(start.elapsed() < BOUND, "{:?} for: {error:#}", start.elapsed());
@@ -162,7 +162,7 @@ fn no_http_at_all() {
 fn an_answer_of_ten_megabytes() {
     let body = format!(r#"{{"choices":[{{"message":{{"content":"{}"}}}}]}}"#, "x".repeat(10_000_000));
     let server = MockServer::start(move |_, _| Some(response(200, "", &body)));
-    let failed = failed(&server, &format!("answered more than {} bytes", most(8)));
+    let failed = failed(&server, &format!("answered more than {} bytes", max_bytes(8)));
     assert_eq!(failed.raw, "");
 }
 
@@ -173,13 +173,13 @@ fn a_small_answer_that_unpacks_to_a_large_one() {
         packed.write_all(&[b' '; 1 << 20]).unwrap();
     }
     let packed = packed.finish().unwrap();
-    assert!(packed.len() < most(8) as usize, "{} bytes", packed.len());
+    assert!(packed.len() < max_bytes(8) as usize, "{} bytes", packed.len());
     let server = MockServer::raw(move |_, _, stream| {
         let length = packed.len();
         let head = format!("HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: {length}\r\n\r\n");
         let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&packed));
     });
-    failed(&server, &format!("answered more than {} bytes", most(8)));
+    failed(&server, &format!("answered more than {} bytes", max_bytes(8)));
 }
 
 #[test]

@@ -14,21 +14,21 @@ use super::plain;
 use super::product::{Matrix, both, product, product_and};
 use super::taken::highest;
 use super::{LANES, PART, Real, contiguous, wide, with_slices};
-use crate::nn::NOT_THERE;
+use crate::nn::MASKED_LOGIT;
 
 /// What is known of the items that were taken in B states.
-pub struct Chosen {
+pub struct ActionScores {
     /// Their scores, `[B]`.
     pub logit: Tensor,
     /// log π of them, `[B]`.
-    pub log_probability: Tensor,
+    pub log_prob: Tensor,
     /// −Σ π log π, `[B]`, nats.
     pub entropy: Tensor,
 }
 
 /// What else scores are made of, constants.
 #[derive(Clone, Copy, Default)]
-pub struct Scene<'t> {
+pub struct HeadInputs<'t> {
     /// `[B·A, E]`: E features of each item in each state, whose weights are the last E of `rest`.
     pub near: Option<&'t Tensor>,
     /// `[B, A]`: 1 where an item may be taken, else 0.
@@ -40,7 +40,7 @@ pub struct Scene<'t> {
 ///
 /// # Errors
 /// When the shapes do not fit, or an item is none of the A.
-pub fn head(x: &Tensor, weight: &Tensor, rest: &Tensor, scene: Scene, items: &[u32]) -> Result<Chosen> {
+pub fn head(x: &Tensor, weight: &Tensor, rest: &Tensor, scene: HeadInputs, items: &[u32]) -> Result<ActionScores> {
     let ((rows, inner), (width, read)) = (x.dims2()?, weight.dims2()?);
     if inner != read || items.len() != rows || items.iter().any(|&item| item as usize >= width) {
         candle_core::bail!("{} items, or one beyond, for {rows} × {inner} and {width} × {read}", items.len());
@@ -60,7 +60,7 @@ pub fn head(x: &Tensor, weight: &Tensor, rest: &Tensor, scene: Scene, items: &[u
     let head = Head { near, allowed, items: items.to_vec(), scores: Mutex::new(None) };
     let all = x.contiguous()?.apply_op3(&weight.contiguous()?, &rest.contiguous()?, head)?;
     let part = |k: usize| all.narrow(0, k, 1)?.squeeze(0);
-    Ok(Chosen { logit: part(0)?, log_probability: part(1)?, entropy: part(2)? })
+    Ok(ActionScores { logit: part(0)?, log_prob: part(1)?, entropy: part(2)? })
 }
 
 struct Head {
@@ -139,7 +139,7 @@ impl Head {
         let (bias, of_near) = rest.split_at(width);
         let extra = of_near.len();
         let (x, weight) = (Matrix::new(x, rows, inner)?, Matrix::new(weight, width, inner)?);
-        let far = T::from_f64(-NOT_THERE);
+        let far = T::from_f64(-MASKED_LOGIT);
         with_slices::<T, _, 2>([&self.near, &self.allowed], |[near, allowed]| {
             product_and(
                 x,
@@ -278,15 +278,15 @@ mod tests {
         Tensor::from_iter((0..4 * 37).map(of), &Device::Cpu).unwrap().reshape((4, 37)).unwrap()
     }
 
-    fn all(Chosen { logit, log_probability, entropy }: Chosen) -> Result<Tensor> {
-        Tensor::stack(&[logit, log_probability, entropy], 0)
+    fn all(ActionScores { logit, log_prob, entropy }: ActionScores) -> Result<Tensor> {
+        Tensor::stack(&[logit, log_prob, entropy], 0)
     }
 
     #[test]
     fn it_is_what_the_plain_operations_give() {
         let (near, allowed) = (values(4, &[4 * 37, 2]), allowed());
         for (near, allowed) in [(None, None), (Some(&near), None), (Some(&near), Some(&allowed))] {
-            let scene = Scene { near, allowed };
+            let scene = HeadInputs { near, allowed };
             let rest = values(3, &[37 + 2 * usize::from(near.is_some())]);
             let tensors = [values(1, &[4, 5]), values(2, &[37, 5]), rest];
             let fused = |[x, w, r]: [&Tensor; 3]| all(head(x, w, r, scene, &ITEMS)?);
@@ -297,7 +297,7 @@ mod tests {
     #[test]
     fn gradients_agree_with_finite_differences() {
         let (x, weight, rest, near) = (values(1, &[4, 2]), values(2, &[37, 2]), values(3, &[38]), values(4, &[148, 1]));
-        let scene = Scene { near: Some(&near), allowed: None };
+        let scene = HeadInputs { near: Some(&near), allowed: None };
         let loss = |x: &Tensor, w: &Tensor, r: &Tensor| all(head(x, w, r, scene, &ITEMS)?)?.sqr()?.sum_all();
         assert_finite_differences(&x, |x| loss(x, &weight, &rest));
         assert_finite_differences(&weight, |weight| loss(&x, weight, &rest));
@@ -308,12 +308,12 @@ mod tests {
     fn what_may_not_be_taken_has_the_gradient_of_the_plain_operations() {
         let single = |tensor: Tensor| tensor.to_dtype(DType::F32).unwrap();
         let allowed = single(allowed());
-        let scene = Scene { near: None, allowed: Some(&allowed) };
+        let scene = HeadInputs { near: None, allowed: Some(&allowed) };
         let (x, weight) = (single(values(1, &[4, 5])), single(values(2, &[37, 5])));
         let rest = candle_core::Var::from_tensor(&single(values(3, &[37]))).unwrap();
-        let of = |chosen: Result<Chosen>| {
-            let Chosen { logit, log_probability, entropy } = chosen.unwrap();
-            let loss = ((logit.mean_all()? - log_probability.mean_all()?)? + entropy.mean_all()?)?;
+        let of = |chosen: Result<ActionScores>| {
+            let ActionScores { logit, log_prob, entropy } = chosen.unwrap();
+            let loss = ((logit.mean_all()? - log_prob.mean_all()?)? + entropy.mean_all()?)?;
             loss.backward()?.get(rest.as_tensor()).expect("it has one").to_vec1::<f32>()
         };
         // In the second state item 4 is not allowed.
@@ -327,12 +327,12 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_refused_and_a_second_way_back_finds_the_same() {
         let (x, weight, rest) = (values(1, &[4, 2]), values(2, &[37, 2]), values(3, &[37]));
-        let of = |rest: &Tensor, items: &[u32]| head(&x, &weight, rest, Scene::default(), items);
+        let of = |rest: &Tensor, items: &[u32]| head(&x, &weight, rest, HeadInputs::default(), items);
         assert!(
             of(&rest, &[37, 0, 0, 0]).is_err() && of(&rest, &[0]).is_err() && of(&values(3, &[38]), &ITEMS).is_err()
         );
         let rest = candle_core::Var::from_tensor(&rest).unwrap();
-        let loss = of(rest.as_tensor(), &ITEMS).unwrap().log_probability.sum_all().unwrap();
+        let loss = of(rest.as_tensor(), &ITEMS).unwrap().log_prob.sum_all().unwrap();
         let back = || loss.backward().unwrap().get(rest.as_tensor()).unwrap().to_vec1::<f64>().unwrap();
         assert_eq!(back(), back());
     }

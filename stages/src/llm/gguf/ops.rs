@@ -23,7 +23,7 @@ pub(super) fn rms_norm(x: &[f32], gain: &[f32], epsilon: f32) -> Vec<f32> {
 
 /// Which numbers of a head make a pair that positions turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Pairs {
+pub(super) enum RopePairs {
     /// (0, 1), (2, 3), …: the order of the weights in llama files.
     Neighbours,
     /// (0, n/2), (1, n/2 + 1), …: in Qwen2 files.
@@ -31,14 +31,14 @@ pub(super) enum Pairs {
 }
 
 /// Cosines and sines of position · base^(-2i/head), laid out `[tokens, head / 2]` (Su et al. 2021, eq. 15).
-pub(super) struct Rotation {
+pub(super) struct Rope {
     turns: Vec<(f32, f32)>,
     head: usize,
-    pairs: Pairs,
+    pairs: RopePairs,
 }
 
-impl Rotation {
-    pub(super) fn new(positions: impl Iterator<Item = usize>, head: usize, base: f64, pairs: Pairs) -> Self {
+impl Rope {
+    pub(super) fn new(positions: impl Iterator<Item = usize>, head: usize, base: f64, pairs: RopePairs) -> Self {
         let angle = |i: usize, position: usize| position as f64 * base.powf(-2.0 * i as f64 / head as f64);
         let turns = positions.flat_map(|position| (0..head / 2).map(move |i| angle(i, position)));
         Self { turns: turns.map(|angle| (angle.cos() as f32, angle.sin() as f32)).collect(), head, pairs }
@@ -52,12 +52,12 @@ impl Rotation {
             for x in token.chunks_exact_mut(head) {
                 let turned = |a: f32, b: f32, (cos, sin): (f32, f32)| (a * cos - b * sin, a * sin + b * cos);
                 match self.pairs {
-                    Pairs::Neighbours => {
+                    RopePairs::Neighbours => {
                         for (pair, turn) in x.chunks_exact_mut(2).zip(turns) {
                             (pair[0], pair[1]) = turned(pair[0], pair[1], *turn);
                         }
                     }
-                    Pairs::Halves => {
+                    RopePairs::Halves => {
                         let (first, second) = x.split_at_mut(half);
                         for ((a, b), turn) in first.iter_mut().zip(second).zip(turns) {
                             (*a, *b) = turned(*a, *b, *turn);
@@ -98,15 +98,15 @@ mod tests {
         let x = [1.0, 0.0, 0.0, 2.0, 1.0, 0.0, 0.0, 2.0];
         let turned = |base, pairs| {
             let mut turned = x;
-            Rotation::new([0, 1].into_iter(), 4, base, pairs).apply(&mut turned);
+            Rope::new([0, 1].into_iter(), 4, base, pairs).apply(&mut turned);
             turned
         };
         let (sin, cos) = 1.0_f32.sin_cos();
-        close(&turned(1.0, Pairs::Neighbours), &[1.0, 0.0, 0.0, 2.0, cos, sin, -2.0 * sin, 2.0 * cos]);
-        close(&turned(1.0, Pairs::Halves), &[1.0, 0.0, 0.0, 2.0, cos, -2.0 * sin, sin, 2.0 * cos]);
+        close(&turned(1.0, RopePairs::Neighbours), &[1.0, 0.0, 0.0, 2.0, cos, sin, -2.0 * sin, 2.0 * cos]);
+        close(&turned(1.0, RopePairs::Halves), &[1.0, 0.0, 0.0, 2.0, cos, -2.0 * sin, sin, 2.0 * cos]);
         // With base 100 the second pair turns by 1/10 radian.
         let (sin, cos) = 0.1_f32.sin_cos();
-        close(&turned(100.0, Pairs::Neighbours)[6..], &[-2.0 * sin, 2.0 * cos]);
+        close(&turned(100.0, RopePairs::Neighbours)[6..], &[-2.0 * sin, 2.0 * cos]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A policy's opponent: a discriminator with its optimiser, and the one step by which every adversarial stage teaches it.
+//! A policy's trainer: a discriminator with its optimiser, and the one step by which every adversarial stage teaches it.
 //!
 //! L_D = mean(w·bce(logit, target)) over as many demonstrated as played steps, with smoothed targets (Ho and Ermon 2016, arXiv
 //! 1606.03476, eq. 17). It learns from the logits before the cut: beyond it nothing would have a gradient, and a discriminator that is
@@ -10,11 +10,11 @@ use candle_core::{DType, Device, Tensor};
 use rand::RngExt;
 
 use super::adversarial::adversarial_loss;
-use super::discriminator::{Rows, Shape};
+use super::discriminator::{DiscriminatorBatch, DiscriminatorConfig};
 use super::{AdamW, Discriminator, DiscriminatorSettings, Params, rng};
 
 /// The discriminator as it learns.
-pub struct Opponent {
+pub struct DiscriminatorTrainer {
     /// The network.
     pub discriminator: Discriminator,
     adam: AdamW,
@@ -24,24 +24,29 @@ pub struct Opponent {
 }
 
 /// What one batch told, before anything was learned from it.
-pub struct Told {
+pub struct DiscriminatorMetrics {
     /// L_D, nats.
     pub loss: f64,
     /// The share that was told apart.
     pub accuracy: f64,
 }
 
-impl Opponent {
-    /// A new one on that device that reads what `shape` says, with the layers, the cut and the norm of its `settings`.
-    pub fn new(device: &Device, settings: &DiscriminatorSettings, shape: Shape, seed: u64) -> Result<Self> {
-        let shape = Shape {
+impl DiscriminatorTrainer {
+    /// A new one on that device that reads what `config` says, with the layers, the cut and the norm of its `settings`.
+    pub fn new(
+        device: &Device,
+        settings: &DiscriminatorSettings,
+        config: DiscriminatorConfig,
+        seed: u64,
+    ) -> Result<Self> {
+        let config = DiscriminatorConfig {
             hidden: settings.hidden,
             layers: settings.layers,
             clip: settings.logit_clip,
             spectral_norm: settings.spectral_norm,
-            ..shape
+            ..config
         };
-        let discriminator = Discriminator::new_on(device, shape, seed)?;
+        let discriminator = Discriminator::new_on(device, config, seed)?;
         Ok(Self {
             adam: AdamW::new(discriminator.params(), settings.learning_rate, settings.weight_decay, 1.0)?,
             discriminator,
@@ -53,18 +58,18 @@ impl Opponent {
 
     /// One step on a balanced batch that is drawn from `expert`, whose rows count `counts [N]` each, and from `played`; `place` is
     /// (round, step). A batch of which more than the share `enough` is told apart teaches nothing.
-    pub fn learn(
+    pub fn update(
         &mut self,
-        (expert, counts): (&Rows, &Tensor),
-        played: &Rows,
+        (expert, counts): (&DiscriminatorBatch, &Tensor),
+        played: &DiscriminatorBatch,
         place: [u64; 2],
         enough: f64,
-    ) -> Result<Told> {
+    ) -> Result<DiscriminatorMetrics> {
         let (size, device) = (self.batch_size, self.discriminator.params().device());
         let mut draw = rng(&[self.seed, 0xd15c, place[0], place[1]]);
         let mut rows = |count: usize| -> Vec<u32> { (0..size).map(|_| draw.random_range(0..count as u32)).collect() };
-        let (of_expert, of_played) = (rows(expert.pairs.dim(0)?), rows(played.pairs.dim(0)?));
-        let batch = expert.taken(&of_expert, played, &of_played)?;
+        let (of_expert, of_played) = (rows(expert.state_actions.dim(0)?), rows(played.state_actions.dim(0)?));
+        let batch = expert.gather(&of_expert, played, &of_played)?;
         let ones = Tensor::ones(size, DType::F32, device)?;
         let weights = Tensor::cat(&[&counts.index_select(&Tensor::new(of_expert, device)?, 0)?, &ones], 0)?;
         let (high, low) = (1.0 - self.label_smoothing, self.label_smoothing);
@@ -72,7 +77,10 @@ impl Opponent {
         let logits = self.discriminator.unclipped_logits(&batch)?;
         let loss = adversarial_loss(&logits, &Tensor::new(targets, device)?, &weights)?;
         let right = logits.to_vec1::<f32>()?.iter().enumerate().filter(|(k, z)| (*k < size) == (**z > 0.0)).count();
-        let told = Told { loss: f64::from(loss.to_scalar::<f32>()?), accuracy: right as f64 / (2 * size) as f64 };
+        let told = DiscriminatorMetrics {
+            loss: f64::from(loss.to_scalar::<f32>()?),
+            accuracy: right as f64 / (2 * size) as f64,
+        };
         if told.accuracy <= enough {
             self.adam
                 .descend(self.discriminator.params(), &loss)
@@ -82,7 +90,7 @@ impl Opponent {
     }
 
     /// The network with its optimiser, for a checkpoint.
-    pub fn trained(&mut self) -> (&'static str, &Params, &mut AdamW) {
+    pub fn module(&mut self) -> (&'static str, &Params, &mut AdamW) {
         ("discriminator", self.discriminator.params(), &mut self.adam)
     }
 }
@@ -91,21 +99,31 @@ impl Opponent {
 mod tests {
     use super::*;
 
-    fn opponent(settings: &DiscriminatorSettings) -> Opponent {
-        Opponent::new(&Device::Cpu, settings, Shape { inputs: 2, ..Shape::default() }, 1).unwrap()
+    fn trainer(settings: &DiscriminatorSettings) -> DiscriminatorTrainer {
+        DiscriminatorTrainer::new(
+            &Device::Cpu,
+            settings,
+            DiscriminatorConfig { inputs: 2, ..DiscriminatorConfig::default() },
+            1,
+        )
+        .unwrap()
     }
 
-    fn rows(features: [f32; 2]) -> Rows {
-        Rows::of_pairs(Tensor::new(&[features; 5], &Device::Cpu).unwrap())
+    fn rows(features: [f32; 2]) -> DiscriminatorBatch {
+        DiscriminatorBatch::of_state_actions(Tensor::new(&[features; 5], &Device::Cpu).unwrap())
     }
 
-    fn taught(settings: &DiscriminatorSettings, steps: u64, enough: f64) -> (Opponent, Told) {
-        let mut opponent = opponent(settings);
+    fn taught(
+        settings: &DiscriminatorSettings,
+        steps: u64,
+        enough: f64,
+    ) -> (DiscriminatorTrainer, DiscriminatorMetrics) {
+        let mut trainer = trainer(settings);
         let ones = Tensor::ones(5, DType::F32, &Device::Cpu).unwrap();
         let (expert, played) = (rows([1.0, 0.0]), rows([0.0, 1.0]));
-        let mut teach = |step| opponent.learn((&expert, &ones), &played, [0, step], enough).unwrap();
+        let mut teach = |step| trainer.update((&expert, &ones), &played, [0, step], enough).unwrap();
         let told = (0..steps).map(&mut teach).last().unwrap();
-        (opponent, told)
+        (trainer, told)
     }
 
     /// With a cut that every logit is beyond at once, a loss of cut logits would have no gradient from the second step on.
@@ -124,7 +142,7 @@ mod tests {
     #[test]
     fn what_is_told_apart_well_enough_teaches_nothing() {
         let settings = DiscriminatorSettings::default();
-        let before = opponent(&settings).discriminator.params().export().unwrap();
+        let before = trainer(&settings).discriminator.params().export().unwrap();
         let after = |enough| taught(&settings, 1, enough).0.discriminator.params().export().unwrap();
         assert_eq!(after(-1.0), before);
         assert_ne!(after(2.0), before);

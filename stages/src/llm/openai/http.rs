@@ -13,19 +13,19 @@ use ureq::{Agent, Body};
 use super::super::FailedCall;
 use super::completion::{json, usage};
 use super::config::OpenaiConfig;
-use super::date::retry_after;
-use super::refusal::{KEPT, refusal};
-use super::reply::{Usage, quote};
-use super::retry::Trouble;
-use super::tls::{self, Trusting};
+use super::rejection::{MAX_RAW, classify};
+use super::response::{Usage, quote};
+use super::retry::RetryClass;
+use super::retry_after::retry_after;
+use super::tls::{self, CustomRoots};
 
 /// The most of a server's own words that an error repeats, in characters.
-const QUOTED: usize = 300;
+const MAX_QUOTE: usize = 300;
 /// How often one request is sent on to another address.
-const REDIRECTS: u32 = 5;
+const MAX_REDIRECTS: u32 = 5;
 
 /// Where requests go.
-pub(super) struct Wire {
+pub(super) struct HttpClient {
     /// Up to the path, without a `/` at the end.
     pub server: String,
     agent: Agent,
@@ -33,21 +33,21 @@ pub(super) struct Wire {
 
 /// What became of one request.
 pub(super) struct Outcome<T> {
-    pub answer: Result<T, Trouble>,
-    pub bill: Bill,
+    pub answer: Result<T, RetryClass>,
+    pub charge: Charge,
 }
 
 /// What a request came to.
-pub(super) enum Bill {
+pub(super) enum Charge {
     /// The server answered; what it counted, where it says so.
-    Answered(Option<Usage>),
+    Billed(Option<Usage>),
     /// Nothing: it was refused, or never arrived.
-    Nothing,
+    Free,
     /// Nobody knows: it was sent, and no whole answer came.
     Unknown,
 }
 
-impl Wire {
+impl HttpClient {
     pub fn new(config: &OpenaiConfig) -> Result<Self> {
         let (server, host) =
             config.server().with_context(|| format!("`{}` is no address of a server", config.base_url))?;
@@ -60,11 +60,11 @@ impl Wire {
         // A proxy could not reach this machine's own servers.
         let loopback = host == "localhost" || host == "[::1]" || host.starts_with("127.");
         let agent = if loopback { agent.proxy(None) } else { agent }.build();
-        let agent = match tls::named().filter(|_| server.starts_with("https:")) {
+        let agent = match tls::custom_file().filter(|_| server.starts_with("https:")) {
             None => agent.new_agent(),
             Some(file) => {
                 let connector = ().chain(ConnectProxyConnector::default()).chain(TcpConnector::default());
-                Agent::with_parts(agent, connector.chain(Trusting::of(file)?), DefaultResolver::default())
+                Agent::with_parts(agent, connector.chain(CustomRoots::of(file)?), DefaultResolver::default())
             }
         };
         Ok(Self { server, agent })
@@ -80,17 +80,17 @@ impl Wire {
         parse: impl FnOnce(&str) -> Result<T>,
     ) -> Outcome<T> {
         let url = format!("{}/{path}", self.server);
-        let nothing = |error| Outcome { answer: Err(Trouble::Final(error)), bill: Bill::Nothing };
+        let nothing = |error| Outcome { answer: Err(RetryClass::Permanent(error)), charge: Charge::Free };
         let key = match config.api_key.as_ref().map(bearer).transpose() {
             Ok(key) => key,
-            Err(error) if error.is::<Unsendable>() => return nothing(error),
+            Err(error) if error.is::<InvalidKey>() => return nothing(error),
             Err(unset) => {
                 return nothing(unset.context(format!("{} may need a key (else set `api_key: null`)", self.server)));
             }
         };
         let mut response = match self.send(&url, key.as_deref(), body) {
             Ok(response) => response,
-            Err(outcome) => return Outcome { answer: Err(outcome.0), bill: outcome.1 },
+            Err(outcome) => return Outcome { answer: Err(outcome.0), charge: outcome.1 },
         };
         let status = response.status().as_u16();
         let after = retry_after(response.headers());
@@ -103,32 +103,32 @@ impl Wire {
             Err(ureq::Error::BodyExceedsLimit(_)) => {
                 let reason = format!("{url} answered more than {limit} bytes");
                 let failed = FailedCall { status: Some(status), reason, raw: String::new() };
-                return Outcome { answer: Err(Trouble::Malformed(failed)), bill: Bill::Answered(None) };
+                return Outcome { answer: Err(RetryClass::Malformed(failed)), charge: Charge::Billed(None) };
             }
-            Err(error) => return Outcome { answer: Err(silent(&url, &error)), bill: Bill::Unknown },
+            Err(error) => return Outcome { answer: Err(no_answer(&url, &error)), charge: Charge::Unknown },
         };
         // Some servers repeat the key.
         let text = secret::redact(&text);
         if refused {
-            return Outcome { answer: Err(refusal(config, &url, status, &text, after)), bill: Bill::Nothing };
+            return Outcome { answer: Err(classify(config, &url, status, &text, after)), charge: Charge::Free };
         }
-        let bill = Bill::Answered(json(&text).ok().and_then(|body| usage(&body)));
+        let charge = Charge::Billed(json(&text).ok().and_then(|body| usage(&body)));
         let answer = parse(&text).map_err(|error| {
             // No answer, and none would come at once.
             if error.is::<FailedCall>() {
-                return Trouble::Final(error);
+                return RetryClass::Permanent(error);
             }
-            let reason = format!("{url} answered: {}: {error:#}", quote(&text, QUOTED));
-            Trouble::Malformed(FailedCall { status: Some(status), reason, raw: quote(&text, KEPT) })
+            let reason = format!("{url} answered: {}: {error:#}", quote(&text, MAX_QUOTE));
+            RetryClass::Malformed(FailedCall { status: Some(status), reason, raw: quote(&text, MAX_RAW) })
         });
-        Outcome { answer, bill }
+        Outcome { answer, charge }
     }
 
     /// Sends a question, and sends it on to where the server says that it belongs.
-    fn send(&self, url: &str, key: Option<&str>, body: &Value) -> Result<Response<Body>, (Trouble, Bill)> {
-        let ours = |error| (Trouble::Final(error), Bill::Nothing);
+    fn send(&self, url: &str, key: Option<&str>, body: &Value) -> Result<Response<Body>, (RetryClass, Charge)> {
+        let ours = |error| (RetryClass::Permanent(error), Charge::Free);
         let mut to = url.to_owned();
-        for _ in 0..=REDIRECTS {
+        for _ in 0..=MAX_REDIRECTS {
             let mut call = self.agent.post(&to);
             if let Some(key) = key {
                 call = call.header("authorization", key);
@@ -139,8 +139,8 @@ impl Wire {
                     return Err(ours(anyhow!("cannot ask {to}: {error}")));
                 }
                 Err(error) => {
-                    let bill = if never_arrived(&error) { Bill::Nothing } else { Bill::Unknown };
-                    return Err((silent(&to, &error), bill));
+                    let charge = if never_arrived(&error) { Charge::Free } else { Charge::Unknown };
+                    return Err((no_answer(&to, &error), charge));
                 }
             };
             let status = response.status().as_u16();
@@ -153,7 +153,7 @@ impl Wire {
             match target {
                 Some((next, true)) => to = next,
                 _ => {
-                    let place = quote(&place, QUOTED);
+                    let place = quote(&place, MAX_QUOTE);
                     return Err(ours(anyhow!(
                         "{to} answered {status}: it redirects to {place}, where the question and its key are not taken unasked\nhelp: \
                          set `base_url` to the address of the API there, if it is to be trusted"
@@ -167,22 +167,22 @@ impl Wire {
 
 /// The error of a key that no header can hold.
 #[derive(Debug)]
-struct Unsendable(String);
+struct InvalidKey(String);
 
-impl std::fmt::Display for Unsendable {
+impl std::fmt::Display for InvalidKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl std::error::Error for Unsendable {}
+impl std::error::Error for InvalidKey {}
 
 /// The header's value. What no header can hold is refused here, and not shown.
 fn bearer(key: &Secret) -> Result<String> {
     let value = key.reveal()?;
-    let Err(holds) = sendable(&value) else { return Ok(format!("Bearer {value}")) };
+    let Err(holds) = check_header_value(&value) else { return Ok(format!("Bearer {value}")) };
     let variable = key.variable();
-    Err(Unsendable(format!(
+    Err(InvalidKey(format!(
         "the value of the environment variable `{variable}` holds {holds}, which no header can carry; nothing was sent\nhelp: set \
          `{variable}` again to the key alone"
     ))
@@ -190,7 +190,7 @@ fn bearer(key: &Secret) -> Result<String> {
 }
 
 /// Whether a header can hold a value; what it holds that none can.
-pub(super) fn sendable(value: &str) -> Result<(), &'static str> {
+pub(super) fn check_header_value(value: &str) -> Result<(), &'static str> {
     if value.contains(['\n', '\r']) {
         Err("a line break")
     } else if value.chars().any(char::is_control) {
@@ -235,12 +235,14 @@ fn never_arrived(error: &ureq::Error) -> bool {
     }
 }
 
-fn silent(url: &str, error: &ureq::Error) -> Trouble {
+fn no_answer(url: &str, error: &ureq::Error) -> RetryClass {
     if error.to_string().contains("certificate") {
         let help = "let the environment variable `SSL_CERT_FILE` name the certificate of the server or of its authority, in PEM form";
-        return Trouble::Final(pipeline::Unreachable(format!("{url} is not trusted: {error}\nhelp: {help}")).into());
+        return RetryClass::Permanent(
+            pipeline::Unreachable(format!("{url} is not trusted: {error}\nhelp: {help}")).into(),
+        );
     }
-    Trouble::Passing { why: format!("{url} does not answer: {error}"), after: None }
+    RetryClass::Transient { why: format!("{url} does not answer: {error}"), after: None }
 }
 
 #[cfg(test)]
