@@ -15,6 +15,7 @@ mod project;
 mod published;
 mod python;
 mod recommend;
+mod renamed;
 mod report;
 mod resume;
 mod schema;

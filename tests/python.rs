@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use pipeline::Artifact as _;
 use pipeline::recommend::{RecommendBatch, RecommendQuery};
 use serde_json::{Value, json};
-use stages::artifact::{Array, DistancesFrom, Ids, Policy, Rules, Window, World};
+use stages::artifact::{Array, DistancesFrom, Ids, PolicyFile, QuitRules, Window, World};
 use stages::nn::actor_critic::ActorCriticConfig;
 use stages::nn::bcq_policy::BcqPolicy;
 use stages::nn::categorical::{Categorical, Support};
@@ -66,13 +66,13 @@ fn world() -> World {
         bonus: None,
         categories: None,
         distances: DistancesFrom::Own,
-        rules: Rules {
+        rules: QuitRules {
             horizon: 10,
             window: 3,
             window_kind: Window::Last,
             similar_below: None,
             low_reward: None,
-            ..Rules::default()
+            ..QuitRules::default()
         },
         // Each reads like the row number of another.
         ids: Ids { users: backwards(USERS), items: backwards(ITEMS), titles: backwards(ITEMS) },
@@ -92,7 +92,7 @@ enum Form {
 }
 
 /// A policy with that encoder, in which no parameter has its first value.
-fn policy(world: &World, encoder: Encoder, form: Form) -> Policy {
+fn policy(world: &World, encoder: Encoder, form: Form) -> PolicyFile {
     let config = ActorCriticConfig {
         users: USERS,
         items: ITEMS,
@@ -118,7 +118,7 @@ fn policy(world: &World, encoder: Encoder, form: Form) -> Policy {
         let change = numbers(&array.shape, 13 * start);
         array.data.iter_mut().zip(change.data).for_each(|(x, change)| *x += 0.2 * change);
     }
-    Policy::new(file, "rl.a2c", world).unwrap()
+    PolicyFile::new(file, "rl.a2c", world).unwrap()
 }
 
 #[test]

@@ -64,6 +64,7 @@ fn help_names_every_command_option_and_exit_code() {
         "graph",
         "schema",
         "init",
+        "migrate",
         "verify",
         "runs",
         "diff",

@@ -30,7 +30,7 @@ pub enum Exit {
     Failed = 1,
     /// The experiment or the command is wrong, or what its stages need is not here: an asset, a secret, a device.
     UsageError = 2,
-    /// `plan --check` found work.
+    /// `plan --check` or `migrate --check` found work.
     WorkFound = 3,
     /// Another run holds a lock, and `--no-wait` was given.
     Locked = 4,
@@ -54,7 +54,7 @@ Exit codes:
     0  all is well
     1  a stage failed, or the machine refused something (disk, permission)
     2  the experiment or the command is wrong, or what it needs is not here (an asset, a secret, a device)
-    3  `plan --check` found work to do
+    3  `plan --check` or `migrate --check` found work to do
     4  another run is making a result, and `--no-wait` was given
     5  a budget, a number of calls or an account is used up; what was answered is kept
     6  the store is damaged

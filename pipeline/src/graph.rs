@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn mermaid_names_the_ports() {
-        let text = mermaid(&good(GOOD, &["stages.policy.each.gamma=[0.9, 1]"]));
+        let text = mermaid(&good(GOOD, &["stages.policy.sweep.gamma=[0.9, 1]"]));
         assert!(text.starts_with("flowchart TD\n    s0[\"log<br/><i>ingest</i>\"]\n"), "{text}");
         assert!(text.contains("    s3[\"policy ×6 (seed, gamma)<br/><i>learn.a2c</i>\"]\n"), "{text}");
         assert!(text.contains("    s0 -- \"items\" --> s1\n"), "{text}");

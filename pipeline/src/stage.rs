@@ -265,6 +265,8 @@ pub struct Catalog {
     pub report: Render,
     /// The commented experiment that `init` writes.
     pub template: &'static str,
+    /// Words of experiment files that have a new name, as [`crate::spec::renamed`] reads them; empty where there are none.
+    pub renamed: &'static str,
 }
 
 impl Catalog {

@@ -81,4 +81,5 @@ pub static CATALOG: Catalog = Catalog {
     figures: &[MetricsReader { kind: Metrics::KIND, read: artifact::figures }],
     report: report::render,
     template: include_str!("../../configs/quickstart.yaml"),
+    renamed: include_str!("renamed.tsv"),
 };

@@ -12,7 +12,7 @@ use anyhow::{Error, Result};
 use pipeline::recommend::{Answer, Answers, RecommendBatch, RecommendQuery, Recommended};
 use pipeline::{Artifact, UsageError};
 
-use crate::artifact::{Ids, Policy, Repeats};
+use crate::artifact::{Ids, PolicyFile, Repeats};
 use crate::env::{Observation, states};
 use crate::nn::{MASKED_LOGIT, PolicyNetwork, policy_io};
 
@@ -24,7 +24,7 @@ const BATCH: usize = 256;
 /// # Errors
 /// [`UsageError`] where a user or an item is not known to the policy, or nothing is left to recommend.
 pub fn recommend(path: &Path, batch: &RecommendBatch) -> Result<Answers> {
-    let policy = Policy::read(path)?;
+    let policy = PolicyFile::read(path)?;
     let network = policy_io::load(&policy.0)?;
     let origin = policy.origin()?;
     let names = Names::of(policy.ids()?, batch.rows, &network)?;
@@ -234,7 +234,7 @@ mod tests {
         let config = config(encoder);
         let network = ActorCritic::new(config, &world.user_vectors, &world.item_vectors, 1).unwrap();
         let path = folder.path().join("policy");
-        Policy::new(network.export().unwrap(), "rl.bc", world).unwrap().write(&path).unwrap();
+        PolicyFile::new(network.export().unwrap(), "rl.bc", world).unwrap().write(&path).unwrap();
         Ok(recommend(&path, batch)?.answers)
     }
 
@@ -297,7 +297,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("policy");
         let file = BcqPolicy::export(&values, &behaviour, 0.001).unwrap();
-        Policy::new(file, "rl.bcq", &world).unwrap().write(&path).unwrap();
+        PolicyFile::new(file, "rl.bcq", &world).unwrap().write(&path).unwrap();
         let ask = |history: &[&str], exclude_history| {
             let answers =
                 recommend(&path, &RecommendBatch { exclude_history, ..batch_of("u0", history, vec![], 3) }).unwrap();

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use stages::artifact::{Array, DistancesFrom, Repeats, Rules, Window, World, read_matrix};
+use stages::artifact::{Array, DistancesFrom, QuitRules, Repeats, Window, World, read_matrix};
 use stages::env::{Agent, GreedyOracle, Popular, Random, play};
 
 const USERS: usize = 290;
@@ -80,12 +80,12 @@ fn world(reward: Array) -> World {
         (0..users).map(|u| f64::from(reward.row(u)[i] - reward.row(u)[j]).powi(2)).sum()
     };
     let distance = (0..items * items).map(|at| square(at / items, at % items).sqrt() as f32).collect();
-    let rules = Rules {
+    let rules = QuitRules {
         horizon: 30,
         window: 7,
         window_kind: Window::Easyrl4rec,
         similar_below: Some(THRESHOLD),
-        ..Rules::default()
+        ..QuitRules::default()
     };
     World {
         distance: Array::new(&[items, items], distance),

@@ -156,6 +156,15 @@ Example:
 Example:
   apprentice init my.yaml && apprentice run my.yaml")]
     Init(Init),
+    /// Rewrite experiments in which settings, stages or ports stand under names that they no longer have.
+    #[command(after_help = "\
+Examples:
+  apprentice migrate my.yaml                  put the new names in place; comments and formatting stay
+  apprentice migrate configs/*.yaml --check   only list what would change; code 3 where something would
+
+Only the bytes of the renamed words change, and what moves to another block takes its comments along. Where a
+file cannot be rewritten safely, the place is named and no file is changed.")]
+    Migrate(Migrate),
     /// Read every byte of the store, and of the assets that were fetched, and check it.
     #[command(after_help = "\
 Example:
@@ -342,6 +351,16 @@ pub(crate) struct Init {
     /// The file to write; nothing is overwritten.
     #[arg(value_name = "PATH", default_value = "experiment.yaml")]
     pub path: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Migrate {
+    /// The experiment files.
+    #[arg(value_name = "EXPERIMENT.yaml", required = true)]
+    pub files: Vec<PathBuf>,
+    /// Write nothing; end with code 3 where there is something to rewrite.
+    #[arg(long)]
+    pub check: bool,
 }
 
 #[derive(Debug, Args)]

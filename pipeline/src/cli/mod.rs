@@ -8,6 +8,7 @@ mod format;
 mod gc;
 mod graph;
 mod inspect;
+mod migrate;
 mod plan;
 mod progress_ui;
 mod recommend;
@@ -62,7 +63,11 @@ pub fn main(catalog: &'static Catalog, prepare: fn(threads: usize)) -> ExitCode 
 }
 
 fn dispatch(session: &Session, command: &Command) -> Result<Exit, Failure> {
-    if !matches!(command, Command::Graph(_) | Command::Schema | Command::Init(_) | Command::Completions { .. }) {
+    let needs_no_store = matches!(
+        command,
+        Command::Graph(_) | Command::Schema | Command::Init(_) | Command::Migrate(_) | Command::Completions { .. }
+    );
+    if !needs_no_store {
         usable(session.store().artifacts()).map_err(Failure::usage)?;
         session.store().check_format().map_err(Failure::usage)?;
     }
@@ -95,6 +100,7 @@ fn dispatch(session: &Session, command: &Command) -> Result<Exit, Failure> {
             talk(&format!("wrote `{path}`; run it with `apprentice run {path}`"));
             if session.global.json { print_json(json!({ "path": args.path })) } else { Ok(Exit::Ok) }
         }
+        Command::Migrate(args) => migrate::migrate(session, args),
         Command::Verify => verify::verify(session),
         Command::Runs(args) => runs::runs(session, args),
         Command::Report(args) => report::report(session, args),

@@ -17,7 +17,7 @@ use crate::{Exit, UsageError};
 
 pub(super) fn recommend(session: &Session, args: &args::Recommend) -> Result<Exit, Failure> {
     let store = session.store();
-    let path = policy(&store, &args.policy, args.experiment.as_deref())?;
+    let path = policy(&store, &args.policy, args.experiment.as_deref(), session.catalog)?;
     let queries = match (&args.user, &args.batch) {
         (Some(user), None) => {
             vec![RecommendQuery {

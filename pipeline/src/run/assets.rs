@@ -156,6 +156,7 @@ mod tests {
             assets: BTreeMap::from([("log".to_owned(), spec)]),
             asset_places: BTreeMap::from([("log".to_owned(), "x.yaml:2:20".to_owned())]),
             nodes: vec![],
+            catalog: &crate::spec::toy::CATALOG,
         }
     }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::diagnostic::nearest;
+use crate::spec::renamed::Rows;
 use crate::spec::{Experiment, Node};
 
 /// The nodes of `names`: `policy` means all cells of the stage, `policy@seed=3` those where `seed` is 3, whatever else is
@@ -44,6 +45,10 @@ fn unknown(experiment: &Experiment, name: &str) -> String {
             ("stage", near.map_or_else(all, |near| format!("did you mean `{}`?", name.replacen(stage, near, 1))))
         }
         [only] if only.cell.is_empty() => ("stage", format!("`{stage}` is not swept: name it without a cell")),
+        [first, ..] if experiment.nodes.iter().any(|node| is(node, &in_new_words(experiment, first, cell))) => (
+            "cell",
+            format!("did you mean `{}`? A setting of it has a new name", in_new_words(experiment, first, cell)),
+        ),
         [first, ..] => {
             let near = nearest(cell, cells.iter().map(|node| &*node.cell));
             let all = || format!("the first of its {} cells is `{}`", cells.len(), first.id);
@@ -53,13 +58,23 @@ fn unknown(experiment: &Experiment, name: &str) -> String {
     format!("experiment `{}` has no {what} `{name}`\nhelp: {help}", experiment.name)
 }
 
+/// A cell of a stage with every swept setting under the name that it has now.
+fn in_new_words(experiment: &Experiment, node: &Node, cell: &str) -> String {
+    let words = Rows::of(experiment.catalog).about(node.kind.kind);
+    let part = |part: &str| match part.split_once('=') {
+        Some((path, value)) => format!("{}={value}", words.path(path)),
+        None => part.to_owned(),
+    };
+    format!("{}@{}", node.stage, cell.split(',').map(part).collect::<Vec<_>>().join(","))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::spec::toy::{GOOD, good};
 
     fn chosen(names: &[&str]) -> Result<Vec<String>, String> {
-        let experiment = good(GOOD, &["stages.policy.each.gamma=[0.9, 1]", "stages.policy.each.seed=[0, 1, 10]"]);
+        let experiment = good(GOOD, &["stages.policy.sweep.gamma=[0.9, 1]", "stages.policy.sweep.seed=[0, 1, 10]"]);
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         let found = select(&experiment, &names).map_err(|error| error.to_string())?;
         Ok(found.into_iter().map(|index| experiment.nodes[index].id.clone()).collect())
@@ -87,6 +102,11 @@ mod tests {
         assert_eq!(
             wrong("policy@seed=7,gamma=1"),
             "experiment `toy` has no cell `policy@seed=7,gamma=1`\nhelp: did you mean `policy@seed=0,gamma=1`?"
+        );
+        assert_eq!(
+            wrong("policy@seed=1,discount=1"),
+            "experiment `toy` has no cell `policy@seed=1,discount=1`\n\
+             help: did you mean `policy@seed=1,gamma=1`? A setting of it has a new name"
         );
         assert!(wrong("policy@").ends_with("help: the first of its 6 cells is `policy@seed=0,gamma=0.9`"));
         assert!(wrong("one@seed=1").ends_with("help: `one` is not swept: name it without a cell"));

@@ -1,7 +1,7 @@
 //! The experiment file: from YAML to a checked graph of nodes, or to all of its faults in one pass.
 //!
-//! The path of a file: `tree` reads YAML with places, `set` applies overrides, `top` and `block` read the keys, `inputs`
-//! finds what refers to what, `sweep` makes cells, `config` reads each stage's own block, `build` puts nodes together.
+//! The path of a file: `tree` reads YAML with places, `set` applies overrides, `renamed` refuses old words, `document` and
+//! `stage_block` read the keys, `inputs` finds what refers to what, `sweep` makes cells, `config` reads each stage's own block, `build` puts nodes together.
 //! Nothing here runs a stage, touches the store or looks at an asset's bytes.
 
 mod build;
@@ -13,6 +13,7 @@ mod leakage;
 mod outline;
 mod port_rules;
 mod reindexing;
+pub mod renamed;
 mod requirements;
 mod schema;
 mod schema_lookup;
@@ -33,12 +34,13 @@ use std::path::{Path, PathBuf};
 
 pub(crate) use config::read_strictly;
 pub(crate) use outline::{fields, stage_names, stages_in};
+pub(crate) use renamed::Rows;
 pub use schema::schema;
 pub use secrets::SecretUse;
 pub use template::write_template;
 
 use crate::asset::AssetSpec;
-use crate::diagnostic::{Diagnostic, Diagnostics, Source, Span, place};
+use crate::diagnostic::{Diagnostic, Diagnostics, MOST, Source, Span, place};
 use crate::{AnyStage, Catalog, Device, StageKind, secret};
 
 /// A checked experiment.
@@ -55,6 +57,8 @@ pub struct Experiment {
     pub asset_places: BTreeMap<String, String>,
     /// In reading order, which is topological; sweeps are expanded.
     pub nodes: Vec<Node>,
+    /// What it was checked against.
+    pub catalog: &'static Catalog,
 }
 
 /// One stage, or one cell of a swept stage.
@@ -104,13 +108,16 @@ pub struct Edge {
 pub fn load(path: &Path, sets: &[String], catalog: &'static Catalog) -> Result<Experiment, Diagnostics> {
     let name = path.display().to_string();
     let base = path.parent().unwrap_or(Path::new("")).to_path_buf();
-    match read(path) {
-        Ok(text) => check(&name, base, text, sets, catalog),
-        Err(fault) => Err(Diagnostics::new(vec![Source { name, text: String::new() }], vec![fault])),
-    }
+    check(&name, base, read(path)?, sets, catalog)
 }
 
-fn read(path: &Path) -> Result<String, Diagnostic> {
+/// Reads the text of an experiment file.
+pub(crate) fn read(path: &Path) -> Result<String, Diagnostics> {
+    let source = || Source { name: path.display().to_string(), text: String::new() };
+    text_of(path).map_err(|fault| Diagnostics::new(vec![source()], vec![fault]))
+}
+
+fn text_of(path: &Path) -> Result<String, Diagnostic> {
     let bytes = std::fs::read(path).map_err(|error| {
         let fault = Diagnostic::nowhere(format!("cannot read the experiment `{}`: {error}", path.display()));
         match error.kind() {
@@ -144,7 +151,7 @@ pub fn check(
     // Lines that end as on an old Macintosh: the parser knows them, but nobody counts or shows them so.
     let text = if text.contains('\r') && !text.contains('\n') { text.replace('\r', "\n") } else { text };
     let mut errors = Vec::new();
-    let experiment = experiment(&text, base, sets, catalog, &mut errors);
+    let experiment = experiment(name, &text, base, sets, catalog, &mut errors);
     let mut sources = vec![Source { name: name.to_owned(), text }];
     sources.extend(sets.iter().map(|set| Source { name: "--set".into(), text: set.clone() }));
     match experiment {
@@ -167,6 +174,7 @@ pub fn check(
 }
 
 fn experiment(
+    file: &str,
     text: &str,
     base: PathBuf,
     sets: &[String],
@@ -181,9 +189,11 @@ fn experiment(
         errors.push(fault.help("`apprentice init` writes an experiment to begin with"));
         return None;
     }
+    let rows = Rows::of(catalog);
     for (index, set) in sets.iter().enumerate() {
-        set::apply(&mut root, set, index + 1, errors);
+        set::apply(&mut root, set, index + 1, &rows, errors);
     }
+    errors.extend(renamed::rename(&mut root, &rows).iter().take(MOST).map(|word| word.fault(file)));
     document::only(&root, "an experiment", document::TOP_KEYS, errors);
     let name = document::name(&root, start, errors);
     let assets = document::assets(&root, catalog, errors);
@@ -206,6 +216,6 @@ fn experiment(
         }
     };
     let asset_places = BTreeMap::new();
-    let experiment = Experiment { name, base, source: text.to_owned(), assets, asset_places, nodes };
+    let experiment = Experiment { name, base, source: text.to_owned(), assets, asset_places, nodes, catalog };
     Some((experiment, document::asset_spans(&root)))
 }

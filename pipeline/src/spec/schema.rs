@@ -74,7 +74,7 @@ pub fn schema(catalog: &Catalog) -> Value {
                         },
                         "inputs": { "description": "What feeds each input port: `stage.port`." },
                         "with": { "description": "The config of the stage; what is left out has its default." },
-                        "each": {
+                        "sweep": {
                             "description": "A sweep: config paths with lists of values; every combination is a stage of its own.",
                             "type": ["object", "null"],
                             "additionalProperties": { "type": "array", "minItems": 1 },

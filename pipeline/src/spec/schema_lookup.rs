@@ -9,6 +9,9 @@ use crate::secret;
 /// Where a schema lists alternatives.
 const CHOICES: [&str; 3] = ["oneOf", "anyOf", "allOf"];
 
+/// A schema may refer to itself; no config of a person is this deep.
+const MAX_DEPTH: usize = 8;
+
 /// The schema of one config with all its definitions.
 pub(crate) struct SchemaLookup {
     root: Value,
@@ -65,6 +68,36 @@ impl SchemaLookup {
         names
     }
 
+    /// The schema of a setting; what stands in a list counts as if it stood there itself.
+    pub fn find(&self, path: &[String]) -> Option<&Value> {
+        path.iter().try_fold(&self.root, |here, key| {
+            let key = Step::Key(key.clone());
+            self.step(here, &key).or_else(|| self.step(self.step(here, &Step::Index(0))?, &key))
+        })
+    }
+
+    /// The words that a setting takes, as texts or as keys of a choice, alone or in a list.
+    pub fn words_at(&self, path: &[String]) -> Vec<String> {
+        let mut words = Vec::new();
+        if let Some(here) = self.find(path) {
+            self.collect_words(here, 0, &mut words);
+        }
+        words
+    }
+
+    fn collect_words(&self, here: &Value, depth: usize, words: &mut Vec<String>) {
+        if depth > MAX_DEPTH {
+            return;
+        }
+        let here = self.target(here);
+        let lists = ["enum", "required"].iter().filter_map(|name| here.get(name)?.as_array()).flatten();
+        words.extend(lists.chain(here.get("const")).filter_map(Value::as_str).map(str::to_owned));
+        let choices = CHOICES.into_iter().filter_map(|name| here.get(name)?.as_array()).flatten();
+        for inner in choices.chain(here.get("items")) {
+            self.collect_words(inner, depth + 1, words);
+        }
+    }
+
     /// Whether the place takes a secret.
     pub fn is_secret(&self, path: &[Step]) -> bool {
         self.at(path).is_some_and(|here| self.marks_secret(here))
@@ -78,8 +111,7 @@ impl SchemaLookup {
     }
 
     fn collect_secrets(&self, here: &Value, path: &str, depth: usize, found: &mut Vec<String>) {
-        // A schema may refer to itself; no config of a person is this deep.
-        if depth > 8 {
+        if depth > MAX_DEPTH {
             return;
         }
         let here = self.target(here);

@@ -4,7 +4,8 @@
 use serde_json::Value;
 
 use super::document::TOP_KEYS;
-use super::stage_block::STAGE_KEYS;
+use super::renamed::Rows;
+use super::stage_block::{STAGE_KEYS, SWEEP};
 use super::tree::{self, Data, Entry, Tree};
 use crate::diagnostic::{Diagnostic, Span, listed, nearest};
 
@@ -12,7 +13,7 @@ use crate::diagnostic::{Diagnostic, Span, listed, nearest};
 const MARKS: usize = 100;
 
 /// Applies one `path=value`; `source` is the number of its text among the sources.
-pub(crate) fn apply(root: &mut Tree, text: &str, source: usize, errors: &mut Vec<Diagnostic>) {
+pub(crate) fn apply(root: &mut Tree, text: &str, source: usize, rows: &Rows, errors: &mut Vec<Diagnostic>) {
     let whole = Span { source, start: 0, end: text.len() };
     let Some((path, value)) = text.split_once('=') else {
         let fault = Diagnostic::at(whole, "`--set` takes `path=value`");
@@ -30,13 +31,13 @@ pub(crate) fn apply(root: &mut Tree, text: &str, source: usize, errors: &mut Vec
         errors.push(fault);
         return;
     }
-    let segments = segments(path, source);
+    let segments = segments(path, source, rows);
     if segments.len() > tree::MAX_DEPTH {
         let fault = Diagnostic::at(Span { end: path.len(), ..whole }, "the path leads deeper than any experiment");
         errors.push(fault.help("for example `--set stages.policy.with.gamma=0.9`"));
         return;
     }
-    if let Err(fault) = place(root, path, &segments, value) {
+    if let Err(fault) = place(root, path, &segments, value, rows) {
         errors.push(*fault);
     }
 }
@@ -55,12 +56,13 @@ fn left_out(written: &str, source: usize, start: usize, value: &Tree) -> Option<
     Some(fault.help("quote the value: `--set 'path=\"a #1\"'`"))
 }
 
-/// The path cut at its dots, each piece with its place. The name of a swept value (`each.llm.temperature`) keeps its dots.
-fn segments(path: &str, source: usize) -> Vec<(&str, Span)> {
+/// The path cut at its dots, each piece with its place. The name of a swept value (`sweep.llm.temperature`) keeps its dots.
+fn segments<'p>(path: &'p str, source: usize, rows: &Rows) -> Vec<(&'p str, Span)> {
+    let is_sweep = |key: &str| rows.stage_key(key).map_or(key, |row| row.new) == SWEEP;
     let mut pieces: Vec<(&str, Span)> = Vec::new();
     let mut start = 0;
     while start <= path.len() {
-        let swept = pieces.len() == 3 && pieces[2].0 == "each";
+        let swept = pieces.len() == 3 && is_sweep(pieces[2].0);
         let end = if swept { path.len() } else { path[start..].find('.').map_or(path.len(), |dot| start + dot) };
         pieces.push((&path[start..end], Span { source, start, end }));
         start = end + 1;
@@ -68,7 +70,13 @@ fn segments(path: &str, source: usize) -> Vec<(&str, Span)> {
     pieces
 }
 
-fn place(root: &mut Tree, path: &str, segments: &[(&str, Span)], value: Tree) -> Result<(), Box<Diagnostic>> {
+fn place(
+    root: &mut Tree,
+    path: &str,
+    segments: &[(&str, Span)],
+    value: Tree,
+    rows: &Rows,
+) -> Result<(), Box<Diagnostic>> {
     let mut here = root;
     let last = segments.len() - 1;
     for (depth, &(name, span)) in segments.iter().enumerate() {
@@ -76,7 +84,7 @@ fn place(root: &mut Tree, path: &str, segments: &[(&str, Span)], value: Tree) ->
             here.data = Data::Map(Vec::new());
         }
         let stands = if depth == 0 { "the experiment".into() } else { format!("`{}`", &path[..span.start - 1]) };
-        known(here, segments, depth).map_err(|names| unknown(path, name, span, &stands, &names))?;
+        known(here, segments, depth, rows).map_err(|names| unknown(path, name, span, &stands, &names))?;
         let noun = here.noun();
         let next = match &mut here.data {
             Data::Map(entries) => {
@@ -109,13 +117,14 @@ fn place(root: &mut Tree, path: &str, segments: &[(&str, Span)], value: Tree) ->
 }
 
 /// The names that may stand at this depth, where that is not for the stage's own config to say.
-fn known(here: &Tree, segments: &[(&str, Span)], depth: usize) -> Result<(), Vec<String>> {
+fn known(here: &Tree, segments: &[(&str, Span)], depth: usize, rows: &Rows) -> Result<(), Vec<String>> {
     let name = segments[depth].0;
     let own = |keys: &[&str]| keys.iter().map(|&key| key.to_owned()).collect::<Vec<_>>();
     let names = match depth {
         0 => own(TOP_KEYS),
         1 if matches!(segments[0].0, "stages" | "assets") => here.entries().iter().map(|e| e.key.clone()).collect(),
-        2 if segments[0].0 == "stages" => own(STAGE_KEYS),
+        // What is old is refused with its new name.
+        2 if segments[0].0 == "stages" && rows.stage_key(name).is_none() => own(STAGE_KEYS),
         _ => return Ok(()),
     };
     if names.iter().any(|known| known == name) { Ok(()) } else { Err(names) }

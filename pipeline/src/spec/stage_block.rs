@@ -7,7 +7,9 @@ use crate::diagnostic::{Diagnostic, Span, listed};
 use crate::{Catalog, Device, StageKind};
 
 /// What may stand in a stage.
-pub(crate) const STAGE_KEYS: &[&str] = &["use", "device", "inputs", "with", "each"];
+pub(crate) const STAGE_KEYS: &[&str] = &["use", "device", "inputs", "with", SWEEP];
+/// The key of a sweep.
+pub(crate) const SWEEP: &str = "sweep";
 
 /// A stage as written; what is wrong or absent is left out, after it was reported.
 pub(crate) struct StageBlock<'t> {
@@ -51,8 +53,8 @@ impl<'t> StageBlock<'t> {
         block.inputs_broken = block.inputs.is_none() && entry.value.get("inputs").is_some();
         block.with = mapping(entry, "with", errors);
         block.with_broken = block.with.is_none() && entry.value.get("with").is_some();
-        if let Some(each) = mapping(entry, "each", errors) {
-            block.axes = sweep::axes(each, block.with, errors);
+        if let Some(swept) = mapping(entry, SWEEP, errors) {
+            block.axes = sweep::axes(swept, block.with, errors);
         }
         block
     }

@@ -1,4 +1,4 @@
-//! Sweeps: `each: { seed: [0, 1, 2] }` makes one cell for every value, and every cell is a node of its own.
+//! Sweeps: `sweep: { seed: [0, 1, 2] }` makes one cell for every value, and every cell is a node of its own.
 //!
 //! A stage that reads one output of a swept stage follows it cell by cell. Where several sweeps meet (those of its inputs
 //! and its own), cells with the same key are joined on their value, so that `seed=3` meets `seed=3`; keys that only one of
@@ -43,7 +43,7 @@ pub(crate) fn name(cell: &[Coordinate]) -> String {
 
 /// The cells of one side of a join.
 pub(crate) struct JoinSide {
-    /// For messages: `` `policy` `` or `` `each` ``.
+    /// For messages: `` `policy` `` or `` `sweep` ``.
     pub what: String,
     /// Where it is written.
     pub span: Span,
@@ -54,15 +54,15 @@ impl JoinSide {
     /// The stage's own axis.
     pub fn of(axis: &Axis) -> Self {
         let cell = |(label, _): &(String, &Tree)| vec![Coordinate { key: axis.key.to_owned(), label: label.clone() }];
-        Self { what: "`each`".into(), span: axis.key_span, cells: axis.values.iter().map(cell).collect() }
+        Self { what: "`sweep`".into(), span: axis.key_span, cells: axis.values.iter().map(cell).collect() }
     }
 }
 
-/// Reads `each`. Faulty axes are reported and left out.
-pub(crate) fn axes<'t>(each: &'t Entry, with: Option<&Entry>, errors: &mut Vec<Diagnostic>) -> Vec<Axis<'t>> {
+/// Reads `sweep`. Faulty axes are reported and left out.
+pub(crate) fn axes<'t>(swept: &'t Entry, with: Option<&Entry>, errors: &mut Vec<Diagnostic>) -> Vec<Axis<'t>> {
     let mut axes = Vec::new();
-    let keys: BTreeSet<&str> = each.value.entries().iter().map(|entry| &*entry.key).collect();
-    for entry in each.value.entries() {
+    let keys: BTreeSet<&str> = swept.value.entries().iter().map(|entry| &*entry.key).collect();
+    for entry in swept.value.entries() {
         if errors.len() > MOST {
             break;
         }
@@ -73,7 +73,7 @@ pub(crate) fn axes<'t>(each: &'t Entry, with: Option<&Entry>, errors: &mut Vec<D
         let values = match &entry.value.data {
             Data::List(values) if !values.is_empty() => values,
             _ => {
-                let message = format!("`each` takes a list of values for `{}`", entry.key);
+                let message = format!("`sweep` takes a list of values for `{}`", entry.key);
                 let fault = Diagnostic::at(entry.value.span, message);
                 errors
                     .push(fault.help(format!("write `{}: [0, 1, 2]`; a single value belongs into `with`", entry.key)));
@@ -123,7 +123,7 @@ fn twice(axis: &Entry, value: &Tree) -> Diagnostic {
     if value.span.source > axis.key_span.source {
         let message = format!("`{}` is swept, so one value of it cannot be set", axis.key);
         return Diagnostic::at(value.span, message)
-            .help(format!("set the sweep: `--set stages.STAGE.each.{}=[ … ]`", axis.key));
+            .help(format!("set the sweep: `--set stages.STAGE.sweep.{}=[ … ]`", axis.key));
     }
     let message = format!("`{}` is swept here and has a value in `with`", axis.key);
     Diagnostic::at(axis.key_span, message).help("keep one of them")

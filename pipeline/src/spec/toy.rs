@@ -239,7 +239,29 @@ pub static CATALOG: Catalog = Catalog {
     figures: &[],
     report: |_| Ok(String::new()),
     template: "",
+    renamed: RENAMED,
 };
+
+/// Old words of the toy stages, one of every form.
+const RENAMED: &str = "\
+kind\twhat\told\tnew\tnote
+-\tsetting\teach\tsweep\t
+-\tkind\tworld.fit\tfit\t
+learn.*\tsetting\tdiscount\tgamma\t
+learn.*\tinput\tenvironment\tworld\t
+learn.*\toutput\tagent\tpolicy\t
+learn.a2c\treciprocal\tpatience\tlearning_rate\tAbove 0.
+fit\tinput\tlog\tinteractions\t
+fit\tvalue\tmodel=counts\tmodel=popular\t
+fit\tvalue\tmodel=svd\tmodel=factors\t
+fit\tsetting\tmodel.factors.size\tmodel.factors.rank\t
+fit\tsetting\tmodel.factors.seed\tseed\t
+fit\tsetting\trank\tmodel.factors.rank\t
+fit\tsetting\tpenalty\tmodel.factors.penalty\t
+score\tsetting\tcut\tclip\t
+score\tsetting\tcut.where\tclip.at\t
+score\tsetting\tclip_at\tclip.at\t
+";
 
 /// An experiment that uses every form of the format.
 pub const GOOD: &str = "\
@@ -255,7 +277,7 @@ stages:
   judge: { use: fit, inputs: { interactions: log.interactions }, with: { model: popular } }
   policy:
     use: learn.a2c
-    each: { seed: [0, 1, 2] }
+    sweep: { seed: [0, 1, 2] }
     inputs: { world: world }
   one: { use: learn.a2c, inputs: { world: world.world } }
   score:

@@ -55,6 +55,10 @@ impl Tree {
     pub fn entries(&self) -> &[Entry] {
         if let Data::Map(entries) = &self.data { entries } else { &[] }
     }
+    /// The same, to be changed.
+    pub fn entries_mut(&mut self) -> &mut [Entry] {
+        if let Data::Map(entries) = &mut self.data { entries } else { &mut [] }
+    }
     pub fn text(&self) -> Option<&str> {
         if let Data::Scalar(Value::String(text)) = &self.data { Some(text) } else { None }
     }
@@ -160,6 +164,7 @@ impl<'text> Reader<'text, '_> {
         }
         let (anchor, data, end) = match event {
             Event::Scalar(text, style, anchor, tag) => {
+                let start = self.scalar(start, style);
                 let value = match self.tag(tag.as_deref(), SCALARS, start) {
                     Some("str") => Value::String(text.into_owned()),
                     Some(tag) => {
@@ -245,6 +250,7 @@ impl<'text> Reader<'text, '_> {
                     .help("quote a value that begins with `[`, `{`, `*` or `&`")
                     .into());
             };
+            let key_span = self.scalar(key_span, style);
             self.tag(tag.as_deref(), &["str"], key_span);
             if anchor > 0 {
                 let name = Tree { span: key_span, data: Data::Scalar(Value::String(key.to_string())) };
@@ -393,6 +399,27 @@ impl<'text> Reader<'text, '_> {
 
     fn span(&self, marks: Marks) -> Span {
         Span { source: self.source, start: self.byte(marks.start.index()), end: self.byte(marks.end.index()) }
+    }
+
+    /// The place of a scalar. To one in quotes the parser counts the blanks behind it, and a comment behind these.
+    fn scalar(&self, span: Span, style: ScalarStyle) -> Span {
+        let quote = match style {
+            ScalarStyle::SingleQuoted => '\'',
+            ScalarStyle::DoubleQuoted => '"',
+            _ => return span,
+        };
+        let text = &self.text[span.start - self.bytes[0]..];
+        let mut rest = text.char_indices().skip(1).peekable();
+        while let Some((at, c)) = rest.next() {
+            let is_pair = quote == '\'' && rest.peek().is_some_and(|&(_, next)| next == quote);
+            match c {
+                '\\' if quote == '"' => drop(rest.next()),
+                _ if c == quote && is_pair => drop(rest.next()),
+                _ if c == quote => return Span { end: span.start + at + 1, ..span },
+                _ => {}
+            }
+        }
+        span
     }
 
     fn line(&self, span: Span) -> usize {

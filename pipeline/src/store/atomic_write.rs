@@ -16,6 +16,19 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     sync_parent(path)
 }
 
+/// Replaces a file of somebody's, which keeps its permissions; through a link, what it leads to.
+pub(crate) fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let path = path.canonicalize()?;
+    let permissions = path.metadata()?.permissions();
+    if permissions.readonly() {
+        return Err(io::Error::new(ErrorKind::PermissionDenied, "it is read-only"));
+    }
+    let temp = synced(&path, bytes)?;
+    fs::set_permissions(temp.path(), permissions)?;
+    temp.persist(&path)?;
+    sync_parent(&path)
+}
+
 /// As [`write_atomically`], without waiting for the disk: a kill leaves the old file or the new one, a power cut may leave
 /// neither. For what is a convenience, not a result.
 pub(crate) fn write_in_passing(path: &Path, bytes: &[u8]) -> io::Result<()> {

@@ -82,7 +82,7 @@ fn a_name_that_the_stage_sees_is_in_the_key() {
 
 #[test]
 fn cells_of_a_sweep_are_cached_one_by_one() {
-    let sweep = "name: s\nstages:\n  a: { use: toy.number, each: { value: [1, 2] } }\n  page: { use: toy.page, inputs: { values: a.value } }\n";
+    let sweep = "name: s\nstages:\n  a: { use: toy.number, sweep: { value: [1, 2] } }\n  page: { use: toy.page, inputs: { values: a.value } }\n";
     let project = Project::new(sweep);
     assert_eq!(project.ran(""), ["a@value=1", "a@value=2", "page"]);
     project.write("x.yaml", &sweep.replace("[1, 2]", "[1, 2, 3]"));

@@ -115,7 +115,7 @@ fn inspect_tells_who_made_a_file_and_from_what() {
     assert_eq!(project.provenance("page.page")["inputs"][0]["from"], "round.value");
     project.write("mine.txt", "1");
     assert!(project.ok("inspect mine.txt").contains("made by: unknown"));
-    let swept = "name: s\nstages:\n  a: { use: toy.number, each: { value: [0.5, 2] } }\n";
+    let swept = "name: s\nstages:\n  a: { use: toy.number, sweep: { value: [0.5, 2] } }\n";
     project.write("x.yaml", swept);
     project.ok("run x.yaml");
     assert!(project.ok("inspect -e s a@value=0.5.value").starts_with("0.5\n"));

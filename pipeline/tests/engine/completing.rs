@@ -9,7 +9,7 @@ const SWEEP: &str = "\
 name: sweep
 stages:
   pages: { use: toy.number, with: { value: 1 } }
-  policy: { use: toy.add, inputs: { a: pages.value }, each: { plus: [0, 1] } }
+  policy: { use: toy.add, inputs: { a: pages.value }, sweep: { plus: [0, 1] } }
   score: { use: toy.page, inputs: { values: policy.value } }
 ";
 
@@ -40,7 +40,7 @@ fn stages_outputs_runs_files_options_and_settings_are_offered() {
     assert_eq!(offers("apprentice run x.yaml --force=sc"), ["--force=score"]);
     assert_eq!(offers("apprentice plan x.yaml --ch"), ["--check"]);
     assert_eq!(offers("apprentice plan x.yaml --set stages.policy.with.p"), ["stages.policy.with.plus="]);
-    assert_eq!(offers("apprentice plan x.yaml --set stages.policy.each.plus=[7] policy@"), ["policy@plus=7"]);
+    assert_eq!(offers("apprentice plan x.yaml --set stages.policy.sweep.plus=[7] policy@"), ["policy@plus=7"]);
     assert_eq!(offers("apprentice inspect po"), ["policy@plus=0.value", "policy@plus=1.value"]);
     assert_eq!(offers("apprentice inspect artifacts/sweep/pages/"), ["artifacts/sweep/pages/value.txt"]);
     assert_eq!(offers("apprentice runs "), [run]);

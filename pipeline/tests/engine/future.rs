@@ -47,7 +47,7 @@ fn an_entry_of_a_newer_program_is_neither_damaged_nor_replaced() {
 
 #[test]
 fn no_name_leads_out_of_the_store() {
-    let swept = "name: NAME\nassets:\n  ASSET: { from: [{ path: x.yaml }] }\nstages:\n  STAGE: { use: toy.number, with: { asset: ASSET }, each: { label: [LABEL] } }\n";
+    let swept = "name: NAME\nassets:\n  ASSET: { from: [{ path: x.yaml }] }\nstages:\n  STAGE: { use: toy.number, with: { asset: ASSET }, sweep: { label: [LABEL] } }\n";
     let project = Project::new("");
     let write = |name: &str, asset: &str, stage: &str, label: &str| {
         let text = swept.replace("NAME", name).replace("ASSET", asset).replace("STAGE", stage).replace("LABEL", label);

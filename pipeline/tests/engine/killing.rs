@@ -10,7 +10,7 @@ pub const EXPERIMENT: &str = "\
 name: torture
 stages:
   slow: { use: toy.slow, with: { units: 4 } }
-  a: { use: toy.number, each: { value: [1, 2] } }
+  a: { use: toy.number, sweep: { value: [1, 2] } }
   page: { use: toy.page, inputs: { values: [slow.value, a.value] } }
 ";
 

@@ -7,7 +7,7 @@ use crate::project::Project;
 
 #[test]
 fn each_cell_at_work_has_a_log_of_its_own() {
-    let project = Project::new("name: l\nstages:\n  slow: { use: toy.slow, each: { units: [3, 4] } }\n");
+    let project = Project::new("name: l\nstages:\n  slow: { use: toy.slow, sweep: { units: [3, 4] } }\n");
     project.ok("run x.yaml -j 2");
     let id = project.ok("runs").split_whitespace().next().unwrap().to_owned();
     let logs = project.path(&format!("artifacts/store/runs/{id}/logs"));
@@ -28,7 +28,7 @@ fn each_cell_at_work_has_a_log_of_its_own() {
 fn many_stages_do_not_use_up_the_files_that_may_be_open() {
     let values: Vec<_> = (0..120).map(|value| value.to_string()).collect();
     let project = Project::new(&format!(
-        "name: l\nstages:\n  a: {{ use: toy.number, each: {{ value: [{}] }} }}\n",
+        "name: l\nstages:\n  a: {{ use: toy.number, sweep: {{ value: [{}] }} }}\n",
         values.join(", ")
     ));
     let script = format!("ulimit -n 48; exec {} run x.yaml -j 2", env!("CARGO_BIN_EXE_toy"));

@@ -17,6 +17,7 @@ mod inspecting;
 mod killing;
 mod locks;
 mod logs;
+mod migrating;
 mod newest;
 mod project;
 mod remains;

@@ -149,7 +149,7 @@ fn a_secret_may_stand_in_its_own_fields_only_and_never_in_clear() {
     assert!(clear.contains("stages.ask.with.server.key=*******"), "{clear}");
     assert!(clear.contains("the value of a secret is never written down"), "{clear}");
     assert!(wrong("stages.ask.with.server={key:${env:TOY_KEY}}").contains("quote it: \"${env:NAME}\""));
-    let swept = "name: s\nstages:\n  ask: { use: toy.ask, each: { server.key: [\"${env:A}\", \"${env:B}\"] } }\n";
+    let swept = "name: s\nstages:\n  ask: { use: toy.ask, sweep: { server.key: [\"${env:A}\", \"${env:B}\"] } }\n";
     project.write("x.yaml", swept);
     assert!(project.run("plan x.yaml").stderr.contains("`server.key` cannot be swept: a secret changes no result"));
     let asset = "name: s\nassets: { a: { from: [{ path: \"${env:A}\" }] } }\nstages:\n  one: { use: toy.number }\n";

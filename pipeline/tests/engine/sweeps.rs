@@ -9,8 +9,8 @@ use crate::project::Project;
 const SWEEP: &str = "\
 name: sweep
 stages:
-  a: { use: toy.number, each: { value: [1, 2.5] } }
-  sum: { use: toy.add, inputs: { a: a.value }, each: { plus: [0, 100] } }
+  a: { use: toy.number, sweep: { value: [1, 2.5] } }
+  sum: { use: toy.add, inputs: { a: a.value }, sweep: { plus: [0, 100] } }
   round: { use: toy.round, inputs: { value: sum.value } }
   page: { use: toy.page, inputs: { values: { total: round.value } } }
 ";
@@ -49,7 +49,7 @@ fn cells_are_chosen_by_any_of_their_coordinates() {
 fn a_new_cell_runs_what_is_new_and_is_told_before() {
     let project = Project::new(SWEEP);
     project.ok("run x.yaml");
-    let set = "--set stages.sum.each.plus=[0,7]";
+    let set = "--set stages.sum.sweep.plus=[0,7]";
     assert_eq!(project.plan("sum@value=1,plus=7", set), "run: it has no result yet");
     let page = project.plan("page", set);
     assert!(page.starts_with("after: input values changed: total@value=1,plus=100 "), "{page}");
@@ -67,7 +67,7 @@ fn one_value_of_a_swept_field_cannot_be_set() {
     let wrong = project.run("plan x.yaml --set stages.sum.with.plus=3");
     assert_eq!(wrong.code, 2);
     let wanted =
-        ["`plus` is swept, so one value of it cannot be set", "--set:1:22", "--set stages.STAGE.each.plus=[ … ]"];
+        ["`plus` is swept, so one value of it cannot be set", "--set:1:22", "--set stages.STAGE.sweep.plus=[ … ]"];
     for part in wanted {
         assert!(wrong.stderr.contains(part), "{}", wrong.stderr);
     }
@@ -76,7 +76,7 @@ fn one_value_of_a_swept_field_cannot_be_set() {
 #[test]
 fn keep_going_finishes_the_other_cells_and_lists_what_failed_and_what_did_not_begin() {
     let project = Project::new(
-        "name: f\nstages:\n  bad: { use: toy.fail, each: { how: [error, panic, no] } }\n  round: { use: toy.round, inputs: { value: bad.value } }\n  page: { use: toy.page, inputs: { values: round.value } }\n",
+        "name: f\nstages:\n  bad: { use: toy.fail, sweep: { how: [error, panic, no] } }\n  round: { use: toy.round, inputs: { value: bad.value } }\n  page: { use: toy.page, inputs: { values: round.value } }\n",
     );
     let ended = project.run("run x.yaml --keep-going");
     assert_eq!(ended.code, 8);
@@ -94,5 +94,5 @@ fn keep_going_finishes_the_other_cells_and_lists_what_failed_and_what_did_not_be
     assert_eq!(last["failures"].as_array().unwrap().len(), 2);
     assert_eq!(last["not_begun"], serde_json::json!(["round@how=error", "round@how=panic", "page"]));
     // Mended, only what had not been finished runs.
-    assert_eq!(project.ran("--set stages.bad.each.how=[no]"), ["page"]);
+    assert_eq!(project.ran("--set stages.bad.sweep.how=[no]"), ["page"]);
 }

@@ -43,6 +43,7 @@ static CATALOG: Catalog = Catalog {
     figures: &[MetricsReader { kind: "value", read: figures }],
     report,
     template: "# A number.\nname: starter\nstages:\n  one: { use: toy.number, with: { value: 1 } }\n",
+    renamed: include_str!("renamed.tsv"),
 };
 
 /// A machine with one card.

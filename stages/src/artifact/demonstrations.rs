@@ -16,7 +16,7 @@ use super::frame;
 
 /// Why an episode ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum End {
+pub enum Termination {
     /// The user left because of a too similar item (`terminal`).
     Similar,
     /// The user left because of a bad item (`terminal`).
@@ -29,7 +29,7 @@ pub enum End {
     Horizon,
 }
 
-impl End {
+impl Termination {
     /// Every reason, the horizon last.
     pub const ALL: [Self; 5] = [Self::Similar, Self::LowReward, Self::Category, Self::Stopped, Self::Horizon];
 
@@ -60,7 +60,7 @@ impl End {
 
 /// One step of a demonstration.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Choice {
+pub struct Step {
     /// The item that was recommended.
     pub item: u32,
     /// The world's answer.
@@ -79,16 +79,16 @@ pub struct Trajectory {
     /// The user.
     pub user: u32,
     /// Its steps, in order, at least one.
-    pub steps: Vec<Choice>,
+    pub steps: Vec<Step>,
     /// Why it ended.
-    pub end: End,
+    pub end: Termination,
 }
 
 impl Trajectory {
     /// Whether nothing comes after its last step in a world of that horizon: the user left, or there is no further turn. Else it
     /// was only cut off.
     #[must_use]
-    pub fn over(&self, horizon: usize) -> bool {
+    pub fn terminal(&self, horizon: usize) -> bool {
         self.end.terminal() || self.steps.len() >= horizon
     }
 }
@@ -105,11 +105,11 @@ pub struct Demonstrations {
 
 impl Demonstrations {
     /// All steps in file order with the trajectory and step they belong to.
-    pub fn steps(&self) -> impl Iterator<Item = (usize, usize, &Choice)> {
+    pub fn steps(&self) -> impl Iterator<Item = (usize, usize, &Step)> {
         self.trajectories
             .iter()
             .enumerate()
-            .flat_map(|(t, trajectory)| trajectory.steps.iter().enumerate().map(move |(s, choice)| (t, s, choice)))
+            .flat_map(|(t, trajectory)| trajectory.steps.iter().enumerate().map(move |(s, step)| (t, s, step)))
     }
 
     /// BLAKE3 of all that is learned from, in hex: users, ends, items, rewards, candidates and scores. Which calls are behind them is
@@ -120,9 +120,9 @@ impl Demonstrations {
         // Every number as four bytes, and how many there are before each list, so that no two demonstrations read alike.
         let mut tell = |number: u32| _ = hasher.update(&number.to_le_bytes());
         for Trajectory { user, steps, end } in &self.trajectories {
-            let end = End::ALL.iter().position(|other| other == end).unwrap_or(End::ALL.len());
+            let end = Termination::ALL.iter().position(|other| other == end).unwrap_or(Termination::ALL.len());
             [*user, end as u32, steps.len() as u32].into_iter().for_each(&mut tell);
-            for Choice { item, reward, candidates, scores, call: _ } in steps {
+            for Step { item, reward, candidates, scores, call: _ } in steps {
                 [*item, reward.to_bits(), candidates.len() as u32, scores.len() as u32].into_iter().for_each(&mut tell);
                 candidates.iter().copied().chain(scores.iter().map(|score| score.to_bits())).for_each(&mut tell);
             }
@@ -159,7 +159,7 @@ impl Demonstrations {
             let (t, s) = (trajectory.value(row) as usize, step.value(row) as usize);
             if s == 0 {
                 ensure!(t == first + self.trajectories.len(), "row {row} opens trajectory {t} out of order");
-                let end = End::from_name(end.value(row)).with_context(|| format!("row {row}"))?;
+                let end = Termination::from_name(end.value(row)).with_context(|| format!("row {row}"))?;
                 self.trajectories.push(Trajectory { user: user.value(row), steps: Vec::new(), end });
             }
             let last = self.trajectories.last_mut().context("the first row does not open a trajectory")?;
@@ -168,7 +168,7 @@ impl Demonstrations {
             let list = list.as_any().downcast_ref::<UInt32Array>().context("candidates are not u32")?;
             let marks = scores.value(row);
             let marks = marks.as_any().downcast_ref::<Float32Array>().context("scores are not f32")?;
-            last.steps.push(Choice {
+            last.steps.push(Step {
                 item: item.value(row),
                 reward: reward.value(row),
                 candidates: list.values().to_vec(),
@@ -198,10 +198,10 @@ impl Artifact for Demonstrations {
     fn write_within(&self, path: &Path, spaces: &IdSpaces) -> Result<()> {
         let (mut candidates, mut scores) =
             (ListBuilder::new(UInt32Builder::new()), ListBuilder::new(Float32Builder::new()));
-        for (_, _, choice) in self.steps() {
-            candidates.values().append_slice(&choice.candidates);
+        for (_, _, step) in self.steps() {
+            candidates.values().append_slice(&step.candidates);
             candidates.append(true);
-            scores.values().append_slice(&choice.scores);
+            scores.values().append_slice(&step.scores);
             scores.append(true);
         }
         let of = |t: usize| &self.trajectories[t];
@@ -347,8 +347,8 @@ mod tests {
 
     #[test]
     fn a_digest_tells_apart_what_is_learned_from_and_nothing_else() {
-        let step = |item, reward| Choice { item, reward, candidates: vec![1, 2], scores: vec![], call: "a".to_owned() };
-        let first = Trajectory { user: 3, steps: vec![step(1, 2.0), step(2, 1.0)], end: End::Horizon };
+        let step = |item, reward| Step { item, reward, candidates: vec![1, 2], scores: vec![], call: "a".to_owned() };
+        let first = Trajectory { user: 3, steps: vec![step(1, 2.0), step(2, 1.0)], end: Termination::Horizon };
         let one = Demonstrations { trajectories: vec![first] };
         let changed = |change: fn(&mut Trajectory)| {
             let mut other = one.clone();
@@ -358,7 +358,7 @@ mod tests {
         assert_eq!(changed(|t| t.steps[0].call = "b".to_owned()), one.digest());
         let others = [
             changed(|t| t.user = 4),
-            changed(|t| t.end = End::Stopped),
+            changed(|t| t.end = Termination::Stopped),
             changed(|t| t.steps.swap(0, 1)),
             changed(|t| t.steps[1].item = 1),
             changed(|t| t.steps[0].reward = 2.5),

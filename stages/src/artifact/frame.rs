@@ -21,7 +21,7 @@ use parquet::file::metadata::{KeyValue, ParquetMetaData};
 use parquet::file::properties::WriterProperties;
 use pipeline::IdSpaces;
 
-use super::guard::guarded;
+use super::catch_panics::catch_panics;
 use super::tensors::older;
 use super::{arrow_blocks, parquet_footer};
 
@@ -157,7 +157,7 @@ fn open(path: &Path, end: u64, check: impl Fn(&mut File, u64, u64) -> Result<()>
 /// Reads with the libraries' panics turned into errors.
 fn whole<T>(path: &Path, read: impl FnOnce() -> Result<T>) -> Result<T> {
     let mut error = None;
-    let read = guarded(|| read().map_err(|found| error.insert(found).to_string()));
+    let read = catch_panics(|| read().map_err(|found| error.insert(found).to_string()));
     read.map_err(|panic| error.unwrap_or_else(|| anyhow!("{} is damaged: {panic}", path.display())))
 }
 

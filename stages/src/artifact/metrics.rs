@@ -45,7 +45,7 @@ pub struct Metric {
     /// - `missing`: no number (all are 0). A control that could not be made; the remark says what to connect.
     ///
     /// - `calls`, `tokens_read`, `tokens_written`: what a language model was asked for an episode, see
-    ///   [`Effort`](super::Effort); only where that is connected and all its episodes know it.
+    ///   [`EpisodeUsage`](super::Effort); only where that is connected and all its episodes know it.
     ///
     /// Of policies also the lead in `return_inclusive` with the same users: `over_popular`, `over_retriever`. Where
     /// teachers were judged, of every row `return_teacher_users`: the inclusive return with the users and over the turns that

@@ -16,7 +16,7 @@ pub type Network = TensorFile;
 /// scores are not the network's own logits, also how they are made (`served`, see `nn/policy_io.rs`) and the parameters of what
 /// makes them; and the [`Ids`] of the users and items that it answers for.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Policy(pub Network);
+pub struct PolicyFile(pub Network);
 
 /// Where a policy comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,7 +56,7 @@ impl Origin {
     }
 }
 
-impl Policy {
+impl PolicyFile {
     /// A network that `learner` trained in that world.
     pub fn new(mut network: Network, learner: &str, world: &World) -> Result<Self> {
         network.tell("learner", &learner)?;
@@ -94,7 +94,7 @@ impl Policy {
 #[derive(Clone, Debug, PartialEq)]
 pub struct RewardModel(pub Network);
 
-impl Artifact for Policy {
+impl Artifact for PolicyFile {
     const KIND: &'static str = "policy";
     const EXTENSION: &'static str = "safetensors";
     /// 5: with the ids that its row numbers stand for, whether items may be shown again, and whether it was trained at all.

@@ -1,7 +1,7 @@
 //! The footer of a Parquet file walked over before the parquet crate reads it.
 //!
 //! The crate builds the schema by recursion and believes the lengths of lists: a footer of a few kilobytes could end the
-//! whole program by its stack or its memory, which no `guarded` catches. Here every length is compared with the footer's,
+//! whole program by its stack or its memory, which no `catch_panics` catches. Here every length is compared with the footer's,
 //! and the depth of the schema is measured. The footer is a struct in Thrift's compact protocol.
 
 use std::fs::File;

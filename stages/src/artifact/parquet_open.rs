@@ -13,7 +13,7 @@ use parquet::file::metadata::ParquetMetaData;
 use pipeline::escape::shown;
 
 use super::file_kind::{START, stranger};
-use super::{Unsupported, guarded, parquet_footer};
+use super::{Unsupported, catch_panics, parquet_footer};
 
 /// First and last bytes of every Parquet file whose footer is in clear.
 pub(crate) const PARQUET_MAGIC: &[u8] = b"PAR1";
@@ -40,10 +40,10 @@ pub(crate) fn open_parquet(file: &mut File, bytes: u64) -> Result<ArrowReaderMet
     if has_secrets {
         return Err(encrypted("columns of it are"));
     }
-    let metadata = guarded(|| ArrowReaderMetadata::load(file, ArrowReaderOptions::new())).map_err(|error| {
+    let metadata = catch_panics(|| ArrowReaderMetadata::load(file, ArrowReaderOptions::new())).map_err(|error| {
         // What the writer says of its own types stands beside the footer, which is whole where it can be read without.
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-        match guarded(|| ArrowReaderMetadata::load(file, options)) {
+        match catch_panics(|| ArrowReaderMetadata::load(file, options)) {
             Ok(metadata) => of_strange_type(&metadata, &error),
             Err(_) => damaged("its Parquet footer cannot be read", error),
         }
@@ -70,7 +70,7 @@ fn wide(metadata: ArrowReaderMetadata) -> Result<ArrowReaderMetadata, String> {
     let fields: Vec<_> = metadata.schema().fields().iter().enumerate().map(field).collect();
     let schema = Schema::new(fields).with_metadata(metadata.schema().metadata().clone());
     let options = ArrowReaderOptions::new().with_schema(Arc::new(schema));
-    guarded(|| ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), options))
+    catch_panics(|| ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), options))
 }
 
 /// The name of a codec in use in that leaf of the schema that this program is built without.

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use arrow::array::{Array, ArrayRef, Float64Array, StringArray, UInt32Array};
 use pipeline::{Artifact, IdSpaces};
 
-use super::End;
+use super::Termination;
 use super::frame;
 
 /// One judged episode.
@@ -36,7 +36,7 @@ pub struct Rollout {
     /// Sum of what the training world would have paid for the same items; `None` where none was connected.
     pub training: Option<f64>,
     /// Why it ended.
-    pub end: End,
+    pub end: Termination,
 }
 
 /// Parquet, one row an episode: `policy: utf8`, `cell: utf8`, `user: u32`, `length: u32`, `return_inclusive: f64`,
@@ -111,7 +111,7 @@ impl Artifact for Rollouts {
                 novelty: novelty.value(row),
                 top_category: optional(top_category, row),
                 training: optional(training, row),
-                end: End::from_name(end.value(row)).with_context(|| format!("row {row}"))?,
+                end: Termination::from_name(end.value(row)).with_context(|| format!("row {row}"))?,
             })
         };
         Ok(Self((0..batch.num_rows()).map(row).collect::<Result<_>>()?))

@@ -8,7 +8,7 @@ use arrow::array::{Float32Array, StringArray, UInt32Array};
 use pipeline::{Artifact, IdSpaces};
 
 use super::frame;
-use super::{Choice, End, Trajectory};
+use super::{Step, Termination, Trajectory};
 
 /// The steps of one judged episode.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,21 +24,21 @@ pub struct Played {
     /// What the judging world answered to each.
     pub rewards: Vec<f32>,
     /// Why it ended.
-    pub end: End,
+    pub end: Termination,
 }
 
 impl Played {
     /// As a trajectory that was chosen from no candidates.
     #[must_use]
     pub fn trajectory(&self) -> Trajectory {
-        let choice = |(&item, &reward): (&u32, &f32)| Choice {
+        let step = |(&item, &reward): (&u32, &f32)| Step {
             item,
             reward,
             candidates: Vec::new(),
             scores: Vec::new(),
             call: String::new(),
         };
-        Trajectory { user: self.user, steps: self.items.iter().zip(&self.rewards).map(choice).collect(), end: self.end }
+        Trajectory { user: self.user, steps: self.items.iter().zip(&self.rewards).map(step).collect(), end: self.end }
     }
 }
 
@@ -92,7 +92,7 @@ impl Artifact for Steps {
                     user: user.value(row),
                     items: Vec::new(),
                     rewards: Vec::new(),
-                    end: End::from_name(end.value(row)).with_context(|| format!("row {row}"))?,
+                    end: Termination::from_name(end.value(row)).with_context(|| format!("row {row}"))?,
                 });
             }
             if let Some(episode) = episodes.last_mut() {

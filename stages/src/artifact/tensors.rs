@@ -124,7 +124,7 @@ impl TensorFile {
     }
 
     /// The description of a file, without its arrays.
-    pub fn describe<T: DeserializeOwned>(path: &Path, kind: &str, format: u32) -> Result<T> {
+    pub fn about_of<T: DeserializeOwned>(path: &Path, kind: &str, format: u32) -> Result<T> {
         let About { about, .. } = Self::beginning(path, kind, format)?;
         Self { about, ..Self::default() }.about()
     }

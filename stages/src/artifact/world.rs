@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Ids;
-use super::demonstrations::End;
+use super::demonstrations::Termination;
 use super::tensors::{Array, TensorFile};
 
 /// How far back a user remembers when two items feel alike.
@@ -50,7 +50,7 @@ pub enum Repeats {
 /// When an episode ends (method: the quit rules of IL-Rec, BiLLP and EasyRL4Rec as settings of one rule). They are tried
 /// in this order: low reward, similar, category, horizon.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Rules {
+pub struct QuitRules {
     /// Turns after which the episode is cut (`truncated`, not `terminal`).
     pub horizon: usize,
     /// Items remembered by the `similar` and the `category` rule.
@@ -76,7 +76,7 @@ pub struct Rules {
     pub repeats: Repeats,
 }
 
-impl Default for Rules {
+impl Default for QuitRules {
     /// No rule but a horizon of 30.
     fn default() -> Self {
         Self {
@@ -93,17 +93,17 @@ impl Default for Rules {
     }
 }
 
-impl Rules {
+impl QuitRules {
     /// An episode's rewards as learners are told them: where the user left, the penalty, if there is one, in the place of the last.
     #[must_use]
-    pub fn logged(&self, rewards: &[f32], end: Option<End>) -> Vec<f32> {
-        let mut logged = rewards.to_vec();
-        if let (Some(penalty), Some(last), Some(end)) = (self.penalty, logged.last_mut(), end)
+    pub fn training_rewards(&self, rewards: &[f32], end: Option<Termination>) -> Vec<f32> {
+        let mut training_rewards = rewards.to_vec();
+        if let (Some(penalty), Some(last), Some(end)) = (self.penalty, training_rewards.last_mut(), end)
             && end.terminal()
         {
             *last = penalty;
         }
-        logged
+        training_rewards
     }
 }
 
@@ -127,7 +127,7 @@ pub enum DistancesFrom {
 /// The description in a world's file.
 #[derive(Serialize, Deserialize)]
 struct About {
-    rules: Rules,
+    rules: QuitRules,
     distances: DistancesFrom,
 }
 
@@ -157,7 +157,7 @@ pub struct World {
     /// Which categories each item belongs to, 1 or 0, `[I, C]`. Only where the catalogue names some.
     pub categories: Option<Array>,
     /// When people leave.
-    pub rules: Rules,
+    pub rules: QuitRules,
     /// Where `distance` comes from.
     pub distances: DistancesFrom,
     /// What its rows stand for.
@@ -169,8 +169,8 @@ impl World {
     ///
     /// # Errors
     /// When the file is no world, or is damaged at its beginning.
-    pub fn rules_of(path: &Path) -> Result<Rules> {
-        let About { rules, .. } = TensorFile::describe(path, Self::KIND, Self::FORMAT)?;
+    pub fn rules_of(path: &Path) -> Result<QuitRules> {
+        let About { rules, .. } = TensorFile::about_of(path, Self::KIND, Self::FORMAT)?;
         Ok(rules)
     }
 

@@ -64,7 +64,7 @@ impl Demonstrate {
     /// Tokens of a prompt on average.
     fn prompt_tokens(&self, horizon: Option<usize>, items: Option<&Items>) -> f64 {
         let bytes = |items: &Items| {
-            let all: usize = items.called().iter().map(|title| title.len()).sum();
+            let all: usize = items.display_names().iter().map(|title| title.len()).sum();
             all as f64 / items.len().max(1) as f64
         };
         let title = items.map_or(TITLE_TOKENS, |items| 1.0 + bytes(items) / BYTES_PER_TOKEN);

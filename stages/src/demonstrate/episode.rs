@@ -9,7 +9,7 @@ use super::agent::Actor;
 use super::llm_cache::CachedLlm;
 use super::memory::RecalledMemory;
 use super::roles::{Roles, first_line, parse_value};
-use crate::artifact::{Call, Choice, Memory, Rankings, Trajectory, World};
+use crate::artifact::{Call, Candidates, Memory, Step, Trajectory, World};
 use crate::env::{Episodes, candidates};
 use crate::ground::{Grounder, Grounding, MatchKind};
 use crate::llm::{Conversation, FailedCall};
@@ -22,7 +22,7 @@ pub(super) const MAX_INVALID: usize = 8;
 /// Runs episodes; shared by all episodes of a stage.
 pub(super) struct EpisodeRunner<'a> {
     pub world: &'a World,
-    pub rankings: &'a Rankings,
+    pub rankings: &'a Candidates,
     pub roles: Roles<'a>,
     pub actor: &'a Actor,
     /// Matches the titles that the actor writes.
@@ -115,7 +115,7 @@ impl EpisodeRunner<'_> {
             prefix.push(self.roles.prompt.reflections_line(&recalled.reflections)?);
         }
         let episodes = Episodes::new(self.world, &[user]);
-        let trajectory = Trajectory { user, steps: vec![], end: crate::artifact::End::Horizon };
+        let trajectory = Trajectory { user, steps: vec![], end: crate::artifact::Termination::Horizon };
         let result = EpisodeResult { trajectory, calls: vec![], invalid: None, unparsed_values: 0, memories: vec![] };
         let (runner, shown, value) = (self, vec![], 0.0);
         RunningEpisode { runner, user, conversation, episodes, recalled, prefix, shown, value, result }.run()
@@ -192,7 +192,7 @@ impl RunningEpisode<'_> {
         let reward = *self.episodes.rewards(0).last().context("a step without a reward")?;
         self.shown.push(runner.roles.prompt.feedback_line(item, reward)?);
         let call = call.key.clone();
-        self.result.trajectory.steps.push(Choice { item, reward, candidates, scores, call });
+        self.result.trajectory.steps.push(Step { item, reward, candidates, scores, call });
         Ok(())
     }
 

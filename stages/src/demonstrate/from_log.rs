@@ -12,7 +12,7 @@ use rand::seq::SliceRandom;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::artifact::{Choice, Demonstrations, End, Interactions, Trajectory};
+use crate::artifact::{Demonstrations, Interactions, Step, Termination, Trajectory};
 use crate::nn::rng;
 
 /// `demonstrate.from_log`.
@@ -90,15 +90,15 @@ impl Stage for FromLog {
                 timeless += 1;
             }
             for episode in of_user.chunks(self.max_episode_length.unwrap_or(usize::MAX)) {
-                let choice = |&row: &usize| Choice {
+                let step = |&row: &usize| Step {
                     item: log.item[row],
                     reward: log.rating[row],
                     candidates: Vec::new(),
                     scores: Vec::new(),
                     call: String::new(),
                 };
-                let steps = episode.iter().map(choice).collect();
-                trajectories.push(Trajectory { user, steps, end: End::Horizon });
+                let steps = episode.iter().map(step).collect();
+                trajectories.push(Trajectory { user, steps, end: Termination::Horizon });
             }
         }
         cx.note("episodes", format!("{} with {} steps", trajectories.len(), rows.len()));

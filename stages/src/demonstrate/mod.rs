@@ -44,7 +44,7 @@ use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::artifact::{Array, Call, Calls, Demonstrations, Efforts, Interactions, Items, Memories, Rankings, World};
+use crate::artifact::{Array, Call, Calls, Candidates, Demonstrations, Interactions, Items, LlmUsage, Memories, World};
 use crate::ground::Grounder;
 use crate::llm::{FailedCall, Llm, LlmConfig, RecordedCall};
 use crate::nn::rng;
@@ -137,7 +137,7 @@ pipeline::ports! {
         /// The training log, without held-out ratings.
         train: Interactions,
         /// The retriever's candidates.
-        rankings: Rankings,
+        rankings: Candidates,
         /// Memories of an earlier stage, for example of other users; none when not connected.
         memories: Option<Memories>,
         /// Recorded calls from which `llm: { replay: {} }` answers; none when not connected.
@@ -155,7 +155,7 @@ pipeline::ports! {
         /// The memories at the end, including those of the input; empty where no role remembers.
         memories: Memories,
         /// Calls of each episode, and tokens where the model reports them.
-        llm_usage: Efforts,
+        llm_usage: LlmUsage,
     }
 }
 

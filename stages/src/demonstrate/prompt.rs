@@ -152,7 +152,7 @@ fn dropped(shown: usize, history_length: usize) -> usize {
 /// Titles in one line and in the order of speech, descriptions where there are none; where several items share one, the year
 /// tells them apart, else the id.
 fn names(items: &Items) -> Vec<String> {
-    let plain: Vec<String> = items.called().iter().map(|title| natural_title(title)).collect();
+    let plain: Vec<String> = items.display_names().iter().map(|title| natural_title(title)).collect();
     let dated =
         |row: usize, name: &String| items.year[row].map_or_else(|| name.clone(), |year| format!("{name} ({year})"));
     let dated = distinguish(&plain, dated);

@@ -11,7 +11,7 @@ use pipeline::{Context, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::artifact::{Choice, Demonstrations, End, Trajectory, World};
+use crate::artifact::{Demonstrations, Step, Termination, Trajectory, World};
 use crate::env::Episodes;
 
 /// `demonstrate.replay`.
@@ -95,7 +95,7 @@ impl Stage for Replay {
 
 fn replayed(world: &World, recorded: &Trajectory) -> Result<Trajectory> {
     let mut episodes = Episodes::new(world, &[recorded.user]);
-    let mut steps: Vec<Choice> = Vec::new();
+    let mut steps: Vec<Step> = Vec::new();
     for choice in &recorded.steps {
         episodes.step(&[0], &[choice.item]).with_context(|| {
             format!(
@@ -105,17 +105,17 @@ fn replayed(world: &World, recorded: &Trajectory) -> Result<Trajectory> {
             )
         })?;
         let reward = episodes.rewards(0)[steps.len()];
-        steps.push(Choice { reward, ..choice.clone() });
+        steps.push(Step { reward, ..choice.clone() });
         if episodes.end(0).is_some() {
             break;
         }
     }
-    Ok(Trajectory { user: recorded.user, steps, end: episodes.end(0).unwrap_or(End::Horizon) })
+    Ok(Trajectory { user: recorded.user, steps, end: episodes.end(0).unwrap_or(Termination::Horizon) })
 }
 
 /// Whether the recorded items ran out before the world's last turn.
 fn ran_out(played: &Trajectory, world: &World) -> bool {
-    played.end == End::Horizon && played.steps.len() < world.rules.horizon
+    played.end == Termination::Horizon && played.steps.len() < world.rules.horizon
 }
 
 #[cfg(test)]
@@ -124,8 +124,8 @@ mod tests {
     use crate::env::cluster_world;
 
     fn recorded(user: u32, items: &[u32]) -> Trajectory {
-        let choice = |&item: &u32| Choice { item, reward: 0.5, candidates: vec![], scores: vec![], call: "c".into() };
-        Trajectory { user, steps: items.iter().map(choice).collect(), end: End::Stopped }
+        let choice = |&item: &u32| Step { item, reward: 0.5, candidates: vec![], scores: vec![], call: "c".into() };
+        Trajectory { user, steps: items.iter().map(choice).collect(), end: Termination::Stopped }
     }
 
     #[test]
@@ -142,8 +142,8 @@ mod tests {
         let all = vec![recorded(1, &[0, 2, 3, 1]), recorded(1, &[0, 2]), recorded(0, &[2])];
         let out = run(None, all.clone()).unwrap().demonstrations.trajectories;
         let rewards: Vec<f32> = out[0].steps.iter().map(|step| step.reward).collect();
-        assert_eq!((rewards, out[0].end), (vec![5.0, 4.0, 4.0], End::Similar));
-        assert_eq!((out[1].steps.len(), out[1].end, out[1].steps[0].call.as_str()), (2, End::Horizon, "c"));
+        assert_eq!((rewards, out[0].end), (vec![5.0, 4.0, 4.0], Termination::Similar));
+        assert_eq!((out[1].steps.len(), out[1].end, out[1].steps[0].call.as_str()), (2, Termination::Horizon, "c"));
         let world = cluster_world(&[5.0, 4.0], 2, 1, 2, 2);
         assert!(ran_out(&out[1], &cluster_world(&[5.0, 4.0], 2, 1, 9, 2)), "two items of nine turns");
         assert!(!ran_out(&out[1], &world) && !ran_out(&out[0], &world), "the last turn was played, or the user left");

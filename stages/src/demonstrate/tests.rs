@@ -7,7 +7,7 @@ use anyhow::bail;
 use pipeline::{Artifact as _, Interrupted};
 
 use super::*;
-use crate::artifact::Rules;
+use crate::artifact::QuitRules;
 use crate::env::cluster_world;
 use crate::llm::gguf::toy;
 use crate::llm::{
@@ -34,7 +34,7 @@ pub(super) fn inputs() -> Inputs {
         timestamp: vec![1, 2, 3, 4, 5, 5],
     };
     let ranking = |user: usize| (0..ITEMS).map(|rank| ((rank * 5 + user) % ITEMS) as u32).collect();
-    let rankings = Rankings {
+    let rankings = Candidates {
         items: (0..USERS).map(ranking).collect(),
         scores: vec![vec![0.0; ITEMS]; USERS],
         avoid_alike: false,
@@ -249,12 +249,12 @@ impl Conversation for MumblingConversation {
 #[test]
 fn silence_falls_back_on_the_retriever_until_it_is_too_much() {
     let mut inputs = inputs();
-    inputs.world.rules = Rules { similar_below: None, ..inputs.world.rules };
+    inputs.world.rules = QuitRules { similar_below: None, ..inputs.world.rules };
     let folder = tempfile::tempdir().unwrap();
     let play = |every| stage().demonstrate(&Mumbling { every }, &inputs, &Context::detached(folder.path()));
     let demonstrations = play(2).unwrap().demonstrations;
-    for (_, step, choice) in demonstrations.steps() {
-        assert_eq!(choice.item, choice.candidates[step % 2]);
+    for (_, turn, step) in demonstrations.steps() {
+        assert_eq!(step.item, step.candidates[turn % 2]);
     }
     let error = play(3).err().unwrap().to_string();
     assert!(

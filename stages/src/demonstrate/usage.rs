@@ -6,15 +6,15 @@ use std::collections::BTreeSet;
 use anyhow::{Context as _, Result};
 
 use super::episode::EpisodeResult;
-use crate::artifact::{Call, Effort, Efforts, Failure};
+use crate::artifact::{Call, EpisodeUsage, Failure, LlmUsage};
 use crate::llm::{Llm, TokenUsage};
 
 /// The usage of episodes in their order. A call that several episodes used counts with the first one. A refused call has no tokens;
 /// the tokens of a call that failed otherwise are those that its answer reports, else unknown, because it may have been billed.
 /// Embeddings are not counted as calls.
-pub(super) fn usage_by_episode(played: &[EpisodeResult], llm: &dyn Llm) -> Result<Efforts> {
+pub(super) fn usage_by_episode(played: &[EpisodeResult], llm: &dyn Llm) -> Result<LlmUsage> {
     let mut seen: BTreeSet<&str> = BTreeSet::new();
-    let usage = |played: &EpisodeResult, new: Vec<&Call>| -> Result<Effort> {
+    let usage = |played: &EpisodeResult, new: Vec<&Call>| -> Result<EpisodeUsage> {
         let mut tokens = Some(TokenUsage::default());
         for call in &new {
             let counted = match &call.failure {
@@ -27,7 +27,7 @@ pub(super) fn usage_by_episode(played: &[EpisodeResult], llm: &dyn Llm) -> Resul
             };
             tokens = tokens.zip(counted).map(|(sum, new)| sum + new);
         }
-        Ok(Effort {
+        Ok(EpisodeUsage {
             user: played.trajectory.user,
             calls: new.len() as u32,
             tokens_read: tokens.map(|tokens| tokens.prompt),
@@ -39,7 +39,7 @@ pub(super) fn usage_by_episode(played: &[EpisodeResult], llm: &dyn Llm) -> Resul
         let new = played.calls.iter().map(|call| &**call).filter(|call| seen.insert(&call.key)).collect();
         rows.push(usage(played, new)?);
     }
-    Ok(Efforts(rows))
+    Ok(LlmUsage(rows))
 }
 
 #[cfg(test)]
@@ -47,7 +47,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::artifact::{End, Trajectory};
+    use crate::artifact::{Termination, Trajectory};
     use crate::llm::{ChoiceRequest, ConversationFactory, ParsedChoice};
 
     /// Reads a token a byte of the question and writes one a byte of the answer; says nothing of an empty answer.
@@ -85,7 +85,7 @@ mod tests {
     }
 
     fn played(user: u32, calls: &[&Arc<Call>]) -> EpisodeResult {
-        let trajectory = Trajectory { user, steps: vec![], end: End::Horizon };
+        let trajectory = Trajectory { user, steps: vec![], end: Termination::Horizon };
         let calls = calls.iter().map(|call| Arc::clone(call)).collect();
         EpisodeResult { trajectory, calls, invalid: None, unparsed_values: 0, memories: vec![] }
     }
@@ -104,7 +104,7 @@ mod tests {
             played(4, &[&empty]),
             played(5, &[&cut]),
         ];
-        let usage = |user, calls, tokens: Option<(u64, u64)>| Effort {
+        let usage = |user, calls, tokens: Option<(u64, u64)>| EpisodeUsage {
             user,
             calls,
             tokens_read: tokens.map(|tokens| tokens.0),

@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 use anyhow::{Result, ensure};
 
 use super::Episodes;
-use crate::artifact::Rankings;
+use crate::artifact::Candidates;
 
 /// The first `count` items of the user's ranking that episode `e` has not shown; where the rankings say so, without those
 /// that the user would leave at, as long as any other is left.
 ///
 /// # Errors
 /// When the ranking holds nothing new.
-pub fn candidates(episodes: &Episodes, e: usize, rankings: &Rankings, count: usize) -> Result<Vec<u32>> {
+pub fn candidates(episodes: &Episodes, e: usize, rankings: &Candidates, count: usize) -> Result<Vec<u32>> {
     let (episode, user) = (episodes.episode(e), episodes.user(e));
     let seen: BTreeSet<u32> = episodes.items(e).iter().copied().collect();
     let ranking = &rankings.items[user as usize];
@@ -44,7 +44,7 @@ mod tests {
         let world = cluster_world(&[5.0, 4.0], 2, 2, 30, 1);
         let mut episodes = Episodes::new(&world, &[0]);
         episodes.step(&[0], &[0]).unwrap();
-        let mut rankings = Rankings { items: vec![vec![0, 1, 2, 3]], scores: vec![vec![0.0; 4]], avoid_alike: true };
+        let mut rankings = Candidates { items: vec![vec![0, 1, 2, 3]], scores: vec![vec![0.0; 4]], avoid_alike: true };
         assert_eq!(candidates(&episodes, 0, &rankings, 2).unwrap(), [2, 3]);
         rankings.avoid_alike = false;
         assert_eq!(candidates(&episodes, 0, &rankings, 2).unwrap(), [1, 2]);

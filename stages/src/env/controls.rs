@@ -6,7 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use super::{Agent, Decide, Episode, Episodes, candidates};
-use crate::artifact::Rankings;
+use crate::artifact::Candidates;
 
 /// Uniform over the catalogue, or over the items that do not conflict with what the user remembers (which needs the quit
 /// distances: privileged), and over the catalogue again where all do.
@@ -67,7 +67,7 @@ impl Decide for GreedyOracle {
 /// A retriever alone: always its first candidate.
 pub struct Ranked<'a> {
     /// What it offers to whom.
-    pub rankings: &'a Rankings,
+    pub rankings: &'a Candidates,
 }
 
 impl Agent for Ranked<'_> {
@@ -116,7 +116,7 @@ mod tests {
         let mut world = cluster_world(&[5.0, 4.0], 1, 1, 4, 1);
         world.rules.spared = 2;
         assert_eq!(play(&world, &[0], &GreedyOracle, 1).unwrap().items(0), [0, 0, 1, 0]);
-        let rankings = Rankings { items: vec![vec![0, 1]], scores: vec![vec![0.0; 2]], avoid_alike: true };
+        let rankings = Candidates { items: vec![vec![0, 1]], scores: vec![vec![0.0; 2]], avoid_alike: true };
         let mut episodes = Episodes::new(&world, &[0]);
         episodes.step(&[0], &[1]).unwrap();
         assert_eq!(candidates(&episodes, 0, &rankings, 2).unwrap(), [0]);

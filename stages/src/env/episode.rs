@@ -5,7 +5,7 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
 use super::near::Near;
-use crate::artifact::{End, Repeats, World};
+use crate::artifact::{Repeats, Termination, World};
 
 /// What happened so far to one user.
 #[derive(Clone, Copy)]
@@ -68,13 +68,13 @@ impl<'a> Episode<'a> {
     }
 
     /// Why the user leaves at `item`, whatever it pays.
-    fn drives_away(&self, item: u32) -> Option<End> {
+    fn drives_away(&self, item: u32) -> Option<Termination> {
         if self.stays() {
             None
         } else if self.too_similar(item) {
-            Some(End::Similar)
+            Some(Termination::Similar)
         } else if self.world.too_much_of_a_category(item, self.remembered()) {
-            Some(End::Category)
+            Some(Termination::Category)
         } else {
             None
         }
@@ -92,7 +92,7 @@ impl<'a> Episode<'a> {
     ///
     /// # Errors
     /// When the item may not be recommended: a fault of the agent.
-    pub(super) fn answer(&self, item: u32) -> Result<(f32, Option<End>)> {
+    pub(super) fn answer(&self, item: u32) -> Result<(f32, Option<Termination>)> {
         let (rules, turn) = (&self.world.rules, self.items.len());
         ensure!(
             self.allowed(item),
@@ -104,7 +104,7 @@ impl<'a> Episode<'a> {
         // What is paid for where the session has come to makes no item better.
         let own = self.world.reward.row(self.user as usize)[item as usize];
         let bad = !self.stays() && rules.low_reward.is_some_and(|low| own < low);
-        let left = bad.then_some(End::LowReward).or_else(|| self.drives_away(item));
-        Ok((reward, left.or_else(|| (turn + 1 >= rules.horizon).then_some(End::Horizon))))
+        let left = bad.then_some(Termination::LowReward).or_else(|| self.drives_away(item));
+        Ok((reward, left.or_else(|| (turn + 1 >= rules.horizon).then_some(Termination::Horizon))))
     }
 }

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::Episode;
 use super::near::Near;
-use crate::artifact::{End, World};
+use crate::artifact::{Termination, World};
 
 /// Episodes under way or over. Each is one user's; they do not touch each other, so they are stepped in parallel.
 pub struct Episodes<'w> {
@@ -18,7 +18,7 @@ pub struct Episodes<'w> {
     /// `[N, horizon]`, on the world's reward scale.
     rewards: Vec<f32>,
     lengths: Vec<u32>,
-    ends: Vec<Option<End>>,
+    ends: Vec<Option<Termination>>,
 }
 
 impl<'w> Episodes<'w> {
@@ -68,14 +68,14 @@ impl<'w> Episodes<'w> {
     }
     /// Why it ended; `None` while it goes on.
     #[must_use]
-    pub fn end(&self, e: usize) -> Option<End> {
+    pub fn end(&self, e: usize) -> Option<Termination> {
         self.ends[e]
     }
     /// The rewards as a protocol with a `penalty` logs them: the penalty instead of the reward at which the user left. For
     /// learners; metrics read [`rewards`](Self::rewards).
     #[must_use]
-    pub fn logged(&self, e: usize) -> Vec<f32> {
-        self.world.rules.logged(self.rewards(e), self.ends[e])
+    pub fn training_rewards(&self, e: usize) -> Vec<f32> {
+        self.world.rules.training_rewards(self.rewards(e), self.ends[e])
     }
     /// Episode `e` so far.
     #[must_use]
@@ -100,7 +100,7 @@ impl<'w> Episodes<'w> {
     pub fn step(&mut self, live: &[usize], actions: &[u32]) -> Result<()> {
         assert_eq!(live.len(), actions.len(), "one action for each live episode");
         let answer = |(&e, &action): (&usize, &u32)| self.episode(e).answer(action);
-        let outcomes: Vec<(f32, Option<End>)> =
+        let outcomes: Vec<(f32, Option<Termination>)> =
             live.par_iter().zip(actions).with_min_len(64).map(answer).collect::<Result<_>>()?;
         for ((&e, &action), (reward, end)) in live.iter().zip(actions).zip(outcomes) {
             let at = e * self.world.rules.horizon + self.lengths[e] as usize;
@@ -138,12 +138,12 @@ impl<'w> Episodes<'w> {
 }
 
 /// Where one episode lies in the flat arrays: items and rewards `[horizon]`, user, length, end.
-type Place<'a> = ((&'a mut [u32], &'a mut [f32]), (&'a u32, &'a mut u32, &'a mut Option<End>));
+type Place<'a> = ((&'a mut [u32], &'a mut [f32]), (&'a u32, &'a mut u32, &'a mut Option<Termination>));
 
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::artifact::{Array, DistancesFrom, Ids, Rules, Window};
+    use crate::artifact::{Array, DistancesFrom, Ids, QuitRules, Window};
     use crate::env::{Random, play};
 
     /// `clusters` equal clusters of `size` items; two items conflict when they share a cluster; cluster k pays `pay[k]`.
@@ -163,7 +163,7 @@ pub(crate) mod tests {
             bonus: None,
             categories: None,
             distances: DistancesFrom::Own,
-            rules: Rules { horizon, window, similar_below: Some(0.5), ..Rules::default() },
+            rules: QuitRules { horizon, window, similar_below: Some(0.5), ..QuitRules::default() },
             ids: Ids::default(),
         }
     }
@@ -189,9 +189,9 @@ pub(crate) mod tests {
         world.rules.low_reward = Some(2.0);
         let mut episodes = Episodes::new(&world, &[0, 0]);
         episodes.step(&[0, 1], &[0, 1]).unwrap();
-        assert_eq!(episodes.end(0), Some(End::LowReward), "a bad first item ends at once");
+        assert_eq!(episodes.end(0), Some(Termination::LowReward), "a bad first item ends at once");
         episodes.step(&[1], &[1]).unwrap();
-        assert_eq!(episodes.end(1), Some(End::Similar));
+        assert_eq!(episodes.end(1), Some(Termination::Similar));
         assert_eq!((episodes.items(1), episodes.rewards(1)), (&[1, 1][..], &[5.0, 5.0][..]));
         let lengths: Vec<usize> = (1..9).map(|t| Window::Easyrl4rec.length(t, 7)).collect();
         assert_eq!(lengths, [1, 2, 3, 3, 2, 1, 7, 7]);

@@ -1,12 +1,12 @@
 //! The published protocols, step by step, on worlds that are small enough to know every answer.
 
 use super::{Agent, Cycle, Episodes, GreedyOracle, Popular, Random, Ranked, Student, cluster_world as clusters, play};
-use crate::artifact::{Array, End, Interactions, Rankings, Repeats, Rules, Window, World};
+use crate::artifact::{Array, Candidates, Interactions, QuitRules, Repeats, Termination, Window, World};
 use crate::nn::actor_critic::ActorCriticConfig;
 use crate::nn::{ActorCritic, Encoder, rng};
 
 /// What one user does to these items, one after the other; it must not have left before the last.
-fn after(world: &World, items: &[u32]) -> Option<End> {
+fn after(world: &World, items: &[u32]) -> Option<Termination> {
     let mut episodes = Episodes::new(world, &[0]);
     for &item in items {
         assert_eq!(episodes.end(0), None, "left before the end of {items:?}");
@@ -26,13 +26,13 @@ fn il_rec() -> World {
 #[test]
 fn il_rec_looks_for_a_bad_item_first_and_then_for_a_similar_one_among_the_last_four() {
     let world = il_rec();
-    assert_eq!(after(&world, &[5]), Some(End::LowReward), "also at the first step");
+    assert_eq!(after(&world, &[5]), Some(Termination::LowReward), "also at the first step");
     assert_eq!(after(&world, &[3]), None, "2 is not below 2");
-    assert_eq!(after(&world, &[0, 1, 2, 3, 0]), Some(End::Similar), "four steps later it is remembered");
+    assert_eq!(after(&world, &[0, 1, 2, 3, 0]), Some(Termination::Similar), "four steps later it is remembered");
     assert_eq!(after(&world, &[0, 1, 2, 3, 4, 0]), None, "five steps later it is not");
-    assert_eq!(after(&world, &[0, 6]), Some(End::LowReward), "bad and similar: the bad item comes first");
+    assert_eq!(after(&world, &[0, 6]), Some(Termination::LowReward), "bad and similar: the bad item comes first");
     let round: Vec<u32> = (0..100).map(|t| t % 5).collect();
-    assert_eq!((after(&world, &round[..99]), after(&world, &round)), (None, Some(End::Horizon)));
+    assert_eq!((after(&world, &round[..99]), after(&world, &round)), (None, Some(Termination::Horizon)));
 }
 
 #[test]
@@ -52,12 +52,16 @@ fn billp_spares_the_first_step_and_logs_a_penalty_that_no_metric_sees() {
         for &item in items {
             episodes.step(&[0], &[item]).unwrap();
         }
-        (episodes.end(0), episodes.rewards(0).to_vec(), episodes.logged(0))
+        (episodes.end(0), episodes.rewards(0).to_vec(), episodes.training_rewards(0))
     };
     assert_eq!(played(&[5, 0]), (None, vec![1.0, 5.0], vec![1.0, 5.0]));
-    assert_eq!(played(&[0, 5]), (Some(End::LowReward), vec![5.0, 1.0], vec![5.0, -1000.0]));
-    assert_eq!(played(&[0, 0]), (Some(End::Similar), vec![5.0, 5.0], vec![5.0, -1000.0]));
-    assert_eq!(played(&[0, 1, 2]), (Some(End::Horizon), vec![5.0, 4.0, 3.0], vec![5.0, 4.0, 3.0]), "nobody left");
+    assert_eq!(played(&[0, 5]), (Some(Termination::LowReward), vec![5.0, 1.0], vec![5.0, -1000.0]));
+    assert_eq!(played(&[0, 0]), (Some(Termination::Similar), vec![5.0, 5.0], vec![5.0, -1000.0]));
+    assert_eq!(
+        played(&[0, 1, 2]),
+        (Some(Termination::Horizon), vec![5.0, 4.0, 3.0], vec![5.0, 4.0, 3.0]),
+        "nobody left"
+    );
 }
 
 /// Of t items so far, 0, 1, …, the newest min(t, 7 − t) count while t < 7, then seven.
@@ -91,35 +95,35 @@ fn categories(most: u32, window: usize) -> World {
 fn kuairec_leaves_at_the_third_of_a_category_and_kuairand_at_the_second() {
     let kuairec = categories(1, 9);
     assert_eq!(after(&kuairec, &[0, 1]), None, "once is not more than once");
-    assert_eq!(after(&kuairec, &[0, 1, 2]), Some(End::Category));
+    assert_eq!(after(&kuairec, &[0, 1, 2]), Some(Termination::Category));
     assert_eq!(after(&kuairec, &[0, 4, 3]), None, "one of each");
-    assert_eq!(after(&kuairec, &[0, 1, 3]), Some(End::Category), "any category of the item");
-    assert_eq!(after(&kuairec, &[4, 5, 3, 4]), Some(End::Category), "an item of two counts in both");
+    assert_eq!(after(&kuairec, &[0, 1, 3]), Some(Termination::Category), "any category of the item");
+    assert_eq!(after(&kuairec, &[4, 5, 3, 4]), Some(Termination::Category), "an item of two counts in both");
     assert_eq!(after(&kuairec, &[5, 5, 5, 5]), None, "of no category");
-    assert_eq!(after(&kuairec, &[0, 0, 0]), Some(End::Category), "an item is of its own category");
+    assert_eq!(after(&kuairec, &[0, 0, 0]), Some(Termination::Category), "an item is of its own category");
     let kuairand = categories(0, 10);
     assert_eq!((after(&kuairand, &[0]), after(&kuairand, &[0, 4])), (None, None));
-    assert_eq!(after(&kuairand, &[0, 5, 1]), Some(End::Category));
+    assert_eq!(after(&kuairand, &[0, 5, 1]), Some(Termination::Category));
     // Who remembers two items forgets the first category after two others.
     assert_eq!(after(&categories(0, 2), &[0, 4, 5, 1]), None);
     let mut exact = categories(0, 2);
     exact.rules.repeats = Repeats::MaskedExactRounds;
-    assert_eq!((after(&categories(0, 2), &[0, 1]), after(&exact, &[0, 1])), (Some(End::Category), None));
+    assert_eq!((after(&categories(0, 2), &[0, 1]), after(&exact, &[0, 1])), (Some(Termination::Category), None));
 }
 
 #[test]
 fn a_similar_item_is_told_before_its_category() {
     let mut world = categories(0, 9);
     world.rules.similar_below = Some(0.5);
-    assert_eq!(after(&world, &[0, 0]), Some(End::Similar));
-    assert_eq!(after(&world, &[0, 1]), Some(End::Category));
+    assert_eq!(after(&world, &[0, 0]), Some(Termination::Similar));
+    assert_eq!(after(&world, &[0, 1]), Some(Termination::Category));
 }
 
 /// Everybody who plays by rules or by a network, in a world with twelve items of six clusters.
 fn with_everybody(world: &World, then: &dyn Fn(&str, &dyn Agent)) {
     let (users, items) = (world.users(), world.items());
     let log = Interactions { user: vec![0], item: vec![4], rating: vec![5.0], timestamp: vec![0] };
-    let rankings = Rankings {
+    let rankings = Candidates {
         items: vec![(0..items as u32).collect(); users],
         scores: vec![vec![0.0; items]; users],
         avoid_alike: true,
@@ -176,7 +180,7 @@ fn exact_rounds_end_at_the_horizon_whatever_was_shown() {
     with_everybody(&world, &|name, agent| {
         let played = play(&world, &[0, 1, 2, 3, 4], agent, 5).unwrap();
         for e in 0..5 {
-            assert_eq!((played.items(e).len(), played.end(e)), (10, Some(End::Horizon)), "{name}");
+            assert_eq!((played.items(e).len(), played.end(e)), (10, Some(Termination::Horizon)), "{name}");
         }
     });
 }
@@ -229,7 +233,7 @@ fn one_thread_and_two_play_the_same() {
 
 /// The best undiscounted return from a turn on, by exact dynamic programming over what is remembered.
 fn best(world: &World, inclusive: bool) -> f32 {
-    let Rules { horizon, window, .. } = world.rules;
+    let QuitRules { horizon, window, .. } = world.rules;
     let items = world.items() as u32;
     // States at the last turn first: everything a user may remember, oldest first.
     let memories = (0..window).fold(vec![Vec::new()], |shorter: Vec<Vec<u32>>, _| {
@@ -272,7 +276,7 @@ fn the_best_returns_are_those_of_exact_dynamic_programming_and_can_be_played() {
         (episodes.rewards(0).iter().sum::<f32>(), episodes.end(0))
     };
     let turns = |last: u32| (0..29).map(|t| t % 3).chain([last]).collect::<Vec<_>>();
-    assert_eq!(total(&three, &turns(0)), (122.0, Some(End::Similar)));
-    assert_eq!(total(&three, &turns(2)), (120.0, Some(End::Horizon)));
-    assert_eq!(total(&two, &[0, 1, 0]), (13.0, Some(End::Similar)));
+    assert_eq!(total(&three, &turns(0)), (122.0, Some(Termination::Similar)));
+    assert_eq!(total(&three, &turns(2)), (120.0, Some(Termination::Horizon)));
+    assert_eq!(total(&two, &[0, 1, 0]), (13.0, Some(Termination::Similar)));
 }

@@ -5,7 +5,7 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
 use super::{Agent, Episodes, Observation, observe};
-use crate::artifact::Policy;
+use crate::artifact::PolicyFile;
 use crate::nn::sampled_softmax::Candidates;
 use crate::nn::state_batch::StateBatch;
 use crate::nn::{ActorCritic, PolicyNetwork, policy_io};
@@ -46,7 +46,7 @@ pub struct Student<'a> {
 
 impl Student<'_> {
     /// The network of a policy file, checked against a catalogue of `items` and `users`.
-    pub fn load(policy: &Policy, users: usize, items: usize) -> Result<Box<dyn PolicyNetwork>> {
+    pub fn load(policy: &PolicyFile, users: usize, items: usize) -> Result<Box<dyn PolicyNetwork>> {
         let network = policy_io::load(&policy.0)?;
         let config = network.config();
         ensure!(
@@ -133,7 +133,7 @@ mod tests {
             encoder: Encoder::Window,
         };
         let network = ActorCritic::new(config, &world.user_vectors, &world.item_vectors, 1).unwrap();
-        let policy = Policy::new(network.export().unwrap(), "rl.bc", &world).unwrap();
+        let policy = PolicyFile::new(network.export().unwrap(), "rl.bc", &world).unwrap();
         assert!(Student::load(&policy, 3, 4).is_ok());
         let error = Student::load(&policy, 3, 5).err().unwrap().to_string();
         assert!(error.contains("3 users and 4 items, the world 3 and 5\nhelp: "), "{error}");

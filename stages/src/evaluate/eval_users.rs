@@ -47,7 +47,7 @@ pub(super) fn of_evaluated_users(teacher: &Demonstrations, people: Option<&[u32]
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::artifact::{End, Trajectory};
+    use crate::artifact::{Termination, Trajectory};
     use crate::env::cluster_world;
 
     fn log(users: &[u32]) -> Interactions {
@@ -69,7 +69,7 @@ mod tests {
     #[test]
     fn the_teacher_is_left_with_the_judged_ones() {
         let teacher = Demonstrations {
-            trajectories: [3, 0].map(|user| Trajectory { user, steps: Vec::new(), end: End::Horizon }).into(),
+            trajectories: [3, 0].map(|user| Trajectory { user, steps: Vec::new(), end: Termination::Horizon }).into(),
         };
         assert_eq!(of_evaluated_users(&teacher, None).unwrap(), teacher);
         let left = of_evaluated_users(&teacher, Some(&[0, 2])).unwrap();

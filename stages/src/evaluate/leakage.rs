@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, bail};
 use pipeline::Named;
 
 use super::{Inputs, LeakageCheck};
-use crate::artifact::{DistancesFrom, Origin, Policy, Repeats, World};
+use crate::artifact::{DistancesFrom, Origin, PolicyFile, Repeats, World};
 
 const HELP: &str = "help: judge in a world of another family, or set `judge: same_as_training` to ask how much of a result is \
                     learning; such rows are labelled as privileged";
@@ -131,7 +131,7 @@ impl LeakageAudit {
     }
 
     /// Whether one of these policies learned in another world than the one at `training`, if there is one.
-    pub fn learned_elsewhere(&self, policies: &[(String, &Named<Policy>)]) -> Result<bool> {
+    pub fn learned_elsewhere(&self, policies: &[(String, &Named<PolicyFile>)]) -> Result<bool> {
         let Some(training) = &self.training else { return Ok(false) };
         for (_, policy) in policies {
             if origin(policy)?.learned_in != training.rewards {
@@ -183,12 +183,12 @@ impl LeakageAudit {
 }
 
 /// Where a policy comes from.
-pub(super) fn origin(policy: &Named<Policy>) -> Result<Origin> {
+pub(super) fn origin(policy: &Named<PolicyFile>) -> Result<Origin> {
     policy.value.origin().with_context(|| policy_label(policy))
 }
 
 /// A policy as messages call it.
-pub(super) fn policy_label(policy: &Named<Policy>) -> String {
+pub(super) fn policy_label(policy: &Named<PolicyFile>) -> String {
     input_label("policy", policy)
 }
 

@@ -1,6 +1,6 @@
 use super::tests::{elsewhere, get, inputs, quick, run, world};
 use super::*;
-use crate::artifact::{DistancesFrom, Repeats, Rules};
+use crate::artifact::{DistancesFrom, QuitRules, Repeats};
 
 #[test]
 fn nobody_is_judged_by_what_it_learned_from() {
@@ -44,7 +44,7 @@ fn a_judge_that_is_the_training_world_chooses_no_checkpoint_and_labels_what_lear
 fn whose_distances_are_known_decides_what_is_privileged() {
     let digest = elsewhere().distances_digest();
     let shared = || DistancesFrom::Shared { digest: digest.clone() };
-    let told = |judge: DistancesFrom, learned: Option<DistancesFrom>, training: Option<World>, rules: Rules| {
+    let told = |judge: DistancesFrom, learned: Option<DistancesFrom>, training: Option<World>, rules: QuitRules| {
         let mut inputs = Inputs { teacher: Vec::new(), rankings: None, training, ..inputs() };
         (inputs.world.distance, inputs.world.distances, inputs.world.rules) = (elsewhere().distance, judge, rules);
         for policy in &mut inputs.policies {
@@ -77,9 +77,9 @@ fn whose_distances_are_known_decides_what_is_privileged() {
         assert!(privileged == expected && remark.starts_with(begins), "{remark}");
     }
     // Where nobody leaves because of them, distances tell nothing.
-    let exact = Rules { repeats: Repeats::MaskedExactRounds, ..usual() };
+    let exact = QuitRules { repeats: Repeats::MaskedExactRounds, ..usual() };
     assert_eq!(told(Own, Some(shared()), None, exact), (false, String::new()));
-    assert_eq!(told(Own, Some(shared()), None, Rules { similar_below: None, ..usual() }), (false, String::new()));
+    assert_eq!(told(Own, Some(shared()), None, QuitRules { similar_below: None, ..usual() }), (false, String::new()));
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn a_policy_of_values_draws_nothing() {
     let of_values = |act| {
         let mut inputs = inputs();
         let network = inputs.policies[1].value.0.clone();
-        inputs.policies[1].value = Policy::new(network, "rl.dqn", &elsewhere()).unwrap();
+        inputs.policies[1].value = PolicyFile::new(network, "rl.dqn", &elsewhere()).unwrap();
         run(&Evaluate { act, ..quick() }, inputs)
     };
     assert!(of_values(ActionSelection::Greedy).is_ok());

@@ -42,7 +42,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::artifact::{
-    Comparisons, Demonstrations, Efforts, Interactions, Metrics, Policy, Profiles, Rankings, Rollouts, Steps, World,
+    Candidates, Comparisons, Demonstrations, Interactions, LlmUsage, Metrics, PolicyFile, Profiles, Rollouts, Steps,
+    World,
 };
 use crate::env::USUAL_PRIOR;
 use bootstrap::Bootstrap;
@@ -138,13 +139,13 @@ pipeline::ports! {
         /// What policies could learn from; tells what is popular.
         train: Interactions,
         /// The retriever, for its own row.
-        rankings: Option<Rankings>,
+        rankings: Option<Candidates>,
         /// Who is judged; policies of one name are the training seeds of one row.
-        policies: Many<Policy>,
+        policies: Many<PolicyFile>,
         /// What language models played in the judging world; each has its own row.
         teacher: Many<Demonstrations>,
         /// What they were asked for that, from the same stages by the same names: calls and tokens an episode.
-        efforts: Many<Efforts>,
+        efforts: Many<LlmUsage>,
         /// The world that the policies learned in: what it would have paid stands beside what the judge pays, and the controls
         /// that learn do so in it.
         training: Option<World>,

@@ -6,11 +6,11 @@ use anyhow::{Context as _, Result, ensure};
 use pipeline::Named;
 
 use super::leakage::policy_label;
-use crate::artifact::{Policy, World};
+use crate::artifact::{PolicyFile, World};
 use crate::env::{Student, play};
 
 /// A policy with its cell, or with the value of the field.
-type Labelled<'a> = (String, &'a Named<Policy>);
+type Labelled<'a> = (String, &'a Named<PolicyFile>);
 
 /// A training's cell without the swept field that tells its checkpoints apart, and the value of that field.
 fn parted(cell: &str, field: &str) -> Option<(String, String)> {
@@ -20,7 +20,7 @@ fn parted(cell: &str, field: &str) -> Option<(String, String)> {
 }
 
 /// An error where no policy's cell has the field: misspelt, all checkpoints would be judged as seeds.
-pub(super) fn known(field: &str, policies: &[Named<Policy>]) -> Result<()> {
+pub(super) fn known(field: &str, policies: &[Named<PolicyFile>]) -> Result<()> {
     let swept: BTreeSet<&str> = policies
         .iter()
         .flat_map(|policy| policy.cell.split(','))
@@ -41,7 +41,7 @@ pub(super) fn known(field: &str, policies: &[Named<Policy>]) -> Result<()> {
 /// `validation`, the first of equals, greedily; with the cell that is left and a remark.
 pub(super) fn choose<'a>(
     field: &str,
-    policies: &[&'a Named<Policy>],
+    policies: &[&'a Named<PolicyFile>],
     validation: Option<&World>,
 ) -> Result<(Vec<Labelled<'a>>, String)> {
     let mut trainings: Vec<(String, Vec<Labelled>)> = Vec::new();
@@ -69,7 +69,7 @@ pub(super) fn choose<'a>(
     let mut chosen = Vec::new();
     let mut values = Vec::new();
     for (rest, checkpoints) in trainings {
-        let mut best: Option<(f64, &String, &'a Named<Policy>)> = None;
+        let mut best: Option<(f64, &String, &'a Named<PolicyFile>)> = None;
         for (value, policy) in &checkpoints {
             let network =
                 Student::load(&policy.value, world.users(), world.items()).with_context(|| policy_label(policy))?;

@@ -22,7 +22,7 @@ use super::bootstrap::{Bootstrap, Resampling, ScoreMatrix};
 use super::importance_sampling::{LoggedRow, by_user, effective};
 use super::leakage::policy_label;
 use super::value_based::gives_values;
-use crate::artifact::{Estimate, Estimates, Interactions, Policy, Propensities, World};
+use crate::artifact::{Estimate, Estimates, Interactions, PolicyFile, Propensities, World};
 use crate::env::{Observation, Student, states};
 use crate::nn::PolicyNetwork;
 
@@ -93,7 +93,7 @@ pipeline::ports! {
         /// How likely each pair of the log was to be rated, wanted for `logging: propensities`.
         propensities: Option<Propensities>,
         /// Who is estimated.
-        policies: Many<Policy>,
+        policies: Many<PolicyFile>,
     }
 }
 
@@ -185,7 +185,7 @@ impl Stage for OffPolicy {
 
 impl OffPolicy {
     /// How a policy acts: values are no logits of a distribution.
-    fn acts(&self, policy: &Named<Policy>) -> Result<ActionSelection> {
+    fn acts(&self, policy: &Named<PolicyFile>) -> Result<ActionSelection> {
         Ok(if gives_values(policy)? { ActionSelection::Greedy } else { self.act })
     }
 
@@ -220,7 +220,7 @@ impl OffPolicy {
         }
     }
 
-    fn estimates(&self, policy: &Named<Policy>, act: ActionSelection, logged: &[LoggedRow]) -> Vec<Estimate> {
+    fn estimates(&self, policy: &Named<PolicyFile>, act: ActionSelection, logged: &[LoggedRow]) -> Vec<Estimate> {
         let users = by_user(logged);
         let grids: [[ScoreMatrix; 2]; 5] =
             std::array::from_fn(|k| std::array::from_fn(|end| vec![users.iter().map(|sums| sums[k][end]).collect()]));

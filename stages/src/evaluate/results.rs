@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::bootstrap::ScoreMatrix;
 use super::teachers::TeacherCoverage;
-use crate::artifact::{Effort, End, Interactions, Played, Rollout, World};
+use crate::artifact::{EpisodeUsage, Interactions, Played, Rollout, Termination, World};
 use crate::env::Episodes;
 
 /// One row of the table.
@@ -52,8 +52,8 @@ pub(super) struct Episode {
     /// What the training world would have paid for the same items.
     pub training: Option<f64>,
     /// What a language model was asked for it.
-    pub effort: Option<Effort>,
-    pub end: End,
+    pub effort: Option<EpisodeUsage>,
+    pub end: Termination,
 }
 
 /// What episodes are measured by.
@@ -91,7 +91,7 @@ impl<'a> Measures<'a> {
     fn episode(&self, episodes: &Episodes, e: usize) -> Episode {
         let (world, user) = (episodes.world(), episodes.user(e));
         let (items, rewards) = (episodes.items(e), episodes.rewards(e));
-        let end = episodes.end(e).unwrap_or(End::Horizon);
+        let end = episodes.end(e).unwrap_or(Termination::Horizon);
         let sum = |rewards: &[f32]| rewards.iter().map(|&reward| f64::from(reward)).sum();
         let paid = |training: &World| {
             items.iter().map(|&item| f64::from(training.reward.row(user as usize)[item as usize])).sum()
@@ -207,10 +207,10 @@ mod tests {
         assert_eq!(
             seen,
             [
-                (End::Horizon, 14.0, 14.0, 9.0, 3.0),
-                (End::Similar, 10.0, 5.0, 10.0, 1.0),
+                (Termination::Horizon, 14.0, 14.0, 9.0, 3.0),
+                (Termination::Similar, 10.0, 5.0, 10.0, 1.0),
                 // Cut by its player after one turn: nobody left.
-                (End::Horizon, 5.0, 5.0, 5.0, 1.0),
+                (Termination::Horizon, 5.0, 5.0, 5.0, 1.0),
             ]
         );
         assert_eq!(cell.episodes.iter().map(|e| e.distinct).collect::<Vec<_>>(), [2, 2, 1]);

@@ -7,7 +7,7 @@ use super::bootstrap::{Bootstrap, Interval, ScoreMatrix};
 use super::results::{Episode, Row, SeedResult};
 use super::table_rows::{POPULAR_QUIT_AWARE, RETRIEVER_TOP_1};
 use super::teachers::{SharedUsers, TeacherCoverage, best_teacher};
-use crate::artifact::{End, Metric, Metrics};
+use crate::artifact::{Metric, Metrics, Termination};
 
 /// What one episode adds to a mean.
 pub(super) type Measure = fn(&Episode) -> f64;
@@ -25,10 +25,10 @@ const MEANS: [(&str, Measure); 12] = [
     ("repeat_rate", |e| 1.0 - f64::from(e.distinct) / e.length()),
     ("diversity", |e| e.diversity),
     ("novelty", |e| e.novelty),
-    ("end_similar", |e| f64::from(u8::from(e.end == End::Similar))),
-    ("end_low_reward", |e| f64::from(u8::from(e.end == End::LowReward))),
-    ("end_category", |e| f64::from(u8::from(e.end == End::Category))),
-    ("end_horizon", |e| f64::from(u8::from(e.end == End::Horizon))),
+    ("end_similar", |e| f64::from(u8::from(e.end == Termination::Similar))),
+    ("end_low_reward", |e| f64::from(u8::from(e.end == Termination::LowReward))),
+    ("end_category", |e| f64::from(u8::from(e.end == Termination::Category))),
+    ("end_horizon", |e| f64::from(u8::from(e.end == Termination::Horizon))),
 ];
 
 /// Σ top / Σ bottom.

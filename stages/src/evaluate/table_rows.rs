@@ -14,7 +14,7 @@ use super::results::{Measures, Row, SeedResult};
 use super::teacher_replay::TurnLimits;
 use super::teachers::{TEACHER, Teacher};
 use super::{ActionSelection, Evaluate, Inputs};
-use crate::artifact::{Interactions, Metric, Origin, Policy, Rankings, Repeats, WITHOUT_REPEATS, World};
+use crate::artifact::{Candidates, Interactions, Metric, Origin, PolicyFile, Repeats, WITHOUT_REPEATS, World};
 use crate::env::{
     Agent, Cycle, Episodes, GreedyOracle, Popular, Popularity, Random, Ranked, Student, WithoutRepeats, play, unplanned,
 };
@@ -42,7 +42,7 @@ const COPIES: &str = "copies the demonstrations of the training world";
 const MIN_SEEDS: usize = 5;
 
 /// The policies of one name: the training seeds of one row.
-type PolicyGroup<'a> = (&'a str, Vec<&'a Named<Policy>>);
+type PolicyGroup<'a> = (&'a str, Vec<&'a Named<PolicyFile>>);
 
 /// Everything that is played with, and how.
 pub(super) struct Evaluator<'a> {
@@ -161,7 +161,7 @@ impl Evaluator<'_> {
     }
 
     /// The controls that learn, those that are wanted and can be made: paid to stay, and copying.
-    fn trained(&self, cx: &Context, missing_rows: &mut Vec<Metric>) -> Result<(Many<Policy>, Many<Policy>)> {
+    fn trained(&self, cx: &Context, missing_rows: &mut Vec<Metric>) -> Result<(Many<PolicyFile>, Many<PolicyFile>)> {
         let Inputs { training, demonstrations, .. } = self.inputs;
         if let Some(training) = training {
             let (users, items) = (self.world.users(), self.world.items());
@@ -244,7 +244,7 @@ impl Evaluator<'_> {
         Ok(groups)
     }
 
-    fn checked_candidates<'r>(&self, rankings: &'r Rankings) -> Result<Ranked<'r>> {
+    fn checked_candidates<'r>(&self, rankings: &'r Candidates) -> Result<Ranked<'r>> {
         let (world, horizon) = (self.world, self.world.rules.horizon);
         let (users, items) = (world.users(), world.items());
         ensure!(
@@ -329,11 +329,11 @@ impl Evaluator<'_> {
         name: &str,
         control: bool,
         remark: String,
-        policies: &[(String, &Named<Policy>)],
+        policies: &[(String, &Named<PolicyFile>)],
         cx: &Context,
         bar: &Bar,
     ) -> Result<Row> {
-        let cell = |(k, (cell, policy)): (usize, &(String, &Named<Policy>))| {
+        let cell = |(k, (cell, policy)): (usize, &(String, &Named<PolicyFile>))| {
             self.policy_result(cell, policy, k, bar).with_context(|| policy_label(policy))
         };
         let seed_results: Vec<Result<SeedResult>> = policies.par_iter().enumerate().map(cell).collect();
@@ -371,7 +371,7 @@ impl Evaluator<'_> {
         Ok(Row { name, control, privileged, remark, seed_results, teacher_coverage: None, extra })
     }
 
-    fn policy_result(&self, cell: &str, policy: &Named<Policy>, k: usize, bar: &Bar) -> Result<SeedResult> {
+    fn policy_result(&self, cell: &str, policy: &Named<PolicyFile>, k: usize, bar: &Bar) -> Result<SeedResult> {
         let network = Student::load(&policy.value, self.world.users(), self.world.items())?;
         let agent = Student { network: &network, sample: self.config.act == ActionSelection::Sample };
         self.cell(cell, &agent, k, bar)
@@ -383,8 +383,8 @@ impl Evaluator<'_> {
     }
 
     /// The row of the same policies where nothing is shown twice.
-    fn without_repeats(&self, of: &Row, policies: &[(String, &Named<Policy>)], bar: &Bar) -> Result<Row> {
-        let cell = |(k, (cell, policy)): (usize, &(String, &Named<Policy>))| {
+    fn without_repeats(&self, of: &Row, policies: &[(String, &Named<PolicyFile>)], bar: &Bar) -> Result<Row> {
+        let cell = |(k, (cell, policy)): (usize, &(String, &Named<PolicyFile>))| {
             let network = Student::load(&policy.value, self.world.users(), self.world.items())?;
             let policy_result = Student { network: &network, sample: self.config.act == ActionSelection::Sample };
             self.cell(cell, &WithoutRepeats(policy_result), k, bar).with_context(|| policy_label(policy))

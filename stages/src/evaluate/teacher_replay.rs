@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::artifact::{Demonstrations, End, World};
+use crate::artifact::{Demonstrations, Termination, World};
 use crate::env::Episodes;
 
 /// The episodes of demonstrations in `world`, step by step; an error where they were not played in that very world.
@@ -43,7 +43,7 @@ pub(super) fn replay<'w>(world: &'w World, demonstrations: &Demonstrations) -> R
         }
     }
     for (e, trajectory) in played.iter().enumerate() {
-        let end = episodes.end(e).unwrap_or(End::Horizon);
+        let end = episodes.end(e).unwrap_or(Termination::Horizon);
         if end != trajectory.end {
             let what = format!("episode {e} ended by {}, here by {}", trajectory.end.name(), end.name());
             bail!("{}", elsewhere(&what));
@@ -81,7 +81,7 @@ pub(super) fn turns(episodes: &Episodes) -> TurnLimits {
     let horizon = episodes.world().rules.horizon;
     let cut = |e: &usize| episodes.end(*e).is_none();
     let length = |e: usize| (episodes.user(e), episodes.items(e).len());
-    let whole = (0..episodes.len()).any(|e| episodes.end(e) == Some(End::Horizon));
+    let whole = (0..episodes.len()).any(|e| episodes.end(e) == Some(Termination::Horizon));
     let longest = (0..episodes.len()).filter(cut).map(|e| length(e).1).max();
     let most = if whole { horizon } else { longest.unwrap_or(horizon) };
     TurnLimits { most, fewer: (0..episodes.len()).filter(cut).map(length).filter(|(_, turns)| *turns < most).collect() }
@@ -90,11 +90,11 @@ pub(super) fn turns(episodes: &Episodes) -> TurnLimits {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::artifact::{Choice, Trajectory};
+    use crate::artifact::{Step, Trajectory};
     use crate::env::cluster_world;
 
-    fn trajectory(user: u32, steps: &[(u32, f32)], end: End) -> Trajectory {
-        let choice = |&(item, reward): &(u32, f32)| Choice {
+    fn trajectory(user: u32, steps: &[(u32, f32)], end: Termination) -> Trajectory {
+        let choice = |&(item, reward): &(u32, f32)| Step {
             item,
             reward,
             candidates: Vec::new(),
@@ -109,12 +109,12 @@ mod tests {
         let world = cluster_world(&[5.0, 4.0], 2, 1, 4, 3);
         let told = Demonstrations {
             trajectories: vec![
-                trajectory(2, &[(0, 5.0), (1, 5.0)], End::Similar),
-                trajectory(0, &[(0, 5.0), (2, 4.0), (0, 5.0)], End::Horizon),
+                trajectory(2, &[(0, 5.0), (1, 5.0)], Termination::Similar),
+                trajectory(0, &[(0, 5.0), (2, 4.0), (0, 5.0)], Termination::Horizon),
             ],
         };
         let episodes = replay(&world, &told).unwrap();
-        assert_eq!((episodes.end(0), episodes.end(1)), (Some(End::Similar), None));
+        assert_eq!((episodes.end(0), episodes.end(1)), (Some(Termination::Similar), None));
         assert_eq!(turns(&episodes), TurnLimits { most: 3, fewer: BTreeMap::new() });
     }
 
@@ -123,9 +123,9 @@ mod tests {
         let world = cluster_world(&[5.0, 4.0], 2, 1, 3, 3);
         let mut told = Demonstrations {
             trajectories: vec![
-                trajectory(2, &[(0, 5.0), (2, 4.0)], End::Horizon),
-                trajectory(1, &[(0, 5.0)], End::Horizon),
-                trajectory(0, &[(0, 5.0), (1, 5.0)], End::Similar),
+                trajectory(2, &[(0, 5.0), (2, 4.0)], Termination::Horizon),
+                trajectory(1, &[(0, 5.0)], Termination::Horizon),
+                trajectory(0, &[(0, 5.0), (1, 5.0)], Termination::Similar),
             ],
         };
         let given = |told: &Demonstrations| {
@@ -133,7 +133,7 @@ mod tests {
             [2, 1, 0].map(|user| turns.with(user))
         };
         assert_eq!(given(&told), [2, 1, 2]);
-        told.trajectories[2] = trajectory(0, &[(0, 5.0), (2, 4.0), (0, 5.0)], End::Horizon);
+        told.trajectories[2] = trajectory(0, &[(0, 5.0), (2, 4.0), (0, 5.0)], Termination::Horizon);
         assert_eq!(given(&told), [2, 1, 3]);
     }
 
@@ -142,17 +142,17 @@ mod tests {
         let world = cluster_world(&[5.0, 4.0], 2, 1, 4, 3);
         let error = |trajectories| replay(&world, &Demonstrations { trajectories }).err().unwrap().to_string();
         let cases = [
-            (trajectory(0, &[(0, 3.0)], End::Horizon), "step 0 of episode 0 was paid 3, this world pays 5"),
-            (trajectory(3, &[(0, 5.0)], End::Horizon), "episode 0 is of user 3"),
-            (trajectory(0, &[(4, 5.0)], End::Horizon), "episode 0 shows item 4"),
-            (trajectory(0, &[(0, 5.0), (1, 5.0), (2, 4.0)], End::Horizon), "goes on after step 2"),
-            (trajectory(0, &[(0, 5.0), (2, 4.0)], End::Similar), "ended by similar, here by horizon"),
+            (trajectory(0, &[(0, 3.0)], Termination::Horizon), "step 0 of episode 0 was paid 3, this world pays 5"),
+            (trajectory(3, &[(0, 5.0)], Termination::Horizon), "episode 0 is of user 3"),
+            (trajectory(0, &[(4, 5.0)], Termination::Horizon), "episode 0 shows item 4"),
+            (trajectory(0, &[(0, 5.0), (1, 5.0), (2, 4.0)], Termination::Horizon), "goes on after step 2"),
+            (trajectory(0, &[(0, 5.0), (2, 4.0)], Termination::Similar), "ended by similar, here by horizon"),
         ];
         for (trajectory, expected) in cases {
             let found = error(vec![trajectory]);
             assert!(found.contains(expected) && found.contains("help: "), "{found}");
         }
-        let one = || trajectory(1, &[(0, 5.0)], End::Horizon);
+        let one = || trajectory(1, &[(0, 5.0)], Termination::Horizon);
         assert!(error(vec![one(), one()]).contains("twice with user 1"));
         assert!(error(Vec::new()).contains("played no episode"));
     }

@@ -13,7 +13,7 @@ use super::bootstrap::ScoreMatrix;
 use super::eval_users;
 use super::results::Row;
 use super::teacher_replay::{TurnLimits, replay, turns};
-use crate::artifact::{Demonstrations, Effort, Efforts, World};
+use crate::artifact::{Demonstrations, EpisodeUsage, LlmUsage, World};
 use crate::env::Episodes;
 
 /// The row of a teacher that is the only one, and of one that is missing.
@@ -25,7 +25,7 @@ pub(super) struct Teacher<'w> {
     pub row: String,
     pub episodes: Episodes<'w>,
     /// What it was asked, an entry an episode; `None` where that is not connected.
-    pub efforts: Option<Vec<Effort>>,
+    pub efforts: Option<Vec<EpisodeUsage>>,
     pub teacher_coverage: TeacherCoverage,
 }
 
@@ -44,7 +44,7 @@ pub(super) struct TeacherCoverage {
 pub(super) fn teachers<'w>(
     world: &'w World,
     told: &[Named<Demonstrations>],
-    efforts: &[Named<Efforts>],
+    efforts: &[Named<LlmUsage>],
     users: &[u32],
     people: Option<&[u32]>,
 ) -> Result<Vec<Teacher<'w>>> {
@@ -55,7 +55,7 @@ pub(super) fn teachers<'w>(
         );
     }
     let teacher = |(row, named): (String, &Named<Demonstrations>)| {
-        let replayed = || -> Result<(Episodes<'w>, Option<Vec<Effort>>)> {
+        let replayed = || -> Result<(Episodes<'w>, Option<Vec<EpisodeUsage>>)> {
             let episodes = replay(world, &eval_users::of_evaluated_users(&named.value, people)?)?;
             let known = efforts.iter().find(|effort| same_source(named, effort));
             let efforts = known.map(|known| of_episodes(&known.value, &episodes)).transpose()?;
@@ -84,8 +84,8 @@ fn quoted<A>(named: &Named<A>) -> String {
 }
 
 /// What each of the episodes took.
-fn of_episodes(efforts: &Efforts, episodes: &Episodes) -> Result<Vec<Effort>> {
-    let known: BTreeMap<u32, Effort> = efforts.0.iter().map(|effort| (effort.user, *effort)).collect();
+fn of_episodes(efforts: &LlmUsage, episodes: &Episodes) -> Result<Vec<EpisodeUsage>> {
+    let known: BTreeMap<u32, EpisodeUsage> = efforts.0.iter().map(|effort| (effort.user, *effort)).collect();
     let of = |e: usize| {
         let user = episodes.user(e);
         known.get(&user).copied().with_context(|| {

@@ -4,17 +4,18 @@ use pipeline::Named;
 
 use super::tests::{get, inputs, near, quick, run, trajectory};
 use super::*;
-use crate::artifact::{Effort, Efforts, End};
+use crate::artifact::{EpisodeUsage, LlmUsage, Termination};
 
 /// Beside the teacher of the other tests, which was cut after two turns with the users 3 and 0, one that played all four with
 /// the users 0 and 5.
 fn two() -> Inputs {
     let mut inputs = inputs();
     inputs.teacher[0].name = "small".into();
-    let trajectories = vec![trajectory(0, &[0, 2, 4, 0], End::Horizon), trajectory(5, &[4, 5], End::Similar)];
+    let trajectories =
+        vec![trajectory(0, &[0, 2, 4, 0], Termination::Horizon), trajectory(5, &[4, 5], Termination::Similar)];
     inputs.teacher.push(react(Demonstrations { trajectories }));
-    let effort = |user, calls, tokens_read, tokens_written| Effort { user, calls, tokens_read, tokens_written };
-    let efforts = Efforts(vec![effort(5, 3, Some(50), None), effort(0, 7, Some(100), Some(8))]);
+    let effort = |user, calls, tokens_read, tokens_written| EpisodeUsage { user, calls, tokens_read, tokens_written };
+    let efforts = LlmUsage(vec![effort(5, 3, Some(50), None), effort(0, 7, Some(100), Some(8))]);
     inputs.efforts.push(react(efforts));
     inputs
 }

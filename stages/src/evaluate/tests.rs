@@ -3,7 +3,7 @@ use super::table_rows::{
     RANDOM_QUIT_AWARE, RETRIEVER_TOP_1,
 };
 use super::*;
-use crate::artifact::{Choice, End, Metric, Trajectory};
+use crate::artifact::{Metric, Step, Termination, Trajectory};
 use crate::env::cluster_world;
 use crate::nn::ActorCritic;
 use crate::nn::Encoder;
@@ -25,7 +25,7 @@ pub(super) fn elsewhere() -> World {
     world
 }
 
-fn policy(world: &World, seed: u64) -> Policy {
+fn policy(world: &World, seed: u64) -> PolicyFile {
     let config = ActorCriticConfig {
         users: USERS,
         items: 6,
@@ -38,18 +38,13 @@ fn policy(world: &World, seed: u64) -> Policy {
         encoder: Encoder::Window,
     };
     let network = ActorCritic::new(config, &world.user_vectors, &world.item_vectors, seed).unwrap();
-    Policy::new(network.export().unwrap(), "rl.a2c", &elsewhere()).unwrap()
+    PolicyFile::new(network.export().unwrap(), "rl.a2c", &elsewhere()).unwrap()
 }
 
-pub(super) fn trajectory(user: u32, items: &[u32], end: End) -> Trajectory {
+pub(super) fn trajectory(user: u32, items: &[u32], end: Termination) -> Trajectory {
     let pay = |item: u32| [5.0, 4.0, 3.0][item as usize / 2];
-    let choice = |&item: &u32| Choice {
-        item,
-        reward: pay(item),
-        candidates: Vec::new(),
-        scores: Vec::new(),
-        call: String::new(),
-    };
+    let choice =
+        |&item: &u32| Step { item, reward: pay(item), candidates: Vec::new(), scores: Vec::new(), call: String::new() };
     Trajectory { user, steps: items.iter().map(choice).collect(), end }
 }
 
@@ -65,12 +60,12 @@ pub(super) fn inputs() -> Inputs {
     // Even users are offered 0, 2, 4, 1; odd ones 0, 1, …, which drives them away at the second turn.
     let ranking = |user| if user % 2 == 0 { vec![0, 2, 4, 1] } else { vec![0, 1, 2, 3] };
     let rankings =
-        Rankings { items: (0..USERS).map(ranking).collect(), scores: vec![vec![0.0; 4]; USERS], avoid_alike: false };
+        Candidates { items: (0..USERS).map(ranking).collect(), scores: vec![vec![0.0; 4]; USERS], avoid_alike: false };
     let named =
         |name: &str, seed| Named { name: name.into(), cell: format!("seed={seed}"), value: policy(&world, seed) };
     let policies = vec![named("a2c", 0), named("bc", 0), named("a2c", 1)];
     // The teacher was cut after two turns.
-    let trajectories = vec![trajectory(3, &[0, 2], End::Horizon), trajectory(0, &[2, 3], End::Similar)];
+    let trajectories = vec![trajectory(3, &[0, 2], Termination::Horizon), trajectory(0, &[2, 3], Termination::Similar)];
     Inputs {
         world,
         train,
@@ -236,7 +231,8 @@ fn recomputed(rollouts: &Rollouts, steps: &Steps, row: &str, items: f64) -> Vec<
     let played: Vec<_> = steps.0.iter().filter(|p| p.policy == row).collect();
     let mean =
         |of: &dyn Fn(&crate::artifact::Rollout) -> f64| rows.iter().map(|r| of(r)).sum::<f64>() / rows.len() as f64;
-    let stayed = |r: &crate::artifact::Rollout| f64::from(r.length) - f64::from(u8::from(r.end != End::Horizon));
+    let stayed =
+        |r: &crate::artifact::Rollout| f64::from(r.length) - f64::from(u8::from(r.end != Termination::Horizon));
     let mut returns: Vec<f64> = rows.iter().map(|r| r.inclusive).collect();
     returns.sort_by(f64::total_cmp);
     let cut = returns.len() / 4;
@@ -263,10 +259,10 @@ fn recomputed(rollouts: &Rollouts, steps: &Steps, row: &str, items: f64) -> Vec<
         ("repeat_rate", mean(&|r| 1.0 - f64::from(r.distinct) / f64::from(r.length))),
         ("diversity", mean(&|r| r.diversity)),
         ("novelty", mean(&|r| r.novelty)),
-        ("end_similar", mean(&|r| f64::from(u8::from(r.end == End::Similar)))),
-        ("end_low_reward", mean(&|r| f64::from(u8::from(r.end == End::LowReward)))),
-        ("end_category", mean(&|r| f64::from(u8::from(r.end == End::Category)))),
-        ("end_horizon", mean(&|r| f64::from(u8::from(r.end == End::Horizon)))),
+        ("end_similar", mean(&|r| f64::from(u8::from(r.end == Termination::Similar)))),
+        ("end_low_reward", mean(&|r| f64::from(u8::from(r.end == Termination::LowReward)))),
+        ("end_category", mean(&|r| f64::from(u8::from(r.end == Termination::Category)))),
+        ("end_horizon", mean(&|r| f64::from(u8::from(r.end == Termination::Horizon)))),
         ("coverage", over_cells(&|cell| shown(cell).0 / items)),
         ("coverage_per_step", over_cells(&|cell| shown(cell).0 / shown(cell).1)),
     ];

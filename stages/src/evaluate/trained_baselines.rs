@@ -9,7 +9,7 @@ use pipeline::{Context, Named, Stage as _};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::artifact::{Demonstrations, Policy, World};
+use crate::artifact::{Demonstrations, PolicyFile, World};
 use crate::rl::inputs::OnlineWithDemos;
 use crate::rl::{A2c, BehaviourCloning, NetworkConfig, bc};
 
@@ -47,7 +47,7 @@ impl Baselines {
     }
 
     /// The learner that is only paid to stay.
-    pub fn constant(&self, name: &str, training: &World, cx: &Context) -> Result<Vec<Named<Policy>>> {
+    pub fn constant(&self, name: &str, training: &World, cx: &Context) -> Result<Vec<Named<PolicyFile>>> {
         let world = constant_reward_world(training);
         self.each(name, cx, |seed, cx| {
             let learner = A2c {
@@ -70,7 +70,7 @@ impl Baselines {
         training: &World,
         demonstrations: &Demonstrations,
         cx: &Context,
-    ) -> Result<Vec<Named<Policy>>> {
+    ) -> Result<Vec<Named<PolicyFile>>> {
         self.each(name, cx, |seed, cx| {
             let learner = BehaviourCloning { seed, ..BehaviourCloning::default() };
             let inputs = bc::Inputs { world: training.clone(), demonstrations: demonstrations.clone(), weights: None };
@@ -83,8 +83,8 @@ impl Baselines {
         &self,
         name: &str,
         cx: &Context,
-        train: impl Fn(u64, &Context) -> Result<Policy>,
-    ) -> Result<Vec<Named<Policy>>> {
+        train: impl Fn(u64, &Context) -> Result<PolicyFile>,
+    ) -> Result<Vec<Named<PolicyFile>>> {
         let one = |seed| {
             let cx = cx.part(&format!("{name} {seed}").replace(' ', "-"));
             let value = train(seed, &cx).with_context(|| format!("control `{name}` of seed={seed}"))?;
@@ -106,7 +106,7 @@ fn constant_reward_world(world: &World) -> World {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::artifact::End;
+    use crate::artifact::Termination;
     use crate::env::{Episodes, cluster_world};
 
     #[test]
@@ -126,7 +126,7 @@ mod tests {
             };
             let ((end, length, _), (paid_end, paid_length, rewards)) = (played(&world), played(&paid));
             assert_eq!((end, length), (paid_end, paid_length));
-            let stayed = rewards.len() - usize::from(end == Some(End::LowReward));
+            let stayed = rewards.len() - usize::from(end == Some(Termination::LowReward));
             assert_eq!(rewards.iter().sum::<f32>(), stayed as f32);
         }
     }

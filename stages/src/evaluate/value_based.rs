@@ -8,18 +8,18 @@ use anyhow::{Context as _, Result, ensure};
 use pipeline::Named;
 
 use super::leakage::policy_label;
-use crate::artifact::Policy;
+use crate::artifact::PolicyFile;
 use crate::rl::VALUE_BASED;
 
 /// Whether a policy gives values in the place of a distribution.
-pub(super) fn gives_values(policy: &Named<Policy>) -> Result<bool> {
+pub(super) fn gives_values(policy: &Named<PolicyFile>) -> Result<bool> {
     let learner = policy.value.origin().with_context(|| policy_label(policy))?.learner;
     Ok(VALUE_BASED.contains(&learner.as_str()))
 }
 
 /// An error where a policy that is to draw its actions gives values: beside rows that draw, one that does not would be compared
 /// with something else than it.
-pub(super) fn refuse(policies: &[Named<Policy>]) -> Result<()> {
+pub(super) fn refuse(policies: &[Named<PolicyFile>]) -> Result<()> {
     for policy in policies {
         ensure!(
             !gives_values(policy)?,

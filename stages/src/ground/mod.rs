@@ -96,7 +96,7 @@ impl Grounder {
     pub fn new(items: &Items, settings: MatchSettings) -> Self {
         let (mut exact, mut normalised) = (HashMap::<_, Vec<u32>, _>::default(), HashMap::default());
         let (mut keys, mut texts, mut years): (Vec<Vec<u32>>, Vec<String>, _) = (Vec::new(), Vec::new(), Vec::new());
-        let titles = items.called();
+        let titles = items.display_names();
         for (item, title) in (0..).zip(&titles) {
             exact.entry(title.clone()).or_default().push(item);
             let key = key(title);

@@ -25,7 +25,7 @@ use super::row_counts::ExpectedRows;
 use super::shard::Row;
 use super::time_unit::Unit;
 use super::{NoInputs, Outputs, ratings_only};
-use crate::artifact::check_member;
+use crate::artifact::check_asset_path;
 
 /// The field that only reviews of 2023 have.
 const OF_2023: &str = "parent_asin";
@@ -64,8 +64,8 @@ impl Stage for Amazon {
     }
 
     fn check(&self) -> Result<(), (String, String)> {
-        check_member(Some(&self.reviews), "reviews")?;
-        check_member(self.metadata.as_deref(), "metadata")
+        check_asset_path(Some(&self.reviews), "reviews")?;
+        check_asset_path(self.metadata.as_deref(), "metadata")
     }
 
     fn run(&self, _: NoInputs, cx: &Context) -> Result<Outputs> {

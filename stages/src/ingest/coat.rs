@@ -151,7 +151,7 @@ impl Features {
             genres: (0..self.rows).map(genres).collect(),
             features: self.values.iter().filter(|(feature, _)| feature != GENRE).cloned().collect(),
         };
-        items.title = (0..self.rows).map(|row| items.describe(row).unwrap_or_default()).collect();
+        items.title = (0..self.rows).map(|row| items.description(row).unwrap_or_default()).collect();
         items
     }
 }

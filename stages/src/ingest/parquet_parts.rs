@@ -17,7 +17,7 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReader
 use parquet::basic::LogicalType;
 
 use super::side_table::no_column;
-use crate::artifact::{Unsupported, codec_not_read, damaged, guarded, open_parquet};
+use crate::artifact::{Unsupported, catch_panics, codec_not_read, damaged, open_parquet};
 
 /// Rows decoded at a time.
 const BATCH: usize = 1 << 16;
@@ -144,12 +144,13 @@ impl Part {
         let mask = ProjectionMask::roots(metadata.parquet_schema(), roots);
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(opened, metadata);
         let at_fault = |error: String| damaged("its rows cannot be read", error).context(file.display().to_string());
-        let mut reader = guarded(|| builder.with_projection(mask).with_batch_size(BATCH).build()).map_err(at_fault)?;
+        let mut reader =
+            catch_panics(|| builder.with_projection(mask).with_batch_size(BATCH).build()).map_err(at_fault)?;
         let file = file.clone();
         Ok(std::iter::from_fn(move || {
-            let batch = guarded(|| reader.next().transpose());
+            let batch = catch_panics(|| reader.next().transpose());
             let batch = batch.and_then(|batch| match batch {
-                Some(batch) => guarded(|| plain(&batch, &uuids, &folders)).map(Some),
+                Some(batch) => catch_panics(|| plain(&batch, &uuids, &folders)).map(Some),
                 None => Ok(None),
             });
             batch

@@ -24,7 +24,7 @@ use super::shard::{KnownIds, ReadLog, Row, note_missing_ratings};
 use super::side_table::{FileFormat, Quotes};
 use super::time_unit::Unit;
 use super::{NoInputs, Outputs};
-use crate::artifact::{TextFile, check_member};
+use crate::artifact::{TextFile, check_asset_path};
 
 /// `ingest.table`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -166,9 +166,9 @@ impl Stage for Table {
                 return Err((format!("{of}.names"), "unique names".into()));
             }
         }
-        check_member(Some(&self.log.file), "log.file")?;
-        check_member(self.items.as_ref().map(|items| &*items.file), "items.file")?;
-        check_member(self.users.as_ref().map(|users| &*users.file), "users.file")
+        check_asset_path(Some(&self.log.file), "log.file")?;
+        check_asset_path(self.items.as_ref().map(|items| &*items.file), "items.file")?;
+        check_asset_path(self.users.as_ref().map(|users| &*users.file), "users.file")
     }
 
     fn run(&self, _: NoInputs, cx: &Context) -> Result<Outputs> {

@@ -10,7 +10,7 @@ use super::casts;
 use super::title_matching::TitleMatcher;
 use super::transcript::{Outcome, Transcript, Turn};
 use super::transcripts::{CatalogueFilter, OnQuit, Outputs};
-use crate::artifact::{Call, Choice, End, Items, Trajectory, Users};
+use crate::artifact::{Call, Items, Step, Termination, Trajectory, Users};
 
 /// The users and items with their numbers.
 pub(super) struct ImportedIds {
@@ -99,12 +99,12 @@ impl TranscriptImporter<'_> {
             self.out.calls.0.push(Call { key: key.clone(), model: model.clone(), request, answer, failure: None });
             if let Some((item, reward)) = step {
                 let (candidates, scores) = (Vec::new(), Vec::new());
-                steps.push(Choice { item, reward, candidates, scores, call: key });
+                steps.push(Step { item, reward, candidates, scores, call: key });
             }
             before = Some(turn);
         }
         if !steps.is_empty() {
-            let end = if left { End::Stopped } else { End::Horizon };
+            let end = if left { Termination::Stopped } else { Termination::Horizon };
             self.out.demonstrations.trajectories.push(Trajectory { user, steps, end });
         }
     }

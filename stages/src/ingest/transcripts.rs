@@ -20,7 +20,7 @@ use super::title_matching::TitleMatcher;
 use super::transcript::{Transcript, TranscriptCounts, Turn};
 use super::transcript_to_log::{ImportedIds, TranscriptImporter};
 use super::{NoInputs, OnBadRow, billp_maps, transcript_json, transcript_react};
-use crate::artifact::{Calls, Demonstrations, Groundings, Interactions, Items, TextFile, Users, check_member};
+use crate::artifact::{Calls, Demonstrations, Groundings, Interactions, Items, TextFile, Users, check_asset_path};
 use crate::ground::MatchSettings;
 
 /// `ingest.transcripts`.
@@ -136,8 +136,8 @@ impl Stage for Transcripts {
             return Err(("on_quit.reward".into(), "a finite number that 32 bits hold".into()));
         }
         self.ground.check().map_err(|(field, wanted)| (format!("ground.{field}"), wanted))?;
-        check_member(self.titles.as_deref(), "titles")?;
-        check_member(self.genres.as_deref(), "genres")
+        check_asset_path(self.titles.as_deref(), "titles")?;
+        check_asset_path(self.genres.as_deref(), "genres")
     }
 
     fn run(&self, _: NoInputs, cx: &Context) -> Result<Outputs> {
@@ -287,7 +287,7 @@ fn files(folder: &Path, prefix: &str) -> Result<Vec<PathBuf>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::artifact::End;
+    use crate::artifact::Termination;
 
     fn config() -> Transcripts {
         serde_json::from_value(serde_json::json!({
@@ -339,7 +339,7 @@ mod tests {
         assert_eq!(out.interactions.rating, [4.0]);
         let trajectory = &out.demonstrations.trajectories[0];
         let steps: Vec<_> = trajectory.steps.iter().map(|step| (step.item, step.reward)).collect();
-        assert_eq!((trajectory.user, trajectory.end, steps), (1, End::Stopped, vec![(0, 4.0), (2, 0.0)]));
+        assert_eq!((trajectory.user, trajectory.end, steps), (1, Termination::Stopped, vec![(0, 4.0), (2, 0.0)]));
         assert_eq!(out.calls.0[0].answer, r#""why\nrecommend[x]""#);
         assert!(out.calls.0[1].request.contains("instead, recommend[A]"));
         assert_eq!(trajectory.steps[1].call, out.calls.0[1].key);
@@ -379,7 +379,7 @@ mod tests {
         assert!(config.run(NoInputs {}, &cx).err().unwrap().to_string().contains("wanted a title of the catalogue"));
         let out = Transcripts { on_bad_row: OnBadRow::Drop, ..config }.run(NoInputs {}, &cx).unwrap();
         let trajectory = &out.demonstrations.trajectories[0];
-        assert_eq!((trajectory.steps.len(), trajectory.end), (1, End::Stopped));
+        assert_eq!((trajectory.steps.len(), trajectory.end), (1, Termination::Stopped));
     }
 
     /// Steps without a recorded item, one without a recommendation, and one whose recorded title is misspelt.

@@ -14,7 +14,7 @@ use super::describe::TableDescription;
 use super::escape::{self, CELL};
 use super::source::Batches;
 use super::{Content, Description, Format};
-use crate::artifact::{Unsupported, check_arrow_blocks, damaged, guarded};
+use crate::artifact::{Unsupported, catch_panics, check_arrow_blocks, damaged};
 
 /// First and last bytes of every Arrow file.
 pub(super) const MAGIC: &[u8] = b"ARROW1";
@@ -49,7 +49,7 @@ impl ArrowFile {
         let batches = check_arrow_blocks(&mut file, bytes, footer)
             .map_err(|error| damaged("its frame cannot be read", format!("{error:#}")))?;
         let again = file.try_clone()?;
-        let reader = guarded(|| FileReader::try_new_buffered(again, None)).map_err(|error| {
+        let reader = catch_panics(|| FileReader::try_new_buffered(again, None)).map_err(|error| {
             match unread_type(&mut file, footer) {
                 Some(text) => Unsupported(text).into(),
                 None => damaged("its Arrow footer cannot be read", error),
@@ -82,7 +82,7 @@ impl ArrowFile {
     /// When the dictionaries cannot be read.
     pub fn batches(&self, columns: &[usize]) -> Result<Batches> {
         let again = self.file.try_clone()?;
-        let reader = guarded(|| FileReader::try_new_buffered(again, Some(columns.to_vec())));
+        let reader = catch_panics(|| FileReader::try_new_buffered(again, Some(columns.to_vec())));
         Ok(Box::new(reader.map_err(|error| damaged("its Arrow dictionaries cannot be read", error))?) as Batches)
     }
 
@@ -118,7 +118,7 @@ fn unread_type(file: &mut File, footer: u64) -> Option<String> {
     let mut bytes = vec![0; usize::try_from(footer).ok()?];
     file.seek(SeekFrom::End(-10 - i64::try_from(footer).ok()?)).ok()?;
     file.read_exact(&mut bytes).ok()?;
-    let wide = guarded(|| {
+    let wide = catch_panics(|| {
         let footer = root_as_footer(&bytes).map_err(|error| error.to_string())?;
         let fields = footer.schema().and_then(|schema| schema.fields()).into_iter().flatten();
         let width = |field: Field<'_>| field.type_as_int().map(|int| int.bitWidth());

@@ -11,7 +11,7 @@ use super::selection::{Draw, Selection};
 use super::source::Source;
 use super::statistics::{ColumnAccumulator, ColumnStatistics};
 use super::value::{CellValue, Length};
-use crate::artifact::{damaged, guarded};
+use crate::artifact::{catch_panics, damaged};
 
 /// Columns measured in one pass over the file. A column's state takes up to 8 MB (its million values), so a pass takes
 /// about 128 MB however wide the table is.
@@ -139,7 +139,7 @@ fn measure(
         while let Some(piece) = pieces.next() {
             let piece = piece?;
             for (gauge, &column) in gauges.iter_mut().zip(wanted) {
-                guarded(|| gauge.push(piece.column(column)))
+                catch_panics(|| gauge.push(piece.column(column)))
                     .map_err(|error| damaged(format!("cannot read the rows up to {}", pieces.seen()), error))?;
             }
             matching += piece.rows() as u64;

@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::selection::named;
 use super::source::{Piece, Pieces, Source};
 use super::value::{self, CellValue, Length};
-use crate::artifact::guarded;
+use crate::artifact::catch_panics;
 
 /// Rows of the first file that can be matched by a key: each takes about 50 bytes of memory.
 const MATCHED: usize = 10_000_000;
@@ -213,7 +213,7 @@ impl Digests {
             };
             Ok(rows.iter().map(digest).collect())
         };
-        guarded(digests).map_err(|error| super::damaged("its rows cannot be compared", error))
+        catch_panics(digests).map_err(|error| super::damaged("its rows cannot be compared", error))
     }
 }
 

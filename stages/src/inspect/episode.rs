@@ -21,7 +21,7 @@ use super::text_output::{TextOutput, counted};
 use super::value::{CellValue, Length};
 use super::{Opened, output_style, table, write_json};
 use crate::artifact::{
-    Call, Calls, Demonstrations, Efforts, Episode, Items, Played, Rollouts, Steps, Trajectory, guarded,
+    Call, Calls, Demonstrations, Items, LlmUsage, Played, Rollouts, Steps, TitledEpisode, Trajectory, catch_panics,
 };
 
 /// The key of the schema's metadata that holds the kind of an artifact.
@@ -59,10 +59,10 @@ pub(super) fn show(path: &Path, opened: Opened, index: usize, request: &Request,
 
 /// Writes one episode of a file of demonstrations.
 fn demonstrated(path: &Path, index: usize, request: &Request, out: &mut dyn Write) -> Result<()> {
-    let trajectory = guarded(|| Demonstrations::one(path, index).map_err(|error| format!("{error:#}")));
+    let trajectory = catch_panics(|| Demonstrations::one(path, index).map_err(|error| format!("{error:#}")));
     let trajectory = trajectory.map_err(|error| super::damaged("its episodes cannot be read", error))?;
     let Some(trajectory) = trajectory else {
-        let all = guarded(|| Demonstrations::read(path).map_err(|error| format!("{error:#}")));
+        let all = catch_panics(|| Demonstrations::read(path).map_err(|error| format!("{error:#}")));
         let all = all.map_err(|error| super::damaged("its episodes cannot be read", error))?;
         let count = counted(all.trajectories.len() as u64, "episode");
         bail!(UsageError(format!("it has no episode {index}; it has {count}, the first is 0")));
@@ -72,7 +72,7 @@ fn demonstrated(path: &Path, index: usize, request: &Request, out: &mut dyn Writ
 
 /// The steps of judged episodes.
 fn evaluated_steps(path: &Path) -> Result<Vec<Played>> {
-    let steps = guarded(|| Steps::read(path).map_err(|error| format!("{error:#}")));
+    let steps = catch_panics(|| Steps::read(path).map_err(|error| format!("{error:#}")));
     Ok(steps.map_err(|error| super::damaged("its episodes cannot be read", error))?.0)
 }
 
@@ -139,7 +139,7 @@ fn conversation(
     let calls = told_by.map(|path| Calls::with_keys(path, &keys)).transpose();
     let calls = calls.context("read the calls")?.unwrap_or_default().0;
     // Who is judged may be no language model, and his episodes are not those of the stage that asked one.
-    let efforts = related(request, Efforts::KIND).filter(|_| played.is_none());
+    let efforts = related(request, LlmUsage::KIND).filter(|_| played.is_none());
     let (mut role_calls, last) = role_calls(trajectory, index, told_by, efforts)?;
     let calls: BTreeMap<&str, &Call> = calls.iter().map(|call| (call.key.as_str(), call)).collect();
     Ok(Conversation {
@@ -178,31 +178,31 @@ fn turns(
     role_calls: &mut [TurnRoleCalls],
 ) -> Vec<Turn> {
     let mut before: Vec<String> = Vec::new();
-    let steps = Episode::of(trajectory, items).steps.into_iter().zip(&trajectory.steps);
-    let turn = |(number, (step, choice)): (usize, (crate::artifact::Step, &crate::artifact::Choice))| {
-        let call = calls.get(choice.call.as_str());
+    let steps = TitledEpisode::of(trajectory, items).steps.into_iter().zip(&trajectory.steps);
+    let turn = |(number, (titled, step)): (usize, (crate::artifact::TitledStep, &crate::artifact::Step))| {
+        let call = calls.get(step.call.as_str());
         let request: Option<Value> = call.and_then(|call| serde_json::from_str(&call.request).ok());
         let texts = request.as_ref().and_then(|request| request["context"].as_array()).into_iter().flatten();
         let context: Vec<String> = texts.filter_map(|text| text.as_str().map(ToOwned::to_owned)).collect();
         // The conversation only grows, but for the window that moves on: what is still there was told already.
         let told = context.iter().filter(|text| !before.contains(text)).cloned().collect();
         before = context;
-        let scores = choice.scores.iter().map(|&score| Some(score)).chain(std::iter::repeat(None));
+        let scores = step.scores.iter().map(|&score| Some(score)).chain(std::iter::repeat(None));
         Turn {
             step: number,
             told,
             role_calls: std::mem::take(&mut role_calls[number]),
             cue: request.as_ref().and_then(|request| request["cue"].as_str().map(ToOwned::to_owned)),
-            candidates: step
+            candidates: titled
                 .candidates
                 .into_iter()
                 .zip(scores)
                 .map(|(title, score)| Candidate { title, score })
                 .collect(),
             answer: call.map(|call| serde_json::from_str(&call.told()).unwrap_or_else(|_| call.told().into())),
-            chosen: step.title,
-            place: step.place,
-            reward: step.reward,
+            chosen: titled.title,
+            place: titled.place,
+            reward: titled.reward,
         }
     };
     steps.enumerate().map(turn).collect()

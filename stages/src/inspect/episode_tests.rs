@@ -7,7 +7,8 @@ use serde_json::Value;
 use super::inspect;
 use super::testing::inspected;
 use crate::artifact::{
-    Call, Calls, Choice, Demonstrations, Effort, Efforts, End, Items, Played, Rollout, Rollouts, Steps, Trajectory,
+    Call, Calls, Demonstrations, EpisodeUsage, Items, LlmUsage, Played, Rollout, Rollouts, Step, Steps, Termination,
+    Trajectory,
 };
 
 struct Folder(tempfile::TempDir);
@@ -16,7 +17,7 @@ impl Folder {
     /// Two episodes, a catalogue with a hostile title, and the calls behind the second.
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let choice = |item: u32, call: &str| Choice {
+        let step = |item: u32, call: &str| Step {
             item,
             reward: 4.0,
             candidates: vec![0, 1],
@@ -24,8 +25,8 @@ impl Folder {
             call: call.into(),
         };
         let trajectories = vec![
-            Trajectory { user: 3, steps: vec![choice(0, "a")], end: End::Horizon },
-            Trajectory { user: 9, steps: vec![choice(1, "b"), choice(0, "c")], end: End::Similar },
+            Trajectory { user: 3, steps: vec![step(0, "a")], end: Termination::Horizon },
+            Trajectory { user: 9, steps: vec![step(1, "b"), step(0, "c")], end: Termination::Similar },
         ];
         Demonstrations { trajectories }.write(&folder.path().join("demonstrations")).unwrap();
         let items = Items {
@@ -109,9 +110,9 @@ fn what_the_other_roles_were_asked_stands_where_it_happened() {
     let calls_at = folder.0.path().join("calls");
     std::fs::remove_file(&calls_at).unwrap();
     Calls(calls).write(&calls_at).unwrap();
-    let effort = |user, calls| Effort { user, calls, tokens_read: None, tokens_written: None };
+    let effort = |user, calls| EpisodeUsage { user, calls, tokens_read: None, tokens_written: None };
     let efforts_at = folder.0.path().join("efforts");
-    Efforts(vec![effort(3, 0), effort(9, 4)]).write(&efforts_at).unwrap();
+    LlmUsage(vec![effort(3, 0), effort(9, 4)]).write(&efforts_at).unwrap();
     let mut request = folder.request(1, Format::Table);
     request.related.push(RelatedFile { kind: "efforts".into(), path: efforts_at });
     let text = inspected(&folder.0.path().join("demonstrations"), &request);
@@ -154,7 +155,7 @@ fn a_judged_episode_is_told_step_by_step() {
         user,
         items: items.to_vec(),
         rewards: vec![4.0; items.len()],
-        end: End::Similar,
+        end: Termination::Similar,
     };
     let steps = Steps(vec![played(3, &[0, 1]), played(9, &[1])]);
     let path = folder.0.path().join("steps");

@@ -13,7 +13,7 @@ use super::escape::{self, CELL};
 use super::parquet_layout::{FooterStatistics, footer, layout};
 use super::source::Batches;
 use super::{Content, Description, Format};
-use crate::artifact::{Unsupported, codec_not_read, damaged, guarded, open_parquet};
+use crate::artifact::{Unsupported, catch_panics, codec_not_read, damaged, open_parquet};
 
 /// Rows decoded at a time.
 const BATCH: usize = 8192;
@@ -92,7 +92,7 @@ impl ParquetFile {
             Some(group) => builder.with_row_groups(vec![group]),
             None => builder,
         };
-        let reader = guarded(|| builder.with_projection(roots).with_batch_size(BATCH).build());
+        let reader = catch_panics(|| builder.with_projection(roots).with_batch_size(BATCH).build());
         Ok(Box::new(reader.map_err(|error| damaged("its column chunks cannot be read", error))?) as Batches)
     }
 

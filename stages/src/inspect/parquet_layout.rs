@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::statistics::ColumnAccumulator;
 use super::value::CellValue;
-use crate::artifact::guarded;
+use crate::artifact::catch_panics;
 
 /// How a Parquet file is laid out, from its footer.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -111,7 +111,7 @@ pub(super) fn footer_of(
     leaf: usize,
     groups: &[RowGroupMetaData],
 ) -> Option<FooterStatistics> {
-    guarded(|| read_footer(metadata, schema, leaf, groups)).ok().flatten()
+    catch_panics(|| read_footer(metadata, schema, leaf, groups)).ok().flatten()
 }
 
 fn read_footer(

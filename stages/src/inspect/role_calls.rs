@@ -11,7 +11,7 @@ use pipeline::Artifact as _;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::artifact::{Call, Calls, Efforts, Trajectory};
+use crate::artifact::{Call, Calls, LlmUsage, Trajectory};
 
 /// One call that was no recommendation.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -44,8 +44,8 @@ pub(super) fn role_calls(
     let mut turns = vec![TurnRoleCalls::default(); trajectory.steps.len()];
     let mut last = Vec::new();
     let (Some(calls), Some(efforts)) = (calls, efforts) else { return Ok((turns, last)) };
-    let efforts = Efforts::read(efforts).context("read the efforts")?.0;
-    let count = |effort: &crate::artifact::Effort| effort.calls as usize;
+    let efforts = LlmUsage::read(efforts).context("read the efforts")?.0;
+    let count = |effort: &crate::artifact::EpisodeUsage| effort.calls as usize;
     let first = efforts.iter().take(index).map(count).sum::<usize>();
     let own = efforts.get(index).map_or(0, count);
     let mut turn = 0;
@@ -82,7 +82,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::artifact::{Choice, Effort, End};
+    use crate::artifact::{EpisodeUsage, Step, Termination};
 
     fn call(key: &str, request: Value) -> Call {
         let answer = json!({ "text": format!("to {key}") }).to_string();
@@ -110,13 +110,13 @@ mod tests {
             write("next episode"),
         ];
         let calls = Calls(calls.into());
-        let effort = |user, calls| Effort { user, calls, tokens_read: None, tokens_written: None };
-        let efforts = Efforts(vec![effort(1, 1), effort(2, 9), effort(3, 1)]);
+        let effort = |user, calls| EpisodeUsage { user, calls, tokens_read: None, tokens_written: None };
+        let efforts = LlmUsage(vec![effort(1, 1), effort(2, 9), effort(3, 1)]);
         let (calls_at, efforts_at) = (folder.path().join("calls"), folder.path().join("efforts"));
         calls.write(&calls_at).unwrap();
         efforts.write(&efforts_at).unwrap();
-        let step = |call: &str| Choice { item: 0, reward: 1.0, candidates: vec![], scores: vec![], call: call.into() };
-        let trajectory = Trajectory { user: 2, steps: vec![step("act 0"), step("act 1")], end: End::Horizon };
+        let step = |call: &str| Step { item: 0, reward: 1.0, candidates: vec![], scores: vec![], call: call.into() };
+        let trajectory = Trajectory { user: 2, steps: vec![step("act 0"), step("act 1")], end: Termination::Horizon };
         let (turns, last) = role_calls(&trajectory, 1, Some(&calls_at), Some(&efforts_at)).unwrap();
         let said = |role_calls: &[RoleCall]| {
             role_calls.iter().map(|role_call| role_call.answer["text"].as_str().unwrap().to_owned()).collect::<Vec<_>>()

@@ -12,7 +12,7 @@ use pipeline::progress::{Bar, Progress};
 use super::arrow::ArrowFile;
 use super::filter::Filter;
 use super::parquet::ParquetFile;
-use crate::artifact::{damaged, guarded};
+use crate::artifact::{catch_panics, damaged};
 
 /// Values up to which a table is read as a whole without being asked to: about a second.
 const FEW_VALUES: u64 = 20_000_000;
@@ -135,10 +135,10 @@ impl Pieces<'_> {
         let (first, rows) = (self.row, batch.num_rows());
         let mut piece = Piece { batch, columns: self.read.clone().into(), numbers: None, first };
         if let Some(filter) = self.filter {
-            let wanted = guarded(|| filter.wanted(&|column| Arc::clone(piece.column(column)))).map_err(torn)?;
+            let wanted = catch_panics(|| filter.wanted(&|column| Arc::clone(piece.column(column)))).map_err(torn)?;
             let numbers = wanted.iter().enumerate().filter(|(_, wanted)| *wanted == Some(true));
             piece.numbers = Some(numbers.map(|(row, _)| first + row as u64).collect());
-            piece.batch = guarded(|| filter_record_batch(&piece.batch, &wanted)).map_err(torn)?;
+            piece.batch = catch_panics(|| filter_record_batch(&piece.batch, &wanted)).map_err(torn)?;
         }
         self.row += rows as u64;
         if let Some(bar) = &self.bar {
@@ -153,7 +153,7 @@ impl Iterator for Pieces<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let batches = &mut self.batches;
-        match guarded(|| batches.next().transpose()) {
+        match catch_panics(|| batches.next().transpose()) {
             Ok(batch) => batch.map(|batch| self.piece(batch)),
             Err(error) => Some(Err(damaged(format!("cannot read on after row {}", self.row), error))),
         }

@@ -9,7 +9,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::escape;
-use crate::artifact::guarded;
+use crate::artifact::catch_panics;
 
 /// Elements of a list that are shown; the rest is counted.
 const ELEMENTS: usize = 64;
@@ -57,7 +57,7 @@ pub enum CellValue {
 impl CellValue {
     /// The value on one row of an array. A value that Arrow itself cannot show becomes a text that says so.
     pub(super) fn at(array: &ArrayRef, row: usize, length: Length) -> Self {
-        guarded(|| Self::of(&array.slice(row, 1), length))
+        catch_panics(|| Self::of(&array.slice(row, 1), length))
             .unwrap_or_else(|error| Self::Text(format!("<unreadable: {error}>")))
     }
 

@@ -27,7 +27,7 @@ use super::statistics::ColumnAccumulator;
 use super::text_output::{TextOutput, counted};
 use super::value::CellValue;
 use super::{Format, Opened, open, output_style, table, write_json};
-use crate::artifact::{Unsupported, guarded};
+use crate::artifact::{Unsupported, catch_panics};
 
 /// Faults that are listed; the rest is counted.
 const LISTED: usize = 100;
@@ -148,7 +148,7 @@ impl Verification {
         if chunk.num_values() == 0 && chunk.compressed_size() == 0 {
             return;
         }
-        let range = guarded(|| Ok::<_, String>(chunk.byte_range()));
+        let range = catch_panics(|| Ok::<_, String>(chunk.byte_range()));
         let inside = range.as_ref().is_ok_and(|(start, length)| {
             *start >= 4 && start.checked_add(*length).is_some_and(|end| end <= file.bytes())
         });
@@ -159,13 +159,13 @@ impl Verification {
         let rows = usize::try_from(metadata.num_rows()).unwrap_or(0);
         let mut page = 0;
         let mut values = 0_u64;
-        let reader = guarded(|| SerializedPageReader::new(Arc::new(again), chunk, rows, None));
+        let reader = catch_panics(|| SerializedPageReader::new(Arc::new(again), chunk, rows, None));
         let mut reader = match reader {
             Ok(reader) => reader,
             Err(error) => return self.fault(place, &error),
         };
         loop {
-            match guarded(|| reader.get_next_page()) {
+            match catch_panics(|| reader.get_next_page()) {
                 Ok(Some(found)) => {
                     page += 1;
                     if !matches!(found, StoredPage::DictionaryPage { .. }) {
@@ -189,10 +189,10 @@ impl Verification {
         let mut rows = 0;
         let mut read = || -> Result<()> {
             let mut batches = file.batches_of(root, group)?;
-            let next = |batches: &mut super::source::Batches| guarded(|| batches.next().transpose());
+            let next = |batches: &mut super::source::Batches| catch_panics(|| batches.next().transpose());
             while let Some(batch) = next(&mut batches).map_err(anyhow::Error::msg)? {
                 rows += batch.num_rows() as u64;
-                guarded(|| gauge.push(batch.column(0))).map_err(anyhow::Error::msg)?;
+                catch_panics(|| gauge.push(batch.column(0))).map_err(anyhow::Error::msg)?;
             }
             Ok(())
         };
@@ -230,7 +230,7 @@ impl Verification {
         };
         for (index, rows) in announced.iter().enumerate() {
             let place = format!("batch {index}");
-            let read: Result<Option<RecordBatch>, String> = guarded(|| batches.next().transpose());
+            let read: Result<Option<RecordBatch>, String> = catch_panics(|| batches.next().transpose());
             match read {
                 Ok(Some(batch)) if batch.num_rows() as u64 == *rows => {
                     self.count("batch", 1);

@@ -8,7 +8,7 @@ use anyhow::Result;
 use candle_core::Tensor;
 use candle_nn::Module;
 
-use crate::artifact::{Demonstrations, Rules};
+use crate::artifact::{Demonstrations, QuitRules};
 use crate::nn::discriminator::{DiscriminatorBatch, TransitionStates};
 use crate::nn::{AdamW, Init, Mlp, Params};
 
@@ -17,13 +17,13 @@ const BOOTSTRAPS: usize = 5;
 
 /// Discounted returns of the demonstrated steps, in their order; `tails` holds what comes after each trajectory. The reward of a
 /// step at which the user left is what the rules log for it.
-fn returns(demonstrations: &Demonstrations, rules: &Rules, gamma: f64, tails: &[f64]) -> Vec<f64> {
+fn returns(demonstrations: &Demonstrations, rules: &QuitRules, gamma: f64, tails: &[f64]) -> Vec<f64> {
     let mut all = Vec::new();
     for (trajectory, &tail) in demonstrations.trajectories.iter().zip(tails) {
         let rewards: Vec<f32> = trajectory.steps.iter().map(|step| step.reward).collect();
         let mut sum = tail;
         let mut backwards: Vec<f64> = Vec::with_capacity(rewards.len());
-        for &reward in rules.logged(&rewards, Some(trajectory.end)).iter().rev() {
+        for &reward in rules.training_rewards(&rewards, Some(trajectory.end)).iter().rev() {
             sum = f64::from(reward) + gamma * sum;
             backwards.push(sum);
         }
@@ -36,7 +36,7 @@ fn returns(demonstrations: &Demonstrations, rules: &Rules, gamma: f64, tails: &[
 pub(super) fn advantages(
     rows: &DiscriminatorBatch,
     demonstrations: &Demonstrations,
-    rules: &Rules,
+    rules: &QuitRules,
     gamma: f64,
     seed: u64,
 ) -> Result<Vec<f32>> {
@@ -46,7 +46,7 @@ pub(super) fn advantages(
     let mut end = 0;
     for (t, trajectory) in demonstrations.trajectories.iter().enumerate() {
         end += trajectory.steps.len();
-        if !trajectory.steps.is_empty() && !trajectory.over(rules.horizon) {
+        if !trajectory.steps.is_empty() && !trajectory.terminal(rules.horizon) {
             cut.push((t, end - 1));
         }
     }
@@ -100,15 +100,15 @@ mod tests {
     use candle_core::{DType, Device};
 
     use super::*;
-    use crate::artifact::{Choice, End, Trajectory};
+    use crate::artifact::{Step, Termination, Trajectory};
 
-    fn trajectory(rewards: &[f32], end: End) -> Trajectory {
-        let step = |&reward| Choice { item: 0, reward, candidates: vec![], scores: vec![], call: String::new() };
+    fn trajectory(rewards: &[f32], end: Termination) -> Trajectory {
+        let step = |&reward| Step { item: 0, reward, candidates: vec![], scores: vec![], call: String::new() };
         Trajectory { user: 0, steps: rewards.iter().map(step).collect(), end }
     }
 
     /// Forty trajectories of one step, from one state and with two actions in turn; γ = ½.
-    fn of_two_actions(steps: [(f32, End); 2]) -> [f32; 2] {
+    fn of_two_actions(steps: [(f32, Termination); 2]) -> [f32; 2] {
         let ones = Tensor::ones((40, 1), DType::F32, &Device::Cpu).unwrap();
         let which: Vec<f32> = (0..40).map(|k| (k % 2) as f32).collect();
         let rows = DiscriminatorBatch {
@@ -121,28 +121,29 @@ mod tests {
             log_policy: None,
         };
         let trajectories = (0..40).map(|k| trajectory(&[steps[k % 2].0], steps[k % 2].1)).collect();
-        let found = advantages(&rows, &Demonstrations { trajectories }, &Rules::default(), 0.5, 1).unwrap();
+        let found = advantages(&rows, &Demonstrations { trajectories }, &QuitRules::default(), 0.5, 1).unwrap();
         [found[0], found[1]]
     }
 
     #[test]
     fn a_better_action_has_the_higher_advantage_in_units_of_the_return() {
-        let found = of_two_actions([(3.0, End::Similar), (23.0, End::Similar)]);
+        let found = of_two_actions([(3.0, Termination::Similar), (23.0, Termination::Similar)]);
         assert!((found[0] + 10.0).abs() < 1.0 && (found[1] - 10.0).abs() < 1.0, "±10, found {found:?}");
     }
 
     #[test]
     fn a_demonstration_that_was_cut_off_goes_on() {
         // V = ½·1 + ½·(1 + ½·V) = 4/3; Q = 1 where the user left, 5/3 where not.
-        let found = of_two_actions([(1.0, End::Similar), (1.0, End::Horizon)]);
+        let found = of_two_actions([(1.0, Termination::Similar), (1.0, Termination::Horizon)]);
         assert!((found[0] + 1.0 / 3.0).abs() < 0.05 && (found[1] - 1.0 / 3.0).abs() < 0.05, "±⅓, found {found:?}");
     }
 
     #[test]
     fn returns_are_discounted_within_each_trajectory() {
-        let trajectories = vec![trajectory(&[1.0, 2.0, 4.0], End::Similar), trajectory(&[8.0], End::Horizon)];
+        let trajectories =
+            vec![trajectory(&[1.0, 2.0, 4.0], Termination::Similar), trajectory(&[8.0], Termination::Horizon)];
         let demonstrations = Demonstrations { trajectories };
-        let of = |penalty| returns(&demonstrations, &Rules { penalty, ..Rules::default() }, 0.5, &[0.0, 6.0]);
+        let of = |penalty| returns(&demonstrations, &QuitRules { penalty, ..QuitRules::default() }, 0.5, &[0.0, 6.0]);
         assert_eq!(of(None), [3.0, 4.0, 4.0, 11.0]);
         assert_eq!(of(Some(-2.0)), [1.5, 1.0, -2.0, 11.0], "what is logged where the user left");
     }

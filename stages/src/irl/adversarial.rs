@@ -131,7 +131,8 @@ impl Game<'_> {
             self.seed,
         )?;
         let mut generator = Learner::new(&config, world, &device)?;
-        let mut expert_rows = features.steps(&expert.observation, &expert.actions, &expert.over)?.to_device(&device)?;
+        let mut expert_rows =
+            features.steps(&expert.observation, &expert.actions, &expert.terminal)?.to_device(&device)?;
         let advantages = advantages(&expert_rows, &inputs.demonstrations, &world.rules, config.gamma, self.seed)?;
         let mut replay: Vec<Steps> = Vec::new();
         let mut curves = Curves::default();
@@ -160,8 +161,8 @@ impl Game<'_> {
                 let discriminator = &trainer.discriminator;
                 // The policy as it played the batch: π is a constant of the reward.
                 let reward = |batch: &Batch, acting: &ActorCritic| {
-                    let over = last_steps(&batch.lengths);
-                    let mut rows = features.steps(&batch.observation, &batch.actions, &over)?.to_device(&device)?;
+                    let terminal = last_steps(&batch.lengths);
+                    let mut rows = features.steps(&batch.observation, &batch.actions, &terminal)?.to_device(&device)?;
                     if self.reads_policy() {
                         rows.log_policy = Some(log_policy(acting, &batch.observation, &batch.actions)?);
                     }
@@ -281,7 +282,7 @@ impl Game<'_> {
         let mut all: Option<DiscriminatorBatch> = None;
         for steps in replay {
             let mut rows =
-                features.steps(&steps.observation, &steps.actions, &steps.over)?.to_device(network.device())?;
+                features.steps(&steps.observation, &steps.actions, &steps.terminal)?.to_device(network.device())?;
             self.ask_policy(&mut rows, steps, network)?;
             all = Some(match all {
                 Some(before) => before.concat(&rows)?,
@@ -300,7 +301,7 @@ impl Game<'_> {
         discriminator: &Discriminator,
         inputs: &Inputs,
     ) -> Result<Vec<RewardPair>> {
-        let rows = features.steps(&steps.observation, &steps.actions, &steps.over)?;
+        let rows = features.steps(&steps.observation, &steps.actions, &steps.terminal)?;
         let rows = rows.to_device(discriminator.params().device())?;
         let learned = (discriminator.rewards(self.of_file, &rows)? / discriminator.config().scale)?.to_vec1::<f32>()?;
         let judge = inputs.truth.as_ref().unwrap_or(&inputs.world);

@@ -112,7 +112,7 @@ impl Stage for Gail {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::artifact::{Array, Choice, Demonstrations, End, Items, Repeats, Trajectory, World};
+    use crate::artifact::{Array, Demonstrations, Items, Repeats, Step, Termination, Trajectory, World};
     use crate::env::{LearnedReward, cluster_world, last_steps};
     use crate::irl::Scheme;
     use crate::nn::training::assert_resumes_exactly;
@@ -121,14 +121,14 @@ pub(super) mod tests {
     /// Three users are shown the cycle of all three clusters, to the horizon of 6.
     pub(in crate::irl) fn cycle() -> Inputs {
         let world = cluster_world(&[5.0, 4.0, 3.0], 2, 2, 6, 3);
-        let step = |t: usize| Choice {
+        let step = |t: usize| Step {
             item: [0, 2, 4][t % 3],
             reward: [5.0, 4.0, 3.0][t % 3],
             candidates: vec![],
             scores: vec![],
             call: String::new(),
         };
-        let trajectory = |user| Trajectory { user, steps: (0..6).map(step).collect(), end: End::Horizon };
+        let trajectory = |user| Trajectory { user, steps: (0..6).map(step).collect(), end: Termination::Horizon };
         let demonstrations = Demonstrations { trajectories: (0..3).map(trajectory).collect() };
         Inputs { world, demonstrations, items: None, truth: None }
     }
@@ -196,7 +196,7 @@ pub(super) mod tests {
         let omitted = |penalty: Option<f32>| {
             let mut inputs = cycle();
             inputs.world.rules.penalty = penalty;
-            let end = End::Similar;
+            let end = Termination::Similar;
             inputs.demonstrations.trajectories.iter_mut().for_each(|trajectory| trajectory.end = end);
             let stage =
                 Gail { omega: 0.0, weights: Weighing { scheme: Scheme::None, ..Weighing::default() }, ..small() };

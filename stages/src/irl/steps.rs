@@ -19,23 +19,23 @@ pub(super) struct Steps {
     /// `[S]` items.
     pub actions: Vec<u32>,
     /// `[S]`, whether the episode ends with the step.
-    pub over: Vec<bool>,
+    pub terminal: Vec<bool>,
 }
 
 impl Steps {
     /// What the expert did, in the order of the demonstrations. A demonstration that was cut off before the world's horizon is not
     /// over: its last state has a next one.
     pub fn demonstrated(pairs: &BcDataset, demonstrations: &Demonstrations, world: &World) -> Self {
-        let over = demonstrations.trajectories.iter().flat_map(|trajectory| {
-            let (length, ends) = (trajectory.steps.len(), trajectory.over(world.rules.horizon));
+        let terminal = demonstrations.trajectories.iter().flat_map(|trajectory| {
+            let (length, ends) = (trajectory.steps.len(), trajectory.terminal(world.rules.horizon));
             (1..=length).map(move |step| ends && step == length)
         });
-        Self { over: over.collect(), observation: pairs.observation.clone(), actions: pairs.actions.clone() }
+        Self { terminal: terminal.collect(), observation: pairs.observation.clone(), actions: pairs.actions.clone() }
     }
 
     /// What the generator did.
     pub fn generated(batch: Batch) -> Self {
-        Self { over: last_steps(&batch.lengths), observation: batch.observation, actions: batch.actions }
+        Self { terminal: last_steps(&batch.lengths), observation: batch.observation, actions: batch.actions }
     }
 
     /// `count` of the steps, evenly drawn, or all; in their order.
@@ -49,7 +49,7 @@ impl Steps {
         Self {
             observation: self.observation.take(&rows),
             actions: rows.iter().map(|&row| self.actions[row]).collect(),
-            over: rows.iter().map(|&row| self.over[row]).collect(),
+            terminal: rows.iter().map(|&row| self.terminal[row]).collect(),
         }
     }
 
@@ -58,14 +58,14 @@ impl Steps {
         let steps = self.actions.len();
         let ids = |ids: &[u32]| ids.iter().map(|&id| id as f32).collect::<Vec<f32>>();
         let window = &[steps, self.observation.window];
-        let over = self.over.iter().map(|&over| f32::from(over)).collect();
+        let terminal = self.terminal.iter().map(|&terminal| f32::from(terminal)).collect();
         let arrays = [
             ("user", Array::new(&[steps], ids(&self.observation.user))),
             ("recent", Array::new(window, ids(&self.observation.recent))),
             ("rewards", Array::new(window, self.observation.rewards.clone())),
             ("progress", Array::new(&[steps], self.observation.progress.clone())),
             ("actions", Array::new(&[steps], ids(&self.actions))),
-            ("over", Array::new(&[steps], over)),
+            ("terminal", Array::new(&[steps], terminal)),
         ];
         let ends: Vec<u32> = self.observation.mask_ends.iter().map(|&end| end as u32).collect();
         let masks = [("masks", &self.observation.masks), ("mask_ends", &ends)];
@@ -95,7 +95,7 @@ impl Steps {
                 mask_ends: ids("mask_ends").unwrap_or_default().into_iter().map(|end| end as usize).collect(),
             },
             actions: ids("actions")?,
-            over: get("over")?.data.iter().map(|&over| over > 0.5).collect(),
+            terminal: get("terminal")?.data.iter().map(|&terminal| terminal > 0.5).collect(),
         })
     }
 }
@@ -103,31 +103,31 @@ impl Steps {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::artifact::{Choice, End, Trajectory};
+    use crate::artifact::{Step, Termination, Trajectory};
     use crate::env::cluster_world;
     use crate::nn::rng;
 
     #[test]
     fn steps_come_back_and_a_cut_demonstration_is_not_over() {
         let world = cluster_world(&[5.0, 4.0, 3.0], 2, 2, 3, 2);
-        let step = |item| Choice { item, reward: 4.0, candidates: vec![], scores: vec![], call: String::new() };
+        let step = |item| Step { item, reward: 4.0, candidates: vec![], scores: vec![], call: String::new() };
         let trajectory =
             |items: &[u32], end| Trajectory { user: 1, steps: items.iter().map(|&i| step(i)).collect(), end };
         let trajectories = vec![
-            trajectory(&[0, 2], End::Horizon),
-            trajectory(&[0, 2, 4], End::Horizon),
-            trajectory(&[1, 0], End::Similar),
+            trajectory(&[0, 2], Termination::Horizon),
+            trajectory(&[0, 2, 4], Termination::Horizon),
+            trajectory(&[1, 0], Termination::Similar),
         ];
         let demonstrations = Demonstrations { trajectories };
         let pairs = BcDataset::new(&demonstrations, None, &world, 2).unwrap();
         let steps = Steps::demonstrated(&pairs, &demonstrations, &world);
-        assert_eq!(steps.over, [false, false, false, false, true, false, true]);
+        assert_eq!(steps.terminal, [false, false, false, false, true, false, true]);
         let saved: BTreeMap<String, Array> = steps.save("x").into_iter().collect();
         assert_eq!(Steps::restore(&saved, "x").unwrap(), steps);
         assert_eq!(steps.drawn(7, rng(&[1])), steps);
         let drawn = |seed| steps.drawn(2, rng(&[seed]));
         assert_eq!((drawn(1).actions.len(), drawn(1)), (2, drawn(1)));
-        let reaches_the_last = (0..20).any(|seed| drawn(seed).observation.progress[1] > 0.5 && drawn(seed).over[1]);
+        let reaches_the_last = (0..20).any(|seed| drawn(seed).observation.progress[1] > 0.5 && drawn(seed).terminal[1]);
         assert!(reaches_the_last, "not only the first steps are shown");
         assert!(Steps::restore(&saved, "y").is_err());
     }

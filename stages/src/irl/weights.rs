@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::artifact::{Choice, Demonstrations, Weights};
+use crate::artifact::{Demonstrations, Step, Weights};
 use crate::nn::importance_weights::{mixed_weights, normalised};
 
 /// What decides how much a demonstrated step counts.
@@ -109,7 +109,7 @@ impl Weighing {
 }
 
 /// log of the share of the chosen candidate under softmax of the scores.
-fn log_confidence(choice: &Choice) -> f64 {
+fn log_confidence(choice: &Step) -> f64 {
     let chosen = choice.candidates.iter().position(|&item| item == choice.item);
     let Some(&score) = chosen.and_then(|place| choice.scores.get(place)) else { return 0.0 };
     let high = choice.scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -123,22 +123,22 @@ mod tests {
     use rand::RngExt;
 
     use super::*;
-    use crate::artifact::{End, Trajectory, World};
+    use crate::artifact::{Termination, Trajectory, World};
     use crate::env::{Features, Student, cluster_world, play};
     use crate::irl::advantage::advantages;
     use crate::irl::steps::Steps;
     use crate::nn::rng;
     use crate::rl::{BcDataset, BehaviourCloning, NetworkConfig};
 
-    fn step(item: u32, reward: f32) -> Choice {
-        Choice { item, reward, candidates: vec![], scores: vec![], call: String::new() }
+    fn step(item: u32, reward: f32) -> Step {
+        Step { item, reward, candidates: vec![], scores: vec![], call: String::new() }
     }
 
     fn three() -> Demonstrations {
-        let scored = Choice { candidates: vec![7, 1], scores: vec![3.0_f32.ln(), 0.0], ..step(1, 1.0) };
-        let first = Trajectory { user: 0, steps: vec![step(0, 1.0), scored], end: End::Horizon };
+        let scored = Step { candidates: vec![7, 1], scores: vec![3.0_f32.ln(), 0.0], ..step(1, 1.0) };
+        let first = Trajectory { user: 0, steps: vec![step(0, 1.0), scored], end: Termination::Horizon };
         Demonstrations {
-            trajectories: vec![first, Trajectory { user: 1, steps: vec![step(0, 4.0)], end: End::Horizon }],
+            trajectories: vec![first, Trajectory { user: 1, steps: vec![step(0, 4.0)], end: Termination::Horizon }],
         }
     }
 
@@ -184,13 +184,13 @@ mod tests {
                 let item = if best { draw.random_range(0..2) } else { draw.random_range(0..10) };
                 step(item, world.reward.row(0)[item as usize])
             });
-            Trajectory { user: 0, steps: steps.collect(), end: End::Horizon }
+            Trajectory { user: 0, steps: steps.collect(), end: Termination::Horizon }
         };
         let demonstrations = Demonstrations { trajectories: (0..12).map(|k| trajectory(k % 2 == 0)).collect() };
         let pairs = BcDataset::new(&demonstrations, None, &world, 1).unwrap();
         let features = Features::new(&world);
         let steps = Steps::demonstrated(&pairs, &demonstrations, &world);
-        let rows = features.steps(&steps.observation, &steps.actions, &steps.over).unwrap();
+        let rows = features.steps(&steps.observation, &steps.actions, &steps.terminal).unwrap();
         let advantages = advantages(&rows, &demonstrations, &world.rules, 0.0, 1).unwrap();
         let copy = |scheme: Scheme| {
             let weighing = Weighing { scheme, alpha: 1.0, beta: 0.5, ..Weighing::default() };

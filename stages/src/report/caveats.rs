@@ -216,7 +216,9 @@ fn order_by_convention(contenders: &Contenders) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::{Evidence, caveats};
-    use crate::artifact::{Comparison, Comparisons, End, Estimate as Weighed, Estimates, Metrics, Rollout, Rollouts};
+    use crate::artifact::{
+        Comparison, Comparisons, Estimate as Weighed, Estimates, Metrics, Rollout, Rollouts, Termination,
+    };
     use crate::report::fixture;
     use crate::report::row::{Estimate, Row};
     use crate::report::verdict::Contenders;
@@ -367,7 +369,7 @@ mod tests {
             novelty: 6.0,
             top_category: None,
             training: None,
-            end: End::Horizon,
+            end: Termination::Horizon,
         };
         let rollouts = Rollouts(vec![play("teacher (LLM)", 1, 24.0), play("a2c", 1, 130.0), play("a2c", 2, 140.0)]);
         rows[0].judged.cut_at = Some(6);

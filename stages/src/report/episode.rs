@@ -2,14 +2,14 @@
 //!
 //! Which ones is a rule, not a choice: the episode with the median return and the one with the lowest.
 
-use crate::artifact::{Demonstrations, Episode, Items, Trajectory};
+use crate::artifact::{Demonstrations, Items, TitledEpisode, Trajectory};
 
 /// An episode ready to print.
 #[derive(Debug, PartialEq)]
 pub(super) struct Example {
     /// Why this one: `median return`.
     pub why: String,
-    pub told: Episode,
+    pub told: TitledEpisode,
 }
 
 /// How often the first candidate in the list was taken, and how often chance would.
@@ -32,7 +32,7 @@ pub(super) fn examples(demonstrations: &Demonstrations, items: &Items) -> Vec<Ex
     }
     let example = |(why, trajectory): (&str, &Trajectory)| Example {
         why: why.to_owned(),
-        told: Episode::of(trajectory, Some(items)),
+        told: TitledEpisode::of(trajectory, Some(items)),
     };
     picked.into_iter().map(example).collect()
 }
@@ -40,10 +40,10 @@ pub(super) fn examples(demonstrations: &Demonstrations, items: &Items) -> Vec<Ex
 /// A model that scores titles may only have learnt places: compare with chance. `None` without a real choice.
 pub(super) fn first_taken(demonstrations: &Demonstrations) -> Option<FirstTaken> {
     let (mut taken, mut chance, mut choices) = (0usize, 0.0, 0usize);
-    for (_, _, choice) in demonstrations.steps().filter(|(_, _, choice)| choice.candidates.len() > 1) {
+    for (_, _, step) in demonstrations.steps().filter(|(_, _, step)| step.candidates.len() > 1) {
         choices += 1;
-        taken += usize::from(choice.candidates[0] == choice.item);
-        chance += 1.0 / choice.candidates.len() as f64;
+        taken += usize::from(step.candidates[0] == step.item);
+        chance += 1.0 / step.candidates.len() as f64;
     }
     let n = choices as f64;
     (choices > 0).then(|| FirstTaken { share: taken as f64 / n, by_chance: chance / n, choices })
@@ -52,11 +52,11 @@ pub(super) fn first_taken(demonstrations: &Demonstrations) -> Option<FirstTaken>
 #[cfg(test)]
 mod tests {
     use super::{examples, first_taken};
-    use crate::artifact::{Choice, Demonstrations, End, Items, Trajectory};
+    use crate::artifact::{Demonstrations, Items, Step, Termination, Trajectory};
 
     fn play(user: u32, item: u32, reward: f32) -> Trajectory {
-        let choice = Choice { item, reward, candidates: vec![0, 1], scores: Vec::new(), call: String::new() };
-        Trajectory { user, steps: vec![choice], end: End::Similar }
+        let step = Step { item, reward, candidates: vec![0, 1], scores: Vec::new(), call: String::new() };
+        Trajectory { user, steps: vec![step], end: Termination::Similar }
     }
 
     fn items() -> Items {

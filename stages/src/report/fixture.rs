@@ -7,8 +7,8 @@ use super::row::{Row, rows as group};
 use pipeline::report::{RunSummary, RunSummaryAsset, RunSummaryInput, RunSummaryStage};
 
 use crate::artifact::{
-    Calibration, CalibrationBin, Choice, Comparison, Comparisons, Curves, Demonstrations, End, Estimate, Estimates,
-    Items, Metric, Metrics, ProfilePoint, Profiles, RewardPair, RewardPairs, Rollout, Rollouts, Trajectory,
+    Calibration, CalibrationBin, Comparison, Comparisons, Curves, Demonstrations, Estimate, Estimates, Items, Metric,
+    Metrics, ProfilePoint, Profiles, RewardPair, RewardPairs, Rollout, Rollouts, Step, Termination, Trajectory,
 };
 
 /// Numbers in 0..1 that look drawn (a linear congruential generator: no generator of the program is needed here).
@@ -169,7 +169,7 @@ fn rollouts() -> Rollouts {
                 novelty: 6.0,
                 top_category: None,
                 training: None,
-                end: if early { End::Similar } else { End::Horizon },
+                end: if early { Termination::Similar } else { Termination::Horizon },
             });
         }
     }
@@ -221,7 +221,7 @@ fn demonstrations() -> Demonstrations {
             let first = (noise.next() * 10.0) as u32;
             let candidates: Vec<u32> = (first..first + 10).collect();
             let place = (noise.next() * noise.next() * 10.0) as usize;
-            Choice {
+            Step {
                 item: candidates[place],
                 reward: (3.2 + 0.5 * noise.normal()) as f32,
                 scores: candidates.iter().map(|_| -(noise.next() as f32) * 4.0).collect(),
@@ -229,8 +229,12 @@ fn demonstrations() -> Demonstrations {
                 call: String::new(),
             }
         });
-        let steps: Vec<Choice> = steps.collect();
-        Trajectory { user, steps, end: if user.is_multiple_of(3) { End::Horizon } else { End::Similar } }
+        let steps: Vec<Step> = steps.collect();
+        Trajectory {
+            user,
+            steps,
+            end: if user.is_multiple_of(3) { Termination::Horizon } else { Termination::Similar },
+        }
     };
     Demonstrations { trajectories: (0..16).map(trajectory).collect() }
 }

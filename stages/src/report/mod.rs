@@ -129,7 +129,7 @@ mod tests {
     use pipeline::{Context, Stage};
 
     use super::{Inputs, Report, fixture};
-    use crate::artifact::{Curves, Demonstrations, End, Metric, Metrics, Page, Rollouts, WITHOUT_REPEATS};
+    use crate::artifact::{Curves, Demonstrations, Metric, Metrics, Page, Rollouts, Termination, WITHOUT_REPEATS};
 
     fn page(report: &Report, inputs: Inputs) -> String {
         report.run(inputs, &Context::detached(Path::new("unused"))).expect("the page renders").page.0
@@ -308,7 +308,7 @@ mod tests {
             }
             for rollout in inputs.rollouts.iter_mut().flat_map(|rollouts| &mut rollouts.0) {
                 if rollout.policy == "greedy oracle" {
-                    rollout.end = End::Similar;
+                    rollout.end = Termination::Similar;
                 }
             }
         };

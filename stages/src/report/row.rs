@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::artifact::{End, Metrics, Rollouts, WITHOUT_REPEATS};
+use crate::artifact::{Metrics, Rollouts, Termination, WITHOUT_REPEATS};
 
 /// What a row stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +57,7 @@ pub(super) struct EpisodeStats {
     /// Return (inclusive) of each episode.
     pub returns: Vec<f64>,
     /// What ended each episode; the horizon where it lasted for all turns, whatever the last one was.
-    pub ends: Vec<End>,
+    pub ends: Vec<Termination>,
 }
 
 /// One row of the table. A measure that is absent or not finite is `None`, never zero.
@@ -79,20 +79,24 @@ impl Row {
     pub fn get(&self, metric: &str) -> Option<Estimate> {
         self.measures.get(metric).copied()
     }
-    /// What ended the episodes, as shares in the order of [`End::ALL`], without those that never did; nothing where it is not
+    /// What ended the episodes, as shares in the order of [`Termination::ALL`], without those that never did; nothing where it is not
     /// known. An episode that lasted for all its turns did not end by a quit rule, whatever its last item was. `horizon` is how
     /// long episodes are, where a row tells it that was cut every time.
-    pub fn ends(&self, horizon: Option<f64>) -> Vec<(End, f64)> {
+    pub fn ends(&self, horizon: Option<f64>) -> Vec<(Termination, f64)> {
         let all = self.judged.ends.len() as f64;
-        let told = |end: End| self.get(&format!("end_{}", end.name())).map(|share| share.mean.clamp(0.0, 1.0));
+        let told = |end: Termination| self.get(&format!("end_{}", end.name())).map(|share| share.mean.clamp(0.0, 1.0));
         let lasted = self.get("length").zip(horizon).is_some_and(|(length, horizon)| length.mean >= horizon);
-        let share = |end: End| match end {
+        let share = |end: Termination| match end {
             _ if all > 0.0 => Some(self.judged.ends.iter().filter(|found| **found == end).count() as f64 / all),
-            End::Horizon if lasted => told(end).map(|_| 1.0),
+            Termination::Horizon if lasted => told(end).map(|_| 1.0),
             _ if lasted => None,
             _ => told(end),
         };
-        End::ALL.into_iter().filter_map(|end| Some((end, share(end)?))).filter(|(_, share)| *share > 0.0).collect()
+        Termination::ALL
+            .into_iter()
+            .filter_map(|end| Some((end, share(end)?)))
+            .filter(|(_, share)| *share > 0.0)
+            .collect()
     }
     /// Whether it is a policy that no other row shows. One that shows nothing twice is another's, served otherwise.
     pub fn is_learned(&self) -> bool {
@@ -145,15 +149,15 @@ pub(super) fn rows(metrics: &Metrics, rollouts: Option<&Rollouts>) -> Vec<Row> {
     }
     let episodes = || rollouts.iter().flat_map(|rollouts| &rollouts.0);
     // Lengths of cut episodes are the horizon itself, or that of a recording that was cut earlier.
-    let horizon = episodes().filter(|rollout| rollout.end == End::Horizon).map(|rollout| rollout.length).max();
+    let horizon = episodes().filter(|rollout| rollout.end == Termination::Horizon).map(|rollout| rollout.length).max();
     for rollout in episodes() {
         let Some(row) = rows.iter_mut().find(|row| row.name == rollout.policy) else { continue };
         row.judged.users.insert(rollout.user);
         row.judged.returns.push(rollout.inclusive);
         // At the last turn there is nothing to lose by leaving, so a plan may end on what it had to avoid until then.
         let lasted = horizon.is_some_and(|horizon| rollout.length >= horizon);
-        row.judged.ends.push(if lasted { End::Horizon } else { rollout.end });
-        if rollout.end == End::Horizon {
+        row.judged.ends.push(if lasted { Termination::Horizon } else { rollout.end });
+        if rollout.end == Termination::Horizon {
             row.judged.cut_at = row.judged.cut_at.max(Some(rollout.length));
         }
     }

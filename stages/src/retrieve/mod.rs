@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::artifact::{Interactions, Items, Rankings, Users};
+use crate::artifact::{Candidates, Interactions, Items, Users};
 use crate::env::{Popularity, USUAL_PRIOR};
 use cooccurrence::Likes;
 
@@ -66,7 +66,7 @@ pipeline::ports! {
     /// What is offered.
     pub struct Outputs {
         /// The first `depth` items of each user.
-        rankings: Rankings,
+        rankings: Candidates,
     }
 }
 
@@ -124,7 +124,7 @@ impl Stage for Retrieve {
             }
         };
         let (items, scores) = ranked.into_iter().unzip();
-        Ok(Outputs { rankings: Rankings { items, scores, avoid_alike: self.avoid_alike } })
+        Ok(Outputs { rankings: Candidates { items, scores, avoid_alike: self.avoid_alike } })
     }
 }
 
@@ -170,7 +170,7 @@ mod tests {
         }
     }
 
-    fn run(stage: &Retrieve) -> Rankings {
+    fn run(stage: &Retrieve) -> Candidates {
         stage.run(inputs(), &Context::detached(std::path::Path::new("unused"))).unwrap().rankings
     }
 

@@ -34,7 +34,7 @@ impl Batch {
         let episodes = play(world, &users, agent, draw.random())?;
         let mut batch = Self::empty(world, window);
         for e in 0..episodes.len() {
-            batch.push(episodes.user(e), episodes.items(e), episodes.rewards(e), &episodes.logged(e), world);
+            batch.push(episodes.user(e), episodes.items(e), episodes.rewards(e), &episodes.training_rewards(e), world);
         }
         Ok(batch)
     }

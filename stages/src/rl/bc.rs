@@ -180,7 +180,7 @@ impl PolicyLearner for Learner<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::artifact::Policy;
+    use crate::artifact::PolicyFile;
     use crate::env::{Student, cluster_world, play};
     use crate::rl::conformance::{ContractCase, assert_keeps_the_contract, demonstrated_cycles, small_network, with};
 
@@ -243,7 +243,7 @@ mod tests {
             let inputs = Inputs { world: world.clone(), demonstrations, weights: Some(weights) };
             let folder = tempfile::tempdir().unwrap();
             let stage = BehaviourCloning { epochs: 40, ..solver() };
-            let policy: Policy = stage.run(inputs, &Context::detached(folder.path())).unwrap().policy;
+            let policy: PolicyFile = stage.run(inputs, &Context::detached(folder.path())).unwrap().policy;
             let network = Student::load(&policy, world.users(), world.items()).unwrap();
             let played = play(&world, &[0], &Student { network: &network, sample: false }, 0).unwrap();
             played.items(0)[..3].to_vec()

@@ -7,7 +7,7 @@ use pipeline::{Context, Stage};
 
 use super::inputs::Offline;
 use super::{NetworkConfig, Outputs};
-use crate::artifact::{Choice, Curves, Demonstrations, End, Policy, Repeats, Trajectory, World};
+use crate::artifact::{Curves, Demonstrations, PolicyFile, Repeats, Step, Termination, Trajectory, World};
 use crate::env::{Student, cluster_world, play};
 use crate::nn::training::assert_resumes_exactly;
 
@@ -59,7 +59,7 @@ pub fn demonstrated_cycles(world: &World, cycles: &[&[u32]]) -> Demonstrations {
                     break;
                 }
             }
-            let step = |(&item, &reward): (&u32, &f32)| Choice {
+            let step = |(&item, &reward): (&u32, &f32)| Step {
                 item,
                 reward,
                 candidates: vec![],
@@ -67,7 +67,7 @@ pub fn demonstrated_cycles(world: &World, cycles: &[&[u32]]) -> Demonstrations {
                 call: String::new(),
             };
             let steps = episodes.items(0).iter().zip(episodes.rewards(0)).map(step).collect();
-            trajectories.push(Trajectory { user, steps, end: episodes.end(0).unwrap_or(End::Horizon) });
+            trajectories.push(Trajectory { user, steps, end: episodes.end(0).unwrap_or(Termination::Horizon) });
         }
     }
     Demonstrations { trajectories }
@@ -98,7 +98,7 @@ fn run<S: Stage<Outputs = Outputs>>(stage: &S, inputs: S::Inputs) -> anyhow::Res
 
 /// The inclusive return of each user's greedy episode.
 #[track_caller]
-pub fn greedy_returns(policy: &Policy, world: &World) -> Vec<f32> {
+pub fn greedy_returns(policy: &PolicyFile, world: &World) -> Vec<f32> {
     let network = Student::load(policy, world.users(), world.items()).unwrap();
     let users: Vec<u32> = (0..world.users() as u32).collect();
     let played = play(world, &users, &Student { network: &network, sample: false }, 0).unwrap();

@@ -69,9 +69,9 @@ impl Demonstration {
             all.push(Self {
                 user: trajectory.user,
                 items: trajectory.steps.iter().map(|step| step.item).collect(),
-                training_rewards: world.rules.logged(&rewards, Some(trajectory.end)),
+                training_rewards: world.rules.training_rewards(&rewards, Some(trajectory.end)),
                 rewards,
-                terminal: trajectory.over(horizon),
+                terminal: trajectory.terminal(horizon),
             });
         }
         ensure!(
@@ -86,15 +86,15 @@ impl Demonstration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::artifact::{Choice, End, Trajectory};
+    use crate::artifact::{Step, Termination, Trajectory};
     use crate::env::cluster_world;
 
     fn world() -> World {
         cluster_world(&[5.0, 4.0, 3.0], 2, 2, 3, 2)
     }
 
-    fn demonstrated(user: u32, items: &[u32], end: End) -> Demonstrations {
-        let step = |&item: &u32| Choice { item, reward: 4.0, candidates: vec![], scores: vec![], call: String::new() };
+    fn demonstrated(user: u32, items: &[u32], end: Termination) -> Demonstrations {
+        let step = |&item: &u32| Step { item, reward: 4.0, candidates: vec![], scores: vec![], call: String::new() };
         Demonstrations { trajectories: vec![Trajectory { user, steps: items.iter().map(step).collect(), end }] }
     }
 
@@ -102,8 +102,11 @@ mod tests {
     fn an_episode_is_over_when_the_user_left_or_the_horizon_was_reached() {
         let terminal =
             |items: &[u32], end| Demonstration::all(&demonstrated(0, items, end), &world()).unwrap()[0].terminal;
-        assert_eq!([terminal(&[0, 2], End::Horizon), terminal(&[0, 2, 4], End::Horizon)], [false, true]);
-        assert_eq!([terminal(&[0, 0], End::Similar), terminal(&[0], End::Stopped)], [true, true]);
+        assert_eq!(
+            [terminal(&[0, 2], Termination::Horizon), terminal(&[0, 2, 4], Termination::Horizon)],
+            [false, true]
+        );
+        assert_eq!([terminal(&[0, 0], Termination::Similar), terminal(&[0], Termination::Stopped)], [true, true]);
     }
 
     #[test]
@@ -111,8 +114,11 @@ mod tests {
         let mut world = world();
         world.rules.penalty = Some(-9.0);
         let of = |end| Demonstration::all(&demonstrated(0, &[0, 1], end), &world).unwrap().remove(0);
-        assert_eq!((of(End::Similar).training_rewards, of(End::Similar).rewards), (vec![4.0, -9.0], vec![4.0, 4.0]));
-        assert_eq!(of(End::Horizon).training_rewards, [4.0, 4.0]);
+        assert_eq!(
+            (of(Termination::Similar).training_rewards, of(Termination::Similar).rewards),
+            (vec![4.0, -9.0], vec![4.0, 4.0])
+        );
+        assert_eq!(of(Termination::Horizon).training_rewards, [4.0, 4.0]);
     }
 
     #[test]
@@ -121,7 +127,7 @@ mod tests {
             let error = Demonstration::all(demonstrations, world).unwrap_err().to_string();
             assert!(error.contains(wanted) && error.contains("help: "), "{error}");
         };
-        let (end, mut masked) = (End::Horizon, world());
+        let (end, mut masked) = (Termination::Horizon, world());
         masked.rules.repeats = Repeats::Masked;
         refused(&demonstrated(2, &[0], end), &world(), "trajectory 0 is of user 2, the world has 2");
         refused(&demonstrated(0, &[0, 6], end), &world(), "trajectory 0, step 1: item 6 is not among the world's 6");

@@ -6,7 +6,7 @@ use anyhow::Result;
 use pipeline::Context;
 
 use super::Outputs;
-use crate::artifact::{Array, Curves, Policy, TensorFile, World};
+use crate::artifact::{Array, Curves, PolicyFile, TensorFile, World};
 use crate::nn::{AdamW, Params, State, Training};
 
 /// What one update saw, by the name of its curve. The first is shown beside the progress bar.
@@ -76,7 +76,7 @@ pub fn train(learner: &mut impl PolicyLearner, plan: &TrainingPlan, world: &Worl
             State { networks: learner.modules(), arrays, curves: &mut curves }.save()
         })?;
     }
-    let mut policy = Policy::new(learner.policy()?, plan.kind, world)?;
+    let mut policy = PolicyFile::new(learner.policy()?, plan.kind, world)?;
     if policy.0.arrays == initial {
         policy.tell_untrained()?;
     }

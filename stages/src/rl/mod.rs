@@ -57,7 +57,7 @@ pub use sqn::Sqn;
 
 use pipeline::Stage as _;
 
-use crate::artifact::{Curves, Policy};
+use crate::artifact::{Curves, PolicyFile};
 
 /// The learners whose policies give values: their scores are in the unit of rewards, and their softmax is a policy that nobody
 /// learned.
@@ -67,7 +67,7 @@ pipeline::ports! {
     /// What every learner gives.
     pub struct Outputs {
         /// The trained policy.
-        policy: Policy,
+        policy: PolicyFile,
         /// What happened while it learned.
         curves: Curves,
     }

@@ -201,7 +201,7 @@ impl ReplayBuffer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::artifact::{Choice, End, Repeats, Trajectory};
+    use crate::artifact::{Repeats, Step, Termination, Trajectory};
     use crate::env::cluster_world;
     use crate::nn::rng;
 
@@ -240,8 +240,8 @@ mod tests {
     }
 
     fn demonstrated(items: &[u32], world: &World) -> ReplayBuffer {
-        let step = |&item: &u32| Choice { item, reward: 4.0, candidates: vec![], scores: vec![], call: String::new() };
-        let trajectory = Trajectory { user: 3, steps: items.iter().map(step).collect(), end: End::Horizon };
+        let step = |&item: &u32| Step { item, reward: 4.0, candidates: vec![], scores: vec![], call: String::new() };
+        let trajectory = Trajectory { user: 3, steps: items.iter().map(step).collect(), end: Termination::Horizon };
         ReplayBuffer::from_demonstrations(&Demonstrations { trajectories: vec![trajectory] }, 2, world).unwrap()
     }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::distance::{DistanceBy, Similar, USUAL, categories, closest};
 use super::vectors::factorise;
-use crate::artifact::{Array, DistancesFrom, Ids, Items, Repeats, Rules, Users, Window, World};
+use crate::artifact::{Array, DistancesFrom, Ids, Items, QuitRules, Repeats, Users, Window, World};
 
 /// Who watches, and when they leave. An episode ends, in this order, at a bad item (`low_reward`), at one too similar to what
 /// is remembered (`similar`), at one of a category shown too often (`category_above`), at the `horizon`. The published
@@ -172,7 +172,7 @@ impl Audience {
             },
         };
         let (user_vectors, item_vectors) = factorise(&reward, self.vectors, cx)?;
-        let rules = Rules {
+        let rules = QuitRules {
             horizon: self.horizon,
             window: self.window,
             window_kind: self.window_kind,

@@ -65,13 +65,13 @@ fn entropy(followers: &Followers) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::artifact::{Choice, End, Trajectory};
+    use crate::artifact::{Step, Termination, Trajectory};
 
     #[test]
     fn entropies_agree_with_hand_computed_values() {
-        let step = |&item: &u32| Choice { item, reward: 1.0, candidates: vec![], scores: vec![], call: String::new() };
+        let step = |&item: &u32| Step { item, reward: 1.0, candidates: vec![], scores: vec![], call: String::new() };
         let trajectory =
-            |items: &[u32]| Trajectory { user: 0, steps: items.iter().map(step).collect(), end: End::Horizon };
+            |items: &[u32]| Trajectory { user: 0, steps: items.iter().map(step).collect(), end: Termination::Horizon };
         let log = Demonstrations {
             trajectories: vec![
                 trajectory(&[0, 1, 2]),

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Audience;
 use super::distance::tell_alike;
-use crate::artifact::{Items, Users, World, check_member, read_matrix};
+use crate::artifact::{Items, Users, World, check_asset_path, read_matrix};
 
 /// `world.given`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -61,7 +61,7 @@ impl Stage for Given {
     }
 
     fn check(&self) -> Result<(), (String, String)> {
-        check_member(self.member.as_deref(), "member")?;
+        check_asset_path(self.member.as_deref(), "member")?;
         self.audience.check()
     }
 

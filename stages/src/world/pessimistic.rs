@@ -198,7 +198,7 @@ fn told(open: &Array) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::artifact::{Choice, End, Trajectory};
+    use crate::artifact::{Step, Termination, Trajectory};
     use crate::env::{Episodes, cluster_world};
 
     fn world() -> World {
@@ -218,9 +218,9 @@ mod tests {
     }
 
     fn logged(items: &[u32]) -> Demonstrations {
-        let step = |&item: &u32| Choice { item, reward: 1.0, candidates: vec![], scores: vec![], call: String::new() };
+        let step = |&item: &u32| Step { item, reward: 1.0, candidates: vec![], scores: vec![], call: String::new() };
         let steps = items.iter().map(step).collect();
-        Demonstrations { trajectories: vec![Trajectory { user: 0, steps, end: End::Horizon }] }
+        Demonstrations { trajectories: vec![Trajectory { user: 0, steps, end: Termination::Horizon }] }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::given::member_of;
-use crate::artifact::{Interactions, Items, Propensities, Users, check_member, read_matrix};
+use crate::artifact::{Interactions, Items, Propensities, Users, check_asset_path, read_matrix};
 
 /// `world.propensities`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -85,7 +85,7 @@ impl Stage for EstimatePropensities {
             PropensitiesBy::NaiveBayes { smoothing } if !(*smoothing >= 0.0 && smoothing.is_finite()) => {
                 Err(("by.naive_bayes.smoothing".into(), "a count is 0 or more".into()))
             }
-            PropensitiesBy::Given { member, .. } => check_member(member.as_deref(), "by.given.member"),
+            PropensitiesBy::Given { member, .. } => check_asset_path(member.as_deref(), "by.given.member"),
             PropensitiesBy::Counts | PropensitiesBy::NaiveBayes { .. } => Ok(()),
         }
     }

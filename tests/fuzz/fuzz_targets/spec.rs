@@ -34,6 +34,7 @@ static CATALOG: Catalog = Catalog {
     figures: &[],
     report: |_| Ok(String::new()),
     template: "",
+    renamed: include_str!("../../../pipeline/tests/toy/renamed.tsv"),
 };
 
 fuzz_target!(|data: &[u8]| {

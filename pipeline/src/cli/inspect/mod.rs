@@ -24,7 +24,7 @@ use crate::exit::Failure;
 use crate::inspect::{Format, RelatedFile, Request, Show, Verdict};
 use crate::progress::{Progress, Sink};
 use crate::store::{Entry, Store};
-use crate::{Exit, escape};
+use crate::{Catalog, Exit, escape};
 pub(super) use ancestors::ancestors;
 use lineage::Lineage;
 use origin::Origin;
@@ -34,7 +34,7 @@ use target::{Content, Target};
 pub(super) fn inspect(session: &Session, args: &Inspect) -> Result<Exit, Failure> {
     let store = session.store();
     let format = format(session, args)?;
-    match target::find(&store, &args.what, args.experiment.as_deref())? {
+    match target::find(&store, &args.what, args.experiment.as_deref(), session.catalog)? {
         Target::Run(run) => {
             about_results(args, "a run")?;
             let (json, text) = result::run(&run, &store)?;
@@ -121,7 +121,7 @@ fn trace(store: &Store, entry: &Entry, port: Option<&str>, format: Format) -> Re
 
 /// What the catalogue says about a file, between what the engine says about it.
 fn look(session: &Session, store: &Store, args: &Inspect, content: &Content, format: Format) -> Result<Exit, Failure> {
-    let show = show(store, args)?;
+    let show = show(session, store, args)?;
     let rows = show == Show::Rows || matches!(format, Format::Csv | Format::Ndjson);
     if rows && !matches!(show, Show::Rows | Show::Overview) {
         return Err(rows_only(format));
@@ -206,12 +206,12 @@ fn json_around(
     Ok(verdict)
 }
 
-fn show(store: &Store, args: &Inspect) -> Result<Show, Failure> {
+fn show(session: &Session, store: &Store, args: &Inspect) -> Result<Show, Failure> {
     if let Some(episode) = args.episode {
         return Ok(Show::Episode(episode));
     }
     if let Some(other) = &args.against {
-        return match target::find(store, other, args.experiment.as_deref())? {
+        return match target::find(store, other, args.experiment.as_deref(), session.catalog)? {
             Target::Content(found) => Ok(Show::Against { other: found.path, name: found.name, key: args.key.clone() }),
             Target::Result(entry) => Err(Failure::usage(anyhow!(
                 "`{other}` is a result of {}\nhelp: name one of them: {}",
@@ -251,11 +251,16 @@ fn related(store: &Store, content: &Content) -> anyhow::Result<Vec<RelatedFile>>
 }
 
 /// The file of a policy.
-pub(super) fn policy(store: &Store, what: &str, experiment: Option<&str>) -> Result<PathBuf, Failure> {
+pub(super) fn policy(
+    store: &Store,
+    what: &str,
+    experiment: Option<&str>,
+    catalog: &Catalog,
+) -> Result<PathBuf, Failure> {
     const KIND: &str = "policy";
     // A stage that trains a policy also tells how it went; which of the two is meant is plain.
-    let found = target::find(store, what, experiment)
-        .or_else(|failure| target::find(store, &format!("{what}.{KIND}"), experiment).map_err(|_| failure))?;
+    let found = target::find(store, what, experiment, catalog)
+        .or_else(|failure| target::find(store, &format!("{what}.{KIND}"), experiment, catalog).map_err(|_| failure))?;
     let no_policy = |found: &str| {
         Failure::usage(anyhow!("`{what}` is {found}, not a policy\nhelp: policies come from `rl` stages"))
     };

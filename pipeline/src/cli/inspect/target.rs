@@ -8,8 +8,9 @@ use super::newest;
 use super::producers::Producers;
 use crate::exit::Failure;
 use crate::record::{self, RunFolder, RunRecord};
+use crate::spec::renamed::{Rows, What};
 use crate::store::{Entry, FileStamp, LatestResult, Output, Store, digest_of};
-use crate::{Exit, spec};
+use crate::{Catalog, Exit, spec};
 
 /// Digits of a key or digest that are taken for one.
 const PREFIX: usize = 4;
@@ -37,7 +38,7 @@ pub(super) struct Content {
     pub changed_view: Option<String>,
 }
 
-pub(super) fn find(store: &Store, what: &str, experiment: Option<&str>) -> Result<Target, Failure> {
+pub(super) fn find(store: &Store, what: &str, experiment: Option<&str>, catalog: &Catalog) -> Result<Target, Failure> {
     let path = Path::new(what);
     if path.is_file() {
         return Ok(Target::Content(Box::new(file(store, path)?)));
@@ -53,12 +54,12 @@ pub(super) fn find(store: &Store, what: &str, experiment: Option<&str>) -> Resul
     // A stage comes first: its name might be all hex digits.
     if let Some((stage, port)) = split(&stages, what) {
         let experiment = experiment.as_deref().unwrap_or_default();
-        return output(store, experiment, &stages, stage, port).map(|found| Target::Content(Box::new(found)));
+        return output(store, experiment, &stages, stage, port, catalog).map(|found| Target::Content(Box::new(found)));
     }
     if let Some(found) = run(store, what)? {
         return Ok(found);
     }
-    if let Some(found) = by_prefix(store, what)? {
+    if let Some(found) = by_prefix(store, what, catalog)? {
         return Ok(found);
     }
     if path.is_dir() {
@@ -129,6 +130,7 @@ fn output(
     stages: &[LatestResult],
     stage: &str,
     port: Option<&str>,
+    catalog: &Catalog,
 ) -> Result<Content, Failure> {
     let matching: Vec<_> = stages.iter().filter(|latest| newest::is(&latest.stage, stage)).collect();
     let [latest] = matching[..] else {
@@ -137,7 +139,7 @@ fn output(
     let entry = store.entry(&latest.key)?.ok_or_else(|| {
         Failure::new(Exit::Damaged, anyhow!("the result of `{}` is lost\nhelp: run the experiment again", latest.stage))
     })?;
-    let output = chosen(&entry, port).cloned().ok_or_else(|| say_which(&entry, &latest.stage))?;
+    let output = chosen(&entry, port).cloned().ok_or_else(|| say_which(&entry, &latest.stage, port, catalog))?;
     let view = store.view(experiment, &latest.stage, &output);
     // A view that is as it was left holds what it held.
     let as_left = latest.views.get(&output.port).is_some_and(|stamp| {
@@ -158,7 +160,14 @@ fn chosen<'a>(entry: &'a Entry, port: Option<&str>) -> Option<&'a Output> {
     }
 }
 
-fn say_which(entry: &Entry, name: &str) -> Failure {
+fn say_which(entry: &Entry, name: &str, port: Option<&str>, catalog: &Catalog) -> Failure {
+    let words = Rows::of(catalog).about(&entry.material.kind);
+    if let Some(row) = port.and_then(|port| words.port(What::Output, port)) {
+        let (old, new) = (row.old, row.new);
+        return Failure::usage(anyhow!(
+            "the output `{old}` of `{name}` has a new name\nhelp: `{old}` is now `{new}`: ask for `{name}.{new}`"
+        ));
+    }
     let outputs = entry.outputs.iter().map(|output| output.port.as_str()).collect::<Vec<_>>().join(", ");
     Failure::usage(anyhow!("say which output of `{name}`, as `{name}.PORT`\nhelp: its outputs are {outputs}"))
 }
@@ -197,7 +206,7 @@ fn run(store: &Store, what: &str) -> Result<Option<Target>, Failure> {
 }
 
 /// The result whose key, or the output whose digest, begins so; `KEY.port` for one of several outputs.
-fn by_prefix(store: &Store, what: &str) -> Result<Option<Target>, Failure> {
+fn by_prefix(store: &Store, what: &str, catalog: &Catalog) -> Result<Option<Target>, Failure> {
     let (prefix, port) = what.split_once('.').map_or((what, None), |(prefix, port)| (prefix, Some(port)));
     if prefix.len() < PREFIX || !prefix.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Ok(None);
@@ -215,7 +224,7 @@ fn by_prefix(store: &Store, what: &str) -> Result<Option<Target>, Failure> {
             match (chosen(&entry, port), port) {
                 (Some(output), _) => of_store(store, what, &entry, output).map(Some),
                 (None, None) => Ok(Some(Target::Result(Box::new(entry)))),
-                (None, Some(_)) => Err(say_which(&entry, prefix)),
+                (None, Some(_)) => Err(say_which(&entry, prefix, port, catalog)),
             }
         }
         ([], [digest]) => match Producers::of(store)?.find(digest, None)? {

@@ -4,18 +4,18 @@ use crate::spec::toy::{GOOD, load_text};
 #[test]
 fn a_report_shows_file_line_column_caret_and_the_next_step() {
     let text =
-        GOOD.replace("each: { seed: [0, 1, 2] }", "each: { sede: [0, 1, 2] }").replace("judge.world,", "judg.world,");
+        GOOD.replace("sweep: { seed: [0, 1, 2] }", "sweep: { sede: [0, 1, 2] }").replace("judge.world,", "judg.world,");
     let Err(all) = load_text(&text, &["stages.one.with.gamma=7"]) else { panic!("this should not load") };
     let report = all.to_string();
     let (folder, _) = report.split_once("[").unwrap().1.split_once("toy.yaml").unwrap();
     assert_eq!(
         report.replace(folder, "").trim_start_matches('\n'),
         "  × unknown key `sede` in the config of learn.a2c
-    ╭─[toy.yaml:13:13]
+    ╭─[toy.yaml:13:14]
  12 │     use: learn.a2c
- 13 │     each: { sede: [0, 1, 2] }
-    ·             ──┬─
-    ·               ╰── did you mean `seed`?
+ 13 │     sweep: { sede: [0, 1, 2] }
+    ·              ──┬─
+    ·                ╰── did you mean `seed`?
  14 │     inputs: { world: world }
     ╰────
 
@@ -40,7 +40,7 @@ fn a_report_shows_file_line_column_caret_and_the_next_step() {
     );
     let json = all.to_json();
     assert_eq!(json[2]["file"], "--set");
-    assert_eq!((&json[0]["line"], &json[0]["column"]), (&13.into(), &13.into()));
+    assert_eq!((&json[0]["line"], &json[0]["column"]), (&13.into(), &14.into()));
     assert_eq!(json[0]["label"], "did you mean `seed`?");
 }
 

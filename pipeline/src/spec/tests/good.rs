@@ -49,8 +49,8 @@ fn configs_are_filled_with_defaults_and_swept_values() {
 #[test]
 fn a_stage_follows_the_sweep_that_it_reads() {
     let text = format!(
-        "{HEAD}  w: {{ use: fit, inputs: {{ interactions: log.interactions }}, each: {{ seed: [0, 1] }} }}
-  p: {{ use: learn.a2c, inputs: {{ world: w }}, each: {{ gamma: [0.9, 1.0], seed: [0, 1] }} }}
+        "{HEAD}  w: {{ use: fit, inputs: {{ interactions: log.interactions }}, sweep: {{ seed: [0, 1] }} }}
+  p: {{ use: learn.a2c, inputs: {{ world: w }}, sweep: {{ gamma: [0.9, 1.0], seed: [0, 1] }} }}
   s: {{ use: score, inputs: {{ world: w, policies: p.policy }} }}
   q: {{ use: learn.a2c, inputs: {{ world: w, metrics: p.curves }} }}
 "
@@ -83,8 +83,8 @@ fn a_stage_follows_the_sweep_that_it_reads() {
 #[test]
 fn a_sweep_may_reach_into_a_block_and_over_choices() {
     let text = format!(
-        "{HEAD}  w: {{ use: fit, inputs: {{ interactions: log.interactions }}, with: {{ model: {{ factors: {{ penalty: 1 }} }} }}, each: {{ model.factors.rank: [2, 4] }} }}
-  v: {{ use: fit, inputs: {{ interactions: log.interactions }}, each: {{ model: [popular, {{ factors: {{ rank: 1, penalty: 0 }} }}] }} }}
+        "{HEAD}  w: {{ use: fit, inputs: {{ interactions: log.interactions }}, with: {{ model: {{ factors: {{ penalty: 1 }} }} }}, sweep: {{ model.factors.rank: [2, 4] }} }}
+  v: {{ use: fit, inputs: {{ interactions: log.interactions }}, sweep: {{ model: [popular, {{ factors: {{ rank: 1, penalty: 0 }} }}] }} }}
 "
     );
     let ids = ids(&text, &[]);
@@ -114,10 +114,10 @@ fn overrides_are_typed_like_the_file() {
     assert_eq!(config(&nested, 1), r#"{"layers":[64],"model":{"factors":{"rank":3,"penalty":0.01}},"seed":0}"#);
     assert_eq!(config(&["stages.log.with.user_column='a=b.c'"], 0), r#"{"asset":"rows","user_column":"a=b.c"}"#);
     assert_eq!(
-        ids(HEAD, &["stages.world.each.model.factors.rank=[1,2]", "stages.world.with.model.factors.penalty=1"]).len(),
+        ids(HEAD, &["stages.world.sweep.model.factors.rank=[1,2]", "stages.world.with.model.factors.penalty=1"]).len(),
         3
     );
-    assert_eq!(ids(GOOD, &["stages.policy.each.seed=[5]"])[3], "policy@seed=5");
+    assert_eq!(ids(GOOD, &["stages.policy.sweep.seed=[5]"])[3], "policy@seed=5");
     assert_eq!(good(HEAD, &["name=other"]).name, "other");
     assert_eq!(good(GOOD, &["stages.world.inputs.items="]).nodes[1].inputs[1], ("items".to_owned(), vec![]));
 }

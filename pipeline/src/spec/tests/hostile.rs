@@ -62,7 +62,7 @@ fn a_file_that_is_wrong_everywhere_ends_after_the_first_faults() {
         format!("{HEAD}  x:\n    use: report\n    with:\n{twice}"),
         format!("{HEAD}{keys}"),
         format!(
-            "{HEAD}  x: {{ use: fit, inputs: {{ interactions: log.interactions }}, each: {{ seed: {:?} }} }}",
+            "{HEAD}  x: {{ use: fit, inputs: {{ interactions: log.interactions }}, sweep: {{ seed: {:?} }} }}",
             [0.5; 300]
         ),
     ] {
@@ -135,7 +135,7 @@ fn sweeps_that_multiply_are_stopped() {
     let follow: String = (0..60).map(|at| format!("  p{at}: {{ use: learn.a2c, inputs: {{ world: w }} }}\n")).collect();
     let swept = |count| {
         format!(
-            "{HEAD}  w: {{ use: fit, inputs: {{ interactions: log.interactions }}, each: {{ seed: {} }} }}\n",
+            "{HEAD}  w: {{ use: fit, inputs: {{ interactions: log.interactions }}, sweep: {{ seed: {} }} }}\n",
             values(count)
         )
     };
@@ -207,11 +207,12 @@ fn a_name_is_never_a_path() {
     }
     // Whatever is swept, its cell is a plain name.
     let sweep = format!(
-        "{HEAD}  x: {{ use: fit, inputs: {{ interactions: log.interactions }}, each: {{ model: [{{ '../..': 1 }}] }} }}"
+        "{HEAD}  x: {{ use: fit, inputs: {{ interactions: log.interactions }}, sweep: {{ model: [{{ '../..': 1 }}] }} }}"
     );
     assert!(load_text(&sweep, &[]).is_err());
     let values = r#"["../x", "/", "..", "a b", "\0", "\e[31m", "ü", "a,b", "a=b", "a@b", ""]"#;
-    let sweep = format!("{}  y: {{ use: ingest, each: {{ user_column: {values} }}, with: {{ asset: rows }} }}\n", HEAD);
+    let sweep =
+        format!("{}  y: {{ use: ingest, sweep: {{ user_column: {values} }}, with: {{ asset: rows }} }}\n", HEAD);
     for node in good(&sweep, &[]).nodes {
         let safe = |c: char| c.is_ascii_alphanumeric() || "._-+=@,".contains(c);
         assert!(node.id.chars().all(safe) && node.id.len() < 250, "{}", node.id);
@@ -274,7 +275,7 @@ fn marks_and_line_ends_of_other_systems() {
     assert_eq!(good(&format!("\u{feff}{crlf}"), &[]).nodes.len(), 9);
     same(
         faults(&crlf.replace("seed: [0", "sede: [0"), &[]),
-        &["toy.yaml:13:13 sede | unknown key `sede` in the config of learn.a2c | did you mean `seed`?"],
+        &["toy.yaml:13:14 sede | unknown key `sede` in the config of learn.a2c | did you mean `seed`?"],
     );
     let old_mac = GOOD.replace('\n', "\r");
     assert_eq!(good(&old_mac, &[]).nodes.len(), 9);

@@ -3,6 +3,7 @@
 mod config_faults;
 mod good;
 mod hostile;
+mod renamed;
 mod robust;
 mod text_faults;
 mod wiring_faults;

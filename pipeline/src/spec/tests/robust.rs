@@ -36,7 +36,7 @@ fn no_damage_to_an_override_makes_it_panic() {
     for (at, _) in set.char_indices() {
         load(GOOD.into(), &[set[..at].into()]);
         load(GOOD.into(), &[set[at..].into()]);
-        for piece in [".", "=", "ü", " ", "each."] {
+        for piece in [".", "=", "ü", " ", "sweep."] {
             load(GOOD.into(), &[format!("{}{piece}{}", &set[..at], &set[at..])]);
         }
     }

@@ -156,10 +156,10 @@ fn overrides() {
             ],
         ),
         (
-            "stages.world.each.model.factors.rank=[3, x]",
+            "stages.world.sweep.model.factors.rank=[3, x]",
             &[
-                "--set:1:19 model.factors.rank | `model.factors` lacks `penalty` | `penalty`: Weight of the penalty",
-                "--set:1:42 x | `model.factors.rank` takes a whole number from 0 to 4294967295, not the text \"x\" | `model.factors.rank`: Number of factors",
+                "--set:1:20 model.factors.rank | `model.factors` lacks `penalty` | `penalty`: Weight of the penalty",
+                "--set:1:43 x | `model.factors.rank` takes a whole number from 0 to 4294967295, not the text \"x\" | `model.factors.rank`: Number of factors",
             ],
         ),
         (

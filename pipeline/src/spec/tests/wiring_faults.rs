@@ -185,54 +185,55 @@ fn assets() {
 
 #[test]
 fn sweeps() {
-    let stage = |each: &str| below(&format!("  x: {{ use: learn.a2c, inputs: {{ world: world }}, {each} }}"));
+    let stage = |sweep: &str| below(&format!("  x: {{ use: learn.a2c, inputs: {{ world: world }}, {sweep} }}"));
     same(
-        stage("each: { seed: [], gamma: 3 }"),
+        stage("sweep: { seed: [], gamma: 3 }"),
         &[
-            "toy.yaml:6:64 [] | `each` takes a list of values for `seed` | write `seed: [0, 1, 2]`; a single value belongs into `with`",
-            "toy.yaml:6:75 3 | `each` takes a list of values for `gamma` | write `gamma: [0, 1, 2]`; a single value belongs into `with`",
+            "toy.yaml:6:65 [] | `sweep` takes a list of values for `seed` | write `seed: [0, 1, 2]`; a single value belongs into `with`",
+            "toy.yaml:6:76 3 | `sweep` takes a list of values for `gamma` | write `gamma: [0, 1, 2]`; a single value belongs into `with`",
         ],
     );
     same(
-        stage("each: { seed: [1, 2, 1] }"),
+        stage("sweep: { seed: [1, 2, 1] }"),
         &[
-            "toy.yaml:6:71 1 | two cells of this sweep would be called `seed=1` | every value may stand in the list once",
+            "toy.yaml:6:72 1 | two cells of this sweep would be called `seed=1` | every value may stand in the list once",
         ],
     );
     same(
-        stage("each: { seed: [0, x], gama: [1] }"),
+        stage("sweep: { seed: [0, x], gama: [1] }"),
         &[
-            "toy.yaml:6:68 x | `seed` takes a whole number, 0 or more, not the text \"x\" | `seed`: Seed of all random draws",
-            "toy.yaml:6:72 gama | unknown key `gama` in the config of learn.a2c | did you mean `gamma`?",
+            "toy.yaml:6:69 x | `seed` takes a whole number, 0 or more, not the text \"x\" | `seed`: Seed of all random draws",
+            "toy.yaml:6:73 gama | unknown key `gama` in the config of learn.a2c | did you mean `gamma`?",
         ],
     );
     same(
-        stage("each: { seed: [0, 1] }, with: { seed: 3 }"),
-        &["toy.yaml:6:58 seed | `seed` is swept here and has a value in `with` | keep one of them"],
+        stage("sweep: { seed: [0, 1] }, with: { seed: 3 }"),
+        &["toy.yaml:6:59 seed | `seed` is swept here and has a value in `with` | keep one of them"],
     );
     same(
-        stage("each: { seed.deep: [0, 1] }, with: { gamma: 1 }"),
+        stage("sweep: { seed.deep: [0, 1] }, with: { gamma: 1 }"),
         &[
-            "toy.yaml:6:58 seed.deep | `seed` takes a whole number, 0 or more, not a mapping | `seed`: Seed of all random draws",
+            "toy.yaml:6:59 seed.deep | `seed` takes a whole number, 0 or more, not a mapping | `seed`: Seed of all random draws",
         ],
     );
-    let fit = |each: &str| below(&format!("  x: {{ use: fit, inputs: {{ interactions: log.interactions }}, {each} }}"));
+    let fit =
+        |sweep: &str| below(&format!("  x: {{ use: fit, inputs: {{ interactions: log.interactions }}, {sweep} }}"));
     same(
-        fit("each: { model.factors.rank: [5, 6], seed: [1], model: [popular] }"),
+        fit("sweep: { model.factors.rank: [5, 6], seed: [1], model: [popular] }"),
         &[
-            "toy.yaml:6:70 model.factors.rank | `model.factors.rank` is a part of `model`, which is swept, too: only one of them can be | write its values into those of `model`, or sweep parts alone",
+            "toy.yaml:6:71 model.factors.rank | `model.factors.rank` is a part of `model`, which is swept, too: only one of them can be | write its values into those of `model`, or sweep parts alone",
         ],
     );
-    let parts = "each: { model.factors.rank: [5, 6], model.factors.penalty: [0, 1] }";
+    let parts = "sweep: { model.factors.rank: [5, 6], model.factors.penalty: [0, 1] }";
     let text = format!("{HEAD}  x: {{ use: fit, inputs: {{ interactions: log.interactions }}, {parts} }}\n");
     assert!(load_text(&text, &[]).is_ok());
-    same(stage("each: [1]"), &["toy.yaml:6:56 [1] | `each` takes a mapping, not a list | "]);
-    let two = "  a: { use: fit, inputs: { interactions: log.interactions }, each: { seed: [0, 1] } }
-  p: { use: learn.a2c, inputs: { world: a }, each: { seed: [0, 1, 2] } }";
+    same(stage("sweep: [1]"), &["toy.yaml:6:57 [1] | `sweep` takes a mapping, not a list | "]);
+    let two = "  a: { use: fit, inputs: { interactions: log.interactions }, sweep: { seed: [0, 1] } }
+  p: { use: learn.a2c, inputs: { world: a }, sweep: { seed: [0, 1, 2] } }";
     same(
         below(two),
         &[
-            "toy.yaml:7:54 seed | two sweeps do not fit: `seed=2` of `each` has no partner in `a` | sweeps that meet are joined on equal values; give both the same list",
+            "toy.yaml:7:55 seed | two sweeps do not fit: `seed=2` of `sweep` has no partner in `a` | sweeps that meet are joined on equal values; give both the same list",
         ],
     );
 }
@@ -263,7 +264,7 @@ fn names() {
 #[test]
 fn what_is_kept_apart_may_not_be_made_with_each_other() {
     let score = "  j: { use: fit, inputs: { interactions: log.interactions } }
-  p: { use: learn.a2c, inputs: { world: world.world }, each: { seed: [0, 1] } }
+  p: { use: learn.a2c, inputs: { world: world.world }, sweep: { seed: [0, 1] } }
   q: { use: learn.a2c, inputs: { world: j, metrics: p.curves } }
 ";
     let judged = |world: &str, policies: &str, apart: bool| {
@@ -297,7 +298,7 @@ fn what_is_kept_apart_may_not_be_made_with_each_other() {
 fn an_input_may_have_no_place_for_what_a_kind_of_stage_makes() {
     let score = |settled: bool| {
         format!(
-            "{HEAD}  p: {{ use: learn.a2c, inputs: {{ world: world }}, each: {{ seed: [0, 1] }} }}\n  s: {{ use: score, inputs: {{ world: world, policies: {{ a: p.policy }} }}, with: {{ settled: {settled} }} }}\n"
+            "{HEAD}  p: {{ use: learn.a2c, inputs: {{ world: world }}, sweep: {{ seed: [0, 1] }} }}\n  s: {{ use: score, inputs: {{ world: world, policies: {{ a: p.policy }} }}, with: {{ settled: {settled} }} }}\n"
         )
     };
     assert!(load_text(&score(false), &[]).is_ok());

@@ -15,15 +15,15 @@
 //! are left over. EasyRL4Rec's window opens early on: at N = 7 turns 0, 1 … 4 and 5 … 12 and so on are closed.
 
 use super::sets::{Set, Taste};
-use crate::artifact::{Repeats, Rules};
+use crate::artifact::{QuitRules, Repeats};
 
 /// The longest segment that can be closed.
-pub(super) fn longest(rules: &Rules) -> usize {
+pub(super) fn longest(rules: &QuitRules) -> usize {
     (rules.window + 1).min(rules.horizon)
 }
 
 /// What no sequence of items returns more than; `sets` are the best of 1, 2, … items.
-pub(super) fn bound(rules: &Rules, taste: &Taste, sets: &[Set]) -> f64 {
+pub(super) fn bound(rules: &QuitRules, taste: &Taste, sets: &[Set]) -> f64 {
     let nobody_leaves = rules.repeats == Repeats::MaskedExactRounds;
     let asked = |turn: usize| turn >= rules.spared && !nobody_leaves;
     let remembered = |turn: usize| rules.window_kind.length(turn, rules.window);

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use super::ROUNDING;
 use super::pairs::{Bits, Pairs, has};
 use super::sets::{Set, Taste};
-use crate::artifact::{Repeats, Rules, World};
+use crate::artifact::{QuitRules, Repeats, World};
 
 /// Sequences that are kept a turn, and items that are tried behind each.
 const WIDTH: usize = 16;
@@ -45,7 +45,7 @@ pub(super) fn search(world: &World, taste: &Taste, pairs: &Pairs, sets: &[Set], 
 }
 
 struct Beam<'a> {
-    rules: &'a Rules,
+    rules: &'a QuitRules,
     taste: &'a Taste<'a>,
     pairs: &'a Pairs,
     /// What is shown before the last turn, best first.

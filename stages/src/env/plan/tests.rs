@@ -1,7 +1,7 @@
 use rand::RngExt;
 
 use super::*;
-use crate::artifact::{Array, End, Repeats, Rules, Window};
+use crate::artifact::{Array, QuitRules, Repeats, Termination, Window};
 use crate::env::{GreedyOracle, cluster_world, play};
 use crate::nn::rng;
 
@@ -44,7 +44,7 @@ fn drawn(seed: u64) -> World {
     }
     let kinds = [Window::Last, Window::Easyrl4rec];
     let repeats = [Repeats::Allowed, Repeats::Allowed, Repeats::Masked, Repeats::MaskedExactRounds];
-    world.rules = Rules {
+    world.rules = QuitRules {
         horizon: draw.random_range(1..6),
         window: draw.random_range(0..5),
         window_kind: kinds[draw.random_range(0..2)],
@@ -64,7 +64,7 @@ fn planned(world: &World) -> Result<Vec<Plan>> {
     plans(world, &[0], &|| ())
 }
 
-fn returned(world: &World, items: &[u32]) -> (f64, Option<End>) {
+fn returned(world: &World, items: &[u32]) -> (f64, Option<Termination>) {
     let plan = Plan { items: items.to_vec(), value: 0.0, bound: 0.0 };
     let played = play(world, &[0], &Follow::new(world.users(), &[0], &[plan]), 1).unwrap();
     (played.rewards(0).iter().map(|&reward| f64::from(reward)).sum(), played.end(0))
@@ -132,6 +132,6 @@ fn a_plan_begins_anew_where_a_user_stays_longer() {
     let plan = Plan { items: vec![0, 2], value: 8.0, bound: 8.0 };
     let follow = Follow::new(1, &[0], &[plan]);
     assert_eq!(play(&world, &[0], &follow, 1).unwrap().items(0), [0, 2, 0, 2, 0]);
-    world.rules = Rules { repeats: Repeats::Masked, horizon: 3, ..world.rules };
+    world.rules = QuitRules { repeats: Repeats::Masked, horizon: 3, ..world.rules };
     assert_eq!(play(&world, &[0], &follow, 1).unwrap().items(0), [0, 2, 1]);
 }

@@ -50,7 +50,7 @@ fn world() -> World {
     world
 }
 
-fn policy(world: &World) -> Policy {
+fn policy(world: &World) -> PolicyFile {
     let config = ActorCriticConfig {
         users: 2,
         items: 6,
@@ -65,7 +65,7 @@ fn policy(world: &World) -> Policy {
     let mut vectors = world.user_vectors.clone();
     vectors.data = vec![0.5, 0.25, 0.0, 0.0, 0.5, 1.0];
     let network = ActorCritic::new(config, &vectors, &world.item_vectors, 7).unwrap();
-    Policy::new(network.export().unwrap(), "rl.a2c", world).unwrap()
+    PolicyFile::new(network.export().unwrap(), "rl.a2c", world).unwrap()
 }
 
 /// Every item once, with the rating that the world expects: then each estimator is the policy's expected rating.
@@ -122,7 +122,7 @@ fn a_greedy_policy_is_estimated_by_the_rows_that_show_its_items() {
         (Cql::KIND, ActionSelection::Greedy),
         ("rl.a2c", ActionSelection::Sample),
     ] {
-        let value = Policy::new(network.clone(), learner, &world()).unwrap();
+        let value = PolicyFile::new(network.clone(), learner, &world()).unwrap();
         let policy = Named { name: "p".into(), cell: String::new(), value };
         assert_eq!(OffPolicy::default().acts(&policy).unwrap(), expected);
     }

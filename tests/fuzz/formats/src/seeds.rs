@@ -16,7 +16,7 @@ use ::parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVer
 use ::safetensors::Dtype;
 use ::safetensors::tensor::{TensorView, serialize};
 use pipeline::Artifact;
-use stages::artifact::{Call, Calls, Choice, Demonstrations, End, Items, Rollout, Rollouts, Trajectory};
+use stages::artifact::{Call, Calls, Step, Demonstrations, Termination, Items, Rollout, Rollouts, Trajectory};
 
 const ROWS: usize = 60;
 
@@ -110,8 +110,8 @@ pub fn safetensors(_: &Path) -> Vec<Vec<u8>> {
 }
 
 pub fn artifacts(folder: &Path) -> Vec<Vec<u8>> {
-    let choice = |item| Choice { item, reward: 1.0, candidates: vec![0, 1], scores: vec![0.5, 0.25], call: "k".into() };
-    let trajectory = |user| Trajectory { user, steps: vec![choice(0), choice(1)], end: End::Horizon };
+    let step = |item| Step { item, reward: 1.0, candidates: vec![0, 1], scores: vec![0.5, 0.25], call: "k".into() };
+    let trajectory = |user| Trajectory { user, steps: vec![step(0), step(1)], end: Termination::Horizon };
     let rollout = |user| Rollout {
         policy: "bc".into(),
         cell: "seed=0".into(),
@@ -124,7 +124,7 @@ pub fn artifacts(folder: &Path) -> Vec<Vec<u8>> {
         novelty: 6.0,
         top_category: None,
         training: Some(1.5),
-        end: End::Similar,
+        end: Termination::Similar,
     };
     let call = Call { key: "k".into(), model: "m".into(), request: "{}".into(), answer: "{}".into(), failure: None };
     let items = Items {

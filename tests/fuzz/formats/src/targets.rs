@@ -6,7 +6,7 @@ use anyhow::Result;
 use pipeline::inspect::{Format, Request, Show};
 use pipeline::{Artifact, Context, Stage};
 use stages::artifact::{
-    Calls, Curves, Demonstrations, Interactions, Items, Metrics, Policy, Rankings, RewardModel, Rollouts, Users, Weights,
+    Calls, Curves, Demonstrations, Interactions, Items, Metrics, PolicyFile, Candidates, RewardModel, Rollouts, Users, Weights,
     World,
 };
 
@@ -59,8 +59,8 @@ fn artifact(path: &Path, _: &mut Damage) -> Result<()> {
         read::<Interactions>,
         read::<Items>,
         read::<Metrics>,
-        read::<Policy>,
-        read::<Rankings>,
+        read::<PolicyFile>,
+        read::<Candidates>,
         read::<RewardModel>,
         read::<Rollouts>,
         read::<Users>,

@@ -8,11 +8,11 @@ const LONGEST: usize = 60;
 impl Items {
     /// What each item is called: its title, or else its description; empty where nothing is known of it.
     #[must_use]
-    pub fn called(&self) -> Vec<String> {
+    pub fn display_names(&self) -> Vec<String> {
         // Some catalogues repeat the ids as titles. One title that happens to be its id (`300`) is a title.
         let bare = self.title.iter().zip(&self.id).all(|(title, id)| title.trim().is_empty() || title == id);
         let name = |(item, title): (usize, &String)| match bare || title.trim().is_empty() {
-            true => self.describe(item).unwrap_or_else(|| title.clone()),
+            true => self.description(item).unwrap_or_else(|| title.clone()),
             false => title.clone(),
         };
         self.title.iter().enumerate().map(name).collect()
@@ -24,7 +24,7 @@ impl Items {
     /// Genres come first, with a feature `gender` before them; a `color` or `colour` speaks for itself; of a feature that is
     /// there or not only what is there is said, by its name; every other one as `name value`, by name.
     #[must_use]
-    pub fn describe(&self, item: usize) -> Option<String> {
+    pub fn description(&self, item: usize) -> Option<String> {
         let features = || self.features.iter().map(|(name, values)| (name.as_str(), plain(&values[item])));
         let genres: Vec<String> =
             self.genres[item].iter().map(|genre| plain(genre)).filter(|g| !g.is_empty()).collect();
@@ -69,7 +69,7 @@ mod tests {
             genres: vec![genres.iter().map(|genre| (*genre).to_owned()).collect()],
             features: features.collect::<BTreeMap<_, _>>(),
         };
-        items.describe(0)
+        items.description(0)
     }
 
     #[test]
@@ -97,7 +97,7 @@ mod tests {
                 genres: ["pea", "rain", ""].map(|genre| vec![genre.to_owned()]).to_vec(),
                 ..Items::default()
             };
-            items.called()
+            items.display_names()
         };
         assert_eq!(called(["", "Mackintosh", " "]), ["pea", "Mackintosh", " "]);
         assert_eq!(called(["1", "2", "3"]), ["pea", "rain", "3"], "ids are no titles");

@@ -15,7 +15,7 @@ thread_local! {
 }
 
 /// Runs `read`; an error and a panic alike become their text. What `read` worked on must not be used after a failure.
-pub(crate) fn guarded<T, E: Display>(read: impl FnOnce() -> Result<T, E>) -> Result<T, String> {
+pub(crate) fn catch_panics<T, E: Display>(read: impl FnOnce() -> Result<T, E>) -> Result<T, String> {
     static HOOK: Once = Once::new();
     // Once, and asking the thread: the hook is the whole process's, and other threads must go on reporting their panics.
     HOOK.call_once(|| {
@@ -46,12 +46,12 @@ mod tests {
 
     #[test]
     fn a_panic_and_an_error_become_text() {
-        assert_eq!(guarded(|| Ok::<_, String>(1)), Ok(1));
-        assert_eq!(guarded(|| Err::<(), _>("no")), Err("no".into()));
+        assert_eq!(catch_panics(|| Ok::<_, String>(1)), Ok(1));
+        assert_eq!(catch_panics(|| Err::<(), _>("no")), Err("no".into()));
         let torn: [u8; 2] = [0; 2];
         let at = torn.len() + 5;
-        assert!(guarded(|| Ok::<_, String>(torn[..at].len())).unwrap_err().contains("out of range"));
-        assert_eq!(guarded(|| -> Result<(), String> { panic!("at {at}") }), Err("at 7".into()));
+        assert!(catch_panics(|| Ok::<_, String>(torn[..at].len())).unwrap_err().contains("out of range"));
+        assert_eq!(catch_panics(|| -> Result<(), String> { panic!("at {at}") }), Err("at 7".into()));
         assert!(!SILENT.get());
     }
 }

@@ -12,7 +12,7 @@ use super::frame;
 /// What one episode took. Nothing in it was measured: requests and answers alone decide it, so it is the same where all of them
 /// came from the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Effort {
+pub struct EpisodeUsage {
     /// The user.
     pub user: u32,
     /// Questions that were new with this episode. One that an earlier episode asked too counts there, so that the sum is the
@@ -27,21 +27,22 @@ pub struct Effort {
 /// Parquet, one row an episode, in the order of the demonstrations: `user: u32`, `calls: u32`, `tokens_read: u64?`,
 /// `tokens_written: u64?`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Efforts(pub Vec<Effort>);
+pub struct LlmUsage(pub Vec<EpisodeUsage>);
 
-impl Artifact for Efforts {
+impl Artifact for LlmUsage {
     const KIND: &'static str = "efforts";
     const EXTENSION: &'static str = "parquet";
     const FORMAT: u32 = 1;
 
     fn write(&self, path: &Path) -> Result<()> {
-        let count = |pick: fn(&Effort) -> u32| Arc::new(UInt32Array::from_iter_values(self.0.iter().map(pick)));
-        let tokens = |pick: fn(&Effort) -> Option<u64>| Arc::new(self.0.iter().map(pick).collect::<UInt64Array>());
+        let count = |pick: fn(&EpisodeUsage) -> u32| Arc::new(UInt32Array::from_iter_values(self.0.iter().map(pick)));
+        let tokens =
+            |pick: fn(&EpisodeUsage) -> Option<u64>| Arc::new(self.0.iter().map(pick).collect::<UInt64Array>());
         let columns: Vec<(&str, arrow::array::ArrayRef)> = vec![
-            ("user", count(|effort| effort.user)),
-            ("calls", count(|effort| effort.calls)),
-            ("tokens_read", tokens(|effort| effort.tokens_read)),
-            ("tokens_written", tokens(|effort| effort.tokens_written)),
+            ("user", count(|episode| episode.user)),
+            ("calls", count(|episode| episode.calls)),
+            ("tokens_read", tokens(|episode| episode.tokens_read)),
+            ("tokens_written", tokens(|episode| episode.tokens_written)),
         ];
         frame::write_parquet(path, &frame::batch(Self::KIND, Self::FORMAT, columns)?)
     }
@@ -53,13 +54,13 @@ impl Artifact for Efforts {
         let (user, calls) = (count("user")?, count("calls")?);
         let (read, written) = (tokens("tokens_read")?, tokens("tokens_written")?);
         let known = |array: &UInt64Array, row| array.is_valid(row).then(|| array.value(row));
-        let effort = |row| Effort {
+        let episode = |row| EpisodeUsage {
             user: user.value(row),
             calls: calls.value(row),
             tokens_read: known(read, row),
             tokens_written: known(written, row),
         };
-        Ok(Self((0..batch.num_rows()).map(effort).collect()))
+        Ok(Self((0..batch.num_rows()).map(episode).collect()))
     }
 }
 
@@ -71,11 +72,11 @@ mod tests {
     fn what_is_written_is_read_and_what_is_not_known_stays_so() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("efforts");
-        let efforts = Efforts(vec![
-            Effort { user: 3, calls: 12, tokens_read: Some(4_000_000_000_000), tokens_written: Some(0) },
-            Effort { user: 1, calls: 0, tokens_read: None, tokens_written: None },
+        let usage = LlmUsage(vec![
+            EpisodeUsage { user: 3, calls: 12, tokens_read: Some(4_000_000_000_000), tokens_written: Some(0) },
+            EpisodeUsage { user: 1, calls: 0, tokens_read: None, tokens_written: None },
         ]);
-        efforts.write(&path).unwrap();
-        assert_eq!(Efforts::read(&path).unwrap(), efforts);
+        usage.write(&path).unwrap();
+        assert_eq!(LlmUsage::read(&path).unwrap(), usage);
     }
 }

@@ -1,23 +1,23 @@
 //! One trajectory with titles in the place of numbers, as a person would tell it.
 
-use super::{Choice, End, Items, Trajectory};
+use super::{Items, Step, Termination, Trajectory};
 
 /// An episode ready to tell.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Episode {
+pub struct TitledEpisode {
     /// The user.
     pub user: u32,
     /// Sum of the rewards.
     pub total: f64,
     /// Why it ended.
-    pub end: End,
+    pub end: Termination,
     /// In order.
-    pub steps: Vec<Step>,
+    pub steps: Vec<TitledStep>,
 }
 
 /// One recommendation.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Step {
+pub struct TitledStep {
     /// What was recommended.
     pub title: String,
     /// The world's answer.
@@ -28,7 +28,7 @@ pub struct Step {
     pub candidates: Vec<String>,
 }
 
-impl Episode {
+impl TitledEpisode {
     /// A trajectory told with the titles of `items`; without a catalogue, with their numbers.
     #[must_use]
     pub fn of(trajectory: &Trajectory, items: Option<&Items>) -> Self {
@@ -36,18 +36,18 @@ impl Episode {
             user: trajectory.user,
             total: trajectory.total(),
             end: trajectory.end,
-            steps: trajectory.steps.iter().map(|choice| Step::of(choice, items)).collect(),
+            steps: trajectory.steps.iter().map(|step| TitledStep::of(step, items)).collect(),
         }
     }
 }
 
-impl Step {
-    fn of(choice: &Choice, items: Option<&Items>) -> Self {
+impl TitledStep {
+    fn of(step: &Step, items: Option<&Items>) -> Self {
         Self {
-            title: title(items, choice.item),
-            reward: f64::from(choice.reward),
-            place: choice.candidates.iter().position(|&item| item == choice.item).map(|at| at + 1),
-            candidates: choice.candidates.iter().map(|&item| title(items, item)).collect(),
+            title: title(items, step.item),
+            reward: f64::from(step.reward),
+            place: step.candidates.iter().position(|&item| item == step.item).map(|at| at + 1),
+            candidates: step.candidates.iter().map(|&item| title(items, item)).collect(),
         }
     }
 }
@@ -56,7 +56,7 @@ impl Trajectory {
     /// The sum of its rewards.
     #[must_use]
     pub fn total(&self) -> f64 {
-        self.steps.iter().map(|choice| f64::from(choice.reward)).sum()
+        self.steps.iter().map(|step| f64::from(step.reward)).sum()
     }
 }
 
@@ -82,13 +82,12 @@ mod tests {
             genres: vec![Vec::new(), Vec::new()],
             ..Items::default()
         };
-        let choice =
-            |item, reward| Choice { item, reward, candidates: vec![0, 1], scores: vec![], call: String::new() };
-        let trajectory = Trajectory { user: 7, steps: vec![choice(1, 1.5), choice(9, 2.0)], end: End::Similar };
-        let told = Episode::of(&trajectory, Some(&items));
+        let step = |item, reward| Step { item, reward, candidates: vec![0, 1], scores: vec![], call: String::new() };
+        let trajectory = Trajectory { user: 7, steps: vec![step(1, 1.5), step(9, 2.0)], end: Termination::Similar };
+        let told = TitledEpisode::of(&trajectory, Some(&items));
         assert_eq!((told.user, told.total, told.steps[0].place), (7, 3.5, Some(2)));
         assert_eq!(told.steps[0].candidates, ["Heat (1995)", "Fargo (1996)"]);
         assert_eq!((told.steps[1].title.as_str(), told.steps[1].place), ("item 9, not in the catalogue", None));
-        assert_eq!(Episode::of(&trajectory, None).steps[0].title, "item 1");
+        assert_eq!(TitledEpisode::of(&trajectory, None).steps[0].title, "item 1");
     }
 }

@@ -13,7 +13,7 @@ use super::frame;
 /// `score: f32` (the retriever's own scale, never rising with the rank), `avoid_alike: bool` (the same in every row). Every
 /// user has at least one row.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Rankings {
+pub struct Candidates {
     /// For each user, items best first.
     pub items: Vec<Vec<u32>>,
     /// The score of each.
@@ -22,7 +22,7 @@ pub struct Rankings {
     pub avoid_alike: bool,
 }
 
-impl Artifact for Rankings {
+impl Artifact for Candidates {
     const KIND: &'static str = "rankings";
     const EXTENSION: &'static str = "parquet";
     /// 2: with the spaces of ids that its row numbers belong to.
@@ -84,12 +84,15 @@ mod tests {
     #[test]
     fn a_file_gives_back_what_was_written() {
         let folder = tempfile::tempdir().unwrap();
-        let rankings =
-            Rankings { items: vec![vec![3, 1], vec![2]], scores: vec![vec![1.5, 1.0], vec![-2.0]], avoid_alike: true };
+        let rankings = Candidates {
+            items: vec![vec![3, 1], vec![2]],
+            scores: vec![vec![1.5, 1.0], vec![-2.0]],
+            avoid_alike: true,
+        };
         let path = folder.path().join("rankings");
         rankings.write(&path).unwrap();
-        assert_eq!(Rankings::read(&path).unwrap(), rankings);
-        let empty = Rankings { items: vec![vec![]], scores: vec![vec![]], avoid_alike: false };
+        assert_eq!(Candidates::read(&path).unwrap(), rankings);
+        let empty = Candidates { items: vec![vec![]], scores: vec![vec![]], avoid_alike: false };
         assert!(empty.write(&folder.path().join("empty")).unwrap_err().to_string().starts_with("user 0 has an empty"));
     }
 }
