@@ -370,7 +370,7 @@ mod tests {
         );
         let found =
             error(vec![("u", Arc::new(BinaryArray::from(vec![&[0xff_u8][..]]))), ("i", texts(&["x"]))], json!({}));
-        assert!(found.contains("is of type Binary") && found.contains("its bytes are no UTF-8"), "{found}");
+        assert!(found.contains("is of type Binary") && found.contains("its bytes are not UTF-8"), "{found}");
         let missing = Float64Array::from(vec![Some(1.0), None, Some(1.5)]);
         let found = error(vec![("u", Arc::new(missing)), ("i", texts(&["x", "x", "x"]))], json!({}));
         assert!(found.contains("l.parquet:2: column `u`: found \"\", wanted an id"), "{found}");
