@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use pipeline::Artifact as _;
 use pipeline::recommend::{RecommendBatch, RecommendQuery};
 use serde_json::{Value, json};
-use stages::artifact::{Array, DistancesFrom, Ids, PolicyFile, QuitRules, Window, World};
+use stages::artifact::{Array, DistancesFrom, Ids, PolicyFile, QuitRules, WindowRule, World};
 use stages::nn::actor_critic::ActorCriticConfig;
 use stages::nn::bcq_policy::BcqPolicy;
 use stages::nn::categorical::{Categorical, Support};
@@ -69,7 +69,7 @@ fn world() -> World {
         rules: QuitRules {
             horizon: 10,
             window: 3,
-            window_kind: Window::Last,
+            window_kind: WindowRule::Last,
             similar_below: None,
             low_reward: None,
             ..QuitRules::default()

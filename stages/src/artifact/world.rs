@@ -14,7 +14,7 @@ use super::tensors::{Array, TensorFile};
 /// How far back a user remembers when two items feel alike.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Window {
+pub enum WindowRule {
     /// The last `n` items.
     #[default]
     Last,
@@ -22,7 +22,7 @@ pub enum Window {
     Easyrl4rec,
 }
 
-impl Window {
+impl WindowRule {
     /// How many of the `t` items so far count, for a window of `n`.
     #[must_use]
     pub fn length(self, t: usize, n: usize) -> usize {
@@ -56,7 +56,7 @@ pub struct QuitRules {
     /// Items remembered by the `similar` and the `category` rule.
     pub window: usize,
     /// Which items the window holds early in an episode.
-    pub window_kind: Window,
+    pub window_kind: WindowRule,
     /// Quit when an item is nearer than this to one in the window (strict); `None` turns the rule off.
     pub similar_below: Option<f32>,
     /// Quit when the reward is below this; `None` turns the rule off.
@@ -82,7 +82,7 @@ impl Default for QuitRules {
         Self {
             horizon: 30,
             window: 7,
-            window_kind: Window::Last,
+            window_kind: WindowRule::Last,
             similar_below: None,
             low_reward: None,
             category_above: None,
@@ -191,7 +191,7 @@ impl World {
     }
     /// What `item` pays a user who was shown these items, oldest first.
     #[must_use]
-    pub fn pays(&self, user: u32, item: u32, shown: &[u32]) -> f32 {
+    pub fn reward_for(&self, user: u32, item: u32, shown: &[u32]) -> f32 {
         let reward = self.reward.row(user as usize)[item as usize];
         let Some(bonus) = &self.bonus else { return reward };
         let none = self.items();
@@ -213,7 +213,7 @@ impl World {
     }
     /// Whether anybody may leave before the horizon, under any rule.
     #[must_use]
-    pub fn people_leave(&self) -> bool {
+    pub fn users_may_quit(&self) -> bool {
         let rules = &self.rules;
         let by_category = rules.category_above.is_some() && self.categories.is_some();
         let by_any = rules.similar_below.is_some() || rules.low_reward.is_some() || by_category;

@@ -10,7 +10,7 @@ use super::llm_cache::CachedLlm;
 use super::memory::RecalledMemory;
 use super::roles::{Roles, first_line, parse_value};
 use crate::artifact::{Call, Candidates, Memory, Step, Trajectory, World};
-use crate::env::{Episodes, candidates};
+use crate::env::{Episodes, next_candidates};
 use crate::ground::{Grounder, Grounding, MatchKind};
 use crate::llm::{Conversation, FailedCall};
 
@@ -164,7 +164,7 @@ impl RunningEpisode<'_> {
     /// One recommendation and the user's answer.
     fn turn(&mut self) -> Result<()> {
         let runner = self.runner;
-        let candidates = candidates(&self.episodes, 0, runner.rankings, runner.candidates)?;
+        let candidates = next_candidates(&self.episodes, 0, runner.rankings, runner.candidates)?;
         let mut context = runner.roles.prompt.context(&self.prefix, &self.shown);
         context.extend(self.advice(&candidates)?);
         if runner.roles.expert.plans() {

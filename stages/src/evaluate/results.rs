@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::bootstrap::ScoreMatrix;
 use super::teachers::TeacherCoverage;
-use crate::artifact::{EpisodeUsage, Interactions, Played, Rollout, Termination, World};
+use crate::artifact::{EpisodeSteps, EpisodeUsage, Interactions, Rollout, Termination, World};
 use crate::env::Episodes;
 
 /// One row of the table.
@@ -169,9 +169,9 @@ impl Row {
     }
 
     /// Its steps, episodes in the order of [`Row::rollouts`].
-    pub fn steps(&self) -> impl Iterator<Item = Played> {
+    pub fn steps(&self) -> impl Iterator<Item = EpisodeSteps> {
         self.seed_results.iter().flat_map(move |cell| {
-            cell.episodes.iter().map(move |episode| Played {
+            cell.episodes.iter().map(move |episode| EpisodeSteps {
                 policy: self.name.clone(),
                 cell: cell.name.clone(),
                 user: episode.user,

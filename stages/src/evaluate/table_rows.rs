@@ -16,7 +16,8 @@ use super::teachers::{TEACHER, Teacher};
 use super::{ActionSelection, Evaluate, Inputs};
 use crate::artifact::{Candidates, Interactions, Metric, Origin, PolicyFile, Repeats, WITHOUT_REPEATS, World};
 use crate::env::{
-    Agent, Cycle, Episodes, GreedyOracle, Popular, Popularity, Random, Ranked, Student, WithoutRepeats, play, unplanned,
+    Agent, Episodes, GreedyOracle, PolicyAgent, Popular, PopularCycle, Popularity, Random, RetrieverAgent,
+    WithoutRepeats, planning_unsupported, play,
 };
 use crate::nn::rng;
 
@@ -62,7 +63,7 @@ pub(super) struct Evaluator<'a> {
 pub(super) struct PopularItems {
     /// All items, most popular first.
     order: Vec<u32>,
-    cycle: Cycle,
+    cycle: PopularCycle,
     /// The one rating of a log that has no other.
     one_rating: Option<f32>,
 }
@@ -70,7 +71,7 @@ pub(super) struct PopularItems {
 /// The popular items of a log; as many in the cycle as the judge's users remember, and one more.
 pub(super) fn popular(train: &Interactions, world: &World, config: &Evaluate) -> Result<PopularItems> {
     let popularity = Popularity::of(train, world.items(), config.popularity_prior)?;
-    let cycle = Cycle::new(train, world.items(), config.liked as f32, world.rules.window + 1)?;
+    let cycle = PopularCycle::new(train, world.items(), config.liked as f32, world.rules.window + 1)?;
     let one_rating = popularity.of_one_rating.as_ref().map(|(rating, _)| *rating);
     Ok(PopularItems { order: popularity.order(), cycle, one_rating })
 }
@@ -105,7 +106,7 @@ impl Evaluator<'_> {
         let draws = self.config.repetitions;
         let policies_played = self.inputs.policies.len() * if self.without_repeats_too() { 2 } else { 1 };
         let learned = policies_played + constant.len() + cloning.len() + self.inputs.planned.len();
-        let fixed = 3 + usize::from(unplanned(self.world).is_none()) + usize::from(rankings.is_some());
+        let fixed = 3 + usize::from(planning_unsupported(self.world).is_none()) + usize::from(rankings.is_some());
         let seed_results = 2 * draws + fixed + learned;
         let bar = cx.bar("play", Some((seed_results * self.users.len()) as u64), "episodes");
         let PopularItems { order, cycle, one_rating } = &self.popularity;
@@ -121,13 +122,13 @@ impl Evaluator<'_> {
             None => KNOWS_DISTANCES.to_owned(),
         };
         let mut rows = vec![
-            self.control(RANDOM, "", &Random { non_conflicting: false }, draws, &bar)?,
-            self.control(RANDOM_QUIT_AWARE, KNOWS_DISTANCES, &Random { non_conflicting: true }, draws, &bar)?,
+            self.control(RANDOM, "", &Random { quit_aware: false }, draws, &bar)?,
+            self.control(RANDOM_QUIT_AWARE, KNOWS_DISTANCES, &Random { quit_aware: true }, draws, &bar)?,
             self.control(POPULAR_QUIT_AWARE, &popular, &Popular { order: order.clone() }, 1, &bar)?,
             self.control(POPULAR_CYCLE, &cycles, cycle, 1, &bar)?,
             self.control(GREEDY_ORACLE, KNOWS_ALL, &GreedyOracle, 1, &bar)?,
         ];
-        match unplanned(self.world) {
+        match planning_unsupported(self.world) {
             None => rows.push(self.best_plan(cx, &bar)?),
             Some(why) => missing_rows.push(missing(PLANNING_ORACLE, &format!("not made in this world: {why}"))),
         }
@@ -244,7 +245,7 @@ impl Evaluator<'_> {
         Ok(groups)
     }
 
-    fn checked_candidates<'r>(&self, rankings: &'r Candidates) -> Result<Ranked<'r>> {
+    fn checked_candidates<'r>(&self, rankings: &'r Candidates) -> Result<RetrieverAgent<'r>> {
         let (world, horizon) = (self.world, self.world.rules.horizon);
         let (users, items) = (world.users(), world.items());
         ensure!(
@@ -264,7 +265,7 @@ impl Evaluator<'_> {
                 ranking.len()
             );
         }
-        Ok(Ranked { rankings })
+        Ok(RetrieverAgent { rankings })
     }
 
     fn teacher(&self, teacher: &Teacher) -> Row {
@@ -357,8 +358,8 @@ impl Evaluator<'_> {
             remarks.push(ELSEWHERE.to_owned());
         }
         if let Some((_, first)) = policies.first() {
-            let network = Student::load(&first.value, self.world.users(), self.world.items())?;
-            let agent = Student { network: &network, sample: self.config.act == ActionSelection::Sample };
+            let network = PolicyAgent::load(&first.value, self.world.users(), self.world.items())?;
+            let agent = PolicyAgent { network: &network, sample: self.config.act == ActionSelection::Sample };
             cx.note(&format!("time of {name}"), latency(self.world, self.users, &agent)?);
         }
         if seed_results.len() < MIN_SEEDS && !control {
@@ -372,8 +373,8 @@ impl Evaluator<'_> {
     }
 
     fn policy_result(&self, cell: &str, policy: &Named<PolicyFile>, k: usize, bar: &Bar) -> Result<SeedResult> {
-        let network = Student::load(&policy.value, self.world.users(), self.world.items())?;
-        let agent = Student { network: &network, sample: self.config.act == ActionSelection::Sample };
+        let network = PolicyAgent::load(&policy.value, self.world.users(), self.world.items())?;
+        let agent = PolicyAgent { network: &network, sample: self.config.act == ActionSelection::Sample };
         self.cell(cell, &agent, k, bar)
     }
 
@@ -385,8 +386,8 @@ impl Evaluator<'_> {
     /// The row of the same policies where nothing is shown twice.
     fn without_repeats(&self, of: &Row, policies: &[(String, &Named<PolicyFile>)], bar: &Bar) -> Result<Row> {
         let cell = |(k, (cell, policy)): (usize, &(String, &Named<PolicyFile>))| {
-            let network = Student::load(&policy.value, self.world.users(), self.world.items())?;
-            let policy_result = Student { network: &network, sample: self.config.act == ActionSelection::Sample };
+            let network = PolicyAgent::load(&policy.value, self.world.users(), self.world.items())?;
+            let policy_result = PolicyAgent { network: &network, sample: self.config.act == ActionSelection::Sample };
             self.cell(cell, &WithoutRepeats(policy_result), k, bar).with_context(|| policy_label(policy))
         };
         let seed_results: Vec<Result<SeedResult>> = policies.par_iter().enumerate().map(cell).collect();

@@ -139,8 +139,8 @@ mod tests {
         let controls = Baselines { seeds: 1, ..Baselines::default() };
         let policy = controls.constant("stay", &world, &Context::detached(folder.path())).unwrap().remove(0);
         assert_eq!((policy.name.as_str(), policy.cell.as_str()), ("stay", "seed=0"));
-        let network = crate::env::Student::load(&policy.value, 3, 8).unwrap();
-        let student = crate::env::Student { network: &network, sample: false };
+        let network = crate::env::PolicyAgent::load(&policy.value, 3, 8).unwrap();
+        let student = crate::env::PolicyAgent { network: &network, sample: false };
         let episodes = crate::env::play(&world, &[0, 1, 2], &student, 0).unwrap();
         let turns: usize = (0..3).map(|e| episodes.items(e).len()).sum();
         assert!(turns >= 33, "{turns} turns of 36");

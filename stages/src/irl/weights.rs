@@ -124,7 +124,7 @@ mod tests {
 
     use super::*;
     use crate::artifact::{Termination, Trajectory, World};
-    use crate::env::{Features, Student, cluster_world, play};
+    use crate::env::{Features, PolicyAgent, cluster_world, play};
     use crate::irl::advantage::advantages;
     use crate::irl::steps::Steps;
     use crate::nn::rng;
@@ -213,8 +213,8 @@ mod tests {
         };
         let inputs = Inputs { world: world.clone(), demonstrations: demonstrations.clone(), weights: Some(weights) };
         let policy = cloning.run(inputs, &Context::detached(folder.path())).unwrap().policy;
-        let network = Student::load(&policy, world.users(), world.items()).unwrap();
-        let played = play(world, &[0; 50], &Student { network: &network, sample: true }, 3).unwrap();
+        let network = PolicyAgent::load(&policy, world.users(), world.items()).unwrap();
+        let played = play(world, &[0; 50], &PolicyAgent { network: &network, sample: true }, 3).unwrap();
         (0..50).flat_map(|e| played.rewards(e)).map(|&r| f64::from(r)).sum::<f64>() / 50.0
     }
 }

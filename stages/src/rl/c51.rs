@@ -26,7 +26,7 @@ use super::replay_buffer::{ReplayBuffer, Transitions};
 use super::validation::{self, Validation};
 use super::{NetworkConfig, Outputs, PolicyLearner, target_network};
 use crate::artifact::{Array, TensorFile, World};
-use crate::env::{Student, states};
+use crate::env::{PolicyAgent, states};
 use crate::nn::categorical::{Categorical, Support};
 use crate::nn::schedule::{linear, to_a_tenth};
 use crate::nn::{AdamW, PolicyNetwork, device, rng};
@@ -222,7 +222,7 @@ impl PolicyLearner for Learner<'_> {
         let config = self.config;
         let until = (config.iterations as f64 * config.epsilon_until) as u64;
         let epsilon = linear(config.epsilon_first, config.epsilon_last, number, until);
-        let agent = EpsilonGreedy { student: Student { network: &self.online, sample: false }, epsilon };
+        let agent = EpsilonGreedy { student: PolicyAgent { network: &self.online, sample: false }, epsilon };
         let draw = rng(&[config.seed, 0xc510, number]);
         let batch = Batch::play(self.world, &agent, config.episodes, config.network.window, draw)?;
         let rewards = batch.finite(self.reward.of(&batch)?).with_context(|| format!("update {number}"))?;

@@ -1,6 +1,6 @@
 //! Worlds fitted on an NVIDIA card; see [`assert_trains_alike`].
 
-use super::{Audience, DeepFm, MatrixFactorisation, Outputs, small_log, weighted};
+use super::{DeepFm, MatrixFactorisation, Outputs, UserSimulator, small_log, weighted};
 use crate::nn::cuda_tests::{Numbers, assert_trains_alike};
 
 fn numbers(outputs: Outputs) -> Numbers {
@@ -13,7 +13,7 @@ fn numbers(outputs: Outputs) -> Numbers {
 
 #[test]
 fn factors_are_fitted_alike() {
-    let audience = Audience { vectors: 2, ..Audience::default() };
+    let audience = UserSimulator { vectors: 2, ..UserSimulator::default() };
     let stage = MatrixFactorisation { epochs: 3, batch_size: 5, audience, ..MatrixFactorisation::default() };
     assert_trains_alike("world.mf", &stage, &small_log, &numbers);
     let several = MatrixFactorisation { members: 2, negatives: true, ..stage };
@@ -22,7 +22,7 @@ fn factors_are_fitted_alike() {
 
 #[test]
 fn fields_are_fitted_alike() {
-    let audience = Audience { vectors: 2, ..Audience::default() };
+    let audience = UserSimulator { vectors: 2, ..UserSimulator::default() };
     let stage = DeepFm { epochs: 3, batch_size: 5, members: 2, gaussian: true, audience, ..DeepFm::default() };
     assert_trains_alike("world.deepfm", &stage, &|| weighted(small_log()), &numbers);
 }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ensemble::Ensemble;
 use super::fit::{Fit, Predicted, RatingModel};
-use super::{Audience, Inputs, Ips, Outputs, gaussian};
+use super::{Inputs, Ips, Outputs, UserSimulator, heteroscedastic};
 use crate::artifact::{Items, Users};
 use crate::nn::{Init, Mlp, Params};
 
@@ -51,7 +51,7 @@ pub struct DeepFm {
     /// How ratings are weighted; only with the input `propensities`.
     pub ips: Ips,
     /// Who watches in the completed world.
-    pub audience: Audience,
+    pub audience: UserSimulator,
 }
 
 impl Default for DeepFm {
@@ -70,7 +70,7 @@ impl Default for DeepFm {
             seed: 0,
             negatives: false,
             ips: Ips::default(),
-            audience: Audience::default(),
+            audience: UserSimulator::default(),
         }
     }
 }
@@ -241,7 +241,8 @@ impl RatingModel for Model {
         let outputs = self.network.forward(&vectors.flatten_from(1)?)?;
         let rating = (((linear + pairs)? + outputs.narrow(1, 0, 1)?.squeeze(1)?)? + self.mean)?;
         let stated = outputs.dim(1)? == 2;
-        let log_variance = stated.then(|| gaussian::bounded(&outputs.narrow(1, 1, 1)?.squeeze(1)?)).transpose()?;
+        let log_variance =
+            stated.then(|| heteroscedastic::bounded(&outputs.narrow(1, 1, 1)?.squeeze(1)?)).transpose()?;
         Ok(Predicted { rating, log_variance })
     }
 
@@ -302,7 +303,7 @@ mod tests {
 
     #[test]
     fn interrupted_after_every_epoch_it_ends_the_same() {
-        let audience = Audience { vectors: 2, ..Audience::default() };
+        let audience = UserSimulator { vectors: 2, ..UserSimulator::default() };
         let stage = DeepFm { epochs: 3, batch_size: 5, members: 2, audience, ..DeepFm::default() };
         assert_resumes_exactly(&stage, small_log, |outputs| (outputs.world, outputs.curves), 6);
         let stating = DeepFm { epochs: 2, gaussian: true, negatives: true, ..stage };
@@ -312,7 +313,7 @@ mod tests {
 
     #[test]
     fn equal_bytes_on_one_thread_and_on_two() {
-        let audience = Audience { vectors: 2, ..Audience::default() };
+        let audience = UserSimulator { vectors: 2, ..UserSimulator::default() };
         let stage = DeepFm { epochs: 2, batch_size: 5, members: 3, gaussian: true, audience, ..DeepFm::default() };
         let on = |threads: usize| {
             let folder = tempfile::tempdir().unwrap();
@@ -348,7 +349,7 @@ mod tests {
         let says = |item: u32| model.predict(&ids(&[0, 1, 2]), &ids(&[item; 3])).unwrap();
         assert_every_parameter_learns(&params, || {
             let says = says(0);
-            gaussian::loss(&says.rating.sqr()?, &says.log_variance.unwrap())?.sum_all()
+            heteroscedastic::loss(&says.rating.sqr()?, &says.log_variance.unwrap())?.sum_all()
         });
         let folder = tempfile::tempdir().unwrap();
         let ratings = Ratings { log: &inputs.interactions, weights: None, negatives: None, holdout: None };

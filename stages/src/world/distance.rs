@@ -9,7 +9,7 @@ use pipeline::progress::Bar;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::titles::title_distances;
+use super::text_distance::title_distances;
 use crate::artifact::{Array, DistancesFrom, Items, World};
 
 /// What makes two items feel alike.
@@ -152,7 +152,7 @@ pub(super) fn closest(distance: &Array, share: f64) -> f32 {
 }
 
 /// Notes how many pairs of items feel alike; where none does, the rule is there and nobody ever leaves by it.
-pub(super) fn tell_alike(world: &World, cx: &Context) {
+pub(super) fn report_similar_pairs(world: &World, cx: &Context) {
     if let Some(said) = world.rules.similar_below.and_then(|below| alike(&world.distance, below)) {
         cx.note("alike", said);
     }

@@ -10,8 +10,8 @@ use pipeline::{AssetName, Context, Requirement, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Audience;
-use super::distance::tell_alike;
+use super::UserSimulator;
+use super::distance::report_similar_pairs;
 use crate::artifact::{Items, Users, World, check_asset_path, read_matrix};
 
 /// `world.given`.
@@ -25,7 +25,7 @@ pub struct Given {
     pub member: Option<String>,
     /// Who watches.
     #[serde(default)]
-    pub audience: Audience,
+    pub audience: UserSimulator,
 }
 
 pipeline::ports! {
@@ -82,7 +82,7 @@ impl Stage for Given {
         );
         let world = self.audience.complete(inputs.distances.as_ref(), &inputs.items, &inputs.users, reward, cx);
         let world = world.with_context(|| format!("complete {}", path.display()))?;
-        tell_alike(&world, cx);
+        report_similar_pairs(&world, cx);
         Ok(Outputs { world })
     }
 }
@@ -105,7 +105,7 @@ mod tests {
             std::fs::write(folder.path().join("m"), (0..rows).map(row).collect::<String>()).unwrap();
             let mut cx = Context::detached(folder.path());
             cx.add_asset("true", folder.path());
-            let audience = Audience { vectors: 2, ..Audience::default() };
+            let audience = UserSimulator { vectors: 2, ..UserSimulator::default() };
             let given = Given { asset: AssetName("true".into()), member: Some("m".into()), audience };
             let log = small_log();
             given.run(Inputs { items: log.items, users: log.users, distances: None }, &cx)
@@ -120,7 +120,7 @@ mod tests {
         let given = |member: &str| Given {
             asset: AssetName("a".into()),
             member: Some(member.into()),
-            audience: Audience::default(),
+            audience: UserSimulator::default(),
         };
         assert!(given("x/m.ascii").check().is_ok());
         for member in ["", "/etc/passwd", "../m", "x/../../m"] {

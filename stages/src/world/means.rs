@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ensemble::{Ensemble, Member, complete, mean, mean_square, range};
 use super::fit::Completed;
-use super::{Audience, Inputs, Ips, Outputs};
+use super::{Inputs, Ips, Outputs, UserSimulator};
 use crate::artifact::{Array, Curves, Interactions};
 
 /// What to do with a log of one rating.
@@ -28,13 +28,13 @@ pub struct Means {
     /// How ratings are weighted; only with the input `propensities`.
     pub ips: Ips,
     /// Who watches in the completed world.
-    pub audience: Audience,
+    pub audience: UserSimulator,
 }
 
 impl Default for Means {
     fn default() -> Self {
         // Chosen on splits of Coat's chosen ratings.
-        Self { shrink_items: 5.0, shrink_users: 3.0, ips: Ips::default(), audience: Audience::default() }
+        Self { shrink_items: 5.0, shrink_users: 3.0, ips: Ips::default(), audience: UserSimulator::default() }
     }
 }
 
@@ -134,7 +134,7 @@ mod tests {
     #[test]
     fn it_is_scored_on_what_was_held_out() {
         let folder = tempfile::tempdir().unwrap();
-        let audience = Audience { vectors: 2, ..Audience::default() };
+        let audience = UserSimulator { vectors: 2, ..UserSimulator::default() };
         let stage = Means { audience, ..Means::default() };
         let outputs = stage.run(weighted(small_log()), &Context::detached(folder.path())).unwrap();
         let series: Vec<&str> = outputs.curves.0.iter().map(|point| point.series.as_str()).collect();
@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn a_log_of_another_catalogue_is_refused_with_the_sizes() {
         let folder = tempfile::tempdir().unwrap();
-        let audience = Audience { vectors: 2, ..Audience::default() };
+        let audience = UserSimulator { vectors: 2, ..UserSimulator::default() };
         let stage = Means { audience, ..Means::default() };
         let error = |held: bool| {
             let mut inputs = weighted(small_log());
@@ -164,7 +164,7 @@ mod tests {
     #[test]
     fn a_log_of_one_rating_is_refused_with_what_helps() {
         let folder = tempfile::tempdir().unwrap();
-        let audience = Audience { vectors: 2, ..Audience::default() };
+        let audience = UserSimulator { vectors: 2, ..UserSimulator::default() };
         let mut inputs = small_log();
         inputs.interactions.rating.fill(1.0);
         let stage = Means { audience, ..Means::default() };
@@ -180,7 +180,7 @@ mod tests {
     fn propensities_that_only_score_leave_the_fit_alone() {
         let folder = tempfile::tempdir().unwrap();
         let run = |fit: bool, connected: bool| {
-            let audience = Audience { vectors: 2, ..Audience::default() };
+            let audience = UserSimulator { vectors: 2, ..UserSimulator::default() };
             let stage = Means { ips: Ips { fit, ..Ips::default() }, audience, ..Means::default() };
             let mut inputs = weighted(small_log());
             inputs.propensities = inputs.propensities.filter(|_| connected);

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ensemble::Ensemble;
 use super::fit::{Fit, Predicted, RatingModel};
-use super::{Audience, Inputs, Ips, Outputs};
+use super::{Inputs, Ips, Outputs, UserSimulator};
 use crate::nn::{Init, Params};
 
 /// `world.mf`.
@@ -37,7 +37,7 @@ pub struct MatrixFactorisation {
     /// How ratings are weighted; only with the input `propensities`.
     pub ips: Ips,
     /// Who watches in the completed world.
-    pub audience: Audience,
+    pub audience: UserSimulator,
 }
 
 impl Default for MatrixFactorisation {
@@ -53,7 +53,7 @@ impl Default for MatrixFactorisation {
             seed: 0,
             negatives: false,
             ips: Ips::default(),
-            audience: Audience::default(),
+            audience: UserSimulator::default(),
         }
     }
 }
@@ -173,7 +173,7 @@ mod tests {
             let (log, all) = (&inputs.interactions, inputs.propensities.as_ref().unwrap());
             let pairs = log.user.iter().zip(&log.item).zip(all.of(log).unwrap()).map(|((&u, &i), p)| (u, i, p));
             inputs.propensities = Some(Propensities::new(pairs.collect()).unwrap());
-            let audience = Audience { vectors: 2, ..Audience::default() };
+            let audience = UserSimulator { vectors: 2, ..UserSimulator::default() };
             let ips = Ips { fit, ..Ips::default() };
             let stage = MatrixFactorisation { epochs: 2, ips, audience, ..MatrixFactorisation::default() };
             let error = format!("{:#}", stage.run(inputs, &Context::detached(folder.path())).err().unwrap());
@@ -188,7 +188,7 @@ mod tests {
         let run = |negatives: bool, rating: f32| {
             let mut inputs = small_log();
             inputs.interactions.rating.fill(rating);
-            let audience = Audience { vectors: 2, ..Audience::default() };
+            let audience = UserSimulator { vectors: 2, ..UserSimulator::default() };
             let stage = MatrixFactorisation { epochs: 1, negatives, audience, ..MatrixFactorisation::default() };
             stage.run(inputs, &Context::detached(folder.path())).map_err(|error| error.to_string())
         };
@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     fn interrupted_after_every_epoch_it_ends_the_same() {
-        let audience = Audience { vectors: 2, ..Audience::default() };
+        let audience = UserSimulator { vectors: 2, ..UserSimulator::default() };
         let stage = MatrixFactorisation { epochs: 4, batch_size: 5, audience, ..MatrixFactorisation::default() };
         assert_resumes_exactly(&stage, small_log, |outputs| (outputs.world, outputs.curves), 4);
         let several = MatrixFactorisation { members: 2, epochs: 2, negatives: true, ..stage };

@@ -3,27 +3,26 @@
 //! The training world and the judging world must be fitted by two stages of different families; policies see the first
 //! only. This folder fits reward models and completes them to worlds; episodes are played in [`env`](crate::env).
 
-mod audience;
 #[cfg(test)]
 mod cuda_tests;
 mod deepfm;
 mod distance;
 mod ensemble;
 mod entropy;
+mod factorization;
 mod fit;
-mod gaussian;
+mod fit_metrics;
 mod given;
+mod heteroscedastic;
 mod ips;
 mod means;
 mod mf;
-mod negatives;
+mod negative_sampling;
 mod pessimistic;
 mod propensities;
-mod scores;
-mod titles;
-mod vectors;
+mod text_distance;
+mod user_simulator;
 
-pub use audience::Audience;
 pub use deepfm::DeepFm;
 pub use distance::{DistanceBy, Similar};
 pub use given::Given;
@@ -32,6 +31,7 @@ pub use means::Means;
 pub use mf::MatrixFactorisation;
 pub use pessimistic::Pessimistic;
 pub use propensities::EstimatePropensities;
+pub use user_simulator::UserSimulator;
 
 use anyhow::{Context as _, Result, bail};
 

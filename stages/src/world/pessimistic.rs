@@ -16,7 +16,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::entropy::openness;
-use super::vectors::factorise;
+use super::factorization::factorize;
 use crate::artifact::{Array, Demonstrations, World};
 
 /// `world.pessimistic`.
@@ -162,7 +162,7 @@ impl Stage for Pessimistic {
         } else if matches!(self.by, By::Dorl(_)) {
             world.reward.data.iter_mut().for_each(|r| *r = r.max(0.0));
         }
-        (world.user_vectors, world.item_vectors) = factorise(&world.reward, world.user_vectors.shape[1], cx)?;
+        (world.user_vectors, world.item_vectors) = factorize(&world.reward, world.user_vectors.shape[1], cx)?;
         let mean = |data: &[f32]| data.iter().map(|&x| f64::from(x)).sum::<f64>() / data.len() as f64;
         cx.note("pessimism", format!("σ {:.3} on average, rewards now {:.3}", mean(&sigma), mean(&world.reward.data)));
         Ok(Outputs { world })

@@ -14,7 +14,7 @@
 //! divides the closed turns before the last, and otherwise where its best k items are the best set of k for the k turns that
 //! are left over. EasyRL4Rec's window opens early on: at N = 7 turns 0, 1 … 4 and 5 … 12 and so on are closed.
 
-use super::sets::{Set, Taste};
+use super::sets::{ItemScores, Set};
 use crate::artifact::{QuitRules, Repeats};
 
 /// The longest segment that can be closed.
@@ -23,7 +23,7 @@ pub(super) fn longest(rules: &QuitRules) -> usize {
 }
 
 /// What no sequence of items returns more than; `sets` are the best of 1, 2, … items.
-pub(super) fn bound(rules: &QuitRules, taste: &Taste, sets: &[Set]) -> f64 {
+pub(super) fn bound(rules: &QuitRules, scores: &ItemScores, sets: &[Set]) -> f64 {
     let nobody_leaves = rules.repeats == Repeats::MaskedExactRounds;
     let asked = |turn: usize| turn >= rules.spared && !nobody_leaves;
     let remembered = |turn: usize| rules.window_kind.length(turn, rules.window);
@@ -31,7 +31,7 @@ pub(super) fn bound(rules: &QuitRules, taste: &Taste, sets: &[Set]) -> f64 {
     let mut through = vec![0.0];
     for end in 1..rules.horizon {
         if !asked(end - 1) {
-            through.push(through[end - 1] + taste.best());
+            through.push(through[end - 1] + scores.best());
             continue;
         }
         let mut least = f64::INFINITY;
@@ -47,12 +47,12 @@ pub(super) fn bound(rules: &QuitRules, taste: &Taste, sets: &[Set]) -> f64 {
     let mut masked = 0.0;
     let mut most = f64::NEG_INFINITY;
     for (turn, stayed) in through.into_iter().enumerate() {
-        let mut paid = stayed + taste.best();
+        let mut total = stayed + scores.best();
         if rules.repeats != Repeats::Allowed {
-            masked += taste.order.get(turn).map_or(0.0, |&item| taste.pays(item));
-            paid = paid.min(masked);
+            masked += scores.order.get(turn).map_or(0.0, |&item| scores.reward(item));
+            total = total.min(masked);
         }
-        most = most.max(paid);
+        most = most.max(total);
     }
     most
 }

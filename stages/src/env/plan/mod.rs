@@ -23,10 +23,10 @@ use anyhow::{Result, bail};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-use super::{Decide, Episode};
+use super::{Episode, EpisodeAgent};
 use crate::artifact::World;
-use pairs::Pairs;
-use sets::Taste;
+use pairs::CompatiblePairs;
+use sets::ItemScores;
 
 /// Rounding of sums of rewards that are equal but for their order.
 const ROUNDING: f64 = 1e-9;
@@ -52,7 +52,7 @@ impl Plan {
 
 /// Why no plan is made in a world, if so, as the end of a message.
 #[must_use]
-pub fn unplanned(world: &World) -> Option<&'static str> {
+pub fn planning_unsupported(world: &World) -> Option<&'static str> {
     if world.bonus.is_some() {
         return Some("it pays for where a session has come to, which no bound here reads");
     }
@@ -65,17 +65,17 @@ pub fn unplanned(world: &World) -> Option<&'static str> {
 /// The best plan for each of `users` in a world; `planned` is called after each.
 ///
 /// # Errors
-/// In a world in which none is made ([`unplanned`]).
+/// In a world in which none is made ([`planning_unsupported`]).
 pub fn plans(world: &World, users: &[u32], planned: &(dyn Fn() + Sync)) -> Result<Vec<Plan>> {
-    if let Some(why) = unplanned(world) {
+    if let Some(why) = planning_unsupported(world) {
         bail!("no plan is made in this world: {why}\nhelp: leave it out, or plan in the world that it was made from");
     }
-    let pairs = Pairs::of(world);
+    let pairs = CompatiblePairs::of(world);
     let plan = |&user: &u32| {
-        let taste = Taste::of(world, user);
-        let sets = taste.best_sets(&pairs, bound::longest(&world.rules));
-        let bound = bound::bound(&world.rules, &taste, &sets);
-        let (items, value) = search::search(world, &taste, &pairs, &sets, bound);
+        let scores = ItemScores::of(world, user);
+        let sets = scores.best_sets(&pairs, bound::longest(&world.rules));
+        let bound = bound::bound(&world.rules, &scores, &sets);
+        let (items, value) = search::search(world, &scores, &pairs, &sets, bound);
         planned();
         Plan { items, value, bound }
     };
@@ -83,12 +83,12 @@ pub fn plans(world: &World, users: &[u32], planned: &(dyn Fn() + Sync)) -> Resul
 }
 
 /// Follows plans, in the world that they were made for or in another.
-pub struct Follow {
+pub struct PlanAgent {
     /// By user; who has none is shown what is drawn.
     plans: Vec<Vec<u32>>,
 }
 
-impl Follow {
+impl PlanAgent {
     /// Of the plans of these users, out of so many in all.
     #[must_use]
     pub fn new(all: usize, users: &[u32], plans: &[Plan]) -> Self {
@@ -100,7 +100,7 @@ impl Follow {
     }
 }
 
-impl Decide for Follow {
+impl EpisodeAgent for PlanAgent {
     /// Where a user stays beyond the plan's end it begins anew, and goes on with the next item that may be shown.
     fn decide(&self, episode: &Episode, draw: &mut ChaCha8Rng) -> Result<u32> {
         let plan = &self.plans[episode.user as usize];

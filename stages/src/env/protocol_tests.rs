@@ -1,7 +1,10 @@
 //! The published protocols, step by step, on worlds that are small enough to know every answer.
 
-use super::{Agent, Cycle, Episodes, GreedyOracle, Popular, Random, Ranked, Student, cluster_world as clusters, play};
-use crate::artifact::{Array, Candidates, Interactions, QuitRules, Repeats, Termination, Window, World};
+use super::{
+    Agent, Episodes, GreedyOracle, PolicyAgent, Popular, PopularCycle, Random, RetrieverAgent,
+    cluster_world as clusters, play,
+};
+use crate::artifact::{Array, Candidates, Interactions, QuitRules, Repeats, Termination, WindowRule, World};
 use crate::nn::actor_critic::ActorCriticConfig;
 use crate::nn::{ActorCritic, Encoder, rng};
 
@@ -76,7 +79,7 @@ fn easyrl4rec_remembers_by_its_slice() {
     for turn in 1..10 {
         assert_eq!(remembered(&world, turn), (1..=turn.min(7)).collect::<Vec<_>>(), "last, turn {turn}");
     }
-    world.rules.window_kind = Window::Easyrl4rec;
+    world.rules.window_kind = WindowRule::Easyrl4rec;
     for (turn, length) in (1..10).zip([1, 2, 3, 3, 2, 1, 7, 7, 7]) {
         assert_eq!(remembered(&world, turn), (1..=length).collect::<Vec<_>>(), "easyrl4rec, turn {turn}");
     }
@@ -140,14 +143,14 @@ fn with_everybody(world: &World, then: &dyn Fn(&str, &dyn Agent)) {
         encoder: Encoder::Window,
     };
     let network = ActorCritic::new(config, &world.user_vectors, &world.item_vectors, 3).unwrap();
-    then("random", &Random { non_conflicting: false });
-    then("random non-conflicting", &Random { non_conflicting: true });
+    then("random", &Random { quit_aware: false });
+    then("random non-conflicting", &Random { quit_aware: true });
     then("popular", &Popular { order: (0..items as u32).rev().collect() });
     then("oracle", &GreedyOracle);
-    then("cycle", &Cycle::new(&log, items, 4.0, 3).unwrap());
-    then("retriever", &Ranked { rankings: &rankings });
-    then("student, greedy", &Student { network: &network, sample: false });
-    then("student, sampling", &Student { network: &network, sample: true });
+    then("cycle", &PopularCycle::new(&log, items, 4.0, 3).unwrap());
+    then("retriever", &RetrieverAgent { rankings: &rankings });
+    then("student, greedy", &PolicyAgent { network: &network, sample: false });
+    then("student, sampling", &PolicyAgent { network: &network, sample: true });
 }
 
 fn twelve(repeats: Repeats, horizon: usize) -> World {

@@ -12,14 +12,14 @@ use crate::artifact::Candidates;
 ///
 /// # Errors
 /// When the ranking holds nothing new.
-pub fn candidates(episodes: &Episodes, e: usize, rankings: &Candidates, count: usize) -> Result<Vec<u32>> {
+pub fn next_candidates(episodes: &Episodes, e: usize, rankings: &Candidates, count: usize) -> Result<Vec<u32>> {
     let (episode, user) = (episodes.episode(e), episodes.user(e));
     let seen: BTreeSet<u32> = episodes.items(e).iter().copied().collect();
     let ranking = &rankings.items[user as usize];
     let fresh = || ranking.iter().copied().filter(|item| !seen.contains(item));
     let mut offered: Vec<u32> = Vec::new();
     if rankings.avoid_alike {
-        offered = fresh().filter(|&item| !episode.conflicts(item)).take(count).collect();
+        offered = fresh().filter(|&item| !episode.user_quits_at(item)).take(count).collect();
     }
     if offered.is_empty() {
         offered = fresh().take(count).collect();
@@ -45,10 +45,10 @@ mod tests {
         let mut episodes = Episodes::new(&world, &[0]);
         episodes.step(&[0], &[0]).unwrap();
         let mut rankings = Candidates { items: vec![vec![0, 1, 2, 3]], scores: vec![vec![0.0; 4]], avoid_alike: true };
-        assert_eq!(candidates(&episodes, 0, &rankings, 2).unwrap(), [2, 3]);
+        assert_eq!(next_candidates(&episodes, 0, &rankings, 2).unwrap(), [2, 3]);
         rankings.avoid_alike = false;
-        assert_eq!(candidates(&episodes, 0, &rankings, 2).unwrap(), [1, 2]);
+        assert_eq!(next_candidates(&episodes, 0, &rankings, 2).unwrap(), [1, 2]);
         rankings.items[0].truncate(1);
-        assert!(candidates(&episodes, 0, &rankings, 2).is_err());
+        assert!(next_candidates(&episodes, 0, &rankings, 2).is_err());
     }
 }

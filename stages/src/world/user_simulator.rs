@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::distance::{DistanceBy, Similar, USUAL, categories, closest};
-use super::vectors::factorise;
-use crate::artifact::{Array, DistancesFrom, Ids, Items, QuitRules, Repeats, Users, Window, World};
+use super::factorization::factorize;
+use crate::artifact::{Array, DistancesFrom, Ids, Items, QuitRules, Repeats, Users, WindowRule, World};
 
 /// Who watches, and when they leave. An episode ends, in this order, at a bad item (`low_reward`), at one too similar to what
 /// is remembered (`similar`), at one of a category shown too often (`category_above`), at the `horizon`. The published
@@ -22,13 +22,13 @@ use crate::artifact::{Array, DistancesFrom, Ids, Items, QuitRules, Repeats, User
 /// - BiLLP: as IL-Rec with `spared: 1, penalty: -1000` and `horizon: 50` (70 in its test on Steam).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct Audience {
+pub struct UserSimulator {
     /// Turns after which an episode is cut; 30 as in EasyRL4Rec.
     pub horizon: usize,
     /// Items a user remembers; 7 as EasyRL4Rec has it for MovieLens-1M and Coat.
     pub window: usize,
     /// Which items the window holds early in an episode: `last`, or `easyrl4rec` with its slice quirk.
-    pub window_kind: Window,
+    pub window_kind: WindowRule,
     /// What makes two items feel alike. Only without the input `distances`, which brings its own.
     pub distance: DistanceBy,
     /// When two items feel alike; `closest_share: 0.02` where absent. Only without the input `distances`, which brings its own.
@@ -51,12 +51,12 @@ pub struct Audience {
     pub vectors: usize,
 }
 
-impl Default for Audience {
+impl Default for UserSimulator {
     fn default() -> Self {
         Self {
             horizon: 30,
             window: 7,
-            window_kind: Window::Last,
+            window_kind: WindowRule::Last,
             distance: DistanceBy::Columns,
             similar: None,
             low_reward: None,
@@ -69,7 +69,7 @@ impl Default for Audience {
     }
 }
 
-impl Audience {
+impl UserSimulator {
     /// What no type can say.
     pub fn check(&self) -> Result<(), (String, String)> {
         let wrong = |path: &str, message: &str| Err((format!("audience.{path}"), message.to_owned()));
@@ -171,7 +171,7 @@ impl Audience {
                 Similar::Off => None,
             },
         };
-        let (user_vectors, item_vectors) = factorise(&reward, self.vectors, cx)?;
+        let (user_vectors, item_vectors) = factorize(&reward, self.vectors, cx)?;
         let rules = QuitRules {
             horizon: self.horizon,
             window: self.window,
@@ -212,7 +212,8 @@ mod tests {
     fn distances_threshold_and_vectors_of_a_small_matrix() {
         // Items 0 and 1 are alike; item 2 is the opposite.
         let reward = Array::new(&[2, 3], vec![5.0, 5.0, 1.0, 1.0, 1.0, 5.0]);
-        let audience = Audience { vectors: 2, similar: Some(Similar::ClosestShare(0.4)), ..Audience::default() };
+        let audience =
+            UserSimulator { vectors: 2, similar: Some(Similar::ClosestShare(0.4)), ..UserSimulator::default() };
         let world = audience.complete(None, &Items::default(), &Users::default(), reward.clone(), &cx()).unwrap();
         assert_eq!(world.distance.data, [0.0, 0.0, 4.0, 0.0, 0.0, 4.0, 4.0, 4.0, 0.0]);
         assert_eq!(world.rules.similar_below, Some(4.0));
@@ -227,9 +228,9 @@ mod tests {
     #[test]
     fn shared_distances_bring_their_threshold_and_no_other_is_taken() {
         let reward = Array::new(&[2, 3], vec![5.0, 5.0, 1.0, 1.0, 1.0, 5.0]);
-        let below = Audience { vectors: 2, similar: Some(Similar::Below(0.5)), ..Audience::default() };
+        let below = UserSimulator { vectors: 2, similar: Some(Similar::Below(0.5)), ..UserSimulator::default() };
         let shared = below.complete(None, &Items::default(), &Users::default(), reward.clone(), &cx()).unwrap();
-        let other = Audience { vectors: 2, ..Audience::default() };
+        let other = UserSimulator { vectors: 2, ..UserSimulator::default() };
         assert_eq!(
             other
                 .complete(Some(&shared), &Items::default(), &Users::default(), reward.clone(), &cx())
@@ -253,7 +254,7 @@ mod tests {
         let reward = Array::new(&[2, 2], vec![1.0, 4.0, 5.0, 1.0]);
         let conflicts = |threshold: f64| {
             let similar = Some(Similar::EuclideanBelow(threshold));
-            let audience = Audience { vectors: 2, similar, ..Audience::default() };
+            let audience = UserSimulator { vectors: 2, similar, ..UserSimulator::default() };
             audience
                 .complete(None, &Items::default(), &Users::default(), reward.clone(), &cx())
                 .unwrap()
@@ -268,12 +269,12 @@ mod tests {
         let genres = ["a", "b", "b"].map(|name| vec![name.to_owned()]).to_vec();
         let items = Items { genres, id: vec![String::new(); 3], ..Items::default() };
         let similar = Some(Similar::Below(0.5));
-        let audience = Audience { vectors: 2, distance: DistanceBy::Genres, similar, ..Audience::default() };
+        let audience = UserSimulator { vectors: 2, distance: DistanceBy::Genres, similar, ..UserSimulator::default() };
         let own = audience.complete(None, &items, &Users::default(), reward.clone(), &cx()).unwrap();
         assert_eq!(own.distances, DistancesFrom::Catalogue);
         assert_eq!(own.categories.as_ref().unwrap().data, [1.0, 0.0, 0.0, 1.0, 0.0, 1.0]);
         assert!(own.too_similar(1, &[2]) && !own.too_similar(1, &[0]));
-        let sharing = Audience { vectors: 2, ..Audience::default() };
+        let sharing = UserSimulator { vectors: 2, ..UserSimulator::default() };
         let shared = sharing.complete(Some(&own), &items, &Users::default(), reward.clone(), &cx()).unwrap();
         assert_eq!(shared.distances, DistancesFrom::Catalogue, "what anyone could have is not lent");
         let columns = sharing.complete(None, &items, &Users::default(), reward.clone(), &cx()).unwrap();
@@ -293,7 +294,7 @@ mod tests {
     fn a_horizon_that_a_catalogue_cannot_fill_without_repeats_is_refused() {
         let reward = Array::new(&[2, 3], vec![5.0, 5.0, 1.0, 1.0, 1.0, 5.0]);
         let complete = |horizon: usize, repeats: Repeats| {
-            let audience = Audience { vectors: 2, horizon, repeats, ..Audience::default() };
+            let audience = UserSimulator { vectors: 2, horizon, repeats, ..UserSimulator::default() };
             audience
                 .complete(None, &Items::default(), &Users::default(), reward.clone(), &cx())
                 .map(|world| world.rules.repeats)
@@ -314,7 +315,7 @@ mod tests {
         let reward = Array::new(&[2, 3], vec![5.0, 5.0, 1.0, 1.0, 1.0, 5.0]);
         let genres = ["a", "b", "b"].map(|name| vec![name.to_owned()]).to_vec();
         let items = Items { genres, id: vec![String::new(); 3], ..Items::default() };
-        let audience = |category_above| Audience { vectors: 2, category_above, ..Audience::default() };
+        let audience = |category_above| UserSimulator { vectors: 2, category_above, ..UserSimulator::default() };
         let error = audience(Some(0))
             .complete(None, &Items::default(), &Users::default(), reward.clone(), &cx())
             .unwrap_err()
@@ -335,13 +336,13 @@ mod tests {
     #[test]
     fn a_euclidean_threshold_is_for_columns_only() {
         let similar = Some(Similar::EuclideanBelow(6.0));
-        let audience = Audience { similar, distance: DistanceBy::Text, ..Audience::default() };
+        let audience = UserSimulator { similar, distance: DistanceBy::Text, ..UserSimulator::default() };
         assert_eq!(audience.check().unwrap_err().0, "audience.similar.euclidean_below");
     }
 
     #[test]
     fn a_share_outside_its_range_is_refused() {
-        let audience = Audience { similar: Some(Similar::ClosestShare(1.5)), ..Audience::default() };
+        let audience = UserSimulator { similar: Some(Similar::ClosestShare(1.5)), ..UserSimulator::default() };
         assert_eq!(audience.check().unwrap_err().0, "audience.similar.closest_share");
     }
 }
