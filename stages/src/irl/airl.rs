@@ -15,8 +15,8 @@ use pipeline::{Context, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::adversarial::Game;
-use super::{Inputs, Outputs, Weighing};
+use super::adversarial::AdversarialTrainer;
+use super::{Inputs, Outputs, WeightingConfig};
 use crate::nn::{DiscriminatorSettings, RewardForm};
 use crate::rl::A2c;
 
@@ -41,7 +41,7 @@ pub struct Airl {
     /// The discriminator.
     pub discriminator: DiscriminatorSettings,
     /// How demonstrations are weighed.
-    pub weights: Weighing,
+    pub weights: WeightingConfig,
     /// The generator; its `omega` and `iterations` are set by this stage, each round is a checkpoint, and its `gamma` is the γ of f.
     /// Without any setting it has no entropy bonus and does not imitate; where one is set, those left out are rl.a2c's, so say
     /// `imitation: 0` and `entropy: 0` too.
@@ -60,7 +60,7 @@ impl Default for Airl {
             state_only: false,
             scale_reward: false,
             discriminator: DiscriminatorSettings::default(),
-            weights: Weighing::default(),
+            weights: WeightingConfig::default(),
             policy: A2c { entropy: 0.0, imitation: 0.0, ..A2c::default() },
             seed: 0,
         }
@@ -69,16 +69,16 @@ impl Default for Airl {
 
 impl Airl {
     /// The game that it plays.
-    pub(super) fn game(&self) -> Game<'_> {
-        Game {
+    pub(super) fn trainer(&self) -> AdversarialTrainer<'_> {
+        AdversarialTrainer {
             rounds: self.rounds,
             policy_steps: self.policy_steps,
             omega: self.omega,
             reward: self.reward,
-            of_file: RewardForm::F,
+            exported_reward: RewardForm::F,
             discount: Some(self.policy.gamma),
             state_only: self.state_only,
-            scaled: self.scale_reward,
+            normalize: self.scale_reward,
             discriminator: &self.discriminator,
             weights: &self.weights,
             policy: &self.policy,
@@ -102,7 +102,7 @@ impl Stage for Airl {
 
     fn check(&self) -> Result<(), (String, String)> {
         let wrong = |path: &str, message: &str| Err((path.to_owned(), message.to_owned()));
-        self.game().check()?;
+        self.trainer().check()?;
         let (f, bonus) = (self.reward == RewardForm::F, self.policy.entropy);
         if !f && bonus != 0.0 {
             let message =
@@ -119,7 +119,7 @@ impl Stage for Airl {
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
-        self.game().play(&inputs, cx)
+        self.trainer().train(&inputs, cx)
     }
 }
 

@@ -14,8 +14,8 @@ use pipeline::{Context, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::adversarial::Game;
-use super::{Inputs, Outputs, Weighing};
+use super::adversarial::AdversarialTrainer;
+use super::{Inputs, Outputs, WeightingConfig};
 use crate::nn::{DiscriminatorSettings, RewardForm};
 use crate::rl::A2c;
 
@@ -38,7 +38,7 @@ pub struct Gail {
     /// The discriminator.
     pub discriminator: DiscriminatorSettings,
     /// How demonstrations are weighed.
-    pub weights: Weighing,
+    pub weights: WeightingConfig,
     /// The generator; its `omega` and `iterations` are set by this stage, and each round is a checkpoint.
     pub policy: A2c,
     /// Seed of the discriminator and of the batches.
@@ -55,7 +55,7 @@ impl Default for Gail {
             state_only: false,
             scale_reward: false,
             discriminator: DiscriminatorSettings::default(),
-            weights: Weighing::default(),
+            weights: WeightingConfig::default(),
             policy: A2c::default(),
             seed: 0,
         }
@@ -64,16 +64,16 @@ impl Default for Gail {
 
 impl Gail {
     /// The game that it plays.
-    pub(super) fn game(&self) -> Game<'_> {
-        Game {
+    pub(super) fn trainer(&self) -> AdversarialTrainer<'_> {
+        AdversarialTrainer {
             rounds: self.rounds,
             policy_steps: self.policy_steps,
             omega: self.omega,
             reward: self.reward,
-            of_file: self.reward,
+            exported_reward: self.reward,
             discount: None,
             state_only: self.state_only,
-            scaled: self.scale_reward,
+            normalize: self.scale_reward,
             discriminator: &self.discriminator,
             weights: &self.weights,
             policy: &self.policy,
@@ -101,11 +101,11 @@ impl Stage for Gail {
         if self.reward == RewardForm::F {
             return wrong("reward", "`f` is the reward of irl.airl; GAIL's logit is `log_d_minus_log_one_minus_d`");
         }
-        self.game().check()
+        self.trainer().check()
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
-        self.game().play(&inputs, cx)
+        self.trainer().train(&inputs, cx)
     }
 }
 
@@ -198,8 +198,11 @@ pub(super) mod tests {
             inputs.world.rules.penalty = penalty;
             let end = Termination::Similar;
             inputs.demonstrations.trajectories.iter_mut().for_each(|trajectory| trajectory.end = end);
-            let stage =
-                Gail { omega: 0.0, weights: Weighing { scheme: Scheme::None, ..Weighing::default() }, ..small() };
+            let stage = Gail {
+                omega: 0.0,
+                weights: WeightingConfig { scheme: Scheme::None, ..WeightingConfig::default() },
+                ..small()
+            };
             let outputs = run(&stage, inputs);
             (outputs.reward, outputs.weights.w_env)
         };
@@ -243,7 +246,7 @@ pub(super) mod tests {
 
     #[test]
     fn what_no_type_can_say_is_refused_by_its_own_name() {
-        let weights = Weighing { beta: 0.0, ..Weighing::default() };
+        let weights = WeightingConfig { beta: 0.0, ..WeightingConfig::default() };
         assert_eq!(Gail { weights, ..Gail::default() }.check().unwrap_err().0, "weights.beta");
         let policy = A2c { gamma: 2.0, ..A2c::default() };
         assert_eq!(Gail { policy, ..Gail::default() }.check().unwrap_err().0, "policy.gamma");

@@ -29,7 +29,7 @@ pub enum Scheme {
 /// How demonstrations are weighed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct Weighing {
+pub struct WeightingConfig {
     /// What decides.
     pub scheme: Scheme,
     /// Temperature β, above 0: of w_env = exp(A/β) in units of the discounted return, as IL-Rec's 10 on Steam and 1 on Amazon; of
@@ -41,13 +41,13 @@ pub struct Weighing {
     pub alpha: f64,
 }
 
-impl Default for Weighing {
+impl Default for WeightingConfig {
     fn default() -> Self {
         Self { scheme: Scheme::Mixed, beta: 10.0, kappa: 1.0, alpha: 0.5 }
     }
 }
 
-impl Weighing {
+impl WeightingConfig {
     /// What no type can say.
     pub fn check(&self) -> Result<(), (String, String)> {
         let wrong = |path: &str, message: &str| Err((path.to_owned(), message.to_owned()));
@@ -67,7 +67,7 @@ impl Weighing {
     ///
     /// # Errors
     /// When a weight is no number, or none is above 0.
-    pub fn weigh(&self, demonstrations: &Demonstrations, advantages: &[f32], logits: &[f32]) -> Result<Weights> {
+    pub fn weights(&self, demonstrations: &Demonstrations, advantages: &[f32], logits: &[f32]) -> Result<Weights> {
         let mixed = |alpha: f64| mixed_weights(advantages, logits, self.beta, self.kappa, alpha);
         let weight = match self.scheme {
             Scheme::Mixed => mixed(self.alpha),
@@ -125,8 +125,8 @@ mod tests {
     use super::*;
     use crate::artifact::{Termination, Trajectory, World};
     use crate::env::{Features, PolicyAgent, cluster_world, play};
-    use crate::irl::advantage::advantages;
-    use crate::irl::steps::Steps;
+    use crate::irl::demo_advantage::advantages;
+    use crate::irl::transitions::Transitions;
     use crate::nn::rng;
     use crate::rl::{BcDataset, BehaviourCloning, NetworkConfig};
 
@@ -143,8 +143,8 @@ mod tests {
     }
 
     fn weight(scheme: Scheme) -> Vec<f32> {
-        let weighing = Weighing { scheme, beta: 1.0, ..Weighing::default() };
-        weighing.weigh(&three(), &[0.5, -1.0, 2.0], &[1.0, 0.0, -1.0]).unwrap().weight
+        let weighting = WeightingConfig { scheme, beta: 1.0, ..WeightingConfig::default() };
+        weighting.weights(&three(), &[0.5, -1.0, 2.0], &[1.0, 0.0, -1.0]).unwrap().weight
     }
 
     #[test]
@@ -164,12 +164,16 @@ mod tests {
 
     #[test]
     fn no_weight_is_infinite_and_settings_are_refused_by_their_names() {
-        let error = Weighing { scheme: Scheme::Sign, ..Weighing::default() }.weigh(&three(), &[-1.0; 3], &[0.0; 3]);
+        let error = WeightingConfig { scheme: Scheme::Sign, ..WeightingConfig::default() }.weights(
+            &three(),
+            &[-1.0; 3],
+            &[0.0; 3],
+        );
         assert!(error.unwrap_err().to_string().contains("help: no step's advantage"));
-        assert_eq!(Weighing { alpha: 1.5, ..Weighing::default() }.check().unwrap_err().0, "alpha");
-        assert_eq!(Weighing { beta: 0.0, ..Weighing::default() }.check().unwrap_err().0, "beta");
-        assert_eq!(Weighing { kappa: -1.0, ..Weighing::default() }.check().unwrap_err().0, "kappa");
-        Weighing::default().check().unwrap();
+        assert_eq!(WeightingConfig { alpha: 1.5, ..WeightingConfig::default() }.check().unwrap_err().0, "alpha");
+        assert_eq!(WeightingConfig { beta: 0.0, ..WeightingConfig::default() }.check().unwrap_err().0, "beta");
+        assert_eq!(WeightingConfig { kappa: -1.0, ..WeightingConfig::default() }.check().unwrap_err().0, "kappa");
+        WeightingConfig::default().check().unwrap();
     }
 
     /// Nobody leaves, clusters pay 5 to 1. Half of the demonstrations show the best items, half show anything: with weights the
@@ -189,12 +193,12 @@ mod tests {
         let demonstrations = Demonstrations { trajectories: (0..12).map(|k| trajectory(k % 2 == 0)).collect() };
         let pairs = BcDataset::new(&demonstrations, None, &world, 1).unwrap();
         let features = Features::new(&world);
-        let steps = Steps::demonstrated(&pairs, &demonstrations, &world);
+        let steps = Transitions::demonstrated(&pairs, &demonstrations, &world);
         let rows = features.steps(&steps.observation, &steps.actions, &steps.terminal).unwrap();
         let advantages = advantages(&rows, &demonstrations, &world.rules, 0.0, 1).unwrap();
         let copy = |scheme: Scheme| {
-            let weighing = Weighing { scheme, alpha: 1.0, beta: 0.5, ..Weighing::default() };
-            let weights = weighing.weigh(&demonstrations, &advantages, &vec![0.0; advantages.len()]).unwrap();
+            let weighting = WeightingConfig { scheme, alpha: 1.0, beta: 0.5, ..WeightingConfig::default() };
+            let weights = weighting.weights(&demonstrations, &advantages, &vec![0.0; advantages.len()]).unwrap();
             mean_return(&world, &demonstrations, weights)
         };
         let (unweighted, weighted) = (copy(Scheme::None), copy(Scheme::Mixed));

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::encoder::{EncoderNet, History};
 use super::item_similarity::item_similarity;
-use super::kernels::{ActionScores, HeadInputs, head, lookup};
+use super::kernels::{ActionScores, HeadInputs, embedding, output_layer};
 use super::params::{to_array, to_tensor};
 use super::sampled_softmax::Candidates;
 use super::state_batch::StateBatch;
@@ -17,7 +17,7 @@ use super::{ActionLogProb, Embedding, Encoder, Init, Mlp, Params, check_ids};
 use crate::artifact::{Array, TensorFile};
 
 /// How much larger the logits of what was just shown are than their parameters.
-const NEAR: f32 = 100.0;
+const FEATURE_SCALE: f32 = 100.0;
 
 /// The shape of an [`ActorCritic`]; stored in the policy's file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -112,7 +112,7 @@ impl ActorCritic {
             bias: params.add("bias", &Tensor::zeros(config.items, DType::F32, &Device::Cpu)?)?,
             prior: params.add("prior", &scalar(config.prior)?)?,
             shown: params.add("shown", &scalar(0.0)?)?,
-            alike: params.add("alike", &scalar(-config.avoid / f64::from(NEAR))?)?,
+            alike: params.add("alike", &scalar(-config.avoid / f64::from(FEATURE_SCALE))?)?,
             actor: Mlp::new(&mut params, "actor", &[inputs, config.hidden, config.width], 0.1, &mut init)?,
             critic: Mlp::new(&mut params, "critic", &[inputs, config.hidden, 1], 1.0, &mut init)?,
             item_vectors: items,
@@ -125,12 +125,12 @@ impl ActorCritic {
     /// `progress [B]`.
     pub fn states(&self, user: &[u32], recent: &[u32], rewards: &[f32], progress: &[f32]) -> Result<StateBatch> {
         let items = self.config.items;
-        let near = |item: usize, row: &mut [f32]| {
-            row[2 * item] += NEAR;
+        let similarity_features = |item: usize, row: &mut [f32]| {
+            row[2 * item] += FEATURE_SCALE;
             let like = &self.similarity[item * items..][..items];
-            row.chunks_exact_mut(2).zip(like).for_each(|(pair, like)| pair[1] += NEAR * like);
+            row.chunks_exact_mut(2).zip(like).for_each(|(pair, like)| pair[1] += FEATURE_SCALE * like);
         };
-        self.states_near(user, recent, rewards, progress, items, near)
+        self.build_states(user, recent, rewards, progress, items, similarity_features)
     }
 
     /// States for [`ActorCritic::choice_among`], which are told apart by these candidates alone.
@@ -145,36 +145,36 @@ impl ActorCritic {
     ) -> Result<StateBatch> {
         let items = self.config.items;
         check_ids("candidate", candidates, items)?;
-        let near = |item: usize, row: &mut [f32]| {
+        let similarity_features = |item: usize, row: &mut [f32]| {
             let like = &self.similarity[item * items..][..items];
             for (pair, &candidate) in row.chunks_exact_mut(2).zip(candidates) {
-                pair[0] += if candidate as usize == item { NEAR } else { 0.0 };
-                pair[1] += NEAR * like[candidate as usize];
+                pair[0] += if candidate as usize == item { FEATURE_SCALE } else { 0.0 };
+                pair[1] += FEATURE_SCALE * like[candidate as usize];
             }
         };
-        let states = self.states_near(user, recent, rewards, progress, candidates.len(), near)?;
+        let states = self.build_states(user, recent, rewards, progress, candidates.len(), similarity_features)?;
         Ok(StateBatch { action_mask: Some(action_mask.to_device(self.device())?), ..states })
     }
 
     /// States told apart by `columns` items: `near(item, row)` adds what a recent item says of each to `row [columns, 2]`.
-    fn states_near(
+    fn build_states(
         &self,
         user: &[u32],
         recent: &[u32],
         rewards: &[f32],
         progress: &[f32],
         columns: usize,
-        add_near: impl Fn(usize, &mut [f32]),
+        add_features: impl Fn(usize, &mut [f32]),
     ) -> Result<StateBatch> {
         let (batch, items, window) = (user.len(), self.config.items, self.config.window);
         ensure!(recent.len() == batch * window, "{} recent items for {batch} states of {window}", recent.len());
         ensure!(rewards.len() == batch * window, "{} rewards for {batch} states of {window}", rewards.len());
         check_ids("user", user, self.config.users)?;
         check_ids("item", recent, items + 1)?;
-        let mut near = vec![0.0_f32; 2 * batch * columns];
+        let mut similarity_features = vec![0.0_f32; 2 * batch * columns];
         for (k, &item) in recent.iter().enumerate() {
             if (item as usize) < items {
-                add_near(item as usize, &mut near[2 * (k / window) * columns..][..2 * columns]);
+                add_features(item as usize, &mut similarity_features[2 * (k / window) * columns..][..2 * columns]);
             }
         }
         let device = self.device();
@@ -182,10 +182,10 @@ impl ActorCritic {
             user: Tensor::from_slice(user, batch, device)?,
             recent: Tensor::from_slice(recent, (batch, window), device)?,
             rewards: Tensor::from_slice(rewards, (batch, window), device)?,
-            there: Tensor::from_iter(recent.iter().map(|&item| f32::from((item as usize) < items)), device)?
+            mask: Tensor::from_iter(recent.iter().map(|&item| f32::from((item as usize) < items)), device)?
                 .reshape((batch, window))?,
             progress: Tensor::from_slice(progress, (batch, 1), device)?,
-            near: Tensor::from_vec(near, (batch * columns, 2), device)?,
+            similarity_features: Tensor::from_vec(similarity_features, (batch * columns, 2), device)?,
             action_mask: None,
         })
     }
@@ -212,7 +212,7 @@ impl ActorCritic {
     pub(super) fn inputs(&self, states: &StateBatch) -> Result<(Tensor, Tensor)> {
         let users = self.user_vectors.index_select(&states.user, 0)?;
         let items = self.item_in.forward(&states.recent)?;
-        let recent = History { users: &users, items: &items, rewards: &states.rewards, there: &states.there };
+        let recent = History { users: &users, items: &items, rewards: &states.rewards, mask: &states.mask };
         let inputs = Tensor::cat(&[&users, &self.encoding.forward(&recent)?, &states.progress], 1)?;
         Ok((users, inputs))
     }
@@ -271,9 +271,10 @@ impl ActorCritic {
         actions: &[u32],
     ) -> Result<ActionLogProb> {
         let rest = Tensor::cat(&[&self.bias, &self.shown, &self.alike], 0)?;
-        let scene = HeadInputs { near: Some(&states.near), allowed: states.action_mask.as_ref() };
+        let head_inputs =
+            HeadInputs { features: Some(&states.similarity_features), action_mask: states.action_mask.as_ref() };
         let query = self.query(users, inputs)?;
-        let ActionScores { log_prob, entropy, .. } = head(&query, &self.item_out, &rest, scene, actions)?;
+        let ActionScores { log_prob, entropy, .. } = output_layer(&query, &self.item_out, &rest, head_inputs, actions)?;
         Ok(ActionLogProb { log_prob, entropy })
     }
 
@@ -282,11 +283,13 @@ impl ActorCritic {
     pub fn sampled_log_prob(&self, states: &StateBatch, candidates: &Candidates) -> Result<Tensor> {
         let (users, inputs) = self.inputs(states)?;
         let items = Tensor::from_slice(&candidates.items, candidates.items.len(), self.bias.device())?;
-        let (weight, bias) = (lookup(&self.item_out, &items)?, lookup(&self.bias, &items)?);
+        let (weight, bias) = (embedding(&self.item_out, &items)?, embedding(&self.bias, &items)?);
         let bias = (bias - candidates.log_proposal.to_device(self.device())?)?;
         let rest = Tensor::cat(&[&bias, &self.shown, &self.alike], 0)?;
-        let scene = HeadInputs { near: Some(&states.near), allowed: states.action_mask.as_ref() };
-        Ok(head(&self.query(&users, &inputs)?, &weight, &rest, scene, &candidates.target_columns())?.log_prob)
+        let head_inputs =
+            HeadInputs { features: Some(&states.similarity_features), action_mask: states.action_mask.as_ref() };
+        Ok(output_layer(&self.query(&users, &inputs)?, &weight, &rest, head_inputs, &candidates.target_columns())?
+            .log_prob)
     }
 
     /// `[B, D]`.
@@ -296,8 +299,9 @@ impl ActorCritic {
 
     fn scores(&self, states: &StateBatch, users: &Tensor, inputs: &Tensor) -> Result<Tensor> {
         let scores = self.query(users, inputs)?.matmul(&self.item_out.t()?)?.broadcast_add(&self.bias)?;
-        let near = states.near.matmul(&Tensor::cat(&[&self.shown, &self.alike], 0)?.unsqueeze(1)?)?;
-        let scores = (&scores + near.reshape(scores.shape())?)?;
+        let similarity_features =
+            states.similarity_features.matmul(&Tensor::cat(&[&self.shown, &self.alike], 0)?.unsqueeze(1)?)?;
+        let scores = (&scores + similarity_features.reshape(scores.shape())?)?;
         Ok(states.mask_logits(&scores)?)
     }
 
@@ -401,9 +405,9 @@ mod tests {
                 std::iter::once(flat(&loss)).chain(parameters).flatten().collect::<Vec<f32>>()
             };
             let ActorCriticOutput { logits, values, .. } = network.forward(&states).unwrap();
-            let plain = of(crate::nn::action_log_prob(&logits, &[1, 2]).unwrap(), values);
+            let reference = of(crate::nn::action_log_prob(&logits, &[1, 2]).unwrap(), values);
             let (choice, values) = network.evaluate_actions(&states, &[1, 2]).unwrap();
-            for (a, b) in of(choice, values).iter().zip(&plain) {
+            for (a, b) in of(choice, values).iter().zip(&reference) {
                 assert!((a - b).abs() < 1e-5 * b.abs().max(1.0), "{a} {b}");
             }
         }
@@ -439,13 +443,13 @@ mod tests {
     #[test]
     fn what_is_forbidden_has_no_share_and_moves_nothing() {
         let network = small(Encoder::Window);
-        let plain = network.logits(&states(&network)).unwrap().to_vec2::<f32>().unwrap();
+        let reference = network.logits(&states(&network)).unwrap().to_vec2::<f32>().unwrap();
         let mut masked = states(&network);
         masked.mask_actions([(0, 1), (1, 0), (1, 0)]).unwrap();
         let logits = network.logits(&masked).unwrap();
         let shares = candle_nn::ops::softmax(&logits, 1).unwrap().to_vec2::<f32>().unwrap();
         assert_eq!((shares[0][1], shares[1][0]), (0.0, 0.0));
-        let ratio = (plain[1][1] - plain[1][2]).exp();
+        let ratio = (reference[1][1] - reference[1][2]).exp();
         assert!((shares[1][1] / shares[1][2] / ratio - 1.0).abs() < 1e-4, "the others keep their ratio");
         let taken = crate::nn::action_log_prob(&logits, &[0, 2]).unwrap().log_prob.sum_all().unwrap();
         let gradients = taken.backward().unwrap();

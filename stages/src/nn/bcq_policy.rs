@@ -109,8 +109,8 @@ mod tests {
         let states = served.backbone().states(&[0], &[3, 3], &[0.0; 2], &[0.0]).unwrap();
         let best = |logits: Tensor| logits.argmax(1).unwrap().to_vec1::<u32>().unwrap()[0];
         assert_eq!(best(served.logits(&states).unwrap()), 1);
-        let plain = load(&values.export().unwrap()).unwrap();
-        assert_eq!(best(plain.logits(&states).unwrap()), 0);
-        assert_eq!((served.config(), plain.config()), (&config, &config));
+        let reference = load(&values.export().unwrap()).unwrap();
+        assert_eq!(best(reference.logits(&states).unwrap()), 0);
+        assert_eq!((served.config(), reference.config()), (&config, &config));
     }
 }

@@ -65,7 +65,7 @@ impl CaserNet {
     /// `[B, width]`.
     pub fn forward(&self, recent: &History) -> candle_core::Result<Tensor> {
         let (batch, window, vector) = recent.items.dims3()?;
-        let image = recent.items.broadcast_mul(&recent.there.unsqueeze(2)?)?;
+        let image = recent.items.broadcast_mul(&recent.mask.unsqueeze(2)?)?;
         let mut found = Vec::with_capacity(window + 1);
         for (filter, height) in self.horizontal.iter().zip(1..) {
             let slices = (0..=window - height)
@@ -112,8 +112,8 @@ mod tests {
         let (users, rewards) = (tensor(&[[0.0, 0.0]; 2]), tensor(&[[0.0, 0.0]; 2]));
         // Newest first: 3 after 1, and 4 alone, before which anything may stand.
         let items = tensor(&[[3.0, 1.0], [4.0, 9.0]]).unsqueeze(2).unwrap();
-        let there = tensor(&[[1.0, 1.0], [1.0, 0.0]]);
-        let recent = History { users: &users, items: &items, rewards: &rewards, there: &there };
+        let mask = tensor(&[[1.0, 1.0], [1.0, 0.0]]);
+        let recent = History { users: &users, items: &items, rewards: &rewards, mask: &mask };
         let found = filters.forward(&recent).unwrap().to_vec2::<f32>().unwrap();
         // max(2·3 − 1, 2·1 − 1) = 5; 3 − 1 + ½ = 2½; 1½ + ¼ = 1¾; and 7, 4½, 2.
         assert_eq!(found, [[9.5, 0.0], [13.75, 0.0]]);

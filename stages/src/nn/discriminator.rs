@@ -6,7 +6,7 @@ use candle_nn::Module;
 use serde::{Deserialize, Serialize};
 
 use super::adversarial::{airl_logits, shaped};
-use super::kernels::of_both;
+use super::kernels::gather_two;
 use super::{Init, Mlp, Params, RewardForm};
 use crate::artifact::TensorFile;
 
@@ -107,18 +107,18 @@ impl DiscriminatorBatch {
 
     /// The same rows on that device.
     pub fn to_device(&self, device: &Device) -> Result<Self> {
-        let there = |x: &Tensor| x.to_device(device);
+        let moved = |x: &Tensor| x.to_device(device);
         let transition = |TransitionStates { states, next_states, not_done }: &TransitionStates| {
             Ok::<_, anyhow::Error>(TransitionStates {
-                states: there(states)?,
-                next_states: there(next_states)?,
-                not_done: there(not_done)?,
+                states: moved(states)?,
+                next_states: moved(next_states)?,
+                not_done: moved(not_done)?,
             })
         };
         Ok(Self {
-            state_actions: there(&self.state_actions)?,
+            state_actions: moved(&self.state_actions)?,
             transition: self.transition.as_ref().map(transition).transpose()?,
-            log_policy: self.log_policy.as_ref().map(there).transpose()?,
+            log_policy: self.log_policy.as_ref().map(moved).transpose()?,
         })
     }
 
@@ -132,7 +132,7 @@ impl DiscriminatorBatch {
     /// # Errors
     /// When there is no such row.
     pub fn gather(&self, ids: &[u32], other: &Self, more: &[u32]) -> Result<Self> {
-        self.with(other, |a, b| Ok(of_both((a, ids), (b, more))?))
+        self.with(other, |a, b| Ok(gather_two((a, ids), (b, more))?))
     }
 
     /// What `both` makes of these tensors and those of others.

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::caser::{Caser, CaserNet};
-use super::kernels::{Activation, linear, mean_of};
+use super::kernels::{Activation, linear, masked_mean};
 use super::sasrec::{SasRec, SasRecNet};
 use super::{AttentionBlock, Gru, Init, LayerNorm, MASKED_LOGIT, Params};
 
@@ -128,7 +128,7 @@ pub(super) struct History<'t> {
     /// `[B, W]`, what they were paid.
     pub rewards: &'t Tensor,
     /// `[B, W]`: 1 where there is an item, else 0.
-    pub there: &'t Tensor,
+    pub mask: &'t Tensor,
 }
 
 /// An [`Encoder`] with its parameters.
@@ -175,10 +175,10 @@ impl EncoderNet {
             Self::Window => recent.items.reshape((batch, window * vector)),
             Self::Average { last } => {
                 let last = window.min(*last);
-                mean_of(&recent.items.narrow(1, 0, last)?, &recent.there.narrow(1, 0, last)?)
+                masked_mean(&recent.items.narrow(1, 0, last)?, &recent.mask.narrow(1, 0, last)?)
             }
             Self::Gru(gru) => {
-                gru.forward(&Tensor::cat(&[recent.items, &recent.rewards.unsqueeze(2)?], 2)?, recent.there)
+                gru.forward(&Tensor::cat(&[recent.items, &recent.rewards.unsqueeze(2)?], 2)?, recent.mask)
             }
             Self::Transformer(tokens) => tokens.forward(recent),
             Self::Sasrec(causal) => causal.forward(recent),
@@ -214,7 +214,7 @@ impl TransformerNet {
         let user = of(recent.users, &self.user)?.unsqueeze(1)?;
         let mut x = Tensor::cat(&[&user, &items], 1)?.broadcast_add(&self.place)?;
         // 0 for the user and for items, MASKED_LOGIT for what is none.
-        let absent = ((recent.there - 1.0)? * -MASKED_LOGIT)?;
+        let absent = ((recent.mask - 1.0)? * -MASKED_LOGIT)?;
         let mask = absent.pad_with_zeros(1, 1, 0)?.unsqueeze(1)?.unsqueeze(1)?;
         for block in &self.blocks {
             x = block.forward(&x, &mask)?;
@@ -235,8 +235,8 @@ mod tests {
     /// Two states of three items with vectors of two numbers; the second is one item old.
     fn encode(encoding: &EncoderNet, items: &Tensor) -> Tensor {
         let (users, rewards) = (normal(1, &[2, 2]), normal(3, &[2, 3]));
-        let there = Tensor::new(&[[1.0, 1.0, 1.0], [1.0, 0.0, 0.0]], &Device::Cpu).unwrap();
-        let recent = History { users: &users, items, rewards: &rewards, there: &there };
+        let mask = Tensor::new(&[[1.0, 1.0, 1.0], [1.0, 0.0, 0.0]], &Device::Cpu).unwrap();
+        let recent = History { users: &users, items, rewards: &rewards, mask: &mask };
         encoding.forward(&recent).unwrap()
     }
 

@@ -69,13 +69,13 @@ impl SasRecNet {
     /// `[B, width]`.
     pub fn forward(&self, recent: &History) -> candle_core::Result<Tensor> {
         let mut x = self.item.forward(recent.items)?.broadcast_add(&self.place)?;
-        let absent = ((recent.there - 1.0)? * -MASKED_LOGIT)?.unsqueeze(1)?.unsqueeze(1)?;
+        let absent = ((recent.mask - 1.0)? * -MASKED_LOGIT)?.unsqueeze(1)?.unsqueeze(1)?;
         let mask = absent.broadcast_add(&self.past.to_dtype(x.dtype())?)?;
         for block in &self.blocks {
             x = block.forward(&x, &mask)?;
         }
         let last = self.norm.forward(&x.narrow(1, 0, 1)?.squeeze(1)?)?;
-        last.broadcast_mul(&recent.there.narrow(1, 0, 1)?)
+        last.broadcast_mul(&recent.mask.narrow(1, 0, 1)?)
     }
 }
 
@@ -110,7 +110,7 @@ mod tests {
         let causal = SasRecNet::new(&SasRec::default(), 2, 3, &mut Params::default(), &mut Init::new(4)).unwrap();
         let zeros = |shape: &[usize]| Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
         let (users, items, none) = (zeros(&[1, 2]), zeros(&[1, 3, 2]), zeros(&[1, 3]));
-        let recent = History { users: &users, items: &items, rewards: &none, there: &none };
+        let recent = History { users: &users, items: &items, rewards: &none, mask: &none };
         assert_eq!(causal.forward(&recent).unwrap().to_vec2::<f32>().unwrap(), [[0.0; 32]]);
     }
 }

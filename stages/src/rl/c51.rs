@@ -210,7 +210,7 @@ impl Learner<'_> {
     fn targets(&self, transitions: &Transitions) -> Result<Tensor> {
         let read = |network: &Categorical| states(network, &transitions.next);
         let best = self.online.logits(&read(&self.online)?)?.argmax(1)?;
-        let chances = self.target.log_chances(&read(&self.target)?, &best)?.exp()?;
+        let chances = self.target.log_probs(&read(&self.target)?, &best)?.exp()?;
         let chances = chances.flatten_all()?.to_vec1::<f32>()?;
         let mass = self.online.support().project(&transitions.returns, &transitions.discounts, &chances);
         Ok(Tensor::from_vec(mass, (transitions.actions.len(), self.config.atoms), best.device())?)
@@ -238,7 +238,7 @@ impl PolicyLearner for Learner<'_> {
             let mass = self.targets(&transitions)?;
             let now = states(&self.online, &transitions.now)?;
             let actions = transitions.actions_on(mass.device())?;
-            let loss = distribution_loss(&self.online.log_chances(&now, &actions)?, &mass)?;
+            let loss = distribution_loss(&self.online.log_probs(&now, &actions)?, &mass)?;
             error += f64::from(loss.to_scalar::<f32>()?) / config.gradient_steps as f64;
             let (tilt, atoms) = self.online.params();
             let trained = [(&mut self.tilt_adam, tilt), (&mut self.atoms_adam, atoms)];

@@ -1,6 +1,6 @@
 //! What the model says about the next token, as log-probabilities.
 
-use crate::nn::{LANES, exp, wide};
+use crate::nn::{LANES, exp, with_simd};
 
 /// Scores of every token after several prompts, one row each.
 pub(super) struct Logits {
@@ -15,7 +15,7 @@ impl Logits {
     /// From `[rows, vocabulary]`.
     pub(super) fn new(values: Vec<f32>, vocabulary: usize) -> Self {
         let mut log_normalizers = Vec::with_capacity(values.len() / vocabulary);
-        wide(
+        with_simd(
             #[inline(always)]
             || {
                 for row in values.chunks_exact(vocabulary) {

@@ -1,11 +1,11 @@
 //! The decoder's operators that go number by number, on one thread.
 
-use crate::nn::{LANES, exp, wide};
+use crate::nn::{LANES, exp, with_simd};
 
 /// `x [tokens, width]` → `x / sqrt(mean(x²) + epsilon) · gain`, row by row (Zhang & Sennrich 2019, eq. 4).
 pub(super) fn rms_norm(x: &[f32], gain: &[f32], epsilon: f32) -> Vec<f32> {
     let mut out = x.to_vec();
-    wide(
+    with_simd(
         #[inline(always)]
         || {
             for row in out.chunks_exact_mut(gain.len()) {
@@ -71,7 +71,7 @@ impl Rope {
 
 /// `gate ← gate · σ(gate) · up`, number by number (Shazeer 2020, SwiGLU).
 pub(super) fn swiglu(gate: &mut [f32], up: &[f32]) {
-    wide(
+    with_simd(
         #[inline(always)]
         || gate.iter_mut().zip(up).for_each(|(gate, up)| *gate = *gate / (1.0 + exp(-*gate)) * up),
     );
