@@ -82,17 +82,17 @@ fn world(reward: Array) -> World {
     let distance = (0..items * items).map(|at| square(at / items, at % items).sqrt() as f32).collect();
     let rules = QuitRules {
         horizon: 30,
-        window: 7,
-        window_kind: WindowRule::Easyrl4rec,
-        similar_below: Some(THRESHOLD),
+        quit_window: 7,
+        window_rule: WindowRule::Easyrl4rec,
+        distance_threshold: Some(THRESHOLD),
         ..QuitRules::default()
     };
     World {
         distance: Array::new(&[items, items], distance),
         user_vectors: Array::new(&[users, 1], vec![0.0; users]),
         item_vectors: Array::new(&[items, 1], vec![0.0; items]),
-        deviation: None,
-        stated: None,
+        ensemble_std: None,
+        predicted_std: None,
         bonus: None,
         categories: None,
         distances: DistancesFrom::Own,

@@ -22,14 +22,14 @@ pub(super) const MAX_INVALID: usize = 8;
 /// What all episodes of a stage share.
 pub(super) struct EpisodeRunner<'a> {
     pub world: &'a World,
-    pub rankings: &'a Candidates,
+    pub candidates: &'a Candidates,
     pub roles: Roles<'a>,
     pub actor: &'a Actor,
     /// Where titles are looked for that the actor writes.
     pub grounder: Option<&'a Grounder>,
     pub cache: &'a CachedLlm<'a>,
     /// How many candidates the model sees.
-    pub candidates: usize,
+    pub n_candidates: usize,
     /// Asked before each decision; `false` where somebody else's failure ends this episode too.
     pub check_cancelled: &'a (dyn Fn() -> Result<bool> + Sync),
     /// Told after each decision.
@@ -164,7 +164,7 @@ impl RunningEpisode<'_> {
     /// One recommendation and the user's answer.
     fn turn(&mut self) -> Result<()> {
         let runner = self.runner;
-        let candidates = next_candidates(&self.episodes, 0, runner.rankings, runner.candidates)?;
+        let candidates = next_candidates(&self.episodes, 0, runner.candidates, runner.n_candidates)?;
         let mut context = runner.roles.prompt.context(&self.prefix, &self.shown);
         context.extend(self.advice(&candidates)?);
         if runner.roles.expert.plans() {

@@ -5,7 +5,7 @@
 //! that thinks first, a critic that values where each action led, a reflector that writes what to do otherwise. What they leave
 //! is remembered and comes to mind with people alike. The model knows what the user liked in the training log and what came of its last recommendations; it
 //! never sees the world's rewards before it chose. Of the distances behind the quit rules it learns only where the retriever
-//! does: with `avoid_alike` the offers leave out what would end the episode, and the evaluation says so beside the row.
+//! does: with `filter_quit_items` the offers leave out what would end the episode, and the evaluation says so beside the row.
 //!
 //! # Resume
 //! An episode is a function of the answers, and every answer is in the call store before it is used, so the stage needs no
@@ -70,7 +70,7 @@ pub struct Demonstrate {
     /// Which users.
     #[serde(default)]
     pub seed: u64,
-    /// How many candidates it chooses from, 1 to 10: the best of the user's ranking that the episode has not shown.
+    /// How many candidates it chooses from, 1 to 10: the best of the user's list of candidates that the episode has not shown.
     #[serde(default = "Demonstrate::ten")]
     pub candidates: usize,
     /// How many of the user's best rated items of the training log the prompt names.
@@ -137,7 +137,7 @@ pipeline::ports! {
         /// What the users rated before; nothing kept back.
         train: Interactions,
         /// The retriever's offers.
-        rankings: Candidates,
+        candidates: Candidates,
         /// What an earlier stage's expert remembered, such as that of other people; nothing without.
         memories: Option<Memories>,
         /// Recorded calls, which `llm: { replay: {} }` answers from; nothing without.
@@ -273,12 +273,12 @@ impl Demonstrate {
         };
         let runner = EpisodeRunner {
             world,
-            rankings: &inputs.rankings,
+            candidates: &inputs.candidates,
             roles: Roles { expert: self.expert, settings: &self.roles, prompt: &prompt },
             actor: &self.actor,
             grounder: generation.as_ref(),
             cache: &cache,
-            candidates: self.candidates,
+            n_candidates: self.candidates,
             check_cancelled: &|| cx.check_cancelled().map(|()| !failed.load(Ordering::Relaxed)),
             on_decision: &|| advance_bar(&bar, &cache, start),
             answer_check: (self.min_success > 0.0).then(AnswerCheck::default),
@@ -335,10 +335,10 @@ impl Demonstrate {
     fn check_inputs(&self, inputs: &Inputs) -> Result<()> {
         let (users, items) = (inputs.world.users(), inputs.world.items());
         inputs.items.check_world(&inputs.world)?;
-        let rankings = &inputs.rankings.items;
-        ensure!(rankings.len() == users, "the rankings are of {} users, the world has {users}", rankings.len());
-        let known = rankings.iter().flatten().all(|&item| (item as usize) < items);
-        ensure!(known, "the rankings hold an item that is not among the world's {items}");
+        let candidates = &inputs.candidates.items;
+        ensure!(candidates.len() == users, "the candidates are of {} users, the world has {users}", candidates.len());
+        let known = candidates.iter().flatten().all(|&item| (item as usize) < items);
+        ensure!(known, "the candidates hold an item that is not among the world's {items}");
         let train = &inputs.train;
         ensure!(!train.is_empty(), "the training log is empty");
         train.check_within("train", users, items)?;

@@ -103,7 +103,7 @@ fn replayed(world: &World, recorded: &Trajectory) -> Result<Trajectory> {
         episodes.step(&[0], &[choice.item]).with_context(|| {
             format!(
                 "step {} cannot be played here\nhelp: record episodes in a world that masks repeats, too, or take \
-                 `audience.repeats: allowed`",
+                 `simulator.repeats: allowed`",
                 steps.len()
             )
         })?;

@@ -67,12 +67,12 @@ impl EpisodeAgent for GreedyOracle {
 /// A retriever alone: always its first candidate.
 pub struct RetrieverAgent<'a> {
     /// What it offers to whom.
-    pub rankings: &'a Candidates,
+    pub candidates: &'a Candidates,
 }
 
 impl Agent for RetrieverAgent<'_> {
     fn act(&self, episodes: &Episodes, live: &[usize], _: &mut [ChaCha8Rng]) -> Result<Vec<u32>> {
-        let pick = |&e: &usize| Ok(next_candidates(episodes, e, self.rankings, 1)?[0]);
+        let pick = |&e: &usize| Ok(next_candidates(episodes, e, self.candidates, 1)?[0]);
         live.par_iter().map(pick).collect()
     }
 }
@@ -114,11 +114,11 @@ mod tests {
     fn where_nobody_leaves_yet_nothing_conflicts() {
         // Spared two turns: the oracle takes the best item twice, then must avoid what is remembered.
         let mut world = cluster_world(&[5.0, 4.0], 1, 1, 4, 1);
-        world.rules.spared = 2;
+        world.rules.min_turns = 2;
         assert_eq!(play(&world, &[0], &GreedyOracle, 1).unwrap().items(0), [0, 0, 1, 0]);
-        let rankings = Candidates { items: vec![vec![0, 1]], scores: vec![vec![0.0; 2]], avoid_alike: true };
+        let candidates = Candidates { items: vec![vec![0, 1]], scores: vec![vec![0.0; 2]], filter_quit_items: true };
         let mut episodes = Episodes::new(&world, &[0]);
         episodes.step(&[0], &[1]).unwrap();
-        assert_eq!(next_candidates(&episodes, 0, &rankings, 2).unwrap(), [0]);
+        assert_eq!(next_candidates(&episodes, 0, &candidates, 2).unwrap(), [0]);
     }
 }

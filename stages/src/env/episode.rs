@@ -30,7 +30,7 @@ impl<'a> Episode<'a> {
     #[must_use]
     pub fn quit_window(&self) -> &'a [u32] {
         let (rules, turn) = (&self.world.rules, self.items.len());
-        &self.items[turn - rules.window_kind.length(turn, rules.window)..]
+        &self.items[turn - rules.window_rule.length(turn, rules.quit_window)..]
     }
     /// Whether `item` may be recommended: always, where repeats are allowed, else what was not shown.
     #[must_use]
@@ -64,7 +64,7 @@ impl<'a> Episode<'a> {
 
     /// Whether nobody leaves at this turn, whatever is shown.
     fn cannot_quit(&self) -> bool {
-        self.items.len() < self.world.rules.spared || self.world.rules.repeats == Repeats::MaskedExactRounds
+        self.items.len() < self.world.rules.min_turns || self.world.rules.repeats == Repeats::MaskedFixedLength
     }
 
     /// Why the user leaves at `item`, whatever it pays.
@@ -103,7 +103,7 @@ impl<'a> Episode<'a> {
         let reward = self.world.reward_for(self.user, item, self.items);
         // What is paid for where the session has come to makes no item better.
         let own = self.world.reward.row(self.user as usize)[item as usize];
-        let bad = !self.cannot_quit() && rules.low_reward.is_some_and(|low| own < low);
+        let bad = !self.cannot_quit() && rules.quit_below.is_some_and(|low| own < low);
         let left = bad.then_some(Termination::LowReward).or_else(|| self.quit_reason(item));
         Ok((reward, left.or_else(|| (turn + 1 >= rules.horizon).then_some(Termination::Horizon))))
     }

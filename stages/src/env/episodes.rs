@@ -159,12 +159,12 @@ pub(crate) mod tests {
             distance: Array::new(&[items, items], distance),
             user_vectors: Array::new(&[users, pay.len()], vec![0.0; users * pay.len()]),
             item_vectors: Array::new(&[items, pay.len()], one_hot),
-            deviation: None,
-            stated: None,
+            ensemble_std: None,
+            predicted_std: None,
             bonus: None,
             categories: None,
             distances: DistancesFrom::Own,
-            rules: QuitRules { horizon, window, similar_below: Some(0.5), ..QuitRules::default() },
+            rules: QuitRules { horizon, quit_window: window, distance_threshold: Some(0.5), ..QuitRules::default() },
             ids: Ids::default(),
         }
     }
@@ -187,7 +187,7 @@ pub(crate) mod tests {
     #[test]
     fn the_rules_come_in_order_and_the_window_wraps_as_easyrl4rec_has_it() {
         let mut world = cluster_world(&[1.0, 5.0], 1, 2, 5, 1);
-        world.rules.low_reward = Some(2.0);
+        world.rules.quit_below = Some(2.0);
         let mut episodes = Episodes::new(&world, &[0, 0]);
         episodes.step(&[0, 1], &[0, 1]).unwrap();
         assert_eq!(episodes.end(0), Some(Termination::LowReward), "a bad first item ends at once");

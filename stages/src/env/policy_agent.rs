@@ -156,7 +156,7 @@ mod tests {
         let network = ActorCritic::new(config, &world.user_vectors, &world.item_vectors, 1).unwrap();
         let student = || PolicyAgent { network: &network, sample: false };
         let mut stays = world.clone();
-        stays.rules.similar_below = None;
+        stays.rules.distance_threshold = None;
         let repeats = |agent: &dyn Agent| {
             let played = crate::env::play(&stays, &[0, 1, 2], agent, 0).unwrap();
             let distinct = |e| played.items(e).iter().collect::<std::collections::BTreeSet<_>>().len();

@@ -74,7 +74,7 @@ mod tests {
         let played = play(&world, &[0], &cycle, 1).unwrap();
         assert_eq!(played.items(0)[..4], [4, 0, 2, 4]);
         assert_eq!((played.items(0).len(), played.rewards(0).iter().sum::<f32>()), (30, 120.0));
-        world.rules = crate::artifact::QuitRules { repeats: Repeats::MaskedExactRounds, horizon: 6, ..world.rules };
+        world.rules = crate::artifact::QuitRules { repeats: Repeats::MaskedFixedLength, horizon: 6, ..world.rules };
         assert_eq!(play(&world, &[0], &cycle, 1).unwrap().items(0), [4, 0, 2, 1, 3, 5]);
         assert!(
             PopularCycle::new(&log, 4, 4.0, 3).err().unwrap().to_string().contains("row 0 of the log names item 4")

@@ -15,8 +15,8 @@ impl SimilarityMask {
     /// The bits of a world with a `similar` rule; `None` without one, or where `steps` to be played are too few to pay for
     /// them.
     pub fn of(world: &World, steps: usize) -> Option<Self> {
-        let (threshold, items) = (world.rules.similar_below?, world.items());
-        if items > LARGEST || steps * world.rules.window < items * items {
+        let (threshold, items) = (world.rules.distance_threshold?, world.items());
+        if items > LARGEST || steps * world.rules.quit_window < items * items {
             return None;
         }
         let words = items.div_ceil(64);

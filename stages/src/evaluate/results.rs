@@ -221,7 +221,7 @@ mod tests {
     fn what_an_episode_is_like_by_hand() {
         // Items 0 and 1 lie at distance 0, both at distance 1 of item 2; 0, 1 are of category 0, item 2 of both.
         let mut world = cluster_world(&[5.0, 4.0], 2, 1, 9, 1);
-        world.rules.similar_below = None;
+        world.rules.distance_threshold = None;
         world.categories = Some(Array::new(&[4, 2], vec![1.0, 0.0, 1.0, 0.0, 1.0, 1.0, 0.0, 1.0]));
         let mut training = world.clone();
         training.reward.data = vec![1.0, 2.0, 3.0, 4.0];

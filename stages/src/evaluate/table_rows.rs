@@ -71,7 +71,7 @@ pub(super) struct PopularItems {
 /// The popular items of a log; as many in the cycle as the judge's users remember, and one more.
 pub(super) fn popular(train: &Interactions, world: &World, config: &Evaluate) -> Result<PopularItems> {
     let popularity = Popularity::of(train, world.items(), config.popularity_prior)?;
-    let cycle = PopularCycle::new(train, world.items(), config.liked as f32, world.rules.window + 1)?;
+    let cycle = PopularCycle::new(train, world.items(), config.liked as f32, world.rules.quit_window + 1)?;
     let one_rating = popularity.of_one_rating.as_ref().map(|(rating, _)| *rating);
     Ok(PopularItems { order: popularity.order(), cycle, one_rating })
 }
@@ -99,14 +99,15 @@ impl Evaluator<'_> {
         if let Some(field) = &self.config.checkpoint {
             model_selection::known(field, &self.inputs.policies)?;
         }
-        let rankings = self.inputs.rankings.as_ref().map(|rankings| self.checked_candidates(rankings)).transpose()?;
+        let candidates =
+            self.inputs.candidates.as_ref().map(|candidates| self.checked_candidates(candidates)).transpose()?;
         let mut missing_rows = Vec::new();
         let (constant, cloning) = self.trained(cx, &mut missing_rows)?;
 
         let draws = self.config.repetitions;
         let policies_played = self.inputs.policies.len() * if self.without_repeats_too() { 2 } else { 1 };
         let learned = policies_played + constant.len() + cloning.len() + self.inputs.planned.len();
-        let fixed = 3 + usize::from(planning_unsupported(self.world).is_none()) + usize::from(rankings.is_some());
+        let fixed = 3 + usize::from(planning_unsupported(self.world).is_none()) + usize::from(candidates.is_some());
         let seed_results = 2 * draws + fixed + learned;
         let bar = cx.bar("play", Some((seed_results * self.users.len()) as u64), "episodes");
         let PopularItems { order, cycle, one_rating } = &self.popularity;
@@ -132,9 +133,9 @@ impl Evaluator<'_> {
             None => rows.push(self.best_plan(cx, &bar)?),
             Some(why) => missing_rows.push(missing(PLANNING_ORACLE, &format!("not made in this world: {why}"))),
         }
-        if let Some(rankings) = &rankings {
-            let remark = if rankings.rankings.avoid_alike { KNOWS_DISTANCES } else { "" };
-            rows.push(self.control(RETRIEVER_TOP_1, remark, rankings, 1, &bar)?);
+        if let Some(candidates) = &candidates {
+            let remark = if candidates.candidates.filter_quit_items { KNOWS_DISTANCES } else { "" };
+            rows.push(self.control(RETRIEVER_TOP_1, remark, candidates, 1, &bar)?);
         }
         for (name, remark, policies) in [(CONSTANT_REWARD, STAYS, &constant), (BEHAVIOUR_CLONING, COPIES, &cloning)] {
             if !policies.is_empty() {
@@ -245,27 +246,27 @@ impl Evaluator<'_> {
         Ok(groups)
     }
 
-    fn checked_candidates<'r>(&self, rankings: &'r Candidates) -> Result<RetrieverAgent<'r>> {
+    fn checked_candidates<'r>(&self, candidates: &'r Candidates) -> Result<RetrieverAgent<'r>> {
         let (world, horizon) = (self.world, self.world.rules.horizon);
         let (users, items) = (world.users(), world.items());
         ensure!(
-            rankings.items.len() == users,
-            "the rankings are of {} users, the world of {users}\nhelp: make both from one ingest stage",
-            rankings.items.len()
+            candidates.items.len() == users,
+            "the candidates are of {} users, the world of {users}\nhelp: make both from one ingest stage",
+            candidates.items.len()
         );
-        for (user, ranking) in rankings.items.iter().enumerate() {
-            let strange = ranking.iter().find(|item| **item as usize >= items).copied();
+        for (user, list) in candidates.items.iter().enumerate() {
+            let strange = list.iter().find(|item| **item as usize >= items).copied();
             if let Some(item) = strange {
-                bail!("user {user}'s ranking names item {item}, the world has {items}");
+                bail!("user {user}'s list of candidates names item {item}, the world has {items}");
             }
             ensure!(
-                ranking.len() >= horizon,
-                "user {user}'s ranking holds {} items for episodes of {horizon} turns\nhelp: set `depth` of the retrieve stage \
+                list.len() >= horizon,
+                "user {user}'s list of candidates holds {} items for episodes of {horizon} turns\nhelp: set `top_k` of the retrieve stage \
                  to {horizon} or more, or `horizon` of the world to at most the size of the catalogue ({items})",
-                ranking.len()
+                list.len()
             );
         }
-        Ok(RetrieverAgent { rankings })
+        Ok(RetrieverAgent { candidates })
     }
 
     fn teacher(&self, teacher: &Teacher) -> Row {
@@ -276,7 +277,7 @@ impl Evaluator<'_> {
         Row {
             name: teacher.row.clone(),
             control: false,
-            privileged: self.inputs.rankings.as_ref().is_some_and(|rankings| rankings.avoid_alike),
+            privileged: self.inputs.candidates.as_ref().is_some_and(|candidates| candidates.filter_quit_items),
             remark: self.teacher_remark(teacher),
             seed_results: vec![cell],
             teacher_coverage: Some(teacher.teacher_coverage.clone()),
@@ -287,12 +288,12 @@ impl Evaluator<'_> {
     fn teacher_remark(&self, teacher: &Teacher) -> String {
         let (users, horizon) = (teacher.episodes.len(), self.world.rules.horizon);
         let mut remark = format!("judged on its own {users} users, because it is slow");
-        match &self.inputs.rankings {
-            Some(rankings) if rankings.avoid_alike => {
+        match &self.inputs.candidates {
+            Some(candidates) if candidates.filter_quit_items => {
                 remark += "; privileged: its offers leave out what the distances say would end the episode";
             }
             Some(_) => {}
-            None => remark += "; connect `rankings` to learn whether its offers knew the distances",
+            None => remark += "; connect `candidates` to learn whether its offers knew the distances",
         }
         let TurnLimits { most, fewer } = &teacher.teacher_coverage.turns;
         if *most < horizon {

@@ -30,7 +30,7 @@ pub struct Recbole {
     pub asset: AssetName,
     /// The parts to read of a log that the folder holds in several (`x.train.inter`, `x.valid.inter`,
     /// `x.test.inter`): `[train]`, or `[train, valid]`. Ids are numbered over all parts, so that two stages that read different
-    /// ones of a folder agree on every id: connect one with `test` as the input `test` of `split` with `by: given`. Not given for
+    /// ones of a folder agree on every id: connect one with `test` as the input `test` of `split` with `by: predefined`. Not given for
     /// a log in one file.
     #[serde(default)]
     pub parts: Vec<String>,
@@ -130,7 +130,7 @@ impl Recbole {
         if self.parts.is_empty() {
             bail!(
                 "{place} holds a log in {} parts: {}\nhelp: say which to read, as `parts: [{}]`; a second stage with another part \
-                 numbers users and items alike, so that it may be the input `test` of `split` with `by: given`",
+                 numbers users and items alike, so that it may be the input `test` of `split` with `by: predefined`",
                 names.len(),
                 files.join(", "),
                 names[0]

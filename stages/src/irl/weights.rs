@@ -181,7 +181,7 @@ mod tests {
     #[test]
     fn on_a_mixture_of_optimal_and_random_demonstrations_weighted_beats_unweighted() {
         let mut world = cluster_world(&[5.0, 4.0, 3.0, 2.0, 1.0], 2, 1, 10, 4);
-        world.rules.similar_below = None;
+        world.rules.distance_threshold = None;
         let mut draw = rng(&[7]);
         let mut trajectory = |best: bool| {
             let steps = (0..10).map(|_| {

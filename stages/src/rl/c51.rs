@@ -175,7 +175,7 @@ impl C51 {
     /// stay, so 0 is among them.
     fn support(&self, world: &World) -> Result<Support> {
         let turns: f64 = (0..world.rules.horizon).map(|t| self.gamma.powi(t as i32)).sum();
-        let rewards = || world.reward.data.iter().chain(&world.rules.penalty).filter(|r| r.is_finite());
+        let rewards = || world.reward.data.iter().chain(&world.rules.quit_penalty).filter(|r| r.is_finite());
         let least = rewards().fold(0.0, |least: f32, &r| least.min(r));
         let beside = world.bonus.iter().flat_map(|bonus| &bonus.data).fold(0.0, |most: f32, &r| most.max(r));
         let most = rewards().fold(0.0, |most: f32, &r| most.max(r)) + beside;
@@ -369,7 +369,7 @@ mod tests {
         let config = C51 { gamma: 0.5, ..C51::default() };
         let ends = |config: &C51, world: &World| config.support(world).map(|s| (s.low, s.high)).unwrap();
         assert_eq!(ends(&config, &world), (-6.0, 7.5), "two turns of −4 or of 5, the second for half");
-        world.rules.penalty = Some(-10.0);
+        world.rules.quit_penalty = Some(-10.0);
         assert_eq!(ends(&config, &world), (-15.0, 7.5));
         let set = C51 { lowest_return: Some(-1.0), highest_return: Some(2.0), ..config.clone() };
         assert_eq!(ends(&set, &world), (-1.0, 2.0));

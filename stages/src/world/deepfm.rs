@@ -1,7 +1,7 @@
 //! DeepFM (Guo et al. 2017): a factorisation machine and a network over the same field embeddings.
 //!
 //! r̂ = μ + Σ_f w_f + Σ_{f<g} ⟨v_f, v_g⟩ + MLP([v_1 … v_F]); fields are the user, the user's features, the item, its year,
-//! its genres (a genre field is the mean of the item's genres) and its other features. With `gaussian`, the network's second
+//! its genres (a genre field is the mean of the item's genres) and its other features. With `predict_variance`, the network's second
 //! output says how far r̂ may be off: ln σ² = 6·tanh(MLP₂/6). Left out: the log-loss head for clicks.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,13 +28,13 @@ pub struct DeepFm {
     /// Widths of the network's hidden layers.
     pub hidden: Vec<usize>,
     /// Features of users or items with more distinct values than this are left out (a zip code says little about anyone else).
-    pub max_distinct: usize,
+    pub max_cardinality: usize,
     /// Models fitted with seeds of their own, whose answers are averaged: what one model imagines about an item that few
     /// have rated, the others seldom share; their spread becomes the world's deviation. EasyRL4Rec has 5.
-    pub members: u64,
+    pub ensemble_size: u64,
     /// Whether each model also states how far it may be off for each user and item: the loss is then err²·e^{−s} + s with
     /// s = ln σ² (EasyRL4Rec's optional head). It weighs ratings by how surely they can be predicted. Off by default.
-    pub gaussian: bool,
+    pub predict_variance: bool,
     /// Passes over the log.
     pub epochs: u64,
     /// Ratings a step.
@@ -47,11 +47,11 @@ pub struct DeepFm {
     pub seed: u64,
     /// Whether an item that the user did not rate, drawn anew each epoch, is fitted to 0 beside each rating, as EasyRL4Rec has
     /// it: what nobody chose then counts as bad. Off by default.
-    pub negatives: bool,
+    pub sample_negatives: bool,
     /// How ratings are weighted; only with the input `propensities`.
     pub ips: Ips,
     /// Who watches in the completed world.
-    pub audience: UserSimulator,
+    pub simulator: UserSimulator,
 }
 
 impl Default for DeepFm {
@@ -60,17 +60,17 @@ impl Default for DeepFm {
         Self {
             embedding: 8,
             hidden: vec![64, 64],
-            max_distinct: 100,
-            members: 5,
-            gaussian: false,
+            max_cardinality: 100,
+            ensemble_size: 5,
+            predict_variance: false,
             epochs: 8,
             batch_size: 1024,
             learning_rate: 0.01,
             l2: 8.0,
             seed: 0,
-            negatives: false,
+            sample_negatives: false,
             ips: Ips::default(),
-            audience: UserSimulator::default(),
+            simulator: UserSimulator::default(),
         }
     }
 }
@@ -78,7 +78,7 @@ impl Default for DeepFm {
 impl Stage for DeepFm {
     const KIND: &'static str = "world.deepfm";
     /// 1: first. 2: calibration, deviation and categories; items have features. 3: the world says whose its
-    /// distances are. 4: with `gaussian` it says what its models state of themselves; steps of training are fused, so sums round
+    /// distances are. 4: with `predict_variance` it says what its models state of themselves; steps of training are fused, so sums round
     /// otherwise.
     /// 5: gradients are summed in parts, for threads, so they round otherwise.
     const VERSION: u32 = 5;
@@ -99,11 +99,11 @@ impl Stage for DeepFm {
     }
 
     fn requirements(&self) -> Vec<Requirement> {
-        self.audience.requirements()
+        self.simulator.requirements()
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
-        let fields = Fields::new(&inputs.users, &inputs.items, self.max_distinct)?;
+        let fields = Fields::new(&inputs.users, &inputs.items, self.max_cardinality)?;
         let build = |params: &mut Params, seed, mean| Model::new(params, self, &fields, mean, seed);
         self.ensemble().run(&inputs, cx, |name, seed| self.fit(name, seed), build)
     }
@@ -111,8 +111,8 @@ impl Stage for DeepFm {
 
 impl DeepFm {
     fn ensemble(&self) -> Ensemble<'_> {
-        let Self { members, seed, negatives, ips, audience, .. } = self;
-        Ensemble { members: *members, seed: *seed, negatives: *negatives, ips, audience }
+        let Self { ensemble_size, seed, sample_negatives, ips, simulator, .. } = self;
+        Ensemble { members: *ensemble_size, seed: *seed, negatives: *sample_negatives, ips, simulator }
     }
 
     fn fit(&self, name: String, seed: u64) -> Fit {
@@ -133,11 +133,11 @@ struct Fields {
 }
 
 impl Fields {
-    fn new(users: &Users, items: &Items, max_distinct: usize) -> Result<Self> {
+    fn new(users: &Users, items: &Items, max_cardinality: usize) -> Result<Self> {
         let mut rows = 0_u32;
         let mut user_fields: Vec<Vec<u32>> = vec![(0..users.len() as u32).collect()];
         rows += users.len() as u32;
-        let few = |values: &&Vec<String>| values.iter().collect::<BTreeSet<_>>().len() <= max_distinct;
+        let few = |values: &&Vec<String>| values.iter().collect::<BTreeSet<_>>().len() <= max_cardinality;
         for values in users.features.values().filter(few) {
             user_fields.push(number(values.iter().map(String::as_str), &mut rows));
         }
@@ -209,7 +209,7 @@ impl Model {
         let count = fields.user.dim(1)? + fields.item.dim(1)? + 1;
         let mut widths = vec![count * width];
         widths.extend(&config.hidden);
-        widths.push(if config.gaussian { 2 } else { 1 });
+        widths.push(if config.predict_variance { 2 } else { 1 });
         Ok(Self {
             mean,
             table: params.add("table", &init.normal(&[fields.rows, 1 + width], 0.05)?)?,
@@ -303,18 +303,25 @@ mod tests {
 
     #[test]
     fn interrupted_after_every_epoch_it_ends_the_same() {
-        let audience = UserSimulator { vectors: 2, ..UserSimulator::default() };
-        let stage = DeepFm { epochs: 3, batch_size: 5, members: 2, audience, ..DeepFm::default() };
+        let simulator = UserSimulator { embedding_dim: 2, ..UserSimulator::default() };
+        let stage = DeepFm { epochs: 3, batch_size: 5, ensemble_size: 2, simulator, ..DeepFm::default() };
         assert_resumes_exactly(&stage, small_log, |outputs| (outputs.world, outputs.curves), 6);
-        let stating = DeepFm { epochs: 2, gaussian: true, negatives: true, ..stage };
+        let stating = DeepFm { epochs: 2, predict_variance: true, sample_negatives: true, ..stage };
         let compared = |outputs: Outputs| (outputs.world, outputs.curves, outputs.calibration);
         assert_resumes_exactly(&stating, || weighted(small_log()), compared, 4);
     }
 
     #[test]
     fn equal_bytes_on_one_thread_and_on_two() {
-        let audience = UserSimulator { vectors: 2, ..UserSimulator::default() };
-        let stage = DeepFm { epochs: 2, batch_size: 5, members: 3, gaussian: true, audience, ..DeepFm::default() };
+        let simulator = UserSimulator { embedding_dim: 2, ..UserSimulator::default() };
+        let stage = DeepFm {
+            epochs: 2,
+            batch_size: 5,
+            ensemble_size: 3,
+            predict_variance: true,
+            simulator,
+            ..DeepFm::default()
+        };
         let on = |threads: usize| {
             let folder = tempfile::tempdir().unwrap();
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
@@ -342,7 +349,14 @@ mod tests {
         inputs.interactions = Interactions::default();
         pairs(&mut inputs.interactions, 0..4, &|_, _| 3.0);
         pairs(&mut inputs.interactions, 4..8, &|user, item| if (user * 7 + item * 3) % 4 < 2 { 1.0 } else { 5.0 });
-        let stage = DeepFm { gaussian: true, epochs: 150, batch_size: 48, l2: 0.5, members: 1, ..DeepFm::default() };
+        let stage = DeepFm {
+            predict_variance: true,
+            epochs: 150,
+            batch_size: 48,
+            l2: 0.5,
+            ensemble_size: 1,
+            ..DeepFm::default()
+        };
         let fields = Fields::new(&inputs.users, &inputs.items, 10).unwrap();
         let model = Model::new(&mut params, &stage, &fields, 3.0, 0).unwrap();
         let ids = |ids: &[u32]| Tensor::new(ids, &Device::Cpu).unwrap();

@@ -21,7 +21,7 @@ use crate::artifact::{Array, Calibration, Curves, Interactions};
 use crate::nn::{Params, device};
 
 /// What to do with a log of one rating.
-const NO_TASTE: &str = "name the log's ratings where it is read (`rating`), or set `negatives: true` where it only says what people \
+const NO_TASTE: &str = "name the log's ratings where it is read (`rating`), or set `sample_negatives: true` where it only says what people \
                         chose: what they did not is then fitted to 0";
 
 /// What an ensemble is besides its models; each family has fields and defaults of its own for it.
@@ -35,7 +35,7 @@ pub(super) struct Ensemble<'a> {
     /// How ratings are weighted where propensities are connected.
     pub ips: &'a Ips,
     /// Who watches.
-    pub audience: &'a UserSimulator,
+    pub simulator: &'a UserSimulator,
 }
 
 /// One fitted model.
@@ -50,10 +50,10 @@ impl Ensemble<'_> {
     /// What no type can say.
     pub(super) fn check(&self) -> Result<(), (String, String)> {
         if self.members == 0 {
-            return Err(("members".into(), "an ensemble has at least one member".into()));
+            return Err(("ensemble_size".into(), "an ensemble has at least one member".into()));
         }
         self.ips.check()?;
-        self.audience.check()
+        self.simulator.check()
     }
 
     /// Fits the members and completes their mean: `fit` says how the one of that checkpoint's name and seed is fitted, `build`
@@ -96,12 +96,12 @@ impl Ensemble<'_> {
             Ok(Member { curves, completed: complete_matrix(&model, [users, items], range, &device, completing())? })
         };
         let members: Vec<Member> = (0..self.members).into_par_iter().map(member).collect::<Result<_>>()?;
-        complete(&members, self.ips, self.audience, inputs, cx)
+        complete(&members, self.ips, self.simulator, inputs, cx)
     }
 
     /// The weight of each rating, where propensities are connected and weigh the fit.
     pub(super) fn weights(&self, inputs: &Inputs) -> Result<Option<Vec<f64>>> {
-        let Some(propensities) = inputs.propensities.as_ref().filter(|_| self.ips.fit) else { return Ok(None) };
+        let Some(propensities) = inputs.propensities.as_ref().filter(|_| self.ips.weight_loss) else { return Ok(None) };
         let pairs = inputs.users.len() * inputs.items.len();
         Ok(Some(self.ips.weights(&propensities.of(&inputs.interactions)?, pairs)))
     }
@@ -126,7 +126,7 @@ pub(super) fn range(log: &Interactions) -> (f32, f32) {
 pub(super) fn complete(
     members: &[Member],
     ips: &Ips,
-    audience: &UserSimulator,
+    simulator: &UserSimulator,
     inputs: &Inputs,
     cx: &Context,
 ) -> Result<Outputs> {
@@ -171,10 +171,10 @@ pub(super) fn complete(
             }
         }
     }
-    let mut world = audience.complete(inputs.distances.as_ref(), &inputs.items, &inputs.users, mean, cx)?;
+    let mut world = simulator.complete(inputs.distances.as_ref(), &inputs.items, &inputs.users, mean, cx)?;
     report_similar_pairs(&world, cx);
-    world.deviation = deviation;
-    world.stated = largest_stated(members);
+    world.ensemble_std = deviation;
+    world.predicted_std = largest_stated(members);
     Ok(Outputs { world, curves, calibration })
 }
 
@@ -369,15 +369,15 @@ mod tests {
                 curves: Curves::default(),
                 completed: Completed { rating: Array::new(&[6, 8], vec![x; 48]), variance: None },
             };
-            let audience = UserSimulator { vectors: 2, ..UserSimulator::default() };
+            let simulator = UserSimulator { embedding_dim: 2, ..UserSimulator::default() };
             let cx = Context::detached(folder.path());
-            complete(&[of(2.0), of(3.0)], &Ips::default(), &audience, &inputs, &cx).unwrap()
+            complete(&[of(2.0), of(3.0)], &Ips::default(), &simulator, &inputs, &cx).unwrap()
         };
         assert!(outputs(false).calibration.0.is_empty());
         let found = outputs(true);
         let counted =
             |model: &str| found.calibration.0.iter().filter(|bin| bin.model == model).map(|bin| bin.count).sum::<u32>();
         assert_eq!(["mean", "member0", "member1"].map(counted), [4; 3]);
-        assert_eq!(found.world.deviation.unwrap().data, [0.5; 48]);
+        assert_eq!(found.world.ensemble_std.unwrap().data, [0.5; 48]);
     }
 }

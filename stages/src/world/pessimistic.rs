@@ -50,12 +50,12 @@ impl Default for By {
 #[serde(deny_unknown_fields, default)]
 pub struct Mopo {
     /// λ: what a unit of σ costs, 0 or more; 1 by default, among the 0.5, 1 and 5 of the authors' tasks.
-    pub penalty: f64,
+    pub uncertainty_coef: f64,
 }
 
 impl Default for Mopo {
     fn default() -> Self {
-        Self { penalty: 1.0 }
+        Self { uncertainty_coef: 1.0 }
     }
 }
 
@@ -64,15 +64,15 @@ impl Default for Mopo {
 #[serde(deny_unknown_fields, default)]
 pub struct Dorl {
     /// λ_σ: what a unit of σ costs, 0 or more; ours.
-    pub penalty: f64,
+    pub uncertainty_coef: f64,
     /// λ_H: what a session that is wholly open is paid a turn, for one and for two items back each, 0 or more. DORL's scripts:
     /// KuaiRec 5, KuaiRand 0.05; EasyRL4Rec's: Coat 3, MovieLens-1M 5.
-    pub entropy: f64,
+    pub entropy_coef: f64,
 }
 
 impl Default for Dorl {
     fn default() -> Self {
-        Self { penalty: 1.0, entropy: 3.0 }
+        Self { uncertainty_coef: 1.0, entropy_coef: 3.0 }
     }
 }
 
@@ -82,10 +82,10 @@ impl Default for Dorl {
 pub enum Uncertainty {
     /// The deviation of the members' answers from their mean: what they do not know. Of any world with several members.
     #[default]
-    Spread,
-    /// The largest deviation that a member states, max_k σ_k, as MOPO and DORL have it; of `world.deepfm` with `gaussian: true`.
+    EnsembleStd,
+    /// The largest deviation that a member states, max_k σ_k, as MOPO and DORL have it; of `world.deepfm` with `predict_variance: true`.
     /// It also holds how much people's answers vary, which no data would lessen.
-    Stated,
+    PredictedStd,
 }
 
 pipeline::ports! {
@@ -116,8 +116,10 @@ impl Stage for Pessimistic {
 
     fn check(&self) -> Result<(), (String, String)> {
         let weights = match &self.by {
-            By::Mopo(Mopo { penalty }) => vec![("by.mopo.penalty", *penalty)],
-            By::Dorl(Dorl { penalty, entropy }) => vec![("by.dorl.penalty", *penalty), ("by.dorl.entropy", *entropy)],
+            By::Mopo(Mopo { uncertainty_coef }) => vec![("by.mopo.uncertainty_coef", *uncertainty_coef)],
+            By::Dorl(Dorl { uncertainty_coef, entropy_coef }) => {
+                vec![("by.dorl.uncertainty_coef", *uncertainty_coef), ("by.dorl.entropy_coef", *entropy_coef)]
+            }
         };
         match weights.into_iter().find(|(_, weight)| !(*weight >= 0.0 && weight.is_finite())) {
             Some((path, _)) => Err((path.to_owned(), "what a part counts for is 0 or more".to_owned())),
@@ -126,38 +128,38 @@ impl Stage for Pessimistic {
     }
 
     fn requirements(&self) -> Vec<Requirement> {
-        let By::Dorl(Dorl { entropy, .. }) = self.by else { return vec![] };
+        let By::Dorl(Dorl { entropy_coef, .. }) = self.by else { return vec![] };
         let requirement = Requirement {
-            setting: "by.dorl.entropy",
+            setting: "by.dorl.entropy_coef",
             port: "demonstrations",
             connected: true,
-            why: format!("it is {entropy}, so the log must tell what follows what"),
-            help: "connect `demonstrate.logged` of the ratings that the world was fitted on, or set `entropy: 0`",
+            why: format!("it is {entropy_coef}, so the log must tell what follows what"),
+            help: "connect `demonstrate.logged` of the ratings that the world was fitted on, or set `entropy_coef: 0`",
         };
-        if entropy > 0.0 { vec![requirement] } else { vec![] }
+        if entropy_coef > 0.0 { vec![requirement] } else { vec![] }
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
         let mut world = inputs.world;
         let sigma = self.sigma(&world)?.data.clone();
-        let (penalty, entropy) = match self.by {
-            By::Mopo(Mopo { penalty }) => (penalty as f32, 0.0),
-            By::Dorl(Dorl { penalty, entropy }) => (penalty as f32, entropy as f32),
+        let (uncertainty_coef, entropy_coef) = match self.by {
+            By::Mopo(Mopo { uncertainty_coef }) => (uncertainty_coef as f32, 0.0),
+            By::Dorl(Dorl { uncertainty_coef, entropy_coef }) => (uncertainty_coef as f32, entropy_coef as f32),
         };
         let least = match self.by {
             By::Mopo(_) => 0.0,
             By::Dorl(_) => world.reward.data.iter().copied().fold(f32::INFINITY, f32::min),
         };
-        world.reward.data.iter_mut().zip(&sigma).for_each(|(r, sigma)| *r -= penalty * sigma + least);
-        world.rules.low_reward = world.rules.low_reward.map(|low| low - least);
-        if entropy > 0.0 {
+        world.reward.data.iter_mut().zip(&sigma).for_each(|(r, sigma)| *r -= uncertainty_coef * sigma + least);
+        world.rules.quit_below = world.rules.quit_below.map(|low| low - least);
+        if entropy_coef > 0.0 {
             let log = inputs.demonstrations.as_ref().context(
-                "`by.dorl.entropy` is above 0, but no `demonstrations` are connected\nhelp: connect `demonstrate.logged`, or set \
-                 `entropy: 0`",
+                "`by.dorl.entropy_coef` is above 0, but no `demonstrations` are connected\nhelp: connect `demonstrate.logged`, or set \
+                 `entropy_coef: 0`",
             )?;
             let mut open = openness(log, world.items())?;
             cx.note("entropy", told(&open));
-            open.data.iter_mut().for_each(|h| *h *= entropy);
+            open.data.iter_mut().for_each(|h| *h *= entropy_coef);
             world.bonus = Some(open);
         } else if matches!(self.by, By::Dorl(_)) {
             world.reward.data.iter_mut().for_each(|r| *r = r.max(0.0));
@@ -173,13 +175,13 @@ impl Pessimistic {
     /// σ, `[U, I]`.
     fn sigma<'w>(&self, world: &'w World) -> Result<&'w Array> {
         match self.uncertainty {
-            Uncertainty::Spread => world.deviation.as_ref().context(
-                "the world does not say how far its models are apart\nhelp: connect one of several `members`, such as \
-                 `world.deepfm` with `members: 5`",
+            Uncertainty::EnsembleStd => world.ensemble_std.as_ref().context(
+                "the world does not say how far its models are apart\nhelp: connect one with `ensemble_size` above 1, such as \
+                 `world.deepfm` with `ensemble_size: 5`",
             ),
-            Uncertainty::Stated => world.stated.as_ref().context(
-                "the world's models do not state how far they may be off\nhelp: connect `world.deepfm` with `gaussian: true`, or \
-                 take `uncertainty: spread`",
+            Uncertainty::PredictedStd => world.predicted_std.as_ref().context(
+                "the world's models do not state how far they may be off\nhelp: connect `world.deepfm` with `predict_variance: true`, or \
+                 take `uncertainty: ensemble_std`",
             ),
         }
     }
@@ -203,10 +205,10 @@ mod tests {
 
     fn world() -> World {
         let mut world = cluster_world(&[5.0, 3.0], 1, 1, 10, 2);
-        world.rules.similar_below = None;
-        world.rules.low_reward = Some(2.0);
-        world.deviation = Some(Array::new(&[2, 2], vec![0.0, 1.0, 2.0, 0.5]));
-        world.stated = Some(Array::new(&[2, 2], vec![1.0; 4]));
+        world.rules.distance_threshold = None;
+        world.rules.quit_below = Some(2.0);
+        world.ensemble_std = Some(Array::new(&[2, 2], vec![0.0, 1.0, 2.0, 0.5]));
+        world.predicted_std = Some(Array::new(&[2, 2], vec![1.0; 4]));
         world
     }
 
@@ -225,22 +227,25 @@ mod tests {
 
     #[test]
     fn mopo_takes_the_uncertainty_from_the_rewards() {
-        let by = By::Mopo(Mopo { penalty: 2.0 });
+        let by = By::Mopo(Mopo { uncertainty_coef: 2.0 });
         let found = run(&Pessimistic { by: by.clone(), ..Pessimistic::default() }, world(), None).unwrap();
         assert_eq!(found.reward.data, [5.0, 1.0, 1.0, 2.0]);
-        assert_eq!((found.rules.low_reward, &found.bonus), (Some(2.0), &None));
+        assert_eq!((found.rules.quit_below, &found.bonus), (Some(2.0), &None));
         assert_eq!((&found.distance, &found.distances), (&world().distance, &world().distances));
-        let stated = run(&Pessimistic { by, uncertainty: Uncertainty::Stated }, world(), None).unwrap();
+        let stated = run(&Pessimistic { by, uncertainty: Uncertainty::PredictedStd }, world(), None).unwrap();
         assert_eq!(stated.reward.data, [3.0, 1.0, 3.0, 1.0]);
         assert_ne!(found.rewards_digest(), world().rewards_digest());
     }
 
     #[test]
     fn dorl_pays_for_what_is_open_and_never_less_than_nothing() {
-        let dorl = |entropy| Pessimistic { by: By::Dorl(Dorl { penalty: 2.0, entropy }), ..Pessimistic::default() };
+        let dorl = |entropy_coef| Pessimistic {
+            by: By::Dorl(Dorl { uncertainty_coef: 2.0, entropy_coef }),
+            ..Pessimistic::default()
+        };
         let plain = run(&dorl(0.0), world(), None).unwrap();
         assert_eq!(plain.reward.data, [2.0, 0.0, 0.0, 0.0], "less 2σ and the smallest, 3; cut at 0");
-        assert_eq!(plain.rules.low_reward, Some(-1.0));
+        assert_eq!(plain.rules.quit_below, Some(-1.0));
         // After item 0 came 1, always, and after 0 and 1 nothing twice; after 1 came 0.
         let found = run(&dorl(0.5), world(), Some(logged(&[0, 1, 0, 1, 0]))).unwrap();
         let mut episodes = Episodes::new(&found, &[0, 1]);
@@ -256,18 +261,18 @@ mod tests {
     #[test]
     fn what_is_missing_is_named() {
         let error = |stage: &Pessimistic, world: World| run(stage, world, None).unwrap_err().to_string();
-        let unsure = World { deviation: None, stated: None, ..world() };
+        let unsure = World { ensemble_std: None, predicted_std: None, ..world() };
         let spread = Pessimistic::default();
-        assert!(error(&spread, unsure.clone()).contains("how far its models are apart\nhelp: connect one of several"));
-        let stated = Pessimistic { uncertainty: Uncertainty::Stated, ..Pessimistic::default() };
+        assert!(error(&spread, unsure.clone()).contains("how far its models are apart\nhelp: connect one with"));
+        let stated = Pessimistic { uncertainty: Uncertainty::PredictedStd, ..Pessimistic::default() };
         assert!(error(&stated, unsure).contains("do not state how far they may be off\nhelp: connect `world.deepfm`"));
         let dorl = Pessimistic { by: By::Dorl(Dorl::default()), ..Pessimistic::default() };
         assert!(error(&dorl, world()).contains("no `demonstrations` are connected\nhelp: "));
         assert_eq!((dorl.requirements().len(), spread.requirements().len()), (1, 0));
         let foreign = run(&dorl, world(), Some(logged(&[0, 7]))).unwrap_err().to_string();
         assert!(foreign.contains("item 7") && foreign.contains("help: "), "{foreign}");
-        let negative = Pessimistic { by: By::Mopo(Mopo { penalty: -1.0 }), ..Pessimistic::default() };
-        assert_eq!(negative.check().unwrap_err().0, "by.mopo.penalty");
+        let negative = Pessimistic { by: By::Mopo(Mopo { uncertainty_coef: -1.0 }), ..Pessimistic::default() };
+        assert_eq!(negative.check().unwrap_err().0, "by.mopo.uncertainty_coef");
     }
 
     #[test]

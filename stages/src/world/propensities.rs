@@ -11,7 +11,7 @@ use pipeline::{AssetName, Context, Requirement, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::given::member_of;
+use super::matrix::member_of;
 use crate::artifact::{Interactions, Items, Propensities, Users, check_asset_path, read_matrix};
 
 /// `world.propensities`.
@@ -35,7 +35,7 @@ pub enum PropensitiesBy {
         smoothing: f64,
     },
     /// A file: one line a user, one number an item, apart by blanks, such as Coat's `propensities.ascii`.
-    Given {
+    Matrix {
         /// The file or the folder that holds it.
         asset: AssetName,
         /// The file in the folder; null where the asset is the file itself.
@@ -75,7 +75,7 @@ impl Stage for EstimatePropensities {
 
     fn assets(&self) -> Vec<AssetName> {
         match &self.by {
-            PropensitiesBy::Given { asset, .. } => vec![asset.clone()],
+            PropensitiesBy::Matrix { asset, .. } => vec![asset.clone()],
             PropensitiesBy::Counts | PropensitiesBy::NaiveBayes { .. } => Vec::new(),
         }
     }
@@ -85,7 +85,7 @@ impl Stage for EstimatePropensities {
             PropensitiesBy::NaiveBayes { smoothing } if !(*smoothing >= 0.0 && smoothing.is_finite()) => {
                 Err(("by.naive_bayes.smoothing".into(), "a count is 0 or more".into()))
             }
-            PropensitiesBy::Given { member, .. } => check_asset_path(member.as_deref(), "by.given.member"),
+            PropensitiesBy::Matrix { member, .. } => check_asset_path(member.as_deref(), "by.matrix.member"),
             PropensitiesBy::Counts | PropensitiesBy::NaiveBayes { .. } => Ok(()),
         }
     }
@@ -122,7 +122,7 @@ impl Stage for EstimatePropensities {
                 }
                 naive_bayes(log, random, *smoothing, users * items)?
             }
-            PropensitiesBy::Given { asset, member } => {
+            PropensitiesBy::Matrix { asset, member } => {
                 let path = member_of(cx.asset(asset)?, member.as_deref());
                 let matrix = read_matrix(&path)?;
                 ensure!(
@@ -235,7 +235,7 @@ mod tests {
                 Inputs { interactions: small.interactions, items: small.items, users: small.users, random: None };
             EstimatePropensities { by }.run(inputs, &cx).map(|outputs| outputs.propensities)
         };
-        let given = || PropensitiesBy::Given { asset: AssetName("files".into()), member: Some("p".into()) };
+        let given = || PropensitiesBy::Matrix { asset: AssetName("files".into()), member: Some("p".into()) };
         let found = run(given(), 6).unwrap();
         assert_eq!((found.user[0], found.item[0]), (0, 0));
         let row = found.user.iter().zip(&found.item).position(|(&u, &i)| (u, i) == (2, 2)).unwrap();

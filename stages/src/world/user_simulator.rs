@@ -5,66 +5,66 @@ use pipeline::{Context, Requirement};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::distance::{DistanceBy, Similar, USUAL, categories, closest};
+use super::distance::{DistanceBy, QuitSimilarity, USUAL, categories, closest};
 use super::factorization::factorize;
 use crate::artifact::{Array, DistancesFrom, Ids, Items, QuitRules, Repeats, Users, WindowRule, World};
 
-/// Who watches, and when they leave. An episode ends, in this order, at a bad item (`low_reward`), at one too similar to what
-/// is remembered (`similar`), at one of a category shown too often (`category_above`), at the `horizon`. The published
+/// Who watches, and when they leave. An episode ends, in this order, at a bad item (`quit_below`), at one too similar to what
+/// is remembered (`quit_similarity`), at one of a category shown too often (`max_same_category`), at the `horizon`. The published
 /// protocols are settings of it:
 ///
-/// - EasyRL4Rec and DORL, `window_kind: easyrl4rec` and `horizon: 30` in all: Coat `window: 7, similar: { euclidean_below: 6 }`;
-///   MovieLens-1M `window: 7, similar: { euclidean_below: 75 }`; Yahoo `window: 3, similar: { euclidean_below: 120 }`; KuaiRec
-///   `window: 9, similar: off, category_above: 1`; KuaiRand `window: 10, similar: off, category_above: 0`. Repeats: FB
-///   `allowed`, NX_0 `masked`, NX_10 `masked_exact_rounds` and `horizon: 10`.
-/// - IL-Rec: `horizon: 100, window: 4, low_reward: 2` and a threshold of 50 (Steam) or 15 (Amazon). Which distance it is of is
-///   not published with it; `euclidean_below`, as in EasyRL4Rec, is our reading.
-/// - BiLLP: as IL-Rec with `spared: 1, penalty: -1000` and `horizon: 50` (70 in its test on Steam).
+/// - EasyRL4Rec and DORL, `window_rule: easyrl4rec` and `horizon: 30` in all: Coat `quit_window: 7, quit_similarity: { euclidean_threshold: 6 }`;
+///   MovieLens-1M `quit_window: 7, quit_similarity: { euclidean_threshold: 75 }`; Yahoo `quit_window: 3, quit_similarity: { euclidean_threshold: 120 }`; KuaiRec
+///   `quit_window: 9, quit_similarity: off, max_same_category: 1`; KuaiRand `quit_window: 10, quit_similarity: off, max_same_category: 0`. Repeats: FB
+///   `allowed`, NX_0 `masked`, NX_10 `masked_fixed_length` and `horizon: 10`.
+/// - IL-Rec: `horizon: 100, quit_window: 4, quit_below: 2` and a threshold of 50 (Steam) or 15 (Amazon). Which distance it is of is
+///   not published with it; `euclidean_threshold`, as in EasyRL4Rec, is our reading.
+/// - BiLLP: as IL-Rec with `min_turns: 1, quit_penalty: -1000` and `horizon: 50` (70 in its test on Steam).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct UserSimulator {
     /// Turns after which an episode is cut; 30 as in EasyRL4Rec.
     pub horizon: usize,
     /// Items a user remembers; 7 as EasyRL4Rec has it for MovieLens-1M and Coat.
-    pub window: usize,
+    pub quit_window: usize,
     /// Which items the window holds early in an episode: `last`, or `easyrl4rec` with its slice quirk.
-    pub window_kind: WindowRule,
+    pub window_rule: WindowRule,
     /// What makes two items feel alike. Only without the input `distances`, which brings its own.
     pub distance: DistanceBy,
-    /// When two items feel alike; `closest_share: 0.02` where absent. Only without the input `distances`, which brings its own.
-    pub similar: Option<Similar>,
+    /// When two items feel alike; `similar_fraction: 0.02` where absent. Only without the input `distances`, which brings its own.
+    pub quit_similarity: Option<QuitSimilarity>,
     /// Users leave at a reward below this; off by default.
-    pub low_reward: Option<f64>,
+    pub quit_below: Option<f64>,
     /// Users leave at an item of which a category was shown more often than this in the window; off by default. 1 in
     /// EasyRL4Rec's KuaiRec, 0 in its KuaiRand. Categories are the genres of the catalogue, so one without any is refused. This
     /// audience's own also where `distances` brings the distances and their threshold.
-    pub category_above: Option<u32>,
+    pub max_same_category: Option<u32>,
     /// Turns at the beginning at which nobody leaves: 0 as in IL-Rec, 1 as in BiLLP.
-    pub spared: usize,
+    pub min_turns: usize,
     /// What learners are told instead of the reward at which a user leaves; BiLLP has −1000. Metrics never hold it. Off by
     /// default.
-    pub penalty: Option<f64>,
-    /// Whether items may be shown again: `allowed`, `masked`, or `masked_exact_rounds`, where nobody leaves either and an
+    pub quit_penalty: Option<f64>,
+    /// Whether items may be shown again: `allowed`, `masked`, or `masked_fixed_length`, where nobody leaves either and an
     /// episode lasts `horizon` rounds. EasyRL4Rec calls them FB, NX_0 and NX_10 (at a horizon of 10).
     pub repeats: Repeats,
     /// Width of the user and item vectors that policies start from: a factorisation of the completed matrix.
-    pub vectors: usize,
+    pub embedding_dim: usize,
 }
 
 impl Default for UserSimulator {
     fn default() -> Self {
         Self {
             horizon: 30,
-            window: 7,
-            window_kind: WindowRule::Last,
-            distance: DistanceBy::Columns,
-            similar: None,
-            low_reward: None,
-            category_above: None,
-            spared: 0,
-            penalty: None,
+            quit_window: 7,
+            window_rule: WindowRule::Last,
+            distance: DistanceBy::RatingColumns,
+            quit_similarity: None,
+            quit_below: None,
+            max_same_category: None,
+            min_turns: 0,
+            quit_penalty: None,
             repeats: Repeats::Allowed,
-            vectors: 16,
+            embedding_dim: 16,
         }
     }
 }
@@ -72,26 +72,26 @@ impl Default for UserSimulator {
 impl UserSimulator {
     /// What no type can say.
     pub fn check(&self) -> Result<(), (String, String)> {
-        let wrong = |path: &str, message: &str| Err((format!("audience.{path}"), message.to_owned()));
+        let wrong = |path: &str, message: &str| Err((format!("simulator.{path}"), message.to_owned()));
         if self.horizon == 0 {
             return wrong("horizon", "an episode has at least one turn");
         }
-        if self.vectors == 0 {
+        if self.embedding_dim == 0 {
             return wrong("vectors", "policies need vectors of at least one number");
         }
-        if self.low_reward.is_some_and(|x| !x.is_finite()) {
+        if self.quit_below.is_some_and(|x| !x.is_finite()) {
             return wrong("low_reward", "a reward is a finite number");
         }
-        if self.penalty.is_some_and(|x| !x.is_finite()) {
-            return wrong("penalty", "a reward is a finite number");
+        if self.quit_penalty.is_some_and(|x| !x.is_finite()) {
+            return wrong("quit_penalty", "a reward is a finite number");
         }
-        match self.similar {
-            Some(Similar::ClosestShare(share)) if !(share > 0.0 && share < 1.0) => {
-                wrong("similar.closest_share", "a share of pairs lies between 0 and 1, both excluded")
+        match self.quit_similarity {
+            Some(QuitSimilarity::SimilarFraction(share)) if !(share > 0.0 && share < 1.0) => {
+                wrong("quit_similarity.similar_fraction", "a share of pairs lies between 0 and 1, both excluded")
             }
-            Some(Similar::EuclideanBelow(_)) if self.distance != DistanceBy::Columns => wrong(
-                "similar.euclidean_below",
-                "only distances of `columns` are Euclidean; take `below` or `closest_share`",
+            Some(QuitSimilarity::EuclideanThreshold(_)) if self.distance != DistanceBy::RatingColumns => wrong(
+                "quit_similarity.euclidean_threshold",
+                "only distances of `rating_columns` are Euclidean; take `threshold` or `similar_fraction`",
             ),
             _ => Ok(()),
         }
@@ -106,9 +106,9 @@ impl UserSimulator {
             why: "distances come with a threshold of their own".to_owned(),
             help: "leave out one of the two",
         };
-        let similar = self.similar.is_some().then(|| alone("audience.similar"));
-        let distance = (self.distance != DistanceBy::Columns).then(|| alone("audience.distance"));
-        similar.into_iter().chain(distance).collect()
+        let quit_similarity = self.quit_similarity.is_some().then(|| alone("simulator.quit_similarity"));
+        let distance = (self.distance != DistanceBy::RatingColumns).then(|| alone("simulator.distance"));
+        quit_similarity.into_iter().chain(distance).collect()
     }
 
     /// Completes `reward [U, I]` of `users` and `items` to a world; item distances and their threshold are those of `shared`, if
@@ -128,8 +128,8 @@ impl UserSimulator {
         let ids = Ids::of(items, users);
         let users = reward.shape[0];
         let (distance, distances) = match shared {
-            Some(_) if self.distance != DistanceBy::Columns => {
-                bail!("`audience.distance` is set, but `distances` brings its own\nhelp: leave out one of the two")
+            Some(_) if self.distance != DistanceBy::RatingColumns => {
+                bail!("`simulator.distance` is set, but `distances` brings its own\nhelp: leave out one of the two")
             }
             // What a lender has from the catalogue anyone could have.
             Some(world) if world.distances == DistancesFrom::Catalogue => {
@@ -148,49 +148,51 @@ impl UserSimulator {
         ensure!(
             self.repeats == Repeats::Allowed || self.horizon < reward.shape[1],
             "a catalogue of {} items cannot fill {} turns without a repeat and leave a choice\nhelp: lower \
-             `audience.horizon`, or take `repeats: allowed`",
+             `simulator.horizon`, or take `repeats: allowed`",
             reward.shape[1],
             self.horizon
         );
         let categories = categories(items);
         ensure!(
-            self.category_above.is_none() || categories.is_some(),
-            "`audience.category_above` is set, but no item has a category\nhelp: name the catalogue's column of genres where \
-             the log is read, or leave `category_above` out"
+            self.max_same_category.is_none() || categories.is_some(),
+            "`simulator.max_same_category` is set, but no item has a category\nhelp: name the catalogue's column of genres where \
+             the log is read, or leave `max_same_category` out"
         );
-        let similar_below = match (shared, self.similar) {
+        let distance_threshold = match (shared, self.quit_similarity) {
             (Some(_), Some(_)) => bail!(
-                "`audience.similar` is set, but `distances` brings its own threshold\nhelp: leave out one of the two"
+                "`simulator.quit_similarity` is set, but `distances` brings its own threshold\nhelp: leave out one of the two"
             ),
-            (Some(world), None) => world.rules.similar_below,
+            (Some(world), None) => world.rules.distance_threshold,
             (None, similar) => match similar.unwrap_or(USUAL) {
-                Similar::ClosestShare(share) => Some(closest(&distance, share)),
-                Similar::Below(threshold) => Some(threshold as f32),
+                QuitSimilarity::SimilarFraction(share) => Some(closest(&distance, share)),
+                QuitSimilarity::Threshold(threshold) => Some(threshold as f32),
                 // Rounded like the distances themselves, so that a distance of just the threshold is not below it.
-                Similar::EuclideanBelow(threshold) => Some((threshold * threshold / users as f64).sqrt() as f32),
-                Similar::Off => None,
+                QuitSimilarity::EuclideanThreshold(threshold) => {
+                    Some((threshold * threshold / users as f64).sqrt() as f32)
+                }
+                QuitSimilarity::Off => None,
             },
         };
-        let (user_vectors, item_vectors) = factorize(&reward, self.vectors, cx)?;
+        let (user_vectors, item_vectors) = factorize(&reward, self.embedding_dim, cx)?;
         let rules = QuitRules {
             horizon: self.horizon,
-            window: self.window,
-            window_kind: self.window_kind,
-            similar_below,
-            low_reward: self.low_reward.map(|x| x as f32),
-            category_above: self.category_above,
-            spared: self.spared,
-            penalty: self.penalty.map(|x| x as f32),
+            quit_window: self.quit_window,
+            window_rule: self.window_rule,
+            distance_threshold,
+            quit_below: self.quit_below.map(|x| x as f32),
+            max_same_category: self.max_same_category,
+            min_turns: self.min_turns,
+            quit_penalty: self.quit_penalty.map(|x| x as f32),
             repeats: self.repeats,
         };
-        let (deviation, stated, bonus) = (None, None, None);
+        let (ensemble_std, predicted_std, bonus) = (None, None, None);
         Ok(World {
             reward,
             distance,
             user_vectors,
             item_vectors,
-            deviation,
-            stated,
+            ensemble_std,
+            predicted_std,
             bonus,
             categories,
             rules,
@@ -212,11 +214,14 @@ mod tests {
     fn distances_threshold_and_vectors_of_a_small_matrix() {
         // Items 0 and 1 are alike; item 2 is the opposite.
         let reward = Array::new(&[2, 3], vec![5.0, 5.0, 1.0, 1.0, 1.0, 5.0]);
-        let audience =
-            UserSimulator { vectors: 2, similar: Some(Similar::ClosestShare(0.4)), ..UserSimulator::default() };
-        let world = audience.complete(None, &Items::default(), &Users::default(), reward.clone(), &cx()).unwrap();
+        let simulator = UserSimulator {
+            embedding_dim: 2,
+            quit_similarity: Some(QuitSimilarity::SimilarFraction(0.4)),
+            ..UserSimulator::default()
+        };
+        let world = simulator.complete(None, &Items::default(), &Users::default(), reward.clone(), &cx()).unwrap();
         assert_eq!(world.distance.data, [0.0, 0.0, 4.0, 0.0, 0.0, 4.0, 4.0, 4.0, 0.0]);
-        assert_eq!(world.rules.similar_below, Some(4.0));
+        assert_eq!(world.rules.distance_threshold, Some(4.0));
         assert!(world.too_similar(1, &[0]) && !world.too_similar(2, &[0]) && world.too_similar(2, &[2]));
         for (u, i) in [(0, 0), (0, 2), (1, 1), (1, 2)] {
             let product: f32 =
@@ -228,15 +233,19 @@ mod tests {
     #[test]
     fn shared_distances_bring_their_threshold_and_no_other_is_taken() {
         let reward = Array::new(&[2, 3], vec![5.0, 5.0, 1.0, 1.0, 1.0, 5.0]);
-        let below = UserSimulator { vectors: 2, similar: Some(Similar::Below(0.5)), ..UserSimulator::default() };
+        let below = UserSimulator {
+            embedding_dim: 2,
+            quit_similarity: Some(QuitSimilarity::Threshold(0.5)),
+            ..UserSimulator::default()
+        };
         let shared = below.complete(None, &Items::default(), &Users::default(), reward.clone(), &cx()).unwrap();
-        let other = UserSimulator { vectors: 2, ..UserSimulator::default() };
+        let other = UserSimulator { embedding_dim: 2, ..UserSimulator::default() };
         assert_eq!(
             other
                 .complete(Some(&shared), &Items::default(), &Users::default(), reward.clone(), &cx())
                 .unwrap()
                 .rules
-                .similar_below,
+                .distance_threshold,
             Some(0.5)
         );
         let fewer = Array::new(&[2, 2], vec![5.0, 5.0, 1.0, 1.0]);
@@ -245,7 +254,7 @@ mod tests {
         assert!(error.contains("of another catalogue: of 3 items, and this world has 2\nhelp: connect"), "{error}");
         let error =
             below.complete(Some(&shared), &Items::default(), &Users::default(), reward, &cx()).unwrap_err().to_string();
-        assert!(error.contains("`audience.similar` is set, but `distances` brings its own"), "{error}");
+        assert!(error.contains("`simulator.quit_similarity` is set, but `distances` brings its own"), "{error}");
     }
 
     #[test]
@@ -253,9 +262,9 @@ mod tests {
         // Items 0 and 1 are √(3² + 4²) = 5 apart.
         let reward = Array::new(&[2, 2], vec![1.0, 4.0, 5.0, 1.0]);
         let conflicts = |threshold: f64| {
-            let similar = Some(Similar::EuclideanBelow(threshold));
-            let audience = UserSimulator { vectors: 2, similar, ..UserSimulator::default() };
-            audience
+            let quit_similarity = Some(QuitSimilarity::EuclideanThreshold(threshold));
+            let simulator = UserSimulator { embedding_dim: 2, quit_similarity, ..UserSimulator::default() };
+            simulator
                 .complete(None, &Items::default(), &Users::default(), reward.clone(), &cx())
                 .unwrap()
                 .too_similar(0, &[1])
@@ -268,13 +277,18 @@ mod tests {
         let reward = Array::new(&[2, 3], vec![5.0, 5.0, 1.0, 1.0, 1.0, 5.0]);
         let genres = ["a", "b", "b"].map(|name| vec![name.to_owned()]).to_vec();
         let items = Items { genres, id: vec![String::new(); 3], ..Items::default() };
-        let similar = Some(Similar::Below(0.5));
-        let audience = UserSimulator { vectors: 2, distance: DistanceBy::Genres, similar, ..UserSimulator::default() };
-        let own = audience.complete(None, &items, &Users::default(), reward.clone(), &cx()).unwrap();
+        let quit_similarity = Some(QuitSimilarity::Threshold(0.5));
+        let simulator = UserSimulator {
+            embedding_dim: 2,
+            distance: DistanceBy::Genres,
+            quit_similarity,
+            ..UserSimulator::default()
+        };
+        let own = simulator.complete(None, &items, &Users::default(), reward.clone(), &cx()).unwrap();
         assert_eq!(own.distances, DistancesFrom::Catalogue);
         assert_eq!(own.categories.as_ref().unwrap().data, [1.0, 0.0, 0.0, 1.0, 0.0, 1.0]);
         assert!(own.too_similar(1, &[2]) && !own.too_similar(1, &[0]));
-        let sharing = UserSimulator { vectors: 2, ..UserSimulator::default() };
+        let sharing = UserSimulator { embedding_dim: 2, ..UserSimulator::default() };
         let shared = sharing.complete(Some(&own), &items, &Users::default(), reward.clone(), &cx()).unwrap();
         assert_eq!(shared.distances, DistancesFrom::Catalogue, "what anyone could have is not lent");
         let columns = sharing.complete(None, &items, &Users::default(), reward.clone(), &cx()).unwrap();
@@ -286,20 +300,20 @@ mod tests {
         let path = folder.path().join("world");
         pipeline::Artifact::write(&shared, &path).unwrap();
         assert_eq!(<World as pipeline::Artifact>::read(&path).unwrap(), shared);
-        let error = audience.complete(Some(&own), &items, &Users::default(), reward, &cx()).unwrap_err().to_string();
-        assert!(error.starts_with("`audience.distance` is set, but `distances` brings its own"), "{error}");
+        let error = simulator.complete(Some(&own), &items, &Users::default(), reward, &cx()).unwrap_err().to_string();
+        assert!(error.starts_with("`simulator.distance` is set, but `distances` brings its own"), "{error}");
     }
 
     #[test]
     fn a_horizon_that_a_catalogue_cannot_fill_without_repeats_is_refused() {
         let reward = Array::new(&[2, 3], vec![5.0, 5.0, 1.0, 1.0, 1.0, 5.0]);
         let complete = |horizon: usize, repeats: Repeats| {
-            let audience = UserSimulator { vectors: 2, horizon, repeats, ..UserSimulator::default() };
-            audience
+            let simulator = UserSimulator { embedding_dim: 2, horizon, repeats, ..UserSimulator::default() };
+            simulator
                 .complete(None, &Items::default(), &Users::default(), reward.clone(), &cx())
                 .map(|world| world.rules.repeats)
         };
-        for repeats in [Repeats::Masked, Repeats::MaskedExactRounds] {
+        for repeats in [Repeats::Masked, Repeats::MaskedFixedLength] {
             assert_eq!(complete(2, repeats).unwrap(), repeats);
             let error = complete(3, repeats).unwrap_err().to_string();
             assert!(
@@ -315,34 +329,36 @@ mod tests {
         let reward = Array::new(&[2, 3], vec![5.0, 5.0, 1.0, 1.0, 1.0, 5.0]);
         let genres = ["a", "b", "b"].map(|name| vec![name.to_owned()]).to_vec();
         let items = Items { genres, id: vec![String::new(); 3], ..Items::default() };
-        let audience = |category_above| UserSimulator { vectors: 2, category_above, ..UserSimulator::default() };
-        let error = audience(Some(0))
+        let simulator =
+            |max_same_category| UserSimulator { embedding_dim: 2, max_same_category, ..UserSimulator::default() };
+        let error = simulator(Some(0))
             .complete(None, &Items::default(), &Users::default(), reward.clone(), &cx())
             .unwrap_err()
             .to_string();
         assert!(error.contains("no item has a category\nhelp: name the catalogue's column"), "{error}");
-        let judge = audience(Some(0)).complete(None, &items, &Users::default(), reward.clone(), &cx()).unwrap();
+        let judge = simulator(Some(0)).complete(None, &items, &Users::default(), reward.clone(), &cx()).unwrap();
         assert!(judge.too_much_of_a_category(1, &[2]) && !judge.too_much_of_a_category(1, &[0]));
         let sharing = |above| {
-            audience(above)
+            simulator(above)
                 .complete(Some(&judge), &items, &Users::default(), reward.clone(), &cx())
                 .unwrap()
                 .rules
-                .category_above
+                .max_same_category
         };
         assert_eq!((sharing(None), sharing(Some(1))), (None, Some(1)));
     }
 
     #[test]
     fn a_euclidean_threshold_is_for_columns_only() {
-        let similar = Some(Similar::EuclideanBelow(6.0));
-        let audience = UserSimulator { similar, distance: DistanceBy::Text, ..UserSimulator::default() };
-        assert_eq!(audience.check().unwrap_err().0, "audience.similar.euclidean_below");
+        let quit_similarity = Some(QuitSimilarity::EuclideanThreshold(6.0));
+        let simulator = UserSimulator { quit_similarity, distance: DistanceBy::Text, ..UserSimulator::default() };
+        assert_eq!(simulator.check().unwrap_err().0, "simulator.quit_similarity.euclidean_threshold");
     }
 
     #[test]
     fn a_share_outside_its_range_is_refused() {
-        let audience = UserSimulator { similar: Some(Similar::ClosestShare(1.5)), ..UserSimulator::default() };
-        assert_eq!(audience.check().unwrap_err().0, "audience.similar.closest_share");
+        let simulator =
+            UserSimulator { quit_similarity: Some(QuitSimilarity::SimilarFraction(1.5)), ..UserSimulator::default() };
+        assert_eq!(simulator.check().unwrap_err().0, "simulator.quit_similarity.similar_fraction");
     }
 }

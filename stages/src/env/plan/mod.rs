@@ -2,16 +2,16 @@
 //!
 //! A world answers a user by rules without chance, so for one user the best policy is the best sequence of items, and no policy,
 //! whatever it remembers or draws, returns more than that on average. Let the user be asked about nothing at turns before
-//! `spared`, and at turn t about the last c(t) items. Then
+//! `min_turns`, and at turn t about the last c(t) items. Then
 //!
-//! max  Σ_{t ≤ τ} r(a_t)  over τ < T and items a_0 … a_τ, where at every t < τ from `spared` on  r(a_t) ≥ the low reward and
+//! max  Σ_{t ≤ τ} r(a_t)  over τ < T and items a_0 … a_τ, where at every t < τ from `min_turns` on  r(a_t) ≥ the low reward and
 //! a_t conflicts with none of a_{t−c(t)} … a_{t−1}
 //!
 //! (*inclusive*: what is shown at the last turn is paid for whether the user leaves at it or not, so a_τ is any item).
 //! Two sides close in on it. `bound` proves what nobody exceeds, `search` finds a sequence that can be played; where the two
 //! meet it is the best there is. On Coat they meet for every user where repeats are allowed, for all but one where not.
 //!
-//! Left out: rules that count (`category_above` from 1 on) and what is paid for where a session has come to (`bonus`): no bound
+//! Left out: rules that count (`max_same_category` from 1 on) and what is paid for where a session has come to (`bonus`): no bound
 //! here reads them, so no plan is made. Rewards that a user would have to be asked for are known: this is a yardstick, no policy.
 
 mod bound;
@@ -56,9 +56,9 @@ pub fn planning_unsupported(world: &World) -> Option<&'static str> {
     if world.bonus.is_some() {
         return Some("it pays for where a session has come to, which no bound here reads");
     }
-    let counts = world.rules.category_above.is_some_and(|most| most > 0) && world.categories.is_some();
+    let counts = world.rules.max_same_category.is_some_and(|most| most > 0) && world.categories.is_some();
     counts.then_some(
-        "its people leave by a count (`category_above` of 1 or more), and the bound reads pairs of items alone",
+        "its people leave by a count (`max_same_category` of 1 or more), and the bound reads pairs of items alone",
     )
 }
 

@@ -13,7 +13,7 @@ pub(super) struct CompatiblePairs {
 pub(super) type Bits = Vec<u64>;
 
 impl CompatiblePairs {
-    /// Of the rules that go by pairs: `similar`, and `category_above: 0`.
+    /// Of the rules that go by pairs: `similar`, and `max_same_category: 0`.
     pub fn of(world: &World) -> Self {
         let (items, rules) = (world.items(), &world.rules);
         let words = items.div_ceil(64);

@@ -90,7 +90,7 @@ impl Beam<'_> {
 
     /// The best sequences that are one item longer and keep their user.
     fn stay(&self, open: &[PartialSequence], turn: usize) -> Vec<PartialSequence> {
-        let asked = turn >= self.rules.spared && self.rules.repeats != Repeats::MaskedExactRounds;
+        let asked = turn >= self.rules.min_turns && self.rules.repeats != Repeats::MaskedFixedLength;
         let mut longer: Vec<(f64, usize, u32)> = Vec::new();
         for (at, sequence) in open.iter().enumerate() {
             let free = asked.then(|| self.free(&sequence.items, turn));
@@ -119,14 +119,14 @@ impl Beam<'_> {
     /// What does not conflict with what the user remembers at `turn`.
     fn free(&self, shown: &[u32], turn: usize) -> Bits {
         let mut free = self.pairs.all();
-        let remembered = self.rules.window_kind.length(turn, self.rules.window);
+        let remembered = self.rules.window_rule.length(turn, self.rules.quit_window);
         shown[turn - remembered..].iter().for_each(|&item| self.pairs.keep(&mut free, item));
         free
     }
 
     /// What decides how a sequence may go on: of two that are equal in it the one that was paid more is enough.
     fn future(&self, items: &[u32]) -> (Vec<u32>, Vec<u32>) {
-        let recent = items[items.len().saturating_sub(self.rules.window)..].to_vec();
+        let recent = items[items.len().saturating_sub(self.rules.quit_window)..].to_vec();
         let mut shown = if self.rules.repeats == Repeats::Allowed { Vec::new() } else { items.to_vec() };
         shown.sort_unstable();
         (recent, shown)

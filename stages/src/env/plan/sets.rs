@@ -35,7 +35,7 @@ impl<'w> ItemScores<'w> {
         let rewards = world.reward.row(user as usize);
         let mut order: Vec<u32> = (0..rewards.len() as u32).collect();
         order.sort_by(|&a, &b| rewards[b as usize].total_cmp(&rewards[a as usize]).then(a.cmp(&b)));
-        let low = world.rules.low_reward.unwrap_or(f32::NEG_INFINITY);
+        let low = world.rules.quit_below.unwrap_or(f32::NEG_INFINITY);
         let stays = order.partition_point(|&item| rewards[item as usize] >= low);
         Self { rewards, order, stays }
     }

@@ -43,16 +43,16 @@ fn drawn(seed: u64) -> World {
         }
     }
     let kinds = [WindowRule::Last, WindowRule::Easyrl4rec];
-    let repeats = [Repeats::Allowed, Repeats::Allowed, Repeats::Masked, Repeats::MaskedExactRounds];
+    let repeats = [Repeats::Allowed, Repeats::Allowed, Repeats::Masked, Repeats::MaskedFixedLength];
     world.rules = QuitRules {
         horizon: draw.random_range(1..6),
-        window: draw.random_range(0..5),
-        window_kind: kinds[draw.random_range(0..2)],
-        similar_below: (draw.random_range(0..5) > 0).then_some(0.5),
-        low_reward: (draw.random_range(0..3) == 0).then_some(2.0),
-        category_above: (draw.random_range(0..3) == 0).then_some(0),
-        spared: [0, 0, 1, 2][draw.random_range(0..4)],
-        penalty: None,
+        quit_window: draw.random_range(0..5),
+        window_rule: kinds[draw.random_range(0..2)],
+        distance_threshold: (draw.random_range(0..5) > 0).then_some(0.5),
+        quit_below: (draw.random_range(0..3) == 0).then_some(2.0),
+        max_same_category: (draw.random_range(0..3) == 0).then_some(0),
+        min_turns: [0, 0, 1, 2][draw.random_range(0..4)],
+        quit_penalty: None,
         repeats: repeats[draw.random_range(0..4)],
     };
     let categories = (0..2 * items).map(|_| f32::from(u8::from(draw.random_range(0..3) == 0))).collect();
@@ -116,12 +116,12 @@ fn closed_forms_are_met_and_proven() {
 fn what_the_bound_does_not_read_is_not_planned() {
     let mut world = cluster_world(&[5.0, 3.0], 1, 1, 10, 1);
     world.categories = Some(Array::new(&[2, 1], vec![1.0; 2]));
-    world.rules.category_above = Some(0);
+    world.rules.max_same_category = Some(0);
     assert_eq!(planning_unsupported(&world), None);
-    world.rules.category_above = Some(1);
+    world.rules.max_same_category = Some(1);
     let error = planned(&world).unwrap_err().to_string();
     assert!(error.contains("leave by a count") && error.contains("\nhelp: "), "{error}");
-    world.rules.category_above = None;
+    world.rules.max_same_category = None;
     world.bonus = Some(Array::new(&[3, 3], vec![1.0; 9]));
     assert!(planned(&world).unwrap_err().to_string().contains("where a session has come to"));
 }

@@ -14,10 +14,10 @@ use super::UserSimulator;
 use super::distance::report_similar_pairs;
 use crate::artifact::{Items, Users, World, check_asset_path, read_matrix};
 
-/// `world.given`.
+/// `world.matrix`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Given {
+pub struct Matrix {
     /// The file or the folder that holds it: one line a user, one number an item, apart by blanks.
     pub asset: AssetName,
     /// The file in the folder; left out where the asset is the file itself.
@@ -25,7 +25,7 @@ pub struct Given {
     pub member: Option<String>,
     /// Who watches.
     #[serde(default)]
-    pub audience: UserSimulator,
+    pub simulator: UserSimulator,
 }
 
 pipeline::ports! {
@@ -48,8 +48,8 @@ pipeline::ports! {
     }
 }
 
-impl Stage for Given {
-    const KIND: &'static str = "world.given";
+impl Stage for Matrix {
+    const KIND: &'static str = "world.matrix";
     /// 1: first. 2: the world holds categories. 3: the world says whose its distances are.
     const VERSION: u32 = 3;
     const ABOUT: &'static str = "take a true matrix of rewards as a simulated world";
@@ -62,11 +62,11 @@ impl Stage for Given {
 
     fn check(&self) -> Result<(), (String, String)> {
         check_asset_path(self.member.as_deref(), "member")?;
-        self.audience.check()
+        self.simulator.check()
     }
 
     fn requirements(&self) -> Vec<Requirement> {
-        self.audience.requirements()
+        self.simulator.requirements()
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
@@ -80,7 +80,7 @@ impl Stage for Given {
             reward.shape[0],
             reward.shape[1]
         );
-        let world = self.audience.complete(inputs.distances.as_ref(), &inputs.items, &inputs.users, reward, cx);
+        let world = self.simulator.complete(inputs.distances.as_ref(), &inputs.items, &inputs.users, reward, cx);
         let world = world.with_context(|| format!("complete {}", path.display()))?;
         report_similar_pairs(&world, cx);
         Ok(Outputs { world })
@@ -105,10 +105,10 @@ mod tests {
             std::fs::write(folder.path().join("m"), (0..rows).map(row).collect::<String>()).unwrap();
             let mut cx = Context::detached(folder.path());
             cx.add_asset("true", folder.path());
-            let audience = UserSimulator { vectors: 2, ..UserSimulator::default() };
-            let given = Given { asset: AssetName("true".into()), member: Some("m".into()), audience };
+            let simulator = UserSimulator { embedding_dim: 2, ..UserSimulator::default() };
+            let stage = Matrix { asset: AssetName("true".into()), member: Some("m".into()), simulator };
             let log = small_log();
-            given.run(Inputs { items: log.items, users: log.users, distances: None }, &cx)
+            stage.run(Inputs { items: log.items, users: log.users, distances: None }, &cx)
         };
         assert_eq!(run(6).unwrap().world.reward.row(3)[2], 2.0);
         let error = run(5).err().unwrap().to_string();
@@ -117,14 +117,14 @@ mod tests {
 
     #[test]
     fn a_member_outside_of_the_asset_is_refused() {
-        let given = |member: &str| Given {
+        let stage = |member: &str| Matrix {
             asset: AssetName("a".into()),
             member: Some(member.into()),
-            audience: UserSimulator::default(),
+            simulator: UserSimulator::default(),
         };
-        assert!(given("x/m.ascii").check().is_ok());
+        assert!(stage("x/m.ascii").check().is_ok());
         for member in ["", "/etc/passwd", "../m", "x/../../m"] {
-            assert_eq!(given(member).check().unwrap_err().0, "member", "{member}");
+            assert_eq!(stage(member).check().unwrap_err().0, "member", "{member}");
         }
     }
 }
