@@ -15,9 +15,9 @@ use crate::artifact::{Interactions, Items, Users};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct KCore {
-    /// The fewest interactions of a user, at least 1; 5 as in the usual "5-core".
+    /// Minimum number of interactions per user, at least 1; 5 as in the usual "5-core".
     pub min_per_user: u32,
-    /// The fewest interactions of an item, at least 1; 5 as in the usual "5-core".
+    /// Minimum number of interactions per item, at least 1; 5 as in the usual "5-core".
     pub min_per_item: u32,
 }
 
@@ -34,7 +34,7 @@ pipeline::ports! {
         interactions: Interactions,
         /// The catalogue.
         items: Items,
-        /// The people.
+        /// The users.
         users: Users,
     }
 }
@@ -55,7 +55,7 @@ impl Stage for KCore {
     const KIND: &'static str = "filter.kcore";
     /// 1: first.
     const VERSION: u32 = 1;
-    const ABOUT: &'static str = "leave out users and items with few interactions until none is left";
+    const ABOUT: &'static str = "remove users and items with few interactions until all have enough";
     const REINDEXES: bool = true;
     type Inputs = Inputs;
     type Outputs = Outputs;

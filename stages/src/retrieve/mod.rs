@@ -1,8 +1,8 @@
-//! `retrieve`: the few items worth a closer look, for each user, from the log alone.
+//! `retrieve`: candidates for each user, from the log alone.
 //!
-//! What it offers is what a language model chooses from, and the retriever alone is a row of every table. It looks at no
-//! world, never excludes an item (not even one that the user rated: the simulated worlds allow repeats), and learns no
-//! parameter.
+//! A language model chooses from these candidates, and the first of them is a row of every table (the retriever top-1). The
+//! stage reads no world, learns no parameter and excludes no item, not even one that the user rated: simulated worlds allow
+//! repeats.
 
 mod cooccurrence;
 
@@ -22,14 +22,14 @@ use cooccurrence::Likes;
 pub struct Retrieve {
     /// How items are ranked.
     pub by: By,
-    /// Items a user, from 1; as many as the world's horizon where the candidates are played by themselves. 100 by default.
+    /// Number of candidates per user, at least 1; at least the world's horizon if `evaluate` plays the retriever. 100 by default.
     pub top_k: usize,
-    /// c, how much company counts against popularity in `cooccurrence`, in ratings per unit of similarity, 0 or more; 0
-    /// is `popular`. 16 by default: of ten unseen items offered to each user of MovieLens-100K, 10.5 % are rated 4 or more
-    /// in the part that was kept back, against 4.0 % at 0 and 11.8 % at 100, which offers worse-rated items.
+    /// c, the weight of co-occurrence against popularity in `cooccurrence`, in ratings per unit of similarity, 0 or more; 0
+    /// is `popular`. 16 by default: of ten unseen items per user of MovieLens-100K, 10.5 % are rated 4 or more in the held-out
+    /// part, against 4.0 % at 0 and 11.8 % at 100, which offers items with lower ratings.
     pub similarity_weight: f64,
-    /// Whether candidates leave out what the world's user would leave at. It needs the quit distances, which a deployed
-    /// retriever knows only where the worlds share them.
+    /// Whether candidates at which the simulated user would quit are removed. This needs the item distances of the quit rules,
+    /// which a deployed retriever knows only if the worlds share them.
     pub filter_quit_items: bool,
 }
 
@@ -39,7 +39,7 @@ pub struct Retrieve {
 pub enum By {
     /// The shrunken mean rating; the same for every user.
     Popular,
-    /// The shrunken mean rating and the company of what the user liked.
+    /// The shrunken mean rating and the co-occurrence with items that the user liked.
     #[default]
     Cooccurrence,
 }
@@ -51,19 +51,19 @@ impl Default for Retrieve {
 }
 
 pipeline::ports! {
-    /// What is known of people and items.
+    /// The log and its tables.
     pub struct Inputs {
-        /// The ratings that may be learned from.
+        /// The training ratings.
         interactions: Interactions,
         /// The catalogue.
         items: Items,
-        /// The people.
+        /// The users.
         users: Users,
     }
 }
 
 pipeline::ports! {
-    /// What is offered.
+    /// The candidates.
     pub struct Outputs {
         /// The first `top_k` items of each user.
         candidates: Candidates,
@@ -74,7 +74,7 @@ impl Stage for Retrieve {
     const KIND: &'static str = "retrieve";
     /// 1: first.
     const VERSION: u32 = 1;
-    const ABOUT: &'static str = "rank each user's first items by popularity and co-occurrence in the log";
+    const ABOUT: &'static str = "retrieve candidates for each user by popularity and co-occurrence in the log";
     type Inputs = Inputs;
     type Outputs = Outputs;
 

@@ -1,4 +1,4 @@
-//! Cuts a log into what may be learned from and what is kept back.
+//! Splits a log into a training part and a held-out test part.
 //!
 //! Users and items keep their numbers, so the tables beside the log stay as they are. Left out: a validation part (cut `train`
 //! once more) and k-cores (a stage of their own, `filter.kcore`).
@@ -19,35 +19,34 @@ use crate::nn::rng;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Split {
-    /// How the log is cut.
+    /// How the log is split.
     pub by: By,
-    /// The share that is kept back, in (0, 1): of each user's interactions (`time`,
-    /// `random`), of the whole log (`global_time`) or of the
-    /// users (`user`). At least one stays on either side where there are two or more. Not used by the others.
+    /// The fraction that is held out, in (0, 1): of each user's interactions (`time`, `random`), of the whole log (`global_time`)
+    /// or of the users (`user`). Each side gets at least one if there are two or more. The other rules do not use it.
     pub test_fraction: f64,
-    /// Seed of what `random` and `user` keep back.
+    /// Seed of the draws of `random` and `user`.
     pub seed: u64,
 }
 
-/// How a log is cut. Equal times keep the order of the log.
+/// How a log is split. Interactions of equal time keep the order of the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum By {
-    /// Each user's last interactions are kept back.
+    /// Each user's last interactions are held out.
     #[default]
     Time,
-    /// Any of each user's interactions are kept back, each equally likely: for logs without times, such as Coat's, where the
-    /// last rows are those of the last items.
+    /// Interactions of each user are held out at random: for logs without times, such as Coat's, where the last rows are those
+    /// of the last items.
     Random,
-    /// The log's last interactions are kept back, whoever's they are. Interactions at the time of the cut are all kept back:
-    /// nothing that is learned from is as late as anything that is kept back.
+    /// The last interactions of the whole log are held out. All interactions at the time of the split are held out: every
+    /// training interaction is earlier than every test interaction.
     GlobalTime,
-    /// Whole users are kept back, drawn by `seed`.
+    /// Whole users are held out, drawn by `seed`.
     User,
-    /// So many of each user's last interactions are kept back, at least 1; one stays to be learned from.
+    /// The last n interactions of each user are held out, n at least 1; each user keeps at least one training interaction.
     LeaveNOut(usize),
-    /// What is kept back comes from the input `test`, as the benchmark gives it. Where the log holds such a row too (the same
-    /// user, item and time), it is not learned from.
+    /// The test part is the input `test`, as the benchmark defines it. Rows of the log that are in it (the same user, item and
+    /// time) are removed from the training part.
     Predefined,
 }
 
@@ -58,11 +57,11 @@ impl Default for Split {
 }
 
 pipeline::ports! {
-    /// What is cut.
+    /// The log to split.
     pub struct Inputs {
         /// The whole log.
         interactions: Interactions,
-        /// What `by: predefined` keeps back; of the same users and items.
+        /// The test part for `by: predefined`; of the same users and items.
         test: Option<Interactions>,
     }
 }
@@ -70,9 +69,9 @@ pipeline::ports! {
 pipeline::ports! {
     /// The two parts; together they are the log.
     pub struct Outputs {
-        /// What may be learned from, by user, then time.
+        /// The training part, by user, then time.
         train: Interactions,
-        /// What is kept back, by user, then time.
+        /// The held-out part, by user, then time.
         test: Interactions,
     }
 }
@@ -82,7 +81,7 @@ impl Stage for Split {
     /// 1: first.
     const VERSION: u32 = 1;
     const ABOUT: &'static str =
-        "cut a log into train and test: by time, at random, by user, the last ones, or as given";
+        "split a log into train and test: by time, at random, by user, the last n, or predefined";
     type Inputs = Inputs;
     type Outputs = Outputs;
 

@@ -1,4 +1,4 @@
-//! Shrunken means: r̂(u, i) = μ + b_i + b_u, with b_i = Σ_u w(r − μ)/(Σ_u w + λ_i) and b_u = Σ_i w(r − μ − b_i)/(Σ_i w + λ_u).
+//! Regularized biases of items and users: r̂(u, i) = μ + b_i + b_u, with b_i = Σ_u w(r − μ)/(Σ_u w + λ_i) and b_u = Σ_i w(r − μ − b_i)/(Σ_i w + λ_u).
 //!
 //! What can be said of an item that few have rated and a user who rated little (Koren, Bell and Volinsky 2009, § "adding
 //! biases", in closed form: one pass, items first). Nothing is drawn and nothing is learned by steps: the world to beat.
@@ -21,13 +21,13 @@ const NO_TASTE: &str = "name the log's ratings where it is read (`rating`); a lo
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Bias {
-    /// λ_i: an item's mean counts like this many ratings at the mean of all, 0 or more.
+    /// λ_i: the shrinkage of item biases, in ratings at the global mean, 0 or more.
     pub item_regularization: f64,
-    /// λ_u, likewise for users.
+    /// λ_u: the shrinkage of user biases, likewise.
     pub user_regularization: f64,
-    /// How ratings are weighted; only with the input `propensities`.
+    /// Inverse propensity weighting; only with the input `propensities`.
     pub ips: Ips,
-    /// Who watches in the completed world.
+    /// How simulated users behave in the completed world.
     pub simulator: UserSimulator,
 }
 
@@ -47,7 +47,7 @@ impl Stage for Bias {
     const KIND: &'static str = "world.bias";
     /// 1: first. 2: the world says whose its distances are.
     const VERSION: u32 = 2;
-    const ABOUT: &'static str = "complete shrunken means of items and users to a simulated world";
+    const ABOUT: &'static str = "fit regularized item and user biases and complete them to a simulated world";
     type Inputs = Inputs;
     type Outputs = Outputs;
 

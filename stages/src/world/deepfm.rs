@@ -27,30 +27,30 @@ pub struct DeepFm {
     pub embedding: usize,
     /// Widths of the network's hidden layers.
     pub hidden: Vec<usize>,
-    /// Features of users or items with more distinct values than this are left out (a zip code says little about anyone else).
+    /// Features of users or items with more distinct values than this are ignored (a zip code describes few others).
     pub max_cardinality: usize,
-    /// Models fitted with seeds of their own, whose answers are averaged: what one model imagines about an item that few
-    /// have rated, the others seldom share; their spread becomes the world's deviation. EasyRL4Rec has 5.
+    /// Number of models, each fitted with its own seed. The world holds their mean, which suppresses errors of single models on
+    /// rarely rated items, and their standard deviation. 5 as in EasyRL4Rec.
     pub ensemble_size: u64,
-    /// Whether each model also states how far it may be off for each user and item: the loss is then err²·e^{−s} + s with
-    /// s = ln σ² (EasyRL4Rec's optional head). It weighs ratings by how surely they can be predicted. Off by default.
+    /// Whether each model also predicts the variance of each rating: the loss is then err²·e^{−s} + s with s = ln σ² (EasyRL4Rec's
+    /// optional head), which weights ratings by their predicted precision. Off by default.
     pub predict_variance: bool,
     /// Passes over the log.
     pub epochs: u64,
-    /// Ratings a step.
+    /// Ratings per gradient step.
     pub batch_size: usize,
-    /// AdamW's step size.
+    /// Learning rate of AdamW.
     pub learning_rate: f64,
     /// λ of λ·|θ|² beside the sum of squared errors; a rating counts against it once.
     pub l2: f64,
     /// Seed of the initial weights and of the order of batches; each member takes the next one.
     pub seed: u64,
-    /// Whether an item that the user did not rate, drawn anew each epoch, is fitted to 0 beside each rating, as EasyRL4Rec has
-    /// it: what nobody chose then counts as bad. Off by default.
+    /// Whether each rating is paired with an item that the user did not rate, drawn anew each epoch and fitted to 0, as in
+    /// EasyRL4Rec: unrated items then count as bad. Off by default.
     pub sample_negatives: bool,
-    /// How ratings are weighted; only with the input `propensities`.
+    /// Inverse propensity weighting; only with the input `propensities`.
     pub ips: Ips,
-    /// Who watches in the completed world.
+    /// How simulated users behave in the completed world.
     pub simulator: UserSimulator,
 }
 

@@ -1,4 +1,4 @@
-//! How far items are from each other, and below which distance they feel alike.
+//! Distances between items, and the threshold below which two items are similar.
 
 use std::collections::BTreeSet;
 
@@ -12,27 +12,26 @@ use serde::{Deserialize, Serialize};
 use super::text_distance::title_distances;
 use crate::artifact::{Array, DistancesFrom, Items, World};
 
-/// What makes two items feel alike.
+/// The distance between items.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum DistanceBy {
-    /// That people answer alike to them: root mean square difference of their columns in the completed matrix, in units of
-    /// the rating.
+    /// Root mean square difference of the items' columns in the completed matrix, in units of the rating.
     #[default]
     RatingColumns,
-    /// That they are of the same genres: 1 − |A ∩ B| / |A ∪ B| (Jaccard), from 0 to 1. An item without a genre is at 1 from
-    /// every other.
+    /// Jaccard distance of the items' genres, 1 − |A ∩ B| / |A ∪ B|, from 0 to 1. An item without a genre has distance 1 to
+    /// every other item.
     Genres,
-    /// That they are called alike: 1 − cosine of the titles' character trigrams, weighted by TF-IDF, from 0 to 1.
+    /// Cosine distance of the titles' character trigrams, weighted by TF-IDF, from 0 to 1.
     Text,
 }
 
-/// When two items feel alike, so that a user who remembers one leaves at the other.
+/// When two items are similar: a user who has one in the quit window quits at the other.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum QuitSimilarity {
-    /// This share of all item pairs, the closest ones, in (0, 1); makes worlds of different scales comparable. Pairs at just
-    /// the distance where the share ends do not count: of genres many are equally far, so the share may be far smaller.
+    /// This fraction of all item pairs, the closest ones, in (0, 1). It makes worlds of different scales comparable. Pairs at
+    /// exactly the distance of the quantile are not similar: many distances of genres are equal, so the fraction may be far smaller.
     SimilarFraction(f64),
     /// Distances strictly below this, in units of the distance (`rating_columns`: of the rating, root mean square over the users;
     /// `genres` and `text`: from 0 to 1).
@@ -40,7 +39,7 @@ pub enum QuitSimilarity {
     /// Euclidean distances strictly below this, as EasyRL4Rec and DORL state theirs (Coat 6, MovieLens-1M 75): √users times
     /// the root mean square. For `rating_columns` only.
     EuclideanThreshold(f64),
-    /// Never.
+    /// No item is similar to another.
     Off,
 }
 

@@ -1,4 +1,4 @@
-//! Ratings weighted by how unlikely it was that they were given: inverse propensity scoring.
+//! Inverse propensity scoring: ratings are weighted by 1/P(rated).
 //!
 //! The mean error over a log is no mean over all pairs, because people choose what they rate. Weighted by 1/P(rated) it is, in
 //! expectation (Schnabel et al. 2016, arXiv 1602.05352, eq. 10).
@@ -6,15 +6,15 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// How weights are made of propensities.
+/// Inverse propensity weighting.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Ips {
-    /// Whether the fit is weighted, which is the default; else propensities only score the hold-out
+    /// Whether the loss of the fit is weighted, which is the default. If not, propensities only weight the error on the hold-out
     /// (`rmse.holdout.world.ips`), so that a world fitted without them can be compared.
     pub weight_loss: bool,
-    /// Propensities below this count as this, in [0, 1]: a single unlikely rating then cannot outweigh all others, at the price
-    /// of some bias. 0, none, by default.
+    /// Propensities are clipped to at least this, in [0, 1]: clipping bounds the weight of a single rating and introduces bias.
+    /// 0, no clipping, by default.
     pub min_propensity: f64,
     /// Whether weights are divided by their mean over the log (SNIPS; less variance, and `learning_rate` and `l2` keep their
     /// meaning); else by users × items / ratings, as the plain estimate has it.

@@ -1,4 +1,4 @@
-//! A world whose answers are known: the matrix of a file, completed to an audience. Nothing is fitted.
+//! A world with known rewards: the matrix of a file, completed with a user simulator. Nothing is fitted.
 //!
 //! For data with a true matrix, such as Coat's: the judging world of protocols that have one. Left out: matrices in pieces
 //! or with gaps.
@@ -18,22 +18,22 @@ use crate::artifact::{Items, Users, World, check_asset_path, read_matrix};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Matrix {
-    /// The file or the folder that holds it: one line a user, one number an item, apart by blanks.
+    /// The file, or the folder that holds it: one line per user, one number per item, separated by blanks.
     pub asset: AssetName,
-    /// The file in the folder; left out where the asset is the file itself.
+    /// The file in the folder; absent if the asset is the file itself.
     #[serde(default)]
     pub member: Option<String>,
-    /// Who watches.
+    /// How simulated users behave.
     #[serde(default)]
     pub simulator: UserSimulator,
 }
 
 pipeline::ports! {
-    /// Whom and what the matrix speaks of.
+    /// The users and items of the matrix.
     pub struct Inputs {
         /// The catalogue.
         items: Items,
-        /// The people.
+        /// The users.
         users: Users,
         /// Where item distances and their threshold come from; the matrix itself without.
         distances: Option<World>,
@@ -41,7 +41,7 @@ pipeline::ports! {
 }
 
 pipeline::ports! {
-    /// What comes out.
+    /// The result.
     pub struct Outputs {
         /// The world.
         world: World,
@@ -52,7 +52,7 @@ impl Stage for Matrix {
     const KIND: &'static str = "world.matrix";
     /// 1: first. 2: the world holds categories. 3: the world says whose its distances are.
     const VERSION: u32 = 3;
-    const ABOUT: &'static str = "take a true matrix of rewards as a simulated world";
+    const ABOUT: &'static str = "read a true reward matrix as a simulated world";
     type Inputs = Inputs;
     type Outputs = Outputs;
 

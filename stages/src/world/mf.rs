@@ -17,26 +17,26 @@ use crate::nn::{Init, Params};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct MatrixFactorisation {
-    /// Width of p and q.
+    /// Number of factors: the dimension of p and q.
     pub n_factors: usize,
-    /// Models fitted with seeds of their own, whose answers are averaged; their spread becomes the world's deviation.
+    /// Number of models, each fitted with its own seed. The world holds their mean and their standard deviation.
     pub ensemble_size: u64,
     /// Passes over the log.
     pub epochs: u64,
-    /// Ratings a step.
+    /// Ratings per gradient step.
     pub batch_size: usize,
-    /// AdamW's step size.
+    /// Learning rate of AdamW.
     pub learning_rate: f64,
     /// λ of λ·|θ|² beside the sum of squared errors; a rating counts against it once.
     pub l2: f64,
     /// Seed of the initial weights and of the order of batches; each member takes the next one.
     pub seed: u64,
-    /// Whether an item that the user did not rate, drawn anew each epoch, is fitted to 0 beside each rating, as EasyRL4Rec has
-    /// it: what nobody chose then counts as bad. Off by default.
+    /// Whether each rating is paired with an item that the user did not rate, drawn anew each epoch and fitted to 0, as in
+    /// EasyRL4Rec: unrated items then count as bad. Off by default.
     pub sample_negatives: bool,
-    /// How ratings are weighted; only with the input `propensities`.
+    /// Inverse propensity weighting; only with the input `propensities`.
     pub ips: Ips,
-    /// Who watches in the completed world.
+    /// How simulated users behave in the completed world.
     pub simulator: UserSimulator,
 }
 

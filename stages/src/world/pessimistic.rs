@@ -1,4 +1,4 @@
-//! A fitted world that pays less where its models do not know: what offline learners should be trained in.
+//! A fitted world with lower rewards where its models are uncertain, for training offline learners.
 //!
 //! `mopo`: r = r̂ − λ·max_k σ_k (Yu et al. 2020, arXiv 2005.13239: σ_k is what the k-th model states of itself)
 //! `dorl`: r = max(0, r̂ − λ_σ·σ − min r̂ + λ_H·Σ_{k ∈ {1, 2}} H_k) (Gao et al. 2023, arXiv 2307.04571)
@@ -23,9 +23,9 @@ use crate::artifact::{Array, Demonstrations, World};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Pessimistic {
-    /// What is taken from the rewards, and what is added: `mopo` or `dorl`.
+    /// The form of pessimism: `mopo` or `dorl`.
     pub by: By,
-    /// What σ is: how far the members of the ensemble are apart, or what they state.
+    /// What σ is: the standard deviation of the ensemble, or the standard deviation that its models predict.
     pub uncertainty: Uncertainty,
 }
 
@@ -49,7 +49,7 @@ impl Default for By {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Mopo {
-    /// λ: what a unit of σ costs, 0 or more; 1 by default, among the 0.5, 1 and 5 of the authors' tasks.
+    /// λ: the coefficient of σ, 0 or more; 1 by default, among the 0.5, 1 and 5 of the authors' tasks.
     pub uncertainty_coef: f64,
 }
 
@@ -63,10 +63,10 @@ impl Default for Mopo {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Dorl {
-    /// λ_σ: what a unit of σ costs, 0 or more; ours.
+    /// λ_σ: the coefficient of σ, 0 or more; the default is ours.
     pub uncertainty_coef: f64,
-    /// λ_H: what a session that is wholly open is paid a turn, for one and for two items back each, 0 or more. DORL's scripts:
-    /// KuaiRec 5, KuaiRand 0.05; EasyRL4Rec's: Coat 3, MovieLens-1M 5.
+    /// λ_H: the coefficient of the entropies H_1 and H_2 of the next item, 0 or more. DORL's scripts: KuaiRec 5, KuaiRand 0.05;
+    /// EasyRL4Rec's: Coat 3, MovieLens-1M 5.
     pub entropy_coef: f64,
 }
 
@@ -76,24 +76,24 @@ impl Default for Dorl {
     }
 }
 
-/// What is taken for σ.
+/// What σ is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Uncertainty {
-    /// The deviation of the members' answers from their mean: what they do not know. Of any world with several members.
+    /// The standard deviation of the models' predictions: epistemic uncertainty. Of any world with `ensemble_size` above 1.
     #[default]
     EnsembleStd,
-    /// The largest deviation that a member states, max_k σ_k, as MOPO and DORL have it; of `world.deepfm` with `predict_variance: true`.
-    /// It also holds how much people's answers vary, which no data would lessen.
+    /// The largest standard deviation that a model predicts, max_k σ_k, as in MOPO and DORL; of `world.deepfm` with
+    /// `predict_variance: true`. It includes the variance of the ratings themselves, which more data does not reduce.
     PredictedStd,
 }
 
 pipeline::ports! {
-    /// What is lowered, and by what.
+    /// The world to lower.
     pub struct Inputs {
-        /// A fitted world that says how sure it is.
+        /// A fitted world with uncertainties.
         world: World,
-        /// The log in its order, as `demonstrate.logged` gives it; wanted where entropy pays.
+        /// The log in its order, as `demonstrate.logged` gives it; required if `entropy_coef` is above 0.
         demonstrations: Option<Demonstrations>,
     }
 }
@@ -101,7 +101,7 @@ pipeline::ports! {
 pipeline::ports! {
     /// What comes out.
     pub struct Outputs {
-        /// The world to train in; never one to judge in.
+        /// The training world; it may not be an evaluation world.
         world: World,
     }
 }
@@ -110,7 +110,7 @@ impl Stage for Pessimistic {
     const KIND: &'static str = "world.pessimistic";
     /// 1: first.
     const VERSION: u32 = 1;
-    const ABOUT: &'static str = "lower a fitted world's rewards where it is unsure (MOPO, DORL)";
+    const ABOUT: &'static str = "lower a fitted world's rewards where its models are uncertain (MOPO, DORL)";
     type Inputs = Inputs;
     type Outputs = Outputs;
 

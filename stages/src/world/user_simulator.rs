@@ -1,4 +1,4 @@
-//! Who watches: a completed reward matrix becomes a world with quit rules, item distances and vectors for policies.
+//! The user simulator: completes a reward matrix to a world with quit rules, item distances and embeddings for policies.
 
 use anyhow::{Result, bail, ensure};
 use pipeline::{Context, Requirement};
@@ -9,45 +9,46 @@ use super::distance::{DistanceBy, QuitSimilarity, USUAL, categories, closest};
 use super::factorization::factorize;
 use crate::artifact::{Array, DistancesFrom, Ids, Items, QuitRules, Repeats, Users, WindowRule, World};
 
-/// Who watches, and when they leave. An episode ends, in this order, at a bad item (`quit_below`), at one too similar to what
-/// is remembered (`quit_similarity`), at one of a category shown too often (`max_same_category`), at the `horizon`. The published
-/// protocols are settings of it:
+/// How simulated users behave and when they quit. An episode ends, in this order, at a low reward (`quit_below`), at an item that
+/// is too similar to one in the quit window (`quit_similarity`), at a category that was shown too often (`max_same_category`), or
+/// at the `horizon`. The published protocols are settings of it:
 ///
-/// - EasyRL4Rec and DORL, `window_rule: easyrl4rec` and `horizon: 30` in all: Coat `quit_window: 7, quit_similarity: { euclidean_threshold: 6 }`;
-///   MovieLens-1M `quit_window: 7, quit_similarity: { euclidean_threshold: 75 }`; Yahoo `quit_window: 3, quit_similarity: { euclidean_threshold: 120 }`; KuaiRec
-///   `quit_window: 9, quit_similarity: off, max_same_category: 1`; KuaiRand `quit_window: 10, quit_similarity: off, max_same_category: 0`. Repeats: FB
-///   `allowed`, NX_0 `masked`, NX_10 `masked_fixed_length` and `horizon: 10`.
-/// - IL-Rec: `horizon: 100, quit_window: 4, quit_below: 2` and a threshold of 50 (Steam) or 15 (Amazon). Which distance it is of is
-///   not published with it; `euclidean_threshold`, as in EasyRL4Rec, is our reading.
+/// - EasyRL4Rec and DORL, all with `window_rule: easyrl4rec` and `horizon: 30`: Coat `quit_window: 7, quit_similarity:
+///   { euclidean_threshold: 6 }`; MovieLens-1M `quit_window: 7, quit_similarity: { euclidean_threshold: 75 }`; Yahoo
+///   `quit_window: 3, quit_similarity: { euclidean_threshold: 120 }`; KuaiRec `quit_window: 9, quit_similarity: off,
+///   max_same_category: 1`; KuaiRand `quit_window: 10, quit_similarity: off, max_same_category: 0`. Repeats: FB is `allowed`,
+///   NX_0 is `masked`, NX_10 is `masked_fixed_length` with `horizon: 10`.
+/// - IL-Rec: `horizon: 100, quit_window: 4, quit_below: 2` and a threshold of 50 (Steam) or 15 (Amazon). The paper does not say
+///   which distance the threshold is of; `euclidean_threshold`, as in EasyRL4Rec, is our reading.
 /// - BiLLP: as IL-Rec with `min_turns: 1, quit_penalty: -1000` and `horizon: 50` (70 in its test on Steam).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct UserSimulator {
-    /// Turns after which an episode is cut; 30 as in EasyRL4Rec.
+    /// Maximum number of turns of an episode; 30 as in EasyRL4Rec.
     pub horizon: usize,
-    /// Items a user remembers; 7 as EasyRL4Rec has it for MovieLens-1M and Coat.
+    /// Number of recent items that the quit rules compare with; 7 as in EasyRL4Rec for MovieLens-1M and Coat.
     pub quit_window: usize,
-    /// Which items the window holds early in an episode: `last`, or `easyrl4rec` with its slice quirk.
+    /// Which items the quit window holds early in an episode: `last`, or `easyrl4rec` with its negative slice start.
     pub window_rule: WindowRule,
-    /// What makes two items feel alike. Only without the input `distances`, which brings its own.
+    /// The distance between items. Only without the input `distances`, which brings its own.
     pub distance: DistanceBy,
-    /// When two items feel alike; `similar_fraction: 0.02` where absent. Only without the input `distances`, which brings its own.
+    /// When two items count as similar; `similar_fraction: 0.02` by default. Only without the input `distances`, which brings its own.
     pub quit_similarity: Option<QuitSimilarity>,
-    /// Users leave at a reward below this; off by default.
+    /// Users quit at a reward below this; off by default.
     pub quit_below: Option<f64>,
-    /// Users leave at an item of which a category was shown more often than this in the window; off by default. 1 in
-    /// EasyRL4Rec's KuaiRec, 0 in its KuaiRand. Categories are the genres of the catalogue, so one without any is refused. This
-    /// audience's own also where `distances` brings the distances and their threshold.
+    /// Users quit at an item if one of its categories occurs more often than this in the quit window; off by default. 1 in
+    /// EasyRL4Rec's KuaiRec, 0 in its KuaiRand. Categories are the genres of the catalogue; a catalogue without genres is refused.
+    /// The rule uses this simulator's value also where `distances` supplies the distances and their threshold.
     pub max_same_category: Option<u32>,
-    /// Turns at the beginning at which nobody leaves: 0 as in IL-Rec, 1 as in BiLLP.
+    /// Number of first turns at which no user quits: 0 as in IL-Rec, 1 as in BiLLP.
     pub min_turns: usize,
-    /// What learners are told instead of the reward at which a user leaves; BiLLP has −1000. Metrics never hold it. Off by
-    /// default.
+    /// The training reward of the step at which a user quits, in place of its reward; −1000 in BiLLP. Metrics never contain it.
+    /// Off by default.
     pub quit_penalty: Option<f64>,
-    /// Whether items may be shown again: `allowed`, `masked`, or `masked_fixed_length`, where nobody leaves either and an
-    /// episode lasts `horizon` rounds. EasyRL4Rec calls them FB, NX_0 and NX_10 (at a horizon of 10).
+    /// Whether items may be recommended again: `allowed`, `masked`, or `masked_fixed_length`, where no user quits and every
+    /// episode lasts `horizon` turns. EasyRL4Rec calls them FB, NX_0 and NX_10 (at a horizon of 10).
     pub repeats: Repeats,
-    /// Width of the user and item vectors that policies start from: a factorisation of the completed matrix.
+    /// Dimension of the user and item embeddings that policies are initialised with: a factorisation of the completed matrix.
     pub embedding_dim: usize,
 }
 
