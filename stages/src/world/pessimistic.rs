@@ -93,7 +93,7 @@ pipeline::ports! {
     pub struct Inputs {
         /// A fitted world with uncertainties.
         world: World,
-        /// The log in its order, as `demonstrate.logged` gives it; required if `entropy_coef` is above 0.
+        /// The log in its order, as `demonstrate.from_log` gives it; required if `entropy_coef` is above 0.
         demonstrations: Option<Demonstrations>,
     }
 }
@@ -134,7 +134,7 @@ impl Stage for Pessimistic {
             port: "demonstrations",
             connected: true,
             why: format!("it is {entropy_coef}, so the log must tell what follows what"),
-            help: "connect `demonstrate.logged` of the ratings that the world was fitted on, or set `entropy_coef: 0`",
+            help: "connect `demonstrate.from_log` of the ratings that the world was fitted on, or set `entropy_coef: 0`",
         };
         if entropy_coef > 0.0 { vec![requirement] } else { vec![] }
     }
@@ -154,7 +154,7 @@ impl Stage for Pessimistic {
         world.rules.quit_below = world.rules.quit_below.map(|low| low - least);
         if entropy_coef > 0.0 {
             let log = inputs.demonstrations.as_ref().context(
-                "`by.dorl.entropy_coef` is above 0, but no `demonstrations` are connected\nhelp: connect `demonstrate.logged`, or set \
+                "`by.dorl.entropy_coef` is above 0, but no `demonstrations` are connected\nhelp: connect `demonstrate.from_log`, or set \
                  `entropy_coef: 0`",
             )?;
             let mut open = openness(log, world.items())?;
