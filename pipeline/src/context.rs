@@ -90,7 +90,7 @@ impl Context {
             incomplete: self.incomplete.clone(),
         }
     }
-    /// Calls a copy in [`Context::scratch`] by the name of the file that it stands for, in all that is told from here on.
+    /// Calls a copy in [`Context::scratch`] by the name of the file that it stands for, in all messages from here on.
     pub fn stands_for(&self, copy: &Path, original: &Path) {
         path_aliases::stands_for(copy, original);
     }

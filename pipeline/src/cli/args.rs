@@ -200,7 +200,7 @@ Examples:
 
 `run` leaves such a page beside the view of each page that a stage makes, as `<port>-as-run.html`.")]
     Report(Report),
-    /// Find out what nobody needs any more, and remove it when told to.
+    /// List what is not needed any more, and remove it with `--apply`.
     #[command(after_help = "\
 Examples:
   apprentice gc                          what would go, and why
@@ -414,7 +414,7 @@ pub(crate) struct Diff {
 
 #[derive(Debug, Args)]
 pub(crate) struct Report {
-    /// The run: the beginning of its id, `last`, or `last~1`; by default the newest that made what is to be told. Several are put
+    /// The run: the beginning of its id, `last`, or `last~1`; by default the newest that made what is asked for. Several are put
     /// side by side.
     #[arg(value_name = "RUN")]
     pub runs: Vec<String>,

@@ -56,7 +56,7 @@ pub(super) fn run(session: &Session, args: &Run) -> Result<Exit, Failure> {
     end(session, &project, outcome)
 }
 
-/// Whether the devices, assets and secrets are there that the stages need which have to run: told before hours of other work
+/// Whether the devices, assets and secrets are there that the stages need which have to run: reported before hours of other work
 /// are done. Under `--keep-going` those that lack something are left to fail by themselves.
 fn look_for_needs(
     session: &Session,
@@ -80,8 +80,8 @@ fn look_for_needs(
     }
     let (certain, others): (Vec<_>, Vec<_>) =
         run::missing_prerequisites(project, &plan).into_iter().partition(|one| one.certain);
-    let told = if keep_going { certain.iter().chain(&others).collect::<Vec<_>>() } else { others.iter().collect() };
-    told.iter().for_each(|one| talk(&format!("warning: {}", one.text())));
+    let warnings = if keep_going { certain.iter().chain(&others).collect::<Vec<_>>() } else { others.iter().collect() };
+    warnings.iter().for_each(|one| talk(&format!("warning: {}", one.text())));
     if keep_going { Ok(()) } else { refuse(&certain).map_or(Ok(()), Err) }
 }
 
@@ -107,7 +107,7 @@ fn heard(heard: Heard, progress_ui: &dyn Shown) {
     progress_ui.say(&heard.words(progress_ui.one_more().as_deref()));
 }
 
-/// Tells what came of the run. Under `--json` the events have told it already.
+/// Tells what came of the run. Under `--json` the events have said it already.
 fn end(session: &Session, project: &Project, outcome: Outcome) -> Result<Exit, Failure> {
     let summary = summary(&outcome);
     let exit = match outcome.status {

@@ -105,7 +105,7 @@ pub(crate) fn verify(store: &Store, cache: &Path, progress: &Progress) -> anyhow
     }));
 
     for remembered in store.all_latest()?.into_iter().filter(|remembered| remembered.latest.is_none()) {
-        let text = "is damaged; why the stage runs again cannot be told once";
+        let text = "is damaged; why the stage runs again cannot be known once";
         found.faults.push(fault("memory", &remembered.path, text));
     }
     for folder in folders(store)? {
@@ -174,14 +174,14 @@ fn names(entry: &Entry, digest: &str) -> impl Iterator<Item = Named> {
 
 /// Objects that results name and that are not there, or have another size.
 fn lost(store: &Store, entries: &[Entry], faults: &mut Vec<Fault>) -> anyhow::Result<()> {
-    let told: BTreeSet<_> = faults.iter().map(|fault| fault.path.clone()).collect();
+    let known: BTreeSet<_> = faults.iter().map(|fault| fault.path.clone()).collect();
     let mut lost: BTreeMap<&str, Vec<Named>> = BTreeMap::new();
     for entry in entries {
         for output in &entry.outputs {
             let here = store.object_has_size(&output.digest, output.bytes)?;
             // An entry that has gone with its objects was taken by `gc`; one that was replaced is another.
             if !here
-                && !told.contains(&store.object(&output.digest))
+                && !known.contains(&store.object(&output.digest))
                 && store.entry(&entry.key)?.as_ref() == Some(entry)
             {
                 lost.entry(&output.digest).or_default().extend(names(entry, &output.digest));

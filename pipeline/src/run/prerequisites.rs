@@ -60,15 +60,15 @@ pub(crate) fn missing_prerequisites(project: &Project, plan: &Plan) -> Vec<Missi
         let lacking = lacking.map(|error| (true, ErrorReport::of(&error)));
         let unset = unset(project, index).into_iter();
         let unset = unset.map(|(place, variable)| (certain, ErrorReport::of(&secret::unset(&variable).context(place))));
-        for (certain, told) in lacking.chain(unset) {
+        for (certain, report) in lacking.chain(unset) {
             let id = project.node(index).id.clone();
-            let help = told.help();
-            match found.iter_mut().find(|missing| missing.error == told.message && missing.help == help) {
+            let help = report.help();
+            match found.iter_mut().find(|missing| missing.error == report.message && missing.help == help) {
                 Some(missing) => {
                     missing.stages.push(id);
                     missing.certain |= certain;
                 }
-                None => found.push(MissingPrerequisite { stages: vec![id], certain, error: told.message, help }),
+                None => found.push(MissingPrerequisite { stages: vec![id], certain, error: report.message, help }),
             }
         }
     }

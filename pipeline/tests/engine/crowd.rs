@@ -180,15 +180,15 @@ fn a_clock_that_jumps_confuses_nobody() {
             command.env("TOY_CLOCK", clock).env("TOY_KILL_AT", kill).output().unwrap()
         };
         assert!(!run(first, "40", "").status.success());
-        let told = |output: std::process::Output| {
+        let answer = |output: std::process::Output| {
             assert!(output.status.success(), "{output:?}");
             String::from_utf8(output.stdout).unwrap()
         };
-        told(run(second, "", ""));
+        answer(run(second, "", ""));
         assert_eq!(remains(&project), expected);
-        let again = told(run(first, "", ""));
+        let again = answer(run(first, "", ""));
         assert!(again.starts_with("4 stages: 4 hits in "), "{again}");
-        let changed = told(run(second, "", "--set stages.slow.with.units=5"));
+        let changed = answer(run(second, "", "--set stages.slow.with.units=5"));
         assert!(changed.starts_with("4 stages: 2 hits, 2 ran in "), "{changed}");
         assert_eq!(project.ok("runs").lines().filter(|line| line.contains("torture")).count(), 4);
         project.ok("verify");

@@ -153,16 +153,16 @@ fn damaged_checkpoints_are_told_and_what_is_said_of_them_happens() {
     assert_eq!(project.plan("slow", ""), "run: it has no result yet; goes on after 6 saved units");
     fs::write(sums.join("6.checkpoint"), "torn").unwrap();
     assert_eq!(project.plan("slow", ""), "run: it has no result yet; goes on after 3 saved units");
-    let told = project.run("verify").stdout;
-    assert!(told.contains("6.checkpoint` is damaged; the stage goes on from the one before\n"), "{told}");
+    let said = project.run("verify").stdout;
+    assert!(said.contains("6.checkpoint` is damaged; the stage goes on from the one before\n"), "{said}");
     fs::write(sums.join("3.checkpoint"), "torn").unwrap();
     assert_eq!(project.plan("slow", ""), "run: it has no result yet");
-    let told = project.run("verify").stdout;
+    let said = project.run("verify").stdout;
     let line = "is damaged; none before it is whole, so this work begins anew\n";
-    assert_eq!(told.matches(line).count(), 2, "{told}");
-    let told = project.run("run x.yaml").stderr;
+    assert_eq!(said.matches(line).count(), 2, "{said}");
+    let said = project.run("run x.yaml").stderr;
     let line = "slow warning: 2 saved checkpoints are damaged; no other is there, so the stage begins anew\n";
-    assert!(told.contains("slow runs: it has no result yet\n") && told.contains(line), "{told}");
+    assert!(said.contains("slow runs: it has no result yet\n") && said.contains(line), "{said}");
     assert_eq!(fs::read_to_string(project.path("artifacts/slow/slow/value.txt")).unwrap(), "385\n");
 }
 
@@ -219,8 +219,8 @@ fn verify_reads_the_fetched_assets_too() {
     fs::write(&content, "8").unwrap();
     let ended = project.run("verify");
     assert_eq!(ended.code, 6);
-    let told = format!("the asset `{}` is damaged; it is fetched again when it is needed\n", content.display());
-    assert!(ended.stdout.starts_with(&told), "{}", ended.stdout);
+    let said = format!("the asset `{}` is damaged; it is fetched again when it is needed\n", content.display());
+    assert!(ended.stdout.starts_with(&said), "{}", ended.stdout);
     assert_eq!(project.ran("--force one"), ["one"]);
     project.ok("verify");
     assert_eq!(fs::read_to_string(project.path("artifacts/n/one/value.txt")).unwrap(), "7\n");

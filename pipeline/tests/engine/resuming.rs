@@ -81,10 +81,13 @@ fn a_unit_that_takes_longer_than_the_grace_of_a_scheduler_is_left() {
     assert_eq!(started.end().0, 130);
     let took = asked.elapsed().as_secs();
     assert!((9..25).contains(&took), "Slurm and Kubernetes kill after 30 s, and it took {took} s");
-    let mut told = String::new();
-    std::io::Read::read_to_string(&mut talk, &mut told).unwrap();
+    let mut shown = String::new();
+    std::io::Read::read_to_string(&mut talk, &mut shown).unwrap();
     let first = "SIGTERM: stopping after the unit at work, or in the middle of it in 10 s\n";
-    assert!(told.starts_with(first) && told.contains("\nstopped in the middle of a unit; finished ones are"), "{told}");
+    assert!(
+        shown.starts_with(first) && shown.contains("\nstopped in the middle of a unit; finished ones are"),
+        "{shown}"
+    );
     assert_eq!(project.ran(""), ["after", "slow"]);
     assert_eq!(project.objects(), undisturbed());
 }

@@ -98,9 +98,9 @@ fn a_missing_secret_is_told_before_anything_runs() {
     assert_eq!(project.count("entries"), 0);
     let plan = project.run("plan x.yaml --json");
     assert_eq!(plan.code, 2);
-    let told: serde_json::Value = serde_json::from_str(&plan.stdout).unwrap();
-    assert_eq!(told["lacks"][0]["stages"], serde_json::json!(["ask"]));
-    assert_eq!((&told["lacks"][0]["error"], &told["lacks"][0]["certain"]), (&error.into(), &true.into()));
+    let answer: serde_json::Value = serde_json::from_str(&plan.stdout).unwrap();
+    assert_eq!(answer["lacks"][0]["stages"], serde_json::json!(["ask"]));
+    assert_eq!((&answer["lacks"][0]["error"], &answer["lacks"][0]["certain"]), (&error.into(), &true.into()));
     // Stages that were not chosen need nothing, nor do hits.
     assert!(project.run("plan x.yaml one").code == 0 && project.run("run x.yaml one").code == 0);
     assert_eq!(run(&project, "run x.yaml").code, 0);

@@ -25,8 +25,8 @@ fn no_damage_to_a_file_makes_it_panic() {
     }
     let lines: Vec<&str> = GOOD.lines().collect();
     for skip in 0..lines.len() {
-        let kept: Vec<&str> = lines.iter().enumerate().filter(|(at, _)| *at != skip).map(|(_, line)| *line).collect();
-        load(kept.join("\n"), &[]);
+        let rest: Vec<&str> = lines.iter().enumerate().filter(|(at, _)| *at != skip).map(|(_, line)| *line).collect();
+        load(rest.join("\n"), &[]);
     }
 }
 
