@@ -76,7 +76,8 @@ pub trait Stage: DeserializeOwned + Serialize + JsonSchema + Send + Sync + 'stat
     const VERSION: u32;
     /// One line for `--help`, `schema` and the README's table.
     const ABOUT: &'static str;
-    /// Dotted config paths that change how the result is reached but not the result (`llm.openai.in_flight`): not in the key.
+    /// Dotted config paths that change how the result is reached but not the result (`llm.openai.max_concurrent_requests`): not
+    /// in the key.
     const NOT_IN_KEY: &'static [&'static str] = &[];
     /// Whether its outputs number users and items anew, so that they fit nothing that was made before it.
     const REINDEXES: bool = false;

@@ -170,11 +170,11 @@ impl Stage for Demonstrate {
     const ABOUT: &'static str = "let a language model recommend to simulated users and keep what it did";
     const NOT_IN_KEY: &'static [&'static str] = &[
         "llm.openai.api_key",
-        "llm.openai.in_flight",
+        "llm.openai.max_concurrent_requests",
         "llm.openai.requests_per_minute",
         "llm.openai.tokens_per_minute",
         "llm.openai.timeout_seconds",
-        "llm.openai.retries",
+        "llm.openai.max_retries",
         "llm.openai.prices",
         "llm.openai.budget_usd",
         "llm.openai.max_calls",
