@@ -128,7 +128,7 @@ fn another_count_than_expected_names_the_file_and_both_counts() {
     let project = Project::smoke();
     let run = project.run(&["run", "x.yaml", "--set", "stages.log.with.expect.users=41"]).ends_with(1);
     run.says(&[
-        "13 stages: 1 failed, 12 did not begin",
+        "13 stages: 1 failed, 12 not started",
         "stage `log` failed",
         "toy.inter gave 40 users, but the experiment expects 41",
         "help: ",

@@ -31,7 +31,7 @@ impl Cancel {
 
 /// The error of a stage that stopped because it was asked to; what it had committed is kept.
 #[derive(Debug, thiserror::Error)]
-#[error("interrupted; finished units are saved and the next run goes on from them")]
+#[error("interrupted; finished units are saved and the next run resumes from them")]
 pub struct Interrupted;
 
 /// Handed to [`crate::Stage::run`].

@@ -14,7 +14,7 @@ const HELP: &str = "\nhelp: ";
 
 /// What to do where a disk takes no more.
 const FULL: &str = "free some space there, or use another disk (`--artifacts DIR` for the results); what was committed stays, and \
-                    the next run goes on from it";
+                    the next run resumes from it";
 
 /// What is wrong, and what to do about it.
 #[derive(Debug, PartialEq, Eq)]

@@ -36,13 +36,13 @@ impl Heard {
     pub fn words(self, takes: Option<&str>) -> String {
         let takes = takes.map(|takes| format!(" ({takes})")).unwrap_or_default();
         match self {
-            Self::Interrupt => format!("stopping after the unit at work{takes}; press Ctrl-C again to stop now"),
+            Self::Interrupt => format!("stopping after the current unit{takes}; press Ctrl-C again to stop now"),
             Self::Terminate => {
                 let grace = GRACE.as_secs();
-                format!("SIGTERM: stopping after the unit at work{takes}, or in the middle of it in {grace} s")
+                format!("SIGTERM: stopping after the current unit{takes}, or in the middle of it in {grace} s")
             }
             Self::Leaving => {
-                "stopped in the middle of a unit; finished ones are saved, and the next run goes on from them".into()
+                "stopped in the middle of a unit; finished units are saved, and the next run resumes from them".into()
             }
         }
     }

@@ -133,9 +133,9 @@ pub(super) fn words(project: &Project, plan: &Plan, index: usize) -> (&'static s
             ("waits", format!("for {}{}", grouped(on), cause.unwrap_or_default()))
         }
         Verdict::Fetch { asset } if project.assets.lacking(asset).is_some() => {
-            ("cannot run", format!("asset {asset} is not here"))
+            ("cannot run", format!("asset {asset} is missing"))
         }
-        Verdict::Fetch { asset } => ("may run", format!("asset {asset} is not here yet and will be fetched")),
+        Verdict::Fetch { asset } => ("may run", format!("asset {asset} is not on this machine and will be fetched")),
     }
 }
 

@@ -116,7 +116,7 @@ fn lacks(session: &Session, run: &RunSummary, what: &str, fits: &dyn Fn(&str, &s
         return None;
     }
     if status == RUNNING {
-        return Some(format!("run {id} of {experiment} is still at work and has made no {what} yet"));
+        return Some(format!("run {id} of {experiment} is still running and has made no {what} yet"));
     }
     let makes = |kind: &str| {
         let outputs = session.catalog.stage(kind).map(|kind| (kind.outputs)()).unwrap_or_default();
@@ -139,12 +139,12 @@ fn instead(ran: &[RunSummary], known: &[RunRecord]) -> String {
             (format!("run {} is still running", stopped.id), "wait for its end: `apprentice runs` shows how far it is")
         }
         status => {
-            (format!("run {} ended as `{status}`", stopped.id), "run the experiment again: it goes on where it stopped")
+            (format!("run {} ended as `{status}`", stopped.id), "run the experiment again: it resumes where it stopped")
         }
     };
     let good = |run: &&RunRecord| run.experiment == stopped.experiment && run.status == RunStatus::Ok;
     match known.iter().rfind(good) {
-        Some(good) => format!("\nhelp: {ended}; `apprentice report {}` tells the last one that finished", good.id),
+        Some(good) => format!("\nhelp: {ended}; `apprentice report {}` shows the last one that finished", good.id),
         None => format!("\nhelp: {ended}; {next}"),
     }
 }

@@ -87,7 +87,7 @@ fn look_for_needs(
 
 /// The failure of what lacks so much; none where nothing is lacking.
 pub(super) fn refuse(missing: &[MissingPrerequisite]) -> Option<Failure> {
-    const LAST: &str = "`--keep-going` runs the other stages, and what can go on without";
+    const LAST: &str = "`--keep-going` runs the stages that do not need it";
     if missing.is_empty() {
         return None;
     }
@@ -134,7 +134,7 @@ fn end(session: &Session, project: &Project, outcome: Outcome) -> Result<Exit, F
     let exits: Vec<Exit> = exits.collect();
     let skipped: Vec<&str> = skipped(&outcome.nodes);
     if !session.global.json && exit == Exit::Partial && !skipped.is_empty() {
-        talk(&format!("did not begin, because they need what failed: {}", skipped.join(", ")));
+        talk(&format!("not started, because their inputs failed: {}", skipped.join(", ")));
     }
     // A lock that was not waited for has its own code; under --keep-going the partial result counts.
     Ok(if exit == Exit::Failed { exits.first().copied().unwrap_or(exit) } else { exit })
@@ -152,7 +152,7 @@ fn summary(outcome: &Outcome) -> String {
         (Status::Ran, "ran", "ran"),
         (Status::Failed, "failed", "failed"),
         (Status::Interrupted, "interrupted", "interrupted"),
-        (Status::Skipped, "did not begin", "did not begin"),
+        (Status::Skipped, "not started", "not started"),
     ] {
         let count = outcome.nodes.iter().filter(|node| node.status == status).count();
         if count > 0 {

@@ -86,11 +86,11 @@ impl<'a> Assets<'a> {
             Ok(false) => format!("asset `{name}` changed"),
             Err(error) if is_absence(&error) => format!("asset `{name}` went from `{}`", found.path.display()),
             Err(error) => {
-                let what = "cannot be read again, so whether it changed while the stage was at work is not known";
+                let what = "cannot be read again, so whether it changed while the stage was running is unknown";
                 return Err(error.context(format!("asset `{name}` {what}")));
             }
         };
-        bail!("{what} while the stage was at work, so its result is not kept\nhelp: run it again")
+        bail!("{what} while the stage was running, so its result is not stored\nhelp: run it again")
     }
 
     /// Adds to the error of a stage that looked for a folder where an asset is a file: that it is, and what to write instead.
@@ -204,7 +204,7 @@ mod tests {
         let changed = || format!("{:#}", assets.check_unchanged("log", &found).unwrap_err());
         assets.check_unchanged("log", &found).unwrap();
         fs::write(&path, "2").unwrap();
-        assert!(changed().starts_with("asset `log` changed while the stage was at work"), "{}", changed());
+        assert!(changed().starts_with("asset `log` changed while the stage was running"), "{}", changed());
         fs::remove_file(&path).unwrap();
         assert!(changed().starts_with(&format!("asset `log` went from `{}` while", path.display())), "{}", changed());
         // A link to itself: there, and not to be read by anybody.

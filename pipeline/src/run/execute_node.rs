@@ -74,12 +74,7 @@ impl Run<'_> {
                             status = Status::Ran;
                             let entry = match (made, before) {
                                 (Err(error), Some(before)) if !error.is::<Interrupted>() => {
-                                    self.warn(
-                                        index,
-                                        &format!(
-                                            "the result of before is served, and still lacks something: {error:#}"
-                                        ),
-                                    );
+                                    self.warn(index, &format!("the earlier, incomplete result is used: {error:#}"));
                                     *before
                                 }
                                 (made, _) => made?,
@@ -139,9 +134,7 @@ impl Run<'_> {
         if let Some(port) = before.as_ref().filter(|before| !before.made.incomplete).and_then(differs) {
             self.warn(
                 index,
-                &format!(
-                    "{port} came out with other bytes than before on the same key: the stage is not deterministic"
-                ),
+                &format!("{port} has other bytes than before for the same key: the stage is not deterministic"),
             );
         }
         Ok(entry)

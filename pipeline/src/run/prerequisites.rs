@@ -33,7 +33,7 @@ impl MissingPrerequisite {
         };
         let may = if self.certain { need.to_owned() } else { "may need".into() };
         let help = self.help.iter().flat_map(|help| help.lines()).map(|help| format!("\nhelp: {help}"));
-        format!("{stages} {may} what is not here: {}{}", self.error, help.collect::<String>())
+        format!("{stages} {may} something that is missing: {}{}", self.error, help.collect::<String>())
     }
 }
 
@@ -125,7 +125,7 @@ mod tests {
             error: "no key".into(),
             help: Some("get one\nor none".into()),
         };
-        let ends = "what is not here: no key\nhelp: get one\nhelp: or none";
+        let ends = "something that is missing: no key\nhelp: get one\nhelp: or none";
         assert_eq!(missing(&["a"], true).text(), format!("stage `a` needs {ends}"));
         assert_eq!(missing(&["a", "b"], true).text(), format!("stage `a` and 1 more need {ends}"));
         assert_eq!(missing(&["a", "b"], false).text(), format!("stage `a` and 1 more may need {ends}"));

@@ -279,7 +279,7 @@ fn a_mistyped_path_of_an_asset_is_told_with_its_place() {
         "name: n\nassets:\n  num: { from: [{ path: nums/on }] }\nstages:\n  one: { use: toy.number, with: { asset: num } }\n",
     );
     let output = project.run("run x.yaml").stderr;
-    let begins = "error: stage `one` needs what is not here: x.yaml:3:25: asset `num` is not on this machine";
+    let begins = "error: stage `one` needs something that is missing: x.yaml:3:25: asset `num` is not on this machine";
     assert!(output.starts_with(begins), "{output}");
     assert!(output.contains("\nhelp: correct `path: nums/on`, which begins at the folder of"), "{output}");
 }

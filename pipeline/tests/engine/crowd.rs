@@ -286,6 +286,6 @@ fn a_working_folder_that_cannot_be_removed_fails_no_stage_that_is_done() {
     assert_eq!(run.end(), Some(0));
     let events = project.path("artifacts/store/runs").join(&project.runs()[0]).join("events.jsonl");
     let events = std::fs::read_to_string(events).unwrap();
-    assert!(events.contains("the stage is done, and its working folder stays: remove `"), "{events}");
+    assert!(events.contains("the stage has finished, and its working folder remains: remove `"), "{events}");
     assert_eq!(std::fs::read_to_string(project.path("artifacts/n/one/value.txt")).unwrap(), "1\n");
 }

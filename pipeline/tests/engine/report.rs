@@ -112,7 +112,7 @@ fn a_run_at_work_is_not_told_as_one_that_ended() {
     let run = project.start_and_hold(2, "");
     for (args, what) in [("report", "page"), ("report --format md", "metrics"), ("report last last", "metrics")] {
         let ended = project.run(args);
-        let begins = format!("of slow is still at work and has made no {what} yet\nhelp: run ");
+        let begins = format!("of slow is still running and has made no {what} yet\nhelp: run ");
         let ends = " is still running; wait for its end: `apprentice runs` shows how far it is\n";
         assert!(ended.code == 2 && ended.stderr.contains(&begins) && ended.stderr.ends_with(ends), "{args}: {ended:?}");
     }
