@@ -1,4 +1,4 @@
-//! Where stages train: said in the file or for once, recorded, and no part of a key. The toy's machine has one card.
+//! Where stages train: said in the file or for once, recorded, and no part of a key. The toy's machine has one GPU.
 
 use serde_json::Value;
 
@@ -55,10 +55,10 @@ fn a_card_that_is_not_there_is_told_before_anything_runs() {
     let project = Project::new(TRAINED);
     let ended = project.run("run x.yaml --device cuda:3");
     assert_eq!(ended.code, 2);
-    let output = "error: stage `one` is to train on `cuda:3`: there is no card 3\nhelp: there is one, `cuda:0`\n";
+    let output = "error: stage `one` is to train on `cuda:3`: there is no GPU 3\nhelp: there is one, `cuda:0`\n";
     assert_eq!(ended.stderr, output);
     assert!(project.runs().is_empty());
-    // What is made already asks for no card.
+    // What is made already asks for no GPU.
     project.ok("run x.yaml");
     project.ok("run x.yaml --device cuda:3");
 }
@@ -69,7 +69,7 @@ fn a_device_that_is_none_is_refused_where_it_stands() {
     let ended = Project::new(&wrong).run("plan x.yaml");
     assert_eq!(ended.code, 2);
     for part in [
-        "there is no device `gpu`; it is `cpu`, `cuda` (the first card) or `cuda:1` (the second)",
+        "there is no device `gpu`; it is `cpu`, `cuda` (the first GPU) or `cuda:1` (the second)",
         "toy.add trains nothing, so it has no device",
         "leave it out here; the stage kinds that train: `toy.train`",
         "x.yaml:3:34",
