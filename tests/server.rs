@@ -63,7 +63,7 @@ stages:
     with:
       llm: {{ openai: {{ base_url: \"{base_url}\", model: m, api_key: null{more} }} }}
       users: {USERS}
-      candidates: 5
+      n_candidates: 5
   again:
     use: demonstrate
     inputs:
@@ -72,7 +72,7 @@ stages:
       train: log.interactions
       rankings: offers.rankings
       calls: demos.calls
-    with: {{ llm: {{ replay: {{}} }}, users: {USERS}, candidates: 5 }}
+    with: {{ llm: {{ replay: {{}} }}, users: {USERS}, n_candidates: 5 }}
 "
     )
 }
@@ -201,10 +201,7 @@ fn failed_calls_are_rows_with_their_reason_and_too_many_of_them_fail_the_stage()
     assert_eq!(some.received().len(), asked);
     let all = MockServer::start(|_, _| Some(response(400, "", "no")));
     let project = self::project(&all.base_url, "");
-    project
-        .run(&["run", "x.yaml", "demos"])
-        .ends_with(1)
-        .says(&["questions failed, the last of them: ", "answered 400: no"]);
+    project.run(&["run", "x.yaml", "demos"]).ends_with(1).says(&["calls failed, the last one: ", "answered 400: no"]);
 }
 
 /// SmolLM2 as the quickstart gets it.
