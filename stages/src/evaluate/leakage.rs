@@ -27,17 +27,17 @@ const OF_THE_CATALOGUE: &str =
 /// What a policy knows of the evaluation world's item distances.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum DistanceKnowledge {
-    /// Nothing, or no user leaves because of them.
+    /// Nothing, or no user quits because of them.
     Nothing,
-    /// What anyone can read in the catalogue.
+    /// They come from the catalogue, which is public.
     OfTheCatalogue,
-    /// What its own training world lent the evaluation world.
+    /// The evaluation world took them from the training world.
     Lent,
-    /// What the evaluation world alone could know.
+    /// They are the evaluation world's own.
     OfTheJudge,
-    /// What the evaluation world has from a world that is not the training world.
+    /// Both worlds took them from a third world.
     OfAThird,
-    /// The same distances; whose they are the policy does not say.
+    /// The same distances; the policy file does not record whose they are.
     NotSaid,
 }
 
@@ -58,7 +58,7 @@ impl DistanceKnowledge {
     }
 }
 
-/// What a world is known by.
+/// The digests that identify a world.
 struct WorldDigests {
     /// [`World::rewards_digest`].
     rewards: String,
@@ -74,30 +74,30 @@ impl WorldDigests {
     }
 }
 
-/// What the evaluation world may have in common with what policies learned from.
+/// Compares the evaluation world with the worlds from which policies learned.
 pub(super) struct LeakageAudit {
     check: LeakageCheck,
     evaluation: WorldDigests,
-    /// Whether anybody leaves the evaluation world because items are alike.
+    /// Whether the quit rule of the evaluation world uses item distances.
     similarity_quits: bool,
     /// The world at `training_world`.
     training: Option<WorldDigests>,
 }
 
 impl LeakageAudit {
-    /// Of what is evaluated by `world`, where policies are said to have learned in `training_world`.
+    /// For the evaluation world `world`, where `training_world` is the connected training world.
     pub fn new(check: LeakageCheck, world: &World, training: Option<&World>) -> Self {
         let rules = &world.rules;
         Self {
             check,
             evaluation: WorldDigests::of(world),
-            similarity_quits: rules.similar_below.is_some() && rules.repeats != Repeats::MaskedExactRounds,
+            similarity_quits: rules.distance_threshold.is_some() && rules.repeats != Repeats::MaskedFixedLength,
             training: training.map(WorldDigests::of),
         }
     }
 
-    /// An error where a world or policy among the inputs has the evaluation world's rewards and may not; the validation world never may.
-    /// The engine sees to what descends from the evaluation world; this also sees a second world with equal rewards.
+    /// An error where a world or policy among the inputs has the rewards of the evaluation world and may not; the validation world
+    /// never may. The engine checks what descends from the evaluation world; this also finds a second world with equal rewards.
     pub fn refuse(&self, inputs: &Inputs) -> Result<()> {
         if inputs.validation.as_ref().is_some_and(|world| world.rewards_digest() == self.evaluation.rewards) {
             bail!("the world at `validation` has the rewards of the evaluation world\n{HELP_VALIDATION}");
@@ -127,7 +127,7 @@ impl LeakageAudit {
         origin.learned_in == self.evaluation.rewards
     }
 
-    /// Whether one of these policies learned in another world than the one at `training_world`, if there is one.
+    /// Whether one of these policies learned in another world than the one at `training_world`.
     pub fn learned_elsewhere(&self, policies: &[(String, &Named<PolicyFile>)]) -> Result<bool> {
         let Some(training) = &self.training else { return Ok(false) };
         for (_, policy) in policies {
@@ -142,7 +142,7 @@ impl LeakageAudit {
         if !self.similarity_quits || origin.distances_digest != self.evaluation.distances {
             return DistanceKnowledge::Nothing;
         }
-        // The world at `training_world` speaks for a policy that does not say and learned there.
+        // The world at `training_world` tells the origin for a policy that learned there and does not record it.
         let there = |training: &&WorldDigests| {
             training.rewards == origin.learned_in && training.distances == origin.distances_digest
         };
@@ -158,7 +158,7 @@ impl LeakageAudit {
         }
     }
 
-    /// Whether what comes from there knows of the evaluation world what it should not, and what a reader must know of that.
+    /// Whether policies of these origins are privileged, and the remarks on that.
     pub fn remarks_of(&self, origins: &[Origin]) -> (bool, Vec<&'static str>) {
         let mut rewards = false;
         let mut known: Vec<DistanceKnowledge> = Vec::new();
@@ -184,12 +184,12 @@ pub(super) fn origin(policy: &Named<PolicyFile>) -> Result<Origin> {
     policy.value.origin().with_context(|| policy_label(policy))
 }
 
-/// A policy as messages call it.
+/// The name of a policy in messages.
 pub(super) fn policy_label(policy: &Named<PolicyFile>) -> String {
     input_label("policy", policy)
 }
 
-/// What is connected by a name, as messages call it: its kind and that.
+/// The name of an input in messages: its kind and its name.
 pub(super) fn input_label<A>(kind: &str, input_label: &Named<A>) -> String {
     match input_label.cell.as_str() {
         "" => format!("{kind} `{}`", input_label.name),

@@ -139,7 +139,7 @@ pipeline::ports! {
         /// The training log, from which popularity is computed.
         train: Interactions,
         /// The candidates of the retriever, for the row `retriever top-1`.
-        rankings: Option<Candidates>,
+        candidates: Option<Candidates>,
         /// The policies; those of one name are the training seeds of one row.
         policies: Many<PolicyFile>,
         /// Episodes of language models in the evaluation world; each model has a row.
@@ -187,8 +187,8 @@ impl Stage for Evaluate {
     /// 6: policies of values that are to draw are refused. 7: several teachers, and what they were asked; the controls'
     /// training is fused, so sums round otherwise. 8: the best plan and its bound; plans of fitted worlds; the gradients of the
     /// controls that are trained are summed in parts, for threads. 9: policies that were never trained are said to be; in
-    /// a log of one rating popular is what was rated most often, and where no rating is liked the popular cycle counts all. 10: rows, metrics and
-    /// remarks are called by the field's words.
+    /// a log of one rating popular is what was rated most often, and where no rating is liked the popular cycle counts all.
+    /// 10: rows, metrics and remarks are called by the field's words.
     const VERSION: u32 = 10;
     const ABOUT: &'static str = "evaluate policies in a world they did not learn from, beside baselines";
     type Inputs = Inputs;

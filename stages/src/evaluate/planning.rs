@@ -1,7 +1,7 @@
-//! Rows that plan: the best that there is in the evaluation world, and what planning as well in a fitted world is worth there.
+//! Rows that plan: the optimal plan of the evaluation world, and the optimal plans of fitted worlds evaluated there.
 //!
-//! What is lost between the best plan and the plan of a fitted world is lost by that world alone: nothing was explored, no
-//! network stood between, and the plan is the best that the world can tell. What a learner loses beyond that is its own.
+//! The difference between the two is the error of the fitted world alone: it involves no exploration and no network. What a
+//! learner loses beyond that is its own error.
 
 use anyhow::{Context as _, Result, ensure};
 use pipeline::progress::Bar;
@@ -12,7 +12,7 @@ use super::leakage::input_label;
 use super::results::{Measures, Row, SeedResult};
 use super::table_rows::{Evaluator, PLANNING_ORACLE};
 use crate::artifact::{Origin, World};
-use crate::env::{Follow, Plan, plans};
+use crate::env::{Plan, PlanAgent, plans};
 
 /// What the name of a plan's row begins with; the world's follows.
 pub(super) const PLAN: &str = "plan of ";
@@ -21,7 +21,7 @@ const ALONE: &str =
     "the optimal plan of that world, without learning: the difference to the planning oracle is the error of the world";
 
 impl Evaluator<'_> {
-    /// What no user can do better than, and the bound that says so.
+    /// The planning oracle, with an upper bound of the return.
     pub fn best_plan(&self, cx: &Context, bar: &Bar) -> Result<Row> {
         let plans = self.plans(self.world, PLANNING_ORACLE, cx)?;
         let proven = proven(&plans);
@@ -29,7 +29,7 @@ impl Evaluator<'_> {
         let remark = format!(
             "privileged: knows rewards and distances of the evaluation world and plans whole episodes; {proven}"
         );
-        let follow = Follow::new(self.world.users(), self.users, &plans);
+        let follow = PlanAgent::new(self.world.users(), self.users, &plans);
         let mut row = self.baseline_row(PLANNING_ORACLE, &remark, &follow, 1, bar)?;
         row.extra = vec![("return_bound", vec![plans.iter().map(|plan| plan.bound).collect()])];
         Ok(row)
@@ -93,9 +93,9 @@ impl Evaluator<'_> {
             own.items()
         );
         let plans = self.plans(own, row, cx)?;
-        // The gap of a plan is to what its own world promised.
+        // The gap of a plan is to the return in its own world.
         let measures = Measures::new(Some(own), &self.inputs.train, items);
-        let follow = Follow::new(users, self.users, &plans);
+        let follow = PlanAgent::new(users, self.users, &plans);
         Ok((measures.cell(&world.cell, &self.played(&follow, 0, bar)?), plans))
     }
 
@@ -105,7 +105,7 @@ impl Evaluator<'_> {
     }
 }
 
-/// For how many of its users a plan is known to be the best.
+/// For how many of its users a plan is proven optimal.
 fn proven(plans: &[Plan]) -> String {
     let exact = plans.iter().filter(|plan| plan.exact()).count();
     match exact == plans.len() {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::bootstrap::ScoreMatrix;
 use super::teachers::TeacherCoverage;
-use crate::artifact::{EpisodeUsage, Interactions, Played, Rollout, Termination, World};
+use crate::artifact::{EpisodeSteps, EpisodeUsage, Interactions, Rollout, Termination, World};
 use crate::env::Episodes;
 
 /// One row of the table.
@@ -12,12 +12,12 @@ pub(super) struct Row {
     pub name: String,
     /// Whether the evaluation added it by itself.
     pub baseline: bool,
-    /// Whether it knows of the evaluation world what no deployed policy could.
+    /// Whether it uses information of the evaluation world that a deployed policy does not have.
     pub privileged: bool,
     pub remark: String,
     /// One a training seed or repetition; all play with the same users in the same order.
     pub seed_results: Vec<SeedResult>,
-    /// Of a teacher: with whom others can be compared with it, and how far.
+    /// Of a teacher: the users and turns over which others can be compared with it.
     pub teacher_coverage: Option<TeacherCoverage>,
     /// Quantities of this row alone, by their names in the table: one number a cell and user.
     pub extra: Vec<(&'static str, ScoreMatrix)>,
@@ -40,7 +40,7 @@ pub(super) struct Episode {
     pub user: u32,
     /// Oldest first.
     pub items: Vec<u32>,
-    /// What the evaluation world answered.
+    /// The rewards of the evaluation world.
     pub rewards: Vec<f32>,
     pub inclusive: f64,
     /// Without the last reward, where the user left at it.
@@ -49,14 +49,14 @@ pub(super) struct Episode {
     pub diversity: f64,
     pub novelty: f64,
     pub top_category: Option<f64>,
-    /// What the training world would have paid for the same items.
+    /// Return of the same items in the training world.
     pub training: Option<f64>,
-    /// What a language model was asked for it.
+    /// The usage of a language model for it.
     pub effort: Option<EpisodeUsage>,
     pub end: Termination,
 }
 
-/// What episodes are measured by.
+/// Computes the metrics of episodes.
 pub(super) struct Measures<'a> {
     training: Option<&'a World>,
     /// −ln of each item's share in the train log.
@@ -74,7 +74,7 @@ impl<'a> Measures<'a> {
         Self { training, novelty: counts.iter().map(|count| f64::ln(all / count)).collect() }
     }
 
-    /// What was played. An episode that no user ended was cut by its player.
+    /// The episodes that were played. An episode that no user ended was truncated by its player.
     pub fn cell(&self, name: &str, episodes: &Episodes) -> SeedResult {
         let evaluated: Vec<Episode> = (0..episodes.len()).map(|e| self.episode(episodes, e)).collect();
         let shown: BTreeSet<u32> = evaluated.iter().flat_map(|episode| &episode.items).copied().collect();
@@ -169,9 +169,9 @@ impl Row {
     }
 
     /// Its steps, episodes in the order of [`Row::rollouts`].
-    pub fn steps(&self) -> impl Iterator<Item = Played> {
+    pub fn steps(&self) -> impl Iterator<Item = EpisodeSteps> {
         self.seed_results.iter().flat_map(move |cell| {
-            cell.episodes.iter().map(move |episode| Played {
+            cell.episodes.iter().map(move |episode| EpisodeSteps {
                 policy: self.name.clone(),
                 cell: cell.name.clone(),
                 user: episode.user,
@@ -221,7 +221,7 @@ mod tests {
     fn what_an_episode_is_like_by_hand() {
         // Items 0 and 1 lie at distance 0, both at distance 1 of item 2; 0, 1 are of category 0, item 2 of both.
         let mut world = cluster_world(&[5.0, 4.0], 2, 1, 9, 1);
-        world.rules.similar_below = None;
+        world.rules.distance_threshold = None;
         world.categories = Some(Array::new(&[4, 2], vec![1.0, 0.0, 1.0, 0.0, 1.0, 1.0, 0.0, 1.0]));
         let mut training = world.clone();
         training.reward.data = vec![1.0, 2.0, 3.0, 4.0];

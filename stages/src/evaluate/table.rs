@@ -12,7 +12,7 @@ use crate::artifact::{Metric, Metrics, Termination};
 /// What one episode adds to a mean.
 pub(super) type Measure = fn(&Episode) -> f64;
 
-/// The same, where not every episode knows it.
+/// The same, where not every episode has it.
 type OptionalMeasure = fn(&Episode) -> Option<f64>;
 
 /// Quantities that are means over seeds and users.
@@ -37,7 +37,7 @@ const RATIOS: [(&str, Measure, Measure); 2] = [
     ("reward_per_step_exclusive", |e| e.exclusive, Episode::continued),
 ];
 
-/// Quantities that only some episodes know; a row has them where all its episodes do.
+/// Quantities that only some episodes have; a row has them where all its episodes do.
 const OPTIONAL: [(&str, OptionalMeasure); 6] = [
     ("top_category", |e| e.top_category),
     ("return_training_world", |e| e.training),
@@ -113,7 +113,7 @@ impl RowMetrics<'_> {
             .filter_map(|row| row.teacher_coverage.as_ref())
             .filter(|teacher_coverage| teacher_coverage.evaluated)
             .collect();
-        // A teacher that played with others shares no ground with anybody.
+        // A teacher that played with other users shares no users with other rows.
         let apart = row.teacher_coverage.as_ref().is_some_and(|teacher_coverage| !teacher_coverage.evaluated);
         if let Some(ground) = SharedUsers::of(&evaluated).filter(|_| !apart) {
             self.means(&[("return_teacher_users", ground.grid(row))], ground.users());

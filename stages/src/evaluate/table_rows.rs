@@ -1,4 +1,4 @@
-//! Who plays, in the order of the table.
+//! The rows of the table, in their order.
 
 use anyhow::{Context as _, Result, bail, ensure};
 use pipeline::progress::Bar;
@@ -16,7 +16,8 @@ use super::teachers::{TEACHER, Teacher};
 use super::{ActionSelection, Evaluate, Inputs};
 use crate::artifact::{Candidates, Interactions, Metric, Origin, PolicyFile, Repeats, WITHOUT_REPEATS, World};
 use crate::env::{
-    Agent, Cycle, Episodes, GreedyOracle, Popular, Popularity, Random, Ranked, Student, WithoutRepeats, play, unplanned,
+    Agent, Episodes, GreedyOracle, PolicyAgent, Popular, PopularCycle, Popularity, Random, RetrieverAgent,
+    WithoutRepeats, planning_unsupported, play,
 };
 use crate::nn::rng;
 
@@ -39,39 +40,39 @@ const SERVED: &str = "repeats no item within an episode, as `recommend --exclude
 const UNTRAINED: &str = "untrained: the return of its initialisation";
 const COPIES: &str = "trained on the demonstrations of the training world";
 
-/// Fewer training seeds say little of how another seed would do.
+/// Fewer training seeds say little about another seed.
 const MIN_SEEDS: usize = 5;
 
 /// The policies of one name: the training seeds of one row.
 type PolicyGroup<'a> = (&'a str, Vec<&'a Named<PolicyFile>>);
 
-/// Everything that is played with, and how.
+/// The inputs and settings of an evaluation.
 pub(super) struct Evaluator<'a> {
     pub config: &'a Evaluate,
     pub world: &'a World,
-    /// Who is played with.
+    /// The evaluated users.
     pub users: &'a [u32],
     pub inputs: &'a Inputs,
     pub popularity: PopularItems,
-    /// The language models and what they played.
+    /// The language models with their episodes.
     pub teachers: &'a [Teacher<'a>],
     pub measures: Measures<'a>,
     pub origins: LeakageAudit,
 }
 
-/// What everybody likes, from the train log.
+/// Popularity in the training log.
 pub(super) struct PopularItems {
     /// All items, most popular first.
     order: Vec<u32>,
-    cycle: Cycle,
-    /// The one rating of a log that has no other.
+    cycle: PopularCycle,
+    /// The rating of a log in which all ratings are equal.
     one_rating: Option<f32>,
 }
 
-/// The popular items of a log; as many in the cycle as the evaluation world's users remember, and one more.
+/// The popular items of a log; the cycle has one item more than users of the evaluation world remember.
 pub(super) fn popular(train: &Interactions, world: &World, config: &Evaluate) -> Result<PopularItems> {
     let popularity = Popularity::of(train, world.items(), config.popularity_prior)?;
-    let cycle = Cycle::new(train, world.items(), config.liked_from as f32, world.rules.window + 1)?;
+    let cycle = PopularCycle::new(train, world.items(), config.liked_from as f32, world.rules.quit_window + 1)?;
     let one_rating = popularity.of_one_rating.as_ref().map(|(rating, _)| *rating);
     Ok(PopularItems { order: popularity.order(), cycle, one_rating })
 }
@@ -93,20 +94,21 @@ fn missing(name: &str, help: &str) -> Metric {
 }
 
 impl Evaluator<'_> {
-    /// Plays all rows; the baselines that could not be made beside them.
+    /// Evaluates all rows; returns them with the baselines that could not be made.
     pub fn play(&self, cx: &Context) -> Result<(Vec<Row>, Vec<Metric>)> {
         let policies = self.by_name()?;
         if let Some(field) = &self.config.select_over {
             model_selection::known(field, &self.inputs.policies)?;
         }
-        let rankings = self.inputs.rankings.as_ref().map(|rankings| self.checked_candidates(rankings)).transpose()?;
+        let candidates =
+            self.inputs.candidates.as_ref().map(|candidates| self.checked_candidates(candidates)).transpose()?;
         let mut missing_rows = Vec::new();
         let (constant, cloning) = self.trained(cx, &mut missing_rows)?;
 
         let draws = self.config.n_repeats;
         let policies_played = self.inputs.policies.len() * if self.without_repeats_too() { 2 } else { 1 };
         let learned = policies_played + constant.len() + cloning.len() + self.inputs.planning_worlds.len();
-        let fixed = 3 + usize::from(unplanned(self.world).is_none()) + usize::from(rankings.is_some());
+        let fixed = 3 + usize::from(planning_unsupported(self.world).is_none()) + usize::from(candidates.is_some());
         let seed_results = 2 * draws + fixed + learned;
         let bar = cx.bar("play", Some((seed_results * self.users.len()) as u64), "episodes");
         let PopularItems { order, cycle, one_rating } = &self.popularity;
@@ -124,19 +126,19 @@ impl Evaluator<'_> {
             None => KNOWS_DISTANCES.to_owned(),
         };
         let mut rows = vec![
-            self.baseline_row(RANDOM, "", &Random { non_conflicting: false }, draws, &bar)?,
-            self.baseline_row(RANDOM_QUIT_AWARE, KNOWS_DISTANCES, &Random { non_conflicting: true }, draws, &bar)?,
+            self.baseline_row(RANDOM, "", &Random { quit_aware: false }, draws, &bar)?,
+            self.baseline_row(RANDOM_QUIT_AWARE, KNOWS_DISTANCES, &Random { quit_aware: true }, draws, &bar)?,
             self.baseline_row(POPULAR_QUIT_AWARE, &popular, &Popular { order: order.clone() }, 1, &bar)?,
             self.baseline_row(POPULAR_CYCLE, &cycles, cycle, 1, &bar)?,
             self.baseline_row(GREEDY_ORACLE, KNOWS_ALL, &GreedyOracle, 1, &bar)?,
         ];
-        match unplanned(self.world) {
+        match planning_unsupported(self.world) {
             None => rows.push(self.best_plan(cx, &bar)?),
             Some(why) => missing_rows.push(missing(PLANNING_ORACLE, &format!("not made in this world: {why}"))),
         }
-        if let Some(rankings) = &rankings {
-            let remark = if rankings.rankings.avoid_alike { KNOWS_DISTANCES } else { "" };
-            rows.push(self.baseline_row(RETRIEVER_TOP_1, remark, rankings, 1, &bar)?);
+        if let Some(candidates) = &candidates {
+            let remark = if candidates.candidates.filter_quit_items { KNOWS_DISTANCES } else { "" };
+            rows.push(self.baseline_row(RETRIEVER_TOP_1, remark, candidates, 1, &bar)?);
         }
         for (name, remark, policies) in [(CONSTANT_REWARD, STAYS, &constant), (BEHAVIOUR_CLONING, COPIES, &cloning)] {
             if !policies.is_empty() {
@@ -163,7 +165,7 @@ impl Evaluator<'_> {
         Ok((rows, missing_rows))
     }
 
-    /// The baselines that learn, those that are wanted and can be made: paid to stay, and copying.
+    /// The learned baselines that are switched on and can be made: constant reward and behaviour cloning.
     fn trained(&self, cx: &Context, missing_rows: &mut Vec<Metric>) -> Result<(Many<PolicyFile>, Many<PolicyFile>)> {
         let Inputs { training_world: training, demonstrations, .. } = self.inputs;
         if let Some(training) = training {
@@ -176,7 +178,7 @@ impl Evaluator<'_> {
                 training.items()
             );
         }
-        // Baselines beside nothing need no learner among them.
+        // A table without policies needs no learned baseline.
         if self.inputs.policies.is_empty() {
             return Ok((Vec::new(), Vec::new()));
         }
@@ -253,27 +255,27 @@ impl Evaluator<'_> {
         Ok(groups)
     }
 
-    fn checked_candidates<'r>(&self, rankings: &'r Candidates) -> Result<Ranked<'r>> {
+    fn checked_candidates<'r>(&self, candidates: &'r Candidates) -> Result<RetrieverAgent<'r>> {
         let (world, horizon) = (self.world, self.world.rules.horizon);
         let (users, items) = (world.users(), world.items());
         ensure!(
-            rankings.items.len() == users,
+            candidates.items.len() == users,
             "the candidates are for {} users, the world has {users}\nhelp: make both from one ingest stage",
-            rankings.items.len()
+            candidates.items.len()
         );
-        for (user, ranking) in rankings.items.iter().enumerate() {
-            let strange = ranking.iter().find(|item| **item as usize >= items).copied();
+        for (user, list) in candidates.items.iter().enumerate() {
+            let strange = list.iter().find(|item| **item as usize >= items).copied();
             if let Some(item) = strange {
                 bail!("the candidates of user {user} name item {item}, the world has {items}");
             }
             ensure!(
-                ranking.len() >= horizon,
-                "user {user} has {} candidates for episodes of {horizon} steps\nhelp: set `depth` of the retrieve stage \
+                list.len() >= horizon,
+                "user {user} has {} candidates for episodes of {horizon} steps\nhelp: set `top_k` of the retrieve stage \
                  to {horizon} or more, or `horizon` of the world to at most the size of the catalogue ({items})",
-                ranking.len()
+                list.len()
             );
         }
-        Ok(Ranked { rankings })
+        Ok(RetrieverAgent { candidates })
     }
 
     fn teacher(&self, teacher: &Teacher) -> Row {
@@ -284,7 +286,7 @@ impl Evaluator<'_> {
         Row {
             name: teacher.row.clone(),
             baseline: false,
-            privileged: self.inputs.rankings.as_ref().is_some_and(|rankings| rankings.avoid_alike),
+            privileged: self.inputs.candidates.as_ref().is_some_and(|candidates| candidates.filter_quit_items),
             remark: self.teacher_remark(teacher),
             seed_results: vec![cell],
             teacher_coverage: Some(teacher.teacher_coverage.clone()),
@@ -295,12 +297,12 @@ impl Evaluator<'_> {
     fn teacher_remark(&self, teacher: &Teacher) -> String {
         let (users, horizon) = (teacher.episodes.len(), self.world.rules.horizon);
         let mut remark = format!("evaluated on its own {users} users, because it is slow");
-        match &self.inputs.rankings {
-            Some(rankings) if rankings.avoid_alike => {
+        match &self.inputs.candidates {
+            Some(candidates) if candidates.filter_quit_items => {
                 remark += "; privileged: its candidates leave out items that would trigger the quit rule";
             }
             Some(_) => {}
-            None => remark += "; connect `rankings` to check whether its candidates used the distances",
+            None => remark += "; connect `candidates` to check whether its candidates used the distances",
         }
         let TurnLimits { most, fewer } = &teacher.teacher_coverage.turns;
         if *most < horizon {
@@ -331,7 +333,7 @@ impl Evaluator<'_> {
             baseline: true,
             privileged: remark.starts_with("privileged"),
             remark: remark.to_owned(),
-            // In order, so that the error told is always the same.
+            // In order, so that the reported error is always the same.
             seed_results: seed_results.into_iter().collect::<Result<_>>().with_context(|| format!("row `{name}`"))?,
             teacher_coverage: None,
             extra: Vec::new(),
@@ -366,14 +368,15 @@ impl Evaluator<'_> {
         } else if untrained > 0 {
             remarks.push(format!("{untrained} of its {} policies are untrained", origins.len()));
         }
-        // The baselines that learn do so at `training_world`, whatever they are paid there.
+        // The learned baselines are trained at `training_world`, whatever their reward.
         if !baseline && self.origins.learned_elsewhere(policies)? {
             seed_results.iter_mut().flat_map(|cell| &mut cell.episodes).for_each(|episode| episode.training = None);
             remarks.push(ELSEWHERE.to_owned());
         }
         if let Some((_, first)) = policies.first() {
-            let network = Student::load(&first.value, self.world.users(), self.world.items())?;
-            let agent = Student { network: &network, sample: self.config.action_selection == ActionSelection::Sample };
+            let network = PolicyAgent::load(&first.value, self.world.users(), self.world.items())?;
+            let agent =
+                PolicyAgent { network: &network, sample: self.config.action_selection == ActionSelection::Sample };
             cx.note(&format!("time of {name}"), latency(self.world, self.users, &agent)?);
         }
         if seed_results.len() < MIN_SEEDS && !baseline {
@@ -387,22 +390,22 @@ impl Evaluator<'_> {
     }
 
     fn policy_result(&self, cell: &str, policy: &Named<PolicyFile>, k: usize, bar: &Bar) -> Result<SeedResult> {
-        let network = Student::load(&policy.value, self.world.users(), self.world.items())?;
-        let agent = Student { network: &network, sample: self.config.action_selection == ActionSelection::Sample };
+        let network = PolicyAgent::load(&policy.value, self.world.users(), self.world.items())?;
+        let agent = PolicyAgent { network: &network, sample: self.config.action_selection == ActionSelection::Sample };
         self.cell(cell, &agent, k, bar)
     }
 
-    /// Whether each policy plays twice: as the world's rule has it, and without repeats.
+    /// Whether each policy is evaluated twice: by the world's rule of repeats, and without repeats.
     fn without_repeats_too(&self) -> bool {
         self.config.exclude_history && self.world.rules.repeats == Repeats::Allowed
     }
 
-    /// The row of the same policies where nothing is shown twice.
+    /// The row of the same policies without repeats.
     fn without_repeats(&self, of: &Row, policies: &[(String, &Named<PolicyFile>)], bar: &Bar) -> Result<Row> {
         let cell = |(k, (cell, policy)): (usize, &(String, &Named<PolicyFile>))| {
-            let network = Student::load(&policy.value, self.world.users(), self.world.items())?;
+            let network = PolicyAgent::load(&policy.value, self.world.users(), self.world.items())?;
             let policy_result =
-                Student { network: &network, sample: self.config.action_selection == ActionSelection::Sample };
+                PolicyAgent { network: &network, sample: self.config.action_selection == ActionSelection::Sample };
             self.cell(cell, &WithoutRepeats(policy_result), k, bar).with_context(|| policy_label(policy))
         };
         let seed_results: Vec<Result<SeedResult>> = policies.par_iter().enumerate().map(cell).collect();

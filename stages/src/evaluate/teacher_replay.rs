@@ -1,4 +1,4 @@
-//! The language model as a row: its episodes are played again, so that nothing is taken on trust.
+//! The language model as a row: its recorded episodes are replayed and checked against the evaluation world.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -60,7 +60,7 @@ fn elsewhere(what: &str) -> String {
     )
 }
 
-/// How many turns the teacher was given with whom: only over as many can others be compared with it.
+/// The number of turns of the teacher with each user, over which other rows are compared with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct TurnLimits {
     /// With most.

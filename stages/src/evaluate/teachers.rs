@@ -1,8 +1,8 @@
-//! The language models of a table: what their rows are called, what they were asked, and on what ground others are compared with
+//! The language models of a table: names of their rows, their usage, and the users and steps on which other rows are compared with
 //! them.
 //!
-//! A model is slow, so it plays with few users and perhaps fewer turns. A row is compared with it over the users and turns that
-//! the model was given, and two models over those that both were given.
+//! A model is slow, so it plays with few users and perhaps fewer turns. A row is compared with it over its
+//! users and turns, and two models over those of both.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,15 +21,15 @@ pub(super) const TEACHER: &str = "teacher (LLM)";
 
 /// One language model with the episodes it played.
 pub(super) struct Teacher<'w> {
-    /// What its row is called.
+    /// The name of its row.
     pub row: String,
     pub episodes: Episodes<'w>,
-    /// What it was asked, an entry an episode; `None` where that is not connected.
+    /// Its usage, one entry per episode; `None` where that is not connected.
     pub efforts: Option<Vec<EpisodeUsage>>,
     pub teacher_coverage: TeacherCoverage,
 }
 
-/// With whom a teacher played and how many turns it was given.
+/// The users and the turn limits of a teacher.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct TeacherCoverage {
     /// In its own order.
@@ -39,8 +39,8 @@ pub(super) struct TeacherCoverage {
     pub evaluated: bool,
 }
 
-/// The teachers among the inputs, their episodes played again in `world`. `users` are evaluated; `users` are those that may be,
-/// where a log says so.
+/// The teachers among the inputs, their episodes replayed in `world`. `users` are evaluated; `people` are those of the log at
+/// `eval_users`.
 pub(super) fn teachers<'w>(
     world: &'w World,
     told: &[Named<Demonstrations>],
@@ -75,7 +75,7 @@ fn same_source<A, B>(one: &Named<A>, other: &Named<B>) -> bool {
     (&one.name, &one.cell) == (&other.name, &other.cell)
 }
 
-/// An input as messages call it.
+/// The name of an input in messages.
 fn quoted<A>(named: &Named<A>) -> String {
     match named.cell.as_str() {
         "" => format!("`{}`", named.name),
@@ -83,7 +83,7 @@ fn quoted<A>(named: &Named<A>) -> String {
     }
 }
 
-/// What each of the episodes took.
+/// The usage of each episode.
 fn of_episodes(efforts: &LlmUsage, episodes: &Episodes) -> Result<Vec<EpisodeUsage>> {
     let known: BTreeMap<u32, EpisodeUsage> = efforts.0.iter().map(|effort| (effort.user, *effort)).collect();
     let of = |e: usize| {

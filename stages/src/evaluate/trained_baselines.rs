@@ -51,7 +51,7 @@ impl Baselines {
         Ok(())
     }
 
-    /// The learner that is only paid to stay.
+    /// The constant-reward baseline.
     pub fn constant_reward(&self, name: &str, training: &World, cx: &Context) -> Result<Vec<Named<PolicyFile>>> {
         let world = constant_reward_world(training);
         self.each(name, cx, |seed, cx| {
@@ -68,7 +68,7 @@ impl Baselines {
         })
     }
 
-    /// The learner that only copies.
+    /// The behaviour cloning baseline.
     pub fn behaviour_cloning(
         &self,
         name: &str,
@@ -99,16 +99,16 @@ impl Baselines {
     }
 }
 
-/// The same audience, paying 1 for each step; for one whose reward drives its user away 0, so that the rule still holds.
+/// The same users with a reward of 1 for each step, and 0 for a step at whose low reward the user quits, so that the rule holds.
 fn constant_reward_world(world: &World) -> World {
     let mut constant = world.clone();
-    let low = world.rules.low_reward;
+    let low = world.rules.quit_below;
     constant
         .reward
         .data
         .iter_mut()
         .for_each(|reward| *reward = f32::from(u8::from(low.is_none_or(|low| *reward >= low))));
-    constant.rules.low_reward = low.map(|_| 0.5);
+    constant.rules.quit_below = low.map(|_| 0.5);
     constant
 }
 
@@ -121,7 +121,7 @@ mod tests {
     #[test]
     fn people_leave_as_before_and_pay_for_nothing_else() {
         let mut world = cluster_world(&[5.0, 1.0, 3.0], 1, 1, 4, 1);
-        world.rules.low_reward = Some(2.0);
+        world.rules.quit_below = Some(2.0);
         let constant = constant_reward_world(&world);
         for items in [[0, 2, 0, 2], [0, 0, 0, 0], [0, 1, 0, 0]] {
             let played = |world| {
@@ -148,8 +148,8 @@ mod tests {
         let baselines = Baselines { seeds: 1, ..Baselines::default() };
         let policy = baselines.constant_reward("stay", &world, &Context::detached(folder.path())).unwrap().remove(0);
         assert_eq!((policy.name.as_str(), policy.cell.as_str()), ("stay", "seed=0"));
-        let network = crate::env::Student::load(&policy.value, 3, 8).unwrap();
-        let student = crate::env::Student { network: &network, sample: false };
+        let network = crate::env::PolicyAgent::load(&policy.value, 3, 8).unwrap();
+        let student = crate::env::PolicyAgent { network: &network, sample: false };
         let episodes = crate::env::play(&world, &[0, 1, 2], &student, 0).unwrap();
         let turns: usize = (0..3).map(|e| episodes.items(e).len()).sum();
         assert!(turns >= 33, "{turns} turns of 36");

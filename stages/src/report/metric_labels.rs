@@ -71,7 +71,7 @@ pub(super) fn formatted(name: &str, estimate: Estimate) -> String {
         _ if name.starts_with("length") => format::one_decimal,
         _ => format::three_digits,
     };
-    if ["return_", "over_", "gap"].iter().any(|start| name.starts_with(start)) {
+    if ["return_", "lead_over_", "gap"].iter().any(|start| name.starts_with(start)) {
         return format::with_interval(estimate);
     }
     let varies = estimate.low < estimate.high;

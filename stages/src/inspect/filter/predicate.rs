@@ -288,7 +288,7 @@ fn ticks(value: &Literal<'_>, kind: &DataType, wanted: &str) -> Result<i64, Faul
         None => {
             let example = CellValue::moment(kind, 0).text();
             let text = pipeline::escape::shown(text, 80);
-            Err(value.fault(format!("`{text}` is no {kind}"), Some(format!("write it like '{example}'"))))
+            Err(value.fault(format!("`{text}` is not a {kind}"), Some(format!("write it like '{example}'"))))
         }
     }
 }

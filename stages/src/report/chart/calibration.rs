@@ -99,10 +99,10 @@ mod tests {
         ];
         assert_eq!(
             caption(&[&bins[0], &bins[1]]),
-            "off by 0.50 on average over the bins; held-out error 1.00, more than the 0.50 that its spread and noise let expect; 20 ratings"
+            "mean calibration error 0.50; held-out RMSE 1.00, above the 0.50 expected from ensemble spread and noise; 20 ratings"
         );
         let timid = [&bin("mean", 0, 2.0, 2.5, 2.0)];
-        assert!(caption(&timid).contains("held-out error 1.00, less than the 2.00 that"), "{}", caption(&timid));
+        assert!(caption(&timid).contains("held-out RMSE 1.00, below the 2.00 expected"), "{}", caption(&timid));
         let drawn = draw("world", &Calibration(bins));
         assert_eq!(drawn.iter().map(|d| d.title.as_str()).collect::<Vec<_>>(), ["world · mean", "world · member0"]);
         assert!(drawn[0].svg.matches("class=\"mark").count() == 2 && !drawn[0].svg.contains("NaN"));
