@@ -187,7 +187,7 @@ fn snippets_of_yaml_are_accepted() {
             let faults = said["diagnostics"].as_array().cloned().unwrap_or_default();
             let missing = |message: &str| {
                 // `rl.mine` is the learner that a reader is about to write.
-                let beyond = ["there is no stage", "was built for NVIDIA cards", "`rl.mine`"];
+                let beyond = ["there is no stage", "was built for NVIDIA GPUs", "`rl.mine`"];
                 !whole && beyond.iter().any(|part| message.contains(part))
             };
             let faults: Vec<&str> = faults

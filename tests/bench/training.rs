@@ -260,7 +260,8 @@ fn conservative(device: &Device) -> Result<impl FnMut() -> Result<f32> + use<>> 
 /// AIRL's discriminator with two hidden layers, taught as every adversarial stage teaches it.
 fn discriminator(hidden: usize, device: &Device) -> Result<impl FnMut() -> Result<f32> + use<>> {
     let inputs = 2 * OBS + 50 + 1;
-    let settings = DiscriminatorSettings { hidden, layers: 2, batch_size: 512, ..DiscriminatorSettings::default() };
+    let settings =
+        DiscriminatorSettings { hidden_size: hidden, n_layers: 2, batch_size: 512, ..DiscriminatorSettings::default() };
     let mut trainer = DiscriminatorTrainer::new(
         device,
         &settings,

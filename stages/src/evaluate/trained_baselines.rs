@@ -54,7 +54,7 @@ impl Baselines {
                 iterations: self.iterations,
                 episodes: 32,
                 imitation: 0.0,
-                network: NetworkConfig { prior: 0.0, ..NetworkConfig::default() },
+                network: NetworkConfig { prior_scale: 0.0, ..NetworkConfig::default() },
                 seed,
                 ..A2c::default()
             };

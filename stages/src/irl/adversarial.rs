@@ -40,7 +40,7 @@ pub(super) struct AdversarialTrainer<'a> {
     /// Rounds.
     pub rounds: u64,
     /// Generator updates a round.
-    pub policy_steps: u64,
+    pub generator_updates: u64,
     /// Share ω of r_IRL in the generator's reward.
     pub omega: f64,
     /// What the generator is paid.
@@ -74,14 +74,14 @@ impl AdversarialTrainer<'_> {
         if self.rounds == 0 {
             return wrong("rounds", "without a round nothing is learned");
         }
-        if self.policy_steps == 0 {
-            return wrong("policy_steps", "the generator learns at least once a round");
+        if self.generator_updates == 0 {
+            return wrong("generator_updates", "the generator learns at least once a round");
         }
         if !(0.0..=1.0).contains(&self.omega) {
             return wrong("omega", "a share lies between 0 and 1");
         }
-        if self.discriminator.steps == Some(0) {
-            return wrong("discriminator.steps", "a round teaches the discriminator at least once");
+        if self.discriminator.n_updates == Some(0) {
+            return wrong("discriminator.n_updates", "a round teaches the discriminator at least once");
         }
         self.discriminator.check().map_err(below("discriminator"))?;
         self.weights.check().map_err(below("weights"))?;
@@ -91,7 +91,7 @@ impl AdversarialTrainer<'_> {
             return wrong("policy.omega", "the generator's share of r_IRL is this stage's own `omega`");
         }
         if self.policy.iterations != default.iterations {
-            return wrong("policy.iterations", "the generator makes `rounds` times `policy_steps` updates");
+            return wrong("policy.iterations", "the generator makes `rounds` times `generator_updates` updates");
         }
         Ok(())
     }
@@ -106,7 +106,7 @@ impl AdversarialTrainer<'_> {
         let world = &inputs.world;
         let device = device::of(cx)?;
         let config = A2c {
-            iterations: self.rounds * self.policy_steps,
+            iterations: self.rounds * self.generator_updates,
             omega: self.omega,
             seed: self.generator_seed(),
             ..self.policy.clone()
@@ -116,7 +116,7 @@ impl AdversarialTrainer<'_> {
         let features = match &inputs.items {
             Some(items) => {
                 items.check_world(world)?;
-                Features::with_texts(world, text_vectors(items, self.discriminator.text_width, self.seed))?
+                Features::with_texts(world, text_vectors(items, self.discriminator.text_embedding_dim, self.seed))?
             }
             None => Features::new(world),
         };
@@ -158,7 +158,7 @@ impl AdversarialTrainer<'_> {
         for round in done..self.rounds {
             let demonstrations = (config.imitation > 0.0).then_some(&pairs);
             let mut returns = (0.0, 0.0);
-            for step in 0..self.policy_steps {
+            for step in 0..self.generator_updates {
                 let discriminator = &trainer.discriminator;
                 // The policy as it played the batch: π is a constant of the reward.
                 let reward = |batch: &Batch, policy: &ActorCritic| {
@@ -176,12 +176,13 @@ impl AdversarialTrainer<'_> {
                     }
                     Ok(mixed(&batch.training_rewards, &irl, self.omega))
                 };
-                let progress = generator.update(world, round * self.policy_steps + step, demonstrations, reward)?;
+                let progress =
+                    generator.update(world, round * self.generator_updates + step, demonstrations, reward)?;
                 returns = (progress.episode_return, progress.length);
             }
             // Fresh episodes, drawn beyond the training's own numbers.
             replay.push(Transitions::generated(generator.collect(world, config.iterations + round)?));
-            if replay.len() > settings.replay_rounds {
+            if replay.len() > settings.buffer_rounds {
                 replay.remove(0);
             }
             self.set_log_policy(&mut expert_batch, &expert, &generator.network)?;
@@ -194,7 +195,7 @@ impl AdversarialTrainer<'_> {
             };
             let weights = Tensor::from_vec(weights, expert.actions.len(), &device)?;
             let (mut loss, mut accuracy) = (0.0, 0.0);
-            let steps = settings.steps.unwrap_or(DEFAULT_DISCRIMINATOR_STEPS);
+            let steps = settings.n_updates.unwrap_or(DEFAULT_DISCRIMINATOR_STEPS);
             for step in 0..steps {
                 // Each step is learned from; only between rounds it may be enough.
                 let metrics = trainer.update((&expert_batch, &weights), &generated, [round, step], f64::INFINITY)?;
@@ -215,7 +216,7 @@ impl AdversarialTrainer<'_> {
                 curves.push("reward_scale", round + 1, f64::from(generator_variance.std()));
             }
             bar.inc_with(1, &format!("accuracy {accuracy:.2}"));
-            if accuracy > settings.stop_above_accuracy {
+            if accuracy > settings.max_accuracy {
                 cx.note("stopped", format!("after round {} of {}: accuracy {accuracy:.3}", round + 1, self.rounds));
                 break;
             }

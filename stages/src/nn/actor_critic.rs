@@ -31,16 +31,16 @@ pub struct ActorCriticConfig {
     /// W, how many of the last items the state holds.
     pub window: usize,
     /// Width of the hidden layer.
-    pub hidden: usize,
+    pub hidden_size: usize,
     /// How the last items are read.
     #[serde(default)]
     pub encoder: Encoder,
     /// How strongly a new policy follows the world's own vectors; 0 starts uniform.
-    pub prior: f64,
+    pub prior_scale: f64,
     /// How strongly a new policy avoids items alike to those it just showed; 0 knows nothing of it.
-    pub avoid: f64,
+    pub similarity_penalty: f64,
     /// The share of item pairs, the closest by the policy's own vectors, that it takes for alike.
-    pub alike_share: f64,
+    pub similar_fraction: f64,
 }
 
 /// logits = E_out · (MLP(x) + p·v_u) + b + 100·(c·shown + d·alike), value = MLP'(x), with x = [v_u, encoder(recent), progress]
@@ -48,8 +48,8 @@ pub struct ActorCriticConfig {
 /// they are its advantages and the value is V (see `rl`): either way the best item is the one of the highest logit.
 ///
 /// v_u are the training world's user vectors, frozen; E_in and E_out start at its item vectors, so that a new policy already
-/// knows what the world knows (p = `prior`) and learns the rest: what the demonstrations add, and when people leave. c and d
-/// are learned numbers for items that were just shown (0 at first) and for items like them (−`avoid`/100 at first; a hundred times
+/// knows what the world knows (p = `prior_scale`) and learns the rest: what the demonstrations add, and when people leave. c and d
+/// are learned numbers for items that were just shown (0 at first) and for items like them (−`similarity_penalty`/100 at first; a hundred times
 /// as large as the optimiser sees them, because a logit has further to go than a weight). Likeness comes from the policy's own vectors; no
 /// quit distance or threshold of a world enters.
 pub struct ActorCritic {
@@ -106,15 +106,15 @@ impl ActorCritic {
         Ok(Self {
             encoding,
             user_vectors: to_tensor(user_vectors)?.to_device(device)?,
-            similarity: item_similarity(user_vectors, item_vectors, config.alike_share)?,
+            similarity: item_similarity(user_vectors, item_vectors, config.similar_fraction)?,
             item_in: Embedding::new(&mut params, "item_in", &Tensor::cat(&[&items, &padding], 0)?)?,
             item_out: params.add("item_out", &items)?,
             bias: params.add("bias", &Tensor::zeros(config.items, DType::F32, &Device::Cpu)?)?,
-            prior: params.add("prior", &scalar(config.prior)?)?,
+            prior: params.add("prior", &scalar(config.prior_scale)?)?,
             shown: params.add("shown", &scalar(0.0)?)?,
-            alike: params.add("alike", &scalar(-config.avoid / f64::from(FEATURE_SCALE))?)?,
-            actor: Mlp::new(&mut params, "actor", &[inputs, config.hidden, config.width], 0.1, &mut init)?,
-            critic: Mlp::new(&mut params, "critic", &[inputs, config.hidden, 1], 1.0, &mut init)?,
+            alike: params.add("alike", &scalar(-config.similarity_penalty / f64::from(FEATURE_SCALE))?)?,
+            actor: Mlp::new(&mut params, "actor", &[inputs, config.hidden_size, config.width], 0.1, &mut init)?,
+            critic: Mlp::new(&mut params, "critic", &[inputs, config.hidden_size, 1], 1.0, &mut init)?,
             item_vectors: items,
             params,
             config,
@@ -340,11 +340,11 @@ mod tests {
             items: 3,
             width: 2,
             window: 2,
-            hidden: 4,
+            hidden_size: 4,
             encoder,
-            prior: 1.0,
-            avoid: 1.0,
-            alike_share: 0.5,
+            prior_scale: 1.0,
+            similarity_penalty: 1.0,
+            similar_fraction: 0.5,
         };
         let users = Array::new(&[2, 2], vec![1.0, 0.5, -0.5, 2.0]);
         let items = Array::new(&[3, 2], vec![1.0, 0.0, 0.0, 1.0, 0.5, 0.5]);
@@ -360,9 +360,9 @@ mod tests {
         [
             Encoder::Window,
             Encoder::Average(Average::default()),
-            Encoder::Gru(GruEncoder { width: 3 }),
-            Encoder::Transformer(Transformer { width: 4, ..Transformer::default() }),
-            Encoder::Sasrec(SasRec { width: 4, ..SasRec::default() }),
+            Encoder::Gru(GruEncoder { hidden_size: 3 }),
+            Encoder::Transformer(Transformer { hidden_size: 4, ..Transformer::default() }),
+            Encoder::Sasrec(SasRec { hidden_size: 4, ..SasRec::default() }),
             Encoder::Caser(Caser::default()),
         ]
     }
@@ -394,7 +394,7 @@ mod tests {
     #[test]
     fn what_is_thought_of_the_taken_is_what_the_logits_say() {
         for forbidden in [vec![], vec![(0, 2), (1, 0)]] {
-            let network = small(Encoder::Gru(GruEncoder { width: 3 }));
+            let network = small(Encoder::Gru(GruEncoder { hidden_size: 3 }));
             let mut states = states(&network);
             states.mask_actions(forbidden).unwrap();
             let of = |ActionLogProb { log_prob, entropy }: ActionLogProb, values: Tensor| {

@@ -87,11 +87,11 @@ mod tests {
             items: 3,
             width: 2,
             window: 2,
-            hidden: 4,
+            hidden_size: 4,
             encoder: Encoder::Window,
-            prior: 1.0,
-            avoid: 0.0,
-            alike_share: 0.5,
+            prior_scale: 1.0,
+            similarity_penalty: 0.0,
+            similar_fraction: 0.5,
         };
         let users = Array::new(&[2, 2], vec![1.0, 0.5, -0.5, 2.0]);
         let items = Array::new(&[3, 2], vec![1.0, 0.0, 0.0, 1.0, 0.5, 0.5]);

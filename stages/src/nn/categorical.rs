@@ -86,7 +86,7 @@ impl Categorical {
     pub fn new(tilt: ActorCritic, support: Support, seed: u64) -> Result<Self> {
         let (mut init, mut params, config) = (Init::new(seed), Params::on(tilt.device()), tilt.config());
         let inputs = config.width + config.encoder.width(config.width, config.window) + 1;
-        let (items, hidden, atoms) = (config.items, config.hidden, support.atoms);
+        let (items, hidden, atoms) = (config.items, config.hidden_size, support.atoms);
         let places = (0..atoms).map(|k| (2.0 * k as f64 / (atoms - 1) as f64 - 1.0) as f32);
         let values = support.values().into_iter().map(|z| z as f32);
         let row = Atoms {
@@ -183,11 +183,11 @@ mod tests {
             items: 3,
             width: 2,
             window: 2,
-            hidden: 4,
+            hidden_size: 4,
             encoder: Encoder::Window,
-            prior: 1.0,
-            avoid: 1.0,
-            alike_share: 0.5,
+            prior_scale: 1.0,
+            similarity_penalty: 1.0,
+            similar_fraction: 0.5,
         };
         let users = Array::new(&[2, 2], vec![1.0, 0.5, -0.5, 2.0]);
         let items = Array::new(&[3, 2], vec![1.0, 0.0, 0.0, 1.0, 0.5, 0.5]);

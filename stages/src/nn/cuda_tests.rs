@@ -178,10 +178,10 @@ fn encoders() -> [Encoder; 6] {
     [
         Encoder::Window,
         Encoder::Average(Average::default()),
-        Encoder::Gru(GruEncoder { width: 8 }),
-        Encoder::Transformer(Transformer { width: 8, ..Transformer::default() }),
-        Encoder::Sasrec(SasRec { width: 8, ..SasRec::default() }),
-        Encoder::Caser(Caser { horizontal: 3, vertical: 2, width: 8 }),
+        Encoder::Gru(GruEncoder { hidden_size: 8 }),
+        Encoder::Transformer(Transformer { hidden_size: 8, ..Transformer::default() }),
+        Encoder::Sasrec(SasRec { hidden_size: 8, ..SasRec::default() }),
+        Encoder::Caser(Caser { n_horizontal: 3, n_vertical: 2, hidden_size: 8 }),
     ]
 }
 
@@ -191,11 +191,11 @@ fn student(device: &Device, encoder: Encoder) -> anyhow::Result<ActorCritic> {
         items: 23,
         width: 6,
         window: 4,
-        hidden: 16,
+        hidden_size: 16,
         encoder,
-        prior: 1.0,
-        avoid: 1.0,
-        alike_share: 0.1,
+        prior_scale: 1.0,
+        similarity_penalty: 1.0,
+        similar_fraction: 0.1,
     };
     let vectors = |seed, count| {
         Init::new(seed).normal(&[count, 6], 1.0).and_then(|t| flat(&t)).map(|v| Array::new(&[count, 6], v))

@@ -22,10 +22,11 @@ pub struct DiscriminatorConfig {
     /// Turns of an episode there: what progress through a session, a part of those features, is measured by.
     pub horizon: usize,
     /// Width of a hidden layer.
-    pub hidden: usize,
+    #[serde(rename = "hidden")]
+    pub hidden_size: usize,
     /// Hidden layers of g and of the potential, from 1.
-    #[serde(default = "one")]
-    pub layers: usize,
+    #[serde(rename = "layers", default = "one")]
+    pub n_layers: usize,
     /// Logits are cut to ±this, so that one sure answer does not drown the others.
     pub clip: f64,
     /// Numbers in the features of one state.
@@ -56,8 +57,8 @@ impl Default for DiscriminatorConfig {
             window: 0,
             vectors: String::new(),
             horizon: 0,
-            hidden: 64,
-            layers: 1,
+            hidden_size: 64,
+            n_layers: 1,
             clip: 10.0,
             states: 0,
             state_only: false,
@@ -173,8 +174,8 @@ impl Discriminator {
         let mut params = Params::on(device);
         let mut init = Init::new(seed);
         let mut network = |name: &str, inputs: usize| {
-            let mut widths = vec![config.hidden; config.layers + 2];
-            (widths[0], widths[config.layers + 1]) = (inputs, 1);
+            let mut widths = vec![config.hidden_size; config.n_layers + 2];
+            (widths[0], widths[config.n_layers + 1]) = (inputs, 1);
             let network = Mlp::new(&mut params, name, &widths, 1.0, &mut init)?;
             Ok::<_, anyhow::Error>(if config.spectral_norm { network.with_spectral_norm() } else { network })
         };
@@ -290,7 +291,7 @@ mod tests {
             let config = DiscriminatorConfig {
                 inputs: 3,
                 states: 2,
-                hidden: 4,
+                hidden_size: 4,
                 clip,
                 discount,
                 state_only,
@@ -311,7 +312,7 @@ mod tests {
         let config = DiscriminatorConfig {
             inputs: 3,
             states: 2,
-            hidden: 4,
+            hidden_size: 4,
             discount: Some(0.9),
             ..DiscriminatorConfig::default()
         };

@@ -203,7 +203,7 @@ mod tests {
                 (with(|c| c.learning_rate = f64::NAN), "learning_rate"),
                 (with(|c| c.weight_decay = -1.0), "weight_decay"),
                 (with(|c| c.checkpoint_every = 0), "checkpoint_every"),
-                (with(|c| c.network.hidden = 0), "network.hidden"),
+                (with(|c| c.network.hidden_size = 0), "network.hidden_size"),
             ],
             online: false,
         });

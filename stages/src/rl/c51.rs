@@ -70,7 +70,7 @@ pub struct C51 {
     pub omega: f64,
     /// Largest norm of a gradient, of the tilt and of the distributions each.
     pub clip: f64,
-    /// The network whose logits tilt the distributions; `prior: 1` starts them at the order of the world's own rewards.
+    /// The network whose logits tilt the distributions; `prior_scale: 1` starts them at the order of the world's own rewards.
     pub network: NetworkConfig,
     /// Rounds between two checkpoints.
     pub checkpoint_every: u64,
@@ -98,7 +98,7 @@ impl Default for C51 {
             learning_rate: 0.002,
             omega: 0.0,
             clip: 1.0,
-            network: NetworkConfig { prior: 1.0, ..NetworkConfig::default() },
+            network: NetworkConfig { prior_scale: 1.0, ..NetworkConfig::default() },
             checkpoint_every: 25,
             seed: 0,
         }
@@ -345,7 +345,7 @@ mod tests {
                 (with(|c| c.checkpoint_every = 0), "checkpoint_every"),
                 (with(|c| c.learning_rate = 0.0), "learning_rate"),
                 (with(|c| c.clip = 0.0), "clip"),
-                (with(|c| c.network.hidden = 0), "network.hidden"),
+                (with(|c| c.network.hidden_size = 0), "network.hidden_size"),
             ],
             online: true,
         });

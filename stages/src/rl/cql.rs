@@ -52,7 +52,7 @@ pub struct Cql {
     pub weight_decay: f64,
     /// Largest norm of a gradient.
     pub clip: f64,
-    /// The network; `prior: 1` starts the advantages at the world's own rewards.
+    /// The network; `prior_scale: 1` starts the advantages at the world's own rewards.
     pub network: NetworkConfig,
     /// Gradient steps between two checkpoints.
     pub checkpoint_every: u64,
@@ -72,7 +72,7 @@ impl Default for Cql {
             learning_rate: 0.002,
             weight_decay: 0.001,
             clip: 10.0,
-            network: NetworkConfig { prior: 1.0, ..NetworkConfig::default() },
+            network: NetworkConfig { prior_scale: 1.0, ..NetworkConfig::default() },
             checkpoint_every: 100,
             seed: 0,
         }

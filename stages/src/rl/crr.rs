@@ -114,7 +114,7 @@ impl Default for Crr {
             learning_rate: 0.002,
             weight_decay: 0.001,
             clip: 10.0,
-            network: NetworkConfig { prior: 1.0, ..NetworkConfig::default() },
+            network: NetworkConfig { prior_scale: 1.0, ..NetworkConfig::default() },
             checkpoint_every: 100,
             seed: 0,
         }

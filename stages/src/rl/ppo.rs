@@ -335,7 +335,7 @@ mod tests {
                 (with(|c| c.imitation = f64::INFINITY), "imitation"),
                 (with(|c| c.value_loss = -1.0), "value_loss"),
                 (with(|c| c.entropy = f64::NAN), "entropy"),
-                (with(|c| c.network.hidden = 0), "network.hidden"),
+                (with(|c| c.network.hidden_size = 0), "network.hidden_size"),
             ],
             online: true,
         });

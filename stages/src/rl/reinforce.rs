@@ -171,7 +171,7 @@ mod tests {
                 (with(|c| c.entropy = -1.0), "entropy"),
                 (with(|c| c.learning_rate = 0.0), "learning_rate"),
                 (with(|c| c.checkpoint_every = 0), "checkpoint_every"),
-                (with(|c| c.network.hidden = 0), "network.hidden"),
+                (with(|c| c.network.hidden_size = 0), "network.hidden_size"),
             ],
             online: true,
         });

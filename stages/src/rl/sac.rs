@@ -65,7 +65,7 @@ pub struct Sac {
     pub omega: f64,
     /// Largest norm of a gradient.
     pub clip: f64,
-    /// All networks; `prior: 1` starts the critics' advantages at the world's own rewards. `prior` and `avoid` of the policy are
+    /// All networks; `prior_scale: 1` starts the critics' advantages at the world's own rewards. `prior_scale` and `similarity_penalty` of the policy are
     /// those of the critics over `temperature`, so that it starts at softmax(Q/α).
     pub network: NetworkConfig,
     /// Rounds between two checkpoints.
@@ -90,7 +90,7 @@ impl Default for Sac {
             learning_rate: 0.002,
             omega: 0.0,
             clip: 1.0,
-            network: NetworkConfig { prior: 1.0, ..NetworkConfig::default() },
+            network: NetworkConfig { prior_scale: 1.0, ..NetworkConfig::default() },
             checkpoint_every: 25,
             seed: 0,
         }
@@ -160,8 +160,12 @@ impl Stage for Sac {
 impl Sac {
     /// The network of a policy that starts at softmax(Q/α), with Q of a new critic.
     fn policy_network(&self) -> NetworkConfig {
-        let NetworkConfig { prior, avoid, .. } = self.network;
-        NetworkConfig { prior: prior / self.temperature, avoid: avoid / self.temperature, ..self.network.clone() }
+        let NetworkConfig { prior_scale, similarity_penalty, .. } = self.network;
+        NetworkConfig {
+            prior_scale: prior_scale / self.temperature,
+            similarity_penalty: similarity_penalty / self.temperature,
+            ..self.network.clone()
+        }
     }
 }
 
@@ -361,7 +365,7 @@ mod tests {
                 (with(|c| c.checkpoint_every = 0), "checkpoint_every"),
                 (with(|c| c.learning_rate = 0.0), "learning_rate"),
                 (with(|c| c.clip = 0.0), "clip"),
-                (with(|c| c.network.hidden = 0), "network.hidden"),
+                (with(|c| c.network.hidden_size = 0), "network.hidden_size"),
             ],
             online: true,
         });
