@@ -1,4 +1,4 @@
-//! The student: a small network that scores the whole catalogue for a state, and a critic beside it.
+//! The actor-critic network: an actor that scores all items of the catalogue in a state, and a critic.
 
 use std::collections::BTreeMap;
 
@@ -16,10 +16,10 @@ use super::state_batch::StateBatch;
 use super::{ActionLogProb, Embedding, Encoder, Init, Mlp, Params, check_ids};
 use crate::artifact::{Array, TensorFile};
 
-/// How much larger the logits of what was just shown are than their parameters.
+/// Scale of the similarity features: a unit of their weights is this many units of logit.
 const FEATURE_SCALE: f32 = 100.0;
 
-/// The shape of an [`ActorCritic`]; stored in the policy's file.
+/// The configuration of an [`ActorCritic`]; stored in the policy's file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ActorCriticConfig {
     /// U.
@@ -28,30 +28,29 @@ pub struct ActorCriticConfig {
     pub items: usize,
     /// D, the width of user and item vectors.
     pub width: usize,
-    /// W, how many of the last items the state holds.
+    /// W, the number of last items in the state.
     pub window: usize,
-    /// Width of the hidden layer.
+    /// Units of the hidden layer.
     pub hidden_size: usize,
-    /// How the last items are read.
+    /// The state encoder.
     #[serde(default)]
     pub encoder: Encoder,
-    /// How strongly a new policy follows the world's own vectors; 0 starts uniform.
+    /// Initial weight of the world's vectors in the logits; 0 starts uniform.
     pub prior_scale: f64,
-    /// How strongly a new policy avoids items alike to those it just showed; 0 knows nothing of it.
+    /// Initial penalty of items that are similar to the last ones, in logits; 0 for none.
     pub similarity_penalty: f64,
-    /// The share of item pairs, the closest by the policy's own vectors, that it takes for alike.
+    /// Share of item pairs, the closest by the policy's vectors, that count as similar.
     pub similar_fraction: f64,
 }
 
-/// logits = E_out · (MLP(x) + p·v_u) + b + 100·(c·shown + d·alike), value = MLP'(x), with x = [v_u, encoder(recent), progress]
-/// and an encoder over E_in(recent), see [`Encoder`]. For learners of π the logits are those of the softmax; for learners of Q
-/// they are its advantages and the value is V (see `rl`): either way the best item is the one of the highest logit.
+/// logits = E_out · (MLP(x) + p·v_u) + b + 100·(c·shown + d·similar), value = MLP'(x), with x = [v_u, encoder(recent), progress]
+/// and a state encoder over E_in(recent), see [`Encoder`]. For policy learners the logits are those of the softmax; for value learners
+/// they are advantages, and the value is V (see `rl`). In both cases the best item has the highest logit.
 ///
-/// v_u are the training world's user vectors, frozen; E_in and E_out start at its item vectors, so that a new policy already
-/// knows what the world knows (p = `prior_scale`) and learns the rest: what the demonstrations add, and when people leave. c and d
-/// are learned numbers for items that were just shown (0 at first) and for items like them (−`similarity_penalty`/100 at first; a hundred times
-/// as large as the optimiser sees them, because a logit has further to go than a weight). Likeness comes from the policy's own vectors; no
-/// quit distance or threshold of a world enters.
+/// v_u are the training world's user vectors, frozen. E_in and E_out are initialised with its item vectors, so that a new policy starts
+/// from the world's ratings (p = `prior_scale`). c and d are learned weights of items that were just shown (initially 0) and of items
+/// similar to them (initially −`similarity_penalty`/100; the factor 100 compensates for the larger range of logits). The similarity is
+/// computed from the policy's vectors and uses no quit rule of a world.
 pub struct ActorCritic {
     config: ActorCriticConfig,
     params: Params,
@@ -70,9 +69,9 @@ pub struct ActorCritic {
     critic: Mlp,
 }
 
-/// What the network says of B states.
+/// The output of an [`ActorCritic`] for B states.
 pub struct ActorCriticOutput {
-    /// Scores of the whole catalogue, `[B, I]`; [`MASKED_LOGIT`](super::MASKED_LOGIT) where an item is forbidden.
+    /// Scores of the whole catalogue, `[B, I]`; [`MASKED_LOGIT`](super::MASKED_LOGIT) where the action mask is 0.
     pub logits: Tensor,
     /// The critic's value, `[B]`.
     pub values: Tensor,
@@ -81,7 +80,7 @@ pub struct ActorCriticOutput {
 }
 
 impl ActorCritic {
-    /// A new network from the world's `user_vectors [U, D]` and `item_vectors [I, D]`, on the processor.
+    /// A new network from the world's `user_vectors [U, D]` and `item_vectors [I, D]`, on the CPU.
     pub fn new(config: ActorCriticConfig, user_vectors: &Array, item_vectors: &Array, seed: u64) -> Result<Self> {
         Self::new_on(&Device::Cpu, config, user_vectors, item_vectors, seed)
     }
@@ -121,7 +120,7 @@ impl ActorCritic {
         })
     }
 
-    /// States from flat arrays: `user [B]`, `recent [B·W]` newest first with I for none, `rewards [B·W]` that those paid,
+    /// States from flat arrays: `user [B]`, `recent [B·W]` newest first with I for padding, their `rewards [B·W]`,
     /// `progress [B]`.
     pub fn states(&self, user: &[u32], recent: &[u32], rewards: &[f32], progress: &[f32]) -> Result<StateBatch> {
         let items = self.config.items;
@@ -133,7 +132,7 @@ impl ActorCritic {
         self.build_states(user, recent, rewards, progress, items, similarity_features)
     }
 
-    /// States for [`ActorCritic::choice_among`], which are told apart by these candidates alone.
+    /// States for [`ActorCritic::sampled_log_prob`], with features and masks of these candidates only.
     pub fn states_for_candidates(
         &self,
         user: &[u32],
@@ -156,7 +155,7 @@ impl ActorCritic {
         Ok(StateBatch { action_mask: Some(action_mask.to_device(self.device())?), ..states })
     }
 
-    /// States told apart by `columns` items: `near(item, row)` adds what a recent item says of each to `row [columns, 2]`.
+    /// States with features of `columns` items: `add_features(item, row)` adds those of a recent item to `row [columns, 2]`.
     fn build_states(
         &self,
         user: &[u32],
@@ -196,13 +195,13 @@ impl ActorCritic {
         &self.params
     }
 
-    /// Where it computes.
+    /// The device of the parameters.
     #[must_use]
     pub fn device(&self) -> &Device {
         self.params.device()
     }
 
-    /// The shape.
+    /// The configuration.
     #[must_use]
     pub fn config(&self) -> &ActorCriticConfig {
         &self.config
@@ -217,14 +216,14 @@ impl ActorCritic {
         Ok((users, inputs))
     }
 
-    /// Both heads; the states are encoded once.
+    /// Actor and critic; the states are encoded once.
     pub fn forward(&self, states: &StateBatch) -> Result<ActorCriticOutput> {
         let (users, inputs) = self.inputs(states)?;
         self.forward_inputs(states, &users, &inputs)
     }
 
-    /// Both heads, and those of a network of the same shape that reads the states as this one encodes them: what learns both
-    /// shares the encoder. The other's own takes no part.
+    /// The outputs of this network and of another with the same configuration, both on this network's encoding of the states. The encoder
+    /// of the other network is not used.
     pub fn forward_with_shared_encoder(
         &self,
         other: &Self,
@@ -249,8 +248,7 @@ impl ActorCritic {
         self.scores(states, &users, &inputs)
     }
 
-    /// What the actor thinks of the `actions [B]` that were taken: the same as [`action_log_prob`](super::action_log_prob()) of the logits, which are not
-    /// kept.
+    /// log π of `actions [B]` and the entropy: as [`action_log_prob`](super::action_log_prob()) of the logits, which are not stored.
     pub fn action_log_prob(&self, states: &StateBatch, actions: &[u32]) -> Result<ActionLogProb> {
         let (users, inputs) = self.inputs(states)?;
         self.action_log_prob_of(states, &users, &inputs, actions)
@@ -278,8 +276,8 @@ impl ActorCritic {
         Ok(ActionLogProb { log_prob, entropy })
     }
 
-    /// log π̂ `[B]` of what was taken, by a softmax over a sample, see [`sampled_softmax`](super::sampled_softmax). Of the tables it reads, and its
-    /// gradient has, the rows of the candidates alone.
+    /// log π̂ `[B]` of the positives by a sampled softmax, see [`sampled_softmax`](super::sampled_softmax). It reads, and has gradients of, only
+    /// the candidates' rows of the tables.
     pub fn sampled_log_prob(&self, states: &StateBatch, candidates: &Candidates) -> Result<Tensor> {
         let (users, inputs) = self.inputs(states)?;
         let items = Tensor::from_slice(&candidates.items, candidates.items.len(), self.bias.device())?;
@@ -305,7 +303,7 @@ impl ActorCritic {
         Ok(states.mask_logits(&scores)?)
     }
 
-    /// The network as a file's content, the frozen table included, so that a policy can be served by itself.
+    /// The network as a file's content, with the frozen tables, so that the file is self-contained.
     pub fn export(&self) -> Result<TensorFile> {
         let mut file = TensorFile::new(&self.config)?;
         file.arrays = self.params.export()?;
@@ -314,7 +312,7 @@ impl ActorCritic {
         Ok(file)
     }
 
-    /// The network of a file.
+    /// Reads a network from a file's content.
     pub fn import(file: &TensorFile) -> Result<Self> {
         let config: ActorCriticConfig = file.about()?;
         let mut arrays: BTreeMap<String, Array> = file.arrays.clone();

@@ -1,4 +1,4 @@
-//! A block of a small transformer.
+//! Transformer block.
 
 use anyhow::Result;
 use candle_core::{D, DType, Device, Tensor};
@@ -7,12 +7,12 @@ use candle_nn::Module;
 use super::kernels::{Activation, linear};
 use super::{Init, LayerNorm, Mlp, Params};
 
-/// What is added to the score of a key that is not there: e^−1e9 is 0, and unlike −∞ it keeps gradients finite.
+/// Added to logits and attention scores that are masked: e^−1e9 is 0, and unlike −∞ it keeps gradients finite.
 pub const MASKED_LOGIT: f64 = -1e9;
 
 /// x ← x + Attention(LN(x)); x ← x + MLP(LN(x)), with Attention = softmax(QKᵀ/√d + mask)·V in several heads (Vaswani et al.
 /// 2017, eq. 1; the norm before each part, as Xiong et al. 2020 recommend). Left out: dropout, which small networks on
-/// endless simulated data do not need.
+/// unlimited simulated data do not need.
 #[derive(Clone, Debug)]
 pub struct AttentionBlock {
     heads: usize,
@@ -78,7 +78,7 @@ mod tests {
         Init::new(seed).normal(&[2, 3, 4], 1.0).unwrap().to_dtype(DType::F64).unwrap()
     }
 
-    /// The first row's last token is not there.
+    /// The last token of the first row is masked.
     fn mask() -> Tensor {
         Tensor::new(&[[[[0.0, 0.0, MASKED_LOGIT]]], [[[0.0, 0.0, 0.0]]]], &Device::Cpu).unwrap()
     }

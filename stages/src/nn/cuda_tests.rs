@@ -1,5 +1,5 @@
-//! Tests on an NVIDIA card: what is composed there, and what trains there, agrees with the processor. Without a card, or in a
-//! program that was not built for one, they say so and pass.
+//! Tests on an NVIDIA GPU: operators and trainings agree with those on the CPU. Without a GPU, or in a program that was not built for
+//! one, they print that they are skipped, and pass.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +22,7 @@ use crate::nn::categorical::{Categorical, Support};
 /// Numbers by name.
 pub type Numbers = BTreeMap<String, Vec<f32>>;
 
-/// The first card, where there is one.
+/// The first GPU, where there is one.
 fn gpu(what: &str) -> Option<Device> {
     device::gpu_for_test(what)
 }
@@ -329,7 +329,7 @@ fn the_optimiser_steps_alike_and_goes_on_in_the_other_place() {
     assert!(off_by.is_empty(), "{off_by:#?}");
 }
 
-/// A stage trains on the card as on the processor, and goes on there and back when it is interrupted after each unit.
+/// Asserts that a stage trains on the GPU as on the CPU, and resumes alternately on both when it is interrupted after each unit.
 pub fn assert_same_training<S: Stage>(
     what: &str,
     stage: &S,
@@ -356,7 +356,7 @@ pub fn assert_same_training<S: Stage>(
         unreachable!("a training ends")
     };
     let wanted = whole(pipeline::Device::Cpu);
-    for (how, found) in [("on the card", whole(pipeline::Device::Cuda(0))), ("to and fro", to_and_fro())] {
+    for (how, found) in [("on the GPU", whole(pipeline::Device::Cuda(0))), ("to and fro", to_and_fro())] {
         assert_alike(&format!("{what} {how}"), &wanted, &found);
     }
 }

@@ -1,9 +1,8 @@
-//! A policy's trainer: a discriminator with its optimiser, and the one step by which every adversarial stage teaches it.
+//! The training of a discriminator: its optimiser, and the gradient step that all adversarial stages share.
 //!
-//! L_D = mean(w·bce(logit, target)) over as many demonstrated as played steps, with smoothed targets (Ho and Ermon 2016, arXiv
-//! 1606.03476, eq. 17). It learns from the logits before the cut: beyond it nothing would have a gradient, and a discriminator that is
-//! surely wrong would never learn better. The cut bounds only what is handed out, as a reward or as a weight. What is played, kept and
-//! paid, and when a training ends, is left to the stages.
+//! L_D = mean(w·bce(logit, target)) over as many demonstrated as generated steps, with smoothed targets (Ho and Ermon 2016, arXiv
+//! 1606.03476, eq. 17). The loss uses unclipped logits, because a clipped logit has no gradient. Clipping bounds rewards and weights
+//! only. Replay, rewards and the end of a training are left to the stages.
 
 use anyhow::{Context as _, Result};
 use candle_core::{DType, Device, Tensor};
@@ -13,7 +12,7 @@ use super::adversarial::adversarial_loss;
 use super::discriminator::{DiscriminatorBatch, DiscriminatorConfig};
 use super::{AdamW, Discriminator, DiscriminatorSettings, Params, rng};
 
-/// The discriminator as it learns.
+/// A discriminator in training.
 pub struct DiscriminatorTrainer {
     /// The network.
     pub discriminator: Discriminator,
@@ -23,16 +22,16 @@ pub struct DiscriminatorTrainer {
     seed: u64,
 }
 
-/// What one batch told, before anything was learned from it.
+/// Metrics of a batch before the update.
 pub struct DiscriminatorMetrics {
-    /// L_D, nats.
+    /// L_D in nats.
     pub loss: f64,
-    /// The share that was told apart.
+    /// Share of steps that are classified correctly.
     pub accuracy: f64,
 }
 
 impl DiscriminatorTrainer {
-    /// A new one on that device that reads what `config` says, with the layers, the cut and the norm of its `settings`.
+    /// A new discriminator on that device, with the inputs of `config` and the network of `settings`.
     pub fn new(
         device: &Device,
         settings: &DiscriminatorSettings,
@@ -56,8 +55,8 @@ impl DiscriminatorTrainer {
         })
     }
 
-    /// One step on a balanced batch that is drawn from `expert`, whose rows count `counts [N]` each, and from `played`; `place` is
-    /// (round, step). A batch of which more than the share `enough` is told apart teaches nothing.
+    /// One gradient step on a balanced batch drawn from `expert`, with weights `counts [N]`, and from `played`; `place` is (round, step).
+    /// A batch with an accuracy above `enough` makes no step.
     pub fn update(
         &mut self,
         (expert, counts): (&DiscriminatorBatch, &Tensor),
@@ -126,7 +125,7 @@ mod tests {
         (trainer, told)
     }
 
-    /// With a cut that every logit is beyond at once, a loss of cut logits would have no gradient from the second step on.
+    /// With a bound below every logit, a loss of clipped logits would have no gradient from the second step on.
     #[test]
     fn the_cut_bounds_what_is_handed_out_and_not_what_is_learned_from() {
         let cut = DiscriminatorSettings { logit_clip: 1e-3, learning_rate: 0.01, ..DiscriminatorSettings::default() };
