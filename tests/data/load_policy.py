@@ -38,7 +38,7 @@ class Policy:
 
     def recommend(self, user, history=(), rewards=None, count=10, exclude_history=False):
         """The best `count` items as (id, title, score), best first, for the user with that id after the items with those ids,
-        oldest first, which paid `rewards`. Repeats follow the rule of the world that the policy learned in."""
+        oldest first, with their `rewards`. Repeats follow the rule of the world that the policy learned in."""
         user, shown = self.row(self.user_ids, user, "user"), [self.row(self.item_ids, item, "item") for item in history]
         horizon = self.shape["horizon"]
         last = shown[max(len(shown) - (horizon - 1), 0) :]  # a longer session is at its end
@@ -56,7 +56,7 @@ class Policy:
         return ids.index(str(wanted))
 
     def logits(self, user, history, rewards, progress, masked=()):
-        """Scores of all items by row number; higher is better. `user`, `history` (oldest first, paid `rewards`) and `masked` are
+        """Scores of all items by row number; higher is better. `user`, `history` (oldest first, with `rewards`) and `masked` are
         row numbers from 0, not ids; `progress` is turns played over the horizon."""
         state, served = (user, history, rewards, progress, masked), self.shape.get("served", "logits")
         if served == "logits":

@@ -30,7 +30,7 @@ pub struct Airl {
     pub generator_updates: u64,
     /// Share ω of r_IRL in the generator's reward, in [0, 1]; 1 is AIRL itself, where `policy.imitation` is 0.
     pub omega: f64,
-    /// What the generator is paid: `log_d_minus_log_one_minus_d` (f − log π) or another form of D with `policy.entropy: 0`, or `f` with
+    /// The form of the generator's reward: `log_d_minus_log_one_minus_d` (f − log π) or another form of D with `policy.entropy: 0`, or `f` with
     /// `policy.entropy` equal to `omega`.
     pub reward: RewardForm,
     /// Whether g reads the state only, as the theorem on disentangled rewards assumes; else state and action.
@@ -166,17 +166,20 @@ mod tests {
             let mean = values.iter().sum::<f64>() / values.len() as f64;
             (values.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / values.len() as f64).sqrt()
         };
-        // One update, so that what is seen is one batch: of 400 steps or so, whose f is told anew by the next 400.
+        // One update, so that the variance is that of one batch of about 400 steps, whose deviation of f is estimated again by the next 400.
         let policy = A2c { episodes: 80, ..Airl::default().policy };
         let stage = Airl { rounds: 1, generator_updates: 1, normalize_reward: true, policy, ..small() };
         let folder = tempfile::tempdir().unwrap();
         let outputs = stage.run(cycle(), &Context::detached(folder.path())).unwrap();
         let of_generator = outputs.pairs.0.iter().filter(|pair| pair.series == "generator").map(|pair| pair.learned);
         let found = deviation(&of_generator.collect::<Vec<f64>>());
-        let paid = outputs.curves.0.iter().find(|point| point.series == "reward_scale").unwrap().value;
+        let of_generator_reward = outputs.curves.0.iter().find(|point| point.series == "reward_scale").unwrap().value;
         let scale = outputs.reward.0.about::<DiscriminatorConfig>().unwrap().scale;
         assert!((0.7..1.4).contains(&found), "the file's reward has deviation {found}");
-        assert!((scale - paid).abs() > 1e-4, "f and f − log π do not deviate equally: {scale} {paid}");
+        assert!(
+            (scale - of_generator_reward).abs() > 1e-4,
+            "f and f − log π do not deviate equally: {scale} {of_generator_reward}"
+        );
     }
 
     #[test]

@@ -178,7 +178,7 @@ pub(super) mod tests {
             remark(&small(), inputs)
         };
         assert_eq!(with_rules(|_| ()), None);
-        // A category above which people leave is a rule as well, and none counts where whole rounds are played.
+        // A category limit is a quit rule, too; no quit rule applies where whole rounds are played.
         let by_category = |world: &mut World| {
             world.categories = Some(Array::new(&[6, 1], vec![1.0; 6]));
             world.rules.category_above = Some(3);

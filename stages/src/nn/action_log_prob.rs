@@ -155,7 +155,7 @@ mod tests {
         let gradients = (log_prob + entropy).unwrap().sum_all().unwrap().backward().unwrap();
         let found = gradients.get(logits.as_tensor()).unwrap().to_vec2::<f32>().unwrap();
         assert_eq!(found, [[0.5, 0.0, -0.5]]);
-        // Of what may not be taken, too: −∂ log-sum-exp, and 1 for itself.
+        // Of a masked action: −∂ log-sum-exp, and 1 for itself.
         let of = |ActionLogProb { log_prob, entropy }: ActionLogProb| (log_prob + entropy)?.sum_all()?.backward();
         let gradients = of(action_log_prob(logits.as_tensor(), &[1]).unwrap()).unwrap();
         let found = gradients.get(logits.as_tensor()).unwrap().to_vec2::<f32>().unwrap();

@@ -62,8 +62,8 @@ pub struct ActorCritic {
     item_out: Tensor,
     bias: Tensor,
     prior: Tensor,
-    shown: Tensor,
-    alike: Tensor,
+    repeat_weight: Tensor,
+    similarity_weight: Tensor,
     encoding: EncoderNet,
     actor: Mlp,
     critic: Mlp,
@@ -110,8 +110,8 @@ impl ActorCritic {
             item_out: params.add("item_out", &items)?,
             bias: params.add("bias", &Tensor::zeros(config.items, DType::F32, &Device::Cpu)?)?,
             prior: params.add("prior", &scalar(config.prior_scale)?)?,
-            shown: params.add("shown", &scalar(0.0)?)?,
-            alike: params.add("alike", &scalar(-config.similarity_penalty / f64::from(FEATURE_SCALE))?)?,
+            repeat_weight: params.add("shown", &scalar(0.0)?)?,
+            similarity_weight: params.add("alike", &scalar(-config.similarity_penalty / f64::from(FEATURE_SCALE))?)?,
             actor: Mlp::new(&mut params, "actor", &[inputs, config.hidden_size, config.width], 0.1, &mut init)?,
             critic: Mlp::new(&mut params, "critic", &[inputs, config.hidden_size, 1], 1.0, &mut init)?,
             item_vectors: items,
@@ -126,8 +126,10 @@ impl ActorCritic {
         let items = self.config.items;
         let similarity_features = |item: usize, row: &mut [f32]| {
             row[2 * item] += FEATURE_SCALE;
-            let like = &self.similarity[item * items..][..items];
-            row.chunks_exact_mut(2).zip(like).for_each(|(pair, like)| pair[1] += FEATURE_SCALE * like);
+            let similarities = &self.similarity[item * items..][..items];
+            row.chunks_exact_mut(2)
+                .zip(similarities)
+                .for_each(|(pair, similarity)| pair[1] += FEATURE_SCALE * similarity);
         };
         self.build_states(user, recent, rewards, progress, items, similarity_features)
     }
@@ -145,10 +147,10 @@ impl ActorCritic {
         let items = self.config.items;
         check_ids("candidate", candidates, items)?;
         let similarity_features = |item: usize, row: &mut [f32]| {
-            let like = &self.similarity[item * items..][..items];
+            let similarities = &self.similarity[item * items..][..items];
             for (pair, &candidate) in row.chunks_exact_mut(2).zip(candidates) {
                 pair[0] += if candidate as usize == item { FEATURE_SCALE } else { 0.0 };
-                pair[1] += FEATURE_SCALE * like[candidate as usize];
+                pair[1] += FEATURE_SCALE * similarities[candidate as usize];
             }
         };
         let states = self.build_states(user, recent, rewards, progress, candidates.len(), similarity_features)?;
@@ -211,8 +213,8 @@ impl ActorCritic {
     pub(super) fn inputs(&self, states: &StateBatch) -> Result<(Tensor, Tensor)> {
         let users = self.user_vectors.index_select(&states.user, 0)?;
         let items = self.item_in.forward(&states.recent)?;
-        let recent = History { users: &users, items: &items, rewards: &states.rewards, mask: &states.mask };
-        let inputs = Tensor::cat(&[&users, &self.encoding.forward(&recent)?, &states.progress], 1)?;
+        let history = History { users: &users, items: &items, rewards: &states.rewards, mask: &states.mask };
+        let inputs = Tensor::cat(&[&users, &self.encoding.forward(&history)?, &states.progress], 1)?;
         Ok((users, inputs))
     }
 
@@ -268,7 +270,7 @@ impl ActorCritic {
         inputs: &Tensor,
         actions: &[u32],
     ) -> Result<ActionLogProb> {
-        let rest = Tensor::cat(&[&self.bias, &self.shown, &self.alike], 0)?;
+        let rest = Tensor::cat(&[&self.bias, &self.repeat_weight, &self.similarity_weight], 0)?;
         let head_inputs =
             HeadInputs { features: Some(&states.similarity_features), action_mask: states.action_mask.as_ref() };
         let query = self.query(users, inputs)?;
@@ -283,7 +285,7 @@ impl ActorCritic {
         let items = Tensor::from_slice(&candidates.items, candidates.items.len(), self.bias.device())?;
         let (weight, bias) = (embedding(&self.item_out, &items)?, embedding(&self.bias, &items)?);
         let bias = (bias - candidates.log_proposal.to_device(self.device())?)?;
-        let rest = Tensor::cat(&[&bias, &self.shown, &self.alike], 0)?;
+        let rest = Tensor::cat(&[&bias, &self.repeat_weight, &self.similarity_weight], 0)?;
         let head_inputs =
             HeadInputs { features: Some(&states.similarity_features), action_mask: states.action_mask.as_ref() };
         Ok(output_layer(&self.query(&users, &inputs)?, &weight, &rest, head_inputs, &candidates.target_columns())?
@@ -297,8 +299,9 @@ impl ActorCritic {
 
     fn scores(&self, states: &StateBatch, users: &Tensor, inputs: &Tensor) -> Result<Tensor> {
         let scores = self.query(users, inputs)?.matmul(&self.item_out.t()?)?.broadcast_add(&self.bias)?;
-        let similarity_features =
-            states.similarity_features.matmul(&Tensor::cat(&[&self.shown, &self.alike], 0)?.unsqueeze(1)?)?;
+        let similarity_features = states
+            .similarity_features
+            .matmul(&Tensor::cat(&[&self.repeat_weight, &self.similarity_weight], 0)?.unsqueeze(1)?)?;
         let scores = (&scores + similarity_features.reshape(scores.shape())?)?;
         Ok(states.mask_logits(&scores)?)
     }
@@ -366,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn likeness_agrees_with_hand_computed_values() {
+    fn similarity_agrees_with_hand_computed_values() {
         // Answers of the two users to items 0, 1, 2: (1, −½), (½, 2), (¾, ¾); squared differences 3.25, 13/16, 13/16.
         let network = small(Encoder::Window);
         let expected = [1.0, (-256.0_f32).exp(), (-1.0_f32).exp()];
@@ -388,9 +391,9 @@ mod tests {
         }
     }
 
-    /// In values and in the gradient of every parameter, whether all items may be taken or not.
+    /// In values and in the gradient of every parameter, with and without an action mask.
     #[test]
-    fn what_is_thought_of_the_taken_is_what_the_logits_say() {
+    fn evaluated_actions_agree_with_the_logits() {
         for forbidden in [vec![], vec![(0, 2), (1, 0)]] {
             let network = small(Encoder::Gru(GruEncoder { hidden_size: 3 }));
             let mut states = states(&network);
@@ -416,7 +419,7 @@ mod tests {
     fn a_softmax_over_a_sample_of_everything_is_the_full_one() {
         let network = small(Encoder::Window);
         let log_proposal = Tensor::full(-1.1_f32, 5, &Device::Cpu).unwrap();
-        let candidates = Candidates { items: vec![2, 0, 1, /* taken */ 1, 2], states: 2, log_proposal };
+        let candidates = Candidates { items: vec![2, 0, 1, /* positives */ 1, 2], states: 2, log_proposal };
         let masked = |row: usize| if row == 0 { &[2][..] } else { &[] };
         let allowed = candidates.action_mask(masked).unwrap();
         let (user, recent, rewards, progress) = ([0, 1], [2, 0, 1, 3], [1.0, 2.0, 3.0, 0.0], [0.5, 0.25]);
@@ -439,7 +442,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_forbidden_has_no_share_and_moves_nothing() {
+    fn a_masked_item_has_no_probability_and_no_gradient() {
         let network = small(Encoder::Window);
         let reference = network.logits(&states(&network)).unwrap().to_vec2::<f32>().unwrap();
         let mut masked = states(&network);
@@ -449,8 +452,8 @@ mod tests {
         assert_eq!((shares[0][1], shares[1][0]), (0.0, 0.0));
         let ratio = (reference[1][1] - reference[1][2]).exp();
         assert!((shares[1][1] / shares[1][2] / ratio - 1.0).abs() < 1e-4, "the others keep their ratio");
-        let taken = crate::nn::action_log_prob(&logits, &[0, 2]).unwrap().log_prob.sum_all().unwrap();
-        let gradients = taken.backward().unwrap();
+        let log_prob = crate::nn::action_log_prob(&logits, &[0, 2]).unwrap().log_prob.sum_all().unwrap();
+        let gradients = log_prob.backward().unwrap();
         let bias = gradients.get(&network.bias).unwrap().to_vec1::<f32>().unwrap();
         assert!(bias.iter().all(|g| g.is_finite()) && bias.iter().sum::<f32>().abs() < 1e-6, "{bias:?}");
         assert!(states(&network).mask_actions([(0, 3)]).is_err());

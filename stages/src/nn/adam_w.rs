@@ -296,7 +296,7 @@ mod tests {
         assert_eq!(x.flatten_all().unwrap().to_vec1::<f32>().unwrap(), found);
     }
 
-    /// Two steps with other rows, so that moments that go on would be seen.
+    /// Two steps with other rows, so that moments of unused rows would show.
     #[test]
     fn steps_of_used_rows_are_those_that_are_composed() {
         let start = Init::new(1).normal(&[4, 3], 1.0).unwrap();

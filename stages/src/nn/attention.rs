@@ -93,12 +93,13 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_is_not_there_is_not_seen() {
+    fn a_masked_key_is_not_attended_to() {
         let (_, block) = block();
         let x = tokens(2);
         let other = Tensor::cat(&[x.narrow(1, 0, 2).unwrap(), (x.narrow(1, 2, 1).unwrap() * 5.0).unwrap()], 1).unwrap();
-        let seen = |x: &Tensor| block.forward(x, &mask()).unwrap().narrow(1, 0, 2).unwrap().to_vec3::<f64>().unwrap();
-        let (before, after) = (seen(&x), seen(&other));
+        let encoded =
+            |x: &Tensor| block.forward(x, &mask()).unwrap().narrow(1, 0, 2).unwrap().to_vec3::<f64>().unwrap();
+        let (before, after) = (encoded(&x), encoded(&other));
         assert_eq!(before[0], after[0]);
         assert_ne!(before[1], after[1]);
     }

@@ -73,7 +73,7 @@ impl CaserNet {
                 .map(|first| image.narrow(1, first, height)?.reshape((batch, 1, height * vector)))
                 .collect::<candle_core::Result<Vec<_>>>()?;
             let all = filter.forward(&Tensor::cat(&slices, 1)?)?;
-            // Taken and not `max`, which gives all of the gradient to each of several that are largest, as empty turns may be.
+            // Gathered at the argmax: `max` gives the whole gradient to each of several equal maxima, such as padding.
             let largest = all.gather(&all.argmax_keepdim(1)?, 1)?.squeeze(1)?;
             found.push(largest.relu()?);
         }

@@ -203,8 +203,8 @@ impl Discriminator {
 
     /// f `[B]`: the shaped reward in AIRL's form, the unclipped logit in GAIL's.
     pub fn f(&self, rows: &DiscriminatorBatch) -> Result<Tensor> {
-        let seen = if self.config.state_only { &rows.transition()?.states } else { &rows.state_actions };
-        let g = self.g.forward(seen)?.squeeze(1)?;
+        let inputs = if self.config.state_only { &rows.transition()?.states } else { &rows.state_actions };
+        let g = self.g.forward(inputs)?.squeeze(1)?;
         let (Some(potential), Some(gamma)) = (&self.potential, self.config.discount) else { return Ok(g) };
         let TransitionStates { states, next_states, not_done } = rows.transition()?;
         // Both in one pass: one gradient of each weight.

@@ -22,6 +22,6 @@ pub fn item_similarity(users: &Array, items: &Array, share: f64) -> Result<Vec<f
     }
     let rank = ((pairs.len() as f64 * share) as usize).min(pairs.len() - 1);
     let bandwidth = pairs.select_nth_unstable_by(rank, f64::total_cmp).1.max(1e-12);
-    let alike = |k: usize| (-(square(k / count, k % count) / bandwidth).powi(4)).exp() as f32;
-    Ok((0..count * count).map(alike).collect())
+    let similarity = |k: usize| (-(square(k / count, k % count) / bandwidth).powi(4)).exp() as f32;
+    Ok((0..count * count).map(similarity).collect())
 }

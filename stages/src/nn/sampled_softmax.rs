@@ -103,7 +103,7 @@ mod tests {
     use crate::nn::rng;
 
     #[test]
-    fn draws_follow_the_proposal_whose_logarithms_are_handed_out() {
+    fn draws_follow_the_proposal_with_its_log_probabilities() {
         let proposal = Proposal::new(4, &[1, 1, 1, 3]);
         let candidates = proposal.candidates(&[2, 1], 8000, &mut rng(&[1])).unwrap();
         assert_eq!((candidates.items.len(), &candidates.items[8000..]), (8002, &[2, 1][..]));
@@ -117,8 +117,8 @@ mod tests {
     }
 
     #[test]
-    fn what_was_taken_is_there_once_and_what_is_masked_is_not() {
-        let items = vec![0, 1, 2, 0, /* taken */ 1, 0];
+    fn a_positive_counts_once_and_masked_draws_do_not() {
+        let items = vec![0, 1, 2, 0, /* positives */ 1, 0];
         let log_proposal = Tensor::zeros(6, candle_core::DType::F32, &Device::Cpu).unwrap();
         let candidates = Candidates { items, states: 2, log_proposal };
         assert_eq!(candidates.target_columns(), [4, 5]);

@@ -151,20 +151,20 @@ mod tests {
             let x = params.add("x", &Init::new(1).normal(&[5], 1.0).unwrap()).unwrap();
             let mut adam = AdamW::new(&params, 0.1, 0.01, 1.0).unwrap();
             let mut curves = Curves::default();
-            let kept = BTreeMap::from([("kept".to_owned(), Array::new(&[2], vec![0.1, -0.0]))]);
+            let extra = BTreeMap::from([("kept".to_owned(), Array::new(&[2], vec![0.1, -0.0]))]);
             let mut state =
-                TrainingState { networks: vec![("n", &params, &mut adam)], arrays: kept.clone(), curves: &mut curves };
+                TrainingState { networks: vec![("n", &params, &mut adam)], arrays: extra.clone(), curves: &mut curves };
             if let Some(saved) = saved {
                 state.arrays.clear();
                 state.restore(&saved).unwrap();
-                assert_eq!(state.arrays, kept);
+                assert_eq!(state.arrays, extra);
             }
             for step in steps {
                 let loss = x.sqr().unwrap().sum_all().unwrap();
                 curves.push("loss", u64::from(step), f64::from(loss.to_scalar::<f32>().unwrap()) / 3.0);
                 adam.descend(&params, &loss).unwrap();
             }
-            TrainingState { networks: vec![("n", &params, &mut adam)], arrays: kept, curves: &mut curves }
+            TrainingState { networks: vec![("n", &params, &mut adam)], arrays: extra, curves: &mut curves }
                 .save()
                 .unwrap()
         };

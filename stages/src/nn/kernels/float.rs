@@ -126,11 +126,11 @@ pub fn contiguous<'s, T: Float>(storage: &'s CpuStorage, layout: &Layout) -> Res
 /// When a tensor is elsewhere or of another kind.
 pub fn with_slices<T: Float, R, const N: usize>(tensors: [&Tensor; N], work: impl FnOnce([&[T]; N]) -> R) -> Result<R> {
     let dense = tensors.map(Tensor::contiguous);
-    let mut kept = Vec::with_capacity(N);
+    let mut contiguous_tensors = Vec::with_capacity(N);
     for tensor in dense {
-        kept.push(tensor?);
+        contiguous_tensors.push(tensor?);
     }
-    let guards: Vec<_> = kept.iter().map(Tensor::storage_and_layout).collect();
+    let guards: Vec<_> = contiguous_tensors.iter().map(Tensor::storage_and_layout).collect();
     let mut slices: [&[T]; N] = [&[]; N];
     for (slice, (storage, layout)) in slices.iter_mut().zip(&guards) {
         let Storage::Cpu(storage) = &**storage else { candle_core::bail!("a kernel works on the CPU only") };

@@ -140,13 +140,13 @@ impl GruOp {
                 #[inline(always)]
                 || {
                     for row in 0..rows {
-                        let seen = row * turns + turn;
+                        let at = row * turns + turn;
                         let place = row * width..(row + 1) * width;
                         step_forward(
-                            &x[seen * 3 * width..][..3 * width],
+                            &x[at * 3 * width..][..3 * width],
                             &of_h[3 * row * width..][..3 * width],
                             bias,
-                            mask[seen],
+                            mask[at],
                             &before[place.clone()],
                             &mut after[place],
                             &mut gates[4 * row * width..][..4 * width],
@@ -207,13 +207,13 @@ impl GruOp {
                 #[inline(always)]
                 || {
                     for row in 0..rows {
-                        let (seen, saved) = (row * turns + turn, step * rows + row);
+                        let (at, saved) = (row * turns + turn, step * rows + row);
                         step_backward(
                             &gates[saved * 4 * width..][..4 * width],
                             &h[saved * width..][..width],
-                            mask[seen],
+                            mask[at],
                             &mut of_h[row * width..][..width],
-                            &mut of_x[seen * 3 * width..][..3 * width],
+                            &mut of_x[at * 3 * width..][..3 * width],
                             &mut products[3 * row * width..][..3 * width],
                             &mut of_bias,
                         );

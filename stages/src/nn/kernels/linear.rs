@@ -202,7 +202,7 @@ impl LinearOp {
     }
 }
 
-/// The gradients of `[x, weight, bias]` from `[x, weight, y, gradient]`; that of x where it is asked for, and of what went into the
+/// The gradients of `[x, weight, bias]` from `[x, weight, y, gradient]`; that of x where it is needed, back through the
 /// activation that gave it.
 fn backward<T: Float>(
     tensors: [&Tensor; 4],
@@ -330,7 +330,7 @@ mod tests {
             gradients.get(of[k].as_tensor()).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap()
         };
         assert_eq!(back(1), back(1));
-        // Nothing but the last layer is asked for.
+        // Only the last layer needs a gradient.
         let constant = |k: usize| tensors[k].clone();
         let head = [(constant(1), &tensors[2], tanh), (of[3].as_tensor().clone(), &tensors[4], none)];
         let loss = chain(&tensors[0], &head).unwrap().sqr().unwrap().sum_all().unwrap();

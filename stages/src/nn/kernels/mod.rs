@@ -57,14 +57,14 @@ mod tests {
         let value = Mlp::new(&mut params, "value", &[48, 700, 1], 1.0, &mut init).unwrap();
         let mut adam = AdamW::new(&params, 0.01, 0.01, 1.0).unwrap();
         let ids: Vec<u32> = (0..(batch * turns) as u32).map(|k| k * 7919 % items as u32).collect();
-        let taken: Vec<u32> = (0..batch as u32).map(|k| k * 104_729 % items as u32).collect();
+        let actions: Vec<u32> = (0..batch as u32).map(|k| k * 104_729 % items as u32).collect();
         let ids = Tensor::from_vec(ids, (batch, turns), &Device::Cpu).unwrap();
         let mask = Tensor::ones((batch, turns), DType::F32, &Device::Cpu).unwrap();
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         let losses = pool.install(|| {
             let mut step = || {
                 let states = gru.forward(&table.forward(&ids)?, &mask)?;
-                let chosen = out.action_scores(&states, &taken)?;
+                let chosen = out.action_scores(&states, &actions)?;
                 let imitation = (chosen.log_prob.mean_all()? + (chosen.entropy.mean_all()? * 0.1)?)?;
                 let loss = (value.forward(&states)?.sqr()?.mean_all()? - imitation)?;
                 anyhow::Ok([f64::from(loss.to_scalar::<f32>()?).to_bits(), adam.descend(&params, &loss)?.to_bits()])
@@ -94,8 +94,8 @@ mod tests {
             let mut adam = AdamW::new(&params, 0.01, 0.0, 1.0).unwrap();
             adam.descend(&params, &network.forward(&x).unwrap().sqr().unwrap().sum_all().unwrap()).unwrap().to_bits()
         };
-        let beside: Vec<u64> = pool.install(|| (0..6).into_par_iter().map(step).collect());
-        assert_eq!(beside, (0..6).map(step).collect::<Vec<u64>>());
+        let concurrent: Vec<u64> = pool.install(|| (0..6).into_par_iter().map(step).collect());
+        assert_eq!(concurrent, (0..6).map(step).collect::<Vec<u64>>());
         assert!(trained(2) == alone);
     }
 }

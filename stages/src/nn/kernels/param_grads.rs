@@ -249,7 +249,7 @@ mod tests {
         let (table, other) = (table.as_tensor(), other.as_tensor());
         let give = |to: &Tensor, id: u32| route_grad(to, rows(&[id], &[[1.0, 1.0]])).unwrap();
         assert_eq!(give(table, 1).unwrap().to_vec2::<f32>().unwrap(), [[0.0, 0.0], [1.0, 1.0], [0.0, 0.0]]);
-        let (returned, taken) = collect_param_grads(&[table], || {
+        let (returned, collected) = collect_param_grads(&[table], || {
             // A nested training on this thread collects its own gradients.
             let ((), inner) = collect_param_grads(&[other], || assert!(give(other, 0).is_none()));
             assert!(matches!(&inner[0], Some(Gradient::Sparse(rows)) if rows.ids == [0]));
@@ -257,13 +257,13 @@ mod tests {
             give(other, 2)
         });
         assert!(returned.is_some());
-        assert!(matches!(&taken[0], Some(Gradient::Sparse(rows)) if rows.ids == [0, 1]));
-        let (_, taken) = collect_param_grads(&[table, other], || {
+        assert!(matches!(&collected[0], Some(Gradient::Sparse(rows)) if rows.ids == [0, 1]));
+        let (_, collected) = collect_param_grads(&[table, other], || {
             give(table, 2);
             route_grad(table, table.ones_like().unwrap()).unwrap()
         });
-        let Some(Gradient::Dense(sum)) = &taken[0] else { panic!("a gradient of all of it") };
+        let Some(Gradient::Dense(sum)) = &collected[0] else { panic!("a gradient of all of it") };
         assert_eq!(sum.to_vec2::<f32>().unwrap(), [[1.0, 1.0], [1.0, 1.0], [2.0, 2.0]]);
-        assert!(taken[1].is_none());
+        assert!(collected[1].is_none());
     }
 }
