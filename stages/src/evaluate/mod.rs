@@ -64,14 +64,14 @@ pub struct Evaluate {
     pub n_repeats: usize,
     /// How policies select an action from their distribution.
     pub action_selection: ActionSelection,
-    /// Evaluates each policy a second time without repeats, in a row of its own: as `recommend --exclude-history` serves it. Where the
-    /// world masks repeats, the first row shows that already. Off by default.
+    /// Evaluates each policy a second time without repeats, in a row of its own: as `recommend --exclude-history` serves it.
+    /// Where the world masks repeats, the first row shows that already. Off by default.
     pub exclude_history: bool,
-    /// Popularity is the mean rating of an item, shrunk towards the mean of the log by this number of pseudo-ratings; 0 is the plain
-    /// mean, under which a single high rating makes an item popular.
+    /// Popularity is the mean rating of an item, shrunk towards the mean of the log by this number of pseudo-ratings; 0 is the
+    /// plain mean, under which a single high rating makes an item popular.
     pub popularity_prior: f64,
-    /// The popular cycle recommends the items with most ratings of at least this value, on the scale of the log; 4 by default. Where
-    /// no rating is as high, all ratings count.
+    /// The popular cycle recommends the items with most ratings of at least this value, on the scale of the log; 4 by default.
+    /// Where no rating is as high, all ratings count.
     pub liked_from: f64,
     /// The baselines that are trained in this stage.
     pub baselines: Baselines,
@@ -95,8 +95,8 @@ pub enum ActionSelection {
     /// The most likely item, as when serving.
     #[default]
     Greedy,
-    /// An item sampled from the distribution, as during training. `evaluate` refuses value-based policies (`rl.dqn`, `rl.cql`), which
-    /// have no distribution; `evaluate.offpolicy` takes their best item.
+    /// An item sampled from the distribution, as during training. `evaluate` refuses value-based policies (`rl.dqn`, `rl.cql`),
+    /// which have no distribution; `evaluate.offpolicy` takes their best item.
     Sample,
 }
 
@@ -149,8 +149,8 @@ pipeline::ports! {
         /// The training world: its reward for the same episodes is reported beside that of the evaluation world, and the learned
         /// baselines are trained in it.
         training_world: Option<World>,
-        /// Fitted worlds whose optimal plans are evaluated, each in a row of its own: the return of perfect planning in that world,
-        /// without learning. Worlds of one name are the seeds of one row.
+        /// Fitted worlds whose optimal plans are evaluated, each in a row of its own: the return of perfect planning in that
+        /// world, without learning. Worlds of one name are the seeds of one row.
         planning_worlds: Many<World>,
         /// The demonstrations from which the policies learned; behaviour cloning is trained on them where no policy is of `rl.bc`.
         demonstrations: Option<Demonstrations>,

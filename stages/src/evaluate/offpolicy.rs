@@ -9,7 +9,8 @@
 //! - `direct`: Σ q(s) / n: the prediction of the world model alone
 //!
 //! An episode is a run of at most `horizon` interactions of one user in the order of time. All but `per_decision` take the
-//! states as the log had them. Intervals are over users. An estimate on which few rows carry the weight is marked as not conclusive. Left out: logging propensities of each single row, which no benchmark here has.
+//! states as the log had them. Intervals are over users. An estimate on which few rows carry the weight is marked as not
+//! conclusive. Left out: logging propensities of each single row, which no benchmark here has.
 
 use anyhow::{Context as _, Result, ensure};
 use pipeline::{Artifact as _, Context, Many, Named, NoLeakage, Requirement, Stage};
@@ -36,8 +37,9 @@ const ESTIMATORS: [&str; 5] = ["ips", "snips", "per_decision", "doubly_robust", 
 pub struct OffPolicy {
     /// The policy that chose the items of the log.
     pub logging_policy: LoggingPolicy,
-    /// How policies select an action. The default is the stochastic policy; `evaluate` evaluates the greedy one by default, whose items
-    /// appear in few rows of a log. A value-based policy (`rl.dqn`, `rl.cql`) has no distribution and is always greedy.
+    /// How policies select an action. The default is the stochastic policy; `evaluate` evaluates the greedy one by default,
+    /// whose items appear in few rows of a log. A value-based policy (`rl.dqn`, `rl.cql`) has no distribution and is always
+    /// greedy.
     pub action_selection: ActionSelection,
     /// Interactions of one user per episode, from 1; 5 by default, because products of more weights have too high a variance.
     pub horizon: usize,

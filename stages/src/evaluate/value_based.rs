@@ -1,8 +1,8 @@
 //! Policies of learners of values, which draw nothing.
 //!
 //! The scores of `rl.dqn`, `rl.cql` and others are values in the unit of rewards: their softmax is a policy that no user learned,
-//! and it would change with the unit. What was learned is to take the best item. Rejected: to draw by the ε with which `rl.dqn` explored,
-//! which is a setting of its training, and `rl.cql` has none.
+//! and it would change with the unit. What was learned is to take the best item. Rejected: to draw by the ε with which `rl.dqn`
+//! explored, which is a setting of its training, and `rl.cql` has none.
 
 use anyhow::{Context as _, Result, ensure};
 use pipeline::Named;

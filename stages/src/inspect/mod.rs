@@ -142,8 +142,8 @@ enum Opened {
 /// Looks into the file at `path` and writes what is asked for; ends in a newline. See [`pipeline::inspect::Inspect`].
 ///
 /// # Errors
-/// [`UsageError`] where what is asked for does not fit the file, or it is of a kind that is not read here; else when the file cannot be
-/// opened, is torn or damaged. The error names the file and what was found.
+/// [`UsageError`] where what is asked for does not fit the file, or it is of a kind that is not read here; else when the file
+/// cannot be opened, is torn or damaged. The error names the file and what was found.
 pub fn inspect(path: &Path, request: &Request, out: &mut dyn Write) -> Result<Verdict> {
     let name = name(path, request);
     let answer = answer(path, &name, request, out).map_err(|error| {

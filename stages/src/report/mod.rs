@@ -92,8 +92,8 @@ impl Stage for Report {
     // true of any setting. 5: several language models, and what they were asked; a difference without a width decides nothing.
     // 6: intervals of language models stand below their means, so that their table needs no scrolling on a desk.
     // 7: terms are explained and linked where they are first used; what was never trained is none of the learned; what lasted for
-    // all its turns did not end by a quit rule; shares and differences are not rounded to what they are not; text that is read from
-    // right to left keeps its place. 8: rows, metrics and sections are called by the field's words.
+    // all its turns did not end by a quit rule; shares and differences are not rounded to what they are not; text that is read
+    // from right to left keeps its place. 8: rows, metrics and sections are called by the field's words.
     const VERSION: u32 = 8;
     const ABOUT: &'static str = "render metrics, episodes and learning curves as one self-contained HTML page";
     type Inputs = Inputs;

@@ -79,9 +79,9 @@ impl Row {
     pub fn get(&self, metric: &str) -> Option<Estimate> {
         self.measures.get(metric).copied()
     }
-    /// What ended the episodes, as shares in the order of [`Termination::ALL`], without those that never did; nothing where it is not
-    /// known. An episode that lasted for all its turns did not end by a quit rule, whatever its last item was. `horizon` is how
-    /// long episodes are, where a row tells it that was cut every time.
+    /// What ended the episodes, as shares in the order of [`Termination::ALL`], without those that never did; nothing where it
+    /// is not known. An episode that lasted for all its turns did not end by a quit rule, whatever its last item was. `horizon`
+    /// is how long episodes are, where a row tells it that was cut every time.
     pub fn ends(&self, horizon: Option<f64>) -> Vec<(Termination, f64)> {
         let all = self.stats.ends.len() as f64;
         let told = |end: Termination| self.get(&format!("end_{}", end.name())).map(|share| share.mean.clamp(0.0, 1.0));
