@@ -194,6 +194,7 @@ impl Game<'_> {
             let counts = Tensor::from_vec(counts, expert.actions.len(), &device)?;
             let (mut loss, mut accuracy) = (0.0, 0.0);
             let steps = settings.steps.unwrap_or(USUAL_STEPS);
+            trainer.begin_round(round, self.rounds);
             for step in 0..steps {
                 // Each step is learned from; only between rounds it may be enough.
                 let told = trainer.update((&expert_rows, &counts), &generated, [round, step], f64::INFINITY)?;

@@ -6,7 +6,7 @@ use rand::RngExt;
 use super::gail::tests::{brief, cycle};
 use super::{Airl, Gail, Inputs, Outputs};
 use crate::env::{LearnedReward, last_steps};
-use crate::nn::{DiscriminatorSettings, RewardForm, rng};
+use crate::nn::{DiscriminatorSettings, Optimizer, RewardForm, rng};
 use crate::rl::{A2c, BcDataset};
 
 /// The demonstrations show one item of each cluster; the others are as good to the world, but not what the expert does.
@@ -31,7 +31,7 @@ fn assert_likes_the_expert<S: Stage<Inputs = Inputs, Outputs = Outputs>>(stage: 
 }
 
 fn settings() -> DiscriminatorSettings {
-    DiscriminatorSettings { steps: Some(15), learning_rate: 0.01, ..brief(2) }
+    DiscriminatorSettings { steps: Some(15), optimizer: Optimizer::with_learning_rate(0.01), ..brief(2) }
 }
 
 #[test]

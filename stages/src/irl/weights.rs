@@ -127,7 +127,7 @@ mod tests {
     use crate::env::{Features, Student, cluster_world, play};
     use crate::irl::advantage::advantages;
     use crate::irl::steps::Steps;
-    use crate::nn::rng;
+    use crate::nn::{Optimizer, rng};
     use crate::rl::{BcDataset, BehaviourCloning, NetworkConfig};
 
     fn step(item: u32, reward: f32) -> Step {
@@ -207,7 +207,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let cloning = BehaviourCloning {
             epochs: 60,
-            learning_rate: 0.02,
+            optimizer: Optimizer::with_learning_rate(0.02),
             network: NetworkConfig { window: 1, hidden: 8, prior: 0.0, avoid: 0.0, ..NetworkConfig::default() },
             ..BehaviourCloning::default()
         };

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::AdamW;
+use super::{Optimizer, OptimizerDefaults, Schedule};
 
 /// How the discriminator learns. Left out: a gradient penalty, which needs second derivatives that candle has not; the spectral
 /// norm bounds the slope in its place.
@@ -17,10 +17,8 @@ pub struct DiscriminatorSettings {
     pub batch_size: usize,
     /// Rounds of generated steps that are kept to learn from.
     pub replay_rounds: usize,
-    /// AdamW's step size.
-    pub learning_rate: f64,
-    /// AdamW's decay.
-    pub weight_decay: f64,
+    /// AdamW and its learning rate, which changes from round to round.
+    pub optimizer: Optimizer<DiscriminatorSettings>,
     /// ε: targets are 1 − ε and ε instead of 1 and 0, in [0, ½); 0 for exact density ratios, which a small sample seldom supports.
     pub label_smoothing: f64,
     /// Logits are cut to ± this where a reward or a weight is made of them; what is learned from is never cut.
@@ -40,14 +38,20 @@ pub struct DiscriminatorSettings {
     pub text_width: usize,
 }
 
+impl OptimizerDefaults for DiscriminatorSettings {
+    const LEARNING_RATE: f64 = 0.001;
+    const WEIGHT_DECAY: f64 = 0.01;
+    const MAX_GRAD_NORM: Option<f64> = Some(1.0);
+    const SCHEDULE: Schedule = Schedule::Constant;
+}
+
 impl Default for DiscriminatorSettings {
     fn default() -> Self {
         Self {
             steps: None,
             batch_size: 128,
             replay_rounds: 5,
-            learning_rate: 0.001,
-            weight_decay: 0.01,
+            optimizer: Optimizer::default(),
             label_smoothing: 0.1,
             logit_clip: 10.0,
             hidden: 64,
@@ -82,12 +86,7 @@ impl DiscriminatorSettings {
         if self.text_width == 0 {
             return wrong("text_width", "a text's vector has at least one number");
         }
-        if !AdamW::is_learning_rate(self.learning_rate) {
-            return wrong("learning_rate", "a step size is above 0");
-        }
-        if !(self.weight_decay >= 0.0 && self.weight_decay.is_finite()) {
-            return wrong("weight_decay", "0 or more");
-        }
+        self.optimizer.check().map_err(|(path, message)| (format!("optimizer.{path}"), message))?;
         if !(self.logit_clip > 0.0 && self.logit_clip.is_finite()) {
             return wrong("logit_clip", "a bound is above 0");
         }
@@ -115,8 +114,7 @@ mod tests {
         assert_eq!(refused(|s| s.hidden = 0), "hidden");
         assert_eq!(refused(|s| s.layers = 0), "layers");
         assert_eq!(refused(|s| s.text_width = 0), "text_width");
-        assert_eq!(refused(|s| s.learning_rate = 0.0), "learning_rate");
-        assert_eq!(refused(|s| s.weight_decay = f64::NAN), "weight_decay");
+        assert_eq!(refused(|s| s.optimizer.learning_rate = 0.0), "optimizer.learning_rate");
         assert_eq!(refused(|s| s.logit_clip = 0.0), "logit_clip");
         assert_eq!(refused(|s| s.stop_above_accuracy = f64::NAN), "stop_above_accuracy");
         DiscriminatorSettings::default().check().unwrap();

@@ -11,13 +11,14 @@ use rand::RngExt;
 
 use super::adversarial::adversarial_loss;
 use super::discriminator::{DiscriminatorBatch, DiscriminatorConfig};
-use super::{AdamW, Discriminator, DiscriminatorSettings, Params, rng};
+use super::{AdamW, Discriminator, DiscriminatorSettings, Optimizer, Params, rng};
 
 /// The discriminator as it learns.
 pub struct DiscriminatorTrainer {
     /// The network.
     pub discriminator: Discriminator,
     adam: AdamW,
+    optimizer: Optimizer<DiscriminatorSettings>,
     batch_size: usize,
     label_smoothing: f32,
     seed: u64,
@@ -48,12 +49,18 @@ impl DiscriminatorTrainer {
         };
         let discriminator = Discriminator::new_on(device, config, seed)?;
         Ok(Self {
-            adam: AdamW::new(discriminator.params(), settings.learning_rate, settings.weight_decay, 1.0)?,
+            adam: settings.optimizer.adam(discriminator.params())?,
+            optimizer: settings.optimizer.clone(),
             discriminator,
             batch_size: settings.batch_size,
             label_smoothing: settings.label_smoothing as f32,
             seed,
         })
+    }
+
+    /// Sets the learning rate to that of a round, counted from 0, of `rounds` in all.
+    pub fn begin_round(&mut self, round: u64, rounds: u64) {
+        self.adam.learning_rate = self.optimizer.rate(round, rounds);
     }
 
     /// One step on a balanced batch that is drawn from `expert`, whose rows count `counts [N]` each, and from `played`; `place` is
@@ -129,7 +136,11 @@ mod tests {
     /// With a cut that every logit is beyond at once, a loss of cut logits would have no gradient from the second step on.
     #[test]
     fn the_cut_bounds_what_is_handed_out_and_not_what_is_learned_from() {
-        let cut = DiscriminatorSettings { logit_clip: 1e-3, learning_rate: 0.01, ..DiscriminatorSettings::default() };
+        let cut = DiscriminatorSettings {
+            logit_clip: 1e-3,
+            optimizer: Optimizer::with_learning_rate(0.01),
+            ..DiscriminatorSettings::default()
+        };
         let free = DiscriminatorSettings { logit_clip: 1e3, ..cut.clone() };
         let ((of_cut, told), (_, of_free)) = (taught(&cut, 100, 2.0), taught(&free, 100, 2.0));
         assert_eq!((told.loss, told.accuracy), (of_free.loss, of_free.accuracy), "both learn alike");

@@ -16,69 +16,41 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result};
 use candle_core::Tensor;
 use pipeline::{Context, Stage};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
 use super::inputs::Offline;
-use super::learner::{Modules, TrainingPlan, UpdateMetrics, train};
+use super::learner::{Modules, UpdateMetrics, train};
 use super::q_values::{QValues, gather_q, huber_loss};
 use super::replay_buffer::ReplayBuffer;
+use super::settings::learner_settings;
 use super::validation::{self, Validation};
 use super::{NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{Array, TensorFile};
 use crate::env::states;
 use crate::nn::actor_critic::ActorCriticOutput;
 use crate::nn::bcq_policy::{BcqPolicy, likely_actions};
-use crate::nn::schedule::to_a_tenth;
 use crate::nn::state_batch::mask_logits;
 use crate::nn::{ActorCritic, AdamW, action_log_prob, device, rng};
 
-/// `rl.bcq`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Bcq {
-    /// Gradient steps, each of one of Q and G.
-    pub iterations: u64,
-    /// Transitions of a gradient step.
-    pub batch_size: usize,
-    /// τ: how likely an item must be beside the likeliest one to be allowed, in [0, 1]; the paper's: 0.3.
-    pub threshold: f64,
-    /// c: what the mean square of the behaviour's logits costs, 0 or more; the paper's: 0.01.
-    pub logit_penalty: f64,
-    /// Discount γ, in [0, 1].
-    pub gamma: f64,
-    /// Gradient steps between two renewals of the target network.
-    pub target_period: u64,
-    /// AdamW's step size, falling linearly to a tenth over the training.
-    pub learning_rate: f64,
-    /// AdamW's decoupled decay.
-    pub weight_decay: f64,
-    /// Largest norm of a gradient.
-    pub clip: f64,
-    /// Both networks; `prior: 1` starts the advantages at the world's own rewards.
-    pub network: NetworkConfig,
-    /// Gradient steps between two checkpoints.
-    pub checkpoint_every: u64,
-    /// Seed of the weights and of the batches.
-    pub seed: u64,
-}
-
-impl Default for Bcq {
-    fn default() -> Self {
-        Self {
-            iterations: 1500,
-            batch_size: 128,
-            threshold: 0.3,
-            logit_penalty: 0.01,
-            gamma: 0.9,
-            target_period: 50,
-            learning_rate: 0.002,
-            weight_decay: 0.001,
-            clip: 10.0,
-            network: NetworkConfig { prior: 1.0, ..NetworkConfig::default() },
-            checkpoint_every: 100,
-            seed: 0,
-        }
+learner_settings! {
+    /// `rl.bcq`.
+    pub struct Bcq {
+        /// Gradient steps, each of one of Q and G.
+        pub iterations: u64 = 1500,
+        /// Transitions of a gradient step.
+        pub batch_size: usize = 128,
+        /// τ: how likely an item must be beside the likeliest one to be allowed, in [0, 1]; the paper's: 0.3.
+        pub threshold: f64 = 0.3,
+        /// c: what the mean square of the behaviour's logits costs, 0 or more; the paper's: 0.01.
+        pub logit_penalty: f64 = 0.01,
+        /// Gradient steps between two renewals of the target network.
+        pub target_period: u64 = 50,
+    }
+    shared {
+        optimizer: { learning_rate: 0.002, weight_decay: 0.001, max_grad_norm: 10.0, schedule: Linear },
+        /// `prior: 1` starts the advantages at the world's own rewards.
+        network: NetworkConfig { prior: 1.0, ..NetworkConfig::default() },
+        checkpoint_every: 100 steps,
+        gamma: 0.9,
     }
 }
 
@@ -97,10 +69,8 @@ impl Stage for Bcq {
         validation::batch_size(self.batch_size)?;
         validation::fraction("threshold", self.threshold)?;
         validation::coefficient("logit_penalty", self.logit_penalty)?;
-        validation::discount("gamma", self.gamma)?;
         validation::target_period(self.target_period)?;
-        validation::coefficient("weight_decay", self.weight_decay)?;
-        validation::training(self.learning_rate, self.clip, self.checkpoint_every, &self.network)
+        self.check_shared()
     }
 
     fn run(&self, inputs: Offline, cx: &Context) -> Result<Outputs> {
@@ -108,23 +78,16 @@ impl Stage for Bcq {
         let device = device::of(cx)?;
         let behaviour = self.network.build(world, self.seed.wrapping_add(1), &device)?;
         let values = QValues::new(&self.network, world, self.gamma, self.seed, &device)?;
-        let adam =
-            |network: &ActorCritic| AdamW::new(network.params(), self.learning_rate, self.weight_decay, self.clip);
+        let adam = |network: &ActorCritic| self.optimizer.adam(network.params());
         let mut learner = Learner {
             config: self,
             log: ReplayBuffer::from_demonstrations(&inputs.demonstrations, self.network.window, world)?,
-            behaviour_adam: adam(&behaviour)?,
-            values_adam: adam(&values.network)?,
+            behaviour_adam: self.optimizer.adam(behaviour.params())?,
+            values_adam: self.optimizer.adam(values.network.params())?,
             behaviour,
             values,
         };
-        let plan = TrainingPlan {
-            kind: Self::KIND,
-            updates: self.iterations,
-            unit: "steps",
-            checkpoint_every: self.checkpoint_every,
-        };
-        train(&mut learner, &plan, world, cx)
+        train(&mut learner, &self.plan(self.iterations), world, cx)
     }
 }
 
@@ -156,7 +119,7 @@ impl PolicyLearner for Learner<'_> {
 
         let place = || format!("update {number}");
         for adam in [&mut self.behaviour_adam, &mut self.values_adam] {
-            adam.learning_rate = to_a_tenth(config.learning_rate, number, config.iterations);
+            adam.learning_rate = config.optimizer.rate(number, config.iterations);
         }
         self.behaviour_adam.descend(self.behaviour.params(), &behaviour).with_context(place)?;
         self.values_adam.descend(self.values.network.params(), &error).with_context(place)?;
@@ -203,13 +166,19 @@ mod tests {
 
     use super::*;
     use crate::nn::MASKED_LOGIT;
+    use crate::nn::Optimizer;
     use crate::nn::gradient_check::assert_finite_differences;
     use crate::rl::conformance::{
         ContractCase, assert_keeps_the_contract, returns_after_good_and_frequent, small_network, with,
     };
 
     fn solver() -> Bcq {
-        Bcq { iterations: 400, learning_rate: 0.01, network: small_network(), ..Bcq::default() }
+        Bcq {
+            iterations: 400,
+            optimizer: Optimizer::with_learning_rate(0.01),
+            network: small_network(),
+            ..Bcq::default()
+        }
     }
 
     #[test]
@@ -226,13 +195,7 @@ mod tests {
                 (with(|c: &mut Bcq| c.batch_size = 0), "batch_size"),
                 (with(|c| c.threshold = 1.5), "threshold"),
                 (with(|c| c.logit_penalty = -1.0), "logit_penalty"),
-                (with(|c| c.gamma = 1.5), "gamma"),
                 (with(|c| c.target_period = 0), "target_period"),
-                (with(|c| c.learning_rate = 0.0), "learning_rate"),
-                (with(|c| c.weight_decay = f64::NAN), "weight_decay"),
-                (with(|c| c.clip = 0.0), "clip"),
-                (with(|c| c.checkpoint_every = 0), "checkpoint_every"),
-                (with(|c| c.network.window = 0), "network.window"),
             ],
             online: false,
         });

@@ -14,94 +14,63 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result, ensure};
 use candle_core::{D, Tensor};
 use pipeline::{Context, Requirement, Stage};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
 use super::batch::Batch;
 use super::epsilon_greedy::EpsilonGreedy;
 use super::inputs::Online;
-use super::learner::{Modules, TrainingPlan, UpdateMetrics, train};
+use super::learner::{Modules, UpdateMetrics, train};
 use super::mixed_reward::MixedReward;
 use super::replay_buffer::{ReplayBuffer, Transitions};
+use super::settings::learner_settings;
 use super::validation::{self, Validation};
 use super::{NetworkConfig, Outputs, PolicyLearner, target_network};
 use crate::artifact::{Array, TensorFile, World};
 use crate::env::{Student, states};
 use crate::nn::categorical::{Categorical, Support};
-use crate::nn::schedule::{linear, to_a_tenth};
+use crate::nn::schedule::linear;
 use crate::nn::{AdamW, PolicyNetwork, device, rng};
 
-/// `rl.c51`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct C51 {
-    /// Rounds; each plays `episodes` whole episodes and takes `gradient_steps`.
-    pub iterations: u64,
-    /// Episodes a round.
-    pub episodes: usize,
-    /// Gradient steps a round.
-    pub gradient_steps: u64,
-    /// Transitions of a gradient step.
-    pub batch_size: usize,
-    /// Episodes that the replay keeps.
-    pub replay_episodes: usize,
-    /// Atoms of a distribution, at least 2; the paper's: 51. Each item has as many outputs, so a large catalogue costs them all.
-    pub atoms: usize,
-    /// V_min, the return of the first atom; the smallest that the world's rewards allow where absent.
-    pub lowest_return: Option<f64>,
-    /// V_max, the return of the last atom; the largest that the world's rewards allow where absent. Set both where `omega` is
-    /// above 0 and the learned reward is on another scale.
-    pub highest_return: Option<f64>,
-    /// Discount γ, in [0, 1]; 0.5 by default, as in `rl.dqn`.
-    pub gamma: f64,
-    /// Steps n before the target network takes over.
-    pub n_step: usize,
-    /// Gradient steps between two renewals of the target network.
-    pub target_period: u64,
-    /// Share of random items at first, in [0, 1].
-    pub epsilon_first: f64,
-    /// Share of random items from `epsilon_until` on, in [0, 1].
-    pub epsilon_last: f64,
-    /// Share of the rounds over which the first falls to the last in a straight line, in [0, 1].
-    pub epsilon_until: f64,
-    /// AdamW's step size, falling linearly to a tenth over the training.
-    pub learning_rate: f64,
-    /// Share ω of r_IRL in the reward, in [0, 1].
-    pub omega: f64,
-    /// Largest norm of a gradient, of the tilt and of the distributions each.
-    pub clip: f64,
-    /// The network whose logits tilt the distributions; `prior: 1` starts them at the order of the world's own rewards.
-    pub network: NetworkConfig,
-    /// Rounds between two checkpoints.
-    pub checkpoint_every: u64,
-    /// Seed of the weights, the users, the draws and the batches.
-    pub seed: u64,
-}
-
-impl Default for C51 {
-    fn default() -> Self {
-        Self {
-            iterations: 300,
-            episodes: 16,
-            gradient_steps: 8,
-            batch_size: 128,
-            replay_episodes: 2000,
-            atoms: 51,
-            lowest_return: None,
-            highest_return: None,
-            gamma: 0.5,
-            n_step: 1,
-            target_period: 40,
-            epsilon_first: 0.5,
-            epsilon_last: 0.02,
-            epsilon_until: 0.5,
-            learning_rate: 0.002,
-            omega: 0.0,
-            clip: 1.0,
-            network: NetworkConfig { prior: 1.0, ..NetworkConfig::default() },
-            checkpoint_every: 25,
-            seed: 0,
-        }
+learner_settings! {
+    /// `rl.c51`.
+    pub struct C51 {
+        /// Rounds; each plays `episodes` whole episodes and takes `gradient_steps`.
+        pub iterations: u64 = 300,
+        /// Episodes a round.
+        pub episodes: usize = 16,
+        /// Gradient steps a round.
+        pub gradient_steps: u64 = 8,
+        /// Transitions of a gradient step.
+        pub batch_size: usize = 128,
+        /// Episodes that the replay keeps.
+        pub replay_episodes: usize = 2000,
+        /// Atoms of a distribution, at least 2; the paper's: 51. Each item has as many outputs, so a large catalogue costs them all.
+        pub atoms: usize = 51,
+        /// V_min, the return of the first atom; the smallest that the world's rewards allow where absent.
+        pub lowest_return: Option<f64> = None,
+        /// V_max, the return of the last atom; the largest that the world's rewards allow where absent. Set both where `omega` is
+        /// above 0 and the learned reward is on another scale.
+        pub highest_return: Option<f64> = None,
+        /// Steps n before the target network takes over.
+        pub n_step: usize = 1,
+        /// Gradient steps between two renewals of the target network.
+        pub target_period: u64 = 40,
+        /// Share of random items at first, in [0, 1].
+        pub epsilon_first: f64 = 0.5,
+        /// Share of random items from `epsilon_until` on, in [0, 1].
+        pub epsilon_last: f64 = 0.02,
+        /// Share of the rounds over which the first falls to the last in a straight line, in [0, 1].
+        pub epsilon_until: f64 = 0.5,
+        /// Share ω of r_IRL in the reward, in [0, 1].
+        pub omega: f64 = 0.0,
+    }
+    shared {
+        optimizer: { learning_rate: 0.002, weight_decay: 0.0, max_grad_norm: 1.0, schedule: Linear },
+        /// Its logits tilt the distributions, which have parameters and a gradient norm of their own; `prior: 1` starts them at the
+        /// order of the world's own rewards.
+        network: NetworkConfig { prior: 1.0, ..NetworkConfig::default() },
+        checkpoint_every: 25 rounds,
+        /// 0.5 by default, as in `rl.dqn`.
+        gamma: 0.5,
     }
 }
 
@@ -118,7 +87,6 @@ impl Stage for C51 {
     type Outputs = Outputs;
 
     fn check(&self) -> Validation {
-        validation::discount("gamma", self.gamma)?;
         validation::fraction("omega", self.omega)?;
         validation::epsilon(self.epsilon_first, self.epsilon_last, self.epsilon_until)?;
         validation::episodes(self.episodes)?;
@@ -134,7 +102,7 @@ impl Stage for C51 {
         }
         validation::n_step(self.n_step)?;
         validation::target_period(self.target_period)?;
-        validation::training(self.learning_rate, self.clip, self.checkpoint_every, &self.network)
+        self.check_shared()
     }
 
     fn requirements(&self) -> Vec<Requirement> {
@@ -149,24 +117,17 @@ impl Stage for C51 {
             || Categorical::new(self.network.build(world, self.seed, &device)?, support, self.seed.wrapping_add(1));
         let (online, target) = (build()?, build()?);
         let (tilt, atoms) = online.params();
-        let adam = |params| AdamW::new(params, self.learning_rate, 0.0, self.clip);
         let mut learner = Learner {
             config: self,
             world,
             reward: MixedReward::new(self.omega, inputs.reward.as_ref(), world, self.network.window)?,
-            tilt_adam: adam(tilt)?,
-            atoms_adam: adam(atoms)?,
+            tilt_adam: self.optimizer.adam(tilt)?,
+            atoms_adam: self.optimizer.adam(atoms)?,
             replay: ReplayBuffer::new(self.replay_episodes, self.network.window, world),
             online,
             target,
         };
-        let plan = TrainingPlan {
-            kind: Self::KIND,
-            updates: self.iterations,
-            unit: "rounds",
-            checkpoint_every: self.checkpoint_every,
-        };
-        train(&mut learner, &plan, world, cx)
+        train(&mut learner, &self.plan(self.iterations), world, cx)
     }
 }
 
@@ -229,7 +190,7 @@ impl PolicyLearner for Learner<'_> {
         self.replay.add(&batch, &rewards);
 
         for adam in [&mut self.tilt_adam, &mut self.atoms_adam] {
-            adam.learning_rate = to_a_tenth(config.learning_rate, number, config.iterations);
+            adam.learning_rate = config.optimizer.rate(number, config.iterations);
         }
         let mut error = 0.0;
         for step in 0..config.gradient_steps {
@@ -290,6 +251,7 @@ mod tests {
 
     use super::*;
     use crate::env::cluster_world;
+    use crate::nn::Optimizer;
     use crate::nn::gradient_check::assert_finite_differences;
     use crate::rl::conformance::{ContractCase, assert_keeps_the_contract, small_network, with};
 
@@ -299,7 +261,7 @@ mod tests {
             iterations: 150,
             episodes: 8,
             batch_size: 128,
-            learning_rate: 0.01,
+            optimizer: Optimizer::with_learning_rate(0.01),
             network: small_network(),
             ..C51::default()
         };
@@ -322,8 +284,7 @@ mod tests {
             // The mean of a distribution is what a state is worth.
             frozen: &["critic."],
             refused: vec![
-                (with(|c: &mut C51| c.gamma = 1.5), "gamma"),
-                (with(|c| c.omega = 2.0), "omega"),
+                (with(|c: &mut C51| c.omega = 2.0), "omega"),
                 (with(|c| c.epsilon_first = 1.1), "epsilon_first"),
                 (with(|c| c.epsilon_last = -0.1), "epsilon_last"),
                 (with(|c| c.epsilon_until = f64::NAN), "epsilon_until"),
@@ -342,10 +303,6 @@ mod tests {
                 ),
                 (with(|c| c.n_step = 0), "n_step"),
                 (with(|c| c.target_period = 0), "target_period"),
-                (with(|c| c.checkpoint_every = 0), "checkpoint_every"),
-                (with(|c| c.learning_rate = 0.0), "learning_rate"),
-                (with(|c| c.clip = 0.0), "clip"),
-                (with(|c| c.network.hidden = 0), "network.hidden"),
             ],
             online: true,
         });

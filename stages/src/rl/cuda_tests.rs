@@ -4,7 +4,7 @@ use pipeline::Stage;
 
 use super::conformance::{demonstrated_cycles, small_network};
 use super::inputs::{Offline, Online, OnlineWithDemos};
-use super::{A2c, Bcq, BehaviourCloning, C51, Cql, Crr, Dqn, IlRec, Iql, Outputs, Ppo, Sac, Sqn, bc, ilrec};
+use super::{A2c, Bcq, BehaviourCloning, C51, Cql, Crr, Dqn, IlRec, Iql, Outputs, Ppo, Reinforce, Sac, Sqn, bc, ilrec};
 use crate::artifact::{Demonstrations, World};
 use crate::env::cluster_world;
 use crate::nn::cuda_tests::{Numbers, apart, assert_trains_alike};
@@ -81,6 +81,12 @@ fn sqn_matches_the_cpu() {
 #[test]
 fn dqn_matches_the_cpu() {
     let stage = Dqn { iterations: 3, episodes: 4, gradient_steps: 2, network: small_network(), ..Dqn::default() };
+    assert_same_on_gpu(&stage, |world, _| Online { world, reward: None });
+}
+
+#[test]
+fn reinforce_matches_the_cpu() {
+    let stage = Reinforce { iterations: 3, episodes: 4, network: small_network(), ..Reinforce::default() };
     assert_same_on_gpu(&stage, |world, _| Online { world, reward: None });
 }
 

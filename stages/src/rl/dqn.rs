@@ -13,86 +13,57 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
 use pipeline::{Context, Requirement, Stage};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
 use super::batch::Batch;
 use super::epsilon_greedy::EpsilonGreedy;
 use super::inputs::Online;
-use super::learner::{Modules, TrainingPlan, UpdateMetrics, train};
+use super::learner::{Modules, UpdateMetrics, train};
 use super::mixed_reward::MixedReward;
 use super::q_values::{QValues, huber_loss};
 use super::replay_buffer::ReplayBuffer;
+use super::settings::learner_settings;
 use super::validation::{self, Validation};
 use super::{NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{Array, TensorFile, World};
 use crate::env::Student;
-use crate::nn::schedule::{linear, to_a_tenth};
+use crate::nn::schedule::linear;
 use crate::nn::{AdamW, device, rng};
 
-/// `rl.dqn`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Dqn {
-    /// Rounds; each plays `episodes` whole episodes and takes `gradient_steps`.
-    pub iterations: u64,
-    /// Episodes a round.
-    pub episodes: usize,
-    /// Gradient steps a round.
-    pub gradient_steps: u64,
-    /// Transitions of a gradient step.
-    pub batch_size: usize,
-    /// Episodes that the replay keeps.
-    pub replay_episodes: usize,
-    /// Discount γ, in [0, 1]; 0.5 by default, IL-Rec's and BiLLP's: the further a value looks, the larger its error beside what one
-    /// item pays more than another.
-    pub gamma: f64,
-    /// Steps n before the target network takes over; 1 by default, for longer returns hold the random items that were tried, and
-    /// nothing corrects them. Rainbow, which explores without random actions: 3.
-    pub n_step: usize,
-    /// Gradient steps between two renewals of the target network.
-    pub target_period: u64,
-    /// Share of random items at first, in [0, 1].
-    pub epsilon_first: f64,
-    /// Share of random items from `epsilon_until` on, in [0, 1].
-    pub epsilon_last: f64,
-    /// Share of the rounds over which the first falls to the last in a straight line, in [0, 1].
-    pub epsilon_until: f64,
-    /// AdamW's step size, falling linearly to a tenth over the training.
-    pub learning_rate: f64,
-    /// Share ω of r_IRL in the reward, in [0, 1].
-    pub omega: f64,
-    /// Largest norm of a gradient.
-    pub clip: f64,
-    /// The network; `prior: 1` starts the advantages at the world's own rewards.
-    pub network: NetworkConfig,
-    /// Rounds between two checkpoints.
-    pub checkpoint_every: u64,
-    /// Seed of the weights, the users, the draws and the batches.
-    pub seed: u64,
-}
-
-impl Default for Dqn {
-    fn default() -> Self {
-        Self {
-            iterations: 300,
-            episodes: 16,
-            gradient_steps: 8,
-            batch_size: 256,
-            replay_episodes: 2000,
-            gamma: 0.5,
-            n_step: 1,
-            target_period: 40,
-            epsilon_first: 0.5,
-            epsilon_last: 0.02,
-            epsilon_until: 0.5,
-            learning_rate: 0.002,
-            omega: 0.0,
-            clip: 1.0,
-            network: NetworkConfig { prior: 1.0, ..NetworkConfig::default() },
-            checkpoint_every: 25,
-            seed: 0,
-        }
+learner_settings! {
+    /// `rl.dqn`.
+    pub struct Dqn {
+        /// Rounds; each plays `episodes` whole episodes and takes `gradient_steps`.
+        pub iterations: u64 = 300,
+        /// Episodes a round.
+        pub episodes: usize = 16,
+        /// Gradient steps a round.
+        pub gradient_steps: u64 = 8,
+        /// Transitions of a gradient step.
+        pub batch_size: usize = 256,
+        /// Episodes that the replay keeps.
+        pub replay_episodes: usize = 2000,
+        /// Steps n before the target network takes over; 1 by default, for longer returns hold the random items that were tried, and
+        /// nothing corrects them. Rainbow, which explores without random actions: 3.
+        pub n_step: usize = 1,
+        /// Gradient steps between two renewals of the target network.
+        pub target_period: u64 = 40,
+        /// Share of random items at first, in [0, 1].
+        pub epsilon_first: f64 = 0.5,
+        /// Share of random items from `epsilon_until` on, in [0, 1].
+        pub epsilon_last: f64 = 0.02,
+        /// Share of the rounds over which the first falls to the last in a straight line, in [0, 1].
+        pub epsilon_until: f64 = 0.5,
+        /// Share ω of r_IRL in the reward, in [0, 1].
+        pub omega: f64 = 0.0,
+    }
+    shared {
+        optimizer: { learning_rate: 0.002, weight_decay: 0.0, max_grad_norm: 1.0, schedule: Linear },
+        /// `prior: 1` starts the advantages at the world's own rewards.
+        network: NetworkConfig { prior: 1.0, ..NetworkConfig::default() },
+        checkpoint_every: 25 rounds,
+        /// 0.5 by default, IL-Rec's and BiLLP's: the further a value looks, the larger its error beside what one
+        /// item pays more than another.
+        gamma: 0.5,
     }
 }
 
@@ -110,7 +81,6 @@ impl Stage for Dqn {
     type Outputs = Outputs;
 
     fn check(&self) -> Validation {
-        validation::discount("gamma", self.gamma)?;
         validation::fraction("omega", self.omega)?;
         validation::epsilon(self.epsilon_first, self.epsilon_last, self.epsilon_until)?;
         validation::episodes(self.episodes)?;
@@ -119,7 +89,7 @@ impl Stage for Dqn {
         validation::replay_episodes(self.replay_episodes)?;
         validation::n_step(self.n_step)?;
         validation::target_period(self.target_period)?;
-        validation::training(self.learning_rate, self.clip, self.checkpoint_every, &self.network)
+        self.check_shared()
     }
 
     fn requirements(&self) -> Vec<Requirement> {
@@ -134,17 +104,11 @@ impl Stage for Dqn {
             config: self,
             world,
             reward: MixedReward::new(self.omega, inputs.reward.as_ref(), world, self.network.window)?,
-            adam: AdamW::new(values.network.params(), self.learning_rate, 0.0, self.clip)?,
+            adam: self.optimizer.adam(values.network.params())?,
             replay: ReplayBuffer::new(self.replay_episodes, self.network.window, world),
             values,
         };
-        let plan = TrainingPlan {
-            kind: Self::KIND,
-            updates: self.iterations,
-            unit: "rounds",
-            checkpoint_every: self.checkpoint_every,
-        };
-        train(&mut learner, &plan, world, cx)
+        train(&mut learner, &self.plan(self.iterations), world, cx)
     }
 }
 
@@ -168,7 +132,7 @@ impl PolicyLearner for Learner<'_> {
         let rewards = batch.finite(self.reward.of(&batch)?).with_context(|| format!("update {number}"))?;
         self.replay.add(&batch, &rewards);
 
-        self.adam.learning_rate = to_a_tenth(config.learning_rate, number, config.iterations);
+        self.adam.learning_rate = config.optimizer.rate(number, config.iterations);
         let mut error = 0.0;
         for step in 0..config.gradient_steps {
             let mut draw = rng(&[config.seed, 0xd91, number, step]);
@@ -212,6 +176,7 @@ impl PolicyLearner for Learner<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::nn::Optimizer;
     use crate::rl::conformance::{ContractCase, assert_keeps_the_contract, small_network, with};
 
     #[test]
@@ -220,7 +185,7 @@ mod tests {
             iterations: 150,
             episodes: 8,
             batch_size: 128,
-            learning_rate: 0.01,
+            optimizer: Optimizer::with_learning_rate(0.01),
             network: small_network(),
             ..Dqn::default()
         };
@@ -242,8 +207,7 @@ mod tests {
             inputs: |world, _| Online { world, reward: None },
             frozen: &[],
             refused: vec![
-                (with(|c: &mut Dqn| c.gamma = 1.5), "gamma"),
-                (with(|c| c.omega = 2.0), "omega"),
+                (with(|c: &mut Dqn| c.omega = 2.0), "omega"),
                 (with(|c| c.epsilon_first = 1.1), "epsilon_first"),
                 (with(|c| c.epsilon_last = -0.1), "epsilon_last"),
                 (with(|c| c.epsilon_until = f64::NAN), "epsilon_until"),
@@ -253,10 +217,6 @@ mod tests {
                 (with(|c| c.replay_episodes = 0), "replay_episodes"),
                 (with(|c| c.n_step = 0), "n_step"),
                 (with(|c| c.target_period = 0), "target_period"),
-                (with(|c| c.checkpoint_every = 0), "checkpoint_every"),
-                (with(|c| c.learning_rate = 0.0), "learning_rate"),
-                (with(|c| c.clip = 0.0), "clip"),
-                (with(|c| c.network.hidden = 0), "network.hidden"),
             ],
             online: true,
         });

@@ -29,56 +29,51 @@ use super::advantage::{bootstrap_truncated, n_step_returns, normalised_and_clipp
 use super::batch::{Batch, value_unit};
 use super::dataset::Demonstration;
 use super::ilrec_discriminator::IlRecDiscriminator;
-use super::learner::{Modules, TrainingPlan, UpdateMetrics, train};
+use super::learner::{Modules, UpdateMetrics, train};
 use super::mixed_reward::mixed;
+use super::settings::learner_settings;
 use super::validation::{self, Validation};
 use super::{BcDataset, NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{Array, Demonstrations, Items, TensorFile, Weights, World};
 use crate::env::{Observation, Student, states};
 use crate::nn::importance_weights::mixed_weights;
 use crate::nn::loss::value_loss;
-use crate::nn::schedule::to_a_tenth;
 use crate::nn::{ActionLogProb, ActorCritic, AdamW, DiscriminatorSettings, device, rng};
 
-/// `rl.ilrec`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct IlRec {
-    /// Rounds.
-    pub iterations: u64,
-    /// Episodes a round.
-    pub episodes: usize,
-    /// Demonstrated steps among those that a round's L_RL learns from, in [0, 1): 0 for none. Whole episodes are taken until the
-    /// share is reached. Ours; in the released code the share fades as the replay fills.
-    pub demonstration_share: f64,
-    /// Discount γ, in [0, 1]; IL-Rec: 0.5.
-    pub gamma: f64,
-    /// Steps n before the critic takes over.
-    pub n_step: usize,
-    /// AdamW's step size, falling linearly to a tenth over the training.
-    pub learning_rate: f64,
-    /// c_H: what a nat of entropy is worth; IL-Rec: 0.1.
-    pub entropy: f64,
-    /// c_V.
-    pub value_loss: f64,
-    /// Share ω of r_IRL in the reward, in [0, 1]: 0 as in IL-Rec's released code, 1 is pure inverse RL.
-    pub omega: f64,
-    /// λ of the imitation loss; IL-Rec: 0.25 on Steam, 0.5 on Amazon.
-    pub imitation: f64,
-    /// Demonstrated steps that a round imitates.
-    pub imitation_batch: usize,
-    /// Largest norm of a gradient.
-    pub clip: f64,
-    /// How the expert's steps are told from the policy's.
-    pub discriminator: DiscriminatorSettings,
-    /// How much each demonstrated step counts.
-    pub weights: WeightsConfig,
-    /// The network.
-    pub network: NetworkConfig,
-    /// Rounds between two checkpoints.
-    pub checkpoint_every: u64,
-    /// Seed of all weights, users, draws and batches.
-    pub seed: u64,
+learner_settings! {
+    /// `rl.ilrec`.
+    pub struct IlRec {
+        /// Rounds.
+        pub iterations: u64 = 400,
+        /// Episodes a round.
+        pub episodes: usize = 64,
+        /// Demonstrated steps among those that a round's L_RL learns from, in [0, 1): 0 for none. Whole episodes are taken until the
+        /// share is reached. Ours; in the released code the share fades as the replay fills.
+        pub demonstration_share: f64 = 0.25,
+        /// Steps n before the critic takes over.
+        pub n_step: usize = 8,
+        /// c_H: what a nat of entropy is worth; IL-Rec: 0.1.
+        pub entropy: f64 = 0.01,
+        /// c_V.
+        pub value_loss: f64 = 0.5,
+        /// Share ω of r_IRL in the reward, in [0, 1]: 0 as in IL-Rec's released code, 1 is pure inverse RL.
+        pub omega: f64 = 0.0,
+        /// λ of the imitation loss; IL-Rec: 0.25 on Steam, 0.5 on Amazon.
+        pub imitation: f64 = 0.25,
+        /// Demonstrated steps that a round imitates.
+        pub imitation_batch: usize = 128,
+        /// How the expert's steps are told from the policy's.
+        pub discriminator: DiscriminatorSettings = DiscriminatorSettings::default(),
+        /// How much each demonstrated step counts.
+        pub weights: WeightsConfig = WeightsConfig::default(),
+    }
+    shared {
+        optimizer: { learning_rate: 0.002, weight_decay: 0.0, max_grad_norm: 1.0, schedule: Linear },
+        network: NetworkConfig::default(),
+        checkpoint_every: 25 rounds,
+        /// IL-Rec: 0.5.
+        gamma: 0.9,
+    }
 }
 
 /// The weights of [`IlRec`].
@@ -91,30 +86,6 @@ pub struct WeightsConfig {
     pub kappa: f64,
     /// α of w = w_env^α · w_IRL^(1−α), in [0, 1]; IL-Rec: 0.5 on Steam, 0.25 on Amazon.
     pub alpha: f64,
-}
-
-impl Default for IlRec {
-    fn default() -> Self {
-        Self {
-            iterations: 400,
-            episodes: 64,
-            demonstration_share: 0.25,
-            gamma: 0.9,
-            n_step: 8,
-            learning_rate: 0.002,
-            entropy: 0.01,
-            value_loss: 0.5,
-            omega: 0.0,
-            imitation: 0.25,
-            imitation_batch: 128,
-            clip: 1.0,
-            discriminator: DiscriminatorSettings::default(),
-            weights: WeightsConfig::default(),
-            network: NetworkConfig::default(),
-            checkpoint_every: 25,
-            seed: 0,
-        }
-    }
 }
 
 impl Default for WeightsConfig {
@@ -151,7 +122,6 @@ impl Stage for IlRec {
     type Outputs = Outputs;
 
     fn check(&self) -> Validation {
-        validation::discount("gamma", self.gamma)?;
         validation::fraction("omega", self.omega)?;
         validation::fraction("demonstration_share", self.demonstration_share)?;
         validation::positive("demonstration_share", 1.0 - self.demonstration_share, "below 1: the policy plays, too")?;
@@ -163,20 +133,14 @@ impl Stage for IlRec {
         validation::nested("discriminator", self.discriminator.check())?;
         validation::fraction("weights.alpha", self.weights.alpha)?;
         validation::coefficient("weights.kappa", self.weights.kappa)?;
-        validation::training(self.learning_rate, self.clip, self.checkpoint_every, &self.network)
+        self.check_shared()
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
         let world = &inputs.world;
         let device = device::of(cx)?;
         let mut learner = Learner::new(self, &inputs, &device)?;
-        let plan = TrainingPlan {
-            kind: Self::KIND,
-            updates: self.iterations,
-            unit: "rounds",
-            checkpoint_every: self.checkpoint_every,
-        };
-        train(&mut learner, &plan, world, cx)
+        train(&mut learner, &self.plan(self.iterations), world, cx)
     }
 }
 
@@ -233,7 +197,7 @@ impl<'a> Learner<'a> {
         }
         let network = config.network.build(world, config.seed, device)?;
         Ok(Self {
-            adam: AdamW::new(network.params(), config.learning_rate, 0.0, config.clip)?,
+            adam: config.optimizer.adam(network.params())?,
             network,
             value_unit: value_unit(world, config.gamma),
             discriminator: IlRecDiscriminator::new(
@@ -305,7 +269,8 @@ impl PolicyLearner for Learner<'_> {
         let played = Batch::play(self.world, &student, config.episodes, config.network.window, draw)?;
         let (episode_return, length) = (played.episode_return(), played.length());
 
-        let metrics = self.discriminator.learn(&played, &self.pairs.weights, number).with_context(place)?;
+        let metrics =
+            self.discriminator.learn(&played, &self.pairs.weights, [number, config.iterations]).with_context(place)?;
         let WeightsConfig { every, kappa, alpha } = self.config.weights;
         if every > 0 && number.is_multiple_of(every) {
             self.pairs.weights = mixed_weights(&self.log_env, &self.discriminator.demo_logits()?, 1.0, kappa, alpha);
@@ -333,7 +298,7 @@ impl PolicyLearner for Learner<'_> {
         let bc_loss = self.pairs.imitation_loss(&self.network, &rows)?;
         let learned = ((&actor - (&entropy * config.entropy)?)? + (&critic * config.value_loss)?)?;
         let loss = (learned + (&bc_loss * config.imitation)?)?;
-        self.adam.learning_rate = to_a_tenth(config.learning_rate, number, config.iterations);
+        self.adam.learning_rate = config.optimizer.rate(number, config.iterations);
         self.adam.descend(self.network.params(), &loss).with_context(place)?;
         let max_weight = self.pairs.weights.iter().copied().fold(0.0, f32::max);
         Ok(vec![
@@ -369,6 +334,7 @@ impl PolicyLearner for Learner<'_> {
 mod tests {
     use super::*;
     use crate::env::cluster_world;
+    use crate::nn::Optimizer;
     use crate::rl::conformance::{
         ContractCase, assert_keeps_the_contract, demonstrated_cycles, greedy_returns, small_network, with,
     };
@@ -377,7 +343,7 @@ mod tests {
         IlRec {
             iterations: 250,
             episodes: 16,
-            learning_rate: 0.01,
+            optimizer: Optimizer::with_learning_rate(0.01),
             omega: 0.3,
             imitation_batch: 32,
             discriminator: DiscriminatorSettings { batch_size: 32, hidden: 16, ..DiscriminatorSettings::default() },
@@ -404,16 +370,12 @@ mod tests {
             inputs: |world, demonstrations| Inputs { world, demonstrations, weights: None, items: None },
             frozen: &[],
             refused: vec![
-                (with(|c: &mut IlRec| c.gamma = 1.5), "gamma"),
-                (with(|c| c.omega = 2.0), "omega"),
+                (with(|c: &mut IlRec| c.omega = 2.0), "omega"),
                 (with(|c| c.demonstration_share = 1.0), "demonstration_share"),
                 (with(|c| c.demonstration_share = -0.1), "demonstration_share"),
                 (with(|c| c.n_step = 0), "n_step"),
                 (with(|c| c.episodes = 0), "episodes"),
-                (with(|c| c.checkpoint_every = 0), "checkpoint_every"),
                 (with(|c| c.imitation_batch = 0), "imitation_batch"),
-                (with(|c| c.learning_rate = 0.0), "learning_rate"),
-                (with(|c| c.clip = 0.0), "clip"),
                 (with(|c| c.imitation = -1.0), "imitation"),
                 (with(|c| c.value_loss = -1.0), "value_loss"),
                 (with(|c| c.entropy = f64::NAN), "entropy"),
@@ -425,7 +387,6 @@ mod tests {
                 (with(|c| c.discriminator.stop_above_accuracy = 0.0), "discriminator.stop_above_accuracy"),
                 (with(|c| c.weights.alpha = 1.5), "weights.alpha"),
                 (with(|c| c.weights.kappa = -1.0), "weights.kappa"),
-                (with(|c| c.network.hidden = 0), "network.hidden"),
             ],
             online: true,
         });

@@ -16,71 +16,41 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result};
 use candle_core::Tensor;
 use pipeline::{Context, Stage};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
 use super::advantage_weighted::{exponential_weights, weighted_loss};
 use super::inputs::Offline;
-use super::learner::{Modules, TrainingPlan, UpdateMetrics, train};
+use super::learner::{Modules, UpdateMetrics, train};
 use super::q_values::{QValues, bellman_loss, gather_q};
 use super::replay_buffer::ReplayBuffer;
+use super::settings::learner_settings;
 use super::validation::{self, Validation};
 use super::{NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{Array, TensorFile};
 use crate::env::states;
-use crate::nn::schedule::to_a_tenth;
 use crate::nn::{ActorCritic, AdamW, device, rng};
 
-/// `rl.iql`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Iql {
-    /// Gradient steps, each of one of V, Q and π.
-    pub iterations: u64,
-    /// Transitions of a gradient step.
-    pub batch_size: usize,
-    /// τ: which expectile of what was demonstrated a state is worth, above 0 and below 1. The paper's for locomotion: 0.7.
-    pub expectile: f64,
-    /// β: how strongly the policy prefers what is worth more, 0 or more, per unit of reward; 0 is behaviour cloning. The
-    /// paper's for locomotion: 3.
-    pub beta: f64,
-    /// w_max: the largest weight of a demonstrated step, above 0; the paper's: 100.
-    pub largest_weight: f64,
-    /// Discount γ, in [0, 1].
-    pub gamma: f64,
-    /// Gradient steps between two renewals of the target network.
-    pub target_period: u64,
-    /// AdamW's step size, falling linearly to a tenth over the training.
-    pub learning_rate: f64,
-    /// AdamW's decoupled decay.
-    pub weight_decay: f64,
-    /// Largest norm of a gradient.
-    pub clip: f64,
-    /// Both networks.
-    pub network: NetworkConfig,
-    /// Gradient steps between two checkpoints.
-    pub checkpoint_every: u64,
-    /// Seed of the weights and of the batches.
-    pub seed: u64,
-}
-
-impl Default for Iql {
-    fn default() -> Self {
-        Self {
-            iterations: 1500,
-            batch_size: 128,
-            expectile: 0.7,
-            beta: 3.0,
-            largest_weight: 100.0,
-            gamma: 0.9,
-            target_period: 50,
-            learning_rate: 0.002,
-            weight_decay: 0.001,
-            clip: 10.0,
-            network: NetworkConfig { prior: 1.0, ..NetworkConfig::default() },
-            checkpoint_every: 100,
-            seed: 0,
-        }
+learner_settings! {
+    /// `rl.iql`.
+    pub struct Iql {
+        /// Gradient steps, each of one of V, Q and π.
+        pub iterations: u64 = 1500,
+        /// Transitions of a gradient step.
+        pub batch_size: usize = 128,
+        /// τ: which expectile of what was demonstrated a state is worth, above 0 and below 1. The paper's for locomotion: 0.7.
+        pub expectile: f64 = 0.7,
+        /// β: how strongly the policy prefers what is worth more, 0 or more, per unit of reward; 0 is behaviour cloning. The
+        /// paper's for locomotion: 3.
+        pub beta: f64 = 3.0,
+        /// w_max: the largest weight of a demonstrated step, above 0; the paper's: 100.
+        pub largest_weight: f64 = 100.0,
+        /// Gradient steps between two renewals of the target network.
+        pub target_period: u64 = 50,
+    }
+    shared {
+        optimizer: { learning_rate: 0.002, weight_decay: 0.001, max_grad_norm: 10.0, schedule: Linear },
+        network: NetworkConfig { prior: 1.0, ..NetworkConfig::default() },
+        checkpoint_every: 100 steps,
+        gamma: 0.9,
     }
 }
 
@@ -100,10 +70,8 @@ impl Stage for Iql {
         validation::open_interval("expectile", self.expectile, "an expectile lies between 0 and 1, both excluded")?;
         validation::coefficient("beta", self.beta)?;
         validation::positive("largest_weight", self.largest_weight, "a weight is above 0")?;
-        validation::discount("gamma", self.gamma)?;
         validation::target_period(self.target_period)?;
-        validation::coefficient("weight_decay", self.weight_decay)?;
-        validation::training(self.learning_rate, self.clip, self.checkpoint_every, &self.network)
+        self.check_shared()
     }
 
     fn run(&self, inputs: Offline, cx: &Context) -> Result<Outputs> {
@@ -111,23 +79,15 @@ impl Stage for Iql {
         let device = device::of(cx)?;
         let policy = self.network.build(world, self.seed, &device)?;
         let values = QValues::new(&self.network, world, self.gamma, self.seed.wrapping_add(1), &device)?;
-        let adam =
-            |network: &ActorCritic| AdamW::new(network.params(), self.learning_rate, self.weight_decay, self.clip);
         let mut learner = Learner {
             config: self,
             log: ReplayBuffer::from_demonstrations(&inputs.demonstrations, self.network.window, world)?,
-            policy_adam: adam(&policy)?,
-            values_adam: adam(&values.network)?,
+            policy_adam: self.optimizer.adam(policy.params())?,
+            values_adam: self.optimizer.adam(values.network.params())?,
             policy,
             values,
         };
-        let plan = TrainingPlan {
-            kind: Self::KIND,
-            updates: self.iterations,
-            unit: "steps",
-            checkpoint_every: self.checkpoint_every,
-        };
-        train(&mut learner, &plan, world, cx)
+        train(&mut learner, &self.plan(self.iterations), world, cx)
     }
 }
 
@@ -162,7 +122,7 @@ impl PolicyLearner for Learner<'_> {
 
         let place = || format!("update {number}");
         for adam in [&mut self.policy_adam, &mut self.values_adam] {
-            adam.learning_rate = to_a_tenth(config.learning_rate, number, config.iterations);
+            adam.learning_rate = config.optimizer.rate(number, config.iterations);
         }
         self.policy_adam.descend(self.policy.params(), &(&value + &imitation)?).with_context(place)?;
         self.values_adam.descend(self.values.network.params(), &error).with_context(place)?;
@@ -206,13 +166,19 @@ mod tests {
     use candle_core::Device;
 
     use super::*;
+    use crate::nn::Optimizer;
     use crate::nn::gradient_check::assert_finite_differences;
     use crate::rl::conformance::{
         ContractCase, assert_keeps_the_contract, returns_after_good_and_frequent, small_network, with,
     };
 
     fn solver() -> Iql {
-        Iql { iterations: 300, learning_rate: 0.01, network: small_network(), ..Iql::default() }
+        Iql {
+            iterations: 300,
+            optimizer: Optimizer::with_learning_rate(0.01),
+            network: small_network(),
+            ..Iql::default()
+        }
     }
 
     #[test]
@@ -229,13 +195,7 @@ mod tests {
                 (with(|c| c.expectile = 1.0), "expectile"),
                 (with(|c| c.beta = -1.0), "beta"),
                 (with(|c| c.largest_weight = 0.0), "largest_weight"),
-                (with(|c| c.gamma = 1.5), "gamma"),
                 (with(|c| c.target_period = 0), "target_period"),
-                (with(|c| c.learning_rate = 0.0), "learning_rate"),
-                (with(|c| c.weight_decay = f64::NAN), "weight_decay"),
-                (with(|c| c.clip = 0.0), "clip"),
-                (with(|c| c.checkpoint_every = 0), "checkpoint_every"),
-                (with(|c| c.network.window = 0), "network.window"),
             ],
             online: false,
         });

@@ -11,86 +11,53 @@ use anyhow::{Context as _, Result};
 use candle_core::Tensor;
 use pipeline::{Context, Requirement, Stage};
 use rand::seq::SliceRandom;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
 use super::advantage::{generalised_advantages, normalised};
 use super::batch::{Batch, value_unit};
 use super::inputs::OnlineWithDemos;
-use super::learner::{Modules, TrainingPlan, UpdateMetrics, train};
+use super::learner::{Modules, UpdateMetrics, train};
 use super::mixed_reward::MixedReward;
+use super::settings::learner_settings;
 use super::validation::{self, Validation};
 use super::{BcDataset, NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{TensorFile, World};
 use crate::env::{Student, states};
 use crate::nn::loss::value_loss;
-use crate::nn::schedule::to_a_tenth;
 use crate::nn::{ActionLogProb, ActorCritic, AdamW, device, rng};
 
-/// `rl.ppo`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Ppo {
-    /// Rounds; each plays `episodes` whole episodes with the present policy and learns from them `epochs` times.
-    pub iterations: u64,
-    /// Episodes a round.
-    pub episodes: usize,
-    /// Passes over a round's steps; the paper: 3 to 10.
-    pub epochs: u64,
-    /// Steps of a gradient step.
-    pub batch_size: usize,
-    /// Discount γ, in [0, 1].
-    pub gamma: f64,
-    /// λ of the advantages, in [0, 1]: 0 looks one step ahead, 1 to the end; the paper: 0.95.
-    pub lambda: f64,
-    /// ε: how far the ratio of probabilities may move for gain; the paper: 0.2.
-    pub clip_ratio: f64,
-    /// A round ends early once a pass has moved the policy by more than this, in nats of KL divergence; ours.
-    pub target_kl: f64,
-    /// AdamW's step size, falling linearly to a tenth over the training.
-    pub learning_rate: f64,
-    /// c_H: what a nat of entropy is worth.
-    pub entropy: f64,
-    /// c_V.
-    pub value_loss: f64,
-    /// Share ω of r_IRL in the reward, in [0, 1].
-    pub omega: f64,
-    /// λ_imit of the imitation loss; 0.25 is IL-Rec's for Steam.
-    pub imitation: f64,
-    /// Demonstrated steps that a gradient step imitates.
-    pub imitation_batch: usize,
-    /// Largest norm of a gradient.
-    pub clip: f64,
-    /// The network.
-    pub network: NetworkConfig,
-    /// Rounds between two checkpoints.
-    pub checkpoint_every: u64,
-    /// Seed of the weights, the users, the draws and the batches.
-    pub seed: u64,
-}
-
-impl Default for Ppo {
-    fn default() -> Self {
-        Self {
-            iterations: 100,
-            episodes: 64,
-            epochs: 4,
-            batch_size: 512,
-            gamma: 0.9,
-            lambda: 0.95,
-            clip_ratio: 0.2,
-            target_kl: 0.05,
-            learning_rate: 0.002,
-            entropy: 0.01,
-            value_loss: 0.5,
-            omega: 0.0,
-            imitation: 0.25,
-            imitation_batch: 128,
-            clip: 1.0,
-            network: NetworkConfig::default(),
-            checkpoint_every: 10,
-            seed: 0,
-        }
+learner_settings! {
+    /// `rl.ppo`.
+    pub struct Ppo {
+        /// Rounds; each plays `episodes` whole episodes with the present policy and learns from them `epochs` times.
+        pub iterations: u64 = 100,
+        /// Episodes a round.
+        pub episodes: usize = 64,
+        /// Passes over a round's steps; the paper: 3 to 10.
+        pub epochs: u64 = 4,
+        /// Steps of a gradient step.
+        pub batch_size: usize = 512,
+        /// λ of the advantages, in [0, 1]: 0 looks one step ahead, 1 to the end; the paper: 0.95.
+        pub lambda: f64 = 0.95,
+        /// ε: how far the ratio of probabilities may move for gain; the paper: 0.2.
+        pub clip_ratio: f64 = 0.2,
+        /// A round ends early once a pass has moved the policy by more than this, in nats of KL divergence; ours.
+        pub target_kl: f64 = 0.05,
+        /// c_H: what a nat of entropy is worth.
+        pub entropy: f64 = 0.01,
+        /// c_V.
+        pub value_loss: f64 = 0.5,
+        /// Share ω of r_IRL in the reward, in [0, 1].
+        pub omega: f64 = 0.0,
+        /// λ_imit of the imitation loss; 0.25 is IL-Rec's for Steam.
+        pub imitation: f64 = 0.25,
+        /// Demonstrated steps that a gradient step imitates.
+        pub imitation_batch: usize = 128,
+    }
+    shared {
+        optimizer: { learning_rate: 0.002, weight_decay: 0.0, max_grad_norm: 1.0, schedule: Linear },
+        network: NetworkConfig::default(),
+        checkpoint_every: 10 rounds,
+        gamma: 0.9,
     }
 }
 
@@ -108,7 +75,6 @@ impl Stage for Ppo {
     type Outputs = Outputs;
 
     fn check(&self) -> Validation {
-        validation::discount("gamma", self.gamma)?;
         validation::fraction("lambda", self.lambda)?;
         validation::fraction("omega", self.omega)?;
         validation::episodes(self.episodes)?;
@@ -119,7 +85,7 @@ impl Stage for Ppo {
         validation::imitation(self.imitation, self.imitation_batch)?;
         validation::coefficient("value_loss", self.value_loss)?;
         validation::finite("entropy", self.entropy)?;
-        validation::training(self.learning_rate, self.clip, self.checkpoint_every, &self.network)
+        self.check_shared()
     }
 
     fn requirements(&self) -> Vec<Requirement> {
@@ -142,17 +108,11 @@ impl Stage for Ppo {
                 world,
                 window,
             )?,
-            adam: AdamW::new(network.params(), self.learning_rate, 0.0, self.clip)?,
+            adam: self.optimizer.adam(network.params())?,
             network,
             value_unit: value_unit(world, self.gamma),
         };
-        let plan = TrainingPlan {
-            kind: Self::KIND,
-            updates: self.iterations,
-            unit: "rounds",
-            checkpoint_every: self.checkpoint_every,
-        };
-        train(&mut learner, &plan, world, cx)
+        train(&mut learner, &self.plan(self.iterations), world, cx)
     }
 }
 
@@ -192,7 +152,7 @@ impl PolicyLearner for Learner<'_> {
     fn update(&mut self, number: u64) -> Result<UpdateMetrics> {
         let config = self.config;
         let rollout = self.play(number)?;
-        self.adam.learning_rate = to_a_tenth(config.learning_rate, number, config.iterations);
+        self.adam.learning_rate = config.optimizer.rate(number, config.iterations);
         let mut sums = Sums::default();
         for epoch in 0..config.epochs {
             let mut order: Vec<usize> = (0..rollout.batch.steps()).collect();
@@ -293,6 +253,7 @@ mod tests {
     use candle_core::Device;
 
     use super::*;
+    use crate::nn::Optimizer;
     use crate::nn::gradient_check::assert_finite_differences;
     use crate::rl::conformance::{ContractCase, assert_keeps_the_contract, small_network, with};
 
@@ -302,7 +263,7 @@ mod tests {
             iterations: 80,
             episodes: 32,
             batch_size: 256,
-            learning_rate: 0.01,
+            optimizer: Optimizer::with_learning_rate(0.01),
             imitation: 0.0,
             network: small_network(),
             ..Ppo::default()
@@ -320,22 +281,17 @@ mod tests {
             },
             frozen: &[],
             refused: vec![
-                (with(|c: &mut Ppo| c.gamma = 1.5), "gamma"),
-                (with(|c| c.lambda = -0.5), "lambda"),
+                (with(|c: &mut Ppo| c.lambda = -0.5), "lambda"),
                 (with(|c| c.omega = 2.0), "omega"),
                 (with(|c| c.episodes = 0), "episodes"),
                 (with(|c| c.epochs = 0), "epochs"),
                 (with(|c| c.batch_size = 0), "batch_size"),
-                (with(|c| c.checkpoint_every = 0), "checkpoint_every"),
                 (with(|c| c.imitation_batch = 0), "imitation_batch"),
-                (with(|c| c.learning_rate = -1.0), "learning_rate"),
                 (with(|c| c.clip_ratio = 0.0), "clip_ratio"),
                 (with(|c| c.target_kl = f64::NAN), "target_kl"),
-                (with(|c| c.clip = 0.0), "clip"),
                 (with(|c| c.imitation = f64::INFINITY), "imitation"),
                 (with(|c| c.value_loss = -1.0), "value_loss"),
                 (with(|c| c.entropy = f64::NAN), "entropy"),
-                (with(|c| c.network.hidden = 0), "network.hidden"),
             ],
             online: true,
         });

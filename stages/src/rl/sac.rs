@@ -18,82 +18,53 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result};
 use candle_core::{Device, Tensor};
 use pipeline::{Context, Requirement, Stage};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
 use super::batch::Batch;
 use super::inputs::Online;
-use super::learner::{Modules, TrainingPlan, UpdateMetrics, train};
+use super::learner::{Modules, UpdateMetrics, train};
 use super::mixed_reward::MixedReward;
 use super::q_values::{QValues, bellman_loss, expected_q};
 use super::replay_buffer::{ReplayBuffer, Transitions};
+use super::settings::learner_settings;
 use super::validation::{self, Validation};
 use super::{NetworkConfig, Outputs, PolicyLearner, target_network};
 use crate::artifact::{Array, TensorFile, World};
 use crate::env::{Observation, Student, states};
-use crate::nn::schedule::to_a_tenth;
 use crate::nn::{ActorCritic, AdamW, Params, action_log_prob, device, rng};
 
-/// `rl.sac`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Sac {
-    /// Rounds; each plays `episodes` whole episodes and takes `gradient_steps`.
-    pub iterations: u64,
-    /// Episodes a round.
-    pub episodes: usize,
-    /// Gradient steps a round, each of both critics, the policy and the temperature.
-    pub gradient_steps: u64,
-    /// Transitions of a gradient step.
-    pub batch_size: usize,
-    /// Episodes that the replay keeps.
-    pub replay_episodes: usize,
-    /// Discount γ, in [0, 1]; 0.5 by default, as in `rl.dqn`.
-    pub gamma: f64,
-    /// α at first, in the unit of rewards, above 0.
-    pub temperature: f64,
-    /// c: how uncertain the policy is kept, as a share of the entropy of the uniform policy, in [0, 1]. The paper's: 0.98, for 18
-    /// actions at most.
-    pub target_entropy: f64,
-    /// Step size of log α, falling as `learning_rate` does; 0 keeps `temperature`.
-    pub temperature_rate: f64,
-    /// Gradient steps between two renewals of the target networks.
-    pub target_period: u64,
-    /// AdamW's step size of critics and policy, falling linearly to a tenth over the training.
-    pub learning_rate: f64,
-    /// Share ω of r_IRL in the reward, in [0, 1].
-    pub omega: f64,
-    /// Largest norm of a gradient.
-    pub clip: f64,
-    /// All networks; `prior: 1` starts the critics' advantages at the world's own rewards. `prior` and `avoid` of the policy are
-    /// those of the critics over `temperature`, so that it starts at softmax(Q/α).
-    pub network: NetworkConfig,
-    /// Rounds between two checkpoints.
-    pub checkpoint_every: u64,
-    /// Seed of the weights, the users, the draws and the batches.
-    pub seed: u64,
-}
-
-impl Default for Sac {
-    fn default() -> Self {
-        Self {
-            iterations: 300,
-            episodes: 16,
-            gradient_steps: 8,
-            batch_size: 256,
-            replay_episodes: 2000,
-            gamma: 0.5,
-            temperature: 1.0,
-            target_entropy: 0.3,
-            temperature_rate: 0.01,
-            target_period: 40,
-            learning_rate: 0.002,
-            omega: 0.0,
-            clip: 1.0,
-            network: NetworkConfig { prior: 1.0, ..NetworkConfig::default() },
-            checkpoint_every: 25,
-            seed: 0,
-        }
+learner_settings! {
+    /// `rl.sac`.
+    pub struct Sac {
+        /// Rounds; each plays `episodes` whole episodes and takes `gradient_steps`.
+        pub iterations: u64 = 300,
+        /// Episodes a round.
+        pub episodes: usize = 16,
+        /// Gradient steps a round, each of both critics, the policy and the temperature.
+        pub gradient_steps: u64 = 8,
+        /// Transitions of a gradient step.
+        pub batch_size: usize = 256,
+        /// Episodes that the replay keeps.
+        pub replay_episodes: usize = 2000,
+        /// α at first, in the unit of rewards, above 0.
+        pub temperature: f64 = 1.0,
+        /// c: how uncertain the policy is kept, as a share of the entropy of the uniform policy, in [0, 1]. The paper's: 0.98, for 18
+        /// actions at most.
+        pub target_entropy: f64 = 0.3,
+        /// Learning rate of log α, which follows `optimizer.schedule`; 0 keeps `temperature`.
+        pub temperature_rate: f64 = 0.01,
+        /// Gradient steps between two renewals of the target networks.
+        pub target_period: u64 = 40,
+        /// Share ω of r_IRL in the reward, in [0, 1].
+        pub omega: f64 = 0.0,
+    }
+    shared {
+        optimizer: { learning_rate: 0.002, weight_decay: 0.0, max_grad_norm: 1.0, schedule: Linear },
+        /// `prior: 1` starts the critics' advantages at the world's own rewards. `prior` and `avoid` of the policy are
+        /// those of the critics over `temperature`, so that it starts at softmax(Q/α).
+        network: NetworkConfig { prior: 1.0, ..NetworkConfig::default() },
+        checkpoint_every: 25 rounds,
+        /// 0.5 by default, as in `rl.dqn`.
+        gamma: 0.5,
     }
 }
 
@@ -108,7 +79,6 @@ impl Stage for Sac {
     type Outputs = Outputs;
 
     fn check(&self) -> Validation {
-        validation::discount("gamma", self.gamma)?;
         validation::fraction("omega", self.omega)?;
         validation::fraction("target_entropy", self.target_entropy)?;
         validation::positive("temperature", self.temperature, "a temperature is above 0")?;
@@ -119,7 +89,7 @@ impl Stage for Sac {
         validation::batch_size(self.batch_size)?;
         validation::replay_episodes(self.replay_episodes)?;
         validation::target_period(self.target_period)?;
-        validation::training(self.learning_rate, self.clip, self.checkpoint_every, &self.network)
+        self.check_shared()
     }
 
     fn requirements(&self) -> Vec<Requirement> {
@@ -130,7 +100,7 @@ impl Stage for Sac {
         let world = &inputs.world;
         let device = device::of(cx)?;
         let critic = |k| QValues::new(&self.network, world, self.gamma, self.seed.wrapping_add(k), &device);
-        let adam = |params: &Params| AdamW::new(params, self.learning_rate, 0.0, self.clip);
+        let adam = |params: &Params| self.optimizer.adam(params);
         let (policy, critics) = (self.policy_network().build(world, self.seed, &device)?, [critic(1)?, critic(2)?]);
         let mut temperature = Params::on(&device);
         let log_temperature = temperature.add("log", &Tensor::new(&[self.temperature.ln() as f32], &Device::Cpu)?)?;
@@ -147,13 +117,7 @@ impl Stage for Sac {
             temperature,
             log_temperature,
         };
-        let plan = TrainingPlan {
-            kind: Self::KIND,
-            updates: self.iterations,
-            unit: "rounds",
-            checkpoint_every: self.checkpoint_every,
-        };
-        train(&mut learner, &plan, world, cx)
+        train(&mut learner, &self.plan(self.iterations), world, cx)
     }
 }
 
@@ -226,11 +190,11 @@ impl PolicyLearner for Learner<'_> {
         let rewards = batch.finite(self.reward.of(&batch)?).with_context(|| format!("update {number}"))?;
         self.replay.add(&batch, &rewards);
 
-        let rate = |first| to_a_tenth(first, number, config.iterations);
         for adam in self.critic_adams.iter_mut().chain([&mut self.policy_adam]) {
-            adam.learning_rate = rate(config.learning_rate);
+            adam.learning_rate = config.optimizer.rate(number, config.iterations);
         }
-        self.temperature_adam.learning_rate = rate(config.temperature_rate);
+        self.temperature_adam.learning_rate =
+            config.optimizer.schedule.at(config.temperature_rate, number, config.iterations);
         let mut mean = Step { value_error: 0.0, entropy: 0.0 };
         for step in 0..config.gradient_steps {
             let mut draw = rng(&[config.seed, 0x5ac1, number, step]);
@@ -313,6 +277,7 @@ mod tests {
     use super::*;
     use crate::env::cluster_world;
     use crate::nn::MASKED_LOGIT;
+    use crate::nn::Optimizer;
     use crate::nn::gradient_check::assert_finite_differences;
     use crate::rl::conformance::{ContractCase, assert_keeps_the_contract, small_network, with};
 
@@ -321,7 +286,7 @@ mod tests {
             iterations: 150,
             episodes: 8,
             batch_size: 128,
-            learning_rate: 0.01,
+            optimizer: Optimizer::with_learning_rate(0.01),
             network: small_network(),
             ..Sac::default()
         }
@@ -347,8 +312,7 @@ mod tests {
             // What a state is worth is told by the critics.
             frozen: &["critic."],
             refused: vec![
-                (with(|c: &mut Sac| c.gamma = 1.5), "gamma"),
-                (with(|c| c.omega = 2.0), "omega"),
+                (with(|c: &mut Sac| c.omega = 2.0), "omega"),
                 (with(|c| c.target_entropy = 1.1), "target_entropy"),
                 (with(|c| c.temperature = 0.0), "temperature"),
                 (with(|c| c.temperature = f64::INFINITY), "temperature"),
@@ -358,10 +322,6 @@ mod tests {
                 (with(|c| c.batch_size = 0), "batch_size"),
                 (with(|c| c.replay_episodes = 0), "replay_episodes"),
                 (with(|c| c.target_period = 0), "target_period"),
-                (with(|c| c.checkpoint_every = 0), "checkpoint_every"),
-                (with(|c| c.learning_rate = 0.0), "learning_rate"),
-                (with(|c| c.clip = 0.0), "clip"),
-                (with(|c| c.network.hidden = 0), "network.hidden"),
             ],
             online: true,
         });

@@ -1,8 +1,5 @@
 //! What settings of learners must keep, and how it is said.
 
-use super::NetworkConfig;
-use crate::nn::AdamW;
-
 /// The outcome of a check: the path of the setting and what is wrong with it.
 pub type Validation = Result<(), (String, String)>;
 
@@ -23,11 +20,6 @@ pub fn fraction(path: &str, value: f64) -> Validation {
 /// Between 0 and 1, both excluded.
 pub fn open_interval(path: &str, value: f64, message: &str) -> Validation {
     require(path, value > 0.0 && value < 1.0, message)
-}
-
-/// A step size: above 0.
-pub fn step_size(path: &str, value: f64) -> Validation {
-    require(path, AdamW::is_learning_rate(value), "a step size is above 0")
 }
 
 /// Above 0; infinity where there is no bound.
@@ -91,14 +83,6 @@ pub fn epsilon(first: f64, last: f64, until: f64) -> Validation {
 pub fn imitation(value: f64, batch: usize) -> Validation {
     coefficient("imitation", value)?;
     at_least_one("imitation_batch", batch, "at least one step is imitated at a time; `imitation: 0` turns it off")
-}
-
-/// How any network here is trained: its step size, the largest norm of its gradient, and the updates between two checkpoints.
-pub fn training(learning_rate: f64, clip: f64, checkpoint_every: u64, network: &NetworkConfig) -> Validation {
-    step_size("learning_rate", learning_rate)?;
-    positive("clip", clip, "the largest norm of a gradient is above 0")?;
-    checkpoints(checkpoint_every)?;
-    nested("network", network.check())
 }
 
 /// The updates between two checkpoints: at least one.
