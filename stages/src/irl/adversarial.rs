@@ -89,8 +89,8 @@ impl Game<'_> {
         if self.policy.omega != usual.omega {
             return wrong("policy.omega", "the generator's share of r_IRL is this stage's own `omega`");
         }
-        if self.policy.iterations != usual.iterations {
-            return wrong("policy.iterations", "the generator makes `rounds` times `policy_steps` updates");
+        if self.policy.n_iterations != usual.n_iterations {
+            return wrong("policy.n_iterations", "the generator makes `rounds` times `policy_steps` updates");
         }
         Ok(())
     }
@@ -105,7 +105,7 @@ impl Game<'_> {
         let world = &inputs.world;
         let device = device::of(cx)?;
         let config = A2c {
-            iterations: self.rounds * self.policy_steps,
+            n_iterations: self.rounds * self.policy_steps,
             omega: self.omega,
             seed: self.generator_seed(),
             ..self.policy.clone()
@@ -155,7 +155,7 @@ impl Game<'_> {
         let bar = cx.bar("rounds", Some(self.rounds), "rounds");
         bar.inc(done);
         for round in done..self.rounds {
-            let imitated = (config.imitation > 0.0).then_some(&pairs);
+            let imitated = (config.bc_coef > 0.0).then_some(&pairs);
             let mut seen = (0.0, 0.0);
             for step in 0..self.policy_steps {
                 let discriminator = &trainer.discriminator;
@@ -179,7 +179,7 @@ impl Game<'_> {
                 seen = (progress.episode_return, progress.length);
             }
             // Fresh episodes, drawn beyond the training's own numbers.
-            replay.push(Steps::generated(generator.collect(world, config.iterations + round)?));
+            replay.push(Steps::generated(generator.collect(world, config.n_iterations + round)?));
             if replay.len() > settings.replay_rounds {
                 replay.remove(0);
             }

@@ -37,15 +37,15 @@ fn settings() -> DiscriminatorSettings {
 #[test]
 fn gail_pays_what_the_expert_does_in_every_form() {
     for reward in [RewardForm::NegLogOneMinusD, RewardForm::LogD, RewardForm::LogDMinusLogOneMinusD] {
-        let policy = A2c { episodes: 4, ..A2c::default() };
+        let policy = A2c { episodes_per_update: 4, ..A2c::default() };
         assert_likes_the_expert(&Gail { rounds: 8, reward, discriminator: settings(), policy, ..Gail::default() });
     }
 }
 
 #[test]
 fn airl_pays_what_the_expert_does_in_either_form() {
-    for (reward, entropy) in [(RewardForm::LogDMinusLogOneMinusD, 0.0), (RewardForm::F, 1.0)] {
-        let policy = A2c { episodes: 4, entropy, ..A2c::default() };
+    for (reward, entropy_coef) in [(RewardForm::LogDMinusLogOneMinusD, 0.0), (RewardForm::F, 1.0)] {
+        let policy = A2c { episodes_per_update: 4, entropy_coef, ..A2c::default() };
         assert_likes_the_expert(&Airl { rounds: 8, reward, discriminator: settings(), policy, ..Airl::default() });
     }
 }

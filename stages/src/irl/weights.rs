@@ -206,7 +206,7 @@ mod tests {
     fn mean_return(world: &World, demonstrations: &Demonstrations, weights: Weights) -> f64 {
         let folder = tempfile::tempdir().unwrap();
         let cloning = BehaviourCloning {
-            epochs: 60,
+            n_epochs: 60,
             optimizer: Optimizer::with_learning_rate(0.02),
             network: NetworkConfig { window: 1, hidden: 8, prior: 0.0, avoid: 0.0, ..NetworkConfig::default() },
             ..BehaviourCloning::default()

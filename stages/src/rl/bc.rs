@@ -21,10 +21,10 @@ learner_settings! {
     /// `rl.bc`.
     pub struct BehaviourCloning {
         /// Passes over the demonstrations.
-        pub epochs: u64 = 40,
-        /// Demonstrated steps an update.
+        pub n_epochs: u64 = 40,
+        /// Demonstrated steps of a gradient step, from 1.
         pub batch_size: usize = 128,
-        /// What π is made of while it learns; what is served is over the whole catalogue either way.
+        /// Items over which log π is normalised in the loss. The trained policy ranks the whole catalogue in either case.
         pub softmax: Softmax = Softmax::default(),
     }
     shared {
@@ -51,12 +51,12 @@ pub enum Softmax {
 #[serde(deny_unknown_fields, default)]
 pub struct Sampled {
     /// Items drawn for each update, from 1; ours: 1,000.
-    pub negatives: usize,
+    pub n_negatives: usize,
 }
 
 impl Default for Sampled {
     fn default() -> Self {
-        Self { negatives: 1000 }
+        Self { n_negatives: 1000 }
     }
 }
 
@@ -86,10 +86,10 @@ impl Stage for BehaviourCloning {
 
     fn check(&self) -> Validation {
         validation::batch_size(self.batch_size)?;
-        if let Softmax::Sampled(Sampled { negatives }) = self.softmax {
+        if let Softmax::Sampled(Sampled { n_negatives }) = self.softmax {
             validation::at_least_one(
-                "softmax.sampled.negatives",
-                negatives,
+                "softmax.sampled.n_negatives",
+                n_negatives,
                 "a softmax tells an item apart from at least one",
             )?;
         }
@@ -104,12 +104,12 @@ impl Stage for BehaviourCloning {
         let adam = self.optimizer.adam(network.params())?;
         let (adam, sample) = match self.softmax {
             Softmax::Full => (adam, None),
-            Softmax::Sampled(Sampled { negatives }) => {
-                (adam.with_sparse_rows(), Some((Proposal::new(world.items(), &pairs.actions), negatives)))
+            Softmax::Sampled(Sampled { n_negatives }) => {
+                (adam.with_sparse_rows(), Some((Proposal::new(world.items(), &pairs.actions), n_negatives)))
             }
         };
         let mut learner = Learner { config: self, pairs, network, adam, sample };
-        train(&mut learner, &self.plan(self.epochs), world, cx)
+        train(&mut learner, &self.plan(self.n_epochs), world, cx)
     }
 }
 
@@ -128,13 +128,13 @@ impl PolicyLearner for Learner<'_> {
         let mut order: Vec<usize> = (0..self.pairs.actions.len()).collect();
         let mut draw = rng(&[self.config.seed, 0xbc, epoch]);
         order.shuffle(&mut draw);
-        self.adam.learning_rate = self.config.optimizer.rate(epoch, self.config.epochs);
+        self.adam.learning_rate = self.config.optimizer.rate(epoch, self.config.n_epochs);
         let mut sum = 0.0;
         for rows in order.chunks(self.config.batch_size) {
             let loss = match &self.sample {
                 None => self.pairs.imitation_loss(&self.network, rows)?,
-                Some((proposal, negatives)) => {
-                    self.pairs.sampled_imitation_loss(&self.network, rows, (proposal, *negatives), &mut draw)?
+                Some((proposal, n_negatives)) => {
+                    self.pairs.sampled_imitation_loss(&self.network, rows, (proposal, *n_negatives), &mut draw)?
                 }
             };
             sum += f64::from(loss.to_scalar::<f32>()?) * rows.len() as f64;
@@ -160,7 +160,7 @@ mod tests {
 
     fn solver() -> BehaviourCloning {
         BehaviourCloning {
-            epochs: 150,
+            n_epochs: 150,
             optimizer: Optimizer::with_learning_rate(0.02),
             network: small_network(),
             ..BehaviourCloning::default()
@@ -170,8 +170,8 @@ mod tests {
     #[test]
     fn it_keeps_the_contract_of_learners() {
         assert_keeps_the_contract(&ContractCase {
-            short: BehaviourCloning { epochs: 5, batch_size: 7, ..solver() },
-            untrained: BehaviourCloning { epochs: 0, ..solver() },
+            short: BehaviourCloning { n_epochs: 5, batch_size: 7, ..solver() },
+            untrained: BehaviourCloning { n_epochs: 0, ..solver() },
             solver: solver(),
             updates: 5,
             inputs: |world, demonstrations| Inputs { world, demonstrations, weights: None },
@@ -184,17 +184,17 @@ mod tests {
 
     #[test]
     fn a_softmax_over_a_sample_keeps_the_contract_too() {
-        let sampled = |negatives| Softmax::Sampled(Sampled { negatives });
+        let sampled = |n_negatives| Softmax::Sampled(Sampled { n_negatives });
         assert_keeps_the_contract(&ContractCase {
-            short: BehaviourCloning { epochs: 5, batch_size: 7, softmax: sampled(2), ..solver() },
-            untrained: BehaviourCloning { epochs: 0, softmax: sampled(2), ..solver() },
+            short: BehaviourCloning { n_epochs: 5, batch_size: 7, softmax: sampled(2), ..solver() },
+            untrained: BehaviourCloning { n_epochs: 0, softmax: sampled(2), ..solver() },
             solver: BehaviourCloning { softmax: sampled(3), ..solver() },
             updates: 5,
             inputs: |world, demonstrations| Inputs { world, demonstrations, weights: None },
             frozen: &["critic."],
             refused: vec![(
                 BehaviourCloning { softmax: sampled(0), ..BehaviourCloning::default() },
-                "softmax.sampled.negatives",
+                "softmax.sampled.n_negatives",
             )],
             online: false,
         });
@@ -215,7 +215,7 @@ mod tests {
             let (world, demonstrations) = (world.clone(), demonstrations.clone());
             let inputs = Inputs { world: world.clone(), demonstrations, weights: Some(weights) };
             let folder = tempfile::tempdir().unwrap();
-            let stage = BehaviourCloning { epochs: 40, ..solver() };
+            let stage = BehaviourCloning { n_epochs: 40, ..solver() };
             let policy: PolicyFile = stage.run(inputs, &Context::detached(folder.path())).unwrap().policy;
             let network = Student::load(&policy, world.users(), world.items()).unwrap();
             let played = play(&world, &[0], &Student { network: &network, sample: false }, 0).unwrap();

@@ -31,16 +31,16 @@ learner_settings! {
     /// `rl.cql`.
     pub struct Cql {
         /// Gradient steps.
-        pub iterations: u64 = 1500,
-        /// Transitions of a gradient step.
+        pub n_gradient_steps: u64 = 1500,
+        /// Transitions of a gradient step, from 1.
         pub batch_size: usize = 128,
-        /// α: what a nat of distance from the demonstrations costs, 0 or more; 0 is plain offline Q-learning. The paper's discrete
+        /// α: weight of the conservative loss, per nat, 0 or more; 0 is plain offline Q-learning. The paper's discrete
         /// tasks use 1 to 4, with rewards of about 1.
         pub alpha: f64 = 1.0,
-        /// Steps n before the target network takes over.
+        /// n of the n-step returns, from 1: rewards that are summed before the target network's value is added.
         pub n_step: usize = 1,
-        /// Gradient steps between two renewals of the target network.
-        pub target_period: u64 = 50,
+        /// Gradient steps between two updates of the target network, from 1; an update copies the online network.
+        pub target_update_interval: u64 = 50,
     }
     shared {
         optimizer: { learning_rate: 0.002, weight_decay: 0.001, max_grad_norm: 10.0, schedule: Linear },
@@ -67,7 +67,7 @@ impl Stage for Cql {
         validation::batch_size(self.batch_size)?;
         validation::coefficient("alpha", self.alpha)?;
         validation::n_step(self.n_step)?;
-        validation::target_period(self.target_period)?;
+        validation::target_update_interval(self.target_update_interval)?;
         self.check_shared()
     }
 
@@ -81,7 +81,7 @@ impl Stage for Cql {
             adam: self.optimizer.adam(values.network.params())?,
             values,
         };
-        train(&mut learner, &self.plan(self.iterations), world, cx)
+        train(&mut learner, &self.plan(self.n_gradient_steps), world, cx)
     }
 }
 
@@ -102,9 +102,9 @@ impl PolicyLearner for Learner<'_> {
         let q = self.values.online(&transitions.now)?.q;
         let (conservative, error) = (conservative_loss(&q, &actions)?, bellman_loss(&q, &actions, &targets)?);
         let loss = ((&conservative * config.alpha)? + &error)?;
-        self.adam.learning_rate = config.optimizer.rate(number, config.iterations);
+        self.adam.learning_rate = config.optimizer.rate(number, config.n_gradient_steps);
         self.adam.descend(self.values.network.params(), &loss).with_context(|| format!("update {number}"))?;
-        if (number + 1).is_multiple_of(config.target_period) {
+        if (number + 1).is_multiple_of(config.target_update_interval) {
             self.values.update_target()?;
         }
         Ok(vec![
@@ -147,7 +147,7 @@ mod tests {
 
     fn solver() -> Cql {
         Cql {
-            iterations: 400,
+            n_gradient_steps: 400,
             optimizer: Optimizer::with_learning_rate(0.01),
             network: small_network(),
             ..Cql::default()
@@ -157,8 +157,8 @@ mod tests {
     #[test]
     fn it_keeps_the_contract_of_learners() {
         assert_keeps_the_contract(&ContractCase {
-            short: Cql { iterations: 5, batch_size: 9, target_period: 2, ..solver() },
-            untrained: Cql { iterations: 0, ..solver() },
+            short: Cql { n_gradient_steps: 5, batch_size: 9, target_update_interval: 2, ..solver() },
+            untrained: Cql { n_gradient_steps: 0, ..solver() },
             solver: solver(),
             updates: 5,
             inputs: |world, demonstrations| Offline { world, demonstrations },
@@ -167,7 +167,7 @@ mod tests {
                 (with(|c: &mut Cql| c.batch_size = 0), "batch_size"),
                 (with(|c| c.alpha = -1.0), "alpha"),
                 (with(|c| c.n_step = 0), "n_step"),
-                (with(|c| c.target_period = 0), "target_period"),
+                (with(|c| c.target_update_interval = 0), "target_update_interval"),
             ],
             online: false,
         });

@@ -46,30 +46,30 @@ pub enum Filter {
 #[serde(deny_unknown_fields, default)]
 pub struct Exponential {
     /// β, in the unit of rewards, above 0: an advantage of β counts e times as much as none. The paper's: 1.
-    pub temperature: f64,
+    pub advantage_temperature: f64,
     /// w_max: the largest weight of a step, above 0; the paper's: 20.
-    pub largest_weight: f64,
+    pub max_weight: f64,
 }
 
 impl Default for Exponential {
     fn default() -> Self {
-        Self { temperature: 1.0, largest_weight: 20.0 }
+        Self { advantage_temperature: 1.0, max_weight: 20.0 }
     }
 }
 
 impl Filter {
     fn check(&self) -> Validation {
-        let Self::Exponential(Exponential { temperature, largest_weight }) = self else { return Ok(()) };
-        validation::positive("exponential.temperature", *temperature, "a temperature is above 0")?;
-        validation::positive("exponential.largest_weight", *largest_weight, "a weight is above 0")
+        let Self::Exponential(Exponential { advantage_temperature, max_weight }) = self else { return Ok(()) };
+        validation::positive("exponential.advantage_temperature", *advantage_temperature, "a temperature is above 0")?;
+        validation::positive("exponential.max_weight", *max_weight, "a weight is above 0")
     }
 
     /// f(A): `advantages [N]`, in the unit of rewards → `[N]`.
     pub fn weights(&self, advantages: &Tensor) -> candle_core::Result<Tensor> {
         match self {
             Self::Binary => advantages.gt(0.0)?.to_dtype(advantages.dtype()),
-            Self::Exponential(Exponential { temperature, largest_weight }) => {
-                exponential_weights(advantages, 1.0 / temperature, *largest_weight)
+            Self::Exponential(Exponential { advantage_temperature, max_weight }) => {
+                exponential_weights(advantages, 1.0 / advantage_temperature, *max_weight)
             }
         }
     }
@@ -78,14 +78,14 @@ impl Filter {
 learner_settings! {
     /// `rl.crr`.
     pub struct Crr {
-        /// Gradient steps, each of one of Q and π.
-        pub iterations: u64 = 1500,
-        /// Transitions of a gradient step.
+        /// Gradient steps; each updates Q and π.
+        pub n_gradient_steps: u64 = 1500,
+        /// Transitions of a gradient step, from 1.
         pub batch_size: usize = 128,
-        /// f: which demonstrated steps are copied, `binary` or `exponential`.
+        /// f: the weight of a demonstrated step by its advantage, `binary` or `exponential`.
         pub filter: Filter = Filter::Exponential(Exponential::default()),
-        /// Gradient steps between two renewals of the target network; the paper's: 100.
-        pub target_period: u64 = 50,
+        /// Gradient steps between two updates of the target network, from 1; an update copies the online network. The paper's: 100.
+        pub target_update_interval: u64 = 50,
     }
     shared {
         optimizer: { learning_rate: 0.002, weight_decay: 0.001, max_grad_norm: 10.0, schedule: Linear },
@@ -109,7 +109,7 @@ impl Stage for Crr {
     fn check(&self) -> Validation {
         validation::batch_size(self.batch_size)?;
         validation::nested("filter", self.filter.check())?;
-        validation::target_period(self.target_period)?;
+        validation::target_update_interval(self.target_update_interval)?;
         self.check_shared()
     }
 
@@ -118,7 +118,6 @@ impl Stage for Crr {
         let device = device::of(cx)?;
         let policy = self.network.build(world, self.seed, &device)?;
         let values = QValues::new(&self.network, world, self.gamma, self.seed.wrapping_add(1), &device)?;
-        let adam = |network: &ActorCritic| self.optimizer.adam(network.params());
         let mut learner = Learner {
             config: self,
             log: ReplayBuffer::from_demonstrations(&inputs.demonstrations, self.network.window, world)?,
@@ -127,7 +126,7 @@ impl Stage for Crr {
             policy,
             values,
         };
-        train(&mut learner, &self.plan(self.iterations), world, cx)
+        train(&mut learner, &self.plan(self.n_gradient_steps), world, cx)
     }
 }
 
@@ -165,11 +164,11 @@ impl PolicyLearner for Learner<'_> {
 
         let place = || format!("update {number}");
         for adam in [&mut self.policy_adam, &mut self.values_adam] {
-            adam.learning_rate = config.optimizer.rate(number, config.iterations);
+            adam.learning_rate = config.optimizer.rate(number, config.n_gradient_steps);
         }
         self.policy_adam.descend(self.policy.params(), &imitation).with_context(place)?;
         self.values_adam.descend(self.values.network.params(), &error).with_context(place)?;
-        if (number + 1).is_multiple_of(config.target_period) {
+        if (number + 1).is_multiple_of(config.target_update_interval) {
             self.values.update_target()?;
         }
         let number = |tensor: &Tensor| tensor.to_scalar::<f32>().map(f64::from);
@@ -209,23 +208,29 @@ mod tests {
 
     fn solver() -> Crr {
         Crr {
-            iterations: 300,
+            n_gradient_steps: 300,
             optimizer: Optimizer::with_learning_rate(0.01),
             network: small_network(),
             ..Crr::default()
         }
     }
 
-    fn exponential(temperature: f64) -> Filter {
-        Filter::Exponential(Exponential { temperature, ..Exponential::default() })
+    fn exponential(advantage_temperature: f64) -> Filter {
+        Filter::Exponential(Exponential { advantage_temperature, ..Exponential::default() })
     }
 
     #[test]
     fn it_keeps_the_contract_of_learners() {
         for filter in [Filter::Binary, Filter::Exponential(Exponential::default())] {
             assert_keeps_the_contract(&ContractCase {
-                short: Crr { iterations: 5, batch_size: 9, target_period: 2, filter: filter.clone(), ..solver() },
-                untrained: Crr { iterations: 0, ..solver() },
+                short: Crr {
+                    n_gradient_steps: 5,
+                    batch_size: 9,
+                    target_update_interval: 2,
+                    filter: filter.clone(),
+                    ..solver()
+                },
+                untrained: Crr { n_gradient_steps: 0, ..solver() },
                 solver: Crr { filter, ..solver() },
                 updates: 5,
                 inputs: |world, demonstrations| Offline { world, demonstrations },
@@ -233,8 +238,8 @@ mod tests {
                 frozen: &["critic."],
                 refused: vec![
                     (with(|c: &mut Crr| c.batch_size = 0), "batch_size"),
-                    (with(|c| c.filter = exponential(0.0)), "filter.exponential.temperature"),
-                    (with(|c| c.target_period = 0), "target_period"),
+                    (with(|c| c.filter = exponential(0.0)), "filter.exponential.advantage_temperature"),
+                    (with(|c| c.target_update_interval = 0), "target_update_interval"),
                 ],
                 online: false,
             });

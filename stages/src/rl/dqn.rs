@@ -32,27 +32,27 @@ use crate::nn::{AdamW, device, rng};
 learner_settings! {
     /// `rl.dqn`.
     pub struct Dqn {
-        /// Rounds; each plays `episodes` whole episodes and takes `gradient_steps`.
-        pub iterations: u64 = 300,
-        /// Episodes a round.
-        pub episodes: usize = 16,
-        /// Gradient steps a round.
+        /// Iterations; each plays `episodes_per_update` whole episodes and then takes `gradient_steps`.
+        pub n_iterations: u64 = 300,
+        /// Whole episodes that an iteration plays, from 1.
+        pub episodes_per_update: usize = 16,
+        /// Gradient steps of an iteration, from 1.
         pub gradient_steps: u64 = 8,
-        /// Transitions of a gradient step.
+        /// Transitions of a gradient step, from 1.
         pub batch_size: usize = 256,
-        /// Episodes that the replay keeps.
-        pub replay_episodes: usize = 2000,
-        /// Steps n before the target network takes over; 1 by default, for longer returns hold the random items that were tried, and
-        /// nothing corrects them. Rainbow, which explores without random actions: 3.
+        /// Episodes that the replay buffer holds, from 1; the oldest are dropped.
+        pub buffer_episodes: usize = 2000,
+        /// n of the n-step returns, from 1: rewards that are summed before the target network's value is added. 1 by default, because
+        /// longer returns include random items and are not corrected for them. Rainbow, which explores by noisy networks: 3.
         pub n_step: usize = 1,
-        /// Gradient steps between two renewals of the target network.
-        pub target_period: u64 = 40,
-        /// Share of random items at first, in [0, 1].
-        pub epsilon_first: f64 = 0.5,
-        /// Share of random items from `epsilon_until` on, in [0, 1].
-        pub epsilon_last: f64 = 0.02,
-        /// Share of the rounds over which the first falls to the last in a straight line, in [0, 1].
-        pub epsilon_until: f64 = 0.5,
+        /// Gradient steps between two updates of the target network, from 1; an update copies the online network.
+        pub target_update_interval: u64 = 40,
+        /// ε at the first iteration: the probability of a random item, in [0, 1].
+        pub epsilon_start: f64 = 0.5,
+        /// ε once `exploration_fraction` of the iterations are over, in [0, 1].
+        pub epsilon_end: f64 = 0.02,
+        /// Fraction of the iterations over which ε falls linearly from `epsilon_start` to `epsilon_end`, in [0, 1].
+        pub exploration_fraction: f64 = 0.5,
         /// Share ω of r_IRL in the reward, in [0, 1].
         pub omega: f64 = 0.0,
     }
@@ -60,9 +60,9 @@ learner_settings! {
         optimizer: { learning_rate: 0.002, weight_decay: 0.0, max_grad_norm: 1.0, schedule: Linear },
         /// `prior: 1` starts the advantages at the world's own rewards.
         network: NetworkConfig { prior: 1.0, ..NetworkConfig::default() },
-        checkpoint_every: 25 rounds,
-        /// 0.5 by default, IL-Rec's and BiLLP's: the further a value looks, the larger its error beside what one
-        /// item pays more than another.
+        checkpoint_every: 25 iterations,
+        /// 0.5 by default, as IL-Rec and BiLLP have it: the error of a value grows with its horizon, while the difference between
+        /// the rewards of two items does not.
         gamma: 0.5,
     }
 }
@@ -82,13 +82,13 @@ impl Stage for Dqn {
 
     fn check(&self) -> Validation {
         validation::fraction("omega", self.omega)?;
-        validation::epsilon(self.epsilon_first, self.epsilon_last, self.epsilon_until)?;
-        validation::episodes(self.episodes)?;
+        validation::epsilon(self.epsilon_start, self.epsilon_end, self.exploration_fraction)?;
+        validation::episodes_per_update(self.episodes_per_update)?;
         validation::gradient_steps(self.gradient_steps)?;
         validation::batch_size(self.batch_size)?;
-        validation::replay_episodes(self.replay_episodes)?;
+        validation::buffer_episodes(self.buffer_episodes)?;
         validation::n_step(self.n_step)?;
-        validation::target_period(self.target_period)?;
+        validation::target_update_interval(self.target_update_interval)?;
         self.check_shared()
     }
 
@@ -105,10 +105,10 @@ impl Stage for Dqn {
             world,
             reward: MixedReward::new(self.omega, inputs.reward.as_ref(), world, self.network.window)?,
             adam: self.optimizer.adam(values.network.params())?,
-            replay: ReplayBuffer::new(self.replay_episodes, self.network.window, world),
+            replay: ReplayBuffer::new(self.buffer_episodes, self.network.window, world),
             values,
         };
-        train(&mut learner, &self.plan(self.iterations), world, cx)
+        train(&mut learner, &self.plan(self.n_iterations), world, cx)
     }
 }
 
@@ -124,15 +124,15 @@ struct Learner<'a> {
 impl PolicyLearner for Learner<'_> {
     fn update(&mut self, number: u64) -> Result<UpdateMetrics> {
         let config = self.config;
-        let until = (config.iterations as f64 * config.epsilon_until) as u64;
-        let epsilon = linear(config.epsilon_first, config.epsilon_last, number, until);
+        let until = (config.n_iterations as f64 * config.exploration_fraction) as u64;
+        let epsilon = linear(config.epsilon_start, config.epsilon_end, number, until);
         let agent = EpsilonGreedy { student: Student { network: &self.values.network, sample: false }, epsilon };
         let draw = rng(&[config.seed, 0xd90, number]);
-        let batch = Batch::play(self.world, &agent, config.episodes, config.network.window, draw)?;
+        let batch = Batch::play(self.world, &agent, config.episodes_per_update, config.network.window, draw)?;
         let rewards = batch.finite(self.reward.of(&batch)?).with_context(|| format!("update {number}"))?;
         self.replay.add(&batch, &rewards);
 
-        self.adam.learning_rate = config.optimizer.rate(number, config.iterations);
+        self.adam.learning_rate = config.optimizer.rate(number, config.n_iterations);
         let mut error = 0.0;
         for step in 0..config.gradient_steps {
             let mut draw = rng(&[config.seed, 0xd91, number, step]);
@@ -145,7 +145,7 @@ impl PolicyLearner for Learner<'_> {
             self.adam
                 .descend(self.values.network.params(), &loss)
                 .with_context(|| format!("update {number}, gradient step {step}"))?;
-            if (number * config.gradient_steps + step + 1).is_multiple_of(config.target_period) {
+            if (number * config.gradient_steps + step + 1).is_multiple_of(config.target_update_interval) {
                 self.values.update_target()?;
             }
         }
@@ -182,8 +182,8 @@ mod tests {
     #[test]
     fn it_keeps_the_contract_of_learners() {
         let solver = Dqn {
-            iterations: 150,
-            episodes: 8,
+            n_iterations: 150,
+            episodes_per_update: 8,
             batch_size: 128,
             optimizer: Optimizer::with_learning_rate(0.01),
             network: small_network(),
@@ -192,31 +192,31 @@ mod tests {
         assert_keeps_the_contract(&ContractCase {
             // The target is renewed and the replay forgets within the few updates.
             short: Dqn {
-                iterations: 5,
-                episodes: 4,
+                n_iterations: 5,
+                episodes_per_update: 4,
                 gradient_steps: 3,
                 batch_size: 9,
-                replay_episodes: 6,
+                buffer_episodes: 6,
                 n_step: 3,
-                target_period: 4,
+                target_update_interval: 4,
                 ..solver.clone()
             },
-            untrained: Dqn { iterations: 0, ..solver.clone() },
+            untrained: Dqn { n_iterations: 0, ..solver.clone() },
             solver,
             updates: 5,
             inputs: |world, _| Online { world, reward: None },
             frozen: &[],
             refused: vec![
                 (with(|c: &mut Dqn| c.omega = 2.0), "omega"),
-                (with(|c| c.epsilon_first = 1.1), "epsilon_first"),
-                (with(|c| c.epsilon_last = -0.1), "epsilon_last"),
-                (with(|c| c.epsilon_until = f64::NAN), "epsilon_until"),
-                (with(|c| c.episodes = 0), "episodes"),
+                (with(|c| c.epsilon_start = 1.1), "epsilon_start"),
+                (with(|c| c.epsilon_end = -0.1), "epsilon_end"),
+                (with(|c| c.exploration_fraction = f64::NAN), "exploration_fraction"),
+                (with(|c| c.episodes_per_update = 0), "episodes_per_update"),
                 (with(|c| c.gradient_steps = 0), "gradient_steps"),
                 (with(|c| c.batch_size = 0), "batch_size"),
-                (with(|c| c.replay_episodes = 0), "replay_episodes"),
+                (with(|c| c.buffer_episodes = 0), "buffer_episodes"),
                 (with(|c| c.n_step = 0), "n_step"),
-                (with(|c| c.target_period = 0), "target_period"),
+                (with(|c| c.target_update_interval = 0), "target_update_interval"),
             ],
             online: true,
         });

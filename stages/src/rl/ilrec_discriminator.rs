@@ -140,11 +140,11 @@ mod tests {
             Inputs { world: world.clone(), demonstrations, weights: None, items }
         };
         let with = |change: fn(&mut DiscriminatorSettings)| {
-            let weights = WeightsConfig { every: 1, ..WeightsConfig::default() };
+            let weights = WeightsConfig { reweight_interval: 1, ..WeightsConfig::default() };
             let (discriminator, network) = (small(), small_network());
             let mut config = IlRec {
-                iterations: 4,
-                episodes: 4,
+                n_iterations: 4,
+                episodes_per_update: 4,
                 omega: 1.0,
                 discriminator,
                 weights,

@@ -26,19 +26,19 @@ use crate::nn::{ActionLogProb, ActorCritic, AdamW, device, rng};
 learner_settings! {
     /// `rl.reinforce`.
     pub struct Reinforce {
-        /// Updates; each plays `episodes` whole episodes with the present policy.
-        pub iterations: u64 = 300,
-        /// Episodes an update.
-        pub episodes: usize = 32,
+        /// Iterations; each plays `episodes_per_update` whole episodes with the current policy and takes one gradient step on them.
+        pub n_iterations: u64 = 300,
+        /// Whole episodes that an iteration plays, from 1.
+        pub episodes_per_update: usize = 32,
         /// c_H: weight of the entropy bonus, per nat, 0 or more.
-        pub entropy: f64 = 0.01,
+        pub entropy_coef: f64 = 0.01,
         /// Share ω of r_IRL in the reward, in [0, 1].
         pub omega: f64 = 0.0,
     }
     shared {
         optimizer: { learning_rate: 0.005, weight_decay: 0.0, max_grad_norm: 1.0, schedule: Linear },
         network: NetworkConfig::default(),
-        checkpoint_every: 25 updates,
+        checkpoint_every: 25 iterations,
         gamma: 0.5,
     }
 }
@@ -55,8 +55,8 @@ impl Stage for Reinforce {
 
     fn check(&self) -> Validation {
         validation::fraction("omega", self.omega)?;
-        validation::episodes(self.episodes)?;
-        validation::coefficient("entropy", self.entropy)?;
+        validation::episodes_per_update(self.episodes_per_update)?;
+        validation::coefficient("entropy_coef", self.entropy_coef)?;
         self.check_shared()
     }
 
@@ -70,7 +70,7 @@ impl Stage for Reinforce {
         let adam = self.optimizer.adam(policy.params())?;
         let reward = MixedReward::new(self.omega, inputs.reward.as_ref(), world, self.network.window)?;
         let mut learner = Learner { config: self, world, reward, policy, adam };
-        train(&mut learner, &self.plan(self.iterations), world, cx)
+        train(&mut learner, &self.plan(self.n_iterations), world, cx)
     }
 }
 
@@ -88,7 +88,7 @@ impl PolicyLearner for Learner<'_> {
         // Random numbers are drawn from (seed, purpose, update) alone, so that a resumed run draws the same.
         let draw = rng(&[config.seed, 0x53e1, number]);
         let agent = Student { network: &self.policy, sample: true };
-        let batch = Batch::play(self.world, &agent, config.episodes, config.network.window, draw)?;
+        let batch = Batch::play(self.world, &agent, config.episodes_per_update, config.network.window, draw)?;
         let place = || format!("update {number}");
         let rewards = batch.finite(self.reward.of(&batch)?).with_context(place)?;
 
@@ -97,8 +97,8 @@ impl PolicyLearner for Learner<'_> {
         let advantages = Tensor::from_vec(normalised(returns), batch.steps(), self.policy.device())?;
         let observed = states(&self.policy, &batch.observation)?;
         let ActionLogProb { log_prob, entropy } = self.policy.action_log_prob(&observed, &batch.actions)?;
-        let loss = loss(&log_prob, &advantages, &entropy, config.entropy)?;
-        self.adam.learning_rate = config.optimizer.rate(number, config.iterations);
+        let loss = loss(&log_prob, &advantages, &entropy, config.entropy_coef)?;
+        self.adam.learning_rate = config.optimizer.rate(number, config.n_iterations);
         self.adam.descend(self.policy.params(), &loss).with_context(place)?;
         Ok(vec![
             ("return", batch.episode_return()),
@@ -137,16 +137,16 @@ mod tests {
             ..Reinforce::default()
         };
         assert_keeps_the_contract(&ContractCase {
-            short: Reinforce { iterations: 5, episodes: 4, ..solver.clone() },
-            untrained: Reinforce { iterations: 0, ..solver.clone() },
+            short: Reinforce { n_iterations: 5, episodes_per_update: 4, ..solver.clone() },
+            untrained: Reinforce { n_iterations: 0, ..solver.clone() },
             solver,
             updates: 5,
             inputs: |world, _| Online { world, reward: None },
             // There is no critic.
             frozen: &["critic."],
             refused: vec![
-                (with(|c: &mut Reinforce| c.episodes = 0), "episodes"),
-                (with(|c| c.entropy = -1.0), "entropy"),
+                (with(|c: &mut Reinforce| c.episodes_per_update = 0), "episodes_per_update"),
+                (with(|c| c.entropy_coef = -1.0), "entropy_coef"),
                 (with(|c| c.omega = 2.0), "omega"),
             ],
             online: true,

@@ -10,8 +10,8 @@
 //! sums exact; α is exp of a learned number. A(s) are the items that may be shown in s, which are the whole catalogue unless
 //! the world masks repeats. Published for games of up to 18 actions: c 0.98, Adam with 3e-4, one replay of transitions. Left
 //! out: the first steps at random (a new policy draws from softmax(Q/α) of what the training world knows, see `network`), and
-//! the slow average of the targets (they are copied every `target_period` steps, as in `rl.dqn`). Q is dueling as in `rl.dqn`,
-//! and nothing is worth anything after the last turn.
+//! the slow average of the targets (they are copied every `target_update_interval` steps, as in `rl.dqn`). Q is dueling as in
+//! `rl.dqn`, and nothing is worth anything after the last turn.
 
 use std::collections::BTreeMap;
 
@@ -35,34 +35,34 @@ use crate::nn::{ActorCritic, AdamW, Params, action_log_prob, device, rng};
 learner_settings! {
     /// `rl.sac`.
     pub struct Sac {
-        /// Rounds; each plays `episodes` whole episodes and takes `gradient_steps`.
-        pub iterations: u64 = 300,
-        /// Episodes a round.
-        pub episodes: usize = 16,
-        /// Gradient steps a round, each of both critics, the policy and the temperature.
+        /// Iterations; each plays `episodes_per_update` whole episodes and then takes `gradient_steps`.
+        pub n_iterations: u64 = 300,
+        /// Whole episodes that an iteration plays, from 1.
+        pub episodes_per_update: usize = 16,
+        /// Gradient steps of an iteration, from 1; each updates both critics, the policy and the temperature.
         pub gradient_steps: u64 = 8,
-        /// Transitions of a gradient step.
+        /// Transitions of a gradient step, from 1.
         pub batch_size: usize = 256,
-        /// Episodes that the replay keeps.
-        pub replay_episodes: usize = 2000,
-        /// α at first, in the unit of rewards, above 0.
-        pub temperature: f64 = 1.0,
-        /// c: how uncertain the policy is kept, as a share of the entropy of the uniform policy, in [0, 1]. The paper's: 0.98, for 18
+        /// Episodes that the replay buffer holds, from 1; the oldest are dropped.
+        pub buffer_episodes: usize = 2000,
+        /// α at the first iteration: the temperature of the entropy bonus, in the unit of rewards, above 0.
+        pub entropy_temperature: f64 = 1.0,
+        /// c: target entropy as a fraction of the uniform policy's entropy, in [0, 1]. The paper's: 0.98, for 18
         /// actions at most.
-        pub target_entropy: f64 = 0.3,
-        /// Learning rate of log α, which follows `optimizer.schedule`; 0 keeps `temperature`.
-        pub temperature_rate: f64 = 0.01,
-        /// Gradient steps between two renewals of the target networks.
-        pub target_period: u64 = 40,
+        pub target_entropy_ratio: f64 = 0.3,
+        /// Learning rate of log α, which follows `optimizer.schedule`; 0 keeps `entropy_temperature`.
+        pub entropy_temperature_learning_rate: f64 = 0.01,
+        /// Gradient steps between two updates of the target networks, from 1; an update copies the online networks.
+        pub target_update_interval: u64 = 40,
         /// Share ω of r_IRL in the reward, in [0, 1].
         pub omega: f64 = 0.0,
     }
     shared {
         optimizer: { learning_rate: 0.002, weight_decay: 0.0, max_grad_norm: 1.0, schedule: Linear },
         /// `prior: 1` starts the critics' advantages at the world's own rewards. `prior` and `avoid` of the policy are
-        /// those of the critics over `temperature`, so that it starts at softmax(Q/α).
+        /// those of the critics over `entropy_temperature`, so that it starts at softmax(Q/α).
         network: NetworkConfig { prior: 1.0, ..NetworkConfig::default() },
-        checkpoint_every: 25 rounds,
+        checkpoint_every: 25 iterations,
         /// 0.5 by default, as in `rl.dqn`.
         gamma: 0.5,
     }
@@ -80,15 +80,15 @@ impl Stage for Sac {
 
     fn check(&self) -> Validation {
         validation::fraction("omega", self.omega)?;
-        validation::fraction("target_entropy", self.target_entropy)?;
-        validation::positive("temperature", self.temperature, "a temperature is above 0")?;
-        validation::finite("temperature", self.temperature)?;
-        validation::coefficient("temperature_rate", self.temperature_rate)?;
-        validation::episodes(self.episodes)?;
+        validation::fraction("target_entropy_ratio", self.target_entropy_ratio)?;
+        validation::positive("entropy_temperature", self.entropy_temperature, "a temperature is above 0")?;
+        validation::finite("entropy_temperature", self.entropy_temperature)?;
+        validation::coefficient("entropy_temperature_learning_rate", self.entropy_temperature_learning_rate)?;
+        validation::episodes_per_update(self.episodes_per_update)?;
         validation::gradient_steps(self.gradient_steps)?;
         validation::batch_size(self.batch_size)?;
-        validation::replay_episodes(self.replay_episodes)?;
-        validation::target_period(self.target_period)?;
+        validation::buffer_episodes(self.buffer_episodes)?;
+        validation::target_update_interval(self.target_update_interval)?;
         self.check_shared()
     }
 
@@ -103,21 +103,22 @@ impl Stage for Sac {
         let adam = |params: &Params| self.optimizer.adam(params);
         let (policy, critics) = (self.policy_network().build(world, self.seed, &device)?, [critic(1)?, critic(2)?]);
         let mut temperature = Params::on(&device);
-        let log_temperature = temperature.add("log", &Tensor::new(&[self.temperature.ln() as f32], &Device::Cpu)?)?;
+        let log_temperature =
+            temperature.add("log", &Tensor::new(&[self.entropy_temperature.ln() as f32], &Device::Cpu)?)?;
         let mut learner = Learner {
             config: self,
             world,
             reward: MixedReward::new(self.omega, inputs.reward.as_ref(), world, self.network.window)?,
-            replay: ReplayBuffer::new(self.replay_episodes, self.network.window, world),
+            replay: ReplayBuffer::new(self.buffer_episodes, self.network.window, world),
             policy_adam: adam(policy.params())?,
             critic_adams: [adam(critics[0].network.params())?, adam(critics[1].network.params())?],
-            temperature_adam: AdamW::new(&temperature, self.temperature_rate, 0.0, f64::INFINITY)?,
+            temperature_adam: AdamW::new(&temperature, self.entropy_temperature_learning_rate, 0.0, f64::INFINITY)?,
             policy,
             critics,
             temperature,
             log_temperature,
         };
-        train(&mut learner, &self.plan(self.iterations), world, cx)
+        train(&mut learner, &self.plan(self.n_iterations), world, cx)
     }
 }
 
@@ -125,7 +126,11 @@ impl Sac {
     /// The network of a policy that starts at softmax(Q/α), with Q of a new critic.
     fn policy_network(&self) -> NetworkConfig {
         let NetworkConfig { prior, avoid, .. } = self.network;
-        NetworkConfig { prior: prior / self.temperature, avoid: avoid / self.temperature, ..self.network.clone() }
+        NetworkConfig {
+            prior: prior / self.entropy_temperature,
+            avoid: avoid / self.entropy_temperature,
+            ..self.network.clone()
+        }
     }
 }
 
@@ -172,7 +177,7 @@ impl Learner<'_> {
         let loss = soft_value(&q.detach(), &now, &alpha.detach())?.mean_all()?.neg()?;
         self.policy_adam.descend(policy.params(), &loss)?;
 
-        let wanted = target_entropies(&transitions.now, self.world.items(), config.target_entropy)?;
+        let wanted = target_entropies(&transitions.now, self.world.items(), config.target_entropy_ratio)?;
         let wanted = wanted.to_device(now.device())?;
         let entropies = entropy(&now)?.detach();
         let loss = temperature_loss(&alpha, &entropies, &wanted)?;
@@ -186,15 +191,15 @@ impl PolicyLearner for Learner<'_> {
         let config = self.config;
         let agent = Student { network: &self.policy, sample: true };
         let draw = rng(&[config.seed, 0x5ac0, number]);
-        let batch = Batch::play(self.world, &agent, config.episodes, config.network.window, draw)?;
+        let batch = Batch::play(self.world, &agent, config.episodes_per_update, config.network.window, draw)?;
         let rewards = batch.finite(self.reward.of(&batch)?).with_context(|| format!("update {number}"))?;
         self.replay.add(&batch, &rewards);
 
         for adam in self.critic_adams.iter_mut().chain([&mut self.policy_adam]) {
-            adam.learning_rate = config.optimizer.rate(number, config.iterations);
+            adam.learning_rate = config.optimizer.rate(number, config.n_iterations);
         }
         self.temperature_adam.learning_rate =
-            config.optimizer.schedule.at(config.temperature_rate, number, config.iterations);
+            config.optimizer.schedule.at(config.entropy_temperature_learning_rate, number, config.n_iterations);
         let mut mean = Step { value_error: 0.0, entropy: 0.0 };
         for step in 0..config.gradient_steps {
             let mut draw = rng(&[config.seed, 0x5ac1, number, step]);
@@ -202,7 +207,7 @@ impl PolicyLearner for Learner<'_> {
             let metrics = self.step(&transitions).with_context(|| format!("update {number}, gradient step {step}"))?;
             mean.value_error += metrics.value_error / config.gradient_steps as f64;
             mean.entropy += metrics.entropy / config.gradient_steps as f64;
-            if (number * config.gradient_steps + step + 1).is_multiple_of(config.target_period) {
+            if (number * config.gradient_steps + step + 1).is_multiple_of(config.target_update_interval) {
                 self.critics.iter().try_for_each(QValues::update_target)?;
             }
         }
@@ -283,8 +288,8 @@ mod tests {
 
     fn solver() -> Sac {
         Sac {
-            iterations: 150,
-            episodes: 8,
+            n_iterations: 150,
+            episodes_per_update: 8,
             batch_size: 128,
             optimizer: Optimizer::with_learning_rate(0.01),
             network: small_network(),
@@ -297,15 +302,15 @@ mod tests {
         assert_keeps_the_contract(&ContractCase {
             // The targets are renewed and the replay forgets within the few updates.
             short: Sac {
-                iterations: 5,
-                episodes: 4,
+                n_iterations: 5,
+                episodes_per_update: 4,
                 gradient_steps: 3,
                 batch_size: 9,
-                replay_episodes: 6,
-                target_period: 4,
+                buffer_episodes: 6,
+                target_update_interval: 4,
                 ..solver()
             },
-            untrained: Sac { iterations: 0, ..solver() },
+            untrained: Sac { n_iterations: 0, ..solver() },
             solver: solver(),
             updates: 5,
             inputs: |world, _| Online { world, reward: None },
@@ -313,15 +318,15 @@ mod tests {
             frozen: &["critic."],
             refused: vec![
                 (with(|c: &mut Sac| c.omega = 2.0), "omega"),
-                (with(|c| c.target_entropy = 1.1), "target_entropy"),
-                (with(|c| c.temperature = 0.0), "temperature"),
-                (with(|c| c.temperature = f64::INFINITY), "temperature"),
-                (with(|c| c.temperature_rate = -0.1), "temperature_rate"),
-                (with(|c| c.episodes = 0), "episodes"),
+                (with(|c| c.target_entropy_ratio = 1.1), "target_entropy_ratio"),
+                (with(|c| c.entropy_temperature = 0.0), "entropy_temperature"),
+                (with(|c| c.entropy_temperature = f64::INFINITY), "entropy_temperature"),
+                (with(|c| c.entropy_temperature_learning_rate = -0.1), "entropy_temperature_learning_rate"),
+                (with(|c| c.episodes_per_update = 0), "episodes_per_update"),
                 (with(|c| c.gradient_steps = 0), "gradient_steps"),
                 (with(|c| c.batch_size = 0), "batch_size"),
-                (with(|c| c.replay_episodes = 0), "replay_episodes"),
-                (with(|c| c.target_period = 0), "target_period"),
+                (with(|c| c.buffer_episodes = 0), "buffer_episodes"),
+                (with(|c| c.target_update_interval = 0), "target_update_interval"),
             ],
             online: true,
         });

@@ -112,7 +112,7 @@ mod tests {
         assert_eq!(at(&ppo, "/properties/optimizer/$ref"), "#/$defs/Optimizer_for_Ppo");
         assert_eq!(at(&iql, "/$defs/Optimizer_for_Iql/properties/weight_decay/default"), 0.001);
         let text = |schema, name: &str| at(schema, &format!("/properties/{name}/description"));
-        assert_eq!(text(&ppo, "checkpoint_every"), "How many rounds lie between two checkpoints, at least 1.");
+        assert_eq!(text(&ppo, "checkpoint_every"), "How many iterations lie between two checkpoints, at least 1.");
         let own = text(&schema_for!(Dqn), "gamma");
         assert!(own.as_str().unwrap().starts_with("Discount γ, in [0, 1].\n0.5 by default"), "{own}");
         assert_eq!((at(&ppo, "/properties/gamma/default"), at(&bc, "/properties/gamma")), (json!(0.9), Value::Null));

@@ -33,13 +33,13 @@ learner_settings! {
     /// `rl.sqn`.
     pub struct Sqn {
         /// Gradient steps.
-        pub iterations: u64 = 1500,
-        /// Transitions of a gradient step.
+        pub n_gradient_steps: u64 = 1500,
+        /// Transitions of a gradient step, from 1.
         pub batch_size: usize = 128,
-        /// c: what the loss of Q counts beside the cross-entropy, 0 or more; 0 is behaviour cloning, the paper's: 1.
-        pub value_loss: f64 = 1.0,
-        /// Gradient steps between two renewals of the target network.
-        pub target_period: u64 = 50,
+        /// c: weight of the loss of Q beside the cross-entropy, 0 or more; 0 is behaviour cloning. The paper's: 1.
+        pub value_coef: f64 = 1.0,
+        /// Gradient steps between two updates of the target network, from 1; an update copies the online network.
+        pub target_update_interval: u64 = 50,
     }
     shared {
         optimizer: { learning_rate: 0.002, weight_decay: 0.001, max_grad_norm: 10.0, schedule: Linear },
@@ -63,8 +63,8 @@ impl Stage for Sqn {
 
     fn check(&self) -> Validation {
         validation::batch_size(self.batch_size)?;
-        validation::coefficient("value_loss", self.value_loss)?;
-        validation::target_period(self.target_period)?;
+        validation::coefficient("value_coef", self.value_coef)?;
+        validation::target_update_interval(self.target_update_interval)?;
         self.check_shared()
     }
 
@@ -80,7 +80,7 @@ impl Stage for Sqn {
             online,
             target,
         };
-        train(&mut learner, &self.plan(self.iterations), world, cx)
+        train(&mut learner, &self.plan(self.n_gradient_steps), world, cx)
     }
 }
 
@@ -133,14 +133,14 @@ impl PolicyLearner for Learner<'_> {
         let error = huber_loss(&values.q, &actions, &targets, self.online.unit)?;
 
         for adam in [&mut self.policy_adam, &mut self.values_adam] {
-            adam.learning_rate = config.optimizer.rate(number, config.iterations);
+            adam.learning_rate = config.optimizer.rate(number, config.n_gradient_steps);
         }
         // One gradient of the sum: the encoder belongs to both heads.
-        let loss = (&imitation + (&error * config.value_loss)?)?;
+        let loss = (&imitation + (&error * config.value_coef)?)?;
         let (policy, values) = (self.online.policy.params(), self.online.values.params());
         let trained = [(&mut self.policy_adam, policy), (&mut self.values_adam, values)];
         AdamW::descend_together(trained, &loss).with_context(|| format!("update {number}"))?;
-        if (number + 1).is_multiple_of(config.target_period) {
+        if (number + 1).is_multiple_of(config.target_update_interval) {
             target_network::update(self.target.policy.params(), self.online.policy.params())?;
             target_network::update(self.target.values.params(), self.online.values.params())?;
         }
@@ -181,7 +181,7 @@ mod tests {
 
     fn solver() -> Sqn {
         Sqn {
-            iterations: 300,
+            n_gradient_steps: 300,
             optimizer: Optimizer::with_learning_rate(0.01),
             network: small_network(),
             ..Sqn::default()
@@ -191,8 +191,8 @@ mod tests {
     #[test]
     fn it_keeps_the_contract_of_learners() {
         assert_keeps_the_contract(&ContractCase {
-            short: Sqn { iterations: 5, batch_size: 9, target_period: 2, ..solver() },
-            untrained: Sqn { iterations: 0, ..solver() },
+            short: Sqn { n_gradient_steps: 5, batch_size: 9, target_update_interval: 2, ..solver() },
+            untrained: Sqn { n_gradient_steps: 0, ..solver() },
             solver: solver(),
             updates: 5,
             inputs: |world, demonstrations| Offline { world, demonstrations },
@@ -200,8 +200,8 @@ mod tests {
             frozen: &["critic."],
             refused: vec![
                 (with(|c: &mut Sqn| c.batch_size = 0), "batch_size"),
-                (with(|c| c.value_loss = -1.0), "value_loss"),
-                (with(|c| c.target_period = 0), "target_period"),
+                (with(|c| c.value_coef = -1.0), "value_coef"),
+                (with(|c| c.target_update_interval = 0), "target_update_interval"),
             ],
             online: false,
         });
@@ -252,10 +252,10 @@ mod tests {
     #[test]
     fn the_rewards_reach_the_policy_through_the_encoder() {
         let world = cluster_world(&[5.0, 4.0, 3.0], 2, 2, 8, 2);
-        let policy = |value_loss: f64| {
+        let policy = |value_coef: f64| {
             let folder = tempfile::tempdir().unwrap();
             let inputs = Offline { demonstrations: demonstrated_cycles(&world, &[&[0, 2, 4]]), world: world.clone() };
-            let stage = Sqn { iterations: 3, value_loss, ..solver() };
+            let stage = Sqn { n_gradient_steps: 3, value_coef, ..solver() };
             stage.run(inputs, &Context::detached(folder.path())).unwrap().policy
         };
         assert!(policy(0.0) != policy(1.0));
