@@ -121,13 +121,13 @@ fn damage(project: &Project) {
 }
 
 fn differences(project: &Project) {
-    project.ok(&["inspect", "log.items", "--against", "log.items"]).prints(&["equal, byte for byte"]);
-    let found = project.ok(&["inspect", "log.items", "--against", "log.users", "--json"]).json();
+    project.ok(&["diff", "log.items", "log.items"]).prints(&["equal, byte for byte"]);
+    let found = project.ok(&["diff", "log.items", "log.users", "--json"]).json();
     let schema: Vec<_> =
         found["content"]["table"]["schema"].as_array().unwrap().iter().map(|c| text(&c["column"])).collect();
     assert!(schema.contains(&"title".to_owned()), "{found}");
     assert_eq!((&found["content"]["one"]["rows"], &found["content"]["other"]["rows"]), (&60.into(), &40.into()));
-    project.ok(&["inspect", "log.items", "--against", "log.users", "--key", "id"]).prints(&[
+    project.ok(&["diff", "log.items", "log.users", "--key", "id"]).prints(&[
         "A  ",
         "items.parquet: Parquet",
         "60 rows",
@@ -146,7 +146,7 @@ fn what_is_asked_for_wrongly(project: &Project) {
         (vec!["--columns", "ttile"], "there is no column `ttile`"),
         (vec!["--episode", "0"], "it holds no episodes"),
         (vec!["--verify", "--format", "csv"], "csv holds rows and nothing else"),
-        (vec!["--against", "nosuch"], "`nosuch` is neither a file"),
+        (vec!["--against", "log.users"], "two files are compared by `apprentice diff A B`"),
     ] {
         let args = [vec!["inspect", "log.items"], args].concat();
         project.run(&args).ends_with(2).says(&[words]);

@@ -110,10 +110,10 @@ fn nobody_is_judged_by_a_world_that_was_made_to_learn_in() {
 #[test]
 fn a_typo_in_a_set_is_shown_in_the_set() {
     let project = Project::smoke();
-    let typo = project.run(&["run", "x.yaml", "--set", "stages.bc.with.epoch=3"]).ends_with(2);
-    typo.says(&["unknown key `epoch` in the config of rl.bc", "--set:1:16", "──┬──", "did you mean `epochs`?"]);
-    let value = project.run(&["run", "x.yaml", "--set", "stages.bc.with.epochs=few"]).ends_with(2);
-    value.says(&["`epochs` takes a whole number", "\"few\"", "--set:1:23"]);
+    let typo = project.run(&["run", "x.yaml", "--set", "stages.bc.with.n_epoch=3"]).ends_with(2);
+    typo.says(&["unknown key `n_epoch` in the config of rl.bc", "--set:1:16", "───┬───", "did you mean `n_epochs`?"]);
+    let value = project.run(&["run", "x.yaml", "--set", "stages.bc.with.n_epochs=few"]).ends_with(2);
+    value.says(&["`n_epochs` takes a whole number", "\"few\"", "--set:1:25"]);
 }
 
 #[test]
@@ -126,13 +126,13 @@ fn a_yaml_that_cannot_be_read_is_shown_where_it_breaks() {
 #[test]
 fn another_count_than_expected_names_the_file_and_both_counts() {
     let project = Project::smoke();
-    let run = project.run(&["run", "x.yaml", "--set", "stages.log.with.expect.users=41"]).ends_with(1);
+    let run = project.run(&["run", "x.yaml", "--set", "stages.log.with.expected_rows.users=41"]).ends_with(1);
     run.says(&[
         "13 stages: 1 failed, 12 did not begin",
         "stage `log` failed",
-        "toy.inter gave 40 users, but the experiment expects 41",
+        "toy.inter has 40 users, but the experiment expects 41",
         "help: ",
-        "expect.users",
+        "expected_rows.users",
     ]);
 }
 
@@ -150,9 +150,9 @@ fn own(rows: &str, with: &str) -> Project {
 fn a_broken_row_is_named_by_line_column_and_value_or_dropped_aloud() {
     let rows = "a\tx\t4\t1\na\ty\tfour\t2\nb\tx\t3\t3\n";
     own(rows, "").run(&["run", "x.yaml"]).ends_with(1).says(&[
-        "1 row of mine/mine.inter does not fit",
+        "1 row of mine/mine.inter is invalid",
         "mine.inter:3: column `rating`: found \"four\", wanted",
-        "help: mend the file, or set `on_bad_row: drop`",
+        "help: correct the file, or set `on_bad_row: drop`",
     ]);
     let dropped = own(rows, ", on_bad_row: drop").ok(&["run", "x.yaml"]);
     dropped.says(&["dropped from mine.inter", "1 row (", "line 3, \"four\"", "2 interactions, 2 users, 1 item"]);
@@ -170,7 +170,10 @@ fn what_is_rounded_and_what_is_left_empty_is_told() {
         "1 of 2 rounded down to whole seconds",
         "2 train, 0 test: nothing is kept back",
     ]);
-    own("", "").run(&["run", "x.yaml"]).ends_with(1).says(&["mine.inter gave no interactions", "help: see that it is"]);
+    own("", "")
+        .run(&["run", "x.yaml"])
+        .ends_with(1)
+        .says(&["mine.inter holds no valid interaction", "help: check that it is"]);
 }
 
 #[test]
@@ -209,7 +212,7 @@ fn a_stage_that_warns_twice_is_heard_twice() {
              log: { file: l.csv, user: u, item: i, rating: r, timestamp: { column: t } } }\n",
         )
         .file("logs/l.csv", "u,i,r,t\nnan,1,3,1609459200000\n7,2,4,1609459201000\n");
-    let warned = ["l.csv: there is the user id \"nan\"", "l.csv: 2 of 2 times lie far from today when read as seconds"];
+    let warned = ["l.csv: one user id is \"nan\"", "l.csv: 2 of 2 times are implausible in seconds"];
     project.ok(&["run", "x.yaml"]).says(&warned);
     project.ok(&["runs", "last"]).prints(&warned);
 }
@@ -223,7 +226,7 @@ fn times_that_lose_their_order_within_a_second_are_told() {
         )
         .file("logs/l.csv", "u,i,r,t\n1,a,3,1609459200900\n1,b,4,1609459200100\n2,a,4,1609459200100\n");
     project.ok(&["run", "x.yaml"]).says(&[
-        "l.csv: 1 of 3 rows share their second with an earlier row of the same user",
+        "l.csv: 1 of 3 rows have the same second as an earlier row of the same user",
         "sort the file by time first",
     ]);
 }

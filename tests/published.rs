@@ -58,19 +58,19 @@ assets:
 stages:
   told:
     use: ingest.transcripts
-    with: { asset: steam, episodes: steam_t, titles: datamaps.json, genres: list_genre.json, keep: all }
+    with: { asset: steam, files: steam_t, titles: datamaps.json, genres: list_genre.json, catalogue_filter: all }
 ",
     );
     project.ok(&["run", "x.yaml", "--data", data.to_str().unwrap()]).says(&[
         "1040 episodes with 12684 actions",
         // One more line says of itself that the user stopped: 1,036 in all.
         "11647 where the user stayed, 1035 where the user left",
-        "9537, and grounded as recorded",
-        "2; in 1 the model wrote an outcome itself",
-        "3145 of 12682; found as recorded in 3145 of 3145",
-        "257 of 12682; found as recorded in 197 of 257",
-        "1124 of 12682; found as recorded in 268 of 1124",
-        "8156 of 12682; the nearest item is as recorded in 527 of 8156",
+        "9537, matched as recorded",
+        "2; in 1 the model wrote the outcome itself",
+        "3145 of 12682; matched as recorded in 3145 of 3145",
+        "257 of 12682; matched as recorded in 197 of 257",
+        "1124 of 12682; matched as recorded in 268 of 1124",
+        "8156 of 12682; the most similar item is as recorded in 527 of 8156",
     ]);
     let rows =
         |output: &str| project.ok(&["inspect", output, "--json"]).json()["content"]["table"]["rows"].as_u64().unwrap();

@@ -98,11 +98,11 @@ fn policy(world: &World, encoder: Encoder, form: Form) -> PolicyFile {
         items: ITEMS,
         width: WIDTH,
         window: 4,
-        hidden: 6,
+        hidden_size: 6,
         encoder,
-        prior: 1.0,
-        avoid: 1.0,
-        alike_share: 0.2,
+        prior_scale: 1.0,
+        similarity_penalty: 1.0,
+        similar_fraction: 0.2,
     };
     let network = |seed| ActorCritic::new(config.clone(), &world.user_vectors, &world.item_vectors, seed).unwrap();
     let mut file = match form {
@@ -140,13 +140,13 @@ fn a_policy_answers_the_same_in_numpy() {
     let folder = tempfile::tempdir().unwrap();
     for (k, (encoder, form)) in [
         (Encoder::Window, Form::Logits),
-        (Encoder::Average(Average { last: 3 }), Form::Logits),
-        (Encoder::Gru(GruEncoder { width: 5 }), Form::Logits),
-        (Encoder::Transformer(Transformer { layers: 2, width: 6, heads: 2 }), Form::Logits),
-        (Encoder::Sasrec(SasRec { layers: 2, width: 6, heads: 2 }), Form::Logits),
-        (Encoder::Caser(Caser { horizontal: 3, vertical: 2, width: 5 }), Form::Logits),
-        (Encoder::Sasrec(SasRec { layers: 1, width: 4, heads: 1 }), Form::Bcq),
-        (Encoder::Gru(GruEncoder { width: 5 }), Form::Categorical),
+        (Encoder::Average(Average { n_recent: 3 }), Form::Logits),
+        (Encoder::Gru(GruEncoder { hidden_size: 5 }), Form::Logits),
+        (Encoder::Transformer(Transformer { n_layers: 2, hidden_size: 6, n_heads: 2 }), Form::Logits),
+        (Encoder::Sasrec(SasRec { n_layers: 2, hidden_size: 6, n_heads: 2 }), Form::Logits),
+        (Encoder::Caser(Caser { n_horizontal: 3, n_vertical: 2, hidden_size: 5 }), Form::Logits),
+        (Encoder::Sasrec(SasRec { n_layers: 1, hidden_size: 4, n_heads: 1 }), Form::Bcq),
+        (Encoder::Gru(GruEncoder { hidden_size: 5 }), Form::Categorical),
     ]
     .into_iter()
     .enumerate()

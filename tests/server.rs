@@ -63,7 +63,7 @@ stages:
     with:
       llm: {{ openai: {{ base_url: \"{base_url}\", model: m, api_key: null{more} }} }}
       users: {USERS}
-      candidates: 5
+      n_candidates: 5
   again:
     use: demonstrate
     inputs:
@@ -72,7 +72,7 @@ stages:
       train: log.interactions
       rankings: offers.rankings
       calls: demos.calls
-    with: {{ llm: {{ replay: {{}} }}, users: {USERS}, candidates: 5 }}
+    with: {{ llm: {{ replay: {{}} }}, users: {USERS}, n_candidates: 5 }}
 "
     )
 }
@@ -98,7 +98,7 @@ fn killed_with_a_hundred_calls_in_flight_it_forgets_nothing_and_pays_for_those_a
         std::thread::park_timeout(Duration::from_millis(150));
         Some(answer(body))
     });
-    let project = project(&server.base_url, ", in_flight: 100, prices: { input: 1, output: 2 }");
+    let project = project(&server.base_url, ", max_concurrent_requests: 100, prices: { input: 1, output: 2 }");
     let mut kills = 0;
     for enough in [120, 330] {
         kills += usize::from(project.kill_when(&["run", "x.yaml", "demos"], || server.received().len() >= enough));
@@ -113,7 +113,7 @@ fn killed_with_a_hundred_calls_in_flight_it_forgets_nothing_and_pays_for_those_a
     let again = received.len() - distinct.len();
     assert!(again <= kills * IN_FLIGHT, "{again} questions were asked again after {kills} kills");
 
-    // `440 calls, 70840 + 443 tokens and 0.071726 USD in all runs, 37 of them of unknown outcome and counted at their worst`
+    // `440 calls, 70840 + 443 tokens and 0.071726 USD in all runs, 37 of them with unknown outcome, …`
     let spent = note(&events, "demos", "spent");
     let numbers: Vec<f64> =
         spent.split(|c: char| !c.is_ascii_digit() && c != '.').filter_map(|n| n.parse().ok()).collect();
@@ -126,7 +126,7 @@ fn killed_with_a_hundred_calls_in_flight_it_forgets_nothing_and_pays_for_those_a
     assert!(known <= received.len() && known >= distinct.len(), "{spent}");
     assert!((numbers[3] - (numbers[1] + 2.0 * numbers[2]) / 1e6).abs() < 1e-6, "{spent}");
 
-    let undisturbed = self::project(&server.base_url, ", in_flight: 30");
+    let undisturbed = self::project(&server.base_url, ", max_concurrent_requests: 30");
     undisturbed.ok(&["run", "x.yaml", "demos"]);
     let bytes = |project: &Project, port: &str| {
         std::fs::read(project.path(&format!("artifacts/servers/demos/{port}.arrow"))).unwrap()
@@ -140,7 +140,7 @@ fn killed_with_a_hundred_calls_in_flight_it_forgets_nothing_and_pays_for_those_a
 #[test]
 fn a_limit_of_calls_stops_the_run_with_code_5_and_a_higher_one_goes_on() {
     let server = MockServer::start(|_, body| Some(answer(body)));
-    let project = project(&server.base_url, ", in_flight: 7, max_calls: 50");
+    let project = project(&server.base_url, ", max_concurrent_requests: 7, max_calls: 50");
     let stopped = project.run(&["run", "x.yaml", "demos"]).ends_with(5);
     stopped.says(&["`max_calls: 50` is used up: the stage's runs made 50 calls\n", "help: raise `max_calls`"]);
     assert_eq!((server.received().len(), project.files("calls").len()), (50, 50));
@@ -201,10 +201,7 @@ fn failed_calls_are_rows_with_their_reason_and_too_many_of_them_fail_the_stage()
     assert_eq!(some.received().len(), asked);
     let all = MockServer::start(|_, _| Some(response(400, "", "no")));
     let project = self::project(&all.base_url, "");
-    project
-        .run(&["run", "x.yaml", "demos"])
-        .ends_with(1)
-        .says(&["questions failed, the last of them: ", "answered 400: no"]);
+    project.run(&["run", "x.yaml", "demos"]).ends_with(1).says(&["calls failed, the last one: ", "answered 400: no"]);
 }
 
 /// SmolLM2 as the quickstart gets it.

@@ -1,4 +1,4 @@
-//! What is different between two recorded runs: stages, their settings, inputs and outputs, and the figures they came to.
+//! What is different between two recorded runs: stages, their settings, inputs and outputs, and metrics.
 //!
 //! Settings are those in the keys, with every default filled in. Where a stage left no result, or `gc` took it, there is
 //! nothing to compare but its name.
@@ -22,11 +22,11 @@ pub(crate) struct Difference {
     pub stages: Vec<StageDifference>,
     /// How many stages do not differ.
     pub equal: usize,
-    /// Figures that differ.
-    pub metrics: Vec<Figure>,
-    /// How many figures do not differ.
+    /// Metrics that differ.
+    pub metrics: Vec<MetricChange>,
+    /// How many metrics do not differ.
     pub equal_metrics: usize,
-    /// Outputs whose figures could not be read, and why.
+    /// Outputs whose metrics could not be read, and why.
     pub unread: Vec<String>,
 }
 
@@ -66,9 +66,9 @@ pub(crate) struct Field {
     pub new: Value,
 }
 
-/// A figure that differs.
+/// A metric that differs.
 #[derive(Debug, Serialize)]
-pub(crate) struct Figure {
+pub(crate) struct MetricChange {
     /// `stage.port`.
     pub output: String,
     pub name: String,
@@ -119,10 +119,10 @@ pub(crate) fn diff(store: &Store, catalog: &Catalog, old: &RunRecord, new: &RunR
         } else {
             found.add(&node.stage, Change::Changed, fields);
         }
-        let figures = [(&old, &was, before), (&new, &is, node)]
-            .map(|(side, entry, node)| side.figures(catalog, entry, node, &mut found.unread));
-        let [was, is] = figures;
-        found.figures(&node.stage, was, is);
+        let metrics = [(&old, &was, before), (&new, &is, node)]
+            .map(|(side, entry, node)| side.metrics(catalog, entry, node, &mut found.unread));
+        let [was, is] = metrics;
+        found.compare_metrics(&node.stage, was, is);
     }
     for node in old.run.nodes.iter().filter(|node| new.node(&node.stage).is_none()) {
         found.add(&node.stage, Change::Removed, vec![]);
@@ -135,13 +135,13 @@ impl Difference {
         self.stages.push(StageDifference { stage: stage.into(), change, fields });
     }
 
-    fn figures(&mut self, stage: &str, old: ByPort, mut new: ByPort) {
+    fn compare_metrics(&mut self, stage: &str, old: ByPort, mut new: ByPort) {
         let mut add = |(port, name): (String, String), old: Option<f64>, new: Option<f64>| {
             // Bits, because two results that are no number are equal here.
             if old.map(f64::to_bits) == new.map(f64::to_bits) {
                 self.equal_metrics += 1;
             } else {
-                self.metrics.push(Figure { output: format!("{stage}.{port}"), name, old, new });
+                self.metrics.push(MetricChange { output: format!("{stage}.{port}"), name, old, new });
             }
         };
         for (name, old) in old {
@@ -154,7 +154,7 @@ impl Difference {
     }
 }
 
-/// (port, name) → figure, in the order of the artifact.
+/// (port, name) → value, in the order of the artifact.
 type ByPort = Vec<((String, String), f64)>;
 
 impl ComparedRun<'_> {
@@ -170,12 +170,12 @@ impl ComparedRun<'_> {
         }
     }
 
-    /// The figures in the outputs that the run recorded. One whose object is damaged, or of an earlier format, must not hide
+    /// The metrics in the outputs that the run recorded. One whose object is damaged, or of an earlier format, must not hide
     /// the others.
-    fn figures(&self, catalog: &Catalog, entry: &Entry, node: &NodeRecord, unread: &mut Vec<String>) -> ByPort {
-        let mut figures = Vec::new();
+    fn metrics(&self, catalog: &Catalog, entry: &Entry, node: &NodeRecord, unread: &mut Vec<String>) -> ByPort {
+        let mut metrics = Vec::new();
         for Output { port, kind, .. } in &entry.outputs {
-            let Some(of_kind) = catalog.figures.iter().find(|figures| figures.kind == kind) else { continue };
+            let Some(of_kind) = catalog.metrics.iter().find(|reader| reader.kind == kind) else { continue };
             let Some(digest) = node.outputs.get(port) else { continue };
             let path = self.store.object(digest);
             let read = match digest_of(&path) {
@@ -183,11 +183,11 @@ impl ComparedRun<'_> {
                 _ => Err(anyhow!("the object {digest} is damaged or lost")),
             };
             match read {
-                Ok(read) => figures.extend(read.into_iter().map(|(name, value)| ((port.clone(), name), value))),
+                Ok(read) => metrics.extend(read.into_iter().map(|(name, value)| ((port.clone(), name), value))),
                 Err(error) => unread.push(format!("{}.{port} of {}: {error:#}", node.stage, self.run.id)),
             }
         }
-        figures
+        metrics
     }
 }
 

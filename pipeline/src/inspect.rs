@@ -71,7 +71,7 @@ pub enum Show {
     /// One episode, from 0, as a conversation.
     Episode(usize),
     /// How another file differs.
-    Against {
+    Diff {
         /// The other file.
         other: PathBuf,
         /// Its name for people.

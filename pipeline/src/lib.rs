@@ -46,6 +46,6 @@ pub use ports::{Arity, Many, Named, PortField, PortFile, PortSpec, Ports};
 pub use reason::MissReason;
 pub use secret::Secret;
 pub use stage::{
-    AnyStage, AssetName, Catalog, ConfigError, Figures, ForbiddenSource, Generator, MetricsReader, NoLeakage,
+    AnyStage, AssetName, Catalog, ConfigError, ForbiddenSource, Generator, MetricValues, MetricsReader, NoLeakage,
     Requirement, Stage, StageKind,
 };

@@ -76,7 +76,8 @@ pub trait Stage: DeserializeOwned + Serialize + JsonSchema + Send + Sync + 'stat
     const VERSION: u32;
     /// One line for `--help`, `schema` and the README's table.
     const ABOUT: &'static str;
-    /// Dotted config paths that change how the result is reached but not the result (`llm.openai.in_flight`): not in the key.
+    /// Dotted config paths that change how the result is reached but not the result (`llm.openai.max_concurrent_requests`): not
+    /// in the key.
     const NOT_IN_KEY: &'static [&'static str] = &[];
     /// Whether its outputs number users and items anew, so that they fit nothing that was made before it.
     const REINDEXES: bool = false;
@@ -237,14 +238,14 @@ pub struct Generator {
 }
 
 /// Numbers by name.
-pub type Figures = Vec<(String, f64)>;
+pub type MetricValues = Vec<(String, f64)>;
 
-/// How to read the figures of a kind of artifact that holds results to compare, such as `metrics`.
+/// How to read the numbers in a kind of artifact that holds results to compare, such as `metrics`.
 pub struct MetricsReader {
     /// As [`crate::Artifact::KIND`].
     pub kind: &'static str,
     /// The numbers in a file of this kind by name, in its order.
-    pub read: fn(&Path) -> anyhow::Result<Figures>,
+    pub read: fn(&Path) -> anyhow::Result<MetricValues>,
 }
 
 /// Everything the program knows how to do: the binary hands this to [`crate::cli::main`].
@@ -259,8 +260,8 @@ pub struct Catalog {
     pub inspect: Inspect,
     /// Answers with a policy.
     pub recommend: Recommend,
-    /// The kinds of artifacts whose figures `diff` compares.
-    pub figures: &'static [MetricsReader],
+    /// The kinds of artifacts whose numbers `diff` compares.
+    pub metrics: &'static [MetricsReader],
     /// Tells what runs came to, together with what was run.
     pub report: Render,
     /// The commented experiment that `init` writes.

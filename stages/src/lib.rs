@@ -79,7 +79,7 @@ pub static CATALOG: Catalog = Catalog {
     devices: nn::device::DEVICES,
     inspect: inspect::inspect,
     recommend: recommend::recommend,
-    figures: &[MetricsReader { kind: Metrics::KIND, read: artifact::figures }],
+    metrics: &[MetricsReader { kind: Metrics::KIND, read: artifact::metric_values }],
     report: report::render,
     template: include_str!("../../configs/quickstart.yaml"),
     renamed: include_str!("renamed.tsv"),

@@ -225,8 +225,17 @@ mod tests {
 
     /// Of a network for [`world`].
     fn config(encoder: Encoder) -> ActorCriticConfig {
-        let (prior, avoid, alike_share) = (1.0, 0.0, 0.5);
-        ActorCriticConfig { users: 3, items: 4, width: 2, window: 2, hidden: 4, prior, avoid, alike_share, encoder }
+        ActorCriticConfig {
+            users: 3,
+            items: 4,
+            width: 2,
+            window: 2,
+            hidden_size: 4,
+            prior_scale: 1.0,
+            similarity_penalty: 0.0,
+            similar_fraction: 0.5,
+            encoder,
+        }
     }
 
     fn ask_in(world: &World, encoder: Encoder, batch: &RecommendBatch) -> Result<Vec<Answer>> {
@@ -359,7 +368,7 @@ mod tests {
     fn rewards_are_wanted_only_by_a_policy_that_reads_them() {
         let ask = |encoder, history: &[&str], rewards| ask_in(&world(), encoder, &batch_of("u0", history, rewards, 1));
         let error = |encoder, rewards| ask(encoder, &["i1", "i2"], rewards).unwrap_err().to_string();
-        let reads = error(Encoder::Gru(GruEncoder { width: 3 }), vec![]);
+        let reads = error(Encoder::Gru(GruEncoder { hidden_size: 3 }), vec![]);
         assert!(reads.contains("0 of them have a reward\nhelp: this policy reads what each item earned"), "{reads}");
         let ignores = error(Encoder::Window, vec![4.0]);
         assert!(

@@ -30,9 +30,9 @@ fn main() {
             &text(&titles, file * episodes / 8..(file + 1) * episodes / 8),
         );
     }
-    let lines = json!({ "episodes": "lines_", "format": "lines", "titles": "maps.json" });
+    let lines = json!({ "files": "lines_", "format": "lines", "titles": "maps.json" });
     measure("plain lines, every name misspelt in its own way", folder.path(), lines);
-    measure("BiLLP's text, the same names", folder.path(), json!({ "episodes": "text_", "titles": "maps.json" }));
+    measure("BiLLP's text, the same names", folder.path(), json!({ "files": "text_", "titles": "maps.json" }));
     if let Some(given) = given {
         let copies = tempfile::tempdir().expect("a temporary folder");
         for entry in fs::read_dir(&given).expect("a folder with BiLLP's episodes") {
@@ -43,7 +43,7 @@ fn main() {
                 fs::copy(&path, copies.path().join(name)).expect("room for copies");
             }
         }
-        let real = json!({ "episodes": "steam_t", "titles": "datamaps.json", "genres": "list_genre.json" });
+        let real = json!({ "files": "steam_t", "titles": "datamaps.json", "genres": "list_genre.json" });
         measure("GPT-3.5's recorded episodes, eight times", copies.path(), real);
     }
 }
@@ -51,7 +51,7 @@ fn main() {
 /// Runs the stage five times, after once for nothing, and tells the median.
 fn measure(name: &str, folder: &Path, mut settings: Value) {
     settings["asset"] = "told".into();
-    settings["ground"] = json!({ "unmatched": "nearest" });
+    settings["ground"] = json!({ "on_unmatched": "nearest" });
     let stage: Transcripts = serde_json::from_value(settings).expect("settings of the stage");
     let mut seconds = Vec::new();
     let (mut steps, mut names) = (0, 0);

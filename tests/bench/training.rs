@@ -12,9 +12,11 @@ use candle_nn::Module as _;
 use pipeline::Context;
 use serde_json::json;
 use stages::nn::discriminator::{DiscriminatorBatch, DiscriminatorConfig, TransitionStates};
-use stages::nn::loss::{ActionScores, HeadInputs, head, huber};
+use stages::nn::loss::{ActionScores, HeadInputs, huber, output_layer};
 use stages::nn::sampled_softmax::Proposal;
-use stages::nn::{AdamW, DiscriminatorSettings, DiscriminatorTrainer, Embedding, Gru, Init, Mlp, Params, mean_of, rng};
+use stages::nn::{
+    AdamW, DiscriminatorSettings, DiscriminatorTrainer, Embedding, Gru, Init, Mlp, Params, masked_mean, rng,
+};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -221,7 +223,7 @@ fn behaviour_cloning(device: &Device) -> Result<impl FnMut() -> Result<f32> + us
     Ok(move || {
         let rows = draw.batch(BATCH, LOG, &device)?;
         let actions = actions.index_select(&rows, 0)?.to_vec1()?;
-        let loss = network.chosen(&states.index_select(&rows, 0)?, &actions)?.log_prob.mean_all()?.neg()?;
+        let loss = network.action_scores(&states.index_select(&rows, 0)?, &actions)?.log_prob.mean_all()?.neg()?;
         adam.descend(&params, &loss)?;
         Ok(loss.to_scalar()?)
     })
@@ -248,7 +250,7 @@ fn conservative(device: &Device) -> Result<impl FnMut() -> Result<f32> + use<>> 
         let best = network.forward(&next)?.argmax_keepdim(D::Minus1)?;
         let priced = target.forward(&next)?.gather(&best, 1)?.squeeze(1)?.detach();
         let wanted = (at(&rewards)? + ((priced * at(&not_done)?)? * 0.99)?)?;
-        let ActionScores { logit, log_prob, .. } = network.chosen(&at(&states)?, &actions)?;
+        let ActionScores { logit, log_prob, .. } = network.action_scores(&at(&states)?, &actions)?;
         let loss = (huber(&(logit - wanted)?)?.mean_all()? - log_prob.mean_all()?)?;
         adam.descend(&params, &loss)?;
         Ok(loss.to_scalar()?)
@@ -258,7 +260,8 @@ fn conservative(device: &Device) -> Result<impl FnMut() -> Result<f32> + use<>> 
 /// AIRL's discriminator with two hidden layers, taught as every adversarial stage teaches it.
 fn discriminator(hidden: usize, device: &Device) -> Result<impl FnMut() -> Result<f32> + use<>> {
     let inputs = 2 * OBS + 50 + 1;
-    let settings = DiscriminatorSettings { hidden, layers: 2, batch_size: 512, ..DiscriminatorSettings::default() };
+    let settings =
+        DiscriminatorSettings { hidden_size: hidden, n_layers: 2, batch_size: 512, ..DiscriminatorSettings::default() };
     let mut trainer = DiscriminatorTrainer::new(
         device,
         &settings,
@@ -297,13 +300,13 @@ fn recurrent(device: &Device) -> Result<impl FnMut() -> Result<f32> + use<>> {
     let mut draw = Draw(0);
     let (seen, next) =
         (draw.batch(log * turns, items, device)?.reshape((log, turns))?, draw.batch(log, items, device)?);
-    let there = Tensor::ones((BATCH, turns), DType::F32, device)?;
+    let mask = Tensor::ones((BATCH, turns), DType::F32, device)?;
     let device = device.clone();
     Ok(move || {
         let rows = draw.batch(BATCH, log, &device)?;
-        let states = gru.forward(&table.forward(&seen.index_select(&rows, 0)?)?, &there)?;
+        let states = gru.forward(&table.forward(&seen.index_select(&rows, 0)?)?, &mask)?;
         let next = next.index_select(&rows, 0)?.to_vec1()?;
-        let loss = out.chosen(&states, &next)?.log_prob.mean_all()?.neg()?;
+        let loss = out.action_scores(&states, &next)?.log_prob.mean_all()?.neg()?;
         adam.descend(&params, &loss)?;
         Ok(loss.to_scalar()?)
     })
@@ -323,18 +326,18 @@ fn sampled(device: &Device) -> Result<impl FnMut() -> Result<f32> + use<>> {
         draw.batch(SEQUENCES * TURNS, MANY, device)?.reshape((SEQUENCES, TURNS))?,
         draw.batch(SEQUENCES, MANY, device)?,
     );
-    let there = Tensor::ones((BATCH, TURNS), DType::F32, device)?;
+    let mask = Tensor::ones((BATCH, TURNS), DType::F32, device)?;
     let device = device.clone();
     Ok(move || {
         let rows = draw.batch(BATCH, SEQUENCES, &device)?;
-        let query = network.forward(&mean_of(&seen_table.forward(&seen.index_select(&rows, 0)?)?, &there)?)?;
+        let query = network.forward(&masked_mean(&seen_table.forward(&seen.index_select(&rows, 0)?)?, &mask)?)?;
         let taken: Vec<u32> = next.index_select(&rows, 0)?.to_vec1()?;
         let candidates = proposal.candidates(&taken, NEGATIVES, &mut negatives)?;
         let items = Tensor::from_slice(&candidates.items, candidates.items.len(), &device)?;
         let rest = (bias.forward(&items)?.squeeze(1)? - candidates.log_proposal.to_device(&device)?)?;
-        let allowed = candidates.action_mask(|_| &[])?.to_device(&device)?;
-        let scene = HeadInputs { near: None, allowed: Some(&allowed) };
-        let chosen = head(&query, &out.forward(&items)?, &rest, scene, &candidates.target_columns())?;
+        let action_mask = candidates.action_mask(|_| &[])?.to_device(&device)?;
+        let head_inputs = HeadInputs { features: None, action_mask: Some(&action_mask) };
+        let chosen = output_layer(&query, &out.forward(&items)?, &rest, head_inputs, &candidates.target_columns())?;
         let loss = chosen.log_prob.mean_all()?.neg()?;
         adam.descend(&params, &loss)?;
         Ok(loss.to_scalar()?)

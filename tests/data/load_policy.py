@@ -22,7 +22,7 @@ class Policy:
         with safe_open(path, "numpy") as file:
             self.p = {name: file.get_tensor(name) for name in file.keys()}
             header = json.loads(file.metadata()["apprentice"])
-        assert (header["kind"], header["format"]) == ("policy", 5), header
+        assert (header["kind"], header["format"]) == ("policy", 6), header
         self.shape = json.loads(header["about"])
         # What rows stand for: lists of texts, kept as the bytes of their JSON.
         text = lambda name: json.loads(self.p.pop(name).tobytes()) if name in self.p else None
@@ -33,7 +33,7 @@ class Policy:
         gram = items @ metric @ items.T
         square = np.maximum(np.diag(gram)[:, None] + np.diag(gram)[None, :] - 2 * gram, 0)
         pairs = np.sort(square[np.tril_indices(len(items), -1)])
-        rank = min(int(len(pairs) * self.shape["alike_share"]), len(pairs) - 1)
+        rank = min(int(len(pairs) * self.shape["similar_fraction"]), len(pairs) - 1)
         self.likeness = np.exp(-((square / max(pairs[rank], 1e-12)) ** 4))
 
     def recommend(self, user, history=(), rewards=None, count=10, exclude_history=False):
@@ -103,7 +103,7 @@ class Policy:
         if encoder == "window":
             return items.reshape(-1)
         if "average" in encoder:
-            there = there[: encoder["average"]["last"]]
+            there = there[: encoder["average"]["n_recent"]]
             return (items[: len(there)] * there[:, None]).sum(0) / max(there.sum(), 1)
         if "gru" in encoder:
             return gru(p, np.concatenate([items, paid[:, None]], 1), there)
@@ -140,11 +140,11 @@ def sasrec(p, shape, items, there):
 
 
 def blocks(p, shape, x, mask):
-    for k in range(shape["layers"]):
+    for k in range(shape["n_layers"]):
         name = f"encoder.block.{k}"
         q, k, v = np.split(linear(p, f"{name}.queries_keys_values", norm(p, f"{name}.first_norm", x)), 3, 1)
         heads = []
-        for q, k, v in zip(*(np.split(part, shape["heads"], 1) for part in (q, k, v))):
+        for q, k, v in zip(*(np.split(part, shape["n_heads"], 1) for part in (q, k, v))):
             heads.append(softmax(q @ k.T / np.sqrt(q.shape[1]) + mask) @ v)
         x = x + linear(p, f"{name}.output", np.concatenate(heads, 1))
         x = x + mlp(p, f"{name}.feed_forward", norm(p, f"{name}.second_norm", x))

@@ -1,12 +1,13 @@
 //! The command line. Every help text teaches with an example.
 
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
-use super::value_parsers::{age, at_least_one, place, rating};
+use super::value_parsers::{age, at_least_one, now_diff, place, rating};
 use crate::Device;
 use crate::exit;
 use crate::home_dir::expand_tilde;
@@ -127,7 +128,6 @@ Examples:
   apprentice inspect score.metrics --format csv > metrics.csv  rows for another program
   apprentice inspect demos.demonstrations --episode 3          what the language model did, as a conversation
   apprentice inspect score.metrics --lineage                   the stages and assets that it was made from
-  apprentice inspect score.metrics --against old.parquet --key policy,metric
   apprentice inspect log.items --verify && echo whole
 
 A filter compares columns with values: `=` `!=` `<` `<=` `>` `>=`, `contains` (a part of a text, an element of a
@@ -182,18 +182,20 @@ Examples:
   apprentice runs --prune --keep 5 --older-than 30d    which runs that would forget
   apprentice runs --prune --keep 5 --apply             forget them; then `gc`")]
     Runs(Runs),
-    /// Show what changed from one run to another: settings, inputs, outputs, figures.
+    /// Show how two runs differ (settings, inputs, outputs, metrics), or two files (schema, counts, statistics, rows).
     #[command(after_help = "\
 Examples:
-  apprentice diff last~1 last
-  apprentice diff 20250131T1200 20250201T0900 --json")]
+  apprentice diff last~1 last                                       what changed from one run to the next
+  apprentice diff 20250131T1200 20250201T0900 --json
+  apprentice diff score.metrics old.parquet --key policy,metric     an output and a file, row by row
+  apprentice diff policy@seed=0.policy policy@seed=1.policy         tensor by tensor")]
     Diff(Diff),
     /// Tell what runs came to, together with what was run: one self-contained page, Markdown, or rows.
     #[command(after_help = "\
 Examples:
-  apprentice report --html report.html              the newest run: figures, pictures, settings, times, machine
+  apprentice report --html report.html              the newest run: metrics, charts, settings, times, machine
   apprentice report last~1 --format md              to be pasted
-  apprentice report last~1 last --html both.html    runs side by side: what differs in settings and figures
+  apprentice report last~1 last --html both.html    runs side by side: what differs in settings and metrics
   apprentice report --format csv > metrics.csv      the rows behind the tables
 
 `run` leaves such a page beside the view of each page that a stage makes, as `<port>-as-run.html`.")]
@@ -291,8 +293,8 @@ pub(crate) struct Explain {
 #[derive(Debug, Args)]
 pub(crate) struct Inspect {
     /// A file, an output as `stage.port` or `stage@cell.port`, a run, or the beginning of a key or digest.
-    #[arg(value_name = "WHAT")]
-    pub what: String,
+    #[arg(value_name = "TARGET")]
+    pub target: String,
     /// The experiment that the stage belongs to; by default that of the newest run that has it.
     #[arg(short, long, value_name = "NAME")]
     pub experiment: Option<String>,
@@ -326,12 +328,9 @@ pub(crate) struct Inspect {
     /// Show what it was made from, up to the assets: stages, keys, configs, commands.
     #[arg(long, group = "view", conflicts_with_all = ["filter", "columns", "sample", "head"])]
     pub lineage: bool,
-    /// Show how it differs from another file or output: schema, counts, statistics, rows.
-    #[arg(long, value_name = "OTHER", group = "view", conflicts_with_all = ["filter", "sample"])]
-    pub against: Option<String>,
-    /// Compare the rows that agree in these columns, not those in the same place.
-    #[arg(long, value_name = "A,B", requires = "against")]
-    pub key: Vec<String>,
+    /// What `diff` does now.
+    #[arg(long, value_name = "OTHER", hide = true, value_parser = now_diff)]
+    pub against: Option<Infallible>,
     /// The form of the answer; csv and ndjson are rows alone. `--json` is `--format json`.
     #[arg(long, value_name = "FORMAT", value_enum)]
     pub format: Option<Format>,
@@ -390,12 +389,27 @@ pub(crate) struct Runs {
 
 #[derive(Debug, Args)]
 pub(crate) struct Diff {
-    /// The run to compare with: the beginning of its id, `last`, or `last~2` for two before it.
-    #[arg(value_name = "OLD")]
-    pub old: String,
-    /// The run to compare.
-    #[arg(value_name = "NEW")]
-    pub new: String,
+    /// A run, by the beginning of its id or as `last~1`; or a file, or an output as `stage.port`.
+    #[arg(value_name = "A")]
+    pub a: String,
+    /// The other run, or the other file or output.
+    #[arg(value_name = "B")]
+    pub b: String,
+    /// The experiment that the stages belong to; by default that of the newest run that has them.
+    #[arg(short, long, value_name = "NAME")]
+    pub experiment: Option<String>,
+    /// Of files: compare the rows that agree in these columns, not those in the same place.
+    #[arg(long, value_name = "COLUMNS")]
+    pub key: Vec<String>,
+    /// Of files: compare only these columns; may be given again.
+    #[arg(long, value_name = "COLUMNS")]
+    pub columns: Vec<String>,
+    /// Of files: read every value, however large they are.
+    #[arg(long)]
+    pub scan: bool,
+    /// The form of the answer, for files. `--json` is `--format json`.
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    pub format: Option<Format>,
 }
 
 #[derive(Debug, Args)]

@@ -1,4 +1,4 @@
-//! Figures as people read them.
+//! Numbers as people read them.
 
 /// `0.08 s`, `12.3 s`, `3 min 20 s`, `2 h 05 min`.
 pub(super) fn seconds(seconds: f64) -> String {
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn figures() {
+    fn numbers() {
         assert_eq!(
             [0.004, 9.94, 9.96, 59.96, 200.0, 7500.0].map(seconds),
             ["0.00 s", "9.94 s", "10.0 s", "1 min 00 s", "3 min 20 s", "2 h 05 min"]

@@ -41,8 +41,8 @@ pub(super) fn report(session: &Session, args: &args::Report) -> Result<Exit, Fai
         }
     };
     let lacks_page = |run: &RunSummary| lacks(session, run, "page", &|_, extension| extension == PAGE);
-    let compared = |kind: &str, _: &str| session.catalog.figures.iter().any(|figures| figures.kind == kind);
-    let lacks_figures = |run: &RunSummary| lacks(session, run, "figures", &compared);
+    let compared = |kind: &str, _: &str| session.catalog.metrics.iter().any(|reader| reader.kind == kind);
+    let lacks_metrics = |run: &RunSummary| lacks(session, run, "metrics", &compared);
     let page = match &ran[..] {
         [one] if format == ReportFormat::Html => {
             let page = page(one, args.page.as_deref()).map_err(|error| with_way_out(error, &lacks_page));
@@ -57,7 +57,7 @@ pub(super) fn report(session: &Session, args: &args::Report) -> Result<Exit, Fai
         _ => None,
     };
     let text = (session.catalog.report)(&Request { format, runs: &ran, page });
-    let text = text.map_err(|error| with_way_out(error, &lacks_figures))?;
+    let text = text.map_err(|error| with_way_out(error, &lacks_metrics))?;
     if let Some(path) = &args.html {
         write_atomically(path, redact(&text).as_bytes()).with_context(|| format!("write `{}`", path.display()))?;
         talk(&format!("wrote `{}`", path.display()));
@@ -80,7 +80,7 @@ fn newest(
     known: &[RunRecord],
 ) -> Result<RunSummary, Failure> {
     let store = session.store();
-    let what = if format == ReportFormat::Html { "a page" } else { "figures" };
+    let what = if format == ReportFormat::Html { "a page" } else { "metrics" };
     let has = |ran: &RunSummary| match format {
         ReportFormat::Html => ran.pages().any(|page| args.page.as_ref().is_none_or(|stage| page.stage == *stage)),
         // Only who renders them knows what can be rendered.

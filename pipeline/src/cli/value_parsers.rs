@@ -1,5 +1,6 @@
 //! Values of the command line as people write them.
 
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,6 +16,11 @@ pub(super) fn place() -> impl TypedValueParser<Value = PathBuf> {
 /// A finite number.
 pub(super) fn rating(text: &str) -> Result<f32, String> {
     text.parse().ok().filter(|rating: &f32| rating.is_finite()).ok_or_else(|| "wanted a finite number".into())
+}
+
+/// Refuses the other side of a comparison, which has a command of its own.
+pub(super) fn now_diff(_: &str) -> Result<Infallible, String> {
+    Err("two files are compared by `apprentice diff A B`".into())
 }
 
 /// A whole number from 1.

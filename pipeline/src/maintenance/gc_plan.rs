@@ -72,7 +72,7 @@ pub(crate) struct GcPlan {
     pub unreadable: Vec<PathBuf>,
 }
 
-/// What stays, in figures.
+/// What stays, in numbers.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Retained {
     pub runs: usize,

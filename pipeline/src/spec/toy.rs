@@ -236,7 +236,7 @@ pub static CATALOG: Catalog = Catalog {
     devices: crate::Devices::CPU,
     inspect: |_, _, _| Ok(crate::inspect::Verdict::Whole),
     recommend: |_, _| anyhow::bail!("toys have no policy"),
-    figures: &[],
+    metrics: &[],
     report: |_| Ok(String::new()),
     template: "",
     renamed: RENAMED,

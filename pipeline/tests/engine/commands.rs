@@ -38,7 +38,7 @@ fn programs_are_given_the_help_of_every_error_by_itself() {
     let project = Project::new(SUM);
     for (args, message, help) in [
         ("run x.yaml suum --json", "experiment `sum` has no stage `suum`", "did you mean `sum`?"),
-        ("diff 1 2 --json", "no run", "`apprentice runs` lists them"),
+        ("runs 1 --json", "no run", "`apprentice runs` lists them"),
         ("runs --jsn --json", "unexpected argument '--jsn' found", "a similar argument exists: '--json'"),
         ("rnu x.yaml --json", "unrecognized subcommand 'rnu'", "a similar subcommand exists: 'runs'"),
     ] {

@@ -1,11 +1,11 @@
-//! What `diff` says of two runs.
+//! What `diff` says of two runs, and whom it asks about two files.
 
 use serde_json::Value;
 
 use crate::project::{Project, SUM, spoil};
 
 #[test]
-fn settings_inputs_outputs_and_figures_from_old_to_new() {
+fn settings_inputs_outputs_and_metrics_from_old_to_new() {
     let project = Project::new(SUM);
     project.ok("run x.yaml");
     project.ok("run x.yaml --set stages.sum.with.plus=4");
@@ -18,7 +18,7 @@ fn settings_inputs_outputs_and_figures_from_old_to_new() {
         "\npage   input.values.total  ",
         "\nthe first output that differs is sum.value, because of config.plus 3.0 → 4.0\n",
         "\nsum.value    value  6.2 → 7.2  (+1)\nround.value  value  6 → 7      (+1)\n",
-        "\n3 stages differ, 2 equal; 2 figures differ, 2 equal",
+        "\n3 stages differ, 2 equal; 2 metrics differ, 2 equal",
     ] {
         assert!(rest.contains(words), "{words}\n\n{text}");
     }
@@ -35,7 +35,7 @@ fn equal_runs_and_cut_off_changes() {
     for set in ["", "", "--set stages.a.with.value=1.3"] {
         project.ok(&format!("run x.yaml {set}"));
     }
-    assert!(project.ok("diff last~2 last~1").ends_with("\n0 stages differ, 5 equal; 0 figures differ, 4 equal\n"));
+    assert!(project.ok("diff last~2 last~1").ends_with("\n0 stages differ, 5 equal; 0 metrics differ, 4 equal\n"));
     let text = project.ok("diff last~1 last");
     assert!(text.contains("\na      config.value  1.2 → 1.3\n"), "{text}");
     assert!(!text.contains("page") && text.contains("\n3 stages differ, 2 equal"), "{text}");
@@ -64,14 +64,32 @@ fn stages_that_come_go_or_left_nothing() {
 }
 
 #[test]
-fn figures_are_not_read_from_a_damaged_object() {
+fn metrics_are_not_read_from_a_damaged_object() {
     let project = Project::new(SUM);
     project.ok("run x.yaml");
     let object = project.object("a.value");
     project.ok("run x.yaml --set stages.a.with.value=5");
     spoil(&object, b"9\n");
     let text = project.ok("diff last~1 last");
-    assert!(text.contains("\nthe figures of a.value of 20") && text.contains(" is damaged or lost\n"), "{text}");
+    assert!(text.contains("\nthe metrics of a.value of 20") && text.contains(" is damaged or lost\n"), "{text}");
     assert!(text.contains("\nround.value  value  6 → 10 "), "{text}");
     assert_eq!(std::fs::read(object).unwrap(), b"9\n", "looking changes nothing");
+}
+
+#[test]
+fn what_cannot_be_compared_is_named() {
+    let project = Project::new(SUM);
+    project.ok("run x.yaml");
+    for (args, words) in [
+        ("a nosuch", "`nosuch` is neither a file nor an output"),
+        ("a last", "`a` is a file, and `last` is a run\nhelp: compare two runs, or two files"),
+        ("last last --key a", "are runs, and these options are about files"),
+        ("last last --format md", "are runs, and these options are about files"),
+        ("a b --format csv", "csv holds rows and nothing else"),
+    ] {
+        let refused = project.run(&format!("diff {args}"));
+        assert!(refused.code == 2 && refused.stderr.contains(words), "{args}: {refused:?}");
+    }
+    let json: Value = serde_json::from_str(&project.ok("diff a x.yaml --json")).unwrap();
+    assert!(json["content"]["text"].as_str().unwrap().starts_with("1.2\nname: sum"), "{json}");
 }

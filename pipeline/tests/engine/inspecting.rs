@@ -97,8 +97,9 @@ fn an_episode_gets_what_lies_beside_it_and_a_difference_its_other_side() {
     let project = Project::new(SUM);
     project.ok("run x.yaml");
     assert_eq!(project.ok("inspect sum --episode 0"), "6.2 with value, value\n");
-    assert_eq!(project.ok("inspect a --against b"), "1.2\n2\n");
-    assert_eq!(project.run("inspect a --against nosuch").code, 2);
+    assert_eq!(project.ok("diff a b"), "1.2\n2\n");
+    let gone = project.run("inspect a --against b");
+    assert!(gone.code == 2 && gone.stderr.contains("two files are compared by `apprentice diff A B`"), "{gone:?}");
 }
 
 #[test]

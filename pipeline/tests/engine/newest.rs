@@ -25,7 +25,7 @@ fn the_report_is_that_of_the_newest_run_that_made_one_and_says_so() {
         runs[0], runs[1]
     );
     assert_eq!(told.stderr, said);
-    // Both made figures.
+    // Both made metrics.
     let told = project.run("report --format md");
     assert!(told.stdout.contains(&runs[1]) && !told.stdout.contains(&runs[0]), "{told:?}");
     assert_eq!(told.stderr, format!("run {} of other (failed)\n", runs[1]));

@@ -110,7 +110,7 @@ fn a_run_at_work_is_not_told_as_one_that_ended() {
     let page = "  page: { use: toy.page, inputs: { values: { x: after.value } } }\n";
     let project = Project::new(&format!("{SLOW}{page}"));
     let run = project.start_and_hold(2, "");
-    for (args, what) in [("report", "page"), ("report --format md", "figures"), ("report last last", "figures")] {
+    for (args, what) in [("report", "page"), ("report --format md", "metrics"), ("report last last", "metrics")] {
         let told = project.run(args);
         let begins = format!("of slow is still at work and has made no {what} yet\nhelp: run ");
         let ends = " is still running; wait for its end: `apprentice runs` shows how far it is\n";
@@ -130,6 +130,6 @@ fn of_a_run_that_left_the_stage_out_it_is_said_how_to_run_it() {
     project.write("x.yaml", "name: f\nstages:\n  bad: { use: toy.page }\n  a: { use: toy.number }\n");
     project.ok("run x.yaml bad");
     let told = project.run("report last --format csv");
-    let wanted = "of f made no figures: it did not include `a`\nhelp: `apprentice run EXPERIMENT.yaml a` runs it";
+    let wanted = "of f made no metrics: it did not include `a`\nhelp: `apprentice run EXPERIMENT.yaml a` runs it";
     assert!(told.code == 2 && told.stderr.contains(wanted), "{told:?}");
 }

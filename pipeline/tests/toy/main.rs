@@ -14,7 +14,7 @@ use anyhow::Context as _;
 use pipeline::inspect::{self, Format, Show, Verdict};
 use pipeline::out_of_memory::TrackingAllocator;
 use pipeline::report::{ReportFormat, Request};
-use pipeline::{Artifact as _, Catalog, Device, Devices, Figures, Generator, MetricsReader, StageKind};
+use pipeline::{Artifact as _, Catalog, Device, Devices, Generator, MetricValues, MetricsReader, StageKind};
 use serde_json::json;
 
 #[global_allocator]
@@ -40,7 +40,7 @@ static CATALOG: Catalog = Catalog {
     devices: DEVICES,
     inspect: look_into,
     recommend: |_, _| anyhow::bail!("toys have no policy"),
-    figures: &[MetricsReader { kind: "value", read: figures }],
+    metrics: &[MetricsReader { kind: "value", read: metrics }],
     report,
     template: "# A number.\nname: starter\nstages:\n  one: { use: toy.number, with: { value: 1 } }\n",
     renamed: include_str!("renamed.tsv"),
@@ -61,7 +61,7 @@ fn look_into(path: &Path, request: &inspect::Request, out: &mut dyn Write) -> an
     let related: Vec<_> = request.related.iter().map(|file| file.kind.as_str()).collect();
     let shown = match &request.show {
         Show::Episode(line) => format!("{} with {}\n", text.lines().nth(*line).unwrap_or_default(), related.join(", ")),
-        Show::Against { other, .. } => format!("{text}{}", std::fs::read_to_string(other)?),
+        Show::Diff { other, .. } => format!("{text}{}", std::fs::read_to_string(other)?),
         Show::Verify => format!("{} bytes\n", text.len()),
         _ => text.clone(),
     };
@@ -73,7 +73,7 @@ fn look_into(path: &Path, request: &inspect::Request, out: &mut dyn Write) -> an
     Ok(if text.is_empty() { Verdict::Damaged } else { Verdict::Whole })
 }
 
-fn figures(path: &Path) -> anyhow::Result<Figures> {
+fn metrics(path: &Path) -> anyhow::Result<MetricValues> {
     Ok(vec![("value".into(), stages::Value::read(path)?.0)])
 }
 

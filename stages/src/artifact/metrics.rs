@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use arrow::array::{BooleanArray, Float64Array, StringArray, UInt32Array};
-use pipeline::{Artifact, Figures};
+use pipeline::{Artifact, MetricValues};
 
 use super::frame;
 
@@ -118,18 +118,18 @@ impl Artifact for Metrics {
     }
 }
 
-/// The table as figures for `apprentice diff`: `a2c return_inclusive` is the mean of a row, with `low` and `high` behind it an
+/// The table as numbers for `apprentice diff`: `a2c return_inclusive` is the mean of a row, with `low` and `high` behind it an
 /// end of its interval.
 ///
 /// # Errors
 /// As [`Artifact::read`].
-pub fn figures(path: &Path) -> Result<Figures> {
-    let figures = |row: &Metric| {
+pub fn metric_values(path: &Path) -> Result<MetricValues> {
+    let values = |row: &Metric| {
         let [policy, metric] = [&row.policy, &row.metric];
         let named = |end: &str, value: f64| (format!("{policy} {metric}{end}"), value);
         [named("", row.mean), named(" low", row.low), named(" high", row.high)]
     };
-    Ok(Metrics::read(path)?.0.iter().flat_map(figures).collect())
+    Ok(Metrics::read(path)?.0.iter().flat_map(values).collect())
 }
 
 #[cfg(test)]
@@ -154,6 +154,6 @@ mod tests {
         };
         Metrics(vec![metric]).write(&path).unwrap();
         let wanted = [("a2c length", 3.5), ("a2c length low", 3.0), ("a2c length high", 4.0)];
-        assert_eq!(figures(&path).unwrap(), wanted.map(|(name, value)| (name.to_owned(), value)));
+        assert_eq!(metric_values(&path).unwrap(), wanted.map(|(name, value)| (name.to_owned(), value)));
     }
 }

@@ -58,7 +58,7 @@ pub use items::Items;
 pub use llm_usage::{EpisodeUsage, LlmUsage};
 pub use matrix::read_matrix;
 pub use memories::{Memories, Memory};
-pub use metrics::{Metric, Metrics, WITHOUT_REPEATS, figures};
+pub use metrics::{Metric, Metrics, WITHOUT_REPEATS, metric_values};
 pub use network::{Network, Origin, PolicyFile, RewardModel};
 pub use page::Page;
 pub(crate) use parquet_open::{PARQUET_MAGIC, codec_not_read, damaged, open_parquet};

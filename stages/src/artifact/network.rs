@@ -90,7 +90,7 @@ impl PolicyFile {
 }
 
 /// safetensors: the parameters of a learned reward r(s, a, s'), with its input, its form, its unit and what should be known of it
-/// in the metadata (the `Shape` of its discriminator), and the items' texts `texts [I, D_x]` where it reads them.
+/// in the metadata (the `DiscriminatorConfig` of its discriminator), and the items' texts `texts [I, D_x]` where it reads them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RewardModel(pub Network);
 
@@ -98,7 +98,8 @@ impl Artifact for PolicyFile {
     const KIND: &'static str = "policy";
     const EXTENSION: &'static str = "safetensors";
     /// 5: with the ids that its row numbers stand for, whether items may be shown again, and whether it was trained at all.
-    const FORMAT: u32 = 5;
+    /// 6: its header names the network's settings as an experiment does (`hidden_size`, `prior_scale`, `encoder.*.n_layers`).
+    const FORMAT: u32 = 6;
     const NUMBERED: bool = true;
     fn write(&self, path: &Path) -> Result<()> {
         self.0.write(path, Self::KIND, Self::FORMAT, &self.ids()?.spaces())

@@ -1,4 +1,4 @@
-//! What the stage may cost, said before it runs.
+//! An estimate of the stage's cost before it runs.
 
 use std::path::PathBuf;
 
@@ -11,24 +11,24 @@ use super::roles::CRITIC_TOKENS;
 use crate::artifact::{Items, World};
 use crate::llm::Workload;
 
-/// Tokens of the fixed words: instructions of our own, how to answer, what a chat template adds.
+/// Tokens of the fixed text: default instructions, the format of the answer, the chat template.
 const FIXED_TOKENS: f64 = 90.0;
-/// Tokens of the words around a title in a line about a shown item.
+/// Tokens around a title in a line about a shown item.
 const FEEDBACK_TOKENS: f64 = 14.0;
-/// Bytes of a token in most texts.
+/// Bytes per token in most texts.
 const BYTES_PER_TOKEN: f64 = 4.0;
 /// Tokens of a title where the catalogue is not known yet.
 const TITLE_TOKENS: f64 = 7.0;
 
 impl Demonstrate {
-    /// The calls of every role at every turn of each user, with prompts of the usual length. What the store has the answer to
-    /// costs nothing, people may leave early and most titles are found at the first try: it is rather too much than too little.
+    /// The calls of every role at every turn of each user, with prompts of average length. It is an upper estimate: stored answers
+    /// cost nothing, users may leave early, and most titles match at the first attempt.
     pub(super) fn cost(&self, made: &dyn Fn(&str) -> Option<PathBuf>) -> Result<Option<String>> {
         let horizon = made("world").map(|world| World::rules_of(&world)).transpose()?.map(|rules| rules.horizon);
         let items = made("items").map(|items| Items::read(&items)).transpose()?;
         let users = self.users as u64;
         let turns = users * horizon.unwrap_or(1) as u64;
-        let (expert, roles) = (self.expert, &self.roles);
+        let (agent, roles) = (self.agent, &self.roles);
         // Texts of each kind and the longest of them; an episode of unknown length has its reflection counted with each turn.
         let mut texts = Vec::new();
         let mut choices = 0;
@@ -36,14 +36,14 @@ impl Demonstrate {
             Actor::Choose => choices = turns,
             Actor::Write(generation) => texts.push((turns, generation.max_tokens)),
         }
-        if expert.plans() {
-            texts.push((turns, roles.thought_tokens));
+        if agent.plans() {
+            texts.push((turns, roles.max_thought_tokens));
         }
-        if expert.criticises() {
+        if agent.criticises() {
             texts.push((turns, CRITIC_TOKENS));
         }
-        if expert.reflects() {
-            texts.push((users, roles.reflection_tokens));
+        if agent.reflects() {
+            texts.push((users, roles.max_reflection_tokens));
         }
         let count = texts.iter().map(|(count, _)| count).sum::<u64>();
         let work = Workload {
@@ -53,12 +53,12 @@ impl Demonstrate {
             text_tokens: texts.iter().map(|&(count, longest)| count * u64::from(longest)).sum(),
         };
         let each = if horizon.is_none() {
-            "for each turn of an episode, of which the world that is not made yet has as many as its horizon: "
+            "per turn of an episode, because the horizon of the world is not known yet: "
         } else {
             ""
         };
         let words = self.llm.estimate(&work);
-        Ok(words.map(|words| format!("{each}{words} (an estimate; what is in the store costs nothing)")))
+        Ok(words.map(|words| format!("{each}{words} (an estimate; stored answers cost nothing)")))
     }
 
     /// Tokens of a prompt on average.
@@ -68,15 +68,15 @@ impl Demonstrate {
             all as f64 / items.len().max(1) as f64
         };
         let title = items.map_or(TITLE_TOKENS, |items| 1.0 + bytes(items) / BYTES_PER_TOKEN);
-        // Between `remember` and twice as many, less while an episode is young.
-        let shown = (1.5 * self.remember as f64).min(horizon.map_or(f64::MAX, |horizon| horizon as f64 / 2.0));
-        let own = [&self.instructions, &self.prompts.opening].into_iter().flatten();
+        // Between `history_length` and twice as many, less while an episode is young.
+        let shown = (1.5 * self.history_length as f64).min(horizon.map_or(f64::MAX, |horizon| horizon as f64 / 2.0));
+        let own = [&self.instructions, &self.prompts.preamble].into_iter().flatten();
         let own = own.map(|text| text.len() as f64 / BYTES_PER_TOKEN).sum::<f64>();
         FIXED_TOKENS
             + own
-            + (title + 1.0) * self.liked as f64
+            + (title + 1.0) * self.n_liked as f64
             + (title + FEEDBACK_TOKENS) * shown
-            + (title + 3.0) * self.candidates as f64
+            + (title + 3.0) * self.n_candidates as f64
     }
 }
 
@@ -97,13 +97,12 @@ mod tests {
         let said = stage.cost(&|_| None).unwrap().unwrap();
         assert_eq!(
             said,
-            "for each turn of an episode, of which the world that is not made yet has as many as its horizon: about 4 calls, 876 \
-             tokens, 0.0012 USD (an estimate; what is in the store costs nothing)"
+            "per turn of an episode, because the horizon of the world is not known yet: about 4 calls, 876 tokens, 0.0012 USD (an \
+             estimate; stored answers cost nothing)"
         );
-        let full =
-            Demonstrate { expert: Agent::Full, actor: Actor::Write(TitleGeneration::default()), ..stage.clone() };
+        let full = Demonstrate { agent: Agent::Full, actor: Actor::Write(TitleGeneration::default()), ..stage.clone() };
         let said = full.cost(&|_| None).unwrap().unwrap();
-        // Four texts of 24, 32, 8 and 64 tokens for each of four people.
+        // Four texts of 24, 32, 8 and 64 tokens for each of four users.
         assert!(said.contains("about 16 calls, 3888 tokens"), "{said}");
         let folder = tempfile::tempdir().unwrap();
         let inputs = inputs();

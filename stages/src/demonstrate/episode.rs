@@ -1,4 +1,4 @@
-//! One user's episode: retrieve candidates, think, let the model choose or name one, see what the user does, value it, reflect.
+//! One episode: retrieve candidates, plan, choose or generate a title, step the world, criticise, reflect.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -14,41 +14,41 @@ use crate::env::{Episodes, candidates};
 use crate::ground::{Grounder, Grounding, MatchKind};
 use crate::llm::{Conversation, FailedCall};
 
-/// How many items that went well, and badly, a prompt names.
+/// Maximum number of items with good, and with bad, advantages in a prompt.
 const MAX_ADVISED: usize = 3;
-/// So many answers that name nothing, before the first that names something, mean that none will.
+/// After this many invalid answers without a valid one, the stage gives up.
 pub(super) const MAX_INVALID: usize = 8;
 
-/// What all episodes of a stage share.
+/// Runs episodes; shared by all episodes of a stage.
 pub(super) struct EpisodeRunner<'a> {
     pub world: &'a World,
     pub rankings: &'a Candidates,
     pub roles: Roles<'a>,
     pub actor: &'a Actor,
-    /// Where titles are looked for that the actor writes.
+    /// Matches the titles that the actor writes.
     pub grounder: Option<&'a Grounder>,
     pub cache: &'a CachedLlm<'a>,
-    /// How many candidates the model sees.
-    pub candidates: usize,
-    /// Asked before each decision; `false` where somebody else's failure ends this episode too.
+    /// Number of candidates that the model sees.
+    pub n_candidates: usize,
+    /// Called before each decision; `false` where another episode failed and this one stops, too.
     pub check_cancelled: &'a (dyn Fn() -> Result<bool> + Sync),
-    /// Told after each decision.
+    /// Called after each decision.
     pub on_decision: &'a (dyn Fn() + Sync),
-    /// What became of the answers so far; none where it does not matter whether they name anything.
+    /// Counts valid and invalid answers; `None` where `min_valid_rate` is 0.
     pub answer_check: Option<AnswerCheck>,
 }
 
-/// Whether any answer of a stage has named something that may be shown.
+/// Whether any answer of a stage has named an item that may be shown.
 #[derive(Default)]
 pub(super) struct AnswerCheck {
     any_valid: AtomicBool,
     invalid: AtomicUsize,
-    /// The first answer that named nothing, once there were too many.
+    /// The first invalid answer, once there were too many.
     first_invalid: OnceLock<Arc<Call>>,
 }
 
 impl AnswerCheck {
-    /// Takes in one more decision; `first` is the first of the episode that named nothing.
+    /// Counts one decision; `first` is the episode's first invalid answer.
     fn record(&self, item: Option<u32>, first: &Arc<Call>) {
         if item.is_some() {
             self.any_valid.store(true, Ordering::Relaxed);
@@ -59,7 +59,7 @@ impl AnswerCheck {
         }
     }
 
-    /// An answer that named nothing, where nothing is to be hoped for from the others.
+    /// An invalid answer, where the stage gives up.
     pub fn first_invalid(&self) -> Option<&Call> {
         self.first_invalid.get().map(|call| &**call)
     }
@@ -68,17 +68,17 @@ impl AnswerCheck {
 /// A finished episode.
 pub(super) struct EpisodeResult {
     pub trajectory: Trajectory,
-    /// Every call that it used, in the order of use.
+    /// Every call, in the order of use.
     pub calls: Vec<Arc<Call>>,
-    /// The first answer that named nothing that may be shown, and how many turns there were without one.
+    /// The first invalid answer, and the number of turns with an invalid answer.
     pub invalid: Option<(Arc<Call>, usize)>,
-    /// How many of the critic's answers were no number.
+    /// Number of the critic's answers without a number.
     pub unparsed_values: usize,
-    /// What is remembered of it.
+    /// Memories of the episode.
     pub memories: Vec<Memory>,
 }
 
-/// What the actor decided.
+/// The actor's decision.
 struct Decision {
     item: Option<u32>,
     candidates: Vec<u32>,
@@ -86,7 +86,7 @@ struct Decision {
     call: Arc<Call>,
 }
 
-/// One user's episode while it is played.
+/// One user's episode while it runs.
 struct RunningEpisode<'a> {
     runner: &'a EpisodeRunner<'a>,
     user: u32,
@@ -95,14 +95,14 @@ struct RunningEpisode<'a> {
     recalled: &'a RecalledMemory,
     prefix: Vec<String>,
     shown: Vec<String>,
-    /// The critic's last value; nothing is expected of somebody new.
+    /// The critic's last value; 0 before the first turn.
     value: f32,
     result: EpisodeResult,
 }
 
 impl EpisodeRunner<'_> {
-    /// Plays `user`'s whole episode; `liked` are the items that the prompt names as favourites, and `recalled` is what comes to
-    /// mind with them. `None` when it was told not to go on.
+    /// Runs the whole episode of `user`. `liked` are the items that the prompt names as favourites, `recalled` are the recalled
+    /// memories. `None` where the episode was stopped.
     pub fn run(
         &self,
         user: u32,
@@ -121,7 +121,7 @@ impl EpisodeRunner<'_> {
         RunningEpisode { runner, user, conversation, episodes, recalled, prefix, shown, value, result }.run()
     }
 
-    /// What a name means: by its letters, else, where the model comes with vectors, by its meaning.
+    /// The item of a title: by its letters, else, where the provider has an embedding model, by its embedding.
     fn match_title(&self, grounder: &Grounder, said: &str) -> Result<Grounding> {
         let by_letters = grounder.ground(said);
         if by_letters.kind != MatchKind::Unmatched || said.is_empty() {
@@ -130,7 +130,7 @@ impl EpisodeRunner<'_> {
         match self.cache.vectors(&[said.to_owned()]) {
             Ok(Some(vectors)) => grounder.ground_with(said, &vectors[0]),
             Ok(None) => Ok(by_letters),
-            // This one name has no vector; others may have.
+            // This title could not be embedded; others may be.
             Err(error) if error.is::<FailedCall>() => Ok(by_letters),
             Err(error) => Err(error),
         }
@@ -139,7 +139,7 @@ impl EpisodeRunner<'_> {
 
 impl RunningEpisode<'_> {
     fn run(mut self) -> Result<Option<EpisodeResult>> {
-        let expert = self.runner.roles.expert;
+        let agent = self.runner.roles.agent;
         loop {
             if let Some(end) = self.episodes.end(0) {
                 self.result.trajectory.end = end;
@@ -150,24 +150,24 @@ impl RunningEpisode<'_> {
                 return Ok(None);
             }
             self.turn()?;
-            if expert.criticises() {
+            if agent.criticises() {
                 self.criticise()?;
             }
             (self.runner.on_decision)();
         }
-        if expert.reflects() {
+        if agent.reflects() {
             self.reflect()?;
         }
         Ok(Some(self.result))
     }
 
-    /// One recommendation and the user's answer.
+    /// One recommendation and the user's rating.
     fn turn(&mut self) -> Result<()> {
         let runner = self.runner;
-        let candidates = candidates(&self.episodes, 0, runner.rankings, runner.candidates)?;
+        let candidates = candidates(&self.episodes, 0, runner.rankings, runner.n_candidates)?;
         let mut context = runner.roles.prompt.context(&self.prefix, &self.shown);
         context.extend(self.advice(&candidates)?);
-        if runner.roles.expert.plans() {
+        if runner.roles.agent.plans() {
             let thought = first_line(&self.write(&runner.roles.thought(&context)?)?.0);
             if !thought.is_empty() {
                 context.push(runner.roles.prompt.thought_line(&thought)?);
@@ -176,7 +176,9 @@ impl RunningEpisode<'_> {
         let first = candidates[0];
         let Decision { item, candidates, scores, call } = match runner.actor {
             Actor::Choose => self.choose(context, candidates)?,
-            Actor::Write(generation) => self.generate_title(&context, generation.tries, generation.max_tokens)?,
+            Actor::Write(generation) => {
+                self.generate_title(&context, generation.max_attempts, generation.max_tokens)?
+            }
         };
         if item.is_none() {
             self.result.invalid.get_or_insert((call.clone(), 0)).1 += 1;
@@ -194,7 +196,7 @@ impl RunningEpisode<'_> {
         Ok(())
     }
 
-    /// Among what is offered.
+    /// Lets the model choose one of the candidates.
     fn choose(&mut self, context: Vec<String>, candidates: Vec<u32>) -> Result<Decision> {
         let request = self.runner.roles.prompt.request(context, &candidates);
         let (reading, used) = self.runner.cache.choose(self.conversation, &request)?;
@@ -203,26 +205,26 @@ impl RunningEpisode<'_> {
         Ok(Decision { item: reading.index.map(|index| candidates[index]), candidates, scores: reading.scores, call })
     }
 
-    /// By writing a title, again where it means nothing that may be shown.
-    fn generate_title(&mut self, context: &[String], tries: u64, max_tokens: u32) -> Result<Decision> {
+    /// Lets the model write a title, again where it matches no item that may be shown.
+    fn generate_title(&mut self, context: &[String], max_attempts: u64, max_tokens: u32) -> Result<Decision> {
         let roles = &self.runner.roles;
-        let grounder = self.runner.grounder.context("an actor that writes without a catalogue")?;
+        let grounder = self.runner.grounder.context("an actor that writes titles without a catalogue")?;
         let mut writing = roles.line(context, roles.prompt.completion_prefix().to_owned(), max_tokens);
         loop {
             let (text, call) = self.write(&writing)?;
             let said = first_line(&text);
             let said = said.trim_matches(|c: char| "\"'“”*. ".contains(c));
-            // What no title is near enough to is no choice, whatever the policy: the next try may name one.
+            // An unmatched title is invalid under every policy: the next attempt may match.
             let item = grounder.resolve(said, &self.runner.match_title(grounder, said)?).ok().flatten();
             let item = item.filter(|&item| self.episodes.episode(0).allowed(item));
             writing.draw += 1;
-            if item.is_some() || writing.draw >= tries {
+            if item.is_some() || writing.draw >= max_attempts {
                 return Ok(Decision { item, candidates: vec![], scores: vec![], call });
             }
         }
     }
 
-    /// The line about what went well and badly with people alike, among what is offered.
+    /// The line about the candidates that went well and badly with similar users.
     fn advice(&self, candidates: &[u32]) -> Result<Option<String>> {
         let advantage = |item: &u32| self.recalled.advantages.get(item).copied();
         let pick = |holds: fn(f32) -> bool| -> Vec<u32> {
@@ -233,8 +235,8 @@ impl RunningEpisode<'_> {
         Ok(if none { None } else { Some(self.runner.roles.prompt.advice_line(&good, &bad)?) })
     }
 
-    /// Values where the last recommendation led, and remembers whether it was good: r + γ·v_t − v_{t−1} ≥ 0, with v = 0 after
-    /// the end.
+    /// Estimates the value of the state after the last recommendation, and remembers its advantage r + γ·v_t − v_{t−1}, with v = 0
+    /// after the end.
     fn criticise(&mut self) -> Result<()> {
         let step = self.result.trajectory.steps.last().context("nothing to value")?;
         let (item, reward) = (step.item, step.reward);
@@ -254,7 +256,7 @@ impl RunningEpisode<'_> {
         Ok(())
     }
 
-    /// Remembers what the model writes about the episode.
+    /// Remembers the reflection on the episode.
     fn reflect(&mut self) -> Result<()> {
         let (turns, left) = (self.shown.len(), self.result.trajectory.end.terminal());
         let context = self.runner.roles.prompt.context(&self.prefix, &self.shown);

@@ -83,10 +83,10 @@ fn first_request() -> ChoiceRequest {
 #[test]
 fn when_every_question_fails_it_is_not_the_questions() {
     let folder = tempfile::tempdir().unwrap();
-    let lenient = Demonstrate { min_success: 0.0, ..stage() };
+    let lenient = Demonstrate { min_valid_rate: 0.0, ..stage() };
     let llm = Moody::new(|_| "!");
     let error = format!("{:#}", play(&lenient, &llm, folder.path()).err().unwrap());
-    assert!(error.contains("all of the first 5 questions failed, the last of them: withheld\nhelp: "), "{error}");
+    assert!(error.contains("all of the first 5 calls failed, the last one: withheld\nhelp: "), "{error}");
     assert_eq!(llm.questions(), 5, "nothing more was asked");
     // After an answer that is kept, a failure is one question's, also in the next run.
     let request = first_request();
@@ -98,7 +98,7 @@ fn when_every_question_fails_it_is_not_the_questions() {
 #[test]
 fn a_failed_question_is_asked_again_by_the_next_run_and_an_answer_is_kept() {
     let folder = tempfile::tempdir().unwrap();
-    let lenient = Demonstrate { min_success: 0.0, ..stage() };
+    let lenient = Demonstrate { min_valid_rate: 0.0, ..stage() };
     let values = ValueStore::open(Context::detached(folder.path()).calls()).unwrap();
     let first = first_request();
     // As an older program kept them: no answer at the first, an answer at none.
@@ -110,7 +110,7 @@ fn a_failed_question_is_asked_again_by_the_next_run_and_an_answer_is_kept() {
     assert_eq!((call.answer.as_str(), &call.failure), ("1", &None));
     let again = Moody::new(|_| "!");
     let served = play(&lenient, &again, folder.path()).unwrap();
-    assert_eq!((again.questions(), served.calls), (0, played.calls), "answers stay paid");
+    assert_eq!((again.questions(), served.calls), (0, played.calls), "stored answers stay");
     assert_eq!(values.get(&first.key("moody")).unwrap().unwrap(), b"?", "what the store holds stays");
 }
 
@@ -119,9 +119,9 @@ fn a_stage_of_which_no_answer_names_anything_stops_early() {
     let folder = tempfile::tempdir().unwrap();
     let llm = Moody::new(|_| "hm");
     let error = format!("{:#}", play(&stage(), &llm, folder.path()).err().unwrap());
-    let said = "all of the first 8 answers name nothing that may be shown, the first of them is: hm\nhelp: ";
+    let said = "all of the first 8 answers name no item that may be shown; the first of them is: hm\nhelp: ";
     assert!(error.contains(said), "{error}");
     assert_eq!(llm.questions(), 8);
-    let lenient = Demonstrate { min_success: 0.0, ..stage() };
+    let lenient = Demonstrate { min_valid_rate: 0.0, ..stage() };
     assert!(play(&lenient, &Moody::new(|_| "hm"), folder.path()).is_ok(), "whom it does not matter");
 }

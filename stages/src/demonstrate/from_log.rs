@@ -1,9 +1,10 @@
-//! `demonstrate.logged`: what people did by themselves, as demonstrations.
+//! `demonstrate.from_log`: the interactions of a log as demonstrations.
 //!
-//! Each user's interactions in the order of time (equal times in the order of the log) become episodes; the rewards are the
-//! ratings. Where all times of a user are equal, as in Coat, the log tells no order: its own is by item as a rule, and learners would
-//! learn that the next id is higher. There a seed shuffles. It is what offline learners learn from where no language model played, and no expert's work: people chose these
-//! items without anybody's plan. Left out: quitting, of which a log says nothing, so every episode counts as cut.
+//! The interactions of each user, ordered by time (equal times in the order of the log), become episodes. The rewards are the
+//! ratings. Where all times of a user are equal, as in Coat, the log has no order of time. Its rows are then often sorted by item,
+//! and learners would learn that the next id is higher, so a seed shuffles them. Offline learners train on such episodes where no
+//! language model demonstrated. They are not an expert's work: users chose these items themselves. Left out: quitting, which a log
+//! does not record, so every episode counts as truncated.
 
 use anyhow::{Result, ensure};
 use pipeline::{Context, Stage};
@@ -14,21 +15,22 @@ use serde::{Deserialize, Serialize};
 use crate::artifact::{Demonstrations, Interactions, Step, Termination, Trajectory};
 use crate::nn::rng;
 
-/// `demonstrate.logged`.
+/// `demonstrate.from_log`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct FromLog {
-    /// Takes only interactions rated at least so; all when absent. What people rated badly is nothing to copy, but learners
-    /// of values learn from it.
-    pub at_least: Option<f64>,
-    /// Longest episode; a user's interactions are cut into so many as it takes. One episode a user when absent.
-    pub length: Option<usize>,
-    /// Seed of the order of those whose times are all equal.
+    /// Minimum rating of an interaction; all interactions when absent. Low ratings are no example for imitation, but value-based
+    /// learners learn from them.
+    pub min_rating: Option<f64>,
+    /// Maximum length of an episode; a user's interactions are cut into as many episodes as needed. One episode per user when
+    /// absent.
+    pub max_episode_length: Option<usize>,
+    /// Seed of the order of interactions of users whose times are all equal.
     pub seed: u64,
 }
 
 pipeline::ports! {
-    /// What people did.
+    /// The log.
     pub struct Inputs {
         /// The log.
         interactions: Interactions,
@@ -36,47 +38,47 @@ pipeline::ports! {
 }
 
 pipeline::ports! {
-    /// What they did, as episodes.
+    /// Its interactions as episodes.
     pub struct Outputs {
-        /// By user, then time, or in a drawn order where the log knows no time.
+        /// Ordered by user, then by time, or shuffled where the log has no order of time.
         demonstrations: Demonstrations,
     }
 }
 
 impl Stage for FromLog {
-    const KIND: &'static str = "demonstrate.logged";
-    /// 1: first. 2: users whose times are all equal have their interactions in a drawn order.
+    const KIND: &'static str = "demonstrate.from_log";
+    /// 1: first. 2: interactions of users whose times are all equal are shuffled.
     const VERSION: u32 = 2;
-    const ABOUT: &'static str = "take what people did by themselves as demonstrations";
+    const ABOUT: &'static str = "turn the interactions of a log into demonstrations";
     type Inputs = Inputs;
     type Outputs = Outputs;
 
     fn check(&self) -> Result<(), (String, String)> {
-        if self.length == Some(0) {
+        if self.max_episode_length == Some(0) {
             return Err((
-                "length".into(),
+                "max_episode_length".into(),
                 "an episode has at least one step; leave it out for one episode a user".into(),
             ));
         }
-        if self.at_least.is_some_and(|rating| !rating.is_finite()) {
-            return Err(("at_least".into(), "a finite rating".into()));
+        if self.min_rating.is_some_and(|rating| !rating.is_finite()) {
+            return Err(("min_rating".into(), "a finite rating".into()));
         }
         Ok(())
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
         let log = &inputs.interactions;
-        let is_selected = |&row: &usize| self.at_least.is_none_or(|least| f64::from(log.rating[row]) >= least);
+        let is_selected = |&row: &usize| self.min_rating.is_none_or(|least| f64::from(log.rating[row]) >= least);
         let mut rows: Vec<usize> = (0..log.len()).filter(is_selected).collect();
         ensure!(
             !log.is_empty(),
-            "the log holds no interaction\nhelp: look at what the ingest or split stage before it dropped"
+            "the log holds no interaction\nhelp: look at the rows that the ingest or split stage before it dropped"
         );
         ensure!(
             !rows.is_empty(),
-            "none of {} interactions is rated at least {}\nhelp: lower `at_least`",
+            "none of {} interactions is rated at least {}\nhelp: lower `min_rating`",
             log.len(),
-            self.at_least.unwrap_or_default()
+            self.min_rating.unwrap_or_default()
         );
         rows.sort_by_key(|&row| (log.user[row], log.timestamp[row], row));
         let mut trajectories = Vec::new();
@@ -87,7 +89,7 @@ impl Stage for FromLog {
                 of_user.shuffle(&mut rng(&[self.seed, 0x109d, u64::from(user)]));
                 timeless += 1;
             }
-            for episode in of_user.chunks(self.length.unwrap_or(usize::MAX)) {
+            for episode in of_user.chunks(self.max_episode_length.unwrap_or(usize::MAX)) {
                 let step = |&row: &usize| Step {
                     item: log.item[row],
                     reward: log.rating[row],
@@ -101,7 +103,7 @@ impl Stage for FromLog {
         }
         cx.note("episodes", format!("{} with {} steps", trajectories.len(), rows.len()));
         if timeless > 0 {
-            cx.note("users without an order of time", format!("{timeless}; their interactions are in a drawn order"));
+            cx.note("users without an order of time", format!("{timeless}; their interactions are shuffled"));
         }
         Ok(Outputs { demonstrations: Demonstrations { trajectories } })
     }
@@ -111,7 +113,7 @@ impl Stage for FromLog {
 mod tests {
     use super::*;
 
-    /// What user 0 did is told by two times, one after the other; equal ones are in the order of the log.
+    /// User 0 has two distinct times; equal times keep the order of the log.
     fn run(logged: &FromLog) -> Result<Vec<(u32, Vec<u32>)>> {
         episodes(
             logged,
@@ -134,11 +136,14 @@ mod tests {
     #[test]
     fn interactions_in_order_of_time_become_episodes() {
         assert_eq!(run(&FromLog::default()).unwrap(), [(0, vec![6, 9, 4]), (1, vec![7, 8, 5])]);
-        let good = FromLog { at_least: Some(3.0), length: Some(1), seed: 0 };
+        let good = FromLog { min_rating: Some(3.0), max_episode_length: Some(1), seed: 0 };
         assert_eq!(run(&good).unwrap(), [(0, vec![9]), (1, vec![7]), (1, vec![5])]);
-        let error = run(&FromLog { at_least: Some(6.0), ..FromLog::default() }).unwrap_err().to_string();
+        let error = run(&FromLog { min_rating: Some(6.0), ..FromLog::default() }).unwrap_err().to_string();
         assert!(error.contains("none of 6 interactions is rated at least 6"), "{error}");
-        assert_eq!(FromLog { length: Some(0), ..FromLog::default() }.check().unwrap_err().0, "length");
+        assert_eq!(
+            FromLog { max_episode_length: Some(0), ..FromLog::default() }.check().unwrap_err().0,
+            "max_episode_length"
+        );
         let error = episodes(&FromLog::default(), Interactions::default()).unwrap_err().to_string();
         assert!(error.contains("the log holds no interaction\nhelp: "), "{error}");
     }

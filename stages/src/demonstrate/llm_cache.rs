@@ -1,4 +1,4 @@
-//! Where questions are answered: from the store, or by the model and then into the store before anyone uses it.
+//! A language model behind the call store: a request is answered from the store, or sent and stored before its answer is used.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,20 +12,20 @@ use crate::llm::{
     Answer, ChoiceRequest, CompletionRequest, Conversation, FailedCall, Llm, ParsedChoice, cached_embeddings, key,
 };
 
-/// So many failed questions before the first answer mean that it is not the questions.
+/// After this many failed calls without an answer, the stage gives up.
 const MAX_FAILED: u64 = 5;
 
-/// A model with the store of its answers.
+/// A language model with the store of its answers.
 pub(super) struct CachedLlm<'a> {
     llm: &'a dyn Llm,
     identity: String,
     values: ValueStore,
-    /// Answers in use here, by key. One answer a key: where two episodes ask the same at once, the first one kept counts
+    /// Answers in use, by key. One answer per key: where two episodes send the same request at once, the first stored answer counts
     /// for both, else a resumed run could read another answer than this one.
     known: Mutex<BTreeMap<String, Arc<Call>>>,
-    /// Keys that a server is being asked now, so that two episodes do not pay for one question.
+    /// Keys of requests in flight, so that two episodes do not send one request twice.
     asking: Mutex<BTreeSet<String>>,
-    /// Told when one of them is done.
+    /// Notified when one of them is done.
     asked_one: Condvar,
     asked: AtomicU64,
     failed: AtomicU64,
@@ -33,16 +33,16 @@ pub(super) struct CachedLlm<'a> {
     tokens: AtomicU64,
 }
 
-/// What a cache did so far; none of it may enter an object.
+/// Counters of the calls so far; none of them may enter an artifact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct UsageCounters {
-    /// Questions that the model answered.
+    /// Requests that the model answered.
     pub asked: u64,
-    /// Questions that it was asked and did not answer.
+    /// Requests that failed.
     pub failed: u64,
-    /// Different questions that the store had the answer to.
+    /// Distinct requests answered from the store.
     pub served: u64,
-    /// Tokens newly evaluated or billed.
+    /// Tokens of new calls.
     pub tokens: u64,
 }
 
@@ -52,8 +52,7 @@ impl<'a> CachedLlm<'a> {
         Self { llm, identity: llm.identity(), values, known, asking, asked_one, asked, failed, served, tokens }
     }
 
-    /// The reading of the model's answer, the call behind it and then those that the reading needed. A failed call chooses
-    /// nothing.
+    /// The parsed choice, and its call followed by the reference calls that the parsing needed. A failed call chooses nothing.
     pub fn choose(
         &self,
         conversation: &mut dyn Conversation,
@@ -71,7 +70,7 @@ impl<'a> CachedLlm<'a> {
         Ok((reading.with_context(|| format!("cannot read the answer of call {}", calls[0].key))?, calls))
     }
 
-    /// The text that the model writes, and the call behind it. A failed call writes nothing.
+    /// The generated text and its call. A failed call gives an empty text.
     pub fn write(
         &self,
         conversation: &mut dyn Conversation,
@@ -85,10 +84,10 @@ impl<'a> CachedLlm<'a> {
         Ok((text.with_context(|| format!("cannot read the answer of call {}", call.key))?, call))
     }
 
-    /// The vectors of texts, where the model comes with another one that makes them; each text is paid for once.
+    /// The embeddings of texts, where the provider has an embedding model; each text is embedded once.
     pub fn vectors(&self, texts: &[String]) -> Result<Option<Vec<Vec<f32>>>> {
         let Some(embedder) = self.llm.embedder() else { return Ok(None) };
-        // As for questions: two episodes that say the same pay once.
+        // As for requests: a text of two episodes is embedded once.
         let _guard = self.lock_key(&format!("vectors of {texts:?}"));
         let found = cached_embeddings(embedder, &self.values, texts)?;
         self.tokens.fetch_add(found.tokens, Ordering::Relaxed);
@@ -101,8 +100,8 @@ impl<'a> CachedLlm<'a> {
 
     fn cached_or_new(&self, canonical: &str, ask: impl FnOnce() -> Result<Answer>) -> Result<Arc<Call>> {
         let key = key(&self.identity, canonical);
-        // What has no number of its own (a recording) plays on threads that others' work shares: who waits for one of them there
-        // may wait for himself. Its answers cost nothing.
+        // A provider without a limit of its own (a recording) runs on rayon's shared threads, where a wait can deadlock. Its answers
+        // cost nothing, so no lock is needed.
         let _guard = self.llm.max_concurrency().map(|_| self.lock_key(&key));
         if let Some(call) = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
             return Ok(call.clone());
@@ -126,7 +125,7 @@ impl<'a> CachedLlm<'a> {
             return Ok(call.clone());
         }
         let answer = match (&failure, new_tokens) {
-            // Not kept: the next run asks again.
+            // Not stored: the next run repeats the call.
             (Some(_), _) => answer,
             (None, None) => {
                 self.served.fetch_add(1, Ordering::Relaxed);
@@ -135,7 +134,7 @@ impl<'a> CachedLlm<'a> {
             (None, Some(tokens)) => {
                 self.asked.fetch_add(1, Ordering::Relaxed);
                 self.tokens.fetch_add(tokens, Ordering::Relaxed);
-                // Another run may have asked the same meanwhile; then its answer counts.
+                // Another run may have stored an answer meanwhile; then that one counts.
                 text(&key, self.values.put_new(&place, answer.as_bytes())?)?
             }
         };
@@ -145,7 +144,7 @@ impl<'a> CachedLlm<'a> {
         Ok(call)
     }
 
-    /// Waits until nobody else asks for `key`.
+    /// Waits until no other request for `key` is in flight.
     fn lock_key(&self, key: &str) -> KeyGuard<'_> {
         let mut asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
         while !asking.insert(key.to_owned()) {
@@ -154,8 +153,8 @@ impl<'a> CachedLlm<'a> {
         KeyGuard { asking: &self.asking, asked_one: &self.asked_one, key: key.to_owned() }
     }
 
-    /// The kept answer to a key, and its place in the store. What the store holds stays, so where an older program kept there what
-    /// is no answer, the answer has its place beside it.
+    /// The stored answer to a key, and its name in the store. Stored values are never replaced: where an older version stored an
+    /// invalid answer, the valid one has a name with a number behind it.
     fn cached(&self, key: &str, canonical: &str) -> Result<(String, Option<String>)> {
         let mut place = key.to_owned();
         let mut suffix = 0;
@@ -171,14 +170,17 @@ impl<'a> CachedLlm<'a> {
         Ok((place, None))
     }
 
-    /// Counts a failed question, and gives up where nothing but such came.
+    /// Counts a failed call, and gives up where all calls failed.
     fn count_failure(&self, reason: &str) -> Result<()> {
         let failed = self.failed.fetch_add(1, Ordering::Relaxed) + 1;
         let UsageCounters { asked, served, .. } = self.counters();
         if failed >= MAX_FAILED && asked + served == 0 {
-            let help =
-                if reason.contains("\nhelp: ") { "" } else { "\nhelp: mend what the server reports and run again" };
-            bail!("all of the first {failed} questions failed, the last of them: {reason}{help}");
+            let help = if reason.contains("\nhelp: ") {
+                ""
+            } else {
+                "\nhelp: fix the error that the server reports and run again"
+            };
+            bail!("all of the first {failed} calls failed, the last one: {reason}{help}");
         }
         Ok(())
     }
@@ -190,7 +192,7 @@ impl<'a> CachedLlm<'a> {
     }
 }
 
-/// The right to ask for a key; given back when it is dropped.
+/// The lock of a key; released when dropped.
 struct KeyGuard<'a> {
     asking: &'a Mutex<BTreeSet<String>>,
     asked_one: &'a Condvar,
@@ -205,5 +207,5 @@ impl Drop for KeyGuard<'_> {
 }
 
 fn text(key: &str, bytes: Vec<u8>) -> Result<String> {
-    String::from_utf8(bytes).with_context(|| format!("the kept answer of call {key} is no text"))
+    String::from_utf8(bytes).with_context(|| format!("the stored answer of call {key} is not UTF-8"))
 }

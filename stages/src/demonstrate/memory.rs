@@ -1,5 +1,5 @@
-//! What the expert remembers, and what of it comes to mind with a user: that of the people most alike, by exact search among
-//! the world's vectors, or among those of the texts that their episodes begin with.
+//! The agent's memory: reflections and advantages of earlier episodes, recalled for a user from the most similar users. The search
+//! is exact, over the world's user vectors or over embeddings of the users' profiles.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,38 +8,44 @@ use anyhow::Result;
 use super::agent::{RoleSettings, UserSimilarity};
 use crate::artifact::{Memories, Memory, World};
 
-/// Turns texts into vectors, one for each.
+/// Embeds texts, one vector each.
 type Embed<'e> = dyn Fn(&[String]) -> Result<Vec<Vec<f32>>> + 'e;
 
-/// All that is remembered so far.
+/// All memories so far.
 pub(super) struct MemoryStore<'a> {
     world: &'a World,
-    most: usize,
-    above: f64,
+    n_neighbors: usize,
+    min_similarity: f64,
     memories: Vec<Memory>,
-    /// What people's beginnings mean, where that makes them alike; nothing of those who have none.
+    /// Embeddings of the users' profiles, where the similarity is computed from them; users without a profile have none.
     text_vectors: Option<BTreeMap<u32, Vec<f32>>>,
 }
 
-/// What comes to mind with one user.
+/// What is recalled for one user.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct RecalledMemory {
-    /// Reflections on the people most alike, the nearest first.
+    /// Reflections on the most similar users, most similar first.
     pub reflections: Vec<String>,
-    /// Σ of the advantages of each item with these people.
+    /// Sum of the advantages of each item with these users.
     pub advantages: BTreeMap<u32, f32>,
 }
 
 impl<'a> MemoryStore<'a> {
-    /// What is known before the first episode.
+    /// The memory before the first episode.
     pub fn new(settings: &RoleSettings, world: &'a World, before: Option<&Memories>) -> Self {
         let memories = before.map_or_else(Vec::new, |before| before.0.clone());
-        let text_vectors = (settings.alike_by == UserSimilarity::Texts).then(BTreeMap::new);
-        Self { world, most: settings.recall, above: settings.above, memories, text_vectors }
+        let text_vectors = (settings.similarity == UserSimilarity::Texts).then(BTreeMap::new);
+        Self {
+            world,
+            n_neighbors: settings.n_neighbors,
+            min_similarity: settings.min_similarity,
+            memories,
+            text_vectors,
+        }
     }
 
-    /// Learns the meaning of the beginnings of `users` and of all who are remembered, as far as it is not known yet. `profile`
-    /// gives the beginning of one of the world's people, `vectors` those of texts.
+    /// Embeds the profiles of `users` and of all users in the memory, where they are not embedded yet. `profile` gives the profile
+    /// of one of the world's users, `vectors` the embeddings of texts.
     pub fn embed_users(
         &mut self,
         users: &[u32],
@@ -61,7 +67,7 @@ impl<'a> MemoryStore<'a> {
         Ok(())
     }
 
-    /// What comes to mind with `user`. Of equally near people the lower number counts first.
+    /// The memories of the users most similar to `user`; ties by the lower number.
     pub fn recall(&self, user: u32) -> RecalledMemory {
         let mut users: Vec<u32> = self.memories.iter().map(Memory::user).collect();
         users.sort_unstable();
@@ -69,10 +75,10 @@ impl<'a> MemoryStore<'a> {
         let mut nearest: Vec<(f64, u32)> = users
             .into_iter()
             .map(|other| (self.similarity(user, other), other))
-            .filter(|(s, _)| *s >= self.above)
+            .filter(|(s, _)| *s >= self.min_similarity)
             .collect();
         nearest.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-        nearest.truncate(self.most);
+        nearest.truncate(self.n_neighbors);
         let mut recalled = RecalledMemory::default();
         for (_, other) in nearest {
             for memory in self.memories.iter().filter(|memory| memory.user() == other) {
@@ -87,7 +93,7 @@ impl<'a> MemoryStore<'a> {
         recalled
     }
 
-    /// The cosine of two people's vectors; 0 where one has none, as a person of another world.
+    /// The cosine of two users' vectors; 0 where one has none, such as a user of another world.
     fn similarity(&self, a: u32, b: u32) -> f64 {
         let row = |user: u32| match &self.text_vectors {
             Some(known) => known.get(&user).map(Vec::as_slice),
@@ -99,12 +105,12 @@ impl<'a> MemoryStore<'a> {
         if size > 0.0 { dot(a, b) / size } else { 0.0 }
     }
 
-    /// Remembers what a batch of episodes left.
+    /// Adds the memories of a batch of episodes.
     pub fn extend(&mut self, memories: impl IntoIterator<Item = Memory>) {
         self.memories.extend(memories);
     }
 
-    /// All of it, oldest first.
+    /// All memories, oldest first.
     pub fn into_memories(self) -> Memories {
         Memories(self.memories)
     }
@@ -116,7 +122,7 @@ mod tests {
     use crate::env::cluster_world;
 
     #[test]
-    fn the_people_most_alike_come_to_mind() {
+    fn memories_of_the_most_similar_users_are_recalled() {
         let mut world = cluster_world(&[5.0, 4.0], 2, 2, 4, 4);
         let width = world.user_vectors.shape[1];
         let axis = |user: usize, values: [f32; 2]| (user * width, values);
@@ -134,8 +140,8 @@ mod tests {
             action(1, 1.0),
             action(1, 0.5),
         ]);
-        let of = |recall: usize, above: f64| {
-            let settings = RoleSettings { recall, above, ..RoleSettings::default() };
+        let of = |n_neighbors: usize, min_similarity: f64| {
+            let settings = RoleSettings { n_neighbors, min_similarity, ..RoleSettings::default() };
             MemoryStore::new(&settings, &world, Some(&before)).recall(0)
         };
         assert_eq!(of(1, -1.0), RecalledMemory { reflections: vec!["of 1".into()], advantages: [(1, 1.5)].into() });

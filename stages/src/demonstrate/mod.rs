@@ -1,20 +1,20 @@
-//! A language model recommends to simulated users, and what it does is written down.
+//! A language model recommends items to simulated users, and its episodes are recorded as demonstrations.
 //!
-//! Each turn a retriever offers the best items that the episode has not shown, the model chooses one by its title (or names
-//! one, which is looked for in the catalogue), and the world answers. `expert` says which roles it plays beside: a planner
-//! that thinks first, a critic that values where each action led, a reflector that writes what to do otherwise. What they leave
-//! is remembered and comes to mind with people alike. The model knows what the user liked in the training log and what came of its last recommendations; it
-//! never sees the world's rewards before it chose. Of the distances behind the quit rules it learns only where the retriever
-//! does: with `avoid_alike` the offers leave out what would end the episode, and the evaluation says so beside the row.
+//! At each turn a retriever offers the best items that the episode has not shown. The model chooses one of them by its title, or
+//! writes a title that is matched to the catalogue, and the world answers with a reward. The setting `agent` adds roles: a planner
+//! writes a thought first, a critic estimates the value of each state, a reflector writes what to change. Their texts are
+//! remembered and recalled for similar users. The prompt holds the user's best rated items of the training log and the ratings of
+//! the last recommendations. The model never sees a reward before it chose. It knows the distances behind the quit rules only
+//! through a retriever with `avoid_alike`, whose offers leave out items that would end the episode; the evaluation marks such rows.
 //!
 //! # Resume
-//! An episode is a function of the answers, and every answer is in the call store before it is used, so the stage needs no
-//! state of its own: after a kill it plays the episodes again from the store up to the call that was never answered.
-//! Experiments share the store, so the same user in the same world is asked once.
+//! An episode is a function of the model's answers, and every answer is written to the call store before it is used. The stage
+//! therefore needs no state of its own: after a kill it replays the episodes from the store up to the first call without an answer.
+//! Experiments share the store, so each request is sent once.
 //!
-//! Memories are carried from batch to batch of users, never within one, so neither do they depend on who was faster.
+//! Memories pass from one batch of users to the next, never within a batch. They do not depend on the order in which episodes end.
 //!
-//! Not here: calls in batches.
+//! Not supported: the batch endpoints of providers.
 
 mod agent;
 mod cost_estimate;
@@ -64,47 +64,47 @@ pub use templates::Prompts;
 pub struct Demonstrate {
     /// The language model.
     pub llm: LlmConfig,
-    /// How many users it recommends to, one episode each. A larger number keeps those of a smaller one.
+    /// Number of users, one episode each. A larger number includes the users of a smaller one.
     #[serde(default = "Demonstrate::sixteen")]
     pub users: usize,
-    /// Which users.
+    /// Seed of the sample of users.
     #[serde(default)]
     pub seed: u64,
-    /// How many candidates it chooses from, 1 to 10: the best of the user's ranking that the episode has not shown.
+    /// Number of candidates per turn, 1 to 10: the best of the user's ranking that the episode has not shown.
     #[serde(default = "Demonstrate::ten")]
-    pub candidates: usize,
-    /// How many of the user's best rated items of the training log the prompt names.
+    pub n_candidates: usize,
+    /// Number of the user's best rated items of the training log that the prompt names.
     #[serde(default = "Demonstrate::five")]
-    pub liked: usize,
-    /// How many of the episode's last items the prompt tells about, at least; up to twice as many, because the window moves
-    /// on in whole blocks, which keeps the evaluated beginning of the prompt.
+    pub n_liked: usize,
+    /// Minimum number of the episode's last items in the prompt. The maximum is one less than twice this number: the window moves
+    /// in whole blocks, so that the beginning of the prompt, which is evaluated already, changes seldom.
     #[serde(default = "Demonstrate::seven")]
-    pub remember: usize,
-    /// What an item is, in a word, as the prompt says it.
+    pub history_length: usize,
+    /// The noun for an item in the prompts, such as `movie`.
     #[serde(default = "Demonstrate::item")]
-    pub noun: String,
-    /// The first words of the prompt, in place of the program's own.
+    pub item_noun: String,
+    /// Instructions at the beginning of the prompt, instead of the default ones.
     #[serde(default)]
     pub instructions: Option<String>,
-    /// Templates in place of the program's own, by their names.
+    /// Prompt templates that replace the default ones.
     #[serde(default)]
     pub prompts: Prompts,
-    /// Which roles it plays.
+    /// The roles that the model plays.
     #[serde(default)]
-    pub expert: Agent,
-    /// How it says what it recommends.
+    pub agent: Agent,
+    /// How the model states its recommendation.
     #[serde(default)]
     pub actor: Actor,
-    /// What its roles write and remember.
+    /// Settings of the roles: generation and memory.
     #[serde(default)]
     pub roles: RoleSettings,
-    /// The least share of turns at which it named something that may be shown; else the stage fails. In the other turns the
-    /// retriever's first offer stands in, and is counted.
+    /// Minimum fraction of turns at which the model named an item that may be shown; below it the stage fails. At the other turns
+    /// the retriever's first candidate is shown instead, and counted.
     #[serde(default = "Demonstrate::half")]
-    pub min_success: f64,
+    pub min_valid_rate: f64,
 }
 
-/// Defaults that serde asks for by name; the design's figures for a small embedded model.
+/// Defaults by name, chosen for a small embedded model.
 impl Demonstrate {
     fn sixteen() -> usize {
         16
@@ -128,53 +128,53 @@ impl Demonstrate {
 }
 
 pipeline::ports! {
-    /// Whom it recommends to, and what.
+    /// The world, the catalogue and what is known of the users.
     pub struct Inputs {
-        /// Where the episodes are played.
+        /// The world in which the episodes run.
         world: World,
-        /// The catalogue, for the titles; items without one are described by their genres and features.
+        /// The catalogue with the titles. Items without a title are described by their genres and features.
         items: Items,
-        /// What the users rated before; nothing kept back.
+        /// The training log, without held-out ratings.
         train: Interactions,
-        /// The retriever's offers.
+        /// The retriever's candidates.
         rankings: Candidates,
-        /// What an earlier stage's expert remembered, such as that of other people; nothing without.
+        /// Memories of an earlier stage, for example of other users; none when not connected.
         memories: Option<Memories>,
-        /// Recorded calls, which `llm: { replay: {} }` answers from; nothing without.
+        /// Recorded calls from which `llm: { replay: {} }` answers; none when not connected.
         calls: Option<Calls>,
     }
 }
 
 pipeline::ports! {
-    /// What it did.
+    /// The episodes and the calls behind them.
     pub struct Outputs {
-        /// One trajectory a user, by user.
+        /// One trajectory per user, ordered by user.
         demonstrations: Demonstrations,
-        /// Every call behind them.
+        /// Every call of the language model.
         calls: Calls,
-        /// What it remembers at the end, with what it was given; empty where no role remembers.
+        /// The memories at the end, including those of the input; empty where no role remembers.
         memories: Memories,
-        /// What each episode took: calls, and tokens where the model tells.
-        efforts: LlmUsage,
+        /// Calls of each episode, and tokens where the model reports them.
+        llm_usage: LlmUsage,
     }
 }
 
 impl Stage for Demonstrate {
     const KIND: &'static str = "demonstrate";
-    /// 1: first. 2: the identity of a model behind a server includes the path of its address. 3: offers that avoid alike items
-    /// know who is spared. 4: items without a title are described in the prompts. 5: experts with
-    /// roles and memories; long names and what a tokenizer takes for its own are cut. 6: `efforts`, templates of
-    /// one's own, people alike by texts. 7: replies are understood in any dress, and what names no option or two is a failed call;
-    /// thoughts before an answer are no part of it; a critic's scale is not its value.
+    /// 1: first. 2: the identity of a model behind a server includes the path of its address. 3: candidates that avoid similar
+    /// items respect `min_turns`. 4: items without a title are described in the prompts. 5: agents with roles and memories; long
+    /// names are cut and special tokens are split. 6: `llm_usage`, prompt templates, users similar by texts. 7: answers are parsed
+    /// in any format, and an answer that names no option, or two, is a failed call; thoughts before an answer are not part of it;
+    /// a critic's scale is not parsed as its value.
     const VERSION: u32 = 7;
-    const ABOUT: &'static str = "let a language model recommend to simulated users and keep what it did";
+    const ABOUT: &'static str = "let a language model recommend items to simulated users, and record its episodes";
     const NOT_IN_KEY: &'static [&'static str] = &[
         "llm.openai.api_key",
-        "llm.openai.in_flight",
+        "llm.openai.max_concurrent_requests",
         "llm.openai.requests_per_minute",
         "llm.openai.tokens_per_minute",
         "llm.openai.timeout_seconds",
-        "llm.openai.retries",
+        "llm.openai.max_retries",
         "llm.openai.prices",
         "llm.openai.budget_usd",
         "llm.openai.max_calls",
@@ -192,40 +192,42 @@ impl Stage for Demonstrate {
         if self.users == 0 {
             return wrong("users", "at least one user");
         }
-        if !(1..=10).contains(&self.candidates) {
-            return wrong("candidates", "1 to 10 candidates: each title costs the model tokens every turn");
+        if !(1..=10).contains(&self.n_candidates) {
+            return wrong("n_candidates", "1 to 10 candidates: each title costs the model tokens every turn");
         }
-        if self.remember == 0 {
-            return wrong("remember", "at least one item");
+        if self.history_length == 0 {
+            return wrong("history_length", "at least one item");
         }
-        if self.noun.trim().is_empty() {
-            return wrong("noun", "a word for what is recommended, such as `movie`");
+        if self.item_noun.trim().is_empty() {
+            return wrong("item_noun", "a word for what is recommended, such as `movie`");
         }
-        if !(0.0..=1.0).contains(&self.min_success) {
-            return wrong("min_success", "a share lies between 0 and 1");
+        if !(0.0..=1.0).contains(&self.min_valid_rate) {
+            return wrong("min_valid_rate", "a share lies between 0 and 1");
         }
         self.prompts.check().map_err(|(path, message)| (format!("prompts.{path}"), message))?;
         self.actor.check().map_err(|(path, message)| (format!("actor.{path}"), message))?;
-        if self.roles.alike_by == UserSimilarity::Texts && !self.llm.embeds() {
-            let wanted =
-                "texts are compared by a model that turns them into vectors: name one at `llm.openai.embedding_model`";
-            return wrong("roles.alike_by", wanted);
+        if self.roles.similarity == UserSimilarity::Texts && !self.llm.embeds() {
+            let wanted = "texts are compared by an embedding model: name one in `llm.openai.embedding_model`";
+            return wrong("roles.similarity", wanted);
         }
         self.roles.check().map_err(|(path, message)| (format!("roles.{path}"), message))
     }
 
     fn requirements(&self) -> Vec<Requirement> {
-        let idle = !self.expert.reflects();
+        let idle = !self.agent.reflects();
         let idle = idle.then(|| Requirement {
-            setting: "expert",
+            setting: "agent",
             port: "memories",
             connected: false,
-            why: "an expert that does not reflect recalls nothing".to_owned(),
-            help: "set `expert: reflexion` or `expert: full`, or leave the input out",
+            why: "an agent without reflections recalls no memories".to_owned(),
+            help: "set `agent: reflexion` or `agent: full`, or leave the input out",
         });
         let (why, help) = match self.llm.replays() {
             true => ("it answers from recorded calls", "connect the `calls` of an earlier stage"),
-            false => ("only `llm: { replay: {} }` answers from recorded calls", "leave the input out, or replay it"),
+            false => (
+                "only `llm: { replay: {} }` answers from recorded calls",
+                "leave the input out, or set `llm: { replay: {} }`",
+            ),
         };
         let calls = Requirement { setting: "llm", port: "calls", connected: self.llm.replays(), why: why.into(), help };
         idle.into_iter().chain([calls]).collect()
@@ -244,23 +246,23 @@ impl Stage for Demonstrate {
 impl Demonstrate {
     fn demonstrate(&self, llm: &dyn Llm, inputs: &Inputs, cx: &Context) -> Result<Outputs> {
         self.check_inputs(inputs)?;
-        let (world, noun) = (&inputs.world, self.noun.trim());
+        let (world, noun) = (&inputs.world, self.item_noun.trim());
         let instructions = self.instructions.as_deref();
-        let prompt = Prompt::new(noun, instructions, &self.prompts, self.remember, &inputs.items, &inputs.train)?;
+        let prompt = Prompt::new(noun, instructions, &self.prompts, self.history_length, &inputs.items, &inputs.train)?;
         let cache = CachedLlm::new(llm, ValueStore::open(cx.calls())?);
         let users = self.sample_users(world.users());
-        let top_rated = top_rated(&inputs.train, world.users(), self.liked);
+        let top_rated = top_rated(&inputs.train, world.users(), self.n_liked);
         let conversations = llm.conversations(&prompt.preamble)?;
 
         let start = Instant::now();
         let bar = cx.bar("decisions", Some((users.len() * world.rules.horizon) as u64), "decisions");
-        // Raised when one episode failed: the others stop at their next decision.
+        // Set when one episode failed: the others stop at their next decision.
         let failed = AtomicBool::new(false);
         let generation = match &self.actor {
             Actor::Choose => None,
             Actor::Write(generation) => {
                 let catalogue = prompt.catalogue(&inputs.items);
-                let vectors = cache.vectors(&catalogue.title).context("turn the titles into vectors")?;
+                let vectors = cache.vectors(&catalogue.title).context("embed the titles")?;
                 let grounder = Grounder::new(&catalogue, generation.ground.clone());
                 Some(match vectors {
                     Some(vectors) => {
@@ -274,36 +276,36 @@ impl Demonstrate {
         let runner = EpisodeRunner {
             world,
             rankings: &inputs.rankings,
-            roles: Roles { expert: self.expert, settings: &self.roles, prompt: &prompt },
+            roles: Roles { agent: self.agent, settings: &self.roles, prompt: &prompt },
             actor: &self.actor,
             grounder: generation.as_ref(),
             cache: &cache,
-            candidates: self.candidates,
+            n_candidates: self.n_candidates,
             check_cancelled: &|| cx.check_cancelled().map(|()| !failed.load(Ordering::Relaxed)),
             on_decision: &|| advance_bar(&bar, &cache, start),
-            answer_check: (self.min_success > 0.0).then(AnswerCheck::default),
+            answer_check: (self.min_valid_rate > 0.0).then(AnswerCheck::default),
         };
         let mut memory = MemoryStore::new(&self.roles, world, inputs.memories.as_ref());
         let pool = llm
             .max_concurrency()
             .map(|conversations| rayon::ThreadPoolBuilder::new().num_threads(conversations).build())
             .transpose()?;
-        // Who remembers nothing need not wait for anybody.
-        let batch = if self.expert.reflects() { self.roles.batch } else { users.len() };
+        // Without memories no episode waits for another one.
+        let batch = if self.agent.reflects() { self.roles.memory_batch_size } else { users.len() };
         let mut played: Vec<EpisodeResult> = Vec::new();
         let beginning = |user: u32| prompt.profile(top_rated.get(user as usize).map_or(&[][..], Vec::as_slice));
         let vectors = |texts: &[String]| {
-            let found = cache.vectors(texts).context("turn what people liked into vectors")?;
-            found.context("people are to be alike by texts, and this model turns none into vectors")
+            let found = cache.vectors(texts).context("embed the profiles of the users")?;
+            found.context("`roles.similarity: texts` needs an embedding model, and this provider has none")
         };
         for batch in users.chunks(batch) {
-            if self.roles.alike_by == UserSimilarity::Texts && self.expert.reflects() {
+            if self.roles.similarity == UserSimilarity::Texts && self.agent.reflects() {
                 memory.embed_users(batch, &beginning, &vectors)?;
             }
             let play = |&user: &u32| -> Result<Option<EpisodeResult>> {
                 let played = runner.run(user, &top_rated[user as usize], &memory.recall(user), &mut *conversations());
                 match &played {
-                    // The bar counts to the horizon; what an early end saved is done too.
+                    // The bar counts up to the horizon; the turns after an early end are done as well.
                     Ok(Some(played)) => bar.inc((world.rules.horizon - played.trajectory.steps.len()) as u64),
                     Ok(None) => {}
                     Err(_) => failed.store(true, Ordering::Relaxed),
@@ -327,58 +329,58 @@ impl Demonstrate {
             demonstrations: Demonstrations { trajectories },
             calls: unique_calls(&played),
             memories: memory.into_memories(),
-            efforts: usage::usage_by_episode(&played, llm)?,
+            llm_usage: usage::usage_by_episode(&played, llm)?,
         })
     }
 
-    /// Whether the inputs speak of the same users and items.
+    /// Whether the inputs have the same users and items.
     fn check_inputs(&self, inputs: &Inputs) -> Result<()> {
         let (users, items) = (inputs.world.users(), inputs.world.items());
         inputs.items.check_world(&inputs.world)?;
         let rankings = &inputs.rankings.items;
-        ensure!(rankings.len() == users, "the rankings are of {} users, the world has {users}", rankings.len());
+        ensure!(rankings.len() == users, "the candidates have {} users, the world has {users}", rankings.len());
         let known = rankings.iter().flatten().all(|&item| (item as usize) < items);
-        ensure!(known, "the rankings hold an item that is not among the world's {items}");
+        ensure!(known, "the candidates hold an item outside of the world's {items} items");
         let train = &inputs.train;
         ensure!(!train.is_empty(), "the training log is empty");
         train.check_within("train", users, items)?;
-        ensure!(self.users <= users, "{} users asked for, the world has {users}\nhelp: lower `users`", self.users);
+        ensure!(self.users <= users, "`users` is {}, the world has {users} users\nhelp: lower `users`", self.users);
         Ok(())
     }
 
-    /// A model whose answers mostly name nothing demonstrates nothing.
+    /// Fails where fewer than `min_valid_rate` of the answers name an item: such episodes demonstrate the retriever.
     fn check_valid_rate(&self, played: &[EpisodeResult]) -> Result<()> {
         let decisions: usize = played.iter().map(|played| played.trajectory.steps.len()).sum();
         let mut silent = played.iter().filter_map(|played| played.invalid.as_ref());
         let Some((example, first)) = silent.next() else { return Ok(()) };
         let count = first + silent.map(|(_, count)| count).sum::<usize>();
         ensure!(
-            (decisions - count) as f64 >= self.min_success * decisions as f64,
+            (decisions - count) as f64 >= self.min_valid_rate * decisions as f64,
             "{count} of {decisions} answers {}",
             self.invalid_answers(example)
         );
         Ok(())
     }
 
-    /// That answers name nothing, with an example and what to do.
+    /// The end of the message about invalid answers: an example and a help line.
     fn invalid_answers(&self, example: &Call) -> String {
         let shown = example.told();
         let help = match (shown.contains("\nhelp: "), &example.failure) {
             (true, _) => String::new(),
             (false, Some(_)) => format!(
-                "\nhelp: mend what the server reports and run again, which asks the failed ones again and keeps the others; or lower \
-                 `min_success` from {}",
-                self.min_success
+                "\nhelp: fix the error that the server reports and run again; only failed calls are repeated. Or lower `min_valid_rate` \
+                 from {}",
+                self.min_valid_rate
             ),
             (false, None) => format!(
-                "\nhelp: use a larger model, let it write more tokens, or lower `min_success` from {}",
-                self.min_success
+                "\nhelp: use a larger model, allow more tokens, or lower `min_valid_rate` from {}",
+                self.min_valid_rate
             ),
         };
-        format!("name nothing that may be shown, the first of them is: {shown}{help}")
+        format!("name no item that may be shown; the first of them is: {shown}{help}")
     }
 
-    /// The first of a shuffle, ascending.
+    /// The first users of a shuffle, in ascending order.
     fn sample_users(&self, users: usize) -> Vec<u32> {
         let mut order: Vec<u32> = (0..users as u32).collect();
         order.shuffle(&mut rng(&[self.seed, 0xde30]));
@@ -388,7 +390,7 @@ impl Demonstrate {
     }
 }
 
-/// For each user the `count` items rated best; of equals the latest, then the lowest id.
+/// For each user the `count` best rated items; ties by the latest time, then the lowest number.
 fn top_rated(train: &Interactions, users: usize, count: usize) -> Vec<Vec<u32>> {
     let mut rows: Vec<Vec<usize>> = vec![Vec::new(); users];
     for (row, &user) in train.user.iter().enumerate() {
@@ -421,16 +423,16 @@ fn advance_bar(bar: &Bar, cache: &CachedLlm, start: Instant) {
     }
 }
 
-/// `again`: whether another run may get an answer where this one got none.
-fn note_summary(played: &[EpisodeResult], cache: &CachedLlm, again: bool, start: Instant, cx: &Context) {
+/// Notes the counts of the run; `retryable`: whether another run may get the answers that this one did not get.
+fn note_summary(played: &[EpisodeResult], cache: &CachedLlm, retryable: bool, start: Instant, cx: &Context) {
     let steps = || played.iter().flat_map(|played| &played.trajectory.steps);
     let decisions = steps().count();
     let (counters, seconds) = (cache.counters(), start.elapsed().as_secs_f64());
     cx.note("decisions", format!("{decisions} in {} episodes", played.len()));
     cx.note("calls", format!("{} asked, {} served from the store", counters.asked, counters.served));
     if counters.failed > 0 {
-        cx.note("failed calls", format!("{}; they are asked again by the next run that needs them", counters.failed));
-        if again {
+        cx.note("failed calls", format!("{}; the next run that needs them repeats them", counters.failed));
+        if retryable {
             cx.incomplete();
         }
     }
@@ -438,18 +440,21 @@ fn note_summary(played: &[EpisodeResult], cache: &CachedLlm, again: bool, start:
         cx.note("tokens", format!("{} new, {:.0} a second", counters.tokens, counters.tokens as f64 / seconds));
     }
     let first = steps().filter(|step| step.candidates.first() == Some(&step.item)).count();
-    cx.note("retriever's first choice taken", format!("{:.0} %", 100.0 * first as f64 / decisions.max(1) as f64));
+    cx.note(
+        "agreement with the retriever",
+        format!("{:.0} % of the decisions are its first candidate", 100.0 * first as f64 / decisions.max(1) as f64),
+    );
     let invalid: usize = played.iter().filter_map(|played| played.invalid.as_ref()).map(|(_, count)| count).sum();
     if invalid > 0 {
-        cx.note("answers without a choice", format!("{invalid}; the retriever's first choice stands in for them"));
+        cx.note("answers without an item", format!("{invalid}; replaced by the retriever's first candidate"));
         cx.warn(format!(
-            "{invalid} of {decisions} decisions are not the language model's: the retriever's first choice stands in for answers \
-             without a choice"
+            "{invalid} of {decisions} decisions are the retriever's first candidate, because the language model's answers name no \
+             item"
         ));
     }
     let unparsed_values: usize = played.iter().map(|played| played.unparsed_values).sum();
     if unparsed_values > 0 {
-        cx.note("values that are no number", format!("{unparsed_values}; nothing is remembered of these actions"));
+        cx.note("values that are no number", format!("{unparsed_values}; these actions are not remembered"));
     }
     let memories: usize = played.iter().map(|played| played.memories.len()).sum();
     if memories > 0 {
@@ -457,7 +462,7 @@ fn note_summary(played: &[EpisodeResult], cache: &CachedLlm, again: bool, start:
     }
 }
 
-/// Calls as a model that replays them knows them.
+/// The calls in the form that the replaying provider reads.
 fn recorded_calls(calls: Option<&Calls>) -> Vec<RecordedCall> {
     let record = |call: &Call| RecordedCall {
         model: call.model.clone(),

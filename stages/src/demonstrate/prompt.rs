@@ -1,7 +1,7 @@
-//! What the model reads: instructions, what the user liked, what was shown so far, and the cue that a title completes.
+//! The prompts: instructions, the items that the user liked, the items shown so far, and the prefix that a title completes.
 //!
-//! The texts are [templates](super::templates) and end up in the request, so a changed template asks anew by itself. Titles are
-//! short on purpose: every token is evaluated.
+//! The texts are [templates](super::templates). They are part of the request, so a changed template gives new requests. Titles are
+//! kept short, because every token is evaluated.
 
 use anyhow::{Context as _, Result};
 use minijinja::{Environment, Value, context};
@@ -10,30 +10,30 @@ use super::templates::Prompts;
 use crate::artifact::{Interactions, Items};
 use crate::llm::ChoiceRequest;
 
-/// The longest name of an item, in characters.
+/// Maximum length of an item's name, in characters.
 const MAX_NAME_CHARS: usize = 200;
 
 /// The parts of every prompt of one stage.
 pub(super) struct Prompt {
     environment: Environment<'static>,
     noun: String,
-    /// What each item is called, no two alike.
+    /// The name of each item; no two are equal.
     names: Vec<String>,
     /// The top of the rating scale, as the log shows it.
     highest: f32,
     /// The instructions, the same for every user.
     pub preamble: String,
     completion_prefix: String,
-    remember: usize,
+    history_length: usize,
 }
 
 impl Prompt {
-    /// `remember` is how many of an episode's last items every prompt shows at least.
+    /// `history_length` is the minimum number of the episode's last items in a prompt.
     pub fn new(
         noun: &str,
         instructions: Option<&str>,
         prompts: &Prompts,
-        remember: usize,
+        history_length: usize,
         items: &Items,
         train: &Interactions,
     ) -> Result<Self> {
@@ -45,17 +45,17 @@ impl Prompt {
             highest,
             preamble: String::new(),
             completion_prefix: String::new(),
-            remember,
+            history_length,
         };
-        prompt.preamble = prompt.line("opening", context! { noun, instructions })?;
-        prompt.completion_prefix = prompt.render("cue", context! { noun })?;
+        prompt.preamble = prompt.line("preamble", context! { noun, instructions })?;
+        prompt.completion_prefix = prompt.render("completion_prefix", context! { noun })?;
         Ok(prompt)
     }
 
-    /// A filled template without the space around it.
+    /// The rendered template without surrounding space.
     fn render(&self, template: &str, values: Value) -> Result<String> {
         let fill = || self.environment.get_template(template)?.render(values);
-        let text = fill().with_context(|| format!("cannot fill the prompt template `{template}`"))?;
+        let text = fill().with_context(|| format!("cannot render the prompt template `{template}`"))?;
         Ok(text.trim().to_owned())
     }
 
@@ -63,7 +63,7 @@ impl Prompt {
         Ok(self.render(template, values)? + "\n")
     }
 
-    /// What a user begins with; `liked` are items, best first.
+    /// The beginning of a user's prompts; `liked` are items, best first.
     pub fn prefix(&self, liked: &[u32]) -> Result<Vec<String>> {
         let mut context = vec![self.preamble.clone()];
         if !liked.is_empty() {
@@ -73,7 +73,7 @@ impl Prompt {
         Ok(context)
     }
 
-    /// What tells one user's beginning from another's; empty where nothing does.
+    /// The user's profile: the part of the beginning that differs between users; empty where there is none.
     pub fn profile(&self, liked: &[u32]) -> Result<String> {
         Ok(self.prefix(liked)?.get(1..).unwrap_or_default().concat().trim().to_owned())
     }
@@ -81,72 +81,72 @@ impl Prompt {
     /// The line about one shown item.
     pub fn feedback_line(&self, item: u32, reward: f32) -> Result<String> {
         let (rating, highest) = (format!("{reward:.1}"), self.highest.to_string());
-        self.line("shown", context! { noun => self.noun.as_str(), title => self.name(item), rating, highest })
+        self.line("feedback", context! { noun => self.noun.as_str(), title => self.name(item), rating, highest })
     }
 
-    /// What is told at a turn: `begin` and the last of the lines `shown`.
+    /// The context of a turn: `prefix` and the last of the lines `shown`.
     pub fn context(&self, prefix: &[String], shown: &[String]) -> Vec<String> {
-        prefix.iter().chain(&shown[dropped(shown.len(), self.remember)..]).cloned().collect()
+        prefix.iter().chain(&shown[dropped(shown.len(), self.history_length)..]).cloned().collect()
     }
 
-    /// Asks for one of `candidates` after what was told.
+    /// The request to choose one of `candidates` after this context.
     pub fn request(&self, context: Vec<String>, candidates: &[u32]) -> ChoiceRequest {
         let options = candidates.iter().map(|&item| self.name(item).to_owned()).collect();
         ChoiceRequest { context, completion_prefix: self.completion_prefix.clone(), options }
     }
 
-    /// What a title that is written goes on from.
+    /// The text that a generated title continues.
     pub fn completion_prefix(&self) -> &str {
         &self.completion_prefix
     }
 
-    /// What the planner goes on from.
+    /// The text that the planner continues.
     pub fn thought_prompt(&self) -> Result<String> {
-        self.render("thought", context! { noun => self.noun.as_str() })
+        self.render("thought_prompt", context! { noun => self.noun.as_str() })
     }
 
     /// The line about a thought.
     pub fn thought_line(&self, thought: &str) -> Result<String> {
-        self.line("thinking", context! { thought })
+        self.line("thought_format", context! { thought })
     }
 
     /// The line about reflections.
     pub fn reflections_line(&self, reflections: &[String]) -> Result<String> {
         let reflections: Value = reflections.iter().cloned().collect();
-        self.line("recalled", context! { reflections })
+        self.line("reflections", context! { reflections })
     }
 
-    /// The line about items that went well and badly before; at least one of the two holds some.
+    /// The line about items that went well and badly before; at least one of the two is not empty.
     pub fn advice_line(&self, good: &[u32], bad: &[u32]) -> Result<String> {
         let names = |items: &[u32]| -> Value { items.iter().map(|&item| self.name(item).to_owned()).collect() };
         self.line("advice", context! { good => names(good), bad => names(bad) })
     }
 
-    /// What the critic goes on from.
+    /// The text that the critic continues.
     pub fn critic_prompt(&self, low: i32, high: i32) -> Result<String> {
-        self.render("value", context! { low, high })
+        self.render("critic_prompt", context! { low, high })
     }
 
-    /// What the reflector goes on from.
+    /// The text that the reflector continues.
     pub fn reflection_prompt(&self, turns: usize, left: bool) -> Result<String> {
-        self.render("reflect", context! { turns, left })
+        self.render("reflection_prompt", context! { turns, left })
     }
 
-    /// The catalogue as the prompts name it, to look up in it what a model writes.
+    /// The catalogue with the names of the prompts, to match generated titles to.
     pub fn catalogue(&self, items: &Items) -> Items {
         Items { title: self.names.clone(), ..items.clone() }
     }
 
-    /// What an item is called.
+    /// The name of an item.
     pub fn name(&self, item: u32) -> &str {
         &self.names[item as usize]
     }
 }
 
-/// How many of `shown` lines a prompt leaves out: whole blocks of `remember`, so that at least that many stay. A window that
+/// How many of `shown` lines a prompt leaves out: whole blocks of `history_length`, so that at least that many stay. A window that
 /// slid line by line would change the prompt's beginning each turn, and all of it would have to be evaluated again.
-fn dropped(shown: usize, remember: usize) -> usize {
-    shown.saturating_sub(remember) / remember * remember
+fn dropped(shown: usize, history_length: usize) -> usize {
+    shown.saturating_sub(history_length) / history_length * history_length
 }
 
 /// Titles in one line and in the order of speech, descriptions where there are none; where several items share one, the year
@@ -161,8 +161,8 @@ fn names(items: &Items) -> Vec<String> {
     })
 }
 
-/// A model's or a catalogue's words as one line of a prompt: what is longer is cut, and what a chat template or a tokenizer
-/// would take for its own is taken apart. Words stay words: nothing in them is filled in or run.
+/// A text of a model or a catalogue as one line of a prompt: it is cut to a maximum length, and special tokens of chat templates and
+/// tokenizers are split. Nothing in it is rendered or run.
 pub(super) fn sanitize(text: &str, most: usize) -> String {
     let line = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
     let line = line.collect::<Vec<_>>().join(" ").replace("<|", "< |");
@@ -172,7 +172,7 @@ pub(super) fn sanitize(text: &str, most: usize) -> String {
     }
 }
 
-/// Catalogues put an article last (`Piano, The`); a model knows the title as people say it, and finds it likelier so.
+/// Catalogues put an article last (`Piano, The`); models know the title in its natural order, which is more probable to them.
 fn natural_title(title: &str) -> String {
     let title = sanitize(title, MAX_NAME_CHARS);
     let article =

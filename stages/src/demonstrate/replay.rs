@@ -1,8 +1,8 @@
-//! `demonstrate.replay`: episodes that somebody played elsewhere, played again in a world of ours.
+//! `demonstrate.replay`: recorded episodes, replayed in a world.
 //!
-//! The items are as recorded, the answers are the world's: rewards, and when the user leaves. An episode whose items run out
-//! while the user stays is cut. So what a recorded model recommends can be judged beside policies. What it cannot show: the
-//! model did not see these answers, and would have gone on otherwise.
+//! The items are the recorded ones; the rewards and the end of the episode are the world's. An episode whose items run out while
+//! the user stays is truncated. The recommendations of a recorded model can thus be evaluated beside policies. The limit of the
+//! method: the model did not see these rewards, and would have continued differently.
 
 use std::collections::BTreeMap;
 
@@ -18,24 +18,24 @@ use crate::env::Episodes;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Replay {
-    /// At most so many episodes of each user, the first recorded ones; all when absent. The evaluation's teacher takes 1.
-    pub per_user: Option<usize>,
+    /// Maximum number of episodes per user, the first recorded ones; all when absent. The evaluation's teacher needs 1.
+    pub max_episodes_per_user: Option<usize>,
 }
 
 pipeline::ports! {
-    /// What is played where.
+    /// The world and the recorded episodes.
     pub struct Inputs {
-        /// The world that answers.
+        /// The world in which the episodes are replayed.
         world: World,
-        /// What was recommended.
+        /// The recorded episodes.
         demonstrations: Demonstrations,
     }
 }
 
 pipeline::ports! {
-    /// What came of it.
+    /// The replayed episodes.
     pub struct Outputs {
-        /// The same items with this world's answers, up to where its users leave.
+        /// The same items with this world's rewards, up to the turn at which the user leaves.
         demonstrations: Demonstrations,
     }
 }
@@ -44,13 +44,13 @@ impl Stage for Replay {
     const KIND: &'static str = "demonstrate.replay";
     /// 1: first.
     const VERSION: u32 = 1;
-    const ABOUT: &'static str = "let a world answer episodes that were recorded elsewhere";
+    const ABOUT: &'static str = "replay recorded episodes in a world";
     type Inputs = Inputs;
     type Outputs = Outputs;
 
     fn check(&self) -> Result<(), (String, String)> {
-        if self.per_user == Some(0) {
-            return Err(("per_user".into(), "at least one episode; leave it out for all".into()));
+        if self.max_episodes_per_user == Some(0) {
+            return Err(("max_episodes_per_user".into(), "at least one episode; leave it out for all".into()));
         }
         Ok(())
     }
@@ -62,7 +62,7 @@ impl Stage for Replay {
         let mut unused = 0;
         for (number, recorded) in inputs.demonstrations.trajectories.iter().enumerate() {
             let played = played.entry(recorded.user).or_default();
-            if self.per_user.is_some_and(|most| *played >= most) {
+            if self.max_episodes_per_user.is_some_and(|most| *played >= most) {
                 continue;
             }
             *played += 1;
@@ -79,17 +79,14 @@ impl Stage for Replay {
             unused += recorded.steps.len() - trajectory.steps.len();
             trajectories.push(trajectory);
         }
-        ensure!(
-            !trajectories.is_empty(),
-            "no episode to play again\nhelp: look at the `demonstrations` that are connected"
-        );
+        ensure!(!trajectories.is_empty(), "no episode to replay\nhelp: look at the connected `demonstrations`");
         cx.note("episodes", trajectories.len());
         cx.note("items after the user had left", unused);
         let ran_out = trajectories.iter().filter(|played| ran_out(played, world)).count();
         if ran_out > 0 {
             cx.note(
                 "items ran out while the user stayed",
-                format!("{ran_out} episodes: they return less than they could"),
+                format!("{ran_out} episodes, whose returns are therefore lower bounds"),
             );
         }
         Ok(Outputs { demonstrations: Demonstrations { trajectories } })
@@ -102,7 +99,7 @@ fn replayed(world: &World, recorded: &Trajectory) -> Result<Trajectory> {
     for choice in &recorded.steps {
         episodes.step(&[0], &[choice.item]).with_context(|| {
             format!(
-                "step {} cannot be played here\nhelp: record episodes in a world that masks repeats, too, or take \
+                "step {} cannot be replayed in this world\nhelp: record episodes in a world that masks repeats, too, or set \
                  `audience.repeats: allowed`",
                 steps.len()
             )
@@ -116,7 +113,7 @@ fn replayed(world: &World, recorded: &Trajectory) -> Result<Trajectory> {
     Ok(Trajectory { user: recorded.user, steps, end: episodes.end(0).unwrap_or(Termination::Horizon) })
 }
 
-/// Whether nothing was left to show before the world's last turn.
+/// Whether the recorded items ran out before the world's last turn.
 fn ran_out(played: &Trajectory, world: &World) -> bool {
     played.end == Termination::Horizon && played.steps.len() < world.rules.horizon
 }
@@ -134,13 +131,13 @@ mod tests {
     #[test]
     fn the_world_answers_and_the_user_leaves_when_this_world_says_so() {
         let folder = tempfile::tempdir().unwrap();
-        let run = |per_user, trajectories| {
+        let run = |max_episodes_per_user, trajectories| {
             // Clusters {0, 1} and {2, 3} pay 5 and 4; the last item is remembered.
             let inputs = Inputs {
                 world: cluster_world(&[5.0, 4.0], 2, 1, 9, 2),
                 demonstrations: Demonstrations { trajectories },
             };
-            Replay { per_user }.run(inputs, &Context::detached(folder.path()))
+            Replay { max_episodes_per_user }.run(inputs, &Context::detached(folder.path()))
         };
         let all = vec![recorded(1, &[0, 2, 3, 1]), recorded(1, &[0, 2]), recorded(0, &[2])];
         let out = run(None, all.clone()).unwrap().demonstrations.trajectories;
@@ -166,6 +163,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let error = Replay::default().run(inputs, &Context::detached(folder.path())).err().unwrap();
         let error = format!("{error:#}");
-        assert!(error.contains("episode 1 of user 1: step 2 cannot be played here\nhelp: "), "{error}");
+        assert!(error.contains("episode 1 of user 1: step 2 cannot be replayed in this world\nhelp: "), "{error}");
     }
 }

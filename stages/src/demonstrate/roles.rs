@@ -1,4 +1,4 @@
-//! What planner, critic and reflector are asked to write, and what of it is taken.
+//! The requests of planner, critic and reflector, and the parsing of their answers.
 
 use anyhow::Result;
 
@@ -8,38 +8,38 @@ use crate::llm::CompletionRequest;
 
 /// The critic's scale.
 const CRITIC_SCALE: (i32, i32) = (-5, 5);
-/// The longest value, in tokens.
+/// Maximum length of the critic's answer, in tokens.
 pub(super) const CRITIC_TOKENS: u32 = 8;
-/// The longest thought or reflection, in characters.
+/// Maximum length of a thought or reflection, in characters.
 const MAX_CHARS: usize = 600;
 
 /// The roles beside the actor.
 pub(super) struct Roles<'a> {
-    /// Which of them are played.
-    pub expert: Agent,
+    /// The roles that are played.
+    pub agent: Agent,
     pub settings: &'a RoleSettings,
     pub prompt: &'a Prompt,
 }
 
 impl Roles<'_> {
-    /// Asks for a thought after what was told.
+    /// The request for a thought after this context.
     pub fn thought(&self, context: &[String]) -> Result<CompletionRequest> {
-        Ok(self.line(context, self.prompt.thought_prompt()?, self.settings.thought_tokens))
+        Ok(self.line(context, self.prompt.thought_prompt()?, self.settings.max_thought_tokens))
     }
 
-    /// Asks how content the user is after what was told.
+    /// The request for the value of the state after this context.
     pub fn critique(&self, context: &[String]) -> Result<CompletionRequest> {
         let (low, high) = CRITIC_SCALE;
         let line = self.line(context, self.prompt.critic_prompt(low, high)?, CRITIC_TOKENS);
         Ok(CompletionRequest { integer: Some(CRITIC_SCALE), ..line })
     }
 
-    /// Asks what to do otherwise after an episode.
+    /// The request for a reflection after an episode.
     pub fn reflection(&self, context: &[String], turns: usize, left: bool) -> Result<CompletionRequest> {
-        Ok(self.line(context, self.prompt.reflection_prompt(turns, left)?, self.settings.reflection_tokens))
+        Ok(self.line(context, self.prompt.reflection_prompt(turns, left)?, self.settings.max_reflection_tokens))
     }
 
-    /// A line to write.
+    /// The request for one line.
     pub fn line(&self, context: &[String], completion_prefix: String, max_tokens: u32) -> CompletionRequest {
         let (context, temperature) = (context.to_vec(), self.settings.temperature);
         CompletionRequest {
@@ -54,13 +54,13 @@ impl Roles<'_> {
     }
 }
 
-/// The first line that says something, tamed; empty where none does.
+/// The first line that is not empty, sanitized; empty where there is none.
 pub(super) fn first_line(text: &str) -> String {
     text.lines().map(|line| sanitize(line, MAX_CHARS)).find(|line| !line.is_empty()).unwrap_or_default()
 }
 
-/// The first whole number of the critic's scale in its words, but for those with which it repeats the scale itself (`from -5 to
-/// 5`, `of 5`); `None` where there is none.
+/// The first integer on the critic's scale in its answer, except those that repeat the scale itself (`from -5 to 5`, `of 5`);
+/// `None` where there is none.
 pub(super) fn parse_value(text: &str) -> Option<i32> {
     let text = text.replace(['−', '–'], "-");
     let is_part = |c: char| c.is_ascii_digit() || c == '-';

@@ -6,7 +6,7 @@ use super::agent::TitleGeneration;
 use super::tests::{ITEMS, USERS, inputs, stage};
 use super::*;
 use crate::artifact::Memory;
-use crate::ground::{MatchSettings, Unmatched};
+use crate::ground::{MatchSettings, OnUnmatched};
 use crate::llm::{
     Answer, ChoiceRequest, CompletionRequest, Conversation, ConversationFactory, Embedder, Embeddings, ParsedChoice,
 };
@@ -93,20 +93,20 @@ fn fluent(writing: &CompletionRequest) -> String {
 
 #[test]
 fn each_preset_plays_its_roles_and_no_other() {
-    for (expert, cues, remembers) in
+    for (agent, cues, remembers) in
         [(Agent::ActOnly, 0, false), (Agent::React, 1, false), (Agent::Reflexion, 2, true), (Agent::Full, 3, true)]
     {
         let llm = Scripted::new(fluent);
-        let outputs = play(&Demonstrate { expert, ..stage() }, &llm, &inputs()).unwrap();
+        let outputs = play(&Demonstrate { agent, ..stage() }, &llm, &inputs()).unwrap();
         let wrote = llm.wrote.lock().unwrap();
         let kinds: BTreeSet<&str> =
             wrote.iter().filter_map(|writing| writing.completion_prefix.split(' ').next()).collect();
-        assert_eq!(kinds.len(), cues, "{expert:?}: {kinds:?}");
+        assert_eq!(kinds.len(), cues, "{agent:?}: {kinds:?}");
         assert_eq!(!outputs.memories.0.is_empty(), remembers);
         let thought = "Thought: Something thin.\n".to_owned();
         let chosen = llm.chosen.lock().unwrap();
-        assert!(chosen.iter().all(|request| request.context.contains(&thought) == expert.plans()));
-        // Every call is kept, whoever made it.
+        assert!(chosen.iter().all(|request| request.context.contains(&thought) == agent.plans()));
+        // Every call of every role is recorded.
         let asked = wrote.len() + chosen.len();
         assert!(outputs.calls.0.len() <= asked && outputs.calls.0.len() > asked / 2, "{asked}");
     }
@@ -114,8 +114,8 @@ fn each_preset_plays_its_roles_and_no_other() {
 
 #[test]
 fn what_a_batch_leaves_comes_to_mind_in_the_next_and_not_within_it() {
-    let roles = RoleSettings { batch: 2, recall: 9, ..RoleSettings::default() };
-    let stage = Demonstrate { expert: Agent::Full, roles, ..stage() };
+    let roles = RoleSettings { memory_batch_size: 2, n_neighbors: 9, ..RoleSettings::default() };
+    let stage = Demonstrate { agent: Agent::Full, roles, ..stage() };
     let llm = Scripted::new(fluent);
     let outputs = play(&stage, &llm, &inputs()).unwrap();
     let users: Vec<u32> = outputs.demonstrations.trajectories.iter().map(|trajectory| trajectory.user).collect();
@@ -161,7 +161,7 @@ fn a_critic_without_a_number_is_counted_and_not_believed() {
     let llm = Scripted::new(
         |writing: &CompletionRequest| if writing.integer.is_some() { "quite".into() } else { fluent(writing) },
     );
-    let outputs = play(&Demonstrate { expert: Agent::Full, ..stage() }, &llm, &inputs()).unwrap();
+    let outputs = play(&Demonstrate { agent: Agent::Full, ..stage() }, &llm, &inputs()).unwrap();
     let actions = outputs.memories.0.iter().filter(|memory| matches!(memory, Memory::Action { .. })).count();
     // Only the last turn of an episode needs no answer: nothing comes after it.
     assert_eq!(actions, outputs.demonstrations.trajectories.len());
@@ -185,18 +185,18 @@ fn an_actor_that_writes_names_an_item_in_its_own_words_and_tries_again() {
         assert!(serde_json::from_str::<CompletionRequest>(&call.request).unwrap().draw == 1, "the call that named it");
     }
     // One try is not enough here, and the retriever's first offer is no success.
-    let once = TitleGeneration { tries: 1, ..TitleGeneration::default() };
+    let once = TitleGeneration { max_attempts: 1, ..TitleGeneration::default() };
     let error = play(&writes(once.clone()), &Scripted::new(name), &inputs()).err().unwrap().to_string();
-    assert!(error.contains("answers name nothing that may be shown") && error.contains("\nhelp: "), "{error}");
-    let lenient = Demonstrate { min_success: 0.0, ..writes(once) };
+    assert!(error.contains("answers name no item that may be shown") && error.contains("\nhelp: "), "{error}");
+    let lenient = Demonstrate { min_valid_rate: 0.0, ..writes(once) };
     let outputs = play(&lenient, &Scripted::new(name), &inputs()).unwrap();
     let first = |user: u32| inputs().rankings.items[user as usize][0];
     for trajectory in &outputs.demonstrations.trajectories {
         assert_eq!(trajectory.steps[0].item, first(trajectory.user));
     }
     // `nearest` takes what is under the threshold all the same.
-    let ground = MatchSettings { unmatched: Unmatched::Nearest, ..MatchSettings::default() };
-    let near = TitleGeneration { tries: 1, ground, ..TitleGeneration::default() };
+    let ground = MatchSettings { on_unmatched: OnUnmatched::Nearest, ..MatchSettings::default() };
+    let near = TitleGeneration { max_attempts: 1, ground, ..TitleGeneration::default() };
     play(&writes(near), &Scripted::new(|_: &CompletionRequest| "thin overcoat".to_owned()), &inputs()).unwrap();
 }
 
@@ -212,7 +212,7 @@ fn a_name_without_a_title_is_found_by_what_it_means() {
     let embedded = llm.embedded.into_inner().unwrap();
     assert_eq!(embedded.len(), ITEMS + 1, "each title and the one name once: {embedded:?}");
     let error = play(&writes(TitleGeneration::default()), &Scripted::new(say), &inputs).err().unwrap().to_string();
-    assert!(error.contains("answers name nothing that may be shown"), "letters alone do not find it: {error}");
+    assert!(error.contains("answers name no item that may be shown"), "letters alone do not find it: {error}");
 }
 
 #[test]
@@ -222,8 +222,8 @@ fn hostile_answers_stay_words() {
     let llm = Scripted::new(
         |writing: &CompletionRequest| if writing.integer.is_some() { "1".into() } else { hostile.clone() },
     );
-    let roles = RoleSettings { batch: 1, ..RoleSettings::default() };
-    let outputs = play(&Demonstrate { expert: Agent::Full, roles, ..stage() }, &llm, &inputs()).unwrap();
+    let roles = RoleSettings { memory_batch_size: 1, ..RoleSettings::default() };
+    let outputs = play(&Demonstrate { agent: Agent::Full, roles, ..stage() }, &llm, &inputs()).unwrap();
     let context = llm.chosen.lock().unwrap();
     let lines: Vec<&String> = context.iter().flat_map(|request| &request.context).collect();
     let thought = lines.iter().find(|piece| piece.starts_with("Thought: ")).unwrap();
@@ -244,7 +244,7 @@ fn hostile_answers_stay_words() {
     );
 }
 
-/// What the test's people liked, by the years of their titles.
+/// The items that the test's users liked, by the years of their titles.
 fn liked_of(writing: &CompletionRequest) -> &str {
     writing.context.get(1).map_or("", String::as_str)
 }
@@ -257,18 +257,24 @@ fn people_are_alike_by_the_meaning_of_what_they_liked() {
         _ if liked_of(writing).contains("(1993)") => "Of one.".into(),
         _ => "Of others.".into(),
     };
-    // User 2 is at a cosine of 0.6 to user 0 and of 0.8 to user 1; of 3 and 4 nothing is told.
+    // User 2 is at a cosine of 0.6 to user 0 and of 0.8 to user 1; 3 and 4 have no profile.
     let mut llm = Scripted::new(script);
     llm.meaning = Some(|text| match (text.contains("(1995)"), text.contains("(1993)")) {
         (true, _) => vec![2.0, 0.0],
         (_, true) => vec![0.0, 3.0],
         _ => vec![0.6, 0.8],
     });
-    let played = |alike_by, above: f64| {
+    let played = |similarity, min_similarity: f64| {
         llm.wrote.lock().unwrap().clear();
         llm.embedded.lock().unwrap().clear();
-        let roles = RoleSettings { batch: 2, recall: 1, above, alike_by, ..RoleSettings::default() };
-        let stage = Demonstrate { users: USERS, expert: Agent::Reflexion, roles, ..stage() };
+        let roles = RoleSettings {
+            memory_batch_size: 2,
+            n_neighbors: 1,
+            min_similarity,
+            similarity,
+            ..RoleSettings::default()
+        };
+        let stage = Demonstrate { users: USERS, agent: Agent::Reflexion, roles, ..stage() };
         play(&stage, &llm, &inputs()).unwrap();
         let recalled_by = |user: &str| {
             let wrote = llm.wrote.lock().unwrap();
@@ -278,18 +284,18 @@ fn people_are_alike_by_the_meaning_of_what_they_liked() {
         (recalled_by("(1990)"), llm.embedded.lock().unwrap().len())
     };
     let with = |words: &str| Some(format!("With people like this user: {words}"));
-    // By the world's vectors all are alike, and the lower number counts first.
+    // By the world's vectors all are equally similar, and the lower number counts first.
     assert_eq!(played(UserSimilarity::Vectors, -1.0), (with("Of zero."), 0));
-    assert_eq!(played(UserSimilarity::Texts, -1.0), (with("Of one."), 3), "each text is paid for once");
+    assert_eq!(played(UserSimilarity::Texts, -1.0), (with("Of one."), 3), "each text is embedded once");
     assert_eq!(played(UserSimilarity::Texts, 0.79).0, with("Of one."));
     assert_eq!(played(UserSimilarity::Texts, 0.81).0, None);
 }
 
 #[test]
 fn texts_need_a_model_that_turns_them_into_vectors() {
-    let roles = RoleSettings { alike_by: UserSimilarity::Texts, ..RoleSettings::default() };
+    let roles = RoleSettings { similarity: UserSimilarity::Texts, ..RoleSettings::default() };
     let (path, wanted) = Demonstrate { roles: roles.clone(), ..stage() }.check().unwrap_err();
-    assert!(path == "roles.alike_by" && wanted.contains("llm.openai.embedding_model"), "{wanted}");
+    assert!(path == "roles.similarity" && wanted.contains("llm.openai.embedding_model"), "{wanted}");
     let llm = |more: &str| serde_json::from_str(&format!(r#"{{"openai": {{"model": "m"{more}}}}}"#)).unwrap();
     assert!(Demonstrate { llm: llm(""), roles: roles.clone(), ..stage() }.check().is_err());
     let embedding = llm(r#", "embedding_model": "e""#);

@@ -1,10 +1,10 @@
-//! The templates of the prompts: the program's own (`prompt/*.j2`), or what the experiment puts in their place.
+//! The templates of the prompts: the default ones (`prompt/*.j2`), or those of the experiment.
 //!
-//! They are minijinja, strict, and are checked where the experiment is read: each is filled with made-up values, so that a variable
-//! that is not there, a filter that does not fit and a template that never ends are mistakes in a line of a file, not of a run.
-//! A template reaches the other templates and nothing else: no file, no environment, and no more steps than [`FUEL`].
+//! They are strict minijinja templates, checked when the experiment is read. Each is rendered with sample values, so that an unknown
+//! variable, a wrong filter and an endless template are reported with their line in the file, before any stage runs. A template can
+//! include other templates and nothing else: no file, no environment, and at most [`FUEL`] steps.
 //!
-//! Not here: templates in files of their own. What a file says is known once it is fetched, which is too late for that check, and a
+//! Not supported: templates in files of their own. A file is known only after it is fetched, which is too late for this check, and a
 //! block of text in the experiment (`|`) is as readable.
 
 use anyhow::Result;
@@ -12,43 +12,44 @@ use minijinja::{Environment, Error, UndefinedBehavior, Value, context};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Steps that a template may take each time it is filled; the longest of ours takes some hundred.
+/// Maximum steps of one rendering; the longest default template takes some hundred.
 const FUEL: u64 = 20_000;
-/// The longest template, in characters.
+/// Maximum length of a template, in characters.
 const MAX_CHARS: usize = 10_000;
 
-/// What the prompts say in place of the program's own words: minijinja templates, each of the variables that its line names.
+/// Minijinja templates that replace the default prompts, each with the variables that its line names.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Prompts {
-    /// The first words of every prompt, of `noun` and `instructions` (none where the setting is not made).
-    pub opening: Option<String>,
-    /// What the user liked, of `titles`, a list, best first.
+    /// The beginning of every prompt. Variables: `noun`, `instructions` (none where the setting is absent).
+    pub preamble: Option<String>,
+    /// The items that the user liked. Variable: `titles`, a list, best first.
     pub liked: Option<String>,
-    /// What came of a recommendation, of `noun`, `title`, `rating` and `highest`, the top of the scale.
-    pub shown: Option<String>,
-    /// What the chosen or written title goes on from, of `noun`.
-    pub cue: Option<String>,
-    /// What the planner goes on from, of `noun`.
-    pub thought: Option<String>,
-    /// How its thought is told, of `thought`.
-    pub thinking: Option<String>,
-    /// What was written after episodes with people alike, of `reflections`, a list, the nearest first.
-    pub recalled: Option<String>,
-    /// What went well and badly with people alike, of `good` and `bad`, lists of titles of which one may be empty.
+    /// The user's rating of a recommendation. Variables: `noun`, `title`, `rating`, and `highest`, the top of the scale.
+    pub feedback: Option<String>,
+    /// The text that the chosen or generated title continues. Variable: `noun`.
+    pub completion_prefix: Option<String>,
+    /// The text that the planner continues. Variable: `noun`.
+    pub thought_prompt: Option<String>,
+    /// The line that states the thought to the actor. Variable: `thought`.
+    pub thought_format: Option<String>,
+    /// The reflections after episodes of similar users. Variable: `reflections`, a list, most similar first.
+    pub reflections: Option<String>,
+    /// The candidates that went well and badly with similar users. Variables: `good` and `bad`, lists of titles, one of which may
+    /// be empty.
     pub advice: Option<String>,
-    /// What the critic goes on from, of `low` and `high`, the ends of its scale.
-    pub value: Option<String>,
-    /// What the reflector goes on from, of `turns` and `left`, whether the user left.
-    pub reflect: Option<String>,
+    /// The text that the critic continues. Variables: `low` and `high`, the ends of its scale.
+    pub critic_prompt: Option<String>,
+    /// The text that the reflector continues. Variables: `turns`, and `left`, whether the user left.
+    pub reflection_prompt: Option<String>,
 }
 
-/// A template by its name.
+/// A template with its name.
 struct Template<'a> {
     name: &'static str,
     own: &'static str,
     given: &'a Option<String>,
-    /// Values as they may come: all that it may use, in every shape.
+    /// Sample values: every variable that it may use, in every form.
     samples: Vec<Value>,
 }
 
@@ -59,30 +60,40 @@ impl Prompts {
         let template = |name, own, given, samples| Template { name, own, given, samples };
         [
             template(
-                "opening",
-                include_str!("prompt/opening.j2"),
-                &self.opening,
+                "preamble",
+                include_str!("prompt/preamble.j2"),
+                &self.preamble,
                 vec![context! { noun, instructions => Value::from(()) }, context! { noun, instructions => "Be bold." }],
             ),
             template("liked", include_str!("prompt/liked.j2"), &self.liked, vec![context! { titles }]),
             template(
-                "shown",
-                include_str!("prompt/shown.j2"),
-                &self.shown,
+                "feedback",
+                include_str!("prompt/feedback.j2"),
+                &self.feedback,
                 vec![context! { noun, title => titles[0], rating => "3.5", highest => "5" }],
             ),
-            template("cue", include_str!("prompt/cue.j2"), &self.cue, vec![context! { noun }]),
-            template("thought", include_str!("prompt/thought.j2"), &self.thought, vec![context! { noun }]),
             template(
-                "thinking",
-                include_str!("prompt/thinking.j2"),
-                &self.thinking,
+                "completion_prefix",
+                include_str!("prompt/completion_prefix.j2"),
+                &self.completion_prefix,
+                vec![context! { noun }],
+            ),
+            template(
+                "thought_prompt",
+                include_str!("prompt/thought_prompt.j2"),
+                &self.thought_prompt,
+                vec![context! { noun }],
+            ),
+            template(
+                "thought_format",
+                include_str!("prompt/thought_format.j2"),
+                &self.thought_format,
                 vec![context! { thought => "Something quiet." }],
             ),
             template(
-                "recalled",
-                include_str!("prompt/recalled.j2"),
-                &self.recalled,
+                "reflections",
+                include_str!("prompt/reflections.j2"),
+                &self.reflections,
                 vec![context! { reflections => ["Vary more.", "Less noise."] }],
             ),
             template(
@@ -95,20 +106,25 @@ impl Prompts {
                     context! { good => [titles[0]], bad => [titles[1]] },
                 ],
             ),
-            template("value", include_str!("prompt/value.j2"), &self.value, vec![context! { low => -5, high => 5 }]),
             template(
-                "reflect",
-                include_str!("prompt/reflect.j2"),
-                &self.reflect,
+                "critic_prompt",
+                include_str!("prompt/critic_prompt.j2"),
+                &self.critic_prompt,
+                vec![context! { low => -5, high => 5 }],
+            ),
+            template(
+                "reflection_prompt",
+                include_str!("prompt/reflection_prompt.j2"),
+                &self.reflection_prompt,
                 vec![context! { turns => 30, left => false }, context! { turns => 1, left => true }],
             ),
         ]
     }
 
-    /// All templates, ready to be filled.
+    /// All templates, ready to be rendered.
     ///
     /// # Errors
-    /// Where one cannot be read, which [`Prompts::check`] says more of.
+    /// Where one cannot be parsed, which [`Prompts::check`] describes.
     pub(super) fn environment(&self) -> Result<Environment<'static>> {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
@@ -120,7 +136,7 @@ impl Prompts {
         Ok(environment)
     }
 
-    /// Whether each template can be filled and then says something: the name of the first that cannot, and what is wrong with it.
+    /// Whether each template renders to a text: the name of the first that does not, and its error.
     ///
     /// # Errors
     /// Where one cannot.
@@ -131,12 +147,12 @@ impl Prompts {
             if text.chars().count() > MAX_CHARS {
                 return Err(((*name).to_owned(), format!("a template has at most {MAX_CHARS} characters")));
             }
-            // By itself first, so that its own mistakes are not told of another.
+            // Each one alone first, so that its errors are not reported for another one.
             let alone =
                 Environment::new().add_template_owned(*name, text.clone()).map_err(|error| located(&error, text));
             alone.map_err(|wrong| ((*name).to_owned(), wrong))?;
         }
-        let environment = self.environment().map_err(|error| ("opening".to_owned(), format!("{error:#}")))?;
+        let environment = self.environment().map_err(|error| ("preamble".to_owned(), format!("{error:#}")))?;
         for Template { name, given, samples, .. } in &templates {
             let Some(text) = given else { continue };
             check_template(&environment, name, text, samples).map_err(|wrong| ((*name).to_owned(), wrong))?;
@@ -145,7 +161,7 @@ impl Prompts {
     }
 }
 
-/// Fills one template with every sample.
+/// Renders one template with every sample.
 fn check_template(environment: &Environment, name: &str, text: &str, samples: &[Value]) -> Result<(), String> {
     let template = environment.get_template(name).map_err(|error| located(&error, text))?;
     let known: Vec<String> = samples
@@ -161,19 +177,19 @@ fn check_template(environment: &Environment, name: &str, text: &str, samples: &[
     strange.sort_by_key(|name| place_of(name, text));
     if let Some(name) = strange.first() {
         let has: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
-        let wrong = format!("`{name}` is no variable of this template, which has {}", has.join(", "));
+        let wrong = format!("`{name}` is not a variable of this template; its variables are {}", has.join(", "));
         return Err(at(text, place_of(name, text), name.len(), &wrong));
     }
     for values in samples {
         let filled = template.render(values).map_err(|error| located(&error, text))?;
         if filled.trim().is_empty() {
-            return Err("it says nothing".to_owned());
+            return Err("it renders to an empty text".to_owned());
         }
     }
     Ok(())
 }
 
-/// Where a variable first stands in a template, in bytes: inside a tag and not as a part of a longer word.
+/// The byte position of the first use of a variable: inside a tag, and not as a part of a longer word.
 fn place_of(name: &str, text: &str) -> usize {
     let part = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == '.');
     let whole = |&(at, found): &(usize, &str)| {
@@ -187,7 +203,7 @@ fn place_of(name: &str, text: &str) -> usize {
     text.match_indices(name).find(whole).map_or(0, |(at, _)| at)
 }
 
-/// What minijinja says, with its place.
+/// minijinja's message with its position.
 fn located(error: &Error, text: &str) -> String {
     let said = match error.detail() {
         Some(detail) => format!("{}: {detail}", error.kind()),
@@ -201,7 +217,7 @@ fn located(error: &Error, text: &str) -> String {
     }
 }
 
-/// `what` with the line of `text` where it is, and a caret under it.
+/// `what` with its line of `text`, and a caret under it.
 fn at(text: &str, start: usize, length: usize, what: &str) -> String {
     let start = (0..=start.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
     let begin = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
@@ -225,7 +241,7 @@ mod tests {
     }
 
     fn thought(text: &str) -> Prompts {
-        Prompts { thought: Some(text.to_owned()), ..Prompts::default() }
+        Prompts { thought_prompt: Some(text.to_owned()), ..Prompts::default() }
     }
 
     #[test]
@@ -235,16 +251,16 @@ mod tests {
             Some(template.to_owned())
         };
         let all = Prompts {
-            opening: own("opening"),
+            preamble: own("preamble"),
             liked: own("liked"),
-            shown: own("shown"),
-            cue: own("cue"),
-            thought: own("thought"),
-            thinking: own("thinking"),
-            recalled: own("recalled"),
+            feedback: own("feedback"),
+            completion_prefix: own("completion_prefix"),
+            thought_prompt: own("thought_prompt"),
+            thought_format: own("thought_format"),
+            reflections: own("reflections"),
             advice: own("advice"),
-            value: own("value"),
-            reflect: own("reflect"),
+            critic_prompt: own("critic_prompt"),
+            reflection_prompt: own("reflection_prompt"),
         };
         assert_eq!(all.check(), Ok(()));
         assert_eq!(Prompts::default().check(), Ok(()));
@@ -253,16 +269,17 @@ mod tests {
     #[test]
     fn a_mistake_is_told_with_its_line_and_what_there_is() {
         let (path, said) = wrong(thought("Think.\nWhich {{ nuon }} next:"));
-        assert_eq!(path, "thought");
+        assert_eq!(path, "thought_prompt");
         assert_eq!(
             said,
-            "`nuon` is no variable of this template, which has `noun`\n  \
+            "`nuon` is not a variable of this template; its variables are `noun`\n  \
              line 2 of the template: Which {{ nuon }} next:\n                                   ^^^^"
         );
-        let (_, said) = wrong(Prompts { shown: Some("nothing {{ titel }} {{ nuon }}".into()), ..Prompts::default() });
+        let (_, said) =
+            wrong(Prompts { feedback: Some("nothing {{ titel }} {{ nuon }}".into()), ..Prompts::default() });
         assert!(
             said.starts_with(
-                "`titel` is no variable of this template, which has `noun`, `title`, `rating`, `highest`\n"
+                "`titel` is not a variable of this template; its variables are `noun`, `title`, `rating`, `highest`\n"
             ),
             "{said}"
         );
@@ -276,11 +293,11 @@ mod tests {
         let (_, said) = wrong(thought("{{ noun.plural }}"));
         assert!(said.starts_with("undefined value"), "{said}");
         let (_, said) = wrong(thought("{% if noun == 'film' %}x{% endif %}"));
-        assert_eq!(said, "it says nothing");
+        assert_eq!(said, "it renders to an empty text");
         let (_, said) = wrong(Prompts { advice: Some("{{ bad[0] }}".into()), ..Prompts::default() });
         assert!(said.starts_with("undefined value"), "one of the two may be empty: {said}");
         let error = serde_json::from_str::<Prompts>(r#"{"thougt": "x"}"#).unwrap_err().to_string();
-        assert!(error.starts_with("unknown field `thougt`, expected one of `opening`, `liked`"), "{error}");
+        assert!(error.starts_with("unknown field `thougt`, expected one of `preamble`, `liked`"), "{error}");
     }
 
     #[test]
@@ -291,9 +308,9 @@ mod tests {
             assert!(said.starts_with("template not found"), "{read}: {said}");
         }
         let forever = "{% for i in range(9999) %}{% for j in range(9999) %}{{ i * j }}{% endfor %}{% endfor %}";
-        for endless in [forever, "{% include 'thought' %}", "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}"] {
+        for endless in [forever, "{% include 'thought_prompt' %}", "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}"] {
             let (path, said) = wrong(thought(endless));
-            assert!(path == "thought" && !said.is_empty(), "{said}");
+            assert!(path == "thought_prompt" && !said.is_empty(), "{said}");
         }
         assert!(wrong(thought(&"x".repeat(MAX_CHARS + 1))).1.starts_with("a template has at most"));
     }

@@ -48,16 +48,16 @@ pub(super) fn stage() -> Demonstrate {
         llm,
         users: 4,
         seed: 1,
-        candidates: 4,
-        liked: 2,
-        remember: 2,
-        noun: "thing".into(),
+        n_candidates: 4,
+        n_liked: 2,
+        history_length: 2,
+        item_noun: "thing".into(),
         instructions: None,
         prompts: Prompts::default(),
-        expert: Agent::default(),
+        agent: Agent::default(),
         actor: Actor::default(),
         roles: RoleSettings::default(),
-        min_success: 0.5,
+        min_valid_rate: 0.5,
     }
 }
 
@@ -131,7 +131,7 @@ fn played_by(stage: &Demonstrate, folder: &Path, threads: usize, stop: i64) -> R
         bytes(&|path| outputs.demonstrations.write(path))?,
         bytes(&|path| outputs.calls.write(path))?,
         bytes(&|path| outputs.memories.write(path))?,
-        bytes(&|path| outputs.efforts.write(path))?,
+        bytes(&|path| outputs.llm_usage.write(path))?,
     ])
 }
 
@@ -151,9 +151,14 @@ fn equal_bytes_on_any_thread_count_and_after_a_stop_at_any_call() {
 }
 
 #[test]
-fn an_expert_with_all_roles_goes_on_from_any_call_to_equal_bytes() {
-    let roles = RoleSettings { batch: 2, thought_tokens: 6, reflection_tokens: 6, ..RoleSettings::default() };
-    let stage = Demonstrate { expert: Agent::Full, roles, ..stage() };
+fn an_agent_with_all_roles_goes_on_from_any_call_to_equal_bytes() {
+    let roles = RoleSettings {
+        memory_batch_size: 2,
+        max_thought_tokens: 6,
+        max_reflection_tokens: 6,
+        ..RoleSettings::default()
+    };
+    let stage = Demonstrate { agent: Agent::Full, roles, ..stage() };
     let whole = tempfile::tempdir().unwrap();
     let expected = played_by(&stage, whole.path(), 1, -1).unwrap();
     let other = tempfile::tempdir().unwrap();
@@ -174,13 +179,13 @@ fn what_comes_out_tells_the_whole_story() {
     let mut cx = Context::detached(folder.path());
     cx.add_asset("toy", &model);
     assert_eq!(stage().assets(), [AssetName("toy".into())]);
-    let Outputs { demonstrations, calls, efforts, .. } = stage().run(inputs(), &cx).unwrap();
+    let Outputs { demonstrations, calls, llm_usage, .. } = stage().run(inputs(), &cx).unwrap();
     let users: Vec<u32> = demonstrations.trajectories.iter().map(|trajectory| trajectory.user).collect();
     assert!(users.len() == 4 && users.is_sorted());
     let keys: BTreeSet<&String> = calls.0.iter().map(|call| &call.key).collect();
     assert_eq!(keys.len(), calls.0.len(), "each call once");
-    assert_eq!(efforts.0.iter().map(|effort| effort.user).collect::<Vec<_>>(), users);
-    assert_eq!(efforts.0.iter().map(|effort| effort.calls as usize).sum::<usize>(), calls.0.len());
+    assert_eq!(llm_usage.0.iter().map(|effort| effort.user).collect::<Vec<_>>(), users);
+    assert_eq!(llm_usage.0.iter().map(|effort| effort.calls as usize).sum::<usize>(), calls.0.len());
     for trajectory in &demonstrations.trajectories {
         let ranking = &inputs().rankings.items[trajectory.user as usize];
         let mut shown: Vec<u32> = Vec::new();
@@ -253,7 +258,7 @@ fn silence_falls_back_on_the_retriever_until_it_is_too_much() {
     }
     let error = play(3).err().unwrap().to_string();
     assert!(
-        error.starts_with("24 of 32 answers name nothing that may be shown, the first of them is: hm\n"),
+        error.starts_with("24 of 32 answers name no item that may be shown; the first of them is: hm\n"),
         "{error}"
     );
 }
@@ -310,8 +315,8 @@ fn inputs_that_do_not_belong_together_are_refused() {
         assert!(error.contains(message), "{error}");
     };
     refused(|inputs, _| inputs.items.id.truncate(3), "the catalogue at `items` has 3 items, the world 12\nhelp: ");
-    refused(|inputs, _| inputs.rankings.items.truncate(3), "the rankings are of 3 users, the world has 5");
-    refused(|inputs, _| inputs.rankings.items[0][0] = 12, "the rankings hold an item");
+    refused(|inputs, _| inputs.rankings.items.truncate(3), "the candidates have 3 users, the world has 5");
+    refused(|inputs, _| inputs.rankings.items[0][0] = 12, "the candidates hold an item");
     refused(|inputs, _| inputs.train.user[0] = 5, "row 0 of the log at `train` is of user 5");
     refused(|inputs, _| inputs.train = Interactions::default(), "the training log is empty");
     refused(|_, stage| stage.users = 6, "help: lower `users`");
@@ -326,7 +331,7 @@ fn more_users_keep_the_fewer() {
 }
 
 #[test]
-fn favourites_are_the_best_rated_then_the_latest() {
+fn top_rated_items_are_the_best_then_the_latest() {
     let mut train = inputs().train;
     assert_eq!(top_rated(&train, 4, 2), [vec![5, 9], vec![3], vec![0, 11], vec![]]);
     train.timestamp[5] = 6;

@@ -1,5 +1,5 @@
-//! What each episode took: its calls and their tokens, as requests and answers alone decide them. Time and money are the run
-//! record's business.
+//! The usage of each episode: its calls and their tokens, as functions of requests and answers alone. Time and cost belong to the
+//! run record.
 
 use std::collections::BTreeSet;
 
@@ -9,9 +9,9 @@ use super::episode::EpisodeResult;
 use crate::artifact::{Call, EpisodeUsage, Failure, LlmUsage};
 use crate::llm::{Llm, TokenUsage};
 
-/// The efforts of episodes in their order. A call that several of them used counts with the first of them. One that was refused
-/// took no tokens; of one that failed otherwise they are those that its answer tells, else not known, for it may have been billed.
-/// Vectors of texts are no calls.
+/// The usage of episodes in their order. A call that several episodes used counts with the first one. A refused call has no tokens;
+/// the tokens of a call that failed otherwise are those that its answer reports, else unknown, because it may have been billed.
+/// Embeddings are not counted as calls.
 pub(super) fn usage_by_episode(played: &[EpisodeResult], llm: &dyn Llm) -> Result<LlmUsage> {
     let mut seen: BTreeSet<&str> = BTreeSet::new();
     let usage = |played: &EpisodeResult, new: Vec<&Call>| -> Result<EpisodeUsage> {
@@ -19,7 +19,7 @@ pub(super) fn usage_by_episode(played: &[EpisodeResult], llm: &dyn Llm) -> Resul
         for call in &new {
             let counted = match &call.failure {
                 Some(Failure { status: Some(status), .. }) if *status != 200 => Some(TokenUsage::default()),
-                // Of what came in place of an answer only the beginning may be kept, which tells nothing.
+                // Only the beginning of an invalid answer may be stored, which reports no tokens.
                 Some(_) => llm.count_tokens(&call.request, &call.answer).ok().flatten(),
                 None => llm
                     .count_tokens(&call.request, &call.answer)

@@ -209,7 +209,7 @@ mod tests {
             window: 2,
             vectors: world.vectors_digest(),
             horizon: 4,
-            hidden: 4,
+            hidden_size: 4,
             ..DiscriminatorConfig::default()
         };
         let model = RewardModel(Discriminator::new(config, 1).unwrap().export().unwrap());
@@ -259,7 +259,7 @@ mod tests {
                 window: 2,
                 vectors: world.vectors_digest(),
                 horizon: world.rules.horizon,
-                hidden: 4,
+                hidden_size: 4,
                 discount: Some(0.9),
                 reward,
                 scale,

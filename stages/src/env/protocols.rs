@@ -133,10 +133,10 @@ fn with_everybody(world: &World, then: &dyn Fn(&str, &dyn Agent)) {
         items,
         width: world.user_vectors.shape[1],
         window: 2,
-        hidden: 4,
-        prior: 1.0,
-        avoid: 0.0,
-        alike_share: 0.5,
+        hidden_size: 4,
+        prior_scale: 1.0,
+        similarity_penalty: 0.0,
+        similar_fraction: 0.5,
         encoder: Encoder::Window,
     };
     let network = ActorCritic::new(config, &world.user_vectors, &world.item_vectors, 3).unwrap();

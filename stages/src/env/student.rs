@@ -126,10 +126,10 @@ mod tests {
             items: 4,
             width: 2,
             window: 2,
-            hidden: 4,
-            prior: 1.0,
-            avoid: 0.0,
-            alike_share: 0.5,
+            hidden_size: 4,
+            prior_scale: 1.0,
+            similarity_penalty: 0.0,
+            similar_fraction: 0.5,
             encoder: Encoder::Window,
         };
         let network = ActorCritic::new(config, &world.user_vectors, &world.item_vectors, 1).unwrap();
@@ -147,10 +147,10 @@ mod tests {
             items: 8,
             width: 4,
             window: 2,
-            hidden: 4,
-            prior: 1.0,
-            avoid: 0.0,
-            alike_share: 0.5,
+            hidden_size: 4,
+            prior_scale: 1.0,
+            similarity_penalty: 0.0,
+            similar_fraction: 0.5,
             encoder: Encoder::Window,
         };
         let network = ActorCritic::new(config, &world.user_vectors, &world.item_vectors, 1).unwrap();

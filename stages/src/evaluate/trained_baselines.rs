@@ -54,7 +54,7 @@ impl Baselines {
                 n_iterations: self.iterations,
                 episodes_per_update: 32,
                 bc_coef: 0.0,
-                network: NetworkConfig { prior: 0.0, ..NetworkConfig::default() },
+                network: NetworkConfig { prior_scale: 0.0, ..NetworkConfig::default() },
                 seed,
                 ..A2c::default()
             };

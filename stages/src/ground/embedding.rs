@@ -1,22 +1,22 @@
-//! Texts by the direction of their vectors: `cos(a, b) = a·b / (|a| |b|)`, searched exactly. Where the vectors come from is the
-//! caller's matter.
+//! Similarity of texts by the cosine of their embeddings, `cos(a, b) = a·b / (|a| |b|)`, with exact search. The caller computes the
+//! embeddings.
 
 use anyhow::{Result, ensure};
 
 use crate::artifact::Array;
 
-/// One vector of length 1 an item.
+/// One unit vector per item.
 pub(super) struct Vectors {
     units: Vec<f32>,
     width: usize,
 }
 
-/// The item with the nearest vector.
+/// The item with the most similar vector.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Nearest {
-    /// The first of those that are equally near.
+    /// The first of the tied items.
     pub item: u32,
-    /// How many are.
+    /// Number of tied items.
     pub ties: usize,
     /// The cosine, −1 to 1.
     pub similarity: f64,
@@ -39,7 +39,7 @@ impl Vectors {
         Ok(Self { units, width })
     }
 
-    /// The item nearest to a vector; `None` where the catalogue is empty.
+    /// The item most similar to a vector; `None` where the catalogue is empty.
     ///
     /// # Errors
     /// Where the vector is of another width or has no direction.
@@ -54,7 +54,7 @@ impl Vectors {
         ensure!(unit(&mut wanted), "the vector of a text has no direction: wanted finite numbers, not all 0");
         let mut best: Option<Nearest> = None;
         for (item, row) in (0..).zip(self.units.chunks_exact(self.width)) {
-            // In order and in 64 bits: the same on any machine and any number of threads.
+            // Summed in order and in 64 bits: the same on any machine and any number of threads.
             let product: f64 = row.iter().zip(&wanted).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
             match &mut best {
                 Some(best) if product < best.similarity => {}

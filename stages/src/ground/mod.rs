@@ -1,15 +1,15 @@
 //! From text that a model wrote to an item of the catalogue.
 //!
-//! In this order, and the first that finds something counts:
+//! The first of these that matches counts:
 //! 1. the exact title;
-//! 2. the normalised title: case, accents, punctuation, articles and a year in brackets set aside;
-//! 3. the nearest title by trigrams, where it is near enough;
-//! 4. the nearest item by embeddings, where vectors are given and it is near enough.
+//! 2. the normalised title: without case, accents, punctuation, articles and a year in brackets;
+//! 3. the most similar title by trigrams, above a threshold;
+//! 4. the most similar item by embeddings, above a threshold and where embeddings are given.
 //!
-//! What is under the thresholds is settled by a policy. Each answer says how it was found, how near it is and how many items
-//! would do as well; of those the lowest number is taken, so that equal texts always mean the same item.
+//! A policy decides on unmatched titles. Each match states its kind, its similarity and the number of ties; of tied items the one
+//! with the lowest number is returned, so that equal texts always match the same item.
 //!
-//! Not here: where a title stands in a longer answer, and where vectors come from.
+//! Not here: the extraction of a title from a longer answer, and the computation of embeddings.
 
 mod embedding;
 mod normalise;
@@ -26,26 +26,26 @@ use rayon::prelude::*;
 use crate::artifact::{Array, Items};
 use embedding::Vectors;
 use normalise::key;
-pub use settings::{MatchSettings, Unmatched};
+pub use settings::{MatchSettings, OnUnmatched};
 use trigram::Trigrams;
 
-/// How an item was found for a text.
+/// How a text was matched to an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum MatchKind {
-    /// By its title, letter by letter.
+    /// By the exact title.
     Exact,
-    /// By its normalised title.
+    /// By the normalised title.
     Normalised,
-    /// As the nearest title by trigrams.
+    /// As the most similar title by trigrams.
     Trigram,
-    /// As the nearest item by embeddings.
+    /// As the most similar item by embeddings.
     Embedding,
-    /// Not at all: nothing is near enough.
+    /// Not matched: no item is similar enough.
     Unmatched,
 }
 
 impl MatchKind {
-    /// Every way, in the order in which they are tried.
+    /// Every kind, in the order of the attempts.
     pub const ALL: [Self; 5] = [Self::Exact, Self::Normalised, Self::Trigram, Self::Embedding, Self::Unmatched];
 
     /// The name in files.
@@ -61,27 +61,27 @@ impl MatchKind {
     }
 }
 
-/// What a text means.
+/// The match of a text.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Grounding {
-    /// How the item was found.
+    /// The kind of the match.
     pub kind: MatchKind,
-    /// The item, or the nearest one where none was found; `None` where nothing has anything in common with the text.
+    /// The matched item, or the most similar one where none matched; `None` where no title shares a trigram with the text.
     pub nearest: Option<u32>,
-    /// 1 of equal titles, else Jaccard's coefficient of trigrams, or the cosine where the item is the nearest by embeddings.
+    /// 1 for equal titles, else the Jaccard coefficient of trigrams, or the cosine of embeddings.
     pub similarity: f64,
-    /// How many items would do as well, this one among them: above 1 the lowest number was taken.
+    /// Number of items that match equally well, including this one; the lowest number is returned.
     pub ties: usize,
 }
 
-/// Finds the items of one catalogue.
+/// Matches texts to the items of one catalogue.
 pub struct Grounder {
     settings: MatchSettings,
     titles: Vec<String>,
     years: Vec<Option<i32>>,
-    /// Items by title, ascending. Like the others only looked up, so that no order of a map reaches anything.
+    /// Items by title, ascending. The maps are never iterated, so that their order has no effect.
     exact: HashMap<String, Vec<u32>, FixedState>,
-    /// Places in `keys` by normalised title.
+    /// Positions in `keys` by normalised title.
     normalised: HashMap<String, u32, FixedState>,
     /// The items of each normalised title, ascending; the titles by their first item.
     keys: Vec<Vec<u32>>,
@@ -90,7 +90,7 @@ pub struct Grounder {
 }
 
 impl Grounder {
-    /// For this catalogue. Items without titles are found by their descriptions ([`Items::called`]), and those without either
+    /// For this catalogue. Items without titles are matched by their descriptions ([`Items::called`]), and those without either
     /// by embeddings only.
     #[must_use]
     pub fn new(items: &Items, settings: MatchSettings) -> Self {
@@ -115,7 +115,7 @@ impl Grounder {
         Self { settings, titles, years, exact, normalised, keys, trigrams, vectors: None }
     }
 
-    /// The same with `vectors [items, width]`, for texts that come with a vector of their own.
+    /// The same with embeddings `[items, width]`, for texts that have an embedding.
     ///
     /// # Errors
     /// Where the vectors are not of these items, or one has no direction.
@@ -124,7 +124,7 @@ impl Grounder {
         Ok(Self { vectors, ..self })
     }
 
-    /// What a text means, without embeddings.
+    /// The match of a text, without embeddings.
     #[must_use]
     pub fn ground(&self, text: &str) -> Grounding {
         if let Some(exact) = self.exact(text) {
@@ -144,15 +144,15 @@ impl Grounder {
         Grounding { kind, nearest: Some(item), similarity, ties: ties + near.ties - 1 }
     }
 
-    /// What a text means that is a title letter by letter; `None` where it is none.
+    /// The match of a text that equals a title; `None` where none does.
     #[must_use]
     pub fn exact(&self, text: &str) -> Option<Grounding> {
-        // What says nothing is not the item that has no title.
+        // An empty text does not match an item without a title.
         let items = self.exact.get(text).filter(|_| !text.is_empty())?;
         Some(Grounding { kind: MatchKind::Exact, nearest: Some(items[0]), similarity: 1.0, ties: items.len() })
     }
 
-    /// What a text with this vector means. Where the titles say nothing, the vectors do.
+    /// The match of a text with an embedding, which decides where no title matches.
     ///
     /// # Errors
     /// Where the vector does not fit those of the items.
@@ -164,7 +164,7 @@ impl Grounder {
         Ok(Grounding { kind, nearest: Some(near.item), similarity: near.similarity, ties: near.ties })
     }
 
-    /// What each of many texts means, without embeddings; each different text is looked for once, in parallel.
+    /// The matches of many texts, without embeddings; each distinct text is matched once, in parallel.
     #[must_use]
     pub fn ground_all<'a>(&self, texts: impl IntoIterator<Item = &'a str>) -> BTreeMap<&'a str, Grounding> {
         let texts: Vec<&str> = texts.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
@@ -172,14 +172,14 @@ impl Grounder {
         texts.into_iter().zip(found).collect()
     }
 
-    /// The item that a text stands for, with the policy applied to what is near enough to nothing.
+    /// The item of a text, with the policy applied to an unmatched one.
     ///
     /// # Errors
-    /// Under [`Unmatched::Refuse`], where no item was found.
+    /// Under [`OnUnmatched::Refuse`], where no item matched.
     pub fn resolve(&self, text: &str, grounding: &Grounding) -> Result<Option<u32>, UnmatchedName> {
-        match (grounding.kind, self.settings.unmatched) {
-            (MatchKind::Unmatched, Unmatched::Drop) => Ok(None),
-            (MatchKind::Unmatched, Unmatched::Refuse) => Err(UnmatchedName {
+        match (grounding.kind, self.settings.on_unmatched) {
+            (MatchKind::Unmatched, OnUnmatched::Drop) => Ok(None),
+            (MatchKind::Unmatched, OnUnmatched::Refuse) => Err(UnmatchedName {
                 text: text.to_owned(),
                 nearest: grounding.nearest.map(|item| (self.titles[item as usize].clone(), grounding.similarity)),
             }),
@@ -187,8 +187,8 @@ impl Grounder {
         }
     }
 
-    /// Of the items of one normalised title the one of the nearest year, and how many are as near; without a year, or of
-    /// items that have none, the first. A year alone parts no title: models get years wrong.
+    /// Of the items with one normalised title the one with the nearest year, and the number of ties; without a year, or among
+    /// items that have none, the first. A different year never rejects a match: models get years wrong.
     fn by_year(&self, place: u32, year: Option<i32>) -> (u32, usize) {
         let items = &self.keys[place as usize];
         let away =
@@ -199,7 +199,7 @@ impl Grounder {
     }
 }
 
-/// A text that means no item; it reads on after "found".
+/// A text that matches no item; its message continues "found".
 #[derive(Clone, Debug, PartialEq)]
 pub struct UnmatchedName {
     text: String,
@@ -208,12 +208,14 @@ pub struct UnmatchedName {
 
 impl fmt::Display for UnmatchedName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // One long answer must not fill the screen.
+        // A long answer must not fill the screen.
         let short = |text: &str| text.chars().take(200).collect::<String>();
         write!(f, "the name {:?}", short(&self.text))?;
         match &self.nearest {
-            Some((title, similarity)) => write!(f, " (the nearest title, {:?}, is at {similarity:.2})", short(title)),
-            None => write!(f, " (like no title at all)"),
+            Some((title, similarity)) => {
+                write!(f, " (the most similar title, {:?}, has similarity {similarity:.2})", short(title))
+            }
+            None => write!(f, " (no title shares a trigram with it)"),
         }
     }
 }

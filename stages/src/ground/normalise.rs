@@ -1,7 +1,7 @@
-//! Titles as a person would compare them: case, accents, punctuation, signs of trade, articles and the year set aside.
+//! Normalised titles: without case, accents, punctuation, trademark signs, articles and the year.
 //!
-//! Left out: Roman numerals beside digits (`Civilization VI` and `Civilization 6`), translations, abbreviations. The trigrams
-//! bring the first near; the others need embeddings.
+//! Left out: Roman numerals beside digits (`Civilization VI` and `Civilization 6`), translations, abbreviations. Trigrams
+//! cover the first; the others need embeddings.
 
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
@@ -23,7 +23,7 @@ const LAST: [&str; 20] = [
 /// Articles that are dropped at the beginning. Only English ones: `Die Hard` begins with none.
 const FIRST: [&str; 3] = ["the ", "a ", "an "];
 
-/// The key of a title or of a name that somebody wrote.
+/// The key of a catalogue title or of a written title.
 pub(super) fn key(text: &str) -> Key {
     let (text, year) = without_year(text.trim());
     let mut lower = text.to_lowercase();

@@ -1,44 +1,48 @@
-//! How near is near enough, and what happens to the rest.
+//! Thresholds of the matching, and the treatment of unmatched titles.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// How names that a model wrote become items of the catalogue: by the exact title, by the normalised title (case, accents,
-/// punctuation, articles and a year in brackets set aside), else by the nearest one.
+/// How titles that a model wrote are matched to items of the catalogue: by the exact title, by the normalised title (without case,
+/// accents, punctuation, articles and a year in brackets), else by the most similar title.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MatchSettings {
-    /// The least similarity at which the nearest title by trigrams is taken, above 0 and up to 1: runs of three letters that
-    /// both have, by those that either has (Jaccard). No threshold parts one title in other words from another part of its
-    /// series: at the default, chosen by looking at what GPT-3.5 said on Steam, both come through (`Darkest Dungeon 2` as
-    /// `Darkest Dungeon®`), and what merely begins alike mostly does not (`Stellaris` as `Stellar 2D`).
+    /// Minimum similarity of a match by trigrams, above 0 and up to 1: the Jaccard coefficient of the sets of trigrams. No
+    /// threshold separates a paraphrased title from another part of its series. The default was chosen on titles that GPT-3.5 wrote
+    /// for Steam: `Darkest Dungeon 2` matches `Darkest Dungeon®`, `Stellaris` does not match `Stellar 2D`.
     #[serde(default = "MatchSettings::default_trigram")]
     pub trigram: f64,
-    /// The least cosine at which the nearest item by embeddings is taken, −1 to 1; used where there are vectors. The default
-    /// is strict; models differ in what a cosine means, so look at what it lets through.
+    /// Minimum cosine of a match by embeddings, −1 to 1; used where the provider has an embedding model. The default is strict.
+    /// Scales of cosines differ between models, so inspect the matches.
     #[serde(default = "MatchSettings::default_embedding")]
     pub embedding: f64,
-    /// What happens to a name that is near enough to nothing.
+    /// Treatment of unmatched titles.
     #[serde(default)]
-    pub unmatched: Unmatched,
+    pub on_unmatched: OnUnmatched,
 }
 
-/// What happens to a name that is near enough to nothing in the catalogue.
+/// Treatment of titles that match no item of the catalogue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Unmatched {
-    /// It does not fit, and is treated like anything that does not.
+pub enum OnUnmatched {
+    /// The title is invalid, and is treated like any invalid value.
     #[default]
     Refuse,
-    /// It means no item: it is left out and counted.
+    /// The title has no item: it is dropped and counted.
     Drop,
-    /// It means the nearest item all the same; what has nothing in common with any title is left out and counted.
+    /// The title matches the most similar item regardless of the threshold. A title without any common trigram is dropped and
+    /// counted.
     Nearest,
 }
 
 impl Default for MatchSettings {
     fn default() -> Self {
-        Self { trigram: Self::default_trigram(), embedding: Self::default_embedding(), unmatched: Unmatched::default() }
+        Self {
+            trigram: Self::default_trigram(),
+            embedding: Self::default_embedding(),
+            on_unmatched: OnUnmatched::default(),
+        }
     }
 }
 
@@ -50,10 +54,10 @@ impl MatchSettings {
         0.8
     }
 
-    /// Whether the settings make sense.
+    /// Checks the ranges.
     ///
     /// # Errors
-    /// The field at fault and what it wants.
+    /// The invalid field and its range.
     pub fn check(&self) -> Result<(), (String, String)> {
         if !(self.trigram > 0.0 && self.trigram <= 1.0) {
             return Err(("trigram".into(), "a similarity above 0 and up to 1".into()));

@@ -22,7 +22,11 @@ fn the_first_step_that_finds_something_counts() {
         let Grounding { kind, nearest, ties, .. } = grounder.ground(text);
         (kind, nearest, ties)
     };
-    assert_eq!(found("Darkest Dungeon®"), (MatchKind::Exact, Some(1), 1), "not the first that is normalised alike");
+    assert_eq!(
+        found("Darkest Dungeon®"),
+        (MatchKind::Exact, Some(1), 1),
+        "not the first with the same normalised title"
+    );
     assert_eq!(found(" DARKEST DUNGEON "), (MatchKind::Normalised, Some(0), 2));
     assert_eq!(found("Crusader Kings III"), (MatchKind::Trigram, Some(2), 1));
     assert_eq!(found("Crusaders of Might and Magic"), (MatchKind::Unmatched, Some(2), 1));
@@ -35,7 +39,7 @@ fn the_similarity_is_kept_and_the_threshold_is_inclusive() {
     let of = |trigram| grounder(&["ac"], MatchSettings { trigram, ..MatchSettings::default() }).ground("ab");
     assert!((of(0.2).similarity - 0.2).abs() < 1e-12);
     assert_eq!([of(0.2).kind, of(0.21).kind], [MatchKind::Trigram, MatchKind::Unmatched]);
-    assert!((of(0.21).similarity - 0.2).abs() < 1e-12, "kept where it is too low, too");
+    assert!((of(0.21).similarity - 0.2).abs() < 1e-12, "also returned below the threshold");
 }
 
 #[test]
@@ -81,18 +85,18 @@ fn vectors_speak_where_titles_say_nothing() {
 
 #[test]
 fn what_is_under_the_threshold_follows_the_policy() {
-    let settled = |text: &str, unmatched| {
-        let grounder = grounder(&["Braid"], MatchSettings { unmatched, ..MatchSettings::default() });
+    let settled = |text: &str, on_unmatched| {
+        let grounder = grounder(&["Braid"], MatchSettings { on_unmatched, ..MatchSettings::default() });
         grounder.resolve(text, &grounder.ground(text)).map_err(|refused| refused.to_string())
     };
-    assert_eq!(settled("Bread", Unmatched::Drop), Ok(None));
-    assert_eq!(settled("Bread", Unmatched::Nearest), Ok(Some(0)));
-    assert_eq!(settled("?", Unmatched::Nearest), Ok(None));
-    let near = settled("Bread", Unmatched::Refuse).unwrap_err();
-    assert_eq!(near, r#"the name "Bread" (the nearest title, "Braid", is at 0.20)"#);
-    let far = settled("\u{1b}[2Jé", Unmatched::Refuse).unwrap_err();
-    assert_eq!(far, r#"the name "\u{1b}[2Jé" (like no title at all)"#);
-    for policy in [Unmatched::Drop, Unmatched::Nearest, Unmatched::Refuse] {
+    assert_eq!(settled("Bread", OnUnmatched::Drop), Ok(None));
+    assert_eq!(settled("Bread", OnUnmatched::Nearest), Ok(Some(0)));
+    assert_eq!(settled("?", OnUnmatched::Nearest), Ok(None));
+    let near = settled("Bread", OnUnmatched::Refuse).unwrap_err();
+    assert_eq!(near, r#"the name "Bread" (the most similar title, "Braid", has similarity 0.20)"#);
+    let far = settled("\u{1b}[2Jé", OnUnmatched::Refuse).unwrap_err();
+    assert_eq!(far, r#"the name "\u{1b}[2Jé" (no title shares a trigram with it)"#);
+    for policy in [OnUnmatched::Drop, OnUnmatched::Nearest, OnUnmatched::Refuse] {
         assert_eq!(settled("braid", policy), Ok(Some(0)));
     }
 }

@@ -1,4 +1,4 @@
-//! Texts by the runs of three letters that they share.
+//! Similarity of texts by their common trigrams of letters.
 //!
 //! `J(a, b) = |T(a) ∩ T(b)| / |T(a) ∪ T(b)|` (Jaccard 1912), where `T` is the set of trigrams of a text with two spaces before
 //! and one after it, so that beginnings weigh most (as in PostgreSQL's `pg_trgm`, which pads each word). The search is exact:
@@ -9,19 +9,19 @@ use std::collections::HashMap;
 
 use foldhash::fast::FixedState;
 
-/// Which texts hold a trigram. Only looked up, never iterated, so that its order reaches nothing.
+/// An inverted index of trigrams. The map is never iterated, so that its order has no effect.
 pub(super) struct Trigrams {
     holding: HashMap<u64, Vec<u32>, FixedState>,
-    /// How many trigrams each text has.
+    /// Number of trigrams of each text.
     sizes: Vec<u32>,
 }
 
-/// The nearest text.
+/// The most similar text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Nearest {
-    /// The first of those that are equally near.
+    /// The first of the tied texts.
     pub text: u32,
-    /// How many are.
+    /// Number of tied texts.
     pub ties: usize,
     shared: u32,
     union: u32,
@@ -35,7 +35,7 @@ impl Nearest {
 }
 
 impl Trigrams {
-    /// Of texts that are numbered in this order.
+    /// The index of texts, numbered in this order.
     pub fn new<'a>(texts: impl Iterator<Item = &'a str>) -> Self {
         let mut index = Self { holding: HashMap::default(), sizes: Vec::new() };
         for (number, text) in (0..).zip(texts) {
@@ -48,7 +48,7 @@ impl Trigrams {
         index
     }
 
-    /// The text nearest to this one; `None` where none shares a trigram.
+    /// The text most similar to this one; `None` where none shares a trigram.
     pub fn nearest(&self, text: &str) -> Option<Nearest> {
         let set = trigrams(text);
         let mut shared = vec![0u32; self.sizes.len()];
@@ -61,7 +61,7 @@ impl Trigrams {
         {
             let union = set.len() as u32 + size - shared;
             let new = Nearest { text: number, ties: 1, shared, union };
-            // Compared as fractions: no rounding can part what is equal.
+            // Compared as fractions: rounding cannot separate equal values.
             let order = best.map_or(Ordering::Greater, |best| {
                 (u64::from(shared) * u64::from(best.union)).cmp(&(u64::from(best.shared) * u64::from(union)))
             });
@@ -75,7 +75,7 @@ impl Trigrams {
     }
 }
 
-/// The different trigrams of a text, each as one number; none of an empty text.
+/// The distinct trigrams of a text, each as one number; none for an empty text.
 fn trigrams(text: &str) -> Vec<u64> {
     if text.is_empty() {
         return Vec::new();

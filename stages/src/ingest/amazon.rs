@@ -1,13 +1,13 @@
-//! Reviews of Amazon, as McAuley's group publishes them, one category a pair of files; a line's fields tell the release:
+//! Amazon reviews as McAuley's group publishes them, a pair of files per category. The fields of a line decide the release:
 //!
 //! | release | a review | metadata |
 //! |---|---|---|
 //! | 2014, 2018 (Ni et al. 2019) | `reviewerID`, `asin`, `overall`, `unixReviewTime` in seconds | `asin`, `title`, `category` or `categories` |
 //! | 2023 (Hou et al. 2024) | `user_id`, `parent_asin`, `rating`, `timestamp` in milliseconds | `parent_asin`, `title`, `categories`, `main_category` |
 //!
-//! Lines are JSON; the metadata of 2014 are literals of Python, which are read, too; either may also be one array of records. Both
-//! files may end in `.gz`. In 2023 the item is the parent, as its authors advise: variants of a product are one. The "ratings only"
-//! CSV of any release is read, too ([`ratings_only`](super::ratings_only)). Left out: texts, votes, prices.
+//! Lines are JSON, or Python literals in the metadata of 2014; a file may also be one array of records. Both files may end in `.gz`.
+//! In 2023 the item is the parent product, as its authors advise: variants of a product are one item. The "ratings only" CSV of any
+//! release is also read ([`ratings_only`](super::ratings_only)). Left out: texts, votes, prices.
 
 use anyhow::Result;
 use pipeline::{AssetName, Context, Stage};
@@ -27,7 +27,7 @@ use super::time_unit::Unit;
 use super::{NoInputs, Outputs, ratings_only};
 use crate::artifact::check_asset_path;
 
-/// The field that reviews of 2023 alone have.
+/// The field that only reviews of 2023 have.
 const OF_2023: &str = "parent_asin";
 
 /// `ingest.amazon`.
@@ -36,26 +36,26 @@ const OF_2023: &str = "parent_asin";
 pub struct Amazon {
     /// The folder with the files.
     pub asset: AssetName,
-    /// The file of reviews in it, as `Books_5.json.gz` or `Books.jsonl.gz`; or of ratings only, as `ratings_Books.csv` or
+    /// The file of reviews, such as `Books_5.json.gz` or `Books.jsonl.gz`; or of ratings only, such as `ratings_Books.csv` or
     /// `Books.csv.gz`.
     pub reviews: String,
-    /// The file of metadata in it, as `meta_Books.json.gz` or `meta_Books.jsonl.gz`; without it, items go by their ids.
+    /// The file of metadata, such as `meta_Books.json.gz` or `meta_Books.jsonl.gz`. When absent, titles are the ids.
     #[serde(default)]
     pub metadata: Option<String>,
-    /// What to do with a review, or a record of an item, that does not fit.
+    /// Treatment of invalid reviews and item records.
     #[serde(default)]
     pub on_bad_row: OnBadRow,
-    /// What must come out; copies of datasets are often altered.
+    /// Expected numbers of rows; copies of datasets are often altered.
     #[serde(default)]
-    pub expect: ExpectedRows,
+    pub expected_rows: ExpectedRows,
 }
 
 impl Stage for Amazon {
     const KIND: &'static str = "ingest.amazon";
-    /// 1: first. 2: times are rounded down; numbers that do not fit and an empty log are refused. 3: a byte-order mark is no part of
-    /// the text; whole numbers in floats are ids; metadata that is not UTF-8 does not fit.
+    /// 1: first. 2: times are rounded down; numbers out of range and an empty log are refused. 3: a byte-order mark is not part of the
+    /// text; integers in floats are ids; metadata that is not UTF-8 is invalid.
     const VERSION: u32 = 3;
-    const ABOUT: &'static str = "read reviews of Amazon with their metadata (2014, 2018, 2023)";
+    const ABOUT: &'static str = "read Amazon reviews with their metadata (2014, 2018, 2023)";
     type Inputs = NoInputs;
     type Outputs = Outputs;
 
@@ -85,7 +85,7 @@ impl Stage for Amazon {
             };
             lines.read(cx)?
         };
-        // Only so that a doubt about the times names the right unit.
+        // Only for the warning about implausible times, which names the unit.
         let unit = if file.first_line()?.contains(OF_2023) { Unit::Milliseconds } else { Unit::Seconds };
         read.finish_in(unit, None, file.name(), self.on_bad_row, cx)?;
         let items = match &self.metadata {
@@ -97,7 +97,7 @@ impl Stage for Amazon {
         };
         let rows = read.rows;
         let outputs = assemble(read, None, items);
-        self.expect.check(file.name(), rows, &outputs)?;
+        self.expected_rows.check(file.name(), rows, &outputs)?;
         outputs.note_counts(cx);
         Ok(outputs)
     }
@@ -155,7 +155,7 @@ mod tests {
 {"asin": "5120053084", "title": "again", "category": []}
 {"asin": "0", "title": "never reviewed"}
 "#;
-        let outputs = run(OLD, metadata, r#", "expect": {"interactions": 2, "items": 2}"#).unwrap();
+        let outputs = run(OLD, metadata, r#", "expected_rows": {"interactions": 2, "items": 2}"#).unwrap();
         assert_eq!(
             (outputs.interactions.rating, outputs.interactions.timestamp),
             (vec![5.0, 2.0], vec![1_514_764_800, 1_514_764_801])

@@ -19,13 +19,13 @@ const SEPARATORS: [&str; 4] = ["\t", ",", " ", ";"];
 
 /// What a header says.
 pub(super) struct AtomicHeader {
-    /// The file as people know it.
+    /// The file, as messages name it.
     pub file: PathBuf,
     /// The fields' names, each once.
     pub names: Vec<String>,
     /// Their types, each of [`TYPES`].
     types: Vec<String>,
-    /// What stands between two fields.
+    /// The separator of fields.
     pub separator: &'static str,
     /// The line itself.
     pub line: String,
@@ -35,7 +35,7 @@ impl AtomicHeader {
     /// The header of a file.
     ///
     /// # Errors
-    /// Where a field has no type that RecBole knows, or a name comes twice.
+    /// Where a field has no type of RecBole, or a name is not unique.
     pub fn read(file: &TextFile) -> Result<Self> {
         let line = file.first_line()?;
         let parted = |separator: &str| fields(&line, separator, separator == ",").unwrap_or_default();
@@ -64,16 +64,16 @@ impl AtomicHeader {
         Ok(Self { file: file.name().to_path_buf(), names, types, separator, line })
     }
 
-    /// Notes on the run what stands between two fields where it is no tab.
+    /// Notes the separator on the run where it is not a tab.
     pub fn note_separator(&self, cx: &Context) {
         let name = self.file.file_name().unwrap_or_default().to_string_lossy();
         match self.separator {
             "\t" => {}
-            other => cx.note("form", format!("the fields of {name} are apart by {other:?}, not by tabs")),
+            other => cx.note("form", format!("the separator of {name} is {other:?}, not a tab")),
         }
     }
 
-    /// The place of a field of single values; `help` says which setting names it.
+    /// The position of a field of single values; `help` names its setting.
     pub fn single(&self, name: &str, help: &str) -> Result<usize> {
         let at = self.names.iter().position(|known| known == name);
         let at = at.with_context(|| {
@@ -89,13 +89,13 @@ impl AtomicHeader {
     }
 }
 
-/// What is wrong with a header of which these are the fields.
+/// The error of a header with these fields.
 fn fault(file: &Path, fields: &[String]) -> anyhow::Error {
     let place = file.display();
     if let Some(bare) = fields.iter().find(|field| !field.contains(':')) {
         return anyhow::anyhow!(
             "{place}:1: the header field `{bare}` has no type; wanted `name:type`, as in `rating:float`\nhelp: name fields and \
-             types in the first line, with a tab between two; a table without types is read by `ingest.table`"
+             types in the first line, separated by tabs; a table without types is read by `ingest.table`"
         );
     }
     let typed = fields.iter().filter_map(|field| field.split_once(':'));
@@ -107,16 +107,16 @@ fn fault(file: &Path, fields: &[String]) -> anyhow::Error {
     };
     let help = match wrong.iter().map(suggestion).collect::<Option<Vec<_>>>() {
         Some(suggestions) => format!("did you mean {}?", suggestions.join(", ")),
-        None => "name the fields with a tab between two".to_owned(),
+        None => "separate the fields by tabs".to_owned(),
     };
-    anyhow::anyhow!("{place}:1: no known type: {}; wanted `{}`\nhelp: {help}", written.join(", "), TYPES.join("`, `"))
+    anyhow::anyhow!("{place}:1: unknown type: {}; wanted `{}`\nhelp: {help}", written.join(", "), TYPES.join("`, `"))
 }
 
 fn similarity(one: &str, other: &str) -> f64 {
     strsim::normalized_damerau_levenshtein(one, other)
 }
 
-/// The parsed file; every column is text until it is asked for as something else.
+/// The parsed file; every column is text until it is converted.
 pub(super) struct AtomicFile {
     pub header: AtomicHeader,
     /// By row.
@@ -126,7 +126,7 @@ pub(super) struct AtomicFile {
 }
 
 impl AtomicFile {
-    /// Reads the one file in `folder` with that extension; `None` when there is none. Rows that do not fit are settled.
+    /// Reads the one file in `folder` with that extension; `None` where there is none.
     pub fn find(folder: &Path, extension: &str, on_bad_row: OnBadRow, cx: &Context) -> Result<Option<Self>> {
         let found = with_extension(folder, extension)?;
         ensure!(found.len() < 2, "{} holds {} .{extension} files, wanted one", folder.display(), found.len());
@@ -159,7 +159,7 @@ impl AtomicFile {
         Ok(self.rows.iter().map(|row| row[at].as_str()).collect())
     }
 
-    /// A field as years; what is no whole number reads as missing. Returns also the rows whose text was neither empty nor a whole
+    /// A field as years; a value that is not an integer is unknown. Returns also the rows whose text was neither empty nor a whole
     /// number, so that the caller can say so.
     pub fn years(&self, name: &str) -> Result<(Vec<Option<i32>>, Vec<usize>)> {
         let text = self.text(name)?;
@@ -246,13 +246,13 @@ mod tests {
     fn what_is_wrong_with_a_header_is_named() {
         let error = |text: &str| header(text).err().unwrap().to_string();
         for (text, wanted) in [
-            ("user_id:token\trating:flaot\n", "x.inter:1: no known type: `rating:flaot`; wanted `token`, `token_seq`"),
+            ("user_id:token\trating:flaot\n", "x.inter:1: unknown type: `rating:flaot`; wanted `token`, `token_seq`"),
             ("user_id:tokn\trating:flaot\n", "help: did you mean `user_id:token`, `rating:float`?"),
-            ("user_id:token\trating:integer\n", "help: name the fields with a tab between two"),
-            ("user_id:token item_id:tokn\n", "no known type: `item_id:tokn`; wanted"),
+            ("user_id:token\trating:integer\n", "help: separate the fields by tabs"),
+            ("user_id:token item_id:tokn\n", "unknown type: `item_id:tokn`; wanted"),
             ("user_id:token,rating\n", "the header field `rating` has no type; wanted `name:type`"),
             ("1\t2\t3\n", "the header field `1` has no type"),
-            ("user_id:token\ta:float\tuser_id:token\n", "has two columns of the name `user_id`: its 1st and its 3rd"),
+            ("user_id:token\ta:float\tuser_id:token\n", "has two columns `user_id`: its 1st and its 3rd"),
             ("", "the header field `` has no type"),
         ] {
             assert!(error(text).contains(wanted), "{}\nwanted: {wanted}", error(text));

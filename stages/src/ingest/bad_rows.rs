@@ -1,4 +1,4 @@
-//! Rows that do not fit: counted, shown, refused or dropped.
+//! Invalid rows: counted, reported, refused or dropped.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,44 +9,44 @@ use pipeline::Context;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What to do with a row that does not fit.
+/// Treatment of invalid rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnBadRow {
-    /// Stop and name it.
+    /// Stop with an error that names them.
     #[default]
     Refuse,
-    /// Leave it out, count it and say so.
+    /// Drop and count them, with a note on the run.
     Drop,
 }
 
-/// Why a row does not fit.
+/// Why a row is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Fault {
-    /// The column at fault; `None` where the row as a whole is.
+    /// The invalid column; `None` where the row as a whole is invalid.
     column: Option<String>,
-    /// What was found, as the message says it.
+    /// What was found, as shown in the message.
     found: String,
-    /// What should stand there.
+    /// What was expected.
     wanted: String,
-    /// What else helps, besides mending or dropping.
+    /// Another remedy, besides correcting or dropping the row.
     help: Option<String>,
 }
 
 impl Fault {
-    /// A value at fault.
+    /// An invalid value.
     pub fn value(column: &str, value: &str, wanted: &str) -> Self {
         // One long value must not fill the screen or the memory.
         let value: String = value.chars().take(200).collect();
         Self { column: Some(column.to_owned()), found: format!("{value:?}"), wanted: wanted.to_owned(), help: None }
     }
 
-    /// A whole row at fault.
+    /// An invalid row.
     pub fn row(found: impl Into<String>, wanted: impl Into<String>) -> Self {
         Self { column: None, found: found.into(), wanted: wanted.into(), help: None }
     }
 
-    /// The same with what else helps.
+    /// The same with another remedy.
     pub fn help(self, help: &str) -> Self {
         Self { help: Some(help.to_owned()), ..self }
     }
@@ -68,10 +68,10 @@ impl fmt::Display for Fault {
     }
 }
 
-/// How many bad rows are shown.
+/// Number of invalid rows that are shown.
 const MAX_SHOWN: usize = 5;
 
-/// The rows of one file that do not fit, each with its first fault: counted, and the first few kept.
+/// The invalid rows of one file, each with its first fault: all are counted, the first few are stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct BadRows {
     count: u64,
@@ -100,7 +100,7 @@ impl BadRows {
         self.first.truncate(MAX_SHOWN);
     }
 
-    /// Notes them on the run, or refuses them.
+    /// Notes the dropped rows on the run, or refuses them.
     ///
     /// # Errors
     /// Under [`OnBadRow::Refuse`], when there is one.
@@ -109,8 +109,8 @@ impl BadRows {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         if policy == OnBadRow::Refuse {
             let mut text = match self.count {
-                1 => format!("1 row of {} does not fit:", path.display()),
-                count => format!("{count} rows of {} do not fit:", path.display()),
+                1 => format!("1 row of {} is invalid:", path.display()),
+                count => format!("{count} rows of {} are invalid:", path.display()),
             };
             for (line, fault) in &self.first {
                 text += &format!("\n  {name}:{line}: {fault}");
@@ -121,7 +121,7 @@ impl BadRows {
             }
             let help = self.first.iter().find_map(|(_, fault)| fault.help.as_ref());
             let help = help.map(|help| format!("{help}; ")).unwrap_or_default();
-            bail!("{text}\nhelp: {help}mend the file, or set `on_bad_row: drop` to leave such rows out");
+            bail!("{text}\nhelp: {help}correct the file, or set `on_bad_row: drop` to drop such rows");
         }
         let reasons: Vec<String> = self.reasons.iter().map(|(reason, count)| format!("{count} × {reason}")).collect();
         let (count, reasons) = (self.count, reasons.join(", "));

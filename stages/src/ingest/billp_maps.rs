@@ -1,4 +1,4 @@
-//! The two files beside BiLLP's episodes: ids with titles, and titles with genres.
+//! The two maps of BiLLP's dataset: ids to titles, and titles to genres.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,12 +12,12 @@ use crate::artifact::TextFile;
 /// Ids and titles, by id: `{"id2item_dict": {"0": title}}`.
 ///
 /// # Errors
-/// Where the file cannot be read or is written otherwise.
+/// Where the file cannot be read or has another format.
 pub(super) fn titles(path: &Path) -> Result<Vec<(String, String)>> {
     let file = json(path)?;
     let map = file["id2item_dict"].as_object();
     let map = map.with_context(|| {
-        let help = r#"write the catalogue so, as {"id2item_dict": {"0": "Braid"}}"#;
+        let help = r#"write the catalogue as {"id2item_dict": {"0": "Braid"}}"#;
         format!("{}: wanted {{\"id2item_dict\": {{id: title}}}}\nhelp: {help}", path.display())
     })?;
     let entry = |(id, title): (&String, &Value)| {
@@ -32,7 +32,7 @@ pub(super) fn titles(path: &Path) -> Result<Vec<(String, String)>> {
 /// Genres by title: `{title: "['Action', 'Indie']"}`.
 ///
 /// # Errors
-/// Where the file cannot be read or is written otherwise.
+/// Where the file cannot be read or has another format.
 pub(super) fn genres(path: &Path) -> Result<BTreeMap<String, Vec<String>>> {
     let file = json(path)?;
     let map = file.as_object().with_context(|| format!("{}: wanted {{title: list}}", path.display()))?;
@@ -47,5 +47,5 @@ pub(super) fn genres(path: &Path) -> Result<BTreeMap<String, Vec<String>>> {
 
 fn json(path: &Path) -> Result<Value> {
     let text = TextFile::new(path).bytes()?;
-    serde_json::from_slice(&text).with_context(|| format!("{} is no JSON", path.display()))
+    serde_json::from_slice(&text).with_context(|| format!("{} is not JSON", path.display()))
 }

@@ -1,6 +1,6 @@
-//! Columns of numbers in as few bytes as each of them needs, so that the disk is not waited for.
+//! Columns of integers in the smallest width that holds their range (frame of reference), which halves the writes of a log.
 //!
-//! Not as small as a compressor makes them, but as quick as copying: half of the bytes of a log of ratings say nothing.
+//! It compresses less than a general compressor, but is as fast as copying.
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 /// number loses a bit.
 pub(super) fn pack(numbers: impl ExactSizeIterator<Item = i64> + Clone, into: &mut Vec<u8>) {
     let first = numbers.clone().next().unwrap_or(0);
-    // The lowest bit in which two numbers differ is the lowest of their difference, whichever two are taken.
+    // The lowest bit in which two numbers differ is the lowest of their difference, whichever two are compared.
     let span = |(least, most, bits): (i64, i64, i64), x: i64| (least.min(x), most.max(x), bits | (x ^ first));
     let (least, most, bits) = numbers.clone().fold((first, first, 0), span);
     let shift = if bits == 0 { 0 } else { bits.trailing_zeros() };

@@ -1,16 +1,16 @@
-//! Numbers of a file as a log keeps them: ratings in 32 bits, times as whole seconds since 1970. What cannot be kept is a fault,
-//! never another number in silence.
+//! Casts of numbers to the types of a log: ratings in 32 bits, times in whole seconds since 1970. A number out of range is a fault,
+//! never silently another number.
 
 use super::bad_rows::Fault;
 
-/// What a time that is no number is told.
-const TIMES: &str = "times are numbers since 1970, not dates in text; `ingest.table` takes a `unit` of seconds, milliseconds, \
+/// The help for a time that is not a number.
+const TIMES: &str = "times are numbers since 1970, not dates in text; `ingest.table` has a `unit` of seconds, milliseconds, \
                      microseconds or nanoseconds";
 
-/// The first number that 64 bits do not hold. It is a power of two, so it is exact; the last one that they hold is not.
+/// The first number out of the range of 64 bits. It is a power of two and therefore exact, unlike the last one in range.
 const BEYOND: f64 = -(i64::MIN as f64);
 
-/// A rating. One that overflows 32 bits would be infinite.
+/// Casts a rating; one that overflows 32 bits would be infinite.
 pub(super) fn rating(number: f64, column: &str) -> Result<f32, Fault> {
     let narrow = number as f32;
     if narrow.is_finite() {
@@ -22,14 +22,14 @@ pub(super) fn rating(number: f64, column: &str) -> Result<f32, Fault> {
 /// A time in whole seconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Seconds {
-    /// Rounded down, so that the order of times before 1970 stays, too.
+    /// Rounded down, which keeps the order of times before 1970.
     pub whole: i64,
     /// Whether nothing was rounded.
     pub exact: bool,
 }
 
 impl Seconds {
-    /// A time that has no parts of a second.
+    /// A time in whole seconds.
     pub fn exactly(whole: i64) -> Self {
         Self { whole, exact: true }
     }
@@ -39,7 +39,7 @@ impl Seconds {
         Self { whole: parts.div_euclid(per_second), exact: parts.rem_euclid(per_second) == 0 }
     }
 
-    /// What was read of `column`, a number of which `per_second` make a second.
+    /// Casts a number of `column`, of which `per_second` make a second.
     pub fn read(time: Result<f64, Fault>, per_second: f64, column: &str) -> Result<Self, Fault> {
         let time = time.map_err(|fault| fault.help(TIMES))?;
         let seconds = time / per_second;

@@ -1,5 +1,4 @@
-//! Coat shopping (Schnabel et al. 2016, arXiv 1602.05352): ratings of coats that people chose themselves, and of coats that
-//! were drawn at random.
+//! Coat shopping (Schnabel et al. 2016, arXiv 1602.05352): ratings of coats that users chose, and of coats drawn at random.
 //!
 //! `train.ascii` and `test.ascii` are matrices of users × items in which 0 means "not rated"; `user_item_features/` holds
 //! one-hot features and the names of their columns. Items have no titles: a coat is described by its features ([`Items::describe`]). The
@@ -17,7 +16,7 @@ use super::NoInputs;
 use super::shard::not_empty;
 use crate::artifact::{Array, Interactions, Items, TextFile, Users, read_matrix};
 
-/// The feature of a coat that stands as its genre.
+/// The feature that serves as the genre.
 const GENRE: &str = "jackettype";
 
 /// `ingest.coat`.
@@ -29,25 +28,25 @@ pub struct Coat {
 }
 
 pipeline::ports! {
-    /// What Coat holds.
+    /// The tables of Coat.
     pub struct Outputs {
-        /// Ratings of coats that people chose: to learn from.
+        /// Ratings of coats that users chose, for training.
         interactions: Interactions,
-        /// Ratings of coats drawn at random: to judge by. Where a true matrix was fitted to them, neither may be learned from.
+        /// Ratings of coats drawn at random, for evaluation. Where a true matrix was fitted to them, neither may be used for training.
         random: Interactions,
-        /// The coats with their features; the title says them, the jacket's type stands as the genre.
+        /// The coats with their features; the title lists the features, the genre is the type of the jacket.
         items: Items,
-        /// The people with their features.
+        /// The users with their features.
         users: Users,
     }
 }
 
 impl Stage for Coat {
     const KIND: &'static str = "ingest.coat";
-    /// 1: first. 2: items have their features. 3: an empty log is refused. 4: coats are described in words, not by the names
-    /// of columns. 5: a byte-order mark is no part of the first feature.
+    /// 1: first. 2: items have features. 3: an empty log is refused. 4: coats are described in words, not by the names of columns.
+    /// 5: a byte-order mark is not part of the first feature.
     const VERSION: u32 = 5;
-    const ABOUT: &'static str = "read Coat shopping: ratings that people chose to give, and ratings of random coats";
+    const ABOUT: &'static str = "read Coat shopping: ratings of coats that users chose, and of random coats";
     type Inputs = NoInputs;
     type Outputs = Outputs;
 
@@ -76,8 +75,8 @@ impl Stage for Coat {
         let (chosen, random) = (outputs.interactions.len(), outputs.random.len());
         not_empty(chosen, &folder.join("train.ascii"))?;
         not_empty(random, &folder.join("test.ascii"))?;
-        let [people, coats] = train.shape[..] else { unreachable!("a matrix has two dimensions") };
-        cx.note("read", format!("{chosen} chosen and {random} random ratings, {people} users, {coats} items"));
+        let [users, items] = train.shape[..] else { unreachable!("a matrix has two dimensions") };
+        cx.note("read", format!("{chosen} chosen and {random} random ratings, {users} users, {items} items"));
         Ok(outputs)
     }
 }
@@ -95,7 +94,7 @@ fn rated(matrix: &Array) -> Interactions {
     log
 }
 
-/// For each row its value of each feature: `gender` → `men`.
+/// The value of each feature per row: `gender` → `men`.
 struct Features {
     /// By feature, in the order of the file.
     values: Vec<(String, Vec<String>)>,

@@ -1,4 +1,4 @@
-//! Files of a dataset by name, unpacked where they are packed with gzip.
+//! Files of a dataset by name, decompressed where they are compressed with gzip.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -10,7 +10,7 @@ use pipeline::Context;
 
 use crate::artifact::TextFile;
 
-/// The one of `names` that the folder holds, as it is or with `.gz` behind it.
+/// The one of `names` that the folder holds, plain or with `.gz`.
 pub(super) fn one_of(folder: &Path, names: &[&str]) -> Result<PathBuf> {
     let both = names.iter().flat_map(|name| [folder.join(name), folder.join(format!("{name}.gz"))]);
     let found: Vec<PathBuf> = both.filter(|path| path.is_file()).collect();
@@ -22,25 +22,25 @@ pub(super) fn one_of(folder: &Path, names: &[&str]) -> Result<PathBuf> {
             names.join(", ")
         ),
         [first, second, ..] => {
-            bail!("{} and {} lie in one folder; wanted one of them", first.display(), second.display())
+            bail!("{} and {} are in one folder; wanted one of them", first.display(), second.display())
         }
     }
 }
 
-/// The folder in the stage's scratch folder for what is made from that file: two folders may hold files of one name.
+/// The folder in the stage's scratch folder for files derived from that file; its name is unique per path.
 pub(super) fn derived_folder(path: &Path, what: &str, cx: &Context) -> PathBuf {
     let own = &blake3::hash(path.as_os_str().as_encoded_bytes()).to_hex()[..16];
     cx.scratch().join(format!("{what}-{own}"))
 }
 
-/// The file itself, or a copy in the stage's scratch folder where it is packed: shards need places in a file. The copy goes by
-/// the file's own name.
+/// The file itself, or a decompressed copy in the stage's scratch folder: shards need positions in a file. Messages name the
+/// original file.
 pub(super) fn decompressed(path: &Path, cx: &Context) -> Result<TextFile> {
-    ensure!(path.is_file(), "{} is not there\nhelp: correct the name, or get the file", path.display());
+    ensure!(path.is_file(), "{} does not exist\nhelp: correct the name, or get the file", path.display());
     if path.extension().is_none_or(|extension| extension != "gz") {
         return Ok(TextFile::new(path));
     }
-    let place = || format!("cannot unpack {}", path.display());
+    let place = || format!("cannot decompress {}", path.display());
     let folder = derived_folder(path, "unpacked", cx);
     let whole = folder.join(path.file_stem().unwrap_or_default());
     cx.stands_for(&whole, path);
@@ -51,21 +51,20 @@ pub(super) fn decompressed(path: &Path, cx: &Context) -> Result<TextFile> {
         let mut packed = BufReader::new(File::open(path).with_context(place)?);
         ensure!(
             packed.fill_buf().with_context(place)?.starts_with(&[0x1f, 0x8b]),
-            "{} is not packed with gzip\nhelp: leave `.gz` out of its name where it is plain, or get the file again",
+            "{} is not a gzip file\nhelp: remove `.gz` from its name if it is plain text, or get the file again",
             path.display()
         );
         let mut to = File::create(&part).with_context(place)?;
         decompress_members(packed, &mut to, path)?;
-        // A torn copy must not be taken for a whole one after a power cut.
+        // After a power cut an incomplete copy must not be mistaken for a complete one.
         to.sync_all().and_then(|()| std::fs::rename(&part, &whole)).with_context(place)?;
     }
     Ok(TextFile::copy(&whole, path))
 }
 
-/// Unpacks the parts of a gzip file, one behind the other. Tapes and archives fill the rest of a block with zeros, which are no
-/// part of it.
+/// Decompresses the members of a gzip file one after the other. Zeros after the last member are padding of tapes and archives.
 fn decompress_members(mut packed: impl BufRead, to: &mut File, path: &Path) -> Result<()> {
-    let place = || format!("cannot unpack {}", path.display());
+    let place = || format!("cannot decompress {}", path.display());
     loop {
         let next = packed.fill_buf().with_context(place)?;
         match next.first() {
@@ -74,7 +73,7 @@ fn decompress_members(mut packed: impl BufRead, to: &mut File, path: &Path) -> R
                 let is_zero = next.iter().all(|byte| *byte == 0);
                 ensure!(
                     is_zero,
-                    "{} holds something else behind its packed part\nhelp: get the file again",
+                    "{} holds other data after its last gzip member\nhelp: get the file again",
                     path.display()
                 );
                 let read = next.len();
@@ -109,7 +108,7 @@ mod tests {
         let path = one_of(folder.path(), &["other.json", "log.json"]).unwrap();
         let plain = decompressed(&path, &cx).unwrap();
         assert_eq!(plain.text().unwrap(), "one\ntwo\none\ntwo\n");
-        assert_eq!(plain.name(), path, "it goes by the name that people gave it");
+        assert_eq!(plain.name(), path, "messages name the original file");
         std::fs::create_dir(folder.path().join("more")).unwrap();
         let mut other = GzEncoder::new(Vec::new(), Compression::fast());
         other.write_all(b"other\n").unwrap();
@@ -118,10 +117,10 @@ mod tests {
         assert_eq!(second.text().unwrap(), "other\n", "a file of the same name in another folder");
         std::fs::write(folder.path().join("torn.gz"), &bytes[..20]).unwrap();
         let error = decompressed(&folder.path().join("torn.gz"), &cx).unwrap_err();
-        assert!(format!("{error:#}").contains("cannot unpack"), "{error:#}");
+        assert!(format!("{error:#}").contains("cannot decompress"), "{error:#}");
         std::fs::write(folder.path().join("plain.gz"), "<html>").unwrap();
         let error = decompressed(&folder.path().join("plain.gz"), &cx).unwrap_err().to_string();
-        assert!(error.contains("plain.gz is not packed with gzip\nhelp: leave `.gz` out"), "{error}");
+        assert!(error.contains("plain.gz is not a gzip file\nhelp: remove `.gz`"), "{error}");
         assert_eq!(decompressed(plain.path(), &cx).unwrap().path(), plain.path());
         std::fs::write(folder.path().join("log.json"), "").unwrap();
         assert!(one_of(folder.path(), &["log.json"]).unwrap_err().to_string().contains("wanted one of them"));
@@ -137,8 +136,8 @@ mod tests {
         let packed = packed.finish().unwrap();
         for (behind, wanted) in [
             (vec![0; 20_000], Ok("one\n")),
-            (b"\0\0x".to_vec(), Err("holds something else")),
-            (b"x".to_vec(), Err("cannot unpack")),
+            (b"\0\0x".to_vec(), Err("holds other data")),
+            (b"x".to_vec(), Err("cannot decompress")),
         ] {
             std::fs::write(&path, [packed.clone(), behind].concat()).unwrap();
             let cx = Context::detached(scratch.path());

@@ -1,4 +1,4 @@
-//! Rows of fields with a separator between them.
+//! Rows of delimited fields.
 
 use std::borrow::Cow;
 
@@ -6,48 +6,48 @@ use super::bad_rows::Fault;
 use super::casts::{self, Seconds};
 use super::shard::Row;
 
-/// Where a row's parts stand among the fields of a line.
+/// The positions of a row's values among the fields of a line.
 pub(super) struct Delimited<'a> {
-    /// What stands between two fields.
+    /// The separator of fields.
     pub separator: &'a str,
-    /// Whether a field may stand in quotes, in which a quote is written twice, and a line's end ends no row (RFC 4180).
+    /// Whether a field may be quoted; in quotes a quote is doubled, and the end of a line does not end the row (RFC 4180).
     pub quotes: bool,
-    /// The first line where it names the columns: files that are put together bring it once more, and it is no row.
+    /// The header: it occurs again in concatenated files, and is then not a row.
     pub header: Option<&'a str>,
-    /// How many fields a line has.
+    /// Number of fields per line.
     pub fields: usize,
-    /// The place of the user's id, from 0.
+    /// The position of the user's id, from 0.
     pub user: usize,
-    /// The place of the item's id.
+    /// The position of the item's id.
     pub item: usize,
-    /// The name and place of the rating; without it all ratings are 1.
+    /// The name and position of the rating; `None` where all ratings are 1.
     pub rating: Option<(&'a str, usize)>,
-    /// The time; without it all times are 0.
+    /// The time; `None` where all times are 0.
     pub time: Option<Time<'a>>,
 }
 
-/// Where a time stands.
+/// The position of a time.
 #[derive(Clone, Copy)]
 pub(super) struct Time<'a> {
     /// The column's name.
     pub column: &'a str,
-    /// Its place.
+    /// Its position.
     pub at: usize,
-    /// How many make a second.
+    /// Units per second.
     pub per_second: i64,
-    /// Whether it may be missing; it is 0 then.
+    /// Whether it may be missing, which gives 0.
     pub may_be_missing: bool,
 }
 
 impl<'a> Time<'a> {
-    /// Seconds, always there.
+    /// A time in seconds, never missing.
     pub fn seconds(column: &'a str, at: usize) -> Self {
         Self { column, at, per_second: 1, may_be_missing: false }
     }
 }
 
 impl Delimited<'_> {
-    /// The byte that separates fields which may stand in quotes: then a row may take several lines.
+    /// The separator of fields that may be quoted, so that a row may have several lines.
     pub fn quoted_by(&self) -> Option<u8> {
         self.separator.bytes().next().filter(|_| self.quotes)
     }
@@ -74,7 +74,7 @@ impl Delimited<'_> {
             count += 1;
         };
         if let [separator] = *self.separator.as_bytes() {
-            // By bytes: a search for text costs more than such short fields.
+            // By bytes, which is faster than a text search for such short fields.
             let mut start = 0;
             for (at, &byte) in line.as_bytes().iter().enumerate() {
                 if byte == separator {
@@ -109,8 +109,7 @@ pub(super) fn number(text: &str, column: &str) -> Result<f64, Fault> {
     number.ok_or_else(|| Fault::value(column, text, "a finite number"))
 }
 
-/// A time of which `per_second` make a second. A whole number is never taken for a float, which has no room for nanoseconds since
-/// 1970.
+/// A time of which `per_second` make a second. An integer is not parsed as a float, which cannot hold nanoseconds since 1970.
 pub(super) fn seconds(text: &str, per_second: i64, column: &str) -> Result<Seconds, Fault> {
     match text.parse() {
         Ok(parts) => Ok(Seconds::of_parts(parts, per_second)),
@@ -118,8 +117,8 @@ pub(super) fn seconds(text: &str, per_second: i64, column: &str) -> Result<Secon
     }
 }
 
-/// Up to 15 digits with at most one point among them. Both the digits and the power of ten are exact in an `f64`, so their
-/// quotient is the nearest number, as `parse` gives it.
+/// Parses up to 15 digits with at most one decimal point. The digits and the power of ten are exact in an `f64`, so their quotient
+/// is correctly rounded, as by `parse`.
 fn plain(text: &[u8]) -> Option<f64> {
     const TENS: [f64; 16] = [1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
     if text.is_empty() || text.len() > 15 {
@@ -136,15 +135,15 @@ fn plain(text: &[u8]) -> Option<f64> {
     Some(digits as f64 / TENS[behind.unwrap_or(0)])
 }
 
-/// Whether a line is the header, be it that of a file that was put behind another, with a mark of its own.
+/// Whether a line is the header, also that of an appended file, with a byte-order mark.
 pub(super) fn is_header(line: &str, header: &str) -> bool {
     line.trim_start_matches('\u{feff}') == header
 }
 
-/// What is wrong with a header that comes again.
+/// The fault of a repeated header.
 pub(super) fn repeated_header() -> Fault {
-    let fault = Fault::row("the header once more", "a row");
-    fault.help("the file seems to be several that were put together: leave out the lines that repeat its header")
+    let fault = Fault::row("the header again", "a row");
+    fault.help("the file seems to consist of several concatenated files: remove the repeated header lines")
 }
 
 /// The fields of a line: by the separator alone, or with quotes ([`quoted`]).
@@ -152,12 +151,13 @@ pub(super) fn fields(line: &str, separator: &str, quotes: bool) -> Result<Vec<St
     if quotes { quoted(line, separator) } else { Ok(line.split(separator).map(str::to_owned).collect()) }
 }
 
-/// The fields of a line of which some may stand in quotes (RFC 4180). A quote opens a field only at its beginning, where it is
-/// no part of it; in such a field a quote is written twice, and a separator parts nothing. Anywhere else a quote is a character
-/// like others, so that `a"b"c` is not taken for `abc`: so read pandas and DuckDB, too.
+/// The fields of a line of which some may be quoted (RFC 4180). A quote opens a quoted field only at the beginning of the field; in
+/// it a quote is doubled, and separators have no effect. Anywhere else a quote is an ordinary character, so that `a"b"c` is not read
+/// as `abc`; pandas and DuckDB do the same.
 ///
 /// # Errors
-/// Where a quote is left open. And where something follows a closed field: of `"a"b` pandas makes `ab`, which may be another's id, and DuckDB refuses it.
+/// Where a quote is not closed, and where text follows a closed quote: pandas reads `"a"b` as `ab`, which may be another id, and
+/// DuckDB refuses it.
 pub(super) fn quoted(line: &str, separator: &str) -> Result<Vec<String>, Fault> {
     let mut fields = Vec::new();
     let mut rest = line;
@@ -177,7 +177,7 @@ pub(super) fn quoted(line: &str, separator: &str) -> Result<Vec<String>, Fault> 
     }
 }
 
-/// A field behind its opening quote, and what follows its separator; `None` where the line ends.
+/// A field after its opening quote, and the rest after its separator; `None` at the end of the line.
 fn in_quotes<'l>(inside: &'l str, separator: &str) -> Result<(String, Option<&'l str>), Fault> {
     let mut field = String::new();
     let mut rest = inside;
@@ -192,13 +192,13 @@ fn in_quotes<'l>(inside: &'l str, separator: &str) -> Result<(String, Option<&'l
             return Ok((field, None));
         }
         let next = behind.strip_prefix(separator).ok_or_else(|| {
-            let found = format!("{behind:?} behind the quote that closes {field:?}");
+            let found = format!("{behind:?} after the closing quote of {field:?}");
             let fault = Fault::row(found.chars().take(200).collect::<String>(), format!("{separator:?} there"));
-            fault.help("in a field in quotes a quote is written twice (`\"Say \"\"Hello\"\" now\"`)")
+            fault.help("in a quoted field a quote is doubled (`\"Say \"\"Hello\"\" now\"`)")
         })?;
         return Ok((field, Some(next)));
     }
-    Err(Fault::row("a quote that is left open", "each quote closed"))
+    Err(Fault::row("an open quote", "a closed quote"))
 }
 
 #[cfg(test)]
@@ -245,12 +245,12 @@ mod tests {
         assert_eq!(row("u,a,").ok().unwrap().2, 0);
         for line in [r#"u,"a,3"#, r#"u,a,"3"#] {
             let fault = form.parse(line).err().unwrap().to_string();
-            assert_eq!(fault, "found a quote that is left open, wanted each quote closed");
+            assert_eq!(fault, "found an open quote, wanted a closed quote");
         }
         // whitfin/s3-concat#3: files that are put together bring their headers, and a log without ratings takes any text.
         for line in ["u,i,t", "\u{feff}u,i,t"] {
             let fault = form.parse(line).err().unwrap().to_string();
-            assert_eq!(fault, "found the header once more, wanted a row");
+            assert_eq!(fault, "found the header again, wanted a row");
         }
     }
 
@@ -269,7 +269,7 @@ mod tests {
         }
         for line in [r#""a"b,c"#, r#""a" ,c"#, r#""Say "Hello" now",c"#] {
             let fault = read(line).unwrap_err();
-            assert!(fault.contains("behind the quote that closes") && fault.ends_with("wanted \",\" there"), "{fault}");
+            assert!(fault.contains("after the closing quote of") && fault.ends_with("wanted \",\" there"), "{fault}");
         }
         assert_eq!(fields("\"a\"\tb\"", "\t", false).ok().unwrap(), ["\"a\"", "b\""]);
     }

@@ -1,4 +1,4 @@
-//! What copies of one log, as tools and people write them, give: the same, or a fault that names what was found.
+//! Copies of one log as different tools write them: each gives the same tables, or a fault that names what was found.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -84,7 +84,7 @@ fn a_mark_takes_no_episode_from_a_recording() {
     let mut cx = Context::detached(folder.path());
     cx.add_asset("x", folder.path());
     let config = json!({
-        "asset": "x", "episodes": "recorded", "format": "lines", "titles": "titles.json", "on_bad_row": "drop"
+        "asset": "x", "files": "recorded", "format": "lines", "titles": "titles.json", "on_bad_row": "drop"
     });
     let read = serde_json::from_value::<Transcripts>(config).unwrap().run(NoInputs {}, &cx).unwrap();
     assert_eq!((read.users.id, read.interactions.rating), (vec!["u".to_owned()], vec![4.0]));
@@ -99,13 +99,13 @@ fn an_array_of_records_is_its_lines() {
     let found = error(&[("l.json", array.replace("\"r\": 4", "\"r\": null").as_bytes())], &log("l.json"));
     assert!(found.contains("l.json:2: column `r`: found \"null\", wanted a finite number"), "{found}");
     let cut = &array.as_bytes()[..array.len() - 1];
-    assert!(error(&[("l.json", cut)], &log("l.json")).contains("ends within its array, behind 1 whole records"));
+    assert!(error(&[("l.json", cut)], &log("l.json")).contains("ends within its array, after 1 complete records"));
 }
 
 #[test]
 fn a_fault_in_a_packed_file_names_that_file() {
     let found = error(&[("l.csv.gz", &packed("u,i,r,t\n7,a,good,10\n"))], &log("l.csv.gz"));
-    assert!(found.contains("l.csv.gz does not fit:\n  l.csv.gz:2: column `r`: found \"good\""), "{found}");
+    assert!(found.contains("l.csv.gz is invalid:\n  l.csv.gz:2: column `r`: found \"good\""), "{found}");
     assert!(!found.contains("unpacked-"), "{found}");
     let found = error(&[("l.csv.gz", &packed("u,i,r\n7,a,3\n"))], &log("l.csv.gz"));
     assert!(found.contains("l.csv.gz has no column `t`") && !found.contains("unpacked-"), "{found}");
@@ -126,7 +126,7 @@ fn quotes_are_characters_where_they_open_nothing() {
     assert_eq!(items("l.tsv", "u\ti\n1\t\"a\tb\"\n1\ta\n", &json!({ "quotes": "always" })), ["a\tb", "a"]);
     assert_eq!(items("l.csv", "u,i\n1,\"a\"\n1,a\n", &json!({ "quotes": "never" })), ["\"a\"", "a"]);
     let found = error(&[("l.csv", b"u,i\n1,\"a\"b\n1,ab\n")], &with("l.csv"));
-    assert!(found.contains("l.csv:2: found \"b\" behind the quote that closes \"a\", wanted \",\" there"), "{found}");
+    assert!(found.contains("l.csv:2: found \"b\" after the closing quote of \"a\", wanted \",\" there"), "{found}");
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn whole_numbers_in_floats_are_whole_numbers() {
 #[test]
 fn columns_are_named_once_or_given() {
     let found = error(&[("l.csv", b"u,i,r,t,u\n7,a,3,10,9\n")], &log("l.csv"));
-    assert!(found.contains("l.csv has two columns of the name `u`: its 1st and its 5th"), "{found}");
+    assert!(found.contains("l.csv has two columns `u`: its 1st and its 5th"), "{found}");
     let rows: &[u8] = b"\xef\xbb\xbf7,a,3,10\n8,b,4,11\n";
     let found = error(&[("l.csv", rows)], &log("l.csv"));
     assert!(found.contains("help: its first line seems to be a row") && found.contains("`names: ["), "{found}");
@@ -176,7 +176,7 @@ fn columns_are_named_once_or_given() {
     let read = run(&[("l.csv", rows), ("m.csv", b"A,a\nB,b\n")], &sides).unwrap();
     assert_eq!(read.items.title, ["A", "B"]);
     let found = error(&[("l.csv", b"u,i,r,t\n7,a,3,10\n")], &with);
-    assert!(found.contains("l.csv:1: found the header once more"), "{found}");
+    assert!(found.contains("l.csv:1: found the header again"), "{found}");
     with["log"]["names"] = json!(["u", "u"]);
     with["asset"] = "x".into();
     assert_eq!(serde_json::from_value::<Table>(with).unwrap().check().unwrap_err().0, "log.names");

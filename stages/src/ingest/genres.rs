@@ -1,4 +1,4 @@
-//! Genres as tables hold them: names apart by something, a list of JSON, or the text of one.
+//! Genres in tables: names with a separator, a list of JSON, or the text of such a list.
 
 use serde_json::Value;
 
@@ -6,14 +6,14 @@ use super::bad_rows::Fault;
 use super::record::texts;
 use super::{integers, python_literal};
 
-/// What MovieLens and its copies write where a film has none.
+/// How MovieLens and its copies write that a film has no genres.
 pub(super) const NONE: &str = "(no genres listed)";
 
-/// The genres in a value of `column`. A text that is a list of JSON or Python, as pandas writes a column of lists, is that list,
-/// and of its records the `name` counts; in any other text `separator` stands between two of them.
+/// The genres in a value of `column`. The text of a list in JSON or Python, as pandas writes a column of lists, is read as that list,
+/// and its records by their `name`; any other text is split at `separator`.
 ///
 /// # Errors
-/// Where a text stands in square brackets and is no such list.
+/// Where a text in square brackets is not such a list.
 pub(super) fn parse(value: Option<&Value>, separator: &str, column: &str) -> Result<Vec<String>, Fault> {
     let listed = |list: &Value| match list {
         Value::Array(list) => list.iter().flat_map(of_element).collect(),
@@ -26,13 +26,13 @@ pub(super) fn parse(value: Option<&Value>, separator: &str, column: &str) -> Res
     }
     if text.starts_with('[') && text.ends_with(']') {
         let list = serde_json::from_str(text).ok().or_else(|| python_literal::parse(text));
-        let wanted = "a list as ['Drama', 'War'], or names with the `separator` between them";
+        let wanted = "a list as ['Drama', 'War'], or names separated by the `separator`";
         return list.as_ref().map(listed).ok_or_else(|| Fault::value(column, text, wanted));
     }
     Ok(text.split(separator).map(str::trim).filter(|genre| !genre.is_empty()).map(str::to_owned).collect())
 }
 
-/// Also numbers: some datasets have categories without names.
+/// Numbers, too: some datasets have categories without names.
 fn of_element(value: &Value) -> Vec<String> {
     match value {
         Value::Number(number) => {

@@ -1,4 +1,4 @@
-//! The first line of a table: the names of its columns, or a row already.
+//! The first line of a table: a header with the names of the columns, or a row.
 
 use std::path::Path;
 
@@ -7,11 +7,11 @@ use anyhow::{Error, Result, anyhow, bail, ensure};
 use super::delimited::{fields, number};
 use crate::artifact::TextFile;
 
-/// The names of a table's columns, in their places.
+/// The names of a table's columns, in their order.
 pub(super) struct Header {
-    /// The file as people know it.
+    /// The file, as messages name it.
     pub file: std::path::PathBuf,
-    /// Each once, but for those of no name, as pandas writes an index.
+    /// Unique, except empty names, which pandas writes for an index.
     pub names: Vec<String>,
     /// The line itself.
     pub line: String,
@@ -21,7 +21,7 @@ impl Header {
     /// The names in the first line.
     ///
     /// # Errors
-    /// Where there is none, or a name comes twice.
+    /// Where there is none, or a name is not unique.
     pub fn read(file: &TextFile, separator: &str, quotes: bool) -> Result<Self> {
         let line = file.first_line()?;
         let place = file.name().display();
@@ -32,7 +32,7 @@ impl Header {
         Ok(Self { file: file.name().to_path_buf(), names, line })
     }
 
-    /// Names that were given for a file whose first line is a row, or else those in its first line.
+    /// The given names for a file without a header, else the names in its first line.
     pub fn given_or_read(file: &TextFile, names: Option<&[String]>, separator: &str, quotes: bool) -> Result<Self> {
         match names {
             Some(names) => {
@@ -42,17 +42,17 @@ impl Header {
         }
     }
 
-    /// The place of a column.
+    /// The position of a column.
     pub fn place(&self, name: &str) -> Result<usize> {
         let found = self.names.iter().position(|known| known == name);
         found.ok_or_else(|| no_column(&self.file, &self.names, name))
     }
 
-    /// The place of the column that goes by one of these names, of which the first that is there counts. Upper case, spaces and
-    /// underscores do not: copies of a dataset rename `userId` to `user_id`.
+    /// The position of the column with one of these names; the first that occurs counts. Case, spaces and underscores are ignored:
+    /// copies of a dataset rename `userId` to `user_id`.
     ///
     /// # Errors
-    /// Where several columns go by one of them.
+    /// Where several columns have one of them.
     pub fn any_of(&self, known: &[&str]) -> Result<Option<usize>> {
         for wanted in known {
             let mut found =
@@ -60,7 +60,7 @@ impl Header {
             let Some(at) = found.next() else { continue };
             if let Some(other) = found.next() {
                 bail!(
-                    "{}: the columns `{}` and `{}` both may be the `{wanted}`\nhelp: leave out one of them",
+                    "{}: both columns `{}` and `{}` match `{wanted}`\nhelp: remove one of them",
                     self.file.display(),
                     self.names[at],
                     self.names[other]
@@ -71,11 +71,11 @@ impl Header {
         Ok(None)
     }
 
-    /// As [`Self::any_of`], where there must be one.
+    /// As [`Self::any_of`], for a required column.
     pub fn one_of(&self, known: &[&str]) -> Result<usize> {
         self.any_of(known)?.ok_or_else(|| {
             anyhow!(
-                "{} has no column of the name {}; it has {}\nhelp: rename the column, or read the file with `ingest.table`",
+                "{} has no column {}; it has {}\nhelp: rename the column, or read the file with `ingest.table`",
                 self.file.display(),
                 known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" or "),
                 self.names.join(", ")
@@ -89,15 +89,15 @@ fn normalised_name(name: &str) -> String {
     name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
-/// That every name is there once.
+/// Requires unique names.
 ///
 /// # Errors
-/// With the name and its places.
+/// With the name and its positions.
 pub(super) fn check_unique(file: &Path, names: &[String]) -> Result<()> {
     for (at, name) in names.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
         if let Some(first) = names[..at].iter().position(|known| known == name) {
             bail!(
-                "{} has two columns of the name `{name}`: its {} and its {}\nhelp: rename one of them, or leave it out",
+                "{} has two columns `{name}`: its {} and its {}\nhelp: rename or remove one of them",
                 file.display(),
                 ordinal(first + 1),
                 ordinal(at + 1)
@@ -118,26 +118,26 @@ fn ordinal(number: usize) -> String {
     format!("{number}{ending}")
 }
 
-/// Whether the fields of a first line are names: one of them goes by a name of these, or none is a number.
+/// Whether a first line is a header: one of its fields is a known name, or none is a number.
 pub(super) fn looks_like_header(fields: &[String], known: &[&str]) -> bool {
     let is_known = |field: &String| known.iter().any(|name| normalised_name(name) == normalised_name(field));
     fields.iter().any(is_known) || !fields.iter().any(|field| number(field.trim(), "").is_ok())
 }
 
-/// That a file lacks a column, and why that may be.
+/// The error for a missing column, with the likely cause.
 pub(super) fn no_column(path: &Path, names: &[String], name: &str) -> Error {
     let holds = |separator: char| names.iter().any(|known| known.contains(separator));
     let bare = |known: &String| known.trim_matches('"').to_owned();
     let help = if holds('\t') {
-        "its columns seem to be apart by tabs: name the file .tsv"
+        "its separator seems to be a tab: name the file .tsv"
     } else if holds(';') {
-        "its columns seem to be apart by semicolons: write it with commas, or with tabs as .tsv"
+        "its separator seems to be a semicolon: write it with commas, or with tabs as .tsv"
     } else if names.len() == 1 && holds(',') {
-        "its columns seem to be apart by commas: name the file .csv"
+        "its separator seems to be a comma: name the file .csv"
     } else if names.iter().any(|known| known != name && bare(known) == name) {
-        "its names stand in quotes, which are read in .csv alone: set `quotes: always`"
+        "its names are quoted, which is read by default only in .csv: set `quotes: always`"
     } else if !looks_like_header(names, &[name]) {
-        "its first line seems to be a row, not the names of its columns: give them as `names: [user, item, …]`"
+        "its first line seems to be a row, not a header: name the columns as `names: [user, item, …]`"
     } else {
         "name one of these columns in the experiment"
     };
@@ -160,12 +160,13 @@ mod tests {
         let help = |name: &str, line: &str, separator: &str| {
             header(name, line, separator).unwrap().place("stars").unwrap_err().to_string()
         };
-        assert!(help("a.csv", "who;what;stars\n", ",").contains(
-            "has no column `stars`; it has who;what;stars\nhelp: its columns seem to be apart by semicolons"
-        ));
-        assert!(help("a.csv", "who\twhat\tstars\n", ",").contains("apart by tabs: name the file .tsv"));
-        assert!(help("a.tsv", "who,what,stars\n", "\t").contains("apart by commas: name the file .csv"));
-        assert!(help("a.tsv", "\"who\"\t\"stars\"\n", "\t").contains("help: its names stand in quotes"));
+        assert!(
+            help("a.csv", "who;what;stars\n", ",")
+                .contains("has no column `stars`; it has who;what;stars\nhelp: its separator seems to be a semicolon")
+        );
+        assert!(help("a.csv", "who\twhat\tstars\n", ",").contains("a tab: name the file .tsv"));
+        assert!(help("a.tsv", "who,what,stars\n", "\t").contains("a comma: name the file .csv"));
+        assert!(help("a.tsv", "\"who\"\t\"stars\"\n", "\t").contains("help: its names are quoted"));
         assert!(help("a.csv", "u1,12,5\n", ",").contains("help: its first line seems to be a row"));
         assert!(help("a.csv", "who,what\n", ",").contains("help: name one of these columns"));
     }
@@ -173,19 +174,16 @@ mod tests {
     #[test]
     fn a_name_comes_once_and_may_be_written_in_several_ways() {
         let twice = header("a.csv", "u,i,r,u\n", ",").err().unwrap().to_string();
-        assert!(
-            twice.contains("a.csv has two columns of the name `u`: its 1st and its 4th\nhelp: rename one"),
-            "{twice}"
-        );
+        assert!(twice.contains("a.csv has two columns `u`: its 1st and its 4th\nhelp: rename or remove"), "{twice}");
         let header = header("a.csv", "\u{feff},,User ID,\"movie_id\"\r\n", ",").unwrap();
-        assert_eq!(header.names, ["", "", "User ID", "movie_id"], "columns of no name are nobody's");
+        assert_eq!(header.names, ["", "", "User ID", "movie_id"], "columns without a name match nothing");
         assert_eq!(header.any_of(&["uid", "userId"]).unwrap(), Some(2));
         assert_eq!(header.any_of(&["rating"]).unwrap(), None);
-        assert!(
-            header.one_of(&["rating"]).unwrap_err().to_string().contains("has no column of the name `rating`; it has")
-        );
+        assert!(header.one_of(&["rating"]).unwrap_err().to_string().contains("has no column `rating`; it has"));
         let both = Header { names: vec!["userId".into(), "user_id".into()], ..header };
-        assert!(both.any_of(&["userId"]).unwrap_err().to_string().contains("`userId` and `user_id` both may be"));
+        assert!(
+            both.any_of(&["userId"]).unwrap_err().to_string().contains("both columns `userId` and `user_id` match")
+        );
     }
 
     #[test]

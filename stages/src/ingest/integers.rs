@@ -1,7 +1,7 @@
-//! Whole numbers as files hold them: also in floats, for pandas writes a column of them so (`1995.0`) whenever one is missing.
+//! Integers in files, also written as floats: pandas writes a column of integers as floats (`1995.0`) whenever one is missing.
 //!
-//! An id is text, and `123.0` stays what it says, but where **every** id of a column is a whole number with `.0` behind: that is
-//! such a column, and its ids are `123`, so that it joins with a table in which none was missing.
+//! An id is a text, and `123.0` is kept as it is, unless **every** id of a column is an integer followed by `.0`. The ids of such a
+//! column are read as `123`, so that they join with a table in which no value was missing.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -9,10 +9,10 @@ use std::path::Path;
 use arrow::datatypes::DataType;
 use pipeline::Context;
 
-/// From here on, neighbouring whole numbers share a float: 2⁵³.
+/// From 2⁵³ on, neighbouring integers share a float.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
-/// From where on neighbouring whole numbers share a number of this type.
+/// The bound from which on neighbouring integers share a number of this type.
 pub(super) fn exact_below(kind: &DataType) -> f64 {
     match kind {
         DataType::Float16 => 2048.0,
@@ -21,12 +21,12 @@ pub(super) fn exact_below(kind: &DataType) -> f64 {
     }
 }
 
-/// A float that is a whole number, exactly.
+/// The integer that a float holds exactly.
 pub(super) fn from_float(number: f64) -> Option<i64> {
     (number.fract() == 0.0 && number.abs() < EXACT).then_some(number as i64)
 }
 
-/// A text that says a whole number: digits, or a float without a fraction (`1995.0`, `2e3`).
+/// The integer in a text: digits, or a float without a fraction (`1995.0`, `2e3`).
 pub(super) fn from_text(text: &str) -> Option<i64> {
     let text = text.trim();
     // Digits are exact however many they are, zeros behind the point or not.
@@ -37,12 +37,12 @@ pub(super) fn from_text(text: &str) -> Option<i64> {
     digits.parse().ok().or_else(|| text.parse().ok().and_then(from_float))
 }
 
-/// A year, or another whole number of 32 bits, that a text says.
+/// A year, or another integer of 32 bits, in a text.
 pub(super) fn year(text: &str) -> Option<i32> {
     from_text(text)?.try_into().ok()
 }
 
-/// The id that a float stands for: `123` for `123.0`; `None` where the text is no whole number written so.
+/// The id of a float: `123` for `123.0`; `None` where the text is not an integer written as a float.
 pub(super) fn id(text: &str) -> Option<&str> {
     let digits = text.strip_suffix(".0")?;
     let plain = digits.strip_prefix('-').unwrap_or(digits);
@@ -54,13 +54,13 @@ pub(super) fn id(text: &str) -> Option<&str> {
     is_whole.then_some(digits)
 }
 
-/// Whether these ids are a column of whole numbers written as floats; what is missing in it (`nan`) is neither.
+/// Whether these ids are a column of integers written as floats; missing values (`nan`) are ignored.
 pub(super) fn are_floats<'a>(ids: impl IntoIterator<Item = &'a str>) -> bool {
     let mut ids = ids.into_iter().filter(|id| !EMPTY.contains(id)).peekable();
     ids.peek().is_some() && ids.all(|text| id(text).is_some())
 }
 
-/// Writes ids that [`are_floats`] as whole numbers; says whether they were. No two become one.
+/// Writes ids that [`are_floats`] as integers, and returns whether they were. Distinct ids stay distinct.
 pub(super) fn strip_fractions(ids: &mut [String]) -> bool {
     let floats = are_floats(ids.iter().map(String::as_str));
     if floats {
@@ -71,32 +71,32 @@ pub(super) fn strip_fractions(ids: &mut [String]) -> bool {
     floats
 }
 
-/// What a missing value becomes where pandas makes a table text.
+/// How pandas writes missing values as text.
 const EMPTY: [&str; 6] = ["nan", "NaN", "None", "<NA>", "null", "NULL"];
 
-/// Notes on the run that the ids of a column were read so.
+/// Notes on the run that the ids of a column were read as integers.
 pub(super) fn note_stripped(column: &str, file: &Path, cx: &Context) {
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     cx.note(
         &format!("{column} ids in {name}"),
-        format!("`{column}` holds whole numbers written as floats: `123.0` is read as `123`"),
+        format!("`{column}` holds integers written as floats: `123.0` is read as `123`"),
     );
 }
 
-/// What is to be said of ids of which several may have become one, or one several.
+/// Warnings about ids of which several may have become one, or one several.
 pub(super) fn id_warnings(ids: &[String], of: &str) -> Vec<String> {
     let mut doubts = Vec::new();
     let rounded = ids.iter().filter(|id| is_rounded(id)).count();
     if let Some(first) = ids.iter().find(|id| is_rounded(id)) {
         doubts.push(format!(
-            "{rounded} {of} ids are rounded numbers (the first: {first:?}), as a spreadsheet or pandas writes long ones: several may \
-             have become one; write ids as text"
+            "{rounded} {of} ids are rounded numbers (the first: {first:?}), as spreadsheets and pandas write long numbers: several ids \
+             may have become one; write ids as text"
         ));
     }
     if let Some(empty) = ids.iter().find(|id| EMPTY.contains(&id.as_str())) {
         doubts.push(format!(
-            "there is the {of} id {empty:?}, as pandas writes a missing one: if it is none, all rows without one count as one {of}; \
-             leave them out of the file"
+            "one {of} id is {empty:?}, which pandas writes for a missing id: all rows without an id then count as one {of}; \
+             remove them from the file"
         ));
     }
     let floats: Vec<&str> = ids.iter().filter_map(|text| id(text)).collect();
@@ -105,15 +105,15 @@ pub(super) fn id_warnings(ids: &[String], of: &str) -> Vec<String> {
     let both: Vec<&str> = floats.into_iter().filter(|whole| known.contains(whole)).collect();
     if let Some(first) = both.first() {
         doubts.push(format!(
-            "{} {of} ids are there twice, once as whole numbers and once as floats (the first: {first:?} and \"{first}.0\"), and \
-             count as two; write them alike",
+            "{} {of} ids occur both as integers and as floats (the first: {first:?} and \"{first}.0\"), and count as two; write \
+             them in one form",
             both.len()
         ));
     }
     doubts
 }
 
-/// Whether a text is a number with an exponent as spreadsheets and pandas write it (`1.23E+11`): as an id, it has lost digits.
+/// Whether a text is a number with an exponent as spreadsheets and pandas write it (`1.23E+11`); an id written so has lost digits.
 pub(super) fn is_rounded(id: &str) -> bool {
     let Some((digits, power)) = id.split_once(['e', 'E']) else { return false };
     let are_digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -171,11 +171,11 @@ mod tests {
         let doubts =
             |ids: &[&str]| id_warnings(&ids.iter().map(ToString::to_string).collect::<Vec<_>>(), "user").join("|");
         assert_eq!(doubts(&["1", "2.0", "x1e+5"]), "");
-        assert!(doubts(&["1", "1.0"]).contains("1 user ids are there twice"));
+        assert!(doubts(&["1", "1.0"]).contains("1 user ids occur both as integers and as floats"));
         let both = doubts(&["1.23E+11", "nan"]);
         assert!(
             both.contains("1 user ids are rounded numbers (the first: \"1.23E+11\")")
-                && both.contains("|there is the user id \"nan\""),
+                && both.contains("|one user id is \"nan\""),
             "{both}"
         );
         assert!(is_rounded("1.23E+11") && is_rounded("1e+16") && is_rounded("1.2345678901234568e+16"));

@@ -1,4 +1,4 @@
-//! The tables beside a log: those that a dataset lists, or what the log mentions, described as far as something describes it.
+//! The tables of items and users: those of the dataset, or the ids of the log with descriptions where there are any.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::BufRead as _;
@@ -13,7 +13,7 @@ use super::record::{Record, record};
 use super::shard::ReadLog;
 use crate::artifact::{Items, TextFile, Users};
 
-/// The log with the users and items that were listed, or those that it mentions.
+/// The outputs: the log with the tables of users and items, or with the ids that it mentions.
 pub(super) fn assemble(read: ReadLog, users: Option<Users>, items: Option<Items>) -> Outputs {
     let [new_users, new_items] = read.new;
     let items = items.unwrap_or_else(|| untitled(new_items));
@@ -21,12 +21,12 @@ pub(super) fn assemble(read: ReadLog, users: Option<Users>, items: Option<Items>
     Outputs { interactions: read.interactions, items, users }
 }
 
-/// Items that go by their ids.
+/// Items with their ids as titles.
 fn untitled(id: Vec<String>) -> Items {
     Items { title: id.clone(), year: vec![None; id.len()], genres: vec![Vec::new(); id.len()], id, ..Items::default() }
 }
 
-/// What a record says of an item.
+/// The description of an item in a record.
 pub(super) struct ItemRecord {
     pub id: String,
     /// Empty where the record has none.
@@ -35,8 +35,8 @@ pub(super) struct ItemRecord {
     pub genres: Vec<String>,
 }
 
-/// The items that the log mentions, by the records of a file of lines or of one array: the first about an item counts. Items without one go by
-/// their ids; records of others are passed over.
+/// The items of the log, described by the records of a file of lines or of one array; the first record of an item counts. Items
+/// without a record have their ids as titles; records of other items are ignored.
 pub(super) fn describe_items(
     ids: Vec<String>,
     file: TextFile,
@@ -76,7 +76,7 @@ pub(super) fn describe_items(
     }
     bad.enforce(file.name(), on_bad_row, cx)?;
     if !open.is_empty() {
-        cx.note("not described", format!("{} of {} items go by their ids", open.len(), items.len()));
+        cx.note("without a record", format!("{} of {} items; their titles are their ids", open.len(), items.len()));
     }
     Ok(items)
 }

@@ -1,4 +1,4 @@
-//! One array of records, `[{…}, {…}]`, as lines of records: what many tools call JSON.
+//! One array of records, `[{…}, {…}]`, converted to lines of records.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Write as _};
@@ -9,10 +9,10 @@ use pipeline::Context;
 use super::decompress::derived_folder;
 use crate::artifact::TextFile;
 
-/// The file itself where its first character opens no array, else a copy in the stage's scratch folder with one element a
-/// line. In messages an element goes by its number, from 1, where else a line does.
+/// The file itself where it does not begin with an array, else a copy in the stage's scratch folder with one element per line.
+/// Messages give the number of an element, from 1, instead of a line number.
 ///
-/// Elements are parted, not understood: what is no record is a row that does not fit, as a line would be.
+/// Elements are split, not parsed: an element that is not a record is an invalid row, as a line would be.
 pub(super) fn as_lines(file: TextFile, cx: &Context) -> Result<TextFile> {
     let place = || format!("cannot read {}", file.name().display());
     let (mut from, _) = file.open()?;
@@ -42,10 +42,10 @@ pub(super) fn as_lines(file: TextFile, cx: &Context) -> Result<TextFile> {
     Ok(TextFile::copy(&whole, file.name()))
 }
 
-/// Writes the elements behind an opened array, one a line, and says how many they are.
+/// Writes the elements of an opened array, one per line, and returns their number.
 fn write_elements(mut from: BufReader<File>, to: &mut BufWriter<File>, file: &TextFile) -> Result<u64> {
     let place = || format!("cannot read {}", file.name().display());
-    // Within texts (of JSON, or of Python, whose quotes may be single) nothing opens, closes or parts.
+    // Within strings (of JSON, or of Python with single quotes) brackets and commas have no effect.
     let (mut depth, mut quote, mut escaped, mut elements, mut filled, mut is_closed) =
         (1_u32, 0_u8, false, 0, false, false);
     loop {
@@ -96,7 +96,7 @@ fn write_elements(mut from: BufReader<File>, to: &mut BufWriter<File>, file: &Te
     }
     ensure!(
         is_closed,
-        "{} ends within its array, behind {elements} whole records\nhelp: the file was cut: get it again",
+        "{} ends within its array, after {elements} complete records\nhelp: the file is truncated: get it again",
         file.name().display()
     );
     Ok(elements)
@@ -127,7 +127,7 @@ mod tests {
         let flat: Vec<String> = lines(deep).unwrap().lines().map(|line| line.split_whitespace().collect()).collect();
         assert_eq!(flat, ["{\"a\":\"],\\\"[\",\"b\":[1,{\"c\":2}]}", "{'d':\"it's\",'e':'x\"],'}"]);
         let error = |text: &str| lines(text).unwrap_err().to_string();
-        assert!(error("[{\"a\": 1}, {\"a\"").contains("ends within its array, behind 1 whole records"));
+        assert!(error("[{\"a\": 1}, {\"a\"").contains("ends within its array, after 1 complete records"));
         assert!(error("[{}] {}").contains("goes on behind its array"));
     }
 }

@@ -1,5 +1,4 @@
-//! KuaiRec (Gao et al. 2022, arXiv 2202.10842): how long people watched short videos; a small part of the matrix of users × videos is
-//! almost full.
+//! KuaiRec (Gao et al. 2022, arXiv 2202.10842): watch ratios of short videos; a small part of the matrix of users × videos is dense.
 //!
 //! `big_matrix.csv` and `small_matrix.csv` have the columns `user_id`, `video_id`, `play_duration`, `video_duration`, `time`, `date`,
 //! `timestamp` (seconds), `watch_ratio`; `item_categories.csv` has `video_id` and `feat`, a list as `"[27, 9]"`; `user_features.csv` has
@@ -28,35 +27,35 @@ use crate::artifact::{Interactions, Items, Users};
 pub struct KuaiRec {
     /// The folder with the files (`data` in the published archive).
     pub asset: AssetName,
-    /// Watch ratios above it are taken for it, above 0; the field's simulators use 5. Without it they stay: a loop may count
-    /// hundreds.
+    /// Maximum watch ratio, above 0; higher ones are clipped. Simulators in the literature use 5. When absent, ratios are not clipped:
+    /// a looping video may have hundreds.
     #[serde(default)]
-    pub at_most: Option<f64>,
-    /// What to do with a row that does not fit.
+    pub max_watch_ratio: Option<f64>,
+    /// Treatment of invalid rows.
     #[serde(default)]
     pub on_bad_row: OnBadRow,
 }
 
 pipeline::ports! {
-    /// What KuaiRec holds.
+    /// The tables of KuaiRec.
     pub struct Outputs {
-        /// The big matrix: what people watched as they were served, to learn from. The rating is the watch ratio.
+        /// The big matrix, for training: videos watched under the platform's recommender. The rating is the watch ratio.
         interactions: Interactions,
-        /// The small matrix, almost full, to judge by; no row of it is in the big one. Some rows have no time: it is 0.
-        full: Interactions,
-        /// The videos; the numbers of their categories stand as genres.
+        /// The small, dense matrix, for evaluation; none of its rows is in the big one. A missing time is 0.
+        dense: Interactions,
+        /// The videos; the genres are the numbers of their categories.
         items: Items,
-        /// The people with their features.
+        /// The users with their features.
         users: Users,
     }
 }
 
 impl Stage for KuaiRec {
     const KIND: &'static str = "ingest.kuairec";
-    /// 1: first. 2: times are rounded down; numbers that do not fit, open quotes and an empty log are refused. 3: a quote opens a
-    /// field only at its beginning, in the matrices, too; whole numbers in floats are ids and categories.
+    /// 1: first. 2: times are rounded down; numbers out of range, open quotes and an empty log are refused. 3: a quote opens a field
+    /// only at its beginning, also in the matrices; integers in floats are ids and categories.
     const VERSION: u32 = 3;
-    const ABOUT: &'static str = "read KuaiRec: watch ratios of short videos, and the part that is almost full";
+    const ABOUT: &'static str = "read KuaiRec: watch ratios of short videos, with a dense part";
     type Inputs = NoInputs;
     type Outputs = Outputs;
 
@@ -65,8 +64,8 @@ impl Stage for KuaiRec {
     }
 
     fn check(&self) -> Result<(), (String, String)> {
-        if self.at_most.is_some_and(|ratio| !(ratio.is_finite() && ratio > 0.0)) {
-            return Err(("at_most".into(), "a watch ratio above 0".into()));
+        if self.max_watch_ratio.is_some_and(|ratio| !(ratio.is_finite() && ratio > 0.0)) {
+            return Err(("max_watch_ratio".into(), "a watch ratio above 0".into()));
         }
         Ok(())
     }
@@ -74,13 +73,13 @@ impl Stage for KuaiRec {
     fn run(&self, _: NoInputs, cx: &Context) -> Result<Outputs> {
         let (items, users) = (self.items(cx)?, self.users(cx)?);
         let interactions = self.matrix("big_matrix.csv", &users, &items, cx)?;
-        let full = self.matrix("small_matrix.csv", &users, &items, cx)?;
-        let (big, small) = (interactions.len(), full.len());
+        let dense = self.matrix("small_matrix.csv", &users, &items, cx)?;
+        let (big, small) = (interactions.len(), dense.len());
         cx.note(
             "read",
-            format!("{big} interactions and {small} full ones, {} users, {} items", users.len(), items.len()),
+            format!("{big} interactions and {small} of the dense part, {} users, {} items", users.len(), items.len()),
         );
-        Ok(Outputs { interactions, full, items, users })
+        Ok(Outputs { interactions, dense, items, users })
     }
 }
 
@@ -109,7 +108,7 @@ impl KuaiRec {
         };
         let mut read = lines.read(cx)?;
         read.finish(file.name(), self.on_bad_row, cx)?;
-        if let Some(most) = self.at_most {
+        if let Some(most) = self.max_watch_ratio {
             for ratio in &mut read.interactions.rating {
                 *ratio = ratio.min(most as f32);
             }
@@ -171,7 +170,7 @@ mod tests {
 
     const HEADER: &str = "user_id,video_id,play_duration,video_duration,time,date,timestamp,watch_ratio\n";
 
-    fn run(big: &str, categories: &str, at_most: &str) -> Result<Outputs> {
+    fn run(big: &str, categories: &str, max_watch_ratio: &str) -> Result<Outputs> {
         let (folder, scratch) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
         write("big_matrix.csv", &format!("{HEADER}{big}"));
@@ -188,7 +187,7 @@ mod tests {
         );
         let mut cx = Context::detached(scratch.path());
         cx.add_asset("kuai", folder.path());
-        let stage: KuaiRec = serde_json::from_str(&format!(r#"{{"asset": "kuai"{at_most}}}"#)).unwrap();
+        let stage: KuaiRec = serde_json::from_str(&format!(r#"{{"asset": "kuai"{max_watch_ratio}}}"#)).unwrap();
         stage.run(NoInputs {}, &cx)
     }
 
@@ -197,12 +196,12 @@ mod tests {
 
     #[test]
     fn both_matrices_share_their_users_and_videos() {
-        let outputs = run(BIG, CATEGORIES, r#", "at_most": 5.0"#).unwrap();
-        let (big, full) = (outputs.interactions, outputs.full);
+        let outputs = run(BIG, CATEGORIES, r#", "max_watch_ratio": 5.0"#).unwrap();
+        let (big, dense) = (outputs.interactions, outputs.dense);
         assert_eq!((big.user, big.item, big.rating), (vec![0, 0], vec![1, 0], vec![1.273_396_5, 5.0]));
         assert_eq!(big.timestamp, [1_593_878_903, 1_593_878_940]);
-        assert_eq!((full.user, full.item, full.rating), (vec![1, 1], vec![0, 1], vec![0.722, 1.907]));
-        assert_eq!(full.timestamp, [1_593_898_068, 0]);
+        assert_eq!((dense.user, dense.item, dense.rating), (vec![1, 1], vec![0, 1], vec![0.722, 1.907]));
+        assert_eq!(dense.timestamp, [1_593_898_068, 0]);
         assert_eq!(outputs.items.genres, [vec!["8"], vec!["27", "9"]]);
         assert_eq!(outputs.users.features["onehot_feat4"], ["", "3.0"]);
         assert_eq!(run(BIG, CATEGORIES, "").unwrap().interactions.rating[1], 573.0);
@@ -213,7 +212,7 @@ mod tests {
         let error = |big: &str, categories: &str| run(big, categories, "").err().unwrap().to_string();
         let unknown = error("0,7,1,1,,,1,1\n", CATEGORIES);
         assert!(
-            unknown.contains("big_matrix.csv:2: column `video_id`: found \"7\", wanted an id that is listed"),
+            unknown.contains("big_matrix.csv:2: column `video_id`: found \"7\", wanted an id of the side table"),
             "{unknown}"
         );
         let feat = error(BIG, "video_id,feat\n148,8\n");

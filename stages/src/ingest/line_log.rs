@@ -1,8 +1,8 @@
-//! A log of lines, read in shards: in parallel, checked row by row, and committed shard by shard.
+//! A log in lines, read in shards: in parallel, validated row by row, and committed shard by shard.
 //!
-//! A shard is about [`SHARD`] bytes, cut at a row's end, which is a line's but within quotes. What a shard gives depends on its bytes alone, so neither threads
-//! nor where a killed run went on changes the result. Ids that nobody listed are numbered as they appear: within a shard by
-//! the shard, and among shards when they are joined in their order.
+//! A shard has about [`SHARD`] bytes and ends at the end of a row, which is the end of a line outside of quotes. Its content depends
+//! on its bytes alone, so that neither the number of threads nor a resumed run changes the result. Ids without a side table are
+//! numbered as they appear: within a shard by the shard, over all shards when they are concatenated in their order.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read, Seek, SeekFrom};
@@ -20,28 +20,28 @@ use super::row_ends::{RowEnds, rows};
 use super::shard::{KnownIds, LogBuilder, Numbering, ReadLog, Row, Shard};
 use crate::artifact::TextFile;
 
-/// Bytes of a shard, at least; one more line at most. A killed run goes on from its shards: with another size the `VERSION` of
-/// every reader must be raised.
+/// Minimum bytes of a shard; it ends with the line in which they end. A killed run resumes from its shards: with another size the
+/// `VERSION` of every reader must rise.
 const SHARD: u64 = 16 << 20;
 
-/// Gives the rows in a line, most often one, to the function. Called from many threads.
+/// Passes the rows of a line, mostly one, to the callback. Called from many threads.
 pub(super) type Parse<'a> = &'a (dyn for<'l> Fn(&'l str, Emit<'_, 'l>) + Sync);
-/// Takes a row of a line, or what is wrong with it.
+/// The callback for a row of a line, or its fault.
 pub(super) type Emit<'t, 'l> = &'t mut dyn FnMut(Result<Row<'l>, Fault>);
 
-/// A log and how to read it.
+/// A log and how it is read.
 pub(super) struct Lines<'a> {
     /// The file.
     pub file: &'a TextFile,
     /// Lines before the first row.
     pub header: u64,
-    /// What separates fields that may stand in quotes, in which a line's end ends no row; without it every one does.
+    /// The separator of fields that may be quoted, so that a row may have several lines; `None` where every line is a row.
     pub quoted_by: Option<u8>,
     /// The columns of users and items, for messages.
     pub columns: [&'a str; 2],
-    /// The ids that may occur, in their rows; without them, ids are numbered as they appear.
+    /// The known ids, by number; `None` where ids are numbered as they appear.
     pub known: [Option<&'a [String]>; 2],
-    /// What a row says, without the end of its last line.
+    /// Parses a row, without the end of its last line.
     pub parse: Parse<'a>,
 }
 
@@ -61,7 +61,7 @@ impl Lines<'_> {
         let ids = KnownIds::new(self.columns, self.known);
         let bar = cx.bar("read", Some(ends.last().copied().unwrap_or(0)), "bytes");
         let (log, kept) = match ends.len() {
-            // A single shard is quicker read again than kept.
+            // A single shard is read again faster than it is stored.
             0 | 1 => (None, Vec::new()),
             _ => {
                 // A dataset may have several logs.
@@ -84,7 +84,7 @@ impl Lines<'_> {
             Ok(Arc::new(shard))
         };
         let at_once = 2 * cx.threads();
-        // The disk is waited for, and shards are joined, while the next ones are read: a whole wave of them may wait.
+        // Shards are written and concatenated while the next ones are read; up to a whole wave of them may wait.
         std::thread::scope(|scope| {
             let (save, saved) = sync_channel::<Arc<Shard>>(at_once);
             let saver = scope.spawn(move || {
@@ -102,7 +102,7 @@ impl Lines<'_> {
                         || ready.drain(..).for_each(|shard| builder.push(&shard)),
                     );
                     ready = shards?;
-                    // With a single shard, or after a failure, nobody listens: the failure is told below.
+                    // With a single shard, or after a failure, the receiver is gone; the failure is returned below.
                     if ready.iter().any(|shard| save.send(Arc::clone(shard)).is_err()) {
                         break;
                     }
@@ -111,7 +111,7 @@ impl Lines<'_> {
             };
             let read = all();
             drop(save);
-            saver.join().map_err(|_| anyhow!("the thread that saves what was read panicked"))??;
+            saver.join().map_err(|_| anyhow!("the thread that writes shards panicked"))??;
             read?;
             ready.iter().for_each(|shard| builder.push(shard));
             Ok(builder.log)
@@ -133,7 +133,7 @@ impl Lines<'_> {
                 Ok(text) => (self.parse)(text.trim_end_matches(['\n', '\r']), &mut take),
                 Err(_) => take(Err(Fault::row(format!("{:?}", String::from_utf8_lossy(line)), "UTF-8"))),
             }
-            // A row goes by its first line.
+            // A row has the number of its first line.
             shard.lines += more;
         };
         if self.quoted_by.is_some() && bytes.contains(&b'"') {
@@ -143,7 +143,7 @@ impl Lines<'_> {
             }
             return Ok(shard);
         }
-        // One look at the whole is quicker than one at each line, which tells the lines that are at fault.
+        // One check of the whole shard is faster than one per line, which finds the invalid lines.
         match str::from_utf8(bytes) {
             Ok(text) => text.split_inclusive('\n').for_each(|line| read(line.as_bytes(), Ok(line), 0)),
             Err(_) => bytes.split_inclusive(|byte| *byte == b'\n').for_each(|line| read(line, str::from_utf8(line), 0)),

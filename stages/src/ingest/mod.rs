@@ -1,8 +1,7 @@
-//! From the files that datasets are published in to [`Interactions`], [`Items`] and [`Users`]: one format, one file.
+//! Readers of published datasets, which give [`Interactions`], [`Items`] and [`Users`]; one file per format.
 //!
-//! Logs are read in shards, line by line and in parallel; the small files beside them by polars; the parquet crate writes. A
-//! row that does not fit is named with file, line, column and value, and is refused or dropped as the experiment says, never
-//! silently.
+//! Logs are read in shards, line by line and in parallel; side tables are read whole. An invalid row is reported with file, line,
+//! column and value, and is refused or dropped as the experiment sets, never silently.
 
 mod amazon;
 mod atomic;
@@ -63,31 +62,31 @@ use pipeline::Context;
 use crate::artifact::{Interactions, Items, Users};
 
 pipeline::ports! {
-    /// A reader starts from files.
+    /// A reader has no inputs; it reads files.
     pub struct NoInputs {}
 }
 
 pipeline::ports! {
-    /// What every reader gives.
+    /// The outputs of every reader.
     pub struct Outputs {
         /// The log.
         interactions: Interactions,
         /// The catalogue.
         items: Items,
-        /// The people.
+        /// The users.
         users: Users,
     }
 }
 
 impl Outputs {
-    /// Notes on the run how much was read.
+    /// Notes the counts of the tables on the run.
     fn note_counts(&self, cx: &Context) {
         let counts = [(self.interactions.len(), "interaction"), (self.users.len(), "user"), (self.items.len(), "item")];
         let said = counts.map(|(count, noun)| format!("{count} {noun}{}", if count == 1 { "" } else { "s" }));
         cx.note("read", said.join(", "));
         if let Some(rating) = self.interactions.only_rating() {
             let who = "a world is fitted to such a log only with `negatives: true`";
-            cx.note("ratings", format!("all are {rating}, so that they tell no taste: {who}"));
+            cx.note("ratings", format!("all are {rating}, so that they show no preference: {who}"));
         }
     }
 }

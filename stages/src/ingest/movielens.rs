@@ -1,13 +1,13 @@
-//! MovieLens in the forms that GroupLens publishes it in (Harper and Konstan 2015), told apart by the files in the folder:
+//! MovieLens as GroupLens publishes it (Harper and Konstan 2015). The files in the folder decide the release:
 //!
-//! | release | log | films | people |
+//! | release | log | films | users |
 //! |---|---|---|---|
 //! | 100K | `u.data`, tabs | `u.item`, bars, nineteen flags, with `u.genre` | `u.user`, bars |
 //! | 1M, 10M | `ratings.dat`, `::` | `movies.dat`, `::` | `users.dat`, `::` (1M only) |
 //! | 20M, 25M, 32M, latest | `ratings.csv` | `movies.csv` | none |
 //!
-//! A film's year is the number in brackets at the end of its title. A first line that names columns decides which is which, also
-//! where a copy renames or adds some; without one, columns stand as published. Left out: tags, links, genomes.
+//! A film's year is the number in brackets at the end of its title. A header decides the columns, also where a copy renames or adds
+//! some; without a header, the columns are in the published order. Left out: tags, links, genomes.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -27,7 +27,7 @@ use super::shard::note_missing_ratings;
 use super::{NoInputs, Outputs, genres, integers};
 use crate::artifact::{Items, TextFile, Users};
 
-/// What the columns go by in the releases and in copies of them, of which the first that is there counts.
+/// The names of the columns in the releases and in copies of them; the first that occurs counts.
 const USER: &[&str] = &["userId", "user"];
 const FILM: &[&str] = &["movieId", "movie", "itemId", "item", "filmId"];
 const RATING: &[&str] = &["rating"];
@@ -41,18 +41,18 @@ const GENRES: &[&str] = &["genres", "genre"];
 pub struct MovieLens {
     /// The folder with the release's files.
     pub asset: AssetName,
-    /// What to do with a row of the log that does not fit.
+    /// Treatment of invalid rows of the log.
     #[serde(default)]
     pub on_bad_row: OnBadRow,
-    /// What must come out; copies of datasets are often altered.
+    /// Expected numbers of rows; copies of datasets are often altered.
     #[serde(default)]
-    pub expect: ExpectedRows,
+    pub expected_rows: ExpectedRows,
 }
 
 impl Stage for MovieLens {
     const KIND: &'static str = "ingest.movielens";
-    /// 1: first. 2: times are rounded down; numbers that do not fit, open quotes and an empty log are refused. 3: a header decides
-    /// which column is which, and a first line that is none is a row; a quote opens a field only at its beginning.
+    /// 1: first. 2: times are rounded down; numbers out of range, open quotes and an empty log are refused. 3: a header decides the
+    /// columns, and a first line that is not a header is a row; a quote opens a field only at its beginning.
     const VERSION: u32 = 3;
     const ABOUT: &'static str = "read MovieLens (100K, 1M, 10M, 20M to 32M, latest) as GroupLens publishes it";
     type Inputs = NoInputs;
@@ -86,7 +86,7 @@ impl Stage for MovieLens {
         let [new_users, _] = read.new;
         let users = users.unwrap_or_else(|| Users { id: new_users, features: BTreeMap::new() });
         let outputs = Outputs { interactions: read.interactions, items, users };
-        self.expect.check(&path, read.rows, &outputs)?;
+        self.expected_rows.check(&path, read.rows, &outputs)?;
         outputs.note_counts(cx);
         Ok(outputs)
     }
@@ -106,8 +106,8 @@ impl Release {
         match found[..] {
             [release] => Ok(release),
             [] => bail!(
-                "{} holds none of `u.data`, `ratings.dat`, `ratings.csv`\nhelp: name the folder that the release's archive \
-                 unpacks to",
+                "{} holds none of `u.data`, `ratings.dat`, `ratings.csv`\nhelp: name the folder of the \
+                 extracted archive",
                 folder.display()
             ),
             _ => bail!("{} holds several releases; wanted one", folder.display()),
@@ -133,7 +133,7 @@ impl Release {
     /// The first line of a file, where it names columns.
     fn header(self, file: &TextFile, known: &[&[&str]]) -> Result<Option<Header>> {
         let line = file.first_line()?;
-        // What cannot be parted is told where the line is read as a row.
+        // A line that cannot be split is reported where it is read as a row.
         let names = fields(&line, self.separator(), self == Self::Csv).unwrap_or_default();
         if line.trim().is_empty() || !looks_like_header(&names, &known.concat()) {
             return Ok(None);
@@ -151,7 +151,7 @@ impl Release {
         let time = named.any_of(TIME)?;
         if time.is_none() {
             let name = named.file.file_name().unwrap_or_default().to_string_lossy();
-            cx.note("times", format!("{name} has no column of them: all are 0"));
+            cx.note("times", format!("{name} has no column of times: all are 0"));
         }
         Ok(Delimited {
             separator,
@@ -212,7 +212,7 @@ impl Release {
         };
         let file = TextFile::new(&folder.join(name));
         if !file.path().is_file() {
-            // The release of 10M has the same form and no people.
+            // The release of 10M has the same format and no users.
             return Ok(None);
         }
         let mut users = Users::default();
@@ -229,8 +229,8 @@ impl Release {
         Ok(Some(users))
     }
 
-    /// The filled lines of a small file behind its header, with their numbers, split into fields. The releases without a header
-    /// are Latin-1; those as CSV are UTF-8, where another byte is a fault and no letter.
+    /// The non-empty lines of a small file after its header, with their numbers, split into fields. The releases without a header are
+    /// Latin-1; those in CSV are UTF-8, where an invalid byte is a fault.
     fn rows(self, file: &TextFile, separator: &str, header: Option<&Header>) -> Result<Vec<(u64, Vec<String>)>> {
         let text = match (String::from_utf8(file.bytes()?), self) {
             (Ok(text), _) => text,
@@ -338,12 +338,12 @@ mod tests {
                 b"movieId,title,genres\r\n5,\"American President, The (1995)\",Comedy|Drama\r\n11,\"A \"\"Z\"\"\",(no genres listed)\r\n",
             ),
         ];
-        let outputs = run(files, r#", "expect": {"interactions": 2, "users": 1, "items": 2}"#).unwrap();
+        let outputs = run(files, r#", "expected_rows": {"interactions": 2, "users": 1, "items": 2}"#).unwrap();
         assert_eq!(outputs.interactions.item, [1, 0]);
         assert_eq!(outputs.items.title, ["American President, The (1995)", "A \"Z\""]);
         assert_eq!((&outputs.items.year, &outputs.items.genres[1]), (&vec![Some(1995), None], &vec![]));
-        let error = run(files, r#", "expect": {"interactions": 3}"#).err().unwrap().to_string();
-        assert!(error.contains("gave 2 interactions, but the experiment expects 3"), "{error}");
+        let error = run(files, r#", "expected_rows": {"interactions": 3}"#).err().unwrap().to_string();
+        assert!(error.contains("has 2 interactions, but the experiment expects 3"), "{error}");
     }
 
     const FILMS: &[u8] = b"movieId,title,genres\n1,T (1995),Comedy\n2,\"U, The (1996)\",Drama\n";
@@ -396,14 +396,11 @@ mod tests {
             format!("{:#}", run(&[("movies.csv", FILMS), ("ratings.csv", log.as_bytes())], "").err().unwrap())
         };
         let lacks = error("who,movieId,rating,timestamp\n7,2,3,4\n");
-        assert!(
-            lacks.contains("ratings.csv has no column of the name `userId` or `user`; it has who, movieId, rating"),
-            "{lacks}"
-        );
+        assert!(lacks.contains("ratings.csv has no column `userId` or `user`; it has who, movieId, rating"), "{lacks}");
         let twice = error("userId,movieId,rating,rating\n7,2,3,4\n");
-        assert!(twice.contains("has two columns of the name `rating`: its 3rd and its 4th"), "{twice}");
+        assert!(twice.contains("has two columns `rating`: its 3rd and its 4th"), "{twice}");
         let again = error("userId,movieId\n7,2\nuserId,movieId\n8,1\n");
-        assert!(again.contains("ratings.csv:3: found the header once more, wanted a row"), "{again}");
+        assert!(again.contains("ratings.csv:3: found the header again, wanted a row"), "{again}");
         let latin = run(&[("movies.csv", b"movieId,title,genres\n1,Caf\xe9,X\n"), ("ratings.csv", b"")], "");
         let latin = latin.err().unwrap().to_string();
         assert!(latin.contains("movies.csv:2: the line is not UTF-8: \"1,Caf\u{fffd},X\""), "{latin}");
@@ -418,7 +415,7 @@ mod tests {
         let films: &[u8] = b"movieId,title,genres\n1,A (1990),Drama\n";
         let unknown = error(&[("movies.csv", films), ("ratings.csv", b"userId,movieId,rating,timestamp\n1,2,3,4\n")]);
         assert!(
-            unknown.contains("ratings.csv:2: column `movieId`: found \"2\", wanted an id that is listed"),
+            unknown.contains("ratings.csv:2: column `movieId`: found \"2\", wanted an id of the side table"),
             "{unknown}"
         );
         let short = error(&[("movies.csv", b"movieId,title,genres\n1,A\n"), ("ratings.csv", b"")]);

@@ -1,6 +1,6 @@
-//! A log in Parquet, read batch by batch by a map of columns.
+//! A log in Parquet, read batch by batch by the names of its columns.
 //!
-//! Not in shards: it is quickly read again. Rows are numbered from 1 where one does not fit, over all parts of a folder.
+//! It is not read in shards, because reading it again is fast. Messages number rows from 1 over all parts of a folder.
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -24,7 +24,7 @@ const SECONDS_A_DAY: i64 = 86_400;
 /// A column of ids.
 enum IdColumn {
     Texts(StringArray),
-    /// As pandas writes whole numbers of which one is missing, and from where on the column's type does not tell them apart.
+    /// Integers as pandas writes them where one is missing, and the bound from which on the type cannot distinguish them.
     Reals(Float64Array, f64),
 }
 
@@ -36,14 +36,14 @@ enum NumberColumn {
 
 /// A column of times.
 enum TimeColumn {
-    /// Whole parts of a second, and how many make one.
+    /// Integer units, and their number per second.
     Counts(Int64Array, i64),
     Days(Int64Array),
-    /// What may have a fraction, and how many make a second.
+    /// Numbers with fractions, and their units per second.
     Numbers(NumberColumn, f64),
 }
 
-/// Where a column stands, for messages.
+/// A column and its file, for messages.
 struct Place<'a> {
     file: &'a Path,
     name: &'a str,
@@ -102,7 +102,7 @@ impl LogColumns {
 }
 
 impl Place<'_> {
-    /// The error for a column of a type that says nothing of the kind.
+    /// The error for a column of an unsuitable type.
     fn is_no(&self, wanted: &str, found: &DataType, help: &str) -> anyhow::Error {
         let Self { file, name } = self;
         anyhow::anyhow!("column `{name}` of {} is of type {found}, wanted {wanted}\nhelp: {help}", file.display())
@@ -111,16 +111,16 @@ impl Place<'_> {
 
 impl IdColumn {
     fn new(column: &ArrayRef, place: &Place<'_>) -> Result<Self> {
-        let wanted = "texts or whole numbers";
+        let wanted = "texts or integers";
         Ok(match column.data_type() {
             kind if kind.is_nested() => {
-                bail!(place.is_no(wanted, kind, "write the part of it that is the id as a column of its own"))
+                bail!(place.is_no(wanted, kind, "write the id as a separate column"))
             }
             kind @ (DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_)) => {
                 bail!(place.is_no(
                     wanted,
                     kind,
-                    "its bytes are no UTF-8: write it as text, such as in hexadecimal digits"
+                    "its bytes are not UTF-8: write it as text, for example in hexadecimal digits"
                 ))
             }
             kind if kind.is_floating() => {
@@ -149,15 +149,17 @@ impl IdColumn {
     }
 }
 
-/// A whole number that a float holds of a type that tells those `below` apart.
+/// The integer in a float of a type that holds integers `below` a bound exactly.
 fn whole(number: f64, below: f64, name: &str) -> Result<String, Fault> {
     if number.fract() != 0.0 || !number.is_finite() {
-        return Err(Fault::value(name, &number.to_string(), "a text or a whole number"));
+        return Err(Fault::value(name, &number.to_string(), "a text or an integer"));
     }
     if number.abs() >= below {
-        let wanted = format!("a whole number that such a float holds exactly (below 2^{})", below.log2());
+        let wanted = format!("an integer that such a float holds exactly (below 2^{})", below.log2());
         let fault = Fault::value(name, &format!("{number:e}"), &wanted);
-        return Err(fault.help("the column was turned into floats, in which such ids are no longer told apart: write it as integers or texts"));
+        return Err(fault.help(
+            "the column was converted to floats, which cannot distinguish such ids: write it as integers or texts",
+        ));
     }
     Ok((number as i64).to_string())
 }
@@ -197,7 +199,7 @@ impl TimeColumn {
             DataType::Timestamp(unit, _) => Self::Counts(counts(column)?, parts_of_a_second(*unit)),
             DataType::Date32 => Self::Days(counts(&cast(column, &DataType::Int32)?)?),
             DataType::Date64 => Self::Counts(counts(column)?, parts_of_a_second(TimeUnit::Millisecond)),
-            // Through a float, nanoseconds of today would be off by up to 128, and in another second now and then.
+            // A float would shift nanoseconds of today by up to 128, sometimes into another second.
             DataType::UInt64 if beyond(column.as_primitive::<UInt64Type>()) => {
                 Self::Numbers(NumberColumn::new(column, place, "times")?, per_second)
             }
@@ -206,7 +208,7 @@ impl TimeColumn {
                 bail!(place.is_no(
                     "times since 1970",
                     kind,
-                    "it says no day: name a column of dates, timestamps or numbers"
+                    "it has no date: name a column of dates, timestamps or numbers"
                 ))
             }
             _ => Self::Numbers(NumberColumn::new(column, place, "times")?, per_second),
@@ -317,7 +319,7 @@ mod tests {
             found.contains("column `t` of ") && found.contains("is of type Time32(s), wanted times since 1970"),
             "{found}"
         );
-        assert!(found.contains("\nhelp: it says no day"), "{found}");
+        assert!(found.contains("\nhelp: it has no date"), "{found}");
     }
 
     /// Spark and Hive write 9999-12-31 for "never"; in nanoseconds it wraps around to 1816 (apache/arrow-rs#982,
@@ -363,16 +365,16 @@ mod tests {
         let nested = StructArray::from(vec![(Arc::new(Field::new("id", DataType::Int32, true)), one)]);
         let found = error(vec![("u", Arc::new(nested)), ("i", texts(&["x"]))], json!({}));
         assert!(
-            found.contains("column `u` of ") && found.contains("wanted texts or whole numbers\nhelp: write the part"),
+            found.contains("column `u` of ") && found.contains("wanted texts or integers\nhelp: write the id"),
             "{found}"
         );
         let found =
             error(vec![("u", Arc::new(BinaryArray::from(vec![&[0xff_u8][..]]))), ("i", texts(&["x"]))], json!({}));
-        assert!(found.contains("is of type Binary") && found.contains("its bytes are no UTF-8"), "{found}");
+        assert!(found.contains("is of type Binary") && found.contains("its bytes are not UTF-8"), "{found}");
         let missing = Float64Array::from(vec![Some(1.0), None, Some(1.5)]);
         let found = error(vec![("u", Arc::new(missing)), ("i", texts(&["x", "x", "x"]))], json!({}));
         assert!(found.contains("l.parquet:2: column `u`: found \"\", wanted an id"), "{found}");
-        assert!(found.contains("l.parquet:3: column `u`: found \"1.5\", wanted a text or a whole number"), "{found}");
+        assert!(found.contains("l.parquet:3: column `u`: found \"1.5\", wanted a text or an integer"), "{found}");
     }
 
     /// pandas-dev/pandas#30268: with one value missing, integers became floats, and these two ids became one.
@@ -382,8 +384,8 @@ mod tests {
             Float64Array::from(vec![4_873_214_862_074_861_312_i64 as f64, 4_873_214_862_074_861_313_i64 as f64]);
         assert_eq!(merged.value(0), merged.value(1));
         let found = error(vec![("u", Arc::new(merged)), ("i", texts(&["x", "y"]))], json!({}));
-        assert!(found.contains("wanted a whole number that such a float holds exactly (below 2^53)"), "{found}");
-        assert!(found.contains("help: the column was turned into floats"), "{found}");
+        assert!(found.contains("wanted an integer that such a float holds exactly (below 2^53)"), "{found}");
+        assert!(found.contains("help: the column was converted to floats"), "{found}");
         // Narrower floats merge smaller ids.
         let narrow = Float32Array::from(vec![20_000_000.0, 20_000_001.0]);
         assert_eq!(narrow.value(0), narrow.value(1));
@@ -433,17 +435,21 @@ mod tests {
         std::fs::create_dir(folder.path().join("log/_delta_log")).unwrap();
         std::fs::write(folder.path().join("log/_delta_log/00000000000000000000.json"), "{}").unwrap();
         let found = run(folder.path(), log("day")).err().unwrap().to_string();
-        assert!(found.contains("seems to be a table of Delta Lake: only its `_delta_log` says"), "{found}");
+        assert!(
+            found
+                .contains("seems to be a table of Delta Lake, whose current files are listed only in its `_delta_log`"),
+            "{found}"
+        );
         std::fs::create_dir(folder.path().join("none")).unwrap();
         let found = run(folder.path(), json!({ "file": "none", "user": "u", "item": "i" })).err().unwrap().to_string();
-        assert!(found.contains("is a folder without any part of a table\nhelp: "), "{found}");
+        assert!(found.contains("holds no part of a table\nhelp: "), "{found}");
     }
 
     #[test]
     fn two_columns_of_one_name_are_refused_where_it_is_asked_for() {
         let columns = || vec![("u", texts(&["a"])), ("i", texts(&["b"])), ("i", texts(&["c"])), ("r", texts(&["1"]))];
         let found = error(columns(), json!({}));
-        assert!(found.contains("l.parquet has two columns `i`\nhelp: rename or leave out one of them"), "{found}");
+        assert!(found.contains("l.parquet has two columns `i`\nhelp: rename or remove one of them"), "{found}");
     }
 
     #[test]

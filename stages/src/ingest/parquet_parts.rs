@@ -1,9 +1,8 @@
-//! A table in Parquet as tools write it: one file, or a folder of parts (Spark, Dask, DuckDB, `to_parquet` with `partition_cols`).
+//! A table in Parquet: one file, or a folder of parts (Spark, Dask, DuckDB, `to_parquet` with `partition_cols`).
 //!
-//! Of a folder every file is a part whose name ends as those of Parquet do (where there is one; else every file) and begins neither
-//! with `_` nor with `.` (`_SUCCESS`, `.crc` files), in the order of their paths. Folders inside it may say a column (`country=de`), as
-//! Hive has it. What comes out are columns of a few plain types: dictionaries, UUIDs, enumerations and texts that were stored as bytes
-//! are texts.
+//! The parts of a folder are its files with an extension of Parquet (all files where none has one) whose names begin neither with `_`
+//! nor with `.` (`_SUCCESS`, `.crc` files), in the order of their paths. Names of inner folders may hold a column (`country=de`), as in
+//! Hive. The columns are converted to a few plain types: dictionaries, UUIDs, enumerations and texts stored as bytes become texts.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -22,21 +21,21 @@ use crate::artifact::{Unsupported, catch_panics, codec_not_read, damaged, open_p
 
 /// Rows decoded at a time.
 const BATCH: usize = 1 << 16;
-/// How deep folders are searched.
+/// Maximum depth of folders.
 const MAX_DEPTH: usize = 16;
-/// How the names of Parquet files end.
+/// Extensions of Parquet files.
 const ENDINGS: [&str; 4] = ["parquet", "parq", "pqt", "pq"];
-/// Folders that say which files of a table still hold (the others were replaced or deleted), how a file in them ends, and of what
-/// they are.
+/// Metadata folders of table formats that list the current files (others were replaced or deleted), the extension of a file in them,
+/// and the name of the format.
 const TABLE_FORMATS: [(&str, &str, &str); 3] =
     [("_delta_log", "", "Delta Lake"), (".hoodie", "", "Hudi"), ("metadata", ".metadata.json", "Iceberg")];
-/// What Hive writes into a folder's name for a missing value.
+/// How Hive writes a missing value in a folder's name.
 const MISSING: &str = "__HIVE_DEFAULT_PARTITION__";
 
 /// One file of a table.
 pub(super) struct Part {
     path: PathBuf,
-    /// What the folders around it say: names and values.
+    /// Columns in the names of its folders, with their values.
     folders: Vec<(String, Option<String>)>,
 }
 
@@ -50,8 +49,8 @@ pub(super) fn parts(path: &Path) -> Result<Vec<Part>> {
         };
         if let Some((keeper, _, of)) = TABLE_FORMATS.iter().find(|(keeper, end, _)| keeps(keeper, end)) {
             bail!(
-                "{} seems to be a table of {of}: only its `{keeper}` says which of its files hold today\nhelp: write it as plain \
-                 Parquet, such as with `to_parquet` or a COPY",
+                "{} seems to be a table of {of}, whose current files are listed only in its `{keeper}`\nhelp: write it as plain Parquet, \
+                 for example with `to_parquet` or COPY",
                 path.display()
             );
         }
@@ -63,7 +62,7 @@ pub(super) fn parts(path: &Path) -> Result<Vec<Part>> {
         }
         ensure!(
             !found.is_empty(),
-            "{} is a folder without any part of a table\nhelp: name a Parquet file, or the folder that holds its parts",
+            "{} holds no part of a table\nhelp: name a Parquet file, or the folder with its parts",
             path.display()
         );
     } else {
@@ -73,7 +72,7 @@ pub(super) fn parts(path: &Path) -> Result<Vec<Part>> {
 }
 
 fn gather(folder: &Path, said: &[(String, Option<String>)], depth: usize, into: &mut Vec<Part>) -> Result<()> {
-    ensure!(depth > 0, "{} lies in more than {MAX_DEPTH} folders", folder.display());
+    ensure!(depth > 0, "{} is nested in more than {MAX_DEPTH} folders", folder.display());
     let place = || format!("cannot list {}", folder.display());
     let entries = std::fs::read_dir(folder).with_context(place)?;
     let mut paths: Vec<PathBuf> = entries.map(|entry| Ok(entry?.path())).collect::<Result<_>>().with_context(place)?;
@@ -96,7 +95,7 @@ fn gather(folder: &Path, said: &[(String, Option<String>)], depth: usize, into: 
     Ok(())
 }
 
-/// A name as it was before its special characters became `%` and two hexadecimal digits.
+/// A name with its percent-encoded characters decoded.
 fn unescaped(name: &str) -> String {
     let bytes = name.as_bytes();
     let (mut out, mut at) = (Vec::new(), 0);
@@ -125,7 +124,7 @@ impl Part {
     /// The rows, batch by batch: the columns in `wanted`, or all of them.
     ///
     /// # Errors
-    /// When it is no Parquet file that can be read, or a column is missing or there twice. Every text names the file.
+    /// Where it is not a readable Parquet file, or a column is missing or not unique. Every message names the file.
     pub fn batches(&self, wanted: Option<&[&str]>) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
         let file = &self.path;
         let place = || format!("cannot read {}", file.display());
@@ -160,7 +159,7 @@ impl Part {
         }))
     }
 
-    /// The places of the columns that are wanted, ascending.
+    /// The positions of the wanted columns, ascending.
     fn roots(&self, names: &[String], wanted: Option<&[&str]>) -> Result<Vec<usize>> {
         let Some(wanted) = wanted else {
             for (place, name) in names.iter().enumerate() {
@@ -187,11 +186,11 @@ impl Part {
         Ok(roots)
     }
 
-    /// That no column behind `place` goes by the same name: nobody could say which is meant.
+    /// Requires that no column after `place` has the same name, which would be ambiguous.
     fn only(&self, names: &[String], name: &str, place: usize) -> Result<()> {
         ensure!(
             !names[place + 1..].iter().any(|other| other == name),
-            "{} has two columns `{name}`\nhelp: rename or leave out one of them",
+            "{} has two columns `{name}`\nhelp: rename or remove one of them",
             self.path.display()
         );
         Ok(())
@@ -213,7 +212,7 @@ impl Part {
     }
 }
 
-/// Whether a column holds UUIDs, as its 16 bytes alone do not tell.
+/// Whether a column holds UUIDs, which its 16 bytes alone do not show.
 fn is_uuid(metadata: &ArrowReaderMetadata, root: usize) -> bool {
     let column = metadata.parquet_schema().root_schema().get_fields().get(root);
     column.is_some_and(|column| column.get_basic_info().logical_type_ref() == Some(&LogicalType::Uuid))

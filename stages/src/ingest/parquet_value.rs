@@ -1,4 +1,4 @@
-//! A value of a column in Parquet as one of a record: texts, lists and records of texts.
+//! A value of a Parquet column as a value of a record: texts, lists and records of texts.
 
 use std::sync::Arc;
 
@@ -11,8 +11,8 @@ use serde_json::Value;
 
 use super::integers::exact_below;
 
-/// A value as text, lists as lists of such, structs as records. A whole number that stands in a column of floats, as pandas makes it
-/// of integers of which one is missing, reads as the whole number; a float that is no number is missing.
+/// A value as text, lists as lists, structs as records. An integer in a column of floats, as pandas writes integers where one is
+/// missing, is read as the integer; NaN is a missing value.
 pub(super) fn value(column: &ArrayRef, row: usize) -> Result<Value> {
     if column.is_null(row) {
         return Ok(Value::Null);

@@ -1,15 +1,15 @@
-//! Literals of Python as some datasets hold them, one a line: `{'user': u'x', 'hours': 1.5, 'early': False}`.
+//! Python literals, one per line: `{'user': u'x', 'hours': 1.5, 'early': False}`.
 //!
-//! Read into the JSON that says the same: dicts with text as keys, lists and tuples, texts (`u''` and raw ones, all escapes but
-//! `\N{…}`), numbers, `True`, `False`, `None`. JSON as Python writes it where a number is missing (`NaN`) is read, too: what is no
-//! number is nothing. Left out: bytes, sets, complex numbers, sums of literals.
+//! Converted to JSON: dicts with text as keys, lists and tuples, texts (`u''` and raw ones, all escapes but
+//! `\N{…}`), numbers, `True`, `False`, `None`. JSON as Python writes it (`NaN`) is read, too: NaN is a missing value.
+//! Left out: bytes, sets, complex numbers, sums of literals.
 
 use serde_json::{Map, Number, Value};
 
-/// How deep lists and dicts may nest: the reader calls itself.
+/// Maximum nesting of lists and dicts; the parser is recursive.
 const MAX_DEPTH: usize = 64;
 
-/// The value of a line; `None` where it is no such literal.
+/// The value of a line; `None` where it is not a literal.
 pub(super) fn parse(text: &str) -> Option<Value> {
     let mut reader = Reader { rest: text };
     let value = reader.value(0)?;
@@ -17,7 +17,7 @@ pub(super) fn parse(text: &str) -> Option<Value> {
     reader.rest.is_empty().then_some(value)
 }
 
-/// The texts of a list of nothing else; `None` where it is no such list.
+/// The texts of a list of texts; `None` where it is not such a list.
 pub(super) fn texts(text: &str) -> Option<Vec<String>> {
     let Value::Array(values) = parse(text)? else { return None };
     values.into_iter().map(|value| if let Value::String(text) = value { Some(text) } else { None }).collect()
@@ -32,7 +32,7 @@ impl<'t> Reader<'t> {
         self.rest = self.rest.trim_start();
     }
 
-    /// Whether the next character is this one; it is taken then.
+    /// Consumes the next character if it is this one.
     fn takes(&mut self, character: char) -> bool {
         self.skip();
         let rest = self.rest.strip_prefix(character);
@@ -162,7 +162,7 @@ fn coded(characters: &mut std::str::Chars<'_>, digits: usize) -> Option<char> {
     } else {
         first
     };
-    // A lone half says nothing that can be kept.
+    // A lone surrogate has no character.
     Some(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER))
 }
 

@@ -1,7 +1,7 @@
-//! Amazon's "ratings only" files: CSV of a user, an item, a rating and a time.
+//! Amazon's "ratings only" files: CSV with a user, an item, a rating and a time.
 //!
-//! The release of 2014 has users first, that of 2018 items, both without a header: ids of users begin with `A`, ids of items
-//! never do. That of 2023 has a header, and its times are milliseconds.
+//! The release of 2014 has users first, that of 2018 items, both without a header: ids of users begin with `A`, ids of items never
+//! do. That of 2023 has a header and times in milliseconds.
 
 use std::io::BufRead as _;
 
@@ -19,10 +19,10 @@ const ITEM: &[&str] = &["parent_asin", "asin", "item", "product_id"];
 const RATING: &[&str] = &["rating", "overall"];
 const TIME: &[&str] = &["timestamp", "unixReviewTime", "time"];
 
-/// How many lines tell which column is which where no header does.
+/// Number of lines that decide the columns where there is no header.
 const PROBED_LINES: usize = 1000;
 
-/// Reads the log; rows that do not fit are not settled yet.
+/// Reads the log; the caller decides on its invalid rows.
 pub(super) fn read(file: &TextFile, cx: &Context) -> Result<ReadLog> {
     let line = file.first_line()?;
     let names = quoted(&line, ",").unwrap_or_default();
@@ -30,7 +30,7 @@ pub(super) fn read(file: &TextFile, cx: &Context) -> Result<ReadLog> {
     let header = Header { file: file.name().to_path_buf(), names, line };
     let form = if is_header {
         check_unique(file.name(), &header.names)?;
-        // With the parent as item came milliseconds.
+        // The release with the parent product as item has milliseconds.
         let per_second = if header.any_of(&["parent_asin"])?.is_some() { 1000 } else { 1 };
         Delimited {
             separator: ",",
@@ -45,7 +45,7 @@ pub(super) fn read(file: &TextFile, cx: &Context) -> Result<ReadLog> {
     } else {
         let user = user_column(file)?;
         let order = if user == 0 { "user, item" } else { "item, user" };
-        cx.note("columns", format!("no header; {order}, rating, timestamp, for ids of users begin with A"));
+        cx.note("columns", format!("no header; {order}, rating, timestamp, because ids of users begin with A"));
         let (rating, time) = (Some(("rating", 2)), Some(Time::seconds("timestamp", 3)));
         Delimited { separator: ",", quotes: true, header: None, fields: 4, user, item: 1 - user, rating, time }
     };
@@ -60,7 +60,7 @@ pub(super) fn read(file: &TextFile, cx: &Context) -> Result<ReadLog> {
     .read(cx)
 }
 
-/// The place of the users' ids, 0 or 1, by the first lines.
+/// The position of the users' ids, 0 or 1, by the first lines.
 fn user_column(file: &TextFile) -> Result<usize> {
     let place = || format!("cannot read {}", file.name().display());
     let (mut first, mut second) = (0, 0);
@@ -75,9 +75,9 @@ fn user_column(file: &TextFile) -> Result<usize> {
         (1.., 0) => Ok(0),
         (0, 1..) => Ok(1),
         _ => bail!(
-            "{} has no header, and its ids do not tell users from items: of the first lines {first} begin with `A`, as ids of users \
-             do, and of {second} the second field does\nhelp: read it with `ingest.table`, and name its columns in their order, as \
-             `names: [user, item, rating, timestamp]` (2014) or `names: [item, user, rating, timestamp]` (2018)",
+            "{} has no header, and its ids do not distinguish users from items: of the first lines, {first} have a first field and \
+             {second} have a second field that begins with `A`, as ids of users do\nhelp: read it with `ingest.table`, and name its \
+             columns in their order, as `names: [user, item, rating, timestamp]` (2014) or `names: [item, user, rating, timestamp]` (2018)",
             file.name().display()
         ),
     }
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn each_release_is_told_by_its_header_or_its_ids() {
+    fn the_header_or_the_ids_decide_the_release() {
         for text in [
             "A1X,0001,5.0,1252800000\nA2X,B1,1.0,1252800001\n",
             "0001,A1X,5.0,1252800000\nB1,A2X,1.0,1252800001\n",
@@ -110,7 +110,7 @@ mod tests {
         for text in ["U1,B1,5.0,1\n", "A1,A2,5.0,1\n", "A1,B1,5,1\nB1,A1,5,1\n"] {
             let error = run(text).err().unwrap().to_string();
             assert!(
-                error.contains("ratings_Books.csv has no header, and its ids do not tell users from items"),
+                error.contains("ratings_Books.csv has no header, and its ids do not distinguish users from items"),
                 "{error}"
             );
         }

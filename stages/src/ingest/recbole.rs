@@ -1,7 +1,7 @@
-//! RecBole's atomic files (`.inter`, `.item`, `.user`): the format that over forty public datasets are offered in.
+//! RecBole's atomic files (`.inter`, `.item`, `.user`), the format of over forty public datasets.
 //!
-//! A folder may also hold a log cut into parts, as RecBole's `benchmark_filename` names them: `x.train.inter`, `x.valid.inter`,
-//! `x.test.inter`. Fields may be apart by commas, spaces or semicolons where the header says so. Left out: `.kg`, `.link`, `.net` and sequence-typed interactions.
+//! A folder may also hold a log split into parts, as RecBole's `benchmark_filename` names them: `x.train.inter`, `x.valid.inter`,
+//! `x.test.inter`. The separator of the header may also be a comma, a space or a semicolon. Left out: `.kg`, `.link`, `.net` and sequence-typed interactions.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -28,33 +28,33 @@ use crate::artifact::{Items, TextFile, Users};
 pub struct Recbole {
     /// The folder with the `.inter` file and, if there are any, the `.item` and `.user` files.
     pub asset: AssetName,
-    /// The parts to read of a log that the folder holds in several (`x.train.inter`, `x.valid.inter`,
-    /// `x.test.inter`): `[train]`, or `[train, valid]`. Ids are numbered over all parts, so that two stages that read different
-    /// ones of a folder agree on every id: connect one with `test` as the input `test` of `split` with `by: given`. Not given for
+    /// The parts to read of a log that is split into parts (`x.train.inter`, `x.valid.inter`, `x.test.inter`): `[train]`, or
+    /// `[train, valid]`. Ids are numbered over all parts, so that two stages that read different parts of a folder have the same
+    /// numbers: connect one with `test` as the input `test` of `split` with `by: given`. Absent for
     /// a log in one file.
     #[serde(default)]
     pub parts: Vec<String>,
-    /// The `.inter` field that holds the rating. `null` for a log that has none: each row counts as 1.
+    /// The `.inter` field of the rating. `null` for a log without ratings: each row counts as 1.
     #[serde(default = "rating")]
     pub rating: Option<String>,
-    /// The `.inter` field that holds the time in seconds; without it all times are 0.
+    /// The `.inter` field of the time in seconds. `null` for a log without times: all times are 0.
     #[serde(default = "timestamp")]
     pub timestamp: Option<String>,
-    /// The `.item` field that names an item to people; its id without.
+    /// The `.item` field of the title. The title is the id when absent.
     #[serde(default)]
     pub title: Option<String>,
-    /// The `.item` field with the year of release; what is no whole number (`1995`, `1995.0`) reads as unknown.
+    /// The `.item` field of the year of release; a value that is not an integer (`1995`, `1995.0`) is unknown.
     #[serde(default)]
     pub year: Option<String>,
-    /// The `.item` field with the genres, separated by spaces; `(no genres listed)` is none.
+    /// The `.item` field of the genres, separated by spaces; `(no genres listed)` means none.
     #[serde(default)]
     pub genres: Option<String>,
-    /// What to do with a row that does not fit.
+    /// Treatment of invalid rows.
     #[serde(default)]
     pub on_bad_row: OnBadRow,
-    /// What must come out; copies of datasets are often altered.
+    /// Expected numbers of rows; copies of datasets are often altered.
     #[serde(default)]
-    pub expect: ExpectedRows,
+    pub expected_rows: ExpectedRows,
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "serde wants the field's type")]
@@ -69,9 +69,9 @@ fn timestamp() -> Option<String> {
 
 impl Stage for Recbole {
     const KIND: &'static str = "ingest.recbole";
-    /// 1: first. 2: an id that only dropped rows mention gets no number. 3: a row of too few fields does not fit.
-    /// 4: times are rounded down; numbers that do not fit and an empty log are refused. 5: a byte-order mark is no part of the text;
-    /// whole numbers in floats are whole numbers; rows of items and users of too few fields do not fit; `(no genres listed)` is none.
+    /// 1: first. 2: an id that only dropped rows mention gets no number. 3: a row with too few fields is invalid.
+    /// 4: times are rounded down; numbers out of range and an empty log are refused. 5: a byte-order mark is not part of the text;
+    /// integers in floats are integers; rows of items and users with too few fields are invalid; `(no genres listed)` means none.
     const VERSION: u32 = 5;
     const ABOUT: &'static str = "read a log in RecBole's atomic format (.inter, .item, .user)";
     type Inputs = NoInputs;
@@ -94,7 +94,7 @@ impl Stage for Recbole {
         let rows = read.rows;
         let outputs = assemble(read, users, items);
         let kept: Vec<&PathBuf> = logs.iter().filter(|(_, is_kept)| *is_kept).map(|(path, _)| path).collect();
-        self.expect.check(if let [log] = kept[..] { log } else { folder }, rows, &outputs)?;
+        self.expected_rows.check(if let [log] = kept[..] { log } else { folder }, rows, &outputs)?;
         if self.rating.is_none() {
             kept.first().iter().for_each(|log| note_missing_ratings(log, cx));
         }
@@ -104,7 +104,7 @@ impl Stage for Recbole {
 }
 
 impl Recbole {
-    /// The files of the log, each with whether its rows are read; the others only number ids.
+    /// The files of the log, each with a flag whether its rows are read; the others only number ids.
     fn logs(&self, folder: &Path) -> Result<Vec<(PathBuf, bool)>> {
         let found = with_extension(folder, "inter")?;
         let place = folder.display();
@@ -122,15 +122,15 @@ impl Recbole {
         let is_one_log = found.len() == parts.len() && (1..names.len()).all(|at| !names[..at].contains(&names[at]));
         ensure!(
             is_one_log,
-            "{place} holds {} .inter files, wanted one, or the parts of one as x.train.inter and x.test.inter: {}\nhelp: keep the \
+            "{place} holds {} .inter files, wanted one log, or its parts as x.train.inter and x.test.inter: {}\nhelp: keep the \
              files of one dataset in the folder",
             files.len(),
             files.join(", ")
         );
         if self.parts.is_empty() {
             bail!(
-                "{place} holds a log in {} parts: {}\nhelp: say which to read, as `parts: [{}]`; a second stage with another part \
-                 numbers users and items alike, so that it may be the input `test` of `split` with `by: given`",
+                "{place} holds a log in {} parts: {}\nhelp: name the parts to read, as `parts: [{}]`; a second stage with another \
+                 part has the same numbers of users and items, so that it can be the input `test` of `split` with `by: given`",
                 names.len(),
                 files.join(", "),
                 names[0]
@@ -143,7 +143,7 @@ impl Recbole {
                 names.join(", ")
             );
         }
-        // All are read, in an order that no setting changes: so ids have the numbers that they have in every other stage.
+        // All parts are read, in an order that no setting changes, so that ids have the same numbers in every stage.
         let is_kept = |part: &String| self.parts.contains(part);
         Ok(parts.into_iter().map(|(part, path)| (path, is_kept(&part))).collect())
     }
@@ -156,7 +156,7 @@ impl Recbole {
             integers::note_stripped("item_id", &file.header.file, cx);
         }
         let mut title = self.title.as_deref().map_or_else(|| Ok(id.clone()), owned)?;
-        // Whoever has no title goes by the id, as in a file without titles.
+        // An item without a title has its id as title, as in a file without titles.
         title
             .iter_mut()
             .zip(&id)
@@ -199,7 +199,7 @@ impl Recbole {
         Ok(Users { id: without(id, &drop), features })
     }
 
-    /// Ids must be present and unique; gives the rows to leave out.
+    /// Ids must be present and unique; returns the rows to drop.
     fn check_ids(&self, file: &AtomicFile, ids: &[String], column: &str, cx: &Context) -> Result<Vec<usize>> {
         let (mut bad, mut drop) = (BadRows::default(), Vec::new());
         let mut first: HashMap<&str, usize> = HashMap::new();
@@ -207,7 +207,7 @@ impl Recbole {
             let wanted = if id.is_empty() {
                 "an id"
             } else if first.insert(id, row).is_some() {
-                "an id of its own"
+                "a unique id"
             } else {
                 continue;
             };
@@ -223,9 +223,11 @@ impl Recbole {
         let file = TextFile::new(path);
         let header = AtomicHeader::read(&file)?;
         header.note_separator(cx);
-        let other = "a log whose ids go by other names is read by `ingest.table`";
-        let rating = "name the field of the ratings as `rating`; for a log that holds none set `rating: null`: each row counts as 1";
-        let time = "name the field of the times as `timestamp`; for a log that holds none set `timestamp: null`: all times are 0";
+        let other = "a log with other names of the id columns is read by `ingest.table`";
+        let rating =
+            "name the field of ratings in `rating`; for a log without ratings set `rating: null`: each row counts as 1";
+        let time =
+            "name the field of times in `timestamp`; for a log without times set `timestamp: null`: all times are 0";
         let time = |name| anyhow::Ok(Time::seconds(name, header.single(name, time)?));
         let form = Delimited {
             separator: header.separator,
@@ -251,14 +253,14 @@ impl Recbole {
     }
 }
 
-/// An item whose year is no number is still an item: the year reads as unknown, and the run says so.
+/// The years; a value that is not an integer is unknown, with a note on the run.
 fn years(file: &AtomicFile, name: &str, cx: &Context) -> Result<Vec<Option<i32>>> {
     let (years, unread) = file.years(name)?;
     if let Some(&first) = unread.first() {
         let (count, line, text) = (unread.len(), file.line_of(first), file.text(name)?[first]);
         cx.note(
             &format!("unknown `{name}`"),
-            format!("{count} are no whole number (the first: line {line}, {text:?})"),
+            format!("{count} values are not integers (the first: line {line}, {text:?})"),
         );
     }
     Ok(years)
@@ -333,7 +335,7 @@ mod tests {
             ("9\ta\t4\t100\n\n7\tb\tgood\t50\n", "x.inter:4: column `rating`: found \"good\", wanted a finite number"),
             ("9\ta\tinf\t100\n", "x.inter:2: column `rating`: found \"inf\""),
             ("9\ta\n", "x.inter:2: found 2 fields, wanted 4"),
-            ("8\ta\t3\t1\n", "x.inter:2: column `user_id`: found \"8\", wanted an id that is listed"),
+            ("8\ta\t3\t1\n", "x.inter:2: column `user_id`: found \"8\", wanted an id of the side table"),
             ("9\ta\t4\t100\textra\n", "x.inter:2: found 5 fields, wanted 4"),
         ] {
             let error = format!("{:#}", run(&format!("{HEADER}{rows}"), "").err().unwrap());
@@ -346,8 +348,8 @@ mod tests {
         let log = format!("{HEADER}9\ta\t4\t100\n7\tb\tgood\t50\n7\ta\t3\t51\r\n");
         let outputs = run(&log, r#", "on_bad_row": "drop""#).unwrap();
         assert_eq!(outputs.interactions.rating, [4.0, 3.0]);
-        let error = run(&log, r#", "on_bad_row": "drop", "expect": {"interactions": 3}"#).err().unwrap();
-        assert!(error.to_string().contains("gave 2 interactions, but the experiment expects 3"), "{error}");
+        let error = run(&log, r#", "on_bad_row": "drop", "expected_rows": {"interactions": 3}"#).err().unwrap();
+        assert!(error.to_string().contains("has 2 interactions, but the experiment expects 3"), "{error}");
     }
 
     /// The files of a folder, read by a stage of those settings.
@@ -368,10 +370,10 @@ mod tests {
         for (header, wanted) in [
             (
                 "user_id:token\titem_id:token\trating:flaot\n",
-                "no known type: `rating:flaot`; wanted `token`, `token_seq`",
+                "unknown type: `rating:flaot`; wanted `token`, `token_seq`",
             ),
             ("user_id:token\titem_id:token_seq\trating:float\n", "the field `item_id` is of type `token_seq`"),
-            ("user_id:token\titem_id:token\titem_id:token\n", "two columns of the name `item_id`: its 2nd and its 3rd"),
+            ("user_id:token\titem_id:token\titem_id:token\n", "two columns `item_id`: its 2nd and its 3rd"),
         ] {
             let error = run(&format!("{header}9\ta\t4\n"), "").err().unwrap().to_string();
             assert!(error.contains(wanted), "{error}\nwanted: {wanted}");
@@ -401,7 +403,7 @@ mod tests {
         let part = |parts: &str| run_files(&files, &format!(r#", "parts": {parts}"#));
         let error = run_files(&files, "").err().unwrap().to_string();
         assert!(error.contains("holds a log in 3 parts: x.test.inter, x.train.inter, x.valid.inter"), "{error}");
-        assert!(error.contains("help: say which to read, as `parts: [train]`"), "{error}");
+        assert!(error.contains("help: name the parts to read, as `parts: [train]`"), "{error}");
         let (learned, judged) = (part(r#"["train", "valid"]"#).unwrap(), part(r#"["test"]"#).unwrap());
         assert_eq!((&learned.users.id, &learned.items.id), (&judged.users.id, &judged.items.id));
         assert_eq!(learned.users.id, ["1", "2", "3"]);
@@ -411,7 +413,7 @@ mod tests {
         let error = part(r#"["dev"]"#).err().unwrap().to_string();
         assert!(error.contains("has no part `dev`; it has train, valid, test"), "{error}");
         let two = run_files(&[("x.inter", &*train), ("y.inter", &*test)], "").err().unwrap().to_string();
-        assert!(two.contains("holds 2 .inter files, wanted one, or the parts of one"), "{two}");
+        assert!(two.contains("holds 2 .inter files, wanted one log, or its parts"), "{two}");
     }
 
     #[test]

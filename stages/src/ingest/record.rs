@@ -1,4 +1,4 @@
-//! One record of named values: a line of JSON or of a literal of Python, or a row of a table.
+//! One record of named values: a line of JSON, a Python literal, or a row of a table.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ pub(super) type Record = Map<String, Value>;
 /// The record in a line.
 ///
 /// # Errors
-/// Where it is none, or has a name twice: of two values, none is known to be meant.
+/// Where it is not a record, or a name is not unique: it is unknown which of two values is right.
 pub(super) fn record(line: &str) -> Result<Record, Fault> {
     let found = || format!("{:?}", line.chars().take(60).collect::<String>());
     if let Ok(Named { record, twice }) = serde_json::from_str(line) {
@@ -30,7 +30,7 @@ pub(super) fn record(line: &str) -> Result<Record, Fault> {
     }
 }
 
-/// A record as it is written: a map keeps the last of two values under one name.
+/// A record as written, because a map silently keeps the last of two values with one name.
 struct Named {
     record: Record,
     twice: Option<String>,
@@ -59,7 +59,7 @@ impl<'de> Deserialize<'de> for Named {
     }
 }
 
-/// A value as text: a text or a whole number, as ids are; empty where it is missing or null. A float without a fraction is the
+/// A value as text: a text or an integer, as ids are; empty where it is missing or null. A float without a fraction is the
 /// whole number (`123.0` is `123`): so pandas writes a column in which one is missing.
 pub(super) fn text(record: &Record, name: &str) -> Result<String, Fault> {
     match record.get(name) {
@@ -68,9 +68,9 @@ pub(super) fn text(record: &Record, name: &str) -> Result<String, Fault> {
         Some(Value::Number(number)) if !number.is_f64() => Ok(number.to_string()),
         Some(Value::Number(number)) => match number.as_f64().and_then(integers::from_float) {
             Some(whole) => Ok(whole.to_string()),
-            None => Err(Fault::value(name, &number.to_string(), "a text or a whole number")),
+            None => Err(Fault::value(name, &number.to_string(), "a text or an integer")),
         },
-        Some(other) => Err(Fault::value(name, &other.to_string(), "a text or a whole number")),
+        Some(other) => Err(Fault::value(name, &other.to_string(), "a text or an integer")),
     }
 }
 
@@ -118,18 +118,16 @@ mod tests {
         );
         let record = record.unwrap_or_else(|fault| panic!("{fault}"));
         assert_eq!(text(&record, "id").ok().unwrap() + &text(&record, "float").ok().unwrap(), "77");
-        assert!(text(&record, "vast").is_err(), "floats of that size are not told apart");
+        assert!(text(&record, "vast").is_err(), "floats of that size are not distinct");
         assert_eq!(texts(record.get("of")), ["n"]);
         assert_eq!(text(&record, "none").ok().unwrap() + &text(&record, "gone").ok().unwrap(), "");
         assert_eq!((number(&record, "hours").ok(), number(&record, "n").ok()), (Some(1.5), Some(2.0)));
         assert_eq!(texts(record.get("tags")), ["a", "b"]);
-        assert!(
-            text(&record, "odd").err().unwrap().to_string().contains("found \"1.5\", wanted a text or a whole number")
-        );
+        assert!(text(&record, "odd").err().unwrap().to_string().contains("found \"1.5\", wanted a text or an integer"));
         assert!(number(&record, "none").err().unwrap().to_string().contains("`none`: found \"null\""));
         let fault = super::record("[1]").err().unwrap().to_string();
         assert!(fault.contains("found \"[1]\", wanted a record"), "{fault}");
-        // brimdata/super#2523, jqlang/jq#1509: the last of two values was taken in silence.
+        // brimdata/super#2523, jqlang/jq#1509: the last of two values was read silently.
         let fault = super::record(r#"{"id": 1, "x": 0, "id": 2}"#).err().unwrap().to_string();
         assert!(fault.contains("found `id` twice in") && fault.contains("wanted each name once"), "{fault}");
         assert!(super::record("{'id': 1, 'x': 0, 'id': 2}").is_err());

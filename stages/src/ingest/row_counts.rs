@@ -1,4 +1,4 @@
-//! Row counts that a dataset must have.
+//! Expected row counts of a dataset.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Outputs;
 
-/// Row counts that must come out; a count left out is not checked.
+/// Expected numbers of rows; an absent number is not checked.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ExpectedRows {
@@ -16,12 +16,12 @@ pub struct ExpectedRows {
     pub interactions: Option<usize>,
     /// Rows of the catalogue.
     pub items: Option<usize>,
-    /// People.
+    /// Users.
     pub users: Option<usize>,
 }
 
 impl ExpectedRows {
-    /// Whether that is what came out of the log at `log`, which holds so many rows.
+    /// Compares with the outputs of the log at `log`, a file of `rows` rows.
     pub(super) fn check(&self, log: &Path, rows: u64, outputs: &Outputs) -> Result<()> {
         for (what, wanted, found) in [
             ("interactions", self.interactions, outputs.interactions.len()),
@@ -30,8 +30,8 @@ impl ExpectedRows {
         ] {
             ensure!(
                 wanted.is_none_or(|wanted| wanted == found),
-                "{} gave {found} {what}, but the experiment expects {} (the file holds {rows} rows)\nhelp: this copy of the \
-                 dataset was altered or cut; get another, or correct `expect.{what}`",
+                "{} has {found} {what}, but the experiment expects {} (the file holds {rows} rows)\nhelp: this copy of the \
+                 dataset was altered or truncated; get another one, or correct `expected_rows.{what}`",
                 log.display(),
                 wanted.unwrap_or_default(),
             );

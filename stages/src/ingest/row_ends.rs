@@ -1,10 +1,10 @@
-//! Where rows of separated text end: at a line's end, but not within quotes (RFC 4180).
+//! Ends of rows in delimited text: ends of lines outside of quotes (RFC 4180).
 
 use anyhow::{Result, bail};
 
 use crate::artifact::TextFile;
 
-/// Bytes of a field in quotes, at most: a quote that is never closed must not take in the rest of a large file.
+/// Maximum bytes of a quoted field: an open quote must not consume the rest of a large file.
 const MAX_QUOTED: u64 = 1 << 20;
 
 /// What stands before the next byte.
@@ -88,9 +88,9 @@ impl RowEnds {
     pub fn closed(&self, file: &TextFile) -> Result<()> {
         if self.place == Place::Quoted {
             bail!(
-                "{}:{}: found a quote that is left open, wanted each quote closed\nhelp: a quote opens a field where it is its first \
-                 character; one that means itself is written twice, in a field in quotes: `\"\"\"Tis\"`; `quotes: never` of \
-                 `ingest.table` takes all as characters",
+                "{}:{}: found an open quote, wanted a closed quote\nhelp: a quote opens a field where it is its first character; a \
+                 literal quote is doubled, in a quoted field: `\"\"\"Tis\"`; `quotes: never` of `ingest.table` reads all \
+                 quotes as ordinary characters",
                 file.name().display(),
                 self.opened.0
             );
@@ -102,7 +102,7 @@ impl RowEnds {
 /// The rows of a text, each with its first line, from 1; with `separator`, a row may take several lines.
 ///
 /// # Errors
-/// Where a quote is left open.
+/// Where a quote is not closed.
 pub(super) fn rows<'t>(text: &'t [u8], separator: Option<u8>, file: &TextFile) -> Result<Vec<(u64, &'t [u8])>> {
     let Some(separator) = separator.filter(|_| text.contains(&b'"')) else {
         return Ok((1..).zip(text.split_inclusive(|byte| *byte == b'\n')).collect());
@@ -164,8 +164,8 @@ mod tests {
     fn a_quote_that_is_left_open_is_named_and_takes_in_no_more_than_it_may() {
         let file = TextFile::new(Path::new("x.csv"));
         let error = |text: &str| rows(text.as_bytes(), Some(b','), &file).unwrap_err().to_string();
-        assert!(error("u,i\n1,\"a\nb\n").starts_with("x.csv:2: found a quote that is left open"));
+        assert!(error("u,i\n1,\"a\nb\n").starts_with("x.csv:2: found an open quote"));
         let long = format!("u,i\n1,\"{}\"\n", "a\n".repeat(1 << 20));
-        assert!(error(&long).starts_with("x.csv:2: found a quote that is left open"));
+        assert!(error(&long).starts_with("x.csv:2: found an open quote"));
     }
 }

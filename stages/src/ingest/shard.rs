@@ -1,6 +1,6 @@
-//! Rows of a log in columns: what one shard says, and shards put together in their order.
+//! Rows of a log in columns: one shard, and the concatenation of shards in their order.
 //!
-//! Ids that nobody listed are numbered as they appear: within a shard by the shard, and among shards when they are joined.
+//! Ids without a side table are numbered as they appear: within a shard by the shard, over all shards when they are concatenated.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -18,13 +18,13 @@ use super::integers;
 use super::time_unit::{Unit, unit_warning};
 use crate::artifact::Interactions;
 
-/// The numbers of ids. Nothing goes through these maps in their order.
+/// The numbers of ids. The maps are never iterated.
 ///
-/// Ids are short and many, and to look them up was half of the time. A small decimal number is a place in a table; other short
-/// ids lie in a map as one number each, and none is looked for elsewhere in memory.
+/// Ids are short and many, and their lookup took half of the time. A small decimal number is an index into a table; other short ids
+/// are encoded as one number each.
 #[derive(Default)]
 struct IdIndex {
-    /// One more than the number of the id that reads so; 0 where there is none.
+    /// The number of the id plus one; 0 where there is none.
     decimal: Vec<u32>,
     short: HashMap<u128, u32, FixedState>,
     long: HashMap<String, u32, FixedState>,
@@ -57,7 +57,7 @@ impl IdIndex {
     }
 }
 
-/// Where an id is looked up.
+/// Which table an id is looked up in.
 enum Key {
     /// Up to six digits, the first of them no zero: a table of at most 4 MB.
     Decimal(usize),
@@ -79,7 +79,7 @@ impl Key {
     }
 }
 
-/// What databases, and IMDb, write for what is missing.
+/// How databases, and IMDb, write missing values.
 pub(super) const MISSING: &str = "\\N";
 
 /// One row of the log.
@@ -90,28 +90,28 @@ pub(super) struct Row<'a> {
     pub item: Cow<'a, str>,
     /// Finite.
     pub rating: f32,
-    /// When.
+    /// The time.
     pub timestamp: Seconds,
 }
 
-/// A log that was read.
+/// A log as read from a file.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct ReadLog {
-    /// The rows that fit, in the order of the file.
+    /// The valid rows, in the order of the file.
     pub interactions: Interactions,
-    /// Ids of users and of items by number; empty where they were known before.
+    /// Ids of users and of items by number; empty where they are known from a side table.
     pub new: [Vec<String>; 2],
-    /// Those that do not fit.
+    /// The invalid rows.
     pub bad: BadRows,
-    /// How many rows the file has in all.
+    /// Number of all rows of the file.
     pub rows: u64,
-    /// Of how many rows that fit the time was no whole second.
+    /// Number of valid rows whose time was rounded to a second.
     pub rounded: u64,
 }
 
 impl ReadLog {
-    /// Settles the rows that do not fit, reads ids that are whole numbers written as floats as such ([`integers`]), and notes these
-    /// and times that were rounded. Warns of ids and times that may not be what they seem, in a format that counts in seconds.
+    /// Refuses or drops invalid rows, reads ids that are integers written as floats as integers ([`integers`]), and notes these and
+    /// rounded times on the run. Warns about suspicious ids and times, in a format with times in seconds.
     ///
     /// # Errors
     /// Where rows are refused, or none is left.
@@ -119,7 +119,7 @@ impl ReadLog {
         self.finish_in(Unit::Seconds, None, path, on_bad_row, cx)
     }
 
-    /// As [`ReadLog::finish`], of a log whose times count in `unit`; `setting` is where that can be set.
+    /// As [`ReadLog::finish`], for a log with times in `unit`; `setting` is the setting of the unit.
     ///
     /// # Errors
     /// Where rows are refused, or none is left.
@@ -154,7 +154,7 @@ impl ReadLog {
 }
 
 impl ReadLog {
-    /// What is to be said where times were rounded and rows of one user came to share a second out of the file's order.
+    /// A warning where times were rounded, so that rows of one user share a second.
     fn order_warning(&self) -> Option<String> {
         if self.rounded == 0 {
             return None;
@@ -164,15 +164,15 @@ impl ReadLog {
         let shared = log.user.iter().zip(&log.timestamp).filter(|(user, time)| !seen.insert((**user, **time))).count();
         (shared > 0).then(|| {
             format!(
-                "{shared} of {} rows share their second with an earlier row of the same user: times are kept in whole seconds, so within \
-                 one the rows stay in the order of the file, and `split` keeps back the last of them; sort the file by time first",
+                "{shared} of {} rows have the same second as an earlier row of the same user. Times are stored in whole seconds, so rows \
+                 of one second keep the order of the file, and `split` holds out the last of them; sort the file by time first",
                 log.len()
             )
         })
     }
 
-    /// Logs behind each other, each with whether its rows are kept. Ids that nobody listed are numbered over all of them, so that
-    /// whichever are kept, an id has one number.
+    /// Concatenates logs, each with a flag whether its rows are kept. Ids without a side table are numbered over all of them, so that
+    /// an id has the same number whichever logs are kept.
     pub fn concatenate(mut logs: Vec<(Self, bool)>) -> Self {
         if logs.len() == 1 {
             return logs.remove(0).0;
@@ -195,33 +195,35 @@ impl ReadLog {
     }
 }
 
-/// That a log holds no ratings, and what stands in their place.
+/// Notes on the run that a log has no ratings.
 pub(super) fn note_missing_ratings(path: &Path, cx: &Context) {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     cx.note(
         "ratings",
-        format!("none are read from {name}: each row counts as 1, no more; where it has some, name them as `rating`"),
+        format!(
+            "none are read from {name}: each row counts as 1; if the file has a column of ratings, name it in `rating`"
+        ),
     );
 }
 
-/// A log of no rows is refused: nothing can be learned from it, and later stages would say so less plainly.
+/// Refuses a log without rows: later stages would report it less clearly.
 pub(super) fn not_empty(rows: usize, path: &Path) -> Result<()> {
     ensure!(
         rows > 0,
-        "{} gave no interactions\nhelp: see that it is the right file and whole, and what `on_bad_row: drop` left out",
+        "{} holds no valid interaction\nhelp: check that it is the right file and complete, and which rows `on_bad_row: drop` dropped",
         path.display()
     );
     Ok(())
 }
 
-/// The ids that may occur.
+/// The known ids of users and items.
 pub(super) struct KnownIds<'a> {
     columns: [&'a str; 2],
     known: [Option<IdIndex>; 2],
 }
 
 impl<'a> KnownIds<'a> {
-    /// Of the columns of users and items: the ids that may occur, in their rows; without them, any may.
+    /// The known ids of the columns of users and items, by number; `None` where any id may occur.
     pub fn new(columns: [&'a str; 2], known: [Option<&'a [String]>; 2]) -> Self {
         let numbers = |ids: &[String]| {
             let mut numbers = IdIndex::default();
@@ -231,7 +233,7 @@ impl<'a> KnownIds<'a> {
         Self { columns, known: known.map(|ids| ids.map(numbers)) }
     }
 
-    /// The numbers of a row's ids as far as they are known.
+    /// The numbers of a row's ids, where ids are known.
     fn find(&self, row: &Row<'_>) -> Result<[Option<u32>; 2], Fault> {
         let mut numbers = [None; 2];
         for (k, id) in [&row.user, &row.item].into_iter().enumerate() {
@@ -239,16 +241,16 @@ impl<'a> KnownIds<'a> {
                 return Err(Fault::value(self.columns[k], id, "an id"));
             }
             if let Some(known) = &self.known[k] {
-                // What every listed id is no float of is looked for as a whole number, too.
+                // An id written as a float is also looked up as an integer.
                 let number = known.get(id).or_else(|| known.get(integers::id(id)?));
-                numbers[k] = Some(number.ok_or_else(|| Fault::value(self.columns[k], id, "an id that is listed"))?);
+                numbers[k] = Some(number.ok_or_else(|| Fault::value(self.columns[k], id, "an id of the side table"))?);
             }
         }
         Ok(numbers)
     }
 }
 
-/// Numbers of ids of users and of items, by first appearance.
+/// Numbers of the ids of users and items, by first appearance.
 #[derive(Default)]
 pub(super) struct Numbering([IdIndex; 2]);
 
@@ -265,10 +267,10 @@ impl Numbering {
     }
 }
 
-/// What one shard says.
+/// The rows of one shard.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Shard {
-    /// With the shard's own numbers where ids are new.
+    /// New ids have the shard's own numbers.
     columns: Interactions,
     new: [Vec<String>; 2],
     bad: BadRows,
@@ -302,7 +304,7 @@ impl Shard {
         Self { columns, ..Self::default() }
     }
 
-    /// Takes a row, or counts what is wrong with it at the line that `lines` says.
+    /// Adds a row, or counts it as invalid at line `lines`.
     pub fn take(&mut self, row: Result<Row<'_>, Fault>, ids: &KnownIds, numbering: &mut Numbering) {
         self.rows += 1;
         // A row that is dropped must not number a user or an item that nothing else mentions: first all checks, then ids.
@@ -351,7 +353,7 @@ impl Shard {
     }
 }
 
-/// Pieces put together in their order.
+/// Concatenates shards in their order.
 #[derive(Default)]
 pub(super) struct LogBuilder {
     pub log: ReadLog,
@@ -386,7 +388,7 @@ impl LogBuilder {
 mod tests {
     use super::*;
 
-    /// Kometa-Team/Kometa#1901: `\N` was taken for a value, and all who have none for one.
+    /// Kometa-Team/Kometa#1901: `\N` was read as a value, so that all users without an id were one user.
     #[test]
     fn what_databases_write_for_a_missing_id_is_none() {
         let ids = KnownIds::new(["u", "i"], [None, None]);

@@ -1,8 +1,7 @@
-//! A small table beside a log, told apart by the ending of its name: `.csv`, `.tsv`, `.ndjson` (also `.jsonl`, `.json`: one record a
-//! line), `.parquet`.
+//! A side table of a log. The extension decides its format: `.csv`, `.tsv`, `.ndjson` (also `.jsonl`, `.json`: one record per line),
+//! `.parquet`.
 //!
-//! Whole in memory, every row a record. Fields of separated text may stand in quotes. JSON may also be one array
-//! of records.
+//! The table is held in memory, every row as a record. Fields of delimited text may be quoted. JSON may also be one array of records.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -27,19 +26,19 @@ use super::row_ends::rows as rows_of;
 use super::shard::MISSING;
 use crate::artifact::TextFile;
 
-/// How a table is written.
+/// The format of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FileFormat {
-    /// Fields apart by this, with a header.
+    /// Delimited fields with a header.
     Delimited(&'static str),
-    /// One record a line.
+    /// One record per line.
     Records,
     /// Parquet.
     Parquet,
 }
 
 impl FileFormat {
-    /// By the ending of the name; of a folder the parts are Parquet.
+    /// By the extension; a folder holds parts in Parquet.
     pub fn of(file: &TextFile) -> Result<Self> {
         if file.path().is_dir() {
             return Ok(Self::Parquet);
@@ -50,8 +49,8 @@ impl FileFormat {
             "ndjson" | "jsonl" | "json" => Ok(Self::Records),
             "parquet" => Ok(Self::Parquet),
             other => bail!(
-                "{} ends in `{other}`, which is no form known here\nhelp: name it .csv, .tsv, .ndjson or .parquet (the first three \
-                 may end in .gz)",
+                "{} has the unknown extension `{other}`\nhelp: name it .csv, .tsv, .ndjson or .parquet (the first three may be \
+                 followed by .gz)",
                 file.name().display()
             ),
         }
@@ -59,36 +58,36 @@ impl FileFormat {
 }
 
 impl FileFormat {
-    /// The same for a file whose columns may have been given names.
+    /// The same for a file whose column names may be given in the experiment.
     ///
     /// # Errors
-    /// Where they were, and the file names them itself.
+    /// Where they are given, and the file names them as well.
     pub fn with_names(file: &TextFile, names: Option<&[String]>) -> Result<Self> {
         let form = Self::of(file)?;
         ensure!(
             names.is_none() || matches!(form, Self::Delimited(_)),
-            "{} names its columns itself\nhelp: leave out `names`, which is for CSV and TSV without a header",
+            "{} names its columns\nhelp: leave out `names`, which is for CSV and TSV without a header",
             file.name().display()
         );
         Ok(form)
     }
 }
 
-/// Whether fields of separated text may stand in quotes (RFC 4180).
+/// Whether fields of delimited text may be quoted (RFC 4180).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Quotes {
-    /// In CSV they may, in TSV a quote is a character like others.
+    /// Quoted fields in CSV; in TSV a quote is an ordinary character.
     #[default]
     ByEnding,
-    /// They may.
+    /// Quoted fields in both.
     Always,
-    /// A quote is a character like others.
+    /// A quote is an ordinary character in both.
     Never,
 }
 
 impl Quotes {
-    /// Whether they may in text with that separator.
+    /// Whether text with that separator has quoted fields.
     pub(super) fn allowed_in(self, separator: &str) -> bool {
         match self {
             Self::ByEnding => separator == ",",
@@ -98,19 +97,19 @@ impl Quotes {
     }
 }
 
-/// A table and the lines of its rows.
+/// A table with the line numbers of its rows.
 pub(super) struct SideTable {
     pub path: PathBuf,
-    /// Names of the columns; of records, those of the first.
+    /// Names of the columns; of records, all names in the order of their appearance.
     pub names: Vec<String>,
-    /// Line (of Parquet: number) from 1, and values; of separated text all are texts.
+    /// Line number (of Parquet: row number) from 1, and values; values of delimited text are texts.
     pub rows: Vec<(u64, Record)>,
 }
 
 impl SideTable {
-    /// Reads it; rows with a wrong number of fields, or that are no record, are settled.
+    /// Reads it; a row with a wrong number of fields, or that is not a record, is invalid.
     ///
-    /// `names` are those of a separated text whose first line is a row.
+    /// `names` are the columns of a delimited text whose first line is a row.
     pub fn read(
         path: &Path,
         names: Option<&[String]>,
@@ -142,7 +141,7 @@ impl SideTable {
             }
             FileFormat::Records => {
                 let rows = lines(&as_lines(file, cx)?, 0, None, on_bad_row, cx, record)?;
-                // Any record may leave out what it has nothing to say of.
+                // A record may leave out any name.
                 let (mut names, mut known) = (Vec::new(), BTreeSet::new());
                 for name in rows.iter().flat_map(|(_, record)| record.keys()) {
                     if known.insert(name.as_str()) {
@@ -175,8 +174,8 @@ impl SideTable {
         Ok(Self { path, names, rows })
     }
 
-    /// Gives each row with its id, which must be there once; rows that do not fit are settled. Ids that all are whole numbers
-    /// written as floats are whole numbers ([`integers`]).
+    /// Calls `row` with each row and its id, which must be present and unique. Ids that are all integers written as floats are read
+    /// as integers ([`integers`]).
     pub fn for_each_id(
         &self,
         column: &str,
@@ -196,7 +195,7 @@ impl SideTable {
             let id = if are_floats { id.map(|id| integers::id(&id).unwrap_or(&id).to_owned()) } else { id };
             let checked = id.and_then(|id| match id {
                 id if id.is_empty() => Err(Fault::value(column, "", "an id")),
-                id if !seen.insert(id.clone()) => Err(Fault::value(column, &id, "an id of its own")),
+                id if !seen.insert(id.clone()) => Err(Fault::value(column, &id, "a unique id")),
                 id => row(id, record),
             });
             if let Err(fault) = checked {
@@ -206,7 +205,7 @@ impl SideTable {
         bad.enforce(&self.path, on_bad_row, cx)
     }
 
-    /// That there is a column of this name.
+    /// Requires a column of this name.
     pub fn require_column(&self, name: &str) -> Result<()> {
         if self.rows.is_empty() || self.names.iter().any(|known| known == name) {
             return Ok(());
@@ -215,7 +214,7 @@ impl SideTable {
     }
 }
 
-/// What the filled rows after `skip` say, by their first lines.
+/// The records of the non-empty rows after `skip`, with their line numbers.
 fn lines(
     file: &TextFile,
     skip: usize,

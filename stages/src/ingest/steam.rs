@@ -1,12 +1,12 @@
-//! Reviews of games on Steam, as McAuley's group publishes them, told apart by the file in the folder:
+//! Steam reviews as McAuley's group publishes them. The file in the folder decides the format:
 //!
 //! | log | a line | with |
 //! |---|---|---|
 //! | `steam_reviews.json`, `steam_new.json` (Kang and McAuley 2018) | one review: `username`, `product_id`, `date` (2017-12-17), `hours` | `steam_games.json`: `id`, `app_name`, `genres`, `release_date` |
 //! | `australian_user_reviews.json` (Pathak et al. 2017) | one user: `user_id`, `reviews` of `item_id`, `posted` ("Posted November 5, 2011."), `recommend` | the same |
 //!
-//! Each may end in `.gz`. The lines are literals of Python; JSON is read, too. Left out: texts of reviews, votes, bundles, and
-//! what users own.
+//! Each may end in `.gz`. The lines are Python literals or JSON. Left out: texts of reviews, votes, bundles, and the games that users
+//! own.
 
 use std::borrow::Cow;
 
@@ -31,23 +31,23 @@ use super::{NoInputs, Outputs, date, integers};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Steam {
-    /// The folder with the log and, if it is there, `steam_games.json`.
+    /// The folder with the log and, optionally, `steam_games.json`.
     pub asset: AssetName,
-    /// What counts as the rating; these logs hold no stars.
+    /// The rating; these logs have no stars.
     #[serde(default)]
     pub rating: Rating,
-    /// The year of dates that have none ("Posted July 3."): Steam leaves out the current one. Without it such rows do not fit.
+    /// The year of dates without a year ("Posted July 3."): Steam omits the current one. When absent, such rows are invalid.
     #[serde(default)]
     pub year: Option<i64>,
-    /// What to do with a row of the log, or a record of a game, that does not fit.
+    /// Treatment of invalid rows of the log and invalid game records.
     #[serde(default)]
     pub on_bad_row: OnBadRow,
-    /// What must come out; copies of datasets are often altered.
+    /// Expected numbers of rows; copies of datasets are often altered.
     #[serde(default)]
-    pub expect: ExpectedRows,
+    pub expected_rows: ExpectedRows,
 }
 
-/// What counts as the rating of a game.
+/// The rating of a game.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Rating {
@@ -56,7 +56,7 @@ pub enum Rating {
     Reviewed,
     /// 1 where the game is recommended, 0 where not (`australian_user_reviews` only).
     Recommended,
-    /// The hours played when the review was written (`steam_reviews` only; reviews without do not fit).
+    /// The hours played when the review was written (`steam_reviews` only; reviews without them are invalid).
     Hours,
 }
 
@@ -64,10 +64,10 @@ const REVIEWS: [&str; 3] = ["steam_reviews.json", "steam_new.json", "australian_
 
 impl Stage for Steam {
     const KIND: &'static str = "ingest.steam";
-    /// 1: first. 2: hours that do not fit and an empty log are refused. 3: a byte-order mark is no part of the text; whole numbers in
-    /// floats are ids; records that are not UTF-8 do not fit.
+    /// 1: first. 2: hours out of range and an empty log are refused. 3: a byte-order mark is not part of the text; integers in floats
+    /// are ids; records that are not UTF-8 are invalid.
     const VERSION: u32 = 3;
-    const ABOUT: &'static str = "read reviews of games on Steam (steam_reviews, australian_user_reviews)";
+    const ABOUT: &'static str = "read Steam reviews (steam_reviews, australian_user_reviews)";
     type Inputs = NoInputs;
     type Outputs = Outputs;
 
@@ -102,7 +102,7 @@ impl Stage for Steam {
         };
         let rows = read.rows;
         let outputs = assemble(read, None, items);
-        self.expect.check(file.name(), rows, &outputs)?;
+        self.expected_rows.check(file.name(), rows, &outputs)?;
         outputs.note_counts(cx);
         Ok(outputs)
     }
@@ -142,7 +142,7 @@ impl Steam {
     fn one_of_many(&self, user: &str, review: &Record) -> Result<Row<'static>, Fault> {
         let posted = text(review, "posted")?;
         let day = posted.trim().strip_prefix("Posted ").unwrap_or(posted.trim()).trim_end_matches('.');
-        let wanted = "a date as \"Posted November 5, 2011.\" (one without a year wants `year`)";
+        let wanted = "a date as \"Posted November 5, 2011.\" (dates without a year need the setting `year`)";
         let timestamp = date::english(day, self.year).ok_or_else(|| Fault::value("posted", &posted, wanted))?;
         let rating = match self.rating {
             Rating::Reviewed => 1.0,
@@ -217,7 +217,7 @@ mod tests {
         let error = run(&[(name, log)], "").err().unwrap().to_string();
         assert!(error.contains("australian_user_reviews.json:1: column `posted`: found \"Posted July 3.\""), "{error}");
         let outputs =
-            run(&[(name, log)], r#", "year": 2016, "rating": "recommended", "expect": {"users": 1}"#).unwrap();
+            run(&[(name, log)], r#", "year": 2016, "rating": "recommended", "expected_rows": {"users": 1}"#).unwrap();
         assert_eq!(
             (outputs.interactions.rating, outputs.items.id),
             (vec![1.0, 0.0], vec!["1250".to_owned(), "22200".to_owned()])

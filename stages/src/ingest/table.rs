@@ -1,7 +1,7 @@
-//! Any log with a column for each part, by a map of columns: CSV, TSV, one JSON record a line, Parquet.
+//! Any log as a table, by the names of its columns: CSV, TSV, JSON records, Parquet.
 //!
-//! The form is told by the ending of a file's name; all but Parquet may end in `.gz`. A folder is Parquet in parts. Fields of CSV may
-//! stand in quotes. JSON may also be one array of records. Left out: times as dates in text.
+//! The extension of a file decides its format; all but Parquet may be followed by `.gz`. A folder holds Parquet in parts. Fields of
+//! CSV may be quoted. JSON has one record per line, or is one array of records. Left out: times as dates in text.
 
 use std::path::Path;
 
@@ -32,59 +32,60 @@ use crate::artifact::{TextFile, check_asset_path};
 pub struct Table {
     /// The folder with the files.
     pub asset: AssetName,
-    /// The log.
+    /// The columns of the log.
     pub log: LogColumns,
-    /// The catalogue; without it, the items are those of the log and go by their ids. Rows of items not in it do not fit.
+    /// The catalogue. When absent, the items are those of the log, with their ids as titles. Rows of the log with other items are
+    /// invalid.
     #[serde(default)]
     pub items: Option<ItemColumns>,
-    /// The people; without it, they are those of the log. Rows of people not in it do not fit.
+    /// The table of users. When absent, the users are those of the log. Rows of the log with other users are invalid.
     #[serde(default)]
     pub users: Option<UserColumns>,
-    /// Whether fields of CSV and TSV may stand in double quotes.
+    /// Whether fields of CSV and TSV may be in double quotes.
     #[serde(default)]
     pub quotes: Quotes,
-    /// What to do with a row that does not fit.
+    /// Treatment of invalid rows.
     #[serde(default)]
     pub on_bad_row: OnBadRow,
-    /// What must come out; copies of datasets are often altered.
+    /// Expected numbers of rows; copies of datasets are often altered.
     #[serde(default)]
-    pub expect: ExpectedRows,
+    pub expected_rows: ExpectedRows,
 }
 
-/// Where the log's parts stand.
+/// The columns of the log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LogColumns {
-    /// The file in the asset's folder; of Parquet also a folder of parts, as Spark writes it.
+    /// The file in the asset's folder; for Parquet also a folder of parts, as Spark writes it.
     pub file: String,
-    /// The names of the columns in their order, for CSV or TSV whose first line is a row already: `[item, user, rating, time]`.
-    /// Without it, the first line names them.
+    /// The names of all columns in their order, for CSV or TSV without a header: `[item, user, rating, time]`. When absent, the first
+    /// line is the header.
     #[serde(default)]
     pub names: Option<Vec<String>>,
-    /// The column of the users' ids.
+    /// The column of user ids.
     pub user: String,
-    /// The column of the items' ids.
+    /// The column of item ids.
     pub item: String,
-    /// The column of the ratings, finite numbers; without it all are 1, and a world is fitted to the log only with `negatives: true`.
+    /// The column of ratings, finite numbers. When absent, all ratings are 1, and a world is fitted to the log only with `negatives: true`.
     #[serde(default)]
     pub rating: Option<String>,
-    /// The column of the times; without it all are 0.
+    /// The column of times. When absent, all times are 0.
     #[serde(default)]
     pub timestamp: Option<TimeColumn>,
 }
 
-/// Where the times stand.
+/// The column of times.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TimeColumn {
-    /// The column; numbers since 1970. A column of Parquet that is typed as a date or a time needs no unit.
+    /// The column, numbers since 1970. A Parquet column of a date or time type needs no unit.
     pub column: String,
-    /// What the numbers count.
+    /// The unit of the numbers.
     #[serde(default)]
     pub unit: Unit,
 }
 
-/// Where the catalogue's parts stand.
+/// The columns of the catalogue.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ItemColumns {
@@ -93,27 +94,27 @@ pub struct ItemColumns {
     /// As `names` of the log.
     #[serde(default)]
     pub names: Option<Vec<String>>,
-    /// The column of the ids, each once.
+    /// The column of ids, which are unique.
     pub id: String,
-    /// The column that names an item to people; its id without, and where it is empty.
+    /// The column of titles. The title is the id when absent, and where it is empty.
     #[serde(default)]
     pub title: Option<String>,
-    /// The column of the year of release; what is no whole number (`1995`, `1995.0`) reads as unknown.
+    /// The column of years of release; a value that is not an integer (`1995`, `1995.0`) is unknown.
     #[serde(default)]
     pub year: Option<String>,
-    /// The column of the genres.
+    /// The column of genres.
     #[serde(default)]
     pub genres: Option<GenreColumn>,
 }
 
-/// Where the genres stand.
+/// The column of genres.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GenreColumn {
     /// The column.
     pub column: String,
-    /// What stands between two genres in a text; a list of JSON or Parquet needs none, nor the text of one (`['Drama', 'War']`, as
-    /// pandas writes it). `(no genres listed)` is none.
+    /// The separator of genres in a text. Lists of JSON or Parquet need none, nor does the text of a list (`['Drama', 'War']`, as
+    /// pandas writes it). `(no genres listed)` means none.
     #[serde(default = "bar")]
     pub separator: String,
 }
@@ -122,7 +123,7 @@ fn bar() -> String {
     "|".to_owned()
 }
 
-/// Where the people's ids stand; all other columns are their features.
+/// The columns of the users: their ids; all other columns are features.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UserColumns {
@@ -131,18 +132,18 @@ pub struct UserColumns {
     /// As `names` of the log.
     #[serde(default)]
     pub names: Option<Vec<String>>,
-    /// The column of the ids, each once.
+    /// The column of ids, which are unique.
     pub id: String,
 }
 
 impl Stage for Table {
     const KIND: &'static str = "ingest.table";
-    /// 1: first. 2: times are rounded down; numbers that do not fit, open quotes and an empty log are refused. 3: a quote opens a field
-    /// only at its beginning, and in TSV never unless asked; whole numbers in floats are ids and years; a list of genres in a text is
-    /// a list; a byte-order mark is no part of the text; times of nanoseconds keep their second; in Parquet, bytes and enumerations
-    /// are texts, and late times of INT96 do not wrap around.
+    /// 1: first. 2: times are rounded down; numbers out of range, open quotes and an empty log are refused. 3: a quote opens a field
+    /// only at its beginning, and in TSV only where set; integers in floats are ids and years; a list of genres in a text is a list;
+    /// a byte-order mark is not part of the text; times in nanoseconds keep their second; in Parquet, bytes and enumerations are
+    /// texts, and late times of INT96 do not wrap around.
     const VERSION: u32 = 3;
-    const ABOUT: &'static str = "read a log by a map of columns: CSV, TSV, JSON records, Parquet";
+    const ABOUT: &'static str = "read a log from a table by the names of its columns: CSV, TSV, JSON records, Parquet";
     type Inputs = NoInputs;
     type Outputs = Outputs;
 
@@ -153,7 +154,7 @@ impl Stage for Table {
     fn check(&self) -> Result<(), (String, String)> {
         if self.items.as_ref().and_then(|items| items.genres.as_ref()).is_some_and(|genres| genres.separator.is_empty())
         {
-            return Err(("items.genres.separator".into(), "something stands between two genres".into()));
+            return Err(("items.genres.separator".into(), "a separator that is not empty".into()));
         }
         let named = [
             ("log", self.log.names.as_ref()),
@@ -162,7 +163,7 @@ impl Stage for Table {
         ];
         for (of, names) in named {
             if names.is_some_and(|names| check_unique(Path::new(of), names).is_err()) {
-                return Err((format!("{of}.names"), "each name once".into()));
+                return Err((format!("{of}.names"), "unique names".into()));
             }
         }
         check_asset_path(Some(&self.log.file), "log.file")?;
@@ -185,7 +186,7 @@ impl Stage for Table {
         }
         let rows = read.rows;
         let outputs = assemble(read, users, items);
-        self.expect.check(file.name(), rows, &outputs)?;
+        self.expected_rows.check(file.name(), rows, &outputs)?;
         outputs.note_counts(cx);
         Ok(outputs)
     }
@@ -353,13 +354,13 @@ mod tests {
         };
         assert!(
             error("twice.csv", "i,t,y,g\n1,,,\n1,,,\n")
-                .contains("twice.csv:3: column `i`: found \"1\", wanted an id of its own")
+                .contains("twice.csv:3: column `i`: found \"1\", wanted a unique id")
         );
         assert!(error("short.csv", "i,t,y,g\n1,a\n").contains("short.csv:2: found 2 fields, wanted 4"));
         assert!(error("names.csv", "i,t,y\n1,a,\n").contains("has no column `g`; it has i, t, y"));
         assert!(
             error("one.csv", "i,t,y,g\n1,,,\n")
-                .contains("log.csv:2: column `i`: found \"2\", wanted an id that is listed")
+                .contains("log.csv:2: column `i`: found \"2\", wanted an id of the side table")
         );
         assert!(error("items.xls", "").contains("help: name it .csv"));
     }
@@ -406,7 +407,7 @@ mod tests {
                 "column `stars`: found \"1e39\", wanted a number that 32 bits hold",
                 "column `ms`: found \"1e23\", wanted a time that 64 bits hold",
                 "help: times are numbers since 1970, not dates in text",
-                "; mend the file, or set `on_bad_row: drop`",
+                "; correct the file, or set `on_bad_row: drop`",
             ] {
                 assert!(error.contains(part), "{file}: {error}");
             }
@@ -434,7 +435,10 @@ mod tests {
         for text in ["who,what,stars,ms\n", "who,what,stars,ms\n7,x,good,1\n"] {
             let with = json!({ "log": log("log.csv"), "on_bad_row": "drop" });
             let error = run(&[("log.csv", text)], with).err().unwrap().to_string();
-            assert!(error.contains("log.csv gave no interactions\nhelp: see that it is the right file"), "{error}");
+            assert!(
+                error.contains("log.csv holds no valid interaction\nhelp: check that it is the right file"),
+                "{error}"
+            );
         }
     }
 
@@ -452,7 +456,7 @@ mod tests {
             let mut with = with.clone();
             with["on_bad_row"] = "drop".into();
             let error = run(&[("log.csv", log), ("items.csv", items)], with).err().unwrap().to_string();
-            assert!(error.contains(&format!("{place}: found a quote that is left open")), "{error}");
+            assert!(error.contains(&format!("{place}: found an open quote")), "{error}");
         }
     }
 

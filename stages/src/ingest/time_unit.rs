@@ -1,12 +1,12 @@
-//! What the numbers of a time count, and times that seem to count something else than they were read as.
+//! Units of times, and a warning about times that were probably read in a wrong unit.
 //!
-//! Milliseconds read as seconds lie in the year 52971, seconds read as milliseconds in January 1970. Nothing else fails then: users'
-//! orders stay, and only what cuts by time goes wrong, in silence.
+//! Milliseconds read as seconds give the year 52971, seconds read as milliseconds give January 1970. No other check would find it:
+//! the order of each user's rows stays, and only splits by time are silently wrong.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What a time counts since 1970.
+/// The unit of times since 1970.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Unit {
@@ -32,11 +32,11 @@ impl Unit {
     }
 }
 
-/// From when on a log's times are believed: 1980. Small numbers that count from another start than 1970 are not taken for a fault.
+/// Times of a log are plausible from 1980 on. Small numbers that count from another start than 1970 give no warning.
 const FIRST: i64 = 315_532_800;
-/// From when on another unit is proposed: 1990.
+/// Another unit is proposed where it gives a year from 1990 on.
 const LIKELY: i64 = 631_152_000;
-/// Until when: 2100.
+/// Plausible until 2100.
 const LAST: i64 = 4_102_444_800;
 
 const UNITS: [(Unit, &str); 4] = [
@@ -46,8 +46,8 @@ const UNITS: [(Unit, &str); 4] = [
     (Unit::Nanoseconds, "nanoseconds"),
 ];
 
-/// What is wrong with times (in seconds since 1970) that were read as counts of `unit`; `setting` is where the unit can be set, and
-/// `None` where the format has only one.
+/// A warning about times (in seconds since 1970) that were read in `unit`. `setting` is the setting of the unit; `None` where the
+/// format has only one.
 pub(super) fn unit_warning(times: &[i64], unit: Unit, setting: Option<&str>) -> Option<String> {
     let believed = |time: i64| (FIRST..LAST).contains(&time);
     // A count of one unit, read as another.
@@ -65,12 +65,12 @@ pub(super) fn unit_warning(times: &[i64], unit: Unit, setting: Option<&str>) -> 
     let help = match setting {
         Some(setting) => format!("set `{setting}: {name}`"),
         None => format!(
-            "this format counts in {as_read}: write the times so, or read the file with `ingest.table`, which takes a `unit`"
+            "this format has times in {as_read}: convert them, or read the file with `ingest.table`, which has a `unit`"
         ),
     };
     let rows = times.len();
     Some(format!(
-        "{count} of {rows} times lie far from today when read as {as_read} (the first in the year {}), but not as {name} ({})\nhelp: \
+        "{count} of {rows} times are implausible in {as_read} (the first is in the year {}), but plausible in {name} ({})\nhelp: \
          {help}",
         year(first),
         year(read_as(first, other)?)
@@ -92,13 +92,16 @@ mod tests {
         let said = unit_warning(&[1_609_459_200_000, 1_609_459_201_000], Unit::Seconds).unwrap();
         assert_eq!(
             said,
-            "2 of 2 times lie far from today when read as seconds (the first in the year 52971), but not as milliseconds (2021)\nhelp: \
+            "2 of 2 times are implausible in seconds (the first is in the year 52971), but plausible in milliseconds (2021)\nhelp: \
              set `log.timestamp.unit: milliseconds`"
         );
         let said = unit_warning(&[1_609_459_200_000_000], Unit::Seconds).unwrap();
         assert!(said.contains("`log.timestamp.unit: microseconds`"), "{said}");
         let said = unit_warning(&[1_609_459], Unit::Milliseconds).unwrap();
-        assert!(said.contains("read as milliseconds (the first in the year 1970), but not as seconds (20"), "{said}");
+        assert!(
+            said.contains("implausible in milliseconds (the first is in the year 1970), but plausible in seconds (20"),
+            "{said}"
+        );
         assert!(unit_warning(&[1_609_459_200], Unit::Nanoseconds).is_none());
         // 1.6e15 as nanoseconds is a count of microseconds.
         assert!(unit_warning(&[1_609_459], Unit::Nanoseconds).unwrap().contains("unit: microseconds"));

@@ -1,7 +1,7 @@
-//! Which items the names of recorded episodes mean.
+//! The items of the titles in transcripts.
 //!
-//! What the source took a name for counts. Where it took it for nothing, or for a title that the catalogue does not have, the
-//! name is grounded here. And every name that a model wrote is grounded here once more, to see how often both agree.
+//! The source's match counts. Where the source has none, or one outside of the catalogue, the title is matched here
+//! ([`crate::ground`]). In addition, every title that a model wrote is matched here, to report the agreement with the source.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use super::transcript::{Transcript, Turn};
 use crate::artifact::{GroundedName, Groundings, Items};
 use crate::ground::{Grounder, Grounding, MatchKind, MatchSettings, UnmatchedName};
 
-/// The meaning of each name of some episodes.
+/// The match of each title of some transcripts.
 pub(super) struct TitleMatcher<'a> {
     /// The whole catalogue.
     items: &'a Items,
@@ -29,20 +29,20 @@ impl<'a> TitleMatcher<'a> {
         Self { items, grounder, by_name }
     }
 
-    /// The item that a turn recommended, by its number in the whole catalogue; `None` where its name is to be left out.
+    /// The item of a turn, by its number in the whole catalogue; `None` where it is dropped.
     ///
     /// # Errors
-    /// Where its name means no item, and that is refused.
+    /// Where its title matches no item, and unmatched titles are refused.
     pub fn item(&self, turn: &Turn) -> Result<Option<u32>, UnmatchedName> {
         self.grounder.resolve(turn.name(), &self.by_name[turn.name()])
     }
 
-    /// The item of this very title.
+    /// The item with exactly this title.
     pub fn exact_title(&self, title: &str) -> Option<u32> {
         self.grounder.exact(title)?.nearest
     }
 
-    /// What every name was taken for, here and by the source.
+    /// The match of every title, here and by the source.
     pub fn groundings<'t>(&self, transcripts: impl Iterator<Item = &'t Transcript>) -> Groundings {
         let mut times: BTreeMap<(&str, Option<&str>), u32> = BTreeMap::new();
         for turn in transcripts.flat_map(Transcript::recommendations) {
@@ -69,7 +69,7 @@ impl<'a> TitleMatcher<'a> {
         }
     }
 
-    /// Notes on the run how names were found, and how often as recorded.
+    /// Notes on the run the kinds of the matches, and the agreement with the source.
     pub fn note_matches(&self, groundings: &Groundings, cx: &Context) {
         let count = |of: &dyn Fn(&&GroundedName) -> bool| -> u64 {
             groundings.0.iter().filter(of).map(|row| u64::from(row.times)).sum()
@@ -82,16 +82,16 @@ impl<'a> TitleMatcher<'a> {
             }
             let of_these = |agrees: Option<bool>| count(&|row| row.how == kind.name() && row.agrees() == agrees);
             let (yes, no) = (of_these(Some(true)), of_these(Some(false)));
-            let what = if kind == MatchKind::Unmatched { "the nearest item is" } else { "found" };
+            let what = if kind == MatchKind::Unmatched { "the most similar item is" } else { "matched" };
             let agreement = match yes + no {
-                0 => "none of them recorded".to_owned(),
+                0 => "the source has no match for them".to_owned(),
                 recorded => format!("{what} as recorded in {yes} of {recorded}"),
             };
             cx.note(&format!("names, {}", kind.name()), format!("{found} of {all}; {agreement}"));
         }
         let ties = count(&|row| row.how != MatchKind::Unmatched.name() && self.by_name[row.said.as_str()].ties > 1);
         if ties > 0 {
-            cx.note("names of several items", format!("{ties}; the first of the catalogue is meant"));
+            cx.note("names of several items", format!("{ties}; matched to the first item of the catalogue"));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A small log whose structure is known, for experiments that must run anywhere in seconds.
+//! A small synthetic log of known structure, for experiments that run in seconds anywhere.
 
 use std::fmt::Write as _;
 use std::path::Path;

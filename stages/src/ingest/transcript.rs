@@ -1,30 +1,30 @@
-//! An episode as somebody else recorded it, before its names mean anything here.
+//! A recorded episode, before its titles are matched to the catalogue.
 
 /// One recorded episode.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Transcript {
     /// The user's id in the source.
     pub user: String,
-    /// What the model was told first.
+    /// The first prompt of the model.
     pub question: String,
-    /// Titles that the user had seen before.
+    /// Titles of the user's history.
     pub history: Vec<String>,
-    /// Its recommendations, in order.
+    /// The turns, in order.
     pub turns: Vec<Turn>,
 }
 
-/// One recommendation.
+/// One turn.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Turn {
-    /// What the model thought, as recorded; may be empty.
+    /// The recorded thought; may be empty.
     pub thought: String,
-    /// The item it named; where it recommended nothing, what it said instead.
+    /// The title that the model wrote; its text where it recommended nothing.
     pub said: String,
-    /// The title that the source took it for; `said` itself where that was in its catalogue. `None` where it took none.
+    /// The catalogue title that the source matched it to; `said` itself where that is one. `None` where the source matched none.
     pub title: Option<String>,
-    /// The answer as it came, where the source keeps it.
+    /// The raw answer, where the source records it.
     pub raw: Option<String>,
-    /// What the model was told of it.
+    /// The observation that the model received.
     pub observed: String,
     pub outcome: Outcome,
     /// Line in the episode, from 1.
@@ -32,31 +32,31 @@ pub(super) struct Turn {
 }
 
 impl Transcript {
-    /// The turns that recommended something.
+    /// The turns with a recommendation.
     pub fn recommendations(&self) -> impl Iterator<Item = &Turn> {
         self.turns.iter().filter(|turn| !matches!(turn.outcome, Outcome::Failed(_)))
     }
 }
 
 impl Turn {
-    /// The name that says which item it was: the recorded one where there is one.
+    /// The title that identifies the item: the recorded one where there is one.
     pub fn name(&self) -> &str {
         self.title.as_deref().unwrap_or(&self.said)
     }
 }
 
-/// What came of a recommendation.
+/// The outcome of a turn.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Outcome {
-    /// Stayed and paid this.
+    /// The user stayed; the reward.
     Stays(f64),
-    /// Left. What the source writes as a reward then is a mark (−1000 in BiLLP), no rating.
+    /// The user left. The recorded reward (−1000 in BiLLP) is then a marker, not a rating.
     Leaves,
-    /// There was none, for this reason.
+    /// No recommendation, for this reason.
     Failed(String),
 }
 
-/// Where every line that is an action went.
+/// Counts of the actions of transcripts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct TranscriptCounts {
     pub episodes: u64,
@@ -65,11 +65,11 @@ pub(super) struct TranscriptCounts {
     pub stays: u64,
     /// Recommendations at which the user left.
     pub leaves: u64,
-    /// Recommendations that named nothing in the catalogue and were replaced by the recorder.
+    /// Recommendations outside of the catalogue, which the source replaced.
     pub regrounded: u64,
-    /// Actions that recommend nothing.
+    /// Actions without a recommendation.
     pub no_recommendation: u64,
-    /// Of those, the ones in which the model wrote an outcome itself.
+    /// Of those, the ones in which the model wrote the outcome itself.
     pub claimed: u64,
 }
 

@@ -1,13 +1,13 @@
-//! Episodes in this program's own plain form, one JSON object a line, for recordings of any other source:
+//! Transcripts in JSON lines, one episode per line, for recordings of any source:
 //!
 //! ```text
 //! {"user": "u1", "history": ["A"], "steps": [{"thought": "…", "said": "x", "title": "B", "reward": 4}], "left": true}
 //! ```
 //!
-//! A step names an item by `title`, as the source grounded it, or by `said` alone, as the model wrote it, which then is
-//! grounded here; with both, `title` counts. `raw` is the whole answer as it came. A step that recommended nothing says why
-//! instead: `{"failed": "time-out", "raw": "…"}`. `question`, `history`, `thought`, `raw` and `observed` may be left out.
-//! Every other step but the last of an episode with `left` has a `reward`.
+//! A step names its item by `title`, which the source matched to its catalogue, or by `said` alone, the text of the model, which is
+//! matched here; where both are given, `title` counts. `raw` is the raw answer. A step without a recommendation states the reason:
+//! `{"failed": "time-out", "raw": "…"}`. `question`, `history`, `thought`, `raw` and `observed` are optional. Every other step has a
+//! `reward`, except the last one of an episode with `left`.
 
 use anyhow::Result;
 use rayon::prelude::*;
@@ -43,7 +43,7 @@ struct Step {
     failed: Option<String>,
 }
 
-/// The episodes of one file; lines that do not fit are counted and left out.
+/// The transcripts of one file; invalid lines are counted and dropped.
 pub(super) fn read(text: &str) -> Result<(Vec<Transcript>, TranscriptCounts, BadRows)> {
     let lines: Vec<(u64, &str)> = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()).collect();
     let read = |&(number, line): &(u64, &str)| {
@@ -64,7 +64,7 @@ pub(super) fn read(text: &str) -> Result<(Vec<Transcript>, TranscriptCounts, Bad
     Ok((transcripts, counts, bad))
 }
 
-/// The parser sees one line, and calls it line 1 whichever it is.
+/// The parser sees one line at a time, and always calls it line 1.
 fn in_one_line(error: &str) -> String {
     error.replace(" at line 1 column ", " at column ")
 }
@@ -88,10 +88,10 @@ fn episode(line: Line, number: u64) -> Result<(Transcript, TranscriptCounts), St
     Ok((Transcript { user: line.user, question: line.question, history: line.history, turns }, counts))
 }
 
-/// What came of a step, or what is wrong with it.
+/// The outcome of a step, or its fault.
 fn outcome(step: &Step, left: bool) -> Result<Outcome, &'static str> {
     match (&step.failed, step.reward) {
-        (Some(_), _) if left => Err("is `failed`, so that nobody can have left at it"),
+        (Some(_), _) if left => Err("is `failed`, so that the user cannot leave at it"),
         (Some(_), Some(_)) => Err("is `failed` and has a `reward`"),
         (Some(_), None) if step.title.is_some() => Err("is `failed` and has a `title`"),
         (Some(reason), None) => Ok(Outcome::Failed(reason.clone())),
@@ -155,7 +155,7 @@ mod tests {
             format!("{bad:?}")
         };
         for (step, left, wanted) in [
-            (r#"{"failed": "f"}"#, true, "step 1 is `failed`, so that nobody can have left at it"),
+            (r#"{"failed": "f"}"#, true, "step 1 is `failed`, so that the user cannot leave at it"),
             (r#"{"failed": "f", "reward": 1}"#, false, "step 1 is `failed` and has a `reward`"),
             (r#"{"failed": "f", "title": "A"}"#, false, "step 1 is `failed` and has a `title`"),
             (r#"{"reward": 1}"#, false, "step 1 without `title` or `said`"),

@@ -1,4 +1,4 @@
-//! Episodes as BiLLP's code (arXiv 2403.00843) records them, in the text form of ReAct and FireAct:
+//! Transcripts as BiLLP's code (arXiv 2403.00843) records them, in the text format of ReAct and FireAct:
 //!
 //! ```text
 //! The user's viewing history is ['A', 'B'], please recommend item for this user
@@ -10,9 +10,9 @@
 //! Observation 7: Episode finished, User Stop, reward=-1000.000
 //! ```
 //!
-//! A file is one JSON object, `{task: {userid, prompt, traj, traj_by_line: […]}}`; the lines are read, as a text may itself
-//! hold line ends. The second line of the observation is there only where `x` is no title of the catalogue. The spelling is
-//! theirs.
+//! A file is one JSON object, `{task: {userid, prompt, traj, traj_by_line: […]}}`. The list of lines is read, because a text may hold
+//! line ends itself. The first observation of a turn occurs only where `x` is not a title of the catalogue. The spelling is the
+//! source's.
 
 use anyhow::{Context as _, Result};
 use rayon::prelude::*;
@@ -22,7 +22,7 @@ use super::bad_rows::{BadRows, Fault};
 use super::transcript::{Outcome, Transcript, TranscriptCounts, Turn};
 use super::{integers, python_literal};
 
-/// The episodes of one file. Lines that do not fit are counted by their place in their episode and left out.
+/// The transcripts of one file. Invalid lines are counted by their position in the episode and dropped.
 pub(super) fn read(text: &str) -> Result<(Vec<Transcript>, TranscriptCounts, BadRows)> {
     let file: serde_json::Map<String, Value> = serde_json::from_str(text).context("wanted {task: {…}} as JSON")?;
     let file: Vec<(String, Value)> = file.into_iter().collect();
@@ -42,7 +42,7 @@ pub(super) fn read(text: &str) -> Result<(Vec<Transcript>, TranscriptCounts, Bad
     Ok((transcripts, counts, bad))
 }
 
-/// One episode with the faults of its lines, or why it is none.
+/// One transcript with the faults of its lines, or the fault of the whole.
 fn episode(task: &str, episode: &Value) -> Result<TranscriptParser, Fault> {
     let none = |field: &str, wanted: &str| Fault::value(&format!("task {task}: {field}"), "", wanted);
     let user = match &episode["userid"] {
@@ -65,7 +65,7 @@ fn episode(task: &str, episode: &Value) -> Result<TranscriptParser, Fault> {
     Ok(parser)
 }
 
-/// An episode as far as it was read.
+/// A transcript while it is parsed.
 #[derive(Default)]
 struct TranscriptParser {
     transcripts: Transcript,
@@ -73,21 +73,21 @@ struct TranscriptParser {
     /// By line in the episode.
     faults: Vec<(u64, Fault)>,
     thought: String,
-    /// What the action says.
+    /// The text of the action.
     action: String,
-    /// What was said and what was taken for it, until the outcome is known.
+    /// The written title and the recorded one, until the outcome is known.
     named: Option<(String, String)>,
     observed: Vec<String>,
 }
 
 impl TranscriptParser {
-    /// Takes one line in.
+    /// Parses one line.
     ///
     /// # Errors
     /// What was wanted instead.
     fn line(&mut self, number: u64, line: &str) -> Result<(), &'static str> {
         if number == 1 {
-            // Titles hold brackets, too: the list is as long as it can be.
+            // Titles may hold brackets, so the list is the longest one.
             let list =
                 line.find('[').zip(line.rfind(']')).and_then(|(from, to)| python_literal::texts(line.get(from..=to)?));
             let history = list.ok_or("a viewing history as a list")?;
@@ -154,14 +154,14 @@ impl TranscriptParser {
     }
 }
 
-/// What follows `7:`.
+/// The text after `7:`.
 fn numbered(text: &str) -> Option<&str> {
     let rest = text.trim_start_matches(|c: char| c.is_ascii_digit());
     let rest = (rest.len() < text.len()).then_some(rest)?.strip_prefix(':')?;
     Some(rest.strip_prefix(' ').unwrap_or(rest))
 }
 
-/// What stands between `open` at the beginning and `]` at the end; titles may hold brackets themselves.
+/// The text between `open` at the beginning and `]` at the end; titles may hold brackets.
 fn inside<'a>(text: &'a str, open: &str) -> Option<&'a str> {
     text.trim_end().strip_prefix(open)?.strip_suffix(']')
 }

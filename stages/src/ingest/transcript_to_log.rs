@@ -1,4 +1,4 @@
-//! Recorded episodes enter the log, the demonstrations and the calls, with ids for people and items.
+//! Converts transcripts to a log, demonstrations and calls, with numbered users and items.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -12,12 +12,12 @@ use super::transcript::{Outcome, Transcript, Turn};
 use super::transcripts::{CatalogueFilter, OnQuit, Outputs};
 use crate::artifact::{Call, Items, Step, Termination, Trajectory, Users};
 
-/// Who is who and what is what.
+/// The users and items with their numbers.
 pub(super) struct ImportedIds {
     pub items: Items,
     pub users: Users,
     /// Numbers in `items` by numbers in the whole catalogue.
-    kept: Vec<Option<u32>>,
+    item_numbers: Vec<Option<u32>>,
     user_numbers: BTreeMap<String, u32>,
 }
 
@@ -30,8 +30,8 @@ impl ImportedIds {
         let rows = (0..catalogue.len())
             .filter(|&row| keep == CatalogueFilter::All || named.contains(catalogue.title[row].as_str()));
         let rows: Vec<usize> = rows.collect();
-        let mut kept = vec![None; catalogue.len()];
-        (0..).zip(&rows).for_each(|(number, &row)| kept[row] = Some(number));
+        let mut item_numbers = vec![None; catalogue.len()];
+        (0..).zip(&rows).for_each(|(number, &row)| item_numbers[row] = Some(number));
 
         let mut histories: BTreeMap<&str, &[String]> = BTreeMap::new();
         for transcript in transcripts {
@@ -48,11 +48,11 @@ impl ImportedIds {
             }
         }
         let user_numbers = (0..).zip(&users.id).map(|(k, id)| (id.clone(), k)).collect();
-        Self { items: catalogue.take(&rows), users, kept, user_numbers }
+        Self { items: catalogue.take(&rows), users, item_numbers, user_numbers }
     }
 }
 
-/// Texts by how often they come, the commonest first; ties by name.
+/// Texts by descending frequency; ties by name.
 fn most_common<'a>(texts: impl Iterator<Item = &'a String>) -> Vec<&'a str> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     texts.for_each(|text| *counts.entry(text).or_default() += 1);
@@ -61,20 +61,20 @@ fn most_common<'a>(texts: impl Iterator<Item = &'a String>) -> Vec<&'a str> {
     order.into_iter().map(|(text, _)| text).collect()
 }
 
-/// Takes episodes in, one after the other.
+/// Imports transcripts one after the other.
 pub(super) struct TranscriptImporter<'a> {
     pub ids: &'a ImportedIds,
     pub matcher: &'a TitleMatcher<'a>,
-    pub at_quit: OnQuit,
+    pub on_quit: OnQuit,
     pub out: Outputs,
-    /// Recommendations whose names mean no item, left out as the settings say.
+    /// Recommendations with an unmatched title, dropped by `on_unmatched`.
     pub left_out: u64,
-    /// Recommendations that the source took for no item of the catalogue.
+    /// Recommendations without a recorded item of the catalogue.
     pub grounded_here: u64,
 }
 
 impl TranscriptImporter<'_> {
-    /// Adds one episode; turns that do not fit are counted in `bad`.
+    /// Adds one transcript; invalid turns are counted in `bad`.
     pub fn episode(&mut self, transcript: &Transcript, path: &Path, bad: &mut BadRows) {
         let user = self.ids.user_numbers[&transcript.user];
         let model = format!("transcript {}", path.file_name().unwrap_or_default().to_string_lossy());
@@ -109,24 +109,24 @@ impl TranscriptImporter<'_> {
         }
     }
 
-    /// The item and the reward of a recommendation, which enters the log where it was paid; `None` where it is left out.
+    /// The item and the reward of a recommendation; it enters the log where the user stayed. `None` where it is dropped.
     fn step(&mut self, user: u32, turn: &Turn, outcome: &Outcome, bad: &mut BadRows) -> Option<(u32, f32)> {
         self.grounded_here +=
             u64::from(turn.title.as_ref().is_none_or(|title| self.matcher.exact_title(title).is_none()));
         let item = match self.matcher.item(turn) {
-            Ok(Some(item)) => self.ids.kept[item as usize]?,
+            Ok(Some(item)) => self.ids.item_numbers[item as usize]?,
             Ok(None) => {
                 self.left_out += 1;
                 return None;
             }
             Err(refused) => {
-                let fault = Fault::row(refused.to_string(), "a name near enough to a title of the catalogue");
-                let help = "lower `ground.trigram`, or set `ground.unmatched` to `nearest` or `drop`";
+                let fault = Fault::row(refused.to_string(), "a title of the catalogue");
+                let help = "lower `ground.trigram`, or set `ground.on_unmatched` to `nearest` or `drop`";
                 bad.add(fault.help(help), || turn.line);
                 return None;
             }
         };
-        let reward = match (outcome, self.at_quit) {
+        let reward = match (outcome, self.on_quit) {
             (Outcome::Stays(reward), _) => match casts::rating(*reward, "reward") {
                 Ok(reward) => reward,
                 Err(fault) => {
@@ -145,7 +145,7 @@ impl TranscriptImporter<'_> {
     }
 }
 
-/// The answer behind a turn: as it came where that is known, else put together of its parts.
+/// The answer of a turn: the raw one where it is recorded, else assembled from its parts.
 fn answer(turn: &Turn) -> Value {
     let thought = if turn.thought.is_empty() { String::new() } else { format!("{}\n", turn.thought) };
     let written = |said: String| turn.raw.clone().unwrap_or_else(|| thought + &said);

@@ -1,10 +1,9 @@
-//! Episodes that a language model played elsewhere: recorded conversations become a log, a catalogue, people and
-//! demonstrations.
+//! Transcripts of a language model that ran elsewhere, converted to a log, a catalogue, users and demonstrations.
 //!
-//! Two forms: BiLLP's text ([`transcript_react`](super::transcript_react), arXiv 2403.00843) and plain lines
-//! of JSON ([`transcript_json`](super::transcript_json)). A name means what the source took it for; where it took it for no item of the
-//! catalogue, it is grounded here ([`crate::ground`]). What the model said, thought and was told is kept as calls, and so is
-//! what recommended nothing. Left out: where an episode stopped for an unknown reason, guessing it.
+//! Two formats: BiLLP's text ([`transcript_react`](super::transcript_react), arXiv 2403.00843) and plain lines
+//! of JSON ([`transcript_json`](super::transcript_json)). The source's match of a title
+//! counts; where it has none in the catalogue, the title is matched here ([`crate::ground`]). Prompts, thoughts and answers are
+//! stored as calls, including those without a recommendation. Left out: a guess why an episode ended where the record has no reason.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -28,68 +27,68 @@ use crate::ground::MatchSettings;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Transcripts {
-    /// The folder with the recordings.
+    /// The folder with the transcripts.
     pub asset: AssetName,
-    /// The files to read: those of the folder whose names begin so, by name.
-    pub episodes: String,
-    /// The files whose people and items get ids: as `episodes` where absent. Two stages that name the same files here agree
-    /// on every id, whichever episodes they read.
+    /// Prefix of the names of the files to read, in the order of their names.
+    pub files: String,
+    /// Prefix of the names of the files whose users and items are numbered; as `files` where absent. Two stages with the same
+    /// `id_files` have the same numbers for all users and items, whichever `files` they read.
     #[serde(default)]
-    pub everyone: Option<String>,
-    /// How the files are written.
+    pub id_files: Option<String>,
+    /// Format of the files.
     #[serde(default)]
     pub format: Format,
-    /// A file of the folder with the catalogue as BiLLP has it (`{"id2item_dict": {"0": title}}`); without, the titles that
-    /// occur are the catalogue, and so are names without a title.
+    /// A file of the folder with the catalogue in BiLLP's format (`{"id2item_dict": {"0": title}}`). When absent, the catalogue
+    /// consists of the titles that occur.
     #[serde(default)]
     pub titles: Option<String>,
-    /// A file of the folder with genres as BiLLP has them (`{title: "['Action', 'Indie']"}`).
+    /// A file of the folder with genres in BiLLP's format (`{title: "['Action', 'Indie']"}`).
     #[serde(default)]
     pub genres: Option<String>,
-    /// Which items of the catalogue are kept.
+    /// Which items of the catalogue are included.
     #[serde(default)]
-    pub keep: CatalogueFilter,
-    /// What the recommendation at which a user left becomes.
+    pub catalogue_filter: CatalogueFilter,
+    /// How the recommendation at which a user left is recorded.
     #[serde(default)]
-    pub at_quit: OnQuit,
-    /// What names mean that the source took for no item of the catalogue. Names of which it says the item are not touched:
-    /// of these `groundings` tells whether they would be found, too.
+    pub on_quit: OnQuit,
+    /// How titles are matched for which the source has no item of the catalogue. Matches of the source are kept; `groundings`
+    /// compares them with the matches by these settings.
     #[serde(default)]
     pub ground: MatchSettings,
-    /// What happens to lines that do not fit.
+    /// Treatment of invalid lines.
     #[serde(default)]
     pub on_bad_row: OnBadRow,
 }
 
-/// How recordings are written.
+/// Format of transcripts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Format {
-    /// BiLLP's text.
+    /// BiLLP's text format.
     #[default]
     Fireact,
-    /// Plain lines of JSON.
+    /// JSON lines, one episode per line.
     Lines,
 }
 
-/// Which items of a catalogue are kept.
+/// Which items of a catalogue are included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CatalogueFilter {
-    /// Those that somebody was recommended or had seen before.
+    /// Items that were recommended, or are in a user's history.
     #[default]
     Named,
-    /// All.
+    /// All items.
     All,
 }
 
-/// What the last recommendation becomes where the user left at it. (BiLLP writes −1000, which is a mark and no rating.)
+/// How the recommendation at which the user left is recorded. (BiLLP's reward of −1000 is a marker, not a rating.)
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum OnQuit {
-    /// It is left out: the exclusive convention.
+    /// It is excluded from the episode.
     Exclude,
-    /// A step with this reward: 0 says that it earned nothing, −1000 is as recorded.
+    /// It is a step with this reward: 0 for no reward, −1000 as recorded.
     Reward(f64),
 }
 
@@ -100,30 +99,29 @@ impl Default for OnQuit {
 }
 
 pipeline::ports! {
-    /// What the recordings hold.
+    /// The content of the transcripts.
     pub struct Outputs {
-        /// What was recommended and what it earned; never the step at which somebody left.
+        /// The recommended items with their rewards, without the steps at which users left.
         interactions: Interactions,
         /// The catalogue.
         items: Items,
-        /// The people; `genre 1` to `genre 3` are the commonest of what they had seen before.
+        /// The users; `genre 1` to `genre 3` are the most common genres of their histories.
         users: Users,
-        /// The episodes, without those that hold no step.
+        /// The episodes with at least one step.
         demonstrations: Demonstrations,
-        /// What the model was told, thought and said, also where it recommended nothing (`{"failed": why, "raw": text}`).
+        /// Prompts, thoughts and answers, including those without a recommendation (`{"failed": reason, "raw": text}`).
         calls: Calls,
-        /// What each name that the model wrote is taken for by its letters, beside what the source took it for.
+        /// The match of each title that the model wrote, beside the match of the source.
         groundings: Groundings,
     }
 }
 
 impl Stage for Transcripts {
     const KIND: &'static str = "ingest.transcripts";
-    /// 1: first. 2: a reward that 32 bits do not hold does not fit. 3: names are grounded, and answers without a
-    /// recommendation are kept among the calls. 4: a byte-order mark is no part of the text; users that are floats without a
-    /// fraction are whole numbers.
+    /// 1: first. 2: a reward that overflows 32 bits is invalid. 3: titles are matched, and answers without a recommendation are
+    /// stored as calls. 4: a byte-order mark is not part of the text; users written as floats without a fraction are integers.
     const VERSION: u32 = 4;
-    const ABOUT: &'static str = "read episodes that a language model played elsewhere, with its thoughts";
+    const ABOUT: &'static str = "read transcripts of a language model that ran elsewhere, with its thoughts";
     type Inputs = NoInputs;
     type Outputs = Outputs;
 
@@ -132,10 +130,10 @@ impl Stage for Transcripts {
     }
 
     fn check(&self) -> Result<(), (String, String)> {
-        if let OnQuit::Reward(reward) = self.at_quit
+        if let OnQuit::Reward(reward) = self.on_quit
             && !(reward as f32).is_finite()
         {
-            return Err(("at_quit.reward".into(), "a finite number that 32 bits hold".into()));
+            return Err(("on_quit.reward".into(), "a finite number that 32 bits hold".into()));
         }
         self.ground.check().map_err(|(field, wanted)| (format!("ground.{field}"), wanted))?;
         check_asset_path(self.titles.as_deref(), "titles")?;
@@ -144,16 +142,16 @@ impl Stage for Transcripts {
 
     fn run(&self, _: NoInputs, cx: &Context) -> Result<Outputs> {
         let folder = cx.asset(&self.asset)?;
-        let chosen = files(folder, &self.episodes)?;
-        let everyone = files(folder, self.everyone.as_deref().unwrap_or(&self.episodes))?;
-        let all: BTreeSet<&PathBuf> = chosen.iter().chain(&everyone).collect();
+        let chosen = files(folder, &self.files)?;
+        let id_files = files(folder, self.id_files.as_deref().unwrap_or(&self.files))?;
+        let all: BTreeSet<&PathBuf> = chosen.iter().chain(&id_files).collect();
         let all: Vec<&PathBuf> = all.into_iter().collect();
         let read: Vec<Result<Recording>> = all.par_iter().map(|path| self.read(path)).collect();
         let read: Vec<Recording> = read.into_iter().collect::<Result<_>>()?;
         let transcripts: Vec<&Transcript> = read.iter().flat_map(|recording| &recording.transcripts).collect();
         let catalogue = self.catalogue(folder, &transcripts)?;
         let matcher = TitleMatcher::new(&catalogue, &self.ground, transcripts.iter().copied());
-        let ids = ImportedIds::new(self.keep, &catalogue, &matcher, &transcripts);
+        let ids = ImportedIds::new(self.catalogue_filter, &catalogue, &matcher, &transcripts);
 
         let out = Outputs {
             interactions: Interactions::default(),
@@ -165,7 +163,7 @@ impl Stage for Transcripts {
         };
         let (left_out, grounded_here) = (0, 0);
         let mut importer =
-            TranscriptImporter { ids: &ids, matcher: &matcher, at_quit: self.at_quit, out, left_out, grounded_here };
+            TranscriptImporter { ids: &ids, matcher: &matcher, on_quit: self.on_quit, out, left_out, grounded_here };
         let mut counts = TranscriptCounts::default();
         let files = || all.iter().zip(&read).filter(|(path, _)| chosen.contains(path));
         for (path, recording) in files() {
@@ -181,10 +179,10 @@ impl Stage for Transcripts {
             chosen.len(),
             folder.display(),
             match left_out {
-                0 => "\nhelp: see what `episodes` and `at_quit` choose".to_owned(),
+                0 => "\nhelp: check which files and steps `files` and `on_quit` select".to_owned(),
                 _ => format!(
-                    ": {left_out} steps name nothing that is near enough to an item, and `unmatched: drop` leaves them out\nhelp: \
-                     set `ground.trigram` lower, or look at what is said and at the titles"
+                    ": {left_out} steps have a title that matches no item, and `on_unmatched: drop` drops them\nhelp: lower \
+                     `ground.trigram`, or compare the written titles with the catalogue"
                 ),
             }
         );
@@ -192,14 +190,14 @@ impl Stage for Transcripts {
         note_counts(counts, cx);
         matcher.note_matches(&out.groundings, cx);
         if grounded_here > 0 {
-            cx.note("without a recorded item", format!("{grounded_here}, grounded here; {left_out} of them left out"));
+            cx.note("without a recorded item", format!("{grounded_here}, matched here; {left_out} of them dropped"));
         }
         cx.note("pairs", coverage(&out));
         Ok(out)
     }
 }
 
-/// One file.
+/// The transcripts of one file.
 struct Recording {
     transcripts: Vec<Transcript>,
     counts: TranscriptCounts,
@@ -242,46 +240,46 @@ impl Transcripts {
     }
 }
 
-/// Notes on the run where every action went.
+/// Notes the counts of the actions on the run.
 fn note_counts(counts: TranscriptCounts, cx: &Context) {
     let TranscriptCounts { episodes, actions, stays, leaves, regrounded, no_recommendation, claimed } = counts;
     cx.note("read", format!("{episodes} episodes with {actions} actions"));
     cx.note("outcomes", format!("{stays} where the user stayed, {leaves} where the user left"));
-    cx.note("named outside of the catalogue", format!("{regrounded}, and grounded as recorded"));
+    cx.note("titles outside of the catalogue", format!("{regrounded}, matched as recorded"));
     if no_recommendation > 0 {
-        cx.note("no recommendation", format!("{no_recommendation}; in {claimed} the model wrote an outcome itself"));
+        cx.note("no recommendation", format!("{no_recommendation}; in {claimed} the model wrote the outcome itself"));
     }
 }
 
-/// How much of users × items was paid for at all: what a world that is fitted to this can know, and what it makes up.
+/// The coverage: how many pairs of users × items have a reward. A world that is fitted to the log extrapolates the others.
 fn coverage(outputs: &Outputs) -> String {
     let Outputs { interactions, users, items, .. } = outputs;
     let pairs: BTreeSet<(u32, u32)> =
         interactions.user.iter().copied().zip(interactions.item.iter().copied()).collect();
-    let people: BTreeSet<u32> = interactions.user.iter().copied().collect();
+    let rewarded: BTreeSet<u32> = interactions.user.iter().copied().collect();
     let all = users.len() * items.len();
     format!(
-        "{} of {} users × {} items were paid ({:.2} %), by {} users",
+        "{} of {} users × {} items have a reward ({:.2} %), of {} users",
         pairs.len(),
         users.len(),
         items.len(),
         100.0 * pairs.len() as f64 / all as f64,
-        people.len()
+        rewarded.len()
     )
 }
 
-/// The files of a folder whose names begin so, by name.
-fn files(folder: &Path, beginning: &str) -> Result<Vec<PathBuf>> {
+/// The files of a folder with this prefix, by name.
+fn files(folder: &Path, prefix: &str) -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?;
     let mut found = Vec::new();
     for entry in entries {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if name.starts_with(beginning) && path.is_file() {
+        if name.starts_with(prefix) && path.is_file() {
             found.push(path);
         }
     }
-    ensure!(!found.is_empty(), "no file of {} has a name that begins with `{beginning}`", folder.display());
+    ensure!(!found.is_empty(), "no file of {} has a name that begins with `{prefix}`", folder.display());
     found.sort();
     Ok(found)
 }
@@ -293,7 +291,7 @@ mod tests {
 
     fn config() -> Transcripts {
         serde_json::from_value(serde_json::json!({
-            "asset": "recorded", "episodes": "train", "everyone": "t", "titles": "maps.json", "genres": "genres.json"
+            "asset": "recorded", "files": "train", "id_files": "t", "titles": "maps.json", "genres": "genres.json"
         }))
         .unwrap()
     }
@@ -328,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn a_conversation_becomes_log_catalogue_people_and_demonstrations() {
+    fn a_transcript_becomes_log_catalogue_users_and_demonstrations() {
         let out = run(&config()).unwrap();
         assert_eq!(
             (&out.items.id[..], &out.items.title[..]),
@@ -348,24 +346,24 @@ mod tests {
     }
 
     #[test]
-    fn a_pair_that_was_paid_twice_is_covered_once_and_a_step_at_which_somebody_left_is_not() {
+    fn a_pair_with_two_rewards_is_covered_once_and_a_step_at_which_a_user_left_is_not() {
         let mut out = run(&config()).unwrap();
-        assert_eq!(coverage(&out), "1 of 2 users × 3 items were paid (16.67 %), by 1 users");
+        assert_eq!(coverage(&out), "1 of 2 users × 3 items have a reward (16.67 %), of 1 users");
         out.interactions.user.extend([1, 1, 0]);
         out.interactions.item.extend([0, 2, 2]);
-        assert_eq!(coverage(&out), "3 of 2 users × 3 items were paid (50.00 %), by 2 users");
+        assert_eq!(coverage(&out), "3 of 2 users × 3 items have a reward (50.00 %), of 2 users");
     }
 
     #[test]
-    fn the_step_at_which_somebody_left_is_kept_or_excluded_as_told() {
-        let rewards = |at_quit| {
-            let out = run(&Transcripts { at_quit, ..config() }).unwrap();
+    fn the_step_at_which_a_user_left_is_kept_or_excluded_as_set() {
+        let rewards = |on_quit| {
+            let out = run(&Transcripts { on_quit, ..config() }).unwrap();
             out.demonstrations.trajectories[0].steps.iter().map(|step| step.reward).collect::<Vec<_>>()
         };
         assert_eq!(rewards(OnQuit::Reward(-1000.0)), [4.0, -1000.0]);
         assert_eq!(rewards(OnQuit::Exclude), [4.0]);
-        let wrong = Transcripts { at_quit: OnQuit::Reward(f64::NAN), ..config() };
-        assert_eq!(wrong.check().unwrap_err().0, "at_quit.reward");
+        let wrong = Transcripts { on_quit: OnQuit::Reward(f64::NAN), ..config() };
+        assert_eq!(wrong.check().unwrap_err().0, "on_quit.reward");
     }
 
     #[test]
@@ -376,16 +374,9 @@ mod tests {
         fs::write(folder.path().join("maps.json"), r#"{"id2item_dict": {"1": "A"}}"#).unwrap();
         let mut cx = Context::detached(folder.path());
         cx.add_asset("recorded", folder.path());
-        let config = Transcripts {
-            episodes: "recorded".into(),
-            everyone: None,
-            format: Format::Lines,
-            genres: None,
-            ..config()
-        };
-        assert!(
-            config.run(NoInputs {}, &cx).err().unwrap().to_string().contains("near enough to a title of the catalogue")
-        );
+        let config =
+            Transcripts { files: "recorded".into(), id_files: None, format: Format::Lines, genres: None, ..config() };
+        assert!(config.run(NoInputs {}, &cx).err().unwrap().to_string().contains("wanted a title of the catalogue"));
         let out = Transcripts { on_bad_row: OnBadRow::Drop, ..config }.run(NoInputs {}, &cx).unwrap();
         let trajectory = &out.demonstrations.trajectories[0];
         assert_eq!((trajectory.steps.len(), trajectory.end), (1, Termination::Stopped));
@@ -402,7 +393,7 @@ mod tests {
         let mut cx = Context::detached(folder.path());
         cx.add_asset("recorded", folder.path());
         let config = serde_json::json!({
-            "asset": "recorded", "episodes": "recorded", "format": "lines", "titles": "maps.json", "ground": settings
+            "asset": "recorded", "files": "recorded", "format": "lines", "titles": "maps.json", "ground": settings
         });
         Transcripts { on_bad_row, ..serde_json::from_value(config).unwrap() }.run(NoInputs {}, &cx)
     }
@@ -410,7 +401,7 @@ mod tests {
     #[test]
     fn names_without_an_item_are_grounded_and_the_rest_follows_the_policy() {
         let items = |unmatched: &str| {
-            let out = unrecorded(serde_json::json!({ "unmatched": unmatched }), OnBadRow::Refuse).unwrap();
+            let out = unrecorded(serde_json::json!({ "on_unmatched": unmatched }), OnBadRow::Refuse).unwrap();
             let steps = &out.demonstrations.trajectories[0].steps;
             steps.iter().map(|step| out.items.id[step.item as usize].clone()).collect::<Vec<_>>()
         };
@@ -419,7 +410,7 @@ mod tests {
         let error = unrecorded(serde_json::json!({}), OnBadRow::Refuse).err().unwrap().to_string();
         let (line, help) = error.split_once("\nhelp: ").unwrap();
         assert!(
-            line.contains("recorded.ndjson:1: found the name \"Anno 1800\" (the nearest title, ")
+            line.contains("recorded.ndjson:1: found the name \"Anno 1800\" (the most similar title, ")
                 && line.contains("\"Anno 1404\""),
             "{error}"
         );
@@ -432,7 +423,7 @@ mod tests {
 
     #[test]
     fn answers_are_kept_as_they_came_and_so_are_those_without_a_recommendation() {
-        let out = unrecorded(serde_json::json!({ "unmatched": "drop" }), OnBadRow::Refuse).unwrap();
+        let out = unrecorded(serde_json::json!({ "on_unmatched": "drop" }), OnBadRow::Refuse).unwrap();
         let answers: Vec<&str> = out.calls.0.iter().map(|call| call.answer.as_str()).collect();
         assert_eq!(answers, [r#""<b>""#, r#"{"failed":"time-out","raw":""}"#, r#""recommend[?]""#]);
         assert_eq!(out.demonstrations.trajectories[0].steps[1].call, out.calls.0[2].key);
@@ -444,7 +435,7 @@ mod tests {
         let rows: Vec<_> =
             out.groundings.0.iter().map(|row| (row.said.as_str(), row.how.as_str(), row.agrees())).collect();
         assert_eq!(rows, [("B", "exact", Some(true)), ("x", "unmatched", Some(false))]);
-        let out = unrecorded(serde_json::json!({ "unmatched": "drop" }), OnBadRow::Refuse).unwrap();
+        let out = unrecorded(serde_json::json!({ "on_unmatched": "drop" }), OnBadRow::Refuse).unwrap();
         let rows: Vec<_> =
             out.groundings.0.iter().map(|row| (row.said.as_str(), row.how.as_str(), row.agrees())).collect();
         assert_eq!(rows, [("?", "unmatched", None), ("Anno 1800", "unmatched", None), ("sims 3", "normalised", None)]);
@@ -458,8 +449,8 @@ mod tests {
         assert_eq!(Transcripts { genres: outside(), ..config() }.check().unwrap_err().0, "genres");
         let ground = MatchSettings { trigram: 0.0, ..MatchSettings::default() };
         assert_eq!(Transcripts { ground, ..config() }.check().unwrap_err().0, "ground.trigram");
-        let at_quit = OnQuit::Reward(-1e39);
-        assert_eq!(Transcripts { at_quit, ..config() }.check().unwrap_err().0, "at_quit.reward");
+        let on_quit = OnQuit::Reward(-1e39);
+        assert_eq!(Transcripts { on_quit, ..config() }.check().unwrap_err().0, "on_quit.reward");
     }
 
     #[test]
@@ -471,22 +462,19 @@ mod tests {
         let mut cx = Context::detached(folder.path());
         cx.add_asset("recorded", folder.path());
         let config: Transcripts = serde_json::from_value(serde_json::json!({
-            "asset": "recorded", "episodes": "recorded", "format": "lines", "titles": "maps.json", "ground": { "unmatched": "drop" }
+            "asset": "recorded", "files": "recorded", "format": "lines", "titles": "maps.json", "ground": { "on_unmatched": "drop" }
         }))
         .unwrap();
         let error = config.run(NoInputs {}, &cx).err().unwrap().to_string();
-        assert!(
-            error.contains(": 1 steps name nothing that is near enough to an item, and `unmatched: drop`"),
-            "{error}"
-        );
+        assert!(error.contains(": 1 steps have a title that matches no item, and `on_unmatched: drop`"), "{error}");
     }
 
     #[test]
     fn files_that_are_not_there_and_titles_that_are_not_known_are_named() {
         let error = |config: Transcripts| format!("{:#}", run(&config).err().unwrap());
-        let none = error(Transcripts { episodes: "valid".into(), ..config() });
+        let none = error(Transcripts { files: "valid".into(), ..config() });
         assert!(none.contains("no file of") && none.contains("`valid`"), "{none}");
-        let empty = error(Transcripts { episodes: "test".into(), ..config() });
+        let empty = error(Transcripts { files: "test".into(), ..config() });
         assert!(empty.contains("no episode with a step in 1 files"), "{empty}");
         let genres = error(Transcripts { genres: Some("maps.json".into()), ..config() });
         assert!(genres.contains("the genres of \"id2item_dict\""), "{genres}");

@@ -1,4 +1,4 @@
-//! The tables beside a log that is read by a map of columns: the catalogue and the people.
+//! The side tables of `ingest.table`: the catalogue and the users.
 
 use std::path::Path;
 
@@ -23,7 +23,7 @@ impl Table {
         table.for_each_id(&columns.id, self.on_bad_row, cx, |id, record| {
             let said = |name: &Option<String>| name.as_ref().map_or(Ok(String::new()), |name| text(record, name));
             let (title, year) = (said(&columns.title)?, said(&columns.year)?);
-            // All that may be at fault comes first: a row that is left out must leave nothing in a column.
+            // All checks come first: a dropped row must not leave a value in any column.
             let of_genres = match genres {
                 Some(genres) => genres::parse(record.get(&genres.column), &genres.separator, &genres.column)?,
                 None => Vec::new(),
@@ -42,7 +42,7 @@ impl Table {
         if let (Some((item, text)), Some(column)) = (unknown, &columns.year) {
             cx.note(
                 &format!("unknown `{column}`"),
-                format!("{unread} are no whole number (the first: item {item}, {text:?})"),
+                format!("{unread} values are not integers (the first: item {item}, {text:?})"),
             );
         }
         Ok(items)
@@ -55,7 +55,7 @@ impl Table {
             table.names.iter().filter(|name| **name != columns.id && !name.is_empty()).collect();
         ensure!(
             !features.iter().any(|name| *name == "id"),
-            "{} has a column `id` beside `{}`\nhelp: rename it: the users' ids go by that name",
+            "{} has a column `id` beside `{}`\nhelp: rename it, because the ids of users have that name",
             table.path.display(),
             columns.id
         );

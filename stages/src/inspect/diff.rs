@@ -320,7 +320,7 @@ mod tests {
         let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let (one, other) = (parquet(a.path(), one), parquet(b.path(), other));
         let key = key.iter().map(ToString::to_string).collect();
-        let show = Show::Against { other, name: "b".into(), key };
+        let show = Show::Diff { other, name: "b".into(), key };
         inspected(&one, &Request { show, format, name: "a".into(), ..Request::default() })
     }
 
@@ -386,7 +386,7 @@ mod tests {
                 // Not byte for byte the same, or nothing would be compared.
                 parquet(folder.path(), &films(&[2], &[None]));
             }
-            let show = Show::Against { other: copy, name: "b".into(), key: vec![key.into()] };
+            let show = Show::Diff { other: copy, name: "b".into(), key: vec![key.into()] };
             let error = inspect(&path, &Request { show, ..Request::default() }, &mut Vec::new()).unwrap_err();
             assert!(
                 error.chain().any(|cause| cause.is::<UsageError>()) && format!("{error:#}").contains(words),

@@ -154,7 +154,7 @@ mod tests {
         };
         let one = write("a", &[("bias", &[1.0, 2.0, f32::NAN]), ("gone", &[0.0]), ("same", &[1.0])]);
         let other = write("b", &[("bias", &[1.0, 2.5, f32::NAN]), ("new", &[0.0]), ("same", &[1.0])]);
-        let show = Show::Against { other, name: "b".into(), key: vec![] };
+        let show = Show::Diff { other, name: "b".into(), key: vec![] };
         let text = inspected(&one, &Request { show, name: "a".into(), ..Request::default() });
         for line in [
             "1 tensor equal",

@@ -163,7 +163,7 @@ fn answer(path: &Path, name: &str, request: &Request, out: &mut dyn Write) -> Re
         },
         Show::Verify => return verify::verify(path, name, request, out),
         Show::Episode(index) => episode::show(path, open(path)?, *index, request, out)?,
-        Show::Against { other, name: other_name, key } => {
+        Show::Diff { other, name: other_name, key } => {
             diff::show((path, name), (other, other_name), key, request, out)?
         }
     }

@@ -11,22 +11,23 @@ use candle_core::Tensor;
 use pipeline::{Context, Stage as _};
 use rand::RngExt;
 
-use super::advantage::advantages;
-use super::steps::Steps;
-use super::{Inputs, Outputs, Weighing};
+use super::demo_advantage::advantages;
+use super::transitions::Transitions;
+use super::{Inputs, Outputs, WeightingConfig};
 use crate::artifact::{Array, Curves, RewardModel, RewardPair, RewardPairs, World};
 use crate::env::{Features, TEXTS, last_steps, states, text_vectors};
 use crate::nn::discriminator::{DiscriminatorBatch, DiscriminatorConfig};
 use crate::nn::loss::log_prob;
 use crate::nn::{
-    ActorCritic, Discriminator, DiscriminatorSettings, DiscriminatorTrainer, RewardForm, State, Training, device, rng,
+    ActorCritic, Discriminator, DiscriminatorSettings, DiscriminatorTrainer, RewardForm, TrainingCheckpoints,
+    TrainingState, device, rng,
 };
 use crate::rl::a2c::{Batch, Learner};
 use crate::rl::mixed_reward::mixed;
 use crate::rl::{A2c, BcDataset};
 
 /// Gradient steps of the discriminator a round where the settings do not say.
-const USUAL_STEPS: u64 = 10;
+const DEFAULT_DISCRIMINATOR_STEPS: u64 = 10;
 
 /// Steps of each kind in the picture of learned and true reward.
 const PAIRS: usize = 2000;
@@ -35,34 +36,34 @@ const PAIRS: usize = 2000;
 const VARIANCES: [&str; 2] = ["variance", "variance_of_file"];
 
 /// What the two stages have in common.
-pub(super) struct Game<'a> {
+pub(super) struct AdversarialTrainer<'a> {
     /// Rounds.
     pub rounds: u64,
     /// Generator updates a round.
-    pub policy_steps: u64,
+    pub generator_updates: u64,
     /// Share ω of r_IRL in the generator's reward.
     pub omega: f64,
     /// What the generator is paid.
     pub reward: RewardForm,
     /// What the file's reward is; AIRL's f has no policy in it, all other forms of AIRL do.
-    pub of_file: RewardForm,
+    pub exported_reward: RewardForm,
     /// γ of the shaping, AIRL's; none in GAIL's form.
     pub discount: Option<f64>,
     /// Whether g sees the state alone.
     pub state_only: bool,
     /// Whether r_IRL is divided by its running deviation.
-    pub scaled: bool,
+    pub normalize: bool,
     /// The discriminator's settings.
     pub discriminator: &'a DiscriminatorSettings,
     /// How demonstrations are weighed.
-    pub weights: &'a Weighing,
+    pub weights: &'a WeightingConfig,
     /// The generator's settings.
     pub policy: &'a A2c,
     /// Seed of the discriminator and of the batches.
     pub seed: u64,
 }
 
-impl Game<'_> {
+impl AdversarialTrainer<'_> {
     /// What no type can say, by the names of the stages' fields.
     pub fn check(&self) -> Result<(), (String, String)> {
         let wrong = |path: &str, message: &str| Err((path.to_owned(), message.to_owned()));
@@ -73,24 +74,24 @@ impl Game<'_> {
         if self.rounds == 0 {
             return wrong("rounds", "without a round nothing is learned");
         }
-        if self.policy_steps == 0 {
-            return wrong("policy_steps", "the generator learns at least once a round");
+        if self.generator_updates == 0 {
+            return wrong("generator_updates", "the generator learns at least once a round");
         }
         if !(0.0..=1.0).contains(&self.omega) {
             return wrong("omega", "a share lies between 0 and 1");
         }
-        if self.discriminator.steps == Some(0) {
-            return wrong("discriminator.steps", "a round teaches the discriminator at least once");
+        if self.discriminator.n_updates == Some(0) {
+            return wrong("discriminator.n_updates", "a round teaches the discriminator at least once");
         }
         self.discriminator.check().map_err(below("discriminator"))?;
         self.weights.check().map_err(below("weights"))?;
         self.policy.check().map_err(below("policy"))?;
-        let usual = A2c::default();
-        if self.policy.omega != usual.omega {
+        let default = A2c::default();
+        if self.policy.omega != default.omega {
             return wrong("policy.omega", "the generator's share of r_IRL is this stage's own `omega`");
         }
-        if self.policy.n_iterations != usual.n_iterations {
-            return wrong("policy.n_iterations", "the generator makes `rounds` times `policy_steps` updates");
+        if self.policy.n_iterations != default.n_iterations {
+            return wrong("policy.n_iterations", "the generator makes `rounds` times `generator_updates` updates");
         }
         Ok(())
     }
@@ -101,21 +102,21 @@ impl Game<'_> {
     }
 
     /// Plays it.
-    pub fn play(&self, inputs: &Inputs, cx: &Context) -> Result<Outputs> {
+    pub fn train(&self, inputs: &Inputs, cx: &Context) -> Result<Outputs> {
         let world = &inputs.world;
         let device = device::of(cx)?;
         let config = A2c {
-            n_iterations: self.rounds * self.policy_steps,
+            n_iterations: self.rounds * self.generator_updates,
             omega: self.omega,
             seed: self.generator_seed(),
             ..self.policy.clone()
         };
         let pairs = BcDataset::new(&inputs.demonstrations, None, world, config.network.window)?;
-        let expert = Steps::demonstrated(&pairs, &inputs.demonstrations, world);
+        let expert = Transitions::demonstrated(&pairs, &inputs.demonstrations, world);
         let features = match &inputs.items {
             Some(items) => {
                 items.check_world(world)?;
-                Features::with_texts(world, text_vectors(items, self.discriminator.text_width, self.seed))?
+                Features::with_texts(world, text_vectors(items, self.discriminator.text_embedding_dim, self.seed))?
             }
             None => Features::new(world),
         };
@@ -131,75 +132,76 @@ impl Game<'_> {
             self.seed,
         )?;
         let mut generator = Learner::new(&config, world, &device)?;
-        let mut expert_rows =
+        let mut expert_batch =
             features.steps(&expert.observation, &expert.actions, &expert.terminal)?.to_device(&device)?;
-        let advantages = advantages(&expert_rows, &inputs.demonstrations, &world.rules, config.gamma, self.seed)?;
-        let mut replay: Vec<Steps> = Vec::new();
+        let advantages = advantages(&expert_batch, &inputs.demonstrations, &world.rules, config.gamma, self.seed)?;
+        let mut replay: Vec<Transitions> = Vec::new();
         let mut curves = Curves::default();
         // Apart, for in AIRL's form the one holds log π and the other does not.
-        let [paid, filed] = [Running::default(), Running::default()];
-        let training = Training::open(cx, "checkpoints", 1)?;
+        let [generator_variance, exported_variance] = [RunningVariance::default(), RunningVariance::default()];
+        let training = TrainingCheckpoints::open(cx, "checkpoints", 1)?;
         let mut done = 0;
         if let Some((number, bytes)) = training.latest()? {
             let networks = vec![generator.modules(), trainer.module()];
-            let mut state = State { networks, arrays: BTreeMap::new(), curves: &mut curves };
+            let mut state = TrainingState { networks, arrays: BTreeMap::new(), curves: &mut curves };
             state.restore(&bytes)?;
-            for (running, name) in [&paid, &filed].into_iter().zip(VARIANCES) {
+            for (running, name) in [&generator_variance, &exported_variance].into_iter().zip(VARIANCES) {
                 running.0.set(state.arrays.remove(name).map(|array| array.data[0]));
             }
             let names: std::collections::BTreeSet<String> =
                 state.arrays.keys().filter_map(|name| Some(name.rsplit_once('.')?.0.to_owned())).collect();
-            replay = names.iter().map(|name| Steps::restore(&state.arrays, name)).collect::<Result<_>>()?;
+            replay = names.iter().map(|name| Transitions::restore(&state.arrays, name)).collect::<Result<_>>()?;
             done = number;
         }
         let bar = cx.bar("rounds", Some(self.rounds), "rounds");
         bar.inc(done);
         for round in done..self.rounds {
-            let imitated = (config.bc_coef > 0.0).then_some(&pairs);
-            let mut seen = (0.0, 0.0);
-            for step in 0..self.policy_steps {
+            let demonstrations = (config.bc_coef > 0.0).then_some(&pairs);
+            let mut returns = (0.0, 0.0);
+            for step in 0..self.generator_updates {
                 let discriminator = &trainer.discriminator;
                 // The policy as it played the batch: π is a constant of the reward.
-                let reward = |batch: &Batch, acting: &ActorCritic| {
+                let reward = |batch: &Batch, policy: &ActorCritic| {
                     let terminal = last_steps(&batch.lengths);
                     let mut rows = features.steps(&batch.observation, &batch.actions, &terminal)?.to_device(&device)?;
                     if self.reads_policy() {
-                        rows.log_policy = Some(log_policy(acting, &batch.observation, &batch.actions)?);
+                        rows.log_policy = Some(log_policy(policy, &batch.observation, &batch.actions)?);
                     }
                     let mut irl: Vec<f32> = discriminator.rewards(self.reward, &rows)?.to_vec1()?;
-                    if self.scaled {
-                        paid.see(&irl);
-                        filed.see(&discriminator.rewards(self.of_file, &rows)?.to_vec1()?);
-                        let scale = paid.deviation();
+                    if self.normalize {
+                        generator_variance.update(&irl);
+                        exported_variance.update(&discriminator.rewards(self.exported_reward, &rows)?.to_vec1()?);
+                        let scale = generator_variance.std();
                         irl.iter_mut().for_each(|r| *r /= scale);
                     }
                     Ok(mixed(&batch.training_rewards, &irl, self.omega))
                 };
-                let progress = generator.update(world, round * self.policy_steps + step, imitated, reward)?;
-                seen = (progress.episode_return, progress.length);
+                let progress =
+                    generator.update(world, round * self.generator_updates + step, demonstrations, reward)?;
+                returns = (progress.episode_return, progress.length);
             }
             // Fresh episodes, drawn beyond the training's own numbers.
-            replay.push(Steps::generated(generator.collect(world, config.n_iterations + round)?));
-            if replay.len() > settings.replay_rounds {
+            replay.push(Transitions::generated(generator.collect(world, config.n_iterations + round)?));
+            if replay.len() > settings.buffer_rounds {
                 replay.remove(0);
             }
-            self.ask_policy(&mut expert_rows, &expert, &generator.network)?;
-            let generated = self.rows_of(&replay, &features, &generator.network)?;
-            let counts = if settings.weighted {
-                let logits: Vec<f32> = trainer.discriminator.logits(&expert_rows)?.to_vec1()?;
-                self.weights.weigh(&inputs.demonstrations, &advantages, &logits)?.weight
+            self.set_log_policy(&mut expert_batch, &expert, &generator.network)?;
+            let generated = self.generated_batch(&replay, &features, &generator.network)?;
+            let weights = if settings.weighted {
+                let logits: Vec<f32> = trainer.discriminator.logits(&expert_batch)?.to_vec1()?;
+                self.weights.weights(&inputs.demonstrations, &advantages, &logits)?.weight
             } else {
                 vec![1.0; expert.actions.len()]
             };
-            let counts = Tensor::from_vec(counts, expert.actions.len(), &device)?;
+            let weights = Tensor::from_vec(weights, expert.actions.len(), &device)?;
             let (mut loss, mut accuracy) = (0.0, 0.0);
-            let steps = settings.steps.unwrap_or(USUAL_STEPS);
+            let steps = settings.n_updates.unwrap_or(DEFAULT_DISCRIMINATOR_STEPS);
             trainer.begin_round(round, self.rounds);
             for step in 0..steps {
                 // Each step is learned from; only between rounds it may be enough.
-                let told = trainer.update((&expert_rows, &counts), &generated, [round, step], f64::INFINITY)?;
-                loss += told.loss / steps as f64;
-                accuracy += told.accuracy / steps as f64;
+                let metrics = trainer.update((&expert_batch, &weights), &generated, [round, step], f64::INFINITY)?;
+                loss += metrics.loss / steps as f64;
+                accuracy += metrics.accuracy / steps as f64;
             }
             let mean = |rows: &DiscriminatorBatch| -> Result<f64> {
                 let rewards = trainer.discriminator.rewards(self.reward, rows)?.mean_all()?;
@@ -207,38 +209,38 @@ impl Game<'_> {
             };
             curves.push("discriminator_loss", round + 1, loss);
             curves.push("accuracy", round + 1, accuracy);
-            curves.push("generator_return", round + 1, seen.0);
-            curves.push("generator_length", round + 1, seen.1);
-            curves.push("demonstrated_reward", round + 1, mean(&expert_rows)?);
+            curves.push("generator_return", round + 1, returns.0);
+            curves.push("generator_length", round + 1, returns.1);
+            curves.push("demonstrated_reward", round + 1, mean(&expert_batch)?);
             curves.push("generated_reward", round + 1, mean(&generated)?);
-            if self.scaled {
-                curves.push("reward_scale", round + 1, f64::from(paid.deviation()));
+            if self.normalize {
+                curves.push("reward_scale", round + 1, f64::from(generator_variance.std()));
             }
             bar.inc_with(1, &format!("accuracy {accuracy:.2}"));
-            if accuracy > settings.stop_above_accuracy {
+            if accuracy > settings.max_accuracy {
                 cx.note("stopped", format!("after round {} of {}: accuracy {accuracy:.3}", round + 1, self.rounds));
                 break;
             }
-            training.passed(round + 1, || {
+            training.after_unit(round + 1, || {
                 let saved = replay.iter().enumerate().flat_map(|(k, steps)| steps.save(&format!("replay.{k:06}")));
                 let mut arrays: BTreeMap<String, Array> = saved.collect();
-                for (running, name) in [&paid, &filed].into_iter().zip(VARIANCES) {
+                for (running, name) in [&generator_variance, &exported_variance].into_iter().zip(VARIANCES) {
                     arrays.extend(running.0.get().map(|v| (name.to_owned(), Array::new(&[1], vec![v]))));
                 }
                 let networks = vec![generator.modules(), trainer.module()];
-                State { networks, arrays, curves: &mut curves }.save()
+                TrainingState { networks, arrays, curves: &mut curves }.save()
             })?;
         }
-        self.ask_policy(&mut expert_rows, &expert, &generator.network)?;
+        self.set_log_policy(&mut expert_batch, &expert, &generator.network)?;
         let DiscriminatorTrainer { mut discriminator, .. } = trainer;
-        let logits: Vec<f32> = discriminator.logits(&expert_rows)?.to_vec1()?;
-        let weights = self.weights.weigh(&inputs.demonstrations, &advantages, &logits)?;
-        let scale = if self.scaled { f64::from(filed.deviation()) } else { 1.0 };
-        discriminator.describe(self.of_file, scale, remark);
+        let logits: Vec<f32> = discriminator.logits(&expert_batch)?.to_vec1()?;
+        let weights = self.weights.weights(&inputs.demonstrations, &advantages, &logits)?;
+        let scale = if self.normalize { f64::from(exported_variance.std()) } else { 1.0 };
+        discriminator.describe(self.exported_reward, scale, remark);
         let generated = replay.pop().context("no generated steps")?;
         let mut shown = Vec::new();
         for (number, series, steps) in [(0, "demonstrations", &expert), (1, "generator", &generated)] {
-            let steps = steps.drawn(PAIRS, rng(&[self.seed, 0x9a17, number]));
+            let steps = steps.sample(PAIRS, rng(&[self.seed, 0x9a17, number]));
             shown.extend(self.pairs(series, &steps, &features, &discriminator, inputs)?);
         }
         let mut reward = RewardModel(discriminator.export()?);
@@ -272,19 +274,24 @@ impl Game<'_> {
     }
 
     /// Tells the rows what `network` thinks of their actions, where the discriminator reads it.
-    fn ask_policy(&self, rows: &mut DiscriminatorBatch, steps: &Steps, network: &ActorCritic) -> Result<()> {
+    fn set_log_policy(&self, rows: &mut DiscriminatorBatch, steps: &Transitions, network: &ActorCritic) -> Result<()> {
         if self.discount.is_some() {
             rows.log_policy = Some(log_policy(network, &steps.observation, &steps.actions)?);
         }
         Ok(())
     }
 
-    fn rows_of(&self, replay: &[Steps], features: &Features, network: &ActorCritic) -> Result<DiscriminatorBatch> {
+    fn generated_batch(
+        &self,
+        replay: &[Transitions],
+        features: &Features,
+        network: &ActorCritic,
+    ) -> Result<DiscriminatorBatch> {
         let mut all: Option<DiscriminatorBatch> = None;
         for steps in replay {
             let mut rows =
                 features.steps(&steps.observation, &steps.actions, &steps.terminal)?.to_device(network.device())?;
-            self.ask_policy(&mut rows, steps, network)?;
+            self.set_log_policy(&mut rows, steps, network)?;
             all = Some(match all {
                 Some(before) => before.concat(&rows)?,
                 None => rows,
@@ -297,24 +304,25 @@ impl Game<'_> {
     fn pairs(
         &self,
         series: &str,
-        steps: &Steps,
+        steps: &Transitions,
         features: &Features,
         discriminator: &Discriminator,
         inputs: &Inputs,
     ) -> Result<Vec<RewardPair>> {
         let rows = features.steps(&steps.observation, &steps.actions, &steps.terminal)?;
         let rows = rows.to_device(discriminator.params().device())?;
-        let learned = (discriminator.rewards(self.of_file, &rows)? / discriminator.config().scale)?.to_vec1::<f32>()?;
-        let judge = inputs.truth.as_ref().unwrap_or(&inputs.world);
+        let learned =
+            (discriminator.rewards(self.exported_reward, &rows)? / discriminator.config().scale)?.to_vec1::<f32>()?;
+        let world = inputs.truth.as_ref().unwrap_or(&inputs.world);
         let of_truth = inputs.truth.is_some();
         let mut shown = Vec::with_capacity(learned.len());
         for ((&user, &item), learned) in steps.observation.user.iter().zip(&steps.actions).zip(learned) {
-            let known = (user as usize) < judge.users() && (item as usize) < judge.items();
+            let known = (user as usize) < world.users() && (item as usize) < world.items();
             anyhow::ensure!(
                 known,
                 "user {user} or item {item} is not in `truth`\nhelp: connect a world of the same log"
             );
-            let true_reward = f64::from(judge.reward.row(user as usize)[item as usize]);
+            let true_reward = f64::from(world.reward.row(user as usize)[item as usize]);
             shown.push(RewardPair { series: series.to_owned(), learned: f64::from(learned), true_reward, of_truth });
         }
         Ok(shown)
@@ -323,11 +331,11 @@ impl Game<'_> {
 
 /// The running variance of a reward. Never its mean: a shift would change the wish to stay.
 #[derive(Default)]
-struct Running(Cell<Option<f32>>);
+struct RunningVariance(Cell<Option<f32>>);
 
-impl Running {
+impl RunningVariance {
     /// Takes a batch of it into account.
-    fn see(&self, rewards: &[f32]) {
+    fn update(&self, rewards: &[f32]) {
         let count = rewards.len().max(1) as f64;
         let mean = rewards.iter().map(|&r| f64::from(r)).sum::<f64>() / count;
         let now = rewards.iter().map(|&r| (f64::from(r) - mean).powi(2)).sum::<f64>() / count;
@@ -336,7 +344,7 @@ impl Running {
     }
 
     /// Its root, 1 before any batch.
-    fn deviation(&self) -> f32 {
+    fn std(&self) -> f32 {
         self.0.get().map_or(1.0, |v| v.sqrt().max(1e-6))
     }
 }
@@ -356,7 +364,7 @@ mod tests {
     fn equal_seeds_do_not_cancel() {
         let drawn = |seed: u64, of_policy: u64| {
             let policy = A2c { seed: of_policy, ..A2c::default() };
-            Gail { seed, policy, ..Gail::default() }.game().generator_seed()
+            Gail { seed, policy, ..Gail::default() }.trainer().generator_seed()
         };
         let seeds: std::collections::BTreeSet<u64> =
             [(0, 0), (1, 1), (2, 2), (1, 2), (2, 1)].map(|(seed, of_policy)| drawn(seed, of_policy)).into();

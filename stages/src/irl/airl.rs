@@ -15,8 +15,8 @@ use pipeline::{Context, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::adversarial::Game;
-use super::{Inputs, Outputs, Weighing};
+use super::adversarial::AdversarialTrainer;
+use super::{Inputs, Outputs, WeightingConfig};
 use crate::nn::{DiscriminatorSettings, RewardForm};
 use crate::rl::A2c;
 
@@ -27,7 +27,7 @@ pub struct Airl {
     /// Rounds; each updates the generator, then the discriminator.
     pub rounds: u64,
     /// Generator updates a round.
-    pub policy_steps: u64,
+    pub generator_updates: u64,
     /// Share ω of r_IRL in the generator's reward, in [0, 1]; 1 is AIRL itself, where `policy.bc_coef` is 0.
     pub omega: f64,
     /// What the generator is paid: `log_d_minus_log_one_minus_d` (f − log π) or another form of D with `policy.entropy_coef: 0`, or `f` with
@@ -37,11 +37,11 @@ pub struct Airl {
     pub state_only: bool,
     /// Whether the generator's r_IRL and the file's f are divided, each by its own running deviation, never shifted by the mean; not
     /// with `f`, whose unit is a nat.
-    pub scale_reward: bool,
+    pub normalize_reward: bool,
     /// The discriminator.
     pub discriminator: DiscriminatorSettings,
     /// How demonstrations are weighed.
-    pub weights: Weighing,
+    pub weights: WeightingConfig,
     /// The generator; its `omega` and `n_iterations` are set by this stage, each round is a checkpoint, and its `gamma` is the γ of f.
     /// Without any setting it has no entropy bonus and does not imitate; where one is set, those left out are rl.a2c's, so say
     /// `bc_coef: 0` and `entropy_coef: 0` too.
@@ -54,13 +54,13 @@ impl Default for Airl {
     fn default() -> Self {
         Self {
             rounds: 20,
-            policy_steps: 2,
+            generator_updates: 2,
             omega: 1.0,
             reward: RewardForm::LogDMinusLogOneMinusD,
             state_only: false,
-            scale_reward: false,
+            normalize_reward: false,
             discriminator: DiscriminatorSettings::default(),
-            weights: Weighing::default(),
+            weights: WeightingConfig::default(),
             policy: A2c { entropy_coef: 0.0, bc_coef: 0.0, ..A2c::default() },
             seed: 0,
         }
@@ -69,16 +69,16 @@ impl Default for Airl {
 
 impl Airl {
     /// The game that it plays.
-    pub(super) fn game(&self) -> Game<'_> {
-        Game {
+    pub(super) fn trainer(&self) -> AdversarialTrainer<'_> {
+        AdversarialTrainer {
             rounds: self.rounds,
-            policy_steps: self.policy_steps,
+            generator_updates: self.generator_updates,
             omega: self.omega,
             reward: self.reward,
-            of_file: RewardForm::F,
+            exported_reward: RewardForm::F,
             discount: Some(self.policy.gamma),
             state_only: self.state_only,
-            scaled: self.scale_reward,
+            normalize: self.normalize_reward,
             discriminator: &self.discriminator,
             weights: &self.weights,
             policy: &self.policy,
@@ -90,7 +90,7 @@ impl Airl {
 impl Stage for Airl {
     const KIND: &'static str = "irl.airl";
     /// 1: first. 2: as version 4 of irl.gail; the file's f is divided by its own deviation; the generator does not imitate.
-    /// 3: steps of training are fused, so sums round otherwise; `discriminator.layers`.
+    /// 3: steps of training are fused, so sums round otherwise; `discriminator.n_layers`.
     /// 4: gradients are summed in parts, for threads, so they round otherwise.
     /// 5: the potential reads both states of a step at once, so its gradients round otherwise.
     const VERSION: u32 = 5;
@@ -102,7 +102,7 @@ impl Stage for Airl {
 
     fn check(&self) -> Result<(), (String, String)> {
         let wrong = |path: &str, message: &str| Err((path.to_owned(), message.to_owned()));
-        self.game().check()?;
+        self.trainer().check()?;
         let (f, bonus) = (self.reward == RewardForm::F, self.policy.entropy_coef);
         if !f && bonus != 0.0 {
             let message =
@@ -112,14 +112,14 @@ impl Stage for Airl {
         if f && (bonus - self.omega).abs() > 1e-12 {
             return wrong("policy.entropy_coef", "`reward: f` is learned with an entropy bonus equal to `omega`");
         }
-        if f && self.scale_reward {
-            return wrong("scale_reward", "f is in nats, as the entropy bonus is: it is not divided");
+        if f && self.normalize_reward {
+            return wrong("normalize_reward", "f is in nats, as the entropy bonus is: it is not divided");
         }
         Ok(())
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
-        self.game().play(&inputs, cx)
+        self.trainer().train(&inputs, cx)
     }
 }
 
@@ -144,7 +144,7 @@ mod tests {
             policy: A2c { episodes_per_update: 4, entropy_coef: 1.0, ..A2c::default() },
             ..small()
         };
-        for stage in [Airl { scale_reward: true, ..small() }, of_f] {
+        for stage in [Airl { normalize_reward: true, ..small() }, of_f] {
             stage.check().unwrap();
             assert_resumes_exactly(&stage, cycle, |o| (o.reward, o.weights, o.curves, o.pairs), 5);
         }
@@ -168,7 +168,7 @@ mod tests {
         };
         // One update, so that what is seen is one batch: of 400 steps or so, whose f is told anew by the next 400.
         let policy = A2c { episodes_per_update: 80, ..Airl::default().policy };
-        let stage = Airl { rounds: 1, policy_steps: 1, scale_reward: true, policy, ..small() };
+        let stage = Airl { rounds: 1, generator_updates: 1, normalize_reward: true, policy, ..small() };
         let folder = tempfile::tempdir().unwrap();
         let outputs = stage.run(cycle(), &Context::detached(folder.path())).unwrap();
         let of_generator = outputs.pairs.0.iter().filter(|pair| pair.series == "generator").map(|pair| pair.learned);
@@ -193,7 +193,7 @@ mod tests {
         assert_eq!(refused(Airl { reward: RewardForm::F, ..Airl::default() }), "policy.entropy_coef");
         let f = Airl { reward: RewardForm::F, policy: bonus(1.0), ..Airl::default() };
         f.check().unwrap();
-        assert_eq!(refused(Airl { scale_reward: true, ..f }), "scale_reward");
+        assert_eq!(refused(Airl { normalize_reward: true, ..f }), "normalize_reward");
         assert_eq!(refused(Airl { omega: -1.0, ..Airl::default() }), "omega");
         Airl::default().check().unwrap();
     }

@@ -31,7 +31,7 @@ fn assert_likes_the_expert<S: Stage<Inputs = Inputs, Outputs = Outputs>>(stage: 
 }
 
 fn settings() -> DiscriminatorSettings {
-    DiscriminatorSettings { steps: Some(15), optimizer: Optimizer::with_learning_rate(0.01), ..brief(2) }
+    DiscriminatorSettings { n_updates: Some(15), optimizer: Optimizer::with_learning_rate(0.01), ..brief(2) }
 }
 
 #[test]

@@ -1,15 +1,15 @@
-//! Inverse RL on an NVIDIA card; see [`assert_trains_alike`].
+//! Inverse RL on an NVIDIA card; see [`assert_same_training`].
 
 use super::gail::tests::{brief, cycle};
 use super::{Airl, Gail, Inputs, Outputs};
 use crate::nn::DiscriminatorSettings;
-use crate::nn::cuda_tests::{Numbers, apart, assert_trains_alike};
+use crate::nn::cuda_tests::{Numbers, assert_same_training, perturb};
 use crate::rl::A2c;
 
 fn inputs() -> Inputs {
     let mut inputs = cycle();
-    apart(&mut inputs.world.user_vectors, 1);
-    apart(&mut inputs.world.item_vectors, 2);
+    perturb(&mut inputs.world.user_vectors, 1);
+    perturb(&mut inputs.world.item_vectors, 2);
     inputs
 }
 
@@ -28,7 +28,7 @@ fn gail_trains_alike() {
     for (spectral_norm, state_only) in [(false, false), (true, true)] {
         let discriminator = DiscriminatorSettings { spectral_norm, weighted: spectral_norm, ..brief(2) };
         let stage = Gail { rounds: 3, discriminator, state_only, policy: policy.clone(), ..Gail::default() };
-        assert_trains_alike("irl.gail", &stage, &inputs, &numbers);
+        assert_same_training("irl.gail", &stage, &inputs, &numbers);
     }
 }
 
@@ -36,5 +36,5 @@ fn gail_trains_alike() {
 fn airl_trains_alike() {
     let policy = A2c { episodes_per_update: 4, ..A2c::default() };
     let stage = Airl { rounds: 3, discriminator: brief(2), policy, ..Airl::default() };
-    assert_trains_alike("irl.airl", &stage, &inputs, &numbers);
+    assert_same_training("irl.airl", &stage, &inputs, &numbers);
 }

@@ -14,8 +14,8 @@ use pipeline::{Context, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::adversarial::Game;
-use super::{Inputs, Outputs, Weighing};
+use super::adversarial::AdversarialTrainer;
+use super::{Inputs, Outputs, WeightingConfig};
 use crate::nn::{DiscriminatorSettings, RewardForm};
 use crate::rl::A2c;
 
@@ -26,7 +26,7 @@ pub struct Gail {
     /// Rounds; each updates the generator, then the discriminator.
     pub rounds: u64,
     /// Generator updates a round.
-    pub policy_steps: u64,
+    pub generator_updates: u64,
     /// Share ω of r_IRL in the generator's reward, in [0, 1].
     pub omega: f64,
     /// The form of r_IRL; all but `f`, which is AIRL's.
@@ -34,11 +34,11 @@ pub struct Gail {
     /// Whether the discriminator sees the state alone, not the action.
     pub state_only: bool,
     /// Whether r_IRL is divided by its running deviation, never shifted by its mean; the file says by how much.
-    pub scale_reward: bool,
+    pub normalize_reward: bool,
     /// The discriminator.
     pub discriminator: DiscriminatorSettings,
     /// How demonstrations are weighed.
-    pub weights: Weighing,
+    pub weights: WeightingConfig,
     /// The generator; its `omega` and `n_iterations` are set by this stage, and each round is a checkpoint.
     pub policy: A2c,
     /// Seed of the discriminator and of the batches.
@@ -49,13 +49,13 @@ impl Default for Gail {
     fn default() -> Self {
         Self {
             rounds: 20,
-            policy_steps: 2,
+            generator_updates: 2,
             omega: 0.5,
             reward: RewardForm::NegLogOneMinusD,
             state_only: false,
-            scale_reward: false,
+            normalize_reward: false,
             discriminator: DiscriminatorSettings::default(),
-            weights: Weighing::default(),
+            weights: WeightingConfig::default(),
             policy: A2c::default(),
             seed: 0,
         }
@@ -64,16 +64,16 @@ impl Default for Gail {
 
 impl Gail {
     /// The game that it plays.
-    pub(super) fn game(&self) -> Game<'_> {
-        Game {
+    pub(super) fn trainer(&self) -> AdversarialTrainer<'_> {
+        AdversarialTrainer {
             rounds: self.rounds,
-            policy_steps: self.policy_steps,
+            generator_updates: self.generator_updates,
             omega: self.omega,
             reward: self.reward,
-            of_file: self.reward,
+            exported_reward: self.reward,
             discount: None,
             state_only: self.state_only,
-            scaled: self.scale_reward,
+            normalize: self.normalize_reward,
             discriminator: &self.discriminator,
             weights: &self.weights,
             policy: &self.policy,
@@ -87,7 +87,7 @@ impl Stage for Gail {
     /// 1: first. 2: the reward says which states and vectors it is for; the generator's defaults are those of rl.a2c. 3: reward
     /// forms and stabilisers; the reward's file says its form; pairs of learned and true reward. 4: advantages in units of the return, with what comes after a demonstration that was
     /// cut off; the generator is paid what the rules log; logits are cut after learning; seeds are hashed; pairs are drawn.
-    /// 5: steps of training are fused, so sums round otherwise; `discriminator.layers`.
+    /// 5: steps of training are fused, so sums round otherwise; `discriminator.n_layers`.
     /// 6: gradients are summed in parts, for threads, so they round otherwise.
     const VERSION: u32 = 6;
     const ABOUT: &'static str = "learn a reward and demonstration weights by adversarial inverse RL (GAIL's form)";
@@ -101,11 +101,11 @@ impl Stage for Gail {
         if self.reward == RewardForm::F {
             return wrong("reward", "`f` is the reward of irl.airl; GAIL's logit is `log_d_minus_log_one_minus_d`");
         }
-        self.game().check()
+        self.trainer().check()
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
-        self.game().play(&inputs, cx)
+        self.trainer().train(&inputs, cx)
     }
 }
 
@@ -133,11 +133,11 @@ pub(super) mod tests {
         Inputs { world, demonstrations, items: None, truth: None }
     }
 
-    pub(in crate::irl) fn brief(replay_rounds: usize) -> DiscriminatorSettings {
+    pub(in crate::irl) fn brief(buffer_rounds: usize) -> DiscriminatorSettings {
         DiscriminatorSettings {
-            replay_rounds,
-            stop_above_accuracy: 1.1,
-            steps: Some(4),
+            buffer_rounds,
+            max_accuracy: 1.1,
+            n_updates: Some(4),
             ..DiscriminatorSettings::default()
         }
     }
@@ -155,7 +155,7 @@ pub(super) mod tests {
     #[test]
     fn interrupted_after_every_round_it_ends_the_same() {
         let discriminator = DiscriminatorSettings { spectral_norm: true, weighted: true, ..brief(3) };
-        for stage in [small(), Gail { scale_reward: true, state_only: true, discriminator, ..small() }] {
+        for stage in [small(), Gail { normalize_reward: true, state_only: true, discriminator, ..small() }] {
             assert_resumes_exactly(&stage, cycle, |o| (o.reward, o.weights, o.curves, o.pairs), 6);
         }
     }
@@ -198,8 +198,11 @@ pub(super) mod tests {
             inputs.world.rules.penalty = penalty;
             let end = Termination::Similar;
             inputs.demonstrations.trajectories.iter_mut().for_each(|trajectory| trajectory.end = end);
-            let stage =
-                Gail { omega: 0.0, weights: Weighing { scheme: Scheme::None, ..Weighing::default() }, ..small() };
+            let stage = Gail {
+                omega: 0.0,
+                weights: WeightingConfig { scheme: Scheme::None, ..WeightingConfig::default() },
+                ..small()
+            };
             let outputs = run(&stage, inputs);
             (outputs.reward, outputs.weights.w_env)
         };
@@ -214,7 +217,7 @@ pub(super) mod tests {
         let mut truth = with_truth.world.clone();
         truth.reward.data.iter_mut().for_each(|r| *r *= 10.0);
         with_truth.truth = Some(truth);
-        let stage = Gail { scale_reward: true, ..small() };
+        let stage = Gail { normalize_reward: true, ..small() };
         let (plain, pictured) = (run(&stage, cycle()), run(&stage, with_truth));
         assert_eq!((&plain.reward, &plain.weights), (&pictured.reward, &pictured.weights));
         let world = cycle().world;
@@ -243,25 +246,25 @@ pub(super) mod tests {
 
     #[test]
     fn what_no_type_can_say_is_refused_by_its_own_name() {
-        let weights = Weighing { beta: 0.0, ..Weighing::default() };
-        assert_eq!(Gail { weights, ..Gail::default() }.check().unwrap_err().0, "weights.beta");
+        let weights = WeightingConfig { advantage_temperature: 0.0, ..WeightingConfig::default() };
+        assert_eq!(Gail { weights, ..Gail::default() }.check().unwrap_err().0, "weights.advantage_temperature");
         let policy = A2c { gamma: 2.0, ..A2c::default() };
         assert_eq!(Gail { policy, ..Gail::default() }.check().unwrap_err().0, "policy.gamma");
-        let discriminator = DiscriminatorSettings { replay_rounds: 0, ..DiscriminatorSettings::default() };
-        assert_eq!(Gail { discriminator, ..Gail::default() }.check().unwrap_err().0, "discriminator.replay_rounds");
-        let discriminator = DiscriminatorSettings { steps: Some(0), ..DiscriminatorSettings::default() };
-        assert_eq!(Gail { discriminator, ..Gail::default() }.check().unwrap_err().0, "discriminator.steps");
+        let discriminator = DiscriminatorSettings { buffer_rounds: 0, ..DiscriminatorSettings::default() };
+        assert_eq!(Gail { discriminator, ..Gail::default() }.check().unwrap_err().0, "discriminator.buffer_rounds");
+        let discriminator = DiscriminatorSettings { n_updates: Some(0), ..DiscriminatorSettings::default() };
+        assert_eq!(Gail { discriminator, ..Gail::default() }.check().unwrap_err().0, "discriminator.n_updates");
         assert_eq!(Gail { omega: 2.0, ..Gail::default() }.check().unwrap_err().0, "omega");
         assert_eq!(Gail { rounds: 0, ..Gail::default() }.check().unwrap_err().0, "rounds");
-        assert_eq!(Gail { policy_steps: 0, ..Gail::default() }.check().unwrap_err().0, "policy_steps");
+        assert_eq!(Gail { generator_updates: 0, ..Gail::default() }.check().unwrap_err().0, "generator_updates");
         let policy = A2c { omega: 0.1, ..A2c::default() };
         assert_eq!(Gail { policy, ..Gail::default() }.check().unwrap_err().0, "policy.omega");
         let policy = A2c { n_iterations: 10, ..A2c::default() };
         assert_eq!(Gail { policy, ..Gail::default() }.check().unwrap_err().0, "policy.n_iterations");
         assert_eq!(Gail::NOT_IN_KEY, ["policy.checkpoint_every"]);
         assert_eq!(Gail { reward: RewardForm::F, ..Gail::default() }.check().unwrap_err().0, "reward");
-        let policy = A2c { network: NetworkConfig { hidden: 0, ..NetworkConfig::default() }, ..A2c::default() };
-        assert_eq!(Gail { policy, ..Gail::default() }.check().unwrap_err().0, "policy.network.hidden");
+        let policy = A2c { network: NetworkConfig { hidden_size: 0, ..NetworkConfig::default() }, ..A2c::default() };
+        assert_eq!(Gail { policy, ..Gail::default() }.check().unwrap_err().0, "policy.network.hidden_size");
         Gail::default().check().unwrap();
     }
 }

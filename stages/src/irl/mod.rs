@@ -2,11 +2,11 @@
 //!
 //! The one place where a stage folder uses another: adversarial methods need a generator, which is `rl`'s actor-critic.
 
-mod advantage;
 mod adversarial;
 mod airl;
+mod demo_advantage;
 mod gail;
-mod steps;
+mod transitions;
 mod weights;
 
 #[cfg(test)]
@@ -18,7 +18,7 @@ mod tabular;
 
 pub use airl::Airl;
 pub use gail::Gail;
-pub use weights::{Scheme, Weighing};
+pub use weights::{Scheme, WeightingConfig};
 
 use crate::artifact::{Curves, Demonstrations, Items, RewardModel, RewardPairs, Weights, World};
 

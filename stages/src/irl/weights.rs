@@ -29,33 +29,33 @@ pub enum Scheme {
 /// How demonstrations are weighed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct Weighing {
+pub struct WeightingConfig {
     /// What decides.
     pub scheme: Scheme,
     /// Temperature β, above 0: of w_env = exp(A/β) in units of the discounted return, as IL-Rec's 10 on Steam and 1 on Amazon; of
     /// `return_softmax` in deviations of the return.
-    pub beta: f64,
+    pub advantage_temperature: f64,
     /// κ of w_IRL, 0 or more.
     pub kappa: f64,
     /// α of w = w_env^α · w_IRL^(1−α), in [0, 1]: 1 is AWR, 0 the density ratio; IL-Rec: 0.5 on Steam, 0.25 on Amazon.
     pub alpha: f64,
 }
 
-impl Default for Weighing {
+impl Default for WeightingConfig {
     fn default() -> Self {
-        Self { scheme: Scheme::Mixed, beta: 10.0, kappa: 1.0, alpha: 0.5 }
+        Self { scheme: Scheme::Mixed, advantage_temperature: 10.0, kappa: 1.0, alpha: 0.5 }
     }
 }
 
-impl Weighing {
+impl WeightingConfig {
     /// What no type can say.
     pub fn check(&self) -> Result<(), (String, String)> {
         let wrong = |path: &str, message: &str| Err((path.to_owned(), message.to_owned()));
         if !(0.0..=1.0).contains(&self.alpha) {
             return wrong("alpha", "a share lies between 0 and 1");
         }
-        if !(self.beta > 0.0 && self.beta.is_finite()) {
-            return wrong("beta", "a temperature is above 0");
+        if !(self.advantage_temperature > 0.0 && self.advantage_temperature.is_finite()) {
+            return wrong("advantage_temperature", "a temperature is above 0");
         }
         if !(self.kappa >= 0.0 && self.kappa.is_finite()) {
             return wrong("kappa", "0 or more");
@@ -67,8 +67,8 @@ impl Weighing {
     ///
     /// # Errors
     /// When a weight is no number, or none is above 0.
-    pub fn weigh(&self, demonstrations: &Demonstrations, advantages: &[f32], logits: &[f32]) -> Result<Weights> {
-        let mixed = |alpha: f64| mixed_weights(advantages, logits, self.beta, self.kappa, alpha);
+    pub fn weights(&self, demonstrations: &Demonstrations, advantages: &[f32], logits: &[f32]) -> Result<Weights> {
+        let mixed = |alpha: f64| mixed_weights(advantages, logits, self.advantage_temperature, self.kappa, alpha);
         let weight = match self.scheme {
             Scheme::Mixed => mixed(self.alpha),
             Scheme::None => vec![1.0; advantages.len()],
@@ -104,7 +104,7 @@ impl Weighing {
         let count = returns.len().max(1) as f64;
         let mean = returns.iter().sum::<f64>() / count;
         let deviation = (returns.iter().map(|r| (r - mean).powi(2)).sum::<f64>() / count).sqrt().max(1e-6);
-        demonstrations.steps().map(|(t, _, _)| (returns[t] - mean) / (self.beta * deviation)).collect()
+        demonstrations.steps().map(|(t, _, _)| (returns[t] - mean) / (self.advantage_temperature * deviation)).collect()
     }
 }
 
@@ -125,8 +125,8 @@ mod tests {
     use super::*;
     use crate::artifact::{Termination, Trajectory, World};
     use crate::env::{Features, Student, cluster_world, play};
-    use crate::irl::advantage::advantages;
-    use crate::irl::steps::Steps;
+    use crate::irl::demo_advantage::advantages;
+    use crate::irl::transitions::Transitions;
     use crate::nn::{Optimizer, rng};
     use crate::rl::{BcDataset, BehaviourCloning, NetworkConfig};
 
@@ -143,8 +143,8 @@ mod tests {
     }
 
     fn weight(scheme: Scheme) -> Vec<f32> {
-        let weighing = Weighing { scheme, beta: 1.0, ..Weighing::default() };
-        weighing.weigh(&three(), &[0.5, -1.0, 2.0], &[1.0, 0.0, -1.0]).unwrap().weight
+        let weighting = WeightingConfig { scheme, advantage_temperature: 1.0, ..WeightingConfig::default() };
+        weighting.weights(&three(), &[0.5, -1.0, 2.0], &[1.0, 0.0, -1.0]).unwrap().weight
     }
 
     #[test]
@@ -164,12 +164,19 @@ mod tests {
 
     #[test]
     fn no_weight_is_infinite_and_settings_are_refused_by_their_names() {
-        let error = Weighing { scheme: Scheme::Sign, ..Weighing::default() }.weigh(&three(), &[-1.0; 3], &[0.0; 3]);
+        let error = WeightingConfig { scheme: Scheme::Sign, ..WeightingConfig::default() }.weights(
+            &three(),
+            &[-1.0; 3],
+            &[0.0; 3],
+        );
         assert!(error.unwrap_err().to_string().contains("help: no step's advantage"));
-        assert_eq!(Weighing { alpha: 1.5, ..Weighing::default() }.check().unwrap_err().0, "alpha");
-        assert_eq!(Weighing { beta: 0.0, ..Weighing::default() }.check().unwrap_err().0, "beta");
-        assert_eq!(Weighing { kappa: -1.0, ..Weighing::default() }.check().unwrap_err().0, "kappa");
-        Weighing::default().check().unwrap();
+        assert_eq!(WeightingConfig { alpha: 1.5, ..WeightingConfig::default() }.check().unwrap_err().0, "alpha");
+        assert_eq!(
+            WeightingConfig { advantage_temperature: 0.0, ..WeightingConfig::default() }.check().unwrap_err().0,
+            "advantage_temperature"
+        );
+        assert_eq!(WeightingConfig { kappa: -1.0, ..WeightingConfig::default() }.check().unwrap_err().0, "kappa");
+        WeightingConfig::default().check().unwrap();
     }
 
     /// Nobody leaves, clusters pay 5 to 1. Half of the demonstrations show the best items, half show anything: with weights the
@@ -189,12 +196,13 @@ mod tests {
         let demonstrations = Demonstrations { trajectories: (0..12).map(|k| trajectory(k % 2 == 0)).collect() };
         let pairs = BcDataset::new(&demonstrations, None, &world, 1).unwrap();
         let features = Features::new(&world);
-        let steps = Steps::demonstrated(&pairs, &demonstrations, &world);
+        let steps = Transitions::demonstrated(&pairs, &demonstrations, &world);
         let rows = features.steps(&steps.observation, &steps.actions, &steps.terminal).unwrap();
         let advantages = advantages(&rows, &demonstrations, &world.rules, 0.0, 1).unwrap();
         let copy = |scheme: Scheme| {
-            let weighing = Weighing { scheme, alpha: 1.0, beta: 0.5, ..Weighing::default() };
-            let weights = weighing.weigh(&demonstrations, &advantages, &vec![0.0; advantages.len()]).unwrap();
+            let weighting =
+                WeightingConfig { scheme, alpha: 1.0, advantage_temperature: 0.5, ..WeightingConfig::default() };
+            let weights = weighting.weights(&demonstrations, &advantages, &vec![0.0; advantages.len()]).unwrap();
             mean_return(&world, &demonstrations, weights)
         };
         let (unweighted, weighted) = (copy(Scheme::None), copy(Scheme::Mixed));
@@ -208,7 +216,13 @@ mod tests {
         let cloning = BehaviourCloning {
             n_epochs: 60,
             optimizer: Optimizer::with_learning_rate(0.02),
-            network: NetworkConfig { window: 1, hidden: 8, prior: 0.0, avoid: 0.0, ..NetworkConfig::default() },
+            network: NetworkConfig {
+                window: 1,
+                hidden_size: 8,
+                prior_scale: 0.0,
+                similarity_penalty: 0.0,
+                ..NetworkConfig::default()
+            },
             ..BehaviourCloning::default()
         };
         let inputs = Inputs { world: world.clone(), demonstrations: demonstrations.clone(), weights: Some(weights) };

@@ -1,4 +1,4 @@
-//! What every provider must do, whatever it is.
+//! The contract that every provider must fulfil.
 
 use super::{ChoiceRequest, CompletionRequest, Llm};
 
@@ -8,10 +8,10 @@ pub(crate) fn request(context: &[&str], options: &[&str]) -> ChoiceRequest {
     ChoiceRequest { context: owned(context), completion_prefix: "Next:".into(), options: owned(options) }
 }
 
-/// Panics where `llm` breaks the contract. It must answer every request in here.
+/// Panics where `llm` violates the contract. It must answer every request in here.
 pub(crate) fn conforms(llm: &dyn Llm) {
     let identity = llm.identity();
-    assert!(!identity.is_empty() && identity == llm.identity(), "an identity that stays");
+    assert!(!identity.is_empty() && identity == llm.identity(), "a stable identity");
     assert_ne!(llm.max_concurrency(), Some(0));
 
     let opening = "You recommend movies.\n";
@@ -45,7 +45,7 @@ pub(crate) fn conforms(llm: &dyn Llm) {
                     && reference.options.len() == 1
                     && reference.completion_prefix == request.completion_prefix
             );
-            assert!(llm.references(request).contains(reference), "references that stay");
+            assert!(llm.references(request).contains(reference), "stable references");
         }
         let answers: Vec<String> = references.iter().map(|reference| one.choose(reference).unwrap().text).collect();
         let reading = llm.parse_choice(request, answer, &answers).unwrap();
@@ -57,9 +57,12 @@ pub(crate) fn conforms(llm: &dyn Llm) {
     assert_eq!(llm.references(&first)[..], llm.references(&other)[..], "references do not depend on the conversation");
 
     assert!(one.choose(&request(&[opening], &[])).is_err(), "nothing to choose from");
-    assert!(llm.parse_choice(&first, "", &[]).map_or(true, |reading| reading.index.is_none()), "silence is no choice");
+    assert!(
+        llm.parse_choice(&first, "", &[]).map_or(true, |reading| reading.index.is_none()),
+        "an empty answer is no choice"
+    );
 
-    // Writing neither disturbs a conversation nor depends on it.
+    // Completions neither change a conversation nor depend on it.
     let completion = |temperature: f64, draw: u64| CompletionRequest {
         context: vec![opening.to_owned(), "The user likes Alien.\n".to_owned()],
         completion_prefix: "Thought:".to_owned(),
@@ -79,5 +82,5 @@ pub(crate) fn conforms(llm: &dyn Llm) {
     let number = CompletionRequest { integer: Some((-5, 5)), ..completion(0.5, 0) };
     let text = llm.completion_text(&one.complete(&number).unwrap().text).unwrap();
     assert!(text.parse().is_ok_and(|number: i32| (-5..=5).contains(&number)), "{text:?}");
-    assert!(llm.completion_text("").is_err(), "silence is no answer of a provider");
+    assert!(llm.completion_text("").is_err(), "an empty answer is invalid");
 }

@@ -1,5 +1,5 @@
-//! Vectors of texts, each paid for once: like answers they are kept in the store of calls, under the space that they lie in and
-//! the text.
+//! A cache of embeddings: each text is embedded once. Like answers, vectors are stored in the store of calls, under their
+//! embedding space and the text.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +9,11 @@ use serde_json::json;
 
 use super::{Embedder, Embeddings, key};
 
-/// How many new texts are embedded before their vectors are kept: what a kill may cost again.
+/// The number of new texts that are embedded before their vectors are stored; a kill repeats at most these.
 const BATCH: usize = 64;
 
-/// The vectors of `texts`, in their order, those that are not kept yet from `embedder`. [`Embeddings::tokens`] counts the new ones.
+/// The vectors of `texts` in their order; `embedder` computes those that are not stored. [`Embeddings::tokens`] counts the new
+/// ones.
 ///
 /// # Errors
 /// As [`Embedder::embed`]; when the store cannot be read or written; when vectors differ in length.
@@ -36,10 +37,10 @@ pub fn cached_embeddings(embedder: &dyn Embedder, values: &ValueStore, texts: &[
         let found = embedder.embed(batch)?;
         tokens += found.tokens;
         for (text, vector) in batch.iter().zip(found.vectors) {
-            // What counts is what is kept: another run may have been faster.
+            // The stored vector counts: another run may have stored it first.
             let kept = values.put_new(&key(text), &serde_json::to_vec(&vector)?)?;
             let vector = parse(text, &kept)?;
-            known.get_mut(text.as_str()).context("a text that nobody asked for")?.clone_from(&vector);
+            known.get_mut(text.as_str()).context("a text that was not requested")?.clone_from(&vector);
         }
     }
     let vectors: Vec<Vec<f32>> = texts.iter().map(|text| known[text.as_str()].clone()).collect();
@@ -49,7 +50,7 @@ pub fn cached_embeddings(embedder: &dyn Embedder, values: &ValueStore, texts: &[
 }
 
 fn parse(text: &str, kept: &[u8]) -> Result<Vec<f32>> {
-    serde_json::from_slice(kept).with_context(|| format!("what is kept for the text {text:?} is no vector"))
+    serde_json::from_slice(kept).with_context(|| format!("the stored value of the text {text:?} is no vector"))
 }
 
 #[cfg(test)]
@@ -58,7 +59,7 @@ mod tests {
 
     use super::*;
 
-    /// Gives a text its length and a third, and remembers what it was asked.
+    /// Embeds a text as its length and a third, and records its texts.
     struct Counting(Mutex<Vec<String>>);
 
     impl Embedder for Counting {
@@ -73,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn each_text_is_paid_for_once() {
+    fn each_text_is_embedded_once() {
         let folder = tempfile::tempdir().unwrap();
         let values = ValueStore::open(folder.path()).unwrap();
         let embedder = Counting(Mutex::default());

@@ -1,12 +1,12 @@
 //! Language models that choose among options and write: one contract, and the providers behind it.
 //!
-//! Asking and reading are apart. [`Conversation::choose`] costs time or money and gives a raw answer, which the caller keeps under
-//! the model's [identity](Llm::identity) and the [`ChoiceRequest`]; [`Llm::parse_choice`] turns a raw answer into a choice and costs
-//! nothing, so a better reading needs no new call. An answer is always read from its kept text, never from what was in
-//! memory when it came, so that a resumed run reads the same.
+//! A call has two steps. [`Conversation::choose`] and [`Conversation::complete`] cost time or money and return a raw answer, which
+//! the caller stores under the model's [identity](Llm::identity) and the request. [`Llm::parse_choice`] parses a stored answer and
+//! costs nothing, so an improved parser needs no new call. An answer is always parsed from its stored text, so a resumed run
+//! parses the same.
 //!
-//! A question that the model was asked and did not answer is a [`FailedCall`]: it says nothing about other questions, so it becomes
-//! a row among the calls and does not end the stage. It is no answer either, so it is not kept for other runs.
+//! A request that the model did not answer is a [`FailedCall`]. It becomes a row of `calls` and does not end the stage, because
+//! other requests may succeed. It is not stored, so the next run repeats it.
 
 #[cfg(test)]
 pub(crate) mod conformance;
@@ -29,22 +29,22 @@ pub use openai::{MaxTokensField, OpenaiConfig, Parameter, Prices, SystemRole};
 pub use option_scorer::{GgufConfig, Score};
 pub use replay::{RecordedCall, ReplayConfig};
 
-/// One choice to make. Its JSON is what is kept and hashed.
+/// A request to choose one of several options. Its JSON is stored and hashed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChoiceRequest {
-    /// What the model is told, oldest first; each piece ends with a newline. The first are the instructions. Empty for a
+    /// The prompt in pieces, oldest first; each ends with a newline. The first holds the instructions. Empty for a
     /// [reference](Llm::references).
     pub context: Vec<String>,
-    /// The words that an option completes, without a space at the end (`Recommended movie:`).
+    /// The text that an option completes, without a space at the end (`Recommended movie:`).
     #[serde(rename = "cue")]
     pub completion_prefix: String,
-    /// What it may choose, at least one.
+    /// The options, at least one.
     pub options: Vec<String>,
 }
 
 impl ChoiceRequest {
-    /// The request as it is kept: compact JSON, fields in this order.
+    /// The request as it is stored: compact JSON, fields in this order.
     #[must_use]
     pub fn canonical(&self) -> String {
         serde_json::to_string(self).expect("a request is texts only")
@@ -57,31 +57,30 @@ impl ChoiceRequest {
     }
 }
 
-/// One text to write. Its JSON is what is kept and hashed; no choice has the same.
+/// A request to write a text. Its JSON is stored and hashed, and differs from that of any choice.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CompletionRequest {
-    /// What the model is told, oldest first; each piece ends with a newline. The first are the instructions.
+    /// The prompt in pieces, oldest first; each ends with a newline. The first holds the instructions.
     pub context: Vec<String>,
-    /// What it goes on from or answers, without a space at the end (`Thought:`).
+    /// The end of the prompt, which the text continues or answers, without a space at the end (`Thought:`).
     #[serde(rename = "cue")]
     pub completion_prefix: String,
     /// The longest text, in tokens.
     pub max_tokens: u32,
-    /// The text ends before this; nothing when it is empty.
+    /// The stop sequence; none where it is empty.
     pub stop: String,
-    /// 0 for the most probable text.
+    /// The sampling temperature; 0 for the most probable text.
     pub temperature: f64,
-    /// Of equal requests another number is another draw: a new try.
+    /// The number of the sample: equal requests with different numbers are sampled independently.
     pub draw: u64,
-    /// Whether it must be a whole number from the first to the second. A model in this process can write nothing else; what a
-    /// server says may be something else all the same.
+    /// The range of a whole number, where the text must be one. The embedded model writes nothing else; a server may.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub integer: Option<(i32, i32)>,
 }
 
 impl CompletionRequest {
-    /// The request as it is kept: compact JSON, fields in this order.
+    /// The request as it is stored: compact JSON, fields in this order.
     #[must_use]
     pub fn canonical(&self) -> String {
         serde_json::to_string(self).expect("a request is texts and numbers only")
@@ -92,29 +91,29 @@ impl CompletionRequest {
 #[must_use]
 pub fn key(identity: &str, canonical: &str) -> String {
     let mut hasher = blake3::Hasher::new();
-    // The length keeps the end of one apart from the beginning of the other.
+    // The length separates the identity from the request.
     hasher.update(&(identity.len() as u64).to_le_bytes());
     hasher.update(identity.as_bytes());
     hasher.update(canonical.as_bytes());
     hasher.finalize().to_hex().to_string()
 }
 
-/// What came back.
+/// A raw answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// The raw answer, as it is kept: JSON of the provider's own shape, without anything measured here.
+    /// The answer as it is stored: JSON in the provider's own form, without measurements.
     pub text: String,
-    /// Tokens that this call newly ran through the model (or that the provider billed). What was cached does not count, so
-    /// this differs between a resumed and an uninterrupted run and belongs in no object.
+    /// Tokens that this call evaluated or that the provider billed. Cached tokens do not count, so the number differs between a
+    /// resumed and an uninterrupted run and belongs in no object.
     pub tokens: u64,
 }
 
-/// Tokens of questions and their answers.
+/// Tokens of requests and their answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TokenUsage {
-    /// Of whole prompts, as if nothing were cached.
+    /// Tokens of whole prompts, as if nothing were cached.
     pub prompt: u64,
-    /// Of what the model wrote.
+    /// Generated tokens.
     pub completion: u64,
 }
 
@@ -129,14 +128,14 @@ impl Add for TokenUsage {
     }
 }
 
-/// The error of a question that the model was asked and did not answer; others may fare better.
+/// The error of a request that the model did not answer; other requests may succeed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FailedCall {
-    /// The server's status, where one came.
+    /// The server's status, where it responded.
     pub status: Option<u16>,
-    /// What happened, in a sentence; behind it, where something can be done, a line `help: …`.
+    /// What happened, in a sentence; where something helps, followed by a line `help: …`.
     pub reason: String,
-    /// The beginning of what came in place of an answer.
+    /// The beginning of the response, if there was one.
     pub raw: String,
 }
 
@@ -148,32 +147,32 @@ impl fmt::Display for FailedCall {
 
 impl std::error::Error for FailedCall {}
 
-/// Texts as vectors.
+/// Embeddings of texts.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Embeddings {
-    /// One a text, in the order of the texts; of one length, finite, not normalised.
+    /// One vector per text, in the order of the texts; all of one length, finite, not normalised.
     pub vectors: Vec<Vec<f32>>,
     /// As [`Answer::tokens`].
     pub tokens: u64,
 }
 
-/// A model that turns texts into vectors: near where they mean the like.
+/// A model that embeds texts: similar texts have similar vectors.
 pub trait Embedder: Sync {
-    /// The space in which its vectors lie: what they depend on besides the text. Never a secret.
+    /// The identity of the embedding space: what the vectors depend on besides the text. Never a secret.
     fn space(&self) -> String;
     /// One vector for each text.
     ///
     /// # Errors
-    /// When a text is empty, or the model cannot or will not answer.
+    /// When a text is empty, or the model cannot or does not answer.
     fn embed(&self, texts: &[String]) -> Result<Embeddings>;
 }
 
-/// What an answer says.
+/// The choice that an answer makes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ParsedChoice {
     /// The chosen option; `None` where the answer names none.
     pub index: Option<usize>,
-    /// One score an option, higher is better; empty where the provider gives none.
+    /// One score per option, higher is better; empty where the provider returns none.
     pub scores: Vec<f32>,
 }
 
@@ -189,87 +188,86 @@ pub trait Llm: Sync {
     /// Makes conversations that all begin with `opening`, which is evaluated once where the provider can cache it.
     ///
     /// # Errors
-    /// When the model cannot take it.
+    /// When the model cannot evaluate it.
     fn conversations<'a>(&'a self, opening: &str) -> Result<ConversationFactory<'a>>;
-    /// What must be answered too before an answer to `request` can be read: requests of one option each that depend on the
-    /// cue and the option only, so that conversations share them.
+    /// The requests whose answers are also needed to parse an answer to `request`. Each has one option and depends on it and on the
+    /// completion prefix only, so that conversations share them.
     fn references(&self, request: &ChoiceRequest) -> Vec<ChoiceRequest>;
-    /// What `answer` says, given the answers to the [references](Llm::references) in their order.
+    /// The choice in `answer`, given the answers to the [references](Llm::references) in their order.
     ///
     /// # Errors
-    /// When an answer is not this provider's, which a damaged store would explain. An answer that simply makes no choice is
-    /// no error.
+    /// When an answer is not in this provider's form, for example in a damaged store. An answer that makes no choice is no error.
     fn parse_choice(&self, request: &ChoiceRequest, answer: &str, references: &[String]) -> Result<ParsedChoice>;
-    /// The text that an answer to a [`CompletionRequest`] holds, without what surrounds it.
+    /// The text in an answer to a [`CompletionRequest`], without surrounding white space or reasoning.
     ///
     /// # Errors
-    /// When the answer is not this provider's.
+    /// When the answer is not in this provider's form.
     fn completion_text(&self, answer: &str) -> Result<String>;
-    /// What keeps `answer` from being one to `request`, both as they are kept: nothing was said, or no option was named. What lacks
-    /// something was never kept by this program, and may have been by an older one; it is asked again.
+    /// Why a stored `answer` does not answer the stored `request`: it is empty, or names no option. Older programs stored such
+    /// answers; the request is sent again.
     ///
     /// # Errors
-    /// When the answer is not this provider's.
+    /// When the answer is not in this provider's form.
     fn answer_failure(&self, _request: &str, _answer: &str) -> Result<Option<FailedCall>> {
         Ok(None)
     }
-    /// Tokens of a question, as it is kept, and its answer: a function of the two, so that it is the same where the answer came
-    /// from the store. `None` where they do not tell.
+    /// Tokens of a stored request and its answer: a function of the two, so that it is the same where the answer came from the
+    /// store. `None` where they do not determine it.
     ///
     /// # Errors
-    /// When the answer is not this provider's.
+    /// When the answer is not in this provider's form.
     fn count_tokens(&self, _request: &str, _answer: &str) -> Result<Option<TokenUsage>> {
         Ok(None)
     }
-    /// What its calls came to in all runs of the stage, where somebody keeps account.
+    /// The calls and cost of the stage over all its runs, where a ledger exists.
     ///
     /// # Errors
-    /// When the account cannot be read.
+    /// When the ledger cannot be read.
     fn spending(&self) -> Result<Option<String>> {
         Ok(None)
     }
-    /// The model beside it that turns texts into vectors, where there is one.
+    /// Its embedding model, if it has one.
     fn embedder(&self) -> Option<&dyn Embedder> {
         None
     }
 }
 
-/// One conversation. It may be asked anything at any time; asking what continues the last request is cheapest.
+/// One conversation. It takes requests in any order; a request that continues the previous one is the cheapest.
 pub trait Conversation {
-    /// Asks the model.
+    /// Lets the model choose an option.
     ///
     /// # Errors
-    /// [`FailedCall`] when this question got no answer. Any other when there is no option, or the model cannot be asked.
+    /// [`FailedCall`] when the model did not answer this request. Any other when there is no option, or the model is unavailable.
     fn choose(&mut self, request: &ChoiceRequest) -> Result<Answer>;
-    /// Has the model write.
+    /// Lets the model write a text.
     ///
     /// # Errors
-    /// [`FailedCall`] when this question got no answer. Any other when the model cannot be asked.
+    /// [`FailedCall`] when the model did not answer this request. Any other when the model is unavailable.
     fn complete(&mut self, completion: &CompletionRequest) -> Result<Answer>;
 }
 
-/// What a model would be asked, before it is asked.
+/// An estimate of the requests that a model gets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Workload {
-    /// Choices to make.
+    /// Choices.
     pub choices: u64,
-    /// Texts to write.
+    /// Texts.
     pub texts: u64,
-    /// Tokens to read, in all.
+    /// Prompt tokens in total.
     pub prompt_tokens: u64,
-    /// Tokens of the texts at most, in all.
+    /// The most tokens of the texts in total.
     pub text_tokens: u64,
 }
 
-/// Which language model.
+/// The language model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LlmConfig {
-    /// A model in a GGUF file, run inside this process: it chooses by the probability of each option's text.
+    /// A model in a GGUF file that runs inside this process. It chooses by the probability of each option's text.
     Gguf(GgufConfig),
-    /// A model behind an OpenAI-compatible server: it answers with the number of an option.
+    /// A model behind an OpenAI-compatible server. It answers with the number or the letter of an option.
     Openai(Box<OpenaiConfig>),
-    /// Recorded calls, from the input `calls`: what was not recorded is an error.
+    /// Recorded calls from the input `calls`. A request that was not recorded is an error.
     Replay(ReplayConfig),
 }
 
@@ -283,10 +281,10 @@ impl LlmConfig {
         }
     }
 
-    /// What no type can say: the config path at fault and a sentence.
+    /// Checks what types cannot express.
     ///
     /// # Errors
-    /// Where a value is out of its range.
+    /// The path of the first invalid setting and a message.
     pub fn check(&self) -> Result<(), (String, String)> {
         match self {
             Self::Gguf(_) | Self::Replay(_) => Ok(()),
@@ -294,7 +292,7 @@ impl LlmConfig {
         }
     }
 
-    /// What that work may come to, in words; `None` where it costs nothing but time.
+    /// The estimated calls, tokens and cost of a workload; `None` where it costs only time.
     #[must_use]
     pub fn estimate(&self, work: &Workload) -> Option<String> {
         match self {
@@ -303,7 +301,7 @@ impl LlmConfig {
         }
     }
 
-    /// Whether a model that turns texts into vectors comes with it.
+    /// Whether it has an embedding model.
     #[must_use]
     pub fn embeds(&self) -> bool {
         match self {
@@ -312,17 +310,17 @@ impl LlmConfig {
         }
     }
 
-    /// Whether it is nothing but recorded calls.
+    /// Whether it replays recorded calls.
     #[must_use]
     pub fn replays(&self) -> bool {
         matches!(self, Self::Replay(_))
     }
 
-    /// Makes it ready to be asked; `recorded` is what a replay knows.
+    /// Opens the model; `recorded` are the calls of a replay.
     ///
     /// # Errors
-    /// When its file or its ledger cannot be read, or the recorded calls cannot be replayed; a server is first spoken to when
-    /// it is asked something.
+    /// When its file or its ledger cannot be read, or the recorded calls cannot be replayed. A server is contacted at the first
+    /// request only.
     pub fn open(&self, cx: &Context, recorded: Vec<RecordedCall>) -> Result<Box<dyn Llm>> {
         match self {
             Self::Gguf(config) => Ok(Box::new(config.open(cx.asset(&config.asset)?)?)),

@@ -1,12 +1,12 @@
-//! The embedded model as one that chooses: an option counts by how likely its text is after the cue.
+//! The embedded model chooses: an option's score is the probability of its text after the prompt.
 //!
-//! A small model finds some titles likely whatever was said before, because their words are common. The default score
-//! therefore takes out what the title is worth after the cue alone: domain-conditional pointwise mutual information
-//! (Holtzman et al. 2021, eq. 3), here a token, because titles differ in length:
-//! `score(y) = (ln p(y | context, cue) − ln p(y | cue)) / |y|`.
+//! A small model assigns a high probability to some titles after any prompt, because their words are common. The default score
+//! therefore subtracts the title's log-probability after the completion prefix alone. This is the domain-conditional pointwise
+//! mutual information (Holtzman et al. 2021, eq. 3), per token because titles differ in length:
+//! `score(y) = (ln p(y | context, prefix) − ln p(y | prefix)) / |y|`.
 //!
-//! When it chooses, the prompt is plain text that the title goes on with, which is what the file was trained on most, and saves
-//! the tokens. When it writes, it answers in the form of the file's own chat template, if it has one.
+//! The prompt of a choice is plain text that the title continues, which resembles the training data most and needs fewest
+//! tokens. The prompt of a completion has the form of the file's chat template, if it has one.
 
 use std::path::Path;
 
@@ -20,7 +20,7 @@ use super::{Answer, ChoiceRequest, CompletionRequest, Conversation, Conversation
 
 /// Raised when an equal request to an equal file should give another raw answer.
 const FORM: u32 = 2;
-/// Conversations for each thread: they share the model's passes.
+/// Conversations per thread; they share forward passes.
 const CONVERSATIONS_PER_THREAD: usize = 4;
 
 /// `llm: { gguf: … }`.
@@ -29,19 +29,20 @@ const CONVERSATIONS_PER_THREAD: usize = 4;
 pub struct GgufConfig {
     /// The model file, an entry of `assets`.
     pub asset: AssetName,
-    /// What makes one option better than another.
+    /// The score that ranks the options.
     #[serde(default)]
     pub score: Score,
 }
 
-/// What makes one option better than another.
+/// The score that ranks the options.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Score {
-    /// How much more likely a token of it is after the conversation than after the cue alone.
+    /// Pointwise mutual information per token: the option's log-probability after the conversation less that after the
+    /// completion prefix alone.
     #[default]
     Pmi,
-    /// How likely a token of it is after the conversation, on geometric average.
+    /// The option's mean log-probability per token after the conversation.
     MeanLogprob,
 }
 
@@ -58,14 +59,14 @@ impl GgufConfig {
     }
 }
 
-/// The embedded model with its way of scoring.
+/// The embedded model with its score.
 pub(super) struct OptionScorer {
     model: Gguf,
     digest: String,
     score: Score,
 }
 
-/// The raw answer: what the model gives each option.
+/// The raw answer to a choice: the log-probability of each option.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawScores {
@@ -127,8 +128,8 @@ impl Llm for OptionScorer {
         completion_text(answer)
     }
 
-    /// By the file's own tokenizer, segment by segment as they are evaluated; without what a chat template puts around them. An
-    /// option is read but for its last token, which is only predicted.
+    /// Counted by the file's tokenizer, segment by segment as they are evaluated, without the text of a chat template. The last
+    /// token of an option is predicted but not evaluated.
     fn count_tokens(&self, request: &str, answer: &str) -> Result<Option<super::TokenUsage>> {
         let count = |text: &str| -> Result<u64> { Ok(self.model.tokenize(text)?.len() as u64) };
         let prompt = |context: &[String], completion_prefix: &str| -> Result<u64> {
@@ -143,13 +144,13 @@ impl Llm for OptionScorer {
             }));
         }
         let completion: CompletionRequest =
-            serde_json::from_str(request).context("a question that is neither choice nor text")?;
+            serde_json::from_str(request).context("a request for neither a choice nor a text")?;
         let read = prompt(&completion.context, &completion.completion_prefix)?;
         Ok(Some(super::TokenUsage { prompt: read, completion: count(&completion_text(answer)?)? }))
     }
 }
 
-/// The options alone after the cue, where the score takes out what they are worth there.
+/// The options after the completion prefix alone, where the score subtracts their log-probability there.
 pub(super) fn references(score: Score, request: &ChoiceRequest) -> Vec<ChoiceRequest> {
     let alone = |option: &String| ChoiceRequest {
         context: vec![],
@@ -162,7 +163,7 @@ pub(super) fn references(score: Score, request: &ChoiceRequest) -> Vec<ChoiceReq
     }
 }
 
-/// What an answer says, given those to the references.
+/// The choice of an answer, given the answers to the references.
 pub(super) fn parse_choice(
     score: Score,
     request: &ChoiceRequest,
@@ -184,7 +185,7 @@ pub(super) fn parse_choice(
     Ok(ParsedChoice { index: best(&scores), scores })
 }
 
-/// The text that an answer holds.
+/// The text of an answer.
 pub(super) fn completion_text(answer: &str) -> Result<String> {
     let raw: RawCompletion =
         serde_json::from_str(answer).with_context(|| format!("no text of a GGUF model: {answer}"))?;
@@ -196,8 +197,7 @@ fn best(scores: &[f32]) -> Option<usize> {
     (0..scores.len()).reduce(|best, option| if scores[option] > scores[best] { option } else { best })
 }
 
-/// One user's conversation, and beside it the places where references are asked and texts are written, so that they do not push
-/// it out.
+/// One conversation. References and completions have caches of their own, so that they do not evict that of the conversation.
 struct GgufConversation<'m> {
     main: Session<'m>,
     references: Session<'m>,
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn the_opening_and_the_conversation_are_paid_for_once() {
+    fn the_opening_and_the_conversation_are_evaluated_once() {
         let model = open(Score::Pmi);
         let opening = "You recommend movies.\n";
         let conversations = model.conversations(opening).unwrap();
@@ -296,7 +296,7 @@ mod tests {
         let tokens = |request: &str, answer: &str| model.count_tokens(request, answer).unwrap().unwrap();
         let found = tokens(&asked.canonical(), &answer.text);
         assert_eq!((found.prompt, found.completion), (read, 0));
-        assert!(answer.tokens < read, "the opening was paid for before");
+        assert!(answer.tokens < read, "the opening is cached");
         let completion = CompletionRequest {
             context: vec!["one\n".into()],
             completion_prefix: "Thought:".into(),
@@ -317,6 +317,10 @@ mod tests {
         let identity: serde_json::Value = serde_json::from_str(&model.identity()).unwrap();
         assert_eq!((&identity["provider"], &identity["name"]), (&"gguf".into(), &"toy".into()));
         assert_eq!(identity["blake3"].as_str().unwrap().len(), 64);
-        assert_eq!(model.identity(), open(Score::MeanLogprob).identity(), "the score is reading, not asking");
+        assert_eq!(
+            model.identity(),
+            open(Score::MeanLogprob).identity(),
+            "the score belongs to parsing, not to the request"
+        );
     }
 }

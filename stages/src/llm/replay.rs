@@ -1,7 +1,7 @@
-//! Recorded calls as a model: it answers what it was once asked, and nothing else.
+//! Recorded calls as a model: it answers recorded requests and no others.
 //!
-//! The answers are read as the provider read them that gave them, so an episode that was played with a server, or with a
-//! model that is not here any more, can be played again without either. Its identity holds a digest of all it knows.
+//! Answers are parsed as their provider parses them, so an episode can be replayed without the server or the model. The identity
+//! contains a digest of all recorded calls.
 
 use std::collections::BTreeMap;
 
@@ -17,37 +17,37 @@ use super::{
     TokenUsage,
 };
 
-/// The most of a request that an error repeats, in characters.
+/// The most characters of a request that an error quotes.
 const QUOTED: usize = 300;
 
 /// `llm: { replay: … }`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReplayConfig {
-    /// What makes one option better than another, in answers of a GGUF model.
+    /// The score that ranks the options, for answers of a GGUF model.
     #[serde(default)]
     pub score: Score,
 }
 
-/// One call that was recorded.
+/// A recorded call.
 #[derive(Clone, Debug)]
 pub struct RecordedCall {
     /// The identity of the model.
     pub model: String,
     /// The canonical request.
     pub request: String,
-    /// What it answered, or how it failed.
+    /// The answer, or the failure.
     pub answer: Result<String, FailedCall>,
 }
 
-/// Whose answers they are.
+/// The provider of the answers.
 #[derive(Clone, Copy)]
 enum Reader {
     Gguf(Score),
     Openai,
 }
 
-/// Recorded calls, ready to be asked.
+/// Recorded calls by request.
 pub(super) struct ReplayLlm {
     identity: String,
     reader: Reader,
@@ -58,7 +58,7 @@ impl ReplayConfig {
     pub(super) fn open(&self, calls: Vec<RecordedCall>) -> Result<ReplayLlm> {
         let model = calls.first().context("no calls are recorded")?.model.clone();
         if let Some(other) = calls.iter().find(|call| call.model != model) {
-            bail!("calls of one model can be replayed, and these are of `{model}` and of `{}`", other.model);
+            bail!("only calls of one model can be replayed; these are of `{model}` and of `{}`", other.model);
         }
         let reader = self.reader(&model)?;
         let mut hasher = blake3::Hasher::new();
@@ -77,7 +77,7 @@ impl ReplayConfig {
         Ok(ReplayLlm { identity, reader, answers })
     }
 
-    /// Who can read the answers of a model with that identity.
+    /// The parser of the answers of a model with that identity.
     fn reader(&self, model: &str) -> Result<Reader> {
         let about: Value = serde_json::from_str(model).unwrap_or_default();
         match (about["provider"].as_str(), about["of"].as_str()) {
@@ -85,8 +85,8 @@ impl ReplayConfig {
             (Some("openai"), _) => Ok(Reader::Openai),
             (Some("replay"), Some(of)) => self.reader(of),
             _ => bail!(
-                "the calls are of `{model}`, whose answers cannot be read here\nhelp: connect the calls of a `demonstrate` stage; \
-                 episodes that were played elsewhere are demonstrations already"
+                "the calls are of `{model}`, whose answers cannot be parsed\nhelp: connect the calls of a `demonstrate` stage; \
+                 imported transcripts are demonstrations already and need no replay"
             ),
         }
     }
@@ -135,7 +135,7 @@ impl Llm for ReplayLlm {
 
     fn count_tokens(&self, _: &str, answer: &str) -> Result<Option<TokenUsage>> {
         match self.reader {
-            // The model that could count them is not here.
+            // The tokenizer is not available.
             Reader::Gguf(_) => Ok(None),
             Reader::Openai => response::count_tokens(answer),
         }
@@ -147,7 +147,7 @@ struct ReplayConversation<'a>(&'a ReplayLlm);
 impl ReplayConversation<'_> {
     fn recite(&self, request: &str) -> Result<Answer> {
         match self.0.answers.get(request) {
-            // An older program recorded what is no answer as one.
+            // Older programs recorded invalid answers.
             Some(Ok(text)) => match self.0.answer_failure(request, text)? {
                 None => Ok(Answer { text: text.clone(), tokens: 0 }),
                 Some(failed) => Err(failed.into()),
@@ -196,7 +196,7 @@ mod tests {
         format!(r#"{{"reply":"{reply}","finish_reason":"stop","usage":null}}"#)
     }
 
-    /// Passes on to a model and writes down every call.
+    /// Forwards to a model and records every call.
     struct RecordingLlm {
         inner: Box<dyn Llm>,
         calls: Mutex<Vec<RecordedCall>>,
@@ -304,7 +304,7 @@ mod tests {
             ReplayConfig::default().open(calls).err().unwrap().to_string()
         };
         assert_eq!(refused(&[]), "no calls are recorded");
-        assert!(refused(&["gpt-3.5"]).contains("`gpt-3.5`, whose answers cannot be read here\nhelp: "));
+        assert!(refused(&["gpt-3.5"]).contains("`gpt-3.5`, whose answers cannot be parsed\nhelp: "));
         assert!(refused(&[SERVER, "x"]).contains("calls of one model"));
     }
 }

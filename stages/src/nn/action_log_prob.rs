@@ -6,7 +6,7 @@
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::kernels::{Real, contiguous, highest, plain, shares, wide, with_slices};
+use super::kernels::{Float, contiguous, reference, row_max, softmax_sums, with_simd, with_slices};
 
 /// What a policy thinks of the items that were taken in B states.
 pub struct ActionLogProb {
@@ -26,23 +26,23 @@ pub fn action_log_prob(logits: &Tensor, actions: &[u32]) -> Result<ActionLogProb
         candle_core::bail!("{} actions for logits of {rows} × {width}, or one beyond", actions.len());
     }
     if !logits.device().is_cpu() {
-        let (log_prob, entropy) = plain::action_log_prob(logits, &Tensor::new(actions, logits.device())?)?;
+        let (log_prob, entropy) = reference::action_log_prob(logits, &Tensor::new(actions, logits.device())?)?;
         return Ok(ActionLogProb { log_prob, entropy });
     }
-    let found = logits.contiguous()?.apply_op1(Fused { actions: actions.to_vec() })?;
+    let found = logits.contiguous()?.apply_op1(ActionLogProbOp { actions: actions.to_vec() })?;
     Ok(ActionLogProb { log_prob: found.narrow(1, 0, 1)?.squeeze(1)?, entropy: found.narrow(1, 1, 1)?.squeeze(1)? })
 }
 
 /// Rows that are worth a thread.
 const ROWS: usize = 64;
 
-struct Fused {
+struct ActionLogProbOp {
     actions: Vec<u32>,
 }
 
-impl CustomOp1 for Fused {
+impl CustomOp1 for ActionLogProbOp {
     fn name(&self) -> &'static str {
-        "choice"
+        "action-log-prob"
     }
 
     /// `[B, A]` → `[B, 3]`: log π(a), H, log-sum-exp. (The last for the way back: z_a − log π(a) is nothing where a may not be taken.)
@@ -56,10 +56,10 @@ impl CustomOp1 for Fused {
     }
 
     fn bwd(&self, logits: &Tensor, found: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        fn of<T: Real>(fused: &Fused, tensors: [&Tensor; 3]) -> Result<Tensor> {
+        fn of<T: Float>(kernel: &ActionLogProbOp, tensors: [&Tensor; 3]) -> Result<Tensor> {
             let (logits, width) = (tensors[0], tensors[0].dim(1)?);
             let gradients = with_slices::<T, _, 3>(tensors, |[logits, found, gradient]| {
-                backward(logits, width, &fused.actions, found, gradient)
+                backward(logits, width, &kernel.actions, found, gradient)
             })?;
             Tensor::from_vec(gradients, logits.shape(), logits.device())
         }
@@ -71,13 +71,13 @@ impl CustomOp1 for Fused {
 }
 
 /// With m the largest logit, Z = Σ e^(z−m) and S = Σ (z−m)·e^(z−m): log π(a) = z_a − m − ln Z, H = ln Z − S/Z.
-fn forward<T: Real>(logits: &[T], width: usize, actions: &[u32]) -> CpuStorage {
+fn forward<T: Float>(logits: &[T], width: usize, actions: &[u32]) -> CpuStorage {
     let row = |(z, &action): (&[T], &u32)| {
-        let (high, sum, mean) = wide(
+        let (high, sum, mean) = with_simd(
             #[inline(always)]
             || {
-                let high = highest(z);
-                let [sum, mean] = shares(z, high);
+                let high = row_max(z);
+                let [sum, mean] = softmax_sums(z, high);
                 (high, sum, mean)
             },
         );
@@ -88,14 +88,14 @@ fn forward<T: Real>(logits: &[T], width: usize, actions: &[u32]) -> CpuStorage {
 }
 
 /// ∂/∂z_i = g·(1[i = a] − π_i) − h·π_i·(log π_i + H), where g and h are the gradients of log π(a) and H.
-fn backward<T: Real>(logits: &[T], width: usize, actions: &[u32], found: &[T], gradient: &[T]) -> Vec<T> {
+fn backward<T: Float>(logits: &[T], width: usize, actions: &[u32], found: &[T], gradient: &[T]) -> Vec<T> {
     let mut gradients = vec![T::zero(); logits.len()];
     let rows = gradients.par_chunks_exact_mut(width).zip(logits.par_chunks_exact(width));
     let rows = rows.zip(actions).zip(found.par_chunks_exact(3)).zip(gradient.par_chunks_exact(3));
     rows.with_min_len(ROWS).for_each(|((((out, z), &action), found), gradient)| {
         let (g, h) = (gradient[0], gradient[1]);
         let (entropy, all) = (found[1], found[2]);
-        wide(
+        with_simd(
             #[inline(always)]
             || {
                 for (out, &z) in out.iter_mut().zip(z) {
@@ -119,19 +119,19 @@ mod tests {
     use crate::nn::gradient_check::{assert_finite_differences, assert_same_gradients};
 
     #[test]
-    fn it_is_what_the_plain_operations_give() {
+    fn it_is_what_the_reference_gives() {
         let logits = (Init::new(1).normal(&[100, 7], 3.0).unwrap().to_dtype(DType::F64).unwrap() + 500.0).unwrap();
         let actions: Vec<u32> = (0..100).map(|k| k % 7).collect();
         let items = Tensor::new(actions.clone(), &Device::Cpu).unwrap();
-        let fused = |[z]: [&Tensor; 1]| {
+        let kernel = |[z]: [&Tensor; 1]| {
             let ActionLogProb { log_prob, entropy } = action_log_prob(z, &actions)?;
             Tensor::stack(&[log_prob, entropy], 0)
         };
-        let plain = |[z]: [&Tensor; 1]| {
-            let (log_prob, entropy) = plain::action_log_prob(z, &items)?;
+        let reference = |[z]: [&Tensor; 1]| {
+            let (log_prob, entropy) = reference::action_log_prob(z, &items)?;
             Tensor::stack(&[log_prob, entropy], 0)
         };
-        assert_same_gradients(&[logits], fused, plain);
+        assert_same_gradients(&[logits], kernel, reference);
     }
 
     #[test]

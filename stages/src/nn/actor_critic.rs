@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::encoder::{EncoderNet, History};
 use super::item_similarity::item_similarity;
-use super::kernels::{ActionScores, HeadInputs, head, lookup};
+use super::kernels::{ActionScores, HeadInputs, embedding, output_layer};
 use super::params::{to_array, to_tensor};
 use super::sampled_softmax::Candidates;
 use super::state_batch::StateBatch;
@@ -17,7 +17,7 @@ use super::{ActionLogProb, Embedding, Encoder, Init, Mlp, Params, check_ids};
 use crate::artifact::{Array, TensorFile};
 
 /// How much larger the logits of what was just shown are than their parameters.
-const NEAR: f32 = 100.0;
+const FEATURE_SCALE: f32 = 100.0;
 
 /// The shape of an [`ActorCritic`]; stored in the policy's file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -31,16 +31,16 @@ pub struct ActorCriticConfig {
     /// W, how many of the last items the state holds.
     pub window: usize,
     /// Width of the hidden layer.
-    pub hidden: usize,
+    pub hidden_size: usize,
     /// How the last items are read.
     #[serde(default)]
     pub encoder: Encoder,
     /// How strongly a new policy follows the world's own vectors; 0 starts uniform.
-    pub prior: f64,
+    pub prior_scale: f64,
     /// How strongly a new policy avoids items alike to those it just showed; 0 knows nothing of it.
-    pub avoid: f64,
+    pub similarity_penalty: f64,
     /// The share of item pairs, the closest by the policy's own vectors, that it takes for alike.
-    pub alike_share: f64,
+    pub similar_fraction: f64,
 }
 
 /// logits = E_out · (MLP(x) + p·v_u) + b + 100·(c·shown + d·alike), value = MLP'(x), with x = [v_u, encoder(recent), progress]
@@ -48,8 +48,8 @@ pub struct ActorCriticConfig {
 /// they are its advantages and the value is V (see `rl`): either way the best item is the one of the highest logit.
 ///
 /// v_u are the training world's user vectors, frozen; E_in and E_out start at its item vectors, so that a new policy already
-/// knows what the world knows (p = `prior`) and learns the rest: what the demonstrations add, and when people leave. c and d
-/// are learned numbers for items that were just shown (0 at first) and for items like them (−`avoid`/100 at first; a hundred times
+/// knows what the world knows (p = `prior_scale`) and learns the rest: what the demonstrations add, and when people leave. c and d
+/// are learned numbers for items that were just shown (0 at first) and for items like them (−`similarity_penalty`/100 at first; a hundred times
 /// as large as the optimiser sees them, because a logit has further to go than a weight). Likeness comes from the policy's own vectors; no
 /// quit distance or threshold of a world enters.
 pub struct ActorCritic {
@@ -106,15 +106,15 @@ impl ActorCritic {
         Ok(Self {
             encoding,
             user_vectors: to_tensor(user_vectors)?.to_device(device)?,
-            similarity: item_similarity(user_vectors, item_vectors, config.alike_share)?,
+            similarity: item_similarity(user_vectors, item_vectors, config.similar_fraction)?,
             item_in: Embedding::new(&mut params, "item_in", &Tensor::cat(&[&items, &padding], 0)?)?,
             item_out: params.add("item_out", &items)?,
             bias: params.add("bias", &Tensor::zeros(config.items, DType::F32, &Device::Cpu)?)?,
-            prior: params.add("prior", &scalar(config.prior)?)?,
+            prior: params.add("prior", &scalar(config.prior_scale)?)?,
             shown: params.add("shown", &scalar(0.0)?)?,
-            alike: params.add("alike", &scalar(-config.avoid / f64::from(NEAR))?)?,
-            actor: Mlp::new(&mut params, "actor", &[inputs, config.hidden, config.width], 0.1, &mut init)?,
-            critic: Mlp::new(&mut params, "critic", &[inputs, config.hidden, 1], 1.0, &mut init)?,
+            alike: params.add("alike", &scalar(-config.similarity_penalty / f64::from(FEATURE_SCALE))?)?,
+            actor: Mlp::new(&mut params, "actor", &[inputs, config.hidden_size, config.width], 0.1, &mut init)?,
+            critic: Mlp::new(&mut params, "critic", &[inputs, config.hidden_size, 1], 1.0, &mut init)?,
             item_vectors: items,
             params,
             config,
@@ -125,12 +125,12 @@ impl ActorCritic {
     /// `progress [B]`.
     pub fn states(&self, user: &[u32], recent: &[u32], rewards: &[f32], progress: &[f32]) -> Result<StateBatch> {
         let items = self.config.items;
-        let near = |item: usize, row: &mut [f32]| {
-            row[2 * item] += NEAR;
+        let similarity_features = |item: usize, row: &mut [f32]| {
+            row[2 * item] += FEATURE_SCALE;
             let like = &self.similarity[item * items..][..items];
-            row.chunks_exact_mut(2).zip(like).for_each(|(pair, like)| pair[1] += NEAR * like);
+            row.chunks_exact_mut(2).zip(like).for_each(|(pair, like)| pair[1] += FEATURE_SCALE * like);
         };
-        self.states_near(user, recent, rewards, progress, items, near)
+        self.build_states(user, recent, rewards, progress, items, similarity_features)
     }
 
     /// States for [`ActorCritic::choice_among`], which are told apart by these candidates alone.
@@ -145,36 +145,36 @@ impl ActorCritic {
     ) -> Result<StateBatch> {
         let items = self.config.items;
         check_ids("candidate", candidates, items)?;
-        let near = |item: usize, row: &mut [f32]| {
+        let similarity_features = |item: usize, row: &mut [f32]| {
             let like = &self.similarity[item * items..][..items];
             for (pair, &candidate) in row.chunks_exact_mut(2).zip(candidates) {
-                pair[0] += if candidate as usize == item { NEAR } else { 0.0 };
-                pair[1] += NEAR * like[candidate as usize];
+                pair[0] += if candidate as usize == item { FEATURE_SCALE } else { 0.0 };
+                pair[1] += FEATURE_SCALE * like[candidate as usize];
             }
         };
-        let states = self.states_near(user, recent, rewards, progress, candidates.len(), near)?;
+        let states = self.build_states(user, recent, rewards, progress, candidates.len(), similarity_features)?;
         Ok(StateBatch { action_mask: Some(action_mask.to_device(self.device())?), ..states })
     }
 
     /// States told apart by `columns` items: `near(item, row)` adds what a recent item says of each to `row [columns, 2]`.
-    fn states_near(
+    fn build_states(
         &self,
         user: &[u32],
         recent: &[u32],
         rewards: &[f32],
         progress: &[f32],
         columns: usize,
-        add_near: impl Fn(usize, &mut [f32]),
+        add_features: impl Fn(usize, &mut [f32]),
     ) -> Result<StateBatch> {
         let (batch, items, window) = (user.len(), self.config.items, self.config.window);
         ensure!(recent.len() == batch * window, "{} recent items for {batch} states of {window}", recent.len());
         ensure!(rewards.len() == batch * window, "{} rewards for {batch} states of {window}", rewards.len());
         check_ids("user", user, self.config.users)?;
         check_ids("item", recent, items + 1)?;
-        let mut near = vec![0.0_f32; 2 * batch * columns];
+        let mut similarity_features = vec![0.0_f32; 2 * batch * columns];
         for (k, &item) in recent.iter().enumerate() {
             if (item as usize) < items {
-                add_near(item as usize, &mut near[2 * (k / window) * columns..][..2 * columns]);
+                add_features(item as usize, &mut similarity_features[2 * (k / window) * columns..][..2 * columns]);
             }
         }
         let device = self.device();
@@ -182,10 +182,10 @@ impl ActorCritic {
             user: Tensor::from_slice(user, batch, device)?,
             recent: Tensor::from_slice(recent, (batch, window), device)?,
             rewards: Tensor::from_slice(rewards, (batch, window), device)?,
-            there: Tensor::from_iter(recent.iter().map(|&item| f32::from((item as usize) < items)), device)?
+            mask: Tensor::from_iter(recent.iter().map(|&item| f32::from((item as usize) < items)), device)?
                 .reshape((batch, window))?,
             progress: Tensor::from_slice(progress, (batch, 1), device)?,
-            near: Tensor::from_vec(near, (batch * columns, 2), device)?,
+            similarity_features: Tensor::from_vec(similarity_features, (batch * columns, 2), device)?,
             action_mask: None,
         })
     }
@@ -212,7 +212,7 @@ impl ActorCritic {
     pub(super) fn inputs(&self, states: &StateBatch) -> Result<(Tensor, Tensor)> {
         let users = self.user_vectors.index_select(&states.user, 0)?;
         let items = self.item_in.forward(&states.recent)?;
-        let recent = History { users: &users, items: &items, rewards: &states.rewards, there: &states.there };
+        let recent = History { users: &users, items: &items, rewards: &states.rewards, mask: &states.mask };
         let inputs = Tensor::cat(&[&users, &self.encoding.forward(&recent)?, &states.progress], 1)?;
         Ok((users, inputs))
     }
@@ -271,9 +271,10 @@ impl ActorCritic {
         actions: &[u32],
     ) -> Result<ActionLogProb> {
         let rest = Tensor::cat(&[&self.bias, &self.shown, &self.alike], 0)?;
-        let scene = HeadInputs { near: Some(&states.near), allowed: states.action_mask.as_ref() };
+        let head_inputs =
+            HeadInputs { features: Some(&states.similarity_features), action_mask: states.action_mask.as_ref() };
         let query = self.query(users, inputs)?;
-        let ActionScores { log_prob, entropy, .. } = head(&query, &self.item_out, &rest, scene, actions)?;
+        let ActionScores { log_prob, entropy, .. } = output_layer(&query, &self.item_out, &rest, head_inputs, actions)?;
         Ok(ActionLogProb { log_prob, entropy })
     }
 
@@ -282,11 +283,13 @@ impl ActorCritic {
     pub fn sampled_log_prob(&self, states: &StateBatch, candidates: &Candidates) -> Result<Tensor> {
         let (users, inputs) = self.inputs(states)?;
         let items = Tensor::from_slice(&candidates.items, candidates.items.len(), self.bias.device())?;
-        let (weight, bias) = (lookup(&self.item_out, &items)?, lookup(&self.bias, &items)?);
+        let (weight, bias) = (embedding(&self.item_out, &items)?, embedding(&self.bias, &items)?);
         let bias = (bias - candidates.log_proposal.to_device(self.device())?)?;
         let rest = Tensor::cat(&[&bias, &self.shown, &self.alike], 0)?;
-        let scene = HeadInputs { near: Some(&states.near), allowed: states.action_mask.as_ref() };
-        Ok(head(&self.query(&users, &inputs)?, &weight, &rest, scene, &candidates.target_columns())?.log_prob)
+        let head_inputs =
+            HeadInputs { features: Some(&states.similarity_features), action_mask: states.action_mask.as_ref() };
+        Ok(output_layer(&self.query(&users, &inputs)?, &weight, &rest, head_inputs, &candidates.target_columns())?
+            .log_prob)
     }
 
     /// `[B, D]`.
@@ -296,8 +299,9 @@ impl ActorCritic {
 
     fn scores(&self, states: &StateBatch, users: &Tensor, inputs: &Tensor) -> Result<Tensor> {
         let scores = self.query(users, inputs)?.matmul(&self.item_out.t()?)?.broadcast_add(&self.bias)?;
-        let near = states.near.matmul(&Tensor::cat(&[&self.shown, &self.alike], 0)?.unsqueeze(1)?)?;
-        let scores = (&scores + near.reshape(scores.shape())?)?;
+        let similarity_features =
+            states.similarity_features.matmul(&Tensor::cat(&[&self.shown, &self.alike], 0)?.unsqueeze(1)?)?;
+        let scores = (&scores + similarity_features.reshape(scores.shape())?)?;
         Ok(states.mask_logits(&scores)?)
     }
 
@@ -336,11 +340,11 @@ mod tests {
             items: 3,
             width: 2,
             window: 2,
-            hidden: 4,
+            hidden_size: 4,
             encoder,
-            prior: 1.0,
-            avoid: 1.0,
-            alike_share: 0.5,
+            prior_scale: 1.0,
+            similarity_penalty: 1.0,
+            similar_fraction: 0.5,
         };
         let users = Array::new(&[2, 2], vec![1.0, 0.5, -0.5, 2.0]);
         let items = Array::new(&[3, 2], vec![1.0, 0.0, 0.0, 1.0, 0.5, 0.5]);
@@ -356,9 +360,9 @@ mod tests {
         [
             Encoder::Window,
             Encoder::Average(Average::default()),
-            Encoder::Gru(GruEncoder { width: 3 }),
-            Encoder::Transformer(Transformer { width: 4, ..Transformer::default() }),
-            Encoder::Sasrec(SasRec { width: 4, ..SasRec::default() }),
+            Encoder::Gru(GruEncoder { hidden_size: 3 }),
+            Encoder::Transformer(Transformer { hidden_size: 4, ..Transformer::default() }),
+            Encoder::Sasrec(SasRec { hidden_size: 4, ..SasRec::default() }),
             Encoder::Caser(Caser::default()),
         ]
     }
@@ -390,7 +394,7 @@ mod tests {
     #[test]
     fn what_is_thought_of_the_taken_is_what_the_logits_say() {
         for forbidden in [vec![], vec![(0, 2), (1, 0)]] {
-            let network = small(Encoder::Gru(GruEncoder { width: 3 }));
+            let network = small(Encoder::Gru(GruEncoder { hidden_size: 3 }));
             let mut states = states(&network);
             states.mask_actions(forbidden).unwrap();
             let of = |ActionLogProb { log_prob, entropy }: ActionLogProb, values: Tensor| {
@@ -401,9 +405,9 @@ mod tests {
                 std::iter::once(flat(&loss)).chain(parameters).flatten().collect::<Vec<f32>>()
             };
             let ActorCriticOutput { logits, values, .. } = network.forward(&states).unwrap();
-            let plain = of(crate::nn::action_log_prob(&logits, &[1, 2]).unwrap(), values);
+            let reference = of(crate::nn::action_log_prob(&logits, &[1, 2]).unwrap(), values);
             let (choice, values) = network.evaluate_actions(&states, &[1, 2]).unwrap();
-            for (a, b) in of(choice, values).iter().zip(&plain) {
+            for (a, b) in of(choice, values).iter().zip(&reference) {
                 assert!((a - b).abs() < 1e-5 * b.abs().max(1.0), "{a} {b}");
             }
         }
@@ -439,13 +443,13 @@ mod tests {
     #[test]
     fn what_is_forbidden_has_no_share_and_moves_nothing() {
         let network = small(Encoder::Window);
-        let plain = network.logits(&states(&network)).unwrap().to_vec2::<f32>().unwrap();
+        let reference = network.logits(&states(&network)).unwrap().to_vec2::<f32>().unwrap();
         let mut masked = states(&network);
         masked.mask_actions([(0, 1), (1, 0), (1, 0)]).unwrap();
         let logits = network.logits(&masked).unwrap();
         let shares = candle_nn::ops::softmax(&logits, 1).unwrap().to_vec2::<f32>().unwrap();
         assert_eq!((shares[0][1], shares[1][0]), (0.0, 0.0));
-        let ratio = (plain[1][1] - plain[1][2]).exp();
+        let ratio = (reference[1][1] - reference[1][2]).exp();
         assert!((shares[1][1] / shares[1][2] / ratio - 1.0).abs() < 1e-4, "the others keep their ratio");
         let taken = crate::nn::action_log_prob(&logits, &[0, 2]).unwrap().log_prob.sum_all().unwrap();
         let gradients = taken.backward().unwrap();

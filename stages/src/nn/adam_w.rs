@@ -6,65 +6,65 @@ use anyhow::{Context as _, Result, ensure};
 use candle_core::{CpuStorage, DType, Device, Tensor, Var, WithDType};
 
 use super::Params;
-use super::kernels::{Gradient, Moments, Rates, Step, plain, sum_of_squares, taking, with_slices};
+use super::kernels::{Gradient, Moments, Rates, Step, collect_param_grads, reference, sum_of_squares, with_slices};
 use super::params::{to_array, to_tensor};
 use crate::artifact::Array;
 
 /// m ← β₁m + (1−β₁)g; v ← β₂v + (1−β₂)g²; θ ← θ − η·(m̂/(√v̂ + ε) + λθ), with gradients first scaled to a global norm of at
-/// most `clip`. β₁ = 0.9, β₂ = 0.999, ε = 1e-8.
+/// most `max_grad_norm`. β₁ = 0.9, β₂ = 0.999, ε = 1e-8.
 pub struct AdamW {
     /// η, the step size; may be changed between steps.
     pub learning_rate: f64,
     /// λ, decoupled weight decay.
     pub weight_decay: f64,
     /// Largest global gradient norm; infinity for none.
-    pub clip: f64,
-    used_rows: bool,
+    pub max_grad_norm: f64,
+    sparse_rows: bool,
     step: u32,
-    moments: BTreeMap<String, OfParameter>,
+    moments: BTreeMap<String, ParamState>,
 }
 
 /// The moments of one parameter with its shape.
-struct OfParameter {
+struct ParamState {
     shape: Vec<usize>,
-    moments: Where,
+    moments: MomentStorage,
 }
 
 /// Where the moments of a parameter are: beside it.
-enum Where {
-    Processor(Moments),
+enum MomentStorage {
+    Cpu(Moments),
     /// m and v on a card.
-    Card([Tensor; 2]),
+    Gpu([Tensor; 2]),
 }
 
-impl OfParameter {
+impl ParamState {
     fn new(var: &Var) -> Result<Self> {
         let zeros = || match var.dtype() {
             DType::F64 => CpuStorage::F64(vec![0.0; var.elem_count()]),
             _ => CpuStorage::F32(vec![0.0; var.elem_count()]),
         };
         let moments = match var.device() {
-            Device::Cpu => Where::Processor(Moments { mean: zeros(), square: zeros() }),
-            _ => Where::Card([var.zeros_like()?, var.zeros_like()?]),
+            Device::Cpu => MomentStorage::Cpu(Moments { mean: zeros(), square: zeros() }),
+            _ => MomentStorage::Gpu([var.zeros_like()?, var.zeros_like()?]),
         };
         Ok(Self { shape: var.dims().to_vec(), moments })
     }
 
-    /// Along all of the gradient or, where it is of some rows of a table and `used_rows` asks for it, with these alone.
-    fn step(&mut self, var: &Var, gradient: Gradient, rates: Rates, used_rows: bool) -> Result<()> {
+    /// Along all of the gradient or, where it is of some rows of a table and `sparse_rows` asks for it, with these alone.
+    fn step(&mut self, var: &Var, gradient: Gradient, rates: Rates, sparse_rows: bool) -> Result<()> {
         match (&mut self.moments, gradient) {
-            (Where::Processor(moments), Gradient::Rows(rows)) if used_rows => {
+            (MomentStorage::Cpu(moments), Gradient::Sparse(rows)) if sparse_rows => {
                 var.inplace_op2(&rows.values, &Step::of_rows(rates, &rows.ids, moments))?;
             }
-            (Where::Processor(moments), gradient) => {
-                var.inplace_op2(&gradient.whole(var.as_tensor())?.contiguous()?, &Step::new(rates, moments))?;
+            (MomentStorage::Cpu(moments), gradient) => {
+                var.inplace_op2(&gradient.dense(var.as_tensor())?.contiguous()?, &Step::new(rates, moments))?;
             }
-            (Where::Card([mean, square]), Gradient::Marked { whole, used }) if used_rows => {
-                [*mean, *square] = plain::adam_of_used_rows(var, (&whole, &used), [mean, square], &rates)?;
+            (MomentStorage::Gpu([mean, square]), Gradient::RowMasked { dense, used }) if sparse_rows => {
+                [*mean, *square] = reference::adam_sparse(var, (&dense, &used), [mean, square], &rates)?;
             }
-            (Where::Card([mean, square]), gradient) => {
-                let gradient = gradient.whole(var.as_tensor())?;
-                [*mean, *square] = plain::adam(var, &gradient, mean, square, &rates)?;
+            (MomentStorage::Gpu([mean, square]), gradient) => {
+                let gradient = gradient.dense(var.as_tensor())?;
+                [*mean, *square] = reference::adam(var, &gradient, mean, square, &rates)?;
             }
         }
         Ok(())
@@ -72,16 +72,16 @@ impl OfParameter {
 
     /// m and v.
     fn export(&self) -> Result<[Array; 2]> {
-        let on_processor = |moment: &CpuStorage| anyhow::Ok(Array::new(&self.shape, in_f32(moment)?));
+        let on_cpu = |moment: &CpuStorage| anyhow::Ok(Array::new(&self.shape, in_f32(moment)?));
         match &self.moments {
-            Where::Processor(Moments { mean, square }) => Ok([on_processor(mean)?, on_processor(square)?]),
-            Where::Card([mean, square]) => Ok([to_array(mean)?, to_array(square)?]),
+            MomentStorage::Cpu(Moments { mean, square }) => Ok([on_cpu(mean)?, on_cpu(square)?]),
+            MomentStorage::Gpu([mean, square]) => Ok([to_array(mean)?, to_array(square)?]),
         }
     }
 
     fn import(&mut self, [mean, square]: [&Array; 2]) -> Result<()> {
         match &mut self.moments {
-            Where::Processor(moments) => {
+            MomentStorage::Cpu(moments) => {
                 for (moment, array) in [(&mut moments.mean, mean), (&mut moments.square, square)] {
                     match moment {
                         CpuStorage::F64(all) => *all = array.data.iter().map(|&x| f64::from(x)).collect(),
@@ -89,7 +89,7 @@ impl OfParameter {
                     }
                 }
             }
-            Where::Card(moments) => {
+            MomentStorage::Gpu(moments) => {
                 for (moment, array) in moments.iter_mut().zip([mean, square]) {
                     *moment = to_tensor(array)?.to_dtype(moment.dtype())?.to_device(moment.device())?;
                 }
@@ -110,10 +110,10 @@ impl AdamW {
     }
 
     /// A fresh optimiser for `params`.
-    pub fn new(params: &Params, learning_rate: f64, weight_decay: f64, clip: f64) -> Result<Self> {
-        let moments = params.iter().map(|(name, var)| Ok((name.clone(), OfParameter::new(var)?)));
+    pub fn new(params: &Params, learning_rate: f64, weight_decay: f64, max_grad_norm: f64) -> Result<Self> {
+        let moments = params.iter().map(|(name, var)| Ok((name.clone(), ParamState::new(var)?)));
         let moments = moments.collect::<Result<_>>()?;
-        Ok(Self { learning_rate, weight_decay, clip, used_rows: false, step: 0, moments })
+        Ok(Self { learning_rate, weight_decay, max_grad_norm, sparse_rows: false, step: 0, moments })
     }
 
     /// Of a table of which a loss uses some rows, steps these alone: the others keep their values and their moments, as if
@@ -121,7 +121,7 @@ impl AdamW {
     /// costs as much as the whole table.
     #[must_use]
     pub fn with_sparse_rows(self) -> Self {
-        Self { used_rows: true, ..self }
+        Self { sparse_rows: true, ..self }
     }
 
     /// One descent step on `loss`; returns the gradient's norm before clipping. A parameter that the loss does not reach
@@ -141,12 +141,12 @@ impl AdamW {
     pub fn descend_together<const N: usize>(trained: [(&mut Self, &Params); N], loss: &Tensor) -> Result<[f64; N]> {
         let tensors = trained.iter().flat_map(|(_, params)| params.iter());
         let tensors: Vec<&Tensor> = tensors.map(|(_, var)| var.as_tensor()).collect();
-        let (of_others, handed) = taking(&tensors, || loss.backward());
+        let (of_others, collected) = collect_param_grads(&tensors, || loss.backward());
         let of_others = of_others?;
-        let both = tensors.iter().zip(handed).map(|(parameter, handed)| {
-            Ok(match (handed, of_others.get(parameter)) {
-                (Some(handed), Some(other)) => Some(Gradient::Whole((handed.whole(parameter)? + other)?)),
-                (handed, other) => handed.or_else(|| other.cloned().map(Gradient::Whole)),
+        let both = tensors.iter().zip(collected).map(|(parameter, collected)| {
+            Ok(match (collected, of_others.get(parameter)) {
+                (Some(collected), Some(other)) => Some(Gradient::Dense((collected.dense(parameter)? + other)?)),
+                (collected, other) => collected.or_else(|| other.cloned().map(Gradient::Dense)),
             })
         });
         let mut gradients = both.collect::<Result<Vec<_>>>()?.into_iter();
@@ -163,7 +163,7 @@ impl AdamW {
         ensure!(norm.is_finite(), "the gradient is not finite\nhelp: lower `optimizer.learning_rate`");
         self.step += 1;
         let rates = Rates {
-            scale: if norm > self.clip { self.clip / norm } else { 1.0 },
+            scale: if norm > self.max_grad_norm { self.max_grad_norm / norm } else { 1.0 },
             betas: BETAS,
             corrections: BETAS.map(|beta| 1.0 / (1.0 - beta.powi(self.step as i32))),
             epsilon: EPSILON,
@@ -173,7 +173,7 @@ impl AdamW {
         for ((name, var), gradient) in params.iter().zip(gradients) {
             let Some(gradient) = gradient else { continue };
             let own = self.moments.get_mut(name).context("the optimiser was made for other parameters")?;
-            own.step(var, gradient, rates, self.used_rows)?;
+            own.step(var, gradient, rates, self.sparse_rows)?;
         }
         Ok(norm)
     }
@@ -213,7 +213,7 @@ fn norm<'g>(gradients: impl Iterator<Item = &'g Tensor>) -> Result<f64> {
             (Device::Cpu, DType::F64) => with_slices::<f64, _, 1>([gradient], |[all]| sum_of_squares(all))?,
             (Device::Cpu, _) => with_slices::<f32, _, 1>([gradient], |[all]| sum_of_squares(all))?,
             _ => {
-                elsewhere.push(plain::sum_of_squares(gradient)?.to_dtype(DType::F64)?);
+                elsewhere.push(reference::sum_of_squares(gradient)?.to_dtype(DType::F64)?);
                 0.0
             }
         };
@@ -310,10 +310,10 @@ mod tests {
         let (table, other) = (params.add("x", &start).unwrap(), others.add("x", &start).unwrap());
         let mut adam = AdamW::new(&params, 0.1, 0.01, f64::INFINITY).unwrap().with_sparse_rows();
         let zeros = || start.zeros_like().unwrap();
-        let mut card = OfParameter { shape: vec![4, 3], moments: Where::Card([zeros(), zeros()]) };
+        let mut card = ParamState { shape: vec![4, 3], moments: MomentStorage::Gpu([zeros(), zeros()]) };
         let flat = |x: &Tensor| x.flatten_all().unwrap().to_vec1::<f32>().unwrap();
         for (step, (ids, weights)) in steps.iter().enumerate() {
-            let found = crate::nn::kernels::lookup(&table, ids).unwrap();
+            let found = crate::nn::kernels::embedding(&table, ids).unwrap();
             adam.descend(&params, &(found * weights).unwrap().sum_all().unwrap()).unwrap();
             let corrections = BETAS.map(|beta| 1.0 / (1.0 - beta.powi(step as i32 + 1)));
             let rates = Rates {
@@ -325,7 +325,7 @@ mod tests {
                 weight_decay: 0.01,
             };
             let var = others.iter().next().unwrap().1;
-            card.step(var, Gradient::marked(ids, weights, &other).unwrap(), rates, true).unwrap();
+            card.step(var, Gradient::row_masked(ids, weights, &other).unwrap(), rates, true).unwrap();
             let (mine, composed) = (flat(&table), flat(&other));
             assert!(mine.iter().zip(&composed).all(|(a, b)| (a - b).abs() < 1e-6), "{mine:?} {composed:?}");
             assert_eq!(composed[9..], flat(&start)[9..], "the last row was never used");
@@ -342,23 +342,23 @@ mod tests {
         let (start, weights) =
             (Init::new(1).normal(&[3000, 33], 1.0).unwrap(), Init::new(2).normal(&[1500, 33], 1.0).unwrap());
         let ids: Vec<u32> = (0..1500).map(|k| k * 7 % 3000).collect();
-        let stepped = |used_rows: bool, threads: usize| {
+        let stepped = |sparse_rows: bool, threads: usize| {
             let mut params = Params::default();
             let table = params.add("x", &start).unwrap();
             let adam = AdamW::new(&params, 0.1, 0.01, f64::INFINITY).unwrap();
-            let mut adam = if used_rows { adam.with_sparse_rows() } else { adam };
+            let mut adam = if sparse_rows { adam.with_sparse_rows() } else { adam };
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| {
                 let ids = Tensor::new(ids.as_slice(), &Device::Cpu).unwrap();
-                let found = crate::nn::kernels::lookup(&table, &ids).unwrap();
+                let found = crate::nn::kernels::embedding(&table, &ids).unwrap();
                 adam.descend(&params, &(found * &weights).unwrap().sum_all().unwrap()).unwrap();
             });
             (table.to_vec2::<f32>().unwrap(), adam.export().unwrap())
         };
-        let (one, whole, before) = (stepped(true, 1), stepped(false, 1).0, start.to_vec2::<f32>().unwrap());
+        let (one, dense, before) = (stepped(true, 1), stepped(false, 1).0, start.to_vec2::<f32>().unwrap());
         assert!(stepped(true, 3) == one, "threads change no bit, of the table or of its moments");
         for (row, found) in one.0.iter().enumerate() {
-            let wanted = if ids.contains(&(row as u32)) { &whole[row] } else { &before[row] };
+            let wanted = if ids.contains(&(row as u32)) { &dense[row] } else { &before[row] };
             assert_eq!(found, wanted, "row {row}");
         }
     }

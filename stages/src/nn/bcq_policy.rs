@@ -87,11 +87,11 @@ mod tests {
             items: 3,
             width: 2,
             window: 2,
-            hidden: 4,
+            hidden_size: 4,
             encoder: Encoder::Window,
-            prior: 1.0,
-            avoid: 0.0,
-            alike_share: 0.5,
+            prior_scale: 1.0,
+            similarity_penalty: 0.0,
+            similar_fraction: 0.5,
         };
         let users = Array::new(&[2, 2], vec![1.0, 0.5, -0.5, 2.0]);
         let items = Array::new(&[3, 2], vec![1.0, 0.0, 0.0, 1.0, 0.5, 0.5]);
@@ -109,8 +109,8 @@ mod tests {
         let states = served.backbone().states(&[0], &[3, 3], &[0.0; 2], &[0.0]).unwrap();
         let best = |logits: Tensor| logits.argmax(1).unwrap().to_vec1::<u32>().unwrap()[0];
         assert_eq!(best(served.logits(&states).unwrap()), 1);
-        let plain = load(&values.export().unwrap()).unwrap();
-        assert_eq!(best(plain.logits(&states).unwrap()), 0);
-        assert_eq!((served.config(), plain.config()), (&config, &config));
+        let reference = load(&values.export().unwrap()).unwrap();
+        assert_eq!(best(reference.logits(&states).unwrap()), 0);
+        assert_eq!((served.config(), reference.config()), (&config, &config));
     }
 }

@@ -23,16 +23,16 @@ use super::{Init, Params};
 #[serde(deny_unknown_fields, default)]
 pub struct Caser {
     /// Horizontal filters of each height, from 1; the release's: 16.
-    pub horizontal: usize,
+    pub n_horizontal: usize,
     /// Vertical filters, from 1; the release's: 4.
-    pub vertical: usize,
+    pub n_vertical: usize,
     /// Numbers that come out, from 1; the release's: 50.
-    pub width: usize,
+    pub hidden_size: usize,
 }
 
 impl Default for Caser {
     fn default() -> Self {
-        Self { horizontal: 16, vertical: 4, width: 32 }
+        Self { n_horizontal: 16, n_vertical: 4, hidden_size: 32 }
     }
 }
 
@@ -55,17 +55,18 @@ impl CaserNet {
             Ok(Linear::new(weight, Some(bias)))
         };
         let horizontal = (1..=window)
-            .map(|height| linear(params, &format!("horizontal.{height}"), shape.horizontal, height * vector))
+            .map(|height| linear(params, &format!("horizontal.{height}"), shape.n_horizontal, height * vector))
             .collect::<Result<_>>()?;
-        let output = linear(params, "output", shape.width, shape.horizontal * window + shape.vertical * vector)?;
-        let vertical = params.add("encoder.vertical", &init.glorot(shape.vertical, window, 1.0)?)?;
+        let output =
+            linear(params, "output", shape.hidden_size, shape.n_horizontal * window + shape.n_vertical * vector)?;
+        let vertical = params.add("encoder.vertical", &init.glorot(shape.n_vertical, window, 1.0)?)?;
         Ok(Self { horizontal, vertical, output })
     }
 
     /// `[B, width]`.
     pub fn forward(&self, recent: &History) -> candle_core::Result<Tensor> {
         let (batch, window, vector) = recent.items.dims3()?;
-        let image = recent.items.broadcast_mul(&recent.there.unsqueeze(2)?)?;
+        let image = recent.items.broadcast_mul(&recent.mask.unsqueeze(2)?)?;
         let mut found = Vec::with_capacity(window + 1);
         for (filter, height) in self.horizontal.iter().zip(1..) {
             let slices = (0..=window - height)
@@ -94,7 +95,7 @@ mod tests {
     #[test]
     fn filters_agree_with_hand_computed_values() {
         let mut params = Params::default();
-        let shape = Caser { horizontal: 1, vertical: 1, width: 2 };
+        let shape = Caser { n_horizontal: 1, n_vertical: 1, hidden_size: 2 };
         let filters = CaserNet::new(&shape, 1, 2, &mut params, &mut Init::new(1)).unwrap();
         let array = |shape: &[usize], data: &[f32]| Array::new(shape, data.to_vec());
         params
@@ -112,8 +113,8 @@ mod tests {
         let (users, rewards) = (tensor(&[[0.0, 0.0]; 2]), tensor(&[[0.0, 0.0]; 2]));
         // Newest first: 3 after 1, and 4 alone, before which anything may stand.
         let items = tensor(&[[3.0, 1.0], [4.0, 9.0]]).unsqueeze(2).unwrap();
-        let there = tensor(&[[1.0, 1.0], [1.0, 0.0]]);
-        let recent = History { users: &users, items: &items, rewards: &rewards, there: &there };
+        let mask = tensor(&[[1.0, 1.0], [1.0, 0.0]]);
+        let recent = History { users: &users, items: &items, rewards: &rewards, mask: &mask };
         let found = filters.forward(&recent).unwrap().to_vec2::<f32>().unwrap();
         // max(2·3 − 1, 2·1 − 1) = 5; 3 − 1 + ½ = 2½; 1½ + ¼ = 1¾; and 7, 4½, 2.
         assert_eq!(found, [[9.5, 0.0], [13.75, 0.0]]);

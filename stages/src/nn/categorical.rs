@@ -11,7 +11,7 @@ use candle_core::{D, DType, Device, Tensor};
 use candle_nn::Module;
 use serde::{Deserialize, Serialize};
 
-use super::kernels::{Atoms, lookup, means};
+use super::kernels::{Atoms, embedding, expected_returns};
 use super::policy_io::{PolicyNetwork, Served};
 use super::state_batch::StateBatch;
 use super::{ActorCritic, Init, Mlp, Params};
@@ -48,18 +48,18 @@ impl Support {
     /// between two atoms is shared by how near it is to each, and what falls beyond the ends stays there. Bellemare et al. 2017,
     /// eq. 7 and algorithm 1.
     #[must_use]
-    pub fn project(&self, returns: &[f32], discounts: &[f32], chances: &[f32]) -> Vec<f32> {
-        let mut mass = vec![0.0_f64; chances.len()];
+    pub fn project(&self, returns: &[f32], discounts: &[f32], probs: &[f32]) -> Vec<f32> {
+        let mut mass = vec![0.0_f64; probs.len()];
         let values = self.values();
-        let rows = chances.chunks_exact(self.atoms).zip(mass.chunks_exact_mut(self.atoms));
-        for ((chances, mass), (&paid, &discount)) in rows.zip(returns.iter().zip(discounts)) {
-            for (&chance, z) in chances.iter().zip(&values) {
-                let moved = (f64::from(paid) + f64::from(discount) * z).clamp(self.low, self.high);
+        let rows = probs.chunks_exact(self.atoms).zip(mass.chunks_exact_mut(self.atoms));
+        for ((probs, mass), (&reward, &discount)) in rows.zip(returns.iter().zip(discounts)) {
+            for (&prob, z) in probs.iter().zip(&values) {
+                let moved = (f64::from(reward) + f64::from(discount) * z).clamp(self.low, self.high);
                 let place = ((moved - self.low) / self.step()).clamp(0.0, (self.atoms - 1) as f64);
                 let (below, share) = (place.floor(), place.fract());
-                mass[below as usize] += f64::from(chance) * (1.0 - share);
+                mass[below as usize] += f64::from(prob) * (1.0 - share);
                 if share > 0.0 {
-                    mass[below as usize + 1] += f64::from(chance) * share;
+                    mass[below as usize + 1] += f64::from(prob) * share;
                 }
             }
         }
@@ -86,7 +86,7 @@ impl Categorical {
     pub fn new(tilt: ActorCritic, support: Support, seed: u64) -> Result<Self> {
         let (mut init, mut params, config) = (Init::new(seed), Params::on(tilt.device()), tilt.config());
         let inputs = config.width + config.encoder.width(config.width, config.window) + 1;
-        let (items, hidden, atoms) = (config.items, config.hidden, support.atoms);
+        let (items, hidden, atoms) = (config.items, config.hidden_size, support.atoms);
         let places = (0..atoms).map(|k| (2.0 * k as f64 / (atoms - 1) as f64 - 1.0) as f32);
         let values = support.values().into_iter().map(|z| z as f32);
         let row = Atoms {
@@ -123,20 +123,20 @@ impl Categorical {
     }
 
     /// log p of what was done: `actions [B]` of u32 → `[B, K]`.
-    pub fn log_chances(&self, states: &StateBatch, actions: &Tensor) -> Result<Tensor> {
+    pub fn log_probs(&self, states: &StateBatch, actions: &Tensor) -> Result<Tensor> {
         let (tilt, hidden) = self.parts(states)?;
         let (rows, width) = hidden.dims2()?;
-        let weight = lookup(&self.weight, actions)?.reshape((rows, self.support.atoms, width))?;
+        let weight = embedding(&self.weight, actions)?.reshape((rows, self.support.atoms, width))?;
         let own = weight.matmul(&hidden.unsqueeze(2)?)?.squeeze(2)?;
         let tilted = tilt.gather(&actions.unsqueeze(1)?, 1)?.broadcast_mul(&self.row.places.unsqueeze(0)?)?;
-        let logits = ((own + lookup(&self.bias, actions)?)? + tilted)?;
+        let logits = ((own + embedding(&self.bias, actions)?)? + tilted)?;
         Ok(candle_nn::ops::log_softmax(&logits, D::Minus1)?)
     }
 
     /// Q = Σ_k z_k·p_k of the whole catalogue, `[B, I]`, in the unit of rewards; a constant.
-    pub fn means(&self, states: &StateBatch) -> Result<Tensor> {
+    pub fn q_values(&self, states: &StateBatch) -> Result<Tensor> {
         let (tilt, hidden) = self.parts(states)?;
-        Ok(means(&hidden, &self.weight, &self.bias, &tilt, &self.row)?)
+        Ok(expected_returns(&hidden, &self.weight, &self.bias, &tilt, &self.row)?)
     }
 
     /// The content of a file.
@@ -162,7 +162,7 @@ impl PolicyNetwork for Categorical {
         &self.tilt
     }
     fn logits(&self, states: &StateBatch) -> Result<Tensor> {
-        Ok(states.mask_logits(&self.means(states)?)?)
+        Ok(states.mask_logits(&self.q_values(states)?)?)
     }
 }
 
@@ -183,11 +183,11 @@ mod tests {
             items: 3,
             width: 2,
             window: 2,
-            hidden: 4,
+            hidden_size: 4,
             encoder: Encoder::Window,
-            prior: 1.0,
-            avoid: 1.0,
-            alike_share: 0.5,
+            prior_scale: 1.0,
+            similarity_penalty: 1.0,
+            similar_fraction: 0.5,
         };
         let users = Array::new(&[2, 2], vec![1.0, 0.5, -0.5, 2.0]);
         let items = Array::new(&[3, 2], vec![1.0, 0.0, 0.0, 1.0, 0.5, 0.5]);
@@ -200,7 +200,7 @@ mod tests {
 
     #[test]
     fn a_projection_agrees_with_hand_computed_values() {
-        let project = |paid, discount, chances: [f32; 5]| SUPPORT.project(&[paid], &[discount], &chances);
+        let project = |reward, discount, probs: [f32; 5]| SUPPORT.project(&[reward], &[discount], &probs);
         // 1 + ½·{0, 2, 4} = {1, 2, 3} with shares ¼, ½, ¼.
         assert_eq!(project(1.0, 0.5, [0.25, 0.0, 0.5, 0.0, 0.25]), [0.0, 0.25, 0.5, 0.25, 0.0]);
         // ½ + ½·{0, 1} = {½, 1}: the first lies between two atoms.
@@ -218,13 +218,13 @@ mod tests {
     fn means_are_those_of_the_chances_of_each_item() {
         let network = network();
         let states = states(&network);
-        let means = network.means(&states).unwrap().to_vec2::<f32>().unwrap();
+        let q_values = network.q_values(&states).unwrap().to_vec2::<f32>().unwrap();
         for item in 0..3_u32 {
             let actions = Tensor::new(&[item, item], &Device::Cpu).unwrap();
-            let chances = network.log_chances(&states, &actions).unwrap().exp().unwrap().to_vec2::<f32>().unwrap();
-            for (row, chances) in chances.iter().enumerate() {
-                let mean: f32 = chances.iter().zip(SUPPORT.values()).map(|(p, z)| p * z as f32).sum();
-                assert!((mean - means[row][item as usize]).abs() < 1e-5, "{mean} for {means:?}");
+            let probs = network.log_probs(&states, &actions).unwrap().exp().unwrap().to_vec2::<f32>().unwrap();
+            for (row, probs) in probs.iter().enumerate() {
+                let mean: f32 = probs.iter().zip(SUPPORT.values()).map(|(p, z)| p * z as f32).sum();
+                assert!((mean - q_values[row][item as usize]).abs() < 1e-5, "{mean} for {q_values:?}");
             }
         }
     }
@@ -234,7 +234,7 @@ mod tests {
         let network = network();
         let (states, actions) = (states(&network), Tensor::new(&[2_u32, 2], &Device::Cpu).unwrap());
         let mass = Tensor::new(&[[0.0_f32, 0.5, 0.5, 0.0, 0.0], [0.0, 0.0, 0.0, 0.2, 0.8]], &Device::Cpu).unwrap();
-        let loss = || (network.log_chances(&states, &actions).unwrap() * &mass)?.sum_all();
+        let loss = || (network.log_probs(&states, &actions).unwrap() * &mass)?.sum_all();
         assert_every_parameter_learns(network.params().1, loss);
         let gradients = loss().unwrap().backward().unwrap();
         for (name, var) in network.params().0.iter().filter(|(name, _)| !name.starts_with("critic.")) {
@@ -247,12 +247,12 @@ mod tests {
     fn a_file_serves_the_mean_and_never_what_is_masked() {
         let network = network();
         let served = load(&network.export().unwrap()).unwrap();
-        let means = network.means(&states(&network)).unwrap().to_vec2::<f32>().unwrap();
+        let q_values = network.q_values(&states(&network)).unwrap().to_vec2::<f32>().unwrap();
         let found = |states: &StateBatch| served.logits(states).unwrap().to_vec2::<f32>().unwrap();
-        assert_eq!(found(&states(&network)), means);
+        assert_eq!(found(&states(&network)), q_values);
         let mut masked = states(&network);
         masked.mask_actions([(0, 1)]).unwrap();
         let scores = found(&masked);
-        assert!(scores[0][1] < -1e8 && scores[0][0] == means[0][0] && scores[1] == means[1], "{scores:?}");
+        assert!(scores[0][1] < -1e8 && scores[0][0] == q_values[0][0] && scores[1] == q_values[1], "{scores:?}");
     }
 }

@@ -8,9 +8,9 @@ use pipeline::{Context, Interrupted, Stage};
 
 use super::actor_critic::ActorCriticConfig;
 use super::kernels::{
-    ActionScores, Activation, HeadInputs, chain, head, layer_norm, linear, lookup, mean_of, recurrent,
+    ActionScores, Activation, HeadInputs, chain, embedding, gru, layer_norm, linear, masked_mean, output_layer,
 };
-use super::loss::{huber, softplus, taken};
+use super::loss::{gathered_log_softmax, huber, softplus};
 use super::sampled_softmax::Proposal;
 use super::{
     ActionLogProb, ActorCritic, AdamW, Average, Caser, Encoder, GruEncoder, Init, Params, SasRec, Transformer,
@@ -23,25 +23,25 @@ use crate::nn::categorical::{Categorical, Support};
 pub type Numbers = BTreeMap<String, Vec<f32>>;
 
 /// The first card, where there is one.
-fn card(what: &str) -> Option<Device> {
-    device::card_for_test(what)
+fn gpu(what: &str) -> Option<Device> {
+    device::gpu_for_test(what)
 }
 
-/// How far the worst number of each name is off, beside `allowed` of the largest of that name; empty where none is farther.
-fn off(processor: &Numbers, card: &Numbers, allowed: f32) -> Vec<String> {
-    let mut told = Vec::new();
+/// How far the worst number of each name is off, beside `tolerance` of the largest of that name; empty where none is farther.
+fn off(processor: &Numbers, gpu: &Numbers, tolerance: f32) -> Vec<String> {
+    let mut off_by = Vec::new();
     for (name, wanted) in processor {
-        let Some(found) = card.get(name).filter(|found| found.len() == wanted.len()) else {
-            told.push(format!("`{name}` is missing or of another size"));
+        let Some(found) = gpu.get(name).filter(|found| found.len() == wanted.len()) else {
+            off_by.push(format!("`{name}` is missing or of another size"));
             continue;
         };
         let largest = wanted.iter().fold(1e-3_f32, |largest, x| largest.max(x.abs()));
         let worst = wanted.iter().zip(found).map(|(a, b)| (a - b).abs()).fold(0.0, nan_or_larger);
-        if worst.is_nan() || worst > allowed * largest {
-            told.push(format!("`{name}` is off by {worst:.2e} where the largest is {largest:.2e}"));
+        if worst.is_nan() || worst > tolerance * largest {
+            off_by.push(format!("`{name}` is off by {worst:.2e} where the largest is {largest:.2e}"));
         }
     }
-    told
+    off_by
 }
 
 fn nan_or_larger(worst: f32, x: f32) -> f32 {
@@ -53,11 +53,11 @@ fn flat(tensor: &Tensor) -> Result<Vec<f32>> {
 }
 
 /// The value of `of` and its gradients at each of the tensors, there.
-fn with_gradients(there: &Device, tensors: &[Tensor], of: &dyn Fn(&[Tensor]) -> Result<Tensor>) -> Result<Numbers> {
-    let vars: Vec<Var> = tensors.iter().map(|t| Var::from_tensor(&t.to_device(there)?)).collect::<Result<_>>()?;
+fn with_gradients(device: &Device, tensors: &[Tensor], of: &dyn Fn(&[Tensor]) -> Result<Tensor>) -> Result<Numbers> {
+    let vars: Vec<Var> = tensors.iter().map(|t| Var::from_tensor(&t.to_device(device)?)).collect::<Result<_>>()?;
     let given: Vec<Tensor> = vars.iter().map(|var| var.as_tensor().clone()).collect();
     let found = of(&given)?;
-    let weights = Init::new(9).normal(found.dims(), 1.0)?.to_device(there)?;
+    let weights = Init::new(9).normal(found.dims(), 1.0)?.to_device(device)?;
     let gradients = (&found * weights)?.sum_all()?.backward()?;
     let mut numbers = Numbers::from([("value".to_owned(), flat(&found)?)]);
     for (k, var) in vars.iter().enumerate() {
@@ -74,13 +74,13 @@ fn operators() -> Vec<Operator> {
     let layer = |activation| move |t: &[Tensor]| linear(&t[0], &t[1], &t[2], activation);
     let ids: Vec<u32> = (0..64).map(|k| k * 7 % 37).collect();
     let (items, actions, drawn) = (ids.clone(), ids.clone(), Tensor::new(ids.clone(), &Device::Cpu).unwrap());
-    let near = values(4, &[64 * 37, 2]);
+    let features = values(4, &[64 * 37, 2]);
     // All that are taken, and two of three of the others.
     let open = |at: usize| f32::from(!at.is_multiple_of(3) || ids[at / 37] as usize == at % 37);
-    let allowed = Tensor::from_iter((0..64 * 37).map(open), &Device::Cpu).unwrap().reshape((64, 37)).unwrap();
+    let action_mask = Tensor::from_iter((0..64 * 37).map(open), &Device::Cpu).unwrap().reshape((64, 37)).unwrap();
     let taken_there = ids.clone();
-    let there = Tensor::new(&[[1.0_f32, 1.0, 0.0], [1.0, 1.0, 1.0]], &Device::Cpu).unwrap();
-    let there_again = there.clone();
+    let mask = Tensor::new(&[[1.0_f32, 1.0, 0.0], [1.0, 1.0, 1.0]], &Device::Cpu).unwrap();
+    let mask_again = mask.clone();
     vec![
         (
             "linear",
@@ -100,9 +100,9 @@ fn operators() -> Vec<Operator> {
             }),
         ),
         (
-            "mean of",
+            "masked mean",
             vec![values(1, &[2, 3, 15])],
-            Box::new(move |t| mean_of(&t[0], &there_again.to_device(t[0].device())?)),
+            Box::new(move |t| masked_mean(&t[0], &mask_again.to_device(t[0].device())?)),
         ),
         (
             "layer norm",
@@ -111,20 +111,20 @@ fn operators() -> Vec<Operator> {
         ),
         ("softplus", vec![values(1, &[300])], Box::new(|t| softplus(&(&t[0] * 20.0)?))),
         (
-            "recurrent",
+            "gru",
             vec![values(1, &[2, 3, 15]), values(2, &[5, 15]), values(3, &[5])],
-            Box::new(move |t| recurrent(&t[0], &t[1], &t[2], &there.to_device(t[0].device())?)),
+            Box::new(move |t| gru(&t[0], &t[1], &t[2], &mask.to_device(t[0].device())?)),
         ),
         (
-            "taken",
+            "gathered log-softmax",
             vec![values(1, &[64, 37])],
             Box::new(move |t| {
-                let taken = taken(&t[0], &Tensor::new(items.clone(), t[0].device())?)?;
+                let taken = gathered_log_softmax(&t[0], &Tensor::new(items.clone(), t[0].device())?)?;
                 Tensor::stack(&[taken.logit, taken.log_sum_exp], 0)
             }),
         ),
         (
-            "choice",
+            "action log-prob",
             vec![values(1, &[64, 37])],
             Box::new(move |t| {
                 let ActionLogProb { log_prob, entropy } = action_log_prob(&t[0], &actions)?;
@@ -132,21 +132,25 @@ fn operators() -> Vec<Operator> {
             }),
         ),
         (
-            "head",
+            "output layer",
             vec![values(1, &[64, 9]), values(2, &[37, 9]), values(3, &[37 + 2])],
             Box::new(move |t| {
-                let (near, allowed) = (near.to_device(t[0].device())?, allowed.to_device(t[0].device())?);
-                let scene = HeadInputs { near: Some(&near), allowed: Some(&allowed) };
-                let ActionScores { logit, log_prob, entropy } = head(&t[0], &t[1], &t[2], scene, &taken_there)?;
+                let (features, action_mask) =
+                    (features.to_device(t[0].device())?, action_mask.to_device(t[0].device())?);
+                let head_inputs = HeadInputs { features: Some(&features), action_mask: Some(&action_mask) };
+                let ActionScores { logit, log_prob, entropy } =
+                    output_layer(&t[0], &t[1], &t[2], head_inputs, &taken_there)?;
                 Tensor::stack(&[logit, log_prob, entropy], 0)
             }),
         ),
         (
-            "lookup",
+            "embedding",
             vec![values(1, &[37, 5]), values(2, &[37])],
             Box::new(move |t| {
                 let ids = drawn.to_device(t[0].device())?;
-                lookup(&t[0], &ids.reshape((8, 8))?)?.flatten_to(1)?.broadcast_mul(&lookup(&t[1], &ids)?.unsqueeze(1)?)
+                embedding(&t[0], &ids.reshape((8, 8))?)?
+                    .flatten_to(1)?
+                    .broadcast_mul(&embedding(&t[1], &ids)?.unsqueeze(1)?)
             }),
         ),
         ("huber", vec![values(1, &[64])], Box::new(|t| huber(&t[0]))),
@@ -156,52 +160,52 @@ fn operators() -> Vec<Operator> {
 
 #[test]
 fn operators_and_their_gradients_agree() {
-    let Some(card) = card("comparing operators") else { return };
-    let mut told = Vec::new();
+    let Some(gpu) = gpu("comparing operators") else { return };
+    let mut off_by = Vec::new();
     for (name, tensors, of) in operators() {
-        let on = |there: &Device| with_gradients(there, &tensors, &of);
-        match on(&card) {
+        let on = |device: &Device| with_gradients(device, &tensors, &of);
+        match on(&gpu) {
             Ok(found) => {
-                told.extend(off(&on(&Device::Cpu).unwrap(), &found, 1e-4).iter().map(|off| format!("{name}: {off}")))
+                off_by.extend(off(&on(&Device::Cpu).unwrap(), &found, 1e-4).iter().map(|off| format!("{name}: {off}")))
             }
-            Err(error) => told.push(format!("{name}: {error}")),
+            Err(error) => off_by.push(format!("{name}: {error}")),
         }
     }
-    assert!(told.is_empty(), "{told:#?}");
+    assert!(off_by.is_empty(), "{off_by:#?}");
 }
 
 fn encoders() -> [Encoder; 6] {
     [
         Encoder::Window,
         Encoder::Average(Average::default()),
-        Encoder::Gru(GruEncoder { width: 8 }),
-        Encoder::Transformer(Transformer { width: 8, ..Transformer::default() }),
-        Encoder::Sasrec(SasRec { width: 8, ..SasRec::default() }),
-        Encoder::Caser(Caser { horizontal: 3, vertical: 2, width: 8 }),
+        Encoder::Gru(GruEncoder { hidden_size: 8 }),
+        Encoder::Transformer(Transformer { hidden_size: 8, ..Transformer::default() }),
+        Encoder::Sasrec(SasRec { hidden_size: 8, ..SasRec::default() }),
+        Encoder::Caser(Caser { n_horizontal: 3, n_vertical: 2, hidden_size: 8 }),
     ]
 }
 
-fn student(there: &Device, encoder: Encoder) -> anyhow::Result<ActorCritic> {
+fn student(device: &Device, encoder: Encoder) -> anyhow::Result<ActorCritic> {
     let config = ActorCriticConfig {
         users: 5,
         items: 23,
         width: 6,
         window: 4,
-        hidden: 16,
+        hidden_size: 16,
         encoder,
-        prior: 1.0,
-        avoid: 1.0,
-        alike_share: 0.1,
+        prior_scale: 1.0,
+        similarity_penalty: 1.0,
+        similar_fraction: 0.1,
     };
     let vectors = |seed, count| {
         Init::new(seed).normal(&[count, 6], 1.0).and_then(|t| flat(&t)).map(|v| Array::new(&[count, 6], v))
     };
-    ActorCritic::new_on(there, config, &vectors(1, 5)?, &vectors(2, 23)?, 3)
+    ActorCritic::new_on(device, config, &vectors(1, 5)?, &vectors(2, 23)?, 3)
 }
 
 /// The loss of a student and the gradient of each of its parameters; in each state an item is forbidden, and some states are young.
-fn of_student(there: &Device, encoder: Encoder, taken: &[u32; 10]) -> anyhow::Result<Numbers> {
-    let network = student(there, encoder)?;
+fn of_student(device: &Device, encoder: Encoder, taken: &[u32; 10]) -> anyhow::Result<Numbers> {
+    let network = student(device, encoder)?;
     let recent: Vec<u32> = (0..40).map(|k| if k % 4 > k / 4 { 23 } else { k * 5 % 23 }).collect();
     let paid: Vec<f32> = recent.iter().map(|&item| if item == 23 { 0.0 } else { item as f32 / 9.0 }).collect();
     let progress: Vec<f32> = (0..10).map(|k| k as f32 / 10.0).collect();
@@ -222,36 +226,36 @@ fn of_student(there: &Device, encoder: Encoder, taken: &[u32; 10]) -> anyhow::Re
 
 #[test]
 fn students_of_every_encoder_learn_alike() {
-    let Some(card) = card("comparing students") else { return };
-    let mut told = Vec::new();
+    let Some(gpu) = gpu("comparing students") else { return };
+    let mut off_by = Vec::new();
     // Also where what is forbidden is taken, in the second to the fifth state.
     let (open, forbidden) = ([20, 2, 3, 4, 5, 11, 12, 13, 14, 15], [20, 1, 2, 3, 4, 11, 12, 13, 14, 15]);
     for (encoder, taken) in encoders().iter().flat_map(|encoder| [(encoder, &open), (encoder, &forbidden)]) {
-        match of_student(&card, encoder.clone(), taken) {
+        match of_student(&gpu, encoder.clone(), taken) {
             Ok(found) => {
                 let wanted = of_student(&Device::Cpu, encoder.clone(), taken).unwrap();
-                told.extend(off(&wanted, &found, 2e-4).iter().map(|off| format!("{encoder:?}, {taken:?}: {off}")));
+                off_by.extend(off(&wanted, &found, 2e-4).iter().map(|off| format!("{encoder:?}, {taken:?}: {off}")));
             }
-            Err(error) => told.push(format!("{encoder:?}, {taken:?}: {error:#}")),
+            Err(error) => off_by.push(format!("{encoder:?}, {taken:?}: {error:#}")),
         }
     }
-    assert!(told.is_empty(), "{told:#?}");
+    assert!(off_by.is_empty(), "{off_by:#?}");
 }
 
 #[test]
 fn distributions_learn_alike() {
-    let Some(card) = card("comparing distributions") else { return };
-    let of = |there: &Device| -> anyhow::Result<Numbers> {
+    let Some(gpu) = gpu("comparing distributions") else { return };
+    let of = |device: &Device| -> anyhow::Result<Numbers> {
         let support = Support { low: 0.0, high: 4.0, atoms: 11 };
-        let network = Categorical::new(student(there, Encoder::Window)?, support, 4)?;
+        let network = Categorical::new(student(device, Encoder::Window)?, support, 4)?;
         let states = crate::nn::PolicyNetwork::backbone(&network).states(
             &[0, 4],
             &[2, 0, 23, 23, 1, 3, 9, 7],
             &[1.0; 8],
             &[0.5, 0.25],
         )?;
-        let logs = network.log_chances(&states, &Tensor::new(&[2_u32, 7], there)?)?;
-        let means = network.means(&states)?;
+        let logs = network.log_probs(&states, &Tensor::new(&[2_u32, 7], device)?)?;
+        let means = network.q_values(&states)?;
         let gradients = (logs.mean_all()? + means.sqr()?.mean_all()?)?.backward()?;
         let mut numbers = Numbers::from([("logs".to_owned(), flat(&logs)?), ("means".to_owned(), flat(&means)?)]);
         for (name, var) in network.params().0.iter().chain(network.params().1.iter()) {
@@ -259,22 +263,22 @@ fn distributions_learn_alike() {
         }
         Ok(numbers)
     };
-    let told = off(&of(&Device::Cpu).unwrap(), &of(&card).unwrap(), 2e-4);
-    assert!(told.is_empty(), "{told:#?}");
+    let off_by = off(&of(&Device::Cpu).unwrap(), &of(&gpu).unwrap(), 2e-4);
+    assert!(off_by.is_empty(), "{off_by:#?}");
 }
 
 /// A softmax over a sample, and two steps of the rows that were used: the second uses others.
-fn of_sample(there: &Device) -> anyhow::Result<Numbers> {
-    let network = student(there, Encoder::Average(Average::default()))?;
+fn of_sample(device: &Device) -> anyhow::Result<Numbers> {
+    let network = student(device, Encoder::Average(Average::default()))?;
     let mut adam = AdamW::new(network.params(), 0.1, 0.01, 1.0)?.with_sparse_rows();
     let proposal = Proposal::new(23, &[4, 4, 4, 7]);
     let mut numbers = Numbers::new();
     for (step, taken) in [[4, 7], [9, 7]].iter().enumerate() {
         let candidates = proposal.candidates(taken, 5, &mut rng(&[step as u64]))?;
-        let allowed = candidates.action_mask(|_| &[3])?;
+        let action_mask = candidates.action_mask(|_| &[3])?;
         let (recent, paid) = ([2, 0, 23, 23, 1, 3, 9, 7], [1.0; 8]);
         let states =
-            network.states_for_candidates(&[0, 4], &recent, &paid, &[0.5, 0.25], &candidates.items, allowed)?;
+            network.states_for_candidates(&[0, 4], &recent, &paid, &[0.5, 0.25], &candidates.items, action_mask)?;
         let loss = network.sampled_log_prob(&states, &candidates)?.mean_all()?.neg()?;
         let norm = adam.descend(network.params(), &loss)?;
         numbers.insert(format!("step {step}"), vec![norm as f32, loss.to_scalar()?]);
@@ -285,17 +289,17 @@ fn of_sample(there: &Device) -> anyhow::Result<Numbers> {
 
 #[test]
 fn samples_are_learned_from_alike() {
-    let Some(card) = card("comparing samples") else { return };
-    assert_alike("a sample", &of_sample(&Device::Cpu).unwrap(), &of_sample(&card).unwrap());
+    let Some(gpu) = gpu("comparing samples") else { return };
+    assert_alike("a sample", &of_sample(&Device::Cpu).unwrap(), &of_sample(&gpu).unwrap());
 }
 
 /// Five steps, of which the optimiser is exported after the second and goes on in the other place where `moved`.
-fn five_steps(there: [&Device; 2]) -> anyhow::Result<Numbers> {
+fn five_steps(devices: [&Device; 2]) -> anyhow::Result<Numbers> {
     let shape = [40, 30];
     let mut saved = None;
     let mut numbers = Numbers::new();
-    for (part, there) in there.into_iter().enumerate() {
-        let mut params = Params::on(there);
+    for (part, device) in devices.into_iter().enumerate() {
+        let mut params = Params::on(device);
         let x = params.add("x", &Init::new(1).normal(&shape, 1.0)?)?;
         let mut adam = AdamW::new(&params, 0.1, 0.01, 1.0)?;
         if let Some((values, state)) = &saved {
@@ -303,7 +307,7 @@ fn five_steps(there: [&Device; 2]) -> anyhow::Result<Numbers> {
             adam.import(state)?;
         }
         for step in [0..2, 2..5][part].clone() {
-            let g = Init::new(2 + step).normal(&shape, 1.0)?.to_device(there)?;
+            let g = Init::new(2 + step).normal(&shape, 1.0)?.to_device(device)?;
             let norm = adam.descend(&params, &(&x * &g)?.sum_all()?)?;
             numbers.insert(format!("norm {step}"), vec![norm as f32]);
         }
@@ -316,23 +320,23 @@ fn five_steps(there: [&Device; 2]) -> anyhow::Result<Numbers> {
 
 #[test]
 fn the_optimiser_steps_alike_and_goes_on_in_the_other_place() {
-    let Some(card) = card("comparing steps of the optimiser") else { return };
+    let Some(gpu) = gpu("comparing steps of the optimiser") else { return };
     let wanted = five_steps([&Device::Cpu, &Device::Cpu]).unwrap();
-    let mut told = Vec::new();
-    for there in [[&card, &card], [&card, &Device::Cpu], [&Device::Cpu, &card]] {
-        told.extend(off(&wanted, &five_steps(there).unwrap(), 1e-5));
+    let mut off_by = Vec::new();
+    for devices in [[&gpu, &gpu], [&gpu, &Device::Cpu], [&Device::Cpu, &gpu]] {
+        off_by.extend(off(&wanted, &five_steps(devices).unwrap(), 1e-5));
     }
-    assert!(told.is_empty(), "{told:#?}");
+    assert!(off_by.is_empty(), "{off_by:#?}");
 }
 
 /// A stage trains on the card as on the processor, and goes on there and back when it is interrupted after each unit.
-pub fn assert_trains_alike<S: Stage>(
+pub fn assert_same_training<S: Stage>(
     what: &str,
     stage: &S,
     inputs: &dyn Fn() -> S::Inputs,
     numbers: &dyn Fn(S::Outputs) -> Numbers,
 ) {
-    let Some(_) = card(what) else { return };
+    let Some(_) = gpu(what) else { return };
     let on = |folder: &std::path::Path, device| stage.run(inputs(), &Context::detached(folder).on(device));
     let whole = |device| {
         let folder = tempfile::tempdir().unwrap();
@@ -373,7 +377,7 @@ fn assert_alike(what: &str, wanted: &Numbers, found: &Numbers) {
 }
 
 /// A world's user or item vectors for such tests: all of them different, so that no two items are worth the same to a rounding.
-pub fn apart(array: &mut Array, seed: u64) {
+pub fn perturb(array: &mut Array, seed: u64) {
     use rand::RngExt as _;
     let mut draw = rng(&[seed, 0xca4d]);
     array.data.iter_mut().for_each(|x| *x += draw.random_range(-0.5..0.5));

@@ -27,10 +27,10 @@ fn open(device: pipeline::Device) -> Result<Device> {
         pipeline::Device::Cpu => Ok(Device::Cpu),
         // Tries the tests that need a card where there is none: the processor stands in for it.
         #[cfg(test)]
-        pipeline::Device::Cuda(0) if std::env::var("APPRENTICE_TEST_CARD").is_ok_and(|card| card == "cpu") => {
+        pipeline::Device::Cuda(0) if std::env::var("APPRENTICE_TEST_GPU").is_ok_and(|device| device == "cpu") => {
             Ok(Device::Cpu)
         }
-        pipeline::Device::Cuda(number) => card(number).with_context(|| {
+        pipeline::Device::Cuda(number) => open_gpu(number).with_context(|| {
             format!(
                 "the card `{device}` cannot be used\nhelp: `nvidia-smi` lists the cards and whether the driver works; or train on the \
                  `cpu`"
@@ -40,7 +40,7 @@ fn open(device: pipeline::Device) -> Result<Device> {
 }
 
 #[cfg(not(feature = "cuda"))]
-fn card(_: usize) -> Result<Device> {
+fn open_gpu(_: usize) -> Result<Device> {
     anyhow::bail!("this program was not built for NVIDIA cards")
 }
 
@@ -52,7 +52,7 @@ fn name(_: &Device) -> Option<String> {
 /// Opens a card with one stream of work for all threads. (candle's `new_cuda` gives each thread its own, which do not wait for each
 /// other: a thread that plays episodes would read weights that another has not written yet.)
 #[cfg(feature = "cuda")]
-fn card(number: usize) -> Result<Device> {
+fn open_gpu(number: usize) -> Result<Device> {
     let device = Device::new_cuda_with_stream(number)?;
     settle(&device)?;
     Ok(device)
@@ -67,10 +67,10 @@ fn card(number: usize) -> Result<Device> {
 )]
 fn settle(device: &Device) -> Result<()> {
     use candle_core::cuda::cudarc::driver::sys;
-    let card = device.as_cuda_device()?;
+    let gpu = device.as_cuda_device()?;
     // SAFETY: nothing of this device is ever used on another stream than its own.
-    unsafe { card.disable_event_tracking() };
-    let context = card.cuda_stream().context().clone();
+    unsafe { gpu.disable_event_tracking() };
+    let context = gpu.cuda_stream().context().clone();
     if !context.has_async_alloc() {
         return Ok(());
     }
@@ -95,7 +95,7 @@ fn name(device: &Device) -> Option<String> {
 
 /// The first card, for tests that need one; without one they say so and pass.
 #[cfg(test)]
-pub fn card_for_test(what: &str) -> Option<Device> {
+pub fn gpu_for_test(what: &str) -> Option<Device> {
     match open(pipeline::Device::Cuda(0)) {
         Ok(device) => Some(device),
         Err(why) => {

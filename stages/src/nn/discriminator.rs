@@ -6,7 +6,7 @@ use candle_nn::Module;
 use serde::{Deserialize, Serialize};
 
 use super::adversarial::{airl_logits, shaped};
-use super::kernels::of_both;
+use super::kernels::gather_two;
 use super::{Init, Mlp, Params, RewardForm};
 use crate::artifact::TensorFile;
 
@@ -22,10 +22,11 @@ pub struct DiscriminatorConfig {
     /// Turns of an episode there: what progress through a session, a part of those features, is measured by.
     pub horizon: usize,
     /// Width of a hidden layer.
-    pub hidden: usize,
+    #[serde(rename = "hidden")]
+    pub hidden_size: usize,
     /// Hidden layers of g and of the potential, from 1.
-    #[serde(default = "one")]
-    pub layers: usize,
+    #[serde(rename = "layers", default = "one")]
+    pub n_layers: usize,
     /// Logits are cut to ±this, so that one sure answer does not drown the others.
     pub clip: f64,
     /// Numbers in the features of one state.
@@ -56,8 +57,8 @@ impl Default for DiscriminatorConfig {
             window: 0,
             vectors: String::new(),
             horizon: 0,
-            hidden: 64,
-            layers: 1,
+            hidden_size: 64,
+            n_layers: 1,
             clip: 10.0,
             states: 0,
             state_only: false,
@@ -107,18 +108,18 @@ impl DiscriminatorBatch {
 
     /// The same rows on that device.
     pub fn to_device(&self, device: &Device) -> Result<Self> {
-        let there = |x: &Tensor| x.to_device(device);
+        let moved = |x: &Tensor| x.to_device(device);
         let transition = |TransitionStates { states, next_states, not_done }: &TransitionStates| {
             Ok::<_, anyhow::Error>(TransitionStates {
-                states: there(states)?,
-                next_states: there(next_states)?,
-                not_done: there(not_done)?,
+                states: moved(states)?,
+                next_states: moved(next_states)?,
+                not_done: moved(not_done)?,
             })
         };
         Ok(Self {
-            state_actions: there(&self.state_actions)?,
+            state_actions: moved(&self.state_actions)?,
             transition: self.transition.as_ref().map(transition).transpose()?,
-            log_policy: self.log_policy.as_ref().map(there).transpose()?,
+            log_policy: self.log_policy.as_ref().map(moved).transpose()?,
         })
     }
 
@@ -132,7 +133,7 @@ impl DiscriminatorBatch {
     /// # Errors
     /// When there is no such row.
     pub fn gather(&self, ids: &[u32], other: &Self, more: &[u32]) -> Result<Self> {
-        self.with(other, |a, b| Ok(of_both((a, ids), (b, more))?))
+        self.with(other, |a, b| Ok(gather_two((a, ids), (b, more))?))
     }
 
     /// What `both` makes of these tensors and those of others.
@@ -173,8 +174,8 @@ impl Discriminator {
         let mut params = Params::on(device);
         let mut init = Init::new(seed);
         let mut network = |name: &str, inputs: usize| {
-            let mut widths = vec![config.hidden; config.layers + 2];
-            (widths[0], widths[config.layers + 1]) = (inputs, 1);
+            let mut widths = vec![config.hidden_size; config.n_layers + 2];
+            (widths[0], widths[config.n_layers + 1]) = (inputs, 1);
             let network = Mlp::new(&mut params, name, &widths, 1.0, &mut init)?;
             Ok::<_, anyhow::Error>(if config.spectral_norm { network.with_spectral_norm() } else { network })
         };
@@ -290,7 +291,7 @@ mod tests {
             let config = DiscriminatorConfig {
                 inputs: 3,
                 states: 2,
-                hidden: 4,
+                hidden_size: 4,
                 clip,
                 discount,
                 state_only,
@@ -311,7 +312,7 @@ mod tests {
         let config = DiscriminatorConfig {
             inputs: 3,
             states: 2,
-            hidden: 4,
+            hidden_size: 4,
             discount: Some(0.9),
             ..DiscriminatorConfig::default()
         };

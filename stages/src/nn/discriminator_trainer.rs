@@ -41,8 +41,8 @@ impl DiscriminatorTrainer {
         seed: u64,
     ) -> Result<Self> {
         let config = DiscriminatorConfig {
-            hidden: settings.hidden,
-            layers: settings.layers,
+            hidden_size: settings.hidden_size,
+            n_layers: settings.n_layers,
             clip: settings.logit_clip,
             spectral_norm: settings.spectral_norm,
             ..config

@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use candle_core::Tensor;
 
 use super::Params;
-use super::kernels::lookup;
+use super::kernels::embedding;
 
 /// A trainable table `[N, D]`.
 #[derive(Clone, Debug)]
@@ -24,7 +24,7 @@ impl Embedding {
     /// # Errors
     /// When an id is beyond the table.
     pub fn forward(&self, ids: &Tensor) -> candle_core::Result<Tensor> {
-        lookup(&self.table, ids)
+        embedding(&self.table, ids)
     }
 }
 

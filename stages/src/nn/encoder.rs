@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::caser::{Caser, CaserNet};
-use super::kernels::{Activation, linear, mean_of};
+use super::kernels::{Activation, linear, masked_mean};
 use super::sasrec::{SasRec, SasRecNet};
 use super::{AttentionBlock, Gru, Init, LayerNorm, MASKED_LOGIT, Params};
 
@@ -35,12 +35,12 @@ pub enum Encoder {
 #[serde(deny_unknown_fields, default)]
 pub struct Average {
     /// How many of the last items are averaged, from 1; EasyRL4Rec: 3.
-    pub last: usize,
+    pub n_recent: usize,
 }
 
 impl Default for Average {
     fn default() -> Self {
-        Self { last: 3 }
+        Self { n_recent: 3 }
     }
 }
 
@@ -49,12 +49,12 @@ impl Default for Average {
 #[serde(deny_unknown_fields, default)]
 pub struct GruEncoder {
     /// Numbers that it remembers, from 1; ours: 32, as wide as the transformer.
-    pub width: usize,
+    pub hidden_size: usize,
 }
 
 impl Default for GruEncoder {
     fn default() -> Self {
-        Self { width: 32 }
+        Self { hidden_size: 32 }
     }
 }
 
@@ -63,16 +63,16 @@ impl Default for GruEncoder {
 #[serde(deny_unknown_fields, default)]
 pub struct Transformer {
     /// Blocks, from 1; IL-Rec: 2.
-    pub layers: usize,
-    /// Width of a token, a multiple of `heads`; IL-Rec: 32.
-    pub width: usize,
+    pub n_layers: usize,
+    /// Width of a token, a multiple of `n_heads`; IL-Rec: 32.
+    pub hidden_size: usize,
     /// Heads of each block, from 1; ours: 2.
-    pub heads: usize,
+    pub n_heads: usize,
 }
 
 impl Default for Transformer {
     fn default() -> Self {
-        Self { layers: 2, width: 32, heads: 2 }
+        Self { n_layers: 2, hidden_size: 32, n_heads: 2 }
     }
 }
 
@@ -87,21 +87,27 @@ impl Encoder {
     pub fn check(&self) -> Result<(), (String, String)> {
         let wrong = |path: &str, message: &str| Err((path.to_owned(), message.to_owned()));
         match self {
-            Self::Average(Average { last: 0 }) => wrong("average.last", "a mean is of at least one item"),
-            Self::Gru(GruEncoder { width: 0 }) => wrong("gru.width", "a memory holds at least one number"),
-            Self::Transformer(Transformer { layers: 0, .. }) => wrong("transformer.layers", "at least one block"),
-            Self::Transformer(Transformer { heads: 0, .. }) => wrong("transformer.heads", "at least one head"),
-            Self::Transformer(Transformer { width, heads, .. }) if *width == 0 || !width.is_multiple_of(*heads) => {
-                wrong("transformer.width", "a multiple of `heads`, above 0")
+            Self::Average(Average { n_recent: 0 }) => wrong("average.n_recent", "a mean is of at least one item"),
+            Self::Gru(GruEncoder { hidden_size: 0 }) => wrong("gru.hidden_size", "a memory holds at least one number"),
+            Self::Transformer(Transformer { n_layers: 0, .. }) => wrong("transformer.n_layers", "at least one block"),
+            Self::Transformer(Transformer { n_heads: 0, .. }) => wrong("transformer.n_heads", "at least one head"),
+            Self::Transformer(Transformer { hidden_size, n_heads, .. })
+                if *hidden_size == 0 || !hidden_size.is_multiple_of(*n_heads) =>
+            {
+                wrong("transformer.hidden_size", "a multiple of `n_heads`, above 0")
             }
-            Self::Sasrec(SasRec { layers: 0, .. }) => wrong("sasrec.layers", "at least one block"),
-            Self::Sasrec(SasRec { heads: 0, .. }) => wrong("sasrec.heads", "at least one head"),
-            Self::Sasrec(SasRec { width, heads, .. }) if *width == 0 || !width.is_multiple_of(*heads) => {
-                wrong("sasrec.width", "a multiple of `heads`, above 0")
+            Self::Sasrec(SasRec { n_layers: 0, .. }) => wrong("sasrec.n_layers", "at least one block"),
+            Self::Sasrec(SasRec { n_heads: 0, .. }) => wrong("sasrec.n_heads", "at least one head"),
+            Self::Sasrec(SasRec { hidden_size, n_heads, .. })
+                if *hidden_size == 0 || !hidden_size.is_multiple_of(*n_heads) =>
+            {
+                wrong("sasrec.hidden_size", "a multiple of `n_heads`, above 0")
             }
-            Self::Caser(Caser { horizontal: 0, .. }) => wrong("caser.horizontal", "at least one filter of each height"),
-            Self::Caser(Caser { vertical: 0, .. }) => wrong("caser.vertical", "at least one filter"),
-            Self::Caser(Caser { width: 0, .. }) => wrong("caser.width", "at least one number comes out"),
+            Self::Caser(Caser { n_horizontal: 0, .. }) => {
+                wrong("caser.n_horizontal", "at least one filter of each height")
+            }
+            Self::Caser(Caser { n_vertical: 0, .. }) => wrong("caser.n_vertical", "at least one filter"),
+            Self::Caser(Caser { hidden_size: 0, .. }) => wrong("caser.hidden_size", "at least one number comes out"),
             _ => Ok(()),
         }
     }
@@ -111,10 +117,10 @@ impl Encoder {
         match self {
             Self::Window => vector * window,
             Self::Average(_) => vector,
-            Self::Gru(gru) => gru.width,
-            Self::Transformer(transformer) => transformer.width,
-            Self::Sasrec(sasrec) => sasrec.width,
-            Self::Caser(caser) => caser.width,
+            Self::Gru(gru) => gru.hidden_size,
+            Self::Transformer(transformer) => transformer.hidden_size,
+            Self::Sasrec(sasrec) => sasrec.hidden_size,
+            Self::Caser(caser) => caser.hidden_size,
         }
     }
 }
@@ -128,13 +134,13 @@ pub(super) struct History<'t> {
     /// `[B, W]`, what they were paid.
     pub rewards: &'t Tensor,
     /// `[B, W]`: 1 where there is an item, else 0.
-    pub there: &'t Tensor,
+    pub mask: &'t Tensor,
 }
 
 /// An [`Encoder`] with its parameters.
 pub(super) enum EncoderNet {
     Window,
-    Average { last: usize },
+    Average { n_recent: usize },
     Gru(Gru),
     Transformer(Box<TransformerNet>),
     Sasrec(Box<SasRecNet>),
@@ -158,8 +164,8 @@ impl EncoderNet {
     pub fn new(shape: &Encoder, vector: usize, window: usize, params: &mut Params, init: &mut Init) -> Result<Self> {
         Ok(match shape {
             Encoder::Window => Self::Window,
-            Encoder::Average(Average { last }) => Self::Average { last: *last },
-            Encoder::Gru(gru) => Self::Gru(Gru::new(params, "encoder", vector + 1, gru.width, init)?),
+            Encoder::Average(Average { n_recent }) => Self::Average { n_recent: *n_recent },
+            Encoder::Gru(gru) => Self::Gru(Gru::new(params, "encoder", vector + 1, gru.hidden_size, init)?),
             Encoder::Transformer(shape) => {
                 Self::Transformer(Box::new(TransformerNet::new(shape, vector, window, params, init)?))
             }
@@ -173,12 +179,12 @@ impl EncoderNet {
         let (batch, window, vector) = recent.items.dims3()?;
         match self {
             Self::Window => recent.items.reshape((batch, window * vector)),
-            Self::Average { last } => {
-                let last = window.min(*last);
-                mean_of(&recent.items.narrow(1, 0, last)?, &recent.there.narrow(1, 0, last)?)
+            Self::Average { n_recent } => {
+                let last = window.min(*n_recent);
+                masked_mean(&recent.items.narrow(1, 0, last)?, &recent.mask.narrow(1, 0, last)?)
             }
             Self::Gru(gru) => {
-                gru.forward(&Tensor::cat(&[recent.items, &recent.rewards.unsqueeze(2)?], 2)?, recent.there)
+                gru.forward(&Tensor::cat(&[recent.items, &recent.rewards.unsqueeze(2)?], 2)?, recent.mask)
             }
             Self::Transformer(tokens) => tokens.forward(recent),
             Self::Sasrec(causal) => causal.forward(recent),
@@ -189,7 +195,7 @@ impl EncoderNet {
 
 impl TransformerNet {
     fn new(shape: &Transformer, vector: usize, window: usize, params: &mut Params, init: &mut Init) -> Result<Self> {
-        let width = shape.width;
+        let width = shape.hidden_size;
         let mut layer = |params: &mut Params, name: &str, from: usize| -> Result<(Tensor, Tensor)> {
             let weight = params.add(&format!("encoder.{name}.weight"), &init.glorot(width, from, 1.0)?)?;
             let bias = params.add(&format!("encoder.{name}.bias"), &Tensor::zeros(width, DType::F32, &Device::Cpu)?)?;
@@ -200,8 +206,8 @@ impl TransformerNet {
             item: layer(params, "item", vector)?,
             reward: layer(params, "reward", 1)?,
             place: params.add("encoder.place", &init.normal(&[1 + window, width], 0.1)?)?,
-            blocks: (0..shape.layers)
-                .map(|k| AttentionBlock::new(params, &format!("encoder.block.{k}"), width, shape.heads, init))
+            blocks: (0..shape.n_layers)
+                .map(|k| AttentionBlock::new(params, &format!("encoder.block.{k}"), width, shape.n_heads, init))
                 .collect::<Result<_>>()?,
             norm: LayerNorm::new(params, "encoder.norm", width)?,
         })
@@ -214,7 +220,7 @@ impl TransformerNet {
         let user = of(recent.users, &self.user)?.unsqueeze(1)?;
         let mut x = Tensor::cat(&[&user, &items], 1)?.broadcast_add(&self.place)?;
         // 0 for the user and for items, MASKED_LOGIT for what is none.
-        let absent = ((recent.there - 1.0)? * -MASKED_LOGIT)?;
+        let absent = ((recent.mask - 1.0)? * -MASKED_LOGIT)?;
         let mask = absent.pad_with_zeros(1, 1, 0)?.unsqueeze(1)?.unsqueeze(1)?;
         for block in &self.blocks {
             x = block.forward(&x, &mask)?;
@@ -235,19 +241,19 @@ mod tests {
     /// Two states of three items with vectors of two numbers; the second is one item old.
     fn encode(encoding: &EncoderNet, items: &Tensor) -> Tensor {
         let (users, rewards) = (normal(1, &[2, 2]), normal(3, &[2, 3]));
-        let there = Tensor::new(&[[1.0, 1.0, 1.0], [1.0, 0.0, 0.0]], &Device::Cpu).unwrap();
-        let recent = History { users: &users, items, rewards: &rewards, there: &there };
+        let mask = Tensor::new(&[[1.0, 1.0, 1.0], [1.0, 0.0, 0.0]], &Device::Cpu).unwrap();
+        let recent = History { users: &users, items, rewards: &rewards, mask: &mask };
         encoding.forward(&recent).unwrap()
     }
 
     fn all() -> [Encoder; 6] {
         [
             Encoder::Window,
-            Encoder::Average(Average { last: 2 }),
-            Encoder::Gru(GruEncoder { width: 3 }),
-            Encoder::Transformer(Transformer { layers: 2, width: 4, heads: 2 }),
-            Encoder::Sasrec(SasRec { layers: 2, width: 4, heads: 2 }),
-            Encoder::Caser(Caser { horizontal: 3, vertical: 2, width: 4 }),
+            Encoder::Average(Average { n_recent: 2 }),
+            Encoder::Gru(GruEncoder { hidden_size: 3 }),
+            Encoder::Transformer(Transformer { n_layers: 2, hidden_size: 4, n_heads: 2 }),
+            Encoder::Sasrec(SasRec { n_layers: 2, hidden_size: 4, n_heads: 2 }),
+            Encoder::Caser(Caser { n_horizontal: 3, n_vertical: 2, hidden_size: 4 }),
         ]
     }
 
@@ -270,7 +276,7 @@ mod tests {
 
     #[test]
     fn an_average_agrees_with_hand_computed_values() {
-        let encoding = EncoderNet::Average { last: 2 };
+        let encoding = EncoderNet::Average { n_recent: 2 };
         let items =
             Tensor::new(&[[[1.0, 2.0], [3.0, 6.0], [9.0, 9.0]], [[5.0, 7.0], [9.0, 9.0], [9.0, 9.0]]], &Device::Cpu);
         assert_eq!(encode(&encoding, &items.unwrap()).to_vec2::<f64>().unwrap(), [[2.0, 4.0], [5.0, 7.0]]);
@@ -291,12 +297,12 @@ mod tests {
     #[test]
     fn impossible_shapes_are_refused_by_name() {
         let refused = |shape: Encoder| shape.check().unwrap_err().0;
-        assert_eq!(refused(Encoder::Average(Average { last: 0 })), "average.last");
-        assert_eq!(refused(Encoder::Gru(GruEncoder { width: 0 })), "gru.width");
-        let shape = Transformer { width: 33, ..Transformer::default() };
-        assert_eq!(refused(Encoder::Transformer(shape)), "transformer.width");
-        assert_eq!(refused(Encoder::Sasrec(SasRec { heads: 3, ..SasRec::default() })), "sasrec.width");
-        assert_eq!(refused(Encoder::Caser(Caser { vertical: 0, ..Caser::default() })), "caser.vertical");
+        assert_eq!(refused(Encoder::Average(Average { n_recent: 0 })), "average.n_recent");
+        assert_eq!(refused(Encoder::Gru(GruEncoder { hidden_size: 0 })), "gru.hidden_size");
+        let shape = Transformer { hidden_size: 33, ..Transformer::default() };
+        assert_eq!(refused(Encoder::Transformer(shape)), "transformer.hidden_size");
+        assert_eq!(refused(Encoder::Sasrec(SasRec { n_heads: 3, ..SasRec::default() })), "sasrec.hidden_size");
+        assert_eq!(refused(Encoder::Caser(Caser { n_vertical: 0, ..Caser::default() })), "caser.n_vertical");
         all().into_iter().for_each(|shape| shape.check().unwrap());
     }
 }

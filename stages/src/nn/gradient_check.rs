@@ -45,8 +45,8 @@ pub fn assert_parameters_are_exact(params: &Params, loss: impl Fn() -> Result<Te
 /// Fails unless both functions of tensors in f64 have the same values, and the same gradients of a weighed sum of them.
 pub fn assert_same_gradients<const N: usize>(
     tensors: &[Tensor; N],
-    fused: impl Fn([&Tensor; N]) -> Result<Tensor>,
-    plain: impl Fn([&Tensor; N]) -> Result<Tensor>,
+    kernel: impl Fn([&Tensor; N]) -> Result<Tensor>,
+    reference: impl Fn([&Tensor; N]) -> Result<Tensor>,
 ) {
     let vars: Vec<Var> = tensors.iter().map(|tensor| Var::from_tensor(tensor).unwrap()).collect();
     let given: [&Tensor; N] = std::array::from_fn(|k| vars[k].as_tensor());
@@ -57,11 +57,12 @@ pub fn assert_same_gradients<const N: usize>(
         let of = |var: &Var| flat(gradients.get(var.as_tensor()).expect("each has a gradient"));
         (found.dims().to_vec(), [vec![flat(&found)], vars.iter().map(of).collect()].concat())
     };
-    let ((fused_shape, fused), (plain_shape, plain)) = (all(fused(given).unwrap()), all(plain(given).unwrap()));
-    assert_eq!(fused_shape, plain_shape);
-    for (which, (fused, plain)) in fused.iter().zip(&plain).enumerate() {
-        assert_eq!(fused.len(), plain.len());
-        for (k, (a, b)) in fused.iter().zip(plain).enumerate() {
+    let ((kernel_shape, kernel), (reference_shape, reference)) =
+        (all(kernel(given).unwrap()), all(reference(given).unwrap()));
+    assert_eq!(kernel_shape, reference_shape);
+    for (which, (kernel, reference)) in kernel.iter().zip(&reference).enumerate() {
+        assert_eq!(kernel.len(), reference.len());
+        for (k, (a, b)) in kernel.iter().zip(reference).enumerate() {
             let error = (a - b).abs() / a.abs().max(b.abs()).max(1.0);
             assert!(error < 1e-10, "values (0) or gradient {which}, element {k}: {a} fused, {b} plain");
         }

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use candle_core::{DType, Device, Tensor};
 
-use super::kernels::{Activation, linear, recurrent};
+use super::kernels::{Activation, gru, linear};
 use super::{Init, Params};
 
 /// r = σ(W_r x + U_r h + b_r), z = σ(W_z x + U_z h + b_z), n = tanh(W_n x + b_n + r ∘ (U_n h + c_n)),
@@ -23,24 +23,24 @@ pub struct Gru {
 impl Gru {
     /// From `inputs` numbers a step to `width`, declared as `<name>.input`, `.input_bias`, `.hidden` and `.hidden_bias`.
     pub fn new(params: &mut Params, name: &str, inputs: usize, width: usize, init: &mut Init) -> Result<Self> {
-        let mut wide = |from: usize| -> Result<Tensor> {
-            let gates = (0..3).map(|_| Ok(init.glorot(width, from, 1.0)?.t()?)).collect::<Result<Vec<_>>>()?;
-            Ok(Tensor::cat(&gates, 1)?)
+        let mut gates = |from: usize| -> Result<Tensor> {
+            let parts = (0..3).map(|_| Ok(init.glorot(width, from, 1.0)?.t()?)).collect::<Result<Vec<_>>>()?;
+            Ok(Tensor::cat(&parts, 1)?)
         };
         let zeros = |count: usize| Tensor::zeros(count, DType::F32, &Device::Cpu);
         Ok(Self {
-            input: params.add(&format!("{name}.input"), &wide(inputs)?)?,
+            input: params.add(&format!("{name}.input"), &gates(inputs)?)?,
             input_bias: params.add(&format!("{name}.input_bias"), &zeros(3 * width)?)?,
-            hidden: params.add(&format!("{name}.hidden"), &wide(width)?)?,
+            hidden: params.add(&format!("{name}.hidden"), &gates(width)?)?,
             hidden_bias: params.add(&format!("{name}.hidden_bias"), &zeros(width)?)?,
         })
     }
 
     /// The last h: `x [B, T, D]` newest first, `there [B, T]` 1 where there is a step and 0 where h is to stay → `[B, H]`.
-    pub fn forward(&self, x: &Tensor, there: &Tensor) -> candle_core::Result<Tensor> {
+    pub fn forward(&self, x: &Tensor, mask: &Tensor) -> candle_core::Result<Tensor> {
         // One product for all steps.
         let x = linear(x, &self.input.t()?, &self.input_bias, Activation::None)?;
-        recurrent(&x, &self.hidden, &self.hidden_bias, there)
+        gru(&x, &self.hidden, &self.hidden_bias, mask)
     }
 }
 
@@ -80,8 +80,8 @@ mod tests {
         let mut params = Params::in_f64();
         let gru = Gru::new(&mut params, "g", 3, 2, &mut Init::new(4)).unwrap();
         let x = Init::new(5).normal(&[2, 3, 3], 1.0).unwrap().to_dtype(DType::F64).unwrap();
-        let there = Tensor::new(&[[1.0, 1.0, 0.0], [1.0, 1.0, 1.0]], &Device::Cpu).unwrap();
-        let loss = |x: &Tensor| gru.forward(x, &there)?.sqr()?.sum_all();
+        let mask = Tensor::new(&[[1.0, 1.0, 0.0], [1.0, 1.0, 1.0]], &Device::Cpu).unwrap();
+        let loss = |x: &Tensor| gru.forward(x, &mask)?.sqr()?.sum_all();
         assert_every_parameter_learns(&params, || loss(&x));
         assert_parameters_are_exact(&params, || loss(&x));
         assert_finite_differences(&x, loss);

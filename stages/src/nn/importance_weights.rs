@@ -13,8 +13,15 @@ pub fn normalised(exponents: &[f64]) -> Vec<f32> {
 /// w_env^α · w_irl^(1−α), normalised: `w_env = exp(A/β)` (AWR, arXiv 1910.00177, eq. 8), `w_irl = exp(κ·logit)`, as 1/D − 1 =
 /// D_E/(1 − D_E) = e^logit. The mix is IL-Rec's (arXiv 2510.13229). `advantages` and `logits [N]` → `[N]`.
 #[must_use]
-pub fn mixed_weights(advantages: &[f32], logits: &[f32], beta: f64, kappa: f64, alpha: f64) -> Vec<f32> {
-    let exponent = |(a, z): (&f32, &f32)| alpha * f64::from(*a) / beta + (1.0 - alpha) * kappa * f64::from(*z);
+pub fn mixed_weights(
+    advantages: &[f32],
+    logits: &[f32],
+    advantage_temperature: f64,
+    kappa: f64,
+    alpha: f64,
+) -> Vec<f32> {
+    let exponent =
+        |(a, z): (&f32, &f32)| alpha * f64::from(*a) / advantage_temperature + (1.0 - alpha) * kappa * f64::from(*z);
     normalised(&advantages.iter().zip(logits).map(exponent).collect::<Vec<f64>>())
 }
 

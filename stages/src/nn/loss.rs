@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor};
 
-pub use super::kernels::{ActionScores, GatheredLogSoftmax, HeadInputs, head, softplus, taken};
+pub use super::kernels::{ActionScores, GatheredLogSoftmax, HeadInputs, gathered_log_softmax, output_layer, softplus};
 
 /// Binary cross-entropy of `logits` against `targets` in [0, 1], any equal shapes → one value an element:
 /// softplus(z) − z·y. Stable for any logit, unlike `candle_nn::loss::binary_cross_entropy_with_logit`.
@@ -12,7 +12,7 @@ pub fn bce_with_logits(logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
 
 /// log π of the taken actions: `logits [B, A]`, `action [B]` of u32 → `[B]`.
 pub fn log_prob(logits: &Tensor, action: &Tensor) -> Result<Tensor> {
-    let GatheredLogSoftmax { logit, log_sum_exp } = taken(logits, action)?;
+    let GatheredLogSoftmax { logit, log_sum_exp } = gathered_log_softmax(logits, action)?;
     logit - log_sum_exp
 }
 

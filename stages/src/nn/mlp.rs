@@ -4,7 +4,7 @@ use anyhow::Result;
 use candle_core::{DType, Device, Tensor};
 use candle_nn::Module;
 
-use super::kernels::{ActionScores, Activation, HeadInputs, chain, head};
+use super::kernels::{ActionScores, Activation, HeadInputs, chain, output_layer};
 use super::{Init, Params, spectral};
 
 /// Linear layers with tanh between them; the last layer is linear.
@@ -36,10 +36,10 @@ impl Mlp {
     ///
     /// # Errors
     /// When an item is no output.
-    pub fn chosen(&self, x: &Tensor, items: &[u32]) -> candle_core::Result<ActionScores> {
+    pub fn action_scores(&self, x: &Tensor, items: &[u32]) -> candle_core::Result<ActionScores> {
         let last = self.layers.len() - 1;
         let (weight, bias) = self.layer(last)?;
-        head(&self.through(x, last)?, &weight, bias, HeadInputs::default(), items)
+        output_layer(&self.through(x, last)?, &weight, bias, HeadInputs::default(), items)
     }
 
     /// What the first `count` layers make of `x`, with tanh after each but the network's last.
@@ -83,13 +83,13 @@ mod tests {
         let x = Init::new(2).normal(&[4, 3], 1.0).unwrap();
         assert_every_parameter_learns(&params, || mlp.forward(&x)?.sqr()?.sum_all());
         // Through a softmax over the outputs, too.
-        assert_every_parameter_learns(&params, || mlp.chosen(&x, &[0, 1, 1, 0])?.log_prob.sum_all());
+        assert_every_parameter_learns(&params, || mlp.action_scores(&x, &[0, 1, 1, 0])?.log_prob.sum_all());
         let log = crate::nn::loss::log_prob(
             &mlp.forward(&x).unwrap(),
             &Tensor::new(&[0_u32, 1, 1, 0], &Device::Cpu).unwrap(),
         );
-        let fused = mlp.chosen(&x, &[0, 1, 1, 0]).unwrap().log_prob.to_vec1::<f32>().unwrap();
-        for (a, b) in fused.iter().zip(log.unwrap().to_vec1::<f32>().unwrap()) {
+        let kernel = mlp.action_scores(&x, &[0, 1, 1, 0]).unwrap().log_prob.to_vec1::<f32>().unwrap();
+        for (a, b) in kernel.iter().zip(log.unwrap().to_vec1::<f32>().unwrap()) {
             assert!((a - b).abs() < 1e-6, "{a} {b}");
         }
         assert_finite_differences(&Init::new(3).normal(&[4, 3], 1.0).unwrap(), |x| x.tanh()?.sqr()?.sum_all());

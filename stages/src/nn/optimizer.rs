@@ -162,7 +162,7 @@ mod tests {
             let mut adam = optimizer.adam(&params).unwrap();
             adam.learning_rate = optimizer.rate(1, 2);
             let norm = adam.descend(&params, &(&theta * 10.0).unwrap().sum_all().unwrap()).unwrap();
-            (norm, adam.clip, params.export().unwrap()["theta"].data[0])
+            (norm, adam.max_grad_norm, params.export().unwrap()["theta"].data[0])
         };
         let close = |found: f32, wanted: f64| assert!((f64::from(found) - wanted).abs() < 1e-6, "{found} {wanted}");
         // Half-way down the cosine the rate is ½·(1 + 0.1)·½.

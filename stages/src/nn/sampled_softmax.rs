@@ -20,12 +20,12 @@ pub struct Proposal {
 }
 
 impl Proposal {
-    /// q in proportion to how often each item was `taken`, and once more: (1 + n_i)/(I + n). What is popular is what the softmax has to
+    /// q in proportion to how often each item was `positives`, and once more: (1 + n_i)/(I + n). What is popular is what the softmax has to
     /// be told apart from.
     #[must_use]
-    pub fn new(items: usize, taken: &[u32]) -> Self {
+    pub fn new(items: usize, positives: &[u32]) -> Self {
         let mut counts = vec![1_u64; items];
-        taken.iter().for_each(|&item| counts[item as usize] += 1);
+        positives.iter().for_each(|&item| counts[item as usize] += 1);
         let mut sum = 0;
         for count in &mut counts {
             sum += *count;
@@ -45,15 +45,15 @@ impl Proposal {
     ///
     /// # Errors
     /// When the tensors cannot be made.
-    pub fn candidates(&self, taken: &[u32], negatives: usize, draw: &mut ChaCha8Rng) -> Result<Candidates> {
+    pub fn candidates(&self, positives: &[u32], negatives: usize, draw: &mut ChaCha8Rng) -> Result<Candidates> {
         let all = self.sums.last().copied().unwrap_or(1);
         let drawn = (0..negatives).map(|_| {
             let place = draw.random_range(0..all);
             self.sums.partition_point(|&sum| sum <= place) as u32
         });
-        let items: Vec<u32> = drawn.chain(taken.iter().copied()).collect();
+        let items: Vec<u32> = drawn.chain(positives.iter().copied()).collect();
         let log_proposal = Tensor::from_iter(items.iter().map(|&item| self.log(item)), &Device::Cpu)?;
-        Ok(Candidates { items, states: taken.len(), log_proposal })
+        Ok(Candidates { items, states: positives.len(), log_proposal })
     }
 }
 
@@ -84,13 +84,13 @@ impl Candidates {
         let width = self.items.len().max(1);
         let mut allowed = vec![0.0_f32; self.states * self.items.len()];
         let rows = allowed.par_chunks_exact_mut(width).zip(own).enumerate();
-        rows.with_min_len((PART / width).max(1)).for_each(|(row, (allowed, taken))| {
-            allowed.iter_mut().zip(drawn).for_each(|(allowed, item)| *allowed = f32::from(item != taken));
+        rows.with_min_len((PART / width).max(1)).for_each(|(row, (allowed, positives))| {
+            allowed.iter_mut().zip(drawn).for_each(|(allowed, item)| *allowed = f32::from(item != positives));
             let mut masked = masked(row).to_vec();
             masked.sort_unstable();
             if !masked.is_empty() {
-                let there = allowed.iter_mut().zip(drawn);
-                there.filter(|(_, item)| masked.binary_search(item).is_ok()).for_each(|(allowed, _)| *allowed = 0.0);
+                let draws = allowed.iter_mut().zip(drawn);
+                draws.filter(|(_, item)| masked.binary_search(item).is_ok()).for_each(|(allowed, _)| *allowed = 0.0);
             }
             allowed[drawn.len() + row] = 1.0;
         });

@@ -23,16 +23,16 @@ use super::{AttentionBlock, Init, LayerNorm, MASKED_LOGIT, Params};
 #[serde(deny_unknown_fields, default)]
 pub struct SasRec {
     /// Blocks, from 1; the paper's: 2.
-    pub layers: usize,
-    /// Width of an item, a multiple of `heads`; the paper's: 50.
-    pub width: usize,
+    pub n_layers: usize,
+    /// Width of an item, a multiple of `n_heads`; the paper's: 50.
+    pub hidden_size: usize,
     /// Heads of each block, from 1; the paper's: 1.
-    pub heads: usize,
+    pub n_heads: usize,
 }
 
 impl Default for SasRec {
     fn default() -> Self {
-        Self { layers: 2, width: 32, heads: 1 }
+        Self { n_layers: 2, hidden_size: 32, n_heads: 1 }
     }
 }
 
@@ -50,7 +50,7 @@ pub(super) struct SasRecNet {
 impl SasRecNet {
     /// New parameters below `encoder`, for windows of `window` items with vectors of `vector` numbers.
     pub fn new(shape: &SasRec, vector: usize, window: usize, params: &mut Params, init: &mut Init) -> Result<Self> {
-        let width = shape.width;
+        let width = shape.hidden_size;
         let weight = params.add("encoder.item.weight", &init.glorot(width, vector, 1.0)?)?;
         let bias = params.add("encoder.item.bias", &Tensor::zeros(width, DType::F32, &Device::Cpu)?)?;
         let younger = |k: usize| if k % window < k / window { MASKED_LOGIT } else { 0.0 };
@@ -59,8 +59,8 @@ impl SasRecNet {
             item: Linear::new(weight, Some(bias)),
             place: params.add("encoder.place", &init.normal(&[window, width], 0.1)?)?,
             past: past.reshape((1, 1, window, window))?,
-            blocks: (0..shape.layers)
-                .map(|k| AttentionBlock::new(params, &format!("encoder.block.{k}"), width, shape.heads, init))
+            blocks: (0..shape.n_layers)
+                .map(|k| AttentionBlock::new(params, &format!("encoder.block.{k}"), width, shape.n_heads, init))
                 .collect::<Result<_>>()?,
             norm: LayerNorm::new(params, "encoder.norm", width)?,
         })
@@ -69,13 +69,13 @@ impl SasRecNet {
     /// `[B, width]`.
     pub fn forward(&self, recent: &History) -> candle_core::Result<Tensor> {
         let mut x = self.item.forward(recent.items)?.broadcast_add(&self.place)?;
-        let absent = ((recent.there - 1.0)? * -MASKED_LOGIT)?.unsqueeze(1)?.unsqueeze(1)?;
+        let absent = ((recent.mask - 1.0)? * -MASKED_LOGIT)?.unsqueeze(1)?.unsqueeze(1)?;
         let mask = absent.broadcast_add(&self.past.to_dtype(x.dtype())?)?;
         for block in &self.blocks {
             x = block.forward(&x, &mask)?;
         }
         let last = self.norm.forward(&x.narrow(1, 0, 1)?.squeeze(1)?)?;
-        last.broadcast_mul(&recent.there.narrow(1, 0, 1)?)
+        last.broadcast_mul(&recent.mask.narrow(1, 0, 1)?)
     }
 }
 
@@ -86,7 +86,7 @@ mod tests {
     /// What one state of three items, newest first, is encoded as, and what the older ones of them are before the last item came.
     #[test]
     fn an_item_sees_nothing_that_came_after_it() {
-        let shape = SasRec { layers: 2, width: 4, heads: 2 };
+        let shape = SasRec { n_layers: 2, hidden_size: 4, n_heads: 2 };
         let mut init = Init::new(4);
         let causal = SasRecNet::new(&shape, 2, 3, &mut Params::in_f64(), &mut init).unwrap();
         let items = init.normal(&[1, 3, 2], 1.0).unwrap().to_dtype(DType::F64).unwrap();
@@ -110,7 +110,7 @@ mod tests {
         let causal = SasRecNet::new(&SasRec::default(), 2, 3, &mut Params::default(), &mut Init::new(4)).unwrap();
         let zeros = |shape: &[usize]| Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
         let (users, items, none) = (zeros(&[1, 2]), zeros(&[1, 3, 2]), zeros(&[1, 3]));
-        let recent = History { users: &users, items: &items, rewards: &none, there: &none };
+        let recent = History { users: &users, items: &items, rewards: &none, mask: &none };
         assert_eq!(causal.forward(&recent).unwrap().to_vec2::<f32>().unwrap(), [[0.0; 32]]);
     }
 }

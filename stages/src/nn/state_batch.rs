@@ -14,12 +14,12 @@ pub struct StateBatch {
     /// `[B, W]` of f32: what they were paid, 0 where the episode is younger.
     pub(super) rewards: Tensor,
     /// `[B, W]` of f32: 1 where there is an item, else 0.
-    pub(super) there: Tensor,
+    pub(super) mask: Tensor,
     /// `[B, 1]` of f32: turns played over the horizon.
     pub(super) progress: Tensor,
     /// `[B·I, 2]` of f32, a hundred times: how often the item stands in `recent`, and Σ over `recent` of how alike it is, see
     /// `similarity`. One table, so that one product weighs both.
-    pub(super) near: Tensor,
+    pub(super) similarity_features: Tensor,
     /// `[B, I]` of f32: 1 where an item may be shown, else 0; `None` where all may. See [`StateBatch::mask_actions`].
     pub(super) action_mask: Option<Tensor>,
 }
@@ -32,7 +32,7 @@ impl StateBatch {
     /// On a row or an item that is none, and where a state would have no item left.
     pub fn mask_actions(&mut self, forbidden: impl IntoIterator<Item = (usize, u32)>) -> Result<()> {
         let batch = self.user.dim(0)?;
-        let items = self.near.dim(0)? / batch.max(1);
+        let items = self.similarity_features.dim(0)? / batch.max(1);
         let mut allowed = vec![1.0_f32; batch * items];
         for (row, item) in forbidden {
             ensure!(

@@ -15,19 +15,19 @@ use super::{AdamW, Params};
 use crate::artifact::{Array, Curves};
 
 /// The checkpoints of one training, in the stage's scratch folder.
-pub struct Training<'c> {
+pub struct TrainingCheckpoints<'c> {
     cx: &'c Context,
     checkpoints: Checkpoints,
     every: u64,
 }
 
-impl<'c> Training<'c> {
+impl<'c> TrainingCheckpoints<'c> {
     /// Those of the training called `name`, saved after each `every`-th unit.
     pub fn open(cx: &'c Context, name: &str, every: u64) -> Result<Self> {
         Ok(Self { cx, checkpoints: Checkpoints::open(&cx.scratch().join(name))?, every })
     }
 
-    /// How many units are done, and the state after them, as [`State::save`] wrote it.
+    /// How many units are done, and the state after them, as [`TrainingState::save`] wrote it.
     pub fn latest(&self) -> Result<Option<(u64, Vec<u8>)>> {
         self.checkpoints.latest()
     }
@@ -36,7 +36,7 @@ impl<'c> Training<'c> {
     ///
     /// # Errors
     /// When the disk refuses, or the user interrupted.
-    pub fn passed(&self, done: u64, state: impl FnOnce() -> Result<Vec<u8>>) -> Result<()> {
+    pub fn after_unit(&self, done: u64, state: impl FnOnce() -> Result<Vec<u8>>) -> Result<()> {
         let check_cancelled = self.cx.check_cancelled();
         if check_cancelled.is_err() || done.is_multiple_of(self.every) {
             self.checkpoints.save(done, &state()?)?;
@@ -46,7 +46,7 @@ impl<'c> Training<'c> {
 }
 
 /// What a training changes.
-pub struct State<'a> {
+pub struct TrainingState<'a> {
     /// Networks with their optimisers, by name.
     pub networks: Vec<(&'static str, &'a Params, &'a mut AdamW)>,
     /// Other arrays that the next unit needs.
@@ -55,7 +55,7 @@ pub struct State<'a> {
     pub curves: &'a mut Curves,
 }
 
-impl State<'_> {
+impl TrainingState<'_> {
     /// The state as bytes.
     pub fn save(&self) -> Result<Vec<u8>> {
         let mut arrays: BTreeMap<String, Array> = BTreeMap::new();
@@ -83,7 +83,7 @@ impl State<'_> {
         Ok(out)
     }
 
-    /// Goes back to what [`State::save`] wrote.
+    /// Goes back to what [`TrainingState::save`] wrote.
     pub fn restore(&mut self, bytes: &[u8]) -> Result<()> {
         let (length, rest) = bytes.split_at_checked(8).context("a checkpoint of fewer than 8 bytes")?;
         let length = u64::from_le_bytes(length.try_into()?) as usize;
@@ -153,7 +153,7 @@ mod tests {
             let mut curves = Curves::default();
             let kept = BTreeMap::from([("kept".to_owned(), Array::new(&[2], vec![0.1, -0.0]))]);
             let mut state =
-                State { networks: vec![("n", &params, &mut adam)], arrays: kept.clone(), curves: &mut curves };
+                TrainingState { networks: vec![("n", &params, &mut adam)], arrays: kept.clone(), curves: &mut curves };
             if let Some(saved) = saved {
                 state.arrays.clear();
                 state.restore(&saved).unwrap();
@@ -164,7 +164,9 @@ mod tests {
                 curves.push("loss", u64::from(step), f64::from(loss.to_scalar::<f32>().unwrap()) / 3.0);
                 adam.descend(&params, &loss).unwrap();
             }
-            State { networks: vec![("n", &params, &mut adam)], arrays: kept, curves: &mut curves }.save().unwrap()
+            TrainingState { networks: vec![("n", &params, &mut adam)], arrays: kept, curves: &mut curves }
+                .save()
+                .unwrap()
         };
         assert_eq!(train(0..6, None), train(3..6, Some(train(0..3, None))));
     }
@@ -173,13 +175,13 @@ mod tests {
     fn it_saves_when_due_and_before_it_stops() {
         let folder = tempfile::tempdir().unwrap();
         let cx = Context::detached(folder.path());
-        let training = Training::open(&cx, "t", 3).unwrap();
+        let training = TrainingCheckpoints::open(&cx, "t", 3).unwrap();
         for done in 1..=4 {
-            training.passed(done, || Ok(vec![done as u8])).unwrap();
+            training.after_unit(done, || Ok(vec![done as u8])).unwrap();
         }
         assert_eq!(training.latest().unwrap(), Some((3, vec![3])));
         cx.interrupt();
-        assert!(training.passed(5, || Ok(vec![5])).is_err());
+        assert!(training.after_unit(5, || Ok(vec![5])).is_err());
         assert_eq!(training.latest().unwrap(), Some((5, vec![5])));
     }
 }

@@ -65,9 +65,9 @@ learner_settings! {
     }
     shared {
         optimizer: { learning_rate: 0.002, weight_decay: 0.0, max_grad_norm: 1.0, schedule: Linear },
-        /// Its logits tilt the distributions, which have parameters and a gradient norm of their own; `prior: 1` starts them at the
+        /// Its logits tilt the distributions, which have parameters and a gradient norm of their own; `prior_scale: 1` starts them at the
         /// order of the world's own rewards.
-        network: NetworkConfig { prior: 1.0, ..NetworkConfig::default() },
+        network: NetworkConfig { prior_scale: 1.0, ..NetworkConfig::default() },
         checkpoint_every: 25 iterations,
         /// 0.5 by default, as in `rl.dqn`.
         gamma: 0.5,
@@ -171,7 +171,7 @@ impl Learner<'_> {
     fn targets(&self, transitions: &Transitions) -> Result<Tensor> {
         let read = |network: &Categorical| states(network, &transitions.next);
         let best = self.online.logits(&read(&self.online)?)?.argmax(1)?;
-        let chances = self.target.log_chances(&read(&self.target)?, &best)?.exp()?;
+        let chances = self.target.log_probs(&read(&self.target)?, &best)?.exp()?;
         let chances = chances.flatten_all()?.to_vec1::<f32>()?;
         let mass = self.online.support().project(&transitions.returns, &transitions.discounts, &chances);
         Ok(Tensor::from_vec(mass, (transitions.actions.len(), self.config.n_atoms), best.device())?)
@@ -199,7 +199,7 @@ impl PolicyLearner for Learner<'_> {
             let mass = self.targets(&transitions)?;
             let now = states(&self.online, &transitions.now)?;
             let actions = transitions.actions_on(mass.device())?;
-            let loss = distribution_loss(&self.online.log_chances(&now, &actions)?, &mass)?;
+            let loss = distribution_loss(&self.online.log_probs(&now, &actions)?, &mass)?;
             error += f64::from(loss.to_scalar::<f32>()?) / config.gradient_steps as f64;
             let (tilt, atoms) = self.online.params();
             let trained = [(&mut self.tilt_adam, tilt), (&mut self.atoms_adam, atoms)];

@@ -34,7 +34,7 @@ pub struct ContractCase<S: Stage<Outputs = Outputs> + Default> {
 
 /// A network that knows nothing of the small worlds and is large enough for them.
 pub fn small_network() -> NetworkConfig {
-    NetworkConfig { window: 2, hidden: 32, prior: 0.0, avoid: 0.0, ..NetworkConfig::default() }
+    NetworkConfig { window: 2, hidden_size: 32, prior_scale: 0.0, similarity_penalty: 0.0, ..NetworkConfig::default() }
 }
 
 /// Three clusters of two items that pay 5, 4 and 3 and a memory of two items. The cycle of all three returns 120 in 30 turns,

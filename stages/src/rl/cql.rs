@@ -44,8 +44,8 @@ learner_settings! {
     }
     shared {
         optimizer: { learning_rate: 0.002, weight_decay: 0.001, max_grad_norm: 10.0, schedule: Linear },
-        /// `prior: 1` starts the advantages at the world's own rewards.
-        network: NetworkConfig { prior: 1.0, ..NetworkConfig::default() },
+        /// `prior_scale: 1` starts the advantages at the world's own rewards.
+        network: NetworkConfig { prior_scale: 1.0, ..NetworkConfig::default() },
         checkpoint_every: 100 steps,
         gamma: 0.9,
     }

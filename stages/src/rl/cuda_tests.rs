@@ -1,4 +1,4 @@
-//! Every learner on an NVIDIA card; see [`assert_trains_alike`].
+//! Every learner on an NVIDIA card; see [`assert_same_training`].
 
 use pipeline::Stage;
 
@@ -7,12 +7,12 @@ use super::inputs::{Offline, Online, OnlineWithDemos};
 use super::{A2c, Bcq, BehaviourCloning, C51, Cql, Crr, Dqn, IlRec, Iql, Outputs, Ppo, Reinforce, Sac, Sqn, bc, ilrec};
 use crate::artifact::{Demonstrations, World};
 use crate::env::cluster_world;
-use crate::nn::cuda_tests::{Numbers, apart, assert_trains_alike};
+use crate::nn::cuda_tests::{Numbers, assert_same_training, perturb};
 
 fn world() -> World {
     let mut world = cluster_world(&[5.0, 4.0, 3.0], 2, 2, 8, 4);
-    apart(&mut world.user_vectors, 1);
-    apart(&mut world.item_vectors, 2);
+    perturb(&mut world.user_vectors, 1);
+    perturb(&mut world.item_vectors, 2);
     world
 }
 
@@ -31,7 +31,7 @@ fn numbers(outputs: Outputs) -> Numbers {
 
 fn assert_same_on_gpu<S: Stage<Outputs = Outputs>>(stage: &S, inputs: fn(World, Demonstrations) -> S::Inputs) {
     stage.check().unwrap();
-    assert_trains_alike(S::KIND, stage, &|| inputs(world(), demonstrations(&world())), &numbers);
+    assert_same_training(S::KIND, stage, &|| inputs(world(), demonstrations(&world())), &numbers);
 }
 
 #[test]

@@ -40,8 +40,8 @@ impl Demonstration {
             );
             ensure!(
                 trajectory.steps.len() <= horizon,
-                "demonstrated trajectory {t} has {} steps, more than the world's horizon of {horizon}\nhelp: set `length: \
-                 {horizon}` in `demonstrate.logged`, or raise `audience.horizon`",
+                "demonstrated trajectory {t} has {} steps, more than the world's horizon of {horizon}\nhelp: set \
+                 `max_episode_length: {horizon}` in `demonstrate.from_log`, or raise `audience.horizon`",
                 trajectory.steps.len()
             );
             let mut shown = BTreeSet::new();

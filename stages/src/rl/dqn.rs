@@ -58,8 +58,8 @@ learner_settings! {
     }
     shared {
         optimizer: { learning_rate: 0.002, weight_decay: 0.0, max_grad_norm: 1.0, schedule: Linear },
-        /// `prior: 1` starts the advantages at the world's own rewards.
-        network: NetworkConfig { prior: 1.0, ..NetworkConfig::default() },
+        /// `prior_scale: 1` starts the advantages at the world's own rewards.
+        network: NetworkConfig { prior_scale: 1.0, ..NetworkConfig::default() },
         checkpoint_every: 25 iterations,
         /// 0.5 by default, as IL-Rec and BiLLP have it: the error of a value grows with its horizon, while the difference between
         /// the rewards of two items does not.

@@ -112,7 +112,7 @@ impl Stage for IlRec {
     const KIND: &'static str = "rl.ilrec";
     /// 1: first. 2: returns of a demonstration that was only cut off go on; demonstrated advantages are cut at 0 before they are
     /// scaled; the penalty for leaving is learned from. 3: the discriminator learns from logits that are not cut.
-    /// 4: steps of training are fused, so sums round otherwise; `discriminator.layers`.
+    /// 4: steps of training are fused, so sums round otherwise; `discriminator.n_layers`.
     /// 5: gradients are summed in parts, for threads, so they round otherwise.
     const VERSION: u32 = 5;
     const ABOUT: &'static str = "train discriminator, weights and policy together on mixed replay, as IL-Rec does";
@@ -348,7 +348,11 @@ mod tests {
             optimizer: Optimizer::with_learning_rate(0.01),
             omega: 0.3,
             bc_batch_size: 32,
-            discriminator: DiscriminatorSettings { batch_size: 32, hidden: 16, ..DiscriminatorSettings::default() },
+            discriminator: DiscriminatorSettings {
+                batch_size: 32,
+                hidden_size: 16,
+                ..DiscriminatorSettings::default()
+            },
             network: small_network(),
             ..IlRec::default()
         }
@@ -363,7 +367,7 @@ mod tests {
     #[test]
     fn it_keeps_the_contract_of_learners() {
         let weights = WeightsConfig { reweight_interval: 2, ..WeightsConfig::default() };
-        let discriminator = DiscriminatorSettings { replay_rounds: 2, ..solver().discriminator };
+        let discriminator = DiscriminatorSettings { buffer_rounds: 2, ..solver().discriminator };
         assert_keeps_the_contract(&ContractCase {
             short: IlRec { n_iterations: 5, episodes_per_update: 4, weights, discriminator, ..solver() },
             untrained: IlRec { n_iterations: 0, ..solver() },
@@ -382,11 +386,11 @@ mod tests {
                 (with(|c| c.value_coef = -1.0), "value_coef"),
                 (with(|c| c.entropy_coef = f64::NAN), "entropy_coef"),
                 (with(|c| c.discriminator.batch_size = 0), "discriminator.batch_size"),
-                (with(|c| c.discriminator.replay_rounds = 0), "discriminator.replay_rounds"),
+                (with(|c| c.discriminator.buffer_rounds = 0), "discriminator.buffer_rounds"),
                 (with(|c| c.discriminator.label_smoothing = 0.5), "discriminator.label_smoothing"),
                 (with(|c| c.discriminator.logit_clip = 0.0), "discriminator.logit_clip"),
-                (with(|c| c.discriminator.stop_above_accuracy = f64::NAN), "discriminator.stop_above_accuracy"),
-                (with(|c| c.discriminator.stop_above_accuracy = 0.0), "discriminator.stop_above_accuracy"),
+                (with(|c| c.discriminator.max_accuracy = f64::NAN), "discriminator.max_accuracy"),
+                (with(|c| c.discriminator.max_accuracy = 0.0), "discriminator.max_accuracy"),
                 (with(|c| c.weights.alpha = 1.5), "weights.alpha"),
                 (with(|c| c.weights.kappa = -1.0), "weights.kappa"),
             ],

@@ -41,7 +41,7 @@ impl<'w> IlRecDiscriminator<'w> {
         seed: u64,
     ) -> Result<Self> {
         let features = match items {
-            Some(items) => Features::with_texts(world, text_vectors(items, settings.text_width, seed))?,
+            Some(items) => Features::with_texts(world, text_vectors(items, settings.text_embedding_dim, seed))?,
             None => Features::new(world),
         };
         let config = DiscriminatorConfig {
@@ -65,16 +65,16 @@ impl<'w> IlRecDiscriminator<'w> {
     /// steps', and count where the settings say so; `[round, rounds]` is the number of this round, from 0, and of all.
     pub fn learn(&mut self, batch: &Batch, weights: &[f32], [round, rounds]: [u64; 2]) -> Result<DiscriminatorMetrics> {
         self.played.push(self.features.compute(&batch.observation, &batch.actions)?.to_device(&self.device)?);
-        if self.played.len() > self.settings.replay_rounds {
+        if self.played.len() > self.settings.buffer_rounds {
             self.played.remove(0);
         }
         let played = DiscriminatorBatch::of_state_actions(Tensor::cat(&self.played, 0)?);
         let counts = if self.settings.weighted { weights.to_vec() } else { vec![1.0; weights.len()] };
         let counts = Tensor::from_vec(counts, weights.len(), &self.device)?;
         self.trainer.begin_round(round, rounds);
-        let enough = self.settings.stop_above_accuracy;
+        let enough = self.settings.max_accuracy;
         let mut metrics = DiscriminatorMetrics { loss: 0.0, accuracy: 0.0 };
-        for step in 0..self.settings.steps.unwrap_or(USUAL_STEPS) {
+        for step in 0..self.settings.n_updates.unwrap_or(USUAL_STEPS) {
             metrics = self.trainer.update((&self.demonstrated, &counts), &played, [round, step], enough)?;
             if metrics.accuracy > enough {
                 break;
@@ -126,7 +126,7 @@ mod tests {
     use crate::rl::ilrec::{Inputs, WeightsConfig};
 
     fn small() -> DiscriminatorSettings {
-        DiscriminatorSettings { batch_size: 32, hidden: 16, ..DiscriminatorSettings::default() }
+        DiscriminatorSettings { batch_size: 32, hidden_size: 16, ..DiscriminatorSettings::default() }
     }
 
     /// The catalogue's texts, the spectral norm and the weights change what the discriminator makes of it, and resume exactly.
@@ -162,9 +162,9 @@ mod tests {
         let plain = run(&with(|_| ()), None);
         assert!(run(&with(|d| d.spectral_norm = true), None) != plain);
         assert!(run(&with(|d| d.weighted = true), None) != plain);
-        assert!(run(&with(|d| d.steps = Some(0)), None) != plain);
+        assert!(run(&with(|d| d.n_updates = Some(0)), None) != plain);
         let texts = run(&with(|_| ()), Some(catalogue.clone()));
-        assert!(texts != plain && run(&with(|d| d.text_width = 3), Some(catalogue.clone())) != texts);
+        assert!(texts != plain && run(&with(|d| d.text_embedding_dim = 3), Some(catalogue.clone())) != texts);
         let of_texts = |config: &IlRec| {
             assert_resumes_exactly(config, || inputs(Some(catalogue.clone())), |o| (o.policy, o.curves), 4);
         };

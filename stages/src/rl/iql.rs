@@ -48,7 +48,7 @@ learner_settings! {
     }
     shared {
         optimizer: { learning_rate: 0.002, weight_decay: 0.001, max_grad_norm: 10.0, schedule: Linear },
-        network: NetworkConfig { prior: 1.0, ..NetworkConfig::default() },
+        network: NetworkConfig { prior_scale: 1.0, ..NetworkConfig::default() },
         checkpoint_every: 100 steps,
         gamma: 0.9,
     }

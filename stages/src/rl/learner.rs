@@ -7,7 +7,7 @@ use pipeline::Context;
 
 use super::Outputs;
 use crate::artifact::{Array, Curves, PolicyFile, TensorFile, World};
-use crate::nn::{AdamW, Params, State, Training};
+use crate::nn::{AdamW, Params, TrainingCheckpoints, TrainingState};
 
 /// What one update saw, by the name of its curve. The first is shown beside the progress bar.
 pub type UpdateMetrics = Vec<(&'static str, f64)>;
@@ -52,12 +52,12 @@ pub struct TrainingPlan {
 
 /// Goes on from the last checkpoint to the end of the plan. A policy that ends with the parameters that it began with says so.
 pub fn train(learner: &mut impl PolicyLearner, plan: &TrainingPlan, world: &World, cx: &Context) -> Result<Outputs> {
-    let training = Training::open(cx, "checkpoints", plan.checkpoint_every)?;
+    let training = TrainingCheckpoints::open(cx, "checkpoints", plan.checkpoint_every)?;
     let initial = learner.policy()?.arrays;
     let mut curves = Curves::default();
     let mut done = 0;
     if let Some((number, bytes)) = training.latest()? {
-        let mut state = State { networks: learner.modules(), arrays: BTreeMap::new(), curves: &mut curves };
+        let mut state = TrainingState { networks: learner.modules(), arrays: BTreeMap::new(), curves: &mut curves };
         state.restore(&bytes)?;
         let extra_state = std::mem::take(&mut state.arrays);
         learner.restore(&extra_state)?;
@@ -71,9 +71,9 @@ pub fn train(learner: &mut impl PolicyLearner, plan: &TrainingPlan, world: &Worl
             curves.push(series, update + 1, *value);
         }
         bar.inc_with(1, &metrics.first().map(|(name, value)| format!("{name} {value:.2}")).unwrap_or_default());
-        training.passed(update + 1, || {
+        training.after_unit(update + 1, || {
             let arrays = learner.extra_state()?;
-            State { networks: learner.modules(), arrays, curves: &mut curves }.save()
+            TrainingState { networks: learner.modules(), arrays, curves: &mut curves }.save()
         })?;
     }
     let mut policy = PolicyFile::new(learner.policy()?, plan.kind, world)?;

@@ -59,9 +59,9 @@ learner_settings! {
     }
     shared {
         optimizer: { learning_rate: 0.002, weight_decay: 0.0, max_grad_norm: 1.0, schedule: Linear },
-        /// `prior: 1` starts the critics' advantages at the world's own rewards. `prior` and `avoid` of the policy are
+        /// `prior_scale: 1` starts the critics' advantages at the world's own rewards. `prior_scale` and `similarity_penalty` of the policy are
         /// those of the critics over `entropy_temperature`, so that it starts at softmax(Q/α).
-        network: NetworkConfig { prior: 1.0, ..NetworkConfig::default() },
+        network: NetworkConfig { prior_scale: 1.0, ..NetworkConfig::default() },
         checkpoint_every: 25 iterations,
         /// 0.5 by default, as in `rl.dqn`.
         gamma: 0.5,
@@ -125,10 +125,10 @@ impl Stage for Sac {
 impl Sac {
     /// The network of a policy that starts at softmax(Q/α), with Q of a new critic.
     fn policy_network(&self) -> NetworkConfig {
-        let NetworkConfig { prior, avoid, .. } = self.network;
+        let NetworkConfig { prior_scale, similarity_penalty, .. } = self.network;
         NetworkConfig {
-            prior: prior / self.entropy_temperature,
-            avoid: avoid / self.entropy_temperature,
+            prior_scale: prior_scale / self.entropy_temperature,
+            similarity_penalty: similarity_penalty / self.entropy_temperature,
             ..self.network.clone()
         }
     }

@@ -43,7 +43,7 @@ learner_settings! {
     }
     shared {
         optimizer: { learning_rate: 0.002, weight_decay: 0.001, max_grad_norm: 10.0, schedule: Linear },
-        network: NetworkConfig { prior: 1.0, ..NetworkConfig::default() },
+        network: NetworkConfig { prior_scale: 1.0, ..NetworkConfig::default() },
         checkpoint_every: 100 steps,
         /// The paper's: 0.5.
         gamma: 0.5,
@@ -211,7 +211,7 @@ mod tests {
     fn shared() -> (TwoHeads, Observation) {
         let mut world = cluster_world(&[5.0, 4.0, 3.0], 1, 1, 10, 2);
         world.user_vectors.data = vec![1.0, 0.5, -0.5, 0.25, 2.0, -1.0];
-        let network = NetworkConfig { encoder: Encoder::Gru(GruEncoder { width: 3 }), ..small_network() };
+        let network = NetworkConfig { encoder: Encoder::Gru(GruEncoder { hidden_size: 3 }), ..small_network() };
         let mut seen = Observation::of(&world, 2);
         for (user, items, rewards) in [(0, &[][..], &[][..]), (0, &[0], &[5.0]), (1, &[0, 2], &[5.0, 3.0])] {
             seen.push(user, items, rewards, 10, 3);

@@ -1,7 +1,7 @@
-//! Worlds fitted on an NVIDIA card; see [`assert_trains_alike`].
+//! Worlds fitted on an NVIDIA card; see [`assert_same_training`].
 
 use super::{Audience, DeepFm, MatrixFactorisation, Outputs, small_log, weighted};
-use crate::nn::cuda_tests::{Numbers, assert_trains_alike};
+use crate::nn::cuda_tests::{Numbers, assert_same_training};
 
 fn numbers(outputs: Outputs) -> Numbers {
     let mut numbers = Numbers::from([("reward".to_owned(), outputs.world.reward.data)]);
@@ -15,14 +15,14 @@ fn numbers(outputs: Outputs) -> Numbers {
 fn factors_are_fitted_alike() {
     let audience = Audience { vectors: 2, ..Audience::default() };
     let stage = MatrixFactorisation { epochs: 3, batch_size: 5, audience, ..MatrixFactorisation::default() };
-    assert_trains_alike("world.mf", &stage, &small_log, &numbers);
+    assert_same_training("world.mf", &stage, &small_log, &numbers);
     let several = MatrixFactorisation { members: 2, negatives: true, ..stage };
-    assert_trains_alike("world.mf", &several, &|| weighted(small_log()), &numbers);
+    assert_same_training("world.mf", &several, &|| weighted(small_log()), &numbers);
 }
 
 #[test]
 fn fields_are_fitted_alike() {
     let audience = Audience { vectors: 2, ..Audience::default() };
     let stage = DeepFm { epochs: 3, batch_size: 5, members: 2, gaussian: true, audience, ..DeepFm::default() };
-    assert_trains_alike("world.deepfm", &stage, &|| weighted(small_log()), &numbers);
+    assert_same_training("world.deepfm", &stage, &|| weighted(small_log()), &numbers);
 }

@@ -11,7 +11,7 @@ use rand::seq::SliceRandom;
 use super::gaussian;
 use super::negatives::Negatives;
 use crate::artifact::{Array, Curves, Interactions};
-use crate::nn::{AdamW, Params, State, Training, rng};
+use crate::nn::{AdamW, Params, TrainingCheckpoints, TrainingState, rng};
 
 /// What a model says of some pairs of users and items.
 pub(super) struct Predicted {
@@ -90,7 +90,7 @@ impl Fit {
         ensure!(!log.is_empty(), "no interaction to fit a world on");
         let mut adam = AdamW::new(params, self.learning_rate, 0.0, f64::INFINITY)?;
         let mut curves = Curves::default();
-        let training = Training::open(cx, &self.name, 1)?;
+        let training = TrainingCheckpoints::open(cx, &self.name, 1)?;
         let mut done = 0;
         if let Some((number, bytes)) = training.latest()? {
             state(params, &mut adam, &mut curves).restore(&bytes)?;
@@ -119,14 +119,14 @@ impl Fit {
                 }
             }
             bar.inc_with(1, &message);
-            training.passed(epoch + 1, || state(params, &mut adam, &mut curves).save())?;
+            training.after_unit(epoch + 1, || state(params, &mut adam, &mut curves).save())?;
         }
         Ok(curves)
     }
 }
 
-fn state<'a>(params: &'a Params, adam: &'a mut AdamW, curves: &'a mut Curves) -> State<'a> {
-    State { networks: vec![("model", params, adam)], arrays: BTreeMap::new(), curves }
+fn state<'a>(params: &'a Params, adam: &'a mut AdamW, curves: &'a mut Curves) -> TrainingState<'a> {
+    TrainingState { networks: vec![("model", params, adam)], arrays: BTreeMap::new(), curves }
 }
 
 /// The loss of a batch, a scalar, and the mean squared error of its ratings.

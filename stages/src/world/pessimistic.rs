@@ -93,7 +93,7 @@ pipeline::ports! {
     pub struct Inputs {
         /// A fitted world that says how sure it is.
         world: World,
-        /// The log in its order, as `demonstrate.logged` gives it; wanted where entropy pays.
+        /// The log in its order, as `demonstrate.from_log` gives it; wanted where entropy pays.
         demonstrations: Option<Demonstrations>,
     }
 }
@@ -132,7 +132,7 @@ impl Stage for Pessimistic {
             port: "demonstrations",
             connected: true,
             why: format!("it is {entropy}, so the log must tell what follows what"),
-            help: "connect `demonstrate.logged` of the ratings that the world was fitted on, or set `entropy: 0`",
+            help: "connect `demonstrate.from_log` of the ratings that the world was fitted on, or set `entropy: 0`",
         };
         if entropy > 0.0 { vec![requirement] } else { vec![] }
     }
@@ -152,7 +152,7 @@ impl Stage for Pessimistic {
         world.rules.low_reward = world.rules.low_reward.map(|low| low - least);
         if entropy > 0.0 {
             let log = inputs.demonstrations.as_ref().context(
-                "`by.dorl.entropy` is above 0, but no `demonstrations` are connected\nhelp: connect `demonstrate.logged`, or set \
+                "`by.dorl.entropy` is above 0, but no `demonstrations` are connected\nhelp: connect `demonstrate.from_log`, or set \
                  `entropy: 0`",
             )?;
             let mut open = openness(log, world.items())?;

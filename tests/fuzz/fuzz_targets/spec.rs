@@ -31,7 +31,7 @@ static CATALOG: Catalog = Catalog {
     devices: Devices::CPU,
     inspect: |_, _, _| Ok(Verdict::Whole),
     recommend: |_, _| anyhow::bail!("toys have no policy"),
-    figures: &[],
+    metrics: &[],
     report: |_| Ok(String::new()),
     template: "",
     renamed: include_str!("../../../pipeline/tests/toy/renamed.tsv"),

@@ -30,7 +30,8 @@ impl Candidates<'_> {
             "STAGE" => self.stages(current),
             "PATH=VALUE" => self.settings(),
             "POLICY" => self.outputs().into_iter().filter(|(name, _)| name.ends_with(".policy")).collect(),
-            "WHAT" => self.outputs().into_iter().chain(files(current, &|_| true)).collect(),
+            "TARGET" => self.outputs().into_iter().chain(files(current, &|_| true)).collect(),
+            "A" | "B" => self.outputs().into_iter().chain(self.runs()).chain(files(current, &|_| true)).collect(),
             "RUN" => self.runs(),
             "NAME" => self
                 .runs()

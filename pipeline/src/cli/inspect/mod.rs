@@ -16,7 +16,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, anyhow};
 use serde_json::{Value, json};
 
-use super::args::Inspect;
+use super::args::{Diff, Inspect};
 use super::progress_ui::progress_ui;
 use super::session::Session;
 use super::{numbered, print};
@@ -29,12 +29,13 @@ pub(super) use ancestors::ancestors;
 use lineage::Lineage;
 use origin::Origin;
 use output::Output;
-use target::{Content, Target};
+use target::Content;
+pub(super) use target::{Target, find};
 
 pub(super) fn inspect(session: &Session, args: &Inspect) -> Result<Exit, Failure> {
     let store = session.store();
-    let format = format(session, args)?;
-    match target::find(&store, &args.what, args.experiment.as_deref(), session.catalog)? {
+    let format = format(session, args.format)?;
+    match find(&store, &args.target, args.experiment.as_deref(), session.catalog)? {
         Target::Run(run) => {
             about_results(args, "a run")?;
             let (json, text) = result::run(&run, &store)?;
@@ -54,8 +55,8 @@ pub(super) fn inspect(session: &Session, args: &Inspect) -> Result<Exit, Failure
     }
 }
 
-fn format(session: &Session, args: &Inspect) -> Result<Format, Failure> {
-    match (args.format, session.global.json) {
+fn format(session: &Session, format: Option<Format>) -> Result<Format, Failure> {
+    match (format, session.global.json) {
         (Some(format), true) if format != Format::Json => {
             Err(Failure::usage(anyhow!("`--json` is `--format json`, but `--format {format}` was given too")))
         }
@@ -74,13 +75,12 @@ fn about_results(args: &Inspect, found: &str) -> Result<(), Failure> {
         || args.verify
         || args.lineage
         || args.episode.is_some()
-        || args.against.is_some()
         || args.filter.is_some()
         || args.sample.is_some()
         || !args.columns.is_empty()
         || matches!(args.format, Some(Format::Csv | Format::Ndjson));
     if wants_content {
-        let what = &args.what;
+        let what = &args.target;
         return Err(Failure::usage(anyhow!(
             "`{what}` is {found}, and what you ask for needs one file\nhelp: `apprentice inspect {what}` lists its outputs"
         )));
@@ -121,7 +121,7 @@ fn trace(store: &Store, entry: &Entry, port: Option<&str>, format: Format) -> Re
 
 /// What the catalogue says about a file, between what the engine says about it.
 fn look(session: &Session, store: &Store, args: &Inspect, content: &Content, format: Format) -> Result<Exit, Failure> {
-    let show = show(session, store, args)?;
+    let show = show(args);
     let rows = show == Show::Rows || matches!(format, Format::Csv | Format::Ndjson);
     if rows && !matches!(show, Show::Rows | Show::Overview) {
         return Err(rows_only(format));
@@ -162,6 +162,39 @@ fn look(session: &Session, store: &Store, args: &Inspect, content: &Content, for
             Ok(verdict)
         }),
     };
+    match ended(out, verdict)? {
+        Verdict::Whole if args.verify && content.changed_view.is_some() => Ok(Exit::Failed),
+        Verdict::Whole => Ok(Exit::Ok),
+        // The bytes are those that were made, so that the fault is not the store's.
+        Verdict::Damaged => Ok(Exit::Failed),
+    }
+}
+
+/// How two files differ.
+pub(super) fn compare(session: &Session, args: &Diff, one: &Content, other: Content) -> Result<Exit, Failure> {
+    let format = format(session, args.format)?;
+    if matches!(format, Format::Csv | Format::Ndjson) {
+        return Err(rows_only(format));
+    }
+    let request = Request {
+        show: Show::Diff { other: other.path, name: other.name, key: args.key.clone() },
+        format,
+        name: one.name.clone(),
+        columns: args.columns.clone(),
+        scan: args.scan,
+        progress: Progress::new("diff", [progress_ui(false, format == Format::Json, false) as Arc<dyn Sink>].into()),
+        ..Request::default()
+    };
+    let out = &mut BufWriter::new(Output::new(io::stdout().lock()));
+    let verdict = match format {
+        Format::Json => json_around(session, &request, one, None, out),
+        _ => (session.catalog.inspect)(&one.path, &request, out),
+    };
+    ended(out, verdict).map(|_| Exit::Ok)
+}
+
+/// What came out, once all of the answer is written.
+fn ended<W: Write>(out: &mut BufWriter<Output<W>>, verdict: anyhow::Result<Verdict>) -> Result<Verdict, Failure> {
     let verdict = verdict.and_then(|verdict| {
         out.flush()?;
         Ok(verdict)
@@ -171,13 +204,7 @@ fn look(session: &Session, store: &Store, args: &Inspect, content: &Content, for
         let exit = if error.kind() == ErrorKind::BrokenPipe { Exit::Ok } else { Exit::Failed };
         return Err(Failure::new(exit, anyhow::Error::new(error).context("write to standard output")));
     }
-    match verdict {
-        Ok(Verdict::Whole) if args.verify && content.changed_view.is_some() => Ok(Exit::Failed),
-        Ok(Verdict::Whole) => Ok(Exit::Ok),
-        // The bytes are those that were made, so that the fault is not the store's.
-        Ok(Verdict::Damaged) => Ok(Exit::Failed),
-        Err(error) => Err(error.into()),
-    }
+    Ok(verdict?)
 }
 
 /// An object with the answer as its `content`. Rows pass through as they come, however many there are.
@@ -206,28 +233,13 @@ fn json_around(
     Ok(verdict)
 }
 
-fn show(session: &Session, store: &Store, args: &Inspect) -> Result<Show, Failure> {
-    if let Some(episode) = args.episode {
-        return Ok(Show::Episode(episode));
-    }
-    if let Some(other) = &args.against {
-        return match target::find(store, other, args.experiment.as_deref(), session.catalog)? {
-            Target::Content(found) => Ok(Show::Against { other: found.path, name: found.name, key: args.key.clone() }),
-            Target::Result(entry) => Err(Failure::usage(anyhow!(
-                "`{other}` is a result of {}\nhelp: name one of them: {}",
-                outputs(&entry),
-                target::ports(&entry, other)
-            ))),
-            Target::Run(_) => Err(Failure::usage(anyhow!(
-                "`{other}` is a run, and a file is compared with a file\nhelp: `apprentice inspect {other}` lists what it made"
-            ))),
-        };
-    }
-    Ok(match (args.verify, args.rows) {
-        (true, _) => Show::Verify,
-        (_, true) => Show::Rows,
+fn show(args: &Inspect) -> Show {
+    match (args.episode, args.verify, args.rows) {
+        (Some(episode), ..) => Show::Episode(episode),
+        (None, true, _) => Show::Verify,
+        (None, _, true) => Show::Rows,
         _ => Show::Overview,
-    })
+    }
 }
 
 /// What catalogues are called among the kinds of artifacts.
@@ -259,8 +271,8 @@ pub(super) fn policy(
 ) -> Result<PathBuf, Failure> {
     const KIND: &str = "policy";
     // A stage that trains a policy also tells how it went; which of the two is meant is plain.
-    let found = target::find(store, what, experiment, catalog)
-        .or_else(|failure| target::find(store, &format!("{what}.{KIND}"), experiment, catalog).map_err(|_| failure))?;
+    let found = find(store, what, experiment, catalog)
+        .or_else(|failure| find(store, &format!("{what}.{KIND}"), experiment, catalog).map_err(|_| failure))?;
     let no_policy = |found: &str| {
         Failure::usage(anyhow!("`{what}` is {found}, not a policy\nhelp: policies come from `rl` stages"))
     };

@@ -8,7 +8,7 @@ use super::newest;
 use super::producers::Producers;
 use crate::exit::Failure;
 use crate::record::{self, RunFolder, RunRecord};
-use crate::spec::renamed::{Rows, What};
+use crate::spec::renamed::{Rows, WordKind};
 use crate::store::{Entry, FileStamp, LatestResult, Output, Store, digest_of};
 use crate::{Catalog, Exit, spec};
 
@@ -17,15 +17,33 @@ const PREFIX: usize = 4;
 /// Size in bytes up to which a file of unknown origin is hashed, only to tell its digest.
 const SMALL: u64 = 64 << 20;
 
-pub(super) enum Target {
+pub(crate) enum Target {
     Content(Box<Content>),
     /// A result with several outputs.
     Result(Box<Entry>),
     Run(Box<RunRecord>),
 }
 
+impl Target {
+    /// What it is, for messages.
+    pub fn noun(&self) -> String {
+        match self {
+            Self::Content(_) => "a file".into(),
+            Self::Result(entry) => format!("a result of {} outputs", entry.outputs.len()),
+            Self::Run(_) => "a run".into(),
+        }
+    }
+
+    /// The outputs of a result, as one may ask for them.
+    pub fn outputs(&self, name: &str) -> Option<String> {
+        let Self::Result(entry) = self else { return None };
+        let outputs = entry.outputs.iter().map(|output| format!("{name}.{}", output.port));
+        Some(outputs.collect::<Vec<_>>().join(", "))
+    }
+}
+
 /// One file, and who made it.
-pub(super) struct Content {
+pub(crate) struct Content {
     /// As it was asked for.
     pub name: String,
     pub path: PathBuf,
@@ -38,7 +56,7 @@ pub(super) struct Content {
     pub changed_view: Option<String>,
 }
 
-pub(super) fn find(store: &Store, what: &str, experiment: Option<&str>, catalog: &Catalog) -> Result<Target, Failure> {
+pub(crate) fn find(store: &Store, what: &str, experiment: Option<&str>, catalog: &Catalog) -> Result<Target, Failure> {
     let path = Path::new(what);
     if path.is_file() {
         return Ok(Target::Content(Box::new(file(store, path)?)));
@@ -162,7 +180,7 @@ fn chosen<'a>(entry: &'a Entry, port: Option<&str>) -> Option<&'a Output> {
 
 fn say_which(entry: &Entry, name: &str, port: Option<&str>, catalog: &Catalog) -> Failure {
     let words = Rows::of(catalog).about(&entry.material.kind);
-    if let Some(row) = port.and_then(|port| words.port(What::Output, port)) {
+    if let Some(row) = port.and_then(|port| words.port(WordKind::Output, port)) {
         let (old, new) = (row.old, row.new);
         return Failure::usage(anyhow!(
             "the output `{old}` of `{name}` has a new name\nhelp: `{old}` is now `{new}`: ask for `{name}.{new}`"
@@ -241,11 +259,6 @@ fn by_prefix(store: &Store, what: &str, catalog: &Catalog) -> Result<Option<Targ
 fn of_store(store: &Store, what: &str, entry: &Entry, output: &Output) -> Result<Target, Failure> {
     let path = whole(store, &output.digest)?;
     Ok(Target::Content(Box::new(content(what.to_owned(), path, entry.clone(), output.clone()))))
-}
-
-/// The outputs of a result, as one may ask for them.
-pub(super) fn ports(entry: &Entry, name: &str) -> String {
-    entry.outputs.iter().map(|output| format!("{name}.{}", output.port)).collect::<Vec<_>>().join(", ")
 }
 
 /// A file by its path. Its bytes are only hashed where the store holds a content of the same size, or where it is small.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{HEAD, KindWords, NO_KIND, Row, Rows, What};
+use super::{HEAD, KindWords, NO_KIND, Row, Rows, WordKind};
 use crate::spec::schema_lookup::SchemaLookup;
 use crate::spec::stage_block::STAGE_KEYS;
 use crate::{Catalog, StageKind};
@@ -27,11 +27,17 @@ pub fn audit(catalog: &Catalog) -> Vec<String> {
             wrong.push(format!("{line:?}: no row of kind, what, old, new, note"));
             continue;
         };
-        if !unique.insert((row.kinds, row.what == What::Value, row.what == What::Kind, row.is_setting(), row.old)) {
+        if !unique.insert((
+            row.kinds,
+            row.what == WordKind::Value,
+            row.what == WordKind::Kind,
+            row.is_setting(),
+            row.old,
+        )) {
             wrong.push(format!("{line:?}: stands there twice"));
         }
         let fault = match row.what {
-            What::Kind => kind(catalog, &row),
+            WordKind::Kind => kind(catalog, &row),
             _ if row.kinds == NO_KIND => {
                 let fine = row.is_setting() && STAGE_KEYS.contains(&row.new) && !STAGE_KEYS.contains(&row.old);
                 (!fine).then(|| "no key of a stage".to_owned())
@@ -88,8 +94,8 @@ fn about_kinds(catalog: &Catalog, row: &Row) -> Option<String> {
 fn has(stage: &StageKind, lookup: &SchemaLookup, words: &KindWords, row: &Row, new: bool) -> bool {
     let word = if new { row.new } else { row.old };
     match row.what {
-        What::Kind => false,
-        What::Setting | What::Reciprocal => {
+        WordKind::Kind => false,
+        WordKind::Setting | WordKind::Reciprocal => {
             // The old word below blocks that have their new names.
             let path: Vec<String> = match (new, words.settings.iter().find(|setting| setting.row == *row)) {
                 (false, Some(found)) => found.parent.iter().cloned().chain([found.key.to_owned()]).collect(),
@@ -97,11 +103,11 @@ fn has(stage: &StageKind, lookup: &SchemaLookup, words: &KindWords, row: &Row, n
             };
             lookup.find(&path).is_some()
         }
-        What::Value => words.values.iter().find(|choice| choice.row == *row).is_some_and(|choice| {
+        WordKind::Value => words.values.iter().find(|choice| choice.row == *row).is_some_and(|choice| {
             let word = if new { choice.new } else { choice.old };
             lookup.words_at(&choice.at).iter().any(|known| known == word)
         }),
-        What::Input => (stage.inputs)().iter().any(|port| port.name == word),
-        What::Output => (stage.outputs)().iter().any(|port| port.name == word),
+        WordKind::Input => (stage.inputs)().iter().any(|port| port.name == word),
+        WordKind::Output => (stage.outputs)().iter().any(|port| port.name == word),
     }
 }

@@ -30,7 +30,7 @@ const NO_KIND: &str = "-";
 
 /// What kind of word a row is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum What {
+pub(crate) enum WordKind {
     Kind,
     Setting,
     Reciprocal,
@@ -43,7 +43,7 @@ pub(crate) enum What {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Row {
     pub kinds: &'static str,
-    pub what: What,
+    pub what: WordKind,
     pub old: &'static str,
     pub new: &'static str,
     pub note: &'static str,
@@ -56,12 +56,12 @@ impl Row {
         let (old, new) = (columns.next()?, columns.next()?);
         let note = columns.next().unwrap_or_default();
         let what = match what {
-            "kind" => What::Kind,
-            "setting" => What::Setting,
-            "reciprocal" => What::Reciprocal,
-            "value" => What::Value,
-            "input" => What::Input,
-            "output" => What::Output,
+            "kind" => WordKind::Kind,
+            "setting" => WordKind::Setting,
+            "reciprocal" => WordKind::Reciprocal,
+            "value" => WordKind::Value,
+            "input" => WordKind::Input,
+            "output" => WordKind::Output,
             _ => return None,
         };
         Some(Self { kinds, what, old, new, note }).filter(|_| columns.next().is_none())
@@ -84,7 +84,7 @@ impl Row {
     }
 
     fn is_setting(&self) -> bool {
-        matches!(self.what, What::Setting | What::Reciprocal)
+        matches!(self.what, WordKind::Setting | WordKind::Reciprocal)
     }
 }
 
@@ -103,7 +103,7 @@ impl Rows {
 
     /// The row of an old kind of stage.
     pub fn kind(&self, old: &str) -> Option<&Row> {
-        self.0.iter().find(|row| row.what == What::Kind && row.old == old)
+        self.0.iter().find(|row| row.what == WordKind::Kind && row.old == old)
     }
 
     /// The row of an old key of a stage's block.
@@ -121,7 +121,7 @@ impl Rows {
             let new = row.new.split('.').map(str::to_owned).collect();
             Setting { parent: renamed_path(&rows, parent), key, new, row }
         });
-        let values = rows.iter().filter(|row| row.what == What::Value).filter_map(|&row| {
+        let values = rows.iter().filter(|row| row.what == WordKind::Value).filter_map(|&row| {
             let ((path, old), (_, new)) = (row.old.split_once('=')?, row.new.split_once('=')?);
             let at = renamed_path(&rows, &path.split('.').collect::<Vec<_>>());
             Some(Choice { at, old, new, row })
@@ -140,7 +140,7 @@ fn renamed_path(rows: &[Row], old: &[&str]) -> Vec<String> {
             continue;
         }
         let choice = format!("{}={key}", old[..at].join("."));
-        let row = rows.iter().find(|row| row.what == What::Value && row.old == choice);
+        let row = rows.iter().find(|row| row.what == WordKind::Value && row.old == choice);
         new.push(row.and_then(|row| Some(row.new.split_once('=')?.1)).unwrap_or(key).to_owned());
     }
     new
@@ -186,7 +186,7 @@ impl KindWords {
     }
 
     /// The row of an old input or output port.
-    pub fn port(&self, what: What, old: &str) -> Option<&Row> {
+    pub fn port(&self, what: WordKind, old: &str) -> Option<&Row> {
         self.rows.iter().find(|row| row.what == what && row.old == old)
     }
 
@@ -234,7 +234,7 @@ enum Edit {
 impl OldWord {
     /// The fault of an old word in the file `file`, or in a `--set`.
     pub fn fault(&self, file: &str) -> Diagnostic {
-        let turned = if self.row.what == What::Reciprocal { ", and holds 1 divided by the old number" } else { "" };
+        let turned = if self.row.what == WordKind::Reciprocal { ", and holds 1 divided by the old number" } else { "" };
         let mut help = format!("`{}` is now `{}`{turned}", self.old, self.new);
         if self.span.source == 0 {
             help += &match &self.edit {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{Edit, KindWords, OldWord, Row, Rows, What};
+use super::{Edit, KindWords, OldWord, Row, Rows, WordKind};
 use crate::diagnostic::Span;
 use crate::spec::stage_block::SWEEP;
 use crate::spec::tree::{Data, Entry, Tree};
@@ -34,7 +34,7 @@ pub(crate) fn rename(root: &mut Tree, rows: &Rows) -> Vec<OldWord> {
             match (part.key.as_str(), own) {
                 ("inputs", own) => {
                     if let Some((kind, words)) = own {
-                        let port = |old: &str| words.port(What::Input, old).copied();
+                        let port = |old: &str| words.port(WordKind::Input, old).copied();
                         let what = |row: &Row| (format!("the input `{}` of {kind}", row.old), row.new.to_owned());
                         keys(&mut part.value, &port, &what, &mut found);
                     }
@@ -106,7 +106,7 @@ fn references<'w>(tree: &mut Tree, words: &dyn Fn(&str) -> Option<&'w KindWords>
         Data::Map(entries) => entries.iter_mut().for_each(|entry| references(&mut entry.value, words, found)),
         Data::Scalar(Value::String(text)) => {
             let Some((stage, port)) = text.split_once('.') else { return };
-            let Some(&row) = words(stage).and_then(|words| words.port(What::Output, port)) else { return };
+            let Some(&row) = words(stage).and_then(|words| words.port(WordKind::Output, port)) else { return };
             let (old, new) = (port.to_owned(), row.new.to_owned());
             // A quoted reference ends in its quote: then the whole of it is shown.
             let plain = whole.end - whole.start == text.len();
@@ -180,7 +180,7 @@ impl Settings<'_> {
             };
             let key_span = entries[at].key_span;
             let value = match row.what {
-                What::Reciprocal => reciprocal(&mut entries[at].value),
+                WordKind::Reciprocal => reciprocal(&mut entries[at].value),
                 _ => Ok(None),
             };
             let stays = new[..new.len() - 1] == *path;
@@ -212,7 +212,7 @@ impl Settings<'_> {
         let (here, above): (Vec<_>, Vec<_>) = moving.into_iter().partition(|moving| moving.to.starts_with(path));
         for Moving { entry, to, word, value } in here {
             let rest = to[path.len()..].to_vec();
-            let wrong = matches!(&self.found[word].row.what, What::Reciprocal) && value.is_none();
+            let wrong = matches!(&self.found[word].row.what, WordKind::Reciprocal) && value.is_none();
             self.found[word].edit = match put(entries, &rest, entry) {
                 Ok(()) if wrong => Edit::ByHand("its value is no number: rewrite it by hand".into()),
                 Ok(()) => Edit::Move { within: span, path: rest, value },
@@ -236,7 +236,7 @@ impl Settings<'_> {
                     for moving in self.block(item, &path) {
                         self.by_hand(moving.word, "it is swept with others, so move it by hand");
                     }
-                    if row.is_some_and(|row| row.what == What::Reciprocal) {
+                    if row.is_some_and(|row| row.what == WordKind::Reciprocal) {
                         match reciprocal(item) {
                             Ok(value) => values.extend(value),
                             Err(why) => wrong = Some(why.to_owned()),
@@ -268,7 +268,7 @@ impl Settings<'_> {
 
     fn push(&mut self, span: Span, old: &str, new: String, path: &[String], row: Row, edit: Edit) {
         let what = match row.what {
-            What::Value => format!("the choice `{old}` of `{}`", path.join(".")),
+            WordKind::Value => format!("the choice `{old}` of `{}`", path.join(".")),
             _ => format!("the setting `{old}` of {}", self.kind),
         };
         self.found.push(OldWord { span, old: old.to_owned(), new, what, row, edit });

@@ -262,7 +262,7 @@ fn toy() -> Catalog {
         devices: crate::Devices::CPU,
         inspect: CATALOG.inspect,
         recommend: CATALOG.recommend,
-        figures: CATALOG.figures,
+        metrics: CATALOG.metrics,
         report: CATALOG.report,
         template: CATALOG.template,
         renamed: CATALOG.renamed,

@@ -56,10 +56,10 @@ fn policy(world: &World) -> PolicyFile {
         items: 6,
         width: 3,
         window: 2,
-        hidden: 4,
-        prior: 2.0,
-        avoid: 0.0,
-        alike_share: 0.5,
+        hidden_size: 4,
+        prior_scale: 2.0,
+        similarity_penalty: 0.0,
+        similar_fraction: 0.5,
         encoder: Encoder::Window,
     };
     let mut vectors = world.user_vectors.clone();

@@ -18,7 +18,8 @@ fn both(logits: &Tensor, expert: [f64; 3]) -> Tensor {
 #[test]
 fn the_discriminator_finds_the_density_ratio() {
     let discriminator =
-        Discriminator::new(DiscriminatorConfig { inputs: 3, hidden: 8, ..DiscriminatorConfig::default() }, 1).unwrap();
+        Discriminator::new(DiscriminatorConfig { inputs: 3, hidden_size: 8, ..DiscriminatorConfig::default() }, 1)
+            .unwrap();
     let mut adam = AdamW::new(discriminator.params(), 0.02, 0.0, f64::INFINITY).unwrap();
     let one_hot = DiscriminatorBatch::of_state_actions(Tensor::eye(3, DType::F32, &Device::Cpu).unwrap());
     for step in 0..3000 {

@@ -1,8 +1,8 @@
-//! What tokens take from those before them: softmax(q·k/√head)·v (Vaswani et al. 2017, eq. 1), query heads in groups over
-//! fewer heads of keys and values (Ainslie et al. 2023, arXiv 2305.13245).
+//! Grouped-query attention (Ainslie et al. 2023, arXiv 2305.13245): softmax(q·k/√head)·v (Vaswani et al. 2017, eq. 1), in
+//! which a group of query heads shares a head of keys and values.
 //!
-//! As in [`matmul`](super::product) each number is one chain of sums in the order of the tokens, so it does not depend on
-//! what else is evaluated, nor on how the tokens before were cut into passes.
+//! As in [`matmul`](super::matmul) each number is one chain of sums in the order of the tokens, so it does not depend on the
+//! batch, nor on how the tokens before were cut into passes.
 
 use pulp::{Arch, Simd, WithSimd};
 
@@ -21,7 +21,7 @@ pub(super) struct KeyValues {
 }
 
 impl KeyValues {
-    /// From `keys, values [tokens, kv_heads · head]`; the keys are turned by their positions.
+    /// From `keys, values [tokens, kv_heads · head]`; the keys are rotated by their positions.
     pub(super) fn new(config: &ModelConfig, keys: &[f32], values: &[f32]) -> Self {
         let ModelConfig { kv_heads, head, .. } = *config;
         let (tokens, panels) = (keys.len() / (kv_heads * head), head.div_ceil(PANEL));
@@ -50,10 +50,10 @@ impl KeyValues {
     }
 }
 
-/// `queries [tokens, heads · head]`, turned by their positions → what they take from `blocks`, of the same shape.
+/// `queries [tokens, heads · head]`, rotated by their positions → attention over `blocks`, of the same shape.
 ///
-/// The last of `blocks` are the tokens' own; token j of them is seen by token i where `sees[i · tokens + j]`, and all of the
-/// others are seen.
+/// The last of `blocks` holds the tokens themselves; token i attends to token j of them where `mask[i · tokens + j]`, and to all
+/// tokens of the other blocks.
 pub(super) fn attention(config: &ModelConfig, queries: &[f32], blocks: &[&KeyValues], mask: &[bool]) -> Vec<f32> {
     let mut out = vec![0.0; queries.len()];
     Arch::new().dispatch(Attention { config, queries, blocks, mask, out: &mut out });

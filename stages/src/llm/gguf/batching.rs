@@ -1,7 +1,7 @@
-//! Sessions on several threads share passes: expanding the weights costs the same for one token as for eight.
+//! Sessions on several threads share forward passes: dequantising the weights costs the same for one token as for eight.
 //!
-//! Who comes first waits a moment for others, then takes along who is there. Who goes with whom depends on time; what each gets
-//! does not, for a part's result is the same whatever stands beside it.
+//! The first waiting slice waits a moment for others, then evaluates the batch. The composition of a batch depends on timing; the
+//! results do not, because the result of a slice does not depend on its batch.
 
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use super::decoder::{BatchSlice, Decoder, SliceOutput};
 
-/// How long a pass waits for company; a pass of one token takes ten times as long.
+/// How long a pass waits for further slices; a pass of one token takes ten times as long.
 const MAX_WAIT: Duration = Duration::from_millis(2);
-/// Most tokens that a pass with several parts has; bounds its memory.
+/// The most tokens of a pass with several slices; bounds its memory.
 const MAX_TOKENS: usize = 256;
 
-/// Where parts meet.
+/// Collects slices into batches.
 pub(super) struct BatchScheduler {
-    /// Passes that run at the same time.
+    /// The most passes that run at the same time.
     max_passes: usize,
     state: Mutex<State>,
     changed: Condvar,
@@ -28,7 +28,7 @@ struct State {
     waiting: Vec<(u64, BatchSlice)>,
     done: BTreeMap<u64, SliceOutput>,
     running: usize,
-    /// A pass panicked: those it took along would wait for ever.
+    /// A pass panicked: the other slices of its batch would wait for ever.
     broken: bool,
 }
 
@@ -37,7 +37,7 @@ impl BatchScheduler {
         Self { max_passes: max_passes.max(1), state: Mutex::default(), changed: Condvar::new() }
     }
 
-    /// As [`Decoder::forward`] for one part.
+    /// As [`Decoder::forward`] for one slice.
     pub(super) fn forward(&self, decoder: &Decoder, slice: BatchSlice) -> SliceOutput {
         let mut state = self.lock();
         let id = state.next;
@@ -64,7 +64,7 @@ impl BatchScheduler {
             state.running += 1;
             drop(state);
             let running = Running(self);
-            // Somebody else may lead now.
+            // The next waiting slice may start its batch.
             self.changed.notify_all();
             let (ids, slices): (Vec<u64>, Vec<BatchSlice>) = batch.into_iter().unzip();
             let results = decoder.forward(&slices);
@@ -80,7 +80,7 @@ impl BatchScheduler {
 }
 
 impl State {
-    /// A fair share for one of `free` lanes of those who wait, in the order in which they came.
+    /// The next batch in order of arrival: the waiting slices divided by `free` passes.
     fn next_batch(&mut self, free: usize) -> Vec<(u64, BatchSlice)> {
         let share = self.waiting.len().div_ceil(free);
         let mut tokens = 0;
@@ -93,7 +93,7 @@ impl State {
     }
 }
 
-/// A pass that has begun; dropped when it is over.
+/// A running pass; dropped when it ends.
 struct Running<'a>(&'a BatchScheduler);
 
 impl Drop for Running<'_> {
@@ -130,13 +130,13 @@ mod tests {
         assert_eq!(ids(state.next_batch(2)), [0, 1, 2]);
         assert_eq!(ids(state.next_batch(1)), [3, 4]);
         state.waiting.extend([(5, slice(0, MAX_TOKENS + 1)), (6, slice(0, 200)), (7, slice(0, 56)), (8, slice(0, 1))]);
-        assert_eq!(ids(state.next_batch(1)), [5], "one that is too long goes alone");
+        assert_eq!(ids(state.next_batch(1)), [5], "one that is too long is evaluated alone");
         assert_eq!(ids(state.next_batch(1)), [6, 7]);
         assert_eq!(ids(state.next_batch(1)), [8]);
     }
 
     #[test]
-    fn company_changes_nothing() {
+    fn results_do_not_depend_on_the_batch() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("toy.gguf");
         toy::write_toy(&path).unwrap();
@@ -172,7 +172,7 @@ mod tests {
         let scheduler = BatchScheduler::new(1);
         let outcomes: Vec<bool> = std::thread::scope(|scope| {
             let (scheduler, decoder) = (&scheduler, &model.decoder);
-            // One of them asks for a token that is not in the vocabulary.
+            // One of them has a token that is not in the vocabulary.
             let workers =
                 [1, u32::MAX, 2].map(|token| scope.spawn(move || scheduler.forward(decoder, slice(token, 1))));
             workers.into_iter().map(|worker| worker.join().is_ok()).collect()

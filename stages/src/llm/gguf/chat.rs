@@ -1,7 +1,7 @@
-//! The form in which a model was taught to converse: the chat template that its file carries, a Jinja text.
+//! The chat template of a model's file, in Jinja.
 //!
-//! The file's template is rendered strictly, without access to anything but the messages; what it does not know is an error,
-//! never a guess. Not here: Python's methods of texts (`.strip()`), tools, dates.
+//! The template is rendered strictly and has access to the messages only; an unknown variable is an error. Not here: Python's
+//! string methods (`.strip()`), tools, dates.
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use minijinja::syntax::SyntaxConfig;
@@ -12,7 +12,7 @@ use super::metadata::Header;
 /// A file's chat template.
 pub(super) struct Chat {
     template: String,
-    /// What the template may print at the end of a message.
+    /// The token that the template may print at the end of a message.
     end: String,
     place: String,
 }
@@ -26,29 +26,29 @@ impl Chat {
         Ok(Some(Self { template, end: end.unwrap_or_default(), place: header.place() }))
     }
 
-    /// The conversation in segments that are evaluated one by one: what `context` and `completion_prefix` say as one message of the user, the
-    /// first piece as the system's, then the beginning of the answer. Pieces end where those of `context` do, so that a
-    /// conversation that grew by one costs one; a template that rewrites them makes one segment.
+    /// The conversation in segments that are evaluated one by one. The first piece of `context` is the system message; the other
+    /// pieces and `completion_prefix` are one user message; the beginning of the answer follows. Segments end where the pieces of
+    /// `context` end, so that a new piece costs only itself; a template that rewrites the pieces makes one segment.
     pub(super) fn segments(&self, context: &[String], completion_prefix: &str) -> Result<Vec<String>> {
-        let (system, told) = context.split_first().map_or(("", &[][..]), |(first, rest)| (first.trim(), rest));
-        let user = format!("{}{completion_prefix}", told.concat());
+        let (system, turns) = context.split_first().map_or(("", &[][..]), |(first, rest)| (first.trim(), rest));
+        let user = format!("{}{completion_prefix}", turns.concat());
         let whole = self.render(system, &user)?;
-        // Compared by what a template may not change: it may trim, or write all in capitals.
-        let signs =
+        // Compared by letters and digits: a template may trim, or change the case.
+        let letters =
             |text: &str| text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect::<String>();
-        let kept = signs(&whole);
-        for (what, text) in [("what it is asked", &user[..]), ("the instructions", system)] {
-            if !kept.contains(&signs(text)) {
+        let rendered = letters(&whole);
+        for (what, text) in [("the question", &user[..]), ("the instructions", system)] {
+            if !rendered.contains(&letters(text)) {
                 bail!(
-                    "{}: the chat template of the file leaves out {what}, so the model would answer to something else\nhelp: use a model \
-                     with a plainer template, or one behind a server",
+                    "{}: the chat template of the file omits {what}, so the model would answer another prompt\nhelp: use a model with \
+                     a simpler template, or one behind a server",
                     self.place
                 );
             }
         }
         let Some(start) = whole.rfind(&user) else { return Ok(vec![whole]) };
         let mut segments = vec![whole[..start].to_owned()];
-        segments.extend(told.iter().cloned());
+        segments.extend(turns.iter().cloned());
         segments.push(format!("{completion_prefix}{}", &whole[start + user.len()..]));
         segments.retain(|segment| !segment.is_empty());
         Ok(segments)
@@ -67,7 +67,7 @@ impl Chat {
         if system.is_empty() {
             messages.remove(0);
         }
-        // The beginning of a text is the tokenizer's to add.
+        // The tokenizer adds the start token.
         let given = context! { messages, add_generation_prompt => true, bos_token => "", eos_token => &self.end };
         let rendered = jinja.template_from_str(&self.template).and_then(|template| template.render(given));
         rendered.map_err(|error| anyhow!("{error:#}")).with_context(|| {
@@ -117,8 +117,8 @@ mod tests {
         let upper = chat("{% for m in messages %}{{ m.content|upper }}{{ eos_token }}{% endfor %}");
         assert_eq!(upper.segments(&texts(&["s\n", "a\n"]), "b").unwrap(), ["S</s>A\nB</s>"]);
         for (template, lost) in [
-            ("hello", "what it is asked"),
-            ("{{ messages[0].content }}", "what it is asked"),
+            ("hello", "the question"),
+            ("{{ messages[0].content }}", "the question"),
             (
                 "{% for m in messages %}{% if m.role == 'user' %}{{ m.content }}{% endif %}{% endfor %}",
                 "the instructions",
@@ -126,7 +126,7 @@ mod tests {
         ] {
             let error =
                 chat(template).segments(&texts(&["Be brief.\n", "Alien: 5\n"]), "Thought:").unwrap_err().to_string();
-            assert!(error.starts_with(&format!("FILE: the chat template of the file leaves out {lost}")), "{error}");
+            assert!(error.starts_with(&format!("FILE: the chat template of the file omits {lost}")), "{error}");
         }
         for template in [
             "{{ unknown }}",

@@ -1,8 +1,8 @@
 //! The llama transformer, forward only: RMSNorm, rotary positions, grouped-query attention, SwiGLU.
 //!
 //! Touvron et al. 2023 (arXiv:2302.13971, §2.2); grouped queries: Ainslie et al. 2023 (arXiv:2305.13245). Qwen2 is the same with
-//! biases on queries, keys and values (arXiv:2407.10671, §2.2). Forward only: nothing here carries a gradient, and nothing is a
-//! tensor of candle, whose products on quantised weights go token by token, and whose float products need the weights expanded.
+//! biases on queries, keys and values (arXiv:2407.10671, §2.2). There are no gradients and no candle tensors: candle multiplies
+//! quantised weights token by token, and its float products need dequantised weights.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use super::model_config::ModelConfig;
 use super::ops::{Rope, rms_norm, swiglu};
 use super::packed::Packed;
 
-/// A linear map, with what is added to each row of its result.
+/// A linear map with an optional bias.
 struct Linear {
     weights: Packed,
     bias: Option<Vec<f32>>,
@@ -39,27 +39,27 @@ struct Layer {
 #[derive(Clone)]
 pub(super) struct KvCache(Arc<Vec<KeyValues>>);
 
-/// What is evaluated behind what: some tokens of one prompt.
+/// Tokens of one prompt and what they attend to: one sequence of a batch.
 pub(super) struct BatchSlice {
-    /// All of it is seen.
+    /// The cache of the tokens before; all of it is attended to.
     pub past: Vec<KvCache>,
     /// At least one; each below the vocabulary.
     pub tokens: Vec<u32>,
-    /// Where each token stands in its text.
+    /// The position of each token in its text.
     pub positions: Vec<usize>,
-    /// Whether token i may look at token j of `tokens`, at `i · tokens + j`.
+    /// Whether token i attends to token j of `tokens`, at `i · tokens + j`.
     pub mask: Vec<bool>,
-    /// Whether the scores of what follows the last token are wanted.
+    /// Whether the logits of the token after the last one are wanted.
     pub wants_logits: bool,
 }
 
-/// What became of a part.
+/// The result of a slice.
 pub(super) struct SliceOutput {
     /// The last layer's normed output `[tokens, width]`.
     pub hidden: Vec<f32>,
     /// The new keys and values.
     pub kv: KvCache,
-    /// Where they were wanted, the scores of what follows, in row 0.
+    /// The logits of the next token in row 0, where they were wanted.
     pub next_logits: Option<Logits>,
 }
 
@@ -74,13 +74,13 @@ pub(super) struct Decoder {
 }
 
 impl Decoder {
-    /// Reads all weights. A tensor left over is an error, for the model then computes something we do not.
+    /// Reads all weights. A tensor that is not read is an error, because the model then computes something else.
     pub(super) fn load(header: &mut Header, config: ModelConfig) -> Result<Self> {
         let mut left: BTreeSet<String> = header.tensor_names().into_iter().collect();
         let tied = !left.contains("output.weight");
         let ModelConfig { width, hidden, vocabulary, qkv_bias, .. } = config;
         let (q, kv) = (config.heads * config.head, config.kv_heads * config.head);
-        // Not with room for `config.layers`: a damaged file may announce more than there is memory for.
+        // Not with capacity for `config.layers`: a damaged file may announce more than there is memory for.
         let mut layers = Vec::new();
         for layer in 0..config.layers {
             let mut name = |part: &str| {
@@ -115,7 +115,7 @@ impl Decoder {
         let output = if tied { None } else { Some(header.weights(name("output.weight"), vocabulary, width)?) };
         if let Some(name) = left.first() {
             bail!(
-                "{}: {} tensors are of no use to this decoder, the first is `{name}`\nhelp: use a plain llama or Qwen2 \
+                "{}: {} tensors are not supported by this decoder; the first is `{name}`\nhelp: use a plain llama or Qwen2 \
                  model such as SmolLM2, or an HTTP provider",
                 header.place(),
                 left.len()
@@ -124,7 +124,7 @@ impl Decoder {
         Ok(Self { config, embedding, layers, norm, output })
     }
 
-    /// Evaluates the tokens of all parts in one go; a part's result is the same whatever the others are.
+    /// Evaluates a batch; the result of a slice does not depend on the others.
     pub(super) fn forward(&self, slices: &[BatchSlice]) -> Vec<SliceOutput> {
         let ModelConfig { heads, kv_heads, head, width, epsilon, .. } = self.config;
         let positions = slices.iter().flat_map(|slice| slice.positions.iter().copied());
@@ -176,7 +176,7 @@ impl Decoder {
         results
     }
 
-    /// Rows of [`Decoder::forward`]'s output `[rows, width]` → scores of the next token, a row for each.
+    /// Rows of [`Decoder::forward`]'s output `[rows, width]` → logits of the next token, one row each.
     pub(super) fn logits(&self, rows: &[f32]) -> Logits {
         Logits::new(self.scores(rows), self.config.vocabulary)
     }

@@ -1,4 +1,4 @@
-//! The decoder and the tokenizer against what llama.cpp said about the same files (`tests/data/record_llama_cpp.py`).
+//! The decoder and the tokenizer against recorded results of llama.cpp on the same files (`tests/data/record_llama_cpp.py`).
 
 use std::path::{Path, PathBuf};
 
@@ -11,9 +11,9 @@ use super::metadata::Header;
 use super::tokenizer::BpeTokenizer;
 use super::{Gguf, toy};
 
-/// Where llama.cpp computes what we compute (f32 weights and activations).
+/// Tolerance where llama.cpp uses the same arithmetic (f32 weights and activations).
 const SAME_ARITHMETIC: f64 = 0.001;
-/// Where llama.cpp rounds the activations to 8 bits; per token.
+/// Tolerance per token where llama.cpp rounds the activations to 8 bits.
 const ROUNDED: f64 = 0.3;
 
 #[derive(Deserialize)]

@@ -1,8 +1,8 @@
-//! What the model says about the next token, as log-probabilities.
+//! Log-probabilities of the next token.
 
-use crate::nn::{LANES, exp, wide};
+use crate::nn::{LANES, exp, with_simd};
 
-/// Scores of every token after several prompts, one row each.
+/// Logits of every token after several prompts, one row each.
 pub(super) struct Logits {
     /// `[rows, vocabulary]`.
     values: Vec<f32>,
@@ -15,7 +15,7 @@ impl Logits {
     /// From `[rows, vocabulary]`.
     pub(super) fn new(values: Vec<f32>, vocabulary: usize) -> Self {
         let mut log_normalizers = Vec::with_capacity(values.len() / vocabulary);
-        wide(
+        with_simd(
             #[inline(always)]
             || {
                 for row in values.chunks_exact(vocabulary) {
@@ -35,7 +35,7 @@ impl Logits {
         f64::from(self.row(row)[id as usize]) - self.log_normalizers[row]
     }
 
-    /// A token of `row` drawn from softmax(logits / temperature) by one number `draw` in [0, 1); none when a score is no number.
+    /// A token of `row` sampled from softmax(logits / temperature) with `draw` in [0, 1); none when a logit is no number.
     pub(super) fn sample(&self, row: usize, temperature: f64, draw: f64) -> Option<u32> {
         let scores = || self.row(row).iter().map(|&x| f64::from(x));
         let top = scores().fold(f64::NEG_INFINITY, f64::max);
@@ -53,7 +53,7 @@ impl Logits {
         self.argmax(row)
     }
 
-    /// The most probable token of `row`, the first of several; none when a score is no number.
+    /// The most probable token of `row`, the first of several; none when a logit is no number.
     pub(super) fn argmax(&self, row: usize) -> Option<u32> {
         let mut best = (0, f32::NEG_INFINITY);
         for (id, value) in (0_u32..).zip(self.row(row)) {
@@ -71,8 +71,7 @@ impl Logits {
 /// ln Σ exp of a row.
 #[inline(always)]
 fn log_sum_exp(row: &[f32]) -> f64 {
-    // The largest is taken out first so that no exponential overflows. A score that is no number is not lost: it makes the sum
-    // no number.
+    // The largest is subtracted first so that no exponential overflows. A logit that is no number makes the sum no number.
     let mut tops = [f32::NEG_INFINITY; LANES];
     for part in row.chunks(LANES) {
         for (top, x) in tops.iter_mut().zip(part) {

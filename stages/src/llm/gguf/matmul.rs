@@ -1,19 +1,19 @@
-//! Activations times packed weights, the one place where the decoder's time goes.
+//! Activations times packed weights: the decoder spends most of its time here.
 //!
-//! Each number of the result is one chain of fused multiply-adds over the inputs in their order, whatever is multiplied beside
-//! it. So it does not depend on how many tokens go through at once, nor on how wide the CPU's vectors are.
+//! Each number of the result is one chain of fused multiply-adds over the inputs in their order. It does not depend on the number
+//! of tokens in the batch, nor on the width of the CPU's vectors.
 //!
-//! A stretch of a panel is expanded to floats that stay in the first cache, and all tokens go past it before the next one
-//! comes (after Goto & van de Geijn 2008, *Anatomy of high-performance matrix multiplication*).
+//! A stretch of a panel is dequantised to floats that stay in the L1 cache, and all tokens are multiplied with it before the next
+//! stretch (after Goto & van de Geijn 2008, *Anatomy of high-performance matrix multiplication*).
 
 use pulp::{Arch, Simd, WithSimd};
 
 use super::packed::{PANEL, Packed};
 
-/// Columns of a stretch: 24 kB of expanded weights.
+/// Columns of a stretch: 24 kB of dequantised weights.
 const STRETCH: usize = 192;
 
-/// The inputs `[tokens, width]` of a product, laid out for it: blocks of tokens, in each the tokens' numbers side by side.
+/// The inputs `[tokens, width]` of a product in its layout: blocks of tokens, with the numbers of a block's tokens interleaved.
 pub(super) struct Inputs {
     tokens: usize,
     width: usize,

@@ -32,7 +32,10 @@ impl Header {
         }
         reader.rewind()?;
         let content = Content::read(&mut reader).map_err(|error| {
-            anyhow!("{place} is not a readable GGUF file: {}\nhelp: fetch it again; it may be torn", plainly(&error))
+            anyhow!(
+                "{place} is not a readable GGUF file: {}\nhelp: fetch it again; it may be truncated",
+                plainly(&error)
+            )
         })?;
         let header = Self { path: path.to_owned(), content, reader };
         if let Some(parts) = header.integer("split.count")?.filter(|&parts| parts > 1) {
@@ -45,7 +48,7 @@ impl Header {
         Ok(header)
     }
 
-    /// Where the file lies, for messages.
+    /// The path, for messages.
     pub(super) fn place(&self) -> String {
         self.path.display().to_string()
     }
@@ -136,7 +139,7 @@ impl Header {
             }
             _ => return Ok(Packed::full(rows, columns, &self.tensor(name, &[rows, columns])?)),
         };
-        packed.with_context(|| self.torn(name))
+        packed.with_context(|| self.unreadable(name))
     }
 
     fn info(&self, name: &str, shape: &[usize]) -> Result<&TensorInfo> {
@@ -167,15 +170,15 @@ impl Header {
             content.tensor(reader, name, &Device::Cpu)?.dequantize(&Device::Cpu)?.flatten_all()?.to_vec1()
         };
         let read: candle_core::Result<Vec<f32>> = read(&self.content, &mut self.reader);
-        read.map_err(|error| anyhow!("{}", plainly(&error))).with_context(|| self.torn(name))
+        read.map_err(|error| anyhow!("{}", plainly(&error))).with_context(|| self.unreadable(name))
     }
 
-    fn torn(&self, name: &str) -> String {
-        format!("{}: cannot read tensor `{name}`\nhelp: fetch the file again; it may be torn", self.place())
+    fn unreadable(&self, name: &str) -> String {
+        format!("{}: cannot read tensor `{name}`\nhelp: fetch the file again; it may be truncated", self.place())
     }
 }
 
-/// What a file is that does not begin as GGUF does, with what to do; none for one that does.
+/// The kind of a file without the GGUF magic, with a help line; none for a GGUF file.
 fn other_than_gguf(begins: &[u8]) -> Option<String> {
     const OTHERS: [(&[u8], &str); 8] = [
         (
@@ -210,7 +213,7 @@ fn other_than_gguf(begins: &[u8]) -> Option<String> {
     Some(format!("begins with the bytes {}\nhelp: get the model as GGUF", shown.trim_end()))
 }
 
-/// An error in its own words, without the trace that it may carry.
+/// The first line of an error, without its backtrace.
 fn plainly(error: &candle_core::Error) -> String {
     let said = error.to_string();
     said.lines().next().unwrap_or_default().to_owned()
@@ -244,7 +247,7 @@ fn list(value: &Value) -> Option<&Vec<Value>> {
     }
 }
 
-/// A value for a message; a vocabulary is not printed whole.
+/// A value for a message; a list is abbreviated.
 fn shown(value: &Value) -> String {
     match value {
         Value::Array(values) => format!("a list of {} values", values.len()),

@@ -1,23 +1,23 @@
-//! A language model in a GGUF file, run inside the process: it scores given texts after a prompt, or writes a reply.
+//! A language model in a GGUF file that runs inside the process. It scores given texts after a prompt, or generates a reply.
 //!
-//! Supported: files of the llama and Qwen2 architectures with a byte-level tokenizer cut as SmolLM, GPT-2, Qwen2 or Llama 3 cut
-//! theirs, of any quantisation that candle reads. Anything in a file that would change the result and is not known here is an error, never a
-//! guess. Token ids and log-probabilities are checked against recorded llama.cpp values
+//! Supported: files of the llama and Qwen2 architectures with a byte-level tokenizer whose pre-tokenizer is that of SmolLM, GPT-2,
+//! Qwen2 or Llama 3, in any quantisation that candle reads. Unknown metadata that may change the result is an error. Token ids
+//! and log-probabilities are checked against recorded llama.cpp values
 //! (`tests/data/llama_cpp_*.json`).
 //!
 //! A prompt is a list of *segments*: a system text, then one text per turn. Each is tokenised by itself and evaluated
 //! by itself on top of those before it, so [`Session`] can keep what it has evaluated and a prompt that grew by one
 //! line costs one line.
 //!
-//! # Exactly the same again
-//! What a token gives depends on the tokens that it sees and on nothing else: not on what was cached, on how a prompt was cut
-//! into passes, on who shared a pass, on the number of threads or the width of the CPU's vectors. So a run that resumes in
-//! the middle gets the bits that an uninterrupted run got.
+//! # Reproducibility
+//! The output of a token depends only on the tokens that it attends to: not on the cache, on how a prompt is cut into passes, on
+//! the batch, on the number of threads or on the width of the CPU's vectors. A resumed run therefore computes the bits of an
+//! uninterrupted run.
 //!
-//! # Where the time goes
-//! Weights stay as the file stores them and are expanded stretch by stretch into the CPU's first cache ([`packed`],
-//! [`product`]). That costs a pass of one token about as much as one of eight, so sessions on several threads share passes
-//! ([`scheduler`]).
+//! # Performance
+//! Weights stay quantised in memory and are dequantised block by block into the CPU's L1 cache ([`packed`], [`matmul`]). A
+//! forward pass of one token therefore costs about as much as one of eight, and sessions on several threads share passes
+//! ([`batching`]).
 //!
 //! Not here: training, GPUs.
 
@@ -61,10 +61,10 @@ pub struct Gguf {
 }
 
 impl Gguf {
-    /// Reads a whole model into memory, 4-bit and 8-bit weights as such (SmolLM2-135M as Q4_1: 0.11 GB).
+    /// Reads a whole model into memory; 4-bit and 8-bit weights stay quantised (SmolLM2-135M as Q4_1: 0.11 GB).
     ///
     /// # Errors
-    /// The file is absent, torn, not GGUF, or holds a model that this decoder would compute wrongly; the message names
+    /// The file is missing, truncated, not GGUF, or holds a model that this decoder would compute wrongly; the message names
     /// the file and the metadata key or tensor.
     pub fn load(path: &Path) -> Result<Self> {
         let mut header = Header::open(path)?;
@@ -82,7 +82,7 @@ impl Gguf {
         &self.name
     }
 
-    /// Longest prompt with its continuation, in tokens.
+    /// The longest prompt with its continuation, in tokens.
     #[must_use]
     pub fn context_length(&self) -> usize {
         self.decoder.config.context
@@ -96,7 +96,7 @@ impl Gguf {
         self.tokenizer.encode(text)
     }
 
-    /// Evaluates a part, together with those that other sessions bring.
+    /// Evaluates a slice in a batch with those of other sessions.
     fn forward(&self, part: BatchSlice) -> SliceOutput {
         self.scheduler.forward(&self.decoder, part)
     }
@@ -163,12 +163,16 @@ mod tests {
             (
                 "llama.rope.scaling.factor",
                 Some(Value::F32(8.0)),
-                "FILE: the model asks for {\"llama.rope.scaling.factor\"}",
+                "FILE: the model needs {\"llama.rope.scaling.factor\"}",
             ),
             ("llama.feed_forward_length", Some(Value::U32(32)), "tensor `blk.0.ffn_gate.weight` has shape [64, 32]"),
-            ("llama.block_count", Some(Value::U32(1)), "tensors are of no use to this decoder, the first is `blk.1."),
+            (
+                "llama.block_count",
+                Some(Value::U32(1)),
+                "tensors are not supported by this decoder; the first is `blk.1.",
+            ),
             ("llama.block_count", Some(Value::U32(3)), "FILE: tensor `blk.2.attn_q.weight` is missing"),
-            // More layers than any memory has room for.
+            // More layers than fit any memory.
             ("llama.block_count", Some(Value::U64(u64::MAX >> 1)), "FILE: tensor `blk.2.attn_q.weight` is missing"),
         ] {
             let error = refused(key, value);
@@ -177,15 +181,15 @@ mod tests {
     }
 
     #[test]
-    fn a_torn_file_is_an_error() {
+    fn a_truncated_file_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("torn.gguf");
+        let path = folder.path().join("truncated.gguf");
         toy::write_toy(&path).unwrap();
         let bytes = std::fs::read(&path).unwrap();
         for keep in [3, 100, bytes.len() / 2, bytes.len() - 1000] {
             std::fs::write(&path, &bytes[..keep]).unwrap();
-            let error = format!("{:#}", Gguf::load(&path).err().expect("torn"));
-            assert!(error.contains("torn.gguf") && error.contains("help: fetch"), "{error}");
+            let error = format!("{:#}", Gguf::load(&path).err().expect("truncated"));
+            assert!(error.contains("truncated.gguf") && error.contains("help: fetch"), "{error}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What the metadata say about a model's sizes, and which models are refused because of it.
+//! The sizes of a model from its metadata, and the models that are refused because of them.
 
 use std::collections::BTreeSet;
 
@@ -19,12 +19,12 @@ pub(super) struct ModelConfig {
     pub(super) kv_heads: usize,
     /// Numbers per head.
     pub(super) head: usize,
-    /// Longest prompt the model was made for, in tokens.
+    /// The context length that the model was trained for, in tokens.
     pub(super) context: usize,
     pub(super) vocabulary: usize,
-    /// Positions turn the i-th pair of a head by position · rope_base^(-2i/head) radians.
+    /// The i-th pair of a head is rotated by position · rope_base^(-2i/head) radians.
     pub(super) rope_base: f64,
-    /// Which numbers of a head make a pair.
+    /// Which numbers of a head form a pair.
     pub(super) pairs: RopePairs,
     /// Whether queries, keys and values have biases.
     pub(super) qkv_bias: bool,
@@ -33,7 +33,7 @@ pub(super) struct ModelConfig {
 }
 
 impl ModelConfig {
-    /// Reads the architecture's keys. One that is not known is an error: it may change what the model computes.
+    /// Reads the architecture's keys. An unknown key is an error: it may change what the model computes.
     pub(super) fn from_header(header: &Header, vocabulary: usize) -> Result<Self> {
         let place = header.place();
         let architecture = header.required("general.architecture", header.text("general.architecture"))?;
@@ -104,13 +104,13 @@ impl ModelConfig {
         let unknown: BTreeSet<&str> = header.keys().filter(|k| k.starts_with(&ours) && !known.contains(*k)).collect();
         ensure!(
             unknown.is_empty(),
-            "{place}: the model asks for {unknown:?}, which this decoder does not have\nhelp: use a plain llama or Qwen2 \
+            "{place}: the model needs {unknown:?}, which this decoder does not support\nhelp: use a plain llama or Qwen2 \
              model such as SmolLM2, or an HTTP provider"
         );
         Ok(config)
     }
 
-    /// For tests that need only some of it.
+    /// For tests that need only some fields.
     #[cfg(test)]
     pub(super) fn of_nothing() -> Self {
         Self {

@@ -1,11 +1,11 @@
-//! The decoder's operators that go number by number, on one thread.
+//! The decoder's elementwise operators, on one thread.
 
-use crate::nn::{LANES, exp, wide};
+use crate::nn::{LANES, exp, with_simd};
 
 /// `x [tokens, width]` → `x / sqrt(mean(x²) + epsilon) · gain`, row by row (Zhang & Sennrich 2019, eq. 4).
 pub(super) fn rms_norm(x: &[f32], gain: &[f32], epsilon: f32) -> Vec<f32> {
     let mut out = x.to_vec();
-    wide(
+    with_simd(
         #[inline(always)]
         || {
             for row in out.chunks_exact_mut(gain.len()) {
@@ -21,7 +21,7 @@ pub(super) fn rms_norm(x: &[f32], gain: &[f32], epsilon: f32) -> Vec<f32> {
     out
 }
 
-/// Which numbers of a head make a pair that positions turn.
+/// Which numbers of a head form a rotated pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RopePairs {
     /// (0, 1), (2, 3), …: the order of the weights in llama files.
@@ -44,7 +44,7 @@ impl Rope {
         Self { turns: turns.map(|angle| (angle.cos() as f32, angle.sin() as f32)).collect(), head, pairs }
     }
 
-    /// Turns every head of `x [tokens, heads · head]` by its token's position.
+    /// Rotates every head of `x [tokens, heads · head]` by its token's position.
     pub(super) fn apply(&self, x: &mut [f32]) {
         let (head, half) = (self.head, self.head / 2);
         let tokens = self.turns.len() / half;
@@ -69,9 +69,9 @@ impl Rope {
     }
 }
 
-/// `gate ← gate · σ(gate) · up`, number by number (Shazeer 2020, SwiGLU).
+/// `gate ← gate · σ(gate) · up`, elementwise (Shazeer 2020, SwiGLU).
 pub(super) fn swiglu(gate: &mut [f32], up: &[f32]) {
-    wide(
+    with_simd(
         #[inline(always)]
         || gate.iter_mut().zip(up).for_each(|(gate, up)| *gate = *gate / (1.0 + exp(-*gate)) * up),
     );

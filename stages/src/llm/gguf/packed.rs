@@ -1,8 +1,8 @@
-//! Weights as their file stores them, laid out for [`product`](super::product): nothing is expanded but what is being multiplied.
+//! Quantised weights in the layout of [`matmul`](super::matmul), which dequantises only the block that it multiplies.
 //!
-//! Rows stand in panels of 32. Of a panel, the numbers of one column lie side by side, so that one vector holds what one input
-//! is multiplied with. Numbers of 4 bits are kept eight columns to a word, of 8 bits four, of 16 bits two; each group of columns
-//! has its scales and leasts as f32, 8 bytes for 32 weights.
+//! Rows form panels of 32. In a panel the numbers of one column are contiguous, so that one vector holds the factors of one input.
+//! A word holds eight columns of 4 bits, four of 8 bits or two of 16 bits; each group of columns has its scales and mins as f32,
+//! 8 bytes for 32 weights.
 
 use anyhow::{Result, ensure};
 use candle_core::quantized::GgmlDType;
@@ -21,18 +21,18 @@ pub(super) struct Packed {
 
 enum Store {
     Grouped(Grouped),
-    /// Two bfloat16 a word.
+    /// Two bfloat16 per word.
     Bfloat16 {
         words: Vec<u32>,
     },
-    /// Two float16 a word.
+    /// Two float16 per word.
     Float16 {
         words: Vec<u32>,
     },
     Full(Vec<f32>),
 }
 
-/// Whole numbers with a scale and a least for each group of columns.
+/// Whole numbers with a scale and a min per group of columns.
 struct Grouped {
     /// Of a number: 4, unsigned, or 8, signed.
     bits: usize,

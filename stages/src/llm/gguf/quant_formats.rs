@@ -1,35 +1,35 @@
-//! How GGUF files store rows of weights, read into one form: w = q · scale + least, with a whole number q for each weight, and
-//! a scale and a least for each group of 16 or 32.
+//! The quantisation formats of GGUF files, read into one form: w = q · scale + min, with a whole number q per weight, and a scale
+//! and a min per group of 16 or 32 weights.
 //!
-//! The layouts are ggml's (`ggml-common.h`, `dequantize_row_*` in `ggml-quants.c`). Formats that are not here are expanded to
-//! f32 when a file is loaded.
+//! The layouts are ggml's (`ggml-common.h`, `dequantize_row_*` in `ggml-quants.c`). Formats that are not here are dequantised
+//! to f32 when a file is loaded.
 
 use candle_core::quantized::GgmlDType;
 use half::f16;
 
-/// A row's numbers, to be filled by [`QuantFormat::read`].
+/// The numbers of a row, filled by [`QuantFormat::read`].
 #[derive(Default)]
 pub(super) struct Row {
-    /// One a weight: 0 to 15 where the format has 4 bits, else an i8 in its bits.
+    /// One per weight: 0 to 15 in a 4-bit format, else the bits of an i8.
     pub quants: Vec<u8>,
-    /// One a group.
+    /// One per group.
     pub scales: Vec<f32>,
-    /// One a group.
+    /// One per group.
     pub mins: Vec<f32>,
 }
 
-/// One way to store weights.
+/// One quantisation format.
 #[derive(Clone, Copy)]
 pub(super) struct QuantFormat {
     kind: GgmlDType,
-    /// Bits of a number once it is read: 4, or 8 for all that have more.
+    /// Bits of a number after reading: 4, or 8 for all larger ones.
     pub bits: usize,
     /// Weights that share a scale.
     pub group: usize,
 }
 
 impl QuantFormat {
-    /// None for a type that is not read here.
+    /// None for a type that is not supported here.
     pub(super) fn of(kind: GgmlDType) -> Option<Self> {
         let (bits, group) = match kind {
             GgmlDType::Q4_0 | GgmlDType::Q4_1 | GgmlDType::Q4K => (4, 32),
@@ -115,7 +115,7 @@ impl Row {
         }
     }
 
-    /// Eight groups whose scales and leasts are 6-bit multiples of two common numbers.
+    /// Eight groups whose scales and mins are 6-bit multiples of two common numbers.
     fn super_groups(&mut self, head: &[u8]) {
         let (scale, min, packed) = (float(head), float(&head[2..]), &head[4..]);
         for group in 0..8 {
@@ -129,7 +129,7 @@ impl Row {
         }
     }
 
-    /// 256 numbers of 6 bits, 16 signed scales, and what those are multiples of.
+    /// 256 numbers of 6 bits, 16 signed scales, and the common factor of the scales.
     fn six_bits(&mut self, block: &[u8]) {
         let (low, rest) = block.split_at(128);
         let (high, rest) = rest.split_at(64);

@@ -1,4 +1,4 @@
-//! One conversation with a model: what was evaluated is kept, and prompts that share a beginning pay only for the rest.
+//! One conversation with a model: evaluated tokens are cached, and a prompt that shares a beginning evaluates only the rest.
 
 use std::ops::RangeInclusive;
 
@@ -12,14 +12,14 @@ use super::decoder::{BatchSlice, KvCache, SliceOutput};
 use super::logits::Logits;
 use crate::llm::CompletionRequest;
 
-/// Most tokens in one forward pass; bounds the memory of attention and of the logits. A pass is cut by the prompt's own
-/// lengths only.
+/// The most tokens of one session in a forward pass; bounds the memory of attention and of the logits. Where a prompt is cut
+/// depends on its own lengths only.
 const MAX_PASS_TOKENS: usize = 256;
 
-/// Most rows whose scores of the whole vocabulary are in memory at once.
+/// The most rows of logits in memory at once.
 const MAX_LOGIT_ROWS: usize = 64;
 
-/// How likely a model finds a text after a prompt.
+/// The log-probability of a text after a prompt.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Score {
     /// Σ ln p(token | all before) over the tokens of the text; at most 0.
@@ -64,7 +64,7 @@ impl<'m> Session<'m> {
         self.evaluated
     }
 
-    /// Evaluates a prompt ahead of what will be asked after it.
+    /// Evaluates a prompt in advance.
     ///
     /// # Errors
     /// A prompt without a token, or longer than the model's context.
@@ -72,11 +72,11 @@ impl<'m> Session<'m> {
         self.evaluate(segments, 0).map(drop)
     }
 
-    /// Scores each option as the text that directly follows the prompt.
+    /// Scores each option as the continuation of the prompt.
     ///
-    /// All options share one evaluation of the prompt and, up to 256 tokens, one forward pass: their tokens stand side
-    /// by side, each option seeing the prompt and itself only. An option is tokenised by itself, so a leading space
-    /// belongs to the option, not to the prompt's end.
+    /// All options share one evaluation of the prompt and, up to 256 tokens, one forward pass, in which each option attends
+    /// to the prompt and to itself only. An option is tokenised by itself, so a leading space belongs to the option, not to
+    /// the end of the prompt.
     ///
     /// # Errors
     /// No or an empty option; a prompt without a token; more tokens than the model's context.
@@ -100,10 +100,10 @@ impl<'m> Session<'m> {
         Ok(scores)
     }
 
-    /// Writes the most probable text after the prompt, token by token (greedy).
+    /// Generates a text after the prompt by greedy decoding.
     ///
     /// Ends before `stop` (when it is not empty), at a control token such as `<|im_end|>`, after `max_tokens`, or where
-    /// the context is full. The reply is not kept in the cache: hand it in as a segment to go on from it.
+    /// the context is full. The reply is not cached: pass it as a segment to continue from it.
     ///
     /// # Errors
     /// A prompt without a token, or longer than the model's context.
@@ -111,8 +111,8 @@ impl<'m> Session<'m> {
         self.generate(segments, max_tokens, stop, |logits| logits.argmax(0))
     }
 
-    /// Writes what is asked for, in the form of the file's chat template, or without one as plain text that goes on. What is
-    /// drawn depends on the request alone.
+    /// Generates the requested text, with a prompt in the form of the file's chat template or, without one, as plain text.
+    /// Sampling depends on the request alone.
     ///
     /// # Errors
     /// As [`Session::reply`]; and where the template cannot be rendered.
@@ -133,7 +133,7 @@ impl<'m> Session<'m> {
         })
     }
 
-    /// A whole number of `range`, by how likely the model finds each after the prompt: the likeliest, or drawn by `draw`.
+    /// A whole number of `range` by its probability after the prompt: the most probable, or sampled with `draw`.
     fn complete_integer(
         &mut self,
         segments: &[String],
@@ -196,8 +196,8 @@ impl<'m> Session<'m> {
         Ok(text)
     }
 
-    /// Brings the cache to exactly this prompt; returns its length and the output `[width]` at its last token.
-    /// `reserve` tokens must still fit behind it.
+    /// Makes the cache that of this prompt; returns its length and the output `[width]` at its last token. `reserve` further
+    /// tokens must fit into the context.
     pub(super) fn evaluate(&mut self, segments: &[String], reserve: usize) -> Result<(usize, Vec<f32>)> {
         let same = self.segments.iter().zip(segments).take_while(|(have, want)| have.text == **want).count();
         let mut ids = Vec::with_capacity(segments.len() - same);
@@ -213,8 +213,8 @@ impl<'m> Session<'m> {
         let context = self.model.context_length();
         ensure!(
             length + reserve <= context,
-            "the prompt has {length} tokens and its longest continuation {reserve}: {} more than the {context} that {} \
-             can hold\nhelp: show fewer turns or fewer candidates",
+            "the prompt has {length} tokens and its longest continuation {reserve}: {} more than the context of {} holds \
+             ({context})\nhelp: show fewer turns or fewer candidates",
             length + reserve - context,
             self.model.name
         );
@@ -249,9 +249,9 @@ impl<'m> Session<'m> {
         self.model.forward(BatchSlice { past, tokens: tokens.to_vec(), positions, mask, wants_logits: false })
     }
 
-    /// ln p of each of these options `before` tokens into the prompt whose last output is `last`.
+    /// ln p of each option after a prompt of `before` tokens whose last output is `last`.
     fn score_batch(&mut self, options: &[Vec<u32>], before: usize, last: &[f32]) -> Vec<f64> {
-        // An option's last token is only predicted, never read.
+        // An option's last token is predicted, not evaluated.
         let mut tokens = Vec::new();
         let mut positions = Vec::new();
         let mut owner = Vec::new();
@@ -287,7 +287,7 @@ impl<'m> Session<'m> {
     }
 }
 
-/// Cuts options into runs whose tokens fit one pass; an option longer than a pass stands alone.
+/// Splits options into batches whose tokens fit one pass; an option longer than a pass is a batch of its own.
 fn batches(options: &[Vec<u32>]) -> Vec<&[Vec<u32>]> {
     let mut batches = Vec::new();
     let (mut from, mut tokens) = (0, 0);
@@ -429,7 +429,9 @@ mod tests {
         let mut session = model.session();
         let error = session.score(&[".".repeat(8190)], &texts(&["abc"])).unwrap_err().to_string();
         assert!(
-            error.starts_with("the prompt has 8190 tokens and its longest continuation 3: 1 more than the 8192"),
+            error.starts_with(
+                "the prompt has 8190 tokens and its longest continuation 3: 1 more than the context of toy holds (8192)"
+            ),
             "{error}"
         );
         assert_eq!(session.evaluated_tokens(), 0);

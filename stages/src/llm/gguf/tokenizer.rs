@@ -1,9 +1,9 @@
 //! Text to token ids and back, built from a GGUF header so that the ids equal llama.cpp's.
 //!
-//! Only byte-level BPE (`tokenizer.ggml.model = gpt2`). How a text is cut before the merges is named by
-//! `tokenizer.ggml.pre`; a name is supported here only when recorded llama.cpp ids prove it, because a wrong cut gives
-//! plausible but worse tokens and no error. Special tokens written in a text become their ids; a byte for which the
-//! vocabulary has no token (some control characters) is dropped, as llama.cpp does.
+//! Only byte-level BPE (`tokenizer.ggml.model = gpt2`). `tokenizer.ggml.pre` names the pre-tokenizer; a name is supported here
+//! only if recorded llama.cpp ids prove it, because a wrong pre-tokenizer gives plausible but worse tokens and no error.
+//! Special tokens written in a text become their ids; a byte for which the vocabulary has no token (some control characters)
+//! is dropped, as llama.cpp does.
 
 use anyhow::{Result, anyhow, bail, ensure};
 use tokenizers::models::bpe::{BPE, Vocab};
@@ -20,13 +20,13 @@ const UNKNOWN: usize = 2;
 const CONTROL: usize = 3;
 const USER_DEFINED: usize = 4;
 
-/// How a text is cut before the merges; the patterns are llama.cpp's (`llama-vocab.cpp`) for the same names.
+/// How a text is split before the merges; the patterns are llama.cpp's (`llama-vocab.cpp`) for the same names.
 struct PreTokenizer {
     /// None for GPT-2's own pattern.
     pattern: Option<&'static str>,
-    /// Each digit stands alone, before the pattern is applied.
+    /// Whether digits are split one by one, before the pattern is applied.
     digits: bool,
-    /// A piece that is a token is that token, whatever the merges would make of it.
+    /// Whether a piece that is a token skips the merges.
     whole_words: bool,
     /// Whether a prompt begins with the start token where the metadata say nothing.
     start: bool,
@@ -58,7 +58,7 @@ impl PreTokenizer {
         })
     }
 
-    /// Never a space in front of a text.
+    /// No space is added in front of a text.
     fn build(&self) -> tokenizers::Result<Sequence> {
         let mut steps = Vec::new();
         if self.digits {
@@ -75,9 +75,9 @@ impl PreTokenizer {
 
 pub(super) struct BpeTokenizer {
     tokenizer: Tokenizer,
-    /// By token id: whether it steers the chat rather than being text.
+    /// By token id: whether it is a control token.
     control: Vec<bool>,
-    /// Put before the first segment of a prompt when the metadata ask for it.
+    /// The start token before the first segment of a prompt, where the metadata request one.
     pub(super) start: Option<u32>,
 }
 
@@ -155,7 +155,7 @@ impl BpeTokenizer {
         self.tokenizer.decode(ids, true).map_err(|error| anyhow!("cannot turn token ids {ids:?} into text: {error}"))
     }
 
-    /// Whether this token ends a message or otherwise steers the chat.
+    /// Whether this is a control token, such as the end of a message.
     pub(super) fn is_control(&self, id: u32) -> bool {
         self.control.get(id as usize).copied().unwrap_or(false)
     }

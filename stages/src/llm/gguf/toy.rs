@@ -1,7 +1,7 @@
 //! A tiny model with random weights in a real GGUF file, so that tests and the smoke experiment need no download.
 //!
 //! It has everything the loader meets in a real file (merges, special tokens, several quantisations, shared key heads,
-//! tied embedding) and says nothing sensible.
+//! tied embedding), but its texts are random.
 
 use std::fs::File;
 use std::io::BufWriter;
@@ -25,7 +25,7 @@ const CONTEXT: u32 = 8192;
 const SPECIAL: [&str; 3] = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"];
 const MERGES: [&str; 7] = ["t h", "th e", "Ġ the", "i n", "e r", "o v", "ov i"];
 
-/// Merges over the borders at which texts are cut before them, so that another cut gives other tokens.
+/// Merges across the borders of the pre-tokenizers, so that another pre-tokenizer gives other tokens.
 #[cfg(test)]
 const CROSSING: [&str; 22] = [
     "1 2", "12 3", "123 4", "2 0", "20 0", "0 0", "Ġ 1", "' s", "' S", "n '", "s '", "e ,", ", Ġ", "( C", "Ġ (", "! Ċ",
@@ -43,7 +43,7 @@ pub fn write_toy(path: &Path) -> Result<()> {
     Toy::new()?.write(path)
 }
 
-/// The parts of the file, so that tests can spoil one.
+/// The parts of the file, so that tests can damage one.
 pub(super) struct Toy {
     pub(super) metadata: Vec<(String, Value)>,
     tensors: Vec<(String, QTensor)>,
@@ -54,7 +54,7 @@ impl Toy {
         Self::of("llama", "smollm", &MERGES, &[])
     }
 
-    /// A model of another architecture, with merges that give away how its texts are cut.
+    /// A model of another architecture, with merges that depend on its pre-tokenizer.
     #[cfg(test)]
     pub(super) fn crossing(architecture: &str, pre: &str) -> Result<Self> {
         Self::of(architecture, pre, &[&MERGES[..], &CROSSING].concat(), &[WHOLE])

@@ -1,11 +1,10 @@
-//! What a stage's calls came to, over all its runs, and what they still may.
+//! The calls and cost of a stage over all its runs, and their limits.
 //!
-//! Before a request is sent, its worst case is written into the ledger; when the outcome is known, the outcome. So whatever
-//! is killed whenever, no run spends what another one counted as free: a request without an outcome counts as one call at
-//! its worst case, because the server may have answered it and written the bill. A refusal (any status but 200) costs
-//! nothing and is no call.
+//! Before a request is sent, its highest possible cost is recorded in the ledger; when the outcome is known, the outcome. The
+//! limits therefore hold at any kill: a request without an outcome counts as one call at its highest cost, because the
+//! server may have answered and billed it. A rejection (any status but 200) costs nothing and is no call.
 //!
-//! Money is counted in billionths of a dollar, as whole numbers: sums are exact.
+//! Money is counted in whole billionths of a dollar, so sums are exact.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -20,28 +19,28 @@ use serde::{Deserialize, Serialize};
 
 /// Billionths.
 const NANO: f64 = 1e9;
-/// How often who waits for others' outcomes looks whether it should stop.
+/// How often a waiting request checks for cancellation.
 const CANCEL_POLL: Duration = Duration::from_millis(100);
 
-/// What tokens cost, in US dollars a million.
+/// Prices of tokens, in US dollars per million.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Prices {
-    /// A million tokens that the model reads.
+    /// A million prompt tokens.
     pub input: f64,
-    /// A million tokens that it writes.
+    /// A million completion tokens.
     pub output: f64,
 }
 
 impl Prices {
-    /// What so many tokens cost, in billionths of a dollar, rounded up.
+    /// The cost of tokens in billionths of a dollar, rounded up.
     pub(super) fn nano_usd(self, tokens: TokenCount) -> u64 {
         let per_token = NANO / 1e6;
         (per_token * (tokens.prompt as f64 * self.input + tokens.completion as f64 * self.output)).ceil() as u64
     }
 }
 
-/// Tokens read and written.
+/// Prompt and completion tokens, as they stand in the ledger.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct TokenCount {
     pub prompt: u64,
@@ -58,20 +57,20 @@ impl TokenCount {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Line {
-    /// A request is about to be sent; the most that it may come to.
+    /// A request is about to be sent; its highest possible cost.
     Reserved { tokens: TokenCount, nano_usd: Option<u64> },
-    /// What it came to; `of` is where its reservation stands.
+    /// Its actual cost; `of` is the position of its reservation.
     Answered { of: u64, tokens: TokenCount, nano_usd: Option<u64> },
-    /// It came to nothing.
+    /// It cost nothing.
     Refused { of: u64 },
 }
 
-/// What was spent.
+/// Calls and their cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Spending {
-    /// Requests that were answered, and those of which nobody knows.
+    /// Requests that were answered, and those with an unknown outcome.
     pub calls: u64,
-    /// Those of which nobody knows, counted at their worst.
+    /// Requests with an unknown outcome, counted at their highest cost.
     pub unknown: u64,
     pub tokens: TokenCount,
     pub nano_usd: u64,
@@ -90,7 +89,7 @@ impl Spending {
     }
 }
 
-/// What may be spent.
+/// Limits of calls and cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Limits {
     pub max_calls: Option<u64>,
@@ -102,21 +101,21 @@ pub(super) struct Limits {
 pub(super) struct Budget {
     limits: Limits,
     state: Mutex<State>,
-    /// Told when an outcome came in.
+    /// Notified when an outcome is known.
     outcome_known: Condvar,
 }
 
 struct State {
     ledger: Ledger,
-    /// Settled requests, of all processes.
+    /// Requests with an outcome, of all processes.
     done: Spending,
     /// Reservations without an outcome, of all processes.
     open: BTreeMap<u64, (TokenCount, Option<u64>)>,
-    /// Requests of this process that are under way.
+    /// Requests of this process in flight.
     in_flight: usize,
 }
 
-/// A request that may be sent. Dropped without an outcome, it stays in the ledger as one whose outcome nobody knows.
+/// A request that may be sent. Dropped without an outcome, it stays in the ledger as one with an unknown outcome.
 pub(super) struct Reservation<'a> {
     budget: &'a Budget,
     of: u64,
@@ -131,10 +130,10 @@ impl Budget {
         Ok(Self { limits, state: Mutex::new(state), outcome_known: Condvar::new() })
     }
 
-    /// Takes what a request may come to; waits where requests under way hold what is left.
+    /// Reserves the highest cost of a request; waits while requests in flight hold the rest of the budget.
     ///
     /// # Errors
-    /// [`BudgetExhausted`] where too little is left, [`Interrupted`] when it was told to stop while it waited.
+    /// [`BudgetExhausted`] where too little is left, [`Interrupted`] when it is cancelled while it waits.
     pub fn reserve(&self, worst: TokenCount, cancel: &Cancel) -> Result<Reservation<'_>> {
         let nano_usd = self.limits.prices.map(|prices| prices.nano_usd(worst));
         let line = serde_json::to_vec(&Line::Reserved { tokens: worst, nano_usd })?;
@@ -159,7 +158,7 @@ impl Budget {
         }
     }
 
-    /// Everything that was spent, with what other processes wrote meanwhile.
+    /// All calls and their cost, including those of other processes.
     pub fn spent(&self) -> Result<Spending> {
         let mut state = self.lock();
         state.update(&self.limits, |_| None)?;
@@ -177,14 +176,14 @@ impl Budget {
 }
 
 impl Reservation<'_> {
-    /// The request was answered; where the server does not say what it took, the worst case counts.
+    /// The request was answered; where the server reports no usage, the highest cost counts.
     pub fn answered(self, tokens: Option<TokenCount>) -> Result<()> {
         let tokens = tokens.unwrap_or(self.worst);
         let nano_usd = self.budget.limits.prices.map(|prices| prices.nano_usd(tokens));
         self.budget.settle(&Line::Answered { of: self.of, tokens, nano_usd })
     }
 
-    /// The request was refused, or never sent.
+    /// The request was rejected, or never sent.
     pub fn refused(self) -> Result<()> {
         self.budget.settle(&Line::Refused { of: self.of })
     }
@@ -198,7 +197,7 @@ impl Drop for Reservation<'_> {
 }
 
 impl State {
-    /// Takes in what is new in the ledger, and appends what `decide` makes of the sum.
+    /// Reads new records of the ledger, and appends the record that `decide` returns for their sum.
     fn update(&mut self, limits: &Limits, decide: impl FnOnce(&Spending) -> Option<Vec<u8>>) -> Result<Option<u64>> {
         let Self { ledger, done, open, .. } = self;
         let mut unread = Ok(());
@@ -249,18 +248,18 @@ fn sum(done: &Spending, open: &BTreeMap<u64, (TokenCount, Option<u64>)>, limits:
 }
 
 impl Limits {
-    /// What tokens cost: as it was written down, else at today's prices.
+    /// The cost of tokens: as recorded, else at the current prices.
     fn cost(&self, tokens: TokenCount, written: Option<u64>) -> u64 {
         written.or_else(|| self.prices.map(|prices| prices.nano_usd(tokens))).unwrap_or(0)
     }
 
-    /// Why nothing that may cost `next` is left, with what to do.
+    /// Why a request that may cost `next` exceeds a limit, with a help line.
     fn exceeded(&self, spent: &Spending, next: u64) -> Option<String> {
         let unknown = match spent.unknown {
             0 => String::new(),
-            count => format!(" (of {count} of them no outcome is known, so they count at their worst)"),
+            count => format!(" ({count} of them with unknown outcome, counted at the highest possible cost)"),
         };
-        let kept = "and run again: what was answered is kept and costs nothing";
+        let kept = "and run again; answered calls are stored and cost nothing";
         if let Some(max) = self.max_calls.filter(|&max| spent.calls >= max) {
             return Some(format!(
                 "`max_calls: {max}` is used up: the stage's runs made {} calls{unknown}\nhelp: raise `max_calls`, {kept}",
@@ -323,7 +322,7 @@ mod tests {
         assert_eq!(first.spent().unwrap(), spent);
         assert_eq!(budget(folder.path(), limits).spent().unwrap(), spent);
         let dearer = Limits { prices: Some(Prices { input: 9.0, output: 9.0 }), ..limits };
-        assert_eq!(budget(folder.path(), dearer).spent().unwrap(), spent, "what was paid was paid");
+        assert_eq!(budget(folder.path(), dearer).spent().unwrap(), spent, "recorded costs stay");
     }
 
     #[test]
@@ -356,8 +355,8 @@ mod tests {
         let said = stopped(&paid, tokens(1000, 0));
         assert!(
             said.starts_with(
-                "`budget_usd: 0.003` is used up: the stage's runs spent 0.002040 USD in 3 calls (of 1 of them no outcome is known, so \
-                 they count at their worst), and the next one may cost 0.001000 USD\nhelp: raise `budget_usd`"
+                "`budget_usd: 0.003` is used up: the stage's runs spent 0.002040 USD in 3 calls (1 of them with unknown outcome, \
+                 counted at the highest possible cost), and the next one may cost 0.001000 USD\nhelp: raise `budget_usd`"
             ),
             "{said}"
         );
@@ -388,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn a_waiting_thread_can_be_stopped() {
+    fn a_waiting_thread_can_be_cancelled() {
         let folder = tempfile::tempdir().unwrap();
         let budget = budget(folder.path(), Limits { max_calls: Some(1), ..Limits::default() });
         let cancel = Cancel::default();

@@ -1,11 +1,11 @@
-//! The option that a reply names, whatever the model put around it: markup, a sentence, JSON, a box, thoughts before it.
+//! Finds the option that a reply names, inside markup, a sentence, JSON, a box, or after reasoning.
 //!
-//! What is said most plainly counts first: a label alone; a box or JSON; words such as `answer:`; a label that the reply begins
-//! with; words such as `option`; a title; a label that stands alone in a sentence. The first of these that names anything
-//! decides, and where it names two options, nothing is chosen. A reading that guesses would teach a student what nobody said:
-//! so `A` before a word is an article, `Plan B` and `Rocky 3` are titles, and `not B` is no choice.
+//! The rules in their order: a box, a tag or JSON; a label alone; words such as `answer:`; a label at the beginning of the reply;
+//! words such as `option`; a title; a label alone in a sentence. The first rule that finds an option decides; where it finds
+//! two, nothing is chosen. The parser does not guess, because a wrong choice would become a demonstration: `A` before a word is
+//! an article, `Plan B` and `Rocky 3` are titles, and `not B` is no choice.
 //!
-//! Not here: other alphabets' look-alikes, ordinals, and most languages but English.
+//! Not here: look-alikes of other alphabets, ordinals, and most languages other than English.
 
 use std::collections::BTreeSet;
 
@@ -13,26 +13,26 @@ use serde_json::Value;
 
 use super::reply_words::{Text, lower, titles};
 
-/// What a reply names.
+/// The option that a reply names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ParsedOption {
     pub option: usize,
-    /// The byte of the reply where the option's letter or number stands; none where it is named by its title.
+    /// The byte of the reply at which the option's letter or number stands; none where it is named by its title.
     pub at: Option<usize>,
 }
 
 /// Why a reply names no option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NoChoice {
-    /// It speaks of none.
+    /// It names none.
     Nothing,
-    /// It speaks of more than one.
+    /// It names more than one.
     Several,
-    /// It is a thought that does not end.
+    /// It is unfinished reasoning.
     Thinking,
 }
 
-/// What begins and what ends a thought that a model writes into its reply.
+/// The delimiters of reasoning in a reply.
 const THOUGHTS: [(&str, &str); 6] = [
     ("<think>", "</think>"),
     ("<thinking>", "</thinking>"),
@@ -41,10 +41,10 @@ const THOUGHTS: [(&str, &str); 6] = [
     ("◁think▷", "◁/think▷"),
     ("<|channel|>analysis<|message|>", "<|channel|>final<|message|>"),
 ];
-/// What names the answer itself.
+/// Words before the label of the answer.
 const ANSWER: &[&str] =
     &["answer", "choice", "recommendation", "selection", "pick", "答案", "antwort", "réponse", "respuesta"];
-/// What names one of the options, or the act of choosing it.
+/// Words before the label of an option.
 const OPTION: &[&str] = &[
     "option",
     "candidate",
@@ -59,7 +59,7 @@ const OPTION: &[&str] = &[
     "letter",
     "with",
 ];
-/// What may stand between one of those words and a label.
+/// Words that may stand between one of those and a label.
 const FILLER: &[&str] = &[
     "is",
     "be",
@@ -83,14 +83,14 @@ const FILLER: &[&str] = &[
     "textbf",
     "mathbf",
 ];
-/// What joins two labels.
+/// Words that join two labels.
 const JOINS: &[&str] = &["and", "or", "nor", "then", "vs", "versus", "but", "than", "over"];
-/// What turns a choice into none.
+/// Words that negate a choice.
 const NOT: &[&str] = &["not", "never", "neither", "none", "nor", "cannot", "t"];
-/// What may follow a number that stands for an option.
+/// Words that may follow the number of an option.
 const AFTER_NUMBER: &[&str] =
     &["is", "because", "as", "since", "would", "will", "seems", "looks", "fits", "and", "or", "nor", "it", "for", "of"];
-/// The keys under which JSON holds a choice, the plainest first.
+/// The JSON keys of a choice, in order of preference.
 const KEYS: [&str; 13] = [
     "answer",
     "finalanswer",
@@ -107,7 +107,7 @@ const KEYS: [&str; 13] = [
     "id",
 ];
 
-/// What a reply says after its thoughts; none where a thought does not end.
+/// The reply after its reasoning; none where the reasoning does not end.
 pub(super) fn after_thoughts(reply: &str) -> Option<&str> {
     let ends = THOUGHTS.iter().filter_map(|(_, end)| reply.rfind(end).map(|at| at + end.len()));
     let said = &reply[ends.max().unwrap_or(0)..];
@@ -126,8 +126,8 @@ pub(super) fn parse_option(reply: &str, options: &[String]) -> Result<ParsedOpti
     Ok(ParsedOption { at: found.at.map(|at| at + before), ..found })
 }
 
-/// The letter that a reply begins with where the title behind it is another option's (`B. Babe`): two options to a reader, and a
-/// choice to whoever has the letters' probabilities, which were asked for and came first.
+/// The letter at the beginning of a reply whose title is that of another option (`B. Babe`). It is ambiguous, but a choice where
+/// the probabilities of letters were requested.
 pub(super) fn letter_first(reply: &str, options: &[String]) -> Option<ParsedOption> {
     let text = Text::new(reply);
     let option = text.label(0, options).filter(|_| text.begins_large(0))?;
@@ -135,7 +135,7 @@ pub(super) fn letter_first(reply: &str, options: &[String]) -> Option<ParsedOpti
     (marked && text.title_at(1, options).is_some()).then(|| ParsedOption { option, at: text.at(0) })
 }
 
-/// What a box, a tag or JSON holds; none where there is none of them.
+/// The choice in a box, a tag or JSON; none where there is none of them.
 fn structured(said: &str, options: &[String]) -> Option<Result<ParsedOption, NoChoice>> {
     let mut found = BTreeSet::new();
     let mut last = None;
@@ -218,7 +218,7 @@ impl Text {
         Err(NoChoice::Nothing)
     }
 
-    /// Nothing but a label or a title.
+    /// A label or a title alone.
     fn alone(&self, options: &[String]) -> Option<ParsedOption> {
         if self.words.len() == 1
             && let Some(option) = self.label(0, options)
@@ -250,7 +250,7 @@ impl Text {
         self.one(&found)
     }
 
-    /// Named by words such as `option`.
+    /// A label after words such as `option`.
     fn pointed(&self, options: &[String]) -> Result<ParsedOption, NoChoice> {
         self.one(&self.after(OPTION, options)?)
     }
@@ -285,13 +285,13 @@ impl Text {
         Ok(found)
     }
 
-    /// Whether what stands before a word lets a sentence go on to it.
+    /// Whether the text before a word continues to it.
     fn leads_on(&self, word: usize) -> bool {
         word < self.words.len()
             && self.gap(word).iter().all(|&c| c.is_whitespace() || ":=->*(\"'`#[{’“”_$\\–—→".contains(c))
     }
 
-    /// Whether a label after a cue is one, and not the beginning of a sentence or of a title.
+    /// Whether a label after a cue is a label, and not the beginning of a sentence or of a title.
     fn means_label(&self, word: usize, option: usize, options: &[String]) -> Result<bool, NoChoice> {
         let next = word + 1;
         match self.title_at(next, options) {
@@ -325,7 +325,7 @@ impl Text {
         Some((next, self.label(next, options).filter(|_| !self.is_small(next))?))
     }
 
-    /// A label that the reply begins with: `B.`, `(B) Heat`, `**2**: because`.
+    /// A label at the beginning: `B.`, `(B) Heat`, `**2**: because`.
     fn leading(&self, options: &[String]) -> Result<ParsedOption, NoChoice> {
         let begins = |word: usize| -> Option<usize> {
             let option = self.label(word, options)?;
@@ -352,7 +352,7 @@ impl Text {
         self.one(&found)
     }
 
-    /// The one title that is named. Of `Heat` and `Dead Heat` the longer one is meant where both fit.
+    /// The only title in the reply. Of `Heat` and `Dead Heat` the longer one counts where both match.
     fn titled(&self, options: &[String]) -> Result<ParsedOption, NoChoice> {
         let text: Vec<char> = self.chars.iter().copied().map(lower).collect();
         let titles = titles(options);
@@ -387,13 +387,13 @@ impl Text {
         }
     }
 
-    /// Whether one of the three words before a place takes back what follows.
+    /// Whether one of the three words before a place negates what follows.
     fn denied(&self, at: usize) -> bool {
         let before: Vec<usize> = (0..self.words.len()).filter(|&word| self.words[word].1 <= at).collect();
         before.iter().rev().take(3).any(|&word| NOT.contains(&self.low(word).as_str()))
     }
 
-    /// The only label that stands alone in a sentence.
+    /// The only label in a sentence that cannot be read as a word.
     fn standing(&self, options: &[String]) -> Result<ParsedOption, NoChoice> {
         if (0..self.words.len()).any(|word| NOT.contains(&self.low(word).as_str())) {
             return Err(NoChoice::Nothing);

@@ -1,4 +1,4 @@
-//! What the body of an answer says: a completion, vectors, a bill; and what came in place of them.
+//! Parses the body of a response: a completion, embeddings, usage, or an error in their place.
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use pipeline::secret;
@@ -9,16 +9,16 @@ use super::super::FailedCall;
 use super::choice_parser::parse_option;
 use super::response::{RawResponse, Usage, quote};
 
-/// The most of a server's own words that an error repeats, in characters.
+/// The most characters of a server's message that an error quotes.
 const MAX_QUOTE: usize = 300;
 
-/// What servers that know what JSON is write for the logarithm of nothing.
+/// How servers write the log-probability of an impossible token in valid JSON.
 const IMPOSSIBLE: &str = "-9999.0";
 
-/// A body as JSON. A mark of its byte order is no part of it, and numbers that JSON does not know become some that it does.
+/// A body as JSON. A byte-order mark is skipped, and `NaN` and infinities are replaced.
 ///
 /// # Errors
-/// When it is none; says what it looks like.
+/// When it is no JSON; the message says what it looks like.
 pub(super) fn json(body: &str) -> Result<Value> {
     let text = body.trim_start_matches('\u{feff}').trim();
     match serde_json::from_str(text) {
@@ -58,20 +58,20 @@ fn without_infinities(text: &str) -> String {
     plain
 }
 
-/// What a body that is no JSON looks like, with what to do; nothing where it looks like nothing known.
+/// A help line for a body that is no JSON; empty where its form is unknown.
 fn looks_like(text: &str) -> &'static str {
     let begins = text.get(..15.min(text.len())).unwrap_or_default().to_ascii_lowercase();
     if begins.starts_with('<') {
-        "\nhelp: it is a web page, as a login, a proxy or a web interface sends it: see that `base_url` is where the API is, often \
-         with `/v1` at its end"
+        "\nhelp: it is a web page, such as that of a login, a proxy or a web interface: set `base_url` to the address of the API, \
+         which often ends with `/v1`"
     } else if ["data:", "event:", "id:", ": "].iter().any(|field| begins.starts_with(field)) {
-        "\nhelp: it is a stream of events although none was asked for: switch streaming off in the server or the proxy before it"
+        "\nhelp: it is a stream of events, which was not requested: switch streaming off in the server or its proxy"
     } else {
         ""
     }
 }
 
-/// What the server counted, where it says so in a form that can be read. A prompt of no tokens is no count.
+/// The reported usage, where it is readable. Zero prompt tokens are no usage.
 pub(super) fn usage(body: &Value) -> Option<Usage> {
     let count = |names: [&str; 2]| -> Option<u64> {
         let value = names.iter().map(|name| &body["usage"][*name]).find(|value| !value.is_null())?;
@@ -85,12 +85,11 @@ pub(super) fn usage(body: &Value) -> Option<Usage> {
     Some(Usage { prompt_tokens, completion_tokens })
 }
 
-/// A chat completion. With `options` it was asked to choose by letters, and the likeliest tokens at the place of its choice are
+/// A chat completion. With `options` it is a choice by letters, and the top log-probabilities at the place of its choice are
 /// kept.
 ///
 /// # Errors
-/// [`FailedCall`] when the model gave no answer, and would give none if it were asked again at once; any other when no completion
-/// came.
+/// [`FailedCall`] when the model refused to answer, which a retry would not change; any other when the body is no completion.
 pub(super) fn completion(body: &str, options: Option<&[String]>) -> Result<RawResponse> {
     #[derive(Deserialize)]
     struct Completion {
@@ -100,7 +99,7 @@ pub(super) fn completion(body: &str, options: Option<&[String]>) -> Result<RawRe
     struct Alternative {
         message: Message,
         finish_reason: Option<String>,
-        // Of any form: whoever offers none may say so in their own way.
+        // In any form: servers without log-probabilities say so in different ways.
         #[serde(default)]
         logprobs: Value,
         #[serde(default)]
@@ -108,7 +107,7 @@ pub(super) fn completion(body: &str, options: Option<&[String]>) -> Result<RawRe
     }
     #[derive(Deserialize)]
     struct Message {
-        // Absent or null where a model refused or only thought; a text, or parts of one.
+        // Absent or null where a model refused or only reasoned; a text, or parts of one.
         #[serde(default)]
         content: Value,
         #[serde(default)]
@@ -133,12 +132,12 @@ pub(super) fn completion(body: &str, options: Option<&[String]>) -> Result<RawRe
         return Err(FailedCall { status: Some(200), reason, raw: refusal.to_owned() }.into());
     }
     let (first, chosen) = top_logprobs(&logprobs, options);
-    // Escaped in the answer's own form, a key would not have been found there.
+    // An escaped key is found only in the parsed text.
     let clean = |text: String| secret::redact(&text).into_owned();
     Ok(RawResponse { reply: clean(reply), finish_reason: finish_reason.map(clean), usage, first, chosen })
 }
 
-/// The text of a message: as it is, or the parts of it that are no thoughts.
+/// The text of a message, or its parts without reasoning.
 fn text(content: &Value) -> Result<String> {
     let part = |part: &Value| -> Option<String> {
         let kind = part["type"].as_str().unwrap_or("text");
@@ -154,7 +153,7 @@ fn text(content: &Value) -> Result<String> {
     }
 }
 
-/// What a body says in place of an answer: `{"error": …}`, or `{"object": "error", "message": …}`.
+/// The error in a body: `{"error": …}`, or `{"object": "error", "message": …}`.
 fn server_error(body: &Value) -> Option<String> {
     let choices = body["choices"].as_array().is_some_and(|choices| !choices.is_empty());
     let error = if body["object"] == "error" { body } else { &body["error"] };
@@ -166,10 +165,10 @@ fn message_of(error: &Value) -> String {
     quote(&said, MAX_QUOTE)
 }
 
-/// A token and its probability, as many as are listed.
+/// The most likely tokens at one place, with their log-probabilities.
 type TopLogprobs = Option<Vec<(String, f64)>>;
 
-/// The likeliest tokens where the reply begins and where it names an option; the second only where that is another place.
+/// The most likely tokens at the beginning of the reply, and those where it names an option if that is another place.
 fn top_logprobs(logprobs: &Value, options: Option<&[String]>) -> (TopLogprobs, TopLogprobs) {
     let place = |place: &Value| Some((place["token"].as_str()?.to_owned(), place["logprob"].as_f64()?));
     let Some(places) = logprobs["content"].as_array() else { return (None, None) };
@@ -181,7 +180,7 @@ fn top_logprobs(logprobs: &Value, options: Option<&[String]>) -> (TopLogprobs, T
     let Some(begins) = tokens.iter().position(|token| !token.trim().is_empty()) else { return (None, None) };
     let reply = tokens.concat();
     let at = options.and_then(|options| parse_option(&reply, options).ok()).and_then(|parsed| parsed.at);
-    // Where the letter itself is not the first sign of the reply, it stands elsewhere, if within the same token.
+    // The letter may be inside the first token, but not its first character.
     match at.filter(|&at| !reply[..at].trim().is_empty()) {
         Some(at) => {
             let mut end = 0;
@@ -198,7 +197,7 @@ fn top_logprobs(logprobs: &Value, options: Option<&[String]>) -> (TopLogprobs, T
     }
 }
 
-/// One vector a text, in their order.
+/// One embedding per text, in their order.
 pub(super) fn vectors(text: &str, texts: usize) -> Result<Vec<Vec<f32>>> {
     #[derive(Deserialize)]
     struct Embeddings {
@@ -265,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bill_that_cannot_be_read_is_none() {
+    fn unreadable_usage_is_ignored() {
         for (said, read) in [
             (r#"{"usage":{"prompt_tokens":4,"completion_tokens":2}}"#, Some((4, 2))),
             (r#"{"usage":{"prompt_tokens":4}}"#, Some((4, 0))),
@@ -305,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn what_came_in_place_of_an_answer_is_told() {
+    fn an_error_in_place_of_an_answer_is_reported() {
         let said = |body: &str| {
             let error = completion(body, None).unwrap_err();
             (format!("{error:#}"), error.is::<FailedCall>())

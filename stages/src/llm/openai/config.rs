@@ -1,4 +1,4 @@
-//! The settings of a model behind a server, and what no type can say of them.
+//! The settings of a model behind a server, and the checks that their types cannot express.
 
 use pipeline::Secret;
 use schemars::JsonSchema;
@@ -13,62 +13,62 @@ use super::dialect::{MaxTokensField, Parameter, SystemRole};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OpenaiConfig {
-    /// The server, up to the `/v1` or what it has in its place.
+    /// The address of the API, including its version (`/v1` on most servers).
     #[serde(default = "OpenaiConfig::base_url")]
     pub base_url: String,
-    /// The model's name, as the server knows it.
+    /// The model's name on the server.
     pub model: String,
-    /// The model that turns texts into vectors, as the server knows it, by which an actor that writes is understood where no title
-    /// is like its words; nothing for letters alone. Its tokens count at the price of input.
+    /// The name of an embedding model on the server. With it, a name that the actor writes is matched by its embedding where no
+    /// title resembles it; without it, by its characters only. Its tokens are billed at the input price.
     #[serde(default)]
     pub embedding_model: Option<String>,
-    /// The key, as `${env:NAME}`: the environment variable that holds it; `null` for a server that needs none.
+    /// The API key as `${env:NAME}`, the environment variable that holds it; `null` for a server that needs none.
     #[serde(default = "OpenaiConfig::api_key")]
     pub api_key: Option<Secret>,
-    /// How many requests may be under way at once.
-    #[serde(default = "OpenaiConfig::in_flight")]
-    pub in_flight: usize,
-    /// How many requests may be sent in a minute; they are spread over it. Nothing for no limit but the server's.
+    /// The largest number of concurrent requests.
+    #[serde(default = "OpenaiConfig::max_concurrent_requests")]
+    pub max_concurrent_requests: usize,
+    /// The largest number of requests per minute, evenly spaced; without a value there is no limit.
     #[serde(default)]
     pub requests_per_minute: Option<f64>,
-    /// How many tokens, read and written, may pass in a minute.
+    /// The largest number of prompt and completion tokens per minute; without a value there is no limit.
     #[serde(default)]
     pub tokens_per_minute: Option<f64>,
-    /// Seconds to wait for one whole answer.
+    /// The timeout of a request in seconds, up to the last byte of its answer.
     #[serde(default = "OpenaiConfig::timeout_seconds")]
     pub timeout_seconds: f64,
-    /// How often a request is sent again after a timeout, a broken connection, a 429, a 5xx, or a response that is no answer of such
-    /// a server.
-    #[serde(default = "OpenaiConfig::retries")]
-    pub retries: u32,
-    /// The longest answer to a choice, in tokens; a model that thinks aloud needs hundreds, and without them gives no answer.
+    /// How often a request is retried after a timeout, a broken connection, a 429, a 5xx or a malformed response.
+    #[serde(default = "OpenaiConfig::max_retries")]
+    pub max_retries: u32,
+    /// The longest answer to a choice, in tokens. A reasoning model needs hundreds; with fewer it gives no answer.
     #[serde(default = "OpenaiConfig::max_tokens")]
     pub max_tokens: u32,
-    /// 0 for the most probable choice.
+    /// The sampling temperature of a choice; 0 for the most probable answer.
     #[serde(default)]
     pub temperature: f64,
-    /// Whether to choose by the log-probabilities of the options' letters at the place where the reply names one, which then are
-    /// the scores; of equal ones none is chosen, and the call counts as failed. A server that gives none is read by its reply;
-    /// one that refuses the question wants `false`.
+    /// Whether to choose by the log-probabilities of the options' letters at the place where the reply names one. They are then
+    /// the scores of the demonstrations. Where the highest two are equal, no option is chosen and the call counts as failed. If
+    /// the server returns no log-probabilities, the reply decides; if it rejects the parameter, set `false`.
     #[serde(default)]
     pub logprobs: bool,
-    /// The name under which the longest answer is sent: OpenAI's reasoning models take none but `max_completion_tokens`.
+    /// The name of the parameter that limits an answer; OpenAI's reasoning models accept only `max_completion_tokens`.
     #[serde(default)]
     pub max_tokens_field: MaxTokensField,
-    /// Who says the instructions: `user` for models that know no system.
+    /// The role of the message with the instructions; `user` for models without a system role.
     #[serde(default)]
     pub system_role: SystemRole,
-    /// Parameters that are not sent, because the server refuses them; it then takes its own. Without `max_tokens` a server may
-    /// write, and bill, more than is reckoned with before a question.
+    /// Parameters that are not sent because the server rejects them; its own defaults apply. Without `max_tokens` a server may
+    /// generate, and bill, more tokens than the budget reserves for a request.
     #[serde(default)]
     pub leave_out: Vec<Parameter>,
-    /// What tokens cost, in US dollars a million.
+    /// Prices of tokens, in US dollars per million.
     #[serde(default)]
     pub prices: Option<Prices>,
-    /// The most that the stage may spend, over all its runs and cells; needs `prices`. At the limit the run ends with code 5.
+    /// The most US dollars that the stage may spend over all its runs and cells; needs `prices`. At the limit the run ends with
+    /// code 5.
     #[serde(default)]
     pub budget_usd: Option<f64>,
-    /// The most calls that the stage may make, over all its runs and cells. At the limit the run ends with code 5.
+    /// The most calls that the stage may make over all its runs and cells. At the limit the run ends with code 5.
     #[serde(default)]
     pub max_calls: Option<u64>,
 }
@@ -80,13 +80,13 @@ impl OpenaiConfig {
     fn api_key() -> Option<Secret> {
         Some(Secret::of("OPENAI_API_KEY"))
     }
-    fn in_flight() -> usize {
+    fn max_concurrent_requests() -> usize {
         4
     }
     fn timeout_seconds() -> f64 {
         60.0
     }
-    fn retries() -> u32 {
+    fn max_retries() -> u32 {
         4
     }
     fn max_tokens() -> u32 {
@@ -109,7 +109,7 @@ impl OpenaiConfig {
         Limits { max_calls: self.max_calls, budget_usd: self.budget_usd, prices: self.prices }
     }
 
-    /// What that work may come to, in words.
+    /// The estimated calls, tokens and cost of a workload.
     pub(in super::super) fn estimate(&self, work: &Workload) -> String {
         let calls = work.choices.saturating_add(work.texts);
         let chosen = work.choices.saturating_mul(self.max_tokens.into());
@@ -128,7 +128,7 @@ impl OpenaiConfig {
         words
     }
 
-    /// What no type can say: the path at fault and a sentence.
+    /// The first invalid setting: its path and a message.
     pub(in super::super) fn check(&self) -> Result<(), (String, String)> {
         let wrong = |path: &str, message: &str| Err((path.to_owned(), message.to_owned()));
         let positive = |value: Option<f64>| value.is_none_or(|value| value > 0.0 && value.is_finite());
@@ -139,13 +139,13 @@ impl OpenaiConfig {
             );
         }
         if self.model.trim().is_empty() {
-            return wrong("model", "the model's name, as the server knows it");
+            return wrong("model", "the model's name on the server");
         }
         if self.embedding_model.as_ref().is_some_and(|model| model.trim().is_empty()) {
-            return wrong("embedding_model", "the model's name, as the server knows it, or nothing");
+            return wrong("embedding_model", "the model's name on the server, or nothing");
         }
-        if !(1..=256).contains(&self.in_flight) {
-            return wrong("in_flight", "1 to 256 requests at once");
+        if !(1..=256).contains(&self.max_concurrent_requests) {
+            return wrong("max_concurrent_requests", "1 to 256 concurrent requests");
         }
         if !positive(self.requests_per_minute) {
             return wrong("requests_per_minute", "more than 0 requests, or nothing for no limit");
@@ -164,13 +164,13 @@ impl OpenaiConfig {
         }
         let price = |price: f64| price >= 0.0 && price.is_finite();
         if self.prices.is_some_and(|prices| !(price(prices.input) && price(prices.output))) {
-            return wrong("prices", "US dollars a million tokens, 0 or more");
+            return wrong("prices", "US dollars per million tokens, 0 or more");
         }
         match self.budget_usd {
             Some(budget) if !(budget >= 0.0 && budget.is_finite()) => wrong("budget_usd", "US dollars, 0 or more"),
             Some(_) if self.prices.is_none() => wrong(
                 "budget_usd",
-                "`prices` beside it, such as `{ input: 0.15, output: 0.6 }`: US dollars a million tokens",
+                "`prices` beside it, such as `{ input: 0.15, output: 0.6 }`: US dollars per million tokens",
             ),
             _ => Ok(()),
         }
@@ -196,7 +196,7 @@ mod tests {
             (OpenaiConfig { base_url: "https://me:secret@host/v1".into(), ..parsed.clone() }, "base_url"),
             (OpenaiConfig { model: " ".into(), ..parsed.clone() }, "model"),
             (OpenaiConfig { embedding_model: Some(String::new()), ..parsed.clone() }, "embedding_model"),
-            (OpenaiConfig { in_flight: 0, ..parsed.clone() }, "in_flight"),
+            (OpenaiConfig { max_concurrent_requests: 0, ..parsed.clone() }, "max_concurrent_requests"),
             (OpenaiConfig { requests_per_minute: Some(0.0), ..parsed.clone() }, "requests_per_minute"),
             (OpenaiConfig { tokens_per_minute: Some(f64::INFINITY), ..parsed.clone() }, "tokens_per_minute"),
             (OpenaiConfig { timeout_seconds: f64::NAN, ..parsed.clone() }, "timeout_seconds"),

@@ -1,6 +1,6 @@
-//! How a server wants to be spoken to where it does not take what most of them take.
+//! Adapts requests to servers that reject the usual parameters.
 //!
-//! With every setting at its default a request is, byte for byte, what it was before there were any.
+//! With every setting at its default a request keeps its usual bytes.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,14 +12,14 @@ use super::config::OpenaiConfig;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum MaxTokensField {
-    /// `max_tokens`, which nearly all servers know.
+    /// `max_tokens`, which nearly all servers accept.
     #[default]
     MaxTokens,
-    /// `max_completion_tokens`, which OpenAI's reasoning models want in its place.
+    /// `max_completion_tokens`, which OpenAI's reasoning models require.
     MaxCompletionTokens,
 }
 
-/// Who says the instructions.
+/// The role of the message with the instructions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SystemRole {
@@ -28,7 +28,7 @@ pub enum SystemRole {
     System,
     /// A message of the role `developer`.
     Developer,
-    /// The user, in the same message as the question and before it: for models that know no other role.
+    /// The user, in the message of the question and before it: for models without a system role.
     User,
 }
 
@@ -38,11 +38,11 @@ pub enum SystemRole {
 pub enum Parameter {
     /// The longest answer.
     MaxTokens,
-    /// How freely it is drawn.
+    /// The sampling temperature.
     Temperature,
-    /// The number of the draw, with texts.
+    /// The seed of a sampled text.
     Seed,
-    /// Where a text ends; of what is written behind it nothing is used all the same.
+    /// The stop sequence of a text; what follows it is discarded in any case.
     Stop,
 }
 
@@ -63,7 +63,7 @@ impl MaxTokensField {
 }
 
 impl SystemRole {
-    /// Whether the instructions are a message of their own.
+    /// Whether the instructions are a separate message.
     pub(super) fn is_separate_message(self) -> bool {
         self != Self::User
     }
@@ -81,7 +81,7 @@ impl Parameter {
 }
 
 impl OpenaiConfig {
-    /// What of this an answer may depend on, as the end of an identity; empty with the defaults.
+    /// The settings on which answers may depend, as the end of the identity; empty with the defaults.
     pub(super) fn identity_suffix(&self) -> String {
         let mut suffix = String::new();
         if self.max_tokens_field != MaxTokensField::default() {
@@ -99,7 +99,7 @@ impl OpenaiConfig {
         suffix
     }
 
-    /// A request to `chat/completions` as this server takes it: `body` has a message of the system, one of the user, and all
+    /// A request to `chat/completions` in the form that this server accepts; `body` has a system message, a user message and all
     /// parameters under their usual names.
     pub(super) fn adapted(&self, mut body: Value) -> Value {
         let Some(fields) = body.as_object_mut() else { return body };

@@ -1,4 +1,4 @@
-//! Servers that misbehave: each ends in a clear error, in bounded time and memory.
+//! Faulty servers: each leads to a clear error, in bounded time and memory.
 
 use std::io::Write as _;
 use std::net::{Shutdown, TcpStream};
@@ -13,14 +13,14 @@ use super::*;
 
 /// How long a server may take here.
 const TIMEOUT: Duration = Duration::from_millis(400);
-/// How long the whole question may take, with two tries and room for a busy machine.
+/// How long the whole request may take, with two attempts and room for a busy machine.
 const BOUND: Duration = Duration::from_secs(8);
 
-/// Asks once and once more; what came of it, and what the ledger says.
+/// The error after two attempts, and the ledger's sum.
 fn asked(server: &MockServer) -> (anyhow::Error, budget::Spending) {
     let folder = tempfile::tempdir().unwrap();
     let fields = json!({
-        "base_url": server.base_url, "model": "m", "api_key": Secret::of("PATH"), "retries": 1,
+        "base_url": server.base_url, "model": "m", "api_key": Secret::of("PATH"), "max_retries": 1,
         "timeout_seconds": TIMEOUT.as_secs_f64(),
     });
     let config: OpenaiConfig = serde_json::from_value(fields).unwrap();
@@ -34,7 +34,7 @@ fn asked(server: &MockServer) -> (anyhow::Error, budget::Spending) {
     (error, remote.budget.spent().unwrap())
 }
 
-/// Each of the tries is counted at its worst, because it may have been billed.
+/// Each attempt counts at its highest cost, because it may have been billed.
 fn unreachable(server: &MockServer, says: &str) {
     let (error, spent) = asked(server);
     assert!(error.is::<Unreachable>() && error.to_string().contains(says), "{error:#}");
@@ -42,17 +42,17 @@ fn unreachable(server: &MockServer, says: &str) {
     assert_eq!(server.received().len(), 2);
 }
 
-/// Each of the tries was answered, and is paid for.
+/// Each attempt was answered and billed.
 fn failed(server: &MockServer, says: &str) -> FailedCall {
     let (error, spent) = asked(server);
     let failed = error.downcast::<FailedCall>().unwrap();
-    assert!(failed.reason.contains(says) && failed.reason.contains(" (2 tries)"), "{failed}");
+    assert!(failed.reason.contains(says) && failed.reason.contains(" (2 attempts)"), "{failed}");
     assert_eq!((spent.calls, spent.unknown), (2, 0), "{failed}");
     assert_eq!(failed.status, Some(200));
     failed
 }
 
-/// Sends pieces until nobody listens any more.
+/// Sends pieces until the client closes the connection.
 fn drip(stream: &mut TcpStream, head: &str, piece: &str, pause: Duration) {
     let mut going = stream.write_all(head.as_bytes());
     while going.is_ok() {

@@ -1,4 +1,4 @@
-//! One request and its answer, in bounded time and memory, sorted by what they mean for the next try.
+//! One request and its response, in bounded time and memory, classified for the next attempt.
 
 use std::time::Duration;
 
@@ -19,31 +19,31 @@ use super::retry::RetryClass;
 use super::retry_after::retry_after;
 use super::tls::{self, CustomRoots};
 
-/// The most of a server's own words that an error repeats, in characters.
+/// The most characters of a server's message that an error quotes.
 const MAX_QUOTE: usize = 300;
-/// How often one request is sent on to another address.
+/// The most redirects of a request.
 const MAX_REDIRECTS: u32 = 5;
 
-/// Where requests go.
+/// Sends requests to one server.
 pub(super) struct HttpClient {
-    /// Up to the path, without a `/` at the end.
+    /// Scheme, host, port and path, without a `/` at the end.
     pub server: String,
     agent: Agent,
 }
 
-/// What became of one request.
+/// The outcome of one request.
 pub(super) struct Outcome<T> {
     pub answer: Result<T, RetryClass>,
     pub charge: Charge,
 }
 
-/// What a request came to.
+/// Whether a request is billed.
 pub(super) enum Charge {
-    /// The server answered; what it counted, where it says so.
+    /// The server answered; the usage that it reports, if any.
     Billed(Option<Usage>),
-    /// Nothing: it was refused, or never arrived.
+    /// Not billed: it was rejected, or never arrived.
     Free,
-    /// Nobody knows: it was sent, and no whole answer came.
+    /// Unknown: it was sent, and no complete response came.
     Unknown,
 }
 
@@ -53,7 +53,7 @@ impl HttpClient {
             config.server().with_context(|| format!("`{}` is no address of a server", config.base_url))?;
         let agent = Agent::config_builder()
             .http_status_as_error(false)
-            // Followed here, so that a question stays a question.
+            // Followed in `send`, which keeps the method and the body.
             .max_redirects(0)
             .timeout_global(Some(Duration::try_from_secs_f64(config.timeout_seconds)?))
             .user_agent(concat!("apprentice/", env!("CARGO_PKG_VERSION")));
@@ -70,7 +70,7 @@ impl HttpClient {
         Ok(Self { server, agent })
     }
 
-    /// Sends `body` to `path`, and reads at most `limit` bytes of what comes back with `parse`.
+    /// Sends `body` to `path`, and parses at most `limit` bytes of the response with `parse`.
     pub fn post<T>(
         &self,
         config: &OpenaiConfig,
@@ -81,13 +81,17 @@ impl HttpClient {
     ) -> Outcome<T> {
         let url = format!("{}/{path}", self.server);
         let nothing = |error| Outcome { answer: Err(RetryClass::Permanent(error)), charge: Charge::Free };
-        let key = match config.api_key.as_ref().map(bearer).transpose() {
-            Ok(key) => key,
-            Err(error) if error.is::<InvalidKey>() => return nothing(error),
-            Err(unset) => {
-                return nothing(unset.context(format!("{} may need a key (else set `api_key: null`)", self.server)));
-            }
-        };
+        let key =
+            match config.api_key.as_ref().map(bearer).transpose() {
+                Ok(key) => key,
+                Err(error) if error.is::<InvalidKey>() => return nothing(error),
+                Err(unset) => {
+                    return nothing(unset.context(format!(
+                        "{} may need a key; for a server without one set `api_key: null`",
+                        self.server
+                    )));
+                }
+            };
         let mut response = match self.send(&url, key.as_deref(), body) {
             Ok(response) => response,
             Err(outcome) => return Outcome { answer: Err(outcome.0), charge: outcome.1 },
@@ -98,7 +102,7 @@ impl HttpClient {
         let refused = status != 200;
         let text = match read {
             Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-            // What the words of a refusal were matters less than that it is one.
+            // The status matters more than the message.
             Err(error) if refused => format!("({error})"),
             Err(ureq::Error::BodyExceedsLimit(_)) => {
                 let reason = format!("{url} answered more than {limit} bytes");
@@ -107,14 +111,14 @@ impl HttpClient {
             }
             Err(error) => return Outcome { answer: Err(no_answer(&url, &error)), charge: Charge::Unknown },
         };
-        // Some servers repeat the key.
+        // Some servers echo the key.
         let text = secret::redact(&text);
         if refused {
             return Outcome { answer: Err(classify(config, &url, status, &text, after)), charge: Charge::Free };
         }
         let charge = Charge::Billed(json(&text).ok().and_then(|body| usage(&body)));
         let answer = parse(&text).map_err(|error| {
-            // No answer, and none would come at once.
+            // A retry would not be answered either.
             if error.is::<FailedCall>() {
                 return RetryClass::Permanent(error);
             }
@@ -124,7 +128,7 @@ impl HttpClient {
         Outcome { answer, charge }
     }
 
-    /// Sends a question, and sends it on to where the server says that it belongs.
+    /// Sends a request and follows redirects within the host.
     fn send(&self, url: &str, key: Option<&str>, body: &Value) -> Result<Response<Body>, (RetryClass, Charge)> {
         let ours = |error| (RetryClass::Permanent(error), Charge::Free);
         let mut to = url.to_owned();
@@ -155,17 +159,17 @@ impl HttpClient {
                 _ => {
                     let place = quote(&place, MAX_QUOTE);
                     return Err(ours(anyhow!(
-                        "{to} answered {status}: it redirects to {place}, where the question and its key are not taken unasked\nhelp: \
-                         set `base_url` to the address of the API there, if it is to be trusted"
+                        "{to} answered {status}: it redirects to {place}; requests and keys are not sent to another host\nhelp: set \
+                         `base_url` to the address of the API there, if you trust that host"
                     )));
                 }
             }
         }
-        Err(ours(anyhow!("{url} redirects in a circle, at last to {to}\nhelp: see that `base_url` is right")))
+        Err(ours(anyhow!("{url} redirects more than {MAX_REDIRECTS} times, last to {to}\nhelp: check `base_url`")))
     }
 }
 
-/// The error of a key that no header can hold.
+/// The error of a key that no header can contain.
 #[derive(Debug)]
 struct InvalidKey(String);
 
@@ -177,19 +181,19 @@ impl std::fmt::Display for InvalidKey {
 
 impl std::error::Error for InvalidKey {}
 
-/// The header's value. What no header can hold is refused here, and not shown.
+/// The header's value. A value that no header can contain is refused and not shown.
 fn bearer(key: &Secret) -> Result<String> {
     let value = key.reveal()?;
     let Err(holds) = check_header_value(&value) else { return Ok(format!("Bearer {value}")) };
     let variable = key.variable();
     Err(InvalidKey(format!(
-        "the value of the environment variable `{variable}` holds {holds}, which no header can carry; nothing was sent\nhelp: set \
-         `{variable}` again to the key alone"
+        "the value of the environment variable `{variable}` holds {holds}, which an HTTP header cannot contain; nothing was sent\nhelp: \
+         set `{variable}` to the key alone"
     ))
     .into())
 }
 
-/// Whether a header can hold a value; what it holds that none can.
+/// Whether a header can contain a value; else the character that it cannot.
 pub(super) fn check_header_value(value: &str) -> Result<(), &'static str> {
     if value.contains(['\n', '\r']) {
         Err("a line break")
@@ -202,8 +206,8 @@ pub(super) fn check_header_value(value: &str) -> Result<(), &'static str> {
     }
 }
 
-/// Where a redirect leads from `from`, and whether what was to be sent there may be: to the same host and port, or to the same
-/// host by an encrypted connection.
+/// The target of a redirect from `from`, and whether a request may follow it: to the same host and port, or to the same host by
+/// an encrypted connection.
 fn target(from: &str, place: &str) -> Option<(String, bool)> {
     let base: Uri = from.parse().ok()?;
     let (scheme, authority) = (base.scheme_str()?, base.authority()?);
@@ -237,7 +241,7 @@ fn never_arrived(error: &ureq::Error) -> bool {
 
 fn no_answer(url: &str, error: &ureq::Error) -> RetryClass {
     if error.to_string().contains("certificate") {
-        let help = "let the environment variable `SSL_CERT_FILE` name the certificate of the server or of its authority, in PEM form";
+        let help = "set the environment variable `SSL_CERT_FILE` to a PEM file with the certificate of the server or of its authority";
         return RetryClass::Permanent(
             pipeline::Unreachable(format!("{url} is not trusted: {error}\nhelp: {help}")).into(),
         );

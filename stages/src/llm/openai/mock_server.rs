@@ -1,10 +1,10 @@
-//! A server on this machine that answers as a test tells it.
+//! A local server that answers as a test specifies.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
-/// A request as it came.
+/// A received request.
 #[derive(Clone, Debug)]
 pub(crate) struct Received {
     /// Request line and headers.
@@ -21,17 +21,17 @@ pub(crate) struct MockServer {
 }
 
 impl MockServer {
-    /// `reply` makes the bytes to send from the number of the request, from 0, and its body; none to just hang up.
+    /// `reply` makes the bytes to send from the number of the request, from 0, and its body; none closes the connection.
     pub fn start(reply: impl Fn(usize, &str) -> Option<String> + Send + Sync + 'static) -> Self {
         Self::raw(move |number, body, stream| {
             if let Some(answer) = reply(number, body) {
-                // Whoever asked may be gone.
+                // The client may be gone.
                 let _ = stream.write_all(answer.as_bytes());
             }
         })
     }
 
-    /// `serve` does with the connection what it likes, once the request was read.
+    /// `serve` may use the connection freely once the request was read.
     pub fn raw(serve: impl Fn(usize, &str, &mut TcpStream) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let base_url = format!("http://{}/v1", listener.local_addr().unwrap());
@@ -54,7 +54,7 @@ impl MockServer {
         Self { base_url, received }
     }
 
-    /// Everything that came so far.
+    /// All requests so far.
     pub fn received(&self) -> Vec<Received> {
         self.received.lock().unwrap().clone()
     }
@@ -66,7 +66,7 @@ pub(crate) fn response(status: u16, headers: &str, body: &str) -> String {
     format!("HTTP/1.1 {status} Mock\r\n{headers}connection: close\r\ncontent-length: {length}\r\n\r\n{body}")
 }
 
-/// None where the client went away before it had asked.
+/// None where the client closed the connection before the end of its request.
 fn read(stream: &TcpStream) -> Option<Received> {
     let mut reader = BufReader::new(stream);
     let mut head = String::new();

@@ -1,13 +1,13 @@
-//! A model behind an OpenAI-compatible server: it reads the options as a list and answers with a label.
+//! A model behind an OpenAI-compatible server: the prompt lists the options, and the reply names a label.
 //!
 //! `POST {base_url}/chat/completions` and `/embeddings`, which OpenAI, most other providers, and local servers (llama.cpp,
-//! vLLM, Ollama) answer. The key is read from the environment when the first question is asked, goes into one header, and is
-//! cut out of what comes back.
+//! vLLM, Ollama) support. The key is read from the environment at the first request, is sent in one header, and is redacted
+//! from responses.
 //!
-//! A request waits for its turn ([`rate_limit`]), is entered in the stage's ledger ([`budget`]), sent ([`http`]) and, where that
-//! may help, sent again ([`retry`]). What came back is read in [`reply`].
+//! A request waits for a slot ([`rate_limit`]), is recorded in the stage's ledger ([`budget`]), sent ([`http`]) and, after a
+//! transient failure, retried ([`retry`]). The stored response is parsed in [`response`].
 //!
-//! Not here: streaming, tools, batches of a provider's own, discounts for cached tokens.
+//! Not here: streaming, tools, batch APIs, discounts for cached tokens.
 
 mod budget;
 mod choice_parser;
@@ -51,18 +51,18 @@ use super::{
     ParsedChoice,
 };
 
-/// Raised when an equal request to an equal model should be worded anew. 2: the path of the address is in the identity, because
-/// one host may serve several models under several paths.
+/// Raised when the prompt of an equal request changes. 2: the path of the address is in the identity, because one host may
+/// serve several models under several paths.
 const FORM: u32 = 2;
 /// The most bytes of a chat completion that are read, besides those for each token.
 const COMPLETION_BYTES: u64 = 256 << 10;
-/// The most bytes that a token of it may take: the token, and what is said of its probability and of twenty others'.
+/// The most bytes of a token of it: the token, its log-probability and those of twenty others.
 const BYTES_PER_TOKEN: u64 = 4 << 10;
 /// The most bytes of the longest completion.
 const MAX_COMPLETION_BYTES: u64 = 16 << 20;
 /// The most bytes of embeddings that are read: [`TEXTS_PER_REQUEST`] vectors of 8192 numbers fit.
 const MAX_EMBEDDING_BYTES: u64 = 16 << 20;
-/// How many texts one request turns into vectors.
+/// The number of texts that one request embeds.
 const TEXTS_PER_REQUEST: usize = 64;
 
 impl OpenaiConfig {
@@ -78,7 +78,7 @@ impl OpenaiConfig {
     }
 }
 
-/// The server with what it takes to ask it.
+/// The client of one server.
 pub(super) struct OpenaiLlm {
     config: OpenaiConfig,
     http: HttpClient,
@@ -100,7 +100,7 @@ impl Llm for OpenaiLlm {
     }
 
     fn max_concurrency(&self) -> Option<usize> {
-        Some(self.config.in_flight)
+        Some(self.config.max_concurrent_requests)
     }
 
     fn conversations<'a>(&'a self, _: &str) -> Result<ConversationFactory<'a>> {
@@ -131,7 +131,7 @@ impl Llm for OpenaiLlm {
         let spent = self.budget.spent()?;
         let unknown = match spent.unknown {
             0 => String::new(),
-            count => format!(", {count} of them of unknown outcome and counted at their worst"),
+            count => format!(", {count} of them with unknown outcome, counted at the highest possible cost"),
         };
         let cost = self.config.prices.map(|_| format!(" and {:.6} USD", spent.usd())).unwrap_or_default();
         let TokenCount { prompt, completion } = spent.tokens;
@@ -165,7 +165,7 @@ impl Embedder for OpenaiLlm {
     }
 }
 
-/// A server keeps nothing between two requests, so all conversations are alike.
+/// A server keeps no state between requests, so all conversations are equal.
 struct OpenaiConversation<'a>(&'a OpenaiLlm);
 
 impl Conversation for OpenaiConversation<'_> {
@@ -175,7 +175,7 @@ impl Conversation for OpenaiConversation<'_> {
         let letters = self.0.config.logprobs;
         ensure!(
             !letters || options <= LETTERS,
-            "{options} options: with `logprobs` at most {LETTERS} can be told apart"
+            "{options} options, and with `logprobs` at most {LETTERS} can be labelled"
         );
         let letter_options = letters.then_some(&request.options[..]);
         let answer = self.0.chat(&self.0.choice(request), self.0.config.max_tokens, letter_options)?;
@@ -187,7 +187,7 @@ impl Conversation for OpenaiConversation<'_> {
     }
 }
 
-/// What came, if it is an answer.
+/// The response, if it is an answer.
 fn checked(request: &str, answer: Answer) -> Result<Answer> {
     match response::answer_failure(request, &answer.text)? {
         None => Ok(answer),
@@ -195,19 +195,18 @@ fn checked(request: &str, answer: Answer) -> Result<Answer> {
     }
 }
 
-/// The most tokens that texts can be: no tokenizer makes more of them than bytes, and what a chat template adds to each text
-/// is short.
+/// The most tokens of a prompt: a tokenizer makes no more tokens than bytes, and a chat template adds little to each text.
 fn max_prompt_tokens(bytes: usize, texts: usize) -> u64 {
     (bytes + 32 * (texts + 1)) as u64
 }
 
-/// The most bytes that are read of a completion of so many tokens.
+/// The most bytes that are read of a completion of `max_tokens` tokens.
 fn max_bytes(max_tokens: u32) -> u64 {
     (COMPLETION_BYTES + BYTES_PER_TOKEN * u64::from(max_tokens)).min(MAX_COMPLETION_BYTES)
 }
 
 impl OpenaiLlm {
-    /// `letter_options`: the options of a choice by letters.
+    /// `letter_options` are the options of a choice by letters.
     fn chat(&self, body: &Value, max_tokens: u32, letter_options: Option<&[String]>) -> Result<Answer> {
         let messages = body["messages"].as_array().map_or(&[][..], Vec::as_slice);
         let bytes = messages.iter().filter_map(|message| message["content"].as_str()).map(str::len).sum();
@@ -219,7 +218,7 @@ impl OpenaiLlm {
         Ok(Answer { text: serde_json::to_string(&raw)?, tokens })
     }
 
-    /// Asks until there is an answer or none can be hoped for. `worst` is the most that a try can come to.
+    /// Sends a request until it is answered or fails for good. `worst` is the highest usage of one attempt.
     fn request<T>(
         &self,
         path: &str,
@@ -228,7 +227,7 @@ impl OpenaiLlm {
         limit: u64,
         parse: &dyn Fn(&str) -> Result<T>,
     ) -> Result<(T, Option<Usage>)> {
-        // Four bytes are a token in most texts.
+        // A token has about four bytes in most texts.
         let estimated = worst.prompt / 4 + worst.completion;
         let sleep = |pause| self.sleep.wait(pause);
         let attempt = || {
@@ -252,7 +251,7 @@ impl OpenaiLlm {
             };
             answer.map(|answer| (answer, usage))
         };
-        with_retries(self.config.retries, &sleep, attempt)
+        with_retries(self.config.max_retries, &sleep, attempt)
     }
 
     fn choice(&self, request: &ChoiceRequest) -> Value {

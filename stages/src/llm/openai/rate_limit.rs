@@ -1,15 +1,15 @@
-//! How fast questions may be asked: so many requests and tokens a minute, over all threads.
+//! Limits requests and tokens per minute over all threads.
 //!
-//! A token bucket that holds one question: each one pushes back the earliest moment of the next by the time that its share of
-//! the minute takes. So there is no burst after a quiet time, and no window of a minute holds more than is allowed (but for
-//! the question that opens it). What a question really took is known afterwards, and moves the moment once more.
+//! A token bucket with room for one request: each request delays the next by its share of the minute. There is no burst after a
+//! pause, and no window of a minute exceeds the limit except by the request that opens it. When the actual tokens of a request
+//! are known, they correct the delay.
 //!
-//! Not here: what other processes ask. Each paces itself.
+//! Not here: requests of other processes. Each process has its own limiter.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// The moments before which nothing may be asked, as durations since the clock's start.
+/// The earliest times of the next request, as durations since the clock's start.
 pub(super) struct RateLimiter {
     requests_per_minute: Option<f64>,
     tokens_per_minute: Option<f64>,
@@ -32,7 +32,7 @@ impl RateLimiter {
         Self { requests_per_minute, tokens_per_minute, next: Mutex::default() }
     }
 
-    /// The moment at which a question of about so many tokens may be asked, `now` or later; its place is taken.
+    /// Reserves the next slot for a request of about `tokens` tokens; its time is `now` or later.
     pub fn acquire(&self, now: Duration, tokens: u64) -> Duration {
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         let mut at = now;
@@ -51,7 +51,7 @@ impl RateLimiter {
         at
     }
 
-    /// Corrects for a question that took `actual` tokens where `estimated` were reckoned with.
+    /// Corrects for a request that took `actual` tokens where `estimated` were reserved.
     pub fn correct(&self, estimated: u64, actual: u64) {
         let Some(rate) = self.tokens_per_minute else { return };
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! What a server's refusal means: about whom or what it is, and what mends it.
+//! Classifies the status and body with which a server rejects a request, and names the setting that helps.
 
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use super::dialect::Parameter;
 use super::response::quote;
 use super::retry::RetryClass;
 
-/// The most of a server's own words that an error repeats, in characters.
+/// The most characters of a server's message that an error quotes.
 const MAX_QUOTE: usize = 300;
-/// The most of them that a failed call keeps.
+/// The most of them that a failed call stores.
 pub(super) const MAX_RAW: usize = 2000;
-/// What providers say of an account without credit, whatever status they give it.
+/// How providers report an account without credit, whatever its status.
 const NO_CREDIT: [&str; 5] = [
     "insufficient_quota",
     "credit balance is too low",
@@ -24,7 +24,7 @@ const NO_CREDIT: [&str; 5] = [
     "insufficient balance",
     "insufficient_balance",
 ];
-/// How servers say that they do not take a parameter, or not in this form.
+/// How servers report an unsupported parameter or value.
 const UNSUPPORTED: [&str; 15] = [
     "unsupported",
     "not support",
@@ -43,7 +43,7 @@ const UNSUPPORTED: [&str; 15] = [
     "no longer",
 ];
 
-/// Sorts a refusal: `text` is the body of an answer with this status, and `after` the pause that it asks for.
+/// Classifies a rejection: `text` is the body of a response with this status, `after` the pause that it requests.
 pub(super) fn classify(
     config: &OpenaiConfig,
     url: &str,
@@ -54,9 +54,9 @@ pub(super) fn classify(
     let why = format!("{url} answered {status}: {}", quote(text, MAX_QUOTE));
     let variable = config.api_key.as_ref().map_or("api_key", Secret::variable);
     let low = text.to_lowercase();
-    // Some say so with a status that elsewhere means a bad question or a pause; no patience and no other question fills an account.
+    // Some report it with a status that elsewhere means a bad request or a pause; neither a pause nor another request helps.
     if status == 402 || ((400..500).contains(&status) && NO_CREDIT.iter().any(|words| low.contains(words))) {
-        let credit = "\nhelp: the account has no credit left; answered calls are kept";
+        let credit = "\nhelp: the account has no credit left; add credit and run again: answered calls are stored";
         return RetryClass::Permanent(BudgetExhausted(format!("{why}{credit}")).into());
     }
     match status {
@@ -68,16 +68,19 @@ pub(super) fn classify(
                 .and_then(|key| key.reveal().ok())
                 .is_some_and(|key| has_surrounding_marks(&key));
             let marks = if marks { "; the value begins or ends with quotes or white space" } else { "" };
-            let help = format!("\nhelp: see that `{variable}` holds a key that may use `{}`{marks}", config.model);
+            let help = format!("\nhelp: check that `{variable}` holds a key with access to `{}`{marks}", config.model);
             RetryClass::Permanent(anyhow!("{why}{help}"))
         }
         404 | 405 | 501 | ..=399 => {
-            let help = format!("\nhelp: see that `base_url` is right and the server has the model `{}`", config.model);
+            let help = format!(
+                "\nhelp: check that `base_url` is correct and that the server has the model `{}`",
+                config.model
+            );
             RetryClass::Permanent(anyhow!("{why}{help}"))
         }
         _ => match refused_parameter(config, &low) {
             Some(help) => RetryClass::Permanent(anyhow!("{why}\nhelp: {help}")),
-            // About this one question: too long, or not to the provider's liking.
+            // About this request only: too long, or against the provider's policy.
             None => RetryClass::Permanent(
                 FailedCall { status: Some(status), reason: why, raw: quote(text, MAX_RAW) }.into(),
             ),
@@ -85,12 +88,12 @@ pub(super) fn classify(
     }
 }
 
-/// Whether a key came with something around it that is hardly a part of it.
+/// Whether a key begins or ends with quotes or white space.
 fn has_surrounding_marks(key: &str) -> bool {
     key.trim_matches(|c: char| c.is_whitespace() || "\"'`".contains(c)) != key
 }
 
-/// Which setting mends a request of which the server refuses a part; `text` in small letters.
+/// The setting that adapts a request to a server that rejects one of its parameters; `text` is in lower case.
 fn refused_parameter(config: &OpenaiConfig, text: &str) -> Option<String> {
     if !UNSUPPORTED.iter().any(|words| text.contains(words)) {
         return None;
@@ -105,13 +108,13 @@ fn refused_parameter(config: &OpenaiConfig, text: &str) -> Option<String> {
         && config.system_role.is_separate_message()
     {
         return Some(
-            "it refuses the role of the instructions: set `system_role: user`, which puts them before the question"
+            "the server rejects the role of the instructions: set `system_role: user`, which puts them before the question"
                 .into(),
         );
     }
     // The longer names first: `top_logprobs` holds `logprobs`.
     if is("top_logprobs") || is("logprobs") {
-        return Some("it refuses `logprobs`: set `logprobs: false`".into());
+        return Some("the server rejects `logprobs`: set `logprobs: false`".into());
     }
     let ours = config.max_tokens_field.name();
     for (parameter, name) in [
@@ -128,12 +131,12 @@ fn refused_parameter(config: &OpenaiConfig, text: &str) -> Option<String> {
             _ => String::new(),
         };
         let omit = parameter.name();
-        return Some(format!("it refuses `{name}`: {rename}leave it out with `leave_out: [{omit}]`"));
+        return Some(format!("the server rejects `{name}`: {rename}omit it with `leave_out: [{omit}]`"));
     }
     None
 }
 
-/// Whether a text speaks of a name as a word of its own.
+/// Whether a text contains a name as a whole word.
 fn names(text: &str, name: &str) -> bool {
     let part = |c: char| c.is_ascii_alphanumeric() || c == '_';
     text.match_indices(name).any(|(at, _)| {
@@ -167,27 +170,27 @@ mod tests {
         for (text, wanted) in [
             (
                 said("Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.", json!("max_tokens")),
-                "it refuses `max_tokens`: set `max_tokens_field: max_completion_tokens`, or leave it out with `leave_out: [max_tokens]`",
+                "the server rejects `max_tokens`: set `max_tokens_field: max_completion_tokens`, or omit it with `leave_out: [max_tokens]`",
             ),
             (
                 said("Unsupported value: 'temperature' does not support 0 with this model. Only the default (1) value is supported.", json!("temperature")),
-                "it refuses `temperature`: leave it out with `leave_out: [temperature]`",
+                "the server rejects `temperature`: omit it with `leave_out: [temperature]`",
             ),
             (
                 said("Unsupported value: 'messages[0].role' does not support 'system' with this model.", json!("messages[0].role")),
-                "it refuses the role of the instructions: set `system_role: user`, which puts them before the question",
+                "the server rejects the role of the instructions: set `system_role: user`, which puts them before the question",
             ),
             (
                 said("System role not supported", Value::Null),
-                "it refuses the role of the instructions: set `system_role: user`, which puts them before the question",
+                "the server rejects the role of the instructions: set `system_role: user`, which puts them before the question",
             ),
-            (said("`temperature` is deprecated for this model.", Value::Null), "it refuses `temperature`: leave it out with `leave_out: [temperature]`"),
-            (said("'stop' is not supported with this model.", json!("stop")), "it refuses `stop`: leave it out with `leave_out: [stop]`"),
+            (said("`temperature` is deprecated for this model.", Value::Null), "the server rejects `temperature`: omit it with `leave_out: [temperature]`"),
+            (said("'stop' is not supported with this model.", json!("stop")), "the server rejects `stop`: omit it with `leave_out: [stop]`"),
             (
                 json!({ "detail": [{ "type": "extra_forbidden", "loc": ["body", "seed"], "msg": "Extra inputs are not permitted" }] }).to_string(),
-                "it refuses `seed`: leave it out with `leave_out: [seed]`",
+                "the server rejects `seed`: omit it with `leave_out: [seed]`",
             ),
-            (said("logprobs are not supported with reasoning models.", Value::Null), "it refuses `logprobs`: set `logprobs: false`"),
+            (said("logprobs are not supported with reasoning models.", Value::Null), "the server rejects `logprobs`: set `logprobs: false`"),
         ] {
             let status = if text.contains("detail") { 422 } else { 400 };
             assert_eq!(help(&config(), status, &text).as_deref(), Some(wanted), "{text}");

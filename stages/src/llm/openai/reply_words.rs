@@ -1,9 +1,9 @@
-//! A reply as words, and what of them could be a label: `B` and `2` are words here, whatever is written around them.
+//! Splits a reply into words and finds those that may be labels: `B` and `2` are words, whatever punctuation surrounds them.
 //!
-//! Full-width characters count as ordinary ones, and a script without spaces ends a Latin word. Places are those of the text
-//! as it came.
+//! Full-width characters count as ordinary ones, and a script without spaces ends a Latin word. Positions are those of the
+//! original text.
 
-/// A piece of text as words and what stands between them.
+/// A text as words and the gaps between them.
 pub(super) struct Text {
     pub chars: Vec<char>,
     /// The byte at which each character begins.
@@ -51,7 +51,7 @@ impl Text {
         self.word(word).to_lowercase()
     }
 
-    /// What stands before a word, or after the last one.
+    /// The gap before a word, or after the last one.
     pub fn gap(&self, before: usize) -> &[char] {
         let from = if before == 0 { 0 } else { self.words[before - 1].1 };
         let to = self.words.get(before).map_or(self.chars.len(), |word| word.0);
@@ -63,7 +63,7 @@ impl Text {
         !gap.is_empty() && gap.iter().all(|&c| c == ' ' || c == '\t')
     }
 
-    /// Whether a word is written on to the next one: `N/A`, `4.5`, `B-movie`.
+    /// Whether a word is joined to the next one: `N/A`, `4.5`, `B-movie`.
     pub fn glued(&self, before: usize) -> bool {
         let gap = self.gap(before);
         0 < before && before < self.words.len() && !gap.is_empty() && gap.iter().all(|c| "-/'’.,:&+_@".contains(*c))
@@ -73,7 +73,7 @@ impl Text {
         self.words.get(word).is_some_and(|&(from, _)| self.chars[from].is_uppercase())
     }
 
-    /// The option that a word is the letter or the number of.
+    /// The option whose letter or number a word is.
     pub fn label(&self, word: usize, options: &[String]) -> Option<usize> {
         let &(from, to) = self.words.get(word)?;
         let option = match &self.chars[from..to] {
@@ -120,7 +120,7 @@ impl Text {
     }
 }
 
-/// The titles of options, and without the year in brackets where that tells them apart, too.
+/// The titles of options, also without the year in brackets where they stay unique.
 pub(super) fn titles(options: &[String]) -> Vec<(usize, Vec<char>)> {
     let folded: Vec<Vec<char>> = options.iter().map(|title| title.trim().chars().map(fold).collect()).collect();
     let bare: Vec<Option<Vec<char>>> = folded.iter().map(|title| without_year(title)).collect();

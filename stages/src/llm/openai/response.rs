@@ -1,4 +1,4 @@
-//! What a server's answer says: the option that a reply names, how likely the labels were, and whether it is an answer at all.
+//! Parses a stored response: the option that the reply names, the scores of the options, and whether it is an answer at all.
 
 use anyhow::{Context as _, Result};
 use pipeline::escape::is_unsafe;
@@ -8,25 +8,25 @@ use super::super::{ChoiceRequest, FailedCall, ParsedChoice};
 use super::budget::TokenCount;
 use super::choice_parser::{NoChoice, after_thoughts, letter_first, parse_option};
 
-/// The most options that letters can stand for, which is also the most likely tokens that a server lists.
+/// The most options that letters can label, which is also the number of top log-probabilities that a server returns.
 pub(super) const LETTERS: usize = 20;
-/// The most of a model's words that an error repeats, in characters.
+/// The most characters of a reply that an error quotes.
 const MAX_QUOTE: usize = 200;
 
-/// The raw answer: what of the response is kept.
+/// The stored part of a response.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawResponse {
-    /// The model's words.
+    /// The text of the reply.
     pub reply: String,
-    /// Why it stopped, in the server's words.
+    /// The server's finish reason.
     pub finish_reason: Option<String>,
-    /// What the server counts, where it says so.
+    /// The reported usage, if any.
     pub usage: Option<Usage>,
-    /// The likeliest first tokens with their natural-log probabilities, where they were asked for and given.
+    /// The most likely first tokens with their natural-log probabilities, where they were requested and returned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first: Option<Vec<(String, f64)>>,
-    /// The likeliest tokens at the place of the option that the reply names, where that is not its beginning.
+    /// The most likely tokens at the place of the option that the reply names, where that is not its beginning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chosen: Option<Vec<(String, f64)>>,
 }
@@ -45,7 +45,7 @@ impl From<Usage> for TokenCount {
     }
 }
 
-/// How the options are told apart in a prompt.
+/// How options are labelled in a prompt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Labels {
     /// `1.` and so on.
@@ -70,26 +70,26 @@ impl Labels {
     }
 }
 
-/// The answer as it was kept.
+/// The stored answer.
 pub(super) fn parse(answer: &str) -> Result<RawResponse> {
     serde_json::from_str(answer).with_context(|| format!("no answer of a server: {answer}"))
 }
 
-/// What an answer says.
+/// The choice that an answer makes.
 pub(in super::super) fn parse_choice(request: &ChoiceRequest, answer: &str) -> Result<ParsedChoice> {
     let (index, scores) = choice(&parse(answer)?, &request.options);
     Ok(ParsedChoice { index: index.ok(), scores })
 }
 
-/// Why no option is chosen.
+/// Why an answer chooses no option.
 enum ChoiceFailure {
     Unparsed(NoChoice),
-    /// Two are equally likely, and none is likelier.
+    /// Two options tie for the highest probability.
     Tied,
 }
 
-/// The option that an answer chooses, and the scores of all where their letters' probabilities are known at the place of its own.
-/// Equal scores choose nothing: which of them a server writes then says how it numbers its tokens, not what the model prefers.
+/// The option that an answer chooses, and the scores of all options where the probabilities of their letters are known at that
+/// place. Equal scores choose nothing: which of them a server writes depends on its token ids, not on the model.
 fn choice(raw: &RawResponse, options: &[String]) -> (Result<usize, ChoiceFailure>, Vec<f32>) {
     let letter = |why| match (why, &raw.first) {
         (NoChoice::Several, Some(_)) => letter_first(&raw.reply, options).ok_or(why),
@@ -105,36 +105,36 @@ fn choice(raw: &RawResponse, options: &[String]) -> (Result<usize, ChoiceFailure
     let best = scores.iter().map(|score| score.0).fold(f64::MIN, f64::max);
     let mut highest = (0..scores.len()).filter(|&option| scores[option] == (best, true));
     let index = highest.next().filter(|_| highest.next().is_none()).ok_or(ChoiceFailure::Tied);
-    // Where nothing is known to be less likely than the choice, there is no score but the choice.
+    // Scores that do not separate the choice from the other options are dropped.
     let informative = scores.iter().any(|score| score.0 < best);
     (index, scores.into_iter().filter(|_| informative).map(|score| score.0 as f32).collect())
 }
 
-/// The text that an answer holds, without thoughts before it.
+/// The text of an answer, without reasoning before it.
 pub(in super::super) fn completion_text(answer: &str) -> Result<String> {
     Ok(after_thoughts(&parse(answer)?.reply).unwrap_or_default().trim().to_owned())
 }
 
-/// The tokens that the server counted, where it did.
+/// The usage that the server reported, if any.
 pub(in super::super) fn count_tokens(answer: &str) -> Result<Option<super::super::TokenUsage>> {
     let counted =
         |usage: Usage| super::super::TokenUsage { prompt: usage.prompt_tokens, completion: usage.completion_tokens };
     Ok(parse(answer)?.usage.map(counted))
 }
 
-/// What keeps `answer` from being one to `request`, both as they are kept; none where it is one.
+/// Why a stored `answer` does not answer the stored `request`; none where it does.
 pub(in super::super) fn answer_failure(request: &str, answer: &str) -> Result<Option<FailedCall>> {
     let raw = parse(answer)?;
     let cut = raw.finish_reason.as_deref() == Some("length");
     let said = after_thoughts(&raw.reply);
     let quote = quote(&raw.reply, MAX_QUOTE);
-    let plainer = "\nhelp: use a model that answers as it is told to, or say in `instructions` how to";
-    let longer = "\nhelp: let it write more: `max_tokens` for a choice, `roles` and `actor` for texts; a model that thinks first needs \
-                  hundreds of tokens, and `leave_out: [stop]` so that its thoughts do not end at a line break";
+    let plainer = "\nhelp: use a model that follows instructions, or describe the form of the answer in `instructions`";
+    let longer = "\nhelp: raise the token limit: `max_tokens` for a choice, `roles` and `actor` for texts; a reasoning model needs hundreds \
+                  of tokens, and `leave_out: [stop]` so that its thoughts do not end at a line break";
     let why = match raw.finish_reason.as_deref() {
         Some("content_filter") => "the provider withheld the answer (`content_filter`)".to_owned(),
         Some("error") => "the provider broke off with an error".to_owned(),
-        _ if said.is_none() => format!("the answer is nothing but a thought without an end: {quote}{longer}"),
+        _ if said.is_none() => format!("the answer is an unfinished thought: {quote}{longer}"),
         _ if said.is_some_and(|said| said.trim().is_empty()) => {
             let words = raw
                 .finish_reason
@@ -143,11 +143,11 @@ pub(in super::super) fn answer_failure(request: &str, answer: &str) -> Result<Op
             format!("the answer is empty{words}{}", if cut { longer } else { "" })
         }
         _ => match serde_json::from_str::<ChoiceRequest>(request).map(|request| choice(&raw, &request.options).0) {
-            // Whatever was written is a text.
+            // Any reply is a text.
             Err(_) | Ok(Ok(_)) => return Ok(None),
-            Ok(Err(ChoiceFailure::Tied)) => format!("the reply {quote} leaves two options equally likely"),
+            Ok(Err(ChoiceFailure::Tied)) => format!("the reply {quote} gives two options the same probability"),
             Ok(Err(ChoiceFailure::Unparsed(NoChoice::Several))) => {
-                format!("the reply names more than one option, or takes one back: {quote}{plainer}")
+                format!("the reply names more than one option, or negates one: {quote}{plainer}")
             }
             Ok(Err(ChoiceFailure::Unparsed(_))) => {
                 format!("the reply names no option: {quote}{}", if cut { longer } else { plainer })
@@ -157,17 +157,17 @@ pub(in super::super) fn answer_failure(request: &str, answer: &str) -> Result<Op
     Ok(Some(FailedCall { status: None, reason: why, raw: answer.to_owned() }))
 }
 
-/// The beginning of somebody's words in one line, safe to show.
+/// The beginning of a text in one line, safe to print.
 pub(super) fn quote(text: &str, most: usize) -> String {
-    // No more than can be needed, however long it is.
+    // Bounded before it is joined.
     let line: Vec<&str> = text.split_whitespace().take(most).collect();
     let line: String = line.join(" ").chars().filter(|&c| !is_unsafe(c)).take(most).collect();
     if line.is_empty() { "nothing".into() } else { line }
 }
 
-/// The natural-log probability of each option's letter at a place, with whatever marks stand around it in the token, and whether
-/// it is listed: one that is not is at most as likely as the last one that is, which stands for it. None where the letter that was
-/// `parsed` there is not listed: then it is another place.
+/// The natural-log probability of each option's letter at a place, whatever punctuation its token has, and whether it is listed. A
+/// letter that is not listed gets the lowest listed value, an upper bound. None where the letter of the `parsed` option is not
+/// listed: then it is another place.
 fn scores(listed: &[(String, f64)], options: usize, parsed: usize) -> Option<Vec<(f64, bool)>> {
     let lowest = listed.iter().map(|(_, logprob)| *logprob).fold(0.0, f64::min);
     let bare = |token: &str| -> String {
@@ -182,7 +182,7 @@ fn scores(listed: &[(String, f64)], options: usize, parsed: usize) -> Option<Vec
         (!found.is_empty()).then(|| found.iter().sum::<f64>().ln().max(lowest))
     };
     let options = options.min(LETTERS);
-    // A model that answers in small letters is scored by them.
+    // A model that answers in lower case is scored by lower-case letters.
     let small = [false, true].into_iter().find(|&small| parsed < options && of(parsed, small).is_some())?;
     Some((0..options).map(|option| of(option, small).map_or((lowest, false), |score| (score, true))).collect())
 }
@@ -248,14 +248,10 @@ mod tests {
             ("A", "stop", None),
             ("B", "length", None),
             ("", "stop", Some("the answer is empty (`stop`)")),
-            ("", "length", Some("the answer is empty (`length`)\nhelp: let it write more: `max_tokens`")),
+            ("", "length", Some("the answer is empty (`length`)\nhelp: raise the token limit: `max_tokens`")),
             ("A", "content_filter", Some("the provider withheld the answer")),
             ("", "error", Some("the provider broke off")),
-            (
-                "<think>\nOkay B might",
-                "length",
-                Some("nothing but a thought without an end: <think> Okay B might\nhelp: "),
-            ),
+            ("<think>\nOkay B might", "length", Some("an unfinished thought: <think> Okay B might\nhelp: ")),
             ("<think>no</think>\n", "stop", Some("the answer is empty")),
             ("The best", "length", Some("the reply names no option: The best\nhelp: ")),
             ("hm", "stop", Some("the reply names no option: hm")),
@@ -269,7 +265,7 @@ mod tests {
         }
         assert_eq!(why(&completion, "B, A", "length"), None, "any words are a text");
         assert!(why(&completion, " \n", "stop").is_some() && why(&completion, "<think>\n", "stop").is_some());
-        assert!(answer_failure(&choice, "").is_err(), "silence is no answer of a provider");
+        assert!(answer_failure(&choice, "").is_err(), "an empty answer is invalid");
     }
 
     #[test]

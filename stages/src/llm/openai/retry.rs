@@ -1,13 +1,13 @@
-//! When a remote call is tried again.
+//! When a remote call is retried.
 //!
 //! | class | examples | then |
 //! |---|---|---|
-//! | passing | 429, 408, 5xx, a time-out, a connection that did not come about or broke off | again; at last the server counts as unreachable |
-//! | malformed | a web page, wrong types, too many bytes | again; at last this one question failed |
-//! | final | 400, 401, 402, 403, 404 and their like; a refusal of the model's own | never again |
+//! | transient | 429, 408, 5xx, a timeout, a failed or broken connection | retried; after the last attempt the server counts as unreachable |
+//! | malformed | a web page, wrong types, too many bytes | retried; after the last attempt this request counts as failed |
+//! | permanent | 400, 401, 402, 403, 404 and the like; a refusal by the model | not retried |
 //!
-//! Pauses double from one second, or are what the server asks for. No jitter: a handful of requests in flight do not
-//! stampede, and equal runs then behave alike.
+//! Exponential backoff from one second, unless the server requests a pause. There is no jitter: few requests are in flight, and
+//! equal runs behave equally.
 
 use std::time::Duration;
 
@@ -18,34 +18,34 @@ use super::super::FailedCall;
 
 /// The first pause; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// The longest pause, asked for or not.
+/// The longest pause, requested or not.
 const MAX_PAUSE: Duration = Duration::from_secs(60);
-/// How long one sleeps at most before one looks whether to stop.
+/// How often a pause checks for cancellation.
 const CANCEL_POLL: Duration = Duration::from_millis(100);
 
-/// Why a call failed.
+/// Why an attempt failed, and whether it is retried.
 pub(super) enum RetryClass {
-    /// Another try may help; the server may have said when.
+    /// Another attempt may succeed.
     Transient {
         /// What happened.
         why: String,
         /// `Retry-After`.
         after: Option<Duration>,
     },
-    /// An answer came that is none.
+    /// The response is no valid answer.
     Malformed(FailedCall),
-    /// Another try would end alike.
+    /// Another attempt would fail too.
     Permanent(anyhow::Error),
 }
 
-/// A sleep that Ctrl-C ends.
+/// A sleep that Ctrl-C interrupts.
 pub(super) struct CancellableSleep {
     pub cancel: Cancel,
     pub sleep: fn(Duration),
 }
 
 impl CancellableSleep {
-    /// Sleeps so long.
+    /// Sleeps for `pause`.
     ///
     /// # Errors
     /// [`Interrupted`].
@@ -62,47 +62,48 @@ impl CancellableSleep {
     }
 }
 
-/// Calls `attempt` until it succeeds, fails for good, or has failed `retries` times after the first.
+/// Calls `attempt` until it succeeds, fails permanently, or has failed `retries` times after the first.
 ///
 /// # Errors
-/// [`Unreachable`] when passing trouble came last, or the server asks for a pause of more than a minute; [`FailedCall`] when a
-/// malformed answer came last; [`Interrupted`].
+/// [`Unreachable`] when the last failure was transient, or the server requests a pause of more than a minute; [`FailedCall`] when
+/// the last response was malformed; [`Interrupted`].
 pub(super) fn with_retries<T>(
     retries: u32,
     sleep: &dyn Fn(Duration) -> Result<()>,
     mut attempt: impl FnMut() -> Result<T, RetryClass>,
 ) -> Result<T> {
-    let mut tries = 0;
+    let mut attempts = 0;
     loop {
-        tries += 1;
-        let last = tries > retries;
+        attempts += 1;
+        let last = attempts > retries;
         let after = match attempt() {
             Ok(value) => return Ok(value),
             Err(RetryClass::Permanent(error)) => return Err(error),
             Err(RetryClass::Transient { why, after: Some(after) }) if after > MAX_PAUSE => {
                 let seconds = after.as_secs();
-                return Err(
-                    Unreachable(format!("{why}; it asks to come back in {seconds} s\nhelp: run again then")).into()
-                );
+                return Err(Unreachable(format!(
+                    "{why}; it requests a pause of {seconds} s\nhelp: run again after that pause"
+                ))
+                .into());
             }
             Err(RetryClass::Transient { why, .. }) if last => {
-                let help = "see that the server runs and `base_url` is right, then run again: answered calls are kept";
-                return Err(Unreachable(format!("{why} ({})\nhelp: {help}", counted(tries))).into());
+                let help = "check that the server runs and that `base_url` is correct, then run again; answered calls are stored";
+                return Err(Unreachable(format!("{why} ({})\nhelp: {help}", counted(attempts))).into());
             }
             Err(RetryClass::Malformed(failure)) if last => {
                 let (why, help) =
                     failure.reason.split_at(failure.reason.find("\nhelp: ").unwrap_or(failure.reason.len()));
-                return Err(FailedCall { reason: format!("{why} ({}){help}", counted(tries)), ..failure }.into());
+                return Err(FailedCall { reason: format!("{why} ({}){help}", counted(attempts)), ..failure }.into());
             }
             Err(RetryClass::Transient { after, .. }) => after,
             Err(RetryClass::Malformed(_)) => None,
         };
-        sleep(after.unwrap_or_else(|| FIRST_PAUSE.saturating_mul(1 << (tries - 1).min(6)).min(MAX_PAUSE)))?;
+        sleep(after.unwrap_or_else(|| FIRST_PAUSE.saturating_mul(1 << (attempts - 1).min(6)).min(MAX_PAUSE)))?;
     }
 }
 
-fn counted(tries: u32) -> String {
-    if tries == 1 { "1 try".into() } else { format!("{tries} tries") }
+fn counted(attempts: u32) -> String {
+    if attempts == 1 { "1 attempt".into() } else { format!("{attempts} attempts") }
 }
 
 #[cfg(test)]
@@ -111,7 +112,7 @@ mod tests {
 
     use super::*;
 
-    /// What comes of these troubles one after the other, and the pauses between.
+    /// The result after these failures, and the pauses between them.
     fn retried(retries: u32, failures: Vec<RetryClass>) -> (Result<u32>, Vec<u64>) {
         let pauses = RefCell::new(Vec::new());
         let mut failures = failures.into_iter();
@@ -135,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn passing_trouble_is_waited_out_for_twice_as_long_each_time() {
+    fn pauses_double_after_each_transient_failure() {
         let (result, pauses) = retried(9, (0..9).map(|_| transient(None)).collect());
         assert_eq!((result.unwrap(), pauses), (7, vec![1, 2, 4, 8, 16, 32, 60, 60, 60]));
         let (result, pauses) = retried(3, vec![transient(Some(30)), malformed(), transient(None)]);
@@ -143,10 +144,10 @@ mod tests {
     }
 
     #[test]
-    fn it_gives_up_with_a_type_that_says_why() {
+    fn the_last_failure_decides_the_type_of_the_error() {
         let (result, pauses) = retried(1, vec![transient(None), transient(None)]);
         let error = result.unwrap_err();
-        assert!(error.is::<Unreachable>() && error.to_string().starts_with("busy (2 tries)\nhelp: "), "{error}");
+        assert!(error.is::<Unreachable>() && error.to_string().starts_with("busy (2 attempts)\nhelp: "), "{error}");
         assert_eq!(pauses, [1]);
         let (result, pauses) = retried(4, vec![transient(Some(61))]);
         assert!(result.unwrap_err().is::<Unreachable>() && pauses.is_empty());
@@ -154,11 +155,11 @@ mod tests {
         assert!(!result.unwrap_err().is::<Unreachable>() && pauses.is_empty());
         let (result, _) = retried(2, vec![transient(None), malformed(), malformed()]);
         let failed = result.unwrap_err().downcast::<FailedCall>().unwrap();
-        assert_eq!((failed.status, &failed.reason[..], &failed.raw[..]), (Some(200), "no JSON (3 tries)", "<html>"));
+        assert_eq!((failed.status, &failed.reason[..], &failed.raw[..]), (Some(200), "no JSON (3 attempts)", "<html>"));
     }
 
     #[test]
-    fn a_rest_ends_when_somebody_asks_for_it() {
+    fn a_sleep_is_cancelled() {
         let sleep = CancellableSleep { cancel: Cancel::default(), sleep: |_| {} };
         sleep.wait(MAX_PAUSE).unwrap();
         sleep.cancel.raise();

@@ -1,7 +1,7 @@
-//! The pause that a server asks for.
+//! The pause that a server requests.
 //!
 //! `Retry-After` is a number of seconds or a date (RFC 9110, 10.2.3); `retry-after-ms`, which some providers send beside it,
-//! is finer. A date is taken against the server's own `Date`, so nobody's clock has to be right.
+//! is finer. A date is compared with the server's own `Date`, so no clock has to be right.
 //!
 //! Not here: the two forms of dates that RFC 9110 calls obsolete.
 
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ureq::http::HeaderMap;
 
-/// None where the server asks for none, or not in words of these kinds.
+/// None where the server requests none, or in another form.
 pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = |name| headers.get(name)?.to_str().ok().map(str::trim);
     let number = |name| text(name)?.parse::<f64>().ok();

@@ -11,7 +11,7 @@ use super::*;
 const SECRET: &str = "PATH";
 
 fn config(server: &MockServer) -> OpenaiConfig {
-    let fields = json!({ "base_url": server.base_url, "model": "m", "api_key": Secret::of(SECRET), "retries": 2 });
+    let fields = json!({ "base_url": server.base_url, "model": "m", "api_key": Secret::of(SECRET), "max_retries": 2 });
     serde_json::from_value(fields).unwrap()
 }
 
@@ -94,20 +94,21 @@ fn a_server_that_stays_away_is_unreachable() {
     let error = choose_once(&remote(&busy).1).unwrap_err();
     let url = format!("{}/chat/completions", busy.base_url);
     assert!(error.is::<Unreachable>());
-    assert!(error.to_string().starts_with(&format!("{url} answered 503: over loaded (3 tries)\nhelp: ")), "{error}");
+    assert!(error.to_string().starts_with(&format!("{url} answered 503: over loaded (3 attempts)\nhelp: ")), "{error}");
     let silent = MockServer::start(|_, _| None);
     let error = choose_once(&remote(&silent).1).unwrap_err();
     assert!(error.is::<Unreachable>() && error.to_string().contains("does not answer"), "{error}");
     assert_eq!(silent.received().len(), 3);
     let later = MockServer::start(|_, _| Some(response(429, "retry-after: 3600\r\n", "")));
     let error = choose_once(&remote(&later).1).unwrap_err();
-    assert!(error.is::<Unreachable>() && error.to_string().contains("come back in 3600 s"), "{error}");
+    assert!(error.is::<Unreachable>() && error.to_string().contains("a pause of 3600 s"), "{error}");
     assert_eq!(later.received().len(), 1);
 }
 
 #[test]
 fn a_refusal_is_final_and_keeps_the_key_to_itself() {
-    for (status, help) in [(400, ""), (401, "help: see that `PATH`"), (402, "credit"), (403, "`PATH`"), (404, "`m`")] {
+    for (status, help) in [(400, ""), (401, "help: check that `PATH`"), (402, "credit"), (403, "`PATH`"), (404, "`m`")]
+    {
         let server = MockServer::start(move |_, _| {
             Some(response(status, "", &format!("not with {}", std::env::var(SECRET).unwrap())))
         });
@@ -156,13 +157,17 @@ fn an_answer_that_is_none_is_a_failed_call_that_was_paid_for() {
     };
     for (choice, says, tries) in [
         (json!({ "message": { "content": null }, "finish_reason": "stop" }), "the answer is empty (`stop`)", 1),
-        (json!({ "message": { "content": "" }, "finish_reason": "length" }), "(`length`)\nhelp: let it write more", 1),
+        (
+            json!({ "message": { "content": "" }, "finish_reason": "length" }),
+            "(`length`)\nhelp: raise the token limit",
+            1,
+        ),
         (
             json!({ "message": { "content": null, "refusal": "no" }, "finish_reason": "content_filter" }),
             "the model refused: no",
             1,
         ),
-        (json!({ "message": { "content": "<think>Okay" }, "finish_reason": "length" }), "a thought without an end", 1),
+        (json!({ "message": { "content": "<think>Okay" }, "finish_reason": "length" }), "an unfinished thought", 1),
         (json!({ "message": { "content": "hm" }, "finish_reason": "stop" }), "the reply names no option: hm", 1),
         (json!({ "message": { "content": "2, 1" }, "finish_reason": "stop" }), "more than one option", 1),
         (
@@ -312,7 +317,7 @@ fn a_limit_of_calls_counts_answers_and_not_refusals() {
 #[test]
 fn nothing_that_was_never_sent_is_counted() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let fields = json!({ "base_url": format!("http://{closed}/v1"), "model": "m", "api_key": null, "retries": 1 });
+    let fields = json!({ "base_url": format!("http://{closed}/v1"), "model": "m", "api_key": null, "max_retries": 1 });
     let config: OpenaiConfig = serde_json::from_value(fields).unwrap();
     let (_ledger, remote) = open(&config);
     assert!(choose_once(&remote).unwrap_err().is::<Unreachable>());
@@ -325,7 +330,7 @@ fn a_hundred_at_once_stay_within_the_limit_and_the_ledger_is_exact() {
         3 => Some(response(429, "retry-after: 0\r\n", "")),
         _ => Some(completion("1")),
     });
-    let many = OpenaiConfig { max_calls: Some(150), retries: 20, ..config(&server) };
+    let many = OpenaiConfig { max_calls: Some(150), max_retries: 20, ..config(&server) };
     let (_ledger, remote) = open(&many);
     let answered: usize = std::thread::scope(|scope| {
         let work = || (0..2).filter(|_| choose_once(&remote).is_ok()).count();

@@ -1,8 +1,8 @@
-//! Whom an encrypted connection trusts where the environment says so: `SSL_CERT_FILE`, as OpenSSL and what is built on it read it.
+//! Custom root certificates of encrypted connections: `SSL_CERT_FILE`, as OpenSSL reads it.
 //!
-//! The certificates of that file take the place of those that come with the program. One that a server shows as its own, as a
-//! server of one's own often does, is trusted itself, if it is for that server's name: the verifier that comes with the library
-//! takes the certificate of an authority for nothing but an authority's.
+//! The certificates of that file replace those that come with the program. A server's own certificate (a self-signed one) is
+//! trusted if it stands in the file and is for the server's name; the library's verifier accepts such a certificate only as an
+//! authority's.
 //!
 //! Not here: `SSL_CERT_DIR`, revocation, the dates of a certificate that stands in the file itself.
 
@@ -30,7 +30,7 @@ pub(super) fn custom_file() -> Option<OsString> {
     std::env::var_os(VARIABLE).filter(|file| !file.is_empty())
 }
 
-/// Encrypts with the certificates of one file.
+/// TLS with the root certificates of one file.
 #[derive(Debug)]
 pub(super) struct CustomRoots {
     config: Arc<ClientConfig>,
@@ -65,7 +65,7 @@ impl CustomRoots {
     }
 }
 
-/// As the library verifies, and a server's own certificate where it stands in the file.
+/// The library's verifier, which also accepts a server's own certificate from the file.
 #[derive(Debug)]
 struct Verifier {
     certificates: Vec<CertificateDer<'static>>,

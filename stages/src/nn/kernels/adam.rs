@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use candle_core::{CpuStorage, Error, InplaceOp2, Layout, Result};
 use rayon::prelude::*;
 
-use super::{LANES, PART, Real, contiguous, wide};
+use super::{Float, LANES, PART, contiguous, with_simd};
 
 /// The two moments of one parameter, of its kind and in its order.
 pub struct Moments {
@@ -76,7 +76,7 @@ impl InplaceOp2 for Step<'_> {
 }
 
 impl Step<'_> {
-    fn step<T: Real>(
+    fn step<T: Float>(
         &self,
         moments: &mut Moments,
         parameter: &mut CpuStorage,
@@ -113,7 +113,7 @@ impl Step<'_> {
 }
 
 /// The rows of tables that begin with row `first`, in ascending order; the threads share them where they are many.
-fn along_rows<T: Real>(
+fn along_rows<T: Float>(
     rates: Rates,
     (rows, first): (&[u32], usize),
     gradient: &[T],
@@ -138,13 +138,13 @@ fn along_rows<T: Real>(
 }
 
 /// m ← β₁m + (1−β₁)g; v ← β₂v + (1−β₂)g²; θ ← θ − η·(m̂/(√v̂ + ε) + λθ).
-fn along<T: Real>(rates: Rates, gradient: &[T], parameter: &mut [T], mean: &mut [T], square: &mut [T]) {
+fn along<T: Float>(rates: Rates, gradient: &[T], parameter: &mut [T], mean: &mut [T], square: &mut [T]) {
     let of = T::from_f64;
     let (scale, epsilon, rate, decay) =
         (of(rates.scale), of(rates.epsilon), of(rates.learning_rate), of(rates.weight_decay));
     let ([keep_1, keep_2], [correct_1, correct_2]) = (rates.betas.map(of), rates.corrections.map(of));
     let (new_1, new_2) = (of(1.0 - rates.betas[0]), of(1.0 - rates.betas[1]));
-    wide(
+    with_simd(
         #[inline(always)]
         || {
             let each = parameter.iter_mut().zip(gradient).zip(mean.iter_mut()).zip(square.iter_mut());
@@ -160,20 +160,20 @@ fn along<T: Real>(rates: Rates, gradient: &[T], parameter: &mut [T], mean: &mut 
 }
 
 /// Σ x² in f64, by parts that are added in their order on any number of threads.
-pub fn sum_of_squares<T: Real>(all: &[T]) -> f64 {
+pub fn sum_of_squares<T: Float>(all: &[T]) -> f64 {
     let parts = all.par_chunks(PART).map(|part| {
-        wide(
+        with_simd(
             #[inline(always)]
             || {
                 let mut lanes = [0.0_f64; LANES];
                 let (chunks, rest) = part.as_chunks::<LANES>();
                 for chunk in chunks {
                     for (lane, &x) in lanes.iter_mut().zip(chunk) {
-                        let x = x.wide();
+                        let x = x.widen();
                         *lane += x * x;
                     }
                 }
-                rest.iter().map(|x| x.wide() * x.wide()).chain(lanes).fold(0.0, |sum, square| sum + square)
+                rest.iter().map(|x| x.widen() * x.widen()).chain(lanes).fold(0.0, |sum, square| sum + square)
             },
         )
     });

@@ -2,8 +2,8 @@
 
 use candle_core::{CpuStorage, CustomOp3, DType, Layout, Result, Shape, Tensor};
 
-use super::taken::sum_of;
-use super::{Real, contiguous, plain, wide, with_slices};
+use super::gathered_log_softmax::row_sum;
+use super::{Float, contiguous, reference, with_simd, with_slices};
 
 /// g ∘ (x − mean)/√(variance + ε) + b over the last dimension: `x […, D]`, `gain [D]`, `bias [D]` → `[…, D]` (Ba, Kiros and Hinton
 /// 2016, eq. 4).
@@ -15,16 +15,16 @@ pub fn layer_norm(x: &Tensor, gain: &Tensor, bias: &Tensor, epsilon: f64) -> Res
         candle_core::bail!("a norm of {:?} and {:?} numbers for {:?}", gain.dims(), bias.dims(), x.dims());
     }
     if !x.device().is_cpu() {
-        return plain::layer_norm(x, gain, bias, epsilon);
+        return reference::layer_norm(x, gain, bias, epsilon);
     }
-    x.contiguous()?.apply_op3(gain, bias, Norm { epsilon })
+    x.contiguous()?.apply_op3(gain, bias, LayerNormOp { epsilon })
 }
 
-struct Norm {
+struct LayerNormOp {
     epsilon: f64,
 }
 
-impl CustomOp3 for Norm {
+impl CustomOp3 for LayerNormOp {
     fn name(&self) -> &'static str {
         "layer-norm"
     }
@@ -62,12 +62,12 @@ impl CustomOp3 for Norm {
     }
 }
 
-fn forward<T: Real>(storages: [&CpuStorage; 3], layouts: [&Layout; 3], epsilon: f64) -> Result<CpuStorage> {
+fn forward<T: Float>(storages: [&CpuStorage; 3], layouts: [&Layout; 3], epsilon: f64) -> Result<CpuStorage> {
     let of = |k: usize| contiguous::<T>(storages[k], layouts[k]);
     let (x, gain, bias) = (of(0)?, of(1)?, of(2)?);
     let mut found = vec![T::zero(); x.len()];
     let width = gain.len().max(1);
-    wide(
+    with_simd(
         #[inline(always)]
         || {
             for (out, row) in found.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
@@ -83,20 +83,20 @@ fn forward<T: Real>(storages: [&CpuStorage; 3], layouts: [&Layout; 3], epsilon: 
 
 /// The mean of a row and 1/√(variance + ε).
 #[inline(always)]
-fn moments<T: Real>(row: &[T], epsilon: f64) -> (T, T) {
+fn moments<T: Float>(row: &[T], epsilon: f64) -> (T, T) {
     let count = T::from_f64(row.len() as f64);
-    let mean = sum_of(row, |x| x) / count;
-    let variance = sum_of(row, |x| (x - mean) * (x - mean)) / count;
+    let mean = row_sum(row, |x| x) / count;
+    let variance = row_sum(row, |x| (x - mean) * (x - mean)) / count;
     (mean, T::one() / (variance + T::from_f64(epsilon)).sqrt())
 }
 
 /// With n = (x − mean)·slope and h = g ∘ gain: ∂x = slope·(h − mean(h) − n·mean(h ∘ n)), ∂gain = Σ g ∘ n, ∂bias = Σ g.
-fn backward<T: Real>(x: &Tensor, gain: &Tensor, gradient: &Tensor, epsilon: f64) -> Result<[Tensor; 3]> {
+fn backward<T: Float>(x: &Tensor, gain: &Tensor, gradient: &Tensor, epsilon: f64) -> Result<[Tensor; 3]> {
     let width = gain.dim(0)?;
     let mut of_x = vec![T::zero(); x.elem_count()];
     let (mut of_gain, mut of_bias) = (vec![T::zero(); width], vec![T::zero(); width]);
     with_slices::<T, _, 3>([x, gain, gradient], |[x, gain, gradient]| {
-        wide(
+        with_simd(
             #[inline(always)]
             || {
                 let rows = of_x.chunks_exact_mut(width.max(1)).zip(x.chunks_exact(width.max(1)));
@@ -136,10 +136,10 @@ mod tests {
     }
 
     #[test]
-    fn it_is_what_the_plain_operations_give() {
-        let plain = |[x, gain, bias]: [&Tensor; 3]| plain::layer_norm(x, gain, bias, 1e-5);
+    fn it_is_what_the_reference_gives() {
+        let reference = |[x, gain, bias]: [&Tensor; 3]| reference::layer_norm(x, gain, bias, 1e-5);
         let tensors = [values(1, &[3, 4, 35]), values(2, &[35]), values(3, &[35])];
-        assert_same_gradients(&tensors, |[x, gain, bias]| layer_norm(x, gain, bias, 1e-5), plain);
+        assert_same_gradients(&tensors, |[x, gain, bias]| layer_norm(x, gain, bias, 1e-5), reference);
     }
 
     #[test]

@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex, OnceLock};
 use candle_core::{CpuStorage, CustomOp3, DType, Device, Error, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::handed::handed_over;
-use super::product::{Matrix, both, product, product_and};
-use super::{PART, Real, contiguous, plain, wide, with_slices};
+use super::matmul::{Matrix, both, matmul, matmul_with};
+use super::param_grads::route_grad;
+use super::{Float, PART, contiguous, reference, with_simd, with_slices};
 
 /// What follows the sum of a layer.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -27,12 +27,12 @@ pub enum Activation {
 /// When the shapes do not fit.
 pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor, activation: Activation) -> Result<Tensor> {
     if x.device().is_cpu() {
-        let alone = Layer { activation, from: None, into: None };
+        let alone = LinearOp { activation, from: None, into: None };
         return x.contiguous()?.apply_op3(&weight.contiguous()?, bias, alone);
     }
     let (outputs, inputs) = weight.dims2()?;
     let (rows, shape) = rows_of(x.dims(), inputs, outputs)?;
-    plain::linear(&x.reshape((rows, inputs))?, weight, bias, activation)?.reshape(shape)
+    reference::linear(&x.reshape((rows, inputs))?, weight, bias, activation)?.reshape(shape)
 }
 
 /// The same through several layers of `[O, I]` and `[O]`, each with its activation.
@@ -47,9 +47,10 @@ pub fn chain(x: &Tensor, layers: &[(Tensor, &Tensor, Activation)]) -> Result<Ten
     }
     let (mut x, mut from) = (x.contiguous()?, None);
     for (k, (weight, bias, activation)) in layers.iter().enumerate() {
-        let between = || Arc::new(Between { activation: *activation, y: OnceLock::new(), gradient: Mutex::new(None) });
+        let between =
+            || Arc::new(Intermediate { activation: *activation, y: OnceLock::new(), gradient: Mutex::new(None) });
         let into = (k + 1 < layers.len()).then(between);
-        let layer = Layer { activation: *activation, from: from.take(), into: into.clone() };
+        let layer = LinearOp { activation: *activation, from: from.take(), into: into.clone() };
         x = x.apply_op3(&weight.contiguous()?, bias, layer)?;
         from = into;
     }
@@ -57,7 +58,7 @@ pub fn chain(x: &Tensor, layers: &[(Tensor, &Tensor, Activation)]) -> Result<Ten
 }
 
 /// What stands between two layers of a chain.
-struct Between {
+struct Intermediate {
     /// Of the layer before.
     activation: Activation,
     /// `[…, O]`, of the way there.
@@ -66,17 +67,17 @@ struct Between {
     gradient: Mutex<Option<Tensor>>,
 }
 
-impl Between {
+impl Intermediate {
     fn y(&self) -> Result<&Tensor> {
         self.y.get().ok_or_else(|| Error::msg("a layer was asked for before the one that it reads"))
     }
 
-    fn give(&self, gradient: Tensor) -> Result<()> {
+    fn put_grad(&self, gradient: Tensor) -> Result<()> {
         *self.gradient.lock().map_err(|_| Error::msg("a thread ended within this operator"))? = Some(gradient);
         Ok(())
     }
 
-    fn take(&self) -> Result<Tensor> {
+    fn take_grad(&self) -> Result<Tensor> {
         let given = self.gradient.lock().map_err(|_| Error::msg("a thread ended within this operator"))?.take();
         given.ok_or_else(|| Error::msg("the way back came to a layer before the one behind it"))
     }
@@ -90,15 +91,15 @@ fn rows_of(shape: &[usize], inputs: usize, outputs: usize) -> Result<(usize, Vec
     }
 }
 
-struct Layer {
+struct LinearOp {
     activation: Activation,
     /// What it reads, where that is within a chain.
-    from: Option<Arc<Between>>,
+    from: Option<Arc<Intermediate>>,
     /// What it writes, where that is.
-    into: Option<Arc<Between>>,
+    into: Option<Arc<Intermediate>>,
 }
 
-impl CustomOp3 for Layer {
+impl CustomOp3 for LinearOp {
     fn name(&self) -> &'static str {
         "linear"
     }
@@ -146,32 +147,32 @@ impl CustomOp3 for Layer {
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         // Within a chain the layer behind has gone back through the activation.
         let (gradient, activation) = match &self.into {
-            Some(into) => (into.take()?, Activation::None),
+            Some(into) => (into.take_grad()?, Activation::None),
             None => (gradient.clone(), self.activation),
         };
         let (read, read_activation) = match &self.from {
             Some(from) => (from.y()?, from.activation),
             None => (x, Activation::None),
         };
-        let (asked, activations) = (x.track_op(), [read_activation, activation]);
+        let (needs_grad, activations) = (x.track_op(), [read_activation, activation]);
         let (of_x, of_weight, of_bias) = match gradient.dtype() {
-            DType::F64 => backward::<f64>([read, weight, y, &gradient], activations, asked)?,
-            _ => backward::<f32>([read, weight, y, &gradient], activations, asked)?,
+            DType::F64 => backward::<f64>([read, weight, y, &gradient], activations, needs_grad)?,
+            _ => backward::<f32>([read, weight, y, &gradient], activations, needs_grad)?,
         };
         let of_x = match (&self.from, of_x) {
             (Some(from), Some(of_x)) => {
-                from.give(of_x)?;
+                from.put_grad(of_x)?;
                 Some(x.zeros_like()?)
             }
             (_, of_x) => of_x,
         };
-        Ok((of_x, handed_over(weight, of_weight)?, handed_over(bias, of_bias)?))
+        Ok((of_x, route_grad(weight, of_weight)?, route_grad(bias, of_bias)?))
     }
 }
 
-impl Layer {
+impl LinearOp {
     /// `[x, weight, bias]` and `[B, I, O]`.
-    fn forward<T: Real>(
+    fn forward<T: Float>(
         &self,
         storages: [&CpuStorage; 3],
         layouts: [&Layout; 3],
@@ -180,7 +181,7 @@ impl Layer {
         let of = |k: usize| contiguous::<T>(storages[k], layouts[k]);
         let (weight, bias) = (Matrix::new(of(1)?, outputs, inputs)?, of(2)?);
         let from = |x: &[T]| {
-            product_and(
+            matmul_with(
                 Matrix::new(x, rows, inputs)?,
                 weight.t(),
                 #[inline(always)]
@@ -203,10 +204,10 @@ impl Layer {
 
 /// The gradients of `[x, weight, bias]` from `[x, weight, y, gradient]`; that of x where it is asked for, and of what went into the
 /// activation that gave it.
-fn backward<T: Real>(
+fn backward<T: Float>(
     tensors: [&Tensor; 4],
     [of_read, activation]: [Activation; 2],
-    asked: bool,
+    needs_grad: bool,
 ) -> Result<(Option<Tensor>, Tensor, Tensor)> {
     let ((outputs, inputs), device) = (tensors[1].dims2()?, tensors[0].device());
     let (rows, _) = rows_of(tensors[0].dims(), inputs, outputs)?;
@@ -224,7 +225,7 @@ fn backward<T: Real>(
         let weight = Matrix::new(weight, outputs, inputs)?;
         let of_sums = Matrix::new(of_sums, rows, outputs)?;
         let of_x = || {
-            product_and(
+            matmul_with(
                 of_sums,
                 weight,
                 #[inline(always)]
@@ -238,8 +239,8 @@ fn backward<T: Real>(
         };
         let (of_x, of_weight) = both(
             rows * inputs * outputs,
-            || asked.then(of_x).transpose(),
-            || product(of_sums.t(), Matrix::new(x, rows, inputs)?),
+            || needs_grad.then(of_x).transpose(),
+            || matmul(of_sums.t(), Matrix::new(x, rows, inputs)?),
         );
         Ok::<_, Error>((of_x?, of_weight?))
     })??;
@@ -249,11 +250,11 @@ fn backward<T: Real>(
 }
 
 /// Σ over `rows [B·O]` in `sum [O]`, from the first row to the last.
-pub fn add_rows<T: Real>(rows: &[T], sum: &mut [T]) {
+pub fn add_rows<T: Float>(rows: &[T], sum: &mut [T]) {
     let outputs = sum.len().max(1);
     let size = if rows.len() < 2 * PART { outputs } else { COLUMNS };
     sum.par_chunks_mut(size).enumerate().for_each(|(k, sum)| {
-        wide(
+        with_simd(
             #[inline(always)]
             || {
                 for row in rows.chunks_exact(outputs) {
@@ -265,11 +266,11 @@ pub fn add_rows<T: Real>(rows: &[T], sum: &mut [T]) {
 }
 
 /// g·(1 − y²).
-fn through_tanh<T: Real>(y: &[T], gradient: &[T]) -> Vec<T> {
+fn through_tanh<T: Float>(y: &[T], gradient: &[T]) -> Vec<T> {
     let mut found = vec![T::zero(); y.len()];
     let parts = found.par_chunks_mut(PART).zip(y.par_chunks(PART)).zip(gradient.par_chunks(PART));
     parts.for_each(|((out, y), gradient)| {
-        wide(
+        with_simd(
             #[inline(always)]
             || out.iter_mut().zip(y).zip(gradient).for_each(|((out, &y), &g)| *out = g * (T::one() - y * y)),
         );
@@ -291,16 +292,16 @@ mod tests {
     }
 
     #[test]
-    fn it_is_what_the_plain_operations_give() {
+    fn it_is_what_the_reference_gives() {
         for (shape, activation) in [(vec![37, 5], Activation::Tanh), (vec![3, 4, 5], Activation::None)] {
             let tensors = [values(1, &shape), values(2, &[19, 5]), values(3, &[19])];
-            let fused = |[x, w, b]: [&Tensor; 3]| linear(x, w, b, activation);
-            let plain = |[x, w, b]: [&Tensor; 3]| {
+            let kernel = |[x, w, b]: [&Tensor; 3]| linear(x, w, b, activation);
+            let reference = |[x, w, b]: [&Tensor; 3]| {
                 let mut dims = shape.clone();
                 dims[shape.len() - 1] = 19;
-                plain::linear(&x.reshape(((), 5))?, w, b, activation)?.reshape(dims)
+                reference::linear(&x.reshape(((), 5))?, w, b, activation)?.reshape(dims)
             };
-            assert_same_gradients(&tensors, fused, plain);
+            assert_same_gradients(&tensors, kernel, reference);
         }
     }
 
@@ -315,7 +316,7 @@ mod tests {
             chain(x, &[(a.clone(), b, tanh), (c.clone(), d, tanh), (e.clone(), f, none)])
         };
         assert_same_gradients(&tensors, chained, |[x, a, b, c, d, e, f]| {
-            plain::linear(&plain::linear(&plain::linear(x, a, b, tanh)?, c, d, tanh)?, e, f, none)
+            reference::linear(&reference::linear(&reference::linear(x, a, b, tanh)?, c, d, tanh)?, e, f, none)
         });
         let [x, a, b, c, d, e, f] = &tensors;
         let x = x.narrow(0, 0, 3).unwrap();

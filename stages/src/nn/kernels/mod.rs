@@ -7,40 +7,40 @@
 //! shared by the threads of the pool in parts whose borders depend on shapes alone; gradients of parameters go straight to the
 //! optimiser that asked for them.
 //!
-//! They work on the processor. On a card each entry gives the composition in [`plain`] instead. Deliberately not here: second
+//! They work on the processor. On a card each entry gives the composition in [`reference`] instead. Deliberately not here: second
 //! derivatives.
 
 mod adam;
-mod elementary;
-mod handed;
-mod head;
+mod embedding;
+mod expected_returns;
+mod float;
+mod gathered_log_softmax;
+mod gru;
 mod layer_norm;
 mod linear;
-mod lookup;
-mod mean_of;
-mod means;
-pub mod plain;
-mod product;
-mod real;
-mod recurrent;
+mod masked_mean;
+mod math;
+mod matmul;
+mod output_layer;
+mod param_grads;
+pub mod reference;
+mod simd;
 mod softplus;
-mod taken;
-mod wide;
 
 pub use adam::{Moments, Rates, Step, sum_of_squares};
-pub use elementary::exp;
-pub use handed::{Gradient, taking};
-pub use head::{ActionScores, HeadInputs, head, shares};
+pub use embedding::{embedding, gather_two};
+pub use expected_returns::{Atoms, expected_returns};
+pub use float::{Float, contiguous, with_slices};
+pub use gathered_log_softmax::{GatheredLogSoftmax, gathered_log_softmax, row_max};
+pub use gru::gru;
 pub use layer_norm::layer_norm;
 pub use linear::{Activation, chain, linear};
-pub use lookup::{lookup, of_both};
-pub use mean_of::mean_of;
-pub use means::{Atoms, means};
-pub use real::{Real, contiguous, with_slices};
-pub use recurrent::recurrent;
+pub use masked_mean::masked_mean;
+pub use math::exp;
+pub use output_layer::{ActionScores, HeadInputs, output_layer, softmax_sums};
+pub use param_grads::{Gradient, collect_param_grads};
+pub use simd::{LANES, PART, with_simd};
 pub use softplus::softplus;
-pub use taken::{GatheredLogSoftmax, highest, taken};
-pub use wide::{LANES, PART, wide};
 
 #[cfg(test)]
 mod tests {
@@ -61,12 +61,12 @@ mod tests {
         let ids: Vec<u32> = (0..(batch * turns) as u32).map(|k| k * 7919 % items as u32).collect();
         let taken: Vec<u32> = (0..batch as u32).map(|k| k * 104_729 % items as u32).collect();
         let ids = Tensor::from_vec(ids, (batch, turns), &Device::Cpu).unwrap();
-        let there = Tensor::ones((batch, turns), DType::F32, &Device::Cpu).unwrap();
+        let mask = Tensor::ones((batch, turns), DType::F32, &Device::Cpu).unwrap();
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         let losses = pool.install(|| {
             let mut step = || {
-                let states = gru.forward(&table.forward(&ids)?, &there)?;
-                let chosen = out.chosen(&states, &taken)?;
+                let states = gru.forward(&table.forward(&ids)?, &mask)?;
+                let chosen = out.action_scores(&states, &taken)?;
                 let imitation = (chosen.log_prob.mean_all()? + (chosen.entropy.mean_all()? * 0.1)?)?;
                 let loss = (value.forward(&states)?.sqr()?.mean_all()? - imitation)?;
                 anyhow::Ok([f64::from(loss.to_scalar::<f32>()?).to_bits(), adam.descend(&params, &loss)?.to_bits()])

@@ -2,25 +2,25 @@
 
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor};
 
-use super::{Real, contiguous, plain, wide, with_slices};
+use super::{Float, contiguous, reference, with_simd, with_slices};
 
 /// ln(1 + eˣ) = max(x, 0) + ln(1 + e^−|x|) without overflow, any shape; its gradient is 1/(1 + e⁻ˣ).
 pub fn softplus(x: &Tensor) -> Result<Tensor> {
     if !x.device().is_cpu() {
-        return plain::softplus(x);
+        return reference::softplus(x);
     }
-    x.contiguous()?.apply_op1(Softplus)
+    x.contiguous()?.apply_op1(SoftplusOp)
 }
 
-struct Softplus;
+struct SoftplusOp;
 
-impl CustomOp1 for Softplus {
+impl CustomOp1 for SoftplusOp {
     fn name(&self) -> &'static str {
         "softplus"
     }
 
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        fn of<T: Real>(x: &[T]) -> CpuStorage {
+        fn of<T: Float>(x: &[T]) -> CpuStorage {
             let positive = |x: T| if x < T::zero() { T::zero() } else { x };
             T::to_cpu_storage_owned(x.iter().map(|&x| positive(x) + (-x.abs()).exp().ln_1p()).collect())
         }
@@ -32,10 +32,10 @@ impl CustomOp1 for Softplus {
     }
 
     fn bwd(&self, x: &Tensor, _: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        fn of<T: Real>(x: &Tensor, gradient: &Tensor) -> Result<Tensor> {
+        fn of<T: Float>(x: &Tensor, gradient: &Tensor) -> Result<Tensor> {
             let mut found = vec![T::zero(); x.elem_count()];
             with_slices::<T, _, 2>([x, gradient], |[x, gradient]| {
-                wide(
+                with_simd(
                     #[inline(always)]
                     || found.iter_mut().zip(x).zip(gradient).for_each(|((out, &x), &g)| *out = g * x.sigmoid()),
                 );
@@ -57,10 +57,10 @@ mod tests {
     use crate::nn::gradient_check::{assert_finite_differences, assert_same_gradients};
 
     #[test]
-    fn it_is_what_the_plain_operations_give_and_its_gradient_is_exact() {
+    fn it_is_what_the_reference_gives_and_its_gradient_is_exact() {
         let x = Tensor::new(&[[0.3, -1.2, 30.0], [-0.01, -40.0, 2.0]], &Device::Cpu).unwrap();
         assert_finite_differences(&x, |x| softplus(x)?.sqr()?.sum_all());
-        assert_same_gradients(&[x], |[x]| softplus(x), |[x]| plain::softplus(x));
+        assert_same_gradients(&[x], |[x]| softplus(x), |[x]| reference::softplus(x));
         let ends = Tensor::new(&[-1000.0_f32, 1000.0, f32::NAN], &Device::Cpu).unwrap();
         let found = softplus(&ends).unwrap().to_vec1::<f32>().unwrap();
         assert!(found[0] == 0.0 && found[1] == 1000.0 && found[2].is_nan(), "{found:?}");

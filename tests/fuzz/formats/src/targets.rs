@@ -32,8 +32,8 @@ pub const TARGETS: &[Target] = &[
 
 /// `inspect`, in one of its forms.
 fn look(path: &Path, damage: &mut Damage) -> Result<()> {
-    let against = Show::Against { other: path.to_path_buf(), name: "itself".into(), key: Vec::new() };
-    let shows = [Show::Overview, Show::Overview, Show::Rows, Show::Verify, Show::Episode(1), against];
+    let diff = Show::Diff { other: path.to_path_buf(), name: "itself".into(), key: Vec::new() };
+    let shows = [Show::Overview, Show::Overview, Show::Rows, Show::Verify, Show::Episode(1), diff];
     let formats = [Format::Table, Format::Json, Format::Md, Format::Csv, Format::Ndjson];
     let show = shows[damage.below(shows.len())].clone();
     let format = formats[damage.below(if show == Show::Rows { 5 } else { 3 })];

@@ -5,54 +5,54 @@ use std::sync::Mutex;
 use candle_core::{CpuStorage, CustomOp3, DType, Error, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::handed::handed_over;
-use super::product::{Matrix, multiply, product};
-use super::{Real, contiguous, plain, wide, with_slices};
+use super::matmul::{Matrix, matmul, matmul_into};
+use super::param_grads::route_grad;
+use super::{Float, contiguous, reference, with_simd, with_slices};
 
 /// The last h of the recurrence in [`Gru`](crate::nn::Gru): `x [B, T, 3H]` after its product and newest first, `hidden [H, 3H]`,
 /// `hidden_bias [H]` and `there [B, T]` of 1 and 0, a constant → `[B, H]`.
 ///
 /// # Errors
 /// When the shapes do not fit.
-pub fn recurrent(x: &Tensor, hidden: &Tensor, hidden_bias: &Tensor, there: &Tensor) -> Result<Tensor> {
+pub fn gru(x: &Tensor, hidden: &Tensor, hidden_bias: &Tensor, mask: &Tensor) -> Result<Tensor> {
     let ((batch, turns, gates), (width, outputs)) = (x.dims3()?, hidden.dims2()?);
     if turns == 0
         || gates != 3 * width
         || outputs != 3 * width
         || hidden_bias.dims() != [width]
-        || there.dims() != [batch, turns]
+        || mask.dims() != [batch, turns]
     {
         candle_core::bail!(
             "a recurrence of {:?}, {:?} and {:?} does not read {:?}",
             hidden.dims(),
             hidden_bias.dims(),
-            there.dims(),
+            mask.dims(),
             x.dims()
         );
     }
     if !x.device().is_cpu() {
-        return plain::recurrent(x, hidden, hidden_bias, there);
+        return reference::gru(x, hidden, hidden_bias, mask);
     }
-    let steps = Steps { batch, turns, width, there: there.contiguous()?.detach(), passed: Mutex::new(None) };
+    let steps = GruOp { batch, turns, width, mask: mask.contiguous()?.detach(), saved: Mutex::new(None) };
     x.contiguous()?.apply_op3(&hidden.contiguous()?, hidden_bias, steps)
 }
 
-struct Steps {
+struct GruOp {
     batch: usize,
     turns: usize,
     width: usize,
-    there: Tensor,
+    mask: Tensor,
     /// What the way back needs of the way there.
-    passed: Mutex<Option<Passed>>,
+    saved: Mutex<Option<SavedForBackward>>,
 }
 
-struct Passed {
+struct SavedForBackward {
     /// Of each block of rows.
-    blocks: Vec<OfRows>,
+    blocks: Vec<RowBlock>,
 }
 
 /// Of R rows, the oldest step first.
-struct OfRows {
+struct RowBlock {
     /// `[T + 1, R, H]`: h before each step, and after the last.
     h: CpuStorage,
     /// `[T, R, 4H]`: r, z, n, and U_n·h + c_n.
@@ -62,9 +62,9 @@ struct OfRows {
 /// Rows that a thread takes through all steps: no row needs another.
 const ROWS: usize = 64;
 
-impl CustomOp3 for Steps {
+impl CustomOp3 for GruOp {
     fn name(&self) -> &'static str {
-        "recurrent"
+        "gru"
     }
 
     fn cpu_fwd(
@@ -76,7 +76,7 @@ impl CustomOp3 for Steps {
         bias: &CpuStorage,
         bias_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let (last, passed) = match x {
+        let (last, saved) = match x {
             CpuStorage::F64(_) => self.forward::<f64>(
                 contiguous(x, x_layout)?,
                 contiguous(hidden, hidden_layout)?,
@@ -88,7 +88,7 @@ impl CustomOp3 for Steps {
                 contiguous(bias, bias_layout)?,
             ),
         }?;
-        *self.passed.lock().map_err(|_| Error::msg("a thread ended within this operator"))? = Some(passed);
+        *self.saved.lock().map_err(|_| Error::msg("a thread ended within this operator"))? = Some(saved);
         Ok((last, Shape::from((self.batch, self.width))))
     }
 
@@ -100,43 +100,43 @@ impl CustomOp3 for Steps {
         _h: &Tensor,
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let passed = self.passed.lock().map_err(|_| Error::msg("a thread ended within this operator"))?;
-        let passed = passed.as_ref().ok_or_else(|| Error::msg("the way back was asked for before the way there"))?;
+        let saved = self.saved.lock().map_err(|_| Error::msg("a thread ended within this operator"))?;
+        let saved = saved.as_ref().ok_or_else(|| Error::msg("the way back was asked for before the way there"))?;
         let [of_x, of_hidden, of_bias] = match x.dtype() {
-            DType::F64 => self.backward::<f64>(hidden, gradient, passed)?,
-            _ => self.backward::<f32>(hidden, gradient, passed)?,
+            DType::F64 => self.backward::<f64>(hidden, gradient, saved)?,
+            _ => self.backward::<f32>(hidden, gradient, saved)?,
         };
-        Ok((Some(of_x), handed_over(hidden, of_hidden)?, handed_over(bias, of_bias)?))
+        Ok((Some(of_x), route_grad(hidden, of_hidden)?, route_grad(bias, of_bias)?))
     }
 }
 
-impl Steps {
-    fn forward<T: Real>(&self, x: &[T], hidden: &[T], bias: &[T]) -> Result<(CpuStorage, Passed)> {
+impl GruOp {
+    fn forward<T: Float>(&self, x: &[T], hidden: &[T], bias: &[T]) -> Result<(CpuStorage, SavedForBackward)> {
         let (turns, width) = (self.turns, self.width);
         let hidden = Matrix::new(hidden, width, 3 * width)?;
-        let blocks = with_slices::<T, _, 1>([&self.there], |[there]| {
-            let rows = x.par_chunks(ROWS * turns * 3 * width).zip(there.par_chunks(ROWS * turns));
-            rows.map(|(x, there)| self.block_forward(x, hidden, bias, there)).collect::<Result<Vec<_>>>()
+        let blocks = with_slices::<T, _, 1>([&self.mask], |[mask]| {
+            let rows = x.par_chunks(ROWS * turns * 3 * width).zip(mask.par_chunks(ROWS * turns));
+            rows.map(|(x, mask)| self.block_forward(x, hidden, bias, mask)).collect::<Result<Vec<_>>>()
         })??;
         let last = blocks.iter().flat_map(|(h, _)| &h[h.len() / (turns + 1) * turns..]).copied().collect();
         let own = |all: Vec<T>| T::to_cpu_storage_owned(all);
-        let blocks = blocks.into_iter().map(|(h, gates)| OfRows { h: own(h), gates: own(gates) }).collect();
-        Ok((own(last), Passed { blocks }))
+        let blocks = blocks.into_iter().map(|(h, gates)| RowBlock { h: own(h), gates: own(gates) }).collect();
+        Ok((own(last), SavedForBackward { blocks }))
     }
 
-    /// All steps of some rows: h and the gates, as [`OfRows`] holds them.
-    fn block_forward<T: Real>(&self, x: &[T], hidden: Matrix<T>, bias: &[T], there: &[T]) -> Result<(Vec<T>, Vec<T>)> {
+    /// All steps of some rows: h and the gates, as [`RowBlock`] holds them.
+    fn block_forward<T: Float>(&self, x: &[T], hidden: Matrix<T>, bias: &[T], mask: &[T]) -> Result<(Vec<T>, Vec<T>)> {
         let (turns, width) = (self.turns, self.width);
-        let rows = there.len() / turns;
+        let rows = mask.len() / turns;
         let mut h = vec![T::zero(); (turns + 1) * rows * width];
         let mut gates = vec![T::zero(); turns * rows * 4 * width];
         let mut of_h = vec![T::zero(); rows * 3 * width];
         for step in 0..turns {
             let (before, after) = h[step * rows * width..].split_at_mut(rows * width);
-            multiply(Matrix::new(before, rows, width)?, hidden, &mut of_h)?;
+            matmul_into(Matrix::new(before, rows, width)?, hidden, &mut of_h)?;
             let gates = &mut gates[step * rows * 4 * width..][..rows * 4 * width];
             let turn = turns - 1 - step;
-            wide(
+            with_simd(
                 #[inline(always)]
                 || {
                     for row in 0..rows {
@@ -146,7 +146,7 @@ impl Steps {
                             &x[seen * 3 * width..][..3 * width],
                             &of_h[3 * row * width..][..3 * width],
                             bias,
-                            there[seen],
+                            mask[seen],
                             &before[place.clone()],
                             &mut after[place],
                             &mut gates[4 * row * width..][..4 * width],
@@ -159,16 +159,16 @@ impl Steps {
     }
 
     /// The gradients of `x`, `hidden` and `hidden_bias`; the latter two of the blocks are added in their order.
-    fn backward<T: Real>(&self, hidden: &Tensor, gradient: &Tensor, passed: &Passed) -> Result<[Tensor; 3]> {
+    fn backward<T: Float>(&self, hidden: &Tensor, gradient: &Tensor, saved: &SavedForBackward) -> Result<[Tensor; 3]> {
         let (batch, turns, width) = (self.batch, self.turns, self.width);
         let mut of_x = vec![T::zero(); batch * turns * 3 * width];
-        let found = with_slices::<T, _, 3>([&self.there, hidden, gradient], |[there, hidden, gradient]| {
+        let found = with_slices::<T, _, 3>([&self.mask, hidden, gradient], |[mask, hidden, gradient]| {
             let hidden = Matrix::new(hidden, width, 3 * width)?;
-            let rows = of_x.par_chunks_mut(ROWS * turns * 3 * width).zip(there.par_chunks(ROWS * turns));
-            let rows = rows.zip(gradient.par_chunks(ROWS * width)).zip(&passed.blocks);
-            let blocks = rows.map(|(((of_x, there), gradient), passed)| {
-                let passed = (T::cpu_storage_as_slice(&passed.h)?, T::cpu_storage_as_slice(&passed.gates)?);
-                self.block_backward(hidden, gradient, there, passed, of_x)
+            let rows = of_x.par_chunks_mut(ROWS * turns * 3 * width).zip(mask.par_chunks(ROWS * turns));
+            let rows = rows.zip(gradient.par_chunks(ROWS * width)).zip(&saved.blocks);
+            let blocks = rows.map(|(((of_x, mask), gradient), saved)| {
+                let saved = (T::cpu_storage_as_slice(&saved.h)?, T::cpu_storage_as_slice(&saved.gates)?);
+                self.block_backward(hidden, gradient, mask, saved, of_x)
             });
             blocks.collect::<Result<Vec<_>>>()
         })??;
@@ -186,16 +186,16 @@ impl Steps {
     }
 
     /// What some rows add to the gradients of `hidden` and `hidden_bias`, and in `of_x` the gradient of theirs.
-    fn block_backward<T: Real>(
+    fn block_backward<T: Float>(
         &self,
         hidden: Matrix<T>,
         gradient: &[T],
-        there: &[T],
+        mask: &[T],
         (h, gates): (&[T], &[T]),
         of_x: &mut [T],
     ) -> Result<(Vec<T>, Vec<T>)> {
         let (turns, width) = (self.turns, self.width);
-        let rows = there.len() / turns;
+        let rows = mask.len() / turns;
         // `[T, rows, 3H]`, the gradients of h·U before each step.
         let mut of_products = vec![T::zero(); turns * rows * 3 * width];
         let (mut of_bias, mut of_h) = (vec![T::zero(); width], gradient.to_vec());
@@ -203,15 +203,15 @@ impl Steps {
         for step in (0..turns).rev() {
             let turn = turns - 1 - step;
             let products = &mut of_products[step * rows * 3 * width..][..rows * 3 * width];
-            wide(
+            with_simd(
                 #[inline(always)]
                 || {
                     for row in 0..rows {
-                        let (seen, passed) = (row * turns + turn, step * rows + row);
+                        let (seen, saved) = (row * turns + turn, step * rows + row);
                         step_backward(
-                            &gates[passed * 4 * width..][..4 * width],
-                            &h[passed * width..][..width],
-                            there[seen],
+                            &gates[saved * 4 * width..][..4 * width],
+                            &h[saved * width..][..width],
+                            mask[seen],
                             &mut of_h[row * width..][..width],
                             &mut of_x[seen * 3 * width..][..3 * width],
                             &mut products[3 * row * width..][..3 * width],
@@ -222,18 +222,18 @@ impl Steps {
             );
             // Before the first step h is a constant.
             if step > 0 {
-                multiply(Matrix::new(products, rows, 3 * width)?, hidden.t(), &mut more)?;
+                matmul_into(Matrix::new(products, rows, 3 * width)?, hidden.t(), &mut more)?;
                 of_h.iter_mut().zip(&more).for_each(|(sum, &more)| *sum += more);
             }
         }
         let before = Matrix::new(&h[..turns * rows * width], turns * rows, width)?;
-        Ok((product(before.t(), Matrix::new(&of_products, turns * rows, 3 * width)?)?, of_bias))
+        Ok((matmul(before.t(), Matrix::new(&of_products, turns * rows, 3 * width)?)?, of_bias))
     }
 }
 
 /// One row of one step: `x` and `of_h [3H]`, `before` and `after [H]`, `gates [4H]`.
 #[inline(always)]
-fn step_forward<T: Real>(x: &[T], of_h: &[T], bias: &[T], there: T, before: &[T], after: &mut [T], gates: &mut [T]) {
+fn step_forward<T: Float>(x: &[T], of_h: &[T], bias: &[T], mask: T, before: &[T], after: &mut [T], gates: &mut [T]) {
     let width = before.len();
     let (x_reset, x_keep, x_new) = thirds(x, width);
     let (h_reset, h_keep, h_new) = thirds(of_h, width);
@@ -244,17 +244,17 @@ fn step_forward<T: Real>(x: &[T], of_h: &[T], bias: &[T], there: T, before: &[T]
         let q = h_new[k] + bias[k];
         let n = (x_new[k] + r * q).tanh();
         (reset[k], keep[k], new[k], remembered[k]) = (r, z, n, q);
-        after[k] = before[k] + there * (n + z * (before[k] - n) - before[k]);
+        after[k] = before[k] + mask * (n + z * (before[k] - n) - before[k]);
     }
 }
 
 /// One row of one step back: `of_h [H]` is the gradient after the step and becomes what reaches h before it, but for the way
 /// through the products, whose gradient goes to `products [3H]`.
 #[inline(always)]
-fn step_backward<T: Real>(
+fn step_backward<T: Float>(
     gates: &[T],
     before: &[T],
-    there: T,
+    mask: T,
     of_h: &mut [T],
     of_x: &mut [T],
     products: &mut [T],
@@ -268,7 +268,7 @@ fn step_backward<T: Real>(
     let [p_reset, p_keep, p_new] = thirds_mut(products, width);
     for k in 0..width {
         let (r, z, n, q) = (reset[k], keep[k], new[k], remembered[k]);
-        let of_next = there * of_h[k];
+        let of_next = mask * of_h[k];
         let of_new = of_next * (T::one() - z) * (T::one() - n * n);
         let of_keep = of_next * (before[k] - n) * z * (T::one() - z);
         let of_reset = of_new * q * r * (T::one() - r);
@@ -312,24 +312,24 @@ mod tests {
         Init::new(seed).normal(shape, 0.8).unwrap().to_dtype(DType::F64).unwrap()
     }
 
-    fn there() -> Tensor {
+    fn mask() -> Tensor {
         Tensor::new(&[[1.0, 1.0, 0.0], [1.0, 1.0, 1.0]], &Device::Cpu).unwrap()
     }
 
     #[test]
-    fn it_is_what_the_plain_operations_give() {
+    fn it_is_what_the_reference_gives() {
         let tensors = [values(1, &[2, 3, 15]), values(2, &[5, 15]), values(3, &[5])];
-        let fused = |[x, hidden, bias]: [&Tensor; 3]| recurrent(x, hidden, bias, &there());
-        assert_same_gradients(&tensors, fused, |[x, hidden, bias]| plain::recurrent(x, hidden, bias, &there()));
+        let kernel = |[x, hidden, bias]: [&Tensor; 3]| gru(x, hidden, bias, &mask());
+        assert_same_gradients(&tensors, kernel, |[x, hidden, bias]| reference::gru(x, hidden, bias, &mask()));
     }
 
     #[test]
     fn gradients_agree_with_finite_differences() {
         let (x, hidden, bias) = (values(1, &[2, 3, 6]), values(2, &[2, 6]), values(3, &[2]));
-        let loss = |x: &Tensor, hidden: &Tensor, bias: &Tensor| recurrent(x, hidden, bias, &there())?.sqr()?.sum_all();
+        let loss = |x: &Tensor, hidden: &Tensor, bias: &Tensor| gru(x, hidden, bias, &mask())?.sqr()?.sum_all();
         assert_finite_differences(&x, |x| loss(x, &hidden, &bias));
         assert_finite_differences(&hidden, |hidden| loss(&x, hidden, &bias));
         assert_finite_differences(&bias, |bias| loss(&x, &hidden, bias));
-        assert!(recurrent(&x, &hidden, &hidden, &there()).is_err());
+        assert!(gru(&x, &hidden, &hidden, &mask()).is_err());
     }
 }

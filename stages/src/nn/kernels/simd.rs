@@ -7,7 +7,7 @@ pub const LANES: usize = 16;
 /// Runs `work` as it was compiled for AVX-512, for AVX2 or for any processor of the architecture. What it calls must be inlined into
 /// it to gain by that. Products and sums are never contracted, so the bits are the same each time.
 #[inline(always)]
-pub fn wide<R>(work: impl FnOnce() -> R) -> R {
+pub fn with_simd<R>(work: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(work)
 }
 

@@ -13,7 +13,7 @@ use crate::rl::a2c::Batch;
 
 /// S steps.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Steps {
+pub(super) struct Transitions {
     /// `[S]` states.
     pub observation: Observation,
     /// `[S]` items.
@@ -22,7 +22,7 @@ pub(super) struct Steps {
     pub terminal: Vec<bool>,
 }
 
-impl Steps {
+impl Transitions {
     /// What the expert did, in the order of the demonstrations. A demonstration that was cut off before the world's horizon is not
     /// over: its last state has a next one.
     pub fn demonstrated(pairs: &BcDataset, demonstrations: &Demonstrations, world: &World) -> Self {
@@ -39,7 +39,7 @@ impl Steps {
     }
 
     /// `count` of the steps, evenly drawn, or all; in their order.
-    pub fn drawn(&self, count: usize, mut draw: ChaCha8Rng) -> Self {
+    pub fn sample(&self, count: usize, mut draw: ChaCha8Rng) -> Self {
         let mut rows: Vec<usize> = (0..self.actions.len()).collect();
         if rows.len() > count {
             rows.shuffle(&mut draw);
@@ -74,7 +74,7 @@ impl Steps {
         arrays.into_iter().chain(masks).map(|(name, array)| (format!("{prefix}.{name}"), array)).collect()
     }
 
-    /// What [`Steps::save`] gave.
+    /// What [`Transitions::save`] gave.
     pub fn restore(arrays: &BTreeMap<String, Array>, prefix: &str) -> Result<Self> {
         let get = |name: &str| {
             let name = format!("{prefix}.{name}");
@@ -120,15 +120,15 @@ mod tests {
         ];
         let demonstrations = Demonstrations { trajectories };
         let pairs = BcDataset::new(&demonstrations, None, &world, 2).unwrap();
-        let steps = Steps::demonstrated(&pairs, &demonstrations, &world);
+        let steps = Transitions::demonstrated(&pairs, &demonstrations, &world);
         assert_eq!(steps.terminal, [false, false, false, false, true, false, true]);
         let saved: BTreeMap<String, Array> = steps.save("x").into_iter().collect();
-        assert_eq!(Steps::restore(&saved, "x").unwrap(), steps);
-        assert_eq!(steps.drawn(7, rng(&[1])), steps);
-        let drawn = |seed| steps.drawn(2, rng(&[seed]));
+        assert_eq!(Transitions::restore(&saved, "x").unwrap(), steps);
+        assert_eq!(steps.sample(7, rng(&[1])), steps);
+        let drawn = |seed| steps.sample(2, rng(&[seed]));
         assert_eq!((drawn(1).actions.len(), drawn(1)), (2, drawn(1)));
         let reaches_the_last = (0..20).any(|seed| drawn(seed).observation.progress[1] > 0.5 && drawn(seed).terminal[1]);
         assert!(reaches_the_last, "not only the first steps are shown");
-        assert!(Steps::restore(&saved, "y").is_err());
+        assert!(Transitions::restore(&saved, "y").is_err());
     }
 }

@@ -4,33 +4,33 @@ use candle_core::backend::BackendStorage as _;
 use candle_core::{CpuStorage, CudaStorage, CustomOp1, DType, Layout, Result, Shape, Storage, Tensor};
 use rayon::prelude::*;
 
-use super::handed::{Gradient, Rows, handed_over};
-use super::{PART, Real, contiguous, with_slices};
+use super::param_grads::{Gradient, SparseRows, route_grad};
+use super::{Float, PART, contiguous, with_slices};
 
 /// The rows `ids […]` of u32 of `table [N, D]` or `[N]` → `[…, D]` or `[…]`. An optimiser that takes gradients by itself gets those of
 /// the rows that were used (see `handed`); candle gets one of the whole table.
 ///
 /// # Errors
 /// When a row is none of the N; on a card nobody looks, which would mean to wait for it.
-pub fn lookup(table: &Tensor, ids: &Tensor) -> Result<Tensor> {
+pub fn embedding(table: &Tensor, ids: &Tensor) -> Result<Tensor> {
     let shape = Shape::from([ids.dims(), &table.dims()[1..]].concat());
-    table.contiguous()?.apply_op1(Lookup { ids: ids.flatten_all()?, shape })
+    table.contiguous()?.apply_op1(EmbeddingOp { ids: ids.flatten_all()?, shape })
 }
 
-struct Lookup {
+struct EmbeddingOp {
     /// `[B]`, where the table is.
     ids: Tensor,
     /// Of what is found.
     shape: Shape,
 }
 
-impl CustomOp1 for Lookup {
+impl CustomOp1 for EmbeddingOp {
     fn name(&self) -> &'static str {
-        "lookup"
+        "embedding"
     }
 
     fn cpu_fwd(&self, table: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        fn of<T: Real>(table: &[T], width: usize, ids: &[u32]) -> CpuStorage {
+        fn of<T: Float>(table: &[T], width: usize, ids: &[u32]) -> CpuStorage {
             let mut found = vec![T::zero(); ids.len() * width];
             copy(table, width, ids, &mut found);
             T::to_cpu_storage_owned(found)
@@ -55,14 +55,14 @@ impl CustomOp1 for Lookup {
 
     fn bwd(&self, table: &Tensor, _: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
         match table.device().is_cpu() {
-            true => handed_over(table, Rows::new(&self.ids.to_vec1::<u32>()?, gradient, table.dims())?),
-            false => handed_over(table, Gradient::marked(&self.ids, gradient, table)?),
+            true => route_grad(table, SparseRows::new(&self.ids.to_vec1::<u32>()?, gradient, table.dims())?),
+            false => route_grad(table, Gradient::row_masked(&self.ids, gradient, table)?),
         }
     }
 }
 
 /// The rows at `ids` of `table`, all of which are there, shared by the threads.
-fn copy<T: Real>(table: &[T], width: usize, ids: &[u32], out: &mut [T]) {
+fn copy<T: Float>(table: &[T], width: usize, ids: &[u32], out: &mut [T]) {
     let width = width.max(1);
     let least = (PART / width).max(1);
     out.par_chunks_exact_mut(width).zip(ids).with_min_len(least).for_each(|(out, &id)| {
@@ -74,8 +74,8 @@ fn copy<T: Real>(table: &[T], width: usize, ids: &[u32], out: &mut [T]) {
 ///
 /// # Errors
 /// When a row is none of its table, or the tables are not alike.
-pub fn of_both((one, ids): (&Tensor, &[u32]), (other, more): (&Tensor, &[u32])) -> Result<Tensor> {
-    fn of<T: Real>(tables: [&Tensor; 2], width: usize, ids: [&[u32]; 2]) -> Result<Vec<T>> {
+pub fn gather_two((one, ids): (&Tensor, &[u32]), (other, more): (&Tensor, &[u32])) -> Result<Tensor> {
+    fn of<T: Float>(tables: [&Tensor; 2], width: usize, ids: [&[u32]; 2]) -> Result<Vec<T>> {
         let mut found = vec![T::zero(); (ids[0].len() + ids[1].len()) * width];
         let (first, second) = found.split_at_mut(ids[0].len() * width);
         with_slices::<T, _, 2>(tables, |[one, other]| {
@@ -113,15 +113,19 @@ mod tests {
     use crate::nn::gradient_check::{assert_finite_differences, assert_same_gradients};
 
     #[test]
-    fn it_is_what_the_plain_operation_gives_and_its_gradient_is_exact() {
+    fn it_is_what_the_reference_gives_and_its_gradient_is_exact() {
         let table = Init::new(1).normal(&[7, 5], 1.0).unwrap().to_dtype(DType::F64).unwrap();
         let ids = Tensor::new(&[[6_u32, 0], [6, 6], [3, 6]], &Device::Cpu).unwrap();
-        let plain = |t: &Tensor| t.index_select(&ids.flatten_all()?, 0);
-        assert_finite_differences(&table, |table| lookup(table, &ids)?.sqr()?.sum_all());
-        assert_same_gradients(std::array::from_ref(&table), |[t]| lookup(t, &ids), |[t]| plain(t)?.reshape((3, 2, 5)));
-        assert!(lookup(&table, &Tensor::new(&[7_u32], &Device::Cpu).unwrap()).is_err());
+        let reference = |t: &Tensor| t.index_select(&ids.flatten_all()?, 0);
+        assert_finite_differences(&table, |table| embedding(table, &ids)?.sqr()?.sum_all());
+        assert_same_gradients(
+            std::array::from_ref(&table),
+            |[t]| embedding(t, &ids),
+            |[t]| reference(t)?.reshape((3, 2, 5)),
+        );
+        assert!(embedding(&table, &Tensor::new(&[7_u32], &Device::Cpu).unwrap()).is_err());
         let column = table.narrow(1, 0, 1).unwrap().squeeze(1).unwrap().contiguous().unwrap();
-        assert_same_gradients(&[column], |[t]| lookup(t, &ids), |[t]| plain(t)?.reshape((3, 2)));
+        assert_same_gradients(&[column], |[t]| embedding(t, &ids), |[t]| reference(t)?.reshape((3, 2)));
     }
 
     #[test]
@@ -135,11 +139,13 @@ mod tests {
             let at =
                 |table: &Tensor, ids: &[u32]| table.index_select(&Tensor::new(ids, &Device::Cpu).unwrap(), 0).unwrap();
             let wanted = Tensor::cat(&[at(&one, &ids), at(&other, &more)], 0).unwrap();
-            let found = of_both((&one, &ids), (&other, &more)).unwrap();
+            let found = gather_two((&one, &ids), (&other, &more)).unwrap();
             assert_eq!(found.dims(), wanted.dims());
             let numbers = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
             assert_eq!(numbers(&found), numbers(&wanted));
-            assert!(of_both((&one, &[5]), (&other, &more)).is_err() && of_both((&one, &ids), (&other, &[4])).is_err());
+            assert!(
+                gather_two((&one, &[5]), (&other, &more)).is_err() && gather_two((&one, &ids), (&other, &[4])).is_err()
+            );
         }
     }
 }

@@ -5,9 +5,9 @@
 use candle_core::{DType, Device, Error, Result, Tensor};
 use rayon::prelude::*;
 
-use super::product::{Matrix, product};
-use super::taken::highest;
-use super::{LANES, PART, Real, plain, wide, with_slices};
+use super::gathered_log_softmax::row_max;
+use super::matmul::{Matrix, matmul};
+use super::{Float, LANES, PART, reference, with_simd, with_slices};
 use crate::nn::MASKED_LOGIT;
 
 /// A row of K atoms, constants.
@@ -23,7 +23,13 @@ pub struct Atoms {
 ///
 /// # Errors
 /// When the shapes do not fit.
-pub fn means(hidden: &Tensor, weight: &Tensor, bias: &Tensor, tilt: &Tensor, atoms: &Atoms) -> Result<Tensor> {
+pub fn expected_returns(
+    hidden: &Tensor,
+    weight: &Tensor,
+    bias: &Tensor,
+    tilt: &Tensor,
+    atoms: &Atoms,
+) -> Result<Tensor> {
     let ((rows, width), (items, count)) = (hidden.dims2()?, bias.dims2()?);
     let of_atoms = [atoms.places.dims(), atoms.values.dims()];
     if weight.dims() != [items, count * width] || tilt.dims() != [rows, items] || of_atoms != [[count], [count]] {
@@ -35,7 +41,7 @@ pub fn means(hidden: &Tensor, weight: &Tensor, bias: &Tensor, tilt: &Tensor, ato
         );
     }
     if !hidden.device().is_cpu() {
-        return Ok(plain::means(hidden, weight, bias, tilt, atoms)?.detach());
+        return Ok(reference::expected_returns(hidden, weight, bias, tilt, atoms)?.detach());
     }
     let tensors = [hidden, weight, bias, tilt, &atoms.places, &atoms.values];
     match hidden.dtype() {
@@ -45,10 +51,10 @@ pub fn means(hidden: &Tensor, weight: &Tensor, bias: &Tensor, tilt: &Tensor, ato
 }
 
 /// By `[hidden, weight, bias, tilt, places, values]` and `[B, H, I, K]`.
-fn of<T: Real>(tensors: [&Tensor; 6], [rows, width, items, count]: [usize; 4]) -> Result<Tensor> {
+fn of<T: Float>(tensors: [&Tensor; 6], [rows, width, items, count]: [usize; 4]) -> Result<Tensor> {
     let found = with_slices::<T, _, 6>(tensors, |[hidden, weight, bias, tilt, places, values]| {
         let (hidden, weight) = (Matrix::new(hidden, rows, width)?, Matrix::new(weight, items * count, width)?);
-        let own = product(hidden, weight.t())?;
+        let own = matmul(hidden, weight.t())?;
         let values = filled_up(values, T::zero());
         let mut found = vec![T::zero(); rows * items];
         let states = found.par_chunks_exact_mut(items).zip(own.par_chunks_exact(items * count));
@@ -56,7 +62,7 @@ fn of<T: Real>(tensors: [&Tensor; 6], [rows, width, items, count]: [usize; 4]) -
         states.for_each(|((found, own), tilt)| {
             // What fills it up has no share.
             let mut logits = filled_up(places, T::from_f64(MASKED_LOGIT));
-            wide(
+            with_simd(
                 #[inline(always)]
                 || {
                     let each = own.chunks_exact(count).zip(bias.chunks_exact(count)).zip(tilt);
@@ -74,7 +80,7 @@ fn of<T: Real>(tensors: [&Tensor; 6], [rows, width, items, count]: [usize; 4]) -
 }
 
 /// These numbers, and others up to whole registers.
-fn filled_up<T: Real>(numbers: &[T], other: T) -> Vec<T> {
+fn filled_up<T: Float>(numbers: &[T], other: T) -> Vec<T> {
     let mut all = numbers.to_vec();
     all.resize(numbers.len().next_multiple_of(LANES), other);
     all
@@ -82,8 +88,8 @@ fn filled_up<T: Real>(numbers: &[T], other: T) -> Vec<T> {
 
 /// Σ v·e^(z−m) / Σ e^(z−m) over whole registers, each 16th into sums of its own, which are then added in their order.
 #[inline(always)]
-fn mean<T: Real>(logits: &[T], values: &[T]) -> T {
-    let high = highest(logits);
+fn mean<T: Float>(logits: &[T], values: &[T]) -> T {
+    let high = row_max(logits);
     let (mut sums, mut means) = ([T::zero(); LANES], [T::zero(); LANES]);
     for (z, values) in logits.as_chunks::<LANES>().0.iter().zip(values.as_chunks::<LANES>().0) {
         for k in 0..LANES {
@@ -111,17 +117,18 @@ mod tests {
 
     /// Of 37 items and as many atoms as are fewer than a register, fill one, and leave some over.
     #[test]
-    fn it_is_what_the_plain_operations_give_and_threads_change_no_bit() {
+    fn it_is_what_the_reference_gives_and_threads_change_no_bit() {
         for count in [2, 16, 51] {
             let on = |threads: usize, dtype: DType| {
                 let (hidden, tilt) = (normal(1, &[130, 5], dtype), normal(2, &[130, 37], dtype));
                 let (weight, bias) = (normal(3, &[37, count * 5], dtype), normal(4, &[37, count], dtype));
                 let (atoms, pool) = (atoms(count, dtype), rayon::ThreadPoolBuilder::new().num_threads(threads));
-                let fused = pool.build().unwrap().install(|| means(&hidden, &weight, &bias, &tilt, &atoms)).unwrap();
-                (fused, plain::means(&hidden, &weight, &bias, &tilt, &atoms).unwrap())
+                let kernel =
+                    pool.build().unwrap().install(|| expected_returns(&hidden, &weight, &bias, &tilt, &atoms)).unwrap();
+                (kernel, reference::expected_returns(&hidden, &weight, &bias, &tilt, &atoms).unwrap())
             };
-            let (fused, plain) = on(1, DType::F64);
-            let apart = (fused - plain).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f64>().unwrap();
+            let (kernel, reference) = on(1, DType::F64);
+            let apart = (kernel - reference).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f64>().unwrap();
             assert!(apart < 1e-12, "{count} atoms: {apart}");
             let numbers = |tensor: Tensor| tensor.to_vec2::<f32>().unwrap();
             assert_eq!(numbers(on(1, DType::F32).0), numbers(on(3, DType::F32).0), "{count} atoms");
@@ -137,7 +144,8 @@ mod tests {
         let weight = candle_core::Var::from_tensor(&tensor(&[0.0, 0.0, 0.0, 2.0 * half], &[2, 2])).unwrap();
         let bias = tensor(&[-half, half, 0.0, 0.0], &[2, 2]);
         let found = |tilt: &[f32]| {
-            means(&tensor(&[1.0], &[1, 1]), weight.as_tensor(), &bias, &tensor(tilt, &[1, 2]), &atoms).unwrap()
+            expected_returns(&tensor(&[1.0], &[1, 1]), weight.as_tensor(), &bias, &tensor(tilt, &[1, 2]), &atoms)
+                .unwrap()
         };
         assert!(!found(&[0.0, 0.0]).track_op());
         for (tilt, wanted) in [([0.0, 0.0], [3.0, 3.0]), ([-half, -half], [2.0, 2.0])] {
@@ -151,7 +159,7 @@ mod tests {
         let of = |count: usize, items: usize, tilted: usize| {
             let normal = |seed, shape: &[usize]| normal(seed, shape, DType::F32);
             let (hidden, weight, bias) = (normal(1, &[4, 5]), normal(2, &[7, 15]), normal(3, &[items, 3]));
-            means(&hidden, &weight, &bias, &normal(4, &[4, tilted]), &atoms(count, DType::F32))
+            expected_returns(&hidden, &weight, &bias, &normal(4, &[4, tilted]), &atoms(count, DType::F32))
         };
         assert!(of(3, 7, 7).is_ok() && of(2, 7, 7).is_err() && of(3, 6, 7).is_err() && of(3, 7, 6).is_err());
     }

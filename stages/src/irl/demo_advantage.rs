@@ -13,15 +13,15 @@ use crate::nn::discriminator::{DiscriminatorBatch, TransitionStates};
 use crate::nn::{AdamW, Init, Mlp, Params};
 
 /// Fits of V after the first, where a demonstration was cut off. After k of them the share γ^(k·length) of its tail is missing.
-const BOOTSTRAPS: usize = 5;
+const BOOTSTRAP_FITS: usize = 5;
 
-/// Discounted returns of the demonstrated steps, in their order; `tails` holds what comes after each trajectory. The reward of a
+/// Discounted returns of the demonstrated steps, in their order; `bootstrap_values` holds what comes after each trajectory. The reward of a
 /// step at which the user left is what the rules log for it.
-fn returns(demonstrations: &Demonstrations, rules: &QuitRules, gamma: f64, tails: &[f64]) -> Vec<f64> {
+fn returns(demonstrations: &Demonstrations, rules: &QuitRules, gamma: f64, bootstrap_values: &[f64]) -> Vec<f64> {
     let mut all = Vec::new();
-    for (trajectory, &tail) in demonstrations.trajectories.iter().zip(tails) {
+    for (trajectory, &bootstrap_value) in demonstrations.trajectories.iter().zip(bootstrap_values) {
         let rewards: Vec<f32> = trajectory.steps.iter().map(|step| step.reward).collect();
-        let mut sum = tail;
+        let mut sum = bootstrap_value;
         let mut backwards: Vec<f64> = Vec::with_capacity(rewards.len());
         for &reward in rules.training_rewards(&rewards, Some(trajectory.end)).iter().rev() {
             sum = f64::from(reward) + gamma * sum;
@@ -40,43 +40,46 @@ pub(super) fn advantages(
     gamma: f64,
     seed: u64,
 ) -> Result<Vec<f32>> {
-    let mut tails = vec![0.0; demonstrations.trajectories.len()];
+    let mut bootstrap_values = vec![0.0; demonstrations.trajectories.len()];
     // Trajectories that were cut off, each with the row of its last step.
-    let mut cut = Vec::new();
+    let mut truncated = Vec::new();
     let mut end = 0;
     for (t, trajectory) in demonstrations.trajectories.iter().enumerate() {
         end += trajectory.steps.len();
         if !trajectory.steps.is_empty() && !trajectory.terminal(rules.horizon) {
-            cut.push((t, end - 1));
+            truncated.push((t, end - 1));
         }
     }
     let TransitionStates { states, next_states, .. } = rows.transition()?;
-    let fit = |tails: &[f64]| Fit::new(states, &returns(demonstrations, rules, gamma, tails), seed.wrapping_add(1));
-    let mut value = fit(&tails)?;
-    for _ in 0..if cut.is_empty() { 0 } else { BOOTSTRAPS } {
-        let beyond = value.of(next_states)?;
-        cut.iter().for_each(|&(t, row)| tails[t] = f64::from(beyond[row]));
-        value = fit(&tails)?;
+    let fit = |bootstrap_values: &[f64]| {
+        ReturnRegression::new(states, &returns(demonstrations, rules, gamma, bootstrap_values), seed.wrapping_add(1))
+    };
+    let mut value_function = fit(&bootstrap_values)?;
+    for _ in 0..if truncated.is_empty() { 0 } else { BOOTSTRAP_FITS } {
+        let value_after = value_function.of(next_states)?;
+        truncated.iter().for_each(|&(t, row)| bootstrap_values[t] = f64::from(value_after[row]));
+        value_function = fit(&bootstrap_values)?;
     }
-    let quality = Fit::new(&rows.state_actions, &returns(demonstrations, rules, gamma, &tails), seed)?;
-    let (q, v) = (quality.of(&rows.state_actions)?, value.of(states)?);
+    let q_function =
+        ReturnRegression::new(&rows.state_actions, &returns(demonstrations, rules, gamma, &bootstrap_values), seed)?;
+    let (q, v) = (q_function.of(&rows.state_actions)?, value_function.of(states)?);
     Ok(q.into_iter().zip(v).map(|(q, v)| q - v).collect())
 }
 
 /// A small regression of returns on features. Few steps and decay: it should say what is usual, not remember each return.
-struct Fit {
+struct ReturnRegression {
     network: Mlp,
     mean: f64,
-    deviation: f64,
+    std: f64,
 }
 
-impl Fit {
+impl ReturnRegression {
     /// Of `returns [N]` on `features [N, F]`.
     fn new(features: &Tensor, returns: &[f64], seed: u64) -> Result<Self> {
         let count = returns.len().max(1) as f64;
         let mean = returns.iter().sum::<f64>() / count;
-        let deviation = (returns.iter().map(|r| (r - mean).powi(2)).sum::<f64>() / count).sqrt().max(1e-6);
-        let targets: Vec<f32> = returns.iter().map(|r| ((r - mean) / deviation) as f32).collect();
+        let std = (returns.iter().map(|r| (r - mean).powi(2)).sum::<f64>() / count).sqrt().max(1e-6);
+        let targets: Vec<f32> = returns.iter().map(|r| ((r - mean) / std) as f32).collect();
         let targets = Tensor::from_vec(targets, returns.len(), features.device())?;
         let mut params = Params::on(features.device());
         let widths = [features.dim(1)?, 32, 1];
@@ -86,12 +89,12 @@ impl Fit {
             let loss = (network.forward(features)?.squeeze(1)? - &targets)?.sqr()?.mean_all()?;
             adam.descend(&params, &loss)?;
         }
-        Ok(Self { network, mean, deviation })
+        Ok(Self { network, mean, std })
     }
 
     /// Expected returns `[B]` of `features [B, F]`.
     fn of(&self, features: &Tensor) -> Result<Vec<f32>> {
-        Ok(self.network.forward(features)?.squeeze(1)?.affine(self.deviation, self.mean)?.to_vec1()?)
+        Ok(self.network.forward(features)?.squeeze(1)?.affine(self.std, self.mean)?.to_vec1()?)
     }
 }
 

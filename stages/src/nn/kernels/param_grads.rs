@@ -10,25 +10,25 @@ use std::cell::RefCell;
 use candle_core::{DType, Error, Result, Tensor, TensorId};
 use rayon::prelude::*;
 
-use super::{PART, Real, with_slices};
+use super::{Float, PART, with_slices};
 
 /// The gradient of one parameter.
 pub enum Gradient {
     /// Of all of it.
-    Whole(Tensor),
+    Dense(Tensor),
     /// Of some rows of a table; the others' is 0.
-    Rows(Rows),
+    Sparse(SparseRows),
     /// Of some rows of a table on a card, which nobody waits for to tell them from the others.
-    Marked {
+    RowMasked {
         /// Of all of it.
-        whole: Tensor,
+        dense: Tensor,
         /// `[N]`: above 0 for each row that was used, else 0.
         used: Tensor,
     },
 }
 
 /// Rows of a table `[N, D]` or `[N]`.
-pub struct Rows {
+pub struct SparseRows {
     /// Which, in ascending order, each once.
     pub ids: Vec<u32>,
     /// `[ids, D]` or `[ids]`.
@@ -36,63 +36,66 @@ pub struct Rows {
 }
 
 /// Gradients by the parameter.
-type Book = Vec<(TensorId, Option<Gradient>)>;
+type ParamGrads = Vec<(TensorId, Option<Gradient>)>;
 
 thread_local! {
-    static OPEN: RefCell<Vec<Book>> = const { RefCell::new(Vec::new()) };
+    static COLLECTORS: RefCell<Vec<ParamGrads>> = const { RefCell::new(Vec::new()) };
 }
 
 /// What `work`, which goes back from a loss, hands over for `parameters`, in their order, beside what it returns.
-pub fn taking<R>(parameters: &[&Tensor], work: impl FnOnce() -> R) -> (R, Vec<Option<Gradient>>) {
+pub fn collect_param_grads<R>(parameters: &[&Tensor], work: impl FnOnce() -> R) -> (R, Vec<Option<Gradient>>) {
     /// Closes the book when `work` panics, too.
-    struct Closed;
-    impl Drop for Closed {
+    struct PopOnDrop;
+    impl Drop for PopOnDrop {
         fn drop(&mut self) {
-            OPEN.with_borrow_mut(Vec::pop);
+            COLLECTORS.with_borrow_mut(Vec::pop);
         }
     }
-    OPEN.with_borrow_mut(|open| open.push(parameters.iter().map(|parameter| (parameter.id(), None)).collect()));
-    let closed = Closed;
+    COLLECTORS.with_borrow_mut(|collectors| {
+        collectors.push(parameters.iter().map(|parameter| (parameter.id(), None)).collect())
+    });
+    let guard = PopOnDrop;
     let found = work();
-    let given = OPEN.with_borrow_mut(|open| open.last_mut().map(std::mem::take)).unwrap_or_default();
-    drop(closed);
-    (found, given.into_iter().map(|(_, gradient)| gradient).collect())
+    let collected =
+        COLLECTORS.with_borrow_mut(|collectors| collectors.last_mut().map(std::mem::take)).unwrap_or_default();
+    drop(guard);
+    (found, collected.into_iter().map(|(_, gradient)| gradient).collect())
 }
 
 impl From<Tensor> for Gradient {
-    fn from(whole: Tensor) -> Self {
-        Self::Whole(whole)
+    fn from(dense: Tensor) -> Self {
+        Self::Dense(dense)
     }
 }
 
-impl From<Rows> for Gradient {
-    fn from(rows: Rows) -> Self {
-        Self::Rows(rows)
+impl From<SparseRows> for Gradient {
+    fn from(rows: SparseRows) -> Self {
+        Self::Sparse(rows)
     }
 }
 
 impl Gradient {
-    /// [`Gradient::Marked`] of the gradients `[…, D]` or `[…]` of the rows `ids [B]` of `table`.
+    /// [`Gradient::RowMasked`] of the gradients `[…, D]` or `[…]` of the rows `ids [B]` of `table`.
     ///
     /// # Errors
     /// When there are not as many.
-    pub fn marked(ids: &Tensor, gradients: &Tensor, table: &Tensor) -> Result<Self> {
+    pub fn row_masked(ids: &Tensor, gradients: &Tensor, table: &Tensor) -> Result<Self> {
         let (drawn, rows) = (ids.dim(0)?, table.dim(0)?);
         let width = table.elem_count() / rows.max(1);
         let ones = Tensor::ones((drawn, 1), gradients.dtype(), gradients.device())?;
         let with_ones = Tensor::cat(&[&gradients.reshape((drawn, width))?, &ones], 1)?;
         let zeros = Tensor::zeros((rows, width + 1), gradients.dtype(), gradients.device())?;
         let sums = zeros.index_add(ids, &with_ones, 0)?;
-        let whole = sums.narrow(1, 0, width)?.contiguous()?.reshape(table.shape())?;
-        Ok(Self::Marked { whole, used: sums.narrow(1, width, 1)?.contiguous()?.squeeze(1)? })
+        let dense = sums.narrow(1, 0, width)?.contiguous()?.reshape(table.shape())?;
+        Ok(Self::RowMasked { dense, used: sums.narrow(1, width, 1)?.contiguous()?.squeeze(1)? })
     }
 
     /// Its numbers; those that are not there are 0.
     #[must_use]
     pub fn values(&self) -> &Tensor {
         match self {
-            Self::Whole(values) | Self::Marked { whole: values, .. } => values,
-            Self::Rows(rows) => &rows.values,
+            Self::Dense(values) | Self::RowMasked { dense: values, .. } => values,
+            Self::Sparse(rows) => &rows.values,
         }
     }
 
@@ -100,10 +103,10 @@ impl Gradient {
     ///
     /// # Errors
     /// When a row is none of it.
-    pub fn whole(self, parameter: &Tensor) -> Result<Tensor> {
+    pub fn dense(self, parameter: &Tensor) -> Result<Tensor> {
         match self {
-            Self::Whole(gradient) | Self::Marked { whole: gradient, .. } => Ok(gradient),
-            Self::Rows(rows) => rows.dense(parameter),
+            Self::Dense(gradient) | Self::RowMasked { dense: gradient, .. } => Ok(gradient),
+            Self::Sparse(rows) => rows.dense(parameter),
         }
     }
 }
@@ -112,24 +115,24 @@ impl Gradient {
 ///
 /// # Errors
 /// When two gradients of a parameter do not fit.
-pub fn handed_over(argument: &Tensor, gradient: impl Into<Gradient>) -> Result<Option<Tensor>> {
+pub fn route_grad(argument: &Tensor, gradient: impl Into<Gradient>) -> Result<Option<Tensor>> {
     let gradient = gradient.into();
-    OPEN.with_borrow_mut(|open| {
-        let place = open.iter_mut().rev().flatten().find(|(id, _)| *id == argument.id());
-        let Some((_, sum)) = place else { return gradient.whole(argument).map(Some) };
+    COLLECTORS.with_borrow_mut(|collectors| {
+        let place = collectors.iter_mut().rev().flatten().find(|(id, _)| *id == argument.id());
+        let Some((_, sum)) = place else { return gradient.dense(argument).map(Some) };
         *sum = Some(match (sum.take(), gradient) {
             (None, gradient) => gradient,
-            (Some(Gradient::Rows(sum)), Gradient::Rows(more)) => Gradient::Rows(sum.and(&more)?),
-            (Some(Gradient::Marked { whole: sum, used }), Gradient::Marked { whole, used: too }) => {
-                Gradient::Marked { whole: (sum + whole)?, used: (used + too)? }
+            (Some(Gradient::Sparse(sum)), Gradient::Sparse(more)) => Gradient::Sparse(sum.add(&more)?),
+            (Some(Gradient::RowMasked { dense: sum, used }), Gradient::RowMasked { dense, used: too }) => {
+                Gradient::RowMasked { dense: (sum + dense)?, used: (used + too)? }
             }
-            (Some(sum), more) => Gradient::Whole((sum.whole(argument)? + more.whole(argument)?)?),
+            (Some(sum), more) => Gradient::Dense((sum.dense(argument)? + more.dense(argument)?)?),
         });
         Ok(None)
     })
 }
 
-impl Rows {
+impl SparseRows {
     /// Of the gradients `[…, D]` or `[…]` of the rows `ids [B]` of a table of the given shape; an id may stand there again and again:
     /// its gradients are added in their order.
     ///
@@ -142,7 +145,7 @@ impl Rows {
         }
     }
 
-    fn of<T: Real>(ids: &[u32], gradients: &Tensor, table: &[usize]) -> Result<Self> {
+    fn of<T: Float>(ids: &[u32], gradients: &Tensor, table: &[usize]) -> Result<Self> {
         let mut shape = table.to_vec();
         let width = shape[1..].iter().product::<usize>();
         if ids.len() * width != gradients.elem_count() {
@@ -170,7 +173,7 @@ impl Rows {
 
     /// As the gradient of all of `table`.
     fn dense(&self, table: &Tensor) -> Result<Tensor> {
-        fn of<T: Real>(rows: &Rows, table: &Tensor) -> Result<Tensor> {
+        fn of<T: Float>(rows: &SparseRows, table: &Tensor) -> Result<Tensor> {
             let mut all = vec![T::zero(); table.elem_count()];
             let width = table.elem_count() / table.dim(0)?.max(1);
             with_slices::<T, _, 1>([&rows.values], |[values]| {
@@ -189,7 +192,7 @@ impl Rows {
     }
 
     /// These rows and those, their values added where both have one.
-    fn and(&self, more: &Self) -> Result<Self> {
+    fn add(&self, more: &Self) -> Result<Self> {
         let ids = [self.ids.as_slice(), &more.ids].concat();
         Self::new(&ids, &Tensor::cat(&[&self.values, &more.values], 0)?, self.values.dims())
     }
@@ -205,9 +208,9 @@ mod tests {
         Var::new(&[[1.0_f32, 2.0], [3.0, 4.0], [5.0, 6.0]], &Device::Cpu).unwrap()
     }
 
-    fn rows(ids: &[u32], values: &[[f32; 2]]) -> Rows {
+    fn rows(ids: &[u32], values: &[[f32; 2]]) -> SparseRows {
         let values = Tensor::from_slice(values.as_flattened(), (ids.len(), 2), &Device::Cpu).unwrap();
-        Rows::new(ids, &values, &[3, 2]).unwrap()
+        SparseRows::new(ids, &values, &[3, 2]).unwrap()
     }
 
     #[test]
@@ -217,48 +220,49 @@ mod tests {
         let all = found.dense(table().as_tensor()).unwrap().to_vec2::<f32>().unwrap();
         assert_eq!(all, [[3.0, 4.0], [0.0, 0.0], [6.0, 8.0]]);
         assert!(rows(&[3], &[[1.0, 1.0]]).dense(table().as_tensor()).is_err());
-        assert!(Rows::new(&[1, 2], &Tensor::new(&[[1.0_f32]], &Device::Cpu).unwrap(), &[3, 1]).is_err());
+        assert!(SparseRows::new(&[1, 2], &Tensor::new(&[[1.0_f32]], &Device::Cpu).unwrap(), &[3, 1]).is_err());
     }
 
     #[test]
     fn what_is_marked_is_what_the_rows_say() {
         let (table, ids) = (table(), [2_u32, 0, 2]);
         let values = [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]];
-        let given = Tensor::new(&values, &Device::Cpu).unwrap().reshape((1, 3, 2)).unwrap();
-        let of = |table: &Tensor, given: &Tensor| {
-            let marked = Gradient::marked(&Tensor::new(&ids, &Device::Cpu).unwrap(), given, table).unwrap();
-            let Gradient::Marked { whole, used } = marked else { panic!("it is marked") };
-            (whole, used.to_vec1::<f32>().unwrap())
+        let collected = Tensor::new(&values, &Device::Cpu).unwrap().reshape((1, 3, 2)).unwrap();
+        let of = |table: &Tensor, collected: &Tensor| {
+            let row_masked = Gradient::row_masked(&Tensor::new(&ids, &Device::Cpu).unwrap(), collected, table).unwrap();
+            let Gradient::RowMasked { dense, used } = row_masked else { panic!("it is marked") };
+            (dense, used.to_vec1::<f32>().unwrap())
         };
-        let (whole, used) = of(table.as_tensor(), &given);
+        let (dense, used) = of(table.as_tensor(), &collected);
         let wanted = rows(&ids, &values).dense(table.as_tensor()).unwrap();
-        assert_eq!(whole.to_vec2::<f32>().unwrap(), wanted.to_vec2::<f32>().unwrap());
+        assert_eq!(dense.to_vec2::<f32>().unwrap(), wanted.to_vec2::<f32>().unwrap());
         assert_eq!(used, [1.0, 0.0, 2.0]);
-        let (bias, given) = (table.narrow(1, 0, 1).unwrap().squeeze(1).unwrap(), given.narrow(2, 1, 1).unwrap());
-        let (whole, used) = of(&bias, &given.contiguous().unwrap().reshape((1, 3)).unwrap());
-        assert_eq!((whole.to_vec1::<f32>().unwrap(), used), (vec![4.0, 0.0, 8.0], vec![1.0, 0.0, 2.0]));
+        let (bias, collected) =
+            (table.narrow(1, 0, 1).unwrap().squeeze(1).unwrap(), collected.narrow(2, 1, 1).unwrap());
+        let (dense, used) = of(&bias, &collected.contiguous().unwrap().reshape((1, 3)).unwrap());
+        assert_eq!((dense.to_vec1::<f32>().unwrap(), used), (vec![4.0, 0.0, 8.0], vec![1.0, 0.0, 2.0]));
     }
 
     #[test]
     fn who_takes_gets_the_sum_and_candle_what_nobody_takes() {
         let (table, other) = (table(), table());
         let (table, other) = (table.as_tensor(), other.as_tensor());
-        let give = |to: &Tensor, id: u32| handed_over(to, rows(&[id], &[[1.0, 1.0]])).unwrap();
+        let give = |to: &Tensor, id: u32| route_grad(to, rows(&[id], &[[1.0, 1.0]])).unwrap();
         assert_eq!(give(table, 1).unwrap().to_vec2::<f32>().unwrap(), [[0.0, 0.0], [1.0, 1.0], [0.0, 0.0]]);
-        let (returned, taken) = taking(&[table], || {
+        let (returned, taken) = collect_param_grads(&[table], || {
             // What another training on this thread takes is its own.
-            let ((), inner) = taking(&[other], || assert!(give(other, 0).is_none()));
-            assert!(matches!(&inner[0], Some(Gradient::Rows(rows)) if rows.ids == [0]));
+            let ((), inner) = collect_param_grads(&[other], || assert!(give(other, 0).is_none()));
+            assert!(matches!(&inner[0], Some(Gradient::Sparse(rows)) if rows.ids == [0]));
             assert!(give(table, 1).is_none() && give(table, 0).is_none());
             give(other, 2)
         });
         assert!(returned.is_some());
-        assert!(matches!(&taken[0], Some(Gradient::Rows(rows)) if rows.ids == [0, 1]));
-        let (_, taken) = taking(&[table, other], || {
+        assert!(matches!(&taken[0], Some(Gradient::Sparse(rows)) if rows.ids == [0, 1]));
+        let (_, taken) = collect_param_grads(&[table, other], || {
             give(table, 2);
-            handed_over(table, table.ones_like().unwrap()).unwrap()
+            route_grad(table, table.ones_like().unwrap()).unwrap()
         });
-        let Some(Gradient::Whole(sum)) = &taken[0] else { panic!("a gradient of all of it") };
+        let Some(Gradient::Dense(sum)) = &taken[0] else { panic!("a gradient of all of it") };
         assert_eq!(sum.to_vec2::<f32>().unwrap(), [[1.0, 1.0], [1.0, 1.0], [2.0, 2.0]]);
         assert!(taken[1].is_none());
     }

@@ -3,33 +3,33 @@
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor, WithDType as _};
 use rayon::prelude::*;
 
-use super::{PART, Real, contiguous, plain, wide, with_slices};
+use super::{Float, PART, contiguous, reference, with_simd, with_slices};
 
 /// Σ_t w_t·x_t / max(Σ_t w_t, 1): `x [B, T, D]` and `there [B, T]` of 1 and 0, a constant → `[B, D]`.
 ///
 /// # Errors
 /// When the shapes do not fit.
-pub fn mean_of(x: &Tensor, there: &Tensor) -> Result<Tensor> {
+pub fn masked_mean(x: &Tensor, mask: &Tensor) -> Result<Tensor> {
     let (rows, turns, width) = x.dims3()?;
-    if there.dims() != [rows, turns] {
-        candle_core::bail!("{:?} of which {:?} are there", x.dims(), there.dims());
+    if mask.dims() != [rows, turns] {
+        candle_core::bail!("{:?} of which {:?} are there", x.dims(), mask.dims());
     }
     if !x.device().is_cpu() {
-        return plain::mean_of(x, there);
+        return reference::masked_mean(x, mask);
     }
-    x.contiguous()?.apply_op1(Mean { there: there.contiguous()?.detach(), rows, turns, width })
+    x.contiguous()?.apply_op1(MaskedMean { mask: mask.contiguous()?.detach(), rows, turns, width })
 }
 
-struct Mean {
-    there: Tensor,
+struct MaskedMean {
+    mask: Tensor,
     rows: usize,
     turns: usize,
     width: usize,
 }
 
-impl CustomOp1 for Mean {
+impl CustomOp1 for MaskedMean {
     fn name(&self) -> &'static str {
-        "mean-of"
+        "masked-mean"
     }
 
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
@@ -48,21 +48,21 @@ impl CustomOp1 for Mean {
     }
 }
 
-impl Mean {
-    fn forward<T: Real>(&self, x: &[T]) -> Result<Vec<T>> {
+impl MaskedMean {
+    fn forward<T: Float>(&self, x: &[T]) -> Result<Vec<T>> {
         let (turns, width) = (self.turns.max(1), self.width.max(1));
         let mut found = vec![T::zero(); self.rows * self.width];
-        with_slices::<T, _, 1>([&self.there], |[there]| {
+        with_slices::<T, _, 1>([&self.mask], |[mask]| {
             let rows = found.par_chunks_exact_mut(width).zip(x.par_chunks_exact(turns * width));
-            let rows = rows.zip(there.par_chunks_exact(turns)).with_min_len(self.least());
-            rows.for_each(|((found, x), there)| {
-                wide(
+            let rows = rows.zip(mask.par_chunks_exact(turns)).with_min_len(self.min_rows());
+            rows.for_each(|((found, x), mask)| {
+                with_simd(
                     #[inline(always)]
                     || {
-                        for (x, &there) in x.chunks_exact(width).zip(there) {
-                            found.iter_mut().zip(x).for_each(|(sum, &x)| *sum += x * there);
+                        for (x, &mask) in x.chunks_exact(width).zip(mask) {
+                            found.iter_mut().zip(x).for_each(|(sum, &x)| *sum += x * mask);
                         }
-                        let count = count(there);
+                        let count = count(mask);
                         found.iter_mut().for_each(|sum| *sum /= count);
                     },
                 );
@@ -72,19 +72,19 @@ impl Mean {
     }
 
     /// w_t·g / max(Σ_t w_t, 1).
-    fn backward<T: Real>(&self, gradient: &Tensor) -> Result<Tensor> {
+    fn backward<T: Float>(&self, gradient: &Tensor) -> Result<Tensor> {
         let (turns, width) = (self.turns.max(1), self.width.max(1));
         let mut found = vec![T::zero(); self.rows * self.turns * self.width];
-        with_slices::<T, _, 2>([&self.there, gradient], |[there, gradient]| {
+        with_slices::<T, _, 2>([&self.mask, gradient], |[mask, gradient]| {
             let rows = found.par_chunks_exact_mut(turns * width).zip(gradient.par_chunks_exact(width));
-            let rows = rows.zip(there.par_chunks_exact(turns)).with_min_len(self.least());
-            rows.for_each(|((found, gradient), there)| {
-                wide(
+            let rows = rows.zip(mask.par_chunks_exact(turns)).with_min_len(self.min_rows());
+            rows.for_each(|((found, gradient), mask)| {
+                with_simd(
                     #[inline(always)]
                     || {
-                        let count = count(there);
-                        for (found, &there) in found.chunks_exact_mut(width).zip(there) {
-                            found.iter_mut().zip(gradient).for_each(|(x, &g)| *x = g / count * there);
+                        let count = count(mask);
+                        for (found, &mask) in found.chunks_exact_mut(width).zip(mask) {
+                            found.iter_mut().zip(gradient).for_each(|(x, &g)| *x = g / count * mask);
                         }
                     },
                 );
@@ -94,14 +94,14 @@ impl Mean {
     }
 
     /// Rows that are worth a thread.
-    fn least(&self) -> usize {
+    fn min_rows(&self) -> usize {
         (PART / (self.turns * self.width).max(1)).max(1)
     }
 }
 
 #[inline(always)]
-fn count<T: Real>(there: &[T]) -> T {
-    let sum = there.iter().fold(T::zero(), |sum, &there| sum + there);
+fn count<T: Float>(mask: &[T]) -> T {
+    let sum = mask.iter().fold(T::zero(), |sum, &mask| sum + mask);
     if sum > T::one() { sum } else { T::one() }
 }
 
@@ -114,7 +114,7 @@ mod tests {
     use crate::nn::gradient_check::{assert_finite_differences, assert_same_gradients};
 
     /// Of the first state all rows, of the second one, of the third none.
-    fn there() -> Tensor {
+    fn mask() -> Tensor {
         Tensor::new(&[[1.0, 1.0, 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]], &Device::Cpu).unwrap()
     }
 
@@ -123,22 +123,26 @@ mod tests {
     }
 
     #[test]
-    fn it_is_what_the_plain_operations_give_and_its_gradient_is_exact() {
+    fn it_is_what_the_reference_gives_and_its_gradient_is_exact() {
         let x = values(&[3, 3, 4]);
-        assert_same_gradients(std::array::from_ref(&x), |[x]| mean_of(x, &there()), |[x]| plain::mean_of(x, &there()));
-        assert_finite_differences(&x, |x| mean_of(x, &there())?.sqr()?.sum_all());
-        assert_eq!(mean_of(&x, &there()).unwrap().to_vec2::<f64>().unwrap()[2], [0.0; 4]);
-        assert!(mean_of(&x, &there().narrow(1, 0, 2).unwrap()).is_err());
+        assert_same_gradients(
+            std::array::from_ref(&x),
+            |[x]| masked_mean(x, &mask()),
+            |[x]| reference::masked_mean(x, &mask()),
+        );
+        assert_finite_differences(&x, |x| masked_mean(x, &mask())?.sqr()?.sum_all());
+        assert_eq!(masked_mean(&x, &mask()).unwrap().to_vec2::<f64>().unwrap()[2], [0.0; 4]);
+        assert!(masked_mean(&x, &mask().narrow(1, 0, 2).unwrap()).is_err());
     }
 
     #[test]
     fn threads_change_no_bit() {
-        let (x, there) = (values(&[600, 7, 33]), Tensor::ones((600, 7), DType::F64, &Device::Cpu).unwrap());
+        let (x, mask) = (values(&[600, 7, 33]), Tensor::ones((600, 7), DType::F64, &Device::Cpu).unwrap());
         let with = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             let x = candle_core::Var::from_tensor(&x).unwrap();
             pool.install(|| {
-                let mean = mean_of(x.as_tensor(), &there).unwrap();
+                let mean = masked_mean(x.as_tensor(), &mask).unwrap();
                 let gradients = mean.sqr().unwrap().sum_all().unwrap().backward().unwrap();
                 let numbers = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f64>().unwrap();
                 (numbers(&mean), numbers(gradients.get(x.as_tensor()).unwrap()))

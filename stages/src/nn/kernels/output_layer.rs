@@ -8,12 +8,12 @@ use std::sync::Mutex;
 use candle_core::{CpuStorage, CustomOp3, DType, Error, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::handed::handed_over;
+use super::gathered_log_softmax::row_max;
 use super::linear::add_rows;
-use super::plain;
-use super::product::{Matrix, both, product, product_and};
-use super::taken::highest;
-use super::{LANES, PART, Real, contiguous, wide, with_slices};
+use super::matmul::{Matrix, both, matmul, matmul_with};
+use super::param_grads::route_grad;
+use super::reference;
+use super::{Float, LANES, PART, contiguous, with_simd, with_slices};
 use crate::nn::MASKED_LOGIT;
 
 /// What is known of the items that were taken in B states.
@@ -30,9 +30,9 @@ pub struct ActionScores {
 #[derive(Clone, Copy, Default)]
 pub struct HeadInputs<'t> {
     /// `[B·A, E]`: E features of each item in each state, whose weights are the last E of `rest`.
-    pub near: Option<&'t Tensor>,
+    pub features: Option<&'t Tensor>,
     /// `[B, A]`: 1 where an item may be taken, else 0.
-    pub allowed: Option<&'t Tensor>,
+    pub action_mask: Option<&'t Tensor>,
 }
 
 /// scores = x·Wᵀ + b + near·c, far below all where not allowed: `x [B, K]`, `weight [A, K]`, `rest [A + E]` of b and c, and the `items
@@ -40,40 +40,47 @@ pub struct HeadInputs<'t> {
 ///
 /// # Errors
 /// When the shapes do not fit, or an item is none of the A.
-pub fn head(x: &Tensor, weight: &Tensor, rest: &Tensor, scene: HeadInputs, items: &[u32]) -> Result<ActionScores> {
+pub fn output_layer(
+    x: &Tensor,
+    weight: &Tensor,
+    rest: &Tensor,
+    inputs: HeadInputs,
+    items: &[u32],
+) -> Result<ActionScores> {
     let ((rows, inner), (width, read)) = (x.dims2()?, weight.dims2()?);
     if inner != read || items.len() != rows || items.iter().any(|&item| item as usize >= width) {
         candle_core::bail!("{} items, or one beyond, for {rows} × {inner} and {width} × {read}", items.len());
     }
     let none = Tensor::zeros(0, x.dtype(), x.device())?;
-    let (near, allowed) = (scene.near.unwrap_or(&none).detach(), scene.allowed.unwrap_or(&none).detach());
-    let extra = near.elem_count() / (rows * width).max(1);
-    if rest.dims() != [width + extra] || near.elem_count() != rows * width * extra {
-        candle_core::bail!("{:?} weights for {width} items and features of {:?}", rest.dims(), near.dims());
+    let (features, action_mask) =
+        (inputs.features.unwrap_or(&none).detach(), inputs.action_mask.unwrap_or(&none).detach());
+    let extra = features.elem_count() / (rows * width).max(1);
+    if rest.dims() != [width + extra] || features.elem_count() != rows * width * extra {
+        candle_core::bail!("{:?} weights for {width} items and features of {:?}", rest.dims(), features.dims());
     }
-    if scene.allowed.is_some_and(|allowed| allowed.dims() != [rows, width]) {
-        candle_core::bail!("what is allowed is {:?} for {rows} × {width}", allowed.dims());
+    if inputs.action_mask.is_some_and(|action_mask| action_mask.dims() != [rows, width]) {
+        candle_core::bail!("what is allowed is {:?} for {rows} × {width}", action_mask.dims());
     }
     if !x.device().is_cpu() {
-        return plain::head(x, weight, rest, scene, items);
+        return reference::output_layer(x, weight, rest, inputs, items);
     }
-    let head = Head { near, allowed, items: items.to_vec(), scores: Mutex::new(None) };
-    let all = x.contiguous()?.apply_op3(&weight.contiguous()?, &rest.contiguous()?, head)?;
+    let op = OutputLayer { features, action_mask, items: items.to_vec(), scores: Mutex::new(None) };
+    let all = x.contiguous()?.apply_op3(&weight.contiguous()?, &rest.contiguous()?, op)?;
     let part = |k: usize| all.narrow(0, k, 1)?.squeeze(0);
     Ok(ActionScores { logit: part(0)?, log_prob: part(1)?, entropy: part(2)? })
 }
 
-struct Head {
-    near: Tensor,
-    allowed: Tensor,
+struct OutputLayer {
+    features: Tensor,
+    action_mask: Tensor,
     items: Vec<u32>,
     /// `[B, A]` of the way there, for one way back.
     scores: Mutex<Option<CpuStorage>>,
 }
 
-impl CustomOp3 for Head {
+impl CustomOp3 for OutputLayer {
     fn name(&self) -> &'static str {
-        "head"
+        "output-layer"
     }
 
     /// → `[4, B]`: the logit, log π, H and log-sum-exp. (The last for the way back: z − log π is nothing for what may not be taken.)
@@ -107,41 +114,41 @@ impl CustomOp3 for Head {
             DType::F64 => self.backward::<f64>([x, weight, rest, found, gradient])?,
             _ => self.backward::<f32>([x, weight, rest, found, gradient])?,
         };
-        Ok((of_x, handed_over(weight, of_weight)?, handed_over(rest, of_rest)?))
+        Ok((of_x, route_grad(weight, of_weight)?, route_grad(rest, of_rest)?))
     }
 }
 
-impl Head {
-    fn forward<T: Real>(&self, storages: [&CpuStorage; 3], layouts: [&Layout; 3]) -> Result<(CpuStorage, CpuStorage)> {
+impl OutputLayer {
+    fn forward<T: Float>(&self, storages: [&CpuStorage; 3], layouts: [&Layout; 3]) -> Result<(CpuStorage, CpuStorage)> {
         let of = |k: usize| contiguous::<T>(storages[k], layouts[k]);
         let scores = self.scores::<T>([of(0)?, of(1)?, of(2)?], layouts[1].shape().dims2()?)?;
         let width = layouts[1].dims()[0];
         let row = |(z, &item): (&[T], &u32)| {
-            let (high, [sum, mean]) = wide(
+            let (high, [sum, mean]) = with_simd(
                 #[inline(always)]
                 || {
-                    let high = highest(z);
-                    (high, shares(z, high))
+                    let high = row_max(z);
+                    (high, softmax_sums(z, high))
                 },
             );
             let logit = z[item as usize];
             [logit, logit - high - sum.ln(), sum.ln() - mean / sum, high + sum.ln()]
         };
-        let rows = scores.par_chunks_exact(width).zip(&self.items).with_min_len(least(width));
+        let rows = scores.par_chunks_exact(width).zip(&self.items).with_min_len(min_rows(width));
         let rows: Vec<[T; 4]> = rows.map(row).collect();
         let found = (0..4).flat_map(|k| rows.iter().map(move |row| row[k])).collect();
         Ok((T::to_cpu_storage_owned(found), T::to_cpu_storage_owned(scores)))
     }
 
     /// `[B, A]`.
-    fn scores<T: Real>(&self, [x, weight, rest]: [&[T]; 3], (width, inner): (usize, usize)) -> Result<Vec<T>> {
+    fn scores<T: Float>(&self, [x, weight, rest]: [&[T]; 3], (width, inner): (usize, usize)) -> Result<Vec<T>> {
         let rows = self.items.len();
-        let (bias, of_near) = rest.split_at(width);
-        let extra = of_near.len();
+        let (bias, of_features) = rest.split_at(width);
+        let extra = of_features.len();
         let (x, weight) = (Matrix::new(x, rows, inner)?, Matrix::new(weight, width, inner)?);
         let far = T::from_f64(-MASKED_LOGIT);
-        with_slices::<T, _, 2>([&self.near, &self.allowed], |[near, allowed]| {
-            product_and(
+        with_slices::<T, _, 2>([&self.features, &self.action_mask], |[features, action_mask]| {
+            matmul_with(
                 x,
                 weight.t(),
                 #[inline(always)]
@@ -149,14 +156,14 @@ impl Head {
                     scores.iter_mut().zip(&bias[column..]).for_each(|(z, &b)| *z += b);
                     let first = row * width + column;
                     if extra > 0 {
-                        let near = near[first * extra..].chunks_exact(extra);
-                        for (z, near) in scores.iter_mut().zip(near) {
-                            near.iter().zip(of_near).for_each(|(&near, &weight)| *z += near * weight);
+                        let features = features[first * extra..].chunks_exact(extra);
+                        for (z, features) in scores.iter_mut().zip(features) {
+                            features.iter().zip(of_features).for_each(|(&features, &weight)| *z += features * weight);
                         }
                     }
-                    if !allowed.is_empty() {
-                        let allowed = &allowed[first..];
-                        scores.iter_mut().zip(allowed).for_each(|(z, &there)| *z += (there - T::one()) * far);
+                    if !action_mask.is_empty() {
+                        let action_mask = &action_mask[first..];
+                        scores.iter_mut().zip(action_mask).for_each(|(z, &mask)| *z += (mask - T::one()) * far);
                     }
                 },
             )
@@ -164,25 +171,25 @@ impl Head {
     }
 
     /// The gradients of `[x, weight, rest]` from `[x, weight, rest, found, gradient]`.
-    fn backward<T: Real>(&self, tensors: [&Tensor; 5]) -> Result<(Option<Tensor>, Tensor, Tensor)> {
+    fn backward<T: Float>(&self, tensors: [&Tensor; 5]) -> Result<(Option<Tensor>, Tensor, Tensor)> {
         let ((rows, inner), (width, _), device) = (tensors[0].dims2()?, tensors[1].dims2()?, tensors[0].device());
-        let kept = self.scores.lock().map_err(|_| Error::msg("a thread ended within this operator"))?.take();
-        let asked = tensors[0].track_op();
+        let saved = self.scores.lock().map_err(|_| Error::msg("a thread ended within this operator"))?.take();
+        let needs_grad = tensors[0].track_op();
         let mut of_rest = vec![T::zero(); tensors[2].elem_count()];
         let (of_x, of_weight) = with_slices::<T, _, 5>(tensors, |[x, weight, rest, found, gradient]| {
-            let mut scores = match kept {
-                Some(mut kept) => std::mem::take(T::vec_mut(&mut kept)?),
+            let mut scores = match saved {
+                Some(mut saved) => std::mem::take(T::vec_mut(&mut saved)?),
                 // Asked a second time, about the same way there.
                 None => self.scores([x, weight, rest], (width, inner))?,
             };
-            let (of_bias, of_near) = of_rest.split_at_mut(width);
-            self.through_softmax(&mut scores, width, found, gradient, of_near)?;
+            let (of_bias, of_features) = of_rest.split_at_mut(width);
+            self.through_softmax(&mut scores, width, found, gradient, of_features)?;
             let (x, weight) = (Matrix::new(x, rows, inner)?, Matrix::new(weight, width, inner)?);
             let of_scores = Matrix::new(&scores, rows, width)?;
-            let of_x = || asked.then(|| product(of_scores, weight)).transpose();
-            let of_weight = || product(of_scores.t(), x);
-            let of_both = || both(rows * width * inner, of_x, of_weight);
-            let ((of_x, of_weight), ()) = both(rows * width * inner, of_both, || add_rows(&scores, of_bias));
+            let of_x = || needs_grad.then(|| matmul(of_scores, weight)).transpose();
+            let of_weight = || matmul(of_scores.t(), x);
+            let gather_two = || both(rows * width * inner, of_x, of_weight);
+            let ((of_x, of_weight), ()) = both(rows * width * inner, gather_two, || add_rows(&scores, of_bias));
             Ok::<_, Error>((of_x?, of_weight?))
         })??;
         let of_x = of_x.map(|of_x| Tensor::from_vec(of_x, (rows, inner), device)).transpose()?;
@@ -191,23 +198,23 @@ impl Head {
     }
 
     /// In place of the scores their gradient, (a + g)·1\[i = item\] − π_i·(g + h·(log π_i + H)), where a, g and h are the gradients of
-    /// logit, log π and H; in `of_near` the gradients of the features' weights.
-    fn through_softmax<T: Real>(
+    /// logit, log π and H; in `of_features` the gradients of the features' weights.
+    fn through_softmax<T: Float>(
         &self,
         scores: &mut [T],
         width: usize,
         found: &[T],
         gradient: &[T],
-        of_near: &mut [T],
+        of_features: &mut [T],
     ) -> Result<()> {
-        let (rows, extra) = (self.items.len(), of_near.len());
-        let sums: Vec<Vec<T>> = with_slices::<T, _, 1>([&self.near], |[near]| {
+        let (rows, extra) = (self.items.len(), of_features.len());
+        let sums: Vec<Vec<T>> = with_slices::<T, _, 1>([&self.features], |[features]| {
             let each = scores.par_chunks_exact_mut(width).zip(&self.items).enumerate();
-            let each = each.with_min_len(least(width)).map(|(row, (z, &item))| {
+            let each = each.with_min_len(min_rows(width)).map(|(row, (z, &item))| {
                 let [a, g, h] = [gradient[row], gradient[rows + row], gradient[2 * rows + row]];
                 let (entropy, all) = (found[2 * rows + row], found[3 * rows + row]);
                 let mut sums = vec![T::zero(); extra];
-                wide(
+                with_simd(
                     #[inline(always)]
                     || {
                         if h == T::zero() {
@@ -219,8 +226,8 @@ impl Head {
                             }
                         }
                         z[item as usize] += a + g;
-                        for (z, near) in z.iter().zip(near[row * width * extra..].chunks_exact(extra.max(1))) {
-                            sums.iter_mut().zip(near).for_each(|(sum, &near)| *sum += *z * near);
+                        for (z, features) in z.iter().zip(features[row * width * extra..].chunks_exact(extra.max(1))) {
+                            sums.iter_mut().zip(features).for_each(|(sum, &features)| *sum += *z * features);
                         }
                     },
                 );
@@ -228,19 +235,19 @@ impl Head {
             });
             each.collect()
         })?;
-        sums.iter().for_each(|sums| of_near.iter_mut().zip(sums).for_each(|(all, &sum)| *all += sum));
+        sums.iter().for_each(|sums| of_features.iter_mut().zip(sums).for_each(|(all, &sum)| *all += sum));
         Ok(())
     }
 }
 
 /// Rows that are worth a thread.
-fn least(width: usize) -> usize {
+fn min_rows(width: usize) -> usize {
     (PART / width.max(1)).max(1)
 }
 
 /// Σ e^(z−m) and Σ (z−m)·e^(z−m), each 16th into sums of its own, which are then added in their order.
 #[inline(always)]
-pub fn shares<T: Real>(z: &[T], high: T) -> [T; 2] {
+pub fn softmax_sums<T: Float>(z: &[T], high: T) -> [T; 2] {
     let (mut sums, mut means) = ([T::zero(); LANES], [T::zero(); LANES]);
     let (chunks, rest) = z.as_chunks::<LANES>();
     for chunk in chunks {
@@ -273,7 +280,7 @@ mod tests {
     }
 
     /// `[4, 37]`, without what is taken.
-    fn allowed() -> Tensor {
+    fn action_mask() -> Tensor {
         let of = |at: usize| f64::from(at % 5 != 1 || ITEMS[at / 37] as usize == at % 37);
         Tensor::from_iter((0..4 * 37).map(of), &Device::Cpu).unwrap().reshape((4, 37)).unwrap()
     }
@@ -283,32 +290,33 @@ mod tests {
     }
 
     #[test]
-    fn it_is_what_the_plain_operations_give() {
-        let (near, allowed) = (values(4, &[4 * 37, 2]), allowed());
-        for (near, allowed) in [(None, None), (Some(&near), None), (Some(&near), Some(&allowed))] {
-            let scene = HeadInputs { near, allowed };
-            let rest = values(3, &[37 + 2 * usize::from(near.is_some())]);
+    fn it_is_what_the_reference_gives() {
+        let (features, action_mask) = (values(4, &[4 * 37, 2]), action_mask());
+        for (features, action_mask) in [(None, None), (Some(&features), None), (Some(&features), Some(&action_mask))] {
+            let inputs = HeadInputs { features, action_mask };
+            let rest = values(3, &[37 + 2 * usize::from(features.is_some())]);
             let tensors = [values(1, &[4, 5]), values(2, &[37, 5]), rest];
-            let fused = |[x, w, r]: [&Tensor; 3]| all(head(x, w, r, scene, &ITEMS)?);
-            assert_same_gradients(&tensors, fused, |[x, w, r]| all(plain::head(x, w, r, scene, &ITEMS)?));
+            let kernel = |[x, w, r]: [&Tensor; 3]| all(output_layer(x, w, r, inputs, &ITEMS)?);
+            assert_same_gradients(&tensors, kernel, |[x, w, r]| all(reference::output_layer(x, w, r, inputs, &ITEMS)?));
         }
     }
 
     #[test]
     fn gradients_agree_with_finite_differences() {
-        let (x, weight, rest, near) = (values(1, &[4, 2]), values(2, &[37, 2]), values(3, &[38]), values(4, &[148, 1]));
-        let scene = HeadInputs { near: Some(&near), allowed: None };
-        let loss = |x: &Tensor, w: &Tensor, r: &Tensor| all(head(x, w, r, scene, &ITEMS)?)?.sqr()?.sum_all();
+        let (x, weight, rest, features) =
+            (values(1, &[4, 2]), values(2, &[37, 2]), values(3, &[38]), values(4, &[148, 1]));
+        let inputs = HeadInputs { features: Some(&features), action_mask: None };
+        let loss = |x: &Tensor, w: &Tensor, r: &Tensor| all(output_layer(x, w, r, inputs, &ITEMS)?)?.sqr()?.sum_all();
         assert_finite_differences(&x, |x| loss(x, &weight, &rest));
         assert_finite_differences(&weight, |weight| loss(&x, weight, &rest));
         assert_finite_differences(&rest, |rest| loss(&x, &weight, rest));
     }
 
     #[test]
-    fn what_may_not_be_taken_has_the_gradient_of_the_plain_operations() {
+    fn what_may_not_be_taken_has_the_gradient_of_the_reference() {
         let single = |tensor: Tensor| tensor.to_dtype(DType::F32).unwrap();
-        let allowed = single(allowed());
-        let scene = HeadInputs { near: None, allowed: Some(&allowed) };
+        let action_mask = single(action_mask());
+        let inputs = HeadInputs { features: None, action_mask: Some(&action_mask) };
         let (x, weight) = (single(values(1, &[4, 5])), single(values(2, &[37, 5])));
         let rest = candle_core::Var::from_tensor(&single(values(3, &[37]))).unwrap();
         let of = |chosen: Result<ActionScores>| {
@@ -318,16 +326,19 @@ mod tests {
         };
         // In the second state item 4 is not allowed.
         let items = [36, 4, 7, 7];
-        assert_eq!(allowed.to_vec2::<f32>().unwrap()[1][4], 0.0);
-        let fused = of(head(&x, &weight, rest.as_tensor(), scene, &items)).unwrap();
-        let plain = of(plain::head(&x, &weight, rest.as_tensor(), scene, &items)).unwrap();
-        assert!(fused.iter().zip(&plain).all(|(a, b)| (a - b).abs() < 1e-6), "{fused:?} fused, {plain:?} plain");
+        assert_eq!(action_mask.to_vec2::<f32>().unwrap()[1][4], 0.0);
+        let kernel = of(output_layer(&x, &weight, rest.as_tensor(), inputs, &items)).unwrap();
+        let reference = of(reference::output_layer(&x, &weight, rest.as_tensor(), inputs, &items)).unwrap();
+        assert!(
+            kernel.iter().zip(&reference).all(|(a, b)| (a - b).abs() < 1e-6),
+            "{kernel:?} by the kernel, {reference:?} by the reference"
+        );
     }
 
     #[test]
     fn what_does_not_fit_is_refused_and_a_second_way_back_finds_the_same() {
         let (x, weight, rest) = (values(1, &[4, 2]), values(2, &[37, 2]), values(3, &[37]));
-        let of = |rest: &Tensor, items: &[u32]| head(&x, &weight, rest, HeadInputs::default(), items);
+        let of = |rest: &Tensor, items: &[u32]| output_layer(&x, &weight, rest, HeadInputs::default(), items);
         assert!(
             of(&rest, &[37, 0, 0, 0]).is_err() && of(&rest, &[0]).is_err() && of(&values(3, &[38]), &ITEMS).is_err()
         );

@@ -15,7 +15,7 @@ use candle_core::Result;
 use gemm::Parallelism;
 use rayon::prelude::*;
 
-use super::{Real, wide};
+use super::{Float, with_simd};
 
 /// Numbers as a matrix.
 #[derive(Clone, Copy)]
@@ -56,11 +56,11 @@ fn block(rows: usize, columns: usize, inner: usize) -> usize {
     let work = rows * columns * inner;
     let parts = (work / PART).min(4).max((work / LARGE).min(16)).max(1);
     // Whole registers, and enough of them that the other matrix is worth its packing.
-    rows.max(columns).div_ceil(parts).next_multiple_of(LANES_OF_A_BLOCK)
+    rows.max(columns).div_ceil(parts).next_multiple_of(BLOCK_LANES)
 }
 
 /// What blocks are multiples of.
-const LANES_OF_A_BLOCK: usize = 64;
+const BLOCK_LANES: usize = 64;
 
 /// Both, beside each other where each is of enough `multiply_adds` for a thread: to wait for one that has other things to do costs
 /// more than a small product.
@@ -76,23 +76,23 @@ pub fn both<A: Send, B: Send>(
 ///
 /// # Errors
 /// When the sizes do not fit.
-pub fn multiply<T: Real>(a: Matrix<T>, b: Matrix<T>, out: &mut [T]) -> Result<()> {
-    write(a, b, &Place(out.as_mut_ptr()), out.len(), |_, _, _| ())
+pub fn matmul_into<T: Float>(a: Matrix<T>, b: Matrix<T>, out: &mut [T]) -> Result<()> {
+    write(a, b, &OutPtr(out.as_mut_ptr()), out.len(), |_, _, _| ())
 }
 
 /// `a [M, K]` · `b [K, N]`, row by row.
 ///
 /// # Errors
 /// When the sizes do not fit.
-pub fn product<T: Real>(a: Matrix<T>, b: Matrix<T>) -> Result<Vec<T>> {
-    product_and(a, b, |_, _, _| ())
+pub fn matmul<T: Float>(a: Matrix<T>, b: Matrix<T>) -> Result<Vec<T>> {
+    matmul_with(a, b, |_, _, _| ())
 }
 
 /// The same, and each thread hands the rows of its block to `finish(row, first column, numbers)` while they are at hand.
 ///
 /// # Errors
 /// When the sizes do not fit.
-pub fn product_and<T: Real>(
+pub fn matmul_with<T: Float>(
     a: Matrix<T>,
     b: Matrix<T>,
     finish: impl Fn(usize, usize, &mut [T]) + Sync,
@@ -100,17 +100,17 @@ pub fn product_and<T: Real>(
     // Not filled with zeros first, which one thread would do, and over memory that is often fresh.
     let count = a.rows * b.columns;
     let mut out = Vec::with_capacity(count);
-    write(a, b, &Place(out.as_mut_ptr()), count, finish)?;
+    write(a, b, &OutPtr(out.as_mut_ptr()), count, finish)?;
     // SAFETY: there is room for them, and the blocks have written each.
     unsafe { out.set_len(count) };
     Ok(out)
 }
 
 /// The product where `out` begins, which has room for `room` numbers.
-fn write<T: Real>(
+fn write<T: Float>(
     a: Matrix<T>,
     b: Matrix<T>,
-    out: &Place<T>,
+    out: &OutPtr<T>,
     room: usize,
     finish: impl Fn(usize, usize, &mut [T]) + Sync,
 ) -> Result<()> {
@@ -151,7 +151,7 @@ fn write<T: Real>(
                 false,
                 Parallelism::None,
             );
-            wide(
+            with_simd(
                 #[inline(always)]
                 || {
                     for row in 0..height {
@@ -170,12 +170,12 @@ fn write<T: Real>(
 }
 
 /// Where a result begins, for threads that write other parts of it.
-struct Place<T>(*mut T);
+struct OutPtr<T>(*mut T);
 
 // SAFETY: threads write parts that do not overlap, see above.
-unsafe impl<T: Send> Sync for Place<T> {}
+unsafe impl<T: Send> Sync for OutPtr<T> {}
 
-impl<T> Place<T> {
+impl<T> OutPtr<T> {
     /// # Safety
     /// `offset` lies in what the pointer was made from.
     unsafe fn at(&self, offset: usize) -> *mut T {
@@ -205,7 +205,7 @@ mod tests {
                 let add = |_: usize, column: usize, row: &mut [f32]| {
                     row.iter_mut().enumerate().for_each(|(at, z)| *z += (column + at) as f32);
                 };
-                pool.install(|| product_and(Matrix::new(&a, m, k).unwrap(), b, add)).unwrap()
+                pool.install(|| matmul_with(Matrix::new(&a, m, k).unwrap(), b, add)).unwrap()
             };
             let found = with(1, Matrix::new(&b, k, n).unwrap());
             for threads in [2, 3] {
@@ -225,10 +225,10 @@ mod tests {
     fn sizes_that_do_not_fit_are_refused() {
         let (four, six) = ([0.0_f32; 4], [0.0_f32; 6]);
         let (a, b) = (Matrix::new(&four, 2, 2).unwrap(), Matrix::new(&six, 2, 3).unwrap());
-        multiply(a, b, &mut [0.0; 6]).unwrap();
-        assert!(multiply(a, b, &mut [0.0; 5]).is_err() && product(a, b.t()).is_err());
+        matmul_into(a, b, &mut [0.0; 6]).unwrap();
+        assert!(matmul_into(a, b, &mut [0.0; 5]).is_err() && matmul(a, b.t()).is_err());
         let none = Matrix::new(&four[..0], 2, 0).unwrap();
-        assert_eq!(product(none, Matrix::new(&four[..0], 0, 3).unwrap()).unwrap(), [0.0; 6]);
+        assert_eq!(matmul(none, Matrix::new(&four[..0], 0, 3).unwrap()).unwrap(), [0.0; 6]);
         assert!(Matrix::new(&four, 2, 3).is_err());
     }
 }

@@ -1,22 +1,18 @@
-//! `apprentice diff OLD NEW`.
+//! How two runs differ.
 
 use serde_json::{Value, json};
 
-use super::args;
-use super::session::Session;
-use super::{format, print, print_json};
+use super::super::session::Session;
+use super::super::{format, print, print_json};
 use crate::Exit;
-use crate::diff::{self, Change, Difference, Field, Figure, First};
+use crate::diff::{self, Change, Difference, Field, First, MetricChange};
 use crate::exit::Failure;
 use crate::reason::{self, short};
-use crate::record::{self, RunRecord};
+use crate::record::RunRecord;
+use crate::store::Store;
 
-pub(super) fn diff(session: &Session, args: &args::Diff) -> Result<Exit, Failure> {
-    let store = session.store();
-    let runs = record::runs(&store)?;
-    let old = record::find(&runs, &args.old).map_err(Failure::usage)?;
-    let new = record::find(&runs, &args.new).map_err(Failure::usage)?;
-    let found = diff::diff(&store, session.catalog, old, new)?;
+pub(super) fn compare(session: &Session, store: &Store, old: &RunRecord, new: &RunRecord) -> Result<Exit, Failure> {
+    let found = diff::diff(store, session.catalog, old, new)?;
     if session.global.json {
         return print_json(json!({ "old": old.id, "new": new.id, "difference": found }));
     }
@@ -57,16 +53,16 @@ fn to_text(found: &Difference, old: &RunRecord, new: &RunRecord) -> String {
         };
         text += &format!("\nthe first output that differs is {stage}.{port}, {because}\n");
     }
-    let figures: Vec<_> = found.metrics.iter().map(figure).collect();
-    if !figures.is_empty() {
-        text += &format!("\n{}", format::columns(&figures));
+    let metrics: Vec<_> = found.metrics.iter().map(metric).collect();
+    if !metrics.is_empty() {
+        text += &format!("\n{}", format::columns(&metrics));
     }
     for output in &found.unread {
-        text += &format!("\nthe figures of {output}");
+        text += &format!("\nthe metrics of {output}");
     }
     text += &format!("\n{}, {} equal", differ(found.stages.len(), "stage"), found.equal);
     if found.metrics.len() + found.equal_metrics > 0 {
-        text += &format!("; {}, {} equal", differ(found.metrics.len(), "figure"), found.equal_metrics);
+        text += &format!("; {}, {} equal", differ(found.metrics.len(), "metric"), found.equal_metrics);
     }
     text + "\n"
 }
@@ -75,14 +71,14 @@ fn differ(n: usize, noun: &str) -> String {
     format!("{} {}", format::count(n, noun), if n == 1 { "differs" } else { "differ" })
 }
 
-fn figure(figure: &Figure) -> Vec<String> {
+fn metric(metric: &MetricChange) -> Vec<String> {
     let number = |value: Option<f64>| value.map_or_else(|| "none".into(), |value| value.to_string());
-    let change = match (figure.old, figure.new) {
+    let change = match (metric.old, metric.new) {
         (Some(old), Some(new)) => format!("({:+})", rounded(new - old)),
         _ => String::new(),
     };
-    let values = format!("{} → {}", number(figure.old), number(figure.new));
-    vec![figure.output.clone(), figure.name.clone(), values, change]
+    let values = format!("{} → {}", number(metric.old), number(metric.new));
+    vec![metric.output.clone(), metric.name.clone(), values, change]
 }
 
 /// To six digits, so that 0.3 − 0.2 is 0.1.

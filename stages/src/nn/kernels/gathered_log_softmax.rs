@@ -3,7 +3,7 @@
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::{LANES, Real, contiguous, plain, wide, with_slices};
+use super::{Float, LANES, contiguous, reference, with_simd, with_slices};
 
 /// What is known of the items that were taken in B states.
 pub struct GatheredLogSoftmax {
@@ -19,30 +19,30 @@ pub struct GatheredLogSoftmax {
 /// # Errors
 /// When an item is none of the A. On a card nobody looks, which would mean to wait for it: there the ids have been checked where they
 /// entered.
-pub fn taken(logits: &Tensor, items: &Tensor) -> Result<GatheredLogSoftmax> {
+pub fn gathered_log_softmax(logits: &Tensor, items: &Tensor) -> Result<GatheredLogSoftmax> {
     let (rows, width) = logits.dims2()?;
     if !logits.device().is_cpu() {
-        let (logit, log_sum_exp) = plain::taken(logits, items)?;
+        let (logit, log_sum_exp) = reference::gathered_log_softmax(logits, items)?;
         return Ok(GatheredLogSoftmax { logit, log_sum_exp });
     }
     let items = items.to_vec1::<u32>()?;
     if items.len() != rows || items.iter().any(|&item| item as usize >= width) {
         candle_core::bail!("{} items for logits of {rows} × {width}, or one beyond", items.len());
     }
-    let both = logits.contiguous()?.apply_op1(OfRows { items })?;
+    let both = logits.contiguous()?.apply_op1(GatheredLogSoftmaxOp { items })?;
     Ok(GatheredLogSoftmax { logit: both.narrow(0, 0, 1)?.squeeze(0)?, log_sum_exp: both.narrow(0, 1, 1)?.squeeze(0)? })
 }
 
 /// Rows that are worth a thread.
 const ROWS: usize = 32;
 
-struct OfRows {
+struct GatheredLogSoftmaxOp {
     items: Vec<u32>,
 }
 
-impl CustomOp1 for OfRows {
+impl CustomOp1 for GatheredLogSoftmaxOp {
     fn name(&self) -> &'static str {
-        "taken"
+        "gathered-log-softmax"
     }
 
     /// `[B, A]` → `[2, B]`: the logits of the items, then log-sum-exp.
@@ -63,13 +63,13 @@ impl CustomOp1 for OfRows {
     }
 }
 
-fn forward<T: Real>(logits: &[T], width: usize, items: &[u32]) -> CpuStorage {
+fn forward<T: Float>(logits: &[T], width: usize, items: &[u32]) -> CpuStorage {
     let sums = logits.par_chunks_exact(width).with_min_len(ROWS).map(|row| {
-        let (high, sum) = wide(
+        let (high, sum) = with_simd(
             #[inline(always)]
             || {
-                let high = highest(row);
-                (high, sum_of(row, |z| (z - high).exp()))
+                let high = row_max(row);
+                (high, row_sum(row, |z| (z - high).exp()))
             },
         );
         high + sum.ln()
@@ -80,14 +80,14 @@ fn forward<T: Real>(logits: &[T], width: usize, items: &[u32]) -> CpuStorage {
 }
 
 /// ∂/∂z_i = g·1\[i = item\] + h·e^(z_i − lse), where g and h are the gradients of the logit and of log-sum-exp.
-fn backward<T: Real>(logits: &Tensor, items: &[u32], both: &Tensor, gradient: &Tensor) -> Result<Tensor> {
+fn backward<T: Float>(logits: &Tensor, items: &[u32], both: &Tensor, gradient: &Tensor) -> Result<Tensor> {
     let (rows, width) = logits.dims2()?;
     let mut found = vec![T::zero(); rows * width];
     with_slices::<T, _, 3>([logits, both, gradient], |[logits, both, gradient]| {
         let each = found.par_chunks_exact_mut(width).zip(logits.par_chunks_exact(width)).enumerate();
         each.with_min_len(ROWS).for_each(|(row, (out, z))| {
             let (lse, g, h) = (both[rows + row], gradient[row], gradient[rows + row]);
-            wide(
+            with_simd(
                 #[inline(always)]
                 || out.iter_mut().zip(z).for_each(|(out, &z)| *out = h * (z - lse).exp()),
             );
@@ -99,7 +99,7 @@ fn backward<T: Real>(logits: &Tensor, items: &[u32], both: &Tensor, gradient: &T
 
 /// The largest of `row`, which holds at least one.
 #[inline(always)]
-pub fn highest<T: Real>(row: &[T]) -> T {
+pub fn row_max<T: Float>(row: &[T]) -> T {
     let mut lanes = [row[0]; LANES];
     let (chunks, rest) = row.as_chunks::<LANES>();
     for chunk in chunks {
@@ -110,7 +110,7 @@ pub fn highest<T: Real>(row: &[T]) -> T {
 
 /// Σ f(z) over `row`, each 16th into a sum of its own, which are then added in their order.
 #[inline(always)]
-pub fn sum_of<T: Real>(row: &[T], f: impl Fn(T) -> T) -> T {
+pub fn row_sum<T: Float>(row: &[T], f: impl Fn(T) -> T) -> T {
     let mut lanes = [T::zero(); LANES];
     let (chunks, rest) = row.as_chunks::<LANES>();
     for chunk in chunks {
@@ -128,19 +128,19 @@ mod tests {
     use crate::nn::gradient_check::{assert_finite_differences, assert_same_gradients};
 
     fn both(logits: &Tensor, items: &Tensor) -> Result<Tensor> {
-        let GatheredLogSoftmax { logit, log_sum_exp } = taken(logits, items)?;
+        let GatheredLogSoftmax { logit, log_sum_exp } = gathered_log_softmax(logits, items)?;
         Tensor::stack(&[logit, log_sum_exp], 0)
     }
 
     #[test]
-    fn it_is_what_the_plain_operations_give() {
+    fn it_is_what_the_reference_gives() {
         let logits = (Init::new(1).normal(&[100, 37], 3.0).unwrap().to_dtype(DType::F64).unwrap() + 500.0).unwrap();
         let items = Tensor::new((0..100).map(|k| k % 37).collect::<Vec<u32>>(), &Device::Cpu).unwrap();
-        let plain = |[z]: [&Tensor; 1]| {
-            let (logit, log_sum_exp) = plain::taken(z, &items)?;
+        let reference = |[z]: [&Tensor; 1]| {
+            let (logit, log_sum_exp) = reference::gathered_log_softmax(z, &items)?;
             Tensor::stack(&[logit, log_sum_exp], 0)
         };
-        assert_same_gradients(&[logits], |[z]| both(z, &items), plain);
+        assert_same_gradients(&[logits], |[z]| both(z, &items), reference);
     }
 
     #[test]
@@ -171,10 +171,10 @@ mod tests {
     fn what_cannot_be_taken_has_no_share_and_other_items_are_refused() {
         let logits = candle_core::Var::new(&[[0.0_f32, crate::nn::MASKED_LOGIT as f32, 0.0]], &Device::Cpu).unwrap();
         let item = |item: u32| Tensor::new(&[item], &Device::Cpu).unwrap();
-        let GatheredLogSoftmax { log_sum_exp, .. } = taken(logits.as_tensor(), &item(0)).unwrap();
+        let GatheredLogSoftmax { log_sum_exp, .. } = gathered_log_softmax(logits.as_tensor(), &item(0)).unwrap();
         assert_eq!(log_sum_exp.to_vec1::<f32>().unwrap(), [2.0_f32.ln()]);
         let gradients = log_sum_exp.sum_all().unwrap().backward().unwrap();
         assert_eq!(gradients.get(logits.as_tensor()).unwrap().to_vec2::<f32>().unwrap(), [[0.5, 0.0, 0.5]]);
-        assert!(taken(logits.as_tensor(), &item(3)).is_err());
+        assert!(gathered_log_softmax(logits.as_tensor(), &item(3)).is_err());
     }
 }

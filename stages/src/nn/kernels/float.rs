@@ -2,10 +2,10 @@
 
 use candle_core::{CpuStorage, Error, Layout, Result, Storage, Tensor, WithDType};
 
-use super::elementary;
+use super::math;
 
 /// A number that the operators here compute with.
-pub trait Real: WithDType + std::ops::Neg<Output = Self> {
+pub trait Float: WithDType + std::ops::Neg<Output = Self> {
     /// eˣ.
     fn exp(self) -> Self;
     /// ln x.
@@ -21,7 +21,7 @@ pub trait Real: WithDType + std::ops::Neg<Output = Self> {
     /// 1/(1 + e⁻ˣ).
     fn sigmoid(self) -> Self;
     /// The same number in f64.
-    fn wide(self) -> f64;
+    fn widen(self) -> f64;
     /// The numbers of a storage, to be changed.
     ///
     /// # Errors
@@ -29,10 +29,10 @@ pub trait Real: WithDType + std::ops::Neg<Output = Self> {
     fn vec_mut(storage: &mut CpuStorage) -> Result<&mut Vec<Self>>;
 }
 
-impl Real for f32 {
+impl Float for f32 {
     #[inline(always)]
     fn exp(self) -> Self {
-        elementary::exp(self)
+        math::exp(self)
     }
     #[inline(always)]
     fn ln(self) -> Self {
@@ -52,14 +52,14 @@ impl Real for f32 {
     }
     #[inline(always)]
     fn tanh(self) -> Self {
-        elementary::tanh(self)
+        math::tanh(self)
     }
     #[inline(always)]
     fn sigmoid(self) -> Self {
-        elementary::sigmoid(self)
+        math::sigmoid(self)
     }
     #[inline(always)]
-    fn wide(self) -> f64 {
+    fn widen(self) -> f64 {
         f64::from(self)
     }
     fn vec_mut(storage: &mut CpuStorage) -> Result<&mut Vec<Self>> {
@@ -70,7 +70,7 @@ impl Real for f32 {
     }
 }
 
-impl Real for f64 {
+impl Float for f64 {
     #[inline(always)]
     fn exp(self) -> Self {
         self.exp()
@@ -100,7 +100,7 @@ impl Real for f64 {
         1.0 / (1.0 + (-self).exp())
     }
     #[inline(always)]
-    fn wide(self) -> f64 {
+    fn widen(self) -> f64 {
         self
     }
     fn vec_mut(storage: &mut CpuStorage) -> Result<&mut Vec<Self>> {
@@ -115,7 +115,7 @@ impl Real for f64 {
 ///
 /// # Errors
 /// When there are gaps between them, or they are of another kind.
-pub fn contiguous<'s, T: Real>(storage: &'s CpuStorage, layout: &Layout) -> Result<&'s [T]> {
+pub fn contiguous<'s, T: Float>(storage: &'s CpuStorage, layout: &Layout) -> Result<&'s [T]> {
     let (start, end) =
         layout.contiguous_offsets().ok_or_else(|| Error::msg("a fused operator reads rows without gaps"))?;
     Ok(&T::cpu_storage_as_slice(storage)?[start..end])
@@ -125,7 +125,7 @@ pub fn contiguous<'s, T: Real>(storage: &'s CpuStorage, layout: &Layout) -> Resu
 ///
 /// # Errors
 /// When a tensor is elsewhere or of another kind.
-pub fn with_slices<T: Real, R, const N: usize>(tensors: [&Tensor; N], work: impl FnOnce([&[T]; N]) -> R) -> Result<R> {
+pub fn with_slices<T: Float, R, const N: usize>(tensors: [&Tensor; N], work: impl FnOnce([&[T]; N]) -> R) -> Result<R> {
     let dense = tensors.map(Tensor::contiguous);
     let mut kept = Vec::with_capacity(N);
     for tensor in dense {

@@ -30,7 +30,7 @@ pub fn softplus(x: &Tensor) -> Result<Tensor> {
 }
 
 /// See [`recurrent`](super::recurrent).
-pub fn recurrent(x: &Tensor, hidden: &Tensor, hidden_bias: &Tensor, there: &Tensor) -> Result<Tensor> {
+pub fn gru(x: &Tensor, hidden: &Tensor, hidden_bias: &Tensor, mask: &Tensor) -> Result<Tensor> {
     let ((batch, turns, _), (width, _)) = (x.dims3()?, hidden.dims2()?);
     let mut h = Tensor::zeros((batch, width), x.dtype(), x.device())?;
     for turn in (0..turns).rev() {
@@ -40,13 +40,13 @@ pub fn recurrent(x: &Tensor, hidden: &Tensor, hidden_bias: &Tensor, there: &Tens
         let remembered = part(&of_h, 2)?.broadcast_add(hidden_bias)?;
         let new = (part(&x, 2)? + (part(&gates, 0)? * remembered)?)?.tanh()?;
         let next = (&new + (part(&gates, 1)? * (&h - &new)?)?)?;
-        h = (&h + (next - &h)?.broadcast_mul(&there.narrow(1, turn, 1)?)?)?;
+        h = (&h + (next - &h)?.broadcast_mul(&mask.narrow(1, turn, 1)?)?)?;
     }
     Ok(h)
 }
 
 /// The logits `[B]` of `items [B]` among `logits [B, A]`, and log-sum-exp `[B]` of each row; see [`taken`](super::taken).
-pub fn taken(logits: &Tensor, items: &Tensor) -> Result<(Tensor, Tensor)> {
+pub fn gathered_log_softmax(logits: &Tensor, items: &Tensor) -> Result<(Tensor, Tensor)> {
     let logit = logits.gather(&items.unsqueeze(1)?, 1)?.squeeze(1)?;
     // The largest cancels out of the sum and of its gradient.
     let high = logits.max_keepdim(D::Minus1)?.detach();
@@ -64,15 +64,21 @@ pub fn action_log_prob(logits: &Tensor, items: &Tensor) -> Result<(Tensor, Tenso
 }
 
 /// See [`head`](super::head).
-pub fn head(x: &Tensor, weight: &Tensor, rest: &Tensor, scene: HeadInputs, items: &[u32]) -> Result<ActionScores> {
+pub fn output_layer(
+    x: &Tensor,
+    weight: &Tensor,
+    rest: &Tensor,
+    inputs: HeadInputs,
+    items: &[u32],
+) -> Result<ActionScores> {
     let width = weight.dim(0)?;
     let mut scores = x.matmul(&weight.t()?)?.broadcast_add(&rest.narrow(0, 0, width)?)?;
-    if let Some(near) = scene.near {
-        let weights = rest.narrow(0, width, near.dim(1)?)?.unsqueeze(1)?;
-        scores = (&scores + near.matmul(&weights)?.reshape(scores.shape())?)?;
+    if let Some(features) = inputs.features {
+        let weights = rest.narrow(0, width, features.dim(1)?)?.unsqueeze(1)?;
+        scores = (&scores + features.matmul(&weights)?.reshape(scores.shape())?)?;
     }
-    if let Some(allowed) = scene.allowed {
-        scores = mask_logits(&scores, allowed)?;
+    if let Some(action_mask) = inputs.action_mask {
+        scores = mask_logits(&scores, action_mask)?;
     }
     let items = Tensor::new(items, x.device())?;
     let logit = scores.gather(&items.unsqueeze(1)?, 1)?.squeeze(1)?;
@@ -81,7 +87,13 @@ pub fn head(x: &Tensor, weight: &Tensor, rest: &Tensor, scene: HeadInputs, items
 }
 
 /// See [`means`](super::means).
-pub fn means(hidden: &Tensor, weight: &Tensor, bias: &Tensor, tilt: &Tensor, atoms: &Atoms) -> Result<Tensor> {
+pub fn expected_returns(
+    hidden: &Tensor,
+    weight: &Tensor,
+    bias: &Tensor,
+    tilt: &Tensor,
+    atoms: &Atoms,
+) -> Result<Tensor> {
     let ((rows, width), (items, count)) = (hidden.dims2()?, bias.dims2()?);
     let own = hidden.matmul(&weight.reshape((items * count, width))?.t()?)?.reshape((rows, items, count))?;
     let tilted = tilt.unsqueeze(2)?.broadcast_mul(&atoms.places.reshape((1, 1, count))?)?;
@@ -90,10 +102,10 @@ pub fn means(hidden: &Tensor, weight: &Tensor, bias: &Tensor, tilt: &Tensor, ato
     chances.matmul(&atoms.values.unsqueeze(1)?)?.reshape((rows, items))
 }
 
-/// See [`mean_of`](super::mean_of).
-pub fn mean_of(x: &Tensor, there: &Tensor) -> Result<Tensor> {
-    let sum = x.broadcast_mul(&there.unsqueeze(2)?)?.sum(1)?;
-    sum.broadcast_div(&there.sum_keepdim(1)?.maximum(1.0)?)
+/// See [`masked_mean`](super::mean_of).
+pub fn masked_mean(x: &Tensor, mask: &Tensor) -> Result<Tensor> {
+    let sum = x.broadcast_mul(&mask.unsqueeze(2)?)?.sum(1)?;
+    sum.broadcast_div(&mask.sum_keepdim(1)?.maximum(1.0)?)
 }
 
 /// One step of AdamW: θ, and the new m and v; see [`Step`](super::Step).
@@ -109,7 +121,7 @@ pub fn adam(var: &Var, gradient: &Tensor, mean: &Tensor, square: &Tensor, rates:
 }
 
 /// The same where of a table only the rows with `used [N]` above 0 are stepped; the others keep their values and moments.
-pub fn adam_of_used_rows(
+pub fn adam_sparse(
     var: &Var,
     (gradient, used): (&Tensor, &Tensor),
     [mean, square]: [&Tensor; 2],
