@@ -13,7 +13,7 @@ stages:
   world:
     use: world.mf
     inputs: { interactions: log.interaction, items: log.items }
-    with: { factors: many }
+    with: { n_factors: many }
   judge: { use: world.mf, inputs: { interactions: lg.interactions, items: log.users } }
 ";
 
@@ -27,7 +27,7 @@ fn every_typo_of_a_file_is_shown_with_its_place_and_what_was_meant() {
         ("x.yaml:6:51", "`titel`", "──┬──", "did you mean `title`?"),
         ("x.yaml:7:17", "there is no stage kind `splitt`", "───┬──", "did you mean `split`?"),
         ("x.yaml:10:33", "`log` has no output `interaction`", "─────┬─────", "did you mean `interactions`?"),
-        ("x.yaml:11:22", "`factors`", "────", ""),
+        ("x.yaml:11:24", "`n_factors`", "────", ""),
         ("x.yaml:12:51", "there is no stage `lg`", "┬", "did you mean `log`?"),
         (
             "x.yaml:12:75",
@@ -51,15 +51,14 @@ fn every_typo_of_a_file_is_shown_with_its_place_and_what_was_meant() {
 #[test]
 fn a_card_is_refused_with_what_to_do_by_a_program_that_was_not_built_for_one() {
     if cfg!(feature = "cuda") {
-        eprintln!("skipped: this program was built for NVIDIA cards");
+        eprintln!("skipped: this program was built for NVIDIA GPUs");
         return;
     }
     let project = Project::smoke();
     let help = "help: build it with `cargo build --release --features cuda`, or train on the `cpu`\n";
     for command in ["plan", "run"] {
         let refused = project.run(&[command, "x.yaml", "--device", "cuda:1"]).ends_with(2);
-        let told =
-            "error: `--device`: `cuda:1` needs a program that was built for NVIDIA cards, and this one was not\n";
+        let told = "error: `--device`: `cuda:1` needs a program that was built for NVIDIA GPUs, and this one was not\n";
         assert_eq!(refused.stderr, format!("{told}{help}"));
     }
     let refused = project.run(&["plan", "x.yaml", "--set", "stages.bc.device=cuda"]).ends_with(2);
@@ -128,7 +127,7 @@ fn another_count_than_expected_names_the_file_and_both_counts() {
     let project = Project::smoke();
     let run = project.run(&["run", "x.yaml", "--set", "stages.log.with.expected_rows.users=41"]).ends_with(1);
     run.says(&[
-        "13 stages: 1 failed, 12 did not begin",
+        "13 stages: 1 failed, 12 not started",
         "stage `log` failed",
         "toy.inter has 40 users, but the experiment expects 41",
         "help: ",

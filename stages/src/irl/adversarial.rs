@@ -15,7 +15,7 @@ use super::demo_advantage::advantages;
 use super::transitions::Transitions;
 use super::{Inputs, Outputs, WeightingConfig};
 use crate::artifact::{Array, Curves, RewardModel, RewardPair, RewardPairs, World};
-use crate::env::{Features, TEXTS, last_steps, states, text_vectors};
+use crate::env::{Features, TEXTS, embed_texts, last_steps, states};
 use crate::nn::discriminator::{DiscriminatorBatch, DiscriminatorConfig};
 use crate::nn::loss::log_prob;
 use crate::nn::{
@@ -116,7 +116,7 @@ impl AdversarialTrainer<'_> {
         let features = match &inputs.items {
             Some(items) => {
                 items.check_world(world)?;
-                Features::with_texts(world, text_vectors(items, self.discriminator.text_embedding_dim, self.seed))?
+                Features::with_texts(world, embed_texts(items, self.discriminator.text_embedding_dim, self.seed))?
             }
             None => Features::new(world),
         };
@@ -265,7 +265,7 @@ impl AdversarialTrainer<'_> {
 
     /// What should be known before the reward is believed.
     fn remark(&self, world: &World) -> Option<String> {
-        world.people_leave().then(|| self.reward.confounds_length()).flatten().map(str::to_owned)
+        world.users_may_quit().then(|| self.reward.confounds_length()).flatten().map(str::to_owned)
     }
 
     /// Whether what the generator is paid holds log π.

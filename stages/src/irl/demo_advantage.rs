@@ -146,7 +146,9 @@ mod tests {
         let trajectories =
             vec![trajectory(&[1.0, 2.0, 4.0], Termination::Similar), trajectory(&[8.0], Termination::Horizon)];
         let demonstrations = Demonstrations { trajectories };
-        let of = |penalty| returns(&demonstrations, &QuitRules { penalty, ..QuitRules::default() }, 0.5, &[0.0, 6.0]);
+        let of = |penalty| {
+            returns(&demonstrations, &QuitRules { quit_penalty: penalty, ..QuitRules::default() }, 0.5, &[0.0, 6.0])
+        };
         assert_eq!(of(None), [3.0, 4.0, 4.0, 11.0]);
         assert_eq!(of(Some(-2.0)), [1.5, 1.0, -2.0, 11.0], "what is logged where the user left");
     }

@@ -171,7 +171,7 @@ pub(super) mod tests {
         assert_eq!(remark(&both_signs, cycle()), None);
         let with_rules = |change: fn(&mut World)| {
             let mut inputs = cycle();
-            inputs.world.rules.similar_below = None;
+            inputs.world.rules.distance_threshold = None;
             // Short enough to show nothing twice, for worlds that mask repeats.
             inputs.demonstrations.trajectories.iter_mut().for_each(|trajectory| trajectory.steps.truncate(3));
             change(&mut inputs.world);
@@ -181,12 +181,12 @@ pub(super) mod tests {
         // A category above which people leave is a rule as well, and none counts where whole rounds are played.
         let by_category = |world: &mut World| {
             world.categories = Some(Array::new(&[6, 1], vec![1.0; 6]));
-            world.rules.category_above = Some(3);
+            world.rules.max_same_category = Some(3);
         };
         assert!(with_rules(by_category).unwrap().contains("never negative"));
         let whole_rounds = |world: &mut World| {
-            world.rules.similar_below = Some(0.5);
-            world.rules.repeats = Repeats::MaskedExactRounds;
+            world.rules.distance_threshold = Some(0.5);
+            world.rules.repeats = Repeats::MaskedFixedLength;
         };
         assert_eq!(with_rules(whole_rounds), None);
     }
@@ -195,7 +195,7 @@ pub(super) mod tests {
     fn the_generator_is_paid_the_penalty_for_leaving() {
         let omitted = |penalty: Option<f32>| {
             let mut inputs = cycle();
-            inputs.world.rules.penalty = penalty;
+            inputs.world.rules.quit_penalty = penalty;
             let end = Termination::Similar;
             inputs.demonstrations.trajectories.iter_mut().for_each(|trajectory| trajectory.end = end);
             let stage = Gail {

@@ -124,7 +124,7 @@ mod tests {
 
     use super::*;
     use crate::artifact::{Termination, Trajectory, World};
-    use crate::env::{Features, Student, cluster_world, play};
+    use crate::env::{Features, PolicyAgent, cluster_world, play};
     use crate::irl::demo_advantage::advantages;
     use crate::irl::transitions::Transitions;
     use crate::nn::{Optimizer, rng};
@@ -184,7 +184,7 @@ mod tests {
     #[test]
     fn on_a_mixture_of_optimal_and_random_demonstrations_weighted_beats_unweighted() {
         let mut world = cluster_world(&[5.0, 4.0, 3.0, 2.0, 1.0], 2, 1, 10, 4);
-        world.rules.similar_below = None;
+        world.rules.distance_threshold = None;
         let mut draw = rng(&[7]);
         let mut trajectory = |best: bool| {
             let steps = (0..10).map(|_| {
@@ -227,8 +227,8 @@ mod tests {
         };
         let inputs = Inputs { world: world.clone(), demonstrations: demonstrations.clone(), weights: Some(weights) };
         let policy = cloning.run(inputs, &Context::detached(folder.path())).unwrap().policy;
-        let network = Student::load(&policy, world.users(), world.items()).unwrap();
-        let played = play(world, &[0; 50], &Student { network: &network, sample: true }, 3).unwrap();
+        let network = PolicyAgent::load(&policy, world.users(), world.items()).unwrap();
+        let played = play(world, &[0; 50], &PolicyAgent { network: &network, sample: true }, 3).unwrap();
         (0..50).flat_map(|e| played.rewards(e)).map(|&r| f64::from(r)).sum::<f64>() / 50.0
     }
 }

@@ -27,19 +27,19 @@ pub fn cached_embeddings(embedder: &dyn Embedder, values: &ValueStore, texts: &[
         if known.contains_key(text.as_str()) {
             continue;
         }
-        let kept = values.get(&key(text))?.map(|kept| parse(text, &kept)).transpose()?;
-        if kept.is_none() {
+        let stored = values.get(&key(text))?.map(|stored| parse(text, &stored)).transpose()?;
+        if stored.is_none() {
             new.push(text.clone());
         }
-        known.insert(text, kept.unwrap_or_default());
+        known.insert(text, stored.unwrap_or_default());
     }
     for batch in new.chunks(BATCH) {
         let found = embedder.embed(batch)?;
         tokens += found.tokens;
         for (text, vector) in batch.iter().zip(found.vectors) {
             // The stored vector counts: another run may have stored it first.
-            let kept = values.put_new(&key(text), &serde_json::to_vec(&vector)?)?;
-            let vector = parse(text, &kept)?;
+            let stored = values.put_new(&key(text), &serde_json::to_vec(&vector)?)?;
+            let vector = parse(text, &stored)?;
             known.get_mut(text.as_str()).context("a text that was not requested")?.clone_from(&vector);
         }
     }
@@ -49,8 +49,8 @@ pub fn cached_embeddings(embedder: &dyn Embedder, values: &ValueStore, texts: &[
     Ok(Embeddings { vectors, tokens })
 }
 
-fn parse(text: &str, kept: &[u8]) -> Result<Vec<f32>> {
-    serde_json::from_slice(kept).with_context(|| format!("the stored value of the text {text:?} is no vector"))
+fn parse(text: &str, stored: &[u8]) -> Result<Vec<f32>> {
+    serde_json::from_slice(stored).with_context(|| format!("the stored value of the text {text:?} is no vector"))
 }
 
 #[cfg(test)]

@@ -250,13 +250,13 @@ mod tests {
 
     #[test]
     fn scores_by_hand() {
-        let asked = request(&["a\n"], &["x", "y"]);
+        let choice = request(&["a\n"], &["x", "y"]);
         let answer = r#"{"logprob_sum":[-6.0,-8.0],"tokens":[2,4]}"#;
         let neutral =
             [r#"{"logprob_sum":[-9.0],"tokens":[2]}"#, r#"{"logprob_sum":[-9.0],"tokens":[4]}"#].map(String::from);
-        let mean = open(Score::MeanLogprob).parse_choice(&asked, answer, &[]).unwrap();
+        let mean = open(Score::MeanLogprob).parse_choice(&choice, answer, &[]).unwrap();
         assert_eq!(mean, ParsedChoice { index: Some(1), scores: vec![-3.0, -2.0] });
-        let pmi = open(Score::Pmi).parse_choice(&asked, answer, &neutral).unwrap();
+        let pmi = open(Score::Pmi).parse_choice(&choice, answer, &neutral).unwrap();
         assert_eq!(pmi, ParsedChoice { index: Some(0), scores: vec![1.5, 0.25] });
         assert_eq!(best(&[1.0, 2.0, 2.0]), Some(1), "the first of equals");
     }
@@ -264,9 +264,10 @@ mod tests {
     #[test]
     fn a_spoilt_answer_is_an_error() {
         let model = open(Score::MeanLogprob);
-        let asked = request(&["a\n"], &["x", "y"]);
-        for spoilt in ["2", r#"{"logprob_sum":[-1.0],"tokens":[1]}"#, r#"{"logprob_sum":[-1.0,-2.0],"tokens":[1,0]}"#] {
-            assert!(model.parse_choice(&asked, spoilt, &[]).is_err(), "{spoilt}");
+        let choice = request(&["a\n"], &["x", "y"]);
+        for invalid in ["2", r#"{"logprob_sum":[-1.0],"tokens":[1]}"#, r#"{"logprob_sum":[-1.0,-2.0],"tokens":[1,0]}"#]
+        {
+            assert!(model.parse_choice(&choice, invalid, &[]).is_err(), "{invalid}");
         }
     }
 
@@ -290,11 +291,11 @@ mod tests {
         let model = open(Score::Pmi);
         let count = |text: &str| model.model.tokenize(text).unwrap().len() as u64;
         let mut conversation = model.conversations("You recommend movies.\n").unwrap()();
-        let asked = request(&["You recommend movies.\n", "one\n"], &["x", "y"]);
-        let answer = conversation.choose(&asked).unwrap();
+        let choice = request(&["You recommend movies.\n", "one\n"], &["x", "y"]);
+        let answer = conversation.choose(&choice).unwrap();
         let read = count("You recommend movies.\n") + count("one\n") + count("Next:") + count(" x") + count(" y") - 2;
         let tokens = |request: &str, answer: &str| model.count_tokens(request, answer).unwrap().unwrap();
-        let found = tokens(&asked.canonical(), &answer.text);
+        let found = tokens(&choice.canonical(), &answer.text);
         assert_eq!((found.prompt, found.completion), (read, 0));
         assert!(answer.tokens < read, "the opening is cached");
         let completion = CompletionRequest {

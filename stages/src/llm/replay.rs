@@ -263,11 +263,11 @@ mod tests {
 
     #[test]
     fn a_miss_names_the_request() {
-        let asked = request(&["a\n"], &["x", "y"]);
-        let replayed = ReplayConfig::default().open(vec![recorded(SERVER, &asked, &server("2"))]).unwrap();
+        let choice = request(&["a\n"], &["x", "y"]);
+        let replayed = ReplayConfig::default().open(vec![recorded(SERVER, &choice, &server("2"))]).unwrap();
         let conversations = replayed.conversations("").unwrap();
-        assert_eq!(conversations().choose(&asked).unwrap().text, server("2"));
-        assert_eq!(replayed.parse_choice(&asked, &server("2"), &[]).unwrap().index, Some(1));
+        assert_eq!(conversations().choose(&choice).unwrap().text, server("2"));
+        assert_eq!(replayed.parse_choice(&choice, &server("2"), &[]).unwrap().index, Some(1));
         let error = conversations().choose(&request(&["b\n"], &["x", "y"])).unwrap_err().to_string();
         let named =
             r#"none of the 1 recorded calls answers the request {"context":["b\n"],"cue":"Next:","options":["x","y"]}"#;
@@ -278,19 +278,19 @@ mod tests {
 
     #[test]
     fn failures_are_replayed_as_failures() {
-        let asked = request(&["a\n"], &["x", "y"]);
+        let choice = request(&["a\n"], &["x", "y"]);
         let failed = FailedCall { status: Some(400), reason: "too long".into(), raw: "no".into() };
-        let call = RecordedCall { answer: Err(failed.clone()), ..recorded(SERVER, &asked, "") };
+        let call = RecordedCall { answer: Err(failed.clone()), ..recorded(SERVER, &choice, "") };
         let replayed = ReplayConfig::default().open(vec![call]).unwrap();
-        let error = replayed.conversations("").unwrap()().choose(&asked).unwrap_err();
+        let error = replayed.conversations("").unwrap()().choose(&choice).unwrap_err();
         assert_eq!(error.downcast::<FailedCall>().unwrap(), failed);
     }
 
     #[test]
     fn the_identity_is_that_of_all_answers() {
-        let asked = request(&["a\n"], &["x", "y"]);
+        let choice = request(&["a\n"], &["x", "y"]);
         let identity = |reply: &str| {
-            ReplayConfig::default().open(vec![recorded(SERVER, &asked, &server(reply))]).unwrap().identity()
+            ReplayConfig::default().open(vec![recorded(SERVER, &choice, &server(reply))]).unwrap().identity()
         };
         assert_eq!(identity("1"), identity("1"));
         assert_ne!(identity("1"), identity("2"));
@@ -298,9 +298,9 @@ mod tests {
 
     #[test]
     fn calls_that_cannot_be_replayed_are_refused() {
-        let asked = request(&["a\n"], &["x", "y"]);
+        let choice = request(&["a\n"], &["x", "y"]);
         let refused = |models: &[&str]| {
-            let calls = models.iter().map(|model| recorded(model, &asked, "{}")).collect();
+            let calls = models.iter().map(|model| recorded(model, &choice, "{}")).collect();
             ReplayConfig::default().open(calls).err().unwrap().to_string()
         };
         assert_eq!(refused(&[]), "no calls are recorded");

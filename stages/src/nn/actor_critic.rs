@@ -457,7 +457,7 @@ mod tests {
         assert!(bias.iter().all(|g| g.is_finite()) && bias.iter().sum::<f32>().abs() < 1e-6, "{bias:?}");
         assert!(states(&network).mask_actions([(0, 3)]).is_err());
         let stuck = states(&network).mask_actions([(1, 0), (1, 1), (1, 2)]).unwrap_err().to_string();
-        assert!(stuck.contains("state 1 has none of 3 items left to show\nhelp: lower `audience.horizon`"), "{stuck}");
+        assert!(stuck.contains("state 1 has none of 3 items left to show\nhelp: lower `simulator.horizon`"), "{stuck}");
     }
 
     #[test]

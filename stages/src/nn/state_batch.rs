@@ -44,8 +44,8 @@ impl StateBatch {
         let stuck = allowed.chunks_exact(items.max(1)).position(|row| row.iter().all(|&a| a == 0.0));
         ensure!(
             stuck.is_none(),
-            "state {} has none of {items} items left to show\nhelp: lower `audience.horizon` below the size of the catalogue, or \
-             take `audience.repeats: allowed`",
+            "state {} has none of {items} items left to show\nhelp: lower `simulator.horizon` below the size of the catalogue, or \
+             take `simulator.repeats: allowed`",
             stuck.unwrap_or(0)
         );
         self.action_mask = Some(Tensor::from_vec(allowed, (batch, items), self.user.device())?);

@@ -25,7 +25,7 @@ use super::settings::learner_settings;
 use super::validation::{self, Validation};
 use super::{NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{Array, TensorFile, World};
-use crate::env::Student;
+use crate::env::PolicyAgent;
 use crate::nn::schedule::linear;
 use crate::nn::{AdamW, device, rng};
 
@@ -126,7 +126,7 @@ impl PolicyLearner for Learner<'_> {
         let config = self.config;
         let until = (config.n_iterations as f64 * config.exploration_fraction) as u64;
         let epsilon = linear(config.epsilon_start, config.epsilon_end, number, until);
-        let agent = EpsilonGreedy { student: Student { network: &self.values.network, sample: false }, epsilon };
+        let agent = EpsilonGreedy { student: PolicyAgent { network: &self.values.network, sample: false }, epsilon };
         let draw = rng(&[config.seed, 0xd90, number]);
         let batch = Batch::play(self.world, &agent, config.episodes_per_update, config.network.window, draw)?;
         let rewards = batch.finite(self.reward.of(&batch)?).with_context(|| format!("update {number}"))?;

@@ -20,7 +20,7 @@ use super::settings::learner_settings;
 use super::validation::{self, Validation};
 use super::{NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{TensorFile, World};
-use crate::env::{Student, states};
+use crate::env::{PolicyAgent, states};
 use crate::nn::{ActionLogProb, ActorCritic, AdamW, device, rng};
 
 learner_settings! {
@@ -87,7 +87,7 @@ impl PolicyLearner for Learner<'_> {
         let config = self.config;
         // Random numbers are drawn from (seed, purpose, update) alone, so that a resumed run draws the same.
         let draw = rng(&[config.seed, 0x53e1, number]);
-        let agent = Student { network: &self.policy, sample: true };
+        let agent = PolicyAgent { network: &self.policy, sample: true };
         let batch = Batch::play(self.world, &agent, config.episodes_per_update, config.network.window, draw)?;
         let place = || format!("update {number}");
         let rewards = batch.finite(self.reward.of(&batch)?).with_context(place)?;

@@ -215,8 +215,8 @@ fn other_than_gguf(begins: &[u8]) -> Option<String> {
 
 /// The first line of an error, without its backtrace.
 fn plainly(error: &candle_core::Error) -> String {
-    let said = error.to_string();
-    said.lines().next().unwrap_or_default().to_owned()
+    let message = error.to_string();
+    message.lines().next().unwrap_or_default().to_owned()
 }
 
 fn whole(value: &Value) -> Option<usize> {
@@ -288,7 +288,7 @@ mod tests {
     fn a_file_that_is_no_gguf_says_what_it_is_without_a_trace() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("page.gguf");
-        for (bytes, says) in [
+        for (bytes, expected) in [
             (&b"<html>not found</html>"[..], "is not a GGUF file, but a web page\nhelp: "),
             (
                 b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n",
@@ -304,7 +304,7 @@ mod tests {
         ] {
             std::fs::write(&path, bytes).unwrap();
             let error = format!("{:#}", Header::open(&path).err().unwrap());
-            assert!(error.contains("page.gguf is not a ") && error.contains(says), "{error}");
+            assert!(error.contains("page.gguf is not a ") && error.contains(expected), "{error}");
             assert_eq!(error.lines().count(), 2, "{error}");
         }
     }

@@ -208,8 +208,8 @@ impl<'m> Session<'m> {
             }
             ids.push(tokens);
         }
-        let kept: usize = self.segments[..same].iter().map(|segment| segment.tokens).sum();
-        let length = kept + ids.iter().map(Vec::len).sum::<usize>();
+        let cached: usize = self.segments[..same].iter().map(|segment| segment.tokens).sum();
+        let length = cached + ids.iter().map(Vec::len).sum::<usize>();
         let context = self.model.context_length();
         ensure!(
             length + reserve <= context,
@@ -219,7 +219,7 @@ impl<'m> Session<'m> {
             self.model.name
         );
         self.segments.truncate(same);
-        let mut before = kept;
+        let mut before = cached;
         for (text, ids) in segments[same..].iter().zip(ids) {
             let mut segment = Segment { text: text.clone(), tokens: ids.len(), kv: Vec::new(), last: None };
             for pass in ids.chunks(MAX_PASS_TOKENS) {

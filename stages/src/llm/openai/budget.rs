@@ -259,10 +259,10 @@ impl Limits {
             0 => String::new(),
             count => format!(" ({count} of them with unknown outcome, counted at the highest possible cost)"),
         };
-        let kept = "and run again; answered calls are stored and cost nothing";
+        let rerun = "and run again; answered calls are stored and cost nothing";
         if let Some(max) = self.max_calls.filter(|&max| spent.calls >= max) {
             return Some(format!(
-                "`max_calls: {max}` is used up: the stage's runs made {} calls{unknown}\nhelp: raise `max_calls`, {kept}",
+                "`max_calls: {max}` is used up: the stage's runs made {} calls{unknown}\nhelp: raise `max_calls`, {rerun}",
                 spent.calls
             ));
         }
@@ -271,7 +271,7 @@ impl Limits {
         (spent.nano_usd.saturating_add(next) > left).then(|| {
             format!(
                 "`budget_usd: {budget}` is used up: the stage's runs spent {:.6} USD in {} calls{unknown}, and the next one may cost \
-                 {:.6} USD\nhelp: raise `budget_usd`, {kept}",
+                 {:.6} USD\nhelp: raise `budget_usd`, {rerun}",
                 spent.usd(),
                 spent.calls,
                 next as f64 / NANO
@@ -321,8 +321,8 @@ mod tests {
         let spent = Spending { calls: 3, unknown: 1, tokens: tokens(2400, 202), nano_usd: 4_420_000 };
         assert_eq!(first.spent().unwrap(), spent);
         assert_eq!(budget(folder.path(), limits).spent().unwrap(), spent);
-        let dearer = Limits { prices: Some(Prices { input: 9.0, output: 9.0 }), ..limits };
-        assert_eq!(budget(folder.path(), dearer).spent().unwrap(), spent, "recorded costs stay");
+        let raised = Limits { prices: Some(Prices { input: 9.0, output: 9.0 }), ..limits };
+        assert_eq!(budget(folder.path(), raised).spent().unwrap(), spent, "recorded costs stay");
     }
 
     #[test]
@@ -343,24 +343,24 @@ mod tests {
         for _ in 0..2 {
             two.reserve(tokens(10, 1), &cancel).unwrap().answered(Some(tokens(10, 1))).unwrap();
         }
-        let said = stopped(&two, tokens(10, 1));
+        let message = stopped(&two, tokens(10, 1));
         assert!(
-            said.starts_with("`max_calls: 2` is used up: the stage's runs made 2 calls\nhelp: raise `max_calls`"),
-            "{said}"
+            message.starts_with("`max_calls: 2` is used up: the stage's runs made 2 calls\nhelp: raise `max_calls`"),
+            "{message}"
         );
         let limits = Limits { budget_usd: Some(0.003), prices: Some(PRICES), max_calls: None };
-        let paid = budget(folder.path(), limits);
+        let priced = budget(folder.path(), limits);
         // Two calls of 20 microdollars are known.
-        drop(paid.reserve(tokens(1000, 100), &cancel).unwrap());
-        let said = stopped(&paid, tokens(1000, 0));
+        drop(priced.reserve(tokens(1000, 100), &cancel).unwrap());
+        let message = stopped(&priced, tokens(1000, 0));
         assert!(
-            said.starts_with(
+            message.starts_with(
                 "`budget_usd: 0.003` is used up: the stage's runs spent 0.002040 USD in 3 calls (1 of them with unknown outcome, \
                  counted at the highest possible cost), and the next one may cost 0.001000 USD\nhelp: raise `budget_usd`"
             ),
-            "{said}"
+            "{message}"
         );
-        assert!(paid.reserve(tokens(960, 0), &cancel).is_ok(), "to the last billionth");
+        assert!(priced.reserve(tokens(960, 0), &cancel).is_ok(), "to the last billionth");
     }
 
     #[test]
@@ -383,7 +383,7 @@ mod tests {
             let workers: Vec<_> = (0..4).map(|_| scope.spawn(work)).collect();
             workers.into_iter().map(|worker| worker.join().unwrap()).sum()
         });
-        assert_eq!((answered, budget.spent().unwrap().calls), (10, 10), "refusals took nobody's place for good");
+        assert_eq!((answered, budget.spent().unwrap().calls), (10, 10), "rejected requests release their reservation");
     }
 
     #[test]

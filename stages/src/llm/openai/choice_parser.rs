@@ -110,19 +110,19 @@ const KEYS: [&str; 13] = [
 /// The reply after its reasoning; none where the reasoning does not end.
 pub(super) fn after_thoughts(reply: &str) -> Option<&str> {
     let ends = THOUGHTS.iter().filter_map(|(_, end)| reply.rfind(end).map(|at| at + end.len()));
-    let said = &reply[ends.max().unwrap_or(0)..];
-    match THOUGHTS.iter().filter_map(|(begin, _)| said.find(begin)).min() {
-        Some(begin) if said[..begin].trim().is_empty() => None,
-        Some(begin) => Some(&said[..begin]),
-        None => Some(said),
+    let content = &reply[ends.max().unwrap_or(0)..];
+    match THOUGHTS.iter().filter_map(|(begin, _)| content.find(begin)).min() {
+        Some(begin) if content[..begin].trim().is_empty() => None,
+        Some(begin) => Some(&content[..begin]),
+        None => Some(content),
     }
 }
 
 /// The option that a reply names.
 pub(super) fn parse_option(reply: &str, options: &[String]) -> Result<ParsedOption, NoChoice> {
-    let said = after_thoughts(reply).ok_or(NoChoice::Thinking)?;
-    let before = said.as_ptr() as usize - reply.as_ptr() as usize;
-    let found = structured(said, options).unwrap_or_else(|| Text::new(said).parse_option(options))?;
+    let content = after_thoughts(reply).ok_or(NoChoice::Thinking)?;
+    let before = content.as_ptr() as usize - reply.as_ptr() as usize;
+    let found = structured(content, options).unwrap_or_else(|| Text::new(content).parse_option(options))?;
     Ok(ParsedOption { at: found.at.map(|at| at + before), ..found })
 }
 
@@ -136,12 +136,12 @@ pub(super) fn letter_first(reply: &str, options: &[String]) -> Option<ParsedOpti
 }
 
 /// The choice in a box, a tag or JSON; none where there is none of them.
-fn structured(said: &str, options: &[String]) -> Option<Result<ParsedOption, NoChoice>> {
+fn structured(content: &str, options: &[String]) -> Option<Result<ParsedOption, NoChoice>> {
     let mut found = BTreeSet::new();
     let mut last = None;
     for (begin, end) in [("\\boxed{", "}"), ("<answer>", "</answer>"), ("[[", "]]")] {
-        for (at, begin) in said.match_indices(begin) {
-            let inside = &said[at + begin.len()..];
+        for (at, begin) in content.match_indices(begin) {
+            let inside = &content[at + begin.len()..];
             let inside = &inside[..inside.find(end).unwrap_or(inside.len())];
             // `\boxed{\text{B}}` ends at the first brace, which leaves `\text{B`.
             let place = at + begin.len();
@@ -156,12 +156,12 @@ fn structured(said: &str, options: &[String]) -> Option<Result<ParsedOption, NoC
         (1, Some(parsed)) => return Some(Ok(parsed)),
         _ => return Some(Err(NoChoice::Several)),
     }
-    let fenced = said.trim().trim_start_matches("```").trim_end_matches("```").trim();
+    let fenced = content.trim().trim_start_matches("```").trim_end_matches("```").trim();
     let plain = fenced.strip_prefix("json").unwrap_or(fenced).trim();
     let value: Value = plain.starts_with(['{', '[']).then(|| serde_json::from_str(plain).ok()).flatten()?;
     Some(of_json(&value, options).map(|option| {
         let label = |label: String| {
-            Text::new(said).labels(options).into_iter().rev().find(|(_, at)| said[*at..].starts_with(&label))
+            Text::new(content).labels(options).into_iter().rev().find(|(_, at)| content[*at..].starts_with(&label))
         };
         let at = label(letter(option)).or_else(|| label((option + 1).to_string())).map(|(_, at)| at);
         ParsedOption { option, at }
@@ -371,9 +371,9 @@ impl Text {
         let inside = |a: &(usize, usize, usize), b: &(usize, usize, usize)| {
             b.0 <= a.0 && a.1 <= b.1 && (b.1 - b.0) > (a.1 - a.0)
         };
-        let said = found.iter().filter(|one| !found.iter().any(|other| inside(one, other)));
-        let said: BTreeSet<usize> = said.map(|one| one.2).collect();
-        match (said.len(), said.first()) {
+        let outermost = found.iter().filter(|one| !found.iter().any(|other| inside(one, other)));
+        let named: BTreeSet<usize> = outermost.map(|one| one.2).collect();
+        match (named.len(), named.first()) {
             (0, _) | (_, None) => Err(NoChoice::Nothing),
             (1, Some(&option)) => {
                 let not = (0..self.words.len()).any(|word| NOT[..6].contains(&self.low(word).as_str()));

@@ -26,7 +26,7 @@ fn read(options: &[String], replies: &[(&str, Result<usize, NoChoice>)]) {
 #[test]
 fn a_label_in_any_dress() {
     let options = options(&["Casino", "Fargo", "Brazil", "Big"]);
-    for dress in [
+    for form in [
         "B",
         "b",
         " B\n",
@@ -86,7 +86,7 @@ fn a_label_in_any_dress() {
         "Between A and C there is little, but my answer: B",
         "Candidate 2: Fargo",
     ] {
-        assert_eq!(parse_option(dress, &options).map(|parsed| parsed.option), Ok(1), "{dress:?}");
+        assert_eq!(parse_option(form, &options).map(|parsed| parsed.option), Ok(1), "{form:?}");
     }
 }
 

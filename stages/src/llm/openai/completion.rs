@@ -114,8 +114,8 @@ pub(super) fn completion(body: &str, options: Option<&[String]>) -> Result<RawRe
         refusal: Value,
     }
     let body = json(body).context("no chat completion came back")?;
-    if let Some(said) = server_error(&body) {
-        bail!("the server reports an error: {said}");
+    if let Some(message) = server_error(&body) {
+        bail!("the server reports an error: {message}");
     }
     let usage = usage(&body);
     let completion: Completion = serde_json::from_value(body).context("no chat completion came back")?;
@@ -141,8 +141,8 @@ pub(super) fn completion(body: &str, options: Option<&[String]>) -> Result<RawRe
 fn text(content: &Value) -> Result<String> {
     let part = |part: &Value| -> Option<String> {
         let kind = part["type"].as_str().unwrap_or("text");
-        let said = part.as_str().or_else(|| part["text"].as_str());
-        said.filter(|_| ["text", "output_text"].contains(&kind)).map(str::to_owned)
+        let content = part.as_str().or_else(|| part["text"].as_str());
+        content.filter(|_| ["text", "output_text"].contains(&kind)).map(str::to_owned)
     };
     match content {
         Value::Null => Ok(String::new()),
@@ -161,8 +161,8 @@ fn server_error(body: &Value) -> Option<String> {
 }
 
 fn message_of(error: &Value) -> String {
-    let said = error["message"].as_str().or_else(|| error.as_str()).map_or_else(|| error.to_string(), str::to_owned);
-    quote(&said, MAX_QUOTE)
+    let message = error["message"].as_str().or_else(|| error.as_str()).map_or_else(|| error.to_string(), str::to_owned);
+    quote(&message, MAX_QUOTE)
 }
 
 /// The most likely tokens at one place, with their log-probabilities.
@@ -209,8 +209,8 @@ pub(super) fn vectors(text: &str, texts: usize) -> Result<Vec<Vec<f32>>> {
         embedding: Vec<f32>,
     }
     let body = json(text).context("no embeddings came back")?;
-    if let Some(said) = server_error(&body) {
-        bail!("the server reports an error: {said}");
+    if let Some(message) = server_error(&body) {
+        bail!("the server reports an error: {message}");
     }
     let Embeddings { data } = serde_json::from_value(body).context("no embeddings came back")?;
     let mut vectors = vec![vec![]; texts];
@@ -265,7 +265,7 @@ mod tests {
 
     #[test]
     fn unreadable_usage_is_ignored() {
-        for (said, read) in [
+        for (body, read) in [
             (r#"{"usage":{"prompt_tokens":4,"completion_tokens":2}}"#, Some((4, 2))),
             (r#"{"usage":{"prompt_tokens":4}}"#, Some((4, 0))),
             (r#"{"usage":{"prompt_tokens":4.0,"completion_tokens":2.0}}"#, Some((4, 2))),
@@ -279,8 +279,8 @@ mod tests {
             (r#"{"usage":null}"#, None),
             ("[]", None),
         ] {
-            let said: Value = serde_json::from_str(said).unwrap();
-            assert_eq!(usage(&said).map(|usage| (usage.prompt_tokens, usage.completion_tokens)), read, "{said}");
+            let body: Value = serde_json::from_str(body).unwrap();
+            assert_eq!(usage(&body).map(|usage| (usage.prompt_tokens, usage.completion_tokens)), read, "{body}");
         }
     }
 
@@ -305,11 +305,11 @@ mod tests {
 
     #[test]
     fn an_error_in_place_of_an_answer_is_reported() {
-        let said = |body: &str| {
+        let error_of = |body: &str| {
             let error = completion(body, None).unwrap_err();
             (format!("{error:#}"), error.is::<FailedCall>())
         };
-        for (body, says) in [
+        for (body, expected) in [
             (r#"{"error":{"message":"flagged","code":502}}"#, "the server reports an error: flagged"),
             (r#"{"error":"model is loading"}"#, "the server reports an error: model is loading"),
             (r#"{"object":"error","message":"too long","code":400}"#, "the server reports an error: too long"),
@@ -321,10 +321,10 @@ mod tests {
             ("data: {}\n\ndata: [DONE]\n\n", "\nhelp: it is a stream of events"),
             (r#"{"choices":null}"#, "no chat completion came back"),
         ] {
-            let (found, failed) = said(body);
-            assert!(found.contains(says) && !failed, "{found}");
+            let (found, failed) = error_of(body);
+            assert!(found.contains(expected) && !failed, "{found}");
         }
-        let (found, failed) = said(r#"{"choices":[{"message":{"content":null,"refusal":"no"}}]}"#);
+        let (found, failed) = error_of(r#"{"choices":[{"message":{"content":null,"refusal":"no"}}]}"#);
         assert!(failed && found == "the model refused: no", "{found}");
         assert_eq!(completion(r#"{"error":null,"choices":[{"message":{"content":"A"}}]}"#, None).unwrap().reply, "A");
     }
@@ -333,7 +333,7 @@ mod tests {
     fn embeddings_are_put_in_order_and_counted() {
         let two = r#"{"data":[{"index":1,"embedding":[3,4]},{"index":0,"embedding":[1,2.5]}]}"#;
         assert_eq!(vectors(two, 2).unwrap(), [[1.0, 2.5], [3.0, 4.0]]);
-        for (texts, spoilt) in [
+        for (texts, invalid) in [
             (3, two),
             (1, two),
             (2, r#"{"data":[{"index":0,"embedding":[1,2]},{"index":0,"embedding":[1,2]}]}"#),
@@ -343,7 +343,7 @@ mod tests {
             (1, r#"{"data":[{"index":0,"embedding":"aGk="}]}"#),
             (1, "{}"),
         ] {
-            assert!(vectors(spoilt, texts).is_err(), "{spoilt}");
+            assert!(vectors(invalid, texts).is_err(), "{invalid}");
         }
     }
 }

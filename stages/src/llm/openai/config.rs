@@ -189,9 +189,9 @@ mod tests {
         assert_eq!((parsed.base_url.as_str(), parsed.check()), ("https://api.openai.com/v1", Ok(())));
         assert_eq!(parsed.api_key, Some(Secret::of("OPENAI_API_KEY")));
         let prices = Some(Prices { input: 1.0, output: 2.0 });
-        let paid = OpenaiConfig { prices, budget_usd: Some(0.0), max_calls: Some(0), ..parsed.clone() };
-        assert_eq!(paid.check(), Ok(()));
-        for (spoilt, path) in [
+        let priced = OpenaiConfig { prices, budget_usd: Some(0.0), max_calls: Some(0), ..parsed.clone() };
+        assert_eq!(priced.check(), Ok(()));
+        for (invalid, path) in [
             (OpenaiConfig { base_url: "api.openai.com".into(), ..parsed.clone() }, "base_url"),
             (OpenaiConfig { base_url: "https://me:secret@host/v1".into(), ..parsed.clone() }, "base_url"),
             (OpenaiConfig { model: " ".into(), ..parsed.clone() }, "model"),
@@ -206,7 +206,7 @@ mod tests {
             (OpenaiConfig { budget_usd: Some(1.0), ..parsed.clone() }, "budget_usd"),
             (OpenaiConfig { prices, budget_usd: Some(f64::NAN), ..parsed.clone() }, "budget_usd"),
         ] {
-            assert_eq!(spoilt.check().unwrap_err().0, path);
+            assert_eq!(invalid.check().unwrap_err().0, path);
         }
     }
 
@@ -216,9 +216,9 @@ mod tests {
         let work = Workload { choices: 5, texts: 5, prompt_tokens: 900, text_tokens: 60 };
         assert_eq!(free.estimate(&work), "about 10 calls, 1000 tokens");
         let prices = Some(Prices { input: 1.0, output: 10.0 });
-        let paid = OpenaiConfig { prices, budget_usd: Some(0.001), max_calls: Some(9), ..free };
+        let priced = OpenaiConfig { prices, budget_usd: Some(0.001), max_calls: Some(9), ..free };
         assert_eq!(
-            paid.estimate(&work),
+            priced.estimate(&work),
             "about 10 calls, 1000 tokens, 0.0019 USD, more than `budget_usd: 0.001`, more than `max_calls: 9`"
         );
     }

@@ -17,7 +17,7 @@ const TIMEOUT: Duration = Duration::from_millis(400);
 const BOUND: Duration = Duration::from_secs(8);
 
 /// The error after two attempts, and the ledger's sum.
-fn asked(server: &MockServer) -> (anyhow::Error, budget::Spending) {
+fn request_error(server: &MockServer) -> (anyhow::Error, budget::Spending) {
     let folder = tempfile::tempdir().unwrap();
     let fields = json!({
         "base_url": server.base_url, "model": "m", "api_key": Secret::of("PATH"), "max_retries": 1,
@@ -29,24 +29,24 @@ fn asked(server: &MockServer) -> (anyhow::Error, budget::Spending) {
     let start = Instant::now();
     let error = remote.conversations("").unwrap()().choose(&request(&["a\n"], &["x", "y"])).unwrap_err();
     assert!(start.elapsed() < BOUND, "{:?} for: {error:#}", start.elapsed());
-    let said = format!("{error:#}");
-    assert!(said.chars().count() < 1000 && !said.contains(&std::env::var("PATH").unwrap()), "{said}");
+    let message = format!("{error:#}");
+    assert!(message.chars().count() < 1000 && !message.contains(&std::env::var("PATH").unwrap()), "{message}");
     (error, remote.budget.spent().unwrap())
 }
 
 /// Each attempt counts at its highest cost, because it may have been billed.
-fn unreachable(server: &MockServer, says: &str) {
-    let (error, spent) = asked(server);
-    assert!(error.is::<Unreachable>() && error.to_string().contains(says), "{error:#}");
+fn unreachable(server: &MockServer, expected: &str) {
+    let (error, spent) = request_error(server);
+    assert!(error.is::<Unreachable>() && error.to_string().contains(expected), "{error:#}");
     assert_eq!((spent.calls, spent.unknown), (2, 2), "{error:#}");
     assert_eq!(server.received().len(), 2);
 }
 
 /// Each attempt was answered and billed.
-fn failed(server: &MockServer, says: &str) -> FailedCall {
-    let (error, spent) = asked(server);
+fn failed(server: &MockServer, expected: &str) -> FailedCall {
+    let (error, spent) = request_error(server);
     let failed = error.downcast::<FailedCall>().unwrap();
-    assert!(failed.reason.contains(says) && failed.reason.contains(" (2 attempts)"), "{failed}");
+    assert!(failed.reason.contains(expected) && failed.reason.contains(" (2 attempts)"), "{failed}");
     assert_eq!((spent.calls, spent.unknown), (2, 0), "{failed}");
     assert_eq!(failed.status, Some(200));
     failed
@@ -83,7 +83,7 @@ fn a_head_that_never_ends() {
 fn a_server_that_is_always_about_to_answer() {
     for (piece, pause) in [("HTTP/1.1 100 Continue\r\n\r\n", 5), ("HTTP/1.1 102 Processing\r\n\r\n", 0)] {
         let server = MockServer::raw(move |_, _, stream| drip(stream, "", piece, Duration::from_millis(pause)));
-        let (error, _) = asked(&server);
+        let (error, _) = request_error(&server);
         assert!(error.is::<Unreachable>() || error.to_string().contains("answered 102"), "{error:#}");
     }
 }
@@ -93,11 +93,11 @@ fn lengths_without_sense() {
     for length in ["99999999999999999999999", "-1", "many", "9223372036854775807"] {
         let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{{}}");
         let server = MockServer::start(move |_, _| Some(head.clone()));
-        let (error, _) = asked(&server);
-        let said = format!("{error:#}");
+        let (error, _) = request_error(&server);
+        let message = format!("{error:#}");
         assert!(
-            ["does not answer", "cannot ask", "no chat completion"].iter().any(|part| said.contains(part)),
-            "{said}"
+            ["does not answer", "cannot ask", "no chat completion"].iter().any(|part| message.contains(part)),
+            "{message}"
         );
     }
 }
@@ -105,7 +105,7 @@ fn lengths_without_sense() {
 #[test]
 fn a_redirect_without_end() {
     let server = MockServer::start(|_, _| Some(response(302, "location: /v1/chat/completions\r\n", "")));
-    let (error, _) = asked(&server);
+    let (error, _) = request_error(&server);
     assert!(server.received().len() <= 30, "{} requests", server.received().len());
     assert!(!error.to_string().is_empty());
 }
@@ -124,7 +124,7 @@ fn chunks_that_never_end() {
     unreachable(&slow, "does not answer: timeout");
     let chunk = format!("10000\r\n{}\r\n", " ".repeat(0x10000));
     let fast = MockServer::raw(move |_, _, stream| drip(stream, head, &chunk, Duration::ZERO));
-    let (error, _) = asked(&fast);
+    let (error, _) = request_error(&fast);
     // Whichever limit it meets first.
     assert!(error.is::<FailedCall>() || error.is::<Unreachable>(), "{error:#}");
 }
@@ -150,7 +150,7 @@ fn a_connection_that_closes_in_the_middle() {
 fn no_http_at_all() {
     for garbage in ["\u{0}\u{1}\u{2} not http \r\n\r\n", "SSH-2.0-OpenSSH_9.6\r\n", "HTTP/9.9 banana\r\n\r\n"] {
         let server = MockServer::start(move |_, _| Some(garbage.into()));
-        let (error, _) = asked(&server);
+        let (error, _) = request_error(&server);
         assert!(
             format!("{error:#}").contains("does not answer") || format!("{error:#}").contains("cannot ask"),
             "{error:#}"
@@ -185,14 +185,14 @@ fn a_small_answer_that_unpacks_to_a_large_one() {
 #[test]
 fn a_refusal_of_ten_megabytes_is_a_refusal() {
     let server = MockServer::start(|_, _| Some(response(401, "", &"x".repeat(10_000_000))));
-    let (error, spent) = asked(&server);
+    let (error, spent) = request_error(&server);
     assert!(error.to_string().contains("answered 401"), "{error:#}");
     assert_eq!((spent.calls, server.received().len()), (0, 1), "never again");
 }
 
 #[test]
 fn garbage_wrong_types_and_missing_fields() {
-    for (garbage, says) in [
+    for (garbage, expected) in [
         ("<html><body><h1>Welcome</h1></body></html>", "<h1>Welcome</h1>"),
         ("", "answered: nothing"),
         ("null", "no chat completion"),
@@ -207,9 +207,9 @@ fn garbage_wrong_types_and_missing_fields() {
         (r#"{"error":{"message":"overloaded"}}"#, "overloaded"),
     ] {
         let server = MockServer::start(move |_, _| Some(response(200, "", garbage)));
-        let failed = failed(&server, says);
+        let failed = failed(&server, expected);
         let raw = if garbage.is_empty() { "nothing" } else { garbage };
-        assert_eq!(failed.raw, raw, "what came is kept");
+        assert_eq!(failed.raw, raw, "the response is stored");
     }
 }
 
@@ -248,7 +248,7 @@ fn a_redirect_does_not_take_the_key_elsewhere() {
     let thief = MockServer::start(|_, _| Some(response(200, "", "{}")));
     let to = format!("location: {}/steal\r\n", thief.base_url);
     let server = MockServer::start(move |_, _| Some(response(307, &to, "")));
-    let (error, _) = asked(&server);
+    let (error, _) = request_error(&server);
     let secret = std::env::var("PATH").unwrap();
     assert!(thief.received().iter().all(|request| !request.head.contains(&secret)), "{error:#}");
 }

@@ -100,11 +100,11 @@ fn refused_parameter(config: &OpenaiConfig, text: &str) -> Option<String> {
     }
     let body: Value = serde_json::from_str(text).unwrap_or_default();
     let param = body["error"]["param"].as_str().or_else(|| body["param"].as_str()).unwrap_or_default().to_owned();
-    let said = body["error"]["message"].as_str().or_else(|| body["message"].as_str()).unwrap_or(text);
-    let is = |name: &str| param == name || (param.is_empty() && names(said, name));
-    let role = param.starts_with("messages") || ["system", "developer"].iter().any(|role| names(said, role));
+    let message = body["error"]["message"].as_str().or_else(|| body["message"].as_str()).unwrap_or(text);
+    let is = |name: &str| param == name || (param.is_empty() && names(message, name));
+    let role = param.starts_with("messages") || ["system", "developer"].iter().any(|role| names(message, role));
     if role
-        && ["role", "system", "developer"].iter().any(|word| said.contains(word))
+        && ["role", "system", "developer"].iter().any(|word| message.contains(word))
         && config.system_role.is_separate_message()
     {
         return Some(
@@ -166,31 +166,31 @@ mod tests {
 
     #[test]
     fn a_refused_parameter_is_named_with_the_setting_that_mends_it() {
-        let said = |message: &str, param: Value| json!({ "error": { "message": message, "param": param } }).to_string();
+        let body = |message: &str, param: Value| json!({ "error": { "message": message, "param": param } }).to_string();
         for (text, wanted) in [
             (
-                said("Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.", json!("max_tokens")),
+                body("Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.", json!("max_tokens")),
                 "the server rejects `max_tokens`: set `max_tokens_field: max_completion_tokens`, or omit it with `leave_out: [max_tokens]`",
             ),
             (
-                said("Unsupported value: 'temperature' does not support 0 with this model. Only the default (1) value is supported.", json!("temperature")),
+                body("Unsupported value: 'temperature' does not support 0 with this model. Only the default (1) value is supported.", json!("temperature")),
                 "the server rejects `temperature`: omit it with `leave_out: [temperature]`",
             ),
             (
-                said("Unsupported value: 'messages[0].role' does not support 'system' with this model.", json!("messages[0].role")),
+                body("Unsupported value: 'messages[0].role' does not support 'system' with this model.", json!("messages[0].role")),
                 "the server rejects the role of the instructions: set `system_role: user`, which puts them before the question",
             ),
             (
-                said("System role not supported", Value::Null),
+                body("System role not supported", Value::Null),
                 "the server rejects the role of the instructions: set `system_role: user`, which puts them before the question",
             ),
-            (said("`temperature` is deprecated for this model.", Value::Null), "the server rejects `temperature`: omit it with `leave_out: [temperature]`"),
-            (said("'stop' is not supported with this model.", json!("stop")), "the server rejects `stop`: omit it with `leave_out: [stop]`"),
+            (body("`temperature` is deprecated for this model.", Value::Null), "the server rejects `temperature`: omit it with `leave_out: [temperature]`"),
+            (body("'stop' is not supported with this model.", json!("stop")), "the server rejects `stop`: omit it with `leave_out: [stop]`"),
             (
                 json!({ "detail": [{ "type": "extra_forbidden", "loc": ["body", "seed"], "msg": "Extra inputs are not permitted" }] }).to_string(),
                 "the server rejects `seed`: omit it with `leave_out: [seed]`",
             ),
-            (said("logprobs are not supported with reasoning models.", Value::Null), "the server rejects `logprobs`: set `logprobs: false`"),
+            (body("logprobs are not supported with reasoning models.", Value::Null), "the server rejects `logprobs`: set `logprobs: false`"),
         ] {
             let status = if text.contains("detail") { 422 } else { 400 };
             assert_eq!(help(&config(), status, &text).as_deref(), Some(wanted), "{text}");
@@ -200,14 +200,14 @@ mod tests {
             system_role: SystemRole::User,
             ..config()
         };
-        let text = said("Unknown parameter: 'max_completion_tokens'", Value::Null);
+        let text = body("Unknown parameter: 'max_completion_tokens'", Value::Null);
         assert!(help(&renamed, 400, &text).unwrap().contains("set `max_tokens_field: max_tokens`"));
         for about_one in [
             "This model's maximum context length is 4096 tokens",
             "max_tokens is too large: 9000",
             "bad words in the prompt",
         ] {
-            assert_eq!(help(&config(), 400, &said(about_one, Value::Null)), None, "{about_one}");
+            assert_eq!(help(&config(), 400, &body(about_one, Value::Null)), None, "{about_one}");
         }
     }
 

@@ -126,7 +126,7 @@ pub(in super::super) fn count_tokens(answer: &str) -> Result<Option<super::super
 pub(in super::super) fn answer_failure(request: &str, answer: &str) -> Result<Option<FailedCall>> {
     let raw = parse(answer)?;
     let cut = raw.finish_reason.as_deref() == Some("length");
-    let said = after_thoughts(&raw.reply);
+    let content = after_thoughts(&raw.reply);
     let quote = quote(&raw.reply, MAX_QUOTE);
     let plainer = "\nhelp: use a model that follows instructions, or describe the form of the answer in `instructions`";
     let longer = "\nhelp: raise the token limit: `max_tokens` for a choice, `roles` and `actor` for texts; a reasoning model needs hundreds \
@@ -134,8 +134,8 @@ pub(in super::super) fn answer_failure(request: &str, answer: &str) -> Result<Op
     let why = match raw.finish_reason.as_deref() {
         Some("content_filter") => "the provider withheld the answer (`content_filter`)".to_owned(),
         Some("error") => "the provider broke off with an error".to_owned(),
-        _ if said.is_none() => format!("the answer is an unfinished thought: {quote}{longer}"),
-        _ if said.is_some_and(|said| said.trim().is_empty()) => {
+        _ if content.is_none() => format!("the answer is an unfinished thought: {quote}{longer}"),
+        _ if content.is_some_and(|content| content.trim().is_empty()) => {
             let words = raw
                 .finish_reason
                 .as_deref()
@@ -198,8 +198,8 @@ mod tests {
 
     #[test]
     fn letters_score_where_the_option_stands() {
-        let asked = request(&["a\n"], &["Heat", "Fargo", "Big"]);
-        let read = |reply: &str, more: &str| super::parse_choice(&asked, &raw(reply, more)).unwrap();
+        let choice = request(&["a\n"], &["Heat", "Fargo", "Big"]);
+        let read = |reply: &str, more: &str| super::parse_choice(&choice, &raw(reply, more)).unwrap();
         let reading = read("C", r#","first":[["C",-1.0],[" A",-2.0],["A",-2.0],["The",-7.5]]"#);
         let both = (2.0 * f64::exp(-2.0)).ln() as f32;
         assert_eq!(reading, ParsedChoice { index: Some(2), scores: vec![both, -7.5, -1.0] });
@@ -244,7 +244,7 @@ mod tests {
                 format!(r#"{{"reply":{},"finish_reason":"{finish}","usage":null}}"#, serde_json::Value::from(reply));
             answer_failure(request, &answer).unwrap().map(|failed| failed.reason)
         };
-        for (reply, finish, says) in [
+        for (reply, finish, expected) in [
             ("A", "stop", None),
             ("B", "length", None),
             ("", "stop", Some("the answer is empty (`stop`)")),
@@ -258,9 +258,11 @@ mod tests {
             ("B, A", "stop", Some("more than one option")),
         ] {
             let found = why(&choice, reply, finish);
-            match says {
+            match expected {
                 None => assert_eq!(found, None, "{reply}"),
-                Some(says) => assert!(found.as_ref().is_some_and(|found| found.contains(says)), "{reply}: {found:?}"),
+                Some(expected) => {
+                    assert!(found.as_ref().is_some_and(|found| found.contains(expected)), "{reply}: {found:?}")
+                }
             }
         }
         assert_eq!(why(&completion, "B, A", "length"), None, "any words are a text");

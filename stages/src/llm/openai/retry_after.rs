@@ -44,7 +44,7 @@ fn seconds_of(date: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
-    fn asked(headers: &[(&'static str, &'static str)]) -> Option<f64> {
+    fn requested(headers: &[(&'static str, &'static str)]) -> Option<f64> {
         let headers: HeaderMap =
             headers.iter().map(|&(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
         retry_after(&headers).map(|pause| pause.as_secs_f64())
@@ -64,15 +64,15 @@ mod tests {
 
     #[test]
     fn seconds_milliseconds_and_dates() {
-        assert_eq!(asked(&[("retry-after", " 7 ")]), Some(7.0));
-        assert_eq!(asked(&[("retry-after", "7"), ("retry-after-ms", "250")]), Some(0.25));
+        assert_eq!(requested(&[("retry-after", " 7 ")]), Some(7.0));
+        assert_eq!(requested(&[("retry-after", "7"), ("retry-after-ms", "250")]), Some(0.25));
         let now = ("date", "Sun, 06 Nov 1994 08:49:37 GMT");
-        assert_eq!(asked(&[now, ("retry-after", "Sun, 06 Nov 1994 08:50:00 GMT")]), Some(23.0));
-        assert_eq!(asked(&[now, ("retry-after", "Sun, 06 Nov 1994 08:00:00 GMT")]), Some(0.0), "already over");
+        assert_eq!(requested(&[now, ("retry-after", "Sun, 06 Nov 1994 08:50:00 GMT")]), Some(23.0));
+        assert_eq!(requested(&[now, ("retry-after", "Sun, 06 Nov 1994 08:00:00 GMT")]), Some(0.0), "already over");
         for wrong in ["", "-3", "soon", "nan", "1e999"] {
-            assert_eq!(asked(&[now, ("retry-after", wrong)]), None, "{wrong}");
+            assert_eq!(requested(&[now, ("retry-after", wrong)]), None, "{wrong}");
         }
-        assert_eq!(asked(&[]), None);
-        assert_eq!(asked(&[("retry-after", "Sun, 06 Nov 1994 08:50:00 GMT")]), None, "without the server's clock");
+        assert_eq!(requested(&[]), None);
+        assert_eq!(requested(&[("retry-after", "Sun, 06 Nov 1994 08:50:00 GMT")]), None, "without the server's clock");
     }
 }

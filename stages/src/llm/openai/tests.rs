@@ -50,9 +50,9 @@ fn what_is_sent_and_what_is_kept() {
     let server = MockServer::start(|_, _| Some(completion("2.")));
     let (_ledger, remote) = remote(&server);
     let answer = choose_once(&remote).unwrap();
-    let kept = r#"{"reply":"2.","finish_reason":"stop","usage":{"prompt_tokens":40,"completion_tokens":2}}"#;
-    assert_eq!(answer, Answer { text: kept.into(), tokens: 42 });
-    assert_eq!(remote.count_tokens("", kept).unwrap(), Some(crate::llm::TokenUsage { prompt: 40, completion: 2 }));
+    let stored = r#"{"reply":"2.","finish_reason":"stop","usage":{"prompt_tokens":40,"completion_tokens":2}}"#;
+    assert_eq!(answer, Answer { text: stored.into(), tokens: 42 });
+    assert_eq!(remote.count_tokens("", stored).unwrap(), Some(crate::llm::TokenUsage { prompt: 40, completion: 2 }));
     let received = &server.received()[0];
     let secret = std::env::var(SECRET).unwrap();
     assert!(received.head.starts_with("POST /v1/chat/completions HTTP/1.1\r\n"));
@@ -155,7 +155,7 @@ fn an_answer_that_is_none_is_a_failed_call_that_was_paid_for() {
             &json!({ "choices": [choice], "usage": { "prompt_tokens": 40, "completion_tokens": 2 } }).to_string(),
         )
     };
-    for (choice, says, tries) in [
+    for (choice, expected, attempts) in [
         (json!({ "message": { "content": null }, "finish_reason": "stop" }), "the answer is empty (`stop`)", 1),
         (
             json!({ "message": { "content": "" }, "finish_reason": "length" }),
@@ -180,9 +180,9 @@ fn an_answer_that_is_none_is_a_failed_call_that_was_paid_for() {
         let server = MockServer::start(move |_, _| Some(answer.clone()));
         let (_ledger, remote) = remote(&server);
         let failed = choose_once(&remote).unwrap_err().downcast::<FailedCall>().unwrap();
-        assert!(failed.reason.contains(says) && failed.status == Some(200), "{failed:?}");
-        assert_eq!(server.received().len(), tries, "{says}");
-        assert_eq!(remote.budget.spent().unwrap().calls, tries as u64, "{says}");
+        assert!(failed.reason.contains(expected) && failed.status == Some(200), "{failed:?}");
+        assert_eq!(server.received().len(), attempts, "{expected}");
+        assert_eq!(remote.budget.spent().unwrap().calls, attempts as u64, "{expected}");
     }
 }
 
@@ -199,9 +199,9 @@ fn an_option_is_scored_where_the_reply_names_it() {
     });
     let (_ledger, remote) = open(&OpenaiConfig { logprobs: true, ..config(&server) });
     let answer = choose_once(&remote).unwrap();
-    let asked = request(&["Be brief.\n", "Shown: Alien.\n"], &["Heat", "Fargo"]);
+    let choice = request(&["Be brief.\n", "Shown: Alien.\n"], &["Heat", "Fargo"]);
     assert_eq!(
-        remote.parse_choice(&asked, &answer.text, &[]).unwrap(),
+        remote.parse_choice(&choice, &answer.text, &[]).unwrap(),
         ParsedChoice { index: Some(1), scores: vec![-2.5, -0.2] }
     );
 }
@@ -262,10 +262,10 @@ fn a_server_is_spoken_to_as_it_wants() {
     let (_ledger, remote) = open(&serde_json::from_value(wants).unwrap());
     choose_once(&remote).unwrap();
     let body: Value = serde_json::from_str(&server.received()[0].body).unwrap();
-    let told = "Be brief.\nAnswer with the number of your choice and nothing else.\nShown: Alien.\nCandidates:\n1. Heat\n2. Fargo\nNext:";
+    let prompt = "Be brief.\nAnswer with the number of your choice and nothing else.\nShown: Alien.\nCandidates:\n1. Heat\n2. Fargo\nNext:";
     assert_eq!(
         body,
-        json!({ "model": "m", "max_completion_tokens": 8, "messages": [{ "role": "user", "content": told }] })
+        json!({ "model": "m", "max_completion_tokens": 8, "messages": [{ "role": "user", "content": prompt }] })
     );
     let accent = r#""temperature":0,"max_tokens_field":"max_completion_tokens","system_role":"user","leave_out":["temperature"]}"#;
     assert!(remote.identity().ends_with(accent), "{}", remote.identity());
@@ -277,9 +277,9 @@ fn a_budget_holds_over_all_runs() {
     let folder = tempfile::tempdir().unwrap();
     let (input, output) = (1.0, 10.0);
     let open = |budget_usd: f64| {
-        let paid =
+        let priced =
             OpenaiConfig { prices: Some(Prices { input, output }), budget_usd: Some(budget_usd), ..config(&server) };
-        paid.open(&folder.path().join("ledger"), Cancel::default()).unwrap()
+        priced.open(&folder.path().join("ledger"), Cancel::default()).unwrap()
     };
     // An answer costs 40 + 2 · 10 microdollars; at its worst one of these costs about four times as much.
     let mut calls = 0;
@@ -354,9 +354,9 @@ fn letters_are_asked_for_and_scored() {
     let letters = OpenaiConfig { logprobs: true, ..config(&server) };
     let (_ledger, remote) = open(&letters);
     let answer = choose_once(&remote).unwrap();
-    let asked = request(&["Be brief.\n", "Shown: Alien.\n"], &["Heat", "Fargo"]);
+    let choice = request(&["Be brief.\n", "Shown: Alien.\n"], &["Heat", "Fargo"]);
     assert_eq!(
-        remote.parse_choice(&asked, &answer.text, &[]).unwrap(),
+        remote.parse_choice(&choice, &answer.text, &[]).unwrap(),
         ParsedChoice { index: Some(1), scores: vec![-2.5, -0.2] }
     );
     let body: Value = serde_json::from_str(&server.received()[0].body).unwrap();

@@ -181,13 +181,13 @@ mod tests {
     fn a_file_without_a_certificate_is_named_with_the_variable() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("ca.pem");
-        let said = || format!("{:#}", CustomRoots::of(file.clone().into()).unwrap_err());
+        let message = || format!("{:#}", CustomRoots::of(file.clone().into()).unwrap_err());
         assert!(
-            said().contains("`SSL_CERT_FILE` names ") && said().contains("which cannot be read\nhelp: "),
+            message().contains("`SSL_CERT_FILE` names ") && message().contains("which cannot be read\nhelp: "),
             "{}",
-            said()
+            message()
         );
         std::fs::write(&file, "nothing\n").unwrap();
-        assert!(said().contains("which holds no certificate\nhelp: "), "{}", said());
+        assert!(message().contains("which holds no certificate\nhelp: "), "{}", message());
     }
 }
