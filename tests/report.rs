@@ -27,7 +27,7 @@ fn a_run_tells_what_was_run_beside_what_came_out() {
     let said = unlinked(&told);
     for part in [
         "<h1>",
-        "What was run",
+        "<b>Run</b>",
         &run,
         "apprentice run x.yaml --threads 1",
         "1 threads",
@@ -35,8 +35,8 @@ fn a_run_tells_what_was_run_beside_what_came_out() {
         "policy@seed=1",
         "generate toy-log",
         "&quot;n_epochs&quot;: 10",
-        "The judge takes its item distances from the training world",
-        "reward that is never negative",
+        "The evaluation world takes its item distances from the training world",
+        "non-negative reward",
         "Time for one recommendation",
         "Fewer than 5 training seeds: bc (1) and a2c (2)",
         "&lt;script&gt;alert(",
@@ -67,21 +67,13 @@ fn what_was_served_keeps_its_notes(project: &Project) {
 
 fn other_forms(project: &Project, run: &str) {
     let md = project.ok(&["report", "--format", "md"]);
-    let md = md.prints(&[
-        "# smoke\n",
-        "| row | return |",
-        "| a2c | ",
-        "**Read with care**",
-        "## What was run",
-        run,
-        "````yaml\n",
-    ]);
+    let md = md.prints(&["# smoke\n", "| row | return |", "| a2c | ", "**Caveats**", "## Run", run, "````yaml\n"]);
     assert!(!md.stdout.split("````").next().unwrap().contains("<script"));
     let csv = project.ok(&["report", "--format", "csv"]).stdout;
     assert_eq!(
         csv.lines().next(),
         Some(
-            "run,experiment,stage,policy,control,privileged,remark,metric,mean,low,high,seeds,episodes,cell,effective_sample,logged,conclusive"
+            "run,experiment,stage,policy,baseline,privileged,remark,metric,mean,low,high,seeds,episodes,cell,effective_sample_size,logged,conclusive"
         )
     );
     assert!(

@@ -1,4 +1,4 @@
-//! Numbers that change over a training.
+//! Schedules of numbers that change over a training.
 
 use std::f64::consts::PI;
 
