@@ -43,7 +43,7 @@ fn experiment(judge: &str) -> String {
   policy:
     use: rl.a2c
     inputs: { world: world.world }
-    with: { iterations: 3, episodes: 8, imitation: 0 }
+    with: { n_iterations: 3, episodes_per_update: 8, bc_coef: 0 }
   score:
     use: evaluate
     inputs: { world: judge.world, train: split.train, policies: { a2c: policy.policy }, training_world: world.world }

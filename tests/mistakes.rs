@@ -109,10 +109,10 @@ fn nobody_is_judged_by_a_world_that_was_made_to_learn_in() {
 #[test]
 fn a_typo_in_a_set_is_shown_in_the_set() {
     let project = Project::smoke();
-    let typo = project.run(&["run", "x.yaml", "--set", "stages.bc.with.epoch=3"]).ends_with(2);
-    typo.says(&["unknown key `epoch` in the config of rl.bc", "--set:1:16", "──┬──", "did you mean `epochs`?"]);
-    let value = project.run(&["run", "x.yaml", "--set", "stages.bc.with.epochs=few"]).ends_with(2);
-    value.says(&["`epochs` takes a whole number", "\"few\"", "--set:1:23"]);
+    let typo = project.run(&["run", "x.yaml", "--set", "stages.bc.with.n_epoch=3"]).ends_with(2);
+    typo.says(&["unknown key `n_epoch` in the config of rl.bc", "--set:1:16", "───┬───", "did you mean `n_epochs`?"]);
+    let value = project.run(&["run", "x.yaml", "--set", "stages.bc.with.n_epochs=few"]).ends_with(2);
+    value.says(&["`n_epochs` takes a whole number", "\"few\"", "--set:1:25"]);
 }
 
 #[test]

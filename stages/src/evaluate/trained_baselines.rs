@@ -56,9 +56,9 @@ impl Baselines {
         let world = constant_reward_world(training);
         self.each(name, cx, |seed, cx| {
             let learner = A2c {
-                iterations: self.n_iterations,
-                episodes: 32,
-                imitation: 0.0,
+                n_iterations: self.n_iterations,
+                episodes_per_update: 32,
+                bc_coef: 0.0,
                 network: NetworkConfig { prior_scale: 0.0, ..NetworkConfig::default() },
                 seed,
                 ..A2c::default()
